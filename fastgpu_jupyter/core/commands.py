@@ -1,0 +1,112 @@
+"""What callers and the host say to the pool. Whether a caller may say it is the shell's question."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Union
+
+from .model import DeviceSpec, EndReason, Health, Holder, LeaseRequest
+
+
+@dataclass(frozen=True, slots=True)
+class StartPool:
+    """A pool manager starts on a host of which it is told the boot and the boot clock."""
+
+    boot_id: str
+    boot_clock_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class SetDevices:
+    """The host shows exactly these devices."""
+
+    specs: tuple[DeviceSpec, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SetHealth:
+    """A device's health was observed."""
+
+    device_id: str
+    health: Health
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RequestLease:
+    """A process asks for a lease; ids are the shell's to choose."""
+
+    lease_id: str
+    tenant: str
+    request: LeaseRequest
+    holder: Holder
+    token_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class BindHolder:
+    """Another process is to hold the lease."""
+
+    lease_id: str
+    holder: Holder
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseLease:
+    """The lease is given back, or taken back for ``reason``; harmless where it is over already."""
+
+    lease_id: str
+    reason: EndReason = EndReason.RELEASED
+
+
+@dataclass(frozen=True, slots=True)
+class HolderEnded:
+    """A process that held the lease has ended; harmless where another one holds it by now."""
+
+    lease_id: str
+    holder: Holder
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareSucceeded:
+    """Effect done: the logical GPU is ready."""
+
+    lease_id: str
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareFailed:
+    """Effect failed: the logical GPU could not be made."""
+
+    lease_id: str
+    generation: int
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class DrainSucceeded:
+    """Effect done: no process of the lease has memory on the device."""
+
+    lease_id: str
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time passed."""
+
+
+Command = Union[
+    StartPool,
+    SetDevices,
+    SetHealth,
+    RequestLease,
+    BindHolder,
+    ReleaseLease,
+    HolderEnded,
+    PrepareSucceeded,
+    PrepareFailed,
+    DrainSucceeded,
+    Tick,
+]

@@ -1,0 +1,72 @@
+"""What the shell must do after events are on disk. Each is safe to repeat; recovery derives them from the state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Union
+
+from .events import Event, HolderBound, LeaseDraining, LeaseEnded, LeaseGranted, LeaseRequested
+from .model import Holder, LeaseState, LogicalGPU, State
+
+
+@dataclass(frozen=True, slots=True)
+class WatchHolder:
+    """Say ``HolderEnded`` when that process ends, and stop watching any earlier holder of the lease."""
+
+    lease_id: str
+    holder: Holder
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetHolder:
+    """The lease is over: watch nobody for it."""
+
+    lease_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prepare:
+    """Make the logical GPU, then say ``PrepareSucceeded`` or ``PrepareFailed``."""
+
+    lease_id: str
+    logical_gpu: LogicalGPU
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """Say ``DrainSucceeded`` once no process of the lease has memory on the device."""
+
+    lease_id: str
+    logical_gpu: LogicalGPU
+
+
+Effect = Union[WatchHolder, ForgetHolder, Prepare, Drain]
+
+
+def effects(state: State, events: Iterable[Event]) -> Iterator[Effect]:
+    """What the events ask of the shell; ``state`` is the one after them."""
+    for event in events:
+        match event:
+            case LeaseRequested(lease_id=lease_id, holder=holder) | HolderBound(lease_id=lease_id, holder=holder):
+                yield WatchHolder(lease_id, holder)
+            case LeaseGranted(lease_id=lease_id, logical_gpu=logical_gpu):
+                yield Prepare(lease_id, logical_gpu)
+            case LeaseDraining(lease_id=lease_id):
+                logical_gpu = state.leases[lease_id].logical_gpu
+                assert logical_gpu is not None
+                yield Drain(lease_id, logical_gpu)
+            case LeaseEnded(lease_id=lease_id):
+                yield ForgetHolder(lease_id)
+
+
+def outstanding(state: State) -> Iterator[Effect]:
+    """What is still owed for a state that was just recovered."""
+    for lease in state.leases.values():
+        if lease.state is LeaseState.ENDED:
+            continue
+        yield WatchHolder(lease.id, lease.holder)
+        if lease.logical_gpu is not None and lease.state is LeaseState.PREPARING:
+            yield Prepare(lease.id, lease.logical_gpu)
+        if lease.logical_gpu is not None and lease.state is LeaseState.DRAINING:
+            yield Drain(lease.id, lease.logical_gpu)

@@ -1,0 +1,122 @@
+"""Facts that are journalled. An event is never changed once released: old journals must replay for ever.
+
+Events carry no time; the journal's record does, once for all events of a command.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Union
+
+from .model import DeviceSpec, EndReason, Health, Holder, LeaseRequest, LogicalGPU
+
+
+@dataclass(frozen=True, slots=True)
+class PoolStarted:
+    """A pool manager began to serve; its boot clock minus ``clock_epoch_ms`` is the pool's time."""
+
+    boot_id: str
+    clock_epoch_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceAppeared:
+    """The host shows a device, for the first time or with other properties."""
+
+    spec: DeviceSpec
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceVanished:
+    """The host no longer shows a device."""
+
+    device_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceHealthChanged:
+    """A device became healthy, suspect or faulty."""
+
+    device_id: str
+    health: Health
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseRequested:
+    """A lease waits."""
+
+    lease_id: str
+    tenant: str
+    request: LeaseRequest
+    holder: Holder
+    token_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseGranted:
+    """Capacity is promised; the logical GPU is being made (the *Intended* of its preparation)."""
+
+    lease_id: str
+    logical_gpu: LogicalGPU
+
+
+@dataclass(frozen=True, slots=True)
+class LeasePrepared:
+    """The logical GPU is ready (the *Done* of its preparation); its usage is billed from here."""
+
+    lease_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class HolderBound:
+    """Another process holds the lease."""
+
+    lease_id: str
+    holder: Holder
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseDraining:
+    """The lease is over, but its capacity is not free until the device shows no memory of it."""
+
+    lease_id: str
+    reason: EndReason
+    detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseEnded:
+    """The lease holds nothing any more."""
+
+    lease_id: str
+    reason: EndReason
+    detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseForgotten:
+    """A lease that ended some time ago leaves the state; the journal keeps it."""
+
+    lease_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ticked:
+    """Nothing but time passed: bounds what a sudden reboot can leave unbilled."""
+
+
+Event = Union[
+    PoolStarted,
+    DeviceAppeared,
+    DeviceVanished,
+    DeviceHealthChanged,
+    LeaseRequested,
+    LeaseGranted,
+    LeasePrepared,
+    HolderBound,
+    LeaseDraining,
+    LeaseEnded,
+    LeaseForgotten,
+    Ticked,
+]

@@ -1,0 +1,64 @@
+"""What must be true of every state, whatever led to it; each finding is a sentence that names what is wrong.
+
+Checked after every ``apply`` in tests and after recovery in production. A finding there is a bug: the pool then
+grants nothing new, keeps kernels running and keeps accepting releases.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from .model import HOLDING, Device, Lease, LeaseState, State
+
+
+def violations(state: State) -> Iterator[str]:
+    """Every way in which ``state`` is wrong; nothing where all is well."""
+    for device in state.devices.values():
+        yield from _device_violations(state, device)
+    for lease in state.leases.values():
+        yield from _lease_violations(state, lease)
+    yield from _queue_violations(state)
+
+
+def _device_violations(state: State, device: Device) -> Iterator[str]:
+    name = device.spec.id
+    holders = {lease.id: lease for lease in state.leases.values()
+               if lease.state in HOLDING and lease.logical_gpu and lease.logical_gpu.device_id == name}  # fmt: skip
+    promised = sum(lease.logical_gpu.memory_bytes for lease in holders.values() if lease.logical_gpu)
+    if promised > device.spec.memory_bytes:
+        yield f"{name}: {promised} bytes are promised of {device.spec.memory_bytes}"
+    if promised != device.promised_bytes or set(holders) != set(device.lease_ids):
+        yield f"{name}: its books say {device.promised_bytes} bytes to {list(device.lease_ids)}, leases say otherwise"
+    whole = [lease.id for lease in holders.values() if lease.logical_gpu and lease.logical_gpu.whole]
+    if whole and len(holders) > 1:
+        yield f"{name}: {whole[0]} has it whole, yet {len(holders)} leases hold it"
+    if device.whole_by != (whole[0] if whole else None):
+        yield f"{name}: its books say that {device.whole_by} has it whole, leases say {whole}"
+
+
+def _lease_violations(state: State, lease: Lease) -> Iterator[str]:
+    holding = lease.state in HOLDING
+    if holding and (lease.logical_gpu is None or lease.logical_gpu.device_id not in state.devices):
+        yield f"{lease.id}: is {lease.state.value} without a device"
+    if lease.state is LeaseState.WAITING and lease.logical_gpu is not None:
+        yield f"{lease.id}: waits, yet has a logical GPU"
+    if (lease.state is LeaseState.ACTIVE) != (lease.active_since_ms is not None):
+        yield f"{lease.id}: is {lease.state.value}, yet its open usage segment says otherwise"
+    if (lease.state is LeaseState.ENDED) != (lease.ended_at is not None):
+        yield f"{lease.id}: is {lease.state.value}, yet its end says otherwise"
+    if lease.state in (LeaseState.DRAINING, LeaseState.ENDED) and lease.end_reason is None:
+        yield f"{lease.id}: is {lease.state.value} for no reason"
+    if lease.cost_numerator < 0 or lease.active_ms < 0:
+        yield f"{lease.id}: has a negative bill"
+    if lease.logical_gpu is not None and lease.logical_gpu.generation > state.generations:
+        yield f"{lease.id}: has a generation that was never given"
+
+
+def _queue_violations(state: State) -> Iterator[str]:
+    waiting = [lease for lease in state.leases.values() if lease.state is LeaseState.WAITING]
+    if {lease.id for lease in waiting} != set(state.queue):
+        yield "the queue does not hold exactly the waiting leases"
+        return
+    arrivals = [state.leases[lease_id].arrival for lease_id in state.queue]
+    if arrivals != sorted(set(arrivals)):
+        yield "the queue is not in order of arrival"

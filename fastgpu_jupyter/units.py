@@ -1,0 +1,68 @@
+"""Integer quantities, their text forms and their parsers.
+
+Memory is in bytes, time in milliseconds, money in millionths of a currency unit; all are integers, so that sums are
+exact. Nothing here rounds up what somebody asked for or is charged.
+"""
+
+from __future__ import annotations
+
+import re
+
+from .errors import InvalidRequest
+
+KIB, MIB, GIB, TIB = 2**10, 2**20, 2**30, 2**40
+MS_PER_HOUR = 3_600_000
+MICRO = 1_000_000
+
+#: Largest memory a request may name: beyond any device, and well inside a 64-bit integer.
+MEMORY_BYTES_MAX = 1024 * TIB
+
+_UNITS = {
+    "": 1, "b": 1,
+    "k": 10**3, "kb": 10**3, "m": 10**6, "mb": 10**6, "g": 10**9, "gb": 10**9, "t": 10**12, "tb": 10**12,
+    "ki": KIB, "kib": KIB, "mi": MIB, "mib": MIB, "gi": GIB, "gib": GIB, "ti": TIB, "tib": TIB,
+}  # fmt: skip
+_MEMORY = re.compile(r"\s*(\d{1,15})(?:\.(\d{1,9}))?\s*([a-zA-Z]*)\s*")
+
+
+def parse_memory(text: str) -> int:
+    """Bytes from ``"24GiB"``, ``"1.5 GB"``, ``"512MiB"`` or a plain number of bytes.
+
+    Fractions of a byte are cut off. Raises :class:`InvalidRequest` where the text is not such an amount or is more
+    than :data:`MEMORY_BYTES_MAX`.
+    """
+    match = _MEMORY.fullmatch(text)
+    unit = _UNITS.get(match[3].lower()) if match else None
+    if match is None or unit is None:
+        raise InvalidRequest(f"{text[:40]!r} is not an amount of memory; write it like 24GiB, 512MiB or 1.5GB.")
+    fraction = match[2] or ""
+    scale: int = 10 ** len(fraction)
+    amount = int(match[1]) * unit + int(fraction or 0) * unit // scale
+    if amount > MEMORY_BYTES_MAX:
+        raise InvalidRequest(f"{text[:40]!r} is more memory than any device has.")
+    return amount
+
+
+def format_memory(memory_bytes: int) -> str:
+    """A short text for people: ``"80 GiB"``, ``"1.5 GiB"``, ``"512 MiB"``, ``"17 B"``."""
+    for unit, name in ((TIB, "TiB"), (GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB")):
+        if memory_bytes >= unit:
+            return f"{memory_bytes / unit:.1f}".removesuffix(".0") + f" {name}"
+    return f"{memory_bytes} B"
+
+
+def format_duration(duration_ms: int) -> str:
+    """``"45 s"``, ``"2 min 05 s"``, ``"3 h 07 min"``; parts of a second are cut off."""
+    seconds = duration_ms // 1000
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60} min {seconds % 60:02d} s"
+    return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
+
+
+def format_money(amount_micro: int, currency: str) -> str:
+    """``"1.25 USD"``; under one unit to the micro-unit, so that small costs do not read as nothing."""
+    whole, micro = divmod(abs(amount_micro), MICRO)
+    digits = f"{micro:06d}" if whole == 0 else f"{micro // 10_000:02d}"
+    return f"{'-' if amount_micro < 0 else ''}{whole}.{digits} {currency}"

@@ -1,0 +1,242 @@
+"""The client that the Jupyter server, the kernel and the command line use.
+
+Blocking, safe to call from several threads (each call has a connection of its own), and free of third-party imports.
+It talks to a server only after it has seen who that server is: a socket of another user is refused before anything
+is sent. Asynchronous callers wrap calls in :func:`asyncio.to_thread`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import json
+import os
+import pwd
+import secrets
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import quote, urlencode
+
+from .. import errors
+from . import unixsocket
+from .views import DeviceView, LeaseView, PoolView, QueueView, StatusView
+
+#: An answer larger than this is not one of ours.
+ANSWER_BYTES_MAX = 64 * 2**20
+_ERRORS = errors.by_code()
+
+
+def new_token() -> str:
+    """A secret for one lease; the pool is only ever told its :func:`token_digest` when the lease is requested."""
+    return secrets.token_urlsafe(32)
+
+
+def token_digest(token: str) -> str:
+    """SHA-256 of a lease token, in hexadecimal."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: Path, timeout_s: float) -> None:
+        super().__init__("localhost", timeout=timeout_s)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = unixsocket.connect(self._path, self.timeout)
+        _refuse_strangers(self.sock, self._path)
+
+
+def _refuse_strangers(sock: socket.socket, path: Path) -> None:
+    """The pool runs as this user or as root; a socket of anybody else could only be a trap."""
+    uid = unixsocket.peer_of(sock).uid
+    if uid in (0, os.getuid()) or uid == _owner_of_system_folder(path):
+        return
+    sock.close()
+    raise errors.PoolUnreachable(
+        f"The socket {path} belongs to another user ({_user_name(uid)}). Nothing was sent to it. "
+        "Set FASTGPU_SOCKET to your own pool's socket, or unset it."
+    )
+
+
+def _owner_of_system_folder(path: Path) -> int | None:
+    """The owner of a folder below one that only root can write, such as ``/run``: an administrator put it there."""
+    above = path.parent.parent.stat()
+    return path.parent.stat().st_uid if above.st_uid == 0 and not above.st_mode & 0o022 else None
+
+
+def _user_name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid {uid}"
+
+
+class EventStream:
+    """An open event stream: an iterator of messages that another thread may :meth:`close`.
+
+    Iteration ends when the pool ends the stream and raises :class:`PoolUnreachable` when it breaks.
+    """
+
+    def __init__(self, connection: http.client.HTTPConnection, response: http.client.HTTPResponse) -> None:
+        self._connection = connection
+        self._response = response
+        self._sock = connection.sock
+        self._closed = False
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        try:
+            while line := self._response.readline(ANSWER_BYTES_MAX):
+                yield json.loads(line)
+        except (OSError, http.client.HTTPException, ValueError, AttributeError) as error:
+            if not self._closed:
+                raise errors.PoolUnreachable("The pool manager went away; trying again.") from error
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """End the stream; a thread blocked in iteration returns at once."""
+        self._closed = True
+        try:
+            if self._sock is not None:
+                self._sock.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # the other end was first
+        self._connection.close()
+
+
+class PoolClient:
+    """Calls to the pool manager that serves ``path``.
+
+    Every method raises the :class:`~fastgpu_jupyter.errors.FastGPUError` that the pool raised, or
+    :class:`~fastgpu_jupyter.errors.PoolUnreachable` where nobody answers within ``timeout_s``.
+    """
+
+    def __init__(self, path: Path | str, timeout_s: float = 10.0) -> None:
+        self.path = Path(path)
+        self.timeout_s = timeout_s
+
+    def health(self) -> dict[str, Any]:
+        """``{"status": "ok"}`` as soon as the pool serves."""
+        return cast("dict[str, Any]", self._call("GET", "/v1/health"))
+
+    def status(self) -> StatusView:
+        """Pool, devices, leases and queue at one instant."""
+        return cast(StatusView, self._call("GET", "/v1/status"))
+
+    def pool(self) -> PoolView:
+        """The pool manager itself."""
+        return cast(PoolView, self._call("GET", "/v1/pool"))
+
+    def devices(self) -> list[DeviceView]:
+        """All devices and who holds what of them."""
+        return cast("list[DeviceView]", self._call("GET", "/v1/devices")["devices"])
+
+    def leases(self) -> list[LeaseView]:
+        """The caller's leases, those that ended in the last hour included."""
+        return cast("list[LeaseView]", self._call("GET", "/v1/leases")["leases"])
+
+    def queue(self) -> list[QueueView]:
+        """The queue in order of grant."""
+        return cast("list[QueueView]", self._call("GET", "/v1/queue")["queue"])
+
+    def lease(self, lease_id: str, wait_ms: int = 0, after: int = -1) -> LeaseView:
+        """One lease; with ``wait_ms`` as soon as its version is beyond ``after``, or after that time."""
+        query = f"?{urlencode({'wait_ms': wait_ms, 'after': after})}" if wait_ms else ""
+        timeout_s = self.timeout_s + wait_ms / 1000
+        return cast(LeaseView, self._call("GET", _lease_path(lease_id) + query, timeout_s=timeout_s))
+
+    def request(
+        self,
+        profile: str | None = None,
+        memory_bytes: int | None = None,
+        kernel_id: str | None = None,
+        notebook: str | None = None,
+        *,
+        token: str,
+        key: str | None = None,
+    ) -> LeaseView:
+        """Ask for a lease, held by the calling process until :meth:`bind`; answers at once, active or waiting."""
+        body = {
+            "profile": profile,
+            "memory_bytes": memory_bytes,
+            "kernel_id": kernel_id,
+            "notebook": notebook,
+            "token_sha256": token_digest(token),
+        }
+        return cast(LeaseView, self._call("POST", "/v1/leases", body, key=key or secrets.token_hex(16)))
+
+    def bind(self, lease_id: str, token: str, pid: int | None = None) -> LeaseView:
+        """Make process ``pid`` the holder of the lease; ``None`` is the calling process itself."""
+        path = _lease_path(lease_id) + "/bind"
+        return cast(LeaseView, self._call("POST", path, {"pid": pid}, token=token, key=secrets.token_hex(16)))
+
+    def release(self, lease_id: str, token: str | None = None) -> LeaseView:
+        """Give the lease back; to release twice is no error."""
+        return cast(LeaseView, self._call("DELETE", _lease_path(lease_id), token=token, key=secrets.token_hex(16)))
+
+    def events(self, lease_id: str | None = None) -> EventStream:
+        """The stream of snapshots, changes and usage; only one lease's with ``lease_id``."""
+        path = "/v1/events" + (f"?{urlencode({'lease': lease_id})}" if lease_id else "")
+        # The pool sends a keepalive every few seconds: silence for longer means that it is gone.
+        connection, response = self._open("GET", path, None, {}, timeout_s=30.0)
+        return EventStream(connection, response)
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        body: dict[str, Any] | None = None,
+        *,
+        token: str | None = None,
+        key: str | None = None,
+        timeout_s: float | None = None,
+    ) -> Any:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        if key:
+            headers["Idempotency-Key"] = key
+        connection, response = self._open(method, path, body, headers, timeout_s or self.timeout_s)
+        try:
+            return json.loads(response.read(ANSWER_BYTES_MAX))
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise self._unreachable(error) from error
+        finally:
+            connection.close()
+
+    def _open(
+        self, method: str, path: str, body: dict[str, Any] | None, headers: dict[str, str], timeout_s: float
+    ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+        connection = _UnixConnection(self.path, timeout_s)
+        payload = None if body is None else json.dumps(body).encode()
+        if payload is not None:
+            headers = {**headers, "Content-Type": "application/json"}
+        try:
+            connection.request(method, path, payload, headers)
+            response = connection.getresponse()
+            if response.status < 400:
+                return connection, response
+            problem = json.loads(response.read(ANSWER_BYTES_MAX))
+        except errors.FastGPUError:
+            connection.close()
+            raise
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            connection.close()
+            raise self._unreachable(error) from error
+        connection.close()
+        raise _ERRORS.get(problem.get("code", ""), errors.FastGPUError)(problem.get("detail", "The pool refused."))
+
+    def _unreachable(self, error: Exception) -> errors.PoolUnreachable:
+        if isinstance(error, PermissionError):
+            return errors.PoolUnreachable(
+                f"You may not use the pool's socket {self.path}; it belongs to another user. "
+                "Unset FASTGPU_SOCKET to use your own pool, or ask its administrator for access."
+            )
+        return errors.PoolUnreachable(
+            f"No pool manager answers at {self.path} ({type(error).__name__}: {error}). "
+            "Start one with `jupyter fastgpu pool`; leases already granted are kept."
+        )
+
+
+def _lease_path(lease_id: str) -> str:
+    return f"/v1/leases/{quote(lease_id, safe='')}"

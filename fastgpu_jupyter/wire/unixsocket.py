@@ -1,0 +1,53 @@
+"""Unix sockets at paths of any length, and who is at the other end.
+
+The address of a Unix socket is limited to 107 bytes, which a runtime folder easily exceeds. A path through the
+folder's descriptor in ``/proc`` is always short.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+_UCRED = struct.Struct("3i")
+
+
+class Peer(NamedTuple):
+    """The process at the other end, as the system recorded it when the connection was made."""
+
+    pid: int
+    uid: int
+    gid: int
+
+
+@contextmanager
+def short_address(path: Path) -> Iterator[str]:
+    """An address for ``path`` that fits ``sun_path``; valid inside the block. The folder must exist."""
+    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)
+
+
+def connect(path: Path, timeout_s: float | None) -> socket.socket:
+    """A connected stream socket. Raises :class:`OSError` as :meth:`socket.socket.connect` does."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.settimeout(timeout_s)
+        with short_address(path) as address:
+            sock.connect(address)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def peer_of(sock: socket.socket) -> Peer:
+    """Who connected, or who listens, at the other end of ``sock``."""
+    return Peer(*_UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)))

@@ -1,0 +1,111 @@
+"""The JSON objects that the pool manager sends, as types.
+
+All times are wall-clock milliseconds, all durations milliseconds, memory is in bytes, money in millionths of the
+pool's currency. ``openapi`` documents and the pool's own answers are checked against these in tests.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypedDict
+
+LeaseStateName = Literal["waiting", "preparing", "active", "parking", "parked", "resuming", "draining", "ended"]
+EnforcementName = Literal["hardware", "driver", "userspace", "cooperative", "none"]
+
+
+class PoolView(TypedDict):
+    """The pool manager itself."""
+
+    version: str
+    scope: Literal["user", "system"]
+    simulated: bool
+    currency: str
+    started_at: int
+    message: str | None
+    accepting: bool
+
+
+class HoldingView(TypedDict):
+    """What one lease holds of a device; other tenants' are without names."""
+
+    lease_id: str | None
+    tenant: str | None
+    notebook: str | None
+    state: LeaseStateName
+    memory_bytes: int
+    mine: bool
+
+
+class DeviceView(TypedDict):
+    """One physical GPU."""
+
+    id: str
+    index: int
+    model: str
+    memory_bytes: int
+    memory_free_bytes: int
+    simulated: bool
+    health: Literal["healthy", "suspect", "faulty"]
+    health_reason: str | None
+    drained: bool
+    mechanisms: list[str]
+    rate_micro_per_hour: int
+    utilization_percent: int | None
+    memory_used_bytes: int | None
+    holdings: list[HoldingView]
+
+
+class LeaseView(TypedDict):
+    """One lease, as its tenant sees it."""
+
+    id: str
+    version: int
+    state: LeaseStateName
+    end_reason: str | None
+    kernel_id: str | None
+    notebook: str | None
+    pid: int | None
+    device_id: str | None
+    device_model: str | None
+    simulated: bool
+    tenant: str
+    profile: str
+    memory_bytes: int | None
+    mechanism: str | None
+    enforcement: EnforcementName | None
+    environment: dict[str, str]
+    requested_at: int
+    granted_at: int | None
+    ended_at: int | None
+    active_ms: int
+    rate_micro_per_hour: int | None
+    cost_micro: int
+    currency: str
+    utilization_percent: int | None
+    memory_used_bytes: int | None
+    place: int | None
+    pending_reason: str | None
+    pending_detail: str | None
+
+
+class QueueView(TypedDict):
+    """One place in the queue; other tenants' are without names."""
+
+    lease_id: str | None
+    place: int
+    reason: str
+    detail: str
+    profile: str
+    memory_bytes: int | None
+    notebook: str | None
+    tenant: str | None
+    since: int
+    mine: bool
+
+
+class StatusView(TypedDict):
+    """Everything at one instant."""
+
+    pool: PoolView
+    devices: list[DeviceView]
+    leases: list[LeaseView]
+    queue: list[QueueView]
