@@ -1,0 +1,43 @@
+"""Keep the unmarked tests quick: one that takes longer than a quarter of a second fails.
+
+What it is: a pytest plugin, loaded by ``-p tests.quick`` (see pyproject.toml). Time is that of the test's own call,
+fixtures left out, because those are shared. What it must not do: fail a quick test because the machine was busy; then
+only the processor time of the tests themselves counts.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+
+import pytest
+
+LIMIT_S = 0.25
+_EXEMPT = ("slow", "browser", "gpu")
+
+
+def _worked_s() -> float:
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Time the call, and refuse one that should have been marked."""
+    wall_s, worked_s = time.monotonic(), _worked_s()
+    yield
+    wall_s, worked_s = time.monotonic() - wall_s, _worked_s() - worked_s
+    took_s = worked_s if _machine_is_busy() else wall_s
+    if took_s > LIMIT_S:
+        _refuse(item, took_s)
+
+
+def _machine_is_busy() -> bool:
+    """Whether other work holds the processors, so that time on the wall says nothing about the test."""
+    return os.getloadavg()[0] > (os.cpu_count() or 1)
+
+
+def _refuse(item: pytest.Item, took_s: float) -> None:
+    if not any(item.get_closest_marker(name) for name in _EXEMPT):
+        pytest.fail(f"took {took_s:.2f} s: mark it slow, or make it quicker than {LIMIT_S} s", pytrace=False)
