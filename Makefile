@@ -1,0 +1,123 @@
+# FastGPU for Jupyter: everything a contributor runs.
+#
+#   make lab          build, install into .venv and open JupyterLab     (ARGS="--no-browser" and the like are passed on)
+#   make test         every check there is, as continuous integration runs them
+#   make test-quick   the tests that need no browser and no patience
+#   make lint         formatting, linters and types only
+#   make clean        forget everything that was built
+#
+# Each step leaves a stamp in .make/ and runs again only when something that it reads has changed.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+PYTHON ?= python3
+#: The devices to pretend where the machine has no NVIDIA driver.
+SIMULATE ?= 2xA100-80GB
+#: Passed on to jupyter lab.
+ARGS ?=
+#: Passed on to pytest.
+TESTS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+# An activated environment or a PYTHONPATH of somebody else must not leak into ours.
+unexport PYTHONPATH VIRTUAL_ENV
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+package := $(shell find fastgpu_jupyter -name labextension -prune -o -name __pycache__ -prune -o -type f -print)
+frontend := $(shell find labextension \( -name node_modules -o -name lib -o -name 'build*' -o -name 'test*' \
+	-o -name coverage -o -name '*.tsbuildinfo' \) -prune -o -type f -print)
+shared := $(shell find kernels jupyter-config -type f) LICENSE README.md pyproject.toml
+
+step = @printf '\n==> %s\n' $(1)
+
+.PHONY: help lab test test-quick lint clean browser
+help:
+	@sed -n '3,7s/^# *//p' Makefile
+
+# --- what the others stand on -----------------------------------------------------------------------------------------
+
+.make/venv: constraints.txt
+	$(call step,'Making the virtual environment $(VENV)')
+	@command -v $(PYTHON) >/dev/null || { echo 'FastGPU needs Python 3.10 or newer; $(PYTHON) was not found. Install it and run make again.'; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "FastGPU needs Python 3.10 or newer; $(PYTHON) is $$($(PYTHON) -V). Name a newer one: make PYTHON=python3.12 ..."; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo 'Python comes without its venv module here. Install it (Debian, Ubuntu: apt-get install python3-venv) and run make again.'; exit 1; }
+	@mkdir -p .make
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -c constraints.txt hatchling hatch-jupyter-builder jupyter-builder
+	@touch $@
+
+.make/node: labextension/package.json labextension/package-lock.json labextension/.npmrc
+	$(call step,'Fetching what the front end is built with')
+	@command -v node >/dev/null && command -v npm >/dev/null || { echo 'The front end is built with Node.js 20 or newer and npm, and they were not found. Install them and run make again.'; exit 1; }
+	@node -e 'process.exit(+process.versions.node.split(".")[0] < 20)' || { echo "The front end is built with Node.js 20 or newer; this is $$(node --version). Install a newer one and run make again."; exit 1; }
+	@mkdir -p .make
+	cd labextension && npm ci --no-fund --no-audit
+	@touch $@
+
+.make/frontend: .make/venv .make/node $(frontend)
+	$(call step,'Building the front end')
+	rm -rf fastgpu_jupyter/labextension
+	cd labextension && npm run build:prod
+	@touch $@
+
+.make/wheel: .make/frontend $(package) $(shared)
+	$(call step,'Building the wheel')
+	rm -rf dist
+	HATCH_JUPYTER_BUILDER_SKIP_NPM=1 $(BIN)/python -m pip wheel --quiet --no-build-isolation --no-deps --wheel-dir dist .
+	@touch $@
+
+# What the wheel needs is installed only when that can have changed; the wheel itself each time it was built.
+.make/needs-%: .make/venv constraints.txt pyproject.toml | .make/wheel
+	$(call step,'Installing what fastgpu-jupyter[$*] needs')
+	$(BIN)/python -m pip install -c constraints.txt "$$(echo dist/*.whl)[$*]"
+	@touch $@
+
+.make/installed: .make/wheel
+	$(call step,'Installing FastGPU into $(VENV)')
+	$(BIN)/python -m pip install --quiet --no-deps --force-reinstall dist/*.whl
+	@touch $@
+
+# --- what people run --------------------------------------------------------------------------------------------------
+
+lab: .make/needs-lab,demo .make/installed
+	@told=$$($(BIN)/jupyter fastgpu probe 2>&1) && code=0 || code=$$?; \
+	printf '\n==> %s\n' "$$told"; \
+	if [[ -n $${FASTGPU_SIMULATE:-} ]]; then \
+	  echo "==> FASTGPU_SIMULATE is set: FastGPU simulates $$FASTGPU_SIMULATE."; \
+	elif [[ $$code == 3 ]]; then \
+	  export FASTGPU_SIMULATE='$(SIMULATE)'; \
+	  echo "==> FastGPU simulates $$FASTGPU_SIMULATE here, and labels it (other devices: make lab SIMULATE=4xH100-80GB)."; \
+	elif [[ $$code != 0 ]]; then \
+	  echo '==> FastGPU does not simulate devices on a machine whose GPUs should work; JupyterLab opens, and FastGPU says there what is wrong.'; \
+	fi; \
+	exec $(BIN)/jupyter lab $(ARGS)
+
+lint: .make/needs-dev .make/installed
+	$(call step,'Linters and types: Python')
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(call step,'Linters and types: TypeScript')
+	cd labextension && npm run --silent lint && npx --no-install tsc --noEmit
+
+browser:
+	@.ci/chromium >/dev/null
+
+test: browser lint
+	$(call step,'Tests: TypeScript')
+	cd labextension && npm run --silent test
+	$(call step,'Tests: Python and the browser')
+	FASTGPU_CHROMIUM=$$(.ci/chromium) $(BIN)/python -m pytest $(TESTS)
+
+test-quick: .make/needs-dev .make/installed
+	$(BIN)/python -m pytest -m 'not slow and not browser and not gpu' $(TESTS)
+
+clean:
+	rm -rf .make $(VENV) dist build fastgpu_jupyter/labextension labextension/node_modules labextension/lib \
+	  labextension/build* labextension/*.tsbuildinfo .mypy_cache .ruff_cache .pytest_cache .hypothesis screenshots
+	find . -name __pycache__ -prune -exec rm -rf {} +
