@@ -1,0 +1,172 @@
+"""The FastGPU kernel: ipykernel with a gate in front of each cell.
+
+A cell of a kernel whose lease is active runs at once; the gate costs it two attribute reads. A cell of a kernel whose
+lease waits shows a live line until the GPU is granted, and Stop ends the wait within a moment: the place in the queue
+is kept and the kernel lives on. Silent executions, and cells that hold nothing but ``%fastgpu`` lines, never wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import Any
+
+from ipykernel.ipkernel import IPythonKernel
+
+from .gate import Gate
+
+#: A grant within this time shows no line: it would only flicker.
+PATIENCE_S = 0.15
+MAGIC = "%fastgpu"
+
+
+class FastGPUKernel(IPythonKernel):
+    """``IPythonKernel`` whose cells pass a :class:`Gate`."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        self.gate = Gate.from_environment()
+        ipykernel: Any = super()  # its methods carry no types
+        ipykernel.__init__(**kwargs)
+        if self.shell is not None:
+            from .magics import register
+
+            register(self.shell, self.gate)
+
+    def start(self) -> None:
+        """Serve, and begin to follow the lease."""
+        from .follow import Follower
+
+        ipykernel: Any = super()
+        ipykernel.start()
+        Follower(self.gate).start()
+
+    async def do_execute(
+        self,
+        code: str,
+        silent: bool,
+        store_history: bool = True,
+        user_expressions: dict[str, Any] | None = None,
+        allow_stdin: bool = False,
+        **more: Any,
+    ) -> dict[str, Any]:
+        """Run a cell as soon as the gate is open; ``more`` is what ipykernel adds (cell_id, cell_meta)."""
+        gate = self.gate
+        if not gate.open and not silent and not only_magics(code):
+            stopped = await self._hold(store_history)
+            if stopped is not None:
+                return stopped
+        if gate.unsettled:
+            for note in gate.settle():
+                self._say(note)
+        ipykernel: Any = super()
+        reply: dict[str, Any] = await ipykernel.do_execute(
+            code, silent, store_history, user_expressions, allow_stdin, **more
+        )
+        return reply
+
+    def do_shutdown(self, restart: bool) -> Any:
+        """Before a restart the lease goes to the process that will start this kernel again."""
+        if restart:
+            # The server's own hand-over may come after this process has ended, which would end the lease.
+            self.gate.hand_over(_manager_pid())
+        ipykernel: Any = super()
+        return ipykernel.do_shutdown(restart)
+
+    def publish(self, kind: str, content: dict[str, Any]) -> None:
+        """Send an output message of the cell that runs."""
+        kernel: Any = self
+        topic = kernel._topic(kind)  # noqa: SLF001 (ipykernel has no public name for it)
+        kernel.send_response(kernel.iopub_socket, kind, content, ident=topic)
+
+    # ---- the wait ------------------------------------------------------------------------------------------------
+
+    async def _hold(self, store_history: bool) -> dict[str, Any] | None:
+        """Wait for the grant; returns the reply of a cell whose wait was stopped, else None."""
+        from .waiting import WaitingLine
+
+        gate, loop, wake = self.gate, asyncio.get_running_loop(), asyncio.Event()
+        stopped = False
+
+        def wake_up() -> None:
+            # From another thread or from a signal handler: an idle loop must be woken, a plain call_soon does not.
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(wake.set)
+
+        def stop() -> None:
+            nonlocal stopped
+            stopped = True
+            wake_up()
+
+        line = WaitingLine(self.publish)
+        forget = gate.listen(wake_up)
+        started = time.monotonic()
+        gate.wanted.set()
+        try:
+            with _on_interrupt(stop):
+                while not gate.open and not stopped:
+                    if time.monotonic() - started > PATIENCE_S:
+                        line.show(gate.view, gate.trouble)
+                    with suppress(asyncio.TimeoutError):
+                        await asyncio.wait_for(wake.wait(), line.pause_s() if line.shown else PATIENCE_S)
+                    wake.clear()
+        finally:
+            forget()
+            line.clear()
+        return self._stopped(store_history) if stopped else None
+
+    def _stopped(self, store_history: bool) -> dict[str, Any]:
+        from .waiting import stopped_sentence
+
+        view = self.gate.view
+        error = {"ename": "StillWaiting", "evalue": stopped_sentence(view)}
+        error_content = {**error, "traceback": [f"{error['ename']}: {error['evalue']}"]}
+        self.publish("error", error_content)
+        count = self.shell.execution_count if self.shell is not None else 0
+        if self.shell is not None and store_history:
+            self.shell.execution_count += 1
+        return {
+            "status": "error",
+            "execution_count": count,
+            "user_expressions": {},
+            "payload": [],
+            **error_content,
+        }
+
+    def _say(self, note: str) -> None:
+        self.publish("stream", {"name": "stderr", "text": note + "\n"})
+
+
+def only_magics(code: str) -> bool:
+    """Whether the cell holds nothing but ``%fastgpu`` lines (and comments): it is how one stops waiting."""
+    lines = [line.strip() for line in code.splitlines()]
+    lines = [line for line in lines if line and not line.startswith("#")]
+    return bool(lines) and all(line == MAGIC or line.startswith(MAGIC + " ") for line in lines)
+
+
+@contextmanager
+def _on_interrupt(stop: Callable[[], None]) -> Iterator[None]:
+    """Call ``stop`` on SIGINT inside the block; does nothing in a subshell's thread, which no signal reaches."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handler(_signum: int, _frame: FrameType | None) -> None:
+        stop()
+
+    saved = signal.signal(signal.SIGINT, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, saved)
+
+
+def _manager_pid() -> int:
+    """The process that manages this kernel; not the parent where a wrapper (``conda run``, a shell) is between."""
+    named = os.environ.get("JPY_PARENT_PID", "")
+    return int(named) if named.isdigit() and int(named) > 1 else os.getppid()

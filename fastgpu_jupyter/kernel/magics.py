@@ -1,0 +1,181 @@
+"""The ``%fastgpu`` line magic: show, release, ask again, or do without.
+
+The verbs are a table (:data:`VERBS`); an unknown one is a usage error that lists them. Magics run between cells, in
+the main thread, and may block for as long as one call to the pool manager takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from IPython.core.error import UsageError
+from IPython.core.magic import Magics, line_magic, magics_class
+
+from ..errors import FastGPUError
+from .gate import Gate
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+    from .render import Shown
+
+PROFILES = ("full", "half", "quarter", "eighth")
+_NO_LEASE = "This kernel has no GPU lease. `%fastgpu request` asks for one."
+_NOT_HERE = (
+    "This kernel was not started as a FastGPU kernel, so it has no GPU lease. "
+    "Choose a kernel named FastGPU for the notebook; `%fastgpu status` shows the pool from here."
+)
+
+
+class _Verbs:
+    """What each verb does with the gate; each returns what to show."""
+
+    def __init__(self, gate: Gate, *, gated: bool) -> None:
+        self.gate = gate
+        self.gated = gated
+
+    def show(self, _words: list[str]) -> Shown:
+        """Show this kernel's lease: state, device, memory, utilization, time and cost."""
+        from . import render
+
+        if self.gate.lease_id is None and self.gate.view is None:
+            return render.sentence(_NO_LEASE if self.gated else _NOT_HERE)
+        view = self.gate.refresh() or self.gate.view
+        assert view is not None
+        return render.lease(view)
+
+    def release(self, _words: list[str]) -> Shown:
+        """Give the GPU, or the place in the queue, back."""
+        from . import render
+
+        if self.gate.lease_id is None:
+            return render.sentence("This kernel has no GPU lease; there is nothing to release.")
+        had_gpu = self.gate.open
+        self.gate.release()
+        if not had_gpu:
+            return render.sentence("Left the queue. Cells run without a GPU; `%fastgpu request` asks for one again.")
+        return render.sentence(
+            "Released the GPU. Memory that this process already allocated on it stays allocated until the kernel "
+            "restarts. Cells run without a GPU; `%fastgpu request` asks for one again."
+        )
+
+    def cpu(self, _words: list[str]) -> Shown:
+        """Work without a GPU: give the lease or the place in the queue back and never wait."""
+        from . import render
+
+        self.gate.release(cpu_only=True)
+        return render.sentence(
+            "Cells run without a GPU from now on. `%fastgpu request` asks for one again, "
+            "and so does a restart of the kernel."
+        )
+
+    def request(self, words: list[str]) -> Shown:
+        """Ask for a GPU again; PROFILE is full, half, quarter or eighth, MEMORY is like 24GiB."""
+        from . import render
+
+        if not self.gated:
+            return render.sentence(_NOT_HERE)
+        profile, memory_bytes = parse_size(words)
+        view = self.gate.request(profile, memory_bytes)
+        shown = render.lease(view)
+        hint = (
+            "If a library already looked for a GPU in this kernel, restart the kernel so that it sees this one."
+            if view["state"] == "active"
+            else "The next cell waits for it."
+        )
+        return render.with_hint(shown, hint)
+
+    def status(self, _words: list[str]) -> Shown:
+        """Show the whole pool: devices, your leases and the queue."""
+        from . import render
+
+        return render.status(self.gate.client().status())
+
+    def help(self, _words: list[str]) -> Shown:
+        """Show this list."""
+        from . import render
+
+        return render.sentence(usage())
+
+
+#: verb -> (arguments, what it does). The empty verb is plain ``%fastgpu``.
+VERBS: dict[str, tuple[str, Callable[[_Verbs, list[str]], Shown]]] = {
+    "": ("", _Verbs.show),
+    "release": ("", _Verbs.release),
+    "cpu": ("", _Verbs.cpu),
+    "request": ("[PROFILE|MEMORY]", _Verbs.request),
+    "status": ("", _Verbs.status),
+    "help": ("", _Verbs.help),
+}
+
+
+def usage() -> str:
+    """The verbs, one a line."""
+    rows = []
+    for verb, (arguments, function) in VERBS.items():
+        call = " ".join(part for part in ("%fastgpu", verb, arguments) if part)
+        rows.append(f"{call:<36}{(function.__doc__ or '').strip()}")
+    return "\n".join(rows)
+
+
+def parse_size(words: list[str]) -> tuple[str | None, int | None]:
+    """``(profile, memory_bytes)`` from what follows ``%fastgpu request``; both None for the default."""
+    if not words:
+        return None, None
+    size = "".join(words)
+    if size.lower() in PROFILES:
+        return size.lower(), None
+    if size[0].isdigit():
+        from ..units import parse_memory
+
+        return None, parse_memory(size)
+    raise UsageError(f"{size!r} is neither a profile ({', '.join(PROFILES)}) nor an amount of memory such as 24GiB.")
+
+
+def run(verbs: _Verbs, line: str) -> Shown:
+    """Do what ``line`` says; raises :class:`UsageError`, with a sentence, where it cannot be done."""
+    words = line.split()
+    verb = words[0].lower() if words else ""
+    entry = VERBS.get(verb)
+    if entry is None:
+        raise UsageError(f"%fastgpu has no verb {verb!r}. Use one of:\n{usage()}")
+    arguments, function = entry
+    if words[1:] and not arguments:
+        raise UsageError(f"`%fastgpu {verb}` takes no arguments.")
+    try:
+        return function(verbs, words[1:])
+    except FastGPUError as error:
+        # A usage error is shown as one line; a traceback of ours would tell the user nothing.
+        raise UsageError(str(error)) from None
+
+
+@magics_class
+class FastGPUMagics(Magics):
+    """Binds the verbs to IPython."""
+
+    def __init__(self, shell: InteractiveShell, gate: Gate, *, gated: bool) -> None:
+        super().__init__(shell)
+        self._verbs = _Verbs(gate, gated=gated)
+
+    @line_magic
+    def fastgpu(self, line: str) -> None:
+        """Show or change this kernel's GPU lease; ``%fastgpu help`` lists the verbs."""
+        from IPython.display import display
+
+        display(run(self._verbs, line).bundle(), raw=True)  # type: ignore[no-untyped-call]
+
+
+def register(shell: Any, gate: Gate) -> None:
+    """Make ``%fastgpu`` available in a FastGPU kernel."""
+    shell.register_magics(FastGPUMagics(shell, gate, gated=True))
+
+
+def load(shell: Any) -> None:
+    """``%load_ext fastgpu_jupyter``: nothing new in a FastGPU kernel; elsewhere the verbs that work without a gate."""
+    if "fastgpu" in shell.magics_manager.magics.get("line", {}):
+        return
+    gate = Gate.from_environment()
+    shell.register_magics(FastGPUMagics(shell, gate, gated=False))
+    if gate.lease_id is None:
+        print(_NOT_HERE)  # noqa: T201 (the user asked, and this is the answer)

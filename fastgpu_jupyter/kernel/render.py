@@ -1,0 +1,195 @@
+"""Leases and the pool as plain text and as HTML tables, for the ``%fastgpu`` magic.
+
+Everything that comes from outside (notebook names, reasons, models) is escaped. Colours come from the JupyterLab theme
+where there is one, and no meaning rests on colour alone: each bar has its figures beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..units import format_duration, format_memory, format_money
+
+if TYPE_CHECKING:
+    from ..wire.views import DeviceView, LeaseView, QueueView, StatusView
+
+#: Who keeps a limit, in words.
+ENFORCED = {
+    "hardware": "by the hardware",
+    "driver": "by the GPU driver",
+    "userspace": "by a library in the process",
+    "cooperative": "by the frameworks' own caps, watched by the pool",
+    "none": "by nobody",
+}
+_REASONS = {
+    "released": "released",
+    "holder_died": "the kernel's process ended",
+    "revoked": "taken back by an administrator",
+    "cancelled": "cancelled",
+    "device_lost": "the GPU failed",
+    "prepare_failed": "the GPU could not be prepared",
+}
+
+
+class Shown(NamedTuple):
+    """The same thing twice: for a terminal and for a browser."""
+
+    text: str
+    html: str
+
+    def bundle(self) -> dict[str, str]:
+        """The MIME bundle."""
+        return {"text/plain": self.text, "text/html": self.html}
+
+
+class _Row(NamedTuple):
+    name: str
+    value: str
+    #: Fraction of a bar, where the value is part of a whole.
+    part: float | None = None
+
+
+def sentence(text: str) -> Shown:
+    """Plain words."""
+    return Shown(text, f'<div class="fastgpu" style="white-space: pre-wrap">{escape(text)}</div>')
+
+
+def with_hint(shown: Shown, hint: str) -> Shown:
+    """``shown`` with a sentence below."""
+    return Shown(f"{shown.text}\n{hint}", f"{shown.html}<p>{escape(hint)}</p>")
+
+
+def lease(view: LeaseView) -> Shown:
+    """One lease."""
+    title = "GPU lease" + (" (simulated)" if view["simulated"] else "")
+    return _table(title, _lease_rows(view))
+
+
+def status(view: StatusView) -> Shown:
+    """The pool at one instant."""
+    pool = view["pool"]
+    title = "FastGPU pool" + (" (simulated)" if pool["simulated"] else "")
+    head = ("GPU", "Model", "Health", "Memory in leases", "Utilization")
+    parts = [_grid(title, head, [_device(one) for one in view["devices"]])]
+    live = [one for one in view["leases"] if one["state"] != "ended"]
+    if live:
+        rows = [(one["notebook"] or "-", one["state"], one["profile"], _device_name(one), _cost(one)) for one in live]
+        parts.append(_grid("Your leases", ("Notebook", "State", "Size", "GPU", "Cost"), rows))
+    if view["queue"]:
+        parts.append(_grid("Queue", ("Place", "Notebook", "Size", "Reason"), [_ticket(one) for one in view["queue"]]))
+    if pool["message"]:
+        parts.append(sentence(pool["message"]))
+    return Shown("\n\n".join(part.text for part in parts), "".join(part.html for part in parts))
+
+
+def _lease_rows(view: LeaseView) -> list[_Row]:
+    state = view["state"]
+    said = {"waiting": "waiting in the queue", "ended": "ended"}.get(state, state)
+    if view["end_reason"]:
+        said += f" ({_REASONS.get(view['end_reason'], view['end_reason'])})"
+    rows = [_Row("State", said)]
+    if view["place"]:
+        rows.append(_Row("Place in the queue", str(view["place"])))
+    if view["pending_detail"]:
+        rows.append(_Row("Why", view["pending_detail"]))
+    rows.append(_Row("Size", view["profile"]))
+    if view["device_id"]:
+        rows.append(_Row("GPU", _device_name(view)))
+        rows.append(_memory_row(view))
+        used = view["utilization_percent"]
+        rows.append(_Row("Utilization", _percent(used), None if used is None else used / 100))
+        rows.append(_Row("Limits kept", _enforced(view)))
+    rows.append(_Row("Active for", format_duration(view["active_ms"])))
+    rows.append(_Row("Cost", _cost(view)))
+    rows.append(_Row("Lease", view["id"]))
+    return rows
+
+
+def _memory_row(view: LeaseView) -> _Row:
+    limit, used = view["memory_bytes"], view["memory_used_bytes"]
+    whole = "the whole GPU" if limit is None else format_memory(limit)
+    if used is None:
+        return _Row("Memory", whole)
+    return _Row("Memory", f"{format_memory(used)} of {whole}", used / limit if limit else None)
+
+
+def _enforced(view: LeaseView) -> str:
+    enforcement = view["enforcement"]
+    who = ENFORCED.get(enforcement or "none", str(enforcement))
+    return f"{who} ({view['mechanism']})" if view["mechanism"] else who
+
+
+def _device_name(view: LeaseView) -> str:
+    name = view["device_model"] or view["device_id"] or "-"
+    return f"{name} (simulated)" if view["simulated"] and view["device_id"] else name
+
+
+def _cost(view: LeaseView) -> str:
+    cost = format_money(view["cost_micro"], view["currency"])
+    rate = view["rate_micro_per_hour"]
+    return cost if rate is None else f"{cost} at {format_money(rate, view['currency'])} an hour"
+
+
+def _device(view: DeviceView) -> tuple[str, ...]:
+    held = view["memory_bytes"] - view["memory_free_bytes"]
+    health = view["health"] + (f": {view['health_reason']}" if view["health_reason"] else "")
+    used = view["utilization_percent"]
+    return (
+        str(view["index"]),
+        view["model"] + (" (simulated)" if view["simulated"] else ""),
+        health + (", drained" if view["drained"] else ""),
+        f"{format_memory(held)} of {format_memory(view['memory_bytes'])}",
+        _percent(used),
+    )
+
+
+def _percent(used: int | None) -> str:
+    return "not known" if used is None else f"{used} %"
+
+
+def _ticket(view: QueueView) -> tuple[str, ...]:
+    whose = view["notebook"] or ("-" if view["mine"] else "another user")
+    return str(view["place"]), whose, view["profile"], view["detail"]
+
+
+def _table(title: str, rows: Sequence[_Row]) -> Shown:
+    width = max(len(row.name) for row in rows)
+    text = [title] + [f"  {row.name:<{width}}  {_text_bar(row.part)}{row.value}" for row in rows]
+    body = "".join(
+        f'<tr><th scope="row" style="text-align: left">{escape(row.name)}</th>'
+        f'<td style="text-align: left">{_html_bar(row)}{escape(row.value)}</td></tr>'
+        for row in rows
+    )
+    caption = f'<caption style="text-align: left"><strong>{escape(title)}</strong></caption>'
+    return Shown("\n".join(text), f'<table class="fastgpu">{caption}<tbody>{body}</tbody></table>')
+
+
+def _grid(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Shown:
+    widths = [max(len(line[column]) for line in (head, *rows)) for column in range(len(head))]
+    lines = [
+        "  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in (head, *rows)
+    ]
+    style = ' style="text-align: left"'
+    top = "".join(f'<th scope="col"{style}>{escape(cell)}</th>' for cell in head)
+    body = "".join("<tr>" + "".join(f"<td{style}>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    caption = f"<caption{style}><strong>{escape(title)}</strong></caption>"
+    table = f'<table class="fastgpu">{caption}<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>'
+    return Shown("\n".join([title, *lines]), table)
+
+
+def _text_bar(part: float | None) -> str:
+    if part is None:
+        return ""
+    full = round(min(max(part, 0.0), 1.0) * 20)
+    return f"[{'#' * full}{'.' * (20 - full)}] "
+
+
+def _html_bar(row: _Row) -> str:
+    if row.part is None:
+        return ""
+    percent = round(min(max(row.part, 0.0), 1.0) * 100)
+    label = escape(f"{row.name}: {percent} percent", quote=True)
+    return f'<progress max="100" value="{percent}" aria-label="{label}"></progress> '

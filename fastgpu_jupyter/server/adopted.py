@@ -1,0 +1,77 @@
+"""A process that this one did not start, with the verbs of :class:`subprocess.Popen` that a provisioner uses.
+
+The process is known by its number *and* its start time, and watched by a pidfd: a number alone may by now belong to
+somebody else, who must not be signalled or taken for alive.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from pathlib import Path
+
+
+def start_time(pid: int) -> int | None:
+    """When process ``pid`` started, in clock ticks since boot; None where there is no such process."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    # The name in parentheses may hold spaces and parentheses itself: count from the last one.
+    return int(stat.rpartition(")")[2].split()[19])
+
+
+class AdoptedProcess:
+    """Process ``pid``, if it is still the one that started at ``started``; else one that has ended."""
+
+    stdin = stdout = stderr = None
+
+    def __init__(self, pid: int, started: int | None) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+        self._pidfd: int | None = None
+        try:
+            self._pidfd = os.pidfd_open(pid)
+        except OSError:
+            self.returncode = -1
+            return
+        if started is None or start_time(pid) != started:
+            self._ended()
+
+    def poll(self) -> int | None:
+        """None while it lives; its true exit status is only its parent's to know."""
+        if self.returncode is None and self._pidfd is not None and select.select([self._pidfd], [], [], 0)[0]:
+            self._ended()
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Block until it has ended."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while self.poll() is None:
+            left_s = None if deadline is None else deadline - time.monotonic()
+            if left_s is not None and left_s <= 0:
+                raise TimeoutError(f"Process {self.pid} has not ended.")
+            assert self._pidfd is not None
+            select.select([self._pidfd], [], [], left_s)
+        return self.returncode or 0
+
+    def send_signal(self, signum: int) -> None:
+        """Signal this process and no other."""
+        if self.poll() is None and self._pidfd is not None:
+            signal.pidfd_send_signal(self._pidfd, signum)
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self.send_signal(signal.SIGKILL)
+
+    def terminate(self) -> None:
+        """SIGTERM."""
+        self.send_signal(signal.SIGTERM)
+
+    def _ended(self) -> None:
+        self.returncode = -1
+        if self._pidfd is not None:
+            os.close(self._pidfd)
+            self._pidfd = None

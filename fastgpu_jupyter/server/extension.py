@@ -1,0 +1,91 @@
+"""The server extension: routes, the event hub, and the pool started in the background.
+
+Loading it never fails because of the pool, and never waits for it: a server whose pool cannot start is a working
+server that says so when it is asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from pathlib import Path
+from typing import Any
+
+from jupyter_server.extension.application import ExtensionApp
+from traitlets import Bool, Int
+
+from ..errors import FastGPUError
+from ..wire.client import PoolClient
+from .access import PoolAccess
+from .handlers import routes
+from .hub import EventHub
+from .provisioner import FastGPUProvisioner, abandon_launches
+from .tokens import sweep
+
+LEASE_SCHEMA = "urn:fastgpu-jupyter:lease:v1"
+_SCHEMAS = Path(__file__).parent / "event_schemas"
+_REPORTED = ("state", "end_reason", "kernel_id", "device_id", "profile", "simulated")
+
+
+class FastGPUExtension(ExtensionApp):
+    """Configuration and life of FastGPU in a Jupyter server."""
+
+    name = "fastgpu_jupyter"
+    extension_url = "/"
+    load_other_extensions = True
+    classes = [FastGPUProvisioner]  # noqa: RUF012 (a traitlets convention)
+
+    start_pool = Bool(default_value=True, help="Start your own pool manager where none serves yet.").tag(config=True)
+    event_streams_max = Int(64, min=1, help="How many browser tabs may watch the pool at once.").tag(config=True)
+    event_queue_limit = Int(
+        256, min=8, help="How many messages a browser tab may be behind before it is cut off and has to reconnect."
+    ).tag(config=True)
+
+    _start: asyncio.Task[None] | None = None
+
+    def initialize_settings(self) -> None:
+        """Create what the handlers share."""
+        assert self.serverapp is not None
+        access = PoolAccess(start_pool=self.start_pool)
+        self.settings["fastgpu_access"] = access
+        self.settings["fastgpu_hub"] = EventHub(
+            access,
+            subscribers_max=self.event_streams_max,
+            queue_limit=self.event_queue_limit,
+            on_lease=self._lease_changed,
+        )
+        if self.serverapp.event_logger is not None:
+            self.serverapp.event_logger.register_event_schema(_SCHEMAS / "lease" / "v1.yaml")
+
+    def initialize_handlers(self) -> None:
+        """Add the routes; the base URL is put before them by the application."""
+        self.handlers.extend(routes("/"))
+
+    async def _start_jupyter_server_extension(self, _serverapp: Any) -> None:
+        """The server runs: see to the pool, in the background."""
+        self._start = asyncio.create_task(self._greet_pool())
+
+    async def _greet_pool(self) -> None:
+        access: PoolAccess = self.settings["fastgpu_access"]
+        try:
+            leases = await access.call(PoolClient.leases)
+            live = [view["kernel_id"] for view in leases if view["state"] != "ended" and view["kernel_id"]]
+            await asyncio.to_thread(sweep, live)
+        except (FastGPUError, OSError) as error:
+            self.log.warning("FastGPU: %s", error)
+
+    async def stop_extension(self) -> None:
+        """End what would keep the server from stopping; kernels are shut down after this."""
+        self.settings["fastgpu_hub"].close()
+        if self._start is not None:
+            self._start.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._start
+        await abandon_launches()
+
+    def _lease_changed(self, view: dict[str, Any]) -> None:
+        assert self.serverapp is not None
+        if self.serverapp.event_logger is None:
+            return
+        data = {"lease_id": view["id"], **{name: view.get(name) for name in _REPORTED}}
+        self.serverapp.event_logger.emit(schema_id=LEASE_SCHEMA, data=data)
