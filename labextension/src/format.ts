@@ -1,0 +1,118 @@
+/**
+ * Quantities as people read them. Pure: the language is a parameter, so that the result does not depend on the browser.
+ */
+
+const KIB = 1024;
+const GIB = KIB ** 3;
+
+/** Memory in GiB, as profiles are named; in MiB where that would be 0.0. */
+export function formatMemory(bytes: number, language?: string): string {
+  const [value, unit] = splitMemory(bytes, bytes, language);
+  return `${value} ${unit}`;
+}
+
+/** `12.3 / 80 GiB`: both in the unit of the second. */
+export function formatMemoryOf(used: number, total: number, language?: string): string {
+  const [of, unit] = splitMemory(total, total, language);
+  const [value] = splitMemory(used, total, language);
+  return `${value} / ${of} ${unit}`;
+}
+
+function splitMemory(bytes: number, scale: number, language?: string): [string, string] {
+  const [divisor, unit] = scale >= 0.1 * GIB || scale === 0 ? [GIB, 'GiB'] : [KIB ** 2, 'MiB'];
+  const value = bytes / divisor;
+  // One decimal tells 12.3 from 12.9; above a hundred it is noise, and 80.0 says no more than 80.
+  const digits = value >= 100 ? 0 : 1;
+  return [formatNumber(value, 0, digits, language), unit];
+}
+
+/**
+ * Money from millionths of the unit.
+ *
+ * Four decimals below one unit, so that a meter that runs can be seen running; an amount that would still read as zero
+ * is shown as less than the smallest.
+ */
+export function formatMoney(micro: number, currency: string, language?: string): string {
+  const digits = Math.abs(micro) < 1_000_000 && micro !== 0 ? 4 : 2;
+  if (micro > 0 && micro < 50) {
+    return `<${money(0.0001, 4, currency, language)}`;
+  }
+  return money(micro / 1_000_000, digits, currency, language);
+}
+
+function money(value: number, digits: number, currency: string, language?: string): string {
+  // Anything else (credits, say) is not a code that Intl accepts.
+  if (/^[A-Z]{3}$/.test(currency)) {
+    return new Intl.NumberFormat(locale(language), {
+      style: 'currency',
+      currency,
+      minimumFractionDigits: digits,
+      maximumFractionDigits: digits
+    }).format(value);
+  }
+  return `${formatNumber(value, digits, digits, language)} ${currency}`.trim();
+}
+
+/** `37%`. */
+export function formatPercent(percent: number, language?: string): string {
+  return new Intl.NumberFormat(locale(language), {
+    style: 'percent',
+    maximumFractionDigits: 0
+  }).format(percent / 100);
+}
+
+/** `42 s`, `4 min 12 s`, `3 h 05 min`, `2 d 4 h`; never negative, whatever two clocks say. */
+export function formatDuration(ms: number): string {
+  const seconds = Math.max(0, Math.floor(ms / 1000));
+  const minutes = Math.floor(seconds / 60);
+  const hours = Math.floor(minutes / 60);
+  const days = Math.floor(hours / 24);
+  if (days > 0) {
+    return `${days} d ${hours % 24} h`;
+  }
+  if (hours > 0) {
+    return `${hours} h ${String(minutes % 60).padStart(2, '0')} min`;
+  }
+  if (minutes > 0) {
+    return `${minutes} min ${String(seconds % 60).padStart(2, '0')} s`;
+  }
+  return `${seconds} s`;
+}
+
+/** The time of day, to the second, in the browser's time zone. */
+export function formatTime(at: number, language?: string): string {
+  return new Intl.DateTimeFormat(locale(language), { timeStyle: 'medium' }).format(at);
+}
+
+/** The last part of a path; the whole when there is no part. */
+export function baseName(path: string): string {
+  const parts = path.split(/[/\\]/).filter(part => part !== '');
+  return parts.length > 0 ? parts[parts.length - 1] : path;
+}
+
+/** `NVIDIA A100-SXM4-80GB` -> `A100-SXM4-80GB`: the maker's name is the same on all of them. */
+export function shortModel(model: string): string {
+  return model.replace(/^NVIDIA\s+/i, '').trim() || model;
+}
+
+function formatNumber(
+  value: number,
+  digitsMin: number,
+  digitsMax: number,
+  language?: string
+): string {
+  return new Intl.NumberFormat(locale(language), {
+    minimumFractionDigits: digitsMin,
+    maximumFractionDigits: digitsMax
+  }).format(value);
+}
+
+/** Translators write `de_DE`, Intl wants `de-DE`; an unknown one must not break the page. */
+function locale(language?: string): string {
+  const tag = (language || 'en').replace(/_/g, '-');
+  try {
+    return Intl.getCanonicalLocales(tag)[0] ?? 'en';
+  } catch {
+    return 'en';
+  }
+}

@@ -1,0 +1,211 @@
+/**
+ * What the browser knows of the pool: the views that the server sends, and the state that the page keeps.
+ *
+ * Pure data and pure questions about it. Nothing here asks a clock, the network or the document.
+ * Times are wall-clock milliseconds, memory is in bytes, money in millionths of the currency's unit.
+ */
+
+export const LEASE_STATES = [
+  'waiting',
+  'preparing',
+  'active',
+  'parking',
+  'parked',
+  'resuming',
+  'draining',
+  'ended'
+] as const;
+
+export type LeaseState = (typeof LEASE_STATES)[number];
+
+export const HEALTH = ['healthy', 'suspect', 'faulty'] as const;
+
+export type Health = (typeof HEALTH)[number];
+
+export interface IPool {
+  readonly version: string;
+  readonly scope: string;
+  readonly simulated: boolean;
+  readonly currency: string;
+  readonly started_at: number;
+  /** What an operator or a user should know, as a sentence; null when all is well. */
+  readonly message: string | null;
+  readonly accepting: boolean;
+}
+
+export interface IHolding {
+  /** Null where this user may not know it. */
+  readonly lease_id: string | null;
+  readonly tenant: string | null;
+  readonly notebook: string | null;
+  readonly state: string;
+  readonly memory_bytes: number;
+  readonly mine: boolean;
+}
+
+export interface IDevice {
+  readonly id: string;
+  readonly index: number;
+  readonly model: string;
+  readonly memory_bytes: number;
+  /** What can still be promised, which is not what is unused right now. */
+  readonly memory_free_bytes: number;
+  readonly simulated: boolean;
+  readonly health: Health;
+  readonly health_reason: string | null;
+  readonly drained: boolean;
+  readonly mechanisms: ReadonlyArray<string>;
+  readonly rate_micro_per_hour: number;
+  readonly utilization_percent: number | null;
+  readonly memory_used_bytes: number | null;
+  readonly holdings: ReadonlyArray<IHolding>;
+}
+
+export interface ILease {
+  readonly id: string;
+  /** Grows with each change of this lease. */
+  readonly version: number;
+  readonly state: LeaseState;
+  readonly end_reason: string | null;
+  readonly kernel_id: string | null;
+  readonly notebook: string | null;
+  readonly device_id: string | null;
+  readonly device_model: string | null;
+  readonly simulated: boolean;
+  readonly tenant: string;
+  readonly profile: string;
+  readonly memory_bytes: number | null;
+  readonly mechanism: string | null;
+  readonly enforcement: string | null;
+  readonly requested_at: number;
+  readonly granted_at: number | null;
+  readonly ended_at: number | null;
+  readonly active_ms: number;
+  readonly rate_micro_per_hour: number | null;
+  readonly cost_micro: number;
+  readonly currency: string;
+  readonly utilization_percent: number | null;
+  readonly memory_used_bytes: number | null;
+  readonly place: number | null;
+  readonly pending_reason: string | null;
+  readonly pending_detail: string | null;
+}
+
+export interface ITicket {
+  readonly lease_id: string | null;
+  /** 1 is next. */
+  readonly place: number;
+  readonly reason: string | null;
+  readonly detail: string | null;
+  readonly profile: string;
+  readonly memory_bytes: number | null;
+  readonly notebook: string | null;
+  readonly tenant: string | null;
+  readonly since: number;
+  readonly mine: boolean;
+}
+
+export interface IDeviceUsage {
+  readonly id: string;
+  readonly utilization_percent: number | null;
+  readonly memory_used_bytes: number | null;
+}
+
+export interface ILeaseUsage extends IDeviceUsage {
+  readonly active_ms: number;
+  readonly cost_micro: number;
+}
+
+export interface ISnapshot {
+  readonly type: 'snapshot';
+  readonly seq: number;
+  readonly pool: IPool;
+  readonly devices: ReadonlyArray<IDevice>;
+  readonly leases: ReadonlyArray<ILease>;
+  readonly queue: ReadonlyArray<ITicket>;
+}
+
+export interface IChanged {
+  readonly type: 'changed';
+  readonly seq: number;
+  /** Only when the pool itself has changed. */
+  readonly pool?: IPool;
+  /** Only those that have changed. */
+  readonly devices: ReadonlyArray<IDevice>;
+  /** Only those that have changed. */
+  readonly leases: ReadonlyArray<ILease>;
+  /** The whole queue. */
+  readonly queue: ReadonlyArray<ITicket>;
+}
+
+export interface IUsage {
+  readonly type: 'usage';
+  readonly devices: ReadonlyArray<IDeviceUsage>;
+  readonly leases: ReadonlyArray<ILeaseUsage>;
+}
+
+export interface IKeepalive {
+  readonly type: 'keepalive';
+}
+
+export type Message = ISnapshot | IChanged | IUsage | IKeepalive;
+
+/** Everything the page knows. A new object with each message that changes something. */
+export interface IPoolState {
+  /** The number of the last message applied; -1 before the first snapshot. */
+  readonly seq: number;
+  /** Null before the first snapshot. */
+  readonly pool: IPool | null;
+  /** In the order of their index. */
+  readonly devices: ReadonlyArray<IDevice>;
+  /** Open ones and those that ended lately, in the order of their request. */
+  readonly leases: ReadonlyArray<ILease>;
+  /** In the order of their place. */
+  readonly queue: ReadonlyArray<ITicket>;
+  /** The last utilization samples of each open lease, the newest at the end; null where it was not known. */
+  readonly history: Readonly<Record<string, ReadonlyArray<number | null>>>;
+}
+
+/** Why the page has no live connection. */
+export type FailureReason = 'missing' | 'forbidden' | 'pool' | 'network' | 'protocol';
+
+export type Connection =
+  | { readonly kind: 'connecting' }
+  | { readonly kind: 'connected' }
+  /** Closed on purpose, because nobody can see the page. */
+  | { readonly kind: 'paused' }
+  | {
+      readonly kind: 'unreachable';
+      readonly reason: FailureReason;
+      readonly message: string;
+      /** When the next attempt is due, by this browser's clock. */
+      readonly retryAt: number;
+    };
+
+/** True until the lease has ended. */
+export function isOpen(lease: ILease): boolean {
+  return lease.state !== 'ended';
+}
+
+/** True for a lease whose release can still be asked for. */
+export function isReleasable(lease: ILease): boolean {
+  return lease.state !== 'ended' && lease.state !== 'draining';
+}
+
+/** The lease of a kernel: the open one, else the one that ended last, else null. */
+export function leaseOfKernel(
+  leases: ReadonlyArray<ILease>,
+  kernelId: string | null
+): ILease | null {
+  if (kernelId === null) {
+    return null;
+  }
+  const own = leases.filter(lease => lease.kernel_id === kernelId);
+  const open = own.filter(isOpen);
+  const candidates = open.length > 0 ? open : own;
+  return candidates.reduce<ILease | null>(
+    (latest, lease) =>
+      latest === null || lease.requested_at >= latest.requested_at ? lease : latest,
+    null
+  );
+}

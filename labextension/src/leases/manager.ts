@@ -1,0 +1,250 @@
+/**
+ * The page's model of the pool: one event stream, one state, one signal.
+ *
+ * Promises: at most one stream is open per page, and none while nobody can see the page; the last known state is kept
+ * while the connection is away, and `connection` says so; after a reconnection a fresh snapshot replaces everything.
+ * Must not: ask the server on a timer, or draw anything.
+ */
+
+import type { ISignal } from '@lumino/signaling';
+import { Signal } from '@lumino/signaling';
+
+import type { ILeaseManager } from '../tokens';
+import type { Connection, ILease, IPoolState } from './lease';
+import { EMPTY_STATE, reduce } from './reduce';
+import type { ILeaseAPI } from './restapi';
+import { FastGPUError } from './restapi';
+import { retryDelay } from './stream';
+
+/** The server sends at least a keepalive every 10 s; three of them missing means that the connection is dead. */
+export const SILENCE_MS_MAX = 30_000;
+
+/** A difference of the clocks below this is the network's, not the clocks'. */
+const CLOCK_SKEW_MS_MIN = 2_000;
+
+/** A connection that lived this long was a good one: the pauses start again from the shortest. */
+const GOOD_MS_MIN = 5_000;
+
+/** What the manager needs of the browser; tests put a fake in its place. */
+export interface IPage {
+  readonly visible: boolean;
+  readonly visibilityChanged: ISignal<IPage, void>;
+  now(): number;
+  random(): number;
+  /** Run once after a time; answers with the function that cancels it. */
+  after(delayMs: number, run: () => void): () => void;
+}
+
+export class LeaseManager implements ILeaseManager {
+  constructor(options: LeaseManager.IOptions) {
+    this._api = options.api;
+    this._page = options.page;
+    this._page.visibilityChanged.connect(this._onVisibilityChanged, this);
+    this._onVisibilityChanged();
+  }
+
+  get state(): IPoolState {
+    return this._state;
+  }
+
+  get connection(): Connection {
+    return this._connection;
+  }
+
+  get updatedAt(): number | null {
+    return this._updatedAt;
+  }
+
+  get changed(): ISignal<this, void> {
+    return this._changed;
+  }
+
+  get releasing(): ReadonlySet<string> {
+    return this._releasing;
+  }
+
+  get isDisposed(): boolean {
+    return this._isDisposed;
+  }
+
+  now(): number {
+    return this._page.now() + this._clockOffset;
+  }
+
+  refresh(): void {
+    if (this._isDisposed || !this._page.visible) {
+      return;
+    }
+    this._failures = 0;
+    this._open();
+  }
+
+  async release(leaseId: string): Promise<void> {
+    if (this._releasing.has(leaseId)) {
+      return;
+    }
+    this._releasing.add(leaseId);
+    this._changed.emit();
+    try {
+      this._takeLease(await this._api.release(leaseId));
+    } finally {
+      this._releasing.delete(leaseId);
+      if (!this._isDisposed) {
+        this._changed.emit();
+      }
+    }
+  }
+
+  dispose(): void {
+    if (this._isDisposed) {
+      return;
+    }
+    this._isDisposed = true;
+    this._close();
+    this._page.visibilityChanged.disconnect(this._onVisibilityChanged, this);
+    Signal.clearData(this);
+  }
+
+  private _onVisibilityChanged(): void {
+    if (!this._page.visible) {
+      this._close();
+      this._setConnection({ kind: 'paused' });
+    } else if (this._stream === null) {
+      this._failures = 0;
+      this._open();
+    }
+  }
+
+  private _open(): void {
+    this._close();
+    this._setConnection({ kind: 'connecting' });
+    const stream = new AbortController();
+    this._stream = stream;
+    void this._follow(stream);
+  }
+
+  /** Stop the stream and whatever was planned for it. */
+  private _close(): void {
+    this._cancelRetry();
+    this._cancelWatchdog();
+    this._stream?.abort();
+    this._stream = null;
+  }
+
+  /** Follow one stream to its end. A stream that is no longer `this._stream` changes nothing any more. */
+  private async _follow(stream: AbortController): Promise<void> {
+    let failure = new FastGPUError('network', 'The server closed the connection.');
+    let liveSince: number | null = null;
+    this._watch(stream);
+    try {
+      const onOpen = (serverTime: number | null) => this._setClock(serverTime);
+      for await (const message of this._api.events(stream.signal, onOpen)) {
+        if (stream !== this._stream) {
+          return;
+        }
+        this._watch(stream);
+        this._updatedAt = this._page.now();
+        const state = reduce(this._state, message);
+        const first = liveSince === null && message.type === 'snapshot';
+        if (first) {
+          liveSince = this._page.now();
+          this._connection = { kind: 'connected' };
+        }
+        if (first || state !== this._state) {
+          this._state = state;
+          this._changed.emit();
+        }
+      }
+    } catch (reason) {
+      failure =
+        reason instanceof FastGPUError ? reason : new FastGPUError('protocol', String(reason));
+    }
+    if (stream === this._stream) {
+      this._onLost(failure, liveSince);
+    }
+  }
+
+  private _onLost(failure: FastGPUError, liveSince: number | null): void {
+    this._close();
+    // Not reset at the first snapshot: a server that breaks right after it would be asked twice a second for ever.
+    if (liveSince !== null && this._page.now() - liveSince >= GOOD_MS_MIN) {
+      this._failures = 0;
+    }
+    this._failures += 1;
+    const delay = retryDelay(this._failures, this._page.random());
+    // A restarted server is back at once: the user hears of a lost connection only when the next attempt fails too.
+    if (liveSince !== null && failure.reason === 'network') {
+      this._setConnection({ kind: 'connecting' });
+    } else {
+      this._setConnection({
+        kind: 'unreachable',
+        reason: failure.reason,
+        message: failure.message,
+        retryAt: this._page.now() + delay
+      });
+    }
+    this._cancelRetry = this._page.after(delay, () => this._retry());
+  }
+
+  /** As `_open`, but keeps showing why there is no connection until there is one. */
+  private _retry(): void {
+    this._close();
+    const stream = new AbortController();
+    this._stream = stream;
+    void this._follow(stream);
+  }
+
+  /** A connection can die without a word (a laptop that slept, a proxy that forgot): give up after a silence. */
+  private _watch(stream: AbortController): void {
+    this._cancelWatchdog();
+    this._cancelWatchdog = this._page.after(SILENCE_MS_MAX, () => {
+      if (stream === this._stream) {
+        this._onLost(new FastGPUError('network', 'The server has not been heard of.'), null);
+      }
+    });
+  }
+
+  private _setClock(serverTime: number | null): void {
+    const offset = serverTime === null ? 0 : serverTime - this._page.now();
+    this._clockOffset = Math.abs(offset) < CLOCK_SKEW_MS_MIN ? 0 : offset;
+  }
+
+  /** What the server answered to a release, without waiting for the stream to say it too. */
+  private _takeLease(lease: ILease): void {
+    const known = this._state.leases.find(each => each.id === lease.id);
+    if (this._isDisposed || known === undefined || known.version > lease.version) {
+      return;
+    }
+    const leases = this._state.leases.map(each => (each === known ? lease : each));
+    this._state = { ...this._state, leases };
+  }
+
+  private _setConnection(connection: Connection): void {
+    if (this._connection.kind === connection.kind && connection.kind !== 'unreachable') {
+      return;
+    }
+    this._connection = connection;
+    this._changed.emit();
+  }
+
+  private readonly _api: ILeaseAPI;
+  private readonly _page: IPage;
+  private readonly _changed = new Signal<this, void>(this);
+  private readonly _releasing = new Set<string>();
+  private _state: IPoolState = EMPTY_STATE;
+  private _connection: Connection = { kind: 'connecting' };
+  private _updatedAt: number | null = null;
+  private _clockOffset = 0;
+  private _failures = 0;
+  private _stream: AbortController | null = null;
+  private _cancelRetry: () => void = () => undefined;
+  private _cancelWatchdog: () => void = () => undefined;
+  private _isDisposed = false;
+}
+
+export namespace LeaseManager {
+  export interface IOptions {
+    readonly api: ILeaseAPI;
+    readonly page: IPage;
+  }
+}

@@ -1,0 +1,55 @@
+/**
+ * The browser's page as the manager sees it: is anybody looking, what time is it, wake me later.
+ */
+
+import type { IDisposable } from '@lumino/disposable';
+import { Signal } from '@lumino/signaling';
+
+import type { IPage } from './manager';
+
+export class BrowserPage implements IPage, IDisposable {
+  readonly visibilityChanged = new Signal<this, void>(this);
+
+  constructor() {
+    document.addEventListener('visibilitychange', this._onVisibilityChange);
+    // A page that the browser has frozen and brought back does not always say so in any other way.
+    window.addEventListener('pageshow', this._onVisibilityChange);
+  }
+
+  get visible(): boolean {
+    return document.visibilityState !== 'hidden';
+  }
+
+  get isDisposed(): boolean {
+    return this._isDisposed;
+  }
+
+  now(): number {
+    return Date.now();
+  }
+
+  random(): number {
+    return Math.random();
+  }
+
+  after(delayMs: number, run: () => void): () => void {
+    const timer = window.setTimeout(run, delayMs);
+    return () => window.clearTimeout(timer);
+  }
+
+  dispose(): void {
+    if (this._isDisposed) {
+      return;
+    }
+    this._isDisposed = true;
+    document.removeEventListener('visibilitychange', this._onVisibilityChange);
+    window.removeEventListener('pageshow', this._onVisibilityChange);
+    Signal.clearData(this);
+  }
+
+  private readonly _onVisibilityChange = (): void => {
+    this.visibilityChanged.emit();
+  };
+
+  private _isDisposed = false;
+}

@@ -1,0 +1,126 @@
+/** Lists the leases in the panel of running things, next to kernels and terminals. */
+
+import type { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
+import { IRunningSessionManagers } from '@jupyterlab/running';
+import type { IRunningSessions } from '@jupyterlab/running';
+import { ITranslator, nullTranslator } from '@jupyterlab/translation';
+import type { TranslationBundle } from '@jupyterlab/translation';
+import type { CommandRegistry } from '@lumino/commands';
+import { Signal } from '@lumino/signaling';
+
+import { CommandIDs } from '../commands';
+import { formatMemory } from '../format';
+import { fastgpuIcon } from '../icon';
+import type { ILease } from '../leases/lease';
+import { isOpen, isReleasable } from '../leases/lease';
+import { notebookName, stateName } from '../texts';
+import { ILeaseManager, TRANSLATION_DOMAIN } from '../tokens';
+
+export const runningPlugin: JupyterFrontEndPlugin<void> = {
+  id: 'fastgpu-jupyter:running',
+  description: 'Lists GPU leases among the running kernels and terminals.',
+  autoStart: true,
+  requires: [ILeaseManager],
+  optional: [IRunningSessionManagers, ITranslator],
+  activate: (
+    app: JupyterFrontEnd,
+    manager: ILeaseManager,
+    running: IRunningSessionManagers | null,
+    translator: ITranslator | null
+  ): void => {
+    if (running === null) {
+      return;
+    }
+    const used = translator ?? nullTranslator;
+    running.add(
+      new RunningLeases({
+        manager,
+        commands: app.commands,
+        trans: used.load(TRANSLATION_DOMAIN),
+        language: used.languageCode
+      })
+    );
+  }
+};
+
+class RunningLeases implements IRunningSessions.IManager {
+  constructor(options: RunningLeases.IOptions) {
+    this._options = options;
+    const { manager, trans } = options;
+    this.name = trans.__('GPU leases');
+    this.shutdownLabel = trans.__('Release the GPU');
+    this.shutdownAllLabel = trans.__('Release All GPUs');
+    this.shutdownAllConfirmationText = trans.__(
+      'Release all your GPUs? Kernels and Python variables stay; cells that run after this have no GPU.'
+    );
+    manager.changed.connect(this._onChanged, this);
+  }
+
+  readonly name: string;
+  readonly shutdownLabel: string;
+  readonly shutdownAllLabel: string;
+  readonly shutdownAllConfirmationText: string;
+  readonly runningChanged = new Signal<this, void>(this);
+
+  running(): IRunningSessions.IRunningItem[] {
+    return this._leases().map(lease => this._item(lease));
+  }
+
+  refreshRunning(): void {
+    // The stream keeps the list fresh by itself; asking again would only open a second one.
+  }
+
+  shutdownAll(): void {
+    // One refusal must not keep the others from being released; what is left stays in the list.
+    for (const lease of this._leases().filter(isReleasable)) {
+      this._options.manager.release(lease.id).catch(() => undefined);
+    }
+  }
+
+  private _item(lease: ILease): IRunningSessions.IRunningItem {
+    const { commands, trans, language } = this._options;
+    const size =
+      lease.memory_bytes === null ? lease.profile : formatMemory(lease.memory_bytes, language);
+    return {
+      label: () => notebookName(lease, trans),
+      labelTitle: () => lease.notebook ?? lease.id,
+      detail: () => `${size}, ${stateName(lease.state, trans).toLowerCase()}`,
+      icon: () => fastgpuIcon,
+      open: () => {
+        void commands.execute(CommandIDs.openNotebook, { leaseId: lease.id });
+      },
+      ...(isReleasable(lease) && {
+        shutdown: () => {
+          void commands.execute(CommandIDs.releaseLease, { leaseId: lease.id });
+        }
+      })
+    };
+  }
+
+  private _leases(): ILease[] {
+    return this._options.manager.state.leases.filter(isOpen);
+  }
+
+  /** The list is drawn anew when what it shows has changed, not with each sample of the meters. */
+  private _onChanged(): void {
+    const shown = this._leases()
+      .map(lease => `${lease.id} ${lease.version}`)
+      .join('\n');
+    if (shown !== this._shown) {
+      this._shown = shown;
+      this.runningChanged.emit();
+    }
+  }
+
+  private readonly _options: RunningLeases.IOptions;
+  private _shown = '';
+}
+
+namespace RunningLeases {
+  export interface IOptions {
+    readonly manager: ILeaseManager;
+    readonly commands: CommandRegistry;
+    readonly trans: TranslationBundle;
+    readonly language: string;
+  }
+}

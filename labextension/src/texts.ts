@@ -1,0 +1,201 @@
+/**
+ * The sentences of the page: what a state, a reason or a failure means, and what to do about it.
+ *
+ * Pure. Takes the translator's bundle, so that every string goes through it.
+ */
+
+import type { TranslationBundle } from '@jupyterlab/translation';
+
+import { baseName, formatMemoryOf, formatMoney, formatPercent, shortModel } from './format';
+import type { FailureReason, ILease, LeaseState } from './leases/lease';
+import { isOpen } from './leases/lease';
+
+export function stateName(state: LeaseState, trans: TranslationBundle): string {
+  switch (state) {
+    case 'waiting':
+      return trans.__('Waiting');
+    case 'preparing':
+      return trans.__('Preparing');
+    case 'active':
+      return trans.__('Active');
+    case 'parking':
+      return trans.__('Parking');
+    case 'parked':
+      return trans.__('Parked');
+    case 'resuming':
+      return trans.__('Resuming');
+    case 'draining':
+      return trans.__('Releasing');
+    case 'ended':
+      return trans.__('Ended');
+  }
+}
+
+export function stateMeaning(state: LeaseState, trans: TranslationBundle): string {
+  switch (state) {
+    case 'waiting':
+      return trans.__('Waits in the queue for a GPU. The kernel runs already.');
+    case 'preparing':
+      return trans.__('A GPU is found and is being made ready.');
+    case 'active':
+      return trans.__('The GPU is yours.');
+    case 'parking':
+      return trans.__('The GPU memory is being moved to host memory.');
+    case 'parked':
+      return trans.__(
+        'The GPU memory is kept in host memory. The next cell gets a GPU back; nothing is billed meanwhile.'
+      );
+    case 'resuming':
+      return trans.__('The GPU memory is being brought back.');
+    case 'draining':
+      return trans.__('The GPU is given back as soon as nothing is left in its memory.');
+    case 'ended':
+      return trans.__('The lease has ended.');
+  }
+}
+
+export function endReason(reason: string | null, trans: TranslationBundle): string {
+  switch (reason) {
+    case 'released':
+      return trans.__('released');
+    case 'cancelled':
+      return trans.__('left the queue');
+    case 'holder_died':
+      return trans.__('the kernel ended');
+    case 'revoked':
+      return trans.__('taken back by an operator');
+    case 'device_lost':
+      return trans.__('the GPU was lost');
+    case 'prepare_failed':
+      return trans.__('the GPU could not be made ready');
+    default:
+      return reason ?? trans.__('ended');
+  }
+}
+
+/** Who keeps the lease within its memory. */
+export function enforcement(kind: string | null, trans: TranslationBundle): string {
+  switch (kind) {
+    case 'hardware':
+      return trans.__('The hardware keeps this limit.');
+    case 'driver':
+      return trans.__('The driver keeps this limit.');
+    case 'userspace':
+      return trans.__('A library in the kernel keeps this limit.');
+    case 'cooperative':
+      return trans.__('The framework in the kernel is asked to keep this limit; the pool watches.');
+    case 'none':
+      return trans.__('Nobody enforces this limit.');
+    default:
+      return '';
+  }
+}
+
+export function notebookName(
+  item: { readonly notebook: string | null; readonly kernel_id?: string | null },
+  trans: TranslationBundle
+): string {
+  if (item.notebook !== null && item.notebook !== '') {
+    return baseName(item.notebook);
+  }
+  return item.kernel_id
+    ? trans.__('kernel %1', item.kernel_id.slice(0, 8))
+    : trans.__('without a notebook');
+}
+
+/** What happened, and what to do, when there is no connection. What is kept is said by the view. */
+export function failure(
+  reason: FailureReason,
+  trans: TranslationBundle
+): { readonly title: string; readonly advice: string } {
+  switch (reason) {
+    case 'missing':
+      return {
+        title: trans.__('FastGPU is not enabled on this server'),
+        advice: trans.__(
+          'Run “jupyter server extension enable fastgpu_jupyter” and start the server again.'
+        )
+      };
+    case 'forbidden':
+      return {
+        title: trans.__('You may not see the GPU pool'),
+        advice: trans.__('Log in again, or ask the administrator of this server for access.')
+      };
+    case 'pool':
+      return {
+        title: trans.__('The pool manager does not answer'),
+        advice: trans.__('If this lasts, ask whoever runs the pool to look at its log.')
+      };
+    case 'network':
+      return {
+        title: trans.__('The Jupyter server does not answer'),
+        advice: trans.__('Check that the server runs and that you are connected.')
+      };
+    case 'protocol':
+      return {
+        title: trans.__('The server sent something unexpected'),
+        advice: trans.__(
+          'The page and the server may be of different versions: reload this page.'
+        )
+      };
+  }
+}
+
+/** The lease of the current notebook in one line. */
+export function oneLine(
+  lease: ILease | null,
+  trans: TranslationBundle,
+  language: string
+): string {
+  if (lease === null || !isOpen(lease)) {
+    return trans.__('No GPU lease');
+  }
+  if (lease.state === 'waiting') {
+    return lease.place === null
+      ? trans.__('GPU: waiting')
+      : trans.__('GPU: waiting, place %1', lease.place);
+  }
+  if (lease.state !== 'active') {
+    return trans.__('GPU: %1', stateName(lease.state, trans).toLowerCase());
+  }
+  const model = shortModel(lease.device_model ?? trans.__('device'));
+  const parts = [
+    lease.utilization_percent === null
+      ? trans.__('GPU %1', model)
+      : trans.__('GPU %1 %2', model, formatPercent(lease.utilization_percent, language))
+  ];
+  if (lease.memory_used_bytes !== null && lease.memory_bytes !== null) {
+    parts.push(formatMemoryOf(lease.memory_used_bytes, lease.memory_bytes, language));
+  }
+  parts.push(formatMoney(lease.cost_micro, lease.currency, language));
+  if (lease.simulated) {
+    parts.push(trans.__('simulated'));
+  }
+  return parts.join(' · ');
+}
+
+/** What the release of a lease means, before it is done. */
+export function releaseQuestion(
+  lease: ILease,
+  trans: TranslationBundle
+): { readonly title: string; readonly body: string; readonly accept: string } {
+  const name = notebookName(lease, trans);
+  if (lease.state === 'waiting') {
+    return {
+      title: trans.__('Leave the queue?'),
+      body: trans.__(
+        '“%1” gives up its place in the queue. Its kernel and variables stay; cells that run after this have no GPU.',
+        name
+      ),
+      accept: trans.__('Leave the queue')
+    };
+  }
+  return {
+    title: trans.__('Release the GPU?'),
+    body: trans.__(
+      'The kernel and the Python variables of “%1” stay. Cells that run after this have no GPU, and what is in GPU memory can no longer be used. The GPU goes to the next in the queue.',
+      name
+    ),
+    accept: trans.__('Release')
+  };
+}

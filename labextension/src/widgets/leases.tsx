@@ -1,0 +1,275 @@
+/**
+ * The user's own leases: state, use, memory, time, cost, and the way to give them back.
+ */
+
+import * as React from 'react';
+
+import {
+  formatDuration,
+  formatMemory,
+  formatMemoryOf,
+  formatMoney,
+  formatPercent,
+  shortModel
+} from '../format';
+import type { ILease, IPoolState } from '../leases/lease';
+import { isOpen, isReleasable } from '../leases/lease';
+import { endReason, enforcement, notebookName, stateMeaning, stateName } from '../texts';
+import type { IWriting } from './context';
+import { SimulatedTag } from './devices';
+import { Meter, Section, Sparkline, Tag } from './parts';
+
+const ENDED_SHOWN_MS = 3_600_000;
+
+export interface ILeaseCallbacks {
+  readonly onRelease: (lease: ILease) => void;
+  readonly onOpenNotebook: (lease: ILease) => void;
+  /** Undefined where there is no launcher. */
+  readonly onOpenLauncher?: () => void;
+}
+
+export function LeasesSection(
+  props: IWriting &
+    ILeaseCallbacks & {
+      readonly leases: ReadonlyArray<ILease>;
+      readonly history: IPoolState['history'];
+      readonly releasing: ReadonlySet<string>;
+      readonly currentLeaseId: string | null;
+      readonly showEnded: boolean;
+      /** False while there is no connection: nothing can be asked of the server then. */
+      readonly live: boolean;
+      readonly now: number;
+    }
+): React.JSX.Element {
+  const { leases, trans, now } = props;
+  const open = leases.filter(isOpen);
+  const ended = leases
+    .filter(lease => !isOpen(lease) && now - (lease.ended_at ?? 0) < ENDED_SHOWN_MS)
+    .sort((a, b) => (b.ended_at ?? 0) - (a.ended_at ?? 0));
+  return (
+    <Section title={trans.__('My leases')} count={open.length}>
+      {open.length === 0 && (
+        <div className="fg-Empty">
+          <p>
+            {trans.__(
+              'You hold no GPU. Start a notebook with a FastGPU kernel, or change the kernel of an open one.'
+            )}
+          </p>
+          {props.onOpenLauncher && (
+            <button type="button" className="fg-Button" onClick={props.onOpenLauncher}>
+              {trans.__('Open the launcher')}
+            </button>
+          )}
+        </div>
+      )}
+      {open.length > 0 && (
+        <ul className="fg-List fg-mod-wide">
+          {open.map(lease => (
+            <li
+              key={lease.id}
+              className="fg-Card"
+              data-state={lease.state}
+              data-current={lease.id === props.currentLeaseId}
+            >
+              <Lease {...props} lease={lease} />
+            </li>
+          ))}
+        </ul>
+      )}
+      {props.showEnded && ended.length > 0 && <Ended {...props} ended={ended} />}
+    </Section>
+  );
+}
+
+function Lease(
+  props: IWriting &
+    ILeaseCallbacks & {
+      readonly lease: ILease;
+      readonly history: IPoolState['history'];
+      readonly releasing: ReadonlySet<string>;
+      readonly live: boolean;
+      readonly now: number;
+    }
+): React.JSX.Element {
+  const { lease, trans, language, live, now } = props;
+  const facts = [
+    lease.profile,
+    lease.memory_bytes === null ? null : formatMemory(lease.memory_bytes, language),
+    lease.device_model === null ? null : shortModel(lease.device_model)
+  ].filter((fact): fact is string => fact !== null);
+  const busy = props.releasing.has(lease.id);
+  const name = notebookName(lease, trans);
+  return (
+    <>
+      <div className="fg-Card-head">
+        <NotebookLink {...props} lease={lease} />
+        {lease.simulated && <SimulatedTag trans={trans} />}
+        <Tag kind={`state-${lease.state}`} title={stateMeaning(lease.state, trans)}>
+          {stateName(lease.state, trans)}
+        </Tag>
+      </div>
+      <div className="fg-Facts">
+        {facts.map((fact, index) => (
+          <span key={index}>{fact}</span>
+        ))}
+      </div>
+      {lease.state === 'waiting' ? (
+        <Waiting lease={lease} now={now} trans={trans} />
+      ) : lease.state === 'active' ? (
+        <Use {...props} lease={lease} />
+      ) : (
+        <p className="fg-Note">{stateMeaning(lease.state, trans)}</p>
+      )}
+      <div className="fg-Card-foot">
+        <span className="fg-Cost" title={costTitle(lease, trans, language)}>
+          {formatMoney(lease.cost_micro, lease.currency, language)}
+        </span>
+        <span className="fg-dim fg-ellipsis" title={trans.__('Time the GPU was yours')}>
+          {formatDuration(lease.active_ms)}
+        </span>
+        <button
+          type="button"
+          className="fg-Button"
+          disabled={!live || busy || !isReleasable(lease)}
+          aria-label={
+            lease.state === 'waiting'
+              ? trans.__('Leave the queue with %1', name)
+              : trans.__('Release the GPU of %1', name)
+          }
+          onClick={() => props.onRelease(lease)}
+        >
+          {busy
+            ? trans.__('Releasing…')
+            : lease.state === 'waiting'
+              ? trans.__('Leave')
+              : trans.__('Release')}
+        </button>
+      </div>
+    </>
+  );
+}
+
+function NotebookLink(
+  props: Pick<IWriting, 'trans'> &
+    Pick<ILeaseCallbacks, 'onOpenNotebook'> & { readonly lease: ILease }
+): React.JSX.Element {
+  const { lease, trans } = props;
+  const name = notebookName(lease, trans);
+  // Without a kernel there is no session to go to.
+  if (lease.kernel_id === null) {
+    return (
+      <span className="fg-Card-name fg-ellipsis" title={lease.notebook ?? undefined}>
+        {name}
+      </span>
+    );
+  }
+  return (
+    <button
+      type="button"
+      className="fg-Card-name fg-Link fg-ellipsis"
+      title={lease.notebook ?? undefined}
+      onClick={() => props.onOpenNotebook(lease)}
+    >
+      {name}
+    </button>
+  );
+}
+
+function Use(
+  props: IWriting & { readonly lease: ILease; readonly history: IPoolState['history'] }
+): React.JSX.Element {
+  const { lease, trans, language } = props;
+  const samples = props.history[lease.id] ?? [];
+  const known = samples.filter((sample): sample is number => sample !== null);
+  const now =
+    lease.utilization_percent === null ? '–' : formatPercent(lease.utilization_percent, language);
+  const used = lease.memory_used_bytes;
+  const limit = lease.memory_bytes;
+  return (
+    <>
+      <div className="fg-Row">
+        <span className="fg-Row-label">{trans.__('GPU')}</span>
+        <Sparkline
+          samples={samples}
+          label={
+            known.length === 0
+              ? trans.__('GPU utilization: not known yet')
+              : trans.__(
+                  'GPU utilization: %1 now, at most %2 in the last two minutes',
+                  now,
+                  formatPercent(Math.max(...known), language)
+                )
+          }
+        />
+        <span className="fg-Row-value">{now}</span>
+      </div>
+      <Meter
+        label={trans.__('Memory')}
+        value={used}
+        max={limit ?? used ?? 0}
+        text={
+          used === null
+            ? '–'
+            : limit === null
+              ? formatMemory(used, language)
+              : formatMemoryOf(used, limit, language)
+        }
+        title={enforcement(lease.enforcement, trans)}
+      />
+    </>
+  );
+}
+
+function Waiting(
+  props: Pick<IWriting, 'trans'> & { readonly lease: ILease; readonly now: number }
+): React.JSX.Element {
+  const { lease, now, trans } = props;
+  const waited = formatDuration(now - lease.requested_at);
+  return (
+    <p className="fg-Note" data-kind="waiting">
+      {lease.place === null
+        ? trans.__('Waiting for %1.', waited)
+        : trans.__('Place %1 in the queue, waiting for %2.', lease.place, waited)}
+      {lease.pending_detail !== null && ` ${lease.pending_detail}`}
+    </p>
+  );
+}
+
+function Ended(
+  props: IWriting & { readonly ended: ReadonlyArray<ILease>; readonly now: number }
+): React.JSX.Element {
+  const { ended, trans, language, now } = props;
+  return (
+    <details className="fg-Ended">
+      <summary>{trans.__('Ended in the last hour (%1)', ended.length)}</summary>
+      <ul className="fg-List">
+        {ended.map(lease => (
+          <li key={lease.id} className="fg-Ended-item">
+            <span className="fg-ellipsis" title={lease.notebook ?? undefined}>
+              {notebookName(lease, trans)}
+            </span>
+            <span className="fg-Cost">
+              {formatMoney(lease.cost_micro, lease.currency, language)}
+            </span>
+            <span className="fg-dim fg-Ended-why">
+              {trans.__(
+                '%1, %2 ago',
+                endReason(lease.end_reason, trans),
+                formatDuration(now - (lease.ended_at ?? now))
+              )}
+            </span>
+          </li>
+        ))}
+      </ul>
+    </details>
+  );
+}
+
+function costTitle(lease: ILease, trans: IWriting['trans'], language: string): string {
+  return lease.rate_micro_per_hour === null
+    ? trans.__('Cost so far')
+    : trans.__(
+        'Cost so far, at %1 per hour',
+        formatMoney(lease.rate_micro_per_hour, lease.currency, language)
+      );
+}

@@ -1,0 +1,115 @@
+/**
+ * The side panel's widget: draws the view when the model has changed and, once a second, so that times move.
+ *
+ * Draws nothing while it is hidden, and holds no state of its own.
+ */
+
+import { ReactWidget } from '@jupyterlab/ui-components';
+import type { Message } from '@lumino/messaging';
+import * as React from 'react';
+
+import type { ICurrentLease, ILeaseManager } from '../tokens';
+import type { IWriting } from './context';
+import type { IPanelProps } from './panelview';
+import { PanelView } from './panelview';
+
+const TICK_MS = 1000;
+
+export class FastGPUPanel extends ReactWidget {
+  constructor(options: FastGPUPanel.IOptions) {
+    super();
+    this._options = options;
+    this.addClass('fg-Panel');
+    options.manager.changed.connect(this._draw, this);
+    options.current?.changed.connect(this._draw, this);
+  }
+
+  /** Whether leases that ended in the last hour are listed. */
+  set showEnded(value: boolean) {
+    this._showEnded = value;
+    this._draw();
+  }
+
+  override dispose(): void {
+    this._stopTicking();
+    super.dispose();
+  }
+
+  protected override render(): React.JSX.Element {
+    const { manager, current } = this._options;
+    return (
+      <PanelView
+        {...this._options}
+        state={manager.state}
+        connection={manager.connection}
+        updatedAt={manager.updatedAt}
+        releasing={manager.releasing}
+        now={manager.now()}
+        browserNow={Date.now()}
+        currentLeaseId={current?.lease?.id ?? null}
+        showEnded={this._showEnded}
+      />
+    );
+  }
+
+  protected override onAfterShow(msg: Message): void {
+    super.onAfterShow(msg);
+    this.update();
+    this._startTicking();
+  }
+
+  protected override onAfterAttach(msg: Message): void {
+    super.onAfterAttach(msg);
+    if (this.isVisible) {
+      this._startTicking();
+    }
+  }
+
+  protected override onBeforeHide(msg: Message): void {
+    this._stopTicking();
+    super.onBeforeHide(msg);
+  }
+
+  protected override onBeforeDetach(msg: Message): void {
+    this._stopTicking();
+    super.onBeforeDetach(msg);
+  }
+
+  protected override onActivateRequest(msg: Message): void {
+    super.onActivateRequest(msg);
+    this.node.querySelector<HTMLElement>('button')?.focus();
+  }
+
+  private _draw(): void {
+    if (!this.isDisposed && this.isVisible) {
+      this.update();
+    }
+  }
+
+  private _startTicking(): void {
+    this._stopTicking();
+    this._ticker = window.setInterval(() => {
+      if (document.visibilityState === 'visible') {
+        this._draw();
+      }
+    }, TICK_MS);
+  }
+
+  private _stopTicking(): void {
+    window.clearInterval(this._ticker);
+    this._ticker = undefined;
+  }
+
+  private readonly _options: FastGPUPanel.IOptions;
+  private _showEnded = true;
+  private _ticker: number | undefined;
+}
+
+export namespace FastGPUPanel {
+  export interface IOptions
+    extends IWriting,
+      Pick<IPanelProps, 'onRelease' | 'onOpenNotebook' | 'onOpenLauncher' | 'onRefresh'> {
+    readonly manager: ILeaseManager;
+    readonly current: ICurrentLease | null;
+  }
+}
