@@ -1,0 +1,102 @@
+"""One `pip install` gives everything: kernel, provisioner, server extension, front end, command line."""
+
+from __future__ import annotations
+
+import json
+import re
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import fastgpu_jupyter
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+Run = Callable[..., str]
+
+# Building from nothing fetches and compiles the front end.
+patient = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+def test_python_and_the_front_end_have_one_version() -> None:
+    package = json.loads((ROOT / "labextension/package.json").read_text())
+    lock = json.loads((ROOT / "labextension/package-lock.json").read_text())
+    assert package["version"] == lock["version"] == fastgpu_jupyter.__version__
+    assert package["name"] == "fastgpu-jupyter"
+
+
+def test_the_changelog_tells_of_this_version() -> None:
+    text = (ROOT / "CHANGELOG.md").read_text()
+    assert f"\n## {fastgpu_jupyter.__version__}" in text
+    assert text.index("<!-- <START NEW CHANGELOG ENTRY> -->") < text.index("<!-- <END NEW CHANGELOG ENTRY> -->")
+
+
+def test_the_lock_file_names_no_download_address() -> None:
+    lock = json.loads((ROOT / "labextension/package-lock.json").read_text())
+    assert [name for name, entry in lock["packages"].items() if "resolved" in entry] == []
+
+
+def test_the_kernelspec_names_our_kernel_and_provisioner() -> None:
+    spec = json.loads((ROOT / "kernels/fastgpu/kernel.json").read_text())
+    assert spec["argv"] == ["python", "-m", "fastgpu_jupyter.kernel", "-f", "{connection_file}"]
+    assert spec["metadata"]["kernel_provisioner"] == {"provisioner_name": "fastgpu-provisioner", "config": {}}
+    assert spec["metadata"]["fastgpu"] == {"gate": True}
+    for name in ("logo-64x64.png", "logo-32x32.png", "logo-svg.svg"):
+        assert (ROOT / "kernels/fastgpu" / name).stat().st_size > 0
+
+
+class TestWheel:
+    pytestmark = patient
+
+    def test_it_holds_every_part_and_nothing_else(self, wheel: Path) -> None:
+        names = set(zipfile.ZipFile(wheel).namelist())
+        data = f"{wheel.name.split('-py3')[0]}.data/data"
+        for part in (
+            "share/jupyter/labextensions/fastgpu-jupyter/package.json",
+            "share/jupyter/labextensions/fastgpu-jupyter/install.json",
+            "share/jupyter/kernels/fastgpu/kernel.json",
+            "share/jupyter/kernels/fastgpu/logo-64x64.png",
+            "share/jupyter/kernels/fastgpu/logo-32x32.png",
+            "share/jupyter/kernels/fastgpu/logo-svg.svg",
+            "etc/jupyter/jupyter_server_config.d/fastgpu_jupyter.json",
+        ):
+            assert f"{data}/{part}" in names
+        assert any(re.search(r"labextensions/fastgpu-jupyter/static/remoteEntry\..+\.js$", name) for name in names)
+        assert any("labextensions/fastgpu-jupyter/schemas/fastgpu-jupyter/" in name for name in names)
+        allowed = ("fastgpu_jupyter/", data, f"{wheel.name.split('-py3')[0]}.dist-info/")
+        assert [name for name in names if not name.startswith(allowed)] == []
+        assert [name for name in names if name.startswith("fastgpu_jupyter/labextension/")] == []
+
+    def test_its_bundle_names_the_version(self, wheel: Path) -> None:
+        data = f"{wheel.name.split('-py3')[0]}.data/data"
+        text = zipfile.ZipFile(wheel).read(f"{data}/share/jupyter/labextensions/fastgpu-jupyter/package.json")
+        assert json.loads(text)["version"] == fastgpu_jupyter.__version__
+
+
+class TestFreshEnvironment:
+    pytestmark = patient
+
+    def test_the_command_line_answers(self, fresh: Run) -> None:
+        assert "usage" in fresh("jupyter", "fastgpu", "--help").lower()
+        assert fastgpu_jupyter.__version__ in fresh("jupyter-fastgpu", "--version")
+
+    def test_the_kernel_is_listed(self, fresh: Run) -> None:
+        specs = json.loads(fresh("jupyter", "kernelspec", "list", "--json"))["kernelspecs"]
+        assert specs["fastgpu"]["spec"]["display_name"] == "Python 3 (FastGPU)"
+
+    def test_the_provisioner_is_listed(self, fresh: Run) -> None:
+        listed = fresh("jupyter", "kernelspec", "provisioners")
+        assert re.search(r"fastgpu-provisioner\s+fastgpu_jupyter\.server\.provisioner:FastGPUProvisioner", listed)
+
+    def test_the_server_extension_is_on_and_valid(self, fresh: Run) -> None:
+        listed = fresh("jupyter", "server", "extension", "list")
+        assert re.search(r"fastgpu_jupyter.*enabled", listed)
+        assert re.search(rf"fastgpu_jupyter {re.escape(fastgpu_jupyter.__version__)}.*OK", listed)
+        assert fresh("jupyter", "server", "extension", "disable", "fastgpu_jupyter")
+        assert fresh("jupyter", "server", "extension", "enable", "fastgpu_jupyter")
+
+    def test_jupyterlab_finds_the_front_end(self, fresh: Run) -> None:
+        fresh("pip", "install", "--quiet", "-c", str(ROOT / "constraints.txt"), "jupyterlab")
+        listed = fresh("jupyter", "labextension", "list")
+        assert re.search(rf"fastgpu-jupyter v{re.escape(fastgpu_jupyter.__version__)}.*enabled.*OK", listed)
