@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Union
 
 from .model import DeviceSpec, EndReason, Health, Holder, LeaseRequest
 
@@ -97,16 +96,16 @@ class Tick:
     """Time passed."""
 
 
-Command = Union[
-    StartPool,
-    SetDevices,
-    SetHealth,
-    RequestLease,
-    BindHolder,
-    ReleaseLease,
-    HolderEnded,
-    PrepareSucceeded,
-    PrepareFailed,
-    DrainSucceeded,
-    Tick,
-]
+Command = (
+    StartPool
+    | SetDevices
+    | SetHealth
+    | RequestLease
+    | BindHolder
+    | ReleaseLease
+    | HolderEnded
+    | PrepareSucceeded
+    | PrepareFailed
+    | DrainSucceeded
+    | Tick
+)

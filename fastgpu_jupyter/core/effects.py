@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Union
 
 from .events import Event, HolderBound, LeaseDraining, LeaseEnded, LeaseGranted, LeaseRequested
 from .model import Holder, LeaseState, LogicalGPU, State
@@ -41,7 +40,7 @@ class Drain:
     logical_gpu: LogicalGPU
 
 
-Effect = Union[WatchHolder, ForgetHolder, Prepare, Drain]
+Effect = WatchHolder | ForgetHolder | Prepare | Drain
 
 
 def effects(state: State, events: Iterable[Event]) -> Iterator[Effect]:
@@ -50,12 +49,12 @@ def effects(state: State, events: Iterable[Event]) -> Iterator[Effect]:
         match event:
             case LeaseRequested(lease_id=lease_id, holder=holder) | HolderBound(lease_id=lease_id, holder=holder):
                 yield WatchHolder(lease_id, holder)
-            case LeaseGranted(lease_id=lease_id, logical_gpu=logical_gpu):
-                yield Prepare(lease_id, logical_gpu)
+            case LeaseGranted(lease_id=lease_id, logical_gpu=granted):
+                yield Prepare(lease_id, granted)
             case LeaseDraining(lease_id=lease_id):
-                logical_gpu = state.leases[lease_id].logical_gpu
-                assert logical_gpu is not None
-                yield Drain(lease_id, logical_gpu)
+                held = state.leases[lease_id].logical_gpu
+                assert held is not None
+                yield Drain(lease_id, held)
             case LeaseEnded(lease_id=lease_id):
                 yield ForgetHolder(lease_id)
 

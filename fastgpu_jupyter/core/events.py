@@ -6,7 +6,6 @@ Events carry no time; the journal's record does, once for all events of a comman
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Union
 
 from .model import DeviceSpec, EndReason, Health, Holder, LeaseRequest, LogicalGPU
 
@@ -106,17 +105,17 @@ class Ticked:
     """Nothing but time passed: bounds what a sudden reboot can leave unbilled."""
 
 
-Event = Union[
-    PoolStarted,
-    DeviceAppeared,
-    DeviceVanished,
-    DeviceHealthChanged,
-    LeaseRequested,
-    LeaseGranted,
-    LeasePrepared,
-    HolderBound,
-    LeaseDraining,
-    LeaseEnded,
-    LeaseForgotten,
-    Ticked,
-]
+Event = (
+    PoolStarted
+    | DeviceAppeared
+    | DeviceVanished
+    | DeviceHealthChanged
+    | LeaseRequested
+    | LeaseGranted
+    | LeasePrepared
+    | HolderBound
+    | LeaseDraining
+    | LeaseEnded
+    | LeaseForgotten
+    | Ticked
+)

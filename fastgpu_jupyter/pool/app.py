@@ -1,0 +1,220 @@
+"""``jupyter fastgpu pool``: configuration, start-up and signals of the pool manager."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+from typing import Any, cast
+
+from jupyter_core.application import JupyterApp, base_aliases
+from tornado.httpserver import HTTPServer
+from traitlets import Bool, Dict, Float, Integer, Unicode, default
+
+from .. import __version__
+from ..errors import Conflict, FastGPUError
+from ..wire.locate import SYSTEM_SOCKET, user_socket, user_state_dir
+from ..wire.spawn import ALREADY_RUNNING
+from .devices.select import select_driver
+from .host import single
+from .host.clock import Clock
+from .http.routes import BODY_BYTES_MAX, application
+from .http.service import Service
+from .journal.store import Journal
+from .recovery import recover
+from .runtime import Runtime
+
+LOG_BYTES_MAX = 2 * 2**20
+IDLE_CHECK_S = 1.0
+SYSTEM_STATE = Path("/var/lib/fastgpu")
+
+
+class FastGPUPool(JupyterApp):
+    """Runs the pool manager: it leases the GPUs of this host to notebooks."""
+
+    name = "jupyter-fastgpu-pool"
+    version = __version__
+    description = "Lease the GPUs of this host to notebooks, for one user or for the whole system."
+    examples = """
+    jupyter fastgpu pool                           the GPUs of this host, for you
+    jupyter fastgpu pool --simulate 2xA100-80GB    GPUs that are not there, to try FastGPU
+    jupyter fastgpu pool --system                  for all users of this host, as a service
+    """
+
+    simulate = Unicode(
+        help="Simulated devices to serve in place of real ones, like '2xA100-80GB, T4-16GB'. "
+        "Default: the environment variable FASTGPU_SIMULATE, or none."
+    ).tag(config=True)
+    rates = Dict(
+        value_trait=Float(),
+        help="Price of one GPU for one hour by model, in the pool's currency, like {'A100-80GB': 2.5}; "
+        "models that are not named keep their list price.",
+    ).tag(config=True)
+    currency = Unicode("USD", help="The currency in which rates are given and costs are shown.").tag(config=True)
+    system = Bool(False, help="Serve all users of this host at /run/fastgpu/pool.sock.").tag(config=True)
+    socket_path = Unicode(help="Socket to serve at, in place of the user's or the system's own.").tag(config=True)
+    state_dir = Unicode(help="Folder for the journal and the log, in place of the user's or the system's own.").tag(
+        config=True
+    )
+    idle_timeout_s = Integer(
+        600, min=0, help="End after this many seconds without a lease and without a client; 0 never ends."
+    ).tag(config=True)
+    on_demand = Bool(False, help="Detach once the pool answers; how Jupyter starts it.").tag(config=True)
+
+    aliases = {**base_aliases, "simulate": "FastGPUPool.simulate", "socket": "FastGPUPool.socket_path"}
+    flags = {
+        "debug": ({"Application": {"log_level": logging.DEBUG}}, "Log everything."),
+        "system": ({"FastGPUPool": {"system": True}}, "Serve all users of this host."),
+        "on-demand": ({"FastGPUPool": {"on_demand": True}}, "Detach once the pool answers."),
+    }
+
+    @default("simulate")
+    def _default_simulate(self) -> str:
+        return os.environ.get("FASTGPU_SIMULATE", "")
+
+    @default("log_level")
+    def _default_log_level(self) -> int:
+        return logging.INFO
+
+    def _config_file_name_default(self) -> str:
+        return "jupyter_fastgpu_config"  # one file for all of FastGPU
+
+    def start(self) -> None:
+        """Serve until told to stop or idle for long. Exits with a clear line where that is not possible."""
+        super().start()
+        os.umask(0o077)
+        tell: Callable[[str], None] = _detach() if self.on_demand else lambda _: None
+        try:
+            self._serve_alone(tell)
+        except Conflict as error:
+            tell(str(error))
+            self._exit(f"{error}", ALREADY_RUNNING)
+        except FastGPUError as error:
+            tell(str(error))
+            self._exit(str(error), 1)
+
+    def _exit(self, sentence: str, status: int) -> None:
+        logging.getLogger("fastgpu.pool").error(sentence)
+        if not self.on_demand:
+            print(f"jupyter fastgpu pool: {sentence}", file=sys.stderr)
+        sys.exit(status)
+
+    def _serve_alone(self, tell: Callable[[str], None]) -> None:
+        state_dir = Path(self.state_dir or (SYSTEM_STATE if self.system else user_state_dir()))
+        socket_path = Path(self.socket_path or (SYSTEM_SOCKET if self.system else user_socket()))
+        single.private_folder(state_dir)
+        single.private_folder(socket_path.parent, 0o755 if self.system else 0o700)
+        descriptor = single.lock(state_dir, "lock")
+        single.say_who(descriptor, f"process {os.getpid()}, socket {socket_path}")
+        self._set_up_log(state_dir)
+        clock = Clock()
+        driver = select_driver(self.simulate, self.rates)
+        journal = Journal(state_dir / "journal.db")
+        state, message = recover(journal, driver, clock)
+        asyncio.run(self._serve(Runtime(state, journal, driver, clock), clock, socket_path, message, tell))
+        driver.close()
+
+    async def _serve(
+        self, runtime: Runtime, clock: Clock, socket_path: Path, message: str | None, tell: Callable[[str], None]
+    ) -> None:
+        boot_id = clock.boot_id()
+        service = Service(
+            runtime,
+            scope="system" if self.system else "user",
+            currency=self.currency,
+            started_at=clock.wall_ms(),
+            boot_id=boot_id,
+            message=message,
+        )
+        server = HTTPServer(
+            application(service, boot_id), max_body_size=BODY_BYTES_MAX, idle_connection_timeout=60, body_timeout=30
+        )
+        stopped = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            loop.add_signal_handler(number, stopped.set)
+        await runtime.start()
+        server.add_socket(single.listen(socket_path, 0o666 if self.system else 0o600))
+        log = logging.getLogger("fastgpu.pool")
+        log.info("Serving at %s. %s", socket_path, message or "")
+        tell("")
+        watch = asyncio.create_task(self._stop_when_idle(service, socket_path, stopped))
+        await stopped.wait()
+        watch.cancel()
+        server.stop()
+        single.unlisten(socket_path)
+        await server.close_all_connections()
+        await runtime.stop()
+        log.info("Ended; leases are kept and taken up again by the next pool manager.")
+
+    async def _stop_when_idle(self, service: Service, socket_path: Path, stopped: asyncio.Event) -> None:
+        """End once nobody needs the pool, or nobody could reach it: its socket was removed or replaced."""
+        loop = asyncio.get_running_loop()
+        inode = _inode(socket_path)
+        idle_since: float | None = None
+        while True:
+            await asyncio.sleep(IDLE_CHECK_S)
+            if _inode(socket_path) != inode:
+                logging.getLogger("fastgpu.pool").warning("The socket %s was taken away.", socket_path)
+                stopped.set()
+            if not await service.is_idle():
+                idle_since = None
+            elif idle_since is None:
+                idle_since = loop.time()
+            elif 0 < self.idle_timeout_s <= loop.time() - idle_since:
+                stopped.set()
+
+    def _set_up_log(self, state_dir: Path) -> None:
+        logger = logging.getLogger("fastgpu")
+        logger.setLevel(cast(int, self.log_level))
+        handler: logging.Handler = logging.StreamHandler()
+        if self.on_demand:
+            handler = RotatingFileHandler(state_dir / "pool.log", maxBytes=LOG_BYTES_MAX, backupCount=1)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        logger.addHandler(handler)
+        logging.getLogger("tornado").addHandler(handler)
+
+
+def _inode(path: Path) -> int | None:
+    try:
+        return path.stat().st_ino
+    except OSError:
+        return None
+
+
+def _detach() -> Callable[[str], None]:
+    """Go on in a child that init adopts; the caller's process stays until the child says how it went.
+
+    Returns the function by which the child says it: with an empty text that it serves, else why it does not.
+    """
+    reader, writer = os.pipe()
+    if os.fork():
+        os.close(writer)
+        with os.fdopen(reader) as pipe:
+            outcome = pipe.read()
+        serves = outcome == "serves"
+        if not serves:
+            print(outcome or "The pool manager ended before it answered.", file=sys.stderr, flush=True)
+        os._exit(0 if serves else ALREADY_RUNNING if "already running" in outcome else 1)
+    os.close(reader)
+    null = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(null, descriptor)
+
+    def tell(sentence: str) -> None:
+        with suppress(OSError):
+            os.write(writer, (sentence or "serves").encode())
+            os.close(writer)
+
+    return tell
+
+
+def main(argv: Any = None) -> None:
+    """Run the pool manager from a command line."""
+    FastGPUPool.launch_instance(argv)

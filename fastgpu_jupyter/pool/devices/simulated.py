@@ -1,0 +1,97 @@
+"""Devices that are not there, for a laptop, a lesson or a test; whatever shows them says *simulated*.
+
+Nothing about them is invented that could be measured: a lease's utilization is the processor use of its kernel's
+process tree (100 % is one core), its memory the resident memory of that tree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import psutil
+
+from ...core.model import DeviceSpec, Health, LogicalGPU, Mechanism
+from . import catalog
+from .driver import Sample, Subject, Usage
+
+
+class SimulatedDriver:
+    """The devices that ``text`` declares, such as ``2xA100-80GB``."""
+
+    def __init__(self, text: str, rates: Mapping[str, float]) -> None:
+        self._specs = [
+            DeviceSpec(
+                id=f"SIM-{index}-{name}",
+                index=index,
+                model=name,
+                memory_bytes=catalog.MODELS[name].memory_bytes,
+                simulated=True,
+                mechanisms=(Mechanism.SIMULATED,),
+                rate_micro_per_hour=catalog.rate_of(name, rates),
+            )
+            for index, name in enumerate(catalog.parse_simulated(text))
+        ]
+        self._known: dict[int, psutil.Process] = {}  #: psutil measures processor use between two calls on one object
+
+    def inventory(self) -> tuple[list[DeviceSpec], str | None]:
+        """The declared devices."""
+        return list(self._specs), None
+
+    def health(self, device_id: str) -> tuple[Health, str | None]:
+        """Healthy: what is not there cannot break."""
+        return Health.HEALTHY, None
+
+    def prepare(self, logical_gpu: LogicalGPU) -> None:
+        """Nothing to make."""
+
+    def environment(self, logical_gpu: LogicalGPU) -> Mapping[str, str]:
+        """No real device is visible, so that a program cannot take one that it has not leased."""
+        return {"CUDA_VISIBLE_DEVICES": "", "FASTGPU_SIMULATED": "1"}
+
+    def processes(self, device_id: str) -> Sequence[int]:
+        """None: the memory of a simulated device is the process's own and goes with it."""
+        return ()
+
+    def sample(self, subjects: Sequence[Subject]) -> Sample:
+        """Processor use and resident memory of each lease's process tree."""
+        children = _children() if subjects else {}
+        seen: dict[int, psutil.Process] = {}
+        sample = Sample(devices={spec.id: Usage(0, 0) for spec in self._specs})
+        for subject in subjects:
+            usage = self._tree_usage(subject.pid, children, seen)
+            sample.leases[subject.lease_id] = usage
+            device = sample.devices.get(subject.logical_gpu.device_id, Usage(0, 0))
+            sample.devices[subject.logical_gpu.device_id] = _sum(device, usage)
+        self._known = seen
+        return sample
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def _tree_usage(self, pid: int, children: Mapping[int, list[int]], seen: dict[int, psutil.Process]) -> Usage:
+        percent, memory_bytes, pending = 0.0, 0, [pid]
+        while pending:
+            number = pending.pop()
+            pending += children.get(number, [])
+            try:
+                process = self._known.get(number) or psutil.Process(number)
+                percent += process.cpu_percent(None)
+                memory_bytes += process.memory_info().rss
+                seen[number] = process
+            except psutil.Error:
+                continue  # it ended while we looked
+        return Usage(min(100, round(percent)), memory_bytes)
+
+
+def _children() -> dict[int, list[int]]:
+    tree: dict[int, list[int]] = {}
+    for process in psutil.process_iter(["ppid"]):
+        tree.setdefault(process.info["ppid"], []).append(process.pid)
+    return tree
+
+
+def _sum(one: Usage, other: Usage) -> Usage:
+    return Usage(
+        min(100, (one.utilization_percent or 0) + (other.utilization_percent or 0)),
+        (one.memory_used_bytes or 0) + (other.memory_used_bytes or 0),
+    )

@@ -1,0 +1,125 @@
+"""Which process is which, and when one ends.
+
+A process number is reused; an open pidfd is not. A process is known by boot, number, start time and the inode of its
+pidfd, and is watched through that descriptor, which becomes readable the moment the process ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+from ...core.model import Holder
+from ...errors import NotFound
+from ...wire.unixsocket import peer_of
+
+_SO_PEERPIDFD = 77  #: Linux 6.5; not in Python's socket module yet
+
+
+def peer_holder(sock: socket.socket, boot_id: str) -> Holder:
+    """The process at the other end of a Unix socket. Raises :class:`NotFound` where it has ended already."""
+    try:
+        pidfd = sock.getsockopt(socket.SOL_SOCKET, _SO_PEERPIDFD)
+    except OSError:
+        return holder_of(peer_of(sock).pid, boot_id)
+    try:
+        return _identify(peer_of(sock).pid, pidfd, boot_id)
+    finally:
+        os.close(pidfd)
+
+
+def holder_of(pid: int, boot_id: str) -> Holder:
+    """The identity of the process that has that number now. Raises :class:`NotFound` where there is none."""
+    try:
+        pidfd = os.pidfd_open(pid)
+    except (OSError, OverflowError) as error:
+        raise NotFound(f"There is no process {pid}.") from error
+    try:
+        return _identify(pid, pidfd, boot_id)
+    finally:
+        os.close(pidfd)
+
+
+def _identify(pid: int, pidfd: int, boot_id: str) -> Holder:
+    try:
+        # The number cannot pass to another process while we look: the pidfd would have become readable.
+        stat = Path(f"/proc/{pid}/stat").read_text()
+        uid = Path(f"/proc/{pid}").stat().st_uid
+    except OSError as error:
+        raise NotFound(f"Process {pid} has ended.") from error
+    state, *fields = stat.rpartition(")")[2].split()
+    if state in "ZX" or _has_ended(pidfd):
+        raise NotFound(f"Process {pid} has ended.")
+    return Holder(boot_id, pid, int(fields[18]), os.fstat(pidfd).st_ino, uid)
+
+
+def _has_ended(pidfd: int) -> bool:
+    import select
+
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def open_holder(holder: Holder, boot_id: str) -> int | None:
+    """A pidfd of exactly that process, or ``None`` where it has ended, its number reused or not."""
+    try:
+        pidfd = os.pidfd_open(holder.pid)
+    except OSError:
+        return None
+    try:
+        if _identify(holder.pid, pidfd, boot_id) == holder:
+            return pidfd
+    except NotFound:
+        pass
+    os.close(pidfd)
+    return None
+
+
+class Watcher:
+    """Tells, once, when the current holder of a lease ends. For the event loop's thread only."""
+
+    def __init__(self, boot_id: str, ended: Callable[[str, Holder], None]) -> None:
+        self._boot_id = boot_id
+        self._ended = ended
+        self._pidfds: dict[str, int] = {}
+
+    def watch(self, lease_id: str, holder: Holder) -> None:
+        """Watch ``holder`` for ``lease_id`` in place of any earlier one; one that is gone is told at once."""
+        self.forget(lease_id)
+        loop = asyncio.get_running_loop()
+        pidfd = open_holder(holder, self._boot_id)
+        if pidfd is None:
+            loop.call_soon(self._ended, lease_id, holder)
+            return
+        self._pidfds[lease_id] = pidfd
+        loop.add_reader(pidfd, self._has_ended, lease_id, holder)
+
+    def _has_ended(self, lease_id: str, holder: Holder) -> None:
+        self.forget(lease_id)
+        self._ended(lease_id, holder)
+
+    def forget(self, lease_id: str) -> None:
+        """Watch nobody for ``lease_id`` any more."""
+        pidfd = self._pidfds.pop(lease_id, None)
+        if pidfd is not None:
+            asyncio.get_running_loop().remove_reader(pidfd)
+            os.close(pidfd)
+
+    def close(self) -> None:
+        """Watch nobody."""
+        for lease_id in list(self._pidfds):
+            self.forget(lease_id)
+
+
+def lease_of(pid: int) -> str | None:
+    """The lease in whose kernel, or in a child of whose kernel, ``pid`` runs; ``None`` where that cannot be seen."""
+    try:
+        environ = Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return None
+    prefix = b"FASTGPU_LEASE="
+    return next((item[len(prefix) :].decode() for item in environ.split(b"\0") if item.startswith(prefix)), None)

@@ -1,0 +1,234 @@
+"""What the routes do, without HTTP: who may see and do what, and which command that is.
+
+A caller is known by the user id that the system recorded for its connection. Its tenant is that user. Root, and the
+user the pool runs as in a per-user pool, are the same question with the same answer: the tenant's own leases only,
+except that root sees and releases all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import pwd
+import secrets
+from typing import Any, NamedTuple
+
+from ...core import commands as c
+from ...core import pool, queue
+from ...core.model import Holder, Instant, Lease, LeaseRequest, LeaseState, State
+from ...errors import Forbidden, InvalidRequest, NotFound
+from ...wire.client import token_digest
+from ...wire.views import LeaseView
+from .. import views
+from ..host.process import holder_of
+from ..runtime import Changes, Runtime
+from ..views import Facts, Viewer
+from .stream import Publisher
+
+#: How long an answer to a request waits for the preparation of a logical GPU before it says ``preparing``.
+PREPARE_GRACE_S = 0.5
+TEXT_MAX = 1024
+
+
+class Caller(NamedTuple):
+    """Who asks."""
+
+    holder: Holder
+    token: str | None
+
+    @property
+    def tenant(self) -> str:
+        """The name of the caller's user."""
+        try:
+            return pwd.getpwuid(self.holder.uid).pw_name
+        except KeyError:
+            return f"uid-{self.holder.uid}"
+
+    @property
+    def viewer(self) -> Viewer:
+        """What the caller may see."""
+        return Viewer(self.tenant, sees_all=self.holder.uid == 0)
+
+
+class Service:
+    """The pool as its callers may use it."""
+
+    def __init__(
+        self, runtime: Runtime, *, scope: str, currency: str, started_at: int, boot_id: str, message: str | None
+    ) -> None:
+        self.runtime = runtime
+        self._scope = scope
+        self._currency = currency
+        self._started_at = started_at
+        self._boot_id = boot_id
+        self._message = message
+        self.publisher = Publisher(runtime, self._changed, self._usage)
+
+    # -- reading ------------------------------------------------------------------------------------------------------
+
+    async def status(self, caller: Caller) -> dict[str, Any]:
+        """Pool, devices, leases and queue at one instant."""
+        return await self.runtime.read(lambda state, at: self._everything(state, at, caller.viewer))
+
+    async def lease(self, caller: Caller, lease_id: str) -> LeaseView:
+        """One lease of the caller's. Raises :class:`NotFound`, also where it is somebody else's."""
+        return await self.runtime.read(lambda state, at: self._one(state, at, caller, lease_id))
+
+    async def subscribe(self, caller: Caller, lease_id: str | None) -> Any:
+        """A new subscriber of the event stream."""
+        if lease_id is not None:
+            await self.lease(caller, lease_id)
+        return await self.publisher.subscribe(caller.viewer, lease_id)
+
+    def _everything(self, state: State, at: Instant, viewer: Viewer) -> dict[str, Any]:
+        return {
+            "pool": self._pool(state),
+            "devices": views.device_views(state, viewer, self._facts()),
+            "leases": views.lease_views(state, at, viewer, self._facts()),
+            "queue": views.queue_views(state, viewer),
+        }
+
+    def _pool(self, state: State) -> Any:
+        return views.pool_view(
+            state,
+            scope=self._scope,
+            currency=self._currency,
+            started_at=self._started_at,
+            message=self._message,
+            fault=self.runtime.fault,
+        )
+
+    def _facts(self) -> Facts:
+        return Facts(self._currency, self.runtime.usage, self.runtime.environment_of)
+
+    def _one(self, state: State, at: Instant, caller: Caller, lease_id: str) -> LeaseView:
+        lease = self._visible(state, caller, lease_id)
+        ticket = next(((place, why) for waiting, place, why in queue.places(state) if waiting is lease), None)
+        return views.lease_view(state, lease, at, self._facts(), ticket)
+
+    def _visible(self, state: State, caller: Caller, lease_id: str) -> Lease:
+        lease = pool.find_lease(state, lease_id)
+        if not caller.viewer.owns(lease):
+            raise NotFound(f"There is no lease {lease_id[:40]!r}. `jupyter fastgpu status` lists yours.")
+        return lease
+
+    # -- messages of the stream ---------------------------------------------------------------------------------------
+
+    def _changed(
+        self, state: State, at: Instant, viewer: Viewer, lease_id: str | None, changes: Changes | None
+    ) -> dict[str, Any]:
+        if lease_id is not None:
+            leases = views.lease_views(state, at, viewer, self._facts(), [lease_id])
+            return {"seq": self.publisher.seq, "pool": self._pool(state), "devices": [], "leases": leases, "queue": []}
+        if changes is None:
+            return {"seq": self.publisher.seq, **self._everything(state, at, viewer)}
+        # A lease that ends or is granted moves everybody behind it up.
+        moved = changes.lease_ids | set(state.queue)
+        return {
+            "seq": self.publisher.seq,
+            "devices": views.device_views(state, viewer, self._facts(), changes.device_ids),
+            "leases": views.lease_views(state, at, viewer, self._facts(), moved),
+            "queue": views.queue_views(state, viewer),
+        }
+
+    def _usage(
+        self, state: State, at: Instant, viewer: Viewer, lease_id: str | None, _: Changes | None
+    ) -> dict[str, Any]:
+        sample = self.runtime.usage
+        wanted = [lease_id] if lease_id is not None else list(sample.leases)
+        leases = views.lease_views(state, at, viewer, self._facts(), wanted)
+        fields = ("id", "utilization_percent", "memory_used_bytes", "active_ms", "cost_micro")
+        return {
+            "devices": [
+                {"id": name, "utilization_percent": usage[0], "memory_used_bytes": usage[1]}
+                for name, usage in sample.devices.items()
+            ],
+            "leases": [{field: lease[field] for field in fields} for lease in leases],  # type: ignore[literal-required]
+        }
+
+    # -- doing --------------------------------------------------------------------------------------------------------
+
+    async def request(self, caller: Caller, body: dict[str, Any], key: str | None) -> LeaseView:
+        """A new lease, held by the caller: active where one is free, else waiting."""
+        digest = body.get("token_sha256")
+        if not isinstance(digest, str) or len(digest) != 64:
+            raise InvalidRequest("token_sha256 must be the SHA-256 of the lease's token, in hexadecimal.")
+        request = LeaseRequest(
+            profile=_text(body, "profile"),
+            memory_bytes=_integer(body, "memory_bytes"),
+            kernel_id=_text(body, "kernel_id"),
+            notebook=_text(body, "notebook"),
+        )
+        command = c.RequestLease(secrets.token_hex(8), caller.tenant, request, caller.holder, digest)
+        lease_id = await self.runtime.submit(command, _scoped(caller, key))
+        assert lease_id is not None
+        return await self._settled(caller, lease_id)
+
+    async def _settled(self, caller: Caller, lease_id: str) -> LeaseView:
+        """The lease once it is prepared, or as it is after a moment."""
+        return await self.wait(caller, lease_id, PREPARE_GRACE_S, lambda view: view["state"] != "preparing")
+
+    async def wait(self, caller: Caller, lease_id: str, timeout_s: float, enough: Any) -> LeaseView:
+        """The lease as soon as ``enough`` is true of it, or as it is after ``timeout_s``."""
+        subscriber = await self.publisher.subscribe(caller.viewer, lease_id)
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout_s
+        try:
+            while True:
+                view = await self.lease(caller, lease_id)
+                left_s = deadline - loop.time()
+                if left_s <= 0 or enough(view):
+                    return view
+                try:
+                    await asyncio.wait_for(subscriber.get(), left_s)
+                except asyncio.TimeoutError:
+                    continue
+        finally:
+            self.publisher.unsubscribe(subscriber)
+
+    async def bind(self, caller: Caller, lease_id: str, body: dict[str, Any], key: str | None) -> LeaseView:
+        """Make a process of the caller's user the lease's holder; only with the lease's token."""
+        await self.runtime.read(lambda state, _: self._require_token(state, caller, lease_id))
+        pid = _integer(body, "pid")
+        holder = caller.holder if pid is None else holder_of(pid, self._boot_id)
+        if caller.holder.uid not in {holder.uid, 0}:
+            raise Forbidden(f"Process {pid} belongs to another user.")
+        await self.runtime.submit(c.BindHolder(lease_id, holder), _scoped(caller, key))
+        return await self.lease(caller, lease_id)
+
+    async def release(self, caller: Caller, lease_id: str, key: str | None) -> LeaseView:
+        """Give a lease of the caller's tenant back."""
+        await self.runtime.read(lambda state, _: self._visible(state, caller, lease_id).id)
+        await self.runtime.submit(c.ReleaseLease(lease_id), _scoped(caller, key))
+        return await self.lease(caller, lease_id)
+
+    def _require_token(self, state: State, caller: Caller, lease_id: str) -> None:
+        lease = self._visible(state, caller, lease_id)
+        if not caller.token or not hmac.compare_digest(token_digest(caller.token), lease.token_sha256):
+            raise Forbidden("This needs the token of the lease, which only its own kernel and server have.")
+
+    async def is_idle(self) -> bool:
+        """Whether no lease is left and nobody follows."""
+        ended = await self.runtime.read(
+            lambda state, _: all(lease.state is LeaseState.ENDED for lease in state.leases.values())
+        )
+        return ended and not len(self.publisher)
+
+
+def _scoped(caller: Caller, key: str | None) -> str | None:
+    """An idempotency key is its user's own."""
+    return f"{caller.holder.uid}:{key}" if key else None
+
+
+def _text(body: dict[str, Any], name: str) -> str | None:
+    value = body.get(name)
+    if value is not None and (not isinstance(value, str) or len(value) > TEXT_MAX):
+        raise InvalidRequest(f"{name} must be a text of at most {TEXT_MAX} characters.")
+    return value
+
+
+def _integer(body: dict[str, Any], name: str) -> int | None:
+    value = body.get(name)
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
+        raise InvalidRequest(f"{name} must be a whole number.")
+    return value

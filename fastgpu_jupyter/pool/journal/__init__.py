@@ -1,0 +1,1 @@
+"""The event log: what is in it has happened, and nothing else has."""

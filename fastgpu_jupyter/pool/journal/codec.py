@@ -1,0 +1,41 @@
+"""Records of the journal as bytes and back.
+
+A record is a JSON object ``{"ms", "wall_ms", "events": [{"type": NAME, ...fields}]}``. Names and fields are those of
+:mod:`fastgpu_jupyter.core.events`; they are for ever, so a rename there needs an entry in a migration here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple, get_args
+
+import msgspec
+
+from ...core.events import Event
+from ...core.model import Instant
+from ...errors import StoreFault
+
+_TYPES: dict[str, type[Any]] = {cls.__name__: cls for cls in get_args(Event)}
+
+
+class Record(NamedTuple):
+    """The events of one command, and when it was decided."""
+
+    at: Instant
+    events: list[Event]
+
+
+def encode(at: Instant, events: Iterable[Event]) -> bytes:
+    """The bytes that are stored and checksummed."""
+    tagged = [{"type": type(event).__name__, **msgspec.to_builtins(event)} for event in events]
+    return msgspec.json.encode({"ms": at.ms, "wall_ms": at.wall_ms, "events": tagged})
+
+
+def decode(payload: bytes) -> Record:
+    """The record that :func:`encode` was given. Raises :class:`StoreFault` where it is not one."""
+    try:
+        raw = msgspec.json.decode(payload)
+        events = [msgspec.convert(fields, _TYPES[fields.pop("type")]) for fields in raw["events"]]
+        return Record(Instant(raw["ms"], raw["wall_ms"]), events)
+    except (msgspec.MsgspecError, KeyError, TypeError, AttributeError) as error:
+        raise StoreFault(f"This record is not one that this version can read: {error!r}.") from error

@@ -1,0 +1,305 @@
+"""The loop: command -> decide -> append -> answer and run effects.
+
+All commands pass one queue. Those that wait together are decided one after the other and share one write to disk;
+nobody, caller or reader, learns of an event before it is durable: readers wait while a write is under way, and where
+a write fails the state is replayed from what is on disk.
+
+Lives in the event loop's thread. The journal and the devices have a thread each, so that neither a slow disk nor a
+driver that hangs holds up an answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any, NamedTuple, TypeVar
+
+from ..core import commands as c
+from ..core import effects as fx
+from ..core import pool
+from ..core.events import Event
+from ..core.model import Holder, Instant, LeaseState, State
+from ..errors import FastGPUError, HostFault, InternalError, LimitReached, StoreFault
+from .devices.driver import Driver, Sample, Subject, Usage
+from .host.clock import Clock
+from .host.process import Watcher, lease_of
+from .journal.store import Entry, Journal
+from .recovery import replay
+
+T = TypeVar("T")
+log = logging.getLogger("fastgpu.pool")
+
+#: Commands that may wait; beyond it callers are told to come back.
+COMMANDS_MAX = 10_000
+#: Commands that share one write.
+BATCH_MAX = 256
+#: How long an idempotency key is remembered.
+REMEMBER_KEYS_MS = 86_400_000
+TICK_S = 60.0
+SAMPLE_S = 1.0
+DRAIN_POLL_S = 0.25
+
+
+class Changes(NamedTuple):
+    """What one write changed, for whoever follows the pool."""
+
+    lease_ids: frozenset[str]
+    device_ids: frozenset[str]
+
+
+class _Call(NamedTuple):
+    command: c.Command
+    key: str | None
+    done: asyncio.Future[str | None]
+
+
+class Runtime:
+    """Runs one pool: its state, its journal, its devices and the processes that hold leases."""
+
+    def __init__(self, state: State, journal: Journal, driver: Driver, clock: Clock) -> None:
+        self._state = state
+        self._journal = journal
+        self._driver = driver
+        self._clock = clock
+        self._keys = journal.answers()
+        self._calls: asyncio.Queue[_Call] = asyncio.Queue(COMMANDS_MAX)
+        #: Held from the first event of a batch until it is durable.
+        self._settling = asyncio.Lock()
+        self._writer = ThreadPoolExecutor(1, "journal")
+        self._device_thread = ThreadPoolExecutor(1, "devices")
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._watcher = Watcher(state.boot_id, self._holder_ended)
+        self._listeners: list[Callable[[Changes], None]] = []
+        self._usage_listeners: list[Callable[[], None]] = []
+        self.usage = Sample()
+        #: Why nothing new is granted, or ``None`` while all is well.
+        self.fault: str | None = None
+
+    # -- callers ------------------------------------------------------------------------------------------------------
+
+    async def submit(self, command: c.Command, key: str | None = None) -> str | None:
+        """Carry out ``command``; returns the id of the lease it was about once that is durable.
+
+        A ``key`` that was answered before gives the same answer and does nothing. Raises what ``decide`` refused
+        with, :class:`StoreFault` where the disk failed, :class:`LimitReached` where too many wait.
+        """
+        done: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+        try:
+            self._calls.put_nowait(_Call(command, key, done))
+        except asyncio.QueueFull:
+            raise LimitReached("The pool has more to do than it can queue; try again in a few seconds.") from None
+        return await done
+
+    async def read(self, view: Callable[[State, Instant], T]) -> T:
+        """What ``view`` makes of the state, all of which is on disk. ``view`` must not keep or change it."""
+        async with self._settling:
+            return view(self._state, self.now())
+
+    def follow(self, changed: Callable[[Changes], None], sampled: Callable[[], None]) -> None:
+        """Call ``changed`` after each write and ``sampled`` after each sample."""
+        self._listeners.append(changed)
+        self._usage_listeners.append(sampled)
+
+    def now(self) -> Instant:
+        """This instant in the pool's time, never before the newest event."""
+        ms = self._clock.boot_ms() - self._state.clock_epoch_ms
+        return Instant(max(ms, self._state.last.ms), self._clock.wall_ms())
+
+    def environment_of(self, lease_id: str) -> dict[str, str]:
+        """What the lease's kernel needs in its environment; empty while it has no logical GPU. Inside ``read``."""
+        lease = self._state.leases[lease_id]
+        granted = lease.state is LeaseState.ACTIVE and lease.logical_gpu is not None
+        return dict(self._driver.environment(lease.logical_gpu)) if granted and lease.logical_gpu else {}
+
+    # -- life ---------------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Begin to serve: take up what is still owed for the recovered state."""
+        for job in (self._serve(), self._sample_for_ever(), self._tick_for_ever()):
+            self._spawn(job)
+        for effect in list(fx.outstanding(self._state)):
+            self._run_effect(effect)
+
+    async def stop(self) -> None:
+        """Stop serving; leases live on in the journal and in their kernels."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._watcher.close()
+        self._writer.shutdown()
+        self._device_thread.shutdown(wait=False, cancel_futures=True)
+        self._journal.close()
+
+    def _spawn(self, job: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(job)
+        self._tasks.add(task)
+        task.add_done_callback(self._task_done)
+
+    def _task_done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            self._degrade(f"A part of the pool manager failed ({error!r}).", error)
+
+    def _degrade(self, why: str, error: BaseException | None = None) -> None:
+        self.fault = f"{why} Running kernels go on and releases are accepted, but nothing new is granted."
+        log.error(self.fault, exc_info=error)
+
+    # -- the loop -----------------------------------------------------------------------------------------------------
+
+    async def _serve(self) -> None:
+        while True:
+            batch = [await self._calls.get()]
+            while len(batch) < BATCH_MAX and not self._calls.empty():
+                batch.append(self._calls.get_nowait())
+            async with self._settling:
+                await self._settle(batch)
+
+    async def _settle(self, batch: list[_Call]) -> None:
+        entries: list[Entry] = []
+        answered: list[tuple[_Call, str | None]] = []
+        for call in batch:
+            try:
+                entry = self._decide(call)
+            except FastGPUError as refusal:
+                _answer(call, refusal)
+            else:
+                entries.append(entry)
+                answered.append((call, entry.lease_id))
+        events = [event for entry in entries for event in entry.events]
+        if events or any(entry.key for entry in entries):
+            try:
+                await asyncio.get_running_loop().run_in_executor(self._writer, self._journal.append, entries)
+            except StoreFault as fault:
+                await self._lose_unwritten(answered, fault)
+                return
+        self._keys.update({entry.key: entry.lease_id for entry in entries if entry.key and entry.lease_id})
+        for call, lease_id in answered:
+            _answer(call, lease_id)
+        for effect in fx.effects(self._state, events):
+            self._run_effect(effect)
+        self._tell(events)
+
+    def _decide(self, call: _Call) -> Entry:
+        at = self.now()
+        lease_id = getattr(call.command, "lease_id", None)
+        if call.key is not None and call.key in self._keys:
+            return Entry(at, [], None, self._keys[call.key])
+        if self.fault is not None and isinstance(call.command, c.RequestLease):
+            raise StoreFault(self.fault)
+        try:
+            events = pool.execute(self._state, call.command, at)
+        except (AssertionError, KeyError, InternalError) as bug:
+            self._degrade(f"The pool manager met a bug of its own ({bug!r}).", bug)
+            raise InternalError(self.fault) from bug
+        return Entry(at, events, call.key, lease_id)
+
+    async def _lose_unwritten(self, answered: list[tuple[_Call, str | None]], fault: StoreFault) -> None:
+        """Go back to what is on disk: memory must not be ahead of it."""
+        log.error("%s", fault)
+        for call, _ in answered:
+            _answer(call, fault)
+        try:
+            self._state = await asyncio.get_running_loop().run_in_executor(self._writer, replay, self._journal)
+        except StoreFault as unreadable:
+            self._degrade(str(unreadable))
+
+    def _tell(self, events: Iterable[Event]) -> None:
+        lease_ids = frozenset(filter(None, (getattr(event, "lease_id", None) for event in events)))
+        device_ids = {getattr(event, "device_id", None) for event in events}
+        for lease_id in lease_ids:
+            lease = self._state.leases.get(lease_id)
+            device_ids.add(lease.logical_gpu.device_id if lease and lease.logical_gpu else None)
+        changes = Changes(lease_ids, frozenset(filter(None, device_ids)))
+        for listener in self._listeners if events else ():
+            listener(changes)
+
+    # -- effects ------------------------------------------------------------------------------------------------------
+
+    def _run_effect(self, effect: fx.Effect) -> None:
+        match effect:
+            case fx.WatchHolder(lease_id=lease_id, holder=holder):
+                self._watcher.watch(lease_id, holder)
+            case fx.ForgetHolder(lease_id=lease_id):
+                self._watcher.forget(lease_id)
+            case fx.Prepare():
+                self._spawn(self._prepare(effect))
+            case fx.Drain():
+                self._spawn(self._drain(effect))
+
+    def _holder_ended(self, lease_id: str, holder: Holder) -> None:
+        self._spawn(self._report(c.HolderEnded(lease_id, holder)))
+
+    async def _prepare(self, effect: fx.Prepare) -> None:
+        lease_id, generation = effect.lease_id, effect.logical_gpu.generation
+        try:
+            await self._on_devices(self._driver.prepare, effect.logical_gpu)
+        except FastGPUError as error:
+            await self._report(c.PrepareFailed(lease_id, generation, str(error)))
+        else:
+            await self._report(c.PrepareSucceeded(lease_id, generation))
+
+    async def _drain(self, effect: fx.Drain) -> None:
+        """Wait until no process of the lease has memory on the device: a fact, however long it takes."""
+        while True:
+            try:
+                pids = await self._on_devices(self._driver.processes, effect.logical_gpu.device_id)
+                if not any(lease_of(pid) == effect.lease_id for pid in pids):
+                    break
+            except HostFault as error:
+                log.warning("Cannot see whether lease %s is off its device: %s", effect.lease_id, error)
+            await asyncio.sleep(DRAIN_POLL_S)
+        await self._report(c.DrainSucceeded(effect.lease_id, effect.logical_gpu.generation))
+
+    async def _report(self, command: c.Command) -> None:
+        """Say what an effect came to, again and again while the disk does not take it."""
+        while True:
+            try:
+                await self.submit(command)
+                return
+            except (StoreFault, LimitReached):
+                await asyncio.sleep(SAMPLE_S)
+
+    async def _on_devices(self, call: Callable[..., T], *args: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._device_thread, call, *args)
+
+    # -- time ---------------------------------------------------------------------------------------------------------
+
+    async def _tick_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            with suppress(StoreFault, LimitReached):
+                await self.submit(c.Tick())
+            before_ms = self.now().ms - REMEMBER_KEYS_MS
+            await asyncio.get_running_loop().run_in_executor(self._writer, self._journal.forget_answers, before_ms)
+            self._keys = self._journal.answers() if before_ms > 0 else self._keys
+
+    async def _sample_for_ever(self) -> None:
+        while True:
+            subjects = await self.read(_subjects)
+            if subjects:
+                self.usage = await self._on_devices(self._driver.sample, subjects)
+                for listener in self._usage_listeners:
+                    listener()
+            elif self.usage.leases:
+                self.usage = Sample({device_id: Usage(None, None) for device_id in self.usage.devices})
+            await asyncio.sleep(SAMPLE_S)
+
+
+def _subjects(state: State, _: Instant) -> list[Subject]:
+    return [
+        Subject(lease.id, lease.holder.pid, lease.logical_gpu)
+        for lease in state.leases.values()
+        if lease.state is LeaseState.ACTIVE and lease.logical_gpu is not None
+    ]
+
+
+def _answer(call: _Call, result: str | FastGPUError | None) -> None:
+    if call.done.done():
+        return  # the caller gave up; its command stands
+    if isinstance(result, FastGPUError):
+        call.done.set_exception(result)
+    else:
+        call.done.set_result(result)

@@ -1,0 +1,168 @@
+"""The state as its readers see it: pure functions from state to the JSON objects of :mod:`fastgpu_jupyter.wire.views`.
+
+A tenant sees names only of what is its own; of others it sees what is taken, as it must to understand its wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from .. import __version__
+from ..core import meter, queue
+from ..core.model import Device, Instant, Lease, PendingReason, State
+from ..wire.views import DeviceView, HoldingView, LeaseView, PoolView, QueueView
+from .devices.driver import Sample, Usage
+
+_UNKNOWN = Usage(None, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Viewer:
+    """Whose view it is."""
+
+    tenant: str
+    sees_all: bool = False
+
+    def owns(self, lease: Lease) -> bool:
+        """Whether the viewer may see the lease's names."""
+        return self.sees_all or lease.tenant == self.tenant
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What views need beside the state."""
+
+    currency: str
+    usage: Sample
+    environment_of: Callable[[str], dict[str, str]]
+
+
+def pool_view(
+    state: State, *, scope: str, currency: str, started_at: int, message: str | None, fault: str | None
+) -> PoolView:
+    """The pool manager itself."""
+    return {
+        "version": __version__,
+        "scope": "system" if scope == "system" else "user",
+        "simulated": any(device.spec.simulated for device in state.devices.values()),
+        "currency": currency,
+        "started_at": started_at,
+        "message": fault or message,
+        "accepting": fault is None,
+    }
+
+
+def device_views(state: State, viewer: Viewer, facts: Facts, only: Iterable[str] | None = None) -> list[DeviceView]:
+    """All devices, or those named, in order of index."""
+    chosen = state.devices.values() if only is None else (state.devices[i] for i in only if i in state.devices)
+    return [
+        _device_view(state, device, viewer, facts)
+        for device in sorted(chosen, key=lambda device: device.spec.index)
+        if device.present or device.lease_ids
+    ]
+
+
+def _device_view(state: State, device: Device, viewer: Viewer, facts: Facts) -> DeviceView:
+    usage = facts.usage.devices.get(device.spec.id, _UNKNOWN)
+    return {
+        "id": device.spec.id,
+        "index": device.spec.index,
+        "model": device.spec.model,
+        "memory_bytes": device.spec.memory_bytes,
+        "memory_free_bytes": device.free_bytes,
+        "simulated": device.spec.simulated,
+        "health": device.health.value,
+        "health_reason": device.health_reason,
+        "drained": not device.present,
+        "mechanisms": [mechanism.value for mechanism in device.spec.mechanisms],
+        "rate_micro_per_hour": device.spec.rate_micro_per_hour,
+        "utilization_percent": usage.utilization_percent,
+        "memory_used_bytes": usage.memory_used_bytes,
+        "holdings": [_holding_view(state.leases[lease_id], viewer) for lease_id in device.lease_ids],
+    }
+
+
+def _holding_view(lease: Lease, viewer: Viewer) -> HoldingView:
+    own = viewer.owns(lease)
+    return {
+        "lease_id": lease.id if own else None,
+        "tenant": lease.tenant if own else None,
+        "notebook": lease.request.notebook if own else None,
+        "state": lease.state.value,
+        "memory_bytes": lease.logical_gpu.memory_bytes if lease.logical_gpu else 0,
+        "mine": lease.tenant == viewer.tenant,
+    }
+
+
+def lease_views(
+    state: State, at: Instant, viewer: Viewer, facts: Facts, only: Iterable[str] | None = None
+) -> list[LeaseView]:
+    """The viewer's leases, or those of them that are named, oldest first."""
+    wanted = None if only is None else set(only)
+    waiting = {lease.id: (place, reason) for lease, place, reason in queue.places(state)}
+    return [
+        lease_view(state, lease, at, facts, waiting.get(lease.id))
+        for lease in state.leases.values()
+        if viewer.owns(lease) and (wanted is None or lease.id in wanted)
+    ]
+
+
+def lease_view(
+    state: State, lease: Lease, at: Instant, facts: Facts, ticket: tuple[int, PendingReason] | None
+) -> LeaseView:
+    """One lease, with its place and reason where it waits."""
+    gpu = lease.logical_gpu
+    device = state.devices.get(gpu.device_id) if gpu else None
+    usage = facts.usage.leases.get(lease.id, _UNKNOWN)
+    return {
+        "id": lease.id,
+        "version": lease.version,
+        "state": lease.state.value,
+        "end_reason": lease.end_reason.value if lease.end_reason else None,
+        "kernel_id": lease.request.kernel_id,
+        "notebook": lease.request.notebook,
+        "pid": lease.holder.pid,
+        "device_id": gpu.device_id if gpu else None,
+        "device_model": device.spec.model if device else None,
+        "simulated": gpu is not None and gpu.mechanism.value == "simulated",
+        "tenant": lease.tenant,
+        "profile": lease.request.name,
+        "memory_bytes": gpu.memory_bytes if gpu else lease.request.memory_bytes,
+        "mechanism": gpu.mechanism.value if gpu else None,
+        "enforcement": gpu.enforcement.value if gpu else None,
+        "environment": facts.environment_of(lease.id),
+        "requested_at": lease.requested_at.wall_ms,
+        "granted_at": lease.granted_at.wall_ms if lease.granted_at else None,
+        "ended_at": lease.ended_at.wall_ms if lease.ended_at else None,
+        "active_ms": meter.active_ms(lease, at.ms),
+        "rate_micro_per_hour": gpu.rate_micro_per_hour if gpu else None,
+        "cost_micro": meter.cost_micro(lease, at.ms),
+        "currency": facts.currency,
+        "utilization_percent": usage.utilization_percent,
+        "memory_used_bytes": usage.memory_used_bytes,
+        "place": ticket[0] if ticket else None,
+        "pending_reason": ticket[1].value if ticket else None,
+        "pending_detail": queue.explain(*ticket) if ticket else lease.end_detail,
+    }
+
+
+def queue_views(state: State, viewer: Viewer) -> list[QueueView]:
+    """The queue in order of grant."""
+    return [_queue_view(lease, place, reason, viewer) for lease, place, reason in queue.places(state)]
+
+
+def _queue_view(lease: Lease, place: int, reason: PendingReason, viewer: Viewer) -> QueueView:
+    own = viewer.owns(lease)
+    return {
+        "lease_id": lease.id if own else None,
+        "place": place,
+        "reason": reason.value,
+        "detail": queue.explain(place, reason),
+        "profile": lease.request.name,
+        "memory_bytes": lease.request.memory_bytes,
+        "notebook": lease.request.notebook if own else None,
+        "tenant": lease.tenant if own else None,
+        "since": lease.requested_at.wall_ms,
+        "mine": lease.tenant == viewer.tenant,
+    }
