@@ -54,7 +54,7 @@ help:
 .make/node: labextension/package.json labextension/package-lock.json labextension/.npmrc
 	$(call step,'Fetching what the front end is built with')
 	@command -v node >/dev/null && command -v npm >/dev/null || { echo 'The front end is built with Node.js 20 or newer and npm, and they were not found. Install them and run make again.'; exit 1; }
-	@node -e 'process.exit(+process.versions.node.split(".")[0] < 20)' || { echo "The front end is built with Node.js 20 or newer; this is $$(node --version). Install a newer one and run make again."; exit 1; }
+	@node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' || { echo "The front end is built with Node.js 20 or newer; this is $$(node --version). Install a newer one and run make again."; exit 1; }
 	@mkdir -p .make
 	cd labextension && npm ci --no-fund --no-audit
 	@touch $@
