@@ -12,6 +12,7 @@ It must not talk to a GPU, and must not end the lease on its own account.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections.abc import Callable, MutableMapping
@@ -51,6 +52,9 @@ class Gate:
         token_file: Path | None,
         environ: MutableMapping[str, str],
         connect: Callable[[], PoolClient],
+        *,
+        kernel_id: str | None = None,
+        granted: tuple[str, ...] = (),
     ) -> None:
         #: The one thing that the fast path reads: cells may run.
         self.open = lease_id is None or state not in HELD
@@ -69,10 +73,11 @@ class Gate:
         self._token_file = token_file
         #: A provisioner started this kernel and keeps its lease over a restart.
         self._provisioned = lease_id is not None
-        self._kernel_id: str | None = None
-        #: What the present grant put into the environment; None until the first message of a granted start.
-        self._granted: dict[str, str] | None = None if self.open and lease_id else {}
-        self._next: dict[str, str] = {}
+        self._kernel_id = kernel_id
+        #: What a grant put into the environment; it is taken away with the grant.
+        self._granted = {name: environ[name] for name in granted if name in environ}
+        #: What the environment has to say before the next cell.
+        self._next = dict(self._granted)
         self._notes: list[str] = []
         self._lock = threading.RLock()
         self._listeners: list[Callable[[], None]] = []
@@ -91,6 +96,8 @@ class Gate:
             token_file=Path(token_file) if token_file else None,
             environ=env,
             connect=_connect,
+            kernel_id=env.get("FASTGPU_KERNEL_ID") or None,
+            granted=tuple(env.get("FASTGPU_GRANTED", "").split()),
         )
 
     # ---- for the kernel ------------------------------------------------------------------------------------------
@@ -99,7 +106,7 @@ class Gate:
         """Bring the environment up to date; returns what the user has to be told, once. Call between two cells."""
         with self._lock:
             self.unsettled = False
-            for name in self._granted or {}:
+            for name in self._granted:
                 if name not in self._next:
                     self._environ.pop(name, None)
             self._environ.update(self._next)
@@ -119,18 +126,19 @@ class Gate:
 
         return forget
 
-    def hand_over(self, pid: int) -> None:
-        """Make process ``pid`` the holder, before this one ends for a restart."""
-        if not self._provisioned or self.lease_id is None or pid <= 1:
-            return
+    def leave(self, heir: int | None) -> None:
+        """This process is about to end: give the lease to process ``heir`` for a restart, or back to the pool."""
         self.closed.set()
         self.wanted.set()
-        try:
+        # The pool, and a provisioner, do their part without this, only later and with less to say about why.
+        with contextlib.suppress(FastGPUError, OSError):
             token = self._token()
-            if token is not None:
-                self._quick_client().bind(self.lease_id, token, pid)
-        except (FastGPUError, OSError):
-            pass  # the provisioner does it as well, or asks for a new lease
+            if self.lease_id is None or token is None:
+                return
+            if heir is None:
+                self._quick_client().release(self.lease_id, token)
+            elif self._provisioned and heir > 1:
+                self._quick_client().bind(self.lease_id, token, heir)
 
     # ---- for the magics ------------------------------------------------------------------------------------------
 
@@ -182,7 +190,6 @@ class Gate:
         view = client.request(profile, memory_bytes, self._kernel_id, notebook, token=token)
         with self._lock:
             self.lease_id, self.view, self.cpu_only = view["id"], None, False
-            self._granted = self._granted or {}
             self.open = False
         self.take_lease(view)
         self.wanted.set()
@@ -211,7 +218,6 @@ class Gate:
             if self.view is not None and view["version"] < self.view["version"] and not fresh:
                 return
             self.view = view
-            self._kernel_id = view["kernel_id"] or self._kernel_id
             if self._leaving:
                 return  # release() draws the conclusions
             if view["state"] == "active":
@@ -239,10 +245,8 @@ class Gate:
     # ---- inside --------------------------------------------------------------------------------------------------
 
     def _admit(self, environment: dict[str, str]) -> None:
-        if self._granted is None:
-            # The kernel was started with this grant: the environment is there, and the user may have changed it since.
-            self._granted = self._next = dict(environment)
-        elif not self.open or environment != self._next:
+        # The same grant again changes nothing: the user may have set the variables since.
+        if environment != self._next:
             self._next = dict(environment)
             self.unsettled = True
         self.open = True
@@ -259,7 +263,6 @@ class Gate:
 
     def _withdraw(self) -> None:
         self.lease_id = None
-        self._granted = self._granted or {}
         self._next = {VISIBLE: ""}
         self.unsettled = True
         self.open = True

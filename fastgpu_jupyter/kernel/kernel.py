@@ -71,10 +71,9 @@ class FastGPUKernel(IPythonKernel):
         return reply
 
     def do_shutdown(self, restart: bool) -> Any:
-        """Before a restart the lease goes to the process that will start this kernel again."""
-        if restart:
-            # The server's own hand-over may come after this process has ended, which would end the lease.
-            self.gate.hand_over(_manager_pid())
+        """Before a restart the lease goes to the process that will start this kernel again; else back to the pool."""
+        # The server does either, too, but perhaps after this process has ended, which would look like a crash.
+        self.gate.leave(_manager_pid() if restart else None)
         ipykernel: Any = super()
         return ipykernel.do_shutdown(restart)
 

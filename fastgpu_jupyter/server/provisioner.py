@@ -191,6 +191,9 @@ class FastGPUProvisioner(LocalProvisioner):
             "FASTGPU_TOKEN_FILE": str(token_path(self.kernel_id)),
             "FASTGPU_PYTHON": sys.executable,
             "FASTGPU_LEASE_STATE": view["state"],
+            "FASTGPU_KERNEL_ID": self.kernel_id,
+            # What the kernel takes out of its environment when the lease ends.
+            "FASTGPU_GRANTED": " ".join(granted),
         }
 
     async def _launch_failed(self) -> None:

@@ -1,0 +1,70 @@
+"""What the tests of several rooms share: an isolated Jupyter environment, a pool process, kernels and servers.
+
+Nothing here waits a fixed time: every wait polls a condition and fails with a sentence at its deadline. Every process
+that a fixture starts is ended by it.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import pytest
+
+from tests.helpers import KernelHelper, PoolProcess, ServerProcess
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An environment of its own: no user configuration, no other pool, the FastGPU kernelspec installed."""
+    for name in ("FASTGPU_SOCKET", "FASTGPU_LEASE", "FASTGPU_TOKEN_FILE", "FASTGPU_LEASE_STATE", "FASTGPU_PYTHON"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
+    for name in ("JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR", "IPYTHONDIR"):
+        folder = tmp_path / name.split("_")[-2 if "_" in name else 0].lower()
+        folder.mkdir(mode=0o700)
+        monkeypatch.setenv(name, str(folder))
+    monkeypatch.setenv("JUPYTER_PLATFORM_DIRS", "1")
+    monkeypatch.setenv("FASTGPU_SIMULATE", "1xA100-80GB")  # for a pool that is started on demand
+    monkeypatch.setenv("PYDEVD_DISABLE_FILE_VALIDATION", "1")
+    shutil.copytree(ROOT / "kernels" / "fastgpu", tmp_path / "data" / "kernels" / "fastgpu")
+    return tmp_path
+
+
+@pytest.fixture
+def installed() -> None:
+    """Jupyter finds the provisioner only where the project is installed."""
+    if not entry_points(group="jupyter_client.kernel_provisioners", name="fastgpu-provisioner"):
+        pytest.fail(
+            "The provisioner is not registered: install the project first (`make` does, or `pip install -e .`)."
+        )
+
+
+@pytest.fixture
+def pool(isolated: Path) -> Iterator[PoolProcess]:
+    """A running pool with one simulated A100 of 80 GB."""
+    process = PoolProcess(isolated, "1xA100-80GB")
+    process.start()
+    yield process
+    process.end()
+
+
+@pytest.fixture
+def kernels(isolated: Path, installed: None) -> Iterator[KernelHelper]:
+    """Starts kernels through jupyter_client, in this process."""
+    helper = KernelHelper(isolated)
+    yield helper
+    helper.end()
+
+
+@pytest.fixture
+def jupyter(isolated: Path, installed: None) -> Iterator[ServerProcess]:
+    """A Jupyter server with the extension in it; not started yet."""
+    server = ServerProcess(isolated)
+    yield server
+    server.end()

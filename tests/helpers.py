@@ -1,0 +1,383 @@
+"""Processes that tests drive: a pool, kernels through jupyter_client, and a Jupyter server."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from jupyter_client.blocking.client import BlockingKernelClient
+from jupyter_client.manager import KernelManager
+
+from fastgpu_jupyter.errors import FastGPUError
+from fastgpu_jupyter.wire.client import PoolClient
+from fastgpu_jupyter.wire.locate import user_socket
+
+T = TypeVar("T")
+DEADLINE_S = 20.0
+
+
+def wait_until(condition: Callable[[], T], what: str, timeout_s: float = DEADLINE_S) -> T:
+    """The first true value of ``condition``; fails at the deadline."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(f"Not within {timeout_s:g} s: {what}")
+        time.sleep(0.01)
+
+
+def alive(pid: int) -> bool:
+    """Whether the process runs; a zombie does not."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] != "Z"
+
+
+class PoolProcess:
+    """``python -m fastgpu_jupyter pool``, with the simulated devices of ``simulate``."""
+
+    def __init__(self, folder: Path, simulate: str) -> None:
+        self.folder = folder
+        self.simulate = simulate
+        self.client = PoolClient(user_socket())
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """The process that serves now."""
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start, and return when it answers."""
+        arguments = [sys.executable, "-m", "fastgpu_jupyter", "pool", "--simulate", self.simulate]
+        with (self.folder / "pool.out").open("ab") as out:
+            self._process = subprocess.Popen(arguments, stdout=out, stderr=out, start_new_session=True)
+        wait_until(self.answers, f"the pool answers; see {self.folder / 'pool.out'}")
+
+    def answers(self) -> bool:
+        """Whether a pool serves."""
+        assert self._process is not None
+        if self._process.poll() is not None:
+            raise AssertionError((self.folder / "pool.out").read_text()[-2000:])
+        try:
+            self.client.health()
+        except FastGPUError:
+            return False
+        return True
+
+    def kill(self) -> None:
+        """SIGKILL, and wait until it is gone."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def end(self) -> None:
+        """Stop it, and any pool that was started in its place."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.terminate()
+            try:
+                self._process.wait(10)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        end_pool_at(user_socket())
+
+    def lease(self, lease_id: str) -> dict[str, Any]:
+        """One lease as the pool sees it."""
+        return dict(self.client.lease(lease_id))
+
+    def state(self, lease_id: str) -> str:
+        """The state of a lease."""
+        return str(self.client.lease(lease_id)["state"])
+
+    def wait_state(self, lease_id: str, *states: str, timeout_s: float = DEADLINE_S) -> None:
+        """Until the lease is in one of ``states``."""
+        wait_until(lambda: self.state(lease_id) in states, f"lease {lease_id} is {' or '.join(states)}", timeout_s)
+
+    def live(self) -> list[dict[str, Any]]:
+        """The leases that have not ended."""
+        return [dict(view) for view in self.client.leases() if view["state"] != "ended"]
+
+
+def end_pool_at(path: Path) -> None:
+    """End the pool that serves ``path``, if any: one that a server or a kernel started on demand."""
+    from fastgpu_jupyter.wire import unixsocket
+
+    try:
+        sock = unixsocket.connect(path, 1.0)
+    except OSError:
+        return
+    pid = unixsocket.peer_of(sock).pid
+    sock.close()
+    if pid <= 1 or pid == os.getpid():
+        return
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGTERM)
+    wait_until(lambda: not alive(pid), f"pool {pid} ends")
+
+
+@dataclass
+class Ran:
+    """What a cell did."""
+
+    reply: dict[str, Any]
+    messages: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def status(self) -> str:
+        """``ok`` or ``error``."""
+        return str(self.reply["status"])
+
+    def stream(self, name: str = "stdout") -> str:
+        """What the cell wrote."""
+        texts = [
+            m["content"]["text"] for m in self.messages if m["msg_type"] == "stream" and m["content"]["name"] == name
+        ]
+        return "".join(texts)
+
+    def shown(self, *kinds: str) -> list[str]:
+        """The plain text of its displays."""
+        wanted = kinds or ("display_data", "update_display_data")
+        return [m["content"]["data"]["text/plain"] for m in self.messages if m["msg_type"] in wanted]
+
+    def kinds(self) -> list[str]:
+        """The kinds of its messages in order."""
+        return [m["msg_type"] for m in self.messages]
+
+
+class Kernel:
+    """A client of one kernel."""
+
+    def __init__(self, client: BlockingKernelClient, manager: KernelManager | None = None) -> None:
+        self.client = client
+        self.manager = manager
+
+    def send(self, code: str, **more: Any) -> str:
+        """Send a cell; returns its message id."""
+        return str(self.client.execute(code, **more))
+
+    def message(self, msg_id: str, kind: str, timeout_s: float = DEADLINE_S) -> dict[str, Any]:
+        """The next output message of that kind of a cell."""
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            with contextlib.suppress(queue.Empty):
+                found: dict[str, Any] = self.client.get_iopub_msg(timeout=0.5)
+                if found["parent_header"].get("msg_id") == msg_id and found["msg_type"] == kind:
+                    return found
+        raise AssertionError(f"No {kind} within {timeout_s:g} s")
+
+    def reply(self, msg_id: str, timeout_s: float = DEADLINE_S) -> dict[str, Any]:
+        """The reply to a cell."""
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            with contextlib.suppress(queue.Empty):
+                found = self.client.get_shell_msg(timeout=0.5)
+                if found["parent_header"].get("msg_id") == msg_id:
+                    return dict(found["content"])
+        raise AssertionError(f"No reply within {timeout_s:g} s")
+
+    def collect(self, msg_id: str, timeout_s: float = DEADLINE_S) -> Ran:
+        """Everything that a cell did, once it is done."""
+        messages: list[dict[str, Any]] = []
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            with contextlib.suppress(queue.Empty):
+                found = self.client.get_iopub_msg(timeout=0.5)
+                if found["parent_header"].get("msg_id") != msg_id:
+                    continue
+                if found["msg_type"] == "status":
+                    if found["content"]["execution_state"] == "idle":
+                        return Ran(self.reply(msg_id), messages)
+                    continue
+                messages.append(found)
+        raise AssertionError(f"The cell was not done within {timeout_s:g} s; so far: {messages}")
+
+    def run(self, code: str, timeout_s: float = DEADLINE_S, **more: Any) -> Ran:
+        """Run a cell to its end."""
+        return self.collect(self.send(code, **more), timeout_s)
+
+    def value(self, expression: str) -> str:
+        """``repr`` of an expression, without waiting for a grant."""
+        ran = self.run(f"print(repr({expression}))")
+        assert ran.status == "ok", ran
+        return ran.stream().strip()
+
+    @property
+    def lease_id(self) -> str:
+        """The lease with which the kernel was started."""
+        assert self.manager is not None
+        assert self.manager.provisioner is not None
+        return str(self.manager.provisioner.lease_id)
+
+    @property
+    def pid(self) -> int:
+        """The kernel's process."""
+        assert self.manager is not None
+        assert self.manager.provisioner is not None
+        return int(self.manager.provisioner.pid)
+
+
+class KernelHelper:
+    """Kernels of this process."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._kernels: list[Kernel] = []
+
+    def start(self, name: str = "fastgpu", notebook: str | None = None, **more: Any) -> Kernel:
+        """Start a kernel and wait until it answers."""
+        manager = KernelManager(kernel_name=name)
+        env = {**os.environ, **({"JPY_SESSION_NAME": notebook} if notebook else {})}
+        manager.start_kernel(env=env, cwd=str(self.folder), **more)
+        kernel = Kernel(manager.client(), manager)
+        self._kernels.append(kernel)
+        kernel.client.start_channels()
+        kernel.client.wait_for_ready(timeout=DEADLINE_S)
+        return kernel
+
+    def stop(self, kernel: Kernel) -> None:
+        """Shut a kernel down politely."""
+        self._kernels.remove(kernel)
+        kernel.client.stop_channels()
+        assert kernel.manager is not None
+        kernel.manager.shutdown_kernel()
+
+    def end(self) -> None:
+        """Shut all down."""
+        for kernel in list(self._kernels):
+            kernel.client.stop_channels()
+            assert kernel.manager is not None
+            with contextlib.suppress(Exception):
+                kernel.manager.shutdown_kernel(now=True)
+        self._kernels.clear()
+
+
+class ServerProcess:
+    """``python -m jupyter_server`` with the extension, reached by its token."""
+
+    token = "the-token-of-the-tests"
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.url = ""
+        self._process: subprocess.Popen[bytes] | None = None
+        self._log = folder / "server.out"
+
+    def start(self, *arguments: str) -> None:
+        """Start, and return when it answers."""
+        root = self.folder / "notebooks"
+        root.mkdir(exist_ok=True)
+        command = [
+            sys.executable, "-m", "jupyter_server", "--port=0", "--no-browser", "--allow-root",
+            f"--ServerApp.root_dir={root}", f"--IdentityProvider.token={self.token}",
+            "--ServerApp.jpserver_extensions=fastgpu_jupyter=True",
+            "--ServerApp.allow_unauthenticated_access=False",
+            *arguments,
+        ]  # fmt: skip
+        with self._log.open("ab") as out:
+            self._process = subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True)
+        self.url = wait_until(self._find_url, f"the server answers; see {self._log}", 30)
+
+    @property
+    def log(self) -> str:
+        """What it has logged."""
+        return self._log.read_text()
+
+    @property
+    def pid(self) -> int:
+        """The server's process."""
+        assert self._process is not None
+        return self._process.pid
+
+    def _find_url(self) -> str | None:
+        assert self._process is not None
+        if self._process.poll() is not None:
+            raise AssertionError(self.log[-3000:])
+        found = re.findall(r"running at:\s.*?(http://\S+?/)(?:\?|lab|tree|\s)", self.log)
+        if not found:
+            return None
+        url = re.sub(r"//[^:/]+", "//127.0.0.1", str(found[-1]))
+        try:
+            urllib.request.urlopen(f"{url}api", timeout=5).close()
+        except urllib.error.HTTPError as refused:
+            refused.close()
+        except OSError:
+            return None
+        return url
+
+    def call(
+        self, method: str, path: str, body: Any = None, *, token: str | None = token, timeout_s: float = 60.0
+    ) -> tuple[int, Any]:
+        """Status and JSON of a request."""
+        headers = {"Authorization": f"token {token}"} if token else {}
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.url + path, data, headers, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=timeout_s) as answer:
+                text = answer.read()
+                return answer.status, json.loads(text) if text else None
+        except urllib.error.HTTPError as refused:
+            with refused:
+                text = refused.read()
+                return refused.code, json.loads(text) if text else None
+
+    def start_session(self, notebook: str, kernel: str = "fastgpu") -> dict[str, Any]:
+        """What JupyterLab does when a notebook is opened."""
+        body = {"path": notebook, "name": notebook, "type": "notebook", "kernel": {"name": kernel}}
+        status, session = self.call("POST", "api/sessions", body)
+        assert status == 201, (status, session)
+        return dict(session)
+
+    def kernel(self, session: dict[str, Any]) -> Kernel:
+        """A client of a session's kernel, beside the server."""
+        from jupyter_core.paths import jupyter_runtime_dir
+
+        client = BlockingKernelClient()
+        path = Path(jupyter_runtime_dir()) / f"kernel-{session['kernel']['id']}.json"
+        client.load_connection_file(str(path))
+        client.start_channels()
+        client.wait_for_ready(timeout=DEADLINE_S)
+        return Kernel(client)
+
+    def kill(self) -> None:
+        """SIGKILL, the server's process only."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def terminate(self, timeout_s: float = 20.0) -> int:
+        """SIGTERM; fails where the server does not stop."""
+        assert self._process is not None
+        self._process.terminate()
+        try:
+            return self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"The server does not stop; its last words: {self.log[-3000:]}") from None
+
+    def end(self) -> None:
+        """Stop it, and the pool that it may have started."""
+        if self._process is not None and self._process.poll() is None:
+            with contextlib.suppress(AssertionError):
+                self.terminate(10)
+            if self._process.poll() is None:
+                self._process.kill()
+                self._process.wait()
+        end_pool_at(user_socket())

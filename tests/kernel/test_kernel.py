@@ -1,0 +1,225 @@
+"""Real kernels, started through jupyter_client, and a real pool."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.helpers import KernelHelper, PoolProcess, wait_until
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+
+ENVIRONMENT = (
+    "print({k: v for k, v in __import__('os').environ.items() if k.startswith(('CUDA_VIS', 'FASTGPU_SIMULATED'))})"
+)
+GRANTED = "{'CUDA_VISIBLE_DEVICES': '', 'FASTGPU_SIMULATED': '1'}"
+WITHOUT = "{'CUDA_VISIBLE_DEVICES': ''}"
+
+
+def test_granted_at_once(pool: PoolProcess, kernels: KernelHelper) -> None:
+    kernel = kernels.start(notebook="analysis.ipynb")
+    ran = kernel.run("import os; print(os.environ['FASTGPU_SIMULATED'], os.environ['FASTGPU_LEASE'])")
+    assert ran.stream().split() == ["1", kernel.lease_id]
+    assert ran.kinds() == ["execute_input", "stream"]
+    lease = pool.lease(kernel.lease_id)
+    assert lease["pid"] == kernel.pid
+    assert lease["notebook"] == "analysis.ipynb"
+    assert "FASTGPU_TOKEN" not in kernel.run("print([n for n in os.environ if n == 'FASTGPU_TOKEN'])").stream()
+    kernels.stop(kernel)
+    assert pool.state(lease["id"]) in ("draining", "ended")
+    pool.wait_state(lease["id"], "ended")
+    assert pool.lease(lease["id"])["end_reason"] == "released"
+
+
+def test_token_file_is_private_and_goes_with_the_lease(pool: PoolProcess, kernels: KernelHelper) -> None:
+    kernel = kernels.start()
+    path = Path(kernel.run("import os; print(os.environ['FASTGPU_TOKEN_FILE'])").stream().strip())
+    assert path.stat().st_mode & 0o777 == 0o600
+    kernels.stop(kernel)
+    assert not path.exists()
+
+
+def test_two_wait_and_are_granted_in_order(pool: PoolProcess, kernels: KernelHelper) -> None:
+    first, second, third = (kernels.start(notebook=f"{n}.ipynb") for n in "abc")
+    assert [pool.state(k.lease_id) for k in (first, second, third)] == ["active", "waiting", "waiting"]
+    held = {kernel: kernel.send(ENVIRONMENT) for kernel in (second, third)}
+    line = second.message(held[second], "display_data")
+    assert "place 1 in the queue" in line["content"]["data"]["text/plain"]
+    assert 'role="status"' in line["content"]["data"]["text/html"]
+    assert "place 2" in third.message(held[third], "display_data")["content"]["data"]["text/plain"]
+    kernels.stop(first)
+    ran = second.collect(held[second])
+    assert ran.status == "ok"
+    assert ran.stream().strip() == GRANTED
+    assert "clear_output" in ran.kinds()
+    assert pool.state(third.lease_id) == "waiting"
+    kernels.stop(second)
+    assert third.collect(held[third]).stream().strip() == GRANTED
+
+
+def test_magics_and_silent_cells_do_not_wait(pool: PoolProcess, kernels: KernelHelper) -> None:
+    kernels.start()
+    waiting = kernels.start()
+    assert waiting.run("x = 1", silent=True, timeout_s=5).status == "ok"
+    shown = waiting.run("%fastgpu").shown()
+    assert "waiting in the queue" in shown[0]
+    assert "Place in the queue" in shown[0]
+    assert "Left the queue" in waiting.run("# enough\n%fastgpu release").shown()[0]
+    ran = waiting.run(ENVIRONMENT)
+    assert ran.stream().strip() == WITHOUT
+    assert ran.stream("stderr") == ""
+    assert len(pool.live()) == 1
+    waiting.run("%fastgpu request half")
+    assert [view["profile"] for view in pool.live()] == ["full", "half"]
+    waiting.run("%fastgpu cpu")
+    assert waiting.run(ENVIRONMENT).stream().strip() == WITHOUT
+    wait_until(lambda: len(pool.live()) == 1, "the ticket is gone")
+
+
+def test_stop_ends_the_wait_and_keeps_the_place(pool: PoolProcess, kernels: KernelHelper) -> None:
+    first = kernels.start()
+    waiting = kernels.start()
+    for _ in range(3):
+        cell = waiting.send("print('ran')")
+        waiting.message(cell, "display_data")
+        asked = time.monotonic()
+        assert waiting.manager is not None
+        waiting.manager.interrupt_kernel()
+        ran = waiting.collect(cell, 5)
+        took = time.monotonic() - asked
+        assert ran.status == "error"
+        assert ran.reply["ename"] == "StillWaiting"
+        assert "keeps its place in the queue (place 1)" in ran.reply["evalue"]
+        assert took < 0.3
+    assert pool.state(waiting.lease_id) == "waiting"
+    cell = waiting.send("print('ran')")
+    waiting.message(cell, "display_data")
+    kernels.stop(first)
+    assert waiting.collect(cell).stream() == "ran\n"
+    # An interrupt of a cell that runs is still ipykernel's own.
+    cell = waiting.send("import time; print('on', flush=True); time.sleep(30)")
+    waiting.message(cell, "stream")
+    waiting.manager.interrupt_kernel()
+    assert waiting.collect(cell, 5).reply["ename"] == "KeyboardInterrupt"
+
+
+def test_granted_before_the_first_cell(pool: PoolProcess, kernels: KernelHelper) -> None:
+    first, waiting = kernels.start(), kernels.start()
+    kernels.stop(first)
+    pool.wait_state(waiting.lease_id, "active")
+    assert waiting.run(ENVIRONMENT).stream().strip() == GRANTED
+
+
+def test_released_elsewhere_is_told_once(pool: PoolProcess, kernels: KernelHelper) -> None:
+    kernel = kernels.start()
+    assert kernel.run(ENVIRONMENT).stream().strip() == GRANTED
+    pool.client.release(kernel.lease_id)
+    said = wait_until(lambda: kernel.run(ENVIRONMENT).stream("stderr"), "the kernel says so")
+    assert "was released" in said
+    assert "%fastgpu request" in said
+    ran = kernel.run(ENVIRONMENT)
+    assert ran.stream().strip() == WITHOUT
+    assert ran.stream("stderr") == ""
+    assert "active" in kernel.run("%fastgpu request").shown()[0]
+    assert kernel.run(ENVIRONMENT).stream().strip() == GRANTED
+
+
+@pytest.mark.parametrize("now", [False, True])
+def test_restart_keeps_the_lease(pool: PoolProcess, kernels: KernelHelper, now: bool) -> None:
+    kernel = kernels.start()
+    waiting = kernels.start()
+    before, old_pid = kernel.lease_id, kernel.pid
+    assert kernel.manager is not None
+    for _ in range(3):
+        kernel.manager.restart_kernel(now=now)
+        kernel.client.wait_for_ready(timeout=20)
+        assert kernel.lease_id == before
+        assert pool.lease(before)["pid"] == kernel.pid != old_pid
+        assert pool.state(before) == "active"
+        assert kernel.run(ENVIRONMENT).stream().strip() == GRANTED
+    ticket = waiting.lease_id
+    assert waiting.manager is not None
+    waiting.manager.restart_kernel(now=now)
+    waiting.client.wait_for_ready(timeout=20)
+    assert waiting.lease_id == ticket
+    assert pool.lease(ticket)["place"] == 1
+
+
+def test_restart_keeps_a_lease_that_the_kernel_asked_for(pool: PoolProcess, kernels: KernelHelper) -> None:
+    kernel = kernels.start()
+    kernel.run("%fastgpu release")
+    kernel.run("%fastgpu request quarter")
+    (lease,) = pool.live()
+    assert lease["profile"] == "quarter"
+    assert kernel.manager is not None
+    kernel.manager.restart_kernel()
+    kernel.client.wait_for_ready(timeout=20)
+    assert kernel.lease_id == lease["id"]
+    assert pool.state(lease["id"]) == "active"
+    kernels.stop(kernel)
+    pool.wait_state(lease["id"], "ended")
+
+
+def test_killed_kernel_gives_its_gpu_to_the_next(pool: PoolProcess, kernels: KernelHelper) -> None:
+    kernel, waiting = kernels.start(), kernels.start()
+    lease = kernel.lease_id
+    cell = waiting.send(ENVIRONMENT)
+    waiting.message(cell, "display_data")
+    os.kill(kernel.pid, signal.SIGKILL)
+    assert waiting.collect(cell).stream().strip() == GRANTED
+    pool.wait_state(lease, "ended")
+    assert pool.lease(lease)["end_reason"] == "holder_died"
+
+
+def test_pool_killed_while_a_cell_runs(pool: PoolProcess, kernels: KernelHelper) -> None:
+    kernel, waiting = kernels.start(), kernels.start()
+    before = {view["id"]: view["state"] for view in pool.live()}
+    held = waiting.send(ENVIRONMENT)
+    waiting.message(held, "display_data")
+    cell = kernel.send("import time\nfor i in range(30):\n    time.sleep(0.05)\nprint('done')")
+    pool.kill()
+    assert kernel.collect(cell).stream() == "done\n"
+    assert kernel.run("print(1)").stream() == "1\n"
+    # The kernels start the pool again by themselves; the same leases are there.
+    wait_until(lambda: _leases(pool) == before, "the same leases with the same ids")
+    assert kernel.run("%fastgpu").shown()[0].startswith("GPU lease (simulated)")
+    kernels.stop(kernel)
+    assert waiting.collect(held).stream().strip() == GRANTED
+
+
+def _leases(pool: PoolProcess) -> dict[str, str] | None:
+    from fastgpu_jupyter.errors import PoolUnreachable
+
+    try:
+        return {view["id"]: view["state"] for view in pool.live()}
+    except PoolUnreachable:
+        return None
+
+
+def test_help_and_unknown_verbs(pool: PoolProcess, kernels: KernelHelper) -> None:
+    kernel = kernels.start()
+    assert "%fastgpu request [PROFILE|MEMORY]" in kernel.run("%fastgpu help").shown()[0]
+    ran = kernel.run("%fastgpu sing")
+    assert ran.reply["ename"] == "UsageError"
+    assert "%fastgpu has no verb 'sing'" in ran.stream("stderr")
+    assert "FastGPU pool (simulated)" in kernel.run("%fastgpu status").shown()[0]
+    kernel.run("%fastgpu release")
+    ran = kernel.run("%fastgpu request huge")
+    assert "neither a profile" in ran.stream("stderr")
+    assert "Traceback" not in ran.stream("stderr")
+    ran = kernel.run("%fastgpu request 900GiB")
+    assert "more than any device" in ran.stream("stderr")
+    assert kernel.run(ENVIRONMENT).stream().strip() == WITHOUT
+
+
+def test_plain_kernel_gets_a_clear_message(pool: PoolProcess, kernels: KernelHelper) -> None:
+    kernel = kernels.start("python3")
+    ran = kernel.run("%load_ext fastgpu_jupyter")
+    assert "not started as a FastGPU kernel" in ran.stream()
+    assert "FastGPU pool (simulated)" in kernel.run("%fastgpu status").shown()[0]
+    assert "not started as a FastGPU kernel" in kernel.run("%fastgpu request").shown()[0]
+    assert kernel.run("print(1)").stream() == "1\n"
