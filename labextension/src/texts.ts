@@ -121,6 +121,11 @@ export function failure(
         title: trans.__('You may not see the GPU pool'),
         advice: trans.__('Log in again, or ask the administrator of this server for access.')
       };
+    case 'refused':
+      return {
+        title: trans.__('The server refused to answer'),
+        advice: trans.__('If this lasts, ask the administrator of this server.')
+      };
     case 'pool':
       return {
         title: trans.__('The pool manager does not answer'),

@@ -148,7 +148,13 @@ export interface IKeepalive {
   readonly type: 'keepalive';
 }
 
-export type Message = ISnapshot | IChanged | IUsage | IKeepalive;
+/** The server lives, but its pool manager does not answer it; the next snapshot says that it does again. */
+export interface IUnreachable {
+  readonly type: 'unreachable';
+  readonly message: string;
+}
+
+export type Message = ISnapshot | IChanged | IUsage | IKeepalive | IUnreachable;
 
 /** Everything the page knows. A new object with each message that changes something. */
 export interface IPoolState {
@@ -167,7 +173,7 @@ export interface IPoolState {
 }
 
 /** Why the page has no live connection. */
-export type FailureReason = 'missing' | 'forbidden' | 'pool' | 'network' | 'protocol';
+export type FailureReason = 'missing' | 'forbidden' | 'refused' | 'pool' | 'network' | 'protocol';
 
 export type Connection =
   | { readonly kind: 'connecting' }
@@ -178,8 +184,8 @@ export type Connection =
       readonly kind: 'unreachable';
       readonly reason: FailureReason;
       readonly message: string;
-      /** When the next attempt is due, by this browser's clock. */
-      readonly retryAt: number;
+      /** When the next attempt is due, by this browser's clock; null where the server is the one that tries. */
+      readonly retryAt: number | null;
     };
 
 /** True until the lease has ended. */

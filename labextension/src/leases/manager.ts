@@ -10,7 +10,7 @@ import type { ISignal } from '@lumino/signaling';
 import { Signal } from '@lumino/signaling';
 
 import type { ILeaseManager } from '../tokens';
-import type { Connection, ILease, IPoolState } from './lease';
+import type { Connection, ILease, IPoolState, Message } from './lease';
 import { EMPTY_STATE, reduce } from './reduce';
 import type { ILeaseAPI } from './restapi';
 import { FastGPUError } from './restapi';
@@ -21,6 +21,9 @@ export const SILENCE_MS_MAX = 30_000;
 
 /** A difference of the clocks below this is the network's, not the clocks'. */
 const CLOCK_SKEW_MS_MIN = 2_000;
+
+/** A pool manager that restarts is back before this: no need to alarm anybody. */
+export const GRACE_MS = 2_000;
 
 /** A connection that lived this long was a good one: the pauses start again from the shortest. */
 const GOOD_MS_MIN = 5_000;
@@ -126,6 +129,7 @@ export class LeaseManager implements ILeaseManager {
   /** Stop the stream and whatever was planned for it. */
   private _close(): void {
     this._cancelRetry();
+    this._endGrace();
     this._cancelWatchdog();
     this._stream?.abort();
     this._stream = null;
@@ -143,17 +147,10 @@ export class LeaseManager implements ILeaseManager {
           return;
         }
         this._watch(stream);
-        this._updatedAt = this._page.now();
-        const state = reduce(this._state, message);
-        const first = liveSince === null && message.type === 'snapshot';
-        if (first) {
-          liveSince = this._page.now();
-          this._connection = { kind: 'connected' };
+        if (message.type === 'snapshot') {
+          liveSince ??= this._page.now();
         }
-        if (first || state !== this._state) {
-          this._state = state;
-          this._changed.emit();
-        }
+        this._take(message);
       }
     } catch (reason) {
       failure =
@@ -162,6 +159,45 @@ export class LeaseManager implements ILeaseManager {
     if (stream === this._stream) {
       this._onLost(failure, liveSince);
     }
+  }
+
+  private _take(message: Message): void {
+    if (message.type === 'unreachable') {
+      this._onPoolLost(message.message);
+      return;
+    }
+    const state = reduce(this._state, message);
+    if (message.type === 'snapshot' || this._connection.kind === 'connected') {
+      // A keepalive says nothing new, but it says that what is known still holds.
+      this._updatedAt = this._page.now();
+    }
+    if (message.type === 'snapshot') {
+      this._endGrace();
+      this._connection = { kind: 'connected' };
+    } else if (state === this._state) {
+      return;
+    }
+    this._state = state;
+    this._changed.emit();
+  }
+
+  /** The stream lives, but the pool manager behind it does not: the server looks for it, the page waits. */
+  private _onPoolLost(message: string): void {
+    const lost: Connection = { kind: 'unreachable', reason: 'pool', message, retryAt: null };
+    if (this._connection.kind === 'connected') {
+      this._setConnection({ kind: 'connecting' });
+      this._cancelGrace = this._page.after(GRACE_MS, () => {
+        this._cancelGrace = null;
+        this._setConnection(lost);
+      });
+    } else if (this._cancelGrace === null) {
+      this._setConnection(lost);
+    }
+  }
+
+  private _endGrace(): void {
+    this._cancelGrace?.();
+    this._cancelGrace = null;
   }
 
   private _onLost(failure: FastGPUError, liveSince: number | null): void {
@@ -238,6 +274,8 @@ export class LeaseManager implements ILeaseManager {
   private _failures = 0;
   private _stream: AbortController | null = null;
   private _cancelRetry: () => void = () => undefined;
+  /** Null unless the pool manager has just gone away and nobody has been told yet. */
+  private _cancelGrace: (() => void) | null = null;
   private _cancelWatchdog: () => void = () => undefined;
   private _isDisposed = false;
 }

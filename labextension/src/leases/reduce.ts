@@ -42,6 +42,7 @@ export function reduce(state: IPoolState, message: Message): IPoolState {
     case 'usage':
       return applyUsage(state, message);
     case 'keepalive':
+    case 'unreachable':
       return state;
   }
 }

@@ -76,6 +76,8 @@ export class LeaseAPI implements ILeaseAPI {
             yield message;
           }
         }
+        // Comments and half events say nothing, except that the connection lives.
+        yield { type: 'keepalive' };
       }
     } finally {
       // Also reached when the consumer stops early: without it the browser would keep the connection.
@@ -137,8 +139,12 @@ async function refusal(response: Response): Promise<FastGPUError> {
       return new FastGPUError('forbidden', message);
     case 404:
       return new FastGPUError('missing', message);
-    default:
+    case 502:
+    case 503:
+    case 504:
       return new FastGPUError('pool', message);
+    default:
+      return new FastGPUError('refused', message);
   }
 }
 

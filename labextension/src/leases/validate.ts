@@ -253,6 +253,8 @@ export function readMessage(value: unknown): Message | null {
       return readUsage(message, 'usage');
     case 'keepalive':
       return { type: 'keepalive' };
+    case 'unreachable':
+      return { type: 'unreachable', message: text(message.message, 'unreachable.message') };
     default:
       return null;
   }

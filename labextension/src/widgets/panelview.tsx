@@ -99,7 +99,8 @@ function Unreachable(
 ): React.JSX.Element {
   const { connection, trans } = props;
   const { title, advice } = failure(connection.reason, trans);
-  const wait = connection.retryAt - props.browserNow;
+  const { retryAt } = connection;
+  const wait = retryAt === null ? 0 : retryAt - props.browserNow;
   return (
     <div className="fg-Banner" data-kind="error">
       <strong>{title}</strong>
@@ -118,7 +119,9 @@ function Unreachable(
         <span className="fg-dim" aria-hidden="true">
           {wait > 0
             ? trans.__('Next attempt in %1', formatDuration(wait + 999))
-            : trans.__('Trying…')}
+            : retryAt === null
+              ? trans.__('The server keeps trying')
+              : trans.__('Trying…')}
         </span>
         <button type="button" className="fg-Button" onClick={props.onRefresh}>
           {trans.__('Try now')}

@@ -1,0 +1,128 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+
+import { ServerConnection } from '@jupyterlab/services';
+
+import type { Message } from '../src/leases/lease';
+import { LeaseAPI } from '../src/leases/restapi';
+import { lease, snapshot } from './samples';
+
+/** An API whose server is a function. */
+function apiOn(serve: (request: Request) => Response | Promise<Response>): LeaseAPI {
+  const serverSettings = ServerConnection.makeSettings({
+    baseUrl: 'http://host/user/ada/',
+    token: 'secret',
+    fetch: (request: RequestInfo | URL) => Promise.resolve(serve(request as Request))
+  });
+  return new LeaseAPI({ serverSettings });
+}
+
+function json(value: unknown, status = 200): Response {
+  return new Response(JSON.stringify(value), { status });
+}
+
+function streamOf(...pieces: Uint8Array[]): Response {
+  const body = new ReadableStream<Uint8Array>({
+    start: controller => {
+      pieces.forEach(piece => controller.enqueue(piece));
+      controller.close();
+    }
+  });
+  return new Response(body, { headers: { Date: 'Sun, 22 Nov 2026 12:00:00 GMT' } });
+}
+
+async function collect(api: LeaseAPI): Promise<Message[]> {
+  const messages: Message[] = [];
+  for await (const message of api.events(new AbortController().signal, () => undefined)) {
+    if (message.type !== 'keepalive') {
+      messages.push(message);
+    }
+  }
+  return messages;
+}
+
+test('the stream is asked for as every other request is, below the base URL', async () => {
+  let seen: Request | null = null;
+  let time: number | null = null;
+  const api = apiOn(request => {
+    seen = request;
+    return streamOf();
+  });
+  for await (const _ of api.events(new AbortController().signal, at => (time = at))) {
+    assert.fail(`nothing was sent, but ${_.type} came`);
+  }
+  const request = seen as unknown as Request;
+  assert.match(request.url, /^http:\/\/host\/user\/ada\/fastgpu\/api\/events(\?\d+)?$/);
+  assert.equal(request.headers.get('Authorization'), 'token secret');
+  assert.equal(request.headers.get('Accept'), 'text/event-stream');
+  assert.equal(time, Date.UTC(2026, 10, 22, 12));
+});
+
+test('messages come as they are sent, also when a character is cut in two', async () => {
+  const sent = snapshot({ leases: [lease({ notebook: '/home/ada/größe-日本.ipynb' })] });
+  const bytes = new TextEncoder().encode(`data: ${JSON.stringify(sent)}\n\n`);
+  const pieces = [...bytes.keys()].map(at => bytes.slice(at, at + 1));
+  assert.deepEqual(await collect(apiOn(() => streamOf(...pieces))), [sent]);
+});
+
+test('a message that cannot be read is a fault of the protocol', async () => {
+  for (const data of ['{"type":"snapshot"}', '{oops']) {
+    const bytes = new TextEncoder().encode(`data: ${data}\n\n`);
+    await assert.rejects(collect(apiOn(() => streamOf(bytes))), {
+      name: 'FastGPUError',
+      reason: 'protocol'
+    });
+  }
+});
+
+test('a refusal keeps the sentence of the server and says what kind it is', async () => {
+  const kinds = { 401: 'forbidden', 403: 'forbidden', 404: 'missing', 429: 'refused', 503: 'pool' };
+  for (const [status, reason] of Object.entries(kinds)) {
+    const api = apiOn(() => json({ message: 'Because.' }, Number(status)));
+    await assert.rejects(collect(api), { reason, message: 'Because.' });
+  }
+  const page = apiOn(() => new Response('<html>', { status: 502, statusText: 'Bad Gateway' }));
+  await assert.rejects(collect(page), { reason: 'pool', message: 'HTTP 502 Bad Gateway' });
+});
+
+test('no network is no network', async () => {
+  const api = apiOn(() => Promise.reject(new TypeError('failed to fetch')));
+  await assert.rejects(collect(api), { reason: 'network' });
+});
+
+test('a consumer that stops early closes the connection', async () => {
+  let closed = false;
+  const bytes = new TextEncoder().encode(`data: ${JSON.stringify(snapshot())}\n\n`);
+  const api = apiOn(
+    () =>
+      new Response(
+        new ReadableStream<Uint8Array>({
+          pull: controller => controller.enqueue(bytes),
+          cancel: () => {
+            closed = true;
+          }
+        })
+      )
+  );
+  for await (const message of api.events(new AbortController().signal, () => undefined)) {
+    assert.equal(message.type, 'snapshot');
+    break;
+  }
+  assert.ok(closed);
+});
+
+test('a release deletes the lease and reads the answer', async () => {
+  let seen = '';
+  const api = apiOn(request => {
+    seen = `${request.method} ${new URL(request.url).pathname}`;
+    return json(lease({ state: 'draining' }));
+  });
+  assert.equal((await api.release('a/b')).state, 'draining');
+  assert.equal(seen, 'DELETE /user/ada/fastgpu/api/leases/a%2Fb');
+});
+
+test('a release that is refused, or answered with nonsense, fails', async () => {
+  const refusing = apiOn(() => json({ message: 'That lease is not yours.' }, 403));
+  await assert.rejects(refusing.release('l1'), { message: 'That lease is not yours.' });
+  await assert.rejects(apiOn(() => json({ ok: true })).release('l1'), { reason: 'protocol' });
+});
