@@ -1,0 +1,53 @@
+"""The demo notebook: committed clean, and it runs to its end on a simulated logical GPU."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from tests.helpers import PoolProcess
+
+NOTEBOOK = Path(__file__).resolve().parent.parent.parent / "binder/digits.ipynb"
+MINUTE_S = 60
+
+
+def test_it_is_committed_without_outputs_and_for_our_kernel() -> None:
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    nbformat.validate(notebook)
+    assert notebook.metadata.kernelspec.name == "fastgpu"
+    for cell in notebook.cells:
+        assert cell.cell_type == "markdown" or (cell.outputs == [] and cell.execution_count is None)
+        if cell.cell_type == "code" and not cell.source.startswith("%"):
+            ast.parse(cell.source)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(2 * MINUTE_S)
+def test_it_learns_and_says_plainly_where(pool: PoolProcess, installed: None, tmp_path: Path) -> None:
+    began = time.monotonic()
+    command = [sys.executable, "-m", "jupyter", "execute", "--output", str(tmp_path / "done.ipynb"), str(NOTEBOOK)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    took_s = time.monotonic() - began
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert took_s < MINUTE_S
+
+    cells = {cell.id: cell for cell in nbformat.read(tmp_path / "done.ipynb", as_version=4).cells}
+    assert "simulated" in str(cells["before"].outputs).lower()
+    assert "simulated" in str(cells["after"].outputs).lower()
+    # Simulated devices hide the real ones, so this runs on the CPU wherever the test does.
+    assert "The training runs on the CPU, with NumPy" in cells["where"].outputs[0].text
+    percent = [float(found) for found in re.findall(r"([\d.]+)% of the test images", cells["learning"].outputs[0].text)]
+    assert percent[-1] > 95
+    assert percent[-1] > percent[0]
+    assert "image/png" in cells["plot"].outputs[0].data
+
+    [lease] = pool.client.leases()
+    assert (lease["state"], lease["end_reason"]) == ("ended", "released")
+    assert lease["cost_micro"] > 0
