@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import Conflict, FastGPUError, NotFound
+from ..units import parse_memory
 
 if TYPE_CHECKING:
     from ..wire.client import PoolClient
@@ -174,7 +175,7 @@ class Gate:
         return view
 
     def request(self, profile: str | None = None, memory_bytes: int | None = None) -> LeaseView:
-        """Ask again, for another size if given. Refused while the kernel has a GPU."""
+        """Ask again, for another size if given, else for the last one. Refused while the kernel has a GPU."""
         with self._lock:
             old, live = self.view, self.lease_id is not None
         if live and self.open:
@@ -182,6 +183,8 @@ class Gate:
                 "This kernel already has a GPU. Run `%fastgpu release` first; "
                 "memory that this process allocated on it is given back when the kernel restarts."
             )
+        if profile is None and memory_bytes is None:
+            profile, memory_bytes = _size_of(old)
         client = self._connect()
         token = self._token() or self._new_token()
         notebook = old["notebook"] if old else None
@@ -308,6 +311,12 @@ class Gate:
         from ..wire.locate import pool_socket
 
         return PoolClient(pool_socket(), timeout_s=2.0)
+
+
+def _size_of(view: LeaseView | None) -> tuple[str | None, int | None]:
+    """The size that a lease was asked for; the whole GPU where there was none."""
+    size = view["profile"] if view is not None else "full"
+    return (None, parse_memory(size)) if size[:1].isdigit() else (size, None)
 
 
 def _connect() -> PoolClient:

@@ -124,7 +124,9 @@ def test_released_elsewhere_is_told_once(pool: PoolProcess, kernels: KernelHelpe
     ran = kernel.run(ENVIRONMENT)
     assert ran.stream().strip() == WITHOUT
     assert ran.stream("stderr") == ""
-    assert "active" in kernel.run("%fastgpu request").shown()[0]
+    ran = kernel.run("%fastgpu request")
+    assert ran.status == "ok", ran
+    assert "active" in ran.shown()[0]
     assert kernel.run(ENVIRONMENT).stream().strip() == GRANTED
 
 

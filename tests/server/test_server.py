@@ -1,0 +1,256 @@
+"""A real Jupyter server, a real pool, real kernels."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.helpers import PoolProcess, ServerProcess, alive, wait_until
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+
+
+def write_kernelspec(folder: Path, name: str, **changes: Any) -> None:
+    """A kernelspec like FastGPU's, with other metadata or another command."""
+    spec = json.loads((folder / "data" / "kernels" / "fastgpu" / "kernel.json").read_text())
+    spec["argv"] = changes.get("argv", spec["argv"])
+    spec["metadata"]["fastgpu"] = changes.get("fastgpu", spec["metadata"]["fastgpu"])
+    spec["metadata"]["kernel_provisioner"]["config"] = changes.get("config", {})
+    target = folder / "data" / "kernels" / name
+    target.mkdir()
+    (target / "kernel.json").write_text(json.dumps(spec))
+
+
+PLAIN = ["python", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+
+
+def test_three_notebooks_one_gpu(pool: PoolProcess, jupyter: ServerProcess) -> None:
+    jupyter.start()
+    sessions = [jupyter.start_session(f"{name}.ipynb") for name in "abc"]
+    _, answer = jupyter.call("GET", "fastgpu/api/leases")
+    by_notebook = {view["notebook"]: view for view in answer["leases"]}
+    # The server says where a notebook is as a path of the system.
+    leases = [next(v for k, v in by_notebook.items() if k.endswith(f"{name}.ipynb")) for name in "abc"]
+    assert [view["state"] for view in leases] == ["active", "waiting", "waiting"]
+    assert [view["place"] for view in leases] == [None, 1, 2]
+    assert [view["kernel_id"] for view in leases] == [session["kernel"]["id"] for session in sessions]
+    second = jupyter.kernel(sessions[1])
+    cell = second.send("import os; print(os.environ['FASTGPU_SIMULATED'])")
+    second.message(cell, "display_data")
+    assert jupyter.call("DELETE", f"api/sessions/{sessions[0]['id']}")[0] == 204
+    assert second.collect(cell).stream() == "1\n"
+    pool.wait_state(leases[1]["id"], "active")
+    assert pool.state(leases[2]["id"]) == "waiting"
+    # Released from the browser, the kernel goes on and the next one gets the GPU.
+    status, released = jupyter.call("DELETE", f"fastgpu/api/leases/{leases[1]['id']}")
+    assert status == 200
+    assert released["state"] in ("draining", "ended")
+    pool.wait_state(leases[2]["id"], "active")
+    assert second.run("print(2)").stream() == "2\n"
+
+
+def test_restart_by_the_server_keeps_the_lease(pool: PoolProcess, jupyter: ServerProcess) -> None:
+    jupyter.start()
+    session = jupyter.start_session("a.ipynb")
+    (before,) = pool.live()
+    status, _ = jupyter.call("POST", f"api/kernels/{session['kernel']['id']}/restart")
+    assert status == 200
+    (after,) = pool.live()
+    assert after["id"] == before["id"]
+    assert after["pid"] != before["pid"]
+
+
+def test_a_kernel_that_died_is_restarted_with_a_new_lease(pool: PoolProcess, jupyter: ServerProcess) -> None:
+    jupyter.start()
+    jupyter.start_session("a.ipynb")
+    (before,) = pool.live()
+    os.kill(before["pid"], signal.SIGKILL)
+    pool.wait_state(before["id"], "ended")
+    new = wait_until(lambda: [v for v in pool.live() if v["state"] == "active"], "the restarted kernel has a lease")
+    assert new[0]["id"] != before["id"]
+    assert new[0]["notebook"] == before["notebook"]
+
+
+def test_killed_server_ends_its_kernels_and_leases(pool: PoolProcess, jupyter: ServerProcess) -> None:
+    jupyter.start()
+    for name in "ab":
+        jupyter.start_session(f"{name}.ipynb")
+    live = pool.live()
+    jupyter.kill()
+    wait_until(lambda: not any(alive(view["pid"]) for view in live), "the kernels end")
+    wait_until(lambda: not pool.live(), "the leases end")
+
+
+def test_stopped_server_releases(pool: PoolProcess, jupyter: ServerProcess) -> None:
+    jupyter.start()
+    jupyter.start_session("a.ipynb")
+    jupyter.start_session("b.ipynb")
+    live = pool.live()
+    jupyter.terminate()
+    wait_until(lambda: not pool.live(), "the leases end")
+    assert {pool.lease(view["id"])["end_reason"] for view in live} <= {"released", "cancelled"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"fastgpu": {"profile": "huge"}}, "There is no profile 'huge'"),
+        ({"fastgpu": {"memory": "900GiB"}}, "is more than any device of this pool has"),
+        ({"fastgpu": {"memory": "0 B"}}, "0 B is not possible"),
+        ({"config": {"memory": "lots"}}, "'lots' is not an amount of memory"),
+    ],
+)
+def test_bad_requests_say_so(pool: PoolProcess, jupyter: ServerProcess, changes: dict[str, Any], sentence: str) -> None:
+    write_kernelspec(jupyter.folder, "bad", **changes)
+    jupyter.start()
+    body = {"path": "a.ipynb", "name": "a", "type": "notebook", "kernel": {"name": "bad"}}
+    status, answer = jupyter.call("POST", "api/sessions", body)
+    assert status == 500
+    assert sentence in answer["message"]
+    assert "\n" not in answer["message"]
+    # One failed launch and one live kernel used to keep a server from stopping.
+    jupyter.start_session("b.ipynb")
+    jupyter.terminate()
+    wait_until(lambda: not pool.live(), "the leases end")
+
+
+def test_foreign_or_missing_pool(jupyter: ServerProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FASTGPU_SOCKET", str(jupyter.folder / "nothing" / "pool.sock"))
+    (jupyter.folder / "nothing").mkdir()
+    jupyter.start()
+    status, answer = jupyter.call("GET", "fastgpu/api/pool")
+    assert status == 503
+    assert answer["code"] == "pool_unreachable"
+    assert "No pool manager answers at" in answer["message"]
+    body = {"path": "a.ipynb", "name": "a", "type": "notebook", "kernel": {"name": "fastgpu"}}
+    status, answer = jupyter.call("POST", "api/sessions", body)
+    assert status == 500
+    assert "No pool manager answers at" in answer["message"]
+    assert jupyter.start_session("b.ipynb", "python3")
+    jupyter.terminate()
+
+
+def test_kernel_without_a_gate_waits_then_says_why(pool: PoolProcess, jupyter: ServerProcess) -> None:
+    write_kernelspec(jupyter.folder, "nogate", argv=PLAIN, fastgpu={"gate": False}, config={"grant_timeout_s": 1.0})
+    jupyter.start()
+    session = jupyter.start_session("a.ipynb", "nogate")
+    kernel = jupyter.kernel(session)
+    assert kernel.run("import os; print(os.environ['FASTGPU_SIMULATED'])").stream() == "1\n"
+    body = {"path": "b.ipynb", "name": "b", "type": "notebook", "kernel": {"name": "nogate"}}
+    status, answer = jupyter.call("POST", "api/sessions", body)
+    assert status == 500
+    assert "No GPU was free within 1 s: place 1 in the queue" in answer["message"]
+    assert len(pool.live()) == 1
+
+
+def test_server_stops_while_a_launch_waits(pool: PoolProcess, jupyter: ServerProcess) -> None:
+    write_kernelspec(jupyter.folder, "nogate", argv=PLAIN, fastgpu={"gate": False})
+    jupyter.start()
+    jupyter.start_session("a.ipynb")
+    body = {"path": "b.ipynb", "name": "b", "type": "notebook", "kernel": {"name": "nogate"}}
+    waiting = threading.Thread(target=_ignore_errors, args=(lambda: jupyter.call("POST", "api/sessions", body),))
+    waiting.start()
+    wait_until(lambda: len(pool.live()) == 2, "the second launch waits")
+    jupyter.terminate()
+    waiting.join(10)
+    wait_until(lambda: not pool.live(), "the leases end")
+
+
+def test_the_server_starts_the_pool(jupyter: ServerProcess) -> None:
+    jupyter.start()
+    status, answer = wait_until(lambda: _if_ok(jupyter.call("GET", "fastgpu/api/pool")), "the pool was started")
+    assert status == 200
+    assert answer["simulated"] is True
+
+
+def test_events_reach_the_browser(pool: PoolProcess, jupyter: ServerProcess) -> None:
+    jupyter.start()
+    stream = Events(jupyter)
+    snapshot = stream.next("snapshot")
+    assert snapshot["pool"]["simulated"] is True
+    assert len(snapshot["devices"]) == 1
+    session = jupyter.start_session("a.ipynb")
+    changed = stream.next("changed")
+    assert changed["leases"][0]["kernel_id"] == session["kernel"]["id"]
+    second = Events(jupyter)
+    assert [view["kernel_id"] for view in second.next("snapshot")["leases"]] == [session["kernel"]["id"]]
+    pool.kill()
+    assert "message" in stream.next("unreachable")
+    assert "message" in second.next("unreachable")
+    again = stream.next("snapshot")
+    assert [view["kernel_id"] for view in again["leases"]] == [session["kernel"]["id"]]
+    stream.close()
+    second.close()
+    jupyter.terminate()
+
+
+def test_stream_does_not_keep_the_server_from_stopping(pool: PoolProcess, jupyter: ServerProcess) -> None:
+    jupyter.start()
+    stream = Events(jupyter)
+    stream.next("snapshot")
+    jupyter.terminate()
+    stream.close()
+
+
+def test_stream_limit(pool: PoolProcess, jupyter: ServerProcess) -> None:
+    jupyter.start("--FastGPUExtension.event_streams_max=1")
+    stream = Events(jupyter)
+    stream.next("snapshot")
+    status, answer = jupyter.call("GET", "fastgpu/api/events")
+    assert status == 429
+    assert answer["code"] == "limit_reached"
+    stream.close()
+    wait_until(lambda: _opens(jupyter), "the place is free again")
+
+
+class Events:
+    """One open event stream."""
+
+    def __init__(self, server: ServerProcess) -> None:
+        headers = {"Authorization": f"token {server.token}"}
+        request = urllib.request.Request(f"{server.url}fastgpu/api/events", headers=headers)
+        self._answer = urllib.request.urlopen(request, timeout=20)
+        assert self._answer.headers["Content-Type"].startswith("text/event-stream")
+        assert self._answer.headers["X-Accel-Buffering"] == "no"
+        self._messages = self._read()
+
+    def _read(self) -> Iterator[dict[str, Any]]:
+        for line in self._answer:
+            if line.startswith(b"data: "):
+                yield json.loads(line[6:])
+
+    def next(self, kind: str) -> dict[str, Any]:
+        """The next message of that type."""
+        return next(message for message in self._messages if message["type"] == kind)
+
+    def close(self) -> None:
+        """Leave."""
+        self._answer.close()
+
+
+def _opens(server: ServerProcess) -> bool:
+    try:
+        Events(server).close()
+    except urllib.error.HTTPError as refused:
+        refused.close()
+        return False
+    return True
+
+
+def _ignore_errors(call: Any) -> None:
+    try:
+        call()
+    except OSError:
+        pass  # the server stopped
+
+
+def _if_ok(answer: tuple[int, Any]) -> tuple[int, Any] | None:
+    return answer if answer[0] == 200 else None
