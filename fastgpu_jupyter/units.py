@@ -22,7 +22,7 @@ _UNITS = {
     "k": 10**3, "kb": 10**3, "m": 10**6, "mb": 10**6, "g": 10**9, "gb": 10**9, "t": 10**12, "tb": 10**12,
     "ki": KIB, "kib": KIB, "mi": MIB, "mib": MIB, "gi": GIB, "gib": GIB, "ti": TIB, "tib": TIB,
 }  # fmt: skip
-_MEMORY = re.compile(r"\s*(\d{1,15})(?:\.(\d{1,9}))?\s*([a-zA-Z]*)\s*")
+_MEMORY = re.compile(r"\s*([0-9]{1,16})(?:\.([0-9]{1,9}))?\s*([a-zA-Z]*)\s*")
 
 
 def parse_memory(text: str) -> int:

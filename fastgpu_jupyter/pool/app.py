@@ -100,8 +100,9 @@ class FastGPUPool(JupyterApp):
             self._exit(str(error), 1)
 
     def _exit(self, sentence: str, status: int) -> None:
-        logging.getLogger("fastgpu.pool").error(sentence)
-        if not self.on_demand:
+        if self.on_demand:
+            logging.getLogger("fastgpu.pool").error(sentence)
+        else:
             print(f"jupyter fastgpu pool: {sentence}", file=sys.stderr)
         sys.exit(status)
 

@@ -23,7 +23,7 @@ from ..core import pool
 from ..core.events import Event
 from ..core.model import Holder, Instant, LeaseState, State
 from ..errors import FastGPUError, HostFault, InternalError, LimitReached, StoreFault
-from .devices.driver import Driver, Sample, Subject, Usage
+from .devices.driver import Driver, Sample, Subject
 from .host.clock import Clock
 from .host.process import Watcher, lease_of
 from .journal.store import Entry, Journal
@@ -279,12 +279,11 @@ class Runtime:
     async def _sample_for_ever(self) -> None:
         while True:
             subjects = await self.read(_subjects)
-            if subjects:
+            # Once more after the last lease, so that nobody keeps seeing what it used.
+            if subjects or self.usage.leases:
                 self.usage = await self._on_devices(self._driver.sample, subjects)
                 for listener in self._usage_listeners:
                     listener()
-            elif self.usage.leases:
-                self.usage = Sample({device_id: Usage(None, None) for device_id in self.usage.devices})
             await asyncio.sleep(SAMPLE_S)
 
 

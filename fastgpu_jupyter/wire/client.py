@@ -21,6 +21,7 @@ from urllib.parse import quote, urlencode
 
 from .. import errors
 from . import unixsocket
+from .locate import SYSTEM_SOCKET
 from .views import DeviceView, LeaseView, PoolView, QueueView, StatusView
 
 #: An answer larger than this is not one of ours.
@@ -49,21 +50,17 @@ class _UnixConnection(http.client.HTTPConnection):
 
 
 def _refuse_strangers(sock: socket.socket, path: Path) -> None:
-    """The pool runs as this user or as root; a socket of anybody else could only be a trap."""
+    """The pool runs as this user, as root, or as the owner that an administrator gave the system's folder below
+    ``/run``; a socket of anybody else could only be a trap.
+    """
     uid = unixsocket.peer_of(sock).uid
-    if uid in (0, os.getuid()) or uid == _owner_of_system_folder(path):
+    if uid in {0, os.getuid()} or (path == SYSTEM_SOCKET and uid == path.parent.stat().st_uid):
         return
     sock.close()
     raise errors.PoolUnreachable(
         f"The socket {path} belongs to another user ({_user_name(uid)}). Nothing was sent to it. "
         "Set FASTGPU_SOCKET to your own pool's socket, or unset it."
     )
-
-
-def _owner_of_system_folder(path: Path) -> int | None:
-    """The owner of a folder below one that only root can write, such as ``/run``: an administrator put it there."""
-    above = path.parent.parent.stat()
-    return path.parent.stat().st_uid if above.st_uid == 0 and not above.st_mode & 0o022 else None
 
 
 def _user_name(uid: int) -> str:

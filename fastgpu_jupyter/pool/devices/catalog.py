@@ -62,7 +62,7 @@ def _matches(model: Model, name: str) -> bool:
     return all(re.search(rf"(?<![A-Za-z0-9]){re.escape(word)}(?![A-Za-z0-9])", name) for word in model.words)
 
 
-_TERM = re.compile(r"(?:(\d{1,4})\s*x\s*)?([A-Za-z0-9-]+)")
+_TERM = re.compile(r"(?:([0-9]{1,4})x)?([A-Za-z0-9-]+)")
 
 #: Most simulated devices: enough for any demonstration.
 SIMULATED_MAX = 1024
@@ -75,7 +75,8 @@ def parse_simulated(text: str) -> list[str]:
     """
     names: list[str] = []
     known = {name.lower(): name for name in MODELS}
-    for term in filter(None, (part.strip() for part in re.split(r"[,+;]|\s+(?!x)", text))):
+    joined = re.sub(r"(?<=[0-9])\s*x\s*", "x", text)
+    for term in filter(None, re.split(r"[,+;\s]+", joined)):
         match = _TERM.fullmatch(term)
         name = known.get(match[2].lower()) if match else None
         if match is None or name is None:

@@ -1,0 +1,128 @@
+"""Random histories: whatever happens in whatever order, the state is sound and its replay is the same state."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from fastgpu_jupyter.core import commands as c
+from fastgpu_jupyter.core import pool
+from fastgpu_jupyter.core.invariants import violations
+from fastgpu_jupyter.core.model import HOLDING, Health, LeaseState, State
+from fastgpu_jupyter.errors import CallerError
+from fastgpu_jupyter.units import GIB
+from tests.core.world import World, holder, spec
+
+SPECS = (spec("a", 80 * GIB, index=0), spec("b", 80 * GIB, index=1), spec("c", 24 * GIB, index=2))
+
+
+class PoolMachine(RuleBasedStateMachine):
+    """Callers, holders, devices and time do as they like."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = World(*SPECS)
+        self.asked = 0
+        self.order: list[str] = []
+
+    def _try(self, command: c.Command) -> None:
+        try:
+            self.world.do(command)
+        except CallerError:
+            assert list(violations(self.world.state)) == []
+
+    def _names(self, data: st.DataObject, *states: LeaseState) -> str:
+        leases = self.world.state.leases.values()
+        names = [lease.id for lease in leases if not states or lease.state in states]
+        return data.draw(st.sampled_from(names)) if names else "nobody"
+
+    @rule(profile=st.sampled_from(["full", "half", "quarter", "eighth", "bad", None]), gib=st.integers(0, 100))
+    def ask(self, profile: str | None, gib: int) -> None:
+        name = f"lease-{self.asked}"
+        self.asked += 1
+        try:
+            self.world.ask(name, profile, None if profile else gib * GIB)
+        except CallerError:
+            return
+        self.order.append(name)
+
+    @rule(data=st.data())
+    def prepared(self, data: st.DataObject) -> None:
+        name = self._names(data, LeaseState.PREPARING)
+        if name != "nobody":
+            gpu = self.world.state.leases[name].logical_gpu
+            assert gpu is not None
+            ok = data.draw(st.booleans())
+            self._try(c.PrepareSucceeded(name, gpu.generation) if ok else c.PrepareFailed(name, gpu.generation, "no"))
+
+    @rule(data=st.data(), stale=st.integers(0, 2))
+    def drained(self, data: st.DataObject, stale: int) -> None:
+        name = self._names(data, LeaseState.DRAINING)
+        if name != "nobody":
+            gpu = self.world.state.leases[name].logical_gpu
+            assert gpu is not None
+            self._try(c.DrainSucceeded(name, gpu.generation - stale))
+
+    @rule(data=st.data())
+    def release(self, data: st.DataObject) -> None:
+        self._try(c.ReleaseLease(self._names(data)))
+
+    @rule(data=st.data(), pid=st.integers(1, 50))
+    def bind(self, data: st.DataObject, pid: int) -> None:
+        self._try(c.BindHolder(self._names(data), holder(pid)))
+
+    @rule(data=st.data(), late=st.booleans())
+    def holder_ends(self, data: st.DataObject, late: bool) -> None:
+        lease = self.world.state.leases.get(self._names(data))
+        if lease is not None:
+            self._try(c.HolderEnded(lease.id, holder(999) if late else lease.holder))
+
+    @rule(device=st.sampled_from("abc"), health=st.sampled_from(list(Health)))
+    def health(self, device: str, health: Health) -> None:
+        self._try(c.SetHealth(device, health, "observed"))
+
+    @rule(shown=st.sets(st.sampled_from(SPECS)))
+    def devices(self, shown: set) -> None:  # type: ignore[type-arg]
+        self._try(c.SetDevices(tuple(sorted(shown, key=lambda item: item.index))))
+
+    @rule(step_ms=st.integers(0, 10**7))
+    def time_passes(self, step_ms: int) -> None:
+        self.world.now_ms += step_ms
+        self._try(c.Tick())
+
+    @precondition(lambda self: self.asked > 5)
+    @rule(same=st.booleans())
+    def restart(self, same: bool) -> None:
+        boot = self.world.state.boot_id if same else f"boot-{self.asked}-{self.world.now_ms}"
+        self._try(c.StartPool(boot, self.world.now_ms))
+
+    @invariant()
+    def grants_follow_the_order_of_arrival(self) -> None:
+        waiting = [name for name in self.order if name in self.world.state.queue]
+        assert waiting == list(self.world.state.queue)
+
+    @invariant()
+    def nothing_that_could_be_granted_waits(self) -> None:
+        assert pool.advance(self.world.state) == []
+
+    @invariant()
+    def memory_is_promised_once(self) -> None:
+        # Counted anew from the leases, without the books of the pool.
+        for device in SPECS:
+            holding = (lease for lease in self.world.state.leases.values() if lease.state in HOLDING)
+            gpus = [lease.logical_gpu for lease in holding if lease.logical_gpu is not None]
+            held = [gpu.memory_bytes for gpu in gpus if gpu.device_id == device.id]
+            assert sum(held) <= device.memory_bytes
+
+    def teardown(self) -> None:
+        replayed = State()
+        for at, events in self.world.history:
+            for event in events:
+                pool.apply(replayed, event, at)
+        assert replayed == self.world.state
+
+
+TestPoolMachine = pytest.mark.slow(PoolMachine.TestCase)
+TestPoolMachine.settings = settings(max_examples=100, stateful_step_count=50, deadline=None)

@@ -1,0 +1,70 @@
+"""A small world for tests of the rules: named devices, processes and leases; the state is checked at each step."""
+
+from __future__ import annotations
+
+from fastgpu_jupyter.core import commands as c
+from fastgpu_jupyter.core import pool
+from fastgpu_jupyter.core.events import Event
+from fastgpu_jupyter.core.invariants import violations
+from fastgpu_jupyter.core.model import (
+    DeviceSpec,
+    Holder,
+    Instant,
+    Lease,
+    LeaseRequest,
+    LeaseState,
+    Mechanism,
+    State,
+)
+from fastgpu_jupyter.units import GIB
+
+BOOT = "boot-1"
+
+
+def spec(name: str, memory_bytes: int = 80 * GIB, *, index: int = 0, whole_only: bool = False) -> DeviceSpec:
+    mechanism = Mechanism.EXCLUSIVE if whole_only else Mechanism.SIMULATED
+    return DeviceSpec(name, index, "A100-80GB", memory_bytes, not whole_only, (mechanism,), 3_600_000)
+
+
+def holder(pid: int, boot_id: str = BOOT) -> Holder:
+    return Holder(boot_id, pid, start_time=pid * 10, pidfd_inode=pid, uid=1000)
+
+
+class World:
+    """A pool under test; ``now_ms`` is its clock."""
+
+    def __init__(self, *specs: DeviceSpec) -> None:
+        self.state = State()
+        self.now_ms = 1000
+        self.history: list[tuple[Instant, list[Event]]] = []
+        self.do(c.StartPool(BOOT, 1000))
+        self.do(c.SetDevices(specs))
+
+    def do(self, command: c.Command) -> list[Event]:
+        at = Instant(self.now_ms, self.now_ms + 10**12)
+        events = pool.execute(self.state, command, at)
+        self.history.append((at, events))
+        assert list(violations(self.state)) == []
+        return events
+
+    def ask(
+        self, name: str, profile: str | None = "full", memory_bytes: int | None = None, tenant: str = "ann"
+    ) -> Lease:
+        request = LeaseRequest(profile, memory_bytes, None, f"{name}.ipynb")
+        self.do(c.RequestLease(name, tenant, request, holder(len(self.history)), "0" * 64))
+        return self.state.leases[name]
+
+    def active(self, name: str, profile: str | None = "full", memory_bytes: int | None = None) -> Lease:
+        lease = self.ask(name, profile, memory_bytes)
+        assert lease.logical_gpu is not None
+        self.do(c.PrepareSucceeded(name, lease.logical_gpu.generation))
+        assert lease.state is LeaseState.ACTIVE
+        return lease
+
+    def drained(self, name: str) -> None:
+        gpu = self.state.leases[name].logical_gpu
+        assert gpu is not None
+        self.do(c.DrainSucceeded(name, gpu.generation))
+
+    def states(self) -> dict[str, str]:
+        return {name: lease.state.value for name, lease in self.state.leases.items()}

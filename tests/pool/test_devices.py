@@ -1,0 +1,217 @@
+"""Kinds of GPU: declared ones, NVIDIA's through a driver that is played, and none."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from fastgpu_jupyter.core.model import Enforcement, Health, LogicalGPU, Mechanism
+from fastgpu_jupyter.errors import HostFault, InvalidRequest
+from fastgpu_jupyter.pool.devices import catalog, nvml
+from fastgpu_jupyter.pool.devices.driver import Subject, Usage
+from fastgpu_jupyter.pool.devices.select import NoDevices, select_driver
+from fastgpu_jupyter.pool.devices.simulated import SimulatedDriver
+from fastgpu_jupyter.units import GIB
+
+GPU = LogicalGPU(
+    "SIM-0-A100-80GB",
+    80 * GIB,
+    whole=True,
+    mechanism=Mechanism.SIMULATED,
+    enforcement=Enforcement.NONE,
+    rate_micro_per_hour=1,
+    generation=1,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("2xA100-80GB", ["A100-80GB", "A100-80GB"]),
+        ("a100-80gb, 2 x T4-16GB", ["A100-80GB", "T4-16GB", "T4-16GB"]),
+        ("H100-80GB + L4-24GB", ["H100-80GB", "L4-24GB"]),
+        ("1xH200-141GB L4-24GB", ["H200-141GB", "L4-24GB"]),
+    ],
+)
+def test_simulated_devices_are_declared_in_a_few_words(text: str, names: list[str]) -> None:
+    assert catalog.parse_simulated(text) == names
+
+
+@pytest.mark.parametrize("text", ["2xB52", "x", "0xT4-16GB", "9999xT4-16GB", "two T4-16GB", " , "])
+def test_what_cannot_be_read_is_named_with_an_example(text: str) -> None:
+    with pytest.raises(InvalidRequest, match="2xA100-80GB"):
+        catalog.parse_simulated(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "model"),
+    [
+        ("NVIDIA A100-SXM4-80GB", "A100-80GB"),
+        ("NVIDIA A100-SXM4-40GB", "A100-40GB"),
+        ("NVIDIA A100-PCIE-40GB", "A100-40GB"),
+        ("NVIDIA H100 80GB HBM3", "H100-80GB"),
+        ("NVIDIA H100 NVL", "H100-94GB"),
+        ("NVIDIA H200", "H200-141GB"),
+        ("Tesla T4", "T4-16GB"),
+        ("NVIDIA A10", "A10-24GB"),
+        ("NVIDIA L40S", "L40S-48GB"),
+        ("NVIDIA GeForce RTX 4090", "RTX4090-24GB"),
+    ],
+)
+def test_a_real_device_has_the_price_of_its_model(name: str, model: str) -> None:
+    assert catalog.rate_of(name, {}) == catalog.MODELS[model].rate_micro_per_hour
+    assert catalog.rate_of(name, {model: 1.25}) == 1_250_000
+    assert catalog.rate_of(name, {name: 0.5, model: 1.25}) == 500_000
+
+
+def test_an_unknown_device_has_the_common_price() -> None:
+    assert catalog.rate_of("Voodoo 2", {}) == catalog.OTHER_RATE_MICRO_PER_HOUR
+
+
+def test_simulated_devices_say_so_and_hide_real_ones() -> None:
+    driver = SimulatedDriver("2xA100-80GB", {})
+    specs, message = driver.inventory()
+    assert [(spec.id, spec.simulated) for spec in specs] == [("SIM-0-A100-80GB", True), ("SIM-1-A100-80GB", True)]
+    assert message is None
+    assert driver.environment(GPU) == {"CUDA_VISIBLE_DEVICES": "", "FASTGPU_SIMULATED": "1"}
+    assert driver.health("SIM-0-A100-80GB") == (Health.HEALTHY, None)
+
+
+@pytest.mark.slow
+def test_a_simulated_lease_shows_what_its_process_tree_really_uses() -> None:
+    driver = SimulatedDriver("1xA100-80GB", {})
+    code = "import subprocess, sys; block = bytearray(60_000_000); subprocess.run([sys.executable, '-c', 'while 1: 1'])"
+    with subprocess.Popen([sys.executable, "-c", code], start_new_session=True) as running:
+        try:
+            subject = Subject("a", running.pid, GPU)
+            deadline = time.monotonic() + 20
+            usage = Usage(0, 0)
+            # The work is done by a child: a reading that saw only the process itself would stay near 0 %.
+            while not (usage[0] or 0) > 30 or not (usage[1] or 0) > 60_000_000:
+                assert time.monotonic() < deadline, usage
+                time.sleep(0.2)
+                usage = driver.sample([subject]).leases["a"]
+        finally:
+            os.killpg(running.pid, 9)
+    assert driver.sample([subject]).leases["a"] == Usage(0, 0)
+
+
+class FakeNvml:
+    """Plays ``pynvml``: one GPU, and errors where a test asks for them."""
+
+    class NVMLError(Exception):
+        pass
+
+    class NVMLError_LibraryNotFound(NVMLError):  # noqa: N801 - the name is NVML's
+        pass
+
+    def __init__(self) -> None:
+        self.broken: set[str] = set()
+        self.mig = 0
+        self.pids: list[int] = []
+
+    def _call(self, name: str, value: Any) -> Any:
+        if name in self.broken:
+            raise self.NVMLError(f"{name} failed")
+        return value
+
+    def __getattr__(self, name: str) -> Any:
+        answers: dict[str, Any] = {
+            "nvmlInit": None,
+            "nvmlShutdown": None,
+            "nvmlDeviceGetCount": 1,
+            "nvmlDeviceGetHandleByIndex": "handle",
+            "nvmlDeviceGetHandleByUUID": "handle",
+            "nvmlDeviceGetName": "NVIDIA H100 80GB HBM3",
+            "nvmlDeviceGetUUID": "GPU-1234",
+            "nvmlDeviceGetMigMode": [self.mig, self.mig],
+            "nvmlDeviceGetMemoryInfo": SimpleNamespace(total=80 * GIB, used=3 * GIB),
+            "nvmlDeviceGetUtilizationRates": SimpleNamespace(gpu=37),
+            "nvmlDeviceGetComputeRunningProcesses": [SimpleNamespace(pid=pid) for pid in self.pids],
+        }
+        return lambda *_: self._call(name, answers[name])
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> FakeNvml:
+    played = FakeNvml()
+    monkeypatch.setattr(nvml, "pynvml", played)
+    return played
+
+
+def test_an_nvidia_gpu_is_leased_whole_and_by_uuid(fake: FakeNvml) -> None:
+    driver = select_driver("", {})
+    (gpu,), message = driver.inventory()
+    assert (gpu.id, gpu.model, gpu.memory_bytes, gpu.mechanisms) == (
+        "GPU-1234", "H100 80GB HBM3", 80 * GIB, (Mechanism.EXCLUSIVE,),
+    )  # fmt: skip
+    assert message is None
+    granted = replace(GPU, device_id="GPU-1234", mechanism=Mechanism.EXCLUSIVE)
+    assert driver.environment(granted)["CUDA_VISIBLE_DEVICES"] == "GPU-1234"
+    assert driver.sample([Subject("a", 1, granted)]).leases == {"a": Usage(37, 3 * GIB)}
+    fake.pids = [7, 8]
+    assert list(driver.processes("GPU-1234")) == [7, 8]
+    driver.prepare(granted)
+
+
+def test_counters_that_a_gpu_does_not_have_are_unknown_not_zero(fake: FakeNvml) -> None:
+    driver = select_driver("", {})
+    driver.inventory()
+    fake.broken = {"nvmlDeviceGetUtilizationRates"}
+    assert driver.sample([]).devices == {"GPU-1234": Usage(None, 3 * GIB)}
+    fake.broken = {"nvmlDeviceGetMemoryInfo"}
+    assert driver.sample([]).devices == {"GPU-1234": Usage(None, None)}
+    assert driver.health("GPU-1234")[0] is Health.FAULTY
+
+
+def test_a_gpu_that_does_not_answer_is_no_empty_gpu(fake: FakeNvml) -> None:
+    driver = select_driver("", {})
+    driver.inventory()
+    fake.broken = {"nvmlDeviceGetComputeRunningProcesses", "nvmlDeviceGetMemoryInfo"}
+    with pytest.raises(HostFault, match="cannot be listed"):
+        driver.processes("GPU-1234")
+    with pytest.raises(HostFault, match="does not answer"):
+        driver.prepare(GPU)
+
+
+def test_gpus_divided_by_mig_are_not_leased_and_it_says_so(fake: FakeNvml) -> None:
+    fake.mig = 1
+    specs, message = select_driver("", {}).inventory()
+    assert specs == []
+    assert "divided by MIG" in str(message)
+
+
+def test_a_gpu_without_mig_refuses_the_question(fake: FakeNvml) -> None:
+    fake.broken = {"nvmlDeviceGetMigMode"}
+    assert len(select_driver("", {}).inventory()[0]) == 1
+
+
+def test_broken_gpus_are_never_replaced_by_simulated_ones(fake: FakeNvml) -> None:
+    fake.broken = {"nvmlInit"}
+    driver = select_driver("", {})
+    specs, message = driver.inventory()
+    assert specs == []
+    assert "does not answer" in str(message)
+    assert "nvidia-smi" in str(message)
+
+
+def test_without_a_driver_it_says_so_and_what_to_do(fake: FakeNvml, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> None:
+        raise fake.NVMLError_LibraryNotFound
+
+    monkeypatch.setattr(fake, "nvmlInit", refuse, raising=False)
+    driver = select_driver("", {})
+    assert isinstance(driver, NoDevices)
+    specs, message = driver.inventory()
+    assert specs == []
+    assert "no NVIDIA driver" in str(message)
+    assert "--simulate" in str(message)
+    with pytest.raises(HostFault, match="no NVIDIA driver"):
+        driver.prepare(GPU)

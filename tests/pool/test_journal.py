@@ -1,0 +1,164 @@
+"""The journal: what was appended is there, what was damaged is named, what cannot be written is told."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from fastgpu_jupyter.core.events import DeviceHealthChanged, Event, LeaseEnded, PoolStarted, Ticked
+from fastgpu_jupyter.core.model import EndReason, Health, Instant
+from fastgpu_jupyter.errors import StoreFault
+from fastgpu_jupyter.pool.journal.codec import decode, encode
+from fastgpu_jupyter.pool.journal.store import Entry, Journal
+from tests.core.world import World, spec
+
+AT = Instant(1000, 2000)
+
+
+@pytest.fixture
+def open_journal(tmp_path: Path) -> Iterator[Callable[[], Journal]]:
+    opened: list[Journal] = []
+
+    def open_(name: str = "journal.db") -> Journal:
+        opened.append(Journal(tmp_path / name))
+        return opened[-1]
+
+    yield open_
+    for journal in opened:
+        journal.close()
+
+
+def test_what_was_appended_is_replayed_in_order(open_journal: Callable[[], Journal]) -> None:
+    journal = open_journal()
+    journal.append([Entry(AT, [Ticked()]), Entry(AT, [LeaseEnded("a", EndReason.RELEASED)], "key", "a")])
+    journal.append([Entry(Instant(1001, 2001), [DeviceHealthChanged("gpu", Health.FAULTY, "why")])])
+    journal.close()
+    again = open_journal()
+    assert [record.events for record in again.replay()] == [
+        [Ticked()],
+        [LeaseEnded("a", EndReason.RELEASED)],
+        [DeviceHealthChanged("gpu", Health.FAULTY, "why")],
+    ]
+    assert again.answers() == {"key": "a"}
+    again.append([Entry(AT, [Ticked()])])
+    assert len(list(again.replay())) == 4
+
+
+def test_every_event_survives_its_bytes() -> None:
+    from fastgpu_jupyter.core import commands as c
+
+    world = World(spec("gpu"))
+    world.active("a")
+    world.ask("b")
+    world.do(c.BindHolder("b", world.state.leases["a"].holder))
+    world.do(c.ReleaseLease("a"))
+    world.drained("a")
+    world.do(c.SetHealth("gpu", Health.SUSPECT, "x"))
+    world.do(c.SetDevices(()))
+    world.do(c.SetDevices((spec("other"),)))
+    world.active("c")
+    world.now_ms += 10**8
+    world.do(c.Tick())
+    world.drained("b")
+    world.do(c.Tick())
+    seen = {type(event) for _, events in world.history for event in events}
+    for at, events in world.history:
+        assert decode(encode(at, events)) == (at, events)
+    assert seen == set(get_args(Event))
+
+
+@pytest.mark.parametrize("offset", range(0, 40, 3))
+def test_a_changed_byte_is_found_and_the_record_named(tmp_path: Path, offset: int) -> None:
+    path = tmp_path / "journal.db"
+    journal = Journal(path)
+    journal.append([Entry(AT, [PoolStarted("boot", number)]) for number in range(5)])
+    journal.close()
+    with sqlite3.connect(path) as db:
+        payload = bytearray(db.execute("SELECT payload FROM record WHERE seq = 3").fetchone()[0])
+        payload[offset] ^= 1
+        db.execute("UPDATE record SET payload = ? WHERE seq = 3", (bytes(payload),))
+    db.close()
+    before = path.read_bytes()
+    damaged = Journal(path)
+    with pytest.raises(StoreFault, match=r"damaged at record 3.*Nothing was changed"):
+        list(damaged.replay())
+    damaged.close()
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("sql", ["DELETE FROM record WHERE seq = 2", "UPDATE record SET seq = 9 WHERE seq = 5"])
+def test_a_missing_record_is_found(tmp_path: Path, sql: str) -> None:
+    path = tmp_path / "journal.db"
+    journal = Journal(path)
+    journal.append([Entry(AT, [Ticked()]) for _ in range(5)])
+    journal.close()
+    with sqlite3.connect(path) as db:
+        db.execute(sql)
+    db.close()
+    damaged = Journal(path)
+    with pytest.raises(StoreFault, match="damaged at record"):
+        list(damaged.replay())
+    damaged.close()
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_flipped_byte_of_the_file_never_gives_a_wrong_answer(tmp_path: Path, seed: int) -> None:
+    path = tmp_path / "journal.db"
+    journal = Journal(path)
+    journal.append([Entry(AT, [PoolStarted(f"boot-{number}", number)]) for number in range(50)])
+    journal.close()
+    content = bytearray(path.read_bytes())
+    drawn = random.Random(seed)
+    content[drawn.randrange(len(content))] ^= 1 << drawn.randrange(8)
+    path.write_bytes(content)
+    try:
+        damaged = Journal(path)
+    except StoreFault:
+        return
+    try:
+        events = [event for record in damaged.replay() for event in record.events]
+    except StoreFault:
+        return
+    finally:
+        damaged.close()
+    # A byte that holds nothing was hit: then all must be there.
+    assert events == [PoolStarted(f"boot-{number}", number) for number in range(50)]
+
+
+def test_a_file_that_is_no_journal_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    path.write_bytes(b"a diary, not a database" * 100)
+    with pytest.raises(StoreFault, match="kept as it is"):
+        Journal(path)
+    assert path.read_bytes() == b"a diary, not a database" * 100
+
+
+def test_a_newer_format_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA user_version = 99")
+    db.close()
+    with pytest.raises(StoreFault, match=r"newer version.*Upgrade"):
+        Journal(path)
+
+
+def test_a_full_disk_loses_the_new_and_keeps_the_old(open_journal: Callable[[], Journal]) -> None:
+    journal = open_journal()
+    journal.append([Entry(AT, [PoolStarted("boot", 1)])])
+    pages = journal._db.execute("PRAGMA page_count").fetchone()[0]
+    journal._db.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(StoreFault, match=r"cannot be written.*kept as it is"):
+        journal.append([Entry(AT, [PoolStarted("x" * 4000, number)]) for number in range(100)])
+    assert [record.events for record in journal.replay()] == [[PoolStarted("boot", 1)]]
+    journal._db.execute("PRAGMA max_page_count = 100000")
+    journal.append([Entry(AT, [PoolStarted("boot", 2)])])
+    assert len(list(journal.replay())) == 2
+
+
+def test_only_its_owner_can_read_it(open_journal: Callable[[], Journal]) -> None:
+    assert open_journal().path.stat().st_mode & 0o777 == 0o600

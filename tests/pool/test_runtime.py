@@ -1,0 +1,276 @@
+"""The loop with a played driver: nothing is answered before it is on disk, and faults of the host are survived."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fastgpu_jupyter.core import commands as c
+from fastgpu_jupyter.core.model import (
+    DeviceSpec,
+    EndReason,
+    Health,
+    Instant,
+    Lease,
+    LeaseRequest,
+    LeaseState,
+    LogicalGPU,
+    State,
+)
+from fastgpu_jupyter.errors import HostFault, InternalError, InvalidRequest, StoreFault
+from fastgpu_jupyter.pool import runtime as runtime_module
+from fastgpu_jupyter.pool.devices.driver import Sample, Subject
+from fastgpu_jupyter.pool.host.clock import Clock
+from fastgpu_jupyter.pool.host.process import holder_of
+from fastgpu_jupyter.pool.journal.store import Journal
+from fastgpu_jupyter.pool.recovery import recover, replay
+from fastgpu_jupyter.pool.runtime import Runtime
+from tests.core.world import spec
+
+
+class PlayedDriver:
+    """Devices whose preparation and processes a test decides."""
+
+    def __init__(self, *specs: DeviceSpec) -> None:
+        self.specs = list(specs)
+        self.refuse: str | None = None
+        self.pids: list[int] = []
+        self.blind = False
+
+    def inventory(self) -> tuple[list[DeviceSpec], str | None]:
+        return list(self.specs), None
+
+    def health(self, device_id: str) -> tuple[Health, str | None]:
+        return Health.HEALTHY, None
+
+    def prepare(self, logical_gpu: LogicalGPU) -> None:
+        if self.refuse:
+            raise HostFault(self.refuse)
+
+    def environment(self, logical_gpu: LogicalGPU) -> Mapping[str, str]:
+        return {"CUDA_VISIBLE_DEVICES": logical_gpu.device_id}
+
+    def processes(self, device_id: str) -> Sequence[int]:
+        if self.blind:
+            raise HostFault("cannot see")
+        return list(self.pids)
+
+    def sample(self, subjects: Sequence[Subject]) -> Sample:
+        return Sample()
+
+    def close(self) -> None:
+        pass
+
+
+class Pool:
+    """A running runtime in a folder, which can be killed and started again."""
+
+    def __init__(self, folder: Path, driver: PlayedDriver) -> None:
+        self.folder, self.driver, self.clock = folder, driver, Clock()
+
+    async def start(self) -> None:
+        self.journal = Journal(self.folder / "journal.db")
+        state, _ = recover(self.journal, self.driver, self.clock)
+        self.runtime = Runtime(state, self.journal, self.driver, self.clock)
+        await self.runtime.start()
+
+    async def ask(self, name: str, pid: int | None = None, key: str | None = None) -> str | None:
+        holder = holder_of(pid or os.getpid(), self.clock.boot_id())
+        request = LeaseRequest("full", None, None, None)
+        return await self.runtime.submit(c.RequestLease(name, "ann", request, holder, "0" * 64), key)
+
+    async def lease(self, name: str) -> Lease:
+        return await self.runtime.read(lambda state, _: state.leases[name])
+
+    async def until(self, name: str, *states: LeaseState) -> Lease:
+        for _ in range(1000):
+            lease = await self.lease(name)
+            if lease.state in states:
+                return lease
+            await asyncio.sleep(0.005)
+        raise AssertionError(f"{name} is {lease.state}, not one of {states}")
+
+
+def run(tmp_path: Path, story: Callable[[Pool], Coroutine[Any, Any, None]], driver: PlayedDriver | None = None) -> None:
+    async def play() -> None:
+        pool = Pool(tmp_path, driver or PlayedDriver(spec("gpu")))
+        await pool.start()
+        try:
+            await story(pool)
+        finally:
+            await pool.runtime.stop()
+
+    asyncio.run(play())
+
+
+@pytest.fixture(autouse=True)
+def _quick_drain(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime_module, "DRAIN_POLL_S", 0.01)
+
+
+def test_a_lease_becomes_active_and_ends_by_itself(tmp_path: Path) -> None:
+    async def story(pool: Pool) -> None:
+        await pool.ask("a")
+        await pool.until("a", LeaseState.ACTIVE)
+        await pool.runtime.submit(c.ReleaseLease("a"))
+        lease = await pool.until("a", LeaseState.ENDED)
+        assert lease.end_reason is EndReason.RELEASED
+
+    run(tmp_path, story)
+
+
+def test_what_was_answered_is_on_disk(tmp_path: Path) -> None:
+    async def story(pool: Pool) -> None:
+        await asyncio.gather(*(pool.ask(f"lease-{number}") for number in range(20)))
+        other = Journal(tmp_path / "journal.db")
+        assert {f"lease-{number}" for number in range(20)} <= set(replay(other).leases)
+        other.close()
+
+    run(tmp_path, story)
+
+
+def test_a_key_that_was_answered_gives_the_same_answer_also_after_a_restart(tmp_path: Path) -> None:
+    async def story(pool: Pool) -> None:
+        assert await pool.ask("a", key="once") == "a"
+        assert await pool.ask("b", key="once") == "a"
+        await pool.runtime.stop()
+        await pool.start()
+        assert await pool.ask("c", key="once") == "a"
+        assert await pool.runtime.read(lambda state, _: list(state.leases)) == ["a"]
+
+    run(tmp_path, story)
+
+
+def test_a_refused_command_leaves_nothing_behind(tmp_path: Path) -> None:
+    async def story(pool: Pool) -> None:
+        holder = holder_of(os.getpid(), pool.clock.boot_id())
+        bad = c.RequestLease("a", "ann", LeaseRequest("huge", None, None, None), holder, "0" * 64)
+        with pytest.raises(InvalidRequest):
+            await pool.runtime.submit(bad, "key")
+        assert await pool.ask("a", key="key") == "a"
+
+    run(tmp_path, story)
+
+
+def test_the_death_of_a_holder_drains_its_lease_and_serves_the_next(tmp_path: Path) -> None:
+    async def story(pool: Pool) -> None:
+        with subprocess.Popen(["sleep", "60"]) as kernel:
+            await pool.ask("a", kernel.pid)
+            await pool.ask("b")
+            await pool.until("a", LeaseState.ACTIVE)
+            kernel.kill()
+            lease = await pool.until("a", LeaseState.ENDED)
+        assert lease.end_reason is EndReason.HOLDER_DIED
+        await pool.until("b", LeaseState.ACTIVE)
+
+    run(tmp_path, story)
+
+
+def test_a_holder_that_died_while_no_pool_ran_is_reaped_and_a_live_one_adopted(tmp_path: Path) -> None:
+    async def story(pool: Pool) -> None:
+        with subprocess.Popen(["sleep", "60"]) as kernel:
+            await pool.ask("dead", kernel.pid)
+            await pool.ask("live")
+            await pool.until("dead", LeaseState.ACTIVE)
+            await pool.until("live", LeaseState.ACTIVE)
+            await pool.runtime.stop()
+            kernel.kill()
+        await pool.start()
+        lease = await pool.until("dead", LeaseState.ENDED)
+        assert lease.end_reason is EndReason.HOLDER_DIED
+        assert (await pool.lease("live")).state is LeaseState.ACTIVE
+
+    run(tmp_path, story, PlayedDriver(spec("gpu"), spec("gpu2", index=1)))
+
+
+def test_a_lease_drains_until_none_of_its_processes_has_memory_on_the_device(tmp_path: Path) -> None:
+    async def story(pool: Pool) -> None:
+        await pool.ask("a")
+        await pool.until("a", LeaseState.ACTIVE)
+        with subprocess.Popen(["sleep", "60"], env={**os.environ, "FASTGPU_LEASE": "a"}) as worker:
+            pool.driver.pids = [worker.pid, os.getpid()]
+            await pool.runtime.submit(c.ReleaseLease("a"))
+            pool.driver.blind = True
+            for _ in range(10):
+                await asyncio.sleep(0.01)
+                assert (await pool.lease("a")).state is LeaseState.DRAINING
+                pool.driver.blind = False
+            worker.kill()
+        # Somebody else's process on the device does not hold the lease.
+        await pool.until("a", LeaseState.ENDED)
+
+    run(tmp_path, story)
+
+
+def test_a_preparation_that_fails_ends_the_lease_with_the_reason(tmp_path: Path) -> None:
+    async def story(pool: Pool) -> None:
+        pool.driver.refuse = "the GPU fell off the bus"
+        await pool.ask("a")
+        lease = await pool.until("a", LeaseState.ENDED)
+        assert (lease.end_reason, lease.end_detail) == (EndReason.PREPARE_FAILED, "the GPU fell off the bus")
+
+    run(tmp_path, story)
+
+
+def test_where_the_disk_fails_nobody_is_told_and_memory_is_what_the_disk_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(pool: Pool) -> None:
+        await pool.ask("a")
+        await pool.until("a", LeaseState.ACTIVE)
+
+        def fail(entries: Any) -> None:
+            raise StoreFault("disk full")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(pool.journal, "append", fail)
+            with pytest.raises(StoreFault, match="disk full"):
+                await pool.ask("b")
+            with pytest.raises(StoreFault, match="disk full"):
+                await pool.runtime.submit(c.ReleaseLease("a"))
+        assert await pool.runtime.read(lambda state, _: {i: s.state.value for i, s in state.leases.items()}) == {
+            "a": "active"
+        }
+        await pool.ask("b")
+        await pool.runtime.submit(c.ReleaseLease("a"))
+        await pool.until("b", LeaseState.ACTIVE)
+
+    run(tmp_path, story)
+
+
+def test_after_a_bug_nothing_new_is_granted_but_releases_are_accepted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(pool: Pool) -> None:
+        await pool.ask("a")
+        await pool.until("a", LeaseState.ACTIVE)
+        with monkeypatch.context() as patch:
+            patch.setattr(runtime_module.pool, "execute", _raise_bug)
+            with pytest.raises(InternalError, match="nothing new is granted"):
+                await pool.ask("b")
+        with pytest.raises(StoreFault, match="releases are accepted"):
+            await pool.ask("c")
+        await pool.runtime.submit(c.ReleaseLease("a"))
+        await pool.until("a", LeaseState.ENDED)
+
+    run(tmp_path, story)
+
+
+def _raise_bug(state: State, command: c.Command, at: Instant) -> None:
+    raise InternalError("impossible")
+
+
+def test_a_journal_that_adds_up_to_something_impossible_is_not_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = Journal(tmp_path / "journal.db")
+    monkeypatch.setattr("fastgpu_jupyter.pool.recovery.violations", lambda state: iter(["two have it whole"]))
+    with pytest.raises(InternalError, match="two have it whole"):
+        recover(journal, PlayedDriver(), Clock())
+    journal.close()

@@ -1,0 +1,340 @@
+"""The pool manager as a process: what callers may do, what they are told, and what survives."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import random
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import pytest
+
+from fastgpu_jupyter.errors import Forbidden, NotFound, PoolUnreachable
+from fastgpu_jupyter.pool.http.routes import BODY_BYTES_MAX
+from fastgpu_jupyter.wire import unixsocket, views
+from fastgpu_jupyter.wire.client import PoolClient, new_token
+from fastgpu_jupyter.wire.locate import user_runtime_dir, user_socket, user_state_dir
+from fastgpu_jupyter.wire.spawn import ALREADY_RUNNING, ensure_pool
+from tests.helpers import PoolProcess, alive, end_pool_at, wait_until
+
+pytestmark = pytest.mark.slow
+as_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can act as another user")
+COMMAND = [sys.executable, "-m", "fastgpu_jupyter"]
+
+
+def fastgpu(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*COMMAND, *words], capture_output=True, text=True, timeout=30, check=False)
+
+
+def raw(method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, dict[str, Any]]:
+    """One request without the client's manners."""
+    connection = http.client.HTTPConnection("localhost", timeout=5)
+    connection.sock = unixsocket.connect(user_socket(), 5)
+    with contextlib.closing(connection):
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        connection.request(method, path, body, sent)
+        response = connection.getresponse()
+        return response.status, json.loads(response.read())
+
+
+# -- what is told -----------------------------------------------------------------------------------------------------
+
+
+def test_the_views_are_what_their_types_say(pool: PoolProcess) -> None:
+    pool.client.request("half", token=new_token())
+    pool.client.request("full", token=new_token())
+    status = pool.client.status()
+    shapes = {"devices": views.DeviceView, "leases": views.LeaseView, "queue": views.QueueView}
+    assert set(status["pool"]) == set(get_type_hints(views.PoolView))
+    for part, shape in shapes.items():
+        assert status[part], part  # type: ignore[literal-required]
+        for item in status[part]:  # type: ignore[literal-required]
+            assert set(item) == set(get_type_hints(shape))
+    assert set(status["devices"][0]["holdings"][0]) == set(get_type_hints(views.HoldingView))
+
+
+def test_status_is_a_table_or_one_json_object(pool: PoolProcess) -> None:
+    lease = pool.client.request("half", notebook="digits.ipynb", token=new_token())
+    table = fastgpu("status").stdout
+    for word in ("simulated", lease["id"], "digits.ipynb", "A100-80GB", "40 GiB"):
+        assert word in table
+    status = json.loads(fastgpu("status", "--json").stdout)
+    assert [one["id"] for one in status["leases"]] == [lease["id"]]
+    assert status["leases"][0]["state"] == "active"
+
+
+def test_release_from_the_command_line(pool: PoolProcess) -> None:
+    lease = pool.client.request("full", token=new_token())
+    done = fastgpu("release", lease["id"])
+    assert done.returncode == 0
+    assert f"Released {lease['id']}" in done.stdout
+    pool.wait_state(lease["id"], "ended")
+    ended = json.loads(fastgpu("status", "--json").stdout)["leases"]
+    assert [(one["id"], one["end_reason"]) for one in ended] == [(lease["id"], "released")]
+    missing = fastgpu("release", "nobody")
+    assert (missing.returncode, missing.stderr.count("\n")) == (1, 1)
+    assert "There is no lease 'nobody'" in missing.stderr
+
+
+def test_without_a_pool_the_command_line_says_what_to_do(isolated: Path) -> None:
+    done = fastgpu("status")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "No pool manager answers" in done.stderr
+    assert "jupyter fastgpu pool" in done.stderr
+
+
+def test_the_second_pool_exits_with_one_clear_line(pool: PoolProcess) -> None:
+    second = fastgpu("pool", "--simulate", "1xT4-16GB")
+    assert second.returncode == ALREADY_RUNNING
+    assert second.stderr.count("\n") == 1
+    assert f"already running here (process {pool.pid}" in second.stderr
+    assert pool.client.devices()[0]["model"] == "A100-80GB"
+
+
+def test_a_wrong_simulate_exits_with_one_clear_line(isolated: Path) -> None:
+    done = fastgpu("pool", "--simulate", "2xPotato")
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "'2xPotato' in --simulate is not a number and a model" in done.stderr
+
+
+def test_a_damaged_journal_is_told_in_one_line_and_left_as_it_is(pool: PoolProcess) -> None:
+    pool.client.request("full", token=new_token())
+    pool.end()
+    path = user_state_dir() / "journal.db"
+    with contextlib.closing(sqlite3.connect(path)) as db, db:
+        db.execute("UPDATE record SET payload = x'00' WHERE seq = 3")
+    before = path.read_bytes()
+    done = fastgpu("pool", "--simulate", "1xA100-80GB")
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "is damaged at record 3" in done.stderr
+    assert path.read_bytes() == before
+    with pytest.raises(PoolUnreachable, match="is damaged at record 3"):
+        ensure_pool()
+
+
+# -- what may be done -------------------------------------------------------------------------------------------------
+
+
+def test_only_the_token_makes_another_process_the_holder(pool: PoolProcess) -> None:
+    token = new_token()
+    lease = pool.client.request("full", token=token)
+    for wrong in (new_token(), "", token[:-1]):
+        with pytest.raises(Forbidden, match="needs the token"):
+            pool.client.bind(lease["id"], wrong, os.getpid())
+    assert pool.client.bind(lease["id"], token)["pid"] == os.getpid()
+    with pytest.raises(NotFound):
+        pool.client.bind(lease["id"], token, 2**31 - 1)
+
+
+def test_a_repeated_request_is_one_lease(pool: PoolProcess) -> None:
+    token = new_token()
+    first = pool.client.request("half", token=token, key="once")
+    assert pool.client.request("half", token=token, key="once")["id"] == first["id"]
+    assert len(pool.client.leases()) == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "headers", "status"),
+    [
+        ("GET", "/", None, {}, 404),
+        ("GET", "/v1/leases/nobody", None, {}, 404),
+        ("GET", "/v1/leases/nobody?wait_ms=soon", None, {}, 400),
+        ("GET", "/v1/events?lease=nobody", None, {}, 404),
+        ("PUT", "/v1/leases", b"{}", {"Content_Type": "application/json"}, 405),
+        ("POST", "/v1/leases", b"{}", {"Content_Type": "text/plain"}, 400),
+        ("POST", "/v1/leases", b"{", {"Content_Type": "application/json"}, 400),
+        ("POST", "/v1/leases", b"[]", {"Content_Type": "application/json"}, 400),
+        ("POST", "/v1/leases", b"{}", {"Content_Type": "application/json"}, 400),
+        ("POST", "/v1/leases", b'{"profile": 7}', {"Content_Type": "application/json"}, 400),
+        ("POST", "/v1/leases", b"{}", {"Content_Type": "application/json", "Idempotency_Key": "x" * 200}, 400),
+        ("DELETE", "/v1/leases/nobody", None, {}, 404),
+    ],
+)
+def test_every_error_has_one_shape(
+    pool: PoolProcess, method: str, path: str, body: bytes | None, headers: dict[str, str], status: int
+) -> None:
+    found, problem = raw(method, path, body, **headers)
+    assert found == status
+    assert set(problem) == {"type", "title", "status", "code", "detail"}
+    assert problem["status"] == status
+    assert problem["detail"].endswith(".")
+
+
+def test_a_body_has_a_limit(pool: PoolProcess) -> None:
+    huge = b'{"profile": "' + b"x" * BODY_BYTES_MAX + b'"}'
+    with pytest.raises((http.client.HTTPException, OSError, ValueError)):
+        raw("POST", "/v1/leases", huge, Content_Type="application/json")
+    assert pool.client.health() == {"status": "ok"}
+
+
+@as_root
+def test_another_user_cannot_even_reach_the_socket(pool: PoolProcess) -> None:
+    code = f"import os; os.setuid(65534); os.stat({str(user_socket())!r})"
+    # The folders above are pytest's own; what must stop the stranger is ours.
+    for folder in (user_runtime_dir().parent, *user_runtime_dir().parent.parents):
+        with contextlib.suppress(OSError):
+            folder.chmod(0o755)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
+    assert "PermissionError" in done.stderr
+    assert user_runtime_dir().stat().st_mode & 0o777 == 0o700
+
+
+@as_root
+def test_a_socket_of_another_user_gets_nothing(isolated: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = isolated / "trap" / "pool.sock"
+    path.parent.mkdir()
+    os.chown(path.parent, 65534, 65534)
+    code = (
+        "import os, socket; os.setuid(65534); s = socket.socket(socket.AF_UNIX); s.bind('pool.sock'); s.listen();"
+        "print('up', flush=True); c, _ = s.accept(); c.settimeout(5); print('got', c.recv(100), flush=True)"
+    )
+    # Listening was done by the stranger, so that the system names the stranger as our peer.
+    trap = subprocess.Popen([sys.executable, "-c", code], cwd=path.parent, stdout=subprocess.PIPE, text=True)
+    assert trap.stdout is not None
+    with trap, trap.stdout:
+        assert trap.stdout.readline() == "up\n"
+        # Nobody is root in this test: for root no socket is somebody else's in the way that it is for a user.
+        monkeypatch.setattr(os, "getuid", lambda: 1000)
+        with pytest.raises(PoolUnreachable, match=r"belongs to another user.*Nothing was sent"):
+            PoolClient(path).request("full", token=new_token())
+        assert trap.stdout.readline() == "got b''\n"
+
+
+# -- life -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_pool_that_nobody_needs_ends(isolated: Path) -> None:
+    running = subprocess.Popen([*COMMAND, "pool", "--simulate", "1xT4-16GB", "--FastGPUPool.idle_timeout_s=1"])
+    try:
+        client = PoolClient(user_socket())
+        wait_until(user_socket().exists, "the pool serves")
+        token = new_token()
+        lease = client.request("full", token=token)
+        # With a lease it stays, however long nobody calls; that it would have gone shows in what follows.
+        time.sleep(3)
+        assert running.poll() is None
+        client.release(lease["id"])
+        assert running.wait(15) == 0
+        assert not user_socket().exists()
+    finally:
+        running.kill()
+        running.wait()
+
+
+def test_a_pool_that_nobody_can_reach_ends(pool: PoolProcess) -> None:
+    user_socket().unlink()
+    wait_until(lambda: not alive(pool.pid) or pool._process is None or pool._process.poll() is not None, "it ends")
+
+
+def test_many_starters_get_one_pool(isolated: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FASTGPU_SIMULATE", "1xT4-16GB")
+    try:
+        with ThreadPoolExecutor(8) as starters:
+            clients = list(starters.map(lambda _: ensure_pool(30.0), range(8)))
+        assert {client.pool()["started_at"] for client in clients} == {clients[0].pool()["started_at"]}
+        # It is nobody's child: its parent is init.
+        sock = unixsocket.connect(user_socket(), 5)
+        pid = unixsocket.peer_of(sock).pid
+        sock.close()
+        parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        assert parent not in {os.getpid(), 0}
+    finally:
+        end_pool_at(user_socket())
+
+
+def test_the_stream_begins_with_everything_and_then_tells_each_change(pool: PoolProcess) -> None:
+    with contextlib.closing(pool.client.events()) as stream:
+        messages = iter(stream)
+        assert next(messages)["type"] == "snapshot"
+        lease = pool.client.request("full", token=new_token())
+        seen = []
+        while "active" not in seen:
+            message = next(messages)
+            seen += [
+                one["state"] for one in message.get("leases", []) if one.get("id") == lease["id"] and "state" in one
+            ]
+        assert set(seen) <= {"preparing", "active"}
+        usage = next(message for message in messages if message["type"] == "usage")
+        assert [one["id"] for one in usage["leases"]] == [lease["id"]]
+        assert usage["leases"][0]["memory_used_bytes"] > 0
+
+
+def test_a_reader_that_does_not_read_is_cut_and_others_are_served(pool: PoolProcess) -> None:
+    stuck = unixsocket.connect(user_socket(), 5)
+    stuck.sendall(b"GET /v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    token = new_token()
+    for _ in range(1500):
+        pool.client.release(pool.client.request("eighth", notebook="x" * 1000, token=token)["id"])
+        if len(pool.client.leases()) > 300:
+            break
+    assert pool.client.health() == {"status": "ok"}
+    stuck.close()
+
+
+@pytest.mark.timeout(180)
+def test_kill_9_at_any_instant_loses_nothing_that_was_acknowledged(isolated: Path) -> None:
+    """Eight clients write diaries while the pool is killed again and again; at the end both must agree."""
+    pool = PoolProcess(isolated, "8xA100-80GB")
+    pool.start()
+    diary: dict[str, str] = {}
+    unsure: dict[str, str] = {}
+    stop = threading.Event()
+    lock = threading.Lock()
+
+    def live(number: int) -> None:
+        client = PoolClient(user_socket(), timeout_s=5)
+        count = 0
+        while not stop.is_set():
+            count += 1
+            key, token = f"{number}-{count}", new_token()
+            while True:  # a lost answer is asked for again with the same key, until there is one
+                try:
+                    lease_id = client.request("eighth", token=token, key=key)["id"]
+                    break
+                except PoolUnreachable:
+                    if stop.is_set():
+                        with lock:
+                            unsure[key] = token
+                        return
+            with lock:
+                assert lease_id not in diary, "one key, one lease: this one was given twice"
+                diary[lease_id] = "held"
+            if count % 2:
+                with contextlib.suppress(PoolUnreachable):
+                    client.release(lease_id)
+                    with lock:
+                        diary[lease_id] = "released"
+
+    clients = [threading.Thread(target=live, args=(number,)) for number in range(8)]
+    for thread in clients:
+        thread.start()
+    drawn = random.Random(20261122)
+    for _ in range(20):
+        time.sleep(drawn.uniform(0, 0.05))
+        pool.kill()
+        pool.start()
+    stop.set()
+    for thread in clients:
+        thread.join()
+    known = {lease["id"]: lease["state"] for lease in pool.client.leases()}
+    pool.end()
+    assert len(diary) > 20
+    for lease_id, last in diary.items():
+        assert lease_id in known, "an acknowledged lease was lost"
+        if last == "released":
+            assert known[lease_id] in {"draining", "ended"}
+        else:
+            assert known[lease_id] in {"waiting", "preparing", "active", "draining", "ended"}
+    assert len(known) <= len(diary) + len(unsure)

@@ -1,0 +1,43 @@
+"""Quantities: exact, forgiving in form, strict in meaning."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fastgpu_jupyter.errors import InvalidRequest
+from fastgpu_jupyter.units import GIB, MIB, format_duration, format_memory, format_money, parse_memory
+
+
+@pytest.mark.parametrize(
+    ("text", "memory_bytes"),
+    [("24GiB", 24 * GIB), ("24 gib", 24 * GIB), ("1.5GB", 1_500_000_000), ("512MiB", 512 * MIB), ("17", 17),
+     ("0.5 KiB", 512), (" 8Gi ", 8 * GIB), ("0", 0)],
+)  # fmt: skip
+def test_memory_is_read(text: str, memory_bytes: int) -> None:
+    assert parse_memory(text) == memory_bytes
+
+
+@pytest.mark.parametrize("text", ["", "GiB", "-1GiB", "1e9", "24 parsecs", "1.GiB", "99999999TiB", "\u0661GiB"])
+def test_what_is_no_memory_is_refused_with_an_example(text: str) -> None:
+    with pytest.raises(InvalidRequest, match=r"24GiB|more memory than any device"):
+        parse_memory(text)
+
+
+@given(st.integers(0, 10**15))
+def test_a_plain_number_is_bytes(number: int) -> None:
+    if number <= 1024 * 2**40:
+        assert parse_memory(str(number)) == number
+
+
+def test_quantities_are_written_for_people() -> None:
+    assert [format_memory(n) for n in (80 * GIB, GIB * 3 // 2, 512 * MIB, 17)] == [
+        "80 GiB", "1.5 GiB", "512 MiB", "17 B",
+    ]  # fmt: skip
+    assert [format_duration(n) for n in (999, 45_000, 125_000, 11_220_000)] == [
+        "0 s", "45 s", "2 min 05 s", "3 h 07 min",
+    ]  # fmt: skip
+    assert [format_money(n, "USD") for n in (1543, 1_250_000, 0, -20_000_000)] == [
+        "0.001543 USD", "1.25 USD", "0.000000 USD", "-20.00 USD",
+    ]  # fmt: skip
