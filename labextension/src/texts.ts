@@ -129,7 +129,7 @@ export function failure(
     case 'pool':
       return {
         title: trans.__('The pool manager does not answer'),
-        advice: trans.__('If this lasts, ask whoever runs the pool to look at its log.')
+        advice: trans.__('If this lasts, “jupyter fastgpu status” in a terminal says more.')
       };
     case 'network':
       return {

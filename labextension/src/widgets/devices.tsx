@@ -50,12 +50,12 @@ function Device(
         <span className="fg-Card-name fg-ellipsis" title={`${device.model}\n${device.id}`}>
           <span className="fg-dim">{device.index}</span> {shortModel(device.model)}
         </span>
-        {device.simulated && <SimulatedTag trans={trans} />}
         <HealthTag device={device} trans={trans} />
       </div>
       <div className="fg-Facts">
         <span>{formatMemory(device.memory_bytes, language)}</span>
         <span>{trans.__('%1 per hour', rate)}</span>
+        {device.simulated && <SimulatedFact trans={trans} />}
       </div>
       {device.health !== 'healthy' && device.health_reason && (
         <p className="fg-Note" data-kind={device.health === 'faulty' ? 'error' : 'warning'}>
@@ -63,37 +63,50 @@ function Device(
         </p>
       )}
       <Holdings device={device} trans={trans} language={language} />
-      <Meter
-        label={trans.__('GPU')}
-        value={device.utilization_percent}
-        max={100}
-        text={
-          device.utilization_percent === null
-            ? '–'
-            : formatPercent(device.utilization_percent, language)
-        }
-        title={trans.__('Utilization of the whole device')}
-      />
-      <Meter
-        label={trans.__('Memory')}
-        value={used}
-        max={device.memory_bytes}
-        text={used === null ? '–' : formatMemoryOf(used, device.memory_bytes, language)}
-        title={trans.__('Memory in use on the whole device')}
-      />
+      <div className="fg-Rows">
+        <Meter
+          label={trans.__('GPU')}
+          value={device.utilization_percent}
+          max={100}
+          text={
+            device.utilization_percent === null
+              ? '–'
+              : formatPercent(device.utilization_percent, language)
+          }
+          title={trans.__('Utilization of the whole device')}
+        />
+        <Meter
+          label={trans.__('Memory')}
+          value={used}
+          max={device.memory_bytes}
+          text={used === null ? '–' : formatMemoryOf(used, device.memory_bytes, language)}
+          title={trans.__('Memory in use on the whole device')}
+        />
+      </div>
     </>
   );
 }
 
+/** One of the facts about a device or a lease. */
+export function SimulatedFact(props: Pick<IWriting, 'trans'>): React.JSX.Element {
+  return (
+    <span className="fg-Simulated" title={simulatedMeaning(props.trans)}>
+      {props.trans.__('simulated')}
+    </span>
+  );
+}
+
+/** Stands by itself, for the whole pool. */
 export function SimulatedTag(props: Pick<IWriting, 'trans'>): React.JSX.Element {
   return (
-    <Tag
-      kind="simulated"
-      title={props.trans.__('There is no real GPU behind this: numbers and times are made up.')}
-    >
+    <Tag kind="simulated" title={simulatedMeaning(props.trans)}>
       {props.trans.__('simulated')}
     </Tag>
   );
+}
+
+function simulatedMeaning(trans: IWriting['trans']): string {
+  return trans.__('There is no real GPU behind this: its use and its times are made up.');
 }
 
 function HealthTag(

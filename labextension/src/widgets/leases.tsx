@@ -16,7 +16,7 @@ import type { ILease, IPoolState } from '../leases/lease';
 import { isOpen, isReleasable } from '../leases/lease';
 import { endReason, enforcement, notebookName, stateMeaning, stateName } from '../texts';
 import type { IWriting } from './context';
-import { SimulatedTag } from './devices';
+import { SimulatedFact } from './devices';
 import { Meter, Section, Sparkline, Tag } from './parts';
 
 const ENDED_SHOWN_MS = 3_600_000;
@@ -103,7 +103,6 @@ function Lease(
     <>
       <div className="fg-Card-head">
         <NotebookLink {...props} lease={lease} />
-        {lease.simulated && <SimulatedTag trans={trans} />}
         <Tag kind={`state-${lease.state}`} title={stateMeaning(lease.state, trans)}>
           {stateName(lease.state, trans)}
         </Tag>
@@ -112,6 +111,7 @@ function Lease(
         {facts.map((fact, index) => (
           <span key={index}>{fact}</span>
         ))}
+        {lease.simulated && <SimulatedFact trans={trans} />}
       </div>
       {lease.state === 'waiting' ? (
         <Waiting lease={lease} now={now} trans={trans} />
@@ -121,12 +121,16 @@ function Lease(
         <p className="fg-Note">{stateMeaning(lease.state, trans)}</p>
       )}
       <div className="fg-Card-foot">
-        <span className="fg-Cost" title={costTitle(lease, trans, language)}>
-          {formatMoney(lease.cost_micro, lease.currency, language)}
-        </span>
-        <span className="fg-dim fg-ellipsis" title={trans.__('Time the GPU was yours')}>
-          {formatDuration(lease.active_ms)}
-        </span>
+        {(lease.active_ms > 0 || lease.cost_micro > 0) && (
+          <>
+            <span className="fg-Cost" title={costTitle(lease, trans, language)}>
+              {formatMoney(lease.cost_micro, lease.currency, language)}
+            </span>
+            <span className="fg-dim fg-ellipsis" title={trans.__('Time the GPU was yours')}>
+              {formatDuration(lease.active_ms)}
+            </span>
+          </>
+        )}
         <button
           type="button"
           className="fg-Button"
@@ -186,7 +190,7 @@ function Use(
   const used = lease.memory_used_bytes;
   const limit = lease.memory_bytes;
   return (
-    <>
+    <div className="fg-Rows">
       <div className="fg-Row">
         <span className="fg-Row-label">{trans.__('GPU')}</span>
         <Sparkline
@@ -204,6 +208,7 @@ function Use(
         <span className="fg-Row-value">{now}</span>
       </div>
       <Meter
+        warns
         label={trans.__('Memory')}
         value={used}
         max={limit ?? used ?? 0}
@@ -216,7 +221,7 @@ function Use(
         }
         title={enforcement(lease.enforcement, trans)}
       />
-    </>
+    </div>
   );
 }
 

@@ -20,6 +20,7 @@ export class FastGPUPanel extends ReactWidget {
     super();
     this._options = options;
     this.addClass('fg-Panel');
+    this.node.tabIndex = -1;
     options.manager.changed.connect(this._draw, this);
     options.current?.changed.connect(this._draw, this);
   }
@@ -77,7 +78,8 @@ export class FastGPUPanel extends ReactWidget {
 
   protected override onActivateRequest(msg: Message): void {
     super.onActivateRequest(msg);
-    this.node.querySelector<HTMLElement>('button')?.focus();
+    // The panel, not a button in it: Tab goes on from here, and a click on the side bar leaves no ring behind.
+    this.node.focus();
   }
 
   private _draw(): void {

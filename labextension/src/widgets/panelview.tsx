@@ -77,7 +77,7 @@ function ConnectionMark(props: IPanelProps): React.JSX.Element {
     connection.kind === 'connected'
       ? trans.__('live')
       : connection.kind === 'unreachable'
-        ? trans.__('not connected')
+        ? trans.__('offline')
         : trans.__('connecting');
   const pool = state.pool;
   const title =
@@ -88,7 +88,7 @@ function ConnectionMark(props: IPanelProps): React.JSX.Element {
         : trans.__('Your own pool on this machine, version %1', pool.version);
   return (
     <span className="fg-Connection" data-kind={connection.kind} title={title}>
-      {text}
+      <span className="fg-ellipsis">{text}</span>
     </span>
   );
 }

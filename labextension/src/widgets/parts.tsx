@@ -21,6 +21,7 @@ export function Section(props: {
         <button
           type="button"
           id={`${id}-title`}
+          aria-label={props.count === null ? props.title : `${props.title}: ${props.count}`}
           aria-expanded={open}
           aria-controls={`${id}-body`}
           onClick={() => setOpen(!open)}
@@ -57,10 +58,12 @@ export function Meter(props: {
   /** The value as text, read out and shown. */
   readonly text: string;
   readonly title?: string;
+  /** Whether a bar that is nearly full is a warning: memory at its limit is, a busy GPU is not. */
+  readonly warns?: boolean;
 }): React.JSX.Element {
-  const { label, value, max, text, title } = props;
+  const { label, value, max, text, title, warns } = props;
   const percent = value === null || max <= 0 ? 0 : Math.min(100, (value / max) * 100);
-  const level = percent >= 95 ? 'full' : percent >= 85 ? 'high' : 'normal';
+  const level = !warns ? 'normal' : percent >= 95 ? 'full' : percent >= 85 ? 'high' : 'normal';
   return (
     <div className="fg-Row" title={title}>
       <span className="fg-Row-label">{label}</span>
