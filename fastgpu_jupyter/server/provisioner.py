@@ -19,7 +19,9 @@ import os
 import sys
 import threading
 import weakref
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
 
 from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
@@ -33,6 +35,8 @@ from ..wire.views import LeaseView
 from .adopted import AdoptedProcess, start_time
 from .tokens import remove_token, token_path, write_token
 
+T = TypeVar("T")
+BIND_PAUSE_S = 1.0
 GATE_MODULE = "fastgpu_jupyter.kernel"
 _OVER = ("draining", "ended")
 _TAKEN = {
@@ -102,7 +106,7 @@ class FastGPUProvisioner(LocalProvisioner):
             env = kwargs.pop("env", None)
             env = dict(os.environ if env is None else env)
             self._notebook = env.get("JPY_SESSION_NAME") or self._notebook
-            client, view = await asyncio.to_thread(self._take_lease)
+            client, view = await in_thread(self._take_lease)
             if not self.gate:
                 view = await self._wait_for_grant(client, view)
             env.update(self._kernel_environment(client, view))
@@ -123,7 +127,7 @@ class FastGPUProvisioner(LocalProvisioner):
         """Make the new process the holder of the lease."""
         await super().post_launch(**kwargs)
         self._restart_asked = False
-        if self.pid is not None and not await asyncio.to_thread(self._bind, self.pid):
+        if self.pid is not None and not await in_thread(self._bind, self.pid):
             self._keep_binding(self.pid)
         _launching.discard(self)
 
@@ -177,7 +181,7 @@ class FastGPUProvisioner(LocalProvisioner):
                 raise LimitReached(_still_waiting(view, self.grant_timeout_s))
             # In short steps: a thread that waits cannot be cancelled, and a server that stops must not wait for it.
             wait_ms = int(min(left_s, 0.5) * 1000) + 1
-            view = await asyncio.to_thread(client.lease, view["id"], wait_ms, view["version"])
+            view = await in_thread(client.lease, view["id"], wait_ms, view["version"])
         if view["state"] in _OVER:
             raise Conflict(f"The GPU lease ended before the kernel could start ({view['end_reason']}). Start it again.")
         return view
@@ -202,7 +206,7 @@ class FastGPUProvisioner(LocalProvisioner):
         if self.process is not None:
             return  # it runs: its end will be seen
         # Shielded: a cancelled launch must not leave its lease, which this process would hold until it ends.
-        await asyncio.shield(asyncio.ensure_future(asyncio.to_thread(self._release)))
+        await asyncio.shield(asyncio.ensure_future(in_thread(self._release)))
 
     def _forget_pending(self) -> None:
         """Take the failed launch out of the multi kernel manager's list.
@@ -240,7 +244,7 @@ class FastGPUProvisioner(LocalProvisioner):
         done = self._bind_retry = threading.Event()
 
         def keep_on() -> None:
-            pause_s = 1.0
+            pause_s = BIND_PAUSE_S
             while not done.wait(pause_s):
                 if self._bind(pid):
                     return
@@ -253,7 +257,7 @@ class FastGPUProvisioner(LocalProvisioner):
         self._stop_binding()
         if self.process is not None and self.process.poll() is None:
             self._restart_asked = True
-            await asyncio.to_thread(self._bind, None)
+            await in_thread(self._bind, None)
 
     def _stop_binding(self) -> None:
         if self._bind_retry is not None:
@@ -283,7 +287,7 @@ class FastGPUProvisioner(LocalProvisioner):
         """Release the lease unless the kernel is to be started again."""
         if not restart:
             self._stop_binding()
-            await asyncio.to_thread(self._release)
+            await in_thread(self._release)
         await super().cleanup(restart=restart)
 
     def _release(self) -> None:
@@ -325,6 +329,18 @@ class FastGPUProvisioner(LocalProvisioner):
             # Without a process, LocalProvisioner takes the kernel for dead.
             adopted: Any = AdoptedProcess(self.pid, provisioner_info.get("start_time"))
             self.process = adopted
+
+
+async def in_thread(function: Callable[..., T], *arguments: Any) -> T:
+    """Run ``function`` in a thread; here and now where there are no more threads, because the interpreter ends.
+
+    Programs such as ``jupyter run`` shut their kernel down in a function that runs at exit.
+    """
+    try:
+        future = asyncio.get_running_loop().run_in_executor(None, partial(function, *arguments))
+    except RuntimeError:
+        return function(*arguments)
+    return await future
 
 
 def _still_waiting(view: LeaseView, waited_s: float) -> str:

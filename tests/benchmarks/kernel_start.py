@@ -53,7 +53,8 @@ def main() -> int:
         options.json.write_text(json.dumps(report, indent=2) + "\n")
     slow = [name for name, row in report.items() if row["ratio"] > LIMIT]
     if options.check and slow:
-        print(f"More than {LIMIT:.2f} times plain ipykernel: {', '.join(slow)}", file=sys.stderr  # noqa: T201
+        said = f"More than {LIMIT:.2f} times plain ipykernel: {', '.join(slow)}"
+        print(said, file=sys.stderr)  # noqa: T201
         return 1
     return 0
 

@@ -1,0 +1,105 @@
+"""The programs that run notebooks without JupyterLab: nbconvert, papermill, jupyter run and a bare client."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+
+from tests.helpers import KernelHelper, PoolProcess, wait_until
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+
+CODE = "import os\nprint('granted', os.environ['FASTGPU_SIMULATED'])"
+
+
+def write_notebook(folder: Path) -> Path:
+    notebook = nbformat.v4.new_notebook()
+    notebook.cells = [nbformat.v4.new_code_cell(CODE), nbformat.v4.new_code_cell("print('second')")]
+    notebook.metadata["kernelspec"] = {"name": "fastgpu", "display_name": "Python 3 (FastGPU)", "language": "python"}
+    path = folder / "in.ipynb"
+    nbformat.write(notebook, path)
+    return path
+
+
+def run(*command: str, cwd: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", *command], cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> str:
+    out, _ = process.communicate(timeout=90)
+    assert process.returncode == 0, out
+    return out
+
+
+def outputs(path: Path) -> list[list[dict[str, Any]]]:
+    return [cell["outputs"] for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"]
+
+
+COMMANDS = {
+    "nbconvert": ("nbconvert", "--to", "notebook", "--execute", "in.ipynb", "--output", "out.ipynb"),
+    "papermill": ("papermill", "in.ipynb", "out.ipynb", "--no-progress-bar"),
+    "jupyter run": ("jupyter_client.runapp", "--kernel", "fastgpu", "script.py"),
+}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_granted_at_once(pool: PoolProcess, isolated: Path, installed: None, name: str) -> None:
+    write_notebook(isolated)
+    (isolated / "script.py").write_text(CODE)
+    said = finish(run(*COMMANDS[name], cwd=isolated))
+    check(isolated, name, said)
+    wait_until(lambda: not pool.live(), "the lease ends")
+    assert pool.client.leases()[-1]["end_reason"] == "released"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_waits_then_leaves_no_trace_of_it(pool: PoolProcess, isolated: Path, kernels: KernelHelper, name: str) -> None:
+    first = kernels.start()
+    write_notebook(isolated)
+    (isolated / "script.py").write_text(CODE)
+    process = run(*COMMANDS[name], cwd=isolated)
+    wait_until(pool.client.queue, "it waits")
+    kernels.stop(first)
+    check(isolated, name, finish(process))
+    wait_until(lambda: not pool.live(), "the lease ends")
+
+
+def check(folder: Path, name: str, said: str) -> None:
+    if name == "jupyter run":
+        assert "granted 1" in said
+        return
+    first, second = outputs(folder / "out.ipynb")
+    assert [output["text"] for output in first] == [["granted 1\n"]]
+    assert [output["text"] for output in second] == [["second\n"]]
+
+
+def test_bare_client(pool: PoolProcess, kernels: KernelHelper) -> None:
+    from jupyter_client.manager import start_new_kernel
+
+    manager, client = start_new_kernel(kernel_name="fastgpu")
+    try:
+        reply = client.execute_interactive(CODE, timeout=20)
+        assert reply["content"]["status"] == "ok"
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel()
+    wait_until(lambda: not pool.live(), "the lease ends")
+
+
+def test_a_killed_runner_leaves_nothing(pool: PoolProcess, isolated: Path, installed: None) -> None:
+    path = write_notebook(isolated)
+    path.write_text(path.read_text().replace("print('second')", "import time; time.sleep(600)"))
+    process = run(*COMMANDS["nbconvert"], cwd=isolated)
+    lease = wait_until(lambda: [view for view in pool.live() if view["pid"] != process.pid], "the kernel holds it")
+    process.kill()
+    process.communicate()
+    wait_until(lambda: not pool.live(), "the lease ends")
+    assert pool.lease(lease[0]["id"])["end_reason"] == "holder_died"

@@ -1,0 +1,164 @@
+"""What ``%fastgpu`` shows and refuses, against a pool that the test drives."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from IPython.core.error import UsageError
+
+from fastgpu_jupyter.errors import FastGPUError
+from fastgpu_jupyter.kernel import magics, render
+from fastgpu_jupyter.kernel.gate import Gate
+from fastgpu_jupyter.kernel.kernel import only_magics
+from fastgpu_jupyter.kernel.waiting import WaitingLine, as_html, headline, stopped_sentence
+from tests.kernel.fakes import FakePool, active_view, lease_view
+
+
+@pytest.fixture
+def pool() -> FakePool:
+    return FakePool(active_view())
+
+
+@pytest.fixture
+def verbs(pool: FakePool, tmp_path: Path) -> magics._Verbs:
+    token = tmp_path / "token"
+    token.write_text("secret")
+    environ = {"CUDA_VISIBLE_DEVICES": "GPU-1"}
+    gate = Gate("lease-1", "active", token, environ, pool.connect, granted=("CUDA_VISIBLE_DEVICES",))
+    return magics._Verbs(gate, gated=True)
+
+
+def test_show_has_what_a_user_wants_to_know(verbs: magics._Verbs) -> None:
+    shown = magics.run(verbs, "")
+    for wanted in ("active", "A100-80GB", "20 GiB of 80 GiB", "50 %", "1 min 05 s", "0.045000 USD", "by the hardware"):
+        assert wanted in shown.text
+        assert wanted in shown.html
+    assert "[#####..............." in shown.text
+    assert 'aria-label="Memory: 25 percent"' in shown.html
+    assert '<th scope="row"' in shown.html
+    assert "simulated" not in shown.text
+
+
+def test_simulated_is_said(verbs: magics._Verbs, pool: FakePool) -> None:
+    pool.view = active_view(simulated=True, enforcement="none", mechanism="simulated")
+    shown = magics.run(verbs, "")
+    assert "GPU lease (simulated)" in shown.text
+    assert "by nobody (simulated)" in shown.html
+
+
+def test_everything_from_outside_is_escaped(verbs: magics._Verbs, pool: FakePool) -> None:
+    evil = "<script>alert('x')</script>"
+    pool.view = lease_view(profile=evil, pending_detail=evil, device_id="d", device_model=evil)
+    assert "<script" not in magics.run(verbs, "").html
+    assert "<script" not in as_html(evil, 0)
+    assert "<script" not in render.sentence(evil).html
+
+
+def test_verbs_are_listed_and_unknown_ones_refused(verbs: magics._Verbs) -> None:
+    listed = magics.run(verbs, "help").text
+    for verb in magics.VERBS:
+        assert f"%fastgpu {verb}".strip() in listed
+    with pytest.raises(UsageError, match=r"no verb 'sing'(?s:.*)%fastgpu release"):
+        magics.run(verbs, "sing loudly")
+    with pytest.raises(UsageError, match="takes no arguments"):
+        magics.run(verbs, "release now")
+
+
+def test_release_then_request(verbs: magics._Verbs, pool: FakePool) -> None:
+    assert "stays allocated until the kernel restarts" in magics.run(verbs, "release").text
+    assert "nothing to release" in magics.run(verbs, "release").text
+    shown = magics.run(verbs, "request 1.5 GiB")
+    assert pool.calls[-1][:3] == ("request", None, 3 * 2**29)
+    assert "The next cell waits for it." in shown.text
+
+
+def test_cpu(verbs: magics._Verbs) -> None:
+    assert "without a GPU from now on" in magics.run(verbs, "CPU").text
+    assert verbs.gate.open
+    assert verbs.gate.cpu_only
+
+
+@pytest.mark.parametrize(
+    ("words", "size"),
+    [
+        ([], (None, None)),
+        (["Half"], ("half", None)),
+        (["24GiB"], (None, 24 * 2**30)),
+        (["24", "GiB"], (None, 24 * 2**30)),
+    ],
+)
+def test_sizes(words: list[str], size: tuple[Any, Any]) -> None:
+    assert magics.parse_size(words) == size
+
+
+@pytest.mark.parametrize("words", [["huge"], ["24", "apples"], ["-1GiB"]])
+def test_bad_sizes(words: list[str]) -> None:
+    with pytest.raises((UsageError, FastGPUError)):
+        magics.parse_size(words)
+
+
+def test_errors_of_the_pool_are_one_sentence(verbs: magics._Verbs, pool: FakePool) -> None:
+    pool.down = "No pool manager answers."
+    with pytest.raises(UsageError, match=r"^No pool manager answers\.$"):
+        magics.run(verbs, "status")
+
+
+def test_other_kernels(tmp_path: Path) -> None:
+    verbs = magics._Verbs(Gate.from_environment({}), gated=False)
+    assert "not started as a FastGPU kernel" in magics.run(verbs, "").text
+    assert "not started as a FastGPU kernel" in magics.run(verbs, "request").text
+
+
+@pytest.mark.parametrize("code", ["%fastgpu", "%fastgpu release", "# why\n\n  %fastgpu cpu\n%fastgpu status\n"])
+def test_cells_that_pass(code: str) -> None:
+    assert only_magics(code)
+
+
+@pytest.mark.parametrize("code", ["", "# only words", "x = 1", "%fastgpu release\nx = 1", "%fastgpus", "%time x"])
+def test_cells_that_wait(code: str) -> None:
+    assert not only_magics(code)
+
+
+def test_headlines() -> None:
+    view: Any = lease_view()
+    assert headline(view, None) == "Waiting for a GPU: place 1 in the queue. Every GPU is in use."
+    assert "does not answer" in headline(view, "Nobody is there.")
+    assert "asking" in headline(None, None)
+    view = lease_view(state="preparing")
+    assert "being prepared" in headline(view, None)
+    assert "%fastgpu cpu" in stopped_sentence(None)
+
+
+def test_the_line_is_updated_in_place_and_cleared() -> None:
+    sent: list[tuple[str, dict[str, Any]]] = []
+    line = WaitingLine(lambda kind, content: sent.append((kind, content)))
+    line.clear()
+    view: Any = lease_view(requested_at=2**50)
+    line.show(view, None)
+    line.show(view, None)
+    line.show({**view, "place": 2}, None)  # type: ignore[typeddict-item]
+    line.clear()
+    assert [kind for kind, _ in sent] == ["display_data", "update_display_data", "clear_output"]
+    assert sent[0][1]["transient"] == sent[1][1]["transient"]
+    assert "Stop ends the wait" in sent[0][1]["data"]["text/plain"]
+
+
+def test_status() -> None:
+    device: Any = {
+        "id": "GPU-1", "index": 0, "model": "A100-80GB", "memory_bytes": 80 * 2**30, "memory_free_bytes": 20 * 2**30,
+        "simulated": True, "health": "suspect", "health_reason": "ECC", "drained": True, "mechanisms": [],
+        "rate_micro_per_hour": 1, "utilization_percent": None, "memory_used_bytes": None, "holdings": [],
+    }  # fmt: skip
+    pool: Any = {"simulated": True, "message": "Recovered <2> leases."}
+    ticket: Any = {
+        "lease_id": None, "place": 1, "reason": "capacity", "detail": "in use", "profile": "full", "memory_bytes": None,
+        "notebook": None, "tenant": None, "since": 0, "mine": False,
+    }  # fmt: skip
+    leases: Any = [active_view(), active_view(state="ended")]
+    shown = render.status({"pool": pool, "devices": [device], "leases": leases, "queue": [ticket]})
+    for wanted in ("60 GiB of 80 GiB", "suspect: ECC, drained", "another user", "FastGPU pool (simulated)"):
+        assert wanted in shown.text
+    assert shown.text.count("a.ipynb") == 1
+    assert "Recovered &lt;2&gt; leases." in shown.html

@@ -1,0 +1,116 @@
+"""Who may call the REST interface: every route, without a login and with an authorizer that says no."""
+
+from __future__ import annotations
+
+import ast
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import fastgpu_jupyter.server
+from fastgpu_jupyter.server.handlers import routes
+from tests.helpers import PoolProcess, ServerProcess
+
+SERVER = Path(fastgpu_jupyter.server.__file__).parent
+
+#: (method, path) -> (action, resource): the whole interface.
+EXPECTED = {
+    ("GET", "pool"): ("read", "fastgpu:pool"),
+    ("GET", "devices"): ("read", "fastgpu:devices"),
+    ("GET", "leases"): ("read", "fastgpu:leases"),
+    ("GET", "queue"): ("read", "fastgpu:leases"),
+    ("GET", "leases/0123456789abcdef"): ("read", "fastgpu:leases"),
+    ("DELETE", "leases/0123456789abcdef"): ("write", "fastgpu:leases"),
+    ("GET", "events"): ("read", "fastgpu:events"),
+    ("GET", "nothing"): ("read", "fastgpu:pool"),
+}
+
+AUTHORIZER = """
+import json, os
+from jupyter_server.auth import Authorizer
+
+class Denying(Authorizer):
+    def is_authorized(self, handler, user, action, resource):
+        if not handler.request.path.startswith("/fastgpu/"):
+            return True
+        with open(os.environ["ASKED"], "a") as file:
+            file.write(json.dumps([action, resource]) + "\\n")
+        return False
+"""
+
+
+def decorated() -> list[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
+    """Every HTTP method of every class in the server's modules."""
+    verbs = ("get", "head", "post", "put", "patch", "delete")
+    return [
+        (f"{path.name}:{node.name}.{item.name}", item)
+        for path in sorted(SERVER.glob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef) and node.name.endswith("Handler")
+        for item in node.body
+        if isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef) and item.name in verbs
+    ]
+
+
+def test_every_method_is_authenticated_and_authorized_in_full() -> None:
+    methods = decorated()
+    assert len(methods) == len(EXPECTED)
+    for name, method in methods:
+        first, second = method.decorator_list
+        assert ast.unparse(first) == "web.authenticated", name
+        # The bare form keeps the action and the resource of the first request that it ever saw.
+        assert isinstance(second, ast.Call), name
+        assert ast.unparse(second.func) == "authorized", name
+        assert sorted(keyword.arg or "" for keyword in second.keywords) == ["action", "resource"], name
+
+
+def test_the_table_has_every_route() -> None:
+    patterns = {pattern for pattern, _ in routes("/")}
+    assert len(patterns) == len({path for _, path in EXPECTED})
+
+
+@pytest.mark.slow
+def test_without_a_login(pool: PoolProcess, jupyter: ServerProcess) -> None:
+    jupyter.start()
+    for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"):
+        for path in {path for _, path in EXPECTED}:
+            for token in (None, "wrong"):
+                status, _ = jupyter.call(method, f"fastgpu/api/{path}", token=token)
+                assert status == 403, (method, path)
+
+
+@pytest.mark.slow
+def test_with_an_authorizer_that_says_no(
+    pool: PoolProcess, jupyter: ServerProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = jupyter.folder / "asked"
+    monkeypatch.setenv("ASKED", str(asked))
+    (jupyter.folder / "config" / "jupyter_server_config.py").write_text(
+        f"{AUTHORIZER}\nc = get_config()\nc.ServerApp.authorizer_class = Denying\n"
+    )
+    jupyter.start()
+    for (method, path), expected in EXPECTED.items():
+        asked.unlink(missing_ok=True)
+        status, answer = jupyter.call(method, f"fastgpu/api/{path}")
+        assert status == 403
+        assert answer["code"] == "http_403"
+        assert [tuple(json.loads(line)) for line in asked.read_text().splitlines()] == [expected]
+
+
+@pytest.mark.slow
+def test_one_shape_of_errors(pool: PoolProcess, jupyter: ServerProcess) -> None:
+    jupyter.start()
+    calls: list[tuple[str, str, Any, int, str]] = [
+        ("GET", "leases/0123456789abcdef", None, 404, "not_found"),
+        ("DELETE", "leases/0123456789abcdef", None, 404, "not_found"),
+        ("GET", "nothing", None, 404, "http_404"),
+        ("POST", "pool", {}, 405, "http_405"),
+        ("DELETE", "leases/0123456789abcdef", {"a": "x" * 70_000}, 413, "http_413"),
+    ]
+    for method, path, body, status, code in calls:
+        got, answer = jupyter.call(method, f"fastgpu/api/{path}", body)
+        assert (got, answer["code"]) == (status, code)
+        assert set(answer) == {"message", "code", "detail"}
+        assert answer["message"]

@@ -1,0 +1,100 @@
+"""Token files, adopted processes, and the events that the server's logger gets."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from io import StringIO
+from logging import StreamHandler
+from pathlib import Path
+
+import pytest
+from jupyter_events import EventLogger
+
+from fastgpu_jupyter.server import tokens
+from fastgpu_jupyter.server.adopted import AdoptedProcess, start_time
+from fastgpu_jupyter.server.extension import LEASE_SCHEMA
+from tests.helpers import wait_until
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path))
+    return tmp_path
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o277])
+def test_token_file_is_the_owners_whatever_the_umask(folder: Path, umask: int) -> None:
+    tokens.token_folder()
+    before = os.umask(umask)
+    try:
+        path = tokens.write_token("kernel-1", "first")
+        path = tokens.write_token("kernel-1", "second")
+    finally:
+        os.umask(before)
+    assert path.read_text() == "second"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_token_file_does_not_follow_links_or_ids(folder: Path) -> None:
+    victim = folder / "victim"
+    victim.write_text("mine")
+    path = tokens.token_path("../../etc/passwd")
+    assert path.parent == tokens.token_folder()
+    path.symlink_to(victim)
+    tokens.write_token("../../etc/passwd", "secret")
+    assert victim.read_text() == "mine"
+    tokens.remove_token("../../etc/passwd")
+    tokens.remove_token("../../etc/passwd")
+    assert not path.exists()
+
+
+def test_sweep_takes_what_nobody_needs(folder: Path) -> None:
+    live, gone, new = (tokens.write_token(name, "t") for name in ("live", "gone", "new"))
+    for path in (live, gone):
+        os.utime(path, (1, 1))
+    tokens.sweep(["live"])
+    assert [path.exists() for path in (live, gone, new)] == [True, False, True]
+
+
+def test_adopted_process() -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        started = start_time(child.pid)
+        adopted = AdoptedProcess(child.pid, started)
+        assert adopted.poll() is None
+        with pytest.raises(TimeoutError):
+            adopted.wait(0.01)
+        adopted.send_signal(signal.SIGTERM)
+        assert adopted.wait(5) == -1
+        assert adopted.poll() == -1
+        adopted.kill()  # is no error, and reaches nobody
+        assert child.wait() == -signal.SIGTERM
+
+
+def test_a_reused_number_is_not_adopted() -> None:
+    assert AdoptedProcess(os.getpid(), 1).poll() == -1
+    assert AdoptedProcess(os.getpid(), None).poll() == -1
+    assert AdoptedProcess(2**22 - 1, 1).poll() == -1
+    assert start_time(2**22 - 1) is None
+
+
+def test_lease_event_fits_its_schema() -> None:
+    out = StringIO()
+    logger = EventLogger(handlers=[StreamHandler(out)])
+    schema = Path(tokens.__file__).parent / "event_schemas" / "lease" / "v1.yaml"
+    logger.register_event_schema(schema)
+    data = {
+        "lease_id": "a",
+        "state": "active",
+        "end_reason": None,
+        "kernel_id": None,
+        "device_id": "d",
+        "profile": "full",
+    }
+    logger.emit(schema_id=LEASE_SCHEMA, data={**data, "simulated": True})
+    wait_until(out.getvalue, "the event is written")
+    assert json.loads(out.getvalue())["state"] == "active"

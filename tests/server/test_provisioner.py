@@ -1,0 +1,219 @@
+"""The provisioner's decisions, without a kernel: sizes, kept and lost leases, failed and cancelled launches."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jupyter_client.kernelspec import KernelSpec
+
+from fastgpu_jupyter.errors import Conflict, InvalidRequest, NoSuchDevice
+from fastgpu_jupyter.server import provisioner as module
+from fastgpu_jupyter.server.provisioner import FastGPUProvisioner
+from tests.helpers import alive, wait_until
+from tests.kernel.fakes import FakePool, active_view, lease_view
+
+
+class Pool(FakePool):
+    """A pool that also lists leases and can be made slow or refusing."""
+
+    path = Path("/nowhere/pool.sock")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.refuse: Exception | None = None
+        self.hold = threading.Event()
+        self.hold.set()
+        self.others: list[dict[str, Any]] = []
+
+    def request(self, *size: Any, **more: Any) -> dict[str, Any]:
+        self.hold.wait(5)
+        if self.refuse:
+            raise self.refuse
+        super().request(*size, **more)
+        self.view = active_view(id=self.view["id"])
+        return dict(self.view)
+
+    def leases(self) -> list[dict[str, Any]]:
+        return [self.view, *self.others]
+
+
+@pytest.fixture
+def pool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pool:
+    fake = Pool()
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setattr(module, "ensure_pool", lambda timeout_s=15.0: fake)
+    return fake
+
+
+def make(metadata: dict[str, Any] | None = None, argv: list[str] | None = None, **config: Any) -> FastGPUProvisioner:
+    spec = KernelSpec(argv=argv or ["python", "-m", "fastgpu_jupyter.kernel"], metadata={"fastgpu": metadata or {}})
+    return FastGPUProvisioner(kernel_id="kernel-1", kernel_spec=spec, parent=None, **config)
+
+
+def launch(provisioner: FastGPUProvisioner) -> dict[str, Any]:
+    return asyncio.run(provisioner.pre_launch(env={"JPY_SESSION_NAME": "a.ipynb"}))
+
+
+@pytest.mark.parametrize(
+    ("metadata", "config", "asked"),
+    [
+        ({}, {}, ("full", None)),
+        ({"profile": "half"}, {}, ("half", None)),
+        ({"profile": "half"}, {"profile": "quarter"}, ("quarter", None)),
+        ({"profile": "half", "memory": "24GiB"}, {}, (None, 24 * 2**30)),
+        ({"memory": "24GiB"}, {"memory": "1GiB"}, (None, 2**30)),
+    ],
+)
+def test_size(pool: Pool, metadata: dict[str, Any], config: dict[str, Any], asked: tuple[Any, Any]) -> None:
+    launch(make(metadata, **config))
+    assert pool.calls == [("request", *asked, "kernel-1", "a.ipynb")]
+
+
+def test_gate_is_known_from_the_command_unless_it_is_said() -> None:
+    assert make().gate
+    assert not make(argv=["R"]).gate
+    assert make({"gate": True}, argv=["R"]).gate
+    assert not make({"gate": False}).gate
+
+
+def test_environment_and_token(pool: Pool) -> None:
+    provisioner = make()
+    env = launch(provisioner)["env"]
+    assert env["CUDA_VISIBLE_DEVICES"] == "GPU-1"
+    assert env["FASTGPU_GRANTED"] == "CUDA_VISIBLE_DEVICES"
+    assert env["FASTGPU_LEASE"] == "lease-2"
+    assert env["FASTGPU_KERNEL_ID"] == "kernel-1"
+    assert env["FASTGPU_SOCKET"] == "/nowhere/pool.sock"
+    token = Path(env["FASTGPU_TOKEN_FILE"]).read_text()
+    assert token not in str(env)
+    provisioner.connection_info = {}
+    info = asyncio.run(provisioner.get_provisioner_info())
+    assert info["lease_id"] == "lease-2"
+    assert info["token_file"] == env["FASTGPU_TOKEN_FILE"]
+    assert token not in str(info)
+
+
+def test_restart_keeps_the_lease_and_cleanup_releases_it_once(pool: Pool) -> None:
+    provisioner = make()
+    launch(provisioner)
+    asyncio.run(provisioner.cleanup(restart=True))
+    launch(provisioner)
+    assert [call[0] for call in pool.calls] == ["request"]
+    for _ in range(2):
+        asyncio.run(provisioner.cleanup(restart=False))
+    assert [call[0] for call in pool.calls] == ["request", "release"]
+
+
+def test_dead_kernel_asks_anew_and_a_taken_lease_fails_once(pool: Pool) -> None:
+    provisioner = make()
+    launch(provisioner)
+    pool.view = active_view(id="lease-2", state="ended", end_reason="holder_died")
+    launch(provisioner)
+    pool.view = active_view(id="lease-2", state="ended", end_reason="revoked")
+    with pytest.raises(Conflict, match="taken back by an administrator"):
+        launch(provisioner)
+    launch(provisioner)
+    assert [call[0] for call in pool.calls] == ["request"] * 3
+
+
+def test_the_users_own_restart_after_a_taken_lease_asks_anew(pool: Pool) -> None:
+    provisioner = make()
+    launch(provisioner)
+    pool.view = active_view(id="lease-2", state="ended", end_reason="device_lost")
+    asyncio.run(provisioner.shutdown_requested(restart=True))
+    launch(provisioner)
+    assert [call[0] for call in pool.calls] == ["request", "request"]
+
+
+def test_a_lease_that_the_kernel_asked_for_is_kept_and_released(pool: Pool) -> None:
+    provisioner = make()
+    launch(provisioner)
+    pool.view = active_view(id="lease-2", state="ended", end_reason="released")
+    pool.others = [lease_view(id="lease-9"), lease_view(id="foreign", kernel_id="kernel-2")]
+    assert launch(provisioner)["env"]["FASTGPU_LEASE"] == "lease-9"
+    asyncio.run(provisioner.cleanup(restart=False))
+    assert {call[1] for call in pool.calls if call[0] == "release"} == {"lease-9"}
+
+
+@pytest.mark.parametrize("error", [InvalidRequest("No such profile."), NoSuchDevice("Too large.")])
+def test_refusal_leaves_nothing(pool: Pool, error: Exception) -> None:
+    pool.refuse = error
+    provisioner = make()
+    with pytest.raises(type(error), match=str(error)):
+        launch(provisioner)
+    assert provisioner not in module._launching
+    assert not list(module.token_path("x").parent.iterdir())
+
+
+def test_failed_process_releases(pool: Pool) -> None:
+    provisioner = make()
+    launch(provisioner)
+    with pytest.raises(FileNotFoundError):
+        asyncio.run(provisioner.launch_kernel(["/no/such/program"], env={}))
+    assert [call[0] for call in pool.calls] == ["request", "release"]
+
+
+def test_cancelled_launch_releases_what_comes_late(pool: Pool) -> None:
+    pool.hold.clear()
+    provisioner = make()
+
+    async def scenario() -> None:
+        task = asyncio.create_task(provisioner.pre_launch(env={}))
+        while not provisioner._lease_lock.locked():  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+        task.cancel()
+        await asyncio.sleep(0)
+        pool.hold.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(scenario())
+    assert [call[0] for call in pool.calls] == ["request", "release"]
+
+
+def test_binding_is_tried_again(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    provisioner = make()
+    launch(provisioner)
+    answers = iter([False, True])
+    bound: list[int | None] = []
+    done = threading.Event()
+
+    def bind(pid: int | None) -> bool:
+        bound.append(pid)
+        answer = next(answers)
+        if answer:
+            done.set()
+        return answer
+
+    monkeypatch.setattr(provisioner, "_bind", bind)
+    monkeypatch.setattr(module, "BIND_PAUSE_S", 0.001)
+    provisioner.pid = 77
+    asyncio.run(provisioner.post_launch())
+    assert done.wait(5)
+    assert bound == [77, 77]
+    asyncio.run(provisioner.cleanup())
+
+
+def test_taking_a_running_kernel_over(pool: Pool) -> None:
+    import subprocess
+    import sys
+
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        first = make()
+        launch(first)
+        first.connection_info = {}
+        first.pid = child.pid
+        info = asyncio.run(first.get_provisioner_info())
+        second = make()
+        asyncio.run(second.load_provisioner_info(info))
+        assert second.has_process
+        assert asyncio.run(second.poll()) is None
+        assert second.lease_id == first.lease_id
+        assert second._token == first._token
+        asyncio.run(second.kill())
+        assert asyncio.run(second.wait()) is not None
+        wait_until(lambda: not alive(child.pid), "it ends")
