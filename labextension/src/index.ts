@@ -7,6 +7,7 @@ import type { JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { commandsPlugin } from './plugins/commands';
 import { currentPlugin } from './plugins/current';
 import { managerPlugin } from './plugins/manager';
+import { noticesPlugin } from './plugins/notices';
 import { panelPlugin } from './plugins/panel';
 import { runningPlugin } from './plugins/running';
 import { statusPlugin } from './plugins/status';
@@ -20,7 +21,8 @@ const plugins: JupyterFrontEndPlugin<unknown>[] = [
   commandsPlugin,
   panelPlugin,
   statusPlugin,
-  runningPlugin
+  runningPlugin,
+  noticesPlugin
 ];
 
 export default plugins;

@@ -1,0 +1,54 @@
+/**
+ * What a user would want to be told who is not looking: the GPU has come, or it was taken away. Pure.
+ */
+
+import type { ILease } from './lease';
+
+export interface INews {
+  readonly kind: 'granted' | 'lost';
+  readonly lease: ILease;
+}
+
+/** Ends that nobody asked for. */
+const LOSSES: ReadonlySet<string | null> = new Set(['revoked', 'device_lost', 'prepare_failed']);
+
+/** States in which the user is still without the GPU that was asked for. */
+const COMING: ReadonlySet<string> = new Set(['waiting', 'preparing']);
+
+/**
+ * What is new between two pictures of the leases.
+ *
+ * A lease that was not there before is no news: a page that has just been opened tells nothing of the past.
+ *
+ * @param waited - The leases that have been seen waiting; kept by the caller and changed here, because a lease passes
+ * through other states on its way from waiting to active.
+ */
+export function news(
+  before: ReadonlyArray<ILease>,
+  after: ReadonlyArray<ILease>,
+  waited: Set<string>
+): ReadonlyArray<INews> {
+  const known = new Map(before.map(lease => [lease.id, lease]));
+  const found: INews[] = [];
+  for (const lease of after) {
+    const old = known.get(lease.id);
+    if (lease.state === 'waiting') {
+      waited.add(lease.id);
+    } else if (lease.state === 'active') {
+      if (waited.delete(lease.id) && old !== undefined) {
+        found.push({ kind: 'granted', lease });
+      }
+    } else if (!COMING.has(lease.state)) {
+      waited.delete(lease.id);
+      if (
+        lease.state === 'ended' &&
+        old !== undefined &&
+        old.state !== 'ended' &&
+        LOSSES.has(lease.end_reason)
+      ) {
+        found.push({ kind: 'lost', lease });
+      }
+    }
+  }
+  return found;
+}

@@ -1,0 +1,44 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+
+import type { LeaseState } from '../src/leases/lease';
+import { news } from '../src/leases/news';
+import { lease } from './samples';
+
+/** What is told while one lease goes through these states. */
+function told(states: LeaseState[], endReason: string | null = null): string[] {
+  const waited = new Set<string>();
+  let before: ReturnType<typeof lease>[] = [];
+  return states.flatMap(state => {
+    const after = [lease({ state, end_reason: state === 'ended' ? endReason : null })];
+    const found = news(before, after, waited);
+    before = after;
+    return found.map(({ kind }) => `${kind} at ${state}`);
+  });
+}
+
+test('a GPU that was waited for is told, once', () => {
+  assert.deepEqual(told(['waiting', 'preparing', 'active', 'active']), ['granted at active']);
+});
+
+test('a GPU that came at once, or was there when the page opened, is no news', () => {
+  assert.deepEqual(told(['preparing', 'active']), []);
+  assert.deepEqual(told(['active']), []);
+});
+
+test('a second wait is told again', () => {
+  assert.equal(told(['waiting', 'active', 'parking', 'parked', 'waiting', 'active']).length, 2);
+});
+
+test('a loss is told, an end that was asked for is not', () => {
+  for (const reason of ['revoked', 'device_lost', 'prepare_failed']) {
+    assert.deepEqual(told(['active', 'draining', 'ended', 'ended'], reason), ['lost at ended']);
+  }
+  for (const reason of ['released', 'cancelled', 'holder_died']) {
+    assert.deepEqual(told(['waiting', 'active', 'draining', 'ended'], reason), ['granted at active']);
+  }
+});
+
+test('what had been lost before the page opened is no news', () => {
+  assert.deepEqual(told(['ended'], 'device_lost'), []);
+});
