@@ -285,6 +285,13 @@ test('refresh takes a fresh snapshot over a new stream', async () => {
   assert.equal(manager.state.leases.length, 1, 'the old stream has no say any more');
 });
 
+test('refresh opens nothing while nobody can see the page', () => {
+  const { api, page, manager } = setUp();
+  page.show(false);
+  manager.refresh();
+  assert.equal(api.open.length, 0);
+});
+
 test('release marks the lease, takes the answer, and hands a refusal on', async () => {
   const { api, manager } = setUp();
   await api.last.send(snapshot());
@@ -325,6 +332,7 @@ test('after dispose nothing is open, planned or emitted', async () => {
   let emitted = 0;
   manager.changed.connect(() => (emitted += 1));
   manager.dispose();
+  assert.equal(page.timers.size, 0);
   await page.advance(600_000);
   page.show(false);
   page.show(true);

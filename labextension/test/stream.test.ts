@@ -9,8 +9,8 @@ import {
   retryDelay
 } from '../src/leases/stream';
 
-const STREAM = ': hello\r\n\r\ndata: {"a":1}\n\nevent: x\ndata:two\rdata: lines\r\r\n: ping\n\ndata: end\r\n\r\n';
-const EVENTS = ['{"a":1}', 'two\nlines', 'end'];
+const STREAM = ': hello\r\n\r\ndata: {"a":1}\n\nevent: x\ndata:two\rdata: lines\r\r\n: ping\n\ndata: the\r\ndata: end\r\n\r\n';
+const EVENTS = ['{"a":1}', 'two\nlines', 'the\nend'];
 
 test('the events of a stream, whole', () => {
   assert.deepEqual(new EventStreamParser().push(STREAM), EVENTS);
