@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import Conflict, FastGPUError, NotFound
-from ..units import parse_memory
 
 if TYPE_CHECKING:
     from ..wire.client import PoolClient
@@ -316,7 +315,11 @@ class Gate:
 def _size_of(view: LeaseView | None) -> tuple[str | None, int | None]:
     """The size that a lease was asked for; the whole GPU where there was none."""
     size = view["profile"] if view is not None else "full"
-    return (None, parse_memory(size)) if size[:1].isdigit() else (size, None)
+    if not size[:1].isdigit():
+        return size, None
+    from ..units import parse_memory
+
+    return None, parse_memory(size)
 
 
 def _connect() -> PoolClient:

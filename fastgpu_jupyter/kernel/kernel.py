@@ -34,9 +34,7 @@ class FastGPUKernel(IPythonKernel):
         ipykernel: Any = super()  # its methods carry no types
         ipykernel.__init__(**kwargs)
         if self.shell is not None:
-            from .magics import register
-
-            register(self.shell, self.gate)
+            self.shell.register_magic_function(self._fastgpu, "line", "fastgpu")
 
     def start(self) -> None:
         """Serve, and begin to follow the lease."""
@@ -76,6 +74,12 @@ class FastGPUKernel(IPythonKernel):
         self.gate.leave(_manager_pid() if restart else None)
         ipykernel: Any = super()
         return ipykernel.do_shutdown(restart)
+
+    def _fastgpu(self, line: str) -> None:
+        """Show or change this kernel's GPU lease; ``%fastgpu help`` lists the verbs."""
+        from .magics import Verbs, show  # late: most starts of a kernel are not followed by one
+
+        show(Verbs(self.gate, gated=True), line)
 
     def publish(self, kind: str, content: dict[str, Any]) -> None:
         """Send an output message of the cell that runs."""

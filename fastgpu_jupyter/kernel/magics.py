@@ -10,14 +10,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
-from IPython.core.magic import Magics, line_magic, magics_class
 
 from ..errors import FastGPUError
 from .gate import Gate
 
 if TYPE_CHECKING:
-    from IPython.core.interactiveshell import InteractiveShell
-
     from .render import Shown
 
 PROFILES = ("full", "half", "quarter", "eighth")
@@ -28,7 +25,7 @@ _NOT_HERE = (
 )
 
 
-class _Verbs:
+class Verbs:
     """What each verb does with the gate; each returns what to show."""
 
     def __init__(self, gate: Gate, *, gated: bool) -> None:
@@ -100,13 +97,13 @@ class _Verbs:
 
 
 #: verb -> (arguments, what it does). The empty verb is plain ``%fastgpu``.
-VERBS: dict[str, tuple[str, Callable[[_Verbs, list[str]], Shown]]] = {
-    "": ("", _Verbs.show),
-    "release": ("", _Verbs.release),
-    "cpu": ("", _Verbs.cpu),
-    "request": ("[PROFILE|MEMORY]", _Verbs.request),
-    "status": ("", _Verbs.status),
-    "help": ("", _Verbs.help),
+VERBS: dict[str, tuple[str, Callable[[Verbs, list[str]], Shown]]] = {
+    "": ("", Verbs.show),
+    "release": ("", Verbs.release),
+    "cpu": ("", Verbs.cpu),
+    "request": ("[PROFILE|MEMORY]", Verbs.request),
+    "status": ("", Verbs.status),
+    "help": ("", Verbs.help),
 }
 
 
@@ -133,7 +130,7 @@ def parse_size(words: list[str]) -> tuple[str | None, int | None]:
     raise UsageError(f"{size!r} is neither a profile ({', '.join(PROFILES)}) nor an amount of memory such as 24GiB.")
 
 
-def run(verbs: _Verbs, line: str) -> Shown:
+def run(verbs: Verbs, line: str) -> Shown:
     """Do what ``line`` says; raises :class:`UsageError`, with a sentence, where it cannot be done."""
     words = line.split()
     verb = words[0].lower() if words else ""
@@ -150,32 +147,23 @@ def run(verbs: _Verbs, line: str) -> Shown:
         raise UsageError(str(error)) from None
 
 
-@magics_class
-class FastGPUMagics(Magics):
-    """Binds the verbs to IPython."""
+def show(verbs: Verbs, line: str) -> None:
+    """Do what ``line`` says and display the answer."""
+    from IPython.display import display
 
-    def __init__(self, shell: InteractiveShell, gate: Gate, *, gated: bool) -> None:
-        super().__init__(shell)
-        self._verbs = _Verbs(gate, gated=gated)
-
-    @line_magic
-    def fastgpu(self, line: str) -> None:
-        """Show or change this kernel's GPU lease; ``%fastgpu help`` lists the verbs."""
-        from IPython.display import display
-
-        display(run(self._verbs, line).bundle(), raw=True)  # type: ignore[no-untyped-call]
-
-
-def register(shell: Any, gate: Gate) -> None:
-    """Make ``%fastgpu`` available in a FastGPU kernel."""
-    shell.register_magics(FastGPUMagics(shell, gate, gated=True))
+    display(run(verbs, line).bundle(), raw=True)  # type: ignore[no-untyped-call]
 
 
 def load(shell: Any) -> None:
     """``%load_ext fastgpu_jupyter``: nothing new in a FastGPU kernel; elsewhere the verbs that work without a gate."""
     if "fastgpu" in shell.magics_manager.magics.get("line", {}):
         return
-    gate = Gate.from_environment()
-    shell.register_magics(FastGPUMagics(shell, gate, gated=False))
-    if gate.lease_id is None:
+    verbs = Verbs(Gate.from_environment(), gated=False)
+
+    def fastgpu(line: str) -> None:
+        """Show the GPU pool; ``%fastgpu help`` lists the verbs."""
+        show(verbs, line)
+
+    shell.register_magic_function(fastgpu, "line", "fastgpu")
+    if verbs.gate.lease_id is None:
         print(_NOT_HERE)  # noqa: T201 (the user asked, and this is the answer)

@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import secrets
 import sys
 import threading
 import weakref
@@ -30,6 +31,7 @@ from traitlets import Bool, Float, Unicode, default
 from ..errors import Conflict, FastGPUError, LimitReached, NotFound, PoolUnreachable
 from ..units import parse_memory
 from ..wire.client import PoolClient, new_token
+from ..wire.locate import pool_socket
 from ..wire.spawn import ensure_pool
 from ..wire.views import LeaseView
 from .adopted import AdoptedProcess, start_time
@@ -133,10 +135,15 @@ class FastGPUProvisioner(LocalProvisioner):
 
     def _take_lease(self) -> tuple[PoolClient, LeaseView]:
         with self._lease_lock:
-            return self._take_lease_locked(ensure_pool())
+            key = secrets.token_hex(16)
+            automatic, self._restart_asked = not self._restart_asked, False
+            try:
+                # Most often a pool serves: to ask it whether it does would cost each start a round trip.
+                return self._take_lease_from(PoolClient(pool_socket()), key, automatic=automatic)
+            except PoolUnreachable:
+                return self._take_lease_from(ensure_pool(), key, automatic=automatic)
 
-    def _take_lease_locked(self, client: PoolClient) -> tuple[PoolClient, LeaseView]:
-        automatic, self._restart_asked = not self._restart_asked, False
+    def _take_lease_from(self, client: PoolClient, key: str, *, automatic: bool) -> tuple[PoolClient, LeaseView]:
         if self.lease_id is not None:
             view = self._current_lease(client)
             if view is not None and view["state"] not in _OVER:
@@ -152,7 +159,7 @@ class FastGPUProvisioner(LocalProvisioner):
         memory_bytes = parse_memory(self.memory) if self.memory.strip() else None
         profile = None if memory_bytes is not None else self.profile
         self._token = self._token or new_token()
-        view = client.request(profile, memory_bytes, self.kernel_id, self._notebook, token=self._token)
+        view = client.request(profile, memory_bytes, self.kernel_id, self._notebook, token=self._token, key=key)
         self.lease_id = view["id"]
         write_token(self.kernel_id, self._token)
         return client, view
@@ -230,7 +237,10 @@ class FastGPUProvisioner(LocalProvisioner):
         if self.lease_id is None or self._token is None:
             return True
         try:
-            ensure_pool().bind(self.lease_id, self._token, pid)
+            try:
+                PoolClient(pool_socket()).bind(self.lease_id, self._token, pid)
+            except PoolUnreachable:
+                ensure_pool().bind(self.lease_id, self._token, pid)
         except PoolUnreachable as error:
             self.log.warning("The holder of lease %s could not be told to the pool: %s", self.lease_id, error)
             return False

@@ -75,7 +75,9 @@ class FakePool:
             raise NotFound(f"There is no lease {lease_id}.")
         return dict(self.view)
 
-    def request(self, profile: Any, memory_bytes: Any, kernel_id: Any, notebook: Any, *, token: str) -> dict[str, Any]:
+    def request(
+        self, profile: Any, memory_bytes: Any, kernel_id: Any, notebook: Any, *, token: str, **more: Any
+    ) -> dict[str, Any]:
         """The next lease, waiting."""
         self.calls.append(("request", profile, memory_bytes, kernel_id, notebook))
         self.view = lease_view(id="lease-2", version=0, profile=profile or str(memory_bytes))

@@ -22,15 +22,15 @@ def pool() -> FakePool:
 
 
 @pytest.fixture
-def verbs(pool: FakePool, tmp_path: Path) -> magics._Verbs:
+def verbs(pool: FakePool, tmp_path: Path) -> magics.Verbs:
     token = tmp_path / "token"
     token.write_text("secret")
     environ = {"CUDA_VISIBLE_DEVICES": "GPU-1"}
     gate = Gate("lease-1", "active", token, environ, pool.connect, granted=("CUDA_VISIBLE_DEVICES",))
-    return magics._Verbs(gate, gated=True)
+    return magics.Verbs(gate, gated=True)
 
 
-def test_show_has_what_a_user_wants_to_know(verbs: magics._Verbs) -> None:
+def test_show_has_what_a_user_wants_to_know(verbs: magics.Verbs) -> None:
     shown = magics.run(verbs, "")
     for wanted in ("active", "A100-80GB", "20 GiB of 80 GiB", "50 %", "1 min 05 s", "0.045000 USD", "by the hardware"):
         assert wanted in shown.text
@@ -41,14 +41,14 @@ def test_show_has_what_a_user_wants_to_know(verbs: magics._Verbs) -> None:
     assert "simulated" not in shown.text
 
 
-def test_simulated_is_said(verbs: magics._Verbs, pool: FakePool) -> None:
+def test_simulated_is_said(verbs: magics.Verbs, pool: FakePool) -> None:
     pool.view = active_view(simulated=True, enforcement="none", mechanism="simulated")
     shown = magics.run(verbs, "")
     assert "GPU lease (simulated)" in shown.text
     assert "by nobody (simulated)" in shown.html
 
 
-def test_everything_from_outside_is_escaped(verbs: magics._Verbs, pool: FakePool) -> None:
+def test_everything_from_outside_is_escaped(verbs: magics.Verbs, pool: FakePool) -> None:
     evil = "<script>alert('x')</script>"
     pool.view = lease_view(profile=evil, pending_detail=evil, device_id="d", device_model=evil)
     assert "<script" not in magics.run(verbs, "").html
@@ -56,7 +56,7 @@ def test_everything_from_outside_is_escaped(verbs: magics._Verbs, pool: FakePool
     assert "<script" not in render.sentence(evil).html
 
 
-def test_verbs_are_listed_and_unknown_ones_refused(verbs: magics._Verbs) -> None:
+def test_verbs_are_listed_and_unknown_ones_refused(verbs: magics.Verbs) -> None:
     listed = magics.run(verbs, "help").text
     for verb in magics.VERBS:
         assert f"%fastgpu {verb}".strip() in listed
@@ -66,7 +66,7 @@ def test_verbs_are_listed_and_unknown_ones_refused(verbs: magics._Verbs) -> None
         magics.run(verbs, "release now")
 
 
-def test_release_then_request(verbs: magics._Verbs, pool: FakePool) -> None:
+def test_release_then_request(verbs: magics.Verbs, pool: FakePool) -> None:
     assert "stays allocated until the kernel restarts" in magics.run(verbs, "release").text
     assert "nothing to release" in magics.run(verbs, "release").text
     shown = magics.run(verbs, "request 1.5 GiB")
@@ -74,7 +74,7 @@ def test_release_then_request(verbs: magics._Verbs, pool: FakePool) -> None:
     assert "The next cell waits for it." in shown.text
 
 
-def test_cpu(verbs: magics._Verbs) -> None:
+def test_cpu(verbs: magics.Verbs) -> None:
     assert "without a GPU from now on" in magics.run(verbs, "CPU").text
     assert verbs.gate.open
     assert verbs.gate.cpu_only
@@ -99,14 +99,14 @@ def test_bad_sizes(words: list[str]) -> None:
         magics.parse_size(words)
 
 
-def test_errors_of_the_pool_are_one_sentence(verbs: magics._Verbs, pool: FakePool) -> None:
+def test_errors_of_the_pool_are_one_sentence(verbs: magics.Verbs, pool: FakePool) -> None:
     pool.down = "No pool manager answers."
     with pytest.raises(UsageError, match=r"^No pool manager answers\.$"):
         magics.run(verbs, "status")
 
 
 def test_other_kernels(tmp_path: Path) -> None:
-    verbs = magics._Verbs(Gate.from_environment({}), gated=False)
+    verbs = magics.Verbs(Gate.from_environment({}), gated=False)
     assert "not started as a FastGPU kernel" in magics.run(verbs, "").text
     assert "not started as a FastGPU kernel" in magics.run(verbs, "request").text
 

@@ -46,6 +46,7 @@ def pool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pool:
     fake = Pool()
     monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path))
     monkeypatch.setattr(module, "ensure_pool", lambda timeout_s=15.0: fake)
+    monkeypatch.setattr(module, "PoolClient", lambda path: fake)
     return fake
 
 
