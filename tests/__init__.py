@@ -1,0 +1,1 @@
+"""Tests of FastGPU; a package, so that no other package named tests can take its place."""

@@ -1,0 +1,132 @@
+"""A real JupyterLab with simulated devices, and the system's Chromium to use it with."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from fastgpu_jupyter.wire.client import PoolClient
+from fastgpu_jupyter.wire.locate import user_socket
+from tests.helpers import ServerProcess, wait_until
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+PATIENCE_MS = 30_000
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Everything in this folder needs a browser, and a minute."""
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.browser)
+            item.add_marker(pytest.mark.slow)
+            item.add_marker(pytest.mark.timeout(180))
+
+
+class LabProcess(ServerProcess):
+    """`jupyter lab`, which also serves Notebook 7."""
+
+    def start(self, *arguments: str) -> None:
+        """Start, and return when it answers."""
+        root = self.folder / "notebooks"
+        root.mkdir(exist_ok=True)
+        command = [
+            sys.executable, "-m", "jupyterlab", "--port=0", "--no-browser", "--allow-root",
+            f"--ServerApp.root_dir={root}", f"--IdentityProvider.token={self.token}",
+            "--LabApp.expose_app_in_browser=True", "--JupyterNotebookApp.expose_app_in_browser=True",
+            *arguments,
+        ]  # fmt: skip
+        with self._log.open("ab") as out:
+            self._process = subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True)
+        self.url = re.sub(r"(lab|tree)/?$", "", wait_until(self._find_url, f"JupyterLab answers; see {self._log}", 60))
+
+    @property
+    def pool(self) -> PoolClient:
+        """The pool that it works with."""
+        return PoolClient(user_socket())
+
+
+def lab_settings(folder: Path, plugin: str, values: dict[str, object]) -> None:
+    """What a user would have chosen in JupyterLab's settings."""
+    package, _, name = plugin.rpartition(":")
+    path = folder / "lab/user-settings" / package / f"{name}.jupyterlab-settings"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(values))
+
+
+@pytest.fixture
+def lab(isolated: Path, installed: None) -> Iterator[LabProcess]:
+    """JupyterLab with one simulated A100 of 80 GB, on its own; asks the network for nothing."""
+    config = Path(os.environ["JUPYTER_CONFIG_DIR"])
+    lab_settings(
+        config, "@jupyterlab/apputils-extension:notification", {"fetchNews": "false", "checkForUpdates": False}
+    )
+    server = LabProcess(isolated)
+    yield server
+    server.end()
+
+
+def chromium() -> str:
+    """The system's browser; `make test` installs one where there is none."""
+    for name in (os.environ.get("FASTGPU_CHROMIUM"), "chromium", "chromium-browser", "google-chrome"):
+        path = shutil.which(name) if name else None
+        if path:
+            return path
+    pytest.fail("No Chromium was found: `make test` installs one, or set FASTGPU_CHROMIUM to its path.", pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """One browser for all tests; each has a context, so a profile, of its own."""
+    # Chromium's sandbox refuses to run as root, as in most containers.
+    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+    with sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=chromium(), args=arguments)
+        yield found
+        found.close()
+
+
+@pytest.fixture(scope="session")
+def screenshots() -> Path:
+    """Where pictures go: one for each interesting sight, and one of each failure."""
+    return screenshot_folder()
+
+
+def screenshot_folder() -> Path:
+    """The folder of the pictures, made where it is not there."""
+    folder = Path(os.environ.get("FASTGPU_SCREENSHOTS", ROOT / "screenshots"))
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Keep what the page showed when a test failed, before the server under it is ended."""
+    report = yield
+    page = getattr(item, "funcargs", {}).get("page")
+    if report.when == "call" and report.failed and page is not None:
+        page.screenshot(path=screenshot_folder() / f"failed-{item.name}.png")
+    return report
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """An empty tab. A test fails where our front end throws; what Notebook throws without it is not ours."""
+    expect.set_options(timeout=PATIENCE_MS)
+    context = browser.new_context(viewport={"width": 1280, "height": 800}, locale="en-US")
+    tab = context.new_page()
+    tab.set_default_timeout(PATIENCE_MS)
+    thrown: list[str] = []
+    tab.on("pageerror", lambda error: thrown.append(f"{error.stack}"))
+    yield tab
+    context.close()
+    assert [stack for stack in thrown if "/fastgpu-jupyter/" in stack] == []

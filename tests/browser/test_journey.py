@@ -1,0 +1,153 @@
+"""What people do in JupyterLab, done in a real browser against a real server and pool."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import nbformat
+import pytest
+from playwright.sync_api import Page, expect
+
+from fastgpu_jupyter.wire.client import new_token
+from tests.browser.conftest import LabProcess
+from tests.browser.sights import Lab
+
+WORK = "import math\nmath.factorial(20)"
+WORK_SAYS = "2432902008176640000"
+
+
+@pytest.fixture
+def user(page: Page, lab: LabProcess) -> Lab:
+    """JupyterLab, open at its launcher."""
+    lab.start()
+    user = Lab(page, lab)
+    user.open()
+    user.launcher()
+    return user
+
+
+def test_a_second_notebook_waits_until_the_first_gives_its_gpu_back(user: Lab, screenshots: Path) -> None:
+    user.start_notebook()
+    expect(user.run(WORK)).to_contain_text(WORK_SAYS)
+
+    panel = user.panel()
+    first = panel.locator(".fg-Card", has_text="Untitled.ipynb")
+    expect(first).to_contain_text("Active")
+    expect(first).to_contain_text("simulated")
+    expect(user.status()).to_contain_text("A100")
+
+    user.start_notebook()
+    output = user.run(WORK)
+    expect(output).to_contain_text("Waiting for a GPU: place 1 in the queue.")
+    expect(user.status()).to_contain_text("waiting, place 1")
+    expect(panel.locator(".fg-Ticket")).to_contain_text("Untitled1.ipynb")
+    expect(panel.locator(".fg-Ticket")).to_contain_text("you")
+    user.page.screenshot(path=screenshots / "waiting-light.png")
+    user.theme("JupyterLab Dark")
+    user.page.screenshot(path=screenshots / "waiting-dark.png")
+    user.theme("JupyterLab Light")
+
+    panel.get_by_role("button", name="Release the GPU of Untitled.ipynb").click()
+    expect(user.dialog()).to_contain_text("Release the GPU?")
+    user.page.screenshot(path=screenshots / "release.png")
+    user.dialog().get_by_role("button", name="Release", exact=True).click()
+
+    expect(output).to_contain_text(WORK_SAYS)
+    expect(output).not_to_contain_text("Waiting for a GPU")
+    expect(user.status()).to_contain_text("A100")
+    expect(panel.locator(".fg-Ticket")).to_have_count(0)
+
+    # The first notebook lost its GPU, not its kernel: its variables are there.
+    user.show_tab("Untitled.ipynb")
+    expect(user.run("math.pi")).to_contain_text("3.14159")
+    expect(user.status()).to_contain_text("No GPU lease")
+
+
+def test_stop_ends_the_wait_and_not_the_kernel(user: Lab) -> None:
+    user.server.pool.request(profile="full", token=new_token())  # somebody else of this user's holds the GPU
+    user.start_notebook()
+    output = user.run(WORK)
+    expect(output).to_contain_text("Waiting for a GPU: place 1 in the queue.")
+    user.notebook().locator("[data-jp-item-name='interrupt']").click()
+    expect(output).to_contain_text("Stopped waiting for a GPU")
+    expect(user.run("%fastgpu cpu")).to_contain_text("Cells run without a GPU")
+    expect(user.run(WORK)).to_contain_text(WORK_SAYS)
+
+
+def test_what_happens_elsewhere_is_seen_within_a_second(user: Lab) -> None:
+    panel = user.panel()
+    expect(panel).to_contain_text("You hold no GPU")
+    token = new_token()
+    lease = user.server.pool.request(profile="full", notebook="elsewhere.ipynb", token=token)
+    held = panel.locator(".fg-Card", has_text="elsewhere.ipynb")
+    expect(held).to_be_visible(timeout=1000)
+    user.server.pool.release(lease["id"], token)
+    expect(panel).to_contain_text("You hold no GPU", timeout=1000)
+
+
+def test_the_dialog_of_a_release_can_be_left(user: Lab) -> None:
+    user.start_notebook()
+    expect(user.run(WORK)).to_contain_text(WORK_SAYS)
+    button = user.panel().get_by_role("button", name="Release the GPU of Untitled.ipynb")
+    button.click()
+    user.dialog().get_by_role("button", name="Cancel").click()
+    expect(user.dialog()).to_have_count(0)
+    expect(user.status()).to_contain_text("A100")
+
+
+def test_a_kernel_that_asks_for_nonsense_is_refused_with_a_sentence(
+    page: Page, lab: LabProcess, screenshots: Path
+) -> None:
+    install_kernel("nonsense", "Nonsense (FastGPU)", {"profile": "gigantic"})
+    lab.start()
+    user = Lab(page, lab)
+    user.open()
+    user.launcher().locator(".jp-LauncherCard[data-category='Notebook']", has_text="Nonsense").first.click()
+    expect(user.dialog()).to_contain_text("gigantic")
+    expect(user.dialog()).to_contain_text("full, half, quarter")
+    page.screenshot(path=screenshots / "refused.png")
+    user.dialog().get_by_role("button", name="OK").or_(user.dialog().get_by_role("button", name="Dismiss")).click()
+    user.dialog().get_by_role("button", name="No Kernel").click()  # JupyterLab asks for another one
+    expect(user.panel()).to_contain_text("You hold no GPU")
+
+
+def test_a_pool_that_cannot_start_is_said_in_the_panel(
+    page: Page, lab: LabProcess, monkeypatch: pytest.MonkeyPatch, screenshots: Path
+) -> None:
+    monkeypatch.setenv("FASTGPU_SIMULATE", "3xNoSuchModel")
+    lab.start()
+    user = Lab(page, lab)
+    user.open()
+    user.launcher()
+    expect(user.panel()).to_contain_text("The pool manager does not answer")
+    expect(user.panel()).to_contain_text("NoSuchModel")
+    expect(user.panel().get_by_role("button", name="Try now")).to_be_visible()
+    page.screenshot(path=screenshots / "no-pool.png")
+
+
+def test_notebook_7_has_the_kernel_the_panel_and_no_errors(page: Page, lab: LabProcess, screenshots: Path) -> None:
+    lab.start()
+    spec = {"display_name": "Python 3 (FastGPU)", "language": "python", "name": "fastgpu"}
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("%fastgpu")], metadata={"kernelspec": spec})
+    nbformat.write(notebook, lab.folder / "notebooks/job.ipynb")
+    user = Lab(page, lab)
+    user.open("notebooks/job.ipynb")
+    user.wait_until_idle()
+    expect(user.run("%fastgpu")).to_contain_text("simulated")
+    page.get_by_role("menuitem", name="View", exact=True).click()
+    page.get_by_role("menuitem", name="Show GPU Leases").click()
+    expect(page.locator("#fastgpu-panel")).to_be_visible()
+    expect(page.locator("#fastgpu-panel .fg-Card", has_text="job.ipynb")).to_contain_text("Active")
+    page.screenshot(path=screenshots / "notebook.png")
+
+
+def install_kernel(name: str, display_name: str, config: dict[str, str]) -> None:
+    """A kernelspec like ours that asks for something else."""
+    kernels = Path(os.environ["JUPYTER_DATA_DIR"]) / "kernels"
+    spec = json.loads((kernels / "fastgpu/kernel.json").read_text())
+    spec["display_name"] = display_name
+    spec["metadata"]["kernel_provisioner"]["config"] = config
+    (kernels / name).mkdir()
+    (kernels / name / "kernel.json").write_text(json.dumps(spec))
