@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import resource
 import signal
 import sys
 from collections.abc import Callable
@@ -89,6 +90,7 @@ class FastGPUPool(JupyterApp):
         """Serve until told to stop or idle for long. Exits with a clear line where that is not possible."""
         super().start()
         os.umask(0o077)
+        _allow_descriptors()
         tell: Callable[[str], None] = _detach() if self.on_demand else lambda _: None
         try:
             self._serve_alone(tell)
@@ -187,6 +189,12 @@ def _inode(path: Path) -> int | None:
         return path.stat().st_ino
     except OSError:
         return None
+
+
+def _allow_descriptors() -> None:
+    """Each connection and each holder costs a descriptor: have as many as this process may."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _detach() -> Callable[[str], None]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, NamedTuple, TypeVar
 
@@ -26,8 +26,9 @@ from ..errors import FastGPUError, HostFault, InternalError, LimitReached, Store
 from .devices.driver import Driver, Sample, Subject
 from .host.clock import Clock
 from .host.process import Watcher, lease_of
+from .journal.codec import encode_state
 from .journal.store import Entry, Journal
-from .recovery import replay
+from .recovery import VERIFY_FIRST_MAX, replay
 
 T = TypeVar("T")
 log = logging.getLogger("fastgpu.pool")
@@ -36,6 +37,8 @@ log = logging.getLogger("fastgpu.pool")
 COMMANDS_MAX = 10_000
 #: Commands that share one write.
 BATCH_MAX = 256
+#: Records between two snapshots.
+SNAPSHOT_EVERY = 5000
 #: How long an idempotency key is remembered.
 REMEMBER_KEYS_MS = 86_400_000
 TICK_S = 60.0
@@ -65,6 +68,7 @@ class Runtime:
         self._driver = driver
         self._clock = clock
         self._keys = journal.answers()
+        self._snapshot_seq = journal.seq
         self._calls: asyncio.Queue[_Call] = asyncio.Queue(COMMANDS_MAX)
         #: Held from the first event of a batch until it is durable.
         self._settling = asyncio.Lock()
@@ -120,15 +124,27 @@ class Runtime:
         """Begin to serve: take up what is still owed for the recovered state."""
         for job in (self._serve(), self._sample_for_ever(), self._tick_for_ever()):
             self._spawn(job)
+        if self._journal.seq > VERIFY_FIRST_MAX:
+            self._spawn(self._verify())
         for effect in list(fx.outstanding(self._state)):
             self._run_effect(effect)
 
+    async def _verify(self) -> None:
+        """Read a long history once, beside serving; damage stops new grants."""
+        try:
+            await asyncio.to_thread(self._journal.verify)
+        except StoreFault as damage:
+            self._degrade(str(damage))
+
     async def stop(self) -> None:
         """Stop serving; leases live on in the journal and in their kernels."""
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        async with self._settling:
+            for task in list(self._tasks):
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
         self._watcher.close()
+        if self._journal.seq > self._snapshot_seq:
+            self._snapshot()
         self._writer.shutdown()
         self._device_thread.shutdown(wait=False, cancel_futures=True)
         self._journal.close()
@@ -176,11 +192,20 @@ class Runtime:
                 await self._lose_unwritten(answered, fault)
                 return
         self._keys.update({entry.key: entry.lease_id for entry in entries if entry.key and entry.lease_id})
+        if self._journal.seq - self._snapshot_seq >= SNAPSHOT_EVERY:
+            self._snapshot()
         for call, lease_id in answered:
             _answer(call, lease_id)
         for effect in fx.effects(self._state, events):
             self._run_effect(effect)
         self._tell(events)
+
+    def _snapshot(self) -> None:
+        """Begin to store the state as it is now: the records up to here need not be replayed again."""
+        self._snapshot_seq = self._journal.seq
+        # Handed to the writer at once, so that no later record can come before it.
+        stored = self._writer.submit(self._journal.snapshot, encode_state(self._state))
+        stored.add_done_callback(_warn_without_snapshot)
 
     def _decide(self, call: _Call) -> Entry:
         at = self.now()
@@ -293,6 +318,11 @@ def _subjects(state: State, _: Instant) -> list[Subject]:
         for lease in state.leases.values()
         if lease.state is LeaseState.ACTIVE and lease.logical_gpu is not None
     ]
+
+
+def _warn_without_snapshot(stored: Future[None]) -> None:
+    if error := stored.exception():
+        log.warning("No snapshot was stored: %s", error)
 
 
 def _answer(call: _Call, result: str | FastGPUError | None) -> None:

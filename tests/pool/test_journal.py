@@ -11,10 +11,11 @@ from typing import get_args
 import pytest
 
 from fastgpu_jupyter.core.events import DeviceHealthChanged, Event, LeaseEnded, PoolStarted, Ticked
-from fastgpu_jupyter.core.model import EndReason, Health, Instant
+from fastgpu_jupyter.core.model import EndReason, Health, Instant, State
 from fastgpu_jupyter.errors import StoreFault
-from fastgpu_jupyter.pool.journal.codec import decode, encode
+from fastgpu_jupyter.pool.journal.codec import decode, encode, encode_state
 from fastgpu_jupyter.pool.journal.store import Entry, Journal
+from fastgpu_jupyter.pool.recovery import replay
 from tests.core.world import World, spec
 
 AT = Instant(1000, 2000)
@@ -162,3 +163,54 @@ def test_a_full_disk_loses_the_new_and_keeps_the_old(open_journal: Callable[[], 
 
 def test_only_its_owner_can_read_it(open_journal: Callable[[], Journal]) -> None:
     assert open_journal().path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_start_from_a_snapshot_reads_only_what_came_after(open_journal: Callable[[], Journal]) -> None:
+    world = World(spec("gpu"))
+    world.active("a")
+    journal = open_journal()
+    for at, events in world.history:
+        journal.append([Entry(at, events)])
+    journal.snapshot(encode_state(world.state))
+    before = len(world.history)
+    world.ask("b")
+    for at, events in world.history[before:]:
+        journal.append([Entry(at, events)])
+    (after, _), *_ = journal.snapshots()
+    assert (after, len(list(journal.replay(after)))) == (before, 1)
+    assert replay(journal) == world.state
+
+
+@pytest.mark.parametrize(
+    "damage",
+    ["UPDATE snapshot SET payload = x'7b7d'", "UPDATE snapshot SET seal = x'00'", "UPDATE snapshot SET seq = 1"],
+)
+def test_a_damaged_snapshot_is_not_believed(open_journal: Callable[[], Journal], damage: str) -> None:
+    world = World(spec("gpu"))
+    world.active("a")
+    journal = open_journal()
+    for at, events in world.history:
+        journal.append([Entry(at, events)])
+    journal.snapshot(encode_state(world.state))
+    journal._db.execute(damage)
+    assert list(journal.snapshots()) == []
+    assert replay(journal) == world.state
+
+
+def test_old_snapshots_go(open_journal: Callable[[], Journal]) -> None:
+    journal = open_journal()
+    journal.snapshot(b"of nothing")
+    for number in range(4):
+        journal.append([Entry(AT, [PoolStarted("boot", number)])])
+        journal.snapshot(b"{}")
+    assert [seq for seq, _ in journal.snapshots()] == [4, 3]
+
+
+def test_damage_before_the_snapshot_is_found_by_verification(open_journal: Callable[[], Journal]) -> None:
+    journal = open_journal()
+    journal.append([Entry(AT, [PoolStarted("boot", number)]) for number in range(5)])
+    journal.snapshot(encode_state(State()))
+    journal._db.execute("UPDATE record SET payload = x'00' WHERE seq = 2")
+    assert replay(journal) == State()
+    with pytest.raises(StoreFault, match="damaged at record 2"):
+        journal.verify()

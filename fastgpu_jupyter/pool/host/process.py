@@ -80,38 +80,51 @@ def open_holder(holder: Holder, boot_id: str) -> int | None:
 
 
 class Watcher:
-    """Tells, once, when the current holder of a lease ends. For the event loop's thread only."""
+    """Tells, once, when the current holder of a lease ends. For the event loop's thread only.
+
+    One descriptor serves all leases of a holder: a server may hold thousands.
+    """
 
     def __init__(self, boot_id: str, ended: Callable[[str, Holder], None]) -> None:
         self._boot_id = boot_id
         self._ended = ended
-        self._pidfds: dict[str, int] = {}
+        self._holders: dict[str, Holder] = {}
+        self._watched: dict[Holder, tuple[int, set[str]]] = {}
 
     def watch(self, lease_id: str, holder: Holder) -> None:
         """Watch ``holder`` for ``lease_id`` in place of any earlier one; one that is gone is told at once."""
         self.forget(lease_id)
         loop = asyncio.get_running_loop()
-        pidfd = open_holder(holder, self._boot_id)
-        if pidfd is None:
-            loop.call_soon(self._ended, lease_id, holder)
-            return
-        self._pidfds[lease_id] = pidfd
-        loop.add_reader(pidfd, self._has_ended, lease_id, holder)
+        if holder not in self._watched:
+            pidfd = open_holder(holder, self._boot_id)
+            if pidfd is None:
+                loop.call_soon(self._ended, lease_id, holder)
+                return
+            self._watched[holder] = (pidfd, set())
+            loop.add_reader(pidfd, self._has_ended, holder)
+        self._holders[lease_id] = holder
+        self._watched[holder][1].add(lease_id)
 
-    def _has_ended(self, lease_id: str, holder: Holder) -> None:
-        self.forget(lease_id)
-        self._ended(lease_id, holder)
+    def _has_ended(self, holder: Holder) -> None:
+        for lease_id in list(self._watched[holder][1]):
+            self.forget(lease_id)
+            self._ended(lease_id, holder)
 
     def forget(self, lease_id: str) -> None:
         """Watch nobody for ``lease_id`` any more."""
-        pidfd = self._pidfds.pop(lease_id, None)
-        if pidfd is not None:
+        holder = self._holders.pop(lease_id, None)
+        if holder is None:
+            return
+        pidfd, lease_ids = self._watched[holder]
+        lease_ids.discard(lease_id)
+        if not lease_ids:
+            del self._watched[holder]
             asyncio.get_running_loop().remove_reader(pidfd)
             os.close(pidfd)
 
     def close(self) -> None:
         """Watch nobody."""
-        for lease_id in list(self._pidfds):
+        for lease_id in list(self._holders):
             self.forget(lease_id)
 
 

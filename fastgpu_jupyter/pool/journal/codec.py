@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, get_args
 import msgspec
 
 from ...core.events import Event
-from ...core.model import Instant
+from ...core.model import Instant, State
 from ...errors import StoreFault
 
 _TYPES: dict[str, type[Any]] = {cls.__name__: cls for cls in get_args(Event)}
@@ -39,3 +39,16 @@ def decode(payload: bytes) -> Record:
         return Record(Instant(raw["ms"], raw["wall_ms"]), events)
     except (msgspec.MsgspecError, KeyError, TypeError, AttributeError) as error:
         raise StoreFault(f"This record is not one that this version can read: {error!r}.") from error
+
+
+def encode_state(state: State) -> bytes:
+    """The whole state, for a snapshot."""
+    return msgspec.json.encode(state)
+
+
+def decode_state(payload: bytes) -> State | None:
+    """The state that :func:`encode_state` was given, or ``None`` where another version's does not fit this one."""
+    try:
+        return msgspec.json.decode(payload, type=State)
+    except msgspec.MsgspecError:
+        return None

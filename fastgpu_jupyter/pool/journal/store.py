@@ -9,6 +9,7 @@ Not for an event loop's thread: an append waits for the disk.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import sqlite3
@@ -21,13 +22,19 @@ from ...core.model import Instant
 from ...errors import StoreFault
 from .codec import Record, decode, encode
 
-SCHEMA_VERSION = 1
+#: What brings a file from one format to the next; index 0 makes a new one. Never changed once released.
+MIGRATIONS = (
+    """
+    CREATE TABLE record (seq INTEGER PRIMARY KEY, payload BLOB NOT NULL, seal BLOB NOT NULL) STRICT;
+    CREATE TABLE answer (key TEXT PRIMARY KEY, lease_id TEXT NOT NULL, ms INTEGER NOT NULL) STRICT;
+    CREATE INDEX answer_by_age ON answer (ms);
+    """,
+    "CREATE TABLE snapshot (seq INTEGER PRIMARY KEY, payload BLOB NOT NULL, seal BLOB NOT NULL) STRICT;",
+)
+SCHEMA_VERSION = len(MIGRATIONS)
+#: Snapshots that are kept: the newest, and one to fall back on.
+SNAPSHOTS_KEPT = 2
 _GENESIS = hashlib.sha256(b"fastgpu journal").digest()
-_SCHEMA = """
-CREATE TABLE record (seq INTEGER PRIMARY KEY, payload BLOB NOT NULL, seal BLOB NOT NULL) STRICT;
-CREATE TABLE answer (key TEXT PRIMARY KEY, lease_id TEXT NOT NULL, ms INTEGER NOT NULL) STRICT;
-CREATE INDEX answer_by_age ON answer (ms);
-"""
 
 
 class Entry(NamedTuple):
@@ -64,27 +71,83 @@ class Journal:
                 f"The journal {self.path} was written by a newer version of FastGPU (format {version}); "
                 "it was left as it is. Upgrade fastgpu-jupyter to use it."
             )
-        if version == 0:
-            self._db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;")
+        for number, script in enumerate(MIGRATIONS[version:], start=version + 1):
+            self._db.executescript(f"BEGIN; {script} PRAGMA user_version={number}; COMMIT;")
 
-    def replay(self) -> Iterator[Record]:
-        """Every record in order, each verified against the chain before it is decoded.
+    def replay(self, after: int = 0) -> Iterator[Record]:
+        """The records after number ``after`` in order, each verified against the chain before it is decoded.
 
         Raises :class:`StoreFault` that names the first damaged record; nothing is repaired or skipped.
         """
-        self.seq, self._seal = 0, _GENESIS
+        self.seq, self._seal = after, self._seal_at(self._db, after)
+        for seq, payload, seal in self._chain(self._db, after):
+            self.seq, self._seal = seq, seal
+            yield decode(payload)
+
+    def verify(self) -> int:
+        """Walk the whole chain, decoding nothing; the number of records. May run beside the writer.
+
+        Raises :class:`StoreFault` that names the first damaged record.
+        """
+        with contextlib.closing(sqlite3.connect(f"{self.path.as_uri()}?mode=ro", uri=True)) as db:
+            return sum(1 for _ in self._chain(db, 0))
+
+    def _chain(self, db: sqlite3.Connection, after: int) -> Iterator[tuple[int, bytes, bytes]]:
+        before, seal_before = after, self._seal_at(db, after)
         try:
-            for seq, payload, seal in self._db.execute("SELECT seq, payload, seal FROM record ORDER BY seq"):
-                if seq != self.seq + 1 or _seal(self._seal, payload) != seal:
-                    raise StoreFault(
-                        f"The journal {self.path} is damaged at record {self.seq + 1}: what is stored there is not "
-                        "what was written. Nothing was changed. Restore the file from a backup, or move it away to "
-                        "start with an empty pool; kernels that run now keep running."
-                    )
-                self.seq, self._seal = seq, seal
-                yield decode(payload)
-        except sqlite3.Error as error:
+            for seq, payload, seal in db.execute("SELECT * FROM record WHERE seq > ? ORDER BY seq", (after,)):
+                if seq != before + 1 or _seal(seal_before, payload) != seal:
+                    raise self._damaged(before + 1)
+                yield seq, payload, seal
+                before, seal_before = seq, seal
+        except (sqlite3.Error, TypeError) as error:
             raise self._fault("cannot be read", error) from error
+
+    def _seal_at(self, db: sqlite3.Connection, seq: int) -> bytes:
+        if seq == 0:
+            return _GENESIS
+        row = db.execute("SELECT seal FROM record WHERE seq = ?", (seq,)).fetchone()
+        if row is None:
+            raise self._damaged(seq)
+        return bytes(row[0])
+
+    def _damaged(self, seq: int) -> StoreFault:
+        return StoreFault(
+            f"The journal {self.path} is damaged at record {seq}: what is stored there is not what was written. "
+            "Nothing was changed, and kernels that run now keep running. `jupyter fastgpu fsck` explains the damage "
+            "and what can be done; a backup of the file can be put in its place."
+        )
+
+    def snapshots(self) -> Iterator[tuple[int, bytes]]:
+        """Sealed states, newest first, each with the record after which it was taken; damaged ones are left out."""
+        query = (
+            "SELECT snapshot.seq, snapshot.payload, snapshot.seal, record.seal FROM snapshot JOIN record USING (seq) "
+            "ORDER BY snapshot.seq DESC"
+        )
+        try:
+            for seq, payload, seal, record_seal in self._db.execute(query):
+                if _seal(record_seal, payload) == seal:
+                    yield seq, payload
+        except (sqlite3.Error, TypeError) as error:
+            raise self._fault("cannot be read", error) from error
+
+    def snapshot(self, payload: bytes) -> None:
+        """Store the state after the newest record, so that a start need not replay what came before."""
+        if not self.seq:
+            return
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            row = (self.seq, payload, _seal(self._seal, payload))
+            self._db.execute("INSERT OR REPLACE INTO snapshot VALUES (?, ?, ?)", row)
+            self._db.execute(
+                "DELETE FROM snapshot WHERE seq NOT IN (SELECT seq FROM snapshot ORDER BY seq DESC LIMIT ?)",
+                (SNAPSHOTS_KEPT,),
+            )
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise self._fault("cannot be written", error) from error
 
     def append(self, entries: Iterable[Entry]) -> None:
         """Make ``entries`` durable, all or none. Raises :class:`StoreFault`, and then none is."""

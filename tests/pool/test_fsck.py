@@ -1,0 +1,93 @@
+"""``jupyter fastgpu fsck``: what it finds, says and mends."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fastgpu_jupyter.errors import StoreFault
+from fastgpu_jupyter.pool.host import single
+from fastgpu_jupyter.pool.journal import fsck
+from fastgpu_jupyter.pool.journal.store import Entry, Journal
+from tests.golden.make import history
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    world = history()
+    journal = Journal(tmp_path / "journal.db")
+    for at, events in world.history:
+        journal.append([Entry(at, events)])
+    journal.close()
+    return tmp_path / "journal.db"
+
+
+def damage(path: Path, sql: str) -> None:
+    with contextlib.closing(sqlite3.connect(path)) as db, db:
+        db.execute(sql)
+
+
+def test_a_sound_journal_is_counted_and_exported(path: Path) -> None:
+    exported = io.StringIO()
+    finding = fsck.examine(path, export=exported)
+    lines = [json.loads(line) for line in exported.getvalue().splitlines()]
+    assert finding.sound
+    assert finding.records == finding.in_all == len(lines)
+    assert lines[0]["events"][0]["type"] == "PoolStarted"
+
+
+def test_damage_is_named_and_nothing_is_changed(path: Path) -> None:
+    damage(path, "UPDATE record SET payload = x'00' WHERE seq = 4")
+    before = path.read_bytes()
+    finding = fsck.examine(path)
+    assert not finding.sound
+    assert finding.records == 3
+    assert "damaged at record 4" in str(finding.damage)
+    assert path.read_bytes() == before
+
+
+def test_a_cut_keeps_the_sound_part_and_a_copy_of_all(path: Path) -> None:
+    damage(path, "UPDATE record SET payload = x'00' WHERE seq = 4")
+    before = path.read_bytes()
+    backup = fsck.cut(path, fsck.examine(path).records)
+    assert backup.read_bytes() == before
+    finding = fsck.examine(path)
+    assert (finding.sound, finding.records) == (True, 3)
+    assert fsck.cut(path, 3) != backup
+
+
+def test_a_journal_that_is_not_there_is_not_made(tmp_path: Path) -> None:
+    with pytest.raises(StoreFault, match="There is no journal"):
+        fsck.examine(tmp_path / "journal.db")
+    assert list(tmp_path.iterdir()) == []
+
+
+def run(*words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "fastgpu_jupyter", "fsck", *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+
+
+@pytest.mark.slow
+def test_the_command_explains_and_cuts_but_not_under_a_running_pool(path: Path, isolated: Path) -> None:
+    assert run(f"--journal={path}").stdout.count("Nothing is wrong") == 1
+    damage(path, "UPDATE record SET payload = x'00' WHERE seq = 4")
+    explained = run(f"--journal={path}")
+    assert explained.returncode == 1
+    assert "damaged at record 4" in explained.stdout
+    assert "fsck --cut" in explained.stdout
+    held = single.lock(path.parent, "lock")
+    refused = run(f"--journal={path}", "--cut")
+    assert (refused.returncode, refused.stderr.count("already running")) == (1, 1)
+    os.close(held)
+    mended = run(f"--journal={path}", "--cut", "--json")
+    assert mended.returncode == 0
+    assert Path(json.loads(mended.stdout)["backup"]).exists()
+    assert run(f"--journal={path}").returncode == 0

@@ -1,0 +1,34 @@
+"""Journals of every format that was ever released: they open, and say what they always said."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from fastgpu_jupyter.core.invariants import violations
+from fastgpu_jupyter.pool.journal.codec import encode_state
+from fastgpu_jupyter.pool.journal.store import Journal
+from fastgpu_jupyter.pool.recovery import replay
+from tests.golden.make import summary
+
+GOLDEN = Path(__file__).parent.parent / "golden"
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in GOLDEN.glob("*.db")))
+def test_a_journal_of_an_earlier_release_is_read_and_goes_on(name: str, tmp_path: Path) -> None:
+    shutil.copy(GOLDEN / f"{name}.db", tmp_path / "journal.db")
+    expected = json.loads((GOLDEN / f"{name}.json").read_text())
+    journal = Journal(tmp_path / "journal.db")
+    state = replay(journal)
+    assert json.loads(msgspec.json.encode(summary(state))) == expected
+    assert list(violations(state)) == []
+    journal.snapshot(encode_state(state))
+    journal.close()
+    again = Journal(tmp_path / "journal.db")
+    assert replay(again) == state
+    assert again.seq == again.verify()
+    again.close()
