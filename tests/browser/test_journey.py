@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import nbformat
@@ -11,7 +12,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from fastgpu_jupyter.wire.client import new_token
-from tests.browser.conftest import LabProcess
+from tests.browser.conftest import ROOT, LabProcess
 from tests.browser.sights import Lab
 
 WORK = "import math\nmath.factorial(20)"
@@ -141,6 +142,25 @@ def test_notebook_7_has_the_kernel_the_panel_and_no_errors(page: Page, lab: LabP
     expect(page.locator("#fastgpu-panel")).to_be_visible()
     expect(page.locator("#fastgpu-panel .fg-Card", has_text="job.ipynb")).to_contain_text("Active")
     page.screenshot(path=screenshots / "notebook.png")
+
+
+def test_the_demo_learns_while_another_notebook_waits(page: Page, lab: LabProcess, screenshots: Path) -> None:
+    lab.start()
+    shutil.copy(ROOT / "binder/digits.ipynb", lab.folder / "notebooks")
+    user = Lab(page, lab)
+    user.open("lab/tree/digits.ipynb")
+    user.wait_until_idle()
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+    lab.start_session("report.ipynb")
+    panel = user.panel()
+    expect(panel.locator(".fg-Ticket", has_text="report.ipynb")).to_contain_text("waiting")
+    plot = page.locator(".jp-RenderedImage img")
+    expect(plot).to_be_visible(timeout=60_000)
+    expect(page.locator(".jp-Cell-outputArea", has_text="The training runs on the CPU, with NumPy")).to_be_visible()
+    expect(panel.locator(".fg-Card", has_text="digits.ipynb")).to_contain_text("Active")
+    plot.scroll_into_view_if_needed()
+    page.screenshot(path=screenshots / "demo.png")
 
 
 def install_kernel(name: str, display_name: str, config: dict[str, str]) -> None:
