@@ -103,7 +103,14 @@ export function notebookName(
     : trans.__('without a notebook');
 }
 
-/** What happened, and what to do, when there is no connection. What is kept is said by the view. */
+/** What becomes of kernels while there is no connection: the page must not promise what only the server could know. */
+export function kept(reason: FailureReason, trans: TranslationBundle): string {
+  return reason === 'network'
+    ? trans.__('As long as the server itself runs, its kernels go on and keep their GPUs.')
+    : trans.__('Kernels that run go on running and keep their GPUs.');
+}
+
+/** What happened, and what to do, when there is no connection. */
 export function failure(
   reason: FailureReason,
   trans: TranslationBundle

@@ -6,7 +6,7 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 import type { FailureReason } from '../src/leases/lease';
 import { LEASE_STATES } from '../src/leases/lease';
 import { HISTORY_MAX } from '../src/leases/reduce';
-import { failure, notebookName, oneLine, releaseQuestion, stateMeaning, stateName } from '../src/texts';
+import { failure, kept, notebookName, oneLine, releaseQuestion, stateMeaning, stateName } from '../src/texts';
 import { CHART_HEIGHT, chartPaths } from '../src/widgets/chart';
 import { GIB, lease } from './samples';
 
@@ -44,6 +44,11 @@ test('each failure says what to do', () => {
   const said = reasons.map(reason => failure(reason, trans));
   assert.equal(new Set(said.map(({ title }) => title)).size, reasons.length);
   assert.ok(said.every(({ advice }) => advice.endsWith('.')));
+});
+
+test('nothing is promised of kernels whose server may be gone', () => {
+  assert.match(kept('network', trans), /As long as/);
+  assert.doesNotMatch(kept('pool', trans), /As long as/);
 });
 
 test('the question before a release says what stays and what goes', () => {

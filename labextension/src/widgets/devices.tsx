@@ -70,7 +70,7 @@ function Device(
           max={100}
           text={
             device.utilization_percent === null
-              ? '–'
+              ? trans.__('unknown')
               : formatPercent(device.utilization_percent, language)
           }
           title={trans.__('Utilization of the whole device')}
@@ -79,7 +79,7 @@ function Device(
           label={trans.__('Memory')}
           value={used}
           max={device.memory_bytes}
-          text={used === null ? '–' : formatMemoryOf(used, device.memory_bytes, language)}
+          text={used === null ? trans.__('unknown') : formatMemoryOf(used, device.memory_bytes, language)}
           title={trans.__('Memory in use on the whole device')}
         />
       </div>

@@ -186,7 +186,7 @@ function Use(
   const samples = props.history[lease.id] ?? [];
   const known = samples.filter((sample): sample is number => sample !== null);
   const now =
-    lease.utilization_percent === null ? '–' : formatPercent(lease.utilization_percent, language);
+    lease.utilization_percent === null ? trans.__('unknown') : formatPercent(lease.utilization_percent, language);
   const used = lease.memory_used_bytes;
   const limit = lease.memory_bytes;
   return (
@@ -214,7 +214,7 @@ function Use(
         max={limit ?? used ?? 0}
         text={
           used === null
-            ? '–'
+            ? trans.__('unknown')
             : limit === null
               ? formatMemory(used, language)
               : formatMemoryOf(used, limit, language)

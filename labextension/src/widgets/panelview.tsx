@@ -7,7 +7,7 @@ import * as React from 'react';
 
 import { formatDuration, formatTime } from '../format';
 import type { Connection, IPool, IPoolState } from '../leases/lease';
-import { failure } from '../texts';
+import { failure, kept } from '../texts';
 import type { IWriting } from './context';
 import { DevicesSection, SimulatedTag } from './devices';
 import type { ILeaseCallbacks } from './leases';
@@ -104,14 +104,13 @@ function Unreachable(
   return (
     <div className="fg-Banner" data-kind="error">
       <strong>{title}</strong>
-      <p>{connection.message}</p>
+      {/* What a browser says of its network ("Failed to fetch") helps nobody. */}
+      {connection.reason !== 'network' && <p>{connection.message}</p>}
       <p>
-        {props.state.pool === null || props.updatedAt === null
-          ? trans.__('Kernels that run go on running.')
-          : trans.__(
-              'Kernels that run go on running and keep their GPUs. Below is what was known at %1.',
-              formatTime(props.updatedAt, props.language)
-            )}
+        {kept(connection.reason, trans)}
+        {props.state.pool !== null &&
+          props.updatedAt !== null &&
+          ` ${trans.__('Below is what was known at %1.', formatTime(props.updatedAt, props.language))}`}
       </p>
       <p>{advice}</p>
       <p className="fg-Banner-action">

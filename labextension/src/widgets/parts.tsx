@@ -75,7 +75,7 @@ export function Meter(props: {
         aria-label={label}
         aria-valuemin={0}
         aria-valuemax={100}
-        aria-valuenow={Math.round(percent)}
+        aria-valuenow={value === null ? undefined : Math.round(percent)}
         aria-valuetext={text}
       >
         <div className="fg-Meter-fill" style={{ width: `${percent}%` }} />

@@ -10,7 +10,7 @@ import * as React from 'react';
 import { formatDuration, formatMemory, shortModel } from '../format';
 import type { ILease } from '../leases/lease';
 import { isOpen } from '../leases/lease';
-import { endReason, notebookName, oneLine, stateMeaning } from '../texts';
+import { endReason, failure, kept, notebookName, oneLine, stateMeaning } from '../texts';
 import type { ICurrentLease, ILeaseManager } from '../tokens';
 import type { IWriting } from './context';
 
@@ -44,18 +44,19 @@ export class StatusItem extends ReactWidget {
       return null;
     }
     const { current, manager, trans, language } = this._options;
-    const away = manager.connection.kind === 'unreachable';
-    const text = away
+    const { connection } = manager;
+    const away = connection.kind === 'unreachable' ? connection.reason : null;
+    const text = away !== null
       ? trans.__('GPU: not connected')
       : oneLine(current.lease, trans, language);
-    const details = away
-      ? trans.__('The pool of GPUs cannot be reached. Running kernels keep their GPUs.')
+    const details = away !== null
+      ? `${failure(away, trans).title}.\n${kept(away, trans)}`
       : tooltip(current.lease, this._options);
     return (
       <button
         type="button"
         className="fg-StatusItem-button"
-        data-state={away ? 'away' : (current.lease?.state ?? 'none')}
+        data-state={away !== null ? 'away' : (current.lease?.state ?? 'none')}
         title={details}
         aria-label={`${text}. ${trans.__('Show GPU leases')}`}
         onClick={this._options.onClick}
