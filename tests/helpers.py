@@ -235,6 +235,20 @@ class Kernel:
         return int(self.manager.provisioner.pid)
 
 
+def _answers(client: BlockingKernelClient) -> bool:
+    """Whether a kernel replies and its output arrives.
+
+    ``wait_for_ready`` takes a kernel for dead when its heartbeat is late, which on a busy machine it is.
+    """
+    client.kernel_info()
+    try:
+        client.get_shell_msg(timeout=1)
+        client.get_iopub_msg(timeout=0.5)
+    except queue.Empty:
+        return False
+    return True
+
+
 class KernelHelper:
     """Kernels of this process."""
 
@@ -354,7 +368,7 @@ class ServerProcess:
         path = Path(jupyter_runtime_dir()) / f"kernel-{session['kernel']['id']}.json"
         client.load_connection_file(str(path))
         client.start_channels()
-        client.wait_for_ready(timeout=DEADLINE_S)
+        wait_until(lambda: _answers(client), "the kernel answers")
         return Kernel(client)
 
     def kill(self) -> None:

@@ -17,6 +17,7 @@ import asyncio
 import contextlib
 import os
 import secrets
+import signal
 import sys
 import threading
 import weakref
@@ -39,6 +40,8 @@ from .tokens import remove_token, token_path, write_token
 
 T = TypeVar("T")
 BIND_PAUSE_S = 1.0
+#: A kernel that is younger than this may still be importing.
+BOOT_S = 3.0
 GATE_MODULE = "fastgpu_jupyter.kernel"
 _OVER = ("draining", "ended")
 _TAKEN = {
@@ -74,6 +77,7 @@ class FastGPUProvisioner(LocalProvisioner):
     #: A restart was asked for, as opposed to the kernel having died: the only kind that may follow a revoked lease.
     _restart_asked = False
     _abandoned = False
+    _launched_at = 0.0
     _bind_retry: threading.Event | None = None
 
     def __init__(self, **kwargs: Any) -> None:
@@ -129,6 +133,7 @@ class FastGPUProvisioner(LocalProvisioner):
         """Make the new process the holder of the lease."""
         await super().post_launch(**kwargs)
         self._restart_asked = False
+        self._launched_at = asyncio.get_running_loop().time()
         if self.pid is not None and not await in_thread(self._bind, self.pid):
             self._keep_binding(self.pid)
         _launching.discard(self)
@@ -273,6 +278,17 @@ class FastGPUProvisioner(LocalProvisioner):
         if self._bind_retry is not None:
             self._bind_retry.set()
             self._bind_retry = None
+
+    async def send_signal(self, signum: int) -> None:
+        """Signal the kernel. Restart and shutdown begin with an interrupt, which ends a process that still starts."""
+        young = asyncio.get_running_loop().time() - self._launched_at < BOOT_S
+        if signum != signal.SIGINT or not young or self.process is None or self.pid is None:
+            await super().send_signal(signum)
+            return
+        self._stop_binding()
+        await in_thread(self._bind, None)
+        await super().send_signal(signum)
+        self._keep_binding(self.pid)  # if it was only a Stop, and the process lives
 
     async def shutdown_requested(self, restart: bool = False) -> None:
         """The kernel was told to end."""

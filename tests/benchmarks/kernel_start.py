@@ -141,15 +141,15 @@ def measure_starts(count: int) -> dict[str, list[float]]:
 
 
 def measure_cells(count: int) -> dict[str, list[float]]:
-    """Round trips of empty cells, in blocks of ten in turn."""
+    """Round trips of empty cells, one on each kernel in turn."""
     kernels = {name: Running(name) for name in NAMES}
     samples: dict[str, list[float]] = {name: [] for name in NAMES}
-    for turn in range(count // 10 + 3):
+    for turn in range(count + 20):
         for name in NAMES if turn % 2 else reversed(NAMES):
-            took = [kernels[name].cell() for _ in range(10)]
+            took = kernels[name].cell()
             kernels[name].drain()
-            if turn > 2:
-                samples[name].extend(took)
+            if turn >= 20:
+                samples[name].append(took)
     for kernel in kernels.values():
         kernel.end()
     return samples

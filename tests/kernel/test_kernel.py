@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from jupyter_client.manager import KernelManager
 
 from tests.helpers import KernelHelper, PoolProcess, wait_until
 
@@ -149,6 +150,26 @@ def test_restart_keeps_the_lease(pool: PoolProcess, kernels: KernelHelper, now: 
     waiting.client.wait_for_ready(timeout=20)
     assert waiting.lease_id == ticket
     assert pool.lease(ticket)["place"] == 1
+
+
+def test_restart_of_a_kernel_that_still_starts_keeps_the_place(pool: PoolProcess, kernels: KernelHelper) -> None:
+    kernels.start()
+    for delay_s in (0.0, 0.02, 0.05, 0.1, 0.2):
+        manager = KernelManager(kernel_name="fastgpu")
+        manager.start_kernel()
+        assert manager.provisioner is not None
+        ticket = manager.provisioner.lease_id
+        pid = manager.provisioner.pid
+        time.sleep(delay_s)  # not a wait for anything: restarts come at different moments of the start
+        try:
+            manager.restart_kernel()
+            assert manager.provisioner.lease_id == ticket
+            assert manager.provisioner.pid != pid
+            assert pool.lease(ticket)["place"] == 1
+            assert pool.lease(ticket)["pid"] == manager.provisioner.pid
+        finally:
+            manager.shutdown_kernel(now=True)
+        pool.wait_state(ticket, "ended")
 
 
 def test_restart_keeps_a_lease_that_the_kernel_asked_for(pool: PoolProcess, kernels: KernelHelper) -> None:

@@ -6,6 +6,9 @@ import contextlib
 import json
 import os
 import signal
+import subprocess
+import sys
+import tempfile
 import threading
 import urllib.request
 from collections.abc import Iterator
@@ -139,6 +142,33 @@ def test_foreign_or_missing_pool(jupyter: ServerProcess, monkeypatch: pytest.Mon
     jupyter.terminate()
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can make a socket of another user")
+def test_socket_of_another_user(jupyter: ServerProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    with tempfile.TemporaryDirectory(prefix="fastgpu-test-") as folder:
+        os.chown(folder, 65534, 65534)
+        path = f"{folder}/own/pool.sock"
+        trap = (
+            "import os, socket, sys; os.setgid(65534); os.setuid(65534); os.mkdir(os.path.dirname(sys.argv[1]));"
+            "s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(); print('ready', flush=True);"
+            "c = s.accept()[0]; print(c.recv(1), flush=True)"
+        )
+        command = [sys.executable, "-c", trap, path]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as stranger:
+            assert stranger.stdout is not None
+            assert stranger.stdout.readline() == "ready\n"
+            monkeypatch.setenv("FASTGPU_SOCKET", path)
+            jupyter.start()
+            status, answer = jupyter.call("GET", "fastgpu/api/pool")
+            assert status == 503
+            assert "belongs to another user (nobody)" in answer["message"]
+            assert stranger.stdout.readline() == "b''\n"  # nothing was sent to it
+            body = {"path": "a.ipynb", "name": "a", "type": "notebook", "kernel": {"name": "fastgpu"}}
+            stranger.kill()
+            status, answer = jupyter.call("POST", "api/sessions", body)
+            assert status == 500
+            assert "No pool manager answers" in answer["message"]
+
+
 def test_kernel_without_a_gate_waits_then_says_why(pool: PoolProcess, jupyter: ServerProcess) -> None:
     write_kernelspec(jupyter.folder, "nogate", argv=PLAIN, fastgpu={"gate": False}, config={"grant_timeout_s": 1.0})
     jupyter.start()
@@ -173,6 +203,10 @@ def test_the_server_starts_the_pool(jupyter: ServerProcess) -> None:
 
 
 def test_events_reach_the_browser(pool: PoolProcess, jupyter: ServerProcess) -> None:
+    log = jupyter.folder / "events.log"
+    (jupyter.folder / "config" / "jupyter_server_config.py").write_text(
+        f"import logging\nc = get_config()\nc.EventLogger.handlers = [logging.FileHandler({str(log)!r})]\n"
+    )
     jupyter.start()
     stream = Events(jupyter)
     snapshot = stream.next("snapshot")
@@ -181,6 +215,8 @@ def test_events_reach_the_browser(pool: PoolProcess, jupyter: ServerProcess) -> 
     session = jupyter.start_session("a.ipynb")
     changed = stream.next("changed")
     assert changed["leases"][0]["kernel_id"] == session["kernel"]["id"]
+    event = wait_until(lambda: [line for line in log.read_text().splitlines() if "lease:v1" in line], "the event")
+    assert json.loads(event[0])["kernel_id"] == session["kernel"]["id"]
     second = Events(jupyter)
     assert [view["kernel_id"] for view in second.next("snapshot")["leases"]] == [session["kernel"]["id"]]
     pool.kill()
