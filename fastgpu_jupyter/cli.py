@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from jupyter_core.application import JupyterApp, base_aliases
-from traitlets import Bool, Unicode
+from traitlets import Bool, Float, Integer, Unicode
 
 from . import __version__
-from .errors import FastGPUError, PoolUnreachable
+from .errors import FastGPUError, InvalidRequest, PoolUnreachable
 from .kernelspec import KernelSpecApp
 from .pool.app import FastGPUPool
 from .pool.devices.nvml import NoDriver, NvmlDriver
@@ -27,6 +27,8 @@ from .wire.client import PoolClient
 from .wire.locate import pool_socket, user_state_dir
 from .wire.views import StatusView
 
+_QUEUE = ("PLACE", "LEASE", "PROFILE", "PRIORITY", "WAIT", "REASON")
+_QUOTA = ("TENANT", "WEIGHT", "LIMIT", "HOLDS")
 PROBE_NO_DRIVER = 3
 PROBE_BROKEN = 4
 
@@ -83,6 +85,66 @@ class ReleaseApp(_ClientApp):
                 if self.as_json
                 else f"Released {lease['id']} ({lease['state']}) after {format_duration(lease['active_ms'])}, {cost}."
             )
+
+
+class QueueApp(_ClientApp):
+    """Show who waits."""
+
+    name = "jupyter-fastgpu-queue"
+    description = "Show the queue: places, reasons, and estimates where there are any."
+
+    def run(self, client: PoolClient) -> None:
+        """Print the queue as a table or as JSON."""
+        queue = client.queue()
+        print(
+            json.dumps({"queue": queue}, indent=2)
+            if self.as_json
+            else "\n".join(_table(_QUEUE, map(_queue_row, queue)))
+        )
+
+
+class DrainApp(_ClientApp):
+    """Take a device out of service."""
+
+    name = "jupyter-fastgpu-drain"
+    description = "Grant nothing new on the device that is named; its leases stay. --undo puts it back into service."
+
+    undo = Bool(False, help="Put the device back into service.").tag(config=True)
+    flags = {**_ClientApp.flags, "undo": ({"DrainApp": {"undo": True}}, "Put the device back into service.")}
+
+    def run(self, client: PoolClient) -> None:
+        """Drain each device that is named."""
+        if not self.extra_args:
+            raise InvalidRequest("Name a device; `jupyter fastgpu status` lists them.")
+        for device_id in self.extra_args:
+            device = client.drain(device_id, drained=not self.undo)
+            left = len(device["holdings"])
+            said = "is in service again" if self.undo else f"gets no new leases; {left} still hold it"
+            print(json.dumps(device) if self.as_json else f"{device['id']} {said}.")
+
+
+class QuotaApp(_ClientApp):
+    """Show or set what tenants are entitled to."""
+
+    name = "jupyter-fastgpu-quota"
+    description = "Show quotas, or set one: jupyter fastgpu quota TENANT --weight=100 --limit=2.5 (GPUs; 0 for none)."
+
+    weight = Integer(100, help="The tenant's part of what is wanted by several, in relation to others' weights.").tag(
+        config=True
+    )
+    limit = Float(0.0, help="How many GPUs the tenant may hold at once; 0: no limit.").tag(config=True)
+    aliases = {**_ClientApp.aliases, "weight": "QuotaApp.weight", "limit": "QuotaApp.limit"}
+
+    def run(self, client: PoolClient) -> None:
+        """Set the tenant's quota where one is named; print all."""
+        for tenant in self.extra_args[:1]:
+            client.set_tenant(tenant, self.weight, round(self.limit * 1000) if self.limit else None)
+        tenants = client.tenants()
+        print(
+            json.dumps({"tenants": tenants}, indent=2)
+            if self.as_json
+            else "\n".join(_table(_QUOTA, map(_quota_row, tenants)))
+        )
 
 
 class ProbeApp(JupyterApp):
@@ -184,6 +246,9 @@ class FastGPUApp(JupyterApp):
         "status": (StatusApp, StatusApp.description),
         "release": (ReleaseApp, ReleaseApp.description),
         "kernelspec": (KernelSpecApp, KernelSpecApp.description),
+        "queue": (QueueApp, QueueApp.description),
+        "quota": (QuotaApp, QuotaApp.description),
+        "drain": (DrainApp, DrainApp.description),
         "fsck": (FsckApp, FsckApp.description),
         "probe": (ProbeApp, ProbeApp.description),
     }
@@ -204,7 +269,7 @@ def _tables(status: StatusView) -> list[str]:
     lines += ["", *_table(("DEVICE", "MODEL", "FREE", "OF", "USE", "HEALTH"), map(_device_row, status["devices"]))]
     lines += ["", *_table(("LEASE", "STATE", "PROFILE", "DEVICE", "NOTEBOOK", "ACTIVE", "COST"),
                           map(_lease_row, status["leases"]))]  # fmt: skip
-    lines += ["", *_table(("PLACE", "LEASE", "PROFILE", "REASON"), map(_queue_row, status["queue"]))]
+    lines += ["", *_table(_QUEUE, map(_queue_row, status["queue"]))]
     return lines
 
 
@@ -231,7 +296,14 @@ def _lease_row(lease: Any) -> tuple[str, ...]:
 
 
 def _queue_row(ticket: Any) -> tuple[str, ...]:
-    return str(ticket["place"]), ticket["lease_id"] or "(somebody else's)", ticket["profile"], ticket["detail"]
+    wait = "-" if ticket["estimate_ms"] is None else f"about {format_duration(ticket['estimate_ms'])}"
+    name = ticket["lease_id"] or "(somebody else's)"
+    return str(ticket["place"]), name, ticket["profile"], ticket["priority"], wait, ticket["detail"]
+
+
+def _quota_row(tenant: Any) -> tuple[str, ...]:
+    limit = "-" if tenant["limit_milli"] is None else f"{tenant['limit_milli'] / 1000:g}"
+    return tenant["tenant"], str(tenant["weight"]), limit, f"{tenant['held_milli'] / 1000:g}"
 
 
 def _table(head: tuple[str, ...], rows: Any) -> list[str]:

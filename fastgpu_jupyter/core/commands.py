@@ -32,6 +32,23 @@ class SetHealth:
 
 
 @dataclass(frozen=True, slots=True)
+class DrainDevice:
+    """An administrator wants the device empty, or back in service."""
+
+    device_id: str
+    drained: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SetTenant:
+    """An administrator sets what a tenant is entitled to."""
+
+    tenant: str
+    weight: int
+    limit_milli: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class RequestLease:
     """A process asks for a lease; ids are the shell's to choose."""
 
@@ -100,6 +117,8 @@ Command = (
     StartPool
     | SetDevices
     | SetHealth
+    | DrainDevice
+    | SetTenant
     | RequestLease
     | BindHolder
     | ReleaseLease

@@ -42,6 +42,23 @@ class DeviceHealthChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class DeviceDrained:
+    """An administrator took a device out of service, or put it back."""
+
+    device_id: str
+    drained: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TenantSet:
+    """A tenant's entitlement was set."""
+
+    tenant: str
+    weight: int
+    limit_milli: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class LeaseRequested:
     """A lease waits."""
 
@@ -110,6 +127,8 @@ Event = (
     | DeviceAppeared
     | DeviceVanished
     | DeviceHealthChanged
+    | DeviceDrained
+    | TenantSet
     | LeaseRequested
     | LeaseGranted
     | LeasePrepared

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .model import HOLDING, Device, Lease, LeaseState, State
+from .model import HOLDING, Device, Lease, LeaseState, State, Tenant
 
 
 def violations(state: State) -> Iterator[str]:
@@ -17,19 +17,23 @@ def violations(state: State) -> Iterator[str]:
         yield from _device_violations(state, device)
     for lease in state.leases.values():
         yield from _lease_violations(state, lease)
+    for name, tenant in state.tenants.items():
+        yield from _tenant_violations(state, name, tenant)
     yield from _queue_violations(state)
 
 
 def _device_violations(state: State, device: Device) -> Iterator[str]:
     name = device.spec.id
-    holders = {lease.id: lease for lease in state.leases.values()
-               if lease.state in HOLDING and lease.logical_gpu and lease.logical_gpu.device_id == name}  # fmt: skip
-    promised = sum(lease.logical_gpu.memory_bytes for lease in holders.values() if lease.logical_gpu)
+    holding = [lease for lease in state.leases.values() if lease.state in HOLDING and lease.logical_gpu]
+    holders = {
+        lease.id: lease.logical_gpu for lease in holding if lease.logical_gpu and name in lease.logical_gpu.device_ids
+    }
+    promised = sum(device.spec.memory_bytes if gpu.more_device_ids else gpu.memory_bytes for gpu in holders.values())
     if promised > device.spec.memory_bytes:
         yield f"{name}: {promised} bytes are promised of {device.spec.memory_bytes}"
     if promised != device.promised_bytes or set(holders) != set(device.lease_ids):
         yield f"{name}: its books say {device.promised_bytes} bytes to {list(device.lease_ids)}, leases say otherwise"
-    whole = [lease.id for lease in holders.values() if lease.logical_gpu and lease.logical_gpu.whole]
+    whole = [lease_id for lease_id, gpu in holders.items() if gpu.whole]
     if whole and len(holders) > 1:
         yield f"{name}: {whole[0]} has it whole, yet {len(holders)} leases hold it"
     if device.whole_by != (whole[0] if whole else None):
@@ -38,7 +42,7 @@ def _device_violations(state: State, device: Device) -> Iterator[str]:
 
 def _lease_violations(state: State, lease: Lease) -> Iterator[str]:
     holding = lease.state in HOLDING
-    if holding and (lease.logical_gpu is None or lease.logical_gpu.device_id not in state.devices):
+    if holding and (lease.logical_gpu is None or not state.devices.keys() >= set(lease.logical_gpu.device_ids)):
         yield f"{lease.id}: is {lease.state.value} without a device"
     if lease.state is LeaseState.WAITING and lease.logical_gpu is not None:
         yield f"{lease.id}: waits, yet has a logical GPU"
@@ -52,6 +56,19 @@ def _lease_violations(state: State, lease: Lease) -> Iterator[str]:
         yield f"{lease.id}: has a negative bill"
     if lease.logical_gpu is not None and lease.logical_gpu.generation > state.generations:
         yield f"{lease.id}: has a generation that was never given"
+
+
+def _tenant_violations(state: State, name: str, tenant: Tenant) -> Iterator[str]:
+    gpus = [lease.logical_gpu for lease in state.leases.values() if lease.tenant == name and lease.state in HOLDING]
+    held = sum(
+        1000 * len(gpu.device_ids) if gpu.whole else -(-gpu.memory_bytes * 1000 // device.spec.memory_bytes)
+        for gpu in gpus
+        if gpu is not None and (device := state.devices.get(gpu.device_id)) is not None
+    )
+    if held != tenant.held_milli:
+        yield f"{name}: its books say that it holds {tenant.held_milli} thousandths, leases say {held}"
+    if tenant.used < 0:
+        yield f"{name}: has used less than nothing"
 
 
 def _queue_violations(state: State) -> Iterator[str]:

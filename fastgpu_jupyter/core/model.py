@@ -5,17 +5,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import Enum, IntEnum
+from functools import lru_cache
 from typing import NamedTuple
 
 from ..errors import InvalidRequest
 from ..units import MEMORY_BYTES_MAX, format_memory
+from .ask import MEMORY_BYTES_MIN, Size, parse_size
 
-#: Named sizes: which part of a device's memory a profile is, as a divisor.
-PROFILES = {"full": 1, "half": 2, "quarter": 4, "eighth": 8}
-
-#: Smallest explicit amount of memory: below it not even a CUDA context fits.
-MEMORY_BYTES_MIN = 2**20
+#: A tenant's weight where nobody set one.
+WEIGHT_DEFAULT = 100
+WAIT_MS_MAX = 30 * 86_400_000
 
 
 class LeaseState(str, Enum):
@@ -45,14 +45,26 @@ class EndReason(str, Enum):
     HOLDER_DIED = "holder_died"
     DEVICE_LOST = "device_lost"
     PREPARE_FAILED = "prepare_failed"
+    EXPIRED = "expired"  #: it waited longer than its request allows
 
 
 class PendingReason(str, Enum):
     """Why a request is not granted yet."""
 
     CAPACITY = "capacity"  #: everything that could serve it is in use
-    BEHIND = "behind"  #: it is not its turn
-    HEALTH = "health"  #: what could serve it is faulty or drained
+    BEHIND = "behind"  #: what is free is kept for those before it
+    QUOTA = "quota"  #: its tenant has all that it may have at once
+    HEALTH = "health"  #: what could serve it is faulty
+    DRAINED = "drained"  #: what could serve it is being emptied by an administrator
+
+
+class Priority(IntEnum):
+    """Who goes first; a higher class is always served before a lower one, except for who waited too long."""
+
+    LOW = 0
+    NORMAL = 1
+    HIGH = 2
+    SYSTEM = 3
 
 
 class Health(str, Enum):
@@ -123,45 +135,64 @@ class LogicalGPU:
     enforcement: Enforcement
     rate_micro_per_hour: int
     generation: int  #: grows with each grant; an older one is never valid again
+    more_device_ids: tuple[str, ...] = ()  #: the other devices of a lease of several whole ones
+
+    @property
+    def device_ids(self) -> tuple[str, ...]:
+        """All devices of which it is a part, or which it is."""
+        return (self.device_id, *self.more_device_ids)
+
+
+@lru_cache(maxsize=4096)
+def _read_size(profile: str) -> Size:
+    return parse_size(profile)
 
 
 @dataclass(frozen=True, slots=True)
 class LeaseRequest:
-    """What is asked for: a profile, or an amount of memory."""
+    """What is asked for: a size as text (see :mod:`.ask`), or an amount of memory of any device."""
 
     profile: str | None
     memory_bytes: int | None
     kernel_id: str | None
     notebook: str | None
+    priority: Priority = Priority.NORMAL
+    wait_ms_max: int | None = None  #: longest wait; after it the request ends by itself
 
     def validate(self) -> None:
         """Raise :class:`InvalidRequest` unless it is well formed."""
         if (self.profile is None) == (self.memory_bytes is None):
-            raise InvalidRequest("Ask for a profile or for an amount of memory, one of the two.")
-        if self.profile is not None and self.profile not in PROFILES:
-            known = ", ".join(PROFILES)
-            raise InvalidRequest(f"There is no profile {self.profile[:40]!r}; choose one of {known}, or name a memory.")
+            raise InvalidRequest("Ask for a size or for an amount of memory, one of the two.")
+        if self.profile is not None:
+            parse_size(self.profile)
         if self.memory_bytes is not None and not MEMORY_BYTES_MIN <= self.memory_bytes <= MEMORY_BYTES_MAX:
             raise InvalidRequest(
                 f"A lease of {format_memory(max(0, self.memory_bytes))} is not possible; "
                 f"ask for {format_memory(MEMORY_BYTES_MIN)} at least and no more than a device has."
             )
+        if self.wait_ms_max is not None and not 0 <= self.wait_ms_max <= WAIT_MS_MAX:
+            raise InvalidRequest("The longest wait is from 0 to 30 days.")
 
     @property
-    def whole(self) -> bool:
-        """Whether a whole device is asked for."""
-        return self.profile == "full"
+    def size(self) -> Size:
+        """How much of which devices."""
+        return Size(memory_bytes=self.memory_bytes) if self.profile is None else _read_size(self.profile)
 
     @property
     def name(self) -> str:
-        """The profile, or the amount of memory as text."""
-        return self.profile or format_memory(self.memory_bytes or 0)
+        """The size as text."""
+        return str(self.size)
 
-    def memory_on(self, device_memory_bytes: int) -> int:
-        """Bytes that the request needs of a device with that much memory."""
-        if self.memory_bytes is not None:
-            return self.memory_bytes
-        return device_memory_bytes // PROFILES[self.profile or "full"]
+
+@dataclass(slots=True)
+class Tenant:
+    """Who is billed and limited, and what it has used; made when it is first heard of."""
+
+    weight: int = WEIGHT_DEFAULT
+    limit_milli: int | None = None  #: thousandths of devices that it may hold at once; ``None``: no limit
+    held_milli: int = 0  #: thousandths of devices that it holds
+    used: float = 0.0  #: decayed usage, see :mod:`.fairshare`
+    used_until_ms: int = 0
 
 
 @dataclass(slots=True)
@@ -171,6 +202,7 @@ class Device:
     spec: DeviceSpec
     health: Health = Health.HEALTHY
     health_reason: str | None = None
+    drained: bool = False  #: an administrator wants it empty: it keeps its leases and gets no new ones
     present: bool = True  #: False once the host no longer shows it while leases still hold it
     promised_bytes: int = 0  #: sum over the leases that hold it
     whole_by: str | None = None  #: the lease that has all of it
@@ -184,7 +216,7 @@ class Device:
     @property
     def grantable(self) -> bool:
         """Whether new leases may be placed on it."""
-        return self.present and self.health is Health.HEALTHY
+        return self.present and not self.drained and self.health is Health.HEALTHY
 
 
 @dataclass(slots=True)
@@ -196,8 +228,9 @@ class Lease:
     request: LeaseRequest
     holder: Holder
     token_sha256: str
-    arrival: int  #: grows with each request: the order of the queue
+    arrival: int  #: grows with each request
     requested_at: Instant
+    grants_before: int = 0  #: grants that the pool had made when it was requested: how it ages
     state: LeaseState = LeaseState.WAITING
     version: int = 0  #: grows with each event of this lease
     logical_gpu: LogicalGPU | None = None
@@ -217,6 +250,8 @@ class State:
     devices: dict[str, Device] = field(default_factory=dict)
     leases: dict[str, Lease] = field(default_factory=dict)  #: those that ended are forgotten after a while
     queue: dict[str, None] = field(default_factory=dict)  #: ids of waiting leases in order of arrival
+    tenants: dict[str, Tenant] = field(default_factory=dict)
+    usage_epoch_ms: int = 0  #: the instant to which all tenants' decayed usage is scaled
     boot_id: str = ""
     clock_epoch_ms: int = 0  #: boot clock minus ``Instant.ms``
     last: Instant = Instant(0, 0)  #: of the newest event

@@ -1,32 +1,48 @@
-"""The order in which waiting requests are granted: first come, first served."""
+"""What those who wait are told: their place, the reason as a sentence, and an estimate where there is one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from typing import NamedTuple
 
-from .model import Lease, PendingReason, State
-from .placement import pending_reason
+from .model import LeaseState, PendingReason, State
 
 _DETAILS = {
-    PendingReason.CAPACITY: "Every GPU that could serve this is in use; it is next.",
-    PendingReason.BEHIND: "Waits for its turn behind {ahead} other request{s}.",
-    PendingReason.HEALTH: "The GPUs that could serve this are out of service.",
+    PendingReason.CAPACITY: "Every GPU that could serve this is in use",
+    PendingReason.BEHIND: "What is free is kept for those before it",
+    PendingReason.QUOTA: "Its tenant holds all that it may have at once",
+    PendingReason.HEALTH: "The GPUs that could serve this are out of service",
+    PendingReason.DRAINED: "The GPUs that could serve this are being emptied by an administrator",
 }
-
-
-def head(state: State) -> Lease | None:
-    """The lease that is granted next, or ``None`` where nobody waits."""
-    return next((state.leases[lease_id] for lease_id in state.queue), None)
-
-
-def places(state: State) -> Iterator[tuple[Lease, int, PendingReason]]:
-    """Waiting leases in order, each with its place (1 is next) and the one reason why it is not granted."""
-    for place, lease_id in enumerate(state.queue, start=1):
-        lease = state.leases[lease_id]
-        first = place == 1
-        yield lease, place, pending_reason(state.devices.values(), lease.request) if first else PendingReason.BEHIND
+#: Leases that an estimate needs: fewer say nothing.
+SAMPLE_MIN = 3
 
 
 def explain(place: int, reason: PendingReason) -> str:
-    """The reason as a sentence for people."""
-    return _DETAILS[reason].format(ahead=place - 1, s="" if place == 2 else "s")
+    """The reason as a sentence."""
+    where = "it is next" if place == 1 else f"{place - 1} request{'s are' if place > 2 else ' is'} before it"
+    return f"{_DETAILS[reason]}; {where}."
+
+
+class Estimate(NamedTuple):
+    """How long a wait may take, and what that is based on; ``wait_ms`` is ``None`` where nothing is known."""
+
+    wait_ms: int | None
+    basis: str
+
+
+class Estimator:
+    """Estimates from the leases that ended lately: how long they lasted, and how many devices there are."""
+
+    def __init__(self, state: State) -> None:
+        ended = [lease for lease in state.leases.values() if lease.state is LeaseState.ENDED and lease.active_ms]
+        self._sample = len(ended)
+        self._mean_ms = sum(lease.active_ms for lease in ended) // self._sample if ended else 0
+        self._active = sum(1 for lease in state.leases.values() if lease.state is LeaseState.ACTIVE)
+
+    def of(self, place: int) -> Estimate:
+        """For the ticket at ``place``."""
+        if self._sample < SAMPLE_MIN or not self._active:
+            return Estimate(None, "no estimate: too few leases ended in the last hour")
+        # With n leases that last m on average, one of them ends every m / n.
+        basis = f"the {self._sample} leases that ended in the last hour lasted {self._mean_ms // 60_000} min on average"
+        return Estimate(self._mean_ms * place // self._active, basis)

@@ -7,9 +7,10 @@ them: each is identified anew by boot, number, start time and pidfd.
 from __future__ import annotations
 
 from ..core import commands as c
-from ..core import pool
 from ..core.invariants import violations
 from ..core.model import Instant, State
+from ..core.pool import Pool
+from ..core.pool import replay as apply_all
 from ..errors import InternalError
 from .devices.driver import Driver
 from .host.clock import Clock
@@ -28,8 +29,7 @@ def replay(journal: Journal) -> State:
     usable = ((seq, decode_state(payload)) for seq, payload in journal.snapshots())
     after, state = next(((seq, state) for seq, state in usable if state is not None), (0, State()))
     for record in journal.replay(after):
-        for event in record.events:
-            pool.apply(state, event, record.at)
+        apply_all(state, record.events, record.at)
     return state
 
 
@@ -46,9 +46,9 @@ def recover(journal: Journal, driver: Driver, clock: Clock) -> tuple[State, str 
     same_boot = boot_id == state.boot_id
     ms = max(state.last.ms, boot_ms - state.clock_epoch_ms) if same_boot else state.last.ms
     at = Instant(ms, wall_ms)
+    pool = Pool(state)
     entries = [
-        Entry(at, pool.execute(state, command, at))
-        for command in (c.StartPool(boot_id, boot_ms), c.SetDevices(tuple(specs)))
+        Entry(at, pool.execute(command, at)) for command in (c.StartPool(boot_id, boot_ms), c.SetDevices(tuple(specs)))
     ]
     journal.append(entries)
     return state, message

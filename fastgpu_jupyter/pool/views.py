@@ -9,11 +9,17 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from .. import __version__
-from ..core import meter, queue
-from ..core.model import Device, Instant, Lease, PendingReason, State
-from ..wire.views import DeviceView, HoldingView, LeaseView, PoolView, QueueView
+from ..core import meter, queue, scheduler
+from ..core.model import Device, Instant, Lease, PendingReason, Priority, State
+from ..wire.views import DeviceView, HoldingView, LeaseView, PoolView, PriorityName, QueueView, TenantView
 from .devices.driver import Sample, Usage
 
+PRIORITY_NAMES: dict[Priority, PriorityName] = {
+    Priority.LOW: "low",
+    Priority.NORMAL: "normal",
+    Priority.HIGH: "high",
+    Priority.SYSTEM: "system",
+}
 _UNKNOWN = Usage(None, None)
 
 
@@ -74,7 +80,7 @@ def _device_view(state: State, device: Device, viewer: Viewer, facts: Facts) -> 
         "simulated": device.spec.simulated,
         "health": device.health.value,
         "health_reason": device.health_reason,
-        "drained": not device.present,
+        "drained": device.drained or not device.present,
         "mechanisms": [mechanism.value for mechanism in device.spec.mechanisms],
         "rate_micro_per_hour": device.spec.rate_micro_per_hour,
         "utilization_percent": usage.utilization_percent,
@@ -90,9 +96,15 @@ def _holding_view(lease: Lease, viewer: Viewer) -> HoldingView:
         "tenant": lease.tenant if own else None,
         "notebook": lease.request.notebook if own else None,
         "state": lease.state.value,
-        "memory_bytes": lease.logical_gpu.memory_bytes if lease.logical_gpu else 0,
+        "memory_bytes": _memory_of_each(lease),
         "mine": lease.tenant == viewer.tenant,
     }
+
+
+def _memory_of_each(lease: Lease) -> int:
+    """Bytes that the lease holds of each of its devices."""
+    gpu = lease.logical_gpu
+    return gpu.memory_bytes // len(gpu.device_ids) if gpu else 0
 
 
 def lease_views(
@@ -100,7 +112,7 @@ def lease_views(
 ) -> list[LeaseView]:
     """The viewer's leases, or those of them that are named, oldest first."""
     wanted = None if only is None else set(only)
-    waiting = {lease.id: (place, reason) for lease, place, reason in queue.places(state)}
+    waiting = {lease.id: (place, reason) for lease, place, reason in scheduler.places(state)}
     return [
         lease_view(state, lease, at, facts, waiting.get(lease.id))
         for lease in state.leases.values()
@@ -124,10 +136,12 @@ def lease_view(
         "notebook": lease.request.notebook,
         "pid": lease.holder.pid,
         "device_id": gpu.device_id if gpu else None,
+        "device_ids": list(gpu.device_ids) if gpu else [],
         "device_model": device.spec.model if device else None,
         "simulated": gpu is not None and gpu.mechanism.value == "simulated",
         "tenant": lease.tenant,
         "profile": lease.request.name,
+        "priority": priority_name(lease.request.priority),
         "memory_bytes": gpu.memory_bytes if gpu else lease.request.memory_bytes,
         "mechanism": gpu.mechanism.value if gpu else None,
         "enforcement": gpu.enforcement.value if gpu else None,
@@ -149,17 +163,38 @@ def lease_view(
 
 def queue_views(state: State, viewer: Viewer) -> list[QueueView]:
     """The queue in order of grant."""
-    return [_queue_view(lease, place, reason, viewer) for lease, place, reason in queue.places(state)]
+    estimator = queue.Estimator(state)
+    return [
+        _queue_view(lease, place, reason, viewer, estimator.of(place))
+        for lease, place, reason in scheduler.places(state)
+    ]
 
 
-def _queue_view(lease: Lease, place: int, reason: PendingReason, viewer: Viewer) -> QueueView:
+def priority_name(priority: Priority) -> PriorityName:
+    """The name of a priority class on the wire."""
+    return PRIORITY_NAMES[priority]
+
+
+def tenant_views(state: State, viewer: Viewer) -> list[TenantView]:
+    """The viewer's own entitlement, or everybody's."""
+    return [
+        {"tenant": name, "weight": it.weight, "limit_milli": it.limit_milli, "held_milli": it.held_milli}
+        for name, it in sorted(state.tenants.items())
+        if viewer.sees_all or name == viewer.tenant
+    ]
+
+
+def _queue_view(lease: Lease, place: int, reason: PendingReason, viewer: Viewer, estimate: queue.Estimate) -> QueueView:
     own = viewer.owns(lease)
     return {
         "lease_id": lease.id if own else None,
         "place": place,
         "reason": reason.value,
         "detail": queue.explain(place, reason),
+        "estimate_ms": estimate.wait_ms,
+        "estimate_basis": estimate.basis,
         "profile": lease.request.name,
+        "priority": priority_name(lease.request.priority),
         "memory_bytes": lease.request.memory_bytes,
         "notebook": lease.request.notebook if own else None,
         "tenant": lease.tenant if own else None,

@@ -22,7 +22,7 @@ from urllib.parse import quote, urlencode
 from .. import errors
 from . import unixsocket
 from .locate import SYSTEM_SOCKET
-from .views import DeviceView, LeaseView, PoolView, QueueView, StatusView
+from .views import DeviceView, LeaseView, PoolView, QueueView, StatusView, TenantView
 
 #: An answer larger than this is not one of ours.
 ANSWER_BYTES_MAX = 64 * 2**20
@@ -153,6 +153,8 @@ class PoolClient:
         *,
         token: str,
         key: str | None = None,
+        priority: str = "normal",
+        wait_ms_max: int | None = None,
     ) -> LeaseView:
         """Ask for a lease, held by the calling process until :meth:`bind`; answers at once, active or waiting."""
         body = {
@@ -161,6 +163,8 @@ class PoolClient:
             "kernel_id": kernel_id,
             "notebook": notebook,
             "token_sha256": token_digest(token),
+            "priority": priority,
+            "wait_ms_max": wait_ms_max,
         }
         return cast(LeaseView, self._call("POST", "/v1/leases", body, key=key or secrets.token_hex(16)))
 
@@ -173,9 +177,29 @@ class PoolClient:
         """Give the lease back; to release twice is no error."""
         return cast(LeaseView, self._call("DELETE", _lease_path(lease_id), token=token, key=secrets.token_hex(16)))
 
-    def events(self, lease_id: str | None = None) -> EventStream:
-        """The stream of snapshots, changes and usage; only one lease's with ``lease_id``."""
-        path = "/v1/events" + (f"?{urlencode({'lease': lease_id})}" if lease_id else "")
+    def tenants(self) -> list[TenantView]:
+        """What the caller is entitled to; everybody's for an administrator."""
+        return cast("list[TenantView]", self._call("GET", "/v1/tenants")["tenants"])
+
+    def set_tenant(self, tenant: str, weight: int, limit_milli: int | None) -> TenantView:
+        """Entitle a tenant; for administrators."""
+        body = {"weight": weight, "limit_milli": limit_milli}
+        path = f"/v1/tenants/{quote(tenant, safe='')}"
+        return cast(TenantView, self._call("PUT", path, body, key=secrets.token_hex(16)))
+
+    def drain(self, device_id: str, *, drained: bool) -> DeviceView:
+        """Take a device out of service, or put it back; for administrators."""
+        path = f"/v1/devices/{quote(device_id, safe='')}"
+        return cast(DeviceView, self._call("PUT", path, {"drained": drained}, key=secrets.token_hex(16)))
+
+    def events(self, lease_id: str | None = None, since: int | None = None) -> EventStream:
+        """The stream of snapshots, changes and usage; only one lease's with ``lease_id``.
+
+        With ``since``, the ``seq`` of the last message that was seen, it begins with what was missed where the pool
+        still knows that, and with a snapshot otherwise.
+        """
+        query = {name: value for name, value in (("lease", lease_id), ("since", since)) if value is not None}
+        path = "/v1/events" + (f"?{urlencode(query)}" if query else "")
         # The pool sends a keepalive every few seconds: silence for longer means that it is gone.
         connection, response = self._open("GET", path, None, {}, timeout_s=30.0)
         return EventStream(connection, response)
@@ -221,7 +245,11 @@ class PoolClient:
             connection.close()
             raise self._unreachable(error) from error
         connection.close()
-        raise _ERRORS.get(problem.get("code", ""), errors.FastGPUError)(problem.get("detail", "The pool refused."))
+        error = _ERRORS.get(problem.get("code", ""), errors.FastGPUError)(problem.get("detail", "The pool refused."))
+        if isinstance(error, errors.LimitReached):
+            after = response.getheader("Retry-After", "")
+            error.retry_after_s = int(after) if after.isascii() and after.isdigit() else error.retry_after_s
+        raise error
 
     def _unreachable(self, error: Exception) -> errors.PoolUnreachable:
         if isinstance(error, PermissionError):

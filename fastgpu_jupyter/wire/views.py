@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Literal, TypedDict
 
 LeaseStateName = Literal["waiting", "preparing", "active", "parking", "parked", "resuming", "draining", "ended"]
+PriorityName = Literal["low", "normal", "high", "system"]
 EnforcementName = Literal["hardware", "driver", "userspace", "cooperative", "none"]
 
 
@@ -65,10 +66,12 @@ class LeaseView(TypedDict):
     notebook: str | None
     pid: int | None
     device_id: str | None
+    device_ids: list[str]
     device_model: str | None
     simulated: bool
     tenant: str
     profile: str
+    priority: PriorityName
     memory_bytes: int | None
     mechanism: str | None
     enforcement: EnforcementName | None
@@ -94,12 +97,24 @@ class QueueView(TypedDict):
     place: int
     reason: str
     detail: str
+    estimate_ms: int | None
+    estimate_basis: str
     profile: str
+    priority: PriorityName
     memory_bytes: int | None
     notebook: str | None
     tenant: str | None
     since: int
     mine: bool
+
+
+class TenantView(TypedDict):
+    """What a tenant is entitled to, holds and has used lately (in device hours, fading by half each day)."""
+
+    tenant: str
+    weight: int
+    limit_milli: int | None
+    held_milli: int
 
 
 class StatusView(TypedDict):

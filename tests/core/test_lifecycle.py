@@ -7,8 +7,8 @@ from typing import get_args
 
 import pytest
 
+from fastgpu_jupyter.core import apply, decide, lifecycle
 from fastgpu_jupyter.core import commands as c
-from fastgpu_jupyter.core import lifecycle, pool
 from fastgpu_jupyter.core.events import Event
 from fastgpu_jupyter.core.model import HOLDING, LeaseState
 from fastgpu_jupyter.errors import InternalError
@@ -40,5 +40,5 @@ def test_capacity_is_given_back_only_by_the_end() -> None:
 
 
 def test_every_command_and_event_has_a_rule() -> None:
-    assert set(pool._DECIDERS) == set(get_args(c.Command))
-    assert set(pool._APPLIERS) == set(get_args(Event))
+    assert set(decide._DECIDERS) == set(get_args(c.Command))
+    assert set(apply._APPLIERS) == set(get_args(Event))

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from fastgpu_jupyter.core import commands as c
-from fastgpu_jupyter.core import pool
 from fastgpu_jupyter.core.invariants import violations
-from fastgpu_jupyter.core.model import HOLDING, Health, LeaseState, State
+from fastgpu_jupyter.core.model import HOLDING, Health, Instant, LeaseState, Priority, State
+from fastgpu_jupyter.core.pool import replay
 from fastgpu_jupyter.errors import CallerError
 from fastgpu_jupyter.units import GIB
 from tests.core.world import World, holder, spec
@@ -38,12 +38,17 @@ class PoolMachine(RuleBasedStateMachine):
         names = [lease.id for lease in leases if not states or lease.state in states]
         return data.draw(st.sampled_from(names)) if names else "nobody"
 
-    @rule(profile=st.sampled_from(["full", "half", "quarter", "eighth", "bad", None]), gib=st.integers(0, 100))
-    def ask(self, profile: str | None, gib: int) -> None:
+    @rule(
+        profile=st.sampled_from(["full", "half", "quarter", "eighth", "2xany", "a100:1/3", "bad", None]),
+        gib=st.integers(0, 100),
+        tenant=st.sampled_from(["ann", "bob", "eve"]),
+        priority=st.sampled_from(Priority),
+    )
+    def ask(self, profile: str | None, gib: int, tenant: str, priority: Priority) -> None:
         name = f"lease-{self.asked}"
         self.asked += 1
         try:
-            self.world.ask(name, profile, None if profile else gib * GIB)
+            self.world.ask(name, profile, None if profile else gib * GIB, tenant=tenant, priority=priority)
         except CallerError:
             return
         self.order.append(name)
@@ -83,6 +88,14 @@ class PoolMachine(RuleBasedStateMachine):
     def health(self, device: str, health: Health) -> None:
         self._try(c.SetHealth(device, health, "observed"))
 
+    @rule(device=st.sampled_from("abc"), drained=st.booleans())
+    def drain_device(self, device: str, drained: bool) -> None:
+        self._try(c.DrainDevice(device, drained))
+
+    @rule(tenant=st.sampled_from(["ann", "bob"]), weight=st.integers(0, 3), limit=st.none() | st.integers(0, 3000))
+    def entitle(self, tenant: str, weight: int, limit: int | None) -> None:
+        self._try(c.SetTenant(tenant, weight, limit))
+
     @rule(shown=st.sets(st.sampled_from(SPECS)))
     def devices(self, shown: set) -> None:  # type: ignore[type-arg]
         self._try(c.SetDevices(tuple(sorted(shown, key=lambda item: item.index))))
@@ -99,13 +112,13 @@ class PoolMachine(RuleBasedStateMachine):
         self._try(c.StartPool(boot, self.world.now_ms))
 
     @invariant()
-    def grants_follow_the_order_of_arrival(self) -> None:
+    def the_queue_is_in_order_of_arrival(self) -> None:
         waiting = [name for name in self.order if name in self.world.state.queue]
         assert waiting == list(self.world.state.queue)
 
     @invariant()
     def nothing_that_could_be_granted_waits(self) -> None:
-        assert pool.advance(self.world.state) == []
+        assert self.world.pool.advance(Instant(self.world.now_ms, 0)) == []
 
     @invariant()
     def memory_is_promised_once(self) -> None:
@@ -113,14 +126,14 @@ class PoolMachine(RuleBasedStateMachine):
         for device in SPECS:
             holding = (lease for lease in self.world.state.leases.values() if lease.state in HOLDING)
             gpus = [lease.logical_gpu for lease in holding if lease.logical_gpu is not None]
-            held = [gpu.memory_bytes for gpu in gpus if gpu.device_id == device.id]
+            gpus = [gpu for gpu in gpus if device.id in gpu.device_ids]
+            held = [device.memory_bytes if gpu.more_device_ids else gpu.memory_bytes for gpu in gpus]
             assert sum(held) <= device.memory_bytes
 
     def teardown(self) -> None:
         replayed = State()
         for at, events in self.world.history:
-            for event in events:
-                pool.apply(replayed, event, at)
+            replay(replayed, events, at)
         assert replayed == self.world.state
 
 

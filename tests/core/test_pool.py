@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from fastgpu_jupyter.core import commands as c
+from fastgpu_jupyter.core import decide, scheduler
 from fastgpu_jupyter.core import effects as fx
-from fastgpu_jupyter.core import pool, queue
 from fastgpu_jupyter.core.model import EndReason, Health, LeaseState, PendingReason, State
+from fastgpu_jupyter.core.pool import replay
 from fastgpu_jupyter.errors import Conflict, InvalidRequest, NoSuchDevice, NotFound
 from fastgpu_jupyter.units import GIB
 from tests.core.world import World, holder, spec
@@ -44,15 +45,15 @@ def test_each_waiting_lease_has_its_place_and_one_reason() -> None:
     world.active("a")
     world.ask("b")
     world.ask("c")
-    found = [(lease.id, place, reason) for lease, place, reason in queue.places(world.state)]
-    assert found == [("b", 1, PendingReason.CAPACITY), ("c", 2, PendingReason.BEHIND)]
+    found = [(lease.id, place, reason) for lease, place, reason in scheduler.places(world.state)]
+    assert found == [("b", 1, PendingReason.CAPACITY), ("c", 2, PendingReason.CAPACITY)]
 
 
 def test_a_faulty_device_is_not_granted_and_is_the_reason_of_the_wait() -> None:
     world = World(spec("gpu"))
     world.do(c.SetHealth("gpu", Health.FAULTY, "fell off the bus"))
     world.ask("a")
-    assert [reason for _, _, reason in queue.places(world.state)] == [PendingReason.HEALTH]
+    assert [reason for _, _, reason in scheduler.places(world.state)] == [PendingReason.HEALTH]
     world.do(c.SetHealth("gpu", Health.HEALTHY))
     assert world.states() == {"a": "preparing"}
 
@@ -81,7 +82,7 @@ def test_best_fit_leaves_the_large_hole() -> None:
 @pytest.mark.parametrize(
     ("profile", "memory_bytes", "error", "says"),
     [
-        ("enormous", None, InvalidRequest, "no profile 'enormous'"),
+        ("enormous", None, NoSuchDevice, "No device of this pool is 'enormous'"),
         (None, 0, InvalidRequest, "0 B is not possible"),
         (None, -5, InvalidRequest, "not possible"),
         (None, None, InvalidRequest, "one of the two"),
@@ -203,7 +204,7 @@ def test_leases_that_ended_long_ago_are_forgotten() -> None:
     world.active("a")
     world.do(c.ReleaseLease("a"))
     world.drained("a")
-    world.now_ms += pool.REMEMBER_ENDED_MS
+    world.now_ms += decide.REMEMBER_ENDED_MS
     world.do(c.Tick())
     assert world.states() == {}
 
@@ -224,8 +225,7 @@ def test_replaying_the_events_gives_the_same_state_for_every_prefix() -> None:
     world.drained("a")
     replayed = State()
     for at, events in world.history:
-        for event in events:
-            pool.apply(replayed, event, at)
+        replay(replayed, events, at)
     assert replayed == world.state
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from fastgpu_jupyter.core import commands as c
-from fastgpu_jupyter.core import pool
 from fastgpu_jupyter.core.events import Event
 from fastgpu_jupyter.core.invariants import violations
 from fastgpu_jupyter.core.model import (
@@ -14,8 +13,10 @@ from fastgpu_jupyter.core.model import (
     LeaseRequest,
     LeaseState,
     Mechanism,
+    Priority,
     State,
 )
+from fastgpu_jupyter.core.pool import Pool
 from fastgpu_jupyter.units import GIB
 
 BOOT = "boot-1"
@@ -34,7 +35,8 @@ class World:
     """A pool under test; ``now_ms`` is its clock."""
 
     def __init__(self, *specs: DeviceSpec) -> None:
-        self.state = State()
+        self.pool = Pool(State())
+        self.state = self.pool.state
         self.now_ms = 1000
         self.history: list[tuple[Instant, list[Event]]] = []
         self.do(c.StartPool(BOOT, 1000))
@@ -42,20 +44,29 @@ class World:
 
     def do(self, command: c.Command) -> list[Event]:
         at = Instant(self.now_ms, self.now_ms + 10**12)
-        events = pool.execute(self.state, command, at)
+        events = self.pool.execute(command, at)
         self.history.append((at, events))
         assert list(violations(self.state)) == []
         return events
 
     def ask(
-        self, name: str, profile: str | None = "full", memory_bytes: int | None = None, tenant: str = "ann"
+        self,
+        name: str,
+        profile: str | None = "full",
+        memory_bytes: int | None = None,
+        *,
+        tenant: str = "ann",
+        priority: Priority = Priority.NORMAL,
+        wait_ms_max: int | None = None,
     ) -> Lease:
-        request = LeaseRequest(profile, memory_bytes, None, f"{name}.ipynb")
+        request = LeaseRequest(profile, memory_bytes, None, f"{name}.ipynb", priority, wait_ms_max)
         self.do(c.RequestLease(name, tenant, request, holder(len(self.history)), "0" * 64))
         return self.state.leases[name]
 
-    def active(self, name: str, profile: str | None = "full", memory_bytes: int | None = None) -> Lease:
-        lease = self.ask(name, profile, memory_bytes)
+    def active(
+        self, name: str, profile: str | None = "full", memory_bytes: int | None = None, *, tenant: str = "ann"
+    ) -> Lease:
+        lease = self.ask(name, profile, memory_bytes, tenant=tenant)
         assert lease.logical_gpu is not None
         self.do(c.PrepareSucceeded(name, lease.logical_gpu.generation))
         assert lease.state is LeaseState.ACTIVE

@@ -21,9 +21,8 @@ from fastgpu_jupyter.core.model import (
     LeaseRequest,
     LeaseState,
     LogicalGPU,
-    State,
 )
-from fastgpu_jupyter.errors import HostFault, InternalError, InvalidRequest, StoreFault
+from fastgpu_jupyter.errors import HostFault, InternalError, NoSuchDevice, StoreFault
 from fastgpu_jupyter.pool import runtime as runtime_module
 from fastgpu_jupyter.pool.devices.driver import Sample, Subject
 from fastgpu_jupyter.pool.host.clock import Clock
@@ -150,8 +149,8 @@ def test_a_key_that_was_answered_gives_the_same_answer_also_after_a_restart(tmp_
 def test_a_refused_command_leaves_nothing_behind(tmp_path: Path) -> None:
     async def story(pool: Pool) -> None:
         holder = holder_of(os.getpid(), pool.clock.boot_id())
-        bad = c.RequestLease("a", "ann", LeaseRequest("huge", None, None, None), holder, "0" * 64)
-        with pytest.raises(InvalidRequest):
+        bad = c.RequestLease("a", "ann", LeaseRequest("no such", None, None, None), holder, "0" * 64)
+        with pytest.raises(NoSuchDevice):
             await pool.runtime.submit(bad, "key")
         assert await pool.ask("a", key="key") == "a"
 
@@ -251,7 +250,7 @@ def test_after_a_bug_nothing_new_is_granted_but_releases_are_accepted(
         await pool.ask("a")
         await pool.until("a", LeaseState.ACTIVE)
         with monkeypatch.context() as patch:
-            patch.setattr(runtime_module.pool, "execute", _raise_bug)
+            patch.setattr(runtime_module.Pool, "execute", _raise_bug)
             with pytest.raises(InternalError, match="nothing new is granted"):
                 await pool.ask("b")
         with pytest.raises(StoreFault, match="releases are accepted"):
@@ -262,7 +261,7 @@ def test_after_a_bug_nothing_new_is_granted_but_releases_are_accepted(
     run(tmp_path, story)
 
 
-def _raise_bug(state: State, command: c.Command, at: Instant) -> None:
+def _raise_bug(pool: object, command: c.Command, at: Instant) -> None:
     raise InternalError("impossible")
 
 

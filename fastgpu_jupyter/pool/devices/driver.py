@@ -55,3 +55,13 @@ class Driver(Protocol):
 
     def close(self) -> None:
         """Let go of the hardware."""
+
+
+def together(parts: Sequence[Usage]) -> Usage:
+    """The use of several devices as one: mean utilization, all memory; unknown where one is."""
+    utilizations = [part.utilization_percent for part in parts if part.utilization_percent is not None]
+    memories = [part.memory_used_bytes for part in parts if part.memory_used_bytes is not None]
+    return Usage(
+        sum(utilizations) // len(parts) if parts and len(utilizations) == len(parts) else None,
+        sum(memories) if parts and len(memories) == len(parts) else None,
+    )

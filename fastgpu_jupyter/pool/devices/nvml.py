@@ -13,7 +13,7 @@ import pynvml
 from ...core.model import DeviceSpec, Health, LogicalGPU, Mechanism
 from ...errors import HostFault
 from . import catalog
-from .driver import Sample, Subject, Usage
+from .driver import Sample, Subject, Usage, together
 
 
 class NoDriver(HostFault):
@@ -76,13 +76,14 @@ class NvmlDriver:
 
     def prepare(self, logical_gpu: LogicalGPU) -> None:
         """A whole GPU needs nothing made, but must still be there."""
-        health, reason = self.health(logical_gpu.device_id)
-        if health is not Health.HEALTHY:
-            raise HostFault(reason or "The GPU does not answer.")
+        for device_id in logical_gpu.device_ids:
+            health, reason = self.health(device_id)
+            if health is not Health.HEALTHY:
+                raise HostFault(reason or "The GPU does not answer.")
 
     def environment(self, logical_gpu: LogicalGPU) -> Mapping[str, str]:
-        """CUDA sees exactly this device."""
-        return {"CUDA_VISIBLE_DEVICES": logical_gpu.device_id, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+        """CUDA sees exactly these devices."""
+        return {"CUDA_VISIBLE_DEVICES": ",".join(logical_gpu.device_ids), "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
 
     def processes(self, device_id: str) -> Sequence[int]:
         """Processes with a CUDA context on the GPU. Raises :class:`HostFault` where that cannot be known."""
@@ -95,7 +96,8 @@ class NvmlDriver:
         """The counters of each device; a whole device's are its lease's."""
         sample = Sample({uuid: _usage(handle) for uuid, handle in self._handles.items()})
         for subject in subjects:
-            sample.leases[subject.lease_id] = sample.devices.get(subject.logical_gpu.device_id, Usage(None, None))
+            parts = [sample.devices.get(device_id, Usage(None, None)) for device_id in subject.logical_gpu.device_ids]
+            sample.leases[subject.lease_id] = together(parts)
         return sample
 
     def close(self) -> None:

@@ -15,9 +15,9 @@ from typing import NamedTuple, TextIO
 
 import msgspec
 
-from ...core import pool
 from ...core.invariants import violations
 from ...core.model import State
+from ...core.pool import replay
 from ...errors import FastGPUError, StoreFault
 from .store import Journal
 
@@ -53,8 +53,7 @@ def examine(
         in_all = _count(path)
         try:
             for seq, record in enumerate(journal.replay(), start=1):
-                for event in record.events:
-                    pool.apply(state, event, record.at)
+                replay(state, record.events, record.at)
                 if export is not None:
                     events = [{"type": type(event).__name__, **msgspec.to_builtins(event)} for event in record.events]
                     line = {"seq": seq, "ms": record.at.ms, "wall_ms": record.at.wall_ms, "events": events}

@@ -1,0 +1,200 @@
+"""What follows from a command: events, or a typed refusal. Pure: the state is read and never changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ..errors import Conflict, InternalError, InvalidRequest, NotFound
+from . import commands as c
+from . import events as e
+from . import placement
+from .events import Event
+from .model import HOLDING, EndReason, Instant, Lease, LeaseState, State
+
+#: How long a lease that ended stays in the state, so that people see what it cost.
+REMEMBER_ENDED_MS = 3_600_000
+#: How much a sudden reboot can leave unbilled.
+TICK_MS = 60_000
+WEIGHT_MAX = 1_000_000
+
+
+def decide(state: State, command: c.Command, at: Instant) -> list[Event]:
+    """What follows from ``command`` alone. Pure. Raises a typed refusal where it cannot be."""
+    decider = _DECIDERS.get(type(command))
+    if decider is None:
+        raise InternalError(f"There is no rule for {command!r}.")
+    return decider(state, command, at)
+
+
+def _start_pool(state: State, command: c.StartPool, at: Instant) -> list[Event]:
+    if command.boot_id == state.boot_id:
+        return [e.PoolStarted(command.boot_id, state.clock_epoch_ms)]
+    # No process survives a reboot: every lease ended when the journal last heard of it, and time goes on from there.
+    events: list[Event] = [e.PoolStarted(command.boot_id, command.boot_clock_ms - state.last.ms)]
+    for lease in state.leases.values():
+        if lease.state in HOLDING and lease.state is not LeaseState.DRAINING:
+            events.append(e.LeaseDraining(lease.id, EndReason.HOLDER_DIED, "The machine was restarted."))
+        elif lease.state is LeaseState.WAITING:
+            events.append(e.LeaseEnded(lease.id, EndReason.HOLDER_DIED, "The machine was restarted."))
+    return events
+
+
+def _set_devices(state: State, command: c.SetDevices, at: Instant) -> list[Event]:
+    shown = {spec.id: spec for spec in command.specs}
+    events: list[Event] = []
+    for device_id, device in state.devices.items():
+        if device_id in shown or not device.present:
+            continue
+        events += [_draining(state.leases[lease_id], EndReason.DEVICE_LOST) for lease_id in device.lease_ids
+                   if state.leases[lease_id].state is not LeaseState.DRAINING]  # fmt: skip
+        events.append(e.DeviceVanished(device_id))
+    for spec in command.specs:
+        known = state.devices.get(spec.id)
+        if known is not None and known.lease_ids and known.spec.memory_bytes != spec.memory_bytes:
+            continue  # a driver that counts differently: what is promised of it stands until it is empty
+        if known is None or not known.present or known.spec != spec:
+            events.append(e.DeviceAppeared(spec))
+    return events
+
+
+def _set_health(state: State, command: c.SetHealth, at: Instant) -> list[Event]:
+    device = state.devices.get(command.device_id)
+    if device is None:
+        raise NotFound(f"There is no device {command.device_id[:80]!r} in this pool.")
+    if (device.health, device.health_reason) == (command.health, command.reason):
+        return []
+    return [e.DeviceHealthChanged(command.device_id, command.health, command.reason)]
+
+
+def _drain_device(state: State, command: c.DrainDevice, at: Instant) -> list[Event]:
+    device = state.devices.get(command.device_id)
+    if device is None:
+        raise NotFound(
+            f"There is no device {command.device_id[:80]!r} in this pool; `jupyter fastgpu status` lists them."
+        )
+    return [] if device.drained == command.drained else [e.DeviceDrained(command.device_id, command.drained)]
+
+
+def _set_tenant(state: State, command: c.SetTenant, at: Instant) -> list[Event]:
+    if not 1 <= command.weight <= WEIGHT_MAX:
+        raise InvalidRequest(f"A weight is a whole number from 1 to {WEIGHT_MAX}.")
+    if command.limit_milli is not None and command.limit_milli < 0:
+        raise InvalidRequest("A limit cannot be negative.")
+    known = state.tenants.get(command.tenant)
+    if known is not None and (known.weight, known.limit_milli) == (command.weight, command.limit_milli):
+        return []
+    return [e.TenantSet(command.tenant, command.weight, command.limit_milli)]
+
+
+def _request_lease(state: State, command: c.RequestLease, at: Instant) -> list[Event]:
+    command.request.validate()
+    placement.require_possible(state, command.request.size)
+    tenant = state.tenants.get(command.tenant)
+    if tenant is not None and tenant.limit_milli is not None:
+        wanted = placement.nominal_milli(state, command.request.size)
+        if wanted > tenant.limit_milli:
+            raise InvalidRequest(
+                f"{command.request.name!r} is {wanted / 1000:g} GPUs, and {command.tenant} may hold at most "
+                f"{tenant.limit_milli / 1000:g} at once. Ask for less, or ask an administrator for a higher quota."
+            )
+    return [
+        e.LeaseRequested(command.lease_id, command.tenant, command.request, command.holder, command.token_sha256),
+    ]
+
+
+def _bind_holder(state: State, command: c.BindHolder, at: Instant) -> list[Event]:
+    lease = find_lease(state, command.lease_id)
+    if lease.state in (LeaseState.DRAINING, LeaseState.ENDED):
+        raise Conflict("This lease is over; ask for a new one.")
+    return [] if lease.holder == command.holder else [e.HolderBound(lease.id, command.holder)]
+
+
+def _release_lease(state: State, command: c.ReleaseLease, at: Instant) -> list[Event]:
+    return _over(find_lease(state, command.lease_id), command.reason)
+
+
+def _holder_ended(state: State, command: c.HolderEnded, at: Instant) -> list[Event]:
+    lease = state.leases.get(command.lease_id)
+    if lease is None or lease.holder != command.holder:
+        return []
+    return _over(lease, EndReason.HOLDER_DIED)
+
+
+def _prepare_succeeded(state: State, command: c.PrepareSucceeded, at: Instant) -> list[Event]:
+    lease = _current(state, command.lease_id, command.generation, LeaseState.PREPARING)
+    return [e.LeasePrepared(lease.id)] if lease else []
+
+
+def _prepare_failed(state: State, command: c.PrepareFailed, at: Instant) -> list[Event]:
+    lease = _current(state, command.lease_id, command.generation, LeaseState.PREPARING)
+    return [e.LeaseDraining(lease.id, EndReason.PREPARE_FAILED, command.detail)] if lease else []
+
+
+def _drain_succeeded(state: State, command: c.DrainSucceeded, at: Instant) -> list[Event]:
+    lease = _current(state, command.lease_id, command.generation, LeaseState.DRAINING)
+    if lease is None or lease.end_reason is None:
+        return []
+    return [e.LeaseEnded(lease.id, lease.end_reason, lease.end_detail)]
+
+
+def _tick(state: State, command: c.Tick, at: Instant) -> list[Event]:
+    stale = [
+        e.LeaseForgotten(lease.id)
+        for lease in state.leases.values()
+        if lease.ended_at is not None and at.ms - lease.ended_at.ms >= REMEMBER_ENDED_MS
+    ]
+    expired = [
+        e.LeaseEnded(lease.id, EndReason.EXPIRED, "It waited as long as its request allowed.")
+        for lease in (state.leases[lease_id] for lease_id in state.queue)
+        if lease.request.wait_ms_max is not None and at.ms - lease.requested_at.ms >= lease.request.wait_ms_max
+    ]
+    due = at.ms - state.last.ms >= TICK_MS
+    running = due and any(lease.state is LeaseState.ACTIVE for lease in state.leases.values())
+    return [*stale, *expired, e.Ticked()] if running else [*stale, *expired]
+
+
+def _over(lease: Lease, reason: EndReason) -> list[Event]:
+    if lease.state is LeaseState.WAITING:
+        cancelled = reason is EndReason.RELEASED
+        return [e.LeaseEnded(lease.id, EndReason.CANCELLED if cancelled else reason)]
+    if lease.state in (LeaseState.DRAINING, LeaseState.ENDED):
+        return []  # release, death and revocation may race: one wins
+    return [_draining(lease, reason)]
+
+
+def _draining(lease: Lease, reason: EndReason) -> Event:
+    return e.LeaseDraining(lease.id, reason)
+
+
+def _current(state: State, lease_id: str, generation: int, expected: LeaseState) -> Lease | None:
+    """The lease, unless the report is about an earlier grant of it or comes too late."""
+    lease = state.leases.get(lease_id)
+    if lease is None or lease.state is not expected or lease.logical_gpu is None:
+        return None
+    return lease if lease.logical_gpu.generation == generation else None
+
+
+def find_lease(state: State, lease_id: str) -> Lease:
+    """The lease with that id. Raises :class:`NotFound`."""
+    lease = state.leases.get(lease_id)
+    if lease is None:
+        raise NotFound(f"There is no lease {lease_id[:40]!r}. `jupyter fastgpu status` lists yours.")
+    return lease
+
+
+_DECIDERS: dict[type[c.Command], Callable[[State, Any, Instant], list[Event]]] = {
+    c.StartPool: _start_pool,
+    c.SetDevices: _set_devices,
+    c.SetHealth: _set_health,
+    c.DrainDevice: _drain_device,
+    c.SetTenant: _set_tenant,
+    c.RequestLease: _request_lease,
+    c.BindHolder: _bind_holder,
+    c.ReleaseLease: _release_lease,
+    c.HolderEnded: _holder_ended,
+    c.PrepareSucceeded: _prepare_succeeded,
+    c.PrepareFailed: _prepare_failed,
+    c.DrainSucceeded: _drain_succeeded,
+    c.Tick: _tick,
+}

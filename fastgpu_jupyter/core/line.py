@@ -1,0 +1,111 @@
+"""Those who wait for the same size, in the order in which they are served.
+
+A line knows nothing of devices. It keeps one heap of tenants for each priority class; a tenant's place in it is what
+it had used when it was last looked at. Use only grows while time passes, so an entry that looks best is looked at
+anew, and put back where it is no longer best; use that fell (a lease ended) is put in as a second entry. So the best is
+found in logarithmic time however many wait.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple
+
+from .model import Lease, Priority
+
+
+class Rank(NamedTuple):
+    """Where a ticket stands among all that wait; the smallest is served first."""
+
+    on_time: bool  #: False for who waited too long: they go first, by arrival
+    lower: int  #: the negative priority class
+    used: float  #: what the tenant has used, per weight
+    arrival: int
+
+
+class Line:
+    """Tickets for one size."""
+
+    def __init__(self, key: Callable[[str], float], overdue: Callable[[Lease], bool]) -> None:
+        self._key = key
+        self._overdue = overdue
+        self._tickets: dict[str, Lease] = {}
+        self._by_arrival: deque[Lease] = deque()
+        self._tenants: dict[tuple[Priority, str], deque[Lease]] = {}
+        self._heaps: dict[Priority, list[tuple[float, int, str]]] = {}
+
+    def __len__(self) -> int:
+        return len(self._tickets)
+
+    def add(self, lease: Lease) -> None:
+        """``lease`` begins to wait; arrivals come in order."""
+        self._tickets[lease.id] = lease
+        self._by_arrival.append(lease)
+        mine = self._tenants.setdefault((lease.request.priority, lease.tenant), deque())
+        mine.append(lease)
+        if len(mine) == 1:
+            self._push(lease.request.priority, lease.tenant, mine)
+
+    def remove(self, lease: Lease) -> None:
+        """``lease`` waits no longer, for whatever reason."""
+        del self._tickets[lease.id]
+        place = (lease.request.priority, lease.tenant)
+        mine = self._tenants[place]
+        if mine[0] is lease:
+            self._drop_gone(mine)
+            if mine:
+                self._push(*place, mine)
+        if not mine:
+            del self._tenants[place]
+        self._drop_gone(self._by_arrival)
+
+    def refresh(self, tenant: str) -> None:
+        """What ``tenant`` has used fell."""
+        for priority in self._heaps:
+            mine = self._tenants.get((priority, tenant))
+            if mine:
+                self._push(priority, tenant, mine)
+
+    def best(self, skip: frozenset[str] | set[str]) -> tuple[Rank, Lease] | None:
+        """Who is served first, tenants in ``skip`` left out; ``None`` where nobody is."""
+        first = self._by_arrival[0] if self._by_arrival else None
+        if first is not None and first.tenant not in skip and self._overdue(first):
+            return Rank(on_time=False, lower=0, used=0.0, arrival=first.arrival), first
+        for priority in sorted(self._heaps, reverse=True):
+            found = self._best_of(priority, skip)
+            if found is not None:
+                used, lease = found
+                return Rank(on_time=True, lower=-priority, used=used, arrival=lease.arrival), lease
+        return None
+
+    def _best_of(self, priority: Priority, skip: frozenset[str] | set[str]) -> tuple[float, Lease] | None:
+        heap, aside = self._heaps[priority], []
+        found: tuple[float, Lease] | None = None
+        while heap:
+            used, arrival, tenant = heap[0]
+            mine = self._tenants.get((priority, tenant))
+            if mine is None or mine[0].arrival != arrival:
+                heapq.heappop(heap)  # a newer entry speaks for this tenant, or it left
+                continue
+            current = self._key(tenant)
+            if current > used:
+                heapq.heapreplace(heap, (current, arrival, tenant))
+                continue
+            if tenant not in skip:
+                found = used, mine[0]
+                break
+            aside.append(heapq.heappop(heap))
+        for entry in aside:
+            heapq.heappush(heap, entry)
+        return found
+
+    def _push(self, priority: Priority, tenant: str, mine: deque[Lease]) -> None:
+        self._drop_gone(mine)
+        heapq.heappush(self._heaps.setdefault(priority, []), (self._key(tenant), mine[0].arrival, tenant))
+
+    def _drop_gone(self, waiting: deque[Lease]) -> None:
+        # One that left from the middle is dropped when it comes to the front.
+        while waiting and waiting[0].id not in self._tickets:
+            waiting.popleft()
