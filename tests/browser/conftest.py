@@ -84,9 +84,12 @@ def chromium() -> str:
     pytest.fail("No Chromium was found: `make test` installs one, or set FASTGPU_CHROMIUM to its path.", pytrace=False)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """One browser for all tests; each has a context, so a profile, of its own."""
+    """One browser for all tests of a module; each has a context, so a profile, of its own.
+
+    Not for the session: as long as Playwright's loop runs in this thread, no other test can run one of its own.
+    """
     # Chromium's sandbox refuses to run as root, as in most containers.
     arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
     with sync_playwright() as playwright:
