@@ -41,14 +41,15 @@ def _start_pool(state: State, command: c.StartPool, at: Instant) -> list[Event]:
 
 
 def _set_devices(state: State, command: c.SetDevices, at: Instant) -> list[Event]:
-    shown = {spec.id: spec for spec in command.specs}
-    events: list[Event] = []
-    for device_id, device in state.devices.items():
-        if device_id in shown or not device.present:
-            continue
-        events += [_draining(state.leases[lease_id], EndReason.DEVICE_LOST) for lease_id in device.lease_ids
-                   if state.leases[lease_id].state is not LeaseState.DRAINING]  # fmt: skip
-        events.append(e.DeviceVanished(device_id))
+    shown = {spec.id for spec in command.specs}
+    gone = [device for device_id, device in state.devices.items() if device.present and device_id not in shown]
+    # A lease of several devices is lost with the first of them, once.
+    lost = dict.fromkeys(lease_id for device in gone for lease_id in device.lease_ids)
+    leases = [state.leases[lease_id] for lease_id in lost]
+    events: list[Event] = [
+        _draining(lease, EndReason.DEVICE_LOST) for lease in leases if lease.state is not LeaseState.DRAINING
+    ]
+    events += [e.DeviceVanished(device.spec.id) for device in gone]
     for spec in command.specs:
         known = state.devices.get(spec.id)
         if known is not None and known.lease_ids and known.spec.memory_bytes != spec.memory_bytes:

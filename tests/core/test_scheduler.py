@@ -186,6 +186,15 @@ def test_several_devices_are_had_all_or_none() -> None:
     assert world.states()["single"] == "preparing"
 
 
+def test_a_lease_of_several_devices_is_lost_once_though_all_vanish() -> None:
+    world = World(spec("gpu0"), spec("gpu1", index=1))
+    gang = world.active("gang", "2xany")
+    world.do(c.SetDevices(()))
+    assert (gang.state, gang.end_reason) == (LeaseState.DRAINING, EndReason.DEVICE_LOST)
+    world.drained("gang")
+    assert world.state.devices == {}
+
+
 def test_more_devices_than_there_are_is_refused() -> None:
     with pytest.raises(NoSuchDevice, match="has 1 such devices"):
         World(spec("gpu")).ask("a", "2xany")
