@@ -8,6 +8,7 @@ is kept and the kernel lives on. Silent executions, and cells that hold nothing 
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import threading
@@ -43,6 +44,7 @@ class FastGPUKernel(IPythonKernel):
         ipykernel: Any = super()
         ipykernel.start()
         Follower(self.gate).start()
+        gc.enable()  # off since the first line of __main__
 
     async def do_execute(
         self,

@@ -29,6 +29,7 @@ def test_granted_at_once(pool: PoolProcess, kernels: KernelHelper) -> None:
     lease = pool.lease(kernel.lease_id)
     assert lease["pid"] == kernel.pid
     assert lease["notebook"] == "analysis.ipynb"
+    assert kernel.run("import gc; print(gc.isenabled())").stream() == "True\n"
     assert "FASTGPU_TOKEN" not in kernel.run("print([n for n in os.environ if n == 'FASTGPU_TOKEN'])").stream()
     kernels.stop(kernel)
     assert pool.state(lease["id"]) in ("draining", "ended")
