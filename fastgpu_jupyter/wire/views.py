@@ -117,6 +117,39 @@ class TenantView(TypedDict):
     held_milli: int
 
 
+class StatementLineView(TypedDict):
+    """The time in which one lease was active in a month, and what it cost."""
+
+    lease_id: str
+    notebook: str | None
+    profile: str
+    device_ids: list[str]
+    started_at: int
+    active_ms: int
+    rate_micro_per_hour: int
+    amount_micro: int
+
+
+class StatementView(TypedDict):
+    """What one tenant used in one month (of UTC); the lines sum to the total."""
+
+    tenant: str
+    month: str
+    currency: str
+    active_ms: int
+    total_micro: int
+    lines: list[StatementLineView]
+
+
+class RateView(TypedDict):
+    """What the devices of one model cost."""
+
+    model: str
+    devices: int
+    rate_micro_per_hour: int
+    currency: str
+
+
 class StatusView(TypedDict):
     """Everything at one instant."""
 

@@ -89,8 +89,19 @@ class Journal:
 
         Raises :class:`StoreFault` that names the first damaged record.
         """
-        with contextlib.closing(sqlite3.connect(f"{self.path.as_uri()}?mode=ro", uri=True)) as db:
+        with self._reader() as db:
             return sum(1 for _ in self._chain(db, 0))
+
+    def history(self) -> Iterator[Record]:
+        """Every record from the first on, verified. May be read beside the writer, from another thread."""
+        with self._reader() as db:
+            for _, payload, _ in self._chain(db, 0):
+                yield decode(payload)
+
+    @contextlib.contextmanager
+    def _reader(self) -> Iterator[sqlite3.Connection]:
+        with contextlib.closing(sqlite3.connect(f"{self.path.as_uri()}?mode=ro", uri=True)) as db:
+            yield db
 
     def _chain(self, db: sqlite3.Connection, after: int) -> Iterator[tuple[int, bytes, bytes]]:
         before, seal_before = after, self._seal_at(db, after)
