@@ -1,0 +1,67 @@
+"""What is asked of the fleet, and what it answers. Values only: :mod:`fastgpu_jupyter.core.fleet` has the rules."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import NamedTuple
+
+#: Milli-cores, bytes of memory, and (model, capacity) of each device of a host.
+HostShape = tuple[int, int, tuple[tuple[str, int], ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What one lease needs: a fraction of one device, or some whole devices of one kind on one host.
+
+    Where ``units`` and ``divisor`` are both ``None``, whole devices are meant; with 0 devices only host resources.
+    """
+
+    devices: int = 1
+    units: int | None = None  #: of one device's capacity
+    divisor: int | None = None  #: the n-th part of one device's capacity, rounded down
+    models: frozenset[str] | None = None  #: which models will do; ``None``: all
+    cpu_milli: int = 0
+    host_memory_bytes: int = 0
+
+    def __post_init__(self) -> None:
+        if min(self.devices, self.cpu_milli, self.host_memory_bytes) < 0:
+            raise ValueError("a demand is not negative")
+        if not self.whole and (self.devices != 1 or (self.units is None) == (self.divisor is None)):
+            raise ValueError("a fraction is of one device, by units or by divisor")
+        if (self.units is not None and self.units < 1) or (self.divisor is not None and self.divisor < 1):
+            raise ValueError("a fraction is at least one unit")
+
+    @property
+    def whole(self) -> bool:
+        """Whether nobody else may use any part of its devices."""
+        return self.units is None and self.divisor is None
+
+    def units_on(self, capacity: int) -> int:
+        """Units that it takes of each of its devices, if a device has ``capacity`` of them."""
+        if self.units is not None:
+            return self.units
+        return capacity // self.divisor if self.divisor else capacity
+
+    def allows(self, model: str) -> bool:
+        """Whether a device of ``model`` will do."""
+        return self.models is None or model in self.models
+
+
+class Placement(NamedTuple):
+    """Which devices would serve a demand, and how much of each."""
+
+    host_id: str
+    device_ids: tuple[str, ...]
+    units: int  #: of each device
+
+
+def could_hold(host: HostShape, demand: Demand) -> bool:
+    """Whether an empty host of that shape can take the demand."""
+    cpu_milli, memory_bytes, devices = host
+    if cpu_milli < demand.cpu_milli or memory_bytes < demand.host_memory_bytes:
+        return False
+    fitting = Counter(
+        capacity for model, capacity in devices if demand.allows(model) and 1 <= demand.units_on(capacity) <= capacity
+    )
+    return not demand.devices or any(count >= demand.devices for count in fitting.values())

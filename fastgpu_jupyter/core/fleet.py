@@ -1,0 +1,410 @@
+"""The books of capacity, and which devices serve a demand.
+
+What it is: hosts with processors and memory, devices with an integer capacity, and :meth:`Fleet.place`, which names the
+cheapest place for a demand. The cost of a place is what it spoils, by the prices of :mod:`fastgpu_jupyter.core.prices`:
+
+    worth of the remainder before - worth of it after
+    + price of a core there x cores taken - cores that a free GPU would have lacked there x GPUs taken
+    + a little for being the first to use a host, where several devices of a host may be wanted at once
+
+Among equal costs the fullest device wins, then the host with the most free processors, then the smallest host id. Ids
+are compared as text, so neither the order in which hosts were added nor anything else that a replay might do
+differently matters.
+
+What it promises: a demand is refused only where no device can take it; the place is the one that a scan over all hosts
+would name (``tests/core/test_fleet.py`` does that scan); no capacity is promised twice. What it must not do: queue,
+decide who may have what, or know a lease.
+
+How it is quick: the cost depends only on the kind of device, its free bins and the price step of its host. Hosts that
+agree in those stand together on a *shelf*, in the order of the tie-break. A placement looks at the few shelves that are
+cheap enough and takes the first host of the best, a change moves one host on a handful of shelves: the work grows with
+the logarithm of the number of hosts.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from .demand import Demand, HostShape, Placement, could_hold
+from .prices import BINS, DEVICE, Prices
+
+#: Costs are compared in steps of this many bits of :data:`DEVICE`: finer differences are rounding.
+_COST_SHIFT = 10
+#: Bits of a host's rank in the key by which it stands on a shelf; the bits above are the processors in use.
+_RANK_BITS = 24
+_RANK_MASK = (1 << _RANK_BITS) - 1
+_CPU_TOP = 1 << 40
+
+# Which shelf of a kind: free bins of a partly used device, or how many devices are free (on a host in use, or on one
+# that is not), or just the host.
+_FREE = BINS
+_UNTOUCHED = 2 * BINS
+_HOST = 3 * BINS
+
+_Shelf = dict[int, list[int]]  #: price step -> keys of hosts, in order
+
+
+@dataclass(slots=True)
+class Device:
+    """A device as the books have it."""
+
+    id: str
+    host: Host
+    model: str
+    capacity: int
+    free: int
+    grantable: bool = True
+    kind: int = 0  #: position of its :class:`_Kind`
+
+
+@dataclass(slots=True)
+class Host:
+    """A host as the books have it."""
+
+    id: str
+    cpu_milli: int
+    memory_bytes: int
+    free_cpu_milli: int
+    free_memory_bytes: int
+    devices: dict[str, Device] = field(default_factory=dict)
+    rank: int = 0  #: place among all hosts in order of id
+    key: int = 0  #: where it stands on its shelves
+    step: int = 0  #: which price of cores holds here
+    shelves: tuple[tuple[int, int], ...] = ()  #: (kind, shelf) where it stands
+
+
+@dataclass(slots=True)
+class _Kind:
+    """Devices that no usual request tells apart."""
+
+    capacity: int
+    worth: tuple[int, ...]
+    models: set[str] = field(default_factory=set)
+    shelves: dict[int, _Shelf] = field(default_factory=dict)
+    known: list[int] = field(default_factory=list)  #: every shelf that ever was
+
+
+@dataclass(slots=True)
+class _Quote:
+    """What a demand costs on each shelf of one kind: everything that does not depend on the hosts."""
+
+    kind: _Kind
+    units: int
+    bins: int
+    #: (lowest cost, shelf, cost without processors, what is sold), cheapest first
+    lines: list[tuple[int, int, int, int]] = field(default_factory=list)
+    seen: int = 0  #: how many known shelves are quoted
+    lowest: dict[int, int] = field(default_factory=dict)  #: what is sold -> cost at the cheapest price step
+
+
+class Fleet:
+    """Hosts, devices and what is free of them."""
+
+    def __init__(self, prices: Prices | None = None) -> None:
+        self._prices = prices or Prices()
+        self._hosts: dict[str, Host] = {}
+        self._devices: dict[str, Device] = {}
+        self._ranked: list[Host] = []
+        self._kinds: list[_Kind] = []
+        self._quotes: dict[Demand, list[_Quote]] = {}
+        self._host_shelves = False  #: whether anybody asks for hosts without devices
+        self._stale = False  #: whether the shelves must be set up anew
+
+    # -- the books ----------------------------------------------------------------------------------------------------
+
+    def add_host(self, host_id: str, cpu_milli: int = 0, memory_bytes: int = 0) -> None:
+        """Enter a host without devices. Raises :class:`ValueError` where it is there already."""
+        if host_id in self._hosts:
+            raise ValueError(f"host {host_id} is there already")
+        if not 0 <= cpu_milli < _CPU_TOP or memory_bytes < 0:
+            raise ValueError(f"host {host_id} has an impossible size")
+        self._hosts[host_id] = Host(host_id, cpu_milli, memory_bytes, cpu_milli, memory_bytes)
+        self._stale = True
+
+    def add_device(self, device_id: str, host_id: str, model: str, units: int) -> None:
+        """Enter a free device of a host. Raises :class:`ValueError` where it is there already."""
+        if device_id in self._devices or units < 1:
+            raise ValueError(f"device {device_id} is there already, or has no capacity")
+        host = self._hosts[host_id]
+        host.devices[device_id] = self._devices[device_id] = Device(device_id, host, model, units, units)
+        self._stale = True
+
+    def remove_device(self, device_id: str) -> None:
+        """Forget a device. Raises :class:`ValueError` while any of it is taken: make it ungrantable first."""
+        device = self._devices[device_id]
+        if device.free != device.capacity:
+            raise ValueError(f"device {device_id} is in use")
+        del device.host.devices[device_id], self._devices[device_id]
+        self._stale = True
+
+    def remove_host(self, host_id: str) -> None:
+        """Forget a host that has no devices any more."""
+        if self._hosts[host_id].devices:
+            raise ValueError(f"host {host_id} still has devices")
+        del self._hosts[host_id]
+        self._stale = True
+
+    def set_grantable(self, device_id: str, grantable: bool) -> None:
+        """Whether new demands may be placed on a device; what is taken stays taken."""
+        device = self._devices[device_id]
+        if device.grantable != grantable:
+            device.grantable = grantable
+            self._moved(device.host)
+
+    def set_prices(self, prices: Prices) -> None:
+        """Place by other prices from now on."""
+        self._prices = prices
+        self._stale = True
+
+    def take(self, placement: Placement, demand: Demand) -> None:
+        """Promise what ``placement`` names. Raises :class:`ValueError`, and changes nothing, where it is not free."""
+        host = self._hosts[placement.host_id]
+        devices = [host.devices[device_id] for device_id in placement.device_ids]
+        units = placement.units
+        if (
+            host.free_cpu_milli < demand.cpu_milli
+            or host.free_memory_bytes < demand.host_memory_bytes
+            or any(device.free < units for device in devices)
+        ):
+            raise ValueError(f"not free on host {host.id}: {placement}")
+        self._change(host, devices, -units, -demand.cpu_milli, -demand.host_memory_bytes)
+
+    def give_back(self, placement: Placement, demand: Demand) -> None:
+        """Undo :meth:`take`. Raises :class:`ValueError`, and changes nothing, where that was not taken."""
+        host = self._hosts[placement.host_id]
+        devices = [host.devices[device_id] for device_id in placement.device_ids]
+        units = placement.units
+        if (
+            host.free_cpu_milli + demand.cpu_milli > host.cpu_milli
+            or host.free_memory_bytes + demand.host_memory_bytes > host.memory_bytes
+            or any(device.free + units > device.capacity for device in devices)
+        ):
+            raise ValueError(f"not taken on host {host.id}: {placement}")
+        self._change(host, devices, units, demand.cpu_milli, demand.host_memory_bytes)
+
+    def free_units(self, device_id: str) -> int:
+        """What nobody has of a device."""
+        return self._devices[device_id].free
+
+    def hosts(self) -> Iterator[Host]:
+        """All hosts in order of id; to read only."""
+        return iter(sorted(self._hosts.values(), key=lambda host: host.id))
+
+    def free_devices(self) -> int:
+        """How many grantable devices nobody has any part of."""
+        return sum(device.grantable and device.free == device.capacity for device in self._devices.values())
+
+    def _change(self, host: Host, devices: list[Device], units: int, cpu_milli: int, memory_bytes: int) -> None:
+        host.free_cpu_milli += cpu_milli
+        host.free_memory_bytes += memory_bytes
+        for device in devices:
+            device.free += units
+        self._moved(host)
+
+    # -- the policy ---------------------------------------------------------------------------------------------------
+
+    def place(self, demand: Demand) -> Placement | None:
+        """Where ``demand`` spoils least, or ``None`` where nothing can take it now. Changes nothing."""
+        if self._stale:
+            self._set_up()
+        quotes = self._quotes.get(demand)
+        if quotes is None:
+            quotes = self._quote(demand)
+        core, relief, cpu = self._prices.core, self._prices.relief, demand.cpu_milli
+        best: tuple[int, int, int] | None = None  # cost, shelf, key: the order of preference
+        found: _Quote | None = None
+        limit = 1 << 62
+        for quote in quotes:
+            if quote.seen != len(quote.kind.known):
+                self._extend(quote, demand)
+            shelves = quote.kind.shelves
+            for bound, code, spoiled, sold in quote.lines:
+                if bound > limit:
+                    break
+                shelf = shelves.get(code)
+                if shelf is None:
+                    continue
+                for step, keys in shelf.items():
+                    cost = spoiled + core[step] * cpu - (relief[step] * sold >> 30) >> _COST_SHIFT
+                    if cost > limit or (best is not None and (cost, code, keys[0]) >= best):
+                        continue
+                    key = self._first(keys, quote, code, demand)
+                    if key is not None and (best is None or (cost, code, key) < best):
+                        best, found, limit = (cost, code, key), quote, cost
+        if best is None or found is None:
+            return None
+        host = self._ranked[best[2] & _RANK_MASK]
+        return Placement(host.id, tuple(self._pick(host, found, best[1], demand)), found.units)
+
+    def fits_ever(self, demand: Demand) -> bool:
+        """Whether an empty fleet, every device grantable, could take it."""
+        shapes = {_shape_of(host) for host in self._hosts.values()}
+        return any(could_hold(shape, demand) for shape in shapes)
+
+    def _first(self, keys: list[int], quote: _Quote, code: int, demand: Demand) -> int | None:
+        """The first host of a shelf that can take the demand in everything that the shelf does not promise."""
+        enough = _CPU_TOP - demand.cpu_milli << _RANK_BITS | _RANK_MASK
+        for key in keys:
+            if key > enough:
+                return None  # from here on they have fewer processors
+            host = self._ranked[key & _RANK_MASK]
+            if host.free_memory_bytes < demand.host_memory_bytes:
+                continue
+            # Models that no usual request tells apart share shelves, and a bin is coarser than a unit.
+            unsure = demand.devices and (demand.models is not None or code == quote.bins)
+            if unsure and not self._pick(host, quote, code, demand):
+                continue
+            return key
+        return None
+
+    def _pick(self, host: Host, quote: _Quote, code: int, demand: Demand) -> list[str]:
+        """Devices of a host on that shelf that serve the demand, none where they do not suffice."""
+        if code == _HOST:
+            return []
+        picked = []
+        for device in host.devices.values():
+            if not device.grantable or self._kinds[device.kind] is not quote.kind or not demand.allows(device.model):
+                continue
+            if device.free >= quote.units and _shelf_of(device) == min(code, _FREE):
+                picked.append(device.id)
+                if len(picked) == demand.devices:
+                    return picked
+        return []
+
+    # -- shelves ------------------------------------------------------------------------------------------------------
+
+    def _set_up(self) -> None:
+        """Rank the hosts and fill the shelves; needed when hosts, devices or prices have changed."""
+        self._stale = False
+        self._ranked = sorted(self._hosts.values(), key=lambda host: host.id)
+        if len(self._ranked) > _RANK_MASK:
+            raise ValueError("too many hosts")
+        self._quotes.clear()
+        kinds: dict[tuple[int, frozenset[int]], int] = {}
+        models = {device.model for device in self._devices.values()}
+        kind_of = {model: self._prices.kind(model) for model in models}
+        self._kinds = []
+        for device in sorted(self._devices.values(), key=lambda device: device.id):
+            signature = (device.capacity, kind_of[device.model])
+            if signature not in kinds:
+                kinds[signature] = len(self._kinds)
+                self._kinds.append(_Kind(device.capacity, self._prices.worth(kind_of[device.model])))
+            device.kind = kinds[signature]
+            self._kinds[device.kind].models.add(device.model)
+        self._kinds.append(_Kind(1, self._prices.worth(frozenset())))  # for hosts as such
+        for rank, host in enumerate(self._ranked):
+            host.rank, host.shelves = rank, ()
+            host.devices = dict(sorted(host.devices.items()))
+            self._moved(host)
+
+    def _moved(self, host: Host) -> None:
+        """Put a host on the shelves where it belongs now."""
+        if self._stale:
+            return
+        for kind, code in host.shelves:
+            shelves = self._kinds[kind].shelves
+            shelf = shelves[code]
+            keys = shelf[host.step]
+            if len(keys) > 1:
+                del keys[bisect_left(keys, host.key)]
+            elif len(shelf) > 1:
+                del shelf[host.step]
+            else:
+                del shelves[code]
+        host.shelves, sellable = self._shelves_of(host)
+        host.step = self._prices.step(host.free_cpu_milli, sellable)
+        host.key = _CPU_TOP - host.free_cpu_milli << _RANK_BITS | host.rank
+        for kind, code in host.shelves:
+            shelves = self._kinds[kind].shelves
+            if code not in shelves:
+                shelves[code] = {host.step: [host.key]}
+                if code not in self._kinds[kind].known:
+                    self._kinds[kind].known.append(code)
+            elif host.step in shelves[code]:
+                insort(shelves[code][host.step], host.key)
+            else:
+                shelves[code][host.step] = [host.key]
+
+    def _shelves_of(self, host: Host) -> tuple[tuple[tuple[int, int], ...], int]:
+        """The shelves of a host, and what its free capacity can be sold for."""
+        sale = self._prices.sale
+        shelves: dict[tuple[int, int], None] = {}
+        free: dict[int, int] = {}  # kind -> devices that are free
+        sellable = 0
+        used = False
+        for device in host.devices.values():
+            if not device.free or not device.grantable:
+                used = True
+            elif device.free == device.capacity:
+                free[device.kind] = free.get(device.kind, 0) + 1
+                sellable += DEVICE
+            else:
+                used = True
+                code = device.free * BINS // device.capacity
+                shelves[device.kind, code] = None
+                sellable += sale[code]
+        first = _FREE if used or len(host.devices) < 2 else _UNTOUCHED
+        for kind, count in free.items():
+            shelves[kind, first + count] = None
+        if self._host_shelves:
+            shelves[len(self._kinds) - 1, _HOST] = None
+        return tuple(shelves), sellable
+
+    # -- quotes -------------------------------------------------------------------------------------------------------
+
+    def _quote(self, demand: Demand) -> list[_Quote]:
+        """Get ready for a demand that was not seen before."""
+        if not demand.devices and not self._host_shelves:
+            self._host_shelves = True
+            self._set_up()
+        if len(self._quotes) >= 4096:
+            self._quotes.clear()
+        *kinds, as_such = self._kinds
+        if demand.devices:
+            allowed = [kind for kind in kinds if any(map(demand.allows, kind.models))]
+            units = [(kind, demand.units_on(kind.capacity)) for kind in allowed]
+            quotes = [_Quote(kind, n, n * BINS // kind.capacity) for kind, n in units if 1 <= n <= kind.capacity]
+        else:
+            quotes = [_Quote(as_such, 0, -1)]
+        self._quotes[demand] = quotes
+        return quotes
+
+    def _extend(self, quote: _Quote, demand: Demand) -> None:
+        """Quote the shelves that have come into use since."""
+        prices, kind = self._prices, quote.kind
+        for code in kind.known[quote.seen :]:
+            line = self._line(quote, code, demand)
+            if line is not None:
+                spoiled, sold = line
+                if sold not in quote.lowest:
+                    steps = zip(prices.core, prices.relief, strict=True)
+                    quote.lowest[sold] = min(core * demand.cpu_milli - (relief * sold >> 30) for core, relief in steps)
+                insort(quote.lines, (spoiled + quote.lowest[sold] >> _COST_SHIFT, code, spoiled, sold))
+        quote.seen = len(kind.known)
+
+    def _line(self, quote: _Quote, code: int, demand: Demand) -> tuple[int, int] | None:
+        """What taking the demand from that shelf spoils, and what is sold; ``None`` where it cannot be."""
+        if code == _HOST:
+            return 0, 0
+        prices, worth = self._prices, quote.kind.worth
+        untouched = prices.untouched if code > _UNTOUCHED else 0
+        if demand.whole:
+            if code < _FREE or code % BINS < demand.devices:
+                return None
+            return untouched + demand.devices * (worth[BINS] - worth[0]), demand.devices * prices.sale[BINS]
+        before = min(code, BINS)
+        if before < quote.bins:
+            return None
+        after = before - quote.bins
+        return untouched + worth[before] - worth[after], prices.sale[before] - prices.sale[after]
+
+
+def _shelf_of(device: Device) -> int:
+    return _FREE if device.free == device.capacity else device.free * BINS // device.capacity
+
+
+def _shape_of(host: Host) -> HostShape:
+    devices = sorted((device.model, device.capacity) for device in host.devices.values())
+    return host.cpu_milli, host.memory_bytes, tuple(devices)

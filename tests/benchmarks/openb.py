@@ -1,0 +1,132 @@
+"""The openb cluster trace, and the published experiment on it: how to read it and how its arrivals are drawn.
+
+The trace (Alibaba, 2023, as the FGD paper of ATC 2023 uses it) is read from where it lies beside the repository and is
+never copied into it. An experiment is an empty cluster and a list of arrivals: the trace shuffled, then topped up with
+tasks drawn from it with replacement until their GPUs exceed ``load`` times the capacity (cut down first where the trace
+is bigger than that). Nothing leaves.
+"""
+
+from __future__ import annotations
+
+import csv
+import random
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from fastgpu_jupyter.core.demand import Demand
+
+HOME = Path(__file__).resolve().parents[3] / "shared" / "traces" / "openb"
+NODES = HOME / "openb_node_list_gpu_node.csv"
+PUBLISHED = HOME / "published" / "analysis_allo_discrete.csv"
+
+#: A whole GPU in the trace.
+WHOLE = 1000
+
+
+class Node(NamedTuple):
+    """A row of the node list."""
+
+    name: str
+    cpu_milli: int
+    memory_mib: int
+    gpus: int
+    model: str
+
+
+@dataclass(frozen=True)
+class Trace:
+    """Nodes in the order under test, and the tasks of a pod list in file order."""
+
+    name: str
+    nodes: tuple[Node, ...]
+    tasks: tuple[Demand, ...]
+
+    @property
+    def capacity(self) -> int:
+        """Thousandths of a GPU."""
+        return WHOLE * sum(node.gpus for node in self.nodes)
+
+    def usual(self, cover: float = 1.0) -> dict[Demand, int]:
+        """How often each task comes, the most frequent ones that together are ``cover`` of the trace."""
+        counts = Counter(self.tasks)
+        chosen: dict[Demand, int] = {}
+        covered = 0
+        for demand, count in counts.most_common():
+            if covered >= cover * len(self.tasks):
+                break
+            chosen[demand] = count
+            covered += count
+        return chosen
+
+    def arrivals(self, seed: int, load: float) -> list[Demand]:
+        """The tasks of one experiment, in order."""
+        draw = random.Random(seed)
+        tasks = list(self.tasks)
+        draw.shuffle(tasks)
+        wanted = load * self.capacity
+        total = sum(map(gpu_milli, tasks))
+        while total > wanted:
+            total -= gpu_milli(tasks.pop())
+        while total <= wanted:
+            tasks.append(self.tasks[draw.randrange(len(self.tasks))])
+            total += gpu_milli(tasks[-1])
+        return tasks
+
+
+def gpu_milli(demand: Demand) -> int:
+    """Thousandths of a GPU that a task asks for."""
+    return demand.devices * demand.units_on(WHOLE)
+
+
+def read(nodes: Path, pods: Path, order: str = "file") -> Trace:
+    """A trace with its nodes in ``order``: file, small-first or random:SEED."""
+    missing = [str(path) for path in (nodes, pods) if not path.is_file()]
+    if missing:
+        sys.exit(f"The trace is not here: {', '.join(missing)}. Name its files with --nodes and --pods.")
+    with nodes.open(newline="", encoding="utf-8") as file:
+        hosts = [
+            Node(row["sn"], int(row["cpu_milli"]), int(row["memory_mib"]), int(row["gpu"]), row["model"])
+            for row in csv.DictReader(file)
+        ]
+    with pods.open(newline="", encoding="utf-8") as file:
+        demands: dict[Demand, Demand] = {}  # one object per shape: equal ones are found at once
+        tasks = [demands.setdefault(one, one) for one in map(_demand, csv.DictReader(file))]
+    return Trace(pods.stem.removeprefix("openb_pod_list_"), tuple(_ordered(hosts, order)), tuple(tasks))
+
+
+def _ordered(hosts: list[Node], order: str) -> list[Node]:
+    kind, _, seed = order.partition(":")
+    if kind == "file":
+        return hosts
+    if kind == "small-first":
+        return sorted(hosts, key=lambda node: node.gpus)
+    if kind == "random" and seed.isdecimal():
+        return random.Random(int(seed)).sample(hosts, len(hosts))
+    sys.exit(f"There is no node order {order!r}: file, small-first or random:SEED.")
+
+
+def _demand(row: dict[str, str]) -> Demand:
+    devices, milli, models = int(row["num_gpu"]), int(row["gpu_milli"]), row.get("gpu_spec") or ""
+    return Demand(
+        devices=devices,
+        units=milli if devices and milli < WHOLE else None,
+        models=frozenset(models.split("|")) if models else None,
+        cpu_milli=int(row["cpu_milli"]),
+        host_memory_bytes=int(row["memory_mib"]) << 20,
+    )
+
+
+def published(trace: str, policy: str, load: int) -> float | None:
+    """Mean allocation in percent that the authors published for a trace, ``None`` where they did not."""
+    if not PUBLISHED.is_file():
+        return None
+    with PUBLISHED.open(newline="", encoding="utf-8") as file:
+        values = [
+            float(row[str(load)])
+            for row in csv.DictReader(file)
+            if row["workload"] == f"openb_pod_list_{trace}" and row["sc_policy"].endswith(policy)
+        ]
+    return sum(values) / len(values) if values else None

@@ -1,0 +1,75 @@
+"""The placement policy once more, as a scan over every device of every host: slow, with nothing to keep up to date."""
+
+from __future__ import annotations
+
+from fastgpu_jupyter.core.demand import Demand, Placement
+from fastgpu_jupyter.core.fleet import Device, Fleet, Host
+from fastgpu_jupyter.core.prices import BINS, DEVICE, Prices, bins
+
+
+def place(fleet: Fleet, prices: Prices, demand: Demand) -> Placement | None:
+    """The cheapest place by the words of ``core/fleet.py``, its ties included."""
+    kinds = _kinds(fleet, prices)
+    best: tuple[tuple[int, int, int, str, int], Placement] | None = None
+    for host in fleet.hosts():
+        if host.free_cpu_milli < demand.cpu_milli or host.free_memory_bytes < demand.host_memory_bytes:
+            continue
+        for order, placement in _places(host, prices, demand, kinds):
+            if best is None or order < best[0]:
+                best = order, placement
+    return best[1] if best else None
+
+
+def _places(host: Host, prices: Prices, demand: Demand, kinds: dict[str, int]):
+    grantable = [device for device in host.devices.values() if device.grantable]
+    free = [device for device in grantable if device.free == device.capacity]
+    untouched = len(host.devices) > 1 and len(free) == len(host.devices)
+    sellable = sum(prices.sale[bins(device.free, device.capacity)] for device in grantable)
+    step = prices.step(host.free_cpu_milli, sellable)
+
+    def order(spoiled: int, sold: int, fullness: int, kind: int) -> tuple[int, int, int, str, int]:
+        first_use = prices.untouched if untouched and demand.devices else 0
+        cost = first_use + spoiled + prices.core[step] * demand.cpu_milli - (prices.relief[step] * sold >> 30)
+        return cost >> 10, fullness, -host.free_cpu_milli, host.id, kind
+
+    if not demand.devices:
+        yield order(0, 0, 0, 0), Placement(host.id, (), 0)
+        return
+    allowed = sorted((device for device in grantable if demand.allows(device.model)), key=lambda device: device.id)
+    for kind in sorted({kinds[device.id] for device in allowed}):
+        among = [device for device in allowed if kinds[device.id] == kind]
+        whole = [device for device in free if kinds[device.id] == kind]  # of any model: that is how full the host is
+        fullness = (2000 if untouched else 1000) + len(whole)
+        if demand.whole:
+            chosen = [device for device in among if device in free][: demand.devices]
+            if len(chosen) == demand.devices:
+                spoiled = sum(_worth(prices, device, BINS) - _worth(prices, device, 0) for device in chosen)
+                ids = tuple(device.id for device in chosen)
+                yield (
+                    order(spoiled, DEVICE * demand.devices, fullness, kind),
+                    Placement(host.id, ids, chosen[0].capacity),
+                )
+            continue
+        for device in among:
+            units = demand.units_on(device.capacity)
+            if not 1 <= units <= device.free:
+                continue
+            before = bins(device.free, device.capacity)
+            after = before - bins(units, device.capacity)
+            spoiled = _worth(prices, device, before) - _worth(prices, device, after)
+            sold = prices.sale[before] - prices.sale[after]
+            full = fullness if device in free else before
+            yield (*order(spoiled, sold, full, kind), device.id), Placement(host.id, (device.id,), units)
+
+
+def _worth(prices: Prices, device: Device, free: int) -> int:
+    return prices.worth(prices.kind(device.model))[free]
+
+
+def _kinds(fleet: Fleet, prices: Prices) -> dict[str, int]:
+    """Kinds are numbered in the order of the smallest device id of each."""
+    numbers: dict[tuple[int, frozenset[int]], int] = {}
+    devices = sorted((device for host in fleet.hosts() for device in host.devices.values()), key=lambda one: one.id)
+    return {
+        device.id: numbers.setdefault((device.capacity, prices.kind(device.model)), len(numbers)) for device in devices
+    }
