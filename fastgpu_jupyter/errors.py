@@ -71,10 +71,14 @@ class NoSuchDevice(CallerError):
 
 
 class LimitReached(FastGPUError):
-    """A limit of the pool is reached; the same request may succeed later."""
+    """A limit of the pool is reached; the same request may succeed after ``retry_after_s``."""
 
     code = "limit_reached"
     status = 429
+
+    def __init__(self, sentence: str, retry_after_s: int = 5) -> None:
+        super().__init__(sentence)
+        self.retry_after_s = retry_after_s
 
 
 class PoolUnreachable(FastGPUError):

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, cast
 
 from jupyter_core.application import JupyterApp, base_aliases
-from tornado.httpserver import HTTPServer
 from traitlets import Bool, Dict, Float, Integer, Unicode, default
 
 from .. import __version__
@@ -25,9 +24,11 @@ from ..wire.spawn import ALREADY_RUNNING
 from .devices.select import select_driver
 from .host import single
 from .host.clock import Clock
-from .http.routes import BODY_BYTES_MAX, application
+from .http.limits import Limits
+from .http.routes import serve
 from .http.service import Service
 from .journal.store import Journal
+from .logs import HumanFormatter, JsonFormatter, without_what_clients_sent
 from .recovery import recover
 from .runtime import Runtime
 
@@ -66,6 +67,39 @@ class FastGPUPool(JupyterApp):
     idle_timeout_s = Integer(
         600, min=0, help="End after this many seconds without a lease and without a client; 0 never ends."
     ).tag(config=True)
+    leases_max = Integer(
+        Limits().leases_max, min=1, help="Leases of all users that may exist, waiting ones included."
+    ).tag(config=True)
+    leases_max_per_tenant = Integer(
+        Limits().leases_max_per_tenant, min=1, help="Leases of one user that may exist, waiting ones included."
+    ).tag(config=True)
+    waiting_max = Integer(Limits().waiting_max, min=1, help="Requests of all users that may wait.").tag(config=True)
+    waiting_max_per_tenant = Integer(
+        Limits().waiting_max_per_tenant, min=1, help="Requests of one user that may wait."
+    ).tag(config=True)
+    requests_per_s_per_tenant = Float(
+        Limits().requests_per_s_per_tenant, min=0.1, help="HTTP requests of one user in a second."
+    ).tag(config=True)
+    connections_max = Integer(Limits().connections_max, min=1, help="Open connections of all users.").tag(config=True)
+    connections_max_per_tenant = Integer(
+        Limits().connections_max_per_tenant, min=1, help="Open connections of one user."
+    ).tag(config=True)
+    subscribers_max = Integer(Limits().subscribers_max, min=1, help="Readers of the event stream of all users.").tag(
+        config=True
+    )
+    subscribers_max_per_tenant = Integer(
+        Limits().subscribers_max_per_tenant, min=1, help="Readers of the event stream of one user."
+    ).tag(config=True)
+    body_bytes_max = Integer(Limits().body_bytes_max, min=1024, help="Bytes in the body of a request.").tag(config=True)
+    header_bytes_max = Integer(Limits().header_bytes_max, min=1024, help="Bytes in the head of a request.").tag(
+        config=True
+    )
+    slow_reader_timeout_s = Float(
+        Limits().slow_reader_timeout_s,
+        min=0.1,
+        help="Seconds for which an answer waits for a reader that does not read.",
+    ).tag(config=True)
+    log_json = Bool(False, help="Write the log as one JSON object a line.").tag(config=True)
     on_demand = Bool(False, help="Detach once the pool answers; how Jupyter starts it.").tag(config=True)
 
     aliases = {**base_aliases, "simulate": "FastGPUPool.simulate", "socket": "FastGPUPool.socket_path"}
@@ -134,10 +168,9 @@ class FastGPUPool(JupyterApp):
             started_at=clock.wall_ms(),
             boot_id=boot_id,
             message=message,
+            limits=Limits(**{name: getattr(self, name) for name in Limits._fields}),
         )
-        server = HTTPServer(
-            application(service, boot_id), max_body_size=BODY_BYTES_MAX, idle_connection_timeout=60, body_timeout=30
-        )
+        server = serve(service, boot_id)
         stopped = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -147,9 +180,11 @@ class FastGPUPool(JupyterApp):
         log = logging.getLogger("fastgpu.pool")
         log.info("Serving at %s. %s", socket_path, message or "")
         tell("")
-        watch = asyncio.create_task(self._stop_when_idle(service, socket_path, stopped))
+        watches = [self._stop_when_idle(service, socket_path, stopped), server.sweep_for_ever()]
+        tasks = [asyncio.create_task(watch) for watch in watches]
         await stopped.wait()
-        watch.cancel()
+        for task in tasks:
+            task.cancel()
         server.stop()
         single.unlisten(socket_path)
         await server.close_all_connections()
@@ -179,9 +214,12 @@ class FastGPUPool(JupyterApp):
         handler: logging.Handler = logging.StreamHandler()
         if self.on_demand:
             handler = RotatingFileHandler(state_dir / "pool.log", maxBytes=LOG_BYTES_MAX, backupCount=1)
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        handler.setFormatter(JsonFormatter() if self.log_json else HumanFormatter())
         logger.addHandler(handler)
-        logging.getLogger("tornado").addHandler(handler)
+        for name in ("asyncio", "tornado"):
+            logging.getLogger(name).addHandler(handler)
+        for name in ("tornado.general", "tornado.access", "tornado.application"):
+            logging.getLogger(name).addFilter(without_what_clients_sent)
 
 
 def _inode(path: Path) -> int | None:

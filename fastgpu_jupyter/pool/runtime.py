@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -19,15 +20,16 @@ from typing import Any, NamedTuple, TypeVar
 
 from ..core import commands as c
 from ..core import effects as fx
-from ..core import pool
 from ..core.events import Event
 from ..core.model import Holder, Instant, LeaseState, State
+from ..core.pool import Pool
 from ..errors import FastGPUError, HostFault, InternalError, LimitReached, StoreFault
 from .devices.driver import Driver, Sample, Subject
 from .host.clock import Clock
 from .host.process import Watcher, lease_of
 from .journal.codec import encode_state
 from .journal.store import Entry, Journal
+from .metrics import Metrics
 from .recovery import VERIFY_FIRST_MAX, replay
 
 T = TypeVar("T")
@@ -41,7 +43,7 @@ BATCH_MAX = 256
 SNAPSHOT_EVERY = 5000
 #: How long an idempotency key is remembered.
 REMEMBER_KEYS_MS = 86_400_000
-TICK_S = 60.0
+TICK_S = 5.0
 SAMPLE_S = 1.0
 DRAIN_POLL_S = 0.25
 
@@ -51,6 +53,11 @@ class Changes(NamedTuple):
 
     lease_ids: frozenset[str]
     device_ids: frozenset[str]
+    pool: bool = False  #: the pool manager itself, such as whether it grants
+
+    def merged(self, other: Changes) -> Changes:
+        """Both as one."""
+        return Changes(self.lease_ids | other.lease_ids, self.device_ids | other.device_ids, self.pool or other.pool)
 
 
 class _Call(NamedTuple):
@@ -63,7 +70,7 @@ class Runtime:
     """Runs one pool: its state, its journal, its devices and the processes that hold leases."""
 
     def __init__(self, state: State, journal: Journal, driver: Driver, clock: Clock) -> None:
-        self._state = state
+        self._pool = Pool(state)
         self._journal = journal
         self._driver = driver
         self._clock = clock
@@ -78,6 +85,9 @@ class Runtime:
         self._watcher = Watcher(state.boot_id, self._holder_ended)
         self._listeners: list[Callable[[Changes], None]] = []
         self._usage_listeners: list[Callable[[], None]] = []
+        self.metrics = Metrics()
+        #: Asked before a request for a lease is decided; raises where a limit is reached.
+        self.admit: Callable[[State, c.RequestLease], None] = lambda *_: None
         self.usage = Sample()
         #: Why nothing new is granted, or ``None`` while all is well.
         self.fault: str | None = None
@@ -100,7 +110,7 @@ class Runtime:
     async def read(self, view: Callable[[State, Instant], T]) -> T:
         """What ``view`` makes of the state, all of which is on disk. ``view`` must not keep or change it."""
         async with self._settling:
-            return view(self._state, self.now())
+            return view(self._pool.state, self.now())
 
     def follow(self, changed: Callable[[Changes], None], sampled: Callable[[], None]) -> None:
         """Call ``changed`` after each write and ``sampled`` after each sample."""
@@ -109,12 +119,12 @@ class Runtime:
 
     def now(self) -> Instant:
         """This instant in the pool's time, never before the newest event."""
-        ms = self._clock.boot_ms() - self._state.clock_epoch_ms
-        return Instant(max(ms, self._state.last.ms), self._clock.wall_ms())
+        ms = self._clock.boot_ms() - self._pool.state.clock_epoch_ms
+        return Instant(max(ms, self._pool.state.last.ms), self._clock.wall_ms())
 
     def environment_of(self, lease_id: str) -> dict[str, str]:
         """What the lease's kernel needs in its environment; empty while it has no logical GPU. Inside ``read``."""
-        lease = self._state.leases[lease_id]
+        lease = self._pool.state.leases[lease_id]
         granted = lease.state is LeaseState.ACTIVE and lease.logical_gpu is not None
         return dict(self._driver.environment(lease.logical_gpu)) if granted and lease.logical_gpu else {}
 
@@ -126,7 +136,7 @@ class Runtime:
             self._spawn(job)
         if self._journal.seq > VERIFY_FIRST_MAX:
             self._spawn(self._verify())
-        for effect in list(fx.outstanding(self._state)):
+        for effect in list(fx.outstanding(self._pool.state)):
             self._run_effect(effect)
 
     async def _verify(self) -> None:
@@ -186,8 +196,11 @@ class Runtime:
                 answered.append((call, entry.lease_id))
         events = [event for entry in entries for event in entry.events]
         if events or any(entry.key for entry in entries):
+            began_s = time.perf_counter()
             try:
                 await asyncio.get_running_loop().run_in_executor(self._writer, self._journal.append, entries)
+                self.metrics.appends.add(time.perf_counter() - began_s)
+                self.metrics.count_events(events)
             except StoreFault as fault:
                 await self._lose_unwritten(answered, fault)
                 return
@@ -196,7 +209,7 @@ class Runtime:
             self._snapshot()
         for call, lease_id in answered:
             _answer(call, lease_id)
-        for effect in fx.effects(self._state, events):
+        for effect in fx.effects(self._pool.state, events):
             self._run_effect(effect)
         self._tell(events)
 
@@ -204,7 +217,7 @@ class Runtime:
         """Begin to store the state as it is now: the records up to here need not be replayed again."""
         self._snapshot_seq = self._journal.seq
         # Handed to the writer at once, so that no later record can come before it.
-        stored = self._writer.submit(self._journal.snapshot, encode_state(self._state))
+        stored = self._writer.submit(self._journal.snapshot, encode_state(self._pool.state))
         stored.add_done_callback(_warn_without_snapshot)
 
     def _decide(self, call: _Call) -> Entry:
@@ -214,8 +227,12 @@ class Runtime:
             return Entry(at, [], None, self._keys[call.key])
         if self.fault is not None and isinstance(call.command, c.RequestLease):
             raise StoreFault(self.fault)
+        began_s = time.perf_counter()
         try:
-            events = pool.execute(self._state, call.command, at)
+            if isinstance(call.command, c.RequestLease):
+                self.admit(self._pool.state, call.command)
+            events = self._pool.execute(call.command, at)
+            self.metrics.decisions.add(time.perf_counter() - began_s)
         except (AssertionError, KeyError, InternalError) as bug:
             self._degrade(f"The pool manager met a bug of its own ({bug!r}).", bug)
             raise InternalError(self.fault) from bug
@@ -227,7 +244,8 @@ class Runtime:
         for call, _ in answered:
             _answer(call, fault)
         try:
-            self._state = await asyncio.get_running_loop().run_in_executor(self._writer, replay, self._journal)
+            state = await asyncio.get_running_loop().run_in_executor(self._writer, replay, self._journal)
+            self._pool = Pool(state)
         except StoreFault as unreadable:
             self._degrade(str(unreadable))
 
@@ -235,8 +253,8 @@ class Runtime:
         lease_ids = frozenset(filter(None, (getattr(event, "lease_id", None) for event in events)))
         device_ids = {getattr(event, "device_id", None) for event in events}
         for lease_id in lease_ids:
-            lease = self._state.leases.get(lease_id)
-            device_ids.add(lease.logical_gpu.device_id if lease and lease.logical_gpu else None)
+            lease = self._pool.state.leases.get(lease_id)
+            device_ids.update(lease.logical_gpu.device_ids if lease and lease.logical_gpu else ())
         changes = Changes(lease_ids, frozenset(filter(None, device_ids)))
         for listener in self._listeners if events else ():
             listener(changes)
@@ -270,7 +288,9 @@ class Runtime:
         """Wait until no process of the lease has memory on the device: a fact, however long it takes."""
         while True:
             try:
-                pids = await self._on_devices(self._driver.processes, effect.logical_gpu.device_id)
+                pids: set[int] = set()
+                for device_id in effect.logical_gpu.device_ids:
+                    pids.update(await self._on_devices(self._driver.processes, device_id))
                 if not any(lease_of(pid) == effect.lease_id for pid in pids):
                     break
             except HostFault as error:

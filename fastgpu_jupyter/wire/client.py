@@ -245,11 +245,11 @@ class PoolClient:
             connection.close()
             raise self._unreachable(error) from error
         connection.close()
-        error = _ERRORS.get(problem.get("code", ""), errors.FastGPUError)(problem.get("detail", "The pool refused."))
-        if isinstance(error, errors.LimitReached):
-            after = response.getheader("Retry-After", "")
-            error.retry_after_s = int(after) if after.isascii() and after.isdigit() else error.retry_after_s
-        raise error
+        refusal = _ERRORS.get(problem.get("code", ""), errors.FastGPUError)(problem.get("detail", "The pool refused."))
+        after = response.getheader("Retry-After") or ""
+        if isinstance(refusal, errors.LimitReached) and after.isascii() and after.isdigit():
+            refusal.retry_after_s = int(after)
+        raise refusal
 
     def _unreachable(self, error: Exception) -> errors.PoolUnreachable:
         if isinstance(error, PermissionError):

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-import json
+import asyncio
+import logging
 from typing import Any, cast
 
 import msgspec
 from tornado import iostream, web
 
-from ...errors import FastGPUError, InternalError, InvalidRequest
+from ...errors import FastGPUError, InternalError, InvalidRequest, LimitReached
+from .. import metrics
 from ..host.process import peer_holder
+from .limits import READER_RETRY_S, reached
+from .server import Server, Stream
 from .service import Caller, Service
+from .stream import Subscriber
 
-BODY_BYTES_MAX = 64 * 2**10
+log = logging.getLogger("fastgpu.pool")
 WAIT_MS_MAX = 30_000
 KEY_MAX = 128
+METHODS = ("GET", "POST", "PUT", "DELETE")
 
 
 class _Route(web.RequestHandler):
@@ -25,12 +31,22 @@ class _Route(web.RequestHandler):
         self.service = service
         self._boot_id = boot_id
 
+    @property
+    def stream(self) -> Stream:
+        """The connection."""
+        return cast(Stream, cast(Any, self.request.connection).stream)
+
     def prepare(self) -> None:
-        """Know the caller, and refuse a body that is not JSON."""
-        connection = cast(Any, self.request.connection)
+        """Refuse what is over a limit, then know the caller."""
+        if self.stream.over:
+            self.set_header("Connection", "close")
+            raise reached(self.stream.over, READER_RETRY_S)
+        self.service.rate.take(self.stream.uid, asyncio.get_running_loop().time())
+        if len(self.request.body) > self.service.limits.body_bytes_max:
+            raise InvalidRequest(f"The body may have {self.service.limits.body_bytes_max} bytes; this one has more.")
         bearer = self.request.headers.get("Authorization", "")
         token = bearer.removeprefix("Bearer ") if bearer.startswith("Bearer ") else None
-        self.caller = Caller(peer_holder(connection.stream.socket, self._boot_id), token)
+        self.caller = Caller(peer_holder(self.stream.socket, self._boot_id), token)
 
     def body(self) -> dict[str, Any]:
         """The request's JSON object; empty where there is no body."""
@@ -39,8 +55,8 @@ class _Route(web.RequestHandler):
         if not self.request.headers.get("Content-Type", "").startswith("application/json"):
             raise InvalidRequest("The body must be JSON, sent as application/json.")
         try:
-            body = json.loads(self.request.body)
-        except ValueError as error:
+            body = msgspec.json.decode(self.request.body)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise InvalidRequest(f"The body is not JSON: {error}.") from error
         if not isinstance(body, dict):
             raise InvalidRequest("The body must be a JSON object.")
@@ -52,6 +68,17 @@ class _Route(web.RequestHandler):
         if key is not None and len(key) > KEY_MAX:
             raise InvalidRequest(f"Idempotency-Key may have {KEY_MAX} characters.")
         return key
+
+    def number(self, name: str, default: int | None = None) -> int | None:
+        """A whole number of the query."""
+        text = self.get_query_argument(name, None)
+        try:
+            return default if text is None else int(text)
+        except ValueError:
+            raise InvalidRequest(f"{name} must be a whole number.") from None
+
+    def compute_etag(self) -> None:
+        """Nothing is cached: the pool changes."""
 
     def answer(self, value: Any, status: int = 200) -> None:
         """Send ``value`` as JSON."""
@@ -68,7 +95,14 @@ class _Route(web.RequestHandler):
             status = status_code
             code = InternalError.code if status_code >= 500 else "http_error"
             detail = f"{self._reason}." if status_code < 500 else "The pool manager met a bug of its own; see its log."
+        self.service.metrics.refused[code] += 1
         self.set_status(status)
+        if isinstance(error, LimitReached):
+            self.set_header("Retry-After", str(error.retry_after_s))
+        if status == 405:
+            self.set_header(
+                "Allow", ", ".join(sorted(method for method in METHODS if method.lower() in vars(type(self))))
+            )
         self.set_header("Content-Type", "application/problem+json")
         title = code.replace("_", " ").capitalize()
         problem = {"type": "about:blank", "title": title, "status": status, "code": code, "detail": detail}
@@ -82,6 +116,9 @@ class _Route(web.RequestHandler):
 
 class HealthRoute(_Route):
     """Whether the pool serves at all: touches neither state nor disk."""
+
+    def prepare(self) -> None:
+        """Whoever asks, and however busy the pool is, is answered."""
 
     def get(self) -> None:
         """Answer at once."""
@@ -118,24 +155,28 @@ class LeasesRoute(StatusRoute):
 class LeaseRoute(_Route):
     """One lease."""
 
+    _waiting: asyncio.Future[Any] | None = None
+
     async def get(self, lease_id: str) -> None:
         """The lease now, or as soon as it is newer than ``after``."""
-        wait_ms = min(self._number("wait_ms", 0), WAIT_MS_MAX)
-        after = self._number("after", -1)
-        self.answer(
-            await self.service.wait(self.caller, lease_id, wait_ms / 1000, lambda view: view["version"] > after)
-        )
+        wait_ms = min(self.number("wait_ms") or 0, WAIT_MS_MAX)
+        after = self.number("after", -1) or 0
+        waiting = self.service.wait(self.caller, lease_id, wait_ms / 1000, lambda view: view["version"] > after)
+        self._waiting = asyncio.ensure_future(waiting)
+        try:
+            self.answer(await self._waiting)
+        except asyncio.CancelledError:
+            if not self.stream.closed():
+                raise
+
+    def on_connection_close(self) -> None:
+        """Whoever asked is gone: wait no longer."""
+        if self._waiting is not None:
+            self._waiting.cancel()
 
     async def delete(self, lease_id: str) -> None:
         """Release it."""
         self.answer(await self.service.release(self.caller, lease_id, self.key()))
-
-    def _number(self, name: str, default: int) -> int:
-        text = self.get_query_argument(name, str(default))
-        try:
-            return int(text)
-        except ValueError:
-            raise InvalidRequest(f"{name} must be a whole number.") from None
 
 
 class BindRoute(_Route):
@@ -146,21 +187,69 @@ class BindRoute(_Route):
         self.answer(await self.service.bind(self.caller, lease_id, self.body(), self.key()))
 
 
+class DeviceRoute(_Route):
+    """One device, for administrators."""
+
+    async def put(self, device_id: str) -> None:
+        """Take it out of service or put it back."""
+        await self.service.drain(self.caller, device_id, self.body(), self.key())
+        status = await self.service.status(self.caller)
+        self.answer(next(device for device in status["devices"] if device["id"] == device_id))
+
+
+class TenantsRoute(_Route):
+    """What tenants are entitled to."""
+
+    async def get(self) -> None:
+        """The caller's entitlement, or everybody's."""
+        self.answer({"tenants": await self.service.tenants(self.caller)})
+
+
+class TenantRoute(_Route):
+    """One tenant, for administrators."""
+
+    async def put(self, tenant: str) -> None:
+        """Set its weight and limit."""
+        await self.service.set_tenant(self.caller, tenant, self.body(), self.key())
+        self.answer(next(it for it in await self.service.tenants(self.caller) if it["tenant"] == tenant))
+
+
 class EventsRoute(_Route):
     """The event stream: a line of JSON a message, until one side leaves."""
 
+    _subscriber: Subscriber | None = None
+
     async def get(self) -> None:
         """Send messages for as long as the reader takes them."""
-        subscriber = await self.service.subscribe(self.caller, self.get_query_argument("lease", None))
+        lease_id, since = self.get_query_argument("lease", None), self.number("since")
+        # Closing is what ends the wait for a reader that takes nothing.
+        subscriber = await self.service.subscribe(self.caller, lease_id, since, self.stream.close)
+        self._subscriber = subscriber
         self.set_header("Content-Type", "application/x-ndjson")
         try:
-            while not subscriber.cut:
-                self.write(await subscriber.get())
+            while (message := await subscriber.next()) is not None:
+                self.write(message)
                 await self.flush()
         except iostream.StreamClosedError:
-            pass  # the reader left
+            pass  # the reader left, or was cut
         finally:
-            self.service.publisher.unsubscribe(subscriber)
+            cut = "stuck" if self.stream.stuck else "behind" if subscriber.ended == "behind" else None
+            self.service.publisher.unsubscribe(subscriber, cut)
+
+    def on_connection_close(self) -> None:
+        """The reader left: wait for nothing more to send."""
+        if self._subscriber is not None:
+            self._subscriber.end("left")
+
+
+class MetricsRoute(_Route):
+    """Metrics for Prometheus."""
+
+    async def get(self) -> None:
+        """Send all metrics as text."""
+        text = await self.service.metrics_text()
+        self.set_header("Content-Type", metrics.CONTENT_TYPE)
+        self.finish(text)
 
 
 class NoRoute(_Route):
@@ -168,7 +257,15 @@ class NoRoute(_Route):
 
     def prepare(self) -> None:
         """Say so in the one shape of error."""
+        super().prepare()
         self.send_error(404, reason="There is no such route")
+
+
+def serve(service: Service, boot_id: str) -> Server:
+    """The server of one pool; it has no socket yet."""
+    server = Server(application(service, boot_id), limits=service.limits)
+    service.connections = server.__len__
+    return server
 
 
 def application(service: Service, boot_id: str) -> web.Application:
@@ -183,11 +280,21 @@ def application(service: Service, boot_id: str) -> web.Application:
             ("/v1/devices", StatusRoute, {**common, "part": "devices"}),
             ("/v1/queue", StatusRoute, {**common, "part": "queue"}),
             ("/v1/leases", LeasesRoute, {**common, "part": "leases"}),
+            (r"/v1/devices/([0-9A-Za-z_.:-]{1,80})", DeviceRoute, common),
+            ("/v1/tenants", TenantsRoute, common),
+            (r"/v1/tenants/([0-9A-Za-z_.@-]{1,64})", TenantRoute, common),
             (f"/v1/leases/{lease}", LeaseRoute, common),
             (f"/v1/leases/{lease}/bind", BindRoute, common),
             ("/v1/events", EventsRoute, common),
+            ("/v1/metrics", MetricsRoute, common),
         ],
         default_handler_class=NoRoute,
         default_handler_args=common,
-        log_function=lambda _: None,
+        log_function=_log_request,
     )
+
+
+def _log_request(handler: web.RequestHandler) -> None:
+    # The path without the query, and no header: neither is anybody's business.
+    request, took_ms = handler.request, 1000 * handler.request.request_time()
+    log.debug("%s %s: %d in %.0f ms", request.method, request.path, handler.get_status(), took_ms)

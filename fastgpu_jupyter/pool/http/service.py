@@ -9,25 +9,35 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import os
 import pwd
+import re
 import secrets
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ...core import commands as c
-from ...core import pool, queue
-from ...core.model import Holder, Instant, Lease, LeaseRequest, LeaseState, State
+from ...core import decide, scheduler
+from ...core.model import WEIGHT_DEFAULT, Holder, Instant, Lease, LeaseRequest, LeaseState, Priority, State
 from ...errors import Forbidden, InvalidRequest, NotFound
 from ...wire.client import token_digest
-from ...wire.views import LeaseView
+from ...wire.views import LeaseView, TenantView
 from .. import views
 from ..host.process import holder_of
+from ..metrics import Metrics, Now
 from ..runtime import Changes, Runtime
 from ..views import Facts, Viewer
-from .stream import Publisher
+from .limits import Limits, Rate
+from .stream import Publisher, Subscriber
 
+#: Changes are numbered from the start's wall clock on, so that a number of an earlier pool manager means nothing here.
+SEQ_PER_MS = 1000
 #: How long an answer to a request waits for the preparation of a logical GPU before it says ``preparing``.
 PREPARE_GRACE_S = 0.5
 TEXT_MAX = 1024
+#: Beyond it a number is no longer the same in every language's JSON.
+INTEGER_MAX = 2**53 - 1
+_DIGEST = re.compile("[0-9a-f]{64}")
 
 
 class Caller(NamedTuple):
@@ -54,15 +64,31 @@ class Service:
     """The pool as its callers may use it."""
 
     def __init__(
-        self, runtime: Runtime, *, scope: str, currency: str, started_at: int, boot_id: str, message: str | None
+        self,
+        runtime: Runtime,
+        *,
+        scope: str,
+        currency: str,
+        started_at: int,
+        boot_id: str,
+        message: str | None,
+        limits: Limits,
     ) -> None:
         self.runtime = runtime
+        self.metrics: Metrics = runtime.metrics
+        self.limits = limits
+        self.rate = Rate(limits.requests_per_s_per_tenant)
+        runtime.admit = limits.admit
+        #: How many connections there are; the server says it once there is one.
+        self.connections: Callable[[], int] = int
         self._scope = scope
         self._currency = currency
         self._started_at = started_at
         self._boot_id = boot_id
         self._message = message
-        self.publisher = Publisher(runtime, self._changed, self._usage)
+        self.publisher = Publisher(
+            runtime, self._changed, self._usage, limits, self.metrics, first_seq=started_at * SEQ_PER_MS
+        )
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
@@ -74,11 +100,23 @@ class Service:
         """One lease of the caller's. Raises :class:`NotFound`, also where it is somebody else's."""
         return await self.runtime.read(lambda state, at: self._one(state, at, caller, lease_id))
 
-    async def subscribe(self, caller: Caller, lease_id: str | None) -> Any:
+    async def subscribe(
+        self, caller: Caller, lease_id: str | None, since: int | None, on_end: Callable[[], None]
+    ) -> Subscriber:
         """A new subscriber of the event stream."""
         if lease_id is not None:
             await self.lease(caller, lease_id)
-        return await self.publisher.subscribe(caller.viewer, lease_id)
+        return await self.publisher.subscribe(caller.viewer, lease_id, since, on_end)
+
+    async def metrics_text(self) -> bytes:
+        """All metrics in Prometheus' format."""
+
+        def read(state: State, _: Instant) -> bytes:
+            accepting = self.runtime.fault is None
+            now = Now(state, self.runtime.usage, len(self.publisher), self.connections(), accepting)
+            return self.metrics.text(now)
+
+        return await self.runtime.read(read)
 
     def _everything(self, state: State, at: Instant, viewer: Viewer) -> dict[str, Any]:
         return {
@@ -103,11 +141,11 @@ class Service:
 
     def _one(self, state: State, at: Instant, caller: Caller, lease_id: str) -> LeaseView:
         lease = self._visible(state, caller, lease_id)
-        ticket = next(((place, why) for waiting, place, why in queue.places(state) if waiting is lease), None)
+        ticket = next(((place, why) for waiting, place, why in scheduler.places(state) if waiting is lease), None)
         return views.lease_view(state, lease, at, self._facts(), ticket)
 
     def _visible(self, state: State, caller: Caller, lease_id: str) -> Lease:
-        lease = pool.find_lease(state, lease_id)
+        lease = decide.find_lease(state, lease_id)
         if not caller.viewer.owns(lease):
             raise NotFound(f"There is no lease {lease_id[:40]!r}. `jupyter fastgpu status` lists yours.")
         return lease
@@ -116,8 +154,10 @@ class Service:
 
     def _changed(
         self, state: State, at: Instant, viewer: Viewer, lease_id: str | None, changes: Changes | None
-    ) -> dict[str, Any]:
+    ) -> dict[str, Any] | None:
         if lease_id is not None:
+            if changes is not None and lease_id not in changes.lease_ids and lease_id not in state.queue:
+                return None
             leases = views.lease_views(state, at, viewer, self._facts(), [lease_id])
             return {"seq": self.publisher.seq, "pool": self._pool(state), "devices": [], "leases": leases, "queue": []}
         if changes is None:
@@ -151,13 +191,15 @@ class Service:
     async def request(self, caller: Caller, body: dict[str, Any], key: str | None) -> LeaseView:
         """A new lease, held by the caller: active where one is free, else waiting."""
         digest = body.get("token_sha256")
-        if not isinstance(digest, str) or len(digest) != 64:
+        if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
             raise InvalidRequest("token_sha256 must be the SHA-256 of the lease's token, in hexadecimal.")
         request = LeaseRequest(
             profile=_text(body, "profile"),
             memory_bytes=_integer(body, "memory_bytes"),
             kernel_id=_text(body, "kernel_id"),
             notebook=_text(body, "notebook"),
+            priority=_priority(body, caller),
+            wait_ms_max=_integer(body, "wait_ms_max"),
         )
         command = c.RequestLease(secrets.token_hex(8), caller.tenant, request, caller.holder, digest)
         lease_id = await self.runtime.submit(command, _scoped(caller, key))
@@ -170,21 +212,19 @@ class Service:
 
     async def wait(self, caller: Caller, lease_id: str, timeout_s: float, enough: Any) -> LeaseView:
         """The lease as soon as ``enough`` is true of it, or as it is after ``timeout_s``."""
-        subscriber = await self.publisher.subscribe(caller.viewer, lease_id)
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_s
-        try:
+        with self.publisher.changes_of(lease_id) as changed:
             while True:
+                changed.clear()
                 view = await self.lease(caller, lease_id)
                 left_s = deadline - loop.time()
                 if left_s <= 0 or enough(view):
                     return view
                 try:
-                    await asyncio.wait_for(subscriber.get(), left_s)
+                    await asyncio.wait_for(changed.wait(), left_s)
                 except asyncio.TimeoutError:
                     continue
-        finally:
-            self.publisher.unsubscribe(subscriber)
 
     async def bind(self, caller: Caller, lease_id: str, body: dict[str, Any], key: str | None) -> LeaseView:
         """Make a process of the caller's user the lease's holder; only with the lease's token."""
@@ -201,6 +241,35 @@ class Service:
         await self.runtime.read(lambda state, _: self._visible(state, caller, lease_id).id)
         await self.runtime.submit(c.ReleaseLease(lease_id), _scoped(caller, key))
         return await self.lease(caller, lease_id)
+
+    # -- administration -----------------------------------------------------------------------------------------------
+
+    async def tenants(self, caller: Caller) -> list[TenantView]:
+        """What the caller is entitled to; everybody's for an administrator."""
+        viewer = Viewer(caller.tenant, sees_all=self._administers(caller))
+        return await self.runtime.read(lambda state, _: views.tenant_views(state, viewer))
+
+    async def set_tenant(self, caller: Caller, tenant: str, body: dict[str, Any], key: str | None) -> None:
+        """Set a tenant's weight and limit."""
+        self._require_administrator(caller)
+        weight = _integer(body, "weight")
+        command = c.SetTenant(tenant, WEIGHT_DEFAULT if weight is None else weight, _integer(body, "limit_milli"))
+        await self.runtime.submit(command, _scoped(caller, key))
+
+    async def drain(self, caller: Caller, device_id: str, body: dict[str, Any], key: str | None) -> None:
+        """Take a device out of service, or put it back."""
+        self._require_administrator(caller)
+        drained = body.get("drained")
+        if not isinstance(drained, bool):
+            raise InvalidRequest("drained must be true or false.")
+        await self.runtime.submit(c.DrainDevice(device_id, drained), _scoped(caller, key))
+
+    def _administers(self, caller: Caller) -> bool:
+        return caller.holder.uid in {0, os.getuid()}
+
+    def _require_administrator(self, caller: Caller) -> None:
+        if not self._administers(caller):
+            raise Forbidden("Only root and the user that the pool manager runs as may do that.")
 
     def _require_token(self, state: State, caller: Caller, lease_id: str) -> None:
         lease = self._visible(state, caller, lease_id)
@@ -222,13 +291,27 @@ def _scoped(caller: Caller, key: str | None) -> str | None:
 
 def _text(body: dict[str, Any], name: str) -> str | None:
     value = body.get(name)
-    if value is not None and (not isinstance(value, str) or len(value) > TEXT_MAX):
+    if value is None:
+        return None
+    if not isinstance(value, str) or len(value) > TEXT_MAX:
         raise InvalidRequest(f"{name} must be a text of at most {TEXT_MAX} characters.")
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        raise InvalidRequest(f"{name} has half of a character (a lone surrogate) in it.")
     return value
+
+
+def _priority(body: dict[str, Any], caller: Caller) -> Priority:
+    name = body.get("priority") or "normal"
+    found = next((priority for priority, known in views.PRIORITY_NAMES.items() if known == name), None)
+    if found is None:
+        raise InvalidRequest(f"There is no priority {str(name)[:40]!r}; choose low, normal or high.")
+    if found is Priority.SYSTEM and caller.holder.uid != 0:
+        raise Forbidden("Only root may ask with priority system.")
+    return found
 
 
 def _integer(body: dict[str, Any], name: str) -> int | None:
     value = body.get(name)
-    if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
-        raise InvalidRequest(f"{name} must be a whole number.")
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or abs(value) > INTEGER_MAX):
+        raise InvalidRequest(f"{name} must be a whole number, at most 2^53.")
     return value

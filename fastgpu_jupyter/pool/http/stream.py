@@ -1,114 +1,229 @@
 """The event stream: each subscriber has a bounded queue of its own, and one that does not read is cut.
 
-Messages are made once per tenant, not once per subscriber. A subscriber that was cut connects again and begins with
-a new snapshot, so that it cannot miss anything for good.
+Messages are made once per tenant, not once per subscriber, and changes that come in quick succession make one message.
+What changed is remembered for a while, by id: a reader that was away and names the last ``seq`` it saw gets what it
+missed as one change, or begins anew with a snapshot where that is too long ago.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
-from collections.abc import Callable
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
 
 from ...core.model import Instant, State
-from ...errors import LimitReached
+from ..metrics import Metrics
 from ..runtime import Changes, Runtime
 from ..views import Viewer
+from .limits import READER_RETRY_S, Limits, reached
 
-#: Messages that may wait for one subscriber; a reader that is further behind is gone or stuck.
+#: Messages, and bytes of them, that may wait for one subscriber; a reader that is further behind is gone or stuck.
 BACKLOG_MAX = 256
-SUBSCRIBERS_MAX = 1000
+BACKLOG_BYTES_MAX = 8 * 2**20
 KEEPALIVE_S = 10.0
+#: The shortest time between two messages about changes; the first after a pause goes out at once.
+INTERVAL_S = 0.05
+#: Changes that are remembered for readers who come back.
+REMEMBER_CHANGES = 1024
+
+MessageMaker = Callable[[State, Instant, Viewer, "str | None", "Changes | None"], "dict[str, Any] | None"]
+_NOTHING = Changes(frozenset(), frozenset())
 
 
 class Subscriber:
     """One reader of the stream: all of a tenant's messages, or those of one lease."""
 
-    def __init__(self, viewer: Viewer, lease_id: str | None) -> None:
+    def __init__(self, viewer: Viewer, lease_id: str | None, on_end: Callable[[], None]) -> None:
         self.viewer = viewer
         self.lease_id = lease_id
-        self.cut = False
-        self._messages: asyncio.Queue[bytes] = asyncio.Queue(BACKLOG_MAX)
+        self.ended: str | None = None  #: why nothing more is sent: ``left`` or ``behind``
+        self._on_end = on_end
+        self._messages: deque[bytes] = deque()
+        self._bytes = 0
+        self._arrived = asyncio.Event()
 
     def put(self, message: bytes) -> None:
-        """Queue ``message``, or mark the subscriber as cut where it does not keep up."""
-        try:
-            self._messages.put_nowait(message)
-        except asyncio.QueueFull:
-            self.cut = True
+        """Queue ``message``; ends the subscriber where it does not keep up."""
+        if self.ended:
+            return
+        full = self._messages and self._bytes + len(message) > BACKLOG_BYTES_MAX
+        if full or len(self._messages) >= BACKLOG_MAX:
+            self.end("behind")
+            return
+        self._messages.append(message)
+        self._bytes += len(message)
+        self._arrived.set()
 
-    async def get(self) -> bytes:
-        """The next message, or a keepalive where there is none for a while."""
-        try:
-            return await asyncio.wait_for(self._messages.get(), KEEPALIVE_S)
-        except asyncio.TimeoutError:
-            return line({"type": "keepalive"})
+    def end(self, why: str) -> None:
+        """Send nothing more, and let go of what waits."""
+        if self.ended is None:
+            self.ended = why
+            self._messages.clear()
+            self._arrived.set()
+            self._on_end()
 
-
-MessageMaker = Callable[[State, Instant, Viewer, "str | None", "Changes | None"], dict[str, Any]]
+    async def next(self) -> bytes | None:
+        """The next message, a keepalive where there is none for a while, ``None`` once it is over."""
+        if not self._messages and not self.ended:
+            self._arrived.clear()
+            try:
+                await asyncio.wait_for(self._arrived.wait(), KEEPALIVE_S)
+            except asyncio.TimeoutError:
+                return line({"type": "keepalive"})
+        if self.ended:
+            return None
+        message = self._messages.popleft()
+        self._bytes -= len(message)
+        return message
 
 
 class Publisher:
     """Brings what the runtime tells to all subscribers."""
 
-    def __init__(self, runtime: Runtime, changed: MessageMaker, usage: MessageMaker) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        changed: MessageMaker,
+        usage: MessageMaker,
+        limits: Limits,
+        metrics: Metrics,
+        *,
+        first_seq: int,
+    ) -> None:
         self._runtime = runtime
         self._changed = changed
         self._usage = usage
+        self._limits = limits
+        self._metrics = metrics
         self._subscribers: set[Subscriber] = set()
-        self._pending: set[asyncio.Task[None]] = set()
-        self.seq = 0
+        self._waiting: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
+        self._pending = _NOTHING
+        self._sampled = False
+        self._delivery: asyncio.Task[None] | None = None
+        self._not_before_s = 0.0
+        #: Counts changes. It begins where no earlier pool manager can have been, so that no number means two things.
+        self.seq = first_seq
+        self._recent: deque[tuple[int, Changes]] = deque([(first_seq, _NOTHING)], REMEMBER_CHANGES)
         runtime.follow(self._on_changes, self._on_sample)
 
     def __len__(self) -> int:
         return len(self._subscribers)
 
-    async def subscribe(self, viewer: Viewer, lease_id: str | None) -> Subscriber:
-        """A subscriber whose first message is a snapshot and which misses nothing after it."""
-        if len(self._subscribers) >= SUBSCRIBERS_MAX:
-            raise LimitReached("Too many readers follow this pool; close some and try again.")
-        subscriber = Subscriber(viewer, lease_id)
+    # -- readers ------------------------------------------------------------------------------------------------------
+
+    async def subscribe(
+        self, viewer: Viewer, lease_id: str | None, since: int | None, on_end: Callable[[], None]
+    ) -> Subscriber:
+        """A subscriber that begins with a snapshot, or with what changed after ``since``, and misses nothing after.
+
+        ``on_end`` is called when it is cut. Raises :class:`~fastgpu_jupyter.errors.LimitReached`.
+        """
+        self._require_room(viewer)
+        subscriber = Subscriber(viewer, lease_id, on_end)
 
         def begin(state: State, at: Instant) -> None:
-            subscriber.put(line({"type": "snapshot", **self._changed(state, at, viewer, lease_id, None)}))
-            self._subscribers.add(subscriber)
+            missed = self._missed(since)
+            first = self._changed(state, at, viewer, lease_id, missed)
+            kind = "snapshot" if missed is None else "changed"
+            nothing = {"seq": self.seq, "devices": [], "leases": [], "queue": []}
+            subscriber.put(line({"type": kind, **(first or nothing)}))
 
-        await self._runtime.read(begin)
+        # Counted before the state can be read, or many who come at once would all find room.
+        self._subscribers.add(subscriber)
+        try:
+            await self._runtime.read(begin)
+        except BaseException:
+            self._subscribers.discard(subscriber)
+            raise
         return subscriber
 
-    def unsubscribe(self, subscriber: Subscriber) -> None:
-        """Send it nothing more."""
+    def _require_room(self, viewer: Viewer) -> None:
+        if len(self._subscribers) >= self._limits.subscribers_max:
+            raise reached("As many readers follow this pool as it serves; close some", READER_RETRY_S)
+        tenants = Counter(subscriber.viewer.tenant for subscriber in self._subscribers)
+        if tenants[viewer.tenant] >= self._limits.subscribers_max_per_tenant:
+            raise reached("You have as many readers of events as one user may have; close some", READER_RETRY_S)
+
+    def unsubscribe(self, subscriber: Subscriber, cut: str | None) -> None:
+        """Send it nothing more; ``cut`` says why, where that was not its own wish."""
         self._subscribers.discard(subscriber)
+        if cut:
+            self._metrics.cut_subscribers[cut] += 1
+
+    @contextmanager
+    def changes_of(self, lease_id: str) -> Iterator[asyncio.Event]:
+        """An event that is set whenever the lease changes."""
+        changed = asyncio.Event()
+        self._waiting[lease_id].add(changed)
+        try:
+            yield changed
+        finally:
+            self._waiting[lease_id].discard(changed)
+            if not self._waiting[lease_id]:
+                del self._waiting[lease_id]
+
+    def _missed(self, since: int | None) -> Changes | None:
+        """What changed after ``since``, or ``None`` where a snapshot is needed to know."""
+        if since is None or not self._recent[0][0] <= since <= self.seq:
+            return None
+        missed = _NOTHING
+        for seq, changes in self._recent:
+            if seq > since:
+                missed = missed.merged(changes)
+        return None if missed.pool else missed
+
+    # -- what the runtime tells ---------------------------------------------------------------------------------------
 
     def _on_changes(self, changes: Changes) -> None:
         self.seq += 1
-        self._publish("changed", self._changed, changes)
+        self._recent.append((self.seq, changes))
+        for lease_id in changes.lease_ids & self._waiting.keys():
+            for changed in self._waiting[lease_id]:
+                changed.set()
+        if self._subscribers:
+            self._pending = self._pending.merged(changes)
+            self._begin_delivery()
 
     def _on_sample(self) -> None:
-        self._publish("usage", self._usage, None)
+        if self._subscribers:
+            self._sampled = True
+            self._begin_delivery()
 
-    def _publish(self, kind: str, make: MessageMaker, changes: Changes | None) -> None:
-        if not self._subscribers:
-            return
-        task = asyncio.get_running_loop().create_task(self._deliver(kind, make, changes))
-        self._pending.add(task)
-        task.add_done_callback(self._pending.discard)
+    def _begin_delivery(self) -> None:
+        if self._delivery is None or self._delivery.done():
+            self._delivery = asyncio.get_running_loop().create_task(self._deliver_all())
 
-    async def _deliver(self, kind: str, make: MessageMaker, changes: Changes | None) -> None:
+    async def _deliver_all(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._sampled or self._pending != _NOTHING:
+            await asyncio.sleep(max(0.0, self._not_before_s - loop.time()))
+            await self._runtime.read(self._deliver)
+            self._not_before_s = loop.time() + INTERVAL_S
+
+    def _deliver(self, state: State, at: Instant) -> None:
+        # The state that is read here has every change up to ``seq`` and none beyond: what is sent says so.
+        changes, self._pending = self._pending, _NOTHING
+        sampled, self._sampled = self._sampled, False
         groups: defaultdict[tuple[Viewer, str | None], list[Subscriber]] = defaultdict(list)
         for subscriber in self._subscribers:
             groups[subscriber.viewer, subscriber.lease_id].append(subscriber)
-
-        def deliver(state: State, at: Instant) -> None:
-            for (viewer, lease_id), subscribers in groups.items():
-                message = line({"type": kind, **make(state, at, viewer, lease_id, changes)})
-                for subscriber in subscribers:
-                    subscriber.put(message)
-
-        await self._runtime.read(deliver)
+        for (viewer, lease_id), subscribers in groups.items():
+            messages = []
+            if changes.pool:
+                messages.append(("snapshot", self._changed(state, at, viewer, lease_id, None)))
+            elif changes != _NOTHING:
+                messages.append(("changed", self._changed(state, at, viewer, lease_id, changes)))
+            if sampled:
+                messages.append(("usage", self._usage(state, at, viewer, lease_id, None)))
+            for kind, message in messages:
+                if message is not None:
+                    sent = line({"type": kind, **message})
+                    for subscriber in subscribers:
+                        subscriber.put(sent)
 
 
 def line(message: dict[str, Any]) -> bytes:

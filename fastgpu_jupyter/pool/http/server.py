@@ -1,0 +1,130 @@
+"""The connections: how many there may be, and how long one may keep an answer waiting.
+
+Promises that a reader which does not read costs a bounded time and a bounded amount of memory, and nobody else
+anything. Over the limit of connections a few more are heard, so that ``/v1/health`` is answered and everybody else is
+told why not; beyond those a connection is told so and closed unheard.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from tornado.httpserver import HTTPServer
+from tornado.iostream import IOStream
+
+from ...wire.unixsocket import peer_of
+from .limits import READER_RETRY_S, Limits
+
+if TYPE_CHECKING:
+    from tornado.http1connection import HTTP1ServerConnection
+    from tornado.web import Application
+
+#: Connections over the limit that are still heard, for a moment.
+HEARD_OVER_LIMIT = 64
+OVER_LIMIT_S = 5.0
+#: How long the head or the body of a request may take to arrive.
+RECEIVE_S = 15.0
+SWEEP_S = 1.0
+#: A body that is larger than the limit, but not by more than this, is read, so that its sender hears the reason.
+BODY_BYTES_OVER = 2**20
+
+_CLOSED_UNHEARD = (
+    "HTTP/1.1 429 Too Many Requests\r\nContent-Type: application/problem+json\r\nConnection: close\r\n"
+    f"Retry-After: {READER_RETRY_S}\r\nContent-Length: %d\r\n\r\n%s"
+)
+_TOO_MANY = (
+    '{"type":"about:blank","title":"Limit reached","status":429,"code":"limit_reached","detail":"This pool has as many '
+    f'connections as it keeps; close some, or try again in {READER_RETRY_S} seconds."}}'
+)
+
+
+class Stream(IOStream):
+    """A connection that knows whose it is and since when it waits for its reader."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.uid = peer_of(self.socket).uid
+        self.over: str | None = None  #: which limit it is over, as the beginning of a sentence
+        self.stuck = False  #: closed because it was not read
+        self.opened_at = asyncio.get_running_loop().time()
+        self._waits_since: float | None = None
+
+    def write(self, data: bytes | memoryview) -> asyncio.Future[None]:
+        """Write, and note since when something is left to be written."""
+        written = super().write(data)
+        if self.writing() and self._waits_since is None:
+            self._waits_since = asyncio.get_running_loop().time()
+            written.add_done_callback(self._on_written)
+        elif self.writing():
+            written.add_done_callback(self._on_written)
+        return written
+
+    def _on_written(self, _: asyncio.Future[None]) -> None:
+        if not self.writing():
+            self._waits_since = None
+
+    def waits_s(self, now_s: float) -> float:
+        """For how long the reader has left something unread."""
+        return 0.0 if self._waits_since is None else now_s - self._waits_since
+
+
+class Server(HTTPServer):
+    """The HTTP server with limits on its connections."""
+
+    def initialize(self, request_callback: Application, *, limits: Limits) -> None:  # type: ignore[override]
+        """Know the limits; called by tornado."""
+        super().initialize(
+            request_callback,
+            max_header_size=limits.header_bytes_max,
+            max_body_size=limits.body_bytes_max + BODY_BYTES_OVER,
+            idle_connection_timeout=RECEIVE_S,
+            body_timeout=RECEIVE_S,
+        )
+        self._limits = limits
+        self._streams: set[Stream] = set()
+        self._of_user: Counter[int] = Counter()
+
+    def handle_stream(self, stream: IOStream, address: Any) -> None:
+        """Take up a new connection, or refuse it."""
+        if len(self._streams) >= self._limits.connections_max + HEARD_OVER_LIMIT:
+            # Small enough for the buffer of a new socket, so that this cannot wait.
+            stream.socket.send((_CLOSED_UNHEARD % (len(_TOO_MANY), _TOO_MANY)).encode())
+            stream.close()
+            return
+        # The stream that tornado made was not used yet: ours takes its socket over.
+        ours = Stream(stream.socket, max_buffer_size=self.max_buffer_size, read_chunk_size=self.read_chunk_size)
+        if self._of_user[ours.uid] >= self._limits.connections_max_per_tenant:
+            ours.over = "You have as many connections to this pool as one user may have; close some"
+        elif len(self._streams) >= self._limits.connections_max:
+            ours.over = "This pool has as many connections as it keeps; close some"
+        self._streams.add(ours)
+        self._of_user[ours.uid] += 1
+        super().handle_stream(ours, address)
+
+    def on_close(self, server_conn: HTTP1ServerConnection) -> None:  # type: ignore[override]
+        """A connection is over."""
+        super().on_close(server_conn)
+        stream = server_conn.stream
+        if isinstance(stream, Stream) and stream in self._streams:
+            self._streams.remove(stream)
+            self._of_user[stream.uid] -= 1
+            if not self._of_user[stream.uid]:
+                del self._of_user[stream.uid]
+
+    def __len__(self) -> int:
+        return len(self._streams)
+
+    async def sweep_for_ever(self) -> None:
+        """Close what does not read, and what is over the limit and stays."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            now_s = loop.time()
+            for stream in list(self._streams):
+                if stream.waits_s(now_s) > self._limits.slow_reader_timeout_s:
+                    stream.stuck = True
+                    stream.close()
+                elif stream.over and now_s - stream.opened_at > OVER_LIMIT_S:
+                    stream.close()

@@ -1,0 +1,28 @@
+"""Pools that tests of this room share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fastgpu_jupyter.pool.http.limits import Limits
+from tests.pool.served import ServedPool
+
+Serve = Callable[..., ServedPool]
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Serve]:
+    """Starts a pool with the limits that are named, and ends it with the test."""
+    pools: list[ServedPool] = []
+
+    def start(simulate: str = "1xA100-80GB", **limits: Any) -> ServedPool:
+        pools.append(ServedPool(tmp_path, simulate, Limits(**limits)))
+        return pools[-1]
+
+    yield start
+    for pool in pools:
+        pool.stop()

@@ -1,0 +1,128 @@
+"""A pool that serves from a thread of the test: quick to start, and a test can reach into it and break its disk."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+import socket
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import Future
+from contextlib import closing
+from pathlib import Path
+from typing import Any, TypeVar
+
+from fastgpu_jupyter.pool.devices.simulated import SimulatedDriver
+from fastgpu_jupyter.pool.host import single
+from fastgpu_jupyter.pool.host.clock import Clock
+from fastgpu_jupyter.pool.http.limits import Limits
+from fastgpu_jupyter.pool.http.routes import serve
+from fastgpu_jupyter.pool.http.service import Service
+from fastgpu_jupyter.pool.journal.store import Journal
+from fastgpu_jupyter.pool.recovery import recover
+from fastgpu_jupyter.pool.runtime import Runtime
+from fastgpu_jupyter.wire import unixsocket
+from fastgpu_jupyter.wire.client import PoolClient
+
+T = TypeVar("T")
+
+
+class ServedPool:
+    """Simulated devices, served at a socket in ``folder`` until :meth:`stop`."""
+
+    def __init__(self, folder: Path, simulate: str = "1xA100-80GB", limits: Limits | None = None) -> None:
+        self.path = folder / "pool.sock"
+        self.folder, self.simulate, self.limits = folder, simulate, limits or Limits()
+        self.client = PoolClient(self.path, timeout_s=10)
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._live()), daemon=True)
+        self._ready: Future[None] = Future()
+        self._thread.start()
+        self._ready.result(10)
+
+    async def _live(self) -> None:
+        try:
+            await self._start()
+        except BaseException as error:
+            self._ready.set_exception(error)
+            raise
+        self._ready.set_result(None)
+        await self._stopped.wait()
+        sweep, server = self._sweep, self.server
+        sweep.cancel()
+        server.stop()
+        await server.close_all_connections()
+        await self.runtime.stop()
+
+    async def _start(self) -> None:
+        self._loop, self._stopped = asyncio.get_running_loop(), asyncio.Event()
+        clock = Clock()
+        self.journal = Journal(self.folder / "journal.db")
+        driver = SimulatedDriver(self.simulate, {})
+        state, message = recover(self.journal, driver, clock)
+        self.runtime = Runtime(state, self.journal, driver, clock)
+        self.service = Service(
+            self.runtime,
+            scope="user",
+            currency="USD",
+            started_at=clock.wall_ms(),
+            boot_id=clock.boot_id(),
+            message=message,
+            limits=self.limits,
+        )
+        self.server = serve(self.service, clock.boot_id())
+        await self.runtime.start()
+        self.server.add_socket(single.listen(self.path, 0o600))
+        self._sweep = asyncio.create_task(self.server.sweep_for_ever())
+
+    def stop(self) -> None:
+        """End it as a signal would."""
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stopped.set)
+            self._thread.join(10)
+        assert not self._thread.is_alive()
+
+    def run(self, job: Coroutine[Any, Any, T]) -> T:
+        """Run ``job`` in the pool's loop."""
+        return asyncio.run_coroutine_threadsafe(job, self._loop).result(10)
+
+    def call(self, function: Callable[[], T]) -> T:
+        """Call ``function`` in the pool's loop."""
+
+        async def job() -> T:
+            return function()
+
+        return self.run(job())
+
+    def connect(self) -> socket.socket:
+        """A connection without a client."""
+        return unixsocket.connect(self.path, 5)
+
+    def raw(self, method: str, path: str, body: bytes | None = None, **headers: str) -> Answer:
+        """One request without the client's manners."""
+        connection = http.client.HTTPConnection("localhost", timeout=5)
+        connection.sock = self.connect()
+        with closing(connection):
+            connection.request(method, path, body, {name.replace("_", "-"): text for name, text in headers.items()})
+            response = connection.getresponse()
+            return Answer(response.status, response.headers, response.read())
+
+
+class Answer:
+    """What came back."""
+
+    def __init__(self, status: int, headers: Any, body: bytes) -> None:
+        self.status, self.headers, self.body = status, headers, body
+
+    @property
+    def json(self) -> Any:
+        """The body as JSON."""
+        return json.loads(self.body)
+
+
+def messages(sock: socket.socket) -> Iterator[dict[str, Any]]:
+    """The messages of an event stream that was asked for on ``sock``."""
+    response = http.client.HTTPResponse(sock)
+    response.begin()
+    while line := response.readline():
+        yield json.loads(line)
