@@ -80,14 +80,7 @@ def _lease_granted(state: State, event: e.LeaseGranted, at: Instant) -> None:
     gpu = event.logical_gpu
     lease.logical_gpu, lease.granted_at = gpu, at
     state.generations = gpu.generation
-    held_milli = 0
-    for device, memory_bytes in _parts(state, gpu):
-        device.lease_ids[lease.id] = None
-        device.promised_bytes += memory_bytes
-        held_milli += _milli(device, memory_bytes)
-        if gpu.whole:
-            device.whole_by = lease.id
-    fairshare.hold(state, lease.tenant, held_milli, at.ms)
+    _take(state, lease, gpu, at)
 
 
 def _lease_prepared(state: State, event: e.LeasePrepared, at: Instant) -> None:
@@ -96,6 +89,28 @@ def _lease_prepared(state: State, event: e.LeasePrepared, at: Instant) -> None:
 
 def _holder_bound(state: State, event: e.HolderBound, at: Instant) -> None:
     _move(state, event.lease_id, event).holder = event.holder
+
+
+def _lease_resized(state: State, event: e.LeaseResized, at: Instant) -> None:
+    lease = _move(state, event.lease_id, event)
+    if event.logical_gpu is None or lease.logical_gpu is None:
+        lease.request = event.request
+        return
+    meter.close_segment(lease, at.ms)  # at the old rate
+    _give_back(state, lease, lease.logical_gpu, at)
+    lease.request, lease.logical_gpu = event.request, event.logical_gpu
+    _take(state, lease, event.logical_gpu, at)
+    meter.open_segment(lease, at.ms)
+
+
+def _lease_transferred(state: State, event: e.LeaseTransferred, at: Instant) -> None:
+    lease = _move(state, event.lease_id, event)
+    if lease.logical_gpu is not None:
+        _give_back(state, lease, lease.logical_gpu, at)
+    lease.tenant = event.tenant
+    fairshare.tenant_of(state, event.tenant)
+    if lease.logical_gpu is not None:
+        _take(state, lease, lease.logical_gpu, at)
 
 
 def _lease_draining(state: State, event: e.LeaseDraining, at: Instant) -> None:
@@ -110,6 +125,17 @@ def _lease_ended(state: State, event: e.LeaseEnded, at: Instant) -> None:
     state.queue.pop(lease.id, None)
     if lease.logical_gpu is not None:
         _give_back(state, lease, lease.logical_gpu, at)
+
+
+def _take(state: State, lease: Lease, gpu: LogicalGPU, at: Instant) -> None:
+    held_milli = 0
+    for device, memory_bytes in _parts(state, gpu):
+        device.lease_ids[lease.id] = None
+        device.promised_bytes += memory_bytes
+        held_milli += _milli(device, memory_bytes)
+        if gpu.whole:
+            device.whole_by = lease.id
+    fairshare.hold(state, lease.tenant, held_milli, at.ms)
 
 
 def _give_back(state: State, lease: Lease, gpu: LogicalGPU, at: Instant) -> None:
@@ -163,6 +189,8 @@ _APPLIERS: dict[type[Event], Callable[[State, Any, Instant], None]] = {
     e.LeaseGranted: _lease_granted,
     e.LeasePrepared: _lease_prepared,
     e.HolderBound: _holder_bound,
+    e.LeaseResized: _lease_resized,
+    e.LeaseTransferred: _lease_transferred,
     e.LeaseDraining: _lease_draining,
     e.LeaseEnded: _lease_ended,
     e.LeaseForgotten: _lease_forgotten,

@@ -68,6 +68,22 @@ class BindHolder:
 
 
 @dataclass(frozen=True, slots=True)
+class ResizeLease:
+    """The lease is to have another size; its kernel goes on."""
+
+    lease_id: str
+    profile: str
+
+
+@dataclass(frozen=True, slots=True)
+class TransferLease:
+    """Another tenant is to be billed for the lease."""
+
+    lease_id: str
+    tenant: str
+
+
+@dataclass(frozen=True, slots=True)
 class ReleaseLease:
     """The lease is given back, or taken back for ``reason``; harmless where it is over already."""
 
@@ -121,6 +137,8 @@ Command = (
     | SetTenant
     | RequestLease
     | BindHolder
+    | ResizeLease
+    | TransferLease
     | ReleaseLease
     | HolderEnded
     | PrepareSucceeded

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from ..errors import Conflict, InternalError, InvalidRequest, NotFound
@@ -111,6 +112,43 @@ def _bind_holder(state: State, command: c.BindHolder, at: Instant) -> list[Event
     return [] if lease.holder == command.holder else [e.HolderBound(lease.id, command.holder)]
 
 
+def _resize_lease(state: State, command: c.ResizeLease, at: Instant) -> list[Event]:
+    lease = find_lease(state, command.lease_id)
+    request = replace(lease.request, profile=command.profile, memory_bytes=None)
+    request.validate()
+    size = request.size
+    if lease.state is LeaseState.WAITING:
+        placement.require_possible(state, size)
+        return [] if size == lease.request.size else [e.LeaseResized(lease.id, request, None)]
+    if lease.state is not LeaseState.ACTIVE or lease.logical_gpu is None:
+        raise Conflict(f"A lease that is {lease.state.value} cannot be resized.")
+    if size == lease.request.size:
+        return []
+    devices = placement.resized(state, lease, size)
+    gpu = placement.carve(size, devices, lease.logical_gpu.generation)
+    _require_within_limit(state, lease, placement.milli(size, devices))
+    return [e.LeaseResized(lease.id, request, gpu)]
+
+
+def _require_within_limit(state: State, lease: Lease, wanted_milli: int) -> None:
+    tenant = state.tenants.get(lease.tenant)
+    if tenant is None or tenant.limit_milli is None:
+        return
+    held = placement.milli(lease.request.size, placement.devices_of(state, lease))
+    if tenant.held_milli - held + wanted_milli > tenant.limit_milli:
+        raise Conflict(
+            f"With that, {lease.tenant} would hold more than the {tenant.limit_milli / 1000:g} GPUs that it may have. "
+            "Nothing was changed; release another lease, or ask an administrator for a higher quota."
+        )
+
+
+def _transfer_lease(state: State, command: c.TransferLease, at: Instant) -> list[Event]:
+    lease = find_lease(state, command.lease_id)
+    if lease.state not in (LeaseState.WAITING, LeaseState.ACTIVE):
+        raise Conflict(f"A lease that is {lease.state.value} cannot be transferred.")
+    return [] if lease.tenant == command.tenant else [e.LeaseTransferred(lease.id, command.tenant)]
+
+
 def _release_lease(state: State, command: c.ReleaseLease, at: Instant) -> list[Event]:
     return _over(find_lease(state, command.lease_id), command.reason)
 
@@ -192,6 +230,8 @@ _DECIDERS: dict[type[c.Command], Callable[[State, Any, Instant], list[Event]]] =
     c.SetTenant: _set_tenant,
     c.RequestLease: _request_lease,
     c.BindHolder: _bind_holder,
+    c.ResizeLease: _resize_lease,
+    c.TransferLease: _transfer_lease,
     c.ReleaseLease: _release_lease,
     c.HolderEnded: _holder_ended,
     c.PrepareSucceeded: _prepare_succeeded,

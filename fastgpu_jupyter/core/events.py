@@ -93,6 +93,23 @@ class HolderBound:
 
 
 @dataclass(frozen=True, slots=True)
+class LeaseResized:
+    """The lease has another size; ``logical_gpu`` is its new one, or ``None`` while it waits."""
+
+    lease_id: str
+    request: LeaseRequest
+    logical_gpu: LogicalGPU | None
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseTransferred:
+    """Another tenant is billed for the lease from here on."""
+
+    lease_id: str
+    tenant: str
+
+
+@dataclass(frozen=True, slots=True)
 class LeaseDraining:
     """The lease is over, but its capacity is not free until the device shows no memory of it."""
 
@@ -133,6 +150,8 @@ Event = (
     | LeaseGranted
     | LeasePrepared
     | HolderBound
+    | LeaseResized
+    | LeaseTransferred
     | LeaseDraining
     | LeaseEnded
     | LeaseForgotten

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from ..units import MS_PER_HOUR
 from . import events as e
 from .events import Event
-from .model import Instant, LogicalGPU
+from .model import Instant, LeaseRequest, LogicalGPU
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,9 @@ class Segment:
 
 @dataclass(slots=True)
 class _Open:
-    request: e.LeaseRequested
+    lease_id: str
+    tenant: str
+    request: LeaseRequest
     logical_gpu: LogicalGPU | None = None
     since: Instant | None = None
 
@@ -63,11 +65,20 @@ def segments(records: Iterable[tuple[Instant, Iterable[Event]]], until: Instant)
         for event in events:
             match event:
                 case e.LeaseRequested(lease_id=lease_id):
-                    leases[lease_id] = _Open(event)
+                    leases[lease_id] = _Open(lease_id, event.tenant, event.request)
                 case e.LeaseGranted(lease_id=lease_id, logical_gpu=logical_gpu):
                     leases[lease_id].logical_gpu = logical_gpu
                 case e.LeasePrepared(lease_id=lease_id):
                     leases[lease_id].since = at
+                case e.LeaseResized(lease_id=lease_id, request=request, logical_gpu=resized):
+                    lease = leases[lease_id]
+                    yield from _close(lease, at)
+                    lease.request, lease.logical_gpu = request, resized
+                    lease.since = at if lease.since else None
+                case e.LeaseTransferred(lease_id=lease_id, tenant=tenant):
+                    lease = leases[lease_id]
+                    yield from _close(lease, at)
+                    lease.tenant, lease.since = tenant, at if lease.since else None
                 case e.LeaseDraining(lease_id=lease_id) | e.LeaseEnded(lease_id=lease_id):
                     yield from _close(leases.pop(lease_id, None), at)
     for lease in leases.values():
@@ -77,12 +88,12 @@ def segments(records: Iterable[tuple[Instant, Iterable[Event]]], until: Instant)
 def _close(lease: _Open | None, end: Instant) -> Iterator[Segment]:
     if lease is None or lease.since is None or lease.logical_gpu is None:
         return
-    asked, gpu = lease.request, lease.logical_gpu
+    gpu = lease.logical_gpu
     yield Segment(
-        asked.tenant,
-        asked.lease_id,
-        asked.request.notebook,
-        asked.request.name,
+        lease.tenant,
+        lease.lease_id,
+        lease.request.notebook,
+        lease.request.name,
         gpu.device_ids,
         gpu.rate_micro_per_hour,
         lease.since,

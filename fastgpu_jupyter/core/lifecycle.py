@@ -8,19 +8,32 @@ A pair that is not in the table is a bug, and the error tells the lease's whole 
 from __future__ import annotations
 
 from ..errors import InternalError
-from .events import Event, HolderBound, LeaseDraining, LeaseEnded, LeaseGranted, LeasePrepared
+from .events import (
+    Event,
+    HolderBound,
+    LeaseDraining,
+    LeaseEnded,
+    LeaseGranted,
+    LeasePrepared,
+    LeaseResized,
+    LeaseTransferred,
+)
 from .model import Lease, LeaseState
 
 S = LeaseState
 
 TRANSITIONS: dict[tuple[LeaseState, type[Event]], LeaseState] = {
     (S.WAITING, HolderBound): S.WAITING,
+    (S.WAITING, LeaseResized): S.WAITING,
+    (S.WAITING, LeaseTransferred): S.WAITING,
     (S.WAITING, LeaseGranted): S.PREPARING,
     (S.WAITING, LeaseEnded): S.ENDED,
     (S.PREPARING, HolderBound): S.PREPARING,
     (S.PREPARING, LeasePrepared): S.ACTIVE,
     (S.PREPARING, LeaseDraining): S.DRAINING,
     (S.ACTIVE, HolderBound): S.ACTIVE,
+    (S.ACTIVE, LeaseResized): S.ACTIVE,
+    (S.ACTIVE, LeaseTransferred): S.ACTIVE,
     (S.ACTIVE, LeaseDraining): S.DRAINING,
     (S.DRAINING, LeaseEnded): S.ENDED,
 }

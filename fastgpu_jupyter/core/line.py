@@ -40,12 +40,12 @@ class Line:
         return len(self._tickets)
 
     def add(self, lease: Lease) -> None:
-        """``lease`` begins to wait; arrivals come in order."""
+        """``lease`` begins to wait, or comes from another line and keeps its place by arrival."""
         self._tickets[lease.id] = lease
-        self._by_arrival.append(lease)
+        _insert(self._by_arrival, lease)
         mine = self._tenants.setdefault((lease.request.priority, lease.tenant), deque())
-        mine.append(lease)
-        if len(mine) == 1:
+        _insert(mine, lease)
+        if mine[0] is lease:
             self._push(lease.request.priority, lease.tenant, mine)
 
     def remove(self, lease: Lease) -> None:
@@ -109,3 +109,11 @@ class Line:
         # One that left from the middle is dropped when it comes to the front.
         while waiting and waiting[0].id not in self._tickets:
             waiting.popleft()
+
+
+def _insert(waiting: deque[Lease], lease: Lease) -> None:
+    if not waiting or waiting[-1].arrival < lease.arrival:
+        waiting.append(lease)  # nearly always
+        return
+    position = next(index for index, other in enumerate(waiting) if other.arrival > lease.arrival)
+    waiting.insert(position, lease)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 
-from ..errors import NoSuchDevice
+from ..errors import Conflict, NoSuchDevice
 from ..units import format_memory
 from .ask import PROFILES, Size
-from .model import Device, Enforcement, LogicalGPU, Mechanism, PendingReason, State
+from .model import Device, Enforcement, Lease, LogicalGPU, Mechanism, PendingReason, State
 
 #: The devices of one lease: one, or several whole ones.
 Devices = tuple[Device, ...]
@@ -30,6 +30,37 @@ def soonest(state: State, size: Size, taken: Collection[str]) -> tuple[str, ...]
     able = [device for device in _able(state, size) if device.grantable and device.spec.id not in taken]
     able.sort(key=lambda device: (_lacks(device, size), device.spec.index, device.spec.id))
     return tuple(device.spec.id for device in able[: size.devices]) if len(able) >= size.devices else ()
+
+
+def devices_of(state: State, lease: Lease) -> Devices:
+    """The devices that the lease holds."""
+    return () if lease.logical_gpu is None else tuple(state.devices[name] for name in lease.logical_gpu.device_ids)
+
+
+def resized(state: State, lease: Lease, size: Size) -> Devices:
+    """The device of an active lease, if it can have that size there without its kernel noticing.
+
+    Raises :class:`~fastgpu_jupyter.errors.Conflict` with the reason where it cannot; nothing is changed.
+    """
+    devices = devices_of(state, lease)
+    if len(devices) != 1 or size.devices != 1:
+        raise Conflict(
+            "The number of GPUs changes only with a restart: CUDA does not see new ones. Nothing was changed."
+        )
+    device = devices[0]
+    spec = device.spec
+    if not size.matches(spec.model, spec.memory_bytes):
+        raise Conflict(f"{str(size)!r} is another device than the {spec.model} of this lease. Nothing was changed.")
+    if not _shareable(device):
+        raise Conflict(f"The {spec.model} of this lease is leased whole. Nothing was changed.")
+    others = device.promised_bytes - (lease.logical_gpu.memory_bytes if lease.logical_gpu else 0)
+    free_bytes = spec.memory_bytes - others
+    if (size.whole and len(device.lease_ids) > 1) or _needed(device, size) > free_bytes:
+        raise Conflict(
+            f"There is no room for {str(size)!r} on this device: {format_memory(free_bytes)} could be had. "
+            "Nothing was changed; release the lease and ask anew to get another device."
+        )
+    return devices
 
 
 def why_not(state: State, size: Size) -> PendingReason:
@@ -113,9 +144,12 @@ def _able(state: State, size: Size) -> Iterator[Device]:
         spec = device.spec
         if not device.present or not size.matches(spec.model, spec.memory_bytes):
             continue
-        shareable = Mechanism.SHARED in spec.mechanisms or Mechanism.SIMULATED in spec.mechanisms
-        if size.whole or (shareable and _needed(device, size) <= spec.memory_bytes):
+        if size.whole or (_shareable(device) and _needed(device, size) <= spec.memory_bytes):
             yield device
+
+
+def _shareable(device: Device) -> bool:
+    return Mechanism.SHARED in device.spec.mechanisms or Mechanism.SIMULATED in device.spec.mechanisms
 
 
 def _needed(device: Device, size: Size) -> int:

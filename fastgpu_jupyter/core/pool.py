@@ -51,8 +51,13 @@ class Pool:
             lease_id = getattr(event, "lease_id", None)
             before = self.state.leases.get(lease_id) if lease_id else None
             waited = before is not None and before.state is LeaseState.WAITING
-            apply(self.state, event, at)
-            self._follow(event, waited=waited)
+            if before is not None and waited and isinstance(event, (e.LeaseResized, e.LeaseTransferred)):
+                self._scheduler.left(before)
+                apply(self.state, event, at)
+                self._scheduler.requested(before)
+            else:
+                apply(self.state, event, at)
+                self._follow(event, waited=waited)
 
     def _follow(self, event: Event, *, waited: bool) -> None:
         match event:
@@ -66,6 +71,10 @@ class Pool:
                 self._scheduler.freed(self.state.leases[lease_id].tenant)
             case e.TenantSet(tenant=tenant):
                 self._scheduler.freed(tenant)
+            case e.LeaseResized(lease_id=lease_id):
+                self._scheduler.freed(self.state.leases[lease_id].tenant)
+            case e.LeaseTransferred():
+                self._scheduler = Scheduler(self.state)
             case e.DeviceAppeared() | e.DeviceVanished() | e.DeviceHealthChanged() | e.DeviceDrained():
                 self._scheduler = Scheduler(self.state)
 

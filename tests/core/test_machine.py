@@ -74,6 +74,14 @@ class PoolMachine(RuleBasedStateMachine):
     def release(self, data: st.DataObject) -> None:
         self._try(c.ReleaseLease(self._names(data)))
 
+    @rule(data=st.data(), profile=st.sampled_from(["full", "half", "eighth", "70GiB", "2xany", "a100:1/3", "?"]))
+    def resize(self, data: st.DataObject, profile: str) -> None:
+        self._try(c.ResizeLease(self._names(data), profile))
+
+    @rule(data=st.data(), tenant=st.sampled_from(["ann", "bob", "new"]))
+    def transfer(self, data: st.DataObject, tenant: str) -> None:
+        self._try(c.TransferLease(self._names(data), tenant))
+
     @rule(data=st.data(), pid=st.integers(1, 50))
     def bind(self, data: st.DataObject, pid: int) -> None:
         self._try(c.BindHolder(self._names(data), holder(pid)))

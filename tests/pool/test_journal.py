@@ -57,6 +57,8 @@ def test_every_event_survives_its_bytes() -> None:
     world.active("a")
     world.ask("b")
     world.do(c.BindHolder("b", world.state.leases["a"].holder))
+    world.do(c.ResizeLease("a", "half"))
+    world.do(c.TransferLease("a", "bob"))
     world.do(c.ReleaseLease("a"))
     world.drained("a")
     world.do(c.SetHealth("gpu", Health.SUSPECT, "x"))
