@@ -81,7 +81,8 @@ class FastGPUExtension(ExtensionApp):
             self._start.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._start
-        await abandon_launches()
+        assert self.serverapp is not None
+        await abandon_launches(self.serverapp.kernel_manager)
 
     def _lease_changed(self, view: dict[str, Any]) -> None:
         assert self.serverapp is not None

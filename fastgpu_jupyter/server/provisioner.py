@@ -26,6 +26,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from jupyter_client.connect import KernelConnectionInfo
+from jupyter_client.multikernelmanager import MultiKernelManager
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 from traitlets import Bool, Float, Unicode, default
 
@@ -379,11 +380,18 @@ def _still_waiting(view: LeaseView, waited_s: float) -> str:
     )
 
 
-async def abandon_launches(within_s: float = 3.0) -> None:
-    """End all launches that wait, and let those that do not come through."""
+async def abandon_launches(kernels: MultiKernelManager, within_s: float = 3.0) -> None:
+    """End all launches that wait, and let those that do not, and all restarts, come through.
+
+    A server that shuts its kernels down while one of them is between two states fails there, and never stops.
+    """
     for provisioner in list(_launching):
         provisioner.abandon()
     loop = asyncio.get_running_loop()
     deadline = loop.time() + within_s
-    while _launching and loop.time() < deadline:  # noqa: ASYNC110 (launches may end in other loops)
-        await asyncio.sleep(0.02)
+    while (_launching or not _settled(kernels)) and loop.time() < deadline:  # noqa: ASYNC110 (nobody tells us)
+        await asyncio.sleep(0.01)
+
+
+def _settled(kernels: MultiKernelManager) -> bool:
+    return all(kernels.get_kernel(kernel_id).ready.done() for kernel_id in kernels.list_kernel_ids())

@@ -81,6 +81,8 @@ def test_a_kernel_that_died_is_restarted_with_a_new_lease(pool: PoolProcess, jup
     new = wait_until(lambda: [v for v in pool.live() if v["state"] == "active"], "the restarted kernel has a lease")
     assert new[0]["id"] != before["id"]
     assert new[0]["notebook"] == before["notebook"]
+    jupyter.terminate()
+    wait_until(lambda: not pool.live(), "the leases end")
 
 
 def test_killed_server_ends_its_kernels_and_leases(pool: PoolProcess, jupyter: ServerProcess) -> None:
@@ -150,7 +152,7 @@ def test_socket_of_another_user(jupyter: ServerProcess, monkeypatch: pytest.Monk
         trap = (
             "import os, socket, sys; os.setgid(65534); os.setuid(65534); os.mkdir(os.path.dirname(sys.argv[1]));"
             "s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(); print('ready', flush=True);"
-            "c = s.accept()[0]; print(c.recv(1), flush=True)"
+            "[print(s.accept()[0].recv(1), flush=True) for _ in iter(int, 1)]"
         )
         command = [sys.executable, "-c", trap, path]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as stranger:
