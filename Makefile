@@ -74,7 +74,7 @@ help:
 # What the wheel needs is installed only when that can have changed; the wheel itself each time it was built.
 .make/needs-%: .make/venv constraints.txt pyproject.toml | .make/wheel
 	$(call step,'Installing what fastgpu-jupyter[$*] needs')
-	$(BIN)/python -m pip install -c constraints.txt "$$(echo dist/*.whl)[$*]" | sed '/^Requirement already satisfied/d'
+	$(BIN)/python -m pip install -c constraints.txt "$$(echo dist/*.whl)[$*]" | sed -u '/^Requirement already satisfied/d;/^ /d' | cut -c1-150
 	@touch $@
 
 .make/installed: .make/wheel
