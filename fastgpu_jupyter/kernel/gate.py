@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from ..wire.views import LeaseView
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
+#: What is asked for where nobody said anything else.
+FULL = "full"
 #: States in which a cell has to wait.
 HELD = frozenset({"waiting", "preparing", "parking", "parked", "resuming"})
 #: States in which the lease serves nobody any more.
@@ -173,28 +175,38 @@ class Gate:
         self._tell()
         return view
 
-    def request(self, profile: str | None = None, memory_bytes: int | None = None) -> LeaseView:
-        """Ask again, for another size if given, else for the last one. Refused while the kernel has a GPU."""
+    def request(self, size: str | None = None) -> LeaseView:
+        """Ask again, for another size if given, else for the last one; who waits already keeps its age.
+
+        Refused while the kernel has a GPU.
+        """
         with self._lock:
             old, live = self.view, self.lease_id is not None
         if live and self.open:
             raise Conflict(
-                "This kernel already has a GPU. Run `%fastgpu release` first; "
-                "memory that this process allocated on it is given back when the kernel restarts."
+                "This kernel already has a GPU. `%fastgpu resize` changes its size. To get another one, run "
+                "`%fastgpu release` first; memory that this process allocated is given back when the kernel restarts."
             )
-        if profile is None and memory_bytes is None:
-            profile, memory_bytes = _size_of(old)
+        if live:
+            return self.resize(size or (old["profile"] if old else FULL))
         client = self._connect()
         token = self._token() or self._new_token()
         notebook = old["notebook"] if old else None
-        if live and self.lease_id is not None:
-            client.release(self.lease_id, token)
-        view = client.request(profile, memory_bytes, self._kernel_id, notebook, token=token)
+        wanted = size or (old["profile"] if old else FULL)
+        view = client.request(wanted, None, self._kernel_id, notebook, token=token)
         with self._lock:
             self.lease_id, self.view, self.cpu_only = view["id"], None, False
             self.open = False
         self.take_lease(view)
         self.wanted.set()
+        return view
+
+    def resize(self, size: str) -> LeaseView:
+        """Give the lease, active or waiting, another size; where that cannot be, nothing changes."""
+        if self.lease_id is None:
+            raise Conflict("This kernel has no GPU lease. `%fastgpu request` asks for one.")
+        view = self._connect().resize(self.lease_id, size)
+        self.take_lease(view)
         return view
 
     # ---- for the follower ----------------------------------------------------------------------------------------
@@ -310,16 +322,6 @@ class Gate:
         from ..wire.locate import pool_socket
 
         return PoolClient(pool_socket(), timeout_s=2.0)
-
-
-def _size_of(view: LeaseView | None) -> tuple[str | None, int | None]:
-    """The size that a lease was asked for; the whole GPU where there was none."""
-    size = view["profile"] if view is not None else "full"
-    if not size[:1].isdigit():
-        return size, None
-    from ..units import parse_memory
-
-    return None, parse_memory(size)
 
 
 def _connect() -> PoolClient:

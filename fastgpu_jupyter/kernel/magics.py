@@ -17,7 +17,6 @@ from .gate import Gate
 if TYPE_CHECKING:
     from .render import Shown
 
-PROFILES = ("full", "half", "quarter", "eighth")
 _NO_LEASE = "This kernel has no GPU lease. `%fastgpu request` asks for one."
 _NOT_HERE = (
     "This kernel was not started as a FastGPU kernel, so it has no GPU lease. "
@@ -68,20 +67,26 @@ class Verbs:
         )
 
     def request(self, words: list[str]) -> Shown:
-        """Ask for a GPU again; PROFILE is full, half, quarter or eighth, MEMORY is like 24GiB."""
+        """Ask for a GPU again; SIZE is like half, 24GiB, a100:1/2 or 2xh100."""
         from . import render
 
         if not self.gated:
             return render.sentence(_NOT_HERE)
-        profile, memory_bytes = parse_size(words)
-        view = self.gate.request(profile, memory_bytes)
-        shown = render.lease(view)
+        view = self.gate.request(" ".join(words) or None)
         hint = (
             "If a library already looked for a GPU in this kernel, restart the kernel so that it sees this one."
             if view["state"] == "active"
             else "The next cell waits for it."
         )
-        return render.with_hint(shown, hint)
+        return render.with_hint(render.lease(view), hint)
+
+    def resize(self, words: list[str]) -> Shown:
+        """Change the size of this kernel's lease while it goes on."""
+        from . import render
+
+        if not words:
+            raise UsageError("Say the new size, like `%fastgpu resize half` or `%fastgpu resize 24GiB`.")
+        return render.lease(self.gate.resize(" ".join(words)))
 
     def status(self, _words: list[str]) -> Shown:
         """Show the whole pool: devices, your leases and the queue."""
@@ -101,7 +106,8 @@ VERBS: dict[str, tuple[str, Callable[[Verbs, list[str]], Shown]]] = {
     "": ("", Verbs.show),
     "release": ("", Verbs.release),
     "cpu": ("", Verbs.cpu),
-    "request": ("[PROFILE|MEMORY]", Verbs.request),
+    "request": ("[SIZE]", Verbs.request),
+    "resize": ("SIZE", Verbs.resize),
     "status": ("", Verbs.status),
     "help": ("", Verbs.help),
 }
@@ -114,20 +120,6 @@ def usage() -> str:
         call = " ".join(part for part in ("%fastgpu", verb, arguments) if part)
         rows.append(f"{call:<36}{(function.__doc__ or '').strip()}")
     return "\n".join(rows)
-
-
-def parse_size(words: list[str]) -> tuple[str | None, int | None]:
-    """``(profile, memory_bytes)`` from what follows ``%fastgpu request``; both None for the default."""
-    if not words:
-        return None, None
-    size = "".join(words)
-    if size.lower() in PROFILES:
-        return size.lower(), None
-    if size[0].isdigit():
-        from ..units import parse_memory
-
-        return None, parse_memory(size)
-    raise UsageError(f"{size!r} is neither a profile ({', '.join(PROFILES)}) nor an amount of memory such as 24GiB.")
 
 
 def run(verbs: Verbs, line: str) -> Shown:

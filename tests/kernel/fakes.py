@@ -83,6 +83,12 @@ class FakePool:
         self.view = lease_view(id="lease-2", version=0, profile=profile or str(memory_bytes))
         return dict(self.view)
 
+    def resize(self, lease_id: str, profile: str) -> dict[str, Any]:
+        """Another size of the same lease."""
+        self.calls.append(("resize", lease_id, profile))
+        self.view = {**self.view, "profile": profile, "version": self.view["version"] + 1}
+        return dict(self.view)
+
     def release(self, lease_id: str, token: str | None = None) -> dict[str, Any]:
         """End it."""
         self.calls.append(("release", lease_id, token))

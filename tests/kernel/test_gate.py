@@ -149,7 +149,7 @@ def test_request_after_release_uses_the_same_token_and_kernel(token_file: Path) 
         gate.request()
     gate.release()
     view = gate.request()
-    assert pool.calls[-1] == ("request", None, 24 * 2**30, "kernel-1", "a.ipynb")
+    assert pool.calls[-1] == ("request", "24GiB", None, "kernel-1", "a.ipynb")
     assert view["id"] == gate.lease_id == "lease-2"
     assert not gate.open
     assert gate.wanted.is_set()
@@ -158,12 +158,13 @@ def test_request_after_release_uses_the_same_token_and_kernel(token_file: Path) 
     assert env(gate) == {"CUDA_VISIBLE_DEVICES": "GPU-1"}
 
 
-def test_request_while_waiting_replaces_the_ticket(token_file: Path) -> None:
+def test_request_while_waiting_keeps_the_ticket(token_file: Path) -> None:
     pool = FakePool()
     gate = make_gate(pool, token_file)
+    before = gate.lease_id
     gate.request("half")
-    assert [call[0] for call in pool.calls] == ["release", "request"]
-    assert gate.lease_id == "lease-2"
+    assert [call[0] for call in pool.calls] == ["resize"]
+    assert gate.lease_id == before
 
 
 def test_leaving_hands_over_or_gives_back(token_file: Path) -> None:
@@ -246,6 +247,7 @@ def test_follower_of_a_lost_lease_opens_the_gate(token_file: Path) -> None:
 
 def test_follower_takes_up_the_next_lease(followed: Followed) -> None:
     wait_until(lambda: followed.gate.view, "the first view")
+    followed.gate.release()
     followed.gate.request("half")
     followed.put({"type": "keepalive"})
     wait_until(lambda: ("events", "lease-2") in followed.pool.calls, "it follows the next lease")

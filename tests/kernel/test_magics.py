@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from IPython.core.error import UsageError
 
-from fastgpu_jupyter.errors import FastGPUError
 from fastgpu_jupyter.kernel import magics, render
 from fastgpu_jupyter.kernel.gate import Gate
 from fastgpu_jupyter.kernel.kernel import only_magics
@@ -70,7 +69,7 @@ def test_release_then_request(verbs: magics.Verbs, pool: FakePool) -> None:
     assert "stays allocated until the kernel restarts" in magics.run(verbs, "release").text
     assert "nothing to release" in magics.run(verbs, "release").text
     shown = magics.run(verbs, "request 1.5 GiB")
-    assert pool.calls[-1][:3] == ("request", None, 3 * 2**29)
+    assert pool.calls[-1][:3] == ("request", "1.5 GiB", None)
     assert "The next cell waits for it." in shown.text
 
 
@@ -80,23 +79,14 @@ def test_cpu(verbs: magics.Verbs) -> None:
     assert verbs.gate.cpu_only
 
 
-@pytest.mark.parametrize(
-    ("words", "size"),
-    [
-        ([], (None, None)),
-        (["Half"], ("half", None)),
-        (["24GiB"], (None, 24 * 2**30)),
-        (["24", "GiB"], (None, 24 * 2**30)),
-    ],
-)
-def test_sizes(words: list[str], size: tuple[Any, Any]) -> None:
-    assert magics.parse_size(words) == size
-
-
-@pytest.mark.parametrize("words", [["huge"], ["24", "apples"], ["-1GiB"]])
-def test_bad_sizes(words: list[str]) -> None:
-    with pytest.raises((UsageError, FastGPUError)):
-        magics.parse_size(words)
+def test_resize_says_the_size_as_it_was_typed(verbs: magics.Verbs, pool: FakePool) -> None:
+    assert "half" in magics.run(verbs, "resize half").text
+    assert pool.calls[-1][2] == "half"
+    with pytest.raises(UsageError, match="Say the new size"):
+        magics.run(verbs, "resize")
+    magics.run(verbs, "release")
+    with pytest.raises(UsageError, match="has no GPU lease"):
+        magics.run(verbs, "resize half")
 
 
 def test_errors_of_the_pool_are_one_sentence(verbs: magics.Verbs, pool: FakePool) -> None:
