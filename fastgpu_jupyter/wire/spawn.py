@@ -20,7 +20,15 @@ from .locate import SOCKET_VARIABLE, pool_socket, user_socket, user_state_dir
 ALREADY_RUNNING = 75
 
 #: Variables of a kernel that must not reach a pool which that kernel happens to start.
-_KERNEL_ONLY = ("FASTGPU_LEASE", "FASTGPU_TOKEN_FILE", "FASTGPU_LEASE_STATE", "CUDA_VISIBLE_DEVICES", "JPY_PARENT_PID")
+_KERNEL_ONLY = (
+    "FASTGPU_LEASE",
+    "FASTGPU_TOKEN_FILE",
+    "FASTGPU_LEASE_STATE",
+    "FASTGPU_KERNEL_ID",
+    "FASTGPU_GRANTED",
+    "CUDA_VISIBLE_DEVICES",
+    "JPY_PARENT_PID",
+)
 _POLL_S = 0.02
 
 
