@@ -1,9 +1,9 @@
-"""What is asked of the fleet, and what it answers. Values only: :mod:`fastgpu_jupyter.core.fleet` has the rules."""
+"""What is asked of the fleet, what it has, and what it answers: :mod:`fastgpu_jupyter.core.fleet` has the rules."""
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 #: Milli-cores, bytes of memory, and (model, capacity) of each device of a host.
@@ -54,6 +54,35 @@ class Placement(NamedTuple):
     host_id: str
     device_ids: tuple[str, ...]
     units: int  #: of each device
+
+
+@dataclass(slots=True)
+class Device:
+    """A device as the books have it."""
+
+    id: str
+    host: Host
+    model: str
+    capacity: int
+    free: int
+    grantable: bool = True
+    kind: int = 0  #: which kind of device it is to the fleet
+
+
+@dataclass(slots=True)
+class Host:
+    """A host as the books have it."""
+
+    id: str
+    cpu_milli: int
+    memory_bytes: int
+    free_cpu_milli: int
+    free_memory_bytes: int
+    devices: dict[str, Device] = field(default_factory=dict)
+    rank: int = 0  #: place among all hosts in order of id
+    key: int = 0  #: where it stands on its shelves
+    step: int = 0  #: which price of cores holds here
+    shelves: list[tuple[int, int]] = field(default_factory=list)  #: (kind, shelf) where it stands
 
 
 def could_hold(host: HostShape, demand: Demand) -> bool:

@@ -16,9 +16,8 @@ would name (``tests/core/test_fleet.py`` does that scan); no capacity is promise
 decide who may have what, or know a lease.
 
 How it is quick: the cost depends only on the kind of device, its free bins and the price step of its host. Hosts that
-agree in those stand together on a *shelf*, in the order of the tie-break. A placement looks at the few shelves that are
-cheap enough and takes the first host of the best, a change moves one host on a handful of shelves: the work grows with
-the logarithm of the number of hosts.
+agree in those stand together on a *shelf*, in the order of the tie-break. A placement takes the first host of the
+cheapest shelf, a change moves one host on a handful of shelves.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from bisect import bisect_left, insort
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from .demand import Demand, HostShape, Placement, could_hold
+from .demand import Demand, Device, Host, Placement, could_hold
 from .prices import BINS, DEVICE, Prices
 
 #: Costs are compared in steps of this many bits of :data:`DEVICE`: finer differences are rounding.
@@ -44,35 +43,6 @@ _UNTOUCHED = 2 * BINS
 _HOST = 3 * BINS
 
 _Shelf = dict[int, list[int]]  #: price step -> keys of hosts, in order
-
-
-@dataclass(slots=True)
-class Device:
-    """A device as the books have it."""
-
-    id: str
-    host: Host
-    model: str
-    capacity: int
-    free: int
-    grantable: bool = True
-    kind: int = 0  #: position of its :class:`_Kind`
-
-
-@dataclass(slots=True)
-class Host:
-    """A host as the books have it."""
-
-    id: str
-    cpu_milli: int
-    memory_bytes: int
-    free_cpu_milli: int
-    free_memory_bytes: int
-    devices: dict[str, Device] = field(default_factory=dict)
-    rank: int = 0  #: place among all hosts in order of id
-    key: int = 0  #: where it stands on its shelves
-    step: int = 0  #: which price of cores holds here
-    shelves: tuple[tuple[int, int], ...] = ()  #: (kind, shelf) where it stands
 
 
 @dataclass(slots=True)
@@ -151,7 +121,8 @@ class Fleet:
         device = self._devices[device_id]
         if device.grantable != grantable:
             device.grantable = grantable
-            self._moved(device.host)
+            if not self._stale:
+                self._moved(device.host)
 
     def set_prices(self, prices: Prices) -> None:
         """Place by other prices from now on."""
@@ -160,33 +131,19 @@ class Fleet:
 
     def take(self, placement: Placement, demand: Demand) -> None:
         """Promise what ``placement`` names. Raises :class:`ValueError`, and changes nothing, where it is not free."""
-        host = self._hosts[placement.host_id]
-        devices = [host.devices[device_id] for device_id in placement.device_ids]
-        units = placement.units
-        if (
-            host.free_cpu_milli < demand.cpu_milli
-            or host.free_memory_bytes < demand.host_memory_bytes
-            or any(device.free < units for device in devices)
-        ):
-            raise ValueError(f"not free on host {host.id}: {placement}")
-        self._change(host, devices, -units, -demand.cpu_milli, -demand.host_memory_bytes)
+        self._change(placement, -placement.units, -demand.cpu_milli, -demand.host_memory_bytes)
 
     def give_back(self, placement: Placement, demand: Demand) -> None:
         """Undo :meth:`take`. Raises :class:`ValueError`, and changes nothing, where that was not taken."""
-        host = self._hosts[placement.host_id]
-        devices = [host.devices[device_id] for device_id in placement.device_ids]
-        units = placement.units
-        if (
-            host.free_cpu_milli + demand.cpu_milli > host.cpu_milli
-            or host.free_memory_bytes + demand.host_memory_bytes > host.memory_bytes
-            or any(device.free + units > device.capacity for device in devices)
-        ):
-            raise ValueError(f"not taken on host {host.id}: {placement}")
-        self._change(host, devices, units, demand.cpu_milli, demand.host_memory_bytes)
+        self._change(placement, placement.units, demand.cpu_milli, demand.host_memory_bytes)
 
     def free_units(self, device_id: str) -> int:
         """What nobody has of a device."""
         return self._devices[device_id].free
+
+    def host(self, host_id: str) -> Host:
+        """One host; to read only."""
+        return self._hosts[host_id]
 
     def hosts(self) -> Iterator[Host]:
         """All hosts in order of id; to read only."""
@@ -196,12 +153,21 @@ class Fleet:
         """How many grantable devices nobody has any part of."""
         return sum(device.grantable and device.free == device.capacity for device in self._devices.values())
 
-    def _change(self, host: Host, devices: list[Device], units: int, cpu_milli: int, memory_bytes: int) -> None:
-        host.free_cpu_milli += cpu_milli
-        host.free_memory_bytes += memory_bytes
-        for device in devices:
-            device.free += units
-        self._moved(host)
+    def _change(self, placement: Placement, units: int, cpu_milli: int, memory_bytes: int) -> None:
+        """Add to what is free, or take from it, if the sums stay between nothing and everything."""
+        host = self._hosts[placement.host_id]
+        free_cpu, free_memory = host.free_cpu_milli + cpu_milli, host.free_memory_bytes + memory_bytes
+        possible = 0 <= free_cpu <= host.cpu_milli and 0 <= free_memory <= host.memory_bytes
+        for device_id in placement.device_ids:
+            device = host.devices[device_id]
+            possible = possible and 0 <= device.free + units <= device.capacity
+        if not possible:
+            raise ValueError(f"not {'taken' if units > 0 else 'free'} on host {host.id}: {placement}")
+        host.free_cpu_milli, host.free_memory_bytes = free_cpu, free_memory
+        for device_id in placement.device_ids:
+            host.devices[device_id].free += units
+        if not self._stale:
+            self._moved(host)
 
     # -- the policy ---------------------------------------------------------------------------------------------------
 
@@ -240,7 +206,14 @@ class Fleet:
 
     def fits_ever(self, demand: Demand) -> bool:
         """Whether an empty fleet, every device grantable, could take it."""
-        shapes = {_shape_of(host) for host in self._hosts.values()}
+        shapes = {
+            (
+                host.cpu_milli,
+                host.memory_bytes,
+                tuple(sorted((one.model, one.capacity) for one in host.devices.values())),
+            )
+            for host in self._hosts.values()
+        }
         return any(could_hold(shape, demand) for shape in shapes)
 
     def _first(self, keys: list[int], quote: _Quote, code: int, demand: Demand) -> int | None:
@@ -295,16 +268,15 @@ class Fleet:
             self._kinds[device.kind].models.add(device.model)
         self._kinds.append(_Kind(1, self._prices.worth(frozenset())))  # for hosts as such
         for rank, host in enumerate(self._ranked):
-            host.rank, host.shelves = rank, ()
+            host.rank, host.shelves = rank, []
             host.devices = dict(sorted(host.devices.items()))
             self._moved(host)
 
     def _moved(self, host: Host) -> None:
         """Put a host on the shelves where it belongs now."""
-        if self._stale:
-            return
+        kinds = self._kinds
         for kind, code in host.shelves:
-            shelves = self._kinds[kind].shelves
+            shelves = kinds[kind].shelves
             shelf = shelves[code]
             keys = shelf[host.step]
             if len(keys) > 1:
@@ -314,43 +286,44 @@ class Fleet:
             else:
                 del shelves[code]
         host.shelves, sellable = self._shelves_of(host)
-        host.step = self._prices.step(host.free_cpu_milli, sellable)
-        host.key = _CPU_TOP - host.free_cpu_milli << _RANK_BITS | host.rank
+        step = host.step = self._prices.step(host.free_cpu_milli, sellable)
+        key = host.key = _CPU_TOP - host.free_cpu_milli << _RANK_BITS | host.rank
         for kind, code in host.shelves:
-            shelves = self._kinds[kind].shelves
+            shelves = kinds[kind].shelves
             if code not in shelves:
-                shelves[code] = {host.step: [host.key]}
-                if code not in self._kinds[kind].known:
-                    self._kinds[kind].known.append(code)
-            elif host.step in shelves[code]:
-                insort(shelves[code][host.step], host.key)
+                shelves[code] = {step: [key]}
+                if code not in kinds[kind].known:
+                    kinds[kind].known.append(code)
+            elif step in shelves[code]:
+                insort(shelves[code][step], key)
             else:
-                shelves[code][host.step] = [host.key]
+                shelves[code][step] = [key]
 
-    def _shelves_of(self, host: Host) -> tuple[tuple[tuple[int, int], ...], int]:
+    def _shelves_of(self, host: Host) -> tuple[list[tuple[int, int]], int]:
         """The shelves of a host, and what its free capacity can be sold for."""
-        sale = self._prices.sale
-        shelves: dict[tuple[int, int], None] = {}
-        free: dict[int, int] = {}  # kind -> devices that are free
+        shelves: list[tuple[int, int]] = []
+        whole: dict[int, int] = {}  # kind -> devices that are free
         sellable = 0
-        used = False
+        used = len(host.devices) < 2
         for device in host.devices.values():
-            if not device.free or not device.grantable:
+            free = device.free
+            if not free or not device.grantable:
                 used = True
-            elif device.free == device.capacity:
-                free[device.kind] = free.get(device.kind, 0) + 1
+            elif free == device.capacity:
+                whole[device.kind] = whole.get(device.kind, 0) + 1
                 sellable += DEVICE
             else:
                 used = True
-                code = device.free * BINS // device.capacity
-                shelves[device.kind, code] = None
-                sellable += sale[code]
-        first = _FREE if used or len(host.devices) < 2 else _UNTOUCHED
-        for kind, count in free.items():
-            shelves[kind, first + count] = None
+                code = free * BINS // device.capacity
+                sellable += self._prices.sale[code]
+                if (device.kind, code) not in shelves:
+                    shelves.append((device.kind, code))
+        first = _FREE if used else _UNTOUCHED
+        for kind, count in whole.items():
+            shelves.append((kind, first + count))
         if self._host_shelves:
-            shelves[len(self._kinds) - 1, _HOST] = None
-        return tuple(shelves), sellable
+            shelves.append((len(self._kinds) - 1, _HOST))
+        return shelves, sellable
 
     # -- quotes -------------------------------------------------------------------------------------------------------
 
@@ -403,8 +376,3 @@ class Fleet:
 
 def _shelf_of(device: Device) -> int:
     return _FREE if device.free == device.capacity else device.free * BINS // device.capacity
-
-
-def _shape_of(host: Host) -> HostShape:
-    devices = sorted((device.model, device.capacity) for device in host.devices.values())
-    return host.cpu_milli, host.memory_bytes, tuple(devices)

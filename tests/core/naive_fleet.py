@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from fastgpu_jupyter.core.demand import Demand, Placement
-from fastgpu_jupyter.core.fleet import Device, Fleet, Host
+from fastgpu_jupyter.core.demand import Demand, Device, Host, Placement
+from fastgpu_jupyter.core.fleet import Fleet
 from fastgpu_jupyter.core.prices import BINS, DEVICE, Prices, bins
 
 
