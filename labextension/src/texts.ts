@@ -205,7 +205,7 @@ export function releaseQuestion(
   return {
     title: trans.__('Release the GPU?'),
     body: trans.__(
-      'The kernel and the Python variables of “%1” stay. Cells that run after this have no GPU, and what is in GPU memory can no longer be used. The GPU goes to the next in the queue.',
+      'The kernel and the Python variables of “%1” stay; cells that run after this have no GPU. The GPU goes to the next in the queue once this kernel has no memory left on it: what it allocated there is given back when it restarts.',
       name
     ),
     accept: trans.__('Release')
