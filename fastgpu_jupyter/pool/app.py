@@ -27,6 +27,7 @@ from .host.clock import Clock
 from .http.limits import Limits
 from .http.routes import serve
 from .http.service import Service
+from .journal.reserve import Reserve
 from .journal.store import Journal
 from .logs import HumanFormatter, JsonFormatter, without_what_clients_sent
 from .recovery import recover
@@ -153,8 +154,9 @@ class FastGPUPool(JupyterApp):
         clock = Clock()
         driver = select_driver(self.simulate, self.rates)
         journal = Journal(state_dir / "journal.db")
-        state, message = recover(journal, driver, clock)
-        asyncio.run(self._serve(Runtime(state, journal, driver, clock), clock, socket_path, message, tell))
+        reserve = Reserve(state_dir / "releases.reserve")
+        state, message = recover(journal, driver, clock, reserve)
+        asyncio.run(self._serve(Runtime(state, journal, driver, clock, reserve), clock, socket_path, message, tell))
         driver.close()
 
     async def _serve(

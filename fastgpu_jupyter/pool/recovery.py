@@ -6,15 +6,19 @@ them: each is identified anew by boot, number, start time and pidfd.
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from ..core import commands as c
+from ..core.decide import decide
 from ..core.invariants import violations
 from ..core.model import Instant, State
 from ..core.pool import Pool
 from ..core.pool import replay as apply_all
-from ..errors import InternalError
+from ..errors import InternalError, NotFound, StoreFault
 from .devices.driver import Driver
 from .host.clock import Clock
 from .journal.codec import decode_state
+from .journal.reserve import Release, Reserve
 from .journal.store import Entry, Journal
 
 #: Up to so many records the whole chain is verified before anything is served; a longer one while it is served.
@@ -33,8 +37,12 @@ def replay(journal: Journal) -> State:
     return state
 
 
-def recover(journal: Journal, driver: Driver, clock: Clock) -> tuple[State, str | None]:
-    """The state to serve, and what the driver says where it has no devices. What follows is journalled."""
+def recover(journal: Journal, driver: Driver, clock: Clock, reserve: Reserve | None = None) -> tuple[State, str | None]:
+    """The state to serve, and what the driver says where it has no devices. What follows is journalled.
+
+    Where the disk has no room for that, the state is served all the same, with nothing new granted: ``reserve`` then
+    has what the journal is owed.
+    """
     state = replay(journal)
     if journal.seq <= VERIFY_FIRST_MAX:
         journal.verify()
@@ -42,13 +50,44 @@ def recover(journal: Journal, driver: Driver, clock: Clock) -> tuple[State, str 
     if broken:
         raise InternalError(f"The journal {journal.path} adds up to something impossible: {broken[0]}.")
     specs, message = driver.inventory()
-    boot_id, boot_ms, wall_ms = clock.boot_id(), clock.boot_ms(), clock.wall_ms()
+    boot_id, boot_ms = clock.boot_id(), clock.boot_ms()
+    start = (c.StartPool(boot_id, boot_ms), c.SetDevices(tuple(specs)))
+    released = reserve.read() if reserve else []
+    entries = _take_back(state, released)
     same_boot = boot_id == state.boot_id
     ms = max(state.last.ms, boot_ms - state.clock_epoch_ms) if same_boot else state.last.ms
-    at = Instant(ms, wall_ms)
+    at = Instant(ms, clock.wall_ms())
     pool = Pool(state)
-    entries = [
-        Entry(at, pool.execute(command, at)) for command in (c.StartPool(boot_id, boot_ms), c.SetDevices(tuple(specs)))
-    ]
-    journal.append(entries)
+    try:
+        journal.append([*entries, *(Entry(at, pool.execute(command, at)) for command in start)])
+    except StoreFault:
+        if reserve is None:
+            raise
+        # The same once more, but nobody is granted what the journal does not know of.
+        state = replay(journal)
+        reserve.owed = [*_take_back(state, released), *(_without_grants(state, command, at) for command in start)]
+    else:
+        if reserve is not None:
+            with suppress(StoreFault):
+                reserve.clear()
     return state, message
+
+
+def _take_back(state: State, released: list[Release]) -> list[Entry]:
+    """Apply releases that were acknowledged while the journal could not be written."""
+    entries = []
+    for release in released:
+        # The journal may have it already, and have gone on since.
+        at = Instant(max(release.at.ms, state.last.ms), release.at.wall_ms)
+        try:
+            entry = _without_grants(state, c.ReleaseLease(release.lease_id, release.reason), at)
+        except NotFound:
+            continue  # forgotten, or cut off with the damage that it was in
+        entries += [entry] if entry.events else []
+    return entries
+
+
+def _without_grants(state: State, command: c.Command, at: Instant) -> Entry:
+    events = decide(state, command, at)
+    apply_all(state, events, at)
+    return Entry(at, events)

@@ -13,24 +13,32 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from typing import Any, NamedTuple, TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
 from ..core import commands as c
 from ..core import effects as fx
+from ..core.decide import decide
 from ..core.events import Event
 from ..core.model import Holder, Instant, LeaseState, State
 from ..core.pool import Pool
+from ..core.pool import replay as apply_all
 from ..errors import FastGPUError, HostFault, InternalError, LimitReached, StoreFault
+from ..wire.views import StatementView
+from . import billing, degraded
+from .calls import Call, Changes, changes_of
 from .devices.driver import Driver, Sample, Subject
 from .host.clock import Clock
 from .host.process import Watcher, lease_of
 from .journal.codec import encode_state
+from .journal.reserve import Reserve
 from .journal.store import Entry, Journal
 from .metrics import Metrics
 from .recovery import VERIFY_FIRST_MAX, replay
+from .views import Viewer
 
 T = TypeVar("T")
 log = logging.getLogger("fastgpu.pool")
@@ -43,42 +51,31 @@ BATCH_MAX = 256
 SNAPSHOT_EVERY = 5000
 #: How long an idempotency key is remembered.
 REMEMBER_KEYS_MS = 86_400_000
+REMEMBER_KEYS_MAX = 100_000
 TICK_S = 5.0
 SAMPLE_S = 1.0
 DRAIN_POLL_S = 0.25
-
-
-class Changes(NamedTuple):
-    """What one write changed, for whoever follows the pool."""
-
-    lease_ids: frozenset[str]
-    device_ids: frozenset[str]
-    pool: bool = False  #: the pool manager itself, such as whether it grants
-
-    def merged(self, other: Changes) -> Changes:
-        """Both as one."""
-        return Changes(self.lease_ids | other.lease_ids, self.device_ids | other.device_ids, self.pool or other.pool)
-
-
-class _Call(NamedTuple):
-    command: c.Command
-    key: str | None
-    done: asyncio.Future[str | None]
+#: How often it is tried whether the journal can be written again.
+PROBE_S = 1.0
 
 
 class Runtime:
     """Runs one pool: its state, its journal, its devices and the processes that hold leases."""
 
-    def __init__(self, state: State, journal: Journal, driver: Driver, clock: Clock) -> None:
+    def __init__(
+        self, state: State, journal: Journal, driver: Driver, clock: Clock, reserve: Reserve | None = None
+    ) -> None:
         self._pool = Pool(state)
+        self._reserve = reserve
         self._journal = journal
         self._driver = driver
         self._clock = clock
         self._keys = journal.answers()
         self._snapshot_seq = journal.seq
-        self._calls: asyncio.Queue[_Call] = asyncio.Queue(COMMANDS_MAX)
+        self._calls: asyncio.Queue[Call] = asyncio.Queue(COMMANDS_MAX)
         #: Held from the first event of a batch until it is durable.
         self._settling = asyncio.Lock()
+        self._reading = asyncio.Lock()
         self._writer = ThreadPoolExecutor(1, "journal")
         self._device_thread = ThreadPoolExecutor(1, "devices")
         self._tasks: set[asyncio.Task[None]] = set()
@@ -89,8 +86,16 @@ class Runtime:
         #: Asked before a request for a lease is decided; raises where a limit is reached.
         self.admit: Callable[[State, c.RequestLease], None] = lambda *_: None
         self.usage = Sample()
-        #: Why nothing new is granted, or ``None`` while all is well.
-        self.fault: str | None = None
+        #: A bug, or damage: nothing new is granted until the pool manager is started again.
+        self._broken: str | None = None
+        #: The journal cannot be written: nothing new is granted until it can.
+        self._ahead = False  #: memory may have what the disk has not: the journal must not go on from there
+        self._unwritable: str | None = degraded.FULL_AT_START if reserve and reserve.owed else None
+
+    @property
+    def fault(self) -> str | None:
+        """Why nothing new is granted, or ``None`` while all is well."""
+        return self._broken or self._unwritable
 
     # -- callers ------------------------------------------------------------------------------------------------------
 
@@ -102,7 +107,7 @@ class Runtime:
         """
         done: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
         try:
-            self._calls.put_nowait(_Call(command, key, done))
+            self._calls.put_nowait(Call(command, key, done))
         except asyncio.QueueFull:
             raise LimitReached("The pool has more to do than it can queue; try again in a few seconds.") from None
         return await done
@@ -116,6 +121,12 @@ class Runtime:
         """Call ``changed`` after each write and ``sampled`` after each sample."""
         self._listeners.append(changed)
         self._usage_listeners.append(sampled)
+
+    async def statements(self, month: str, viewer: Viewer, currency: str) -> list[StatementView]:
+        """The viewer's statements of a month, from the journal; one at a time, since each reads all of it."""
+        billing.month_bounds(month)
+        async with self._reading:
+            return await asyncio.to_thread(billing.statements, self._journal, month, self.now(), viewer, currency)
 
     def now(self) -> Instant:
         """This instant in the pool's time, never before the newest event."""
@@ -136,6 +147,8 @@ class Runtime:
             self._spawn(job)
         if self._journal.seq > VERIFY_FIRST_MAX:
             self._spawn(self._verify())
+        if self._unwritable:
+            self._spawn(self._until_writable())
         for effect in list(fx.outstanding(self._pool.state)):
             self._run_effect(effect)
 
@@ -153,11 +166,13 @@ class Runtime:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
         self._watcher.close()
-        if self._journal.seq > self._snapshot_seq:
+        if self._journal.seq > self._snapshot_seq and self.fault is None:
             self._snapshot()
         self._writer.shutdown()
         self._device_thread.shutdown(wait=False, cancel_futures=True)
         self._journal.close()
+        if self._reserve:
+            self._reserve.close()
 
     def _spawn(self, job: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(job)
@@ -170,8 +185,9 @@ class Runtime:
             self._degrade(f"A part of the pool manager failed ({error!r}).", error)
 
     def _degrade(self, why: str, error: BaseException | None = None) -> None:
-        self.fault = f"{why} Running kernels go on and releases are accepted, but nothing new is granted."
-        log.error(self.fault, exc_info=error)
+        self._broken = f"{why} Running kernels go on and releases are accepted, but nothing new is granted."
+        log.error(self._broken, exc_info=error)
+        self._tell_of_fault()
 
     # -- the loop -----------------------------------------------------------------------------------------------------
 
@@ -181,16 +197,22 @@ class Runtime:
             while len(batch) < BATCH_MAX and not self._calls.empty():
                 batch.append(self._calls.get_nowait())
             async with self._settling:
-                await self._settle(batch)
+                try:
+                    await (self._settle_unwritten if self._unwritable or self._ahead else self._settle)(batch)
+                except Exception as bug:  # noqa: BLE001 (whatever it is, the loop goes on and says so)
+                    self._degrade(f"The pool manager met a bug of its own ({bug!r}).", bug)
+                    await self._go_back()
+                    for call in batch:
+                        call.answer(InternalError(self._broken))
 
-    async def _settle(self, batch: list[_Call]) -> None:
+    async def _settle(self, batch: list[Call]) -> None:
         entries: list[Entry] = []
-        answered: list[tuple[_Call, str | None]] = []
+        answered: list[tuple[Call, str | None]] = []
         for call in batch:
             try:
                 entry = self._decide(call)
             except FastGPUError as refusal:
-                _answer(call, refusal)
+                call.answer(refusal)
             else:
                 entries.append(entry)
                 answered.append((call, entry.lease_id))
@@ -198,17 +220,22 @@ class Runtime:
         if events or any(entry.key for entry in entries):
             began_s = time.perf_counter()
             try:
-                await asyncio.get_running_loop().run_in_executor(self._writer, self._journal.append, entries)
+                await self._write(self._journal.append, entries)
                 self.metrics.appends.add(time.perf_counter() - began_s)
                 self.metrics.count_events(events)
             except StoreFault as fault:
-                await self._lose_unwritten(answered, fault)
+                self._unwritable = f"{fault} Until then releases are accepted, but nothing new is granted."
+                log.error("%s", self._unwritable)  # noqa: TRY400 (what went wrong is said)
+                await self._go_back()
+                self._tell_of_fault()
+                self._spawn(self._until_writable())
+                await self._settle_unwritten([call for call, _ in answered])
                 return
         self._keys.update({entry.key: entry.lease_id for entry in entries if entry.key and entry.lease_id})
         if self._journal.seq - self._snapshot_seq >= SNAPSHOT_EVERY:
             self._snapshot()
         for call, lease_id in answered:
-            _answer(call, lease_id)
+            call.answer(lease_id)
         for effect in fx.effects(self._pool.state, events):
             self._run_effect(effect)
         self._tell(events)
@@ -220,7 +247,7 @@ class Runtime:
         stored = self._writer.submit(self._journal.snapshot, encode_state(self._pool.state))
         stored.add_done_callback(_warn_without_snapshot)
 
-    def _decide(self, call: _Call) -> Entry:
+    def _decide(self, call: Call) -> Entry:
         at = self.now()
         lease_id = getattr(call.command, "lease_id", None)
         if call.key is not None and call.key in self._keys:
@@ -231,33 +258,85 @@ class Runtime:
         try:
             if isinstance(call.command, c.RequestLease):
                 self.admit(self._pool.state, call.command)
-            events = self._pool.execute(call.command, at)
+            events = self._execute(call.command, at)
             self.metrics.decisions.add(time.perf_counter() - began_s)
         except (AssertionError, KeyError, InternalError) as bug:
             self._degrade(f"The pool manager met a bug of its own ({bug!r}).", bug)
-            raise InternalError(self.fault) from bug
+            raise InternalError(self._broken) from bug
         return Entry(at, events, call.key, lease_id)
 
-    async def _lose_unwritten(self, answered: list[tuple[_Call, str | None]], fault: StoreFault) -> None:
-        """Go back to what is on disk: memory must not be ahead of it."""
-        log.error("%s", fault)
-        for call, _ in answered:
-            _answer(call, fault)
+    def _execute(self, command: c.Command, at: Instant) -> list[Event]:
+        if self.fault is None:
+            return self._pool.execute(command, at)
+        events = decide(self._pool.state, command, at)
+        apply_all(self._pool.state, events, at)  # and nobody is served
+        return events
+
+    # -- while the journal cannot be written --------------------------------------------------------------------------
+
+    async def _go_back(self) -> None:
+        """To what is on disk: memory must not be ahead of it."""
         try:
-            state = await asyncio.get_running_loop().run_in_executor(self._writer, replay, self._journal)
-            self._pool = Pool(state)
+            self._pool = Pool(await self._write(replay, self._journal))
         except StoreFault as unreadable:
+            self._ahead = True
             self._degrade(str(unreadable))
 
-    def _tell(self, events: Iterable[Event]) -> None:
-        lease_ids = frozenset(filter(None, (getattr(event, "lease_id", None) for event in events)))
-        device_ids = {getattr(event, "device_id", None) for event in events}
-        for lease_id in lease_ids:
-            lease = self._pool.state.leases.get(lease_id)
-            device_ids.update(lease.logical_gpu.device_ids if lease and lease.logical_gpu else ())
-        changes = Changes(lease_ids, frozenset(filter(None, device_ids)))
-        for listener in self._listeners if events else ():
-            listener(changes)
+    async def _settle_unwritten(self, batch: list[Call]) -> None:
+        for call in batch:
+            at, state = self.now(), self._pool.state
+            if call.key is not None and call.key in self._keys:
+                call.answer(self._keys[call.key])
+                continue
+            try:
+                note = partial(degraded.release, always=self._ahead)
+                entry = await self._write(note, state, call.command, at, self._reserve, self.fault)
+            except FastGPUError as refusal:
+                call.answer(refusal)
+                continue
+            apply_all(state, entry.events, at)
+            if self._reserve:
+                self._reserve.owed.append(entry)
+            call.answer(entry.lease_id)
+            for effect in fx.effects(state, entry.events):
+                self._run_effect(effect)
+            self._tell(entry.events)
+
+    async def _until_writable(self) -> None:
+        while self._unwritable and not self._ahead:
+            await asyncio.sleep(PROBE_S)
+            async with self._settling:
+                await self._try_to_write()
+        with suppress(FastGPUError):
+            await self.submit(c.Tick())  # which serves who waited
+
+    async def _try_to_write(self) -> None:
+        at = self.now()
+        try:
+            entries = await self._write(degraded.catch_up, self._journal, self._reserve, at)
+        except StoreFault:
+            return
+        apply_all(self._pool.state, entries[-1].events, at)
+        self.metrics.count_events(event for entry in entries for event in entry.events)
+        self._pool = Pool(self._pool.state)  # whose queue did not follow what was applied meanwhile
+        self._unwritable = None
+        log.warning("The journal can be written again; the pool goes on.")
+        self._tell_of_fault()
+
+    async def _write(self, call: Callable[..., T], *args: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._writer, call, *args)
+
+    def _tell_of_fault(self) -> None:
+        for listener in self._listeners:
+            listener(Changes(frozenset(), frozenset(), pool=True))
+
+    # -- who follows --------------------------------------------------------------------------------------------------
+
+    def _tell(self, events: list[Event]) -> None:
+        if events:
+            changes = changes_of(events, self._pool.state)
+            for listener in self._listeners:
+                listener(changes)
 
     # -- effects ------------------------------------------------------------------------------------------------------
 
@@ -317,9 +396,9 @@ class Runtime:
             await asyncio.sleep(TICK_S)
             with suppress(StoreFault, LimitReached):
                 await self.submit(c.Tick())
-            before_ms = self.now().ms - REMEMBER_KEYS_MS
-            await asyncio.get_running_loop().run_in_executor(self._writer, self._journal.forget_answers, before_ms)
-            self._keys = self._journal.answers() if before_ms > 0 else self._keys
+                before_ms = self.now().ms - REMEMBER_KEYS_MS
+                if await self._write(self._journal.forget_answers, before_ms, REMEMBER_KEYS_MAX):
+                    self._keys = await self._write(self._journal.answers)
 
     async def _sample_for_ever(self) -> None:
         while True:
@@ -343,12 +422,3 @@ def _subjects(state: State, _: Instant) -> list[Subject]:
 def _warn_without_snapshot(stored: Future[None]) -> None:
     if error := stored.exception():
         log.warning("No snapshot was stored: %s", error)
-
-
-def _answer(call: _Call, result: str | FastGPUError | None) -> None:
-    if call.done.done():
-        return  # the caller gave up; its command stands
-    if isinstance(result, FastGPUError):
-        call.done.set_exception(result)
-    else:
-        call.done.set_result(result)

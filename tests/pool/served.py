@@ -19,6 +19,7 @@ from fastgpu_jupyter.pool.host.clock import Clock
 from fastgpu_jupyter.pool.http.limits import Limits
 from fastgpu_jupyter.pool.http.routes import serve
 from fastgpu_jupyter.pool.http.service import Service
+from fastgpu_jupyter.pool.journal.reserve import Reserve
 from fastgpu_jupyter.pool.journal.store import Journal
 from fastgpu_jupyter.pool.recovery import recover
 from fastgpu_jupyter.pool.runtime import Runtime
@@ -59,8 +60,9 @@ class ServedPool:
         clock = Clock()
         self.journal = Journal(self.folder / "journal.db")
         driver = SimulatedDriver(self.simulate, {})
-        state, message = recover(self.journal, driver, clock)
-        self.runtime = Runtime(state, self.journal, driver, clock)
+        self.reserve = Reserve(self.folder / "releases.reserve")
+        state, message = recover(self.journal, driver, clock, self.reserve)
+        self.runtime = Runtime(state, self.journal, driver, clock, self.reserve)
         self.service = Service(
             self.runtime,
             scope="user",

@@ -87,6 +87,13 @@ class Pool:
     async def lease(self, name: str) -> Lease:
         return await self.runtime.read(lambda state, _: state.leases[name])
 
+    async def until_mended(self) -> None:
+        for _ in range(1000):
+            if self.runtime.fault is None:
+                return
+            await asyncio.sleep(0.005)
+        raise AssertionError(self.runtime.fault)
+
     async def until(self, name: str, *states: LeaseState) -> Lease:
         for _ in range(1000):
             lease = await self.lease(name)
@@ -111,6 +118,7 @@ def run(tmp_path: Path, story: Callable[[Pool], Coroutine[Any, Any, None]], driv
 @pytest.fixture(autouse=True)
 def _quick_drain(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime_module, "DRAIN_POLL_S", 0.01)
+    monkeypatch.setattr(runtime_module, "PROBE_S", 0.01)
 
 
 def test_a_lease_becomes_active_and_ends_by_itself(tmp_path: Path) -> None:
@@ -236,6 +244,7 @@ def test_where_the_disk_fails_nobody_is_told_and_memory_is_what_the_disk_has(
         assert await pool.runtime.read(lambda state, _: {i: s.state.value for i, s in state.leases.items()}) == {
             "a": "active"
         }
+        await pool.until_mended()
         await pool.ask("b")
         await pool.runtime.submit(c.ReleaseLease("a"))
         await pool.until("b", LeaseState.ACTIVE)

@@ -46,8 +46,9 @@ def lock(folder: Path, name: str) -> int:
 
 def say_who(descriptor: int, text: str) -> None:
     """Write into the lock who holds it, for the message of whoever comes second."""
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, text.encode(), 0)
+    with suppress(OSError):  # a full disk: the lock holds without it
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, text.encode(), 0)
 
 
 def listen(path: Path, mode: int) -> socket.socket:

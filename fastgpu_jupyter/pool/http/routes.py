@@ -187,6 +187,38 @@ class BindRoute(_Route):
         self.answer(await self.service.bind(self.caller, lease_id, self.body(), self.key()))
 
 
+class ResizeRoute(_Route):
+    """The size of a lease."""
+
+    async def post(self, lease_id: str) -> None:
+        """Change it."""
+        self.answer(await self.service.resize(self.caller, lease_id, self.body(), self.key()))
+
+
+class TransferRoute(_Route):
+    """Who is billed for a lease."""
+
+    async def post(self, lease_id: str) -> None:
+        """Change it."""
+        self.answer(await self.service.transfer(self.caller, lease_id, self.body(), self.key()))
+
+
+class StatementsRoute(_Route):
+    """What was used in a month."""
+
+    async def get(self, month: str) -> None:
+        """The caller's statement, or everybody's."""
+        self.answer({"statements": await self.service.statements(self.caller, month)})
+
+
+class RatesRoute(_Route):
+    """What devices cost."""
+
+    async def get(self) -> None:
+        """By model."""
+        self.answer({"rates": await self.service.rates()})
+
+
 class DeviceRoute(_Route):
     """One device, for administrators."""
 
@@ -281,6 +313,10 @@ def application(service: Service, boot_id: str) -> web.Application:
             ("/v1/queue", StatusRoute, {**common, "part": "queue"}),
             ("/v1/leases", LeasesRoute, {**common, "part": "leases"}),
             (r"/v1/devices/([0-9A-Za-z_.:-]{1,80})", DeviceRoute, common),
+            (f"/v1/leases/{lease}/resize", ResizeRoute, common),
+            (f"/v1/leases/{lease}/transfer", TransferRoute, common),
+            ("/v1/rates", RatesRoute, common),
+            ("/v1/statements/([0-9-]{1,16})", StatementsRoute, common),
             ("/v1/tenants", TenantsRoute, common),
             (r"/v1/tenants/([0-9A-Za-z_.@-]{1,64})", TenantRoute, common),
             (f"/v1/leases/{lease}", LeaseRoute, common),

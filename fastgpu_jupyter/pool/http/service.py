@@ -17,15 +17,17 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ...core import commands as c
-from ...core import decide, scheduler
+from ...core import scheduler
+from ...core.decide import find_lease
 from ...core.model import WEIGHT_DEFAULT, Holder, Instant, Lease, LeaseRequest, LeaseState, Priority, State
 from ...errors import Forbidden, InvalidRequest, NotFound
 from ...wire.client import token_digest
-from ...wire.views import LeaseView, TenantView
-from .. import views
+from ...wire.views import LeaseView, RateView, StatementView, TenantView
+from .. import billing, views
+from ..calls import Changes
 from ..host.process import holder_of
 from ..metrics import Metrics, Now
-from ..runtime import Changes, Runtime
+from ..runtime import Runtime
 from ..views import Facts, Viewer
 from .limits import Limits, Rate
 from .stream import Publisher, Subscriber
@@ -140,12 +142,16 @@ class Service:
         return Facts(self._currency, self.runtime.usage, self.runtime.environment_of)
 
     def _one(self, state: State, at: Instant, caller: Caller, lease_id: str) -> LeaseView:
-        lease = self._visible(state, caller, lease_id)
-        ticket = next(((place, why) for waiting, place, why in scheduler.places(state) if waiting is lease), None)
+        return self._view(state, at, self._visible(state, caller, lease_id))
+
+    def _view(self, state: State, at: Instant, lease: Lease) -> LeaseView:
+        waits = lease.state is LeaseState.WAITING
+        tickets = scheduler.places(state) if waits else iter(())
+        ticket = next(((place, why) for waiting, place, why in tickets if waiting is lease), None)
         return views.lease_view(state, lease, at, self._facts(), ticket)
 
     def _visible(self, state: State, caller: Caller, lease_id: str) -> Lease:
-        lease = decide.find_lease(state, lease_id)
+        lease = find_lease(state, lease_id)
         if not caller.viewer.owns(lease):
             raise NotFound(f"There is no lease {lease_id[:40]!r}. `jupyter fastgpu status` lists yours.")
         return lease
@@ -241,6 +247,33 @@ class Service:
         await self.runtime.read(lambda state, _: self._visible(state, caller, lease_id).id)
         await self.runtime.submit(c.ReleaseLease(lease_id), _scoped(caller, key))
         return await self.lease(caller, lease_id)
+
+    async def resize(self, caller: Caller, lease_id: str, body: dict[str, Any], key: str | None) -> LeaseView:
+        """Give a lease of the caller's tenant another size; its kernel goes on."""
+        profile = _text(body, "profile")
+        if not profile:
+            raise InvalidRequest("profile must say the new size, like half or 24GiB.")
+        await self.runtime.read(lambda state, _: self._visible(state, caller, lease_id).id)
+        await self.runtime.submit(c.ResizeLease(lease_id, profile), _scoped(caller, key))
+        return await self.lease(caller, lease_id)
+
+    async def transfer(self, caller: Caller, lease_id: str, body: dict[str, Any], key: str | None) -> LeaseView:
+        """Let another tenant be billed for a lease; for administrators, since it spends somebody else's quota."""
+        self._require_administrator(caller)
+        tenant = _text(body, "tenant")
+        if not tenant:
+            raise InvalidRequest("tenant must name who is to be billed.")
+        await self.runtime.submit(c.TransferLease(lease_id, tenant), _scoped(caller, key))
+        return await self.runtime.read(lambda state, at: self._view(state, at, find_lease(state, lease_id)))
+
+    async def statements(self, caller: Caller, month: str) -> list[StatementView]:
+        """The caller's statement for a month; everybody's for an administrator."""
+        viewer = Viewer(caller.tenant, sees_all=self._administers(caller))
+        return await self.runtime.statements(month, viewer, self._currency)
+
+    async def rates(self) -> list[RateView]:
+        """What each model costs."""
+        return await self.runtime.read(lambda state, _: billing.rates(state, self._currency))
 
     # -- administration -----------------------------------------------------------------------------------------------
 

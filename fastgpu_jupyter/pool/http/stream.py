@@ -16,8 +16,9 @@ from typing import Any
 import msgspec
 
 from ...core.model import Instant, State
+from ..calls import Changes
 from ..metrics import Metrics
-from ..runtime import Changes, Runtime
+from ..runtime import Runtime
 from ..views import Viewer
 from .limits import READER_RETRY_S, Limits, reached
 

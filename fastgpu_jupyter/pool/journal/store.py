@@ -34,6 +34,8 @@ MIGRATIONS = (
 SCHEMA_VERSION = len(MIGRATIONS)
 #: Snapshots that are kept: the newest, and one to fall back on.
 SNAPSHOTS_KEPT = 2
+#: Pages in the write-ahead log before it is written back: little is lost to it on a small disk, and a start is quick.
+WAL_PAGES_MAX = 64
 _GENESIS = hashlib.sha256(b"fastgpu journal").digest()
 
 
@@ -60,6 +62,7 @@ class Journal:
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=FULL")
             self._db.execute("PRAGMA mmap_size=0")
+            self._db.execute(f"PRAGMA wal_autocheckpoint={WAL_PAGES_MAX}")
             self._migrate()
         except (OSError, sqlite3.Error) as error:
             raise self._fault("cannot be opened", error) from error
@@ -172,23 +175,44 @@ class Journal:
             if entry.key is not None:
                 answers.append((entry.key, entry.lease_id, entry.at.ms))
         try:
+            self._insert(rows, answers)
+        except sqlite3.Error:
+            self.make_room()
+            try:
+                self._insert(rows, answers)
+            except sqlite3.Error as error:
+                raise self._fault("cannot be written", error) from error
+        self.seq, self._seal = seq, seal
+
+    def _insert(self, rows: list[tuple[int, bytes, bytes]], answers: list[tuple[str, str | None, int]]) -> None:
+        try:
             self._db.execute("BEGIN IMMEDIATE")
             self._db.executemany("INSERT INTO record VALUES (?, ?, ?)", rows)
             self._db.executemany("INSERT OR IGNORE INTO answer VALUES (?, ?, ?)", answers)
             self._db.execute("COMMIT")
-        except sqlite3.Error as error:
+        except sqlite3.Error:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
-            raise self._fault("cannot be written", error) from error
-        self.seq, self._seal = seq, seal
+            raise
+
+    def make_room(self) -> int:
+        """Give up the older versions of pages that the write-ahead log holds; the bytes that are free on the disk."""
+        with contextlib.suppress(sqlite3.Error):
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        disk = os.statvfs(self.path)
+        return disk.f_frsize * (disk.f_bavail if os.geteuid() else disk.f_bfree)
 
     def answers(self) -> dict[str, str]:
         """The lease that each remembered idempotency key was answered with, oldest first."""
         return dict(self._db.execute("SELECT key, lease_id FROM answer ORDER BY ms"))
 
-    def forget_answers(self, before_ms: int) -> None:
-        """Drop idempotency keys that no client still repeats."""
-        self._db.execute("DELETE FROM answer WHERE ms < ?", (before_ms,))
+    def forget_answers(self, before_ms: int, keep: int) -> int:
+        """Drop idempotency keys that no client still repeats, and the oldest beyond ``keep``; returns how many."""
+        old = "ms < ? OR rowid <= (SELECT max(rowid) FROM answer) - ?"
+        try:
+            return self._db.execute(f"DELETE FROM answer WHERE {old}", (before_ms, keep)).rowcount  # noqa: S608 (fixed)
+        except sqlite3.Error as error:
+            raise self._fault("cannot be written", error) from error
 
     def close(self) -> None:
         """Close the file; what was appended is on disk already."""

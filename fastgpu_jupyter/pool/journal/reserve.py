@@ -1,0 +1,123 @@
+"""Room for releases that was set aside while there was room: a file of fixed size for when the journal cannot grow.
+
+On a full disk a record that lies on blocks which are there already can still be overwritten and made durable. So a
+release is acknowledged also then, and is not forgotten by a pool manager that is killed before the disk has room again.
+A record is a command, not an event: it is decided anew against the journal, and is harmless where the journal has it
+already.
+
+Promises that what :meth:`Reserve.note` returned from is on disk, or raises. Must not be used for anything that grants.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from ...core.model import EndReason, Instant
+from ...errors import StoreFault
+from .store import Entry
+
+RECORD_BYTES = 256
+RECORDS_MAX = 1024
+_SEAL_BYTES = 32
+_EMPTY = bytes(RECORD_BYTES)
+
+
+class Release(NamedTuple):
+    """That a lease is over, and since when."""
+
+    lease_id: str
+    reason: EndReason
+    at: Instant
+
+
+class Reserve:
+    """The file in ``path``; made where it is not there yet. Used by one thread at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        #: What is true in memory, follows what the journal has, and is not in it yet.
+        self.owed: list[Entry] = []
+        self._used = 0
+        self._file = -1
+        try:
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            missing = RECORD_BYTES * RECORDS_MAX - os.fstat(self._file).st_size
+            if missing > 0:
+                # Written, not just allocated: the first write to an allocated block can still need room elsewhere.
+                os.pwrite(self._file, bytes(missing), RECORD_BYTES * RECORDS_MAX - missing)
+                os.fsync(self._file)
+            self.fault: str | None = None
+        except OSError as error:
+            self.fault = f"There is no room for releases at {path}: {error}."
+
+    def read(self) -> list[Release]:
+        """What was noted and not cleared yet; a record that was not completely written is left out."""
+        found = []
+        for number in range(RECORDS_MAX):
+            record = self._read(number)
+            if record == _EMPTY:
+                break
+            self._used = number + 1
+            if (release := _decode(record)) is not None:
+                found.append(release)
+        return found
+
+    def _read(self, number: int) -> bytes:
+        try:
+            return os.pread(self._file, RECORD_BYTES, number * RECORD_BYTES) or _EMPTY
+        except OSError:
+            return _EMPTY
+
+    def note(self, release: Release) -> None:
+        """Make ``release`` durable. Raises :class:`StoreFault`, and then it is not."""
+        record = _encode(release)
+        if self.fault or self._used >= RECORDS_MAX:
+            raise StoreFault(self.fault or f"The {RECORDS_MAX} releases for which there is room were used.")
+        try:
+            if os.pwrite(self._file, record, self._used * RECORD_BYTES) != RECORD_BYTES:
+                raise OSError("only a part was written")  # noqa: TRY301 (the same fault as one that the system names)
+            os.fsync(self._file)
+        except OSError as error:
+            raise StoreFault(f"The release was not noted at {self.path}: {error}.") from error
+        self._used += 1
+
+    def clear(self) -> None:
+        """Forget everything: the journal has it. Raises :class:`StoreFault` where that is not durable, and then what
+        was noted is decided once more at the next start, which is harmless.
+        """
+        self.owed = []
+        try:
+            if self._used:
+                os.pwrite(self._file, bytes(self._used * RECORD_BYTES), 0)
+                os.fsync(self._file)
+        except OSError as error:
+            raise StoreFault(f"The releases noted at {self.path} were not cleared: {error}.") from error
+        self._used = 0
+
+    def close(self) -> None:
+        """Close the file; what was noted stays."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+            self.fault = "closed"
+
+
+def _encode(release: Release) -> bytes:
+    payload = msgspec.json.encode([release.lease_id, release.reason, release.at.ms, release.at.wall_ms])
+    if len(payload) > RECORD_BYTES - _SEAL_BYTES:
+        raise StoreFault("The release does not fit its record.")
+    payload = payload.ljust(RECORD_BYTES - _SEAL_BYTES)
+    return hashlib.sha256(payload).digest() + payload
+
+
+def _decode(record: bytes) -> Release | None:
+    seal, payload = record[:_SEAL_BYTES], record[_SEAL_BYTES:]
+    if hashlib.sha256(payload).digest() != seal:
+        return None
+    lease_id, reason, ms, wall_ms = msgspec.json.decode(payload, type=tuple[str, EndReason, int, int])
+    return Release(lease_id, reason, Instant(ms, wall_ms))
