@@ -23,6 +23,7 @@ class Demand:
     models: frozenset[str] | None = None  #: which models will do; ``None``: all
     cpu_milli: int = 0
     host_memory_bytes: int = 0
+    _hash: int = field(init=False, repr=False, compare=False)  #: every placement looks its demand up
 
     def __post_init__(self) -> None:
         if min(self.devices, self.cpu_milli, self.host_memory_bytes) < 0:
@@ -31,6 +32,16 @@ class Demand:
             raise ValueError("a fraction is of one device, by units or by divisor")
         if (self.units is not None and self.units < 1) or (self.divisor is not None and self.divisor < 1):
             raise ValueError("a fraction is at least one unit")
+        object.__setattr__(self, "_hash", hash(self._values()))
+
+    def _values(self) -> tuple[int, int | None, int | None, frozenset[str] | None, int, int]:
+        return self.devices, self.units, self.divisor, self.models, self.cpu_milli, self.host_memory_bytes
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __reduce__(self) -> tuple[type[Demand], tuple[object, ...]]:
+        return Demand, self._values()  # the hash of a text is another one in another process
 
     @property
     def whole(self) -> bool:

@@ -37,11 +37,9 @@ def one_move(fleet: Fleet, holders: Iterable[Held[Key]], demand: Demand) -> Move
     elsewhere: dict[Demand, bool] = {}
     candidates = []
     for number, held in enumerate(holders):
-        if not _would_help(fleet, held, demand):
-            continue
         if held.demand not in elsewhere:
             elsewhere[held.demand] = fleet.place(held.demand) is not None
-        if elsewhere[held.demand]:
+        if elsewhere[held.demand] and _would_help(fleet, held, demand):
             candidates.append((held.placement.units * len(held.placement.device_ids), number, held))
     for _, _, held in sorted(candidates):
         move = _try(fleet, held, demand)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 
@@ -150,6 +152,12 @@ def test_without_any_history_the_fullest_device_is_taken() -> None:
     fleet = small_fleet(["a", "b"])
     assert [fleet.free_units(p.device_ids[0]) for p in fill(fleet, Demand(units=300))] == [100] * 12
     assert fleet.free_devices() == 0
+
+
+def test_a_demand_survives_a_copy() -> None:
+    demand = Demand(units=3, models=frozenset("A"), cpu_milli=1)
+    for copy in (pickle.loads(pickle.dumps(demand)), replace(demand)):
+        assert (copy, hash(copy)) == (demand, hash(demand))
 
 
 def test_a_gang_is_placed_whole_or_not_at_all() -> None:
