@@ -103,7 +103,7 @@ def _fragments(free: Any, gpus: int, cpu: int, model: int, typical: Any, weight:
         total += free[g]
     fragments = 0.0
     for t in range(len(weight)):
-        need, devices, milli, models = typical[t]
+        need, devices, milli, models = typical[t, 0], typical[t, 1], typical[t, 2], typical[t, 3]
         lost = total
         if devices > 0 and cpu >= need and (models >> model) & 1:
             count, small = 0, 0
@@ -116,6 +116,15 @@ def _fragments(free: Any, gpus: int, cpu: int, model: int, typical: Any, weight:
                 lost = small
         fragments += weight[t] * lost
     return fragments
+
+
+@njit
+def _seen(free: Any, device: int) -> bool:
+    """Whether a GPU before this one has as much free."""
+    for g in range(device):  # noqa: SIM110 - numba compiles loops only
+        if free[g] == free[device]:
+            return True
+    return False
 
 
 @njit
@@ -163,11 +172,12 @@ def _score(  # noqa: C901, PLR0912 - four short formulas that numba compiles as 
     before = _fragments(free, gpus, cpu, model, typical, weight)
     best, chosen = -1, -1
     for g in range(gpus):
-        if fraction and free[g] < shape[3]:
+        if fraction and (free[g] < shape[3] or _seen(free, g)):
             continue
-        after = free.copy()
-        _put(after, gpus, shape, g if fraction else -1)
-        delta = _fragments(after, gpus, cpu - shape[0], model, typical, weight) - before
+        kept = free.copy()
+        _put(free, gpus, shape, g if fraction else -1)
+        delta = _fragments(free, gpus, cpu - shape[0], model, typical, weight) - before
+        free[:] = kept
         score = math.floor(100 / (1 + math.exp(delta / 1000)))
         if score > best:
             best, chosen = score, g if fraction else -1

@@ -231,6 +231,7 @@ def test_a_task_that_wants_many_processors_goes_where_gpus_do_not_need_them() ->
     assert placement.host_id == "rich"
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(history=HISTORIES)
 def test_prices_are_sound(history) -> None:
