@@ -5,9 +5,12 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import sys
+import time
+from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -25,9 +28,10 @@ from .pool.journal.fsck import Finding, cut, examine
 from .units import format_duration, format_memory, format_money
 from .wire.client import PoolClient
 from .wire.locate import pool_socket, user_state_dir
-from .wire.views import StatusView
+from .wire.views import StatementLineView, StatementView, StatusView
 
 _QUEUE = ("PLACE", "LEASE", "PROFILE", "PRIORITY", "WAIT", "REASON")
+_RATES = ("MODEL", "DEVICES", "PER HOUR")
 _QUOTA = ("TENANT", "WEIGHT", "LIMIT", "HOLDS")
 PROBE_NO_DRIVER = 3
 PROBE_BROKEN = 4
@@ -147,6 +151,83 @@ class QuotaApp(_ClientApp):
         )
 
 
+class ResizeApp(_ClientApp):
+    """Give a lease another size."""
+
+    name = "jupyter-fastgpu-resize"
+    description = "Give a lease another size while its kernel goes on: jupyter fastgpu resize LEASE half."
+
+    def run(self, client: PoolClient) -> None:
+        """Resize, or say why not."""
+        if len(self.extra_args) != 2:
+            raise InvalidRequest("Name a lease and its new size, like half or 24GiB.")
+        lease = client.resize(*self.extra_args)
+        has = format_memory(lease["memory_bytes"] or 0)
+        print(json.dumps(lease) if self.as_json else f"{lease['id']} is {lease['profile']} now ({has}).")
+
+
+class RatesApp(_ClientApp):
+    """Show what devices cost."""
+
+    name = "jupyter-fastgpu-rates"
+    description = "Show what each model of GPU costs for an hour; set by FastGPUPool.rates."
+
+    def run(self, client: PoolClient) -> None:
+        """Print the rates."""
+        rates = client.rates()
+        rows = (
+            (one["model"], str(one["devices"]), format_money(one["rate_micro_per_hour"], one["currency"]))
+            for one in rates
+        )
+        print(json.dumps({"rates": rates}, indent=2) if self.as_json else "\n".join(_table(_RATES, rows)))
+
+
+class StatementApp(_ClientApp):
+    """Show what was used in a month."""
+
+    name = "jupyter-fastgpu-statement"
+    description = "Show what was used in a month and what it cost: a table, --json, or --csv."
+
+    month = Unicode("", help="The month, like 2026-11, in UTC; default: this one.").tag(config=True)
+    as_csv = Bool(False, help="Print a line of CSV for each lease.").tag(config=True)
+    aliases = {**_ClientApp.aliases, "month": "StatementApp.month"}
+    flags = {**_ClientApp.flags, "csv": ({"StatementApp": {"as_csv": True}}, "Print CSV.")}
+
+    def run(self, client: PoolClient) -> None:
+        """Print the statements."""
+        found = client.statements(self.month or time.strftime("%Y-%m", time.gmtime()))
+        if self.as_json:
+            print(json.dumps({"statements": found}, indent=2))
+        elif self.as_csv:
+            csv.writer(sys.stdout).writerows(_csv_rows(found))
+        else:
+            print("\n\n".join("\n".join(_statement_table(one)) for one in found) or "Nothing was used.")
+
+
+def _csv_rows(found: list[StatementView]) -> Iterator[list[Any]]:
+    names = list(StatementLineView.__annotations__)
+    yield ["tenant", "month", "currency", *names]
+    for statement in found:
+        for line in statement["lines"]:
+            values = {**line, "device_ids": " ".join(line["device_ids"])}
+            yield [statement["tenant"], statement["month"], statement["currency"], *(values[name] for name in names)]
+
+
+def _statement_table(statement: StatementView) -> list[str]:
+    currency = statement["currency"]
+    rows = [
+        (line["lease_id"], line["profile"], line["notebook"] or "-", format_duration(line["active_ms"]),
+         format_money(line["rate_micro_per_hour"], currency), format_money(line["amount_micro"], currency))
+        for line in statement["lines"]
+    ]  # fmt: skip
+    total = format_money(statement["total_micro"], currency)
+    return [
+        f"{statement['tenant']}, {statement['month']}",
+        *_table(("LEASE", "PROFILE", "NOTEBOOK", "ACTIVE", "PER HOUR", "AMOUNT"), rows),
+        f"Total: {format_duration(statement['active_ms'])}, {total}",
+    ]
+
+
 class ProbeApp(JupyterApp):
     """Say in one line and by exit status whether GPUs answer on this machine."""
 
@@ -248,6 +329,9 @@ class FastGPUApp(JupyterApp):
         "kernelspec": (KernelSpecApp, KernelSpecApp.description),
         "queue": (QueueApp, QueueApp.description),
         "quota": (QuotaApp, QuotaApp.description),
+        "rates": (RatesApp, RatesApp.description),
+        "resize": (ResizeApp, ResizeApp.description),
+        "statement": (StatementApp, StatementApp.description),
         "drain": (DrainApp, DrainApp.description),
         "fsck": (FsckApp, FsckApp.description),
         "probe": (ProbeApp, ProbeApp.description),
@@ -277,7 +361,8 @@ def _device_row(device: Any) -> tuple[str, ...]:
     name = device["model"] + (" (simulated)" if device["simulated"] else "")
     use = "-" if device["utilization_percent"] is None else f"{device['utilization_percent']} %"
     free, total = format_memory(device["memory_free_bytes"]), format_memory(device["memory_bytes"])
-    return device["id"], name, free, total, use, device["health"]
+    health = "drained" if device["drained"] else device["health"]
+    return device["id"], name, free, total, use, health
 
 
 def _lease_row(lease: Any) -> tuple[str, ...]:

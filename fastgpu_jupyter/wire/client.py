@@ -22,10 +22,12 @@ from urllib.parse import quote, urlencode
 from .. import errors
 from . import unixsocket
 from .locate import SYSTEM_SOCKET
-from .views import DeviceView, LeaseView, PoolView, QueueView, StatusView, TenantView
+from .views import DeviceView, LeaseView, PoolView, QueueView, RateView, StatementView, StatusView, TenantView
 
 #: An answer larger than this is not one of ours.
 ANSWER_BYTES_MAX = 64 * 2**20
+#: A statement reads the whole journal.
+STATEMENT_TIMEOUT_S = 120.0
 _ERRORS = errors.by_code()
 
 
@@ -176,6 +178,26 @@ class PoolClient:
     def release(self, lease_id: str, token: str | None = None) -> LeaseView:
         """Give the lease back; to release twice is no error."""
         return cast(LeaseView, self._call("DELETE", _lease_path(lease_id), token=token, key=secrets.token_hex(16)))
+
+    def resize(self, lease_id: str, profile: str) -> LeaseView:
+        """Give the lease another size; its kernel goes on."""
+        path = _lease_path(lease_id) + "/resize"
+        return cast(LeaseView, self._call("POST", path, {"profile": profile}, key=secrets.token_hex(16)))
+
+    def transfer(self, lease_id: str, tenant: str) -> LeaseView:
+        """Let another tenant be billed from now on; for administrators."""
+        path = _lease_path(lease_id) + "/transfer"
+        return cast(LeaseView, self._call("POST", path, {"tenant": tenant}, key=secrets.token_hex(16)))
+
+    def statements(self, month: str) -> list[StatementView]:
+        """The caller's statement of a month such as ``2026-11``; everybody's for an administrator."""
+        path = f"/v1/statements/{quote(month, safe='')}"
+        found = self._call("GET", path, timeout_s=STATEMENT_TIMEOUT_S)
+        return cast("list[StatementView]", found["statements"])
+
+    def rates(self) -> list[RateView]:
+        """What each model costs."""
+        return cast("list[RateView]", self._call("GET", "/v1/rates")["rates"])
 
     def tenants(self) -> list[TenantView]:
         """What the caller is entitled to; everybody's for an administrator."""

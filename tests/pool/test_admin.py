@@ -1,0 +1,128 @@
+"""Commands for administrators and bills for everybody, over the socket and on the command line."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+
+from fastgpu_jupyter.errors import Conflict, InvalidRequest, NoSuchDevice
+from fastgpu_jupyter.wire.client import new_token
+from tests.helpers import PoolProcess, wait_until
+
+pytestmark = pytest.mark.slow
+DEVICE = "SIM-0-A100-80GB"
+
+
+def fastgpu(*words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "fastgpu_jupyter", *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+
+
+def test_a_lease_is_resized_and_the_next_in_the_queue_gets_what_it_leaves(pool: PoolProcess) -> None:
+    lease = pool.client.request("full", token=new_token())
+    waiting = pool.client.request("half", token=new_token())
+    assert waiting["pending_reason"] == "capacity"
+    done = fastgpu("resize", lease["id"], "half")
+    assert (done.returncode, done.stdout) == (0, f"{lease['id']} is half now (40 GiB).\n")
+    pool.wait_state(waiting["id"], "active")
+    refused = fastgpu("resize", lease["id"], "full")
+    assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
+    assert "no room for 'full' on this device" in refused.stderr
+    assert pool.lease(lease["id"])["profile"] == "half"
+
+
+def test_several_devices_and_models_are_asked_for_as_text(pool: PoolProcess) -> None:
+    assert pool.client.request("a100:1/4", token=new_token())["memory_bytes"] == 20 * 2**30
+    with pytest.raises(NoSuchDevice, match="No device of this pool is 'h100'"):
+        pool.client.request("h100", token=new_token())
+    with pytest.raises(NoSuchDevice, match="has 1 such devices"):
+        pool.client.request("2xany", token=new_token())
+    with pytest.raises(InvalidRequest, match="at character 6"):
+        pool.client.request("a100:lots", token=new_token())
+    with pytest.raises(InvalidRequest, match="no priority 'urgent'"):
+        pool.client.request("half", token=new_token(), priority="urgent")
+
+
+def test_who_asks_with_a_higher_priority_is_before_the_others(pool: PoolProcess) -> None:
+    pool.client.request("full", token=new_token())
+    low = pool.client.request("full", token=new_token(), priority="low")
+    high = pool.client.request("full", token=new_token(), priority="high")
+    assert [ticket["lease_id"] for ticket in pool.client.queue()] == [high["id"], low["id"]]
+    table = fastgpu("queue").stdout
+    assert table.index(high["id"]) < table.index(low["id"])
+    assert json.loads(fastgpu("queue", "--json").stdout)["queue"][0]["priority"] == "high"
+
+
+def test_a_request_that_waited_long_enough_ends_by_itself(pool: PoolProcess) -> None:
+    pool.client.request("full", token=new_token())
+    lease = pool.client.request("full", token=new_token(), wait_ms_max=1)
+    pool.wait_state(lease["id"], "ended")
+    assert pool.lease(lease["id"])["end_reason"] == "expired"
+
+
+def test_a_drained_device_gets_no_new_leases_until_it_is_put_back(pool: PoolProcess) -> None:
+    drained = fastgpu("drain", DEVICE)
+    assert "gets no new leases; 0 still hold it" in drained.stdout
+    assert "drained" in fastgpu("status").stdout
+    lease = pool.client.request("full", token=new_token())
+    assert (lease["state"], lease["pending_reason"]) == ("waiting", "drained")
+    assert "in service again" in fastgpu("drain", "--undo", DEVICE).stdout
+    pool.wait_state(lease["id"], "active")
+    missing = fastgpu("drain", "GPU-nowhere")
+    assert (missing.returncode, missing.stderr.count("\n")) == (1, 1)
+    assert "There is no device 'GPU-nowhere'" in missing.stderr
+
+
+def test_a_quota_is_set_shown_and_kept(pool: PoolProcess) -> None:
+    (tenant,) = {one["tenant"] for one in [pool.client.request("half", token=new_token())]}
+    assert fastgpu("quota", tenant, "--weight=300", "--limit=0.75").returncode == 0
+    with pytest.raises(InvalidRequest, match=r"may hold at most 0\.75 at once"):
+        pool.client.request("full", token=new_token())
+    waiting = pool.client.request("half", token=new_token())
+    assert waiting["pending_reason"] == "quota"
+    pool.kill()
+    pool.start()
+    shown = json.loads(fastgpu("quota", "--json").stdout)["tenants"]
+    assert shown == [{"tenant": tenant, "weight": 300, "limit_milli": 750, "held_milli": 500}]
+    wrong = fastgpu("quota", tenant, "--weight=0")
+    assert (wrong.returncode, wrong.stderr.count("\n")) == (1, 1)
+
+
+def test_a_statement_is_a_table_json_or_csv_whose_lines_sum(pool: PoolProcess) -> None:
+    lease = pool.client.request("full", notebook="=a,b.ipynb", token=new_token())
+    wait_until(lambda: pool.lease(lease["id"])["cost_micro"] > 0, "it costs something")
+    pool.client.resize(lease["id"], "quarter")
+    pool.client.release(lease["id"])
+    pool.wait_state(lease["id"], "ended")
+    month = time.strftime("%Y-%m", time.gmtime())
+    (statement,) = json.loads(fastgpu("statement", "--json", f"--month={month}").stdout)["statements"]
+    assert [line["profile"] for line in statement["lines"]] == ["full", "quarter"]
+    assert sum(line["amount_micro"] for line in statement["lines"]) == statement["total_micro"]
+    assert statement["total_micro"] == pool.lease(lease["id"])["cost_micro"]
+    rows = list(csv.DictReader(io.StringIO(fastgpu("statement", "--csv").stdout)))
+    assert [int(row["amount_micro"]) for row in rows] == [line["amount_micro"] for line in statement["lines"]]
+    assert "Total:" in fastgpu("statement").stdout
+    assert fastgpu("statement", "--month=1999-01").stdout == "Nothing was used.\n"
+    assert "write it like 2026-11" in fastgpu("statement", "--month=November").stderr
+
+
+def test_a_lease_is_billed_to_another_tenant_from_its_transfer_on(pool: PoolProcess) -> None:
+    lease = pool.client.request("half", token=new_token())
+    assert pool.client.transfer(lease["id"], "physics")["tenant"] == "physics"
+    over = pool.client.request("half", token=new_token())
+    pool.client.release(over["id"])
+    with pytest.raises(Conflict, match="cannot be transferred"):
+        pool.client.transfer(over["id"], "chemistry")
+
+
+def test_rates_are_listed_by_model(pool: PoolProcess) -> None:
+    assert json.loads(fastgpu("rates", "--json").stdout)["rates"] == [
+        {"model": "A100-80GB", "devices": 1, "rate_micro_per_hour": 2_500_000, "currency": "USD"}
+    ]
+    assert "2.50 USD" in fastgpu("rates").stdout
