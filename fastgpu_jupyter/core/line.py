@@ -41,6 +41,8 @@ class Line:
 
     def add(self, lease: Lease) -> None:
         """``lease`` begins to wait, or comes from another line and keeps its place by arrival."""
+        if self._by_arrival and self._by_arrival[-1].arrival >= lease.arrival:
+            self._forget(lease)  # it may have left this line from the middle, for another tenant's name say
         self._tickets[lease.id] = lease
         _insert(self._by_arrival, lease)
         mine = self._tenants.setdefault((lease.request.priority, lease.tenant), deque())
@@ -104,6 +106,13 @@ class Line:
     def _push(self, priority: Priority, tenant: str, mine: deque[Lease]) -> None:
         self._drop_gone(mine)
         heapq.heappush(self._heaps.setdefault(priority, []), (self._key(tenant), mine[0].arrival, tenant))
+
+    def _forget(self, lease: Lease) -> None:
+        for waiting in (self._by_arrival, *self._tenants.values()):
+            kept = [other for other in waiting if other is not lease]
+            if len(kept) < len(waiting):
+                waiting.clear()
+                waiting.extend(kept)
 
     def _drop_gone(self, waiting: deque[Lease]) -> None:
         # One that left from the middle is dropped when it comes to the front.
