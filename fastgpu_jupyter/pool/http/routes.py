@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
+from collections.abc import Sequence
 from typing import Any, cast
 
 import msgspec
 from tornado import iostream, web
 
-from ...errors import FastGPUError, InternalError, InvalidRequest, LimitReached
+from ...errors import FastGPUError, InternalError, InvalidRequest, LimitReached, NotFound
+from ...wire import openapi
 from .. import metrics
 from ..host.process import peer_holder
 from .limits import READER_RETRY_S, reached
@@ -19,7 +22,7 @@ from .stream import Subscriber
 
 log = logging.getLogger("fastgpu.pool")
 WAIT_MS_MAX = 30_000
-KEY_MAX = 128
+KEY = "[!-~]{1,128}"
 METHODS = ("GET", "POST", "PUT", "DELETE")
 
 
@@ -63,11 +66,13 @@ class _Route(web.RequestHandler):
         return body
 
     def key(self) -> str | None:
-        """The idempotency key, if the caller sent one."""
+        """The idempotency key, if there is one: of this call, so that another with the same key is carried out."""
         key = self.request.headers.get("Idempotency-Key")
-        if key is not None and len(key) > KEY_MAX:
-            raise InvalidRequest(f"Idempotency-Key may have {KEY_MAX} characters.")
-        return key
+        if key is None:
+            return None
+        if not re.fullmatch(KEY, key):
+            raise InvalidRequest("Idempotency-Key must be 1 to 128 visible ASCII characters.")
+        return f"{self.request.method} {self.request.path} {key}"
 
     def number(self, name: str, default: int | None = None) -> int | None:
         """A whole number of the query."""
@@ -100,9 +105,7 @@ class _Route(web.RequestHandler):
         if isinstance(error, LimitReached):
             self.set_header("Retry-After", str(error.retry_after_s))
         if status == 405:
-            self.set_header(
-                "Allow", ", ".join(sorted(method for method in METHODS if method.lower() in vars(type(self))))
-            )
+            self.set_header("Allow", ", ".join(methods_of(type(self))))
         self.set_header("Content-Type", "application/problem+json")
         title = code.replace("_", " ").capitalize()
         problem = {"type": "about:blank", "title": title, "status": status, "code": code, "detail": detail}
@@ -112,6 +115,11 @@ class _Route(web.RequestHandler):
         """An error of ours is an answer, not an accident."""
         if not isinstance(value, FastGPUError):
             super().log_exception(typ, value, tb)
+
+
+def methods_of(route: type[web.RequestHandler]) -> list[str]:
+    """The methods that a route has."""
+    return [name for name in METHODS if getattr(route, name.lower()) is not getattr(web.RequestHandler, name.lower())]
 
 
 class HealthRoute(_Route):
@@ -226,7 +234,7 @@ class DeviceRoute(_Route):
         """Take it out of service or put it back."""
         await self.service.drain(self.caller, device_id, self.body(), self.key())
         status = await self.service.status(self.caller)
-        self.answer(next(device for device in status["devices"] if device["id"] == device_id))
+        self.answer(_one(status["devices"], "id", device_id))
 
 
 class TenantsRoute(_Route):
@@ -243,7 +251,15 @@ class TenantRoute(_Route):
     async def put(self, tenant: str) -> None:
         """Set its weight and limit."""
         await self.service.set_tenant(self.caller, tenant, self.body(), self.key())
-        self.answer(next(it for it in await self.service.tenants(self.caller) if it["tenant"] == tenant))
+        self.answer(_one(await self.service.tenants(self.caller), "tenant", tenant))
+
+
+def _one(views: Sequence[Any], name: str, value: str) -> Any:
+    """The view with that name. Raises :class:`NotFound` where it is gone by now."""
+    found = next((view for view in views if view[name] == value), None)
+    if found is None:
+        raise NotFound(f"There is no {value[:80]!r} any more.")
+    return found
 
 
 class EventsRoute(_Route):
@@ -284,6 +300,14 @@ class MetricsRoute(_Route):
         self.finish(text)
 
 
+class OpenApiRoute(_Route):
+    """The description of all of this."""
+
+    def get(self) -> None:
+        """Send it."""
+        self.answer(openapi.document())
+
+
 class NoRoute(_Route):
     """Anything else."""
 
@@ -316,13 +340,14 @@ def application(service: Service, boot_id: str) -> web.Application:
             (f"/v1/leases/{lease}/resize", ResizeRoute, common),
             (f"/v1/leases/{lease}/transfer", TransferRoute, common),
             ("/v1/rates", RatesRoute, common),
-            ("/v1/statements/([0-9-]{1,16})", StatementsRoute, common),
+            ("/v1/statements/([^/]{1,32})", StatementsRoute, common),
             ("/v1/tenants", TenantsRoute, common),
             (r"/v1/tenants/([0-9A-Za-z_.@-]{1,64})", TenantRoute, common),
             (f"/v1/leases/{lease}", LeaseRoute, common),
             (f"/v1/leases/{lease}/bind", BindRoute, common),
             ("/v1/events", EventsRoute, common),
             ("/v1/metrics", MetricsRoute, common),
+            ("/v1/openapi.json", OpenApiRoute, common),
         ],
         default_handler_class=NoRoute,
         default_handler_args=common,

@@ -1,0 +1,296 @@
+"""The pool manager's interface as an OpenAPI 3.1 document, made from the table of operations below.
+
+The schemas of answers are the types in :mod:`.views`, those of bodies are the types here; there is no second
+description. Tests hold the table against the routes that there are and the answers that they give.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Annotated, Any, Literal, NamedTuple, TypedDict
+
+import msgspec
+
+from .. import __version__
+from . import views
+
+TEXT_MAX = 1024
+INTEGER_MAX = 2**53 - 1
+LEASE_ID = "^[0-9A-Za-z_-]{1,64}$"
+DEVICE_ID = "^[0-9A-Za-z_.:-]{1,80}$"
+TENANT = "^[0-9A-Za-z_.@-]{1,64}$"
+
+Text = Annotated[str, msgspec.Meta(max_length=TEXT_MAX)]
+Bytes = Annotated[int, msgspec.Meta(ge=2**20, le=INTEGER_MAX)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=INTEGER_MAX)]
+
+
+class HealthView(TypedDict):
+    """The pool manager serves."""
+
+    status: Literal["ok"]
+
+
+class DevicesView(TypedDict):
+    """All devices."""
+
+    devices: list[views.DeviceView]
+
+
+class LeasesView(TypedDict):
+    """The caller's leases, those that ended in the last hour included."""
+
+    leases: list[views.LeaseView]
+
+
+class QueuesView(TypedDict):
+    """The queue in order of grant."""
+
+    queue: list[views.QueueView]
+
+
+class TenantsView(TypedDict):
+    """Entitlements: the caller's own, or everybody's for an administrator."""
+
+    tenants: list[views.TenantView]
+
+
+class StatementsView(TypedDict):
+    """Statements: the caller's own, or everybody's for an administrator."""
+
+    statements: list[views.StatementView]
+
+
+class RatesView(TypedDict):
+    """What each model costs."""
+
+    rates: list[views.RateView]
+
+
+class ProblemView(TypedDict):
+    """An error (RFC 9457); ``code`` is for programs, ``detail`` a sentence or two for people."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str
+
+
+class _LeaseBodyRequired(TypedDict):
+    token_sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+
+
+class LeaseBody(_LeaseBodyRequired, total=False):
+    """A request for a lease: a size as text (``profile``) or an amount of memory, one of the two."""
+
+    profile: Text | None
+    memory_bytes: Bytes | None
+    kernel_id: Text | None
+    notebook: Text | None
+    priority: views.PriorityName | None
+    wait_ms_max: Count | None
+
+
+class BindBody(TypedDict, total=False):
+    """The process that is to hold the lease; ``null`` is the caller itself."""
+
+    pid: Annotated[int, msgspec.Meta(ge=1, le=2**22)] | None
+
+
+class ResizeBody(TypedDict):
+    """The size that the lease is to have."""
+
+    profile: Text
+
+
+class TransferBody(TypedDict):
+    """Who is to be billed."""
+
+    tenant: Text
+
+
+class DrainBody(TypedDict):
+    """Whether the device is to be out of service."""
+
+    drained: bool
+
+
+class TenantBody(TypedDict, total=False):
+    """A tenant's entitlement; ``limit_milli`` is thousandths of a device, ``null`` for no limit."""
+
+    weight: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] | None
+    limit_milli: Count | None
+
+
+class SnapshotMessage(views.StatusView):
+    """The first message of the event stream, and whenever the pool manager itself changed: everything."""
+
+    type: Literal["snapshot"]
+    seq: int
+
+
+class ChangedMessage(TypedDict):
+    """What changed: those devices and leases, and the whole queue."""
+
+    type: Literal["changed"]
+    seq: int
+    devices: list[views.DeviceView]
+    leases: list[views.LeaseView]
+    queue: list[views.QueueView]
+
+
+class Parameter(NamedTuple):
+    """A parameter of the path, the query or a header."""
+
+    name: str
+    where: str
+    schema: dict[str, Any]
+    text: str
+
+
+class Operation(NamedTuple):
+    """One method of one route."""
+
+    method: str
+    path: str
+    text: str
+    answer: Any  #: the type of its JSON, or a media type
+    body: Any = None
+    parameters: tuple[Parameter, ...] = ()
+    status: int = 200
+    problems: tuple[int, ...] = ()  #: beside those that every operation can give
+    token: bool = False  #: whether the lease's token is needed
+
+
+_LEASE = Parameter("lease_id", "path", {"type": "string", "pattern": LEASE_ID}, "The lease.")
+_DEVICE = Parameter("device_id", "path", {"type": "string", "pattern": DEVICE_ID}, "The device, by id.")
+_TENANT = Parameter("tenant", "path", {"type": "string", "pattern": TENANT}, "The tenant.")
+_MONTH = Parameter("month", "path", {"type": "string", "pattern": "^20[0-9]{2}-(0[1-9]|1[0-2])$"}, "Such as 2026-11.")
+_KEY = Parameter(
+    "Idempotency-Key",
+    "header",
+    {"type": "string", "pattern": "^[!-~]{1,128}$"},
+    "Makes a repeated call find the first one's answer.",
+)
+_WAIT = Parameter("wait_ms", "query", {"type": "integer", "maximum": INTEGER_MAX}, "Wait so long, at most 30000 ms.")
+_AFTER = Parameter("after", "query", {"type": "integer", "maximum": INTEGER_MAX}, "For a version beyond this.")
+_SINCE = Parameter(
+    "since", "query", {"type": "integer"}, "`seq` of the last message that was seen: send what was missed."
+)
+_ONE = Parameter("lease", "query", {"type": "string", "pattern": LEASE_ID}, "Only this lease.")
+
+#: What anything but health can be answered with: malformed, the caller has ended, another method, over a limit.
+_ALWAYS = (400, 404, 405, 429)
+
+OPERATIONS = (
+    Operation("get", "/v1/health", "Whether the pool manager serves; never refused", HealthView),
+    Operation("get", "/v1/status", "Everything at one instant", views.StatusView),
+    Operation("get", "/v1/pool", "The pool manager itself", views.PoolView),
+    Operation("get", "/v1/devices", "All devices", DevicesView),
+    Operation("put", "/v1/devices/{device_id}", "Take a device out of service, or put it back; administrators only",
+              views.DeviceView, DrainBody, (_DEVICE, _KEY), problems=(403, 507)),
+    Operation("get", "/v1/queue", "Who waits, in order of grant", QueuesView),
+    Operation("get", "/v1/leases", "The caller's leases", LeasesView),
+    Operation("post", "/v1/leases", "Ask for a lease, held by the calling process", views.LeaseView, LeaseBody, (_KEY,),
+              status=201, problems=(403, 422, 507)),
+    Operation("get", "/v1/leases/{lease_id}", "One lease, now or as soon as it changes", views.LeaseView, None,
+              (_LEASE, _WAIT, _AFTER)),
+    Operation("delete", "/v1/leases/{lease_id}", "Release it", views.LeaseView, None, (_LEASE, _KEY), problems=(507,)),
+    Operation("post", "/v1/leases/{lease_id}/bind", "Make a process its holder", views.LeaseView, BindBody,
+              (_LEASE, _KEY), problems=(403, 409, 507), token=True),
+    Operation("post", "/v1/leases/{lease_id}/resize", "Give it another size", views.LeaseView, ResizeBody,
+              (_LEASE, _KEY), problems=(409, 422, 507)),
+    Operation("post", "/v1/leases/{lease_id}/transfer", "Let another tenant be billed; administrators only",
+              views.LeaseView, TransferBody, (_LEASE, _KEY), problems=(403, 409, 507)),
+    Operation("get", "/v1/tenants", "Entitlements", TenantsView),
+    Operation("put", "/v1/tenants/{tenant}", "Set an entitlement; administrators only", views.TenantView, TenantBody,
+              (_TENANT, _KEY), problems=(403, 507)),
+    Operation("get", "/v1/statements/{month}", "What was used in a month", StatementsView, None, (_MONTH,),
+              problems=(507,)),
+    Operation("get", "/v1/rates", "What devices cost", RatesView),
+    Operation("get", "/v1/events", "The event stream: a line of JSON a message, for as long as it is read",
+              "application/x-ndjson", None, (_ONE, _SINCE)),
+    Operation("get", "/v1/metrics", "Metrics in Prometheus' format", "text/plain"),
+    Operation("get", "/v1/openapi.json", "This document", dict),
+)  # fmt: skip
+
+_TEXTS = {
+    400: "Malformed or out of bounds",
+    403: "The caller may not do that",
+    404: "There is no such thing, or none that the caller may know of",
+    405: "The route has no such method",
+    409: "The state of the lease does not allow it",
+    422: "No device of this pool could ever serve it",
+    429: "A limit is reached; `Retry-After` says when to try again",
+    507: "The journal cannot be written",
+}
+
+
+@cache
+def document() -> dict[str, Any]:
+    """The whole document."""
+    types = {operation.answer for operation in OPERATIONS if isinstance(operation.answer, type)}
+    types |= {operation.body for operation in OPERATIONS if operation.body is not None}
+    types |= {ProblemView, SnapshotMessage, ChangedMessage}
+    ordered = sorted(types - {dict}, key=lambda cls: cls.__name__)
+    _, components = msgspec.json.schema_components(ordered, ref_template="#/components/schemas/{name}")
+    paths: dict[str, dict[str, Any]] = {}
+    for operation in OPERATIONS:
+        paths.setdefault(operation.path, {})[operation.method] = _operation(operation)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "FastGPU pool manager",
+            "version": __version__,
+            "description": "Served on a Unix socket. A caller is known by the user id that the system recorded for its "
+            "connection; the token of a lease is needed where that is said.",
+        },
+        "paths": paths,
+        "components": {
+            "schemas": components,
+            "securitySchemes": {"lease": {"type": "http", "scheme": "bearer", "description": "The lease's token."}},
+        },
+    }
+
+
+def _operation(operation: Operation) -> dict[str, Any]:
+    responses: dict[str, Any] = {str(operation.status): {"description": operation.text, "content": _content(operation)}}
+    problems = () if operation.path == "/v1/health" else (*_ALWAYS, *operation.problems)
+    for status in sorted(problems):
+        responses[str(status)] = {
+            "description": _TEXTS[status],
+            "content": {"application/problem+json": {"schema": _ref(ProblemView)}},
+        }
+        if status == 429:
+            retry = {"description": "Seconds.", "required": True, "schema": {"type": "integer", "minimum": 1}}
+            responses["429"]["headers"] = {"Retry-After": retry}
+    described: dict[str, Any] = {
+        "summary": operation.text,
+        "operationId": f"{operation.method} {operation.path}",
+        "parameters": [_parameter(parameter) for parameter in operation.parameters],
+        "responses": responses,
+    }
+    if operation.body is not None:
+        content = {"application/json": {"schema": _ref(operation.body)}}
+        described["requestBody"] = {"required": bool(operation.body.__required_keys__), "content": content}
+    if operation.token:
+        described["security"] = [{"lease": []}]
+    return described
+
+
+def _content(operation: Operation) -> dict[str, Any]:
+    if isinstance(operation.answer, str):
+        return {operation.answer: {"schema": {"type": "string"}}}
+    schema = {"type": "object"} if operation.answer is dict else _ref(operation.answer)
+    return {"application/json": {"schema": schema}}
+
+
+def _parameter(parameter: Parameter) -> dict[str, Any]:
+    required = parameter.where == "path"
+    described = {"name": parameter.name, "in": parameter.where, "required": required, "schema": parameter.schema}
+    return {**described, "description": parameter.text}
+
+
+def _ref(cls: Any) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{cls.__name__}"}
