@@ -10,7 +10,7 @@ ours on the same arrivals; a run is void where FGD or best-fit is not within 0.3
 Ours is ``fastgpu_jupyter.core.fleet`` as the pool uses it, in three classes that are never mixed:
 
 - a: at once or never, nothing is moved.
-- b: a task that does not fit may cause one lease to move (``core/moves.py``), at most 0.1 moves per task over the run.
+- b: a task that does not fit may move one lease or exchange two (``core/moves.py``), at most 0.1 moves a task.
 - c: fractions may wait in a queue until some that wait fill a device together to at least 96 percent; one that has been
   passed over by ``--bound`` later tasks is placed as in class a as soon as it fits. Whole GPUs never wait by choice.
 
@@ -38,7 +38,7 @@ from openb import HOME, NODES, WHOLE, Trace, gpu_milli, published, read
 
 from fastgpu_jupyter.core.demand import Demand, Placement
 from fastgpu_jupyter.core.fleet import Fleet
-from fastgpu_jupyter.core.moves import Held, one_move
+from fastgpu_jupyter.core.moves import Held, one_move, swap
 from fastgpu_jupyter.core.prices import learn
 
 #: (class, trace or "") -> least allocation at full load, in the worst order.
@@ -97,18 +97,13 @@ def with_moves(trace: Trace, arrivals: list[Demand]) -> Outcome:
         began = time.perf_counter_ns()
         placement = fleet.place(demand)
         if placement is None and demand.devices and demand not in hopeless and moves < MOVES_PER_TASK * (number + 1):
-            move = one_move(fleet, held.values(), demand)
-            if move is None:
-                hopeless.add(demand)
-            else:
-                fleet.give_back(move.held.placement, move.held.demand)
-                fleet.take(move.then, demand)
-                fleet.take(move.to, move.held.demand)
-                held[move.held.key] = Held(move.held.key, move.to, move.held.demand)
-                held[number] = Held(number, move.then, demand)
+            made = _make_room(fleet, held, demand, number)
+            moves += made
+            if made:
                 total += gpu_milli(demand)
-                moves += 1
                 hopeless.clear()
+            else:
+                hopeless.add(demand)
         elif placement is not None:
             fleet.take(placement, demand)
             held[number] = Held(number, placement, demand)
@@ -117,6 +112,27 @@ def with_moves(trace: Trace, arrivals: list[Demand]) -> Outcome:
         decide_ns.append(time.perf_counter_ns() - began)
         allocated.append(total)
     return Outcome(allocated, decide_ns, moves)
+
+
+def _make_room(fleet: Fleet, held: dict[int, Held[int]], demand: Demand, number: int) -> int:
+    """Let a task in by moving one other, or by exchanging two; how many were moved."""
+    move = one_move(fleet, held.values(), demand)
+    if move is not None:
+        changes, then = [(move.held, move.to)], move.then
+    else:
+        change = swap(fleet, held.values(), demand)
+        if change is None:
+            return 0
+        changes = [(change.one, change.other.placement), (change.other, change.one.placement)]
+        then = change.then
+    for old, _ in changes:
+        fleet.give_back(old.placement, old.demand)
+    fleet.take(then, demand)
+    held[number] = Held(number, then, demand)
+    for old, to in changes:
+        fleet.take(to, old.demand)
+        held[old.key] = Held(old.key, to, old.demand)
+    return len(changes)
 
 
 class Batches:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastgpu_jupyter.core.demand import Demand, Placement
 from fastgpu_jupyter.core.fleet import Fleet
-from fastgpu_jupyter.core.moves import Held, one_move
+from fastgpu_jupyter.core.moves import Held, one_move, swap
 
 PART = Demand(units=300)
 
@@ -38,3 +38,21 @@ def test_there_is_no_move_where_the_holder_has_nowhere_to_go() -> None:
     assert one_move(fleet, held, Demand(units=400)) is None
     assert one_move(fleet, held[:1], Demand(cpu_milli=11)) is None
     assert [fleet.free_units(f"{host}/0") for host in "ab"] == [100, 100]
+
+
+def test_two_of_a_size_change_places_for_the_sake_of_processors() -> None:
+    fleet, held = Fleet(), []
+    for host, cpu_milli, needs in (("poor", 10, 9), ("rich", 100, 2)):
+        fleet.add_host(host, cpu_milli)
+        for i in range(2):
+            fleet.add_device(f"{host}/{i}", host, "A", 1000)
+        held.append(Held(host, Placement(host, (f"{host}/0",), 1000), Demand(cpu_milli=needs)))
+        fleet.take(held[-1].placement, held[-1].demand)
+    fleet.take(Placement("rich", ("rich/1",), 1000), Demand(cpu_milli=1))
+    demand = Demand(cpu_milli=5)
+    assert one_move(fleet, held, demand) is None
+    change = swap(fleet, held, demand)
+    assert change is not None
+    assert (change.one.key, change.other.key, change.then.host_id) == ("poor", "rich", "poor")
+    assert fleet.place(demand) is None
+    assert swap(fleet, held, Demand(cpu_milli=9)) is None
