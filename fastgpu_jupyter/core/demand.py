@@ -93,7 +93,7 @@ class Host:
     rank: int = 0  #: place among all hosts in order of id
     key: int = 0  #: where it stands on its shelves
     step: int = 0  #: which price of cores holds here
-    shelves: list[tuple[int, int]] = field(default_factory=list)  #: (kind, shelf) where it stands
+    shelves: list[int] = field(default_factory=list)  #: where it stands
 
 
 def could_hold(host: HostShape, demand: Demand) -> bool:

@@ -41,6 +41,8 @@ _CPU_TOP = 1 << 40
 _FREE = BINS
 _UNTOUCHED = 2 * BINS
 _HOST = 3 * BINS
+#: A shelf is numbered by its kind and, in this many bits, by its code: one of the above.
+_CODE_BITS = 12
 
 _Shelf = dict[int, list[int]]  #: price step -> keys of hosts, in order
 
@@ -52,7 +54,6 @@ class _Kind:
     capacity: int
     worth: tuple[int, ...]
     models: set[str] = field(default_factory=set)
-    shelves: dict[int, _Shelf] = field(default_factory=dict)
     known: list[int] = field(default_factory=list)  #: every shelf that ever was
 
 
@@ -63,8 +64,8 @@ class _Quote:
     kind: _Kind
     units: int
     bins: int
-    #: (lowest cost, shelf, cost without processors, what is sold), cheapest first
-    lines: list[tuple[int, int, int, int]] = field(default_factory=list)
+    #: (lowest cost, code, cost without processors, what is sold, shelf), cheapest first
+    lines: list[tuple[int, int, int, int, int]] = field(default_factory=list)
     seen: int = 0  #: how many known shelves are quoted
     lowest: dict[int, int] = field(default_factory=dict)  #: what is sold -> cost at the cheapest price step
 
@@ -78,6 +79,7 @@ class Fleet:
         self._devices: dict[str, Device] = {}
         self._ranked: list[Host] = []
         self._kinds: list[_Kind] = []
+        self._shelves: dict[int, _Shelf] = {}  #: by kind and code, see :data:`_CODE_BITS`
         self._quotes: dict[Demand, list[_Quote]] = {}
         self._host_shelves = False  #: whether anybody asks for hosts without devices
         self._stale = False  #: whether the shelves must be set up anew
@@ -185,11 +187,10 @@ class Fleet:
         for quote in quotes:
             if quote.seen != len(quote.kind.known):
                 self._extend(quote, demand)
-            shelves = quote.kind.shelves
-            for bound, code, spoiled, sold in quote.lines:
+            for bound, code, spoiled, sold, place in quote.lines:
                 if bound > limit:
                     break
-                shelf = shelves.get(code)
+                shelf = self._shelves.get(place)
                 if shelf is None:
                     continue
                 for step, keys in shelf.items():
@@ -258,7 +259,7 @@ class Fleet:
         kinds: dict[tuple[int, frozenset[int]], int] = {}
         models = {device.model for device in self._devices.values()}
         kind_of = {model: self._prices.kind(model) for model in models}
-        self._kinds = []
+        self._kinds, self._shelves = [], {}
         for device in sorted(self._devices.values(), key=lambda device: device.id):
             signature = (device.capacity, kind_of[device.model])
             if signature not in kinds:
@@ -274,34 +275,34 @@ class Fleet:
 
     def _moved(self, host: Host) -> None:
         """Put a host on the shelves where it belongs now."""
-        kinds = self._kinds
-        for kind, code in host.shelves:
-            shelves = kinds[kind].shelves
-            shelf = shelves[code]
-            keys = shelf[host.step]
+        shelves, step, key = self._shelves, host.step, host.key
+        for place in host.shelves:
+            shelf = shelves[place]
+            keys = shelf[step]
             if len(keys) > 1:
-                del keys[bisect_left(keys, host.key)]
+                del keys[bisect_left(keys, key)]
             elif len(shelf) > 1:
-                del shelf[host.step]
+                del shelf[step]
             else:
-                del shelves[code]
+                del shelves[place]
         host.shelves, sellable = self._shelves_of(host)
         step = host.step = self._prices.step(host.free_cpu_milli, sellable)
         key = host.key = _CPU_TOP - host.free_cpu_milli << _RANK_BITS | host.rank
-        for kind, code in host.shelves:
-            shelves = kinds[kind].shelves
-            if code not in shelves:
-                shelves[code] = {step: [key]}
-                if code not in kinds[kind].known:
-                    kinds[kind].known.append(code)
-            elif step in shelves[code]:
-                insort(shelves[code][step], key)
+        for place in host.shelves:
+            there = shelves.get(place)
+            if there is None:
+                shelves[place] = {step: [key]}
+                kind = self._kinds[place >> _CODE_BITS]
+                if place not in kind.known:
+                    kind.known.append(place)
+            elif step in there:
+                insort(there[step], key)
             else:
-                shelves[code][step] = [key]
+                there[step] = [key]
 
-    def _shelves_of(self, host: Host) -> tuple[list[tuple[int, int]], int]:
+    def _shelves_of(self, host: Host) -> tuple[list[int], int]:
         """The shelves of a host, and what its free capacity can be sold for."""
-        shelves: list[tuple[int, int]] = []
+        shelves: list[int] = []
         whole: dict[int, int] = {}  # kind -> devices that are free
         sellable = 0
         used = len(host.devices) < 2
@@ -316,13 +317,14 @@ class Fleet:
                 used = True
                 code = free * BINS // device.capacity
                 sellable += self._prices.sale[code]
-                if (device.kind, code) not in shelves:
-                    shelves.append((device.kind, code))
+                place = device.kind << _CODE_BITS | code
+                if place not in shelves:
+                    shelves.append(place)
         first = _FREE if used else _UNTOUCHED
         for kind, count in whole.items():
-            shelves.append((kind, first + count))
+            shelves.append(kind << _CODE_BITS | first + count)
         if self._host_shelves:
-            shelves.append((len(self._kinds) - 1, _HOST))
+            shelves.append(len(self._kinds) - 1 << _CODE_BITS | _HOST)
         return shelves, sellable
 
     # -- quotes -------------------------------------------------------------------------------------------------------
@@ -347,14 +349,15 @@ class Fleet:
     def _extend(self, quote: _Quote, demand: Demand) -> None:
         """Quote the shelves that have come into use since."""
         prices, kind = self._prices, quote.kind
-        for code in kind.known[quote.seen :]:
+        for place in kind.known[quote.seen :]:
+            code = place & (1 << _CODE_BITS) - 1
             line = self._line(quote, code, demand)
             if line is not None:
                 spoiled, sold = line
                 if sold not in quote.lowest:
                     steps = zip(prices.core, prices.relief, strict=True)
                     quote.lowest[sold] = min(core * demand.cpu_milli - (relief * sold >> 30) for core, relief in steps)
-                insort(quote.lines, (spoiled + quote.lowest[sold] >> _COST_SHIFT, code, spoiled, sold))
+                insort(quote.lines, (spoiled + quote.lowest[sold] >> _COST_SHIFT, code, spoiled, sold, place))
         quote.seen = len(kind.known)
 
     def _line(self, quote: _Quote, code: int, demand: Demand) -> tuple[int, int] | None:

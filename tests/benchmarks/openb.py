@@ -13,6 +13,7 @@ import random
 import sys
 from collections import Counter
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -44,7 +45,7 @@ class Trace:
     nodes: tuple[Node, ...]
     tasks: tuple[Demand, ...]
 
-    @property
+    @cached_property
     def capacity(self) -> int:
         """Thousandths of a GPU."""
         return WHOLE * sum(node.gpus for node in self.nodes)
