@@ -220,6 +220,8 @@ class FastGPUPool(JupyterApp):
         logger.addHandler(handler)
         for name in ("asyncio", "tornado"):
             logging.getLogger(name).addHandler(handler)
+            if logger.level <= logging.DEBUG:
+                logging.getLogger(name).setLevel(logger.level)
         for name in ("tornado.general", "tornado.access", "tornado.application"):
             logging.getLogger(name).addFilter(without_what_clients_sent)
 

@@ -13,22 +13,31 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ...core.model import Holder
-from ...errors import NotFound
+from ...errors import Forbidden, NotFound
 from ...wire.unixsocket import peer_of
 
 _SO_PEERPIDFD = 77  #: Linux 6.5; not in Python's socket module yet
 
 
 def peer_holder(sock: socket.socket, boot_id: str) -> Holder:
-    """The process at the other end of a Unix socket. Raises :class:`NotFound` where it has ended already."""
+    """The process at the other end of a Unix socket. Raises :class:`NotFound` where it has ended already.
+
+    Its user is the one that connected. A process that has become another user's since, as one does that executes a
+    program with the set-user-id bit, is refused: it would be taken for root by what it was before.
+    """
+    peer = peer_of(sock)
     try:
         pidfd = sock.getsockopt(socket.SOL_SOCKET, _SO_PEERPIDFD)
     except OSError:
-        return holder_of(peer_of(sock).pid, boot_id)
-    try:
-        return _identify(peer_of(sock).pid, pidfd, boot_id)
-    finally:
-        os.close(pidfd)
+        holder = holder_of(peer.pid, boot_id)
+    else:
+        try:
+            holder = _identify(peer.pid, pidfd, boot_id)
+        finally:
+            os.close(pidfd)
+    if holder.uid != peer.uid:
+        raise Forbidden("The calling process has changed its user since it connected.")
+    return holder
 
 
 def holder_of(pid: int, boot_id: str) -> Holder:

@@ -34,7 +34,10 @@ def private_folder(path: Path, mode: int = 0o700) -> None:
 
 def lock(folder: Path, name: str) -> int:
     """Take the lock of ``folder`` for the life of this process. Raises :class:`Conflict` where another has it."""
-    descriptor = os.open(folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        descriptor = os.open(folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise HostFault(f"The lock {folder / name} cannot be opened: {error}.") from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

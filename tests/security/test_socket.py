@@ -1,0 +1,123 @@
+"""The socket's place: what others put there is not used, and nobody gets in between."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fastgpu_jupyter.errors import HostFault
+from fastgpu_jupyter.pool.host import single
+from fastgpu_jupyter.wire import unixsocket
+
+as_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can act as another user")
+STRANGER = 65534
+ROUNDS = 100
+
+#: Tries to take the socket's name, or to put itself in its folder, again and again; says how often it could.
+HIJACK = """
+import os, socket, sys
+os.setuid(int(sys.argv[2]))
+path, won = sys.argv[1], 0
+print(flush=True)
+while os.getppid() == int(sys.argv[3]) and not os.path.exists(path + ".over"):
+    for attempt in (
+        lambda: os.unlink(path),
+        lambda: os.symlink("/dev/null", path),
+        lambda: socket.socket(socket.AF_UNIX).bind(path),
+        lambda: os.rename(path, path + ".gone"),
+        lambda: os.link(path, path + ".mine"),
+        lambda: os.close(os.open(path, os.O_WRONLY | os.O_CREAT)),
+    ):
+        try:
+            attempt()
+            won += 1
+        except OSError:
+            pass
+print(won)
+"""
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A folder that everybody may pass through."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+def test_a_link_in_place_of_the_folder_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "run").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(HostFault, match="is a link or belongs to somebody else"):
+        single.private_folder(tmp_path / "run")
+
+
+def test_a_file_in_place_of_the_folder_is_said(tmp_path: Path) -> None:
+    (tmp_path / "run").touch()
+    with pytest.raises(HostFault, match="cannot be made"):
+        single.private_folder(tmp_path / "run")
+
+
+def test_a_link_in_place_of_the_lock_is_not_followed(tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    target.write_text("precious")
+    (tmp_path / "lock").symlink_to(target)
+    with pytest.raises(HostFault, match="cannot be opened"):
+        single.lock(tmp_path, "lock")
+    assert target.read_text() == "precious"
+
+
+@pytest.mark.parametrize("kind", ["link", "file", "socket"])
+def test_what_lies_at_the_sockets_name_is_replaced_and_not_used(tmp_path: Path, kind: str) -> None:
+    path, target = tmp_path / "pool.sock", tmp_path / "target"
+    target.write_text("precious")
+    with contextlib.ExitStack() as stack:
+        if kind == "link":
+            path.symlink_to(target)
+        elif kind == "file":
+            path.write_text("x")
+        else:
+            other = stack.enter_context(socket.socket(socket.AF_UNIX))
+            other.bind(str(path))
+            other.listen()
+        ours = stack.enter_context(single.listen(path, 0o600))
+        assert path.is_socket()
+        assert path.lstat().st_mode & 0o777 == 0o600
+        stack.enter_context(unixsocket.connect(path, 5))
+        ours.settimeout(5)
+        ours.accept()[0].close()
+    assert target.read_text() == "precious"
+
+
+@as_root
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", [0o700, 0o755], ids=["own pool", "system pool"])
+def test_nobody_gets_in_between_while_pools_come_and_go(place: Path, mode: int) -> None:
+    folder = place / "run"
+    single.private_folder(folder, mode)
+    path = folder / "pool.sock"
+    command = [sys.executable, "-I", "-c", HIJACK, str(path), str(STRANGER), str(os.getpid())]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd="/") as stranger:
+        assert stranger.stdout is not None
+        stranger.stdout.readline()
+        for _ in range(ROUNDS):
+            with contextlib.closing(single.listen(path, 0o666)):
+                with contextlib.closing(unixsocket.connect(path, 5)) as client:
+                    assert unixsocket.peer_of(client).uid == os.getuid()
+                single.unlisten(path)
+            assert not path.exists()
+        Path(f"{path}.over").touch()
+        if mode == 0o700:
+            stranger.kill()  # it cannot see that it is over, which is the point
+            assert stranger.wait() != 0
+        else:
+            assert stranger.communicate(timeout=10)[0] == "0\n"
+    assert [entry.name for entry in folder.iterdir()] == ["pool.sock.over"]

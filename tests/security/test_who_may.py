@@ -1,0 +1,226 @@
+"""Who may do what at the pool's socket: each operation, for each kind of caller, as the README's table says."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from fastgpu_jupyter.wire.client import new_token, token_digest
+from fastgpu_jupyter.wire.openapi import OPERATIONS, Operation
+from tests.pool.served import ServedPool
+
+README = (Path(__file__).resolve().parent.parent.parent / "README.md").read_text()
+TABLE = dict(re.findall(r"^\| `([A-Z]+ /v1/\S+)` \| ([a-z ]+) \|$", README, re.MULTILINE))
+
+pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="only root can act as several users")
+
+USER, STRANGER = 65534, 65533
+
+#: Does the calls that it is given on standard input, as the user that it is given, and says what came back. In a
+#: call's path and body, LEASE stands for the lease that the first call was given.
+CALLS = """
+import http.client, json, os, socket, sys
+uid, path, calls = json.load(sys.stdin)
+os.setuid(uid)
+found, lease_id = [], "none"
+for method, url, body, headers in calls:
+    connection = http.client.HTTPConnection("localhost", timeout=5)
+    connection.sock = socket.socket(socket.AF_UNIX)
+    connection.sock.connect(path)
+    connection.request(method, url.replace("LEASE", lease_id), body, headers)
+    response = connection.getresponse()
+    stream = url.startswith("/v1/events") and response.status == 200
+    text = (response.readline() if stream else response.read()).decode()
+    if response.status == 201 and not found:
+        lease_id = json.loads(text)["id"]
+    found.append([response.status, text])
+    connection.close()
+print(json.dumps(found))
+"""
+
+
+class Call(NamedTuple):
+    method: str
+    path: str
+    body: Any = None
+    token: str | None = None
+
+
+def call_as(pool: ServedPool, uid: int, calls: list[Call]) -> list[tuple[int, Any]]:
+    """What the user is answered, call by call."""
+    described = []
+    for call in calls:
+        headers = {"Authorization": f"Bearer {call.token}"} if call.token else {}
+        headers |= {"Content-Type": "application/json"} if call.body is not None else {}
+        described.append([call.method, call.path, None if call.body is None else json.dumps(call.body), headers])
+    given = json.dumps([uid, str(pool.path), described])
+    command = [sys.executable, "-I", "-c", CALLS]
+    done = subprocess.run(command, input=given, capture_output=True, text=True, timeout=30, check=False, cwd="/")
+    assert done.returncode == 0, done.stderr
+    return [(status, text) for status, text in json.loads(done.stdout)]
+
+
+@pytest.fixture
+def pool() -> Iterator[ServedPool]:
+    """A pool of root's whose socket everybody reaches, as that of the system is."""
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own is closed to others again and again
+        Path(folder).chmod(0o755)
+        served = ServedPool(Path(folder), "4xA100-80GB")
+        served.path.chmod(0o666)
+        yield served
+        served.stop()
+
+
+class Held(NamedTuple):
+    """A lease of the user's, which lives because a process of the user's does."""
+
+    lease_id: str
+    token: str
+
+
+@pytest.fixture
+def held(pool: ServedPool) -> Iterator[Held]:
+    command = [sys.executable, "-I", "-c", f"import os, sys; os.setuid({USER}); print(flush=True); sys.stdin.read()"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd="/") as kernel:
+        assert kernel.stdout is not None
+        kernel.stdout.readline()
+        token = new_token()
+        body = {"profile": "quarter", "notebook": "secret.ipynb", "token_sha256": token_digest(token)}
+        # Asked for and bound to another process in one go, or it would end with the process that asked.
+        calls = [Call("POST", "/v1/leases", body), Call("POST", "/v1/leases/LEASE/bind", {"pid": kernel.pid}, token)]
+        (_, text), (status, _) = call_as(pool, USER, calls)
+        assert status == 200
+        yield Held(json.loads(text)["id"], token)
+        kernel.kill()
+
+
+def body_of(operation: Operation) -> Any:
+    return {
+        "POST /v1/leases": {"profile": "eighth", "token_sha256": "0" * 64},
+        "POST /v1/leases/{lease_id}/bind": {"pid": None},
+        "POST /v1/leases/{lease_id}/resize": {"profile": "eighth"},
+        "POST /v1/leases/{lease_id}/transfer": {"tenant": "root"},
+        "PUT /v1/devices/{device_id}": {"drained": True},
+        "PUT /v1/tenants/{tenant}": {"weight": 3},
+    }.get(named(operation))
+
+
+def named(operation: Operation) -> str:
+    return f"{operation.method.upper()} {operation.path}"
+
+
+#: Who may -> what each caller is answered: user without token, with a wrong one, with the right one, a stranger who
+#: knows the token, root without it. ``None`` is the operation's own status.
+ANSWERS: dict[str, tuple[int | None, ...]] = {
+    "everybody": (None, None, None, None, None),
+    "its user": (None, None, None, 404, None),
+    "its user with its token": (403, 403, None, 404, 403),
+    "administrators": (403, 403, 403, 403, None),
+}
+
+
+def test_the_readmes_table_has_every_operation() -> None:
+    assert set(TABLE) == {named(operation) for operation in OPERATIONS}
+    assert set(TABLE.values()) <= set(ANSWERS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("operation", OPERATIONS, ids=named)
+def test_each_caller_is_answered_as_the_table_says(pool: ServedPool, held: Held, operation: Operation) -> None:
+    device = str(pool.client.devices()[0]["id"])
+    path = operation.path.format(lease_id=held.lease_id, device_id=device, tenant="bob", month="2026-11")
+    call = Call(operation.method.upper(), path, body_of(operation))
+    given = call._replace(token=held.token)
+    tries = (
+        (STRANGER, given),
+        (USER, call),
+        (USER, call._replace(token=new_token())),
+        (USER, given),
+        (0, call),
+    )
+    found = [call_as(pool, uid, [one])[0][0] for uid, one in tries]
+    stranger, without, wrong, right, root = found
+    wanted = [operation.status if code is None else code for code in ANSWERS[TABLE[named(operation)]]]
+    if operation.path.endswith("/bind"):
+        # A caller that binds itself and ends is reaped: after the right one there is nothing left to bind.
+        wanted[4] = 403
+    assert [without, wrong, right, stranger, root] == wanted
+
+
+@pytest.mark.slow
+def test_a_stranger_sees_no_name_that_is_not_its_own(pool: ServedPool, held: Held) -> None:
+    reading = [
+        Call(operation.method.upper(), operation.path.format(month="2026-11"))
+        for operation in OPERATIONS
+        if operation.method == "get" and "lease_id" not in operation.path
+    ]
+    for call, (status, text) in zip(reading, call_as(pool, STRANGER, reading), strict=True):
+        assert status == 200, call
+        for secret in ("secret.ipynb", held.lease_id, '"nobody"'):
+            assert secret not in text, call
+    assert call_as(pool, STRANGER, [Call("GET", f"/v1/events?lease={held.lease_id}")])[0][0] == 404
+    own = dict(zip((call.path for call in reading), call_as(pool, USER, reading), strict=True))
+    assert "secret.ipynb" in own["/v1/leases"][1]
+
+
+@pytest.mark.slow
+def test_only_root_asks_with_the_systems_priority(pool: ServedPool) -> None:
+    body = {"profile": "eighth", "token_sha256": "0" * 64, "priority": "system"}
+    assert call_as(pool, USER, [Call("POST", "/v1/leases", body)])[0][0] == 403
+    assert call_as(pool, 0, [Call("POST", "/v1/leases", body)])[0][0] == 201
+
+
+@pytest.mark.slow
+def test_nobody_binds_a_lease_to_a_process_of_somebody_else(pool: ServedPool, held: Held) -> None:
+    call = Call("POST", f"/v1/leases/{held.lease_id}/bind", {"pid": os.getpid()}, held.token)
+    status, text = call_as(pool, USER, [call])[0]
+    assert (status, json.loads(text)["detail"]) == (403, f"Process {os.getpid()} belongs to another user.")
+
+
+@pytest.mark.slow
+def test_who_executes_a_program_of_roots_after_connecting_is_not_taken_for_root(
+    pool: ServedPool,
+) -> None:
+    """The user of a caller is the one that connected, not the one that its process has become by a set-user-id bit."""
+    sleep = pool.folder / "sleep"
+    shutil.copy("/bin/sleep", sleep)
+    sleep.chmod(0o4755)
+    code = (
+        f"import os, socket, sys; os.setuid({USER}); s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]);"
+        "socket.send_fds(socket.socket(fileno=int(sys.argv[3])), [b'x'], [s.fileno()]);"
+        "s.set_inheritable(True); os.execv(sys.argv[2], ['sleep', '60'])"
+    )
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        command = [sys.executable, "-I", "-c", code, str(pool.path), str(sleep), str(theirs.fileno())]
+        with subprocess.Popen(command, pass_fds=[theirs.fileno()], cwd="/") as process:
+            try:
+                _, [descriptor], _, _ = socket.recv_fds(ours, 1, 1)
+                with socket.socket(fileno=descriptor) as connection:
+                    _until_executed(process.pid, "sleep")
+                    if os.stat(f"/proc/{process.pid}").st_uid != 0:  # noqa: PTH116
+                        pytest.skip("set-user-id programs do not work here")
+                    connection.sendall(b"GET /v1/leases HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+                    connection.settimeout(5)
+                    answer = connection.recv(2**16)
+            finally:
+                process.kill()
+    assert answer.startswith(b"HTTP/1.1 403")
+    assert b"changed its user since it connected" in answer
+
+
+def _until_executed(pid: int, name: str) -> None:
+    from tests.helpers import wait_until
+
+    wait_until(lambda: Path(f"/proc/{pid}/comm").read_text().strip() == name, f"{name} runs")
