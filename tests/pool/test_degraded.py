@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import shutil
@@ -220,8 +221,9 @@ def test_a_journal_that_cannot_even_be_read_takes_no_more_records(
         patch.setattr(runtime_module, "replay", unreadable)
         mend = fill(pool)
         degrade(pool)
-    mend()
     seq = pool.journal.seq
+    mend()
+    pool.run(asyncio.sleep(10 * runtime_module.PROBE_S))  # time enough to find that it could be written
     # Acknowledged from the reserve, time and again, and never written behind a gap.
     assert pool.client.release(lease)["state"] in {"draining", "ended"}
     assert not pool.client.pool()["accepting"]
