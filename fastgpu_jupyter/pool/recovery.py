@@ -63,9 +63,10 @@ def recover(journal: Journal, driver: Driver, clock: Clock, reserve: Reserve | N
     except StoreFault:
         if reserve is None:
             raise
-        # The same once more, but nobody is granted what the journal does not know of.
+        # The same once more, but nobody is granted what the journal does not know of, and nobody loses what a device
+        # that is missing now may show again before the journal knows of it: the runtime looks again by then.
         state = replay(journal)
-        reserve.owed = [*_take_back(state, released), *(_without_grants(state, command, at) for command in start)]
+        reserve.owed = [*_take_back(state, released), _without_grants(state, start[0], at)]
     else:
         if reserve is not None:
             with suppress(StoreFault):

@@ -206,16 +206,8 @@ class Runtime:
                         call.answer(InternalError(self._broken))
 
     async def _settle(self, batch: list[Call]) -> None:
-        entries: list[Entry] = []
-        answered: list[tuple[Call, str | None]] = []
-        for call in batch:
-            try:
-                entry = self._decide(call)
-            except FastGPUError as refusal:
-                call.answer(refusal)
-            else:
-                entries.append(entry)
-                answered.append((call, entry.lease_id))
+        decided, after_bug = self._decide_all(batch)
+        entries = [entry for _, entry in decided]
         events = [event for entry in entries for event in entry.events]
         if events or any(entry.key for entry in entries):
             began_s = time.perf_counter()
@@ -229,16 +221,20 @@ class Runtime:
                 await self._go_back()
                 self._tell_of_fault()
                 self._spawn(self._until_writable())
-                await self._settle_unwritten([call for call, _ in answered])
+                await self._settle_unwritten([*(call for call, _ in decided), *(after_bug or ())])
                 return
+        if after_bug is not None:
+            await self._go_back()  # memory may have a part of what the disk will never have
         self._keys.update({entry.key: entry.lease_id for entry in entries if entry.key and entry.lease_id})
         if self._journal.seq - self._snapshot_seq >= SNAPSHOT_EVERY:
             self._snapshot()
-        for call, lease_id in answered:
-            call.answer(lease_id)
+        for call, entry in decided:
+            call.answer(entry.lease_id)
         for effect in fx.effects(self._pool.state, events):
             self._run_effect(effect)
         self._tell(events)
+        if after_bug:
+            await (self._settle_unwritten if self._ahead else self._settle)(after_bug)
 
     def _snapshot(self) -> None:
         """Begin to store the state as it is now: the records up to here need not be replayed again."""
@@ -246,6 +242,23 @@ class Runtime:
         # Handed to the writer at once, so that no later record can come before it.
         stored = self._writer.submit(self._journal.snapshot, encode_state(self._pool.state))
         stored.add_done_callback(_warn_without_snapshot)
+
+    def _decide_all(self, batch: list[Call]) -> tuple[list[tuple[Call, Entry]], list[Call] | None]:
+        """What is to be written; and after a bug those behind it, to be decided once memory is sound again."""
+        decided: list[tuple[Call, Entry]] = []
+        for number, call in enumerate(batch, start=1):
+            try:
+                entry = self._decide(call)
+            except InternalError as bug:
+                call.answer(bug)
+                return decided, batch[number:]
+            except FastGPUError as refusal:
+                call.answer(refusal)
+            else:
+                decided.append((call, entry))
+                if entry.key and entry.lease_id:
+                    self._keys[entry.key] = entry.lease_id  # the same call may be in this batch once more
+        return decided, None
 
     def _decide(self, call: Call) -> Entry:
         at = self.now()
@@ -275,12 +288,20 @@ class Runtime:
     # -- while the journal cannot be written --------------------------------------------------------------------------
 
     async def _go_back(self) -> None:
-        """To what is on disk: memory must not be ahead of it."""
+        """To what is on disk: memory must not be ahead of it, nor behind it."""
+        expected = self._journal.seq
         try:
             self._pool = Pool(await self._write(replay, self._journal))
+            self._keys = await self._write(self._journal.answers)
         except StoreFault as unreadable:
             self._ahead = True
             self._degrade(str(unreadable))
+        else:
+            if self._journal.seq != expected:  # the write that was said to have failed is there
+                state = self._pool.state
+                ended = (fx.ForgetHolder(lease.id) for lease in state.leases.values() if lease.ended_at is not None)
+                for effect in [*ended, *fx.outstanding(state)]:
+                    self._run_effect(effect)
 
     async def _settle_unwritten(self, batch: list[Call]) -> None:
         for call in batch:
@@ -308,6 +329,8 @@ class Runtime:
             async with self._settling:
                 await self._try_to_write()
         with suppress(FastGPUError):
+            specs, _ = await self._on_devices(self._driver.inventory)  # a start without the disk could not note them
+            await self.submit(c.SetDevices(tuple(specs)))
             await self.submit(c.Tick())  # which serves who waited
 
     async def _try_to_write(self) -> None:

@@ -204,7 +204,10 @@ class Journal:
 
     def answers(self) -> dict[str, str]:
         """The lease that each remembered idempotency key was answered with, oldest first."""
-        return dict(self._db.execute("SELECT key, lease_id FROM answer ORDER BY ms"))
+        try:
+            return dict(self._db.execute("SELECT key, lease_id FROM answer ORDER BY ms"))
+        except sqlite3.Error as error:
+            raise self._fault("cannot be read", error) from error
 
     def forget_answers(self, before_ms: int, keep: int) -> int:
         """Drop idempotency keys that no client still repeats, and the oldest beyond ``keep``; returns how many."""

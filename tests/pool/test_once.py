@@ -1,0 +1,122 @@
+"""What the seeded simulator found in the loop, one small story each: see tests/crash/README.md."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fastgpu_jupyter.core import commands as c
+from fastgpu_jupyter.core.model import LeaseState
+from fastgpu_jupyter.errors import InternalError, StoreFault
+from fastgpu_jupyter.pool import runtime as runtime_module
+from fastgpu_jupyter.pool.journal.reserve import Reserve
+from fastgpu_jupyter.pool.journal.store import Journal
+from fastgpu_jupyter.pool.recovery import recover, replay
+from tests.core.world import spec
+from tests.pool.test_runtime import PlayedDriver, Pool, run
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DRAIN_POLL_S", "PROBE_S", "SAMPLE_S"):
+        monkeypatch.setattr(runtime_module, name, 0.01)
+
+
+async def mended(pool: Pool) -> None:
+    for _ in range(1000):
+        if pool.runtime.fault is None:
+            return
+        await asyncio.sleep(0.005)
+    raise AssertionError(pool.runtime.fault)
+
+
+def test_one_key_twice_in_one_batch_is_one_lease(tmp_path: Path) -> None:
+    async def story(pool: Pool) -> None:
+        assert len(set(await asyncio.gather(*(pool.ask(f"lease-{n}", key="once") for n in range(5))))) == 1
+        assert len(await pool.runtime.read(lambda state, _: list(state.leases))) == 1
+
+    run(tmp_path, story)
+
+
+def test_a_write_that_was_done_though_it_was_reported_as_failed_is_taken_up(tmp_path: Path) -> None:
+    async def story(pool: Pool) -> None:
+        append = pool.journal.append
+
+        def fail_late(entries: Any) -> None:
+            pool.journal.append = append  # type: ignore[method-assign]
+            seq, seal = pool.journal.seq, pool.journal._seal
+            append(entries)
+            pool.journal.seq, pool.journal._seal = seq, seal
+            raise StoreFault("disk I/O error")
+
+        pool.journal.append = fail_late  # type: ignore[method-assign]
+        assert await pool.ask("a", key="once") == "a"  # it is there: that was seen when it was read back
+        await mended(pool)
+        assert await pool.ask("b", key="once") == "a"
+        await pool.until("a", LeaseState.ACTIVE)
+        pool.journal.append = fail_late  # type: ignore[method-assign]
+        with pytest.raises(StoreFault, match="Until then"):
+            await pool.runtime.submit(c.SetTenant("ann", 200, None))
+        await mended(pool)
+        assert await pool.runtime.read(lambda state, _: state.tenants["ann"].weight) == 200
+
+    run(tmp_path, story)
+
+
+def test_what_a_bug_left_half_done_is_not_what_releases_are_decided_by(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(pool: Pool) -> None:
+        await pool.ask("a")
+        await pool.until("a", LeaseState.ACTIVE)
+
+        def bug(*_: object) -> None:
+            raise InternalError("impossible")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(runtime_module.Pool, "advance", bug)  # after the release was applied, before it was written
+            with pytest.raises(InternalError):
+                await pool.runtime.submit(c.ReleaseLease("a"))
+        await pool.runtime.submit(c.ReleaseLease("a"))
+        other = Journal(tmp_path / "journal.db")
+        assert replay(other).leases["a"].state in (LeaseState.DRAINING, LeaseState.ENDED)
+        other.close()
+        await pool.until("a", LeaseState.ENDED)
+
+    run(tmp_path, story)
+
+
+def test_a_device_that_is_missing_at_a_start_without_the_disk_is_not_lost_before_the_journal_knows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(pool: Pool) -> None:
+        await pool.ask("a")
+        await pool.until("a", LeaseState.ACTIVE)
+        await pool.runtime.stop()
+        shown, pool.driver.specs = pool.driver.specs, []
+        journal, reserve = Journal(tmp_path / "journal.db"), Reserve(tmp_path / "reserve")
+
+        def fail(entries: Any) -> None:
+            raise StoreFault("disk full")
+
+        monkeypatch.setattr(journal, "append", fail)
+        state, _ = recover(journal, pool.driver, pool.clock, reserve)
+        assert state.leases["a"].state is LeaseState.ACTIVE
+        pool.driver.specs = shown
+        journal.close()
+        reserve.close()
+        await pool.start()
+        assert (await pool.lease("a")).state is LeaseState.ACTIVE
+
+    run(tmp_path, story, PlayedDriver(spec("gpu")))
+
+
+def test_keys_that_cannot_be_read_are_a_fault_of_the_store(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.db")
+    journal._db.execute("DROP TABLE answer")
+    with pytest.raises(StoreFault, match="cannot be read"):
+        journal.answers()
+    journal.close()
