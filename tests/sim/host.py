@@ -1,0 +1,230 @@
+"""A host that is played: processes with numbers that are reused, clocks that jump, devices and a disk that fail.
+
+The program under test sees it through its own ports: the driver, the clock, and the few functions of the operating
+system that its process and journal modules call. What it promises: it knows the truth, which the story compares with
+what the program says.
+"""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+from fastgpu_jupyter.core.model import DeviceSpec, Health, Holder, LogicalGPU
+from fastgpu_jupyter.errors import HostFault, NotFound
+from fastgpu_jupyter.pool.devices.driver import Sample, Subject
+from tests.core.world import spec
+from tests.sim.clockwork import Crash, Loop, Time
+
+SPECS = (spec("gpu-0", index=0), spec("gpu-1", index=1), spec("gpu-2", index=2, whole_only=True))
+
+
+@dataclass(eq=False)
+class Process:
+    """One that runs, or ran."""
+
+    pid: int
+    start_time: int
+    inode: int
+    boot_id: str
+    lease_id: str | None = None  #: in whose kernel's tree it is
+    alive: bool = True
+
+    @property
+    def holder(self) -> Holder:
+        return Holder(self.boot_id, self.pid, self.start_time, self.inode, 1000)
+
+
+@dataclass
+class Faults:
+    """What goes wrong now."""
+
+    disk_full: bool = False
+    crash_at: str | None = None  #: "insert", "commit" or "committed"
+    late: bool = False  #: the next commit is done, and yet reported as failed
+    refuse_s: float = 0.0  #: how likely the driver refuses to prepare
+    blind: bool = False  #: it cannot be seen who has memory on a device
+    slow: bool = False
+
+
+@dataclass
+class Host:
+    """The truth."""
+
+    drawn: random.Random
+    time: Time = field(default_factory=Time)
+    faults: Faults = field(default_factory=Faults)
+    boots: int = 1
+    suspended_ms: int = 0
+    wall_offset_ms: int = 1_700_000_000_000
+    loop: Loop | None = None
+    processes: dict[int, Process] = field(default_factory=dict)
+    shown: set[str] = field(default_factory=lambda: {one.id for one in SPECS})
+    ever_hidden: set[str] = field(default_factory=set)
+    refused: set[int] = field(default_factory=set)  #: generations that the driver refused to prepare
+    prepared_ms: dict[int, int] = field(default_factory=dict)  #: when their preparation was first asked for
+    descriptors: dict[int, Process] = field(default_factory=dict)
+    #: Whether the program tries if the disk is back; SQLite says nothing wrong then, so that the disk does not either.
+    is_catching_up: Callable[[], bool] = bool
+    _numbers: int = 100
+    _boot_began_ms: int = 0
+
+    # -- clocks -----------------------------------------------------------------------------------------------------
+
+    @property
+    def true_ms(self) -> int:
+        """Milliseconds that really passed, suspended ones included."""
+        return int(self.time.now_s * 1000 + 1e-6) + self.suspended_ms
+
+    def boot_id(self) -> str:
+        return f"boot-{self.boots}"
+
+    def boot_ms(self) -> int:
+        return self.true_ms - self._boot_began_ms
+
+    def wall_ms(self) -> int:
+        return self.true_ms + self.wall_offset_ms
+
+    def reboot(self) -> None:
+        """Every process ends, and the boot clock begins anew."""
+        for process in self.processes.values():
+            process.alive = False
+        self.processes.clear()
+        self.descriptors.clear()
+        self.boots += 1
+        self._boot_began_ms = self.true_ms - self.drawn.randrange(100_000)
+
+    # -- processes --------------------------------------------------------------------------------------------------
+
+    def spawn(self, lease_id: str | None = None, pid: int | None = None) -> Process:
+        """A new process, with a number of its own unless one is given that is free."""
+        self._numbers += 1
+        pid = pid if pid is not None and pid not in self.processes else self._numbers
+        process = Process(pid, self.boot_ms() // 10, 7_000_000 + self._numbers, self.boot_id(), lease_id)
+        self.processes[pid] = process
+        return process
+
+    def kill(self, process: Process) -> None:
+        """It ends; whoever has a descriptor of it learns that."""
+        process.alive = False
+        if self.processes.get(process.pid) is process:
+            del self.processes[process.pid]
+        for fd, known in self.descriptors.items():
+            if known is process and self.loop is not None:
+                self.loop.call_soon(self.loop.fire, fd)
+
+    def is_alive(self, holder: Holder) -> bool:
+        process = self.processes.get(holder.pid)
+        return process is not None and process.alive and process.holder == holder
+
+    def lease_of(self, pid: int) -> str | None:
+        process = self.processes.get(pid)
+        return process.lease_id if process else None
+
+    # In place of the module ``os`` in the program's module of processes.
+
+    def operating_system(self) -> Any:
+        return SimpleNamespace(pidfd_open=self._pidfd_open, close=self._close)
+
+    def _pidfd_open(self, pid: int) -> int:
+        process = self.processes.get(pid)
+        if process is None:
+            raise ProcessLookupError(pid)
+        self._numbers += 1
+        self.descriptors[self._numbers] = process
+        if not process.alive and self.loop is not None:
+            self.loop.call_soon(self.loop.fire, self._numbers)
+        return self._numbers
+
+    def _close(self, fd: int) -> None:
+        del self.descriptors[fd]
+
+    def identify(self, pid: int, pidfd: int, boot_id: str) -> Holder:
+        process = self.descriptors[pidfd]
+        if not process.alive:
+            raise NotFound(f"Process {pid} has ended.")
+        return Holder(boot_id, pid, process.start_time, process.inode, 1000)
+
+    # -- devices ----------------------------------------------------------------------------------------------------
+
+    def inventory(self) -> tuple[list[DeviceSpec], str | None]:
+        return [one for one in SPECS if one.id in self.shown], None
+
+    def hide(self, device_id: str) -> None:
+        self.shown.discard(device_id)
+        self.ever_hidden.add(device_id)
+
+    def health(self, device_id: str) -> tuple[Health, str | None]:
+        return Health.HEALTHY, None
+
+    def prepare(self, logical_gpu: LogicalGPU) -> None:
+        self.prepared_ms.setdefault(logical_gpu.generation, self.true_ms)
+        if self.drawn.random() < self.faults.refuse_s:
+            self.refused.add(logical_gpu.generation)
+            raise HostFault("the device does not answer")
+
+    def environment(self, logical_gpu: LogicalGPU) -> Mapping[str, str]:
+        return {}
+
+    def processes_on(self, device_id: str) -> Sequence[int]:
+        if self.faults.blind:
+            raise HostFault("cannot see")
+        return [process.pid for process in self.processes.values()]
+
+    def driver(self) -> Any:
+        return SimpleNamespace(
+            inventory=self.inventory,
+            health=self.health,
+            prepare=self.prepare,
+            environment=self.environment,
+            processes=self.processes_on,
+            sample=self._sample,
+            close=lambda: None,
+        )
+
+    def _sample(self, subjects: Sequence[Subject]) -> Sample:
+        return Sample()
+
+    # -- disk -------------------------------------------------------------------------------------------------------
+
+    def database(self) -> Any:
+        """In place of the module ``sqlite3`` in the program's journal."""
+        host = self
+
+        class Connection(sqlite3.Connection):
+            """The real one, on a disk that fails as the story wants it."""
+
+            def execute(self, sql: str, *args: Any) -> sqlite3.Cursor:  # type: ignore[override]
+                if sql == "PRAGMA synchronous=FULL":
+                    sql = "PRAGMA synchronous=OFF"  # a process that is killed loses nothing that it wrote
+                if sql != "COMMIT":
+                    return super().execute(sql, *args)
+                host.at("commit")
+                done = super().execute(sql, *args)
+                host.at("committed")
+                return done
+
+            def executemany(self, sql: str, *args: Any) -> sqlite3.Cursor:  # type: ignore[override]
+                done = super().executemany(sql, *args)
+                host.at("insert")
+                return done
+
+        def connect(path: Any, **how: Any) -> sqlite3.Connection:
+            return sqlite3.connect(path, factory=Connection, **how)
+
+        return SimpleNamespace(connect=connect, Error=sqlite3.Error)
+
+    def at(self, point: str) -> None:
+        """A write has come so far."""
+        if self.faults.crash_at == point:
+            self.faults.crash_at = None
+            raise Crash
+        if point == "committed" and self.faults.late and not self.is_catching_up():
+            self.faults.late = False
+            raise sqlite3.OperationalError("disk I/O error")
+        if point != "committed" and self.faults.disk_full:
+            raise sqlite3.OperationalError("database or disk is full")
