@@ -54,6 +54,7 @@ def test_the_readmes_table_is_what_there_is() -> None:
     assert all(family.documentation for family in families)
 
 
+@pytest.mark.slow
 def test_what_happens_is_counted(serve: Serve) -> None:
     pool = serve(simulate="2xT4-16GB")
     leases = [pool.client.request("full", notebook="secret.ipynb", token=new_token()) for _ in range(3)]
