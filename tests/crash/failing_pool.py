@@ -1,0 +1,169 @@
+"""A pool manager that ends itself by SIGKILL when it comes to a named point: ``--crash-at before-commit@ReleaseLease``.
+
+``python -m tests.crash.failing_pool --crash-at POINT[:N] ARGUMENTS OF THE POOL`` runs one; ``--many`` reads one JSON
+object a line from standard input, ``{"arguments": [...], "crash_at": "POINT" or null, "output": PATH}``, and forks one
+for each, which saves the imports. The product itself has no hooks: its methods are wrapped here, in the child.
+
+A point is ``before-`` or ``after-`` one of: append, insert, commit, apply, answer, effect, prepare, drain, snapshot,
+migrate, recover, bind, rename. What follows an ``@`` narrows it to a command, or an effect, of that name.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sqlite3
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from fastgpu_jupyter.pool import app, calls, runtime
+from fastgpu_jupyter.pool.devices.simulated import SimulatedDriver
+from fastgpu_jupyter.pool.host import single
+from fastgpu_jupyter.pool.journal import store
+
+Reached = Callable[[str, str], None]
+
+
+class Failpoint:
+    """Where to end."""
+
+    def __init__(self, text: str) -> None:
+        text, _, count = text.partition(":")
+        self._point, _, self._about = text.partition("@")
+        self._left = int(count or 1)
+        #: The commands of the batch that is being settled.
+        self.batch: set[str] = set()
+
+    def __call__(self, point: str, about: str = "") -> None:
+        """The program is at ``point``."""
+        if point != self._point or (self._about and self._about not in {about, *self.batch}):
+            return
+        self._left -= 1
+        if not self._left:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def install(at: Failpoint) -> None:
+    """Let every point be reported to ``at``."""
+
+    def around(owner: Any, method: str, name: str) -> None:
+        real = getattr(owner, method)
+
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            about = type(args[1]).__name__ if len(args) > 1 else ""
+            at(f"before-{name}", about)
+            result = real(*args, **kwargs)
+            at(f"after-{name}", about)
+            return result
+
+        setattr(owner, method, wrapped)
+
+    settle = runtime.Runtime._settle
+
+    async def settle_and_note(self: runtime.Runtime, batch: list[calls.Call]) -> None:
+        at.batch = {type(call.command).__name__ for call in batch}
+        await settle(self, batch)
+        at.batch = set()
+
+    runtime.Runtime._settle = settle_and_note  # type: ignore[method-assign]
+    runtime.SNAPSHOT_EVERY = 3
+    around(runtime.Pool, "execute", "apply")
+    around(calls.Call, "answer", "answer")
+    around(runtime.Runtime, "_run_effect", "effect")
+    around(SimulatedDriver, "prepare", "prepare")
+    around(SimulatedDriver, "processes", "drain")
+    around(store.Journal, "append", "append")
+    around(store.Journal, "snapshot", "snapshot")
+    around(store.Journal, "_migrate", "migrate")
+    around(app, "recover", "recover")
+    around(single, "listen", "bind")
+    real_rename = Path.rename
+
+    def rename(path: Path, target: Any) -> Path:
+        at("before-rename")
+        renamed = real_rename(path, target)
+        at("after-rename")
+        return renamed
+
+    Path.rename = rename  # type: ignore[method-assign]
+
+    class Connection(sqlite3.Connection):
+        def execute(self, sql: str, *args: Any) -> sqlite3.Cursor:  # type: ignore[override]
+            if sql != "COMMIT":
+                return super().execute(sql, *args)
+            at("before-commit")
+            done = super().execute(sql, *args)
+            at("after-commit")
+            return done
+
+        def executemany(self, sql: str, *args: Any) -> sqlite3.Cursor:  # type: ignore[override]
+            at("before-insert")
+            done = super().executemany(sql, *args)
+            at("after-insert")
+            return done
+
+        def executescript(self, sql: str) -> sqlite3.Cursor:
+            at("before-migrate", "Script")
+            done = super().executescript(sql)
+            at("after-migrate", "Script")
+            return done
+
+    def connect(*args: Any, **kwargs: Any) -> sqlite3.Connection:
+        return sqlite3.connect(*args, factory=Connection, **kwargs)
+
+    store.sqlite3 = SimpleNamespace(connect=connect, Error=sqlite3.Error)  # type: ignore[assignment]
+
+
+def run(arguments: list[str], crash_at: str | None) -> None:
+    """Be a pool manager."""
+    if crash_at:
+        install(Failpoint(crash_at))
+    app.main(arguments)
+
+
+def many() -> None:
+    """Fork a pool manager for each line that is read; say its number, and later how it ended."""
+    for line in sys.stdin:
+        wanted = json.loads(line)
+        if "wait" in wanted:
+            _, status = os.waitpid(wanted["wait"], 0)
+            print(json.dumps(os.waitstatus_to_exitcode(status)), flush=True)  # noqa: T201 (the answer)
+            continue
+        pid = os.fork()
+        if pid:
+            print(pid, flush=True)  # noqa: T201 (the answer)
+            continue
+        os.setsid()
+        output = os.open(wanted["output"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        null = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(null, 0)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        os.environ.update(wanted.get("environment", {}))
+        status = 0
+        try:
+            run(wanted["arguments"], wanted.get("crash_at"))
+        except SystemExit as end:
+            status = end.code if isinstance(end.code, int) else 1
+        finally:
+            os._exit(status)
+
+
+def main() -> None:
+    """See the module."""
+    if sys.argv[1:] == ["--many"]:
+        many()
+        return
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--crash-at", metavar="POINT[:N]")
+    options, arguments = parser.parse_known_args()
+    run(arguments, options.crash_at)
+
+
+if __name__ == "__main__":
+    main()
