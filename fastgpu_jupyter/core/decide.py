@@ -15,6 +15,8 @@ from .model import HOLDING, EndReason, Instant, Lease, LeaseState, State
 
 #: How long a lease that ended stays in the state, so that people see what it cost.
 REMEMBER_ENDED_MS = 3_600_000
+#: How many of them stay at most: a program that asks in a loop must not slow every view down.
+REMEMBER_ENDED_MAX = 1000
 #: How much a sudden reboot can leave unbilled.
 TICK_MS = 60_000
 WEIGHT_MAX = 1_000_000
@@ -178,10 +180,12 @@ def _drain_succeeded(state: State, command: c.DrainSucceeded, at: Instant) -> li
 
 
 def _tick(state: State, command: c.Tick, at: Instant) -> list[Event]:
+    ended = [lease for lease in state.leases.values() if lease.ended_at is not None]
+    ended.sort(key=lambda lease: (lease.ended_at or at).ms, reverse=True)
     stale = [
         e.LeaseForgotten(lease.id)
-        for lease in state.leases.values()
-        if lease.ended_at is not None and at.ms - lease.ended_at.ms >= REMEMBER_ENDED_MS
+        for number, lease in enumerate(ended)
+        if number >= REMEMBER_ENDED_MAX or at.ms - (lease.ended_at or at).ms >= REMEMBER_ENDED_MS
     ]
     expired = [
         e.LeaseEnded(lease.id, EndReason.EXPIRED, "It waited as long as its request allowed.")

@@ -209,6 +209,18 @@ def test_leases_that_ended_long_ago_are_forgotten() -> None:
     assert world.states() == {}
 
 
+def test_of_many_leases_that_ended_only_the_newest_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decide, "REMEMBER_ENDED_MAX", 3)
+    world = World(spec("gpu"))
+    for number in range(5):
+        world.now_ms += 1
+        world.active(f"lease-{number}")
+        world.do(c.ReleaseLease(f"lease-{number}"))
+        world.drained(f"lease-{number}")
+    world.do(c.Tick())
+    assert list(world.states()) == ["lease-2", "lease-3", "lease-4"]
+
+
 def test_unknown_names_are_refused_with_what_to_do() -> None:
     with pytest.raises(NotFound, match="jupyter fastgpu status"):
         World().do(c.ReleaseLease("nobody"))
