@@ -43,6 +43,7 @@ from fastgpu_jupyter.errors import CallerError, FastGPUError, InternalError
 from fastgpu_jupyter.pool import runtime as runtime_module
 from fastgpu_jupyter.pool.host import process as process_module
 from fastgpu_jupyter.pool.journal import store as store_module
+from fastgpu_jupyter.pool.journal.codec import Record
 from fastgpu_jupyter.pool.journal.reserve import Reserve
 from fastgpu_jupyter.pool.journal.store import Journal
 from fastgpu_jupyter.pool.recovery import recover, replay
@@ -118,6 +119,7 @@ class Story:
         self.crashes = 0
         self.troubled = False  #: since the last start of the host, so that a reboot may leave more unbilled
         self.bugged = False
+        self.records: list[Record] = []  #: what the journal has in the end
         self._numbers = 0
         self.host.is_catching_up = lambda: self.runtime is not None and self.runtime.fault is not None
         Thread.delay_s = staticmethod(self._delay_s)
@@ -603,7 +605,8 @@ class Story:
         """What the journal says of it all, when it is read from its first record on."""
         self.crash()
         journal = Journal(self.path)
-        records = [(record.at, record.events) for record in journal.history()]
+        self.records = list(journal.history())
+        records = [(record.at, record.events) for record in self.records]
         journal.close()
         given: dict[str, list[str]] = {}
         for _, events in records:
