@@ -135,6 +135,7 @@ def unsaid_words(root: Path, names: list[str]) -> list[str]:
     return found
 
 
+@pytest.mark.slow
 def test_every_import_goes_the_way_the_house_allows() -> None:
     assert broken_rules(ROOT / PACKAGE) == []
 

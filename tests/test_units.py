@@ -25,6 +25,7 @@ def test_what_is_no_memory_is_refused_with_an_example(text: str) -> None:
         parse_memory(text)
 
 
+@pytest.mark.slow
 @given(st.integers(0, 10**15))
 def test_a_plain_number_is_bytes(number: int) -> None:
     if number <= 1024 * 2**40:

@@ -68,7 +68,8 @@ def test_a_long_text_is_refused_unread() -> None:
         parse_size("a" * 10**6)
 
 
-@settings(max_examples=50, deadline=None)
+@pytest.mark.slow
+@settings(max_examples=200, deadline=None)
 @given(st.text(max_size=40))
 def test_any_text_is_a_size_or_a_clear_error(text: str) -> None:
     try:
@@ -78,7 +79,8 @@ def test_any_text_is_a_size_or_a_clear_error(text: str) -> None:
     assert parse_size(str(size)) == size
 
 
-@settings(max_examples=50, deadline=None)
+@pytest.mark.slow
+@settings(max_examples=200, deadline=None)
 @given(st.integers(MEMORY_BYTES_MIN, 2**50))
 def test_an_amount_is_written_exactly(memory_bytes: int) -> None:
     assert parse_size(str(Size(memory_bytes=memory_bytes))).memory_bytes == memory_bytes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -11,7 +12,8 @@ from fastgpu_jupyter.units import MS_PER_HOUR
 from tests.core.world import World, spec
 
 
-@settings(max_examples=50, deadline=None)
+@pytest.mark.slow
+@settings(max_examples=200, deadline=None)
 @given(st.lists(st.integers(0, 10**7), min_size=1, max_size=20), st.integers(0, 10**9))
 def test_cutting_an_interval_anywhere_never_changes_the_sum(parts: list[int], rate: int) -> None:
     world = World(spec("gpu"))

@@ -226,7 +226,7 @@ def _leases(pool: PoolProcess) -> dict[str, str] | None:
 
 def test_help_and_unknown_verbs(pool: PoolProcess, kernels: KernelHelper) -> None:
     kernel = kernels.start()
-    assert "%fastgpu request [PROFILE|MEMORY]" in kernel.run("%fastgpu help").shown()[0]
+    assert "%fastgpu request [SIZE]" in kernel.run("%fastgpu help").shown()[0]
     ran = kernel.run("%fastgpu sing")
     assert ran.reply["ename"] == "UsageError"
     assert "%fastgpu has no verb 'sing'" in ran.stream("stderr")

@@ -108,7 +108,7 @@ def test_stopped_server_releases(pool: PoolProcess, jupyter: ServerProcess) -> N
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"fastgpu": {"profile": "huge"}}, "There is no profile 'huge'"),
+        ({"fastgpu": {"profile": "huge"}}, "No device of this pool is 'huge'"),
         ({"fastgpu": {"memory": "900GiB"}}, "is more than any device of this pool has"),
         ({"fastgpu": {"memory": "0 B"}}, "0 B is not possible"),
         ({"config": {"memory": "lots"}}, "'lots' is not an amount of memory"),
