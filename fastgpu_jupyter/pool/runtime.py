@@ -71,7 +71,7 @@ class Runtime:
         self._driver = driver
         self._clock = clock
         self._keys = journal.answers()
-        self._snapshot_seq = journal.seq
+        self._snapshot_seq = next((seq for seq, _ in journal.snapshots()), 0)
         self._calls: asyncio.Queue[Call] = asyncio.Queue(COMMANDS_MAX)
         #: Held from the first event of a batch until it is durable.
         self._settling = asyncio.Lock()

@@ -120,3 +120,21 @@ def test_keys_that_cannot_be_read_are_a_fault_of_the_store(tmp_path: Path) -> No
     with pytest.raises(StoreFault, match="cannot be read"):
         journal.answers()
     journal.close()
+
+
+def test_snapshots_are_counted_over_lives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pool manager that is killed again and again does not replay more and more."""
+    monkeypatch.setattr(runtime_module, "SNAPSHOT_EVERY", 10)
+
+    async def story(pool: Pool) -> None:
+        for life in range(6):
+            await pool.ask(f"lease-{life}")
+            await pool.runtime.submit(c.ReleaseLease(f"lease-{life}"))
+            await pool.until(f"lease-{life}", LeaseState.ENDED)
+            pool.runtime._broken = "killed"  # a runtime that stops so takes no snapshot
+            await pool.runtime.stop()
+            await pool.start()
+        newest = next((seq for seq, _ in pool.journal.snapshots()), 0)
+        assert pool.journal.seq - newest < 2 * 10
+
+    run(tmp_path, story)
