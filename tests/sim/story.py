@@ -634,6 +634,8 @@ class Story:
             parts = segments.get(lease_id, [])
             require(all(a.end.ms <= b.start.ms for a, b in itertools.pairwise(parts)), f"{lease_id}: twice")
             total_ms = sum(part.duration_ms for part in parts)
+            cost = sum(part.duration_ms * part.rate_micro_per_hour for part in parts)
+            require(cost == meter._cost_numerator(lease, state.last.ms), "the ledger has another cost:", (cost, lease))
             require(total_ms == meter.active_ms(lease, state.last.ms), f"{lease_id}: the ledger has {total_ms} ms")
 
 
@@ -644,7 +646,7 @@ def played(host: Host) -> Iterator[None]:
         for target, name, value in (
             (runtime_module, "ThreadPoolExecutor", Thread),
             (runtime_module, "lease_of", host.lease_of),
-            (runtime_module, "SNAPSHOT_EVERY", 25),
+            (runtime_module, "SNAPSHOT_EVERY", 5),
             (runtime_module, "SAMPLE_S", 10.0),
             (runtime_module, "DRAIN_POLL_S", 1.0),
             (process_module, "os", host.operating_system()),

@@ -1,0 +1,267 @@
+"""Deliberately broken pool managers, and the test that must find each; a test that cannot fail proves nothing.
+
+``python -m tests.crash.mutations [NAME ...]`` copies the package to a temporary folder, breaks one thing at a time by
+replacing a piece of text, and runs the test that must catch it. A piece that is not in the product any more is an
+error: the mutation is then to be written anew.
+
+What no test here can find: ``PRAGMA synchronous=OFF``. A killed process loses nothing that it has written, because the
+system has it; only a power cut shows the difference, and for that a file system that drops what was not synced is
+needed. ``test_the_journal_is_synced`` reads the setting instead.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+PACKAGE = "fastgpu_jupyter"
+SIMULATOR = ("-m", "tests.sim.story", "--seeds", "60", "--steps", "200")
+
+
+class Mutation(NamedTuple):
+    """One thing that is broken."""
+
+    name: str
+    path: str
+    old: str
+    new: str
+    test: tuple[str, ...] = SIMULATOR
+
+
+def pytest(*what: str) -> tuple[str, ...]:
+    return ("-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *what)
+
+
+RUNTIME, STORE, APPLY, DECIDE = "pool/runtime.py", "pool/journal/store.py", "core/apply.py", "core/decide.py"
+
+MUTATIONS = (
+    Mutation(
+        "answered before it is written",
+        RUNTIME,
+        "        entries = [entry for _, entry in decided]\n",
+        "        entries = [entry for _, entry in decided]\n"
+        "        for call, entry in decided:\n            call.answer(entry.lease_id)\n",
+    ),
+    Mutation(
+        "read before it is written",
+        RUNTIME,
+        "        async with self._settling:\n            return view",
+        "        if True:\n            return view",
+    ),
+    Mutation(
+        "a failed write stays in memory",
+        RUNTIME,
+        "            self._pool = Pool(await self._write(replay, self._journal))\n",
+        "            pass\n",
+    ),
+    Mutation(
+        "a key is remembered though its write failed",
+        RUNTIME,
+        "            self._keys = await self._write(self._journal.answers)\n        except",
+        "            pass\n        except",
+    ),
+    Mutation(
+        "a key twice in one batch is two leases",
+        RUNTIME,
+        "                    self._keys[entry.key] = entry.lease_id  # the same",
+        "                    pass  # the same",
+    ),
+    Mutation(
+        "keys are not on disk",
+        STORE,
+        '            self._db.executemany("INSERT OR IGNORE INTO answer',
+        '            0 and self._db.executemany("INSERT OR IGNORE INTO answer',
+    ),
+    Mutation(
+        "memory stays half done after a bug",
+        RUNTIME,
+        "        if after_bug is not None:\n            await self._go_back()",
+        "        if False:\n            await self._go_back()",
+    ),
+    Mutation(
+        "the snapshot is taken before its records are written",
+        RUNTIME,
+        "        if events or any(entry.key for entry in entries):\n",
+        "        if self._journal.seq - self._snapshot_seq >= SNAPSHOT_EVERY:\n            self._snapshot()\n"
+        "        if events or any(entry.key for entry in entries):\n",
+    ),
+    Mutation(
+        "a release on a full disk is not noted",
+        "pool/degraded.py",
+        "            reserve.note(Release(command.lease_id, reason, at))",
+        "            Release(command.lease_id, reason, at)",
+    ),
+    Mutation(
+        "releases noted on a full disk are not read",
+        "pool/recovery.py",
+        "    released = reserve.read() if reserve else []",
+        "    released: list[Release] = []",
+    ),
+    Mutation(
+        "a process is known by its number",
+        "pool/host/process.py",
+        "        if _identify(holder.pid, pidfd, boot_id) == holder:",
+        "        if _identify(holder.pid, pidfd, boot_id).pid == holder.pid:",
+    ),
+    Mutation(
+        "holders are not watched after a restart",
+        "core/effects.py",
+        "        yield WatchHolder(lease.id, lease.holder)\n        if",
+        "        if",
+    ),
+    Mutation(
+        "drains are not taken up after a restart",
+        "core/effects.py",
+        "            yield Drain(lease.id, lease.logical_gpu)",
+        "            pass",
+    ),
+    Mutation(
+        "preparations are not taken up after a restart",
+        "core/effects.py",
+        "            yield Prepare(lease.id, lease.logical_gpu)",
+        "            pass",
+    ),
+    Mutation(
+        "an earlier holder's death ends the lease",
+        DECIDE,
+        "if lease is None or lease.holder != command.holder:",
+        "if lease is None:",
+        pytest("tests/core/test_pool.py"),
+    ),
+    Mutation("a lease outlives the boot", DECIDE, "    if command.boot_id == state.boot_id:\n", "    if True:\n"),
+    Mutation(
+        "a device is free before its memory is",
+        RUNTIME,
+        "                if not any(lease_of(pid) == effect.lease_id for pid in pids):\n",
+        "                if True:\n",
+    ),
+    Mutation(
+        "capacity is given back at draining",
+        APPLY,
+        "    meter.close_segment(lease, at.ms)\n    lease.end_reason, lease.end_detail = event.reason, event.detail\n",
+        "    meter.close_segment(lease, at.ms)\n    lease.end_reason, lease.end_detail = event.reason, event.detail\n"
+        "    _give_back(state, lease, lease.logical_gpu, at)\n    _take(state, lease, lease.logical_gpu, at)\n"
+        "    state.devices[lease.logical_gpu.device_id].promised_bytes -= 1\n",
+    ),
+    Mutation(
+        "the meter runs on while it drains",
+        APPLY,
+        "    meter.close_segment(lease, at.ms)\n    lease.end_reason",
+        "    lease.end_reason",
+    ),
+    Mutation(
+        "a resize forgets what the time before it cost",
+        APPLY,
+        "    meter.close_segment(lease, at.ms)  # at the old rate\n",
+        "    lease.active_ms = meter.active_ms(lease, at.ms)\n",
+    ),
+    Mutation(
+        "time is not ticked",
+        DECIDE,
+        "running = due and any(",
+        "running = False and any(",
+        pytest("tests/sim/test_time_and_prefixes.py"),
+    ),
+    Mutation(
+        "any generation may report",
+        DECIDE,
+        "    return lease if lease.logical_gpu.generation == generation else None",
+        "    return lease",
+        pytest("tests/core/test_pool.py"),
+    ),
+    Mutation(
+        "seals are not checked",
+        STORE,
+        "if seq != before + 1 or _seal(seal_before, payload) != seal:",
+        "if seq != before + 1:",
+        pytest("tests/pool/test_journal.py"),
+    ),
+    Mutation(
+        "a snapshot's seal is not checked",
+        STORE,
+        "                if _seal(record_seal, payload) == seal:\n",
+        "                if True:\n",
+        pytest("tests/pool/test_journal.py"),
+    ),
+    Mutation(
+        "the lock is shared",
+        "pool/host/single.py",
+        "fcntl.LOCK_EX | fcntl.LOCK_NB",
+        "fcntl.LOCK_SH | fcntl.LOCK_NB",
+        pytest("tests/crash/test_alone.py", "-k", "twenty"),
+    ),
+    Mutation(
+        "the disk is not synced",
+        STORE,
+        "PRAGMA synchronous=FULL",
+        "PRAGMA synchronous=OFF",
+        pytest("tests/crash/test_mutations.py", "-k", "the_journal"),
+    ),
+)  # fmt: skip
+
+
+def applied(mutation: Mutation, package: Path) -> str:
+    """The text of the broken module. Raises :class:`LookupError` where there is nothing to break."""
+    text = (package / mutation.path).read_text(encoding="utf-8")
+    if text.count(mutation.old) != 1:
+        raise LookupError(f"{mutation.name}: its piece is {text.count(mutation.old)} times in {mutation.path}")
+    return text.replace(mutation.old, mutation.new)
+
+
+def caught(mutation: Mutation, folder: Path) -> tuple[bool, str]:
+    """Whether its test fails, and what that said; ``folder`` has a copy of the package and of the tests."""
+    path = folder / PACKAGE / mutation.path
+    sound = path.read_text(encoding="utf-8")
+    path.write_text(applied(mutation, folder / PACKAGE), encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1", "FASTGPU_ALONE_ROUNDS": "1"}
+    try:
+        done = subprocess.run(
+            [sys.executable, *mutation.test],
+            cwd=folder, env=environment, capture_output=True, text=True, timeout=240, check=False,
+        )  # fmt: skip
+    finally:
+        path.write_text(sound, encoding="utf-8")
+    said = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith(("tests.", "E  ", "Wrong"))]
+    return done.returncode != 0, (said or done.stderr.splitlines()[-1:] or [""])[
+        -1 if mutation.test == SIMULATOR else 0
+    ]
+
+
+def copy(folder: Path) -> None:
+    """What a test needs."""
+    without = shutil.ignore_patterns("__pycache__", "labextension", "node_modules")
+    for name in (PACKAGE, "tests", "kernels"):
+        shutil.copytree(ROOT / name, folder / name, ignore=without)
+    shutil.copy(ROOT / "pyproject.toml", folder)
+
+
+def survivors(names: list[str]) -> list[str]:
+    """Break one thing after the other and report each; the names of what no test found."""
+    unknown = set(names) - {mutation.name for mutation in MUTATIONS}
+    if unknown:
+        raise SystemExit(f"There is no mutation {unknown.pop()!r}.")
+    left = []
+    with tempfile.TemporaryDirectory(prefix="fastgpu-mutations-") as name:
+        folder = Path(name)
+        copy(folder)
+        for mutation in MUTATIONS:
+            if names and mutation.name not in names:
+                continue
+            began_s = time.monotonic()
+            found, said = caught(mutation, folder)
+            took_s = time.monotonic() - began_s
+            outcome = "caught" if found else "NOT CAUGHT"
+            print(f"{outcome:<10} {took_s:5.1f} s  {mutation.name}: {said[:110]}", flush=True)  # noqa: T201
+            left += [] if found else [mutation.name]
+    return left
+
+
+if __name__ == "__main__":
+    sys.exit(1 if survivors(sys.argv[1:]) else 0)
