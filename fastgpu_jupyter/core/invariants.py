@@ -8,26 +8,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .model import HOLDING, Device, Lease, LeaseState, State, Tenant
+from .model import HOLDING, Device, Lease, LeaseState, LogicalGPU, State, Tenant
 
 
 def violations(state: State) -> Iterator[str]:
     """Every way in which ``state`` is wrong; nothing where all is well."""
-    for device in state.devices.values():
-        yield from _device_violations(state, device)
+    on_device: dict[str, dict[str, LogicalGPU]] = {}
+    of_tenant: dict[str, list[LogicalGPU]] = {}
     for lease in state.leases.values():
         yield from _lease_violations(state, lease)
+        if lease.state in HOLDING and lease.logical_gpu is not None:
+            of_tenant.setdefault(lease.tenant, []).append(lease.logical_gpu)
+            for device_id in lease.logical_gpu.device_ids:
+                on_device.setdefault(device_id, {})[lease.id] = lease.logical_gpu
+    for device in state.devices.values():
+        yield from _device_violations(device, on_device.get(device.spec.id, {}))
     for name, tenant in state.tenants.items():
-        yield from _tenant_violations(state, name, tenant)
+        yield from _tenant_violations(state, name, tenant, of_tenant.get(name, []))
     yield from _queue_violations(state)
 
 
-def _device_violations(state: State, device: Device) -> Iterator[str]:
+def _device_violations(device: Device, holders: dict[str, LogicalGPU]) -> Iterator[str]:
     name = device.spec.id
-    holding = [lease for lease in state.leases.values() if lease.state in HOLDING and lease.logical_gpu]
-    holders = {
-        lease.id: lease.logical_gpu for lease in holding if lease.logical_gpu and name in lease.logical_gpu.device_ids
-    }
     promised = sum(device.spec.memory_bytes if gpu.more_device_ids else gpu.memory_bytes for gpu in holders.values())
     if promised > device.spec.memory_bytes:
         yield f"{name}: {promised} bytes are promised of {device.spec.memory_bytes}"
@@ -58,12 +60,11 @@ def _lease_violations(state: State, lease: Lease) -> Iterator[str]:
         yield f"{lease.id}: has a generation that was never given"
 
 
-def _tenant_violations(state: State, name: str, tenant: Tenant) -> Iterator[str]:
-    gpus = [lease.logical_gpu for lease in state.leases.values() if lease.tenant == name and lease.state in HOLDING]
+def _tenant_violations(state: State, name: str, tenant: Tenant, gpus: list[LogicalGPU]) -> Iterator[str]:
     held = sum(
         1000 * len(gpu.device_ids) if gpu.whole else -(-gpu.memory_bytes * 1000 // device.spec.memory_bytes)
         for gpu in gpus
-        if gpu is not None and (device := state.devices.get(gpu.device_id)) is not None
+        if (device := state.devices.get(gpu.device_id)) is not None
     )
     if held != tenant.held_milli:
         yield f"{name}: its books say that it holds {tenant.held_milli} thousandths, leases say {held}"
