@@ -35,7 +35,7 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
 
 def _machine_is_busy() -> bool:
     """Whether other work holds the processors, so that time on the wall says nothing about the test."""
-    return os.getloadavg()[0] > (os.cpu_count() or 1)
+    return os.getloadavg()[0] > 0.75 * (os.cpu_count() or 1)
 
 
 def _refuse(item: pytest.Item, took_s: float) -> None:

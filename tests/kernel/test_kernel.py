@@ -233,7 +233,7 @@ def test_help_and_unknown_verbs(pool: PoolProcess, kernels: KernelHelper) -> Non
     assert "FastGPU pool (simulated)" in kernel.run("%fastgpu status").shown()[0]
     kernel.run("%fastgpu release")
     ran = kernel.run("%fastgpu request huge")
-    assert "neither a profile" in ran.stream("stderr")
+    assert "No device of this pool is 'huge'" in ran.stream("stderr")
     assert "Traceback" not in ran.stream("stderr")
     ran = kernel.run("%fastgpu request 900GiB")
     assert "more than any device" in ran.stream("stderr")
