@@ -246,9 +246,10 @@ class Runtime:
     def _decide_all(self, batch: list[Call]) -> tuple[list[tuple[Call, Entry]], list[Call] | None]:
         """What is to be written; and after a bug those behind it, to be decided once memory is sound again."""
         decided: list[tuple[Call, Entry]] = []
+        fresh: dict[str, str] = {}  # keys that are not on disk yet: the same call may be in this batch once more
         for number, call in enumerate(batch, start=1):
             try:
-                entry = self._decide(call)
+                entry = self._decide(call, fresh)
             except InternalError as bug:
                 call.answer(bug)
                 return decided, batch[number:]
@@ -257,14 +258,15 @@ class Runtime:
             else:
                 decided.append((call, entry))
                 if entry.key and entry.lease_id:
-                    self._keys[entry.key] = entry.lease_id  # the same call may be in this batch once more
+                    fresh[entry.key] = entry.lease_id
         return decided, None
 
-    def _decide(self, call: Call) -> Entry:
+    def _decide(self, call: Call, fresh: dict[str, str]) -> Entry:
         at = self.now()
         lease_id = getattr(call.command, "lease_id", None)
-        if call.key is not None and call.key in self._keys:
-            return Entry(at, [], None, self._keys[call.key])
+        for answers in (self._keys, fresh):
+            if call.key is not None and call.key in answers:
+                return Entry(at, [], None, answers[call.key])
         if self.fault is not None and isinstance(call.command, c.RequestLease):
             raise StoreFault(self.fault)
         began_s = time.perf_counter()

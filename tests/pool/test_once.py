@@ -41,6 +41,22 @@ def test_one_key_twice_in_one_batch_is_one_lease(tmp_path: Path) -> None:
     run(tmp_path, story)
 
 
+def test_a_key_whose_write_failed_is_not_answered_though_nothing_can_be_read_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(pool: Pool) -> None:
+        def fail(*_: object) -> None:
+            raise StoreFault("gone")
+
+        monkeypatch.setattr(pool.journal, "append", fail)
+        monkeypatch.setattr(runtime_module, "replay", fail)
+        for _ in range(2):
+            with pytest.raises(StoreFault):
+                await pool.ask("a", key="once")
+
+    run(tmp_path, story)
+
+
 def test_a_write_that_was_done_though_it_was_reported_as_failed_is_taken_up(tmp_path: Path) -> None:
     async def story(pool: Pool) -> None:
         append = pool.journal.append
