@@ -62,16 +62,23 @@ MUTATIONS = (
         "            pass\n",
     ),
     Mutation(
-        "a key is remembered though its write failed",
+        "a key that was written though the write failed is not known",
         RUNTIME,
         "            self._keys = await self._write(self._journal.answers)\n        except",
         "            pass\n        except",
     ),
     Mutation(
+        "a key is remembered before it is written",
+        RUNTIME,
+        "                    fresh[entry.key] = entry.lease_id\n",
+        "                    self._keys[entry.key] = entry.lease_id\n",
+        pytest("tests/pool/test_once.py"),
+    ),
+    Mutation(
         "a key twice in one batch is two leases",
         RUNTIME,
-        "                    self._keys[entry.key] = entry.lease_id  # the same",
-        "                    pass  # the same",
+        "                    fresh[entry.key] = entry.lease_id\n",
+        "                    pass\n",
     ),
     Mutation(
         "keys are not on disk",
@@ -182,6 +189,20 @@ MUTATIONS = (
         "if seq != before + 1 or _seal(seal_before, payload) != seal:",
         "if seq != before + 1:",
         pytest("tests/pool/test_journal.py"),
+    ),
+    Mutation(
+        "a missing end is not noticed",
+        STORE,
+        "        if before < head:\n",
+        "        if False:\n",
+        pytest("tests/crash/test_flips.py", "-k", "wal or log"),
+    ),
+    Mutation(
+        "an answer's seal is not checked",
+        STORE,
+        "if seal is not None and answer_seal(key, lease_id) != seal:",
+        "if False:",
+        pytest("tests/crash/test_flips.py", "-k", "answer"),
     ),
     Mutation(
         "a snapshot's seal is not checked",

@@ -19,7 +19,7 @@ from ...core.invariants import violations
 from ...core.model import State
 from ...core.pool import replay
 from ...errors import FastGPUError, StoreFault
-from .store import Journal
+from .store import Journal, answer_seal, head_of
 
 #: Records between two reports of progress.
 REPORT_EVERY = 10_000
@@ -61,6 +61,7 @@ def examine(
                 records = seq
                 if seq % REPORT_EVERY == 0:
                     progress(seq, in_all)
+            journal.answers()
         except FastGPUError as error:
             damage = str(error)
         except (KeyError, AssertionError) as error:
@@ -84,6 +85,10 @@ def cut(path: Path, keep: int) -> Path:
             with db:
                 db.execute("DELETE FROM record WHERE seq > ?", (keep,))
                 db.execute("DELETE FROM snapshot WHERE seq > ?", (keep,))
+                for key, lease_id, seal in db.execute("SELECT key, lease_id, seal FROM answer").fetchall():
+                    if seal is not None and answer_seal(key, lease_id) != seal:
+                        db.execute("DELETE FROM answer WHERE key = ?", (key,))
+        head_of(path).unlink(missing_ok=True)  # what it says is the end is no longer so
     except (OSError, sqlite3.Error) as error:
         raise StoreFault(f"The journal {path} was not cut: {error}.") from error
     return backup

@@ -4,6 +4,10 @@ Each row holds the record's bytes and ``sha256(seal of the row before + bytes)``
 byte in a row; the chain does, and names the record. One connection does all writes and all checkpoints, because
 SQLite before 3.51.3 could corrupt a file that two connections checkpoint at the same instant.
 
+A chain cannot show that its end is missing, and SQLite silently ends its log before the first damaged frame. So a small
+file beside it, the head, has the number and the seal of the newest record. It is written after each commit and never
+waited for: after a power cut it may be older than the journal, but not newer.
+
 Not for an event loop's thread: an append waits for the disk.
 """
 
@@ -30,6 +34,7 @@ MIGRATIONS = (
     CREATE INDEX answer_by_age ON answer (ms);
     """,
     "CREATE TABLE snapshot (seq INTEGER PRIMARY KEY, payload BLOB NOT NULL, seal BLOB NOT NULL) STRICT;",
+    "ALTER TABLE answer ADD COLUMN seal BLOB;",
 )
 SCHEMA_VERSION = len(MIGRATIONS)
 #: Snapshots that are kept: the newest, and one to fall back on.
@@ -37,6 +42,7 @@ SNAPSHOTS_KEPT = 2
 #: Pages in the write-ahead log before it is written back: little is lost to it on a small disk, and a start is quick.
 WAL_PAGES_MAX = 64
 _GENESIS = hashlib.sha256(b"fastgpu journal").digest()
+_HEAD_BYTES = 8 + 32 + 32
 
 
 class Entry(NamedTuple):
@@ -55,8 +61,10 @@ class Journal:
         self.path = path
         self.seq = 0
         self._seal = _GENESIS
+        self._head = -1
         try:
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            self._head = os.open(head_of(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             # Used by one thread at a time, though not always by the one that opened it.
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             self._db.execute("PRAGMA journal_mode=WAL")
@@ -107,15 +115,38 @@ class Journal:
             yield db
 
     def _chain(self, db: sqlite3.Connection, after: int) -> Iterator[tuple[int, bytes, bytes]]:
+        head, head_seal = self._read_head()  # before the rows: a writer may go on meanwhile
         before, seal_before = after, self._seal_at(db, after)
         try:
             for seq, payload, seal in db.execute("SELECT * FROM record WHERE seq > ? ORDER BY seq", (after,)):
                 if seq != before + 1 or _seal(seal_before, payload) != seal:
                     raise self._damaged(before + 1)
+                if seq == head and seal != head_seal:
+                    raise self._damaged(seq)
                 yield seq, payload, seal
                 before, seal_before = seq, seal
         except (sqlite3.Error, TypeError) as error:
             raise self._fault("cannot be read", error) from error
+        if before < head:
+            raise StoreFault(
+                f"The journal {self.path} is damaged at record {before + 1}: it ends there, and record {head} was "
+                "written. Its log was damaged, or an older copy was put in its place. Kernels that run now keep "
+                "running. `jupyter fastgpu fsck` explains the damage and what can be done."
+            )
+
+    def _read_head(self) -> tuple[int, bytes]:
+        try:
+            content = os.pread(self._head, _HEAD_BYTES, 0)
+        except OSError:
+            return 0, _GENESIS
+        seq, seal, check = content[:8], content[8:40], content[40:]
+        # One that says nothing, or was not completely written, claims nothing.
+        return (int.from_bytes(seq, "big"), seal) if hashlib.sha256(seq + seal).digest() == check else (0, _GENESIS)
+
+    def _write_head(self) -> None:
+        content = self.seq.to_bytes(8, "big") + self._seal
+        with contextlib.suppress(OSError):  # the journal has the record; only what guards its end is older
+            os.pwrite(self._head, content + hashlib.sha256(content).digest(), 0)
 
     def _seal_at(self, db: sqlite3.Connection, seq: int) -> bytes:
         if seq == 0:
@@ -173,7 +204,8 @@ class Journal:
                 seq, seal = seq + 1, _seal(seal, payload)
                 rows.append((seq, payload, seal))
             if entry.key is not None:
-                answers.append((entry.key, entry.lease_id, entry.at.ms))
+                seal_of_answer = answer_seal(entry.key, entry.lease_id)
+                answers.append((entry.key, entry.lease_id, entry.at.ms, seal_of_answer))
         try:
             self._insert(rows, answers)
         except sqlite3.Error:
@@ -183,12 +215,14 @@ class Journal:
             except sqlite3.Error as error:
                 raise self._fault("cannot be written", error) from error
         self.seq, self._seal = seq, seal
+        if rows:
+            self._write_head()
 
-    def _insert(self, rows: list[tuple[int, bytes, bytes]], answers: list[tuple[str, str | None, int]]) -> None:
+    def _insert(self, rows: list[tuple[int, bytes, bytes]], answers: list[tuple[str, str | None, int, bytes]]) -> None:
         try:
             self._db.execute("BEGIN IMMEDIATE")
             self._db.executemany("INSERT INTO record VALUES (?, ?, ?)", rows)
-            self._db.executemany("INSERT OR IGNORE INTO answer VALUES (?, ?, ?)", answers)
+            self._db.executemany("INSERT OR IGNORE INTO answer VALUES (?, ?, ?, ?)", answers)
             self._db.execute("COMMIT")
         except sqlite3.Error:
             if self._db.in_transaction:
@@ -203,11 +237,22 @@ class Journal:
         return disk.f_frsize * (disk.f_bavail if os.geteuid() else disk.f_bfree)
 
     def answers(self) -> dict[str, str]:
-        """The lease that each remembered idempotency key was answered with, oldest first."""
+        """The lease that each remembered idempotency key was answered with, oldest first.
+
+        Raises :class:`StoreFault` where one is not what was written.
+        """
+        found: dict[str, str] = {}
         try:
-            return dict(self._db.execute("SELECT key, lease_id FROM answer ORDER BY ms"))
-        except sqlite3.Error as error:
+            for key, lease_id, seal in self._db.execute("SELECT key, lease_id, seal FROM answer ORDER BY ms"):
+                if seal is not None and answer_seal(key, lease_id) != seal:  # it has none from before format 3
+                    raise StoreFault(
+                        f"The journal {self.path} is damaged: the answer to a request is not what was written. Nothing "
+                        "was changed, and kernels that run now keep running. `jupyter fastgpu fsck` can leave it out."
+                    )
+                found[key] = lease_id
+        except (sqlite3.Error, TypeError, AttributeError) as error:
             raise self._fault("cannot be read", error) from error
+        return found
 
     def forget_answers(self, before_ms: int, keep: int) -> int:
         """Drop idempotency keys that no client still repeats, and the oldest beyond ``keep``; returns how many."""
@@ -220,6 +265,9 @@ class Journal:
     def close(self) -> None:
         """Close the file; what was appended is on disk already."""
         self._db.close()
+        if self._head >= 0:
+            os.close(self._head)
+            self._head = -1
 
     def _fault(self, what: str, error: Exception) -> StoreFault:
         return StoreFault(
@@ -230,3 +278,13 @@ class Journal:
 
 def _seal(before: bytes, payload: bytes) -> bytes:
     return hashlib.sha256(before + payload).digest()
+
+
+def answer_seal(key: str, lease_id: str | None) -> bytes:
+    """What shows that an answer is the one that was written."""
+    return hashlib.sha256(f"{key}\0{lease_id}".encode()).digest()
+
+
+def head_of(path: Path) -> Path:
+    """The file that has the number and the seal of the newest record of the journal in ``path``."""
+    return path.with_name(f"{path.name}-head")
