@@ -3,6 +3,7 @@
 #   make lab          build, install into .venv and open JupyterLab     (ARGS="--no-browser" and the like are passed on)
 #   make test         every check there is, as continuous integration runs them
 #   make test-quick   the tests that need no browser and no patience
+#   make test-long    the proofs that nothing is lost, for a night
 #   make lint         formatting, linters and types only
 #   make clean        forget everything that was built
 #
@@ -35,9 +36,9 @@ shared := $(shell find kernels jupyter-config -type f) LICENSE README.md pyproje
 
 step = @printf '\n==> %s\n' $(1)
 
-.PHONY: help lab test test-quick lint clean browser
+.PHONY: help lab test test-quick test-long lint clean browser
 help:
-	@sed -n '3,7s/^# *//p' Makefile
+	@sed -n '3,8s/^# *//p' Makefile
 
 # --- what the others stand on -----------------------------------------------------------------------------------------
 
@@ -116,6 +117,11 @@ test: browser lint
 
 test-quick: .make/needs-dev .make/installed
 	$(BIN)/python -m pytest -m 'not slow and not browser and not gpu' $(TESTS)
+
+test-long: .make/needs-dev .make/installed
+	FASTGPU_SIM_SEEDS=20000 FASTGPU_SIM_STEPS=2000 FASTGPU_KILL_CYCLES=10000 FASTGPU_FAILPOINTS=all \
+	  FASTGPU_ALONE_ROUNDS=500 FASTGPU_REUSES=100 FASTGPU_STOPPED_S=120 FASTGPU_FLIPS=1000 \
+	  $(BIN)/python -m pytest --timeout 0 tests/sim tests/crash $(TESTS)
 
 clean:
 	rm -rf .make $(VENV) dist build fastgpu_jupyter/labextension labextension/node_modules labextension/lib \
