@@ -19,7 +19,7 @@ from fastgpu_jupyter.wire.client import PoolClient, new_token
 from fastgpu_jupyter.wire.locate import user_socket, user_state_dir
 from tests.crash.conftest import Forked
 
-CYCLES = int(os.environ.get("FASTGPU_KILL_CYCLES", "100"))
+CYCLES = int(os.environ.get("FASTGPU_KILL_CYCLES", "60"))
 SEED = int(os.environ.get("FASTGPU_KILL_SEED", "20261122"))
 
 

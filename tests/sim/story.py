@@ -54,6 +54,8 @@ from tests.sim.host import SPECS, Host, Process
 ROUNDS_MAX = 100_000
 #: How much of a lease a sudden reboot may leave unbilled: a tick, and what the program takes to come round to it.
 UNBILLED_MS_MAX = 60_000 + 10_000
+#: How long somebody may wait for what is free.
+SERVED_AGAIN_MS_MAX = 15_000
 
 
 class Wrong(AssertionError):
@@ -119,6 +121,7 @@ class Story:
         self.crashes = 0
         self.troubled = False  #: since the last start of the host, so that a reboot may leave more unbilled
         self.bugged = False
+        self.could_since_ms: int | None = None
         self.records: list[Record] = []  #: what the journal has in the end
         self._numbers = 0
         self.host.is_catching_up = lambda: self.runtime is not None and self.runtime.fault is not None
@@ -525,7 +528,13 @@ class Story:
         self.observe(state)
         if runtime.fault is None and not self.bugged and not runtime._calls.qsize():
             at = Instant(max(state.last.ms, runtime.now().ms), 0)
-            require(not runtime._pool.advance(at), "somebody waits for what is free")
+            could = runtime._pool.advance(at)
+            self.could_since_ms = (self.could_since_ms or self.host.true_ms) if could else None
+            # Once the disk is back it takes a moment, and a tick at most, until those who wait are served.
+            waited_ms = self.host.true_ms - (self.could_since_ms or self.host.true_ms)
+            require(waited_ms <= SERVED_AGAIN_MS_MAX, "somebody waits for what is free", could)
+        else:
+            self.could_since_ms = None
         for asked in self.asked:
             if asked.answer is not None:
                 known = self.known[asked.answer]
@@ -589,6 +598,7 @@ class Story:
             if not self.open:
                 break
         self.run(60.0)
+        self.could_since_ms = -SERVED_AGAIN_MS_MAX
         require(not self.open, f"never answered: {self.open[:1]}")
         self.check()
         assert self.runtime is not None

@@ -89,7 +89,7 @@ def test_a_new_boot_ends_leases_and_never_bills_what_nobody_held(story: Story) -
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> list[Record]:
     """What one story wrote."""
-    return tell(3, 250).records
+    return tell(3, 600).records
 
 
 def test_every_beginning_of_a_journal_replays_to_a_sound_state(recorded: list[Record]) -> None:
