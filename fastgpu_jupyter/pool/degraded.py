@@ -48,8 +48,7 @@ def catch_up(journal: Journal, reserve: Reserve | None, at: Instant) -> list[Ent
 
     Returns what was written. Raises :class:`StoreFault` where the journal still cannot be written.
     """
-    if journal.make_room() < ROOM_BYTES_MIN:
-        raise StoreFault("The disk is still full.")
+    journal.require_room(ROOM_BYTES_MIN)
     owed = [*(reserve.owed if reserve else ()), Entry(at, [Ticked()])]
     journal.append(owed)
     if reserve:

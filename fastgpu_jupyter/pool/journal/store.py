@@ -209,7 +209,7 @@ class Journal:
         try:
             self._insert(rows, answers)
         except sqlite3.Error:
-            self.make_room()
+            self._shrink_log()
             try:
                 self._insert(rows, answers)
             except sqlite3.Error as error:
@@ -229,12 +229,28 @@ class Journal:
                 self._db.execute("ROLLBACK")
             raise
 
-    def make_room(self) -> int:
-        """Give up the older versions of pages that the write-ahead log holds; the bytes that are free on the disk."""
+    def require_room(self, room_bytes: int) -> None:
+        """Raise :class:`StoreFault` unless ``room_bytes`` more can be written.
+
+        Without it a full disk would be found writable by a record that just fits, and full again by the next.
+        """
+        try:
+            self._shrink_log()
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.execute("INSERT INTO record VALUES (0, zeroblob(?), x'')", (room_bytes,))
+            self._db.execute("ROLLBACK")
+            disk = os.statvfs(self.path)
+        except (OSError, sqlite3.Error) as error:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise self._fault("cannot be written", error) from error
+        if disk.f_frsize * (disk.f_bavail if os.geteuid() else disk.f_bfree) < room_bytes:
+            raise self._fault("cannot be written", OSError("the disk is full"))
+
+    def _shrink_log(self) -> None:
+        """Give up the older versions of pages that the write-ahead log holds."""
         with contextlib.suppress(sqlite3.Error):
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        disk = os.statvfs(self.path)
-        return disk.f_frsize * (disk.f_bavail if os.geteuid() else disk.f_bfree)
 
     def answers(self) -> dict[str, str]:
         """The lease that each remembered idempotency key was answered with, oldest first.
