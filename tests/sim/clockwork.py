@@ -101,6 +101,7 @@ class Loop(asyncio.BaseEventLoop):
                 self._run_once()  # type: ignore[attr-defined]
         finally:
             asyncio._set_running_loop(None)
+        self.close()
         return 0
 
     def crash(self) -> None:
@@ -110,10 +111,11 @@ class Loop(asyncio.BaseEventLoop):
             task._log_destroy_pending = False  # type: ignore[attr-defined]
             with contextlib.suppress(RuntimeError, ValueError):  # one that is running now ends by itself
                 task.get_coro().close()  # type: ignore[union-attr]
-        self._ready.clear()  # type: ignore[attr-defined]
-        self._scheduled.clear()  # type: ignore[attr-defined]
+        for handle in self._ready:  # type: ignore[attr-defined]
+            handle.cancel()
         self.readers.clear()
-        self.close()
+        if asyncio._get_running_loop() is not self:
+            self.close()
 
 
 class Thread(concurrent.futures.Executor):
