@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from ..errors import InternalError
@@ -10,7 +11,7 @@ from . import events as e
 from . import fairshare, meter
 from .events import Event
 from .lifecycle import next_state
-from .model import Device, Instant, Lease, LogicalGPU, State
+from .model import LEAVING, Device, Host, Image, Instant, Lease, LogicalGPU, State
 
 
 def apply(state: State, event: Event, at: Instant) -> State:
@@ -28,6 +29,12 @@ def apply(state: State, event: Event, at: Instant) -> State:
 
 def _pool_started(state: State, event: e.PoolStarted, at: Instant) -> None:
     state.boot_id, state.clock_epoch_ms = event.boot_id, event.clock_epoch_ms
+
+
+def _host_appeared(state: State, event: e.HostAppeared, at: Instant) -> None:
+    state.hosts.setdefault(event.spec.id, Host(event.spec)).spec = event.spec
+    state.cpu_milli = sum(host.spec.cpu_milli for host in state.hosts.values())
+    state.memory_bytes = sum(host.spec.memory_bytes for host in state.hosts.values())
 
 
 def _device_appeared(state: State, event: e.DeviceAppeared, at: Instant) -> None:
@@ -51,9 +58,20 @@ def _device_drained(state: State, event: e.DeviceDrained, at: Instant) -> None:
     state.devices[event.device_id].drained = event.drained
 
 
+def _policy_set(state: State, event: e.PolicySet, at: Instant) -> None:
+    state.policy = event.policy
+
+
 def _tenant_set(state: State, event: e.TenantSet, at: Instant) -> None:
     tenant = fairshare.tenant_of(state, event.tenant)
     tenant.weight, tenant.limit_milli = event.weight, event.limit_milli
+    tenant.guaranteed_milli = event.guaranteed_milli
+    fairshare.join(state, event.tenant, event.group, at.ms)
+
+
+def _group_set(state: State, event: e.GroupSet, at: Instant) -> None:
+    group = fairshare.group_of(state, event.group)
+    group.weight, group.limit_milli, group.guaranteed_milli = event.weight, event.limit_milli, event.guaranteed_milli
 
 
 def _lease_requested(state: State, event: e.LeaseRequested, at: Instant) -> None:
@@ -68,13 +86,14 @@ def _lease_requested(state: State, event: e.LeaseRequested, at: Instant) -> None
         token_sha256=event.token_sha256,
         arrival=state.arrivals,
         requested_at=at,
+        waiting_since=at,
         grants_before=state.generations,
     )
     state.queue[event.lease_id] = None
     fairshare.tenant_of(state, event.tenant)
 
 
-def _lease_granted(state: State, event: e.LeaseGranted, at: Instant) -> None:
+def _lease_granted(state: State, event: e.LeaseGranted | e.LeaseResuming, at: Instant) -> None:
     lease = _move(state, event.lease_id, event)
     del state.queue[lease.id]
     gpu = event.logical_gpu
@@ -83,8 +102,64 @@ def _lease_granted(state: State, event: e.LeaseGranted, at: Instant) -> None:
     _take(state, lease, gpu, at)
 
 
-def _lease_prepared(state: State, event: e.LeasePrepared, at: Instant) -> None:
-    meter.open_segment(_move(state, event.lease_id, event), at.ms)
+def _lease_prepared(state: State, event: e.LeasePrepared | e.LeaseResumed, at: Instant) -> None:
+    lease = _move(state, event.lease_id, event)
+    _drop_image(state, lease)
+    lease.used_ms = at.ms
+    meter.open_segment(lease, at.ms)
+
+
+def _lease_retained(state: State, event: e.LeaseRetained, at: Instant) -> None:
+    lease = _move(state, event.lease_id, event)
+    lease.request = replace(lease.request, retention=event.retention)
+
+
+def _lease_used(state: State, event: e.LeaseUsed, at: Instant) -> None:
+    lease = _move(state, event.lease_id, event)
+    lease.busy, lease.used_ms = event.busy, at.ms
+
+
+def _lease_parking(state: State, event: e.LeaseParking, at: Instant) -> None:
+    lease = _move(state, event.lease_id, event)
+    meter.close_segment(lease, at.ms)
+    gpu = lease.logical_gpu
+    assert gpu is not None
+    spec = state.devices[gpu.device_id].spec
+    lease.park_reason = event.reason
+    lease.image = Image(lease.holder, spec.model, spec.memory_bytes)
+    _set_parked_bytes(state, lease, gpu.memory_bytes)  # at most; what it really is, is known when it is done
+
+
+def _lease_parked(state: State, event: e.LeaseParked, at: Instant) -> None:
+    lease = _move(state, event.lease_id, event)
+    gpu, lease.logical_gpu = lease.logical_gpu, None
+    assert gpu is not None
+    _give_back(state, lease, gpu, at)
+    _set_parked_bytes(state, lease, event.host_memory_bytes)
+
+
+def _lease_not_parked(state: State, event: e.LeaseNotParked, at: Instant) -> None:
+    lease = _move(state, event.lease_id, event)
+    _drop_image(state, lease)
+    lease.unparkable = event.detail
+    meter.open_segment(lease, at.ms)
+
+
+def _lease_wanted(state: State, event: e.LeaseWanted, at: Instant) -> None:
+    lease = _move(state, event.lease_id, event)
+    state.arrivals += 1
+    lease.arrival, lease.waiting_since, lease.grants_before = state.arrivals, at, state.generations
+    state.queue[lease.id] = None
+
+
+def _drop_image(state: State, lease: Lease) -> None:
+    lease.image = None
+    _set_parked_bytes(state, lease, 0)
+
+
+def _set_parked_bytes(state: State, lease: Lease, memory_bytes: int) -> None:
+    state.parked_bytes += memory_bytes - lease.parked_bytes
+    lease.parked_bytes = memory_bytes
 
 
 def _holder_bound(state: State, event: e.HolderBound, at: Instant) -> None:
@@ -116,6 +191,7 @@ def _lease_transferred(state: State, event: e.LeaseTransferred, at: Instant) -> 
 def _lease_draining(state: State, event: e.LeaseDraining, at: Instant) -> None:
     lease = _move(state, event.lease_id, event)
     meter.close_segment(lease, at.ms)
+    _drop_image(state, lease)
     lease.end_reason, lease.end_detail = event.reason, event.detail
 
 
@@ -123,6 +199,7 @@ def _lease_ended(state: State, event: e.LeaseEnded, at: Instant) -> None:
     lease = _move(state, event.lease_id, event)
     lease.end_reason, lease.end_detail, lease.ended_at = event.reason, event.detail, at
     state.queue.pop(lease.id, None)
+    _drop_image(state, lease)
     if lease.logical_gpu is not None:
         _give_back(state, lease, lease.logical_gpu, at)
 
@@ -135,7 +212,8 @@ def _take(state: State, lease: Lease, gpu: LogicalGPU, at: Instant) -> None:
         held_milli += _milli(device, memory_bytes)
         if gpu.whole:
             device.whole_by = lease.id
-    fairshare.hold(state, lease.tenant, held_milli, at.ms)
+    taken = fairshare.Held(held_milli, lease.request.cpu_milli, lease.request.host_memory_bytes)
+    _hold(state, lease, taken, gpu.host_id, at)
 
 
 def _give_back(state: State, lease: Lease, gpu: LogicalGPU, at: Instant) -> None:
@@ -148,7 +226,17 @@ def _give_back(state: State, lease: Lease, gpu: LogicalGPU, at: Instant) -> None
             device.whole_by = None
         if not device.present and not device.lease_ids:
             del state.devices[device.spec.id]
-    fairshare.hold(state, lease.tenant, -held_milli, at.ms)
+    given = fairshare.Held(-held_milli, -lease.request.cpu_milli, -lease.request.host_memory_bytes)
+    _hold(state, lease, given, gpu.host_id, at)
+
+
+def _hold(state: State, lease: Lease, change: fairshare.Held, host_id: str, at: Instant) -> None:
+    """Enter a change in the books of tenant and host."""
+    host = state.hosts.get(host_id)
+    if host is not None:
+        host.held_cpu_milli += change.cpu_milli
+        host.held_memory_bytes += change.memory_bytes
+    fairshare.hold(state, lease.tenant, change, at.ms)
 
 
 def _parts(state: State, gpu: LogicalGPU) -> list[tuple[Device, int]]:
@@ -173,21 +261,36 @@ def _ticked(state: State, event: e.Ticked, at: Instant) -> None:
 
 def _move(state: State, lease_id: str, event: Event) -> Lease:
     lease = state.leases[lease_id]
-    lease.state = next_state(lease, event)
+    before, lease.state = lease.state, next_state(lease, event)
     lease.version += 1
+    leaves = (lease.state in LEAVING) - (before in LEAVING)
+    if leaves and lease.logical_gpu is not None:
+        for device, memory_bytes in _parts(state, lease.logical_gpu):
+            device.leaving_bytes += leaves * memory_bytes
     return lease
 
 
 _APPLIERS: dict[type[Event], Callable[[State, Any, Instant], None]] = {
     e.PoolStarted: _pool_started,
+    e.HostAppeared: _host_appeared,
     e.DeviceAppeared: _device_appeared,
     e.DeviceVanished: _device_vanished,
     e.DeviceHealthChanged: _device_health_changed,
     e.DeviceDrained: _device_drained,
     e.TenantSet: _tenant_set,
+    e.GroupSet: _group_set,
+    e.PolicySet: _policy_set,
     e.LeaseRequested: _lease_requested,
     e.LeaseGranted: _lease_granted,
     e.LeasePrepared: _lease_prepared,
+    e.LeaseRetained: _lease_retained,
+    e.LeaseUsed: _lease_used,
+    e.LeaseParking: _lease_parking,
+    e.LeaseParked: _lease_parked,
+    e.LeaseNotParked: _lease_not_parked,
+    e.LeaseWanted: _lease_wanted,
+    e.LeaseResuming: _lease_granted,
+    e.LeaseResumed: _lease_prepared,
     e.HolderBound: _holder_bound,
     e.LeaseResized: _lease_resized,
     e.LeaseTransferred: _lease_transferred,

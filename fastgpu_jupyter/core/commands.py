@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .model import DeviceSpec, EndReason, Health, Holder, LeaseRequest
+from .model import DeviceSpec, EndReason, Health, Holder, HostSpec, LeaseRequest, Policy, Retention
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,9 +17,10 @@ class StartPool:
 
 @dataclass(frozen=True, slots=True)
 class SetDevices:
-    """The host shows exactly these devices."""
+    """The hosts show exactly these devices."""
 
     specs: tuple[DeviceSpec, ...]
+    hosts: tuple[HostSpec, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,25 @@ class SetTenant:
     tenant: str
     weight: int
     limit_milli: int | None
+    guaranteed_milli: int = 0
+    group: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SetGroup:
+    """An administrator sets what a group of tenants is entitled to."""
+
+    group: str
+    weight: int
+    limit_milli: int | None
+    guaranteed_milli: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SetPolicy:
+    """An administrator says when the pool parks of its own accord."""
+
+    policy: Policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +104,36 @@ class TransferLease:
 
 
 @dataclass(frozen=True, slots=True)
+class UseLease:
+    """A cell begins or ends; one that begins wants a parked lease back."""
+
+    lease_id: str
+    busy: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ParkLease:
+    """Its user can do without the device for now: its memory is to wait in the host's."""
+
+    lease_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeLease:
+    """A parked lease is wanted back on a device; harmless where it is there or waits already."""
+
+    lease_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class RetainLease:
+    """Whether the lease may be parked for others (``pin`` is to hold it)."""
+
+    lease_id: str
+    retention: Retention
+
+
+@dataclass(frozen=True, slots=True)
 class ReleaseLease:
     """The lease is given back, or taken back for ``reason``; harmless where it is over already."""
 
@@ -117,6 +167,41 @@ class PrepareFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class ParkSucceeded:
+    """Effect done: the lease has no memory on the device any more, but so much in the host's."""
+
+    lease_id: str
+    generation: int
+    host_memory_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ParkFailed:
+    """Effect failed: everything is where it was."""
+
+    lease_id: str
+    generation: int
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeSucceeded:
+    """Effect done: the lease's memory is on its device."""
+
+    lease_id: str
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeFailed:
+    """Effect failed: the memory could not be brought back."""
+
+    lease_id: str
+    generation: int
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
 class DrainSucceeded:
     """Effect done: no process of the lease has memory on the device."""
 
@@ -135,14 +220,24 @@ Command = (
     | SetHealth
     | DrainDevice
     | SetTenant
+    | SetGroup
+    | SetPolicy
     | RequestLease
     | BindHolder
     | ResizeLease
     | TransferLease
+    | UseLease
+    | ParkLease
+    | ResumeLease
+    | RetainLease
     | ReleaseLease
     | HolderEnded
     | PrepareSucceeded
     | PrepareFailed
+    | ParkSucceeded
+    | ParkFailed
+    | ResumeSucceeded
+    | ResumeFailed
     | DrainSucceeded
     | Tick
 )

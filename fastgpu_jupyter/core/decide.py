@@ -9,9 +9,9 @@ from typing import Any
 from ..errors import Conflict, InternalError, InvalidRequest, NotFound
 from . import commands as c
 from . import events as e
-from . import placement
+from . import parking, placement
 from .events import Event
-from .model import HOLDING, EndReason, Instant, Lease, LeaseState, State
+from .model import HOLDING, EndReason, Instant, Lease, LeaseState, ParkReason, State, want_of
 
 #: How long a lease that ended stays in the state, so that people see what it cost.
 REMEMBER_ENDED_MS = 3_600_000
@@ -38,7 +38,7 @@ def _start_pool(state: State, command: c.StartPool, at: Instant) -> list[Event]:
     for lease in state.leases.values():
         if lease.state in HOLDING and lease.state is not LeaseState.DRAINING:
             events.append(e.LeaseDraining(lease.id, EndReason.HOLDER_DIED, "The machine was restarted."))
-        elif lease.state is LeaseState.WAITING:
+        elif lease.state in (LeaseState.WAITING, LeaseState.PARKED):
             events.append(e.LeaseEnded(lease.id, EndReason.HOLDER_DIED, "The machine was restarted."))
     return events
 
@@ -53,6 +53,10 @@ def _set_devices(state: State, command: c.SetDevices, at: Instant) -> list[Event
         _draining(lease, EndReason.DEVICE_LOST) for lease in leases if lease.state is not LeaseState.DRAINING
     ]
     events += [e.DeviceVanished(device.spec.id) for device in gone]
+    for host in command.hosts:
+        known_host = state.hosts.get(host.id)
+        if known_host is None or known_host.spec != host:
+            events.append(e.HostAppeared(host))
     for spec in command.specs:
         known = state.devices.get(spec.id)
         if known is not None and known.lease_ids and known.spec.memory_bytes != spec.memory_bytes:
@@ -81,22 +85,44 @@ def _drain_device(state: State, command: c.DrainDevice, at: Instant) -> list[Eve
 
 
 def _set_tenant(state: State, command: c.SetTenant, at: Instant) -> list[Event]:
+    _require_entitlement(command)
+    event = e.TenantSet(
+        command.tenant, command.weight, command.limit_milli, command.guaranteed_milli, command.group or None
+    )
+    known = state.tenants.get(command.tenant)
+    if known is not None and event == e.TenantSet(
+        command.tenant, known.weight, known.limit_milli, known.guaranteed_milli, known.group
+    ):
+        return []
+    return [event]
+
+
+def _set_group(state: State, command: c.SetGroup, at: Instant) -> list[Event]:
+    _require_entitlement(command)
+    event = e.GroupSet(command.group, command.weight, command.limit_milli, command.guaranteed_milli)
+    known = state.groups.get(command.group)
+    if known is not None and event == e.GroupSet(
+        command.group, known.weight, known.limit_milli, known.guaranteed_milli
+    ):
+        return []
+    return [event]
+
+
+def _require_entitlement(command: c.SetTenant | c.SetGroup) -> None:
     if not 1 <= command.weight <= WEIGHT_MAX:
         raise InvalidRequest(f"A weight is a whole number from 1 to {WEIGHT_MAX}.")
-    if command.limit_milli is not None and command.limit_milli < 0:
-        raise InvalidRequest("A limit cannot be negative.")
-    known = state.tenants.get(command.tenant)
-    if known is not None and (known.weight, known.limit_milli) == (command.weight, command.limit_milli):
-        return []
-    return [e.TenantSet(command.tenant, command.weight, command.limit_milli)]
+    if command.guaranteed_milli < 0 or (command.limit_milli is not None and command.limit_milli < 0):
+        raise InvalidRequest("Neither a limit nor a guarantee can be negative.")
+    if command.limit_milli is not None and command.guaranteed_milli > command.limit_milli:
+        raise InvalidRequest("Nobody can be guaranteed more than the limit allows.")
 
 
 def _request_lease(state: State, command: c.RequestLease, at: Instant) -> list[Event]:
     command.request.validate()
-    placement.require_possible(state, command.request.size)
+    placement.require_possible(state, want_of(command.request))
     tenant = state.tenants.get(command.tenant)
     if tenant is not None and tenant.limit_milli is not None:
-        wanted = placement.nominal_milli(state, command.request.size)
+        wanted = placement.nominal_milli(state, want_of(command.request))
         if wanted > tenant.limit_milli:
             raise InvalidRequest(
                 f"{command.request.name!r} is {wanted / 1000:g} GPUs, and {command.tenant} may hold at most "
@@ -108,9 +134,7 @@ def _request_lease(state: State, command: c.RequestLease, at: Instant) -> list[E
 
 
 def _bind_holder(state: State, command: c.BindHolder, at: Instant) -> list[Event]:
-    lease = find_lease(state, command.lease_id)
-    if lease.state in (LeaseState.DRAINING, LeaseState.ENDED):
-        raise Conflict("This lease is over; ask for a new one.")
+    lease = _live(state, command.lease_id)
     return [] if lease.holder == command.holder else [e.HolderBound(lease.id, command.holder)]
 
 
@@ -119,8 +143,10 @@ def _resize_lease(state: State, command: c.ResizeLease, at: Instant) -> list[Eve
     request = replace(lease.request, profile=command.profile, memory_bytes=None)
     request.validate()
     size = request.size
+    if lease.has_image:
+        raise Conflict("A parked lease is resized after it is back on a device: its memory must fit. Nothing changed.")
     if lease.state is LeaseState.WAITING:
-        placement.require_possible(state, size)
+        placement.require_possible(state, lease.want._replace(size=size))
         return [] if size == lease.request.size else [e.LeaseResized(lease.id, request, None)]
     if lease.state is not LeaseState.ACTIVE or lease.logical_gpu is None:
         raise Conflict(f"A lease that is {lease.state.value} cannot be resized.")
@@ -151,6 +177,36 @@ def _transfer_lease(state: State, command: c.TransferLease, at: Instant) -> list
     return [] if lease.tenant == command.tenant else [e.LeaseTransferred(lease.id, command.tenant)]
 
 
+def _retain_lease(state: State, command: c.RetainLease, at: Instant) -> list[Event]:
+    lease = _live(state, command.lease_id)
+    return [] if lease.request.retention is command.retention else [e.LeaseRetained(lease.id, command.retention)]
+
+
+def _use_lease(state: State, command: c.UseLease, at: Instant) -> list[Event]:
+    lease = _live(state, command.lease_id)
+    events: list[Event] = [] if lease.busy == command.busy else [e.LeaseUsed(lease.id, command.busy)]
+    return [*events, e.LeaseWanted(lease.id)] if command.busy and lease.state is LeaseState.PARKED else events
+
+
+def _park_lease(state: State, command: c.ParkLease, at: Instant) -> list[Event]:
+    lease = _live(state, command.lease_id)
+    if lease.state in (LeaseState.PARKING, LeaseState.PARKED):
+        return []
+    why_not = parking.why_not(state, lease)
+    if why_not is not None:
+        raise Conflict(f"{why_not} Nothing was changed; to give its GPU back for good, release it.")
+    return [e.LeaseParking(lease.id, ParkReason.ASKED)]
+
+
+def _resume_lease(state: State, command: c.ResumeLease, at: Instant) -> list[Event]:
+    lease = _live(state, command.lease_id)
+    return [e.LeaseWanted(lease.id)] if lease.state is LeaseState.PARKED else []
+
+
+def _set_policy(state: State, command: c.SetPolicy, at: Instant) -> list[Event]:
+    return [] if state.policy == command.policy else [e.PolicySet(command.policy)]
+
+
 def _release_lease(state: State, command: c.ReleaseLease, at: Instant) -> list[Event]:
     return _over(find_lease(state, command.lease_id), command.reason)
 
@@ -172,6 +228,34 @@ def _prepare_failed(state: State, command: c.PrepareFailed, at: Instant) -> list
     return [e.LeaseDraining(lease.id, EndReason.PREPARE_FAILED, command.detail)] if lease else []
 
 
+def _park_succeeded(state: State, command: c.ParkSucceeded, at: Instant) -> list[Event]:
+    lease = _current(state, command.lease_id, command.generation, LeaseState.PARKING)
+    if lease is None:
+        return []
+    parked: list[Event] = [e.LeaseParked(lease.id, command.host_memory_bytes)]
+    # Its own cell began meanwhile: it goes to the back of the queue, and cannot lose what it has.
+    return [*parked, e.LeaseWanted(lease.id)] if lease.busy else parked
+
+
+def _park_failed(state: State, command: c.ParkFailed, at: Instant) -> list[Event]:
+    lease = _current(state, command.lease_id, command.generation, LeaseState.PARKING)
+    return [e.LeaseNotParked(lease.id, command.detail)] if lease else []
+
+
+def _resume_succeeded(state: State, command: c.ResumeSucceeded, at: Instant) -> list[Event]:
+    lease = _current(state, command.lease_id, command.generation, LeaseState.RESUMING)
+    return [e.LeaseResumed(lease.id)] if lease else []
+
+
+def _resume_failed(state: State, command: c.ResumeFailed, at: Instant) -> list[Event]:
+    lease = _current(state, command.lease_id, command.generation, LeaseState.RESUMING)
+    if lease is None:
+        return []
+    if not lease.has_image:  # a restart came between: there is nothing left to bring back, and the device is there
+        return [e.LeaseResumed(lease.id)]
+    return [e.LeaseDraining(lease.id, EndReason.RESUME_FAILED, command.detail)]
+
+
 def _drain_succeeded(state: State, command: c.DrainSucceeded, at: Instant) -> list[Event]:
     lease = _current(state, command.lease_id, command.generation, LeaseState.DRAINING)
     if lease is None or lease.end_reason is None:
@@ -190,7 +274,9 @@ def _tick(state: State, command: c.Tick, at: Instant) -> list[Event]:
     expired = [
         e.LeaseEnded(lease.id, EndReason.EXPIRED, "It waited as long as its request allowed.")
         for lease in (state.leases[lease_id] for lease_id in state.queue)
-        if lease.request.wait_ms_max is not None and at.ms - lease.requested_at.ms >= lease.request.wait_ms_max
+        if lease.request.wait_ms_max is not None
+        and lease.granted_at is None  # one that was parked has more to lose than its place
+        and at.ms - lease.requested_at.ms >= lease.request.wait_ms_max
     ]
     due = at.ms - state.last.ms >= TICK_MS
     running = due and any(lease.state is LeaseState.ACTIVE for lease in state.leases.values())
@@ -198,8 +284,8 @@ def _tick(state: State, command: c.Tick, at: Instant) -> list[Event]:
 
 
 def _over(lease: Lease, reason: EndReason) -> list[Event]:
-    if lease.state is LeaseState.WAITING:
-        cancelled = reason is EndReason.RELEASED
+    if lease.state in (LeaseState.WAITING, LeaseState.PARKED):
+        cancelled = reason is EndReason.RELEASED and lease.granted_at is None
         return [e.LeaseEnded(lease.id, EndReason.CANCELLED if cancelled else reason)]
     if lease.state in (LeaseState.DRAINING, LeaseState.ENDED):
         return []  # release, death and revocation may race: one wins
@@ -218,6 +304,14 @@ def _current(state: State, lease_id: str, generation: int, expected: LeaseState)
     return lease if lease.logical_gpu.generation == generation else None
 
 
+def _live(state: State, lease_id: str) -> Lease:
+    """The lease. Raises where it is over."""
+    lease = find_lease(state, lease_id)
+    if lease.state in (LeaseState.DRAINING, LeaseState.ENDED):
+        raise Conflict("This lease is over; ask for a new one.")
+    return lease
+
+
 def find_lease(state: State, lease_id: str) -> Lease:
     """The lease with that id. Raises :class:`NotFound`."""
     lease = state.leases.get(lease_id)
@@ -232,14 +326,24 @@ _DECIDERS: dict[type[c.Command], Callable[[State, Any, Instant], list[Event]]] =
     c.SetHealth: _set_health,
     c.DrainDevice: _drain_device,
     c.SetTenant: _set_tenant,
+    c.SetGroup: _set_group,
+    c.SetPolicy: _set_policy,
     c.RequestLease: _request_lease,
     c.BindHolder: _bind_holder,
     c.ResizeLease: _resize_lease,
     c.TransferLease: _transfer_lease,
+    c.RetainLease: _retain_lease,
+    c.UseLease: _use_lease,
+    c.ParkLease: _park_lease,
+    c.ResumeLease: _resume_lease,
     c.ReleaseLease: _release_lease,
     c.HolderEnded: _holder_ended,
     c.PrepareSucceeded: _prepare_succeeded,
     c.PrepareFailed: _prepare_failed,
+    c.ParkSucceeded: _park_succeeded,
+    c.ParkFailed: _park_failed,
+    c.ResumeSucceeded: _resume_succeeded,
+    c.ResumeFailed: _resume_failed,
     c.DrainSucceeded: _drain_succeeded,
     c.Tick: _tick,
 }

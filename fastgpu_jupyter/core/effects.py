@@ -5,8 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from .events import Event, HolderBound, LeaseDraining, LeaseEnded, LeaseGranted, LeaseRequested
-from .model import Holder, LeaseState, LogicalGPU, State
+from .events import (
+    Event,
+    HolderBound,
+    LeaseDraining,
+    LeaseEnded,
+    LeaseGranted,
+    LeaseParking,
+    LeaseRequested,
+    LeaseResuming,
+)
+from .model import Holder, Lease, LeaseState, LogicalGPU, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +42,24 @@ class Prepare:
 
 
 @dataclass(frozen=True, slots=True)
+class Park:
+    """Move the holder's memory from the device to the host, then say ``ParkSucceeded`` or ``ParkFailed``."""
+
+    lease_id: str
+    logical_gpu: LogicalGPU
+    holder: Holder
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """Move the holder's memory to the device, then say ``ResumeSucceeded`` or ``ResumeFailed``."""
+
+    lease_id: str
+    logical_gpu: LogicalGPU
+    holder: Holder
+
+
+@dataclass(frozen=True, slots=True)
 class Drain:
     """Say ``DrainSucceeded`` once no process of the lease has memory on the device."""
 
@@ -40,7 +67,7 @@ class Drain:
     logical_gpu: LogicalGPU
 
 
-Effect = WatchHolder | ForgetHolder | Prepare | Drain
+Effect = WatchHolder | ForgetHolder | Prepare | Park | Resume | Drain
 
 
 def effects(state: State, events: Iterable[Event]) -> Iterator[Effect]:
@@ -51,10 +78,8 @@ def effects(state: State, events: Iterable[Event]) -> Iterator[Effect]:
                 yield WatchHolder(lease_id, holder)
             case LeaseGranted(lease_id=lease_id, logical_gpu=granted):
                 yield Prepare(lease_id, granted)
-            case LeaseDraining(lease_id=lease_id):
-                held = state.leases[lease_id].logical_gpu
-                assert held is not None
-                yield Drain(lease_id, held)
+            case LeaseParking(lease_id=lease_id) | LeaseResuming(lease_id=lease_id) | LeaseDraining(lease_id=lease_id):
+                yield from _of_device(state.leases[lease_id])
             case LeaseEnded(lease_id=lease_id):
                 yield ForgetHolder(lease_id)
 
@@ -65,7 +90,20 @@ def outstanding(state: State) -> Iterator[Effect]:
         if lease.state is LeaseState.ENDED:
             continue
         yield WatchHolder(lease.id, lease.holder)
-        if lease.logical_gpu is not None and lease.state is LeaseState.PREPARING:
-            yield Prepare(lease.id, lease.logical_gpu)
-        if lease.logical_gpu is not None and lease.state is LeaseState.DRAINING:
-            yield Drain(lease.id, lease.logical_gpu)
+        yield from _of_device(lease)
+
+
+def _of_device(lease: Lease) -> Iterator[Effect]:
+    """What the lease's device owes it in its state."""
+    gpu = lease.logical_gpu
+    if gpu is None:
+        return
+    match lease.state:
+        case LeaseState.PREPARING:
+            yield Prepare(lease.id, gpu)
+        case LeaseState.PARKING if lease.image is not None:
+            yield Park(lease.id, gpu, lease.image.holder)
+        case LeaseState.RESUMING if lease.image is not None:
+            yield Resume(lease.id, gpu, lease.image.holder)
+        case LeaseState.DRAINING:
+            yield Drain(lease.id, gpu)

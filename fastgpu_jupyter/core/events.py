@@ -7,7 +7,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .model import DeviceSpec, EndReason, Health, Holder, LeaseRequest, LogicalGPU
+from .model import (
+    DeviceSpec,
+    EndReason,
+    Health,
+    Holder,
+    HostSpec,
+    LeaseRequest,
+    LogicalGPU,
+    ParkReason,
+    Policy,
+    Retention,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +27,13 @@ class PoolStarted:
 
     boot_id: str
     clock_epoch_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class HostAppeared:
+    """A machine is there, for the first time or with other properties."""
+
+    spec: HostSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +74,25 @@ class TenantSet:
     tenant: str
     weight: int
     limit_milli: int | None
+    guaranteed_milli: int = 0
+    group: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GroupSet:
+    """A group's entitlement was set."""
+
+    group: str
+    weight: int
+    limit_milli: int | None
+    guaranteed_milli: int
+
+
+@dataclass(frozen=True, slots=True)
+class PolicySet:
+    """When the pool parks of its own accord was set."""
+
+    policy: Policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +147,68 @@ class LeaseTransferred:
 
 
 @dataclass(frozen=True, slots=True)
+class LeaseRetained:
+    """The lease may be parked for others from here on, or may not."""
+
+    lease_id: str
+    retention: Retention
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseUsed:
+    """A cell began or ended."""
+
+    lease_id: str
+    busy: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseParking:
+    """Its memory is being moved to the host's (the *Intended* of its parking); it is not billed from here."""
+
+    lease_id: str
+    reason: ParkReason
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseParked:
+    """Its memory is in the host's (the *Done* of its parking); its device is free."""
+
+    lease_id: str
+    host_memory_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseNotParked:
+    """Its memory could not be moved: the lease goes on where it was, and that is not tried again."""
+
+    lease_id: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseWanted:
+    """A parked lease is wanted back and waits for a device."""
+
+    lease_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseResuming:
+    """Capacity is promised to it again; its memory is being moved there (the *Intended* of its return)."""
+
+    lease_id: str
+    logical_gpu: LogicalGPU
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseResumed:
+    """Its memory is on a device again (the *Done* of its return); it is billed from here."""
+
+    lease_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class LeaseDraining:
     """The lease is over, but its capacity is not free until the device shows no memory of it."""
 
@@ -141,17 +240,28 @@ class Ticked:
 
 Event = (
     PoolStarted
+    | HostAppeared
     | DeviceAppeared
     | DeviceVanished
     | DeviceHealthChanged
     | DeviceDrained
     | TenantSet
+    | GroupSet
+    | PolicySet
     | LeaseRequested
     | LeaseGranted
     | LeasePrepared
     | HolderBound
     | LeaseResized
     | LeaseTransferred
+    | LeaseRetained
+    | LeaseUsed
+    | LeaseParking
+    | LeaseParked
+    | LeaseNotParked
+    | LeaseWanted
+    | LeaseResuming
+    | LeaseResumed
     | LeaseDraining
     | LeaseEnded
     | LeaseForgotten

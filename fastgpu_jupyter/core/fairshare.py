@@ -1,21 +1,46 @@
-"""Who has had how much: usage of devices that fades with a half-life, per unit of weight.
+"""Who has had how much: usage that fades with a half-life, per unit of weight, of tenants and of their groups.
 
-A tenant's usage is the integral of what it holds (thousandths of devices) over time, each moment counting half as
-much as one that is a half-life later. Instead of fading the past, the future is scaled up ("forward decay"): a moment
-``t`` counts ``2 ** ((t - epoch) / HALF_LIFE_MS)``. So the order of two tenants that hold nothing never changes, which
-lets the queue keep them in a heap. The epoch is moved before the scale outgrows a float.
+What counts is the *dominant* resource: of the thousandths of all devices, of all processors and of all host memory that
+a tenant holds, the largest, told in thousandths of devices. Its usage is the integral of that over time, each moment
+counting half as much as one that is a half-life later. Instead of fading the past, the future is scaled up ("forward
+decay"): a moment ``t`` counts ``2 ** ((t - epoch) / HALF_LIFE_MS)``. So the order of two tenants that hold nothing
+never changes, which lets the queue keep them in a heap. The epoch is moved before the scale outgrows a float.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from itertools import chain
+from typing import NamedTuple
 
 from .model import State, Tenant
 
 HALF_LIFE_MS = 24 * 3_600_000
 #: Half-lives after which the epoch is moved: far from the limits of a float.
 EPOCH_HALF_LIVES = 200
+#: What a tenant holds counts as if used for so long already: a burst is not free while its use is still to come.
+ADVANCE_MS = 600_000
 _RATE = math.log(2) / HALF_LIFE_MS
+
+
+class Held(NamedTuple):
+    """What is held, or a change of it."""
+
+    milli: int = 0  #: thousandths of devices
+    cpu_milli: int = 0
+    memory_bytes: int = 0
+
+
+class Standing(NamedTuple):
+    """How much a tenant has had; the smaller, the sooner it is served.
+
+    It never becomes smaller as time passes, only when the tenant or its group gives something back or is set anew.
+    """
+
+    beyond: bool  #: it has what it is guaranteed
+    group: float  #: what its group has used per weight; a tenant without one is its own
+    tenant: float
 
 
 def tenant_of(state: State, name: str) -> Tenant:
@@ -23,19 +48,51 @@ def tenant_of(state: State, name: str) -> Tenant:
     return state.tenants.setdefault(name, Tenant())
 
 
-def key(state: State, name: str, now_ms: int) -> float:
-    """What the tenant has used per weight; the smaller, the sooner it is served. Never falls as time passes."""
+def group_of(state: State, name: str) -> Tenant:
+    """The group of that name, made where it is new; it has the books of a tenant."""
+    return state.groups.setdefault(name, Tenant())
+
+
+def standing(state: State, name: str, now_ms: int, more_milli: int = 0) -> Standing:
+    """Where the tenant stands now, if it held ``more_milli`` thousandths of devices besides what it holds."""
     tenant = state.tenants.get(name)
-    return 0.0 if tenant is None else _used(state, tenant, now_ms) / tenant.weight
+    if tenant is None:
+        tenant = Tenant()
+    own = _per_weight(state, tenant, now_ms, more_milli)
+    group = state.groups.get(tenant.group) if tenant.group else None
+    beyond = tenant.held_milli + more_milli >= tenant.guaranteed_milli
+    if group is None:
+        return Standing(beyond, own, own)
+    beyond = beyond and group.held_milli + more_milli >= group.guaranteed_milli
+    return Standing(beyond, _per_weight(state, group, now_ms, more_milli), own)
 
 
-def hold(state: State, name: str, change_milli: int, now_ms: int) -> None:
-    """The tenant holds ``change_milli`` thousandths of devices more from now on (less where it is negative)."""
+def within_limits(state: State, name: str, more_milli: int) -> bool:
+    """Whether the tenant, and its group, may hold so much more."""
+    return all(
+        books.limit_milli is None or books.held_milli + more_milli <= books.limit_milli for books in _books(state, name)
+    )
+
+
+def hold(state: State, name: str, change: Held, now_ms: int) -> None:
+    """The tenant holds so much more from now on (less where it is negative)."""
     move_epoch(state, now_ms)
+    tenant_of(state, name)
+    for books in _books(state, name):
+        _account(state, books, change, now_ms)
+
+
+def join(state: State, name: str, group: str | None, now_ms: int) -> None:
+    """The tenant belongs to that group from now on: what it holds counts there, what it has used stays where it was."""
     tenant = tenant_of(state, name)
-    tenant.used = _used(state, tenant, now_ms)
-    tenant.used_until_ms = max(now_ms, tenant.used_until_ms)
-    tenant.held_milli += change_milli
+    if tenant.group == group:
+        return
+    held = Held(tenant.held_milli, tenant.held_cpu_milli, tenant.held_memory_bytes)
+    if tenant.group:
+        _account(state, group_of(state, tenant.group), Held(*(-amount for amount in held)), now_ms)
+    tenant.group = group
+    if group:
+        _account(state, group_of(state, group), held, now_ms)
 
 
 def move_epoch(state: State, now_ms: int) -> bool:
@@ -43,21 +100,49 @@ def move_epoch(state: State, now_ms: int) -> bool:
     if now_ms - state.usage_epoch_ms < EPOCH_HALF_LIVES * HALF_LIFE_MS:
         return False
     factor = math.exp(-_RATE * (now_ms - state.usage_epoch_ms))
-    for tenant in state.tenants.values():
-        tenant.used = _used(state, tenant, now_ms) * factor
-        tenant.used_until_ms = max(now_ms, tenant.used_until_ms)
+    for books in chain(state.tenants.values(), state.groups.values()):
+        books.used = _used(state, books, now_ms) * factor
+        books.used_until_ms = max(now_ms, books.used_until_ms)
     state.usage_epoch_ms = now_ms
     return True
 
 
-def _used(state: State, tenant: Tenant, now_ms: int) -> float:
-    if not tenant.held_milli or now_ms <= tenant.used_until_ms:
-        return tenant.used
-    start = _RATE * (tenant.used_until_ms - state.usage_epoch_ms)
-    span = math.expm1(_RATE * (now_ms - tenant.used_until_ms))
-    return tenant.used + tenant.held_milli * math.exp(start) * span
+def _books(state: State, name: str) -> Iterator[Tenant]:
+    """Of the tenant and of its group."""
+    tenant = state.tenants.get(name)
+    if tenant is not None:
+        yield tenant
+        if tenant.group:
+            yield group_of(state, tenant.group)
 
 
-def scaled(state: State, amount: float, now_ms: int) -> float:
-    """``amount`` of use at ``now_ms`` on the scale of :func:`key`."""
-    return amount * math.exp(_RATE * (now_ms - state.usage_epoch_ms)) * _RATE
+def _account(state: State, books: Tenant, change: Held, now_ms: int) -> None:
+    books.used = _used(state, books, now_ms)
+    books.used_until_ms = max(now_ms, books.used_until_ms)
+    books.held_milli += change.milli
+    books.held_cpu_milli += change.cpu_milli
+    books.held_memory_bytes += change.memory_bytes
+    books.share_milli = _dominant(state, books)
+
+
+def _dominant(state: State, books: Tenant) -> int:
+    share = books.held_milli
+    devices_milli = 1000 * len(state.devices)
+    if books.held_cpu_milli and state.cpu_milli:
+        share = max(share, devices_milli * books.held_cpu_milli // state.cpu_milli)
+    if books.held_memory_bytes and state.memory_bytes:
+        share = max(share, devices_milli * books.held_memory_bytes // state.memory_bytes)
+    return share
+
+
+def _per_weight(state: State, books: Tenant, now_ms: int, more_milli: int) -> float:
+    ahead = (books.share_milli + more_milli) * ADVANCE_MS * math.exp(_RATE * (now_ms - state.usage_epoch_ms)) * _RATE
+    return (_used(state, books, now_ms) + ahead) / books.weight
+
+
+def _used(state: State, books: Tenant, now_ms: int) -> float:
+    if not books.share_milli or now_ms <= books.used_until_ms:
+        return books.used
+    start = _RATE * (books.used_until_ms - state.usage_epoch_ms)
+    span = math.expm1(_RATE * (now_ms - books.used_until_ms))
+    return books.used + books.share_milli * math.exp(start) * span

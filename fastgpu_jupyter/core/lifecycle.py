@@ -1,6 +1,9 @@
 """The lease's life as a table: which event leads from which state to which.
 
-    WAITING ──granted──> PREPARING ──prepared──> ACTIVE ──draining──> DRAINING ──ended──> ENDED
+    WAITING ──granted──> PREPARING ──prepared──> ACTIVE ──parking──> PARKING ──parked──> PARKED
+       ▲ └───────resuming──────> RESUMING ──resumed──┘ ▲ └──not parked──┘                  │
+       └────────────────────────────────── wanted ─────│───────────────────────────────────┘
+    those that hold capacity ──draining──> DRAINING ──ended──> ENDED <──ended── WAITING, PARKED
 
 A pair that is not in the table is a bug, and the error tells the lease's whole story.
 """
@@ -8,34 +11,41 @@ A pair that is not in the table is a bug, and the error tells the lease's whole 
 from __future__ import annotations
 
 from ..errors import InternalError
-from .events import (
-    Event,
-    HolderBound,
-    LeaseDraining,
-    LeaseEnded,
-    LeaseGranted,
-    LeasePrepared,
-    LeaseResized,
-    LeaseTransferred,
-)
+from . import events as e
+from .events import Event
 from .model import Lease, LeaseState
 
 S = LeaseState
 
+#: Events that change something about a lease and leave it where it is.
+_STAYS: dict[type[Event], frozenset[LeaseState]] = {
+    e.HolderBound: frozenset(S) - {S.DRAINING, S.ENDED},
+    e.LeaseRetained: frozenset(S) - {S.DRAINING, S.ENDED},
+    e.LeaseUsed: frozenset(S) - {S.DRAINING, S.ENDED},
+    e.LeaseResized: frozenset({S.WAITING, S.ACTIVE}),
+    e.LeaseTransferred: frozenset({S.WAITING, S.ACTIVE}),
+}
+#: Events that lead from one state to another.
+_MOVES: dict[tuple[LeaseState, type[Event]], LeaseState] = {
+    (S.WAITING, e.LeaseGranted): S.PREPARING,
+    (S.PREPARING, e.LeasePrepared): S.ACTIVE,
+    (S.ACTIVE, e.LeaseParking): S.PARKING,
+    (S.PARKING, e.LeaseParked): S.PARKED,
+    (S.PARKING, e.LeaseNotParked): S.ACTIVE,
+    (S.PARKED, e.LeaseWanted): S.WAITING,
+    (S.WAITING, e.LeaseResuming): S.RESUMING,
+    (S.RESUMING, e.LeaseResumed): S.ACTIVE,
+    (S.PREPARING, e.LeaseDraining): S.DRAINING,
+    (S.ACTIVE, e.LeaseDraining): S.DRAINING,
+    (S.PARKING, e.LeaseDraining): S.DRAINING,
+    (S.RESUMING, e.LeaseDraining): S.DRAINING,
+    (S.WAITING, e.LeaseEnded): S.ENDED,
+    (S.PARKED, e.LeaseEnded): S.ENDED,
+    (S.DRAINING, e.LeaseEnded): S.ENDED,
+}
 TRANSITIONS: dict[tuple[LeaseState, type[Event]], LeaseState] = {
-    (S.WAITING, HolderBound): S.WAITING,
-    (S.WAITING, LeaseResized): S.WAITING,
-    (S.WAITING, LeaseTransferred): S.WAITING,
-    (S.WAITING, LeaseGranted): S.PREPARING,
-    (S.WAITING, LeaseEnded): S.ENDED,
-    (S.PREPARING, HolderBound): S.PREPARING,
-    (S.PREPARING, LeasePrepared): S.ACTIVE,
-    (S.PREPARING, LeaseDraining): S.DRAINING,
-    (S.ACTIVE, HolderBound): S.ACTIVE,
-    (S.ACTIVE, LeaseResized): S.ACTIVE,
-    (S.ACTIVE, LeaseTransferred): S.ACTIVE,
-    (S.ACTIVE, LeaseDraining): S.DRAINING,
-    (S.DRAINING, LeaseEnded): S.ENDED,
+    **{(state, event): state for event, states in _STAYS.items() for state in states},
+    **_MOVES,
 }
 
 

@@ -13,7 +13,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
+from .fairshare import Standing
 from .model import Lease, Priority
+
+NOTHING = Standing(beyond=False, group=0.0, tenant=0.0)
 
 
 class Rank(NamedTuple):
@@ -21,20 +24,30 @@ class Rank(NamedTuple):
 
     on_time: bool  #: False for who waited too long: they go first, by arrival
     lower: int  #: the negative priority class
-    used: float  #: what the tenant has used, per weight
+    standing: Standing  #: what the tenant has had
     arrival: int
+
+    @classmethod
+    def of(cls, lease: Lease, standing: Standing) -> Rank:
+        """The rank of one that has not waited too long."""
+        return cls(on_time=True, lower=-lease.request.priority, standing=standing, arrival=lease.arrival)
+
+    @classmethod
+    def overdue(cls, lease: Lease) -> Rank:
+        """The rank of one that has."""
+        return cls(on_time=False, lower=0, standing=NOTHING, arrival=lease.arrival)
 
 
 class Line:
     """Tickets for one size."""
 
-    def __init__(self, key: Callable[[str], float], overdue: Callable[[Lease], bool]) -> None:
+    def __init__(self, key: Callable[[str], Standing], overdue: Callable[[Lease], bool]) -> None:
         self._key = key
         self._overdue = overdue
         self._tickets: dict[str, Lease] = {}
         self._by_arrival: deque[Lease] = deque()
         self._tenants: dict[tuple[Priority, str], deque[Lease]] = {}
-        self._heaps: dict[Priority, list[tuple[float, int, str]]] = {}
+        self._heaps: dict[Priority, list[tuple[Standing, int, str]]] = {}
 
     def __len__(self) -> int:
         return len(self._tickets)
@@ -74,17 +87,17 @@ class Line:
         """Who is served first, tenants in ``skip`` left out; ``None`` where nobody is."""
         first = self._by_arrival[0] if self._by_arrival else None
         if first is not None and first.tenant not in skip and self._overdue(first):
-            return Rank(on_time=False, lower=0, used=0.0, arrival=first.arrival), first
+            return Rank.overdue(first), first
         for priority in sorted(self._heaps, reverse=True):
             found = self._best_of(priority, skip)
             if found is not None:
-                used, lease = found
-                return Rank(on_time=True, lower=-priority, used=used, arrival=lease.arrival), lease
+                standing, lease = found
+                return Rank.of(lease, standing), lease
         return None
 
-    def _best_of(self, priority: Priority, skip: frozenset[str] | set[str]) -> tuple[float, Lease] | None:
+    def _best_of(self, priority: Priority, skip: frozenset[str] | set[str]) -> tuple[Standing, Lease] | None:
         heap, aside = self._heaps[priority], []
-        found: tuple[float, Lease] | None = None
+        found: tuple[Standing, Lease] | None = None
         while heap:
             used, arrival, tenant = heap[0]
             mine = self._tenants.get((priority, tenant))

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum, IntEnum
 from functools import lru_cache
 from typing import NamedTuple
@@ -36,6 +36,9 @@ HOLDING = frozenset(
     {LeaseState.PREPARING, LeaseState.ACTIVE, LeaseState.PARKING, LeaseState.RESUMING, LeaseState.DRAINING}
 )
 
+#: Of those, the states in which it is giving it back.
+LEAVING = frozenset({LeaseState.PARKING, LeaseState.DRAINING})
+
 
 class EndReason(str, Enum):
     """Why a lease ended."""
@@ -45,6 +48,7 @@ class EndReason(str, Enum):
     HOLDER_DIED = "holder_died"
     DEVICE_LOST = "device_lost"
     PREPARE_FAILED = "prepare_failed"
+    RESUME_FAILED = "resume_failed"  #: its parked memory could not be brought back to a device
     EXPIRED = "expired"  #: it waited longer than its request allows
 
 
@@ -53,8 +57,11 @@ class PendingReason(str, Enum):
 
     CAPACITY = "capacity"  #: everything that could serve it is in use
     BEHIND = "behind"  #: what is free is kept for those before it
+    PRIORITY = "priority"  #: somebody of a higher priority class goes first
     QUOTA = "quota"  #: its tenant has all that it may have at once
     HEALTH = "health"  #: what could serve it is faulty
+    BUDGET = "budget"  #: its tenant has spent its money
+    NO_SUCH_DEVICE = "no such device"  #: what could serve it has gone
     DRAINED = "drained"  #: what could serve it is being emptied by an administrator
 
 
@@ -65,6 +72,32 @@ class Priority(IntEnum):
     NORMAL = 1
     HIGH = 2
     SYSTEM = 3
+
+
+class Isolation(str, Enum):
+    """What must keep other leases of a device away from this one's memory."""
+
+    NONE = "none"  #: whatever the pool has
+    LIMITED = "limited"  #: a limit that the driver or the hardware enforces
+    HARDWARE = "hardware"  #: a partition of the hardware, or a whole device
+
+
+class ParkReason(str, Enum):
+    """Why a lease is parked."""
+
+    ASKED = "asked"  #: its user wanted it
+    IDLE = "idle"  #: no cell ran, and somebody waits
+    PRIORITY = "priority"  #: somebody of a higher priority class waits
+    GUARANTEE = "guarantee"  #: somebody waits who has less than is guaranteed
+    FAIRNESS = "fairness"  #: its turn is over, and somebody waits who has had less
+    BUDGET = "budget"  #: the money for it is spent
+
+
+class Retention(str, Enum):
+    """Whether an idle lease may be parked for others."""
+
+    YIELD = "yield"
+    HOLD = "hold"
 
 
 class Health(str, Enum):
@@ -112,6 +145,15 @@ class Holder:
 
 
 @dataclass(frozen=True, slots=True)
+class HostSpec:
+    """A machine, and what of it leases may ask for beside devices."""
+
+    id: str
+    cpu_milli: int  #: thousandths of a processor core
+    memory_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class DeviceSpec:
     """What a driver says about a device."""
 
@@ -122,6 +164,8 @@ class DeviceSpec:
     simulated: bool
     mechanisms: tuple[Mechanism, ...]
     rate_micro_per_hour: int  #: price of the whole device
+    host_id: str = ""
+    parkable: bool = False  #: whether a lease's memory on it can be moved to the host's and back
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +180,7 @@ class LogicalGPU:
     rate_micro_per_hour: int
     generation: int  #: grows with each grant; an older one is never valid again
     more_device_ids: tuple[str, ...] = ()  #: the other devices of a lease of several whole ones
+    host_id: str = ""
 
     @property
     def device_ids(self) -> tuple[str, ...]:
@@ -158,6 +203,14 @@ class LeaseRequest:
     notebook: str | None
     priority: Priority = Priority.NORMAL
     wait_ms_max: int | None = None  #: longest wait; after it the request ends by itself
+    isolation: Isolation = Isolation.NONE
+    parkable: bool | None = None  #: must be, must not be; ``None``: whatever its device can
+    resizable: bool | None = None  #: likewise, while its kernel runs
+    retention: Retention = Retention.YIELD
+    cpu_milli: int = 0  #: thousandths of a processor core that it takes of its host's books
+    host_memory_bytes: int = 0
+    rate_micro_per_hour_max: int | None = None  #: nothing dearer than this
+    budget_micro: int | None = None  #: what it may cost in all
 
     def validate(self) -> None:
         """Raise :class:`InvalidRequest` unless it is well formed."""
@@ -172,6 +225,11 @@ class LeaseRequest:
             )
         if self.wait_ms_max is not None and not 0 <= self.wait_ms_max <= WAIT_MS_MAX:
             raise InvalidRequest("The longest wait is from 0 to 30 days.")
+        for name in ("cpu_milli", "host_memory_bytes", "rate_micro_per_hour_max", "budget_micro"):
+            if (getattr(self, name) or 0) < 0:
+                raise InvalidRequest(f"{name} cannot be negative.")
+        if self.retention is Retention.HOLD and self.parkable:
+            raise InvalidRequest("A lease that is held is never parked: ask for one of the two.")
 
     @property
     def size(self) -> Size:
@@ -184,15 +242,72 @@ class LeaseRequest:
         return str(self.size)
 
 
+class Want(NamedTuple):
+    """Everything that decides which devices will do: what serves one of two equal wants serves the other."""
+
+    size: Size
+    isolation: Isolation = Isolation.NONE
+    parkable: bool | None = None
+    resizable: bool | None = None
+    cpu_milli: int = 0
+    host_memory_bytes: int = 0
+    rate_micro_per_hour_max: int | None = None
+
+
+def want_of(request: LeaseRequest) -> Want:
+    """Which devices will do for a request."""
+    return Want(
+        request.size,
+        request.isolation,
+        request.parkable,
+        request.resizable,
+        request.cpu_milli,
+        request.host_memory_bytes,
+        request.rate_micro_per_hour_max,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """The device memory of a lease while it is parked."""
+
+    holder: Holder  #: whose memory it is; worthless to any other process
+    model: str  #: of the device that it was on: no other kind can take it back
+    device_memory_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """When the pool parks leases of its own accord; a time that is ``None`` means never."""
+
+    idle_ms: int | None = 5000  #: one without a running cell for so long, where somebody waits
+    quantum_ms: int | None = None  #: one that computes for so long, where somebody waits who has had less
+    parked_bytes_max: int | None = None  #: host memory that parked leases may take in all
+
+
 @dataclass(slots=True)
 class Tenant:
-    """Who is billed and limited, and what it has used; made when it is first heard of."""
+    """Who is billed and limited, and what it has used; made when it is first heard of. A group has the same books."""
 
     weight: int = WEIGHT_DEFAULT
+    group: str | None = None
+    guaranteed_milli: int = 0  #: thousandths of devices that it gets before, and from, those who have theirs
     limit_milli: int | None = None  #: thousandths of devices that it may hold at once; ``None``: no limit
     held_milli: int = 0  #: thousandths of devices that it holds
+    held_cpu_milli: int = 0
+    held_memory_bytes: int = 0
+    share_milli: int = 0  #: its dominant share, as thousandths of devices
     used: float = 0.0  #: decayed usage, see :mod:`.fairshare`
     used_until_ms: int = 0
+
+
+@dataclass(slots=True)
+class Host:
+    """A machine and what is promised of it."""
+
+    spec: HostSpec
+    held_cpu_milli: int = 0
+    held_memory_bytes: int = 0
 
 
 @dataclass(slots=True)
@@ -205,6 +320,7 @@ class Device:
     drained: bool = False  #: an administrator wants it empty: it keeps its leases and gets no new ones
     present: bool = True  #: False once the host no longer shows it while leases still hold it
     promised_bytes: int = 0  #: sum over the leases that hold it
+    leaving_bytes: int = 0  #: of those, what is being given back
     whole_by: str | None = None  #: the lease that has all of it
     lease_ids: dict[str, None] = field(default_factory=dict)  #: who holds it, in order of grant
 
@@ -241,16 +357,44 @@ class Lease:
     active_since_ms: int | None = None  #: set exactly while ACTIVE: the open usage segment
     active_ms: int = 0  #: closed usage segments
     cost_numerator: int = 0  #: closed segments, in micro-units x ms per hour: exact however they are cut
+    busy: bool = False  #: a cell runs
+    used_ms: int = 0  #: when a cell last began or ended, or the logical GPU last became ready
+    park_reason: ParkReason | None = None  #: of the last time
+    unparkable: str | None = None  #: why it could not be parked when that was tried
+    parked_bytes: int = 0  #: host memory that its parked memory takes, or may take
+    image: Image | None = None  #: set from PARKING until it is back on a device
+    waiting_since: Instant = Instant(0, 0)
+
+    @property
+    def has_image(self) -> bool:
+        """Whether its process has memory that must come back to a device of the same kind."""
+        return self.image is not None and self.image.holder == self.holder
+
+    @property
+    def want(self) -> Want:
+        """Which devices will do for it now."""
+        want = want_of(self.request)
+        if self.image is None or not self.has_image:
+            return want
+        # Only a device of the kind that its memory was on can take it back.
+        kind, least = (self.image.model.lower(),), self.image.device_memory_bytes
+        return want._replace(size=replace(want.size, models=kind, device_memory_min=least))
 
 
 @dataclass(slots=True)
 class State:
     """Everything the pool knows that must survive it."""
 
+    hosts: dict[str, Host] = field(default_factory=dict)
     devices: dict[str, Device] = field(default_factory=dict)
     leases: dict[str, Lease] = field(default_factory=dict)  #: those that ended are forgotten after a while
     queue: dict[str, None] = field(default_factory=dict)  #: ids of waiting leases in order of arrival
     tenants: dict[str, Tenant] = field(default_factory=dict)
+    groups: dict[str, Tenant] = field(default_factory=dict)
+    cpu_milli: int = 0  #: of all hosts
+    memory_bytes: int = 0  #: of all hosts
+    policy: Policy = Policy()
+    parked_bytes: int = 0  #: sum over the leases
     usage_epoch_ms: int = 0  #: the instant to which all tenants' decayed usage is scaled
     boot_id: str = ""
     clock_epoch_ms: int = 0  #: boot clock minus ``Instant.ms``

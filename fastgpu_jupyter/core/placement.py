@@ -7,29 +7,41 @@ from collections.abc import Collection, Iterable, Iterator
 from ..errors import Conflict, NoSuchDevice
 from ..units import format_memory
 from .ask import PROFILES, Size
-from .model import Device, Enforcement, Lease, LogicalGPU, Mechanism, PendingReason, State
+from .model import Device, Enforcement, Isolation, Lease, LogicalGPU, Mechanism, PendingReason, State, Want
 
 #: The devices of one lease: one, or several whole ones.
 Devices = tuple[Device, ...]
 MILLI = 1000
 
 
-def place(state: State, size: Size, taken: Collection[str]) -> Devices | None:
-    """The devices that would have the least memory left, or ``None`` where none can serve now.
+def place(state: State, want: Want, taken: Collection[str]) -> Devices | None:
+    """The devices of one host that would have the least memory left, or ``None`` where none can serve now.
 
     Devices in ``taken`` are left alone.
     """
-    fitting = [device for device in _able(state, size) if device.grantable and _fits(device, size)]
-    fitting = [device for device in fitting if device.spec.id not in taken]
+    size = want.size
+    fitting = [device for device in able(state, want) if device.grantable and lacking_bytes(device, size) <= 0]
+    fitting = [device for device in fitting if device.spec.id not in taken and _host_has_room(state, device, want)]
     fitting.sort(key=lambda device: (_left(device, size), device.spec.index, device.spec.id))
-    return tuple(fitting[: size.devices]) if len(fitting) >= size.devices else None
+    return _of_one_host(fitting, size.devices)
 
 
-def soonest(state: State, size: Size, taken: Collection[str]) -> tuple[str, ...]:
-    """The devices that lack least to serve the size; empty where there are not enough, in use or not."""
-    able = [device for device in _able(state, size) if device.grantable and device.spec.id not in taken]
-    able.sort(key=lambda device: (_lacks(device, size), device.spec.index, device.spec.id))
-    return tuple(device.spec.id for device in able[: size.devices]) if len(able) >= size.devices else ()
+def soonest(state: State, want: Want, taken: Collection[str]) -> tuple[str, ...]:
+    """The devices of one host that lack least to serve; empty where there are not enough, in use or not."""
+    free = [device for device in able(state, want) if device.grantable and device.spec.id not in taken]
+    free.sort(key=lambda device: (_lacks(device, want.size), device.spec.index, device.spec.id))
+    return tuple(device.spec.id for device in _of_one_host(free, want.size.devices) or ())
+
+
+def _of_one_host(devices: Iterable[Device], count: int) -> Devices | None:
+    """The first so many devices that are of one host."""
+    by_host: dict[str, list[Device]] = {}
+    for device in devices:
+        chosen = by_host.setdefault(device.spec.host_id, [])
+        chosen.append(device)
+        if len(chosen) == count:
+            return tuple(chosen)
+    return None
 
 
 def devices_of(state: State, lease: Lease) -> Devices:
@@ -63,13 +75,14 @@ def resized(state: State, lease: Lease, size: Size) -> Devices:
     return devices
 
 
-def why_not(state: State, size: Size) -> PendingReason:
-    """Why a request of that size is not granted now."""
-    able = list(_able(state, size))
-    if sum(device.grantable for device in able) < size.devices:
-        return PendingReason.DRAINED if any(device.drained for device in able) else PendingReason.HEALTH
-    fitting = sum(device.grantable and _fits(device, size) for device in able)
-    return PendingReason.BEHIND if fitting >= size.devices else PendingReason.CAPACITY
+def why_not(state: State, want: Want) -> PendingReason:
+    """Why nothing of that kind is granted now."""
+    possible = list(able(state, want))
+    if not possible:
+        return PendingReason.NO_SUCH_DEVICE
+    if sum(device.grantable for device in possible) < want.size.devices:
+        return PendingReason.DRAINED if any(device.drained for device in possible) else PendingReason.HEALTH
+    return PendingReason.CAPACITY if place(state, want, ()) is None else PendingReason.BEHIND
 
 
 def milli(size: Size, devices: Devices) -> int:
@@ -79,16 +92,23 @@ def milli(size: Size, devices: Devices) -> int:
     )
 
 
-def nominal_milli(state: State, size: Size) -> int:
-    """Thousandths of devices that the size takes at least, wherever it is placed."""
+def nominal_milli(state: State, want: Want) -> int:
+    """Thousandths of devices that it takes at least, wherever it is placed."""
+    size = want.size
     if size.whole:
         return MILLI * size.devices
-    return min((milli(size, (device,)) for device in _able(state, size)), default=MILLI)
+    return min((milli(size, (device,)) for device in able(state, want)), default=MILLI)
 
 
-def require_possible(state: State, size: Size) -> None:
-    """Raise :class:`NoSuchDevice` with the reason where the size could not be served even if all devices were free."""
-    if sum(1 for _ in _able(state, size)) >= size.devices:
+def held_milli(state: State, lease: Lease) -> int:
+    """Thousandths of devices that the lease holds."""
+    return milli(lease.request.size, devices_of(state, lease))
+
+
+def require_possible(state: State, want: Want) -> None:
+    """Raise :class:`NoSuchDevice` with the reason where it could not be served even if all devices were free."""
+    size = want.size
+    if _of_one_host(able(state, want), size.devices) is not None:
         return
     present = [device for device in state.devices.values() if device.present]
     if not present:
@@ -105,8 +125,15 @@ def require_possible(state: State, size: Size) -> None:
             f"{format_memory(size.memory_bytes)} is more than any device of this pool has; "
             f"the largest has {format_memory(largest)}."
         )
-    if size.whole:
+    if len(matching) < size.devices:
         raise NoSuchDevice(f"This pool has {len(matching)} such devices, so {str(size)!r} could never be granted.")
+    reasons = [_unfit(state, device, want) for device in matching]
+    if all(reasons):
+        raise NoSuchDevice(f"{str(size)!r} could never be granted as it was asked for: {reasons[0]}")
+    if size.whole:
+        raise NoSuchDevice(
+            f"No machine of this pool has {size.devices} such devices, so {str(size)!r} cannot be served."
+        )
     raise NoSuchDevice(
         f"The devices of this pool are leased whole, so {str(size)!r} cannot be served. Ask for the profile 'full'."
     )
@@ -122,10 +149,7 @@ def carve(size: Size, devices: Devices, generation: int) -> LogicalGPU:
     else:
         mechanism, enforcement = Mechanism.SHARED, Enforcement.COOPERATIVE
     memory_bytes = [_needed(device, size) for device in devices]
-    rates = [
-        device.spec.rate_micro_per_hour * needed // device.spec.memory_bytes
-        for device, needed in zip(devices, memory_bytes, strict=True)
-    ]
+    rates = [rate_of(size, device) for device in devices]
     return LogicalGPU(
         device_id=first.id,
         memory_bytes=sum(memory_bytes),
@@ -135,17 +159,53 @@ def carve(size: Size, devices: Devices, generation: int) -> LogicalGPU:
         rate_micro_per_hour=sum(rates),
         generation=generation,
         more_device_ids=tuple(device.spec.id for device in devices[1:]),
+        host_id=first.host_id,
     )
 
 
-def _able(state: State, size: Size) -> Iterator[Device]:
-    """Devices that could serve the size, or one of its several, if they were free and in service."""
+def able(state: State, want: Want) -> Iterator[Device]:
+    """Devices that could serve, or be one of several that do, if they were free and in service."""
+    size = want.size
+    plain = want == Want(size)
     for device in state.devices.values():
         spec = device.spec
         if not device.present or not size.matches(spec.model, spec.memory_bytes):
             continue
-        if size.whole or (_shareable(device) and _needed(device, size) <= spec.memory_bytes):
+        if not size.whole and not (_shareable(device) and _needed(device, size) <= spec.memory_bytes):
+            continue
+        if plain or _unfit(state, device, want) is None:
             yield device
+
+
+def _unfit(state: State, device: Device, want: Want) -> str | None:
+    """Why a device of the right size will not do all the same."""
+    spec, size = device.spec, want.size
+    if want.isolation is not Isolation.NONE and not size.whole:
+        return f"a part of a {spec.model} is not kept apart from others by more than agreement; ask for a whole one."
+    if want.parkable and not spec.parkable:
+        return f"the memory of a {spec.model} cannot be parked on this machine."
+    if want.resizable and (not _shareable(device) or size.devices > 1):
+        return f"the {spec.model} is leased whole, and the size of such a lease does not change while its kernel runs."
+    if want.rate_micro_per_hour_max is not None and rate_of(size, device) * size.devices > want.rate_micro_per_hour_max:
+        return f"a {spec.model} costs more than the {want.rate_micro_per_hour_max / 1e6:g} per hour that it may."
+    if want.cpu_milli or want.host_memory_bytes:
+        host = state.hosts.get(spec.host_id)
+        if host is None or host.spec.cpu_milli < want.cpu_milli or host.spec.memory_bytes < want.host_memory_bytes:
+            return "no machine of this pool has so many processors and so much memory."
+    return None
+
+
+def _host_has_room(state: State, device: Device, want: Want) -> bool:
+    host = state.hosts.get(device.spec.host_id)
+    return host is None or (
+        host.held_cpu_milli + want.cpu_milli <= host.spec.cpu_milli
+        and host.held_memory_bytes + want.host_memory_bytes <= host.spec.memory_bytes
+    )
+
+
+def rate_of(size: Size, device: Device) -> int:
+    """Price of what the size takes of the device, in millionths an hour."""
+    return device.spec.rate_micro_per_hour * _needed(device, size) // device.spec.memory_bytes
 
 
 def _shareable(device: Device) -> bool:
@@ -156,19 +216,20 @@ def _needed(device: Device, size: Size) -> int:
     return size.memory_on(device.spec.memory_bytes)
 
 
-def _fits(device: Device, size: Size) -> bool:
-    return not device.lease_ids if size.whole else _needed(device, size) <= device.free_bytes
-
-
 def _left(device: Device, size: Size) -> int:
     return device.free_bytes - _needed(device, size)
 
 
-def _lacks(device: Device, size: Size) -> int:
-    """Bytes that must be given back before the device can serve the size."""
+def lacking_bytes(device: Device, size: Size) -> int:
+    """Bytes that must be given back before the device can serve the size; none where it can now."""
     if size.whole:
         return device.promised_bytes
     return _needed(device, size) - device.free_bytes
+
+
+def _lacks(device: Device, size: Size) -> int:
+    """What must be given back beside what is on its way."""
+    return max(0, lacking_bytes(device, size) - device.leaving_bytes)
 
 
 def _no_such_model(present: Iterable[Device], size: Size) -> str:

@@ -10,12 +10,17 @@ from collections.abc import Iterable
 
 from . import commands as c
 from . import events as e
-from . import placement
+from . import parking, placement
 from .apply import apply
 from .decide import decide
 from .events import Event
 from .model import Instant, LeaseState, State
 from .scheduler import Scheduler
+
+#: Events after which one that waits stands elsewhere in the queue, or no longer in it.
+_REQUEUED = {e.LeaseGranted, e.LeaseResuming, e.LeaseEnded, e.LeaseResized, e.LeaseTransferred, e.HolderBound}
+#: Events with which a lease begins to wait.
+_JOINS = {e.LeaseRequested, e.LeaseWanted}
 
 
 class Pool:
@@ -24,6 +29,12 @@ class Pool:
     def __init__(self, state: State) -> None:
         self.state = state
         self._scheduler = Scheduler(state)
+        #: Active leases on devices that can park: without any, nobody looks for room to make.
+        self._parkable = {
+            lease.id
+            for lease in state.leases.values()
+            if lease.state is LeaseState.ACTIVE and parking.may_park(state, lease)
+        }
 
     def execute(self, command: c.Command, at: Instant) -> list[Event]:
         """Decide ``command``, apply what follows from it and return the events, in order.
@@ -38,42 +49,50 @@ class Pool:
         return events
 
     def advance(self, at: Instant) -> list[Event]:
-        """The next grant, if anybody who waits can be served."""
+        """The next grant, if anybody who waits can be served; else what is parked so that somebody can be, soon."""
         found = self._scheduler.next_grant(at.ms)
         if found is None:
-            return []
+            return self._make_room(at)
         lease, devices = found
         logical_gpu = placement.carve(lease.request.size, devices, self.state.generations + 1)
-        return [e.LeaseGranted(lease.id, logical_gpu)]
+        granted = e.LeaseResuming if lease.has_image else e.LeaseGranted
+        return [granted(lease.id, logical_gpu)]
+
+    def _make_room(self, at: Instant) -> list[Event]:
+        if not self._parkable:
+            return []
+        spoken_for: set[str] = set()
+        for lease, kept in self._scheduler.unserved(at.ms):
+            room = parking.room_for(self.state, lease, kept | spoken_for, at.ms)
+            if room is not None and room.parkings:
+                return [e.LeaseParking(parked.lease.id, parked.reason) for parked in room.parkings]
+            if room is not None:
+                spoken_for |= room.device_ids
+        return []
 
     def _apply(self, events: Iterable[Event], at: Instant) -> None:
         for event in events:
-            lease_id = getattr(event, "lease_id", None)
-            before = self.state.leases.get(lease_id) if lease_id else None
-            waited = before is not None and before.state is LeaseState.WAITING
-            if before is not None and waited and isinstance(event, (e.LeaseResized, e.LeaseTransferred)):
-                self._scheduler.left(before)
-                apply(self.state, event, at)
-                self._scheduler.requested(before)
-            else:
-                apply(self.state, event, at)
-                self._follow(event, waited=waited)
+            lease = self.state.leases.get(getattr(event, "lease_id", ""))
+            waits = lease is not None and lease.state is LeaseState.WAITING and type(event) in _REQUEUED
+            if lease is not None and waits:
+                self._scheduler.left(lease)
+            apply(self.state, event, at)
+            self._follow(event, waits=waits)
 
-    def _follow(self, event: Event, *, waited: bool) -> None:
+    def _follow(self, event: Event, *, waits: bool) -> None:
+        """Keep the scheduler, and the list of those that can be parked, as the state is now."""
+        lease = self.state.leases.get(getattr(event, "lease_id", ""))
+        if lease is not None:
+            if lease.state is LeaseState.WAITING and (waits or type(event) in _JOINS):
+                self._scheduler.requested(lease)
+            if lease.state is LeaseState.ACTIVE and parking.may_park(self.state, lease):
+                self._parkable.add(lease.id)
+            else:
+                self._parkable.discard(lease.id)
         match event:
-            case e.LeaseRequested(lease_id=lease_id):
-                self._scheduler.requested(self.state.leases[lease_id])
-            case e.LeaseGranted(lease_id=lease_id):
-                self._scheduler.left(self.state.leases[lease_id])
-            case e.LeaseEnded(lease_id=lease_id) if waited:
-                self._scheduler.left(self.state.leases[lease_id])
-            case e.LeaseEnded(lease_id=lease_id):
-                self._scheduler.freed(self.state.leases[lease_id].tenant)
-            case e.TenantSet(tenant=tenant):
-                self._scheduler.freed(tenant)
-            case e.LeaseResized(lease_id=lease_id):
-                self._scheduler.freed(self.state.leases[lease_id].tenant)
-            case e.LeaseTransferred():
+            case e.LeaseEnded() | e.LeaseParked() | e.LeaseResized() if lease is not None and not waits:
+                self._scheduler.freed(lease.tenant)
+            case e.TenantSet() | e.GroupSet() | e.LeaseTransferred() | e.PolicySet() | e.HostAppeared():
                 self._scheduler = Scheduler(self.state)
             case e.DeviceAppeared() | e.DeviceVanished() | e.DeviceHealthChanged() | e.DeviceDrained():
                 self._scheduler = Scheduler(self.state)

@@ -9,8 +9,11 @@ from .model import LeaseState, PendingReason, State
 _DETAILS = {
     PendingReason.CAPACITY: "Every GPU that could serve this is in use",
     PendingReason.BEHIND: "What is free is kept for those before it",
+    PendingReason.PRIORITY: "Requests of a higher priority go first",
     PendingReason.QUOTA: "Its tenant holds all that it may have at once",
     PendingReason.HEALTH: "The GPUs that could serve this are out of service",
+    PendingReason.BUDGET: "Its tenant has spent the money that it may spend this month",
+    PendingReason.NO_SUCH_DEVICE: "The devices that could serve this are no longer there",
     PendingReason.DRAINED: "The GPUs that could serve this are being emptied by an administrator",
 }
 #: Leases that an estimate needs: fewer say nothing.

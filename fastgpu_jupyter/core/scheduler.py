@@ -1,8 +1,8 @@
 """Who is granted what, next: the order of the queue and the devices that are kept for its head.
 
 The order is that of :class:`~fastgpu_jupyter.core.line.Rank`: first who waited too long (:data:`AGING_GRANTS`), then by
-priority class, then the tenant that has used least per weight, then by arrival. Requests of one size stand in one
-line, because what serves one of them serves any; only the best of each line is ever compared.
+priority class, then the tenant that stands first (:mod:`.fairshare`), then by arrival. Requests that want the same
+stand in one line, because what serves one of them serves any; only the best of each line is ever compared.
 
 Where the best of a line cannot be served, devices are *kept* for it: nobody behind it is placed on them, so that it
 gets them when they drain. Others go past it only on devices that it could not have anyway (conservative backfill).
@@ -15,17 +15,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from . import fairshare, placement
-from .ask import Size
+from .fairshare import Standing
 from .line import Line, Rank
-from .model import Lease, PendingReason, State, Tenant
+from .model import Lease, PendingReason, State, Want
 from .placement import Devices
 
 #: A request that has seen so many grants to others goes before everybody else.
 AGING_GRANTS = 1000
+#: For how many of those who wait room is made at once.
+UNSERVED_MAX = 32
 #: Lines that devices are kept for at once.
 KEPT_LINES_MAX = 16
-#: What a tenant holds counts as if used for so long already: a burst is not free while its use is still to come.
-ADVANCE_MS = 600_000
 
 
 class Scheduler:
@@ -34,10 +34,10 @@ class Scheduler:
     def __init__(self, state: State) -> None:
         self._state = state
         self._now_ms = state.last.ms
-        self._lines: dict[Size, Line] = {}
+        self._lines: dict[Want, Line] = {}
         #: Lines that may have become servable since they were last looked at.
-        self._hopeful: set[Size] = set()
-        self._kept: dict[Size, tuple[str, ...]] = {}
+        self._hopeful: set[Want] = set()
+        self._kept: dict[Want, tuple[str, ...]] = {}
         for lease_id in state.queue:
             self.requested(state.leases[lease_id])
 
@@ -45,22 +45,22 @@ class Scheduler:
 
     def requested(self, lease: Lease) -> None:
         """``lease`` begins to wait."""
-        size = lease.request.size
-        if size not in self._lines:
-            self._lines[size] = Line(self._used, self._is_overdue)
-        self._lines[size].add(lease)
-        self._hopeful.add(size)
+        want = lease.want
+        if want not in self._lines:
+            self._lines[want] = Line(self._standing, self._is_overdue)
+        self._lines[want].add(lease)
+        self._hopeful.add(want)
 
     def left(self, lease: Lease) -> None:
         """``lease`` waits no longer: it was granted, or gave up."""
-        size = lease.request.size
-        line = self._lines[size]
+        want = lease.want
+        line = self._lines[want]
         line.remove(lease)
         if not len(line):
-            del self._lines[size]
-        if self._kept.pop(size, None) is not None or size not in self._lines:
+            del self._lines[want]
+        if self._kept.pop(want, None) is not None or want not in self._lines:
             self._hopeful.update(self._lines)
-        self._hopeful.add(size)
+        self._hopeful.add(want)
 
     def freed(self, tenant: str | None = None) -> None:
         """There is more room: on a device, or below a tenant's limit."""
@@ -87,53 +87,55 @@ class Scheduler:
                 return found
             limited.add(lease.tenant)
 
+    def unserved(self, now_ms: int) -> Iterator[tuple[Lease, set[str]]]:
+        """Those who would be served next if there were room, one of each tenant, and what is kept for those before."""
+        self._now_ms = max(now_ms, self._now_ms)
+        seen: set[str] = set()
+        taken: set[str] = set()
+        while len(seen) < UNSERVED_MAX and (heads := sorted(self._heads(seen))):
+            _, lease, want = heads[0]
+            seen.add(lease.tenant)
+            if fairshare.within_limits(self._state, lease.tenant, placement.nominal_milli(self._state, want)):
+                yield lease, taken
+                taken.update(self._kept.get(want, ()))
+
     def _first_placeable(self, limited: set[str]) -> tuple[Lease, Devices] | None:
         taken: set[str] = set()  # devices kept for lines that come first
-        for _, lease, size in sorted(self._heads(limited)):
-            if size in self._hopeful:
-                devices = placement.place(self._state, size, taken)
+        for _, lease, want in sorted(self._heads(limited)):
+            if want in self._hopeful:
+                devices = placement.place(self._state, want, taken)
                 if devices is not None:
                     return lease, devices
                 if not limited:
-                    self._hopeful.discard(size)
-                self._keep(size, taken)
-            taken.update(self._kept.get(size, ()))
+                    self._hopeful.discard(want)
+                self._keep(want, taken)
+            taken.update(self._kept.get(want, ()))
         return None
 
-    def _heads(self, limited: set[str]) -> Iterator[tuple[Rank, Lease, Size]]:
-        for size, line in self._lines.items():
+    def _heads(self, limited: set[str]) -> Iterator[tuple[Rank, Lease, Want]]:
+        for want, line in self._lines.items():
             best = line.best(limited)
             if best is not None:
-                yield *best, size
+                yield *best, want
 
-    def _keep(self, size: Size, taken: set[str]) -> None:
+    def _keep(self, want: Want, taken: set[str]) -> None:
         """Choose the devices that will serve the best of the line soonest, unless others came first."""
-        if size not in self._kept and len(self._kept) >= KEPT_LINES_MAX:
+        if want not in self._kept and len(self._kept) >= KEPT_LINES_MAX:
             return
-        devices = placement.soonest(self._state, size, taken)
+        devices = placement.soonest(self._state, want, taken)
         if devices:
-            self._kept[size] = devices
+            self._kept[want] = devices
         else:
-            self._kept.pop(size, None)
+            self._kept.pop(want, None)
 
     def _within_limit(self, lease: Lease, devices: Devices) -> bool:
-        tenant = self._state.tenants.get(lease.tenant)
-        if tenant is None or tenant.limit_milli is None:
-            return True
-        return tenant.held_milli + placement.milli(lease.request.size, devices) <= tenant.limit_milli
+        return fairshare.within_limits(self._state, lease.tenant, placement.milli(lease.request.size, devices))
 
-    def _used(self, name: str) -> float:
-        return used_in_advance(self._state, name, self._now_ms, 0)
+    def _standing(self, name: str) -> Standing:
+        return fairshare.standing(self._state, name, self._now_ms)
 
     def _is_overdue(self, lease: Lease) -> bool:
         return self._state.generations - lease.grants_before >= AGING_GRANTS
-
-
-def used_in_advance(state: State, name: str, now_ms: int, more_milli: int) -> float:
-    """The tenant's use per weight, with what it holds and ``more_milli`` besides counted for a while ahead."""
-    tenant = state.tenants.get(name) or Tenant()
-    ahead = fairshare.scaled(state, (tenant.held_milli + more_milli) * ADVANCE_MS, now_ms)
-    return fairshare.key(state, name, now_ms) + ahead / tenant.weight
 
 
 def places(state: State) -> Iterator[tuple[Lease, int, PendingReason]]:
@@ -141,12 +143,12 @@ def places(state: State) -> Iterator[tuple[Lease, int, PendingReason]]:
 
     A function of the state alone: two reads without an event between them are equal.
     """
-    reasons: dict[Size, PendingReason] = {}
+    reasons: dict[Want, PendingReason] = {}
     for place, lease in enumerate(_in_order(state), start=1):
-        size = lease.request.size
-        if size not in reasons:
-            reasons[size] = placement.why_not(state, size)
-        yield lease, place, _reason(state, lease, reasons[size])
+        want = lease.want
+        if want not in reasons:
+            reasons[want] = placement.why_not(state, want)
+        yield lease, place, _reason(state, lease, reasons[want])
 
 
 def _in_order(state: State) -> list[Lease]:
@@ -155,19 +157,14 @@ def _in_order(state: State) -> list[Lease]:
     waiting = [state.leases[lease_id] for lease_id in state.queue]
     for lease in sorted(waiting, key=lambda lease: (-lease.request.priority, lease.arrival)):
         before = asked.get(lease.tenant, 0)
-        asked[lease.tenant] = before + placement.nominal_milli(state, lease.request.size)
+        asked[lease.tenant] = before + placement.nominal_milli(state, lease.want)
         overdue = state.generations - lease.grants_before >= AGING_GRANTS
-        lower, used = -lease.request.priority, used_in_advance(state, lease.tenant, state.last.ms, before)
-        rank = Rank(on_time=True, lower=lower, used=used, arrival=lease.arrival)
-        ranked.append((Rank(on_time=False, lower=0, used=0.0, arrival=lease.arrival) if overdue else rank, lease))
+        standing = fairshare.standing(state, lease.tenant, state.last.ms, before)
+        ranked.append((Rank.overdue(lease) if overdue else Rank.of(lease, standing), lease))
     ranked.sort(key=lambda item: item[0])
     return [lease for _, lease in ranked]
 
 
 def _reason(state: State, lease: Lease, reason: PendingReason) -> PendingReason:
-    tenant = state.tenants.get(lease.tenant)
-    if tenant is not None and tenant.limit_milli is not None:
-        wanted = placement.nominal_milli(state, lease.request.size)
-        if tenant.held_milli + wanted > tenant.limit_milli:
-            return PendingReason.QUOTA
-    return reason
+    wanted = placement.nominal_milli(state, lease.want)
+    return reason if fairshare.within_limits(state, lease.tenant, wanted) else PendingReason.QUOTA

@@ -36,7 +36,7 @@ def test_nothing_leads_out_of_the_end() -> None:
 def test_capacity_is_given_back_only_by_the_end() -> None:
     leaving = [(before, event, after) for (before, event), after in lifecycle.TRANSITIONS.items()
                if before in HOLDING and after not in HOLDING]  # fmt: skip
-    assert {after for _, _, after in leaving} == {LeaseState.ENDED}
+    assert {after for _, _, after in leaving} == {LeaseState.ENDED, LeaseState.PARKED}
 
 
 def test_every_command_and_event_has_a_rule() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from fastgpu_jupyter.core import commands as c
 from fastgpu_jupyter.core import scheduler
-from fastgpu_jupyter.core.fairshare import HALF_LIFE_MS, key
+from fastgpu_jupyter.core.fairshare import HALF_LIFE_MS, standing
 from fastgpu_jupyter.core.model import HOLDING, EndReason, LeaseState, PendingReason, Priority
 from fastgpu_jupyter.core.scheduler import AGING_GRANTS, Scheduler
 from fastgpu_jupyter.errors import InvalidRequest, NoSuchDevice
@@ -65,7 +65,7 @@ def test_use_fades_by_half_in_each_half_life() -> None:
     world.active("b", tenant="bob")
     world.now_ms += HOUR_MS
     end(world, "b")
-    ann, bob = (key(world.state, name, world.now_ms) for name in ("ann", "bob"))
+    ann, bob = (standing(world.state, name, world.now_ms).tenant for name in ("ann", "bob"))
     # Ann's hour lies one half-life and one hour before Bob's.
     assert bob / ann == pytest.approx(2 ** (1 + HOUR_MS / HALF_LIFE_MS))
 
@@ -78,11 +78,11 @@ def test_moving_the_epoch_changes_no_order() -> None:
     world.active("b", tenant="bob")
     world.now_ms += 2 * HOUR_MS
     end(world, "b")
-    before = key(world.state, "bob", world.now_ms) / key(world.state, "ann", world.now_ms)
+    before = standing(world.state, "bob", world.now_ms).tenant / standing(world.state, "ann", world.now_ms).tenant
     world.now_ms += 300 * HALF_LIFE_MS
     world.active("c", tenant="eve")
     assert world.state.usage_epoch_ms == world.now_ms
-    after = key(world.state, "bob", world.now_ms) / key(world.state, "ann", world.now_ms)
+    after = standing(world.state, "bob", world.now_ms).tenant / standing(world.state, "ann", world.now_ms).tenant
     assert after == pytest.approx(before)
 
 
