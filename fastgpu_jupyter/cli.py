@@ -26,13 +26,13 @@ from .pool.devices.nvml import NoDriver, NvmlDriver
 from .pool.host import single
 from .pool.journal.fsck import Finding, cut, examine
 from .units import format_duration, format_memory, format_money
-from .wire.client import PoolClient
+from .wire.client import Entitlement, PoolClient
 from .wire.locate import pool_socket, user_state_dir
 from .wire.views import StatementLineView, StatementView, StatusView
 
 _QUEUE = ("PLACE", "LEASE", "PROFILE", "PRIORITY", "WAIT", "REASON")
 _RATES = ("MODEL", "DEVICES", "PER HOUR")
-_QUOTA = ("TENANT", "WEIGHT", "LIMIT", "HOLDS")
+_QUOTA = ("TENANT", "GROUP", "WEIGHT", "GUARANTEED", "LIMIT", "HOLDS")
 PROBE_NO_DRIVER = 3
 PROBE_BROKEN = 4
 
@@ -128,27 +128,49 @@ class DrainApp(_ClientApp):
 
 
 class QuotaApp(_ClientApp):
-    """Show or set what tenants are entitled to."""
+    """Show or set what tenants, and groups of them, are entitled to."""
 
     name = "jupyter-fastgpu-quota"
-    description = "Show quotas, or set one: jupyter fastgpu quota TENANT --weight=100 --limit=2.5 (GPUs; 0 for none)."
+    description = (
+        "Show quotas, or set one: jupyter fastgpu quota NAME --weight=100 --guaranteed=1 --limit=2.5 (GPUs). "
+        "With --of-group, NAME is a group; a tenant joins one with --group=NAME."
+    )
 
-    weight = Integer(100, help="The tenant's part of what is wanted by several, in relation to others' weights.").tag(
+    weight = Integer(100, help="The part of what is wanted by several, in relation to others' weights.").tag(
         config=True
     )
-    limit = Float(0.0, help="How many GPUs the tenant may hold at once; 0: no limit.").tag(config=True)
-    aliases = {**_ClientApp.aliases, "weight": "QuotaApp.weight", "limit": "QuotaApp.limit"}
+    guaranteed = Float(0.0, help="How many GPUs it gets before those who have what they are guaranteed.").tag(
+        config=True
+    )
+    limit = Float(0.0, help="How many GPUs it may hold at once; 0: no limit.").tag(config=True)
+    group = Unicode("", help="The group that the tenant belongs to.").tag(config=True)
+    of_group = Bool(False, help="The name is that of a group.").tag(config=True)
+    aliases = {
+        **_ClientApp.aliases,
+        "weight": "QuotaApp.weight",
+        "guaranteed": "QuotaApp.guaranteed",
+        "limit": "QuotaApp.limit",
+        "group": "QuotaApp.group",
+    }
+    flags = {**_ClientApp.flags, "of-group": ({"QuotaApp": {"of_group": True}}, "The name is that of a group.")}
 
     def run(self, client: PoolClient) -> None:
-        """Set the tenant's quota where one is named; print all."""
-        for tenant in self.extra_args[:1]:
-            client.set_tenant(tenant, self.weight, round(self.limit * 1000) if self.limit else None)
-        tenants = client.tenants()
-        print(
-            json.dumps({"tenants": tenants}, indent=2)
-            if self.as_json
-            else "\n".join(_table(_QUOTA, map(_quota_row, tenants)))
-        )
+        """Set the quota where a name is given; print all."""
+        for name in self.extra_args[:1]:
+            entitlement: Entitlement = {
+                "weight": self.weight,
+                "guaranteed_milli": round(self.guaranteed * 1000),
+                "limit_milli": round(self.limit * 1000) if self.limit else None,
+            }
+            if self.of_group:
+                client.set_group(name, entitlement)
+            else:
+                client.set_tenant(name, {**entitlement, "group": self.group or None})
+        tenants, groups = client.tenants(), client.groups()
+        if self.as_json:
+            print(json.dumps({"tenants": tenants, "groups": groups}, indent=2))
+        else:
+            print("\n".join(_table(_QUOTA, [*map(_quota_row, tenants), *map(_quota_row, groups)])))
 
 
 class ResizeApp(_ClientApp):
@@ -386,9 +408,12 @@ def _queue_row(ticket: Any) -> tuple[str, ...]:
     return str(ticket["place"]), name, ticket["profile"], ticket["priority"], wait, ticket["detail"]
 
 
-def _quota_row(tenant: Any) -> tuple[str, ...]:
-    limit = "-" if tenant["limit_milli"] is None else f"{tenant['limit_milli'] / 1000:g}"
-    return tenant["tenant"], str(tenant["weight"]), limit, f"{tenant['held_milli'] / 1000:g}"
+def _quota_row(quota: Any) -> tuple[str, ...]:
+    name = quota["tenant"] if "tenant" in quota else f"group {quota['group']}"
+    limit = "-" if quota["limit_milli"] is None else f"{quota['limit_milli'] / 1000:g}"
+    guaranteed, held = f"{quota['guaranteed_milli'] / 1000:g}", f"{quota['held_milli'] / 1000:g}"
+    group = (quota["group"] or "-") if "tenant" in quota else "-"
+    return name, group, str(quota["weight"]), guaranteed, limit, held
 
 
 def _table(head: tuple[str, ...], rows: Any) -> list[str]:

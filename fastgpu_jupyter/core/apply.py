@@ -127,7 +127,8 @@ def _lease_parking(state: State, event: e.LeaseParking, at: Instant) -> None:
     spec = state.devices[gpu.device_id].spec
     lease.park_reason = event.reason
     lease.image = Image(lease.holder, spec.model, spec.memory_bytes)
-    _set_parked_bytes(state, lease, gpu.memory_bytes)  # at most; what it really is, is known when it is done
+    # At most; what it really is, is known when it is done.
+    _set_parked_bytes(state, lease, 0 if spec.simulated else gpu.memory_bytes)
 
 
 def _lease_parked(state: State, event: e.LeaseParked, at: Instant) -> None:

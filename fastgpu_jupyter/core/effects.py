@@ -67,7 +67,8 @@ class Drain:
     logical_gpu: LogicalGPU
 
 
-Effect = WatchHolder | ForgetHolder | Prepare | Park | Resume | Drain
+OnDevice = Prepare | Park | Resume | Drain
+Effect = WatchHolder | ForgetHolder | OnDevice
 
 
 def effects(state: State, events: Iterable[Event]) -> Iterator[Effect]:

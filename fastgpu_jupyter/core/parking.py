@@ -38,7 +38,8 @@ def why_not(state: State, lease: Lease) -> str | None:
     if lease.unparkable is not None:
         return f"This lease could not be parked when that was tried: {lease.unparkable}"
     most = state.policy.parked_bytes_max
-    if most is not None and state.parked_bytes + gpu.memory_bytes > most:
+    simulated = state.devices[gpu.device_id].spec.simulated
+    if most is not None and not simulated and state.parked_bytes + gpu.memory_bytes > most:
         return "The host memory that parked leases may take is used up."
     return None
 

@@ -18,11 +18,13 @@ from jupyter_core.application import JupyterApp, base_aliases
 from traitlets import Bool, Dict, Float, Integer, Unicode, default
 
 from .. import __version__
+from ..core.model import Policy
 from ..errors import Conflict, FastGPUError
+from ..units import parse_memory
 from ..wire.locate import SYSTEM_SOCKET, user_socket, user_state_dir
 from ..wire.spawn import ALREADY_RUNNING
 from .devices.select import select_driver
-from .host import single
+from .host import machine, single
 from .host.clock import Clock
 from .http.limits import Limits
 from .http.routes import serve
@@ -67,6 +69,21 @@ class FastGPUPool(JupyterApp):
     )
     idle_timeout_s = Integer(
         600, min=0, help="End after this many seconds without a lease and without a client; 0 never ends."
+    ).tag(config=True)
+    park_idle_s = Float(
+        5.0,
+        min=0,
+        help="Where somebody waits, park a lease in which no cell has run for so many seconds; 0 never does. "
+        "Leases that are held, and devices that cannot park, are left alone.",
+    ).tag(config=True)
+    park_turn_s = Float(
+        0.0,
+        min=0,
+        help="Where somebody waits who has had less, park also a lease that has computed for so many seconds; "
+        "0 never does.",
+    ).tag(config=True)
+    park_memory = Unicode(
+        help="Host memory that parked leases may take in all, like '64GiB'. Default: half of what the machine has."
     ).tag(config=True)
     leases_max = Integer(
         Limits().leases_max, min=1, help="Leases of all users that may exist, waiting ones included."
@@ -155,9 +172,17 @@ class FastGPUPool(JupyterApp):
         driver = select_driver(self.simulate, self.rates)
         journal = Journal(state_dir / "journal.db")
         reserve = Reserve(state_dir / "releases.reserve")
-        state, message = recover(journal, driver, clock, reserve)
+        state, message = recover(journal, driver, clock, reserve, self._policy())
         asyncio.run(self._serve(Runtime(state, journal, driver, clock, reserve), clock, socket_path, message, tell))
         driver.close()
+
+    def _policy(self) -> Policy:
+        memory_bytes = parse_memory(self.park_memory) if self.park_memory else machine.spec().memory_bytes // 2
+        return Policy(
+            idle_ms=round(1000 * self.park_idle_s) or None,
+            quantum_ms=round(1000 * self.park_turn_s) or None,
+            parked_bytes_max=memory_bytes,
+        )
 
     async def _serve(
         self, runtime: Runtime, clock: Clock, socket_path: Path, message: str | None, tell: Callable[[str], None]

@@ -11,11 +11,12 @@ from contextlib import suppress
 from ..core import commands as c
 from ..core.decide import decide
 from ..core.invariants import violations
-from ..core.model import Instant, State
+from ..core.model import Instant, Policy, State
 from ..core.pool import Pool
 from ..core.pool import replay as apply_all
 from ..errors import InternalError, NotFound, StoreFault
 from .devices.driver import Driver
+from .host import machine
 from .host.clock import Clock
 from .journal.codec import decode_state
 from .journal.reserve import Release, Reserve
@@ -37,7 +38,9 @@ def replay(journal: Journal) -> State:
     return state
 
 
-def recover(journal: Journal, driver: Driver, clock: Clock, reserve: Reserve | None = None) -> tuple[State, str | None]:
+def recover(
+    journal: Journal, driver: Driver, clock: Clock, reserve: Reserve | None = None, policy: Policy | None = None
+) -> tuple[State, str | None]:
     """The state to serve, and what the driver says where it has no devices. What follows is journalled.
 
     Where the disk has no room for that, the state is served all the same, with nothing new granted: ``reserve`` then
@@ -51,7 +54,11 @@ def recover(journal: Journal, driver: Driver, clock: Clock, reserve: Reserve | N
         raise InternalError(f"The journal {journal.path} adds up to something impossible: {broken[0]}.")
     specs, message = driver.inventory()
     boot_id, boot_ms = clock.boot_id(), clock.boot_ms()
-    start = (c.StartPool(boot_id, boot_ms), c.SetDevices(tuple(specs)))
+    start = (
+        c.StartPool(boot_id, boot_ms),
+        c.SetPolicy(policy or Policy()),
+        c.SetDevices(tuple(specs), (machine.spec(),)),
+    )
     released = reserve.read() if reserve else []
     entries = _take_back(state, released)
     same_boot = boot_id == state.boot_id

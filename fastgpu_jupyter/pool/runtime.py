@@ -4,8 +4,8 @@ All commands pass one queue. Those that wait together are decided one after the 
 nobody, caller or reader, learns of an event before it is durable: readers wait while a write is under way, and where
 a write fails the state is replayed from what is on disk.
 
-Lives in the event loop's thread. The journal and the devices have a thread each, so that neither a slow disk nor a
-driver that hangs holds up an answer.
+Lives in the event loop's thread. The journal has a thread of its own, and so have the devices (:mod:`.hands`), so that
+neither a slow disk nor a driver that hangs holds up an answer.
 """
 
 from __future__ import annotations
@@ -26,13 +26,15 @@ from ..core.events import Event
 from ..core.model import Holder, Instant, LeaseState, State
 from ..core.pool import Pool
 from ..core.pool import replay as apply_all
-from ..errors import FastGPUError, HostFault, InternalError, LimitReached, StoreFault
+from ..errors import FastGPUError, InternalError, LimitReached, StoreFault
 from ..wire.views import StatementView
 from . import billing, degraded
 from .calls import Call, Changes, changes_of
 from .devices.driver import Driver, Sample, Subject
+from .hands import Hands
+from .host import machine
 from .host.clock import Clock
-from .host.process import Watcher, lease_of
+from .host.process import Watcher
 from .journal.codec import encode_state
 from .journal.reserve import Reserve
 from .journal.store import Entry, Journal
@@ -54,7 +56,6 @@ REMEMBER_KEYS_MS = 86_400_000
 REMEMBER_KEYS_MAX = 100_000
 TICK_S = 5.0
 SAMPLE_S = 1.0
-DRAIN_POLL_S = 0.25
 #: How often it is tried whether the journal can be written again.
 PROBE_S = 1.0
 
@@ -77,7 +78,7 @@ class Runtime:
         self._settling = asyncio.Lock()
         self._reading = asyncio.Lock()
         self._writer = ThreadPoolExecutor(1, "journal")
-        self._device_thread = ThreadPoolExecutor(1, "devices")
+        self._hands = Hands(driver)
         self._tasks: set[asyncio.Task[None]] = set()
         self._watcher = Watcher(state.boot_id, self._holder_ended)
         self._listeners: list[Callable[[Changes], None]] = []
@@ -169,7 +170,7 @@ class Runtime:
         if self._journal.seq > self._snapshot_seq and self.fault is None:
             self._snapshot()
         self._writer.shutdown()
-        self._device_thread.shutdown(wait=False, cancel_futures=True)
+        self._hands.close()
         self._journal.close()
         if self._reserve:
             self._reserve.close()
@@ -331,8 +332,8 @@ class Runtime:
             async with self._settling:
                 await self._try_to_write()
         with suppress(FastGPUError):
-            specs, _ = await self._on_devices(self._driver.inventory)  # a start without the disk could not note them
-            await self.submit(c.SetDevices(tuple(specs)))
+            specs, _ = await self._hands.ask(self._driver.inventory)  # a start without the disk could not note them
+            await self.submit(c.SetDevices(tuple(specs), (machine.spec(),)))
             await self.submit(c.Tick())  # which serves who waited
 
     async def _try_to_write(self) -> None:
@@ -371,36 +372,14 @@ class Runtime:
                 self._watcher.watch(lease_id, holder)
             case fx.ForgetHolder(lease_id=lease_id):
                 self._watcher.forget(lease_id)
-            case fx.Prepare():
-                self._spawn(self._prepare(effect))
-            case fx.Drain():
-                self._spawn(self._drain(effect))
+            case _:
+                self._spawn(self._carry_out(effect))
 
     def _holder_ended(self, lease_id: str, holder: Holder) -> None:
         self._spawn(self._report(c.HolderEnded(lease_id, holder)))
 
-    async def _prepare(self, effect: fx.Prepare) -> None:
-        lease_id, generation = effect.lease_id, effect.logical_gpu.generation
-        try:
-            await self._on_devices(self._driver.prepare, effect.logical_gpu)
-        except FastGPUError as error:
-            await self._report(c.PrepareFailed(lease_id, generation, str(error)))
-        else:
-            await self._report(c.PrepareSucceeded(lease_id, generation))
-
-    async def _drain(self, effect: fx.Drain) -> None:
-        """Wait until no process of the lease has memory on the device: a fact, however long it takes."""
-        while True:
-            try:
-                pids: set[int] = set()
-                for device_id in effect.logical_gpu.device_ids:
-                    pids.update(await self._on_devices(self._driver.processes, device_id))
-                if not any(lease_of(pid) == effect.lease_id for pid in pids):
-                    break
-            except HostFault as error:
-                log.warning("Cannot see whether lease %s is off its device: %s", effect.lease_id, error)
-            await asyncio.sleep(DRAIN_POLL_S)
-        await self._report(c.DrainSucceeded(effect.lease_id, effect.logical_gpu.generation))
+    async def _carry_out(self, effect: fx.OnDevice) -> None:
+        await self._report(await self._hands.carry_out(effect))
 
     async def _report(self, command: c.Command) -> None:
         """Say what an effect came to, again and again while the disk does not take it."""
@@ -410,9 +389,6 @@ class Runtime:
                 return
             except (StoreFault, LimitReached):
                 await asyncio.sleep(SAMPLE_S)
-
-    async def _on_devices(self, call: Callable[..., T], *args: Any) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._device_thread, call, *args)
 
     # -- time ---------------------------------------------------------------------------------------------------------
 
@@ -430,7 +406,7 @@ class Runtime:
             subjects = await self.read(_subjects)
             # Once more after the last lease, so that nobody keeps seeing what it used.
             if subjects or self.usage.leases:
-                self.usage = await self._on_devices(self._driver.sample, subjects)
+                self.usage = await self._hands.ask(self._driver.sample, subjects)
                 for listener in self._usage_listeners:
                     listener()
             await asyncio.sleep(SAMPLE_S)

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from .. import __version__
-from ..core import meter, queue, scheduler
-from ..core.model import Device, Instant, Lease, PendingReason, Priority, State
-from ..wire.views import DeviceView, HoldingView, LeaseView, PoolView, PriorityName, QueueView, TenantView
+from ..core import meter, parking, queue, scheduler
+from ..core.model import Device, Instant, Lease, LeaseState, PendingReason, Priority, State
+from ..wire.views import DeviceView, GroupView, HoldingView, LeaseView, PoolView, PriorityName, QueueView, TenantView
 from .devices.driver import Sample, Usage
 
 PRIORITY_NAMES: dict[Priority, PriorityName] = {
@@ -80,6 +80,7 @@ def _device_view(state: State, device: Device, viewer: Viewer, facts: Facts) -> 
         "simulated": device.spec.simulated,
         "health": device.health.value,
         "health_reason": device.health_reason,
+        "parkable": device.spec.parkable,
         "drained": device.drained or not device.present,
         "mechanisms": [mechanism.value for mechanism in device.spec.mechanisms],
         "rate_micro_per_hour": device.spec.rate_micro_per_hour,
@@ -142,6 +143,15 @@ def lease_view(
         "tenant": lease.tenant,
         "profile": lease.request.name,
         "priority": priority_name(lease.request.priority),
+        "isolation": lease.request.isolation.value,
+        "retention": lease.request.retention.value,
+        "cpu_milli": lease.request.cpu_milli,
+        "host_memory_bytes": lease.request.host_memory_bytes,
+        "busy": lease.busy,
+        "used_at": at.wall_ms - (at.ms - lease.used_ms) if lease.used_ms else lease.requested_at.wall_ms,
+        "parkable": lease.state is LeaseState.ACTIVE and parking.why_not(state, lease) is None,
+        "park_reason": lease.park_reason.value if lease.park_reason else None,
+        "parked_bytes": lease.parked_bytes,
         "memory_bytes": gpu.memory_bytes if gpu else lease.request.memory_bytes,
         "mechanism": gpu.mechanism.value if gpu else None,
         "enforcement": gpu.enforcement.value if gpu else None,
@@ -178,9 +188,36 @@ def priority_name(priority: Priority) -> PriorityName:
 def tenant_views(state: State, viewer: Viewer) -> list[TenantView]:
     """The viewer's own entitlement, or everybody's."""
     return [
-        {"tenant": name, "weight": it.weight, "limit_milli": it.limit_milli, "held_milli": it.held_milli}
+        {
+            "tenant": name,
+            "group": it.group,
+            "weight": it.weight,
+            "guaranteed_milli": it.guaranteed_milli,
+            "limit_milli": it.limit_milli,
+            "held_milli": it.held_milli,
+            "held_cpu_milli": it.held_cpu_milli,
+            "held_memory_bytes": it.held_memory_bytes,
+        }
         for name, it in sorted(state.tenants.items())
         if viewer.sees_all or name == viewer.tenant
+    ]
+
+
+def group_views(state: State, viewer: Viewer) -> list[GroupView]:
+    """The group that the viewer belongs to, or all."""
+    own = state.tenants.get(viewer.tenant)
+    return [
+        {
+            "group": name,
+            "weight": it.weight,
+            "guaranteed_milli": it.guaranteed_milli,
+            "limit_milli": it.limit_milli,
+            "held_milli": it.held_milli,
+            "held_cpu_milli": it.held_cpu_milli,
+            "held_memory_bytes": it.held_memory_bytes,
+        }
+        for name, it in sorted(state.groups.items())
+        if viewer.sees_all or (own is not None and own.group == name)
     ]
 
 

@@ -16,13 +16,26 @@ import secrets
 import socket
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypedDict, cast
 from urllib.parse import quote, urlencode
 
 from .. import errors
 from . import unixsocket
 from .locate import SYSTEM_SOCKET
-from .views import DeviceView, LeaseView, PoolView, QueueView, RateView, StatementView, StatusView, TenantView
+from .views import (
+    DeviceView,
+    GroupView,
+    IsolationName,
+    LeaseView,
+    PoolView,
+    PriorityName,
+    QueueView,
+    RateView,
+    RetentionName,
+    StatementView,
+    StatusView,
+    TenantView,
+)
 
 #: An answer larger than this is not one of ours.
 ANSWER_BYTES_MAX = 64 * 2**20
@@ -105,6 +118,30 @@ class EventStream:
         self._connection.close()
 
 
+class LeaseOptions(TypedDict, total=False):
+    """What can be said of a lease beside its size; what is left out is as the pool has it by default."""
+
+    priority: PriorityName
+    wait_ms_max: int
+    isolation: IsolationName
+    parkable: bool
+    resizable: bool
+    retention: RetentionName
+    cpu_milli: int
+    host_memory_bytes: int
+    rate_micro_per_hour_max: int
+    budget_micro: int
+
+
+class Entitlement(TypedDict, total=False):
+    """What a tenant, or a group, is entitled to; amounts in thousandths of devices. ``group`` is for tenants only."""
+
+    weight: int
+    guaranteed_milli: int
+    limit_milli: int | None
+    group: str | None
+
+
 class PoolClient:
     """Calls to the pool manager that serves ``path``.
 
@@ -155,8 +192,7 @@ class PoolClient:
         *,
         token: str,
         key: str | None = None,
-        priority: str = "normal",
-        wait_ms_max: int | None = None,
+        options: LeaseOptions | None = None,
     ) -> LeaseView:
         """Ask for a lease, held by the calling process until :meth:`bind`; answers at once, active or waiting."""
         body = {
@@ -165,8 +201,7 @@ class PoolClient:
             "kernel_id": kernel_id,
             "notebook": notebook,
             "token_sha256": token_digest(token),
-            "priority": priority,
-            "wait_ms_max": wait_ms_max,
+            **(options or {}),
         }
         return cast(LeaseView, self._call("POST", "/v1/leases", body, key=key or secrets.token_hex(16)))
 
@@ -183,6 +218,24 @@ class PoolClient:
         """Give the lease another size; its kernel goes on."""
         path = _lease_path(lease_id) + "/resize"
         return cast(LeaseView, self._call("POST", path, {"profile": profile}, key=secrets.token_hex(16)))
+
+    def park(self, lease_id: str) -> LeaseView:
+        """Move the lease's memory to the host's and give its device to others, until it is wanted back."""
+        return cast(LeaseView, self._call("POST", _lease_path(lease_id) + "/park", {}, key=secrets.token_hex(16)))
+
+    def resume(self, lease_id: str) -> LeaseView:
+        """Let a parked lease wait for a device."""
+        return cast(LeaseView, self._call("POST", _lease_path(lease_id) + "/resume", {}, key=secrets.token_hex(16)))
+
+    def pin(self, lease_id: str, *, pinned: bool) -> LeaseView:
+        """Hold the lease, or let it be parked for others."""
+        path = _lease_path(lease_id) + "/pin"
+        return cast(LeaseView, self._call("POST", path, {"pinned": pinned}, key=secrets.token_hex(16)))
+
+    def activity(self, lease_id: str, token: str | None, *, busy: bool) -> LeaseView:
+        """Say that a cell begins or ends; one that begins wants a parked lease back."""
+        path = _lease_path(lease_id) + "/activity"
+        return cast(LeaseView, self._call("POST", path, {"busy": busy}, token=token))
 
     def transfer(self, lease_id: str, tenant: str) -> LeaseView:
         """Let another tenant be billed from now on; for administrators."""
@@ -203,11 +256,19 @@ class PoolClient:
         """What the caller is entitled to; everybody's for an administrator."""
         return cast("list[TenantView]", self._call("GET", "/v1/tenants")["tenants"])
 
-    def set_tenant(self, tenant: str, weight: int, limit_milli: int | None) -> TenantView:
+    def set_tenant(self, tenant: str, entitlement: Entitlement) -> TenantView:
         """Entitle a tenant; for administrators."""
-        body = {"weight": weight, "limit_milli": limit_milli}
         path = f"/v1/tenants/{quote(tenant, safe='')}"
-        return cast(TenantView, self._call("PUT", path, body, key=secrets.token_hex(16)))
+        return cast(TenantView, self._call("PUT", path, {**entitlement}, key=secrets.token_hex(16)))
+
+    def groups(self) -> list[GroupView]:
+        """What the caller's group is entitled to; all groups for an administrator."""
+        return cast("list[GroupView]", self._call("GET", "/v1/groups")["groups"])
+
+    def set_group(self, group: str, entitlement: Entitlement) -> GroupView:
+        """Entitle a group of tenants; for administrators."""
+        path = f"/v1/groups/{quote(group, safe='')}"
+        return cast(GroupView, self._call("PUT", path, {**entitlement}, key=secrets.token_hex(16)))
 
     def drain(self, device_id: str, *, drained: bool) -> DeviceView:
         """Take a device out of service, or put it back; for administrators."""

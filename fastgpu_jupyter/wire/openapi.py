@@ -55,6 +55,12 @@ class TenantsView(TypedDict):
     tenants: list[views.TenantView]
 
 
+class GroupsView(TypedDict):
+    """Entitlements of groups: of the caller's own, or of all for an administrator."""
+
+    groups: list[views.GroupView]
+
+
 class StatementsView(TypedDict):
     """Statements: the caller's own, or everybody's for an administrator."""
 
@@ -90,6 +96,14 @@ class LeaseBody(_LeaseBodyRequired, total=False):
     notebook: Text | None
     priority: views.PriorityName | None
     wait_ms_max: Count | None
+    isolation: views.IsolationName | None
+    parkable: bool | None
+    resizable: bool | None
+    retention: views.RetentionName | None
+    cpu_milli: Count | None
+    host_memory_bytes: Count | None
+    rate_micro_per_hour_max: Count | None
+    budget_micro: Count | None
 
 
 class BindBody(TypedDict, total=False):
@@ -104,6 +118,18 @@ class ResizeBody(TypedDict):
     profile: Text
 
 
+class PinBody(TypedDict):
+    """Whether the lease is to be held; one that is not may be parked for others."""
+
+    pinned: bool
+
+
+class ActivityBody(TypedDict):
+    """Whether a cell runs; one that begins wants a parked lease back."""
+
+    busy: bool
+
+
 class TransferBody(TypedDict):
     """Who is to be billed."""
 
@@ -116,11 +142,18 @@ class DrainBody(TypedDict):
     drained: bool
 
 
-class TenantBody(TypedDict, total=False):
-    """A tenant's entitlement; ``limit_milli`` is thousandths of a device, ``null`` for no limit."""
+class GroupBody(TypedDict, total=False):
+    """An entitlement; amounts are thousandths of devices, a limit of ``null`` is none."""
 
     weight: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] | None
+    guaranteed_milli: Count | None
     limit_milli: Count | None
+
+
+class TenantBody(GroupBody, total=False):
+    """An entitlement of one tenant, and the group that it belongs to."""
+
+    group: Annotated[str, msgspec.Meta(pattern=TENANT)] | None
 
 
 class SnapshotMessage(views.StatusView):
@@ -166,6 +199,7 @@ class Operation(NamedTuple):
 _LEASE = Parameter("lease_id", "path", {"type": "string", "pattern": LEASE_ID}, "The lease.")
 _DEVICE = Parameter("device_id", "path", {"type": "string", "pattern": DEVICE_ID}, "The device, by id.")
 _TENANT = Parameter("tenant", "path", {"type": "string", "pattern": TENANT}, "The tenant.")
+_GROUP = Parameter("group", "path", {"type": "string", "pattern": TENANT}, "The group.")
 _MONTH = Parameter("month", "path", {"type": "string", "pattern": "^20[0-9]{2}-(0[1-9]|1[0-2])$"}, "Such as 2026-11.")
 _KEY = Parameter(
     "Idempotency-Key",
@@ -201,11 +235,22 @@ OPERATIONS = (
               (_LEASE, _KEY), problems=(403, 409, 507), token=True),
     Operation("post", "/v1/leases/{lease_id}/resize", "Give it another size", views.LeaseView, ResizeBody,
               (_LEASE, _KEY), problems=(409, 422, 507)),
+    Operation("post", "/v1/leases/{lease_id}/park", "Move its memory to the host's and give its device to others",
+              views.LeaseView, None, (_LEASE, _KEY), problems=(409, 507)),
+    Operation("post", "/v1/leases/{lease_id}/resume", "Let a parked lease wait for a device", views.LeaseView, None,
+              (_LEASE, _KEY), problems=(409, 507)),
+    Operation("post", "/v1/leases/{lease_id}/pin", "Hold it, or let it be parked for others", views.LeaseView, PinBody,
+              (_LEASE, _KEY), problems=(409, 507)),
+    Operation("post", "/v1/leases/{lease_id}/activity", "A cell begins or ends", views.LeaseView, ActivityBody,
+              (_LEASE, _KEY), problems=(403, 409, 507), token=True),
     Operation("post", "/v1/leases/{lease_id}/transfer", "Let another tenant be billed; administrators only",
               views.LeaseView, TransferBody, (_LEASE, _KEY), problems=(403, 409, 507)),
     Operation("get", "/v1/tenants", "Entitlements", TenantsView),
     Operation("put", "/v1/tenants/{tenant}", "Set an entitlement; administrators only", views.TenantView, TenantBody,
               (_TENANT, _KEY), problems=(403, 507)),
+    Operation("get", "/v1/groups", "Entitlements of groups", GroupsView),
+    Operation("put", "/v1/groups/{group}", "Set a group's entitlement; administrators only", views.GroupView,
+              GroupBody, (_GROUP, _KEY), problems=(403, 507)),
     Operation("get", "/v1/statements/{month}", "What was used in a month", StatementsView, None, (_MONTH,),
               problems=(507,)),
     Operation("get", "/v1/rates", "What devices cost", RatesView),

@@ -10,6 +10,8 @@ from typing import Literal, TypedDict
 
 LeaseStateName = Literal["waiting", "preparing", "active", "parking", "parked", "resuming", "draining", "ended"]
 PriorityName = Literal["low", "normal", "high", "system"]
+IsolationName = Literal["none", "limited", "hardware"]
+RetentionName = Literal["yield", "hold"]
 EnforcementName = Literal["hardware", "driver", "userspace", "cooperative", "none"]
 
 
@@ -48,6 +50,7 @@ class DeviceView(TypedDict):
     health: Literal["healthy", "suspect", "faulty"]
     health_reason: str | None
     drained: bool
+    parkable: bool
     mechanisms: list[str]
     rate_micro_per_hour: int
     utilization_percent: int | None
@@ -56,7 +59,10 @@ class DeviceView(TypedDict):
 
 
 class LeaseView(TypedDict):
-    """One lease, as its tenant sees it."""
+    """One lease, as its tenant sees it.
+
+    ``parkable``: whether it could be parked now, if its user let it; ``park_reason``: why it was, the last time.
+    """
 
     id: str
     version: int
@@ -72,6 +78,15 @@ class LeaseView(TypedDict):
     tenant: str
     profile: str
     priority: PriorityName
+    isolation: IsolationName
+    retention: RetentionName
+    cpu_milli: int
+    host_memory_bytes: int
+    busy: bool
+    used_at: int
+    parkable: bool
+    park_reason: str | None
+    parked_bytes: int
     memory_bytes: int | None
     mechanism: str | None
     enforcement: EnforcementName | None
@@ -109,12 +124,28 @@ class QueueView(TypedDict):
 
 
 class TenantView(TypedDict):
-    """What a tenant is entitled to, holds and has used lately (in device hours, fading by half each day)."""
+    """What a tenant is entitled to and holds, in thousandths of devices, of processor cores and in bytes."""
 
     tenant: str
+    group: str | None
     weight: int
+    guaranteed_milli: int
     limit_milli: int | None
     held_milli: int
+    held_cpu_milli: int
+    held_memory_bytes: int
+
+
+class GroupView(TypedDict):
+    """The same of a group of tenants together."""
+
+    group: str
+    weight: int
+    guaranteed_milli: int
+    limit_milli: int | None
+    held_milli: int
+    held_cpu_milli: int
+    held_memory_bytes: int
 
 
 class StatementLineView(TypedDict):

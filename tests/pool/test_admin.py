@@ -46,13 +46,13 @@ def test_several_devices_and_models_are_asked_for_as_text(pool: PoolProcess) -> 
     with pytest.raises(InvalidRequest, match="at character 6"):
         pool.client.request("a100:lots", token=new_token())
     with pytest.raises(InvalidRequest, match="no priority 'urgent'"):
-        pool.client.request("half", token=new_token(), priority="urgent")
+        pool.client.request("half", token=new_token(), options={"priority": "urgent"})
 
 
 def test_who_asks_with_a_higher_priority_is_before_the_others(pool: PoolProcess) -> None:
     pool.client.request("full", token=new_token())
-    low = pool.client.request("full", token=new_token(), priority="low")
-    high = pool.client.request("full", token=new_token(), priority="high")
+    low = pool.client.request("full", token=new_token(), options={"priority": "low"})
+    high = pool.client.request("full", token=new_token(), options={"priority": "high"})
     assert [ticket["lease_id"] for ticket in pool.client.queue()] == [high["id"], low["id"]]
     table = fastgpu("queue").stdout
     assert table.index(high["id"]) < table.index(low["id"])
@@ -61,7 +61,7 @@ def test_who_asks_with_a_higher_priority_is_before_the_others(pool: PoolProcess)
 
 def test_a_request_that_waited_long_enough_ends_by_itself(pool: PoolProcess) -> None:
     pool.client.request("full", token=new_token())
-    lease = pool.client.request("full", token=new_token(), wait_ms_max=1)
+    lease = pool.client.request("full", token=new_token(), options={"wait_ms_max": 1})
     pool.wait_state(lease["id"], "ended")
     assert pool.lease(lease["id"])["end_reason"] == "expired"
 

@@ -11,6 +11,7 @@ import pytest
 from fastgpu_jupyter.core import commands as c
 from fastgpu_jupyter.core.model import LeaseState
 from fastgpu_jupyter.errors import InternalError, StoreFault
+from fastgpu_jupyter.pool import hands as hands_module
 from fastgpu_jupyter.pool import runtime as runtime_module
 from fastgpu_jupyter.pool.journal.reserve import Reserve
 from fastgpu_jupyter.pool.journal.store import Journal
@@ -21,8 +22,9 @@ from tests.pool.test_runtime import PlayedDriver, Pool, run
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("DRAIN_POLL_S", "PROBE_S", "SAMPLE_S"):
+    for name in ("PROBE_S", "SAMPLE_S"):
         monkeypatch.setattr(runtime_module, name, 0.01)
+    monkeypatch.setattr(hands_module, "DRAIN_POLL_S", 0.01)
 
 
 async def mended(pool: Pool) -> None:

@@ -17,7 +17,7 @@ import pytest
 from fastgpu_jupyter.errors import FastGPUError, by_code
 from fastgpu_jupyter.pool.http.limits import Limits
 from fastgpu_jupyter.pool.http.routes import application, methods_of
-from fastgpu_jupyter.pool.http.service import TEXT_MAX
+from fastgpu_jupyter.pool.http.asked import TEXT_MAX
 from fastgpu_jupyter.wire import openapi
 from fastgpu_jupyter.wire.client import new_token, token_digest
 from fastgpu_jupyter.wire.openapi import OPERATIONS, Operation

@@ -23,6 +23,7 @@ from fastgpu_jupyter.core.model import (
     LogicalGPU,
 )
 from fastgpu_jupyter.errors import HostFault, InternalError, NoSuchDevice, StoreFault
+from fastgpu_jupyter.pool import hands as hands_module
 from fastgpu_jupyter.pool import runtime as runtime_module
 from fastgpu_jupyter.pool.devices.driver import Sample, Subject
 from fastgpu_jupyter.pool.host.clock import Clock
@@ -41,6 +42,7 @@ class PlayedDriver:
         self.refuse: str | None = None
         self.pids: list[int] = []
         self.blind = False
+        self.parked: list[tuple[str, int]] = []
 
     def inventory(self) -> tuple[list[DeviceSpec], str | None]:
         return list(self.specs), None
@@ -51,6 +53,17 @@ class PlayedDriver:
     def prepare(self, logical_gpu: LogicalGPU) -> None:
         if self.refuse:
             raise HostFault(self.refuse)
+
+    def park(self, logical_gpu: LogicalGPU, pid: int) -> int:
+        if self.refuse:
+            raise HostFault(self.refuse)
+        self.parked.append((logical_gpu.device_id, pid))
+        return 7
+
+    def resume(self, logical_gpu: LogicalGPU, pid: int) -> None:
+        if self.refuse:
+            raise HostFault(self.refuse)
+        self.parked.remove((logical_gpu.device_id, pid))
 
     def environment(self, logical_gpu: LogicalGPU) -> Mapping[str, str]:
         return {"CUDA_VISIBLE_DEVICES": logical_gpu.device_id}
@@ -117,7 +130,7 @@ def run(tmp_path: Path, story: Callable[[Pool], Coroutine[Any, Any, None]], driv
 
 @pytest.fixture(autouse=True)
 def _quick_drain(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runtime_module, "DRAIN_POLL_S", 0.01)
+    monkeypatch.setattr(hands_module, "DRAIN_POLL_S", 0.01)
     monkeypatch.setattr(runtime_module, "PROBE_S", 0.01)
 
 

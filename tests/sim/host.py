@@ -167,6 +167,15 @@ class Host:
             self.refused.add(logical_gpu.generation)
             raise HostFault("the device does not answer")
 
+    def park(self, logical_gpu: LogicalGPU, pid: int) -> int:
+        if self.drawn.random() < self.faults.refuse_s:
+            raise HostFault("its memory cannot be moved")
+        return 1000
+
+    def resume(self, logical_gpu: LogicalGPU, pid: int) -> None:
+        if self.drawn.random() < self.faults.refuse_s:
+            raise HostFault("its memory cannot be moved back")
+
     def environment(self, logical_gpu: LogicalGPU) -> Mapping[str, str]:
         return {}
 
@@ -180,6 +189,8 @@ class Host:
             inventory=self.inventory,
             health=self.health,
             prepare=self.prepare,
+            park=self.park,
+            resume=self.resume,
             environment=self.environment,
             processes=self.processes_on,
             sample=self._sample,

@@ -40,6 +40,7 @@ from fastgpu_jupyter.core.model import (
 )
 from fastgpu_jupyter.core.pool import replay as apply_all
 from fastgpu_jupyter.errors import CallerError, FastGPUError, InternalError
+from fastgpu_jupyter.pool import hands as hands_module
 from fastgpu_jupyter.pool import runtime as runtime_module
 from fastgpu_jupyter.pool.host import process as process_module
 from fastgpu_jupyter.pool.journal import store as store_module
@@ -655,10 +656,11 @@ def played(host: Host) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         for target, name, value in (
             (runtime_module, "ThreadPoolExecutor", Thread),
-            (runtime_module, "lease_of", host.lease_of),
+            (hands_module, "ThreadPoolExecutor", Thread),
+            (hands_module, "lease_of", host.lease_of),
             (runtime_module, "SNAPSHOT_EVERY", 5),
             (runtime_module, "SAMPLE_S", 10.0),
-            (runtime_module, "DRAIN_POLL_S", 1.0),
+            (hands_module, "DRAIN_POLL_S", 1.0),
             (process_module, "os", host.operating_system()),
             (process_module, "_identify", host.identify),
             (store_module, "sqlite3", host.database()),

@@ -44,6 +44,15 @@ class Driver(Protocol):
     def prepare(self, logical_gpu: LogicalGPU) -> None:
         """Make the logical GPU usable; safe to repeat. Raises :class:`~fastgpu_jupyter.errors.HostFault`."""
 
+    def park(self, logical_gpu: LogicalGPU, pid: int) -> int:
+        """Move what the process tree of ``pid`` has on the device to the host's memory; how many bytes that were.
+
+        Safe to repeat. Raises :class:`~fastgpu_jupyter.errors.HostFault`, and leaves everything where it was.
+        """
+
+    def resume(self, logical_gpu: LogicalGPU, pid: int) -> None:
+        """Move it back. Safe to repeat. Raises :class:`~fastgpu_jupyter.errors.HostFault`."""
+
     def environment(self, logical_gpu: LogicalGPU) -> Mapping[str, str]:
         """What a process needs in its environment to use it."""
 

@@ -81,6 +81,14 @@ class NvmlDriver:
             if health is not Health.HEALTHY:
                 raise HostFault(reason or "The GPU does not answer.")
 
+    def park(self, logical_gpu: LogicalGPU, pid: int) -> int:
+        """Refused: no device of this driver is declared parkable."""
+        raise HostFault("Memory of NVIDIA GPUs cannot be parked by this version.")
+
+    def resume(self, logical_gpu: LogicalGPU, pid: int) -> None:
+        """Refused likewise."""
+        raise HostFault("Memory of NVIDIA GPUs cannot be parked by this version.")
+
     def environment(self, logical_gpu: LogicalGPU) -> Mapping[str, str]:
         """CUDA sees exactly these devices."""
         return {"CUDA_VISIBLE_DEVICES": ",".join(logical_gpu.device_ids), "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}

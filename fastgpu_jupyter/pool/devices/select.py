@@ -29,6 +29,14 @@ class NoDevices:
         """Always fails."""
         raise HostFault(self._reason)
 
+    def park(self, logical_gpu: LogicalGPU, pid: int) -> int:
+        """Always fails."""
+        raise HostFault(self._reason)
+
+    def resume(self, logical_gpu: LogicalGPU, pid: int) -> None:
+        """Always fails."""
+        raise HostFault(self._reason)
+
     def environment(self, logical_gpu: LogicalGPU) -> Mapping[str, str]:
         """Nothing is visible."""
         return {"CUDA_VISIBLE_DEVICES": ""}

@@ -28,6 +28,7 @@ class SimulatedDriver:
                 simulated=True,
                 mechanisms=(Mechanism.SIMULATED,),
                 rate_micro_per_hour=catalog.rate_of(name, rates),
+                parkable=True,
             )
             for index, name in enumerate(catalog.parse_simulated(text))
         ]
@@ -43,6 +44,13 @@ class SimulatedDriver:
 
     def prepare(self, logical_gpu: LogicalGPU) -> None:
         """Nothing to make."""
+
+    def park(self, logical_gpu: LogicalGPU, pid: int) -> int:
+        """Nothing to move: what a process has on a simulated device is in the host's memory already."""
+        return 0
+
+    def resume(self, logical_gpu: LogicalGPU, pid: int) -> None:
+        """Nothing to move."""
 
     def environment(self, logical_gpu: LogicalGPU) -> Mapping[str, str]:
         """No real device is visible, so that a program cannot take one that it has not leased."""

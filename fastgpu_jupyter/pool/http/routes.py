@@ -203,6 +203,38 @@ class ResizeRoute(_Route):
         self.answer(await self.service.resize(self.caller, lease_id, self.body(), self.key()))
 
 
+class ParkRoute(_Route):
+    """The lease's memory, in the host's."""
+
+    async def post(self, lease_id: str) -> None:
+        """Move it there."""
+        self.answer(await self.service.park(self.caller, lease_id, self.key()))
+
+
+class ResumeRoute(_Route):
+    """The lease's memory, on a device."""
+
+    async def post(self, lease_id: str) -> None:
+        """Wait for one."""
+        self.answer(await self.service.resume(self.caller, lease_id, self.key()))
+
+
+class PinRoute(_Route):
+    """Whether the lease may be parked for others."""
+
+    async def post(self, lease_id: str) -> None:
+        """Say so."""
+        self.answer(await self.service.pin(self.caller, lease_id, self.body(), self.key()))
+
+
+class ActivityRoute(_Route):
+    """Whether a cell runs."""
+
+    async def post(self, lease_id: str) -> None:
+        """Say so."""
+        self.answer(await self.service.activity(self.caller, lease_id, self.body(), self.key()))
+
+
 class TransferRoute(_Route):
     """Who is billed for a lease."""
 
@@ -249,9 +281,26 @@ class TenantRoute(_Route):
     """One tenant, for administrators."""
 
     async def put(self, tenant: str) -> None:
-        """Set its weight and limit."""
+        """Set it."""
         await self.service.set_tenant(self.caller, tenant, self.body(), self.key())
         self.answer(_one(await self.service.tenants(self.caller), "tenant", tenant))
+
+
+class GroupsRoute(_Route):
+    """What groups of tenants are entitled to."""
+
+    async def get(self) -> None:
+        """The caller's, or all."""
+        self.answer({"groups": await self.service.groups(self.caller)})
+
+
+class GroupRoute(_Route):
+    """One group, for administrators."""
+
+    async def put(self, group: str) -> None:
+        """Set it."""
+        await self.service.set_group(self.caller, group, self.body(), self.key())
+        self.answer(_one(await self.service.groups(self.caller), "group", group))
 
 
 def _one(views: Sequence[Any], name: str, value: str) -> Any:
@@ -338,11 +387,17 @@ def application(service: Service, boot_id: str) -> web.Application:
             ("/v1/leases", LeasesRoute, {**common, "part": "leases"}),
             (r"/v1/devices/([0-9A-Za-z_.:-]{1,80})", DeviceRoute, common),
             (f"/v1/leases/{lease}/resize", ResizeRoute, common),
+            (f"/v1/leases/{lease}/park", ParkRoute, common),
+            (f"/v1/leases/{lease}/resume", ResumeRoute, common),
+            (f"/v1/leases/{lease}/pin", PinRoute, common),
+            (f"/v1/leases/{lease}/activity", ActivityRoute, common),
             (f"/v1/leases/{lease}/transfer", TransferRoute, common),
             ("/v1/rates", RatesRoute, common),
             ("/v1/statements/([^/]{1,32})", StatementsRoute, common),
             ("/v1/tenants", TenantsRoute, common),
             (r"/v1/tenants/([0-9A-Za-z_.@-]{1,64})", TenantRoute, common),
+            ("/v1/groups", GroupsRoute, common),
+            (r"/v1/groups/([0-9A-Za-z_.@-]{1,64})", GroupRoute, common),
             (f"/v1/leases/{lease}", LeaseRoute, common),
             (f"/v1/leases/{lease}/bind", BindRoute, common),
             ("/v1/events", EventsRoute, common),

@@ -19,16 +19,17 @@ from typing import Any, NamedTuple
 from ...core import commands as c
 from ...core import scheduler
 from ...core.decide import find_lease
-from ...core.model import WEIGHT_DEFAULT, Holder, Instant, Lease, LeaseRequest, LeaseState, Priority, State
+from ...core.model import Holder, Instant, Lease, LeaseState, Priority, Retention, State
 from ...errors import Forbidden, InvalidRequest, NotFound
 from ...wire.client import token_digest
-from ...wire.views import LeaseView, RateView, StatementView, TenantView
+from ...wire.views import GroupView, LeaseView, RateView, StatementView, TenantView
 from .. import billing, views
 from ..calls import Changes
 from ..host.process import holder_of
 from ..metrics import Metrics, Now
 from ..runtime import Runtime
 from ..views import Facts, Viewer
+from . import asked
 from .limits import Limits, Rate
 from .stream import Publisher, Subscriber
 
@@ -36,9 +37,6 @@ from .stream import Publisher, Subscriber
 SEQ_PER_MS = 1000
 #: How long an answer to a request waits for the preparation of a logical GPU before it says ``preparing``.
 PREPARE_GRACE_S = 0.5
-TEXT_MAX = 1024
-#: Beyond it a number is no longer the same in every language's JSON.
-INTEGER_MAX = 2**53 - 1
 _DIGEST = re.compile("[0-9a-f]{64}")
 
 
@@ -199,14 +197,9 @@ class Service:
         digest = body.get("token_sha256")
         if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
             raise InvalidRequest("token_sha256 must be the SHA-256 of the lease's token, in hexadecimal.")
-        request = LeaseRequest(
-            profile=_text(body, "profile"),
-            memory_bytes=_integer(body, "memory_bytes"),
-            kernel_id=_text(body, "kernel_id"),
-            notebook=_text(body, "notebook"),
-            priority=_priority(body, caller),
-            wait_ms_max=_integer(body, "wait_ms_max"),
-        )
+        request = asked.lease_request(body)
+        if request.priority is Priority.SYSTEM and caller.holder.uid != 0:
+            raise Forbidden("Only root may ask with priority system.")
         command = c.RequestLease(secrets.token_hex(8), caller.tenant, request, caller.holder, digest)
         lease_id = await self.runtime.submit(command, _scoped(caller, key))
         assert lease_id is not None
@@ -235,7 +228,7 @@ class Service:
     async def bind(self, caller: Caller, lease_id: str, body: dict[str, Any], key: str | None) -> LeaseView:
         """Make a process of the caller's user the lease's holder; only with the lease's token."""
         await self.runtime.read(lambda state, _: self._require_token(state, caller, lease_id))
-        pid = _integer(body, "pid")
+        pid = asked.integer(body, "pid")
         holder = caller.holder if pid is None else holder_of(pid, self._boot_id)
         if caller.holder.uid not in {holder.uid, 0}:
             raise Forbidden(f"Process {pid} belongs to another user.")
@@ -244,23 +237,45 @@ class Service:
 
     async def release(self, caller: Caller, lease_id: str, key: str | None) -> LeaseView:
         """Give a lease of the caller's tenant back."""
-        await self.runtime.read(lambda state, _: self._visible(state, caller, lease_id).id)
-        await self.runtime.submit(c.ReleaseLease(lease_id), _scoped(caller, key))
-        return await self.lease(caller, lease_id)
+        return await self._own(caller, c.ReleaseLease(lease_id), key)
 
     async def resize(self, caller: Caller, lease_id: str, body: dict[str, Any], key: str | None) -> LeaseView:
         """Give a lease of the caller's tenant another size; its kernel goes on."""
-        profile = _text(body, "profile")
+        profile = asked.text(body, "profile")
         if not profile:
             raise InvalidRequest("profile must say the new size, like half or 24GiB.")
+        return await self._own(caller, c.ResizeLease(lease_id, profile), key)
+
+    async def park(self, caller: Caller, lease_id: str, key: str | None) -> LeaseView:
+        """Move the memory of a lease of the caller's tenant to the host's, and give its device to others."""
+        return await self._own(caller, c.ParkLease(lease_id), key)
+
+    async def resume(self, caller: Caller, lease_id: str, key: str | None) -> LeaseView:
+        """Let a parked lease of the caller's tenant wait for a device."""
+        return await self._own(caller, c.ResumeLease(lease_id), key)
+
+    async def pin(self, caller: Caller, lease_id: str, body: dict[str, Any], key: str | None) -> LeaseView:
+        """Hold a lease of the caller's tenant, or let it be parked for others."""
+        retention = Retention.HOLD if asked.yes_or_no(body, "pinned") else Retention.YIELD
+        return await self._own(caller, c.RetainLease(lease_id, retention), key)
+
+    async def activity(self, caller: Caller, lease_id: str, body: dict[str, Any], key: str | None) -> LeaseView:
+        """A cell begins or ends; only with the lease's token, because its kernel is who knows."""
+        busy = asked.yes_or_no(body, "busy")
+        await self.runtime.read(lambda state, _: self._require_token(state, caller, lease_id))
+        return await self._own(caller, c.UseLease(lease_id, busy), key)
+
+    async def _own(self, caller: Caller, command: c.Command, key: str | None) -> LeaseView:
+        """Carry out a command about a lease of the caller's tenant."""
+        lease_id: str = getattr(command, "lease_id", "")
         await self.runtime.read(lambda state, _: self._visible(state, caller, lease_id).id)
-        await self.runtime.submit(c.ResizeLease(lease_id, profile), _scoped(caller, key))
+        await self.runtime.submit(command, _scoped(caller, key))
         return await self.lease(caller, lease_id)
 
     async def transfer(self, caller: Caller, lease_id: str, body: dict[str, Any], key: str | None) -> LeaseView:
         """Let another tenant be billed for a lease; for administrators, since it spends somebody else's quota."""
         self._require_administrator(caller)
-        tenant = _text(body, "tenant")
+        tenant = asked.text(body, "tenant")
         if not tenant:
             raise InvalidRequest("tenant must name who is to be billed.")
         await self.runtime.submit(c.TransferLease(lease_id, tenant), _scoped(caller, key))
@@ -283,19 +298,30 @@ class Service:
         return await self.runtime.read(lambda state, _: views.tenant_views(state, viewer))
 
     async def set_tenant(self, caller: Caller, tenant: str, body: dict[str, Any], key: str | None) -> None:
-        """Set a tenant's weight and limit."""
+        """Set what a tenant is entitled to."""
         self._require_administrator(caller)
-        weight = _integer(body, "weight")
-        command = c.SetTenant(tenant, WEIGHT_DEFAULT if weight is None else weight, _integer(body, "limit_milli"))
+        weight, limit, guaranteed = asked.entitlement(body)
+        group = asked.text(body, "group")
+        if group is not None and not asked.NAME.fullmatch(group):
+            raise InvalidRequest("group must be a name of at most 64 letters, digits and _.@-.")
+        command = c.SetTenant(tenant, weight, limit, guaranteed, group)
         await self.runtime.submit(command, _scoped(caller, key))
+
+    async def groups(self, caller: Caller) -> list[GroupView]:
+        """What the caller's group is entitled to; all groups for an administrator."""
+        viewer = Viewer(caller.tenant, sees_all=self._administers(caller))
+        return await self.runtime.read(lambda state, _: views.group_views(state, viewer))
+
+    async def set_group(self, caller: Caller, group: str, body: dict[str, Any], key: str | None) -> None:
+        """Set what a group of tenants is entitled to together."""
+        self._require_administrator(caller)
+        await self.runtime.submit(c.SetGroup(group, *asked.entitlement(body)), _scoped(caller, key))
 
     async def drain(self, caller: Caller, device_id: str, body: dict[str, Any], key: str | None) -> None:
         """Take a device out of service, or put it back."""
         self._require_administrator(caller)
-        drained = body.get("drained")
-        if not isinstance(drained, bool):
-            raise InvalidRequest("drained must be true or false.")
-        await self.runtime.submit(c.DrainDevice(device_id, drained), _scoped(caller, key))
+        command = c.DrainDevice(device_id, asked.yes_or_no(body, "drained"))
+        await self.runtime.submit(command, _scoped(caller, key))
 
     def _administers(self, caller: Caller) -> bool:
         return caller.holder.uid in {0, os.getuid()}
@@ -320,31 +346,3 @@ class Service:
 def _scoped(caller: Caller, key: str | None) -> str | None:
     """An idempotency key is its user's own."""
     return f"{caller.holder.uid}:{key}" if key else None
-
-
-def _text(body: dict[str, Any], name: str) -> str | None:
-    value = body.get(name)
-    if value is None:
-        return None
-    if not isinstance(value, str) or len(value) > TEXT_MAX:
-        raise InvalidRequest(f"{name} must be a text of at most {TEXT_MAX} characters.")
-    if any("\ud800" <= character <= "\udfff" for character in value):
-        raise InvalidRequest(f"{name} has half of a character (a lone surrogate) in it.")
-    return value
-
-
-def _priority(body: dict[str, Any], caller: Caller) -> Priority:
-    name = body.get("priority") or "normal"
-    found = next((priority for priority, known in views.PRIORITY_NAMES.items() if known == name), None)
-    if found is None:
-        raise InvalidRequest(f"There is no priority {str(name)[:40]!r}; choose low, normal or high.")
-    if found is Priority.SYSTEM and caller.holder.uid != 0:
-        raise Forbidden("Only root may ask with priority system.")
-    return found
-
-
-def _integer(body: dict[str, Any], name: str) -> int | None:
-    value = body.get(name)
-    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or abs(value) > INTEGER_MAX):
-        raise InvalidRequest(f"{name} must be a whole number, at most 2^53.")
-    return value
