@@ -116,7 +116,7 @@ def _lease_retained(state: State, event: e.LeaseRetained, at: Instant) -> None:
 
 def _lease_used(state: State, event: e.LeaseUsed, at: Instant) -> None:
     lease = _move(state, event.lease_id, event)
-    lease.busy, lease.used_ms = event.busy, at.ms
+    lease.reports, lease.busy, lease.used_ms = True, event.busy, at.ms
 
 
 def _lease_parking(state: State, event: e.LeaseParking, at: Instant) -> None:
@@ -164,7 +164,8 @@ def _set_parked_bytes(state: State, lease: Lease, memory_bytes: int) -> None:
 
 
 def _holder_bound(state: State, event: e.HolderBound, at: Instant) -> None:
-    _move(state, event.lease_id, event).holder = event.holder
+    lease = _move(state, event.lease_id, event)
+    lease.holder, lease.reports, lease.busy = event.holder, False, False
 
 
 def _lease_resized(state: State, event: e.LeaseResized, at: Instant) -> None:

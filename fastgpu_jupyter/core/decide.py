@@ -184,7 +184,8 @@ def _retain_lease(state: State, command: c.RetainLease, at: Instant) -> list[Eve
 
 def _use_lease(state: State, command: c.UseLease, at: Instant) -> list[Event]:
     lease = _live(state, command.lease_id)
-    events: list[Event] = [] if lease.busy == command.busy else [e.LeaseUsed(lease.id, command.busy)]
+    known = lease.reports and lease.busy == command.busy
+    events: list[Event] = [] if known else [e.LeaseUsed(lease.id, command.busy)]
     return [*events, e.LeaseWanted(lease.id)] if command.busy and lease.state is LeaseState.PARKED else events
 
 
@@ -233,8 +234,9 @@ def _park_succeeded(state: State, command: c.ParkSucceeded, at: Instant) -> list
     if lease is None:
         return []
     parked: list[Event] = [e.LeaseParked(lease.id, command.host_memory_bytes)]
-    # Its own cell began meanwhile: it goes to the back of the queue, and cannot lose what it has.
-    return [*parked, e.LeaseWanted(lease.id)] if lease.busy else parked
+    # A cell runs or began meanwhile, or its process could not say so: it waits to go on, as one that comes now.
+    goes_on = lease.park_reason is not ParkReason.ASKED and (lease.busy or not lease.reports)
+    return [*parked, e.LeaseWanted(lease.id)] if goes_on else parked
 
 
 def _park_failed(state: State, command: c.ParkFailed, at: Instant) -> list[Event]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .model import HOLDING, Device, Lease, LeaseState, LogicalGPU, State, Tenant
+from .model import HOLDING, LEAVING, Device, Lease, LeaseState, LogicalGPU, State, Tenant
 
 
 def violations(state: State) -> Iterator[str]:
@@ -22,19 +22,27 @@ def violations(state: State) -> Iterator[str]:
             for device_id in lease.logical_gpu.device_ids:
                 on_device.setdefault(device_id, {})[lease.id] = lease.logical_gpu
     for device in state.devices.values():
-        yield from _device_violations(device, on_device.get(device.spec.id, {}))
+        yield from _device_violations(state, device, on_device.get(device.spec.id, {}))
     for name, tenant in state.tenants.items():
         yield from _tenant_violations(state, name, tenant, of_tenant.get(name, []))
+    yield from _book_violations(state)
     yield from _queue_violations(state)
 
 
-def _device_violations(device: Device, holders: dict[str, LogicalGPU]) -> Iterator[str]:
+def _device_violations(state: State, device: Device, holders: dict[str, LogicalGPU]) -> Iterator[str]:
     name = device.spec.id
     promised = sum(device.spec.memory_bytes if gpu.more_device_ids else gpu.memory_bytes for gpu in holders.values())
     if promised > device.spec.memory_bytes:
         yield f"{name}: {promised} bytes are promised of {device.spec.memory_bytes}"
     if promised != device.promised_bytes or set(holders) != set(device.lease_ids):
         yield f"{name}: its books say {device.promised_bytes} bytes to {list(device.lease_ids)}, leases say otherwise"
+    leaving = sum(
+        device.spec.memory_bytes if gpu.more_device_ids else gpu.memory_bytes
+        for lease_id, gpu in holders.items()
+        if state.leases[lease_id].state in LEAVING
+    )
+    if leaving != device.leaving_bytes:
+        yield f"{name}: its books say that {device.leaving_bytes} bytes are being given back, leases say {leaving}"
     whole = [lease_id for lease_id, gpu in holders.items() if gpu.whole]
     if whole and len(holders) > 1:
         yield f"{name}: {whole[0]} has it whole, yet {len(holders)} leases hold it"
@@ -54,10 +62,32 @@ def _lease_violations(state: State, lease: Lease) -> Iterator[str]:
         yield f"{lease.id}: is {lease.state.value}, yet its end says otherwise"
     if lease.state in (LeaseState.DRAINING, LeaseState.ENDED) and lease.end_reason is None:
         yield f"{lease.id}: is {lease.state.value} for no reason"
+    parked = lease.state in (LeaseState.PARKING, LeaseState.PARKED, LeaseState.RESUMING)
+    may = parked or lease.state in (LeaseState.WAITING, LeaseState.PREPARING)
+    if (parked and lease.image is None) or (lease.image is not None and not may):
+        yield f"{lease.id}: is {lease.state.value}, yet its parked memory says otherwise"
     if lease.cost_numerator < 0 or lease.active_ms < 0:
         yield f"{lease.id}: has a negative bill"
     if lease.logical_gpu is not None and lease.logical_gpu.generation > state.generations:
         yield f"{lease.id}: has a generation that was never given"
+
+
+def _book_violations(state: State) -> Iterator[str]:
+    """Sums that are kept beside what they are sums of."""
+    holding = [lease for lease in state.leases.values() if lease.state in HOLDING and lease.logical_gpu is not None]
+    for host in state.hosts.values():
+        here = [lease.request for lease in holding if lease.logical_gpu and lease.logical_gpu.host_id == host.spec.id]
+        held = sum(asked.cpu_milli for asked in here), sum(asked.host_memory_bytes for asked in here)
+        if held != (host.held_cpu_milli, host.held_memory_bytes):
+            yield f"host {host.spec.id!r}: its books of processors and memory are not what leases have of it"
+        if host.held_cpu_milli > host.spec.cpu_milli or host.held_memory_bytes > host.spec.memory_bytes:
+            yield f"host {host.spec.id!r}: more is promised of it than it has"
+    for name, group in state.groups.items():
+        members = [tenant for tenant in state.tenants.values() if tenant.group == name]
+        if group.held_milli != sum(tenant.held_milli for tenant in members):
+            yield f"group {name}: does not hold what its tenants hold"
+    if state.parked_bytes != sum(lease.parked_bytes for lease in state.leases.values()):
+        yield f"the books say that {state.parked_bytes} bytes are parked, leases say otherwise"
 
 
 def _tenant_violations(state: State, name: str, tenant: Tenant, gpus: list[LogicalGPU]) -> Iterator[str]:

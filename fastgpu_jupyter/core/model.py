@@ -357,6 +357,7 @@ class Lease:
     active_since_ms: int | None = None  #: set exactly while ACTIVE: the open usage segment
     active_ms: int = 0  #: closed usage segments
     cost_numerator: int = 0  #: closed segments, in micro-units x ms per hour: exact however they are cut
+    reports: bool = False  #: its kernel says when cells run; of any other nobody knows whether it is idle
     busy: bool = False  #: a cell runs
     used_ms: int = 0  #: when a cell last began or ended, or the logical GPU last became ready
     park_reason: ParkReason | None = None  #: of the last time

@@ -2,8 +2,8 @@
 
 Taken is only from leases that may be parked: their user lets them (``yield``), their device can. Of those
 
-* any that has run no cell for a while (``Policy.idle_ms``) makes room for whoever waits, the one that was used longest
-  ago first;
+* any whose kernel has said that it runs no cell for a while (``Policy.idle_ms``) makes room for whoever waits, the one
+  that was used longest ago first;
 * one that computes makes room for a higher priority class, and for a tenant that has less than it is guaranteed, unless
   its own tenant has no more than that either;
 * one that has computed for a whole turn (``Policy.quantum_ms``, where an administrator set one) makes room for a tenant
@@ -124,7 +124,8 @@ def _takeable(state: State, device: Device, waiting: Lease, now_ms: int) -> Iter
 def _claims(state: State, waiting: Lease, holding: Lease, now_ms: int) -> Iterator[ParkReason]:
     """By what right ``waiting`` may take the place of ``holding``."""
     policy = state.policy
-    if not holding.busy and policy.idle_ms is not None and now_ms - holding.used_ms >= policy.idle_ms:
+    idle = holding.reports and not holding.busy
+    if idle and policy.idle_ms is not None and now_ms - holding.used_ms >= policy.idle_ms:
         yield ParkReason.IDLE
     if waiting.request.priority > holding.request.priority:
         yield ParkReason.PRIORITY

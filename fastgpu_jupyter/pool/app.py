@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from jupyter_core.application import JupyterApp, base_aliases
-from traitlets import Bool, Dict, Float, Integer, Unicode, default
+from traitlets import Bool, Dict, Float, Integer, List, Unicode, default
 
 from .. import __version__
 from ..core.model import Policy
@@ -84,6 +84,11 @@ class FastGPUPool(JupyterApp):
     ).tag(config=True)
     park_memory = Unicode(
         help="Host memory that parked leases may take in all, like '64GiB'. Default: half of what the machine has."
+    ).tag(config=True)
+    high_priority = List(
+        Unicode(),
+        help="Users who may ask with priority high in a pool of the whole system. A high priority takes GPUs also from "
+        "leases that compute, where they can be parked. In a user's own pool everybody may.",
     ).tag(config=True)
     leases_max = Integer(
         Limits().leases_max, min=1, help="Leases of all users that may exist, waiting ones included."
@@ -195,6 +200,7 @@ class FastGPUPool(JupyterApp):
             started_at=clock.wall_ms(),
             boot_id=boot_id,
             message=message,
+            high_priority=self.high_priority,
             limits=Limits(**{name: getattr(self, name) for name in Limits._fields}),
         )
         server = serve(service, boot_id)

@@ -9,13 +9,28 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from fastgpu_jupyter.core import commands as c
 from fastgpu_jupyter.core.invariants import violations
-from fastgpu_jupyter.core.model import HOLDING, Health, Instant, LeaseState, Priority, State
+from fastgpu_jupyter.core.model import (
+    HOLDING,
+    Health,
+    HostSpec,
+    Instant,
+    LeaseState,
+    Policy,
+    Priority,
+    Retention,
+    State,
+)
 from fastgpu_jupyter.core.pool import replay
 from fastgpu_jupyter.errors import CallerError
 from fastgpu_jupyter.units import GIB
 from tests.core.world import World, holder, spec
 
-SPECS = (spec("a", 80 * GIB, index=0), spec("b", 80 * GIB, index=1), spec("c", 24 * GIB, index=2))
+SPECS = (
+    spec("a", 80 * GIB, index=0, parkable=True),
+    spec("b", 80 * GIB, index=1),
+    spec("c", 24 * GIB, index=2, parkable=True),
+)
+HOSTS = (HostSpec("", 8000, 64 * GIB),)
 
 
 class PoolMachine(RuleBasedStateMachine):
@@ -43,12 +58,24 @@ class PoolMachine(RuleBasedStateMachine):
         gib=st.integers(0, 100),
         tenant=st.sampled_from(["ann", "bob", "eve"]),
         priority=st.sampled_from(Priority),
+        retention=st.sampled_from(Retention),
+        cores=st.sampled_from([0, 0, 0, 1, 6]),
     )
-    def ask(self, profile: str | None, gib: int, tenant: str, priority: Priority) -> None:
+    def ask(
+        self, profile: str | None, gib: int, tenant: str, priority: Priority, retention: Retention, cores: int
+    ) -> None:
         name = f"lease-{self.asked}"
         self.asked += 1
         try:
-            self.world.ask(name, profile, None if profile else gib * GIB, tenant=tenant, priority=priority)
+            self.world.ask(
+                name,
+                profile,
+                None if profile else gib * GIB,
+                tenant=tenant,
+                priority=priority,
+                retention=retention,
+                cpu_milli=1000 * cores,
+            )
         except CallerError:
             return
         self.order.append(name)
@@ -69,6 +96,41 @@ class PoolMachine(RuleBasedStateMachine):
             gpu = self.world.state.leases[name].logical_gpu
             assert gpu is not None
             self._try(c.DrainSucceeded(name, gpu.generation - stale))
+
+    @rule(data=st.data(), busy=st.booleans())
+    def use(self, data: st.DataObject, busy: bool) -> None:
+        self._try(c.UseLease(self._names(data), busy))
+
+    @rule(data=st.data(), retention=st.sampled_from(Retention))
+    def retain(self, data: st.DataObject, retention: Retention) -> None:
+        self._try(c.RetainLease(self._names(data), retention))
+
+    @rule(data=st.data(), park=st.booleans())
+    def park_or_resume(self, data: st.DataObject, park: bool) -> None:
+        name = self._names(data)
+        self._try(c.ParkLease(name) if park else c.ResumeLease(name))
+
+    @rule(data=st.data(), stale=st.integers(0, 1), ok=st.booleans())
+    def parked(self, data: st.DataObject, stale: int, ok: bool) -> None:
+        name = self._names(data, LeaseState.PARKING)
+        if name != "nobody":
+            gpu = self.world.state.leases[name].logical_gpu
+            assert gpu is not None
+            generation = gpu.generation - stale
+            self._try(c.ParkSucceeded(name, generation, GIB) if ok else c.ParkFailed(name, generation, "no"))
+
+    @rule(data=st.data(), stale=st.integers(0, 1), ok=st.booleans())
+    def resumed(self, data: st.DataObject, stale: int, ok: bool) -> None:
+        name = self._names(data, LeaseState.RESUMING)
+        if name != "nobody":
+            gpu = self.world.state.leases[name].logical_gpu
+            assert gpu is not None
+            generation = gpu.generation - stale
+            self._try(c.ResumeSucceeded(name, generation) if ok else c.ResumeFailed(name, generation, "no"))
+
+    @rule(idle_ms=st.sampled_from([None, 0, 5000]), quantum_ms=st.sampled_from([None, 60_000]))
+    def policy(self, idle_ms: int | None, quantum_ms: int | None) -> None:
+        self._try(c.SetPolicy(Policy(idle_ms, quantum_ms, 100 * GIB)))
 
     @rule(data=st.data())
     def release(self, data: st.DataObject) -> None:
@@ -100,13 +162,23 @@ class PoolMachine(RuleBasedStateMachine):
     def drain_device(self, device: str, drained: bool) -> None:
         self._try(c.DrainDevice(device, drained))
 
-    @rule(tenant=st.sampled_from(["ann", "bob"]), weight=st.integers(0, 3), limit=st.none() | st.integers(0, 3000))
-    def entitle(self, tenant: str, weight: int, limit: int | None) -> None:
-        self._try(c.SetTenant(tenant, weight, limit))
+    @rule(
+        tenant=st.sampled_from(["ann", "bob"]),
+        weight=st.integers(0, 3),
+        limit=st.none() | st.integers(0, 3000),
+        guaranteed=st.integers(0, 1500),
+        group=st.sampled_from([None, "lab", "desk"]),
+    )
+    def entitle(self, tenant: str, weight: int, limit: int | None, guaranteed: int, group: str | None) -> None:
+        self._try(c.SetTenant(tenant, weight, limit, guaranteed, group))
+
+    @rule(weight=st.integers(1, 3), limit=st.none() | st.integers(0, 3000), guaranteed=st.integers(0, 1000))
+    def entitle_group(self, weight: int, limit: int | None, guaranteed: int) -> None:
+        self._try(c.SetGroup("lab", weight, limit, guaranteed))
 
     @rule(shown=st.sets(st.sampled_from(SPECS)))
     def devices(self, shown: set) -> None:  # type: ignore[type-arg]
-        self._try(c.SetDevices(tuple(sorted(shown, key=lambda item: item.index))))
+        self._try(c.SetDevices(tuple(sorted(shown, key=lambda item: item.index)), HOSTS))
 
     @rule(step_ms=st.integers(0, 10**7))
     def time_passes(self, step_ms: int) -> None:
@@ -121,8 +193,11 @@ class PoolMachine(RuleBasedStateMachine):
 
     @invariant()
     def the_queue_is_in_order_of_arrival(self) -> None:
-        waiting = [name for name in self.order if name in self.world.state.queue]
-        assert waiting == list(self.world.state.queue)
+        waiting = [self.world.state.leases[name].arrival for name in self.world.state.queue]
+        assert waiting == sorted(set(waiting))
+        new = [name for name in self.order if name in self.world.state.queue]
+        new = [name for name in new if self.world.state.leases[name].granted_at is None]
+        assert new == [name for name in self.world.state.queue if name in new]
 
     @invariant()
     def nothing_that_could_be_granted_waits(self) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastgpu_jupyter.core import commands as c
 from fastgpu_jupyter.core.events import Event
 from fastgpu_jupyter.core.invariants import violations
@@ -13,7 +15,6 @@ from fastgpu_jupyter.core.model import (
     LeaseRequest,
     LeaseState,
     Mechanism,
-    Priority,
     State,
 )
 from fastgpu_jupyter.core.pool import Pool
@@ -22,9 +23,27 @@ from fastgpu_jupyter.units import GIB
 BOOT = "boot-1"
 
 
-def spec(name: str, memory_bytes: int = 80 * GIB, *, index: int = 0, whole_only: bool = False) -> DeviceSpec:
-    mechanism = Mechanism.EXCLUSIVE if whole_only else Mechanism.SIMULATED
-    return DeviceSpec(name, index, "A100-80GB", memory_bytes, not whole_only, (mechanism,), 3_600_000)
+def spec(
+    name: str,
+    memory_bytes: int = 80 * GIB,
+    *,
+    index: int = 0,
+    whole_only: bool = False,
+    parkable: bool = False,
+    host_id: str = "",
+) -> DeviceSpec:
+    mechanism = Mechanism.EXCLUSIVE if whole_only else Mechanism.SHARED
+    return DeviceSpec(
+        name,
+        index,
+        "A100-80GB",
+        memory_bytes,
+        simulated=False,
+        mechanisms=(mechanism,),
+        rate_micro_per_hour=3_600_000,
+        host_id=host_id,
+        parkable=parkable,
+    )
 
 
 def holder(pid: int, boot_id: str = BOOT) -> Holder:
@@ -56,21 +75,40 @@ class World:
         memory_bytes: int | None = None,
         *,
         tenant: str = "ann",
-        priority: Priority = Priority.NORMAL,
-        wait_ms_max: int | None = None,
+        **more: Any,
     ) -> Lease:
-        request = LeaseRequest(profile, memory_bytes, None, f"{name}.ipynb", priority, wait_ms_max)
+        request = LeaseRequest(profile, memory_bytes, None, f"{name}.ipynb", **more)
         self.do(c.RequestLease(name, tenant, request, holder(len(self.history)), "0" * 64))
         return self.state.leases[name]
 
     def active(
-        self, name: str, profile: str | None = "full", memory_bytes: int | None = None, *, tenant: str = "ann"
+        self,
+        name: str,
+        profile: str | None = "full",
+        memory_bytes: int | None = None,
+        *,
+        tenant: str = "ann",
+        **more: Any,
     ) -> Lease:
-        lease = self.ask(name, profile, memory_bytes, tenant=tenant)
-        assert lease.logical_gpu is not None
-        self.do(c.PrepareSucceeded(name, lease.logical_gpu.generation))
+        lease = self.ask(name, profile, memory_bytes, tenant=tenant, **more)
+        self.prepared(name)
         assert lease.state is LeaseState.ACTIVE
         return lease
+
+    def prepared(self, name: str) -> None:
+        gpu = self.state.leases[name].logical_gpu
+        assert gpu is not None
+        self.do(c.PrepareSucceeded(name, gpu.generation))
+
+    def parked(self, name: str, host_memory_bytes: int = 0) -> None:
+        gpu = self.state.leases[name].logical_gpu
+        assert gpu is not None
+        self.do(c.ParkSucceeded(name, gpu.generation, host_memory_bytes))
+
+    def resumed(self, name: str) -> None:
+        gpu = self.state.leases[name].logical_gpu
+        assert gpu is not None
+        self.do(c.ResumeSucceeded(name, gpu.generation))
 
     def drained(self, name: str) -> None:
         gpu = self.state.leases[name].logical_gpu

@@ -50,7 +50,7 @@ def test_several_devices_and_models_are_asked_for_as_text(pool: PoolProcess) -> 
 
 
 def test_who_asks_with_a_higher_priority_is_before_the_others(pool: PoolProcess) -> None:
-    pool.client.request("full", token=new_token())
+    pool.client.request("full", token=new_token(), options={"retention": "hold"})
     low = pool.client.request("full", token=new_token(), options={"priority": "low"})
     high = pool.client.request("full", token=new_token(), options={"priority": "high"})
     assert [ticket["lease_id"] for ticket in pool.client.queue()] == [high["id"], low["id"]]
@@ -89,9 +89,58 @@ def test_a_quota_is_set_shown_and_kept(pool: PoolProcess) -> None:
     pool.kill()
     pool.start()
     shown = json.loads(fastgpu("quota", "--json").stdout)["tenants"]
-    assert shown == [{"tenant": tenant, "weight": 300, "limit_milli": 750, "held_milli": 500}]
+    assert [(one["tenant"], one["weight"], one["limit_milli"], one["held_milli"]) for one in shown] == [
+        (tenant, 300, 750, 500)
+    ]
     wrong = fastgpu("quota", tenant, "--weight=0")
     assert (wrong.returncode, wrong.stderr.count("\n")) == (1, 1)
+
+
+def test_a_group_is_entitled_and_its_tenants_together_stay_below_its_limit(pool: PoolProcess) -> None:
+    (tenant,) = {one["tenant"] for one in [pool.client.request("half", token=new_token())]}
+    assert fastgpu("quota", "lab", "--of-group", "--limit=0.75", "--guaranteed=0.25").returncode == 0
+    shown = fastgpu("quota", tenant, "--group=lab").stdout
+    assert "group lab" in shown
+    assert pool.client.groups()[0] == {
+        "group": "lab",
+        "weight": 100,
+        "guaranteed_milli": 250,
+        "limit_milli": 750,
+        "held_milli": 500,
+        "held_cpu_milli": 0,
+        "held_memory_bytes": 0,
+    }
+    assert pool.client.request("half", token=new_token())["pending_reason"] == "quota"
+    assert pool.client.request("quarter", token=new_token())["state"] == "active"
+    wrong = fastgpu("quota", "lab", "--of-group", "--limit=1", "--guaranteed=2")
+    assert "more than the limit allows" in wrong.stderr
+
+
+def test_a_lease_is_parked_waits_when_it_is_wanted_and_comes_back(pool: PoolProcess) -> None:
+    token = new_token()
+    lease = pool.client.request("full", token=token)
+    pool.client.park(lease["id"])
+    pool.wait_state(lease["id"], "parked")
+    other = pool.client.request("full", token=new_token())
+    assert other["state"] == "active"
+    assert pool.client.activity(lease["id"], token, busy=True)["state"] == "waiting"
+    pool.client.release(other["id"])
+    pool.wait_state(lease["id"], "active")
+    back = pool.lease(lease["id"])
+    assert (back["busy"], back["parked_bytes"], back["park_reason"]) == (True, 0, "asked")
+    pool.client.pin(lease["id"], pinned=True)
+    assert pool.lease(lease["id"])["retention"] == "hold"
+
+
+def test_a_parked_lease_survives_the_pool_manager(pool: PoolProcess) -> None:
+    lease = pool.client.request("full", token=new_token())
+    pool.client.park(lease["id"])
+    pool.wait_state(lease["id"], "parked")
+    pool.kill()
+    pool.start()
+    assert pool.lease(lease["id"])["state"] == "parked"
+    pool.client.resume(lease["id"])
+    pool.wait_state(lease["id"], "active")
 
 
 def test_a_statement_is_a_table_json_or_csv_whose_lines_sum(pool: PoolProcess) -> None:

@@ -11,7 +11,7 @@ from typing import get_args
 import pytest
 
 from fastgpu_jupyter.core.events import DeviceHealthChanged, Event, LeaseEnded, PoolStarted, Ticked
-from fastgpu_jupyter.core.model import EndReason, Health, Instant, State
+from fastgpu_jupyter.core.model import EndReason, Health, HostSpec, Instant, Policy, Retention, State
 from fastgpu_jupyter.errors import StoreFault
 from fastgpu_jupyter.pool.journal.codec import decode, encode, encode_state
 from fastgpu_jupyter.pool.journal.store import Entry, Journal
@@ -53,8 +53,19 @@ def test_what_was_appended_is_replayed_in_order(open_journal: Callable[[], Journ
 def test_every_event_survives_its_bytes() -> None:
     from fastgpu_jupyter.core import commands as c
 
-    world = World(spec("gpu"))
+    world = World(spec("gpu", parkable=True))
+    world.do(c.SetDevices((spec("gpu", parkable=True),), (HostSpec("", 1, 1),)))
+    world.do(c.SetPolicy(Policy(idle_ms=None)))
+    world.do(c.SetGroup("lab", 100, None))
     world.active("a")
+    world.do(c.UseLease("a", busy=True))
+    world.do(c.RetainLease("a", Retention.HOLD))
+    world.do(c.ParkLease("a"))
+    world.do(c.ParkSucceeded("a", 1, 5))
+    world.do(c.ResumeLease("a"))
+    world.do(c.ResumeSucceeded("a", 2))
+    world.do(c.ParkLease("a"))
+    world.do(c.ParkFailed("a", 2, "x"))
     world.ask("b")
     world.do(c.BindHolder("b", world.state.leases["a"].holder))
     world.do(c.ResizeLease("a", "half"))

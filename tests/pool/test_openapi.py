@@ -15,9 +15,9 @@ import msgspec
 import pytest
 
 from fastgpu_jupyter.errors import FastGPUError, by_code
+from fastgpu_jupyter.pool.http.asked import TEXT_MAX
 from fastgpu_jupyter.pool.http.limits import Limits
 from fastgpu_jupyter.pool.http.routes import application, methods_of
-from fastgpu_jupyter.pool.http.asked import TEXT_MAX
 from fastgpu_jupyter.wire import openapi
 from fastgpu_jupyter.wire.client import new_token, token_digest
 from fastgpu_jupyter.wire.openapi import OPERATIONS, Operation
@@ -25,7 +25,13 @@ from tests.pool.conftest import Serve
 from tests.pool.served import ServedPool
 
 DOCUMENT = openapi.document()
-EXAMPLES = {"lease_id": "0123456789abcdef", "device_id": "SIM-0-A100-80GB", "tenant": "ann", "month": "2026-11"}
+EXAMPLES = {
+    "lease_id": "0123456789abcdef",
+    "device_id": "SIM-0-A100-80GB",
+    "tenant": "ann",
+    "group": "lab",
+    "month": "2026-11",
+}
 JSON = {"Content_Type": "application/json"}
 
 
@@ -94,6 +100,9 @@ def test_every_answer_is_what_the_document_says(serve: Serve) -> None:
         "/v1/leases/{lease_id}/resize": (b'{"profile": "quarter"}', {}),
         "/v1/leases/{lease_id}/transfer": (b'{"tenant": "bob"}', {}),
         "/v1/devices/{device_id}": (b'{"drained": true}', {}),
+        "/v1/leases/{lease_id}/pin": (b'{"pinned": true}', {}),
+        "/v1/leases/{lease_id}/activity": (b'{"busy": true}', {"Authorization": f"Bearer {token}"}),
+        "/v1/groups/{group}": (b'{"weight": 200}', {}),
         "/v1/tenants/{tenant}": (b'{"weight": 200, "limit_milli": null}', {}),
     }
     path = {**EXAMPLES, "lease_id": held["id"], "device_id": str(held["device_id"])}

@@ -112,7 +112,10 @@ def body_of(operation: Operation) -> Any:
         "POST /v1/leases/{lease_id}/resize": {"profile": "eighth"},
         "POST /v1/leases/{lease_id}/transfer": {"tenant": "root"},
         "PUT /v1/devices/{device_id}": {"drained": True},
+        "POST /v1/leases/{lease_id}/pin": {"pinned": True},
+        "POST /v1/leases/{lease_id}/activity": {"busy": True},
         "PUT /v1/tenants/{tenant}": {"weight": 3},
+        "PUT /v1/groups/{group}": {"weight": 3},
     }.get(named(operation))
 
 
@@ -139,7 +142,7 @@ def test_the_readmes_table_has_every_operation() -> None:
 @pytest.mark.parametrize("operation", OPERATIONS, ids=named)
 def test_each_caller_is_answered_as_the_table_says(pool: ServedPool, held: Held, operation: Operation) -> None:
     device = str(pool.client.devices()[0]["id"])
-    path = operation.path.format(lease_id=held.lease_id, device_id=device, tenant="bob", month="2026-11")
+    path = operation.path.format(lease_id=held.lease_id, device_id=device, tenant="bob", group="lab", month="2026-11")
     call = Call(operation.method.upper(), path, body_of(operation))
     given = call._replace(token=held.token)
     tries = (

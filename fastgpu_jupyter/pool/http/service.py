@@ -13,7 +13,7 @@ import os
 import pwd
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
 from ...core import commands as c
@@ -73,6 +73,7 @@ class Service:
         boot_id: str,
         message: str | None,
         limits: Limits,
+        high_priority: Collection[str] = (),
     ) -> None:
         self.runtime = runtime
         self.metrics: Metrics = runtime.metrics
@@ -82,6 +83,7 @@ class Service:
         #: How many connections there are; the server says it once there is one.
         self.connections: Callable[[], int] = int
         self._scope = scope
+        self._high_priority = high_priority
         self._currency = currency
         self._started_at = started_at
         self._boot_id = boot_id
@@ -198,8 +200,7 @@ class Service:
         if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
             raise InvalidRequest("token_sha256 must be the SHA-256 of the lease's token, in hexadecimal.")
         request = asked.lease_request(body)
-        if request.priority is Priority.SYSTEM and caller.holder.uid != 0:
-            raise Forbidden("Only root may ask with priority system.")
+        self._require_priority(caller, request.priority)
         command = c.RequestLease(secrets.token_hex(8), caller.tenant, request, caller.holder, digest)
         lease_id = await self.runtime.submit(command, _scoped(caller, key))
         assert lease_id is not None
@@ -325,6 +326,16 @@ class Service:
 
     def _administers(self, caller: Caller) -> bool:
         return caller.holder.uid in {0, os.getuid()}
+
+    def _require_priority(self, caller: Caller, priority: Priority) -> None:
+        if priority is Priority.SYSTEM and caller.holder.uid != 0:
+            raise Forbidden("Only root may ask with priority system.")
+        trusted = self._scope == "user" or self._administers(caller) or caller.tenant in self._high_priority
+        if priority is Priority.HIGH and not trusted:
+            raise Forbidden(
+                "On this pool only those whom its administrator named may ask with priority high: it takes GPUs from "
+                "others while they compute. Ask with priority normal, or ask the administrator."
+            )
 
     def _require_administrator(self, caller: Caller) -> None:
         if not self._administers(caller):
