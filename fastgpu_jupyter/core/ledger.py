@@ -66,10 +66,13 @@ def segments(records: Iterable[tuple[Instant, Iterable[Event]]], until: Instant)
             match event:
                 case e.LeaseRequested(lease_id=lease_id):
                     leases[lease_id] = _Open(lease_id, event.tenant, event.request)
-                case e.LeaseGranted(lease_id=lease_id, logical_gpu=logical_gpu):
-                    leases[lease_id].logical_gpu = logical_gpu
-                case e.LeasePrepared(lease_id=lease_id):
-                    leases[lease_id].since = at
+                case e.LeaseGranted(logical_gpu=logical_gpu) | e.LeaseResuming(logical_gpu=logical_gpu):
+                    leases[event.lease_id].logical_gpu = logical_gpu
+                case e.LeasePrepared() | e.LeaseResumed() | e.LeaseNotParked():
+                    leases[event.lease_id].since = at
+                case e.LeaseParking(lease_id=lease_id):
+                    yield from _close(leases[lease_id], at)
+                    leases[lease_id].since = None
                 case e.LeaseResized(lease_id=lease_id, request=request, logical_gpu=resized):
                     lease = leases[lease_id]
                     yield from _close(lease, at)

@@ -42,8 +42,7 @@ class Hands:
                     await self.ask(self._driver.prepare, effect.logical_gpu)
                     return c.PrepareSucceeded(lease_id, generation)
                 case fx.Park():
-                    moved_bytes = await self.ask(self._driver.park, effect.logical_gpu, effect.holder.pid)
-                    return c.ParkSucceeded(lease_id, generation, moved_bytes)
+                    return c.ParkSucceeded(lease_id, generation, await self._park(effect))
                 case fx.Resume():
                     await self.ask(self._driver.resume, effect.logical_gpu, effect.holder.pid)
                     return c.ResumeSucceeded(lease_id, generation)
@@ -53,14 +52,32 @@ class Hands:
         except FastGPUError as error:
             return _FAILED[type(effect)](lease_id, generation, str(error))
 
+    async def _park(self, effect: fx.Park) -> int:
+        """Move its memory away, and see that all of it is gone; else it is moved back. How many bytes that were."""
+        gpu, pid = effect.logical_gpu, effect.holder.pid
+        moved_bytes = await self.ask(self._driver.park, gpu, pid)
+        try:
+            left = await self._on_device(effect)
+        except HostFault:
+            await self.ask(self._driver.resume, gpu, pid)
+            raise
+        if left:
+            await self.ask(self._driver.resume, gpu, pid)
+            raise HostFault(f"Process {min(left)} of this lease still has memory on the device.")
+        return moved_bytes
+
+    async def _on_device(self, effect: fx.Park | fx.Drain) -> set[int]:
+        """Numbers of the lease's processes that have memory on its devices."""
+        pids: set[int] = set()
+        for device_id in effect.logical_gpu.device_ids:
+            pids.update(await self.ask(self._driver.processes, device_id))
+        return {pid for pid in pids if lease_of(pid) == effect.lease_id}
+
     async def _drain(self, effect: fx.Drain) -> None:
         """Wait until no process of the lease has memory on the device: a fact, however long it takes."""
         while True:
             try:
-                pids: set[int] = set()
-                for device_id in effect.logical_gpu.device_ids:
-                    pids.update(await self.ask(self._driver.processes, device_id))
-                if not any(lease_of(pid) == effect.lease_id for pid in pids):
+                if not await self._on_device(effect):
                     return
             except HostFault as error:
                 log.warning("Cannot see whether lease %s is off its device: %s", effect.lease_id, error)

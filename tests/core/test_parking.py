@@ -122,6 +122,17 @@ def test_even_the_systems_priority_takes_nothing_that_cannot_be_parked(device: b
     assert world.states() == {"a": "active", "b": "waiting"}
 
 
+def test_a_device_that_cannot_park_is_left_alone_beside_one_that_can() -> None:
+    world = World(spec("x"), spec("y", index=1, parkable=True))
+    idle(world, "a")  # on x, which comes first
+    idle(world, "b")
+    world.do(c.RetainLease("b", Retention.HOLD))
+    world.ask("c", tenant="bob", priority=Priority.HIGH)
+    assert world.states() == {"a": "active", "b": "active", "c": "waiting"}
+    with pytest.raises(Conflict, match="cannot be moved to the host"):
+        world.do(c.ParkLease("a"))
+
+
 def test_a_failed_parking_leaves_everything_where_it_was_and_is_not_tried_again() -> None:
     world = one()
     idle(world, "a")

@@ -225,6 +225,55 @@ MUTATIONS = (
         "PRAGMA synchronous=OFF",
         pytest("tests/crash/test_mutations.py", "-k", "the_journal"),
     ),
+    Mutation(
+        "a lease that is held is parked for others",
+        "core/parking.py",
+        "        if lease.request.retention is Retention.YIELD and why_not(state, lease) is None:\n",
+        "        if why_not(state, lease) is None:\n",
+        pytest("tests/core/test_parking.py"),
+    ),
+    Mutation(
+        "a lease on a device that cannot park is parked",
+        "core/parking.py",
+        "    if not may_park(state, lease):\n",
+        "    if False:\n",
+        pytest("tests/core/test_parking.py"),
+    ),
+    Mutation(
+        "a kernel of which nobody knows whether it computes is taken for idle",
+        "core/parking.py",
+        "    idle = holding.reports and not holding.busy\n",
+        "    idle = not holding.busy\n",
+        pytest("tests/core/test_parking.py"),
+    ),
+    Mutation(
+        "a device is free before its lease is parked",
+        APPLY,
+        "    lease.image = Image(lease.holder, spec.model, spec.memory_bytes)\n",
+        "    lease.image = Image(lease.holder, spec.model, spec.memory_bytes)\n    _give_back(state, lease, gpu, at)\n",
+        pytest("tests/core/test_parking.py"),
+    ),
+    Mutation(
+        "parked memory goes to another process",
+        "core/model.py",
+        "        return self.image is not None and self.image.holder == self.holder\n",
+        "        return self.image is not None\n",
+        pytest("tests/core/test_parking.py"),
+    ),
+    Mutation(
+        "taken for parked though memory is left on the device",
+        "pool/hands.py",
+        "        if left:\n",
+        "        if False:\n",
+        pytest("tests/pool/test_runtime.py"),
+    ),
+    Mutation(
+        "parking is billed",
+        APPLY,
+        "    meter.close_segment(lease, at.ms)\n    gpu = lease.logical_gpu\n",
+        "    gpu = lease.logical_gpu\n",
+        pytest("tests/core/test_parking.py"),
+    ),
 )  # fmt: skip
 
 

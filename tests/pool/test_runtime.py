@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
+import threading
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -295,3 +296,65 @@ def test_a_journal_that_adds_up_to_something_impossible_is_not_served(
     with pytest.raises(InternalError, match="two have it whole"):
         recover(journal, PlayedDriver(), Clock())
     journal.close()
+
+
+def parkable() -> PlayedDriver:
+    return PlayedDriver(spec("gpu", parkable=True))
+
+
+def test_a_lease_is_parked_and_comes_back(tmp_path: Path) -> None:
+    driver = parkable()
+
+    async def story(pool: Pool) -> None:
+        await pool.ask("a")
+        await pool.until("a", LeaseState.ACTIVE)
+        await pool.runtime.submit(c.ParkLease("a"))
+        lease = await pool.until("a", LeaseState.PARKED)
+        assert (lease.parked_bytes, driver.parked) == (7, [("gpu", os.getpid())])
+        await pool.ask("b")
+        await pool.until("b", LeaseState.ACTIVE)
+        await pool.runtime.submit(c.ReleaseLease("b"))
+        await pool.until("b", LeaseState.ENDED)
+        await pool.runtime.submit(c.ResumeLease("a"))
+        await pool.until("a", LeaseState.ACTIVE)
+        assert driver.parked == []
+
+    run(tmp_path, story, driver)
+
+
+@pytest.mark.parametrize("blind", [False, True])
+def test_nothing_is_taken_for_parked_that_has_memory_on_the_device(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, blind: bool
+) -> None:
+    driver = parkable()
+    monkeypatch.setattr(hands_module, "lease_of", {4711: "a"}.get)
+
+    async def story(pool: Pool) -> None:
+        await pool.ask("a")
+        await pool.until("a", LeaseState.ACTIVE)
+        driver.pids, driver.blind = [4711], blind
+        await pool.runtime.submit(c.ParkLease("a"))
+        lease = await pool.until("a", LeaseState.ACTIVE)
+        assert lease.unparkable is not None
+        assert ("cannot see" if blind else "Process 4711 of this lease still has memory") in lease.unparkable
+        assert driver.parked == []  # what was moved is back
+
+    run(tmp_path, story, driver)
+
+
+def test_parking_goes_on_after_a_restart_of_the_pool_manager(tmp_path: Path) -> None:
+    driver = parkable()
+
+    async def story(pool: Pool) -> None:
+        await pool.ask("a")
+        await pool.until("a", LeaseState.ACTIVE)
+        stuck = threading.Event()
+        driver.park = lambda *_: stuck.wait() or 0  # type: ignore[method-assign]
+        await pool.runtime.submit(c.ParkLease("a"))
+        await pool.runtime.stop()
+        stuck.set()
+        del driver.park  # type: ignore[method-assign]
+        await pool.start()
+        await pool.until("a", LeaseState.PARKED)
+
+    run(tmp_path, story, driver)

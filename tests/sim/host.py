@@ -20,7 +20,11 @@ from fastgpu_jupyter.pool.devices.driver import Sample, Subject
 from tests.core.world import spec
 from tests.sim.clockwork import Crash, Loop, Time
 
-SPECS = (spec("gpu-0", index=0), spec("gpu-1", index=1), spec("gpu-2", index=2, whole_only=True))
+SPECS = (
+    spec("gpu-0", index=0, parkable=True),
+    spec("gpu-1", index=1),
+    spec("gpu-2", index=2, whole_only=True, parkable=True),
+)
 
 
 @dataclass(eq=False)
@@ -65,7 +69,7 @@ class Host:
     processes: dict[int, Process] = field(default_factory=dict)
     shown: set[str] = field(default_factory=lambda: {one.id for one in SPECS})
     ever_hidden: set[str] = field(default_factory=set)
-    refused: set[int] = field(default_factory=set)  #: generations that the driver refused to prepare
+    refused: set[int] = field(default_factory=set)  #: generations that the driver refused to prepare or to resume
     prepared_ms: dict[int, int] = field(default_factory=dict)  #: when their preparation was first asked for
     descriptors: dict[int, Process] = field(default_factory=dict)
     #: Whether the program tries if the disk is back; SQLite says nothing wrong then, so that the disk does not either.
@@ -174,6 +178,7 @@ class Host:
 
     def resume(self, logical_gpu: LogicalGPU, pid: int) -> None:
         if self.drawn.random() < self.faults.refuse_s:
+            self.refused.add(logical_gpu.generation)
             raise HostFault("its memory cannot be moved back")
 
     def environment(self, logical_gpu: LogicalGPU) -> Mapping[str, str]:

@@ -36,6 +36,7 @@ from fastgpu_jupyter.core.model import (
     Lease,
     LeaseRequest,
     LeaseState,
+    Priority,
     State,
 )
 from fastgpu_jupyter.core.pool import replay as apply_all
@@ -53,6 +54,8 @@ from tests.sim.clockwork import Crash, Loop, Thread
 from tests.sim.host import SPECS, Host, Process
 
 ROUNDS_MAX = 100_000
+#: States in which something is under way that must come to an end.
+PASSING = frozenset({LeaseState.PREPARING, LeaseState.PARKING, LeaseState.RESUMING, LeaseState.DRAINING})
 #: How much of a lease a sudden reboot may leave unbilled: a tick, and what the program takes to come round to it.
 UNBILLED_MS_MAX = 60_000 + 10_000
 #: How long somebody may wait for what is free.
@@ -89,6 +92,8 @@ class Known:
 
     version: int = 0
     generation: int | None = None
+    first_generation: int | None = None  #: where it was seen before it was parked for the first time
+    unparkable: str | None = None
     state: LeaseState = LeaseState.WAITING
     first_active_ms: int | None = None
     last_active_ms: int | None = None
@@ -324,7 +329,8 @@ class Story:
         process = self.drawn.choice(self.processes) if self.processes and self.drawn.random() < 0.4 else self.spawn()
         profile = self.drawn.choice(("full", "half", "half", "quarter", "quarter", "eighth", "2xany", "70GiB"))
         wait_ms_max = self.drawn.choice((None, None, None, 0, 5000))
-        request = LeaseRequest(profile, None, None, f"{number}.ipynb", wait_ms_max=wait_ms_max)
+        priority = self.drawn.choice((Priority.NORMAL, Priority.NORMAL, Priority.HIGH))
+        request = LeaseRequest(profile, None, None, f"{number}.ipynb", priority, wait_ms_max)
         tenant, holder = self.drawn.choice("abc"), process.holder
         asked = Asked(f"key-{number}", c.Tick, "request", process=process)
         asked.command = lambda: c.RequestLease(f"lease-{number}.{self.number()}", tenant, request, holder, "0" * 64)
@@ -334,9 +340,10 @@ class Story:
         if not self.known:
             return
         lease_id = self.drawn.choice(list(self.known)[-12:])
-        what = self.drawn.choice(("release", "release", "bind", "resize", "transfer"))
+        what = self.drawn.choice(("release", "release", "bind", "resize", "transfer", "park", "resume", "use", "use"))
         holder = self.drawn.choice(self.processes).holder if self.processes else None
         profile, tenant = self.drawn.choice(("half", "quarter", "full")), self.drawn.choice("abc")
+        busy = self.drawn.random() < 0.4
         if what == "bind" and holder is None:
             return
         commands: dict[str, Callable[[], c.Command]] = {
@@ -344,6 +351,9 @@ class Story:
             "bind": lambda: c.BindHolder(lease_id, holder),  # type: ignore[arg-type]
             "resize": lambda: c.ResizeLease(lease_id, profile),
             "transfer": lambda: c.TransferLease(lease_id, tenant),
+            "park": lambda: c.ParkLease(lease_id),
+            "resume": lambda: c.ResumeLease(lease_id),
+            "use": lambda: c.UseLease(lease_id, busy),
         }
         self.ask(Asked(f"key-{self.number()}", commands[what], what, lease_id=lease_id))
 
@@ -479,8 +489,14 @@ class Story:
                 known = self.known[lease.id] = Known(requested_ms=now_ms, boot=self.host.boots)
             require(lease.version >= known.version, "further on than it is was seen", lease)
             generation = lease.logical_gpu.generation if lease.logical_gpu else None
-            require(known.generation in {None, generation}, "another generation has", lease)
-            known.version, known.generation = lease.version, generation
+            if generation is not None:
+                require(known.generation is None or known.generation <= generation, "an earlier generation has", lease)
+                if known.generation != generation or known.unparkable != lease.unparkable:
+                    known.first_active_ms = known.last_active_ms = None  # it was not active all the time in between
+                if known.generation is None and lease.park_reason is None:
+                    known.first_generation = generation
+                known.generation = generation
+            known.version, known.unparkable = lease.version, lease.unparkable
             if lease.logical_gpu is not None:
                 known.granted_on.update(lease.logical_gpu.device_ids)
             if lease.state in (LeaseState.DRAINING, LeaseState.ENDED) and known.state is not LeaseState.ENDED:
@@ -499,6 +515,7 @@ class Story:
             EndReason.HOLDER_DIED: not self.host.is_alive(lease.holder),
             EndReason.DEVICE_LOST: known.granted_on & self.host.ever_hidden,
             EndReason.PREPARE_FAILED: known.generation in self.host.refused,
+            EndReason.RESUME_FAILED: known.generation in self.host.refused,
             EndReason.EXPIRED: lease.request.wait_ms_max is not None
             and self.host.true_ms - known.requested_ms >= lease.request.wait_ms_max - 5000,
         }
@@ -515,8 +532,8 @@ class Story:
             seen_ms = known.last_active_ms - known.first_active_ms
             slack_ms = 2 if self.host.boots == known.boot else UNBILLED_MS_MAX
             require(billed_ms >= seen_ms - slack_ms, "ms seen, ms billed:", (seen_ms, billed_ms, lease))
-        if known.generation is not None:
-            began_ms = self.host.prepared_ms.get(known.generation)
+        if known.first_generation is not None:
+            began_ms = self.host.prepared_ms.get(known.first_generation)
             most_ms = 0 if began_ms is None else max(0, (known.ended_ms or now_ms) - began_ms)
             require(billed_ms <= most_ms + 2, "ms billed, ms held:", (billed_ms, most_ms, lease))
 
@@ -608,7 +625,7 @@ class Story:
         for lease in state.leases.values():
             done = lease.state is LeaseState.ENDED
             require(done or self.host.is_alive(lease.holder), "was not reaped:", lease)
-            require(lease.state not in (LeaseState.PREPARING, LeaseState.DRAINING), "nothing comes of", lease)
+            require(lease.state not in PASSING, "nothing comes of", lease)
         watched = len({lease.holder for lease in state.leases.values() if lease.state is not LeaseState.ENDED})
         require(len(self.host.descriptors) == watched, "descriptors of processes were left open")
 
