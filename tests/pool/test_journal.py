@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import get_args
 
+import msgspec
 import pytest
 
 from fastgpu_jupyter.core.events import DeviceHealthChanged, Event, LeaseEnded, PoolStarted, Ticked
 from fastgpu_jupyter.core.model import EndReason, Health, HostSpec, Instant, Policy, Retention, State
 from fastgpu_jupyter.errors import StoreFault
-from fastgpu_jupyter.pool.journal.codec import decode, encode, encode_state
+from fastgpu_jupyter.pool.journal.codec import decode, decode_state, encode, encode_state
 from fastgpu_jupyter.pool.journal.store import Entry, Journal
 from fastgpu_jupyter.pool.recovery import replay
 from tests.core.world import World, spec
@@ -210,6 +211,15 @@ def test_a_damaged_snapshot_is_not_believed(open_journal: Callable[[], Journal],
     journal._db.execute(damage)
     assert list(journal.snapshots()) == []
     assert replay(journal) == world.state
+
+
+def test_a_snapshot_without_the_books_of_this_version_is_not_believed() -> None:
+    payload = msgspec.json.decode(encode_state(State(parked_bytes=1)))
+    assert decode_state(msgspec.json.encode(payload)) == State(parked_bytes=1)
+    payload["shape"] = "another"
+    del payload["state"]["parked_bytes"]
+    assert decode_state(msgspec.json.encode(payload)) is None
+    assert decode_state(msgspec.json.encode(payload["state"])) is None
 
 
 def test_old_snapshots_go(open_journal: Callable[[], Journal]) -> None:

@@ -6,7 +6,9 @@ A record is a JSON object ``{"ms", "wall_ms", "events": [{"type": NAME, ...field
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
+from functools import cache
 from typing import Any, NamedTuple, get_args
 
 import msgspec
@@ -41,14 +43,26 @@ def decode(payload: bytes) -> Record:
         raise StoreFault(f"This record is not one that this version can read: {error!r}.") from error
 
 
+class _Snapshot(msgspec.Struct):
+    shape: str
+    state: State
+
+
+@cache
+def _shape() -> str:
+    """Which fields a state has: books that another version did not keep must not be taken for empty ones."""
+    return hashlib.sha256(msgspec.json.encode(msgspec.json.schema(State), order="sorted")).hexdigest()[:16]
+
+
 def encode_state(state: State) -> bytes:
     """The whole state, for a snapshot."""
-    return msgspec.json.encode(state)
+    return msgspec.json.encode(_Snapshot(_shape(), state))
 
 
 def decode_state(payload: bytes) -> State | None:
-    """The state that :func:`encode_state` was given, or ``None`` where another version's does not fit this one."""
+    """The state that :func:`encode_state` was given, or ``None`` where it is of another shape: then it is replayed."""
     try:
-        return msgspec.json.decode(payload, type=State)
+        snapshot = msgspec.json.decode(payload, type=_Snapshot)
     except msgspec.MsgspecError:
         return None
+    return snapshot.state if snapshot.shape == _shape() else None
