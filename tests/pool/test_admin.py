@@ -110,8 +110,8 @@ def test_a_group_is_entitled_and_its_tenants_together_stay_below_its_limit(pool:
         "held_cpu_milli": 0,
         "held_memory_bytes": 0,
     }
-    assert pool.client.request("half", token=new_token())["pending_reason"] == "quota"
     assert pool.client.request("quarter", token=new_token())["state"] == "active"
+    assert pool.client.request("eighth", token=new_token())["pending_reason"] == "quota"
     wrong = fastgpu("quota", "lab", "--of-group", "--limit=1", "--guaranteed=2")
     assert "more than the limit allows" in wrong.stderr
 
