@@ -64,6 +64,7 @@ def _policy_set(state: State, event: e.PolicySet, at: Instant) -> None:
 
 def _tenant_set(state: State, event: e.TenantSet, at: Instant) -> None:
     tenant = fairshare.tenant_of(state, event.tenant)
+    fairshare.settle(state, tenant, at.ms)
     tenant.weight, tenant.limit_milli = event.weight, event.limit_milli
     tenant.guaranteed_milli = event.guaranteed_milli
     fairshare.join(state, event.tenant, event.group, at.ms)
@@ -71,6 +72,7 @@ def _tenant_set(state: State, event: e.TenantSet, at: Instant) -> None:
 
 def _group_set(state: State, event: e.GroupSet, at: Instant) -> None:
     group = fairshare.group_of(state, event.group)
+    fairshare.settle(state, group, at.ms)
     group.weight, group.limit_milli, group.guaranteed_milli = event.weight, event.limit_milli, event.guaranteed_milli
 
 
@@ -90,12 +92,13 @@ def _lease_requested(state: State, event: e.LeaseRequested, at: Instant) -> None
         grants_before=state.generations,
     )
     state.queue[event.lease_id] = None
-    fairshare.tenant_of(state, event.tenant)
+    fairshare.wait(state, event.tenant)
 
 
 def _lease_granted(state: State, event: e.LeaseGranted | e.LeaseResuming, at: Instant) -> None:
     lease = _move(state, event.lease_id, event)
     del state.queue[lease.id]
+    fairshare.served(state, lease.tenant)
     gpu = event.logical_gpu
     lease.logical_gpu, lease.granted_at = gpu, at
     state.generations = gpu.generation
@@ -151,6 +154,7 @@ def _lease_wanted(state: State, event: e.LeaseWanted, at: Instant) -> None:
     state.arrivals += 1
     lease.arrival, lease.waiting_since, lease.grants_before = state.arrivals, at, state.generations
     state.queue[lease.id] = None
+    fairshare.wait(state, lease.tenant)
 
 
 def _drop_image(state: State, lease: Lease) -> None:
@@ -184,6 +188,9 @@ def _lease_transferred(state: State, event: e.LeaseTransferred, at: Instant) -> 
     lease = _move(state, event.lease_id, event)
     if lease.logical_gpu is not None:
         _give_back(state, lease, lease.logical_gpu, at)
+    else:
+        fairshare.leave(state, lease.tenant)
+        fairshare.wait(state, event.tenant)
     lease.tenant = event.tenant
     fairshare.tenant_of(state, event.tenant)
     if lease.logical_gpu is not None:
@@ -200,7 +207,9 @@ def _lease_draining(state: State, event: e.LeaseDraining, at: Instant) -> None:
 def _lease_ended(state: State, event: e.LeaseEnded, at: Instant) -> None:
     lease = _move(state, event.lease_id, event)
     lease.end_reason, lease.end_detail, lease.ended_at = event.reason, event.detail, at
-    state.queue.pop(lease.id, None)
+    if lease.id in state.queue:
+        del state.queue[lease.id]
+        fairshare.leave(state, lease.tenant)
     _drop_image(state, lease)
     if lease.logical_gpu is not None:
         _give_back(state, lease, lease.logical_gpu, at)

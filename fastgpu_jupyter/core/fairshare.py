@@ -5,6 +5,10 @@ a tenant holds, the largest, told in thousandths of devices. Its usage is the in
 counting half as much as one that is a half-life later. Instead of fading the past, the future is scaled up ("forward
 decay"): a moment ``t`` counts ``2 ** ((t - epoch) / HALF_LIFE_MS)``. So the order of two tenants that hold nothing
 never changes, which lets the queue keep them in a heap. The epoch is moved before the scale outgrows a float.
+
+Where an administrator lets leases take turns (``Policy.quantum_ms``), not the past days count but the present: what
+tenants were served, per weight, while they contended ("start-time fair queueing"). Who begins to contend stands where
+the one that was granted something last stood: nobody saves turns up, and nobody is behind for having come late.
 """
 
 from __future__ import annotations
@@ -89,10 +93,41 @@ def join(state: State, name: str, group: str | None, now_ms: int) -> None:
         return
     held = Held(tenant.held_milli, tenant.held_cpu_milli, tenant.held_memory_bytes)
     if tenant.group:
-        _account(state, group_of(state, tenant.group), Held(*(-amount for amount in held)), now_ms)
+        before = group_of(state, tenant.group)
+        before.waiting -= tenant.waiting
+        _account(state, before, Held(*(-amount for amount in held)), now_ms)
     tenant.group = group
     if group:
-        _account(state, group_of(state, group), held, now_ms)
+        after = group_of(state, group)
+        after.waiting += tenant.waiting
+        _account(state, after, held, now_ms)
+
+
+def wait(state: State, name: str) -> None:
+    """The tenant has one more ticket in the queue."""
+    tenant_of(state, name)
+    for books in _books(state, name):
+        if not books.waiting and not books.share_milli:
+            books.served = max(books.served, state.served)
+        books.waiting += 1
+
+
+def served(state: State, name: str) -> None:
+    """One of the tenant's tickets is granted."""
+    tenant = state.tenants[name]
+    state.served = max(state.served, tenant.served)
+    leave(state, name)
+
+
+def leave(state: State, name: str) -> None:
+    """One of the tenant's tickets is no longer in the queue."""
+    for books in _books(state, name):
+        books.waiting -= 1
+
+
+def settle(state: State, books: Tenant, now_ms: int) -> None:
+    """Count what was held until now at the present weight, which is about to change."""
+    _account(state, books, Held(), now_ms)
 
 
 def move_epoch(state: State, now_ms: int) -> bool:
@@ -101,7 +136,7 @@ def move_epoch(state: State, now_ms: int) -> bool:
         return False
     factor = math.exp(-_RATE * (now_ms - state.usage_epoch_ms))
     for books in chain(state.tenants.values(), state.groups.values()):
-        books.used = _used(state, books, now_ms) * factor
+        books.used, books.served = _used(state, books, now_ms) * factor, _served(books, now_ms)
         books.used_until_ms = max(now_ms, books.used_until_ms)
     state.usage_epoch_ms = now_ms
     return True
@@ -117,7 +152,7 @@ def _books(state: State, name: str) -> Iterator[Tenant]:
 
 
 def _account(state: State, books: Tenant, change: Held, now_ms: int) -> None:
-    books.used = _used(state, books, now_ms)
+    books.used, books.served = _used(state, books, now_ms), _served(books, now_ms)
     books.used_until_ms = max(now_ms, books.used_until_ms)
     books.held_milli += change.milli
     books.held_cpu_milli += change.cpu_milli
@@ -136,8 +171,14 @@ def _dominant(state: State, books: Tenant) -> int:
 
 
 def _per_weight(state: State, books: Tenant, now_ms: int, more_milli: int) -> float:
+    if state.policy.quantum_ms is not None:
+        return _served(books, now_ms) + (books.share_milli + more_milli) * state.policy.quantum_ms / books.weight
     ahead = (books.share_milli + more_milli) * ADVANCE_MS * math.exp(_RATE * (now_ms - state.usage_epoch_ms)) * _RATE
     return (_used(state, books, now_ms) + ahead) / books.weight
+
+
+def _served(books: Tenant, now_ms: int) -> float:
+    return books.served + books.share_milli * max(0, now_ms - books.used_until_ms) / books.weight
 
 
 def _used(state: State, books: Tenant, now_ms: int) -> float:

@@ -84,8 +84,11 @@ def _book_violations(state: State) -> Iterator[str]:
             yield f"host {host.spec.id!r}: more is promised of it than it has"
     for name, group in state.groups.items():
         members = [tenant for tenant in state.tenants.values() if tenant.group == name]
-        if group.held_milli != sum(tenant.held_milli for tenant in members):
-            yield f"group {name}: does not hold what its tenants hold"
+        if (group.held_milli, group.waiting) != (
+            sum(tenant.held_milli for tenant in members),
+            sum(tenant.waiting for tenant in members),
+        ):
+            yield f"group {name}: does not hold and wait for what its tenants do"
     if state.parked_bytes != sum(lease.parked_bytes for lease in state.leases.values()):
         yield f"the books say that {state.parked_bytes} bytes are parked, leases say otherwise"
 
@@ -98,6 +101,8 @@ def _tenant_violations(state: State, name: str, tenant: Tenant, gpus: list[Logic
     )
     if held != tenant.held_milli:
         yield f"{name}: its books say that it holds {tenant.held_milli} thousandths, leases say {held}"
+    if tenant.waiting != sum(state.leases[lease_id].tenant == name for lease_id in state.queue):
+        yield f"{name}: its books say that {tenant.waiting} of its tickets wait, the queue says otherwise"
     if tenant.used < 0:
         yield f"{name}: has used less than nothing"
 

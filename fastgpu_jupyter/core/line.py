@@ -95,26 +95,45 @@ class Line:
                 return Rank.of(lease, standing), lease
         return None
 
+    def first(self, count: int) -> list[tuple[Rank, Lease]]:
+        """The first ticket of each of the first tenants, in the order in which they are served."""
+        found: list[tuple[Rank, Lease]] = []
+        for priority in sorted(self._heaps, reverse=True):
+            aside = []
+            while len(found) < count and (entry := self._pop_best(priority)) is not None:
+                aside.append(entry)
+                lease = self._tenants[priority, entry[2]][0]
+                found.append((Rank.overdue(lease) if self._overdue(lease) else Rank.of(lease, entry[0]), lease))
+            for entry in aside:
+                heapq.heappush(self._heaps[priority], entry)
+        return sorted(found)
+
     def _best_of(self, priority: Priority, skip: frozenset[str] | set[str]) -> tuple[Standing, Lease] | None:
-        heap, aside = self._heaps[priority], []
+        aside = []
         found: tuple[Standing, Lease] | None = None
+        while found is None and (entry := self._pop_best(priority)) is not None:
+            aside.append(entry)
+            if entry[2] not in skip:
+                found = entry[0], self._tenants[priority, entry[2]][0]
+        for entry in aside:
+            heapq.heappush(self._heaps[priority], entry)
+        return found
+
+    def _pop_best(self, priority: Priority) -> tuple[Standing, int, str] | None:
+        """Take the entry of the tenant that stands first off the heap."""
+        heap = self._heaps[priority]
         while heap:
-            used, arrival, tenant = heap[0]
+            standing, arrival, tenant = heap[0]
             mine = self._tenants.get((priority, tenant))
             if mine is None or mine[0].arrival != arrival:
                 heapq.heappop(heap)  # a newer entry speaks for this tenant, or it left
                 continue
             current = self._key(tenant)
-            if current > used:
+            if current > standing:
                 heapq.heapreplace(heap, (current, arrival, tenant))
                 continue
-            if tenant not in skip:
-                found = used, mine[0]
-                break
-            aside.append(heapq.heappop(heap))
-        for entry in aside:
-            heapq.heappush(heap, entry)
-        return found
+            return heapq.heappop(heap)
+        return None
 
     def _push(self, priority: Priority, tenant: str, mine: deque[Lease]) -> None:
         self._drop_gone(mine)

@@ -299,6 +299,8 @@ class Tenant:
     share_milli: int = 0  #: its dominant share, as thousandths of devices
     used: float = 0.0  #: decayed usage, see :mod:`.fairshare`
     used_until_ms: int = 0
+    served: float = 0.0  #: what counts where turns are taken, see :mod:`.fairshare`
+    waiting: int = 0  #: tickets in the queue
 
 
 @dataclass(slots=True)
@@ -396,6 +398,7 @@ class State:
     memory_bytes: int = 0  #: of all hosts
     policy: Policy = Policy()
     parked_bytes: int = 0  #: sum over the leases
+    served: float = 0.0  #: of the tenant that was granted something last, when it was: the turns' clock
     usage_epoch_ms: int = 0  #: the instant to which all tenants' decayed usage is scaled
     boot_id: str = ""
     clock_epoch_ms: int = 0  #: boot clock minus ``Instant.ms``

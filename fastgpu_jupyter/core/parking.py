@@ -12,11 +12,11 @@ Taken is only from leases that may be parked: their user lets them (``yield``), 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 from . import fairshare, placement
-from .model import Device, Lease, LeaseState, ParkReason, Retention, State
+from .model import Device, Lease, LeaseState, LogicalGPU, ParkReason, Retention, State
 
 
 class Parking(NamedTuple):
@@ -50,32 +50,101 @@ def may_park(state: State, lease: Lease) -> bool:
     return gpu is not None and all(state.devices[name].spec.parkable for name in gpu.device_ids)
 
 
-class Room(NamedTuple):
-    """What to park so that one that waits can be served, nothing where enough is on its way; and where it will be."""
+def make_room(
+    state: State, unserved: Iterable[tuple[Lease, Collection[str]]], parkable: Iterable[str], now_ms: int
+) -> list[Parking]:
+    """What to park so that those who wait can be served, in their order.
 
-    parkings: list[Parking]
-    device_ids: set[str]
+    ``unserved``: who waits, each with the devices that are kept for its like; ``parkable``: ids of active leases on devices
+    that can park.
+    """
+    takeable: dict[str, list[_Takeable]] = {}
+    for lease_id in parkable:
+        found = _Takeable.of(state, state.leases[lease_id], now_ms)
+        if found is not None and found.lease.logical_gpu is not None:
+            for device_id in found.lease.logical_gpu.device_ids:
+                takeable.setdefault(device_id, []).append(found)
+    if not takeable:
+        return []
+    parkings: dict[str, Parking] = {}  # one of several devices may make room for more than one that waits
+    spoken_for: set[str] = set()
+    for waiting, kept in unserved:
+        options = _room_for(state, _Claimant(state, waiting, now_ms), spoken_for, takeable)
+        parkings.update((parking.lease.id, parking) for option in options for parking in option.parkings)
+        spoken_for.update((option.device_id for option in options) if options else kept)
+    return list(parkings.values())
 
 
-def room_for(state: State, waiting: Lease, avoid: Collection[str], now_ms: int) -> Room | None:
-    """How room can be made for ``waiting``, if it can. Devices in ``avoid`` are for others."""
+class _Takeable(NamedTuple):
+    """A lease that may be parked, if the right one wants it."""
+
+    lease: Lease
+    idle: bool
+    turn_is_over: bool
+
+    @classmethod
+    def of(cls, state: State, lease: Lease, now_ms: int) -> _Takeable | None:
+        if lease.request.retention is not Retention.YIELD or why_not(state, lease) is not None:
+            return None
+        policy = state.policy
+        idle = lease.reports and not lease.busy
+        idle = idle and policy.idle_ms is not None and now_ms - lease.used_ms >= policy.idle_ms
+        turn_ms = 0 if lease.active_since_ms is None else now_ms - lease.active_since_ms
+        return cls(lease, idle, policy.quantum_ms is not None and turn_ms >= policy.quantum_ms)
+
+
+class _Claimant:
+    """Somebody who waits, and by what right it may take whose place."""
+
+    def __init__(self, state: State, lease: Lease, now_ms: int) -> None:
+        self._state = state
+        self._now_ms = now_ms
+        self.want = lease.want
+        self._tenant = lease.tenant
+        self._priority = lease.request.priority
+        self._milli = placement.nominal_milli(state, self.want)
+        self._below_guarantee = not fairshare.standing(state, lease.tenant, now_ms).beyond
+
+    def claims(self, held: _Takeable) -> ParkReason | None:
+        """The right to take that one's place, or ``None``."""
+        lease = held.lease
+        if held.idle:
+            return ParkReason.IDLE
+        if self._priority > lease.request.priority:
+            return ParkReason.PRIORITY
+        if self._priority < lease.request.priority or self._tenant == lease.tenant:
+            return None
+        if self._below_guarantee and self._is_beyond(lease):
+            return ParkReason.GUARANTEE
+        if held.turn_is_over and self._has_had_less(lease):
+            return ParkReason.FAIRNESS
+        return None
+
+    def _is_beyond(self, lease: Lease) -> bool:
+        """Whether the lease's tenant would keep what it is guaranteed without it."""
+        milli = placement.held_milli(self._state, lease)
+        return fairshare.standing(self._state, lease.tenant, self._now_ms, -milli).beyond
+
+    def _has_had_less(self, lease: Lease) -> bool:
+        mine = fairshare.standing(self._state, self._tenant, self._now_ms, self._milli)
+        return mine < fairshare.standing(self._state, lease.tenant, self._now_ms)
+
+
+def _room_for(
+    state: State, claimant: _Claimant, avoid: Collection[str], takeable: dict[str, list[_Takeable]]
+) -> list[_Option]:
+    """The gentlest way to make room for one that waits; nothing where there is none."""
     options: dict[str, list[_Option]] = {}
-    for device in placement.able(state, waiting.want):
-        if device.grantable and device.spec.id not in avoid:
-            option = _on(state, device, waiting, now_ms)
+    for device in placement.able(state, claimant.want):
+        device_id = device.spec.id
+        worth_a_look = device_id in takeable or device.leaving_bytes
+        if worth_a_look and device.grantable and device_id not in avoid:
+            option = _on(device, claimant, takeable.get(device_id, []))
             if option is not None:
                 options.setdefault(device.spec.host_id, []).append(option)
-    count = waiting.want.size.devices
-    best: list[_Option] | None = None
-    for of_host in options.values():
-        if len(of_host) >= count:
-            chosen = sorted(of_host)[:count]
-            if best is None or chosen < best:
-                best = chosen
-    if best is None:
-        return None
-    parked = {parking.lease.id: parking for option in best for parking in option.parkings}
-    return Room(list(parked.values()), {option.device_id for option in best})
+    count = claimant.want.size.devices
+    chosen = [sorted(of_host)[:count] for of_host in options.values() if len(of_host) >= count]
+    return min(chosen, default=[])
 
 
 class _Option(NamedTuple):
@@ -88,23 +157,25 @@ class _Option(NamedTuple):
     parkings: list[Parking]
 
 
-def _on(state: State, device: Device, waiting: Lease, now_ms: int) -> _Option | None:
-    lacking = placement.lacking_bytes(device, waiting.want.size) - device.leaving_bytes
+def _on(device: Device, claimant: _Claimant, takeable: list[_Takeable]) -> _Option | None:
+    lacking = placement.lacking_bytes(device, claimant.want.size) - device.leaving_bytes
+    claimed = ((held, claimant.claims(held)) for held in takeable) if lacking > 0 else ()
     parkings: list[Parking] = []
-    for parking in sorted(_takeable(state, device, waiting, now_ms), key=_gentlest):
+    for parking in sorted((Parking(held.lease, reason) for held, reason in claimed if reason), key=_gentlest):
         if lacking <= 0:
             break
-        gpu = parking.lease.logical_gpu
-        assert gpu is not None
-        lacking -= device.spec.memory_bytes if gpu.whole else gpu.memory_bytes
+        lacking -= device.spec.memory_bytes if _gpu(parking.lease).whole else _gpu(parking.lease).memory_bytes
         parkings.append(parking)
     if lacking > 0:
         return None
     leases = [parking.lease for parking in parkings]
-    busy = sum(parking.reason is not ParkReason.IDLE for parking in parkings)
-    latest_ms = max((lease.used_ms for lease in leases), default=0)
-    moved = sum(lease.logical_gpu.memory_bytes for lease in leases if lease.logical_gpu)
-    return _Option(busy, latest_ms, moved, device.spec.id, parkings)
+    return _Option(
+        busy=sum(parking.reason is not ParkReason.IDLE for parking in parkings),
+        latest_ms=max((lease.used_ms for lease in leases), default=0),
+        bytes=sum(_gpu(lease).memory_bytes for lease in leases),
+        device_id=device.spec.id,
+        parkings=parkings,
+    )
 
 
 def _gentlest(parking: Parking) -> tuple[bool, int, int, str]:
@@ -112,36 +183,6 @@ def _gentlest(parking: Parking) -> tuple[bool, int, int, str]:
     return parking.reason is not ParkReason.IDLE, lease.request.priority, lease.used_ms, lease.id
 
 
-def _takeable(state: State, device: Device, waiting: Lease, now_ms: int) -> Iterable[Parking]:
-    for lease_id in device.lease_ids:
-        lease = state.leases[lease_id]
-        if lease.request.retention is Retention.YIELD and why_not(state, lease) is None:
-            reason = next(_claims(state, waiting, lease, now_ms), None)
-            if reason is not None:
-                yield Parking(lease, reason)
-
-
-def _claims(state: State, waiting: Lease, holding: Lease, now_ms: int) -> Iterator[ParkReason]:
-    """By what right ``waiting`` may take the place of ``holding``."""
-    policy = state.policy
-    idle = holding.reports and not holding.busy
-    if idle and policy.idle_ms is not None and now_ms - holding.used_ms >= policy.idle_ms:
-        yield ParkReason.IDLE
-    if waiting.request.priority > holding.request.priority:
-        yield ParkReason.PRIORITY
-    if waiting.request.priority < holding.request.priority or waiting.tenant == holding.tenant:
-        return
-    if not fairshare.standing(state, waiting.tenant, now_ms).beyond and _is_beyond(state, holding):
-        yield ParkReason.GUARANTEE
-    turn_ms = now_ms - (holding.active_since_ms or now_ms)
-    if policy.quantum_ms is not None and turn_ms >= policy.quantum_ms:
-        wanted = placement.nominal_milli(state, waiting.want)
-        mine = fairshare.standing(state, waiting.tenant, now_ms, wanted)
-        if mine < fairshare.standing(state, holding.tenant, now_ms):
-            yield ParkReason.FAIRNESS
-
-
-def _is_beyond(state: State, holding: Lease) -> bool:
-    """Whether the lease's tenant would keep what it is guaranteed without it."""
-    milli = placement.held_milli(state, holding)
-    return fairshare.standing(state, holding.tenant, state.last.ms, -milli).beyond
+def _gpu(lease: Lease) -> LogicalGPU:
+    assert lease.logical_gpu is not None
+    return lease.logical_gpu

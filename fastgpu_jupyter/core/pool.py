@@ -31,7 +31,7 @@ class Pool:
         self._scheduler = Scheduler(state)
         #: Active leases on devices that can park: without any, nobody looks for room to make.
         self._parkable = {
-            lease.id
+            lease.id: None
             for lease in state.leases.values()
             if lease.state is LeaseState.ACTIVE and parking.may_park(state, lease)
         }
@@ -59,16 +59,10 @@ class Pool:
         return [granted(lease.id, logical_gpu)]
 
     def _make_room(self, at: Instant) -> list[Event]:
-        if not self._parkable:
+        if not self._parkable or not self.state.queue:
             return []
-        spoken_for: set[str] = set()
-        for lease, kept in self._scheduler.unserved(at.ms):
-            room = parking.room_for(self.state, lease, kept | spoken_for, at.ms)
-            if room is not None and room.parkings:
-                return [e.LeaseParking(parked.lease.id, parked.reason) for parked in room.parkings]
-            if room is not None:
-                spoken_for |= room.device_ids
-        return []
+        found = parking.make_room(self.state, self._scheduler.unserved(at.ms), self._parkable, at.ms)
+        return [e.LeaseParking(parked.lease.id, parked.reason) for parked in found]
 
     def _apply(self, events: Iterable[Event], at: Instant) -> None:
         for event in events:
@@ -86,9 +80,9 @@ class Pool:
             if lease.state is LeaseState.WAITING and (waits or type(event) in _JOINS):
                 self._scheduler.requested(lease)
             if lease.state is LeaseState.ACTIVE and parking.may_park(self.state, lease):
-                self._parkable.add(lease.id)
+                self._parkable[lease.id] = None
             else:
-                self._parkable.discard(lease.id)
+                self._parkable.pop(lease.id, None)
         match event:
             case e.LeaseEnded() | e.LeaseParked() | e.LeaseResized() if lease is not None and not waits:
                 self._scheduler.freed(lease.tenant)

@@ -12,6 +12,7 @@ All of this follows from the state and can be made anew from it at any time; not
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterator
 
 from . import fairshare, placement
@@ -23,7 +24,7 @@ from .placement import Devices
 #: A request that has seen so many grants to others goes before everybody else.
 AGING_GRANTS = 1000
 #: For how many of those who wait room is made at once.
-UNSERVED_MAX = 32
+UNSERVED_MAX = 256
 #: Lines that devices are kept for at once.
 KEPT_LINES_MAX = 16
 
@@ -87,17 +88,13 @@ class Scheduler:
                 return found
             limited.add(lease.tenant)
 
-    def unserved(self, now_ms: int) -> Iterator[tuple[Lease, set[str]]]:
-        """Those who would be served next if there were room, one of each tenant, and what is kept for those before."""
+    def unserved(self, now_ms: int) -> Iterator[tuple[Lease, tuple[str, ...]]]:
+        """Those who would be served next if there were room, one of each tenant, and the devices kept for its like."""
         self._now_ms = max(now_ms, self._now_ms)
-        seen: set[str] = set()
-        taken: set[str] = set()
-        while len(seen) < UNSERVED_MAX and (heads := sorted(self._heads(seen))):
-            _, lease, want = heads[0]
-            seen.add(lease.tenant)
+        for _, lease in heapq.merge(*(line.first(UNSERVED_MAX) for line in self._lines.values())):
+            want = lease.want
             if fairshare.within_limits(self._state, lease.tenant, placement.nominal_milli(self._state, want)):
-                yield lease, taken
-                taken.update(self._kept.get(want, ()))
+                yield lease, self._kept.get(want, ())
 
     def _first_placeable(self, limited: set[str]) -> tuple[Lease, Devices] | None:
         taken: set[str] = set()  # devices kept for lines that come first

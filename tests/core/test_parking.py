@@ -230,6 +230,22 @@ def test_room_is_made_for_several_at_once() -> None:
     assert world.states() == {"a": "parking", "b": "parking", "c": "waiting", "d": "waiting"}
 
 
+def test_a_gang_that_goes_makes_room_for_several() -> None:
+    world = World(spec("x", parkable=True), spec("y", index=1, parkable=True))
+    idle(world, "gang", profile="2xany")
+    world.do(c.SetDevices(tuple(world.state.devices[name].spec for name in "xy")))
+    busy_at = world.now_ms
+    world.do(c.UseLease("gang", busy=True))
+    world.ask("a", tenant="bob")
+    world.ask("b", tenant="eve")
+    world.do(c.UseLease("gang", busy=False))
+    world.now_ms = busy_at + IDLE_MS
+    world.do(c.Tick())
+    assert world.states() == {"gang": "parking", "a": "waiting", "b": "waiting"}
+    world.parked("gang")
+    assert world.states() == {"gang": "parked", "a": "preparing", "b": "preparing"}
+
+
 def test_a_gang_gets_devices_of_one_host_all_or_none() -> None:
     hosts = (HostSpec("h1", 8000, 10 * GIB), HostSpec("h2", 8000, 10 * GIB))
     devices = [spec(f"{host.id}{i}", index=i, parkable=True, host_id=host.id) for host in hosts for i in (0, 1)]
