@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from ..errors import InvalidRequest
 from ..units import format_memory, parse_memory
@@ -52,10 +53,7 @@ class Size:
 
     def matches(self, model: str, memory_bytes: int) -> bool:
         """Whether a device of that model and memory is of the kind that is asked for."""
-        name = _words(model)
-        return memory_bytes >= self.device_memory_min and (
-            not self.models or any(_is_lead(_words(wanted), name) for wanted in self.models)
-        )
+        return memory_bytes >= self.device_memory_min and (not self.models or _is_one_of(self.models, model))
 
     def memory_on(self, device_memory_bytes: int) -> int:
         """Bytes that it takes of each device with that much memory."""
@@ -173,6 +171,12 @@ class _Reader:
     def _wrong(self, expected: str) -> InvalidRequest:
         found = repr(self._text[self._at]) if self._at < len(self._text) else "the end"
         return InvalidRequest(f"{self._text!r}: at character {self._at + 1}, expected {expected}, found {found}.")
+
+
+@lru_cache(maxsize=4096)
+def _is_one_of(models: tuple[str, ...], model: str) -> bool:
+    name = _words(model)
+    return any(_is_lead(_words(wanted), name) for wanted in models)
 
 
 def _words(name: str) -> list[str]:

@@ -95,6 +95,10 @@ class Line:
                 return Rank.of(lease, standing), lease
         return None
 
+    def highest(self) -> Priority:
+        """The highest priority class in it."""
+        return max(priority for priority, _ in self._tenants)
+
     def first(self, count: int) -> list[tuple[Rank, Lease]]:
         """The first ticket of each of the first tenants, in the order in which they are served."""
         found: list[tuple[Rank, Lease]] = []

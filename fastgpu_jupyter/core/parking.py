@@ -13,10 +13,11 @@ Taken is only from leases that may be parked: their user lets them (``yield``), 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from itertools import chain
 from typing import NamedTuple
 
 from . import fairshare, placement
-from .model import Device, Lease, LeaseState, LogicalGPU, ParkReason, Retention, State
+from .model import Device, Lease, LeaseState, LogicalGPU, ParkReason, Priority, Retention, State
 
 
 class Parking(NamedTuple):
@@ -51,28 +52,46 @@ def may_park(state: State, lease: Lease) -> bool:
 
 
 def make_room(
-    state: State, unserved: Iterable[tuple[Lease, Collection[str]]], parkable: Iterable[str], now_ms: int
+    state: State,
+    unserved: Iterable[tuple[Lease, Collection[str]]],
+    highest: Priority,
+    parkable: Iterable[str],
+    now_ms: int,
 ) -> list[Parking]:
     """What to park so that those who wait can be served, in their order.
 
-    ``unserved``: who waits, each with the devices that are kept for its like; ``parkable``: ids of active leases on devices
-    that can park.
+    ``unserved``: who waits, each with the devices that are kept for its like; ``highest``: the highest priority class
+    among them; ``parkable``: ids of active leases on devices that can park.
     """
-    takeable: dict[str, list[_Takeable]] = {}
-    for lease_id in parkable:
-        found = _Takeable.of(state, state.leases[lease_id], now_ms)
-        if found is not None and found.lease.logical_gpu is not None:
-            for device_id in found.lease.logical_gpu.device_ids:
-                takeable.setdefault(device_id, []).append(found)
+    takeable = _takeable(state, highest, parkable, now_ms)
     if not takeable:
         return []
+    # Where something is on its way, who comes first has spoken for it.
+    on_their_way = (name for name, device in state.devices.items() if device.leaving_bytes)
+    candidates = dict.fromkeys([*takeable, *on_their_way])
     parkings: dict[str, Parking] = {}  # one of several devices may make room for more than one that waits
-    spoken_for: set[str] = set()
     for waiting, kept in unserved:
-        options = _room_for(state, _Claimant(state, waiting, now_ms), spoken_for, takeable)
+        free = [state.devices[name] for name in candidates]
+        options = _room_for(state, _Claimant(state, waiting, now_ms), free, takeable)
         parkings.update((parking.lease.id, parking) for option in options for parking in option.parkings)
-        spoken_for.update((option.device_id for option in options) if options else kept)
+        for device_id in [option.device_id for option in options] or kept:
+            candidates.pop(device_id, None)
+        if candidates.keys().isdisjoint(takeable):
+            break
     return list(parkings.values())
+
+
+def _takeable(state: State, highest: Priority, parkable: Iterable[str], now_ms: int) -> dict[str, list[_Takeable]]:
+    """By device, the leases that anybody who waits could have a right to."""
+    guarantees = any(books.guaranteed_milli for books in chain(state.tenants.values(), state.groups.values()))
+    found: dict[str, list[_Takeable]] = {}
+    for lease in (state.leases[lease_id] for lease_id in parkable):
+        held = _Takeable.of(state, lease, now_ms)
+        wanted = held.idle or held.turn_is_over or guarantees or lease.request.priority < highest
+        if wanted and lease.request.retention is Retention.YIELD and why_not(state, lease) is None:
+            for device_id in _gpu(lease).device_ids:
+                found.setdefault(device_id, []).append(held)
+    return found
 
 
 class _Takeable(NamedTuple):
@@ -83,9 +102,7 @@ class _Takeable(NamedTuple):
     turn_is_over: bool
 
     @classmethod
-    def of(cls, state: State, lease: Lease, now_ms: int) -> _Takeable | None:
-        if lease.request.retention is not Retention.YIELD or why_not(state, lease) is not None:
-            return None
+    def of(cls, state: State, lease: Lease, now_ms: int) -> _Takeable:
         policy = state.policy
         idle = lease.reports and not lease.busy
         idle = idle and policy.idle_ms is not None and now_ms - lease.used_ms >= policy.idle_ms
@@ -131,15 +148,13 @@ class _Claimant:
 
 
 def _room_for(
-    state: State, claimant: _Claimant, avoid: Collection[str], takeable: dict[str, list[_Takeable]]
+    state: State, claimant: _Claimant, devices: Iterable[Device], takeable: dict[str, list[_Takeable]]
 ) -> list[_Option]:
     """The gentlest way to make room for one that waits; nothing where there is none."""
     options: dict[str, list[_Option]] = {}
-    for device in placement.able(state, claimant.want):
-        device_id = device.spec.id
-        worth_a_look = device_id in takeable or device.leaving_bytes
-        if worth_a_look and device.grantable and device_id not in avoid:
-            option = _on(device, claimant, takeable.get(device_id, []))
+    for device in devices:
+        if device.grantable and placement.is_able(state, device, claimant.want):
+            option = _on(device, claimant, takeable.get(device.spec.id, []))
             if option is not None:
                 options.setdefault(device.spec.host_id, []).append(option)
     count = claimant.want.size.devices

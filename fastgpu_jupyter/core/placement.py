@@ -165,16 +165,17 @@ def carve(size: Size, devices: Devices, generation: int) -> LogicalGPU:
 
 def able(state: State, want: Want) -> Iterator[Device]:
     """Devices that could serve, or be one of several that do, if they were free and in service."""
-    size = want.size
-    plain = want == Want(size)
-    for device in state.devices.values():
-        spec = device.spec
-        if not device.present or not size.matches(spec.model, spec.memory_bytes):
-            continue
-        if not size.whole and not (_shareable(device) and _needed(device, size) <= spec.memory_bytes):
-            continue
-        if plain or _unfit(state, device, want) is None:
-            yield device
+    return (device for device in state.devices.values() if is_able(state, device, want))
+
+
+def is_able(state: State, device: Device, want: Want) -> bool:
+    """Whether the device is one of :func:`able`."""
+    size, spec = want.size, device.spec
+    if not device.present or not size.matches(spec.model, spec.memory_bytes):
+        return False
+    if not size.whole and not (_shareable(device) and _needed(device, size) <= spec.memory_bytes):
+        return False
+    return _unfit(state, device, want) is None
 
 
 def _unfit(state: State, device: Device, want: Want) -> str | None:

@@ -61,7 +61,8 @@ class Pool:
     def _make_room(self, at: Instant) -> list[Event]:
         if not self._parkable or not self.state.queue:
             return []
-        found = parking.make_room(self.state, self._scheduler.unserved(at.ms), self._parkable, at.ms)
+        waiting = self._scheduler.unserved(at.ms)
+        found = parking.make_room(self.state, waiting, self._scheduler.highest(), self._parkable, at.ms)
         return [e.LeaseParking(parked.lease.id, parked.reason) for parked in found]
 
     def _apply(self, events: Iterable[Event], at: Instant) -> None:

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from . import fairshare, placement
 from .fairshare import Standing
 from .line import Line, Rank
-from .model import Lease, PendingReason, State, Want
+from .model import Lease, PendingReason, Priority, State, Want
 from .placement import Devices
 
 #: A request that has seen so many grants to others goes before everybody else.
@@ -87,6 +87,10 @@ class Scheduler:
             if self._within_limit(lease, devices):
                 return found
             limited.add(lease.tenant)
+
+    def highest(self) -> Priority:
+        """The highest priority class of those who wait."""
+        return max((line.highest() for line in self._lines.values()), default=Priority.LOW)
 
     def unserved(self, now_ms: int) -> Iterator[tuple[Lease, tuple[str, ...]]]:
         """Those who would be served next if there were room, one of each tenant, and the devices kept for its like."""
