@@ -92,13 +92,13 @@ def _lease_requested(state: State, event: e.LeaseRequested, at: Instant) -> None
         grants_before=state.generations,
     )
     state.queue[event.lease_id] = None
-    fairshare.wait(state, event.tenant)
+    fairshare.wait(state, event.tenant, at.ms)
 
 
 def _lease_granted(state: State, event: e.LeaseGranted | e.LeaseResuming, at: Instant) -> None:
     lease = _move(state, event.lease_id, event)
     del state.queue[lease.id]
-    fairshare.served(state, lease.tenant)
+    fairshare.served(state, lease.tenant, at.ms)
     gpu = event.logical_gpu
     lease.logical_gpu, lease.granted_at = gpu, at
     state.generations = gpu.generation
@@ -154,7 +154,7 @@ def _lease_wanted(state: State, event: e.LeaseWanted, at: Instant) -> None:
     state.arrivals += 1
     lease.arrival, lease.waiting_since, lease.grants_before = state.arrivals, at, state.generations
     state.queue[lease.id] = None
-    fairshare.wait(state, lease.tenant)
+    fairshare.wait(state, lease.tenant, at.ms)
 
 
 def _drop_image(state: State, lease: Lease) -> None:
@@ -189,8 +189,8 @@ def _lease_transferred(state: State, event: e.LeaseTransferred, at: Instant) -> 
     if lease.logical_gpu is not None:
         _give_back(state, lease, lease.logical_gpu, at)
     else:
-        fairshare.leave(state, lease.tenant)
-        fairshare.wait(state, event.tenant)
+        fairshare.leave(state, lease.tenant, at.ms)
+        fairshare.wait(state, event.tenant, at.ms)
     lease.tenant = event.tenant
     fairshare.tenant_of(state, event.tenant)
     if lease.logical_gpu is not None:
@@ -209,7 +209,7 @@ def _lease_ended(state: State, event: e.LeaseEnded, at: Instant) -> None:
     lease.end_reason, lease.end_detail, lease.ended_at = event.reason, event.detail, at
     if lease.id in state.queue:
         del state.queue[lease.id]
-        fairshare.leave(state, lease.tenant)
+        fairshare.leave(state, lease.tenant, at.ms)
     _drop_image(state, lease)
     if lease.logical_gpu is not None:
         _give_back(state, lease, lease.logical_gpu, at)

@@ -7,7 +7,7 @@ decay"): a moment ``t`` counts ``2 ** ((t - epoch) / HALF_LIFE_MS)``. So the ord
 never changes, which lets the queue keep them in a heap. The epoch is moved before the scale outgrows a float.
 
 Where an administrator lets leases take turns (``Policy.quantum_ms``), not the past days count but the present: what
-tenants were served, per weight, while they contended ("start-time fair queueing"). Who begins to contend stands where
+tenants were served, per weight, while anybody waited ("start-time fair queueing"). Who begins to contend stands where
 the one that was granted something last stood: nobody saves turns up, and nobody is behind for having come late.
 """
 
@@ -103,8 +103,10 @@ def join(state: State, name: str, group: str | None, now_ms: int) -> None:
         _account(state, after, held, now_ms)
 
 
-def wait(state: State, name: str) -> None:
+def wait(state: State, name: str, now_ms: int) -> None:
     """The tenant has one more ticket in the queue."""
+    if state.contended_since_ms is None:
+        state.contended_since_ms = now_ms
     tenant_of(state, name)
     for books in _books(state, name):
         if not books.waiting and not books.share_milli:
@@ -112,17 +114,19 @@ def wait(state: State, name: str) -> None:
         books.waiting += 1
 
 
-def served(state: State, name: str) -> None:
+def served(state: State, name: str, now_ms: int) -> None:
     """One of the tenant's tickets is granted."""
-    tenant = state.tenants[name]
-    state.served = max(state.served, tenant.served)
-    leave(state, name)
+    state.served = max(state.served, _served(state, state.tenants[name], now_ms))
+    leave(state, name, now_ms)
 
 
-def leave(state: State, name: str) -> None:
+def leave(state: State, name: str, now_ms: int) -> None:
     """One of the tenant's tickets is no longer in the queue."""
     for books in _books(state, name):
         books.waiting -= 1
+    if not state.queue and state.contended_since_ms is not None:
+        state.contended_ms += max(0, now_ms - state.contended_since_ms)
+        state.contended_since_ms = None
 
 
 def settle(state: State, books: Tenant, now_ms: int) -> None:
@@ -136,7 +140,7 @@ def move_epoch(state: State, now_ms: int) -> bool:
         return False
     factor = math.exp(-_RATE * (now_ms - state.usage_epoch_ms))
     for books in chain(state.tenants.values(), state.groups.values()):
-        books.used, books.served = _used(state, books, now_ms) * factor, _served(books, now_ms)
+        books.used = _used(state, books, now_ms) * factor
         books.used_until_ms = max(now_ms, books.used_until_ms)
     state.usage_epoch_ms = now_ms
     return True
@@ -152,8 +156,9 @@ def _books(state: State, name: str) -> Iterator[Tenant]:
 
 
 def _account(state: State, books: Tenant, change: Held, now_ms: int) -> None:
-    books.used, books.served = _used(state, books, now_ms), _served(books, now_ms)
+    books.used, books.served = _used(state, books, now_ms), _served(state, books, now_ms)
     books.used_until_ms = max(now_ms, books.used_until_ms)
+    books.served_until_ms = _contended_ms(state, now_ms)
     books.held_milli += change.milli
     books.held_cpu_milli += change.cpu_milli
     books.held_memory_bytes += change.memory_bytes
@@ -172,13 +177,19 @@ def _dominant(state: State, books: Tenant) -> int:
 
 def _per_weight(state: State, books: Tenant, now_ms: int, more_milli: int) -> float:
     if state.policy.quantum_ms is not None:
-        return _served(books, now_ms) + (books.share_milli + more_milli) * state.policy.quantum_ms / books.weight
+        return _served(state, books, now_ms) + (books.share_milli + more_milli) * state.policy.quantum_ms / books.weight
     ahead = (books.share_milli + more_milli) * ADVANCE_MS * math.exp(_RATE * (now_ms - state.usage_epoch_ms)) * _RATE
     return (_used(state, books, now_ms) + ahead) / books.weight
 
 
-def _served(books: Tenant, now_ms: int) -> float:
-    return books.served + books.share_milli * max(0, now_ms - books.used_until_ms) / books.weight
+def _served(state: State, books: Tenant, now_ms: int) -> float:
+    # What nobody else wanted is nobody's debt.
+    return books.served + books.share_milli * (_contended_ms(state, now_ms) - books.served_until_ms) / books.weight
+
+
+def _contended_ms(state: State, now_ms: int) -> int:
+    since_ms = state.contended_since_ms
+    return state.contended_ms + (0 if since_ms is None else max(0, now_ms - since_ms))
 
 
 def _used(state: State, books: Tenant, now_ms: int) -> float:

@@ -89,6 +89,8 @@ def _book_violations(state: State) -> Iterator[str]:
             sum(tenant.waiting for tenant in members),
         ):
             yield f"group {name}: does not hold and wait for what its tenants do"
+    if bool(state.queue) != (state.contended_since_ms is not None):
+        yield "the books say otherwise than the queue whether anybody waits"
     if state.parked_bytes != sum(lease.parked_bytes for lease in state.leases.values()):
         yield f"the books say that {state.parked_bytes} bytes are parked, leases say otherwise"
 

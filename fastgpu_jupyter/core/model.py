@@ -300,6 +300,7 @@ class Tenant:
     used: float = 0.0  #: decayed usage, see :mod:`.fairshare`
     used_until_ms: int = 0
     served: float = 0.0  #: what counts where turns are taken, see :mod:`.fairshare`
+    served_until_ms: int = 0  #: of the time in which anybody waited
     waiting: int = 0  #: tickets in the queue
 
 
@@ -399,6 +400,8 @@ class State:
     policy: Policy = Policy()
     parked_bytes: int = 0  #: sum over the leases
     served: float = 0.0  #: of the tenant that was granted something last, when it was: the turns' clock
+    contended_ms: int = 0  #: how long anybody waited, in all
+    contended_since_ms: int | None = None  #: set exactly while anybody waits
     usage_epoch_ms: int = 0  #: the instant to which all tenants' decayed usage is scaled
     boot_id: str = ""
     clock_epoch_ms: int = 0  #: boot clock minus ``Instant.ms``

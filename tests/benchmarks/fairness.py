@@ -7,9 +7,10 @@ computes all the time. *bursty*: tenants come and go; they compute for a while a
 in the manner of notebook cells: a session computes for minutes to hours). Weights are equal, or 1, 2 and 4 in turn.
 Moving a lease's memory takes 0.4 s each way, in which the GPU serves nobody.
 
-* Jain's index is that of GPU seconds per weight in windows of 10 minutes and of an hour, over the tenants that wanted a
-  GPU throughout the window; the worst window counts, after the first hour. A tenant that deserves more than one whole
-  GPU deserves one.
+* Jain's index is that of GPU seconds in relation to what a tenant deserves, in windows of 10 minutes and of an hour,
+  over the tenants that wanted a GPU throughout the window; the worst window counts, after the first hour. What is
+  deserved is the GPUs by weight at every instant, among those that want one then, and never more than the one GPU that
+  is asked for.
 * The finish-time ratio is how long a tenant's work takes here, in relation to how long it would take alone on its
   share of the GPUs; everybody has as much work as its share does in an hour.
 * The longest wait is that of any ticket; a tenant starves if it gets nothing in any hour in which it wanted something.
@@ -28,6 +29,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -217,6 +219,19 @@ def deserved(weights: dict[str, int], gpus: float) -> dict[str, float]:
     return share
 
 
+def deserved_between(play: Play, begin: int, end: int) -> dict[str, float]:
+    """GPU milliseconds of each, if at every instant the GPUs were divided among those that want one then."""
+    cuts = {begin, end}
+    for tenant in play.tenants.values():
+        cuts.update(ms for span in tenant.wanted for ms in span if begin < ms < end)
+    total: dict[str, float] = defaultdict(float)
+    for since, to in pairwise(sorted(cuts)):
+        wanting = {one.name: one.weight for one in play.tenants.values() if overlap(one.wanted, since, to)}
+        for name, share in deserved(wanting, len(play.pool.state.devices)).items():
+            total[name] += share * (to - since)
+    return total
+
+
 def jain(values: list[float]) -> float:
     squares = sum(value * value for value in values)
     return sum(values) ** 2 / (len(values) * squares) if squares else 0.0
@@ -230,9 +245,8 @@ def worst_jain(play: Play, window_ms: int, from_ms: int) -> tuple[float, int]:
         there = [one for one in play.tenants.values() if overlap(one.wanted, begin, end) == window_ms]
         if len(there) < 2:
             continue
-        served = {one.name: overlap(one.active, begin, end) / window_ms for one in there}
-        share = deserved({one.name: one.weight for one in there}, sum(served.values()))
-        found.append(jain([served[name] / share[name] for name in served]))
+        fluid = deserved_between(play, begin, end)
+        found.append(jain([overlap(one.active, begin, end) / fluid[one.name] for one in there]))
         counted.append(len(there))
     return min(found, default=1.0), round(sum(counted) / max(1, len(counted)))
 
