@@ -6,6 +6,7 @@
     │   ├── NotFound           no such lease, device or profile
     │   ├── Forbidden          the caller may not do that
     │   ├── Conflict           the lease is in a state that does not allow it
+    │   │   └── NeedsRestart       only a new kernel process could have it so
     │   └── NoSuchDevice       no device of this pool could ever serve it
     ├── LimitReached       a limit of the pool; try again later
     ├── PoolUnreachable    nobody serves the socket, or somebody who should not
@@ -61,6 +62,12 @@ class Conflict(CallerError):
 
     code = "conflict"
     status = 409
+
+
+class NeedsRestart(Conflict):
+    """What was asked for can be had, but only by a kernel that is started anew."""
+
+    code = "needs_restart"
 
 
 class NoSuchDevice(CallerError):

@@ -89,10 +89,11 @@ class BindHolder:
 
 @dataclass(frozen=True, slots=True)
 class ResizeLease:
-    """The lease is to have another size; its kernel goes on."""
+    """The lease is to have another size; its kernel goes on. ``used_bytes`` is what it has on its device, if known."""
 
     lease_id: str
     profile: str
+    used_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..errors import Conflict, InternalError, InvalidRequest, NotFound
+from ..units import format_memory
 from . import commands as c
 from . import events as e
 from . import parking, placement
@@ -154,6 +155,11 @@ def _resize_lease(state: State, command: c.ResizeLease, at: Instant) -> list[Eve
         return []
     devices = placement.resized(state, lease, size)
     gpu = placement.carve(size, devices, lease.logical_gpu.generation)
+    if command.used_bytes is not None and command.used_bytes > gpu.memory_bytes:
+        raise Conflict(
+            f"This kernel has {format_memory(command.used_bytes)} on its device, which is more than the "
+            f"{format_memory(gpu.memory_bytes)} of {str(size)!r}. Nothing was changed; free memory and resize again."
+        )
     _require_within_limit(state, lease, placement.milli(size, devices))
     return [e.LeaseResized(lease.id, request, gpu)]
 

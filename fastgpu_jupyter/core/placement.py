@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 
-from ..errors import Conflict, NoSuchDevice
+from ..errors import Conflict, NeedsRestart, NoSuchDevice
 from ..units import format_memory
 from .ask import PROFILES, Size
 from .model import Device, Enforcement, Isolation, Lease, LogicalGPU, Mechanism, PendingReason, State, Want
@@ -56,15 +56,19 @@ def resized(state: State, lease: Lease, size: Size) -> Devices:
     """
     devices = devices_of(state, lease)
     if len(devices) != 1 or size.devices != 1:
-        raise Conflict(
-            "The number of GPUs changes only with a restart: CUDA does not see new ones. Nothing was changed."
+        raise NeedsRestart(
+            "The number of GPUs changes only with a restart, because CUDA does not see new ones. Nothing was changed; "
+            "release the lease, ask for the other size and restart the kernel."
         )
     device = devices[0]
     spec = device.spec
     if not size.matches(spec.model, spec.memory_bytes):
         raise Conflict(f"{str(size)!r} is another device than the {spec.model} of this lease. Nothing was changed.")
     if not _shareable(device):
-        raise Conflict(f"The {spec.model} of this lease is leased whole. Nothing was changed.")
+        raise NeedsRestart(
+            f"The {spec.model} of this lease is leased whole. Nothing was changed; release the lease, ask for the "
+            "other size and restart the kernel."
+        )
     others = device.promised_bytes - (lease.logical_gpu.memory_bytes if lease.logical_gpu else 0)
     free_bytes = spec.memory_bytes - others
     if (size.whole and len(device.lease_ids) > 1) or _needed(device, size) > free_bytes:

@@ -7,7 +7,7 @@ import pytest
 from fastgpu_jupyter.core import commands as c
 from fastgpu_jupyter.core import ledger, meter, scheduler
 from fastgpu_jupyter.core.model import Instant, LeaseState
-from fastgpu_jupyter.errors import Conflict, InvalidRequest, NoSuchDevice
+from fastgpu_jupyter.errors import Conflict, InvalidRequest, NeedsRestart, NoSuchDevice
 from fastgpu_jupyter.units import GIB, MS_PER_HOUR
 from tests.core.world import World, spec
 
@@ -44,7 +44,7 @@ def test_a_larger_size_is_had_where_there_is_room() -> None:
     [
         ("full", Conflict, "no room for 'full' on this device: 60 GiB could be had"),
         ("70GiB", Conflict, "no room for '70GiB'"),
-        ("2xany", Conflict, "changes only with a restart"),
+        ("2xany", NeedsRestart, "changes only with a restart"),
         ("h100", Conflict, "another device than the A100-80GB"),
         ("a100:", InvalidRequest, "at character 6"),
     ],
@@ -112,3 +112,20 @@ def test_a_transferred_lease_is_billed_to_each_for_its_time() -> None:
     world.do(c.ReleaseLease("a"))
     with pytest.raises(Conflict, match="is draining cannot be transferred"):
         world.do(c.TransferLease("a", "eve"))
+
+
+def test_capacity_is_given_back_only_after_use_has_fallen() -> None:
+    world = World(spec("gpu"))
+    lease = world.active("a")
+    with pytest.raises(Conflict, match="has 41 GiB on its device, which is more than the 40 GiB"):
+        world.do(c.ResizeLease("a", "half", used_bytes=41 * GIB))
+    assert lease.request.name == "full"
+    world.do(c.ResizeLease("a", "half", used_bytes=40 * GIB))
+    assert lease.request.name == "half"
+
+
+def test_a_device_that_is_leased_whole_needs_a_restart() -> None:
+    world = World(spec("gpu", whole_only=True))
+    world.active("a")
+    with pytest.raises(NeedsRestart, match="restart the kernel"):
+        world.do(c.ResizeLease("a", "half"))

@@ -274,6 +274,27 @@ MUTATIONS = (
         "    gpu = lease.logical_gpu\n",
         pytest("tests/core/test_parking.py"),
     ),
+    Mutation(
+        "who has had more is served first",
+        "core/fairshare.py",
+        "    return (_used(state, books, now_ms) + ahead) / books.weight\n",
+        "    return -(_used(state, books, now_ms) + ahead) / books.weight\n",
+        pytest("tests/core/test_naive.py"),
+    ),
+    Mutation(
+        "a limit is looked at only after it is passed",
+        "core/fairshare.py",
+        "books.held_milli + more_milli <= books.limit_milli for",
+        "books.held_milli <= books.limit_milli for",
+        pytest("tests/core/test_naive.py"),
+    ),
+    Mutation(
+        "what is out of service is granted",
+        "core/model.py",
+        "        return self.present and not self.drained and self.health is Health.HEALTHY\n",
+        "        return self.present and self.health is Health.HEALTHY\n",
+        pytest("tests/core/test_naive.py"),
+    ),
 )  # fmt: skip
 
 

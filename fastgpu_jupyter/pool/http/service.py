@@ -245,7 +245,9 @@ class Service:
         profile = asked.text(body, "profile")
         if not profile:
             raise InvalidRequest("profile must say the new size, like half or 24GiB.")
-        return await self._own(caller, c.ResizeLease(lease_id, profile), key)
+        used = self.runtime.usage.leases.get(lease_id)
+        used_bytes = used.memory_used_bytes if used else None
+        return await self._own(caller, c.ResizeLease(lease_id, profile, used_bytes), key)
 
     async def park(self, caller: Caller, lease_id: str, key: str | None) -> LeaseView:
         """Move the memory of a lease of the caller's tenant to the host's, and give its device to others."""
