@@ -11,11 +11,14 @@ from collections.abc import Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests.helpers import KernelHelper, PoolProcess, ServerProcess
 
 ROOT = Path(__file__).parent.parent
+#: Where it only matters that something is found, not how short it can be told.
+hypothesis.settings.register_profile("no-shrinking", phases=[hypothesis.Phase.generate])
 
 
 @pytest.fixture

@@ -103,6 +103,10 @@ class Scheduler:
     def _first_placeable(self, limited: set[str]) -> tuple[Lease, Devices] | None:
         taken: set[str] = set()  # devices kept for lines that come first
         for _, lease, want in sorted(self._heads(limited)):
+            # Who may have no more keeps nothing from others.
+            if not fairshare.within_limits(self._state, lease.tenant, placement.nominal_milli(self._state, want)):
+                limited.add(lease.tenant)
+                return self._first_placeable(limited)
             if want in self._hopeful:
                 devices = placement.place(self._state, want, taken)
                 if devices is not None:

@@ -296,3 +296,13 @@ def test_the_index_decides_as_the_plain_order_does(seed: int) -> None:
             if world.states()[name] == "draining":
                 world.drained(name)
         assert Scheduler(world.state).next_grant(world.now_ms) is None
+
+
+def test_who_may_have_no_more_keeps_nothing_from_others() -> None:
+    world = World(spec("x"), spec("y", index=1), spec("z", index=2))
+    world.active("a1", "2xany", tenant="ann")
+    world.ask("a2", "2xany", tenant="ann")
+    behind = world.ask("b", "half", tenant="bob", priority=Priority.LOW)
+    assert behind.state is LeaseState.WAITING  # what is free is kept for Ann's
+    world.do(c.SetTenant("ann", 100, 2500))
+    assert behind.state is LeaseState.PREPARING

@@ -279,21 +279,21 @@ MUTATIONS = (
         "core/fairshare.py",
         "    return (_used(state, books, now_ms) + ahead) / books.weight\n",
         "    return -(_used(state, books, now_ms) + ahead) / books.weight\n",
-        pytest("tests/core/test_naive.py"),
+        pytest("tests/core/test_naive.py", "--hypothesis-profile", "no-shrinking"),
     ),
     Mutation(
         "a limit is looked at only after it is passed",
         "core/fairshare.py",
         "books.held_milli + more_milli <= books.limit_milli for",
         "books.held_milli <= books.limit_milli for",
-        pytest("tests/core/test_naive.py"),
+        pytest("tests/core/test_scheduler.py"),
     ),
     Mutation(
         "what is out of service is granted",
         "core/model.py",
         "        return self.present and not self.drained and self.health is Health.HEALTHY\n",
         "        return self.present and self.health is Health.HEALTHY\n",
-        pytest("tests/core/test_naive.py"),
+        pytest("tests/core/test_naive.py", "--hypothesis-profile", "no-shrinking"),
     ),
 )  # fmt: skip
 
