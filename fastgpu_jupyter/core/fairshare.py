@@ -64,7 +64,7 @@ def standing(state: State, name: str, now_ms: int, more_milli: int = 0) -> Stand
         tenant = Tenant()
     own = _per_weight(state, tenant, now_ms, more_milli)
     group = state.groups.get(tenant.group) if tenant.group else None
-    beyond = tenant.held_milli + more_milli >= tenant.guaranteed_milli
+    beyond = tenant.held_milli + more_milli >= max(tenant.guaranteed_milli, tenant.reserved_milli)
     if group is None:
         return Standing(beyond, own, own)
     beyond = beyond and group.held_milli + more_milli >= group.guaranteed_milli

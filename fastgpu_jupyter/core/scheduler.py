@@ -15,7 +15,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator
 
-from . import fairshare, placement
+from . import budgets, fairshare, placement, reserved
 from .fairshare import Standing
 from .line import Line, Rank
 from .model import Lease, PendingReason, Priority, State, Want
@@ -79,14 +79,18 @@ class Scheduler:
         if not self._hopeful:
             return None
         limited: set[str] = set()
+        lent: dict[Want, set[str]] = {}  # tenants whose like request could not be taken back
         while True:
-            found = self._first_placeable(limited)
+            found = self._first_placeable(limited, lent)
             if found is None:
                 return None
             lease, devices = found
-            if self._within_limit(lease, devices):
+            if not self._within_limit(lease, devices):
+                limited.add(lease.tenant)
+            elif not reserved.leaves_room(self._state, lease, devices):
+                lent.setdefault(lease.want, set()).add(lease.tenant)
+            else:
                 return found
-            limited.add(lease.tenant)
 
     def highest(self) -> Priority:
         """The highest priority class of those who wait."""
@@ -96,26 +100,25 @@ class Scheduler:
         """Those who would be served next if there were room, one of each tenant, and the devices kept for its like."""
         self._now_ms = max(now_ms, self._now_ms)
         for _, lease in heapq.merge(*(line.first(UNSERVED_MAX) for line in self._lines.values())):
-            want = lease.want
-            if fairshare.within_limits(self._state, lease.tenant, placement.nominal_milli(self._state, want)):
-                yield lease, self._kept.get(want, ())
+            if self._may_hope(lease):
+                yield lease, self._kept.get(lease.want, ())
 
-    def _first_placeable(self, limited: set[str]) -> tuple[Lease, Devices] | None:
+    def _first_placeable(self, limited: set[str], lent: dict[Want, set[str]]) -> tuple[Lease, Devices] | None:
         taken: set[str] = set()  # devices kept for lines that come first
-        for _, lease, want in sorted(self._heads(limited)):
+        for _, lease, want in sorted(self._heads(limited, lent)):
             if want in self._hopeful:
                 devices = placement.place(self._state, want, taken)
                 if devices is not None:
                     return lease, devices
-                if not limited:
+                if not limited and not lent:
                     self._hopeful.discard(want)
                 self._keep(want, taken)
             taken.update(self._kept.get(want, ()))
         return None
 
-    def _heads(self, limited: set[str]) -> Iterator[tuple[Rank, Lease, Want]]:
+    def _heads(self, limited: set[str], lent: dict[Want, set[str]]) -> Iterator[tuple[Rank, Lease, Want]]:
         for want, line in self._lines.items():
-            best = line.best(limited)
+            best = line.best(limited | lent[want] if want in lent else limited)
             if best is not None:
                 yield *best, want
 
@@ -130,7 +133,19 @@ class Scheduler:
             self._kept.pop(want, None)
 
     def _within_limit(self, lease: Lease, devices: Devices) -> bool:
-        return fairshare.within_limits(self._state, lease.tenant, placement.milli(lease.request.size, devices))
+        milli = placement.milli(lease.request.size, devices)
+        return fairshare.within_limits(self._state, lease.tenant, milli) and budgets.may_spend(
+            self._state, lease.tenant, self._now_ms
+        )
+
+    def _may_hope(self, lease: Lease) -> bool:
+        """Whether it could be granted if there were room."""
+        wanted = placement.nominal_milli(self._state, lease.want)
+        return (
+            fairshare.within_limits(self._state, lease.tenant, wanted)
+            and budgets.may_spend(self._state, lease.tenant, self._now_ms)
+            and reserved.may_hope(self._state, lease)
+        )
 
     def _standing(self, name: str) -> Standing:
         return fairshare.standing(self._state, name, self._now_ms)
@@ -168,4 +183,10 @@ def _in_order(state: State) -> list[Lease]:
 
 def _reason(state: State, lease: Lease, reason: PendingReason) -> PendingReason:
     wanted = placement.nominal_milli(state, lease.want)
-    return reason if fairshare.within_limits(state, lease.tenant, wanted) else PendingReason.QUOTA
+    if not fairshare.within_limits(state, lease.tenant, wanted):
+        return PendingReason.QUOTA
+    if not budgets.may_spend(state, lease.tenant, state.last.ms):
+        return PendingReason.BUDGET
+    if reason in (PendingReason.BEHIND, PendingReason.CAPACITY) and not reserved.may_hope(state, lease):
+        return PendingReason.RESERVED
+    return reason

@@ -149,14 +149,20 @@ class GroupView(TypedDict):
 
 
 class StatementLineView(TypedDict):
-    """The time in which one lease was active in a month, and what it cost."""
+    """The time in which one lease was active, or one reservation ran, in a month, and what it cost.
 
-    lease_id: str
+    ``covered_milli`` is what of a lease the tenant's reservations paid; ``rate_micro_per_hour`` is without that.
+    """
+
+    kind: Literal["lease", "reservation"]
+    lease_id: str | None
+    reservation_id: str | None
     notebook: str | None
     profile: str
     device_ids: list[str]
     started_at: int
     active_ms: int
+    covered_milli: int | None
     rate_micro_per_hour: int
     amount_micro: int
 

@@ -152,21 +152,21 @@ MUTATIONS = (
     Mutation(
         "capacity is given back at draining",
         APPLY,
-        "    meter.close_segment(lease, at.ms)\n    lease.end_reason, lease.end_detail = event.reason, event.detail\n",
-        "    meter.close_segment(lease, at.ms)\n    lease.end_reason, lease.end_detail = event.reason, event.detail\n"
+        "    lease.end_reason, lease.end_detail = event.reason, event.detail\n\n",
+        "    lease.end_reason, lease.end_detail = event.reason, event.detail\n"
         "    _give_back(state, lease, lease.logical_gpu, at)\n    _take(state, lease, lease.logical_gpu, at)\n"
-        "    state.devices[lease.logical_gpu.device_id].promised_bytes -= 1\n",
+        "    state.devices[lease.logical_gpu.device_id].promised_bytes -= 1\n\n",
     ),
     Mutation(
         "the meter runs on while it drains",
         APPLY,
-        "    meter.close_segment(lease, at.ms)\n    lease.end_reason",
+        "    meter.close_segment(state, lease, at.ms)\n    lease.end_reason",
         "    lease.end_reason",
     ),
     Mutation(
         "a resize forgets what the time before it cost",
         APPLY,
-        "    meter.close_segment(lease, at.ms)  # at the old rate\n",
+        "    meter.close_segment(state, lease, at.ms)  # at the old rate\n",
         "    lease.active_ms = meter.active_ms(lease, at.ms)\n",
     ),
     Mutation(
