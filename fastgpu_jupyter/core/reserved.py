@@ -80,7 +80,10 @@ def rate_of(state: State, milli: int, model: str | None, discount_percent: int) 
 def leaves_room(state: State, lease: Lease, devices: Devices) -> bool:
     """Whether what others have reserved could still be had after a grant of those devices."""
     needs = _needs(state, lease.tenant)
-    return not needs or _fits(_available(state, lease, devices), needs)
+    if not needs:
+        return True
+    available = _available(state, lease, devices)
+    return available is not None and _fits(available, needs)
 
 
 def may_hope(state: State, lease: Lease) -> bool:
@@ -139,18 +142,24 @@ def _needs(state: State, tenant: str) -> list[_Need]:
     ]
 
 
-def _available(state: State, lease: Lease, devices: Devices) -> list[tuple[Kind, int]]:
-    """What of each device in service is free or could be had again, were those granted to the lease."""
+def _available(state: State, lease: Lease, devices: Devices) -> list[tuple[Kind, int]] | None:
+    """What of each device in service is free or could be had again, were those granted to the lease.
+
+    ``None`` where they could not be: others keep what it would need.
+    """
     lent = _returns(state, lease, devices)
     found = []
     for device in state.devices.values():
         if not device.grantable:
             continue
         holding = (state.leases[lease_id] for lease_id in device.lease_ids if lease_id != lease.id)
-        kept = sum(_milli_on(device, one) for one in holding if not _is_lent(state, one))
+        kept_bytes = sum(_bytes_on(device, one) for one in holding if not _is_lent(state, one))
         if device in devices and not lent:
-            kept += placement.milli(lease.request.size, (device,))
-        found.append((_kind(device), max(0, MILLI - kept)))
+            kept_bytes += lease.request.size.memory_on(device.spec.memory_bytes)
+        free_bytes = device.spec.memory_bytes - kept_bytes
+        if free_bytes < 0:
+            return None
+        found.append((_kind(device), -(-free_bytes * MILLI // device.spec.memory_bytes)))
     return found
 
 
@@ -170,11 +179,9 @@ def _returns(state: State, lease: Lease, devices: Devices) -> bool:
     return beyond and gentle and bool(devices) and all(device.spec.parkable for device in devices)
 
 
-def _milli_on(device: Device, lease: Lease) -> int:
+def _bytes_on(device: Device, lease: Lease) -> int:
     gpu = lease.logical_gpu
-    if gpu is None or gpu.whole:
-        return MILLI
-    return -(-gpu.memory_bytes * MILLI // device.spec.memory_bytes)
+    return device.spec.memory_bytes if gpu is None or gpu.whole else gpu.memory_bytes
 
 
 def _fits(available: list[tuple[Kind, int]], needs: Iterable[_Need]) -> bool:
