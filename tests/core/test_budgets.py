@@ -166,7 +166,7 @@ def test_no_more_is_parked_than_the_host_has_memory_for() -> None:
     first = world.active("a")
     second = world.ask("b")
     assert second.state is LeaseState.PREPARING
-    world.ready("b")
+    world.prepared("b")
     world.pass_time(1000)
     assert [first.state, second.state] == [LeaseState.PARKING, LeaseState.ACTIVE]
 
