@@ -35,6 +35,14 @@ class _Need(NamedTuple):
 
 def reserve(state: State, command: c.ReserveCapacity, at: Instant) -> list[Event]:
     """Make a reservation, and begin it where it is to begin now. Raises where it cannot be held."""
+    known = state.reservations.get(command.reservation_id)
+    if known is not None and (known.tenant, known.milli, known.model, known.plan) == (
+        command.tenant,
+        command.milli,
+        command.model,
+        command.plan,
+    ):
+        return []  # the same once more
     _require_sound(state, command)
     start = at.wall_ms if command.start_wall_ms is None else command.start_wall_ms
     if not at.wall_ms <= start <= months.months_later(at.wall_ms, AHEAD_MONTHS_MAX):
@@ -99,7 +107,7 @@ def may_hope(state: State, lease: Lease) -> bool:
 
 def _require_sound(state: State, command: c.ReserveCapacity) -> None:
     if command.reservation_id in state.reservations:
-        raise InvalidRequest("There is such a reservation already.")
+        raise InvalidRequest("There is another reservation with this id already. Nothing was changed.")
     if not 1 <= command.milli <= MILLI_MAX:
         raise InvalidRequest("A reservation is of at least a thousandth of a device.")
     if not 0 <= command.discount_percent <= 100:

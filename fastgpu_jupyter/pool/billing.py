@@ -7,6 +7,7 @@ whole history: not for the event loop's thread.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from ..core import ledger, months
 from ..core.ledger import Line, Segment, Statement
@@ -34,14 +35,21 @@ def statements(journal: Journal, month: str, until: Instant, viewer: Viewer, cur
     return [_view(one, month, currency) for one in made if viewer.sees_all or one.tenant == viewer.tenant]
 
 
-def rates(state: State, currency: str) -> list[RateView]:
-    """What each model of this pool costs."""
+def rates(state: State, currency: str, discounts: Mapping[str, int]) -> list[RateView]:
+    """What each model of this pool costs, by use and by plan at its discount in percent."""
     found: dict[tuple[str, int], int] = {}
     for device in state.devices.values():
         key = (device.spec.model, device.spec.rate_micro_per_hour)
         found[key] = found.get(key, 0) + 1
     return [
-        {"model": model, "devices": count, "rate_micro_per_hour": rate, "currency": currency}
+        {
+            "model": model,
+            "devices": count,
+            "rate_micro_per_hour": rate,
+            "month_micro_per_hour": rate * (100 - discounts["month"]) // 100,
+            "year_micro_per_hour": rate * (100 - discounts["year"]) // 100,
+            "currency": currency,
+        }
         for (model, rate), count in sorted(found.items())
     ]
 

@@ -25,7 +25,7 @@ ROW = re.compile(r"^\| `(fastgpu_\w+)` \| (\w+) \|", re.MULTILINE)
 
 
 def now(state: State, usage: Sample | None = None) -> Now:
-    return Now(state, usage or Sample(), subscribers=0, connections=0, accepting=True)
+    return Now(state, usage or Sample(), subscribers=0, connections=0, accepting=True, at=state.last)
 
 
 def parsed(text: bytes) -> dict[str, float]:
