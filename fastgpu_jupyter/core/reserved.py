@@ -131,11 +131,11 @@ def _require_capacity(state: State, command: c.ReserveCapacity, start: int, end:
     if _fits(available, [*others, _Need(command.model, command.milli)]):
         return
     matching = sum(cover.is_of(command.model, [kind]) for kind, _ in available)
-    kind = f"{command.model} " if command.model else ""
     held = sum(need.milli for need in others)
     raise NoSuchDevice(
-        f"{command.milli / MILLI:g} {kind}GPUs cannot be held for {command.tenant}: the pool has {matching}, and "
-        f"{held / MILLI:g} GPUs are reserved in that time already. Nothing was reserved; ask for less or for later."
+        f"{command.milli / MILLI:g} {command.model or 'any'} cannot be held for {command.tenant}: the pool has "
+        f"{matching} such GPUs, and {held / MILLI:g} of all its GPUs are reserved in that time already. "
+        "Nothing was reserved; ask for less or for later."
     )
 
 

@@ -229,7 +229,10 @@ def test_capacity_is_reserved_covers_what_is_used_and_is_on_the_statement(pool: 
     assert "0.750000 USD" in made[1]
     held = pool.lease(lease["id"])
     assert (held["billed_micro_per_hour"], held["covered_milli"]) == (0, 500)
-    assert "1 GPUs cannot be held for bob" in fastgpu("reserve", "bob", "a100").stderr
+    assert (
+        "1 a100 cannot be held for bob: the pool has 1 such GPUs, and 0.5 of all"
+        in fastgpu("reserve", "bob", "a100").stderr
+    )
     assert "within 24 months" in fastgpu("reserve", "bob", "half", "--from=2099-01-01").stderr
     pool.kill()
     pool.start()
