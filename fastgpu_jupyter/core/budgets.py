@@ -87,10 +87,19 @@ def _parkings(state: State, to_park: dict[str, Lease]) -> Iterator[Event]:
             yield e.LeaseParking(lease.id, ParkReason.BUDGET)
 
 
+def why_parked(lease: Lease) -> str | None:
+    """Why a lease stays parked although its cell waits, or ``None``."""
+    if lease.state is not LeaseState.PARKED or lease.budget_percent < SPENT:
+        return None
+    return (
+        f"It stays parked: its budget is spent. `jupyter fastgpu budget --lease {lease.id} AMOUNT` sets a higher one."
+    )
+
+
 def message(state: State, lease: Lease) -> str | None:
     """What the lease's user is to be told about money, or ``None``."""
-    if lease.budget_percent == SPENT and lease.state is LeaseState.PARKED and lease.park_reason is ParkReason.BUDGET:
-        return "It is parked: its budget is spent. `jupyter fastgpu budget LEASE AMOUNT --lease` sets a higher one."
+    if (stays := why_parked(lease)) is not None:
+        return stays
     if lease.budget_percent == SPENT and lease.state is LeaseState.ACTIVE:
         return f"Its budget is spent, and it goes on: {parking.why_not(state, lease) or 'it is parked in a moment.'}"
     if lease.budget_percent:

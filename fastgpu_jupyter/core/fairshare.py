@@ -71,6 +71,11 @@ def standing(state: State, name: str, now_ms: int, more_milli: int = 0) -> Stand
     return Standing(beyond, _per_weight(state, group, now_ms, more_milli), own)
 
 
+def has_less_than_guaranteed(state: State, name: str) -> bool:
+    """Whether the tenant, or its group, holds less than it is guaranteed, whatever it has reserved."""
+    return any(books.held_milli < books.guaranteed_milli for books in _books(state, name))
+
+
 def within_limits(state: State, name: str, more_milli: int) -> bool:
     """Whether the tenant, and its group, may hold so much more."""
     return all(

@@ -64,9 +64,9 @@ def uses_of(state: State, leases: Iterable[Lease]) -> list[Use]:
     return [cover.use_of(lease_id, gpu, kinds) for gpu, lease_id in held]
 
 
-def unused(state: State, name: str) -> dict[str, int]:
-    """What the tenant does not hold of each of its reservations that run, in thousandths of devices."""
-    mine = [lease for lease in state.leases.values() if lease.tenant == name]
+def unused(state: State, name: str, but: str = "") -> dict[str, int]:
+    """What the tenant does not hold, with leases other than ``but``, of each of its reservations that run."""
+    mine = [lease for lease in state.leases.values() if lease.tenant == name and lease.id != but]
     holding = [lease for lease in mine if lease.state in HOLDING and lease.state not in LEAVING]
     return cover.cover(uses_of(state, holding), running(state, name)).left
 

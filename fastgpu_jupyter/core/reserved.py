@@ -8,13 +8,14 @@ leases that can be parked for it again; to any other, nothing is granted that th
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 from ..errors import InvalidRequest, NoSuchDevice, NotFound
 from . import commands as c
 from . import cover, fairshare, meter, months, placement
 from . import events as e
-from .cover import Kind
+from .cover import Kind, Use
 from .events import Event
 from .model import LEAVING, Device, Instant, Lease, Plan, Priority, Reservation, State
 from .placement import Devices
@@ -87,22 +88,70 @@ def rate_of(state: State, milli: int, model: str | None, discount_percent: int) 
 
 def leaves_room(state: State, lease: Lease, devices: Devices) -> bool:
     """Whether what others have reserved could still be had after a grant of those devices."""
-    needs = _needs(state, lease.tenant)
-    if not needs:
-        return True
-    available = _available(state, lease, devices)
-    return available is not None and _fits(available, needs)
+    return not _is_asked_by_others(state, lease.tenant) or _Room(state, lease).is_left_by(devices)
 
 
 def may_hope(state: State, lease: Lease) -> bool:
     """Whether the lease could be granted somewhere for all that others have reserved."""
-    if not any(one.runs and one.tenant != lease.tenant for one in state.reservations.values()):
+    if not _is_asked_by_others(state, lease.tenant):
         return True
     able = [device for device in placement.able(state, lease.want) if device.grantable]
-    count = lease.want.size.devices
+    count, room = lease.want.size.devices, _Room(state, lease)
     if count > 1:
-        return len(able) >= count and leaves_room(state, lease, tuple(able[:count]))
-    return any(leaves_room(state, lease, (device,)) for device in able)
+        return len(able) >= count and room.is_left_by(tuple(able[:count]))
+    return any(room.is_left_by((device,)) for device in able)
+
+
+def _is_asked_by_others(state: State, tenant: str) -> bool:
+    return any(one.runs and one.tenant != tenant for one in state.reservations.values())
+
+
+class _Room:
+    """What there is beside a lease, and what of it others have reserved and do not hold."""
+
+    def __init__(self, state: State, lease: Lease) -> None:
+        self._state = state
+        self._lease = lease
+        self._books: tuple[list[tuple[Device, int]], list[_Need]] | None = None
+
+    def is_left_by(self, devices: Devices) -> bool:
+        """Whether the reservations could be served if the lease had those devices, or as well as without it."""
+        if _returns(self._state, self._lease, devices) or self._is_own(devices):
+            return True
+        if self._books is None:
+            self._books = self._kept(), _needs(self._state, self._lease.tenant)
+        kept, needs = self._books
+        available = []
+        for device, kept_bytes in kept:
+            mine = self._lease.request.size.memory_on(device.spec.memory_bytes) if device in devices else 0
+            free_bytes = device.spec.memory_bytes - kept_bytes - mine
+            if free_bytes < 0:
+                return False  # others keep what it would need
+            available.append((_kind(device), -(-free_bytes * MILLI // device.spec.memory_bytes)))
+        return _fits(available, needs)
+
+    def _is_own(self, devices: Devices) -> bool:
+        """Whether it would take no more than its own tenant has reserved, which then is nobody's to lend."""
+        name = self._lease.tenant
+        if not self._state.tenants[name].reserved_milli:
+            return False
+        left = meter.unused(self._state, name, but=self._lease.id)
+        mine = [replace(one, milli=left[one.id]) for one in meter.running(self._state, name)]
+        kinds = tuple(_kind(device) for device in devices)
+        wanted = placement.milli(self._lease.request.size, devices)
+        return cover.cover([Use(self._lease.id, kinds, wanted)], mine).of_lease[self._lease.id] == wanted
+
+    def _kept(self) -> list[tuple[Device, int]]:
+        """Each device in service, and the bytes of it that nobody could take back for a reservation."""
+        state = self._state
+        return [
+            (device, sum(_bytes_on(device, state.leases[name]) for name in device.lease_ids if self._keeps(name)))
+            for device in state.devices.values()
+            if device.grantable
+        ]
+
+    def _keeps(self, lease_id: str) -> bool:
+        return lease_id != self._lease.id and not _is_lent(self._state, self._state.leases[lease_id])
 
 
 def _require_sound(state: State, command: c.ReserveCapacity) -> None:
@@ -148,27 +197,6 @@ def _needs(state: State, tenant: str) -> list[_Need]:
         for reservation_id, milli in meter.unused(state, name).items()
         if milli
     ]
-
-
-def _available(state: State, lease: Lease, devices: Devices) -> list[tuple[Kind, int]] | None:
-    """What of each device in service is free or could be had again, were those granted to the lease.
-
-    ``None`` where they could not be: others keep what it would need.
-    """
-    lent = _returns(state, lease, devices)
-    found = []
-    for device in state.devices.values():
-        if not device.grantable:
-            continue
-        holding = (state.leases[lease_id] for lease_id in device.lease_ids if lease_id != lease.id)
-        kept_bytes = sum(_bytes_on(device, one) for one in holding if not _is_lent(state, one))
-        if device in devices and not lent:
-            kept_bytes += lease.request.size.memory_on(device.spec.memory_bytes)
-        free_bytes = device.spec.memory_bytes - kept_bytes
-        if free_bytes < 0:
-            return None
-        found.append((_kind(device), -(-free_bytes * MILLI // device.spec.memory_bytes)))
-    return found
 
 
 def _is_lent(state: State, lease: Lease) -> bool:

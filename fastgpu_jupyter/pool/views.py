@@ -183,7 +183,7 @@ def lease_view(
         "memory_used_bytes": usage.memory_used_bytes,
         "place": ticket[0] if ticket else None,
         "pending_reason": ticket[1].value if ticket else None,
-        "pending_detail": queue.explain(*ticket) if ticket else lease.end_detail,
+        "pending_detail": queue.explain(*ticket) if ticket else lease.end_detail or budgets.why_parked(lease),
     }
 
 

@@ -195,3 +195,34 @@ def test_one_that_waits_may_change_its_mind() -> None:
     lease = world.ask("a", tenant="bob", retention=Retention.HOLD)
     world.do(c.RetainLease("a", Retention.YIELD))
     assert lease.state is LeaseState.PREPARING
+
+
+def test_each_may_use_its_own_when_there_is_not_enough_for_all_any_more() -> None:
+    specs = spec("gpu-0"), spec("gpu-1", index=1)
+    world = World(*specs)
+    reserve(world, "ann")
+    reserve(world, "bob")
+    world.do(c.SetDevices(specs[:1]))
+    assert world.ask("nobodys", tenant="eve").state is LeaseState.WAITING
+    assert world.ask("anns", tenant="ann").state is LeaseState.PREPARING
+
+
+def test_a_reservation_takes_nothing_from_devices_of_another_kind() -> None:
+    world = World(spec("gpu-0", parkable=True), spec("gpu-1", index=1, parkable=True, model="L4"))
+    world.do(c.SetPolicy(Policy(idle_ms=None)))
+    reserve(world, "ann", model="a100")
+    lent = [world.active("lent", "a100", tenant="bob"), world.active("other", "l4", tenant="bob")]
+    world.ask("wants", "l4")
+    assert [lease.state for lease in lent] == [LeaseState.ACTIVE, LeaseState.ACTIVE]
+    world.do(c.ReleaseLease("wants"))
+    world.ask("mine", "a100")
+    assert [lease.state for lease in lent] == [LeaseState.PARKING, LeaseState.ACTIVE]
+
+
+def test_a_lease_that_goes_beyond_what_is_reserved_is_beyond_it() -> None:
+    world = World(spec("gpu-0"), spec("gpu-1", index=1))
+    reserve(world, "ann", 500)
+    reserve(world, "bob", 1500)
+    assert world.ask("half", "half").state is LeaseState.PREPARING
+    assert world.ask("more", "quarter").state is LeaseState.WAITING
+    assert reasons(world) == {"more": PendingReason.RESERVED}
