@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 import pytest
 
@@ -11,7 +12,7 @@ from fastgpu_jupyter.core import ledger, meter, months
 from fastgpu_jupyter.core.events import Event
 from fastgpu_jupyter.core.invariants import violations
 from fastgpu_jupyter.core.ledger import Segment
-from fastgpu_jupyter.core.model import Instant, Lease, LeaseRequest, LeaseState
+from fastgpu_jupyter.core.model import HOLDING, Instant, Lease, LeaseRequest, LeaseState, Plan
 from fastgpu_jupyter.units import MS_PER_HOUR
 from tests.core.world import World, holder, spec
 
@@ -60,38 +61,50 @@ def test_a_bill_is_exact_over_many_random_events() -> None:
     """Every device-millisecond is in exactly one state, and they add up to wall time times devices."""
     drawn = random.Random(42)
     devices = 5
-    world = World(*(spec(f"gpu{number}", index=number) for number in range(devices)))
+    world = World(*(spec(f"gpu{number}", index=number, parkable=True) for number in range(devices)))
+    world.do(c.ReserveCapacity("reserved", "ann", 1500, None, Plan.MONTH, 20))
     began_ms = world.now_ms
-    spent = dict.fromkeys(("active", "preparing", "draining", "free"), 0)
+    spent = dict.fromkeys((*(state.value for state in HOLDING), "free"), 0)
     live: dict[str, Lease] = {}
     records: list[tuple[Instant, list[Event]]] = world.history
-    steps = 100_000
-    for number in range(steps):
-        step_ms = drawn.randrange(50_000)
-        holding = [lease.state.value for lease in live.values() if lease.state is not LeaseState.WAITING]
+    number = events = 0
+    while events < 100_000:
+        number += 1
+        step_ms = drawn.randrange(100_000)
+        holding = [lease.state.value for lease in live.values() if lease.state in HOLDING]
         for name in holding:
             spent[name] += step_ms
         spent["free"] += (devices - len(holding)) * step_ms
         world.now_ms += step_ms
         command = _anything(drawn, world, live, number)
         records.append((now(world), world.pool.execute(command, now(world))))
+        events += len(records[-1][1])
         live = {name: lease for name, lease in live.items() if lease.state is not LeaseState.ENDED}
         if isinstance(command, c.RequestLease):
             live[command.lease_id] = world.state.leases[command.lease_id]
         if number % 5000 == 0:
             assert list(violations(world.state)) == []
     found = list(ledger.segments(records, now(world)))
-    assert sum(len(events) for _, events in records) > steps
     assert sum(spent.values()) == devices * (world.now_ms - began_ms)
+    assert all(spent.values())
+    assert any(segment.covered_milli and segment.rate_micro_per_hour for segment in found)
     assert sum(segment.duration_ms for segment in found) == spent["active"]
-    assert {segment.month for segment in found} == {months.month_at(WALL).number + more for more in range(2)}
     billed_ms = 0
-    for month in (months.month_at(WALL), months.after(months.month_at(WALL), 1)):
+    assert world.state.month == months.after(months.month_at(WALL), 1)
+    for month in (months.month_at(WALL), world.state.month):
         for statement in ledger.statements(records, month, now(world)):
             billed_ms += statement.active_ms
-            exact = sum(of(line).numerator for line in statement.lines)
+            exact = sum(line.draft.rate_micro_per_hour * line.draft.duration_ms for line in statement.lines)
             assert statement.total_micro == sum(line.amount_micro for line in statement.lines) == exact // MS_PER_HOUR
     assert billed_ms == spent["active"]
+
+
+_DONE: dict[LeaseState, Callable[[str, int], c.Command]] = {
+    LeaseState.PREPARING: c.PrepareSucceeded,
+    LeaseState.DRAINING: c.DrainSucceeded,
+    LeaseState.RESUMING: c.ResumeSucceeded,
+    LeaseState.PARKING: lambda lease_id, generation: c.ParkSucceeded(lease_id, generation, 0),
+}
 
 
 def _anything(drawn: random.Random, world: World, live: dict[str, Lease], number: int) -> c.Command:
@@ -101,8 +114,8 @@ def _anything(drawn: random.Random, world: World, live: dict[str, Lease], number
         request = LeaseRequest("full", None, None, None)
         return c.RequestLease(f"lease-{number}", drawn.choice(["ann", "bob"]), request, holder(number), "0" * 64)
     lease = drawn.choice(list(live.values()))
-    if lease.state is LeaseState.PREPARING and lease.logical_gpu:
-        return c.PrepareSucceeded(lease.id, lease.logical_gpu.generation)
-    if lease.state is LeaseState.DRAINING and lease.logical_gpu:
-        return c.DrainSucceeded(lease.id, lease.logical_gpu.generation)
-    return c.ReleaseLease(lease.id)
+    if lease.logical_gpu and lease.state is not LeaseState.ACTIVE:
+        return _DONE[lease.state](lease.id, lease.logical_gpu.generation)
+    if lease.state is LeaseState.PARKED:
+        return c.ResumeLease(lease.id)
+    return c.ParkLease(lease.id) if lease.state is LeaseState.ACTIVE and number % 3 else c.ReleaseLease(lease.id)
