@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from ..units import MS_PER_HOUR
 from . import cover, months
 from .cover import Kind, Use
-from .model import HOLDING, LEAVING, Instant, Lease, Reservation, State, Tenant
+from .model import LEAVING, Instant, Lease, Reservation, State, Tenant
 
 
 def open_segment(state: State, lease: Lease, now_ms: int) -> None:
@@ -66,9 +66,10 @@ def uses_of(state: State, leases: Iterable[Lease]) -> list[Use]:
 
 def unused(state: State, name: str, but: str = "") -> dict[str, int]:
     """What the tenant does not hold, with leases other than ``but``, of each of its reservations that run."""
-    mine = [lease for lease in state.leases.values() if lease.tenant == name and lease.id != but]
-    holding = [lease for lease in mine if lease.state in HOLDING and lease.state not in LEAVING]
-    return cover.cover(uses_of(state, holding), running(state, name)).left
+    held = dict.fromkeys(lease_id for device in state.devices.values() for lease_id in device.lease_ids)
+    leases = (state.leases[lease_id] for lease_id in held if lease_id != but)
+    mine = [lease for lease in leases if lease.tenant == name and lease.state not in LEAVING]
+    return cover.cover(uses_of(state, mine), running(state, name)).left
 
 
 def running(state: State, name: str) -> list[Reservation]:

@@ -160,11 +160,15 @@ def places(state: State) -> Iterator[tuple[Lease, int, PendingReason]]:
     A function of the state alone: two reads without an event between them are equal.
     """
     reasons: dict[Want, PendingReason] = {}
+    told: dict[tuple[Want, str, Priority], PendingReason] = {}
     for place, lease in enumerate(_in_order(state), start=1):
         want = lease.want
         if want not in reasons:
             reasons[want] = placement.why_not(state, want)
-        yield lease, place, _reason(state, lease, reasons[want])
+        alike = want, lease.tenant, lease.request.priority
+        if alike not in told:
+            told[alike] = _reason(state, lease, reasons[want])
+        yield lease, place, told[alike]
 
 
 def _in_order(state: State) -> list[Lease]:

@@ -160,8 +160,8 @@ MUTATIONS = (
     Mutation(
         "the meter runs on while it drains",
         APPLY,
-        "    meter.close_segment(state, lease, at.ms)\n    lease.end_reason",
-        "    lease.end_reason",
+        "    meter.close_segment(state, lease, at.ms)\n    _drop_image(state, lease)\n    lease.end_reason",
+        "    _drop_image(state, lease)\n    lease.end_reason",
     ),
     Mutation(
         "a resize forgets what the time before it cost",
@@ -270,7 +270,7 @@ MUTATIONS = (
     Mutation(
         "parking is billed",
         APPLY,
-        "    meter.close_segment(lease, at.ms)\n    gpu = lease.logical_gpu\n",
+        "    meter.close_segment(state, lease, at.ms)\n    gpu = lease.logical_gpu\n",
         "    gpu = lease.logical_gpu\n",
         pytest("tests/core/test_parking.py"),
     ),
@@ -294,6 +294,48 @@ MUTATIONS = (
         "        return self.present and not self.drained and self.health is Health.HEALTHY\n",
         "        return self.present and self.health is Health.HEALTHY\n",
         pytest("tests/core/test_naive.py"),
+    ),
+    Mutation(
+        "what is used within a reservation is paid for once more",
+        "core/meter.py",
+        "    if tenant.reserved_milli:\n        recut(state, lease.tenant, now_ms)\n    else:\n",
+        "    if True:\n",
+        pytest("tests/core/test_money.py"),
+    ),
+    Mutation(
+        "what is used after a reservation ended is still covered",
+        "core/ledger.py",
+        "if one.tenant == tenant and one.runs]",
+        "if one.tenant == tenant and one.began_wall_ms is not None]",
+        pytest("tests/core/test_money.py"),
+    ),
+    Mutation(
+        "a month turns when it is noticed",
+        "core/months.py",
+        "        ms = min(max(ms, last.ms + month.ends_wall_ms - last.wall_ms), at.ms)\n",
+        "        ms = at.ms\n",
+        pytest("tests/core/test_money.py"),
+    ),
+    Mutation(
+        "a reservation is paid for while it does not hold yet",
+        "core/cover.py",
+        "min(max(at.wall_ms, known.start_wall_ms), known.end_wall_ms)",
+        "known.start_wall_ms",
+        pytest("tests/core/test_reserved.py"),
+    ),
+    Mutation(
+        "what is reserved is given to who keeps it",
+        "core/scheduler.py",
+        "            elif not reserved.leaves_room(self._state, lease, devices):\n",
+        "            elif False:\n",
+        pytest("tests/core/test_reserved.py"),
+    ),
+    Mutation(
+        "a lease whose budget is spent comes back",
+        DECIDE,
+        " if goes_on and not budgets.is_spent(lease, at.ms) else parked\n",
+        " if goes_on else parked\n",
+        pytest("tests/core/test_budgets.py"),
     ),
 )  # fmt: skip
 
