@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import NamedTuple
 
 from . import events as e
@@ -44,6 +45,7 @@ def use_of(lease_id: str, gpu: LogicalGPU, kinds: Mapping[str, Kind]) -> Use:
     return Use(lease_id, of, milli)
 
 
+@lru_cache(maxsize=1024)
 def size_of(model: str | None) -> Size:
     """The kind of device that a reservation is of. Raises :class:`~fastgpu_jupyter.errors.InvalidRequest`."""
     return Size() if model is None else parse_size(model)

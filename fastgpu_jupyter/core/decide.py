@@ -198,7 +198,8 @@ def _retain_lease(state: State, command: c.RetainLease, at: Instant) -> list[Eve
 def _require_not_lent(state: State, lease: Lease, size: Size) -> None:
     """Raise where the lease, of that size, would have for good what is reserved for others."""
     request = replace(lease.request, profile=str(size), memory_bytes=None, retention=Retention.HOLD)
-    if not reserved.leaves_room(state, replace(lease, request=request), placement.devices_of(state, lease)):
+    held = replace(lease, request=request)
+    if not reserved.Lending(state, but=lease.id).leaves_room(held, placement.devices_of(state, lease)):
         raise Conflict(
             "Others have reserved that capacity: it is lent only to leases that can be taken back. Nothing was changed."
         )

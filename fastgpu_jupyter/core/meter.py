@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from ..units import MS_PER_HOUR
 from . import cover, months
 from .cover import Kind, Use
-from .model import LEAVING, Instant, Lease, Reservation, State, Tenant
+from .model import HOLDING, LEAVING, Instant, Lease, Reservation, State, Tenant
 
 
 def open_segment(state: State, lease: Lease, now_ms: int) -> None:
@@ -64,11 +64,9 @@ def uses_of(state: State, leases: Iterable[Lease]) -> list[Use]:
     return [cover.use_of(lease_id, gpu, kinds) for gpu, lease_id in held]
 
 
-def unused(state: State, name: str, but: str = "") -> dict[str, int]:
-    """What the tenant does not hold, with leases other than ``but``, of each of its reservations that run."""
-    held = dict.fromkeys(lease_id for device in state.devices.values() for lease_id in device.lease_ids)
-    leases = (state.leases[lease_id] for lease_id in held if lease_id != but)
-    mine = [lease for lease in leases if lease.tenant == name and lease.state not in LEAVING]
+def unused(state: State, name: str, leases: Iterable[Lease]) -> dict[str, int]:
+    """What the tenant does not hold, with those leases, of each of its reservations that run."""
+    mine = [lease for lease in leases if lease.tenant == name and lease.state in HOLDING - LEAVING]
     return cover.cover(uses_of(state, mine), running(state, name)).left
 
 

@@ -126,7 +126,7 @@ class _Claimant:
         #: Kinds of devices that are reserved for it and that it does not hold; ``None``: its guarantee is of any.
         self._reserved: list[str | None] | None = None
         if self._below_guarantee and not fairshare.has_less_than_guaranteed(state, lease.tenant):
-            unused = meter.unused(state, lease.tenant)
+            unused = meter.unused(state, lease.tenant, state.leases.values())
             self._reserved = [state.reservations[name].model for name, milli in unused.items() if milli]
 
     def claims(self, held: _Takeable) -> ParkReason | None:

@@ -7,7 +7,7 @@ leases that can be parked for it again; to any other, nothing is granted that th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ from . import cover, fairshare, meter, months, placement
 from . import events as e
 from .cover import Kind, Use
 from .events import Event
-from .model import LEAVING, Device, Instant, Lease, Plan, Priority, Reservation, State
+from .model import LEAVING, Device, Instant, Lease, Plan, Priority, Reservation, State, Want
 from .placement import Devices
 
 TERM_MONTHS = {Plan.MONTH: 1, Plan.YEAR: 12}
@@ -86,72 +86,109 @@ def rate_of(state: State, milli: int, model: str | None, discount_percent: int) 
     return max(rates, default=0) * milli * (100 - discount_percent) // (100 * MILLI)
 
 
-def leaves_room(state: State, lease: Lease, devices: Devices) -> bool:
-    """Whether what others have reserved could still be had after a grant of those devices."""
-    return not _is_asked_by_others(state, lease.tenant) or _Room(state, lease).is_left_by(devices)
+class Lending:
+    """What of a state's devices others may have beside what is reserved; good for as long as the state is the same.
 
+    ``but`` is a lease that is looked at as if it were not there yet.
+    """
 
-def may_hope(state: State, lease: Lease) -> bool:
-    """Whether the lease could be granted somewhere for all that others have reserved."""
-    if not _is_asked_by_others(state, lease.tenant):
-        return True
-    able = [device for device in placement.able(state, lease.want) if device.grantable]
-    count, room = lease.want.size.devices, _Room(state, lease)
-    if count > 1:
-        return len(able) >= count and room.is_left_by(tuple(able[:count]))
-    return any(room.is_left_by((device,)) for device in able)
-
-
-def _is_asked_by_others(state: State, tenant: str) -> bool:
-    return any(one.runs and one.tenant != tenant for one in state.reservations.values())
-
-
-class _Room:
-    """What there is beside a lease, and what of it others have reserved and do not hold."""
-
-    def __init__(self, state: State, lease: Lease) -> None:
+    def __init__(self, state: State, but: str = "") -> None:
         self._state = state
-        self._lease = lease
-        self._books: tuple[list[tuple[Device, int]], list[_Need]] | None = None
+        self._but = but
+        #: Who has reservations, and what of each it does not hold.
+        self._unused: dict[str, dict[str, int]] = {one.tenant: {} for one in state.reservations.values() if one.runs}
+        self._kept: list[tuple[Device, int]] | None = None
+        self._hopes: dict[Want, bool] = {}
+        self._matching: dict[str | None, list[int]] = {}
 
-    def is_left_by(self, devices: Devices) -> bool:
-        """Whether the reservations could be served if the lease had those devices, or as well as without it."""
-        if _returns(self._state, self._lease, devices) or self._is_own(devices):
+    def leaves_room(self, lease: Lease, devices: Devices) -> bool:
+        """Whether what others have reserved could be had after a grant of those devices as well as before."""
+        if not self._unused or _returns(self._state, lease, devices):
             return True
-        if self._books is None:
-            self._books = self._kept(), _needs(self._state, self._lease.tenant)
-        kept, needs = self._books
-        available = []
-        for device, kept_bytes in kept:
-            mine = self._lease.request.size.memory_on(device.spec.memory_bytes) if device in devices else 0
-            free_bytes = device.spec.memory_bytes - kept_bytes - mine
-            if free_bytes < 0:
-                return False  # others keep what it would need
-            available.append((_kind(device), -(-free_bytes * MILLI // device.spec.memory_bytes)))
-        return _fits(available, needs)
+        kept = self._look()
+        return self._is_own(lease, devices) or self._fits(kept, self._needs(lease.tenant), lease, devices)
 
-    def _is_own(self, devices: Devices) -> bool:
-        """Whether it would take no more than its own tenant has reserved, which then is nobody's to lend."""
-        name = self._lease.tenant
-        if not self._state.tenants[name].reserved_milli:
-            return False
-        left = meter.unused(self._state, name, but=self._lease.id)
-        mine = [replace(one, milli=left[one.id]) for one in meter.running(self._state, name)]
-        kinds = tuple(_kind(device) for device in devices)
-        wanted = placement.milli(self._lease.request.size, devices)
-        return cover.cover([Use(self._lease.id, kinds, wanted)], mine).of_lease[self._lease.id] == wanted
+    def may_hope(self, lease: Lease) -> bool:
+        """Whether the lease could be granted somewhere."""
+        if not self._unused:
+            return True
+        self._look()
+        if self._is_one_of_many(lease):
+            if lease.want not in self._hopes:
+                self._hopes[lease.want] = self._may_hope(lease)
+            return self._hopes[lease.want]
+        return self._may_hope(lease)
 
-    def _kept(self) -> list[tuple[Device, int]]:
+    def _may_hope(self, lease: Lease) -> bool:
+        able = [device for device in placement.able(self._state, lease.want) if device.grantable]
+        count = lease.want.size.devices
+        if count > 1:
+            return len(able) >= count and self.leaves_room(lease, tuple(able[:count]))
+        kept_bytes = {device.spec.id: kept_bytes for device, kept_bytes in self._look()}
+        unlike = {(_kind(device), kept_bytes[device.spec.id], device.spec.parkable): device for device in able}
+        return any(self.leaves_room(lease, (device,)) for device in unlike.values())
+
+    def outsiders(self, lease: Lease) -> set[str]:
+        """Who is refused as well where that lease is refused a device."""
+        if not self._is_one_of_many(lease):
+            return {lease.tenant}
+        return {name for name in self._state.tenants if not any(self._unused.get(name, {}).values())}
+
+    def _is_one_of_many(self, lease: Lease) -> bool:
+        """Whether whoever has nothing left that is reserved would be answered the same."""
+        never_lent = lease.want.keeps or not any(device.spec.parkable for device in self._state.devices.values())
+        return never_lent and not any(self._unused.get(lease.tenant, {}).values())
+
+    def _look(self) -> list[tuple[Device, int]]:
         """Each device in service, and the bytes of it that nobody could take back for a reservation."""
-        state = self._state
+        if self._kept is None:
+            state = self._state
+            held = dict.fromkeys(name for device in state.devices.values() for name in device.lease_ids)
+            leases = [state.leases[name] for name in held if name != self._but]
+            self._unused = {name: meter.unused(state, name, leases) for name in self._unused}
+            lent: dict[str, bool] = {}
+            self._kept = []
+            for device in state.devices.values():
+                if device.grantable:
+                    holding = [state.leases[name] for name in device.lease_ids if name != self._but]
+                    lent.update((one.id, _is_lent(state, one)) for one in holding if one.id not in lent)
+                    kept_bytes = sum(_bytes_on(device, one) for one in holding if not lent[one.id])
+                    self._kept.append((device, kept_bytes))
+        return self._kept
+
+    def _needs(self, tenant: str) -> list[_Need]:
         return [
-            (device, sum(_bytes_on(device, state.leases[name]) for name in device.lease_ids if self._keeps(name)))
-            for device in state.devices.values()
-            if device.grantable
+            _Need(self._state.reservations[reservation_id].model, milli)
+            for name, unused in self._unused.items()
+            for reservation_id, milli in unused.items()
+            if milli and name != tenant
         ]
 
-    def _keeps(self, lease_id: str) -> bool:
-        return lease_id != self._lease.id and not _is_lent(self._state, self._state.leases[lease_id])
+    def _is_own(self, lease: Lease, devices: Devices) -> bool:
+        """Whether it would take no more than its own tenant has reserved, which then is nobody's to lend."""
+        left = self._unused.get(lease.tenant, {})
+        if not any(left.values()):
+            return False
+        mine = [replace(self._state.reservations[name], milli=milli) for name, milli in left.items()]
+        kinds = tuple(_kind(device) for device in devices)
+        wanted = placement.milli(lease.request.size, devices)
+        return cover.cover([Use(lease.id, kinds, wanted)], mine).of_lease[lease.id] == wanted
+
+    def _fits(self, kept: list[tuple[Device, int]], needs: list[_Need], lease: Lease, devices: Devices) -> bool:
+        available = []
+        for device, kept_bytes in kept:
+            total = device.spec.memory_bytes
+            mine = lease.request.size.memory_on(total) if device in devices else 0
+            if kept_bytes + mine > total:
+                return False  # others keep what it would need
+            available.append(-(-(total - kept_bytes - mine) * MILLI // total))
+        return _fits(available, needs, self._those_of)
+
+    def _those_of(self, model: str | None) -> list[int]:
+        if model not in self._matching:
+            kept = self._look()
+            self._matching[model] = [n for n, (device, _) in enumerate(kept) if cover.is_of(model, [_kind(device)])]
+        return self._matching[model]
 
 
 def _require_sound(state: State, command: c.ReserveCapacity) -> None:
@@ -170,33 +207,25 @@ def _require_sound(state: State, command: c.ReserveCapacity) -> None:
 
 def _require_capacity(state: State, command: c.ReserveCapacity, start: int, end: int) -> None:
     """Raise :class:`NoSuchDevice` where the pool has not so much that is not reserved in that time."""
-    present = [device for device in state.devices.values() if device.present]
-    available = [(_kind(device), MILLI) for device in present]
+    kinds = [_kind(device) for device in state.devices.values() if device.present]
+
+    def those_of(model: str | None) -> list[int]:
+        return [number for number, kind in enumerate(kinds) if cover.is_of(model, [kind])]
+
     others = [
         _Need(one.model, one.milli)
         for one in state.reservations.values()
         if not one.ended and one.start_wall_ms < end and start < one.end_wall_ms
     ]
-    if _fits(available, [*others, _Need(command.model, command.milli)]):
+    if _fits([MILLI] * len(kinds), [*others, _Need(command.model, command.milli)], those_of):
         return
-    matching = sum(cover.is_of(command.model, [kind]) for kind, _ in available)
+    matching = len(those_of(command.model))
     held = sum(need.milli for need in others)
     raise NoSuchDevice(
         f"{command.milli / MILLI:g} {command.model or 'any'} cannot be held for {command.tenant}: the pool has "
         f"{matching} such GPUs, and {held / MILLI:g} of all its GPUs are reserved in that time already. "
         "Nothing was reserved; ask for less or for later."
     )
-
-
-def _needs(state: State, tenant: str) -> list[_Need]:
-    """What tenants other than that one have reserved and do not hold."""
-    others = {one.tenant for one in state.reservations.values() if one.runs and one.tenant != tenant}
-    return [
-        _Need(state.reservations[reservation_id].model, milli)
-        for name in sorted(others)
-        for reservation_id, milli in meter.unused(state, name).items()
-        if milli
-    ]
 
 
 def _is_lent(state: State, lease: Lease) -> bool:
@@ -220,16 +249,21 @@ def _bytes_on(device: Device, lease: Lease) -> int:
     return device.spec.memory_bytes if gpu is None or gpu.whole else gpu.memory_bytes
 
 
-def _fits(available: list[tuple[Kind, int]], needs: Iterable[_Need]) -> bool:
-    """Whether whole devices and a part of one can be found for each need."""
-    left = [milli for _, milli in available]
+def _fits(available: list[int], needs: Iterable[_Need], those_of: Callable[[str | None], list[int]]) -> bool:
+    """Whether whole devices and a part of one can be found for each need among those of its kind.
+
+    ``available``: thousandths of each device; ``those_of``: the positions there of the devices of a kind.
+    """
+    left = list(available)
     for need in sorted(needs, key=lambda need: (need.model is None, -need.milli)):
         whole, part = divmod(need.milli, MILLI)
-        mine = [number for number, (kind, _) in enumerate(available) if cover.is_of(need.model, [kind])]
+        mine = those_of(need.model)
         for number in mine:
-            if whole and left[number] >= MILLI:
+            if not whole:
+                break
+            if left[number] >= MILLI:
                 left[number], whole = 0, whole - 1
-        fitting = [number for number in mine if left[number] >= part]
+        fitting = [number for number in mine if left[number] >= part] if part else []
         if whole or (part and not fitting):
             return False
         if part:

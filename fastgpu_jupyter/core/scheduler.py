@@ -79,6 +79,7 @@ class Scheduler:
         if not self._hopeful:
             return None
         limited: set[str] = set()
+        lending = reserved.Lending(self._state)
         lent: dict[Want, set[str]] = {}  # tenants whose like request could not be taken back
         while True:
             found = self._first_placeable(limited, lent)
@@ -87,8 +88,8 @@ class Scheduler:
             lease, devices = found
             if not self._within_limit(lease, devices):
                 limited.add(lease.tenant)
-            elif not reserved.leaves_room(self._state, lease, devices):
-                lent.setdefault(lease.want, set()).add(lease.tenant)
+            elif not lending.leaves_room(lease, devices):
+                lent.setdefault(lease.want, set()).update(lending.outsiders(lease))
             else:
                 return found
 
@@ -99,8 +100,9 @@ class Scheduler:
     def unserved(self, now_ms: int) -> Iterator[tuple[Lease, tuple[str, ...]]]:
         """Those who would be served next if there were room, one of each tenant, and the devices kept for its like."""
         self._now_ms = max(now_ms, self._now_ms)
+        lending = reserved.Lending(self._state)
         for _, lease in heapq.merge(*(line.first(UNSERVED_MAX) for line in self._lines.values())):
-            if self._may_hope(lease):
+            if self._may_hope(lease, lending):
                 yield lease, self._kept.get(lease.want, ())
 
     def _first_placeable(self, limited: set[str], lent: dict[Want, set[str]]) -> tuple[Lease, Devices] | None:
@@ -138,13 +140,13 @@ class Scheduler:
             self._state, lease.tenant, self._now_ms
         )
 
-    def _may_hope(self, lease: Lease) -> bool:
+    def _may_hope(self, lease: Lease, lending: reserved.Lending) -> bool:
         """Whether it could be granted if there were room."""
         wanted = placement.nominal_milli(self._state, lease.want)
         return (
             fairshare.within_limits(self._state, lease.tenant, wanted)
             and budgets.may_spend(self._state, lease.tenant, self._now_ms)
-            and reserved.may_hope(self._state, lease)
+            and lending.may_hope(lease)
         )
 
     def _standing(self, name: str) -> Standing:
@@ -161,13 +163,14 @@ def places(state: State) -> Iterator[tuple[Lease, int, PendingReason]]:
     """
     reasons: dict[Want, PendingReason] = {}
     told: dict[tuple[Want, str, Priority], PendingReason] = {}
+    lending = reserved.Lending(state)
     for place, lease in enumerate(_in_order(state), start=1):
         want = lease.want
         if want not in reasons:
             reasons[want] = placement.why_not(state, want)
         alike = want, lease.tenant, lease.request.priority
         if alike not in told:
-            told[alike] = _reason(state, lease, reasons[want])
+            told[alike] = _reason(state, lease, reasons[want], lending)
         yield lease, place, told[alike]
 
 
@@ -185,12 +188,12 @@ def _in_order(state: State) -> list[Lease]:
     return [lease for _, lease in ranked]
 
 
-def _reason(state: State, lease: Lease, reason: PendingReason) -> PendingReason:
+def _reason(state: State, lease: Lease, reason: PendingReason, lending: reserved.Lending) -> PendingReason:
     wanted = placement.nominal_milli(state, lease.want)
     if not fairshare.within_limits(state, lease.tenant, wanted):
         return PendingReason.QUOTA
     if not budgets.may_spend(state, lease.tenant, state.last.ms):
         return PendingReason.BUDGET
-    if reason in (PendingReason.BEHIND, PendingReason.CAPACITY) and not reserved.may_hope(state, lease):
+    if reason in (PendingReason.BEHIND, PendingReason.CAPACITY) and not lending.may_hope(lease):
         return PendingReason.RESERVED
     return reason

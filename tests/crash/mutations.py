@@ -326,7 +326,7 @@ MUTATIONS = (
     Mutation(
         "what is reserved is given to who keeps it",
         "core/scheduler.py",
-        "            elif not reserved.leaves_room(self._state, lease, devices):\n",
+        "            elif not lending.leaves_room(lease, devices):\n",
         "            elif False:\n",
         pytest("tests/core/test_reserved.py"),
     ),
