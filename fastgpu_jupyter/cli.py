@@ -10,13 +10,16 @@ import json
 import os
 import sys
 import time
+from calendar import timegm
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 from jupyter_core.application import JupyterApp, base_aliases
-from traitlets import Bool, Float, Integer, Unicode
+from traitlets import Bool, Enum, Float, Integer, Unicode
 
 from . import __version__
 from .errors import FastGPUError, InvalidRequest, PoolUnreachable
@@ -25,16 +28,28 @@ from .pool.app import FastGPUPool
 from .pool.devices.nvml import NoDriver, NvmlDriver
 from .pool.host import single
 from .pool.journal.fsck import Finding, cut, examine
-from .units import format_duration, format_memory, format_money
+from .units import MICRO, format_duration, format_memory, format_money
 from .wire.client import Entitlement, PoolClient
 from .wire.locate import pool_socket, user_state_dir
-from .wire.views import StatementLineView, StatementView, StatusView
+from .wire.views import (
+    RateView,
+    ReservationView,
+    StatementLineView,
+    StatementView,
+    StatusView,
+    TenantView,
+)
 
 _QUEUE = ("PLACE", "LEASE", "PROFILE", "PRIORITY", "WAIT", "REASON")
-_RATES = ("MODEL", "DEVICES", "PER HOUR")
+_RATES = ("MODEL", "DEVICES", "PER HOUR", "BY THE MONTH", "BY THE YEAR")
+_RESERVED = ("RESERVATION", "TENANT", "SIZE", "PLAN", "PER HOUR", "FROM", "UNTIL", "STATE")
+_BUDGETS = ("TENANT", "BUDGET", "AT THE LIMIT", "SPENT", "PASSED")
+_STATEMENT = ("LEASE", "PROFILE", "NOTEBOOK", "FROM", "ACTIVE", "PER HOUR", "AMOUNT")
 _QUOTA = ("TENANT", "GROUP", "WEIGHT", "GUARANTEED", "LIMIT", "HOLDS")
 PROBE_NO_DRIVER = 3
 PROBE_BROKEN = 4
+#: What takes longer is worth a line.
+PATIENCE_S = 1.0
 
 
 class _ClientApp(JupyterApp):
@@ -192,16 +207,95 @@ class RatesApp(_ClientApp):
     """Show what devices cost."""
 
     name = "jupyter-fastgpu-rates"
-    description = "Show what each model of GPU costs for an hour; set by FastGPUPool.rates."
+    description = (
+        "Show what each model of GPU costs for an hour: by use, and reserved by the month and by the year. "
+        "Set by FastGPUPool.rates, month_discount_percent and year_discount_percent."
+    )
 
     def run(self, client: PoolClient) -> None:
         """Print the rates."""
         rates = client.rates()
-        rows = (
-            (one["model"], str(one["devices"]), format_money(one["rate_micro_per_hour"], one["currency"]))
-            for one in rates
+        print(
+            json.dumps({"rates": rates}, indent=2) if self.as_json else "\n".join(_table(_RATES, map(_rate_row, rates)))
         )
-        print(json.dumps({"rates": rates}, indent=2) if self.as_json else "\n".join(_table(_RATES, rows)))
+
+
+class BudgetApp(_ClientApp):
+    """Show or set what tenants may spend in a month, and what a lease may cost."""
+
+    name = "jupyter-fastgpu-budget"
+    description = (
+        "Show budgets, or set one: jupyter fastgpu budget TENANT AMOUNT --policy=stop (an amount of money for a month, "
+        "or none). With --lease, the name is that of a lease, and the amount is what it may cost in all."
+    )
+
+    policy = Enum(
+        ["warn", "stop", "park"],
+        "warn",
+        help="At the limit: warn only, stop new leases, or park what it has as well.",
+    ).tag(config=True)
+    of_lease = Bool(False, help="The name is that of a lease.").tag(config=True)
+    aliases = {**_ClientApp.aliases, "policy": "BudgetApp.policy"}
+    flags = {**_ClientApp.flags, "lease": ({"BudgetApp": {"of_lease": True}}, "The name is that of a lease.")}
+
+    def run(self, client: PoolClient) -> None:
+        """Set the budget that is named, and print it; or print all."""
+        if len(self.extra_args) not in (0, 2):
+            raise InvalidRequest("Name a tenant and an amount, like `jupyter fastgpu budget ann 250`, or `ann none`.")
+        if self.of_lease:
+            self._of_lease(client)
+            return
+        if self.extra_args:
+            client.set_budget(self.extra_args[0], _amount_micro(self.extra_args[1]), self.policy)
+        tenants, currency = client.tenants(), client.pool()["currency"]
+        if self.as_json:
+            print(json.dumps({"tenants": tenants, "currency": currency}, indent=2))
+        else:
+            print("\n".join(_table(_BUDGETS, (_budget_row(one, currency) for one in tenants))))
+
+    def _of_lease(self, client: PoolClient) -> None:
+        if not self.extra_args:
+            raise InvalidRequest("Name a lease and an amount, like `jupyter fastgpu budget --lease LEASE 5`.")
+        lease = client.set_lease_budget(self.extra_args[0], _amount_micro(self.extra_args[1]))
+        may = (
+            "as much as it does" if lease["budget_micro"] is None else _money(lease["budget_micro"], lease["currency"])
+        )
+        cost = _money(lease["cost_micro"], lease["currency"])
+        print(json.dumps(lease) if self.as_json else f"{lease['id']} may cost {may}; so far it is {cost}.")
+
+
+class ReserveApp(_ClientApp):
+    """Show, make or end reservations."""
+
+    name = "jupyter-fastgpu-reserve"
+    description = (
+        "Show reservations, or make one: jupyter fastgpu reserve TENANT SIZE --plan=month holds 2xa100, a100 or "
+        "a100:1/2 for a tenant from now, or --from=2026-12-01 (UTC). --cancel ends the one that is named."
+    )
+
+    plan = Enum(["month", "year"], "month", help="For how long, and at which discount.").tag(config=True)
+    start_date = Unicode("", help="The day from which it holds, like 2026-12-01, in UTC; default: now.").tag(
+        config=True
+    )
+    cancel = Bool(False, help="End the reservation that is named.").tag(config=True)
+    aliases = {**_ClientApp.aliases, "plan": "ReserveApp.plan", "from": "ReserveApp.start_date"}
+    flags = {**_ClientApp.flags, "cancel": ({"ReserveApp": {"cancel": True}}, "End the reservation that is named.")}
+
+    def run(self, client: PoolClient) -> None:
+        """Make or end the reservation that is named, and print it; or print all."""
+        if not self.extra_args:
+            found = client.reservations()
+        elif self.cancel:
+            found = [client.cancel_reservation(name) for name in self.extra_args]
+        elif len(self.extra_args) == 2:
+            tenant, size = self.extra_args
+            found = [client.reserve(tenant, size, self.plan, _day_ms(self.start_date))]
+        else:
+            raise InvalidRequest("Name a tenant and a size, like `jupyter fastgpu reserve ann 2xa100 --plan=month`.")
+        if self.as_json:
+            print(json.dumps({"reservations": found}, indent=2))
+        else:
+            print("\n".join(_table(_RESERVED, map(_reservation_row, found))))
 
 
 class StatementApp(_ClientApp):
@@ -211,13 +305,16 @@ class StatementApp(_ClientApp):
     description = "Show what was used in a month and what it cost: a table, --json, or --csv."
 
     month = Unicode("", help="The month, like 2026-11, in UTC; default: this one.").tag(config=True)
-    as_csv = Bool(False, help="Print a line of CSV for each lease.").tag(config=True)
+    as_csv = Bool(False, help="Print a line of CSV for each lease and reservation; they sum to the total.").tag(
+        config=True
+    )
     aliases = {**_ClientApp.aliases, "month": "StatementApp.month"}
     flags = {**_ClientApp.flags, "csv": ({"StatementApp": {"as_csv": True}}, "Print CSV.")}
 
     def run(self, client: PoolClient) -> None:
         """Print the statements."""
-        found = client.statements(self.month or time.strftime("%Y-%m", time.gmtime()))
+        with _patience("The pool reads its whole history"):
+            found = client.statements(self.month or time.strftime("%Y-%m", time.gmtime()))
         if self.as_json:
             print(json.dumps({"statements": found}, indent=2))
         elif self.as_csv:
@@ -237,17 +334,111 @@ def _csv_rows(found: list[StatementView]) -> Iterator[list[Any]]:
 
 def _statement_table(statement: StatementView) -> list[str]:
     currency = statement["currency"]
-    rows = [
-        (line["lease_id"], line["profile"], line["notebook"] or "-", format_duration(line["active_ms"]),
-         format_money(line["rate_micro_per_hour"], currency), format_money(line["amount_micro"], currency))
-        for line in statement["lines"]
-    ]  # fmt: skip
-    total = format_money(statement["total_micro"], currency)
-    return [
-        f"{statement['tenant']}, {statement['month']}",
-        *_table(("LEASE", "PROFILE", "NOTEBOOK", "ACTIVE", "PER HOUR", "AMOUNT"), rows),
-        f"Total: {format_duration(statement['active_ms'])}, {total}",
-    ]
+    rows = [_statement_row(line, currency) for line in statement["lines"]]
+    total = (
+        "Total",
+        "",
+        "",
+        "",
+        format_duration(statement["active_ms"]),
+        "",
+        _money(statement["total_micro"], currency),
+    )
+    return [f"{statement['tenant']}, {statement['month']}", *_table(_STATEMENT, [*rows, total])]
+
+
+def _statement_row(line: StatementLineView, currency: str) -> tuple[str, ...]:
+    reserved = line["kind"] == "reservation"
+    name = f"(reserved {line['reservation_id']})" if reserved else line["lease_id"] or ""
+    notebook = "-" if line["notebook"] is None else line["notebook"]
+    rate, amount = _money(line["rate_micro_per_hour"], currency), _money(line["amount_micro"], currency)
+    return name, line["profile"], notebook, _time(line["started_at"]), format_duration(line["active_ms"]), rate, amount
+
+
+def _rate_row(rate: RateView) -> tuple[str, ...]:
+    prices = (rate["rate_micro_per_hour"], rate["month_micro_per_hour"], rate["year_micro_per_hour"])
+    return rate["model"], str(rate["devices"]), *(_money(price, rate["currency"]) for price in prices)
+
+
+def _budget_row(tenant: TenantView, currency: str) -> tuple[str, ...]:
+    budget, passed = tenant["budget_micro_per_month"], tenant["budget_percent"]
+    return (
+        tenant["tenant"],
+        "-" if budget is None else _money(budget, currency),
+        "-" if budget is None else tenant["budget_policy"],
+        _money(tenant["spent_micro"], currency),
+        "-" if passed is None else f"{passed} %",
+    )
+
+
+def _reservation_row(one: ReservationView) -> tuple[str, ...]:
+    return (
+        one["id"],
+        one["tenant"],
+        f"{one['milli'] / 1000:g} {one['model'] or 'any'}",
+        one["plan"],
+        _money(one["rate_micro_per_hour"], one["currency"]),
+        _time(one["started_at"]),
+        _time(one["ends_at"]),
+        one["state"],
+    )
+
+
+def _money(amount_micro: int, currency: str) -> str:
+    return format_money(amount_micro, currency)
+
+
+def _time(wall_ms: int) -> str:
+    """In UTC, as months are."""
+    return time.strftime("%Y-%m-%d %H:%M", time.gmtime(wall_ms // 1000))
+
+
+def _day_ms(day: str) -> int | None:
+    """The first millisecond of a day of UTC; ``None`` where none is named."""
+    if not day:
+        return None
+    try:
+        return timegm(time.strptime(day, "%Y-%m-%d")) * 1000
+    except ValueError:
+        raise InvalidRequest(f"{day[:20]!r} is not a day; write it like 2026-12-01.") from None
+
+
+def _amount_micro(text: str) -> int | None:
+    """Millionths of the currency from ``250`` or ``0.5``; ``None`` for none."""
+    if text.lower() == "none":
+        return None
+    try:
+        amount = Decimal(text) * MICRO
+    except InvalidOperation:
+        amount = Decimal(-1)
+    if not amount.is_finite() or amount < 0 or amount != amount.to_integral_value():
+        raise InvalidRequest(f"{text[:20]!r} is not an amount of money; write it like 250 or 0.5, or none.")
+    return int(amount)
+
+
+@contextmanager
+def _patience(what: str) -> Iterator[None]:
+    """Say on a terminal what takes so long, once it does, with the seconds."""
+    done = Event()
+
+    def tell() -> None:
+        began_s = time.monotonic()
+        told = False
+        while not done.wait(PATIENCE_S):
+            told = True
+            print(f"\r{what}: {time.monotonic() - began_s:.0f} s ", end="", file=sys.stderr, flush=True)
+        if told:
+            print(file=sys.stderr)
+
+    teller = Thread(target=tell, daemon=True)
+    if sys.stderr.isatty():
+        teller.start()
+    try:
+        yield
+    finally:
+        done.set()
+        if teller.is_alive():
+            teller.join()
 
 
 class ProbeApp(JupyterApp):
@@ -351,6 +542,8 @@ class FastGPUApp(JupyterApp):
         "kernelspec": (KernelSpecApp, KernelSpecApp.description),
         "queue": (QueueApp, QueueApp.description),
         "quota": (QuotaApp, QuotaApp.description),
+        "budget": (BudgetApp, BudgetApp.description),
+        "reserve": (ReserveApp, ReserveApp.description),
         "rates": (RatesApp, RatesApp.description),
         "resize": (ResizeApp, ResizeApp.description),
         "statement": (StatementApp, StatementApp.description),

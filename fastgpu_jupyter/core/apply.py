@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 from ..errors import InternalError
+from . import budgets, cover, fairshare, meter
 from . import events as e
-from . import fairshare, meter
 from .events import Event
 from .lifecycle import next_state
-from .model import LEAVING, Device, Host, Image, Instant, Lease, LogicalGPU, State
+from .model import LEAVING, Device, Host, Image, Instant, Lease, LeaseState, LogicalGPU, State
 
 
 def apply(state: State, event: Event, at: Instant) -> State:
@@ -22,6 +22,7 @@ def apply(state: State, event: Event, at: Instant) -> State:
     applier = _APPLIERS.get(type(event))
     if applier is None:
         raise InternalError(f"There is no rule to apply {event!r}.")
+    meter.turn_month(state, at)
     applier(state, event, at)
     state.last = at
     return state
@@ -76,6 +77,40 @@ def _group_set(state: State, event: e.GroupSet, at: Instant) -> None:
     group.weight, group.limit_milli, group.guaranteed_milli = event.weight, event.limit_milli, event.guaranteed_milli
 
 
+def _budget_set(state: State, event: e.BudgetSet, at: Instant) -> None:
+    tenant = fairshare.tenant_of(state, event.tenant)
+    tenant.budget_micro, tenant.budget_policy = event.budget_micro, event.policy
+    passed = budgets.threshold(meter.spent_micro(state, event.tenant, at), event.budget_micro)
+    tenant.budget_percent = min(tenant.budget_percent, passed)
+
+
+def _budget_passed(state: State, event: e.BudgetPassed, at: Instant) -> None:
+    state.tenants[event.tenant].budget_percent = event.percent
+
+
+def _lease_budget_set(state: State, event: e.LeaseBudgetSet, at: Instant) -> None:
+    lease = _move(state, event.lease_id, event)
+    lease.request = replace(lease.request, budget_micro=event.budget_micro)
+    passed = budgets.threshold(meter.cost_micro(lease, at.ms), event.budget_micro)
+    lease.budget_percent = min(lease.budget_percent, passed)
+
+
+def _lease_budget_passed(state: State, event: e.LeaseBudgetPassed, at: Instant) -> None:
+    _move(state, event.lease_id, event).budget_percent = event.percent
+
+
+def _month_began(state: State, event: e.MonthBegan, at: Instant) -> None:
+    """The time of its record has turned the month already."""
+
+
+def _reservation(state: State, event: e.ReservationMade | e.ReservationBegan | e.ReservationEnded, at: Instant) -> None:
+    one = cover.after(state.reservations.get(event.reservation_id), event, at)
+    state.reservations[one.id] = one
+    tenant = fairshare.tenant_of(state, one.tenant)
+    tenant.reserved_milli = sum(other.milli for other in meter.running(state, one.tenant))
+    meter.recut(state, one.tenant, at.ms)
+
+
 def _lease_requested(state: State, event: e.LeaseRequested, at: Instant) -> None:
     if event.lease_id in state.leases:
         raise InternalError(f"Lease {event.lease_id} was requested twice.")
@@ -109,7 +144,7 @@ def _lease_prepared(state: State, event: e.LeasePrepared | e.LeaseResumed, at: I
     lease = _move(state, event.lease_id, event)
     _drop_image(state, lease)
     lease.used_ms = at.ms
-    meter.open_segment(lease, at.ms)
+    meter.open_segment(state, lease, at.ms)
 
 
 def _lease_retained(state: State, event: e.LeaseRetained, at: Instant) -> None:
@@ -124,7 +159,7 @@ def _lease_used(state: State, event: e.LeaseUsed, at: Instant) -> None:
 
 def _lease_parking(state: State, event: e.LeaseParking, at: Instant) -> None:
     lease = _move(state, event.lease_id, event)
-    meter.close_segment(lease, at.ms)
+    meter.close_segment(state, lease, at.ms)
     gpu = lease.logical_gpu
     assert gpu is not None
     spec = state.devices[gpu.device_id].spec
@@ -146,7 +181,7 @@ def _lease_not_parked(state: State, event: e.LeaseNotParked, at: Instant) -> Non
     lease = _move(state, event.lease_id, event)
     _drop_image(state, lease)
     lease.unparkable = event.detail
-    meter.open_segment(lease, at.ms)
+    meter.open_segment(state, lease, at.ms)
 
 
 def _lease_wanted(state: State, event: e.LeaseWanted, at: Instant) -> None:
@@ -177,29 +212,33 @@ def _lease_resized(state: State, event: e.LeaseResized, at: Instant) -> None:
     if event.logical_gpu is None or lease.logical_gpu is None:
         lease.request = event.request
         return
-    meter.close_segment(lease, at.ms)  # at the old rate
+    meter.close_segment(state, lease, at.ms)  # at the old rate
     _give_back(state, lease, lease.logical_gpu, at)
     lease.request, lease.logical_gpu = event.request, event.logical_gpu
     _take(state, lease, event.logical_gpu, at)
-    meter.open_segment(lease, at.ms)
+    meter.open_segment(state, lease, at.ms)
 
 
 def _lease_transferred(state: State, event: e.LeaseTransferred, at: Instant) -> None:
     lease = _move(state, event.lease_id, event)
-    if lease.logical_gpu is not None:
-        _give_back(state, lease, lease.logical_gpu, at)
+    gpu, active = lease.logical_gpu, lease.state is LeaseState.ACTIVE
+    meter.close_segment(state, lease, at.ms)
+    if gpu is not None:
+        _give_back(state, lease, gpu, at)
     else:
         fairshare.leave(state, lease.tenant, at.ms)
         fairshare.wait(state, event.tenant, at.ms)
     lease.tenant = event.tenant
     fairshare.tenant_of(state, event.tenant)
-    if lease.logical_gpu is not None:
-        _take(state, lease, lease.logical_gpu, at)
+    if gpu is not None:
+        _take(state, lease, gpu, at)
+    if active:
+        meter.open_segment(state, lease, at.ms)
 
 
 def _lease_draining(state: State, event: e.LeaseDraining, at: Instant) -> None:
     lease = _move(state, event.lease_id, event)
-    meter.close_segment(lease, at.ms)
+    meter.close_segment(state, lease, at.ms)
     _drop_image(state, lease)
     lease.end_reason, lease.end_detail = event.reason, event.detail
 
@@ -291,6 +330,14 @@ _APPLIERS: dict[type[Event], Callable[[State, Any, Instant], None]] = {
     e.TenantSet: _tenant_set,
     e.GroupSet: _group_set,
     e.PolicySet: _policy_set,
+    e.BudgetSet: _budget_set,
+    e.BudgetPassed: _budget_passed,
+    e.MonthBegan: _month_began,
+    e.ReservationMade: _reservation,
+    e.ReservationBegan: _reservation,
+    e.ReservationEnded: _reservation,
+    e.LeaseBudgetSet: _lease_budget_set,
+    e.LeaseBudgetPassed: _lease_budget_passed,
     e.LeaseRequested: _lease_requested,
     e.LeaseGranted: _lease_granted,
     e.LeasePrepared: _lease_prepared,

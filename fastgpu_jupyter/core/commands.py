@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .model import DeviceSpec, EndReason, Health, Holder, HostSpec, LeaseRequest, Policy, Retention
+from .model import (
+    BudgetPolicy,
+    DeviceSpec,
+    EndReason,
+    Health,
+    Holder,
+    HostSpec,
+    LeaseRequest,
+    Plan,
+    Policy,
+    Retention,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +77,43 @@ class SetPolicy:
     """An administrator says when the pool parks of its own accord."""
 
     policy: Policy
+
+
+@dataclass(frozen=True, slots=True)
+class SetBudget:
+    """An administrator says what a tenant may spend in a month, and what happens after."""
+
+    tenant: str
+    budget_micro: int | None
+    policy: BudgetPolicy = BudgetPolicy.WARN
+
+
+@dataclass(frozen=True, slots=True)
+class SetLeaseBudget:
+    """The lease may cost so much in all; one that is parked because it had is then wanted back."""
+
+    lease_id: str
+    budget_micro: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReserveCapacity:
+    """An administrator holds capacity for a tenant, from now or from a later time on, at a discount."""
+
+    reservation_id: str
+    tenant: str
+    milli: int
+    model: str | None
+    plan: Plan
+    discount_percent: int
+    start_wall_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CancelReservation:
+    """An administrator ends a reservation; harmless where it has ended."""
+
+    reservation_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +271,10 @@ Command = (
     | SetTenant
     | SetGroup
     | SetPolicy
+    | SetBudget
+    | SetLeaseBudget
+    | ReserveCapacity
+    | CancelReservation
     | RequestLease
     | BindHolder
     | ResizeLease

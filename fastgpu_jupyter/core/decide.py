@@ -8,11 +8,12 @@ from typing import Any
 
 from ..errors import Conflict, InternalError, InvalidRequest, NotFound
 from ..units import format_memory
+from . import budgets, meter, parking, placement, reserved
 from . import commands as c
 from . import events as e
-from . import parking, placement
+from .ask import Size
 from .events import Event
-from .model import HOLDING, EndReason, Instant, Lease, LeaseState, ParkReason, State, want_of
+from .model import HOLDING, EndReason, Instant, Lease, LeaseState, ParkReason, Retention, State, want_of
 
 #: How long a lease that ended stays in the state, so that people see what it cost.
 REMEMBER_ENDED_MS = 3_600_000
@@ -161,6 +162,8 @@ def _resize_lease(state: State, command: c.ResizeLease, at: Instant) -> list[Eve
             f"{format_memory(gpu.memory_bytes)} of {str(size)!r}. Nothing was changed; free memory and resize again."
         )
     _require_within_limit(state, lease, placement.milli(size, devices))
+    if lease.want.keeps:
+        _require_not_lent(state, lease, size)
     return [e.LeaseResized(lease.id, request, gpu)]
 
 
@@ -185,14 +188,29 @@ def _transfer_lease(state: State, command: c.TransferLease, at: Instant) -> list
 
 def _retain_lease(state: State, command: c.RetainLease, at: Instant) -> list[Event]:
     lease = _live(state, command.lease_id)
-    return [] if lease.request.retention is command.retention else [e.LeaseRetained(lease.id, command.retention)]
+    if lease.request.retention is command.retention:
+        return []
+    if lease.logical_gpu is not None and command.retention is Retention.HOLD:
+        _require_not_lent(state, lease, lease.request.size)
+    return [e.LeaseRetained(lease.id, command.retention)]
+
+
+def _require_not_lent(state: State, lease: Lease, size: Size) -> None:
+    """Raise where the lease, of that size, would have for good what is reserved for others."""
+    request = replace(lease.request, profile=str(size), memory_bytes=None, retention=Retention.HOLD)
+    held = replace(lease, request=request)
+    if not reserved.Lending(state, but=lease.id).leaves_room(held, placement.devices_of(state, lease)):
+        raise Conflict(
+            "Others have reserved that capacity: it is lent only to leases that can be taken back. Nothing was changed."
+        )
 
 
 def _use_lease(state: State, command: c.UseLease, at: Instant) -> list[Event]:
     lease = _live(state, command.lease_id)
     known = lease.reports and lease.busy == command.busy
     events: list[Event] = [] if known else [e.LeaseUsed(lease.id, command.busy)]
-    return [*events, e.LeaseWanted(lease.id)] if command.busy and lease.state is LeaseState.PARKED else events
+    wakes = command.busy and lease.state is LeaseState.PARKED and not budgets.is_spent(lease, at.ms)
+    return [*events, e.LeaseWanted(lease.id)] if wakes else events
 
 
 def _park_lease(state: State, command: c.ParkLease, at: Instant) -> list[Event]:
@@ -207,7 +225,24 @@ def _park_lease(state: State, command: c.ParkLease, at: Instant) -> list[Event]:
 
 def _resume_lease(state: State, command: c.ResumeLease, at: Instant) -> list[Event]:
     lease = _live(state, command.lease_id)
-    return [e.LeaseWanted(lease.id)] if lease.state is LeaseState.PARKED else []
+    if lease.state is not LeaseState.PARKED:
+        return []
+    if budgets.is_spent(lease, at.ms):
+        raise Conflict("Its budget is spent. Set a higher one, and it can be resumed; until then it stays parked.")
+    return [e.LeaseWanted(lease.id)]
+
+
+def _set_lease_budget(state: State, command: c.SetLeaseBudget, at: Instant) -> list[Event]:
+    lease = _live(state, command.lease_id)
+    budget = command.budget_micro
+    if budget is not None and budget <= meter.cost_micro(lease, at.ms):
+        raise InvalidRequest("A budget must be more than the lease has cost already. Nothing was changed.")
+    if lease.request.budget_micro == budget:
+        return []
+    stopped = lease.state is LeaseState.PARKED and budgets.is_spent(lease, at.ms)
+    wakes = stopped and (lease.busy or not lease.reports)
+    event = e.LeaseBudgetSet(lease.id, budget)
+    return [event, e.LeaseWanted(lease.id)] if wakes else [event]
 
 
 def _set_policy(state: State, command: c.SetPolicy, at: Instant) -> list[Event]:
@@ -242,7 +277,7 @@ def _park_succeeded(state: State, command: c.ParkSucceeded, at: Instant) -> list
     parked: list[Event] = [e.LeaseParked(lease.id, command.host_memory_bytes)]
     # A cell runs or began meanwhile, or its process could not say so: it waits to go on, as one that comes now.
     goes_on = lease.park_reason is not ParkReason.ASKED and (lease.busy or not lease.reports)
-    return [*parked, e.LeaseWanted(lease.id)] if goes_on else parked
+    return [*parked, e.LeaseWanted(lease.id)] if goes_on and not budgets.is_spent(lease, at.ms) else parked
 
 
 def _park_failed(state: State, command: c.ParkFailed, at: Instant) -> list[Event]:
@@ -288,7 +323,8 @@ def _tick(state: State, command: c.Tick, at: Instant) -> list[Event]:
     ]
     due = at.ms - state.last.ms >= TICK_MS
     running = due and any(lease.state is LeaseState.ACTIVE for lease in state.leases.values())
-    return [*stale, *expired, e.Ticked()] if running else [*stale, *expired]
+    events = [*stale, *expired, *reserved.due(state, at), *budgets.due(state, at)]
+    return [*events, e.Ticked()] if running else events
 
 
 def _over(lease: Lease, reason: EndReason) -> list[Event]:
@@ -336,6 +372,10 @@ _DECIDERS: dict[type[c.Command], Callable[[State, Any, Instant], list[Event]]] =
     c.SetTenant: _set_tenant,
     c.SetGroup: _set_group,
     c.SetPolicy: _set_policy,
+    c.SetBudget: budgets.set_budget,
+    c.SetLeaseBudget: _set_lease_budget,
+    c.ReserveCapacity: reserved.reserve,
+    c.CancelReservation: reserved.cancel,
     c.RequestLease: _request_lease,
     c.BindHolder: _bind_holder,
     c.ResizeLease: _resize_lease,

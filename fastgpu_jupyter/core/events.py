@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .model import (
+    BudgetPolicy,
     DeviceSpec,
     EndReason,
     Health,
@@ -16,6 +17,7 @@ from .model import (
     LeaseRequest,
     LogicalGPU,
     ParkReason,
+    Plan,
     Policy,
     Retention,
 )
@@ -93,6 +95,75 @@ class PolicySet:
     """When the pool parks of its own accord was set."""
 
     policy: Policy
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetSet:
+    """What a tenant may spend in a month was set, and what happens after."""
+
+    tenant: str
+    budget_micro: int | None
+    policy: BudgetPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetPassed:
+    """A tenant has spent so much of this month's budget: it is told."""
+
+    tenant: str
+    percent: int
+
+
+@dataclass(frozen=True, slots=True)
+class MonthBegan:
+    """Another month is current, like ``2026-11``; the time of the record says since when."""
+
+    month: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReservationMade:
+    """Capacity will be held for a tenant, at a price that is fixed."""
+
+    reservation_id: str
+    tenant: str
+    milli: int
+    model: str | None
+    plan: Plan
+    rate_micro_per_hour: int
+    start_wall_ms: int
+    end_wall_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReservationBegan:
+    """A reservation holds capacity, and is paid for, from here."""
+
+    reservation_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReservationEnded:
+    """A reservation holds nothing any more; it is paid for up to ``end_wall_ms``."""
+
+    reservation_id: str
+    end_wall_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseBudgetSet:
+    """What a lease may cost in all was set."""
+
+    lease_id: str
+    budget_micro: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseBudgetPassed:
+    """A lease has cost so much of its budget: its user is told."""
+
+    lease_id: str
+    percent: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,6 +319,14 @@ Event = (
     | TenantSet
     | GroupSet
     | PolicySet
+    | BudgetSet
+    | BudgetPassed
+    | MonthBegan
+    | ReservationMade
+    | ReservationBegan
+    | ReservationEnded
+    | LeaseBudgetSet
+    | LeaseBudgetPassed
     | LeaseRequested
     | LeaseGranted
     | LeasePrepared

@@ -64,11 +64,16 @@ def standing(state: State, name: str, now_ms: int, more_milli: int = 0) -> Stand
         tenant = Tenant()
     own = _per_weight(state, tenant, now_ms, more_milli)
     group = state.groups.get(tenant.group) if tenant.group else None
-    beyond = tenant.held_milli + more_milli >= tenant.guaranteed_milli
+    beyond = tenant.held_milli + more_milli >= max(tenant.guaranteed_milli, tenant.reserved_milli)
     if group is None:
         return Standing(beyond, own, own)
     beyond = beyond and group.held_milli + more_milli >= group.guaranteed_milli
     return Standing(beyond, _per_weight(state, group, now_ms, more_milli), own)
+
+
+def has_less_than_guaranteed(state: State, name: str) -> bool:
+    """Whether the tenant, or its group, holds less than it is guaranteed, whatever it has reserved."""
+    return any(books.held_milli < books.guaranteed_milli for books in _books(state, name))
 
 
 def within_limits(state: State, name: str, more_milli: int) -> bool:

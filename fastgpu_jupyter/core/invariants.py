@@ -25,6 +25,7 @@ def violations(state: State) -> Iterator[str]:
         yield from _device_violations(state, device, on_device.get(device.spec.id, {}))
     for name, tenant in state.tenants.items():
         yield from _tenant_violations(state, name, tenant, of_tenant.get(name, []))
+        yield from _money_violations(state, name, tenant)
     yield from _book_violations(state)
     yield from _queue_violations(state)
 
@@ -58,6 +59,10 @@ def _lease_violations(state: State, lease: Lease) -> Iterator[str]:
         yield f"{lease.id}: waits, yet has a logical GPU"
     if (lease.state is LeaseState.ACTIVE) != (lease.active_since_ms is not None):
         yield f"{lease.id}: is {lease.state.value}, yet its open usage segment says otherwise"
+    if (lease.state is LeaseState.ACTIVE) != (lease.id in getattr(state.tenants.get(lease.tenant), "active", ())):
+        yield f"{lease.id}: is {lease.state.value}, yet its tenant's books say otherwise"
+    if lease.active_since_ms is None and (lease.billed_micro_per_hour or lease.covered_milli):
+        yield f"{lease.id}: is billed while it is not active"
     if (lease.state is LeaseState.ENDED) != (lease.ended_at is not None):
         yield f"{lease.id}: is {lease.state.value}, yet its end says otherwise"
     if lease.state in (LeaseState.DRAINING, LeaseState.ENDED) and lease.end_reason is None:
@@ -107,6 +112,25 @@ def _tenant_violations(state: State, name: str, tenant: Tenant, gpus: list[Logic
         yield f"{name}: its books say that {tenant.waiting} of its tickets wait, the queue says otherwise"
     if tenant.used < 0:
         yield f"{name}: has used less than nothing"
+
+
+def _money_violations(state: State, name: str, tenant: Tenant) -> Iterator[str]:
+    active = [state.leases[lease_id] for lease_id in tenant.active if lease_id in state.leases]
+    if len(active) < len(tenant.active) or any(
+        lease.active_since_ms is None or lease.tenant != name for lease in active
+    ):
+        yield f"{name}: is billed for leases that are not active, or not its own"
+    billed = sum(lease.billed_micro_per_hour for lease in active)
+    if billed != tenant.billed_micro_per_hour:
+        yield f"{name}: its books say that it is billed {tenant.billed_micro_per_hour} an hour, leases say {billed}"
+    reserved = sum(one.milli for one in state.reservations.values() if one.tenant == name and one.runs)
+    if reserved != tenant.reserved_milli:
+        yield f"{name}: its books say that it has reserved {tenant.reserved_milli}, its reservations say {reserved}"
+    covered = sum(lease.covered_milli for lease in active)
+    if not 0 <= covered <= reserved:
+        yield f"{name}: {covered} thousandths of devices are covered, and {reserved} reserved"
+    if any(amount < 0 for amount in tenant.spent.values()):
+        yield f"{name}: has spent less than nothing"
 
 
 def _queue_violations(state: State) -> Iterator[str]:

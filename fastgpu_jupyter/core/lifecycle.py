@@ -22,6 +22,8 @@ _STAYS: dict[type[Event], frozenset[LeaseState]] = {
     e.HolderBound: frozenset(S) - {S.DRAINING, S.ENDED},
     e.LeaseRetained: frozenset(S) - {S.DRAINING, S.ENDED},
     e.LeaseUsed: frozenset(S) - {S.DRAINING, S.ENDED},
+    e.LeaseBudgetSet: frozenset(S) - {S.DRAINING, S.ENDED},
+    e.LeaseBudgetPassed: frozenset({S.ACTIVE}),
     e.LeaseResized: frozenset({S.WAITING, S.ACTIVE}),
     e.LeaseTransferred: frozenset({S.WAITING, S.ACTIVE}),
 }

@@ -61,6 +61,7 @@ class PendingReason(str, Enum):
     QUOTA = "quota"  #: its tenant has all that it may have at once
     HEALTH = "health"  #: what could serve it is faulty
     BUDGET = "budget"  #: its tenant has spent its money
+    RESERVED = "reserved"  #: what is free is another tenant's, and could not be taken back from this request
     NO_SUCH_DEVICE = "no such device"  #: what could serve it has gone
     DRAINED = "drained"  #: what could serve it is being emptied by an administrator
 
@@ -100,6 +101,21 @@ class Retention(str, Enum):
     HOLD = "hold"
 
 
+class BudgetPolicy(str, Enum):
+    """What happens once a tenant has spent its budget of a month."""
+
+    WARN = "warn"  #: it is told
+    STOP = "stop"  #: nothing more is granted to it
+    PARK = "park"  #: nor does it keep what can be parked
+
+
+class Plan(str, Enum):
+    """For how long capacity is reserved."""
+
+    MONTH = "month"
+    YEAR = "year"
+
+
 class Health(str, Enum):
     """Whether a device may be granted; only a healthy one is."""
 
@@ -131,6 +147,18 @@ class Instant(NamedTuple):
 
     ms: int
     wall_ms: int
+
+
+class Month(NamedTuple):
+    """A month of UTC on the wall clock."""
+
+    number: int  #: 12 times the year, plus 0 for January
+    begins_wall_ms: int
+    ends_wall_ms: int  #: the first millisecond of the next one
+
+
+#: Before the first event.
+NO_MONTH = Month(0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +256,8 @@ class LeaseRequest:
         for name in ("cpu_milli", "host_memory_bytes", "rate_micro_per_hour_max", "budget_micro"):
             if (getattr(self, name) or 0) < 0:
                 raise InvalidRequest(f"{name} cannot be negative.")
+        if self.budget_micro == 0:
+            raise InvalidRequest("With a budget of nothing it could never be granted; leave the budget away for none.")
         if self.retention is Retention.HOLD and self.parkable:
             raise InvalidRequest("A lease that is held is never parked: ask for one of the two.")
 
@@ -252,6 +282,7 @@ class Want(NamedTuple):
     cpu_milli: int = 0
     host_memory_bytes: int = 0
     rate_micro_per_hour_max: int | None = None
+    keeps: bool = False  #: whether it could never be taken back, once granted
 
 
 def want_of(request: LeaseRequest) -> Want:
@@ -264,6 +295,7 @@ def want_of(request: LeaseRequest) -> Want:
         request.cpu_milli,
         request.host_memory_bytes,
         request.rate_micro_per_hour_max,
+        keeps=request.retention is Retention.HOLD or request.parkable is False,
     )
 
 
@@ -285,6 +317,27 @@ class Policy:
     parked_bytes_max: int | None = None  #: host memory that parked leases may take in all
 
 
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """Capacity that is held for a tenant and paid for whether it is used or not."""
+
+    id: str
+    tenant: str
+    milli: int  #: thousandths of devices
+    model: str | None  #: of such devices, as in a request; ``None``: of any
+    plan: Plan
+    rate_micro_per_hour: int  #: at its discount, fixed when it was made
+    start_wall_ms: int
+    end_wall_ms: int
+    began_wall_ms: int | None = None  #: it is paid for from here
+    ended: bool = False
+
+    @property
+    def runs(self) -> bool:
+        """Whether it holds capacity now."""
+        return self.began_wall_ms is not None and not self.ended
+
+
 @dataclass(slots=True)
 class Tenant:
     """Who is billed and limited, and what it has used; made when it is first heard of. A group has the same books."""
@@ -302,6 +355,14 @@ class Tenant:
     served: float = 0.0  #: what counts where turns are taken, see :mod:`.fairshare`
     served_until_ms: int = 0  #: of the time in which anybody waited
     waiting: int = 0  #: tickets in the queue
+    reserved_milli: int = 0  #: thousandths of devices that its reservations hold now
+    budget_micro: int | None = None  #: what it may spend in a month; ``None``: no budget
+    budget_policy: BudgetPolicy = BudgetPolicy.WARN
+    budget_percent: int = 0  #: of its budget, the last threshold that it passed this month
+    active: dict[str, None] = field(default_factory=dict)  #: its leases with an open usage segment
+    billed_micro_per_hour: int = 0  #: what those cost together, by use
+    spent: dict[int, int] = field(default_factory=dict)  #: by month, by use, in micro-units x ms per hour
+    spent_until_ms: int = 0
 
 
 @dataclass(slots=True)
@@ -358,8 +419,12 @@ class Lease:
     end_reason: EndReason | None = None
     end_detail: str | None = None
     active_since_ms: int | None = None  #: set exactly while ACTIVE: the open usage segment
-    active_ms: int = 0  #: closed usage segments
-    cost_numerator: int = 0  #: closed segments, in micro-units x ms per hour: exact however they are cut
+    metered_ms: int = 0  #: up to here the open segment is in the two sums below
+    active_ms: int = 0
+    cost_numerator: int = 0  #: in micro-units x ms per hour: exact however segments are cut
+    billed_micro_per_hour: int = 0  #: what it costs while it is active: its rate, less what is reserved
+    covered_milli: int = 0  #: what its tenant's reservations pay of it, in thousandths of devices
+    budget_percent: int = 0  #: of its own budget, the last threshold that it passed
     reports: bool = False  #: its kernel says when cells run; of any other nobody knows whether it is idle
     busy: bool = False  #: a cell runs
     used_ms: int = 0  #: when a cell last began or ended, or the logical GPU last became ready
@@ -402,6 +467,8 @@ class State:
     served: float = 0.0  #: of the tenant that was granted something last, when it was: the turns' clock
     contended_ms: int = 0  #: how long anybody waited, in all
     contended_since_ms: int | None = None  #: set exactly while anybody waits
+    reservations: dict[str, Reservation] = field(default_factory=dict)  #: those that ended are forgotten after a while
+    month: Month = NO_MONTH  #: to which what is used is counted now
     usage_epoch_ms: int = 0  #: the instant to which all tenants' decayed usage is scaled
     boot_id: str = ""
     clock_epoch_ms: int = 0  #: boot clock minus ``Instant.ms``

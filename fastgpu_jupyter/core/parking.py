@@ -16,7 +16,8 @@ from collections.abc import Collection, Iterable
 from itertools import chain
 from typing import NamedTuple
 
-from . import fairshare, placement
+from . import fairshare, meter, placement
+from .cover import Kind, is_of
 from .model import Device, Lease, LeaseState, LogicalGPU, ParkReason, Priority, Retention, State
 
 
@@ -83,7 +84,8 @@ def make_room(
 
 def _takeable(state: State, highest: Priority, parkable: Iterable[str], now_ms: int) -> dict[str, list[_Takeable]]:
     """By device, the leases that anybody who waits could have a right to."""
-    guarantees = any(books.guaranteed_milli for books in chain(state.tenants.values(), state.groups.values()))
+    entitled = chain(state.tenants.values(), state.groups.values())
+    guarantees = any(books.guaranteed_milli or books.reserved_milli for books in entitled)
     found: dict[str, list[_Takeable]] = {}
     for lease in (state.leases[lease_id] for lease_id in parkable):
         held = _Takeable.of(state, lease, now_ms)
@@ -121,6 +123,11 @@ class _Claimant:
         self._priority = lease.request.priority
         self._milli = placement.nominal_milli(state, self.want)
         self._below_guarantee = not fairshare.standing(state, lease.tenant, now_ms).beyond
+        #: Kinds of devices that are reserved for it and that it does not hold; ``None``: its guarantee is of any.
+        self._reserved: list[str | None] | None = None
+        if self._below_guarantee and not fairshare.has_less_than_guaranteed(state, lease.tenant):
+            unused = meter.unused(state, lease.tenant, state.leases.values())
+            self._reserved = [state.reservations[name].model for name, milli in unused.items() if milli]
 
     def claims(self, held: _Takeable) -> ParkReason | None:
         """The right to take that one's place, or ``None``."""
@@ -131,11 +138,18 @@ class _Claimant:
             return ParkReason.PRIORITY
         if self._priority < lease.request.priority or self._tenant == lease.tenant:
             return None
-        if self._below_guarantee and self._is_beyond(lease):
+        if self._is_entitled_to(lease) and self._is_beyond(lease):
             return ParkReason.GUARANTEE
         if held.turn_is_over and self._has_had_less(lease):
             return ParkReason.FAIRNESS
         return None
+
+    def _is_entitled_to(self, lease: Lease) -> bool:
+        """Whether its tenant has less than it is guaranteed, or than it has reserved of such devices."""
+        if not self._below_guarantee or self._reserved is None:
+            return self._below_guarantee
+        spec = self._state.devices[_gpu(lease).device_id].spec
+        return any(is_of(model, [Kind(spec.model, spec.memory_bytes)]) for model in self._reserved)
 
     def _is_beyond(self, lease: Lease) -> bool:
         """Whether the lease's tenant would keep what it is guaranteed without it."""

@@ -18,7 +18,15 @@ from .model import Instant, LeaseState, State
 from .scheduler import Scheduler
 
 #: Events after which one that waits stands elsewhere in the queue, or no longer in it.
-_REQUEUED = {e.LeaseGranted, e.LeaseResuming, e.LeaseEnded, e.LeaseResized, e.LeaseTransferred, e.HolderBound}
+_REQUEUED = {
+    e.LeaseGranted,
+    e.LeaseResuming,
+    e.LeaseEnded,
+    e.LeaseResized,
+    e.LeaseTransferred,
+    e.LeaseRetained,
+    e.HolderBound,
+}
 #: Events with which a lease begins to wait.
 _JOINS = {e.LeaseRequested, e.LeaseWanted}
 
@@ -88,6 +96,8 @@ class Pool:
             case e.LeaseEnded() | e.LeaseParked() | e.LeaseResized() if lease is not None and not waits:
                 self._scheduler.freed(lease.tenant)
             case e.TenantSet() | e.GroupSet() | e.LeaseTransferred() | e.PolicySet() | e.HostAppeared():
+                self._scheduler = Scheduler(self.state)
+            case e.BudgetSet() | e.MonthBegan() | e.ReservationBegan() | e.ReservationEnded():
                 self._scheduler = Scheduler(self.state)
             case e.DeviceAppeared() | e.DeviceVanished() | e.DeviceHealthChanged() | e.DeviceDrained():
                 self._scheduler = Scheduler(self.state)

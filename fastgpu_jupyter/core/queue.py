@@ -13,6 +13,7 @@ _DETAILS = {
     PendingReason.QUOTA: "Its tenant holds all that it may have at once",
     PendingReason.HEALTH: "The GPUs that could serve this are out of service",
     PendingReason.BUDGET: "Its tenant has spent the money that it may spend this month",
+    PendingReason.RESERVED: "What is free is reserved by others, and lent only to leases that can be parked again",
     PendingReason.NO_SUCH_DEVICE: "The devices that could serve this are no longer there",
     PendingReason.DRAINED: "The GPUs that could serve this are being emptied by an administrator",
 }

@@ -15,7 +15,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator
 
-from . import fairshare, placement
+from . import budgets, fairshare, placement, reserved
 from .fairshare import Standing
 from .line import Line, Rank
 from .model import Lease, PendingReason, Priority, State, Want
@@ -79,14 +79,19 @@ class Scheduler:
         if not self._hopeful:
             return None
         limited: set[str] = set()
+        lending = reserved.Lending(self._state)
+        lent: dict[Want, set[str]] = {}  # tenants whose like request could not be taken back
         while True:
-            found = self._first_placeable(limited)
+            found = self._first_placeable(limited, lent)
             if found is None:
                 return None
             lease, devices = found
-            if self._within_limit(lease, devices):
+            if not self._within_limit(lease, devices):
+                limited.add(lease.tenant)
+            elif not lending.leaves_room(lease, devices):
+                lent.setdefault(lease.want, set()).update(lending.outsiders(lease))
+            else:
                 return found
-            limited.add(lease.tenant)
 
     def highest(self) -> Priority:
         """The highest priority class of those who wait."""
@@ -95,31 +100,31 @@ class Scheduler:
     def unserved(self, now_ms: int) -> Iterator[tuple[Lease, tuple[str, ...]]]:
         """Those who would be served next if there were room, one of each tenant, and the devices kept for its like."""
         self._now_ms = max(now_ms, self._now_ms)
+        lending = reserved.Lending(self._state)
         for _, lease in heapq.merge(*(line.first(UNSERVED_MAX) for line in self._lines.values())):
-            want = lease.want
-            if fairshare.within_limits(self._state, lease.tenant, placement.nominal_milli(self._state, want)):
-                yield lease, self._kept.get(want, ())
+            if self._may_hope(lease, lending):
+                yield lease, self._kept.get(lease.want, ())
 
-    def _first_placeable(self, limited: set[str]) -> tuple[Lease, Devices] | None:
+    def _first_placeable(self, limited: set[str], lent: dict[Want, set[str]]) -> tuple[Lease, Devices] | None:
         taken: set[str] = set()  # devices kept for lines that come first
-        for _, lease, want in sorted(self._heads(limited)):
+        for _, lease, want in sorted(self._heads(limited, lent)):
             # Who may have no more keeps nothing from others.
             if not fairshare.within_limits(self._state, lease.tenant, placement.nominal_milli(self._state, want)):
                 limited.add(lease.tenant)
-                return self._first_placeable(limited)
+                return self._first_placeable(limited, lent)
             if want in self._hopeful:
                 devices = placement.place(self._state, want, taken)
                 if devices is not None:
                     return lease, devices
-                if not limited:
+                if not limited and not lent:
                     self._hopeful.discard(want)
                 self._keep(want, taken)
             taken.update(self._kept.get(want, ()))
         return None
 
-    def _heads(self, limited: set[str]) -> Iterator[tuple[Rank, Lease, Want]]:
+    def _heads(self, limited: set[str], lent: dict[Want, set[str]]) -> Iterator[tuple[Rank, Lease, Want]]:
         for want, line in self._lines.items():
-            best = line.best(limited)
+            best = line.best(limited | lent[want] if want in lent else limited)
             if best is not None:
                 yield *best, want
 
@@ -128,13 +133,27 @@ class Scheduler:
         if want not in self._kept and len(self._kept) >= KEPT_LINES_MAX:
             return
         devices = placement.soonest(self._state, want, taken)
+        if self._kept.get(want, devices) != devices:
+            self._hopeful.update(self._lines)  # what it had is for others again
         if devices:
             self._kept[want] = devices
         else:
             self._kept.pop(want, None)
 
     def _within_limit(self, lease: Lease, devices: Devices) -> bool:
-        return fairshare.within_limits(self._state, lease.tenant, placement.milli(lease.request.size, devices))
+        milli = placement.milli(lease.request.size, devices)
+        return fairshare.within_limits(self._state, lease.tenant, milli) and budgets.may_spend(
+            self._state, lease.tenant, self._now_ms
+        )
+
+    def _may_hope(self, lease: Lease, lending: reserved.Lending) -> bool:
+        """Whether it could be granted if there were room."""
+        wanted = placement.nominal_milli(self._state, lease.want)
+        return (
+            fairshare.within_limits(self._state, lease.tenant, wanted)
+            and budgets.may_spend(self._state, lease.tenant, self._now_ms)
+            and lending.may_hope(lease)
+        )
 
     def _standing(self, name: str) -> Standing:
         return fairshare.standing(self._state, name, self._now_ms)
@@ -149,11 +168,16 @@ def places(state: State) -> Iterator[tuple[Lease, int, PendingReason]]:
     A function of the state alone: two reads without an event between them are equal.
     """
     reasons: dict[Want, PendingReason] = {}
+    told: dict[tuple[Want, str, Priority], PendingReason] = {}
+    lending = reserved.Lending(state)
     for place, lease in enumerate(_in_order(state), start=1):
         want = lease.want
         if want not in reasons:
             reasons[want] = placement.why_not(state, want)
-        yield lease, place, _reason(state, lease, reasons[want])
+        alike = want, lease.tenant, lease.request.priority
+        if alike not in told:
+            told[alike] = _reason(state, lease, reasons[want], lending)
+        yield lease, place, told[alike]
 
 
 def _in_order(state: State) -> list[Lease]:
@@ -170,6 +194,12 @@ def _in_order(state: State) -> list[Lease]:
     return [lease for _, lease in ranked]
 
 
-def _reason(state: State, lease: Lease, reason: PendingReason) -> PendingReason:
+def _reason(state: State, lease: Lease, reason: PendingReason, lending: reserved.Lending) -> PendingReason:
     wanted = placement.nominal_milli(state, lease.want)
-    return reason if fairshare.within_limits(state, lease.tenant, wanted) else PendingReason.QUOTA
+    if not fairshare.within_limits(state, lease.tenant, wanted):
+        return PendingReason.QUOTA
+    if not budgets.may_spend(state, lease.tenant, state.last.ms):
+        return PendingReason.BUDGET
+    if reason in (PendingReason.BEHIND, PendingReason.CAPACITY) and not lending.may_hope(lease):
+        return PendingReason.RESERVED
+    return reason

@@ -20,6 +20,7 @@ from typing import Any
 
 from ipykernel.ipkernel import IPythonKernel
 
+from .cost import Cells
 from .gate import Gate
 
 #: A grant within this time shows no line: it would only flicker.
@@ -32,6 +33,7 @@ class FastGPUKernel(IPythonKernel):
 
     def __init__(self, **kwargs: Any) -> None:
         self.gate = Gate.from_environment()
+        self.cells = Cells()
         ipykernel: Any = super()  # its methods carry no types
         ipykernel.__init__(**kwargs)
         if self.shell is not None:
@@ -65,9 +67,12 @@ class FastGPUKernel(IPythonKernel):
             for note in gate.settle():
                 self._say(note)
         ipykernel: Any = super()
+        began = self.cells.begin(gate.view)
         reply: dict[str, Any] = await ipykernel.do_execute(
             code, silent, store_history, user_expressions, allow_stdin, **more
         )
+        if not silent:
+            self.cells.end(began, gate.view, reply.get("execution_count", 0))
         return reply
 
     def do_shutdown(self, restart: bool) -> Any:
@@ -81,7 +86,7 @@ class FastGPUKernel(IPythonKernel):
         """Show or change this kernel's GPU lease; ``%fastgpu help`` lists the verbs."""
         from .magics import Verbs, show  # late: most starts of a kernel are not followed by one
 
-        show(Verbs(self.gate, gated=True), line)
+        show(Verbs(self.gate, gated=True, cells=self.cells), line)
 
     def publish(self, kind: str, content: dict[str, Any]) -> None:
         """Send an output message of the cell that runs."""

@@ -15,6 +15,7 @@ from ..errors import FastGPUError
 from .gate import Gate
 
 if TYPE_CHECKING:
+    from .cost import Cells
     from .render import Shown
 
 _NO_LEASE = "This kernel has no GPU lease. `%fastgpu request` asks for one."
@@ -27,9 +28,10 @@ _NOT_HERE = (
 class Verbs:
     """What each verb does with the gate; each returns what to show."""
 
-    def __init__(self, gate: Gate, *, gated: bool) -> None:
+    def __init__(self, gate: Gate, *, gated: bool, cells: Cells | None = None) -> None:
         self.gate = gate
         self.gated = gated
+        self.cells = cells
 
     def show(self, _words: list[str]) -> Shown:
         """Show this kernel's lease: state, device, memory, utilization, time and cost."""
@@ -88,6 +90,19 @@ class Verbs:
             raise UsageError("Say the new size, like `%fastgpu resize half` or `%fastgpu resize 24GiB`.")
         return render.lease(self.gate.resize(" ".join(words)))
 
+    def cost(self, _words: list[str]) -> Shown:
+        """Show what the last cells of this kernel cost, and the lease so far."""
+        from . import cost, render
+
+        if self.cells is None:
+            return render.sentence(_NOT_HERE)
+        view = self.gate.refresh() or self.gate.view if self.gate.lease_id is not None else self.gate.view
+        known = cost.Known.of(view)
+        if not len(self.cells):
+            return render.sentence("No cell has run yet.")
+        shown = render.cells(cost.rows(self.cells.last(), known))
+        return shown if view is None else render.with_hint(shown, cost.so_far(view))
+
     def status(self, _words: list[str]) -> Shown:
         """Show the whole pool: devices, your leases and the queue."""
         from . import render
@@ -108,6 +123,7 @@ VERBS: dict[str, tuple[str, Callable[[Verbs, list[str]], Shown]]] = {
     "cpu": ("", Verbs.cpu),
     "request": ("[SIZE]", Verbs.request),
     "resize": ("SIZE", Verbs.resize),
+    "cost": ("", Verbs.cost),
     "status": ("", Verbs.status),
     "help": ("", Verbs.help),
 }

@@ -84,6 +84,11 @@ def status(view: StatusView) -> Shown:
     return Shown("\n\n".join(part.text for part in parts), "".join(part.html for part in parts))
 
 
+def cells(rows: Sequence[tuple[str, str, str, str]]) -> Shown:
+    """What cells cost."""
+    return _grid("Cells", ("Cell", "Time", "Cost", ""), rows)
+
+
 def _lease_rows(view: LeaseView) -> list[_Row]:
     state = view["state"]
     said = {"waiting": "waiting in the queue", "ended": "ended"}.get(state, state)

@@ -61,6 +61,12 @@ class FastGPUPool(JupyterApp):
         help="Price of one GPU for one hour by model, in the pool's currency, like {'A100-80GB': 2.5}; "
         "models that are not named keep their list price.",
     ).tag(config=True)
+    month_discount_percent = Integer(
+        20, min=0, max=100, help="What is taken off the price of capacity that is reserved by the month."
+    ).tag(config=True)
+    year_discount_percent = Integer(
+        40, min=0, max=100, help="What is taken off the price of capacity that is reserved by the year."
+    ).tag(config=True)
     currency = Unicode("USD", help="The currency in which rates are given and costs are shown.").tag(config=True)
     system = Bool(False, help="Serve all users of this host at /run/fastgpu/pool.sock.").tag(config=True)
     socket_path = Unicode(help="Socket to serve at, in place of the user's or the system's own.").tag(config=True)
@@ -201,6 +207,7 @@ class FastGPUPool(JupyterApp):
             boot_id=boot_id,
             message=message,
             high_priority=self.high_priority,
+            discounts={"month": self.month_discount_percent, "year": self.year_discount_percent},
             limits=Limits(**{name: getattr(self, name) for name in Limits._fields}),
         )
         server = serve(service, boot_id)

@@ -7,11 +7,11 @@ whole history: not for the event loop's thread.
 from __future__ import annotations
 
 import re
-from calendar import timegm
+from collections.abc import Mapping
 
-from ..core import ledger
-from ..core.ledger import Segment, Statement
-from ..core.model import Instant, State
+from ..core import ledger, months
+from ..core.ledger import Line, Segment, Statement
+from ..core.model import Instant, Month, State
 from ..errors import InvalidRequest
 from ..wire.views import RateView, StatementLineView, StatementView
 from .journal.store import Journal
@@ -20,32 +20,36 @@ from .views import Viewer
 _MONTH = re.compile(r"([0-9]{4})-(0[1-9]|1[0-2])")
 
 
-def month_bounds(month: str) -> tuple[int, int]:
-    """First and last-plus-one wall-clock millisecond of ``"2026-11"`` in UTC. Raises :class:`InvalidRequest`."""
+def month_of(month: str) -> Month:
+    """The month of UTC that ``"2026-11"`` is. Raises :class:`InvalidRequest`."""
     match = _MONTH.fullmatch(month)
     if match is None:
         raise InvalidRequest(f"{month[:20]!r} is not a month; write it like 2026-11.")
-    year, number = int(match[1]), int(match[2])
-    after = (year + 1, 1) if number == 12 else (year, number + 1)
-    return timegm((year, number, 1, 0, 0, 0)) * 1000, timegm((*after, 1, 0, 0, 0)) * 1000
+    return months.month_of(int(match[1]), int(match[2]))
 
 
 def statements(journal: Journal, month: str, until: Instant, viewer: Viewer, currency: str) -> list[StatementView]:
     """The viewer's statement for ``month``, or everybody's; leases that are active now are billed up to ``until``."""
-    begin, end = month_bounds(month)
     records = ((record.at, record.events) for record in journal.history() if record.at.ms <= until.ms)
-    made = ledger.statements(ledger.segments(records, until), begin, end)
+    made = ledger.statements(records, month_of(month), until)
     return [_view(one, month, currency) for one in made if viewer.sees_all or one.tenant == viewer.tenant]
 
 
-def rates(state: State, currency: str) -> list[RateView]:
-    """What each model of this pool costs."""
+def rates(state: State, currency: str, discounts: Mapping[str, int]) -> list[RateView]:
+    """What each model of this pool costs, by use and by plan at its discount in percent."""
     found: dict[tuple[str, int], int] = {}
     for device in state.devices.values():
         key = (device.spec.model, device.spec.rate_micro_per_hour)
         found[key] = found.get(key, 0) + 1
     return [
-        {"model": model, "devices": count, "rate_micro_per_hour": rate, "currency": currency}
+        {
+            "model": model,
+            "devices": count,
+            "rate_micro_per_hour": rate,
+            "month_micro_per_hour": rate * (100 - discounts["month"]) // 100,
+            "year_micro_per_hour": rate * (100 - discounts["year"]) // 100,
+            "currency": currency,
+        }
         for (model, rate), count in sorted(found.items())
     ]
 
@@ -57,18 +61,28 @@ def _view(statement: Statement, month: str, currency: str) -> StatementView:
         "currency": currency,
         "active_ms": statement.active_ms,
         "total_micro": statement.total_micro,
-        "lines": [_line(line.segment, line.amount_micro) for line in statement.lines],
+        "lines": [_line(line) for line in statement.lines],
     }
 
 
-def _line(segment: Segment, amount_micro: int) -> StatementLineView:
+def _line(line: Line) -> StatementLineView:
+    of, draft = line.draft.of, line.draft
+    leased = of if isinstance(of, Segment) else None
     return {
-        "lease_id": segment.lease_id,
-        "notebook": segment.notebook,
-        "profile": segment.size,
-        "device_ids": list(segment.device_ids),
-        "started_at": segment.start.wall_ms,
-        "active_ms": segment.duration_ms,
-        "rate_micro_per_hour": segment.rate_micro_per_hour,
-        "amount_micro": amount_micro,
+        "kind": "lease" if leased else "reservation",
+        "lease_id": leased.lease_id if leased else None,
+        "reservation_id": None if isinstance(of, Segment) else of.id,
+        "notebook": leased.notebook if leased else None,
+        "profile": of.size if isinstance(of, Segment) else reserved_text(of.milli, of.model),
+        "device_ids": list(leased.device_ids) if leased else [],
+        "started_at": draft.start_wall_ms,
+        "active_ms": draft.duration_ms,
+        "covered_milli": leased.covered_milli if leased else None,
+        "rate_micro_per_hour": draft.rate_micro_per_hour,
+        "amount_micro": line.amount_micro,
     }
+
+
+def reserved_text(milli: int, model: str | None) -> str:
+    """What is reserved, for people: ``2 a100``, ``0.5 any``."""
+    return f"{milli / 1000:g} {model or 'any'}"

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from ..core import commands as c
-from ..core.events import Event
+from ..core.events import BudgetPassed, BudgetSet, Event
 from ..core.model import State
 from ..errors import FastGPUError
 
@@ -26,12 +26,19 @@ class Changes(NamedTuple):
 
 def changes_of(events: Iterable[Event], state: State) -> Changes:
     """What ``events`` were about; ``state`` is the one after them."""
+    events = list(events)
     lease_ids = frozenset(filter(None, (getattr(event, "lease_id", None) for event in events)))
+    lease_ids |= {lease.id for lease in state.leases.values() if lease.tenant in _tenants_of_money(events)}
     device_ids = {getattr(event, "device_id", None) for event in events}
     for lease_id in lease_ids:
         lease = state.leases.get(lease_id)
         device_ids.update(lease.logical_gpu.device_ids if lease and lease.logical_gpu else ())
     return Changes(lease_ids, frozenset(filter(None, device_ids)))
+
+
+def _tenants_of_money(events: Iterable[Event]) -> set[str]:
+    """Whose leases say something else about money by now."""
+    return {event.tenant for event in events if isinstance(event, BudgetSet | BudgetPassed)}
 
 
 class Call(NamedTuple):

@@ -12,9 +12,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..core import scheduler
+from ..core import meter, scheduler
+from ..core.budgets import THRESHOLDS
 from ..core.events import Event, LeaseGranted
-from ..core.model import LeaseState, PendingReason, State
+from ..core.model import Instant, LeaseState, PendingReason, State
+from ..units import MICRO
 from .devices.driver import Sample
 
 if TYPE_CHECKING:
@@ -53,6 +55,7 @@ class Now(NamedTuple):
     subscribers: int
     connections: int
     accepting: bool
+    at: Instant
 
 
 class Metrics:
@@ -82,6 +85,7 @@ class Metrics:
         yield from self._counted()
         yield from _devices(now)
         yield from _leases(now)
+        yield from _money(now)
         yield _gauge("fastgpu_subscribers", "Readers of the event stream now.", now.subscribers)
         yield _gauge("fastgpu_connections", "Open connections now.", now.connections)
         yield _gauge("fastgpu_accepting", "1 while new leases are granted, 0 while they are not.", now.accepting)
@@ -149,6 +153,21 @@ def _devices(now: Now) -> Iterator[Metric]:
 
 def _usage(now: Now, device: Any) -> tuple[int | None, int | None]:
     return now.usage.devices.get(device.spec.id, (None, None))
+
+
+def _money(now: Now) -> Iterator[Metric]:
+    from prometheus_client.core import GaugeMetricFamily
+
+    state = now.state
+    spent_micro = sum(meter.spent_micro(state, name, now.at) for name in state.tenants)
+    yield _gauge("fastgpu_spent_this_month", "What all spent this month, in the pool's currency.", spent_micro / MICRO)
+    reserved_milli = sum(tenant.reserved_milli for tenant in state.tenants.values())
+    yield _gauge("fastgpu_reserved_devices", "Devices that are reserved now.", reserved_milli / 1000)
+    passed = Counter(tenant.budget_percent for tenant in state.tenants.values() if tenant.budget_micro is not None)
+    budgets = GaugeMetricFamily("fastgpu_budgets", "Budgets of tenants by the threshold passed.", labels=["percent"])
+    for percent in (0, *THRESHOLDS):
+        budgets.add_metric([str(percent)], passed[percent])
+    yield budgets
 
 
 def _leases(now: Now) -> Iterator[Metric]:

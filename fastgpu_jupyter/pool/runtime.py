@@ -125,7 +125,7 @@ class Runtime:
 
     async def statements(self, month: str, viewer: Viewer, currency: str) -> list[StatementView]:
         """The viewer's statements of a month, from the journal; one at a time, since each reads all of it."""
-        billing.month_bounds(month)
+        billing.month_of(month)
         async with self._reading:
             return await asyncio.to_thread(billing.statements, self._journal, month, self.now(), viewer, currency)
 

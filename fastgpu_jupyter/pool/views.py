@@ -9,9 +9,19 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from .. import __version__
-from ..core import meter, parking, queue, scheduler
-from ..core.model import Device, Instant, Lease, LeaseState, PendingReason, Priority, State
-from ..wire.views import DeviceView, GroupView, HoldingView, LeaseView, PoolView, PriorityName, QueueView, TenantView
+from ..core import budgets, meter, parking, queue, scheduler
+from ..core.model import Device, Instant, Lease, LeaseState, PendingReason, Priority, Reservation, State
+from ..wire.views import (
+    DeviceView,
+    GroupView,
+    HoldingView,
+    LeaseView,
+    PoolView,
+    PriorityName,
+    QueueView,
+    ReservationView,
+    TenantView,
+)
 from .devices.driver import Sample, Usage
 
 PRIORITY_NAMES: dict[Priority, PriorityName] = {
@@ -161,13 +171,19 @@ def lease_view(
         "ended_at": lease.ended_at.wall_ms if lease.ended_at else None,
         "active_ms": meter.active_ms(lease, at.ms),
         "rate_micro_per_hour": gpu.rate_micro_per_hour if gpu else None,
+        "billed_micro_per_hour": lease.billed_micro_per_hour,
+        "covered_milli": lease.covered_milli,
         "cost_micro": meter.cost_micro(lease, at.ms),
+        "cost_at": at.wall_ms,
+        "budget_micro": lease.request.budget_micro,
+        "budget_percent": lease.budget_percent or None,
+        "budget_message": budgets.message(state, lease),
         "currency": facts.currency,
         "utilization_percent": usage.utilization_percent,
         "memory_used_bytes": usage.memory_used_bytes,
         "place": ticket[0] if ticket else None,
         "pending_reason": ticket[1].value if ticket else None,
-        "pending_detail": queue.explain(*ticket) if ticket else lease.end_detail,
+        "pending_detail": queue.explain(*ticket) if ticket else lease.end_detail or budgets.why_parked(lease),
     }
 
 
@@ -185,7 +201,7 @@ def priority_name(priority: Priority) -> PriorityName:
     return PRIORITY_NAMES[priority]
 
 
-def tenant_views(state: State, viewer: Viewer) -> list[TenantView]:
+def tenant_views(state: State, at: Instant, viewer: Viewer) -> list[TenantView]:
     """The viewer's own entitlement, or everybody's."""
     return [
         {
@@ -197,10 +213,40 @@ def tenant_views(state: State, viewer: Viewer) -> list[TenantView]:
             "held_milli": it.held_milli,
             "held_cpu_milli": it.held_cpu_milli,
             "held_memory_bytes": it.held_memory_bytes,
+            "reserved_milli": it.reserved_milli,
+            "budget_micro_per_month": it.budget_micro,
+            "budget_policy": it.budget_policy.value,
+            "budget_percent": it.budget_percent or None,
+            "spent_micro": meter.spent_micro(state, name, at),
         }
         for name, it in sorted(state.tenants.items())
         if viewer.sees_all or name == viewer.tenant
     ]
+
+
+def reservation_views(state: State, viewer: Viewer, currency: str) -> list[ReservationView]:
+    """The viewer's own reservations, or everybody's; those that ended are seen for two months."""
+    return [
+        reservation_view(one, currency)
+        for one in state.reservations.values()
+        if viewer.sees_all or one.tenant == viewer.tenant
+    ]
+
+
+def reservation_view(one: Reservation, currency: str) -> ReservationView:
+    """One reservation."""
+    return {
+        "id": one.id,
+        "tenant": one.tenant,
+        "milli": one.milli,
+        "model": one.model,
+        "plan": one.plan.value,
+        "rate_micro_per_hour": one.rate_micro_per_hour,
+        "currency": currency,
+        "started_at": one.start_wall_ms,
+        "ends_at": one.end_wall_ms,
+        "state": "ended" if one.ended else "running" if one.runs else "future",
+    }
 
 
 def group_views(state: State, viewer: Viewer) -> list[GroupView]:

@@ -31,6 +31,7 @@ from .views import (
     PriorityName,
     QueueView,
     RateView,
+    ReservationView,
     RetentionName,
     StatementView,
     StatusView,
@@ -260,6 +261,30 @@ class PoolClient:
         """Entitle a tenant; for administrators."""
         path = f"/v1/tenants/{quote(tenant, safe='')}"
         return cast(TenantView, self._call("PUT", path, {**entitlement}, key=secrets.token_hex(16)))
+
+    def set_budget(self, tenant: str, budget_micro: int | None, policy: str) -> TenantView:
+        """Say what a tenant may spend in a month and what happens after; for administrators."""
+        path = f"/v1/tenants/{quote(tenant, safe='')}/budget"
+        body = {"budget_micro": budget_micro, "policy": policy}
+        return cast(TenantView, self._call("PUT", path, body, key=secrets.token_hex(16)))
+
+    def set_lease_budget(self, lease_id: str, budget_micro: int | None) -> LeaseView:
+        """Say what the lease may cost in all."""
+        path = _lease_path(lease_id) + "/budget"
+        return cast(LeaseView, self._call("POST", path, {"budget_micro": budget_micro}, key=secrets.token_hex(16)))
+
+    def reservations(self) -> list[ReservationView]:
+        """The caller's reservations; everybody's for an administrator."""
+        return cast("list[ReservationView]", self._call("GET", "/v1/reservations")["reservations"])
+
+    def reserve(self, tenant: str, size: str, plan: str, start: int | None = None) -> ReservationView:
+        """Hold capacity for a tenant; for administrators."""
+        body = {"tenant": tenant, "size": size, "plan": plan, "start": start}
+        return cast(ReservationView, self._call("PUT", f"/v1/reservations/{secrets.token_hex(8)}", body))
+
+    def cancel_reservation(self, reservation_id: str) -> ReservationView:
+        """End a reservation now; for administrators."""
+        return cast(ReservationView, self._call("DELETE", f"/v1/reservations/{quote(reservation_id, safe='')}"))
 
     def groups(self) -> list[GroupView]:
         """What the caller's group is entitled to; all groups for an administrator."""

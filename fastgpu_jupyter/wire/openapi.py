@@ -73,6 +73,12 @@ class RatesView(TypedDict):
     rates: list[views.RateView]
 
 
+class ReservationsView(TypedDict):
+    """Reservations: the caller's own, or everybody's for an administrator."""
+
+    reservations: list[views.ReservationView]
+
+
 class ProblemView(TypedDict):
     """An error (RFC 9457); ``code`` is for programs, ``detail`` a sentence or two for people."""
 
@@ -134,6 +140,33 @@ class TransferBody(TypedDict):
     """Who is to be billed."""
 
     tenant: Text
+
+
+class LeaseBudgetBody(TypedDict):
+    """What the lease may cost in all; ``null`` for no budget."""
+
+    budget_micro: Count | None
+
+
+class BudgetBody(TypedDict):
+    """What a tenant may spend in a month; ``null`` for no budget. At the limit it is told (``warn``), gets no more
+    leases (``stop``), and what it has is parked where that is possible (``park``).
+    """
+
+    budget_micro: Count | None
+    policy: views.BudgetPolicyName
+
+
+class _ReservationBodyRequired(TypedDict):
+    tenant: Annotated[str, msgspec.Meta(pattern=TENANT)]
+    size: Text
+    plan: views.PlanName
+
+
+class ReservationBody(_ReservationBodyRequired, total=False):
+    """What is to be held: devices or a part of one, like ``2xa100`` or ``a100:1/2``; from ``start`` on, or from now."""
+
+    start: Count | None
 
 
 class DrainBody(TypedDict):
@@ -200,6 +233,9 @@ _LEASE = Parameter("lease_id", "path", {"type": "string", "pattern": LEASE_ID}, 
 _DEVICE = Parameter("device_id", "path", {"type": "string", "pattern": DEVICE_ID}, "The device, by id.")
 _TENANT = Parameter("tenant", "path", {"type": "string", "pattern": TENANT}, "The tenant.")
 _GROUP = Parameter("group", "path", {"type": "string", "pattern": TENANT}, "The group.")
+_RESERVATION = Parameter(
+    "reservation_id", "path", {"type": "string", "pattern": LEASE_ID}, "The reservation, by an id of your choice."
+)
 _MONTH = Parameter("month", "path", {"type": "string", "pattern": "^20[0-9]{2}-(0[1-9]|1[0-2])$"}, "Such as 2026-11.")
 _KEY = Parameter(
     "Idempotency-Key",
@@ -245,9 +281,18 @@ OPERATIONS = (
               (_LEASE, _KEY), problems=(403, 409, 507), token=True),
     Operation("post", "/v1/leases/{lease_id}/transfer", "Let another tenant be billed; administrators only",
               views.LeaseView, TransferBody, (_LEASE, _KEY), problems=(403, 409, 507)),
+    Operation("post", "/v1/leases/{lease_id}/budget", "Say what it may cost in all", views.LeaseView, LeaseBudgetBody,
+              (_LEASE, _KEY), problems=(409, 507)),
     Operation("get", "/v1/tenants", "Entitlements", TenantsView),
     Operation("put", "/v1/tenants/{tenant}", "Set an entitlement; administrators only", views.TenantView, TenantBody,
               (_TENANT, _KEY), problems=(403, 507)),
+    Operation("put", "/v1/tenants/{tenant}/budget", "Say what it may spend in a month; administrators only",
+              views.TenantView, BudgetBody, (_TENANT, _KEY), problems=(403, 507)),
+    Operation("get", "/v1/reservations", "Reservations", ReservationsView),
+    Operation("put", "/v1/reservations/{reservation_id}", "Hold capacity for a tenant; administrators only",
+              views.ReservationView, ReservationBody, (_RESERVATION, _KEY), problems=(403, 422, 507)),
+    Operation("delete", "/v1/reservations/{reservation_id}", "End a reservation now; administrators only",
+              views.ReservationView, None, (_RESERVATION, _KEY), problems=(403, 507)),
     Operation("get", "/v1/groups", "Entitlements of groups", GroupsView),
     Operation("put", "/v1/groups/{group}", "Set a group's entitlement; administrators only", views.GroupView,
               GroupBody, (_GROUP, _KEY), problems=(403, 507)),

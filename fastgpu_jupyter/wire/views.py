@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import Literal, TypedDict
 
 LeaseStateName = Literal["waiting", "preparing", "active", "parking", "parked", "resuming", "draining", "ended"]
+BudgetPolicyName = Literal["warn", "stop", "park"]
+PlanName = Literal["month", "year"]
 PriorityName = Literal["low", "normal", "high", "system"]
 IsolationName = Literal["none", "limited", "hardware"]
 RetentionName = Literal["yield", "hold"]
@@ -62,6 +64,9 @@ class LeaseView(TypedDict):
     """One lease, as its tenant sees it.
 
     ``parkable``: whether it could be parked now, if its user let it; ``park_reason``: why it was, the last time.
+    ``cost_micro``: what it had cost at ``cost_at``; from there on it costs ``billed_micro_per_hour`` until that
+    changes: its rate, less the ``covered_milli`` that its tenant's reservations pay. ``budget_percent``: the last
+    threshold of its own budget that it passed.
     """
 
     id: str
@@ -96,7 +101,13 @@ class LeaseView(TypedDict):
     ended_at: int | None
     active_ms: int
     rate_micro_per_hour: int | None
+    billed_micro_per_hour: int
+    covered_milli: int
     cost_micro: int
+    cost_at: int
+    budget_micro: int | None
+    budget_percent: int | None
+    budget_message: str | None
     currency: str
     utilization_percent: int | None
     memory_used_bytes: int | None
@@ -124,7 +135,9 @@ class QueueView(TypedDict):
 
 
 class TenantView(TypedDict):
-    """What a tenant is entitled to and holds, in thousandths of devices, of processor cores and in bytes."""
+    """What a tenant is entitled to and holds, in thousandths of devices, of processor cores and in bytes; and what it
+    has spent this month. ``budget_percent`` is the last threshold that it passed of its budget.
+    """
 
     tenant: str
     group: str | None
@@ -134,6 +147,26 @@ class TenantView(TypedDict):
     held_milli: int
     held_cpu_milli: int
     held_memory_bytes: int
+    reserved_milli: int
+    budget_micro_per_month: int | None
+    budget_policy: BudgetPolicyName
+    budget_percent: int | None
+    spent_micro: int
+
+
+class ReservationView(TypedDict):
+    """Capacity that is held for a tenant, in thousandths of devices, and what it costs an hour at its discount."""
+
+    id: str
+    tenant: str
+    milli: int
+    model: str | None
+    plan: PlanName
+    rate_micro_per_hour: int
+    currency: str
+    started_at: int
+    ends_at: int
+    state: Literal["future", "running", "ended"]
 
 
 class GroupView(TypedDict):
@@ -149,14 +182,20 @@ class GroupView(TypedDict):
 
 
 class StatementLineView(TypedDict):
-    """The time in which one lease was active in a month, and what it cost."""
+    """The time in which one lease was active, or one reservation ran, in a month, and what it cost.
 
-    lease_id: str
+    ``covered_milli`` is what of a lease the tenant's reservations paid; ``rate_micro_per_hour`` is without that.
+    """
+
+    kind: Literal["lease", "reservation"]
+    lease_id: str | None
+    reservation_id: str | None
     notebook: str | None
     profile: str
     device_ids: list[str]
     started_at: int
     active_ms: int
+    covered_milli: int | None
     rate_micro_per_hour: int
     amount_micro: int
 
@@ -173,11 +212,13 @@ class StatementView(TypedDict):
 
 
 class RateView(TypedDict):
-    """What the devices of one model cost."""
+    """What the devices of one model cost an hour: by use, and reserved by the month or the year."""
 
     model: str
     devices: int
     rate_micro_per_hour: int
+    month_micro_per_hour: int
+    year_micro_per_hour: int
     currency: str
 
 

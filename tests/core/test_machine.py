@@ -8,13 +8,16 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from fastgpu_jupyter.core import commands as c
+from fastgpu_jupyter.core import ledger, meter, months
 from fastgpu_jupyter.core.invariants import violations
 from fastgpu_jupyter.core.model import (
     HOLDING,
+    BudgetPolicy,
     Health,
     HostSpec,
     Instant,
     LeaseState,
+    Plan,
     Policy,
     Priority,
     Retention,
@@ -28,9 +31,10 @@ from tests.core.world import World, holder, spec
 SPECS = (
     spec("a", 80 * GIB, index=0, parkable=True),
     spec("b", 80 * GIB, index=1),
-    spec("c", 24 * GIB, index=2, parkable=True),
+    spec("c", 24 * GIB, index=2, parkable=True, model="L4"),
 )
 HOSTS = (HostSpec("", 8000, 64 * GIB),)
+DAY_MS = 86_400_000
 
 
 class PoolMachine(RuleBasedStateMachine):
@@ -60,9 +64,17 @@ class PoolMachine(RuleBasedStateMachine):
         priority=st.sampled_from(Priority),
         retention=st.sampled_from(Retention),
         cores=st.sampled_from([0, 0, 0, 1, 6]),
+        budget_micro=st.none() | st.integers(0, 10**7),
     )
     def ask(
-        self, profile: str | None, gib: int, tenant: str, priority: Priority, retention: Retention, cores: int
+        self,
+        profile: str | None,
+        gib: int,
+        tenant: str,
+        priority: Priority,
+        retention: Retention,
+        cores: int,
+        budget_micro: int | None,
     ) -> None:
         name = f"lease-{self.asked}"
         self.asked += 1
@@ -75,6 +87,7 @@ class PoolMachine(RuleBasedStateMachine):
                 priority=priority,
                 retention=retention,
                 cpu_milli=1000 * cores,
+                budget_micro=budget_micro,
             )
         except CallerError:
             return
@@ -132,6 +145,38 @@ class PoolMachine(RuleBasedStateMachine):
     def policy(self, idle_ms: int | None, quantum_ms: int | None) -> None:
         self._try(c.SetPolicy(Policy(idle_ms, quantum_ms, 100 * GIB)))
 
+    @rule(
+        tenant=st.sampled_from(["ann", "bob"]),
+        milli=st.integers(0, 2000),
+        model=st.sampled_from([None, "a100", "l4", "2xany"]),
+        plan=st.sampled_from(Plan),
+        ahead_ms=st.none() | st.integers(-1, 40 * DAY_MS),
+    )
+    def reserve(self, tenant: str, milli: int, model: str | None, plan: Plan, ahead_ms: int | None) -> None:
+        name = f"reservation-{len(self.world.state.reservations)}"
+        start = None if ahead_ms is None else self.world.at.wall_ms + ahead_ms
+        self._try(c.ReserveCapacity(name, tenant, milli, model, plan, 30, start))
+
+    @rule(number=st.integers(0, 5))
+    def cancel_reservation(self, number: int) -> None:
+        self._try(c.CancelReservation(f"reservation-{number}"))
+
+    @rule(
+        tenant=st.sampled_from(["ann", "bob"]),
+        budget_micro=st.none() | st.integers(-1, 10**8),
+        policy=st.sampled_from(BudgetPolicy),
+    )
+    def budget(self, tenant: str, budget_micro: int | None, policy: BudgetPolicy) -> None:
+        self._try(c.SetBudget(tenant, budget_micro, policy))
+
+    @rule(data=st.data(), budget_micro=st.none() | st.integers(0, 10**8))
+    def lease_budget(self, data: st.DataObject, budget_micro: int | None) -> None:
+        self._try(c.SetLeaseBudget(self._names(data), budget_micro))
+
+    @rule(days=st.integers(-40, 40))
+    def somebody_sets_the_wall_clock(self, days: int) -> None:
+        self.world.wall_offset_ms += days * DAY_MS
+
     @rule(data=st.data())
     def release(self, data: st.DataObject) -> None:
         self._try(c.ReleaseLease(self._names(data)))
@@ -180,7 +225,7 @@ class PoolMachine(RuleBasedStateMachine):
     def devices(self, shown: set) -> None:  # type: ignore[type-arg]
         self._try(c.SetDevices(tuple(sorted(shown, key=lambda item: item.index)), HOSTS))
 
-    @rule(step_ms=st.integers(0, 10**7))
+    @rule(step_ms=st.integers(0, 10**7) | st.integers(0, 40 * DAY_MS))
     def time_passes(self, step_ms: int) -> None:
         self.world.now_ms += step_ms
         self._try(c.Tick())
@@ -214,10 +259,27 @@ class PoolMachine(RuleBasedStateMachine):
             assert sum(held) <= device.memory_bytes
 
     def teardown(self) -> None:
+        self._bills_are_equal()
         replayed = State()
         for at, events in self.world.history:
             replay(replayed, events, at)
         assert replayed == self.world.state
+
+    def _bills_are_equal(self) -> None:
+        """The ledger, which knows events only, comes to what the state has summed up as it went."""
+        state, at = self.world.state, self.world.at
+        by_lease: dict[str, int] = {}
+        for segment in ledger.segments(self.world.history, at):
+            by_lease[segment.lease_id] = by_lease.get(segment.lease_id, 0) + segment.numerator
+        for lease in state.leases.values():
+            assert meter.cost_numerator(lease, at.ms) == by_lease.get(lease.id, 0)
+        month = months.month_at(at.wall_ms)
+        made = {one.tenant: one for one in ledger.statements(self.world.history, month, at)}
+        for name in state.tenants:
+            total_micro = made[name].total_micro if name in made else 0
+            assert meter.spent_micro(state, name, at) == total_micro
+            if name in made:
+                assert sum(line.amount_micro for line in made[name].lines) == total_micro
 
 
 TestPoolMachine = pytest.mark.slow(PoolMachine.TestCase)

@@ -21,10 +21,12 @@ def test_cutting_an_interval_anywhere_never_changes_the_sum(parts: list[int], ra
     assert lease.logical_gpu is not None
     object.__setattr__(lease.logical_gpu, "rate_micro_per_hour", rate)
     now_ms = world.now_ms
+    meter.close_segment(world.state, lease, now_ms)
+    meter.open_segment(world.state, lease, now_ms)
     for part in parts:
         now_ms += part
-        meter.close_segment(lease, now_ms)
-        meter.open_segment(lease, now_ms)
+        meter.close_segment(world.state, lease, now_ms)
+        meter.open_segment(world.state, lease, now_ms)
     assert meter.active_ms(lease, now_ms) == sum(parts)
     assert meter.cost_micro(lease, now_ms) == rate * sum(parts) // MS_PER_HOUR
 

@@ -31,12 +31,13 @@ def spec(
     whole_only: bool = False,
     parkable: bool = False,
     host_id: str = "",
+    model: str = "A100-80GB",
 ) -> DeviceSpec:
     mechanism = Mechanism.EXCLUSIVE if whole_only else Mechanism.SHARED
     return DeviceSpec(
         name,
         index,
-        "A100-80GB",
+        model,
         memory_bytes,
         simulated=False,
         mechanisms=(mechanism,),
@@ -57,12 +58,17 @@ class World:
         self.pool = Pool(State())
         self.state = self.pool.state
         self.now_ms = 1000
+        self.wall_offset_ms = 10**12  # 2001-09-09
         self.history: list[tuple[Instant, list[Event]]] = []
         self.do(c.StartPool(BOOT, 1000))
         self.do(c.SetDevices(specs))
 
+    @property
+    def at(self) -> Instant:
+        return Instant(self.now_ms, self.now_ms + self.wall_offset_ms)
+
     def do(self, command: c.Command) -> list[Event]:
-        at = Instant(self.now_ms, self.now_ms + 10**12)
+        at = self.at
         events = self.pool.execute(command, at)
         self.history.append((at, events))
         assert list(violations(self.state)) == []
@@ -109,6 +115,10 @@ class World:
         gpu = self.state.leases[name].logical_gpu
         assert gpu is not None
         self.do(c.ResumeSucceeded(name, gpu.generation))
+
+    def pass_time(self, step_ms: int) -> None:
+        self.now_ms += step_ms
+        self.do(c.Tick())
 
     def drained(self, name: str) -> None:
         gpu = self.state.leases[name].logical_gpu

@@ -152,21 +152,21 @@ MUTATIONS = (
     Mutation(
         "capacity is given back at draining",
         APPLY,
-        "    meter.close_segment(lease, at.ms)\n    lease.end_reason, lease.end_detail = event.reason, event.detail\n",
-        "    meter.close_segment(lease, at.ms)\n    lease.end_reason, lease.end_detail = event.reason, event.detail\n"
+        "    lease.end_reason, lease.end_detail = event.reason, event.detail\n\n",
+        "    lease.end_reason, lease.end_detail = event.reason, event.detail\n"
         "    _give_back(state, lease, lease.logical_gpu, at)\n    _take(state, lease, lease.logical_gpu, at)\n"
-        "    state.devices[lease.logical_gpu.device_id].promised_bytes -= 1\n",
+        "    state.devices[lease.logical_gpu.device_id].promised_bytes -= 1\n\n",
     ),
     Mutation(
         "the meter runs on while it drains",
         APPLY,
-        "    meter.close_segment(lease, at.ms)\n    lease.end_reason",
-        "    lease.end_reason",
+        "    meter.close_segment(state, lease, at.ms)\n    _drop_image(state, lease)\n    lease.end_reason",
+        "    _drop_image(state, lease)\n    lease.end_reason",
     ),
     Mutation(
         "a resize forgets what the time before it cost",
         APPLY,
-        "    meter.close_segment(lease, at.ms)  # at the old rate\n",
+        "    meter.close_segment(state, lease, at.ms)  # at the old rate\n",
         "    lease.active_ms = meter.active_ms(lease, at.ms)\n",
     ),
     Mutation(
@@ -270,7 +270,7 @@ MUTATIONS = (
     Mutation(
         "parking is billed",
         APPLY,
-        "    meter.close_segment(lease, at.ms)\n    gpu = lease.logical_gpu\n",
+        "    meter.close_segment(state, lease, at.ms)\n    gpu = lease.logical_gpu\n",
         "    gpu = lease.logical_gpu\n",
         pytest("tests/core/test_parking.py"),
     ),
@@ -294,6 +294,48 @@ MUTATIONS = (
         "        return self.present and not self.drained and self.health is Health.HEALTHY\n",
         "        return self.present and self.health is Health.HEALTHY\n",
         pytest("tests/core/test_naive.py", "--hypothesis-profile", "no-shrinking"),
+    ),
+    Mutation(
+        "what is used within a reservation is paid for once more",
+        "core/meter.py",
+        "    if tenant.reserved_milli:\n        recut(state, lease.tenant, now_ms)\n    else:\n",
+        "    if True:\n",
+        pytest("tests/core/test_money.py"),
+    ),
+    Mutation(
+        "what is used after a reservation ended is still covered",
+        "core/ledger.py",
+        "if one.tenant == tenant and one.runs]",
+        "if one.tenant == tenant and one.began_wall_ms is not None]",
+        pytest("tests/core/test_money.py"),
+    ),
+    Mutation(
+        "a month turns when it is noticed",
+        "core/months.py",
+        "        ms = min(max(ms, last.ms + month.ends_wall_ms - last.wall_ms), at.ms)\n",
+        "        ms = at.ms\n",
+        pytest("tests/core/test_money.py"),
+    ),
+    Mutation(
+        "a reservation is paid for while it does not hold yet",
+        "core/cover.py",
+        "min(max(at.wall_ms, known.start_wall_ms), known.end_wall_ms)",
+        "known.start_wall_ms",
+        pytest("tests/core/test_reserved.py"),
+    ),
+    Mutation(
+        "what is reserved is given to who keeps it",
+        "core/scheduler.py",
+        "            elif not lending.leaves_room(lease, devices):\n",
+        "            elif False:\n",
+        pytest("tests/core/test_reserved.py"),
+    ),
+    Mutation(
+        "a lease whose budget is spent comes back",
+        DECIDE,
+        " if goes_on and not budgets.is_spent(lease, at.ms) else parked\n",
+        " if goes_on else parked\n",
+        pytest("tests/core/test_budgets.py"),
     ),
 )  # fmt: skip
 

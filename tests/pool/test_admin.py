@@ -156,7 +156,7 @@ def test_a_statement_is_a_table_json_or_csv_whose_lines_sum(pool: PoolProcess) -
     assert statement["total_micro"] == pool.lease(lease["id"])["cost_micro"]
     rows = list(csv.DictReader(io.StringIO(fastgpu("statement", "--csv").stdout)))
     assert [int(row["amount_micro"]) for row in rows] == [line["amount_micro"] for line in statement["lines"]]
-    assert "Total:" in fastgpu("statement").stdout
+    assert fastgpu("statement").stdout.splitlines()[-1].startswith("Total ")
     assert fastgpu("statement", "--month=1999-01").stdout == "Nothing was used.\n"
     assert "write it like 2026-11" in fastgpu("statement", "--month=November").stderr
 
@@ -172,6 +172,86 @@ def test_a_lease_is_billed_to_another_tenant_from_its_transfer_on(pool: PoolProc
 
 def test_rates_are_listed_by_model(pool: PoolProcess) -> None:
     assert json.loads(fastgpu("rates", "--json").stdout)["rates"] == [
-        {"model": "A100-80GB", "devices": 1, "rate_micro_per_hour": 2_500_000, "currency": "USD"}
+        {
+            "model": "A100-80GB",
+            "devices": 1,
+            "rate_micro_per_hour": 2_500_000,
+            "month_micro_per_hour": 2_000_000,
+            "year_micro_per_hour": 1_500_000,
+            "currency": "USD",
+        }
     ]
-    assert "2.50 USD" in fastgpu("rates").stdout
+    shown = fastgpu("rates").stdout
+    assert all(price in shown for price in ("2.50 USD", "2.00 USD", "1.50 USD"))
+
+
+def test_a_budget_is_set_shown_and_stops_what_is_asked_after_it_is_spent(pool: PoolProcess) -> None:
+    lease = pool.client.request("half", token=new_token())
+    tenant = lease["tenant"]
+    assert fastgpu("budget").stdout.splitlines()[1].split()[:2] == [tenant, "-"]
+    shown = fastgpu("budget", tenant, "250.5", "--policy=stop").stdout
+    assert "250.50 USD" in shown
+    assert "stop" in shown
+    assert pool.client.request("eighth", token=new_token())["state"] == "active"
+    (one,) = json.loads(fastgpu("budget", tenant, "0", "--policy=stop", "--json").stdout)["tenants"]
+    assert (one["budget_micro_per_month"], one["budget_policy"]) == (0, "stop")
+    waiting = pool.client.request("eighth", token=new_token())
+    assert waiting["pending_reason"] == "budget"
+    wait_until(lambda: pool.lease(lease["id"])["budget_message"], "the warning is told", 10)
+    assert "100 %" in str(pool.lease(lease["id"])["budget_message"])
+    pool.kill()
+    pool.start()
+    assert pool.lease(waiting["id"])["state"] == "waiting"
+    assert fastgpu("budget", tenant, "none").returncode == 0
+    pool.wait_state(waiting["id"], "active")
+    for amount in ("much", "-1", "0.0000001", "nan"):
+        wrong = fastgpu("budget", tenant, "--", amount)
+        assert (wrong.returncode, wrong.stderr.count("\n")) == (1, 1), wrong.stderr
+        assert "is not an amount of money" in wrong.stderr
+
+
+def test_a_lease_has_a_budget_of_its_own(pool: PoolProcess) -> None:
+    lease = pool.client.request("half", token=new_token(), options={"budget_micro": 10**9})
+    assert (lease["budget_micro"], lease["budget_percent"]) == (10**9, None)
+    done = fastgpu("budget", "--lease", lease["id"], "2.5")
+    assert f"{lease['id']} may cost 2.50 USD; so far it is" in done.stdout
+    assert pool.lease(lease["id"])["budget_micro"] == 2_500_000
+    wrong = fastgpu("budget", "--lease", lease["id"], "0")
+    assert "must be more than the lease has cost already" in wrong.stderr
+
+
+def test_capacity_is_reserved_covers_what_is_used_and_is_on_the_statement(pool: PoolProcess) -> None:
+    lease = pool.client.request("half", token=new_token())
+    tenant = lease["tenant"]
+    made = fastgpu("reserve", tenant, "a100:1/2", "--plan=year").stdout.splitlines()
+    reservation_id = made[1].split()[0]
+    assert "0.5 a100" in made[1]
+    assert "0.750000 USD" in made[1]
+    held = pool.lease(lease["id"])
+    assert (held["billed_micro_per_hour"], held["covered_milli"]) == (0, 500)
+    assert (
+        "1 a100 cannot be held for bob: the pool has 1 such GPUs, and 0.5 of all"
+        in fastgpu("reserve", "bob", "a100").stderr
+    )
+    assert "within 24 months" in fastgpu("reserve", "bob", "half", "--from=2099-01-01").stderr
+    pool.kill()
+    pool.start()
+    (kept,) = json.loads(fastgpu("reserve", "--json").stdout)["reservations"]
+    assert (kept["id"], kept["state"], kept["plan"], kept["milli"]) == (reservation_id, "running", "year", 500)
+    assert "ended" in fastgpu("reserve", "--cancel", reservation_id).stdout
+    assert pool.lease(lease["id"])["billed_micro_per_hour"] == 1_250_000
+    (statement,) = json.loads(fastgpu("statement", "--json").stdout)["statements"]
+    assert [line["kind"] for line in statement["lines"]][-1] == "reservation"
+    assert sum(line["amount_micro"] for line in statement["lines"]) == statement["total_micro"]
+    assert f"(reserved {reservation_id})" in fastgpu("statement").stdout
+    assert "write it like 2026-12-01" in fastgpu("reserve", "bob", "half", "--from=soon").stderr
+    assert "a number of devices" in fastgpu("reserve", "bob", "24GiB").stderr
+
+
+def test_the_same_reservation_asked_for_twice_is_one(pool: PoolProcess) -> None:
+    body = {"tenant": "ann", "size": "half", "plan": "month"}
+    first = pool.client._call("PUT", "/v1/reservations/mine", body)
+    assert pool.client._call("PUT", "/v1/reservations/mine", body) == first
+    with pytest.raises(InvalidRequest, match="another reservation with this id"):
+        pool.client._call("PUT", "/v1/reservations/mine", {**body, "tenant": "bob"})
+    assert len(pool.client.reservations()) == 1

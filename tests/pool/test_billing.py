@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from fastgpu_jupyter.core import months
 from fastgpu_jupyter.core.model import Instant
 from fastgpu_jupyter.errors import InvalidRequest
 from fastgpu_jupyter.pool import billing
@@ -22,13 +23,15 @@ WALL = 10**12  # 2001-09-09
     [("1970-01", 0, 31), ("2001-09", 999_302_400_000, 30), ("2024-12", 1_733_011_200_000, 31)],
 )
 def test_a_month_begins_and_ends(month: str, begin: int, days: int) -> None:
-    assert billing.month_bounds(month) == (begin, begin + days * 86_400_000)
+    found = billing.month_of(month)
+    assert (found.begins_wall_ms, found.ends_wall_ms) == (begin, begin + days * 86_400_000)
+    assert months.text(found) == month
 
 
 @pytest.mark.parametrize("month", ["", "2026", "2026-13", "2026-1", "26-01", "2026-11-01", "x" * 1000])
 def test_what_is_no_month_is_refused(month: str) -> None:
     with pytest.raises(InvalidRequest, match="write it like 2026-11"):
-        billing.month_bounds(month)
+        billing.month_of(month)
 
 
 @pytest.fixture
@@ -43,7 +46,7 @@ def journal(tmp_path: Path) -> Journal:
 
 
 def test_each_sees_its_own_and_an_administrator_all(journal: Journal) -> None:
-    until = Instant(1000 + MS_PER_HOUR, WALL)
+    until = Instant(1000 + MS_PER_HOUR, WALL + 1000 + MS_PER_HOUR)
     ann = billing.statements(journal, "2001-09", until, Viewer("ann"), "USD")
     assert [(one["tenant"], one["total_micro"], one["active_ms"]) for one in ann] == [("ann", 1_800_000, MS_PER_HOUR)]
     everybody = billing.statements(journal, "2001-09", until, Viewer("root", sees_all=True), "USD")

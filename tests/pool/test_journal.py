@@ -12,7 +12,17 @@ import msgspec
 import pytest
 
 from fastgpu_jupyter.core.events import DeviceHealthChanged, Event, LeaseEnded, PoolStarted, Ticked
-from fastgpu_jupyter.core.model import EndReason, Health, HostSpec, Instant, Policy, Retention, State
+from fastgpu_jupyter.core.model import (
+    BudgetPolicy,
+    EndReason,
+    Health,
+    HostSpec,
+    Instant,
+    Plan,
+    Policy,
+    Retention,
+    State,
+)
 from fastgpu_jupyter.errors import StoreFault
 from fastgpu_jupyter.pool.journal.codec import decode, decode_state, encode, encode_state
 from fastgpu_jupyter.pool.journal.store import Entry, Journal
@@ -79,8 +89,13 @@ def test_every_event_survives_its_bytes() -> None:
     world.do(c.SetDevices(()))
     world.do(c.SetDevices((spec("other"),)))
     world.active("c")
+    world.do(c.SetBudget("ann", 1, BudgetPolicy.STOP))
+    world.do(c.SetLeaseBudget("c", 2))
+    world.do(c.ReserveCapacity("r", "ann", 1, None, Plan.YEAR, 40))
+    world.do(c.CancelReservation("r"))
     world.now_ms += 10**8
     world.do(c.Tick())
+    world.pass_time(31 * 86_400_000)
     world.drained("b")
     world.do(c.Tick())
     seen = {type(event) for _, events in world.history for event in events}

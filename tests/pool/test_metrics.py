@@ -10,7 +10,8 @@ import pytest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from fastgpu_jupyter.core.model import LeaseState, PendingReason, State
+from fastgpu_jupyter.core import commands as c
+from fastgpu_jupyter.core.model import LeaseState, PendingReason, Plan, State
 from fastgpu_jupyter.errors import FastGPUError
 from fastgpu_jupyter.pool.devices.driver import Sample, Usage
 from fastgpu_jupyter.pool.metrics import BUCKETS_S, Metrics, Now, Timings
@@ -25,7 +26,7 @@ ROW = re.compile(r"^\| `(fastgpu_\w+)` \| (\w+) \|", re.MULTILINE)
 
 
 def now(state: State, usage: Sample | None = None) -> Now:
-    return Now(state, usage or Sample(), subscribers=0, connections=0, accepting=True)
+    return Now(state, usage or Sample(), subscribers=0, connections=0, accepting=True, at=state.last)
 
 
 def parsed(text: bytes) -> dict[str, float]:
@@ -105,6 +106,18 @@ def test_what_a_device_cannot_say_is_left_out() -> None:
     seen = parsed(Metrics().text(now(state, usage)))
     assert seen["fastgpu_device_utilization_percent{device=gpu}"] == 37
     assert not any("used_bytes" in name or ("utilization" in name and "other" in name) for name in seen)
+
+
+def test_money_is_told_without_names() -> None:
+    world = World(spec("gpu"), spec("other", index=1))
+    world.do(c.ReserveCapacity("r", "ann", 500, None, Plan.MONTH, 0))
+    world.do(c.SetBudget("bob", 3_600_000))
+    world.active("a", tenant="bob")
+    world.pass_time(1_800_000)
+    seen = parsed(Metrics().text(now(world.state)))
+    assert seen["fastgpu_spent_this_month"] == 1.8 + 0.9
+    assert seen["fastgpu_reserved_devices"] == 0.5
+    assert (seen["fastgpu_budgets{percent=50}"], seen["fastgpu_budgets{percent=100}"]) == (1, 0)
 
 
 @pytest.mark.parametrize("took_s", [0.0, BUCKETS_S[0], 0.003, BUCKETS_S[-1], 1e6])

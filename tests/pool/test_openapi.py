@@ -29,6 +29,7 @@ EXAMPLES = {
     "lease_id": "0123456789abcdef",
     "device_id": "SIM-0-A100-80GB",
     "tenant": "ann",
+    "reservation_id": "r1",
     "group": "lab",
     "month": "2026-11",
 }
@@ -97,6 +98,9 @@ def test_every_answer_is_what_the_document_says(serve: Serve) -> None:
     bodies: dict[str, tuple[bytes, dict[str, str]]] = {
         "/v1/leases": (b'{"profile": "eighth", "token_sha256": "%s"}' % token_digest(token).encode(), {}),
         "/v1/leases/{lease_id}/bind": (b'{"pid": null}', {"Authorization": f"Bearer {token}"}),
+        "/v1/leases/{lease_id}/budget": (b'{"budget_micro": 1000000}', {}),
+        "/v1/tenants/{tenant}/budget": (b'{"budget_micro": null, "policy": "stop"}', {}),
+        "/v1/reservations/{reservation_id}": (b'{"tenant": "ann", "size": "half", "plan": "year"}', {}),
         "/v1/leases/{lease_id}/resize": (b'{"profile": "quarter"}', {}),
         "/v1/leases/{lease_id}/transfer": (b'{"tenant": "bob"}', {}),
         "/v1/devices/{device_id}": (b'{"drained": true}', {}),

@@ -105,6 +105,9 @@ def held(pool: ServedPool) -> Iterator[Held]:
         kernel.kill()
 
 
+RESERVATION = {"tenant": "bob", "size": "a100:1/2", "plan": "month"}
+
+
 def body_of(operation: Operation) -> Any:
     return {
         "POST /v1/leases": {"profile": "eighth", "token_sha256": "0" * 64},
@@ -114,7 +117,10 @@ def body_of(operation: Operation) -> Any:
         "PUT /v1/devices/{device_id}": {"drained": True},
         "POST /v1/leases/{lease_id}/pin": {"pinned": True},
         "POST /v1/leases/{lease_id}/activity": {"busy": True},
+        "POST /v1/leases/{lease_id}/budget": {"budget_micro": 10**9},
         "PUT /v1/tenants/{tenant}": {"weight": 3},
+        "PUT /v1/tenants/{tenant}/budget": {"budget_micro": 10**9, "policy": "warn"},
+        "PUT /v1/reservations/{reservation_id}": RESERVATION,
         "PUT /v1/groups/{group}": {"weight": 3},
     }.get(named(operation))
 
@@ -142,7 +148,10 @@ def test_the_readmes_table_has_every_operation() -> None:
 @pytest.mark.parametrize("operation", OPERATIONS, ids=named)
 def test_each_caller_is_answered_as_the_table_says(pool: ServedPool, held: Held, operation: Operation) -> None:
     device = str(pool.client.devices()[0]["id"])
-    path = operation.path.format(lease_id=held.lease_id, device_id=device, tenant="bob", group="lab", month="2026-11")
+    names = {"lease_id": held.lease_id, "device_id": device, "tenant": "bob", "group": "lab", "month": "2026-11"}
+    path = operation.path.format(**names, reservation_id="r1")
+    if named(operation) == "DELETE /v1/reservations/{reservation_id}":
+        call_as(pool, 0, [Call("PUT", path, RESERVATION)])
     call = Call(operation.method.upper(), path, body_of(operation))
     given = call._replace(token=held.token)
     tries = (

@@ -663,7 +663,7 @@ class Story:
             require(all(a.end.ms <= b.start.ms for a, b in itertools.pairwise(parts)), f"{lease_id}: twice")
             total_ms = sum(part.duration_ms for part in parts)
             cost = sum(part.duration_ms * part.rate_micro_per_hour for part in parts)
-            require(cost == meter._cost_numerator(lease, state.last.ms), "the ledger has another cost:", (cost, lease))
+            require(cost == meter.cost_numerator(lease, state.last.ms), "the ledger has another cost:", (cost, lease))
             require(total_ms == meter.active_ms(lease, state.last.ms), f"{lease_id}: the ledger has {total_ms} ms")
 
 

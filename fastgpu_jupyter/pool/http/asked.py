@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from dataclasses import replace
 from enum import Enum
 from typing import Any, TypeVar
 
-from ...core.model import WEIGHT_DEFAULT, Isolation, LeaseRequest, Priority, Retention
+from ...core import commands as c
+from ...core.ask import parse_size
+from ...core.model import WEIGHT_DEFAULT, BudgetPolicy, Isolation, LeaseRequest, Plan, Priority, Retention
 from ...errors import InvalidRequest
 from .. import views
 
@@ -42,6 +46,27 @@ def entitlement(body: dict[str, Any]) -> tuple[int, int | None, int]:
     weight = integer(body, "weight")
     limit_milli, guaranteed_milli = integer(body, "limit_milli"), integer(body, "guaranteed_milli")
     return WEIGHT_DEFAULT if weight is None else weight, limit_milli, guaranteed_milli or 0
+
+
+def budget(body: dict[str, Any]) -> tuple[int | None, BudgetPolicy]:
+    """What may be spent, and what happens after."""
+    return integer(body, "budget_micro"), _choice(body, "policy", BudgetPolicy.WARN)
+
+
+def reservation(body: dict[str, Any], reservation_id: str, discounts: Mapping[str, int]) -> c.ReserveCapacity:
+    """What is to be held for whom; the discount is the pool's."""
+    tenant, wanted = text(body, "tenant") or "", text(body, "size") or ""
+    if not NAME.fullmatch(tenant):
+        raise InvalidRequest("tenant must be a name of at most 64 letters, digits and _.@-.")
+    size, plan = parse_size(wanted), _choice(body, "plan", Plan.MONTH)
+    if size.memory_bytes is not None:
+        raise InvalidRequest("What is reserved is a number of devices or a part of one, like 2xa100 or a100:1/2.")
+    numerator, denominator = size.part or (1, 1)
+    milli = -(-1000 * size.devices * numerator // denominator)
+    kind = str(replace(size, devices=1, part=None))
+    model = None if kind == "full" else kind
+    discount = discounts[plan.value]
+    return c.ReserveCapacity(reservation_id, tenant, milli, model, plan, discount, integer(body, "start"))
 
 
 def text(body: dict[str, Any], name: str) -> str | None:

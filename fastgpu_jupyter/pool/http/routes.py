@@ -219,6 +219,14 @@ class ResumeRoute(_Route):
         self.answer(await self.service.resume(self.caller, lease_id, self.key()))
 
 
+class LeaseBudgetRoute(_Route):
+    """What the lease may cost."""
+
+    async def post(self, lease_id: str) -> None:
+        """Set it."""
+        self.answer(await self.service.set_lease_budget(self.caller, lease_id, self.body(), self.key()))
+
+
 class PinRoute(_Route):
     """Whether the lease may be parked for others."""
 
@@ -284,6 +292,37 @@ class TenantRoute(_Route):
         """Set it."""
         await self.service.set_tenant(self.caller, tenant, self.body(), self.key())
         self.answer(_one(await self.service.tenants(self.caller), "tenant", tenant))
+
+
+class BudgetRoute(_Route):
+    """What a tenant may spend, for administrators."""
+
+    async def put(self, tenant: str) -> None:
+        """Set it."""
+        await self.service.set_budget(self.caller, tenant, self.body(), self.key())
+        self.answer(_one(await self.service.tenants(self.caller), "tenant", tenant))
+
+
+class ReservationsRoute(_Route):
+    """Capacity that is held for tenants."""
+
+    async def get(self) -> None:
+        """The caller's, or all."""
+        self.answer({"reservations": await self.service.reservations(self.caller)})
+
+
+class ReservationRoute(_Route):
+    """One reservation, for administrators."""
+
+    async def put(self, reservation_id: str) -> None:
+        """Make it."""
+        await self.service.reserve(self.caller, reservation_id, self.body(), self.key())
+        self.answer(_one(await self.service.reservations(self.caller), "id", reservation_id))
+
+    async def delete(self, reservation_id: str) -> None:
+        """End it."""
+        await self.service.cancel_reservation(self.caller, reservation_id, self.key())
+        self.answer(_one(await self.service.reservations(self.caller), "id", reservation_id))
 
 
 class GroupsRoute(_Route):
@@ -389,6 +428,7 @@ def application(service: Service, boot_id: str) -> web.Application:
             (f"/v1/leases/{lease}/resize", ResizeRoute, common),
             (f"/v1/leases/{lease}/park", ParkRoute, common),
             (f"/v1/leases/{lease}/resume", ResumeRoute, common),
+            (f"/v1/leases/{lease}/budget", LeaseBudgetRoute, common),
             (f"/v1/leases/{lease}/pin", PinRoute, common),
             (f"/v1/leases/{lease}/activity", ActivityRoute, common),
             (f"/v1/leases/{lease}/transfer", TransferRoute, common),
@@ -396,6 +436,9 @@ def application(service: Service, boot_id: str) -> web.Application:
             ("/v1/statements/([^/]{1,32})", StatementsRoute, common),
             ("/v1/tenants", TenantsRoute, common),
             (r"/v1/tenants/([0-9A-Za-z_.@-]{1,64})", TenantRoute, common),
+            (r"/v1/tenants/([0-9A-Za-z_.@-]{1,64})/budget", BudgetRoute, common),
+            ("/v1/reservations", ReservationsRoute, common),
+            (f"/v1/reservations/{lease}", ReservationRoute, common),
             ("/v1/groups", GroupsRoute, common),
             (r"/v1/groups/([0-9A-Za-z_.@-]{1,64})", GroupRoute, common),
             (f"/v1/leases/{lease}", LeaseRoute, common),

@@ -13,16 +13,16 @@ import os
 import pwd
 import re
 import secrets
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 from ...core import commands as c
 from ...core import scheduler
 from ...core.decide import find_lease
-from ...core.model import Holder, Instant, Lease, LeaseState, Priority, Retention, State
+from ...core.model import Holder, Instant, Lease, LeaseState, Plan, Priority, Retention, State
 from ...errors import Forbidden, InvalidRequest, NotFound
 from ...wire.client import token_digest
-from ...wire.views import GroupView, LeaseView, RateView, StatementView, TenantView
+from ...wire.views import GroupView, LeaseView, RateView, ReservationView, StatementView, TenantView
 from .. import billing, views
 from ..calls import Changes
 from ..host.process import holder_of
@@ -37,6 +37,8 @@ from .stream import Publisher, Subscriber
 SEQ_PER_MS = 1000
 #: How long an answer to a request waits for the preparation of a logical GPU before it says ``preparing``.
 PREPARE_GRACE_S = 0.5
+#: In percent, by plan.
+NO_DISCOUNTS = {plan.value: 0 for plan in Plan}
 _DIGEST = re.compile("[0-9a-f]{64}")
 
 
@@ -74,6 +76,7 @@ class Service:
         message: str | None,
         limits: Limits,
         high_priority: Collection[str] = (),
+        discounts: Mapping[str, int] = NO_DISCOUNTS,
     ) -> None:
         self.runtime = runtime
         self.metrics: Metrics = runtime.metrics
@@ -84,6 +87,7 @@ class Service:
         self.connections: Callable[[], int] = int
         self._scope = scope
         self._high_priority = high_priority
+        self._discounts = discounts
         self._currency = currency
         self._started_at = started_at
         self._boot_id = boot_id
@@ -113,9 +117,9 @@ class Service:
     async def metrics_text(self) -> bytes:
         """All metrics in Prometheus' format."""
 
-        def read(state: State, _: Instant) -> bytes:
+        def read(state: State, at: Instant) -> bytes:
             accepting = self.runtime.fault is None
-            now = Now(state, self.runtime.usage, len(self.publisher), self.connections(), accepting)
+            now = Now(state, self.runtime.usage, len(self.publisher), self.connections(), accepting, at)
             return self.metrics.text(now)
 
         return await self.runtime.read(read)
@@ -183,7 +187,15 @@ class Service:
         sample = self.runtime.usage
         wanted = [lease_id] if lease_id is not None else list(sample.leases)
         leases = views.lease_views(state, at, viewer, self._facts(), wanted)
-        fields = ("id", "utilization_percent", "memory_used_bytes", "active_ms", "cost_micro")
+        fields = (
+            "id",
+            "utilization_percent",
+            "memory_used_bytes",
+            "active_ms",
+            "billed_micro_per_hour",
+            "cost_micro",
+            "cost_at",
+        )
         return {
             "devices": [
                 {"id": name, "utilization_percent": usage[0], "memory_used_bytes": usage[1]}
@@ -257,6 +269,10 @@ class Service:
         """Let a parked lease of the caller's tenant wait for a device."""
         return await self._own(caller, c.ResumeLease(lease_id), key)
 
+    async def set_lease_budget(self, caller: Caller, lease_id: str, body: dict[str, Any], key: str | None) -> LeaseView:
+        """Say what a lease of the caller's tenant may cost in all."""
+        return await self._own(caller, c.SetLeaseBudget(lease_id, asked.integer(body, "budget_micro")), key)
+
     async def pin(self, caller: Caller, lease_id: str, body: dict[str, Any], key: str | None) -> LeaseView:
         """Hold a lease of the caller's tenant, or let it be parked for others."""
         retention = Retention.HOLD if asked.yes_or_no(body, "pinned") else Retention.YIELD
@@ -291,14 +307,14 @@ class Service:
 
     async def rates(self) -> list[RateView]:
         """What each model costs."""
-        return await self.runtime.read(lambda state, _: billing.rates(state, self._currency))
+        return await self.runtime.read(lambda state, _: billing.rates(state, self._currency, self._discounts))
 
     # -- administration -----------------------------------------------------------------------------------------------
 
     async def tenants(self, caller: Caller) -> list[TenantView]:
         """What the caller is entitled to; everybody's for an administrator."""
         viewer = Viewer(caller.tenant, sees_all=self._administers(caller))
-        return await self.runtime.read(lambda state, _: views.tenant_views(state, viewer))
+        return await self.runtime.read(lambda state, at: views.tenant_views(state, at, viewer))
 
     async def set_tenant(self, caller: Caller, tenant: str, body: dict[str, Any], key: str | None) -> None:
         """Set what a tenant is entitled to."""
@@ -309,6 +325,27 @@ class Service:
             raise InvalidRequest("group must be a name of at most 64 letters, digits and _.@-.")
         command = c.SetTenant(tenant, weight, limit, guaranteed, group)
         await self.runtime.submit(command, _scoped(caller, key))
+
+    async def set_budget(self, caller: Caller, tenant: str, body: dict[str, Any], key: str | None) -> None:
+        """Say what a tenant may spend in a month, and what happens after."""
+        self._require_administrator(caller)
+        await self.runtime.submit(c.SetBudget(tenant, *asked.budget(body)), _scoped(caller, key))
+
+    async def reservations(self, caller: Caller) -> list[ReservationView]:
+        """The caller's reservations; everybody's for an administrator."""
+        viewer = Viewer(caller.tenant, sees_all=self._administers(caller))
+        return await self.runtime.read(lambda state, _: views.reservation_views(state, viewer, self._currency))
+
+    async def reserve(self, caller: Caller, reservation_id: str, body: dict[str, Any], key: str | None) -> None:
+        """Hold capacity for a tenant."""
+        self._require_administrator(caller)
+        command = asked.reservation(body, reservation_id, self._discounts)
+        await self.runtime.submit(command, _scoped(caller, key))
+
+    async def cancel_reservation(self, caller: Caller, reservation_id: str, key: str | None) -> None:
+        """End a reservation now."""
+        self._require_administrator(caller)
+        await self.runtime.submit(c.CancelReservation(reservation_id), _scoped(caller, key))
 
     async def groups(self, caller: Caller) -> list[GroupView]:
         """What the caller's group is entitled to; all groups for an administrator."""

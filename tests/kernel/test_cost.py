@@ -1,0 +1,117 @@
+"""What a cell cost: computed from what was known when it began and ended; where that is not all, it says so."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from fastgpu_jupyter.kernel import cost, magics
+from fastgpu_jupyter.kernel.cost import CELLS_MAX, Cell, Cells, Known, cost_of
+from fastgpu_jupyter.kernel.gate import Gate
+from fastgpu_jupyter.units import MS_PER_HOUR
+from tests.helpers import KernelHelper, PoolProcess
+from tests.kernel.fakes import FakePool, active_view
+
+RATE = 3_600_000  # a micro-unit in a millisecond
+
+
+def known(cost_micro: int, at_ms: int, micro_per_hour: int = RATE, lease_id: str = "lease-1") -> Known:
+    return Known(lease_id, cost_micro, at_ms, micro_per_hour, "USD")
+
+
+def test_a_cell_costs_its_time_at_the_rate_of_the_lease() -> None:
+    told = known(500, 1000)
+    assert cost_of(Cell(1, 2000, 5000, told, told), None) == (3000, "")
+
+
+def test_cells_that_follow_one_another_cost_together_what_the_lease_did() -> None:
+    one, two, three = known(0, 0), known(700, 700), known(10_000, 10_000)
+    cells = [Cell(1, 0, 800, one, two), Cell(2, 800, 10_300, two, three)]
+    assert [cost_of(cell, None).amount_micro for cell in cells] == [800, 9500]
+
+
+def test_a_rate_that_changed_while_it_ran_is_in_it_and_is_said() -> None:
+    # A second at the full rate, then nine at half of it: the pool told of both.
+    found = cost_of(Cell(1, 0, 10_000, known(0, 0), known(1000 + 4500, 10_000, RATE // 2)), None)
+    assert found == (5500, "the rate changed")
+
+
+def test_time_in_which_the_lease_was_parked_is_not_charged() -> None:
+    began, ended = known(0, 0), known(2000, 2000, 0)
+    assert cost_of(Cell(1, 0, 60_000, began, ended), None) == (2000, "the rate changed")
+
+
+def test_a_cell_that_ran_before_anything_was_known_is_told_as_such() -> None:
+    later = known(9000, 9000)
+    note = "at the rate that was known later"
+    assert cost_of(Cell(1, 1000, 3000, None, None), later) == (2000, note)
+    assert cost_of(Cell(1, 1000, 3000, None, later), None) == (2000, note)
+    assert cost_of(Cell(1, 0, 20_000, None, None), known(100, 10_000)) == (10_100, note)  # not before it was granted
+    assert cost_of(Cell(1, 1000, 3000, None, None), None).amount_micro is None
+
+
+def test_nobody_adds_up_two_leases() -> None:
+    found = cost_of(Cell(1, 0, 10, known(10**9, 0), known(0, 5, lease_id="lease-2")), None)
+    assert found == (None, "the lease changed while it ran")
+
+
+def test_a_clock_that_was_set_back_costs_nothing() -> None:
+    told = known(0, 0)
+    assert cost_of(Cell(1, 5000, 2000, told, told), None).amount_micro == 0
+
+
+def test_only_the_last_cells_are_kept_and_an_older_pool_says_nothing() -> None:
+    cells = Cells()
+    for number in range(CELLS_MAX + 5):
+        cells.end(cells.begin(None), {"id": "lease-1", "cost_micro": 1}, number)
+    assert len(cells) == CELLS_MAX
+    assert [cell.number for cell in cells.last(2)] == [CELLS_MAX + 3, CELLS_MAX + 4]
+    assert cells.last(1)[0].after is None
+
+
+def test_a_note_is_a_copy_because_the_follower_goes_on_writing() -> None:
+    view = {**active_view(), "cost_at": 1000, "billed_micro_per_hour": RATE}
+    began = Cells().begin(view)
+    view["cost_micro"] = 10**9
+    assert began[1] == known(45_000, 1000)
+    assert known(45_000, 1000).numerator(3000) == 47_000 * MS_PER_HOUR
+
+
+def test_the_verb_shows_cells_their_sum_and_the_lease(tmp_path: Path) -> None:
+    now = cost._now_ms()
+    money = {
+        "cost_micro": 5_000_000,
+        "cost_at": now,
+        "billed_micro_per_hour": 1_000_000,
+        "covered_milli": 500,
+        "budget_message": "Half is gone.",
+    }
+    pool = FakePool({**active_view(), **money})
+    gate = Gate("lease-1", "active", tmp_path / "token", {}, pool.connect)
+    cells = Cells()
+    verbs = magics.Verbs(gate, gated=True, cells=cells)
+    assert "No cell has run yet." in magics.run(verbs, "cost").text
+    cells.end((now - 3_600_000, Known.of(pool.view)), pool.view, 7)
+    shown = magics.run(verbs, "cost")
+    assert re.search(r"\[7\] +1 h 00 min +1\.00 USD", shown.text)
+    assert re.search(r"Sum +1 h 00 min +1\.00 USD", shown.text)
+    assert "costs 1.00 USD an hour now; 0.5 GPU of it is reserved and paid for. Half is gone." in shown.text
+    assert "<td" in shown.html
+    assert "not started as a FastGPU kernel" in magics.run(magics.Verbs(gate, gated=False), "cost").text
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_a_real_cell_costs_what_the_pool_charges_for_its_time(pool: PoolProcess, kernels: KernelHelper) -> None:
+    kernel = kernels.start()
+    kernel.run("import time; time.sleep(2)")  # by its end the follower has heard of the lease
+    before = pool.lease(kernel.lease_id)
+    kernel.run("time.sleep(1)")
+    after = pool.lease(kernel.lease_id)
+    shown = kernel.run("%fastgpu cost").shown()[0]
+    amounts = [float(amount) for amount in re.findall(r"\[\d+\].*?([0-9.]+) USD", shown)]
+    assert len(amounts) == 2, shown
+    rate = before["billed_micro_per_hour"] / 1e6 / 3600
+    assert rate * 0.99 <= amounts[1] <= (after["cost_micro"] - before["cost_micro"]) / 1e6 + rate * 0.01
