@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from fastgpu_jupyter.core import commands as c
 from fastgpu_jupyter.core import months
-from fastgpu_jupyter.core.model import Instant
+from fastgpu_jupyter.core.model import BudgetPolicy, Instant, Plan
 from fastgpu_jupyter.errors import InvalidRequest
 from fastgpu_jupyter.pool import billing
+from fastgpu_jupyter.pool.calls import changes_of
 from fastgpu_jupyter.pool.journal.store import Entry, Journal
 from fastgpu_jupyter.pool.views import Viewer
 from fastgpu_jupyter.units import MS_PER_HOUR
@@ -53,4 +55,32 @@ def test_each_sees_its_own_and_an_administrator_all(journal: Journal) -> None:
     assert [one["tenant"] for one in everybody] == ["ann", "bob"]
     assert [line["lease_id"] for line in everybody[1]["lines"]] == ["bobs"]
     assert billing.statements(journal, "2001-10", until, Viewer("ann"), "USD") == []
+    journal.close()
+
+
+def test_who_follows_a_lease_is_told_what_its_tenant_has_spent() -> None:
+    world = World(spec("gpu0"), spec("gpu1", index=1))
+    world.active("anns", "half", tenant="ann")
+    world.active("bobs", tenant="bob")
+    world.do(c.SetBudget("ann", 1_800_000))
+    world.now_ms += MS_PER_HOUR
+    told = changes_of(world.do(c.Tick()), world.state)
+    assert told.lease_ids == {"anns"}
+    assert changes_of(world.do(c.SetBudget("bob", None, BudgetPolicy.STOP)), world.state).lease_ids == {"bobs"}
+
+
+def test_a_reservation_is_a_line_of_its_tenants_statement(tmp_path: Path) -> None:
+    world = World(spec("gpu0"))
+    world.do(c.ReserveCapacity("r", "ann", 1000, "a100", Plan.MONTH, 50))
+    world.active("anns", "half", tenant="ann")
+    journal = Journal(tmp_path / "journal.db")
+    for at, events in world.history:
+        journal.append([Entry(at, events)])
+    until = Instant(1000 + MS_PER_HOUR, WALL + 1000 + MS_PER_HOUR)
+    (statement,) = billing.statements(journal, "2001-09", until, Viewer("ann"), "USD")
+    leased, reserved = statement["lines"]
+    assert (leased["kind"], leased["covered_milli"], leased["amount_micro"]) == ("lease", 500, 0)
+    assert (reserved["kind"], reserved["lease_id"], reserved["profile"]) == ("reservation", None, "1 a100")
+    assert statement["total_micro"] == reserved["amount_micro"] == 1_800_000
+    assert statement["active_ms"] == MS_PER_HOUR
     journal.close()
