@@ -78,20 +78,20 @@ class Scheduler:
         self._hopeful &= self._lines.keys()
         if not self._hopeful:
             return None
-        limited: set[str] = set()
-        lending = reserved.Lending(self._state)
-        lent: dict[Want, set[str]] = {}  # tenants whose like request could not be taken back
+        refused = _Refused(self._state)
         while True:
-            found = self._first_placeable(limited, lent)
-            if found is None:
+            before = refused.count
+            found = self._first_placeable(refused)
+            if found is not None:
+                lease, devices = found
+                if not self._within_limit(lease, devices):
+                    refused.tenant(lease)
+                elif not refused.lending.leaves_room(lease, devices):
+                    refused.like(lease)
+                else:
+                    return found
+            elif refused.count == before:
                 return None
-            lease, devices = found
-            if not self._within_limit(lease, devices):
-                limited.add(lease.tenant)
-            elif not lending.leaves_room(lease, devices):
-                lent.setdefault(lease.want, set()).update(lending.outsiders(lease))
-            else:
-                return found
 
     def highest(self) -> Priority:
         """The highest priority class of those who wait."""
@@ -102,29 +102,33 @@ class Scheduler:
         self._now_ms = max(now_ms, self._now_ms)
         lending = reserved.Lending(self._state)
         for _, lease in heapq.merge(*(line.first(UNSERVED_MAX) for line in self._lines.values())):
-            if self._may_hope(lease, lending):
+            if self._may_have_more(lease) and lending.may_hope(lease):
                 yield lease, self._kept.get(lease.want, ())
 
-    def _first_placeable(self, limited: set[str], lent: dict[Want, set[str]]) -> tuple[Lease, Devices] | None:
+    def _first_placeable(self, refused: _Refused) -> tuple[Lease, Devices] | None:
+        """The first that fits; ``None`` also where another was refused, so that others may go before it."""
         taken: set[str] = set()  # devices kept for lines that come first
-        for _, lease, want in sorted(self._heads(limited, lent)):
+        for _, lease, want in sorted(self._heads(refused)):
             # Who may have no more keeps nothing from others.
-            if not fairshare.within_limits(self._state, lease.tenant, placement.nominal_milli(self._state, want)):
-                limited.add(lease.tenant)
-                return self._first_placeable(limited, lent)
+            if not self._may_have_more(lease):
+                refused.tenant(lease)
+                return None
             if want in self._hopeful:
                 devices = placement.place(self._state, want, taken)
                 if devices is not None:
                     return lease, devices
-                if not limited and not lent:
+                if not refused.lending.may_hope(lease):
+                    refused.like(lease)
+                    return None
+                if not refused.count:
                     self._hopeful.discard(want)
                 self._keep(want, taken)
             taken.update(self._kept.get(want, ()))
         return None
 
-    def _heads(self, limited: set[str], lent: dict[Want, set[str]]) -> Iterator[tuple[Rank, Lease, Want]]:
+    def _heads(self, refused: _Refused) -> Iterator[tuple[Rank, Lease, Want]]:
         for want, line in self._lines.items():
-            best = line.best(limited | lent[want] if want in lent else limited)
+            best = line.best(refused.of(want))
             if best is not None:
                 yield *best, want
 
@@ -142,17 +146,13 @@ class Scheduler:
 
     def _within_limit(self, lease: Lease, devices: Devices) -> bool:
         milli = placement.milli(lease.request.size, devices)
-        return fairshare.within_limits(self._state, lease.tenant, milli) and budgets.may_spend(
-            self._state, lease.tenant, self._now_ms
-        )
+        return fairshare.within_limits(self._state, lease.tenant, milli)
 
-    def _may_hope(self, lease: Lease, lending: reserved.Lending) -> bool:
-        """Whether it could be granted if there were room."""
+    def _may_have_more(self, lease: Lease) -> bool:
+        """Whether its tenant may have so much more, and has the money for it."""
         wanted = placement.nominal_milli(self._state, lease.want)
-        return (
-            fairshare.within_limits(self._state, lease.tenant, wanted)
-            and budgets.may_spend(self._state, lease.tenant, self._now_ms)
-            and lending.may_hope(lease)
+        return fairshare.within_limits(self._state, lease.tenant, wanted) and budgets.may_spend(
+            self._state, lease.tenant, self._now_ms
         )
 
     def _standing(self, name: str) -> Standing:
@@ -160,6 +160,30 @@ class Scheduler:
 
     def _is_overdue(self, lease: Lease) -> bool:
         return self._state.generations - lease.grants_before >= AGING_GRANTS
+
+
+class _Refused:
+    """Who is left out while one grant is looked for: tenants, and tenants where they want a certain thing."""
+
+    def __init__(self, state: State) -> None:
+        self.lending = reserved.Lending(state)
+        self.count = 0  #: grows with each refusal
+        self._tenants: set[str] = set()
+        self._wants: dict[Want, set[str]] = {}
+
+    def of(self, want: Want) -> set[str]:
+        """The tenants to leave out of the line for that."""
+        return self._tenants | self._wants[want] if want in self._wants else self._tenants
+
+    def tenant(self, lease: Lease) -> None:
+        """Its tenant may have no more."""
+        self.count += 1
+        self._tenants.add(lease.tenant)
+
+    def like(self, lease: Lease) -> None:
+        """What others have reserved is in its way, and in that of its like."""
+        self.count += 1
+        self._wants.setdefault(lease.want, set()).update(self.lending.outsiders(lease))
 
 
 def places(state: State) -> Iterator[tuple[Lease, int, PendingReason]]:

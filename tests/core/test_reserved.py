@@ -6,7 +6,7 @@ import pytest
 
 from fastgpu_jupyter.core import commands as c
 from fastgpu_jupyter.core import ledger, meter, months, scheduler
-from fastgpu_jupyter.core.model import LeaseState, PendingReason, Plan, Policy, Retention
+from fastgpu_jupyter.core.model import BudgetPolicy, LeaseState, PendingReason, Plan, Policy, Retention
 from fastgpu_jupyter.errors import Conflict, InvalidRequest, NoSuchDevice, NotFound
 from fastgpu_jupyter.units import MS_PER_HOUR
 from tests.core.world import World, spec
@@ -226,3 +226,28 @@ def test_a_lease_that_goes_beyond_what_is_reserved_is_beyond_it() -> None:
     assert world.ask("half", "half").state is LeaseState.PREPARING
     assert world.ask("more", "quarter").state is LeaseState.WAITING
     assert reasons(world) == {"more": PendingReason.RESERVED}
+
+
+def test_who_cannot_have_it_keeps_no_device_from_others() -> None:
+    world = World(spec("gpu-0", parkable=True), spec("gpu-1", index=1, parkable=True))
+    world.do(c.SetPolicy(Policy(idle_ms=None)))
+    reserve(world, "ann", 2000)
+    world.active("one", tenant="bob")
+    world.active("two", tenant="bob")
+    world.ask("keeps", tenant="eve", retention=Retention.HOLD)
+    world.ask("lent", tenant="ida")
+    world.do(c.ReleaseLease("one"))
+    world.drained("one")
+    assert world.states()["lent"] == "preparing"
+    assert reasons(world) == {"keeps": PendingReason.RESERVED}
+
+
+def test_who_has_no_money_left_keeps_no_device_from_others() -> None:
+    world = World(spec("gpu-0"))
+    world.do(c.SetBudget("eve", 0, BudgetPolicy.STOP))
+    world.active("one", tenant="bob")
+    world.ask("poor", tenant="eve")
+    world.ask("rich", tenant="ida")
+    world.do(c.ReleaseLease("one"))
+    world.drained("one")
+    assert world.states() == {"one": "ended", "poor": "waiting", "rich": "preparing"}

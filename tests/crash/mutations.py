@@ -326,8 +326,8 @@ MUTATIONS = (
     Mutation(
         "what is reserved is given to who keeps it",
         "core/scheduler.py",
-        "            elif not lending.leaves_room(lease, devices):\n",
-        "            elif False:\n",
+        "                elif not refused.lending.leaves_room(lease, devices):\n",
+        "                elif False:\n",
         pytest("tests/core/test_reserved.py"),
     ),
     Mutation(
