@@ -337,9 +337,12 @@ class Gate:
         self.open = False
 
     def _say_lent(self, away_s: float) -> None:
+        from ..units import format_duration  # late, as all that a start can do without
+
         why = _LENT.get((self.view["park_reason"] or "") if self.view else "", "others wanted it")
+        lasted = format_duration(int(away_s * 1000)) if away_s >= 1 else "a moment"
         self._notes.append(
-            f"FastGPU: while a cell ran, its GPU was given to others for {away_s:.0f} s because {why}; it is back, "
+            f"FastGPU: while a cell ran, its GPU was given to others for {lasted} because {why}; it is back, "
             "with everything that was on it. `%fastgpu pin` keeps it from those who have no higher claim."
         )
         self._lent_at, self.unsettled = None, True

@@ -331,22 +331,24 @@ def test_stop_of_the_wait_for_a_parked_lease_keeps_kernel_and_place(quick: PoolP
 
 def test_what_was_lent_while_a_cell_ran_is_told_afterwards(pool: PoolProcess, kernels: KernelHelper) -> None:
     first = kernels.start()
-    flag = pool.folder / "stop"
-    first.run(f"import pathlib, time\nflag = pathlib.Path({str(flag)!r})")
-    long = first.send("print('on', flush=True)\nwhile not flag.exists():\n    time.sleep(0.05)")
+    first.run("import time\ngate = get_ipython().kernel.gate")
+    long = first.send(
+        "print('on', flush=True)\n"
+        "while gate.open:\n    time.sleep(0.02)\n"
+        "print('lent', flush=True)\n"
+        "while not gate.open:\n    time.sleep(0.02)"
+    )
     first.message(long, "stream")
     wait_until(lambda: pool.lease(first.lease_id)["busy"], "the pool knows that a cell runs")
     token = new_token()
     urgent = pool.client.request("full", token=token, options={"priority": "high"})
-    pool.wait_state(urgent["id"], "active")
-    pool.wait_state(first.lease_id, "waiting")
+    first.message(long, "stream")
+    assert pool.state(urgent["id"]) == "active"
     assert pool.lease(first.lease_id)["park_reason"] == "priority"
     pool.client.release(urgent["id"], token)
-    pool.wait_state(first.lease_id, "active")
-    flag.touch()
-    ran = first.collect(long)
-    said = ran.stream("stderr") or first.run("").stream("stderr")
+    said = first.collect(long).stream("stderr")
     assert "a request of a higher priority came; it is back" in said
+    assert first.run("1").stream("stderr") == ""
 
 
 def test_plain_kernel_gets_a_clear_message(pool: PoolProcess, kernels: KernelHelper) -> None:
