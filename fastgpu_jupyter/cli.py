@@ -241,29 +241,25 @@ class PinApp(_LeaseApp):
 
     name = "jupyter-fastgpu-pin"
     description = "Never park a lease for others; it is billed all the time."
+    pinned = True
 
     def change(self, client: PoolClient, lease_id: str) -> LeaseView:
-        """Pin it."""
-        return client.pin(lease_id, pinned=True)
+        """Pin it, or not."""
+        return client.pin(lease_id, pinned=self.pinned)
 
     def said(self, lease: LeaseView) -> str:
-        """That it stays."""
-        return "is pinned: it keeps its GPU although no cell runs"
+        """What follows from it."""
+        if lease["retention"] == "hold":
+            return "is pinned: it keeps its GPU although no cell runs"
+        return "is not pinned: it may be parked while no cell runs"
 
 
-class UnpinApp(_LeaseApp):
+class UnpinApp(PinApp):
     """Let an idle lease be parked for others."""
 
     name = "jupyter-fastgpu-unpin"
     description = "Let a lease be parked for others while no cell runs; this is how leases begin."
-
-    def change(self, client: PoolClient, lease_id: str) -> LeaseView:
-        """Unpin it."""
-        return client.pin(lease_id, pinned=False)
-
-    def said(self, lease: LeaseView) -> str:
-        """That it may go."""
-        return "is not pinned: it may be parked while no cell runs"
+    pinned = False
 
 
 class RatesApp(_ClientApp):

@@ -27,11 +27,11 @@ test('a GPU that came at once, or was there when the page opened, is no news', (
 });
 
 test('a second wait is told again', () => {
-  assert.equal(told(['waiting', 'active', 'parking', 'parked', 'waiting', 'active']).length, 2);
+  assert.equal(told(['waiting', 'active', 'parking', 'parked', 'waiting', 'resuming', 'active']).length, 2);
 });
 
 test('a loss is told, an end that was asked for is not', () => {
-  for (const reason of ['revoked', 'device_lost', 'prepare_failed']) {
+  for (const reason of ['revoked', 'device_lost', 'prepare_failed', 'resume_failed', 'expired']) {
     assert.deepEqual(told(['active', 'draining', 'ended', 'ended'], reason), ['lost at ended']);
   }
   for (const reason of ['released', 'cancelled', 'holder_died']) {

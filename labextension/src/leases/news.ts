@@ -10,10 +10,16 @@ export interface INews {
 }
 
 /** Ends that nobody asked for. */
-const LOSSES: ReadonlySet<string | null> = new Set(['revoked', 'device_lost', 'prepare_failed']);
+const LOSSES: ReadonlySet<string | null> = new Set([
+  'revoked',
+  'device_lost',
+  'prepare_failed',
+  'resume_failed',
+  'expired'
+]);
 
 /** States in which the user is still without the GPU that was asked for. */
-const COMING: ReadonlySet<string> = new Set(['waiting', 'preparing']);
+const COMING: ReadonlySet<string> = new Set(['waiting', 'preparing', 'resuming']);
 
 /**
  * What is new between two pictures of the leases.

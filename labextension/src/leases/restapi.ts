@@ -8,7 +8,7 @@
 import { URLExt } from '@jupyterlab/coreutils';
 import { ServerConnection } from '@jupyterlab/services';
 
-import type { FailureReason, ILease, Message } from './lease';
+import type { Change, FailureReason, ILease, Message } from './lease';
 import { EventStreamParser } from './stream';
 import { readErrorMessage, readLease, readMessage } from './validate';
 
@@ -38,7 +38,18 @@ export interface ILeaseAPI {
 
   /** Give a lease back. */
   release(leaseId: string): Promise<ILease>;
+
+  /** Park it, want it back, hold it, or let it be parked. */
+  change(leaseId: string, change: Change): Promise<ILease>;
 }
+
+/** How the server is asked for a change. */
+const REQUESTS: Readonly<Record<Change, { readonly verb: string; readonly body: object }>> = {
+  park: { verb: 'park', body: {} },
+  resume: { verb: 'resume', body: {} },
+  pin: { verb: 'pin', body: { pinned: true } },
+  unpin: { verb: 'pin', body: { pinned: false } }
+};
 
 export class LeaseAPI implements ILeaseAPI {
   constructor(options: LeaseAPI.IOptions = {}) {
@@ -85,10 +96,21 @@ export class LeaseAPI implements ILeaseAPI {
     }
   }
 
-  async release(leaseId: string): Promise<ILease> {
-    const response = await this._request(`leases/${encodeURIComponent(leaseId)}`, {
-      method: 'DELETE'
+  release(leaseId: string): Promise<ILease> {
+    return this._lease(`leases/${encodeURIComponent(leaseId)}`, { method: 'DELETE' });
+  }
+
+  change(leaseId: string, change: Change): Promise<ILease> {
+    const { verb, body } = REQUESTS[change];
+    return this._lease(`leases/${encodeURIComponent(leaseId)}/${verb}`, {
+      method: 'POST',
+      body: JSON.stringify(body)
     });
+  }
+
+  /** A request that the server answers with a lease. */
+  private async _lease(path: string, init: RequestInit): Promise<ILease> {
+    const response = await this._request(path, init);
     const body: unknown = await response.json().catch(() => null);
     try {
       return readLease(body, 'lease');

@@ -19,7 +19,7 @@ import type {
   IUsage,
   Message
 } from './lease';
-import { HEALTH, LEASE_STATES } from './lease';
+import { HEALTH, LEASE_STATES, RETENTIONS } from './lease';
 
 /** More entries than this in one list is not a pool, it is a fault. */
 const LIST_MAX = 20000;
@@ -166,6 +166,12 @@ export const readLease: Reader<ILease> = record<ILease>({
   simulated: flag,
   tenant: text,
   profile: text,
+  retention: oneOf(RETENTIONS),
+  busy: flag,
+  used_at: count,
+  parkable: flag,
+  park_reason: orNull(text),
+  parked_bytes: count,
   memory_bytes: orNull(count),
   mechanism: orNull(text),
   enforcement: orNull(text),

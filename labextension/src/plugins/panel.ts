@@ -6,7 +6,7 @@ import { ICommandPalette } from '@jupyterlab/apputils';
 import { ISettingRegistry } from '@jupyterlab/settingregistry';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 
-import { CommandIDs } from '../commands';
+import { changeCommand, CommandIDs } from '../commands';
 import { fastgpuIcon } from '../icon';
 import { ICurrentLease, ILeaseManager, TRANSLATION_DOMAIN } from '../tokens';
 import { FastGPUPanel } from '../widgets/panel';
@@ -43,6 +43,9 @@ export const panelPlugin: JupyterFrontEndPlugin<void> = {
       language: used.languageCode,
       onRelease: lease => {
         void commands.execute(CommandIDs.releaseLease, { leaseId: lease.id });
+      },
+      onChange: (lease, change) => {
+        void commands.execute(changeCommand(change), { leaseId: lease.id });
       },
       onOpenNotebook: lease => {
         void commands.execute(CommandIDs.openNotebook, { leaseId: lease.id });

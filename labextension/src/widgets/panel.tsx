@@ -45,6 +45,7 @@ export class FastGPUPanel extends ReactWidget {
         connection={manager.connection}
         updatedAt={manager.updatedAt}
         releasing={manager.releasing}
+        changing={manager.changing}
         now={manager.now()}
         browserNow={Date.now()}
         currentLeaseId={current?.lease?.id ?? null}
@@ -110,7 +111,10 @@ export class FastGPUPanel extends ReactWidget {
 export namespace FastGPUPanel {
   export interface IOptions
     extends IWriting,
-      Pick<IPanelProps, 'onRelease' | 'onOpenNotebook' | 'onOpenLauncher' | 'onRefresh'> {
+      Pick<
+        IPanelProps,
+        'onRelease' | 'onChange' | 'onOpenNotebook' | 'onOpenLauncher' | 'onRefresh'
+      > {
     readonly manager: ILeaseManager;
     readonly current: ICurrentLease | null;
   }

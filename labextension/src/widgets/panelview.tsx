@@ -23,6 +23,7 @@ export interface IPanelProps extends IWriting, ILeaseCallbacks {
   /** The time by the server's clock, which the times in `state` are in. */
   readonly now: number;
   readonly releasing: ReadonlySet<string>;
+  readonly changing: ReadonlySet<string>;
   readonly currentLeaseId: string | null;
   readonly showEnded: boolean;
   readonly onRefresh: () => void;
