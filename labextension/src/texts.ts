@@ -40,10 +40,10 @@ export function stateMeaning(state: LeaseState, trans: TranslationBundle): strin
     case 'active':
       return trans.__('The GPU is yours.');
     case 'parking':
-      return trans.__('The GPU memory is being moved to host memory. Variables are kept.');
+      return trans.__('The GPU memory is being moved to host memory.');
     case 'parked':
       return trans.__(
-        'The GPU memory is kept in host memory, and variables are kept. The next cell asks for a GPU again; nothing is billed meanwhile.'
+        'The GPU memory is kept in host memory. The next cell asks for a GPU again; nothing is billed meanwhile.'
       );
     case 'resuming':
       return trans.__('The GPU memory is being brought back.');

@@ -95,7 +95,7 @@ def test_an_idle_notebook_lends_its_gpu_and_gets_it_back_with_its_variables(
 
     # The second one's cell waits for a moment; then the first, which is idle, is parked by itself.
     user.start_notebook()
-    output = user.run("import time\nfor i in range(200):\n    print(i)\n    time.sleep(0.1)")
+    output = user.run("import time\nfor i in range(150):\n    print(i)\n    time.sleep(0.1)")
     expect(output).to_contain_text("7")
     second = panel.locator(".fg-Card", has_text="Untitled1.ipynb")
     expect(second).to_contain_text("a cell runs")
@@ -142,6 +142,7 @@ def test_a_gpu_is_parked_and_pinned_with_buttons_and_commands(user: Lab, screens
     panel.get_by_role("button", name="Park the GPU of Untitled.ipynb").click()
     expect(card).to_contain_text("Parked because you asked for it. Its variables are kept.")
     expect(user.status()).to_contain_text("GPU: parked")
+    expect(panel).to_contain_text("80 GiB free")
     user.page.screenshot(path=screenshots / "parked-by-its-user.png")
     card.click(button="right")
     user.page.get_by_role("menuitem", name="Resume GPU").click()

@@ -132,11 +132,9 @@ function Lease(
       ) : lease.state === 'active' ? (
         <Use {...props} lease={lease} />
       ) : (
-        <p className="fg-Note">{stateMeaning(lease.state, trans)}</p>
-      )}
-      {isAway(lease) && (
-        <p className="fg-Note" data-kind="parked">
-          {awayNote(lease, trans)}
+        <p className="fg-Note" data-kind={isAway(lease) ? 'parked' : undefined}>
+          {isAway(lease) && `${awayNote(lease, trans)} `}
+          {stateMeaning(lease.state, trans)}
         </p>
       )}
       <div className="fg-Card-foot">
@@ -298,6 +296,7 @@ function Waiting(
           ? trans.__('Waiting for %1.', waited)
           : trans.__('Place %1 in the queue, waiting for %2.', lease.place, waited)}
       {lease.pending_detail !== null && ` ${lease.pending_detail}`}
+      {again && ` ${awayNote(lease, trans)}`}
     </p>
   );
 }
