@@ -38,26 +38,6 @@ OVER = frozenset({"draining", "ended"})
 #: States in which the lease's memory is not on a device, and nobody has asked for it back.
 PARKED = frozenset({"parking", "parked"})
 
-_ENDED = {
-    "released": "was released",
-    "cancelled": "was cancelled",
-    "revoked": "was taken back by an administrator of the pool",
-    "device_lost": "ended because its GPU failed",
-    "prepare_failed": "ended because its GPU could not be prepared",
-    "resume_failed": "ended because what it had on its GPU could not be brought back; restart the kernel",
-    "expired": "ended because it waited as long as its request allows",
-    "holder_died": "ended because the pool took this kernel for dead",
-    "unknown": "is unknown to the pool manager",
-}
-#: Why the GPU was given to others while a cell ran.
-_LENT = {
-    "asked": "you asked for it",
-    "priority": "a request of a higher priority came",
-    "guarantee": "somebody had less than is guaranteed",
-    "fairness": "its turn was over",
-    "budget": "the money for it was spent",
-}
-
 
 class Gate:
     """The lease of this kernel as far as its cells are concerned. Safe to use from several threads."""
@@ -337,24 +317,17 @@ class Gate:
         self.open = False
 
     def _say_lent(self, away_s: float) -> None:
-        from ..units import format_duration  # late, as all that a start can do without
+        from .sentences import lent  # late, as all that a start can do without
 
-        why = _LENT.get((self.view["park_reason"] or "") if self.view else "", "others wanted it")
-        lasted = format_duration(int(away_s * 1000)) if away_s >= 1 else "a moment"
-        self._notes.append(
-            f"FastGPU: while a cell ran, its GPU was given to others for {lasted} because {why}; it is back, "
-            "with everything that was on it. `%fastgpu pin` keeps it from those who have no higher claim."
-        )
+        self._notes.append(lent(self.view["park_reason"] if self.view else None, away_s))
         self._lent_at, self.unsettled = None, True
 
     def _end(self, reason: str | None) -> None:
         if self.lease_id is None:
             return
-        said = _ENDED.get(reason or "", "ended")
-        self._notes.append(
-            f"FastGPU: the GPU lease of this kernel {said}. "
-            "Cells run without a GPU; `%fastgpu request` asks for one again."
-        )
+        from .sentences import ended  # late, as all that a start can do without
+
+        self._notes.append(ended(reason))
         self._withdraw()
 
     def _withdraw(self) -> None:
@@ -386,6 +359,8 @@ class Gate:
         """Tell the pool that cells run, or run no more; raises its errors. Starts no pool."""
         with self.cells.saying:
             lease_id = self.lease_id
+            if busy and not (self.cells.running or self.cells.began):
+                return  # the user has parked it meanwhile
             view = self._quick_client().activity(lease_id, self._token(), busy=busy) if lease_id else None
         if view is not None:
             self.take_lease(view)

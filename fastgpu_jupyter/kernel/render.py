@@ -12,7 +12,8 @@ from html import escape
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..units import format_duration, format_memory, format_money
-from .waiting import KEPT, PARKED_BECAUSE, is_away
+from .sentences import KEPT, because
+from .waiting import is_away
 
 if TYPE_CHECKING:
     from ..wire.views import DeviceView, LeaseView, QueueView, StatusView
@@ -99,8 +100,7 @@ def _lease_rows(view: LeaseView) -> list[_Row]:
     if view["pending_detail"]:
         rows.append(_Row("Why", view["pending_detail"]))
     if is_away(view):
-        because = PARKED_BECAUSE.get(view["park_reason"] or "", "others waited")
-        rows.append(_Row("Parked", f"{because}. {KEPT}"))
+        rows.append(_Row("Parked", f"{because(view['park_reason'])}. {KEPT}"))
     rows.append(_Row("Size", view["profile"]))
     if view["state"] == "active":
         rows.append(_Row("Cells", _use(view)))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from ..units import format_duration
+from .sentences import KEPT, because
 
 if TYPE_CHECKING:
     from ..wire.views import LeaseView
@@ -21,16 +22,6 @@ if TYPE_CHECKING:
 FRESH_S = 60.0
 HINT = "Stop ends the wait and keeps your place; %fastgpu cpu runs without a GPU."
 HINT_AWAY = "Stop ends the wait and keeps your place."
-KEPT = "Its variables, and what they have on the GPU, are kept."
-#: Why a lease is parked, as the end of a sentence.
-PARKED_BECAUSE = {
-    "asked": "you parked it",
-    "idle": "it was idle and somebody waited",
-    "priority": "somebody of a higher priority waited",
-    "guarantee": "somebody waited who has less than is guaranteed",
-    "fairness": "its turn was over and somebody waited",
-    "budget": "the money for it was spent",
-}
 
 
 class WaitingLine:
@@ -91,10 +82,8 @@ def headline(view: LeaseView | None, trouble: str | None, *, kept: bool = False)
     detail = (view["pending_detail"] or "").strip()
     said = f"{detail[:1].upper()}{detail[1:]} " if detail else ""
     if kept and is_away(view):
-        because = PARKED_BECAUSE.get(view["park_reason"] or "", "others waited")
-        return (
-            f"Waiting for the GPU to come back to this notebook{place}. {said}It was parked because {because}. {KEPT}"
-        )
+        why = f"It was parked because {because(view['park_reason'])}. {KEPT}"
+        return f"Waiting for the GPU to come back to this notebook{place}. {said}{why}"
     return f"Waiting for a GPU{place}. {said}".rstrip()
 
 

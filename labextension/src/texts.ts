@@ -6,9 +6,10 @@
 
 import type { TranslationBundle } from '@jupyterlab/translation';
 
-import { baseName, formatMemoryOf, formatMoney, formatPercent, shortModel } from './format';
+import { baseName, formatGPUs, formatMemoryOf, formatMoney, formatPercent, shortModel } from './format';
 import type { Change, FailureReason, ILease, LeaseState } from './leases/lease';
 import { isAway, isOpen, isPinned } from './leases/lease';
+import type { IEntitlement } from './leases/quota';
 
 export function stateName(state: LeaseState, trans: TranslationBundle): string {
   switch (state) {
@@ -281,6 +282,24 @@ export function oneLine(
     parts.push(trans.__('simulated'));
   }
   return parts.join(' · ');
+}
+
+/** What a user, or the user's group, holds of what it may hold, in GPUs. */
+export function quotaNote(
+  one: IEntitlement,
+  trans: TranslationBundle,
+  language: string
+): string {
+  const gpus = (milli: number) => formatGPUs(milli, language);
+  const held = gpus(one.held_milli);
+  const who = one.isGroup ? trans.__('Group %1', one.name) : trans.__('You');
+  if (one.limit_milli === null) {
+    return trans.__('%1: %2 GPUs held, %3 guaranteed', who, held, gpus(one.guaranteed_milli));
+  }
+  const limit = gpus(one.limit_milli);
+  return one.guaranteed_milli > 0
+    ? trans.__('%1: %2 of %3 GPUs held, %4 guaranteed', who, held, limit, gpus(one.guaranteed_milli))
+    : trans.__('%1: %2 of %3 GPUs held', who, held, limit);
 }
 
 /** What the release of a lease means, before it is done. */

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from getpass import getuser
 from pathlib import Path
 
 import nbformat
@@ -135,9 +136,12 @@ def test_an_idle_notebook_lends_its_gpu_and_gets_it_back_with_its_variables(
 
 
 def test_a_gpu_is_parked_and_pinned_with_buttons_and_commands(user: Lab, screenshots: Path) -> None:
+    panel = user.panel()
+    expect(panel).to_contain_text("You hold no GPU")
+    user.server.pool.set_tenant(getuser(), {"weight": 100, "guaranteed_milli": 0, "limit_milli": 2000, "group": None})
     user.start_notebook()
     expect(user.run("kept = 42")).to_be_attached()
-    panel = user.panel()
+    expect(panel).to_contain_text("You: 1 of 2 GPUs held")
     card = panel.locator(".fg-Card", has_text="Untitled.ipynb")
     panel.get_by_role("button", name="Park the GPU of Untitled.ipynb").click()
     expect(card).to_contain_text("Parked because you asked for it. Its variables are kept.")

@@ -197,6 +197,13 @@ def test_parking_by_the_user_is_not_undone_by_its_own_cell(pool: FakePool, gate:
     assert told(pool)[-1] == BUSY
 
 
+def test_a_report_that_was_under_way_does_not_undo_a_parking(pool: FakePool, gate: Gate) -> None:
+    gate.cells.begin()
+    gate.park()
+    gate.say(busy=True)  # was due when the user parked, and comes after it
+    assert pool.calls == [IDLE, ("park",)]
+
+
 def test_a_lease_lent_while_a_cell_ran_is_told_once_it_is_back(pool: FakePool, gate: Gate) -> None:
     cell = gate.cells.begin()
     for state, version in (("parking", 3), ("parked", 4), ("waiting", 5), ("resuming", 6)):
@@ -206,7 +213,7 @@ def test_a_lease_lent_while_a_cell_ran_is_told_once_it_is_back(pool: FakePool, g
     gate.take_lease(active_view(version=7, park_reason="priority"))  # type: ignore[arg-type]
     gate.cells.end(cell)
     (note,) = gate.settle()
-    assert "a higher priority" in note
+    assert "because somebody of a higher priority waited" in note
     assert "it is back" in note
     assert gate.settle() == []
 

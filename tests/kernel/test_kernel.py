@@ -347,7 +347,7 @@ def test_what_was_lent_while_a_cell_ran_is_told_afterwards(pool: PoolProcess, ke
     assert pool.lease(first.lease_id)["park_reason"] == "priority"
     pool.client.release(urgent["id"], token)
     said = first.collect(long).stream("stderr")
-    assert "a request of a higher priority came; it is back" in said
+    assert "because somebody of a higher priority waited; it is back" in said
     assert first.run("1").stream("stderr") == ""
 
 

@@ -9,8 +9,9 @@ import { URLExt } from '@jupyterlab/coreutils';
 import { ServerConnection } from '@jupyterlab/services';
 
 import type { Change, FailureReason, ILease, Message } from './lease';
+import type { IEntitlement, IQuotaAPI } from './quota';
 import { EventStreamParser } from './stream';
-import { readErrorMessage, readLease, readMessage } from './validate';
+import { readErrorMessage, readLease, readMessage, readQuota } from './validate';
 
 /** Something the server or the network refused. */
 export class FastGPUError extends Error {
@@ -51,7 +52,7 @@ const REQUESTS: Readonly<Record<Change, { readonly verb: string; readonly body: 
   unpin: { verb: 'pin', body: { pinned: false } }
 };
 
-export class LeaseAPI implements ILeaseAPI {
+export class LeaseAPI implements ILeaseAPI, IQuotaAPI {
   constructor(options: LeaseAPI.IOptions = {}) {
     this._settings = options.serverSettings ?? ServerConnection.makeSettings();
   }
@@ -108,12 +109,26 @@ export class LeaseAPI implements ILeaseAPI {
     });
   }
 
+  quota(): Promise<ReadonlyArray<IEntitlement>> {
+    return this._read('quota', { method: 'GET', cache: 'no-store' }, body =>
+      readQuota(body, 'quota')
+    );
+  }
+
   /** A request that the server answers with a lease. */
-  private async _lease(path: string, init: RequestInit): Promise<ILease> {
+  private _lease(path: string, init: RequestInit): Promise<ILease> {
+    return this._read(path, init, body => readLease(body, 'lease'));
+  }
+
+  private async _read<T>(
+    path: string,
+    init: RequestInit,
+    read: (body: unknown) => T
+  ): Promise<T> {
     const response = await this._request(path, init);
     const body: unknown = await response.json().catch(() => null);
     try {
-      return readLease(body, 'lease');
+      return read(body);
     } catch (reason) {
       throw new FastGPUError('protocol', sentence(reason));
     }

@@ -20,6 +20,7 @@ import type {
   Message
 } from './lease';
 import { HEALTH, LEASE_STATES, RETENTIONS } from './lease';
+import type { IEntitlement } from './quota';
 
 /** More entries than this in one list is not a pool, it is a fault. */
 const LIST_MAX = 20000;
@@ -216,6 +217,12 @@ const readLeaseUsage = record<ILeaseUsage>({
   cost_micro: count
 });
 
+const readAmounts = record<Omit<IEntitlement, 'name' | 'isGroup'>>({
+  guaranteed_milli: count,
+  limit_milli: orNull(count),
+  held_milli: count
+});
+
 const readSnapshot: Reader<ISnapshot> = (value, field) => ({
   type: 'snapshot',
   seq: count(value.seq, `${field}.seq`),
@@ -265,6 +272,20 @@ export function readMessage(value: unknown): Message | null {
       return null;
   }
 }
+
+/** Read what the server answers about quotas: the user's, then the group's. */
+export const readQuota: Reader<ReadonlyArray<IEntitlement>> = (value, field) => {
+  const source = object(value, field);
+  const read = (named: 'tenant' | 'group'): Reader<IEntitlement> => (one, at) => ({
+    ...readAmounts(one, at),
+    name: text(one[named], `${at}.${named}`),
+    isGroup: named === 'group'
+  });
+  return [
+    ...listOf(read('tenant'))(source.tenants, `${field}.tenants`),
+    ...listOf(read('group'))(source.groups, `${field}.groups`)
+  ];
+};
 
 /** The sentence in an error answer of the server, or null when it has none. */
 export function readErrorMessage(value: unknown): string | null {

@@ -8,6 +8,8 @@ import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 
 import { changeCommand, CommandIDs } from '../commands';
 import { fastgpuIcon } from '../icon';
+import { Quota } from '../leases/quota';
+import { LeaseAPI } from '../leases/restapi';
 import { ICurrentLease, ILeaseManager, TRANSLATION_DOMAIN } from '../tokens';
 import { FastGPUPanel } from '../widgets/panel';
 
@@ -39,6 +41,10 @@ export const panelPlugin: JupyterFrontEndPlugin<void> = {
     const panel = new FastGPUPanel({
       manager,
       current,
+      quota: new Quota({
+        manager,
+        api: new LeaseAPI({ serverSettings: app.serviceManager.serverSettings })
+      }),
       trans,
       language: used.languageCode,
       onRelease: lease => {

@@ -14,15 +14,17 @@ import {
 } from '../format';
 import type { Change, ILease, IPoolState } from '../leases/lease';
 import { canChange, CHANGES, isAway, isOpen, isReleasable } from '../leases/lease';
+import type { IEntitlement } from '../leases/quota';
 import {
+  activityNotes,
   awayNote,
   changeTexts,
   endReason,
   enforcement,
   notebookName,
+  quotaNote,
   stateMeaning,
-  stateName,
-  activityNotes
+  stateName
 } from '../texts';
 import type { IWriting } from './context';
 import { SimulatedFact } from './devices';
@@ -42,6 +44,7 @@ export function LeasesSection(
   props: IWriting &
     ILeaseCallbacks & {
       readonly leases: ReadonlyArray<ILease>;
+      readonly entitlements: ReadonlyArray<IEntitlement>;
       readonly history: IPoolState['history'];
       readonly releasing: ReadonlySet<string>;
       readonly changing: ReadonlySet<string>;
@@ -59,6 +62,13 @@ export function LeasesSection(
     .sort((a, b) => (b.ended_at ?? 0) - (a.ended_at ?? 0));
   return (
     <Section title={trans.__('My leases')} count={open.length}>
+      {props.entitlements.length > 0 && (
+        <ul className="fg-Quota">
+          {props.entitlements.map(one => (
+            <li key={`${one.isGroup} ${one.name}`}>{quotaNote(one, trans, props.language)}</li>
+          ))}
+        </ul>
+      )}
       {open.length === 0 && (
         <div className="fg-Empty">
           <p>
