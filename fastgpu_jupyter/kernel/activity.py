@@ -29,23 +29,23 @@ class Reporter(threading.Thread):
     def __init__(self, gate: Gate) -> None:
         super().__init__(name="fastgpu-reporter", daemon=True)
         self._gate = gate
-        self._cells = gate.cells
+        self._use = gate.use
         #: The lease was seen to be one that can be parked, now or later.
         self._parkable: str | None = None
         self._retry_s = RETRY_FIRST_S
 
     def run(self) -> None:
         """Look whenever a cell or the lease changes, and as often as :meth:`look` says."""
-        forget = self._gate.listen(self._cells.stirred.set)
+        forget = self._gate.listen(self._use.stirred.set)
         pause_s: float | None = 0.0
         while not self._gate.closed.is_set():
             if pause_s is None:
-                self._cells.resting = self._heeds_cells
+                self._use.resting = self._heeds_cells
                 pause_s = self.look()  # again: what happened before we rested woke nobody
             if pause_s is None or pause_s > 0:
-                self._cells.stirred.wait(pause_s)
-            self._cells.resting = False
-            self._cells.stirred.clear()
+                self._use.stirred.wait(pause_s)
+            self._use.resting = False
+            self._use.stirred.clear()
             pause_s = self.look()
         forget()
 
@@ -66,20 +66,20 @@ class Reporter(threading.Thread):
 
     def _due(self, now: float) -> tuple[bool, float] | None:
         """What is to be told, and in how many seconds; ``None`` where there is nothing to tell."""
-        view, cells = self._gate.view, self._cells
+        view, use = self._gate.view, self._use
         if view is None or view["id"] != self._gate.lease_id or view["state"] in OVER:
             return None
-        running = cells.running
+        running = use.running
         if view["busy"]:
-            cells.noticed()
-            return None if running else (False, max(0.0, cells.ended_at + QUIET_S - now))
+            use.noticed()
+            return None if running else (False, max(0.0, use.ended_at + QUIET_S - now))
         if view["parkable"] or view["state"] in PARKED:
             self._parkable = view["id"]
         if view["state"] in PARKED and not running:
-            cells.noticed()  # what was over that soon did not need the GPU
-        if not self._heeds_cells or not (running or cells.began):
+            use.noticed()  # what was over that soon did not need the GPU
+        if not self._heeds_cells or not (running or use.began):
             return None
-        return True, max(0.0, cells.began_at + BUSY_AFTER_S - now)
+        return True, max(0.0, use.began_at + BUSY_AFTER_S - now)
 
     @property
     def _heeds_cells(self) -> bool:

@@ -6,7 +6,7 @@ from the pool's event stream, so that an open gate costs a cell one attribute re
 * a cell never waits while the lease is active, also when the pool manager does not answer;
 * the process environment is changed only by :meth:`Gate.settle`, which the kernel calls between two cells;
 * a lease that ended elsewhere, or was parked while a cell ran, is told to the user once;
-* that cells run is noted here (:class:`.activity.Cells`), and told to the pool by another thread (:mod:`.activity`).
+* that cells run is noted here (:class:`.use.Use`), and told to the pool by another thread (:mod:`.activity`).
 
 It must not talk to a GPU, and must not end the lease on its own account.
 """
@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import Conflict, FastGPUError, NotFound
-from .cells import Cells
+from .use import Use
 
 if TYPE_CHECKING:
     from ..wire.client import LeaseOptions, PoolClient
@@ -81,7 +81,7 @@ class Gate:
         self._lock = threading.RLock()
         self._listeners: list[Callable[[], None]] = []
         #: The cells that run, for the thread that tells the pool.
-        self.cells = Cells()
+        self.use = Use()
         #: When the lease was parked under a cell that runs.
         self._lent_at: float | None = None
         #: Set when the follower should look at once: a cell waits, or there is another lease.
@@ -108,7 +108,7 @@ class Gate:
     def hold(self) -> None:
         """A cell begins to wait for the gate: look at once, and tell the pool that it is wanted."""
         self.wanted.set()
-        self.cells.hurry()
+        self.use.hurry()
 
     def explained(self) -> None:
         """The cell that waits says where the GPU is: it need not be said afterwards."""
@@ -143,7 +143,7 @@ class Gate:
         """This process is about to end: give the lease to process ``heir`` for a restart, or back to the pool."""
         self.closed.set()
         self.wanted.set()
-        self.cells.stirred.set()
+        self.use.stirred.set()
         # The pool, and a provisioner, do their part without this, only later and with less to say about why.
         with contextlib.suppress(FastGPUError, OSError):
             token = self._token()
@@ -230,8 +230,8 @@ class Gate:
 
         def park(client: PoolClient, lease_id: str) -> LeaseView:
             # The cell in which this is said is no reason to want the GPU back, and neither are those before it.
-            self.cells.forget()
-            with self.cells.saying:
+            self.use.forget()
+            with self.use.saying:
                 client.activity(lease_id, self._token(), busy=False)
                 return client.park(lease_id)
 
@@ -312,7 +312,7 @@ class Gate:
         self.open = self.had_gpu = True
 
     def _shut(self) -> None:
-        if self.open and self.cells.running:
+        if self.open and self.use.running:
             self._lent_at = time.monotonic()
         self.open = False
 
@@ -357,9 +357,9 @@ class Gate:
 
     def say(self, *, busy: bool) -> None:
         """Tell the pool that cells run, or run no more; raises its errors. Starts no pool."""
-        with self.cells.saying:
+        with self.use.saying:
             lease_id = self.lease_id
-            if busy and not (self.cells.running or self.cells.began):
+            if busy and not (self.use.running or self.use.began):
                 return  # the user has parked it meanwhile
             view = self._quick_client().activity(lease_id, self._token(), busy=busy) if lease_id else None
         if view is not None:

@@ -65,7 +65,7 @@ class FastGPUKernel(IPythonKernel):
             reply: dict[str, Any]
             reply = await ipykernel.do_execute(code, silent, store_history, user_expressions, allow_stdin, **more)
             return reply
-        cell = gate.cells.begin()
+        cell = gate.use.begin()
         try:
             if not gate.open:
                 stopped = await self._hold(store_history)
@@ -75,7 +75,7 @@ class FastGPUKernel(IPythonKernel):
             reply = await ipykernel.do_execute(code, silent, store_history, user_expressions, allow_stdin, **more)
             self._settle()
         finally:
-            gate.cells.end(cell)
+            gate.use.end(cell)
         return reply
 
     def do_shutdown(self, restart: bool) -> Any:
@@ -93,11 +93,11 @@ class FastGPUKernel(IPythonKernel):
 
     def _use_comm(self, *message: Any) -> Any:
         """A widget's callback is use of the GPU like a cell, only that it cannot wait."""
-        cell = self.gate.cells.begin()
+        cell = self.gate.use.begin()
         try:
             return self._comm_msg(*message)
         finally:
-            self.gate.cells.end(cell)
+            self.gate.use.end(cell)
 
     def _fastgpu(self, line: str) -> None:
         """Show or change this kernel's GPU lease; ``%fastgpu help`` lists the verbs."""

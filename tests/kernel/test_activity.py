@@ -30,7 +30,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr("fastgpu_jupyter.kernel.cells.time", clock)
+    monkeypatch.setattr("fastgpu_jupyter.kernel.use.time", clock)
     monkeypatch.setattr("fastgpu_jupyter.kernel.activity.time", clock)
     return clock
 
@@ -63,14 +63,14 @@ def test_a_cell_that_lasts_is_told_after_a_moment_and_its_end_after_some_quiet(
 ) -> None:
     reporter = Reporter(gate)
     assert reporter.look() is None
-    cell = gate.cells.begin()
+    cell = gate.use.begin()
     assert reporter.look() == pytest.approx(BUSY_AFTER_S)
     clock.now += BUSY_AFTER_S
     reporter.look()
     assert told(pool) == [BUSY]
     assert reporter.look() is None  # its end wakes the thread
     clock.now += 3600
-    gate.cells.end(cell)
+    gate.use.end(cell)
     assert reporter.look() == pytest.approx(QUIET_S)
     clock.now += QUIET_S
     reporter.look()
@@ -82,7 +82,7 @@ def test_many_short_cells_are_one_report_of_use(pool: FakePool, gate: Gate, cloc
     reporter = Reporter(gate)
     reporter.look()
     for _ in range(1000):
-        gate.cells.end(gate.cells.begin())
+        gate.use.end(gate.use.begin())
         clock.now += 0.01
         reporter.look()
     assert told(pool) == [BUSY]
@@ -94,7 +94,7 @@ def test_many_short_cells_are_one_report_of_use(pool: FakePool, gate: Gate, cloc
 def test_one_short_cell_moves_the_pools_idle_clock(pool: FakePool, gate: Gate, clock: Clock) -> None:
     reporter = Reporter(gate)
     reporter.look()
-    gate.cells.end(gate.cells.begin())
+    gate.use.end(gate.use.begin())
     for _ in range(8):
         clock.now += 0.25
         reporter.look()
@@ -108,11 +108,11 @@ def test_where_nothing_can_be_parked_nothing_is_told_and_nobody_woken(
     pool = FakePool(active_view(**changes))
     gate = make_gate(pool, tmp_path)
     reporter = Reporter(gate)
-    cell = gate.cells.begin()
+    cell = gate.use.begin()
     clock.now += 60
     assert reporter.look() is None
     assert not reporter._heeds_cells
-    gate.cells.end(cell)
+    gate.use.end(cell)
     assert told(pool) == []
 
 
@@ -120,12 +120,12 @@ def test_a_cell_that_waits_for_a_parked_lease_wants_it_back_at_once(tmp_path: Pa
     pool = FakePool(lease_view(state="parked", park_reason="idle", place=None))
     gate = make_gate(pool, tmp_path)
     reporter = Reporter(gate)
-    cell = gate.cells.begin()
+    cell = gate.use.begin()
     gate.hold()
     reporter.look()
     assert told(pool) == [BUSY]
     assert pool.view["state"] == "waiting"
-    gate.cells.end(cell)  # Stop
+    gate.use.end(cell)  # Stop
     clock.now += QUIET_S
     reporter.look()
     assert told(pool) == [BUSY, IDLE]
@@ -135,14 +135,14 @@ def test_a_short_callback_does_not_want_a_parked_lease_back(tmp_path: Path, cloc
     pool = FakePool(lease_view(state="parked", park_reason="idle"))
     gate = make_gate(pool, tmp_path)
     reporter = Reporter(gate)
-    gate.cells.end(gate.cells.begin())
+    gate.use.end(gate.use.begin())
     clock.now += 1
     assert reporter.look() is None
-    long = gate.cells.begin()
+    long = gate.use.begin()
     clock.now += BUSY_AFTER_S
     reporter.look()
     assert told(pool) == [BUSY]
-    gate.cells.end(long)
+    gate.use.end(long)
 
 
 def test_what_was_told_of_the_process_before_a_restart_is_put_right(tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ def test_a_lease_that_became_active_under_a_cell_is_told(tmp_path: Path, clock: 
     pool = FakePool(lease_view())
     gate = make_gate(pool, tmp_path)
     reporter = Reporter(gate)
-    gate.cells.begin()
+    gate.use.begin()
     clock.now += 60
     assert reporter.look() is None
     pool.view = active_view()
@@ -167,7 +167,7 @@ def test_a_lease_that_became_active_under_a_cell_is_told(tmp_path: Path, clock: 
 def test_a_pool_that_is_down_is_asked_again_later_and_less_often(pool: FakePool, gate: Gate, clock: Clock) -> None:
     reporter = Reporter(gate)
     reporter.look()
-    gate.cells.begin()
+    gate.use.begin()
     clock.now += 1
     pool.down = "gone"
     pauses = [reporter.look() or 0.0 for _ in range(8)]
@@ -180,38 +180,38 @@ def test_a_pool_that_is_down_is_asked_again_later_and_less_often(pool: FakePool,
 
 def test_parking_by_the_user_is_not_undone_by_its_own_cell(pool: FakePool, gate: Gate, clock: Clock) -> None:
     reporter = Reporter(gate)
-    before = gate.cells.begin()
+    before = gate.use.begin()
     clock.now += 1
     reporter.look()
-    gate.cells.end(before)
-    cell = gate.cells.begin()
+    gate.use.end(before)
+    cell = gate.use.begin()
     gate.park()
-    gate.cells.end(cell)
+    gate.use.end(cell)
     clock.now += 5
     reporter.look()
     assert pool.calls == [BUSY, IDLE, ("park",)]
     assert pool.view["state"] == "parked"
-    gate.cells.begin()
+    gate.use.begin()
     gate.hold()
     reporter.look()
     assert told(pool)[-1] == BUSY
 
 
 def test_a_report_that_was_under_way_does_not_undo_a_parking(pool: FakePool, gate: Gate) -> None:
-    gate.cells.begin()
+    gate.use.begin()
     gate.park()
     gate.say(busy=True)  # was due when the user parked, and comes after it
     assert pool.calls == [IDLE, ("park",)]
 
 
 def test_a_lease_lent_while_a_cell_ran_is_told_once_it_is_back(pool: FakePool, gate: Gate) -> None:
-    cell = gate.cells.begin()
+    cell = gate.use.begin()
     for state, version in (("parking", 3), ("parked", 4), ("waiting", 5), ("resuming", 6)):
         view = active_view(state=state, version=version, park_reason="priority")
         gate.take_lease(view)  # type: ignore[arg-type]
     assert not gate.open
     gate.take_lease(active_view(version=7, park_reason="priority"))  # type: ignore[arg-type]
-    gate.cells.end(cell)
+    gate.use.end(cell)
     (note,) = gate.settle()
     assert "because somebody of a higher priority waited" in note
     assert "it is back" in note
@@ -219,10 +219,10 @@ def test_a_lease_lent_while_a_cell_ran_is_told_once_it_is_back(pool: FakePool, g
 
 
 def test_a_cell_that_waited_for_it_is_not_told_afterwards(pool: FakePool, gate: Gate) -> None:
-    cell = gate.cells.begin()
+    cell = gate.use.begin()
     gate.take_lease(active_view(state="parked", version=3, park_reason="priority"))  # type: ignore[arg-type]
-    gate.cells.end(cell)
-    gate.cells.begin()
+    gate.use.end(cell)
+    gate.use.begin()
     gate.hold()
     gate.explained()
     gate.take_lease(active_view(version=4))  # type: ignore[arg-type]
@@ -235,7 +235,7 @@ def running(gate: Gate) -> Iterator[Reporter]:
     reporter.start()
     yield reporter
     gate.closed.set()
-    gate.cells.stirred.set()
+    gate.use.stirred.set()
     reporter.join(5)
     assert not reporter.is_alive()
 
@@ -244,14 +244,14 @@ def running(gate: Gate) -> Iterator[Reporter]:
 def test_the_thread_says_it_within_a_second(pool: FakePool, gate: Gate, running: Reporter) -> None:
     for _ in range(2):
         pool.calls.clear()
-        wait_until(lambda: gate.cells.resting, "the thread rests")
+        wait_until(lambda: gate.use.resting, "the thread rests")
         began = time.monotonic()
-        cell = gate.cells.begin()
+        cell = gate.use.begin()
         wait_until(lambda: told(pool) == [BUSY], "the pool knows of the cell")
         assert time.monotonic() - began < 1
-        wait_until(lambda: gate.cells.resting, "the thread rests")
+        wait_until(lambda: gate.use.resting, "the thread rests")
         ended = time.monotonic()
-        gate.cells.end(cell)
+        gate.use.end(cell)
         wait_until(lambda: told(pool) == [BUSY, IDLE], "the pool knows of its end")
         assert time.monotonic() - ended < 1
 
@@ -260,7 +260,7 @@ def test_the_thread_says_it_within_a_second(pool: FakePool, gate: Gate, running:
 def test_a_run_of_short_cells_wakes_the_thread_seldom(
     pool: FakePool, gate: Gate, running: Reporter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wait_until(lambda: gate.cells.resting, "the thread rests")
+    wait_until(lambda: gate.use.resting, "the thread rests")
     looks = 0
     look = running.look
 
@@ -272,7 +272,7 @@ def test_a_run_of_short_cells_wakes_the_thread_seldom(
     monkeypatch.setattr(running, "look", counted)
     until, cells = time.monotonic() + 1.5, 0
     while time.monotonic() < until:
-        gate.cells.end(gate.cells.begin())
+        gate.use.end(gate.use.begin())
         cells += 1
     assert cells > 1000
     assert looks < 40

@@ -9,7 +9,7 @@ import threading
 import time
 
 
-class Cells:
+class Use:
     """Safe to use from several threads: subshells run cells in threads of their own."""
 
     def __init__(self) -> None:
