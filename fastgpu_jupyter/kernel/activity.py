@@ -70,11 +70,11 @@ class Reporter(threading.Thread):
         if view is None or view["id"] != self._gate.lease_id or view["state"] in OVER:
             return None
         running = use.running
+        if view["parkable"] or view["busy"] or view["state"] in PARKED:
+            self._parkable = view["id"]
         if view["busy"]:
             use.noticed()
             return None if running else (False, max(0.0, use.ended_at + QUIET_S - now))
-        if view["parkable"] or view["state"] in PARKED:
-            self._parkable = view["id"]
         if view["state"] in PARKED and not running:
             use.noticed()  # what was over that soon did not need the GPU
         if not self._heeds_cells or not (running or use.began):

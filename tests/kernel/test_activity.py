@@ -151,6 +151,14 @@ def test_what_was_told_of_the_process_before_a_restart_is_put_right(tmp_path: Pa
     assert told(pool) == [IDLE]
 
 
+def test_a_cell_that_runs_when_it_is_first_seen_as_busy_wakes_the_thread_at_its_end(tmp_path: Path) -> None:
+    gate = make_gate(FakePool(active_view(busy=True, parkable=False)), tmp_path)
+    gate.use.begin()
+    reporter = Reporter(gate)
+    assert reporter.look() is None
+    assert reporter._heeds_cells
+
+
 def test_a_lease_that_became_active_under_a_cell_is_told(tmp_path: Path, clock: Clock) -> None:
     pool = FakePool(lease_view())
     gate = make_gate(pool, tmp_path)
