@@ -295,6 +295,29 @@ def test_a_cell_that_lasts_is_known_as_busy_and_a_pinned_kernel_stays(
     quick.wait_state(second.lease_id, "active")
 
 
+def test_a_widgets_callback_that_lasts_is_use_of_the_gpu(pool: PoolProcess, kernels: KernelHelper) -> None:
+    kernel = kernels.start()
+    sent_ms = time.time() * 1000
+    kernel.run(
+        "import time\n"
+        "def opened(comm, message):\n"
+        "    comm.on_msg(lambda message: time.sleep(3))\n"
+        "get_ipython().kernel.comm_manager.register_target('slider', opened)"
+    )
+
+    def idle() -> bool:
+        view = pool.lease(kernel.lease_id)
+        return view["used_at"] > sent_ms and not view["busy"]
+
+    wait_until(idle, "the pool knows that the cell is over")
+    client = kernel.client
+    for kind, content in (("comm_open", {"target_name": "slider"}), ("comm_msg", {})):
+        message = client.session.msg(kind, {"comm_id": "one", "data": {}, **content})
+        client.shell_channel.send(message)
+    wait_until(lambda: pool.lease(kernel.lease_id)["busy"], "the pool knows that the callback runs")
+    wait_until(idle, "the pool knows that it is over")
+
+
 def test_parked_by_its_user_and_resumed_by_the_next_cell(pool: PoolProcess, kernels: KernelHelper) -> None:
     kernel = kernels.start()
     kernel.run("kept = 42")
