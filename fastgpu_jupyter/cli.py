@@ -32,6 +32,7 @@ from .units import MICRO, format_duration, format_memory, format_money
 from .wire.client import Entitlement, PoolClient
 from .wire.locate import pool_socket, user_state_dir
 from .wire.views import (
+    LeaseView,
     RateView,
     ReservationView,
     StatementLineView,
@@ -201,6 +202,80 @@ class ResizeApp(_ClientApp):
         lease = client.resize(*self.extra_args)
         has = format_memory(lease["memory_bytes"] or 0)
         print(json.dumps(lease) if self.as_json else f"{lease['id']} is {lease['profile']} now ({has}).")
+
+
+class _LeaseApp(_ClientApp):
+    """A command that does the same with each lease that is named."""
+
+    def run(self, client: PoolClient) -> None:
+        """Do it and say what the lease is now."""
+        if not self.extra_args:
+            raise InvalidRequest("Name a lease; `jupyter fastgpu status` lists them.")
+        for lease_id in self.extra_args:
+            lease = self.change(client, lease_id)
+            print(json.dumps(lease) if self.as_json else f"{lease['id']} {self.said(lease)}.")
+
+    def change(self, client: PoolClient, lease_id: str) -> LeaseView:
+        """The lease after it."""
+        raise NotImplementedError
+
+    def said(self, lease: LeaseView) -> str:
+        """What is to be said of the lease."""
+        return f"is {lease['state']}"
+
+
+class ParkApp(_LeaseApp):
+    """Give the device of a lease to others for a while."""
+
+    name = "jupyter-fastgpu-park"
+    description = (
+        "Move a lease's device memory to the host's and give its device to others; the next cell wants it back."
+    )
+
+    def change(self, client: PoolClient, lease_id: str) -> LeaseView:
+        """Park it."""
+        return client.park(lease_id)
+
+
+class ResumeApp(_LeaseApp):
+    """Want a parked lease back."""
+
+    name = "jupyter-fastgpu-resume"
+    description = "Let a parked lease wait for a device, without a cell that wants it."
+
+    def change(self, client: PoolClient, lease_id: str) -> LeaseView:
+        """Resume it."""
+        return client.resume(lease_id)
+
+    def said(self, lease: LeaseView) -> str:
+        """With its place, where it waits."""
+        return super().said(lease) + (f" at place {lease['place']}" if lease["place"] else "")
+
+
+class PinApp(_LeaseApp):
+    """Keep a lease's device although it is idle."""
+
+    name = "jupyter-fastgpu-pin"
+    description = "Never park a lease for others; it is billed all the time."
+    pinned = True
+
+    def change(self, client: PoolClient, lease_id: str) -> LeaseView:
+        """Pin it, or not."""
+        return client.pin(lease_id, pinned=self.pinned)
+
+    def said(self, lease: LeaseView) -> str:
+        """What follows from it."""
+        if lease["retention"] == "hold":
+            return "is pinned: it keeps its GPU although no cell runs"
+        return "is not pinned: it may be parked while no cell runs"
+
+
+class UnpinApp(PinApp):
+    """Let an idle lease be parked for others."""
+
+    name = "jupyter-fastgpu-unpin"
+    description = "Let a lease be parked for others while no cell runs; this is how leases begin."
+    pinned = False
 
 
 class RatesApp(_ClientApp):
@@ -544,6 +619,10 @@ class FastGPUApp(JupyterApp):
         "quota": (QuotaApp, QuotaApp.description),
         "budget": (BudgetApp, BudgetApp.description),
         "reserve": (ReserveApp, ReserveApp.description),
+        "park": (ParkApp, ParkApp.description),
+        "pin": (PinApp, PinApp.description),
+        "unpin": (UnpinApp, UnpinApp.description),
+        "resume": (ResumeApp, ResumeApp.description),
         "rates": (RatesApp, RatesApp.description),
         "resize": (ResizeApp, ResizeApp.description),
         "statement": (StatementApp, StatementApp.description),
@@ -583,16 +662,25 @@ def _device_row(device: Any) -> tuple[str, ...]:
 def _lease_row(lease: Any) -> tuple[str, ...]:
     cost = format_money(lease["cost_micro"], lease["currency"])
     active = format_duration(lease["active_ms"])
-    reason = f" ({lease['end_reason']})" if lease["end_reason"] else ""
     return (
         lease["id"],
-        lease["state"] + reason,
+        lease["state"] + _why_so(lease),
         lease["profile"],
         lease["device_id"] or "-",
         lease["notebook"] or "-",
         active,
         cost,
     )
+
+
+def _why_so(lease: Any) -> str:
+    """What there is to say of the lease's state, in parentheses."""
+    reason = lease["end_reason"]
+    if lease["state"] in ("parking", "parked"):
+        reason = lease["park_reason"]
+    elif lease["state"] == "active" and lease["retention"] == "hold":
+        reason = "pinned"
+    return f" ({reason})" if reason else ""
 
 
 def _queue_row(ticket: Any) -> tuple[str, ...]:

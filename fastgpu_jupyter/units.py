@@ -22,7 +22,8 @@ _UNITS = {
     "k": 10**3, "kb": 10**3, "m": 10**6, "mb": 10**6, "g": 10**9, "gb": 10**9, "t": 10**12, "tb": 10**12,
     "ki": KIB, "kib": KIB, "mi": MIB, "mib": MIB, "gi": GIB, "gib": GIB, "ti": TIB, "tib": TIB,
 }  # fmt: skip
-_MEMORY = re.compile(r"\s*([0-9]{1,16})(?:\.([0-9]{1,9}))?\s*([a-zA-Z]*)\s*")
+_TIMES = {"": 1000, "s": 1000, "min": 60_000, "m": 60_000, "h": MS_PER_HOUR, "d": 24 * MS_PER_HOUR}
+_AMOUNT = re.compile(r"\s*([0-9]{1,16})(?:\.([0-9]{1,9}))?\s*([a-zA-Z]*)\s*")
 
 
 def parse_memory(text: str) -> int:
@@ -31,16 +32,48 @@ def parse_memory(text: str) -> int:
     Fractions of a byte are cut off. Raises :class:`InvalidRequest` where the text is not such an amount or is more
     than :data:`MEMORY_BYTES_MAX`.
     """
-    match = _MEMORY.fullmatch(text)
+    match = _AMOUNT.fullmatch(text)
     unit = _UNITS.get(match[3].lower()) if match else None
     if match is None or unit is None:
         raise InvalidRequest(f"{text[:40]!r} is not an amount of memory; write it like 24GiB, 512MiB or 1.5GB.")
-    fraction = match[2] or ""
-    scale: int = 10 ** len(fraction)
-    amount = int(match[1]) * unit + int(fraction or 0) * unit // scale
+    amount = _scaled(match, unit)
     if amount > MEMORY_BYTES_MAX:
         raise InvalidRequest(f"{text[:40]!r} is more memory than any device has.")
     return amount
+
+
+def parse_duration(text: str) -> int:
+    """Milliseconds from ``"90s"``, ``"10m"``, ``"1.5 h"``, ``"2d"``; a plain number is seconds.
+
+    Raises :class:`InvalidRequest` where the text is not such a time.
+    """
+    match = _AMOUNT.fullmatch(text)
+    unit_ms = _TIMES.get(match[3].lower()) if match else None
+    if match is None or unit_ms is None:
+        raise InvalidRequest(f"{text[:40]!r} is not a time; write it like 90s, 10m or 1.5h.")
+    return _scaled(match, unit_ms)
+
+
+def parse_money(text: str) -> int:
+    """Millionths of the pool's currency from ``"2.50"``. Raises :class:`InvalidRequest` where the text is no amount."""
+    match = _AMOUNT.fullmatch(text)
+    if match is None or match[3]:
+        raise InvalidRequest(f"{text[:40]!r} is not an amount of money; write it in the pool's currency, like 2.50.")
+    return _scaled(match, MICRO)
+
+
+def parse_cores(text: str) -> int:
+    """Thousandths of processor cores from ``"4"`` or ``"0.5"``. Raises :class:`InvalidRequest` otherwise."""
+    match = _AMOUNT.fullmatch(text)
+    if match is None or match[3]:
+        raise InvalidRequest(f"{text[:40]!r} is not a number of processor cores; write it like 4 or 0.5.")
+    return _scaled(match, 1000)
+
+
+def _scaled(match: re.Match[str], unit: int) -> int:
+    """What is left of the unit's smallest part is cut off."""
+    fraction = match[2] or ""
+    return int(match[1]) * unit + int(fraction or 0) * unit // int(10 ** len(fraction))
 
 
 def format_memory(memory_bytes: int) -> str:

@@ -34,9 +34,19 @@ def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.setenv(name, str(folder))
     monkeypatch.setenv("JUPYTER_PLATFORM_DIRS", "1")
     monkeypatch.setenv("FASTGPU_SIMULATE", "1xA100-80GB")  # for a pool that is started on demand
+    park_idle(tmp_path, 0)
     monkeypatch.setenv("PYDEVD_DISABLE_FILE_VALIDATION", "1")
     shutil.copytree(ROOT / "kernels" / "fastgpu", tmp_path / "data" / "kernels" / "fastgpu")
     return tmp_path
+
+
+def park_idle(folder: Path, seconds: float) -> None:
+    """After how many seconds the pools of an isolated environment take a kernel without a running cell for idle.
+
+    Never, unless a test says otherwise: on a busy machine any test may be slow enough to be idle somewhere.
+    """
+    config = folder / "config/jupyter_fastgpu_config.py"
+    config.write_text(f"c = get_config()\nc.FastGPUPool.park_idle_s = {seconds}\n")
 
 
 @pytest.fixture

@@ -65,9 +65,9 @@ class PoolProcess:
         assert self._process is not None
         return self._process.pid
 
-    def start(self) -> None:
+    def start(self, *settings: str) -> None:
         """Start, and return when it answers."""
-        arguments = [sys.executable, "-m", "fastgpu_jupyter", "pool", "--simulate", self.simulate]
+        arguments = [sys.executable, "-m", "fastgpu_jupyter", "pool", "--simulate", self.simulate, *settings]
         with (self.folder / "pool.out").open("ab") as out:
             self._process = subprocess.Popen(arguments, stdout=out, stderr=out, start_new_session=True)
         wait_until(self.answers, f"the pool answers; see {self.folder / 'pool.out'}")

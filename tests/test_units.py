@@ -7,7 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastgpu_jupyter.errors import InvalidRequest
-from fastgpu_jupyter.units import GIB, MIB, format_duration, format_memory, format_money, parse_memory
+from fastgpu_jupyter.units import (
+    GIB,
+    MIB,
+    format_duration,
+    format_memory,
+    format_money,
+    parse_cores,
+    parse_duration,
+    parse_memory,
+    parse_money,
+)
 
 
 @pytest.mark.parametrize(
@@ -42,3 +52,17 @@ def test_quantities_are_written_for_people() -> None:
     assert [format_money(n, "USD") for n in (1543, 1_250_000, 0, -20_000_000)] == [
         "0.001543 USD", "1.25 USD", "0.000000 USD", "-20.00 USD",
     ]  # fmt: skip
+
+
+def test_times_money_and_cores_are_read() -> None:
+    times = {"90s": 90_000, "10m": 600_000, "10 min": 600_000, "1.5h": 5_400_000, "2d": 172_800_000, "30": 30_000}
+    assert {text: parse_duration(text) for text in times} == times
+    assert [parse_money(text) for text in ("2.50", "20", "0.000001")] == [2_500_000, 20_000_000, 1]
+    assert [parse_cores(text) for text in ("4", "0.5")] == [4000, 500]
+
+
+@pytest.mark.parametrize("text", ["", "-1", "soon", "1 fortnight", "1e3"])
+def test_what_is_none_of_them_is_refused_with_an_example(text: str) -> None:
+    for parse, example in ((parse_duration, "10m"), (parse_money, r"2\.50"), (parse_cores, r"0\.5")):
+        with pytest.raises(InvalidRequest, match=example):
+            parse(text)

@@ -31,6 +31,9 @@ class Follower(threading.Thread):
         gate = self._gate
         if gate.open:
             gate.wanted.wait(START_DELAY_S)
+        from .activity import Reporter  # late, as all that the first reply can do without
+
+        Reporter(gate).start()
         while not gate.closed.is_set():
             gate.wanted.clear()
             lease_id = gate.lease_id

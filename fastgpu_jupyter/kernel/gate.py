@@ -5,7 +5,8 @@ from the pool's event stream, so that an open gate costs a cell one attribute re
 
 * a cell never waits while the lease is active, also when the pool manager does not answer;
 * the process environment is changed only by :meth:`Gate.settle`, which the kernel calls between two cells;
-* a lease that ended elsewhere is told to the user once, and cells go on without a GPU.
+* a lease that ended elsewhere, or was parked while a cell ran, is told to the user once;
+* that cells run is noted here (:class:`.use.Use`), and told to the pool by another thread (:mod:`.activity`).
 
 It must not talk to a GPU, and must not end the lease on its own account.
 """
@@ -15,14 +16,16 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+import time
 from collections.abc import Callable, MutableMapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import Conflict, FastGPUError, NotFound
+from .use import Use
 
 if TYPE_CHECKING:
-    from ..wire.client import PoolClient
+    from ..wire.client import LeaseOptions, PoolClient
     from ..wire.views import LeaseView
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
@@ -32,16 +35,8 @@ FULL = "full"
 HELD = frozenset({"waiting", "preparing", "parking", "parked", "resuming"})
 #: States in which the lease serves nobody any more.
 OVER = frozenset({"draining", "ended"})
-
-_ENDED = {
-    "released": "was released",
-    "cancelled": "was cancelled",
-    "revoked": "was taken back by an administrator of the pool",
-    "device_lost": "ended because its GPU failed",
-    "prepare_failed": "ended because its GPU could not be prepared",
-    "holder_died": "ended because the pool took this kernel for dead",
-    "unknown": "is unknown to the pool manager",
-}
+#: States in which the lease's memory is not on a device, and nobody has asked for it back.
+PARKED = frozenset({"parking", "parked"})
 
 
 class Gate:
@@ -64,6 +59,8 @@ class Gate:
         self.unsettled = False
         self.lease_id = lease_id
         self.view: LeaseView | None = None
+        #: This process has, or had, the lease's GPU: there is something to come back for when it is parked.
+        self.had_gpu = lease_id is not None and state == "active"
         #: Why the pool could not be reached, while it cannot.
         self.trouble: str | None = None
         #: The user turned the gate off with ``%fastgpu cpu``.
@@ -83,6 +80,10 @@ class Gate:
         self._notes: list[str] = []
         self._lock = threading.RLock()
         self._listeners: list[Callable[[], None]] = []
+        #: The cells that run, for the thread that tells the pool.
+        self.use = Use()
+        #: When the lease was parked under a cell that runs.
+        self._lent_at: float | None = None
         #: Set when the follower should look at once: a cell waits, or there is another lease.
         self.wanted = threading.Event()
         self.closed = threading.Event()
@@ -103,6 +104,16 @@ class Gate:
         )
 
     # ---- for the kernel ------------------------------------------------------------------------------------------
+
+    def hold(self) -> None:
+        """A cell begins to wait for the gate: look at once, and tell the pool that it is wanted."""
+        self.wanted.set()
+        self.use.hurry()
+
+    def explained(self) -> None:
+        """The cell that waits says where the GPU is: it need not be said afterwards."""
+        with self._lock:
+            self._lent_at = None
 
     def settle(self) -> list[str]:
         """Bring the environment up to date; returns what the user has to be told, once. Call between two cells."""
@@ -132,6 +143,7 @@ class Gate:
         """This process is about to end: give the lease to process ``heir`` for a restart, or back to the pool."""
         self.closed.set()
         self.wanted.set()
+        self.use.stirred.set()
         # The pool, and a provisioner, do their part without this, only later and with less to say about why.
         with contextlib.suppress(FastGPUError, OSError):
             token = self._token()
@@ -175,10 +187,11 @@ class Gate:
         self._tell()
         return view
 
-    def request(self, size: str | None = None) -> LeaseView:
+    def request(self, size: str | None = None, options: LeaseOptions | None = None) -> LeaseView:
         """Ask again, for another size if given, else for the last one; who waits already keeps its age.
 
-        Refused while the kernel has a GPU.
+        Refused while the kernel has a GPU. ``options`` are those of a new lease: one that waits, or is parked, keeps
+        its own.
         """
         with self._lock:
             old, live = self.view, self.lease_id is not None
@@ -187,15 +200,22 @@ class Gate:
                 "This kernel already has a GPU. `%fastgpu resize` changes its size. To get another one, run "
                 "`%fastgpu release` first; memory that this process allocated is given back when the kernel restarts."
             )
+        if live and options:
+            raise Conflict(
+                "This kernel already asked for a GPU, and what was asked beside the size cannot be changed. "
+                "Run `%fastgpu release` first; that gives the place in the queue up."
+            )
+        if live and old is not None and old["state"] in PARKED and not size:
+            return self.resume()
         if live:
             return self.resize(size or (old["profile"] if old else FULL))
         client = self._connect()
         token = self._token() or self._new_token()
         notebook = old["notebook"] if old else None
         wanted = size or (old["profile"] if old else FULL)
-        view = client.request(wanted, None, self._kernel_id, notebook, token=token)
+        view = client.request(wanted, None, self._kernel_id, notebook, token=token, options=options)
         with self._lock:
-            self.lease_id, self.view, self.cpu_only = view["id"], None, False
+            self.lease_id, self.view, self.cpu_only, self.had_gpu = view["id"], None, False, False
             self.open = False
         self.take_lease(view)
         self.wanted.set()
@@ -203,9 +223,33 @@ class Gate:
 
     def resize(self, size: str) -> LeaseView:
         """Give the lease, active or waiting, another size; where that cannot be, nothing changes."""
-        if self.lease_id is None:
+        return self._change(lambda client, lease_id: client.resize(lease_id, size))
+
+    def park(self) -> LeaseView:
+        """Move what this kernel has on its GPU to the host's memory, and give the GPU to others until it is wanted."""
+
+        def park(client: PoolClient, lease_id: str) -> LeaseView:
+            # The cell in which this is said is no reason to want the GPU back, and neither are those before it.
+            self.use.forget()
+            with self.use.saying:
+                client.activity(lease_id, self._token(), busy=False)
+                return client.park(lease_id)
+
+        return self._change(park)
+
+    def resume(self) -> LeaseView:
+        """Want a parked lease back; it waits for a GPU like any other."""
+        return self._change(lambda client, lease_id: client.resume(lease_id))
+
+    def pin(self, *, pinned: bool) -> LeaseView:
+        """Keep the GPU although idle, or let others have it meanwhile."""
+        return self._change(lambda client, lease_id: client.pin(lease_id, pinned=pinned))
+
+    def _change(self, change: Callable[[PoolClient, str], LeaseView]) -> LeaseView:
+        lease_id = self.lease_id
+        if lease_id is None:
             raise Conflict("This kernel has no GPU lease. `%fastgpu request` asks for one.")
-        view = self._connect().resize(self.lease_id, size)
+        view = change(self._connect(), lease_id)
         self.take_lease(view)
         return view
 
@@ -239,7 +283,7 @@ class Gate:
             elif view["state"] in OVER:
                 self._end(view["end_reason"])
             else:
-                self.open = False
+                self._shut()
         self._tell()
 
     def take_trouble(self, sentence: str) -> None:
@@ -263,20 +307,31 @@ class Gate:
         if environment != self._next:
             self._next = dict(environment)
             self.unsettled = True
-        self.open = True
+        if self._lent_at is not None:
+            self._say_lent(time.monotonic() - self._lent_at)
+        self.open = self.had_gpu = True
+
+    def _shut(self) -> None:
+        if self.open and self.use.running:
+            self._lent_at = time.monotonic()
+        self.open = False
+
+    def _say_lent(self, away_s: float) -> None:
+        from .sentences import lent  # late, as all that a start can do without
+
+        self._notes.append(lent(self.view["park_reason"] if self.view else None, away_s))
+        self._lent_at, self.unsettled = None, True
 
     def _end(self, reason: str | None) -> None:
         if self.lease_id is None:
             return
-        said = _ENDED.get(reason or "", "ended")
-        self._notes.append(
-            f"FastGPU: the GPU lease of this kernel {said}. "
-            "Cells run without a GPU; `%fastgpu request` asks for one again."
-        )
+        from .sentences import ended  # late, as all that a start can do without
+
+        self._notes.append(ended(reason))
         self._withdraw()
 
     def _withdraw(self) -> None:
-        self.lease_id = None
+        self.lease_id, self._lent_at = None, None
         self._next = {VISIBLE: ""}
         self.unsettled = True
         self.open = True
@@ -299,6 +354,16 @@ class Gate:
             listeners = list(self._listeners)
         for listener in listeners:
             listener()
+
+    def say(self, *, busy: bool) -> None:
+        """Tell the pool that cells run, or run no more; raises its errors. Starts no pool."""
+        with self.use.saying:
+            lease_id = self.lease_id
+            if busy and not (self.use.running or self.use.began):
+                return  # the user has parked it meanwhile
+            view = self._quick_client().activity(lease_id, self._token(), busy=busy) if lease_id else None
+        if view is not None:
+            self.take_lease(view)
 
     def _token(self) -> str | None:
         try:

@@ -1,8 +1,9 @@
 """The FastGPU kernel: ipykernel with a gate in front of each cell.
 
-A cell of a kernel whose lease is active runs at once; the gate costs it two attribute reads. A cell of a kernel whose
+A cell of a kernel whose lease is active runs at once; the gate costs it a few attribute reads. A cell of a kernel whose
 lease waits shows a live line until the GPU is granted, and Stop ends the wait within a moment: the place in the queue
-is kept and the kernel lives on. Silent executions, and cells that hold nothing but ``%fastgpu`` lines, never wait.
+is kept and the kernel lives on. Silent executions, and cells that hold nothing but ``%fastgpu`` lines, never wait, and
+do not count as use of the GPU.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 from ipykernel.ipkernel import IPythonKernel
 
@@ -36,6 +37,8 @@ class FastGPUKernel(IPythonKernel):
         self.cells = Cells()
         ipykernel: Any = super()  # its methods carry no types
         ipykernel.__init__(**kwargs)
+        self._comm_msg: Callable[..., Any] = self.shell_handlers["comm_msg"]
+        self.shell_handlers["comm_msg"] = self._use_comm
         if self.shell is not None:
             self.shell.register_magic_function(self._fastgpu, "line", "fastgpu")
 
@@ -58,21 +61,25 @@ class FastGPUKernel(IPythonKernel):
         **more: Any,
     ) -> dict[str, Any]:
         """Run a cell as soon as the gate is open; ``more`` is what ipykernel adds (cell_id, cell_meta)."""
-        gate = self.gate
-        if not gate.open and not silent and not only_magics(code):
-            stopped = await self._hold(store_history)
-            if stopped is not None:
-                return stopped
-        if gate.unsettled:
-            for note in gate.settle():
-                self._say(note)
-        ipykernel: Any = super()
-        began = self.cells.begin(gate.view)
-        reply: dict[str, Any] = await ipykernel.do_execute(
-            code, silent, store_history, user_expressions, allow_stdin, **more
-        )
-        if not silent:
+        gate, ipykernel = self.gate, cast(Any, super())
+        if silent or (MAGIC in code and only_magics(code)):
+            self._settle(silent=silent)
+            reply: dict[str, Any]
+            reply = await ipykernel.do_execute(code, silent, store_history, user_expressions, allow_stdin, **more)
+            return reply
+        cell = gate.use.begin()
+        try:
+            if not gate.open:
+                stopped = await self._hold(store_history)
+                if stopped is not None:
+                    return stopped
+            self._settle()
+            began = self.cells.begin(gate.view)
+            reply = await ipykernel.do_execute(code, silent, store_history, user_expressions, allow_stdin, **more)
             self.cells.end(began, gate.view, reply.get("execution_count", 0))
+            self._settle()
+        finally:
+            gate.use.end(cell)
         return reply
 
     def do_shutdown(self, restart: bool) -> Any:
@@ -81,6 +88,20 @@ class FastGPUKernel(IPythonKernel):
         self.gate.leave(_manager_pid() if restart else None)
         ipykernel: Any = super()
         return ipykernel.do_shutdown(restart)
+
+    def _settle(self, *, silent: bool = False) -> None:
+        """Between two cells; a silent one has nowhere to say anything."""
+        if self.gate.unsettled and not silent:
+            for note in self.gate.settle():
+                self._say(note)
+
+    def _use_comm(self, *message: Any) -> Any:
+        """A widget's callback is use of the GPU like a cell, only that it cannot wait."""
+        cell = self.gate.use.begin()
+        try:
+            return self._comm_msg(*message)
+        finally:
+            self.gate.use.end(cell)
 
     def _fastgpu(self, line: str) -> None:
         """Show or change this kernel's GPU lease; ``%fastgpu help`` lists the verbs."""
@@ -113,15 +134,16 @@ class FastGPUKernel(IPythonKernel):
             stopped = True
             wake_up()
 
-        line = WaitingLine(self.publish)
+        line = WaitingLine(self.publish, kept=gate.had_gpu)
         forget = gate.listen(wake_up)
         started = time.monotonic()
-        gate.wanted.set()
+        gate.hold()
         try:
             with _on_interrupt(stop):
                 while not gate.open and not stopped:
                     if time.monotonic() - started > PATIENCE_S:
                         line.show(gate.view, gate.trouble)
+                        gate.explained()
                     with suppress(asyncio.TimeoutError):
                         await asyncio.wait_for(wake.wait(), line.pause_s() if line.shown else PATIENCE_S)
                     wake.clear()
@@ -134,7 +156,7 @@ class FastGPUKernel(IPythonKernel):
         from .waiting import stopped_sentence
 
         view = self.gate.view
-        error = {"ename": "StillWaiting", "evalue": stopped_sentence(view)}
+        error = {"ename": "StillWaiting", "evalue": stopped_sentence(view, kept=self.gate.had_gpu)}
         error_content = {**error, "traceback": [f"{error['ename']}: {error['evalue']}"]}
         self.publish("error", error_content)
         count = self.shell.execution_count if self.shell is not None else 0

@@ -1,4 +1,4 @@
-"""The ``%fastgpu`` line magic: show, release, ask again, or do without.
+"""The ``%fastgpu`` line magic: show, release, ask again, park and resume, pin and unpin, or do without.
 
 The verbs are a table (:data:`VERBS`); an unknown one is a usage error that lists them. Magics run between cells, in
 the main thread, and may block for as long as one call to the pool manager takes.
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.error import UsageError
 
 from ..errors import FastGPUError
-from .gate import Gate
+from .gate import PARKED, Gate
 
 if TYPE_CHECKING:
     from .cost import Cells
@@ -49,8 +49,14 @@ class Verbs:
 
         if self.gate.lease_id is None:
             return render.sentence("This kernel has no GPU lease; there is nothing to release.")
+        state = self.gate.view["state"] if self.gate.view else ""
         had_gpu = self.gate.open
         self.gate.release()
+        if state in PARKED:
+            return render.sentence(
+                "Released. What this kernel had on its GPU is lost; restart the kernel before it uses a GPU again. "
+                "Its other variables are kept."
+            )
         if not had_gpu:
             return render.sentence("Left the queue. Cells run without a GPU; `%fastgpu request` asks for one again.")
         return render.sentence(
@@ -69,12 +75,13 @@ class Verbs:
         )
 
     def request(self, words: list[str]) -> Shown:
-        """Ask for a GPU again; SIZE is like half, 24GiB, a100:1/2 or 2xh100."""
+        """Ask for a GPU again; SIZE is like half, 24GiB, a100:1/2 or 2xh100, OPTIONS are listed below."""
+        from ..wire.options import read_words
         from . import render
 
         if not self.gated:
             return render.sentence(_NOT_HERE)
-        view = self.gate.request(" ".join(words) or None)
+        view = self.gate.request(*read_words(words))
         hint = (
             "If a library already looked for a GPU in this kernel, restart the kernel so that it sees this one."
             if view["state"] == "active"
@@ -103,6 +110,42 @@ class Verbs:
         shown = render.cells(cost.rows(self.cells.last(), known))
         return shown if view is None else render.with_hint(shown, cost.so_far(view))
 
+    def park(self, _words: list[str]) -> Shown:
+        """Give the GPU to others until the next cell; its memory and all variables are kept."""
+        from . import render
+
+        view = self.gate.park()
+        said = "parked" if view["state"] == "parked" else "being parked"
+        return render.sentence(
+            f"The GPU of this kernel is {said}. Its variables, and what they have on the GPU, are kept; nothing is "
+            "billed meanwhile. The next cell, or `%fastgpu resume`, asks for a GPU again."
+        )
+
+    def resume(self, _words: list[str]) -> Shown:
+        """Ask for the GPU back without running a cell."""
+        from . import render
+
+        view = self.gate.resume()
+        hint = "" if view["state"] == "active" else "The next cell waits for it."
+        return render.with_hint(render.lease(view), hint) if hint else render.lease(view)
+
+    def pin(self, _words: list[str]) -> Shown:
+        """Keep the GPU although no cell runs: it is never parked for others, and billed all the time."""
+        from . import render
+
+        self.gate.pin(pinned=True)
+        return render.sentence(
+            "Pinned: this kernel keeps its GPU although no cell runs, and pays for it. `%fastgpu unpin` lets others "
+            "have it meanwhile."
+        )
+
+    def unpin(self, _words: list[str]) -> Shown:
+        """Let others have the GPU while no cell runs."""
+        from . import render
+
+        self.gate.pin(pinned=False)
+        return render.sentence("Not pinned: while no cell runs and somebody waits, the GPU may be parked.")
+
     def status(self, _words: list[str]) -> Shown:
         """Show the whole pool: devices, your leases and the queue."""
         from . import render
@@ -121,20 +164,27 @@ VERBS: dict[str, tuple[str, Callable[[Verbs, list[str]], Shown]]] = {
     "": ("", Verbs.show),
     "release": ("", Verbs.release),
     "cpu": ("", Verbs.cpu),
-    "request": ("[SIZE]", Verbs.request),
+    "request": ("[SIZE] [OPTIONS]", Verbs.request),
     "resize": ("SIZE", Verbs.resize),
     "cost": ("", Verbs.cost),
+    "park": ("", Verbs.park),
+    "resume": ("", Verbs.resume),
+    "pin": ("", Verbs.pin),
+    "unpin": ("", Verbs.unpin),
     "status": ("", Verbs.status),
     "help": ("", Verbs.help),
 }
 
 
 def usage() -> str:
-    """The verbs, one a line."""
+    """The verbs, one a line, and the options of a request."""
+    from ..wire.options import usage as options
+
     rows = []
     for verb, (arguments, function) in VERBS.items():
         call = " ".join(part for part in ("%fastgpu", verb, arguments) if part)
         rows.append(f"{call:<36}{(function.__doc__ or '').strip()}")
+    rows.append(f"OPTIONS: {options()}; --no-parkable, --no-hold")
     return "\n".join(rows)
 
 

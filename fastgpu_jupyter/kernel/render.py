@@ -6,11 +6,14 @@ where there is one, and no meaning rests on colour alone: each bar has its figur
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..units import format_duration, format_memory, format_money
+from .sentences import KEPT, because
+from .waiting import is_away
 
 if TYPE_CHECKING:
     from ..wire.views import DeviceView, LeaseView, QueueView, StatusView
@@ -30,6 +33,8 @@ _REASONS = {
     "cancelled": "cancelled",
     "device_lost": "the GPU failed",
     "prepare_failed": "the GPU could not be prepared",
+    "resume_failed": "what was parked could not be brought back",
+    "expired": "it waited as long as its request allows",
 }
 
 
@@ -75,7 +80,7 @@ def status(view: StatusView) -> Shown:
     parts = [_grid(title, head, [_device(one) for one in view["devices"]])]
     live = [one for one in view["leases"] if one["state"] != "ended"]
     if live:
-        rows = [(one["notebook"] or "-", one["state"], one["profile"], _device_name(one), _cost(one)) for one in live]
+        rows = [(one["notebook"] or "-", _state(one), one["profile"], _device_name(one), _cost(one)) for one in live]
         parts.append(_grid("Your leases", ("Notebook", "State", "Size", "GPU", "Cost"), rows))
     if view["queue"]:
         parts.append(_grid("Queue", ("Place", "Notebook", "Size", "Reason"), [_ticket(one) for one in view["queue"]]))
@@ -99,7 +104,12 @@ def _lease_rows(view: LeaseView) -> list[_Row]:
         rows.append(_Row("Place in the queue", str(view["place"])))
     if view["pending_detail"]:
         rows.append(_Row("Why", view["pending_detail"]))
+    if is_away(view):
+        rows.append(_Row("Parked", f"{because(view['park_reason'])}. {KEPT}"))
     rows.append(_Row("Size", view["profile"]))
+    if view["state"] == "active":
+        rows.append(_Row("Cells", _use(view)))
+        rows.append(_Row("When idle", _retention(view)))
     if view["device_id"]:
         rows.append(_Row("GPU", _device_name(view)))
         rows.append(_memory_row(view))
@@ -110,6 +120,27 @@ def _lease_rows(view: LeaseView) -> list[_Row]:
     rows.append(_Row("Cost", _cost(view)))
     rows.append(_Row("Lease", view["id"]))
     return rows
+
+
+def _state(view: LeaseView) -> str:
+    """The state in a word or two."""
+    if view["state"] == "active" and view["retention"] == "hold":
+        return "active, pinned"
+    if view["state"] == "active" and view["parkable"] and not view["busy"]:
+        return "active, idle"
+    return "waiting to come back" if view["state"] == "waiting" and is_away(view) else view["state"]
+
+
+def _use(view: LeaseView) -> str:
+    if view["busy"]:
+        return "one runs"
+    return f"none runs since {format_duration(max(0, int(time.time() * 1000) - view['used_at']))}"
+
+
+def _retention(view: LeaseView) -> str:
+    if view["retention"] == "hold":
+        return "pinned: keeps its GPU"
+    return "may be parked for others" if view["parkable"] else "keeps its GPU: it cannot be parked"
 
 
 def _memory_row(view: LeaseView) -> _Row:

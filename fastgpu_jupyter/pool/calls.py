@@ -41,6 +41,27 @@ def _tenants_of_money(events: Iterable[Event]) -> set[str]:
     return {event.tenant for event in events if isinstance(event, BudgetSet | BudgetPassed)}
 
 
+class Whereabouts:
+    """On which devices each lease was last seen: one that is parked has left them, and they are news, too."""
+
+    def __init__(self, state: State) -> None:
+        self._devices = {lease_id: _devices_of(state, lease_id) for lease_id in state.leases}
+
+    def follow(self, changes: Changes, state: State) -> Changes:
+        """``changes``, and the devices that its leases are on no longer; ``state`` is the one after them."""
+        left: set[str] = set()
+        for lease_id in changes.lease_ids:
+            left.update(self._devices.pop(lease_id, ()))
+            if devices := _devices_of(state, lease_id):
+                self._devices[lease_id] = devices
+        return changes._replace(device_ids=changes.device_ids | left)
+
+
+def _devices_of(state: State, lease_id: str) -> tuple[str, ...]:
+    lease = state.leases.get(lease_id)
+    return lease.logical_gpu.device_ids if lease and lease.logical_gpu else ()
+
+
 class Call(NamedTuple):
     """A command on its way through the loop; ``key`` makes a repeated one find the first one's answer."""
 

@@ -29,7 +29,7 @@ from ..core.pool import replay as apply_all
 from ..errors import FastGPUError, InternalError, LimitReached, StoreFault
 from ..wire.views import StatementView
 from . import billing, degraded
-from .calls import Call, Changes, changes_of
+from .calls import Call, Changes, Whereabouts, changes_of
 from .devices.driver import Driver, Sample, Subject
 from .hands import Hands
 from .host import machine
@@ -82,6 +82,7 @@ class Runtime:
         self._tasks: set[asyncio.Task[None]] = set()
         self._watcher = Watcher(state.boot_id, self._holder_ended)
         self._listeners: list[Callable[[Changes], None]] = []
+        self._whereabouts = Whereabouts(state)
         self._usage_listeners: list[Callable[[], None]] = []
         self.metrics = Metrics()
         #: Asked before a request for a lease is decided; raises where a limit is reached.
@@ -360,7 +361,7 @@ class Runtime:
 
     def _tell(self, events: list[Event]) -> None:
         if events:
-            changes = changes_of(events, self._pool.state)
+            changes = self._whereabouts.follow(changes_of(events, self._pool.state), self._pool.state)
             for listener in self._listeners:
                 listener(changes)
 

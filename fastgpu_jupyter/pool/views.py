@@ -281,6 +281,6 @@ def _queue_view(lease: Lease, place: int, reason: PendingReason, viewer: Viewer,
         "memory_bytes": lease.request.memory_bytes,
         "notebook": lease.request.notebook if own else None,
         "tenant": lease.tenant if own else None,
-        "since": lease.requested_at.wall_ms,
+        "since": lease.waiting_since.wall_ms,
         "mine": lease.tenant == viewer.tenant,
     }

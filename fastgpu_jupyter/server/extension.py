@@ -24,7 +24,7 @@ from .tokens import sweep
 
 LEASE_SCHEMA = "urn:fastgpu-jupyter:lease:v1"
 _SCHEMAS = Path(__file__).parent / "event_schemas"
-_REPORTED = ("state", "end_reason", "kernel_id", "device_id", "profile", "simulated")
+_REPORTED = ("state", "end_reason", "park_reason", "kernel_id", "device_id", "profile", "simulated")
 
 
 class FastGPUExtension(ExtensionApp):

@@ -18,7 +18,7 @@ from jupyter_server.base.handlers import APIHandler
 from jupyter_server.utils import url_path_join
 from tornado import web
 
-from ..errors import FastGPUError
+from ..errors import FastGPUError, InvalidRequest
 from ..wire.client import PoolClient
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 PREFIX = "fastgpu/api"
 POOL, DEVICES, LEASES, EVENTS = "fastgpu:pool", "fastgpu:devices", "fastgpu:leases", "fastgpu:events"
-#: None of these requests has a body worth mentioning.
+#: No body of these requests is longer than a few words.
 BODY_BYTES_MAX = 64 * 1024
 _LEASE_ID = r"(?P<lease_id>[A-Za-z0-9_.-]{1,100})"
 
@@ -137,6 +137,54 @@ class LeaseHandler(FastGPUHandler):
         self.answer(await self.ask(lambda client: client.release(lease_id)))
 
 
+class ParkHandler(FastGPUHandler):
+    """Giving a lease's device to others for a while."""
+
+    @web.authenticated
+    @authorized(action="write", resource=LEASES)  # type: ignore[untyped-decorator]
+    async def post(self, lease_id: str) -> None:
+        """Park it: its device memory goes to the host's, its kernel and variables stay."""
+        self.answer(await self.ask(lambda client: client.park(lease_id)))
+
+
+class ResumeHandler(FastGPUHandler):
+    """Wanting a parked lease back."""
+
+    @web.authenticated
+    @authorized(action="write", resource=LEASES)  # type: ignore[untyped-decorator]
+    async def post(self, lease_id: str) -> None:
+        """Let it wait for a device, without a cell that wants it."""
+        self.answer(await self.ask(lambda client: client.resume(lease_id)))
+
+
+class PinHandler(FastGPUHandler):
+    """Whether an idle lease may be parked for others."""
+
+    @web.authenticated
+    @authorized(action="write", resource=LEASES)  # type: ignore[untyped-decorator]
+    async def post(self, lease_id: str) -> None:
+        """Hold it, or let it be parked, as the body's ``pinned`` says."""
+        body = self.get_json_body()
+        pinned = body.get("pinned") if isinstance(body, dict) else None
+        if not isinstance(pinned, bool):
+            raise InvalidRequest("pinned must be true or false.")
+        self.answer(await self.ask(lambda client: client.pin(lease_id, pinned=pinned)))
+
+
+class QuotaHandler(FastGPUHandler):
+    """What the user may hold."""
+
+    @web.authenticated
+    @authorized(action="read", resource=LEASES)  # type: ignore[untyped-decorator]
+    async def get(self) -> None:
+        """What the user, and the group that the user belongs to, are entitled to and hold."""
+
+        def ask(client: PoolClient) -> dict[str, Any]:
+            return {"tenants": client.tenants(), "groups": client.groups()}
+
+        self.answer(await self.ask(ask))
+
+
 class UnknownHandler(FastGPUHandler):
     """Anything else below the prefix: the shape of errors holds there, too."""
 
@@ -157,6 +205,10 @@ def routes(base_url: str) -> list[tuple[str, type[FastGPUHandler]]]:
         ("leases", LeasesHandler),
         ("queue", QueueHandler),
         (f"leases/{_LEASE_ID}", LeaseHandler),
+        (f"leases/{_LEASE_ID}/park", ParkHandler),
+        (f"leases/{_LEASE_ID}/resume", ResumeHandler),
+        (f"leases/{_LEASE_ID}/pin", PinHandler),
+        ("quota", QuotaHandler),
         ("events", EventsHandler),
         ("(.*)", UnknownHandler),
     ]

@@ -3,7 +3,8 @@
 The hub reads the pool's stream in one thread, and only while somebody subscribes. It keeps the present picture, so that
 a new subscriber gets its snapshot without a further connection. Every subscriber has a queue with a limit; one that
 does not read is cut off and has to connect again, which gives it a fresh snapshot. When the pool goes away the
-subscribers are told, and the hub connects again with a growing pause.
+subscribers are told, and the hub connects again with a growing pause. It then asks for what it missed only, where the
+pool still knows that; the subscribers get a snapshot in any case, because that is what ends their being without one.
 """
 
 from __future__ import annotations
@@ -71,10 +72,10 @@ class Picture:
         kind = message.get("type")
         if kind == "snapshot":
             self._devices, self._leases = {}, {}
-            self._pool = message.get("pool")
         if kind in ("snapshot", "changed"):
             self._seq = message.get("seq", self._seq)
             self._queue = message.get("queue", self._queue)
+            self._pool = message.get("pool") or self._pool
         if kind in ("snapshot", "changed", "usage"):
             for known, views in ((self._devices, "devices"), (self._leases, "leases")):
                 for view in message.get(views, ()):
@@ -173,10 +174,11 @@ class EventHub:
             return  # of a reader that was told to stop
         if message["type"] == "unreachable":
             self._unreachable = message
-        elif message["type"] == "snapshot":
-            self._unreachable = None
         self._report(message)
         self._picture.take(message)
+        if message["type"] in ("snapshot", "changed") and self._unreachable is not None:
+            self._unreachable = None
+            message = self._picture.snapshot() or message
         for subscriber in list(self._subscribers):
             if not subscriber.put(message):
                 self.unsubscribe(subscriber)
@@ -201,6 +203,8 @@ class _Reader(threading.Thread):
         self._loop = loop
         self._take = take
         self._stopped = threading.Event()
+        #: The number of the last message that told of changes; what came after it is asked for again.
+        self._seq: int | None = None
         self._stream: EventStream | None = None
         self._lock = threading.Lock()
 
@@ -219,6 +223,7 @@ class _Reader(threading.Thread):
             try:
                 for message in self._open():
                     pause_s = PAUSE_FIRST_S
+                    self._seq = message.get("seq", self._seq)
                     self._hand_over(message)
             except PoolUnreachable as error:
                 why = str(error)
@@ -230,7 +235,7 @@ class _Reader(threading.Thread):
                 pause_s = min(pause_s * 2, PAUSE_MOST_S)
 
     def _open(self) -> EventStream:
-        stream = self._access.connect().events()
+        stream = self._access.connect().events(since=self._seq)
         with self._lock:
             self._stream = stream
         if self._stopped.is_set():

@@ -32,8 +32,9 @@ from traitlets import Bool, Float, Unicode, default
 
 from ..errors import Conflict, FastGPUError, LimitReached, NotFound, PoolUnreachable
 from ..units import parse_memory
-from ..wire.client import PoolClient, new_token
+from ..wire.client import LeaseOptions, PoolClient, new_token
 from ..wire.locate import pool_socket
+from ..wire.options import read_mapping
 from ..wire.spawn import ensure_pool
 from ..wire.views import LeaseView
 from .adopted import AdoptedProcess, start_time
@@ -44,6 +45,8 @@ BIND_PAUSE_S = 1.0
 #: A kernel that is younger than this may still be importing.
 BOOT_S = 3.0
 GATE_MODULE = "fastgpu_jupyter.kernel"
+#: What a kernelspec's ``metadata.fastgpu`` says beside the options of its requests.
+_NOT_OPTIONS = ("gate", "profile", "memory")
 _OVER = ("draining", "ended")
 _TAKEN = {
     "revoked": "it was taken back by an administrator of the pool",
@@ -102,6 +105,14 @@ class FastGPUProvisioner(LocalProvisioner):
     def _defaults(self) -> dict[str, Any]:
         found = self.kernel_spec.metadata.get("fastgpu")
         return found if isinstance(found, dict) else {}
+
+    def _options(self) -> LeaseOptions:
+        """What the kernelspec asks for beside the size."""
+        options = read_mapping({name: said for name, said in self._defaults().items() if name not in _NOT_OPTIONS})
+        if not self.gate:
+            # Nobody would tell the pool that it computes, and no cell would ask for the GPU back.
+            options["parkable"] = False
+        return options
 
     # ---- launch --------------------------------------------------------------------------------------------------
 
@@ -165,7 +176,15 @@ class FastGPUProvisioner(LocalProvisioner):
         memory_bytes = parse_memory(self.memory) if self.memory.strip() else None
         profile = None if memory_bytes is not None else self.profile
         self._token = self._token or new_token()
-        view = client.request(profile, memory_bytes, self.kernel_id, self._notebook, token=self._token, key=key)
+        view = client.request(
+            profile,
+            memory_bytes,
+            self.kernel_id,
+            self._notebook,
+            token=self._token,
+            key=key,
+            options=self._options(),
+        )
         self.lease_id = view["id"]
         write_token(self.kernel_id, self._token)
         return client, view

@@ -53,6 +53,11 @@ function money(value: number, digits: number, currency: string, language?: strin
   return `${formatNumber(value, digits, digits, language)} ${currency}`.trim();
 }
 
+/** Thousandths of GPUs as GPUs: `0.5`, `2`. */
+export function formatGPUs(milli: number, language?: string): string {
+  return formatNumber(milli / 1000, 0, 3, language);
+}
+
 /** `37%`. */
 export function formatPercent(percent: number, language?: string): string {
   return new Intl.NumberFormat(locale(language), {

@@ -6,9 +6,10 @@
 
 import type { TranslationBundle } from '@jupyterlab/translation';
 
-import { baseName, formatMemoryOf, formatMoney, formatPercent, shortModel } from './format';
-import type { FailureReason, ILease, LeaseState } from './leases/lease';
-import { isOpen } from './leases/lease';
+import { baseName, formatGPUs, formatMemoryOf, formatMoney, formatPercent, shortModel } from './format';
+import type { Change, FailureReason, ILease, LeaseState } from './leases/lease';
+import { isAway, isOpen, isPinned } from './leases/lease';
+import type { IEntitlement } from './leases/quota';
 
 export function stateName(state: LeaseState, trans: TranslationBundle): string {
   switch (state) {
@@ -43,7 +44,7 @@ export function stateMeaning(state: LeaseState, trans: TranslationBundle): strin
       return trans.__('The GPU memory is being moved to host memory.');
     case 'parked':
       return trans.__(
-        'The GPU memory is kept in host memory. The next cell gets a GPU back; nothing is billed meanwhile.'
+        'The GPU memory is kept in host memory. The next cell asks for a GPU again; nothing is billed meanwhile.'
       );
     case 'resuming':
       return trans.__('The GPU memory is being brought back.');
@@ -51,6 +52,91 @@ export function stateMeaning(state: LeaseState, trans: TranslationBundle): strin
       return trans.__('The GPU is given back as soon as nothing is left in its memory.');
     case 'ended':
       return trans.__('The lease has ended.');
+  }
+}
+
+/** Why a lease is parked, as a sentence. */
+export function parkReason(reason: string | null, trans: TranslationBundle): string {
+  switch (reason) {
+    case 'asked':
+      return trans.__('Parked because you asked for it.');
+    case 'idle':
+      return trans.__('Parked while it was idle, because somebody waited.');
+    case 'priority':
+      return trans.__('Parked for a request of a higher priority.');
+    case 'guarantee':
+      return trans.__('Parked for somebody who had less than is guaranteed.');
+    case 'fairness':
+      return trans.__('Parked because its turn was over and somebody waited.');
+    case 'budget':
+      return trans.__('Parked because the money for it is spent.');
+    default:
+      return trans.__('Parked for others.');
+  }
+}
+
+/** What a user wants to know of a lease that is away: why, and that nothing is lost. */
+export function awayNote(lease: ILease, trans: TranslationBundle): string {
+  return trans.__('%1 Its variables are kept.', parkReason(lease.park_reason, trans));
+}
+
+/** Whether its cells run, and whether it stays while none does; empty for a lease that is not active. */
+export function activityNotes(
+  lease: ILease,
+  idleFor: string,
+  trans: TranslationBundle
+): ReadonlyArray<string> {
+  if (lease.state !== 'active' || !(lease.parkable || isPinned(lease))) {
+    return isPinned(lease) && isOpen(lease) ? [trans.__('pinned')] : [];
+  }
+  const use = lease.busy ? trans.__('a cell runs') : trans.__('idle for %1', idleFor);
+  return isPinned(lease) ? [trans.__('pinned'), use] : [use];
+}
+
+/** A change that can be asked of a lease, as a button's label, what a screen reader says, and what it means. */
+export function changeTexts(
+  change: Change,
+  name: string,
+  trans: TranslationBundle
+): {
+  readonly label: string;
+  readonly aria: string;
+  readonly title: string;
+  readonly failed: string;
+} {
+  switch (change) {
+    case 'park':
+      return {
+        label: trans.__('Park'),
+        aria: trans.__('Park the GPU of %1', name),
+        title: trans.__(
+          'Give the GPU to others until the next cell runs. Variables and GPU memory are kept; nothing is billed meanwhile.'
+        ),
+        failed: trans.__('The GPU was not parked')
+      };
+    case 'resume':
+      return {
+        label: trans.__('Resume'),
+        aria: trans.__('Ask for the GPU of %1 back', name),
+        title: trans.__('Ask for a GPU again without running a cell.'),
+        failed: trans.__('The GPU was not asked for')
+      };
+    case 'pin':
+      return {
+        label: trans.__('Pin'),
+        aria: trans.__('Pin the GPU of %1', name),
+        title: trans.__(
+          'Keep the GPU although no cell runs: it is not parked for others while idle, and billed all the time.'
+        ),
+        failed: trans.__('The GPU was not pinned')
+      };
+    case 'unpin':
+      return {
+        label: trans.__('Unpin'),
+        aria: trans.__('Unpin the GPU of %1', name),
+        title: trans.__('Let others have the GPU while no cell runs here.'),
+        failed: trans.__('The GPU was not unpinned')
+      };
   }
 }
 
@@ -68,6 +154,10 @@ export function endReason(reason: string | null, trans: TranslationBundle): stri
       return trans.__('the GPU was lost');
     case 'prepare_failed':
       return trans.__('the GPU could not be made ready');
+    case 'resume_failed':
+      return trans.__('its parked memory could not be brought back');
+    case 'expired':
+      return trans.__('it waited as long as was allowed');
     default:
       return reason ?? trans.__('ended');
   }
@@ -162,6 +252,11 @@ export function oneLine(
   if (lease === null || !isOpen(lease)) {
     return trans.__('No GPU lease');
   }
+  if (lease.state === 'waiting' && isAway(lease)) {
+    return lease.place === null
+      ? trans.__('GPU: parked, wanted back')
+      : trans.__('GPU: parked, wanted back, place %1', lease.place);
+  }
   if (lease.state === 'waiting') {
     return lease.place === null
       ? trans.__('GPU: waiting')
@@ -180,10 +275,31 @@ export function oneLine(
     parts.push(formatMemoryOf(lease.memory_used_bytes, lease.memory_bytes, language));
   }
   parts.push(formatMoney(lease.cost_micro, lease.currency, language));
+  if (isPinned(lease)) {
+    parts.push(trans.__('pinned'));
+  }
   if (lease.simulated) {
     parts.push(trans.__('simulated'));
   }
   return parts.join(' · ');
+}
+
+/** What a user, or the user's group, holds of what it may hold, in GPUs. */
+export function quotaNote(
+  one: IEntitlement,
+  trans: TranslationBundle,
+  language: string
+): string {
+  const gpus = (milli: number) => formatGPUs(milli, language);
+  const held = gpus(one.held_milli);
+  const who = one.isGroup ? trans.__('Group %1', one.name) : trans.__('You');
+  if (one.limit_milli === null) {
+    return trans.__('%1: %2 GPUs held, %3 guaranteed', who, held, gpus(one.guaranteed_milli));
+  }
+  const limit = gpus(one.limit_milli);
+  return one.guaranteed_milli > 0
+    ? trans.__('%1: %2 of %3 GPUs held, %4 guaranteed', who, held, limit, gpus(one.guaranteed_milli))
+    : trans.__('%1: %2 of %3 GPUs held', who, held, limit);
 }
 
 /** What the release of a lease means, before it is done. */
@@ -192,7 +308,7 @@ export function releaseQuestion(
   trans: TranslationBundle
 ): { readonly title: string; readonly body: string; readonly accept: string } {
   const name = notebookName(lease, trans);
-  if (lease.state === 'waiting') {
+  if (lease.state === 'waiting' && !isAway(lease)) {
     return {
       title: trans.__('Leave the queue?'),
       body: trans.__(
@@ -200,6 +316,16 @@ export function releaseQuestion(
         name
       ),
       accept: trans.__('Leave the queue')
+    };
+  }
+  if (isAway(lease)) {
+    return {
+      title: trans.__('Give the parked GPU up?'),
+      body: trans.__(
+        'What “%1” had on its GPU is lost. Its kernel and its other variables stay; restart the kernel before it uses a GPU again.',
+        name
+      ),
+      accept: trans.__('Give it up')
     };
   }
   return {

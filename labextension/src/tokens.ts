@@ -6,7 +6,7 @@ import { Token } from '@lumino/coreutils';
 import type { IDisposable } from '@lumino/disposable';
 import type { ISignal } from '@lumino/signaling';
 
-import type { Connection, ILease, IPoolState } from './leases/lease';
+import type { Change, Connection, ILease, IPoolState } from './leases/lease';
 
 /** The page's model of the pool. */
 export interface ILeaseManager extends IDisposable {
@@ -19,17 +19,21 @@ export interface ILeaseManager extends IDisposable {
   readonly changed: ISignal<ILeaseManager, void>;
   /** The leases whose release has been asked for and not answered yet. */
   readonly releasing: ReadonlySet<string>;
+  /** The leases of which another change has been asked for and not answered yet. */
+  readonly changing: ReadonlySet<string>;
   /** The time by the server's clock, which the times in `state` are in. */
   now(): number;
   /** Connect anew, now, and take a fresh snapshot. */
   refresh(): void;
   /** Give a lease back; raises a `FastGPUError` when the server refuses. */
   release(leaseId: string): Promise<void>;
+  /** Park a lease, want it back, pin or unpin it; raises a `FastGPUError` when the server refuses. */
+  change(leaseId: string, change: Change): Promise<void>;
 }
 
 export const ILeaseManager = new Token<ILeaseManager>(
   'fastgpu-jupyter:ILeaseManager',
-  'The pool of GPUs as this page knows it, and the release of leases.'
+  'The pool of GPUs as this page knows it, and what can be asked of leases.'
 );
 
 /** The notebook or console that the user is in, and its lease. */

@@ -3,7 +3,7 @@ import test from 'node:test';
 
 import { Signal } from '@lumino/signaling';
 
-import type { ILease, Message } from '../src/leases/lease';
+import type { Change, ILease, Message } from '../src/leases/lease';
 import type { IPage } from '../src/leases/manager';
 import { GRACE_MS, LeaseManager, SILENCE_MS_MAX } from '../src/leases/manager';
 import type { ILeaseAPI } from '../src/leases/restapi';
@@ -105,6 +105,7 @@ class FakeStream {
 
 class FakeAPI implements ILeaseAPI {
   readonly streams: FakeStream[] = [];
+  readonly asked: string[] = [];
   serverTime: number | null = null;
   answer: () => Promise<ILease> = () => Promise.resolve(lease());
 
@@ -116,6 +117,11 @@ class FakeAPI implements ILeaseAPI {
   }
 
   release(): Promise<ILease> {
+    return this.answer();
+  }
+
+  change(leaseId: string, change: Change): Promise<ILease> {
+    this.asked.push(`${change} ${leaseId}`);
     return this.answer();
   }
 
@@ -339,4 +345,29 @@ test('after dispose nothing is open, planned or emitted', async () => {
   assert.equal(api.open.length, 0);
   assert.equal(page.timers.size, 0);
   assert.equal(emitted, 0);
+});
+
+test('a change marks the lease, is asked for once at a time, and takes the answer', async () => {
+  const { api, manager } = setUp();
+  await api.last.send(snapshot());
+  let answer: (view: ILease) => void = () => undefined;
+  api.answer = () => new Promise(resolve => (answer = resolve));
+  const first = manager.change('l1', 'park');
+  void manager.change('l1', 'pin');
+  assert.deepEqual([...manager.changing], ['l1']);
+  assert.equal(manager.releasing.size, 0);
+  answer(lease({ version: 4, state: 'parking', park_reason: 'asked' }));
+  await first;
+  assert.deepEqual(api.asked, ['park l1']);
+  assert.equal(manager.changing.size, 0);
+  assert.equal(manager.state.leases[0].state, 'parking');
+});
+
+test('a change that is refused is handed on and can be asked for again', async () => {
+  const { api, manager } = setUp();
+  await api.last.send(snapshot());
+  api.answer = () => Promise.reject(new FastGPUError('refused', 'Not now.'));
+  await assert.rejects(manager.change('l1', 'park'), { message: 'Not now.' });
+  assert.equal(manager.changing.size, 0);
+  assert.equal(manager.state.leases[0].state, 'active');
 });

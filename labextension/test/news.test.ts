@@ -27,11 +27,11 @@ test('a GPU that came at once, or was there when the page opened, is no news', (
 });
 
 test('a second wait is told again', () => {
-  assert.equal(told(['waiting', 'active', 'parking', 'parked', 'waiting', 'active']).length, 2);
+  assert.equal(told(['waiting', 'active', 'parking', 'parked', 'waiting', 'resuming', 'active']).length, 2);
 });
 
 test('a loss is told, an end that was asked for is not', () => {
-  for (const reason of ['revoked', 'device_lost', 'prepare_failed']) {
+  for (const reason of ['revoked', 'device_lost', 'prepare_failed', 'resume_failed', 'expired']) {
     assert.deepEqual(told(['active', 'draining', 'ended', 'ended'], reason), ['lost at ended']);
   }
   for (const reason of ['released', 'cancelled', 'holder_died']) {
@@ -41,4 +41,27 @@ test('a loss is told, an end that was asked for is not', () => {
 
 test('what had been lost before the page opened is no news', () => {
   assert.deepEqual(told(['ended'], 'device_lost'), []);
+});
+
+test('a GPU that was taken from a lease that may have computed is told, once', () => {
+  const lent = (reason: string) => {
+    const parked = { park_reason: reason };
+    const steps = [
+      lease(),
+      lease({ ...parked, state: 'parking' }),
+      lease({ ...parked, state: 'waiting' }),
+      lease(parked)
+    ];
+    const waited = new Set<string>();
+    return steps
+      .slice(1)
+      .flatMap((after, step) => news([steps[step]], [after], waited))
+      .map(({ kind }) => kind);
+  };
+  for (const reason of ['priority', 'guarantee', 'fairness', 'budget']) {
+    assert.deepEqual(lent(reason), ['lent', 'granted']);
+  }
+  for (const reason of ['asked', 'idle']) {
+    assert.deepEqual(lent(reason), ['granted']);
+  }
 });

@@ -4,6 +4,7 @@ import test from 'node:test';
 import { ServerConnection } from '@jupyterlab/services';
 
 import type { Message } from '../src/leases/lease';
+import { CHANGES } from '../src/leases/lease';
 import { LeaseAPI } from '../src/leases/restapi';
 import { lease, snapshot } from './samples';
 
@@ -119,6 +120,31 @@ test('a release deletes the lease and reads the answer', async () => {
   });
   assert.equal((await api.release('a/b')).state, 'draining');
   assert.equal(seen, 'DELETE /user/ada/fastgpu/api/leases/a%2Fb');
+});
+
+test('each change posts to its own address and reads the answer', async () => {
+  const seen: string[] = [];
+  const api = apiOn(async request => {
+    seen.push(`${request.method} ${new URL(request.url).pathname} ${await request.text()}`);
+    return json(lease({ state: 'parking' }));
+  });
+  for (const change of CHANGES) {
+    assert.equal((await api.change('a/b', change)).state, 'parking');
+  }
+  assert.deepEqual(seen, [
+    'POST /user/ada/fastgpu/api/leases/a%2Fb/park {}',
+    'POST /user/ada/fastgpu/api/leases/a%2Fb/resume {}',
+    'POST /user/ada/fastgpu/api/leases/a%2Fb/pin {"pinned":true}',
+    'POST /user/ada/fastgpu/api/leases/a%2Fb/pin {"pinned":false}'
+  ]);
+});
+
+test('a change that is refused keeps the sentence of the server', async () => {
+  const refusing = apiOn(() => json({ message: 'It cannot be parked.' }, 409));
+  await assert.rejects(refusing.change('l1', 'park'), {
+    reason: 'refused',
+    message: 'It cannot be parked.'
+  });
 });
 
 test('a release that is refused, or answered with nonsense, fails', async () => {

@@ -4,9 +4,21 @@ import test from 'node:test';
 import type { TranslationBundle } from '@jupyterlab/translation';
 
 import type { FailureReason } from '../src/leases/lease';
-import { LEASE_STATES } from '../src/leases/lease';
+import { canChange, CHANGES, isAway, LEASE_STATES } from '../src/leases/lease';
 import { HISTORY_MAX } from '../src/leases/reduce';
-import { failure, kept, notebookName, oneLine, releaseQuestion, stateMeaning, stateName } from '../src/texts';
+import {
+  awayNote,
+  changeTexts,
+  failure,
+  kept,
+  notebookName,
+  oneLine,
+  parkReason,
+  releaseQuestion,
+  stateMeaning,
+  stateName,
+  activityNotes
+} from '../src/texts';
 import { CHART_HEIGHT, chartPaths } from '../src/widgets/chart';
 import { GIB, lease } from './samples';
 
@@ -28,6 +40,13 @@ test('the line of the status bar', () => {
   assert.equal(line({ state: 'waiting', place: 2 }), 'GPU: waiting, place 2');
   assert.equal(line({ state: 'waiting', place: null }), 'GPU: waiting');
   assert.equal(line({ state: 'parked' }), 'GPU: parked');
+  assert.equal(line({ state: 'parking' }), 'GPU: parking');
+  assert.equal(line({ state: 'resuming', park_reason: 'idle' }), 'GPU: resuming');
+  assert.equal(
+    line({ state: 'waiting', park_reason: 'idle', place: 2 }),
+    'GPU: parked, wanted back, place 2'
+  );
+  assert.match(line({ ...active, retention: 'hold' }), /· pinned · simulated$/);
   assert.equal(line({ state: 'ended' }), 'No GPU lease');
   assert.equal(oneLine(null, trans, 'en'), 'No GPU lease');
 });
@@ -78,4 +97,69 @@ test('a chart has gaps where nothing is known', () => {
   assert.equal(chartPaths([10, null, null, 20, 30]).line.split('M').length - 1, 2);
   assert.deepEqual(chartPaths([null]), { line: '', area: '' });
   assert.deepEqual(chartPaths([]), { line: '', area: '' });
+});
+
+test('a lease is away from its parking until it is active again', () => {
+  const away = (changes: Parameters<typeof lease>[0]) => isAway(lease(changes));
+  for (const state of ['parking', 'parked'] as const) {
+    assert.ok(away({ state }));
+  }
+  for (const state of ['waiting', 'resuming'] as const) {
+    assert.ok(away({ state, park_reason: 'idle' }));
+    assert.ok(!away({ state }));
+  }
+  assert.ok(!away({ state: 'active', park_reason: 'idle' }));
+});
+
+test('each reason for parking has a sentence of its own, and every one says what is kept', () => {
+  const reasons = ['asked', 'idle', 'priority', 'guarantee', 'fairness', 'budget', 'something new'];
+  assert.equal(new Set(reasons.map(reason => parkReason(reason, trans))).size, reasons.length);
+  for (const reason of reasons) {
+    const note = awayNote(lease({ state: 'parked', park_reason: reason }), trans);
+    assert.match(note, /^Parked .*\. Its variables are kept\.$/);
+  }
+});
+
+test('what can be asked of a lease follows from what it is', () => {
+  const can = (changes: Parameters<typeof lease>[0]) =>
+    CHANGES.filter(change => canChange(lease(changes), change));
+  assert.deepEqual(can({}), ['park', 'pin']);
+  assert.deepEqual(can({ retention: 'hold' }), ['park', 'unpin']);
+  assert.deepEqual(can({ parkable: false }), []);
+  assert.deepEqual(can({ state: 'parked', parkable: false }), ['resume', 'pin']);
+  assert.deepEqual(can({ state: 'parking', parkable: false }), ['pin']);
+  assert.deepEqual(can({ state: 'waiting', parkable: false }), []);
+  for (const state of ['draining', 'ended'] as const) {
+    assert.deepEqual(can({ state, retention: 'hold' }), []);
+  }
+});
+
+test('a change has a short label, and names the notebook for who cannot see where it stands', () => {
+  const labels = CHANGES.map(change => changeTexts(change, 'a.ipynb', trans));
+  assert.deepEqual(
+    labels.map(({ label }) => label),
+    ['Park', 'Resume', 'Pin', 'Unpin']
+  );
+  for (const { aria, title, failed } of labels) {
+    assert.match(aria, /a\.ipynb/);
+    assert.ok(title.endsWith('.') && failed !== '');
+  }
+});
+
+test('an active lease says whether its cells run, and one that cannot be parked does not', () => {
+  const use = (changes: Parameters<typeof lease>[0]) => activityNotes(lease(changes), '3 min', trans);
+  assert.deepEqual(use({}), ['idle for 3 min']);
+  assert.deepEqual(use({ busy: true }), ['a cell runs']);
+  assert.deepEqual(use({ retention: 'hold' }), ['pinned', 'idle for 3 min']);
+  assert.deepEqual(use({ parkable: false }), []);
+  assert.deepEqual(use({ state: 'parked', retention: 'hold' }), ['pinned']);
+  assert.deepEqual(use({ state: 'ended', retention: 'hold' }), []);
+});
+
+test('to release a parked lease asks with what is lost', () => {
+  const { title, body } = releaseQuestion(lease({ state: 'parked', park_reason: 'idle' }), trans);
+  assert.equal(title, 'Give the parked GPU up?');
+  assert.match(body, /is lost/);
+  const waiting = lease({ state: 'waiting', park_reason: 'idle' });
+  assert.equal(releaseQuestion(waiting, trans).title, title);
 });

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from getpass import getuser
 from pathlib import Path
 
 import nbformat
@@ -14,6 +15,7 @@ from playwright.sync_api import Page, expect
 from fastgpu_jupyter.wire.client import new_token
 from tests.browser.conftest import ROOT, LabProcess
 from tests.browser.sights import Lab
+from tests.conftest import park_idle
 
 WORK = "import math\nmath.factorial(20)"
 WORK_SAYS = "2432902008176640000"
@@ -75,6 +77,85 @@ def test_stop_ends_the_wait_and_not_the_kernel(user: Lab) -> None:
     expect(output).to_contain_text("Stopped waiting for a GPU")
     expect(user.run("%fastgpu cpu")).to_contain_text("Cells run without a GPU")
     expect(user.run(WORK)).to_contain_text(WORK_SAYS)
+
+
+def test_an_idle_notebook_lends_its_gpu_and_gets_it_back_with_its_variables(
+    page: Page, lab: LabProcess, screenshots: Path
+) -> None:
+    park_idle(lab.folder, 3)
+    lab.start()
+    user = Lab(page, lab)
+    user.open()
+    user.launcher()
+    user.start_notebook()
+    expect(user.run("kept = 6 * 7\nkept")).to_contain_text("42")
+    panel = user.panel()
+    first = panel.locator(".fg-Card", has_text="Untitled.ipynb")
+    expect(first).to_contain_text("idle for")
+    page.screenshot(path=screenshots / "idle.png")
+
+    # The second one's cell waits for a moment; then the first, which is idle, is parked by itself.
+    user.start_notebook()
+    output = user.run("import time\nfor i in range(150):\n    print(i)\n    time.sleep(0.1)")
+    expect(output).to_contain_text("7")
+    second = panel.locator(".fg-Card", has_text="Untitled1.ipynb")
+    expect(second).to_contain_text("a cell runs")
+    expect(first).to_contain_text("Parked while it was idle, because somebody waited. Its variables are kept.")
+    expect(panel.get_by_role("button", name="Ask for the GPU of Untitled.ipynb back")).to_be_enabled()
+    for name, theme in (("light", "Light"), ("dark", "Dark"), ("high-contrast", "Dark High Contrast")):
+        user.theme(f"JupyterLab {theme}")
+        page.screenshot(path=screenshots / f"parked-{name}.png")
+    user.theme("JupyterLab Light")
+
+    # A cell in the first waits until the second has become idle, and finds everything as it was.
+    user.show_tab("Untitled.ipynb")
+    expect(user.status()).to_contain_text("GPU: parked")
+    output = user.run("kept + 1")
+    expect(output).to_contain_text("Waiting for the GPU to come back to this notebook: place 1 in the queue.")
+    expect(output).to_contain_text("it was idle and somebody waited. Its variables")
+    expect(user.status()).to_contain_text("wanted back, place 1")
+    page.screenshot(path=screenshots / "coming-back.png")
+    page.set_viewport_size({"width": 760, "height": 800})
+    page.screenshot(path=screenshots / "coming-back-narrow.png")
+    page.set_viewport_size({"width": 1280, "height": 800})
+    expect(output).to_contain_text("43", timeout=60_000)
+    expect(output).not_to_contain_text("Waiting for the GPU")
+    expect(second).to_contain_text("Parked while it was idle")
+
+    # Pinned, it keeps its GPU however long it is idle and somebody waits.
+    expect(user.run("%fastgpu pin")).to_contain_text("Pinned: this kernel keeps its GPU")
+    expect(first).to_contain_text("pinned")
+    panel.get_by_role("button", name="Ask for the GPU of Untitled1.ipynb back").click()
+    expect(panel.locator(".fg-Ticket")).to_contain_text("Untitled1.ipynb")
+    expect(first).to_contain_text("idle for 10 s")
+    expect(first).to_contain_text("Active")
+    page.screenshot(path=screenshots / "pinned.png")
+    panel.get_by_role("button", name="Unpin the GPU of Untitled.ipynb").click()
+    expect(second).to_contain_text("Active")
+    expect(first).to_contain_text("Parked while it was idle")
+
+
+def test_a_gpu_is_parked_and_pinned_with_buttons_and_commands(user: Lab, screenshots: Path) -> None:
+    panel = user.panel()
+    expect(panel).to_contain_text("You hold no GPU")
+    user.server.pool.set_tenant(getuser(), {"weight": 100, "guaranteed_milli": 0, "limit_milli": 2000, "group": None})
+    user.start_notebook()
+    expect(user.run("kept = 42")).to_be_attached()
+    expect(panel).to_contain_text("You: 1 of 2 GPUs held")
+    card = panel.locator(".fg-Card", has_text="Untitled.ipynb")
+    panel.get_by_role("button", name="Park the GPU of Untitled.ipynb").click()
+    expect(card).to_contain_text("Parked because you asked for it. Its variables are kept.")
+    expect(user.status()).to_contain_text("GPU: parked")
+    expect(panel).to_contain_text("80 GiB free")
+    user.page.screenshot(path=screenshots / "parked-by-its-user.png")
+    card.click(button="right")
+    user.page.get_by_role("menuitem", name="Resume GPU").click()
+    expect(card).to_contain_text("Active")
+    user.page.get_by_role("menuitem", name="Kernel", exact=True).click()
+    user.page.get_by_role("menuitem", name="Pin GPU").click()
+    expect(card).to_contain_text("pinned")
+    expect(panel.get_by_role("button", name="Unpin the GPU of Untitled.ipynb")).to_be_enabled()
+    expect(user.run("kept")).to_contain_text("42")
 
 
 def test_what_happens_elsewhere_is_seen_within_a_second(user: Lab) -> None:

@@ -18,7 +18,9 @@ def lease_view(**changes: Any) -> dict[str, Any]:
         "environment": {}, "requested_at": 0, "granted_at": None, "ended_at": None, "active_ms": 0,
         "rate_micro_per_hour": None, "cost_micro": 0, "currency": "USD", "utilization_percent": None,
         "memory_used_bytes": None, "place": 1, "pending_reason": "capacity",
-        "pending_detail": "every GPU is in use.",
+        "pending_detail": "every GPU is in use.", "retention": "yield", "busy": False, "used_at": 0, "parkable": False,
+        "park_reason": None, "parked_bytes": 0, "isolation": "none", "priority": "normal", "cpu_milli": 0,
+        "host_memory_bytes": 0, "device_ids": [],
     }  # fmt: skip
     return {**view, **changes}
 
@@ -30,7 +32,7 @@ def active_view(**changes: Any) -> dict[str, Any]:
         "memory_bytes": 80 * 2**30, "memory_used_bytes": 20 * 2**30, "utilization_percent": 50,
         "mechanism": "exclusive", "enforcement": "hardware", "environment": {"CUDA_VISIBLE_DEVICES": "GPU-1"},
         "place": None, "pending_reason": None, "pending_detail": None, "active_ms": 65_000,
-        "rate_micro_per_hour": 2_500_000, "cost_micro": 45_000,
+        "rate_micro_per_hour": 2_500_000, "cost_micro": 45_000, "parkable": True,
     }  # fmt: skip
     return lease_view(**{**granted, **changes})
 
@@ -76,10 +78,18 @@ class FakePool:
         return dict(self.view)
 
     def request(
-        self, profile: Any, memory_bytes: Any, kernel_id: Any, notebook: Any, *, token: str, **more: Any
+        self,
+        profile: Any,
+        memory_bytes: Any,
+        kernel_id: Any,
+        notebook: Any,
+        *,
+        token: str,
+        key: str | None = None,
+        options: Any = None,
     ) -> dict[str, Any]:
         """The next lease, waiting."""
-        self.calls.append(("request", profile, memory_bytes, kernel_id, notebook))
+        self.calls.append(("request", profile, memory_bytes, kernel_id, notebook, *([options] if options else [])))
         self.view = lease_view(id="lease-2", version=0, profile=profile or str(memory_bytes))
         return dict(self.view)
 
@@ -87,6 +97,30 @@ class FakePool:
         """Another size of the same lease."""
         self.calls.append(("resize", lease_id, profile))
         self.view = {**self.view, "profile": profile, "version": self.view["version"] + 1}
+        return dict(self.view)
+
+    def park(self, lease_id: str) -> dict[str, Any]:
+        """Parked at once."""
+        return self._changed("park", state="parked", park_reason="asked", place=None)
+
+    def resume(self, lease_id: str) -> dict[str, Any]:
+        """Back in the queue."""
+        return self._changed("resume", state="waiting", place=1)
+
+    def pin(self, lease_id: str, *, pinned: bool) -> dict[str, Any]:
+        """Held, or not."""
+        return self._changed("pin", pinned, retention="hold" if pinned else "yield")
+
+    def activity(self, lease_id: str, token: str | None, *, busy: bool) -> dict[str, Any]:
+        """Busy or not; a parked lease begins to wait."""
+        if self.down:
+            raise PoolUnreachable(self.down)
+        back = {"state": "waiting", "place": 1} if busy and self.view["state"] == "parked" else {}
+        return self._changed("activity", busy, busy=busy, **back)
+
+    def _changed(self, *call: Any, **changes: Any) -> dict[str, Any]:
+        self.calls.append(call)
+        self.view = {**self.view, **changes, "version": self.view["version"] + 1}
         return dict(self.view)
 
     def release(self, lease_id: str, token: str | None = None) -> dict[str, Any]:

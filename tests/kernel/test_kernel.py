@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from jupyter_client.manager import KernelManager
 
+from fastgpu_jupyter.wire.client import new_token
 from tests.helpers import KernelHelper, PoolProcess, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
@@ -238,6 +240,138 @@ def test_help_and_unknown_verbs(pool: PoolProcess, kernels: KernelHelper) -> Non
     ran = kernel.run("%fastgpu request 900GiB")
     assert "more than any device" in ran.stream("stderr")
     assert kernel.run(ENVIRONMENT).stream().strip() == WITHOUT
+
+
+@pytest.fixture
+def quick(isolated: Path) -> Iterator[PoolProcess]:
+    """A pool that soon takes a kernel without a running cell for idle."""
+    process = PoolProcess(isolated, "1xA100-80GB")
+    process.start("--FastGPUPool.park_idle_s=2")
+    yield process
+    process.end()
+
+
+def test_an_idle_kernel_lends_its_gpu_and_gets_it_back(quick: PoolProcess, kernels: KernelHelper) -> None:
+    first = kernels.start(notebook="first.ipynb")
+    assert first.run("kept = 42").status == "ok"
+    second = kernels.start(notebook="second.ipynb")
+    long = second.send("import time; print('mine', flush=True); time.sleep(6); print('done')")
+    second.message(long, "stream")
+    wait_until(lambda: quick.lease(second.lease_id)["busy"], "the pool knows that a cell runs")
+    lent = quick.lease(first.lease_id)
+    assert (lent["state"], lent["park_reason"], lent["busy"]) == ("parked", "idle", False)
+    back = first.send("print(kept)")
+    line = first.message(back, "display_data")["content"]["data"]["text/plain"]
+    assert "Waiting for the GPU to come back to this notebook: place 1 in the queue" in line
+    assert "it was idle and somebody waited" in line
+    assert quick.state(second.lease_id) == "active"
+    assert second.collect(long).stream() == "done\n"  # one that computes is left alone
+    ran = first.collect(back)
+    assert ran.stream() == "42\n"
+    assert ran.stream("stderr") == ""
+    assert quick.lease(second.lease_id)["park_reason"] == "idle"
+
+
+def test_a_cell_that_lasts_is_known_as_busy_and_a_pinned_kernel_stays(
+    quick: PoolProcess, kernels: KernelHelper
+) -> None:
+    first = kernels.start()
+    wait_until(lambda: quick.lease(first.lease_id)["pid"] == first.pid, "the kernel holds its lease")
+    long = first.send("import time; print('on', flush=True); time.sleep(3)")
+    first.message(long, "stream")
+    began = time.monotonic()
+    wait_until(lambda: quick.lease(first.lease_id)["busy"], "the pool knows that a cell runs")
+    assert time.monotonic() - began < 2  # the follower begins a second after the kernel
+    first.collect(long)
+    ended = time.monotonic()
+    wait_until(lambda: not quick.lease(first.lease_id)["busy"], "the pool knows that none runs")
+    assert time.monotonic() - ended < 1
+    assert "Pinned" in first.run("%fastgpu pin").shown()[0]
+    second = kernels.start()
+    time.sleep(5)  # nothing can be waited for: what would be wrong is that it is parked within this time
+    assert quick.state(second.lease_id) == "waiting"
+    assert quick.state(first.lease_id) == "active"
+    assert "Not pinned" in first.run("%fastgpu unpin").shown()[0]
+    quick.wait_state(second.lease_id, "active")
+
+
+def test_a_widgets_callback_that_lasts_is_use_of_the_gpu(pool: PoolProcess, kernels: KernelHelper) -> None:
+    kernel = kernels.start()
+    sent_ms = time.time() * 1000
+    kernel.run(
+        "import time\n"
+        "def opened(comm, message):\n"
+        "    comm.on_msg(lambda message: time.sleep(3))\n"
+        "get_ipython().kernel.comm_manager.register_target('slider', opened)"
+    )
+
+    def idle() -> bool:
+        view = pool.lease(kernel.lease_id)
+        return view["used_at"] > sent_ms and not view["busy"]
+
+    wait_until(idle, "the pool knows that the cell is over")
+    client = kernel.client
+    for kind, content in (("comm_open", {"target_name": "slider"}), ("comm_msg", {})):
+        message = client.session.msg(kind, {"comm_id": "one", "data": {}, **content})
+        client.shell_channel.send(message)
+    wait_until(lambda: pool.lease(kernel.lease_id)["busy"], "the pool knows that the callback runs")
+    wait_until(idle, "the pool knows that it is over")
+
+
+def test_parked_by_its_user_and_resumed_by_the_next_cell(pool: PoolProcess, kernels: KernelHelper) -> None:
+    kernel = kernels.start()
+    kernel.run("kept = 42")
+    assert "parked" in kernel.run("%fastgpu park").shown()[0]
+    pool.wait_state(kernel.lease_id, "parked")
+    assert "you parked it" in kernel.run("%fastgpu").shown()[0]
+    ran = kernel.run("print(kept)")
+    assert ran.stream() == "42\n"
+    pool.wait_state(kernel.lease_id, "active")
+    kernel.run("%fastgpu park")
+    pool.wait_state(kernel.lease_id, "parked")
+    kernel.run("%fastgpu resume")
+    pool.wait_state(kernel.lease_id, "active")
+
+
+def test_stop_of_the_wait_for_a_parked_lease_keeps_kernel_and_place(quick: PoolProcess, kernels: KernelHelper) -> None:
+    first = kernels.start()
+    first.run("kept = 42")
+    second = kernels.start()
+    long = second.send("import time; print('mine', flush=True); time.sleep(30)")
+    second.message(long, "stream")
+    wait_until(lambda: quick.lease(second.lease_id)["busy"], "the pool knows that a cell runs")
+    cell = first.send("print(kept)")
+    first.message(cell, "display_data")
+    assert first.manager is not None
+    first.manager.interrupt_kernel()
+    ran = first.collect(cell, 5)
+    assert ran.reply["ename"] == "StillWaiting"
+    assert "waiting for the GPU to come back" in ran.reply["evalue"]
+    assert quick.lease(first.lease_id)["place"] == 1
+    kernels.stop(second)
+    assert first.run("print(kept)").stream() == "42\n"
+
+
+def test_what_was_lent_while_a_cell_ran_is_told_afterwards(pool: PoolProcess, kernels: KernelHelper) -> None:
+    first = kernels.start()
+    first.run("import time\ngate = get_ipython().kernel.gate")
+    long = first.send(
+        "print('on', flush=True)\n"
+        "while gate.open:\n    time.sleep(0.02)\n"
+        "print('lent', flush=True)\n"
+        "while not gate.open:\n    time.sleep(0.02)"
+    )
+    first.message(long, "stream")
+    wait_until(lambda: pool.lease(first.lease_id)["busy"], "the pool knows that a cell runs")
+    token = new_token()
+    urgent = pool.client.request("full", token=token, options={"priority": "high"})
+    first.message(long, "stream")
+    assert pool.state(urgent["id"]) == "active"
+    assert pool.lease(first.lease_id)["park_reason"] == "priority"
+    pool.client.release(urgent["id"], token)
+    said = first.collect(long).stream("stderr")
+    assert "because somebody of a higher priority waited; it is back" in said
+    assert first.run("1").stream("stderr") == ""
 
 
 def test_plain_kernel_gets_a_clear_message(pool: PoolProcess, kernels: KernelHelper) -> None:

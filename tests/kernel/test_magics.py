@@ -73,6 +73,54 @@ def test_release_then_request(verbs: magics.Verbs, pool: FakePool) -> None:
     assert "The next cell waits for it." in shown.text
 
 
+def test_request_with_options(verbs: magics.Verbs, pool: FakePool) -> None:
+    with pytest.raises(UsageError, match=r"cannot be changed. Run `%fastgpu release` first|already has a GPU"):
+        magics.run(verbs, "request half --hold")
+    magics.run(verbs, "release")
+    magics.run(verbs, "request half --priority low --hold --wait 10m")
+    options = {"priority": "low", "retention": "hold", "wait_ms_max": 600_000}
+    assert pool.calls[-1] == ("request", "half", None, None, "a.ipynb", options)
+    with pytest.raises(UsageError, match="cannot be changed"):
+        magics.run(verbs, "request half --priority high")
+    with pytest.raises(UsageError, match="There is no option 'colour'"):
+        magics.run(verbs, "request --colour red")
+
+
+def test_park_resume_and_what_is_shown_of_it(verbs: magics.Verbs, pool: FakePool) -> None:
+    assert "none runs since" in magics.run(verbs, "").text
+    assert "is parked. Its variables, and what they have on the GPU, are kept" in magics.run(verbs, "park").text
+    shown = magics.run(verbs, "")
+    assert "you parked it. Its variables" in shown.text
+    assert not verbs.gate.open
+    assert "The next cell waits for it." in magics.run(verbs, "resume").text
+    assert [call[0] for call in pool.calls] == ["activity", "park", "resume"]
+
+
+def test_a_request_of_a_parked_lease_is_for_itself(verbs: magics.Verbs, pool: FakePool) -> None:
+    magics.run(verbs, "park")
+    magics.run(verbs, "request")
+    assert pool.calls[-1] == ("resume",)
+
+
+def test_release_of_a_parked_lease_says_what_is_lost(verbs: magics.Verbs, pool: FakePool) -> None:
+    magics.run(verbs, "park")
+    assert "What this kernel had on its GPU is lost; restart the kernel" in magics.run(verbs, "release").text
+
+
+def test_pin_and_unpin(verbs: magics.Verbs, pool: FakePool) -> None:
+    assert "Pinned: this kernel keeps its GPU" in magics.run(verbs, "pin").text
+    assert "pinned: keeps its GPU" in magics.run(verbs, "").text
+    assert "Not pinned" in magics.run(verbs, "unpin").text
+    assert "may be parked for others" in magics.run(verbs, "").text
+    assert pool.calls == [("pin", True), ("pin", False)]
+    pool.view["busy"] = True
+    assert "one runs" in magics.run(verbs, "").text
+    magics.run(verbs, "release")
+    for verb in ("park", "resume", "pin", "unpin"):
+        with pytest.raises(UsageError, match="has no GPU lease"):
+            magics.run(verbs, verb)
+
+
 def test_cpu(verbs: magics.Verbs) -> None:
     assert "without a GPU from now on" in magics.run(verbs, "CPU").text
     assert verbs.gate.open
@@ -119,6 +167,29 @@ def test_headlines() -> None:
     view = lease_view(state="preparing")
     assert "being prepared" in headline(view, None)
     assert "%fastgpu cpu" in stopped_sentence(None)
+
+
+@pytest.mark.parametrize(
+    ("reason", "because"),
+    [
+        ("asked", "you parked it"),
+        ("idle", "it was idle and somebody waited"),
+        ("priority", "somebody of a higher priority waited"),
+        ("guarantee", "somebody waited who has less than is guaranteed"),
+        ("fairness", "its turn was over and somebody waited"),
+        ("something new", "others waited"),
+    ],
+)
+def test_the_line_of_a_parked_lease_says_why_and_what_is_kept(reason: str, because: str) -> None:
+    view: Any = lease_view(park_reason=reason)
+    said = headline(view, None, kept=True)
+    assert said.startswith("Waiting for the GPU to come back to this notebook: place 1 in the queue. Every GPU")
+    assert f"It was parked because {because}. Its variables, and what they have on the GPU, are kept." in said
+    assert "brought back" in headline({**view, "state": "resuming"}, None, kept=True)
+    assert "keeps its place in the queue (place 1). Its variables" in stopped_sentence(view, kept=True)
+    # After a restart of the kernel nothing is left to be kept: it waits like any other.
+    assert headline(view, None).startswith("Waiting for a GPU: place 1")
+    assert "kept" not in headline(view, None)
 
 
 def test_the_line_is_updated_in_place_and_cleared() -> None:

@@ -255,3 +255,20 @@ def test_the_same_reservation_asked_for_twice_is_one(pool: PoolProcess) -> None:
     with pytest.raises(InvalidRequest, match="another reservation with this id"):
         pool.client._call("PUT", "/v1/reservations/mine", {**body, "tenant": "bob"})
     assert len(pool.client.reservations()) == 1
+
+
+def test_a_lease_is_parked_resumed_and_pinned_on_the_command_line(pool: PoolProcess) -> None:
+    lease = pool.client.request("full", token=new_token())["id"]
+    assert fastgpu("pin", lease).stdout == f"{lease} is pinned: it keeps its GPU although no cell runs.\n"
+    assert "active (pinned)" in fastgpu("status").stdout
+    assert json.loads(fastgpu("unpin", "--json", lease).stdout)["retention"] == "yield"
+    assert fastgpu("park", lease).stdout in (f"{lease} is parking.\n", f"{lease} is parked.\n")
+    pool.wait_state(lease, "parked")
+    assert "parked (asked)" in fastgpu("status").stdout
+    other = pool.client.request("full", token=new_token(), options={"retention": "hold"})
+    assert fastgpu("resume", lease).stdout == f"{lease} is waiting at place 1.\n"
+    pool.client.release(other["id"])
+    pool.wait_state(lease, "active")
+    for words in (("park",), ("park", "nothing")):
+        refused = fastgpu(*words)
+        assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (1, "", 1)

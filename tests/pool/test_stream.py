@@ -75,6 +75,22 @@ def test_who_comes_back_gets_what_was_missed_and_no_more(serve: Serve) -> None:
         assert seen_until(stream, old["id"], "ended")["seq"] > missed["seq"]
 
 
+def test_a_device_that_a_parked_lease_has_left_is_told_to_be_free(serve: Serve) -> None:
+    pool = serve(simulate="2xT4-16GB")
+    lease = pool.client.request("full", token=new_token())
+    with following(pool) as stream:
+        seen_until(stream, lease["id"], "active")
+        pool.client.park(lease["id"])
+        told: dict[str, Any] = {}
+        for message in stream:
+            told.update({device["id"]: device for device in message["devices"]})
+            if any(view["state"] == "parked" for view in message["leases"]):
+                break
+    assert list(told) == [lease["device_id"]]
+    (device,) = told.values()
+    assert (device["holdings"], device["memory_free_bytes"]) == ([], device["memory_bytes"])
+
+
 def test_who_missed_nothing_is_told_so(serve: Serve) -> None:
     pool = serve()
     lease = pool.client.request("full", token=new_token())

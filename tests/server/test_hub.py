@@ -36,13 +36,17 @@ class Access:
 
     def __init__(self) -> None:
         self.stream = Stream()
-        self.opened = 0
+        self.since: list[int | None] = []
+
+    @property
+    def opened(self) -> int:
+        return len(self.since)
 
     def connect(self) -> Any:
         return self
 
-    def events(self) -> Stream:
-        self.opened += 1
+    def events(self, lease_id: str | None = None, since: int | None = None) -> Stream:
+        self.since.append(since)
         return self.stream
 
 
@@ -133,6 +137,46 @@ def test_pool_goes_away_and_comes_back(access: Access) -> None:
         await until("snapshot", late)
         hub.close()
         assert await subscriber.next(1) is None
+
+    run(scenario())
+
+
+def test_after_a_break_only_what_was_missed_is_asked_for_and_subscribers_have_it_all(access: Access) -> None:
+    async def scenario() -> None:
+        seen: list[tuple[str, str]] = []
+        hub = make_hub(access, on_lease=lambda view: seen.append((view["id"], view["state"])))
+        subscriber = hub.subscribe()
+        access.stream.messages.put(snapshot(lease("a", "waiting"), lease("b", "active")))
+        change = {"type": "changed", "devices": [], "leases": [lease("a", "active")], "queue": []}
+        access.stream.messages.put({**change, "seq": 7})
+        access.stream.messages.put({"type": "usage", "devices": [], "leases": []})
+        await until("usage", subscriber)
+        access.stream.messages.put(PoolUnreachable("It went away."))
+        await until("unreachable", subscriber)
+        late = hub.subscribe()
+        await until("unreachable", late)
+        access.stream.messages.put({**change, "seq": 9, "leases": [lease("b", "parked")], "pool": {"version": "2"}})
+        for one in (subscriber, late):
+            known = await until("snapshot", one)
+            assert known["leases"] == [lease("a", "active"), lease("b", "parked")]
+            assert (known["seq"], known["pool"]) == (9, {"version": "2"})
+        assert access.since == [None, 7]
+        assert seen == [("a", "active"), ("b", "parked")]  # missed, and yet reported
+        hub.close()
+
+    run(scenario())
+
+
+def test_a_hub_that_nobody_watched_begins_anew(access: Access) -> None:
+    async def scenario() -> None:
+        hub = make_hub(access)
+        for _ in range(2):
+            subscriber = hub.subscribe()
+            access.stream.messages.put(snapshot())
+            await until("snapshot", subscriber)
+            hub.unsubscribe(subscriber)
+            access.stream = Stream()
+        assert access.since == [None, None]
 
     run(scenario())
 

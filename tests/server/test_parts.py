@@ -91,6 +91,7 @@ def test_lease_event_fits_its_schema() -> None:
         "lease_id": "a",
         "state": "active",
         "end_reason": None,
+        "park_reason": "idle",
         "kernel_id": None,
         "device_id": "d",
         "profile": "full",

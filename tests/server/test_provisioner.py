@@ -74,6 +74,23 @@ def test_size(pool: Pool, metadata: dict[str, Any], config: dict[str, Any], aske
     assert pool.calls == [("request", *asked, "kernel-1", "a.ipynb")]
 
 
+def test_the_kernelspec_says_what_is_asked_beside_the_size(pool: Pool) -> None:
+    launch(make({"profile": "half", "priority": "low", "hold": True, "cpu": 2, "host-memory": "1GiB", "gate": True}))
+    wanted = {"priority": "low", "retention": "hold", "cpu_milli": 2000, "host_memory_bytes": 2**30}
+    assert pool.calls == [("request", "half", None, "kernel-1", "a.ipynb", wanted)]
+
+
+def test_a_kernel_that_cannot_ask_for_its_gpu_back_is_never_parked(pool: Pool) -> None:
+    launch(make({"parkable": True}, argv=["R"]))
+    assert pool.calls[0] == ("request", "full", None, "kernel-1", "a.ipynb", {"parkable": False})
+
+
+def test_an_option_that_is_none_fails_the_start_with_a_sentence(pool: Pool) -> None:
+    with pytest.raises(InvalidRequest, match="There is no option 'priorty'; use priority, hold"):
+        launch(make({"priorty": "low"}))
+    assert pool.calls == []
+
+
 def test_gate_is_known_from_the_command_unless_it_is_said() -> None:
     assert make().gate
     assert not make(argv=["R"]).gate

@@ -61,6 +61,47 @@ def test_three_notebooks_one_gpu(pool: PoolProcess, jupyter: ServerProcess) -> N
     assert second.run("print(2)").stream() == "2\n"
 
 
+def test_park_resume_and_pin_from_the_browser(pool: PoolProcess, jupyter: ServerProcess) -> None:
+    jupyter.start()
+    jupyter.start_session("a.ipynb")
+    (lease,) = pool.live()
+    path = f"fastgpu/api/leases/{lease['id']}"
+    pool.wait_state(lease["id"], "active")
+    status, view = jupyter.call("POST", f"{path}/pin", {"pinned": True})
+    assert (status, view["retention"]) == (200, "hold")
+    status, view = jupyter.call("POST", f"{path}/pin", {"pinned": False})
+    assert (status, view["retention"]) == (200, "yield")
+    status, view = jupyter.call("POST", f"{path}/park")
+    assert status == 200
+    assert view["park_reason"] == "asked"
+    pool.wait_state(lease["id"], "parked")
+    assert jupyter.call("POST", f"{path}/resume", {})[0] == 200
+    pool.wait_state(lease["id"], "active")
+    assert jupyter.call("DELETE", path)[0] == 200
+    status, refusal = jupyter.call("POST", f"{path}/park")
+    assert (status, refusal["code"]) == (409, "conflict")
+    status, answer = jupyter.call("GET", "fastgpu/api/quota")
+    assert status == 200
+    assert [one["tenant"] for one in answer["tenants"]] == [lease["tenant"]]
+    assert answer["groups"] == []
+
+
+def test_a_restart_of_a_parked_kernel_keeps_its_lease_and_asks_for_a_gpu_again(
+    pool: PoolProcess, jupyter: ServerProcess
+) -> None:
+    jupyter.start()
+    session = jupyter.start_session("a.ipynb")
+    (lease,) = pool.live()
+    pool.wait_state(lease["id"], "active")
+    pool.client.park(lease["id"])
+    pool.wait_state(lease["id"], "parked")
+    assert jupyter.call("POST", f"api/kernels/{session['kernel']['id']}/restart")[0] == 200
+    assert pool.state(lease["id"]) == "parked"
+    kernel = jupyter.kernel(session)
+    assert kernel.run("import os; print(os.environ['FASTGPU_SIMULATED'])").stream() == "1\n"
+    pool.wait_state(lease["id"], "active")
+
+
 def test_restart_by_the_server_keeps_the_lease(pool: PoolProcess, jupyter: ServerProcess) -> None:
     jupyter.start()
     session = jupyter.start_session("a.ipynb")

@@ -61,6 +61,10 @@ export interface IDevice {
   readonly holdings: ReadonlyArray<IHolding>;
 }
 
+export const RETENTIONS = ['yield', 'hold'] as const;
+
+export type Retention = (typeof RETENTIONS)[number];
+
 export interface ILease {
   readonly id: string;
   /** Grows with each change of this lease. */
@@ -74,6 +78,17 @@ export interface ILease {
   readonly simulated: boolean;
   readonly tenant: string;
   readonly profile: string;
+  /** Whether it may be parked for others while idle; `hold` is shown as pinned. */
+  readonly retention: Retention;
+  /** A cell runs. */
+  readonly busy: boolean;
+  /** When a cell last began or ended, or the GPU last became ready. */
+  readonly used_at: number;
+  /** Whether it could be parked now, if its user let it. */
+  readonly parkable: boolean;
+  /** Why it was parked, the last time; null where it never was. */
+  readonly park_reason: string | null;
+  readonly parked_bytes: number;
   readonly memory_bytes: number | null;
   readonly mechanism: string | null;
   readonly enforcement: string | null;
@@ -196,6 +211,40 @@ export function isOpen(lease: ILease): boolean {
 /** True for a lease whose release can still be asked for. */
 export function isReleasable(lease: ILease): boolean {
   return lease.state !== 'ended' && lease.state !== 'draining';
+}
+
+/** True for a lease that was parked and is not back on a GPU yet. */
+export function isAway(lease: ILease): boolean {
+  return (
+    lease.state === 'parking' ||
+    lease.state === 'parked' ||
+    ((lease.state === 'waiting' || lease.state === 'resuming') && lease.park_reason !== null)
+  );
+}
+
+/** True for a lease that keeps its GPU although no cell runs. */
+export function isPinned(lease: ILease): boolean {
+  return lease.retention === 'hold';
+}
+
+/** What can be asked of a lease beside its release. */
+export const CHANGES = ['park', 'resume', 'pin', 'unpin'] as const;
+
+export type Change = (typeof CHANGES)[number];
+
+/** Whether a change makes sense for a lease as it is. */
+export function canChange(lease: ILease, change: Change): boolean {
+  switch (change) {
+    case 'park':
+      return lease.state === 'active' && lease.parkable;
+    case 'resume':
+      return lease.state === 'parked';
+    case 'pin':
+      // What cannot be parked stays anyway: to pin it would only promise something.
+      return !isPinned(lease) && isReleasable(lease) && (lease.parkable || isAway(lease));
+    case 'unpin':
+      return isPinned(lease) && isReleasable(lease);
+  }
 }
 
 /** The lease of a kernel: the open one, else the one that ended last, else null. */

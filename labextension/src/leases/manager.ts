@@ -10,7 +10,7 @@ import type { ISignal } from '@lumino/signaling';
 import { Signal } from '@lumino/signaling';
 
 import type { ILeaseManager } from '../tokens';
-import type { Connection, ILease, IPoolState, Message } from './lease';
+import type { Change, Connection, ILease, IPoolState, Message } from './lease';
 import { EMPTY_STATE, reduce } from './reduce';
 import type { ILeaseAPI } from './restapi';
 import { FastGPUError } from './restapi';
@@ -66,6 +66,10 @@ export class LeaseManager implements ILeaseManager {
     return this._releasing;
   }
 
+  get changing(): ReadonlySet<string> {
+    return this._changing;
+  }
+
   get isDisposed(): boolean {
     return this._isDisposed;
   }
@@ -82,20 +86,12 @@ export class LeaseManager implements ILeaseManager {
     this._open();
   }
 
-  async release(leaseId: string): Promise<void> {
-    if (this._releasing.has(leaseId)) {
-      return;
-    }
-    this._releasing.add(leaseId);
-    this._changed.emit();
-    try {
-      this._takeLease(await this._api.release(leaseId));
-    } finally {
-      this._releasing.delete(leaseId);
-      if (!this._isDisposed) {
-        this._changed.emit();
-      }
-    }
+  release(leaseId: string): Promise<void> {
+    return this._ask(this._releasing, leaseId, () => this._api.release(leaseId));
+  }
+
+  change(leaseId: string, change: Change): Promise<void> {
+    return this._ask(this._changing, leaseId, () => this._api.change(leaseId, change));
   }
 
   dispose(): void {
@@ -106,6 +102,27 @@ export class LeaseManager implements ILeaseManager {
     this._close();
     this._page.visibilityChanged.disconnect(this._onVisibilityChanged, this);
     Signal.clearData(this);
+  }
+
+  /** Ask the server for something about a lease, once at a time; views know from `asked` that it is under way. */
+  private async _ask(
+    asked: Set<string>,
+    leaseId: string,
+    ask: () => Promise<ILease>
+  ): Promise<void> {
+    if (asked.has(leaseId)) {
+      return;
+    }
+    asked.add(leaseId);
+    this._changed.emit();
+    try {
+      this._takeLease(await ask());
+    } finally {
+      asked.delete(leaseId);
+      if (!this._isDisposed) {
+        this._changed.emit();
+      }
+    }
   }
 
   private _onVisibilityChanged(): void {
@@ -245,7 +262,7 @@ export class LeaseManager implements ILeaseManager {
     this._clockOffset = Math.abs(offset) < CLOCK_SKEW_MS_MIN ? 0 : offset;
   }
 
-  /** What the server answered to a release, without waiting for the stream to say it too. */
+  /** What the server answered to a request, without waiting for the stream to say it too. */
   private _takeLease(lease: ILease): void {
     const known = this._state.leases.find(each => each.id === lease.id);
     if (this._isDisposed || known === undefined || known.version > lease.version) {
@@ -267,6 +284,7 @@ export class LeaseManager implements ILeaseManager {
   private readonly _page: IPage;
   private readonly _changed = new Signal<this, void>(this);
   private readonly _releasing = new Set<string>();
+  private readonly _changing = new Set<string>();
   private _state: IPoolState = EMPTY_STATE;
   private _connection: Connection = { kind: 'connecting' };
   private _updatedAt: number | null = null;

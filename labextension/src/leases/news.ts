@@ -3,17 +3,32 @@
  */
 
 import type { ILease } from './lease';
+import { isAway } from './lease';
 
 export interface INews {
-  readonly kind: 'granted' | 'lost';
+  readonly kind: 'granted' | 'lost' | 'lent';
   readonly lease: ILease;
 }
 
 /** Ends that nobody asked for. */
-const LOSSES: ReadonlySet<string | null> = new Set(['revoked', 'device_lost', 'prepare_failed']);
+const LOSSES: ReadonlySet<string | null> = new Set([
+  'revoked',
+  'device_lost',
+  'prepare_failed',
+  'resume_failed',
+  'expired'
+]);
+
+/** Reasons to park a lease that may have been computing: nobody asked for it, and it was not idle. */
+const TAKEN: ReadonlySet<string | null> = new Set([
+  'priority',
+  'guarantee',
+  'fairness',
+  'budget'
+]);
 
 /** States in which the user is still without the GPU that was asked for. */
-const COMING: ReadonlySet<string> = new Set(['waiting', 'preparing']);
+const COMING: ReadonlySet<string> = new Set(['waiting', 'preparing', 'resuming']);
 
 /**
  * What is new between two pictures of the leases.
@@ -32,6 +47,9 @@ export function news(
   const found: INews[] = [];
   for (const lease of after) {
     const old = known.get(lease.id);
+    if (old?.state === 'active' && isAway(lease) && TAKEN.has(lease.park_reason)) {
+      found.push({ kind: 'lent', lease });
+    }
     if (lease.state === 'waiting') {
       waited.add(lease.id);
     } else if (lease.state === 'active') {

@@ -8,9 +8,10 @@
 import { URLExt } from '@jupyterlab/coreutils';
 import { ServerConnection } from '@jupyterlab/services';
 
-import type { FailureReason, ILease, Message } from './lease';
+import type { Change, FailureReason, ILease, Message } from './lease';
+import type { IEntitlement, IQuotaAPI } from './quota';
 import { EventStreamParser } from './stream';
-import { readErrorMessage, readLease, readMessage } from './validate';
+import { readErrorMessage, readLease, readMessage, readQuota } from './validate';
 
 /** Something the server or the network refused. */
 export class FastGPUError extends Error {
@@ -38,9 +39,20 @@ export interface ILeaseAPI {
 
   /** Give a lease back. */
   release(leaseId: string): Promise<ILease>;
+
+  /** Park it, want it back, hold it, or let it be parked. */
+  change(leaseId: string, change: Change): Promise<ILease>;
 }
 
-export class LeaseAPI implements ILeaseAPI {
+/** How the server is asked for a change. */
+const REQUESTS: Readonly<Record<Change, { readonly verb: string; readonly body: object }>> = {
+  park: { verb: 'park', body: {} },
+  resume: { verb: 'resume', body: {} },
+  pin: { verb: 'pin', body: { pinned: true } },
+  unpin: { verb: 'pin', body: { pinned: false } }
+};
+
+export class LeaseAPI implements ILeaseAPI, IQuotaAPI {
   constructor(options: LeaseAPI.IOptions = {}) {
     this._settings = options.serverSettings ?? ServerConnection.makeSettings();
   }
@@ -85,13 +97,38 @@ export class LeaseAPI implements ILeaseAPI {
     }
   }
 
-  async release(leaseId: string): Promise<ILease> {
-    const response = await this._request(`leases/${encodeURIComponent(leaseId)}`, {
-      method: 'DELETE'
+  release(leaseId: string): Promise<ILease> {
+    return this._lease(`leases/${encodeURIComponent(leaseId)}`, { method: 'DELETE' });
+  }
+
+  change(leaseId: string, change: Change): Promise<ILease> {
+    const { verb, body } = REQUESTS[change];
+    return this._lease(`leases/${encodeURIComponent(leaseId)}/${verb}`, {
+      method: 'POST',
+      body: JSON.stringify(body)
     });
+  }
+
+  quota(): Promise<ReadonlyArray<IEntitlement>> {
+    return this._read('quota', { method: 'GET', cache: 'no-store' }, body =>
+      readQuota(body, 'quota')
+    );
+  }
+
+  /** A request that the server answers with a lease. */
+  private _lease(path: string, init: RequestInit): Promise<ILease> {
+    return this._read(path, init, body => readLease(body, 'lease'));
+  }
+
+  private async _read<T>(
+    path: string,
+    init: RequestInit,
+    read: (body: unknown) => T
+  ): Promise<T> {
+    const response = await this._request(path, init);
     const body: unknown = await response.json().catch(() => null);
     try {
-      return readLease(body, 'lease');
+      return read(body);
     } catch (reason) {
       throw new FastGPUError('protocol', sentence(reason));
     }

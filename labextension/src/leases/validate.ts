@@ -19,7 +19,8 @@ import type {
   IUsage,
   Message
 } from './lease';
-import { HEALTH, LEASE_STATES } from './lease';
+import { HEALTH, LEASE_STATES, RETENTIONS } from './lease';
+import type { IEntitlement } from './quota';
 
 /** More entries than this in one list is not a pool, it is a fault. */
 const LIST_MAX = 20000;
@@ -166,6 +167,12 @@ export const readLease: Reader<ILease> = record<ILease>({
   simulated: flag,
   tenant: text,
   profile: text,
+  retention: oneOf(RETENTIONS),
+  busy: flag,
+  used_at: count,
+  parkable: flag,
+  park_reason: orNull(text),
+  parked_bytes: count,
   memory_bytes: orNull(count),
   mechanism: orNull(text),
   enforcement: orNull(text),
@@ -208,6 +215,12 @@ const readLeaseUsage = record<ILeaseUsage>({
   memory_used_bytes: orNull(count),
   active_ms: count,
   cost_micro: count
+});
+
+const readAmounts = record<Omit<IEntitlement, 'name' | 'isGroup'>>({
+  guaranteed_milli: count,
+  limit_milli: orNull(count),
+  held_milli: count
 });
 
 const readSnapshot: Reader<ISnapshot> = (value, field) => ({
@@ -259,6 +272,20 @@ export function readMessage(value: unknown): Message | null {
       return null;
   }
 }
+
+/** Read what the server answers about quotas: the user's, then the group's. */
+export const readQuota: Reader<ReadonlyArray<IEntitlement>> = (value, field) => {
+  const source = object(value, field);
+  const read = (named: 'tenant' | 'group'): Reader<IEntitlement> => (one, at) => ({
+    ...readAmounts(one, at),
+    name: text(one[named], `${at}.${named}`),
+    isGroup: named === 'group'
+  });
+  return [
+    ...listOf(read('tenant'))(source.tenants, `${field}.tenants`),
+    ...listOf(read('group'))(source.groups, `${field}.groups`)
+  ];
+};
 
 /** The sentence in an error answer of the server, or null when it has none. */
 export function readErrorMessage(value: unknown): string | null {

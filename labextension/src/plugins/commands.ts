@@ -1,4 +1,4 @@
-/** The commands: refresh, release a lease (asks first), go to a lease's notebook. */
+/** The commands: refresh, release a lease (asks first), park, resume and pin it, go to its notebook. */
 
 import type { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { Dialog, ICommandPalette, showDialog, showErrorMessage } from '@jupyterlab/apputils';
@@ -7,14 +7,14 @@ import { refreshIcon } from '@jupyterlab/ui-components';
 import type { ReadonlyPartialJSONObject } from '@lumino/coreutils';
 
 import { CommandIDs } from '../commands';
-import type { ILease } from '../leases/lease';
-import { isReleasable } from '../leases/lease';
-import { releaseQuestion } from '../texts';
+import type { Change, ILease } from '../leases/lease';
+import { canChange, isPinned, isReleasable } from '../leases/lease';
+import { changeTexts, notebookName, releaseQuestion } from '../texts';
 import { ICurrentLease, ILeaseManager, TRANSLATION_DOMAIN } from '../tokens';
 
 export const commandsPlugin: JupyterFrontEndPlugin<void> = {
   id: 'fastgpu-jupyter:commands',
-  description: 'Adds the commands that refresh the view and release GPU leases.',
+  description: 'Adds the commands that refresh the view and release, park, resume and pin GPU leases.',
   autoStart: true,
   requires: [ILeaseManager],
   optional: [ICurrentLease, ITranslator, ICommandPalette],
@@ -28,10 +28,33 @@ export const commandsPlugin: JupyterFrontEndPlugin<void> = {
     const trans = (translator ?? nullTranslator).load(TRANSLATION_DOMAIN);
     const { commands } = app;
 
-    const meant = (args: ReadonlyPartialJSONObject): ILease | null =>
-      typeof args.leaseId === 'string'
-        ? (manager.state.leases.find(lease => lease.id === args.leaseId) ?? null)
-        : (current?.lease ?? null);
+    const withId = (leaseId: string | undefined): ILease | null =>
+      manager.state.leases.find(lease => lease.id === leaseId) ?? null;
+
+    /** The lease of the arguments, the one under a context menu, or that of the current notebook. */
+    const meant = (args: ReadonlyPartialJSONObject): ILease | null => {
+      if (args.fromContextMenu === true) {
+        const card = app.contextMenuHitTest(node => node.dataset.leaseId !== undefined);
+        return withId(card?.dataset.leaseId);
+      }
+      return typeof args.leaseId === 'string' ? withId(args.leaseId) : (current?.lease ?? null);
+    };
+
+    const describedBy = {
+      args: {
+        type: 'object',
+        properties: {
+          leaseId: {
+            type: 'string',
+            description: trans.__('The lease; without it, that of the current notebook.')
+          },
+          fromContextMenu: {
+            type: 'boolean',
+            description: trans.__('The lease is the one that the context menu was opened on.')
+          }
+        }
+      }
+    };
 
     commands.addCommand(CommandIDs.refresh, {
       label: trans.__('Refresh GPU Leases'),
@@ -44,17 +67,7 @@ export const commandsPlugin: JupyterFrontEndPlugin<void> = {
     commands.addCommand(CommandIDs.releaseLease, {
       label: trans.__('Release GPU…'),
       caption: trans.__('Give the GPU of this notebook back; its kernel and variables stay'),
-      describedBy: {
-        args: {
-          type: 'object',
-          properties: {
-            leaseId: {
-              type: 'string',
-              description: trans.__('The lease; without it, that of the current notebook.')
-            }
-          }
-        }
-      },
+      describedBy,
       isEnabled: args => {
         const lease = meant(args);
         return (
@@ -93,6 +106,61 @@ export const commandsPlugin: JupyterFrontEndPlugin<void> = {
       }
     });
 
+    const mayChange = (lease: ILease | null, change: Change): boolean =>
+      lease !== null &&
+      canChange(lease, change) &&
+      !manager.changing.has(lease.id) &&
+      manager.connection.kind === 'connected';
+
+    const ask = async (lease: ILease | null, change: Change): Promise<void> => {
+      if (lease === null) {
+        return;
+      }
+      try {
+        await manager.change(lease.id, change);
+      } catch (reason) {
+        await showErrorMessage(
+          changeTexts(change, notebookName(lease, trans), trans).failed,
+          reason instanceof Error ? reason.message : String(reason)
+        );
+      }
+    };
+
+    commands.addCommand(CommandIDs.parkLease, {
+      label: trans.__('Park GPU'),
+      caption: trans.__('Give the GPU of this notebook to others until its next cell; nothing is lost'),
+      describedBy,
+      isEnabled: args => mayChange(meant(args), 'park'),
+      execute: args => ask(meant(args), 'park')
+    });
+
+    commands.addCommand(CommandIDs.resumeLease, {
+      label: trans.__('Resume GPU'),
+      caption: trans.__('Ask for the parked GPU of this notebook back without running a cell'),
+      describedBy,
+      isEnabled: args => mayChange(meant(args), 'resume'),
+      execute: args => ask(meant(args), 'resume')
+    });
+
+    const pinOf = (lease: ILease | null): Change =>
+      lease !== null && isPinned(lease) ? 'unpin' : 'pin';
+
+    commands.addCommand(CommandIDs.togglePin, {
+      label: trans.__('Pin GPU'),
+      caption: trans.__('Keep the GPU of this notebook although no cell runs; it is billed all the time'),
+      describedBy,
+      isToggleable: true,
+      isToggled: args => pinOf(meant(args)) === 'unpin',
+      isEnabled: args => {
+        const lease = meant(args);
+        return mayChange(lease, pinOf(lease));
+      },
+      execute: args => {
+        const lease = meant(args);
+        return ask(lease, pinOf(lease));
+      }
+    });
+
     commands.addCommand(CommandIDs.openNotebook, {
       label: trans.__('Go to the Notebook of a GPU Lease'),
       describedBy: {
@@ -110,14 +178,22 @@ export const commandsPlugin: JupyterFrontEndPlugin<void> = {
       }
     });
 
-    // The palette and the menus ask anew whether the command can be used.
-    const notify = () => commands.notifyCommandChanged(CommandIDs.releaseLease);
-    let enabled = commands.isEnabled(CommandIDs.releaseLease);
+    // The palette and the menus ask anew whether the commands can be used.
+    const ofLease = [
+      CommandIDs.parkLease,
+      CommandIDs.resumeLease,
+      CommandIDs.togglePin,
+      CommandIDs.releaseLease
+    ];
+    const asShown = (id: string) => `${commands.isEnabled(id)} ${commands.isToggled(id)}`;
+    const shown = new Map(ofLease.map(id => [id, asShown(id)]));
     const onChange = () => {
-      const isEnabled = commands.isEnabled(CommandIDs.releaseLease);
-      if (isEnabled !== enabled) {
-        enabled = isEnabled;
-        notify();
+      for (const id of ofLease) {
+        const now = asShown(id);
+        if (now !== shown.get(id)) {
+          shown.set(id, now);
+          commands.notifyCommandChanged(id);
+        }
       }
     };
     current?.changed.connect(onChange);
@@ -125,7 +201,9 @@ export const commandsPlugin: JupyterFrontEndPlugin<void> = {
 
     const category = trans.__('FastGPU');
     palette?.addItem({ command: CommandIDs.refresh, category });
-    palette?.addItem({ command: CommandIDs.releaseLease, category });
+    for (const command of ofLease) {
+      palette?.addItem({ command, category });
+    }
   }
 };
 

@@ -1,4 +1,4 @@
-/** Tells the user, wherever they are, that a GPU they waited for has come or that one was taken away. */
+/** Tells the user, wherever they are, that a GPU they waited for has come, or that one was lent or taken away. */
 
 import type { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { Notification } from '@jupyterlab/apputils';
@@ -6,14 +6,14 @@ import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 
 import { CommandIDs } from '../commands';
 import { news } from '../leases/news';
-import { endReason, notebookName } from '../texts';
+import { awayNote, endReason, notebookName } from '../texts';
 import { ICurrentLease, ILeaseManager, TRANSLATION_DOMAIN } from '../tokens';
 
-const GRANTED_SHOWN_MS = 8_000;
+const SHOWN_MS = 8_000;
 
 export const noticesPlugin: JupyterFrontEndPlugin<void> = {
   id: 'fastgpu-jupyter:notices',
-  description: 'Notifies when a GPU has been granted after a wait, or was taken away.',
+  description: 'Notifies when a GPU has been granted after a wait, was lent to others, or was taken away.',
   autoStart: true,
   requires: [ILeaseManager],
   optional: [ICurrentLease, ITranslator],
@@ -41,10 +41,14 @@ export const noticesPlugin: JupyterFrontEndPlugin<void> = {
           Notification.warning(trans.__('“%1” has lost its GPU: %2.', name, why), {
             autoClose: false
           });
+        } else if (kind === 'lent') {
+          Notification.info(trans.__('“%1”: %2', name, awayNote(lease, trans)), {
+            autoClose: SHOWN_MS
+          });
         } else if (lease.id !== current?.lease?.id) {
           // In its own notebook the user sees the cell go on: no need to say it twice.
           Notification.success(trans.__('The GPU for “%1” is ready.', name), {
-            autoClose: GRANTED_SHOWN_MS,
+            autoClose: SHOWN_MS,
             actions: [
               {
                 label: trans.__('Go there'),

@@ -6,8 +6,10 @@ import { ICommandPalette } from '@jupyterlab/apputils';
 import { ISettingRegistry } from '@jupyterlab/settingregistry';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 
-import { CommandIDs } from '../commands';
+import { changeCommand, CommandIDs } from '../commands';
 import { fastgpuIcon } from '../icon';
+import { Quota } from '../leases/quota';
+import { LeaseAPI } from '../leases/restapi';
 import { ICurrentLease, ILeaseManager, TRANSLATION_DOMAIN } from '../tokens';
 import { FastGPUPanel } from '../widgets/panel';
 
@@ -39,10 +41,17 @@ export const panelPlugin: JupyterFrontEndPlugin<void> = {
     const panel = new FastGPUPanel({
       manager,
       current,
+      quota: new Quota({
+        manager,
+        api: new LeaseAPI({ serverSettings: app.serviceManager.serverSettings })
+      }),
       trans,
       language: used.languageCode,
       onRelease: lease => {
         void commands.execute(CommandIDs.releaseLease, { leaseId: lease.id });
+      },
+      onChange: (lease, change) => {
+        void commands.execute(changeCommand(change), { leaseId: lease.id });
       },
       onOpenNotebook: lease => {
         void commands.execute(CommandIDs.openNotebook, { leaseId: lease.id });

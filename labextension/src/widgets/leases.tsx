@@ -12,9 +12,20 @@ import {
   formatPercent,
   shortModel
 } from '../format';
-import type { ILease, IPoolState } from '../leases/lease';
-import { isOpen, isReleasable } from '../leases/lease';
-import { endReason, enforcement, notebookName, stateMeaning, stateName } from '../texts';
+import type { Change, ILease, IPoolState } from '../leases/lease';
+import { canChange, CHANGES, isAway, isOpen, isReleasable } from '../leases/lease';
+import type { IEntitlement } from '../leases/quota';
+import {
+  activityNotes,
+  awayNote,
+  changeTexts,
+  endReason,
+  enforcement,
+  notebookName,
+  quotaNote,
+  stateMeaning,
+  stateName
+} from '../texts';
 import type { IWriting } from './context';
 import { SimulatedFact } from './devices';
 import { Meter, Section, Sparkline, Tag } from './parts';
@@ -23,6 +34,7 @@ const ENDED_SHOWN_MS = 3_600_000;
 
 export interface ILeaseCallbacks {
   readonly onRelease: (lease: ILease) => void;
+  readonly onChange: (lease: ILease, change: Change) => void;
   readonly onOpenNotebook: (lease: ILease) => void;
   /** Undefined where there is no launcher. */
   readonly onOpenLauncher?: () => void;
@@ -32,8 +44,10 @@ export function LeasesSection(
   props: IWriting &
     ILeaseCallbacks & {
       readonly leases: ReadonlyArray<ILease>;
+      readonly entitlements: ReadonlyArray<IEntitlement>;
       readonly history: IPoolState['history'];
       readonly releasing: ReadonlySet<string>;
+      readonly changing: ReadonlySet<string>;
       readonly currentLeaseId: string | null;
       readonly showEnded: boolean;
       /** False while there is no connection: nothing can be asked of the server then. */
@@ -48,6 +62,13 @@ export function LeasesSection(
     .sort((a, b) => (b.ended_at ?? 0) - (a.ended_at ?? 0));
   return (
     <Section title={trans.__('My leases')} count={open.length}>
+      {props.entitlements.length > 0 && (
+        <ul className="fg-Quota">
+          {props.entitlements.map(one => (
+            <li key={`${one.isGroup} ${one.name}`}>{quotaNote(one, trans, props.language)}</li>
+          ))}
+        </ul>
+      )}
       {open.length === 0 && (
         <div className="fg-Empty">
           <p>
@@ -69,6 +90,7 @@ export function LeasesSection(
               key={lease.id}
               className="fg-Card"
               data-state={lease.state}
+              data-lease-id={lease.id}
               data-current={lease.id === props.currentLeaseId}
             >
               <Lease {...props} lease={lease} />
@@ -87,6 +109,7 @@ function Lease(
       readonly lease: ILease;
       readonly history: IPoolState['history'];
       readonly releasing: ReadonlySet<string>;
+      readonly changing: ReadonlySet<string>;
       readonly live: boolean;
       readonly now: number;
     }
@@ -95,7 +118,8 @@ function Lease(
   const facts = [
     lease.profile,
     lease.memory_bytes === null ? null : formatMemory(lease.memory_bytes, language),
-    lease.device_model === null ? null : shortModel(lease.device_model)
+    lease.device_model === null ? null : shortModel(lease.device_model),
+    ...activityNotes(lease, formatDuration(now - lease.used_at), trans)
   ].filter((fact): fact is string => fact !== null);
   const busy = props.releasing.has(lease.id);
   const name = notebookName(lease, trans);
@@ -118,7 +142,10 @@ function Lease(
       ) : lease.state === 'active' ? (
         <Use {...props} lease={lease} />
       ) : (
-        <p className="fg-Note">{stateMeaning(lease.state, trans)}</p>
+        <p className="fg-Note" data-kind={isAway(lease) ? 'parked' : undefined}>
+          {isAway(lease) && `${awayNote(lease, trans)} `}
+          {stateMeaning(lease.state, trans)}
+        </p>
       )}
       <div className="fg-Card-foot">
         {(lease.active_ms > 0 || lease.cost_micro > 0) && (
@@ -131,24 +158,61 @@ function Lease(
             </span>
           </>
         )}
-        <button
-          type="button"
-          className="fg-Button"
-          disabled={!live || busy || !isReleasable(lease)}
-          aria-label={
-            lease.state === 'waiting'
-              ? trans.__('Leave the queue with %1', name)
-              : trans.__('Release the GPU of %1', name)
-          }
-          onClick={() => props.onRelease(lease)}
-        >
-          {busy
-            ? trans.__('Releasing…')
-            : lease.state === 'waiting'
-              ? trans.__('Leave')
-              : trans.__('Release')}
-        </button>
+        <div className="fg-Buttons" role="group" aria-label={trans.__('Actions for %1', name)}>
+          <Changes {...props} lease={lease} name={name} />
+          <button
+            type="button"
+            className="fg-Button"
+            disabled={!live || busy || !isReleasable(lease)}
+            aria-label={
+              lease.state === 'waiting' && !isAway(lease)
+                ? trans.__('Leave the queue with %1', name)
+                : trans.__('Release the GPU of %1', name)
+            }
+            onClick={() => props.onRelease(lease)}
+          >
+            {busy
+              ? trans.__('Releasing…')
+              : lease.state === 'waiting' && !isAway(lease)
+                ? trans.__('Leave')
+                : trans.__('Release')}
+          </button>
+        </div>
       </div>
+    </>
+  );
+}
+
+/** Park or resume, pin or unpin: of each pair the one that the lease's state allows, and none that makes no sense. */
+function Changes(
+  props: Pick<IWriting, 'trans'> &
+    Pick<ILeaseCallbacks, 'onChange'> & {
+      readonly lease: ILease;
+      readonly name: string;
+      readonly changing: ReadonlySet<string>;
+      readonly live: boolean;
+    }
+): React.JSX.Element {
+  const { lease, name, trans } = props;
+  const asked = props.changing.has(lease.id);
+  return (
+    <>
+      {CHANGES.filter(change => canChange(lease, change)).map(change => {
+        const { label, aria, title } = changeTexts(change, name, trans);
+        return (
+          <button
+            key={change}
+            type="button"
+            className="fg-Button"
+            disabled={!props.live || asked}
+            aria-label={aria}
+            title={title}
+            onClick={() => props.onChange(lease, change)}
+          >
+            {label}
+          </button>
+        );
+      })}
     </>
   );
 }
@@ -230,12 +294,19 @@ function Waiting(
 ): React.JSX.Element {
   const { lease, now, trans } = props;
   const waited = formatDuration(now - lease.requested_at);
+  // Since when it waits to come back, the lease does not say; the queue below does.
+  const again = isAway(lease);
   return (
     <p className="fg-Note" data-kind="waiting">
-      {lease.place === null
-        ? trans.__('Waiting for %1.', waited)
-        : trans.__('Place %1 in the queue, waiting for %2.', lease.place, waited)}
+      {again
+        ? lease.place === null
+          ? trans.__('Wanted back; waiting for a GPU.')
+          : trans.__('Wanted back; place %1 in the queue.', lease.place)
+        : lease.place === null
+          ? trans.__('Waiting for %1.', waited)
+          : trans.__('Place %1 in the queue, waiting for %2.', lease.place, waited)}
       {lease.pending_detail !== null && ` ${lease.pending_detail}`}
+      {again && ` ${awayNote(lease, trans)}`}
     </p>
   );
 }

@@ -8,6 +8,7 @@ import { ReactWidget } from '@jupyterlab/ui-components';
 import type { Message } from '@lumino/messaging';
 import * as React from 'react';
 
+import type { Quota } from '../leases/quota';
 import type { ICurrentLease, ILeaseManager } from '../tokens';
 import type { IWriting } from './context';
 import type { IPanelProps } from './panelview';
@@ -23,6 +24,7 @@ export class FastGPUPanel extends ReactWidget {
     this.node.tabIndex = -1;
     options.manager.changed.connect(this._draw, this);
     options.current?.changed.connect(this._draw, this);
+    options.quota?.changed.connect(this._draw, this);
   }
 
   /** Whether leases that ended in the last hour are listed. */
@@ -37,7 +39,7 @@ export class FastGPUPanel extends ReactWidget {
   }
 
   protected override render(): React.JSX.Element {
-    const { manager, current } = this._options;
+    const { manager, current, quota } = this._options;
     return (
       <PanelView
         {...this._options}
@@ -45,6 +47,8 @@ export class FastGPUPanel extends ReactWidget {
         connection={manager.connection}
         updatedAt={manager.updatedAt}
         releasing={manager.releasing}
+        changing={manager.changing}
+        entitlements={quota?.entitlements ?? []}
         now={manager.now()}
         browserNow={Date.now()}
         currentLeaseId={current?.lease?.id ?? null}
@@ -110,8 +114,12 @@ export class FastGPUPanel extends ReactWidget {
 export namespace FastGPUPanel {
   export interface IOptions
     extends IWriting,
-      Pick<IPanelProps, 'onRelease' | 'onOpenNotebook' | 'onOpenLauncher' | 'onRefresh'> {
+      Pick<
+        IPanelProps,
+        'onRelease' | 'onChange' | 'onOpenNotebook' | 'onOpenLauncher' | 'onRefresh'
+      > {
     readonly manager: ILeaseManager;
     readonly current: ICurrentLease | null;
+    readonly quota?: Quota;
   }
 }

@@ -7,6 +7,7 @@ import * as React from 'react';
 
 import { formatDuration, formatTime } from '../format';
 import type { Connection, IPool, IPoolState } from '../leases/lease';
+import type { IEntitlement } from '../leases/quota';
 import { failure, kept } from '../texts';
 import type { IWriting } from './context';
 import { DevicesSection, SimulatedTag } from './devices';
@@ -23,6 +24,8 @@ export interface IPanelProps extends IWriting, ILeaseCallbacks {
   /** The time by the server's clock, which the times in `state` are in. */
   readonly now: number;
   readonly releasing: ReadonlySet<string>;
+  readonly changing: ReadonlySet<string>;
+  readonly entitlements: ReadonlyArray<IEntitlement>;
   readonly currentLeaseId: string | null;
   readonly showEnded: boolean;
   readonly onRefresh: () => void;

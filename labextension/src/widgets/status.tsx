@@ -9,8 +9,17 @@ import * as React from 'react';
 
 import { formatDuration, formatMemory, shortModel } from '../format';
 import type { ILease } from '../leases/lease';
-import { isOpen } from '../leases/lease';
-import { endReason, failure, kept, notebookName, oneLine, stateMeaning } from '../texts';
+import { isAway, isOpen } from '../leases/lease';
+import {
+  awayNote,
+  endReason,
+  failure,
+  kept,
+  notebookName,
+  oneLine,
+  stateMeaning,
+  activityNotes
+} from '../texts';
 import type { ICurrentLease, ILeaseManager } from '../tokens';
 import type { IWriting } from './context';
 
@@ -51,7 +60,7 @@ export class StatusItem extends ReactWidget {
       : oneLine(current.lease, trans, language);
     const details = away !== null
       ? `${failure(away, trans).title}.\n${kept(away, trans)}`
-      : tooltip(current.lease, this._options);
+      : tooltip(current.lease, manager.now(), this._options);
     return (
       <button
         type="button"
@@ -94,7 +103,7 @@ export namespace StatusItem {
   }
 }
 
-function tooltip(lease: ILease | null, { trans, language }: IWriting): string {
+function tooltip(lease: ILease | null, now: number, { trans, language }: IWriting): string {
   if (lease === null) {
     return trans.__('This kernel has asked for no GPU. Choose a FastGPU kernel to get one.');
   }
@@ -115,8 +124,15 @@ function tooltip(lease: ILease | null, { trans, language }: IWriting): string {
       .join(' · '),
     stateMeaning(lease.state, trans)
   ];
+  if (isAway(lease)) {
+    lines.push(awayNote(lease, trans));
+  }
   if (lease.pending_detail !== null) {
     lines.push(lease.pending_detail);
+  }
+  const use = activityNotes(lease, formatDuration(now - lease.used_at), trans);
+  if (use.length > 0) {
+    lines.push(use.join(' · '));
   }
   if (lease.active_ms > 0) {
     lines.push(trans.__('Yours for %1', formatDuration(lease.active_ms)));

@@ -1,0 +1,125 @@
+"""What can be said of a lease beside its size, as people write it: words of a command, or a mapping of metadata.
+
+One table, :data:`OPTIONS`, for ``%fastgpu request`` and for a kernelspec's ``metadata.fastgpu``, so that a name means
+the same everywhere. What is left out is left to the pool. Standard library only: the kernel imports it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, cast
+
+from ..errors import InvalidRequest
+from ..units import parse_cores, parse_duration, parse_memory, parse_money
+from .client import LeaseOptions
+
+
+class _Option(NamedTuple):
+    field: str  #: of :class:`LeaseOptions`
+    argument: str  #: what follows the name, for the help; empty for one that is said or not
+    read: Callable[[str], Any]
+
+
+class Request(NamedTuple):
+    """A size, ``None`` where none was named, and the options."""
+
+    size: str | None
+    options: LeaseOptions
+
+
+def _one_of(*choices: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text.lower() not in choices:
+            raise InvalidRequest(f"{text[:40]!r} is none of {', '.join(choices)}.")
+        return text.lower()
+
+    return read
+
+
+def _yes_or_no(text: str) -> bool:
+    if text.lower() not in _TRUTH:
+        raise InvalidRequest(f"{text[:40]!r} is neither yes nor no.")
+    return _TRUTH[text.lower()]
+
+
+def _retention(text: str) -> str:
+    return "hold" if _yes_or_no(text) else "yield"
+
+
+_TRUTH = {"yes": True, "true": True, "no": False, "false": False}
+OPTIONS: dict[str, _Option] = {
+    "priority": _Option("priority", "low|normal|high", _one_of("low", "normal", "high", "system")),
+    "hold": _Option("retention", "", _retention),
+    "parkable": _Option("parkable", "", _yes_or_no),
+    "isolation": _Option("isolation", "none|limited|hardware", _one_of("none", "limited", "hardware")),
+    "cpu": _Option("cpu_milli", "CORES", parse_cores),
+    "host-memory": _Option("host_memory_bytes", "16GiB", parse_memory),
+    "max-rate": _Option("rate_micro_per_hour_max", "2.50", parse_money),
+    "wait": _Option("wait_ms_max", "10m", parse_duration),
+    "budget": _Option("budget_micro", "20", parse_money),
+}
+
+
+def read_words(words: Sequence[str]) -> Request:
+    """``["half", "--priority", "low", "--hold", "--wait=10m"]``; the words that are no options are the size.
+
+    Raises :class:`InvalidRequest` with a sentence that names the option.
+    """
+    size: list[str] = []
+    said: dict[str, str] = {}
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        if not word.startswith("--"):
+            size.append(word)
+            continue
+        name, equals, value = word[2:].partition("=")
+        negated = name.removeprefix("no-")
+        if name not in OPTIONS and negated in OPTIONS and not OPTIONS[negated].argument and not equals:
+            name, value = negated, "no"
+        elif not equals:
+            value = _next_word(name, rest)
+        if name in said:
+            raise InvalidRequest(f"--{name} was given twice.")
+        said[name] = value
+    return Request(" ".join(size) or None, read_mapping(said))
+
+
+def _next_word(name: str, rest: list[str]) -> str:
+    option = OPTIONS.get(name)
+    if option is None or not option.argument:
+        return "yes"
+    if not rest or rest[0].startswith("--"):
+        raise InvalidRequest(f"--{name} needs a value, like --{name} {option.argument}.")
+    return rest.pop(0)
+
+
+def read_mapping(said: Mapping[str, Any]) -> LeaseOptions:
+    """The options that ``said`` has by name, such as ``{"priority": "low", "hold": True, "cpu": 4}``.
+
+    An underscore in a name is as good as a hyphen. Raises :class:`InvalidRequest` for a name or a value that is none.
+    """
+    options: dict[str, Any] = {}
+    for given, value in said.items():
+        name = given.replace("_", "-")
+        option = OPTIONS.get(name)
+        if option is None:
+            raise InvalidRequest(f"There is no option {given[:40]!r}; use {', '.join(OPTIONS)}.")
+        try:
+            options[option.field] = option.read(_as_text(value))
+        except InvalidRequest as error:
+            raise InvalidRequest(f"{name}: {error}") from None
+    return cast(LeaseOptions, options)
+
+
+def _as_text(value: Any) -> str:
+    """JSON has numbers and truth values where a command has words."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value)
+
+
+def usage() -> str:
+    """The options in one line each, for the help of a command."""
+    named = (f"--{name} {option.argument}".rstrip() for name, option in OPTIONS.items())
+    return " ".join(f"[{name}]" for name in named)

@@ -1,0 +1,287 @@
+"""What the pool is told of the cells that run, against a pool and a clock that a test drives; and the thread."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fastgpu_jupyter.kernel import activity
+from fastgpu_jupyter.kernel.activity import BUSY_AFTER_S, QUIET_S, Reporter
+from fastgpu_jupyter.kernel.gate import Gate
+from tests.helpers import wait_until
+from tests.kernel.fakes import FakePool, active_view, lease_view
+
+BUSY, IDLE = ("activity", True), ("activity", False)
+
+
+class Clock:
+    """Stands until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("fastgpu_jupyter.kernel.use.time", clock)
+    monkeypatch.setattr("fastgpu_jupyter.kernel.activity.time", clock)
+    return clock
+
+
+def make_gate(pool: FakePool, tmp_path: Path) -> Gate:
+    token = tmp_path / "token"
+    token.write_text("secret")
+    gate = Gate("lease-1", "active", token, {}, pool.connect)
+    gate._quick_client = lambda: pool  # type: ignore[assignment, method-assign, return-value]
+    gate.take_lease(pool.lease("lease-1"))  # type: ignore[arg-type]
+    return gate
+
+
+@pytest.fixture
+def pool() -> FakePool:
+    return FakePool(active_view())
+
+
+@pytest.fixture
+def gate(pool: FakePool, tmp_path: Path) -> Gate:
+    return make_gate(pool, tmp_path)
+
+
+def told(pool: FakePool) -> list[tuple[object, ...]]:
+    return [call for call in pool.calls if call[0] == "activity"]
+
+
+def test_a_cell_that_lasts_is_told_after_a_moment_and_its_end_after_some_quiet(
+    pool: FakePool, gate: Gate, clock: Clock
+) -> None:
+    reporter = Reporter(gate)
+    assert reporter.look() is None
+    cell = gate.use.begin()
+    assert reporter.look() == pytest.approx(BUSY_AFTER_S)
+    clock.now += BUSY_AFTER_S
+    reporter.look()
+    assert told(pool) == [BUSY]
+    assert reporter.look() is None  # its end wakes the thread
+    clock.now += 3600
+    gate.use.end(cell)
+    assert reporter.look() == pytest.approx(QUIET_S)
+    clock.now += QUIET_S
+    reporter.look()
+    assert told(pool) == [BUSY, IDLE]
+    assert reporter.look() is None
+
+
+def test_many_short_cells_are_one_report_of_use(pool: FakePool, gate: Gate, clock: Clock) -> None:
+    reporter = Reporter(gate)
+    reporter.look()
+    for _ in range(1000):
+        gate.use.end(gate.use.begin())
+        clock.now += 0.01
+        reporter.look()
+    assert told(pool) == [BUSY]
+    clock.now += QUIET_S
+    reporter.look()
+    assert told(pool) == [BUSY, IDLE]
+
+
+def test_one_short_cell_moves_the_pools_idle_clock(pool: FakePool, gate: Gate, clock: Clock) -> None:
+    reporter = Reporter(gate)
+    reporter.look()
+    gate.use.end(gate.use.begin())
+    for _ in range(8):
+        clock.now += 0.25
+        reporter.look()
+    assert told(pool) == [BUSY, IDLE]
+
+
+@pytest.mark.parametrize("changes", [{"parkable": False}, {"state": "preparing", "parkable": False}])
+def test_where_nothing_can_be_parked_nothing_is_told_and_nobody_woken(
+    tmp_path: Path, clock: Clock, changes: dict[str, object]
+) -> None:
+    pool = FakePool(active_view(**changes))
+    gate = make_gate(pool, tmp_path)
+    reporter = Reporter(gate)
+    cell = gate.use.begin()
+    clock.now += 60
+    assert reporter.look() is None
+    assert not reporter._heeds_cells
+    gate.use.end(cell)
+    assert told(pool) == []
+
+
+def test_a_cell_that_waits_for_a_parked_lease_wants_it_back_at_once(tmp_path: Path, clock: Clock) -> None:
+    pool = FakePool(lease_view(state="parked", park_reason="idle", place=None))
+    gate = make_gate(pool, tmp_path)
+    reporter = Reporter(gate)
+    cell = gate.use.begin()
+    gate.hold()
+    reporter.look()
+    assert told(pool) == [BUSY]
+    assert pool.view["state"] == "waiting"
+    gate.use.end(cell)  # Stop
+    clock.now += QUIET_S
+    reporter.look()
+    assert told(pool) == [BUSY, IDLE]
+
+
+def test_a_short_callback_does_not_want_a_parked_lease_back(tmp_path: Path, clock: Clock) -> None:
+    pool = FakePool(lease_view(state="parked", park_reason="idle"))
+    gate = make_gate(pool, tmp_path)
+    reporter = Reporter(gate)
+    gate.use.end(gate.use.begin())
+    clock.now += 1
+    assert reporter.look() is None
+    long = gate.use.begin()
+    clock.now += BUSY_AFTER_S
+    reporter.look()
+    assert told(pool) == [BUSY]
+    gate.use.end(long)
+
+
+def test_what_was_told_of_the_process_before_a_restart_is_put_right(tmp_path: Path) -> None:
+    pool = FakePool(active_view(busy=True))
+    Reporter(make_gate(pool, tmp_path)).look()
+    assert told(pool) == [IDLE]
+
+
+def test_a_cell_that_runs_when_it_is_first_seen_as_busy_wakes_the_thread_at_its_end(tmp_path: Path) -> None:
+    gate = make_gate(FakePool(active_view(busy=True, parkable=False)), tmp_path)
+    gate.use.begin()
+    reporter = Reporter(gate)
+    assert reporter.look() is None
+    assert reporter._heeds_cells
+
+
+def test_a_lease_that_became_active_under_a_cell_is_told(tmp_path: Path, clock: Clock) -> None:
+    pool = FakePool(lease_view())
+    gate = make_gate(pool, tmp_path)
+    reporter = Reporter(gate)
+    gate.use.begin()
+    clock.now += 60
+    assert reporter.look() is None
+    pool.view = active_view()
+    gate.take_lease(pool.lease("lease-1"))  # type: ignore[arg-type]
+    reporter.look()
+    assert told(pool) == [BUSY]
+
+
+def test_a_pool_that_is_down_is_asked_again_later_and_less_often(pool: FakePool, gate: Gate, clock: Clock) -> None:
+    reporter = Reporter(gate)
+    reporter.look()
+    gate.use.begin()
+    clock.now += 1
+    pool.down = "gone"
+    pauses = [reporter.look() or 0.0 for _ in range(8)]
+    assert pauses == sorted(pauses)
+    assert pauses[-1] == activity.RETRY_MOST_S
+    pool.down = None
+    reporter.look()
+    assert told(pool) == [BUSY]
+
+
+def test_parking_by_the_user_is_not_undone_by_its_own_cell(pool: FakePool, gate: Gate, clock: Clock) -> None:
+    reporter = Reporter(gate)
+    before = gate.use.begin()
+    clock.now += 1
+    reporter.look()
+    gate.use.end(before)
+    cell = gate.use.begin()
+    gate.park()
+    gate.use.end(cell)
+    clock.now += 5
+    reporter.look()
+    assert pool.calls == [BUSY, IDLE, ("park",)]
+    assert pool.view["state"] == "parked"
+    gate.use.begin()
+    gate.hold()
+    reporter.look()
+    assert told(pool)[-1] == BUSY
+
+
+def test_a_report_that_was_under_way_does_not_undo_a_parking(pool: FakePool, gate: Gate) -> None:
+    gate.use.begin()
+    gate.park()
+    gate.say(busy=True)  # was due when the user parked, and comes after it
+    assert pool.calls == [IDLE, ("park",)]
+
+
+def test_a_lease_lent_while_a_cell_ran_is_told_once_it_is_back(pool: FakePool, gate: Gate) -> None:
+    cell = gate.use.begin()
+    for state, version in (("parking", 3), ("parked", 4), ("waiting", 5), ("resuming", 6)):
+        view = active_view(state=state, version=version, park_reason="priority")
+        gate.take_lease(view)  # type: ignore[arg-type]
+    assert not gate.open
+    gate.take_lease(active_view(version=7, park_reason="priority"))  # type: ignore[arg-type]
+    gate.use.end(cell)
+    (note,) = gate.settle()
+    assert "because somebody of a higher priority waited" in note
+    assert "it is back" in note
+    assert gate.settle() == []
+
+
+def test_a_cell_that_waited_for_it_is_not_told_afterwards(pool: FakePool, gate: Gate) -> None:
+    cell = gate.use.begin()
+    gate.take_lease(active_view(state="parked", version=3, park_reason="priority"))  # type: ignore[arg-type]
+    gate.use.end(cell)
+    gate.use.begin()
+    gate.hold()
+    gate.explained()
+    gate.take_lease(active_view(version=4))  # type: ignore[arg-type]
+    assert gate.settle() == []
+
+
+@pytest.fixture
+def running(gate: Gate) -> Iterator[Reporter]:
+    reporter = Reporter(gate)
+    reporter.start()
+    yield reporter
+    gate.closed.set()
+    gate.use.stirred.set()
+    reporter.join(5)
+    assert not reporter.is_alive()
+
+
+@pytest.mark.slow
+def test_the_thread_says_it_within_a_second(pool: FakePool, gate: Gate, running: Reporter) -> None:
+    for _ in range(2):
+        pool.calls.clear()
+        wait_until(lambda: gate.use.resting, "the thread rests")
+        began = time.monotonic()
+        cell = gate.use.begin()
+        wait_until(lambda: told(pool) == [BUSY], "the pool knows of the cell")
+        assert time.monotonic() - began < 1
+        wait_until(lambda: gate.use.resting, "the thread rests")
+        ended = time.monotonic()
+        gate.use.end(cell)
+        wait_until(lambda: told(pool) == [BUSY, IDLE], "the pool knows of its end")
+        assert time.monotonic() - ended < 1
+
+
+@pytest.mark.slow
+def test_a_run_of_short_cells_wakes_the_thread_seldom(
+    pool: FakePool, gate: Gate, running: Reporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wait_until(lambda: gate.use.resting, "the thread rests")
+    looks = 0
+    look = running.look
+
+    def counted() -> float | None:
+        nonlocal looks
+        looks += 1
+        return look()
+
+    monkeypatch.setattr(running, "look", counted)
+    until, cells = time.monotonic() + 1.5, 0
+    while time.monotonic() < until:
+        gate.use.end(gate.use.begin())
+        cells += 1
+    assert cells > 1000
+    assert looks < 40
+    wait_until(lambda: told(pool) == [BUSY, IDLE], "both are told")

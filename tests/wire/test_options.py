@@ -1,0 +1,83 @@
+"""What is said of a lease beside its size: the same names in a command and in metadata, and sentences for the rest."""
+
+from __future__ import annotations
+
+from typing import Any, get_type_hints
+
+import pytest
+
+from fastgpu_jupyter.errors import InvalidRequest
+from fastgpu_jupyter.pool.http.asked import lease_request
+from fastgpu_jupyter.wire.client import LeaseOptions
+from fastgpu_jupyter.wire.options import OPTIONS, read_mapping, read_words, usage
+
+EVERYTHING = (
+    "half --priority low --hold --no-parkable --isolation none --cpu 4 --host-memory 16GiB --max-rate 2.50 --wait 10m "
+    "--budget 20"
+)
+READ = {
+    "priority": "low",
+    "retention": "hold",
+    "parkable": False,
+    "isolation": "none",
+    "cpu_milli": 4000,
+    "host_memory_bytes": 16 * 2**30,
+    "rate_micro_per_hour_max": 2_500_000,
+    "wait_ms_max": 600_000,
+    "budget_micro": 20_000_000,
+}
+
+
+def test_words_and_metadata_say_the_same() -> None:
+    assert read_words(EVERYTHING.split()) == ("half", READ)
+    metadata = {
+        "priority": "low", "hold": True, "parkable": False, "isolation": "none", "cpu": 4, "host_memory": "16GiB",
+        "max-rate": 2.5, "wait": "10m", "budget": 20,
+    }  # fmt: skip
+    assert read_mapping(metadata) == READ
+
+
+def test_the_pool_takes_what_is_read() -> None:
+    request = lease_request({"profile": "half", **READ})
+    request.validate()
+    assert request.cpu_milli == 4000
+    assert set(READ) <= set(get_type_hints(LeaseOptions))
+
+
+def test_words_that_are_no_options_are_the_size() -> None:
+    assert read_words([]) == (None, {})
+    assert read_words(["1.5", "GiB"]) == ("1.5 GiB", {})
+    assert read_words(["--priority=high", "half"]) == ("half", {"priority": "high"})
+    assert read_words(["--parkable", "half", "--no-hold"]) == ("half", {"parkable": True, "retention": "yield"})
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("--colour red", "There is no option 'colour'; use priority, hold"),
+        ("--no-priority", "There is no option 'no-priority'"),
+        ("--priority", "--priority needs a value, like --priority low"),
+        ("--priority --hold", "--priority needs a value"),
+        ("--priority urgent", "priority: 'urgent' is none of low, normal, high"),
+        ("--hold --hold", "--hold was given twice"),
+        ("--hold=maybe", "hold: 'maybe' is neither yes nor no"),
+        ("--wait soon", "wait: 'soon' is not a time"),
+        ("--cpu many", "cpu: 'many' is not a number of processor cores"),
+        ("--host-memory -1GiB", "host-memory: '-1GiB' is not an amount of memory"),
+        ("--budget 5EUR", "budget: '5EUR' is not an amount of money"),
+    ],
+)
+def test_what_cannot_be_read_is_said_by_name(words: str, says: str) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        read_words(words.split())
+    assert says in str(refused.value)
+
+
+@pytest.mark.parametrize("said", [{"hold": None}, {"cpu": []}, {"priority": 3}, {"wait": "\u0661s"}, {1: 2}])
+def test_metadata_of_any_kind_is_refused_with_a_sentence(said: Any) -> None:
+    with pytest.raises(InvalidRequest):
+        read_mapping({str(name): value for name, value in said.items()})
+
+
+def test_usage_names_every_option() -> None:
+    assert all(f"--{name}" in usage() for name in OPTIONS)
