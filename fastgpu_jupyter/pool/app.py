@@ -178,6 +178,7 @@ class FastGPUPool(JupyterApp):
         single.private_folder(socket_path.parent, 0o755 if self.system else 0o700)
         descriptor = single.lock(state_dir, "lock")
         single.say_who(descriptor, f"process {os.getpid()}, socket {socket_path}")
+        single.say_who(single.lock_socket(socket_path), f"process {os.getpid()}, state folder {state_dir}")
         self._set_up_log(state_dir)
         clock = Clock()
         driver = select_driver(self.simulate, self.rates)
@@ -217,28 +218,30 @@ class FastGPUPool(JupyterApp):
             loop.add_signal_handler(number, stopped.set)
         await runtime.start()
         server.add_socket(single.listen(socket_path, 0o666 if self.system else 0o600))
+        ours = single.inode(socket_path)
         log = logging.getLogger("fastgpu.pool")
         log.info("Serving at %s. %s", socket_path, message or "")
         tell("")
-        watches = [self._stop_when_idle(service, socket_path, stopped), server.sweep_for_ever()]
+        watches = [self._stop_when_idle(service, socket_path, ours, stopped), server.sweep_for_ever()]
         tasks = [asyncio.create_task(watch) for watch in watches]
         await stopped.wait()
         for task in tasks:
             task.cancel()
         server.stop()
-        single.unlisten(socket_path)
+        single.unlisten(socket_path, ours)
         await server.close_all_connections()
         await runtime.stop()
         log.info("Ended; leases are kept and taken up again by the next pool manager.")
 
-    async def _stop_when_idle(self, service: Service, socket_path: Path, stopped: asyncio.Event) -> None:
+    async def _stop_when_idle(
+        self, service: Service, socket_path: Path, ours: int | None, stopped: asyncio.Event
+    ) -> None:
         """End once nobody needs the pool, or nobody could reach it: its socket was removed or replaced."""
         loop = asyncio.get_running_loop()
-        inode = _inode(socket_path)
         idle_since: float | None = None
         while True:
             await asyncio.sleep(IDLE_CHECK_S)
-            if _inode(socket_path) != inode:
+            if single.inode(socket_path) != ours:
                 logging.getLogger("fastgpu.pool").warning("The socket %s was taken away.", socket_path)
                 stopped.set()
             if not await service.is_idle():
@@ -262,13 +265,6 @@ class FastGPUPool(JupyterApp):
                 logging.getLogger(name).setLevel(logger.level)
         for name in ("tornado.general", "tornado.access", "tornado.application"):
             logging.getLogger(name).addFilter(without_what_clients_sent)
-
-
-def _inode(path: Path) -> int | None:
-    try:
-        return path.stat().st_ino
-    except OSError:
-        return None
 
 
 def _allow_descriptors() -> None:

@@ -1,4 +1,4 @@
-"""One pool manager for one state folder, whoever else is started, and holders that are who they were.
+"""One pool manager for one state folder and one socket, whoever else is started, and holders that are who they were.
 
 Twenty start at once and one serves; the next takes over where it was killed, over the socket that it left. A process
 that has a dead holder's number is not adopted and gets no signal. A holder that is stopped keeps its lease.
@@ -85,17 +85,44 @@ def test_a_socket_that_nobody_serves_is_replaced(forked: Forked) -> None:
     assert serving() == forked.pid
 
 
+def test_two_state_folders_with_one_socket_are_served_one_after_the_other(forked: Forked, isolated: Path) -> None:
+    assert forked.start()
+    first = forked.pid
+    forked.arguments.append(f"--FastGPUPool.state_dir={isolated / 'other state'}")
+    forked.output = isolated / "second.out"
+    forked.launch()
+    assert forked.wait() == ALREADY_RUNNING
+    said = forked.output.read_text()
+    assert said.count("\n") == 1, said
+    assert f"already running at the socket {user_socket()} (process {first}, state folder" in said
+    assert serving() == first
+    forked.pid = first
+    forked.kill()
+    assert forked.start()  # the first is dead: its socket is replaced
+    assert serving() == forked.pid != first
+
+
+def test_a_pool_that_is_killed_before_its_socket_has_its_name_leaves_nothing(forked: Forked) -> None:
+    assert not forked.start(crash_at="before-rename")
+    left = user_runtime_dir() / f".pool.sock.{forked.pid}"
+    forked.wait()
+    assert left.is_socket()
+    assert forked.start()
+    assert not left.exists()
+
+
 def test_a_child_of_a_killed_pool_does_not_hold_its_lock(forked: Forked) -> None:
     """The lock's descriptor is closed in whatever program it starts."""
     assert forked.start()
     locks = [
         path
         for path in Path(f"/proc/{forked.pid}/fd").iterdir()
-        if path.exists() and str(path.readlink()).endswith("/lock")
+        if path.exists() and str(path.readlink()).endswith(("/lock", ".lock"))
     ]
-    assert len(locks) == 1
-    flags = Path(f"/proc/{forked.pid}/fdinfo/{locks[0].name}").read_text().split("flags:")[1].split()[0]
-    assert int(flags, 8) & os.O_CLOEXEC
+    assert len(locks) == 2  # of its state folder, and of its socket
+    for lock in locks:
+        flags = Path(f"/proc/{forked.pid}/fdinfo/{lock.name}").read_text().split("flags:")[1].split()[0]
+        assert int(flags, 8) & os.O_CLOEXEC
 
 
 # -- who a holder is --------------------------------------------------------------------------------------------------

@@ -162,6 +162,46 @@ def test_a_stale_socket_is_replaced_and_the_mode_is_right_from_the_first_instant
         assert list(tmp_path.iterdir()) == [path]
 
 
+def test_what_a_killed_pool_left_before_it_renamed_its_socket_is_removed(tmp_path: Path) -> None:
+    with subprocess.Popen(["true"]) as ended:
+        pass
+    names = {
+        "dead": f".pool.sock.{ended.pid}",
+        "alive": f".pool.sock.{os.getppid()}",
+        "another's": f".other.sock.{ended.pid}",
+        "a number too long": f".pool.sock.{2**70}",
+    }
+    for name in names.values():
+        with socket.socket(socket.AF_UNIX) as left, unixsocket.short_address(tmp_path / name) as address:
+            left.bind(address)
+    (tmp_path / f".pool.sock.0{ended.pid}").write_text("no socket")
+    single.listen(tmp_path / "pool.sock", 0o600).close()
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"pool.sock", f".pool.sock.0{ended.pid}", *names.values()} - {names["dead"]}
+
+
+def test_one_socket_is_for_one_pool_whatever_its_state_folder_is(tmp_path: Path) -> None:
+    path = tmp_path / "pool.sock"
+    descriptor = single.lock_socket(path)
+    single.say_who(descriptor, "process 42, state folder /a")
+    with pytest.raises(Conflict, match=r"already running at the socket .*pool\.sock \(process 42.*another socket"):
+        single.lock_socket(path)
+    os.close(single.lock_socket(tmp_path / "other.sock"))
+    os.close(descriptor)
+    os.close(single.lock_socket(path))
+
+
+def test_a_socket_that_is_not_ours_keeps_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "pool.sock"
+    with single.listen(path, 0o600):
+        ours = single.inode(path)
+        with single.listen(path, 0o600):  # somebody put another in its place
+            single.unlisten(path, ours)
+            unixsocket.connect(path, 1).close()
+            single.unlisten(path, single.inode(path))
+            assert not path.exists()
+
+
 def test_a_path_of_any_length_can_be_served(tmp_path: Path) -> None:
     folder = tmp_path / ("x" * 120)
     folder.mkdir()

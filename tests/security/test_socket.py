@@ -112,7 +112,7 @@ def test_nobody_gets_in_between_while_pools_come_and_go(place: Path, mode: int) 
             with contextlib.closing(single.listen(path, 0o666)):
                 with contextlib.closing(unixsocket.connect(path, 5)) as client:
                     assert unixsocket.peer_of(client).uid == os.getuid()
-                single.unlisten(path)
+                single.unlisten(path, single.inode(path))
             assert not path.exists()
         Path(f"{path}.over").touch()
         if mode == 0o700:
