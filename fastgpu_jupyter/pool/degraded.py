@@ -9,6 +9,7 @@ from ..core import commands as c
 from ..core.decide import decide
 from ..core.events import Ticked
 from ..core.model import EndReason, Instant, State
+from ..core.pool import replay as apply_all
 from ..errors import StoreFault
 from .journal.reserve import Release, Reserve
 from .journal.store import Entry, Journal
@@ -43,15 +44,23 @@ def release(state: State, command: c.Command, at: Instant, reserve: Reserve | No
     return Entry(at, events, None, command.lease_id)
 
 
-def catch_up(journal: Journal, reserve: Reserve | None, at: Instant) -> list[Entry]:
-    """Write what the journal is owed, and that time passed, because an empty write would prove nothing.
+def owed(state: State, reserve: Reserve | None, at: Instant) -> list[Entry]:
+    """What the journal is owed, all of which ``state`` has: at least that time passed.
 
-    Returns what was written. Raises :class:`StoreFault` where the journal still cannot be written.
+    An empty write would prove nothing. What is owed stays the same, but for what is put behind it, until it is written:
+    a write that is reported as failed may be there, and is known again by its records.
     """
+    entries = reserve.owed if reserve else []
+    if not any(entry.events for entry in entries):
+        tick = Entry(at, [Ticked()])
+        apply_all(state, tick.events, at)
+        entries.append(tick)
+    return list(entries)
+
+
+def catch_up(journal: Journal, reserve: Reserve | None, entries: list[Entry]) -> None:
+    """Write what the journal is owed. Raises :class:`StoreFault` where it still cannot be written."""
     journal.require_room(ROOM_BYTES_MIN)
-    owed = [*(reserve.owed if reserve else ()), Entry(at, [Ticked()])]
-    journal.append(owed)
+    journal.append(entries)
     if reserve:
-        reserve.owed = []
         reserve.clear()
-    return owed

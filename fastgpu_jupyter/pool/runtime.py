@@ -91,7 +91,7 @@ class Runtime:
         #: A bug, or damage: nothing new is granted until the pool manager is started again.
         self._broken: str | None = None
         #: The journal cannot be written: nothing new is granted until it can.
-        self._ahead = False  #: memory may have what the disk has not: the journal must not go on from there
+        self._ahead = False  #: memory may not be what the disk has: the journal must not go on from there
         self._unwritable: str | None = degraded.FULL_AT_START if reserve and reserve.owed else None
 
     @property
@@ -294,6 +294,8 @@ class Runtime:
     async def _go_back(self) -> None:
         """To what is on disk: memory must not be ahead of it, nor behind it."""
         expected = self._journal.seq
+        if self._reserve and self._reserve.owed:
+            self._ahead = True  # what is owed is not in what is read now, and may be in the journal: a start finds out
         try:
             self._pool = Pool(await self._write(replay, self._journal))
             self._keys = await self._write(self._journal.answers)
@@ -331,19 +333,19 @@ class Runtime:
         while self._unwritable and not self._ahead:
             await asyncio.sleep(PROBE_S)
             async with self._settling:
-                await self._try_to_write()
+                if not self._ahead:  # a bug may have been met meanwhile
+                    await self._try_to_write()
         with suppress(FastGPUError):
             specs, _ = await self._hands.ask(self._driver.inventory)  # a start without the disk could not note them
             await self.submit(c.SetDevices(tuple(specs), (machine.spec(),)))
             await self.submit(c.Tick())  # which serves who waited
 
     async def _try_to_write(self) -> None:
-        at = self.now()
+        entries = degraded.owed(self._pool.state, self._reserve, self.now())
         try:
-            entries = await self._write(degraded.catch_up, self._journal, self._reserve, at)
+            await self._write(degraded.catch_up, self._journal, self._reserve, entries)
         except StoreFault:
             return
-        apply_all(self._pool.state, entries[-1].events, at)
         self.metrics.count_events(event for entry in entries for event in entry.events)
         self._pool = Pool(self._pool.state)  # whose queue did not follow what was applied meanwhile
         self._unwritable = None

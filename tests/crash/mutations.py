@@ -87,6 +87,12 @@ MUTATIONS = (
         '            0 and self._db.executemany("INSERT OR IGNORE INTO answer',
     ),
     Mutation(
+        "what is owed is written anew though it may be there",
+        "pool/degraded.py",
+        "        entries.append(tick)\n",
+        "        entries = [*entries, tick]\n",
+    ),
+    Mutation(
         "memory stays half done after a bug",
         RUNTIME,
         "        if after_bug is not None:\n            await self._go_back()",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fastgpu_jupyter.core import commands as c
+from fastgpu_jupyter.core.events import LeaseDraining
 from fastgpu_jupyter.core.model import LeaseState
 from fastgpu_jupyter.errors import InternalError, StoreFault
 from fastgpu_jupyter.pool import hands as hands_module
@@ -80,6 +82,76 @@ def test_a_write_that_was_done_though_it_was_reported_as_failed_is_taken_up(tmp_
             await pool.runtime.submit(c.SetTenant("ann", 200, None))
         await mended(pool)
         assert await pool.runtime.read(lambda state, _: state.tenants["ann"].weight) == 200
+
+    run(tmp_path, story)
+
+
+@pytest.mark.parametrize("unread", [False, True])
+def test_what_was_owed_is_written_once_though_its_write_was_reported_as_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unread: bool
+) -> None:
+    async def story(pool: Pool) -> None:
+        pool.runtime._reserve = Reserve(tmp_path / "reserve")
+        await pool.ask("a")
+        await pool.until("a", LeaseState.ACTIVE)
+        insert, missing = pool.journal._insert, pool.journal._missing
+        tries: list[object] = []
+
+        def fail(*_: object) -> None:
+            raise sqlite3.OperationalError("database or disk is full")
+
+        def fail_late(*what: Any) -> None:
+            tries.append(what)
+            if tries == [what]:
+                insert(*what)
+                raise sqlite3.OperationalError("disk I/O error")
+            insert(*what)
+
+        def fail_to_read(rows: Any) -> Any:
+            pool.journal._missing = missing  # type: ignore[method-assign]
+            raise StoreFault("cannot be read")
+
+        pool.journal._insert = fail  # type: ignore[method-assign]
+        with pytest.raises(StoreFault):
+            await pool.ask("b")
+        await pool.runtime.submit(c.ReleaseLease("a"))
+        if unread:
+            pool.journal._missing = fail_to_read  # type: ignore[method-assign]
+        pool.journal._insert = fail_late  # type: ignore[method-assign]
+        await mended(pool)
+        assert len(tries) >= 2
+        assert await pool.ask("c") == "c"
+        assert pool.runtime._reserve.read() == []
+        released = [event for one in pool.journal.history() for event in one.events if isinstance(event, LeaseDraining)]
+        assert [event.lease_id for event in released] == ["a"]
+
+    run(tmp_path, story)
+
+
+def test_after_a_bug_nothing_is_written_behind_what_is_owed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story(pool: Pool) -> None:
+        pool.runtime._reserve = reserve = Reserve(tmp_path / "reserve")
+        await pool.ask("a")
+        await pool.until("a", LeaseState.ACTIVE)
+        insert = pool.journal._insert
+
+        def fail(*_: object) -> None:
+            raise sqlite3.OperationalError("database or disk is full")
+
+        pool.journal._insert = fail  # type: ignore[method-assign]
+        with pytest.raises(StoreFault):
+            await pool.ask("b")
+        await pool.runtime.submit(c.ReleaseLease("a"))
+        with monkeypatch.context() as patch:
+            patch.setattr(runtime_module.degraded, "release", lambda *_, **__: 1 / 0)
+            with pytest.raises(InternalError):
+                await pool.runtime.submit(c.ReleaseLease("a"))
+        seq = pool.journal.seq
+        pool.journal._insert = insert  # type: ignore[method-assign]
+        for _ in range(20):  # of which each would have tried to write
+            await asyncio.sleep(runtime_module.PROBE_S)
+        assert pool.journal.seq == seq
+        assert [release.lease_id for release in reserve.read()] == ["a"]  # for the next start
 
     run(tmp_path, story)
 

@@ -60,6 +60,8 @@ PASSING = frozenset({LeaseState.PREPARING, LeaseState.PARKING, LeaseState.RESUMI
 UNBILLED_MS_MAX = 60_000 + 10_000
 #: How long somebody may wait for what is free.
 SERVED_AGAIN_MS_MAX = 15_000
+#: How long it may take until it is found that the disk is well again.
+STUCK_S_MAX = 10.0
 
 
 class Wrong(AssertionError):
@@ -128,9 +130,9 @@ class Story:
         self.troubled = False  #: since the last start of the host, so that a reboot may leave more unbilled
         self.bugged = False
         self.could_since_ms: int | None = None
+        self.stuck_since_s: float | None = None  #: since when nothing is granted though the disk is well
         self.records: list[Record] = []  #: what the journal has in the end
         self._numbers = 0
-        self.host.is_catching_up = lambda: self.runtime is not None and self.runtime.fault is not None
         Thread.delay_s = staticmethod(self._delay_s)
 
     def say(self, what: str) -> None:
@@ -426,9 +428,11 @@ class Story:
         match what:
             case "full":
                 faults.disk_full = True
+                faults.late = self.drawn.random() < 0.3  # the first write once there is room
+                faults.unread = self.drawn.random() < 0.5
                 self.troubled = True
             case "late":
-                faults.late = True
+                faults.late, faults.unread = True, self.drawn.random() < 0.5
                 self.troubled = True
             case "crash":
                 faults.crash_at = self.drawn.choice(("insert", "commit", "committed"))
@@ -540,8 +544,15 @@ class Story:
     def check(self) -> None:
         """After each step, unless a write is under way."""
         runtime = self.runtime
+        if runtime is None:
+            self.stuck_since_s = None
         if runtime is None or runtime._settling.locked():
             return
+        faults, now_s = self.host.faults, self.host.time.now_s
+        stuck = runtime.fault is not None and not (self.bugged or faults.disk_full or faults.late)
+        self.stuck_since_s = (self.stuck_since_s or now_s) if stuck else None
+        if self.stuck_since_s is not None:
+            require(now_s - self.stuck_since_s <= STUCK_S_MAX, "the disk is well, and yet:", runtime.fault)
         state = runtime._pool.state
         self.observe(state)
         if runtime.fault is None and not self.bugged and not runtime._calls.qsize():
@@ -601,7 +612,7 @@ class Story:
     def settle(self) -> None:
         """All is mended, and everybody asks until there is an answer: what then remains is what must be."""
         faults = self.host.faults
-        faults.disk_full = faults.late = faults.blind = faults.slow = False
+        faults.disk_full = faults.late = faults.unread = faults.blind = faults.slow = False
         faults.crash_at, faults.refuse_s = None, 0.0
         while self.children:
             self.end_work()

@@ -195,7 +195,11 @@ class Journal:
             raise self._fault("cannot be written", error) from error
 
     def append(self, entries: Iterable[Entry]) -> None:
-        """Make ``entries`` durable, all or none. Raises :class:`StoreFault`, and then none is."""
+        """Make ``entries`` durable, all or none. Raises :class:`StoreFault` where they are not, or nobody can tell.
+
+        After that the same may be appended once more, with others behind it: what is there already, because a write
+        was reported as failed though it was done, is not written twice.
+        """
         seq, seal = self.seq, self._seal
         rows, answers = [], []
         for entry in entries:
@@ -211,12 +215,21 @@ class Journal:
         except sqlite3.Error:
             self._shrink_log()
             try:
-                self._insert(rows, answers)
+                self._insert(self._missing(rows), answers)
             except sqlite3.Error as error:
-                raise self._fault("cannot be written", error) from error
+                if not rows or self._missing(rows):
+                    raise self._fault("cannot be written", error) from error
         self.seq, self._seal = seq, seal
         if rows:
             self._write_head()
+
+    def _missing(self, rows: list[tuple[int, bytes, bytes]]) -> list[tuple[int, bytes, bytes]]:
+        """Those of ``rows`` that are not on disk. Raises :class:`StoreFault` where that cannot be read."""
+        try:
+            there = dict(self._db.execute("SELECT seq, seal FROM record WHERE seq > ?", (self.seq,)))
+        except sqlite3.Error as error:
+            raise self._fault("cannot be read", error) from error
+        return [row for row in rows if there.get(row[0]) != row[2]]
 
     def _insert(self, rows: list[tuple[int, bytes, bytes]], answers: list[tuple[str, str | None, int, bytes]]) -> None:
         try:
