@@ -3,10 +3,6 @@
 ``python -m tests.crash.mutations [NAME ...]`` copies the package to a temporary folder, breaks one thing at a time by
 replacing a piece of text, and runs the test that must catch it. A piece that is not in the product any more is an
 error: the mutation is then to be written anew.
-
-What no test here can find: ``PRAGMA synchronous=OFF``. A killed process loses nothing that it has written, because the
-system has it; only a power cut shows the difference, and for that a file system that drops what was not synced is
-needed. ``test_the_journal_is_synced`` reads the setting instead.
 """
 
 from __future__ import annotations
@@ -229,7 +225,21 @@ MUTATIONS = (
         STORE,
         "PRAGMA synchronous=FULL",
         "PRAGMA synchronous=OFF",
-        pytest("tests/crash/test_mutations.py", "-k", "the_journal"),
+        pytest("tests/crash/test_power.py", "-k", "acknowledged"),
+    ),
+    Mutation(
+        "the disk is synced now and then",
+        STORE,
+        "PRAGMA synchronous=FULL",
+        "PRAGMA synchronous=NORMAL",
+        pytest("tests/crash/test_power.py", "-k", "acknowledged"),
+    ),
+    Mutation(
+        "the name of the reserve is not synced",
+        "pool/journal/reserve.py",
+        "            _sync_folder(path.parent)\n",
+        "",
+        pytest("tests/crash/test_power.py", "-k", "noted"),
     ),
     Mutation(
         "a lease that is held is parked for others",

@@ -51,6 +51,7 @@ class Reserve:
                 # Written, not just allocated: the first write to an allocated block can still need room elsewhere.
                 os.pwrite(self._file, bytes(missing), RECORD_BYTES * RECORDS_MAX - missing)
                 os.fsync(self._file)
+            _sync_folder(path.parent)
             self.fault: str | None = None
         except OSError as error:
             self.fault = f"There is no room for releases at {path}: {error}."
@@ -105,6 +106,15 @@ class Reserve:
             os.close(self._file)
             self._file = -1
             self.fault = "closed"
+
+
+def _sync_folder(path: Path) -> None:
+    """Make the names in it durable: a synced file can be without one after a power cut."""
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def _encode(release: Release) -> bytes:

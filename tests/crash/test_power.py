@@ -1,0 +1,147 @@
+"""What was acknowledged survives a power cut, whatever part of what was not synced is lost (see :mod:`.power`).
+
+``FASTGPU_POWER_CUTS`` makes it long (10000 for a night), ``FASTGPU_POWER_SEED`` makes it another one.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fastgpu_jupyter.core.model import EndReason
+from fastgpu_jupyter.errors import FastGPUError
+from fastgpu_jupyter.pool.devices.simulated import SimulatedDriver
+from fastgpu_jupyter.pool.host.clock import Clock
+from fastgpu_jupyter.pool.journal.reserve import Reserve
+from fastgpu_jupyter.pool.journal.store import Journal
+from fastgpu_jupyter.pool.recovery import recover
+from fastgpu_jupyter.wire.client import new_token
+from fastgpu_jupyter.wire.locate import user_state_dir
+from tests.crash import power
+from tests.helpers import PoolProcess
+
+CUTS = int(os.environ.get("FASTGPU_POWER_CUTS", "150"))
+SEED = int(os.environ.get("FASTGPU_POWER_SEED", "20261122"))
+DEVICES = "2xA100-80GB"
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120 + CUTS // 5)]
+
+
+@pytest.fixture(scope="session")
+def recorder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The library that writes down what a process does to its files."""
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        pytest.skip("a C compiler is needed to see which writes are synced")
+    library = tmp_path_factory.mktemp("power") / "power_cut.so"
+    source = Path(__file__).with_name("power_cut.c")
+    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", library, source, "-ldl", "-lpthread"], check=True)
+    return library
+
+
+def recorded(recorder: Path, folder: Path, log: Path) -> dict[str, str]:
+    """The environment in which a process is seen."""
+    return {"LD_PRELOAD": str(recorder), "FASTGPU_POWER_FOLDER": str(folder), "FASTGPU_POWER_LOG": str(log)}
+
+
+def cuts(log: Path, folder: Path) -> Iterator[tuple[int, list[str], Path]]:
+    """Power cuts at drawn instants: which, what somebody had been told by then, and what is left."""
+    drawn = random.Random(SEED)
+    disk, told = power.Disk(), list[str]()
+    steps = list(power.done(log))
+    first = next(number for number, one in enumerate(steps) if one.kind == power.TOLD)
+    instants = sorted(drawn.randint(first, len(steps) - 1) for _ in range(CUTS))
+    for number, one in enumerate(steps):
+        if one.kind == power.TOLD:
+            told.append(one.name)
+        else:
+            disk.do(one)
+        while instants and instants[0] == number:
+            left = folder / f"cut-{len(instants)}"
+            disk.cut(drawn, left)
+            yield instants.pop(0), told, left
+            shutil.rmtree(left)
+
+
+def write_much(pool: PoolProcess, log: Path, count: int, life: int) -> None:
+    """Commands whose answers are told, enough of them to write the log of the journal back several times."""
+    for number in range(count):
+        key = f"key-{life}-{number}"
+        lease_id = pool.client.request("eighth", token=new_token(), key=key)["id"]
+        power.tell(log, f"granted {lease_id} {key}")
+        if number % 4:
+            pool.client.release(lease_id)
+            power.tell(log, f"released {lease_id} -")
+
+
+def test_what_was_acknowledged_survives_a_power_cut(
+    recorder: Path, isolated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, folder = tmp_path / "power.log", user_state_dir()
+    pool = PoolProcess(isolated, DEVICES)
+    try:
+        for life in range(2):  # the first ends in good order, which takes the journal's log away
+            with monkeypatch.context() as patch:
+                for name, value in recorded(recorder, folder, log).items():
+                    patch.setenv(name, value)
+                pool.start()
+            write_much(pool, log, 30, life)
+            (pool.kill if life else pool.end)()
+    finally:
+        pool.end()
+    (tmp_path / "cuts").mkdir()
+    lost = [f"cut at {at}: {why}" for at, told, left in cuts(log, tmp_path / "cuts") if (why := wrong(left, told))]
+    assert not lost, f"seed {SEED}: {len(lost)} of {CUTS}: {lost[:5]}"
+
+
+def wrong(folder: Path, told: list[str]) -> str | None:
+    """What the next pool manager does not know of what somebody was told, or why it does not start."""
+    try:
+        journal, reserve = Journal(folder / "journal.db"), Reserve(folder / "releases.reserve")
+        state, _ = recover(journal, SimulatedDriver(DEVICES, {}), Clock(), reserve)
+        answers = set(journal.answers().items())
+        journal.close()
+        reserve.close()
+    except FastGPUError as error:
+        return str(error)
+    for what, lease_id, key in (one.split() for one in told):
+        lease = state.leases.get(lease_id)
+        if lease is None:
+            return f"{what} {lease_id}, and it is not there"
+        if what == "granted" and not any(one.endswith(key) and found == lease_id for one, found in answers):
+            return f"asked for {lease_id} with {key}, which is not there"
+        if what == "released" and lease.end_reason not in {EndReason.RELEASED, EndReason.CANCELLED}:
+            return f"released, and it is {lease.state}"
+    return None
+
+
+NOTE = """
+import sys
+from pathlib import Path
+from fastgpu_jupyter.core.model import EndReason, Instant
+from fastgpu_jupyter.pool.journal.reserve import Release, Reserve
+from tests.crash import power
+reserve = Reserve(Path(sys.argv[1]) / "releases.reserve")
+for number in range(20):
+    reserve.note(Release(f"lease-{number}", EndReason.RELEASED, Instant(number, number)))
+    power.tell(Path(sys.argv[2]), f"lease-{number}")
+"""
+
+
+def test_a_release_that_was_noted_survives_a_power_cut(recorder: Path, tmp_path: Path) -> None:
+    log, folder = tmp_path / "power.log", tmp_path / "state"
+    folder.mkdir()
+    environment = {**os.environ, **recorded(recorder, folder, log)}
+    subprocess.run([sys.executable, "-c", NOTE, folder, log], env=environment, check=True, timeout=60)
+    (tmp_path / "cuts").mkdir()
+    for at, told, left in cuts(log, tmp_path / "cuts"):
+        reserve = Reserve(left / "releases.reserve")
+        found = [release.lease_id for release in reserve.read()]
+        reserve.close()
+        assert found[: len(told)] == told, f"seed {SEED}, cut at {at}"
