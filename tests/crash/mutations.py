@@ -122,20 +122,20 @@ MUTATIONS = (
     Mutation(
         "holders are not watched after a restart",
         "core/effects.py",
-        "        yield WatchHolder(lease.id, lease.holder)\n        if",
-        "        if",
+        "        yield WatchHolder(lease.id, lease.holder)\n        yield from",
+        "        yield from",
     ),
     Mutation(
         "drains are not taken up after a restart",
         "core/effects.py",
-        "            yield Drain(lease.id, lease.logical_gpu)",
-        "            pass",
+        "        yield from _of_device(lease)\n",
+        "        yield from () if lease.state is LeaseState.DRAINING else _of_device(lease)\n",
     ),
     Mutation(
         "preparations are not taken up after a restart",
         "core/effects.py",
-        "            yield Prepare(lease.id, lease.logical_gpu)",
-        "            pass",
+        "        yield from _of_device(lease)\n",
+        "        yield from () if lease.state is LeaseState.PREPARING else _of_device(lease)\n",
     ),
     Mutation(
         "an earlier holder's death ends the lease",
@@ -147,9 +147,9 @@ MUTATIONS = (
     Mutation("a lease outlives the boot", DECIDE, "    if command.boot_id == state.boot_id:\n", "    if True:\n"),
     Mutation(
         "a device is free before its memory is",
-        RUNTIME,
-        "                if not any(lease_of(pid) == effect.lease_id for pid in pids):\n",
-        "                if True:\n",
+        "pool/hands.py",
+        "                if not await self._on_device(effect):\n                    return\n",
+        "                await self._on_device(effect)\n                return\n",
     ),
     Mutation(
         "capacity is given back at draining",
@@ -244,8 +244,8 @@ MUTATIONS = (
     Mutation(
         "a lease that is held is parked for others",
         "core/parking.py",
-        "        if lease.request.retention is Retention.YIELD and why_not(state, lease) is None:\n",
-        "        if why_not(state, lease) is None:\n",
+        "        if wanted and lease.request.retention is Retention.YIELD and why_not(state, lease) is None:\n",
+        "        if wanted and why_not(state, lease) is None:\n",
         pytest("tests/core/test_parking.py"),
     ),
     Mutation(
@@ -258,8 +258,8 @@ MUTATIONS = (
     Mutation(
         "a kernel of which nobody knows whether it computes is taken for idle",
         "core/parking.py",
-        "    idle = holding.reports and not holding.busy\n",
-        "    idle = not holding.busy\n",
+        "        idle = lease.reports and not lease.busy\n",
+        "        idle = not lease.busy\n",
         pytest("tests/core/test_parking.py"),
     ),
     Mutation(
