@@ -566,6 +566,8 @@ class FsckApp(JupyterApp):
         try:
             with open(self.export, "x") if self.export else nullcontext() as export:  # noqa: PTH123 (may be nothing)
                 finding = examine(path, self._progress, export)
+            if sys.stderr.isatty() and finding.in_all:
+                print(file=sys.stderr)
             backup = self._mend(path, finding)
         except (FastGPUError, OSError) as error:
             print(f"jupyter fastgpu fsck: {error}", file=sys.stderr)
@@ -584,7 +586,7 @@ class FsckApp(JupyterApp):
 
     def _progress(self, done: int, in_all: int) -> None:
         if sys.stderr.isatty() and in_all:
-            print(f"\r{done:,} of {in_all:,} records", end="" if done < in_all else "\n", file=sys.stderr, flush=True)
+            print(f"\r{100 * done // in_all:3} % of {in_all:,} records", end="", file=sys.stderr, flush=True)
 
 
 def _report(path: Path, finding: Finding, backup: str | None) -> str:

@@ -50,6 +50,12 @@ def alive(pid: int) -> bool:
     return stat.rpartition(")")[2].split()[0] != "Z"
 
 
+def fastgpu(*words: str) -> subprocess.CompletedProcess[str]:
+    """``jupyter fastgpu WORDS``, run to its end."""
+    command = [sys.executable, "-m", "fastgpu_jupyter", *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+
+
 class PoolProcess:
     """``python -m fastgpu_jupyter pool``, with the simulated devices of ``simulate``."""
 

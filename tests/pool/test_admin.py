@@ -5,23 +5,16 @@ from __future__ import annotations
 import csv
 import io
 import json
-import subprocess
-import sys
 import time
 
 import pytest
 
 from fastgpu_jupyter.errors import Conflict, InvalidRequest, NoSuchDevice
 from fastgpu_jupyter.wire.client import new_token
-from tests.helpers import PoolProcess, wait_until
+from tests.helpers import PoolProcess, fastgpu, wait_until
 
 pytestmark = pytest.mark.slow
 DEVICE = "SIM-0-A100-80GB"
-
-
-def fastgpu(*words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "fastgpu_jupyter", *words]
-    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
 
 
 def test_a_lease_is_resized_and_the_next_in_the_queue_gets_what_it_leaves(pool: PoolProcess) -> None:

@@ -18,6 +18,7 @@ from fastgpu_jupyter.pool.host import single
 from fastgpu_jupyter.pool.journal import fsck
 from fastgpu_jupyter.pool.journal.store import Entry, Journal
 from tests.golden.make import history
+from tests.helpers import fastgpu
 
 
 @pytest.fixture
@@ -70,24 +71,38 @@ def test_a_journal_that_is_not_there_is_not_made(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def run(*words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "fastgpu_jupyter", "fsck", *words]
-    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
-
-
 @pytest.mark.slow
 def test_the_command_explains_and_cuts_but_not_under_a_running_pool(path: Path, isolated: Path) -> None:
-    assert run(f"--journal={path}").stdout.count("Nothing is wrong") == 1
+    assert fastgpu("fsck", f"--journal={path}").stdout.count("Nothing is wrong") == 1
     damage(path, "UPDATE record SET payload = x'00' WHERE seq = 4")
-    explained = run(f"--journal={path}")
+    explained = fastgpu("fsck", f"--journal={path}")
     assert explained.returncode == 1
     assert "damaged at record 4" in explained.stdout
     assert "fsck --cut" in explained.stdout
     held = single.lock(path.parent, "lock")
-    refused = run(f"--journal={path}", "--cut")
+    refused = fastgpu("fsck", f"--journal={path}", "--cut")
     assert (refused.returncode, refused.stderr.count("already running")) == (1, 1)
     os.close(held)
-    mended = run(f"--journal={path}", "--cut", "--json")
+    mended = fastgpu("fsck", f"--journal={path}", "--cut", "--json")
     assert mended.returncode == 0
     assert Path(json.loads(mended.stdout)["backup"]).exists()
-    assert run(f"--journal={path}").returncode == 0
+    assert fastgpu("fsck", f"--journal={path}").returncode == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("damaged", "percent"), [(None, 100), (4, 300)])
+def test_a_terminal_sees_how_far_it_is_and_a_pipe_does_not(
+    path: Path, isolated: Path, damaged: int | None, percent: int
+) -> None:
+    in_all = fsck.examine(path).in_all
+    if damaged:
+        damage(path, f"UPDATE record SET payload = x'00' WHERE seq = {damaged}")
+        percent //= in_all
+    assert fastgpu("fsck", f"--journal={path}").stderr == ""
+    ours, terminal = os.openpty()
+    command = [sys.executable, "-m", "fastgpu_jupyter", "fsck", f"--journal={path}"]
+    subprocess.run(command, stderr=terminal, stdout=subprocess.DEVNULL, timeout=30, check=False)
+    os.close(terminal)
+    said = os.read(ours, 10_000).decode()
+    os.close(ours)
+    assert said == f"\r{percent:3} % of {in_all:,} records\r\n"

@@ -21,15 +21,11 @@ from fastgpu_jupyter.wire import unixsocket, views
 from fastgpu_jupyter.wire.client import PoolClient, new_token
 from fastgpu_jupyter.wire.locate import user_runtime_dir, user_socket, user_state_dir
 from fastgpu_jupyter.wire.spawn import ALREADY_RUNNING, ensure_pool
-from tests.helpers import PoolProcess, alive, end_pool_at, wait_until
+from tests.helpers import PoolProcess, alive, end_pool_at, fastgpu, wait_until
 
 pytestmark = pytest.mark.slow
 as_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can act as another user")
 COMMAND = [sys.executable, "-m", "fastgpu_jupyter"]
-
-
-def fastgpu(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*COMMAND, *words], capture_output=True, text=True, timeout=30, check=False)
 
 
 def raw(method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, dict[str, Any]]:
