@@ -91,7 +91,9 @@ def play(session: Session, child: subprocess.Popen[bytes]) -> None:
         session.until(lease_id, "active")
     session.do(client.resize, released, "quarter")
     session.do(client.transfer, kept, "nobody-else")
-    session.do(client.set_tenant, "nobody-else", 7, None)
+    session.do(
+        client.set_tenant, "nobody-else", {"weight": 7, "guaranteed_milli": 0, "limit_milli": None, "group": None}
+    )
     device = session.do(client.devices)[-1]["id"]
     session.do(client.drain, device, drained=True)
     session.do(client.release, released)
