@@ -11,7 +11,19 @@ from . import budgets, cover, fairshare, meter
 from . import events as e
 from .events import Event
 from .lifecycle import next_state
-from .model import LEAVING, Device, Host, Image, Instant, Lease, LeaseState, LogicalGPU, State
+from .model import (
+    ASKED_MAX,
+    LEAVING,
+    Device,
+    Host,
+    Image,
+    Instant,
+    Lease,
+    LeaseRequest,
+    LeaseState,
+    LogicalGPU,
+    State,
+)
 
 
 def apply(state: State, event: Event, at: Instant) -> State:
@@ -126,14 +138,27 @@ def _lease_requested(state: State, event: e.LeaseRequested, at: Instant) -> None
         waiting_since=at,
         grants_before=state.generations,
     )
-    state.queue[event.lease_id] = None
+    lease = state.leases[event.lease_id]
+    state.queue[lease.id] = None
+    expires_ms = lease.expires_ms
+    if expires_ms is not None:
+        state.expiring[lease.id] = expires_ms
+    _remember(state, event.request)
     fairshare.wait(state, event.tenant, at.ms)
+
+
+def _remember(state: State, request: LeaseRequest) -> None:
+    size = request.profile or f"{request.memory_bytes}B"
+    state.asked.append((size, request.cpu_milli, request.host_memory_bytes))
+    if len(state.asked) >= ASKED_MAX:
+        del state.asked[: ASKED_MAX // 2]
 
 
 def _lease_granted(state: State, event: e.LeaseGranted | e.LeaseResuming, at: Instant) -> None:
     lease = _move(state, event.lease_id, event)
     del state.queue[lease.id]
     fairshare.served(state, lease.tenant, at.ms)
+    state.expiring.pop(lease.id, None)
     gpu = event.logical_gpu
     lease.logical_gpu, lease.granted_at = gpu, at
     state.generations = gpu.generation
@@ -249,6 +274,8 @@ def _lease_ended(state: State, event: e.LeaseEnded, at: Instant) -> None:
     if lease.id in state.queue:
         del state.queue[lease.id]
         fairshare.leave(state, lease.tenant, at.ms)
+    state.expiring.pop(lease.id, None)
+    state.ended[lease.id] = None
     _drop_image(state, lease)
     if lease.logical_gpu is not None:
         _give_back(state, lease, lease.logical_gpu, at)
@@ -303,6 +330,7 @@ def _milli(device: Device, memory_bytes: int) -> int:
 
 def _lease_forgotten(state: State, event: e.LeaseForgotten, at: Instant) -> None:
     del state.leases[event.lease_id]
+    state.ended.pop(event.lease_id, None)
 
 
 def _ticked(state: State, event: e.Ticked, at: Instant) -> None:

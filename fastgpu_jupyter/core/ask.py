@@ -5,7 +5,7 @@
     a100                             a whole device of that model
     a100:1/2   a100:24GiB            a part of one
     h100|a100                        any of several models
-    2xh100                           two whole devices of one host, both or none
+    2xh100                           two whole devices of one host and model, both or none
     any>=40GiB                       a whole device with at least that much memory
 
 Models are matched by their leading words, without regard to case: ``a100`` is every A100, ``a100-80gb`` those of 80 GB.
@@ -15,7 +15,7 @@ An error names the character at which the text stops making sense.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 from ..errors import InvalidRequest
@@ -45,6 +45,14 @@ class Size:
     part: tuple[int, int] | None = None  #: numerator and denominator of a device's memory
     memory_bytes: int | None = None  #: a part as an amount
     device_memory_min: int = 0  #: only devices that have at least this much in all
+    _hash: int = field(init=False, repr=False, compare=False)  #: the queue looks sizes up all the time
+
+    def __post_init__(self) -> None:
+        values = (self.devices, self.models, self.part, self.memory_bytes, self.device_memory_min)
+        object.__setattr__(self, "_hash", hash(values))
+
+    def __hash__(self) -> int:
+        return self._hash
 
     @property
     def whole(self) -> bool:

@@ -307,19 +307,16 @@ def _drain_succeeded(state: State, command: c.DrainSucceeded, at: Instant) -> li
 
 
 def _tick(state: State, command: c.Tick, at: Instant) -> list[Event]:
-    ended = [lease for lease in state.leases.values() if lease.ended_at is not None]
-    ended.sort(key=lambda lease: (lease.ended_at or at).ms, reverse=True)
-    stale = [
-        e.LeaseForgotten(lease.id)
-        for number, lease in enumerate(ended)
-        if number >= REMEMBER_ENDED_MAX or at.ms - (lease.ended_at or at).ms >= REMEMBER_ENDED_MS
-    ]
+    stale: list[Event] = []
+    for number, lease_id in enumerate(state.ended):  # those that ended first come first
+        ended_at = state.leases[lease_id].ended_at or at
+        if len(state.ended) - number <= REMEMBER_ENDED_MAX and at.ms - ended_at.ms < REMEMBER_ENDED_MS:
+            break
+        stale.append(e.LeaseForgotten(lease_id))
     expired = [
-        e.LeaseEnded(lease.id, EndReason.EXPIRED, "It waited as long as its request allowed.")
-        for lease in (state.leases[lease_id] for lease_id in state.queue)
-        if lease.request.wait_ms_max is not None
-        and lease.granted_at is None  # one that was parked has more to lose than its place
-        and at.ms - lease.requested_at.ms >= lease.request.wait_ms_max
+        e.LeaseEnded(lease_id, EndReason.EXPIRED, "It waited as long as its request allowed.")
+        for lease_id, expires_ms in state.expiring.items()
+        if at.ms >= expires_ms
     ]
     due = at.ms - state.last.ms >= TICK_MS
     running = due and any(lease.state is LeaseState.ACTIVE for lease in state.leases.values())

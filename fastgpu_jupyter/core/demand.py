@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field
 from typing import NamedTuple
-
-#: Milli-cores, bytes of memory, and (model, capacity) of each device of a host.
-HostShape = tuple[int, int, tuple[tuple[str, int], ...]]
 
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What one lease needs: a fraction of one device, or some whole devices of one kind on one host.
+    """What one lease needs: a fraction of one device, or some whole devices of one model on one host.
 
     Where ``units`` and ``divisor`` are both ``None``, whole devices are meant; with 0 devices only host resources.
     """
 
     devices: int = 1
     units: int | None = None  #: of one device's capacity
-    divisor: int | None = None  #: the n-th part of one device's capacity, rounded down
+    divisor: int | None = None  #: n-th parts of one device's capacity, rounded down
     models: frozenset[str] | None = None  #: which models will do; ``None``: all
     cpu_milli: int = 0
     host_memory_bytes: int = 0
+    numerator: int = 1  #: how many of the n-th parts
     _hash: int = field(init=False, repr=False, compare=False)  #: every placement looks its demand up
 
     def __post_init__(self) -> None:
@@ -32,10 +29,14 @@ class Demand:
             raise ValueError("a fraction is of one device, by units or by divisor")
         if (self.units is not None and self.units < 1) or (self.divisor is not None and self.divisor < 1):
             raise ValueError("a fraction is at least one unit")
+        if self.numerator < 1 or (self.numerator > 1 and (self.divisor is None or self.numerator > self.divisor)):
+            raise ValueError("a fraction is at most all of its device")
         object.__setattr__(self, "_hash", hash(self._values()))
 
-    def _values(self) -> tuple[int, int | None, int | None, frozenset[str] | None, int, int]:
-        return self.devices, self.units, self.divisor, self.models, self.cpu_milli, self.host_memory_bytes
+    def _values(self) -> tuple[int, int | None, int | None, frozenset[str] | None, int, int, int]:
+        return (
+            self.devices, self.units, self.divisor, self.models, self.cpu_milli, self.host_memory_bytes, self.numerator,
+        )  # fmt: skip
 
     def __hash__(self) -> int:
         return self._hash
@@ -52,7 +53,7 @@ class Demand:
         """Units that it takes of each of its devices, if a device has ``capacity`` of them."""
         if self.units is not None:
             return self.units
-        return capacity // self.divisor if self.divisor else capacity
+        return capacity * self.numerator // self.divisor if self.divisor else capacity
 
     def allows(self, model: str) -> bool:
         """Whether a device of ``model`` will do."""
@@ -67,6 +68,22 @@ class Placement(NamedTuple):
     units: int  #: of each device
 
 
+class Kept(NamedTuple):
+    """What a demand must leave alone on one host."""
+
+    device_ids: frozenset[str]
+    cpu_milli: int = 0
+    memory_bytes: int = 0
+
+    def and_(self, other: Kept) -> Kept:
+        """Both."""
+        return Kept(
+            self.device_ids | other.device_ids,
+            self.cpu_milli + other.cpu_milli,
+            self.memory_bytes + other.memory_bytes,
+        )
+
+
 @dataclass(slots=True)
 class Device:
     """A device as the books have it."""
@@ -76,6 +93,7 @@ class Device:
     model: str
     capacity: int
     free: int
+    order: int = 0  #: among equal devices of its host the smallest is taken first
     grantable: bool = True
     kind: int = 0  #: which kind of device it is to the fleet
 
@@ -94,14 +112,3 @@ class Host:
     key: int = 0  #: where it stands on its shelves
     step: int = 0  #: which price of cores holds here
     shelves: list[int] = field(default_factory=list)  #: where it stands
-
-
-def could_hold(host: HostShape, demand: Demand) -> bool:
-    """Whether an empty host of that shape can take the demand."""
-    cpu_milli, memory_bytes, devices = host
-    if cpu_milli < demand.cpu_milli or memory_bytes < demand.host_memory_bytes:
-        return False
-    fitting = Counter(
-        capacity for model, capacity in devices if demand.allows(model) and 1 <= demand.units_on(capacity) <= capacity
-    )
-    return not demand.devices or any(count >= demand.devices for count in fitting.values())

@@ -76,6 +76,16 @@ def has_less_than_guaranteed(state: State, name: str) -> bool:
     return any(books.held_milli < books.guaranteed_milli for books in _books(state, name))
 
 
+def is_limited(state: State, name: str) -> bool:
+    """Whether there is any limit to what the tenant, or its group, may hold."""
+    tenant = state.tenants.get(name)
+    if tenant is None:
+        return False
+    return tenant.limit_milli is not None or (
+        tenant.group is not None and group_of(state, tenant.group).limit_milli is not None
+    )
+
+
 def within_limits(state: State, name: str, more_milli: int) -> bool:
     """Whether the tenant, and its group, may hold so much more."""
     return all(

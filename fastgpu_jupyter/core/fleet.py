@@ -7,26 +7,34 @@ cheapest place for a demand. The cost of a place is what it spoils, by the price
     + price of a core there x cores taken - cores that a free GPU would have lacked there x GPUs taken
     + a little for being the first to use a host, where several devices of a host may be wanted at once
 
-Among equal costs the fullest device wins, then the host with the most free processors, then the smallest host id. Ids
-are compared as text, so neither the order in which hosts were added nor anything else that a replay might do
-differently matters.
+What is spoiled counts as much as the device is large, beside the largest there is; where sizes differ, a little more
+for each unit of size, so that the smaller device wins near-ties. Among equal costs the fullest device wins, then the
+host with the most free processors, then the smallest host id. Ids are compared as text, so neither the order in which
+hosts were added nor anything else that a replay might do differently matters.
 
 What it promises: a demand is refused only where no device can take it; the place is the one that a scan over all hosts
 would name (``tests/core/test_fleet.py`` does that scan); no capacity is promised twice. What it must not do: queue,
 decide who may have what, or know a lease.
 
+What is *kept* for one demand (:class:`~fastgpu_jupyter.core.demand.Kept`) is passed by when another is placed; the
+costs are those of the hosts as they are.
+
 How it is quick: the cost depends only on the kind of device, its free bins and the price step of its host. Hosts that
 agree in those stand together on a *shelf*, in the order of the tie-break. A placement takes the first host of the
-cheapest shelf, a change moves one host on a handful of shelves.
+cheapest shelf, a change moves one host on a handful of shelves, when the shelves are next looked at. What was freed on
+one host serves nobody elsewhere, so :meth:`Fleet.place_on` looks at that host alone. A change takes time in proportion
+to the devices of its host: no matter with 16 of them, about a millisecond with 1,000 on one host.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
+from typing import NamedTuple
 
-from .demand import Demand, Device, Host, Placement, could_hold
+from .demand import Demand, Device, Host, Kept, Placement
 from .prices import BINS, DEVICE, Prices
 
 #: Costs are compared in steps of this many bits of :data:`DEVICE`: finer differences are rounding.
@@ -44,6 +52,15 @@ _HOST = 3 * BINS
 #: A shelf is numbered by its kind and, in this many bits, by its code: one of the above.
 _CODE_BITS = 12
 
+#: Capacities are compared in so many bits.
+_WEIGHT_BITS = 12
+#: What the largest device costs beyond what is spoiled, where sizes differ: more than bins can be wrong by.
+_LARGE = DEVICE >> 8
+#: Hosts that are compared for what is to be kept, of more than a few.
+_NEAREST_MAX = 4
+#: Hosts that are all compared.
+_FEW = 8
+
 _Shelf = dict[int, list[int]]  #: price step -> keys of hosts, in order
 
 
@@ -51,10 +68,14 @@ _Shelf = dict[int, list[int]]  #: price step -> keys of hosts, in order
 class _Kind:
     """Devices that no usual request tells apart."""
 
+    number: int
     capacity: int
     worth: tuple[int, ...]
+    weight: int = 1 << _WEIGHT_BITS  #: how large it is beside the largest
+    extra: int = 0  #: what taking one costs beyond what that spoils
     models: set[str] = field(default_factory=set)
     known: list[int] = field(default_factory=list)  #: every shelf that ever was
+    ordered: list[int] = field(default_factory=list)  #: the same, by number
 
 
 @dataclass(slots=True)
@@ -70,6 +91,19 @@ class _Quote:
     lowest: dict[int, int] = field(default_factory=dict)  #: what is sold -> cost at the cheapest price step
 
 
+_NOTHING = Kept(frozenset())
+
+
+class Offer(NamedTuple):
+    """What a host has free."""
+
+    cpu_milli: int
+    memory_bytes: int
+    most: dict[int, int]  #: by kind, units of the device with the most
+    whole: dict[int, int]  #: by kind, devices that are free
+    bins: int  #: of the device with the most
+
+
 class Fleet:
     """Hosts, devices and what is free of them."""
 
@@ -83,6 +117,7 @@ class Fleet:
         self._quotes: dict[Demand, list[_Quote]] = {}
         self._host_shelves = False  #: whether anybody asks for hosts without devices
         self._stale = False  #: whether the shelves must be set up anew
+        self._pending: dict[str, Host] = {}  #: hosts that may stand on the wrong shelves
 
     # -- the books ----------------------------------------------------------------------------------------------------
 
@@ -95,12 +130,12 @@ class Fleet:
         self._hosts[host_id] = Host(host_id, cpu_milli, memory_bytes, cpu_milli, memory_bytes)
         self._stale = True
 
-    def add_device(self, device_id: str, host_id: str, model: str, units: int) -> None:
+    def add_device(self, device_id: str, host_id: str, model: str, units: int, order: int = 0) -> None:
         """Enter a free device of a host. Raises :class:`ValueError` where it is there already."""
         if device_id in self._devices or units < 1:
             raise ValueError(f"device {device_id} is there already, or has no capacity")
         host = self._hosts[host_id]
-        host.devices[device_id] = self._devices[device_id] = Device(device_id, host, model, units, units)
+        host.devices[device_id] = self._devices[device_id] = Device(device_id, host, model, units, units, order)
         self._stale = True
 
     def remove_device(self, device_id: str) -> None:
@@ -123,13 +158,27 @@ class Fleet:
         device = self._devices[device_id]
         if device.grantable != grantable:
             device.grantable = grantable
-            if not self._stale:
-                self._moved(device.host)
+            self._pending[device.host.id] = device.host
 
     def set_prices(self, prices: Prices) -> None:
         """Place by other prices from now on."""
         self._prices = prices
         self._stale = True
+
+    def observe(self, device_id: str, free: int, grantable: bool, cpu_milli: int, memory_bytes: int) -> bool:
+        """Enter what is free of a device and of its host; whether anything is freer than it was."""
+        device = self._devices[device_id]
+        host = device.host
+        freer = free > device.free or cpu_milli > host.free_cpu_milli or memory_bytes > host.free_memory_bytes
+        host.free_cpu_milli, host.free_memory_bytes = cpu_milli, memory_bytes
+        device.free, device.grantable = free, grantable
+        self._pending[host.id] = host
+        return freer
+
+    def settle(self) -> None:
+        """Do a little of what a placement would else have to do first."""
+        if self._pending and not self._stale:
+            self._moved(self._pending.popitem()[1])
 
     def take(self, placement: Placement, demand: Demand) -> None:
         """Promise what ``placement`` names. Raises :class:`ValueError`, and changes nothing, where it is not free."""
@@ -168,18 +217,17 @@ class Fleet:
         host.free_cpu_milli, host.free_memory_bytes = free_cpu, free_memory
         for device_id in placement.device_ids:
             host.devices[device_id].free += units
-        if not self._stale:
-            self._moved(host)
+        self._pending[host.id] = host
 
     # -- the policy ---------------------------------------------------------------------------------------------------
 
-    def place(self, demand: Demand) -> Placement | None:
-        """Where ``demand`` spoils least, or ``None`` where nothing can take it now. Changes nothing."""
-        if self._stale:
-            self._set_up()
-        quotes = self._quotes.get(demand)
-        if quotes is None:
-            quotes = self._quote(demand)
+    def place(self, demand: Demand, without: Mapping[str, Kept] | None = None) -> Placement | None:
+        """Where ``demand`` spoils least, or ``None`` where nothing can take it now. Changes nothing.
+
+        ``without``: what is kept for others, by host.
+        """
+        quotes = self._quotes_of(demand)
+        self._tidy()
         core, relief, cpu = self._prices.core, self._prices.relief, demand.cpu_milli
         best: tuple[int, int, int] | None = None  # cost, shelf, key: the order of preference
         found: _Quote | None = None
@@ -197,27 +245,160 @@ class Fleet:
                     cost = spoiled + core[step] * cpu - (relief[step] * sold >> 30) >> _COST_SHIFT
                     if cost > limit or (best is not None and (cost, code, keys[0]) >= best):
                         continue
-                    key = self._first(keys, quote, code, demand)
+                    key = self._first(keys, quote, code, demand, without)
                     if key is not None and (best is None or (cost, code, key) < best):
                         best, found, limit = (cost, code, key), quote, cost
         if best is None or found is None:
             return None
         host = self._ranked[best[2] & _RANK_MASK]
-        return Placement(host.id, tuple(self._pick(host, found, best[1], demand)), found.units)
+        kept = without.get(host.id, _NOTHING) if without else _NOTHING
+        return Placement(host.id, tuple(self._pick(host, found, best[1], demand, kept.device_ids)), found.units)
 
-    def fits_ever(self, demand: Demand) -> bool:
-        """Whether an empty fleet, every device grantable, could take it."""
-        shapes = {
-            (
-                host.cpu_milli,
-                host.memory_bytes,
-                tuple(sorted((one.model, one.capacity) for one in host.devices.values())),
-            )
-            for host in self._hosts.values()
+    def place_on(self, host_id: str, demand: Demand, kept: Kept | None = None) -> Placement | None:
+        """As :meth:`place` if there were no other host. For devices only. ``kept``: for others, of that host."""
+        quotes, host, but = self._quotes_of(demand), self._hosts[host_id], kept or _NOTHING
+        if (
+            max(0, host.free_cpu_milli - but.cpu_milli) < demand.cpu_milli
+            or max(0, host.free_memory_bytes - but.memory_bytes) < demand.host_memory_bytes
+        ):
+            return None
+        options: list[tuple[_Quote, list[Device]]] = []
+        for quote in quotes:
+            fitting = [
+                device
+                for device in host.devices.values()
+                if device.free >= quote.units
+                and device.grantable
+                and device.kind == quote.kind.number
+                and device.id not in but.device_ids
+                and demand.allows(device.model)
+            ]
+            if not demand.whole:
+                equal: dict[int, Device] = {}  # of those with as much free, the first
+                for device in fitting:
+                    equal.setdefault(device.free, device)
+                options += [(quote, [device]) for device in equal.values()]
+            elif chosen := _of_one_model(fitting, demand.devices):
+                options.append((quote, chosen))
+        if not options:
+            return None
+        quote, chosen = options[0] if len(options) == 1 else self._cheapest(host, demand, options)
+        return Placement(host_id, tuple([device.id for device in chosen]), quote.units)
+
+    def _cheapest(
+        self, host: Host, demand: Demand, options: list[tuple[_Quote, list[Device]]]
+    ) -> tuple[_Quote, list[Device]]:
+        """Of several places on one host."""
+        shelves, sellable = self._shelves_of(host)
+        relief = self._prices.relief[self._prices.step(host.free_cpu_milli, sellable)]
+        free = {
+            place >> _CODE_BITS: place & (1 << _CODE_BITS) - 1 for place in shelves if place % (1 << _CODE_BITS) > BINS
         }
-        return any(could_hold(shape, demand) for shape in shapes)
+        best: tuple[int, int] | None = None
+        found = options[0]
+        for option in options:
+            quote, (device, *_) = option
+            code = _shelf_of(device)
+            code = free[quote.kind.number] if code == _FREE else code
+            line = self._line(quote, code, demand)
+            if line is not None:
+                spoiled, sold = line
+                order = spoiled - (relief * sold >> 30) >> _COST_SHIFT, code
+                if best is None or order < best:
+                    best, found = order, option
+        return found
 
-    def _first(self, keys: list[int], quote: _Quote, code: int, demand: Demand) -> int | None:
+    def offer(self, host_id: str, kept: Kept | None = None) -> Offer:
+        """What could be placed on a host, ``kept`` left alone: more than this never."""
+        if self._stale:
+            self._set_up()
+        host, but = self._hosts[host_id], kept or _NOTHING
+        most: dict[int, int] = {}
+        whole: dict[int, int] = {}
+        share = 0
+        for device in host.devices.values():
+            free = device.free
+            if free and device.grantable and device.id not in but.device_ids:
+                kind = device.kind
+                if free > most.get(kind, 0):
+                    most[kind] = free
+                    share = max(share, free * BINS // device.capacity)
+                if free == device.capacity:
+                    whole[kind] = whole.get(kind, 0) + 1
+        cpu_milli = max(0, host.free_cpu_milli - but.cpu_milli)
+        memory_bytes = max(0, host.free_memory_bytes - but.memory_bytes)
+        return Offer(cpu_milli, memory_bytes, most, whole, share)
+
+    def needs(self, demand: Demand) -> dict[int, int]:
+        """By the kinds that will do, the units that the demand takes of a device."""
+        return {quote.kind.number: quote.units for quote in self._quotes_of(demand)}
+
+    def share(self, demand: Demand) -> int:
+        """Bins that the demand takes at least of some device; more than any device has where nothing will do."""
+        return min((quote.bins for quote in self._quotes_of(demand)), default=BINS + 1)
+
+    def nearest(self, demand: Demand, without: Mapping[str, Kept], leaving: Mapping[str, int]) -> Placement | None:
+        """The devices of one host that lack least to serve, in use or not; ``None`` where there are not enough.
+
+        ``leaving``: what of devices is being given back. Of many hosts only those are compared that have most free, or
+        where most is being given back.
+        """
+        self._tidy()
+        best: tuple[int, int, int, Placement] | None = None
+        for quote in self._quotes_of(demand):
+            seen: set[str] = set()
+            found = 0
+            most = _NEAREST_MAX if len(self._ranked) > _FEW else _FEW
+            for host in self._promising(quote, leaving):
+                if host.id not in seen and len(host.devices) >= demand.devices:
+                    seen.add(host.id)
+                    option = self._lacking(host, quote, demand, without.get(host.id, _NOTHING), leaving)
+                    if option is not None:
+                        found += 1
+                        best = option if best is None else min(best, option)
+                    if found >= most:
+                        break
+        return best[3] if best else None
+
+    def _promising(self, quote: _Quote, leaving: Mapping[str, int]) -> Iterator[Host]:
+        if len(self._ranked) > _FEW:
+            for device_id in islice(leaving, _NEAREST_MAX):
+                if device_id in self._devices:
+                    yield self._devices[device_id].host
+            for place in reversed(quote.kind.ordered):
+                for keys in self._shelves.get(place, {}).values():
+                    yield from (self._ranked[key & _RANK_MASK] for key in keys[:_NEAREST_MAX])
+        yield from self._ranked
+
+    def _lacking(
+        self, host: Host, quote: _Quote, demand: Demand, kept: Kept, leaving: Mapping[str, int]
+    ) -> tuple[int, int, int, Placement] | None:
+        """What the devices of a host lack to serve, and its processors; ``None`` where it is too small."""
+        if (
+            host.cpu_milli - kept.cpu_milli < demand.cpu_milli
+            or host.memory_bytes - kept.memory_bytes < demand.host_memory_bytes
+        ):
+            return None
+        lacks = [
+            (quote.units - device.free - leaving.get(device.id, 0), number, device)
+            for number, device in enumerate(host.devices.values())
+            if device.grantable
+            and device.kind == quote.kind.number
+            and device.id not in kept.device_ids
+            and demand.allows(device.model)
+        ]
+        lacks.sort()
+        chosen = _of_one_model([device for _, _, device in lacks], demand.devices)
+        if not chosen:
+            return None
+        most = max(lack for lack, _, device in lacks if device in chosen)
+        cpu = max(0, demand.cpu_milli - host.free_cpu_milli)
+        place = Placement(host.id, tuple([device.id for device in chosen]), quote.units)
+        return max(0, most), cpu, host.rank, place
+
+    def _first(
+        self, keys: list[int], quote: _Quote, code: int, demand: Demand, without: Mapping[str, Kept] | None
+    ) -> int | None:
         """The first host of a shelf that can take the demand in everything that the shelf does not promise."""
         enough = _CPU_TOP - demand.cpu_milli << _RANK_BITS | _RANK_MASK
         for key in keys:
@@ -226,37 +407,49 @@ class Fleet:
             host = self._ranked[key & _RANK_MASK]
             if host.free_memory_bytes < demand.host_memory_bytes:
                 continue
+            kept = without.get(host.id) if without else None
+            if kept is not None and (
+                max(0, host.free_cpu_milli - kept.cpu_milli) < demand.cpu_milli
+                or max(0, host.free_memory_bytes - kept.memory_bytes) < demand.host_memory_bytes
+            ):
+                continue
             # Models that no usual request tells apart share shelves, and a bin is coarser than a unit.
-            unsure = demand.devices and (demand.models is not None or code == quote.bins)
-            if unsure and not self._pick(host, quote, code, demand):
+            unsure = demand.devices and (
+                kept is not None or demand.models is not None or code == quote.bins or demand.devices > 1
+            )
+            if unsure and not self._pick(host, quote, code, demand, kept.device_ids if kept else ()):
                 continue
             return key
         return None
 
-    def _pick(self, host: Host, quote: _Quote, code: int, demand: Demand) -> list[str]:
-        """Devices of a host on that shelf that serve the demand, none where they do not suffice."""
+    def _pick(self, host: Host, quote: _Quote, code: int, demand: Demand, but: Collection[str]) -> list[str]:
+        """Devices of a host on that shelf, ``but`` some, that serve the demand; none where they do not suffice."""
         if code == _HOST:
             return []
-        picked = []
+        picked: list[Device] = []
         for device in host.devices.values():
-            if not device.grantable or self._kinds[device.kind] is not quote.kind or not demand.allows(device.model):
+            if device.kind != quote.kind.number or not device.grantable or not demand.allows(device.model):
+                continue
+            if device.id in but:
                 continue
             if device.free >= quote.units and _shelf_of(device) == min(code, _FREE):
-                picked.append(device.id)
-                if len(picked) == demand.devices:
-                    return picked
-        return []
+                picked.append(device)
+                if demand.devices == 1:
+                    break
+        return [device.id for device in _of_one_model(picked, demand.devices)]
 
     # -- shelves ------------------------------------------------------------------------------------------------------
 
     def _set_up(self) -> None:
         """Rank the hosts and fill the shelves; needed when hosts, devices or prices have changed."""
         self._stale = False
+        self._pending.clear()
         self._ranked = sorted(self._hosts.values(), key=lambda host: host.id)
         if len(self._ranked) > _RANK_MASK:
             raise ValueError("too many hosts")
         self._quotes.clear()
         kinds: dict[tuple[int, frozenset[int]], int] = {}
+        capacities = {device.capacity for device in self._devices.values()}
         models = {device.model for device in self._devices.values()}
         kind_of = {model: self._prices.kind(model) for model in models}
         self._kinds, self._shelves = [], {}
@@ -264,14 +457,24 @@ class Fleet:
             signature = (device.capacity, kind_of[device.model])
             if signature not in kinds:
                 kinds[signature] = len(self._kinds)
-                self._kinds.append(_Kind(device.capacity, self._prices.worth(kind_of[device.model])))
+                weight = (device.capacity << _WEIGHT_BITS) // max(capacities)
+                extra = _LARGE * weight >> _WEIGHT_BITS if len(capacities) > 1 else 0
+                worth = self._prices.worth(kind_of[device.model])
+                self._kinds.append(_Kind(len(self._kinds), device.capacity, worth, weight, extra))
             device.kind = kinds[signature]
             self._kinds[device.kind].models.add(device.model)
-        self._kinds.append(_Kind(1, self._prices.worth(frozenset())))  # for hosts as such
+        self._kinds.append(_Kind(len(self._kinds), 1, self._prices.worth(frozenset())))  # for hosts as such
         for rank, host in enumerate(self._ranked):
             host.rank, host.shelves = rank, []
-            host.devices = dict(sorted(host.devices.items()))
+            host.devices = {one.id: one for one in sorted(host.devices.values(), key=_by_order)}
             self._moved(host)
+
+    def _tidy(self) -> None:
+        """Put every host on the shelves where it belongs."""
+        if self._stale:
+            self._set_up()
+        while self._pending:
+            self._moved(self._pending.popitem()[1])
 
     def _moved(self, host: Host) -> None:
         """Put a host on the shelves where it belongs now."""
@@ -295,6 +498,7 @@ class Fleet:
                 kind = self._kinds[place >> _CODE_BITS]
                 if place not in kind.known:
                     kind.known.append(place)
+                    insort(kind.ordered, place)
             elif step in there:
                 insort(there[step], key)
             else:
@@ -322,12 +526,17 @@ class Fleet:
                     shelves.append(place)
         first = _FREE if used else _UNTOUCHED
         for kind, count in whole.items():
-            shelves.append(kind << _CODE_BITS | first + count)
+            shelves.append(kind << _CODE_BITS | first + min(count, BINS - 1))
         if self._host_shelves:
             shelves.append(len(self._kinds) - 1 << _CODE_BITS | _HOST)
         return shelves, sellable
 
     # -- quotes -------------------------------------------------------------------------------------------------------
+
+    def _quotes_of(self, demand: Demand) -> list[_Quote]:
+        if self._stale:
+            self._set_up()
+        return self._quotes.get(demand) or self._quote(demand)
 
     def _quote(self, demand: Demand) -> list[_Quote]:
         """Get ready for a demand that was not seen before."""
@@ -369,13 +578,36 @@ class Fleet:
         if demand.whole:
             if code < _FREE or code % BINS < demand.devices:
                 return None
-            return untouched + demand.devices * (worth[BINS] - worth[0]), demand.devices * prices.sale[BINS]
+            spoiled = self._weighed(quote.kind, worth[BINS] - worth[0])
+            return untouched + demand.devices * spoiled, demand.devices * prices.sale[BINS]
         before = min(code, BINS)
         if before < quote.bins:
             return None
         after = before - quote.bins
-        return untouched + worth[before] - worth[after], prices.sale[before] - prices.sale[after]
+        spoiled = self._weighed(quote.kind, worth[before] - worth[after])
+        return untouched + spoiled, prices.sale[before] - prices.sale[after]
+
+    @staticmethod
+    def _weighed(kind: _Kind, spoiled: int) -> int:
+        return (spoiled * kind.weight >> _WEIGHT_BITS) + kind.extra
 
 
 def _shelf_of(device: Device) -> int:
     return _FREE if device.free == device.capacity else device.free * BINS // device.capacity
+
+
+def _by_order(device: Device) -> tuple[int, str]:
+    return device.order, device.id
+
+
+def _of_one_model(devices: list[Device], count: int) -> list[Device]:
+    """The first so many that are of one model; none where there are not so many."""
+    if count == 1:
+        return devices[:1]
+    by_model: dict[str, list[Device]] = {}
+    for device in devices:
+        chosen = by_model.setdefault(device.model, [])
+        chosen.append(device)
+        if len(chosen) == count:
+            return chosen
+    return []

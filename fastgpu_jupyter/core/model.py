@@ -16,6 +16,8 @@ from .ask import MEMORY_BYTES_MIN, Size, parse_size
 #: A tenant's weight where nobody set one.
 WEIGHT_DEFAULT = 100
 WAIT_MS_MAX = 30 * 86_400_000
+#: Requests that are remembered for what is usual; at that many, the older half is forgotten.
+ASKED_MAX = 2048
 
 
 class LeaseState(str, Enum):
@@ -440,6 +442,13 @@ class Lease:
         return self.image is not None and self.image.holder == self.holder
 
     @property
+    def expires_ms(self) -> int | None:
+        """When it gives up, if it still waits by then for the first time; ``None``: never."""
+        most = self.request.wait_ms_max
+        # One that was parked has more to lose than its place.
+        return None if most is None or self.granted_at is not None else self.requested_at.ms + most
+
+    @property
     def want(self) -> Want:
         """Which devices will do for it now."""
         want = want_of(self.request)
@@ -469,9 +478,22 @@ class State:
     contended_since_ms: int | None = None  #: set exactly while anybody waits
     reservations: dict[str, Reservation] = field(default_factory=dict)  #: those that ended are forgotten after a while
     month: Month = NO_MONTH  #: to which what is used is counted now
+    #: What was asked for lately, the newest last: size, processors, host memory. :data:`ASKED_MAX` at most.
+    asked: list[tuple[str, int, int]] = field(default_factory=list)
+    ended: dict[str, None] = field(default_factory=dict)  #: ids of leases that ended, in that order
+    expiring: dict[str, int] = field(default_factory=dict)  #: when leases that wait for so long at most give up, ms
     usage_epoch_ms: int = 0  #: the instant to which all tenants' decayed usage is scaled
     boot_id: str = ""
     clock_epoch_ms: int = 0  #: boot clock minus ``Instant.ms``
     last: Instant = Instant(0, 0)  #: of the newest event
     arrivals: int = 0
     generations: int = 0
+
+    def __post_init__(self) -> None:
+        # A snapshot of an earlier version has leases without these lists of them.
+        if self.leases and not self.ended:
+            over = [lease for lease in self.leases.values() if lease.ended_at is not None]
+            self.ended = {lease.id: None for lease in sorted(over, key=lambda lease: lease.ended_at or self.last)}
+        if self.queue and not self.expiring:
+            waiting = (self.leases[lease_id] for lease_id in self.queue)
+            self.expiring = {lease.id: expiry for lease in waiting if (expiry := lease.expires_ms) is not None}

@@ -70,13 +70,16 @@ def make_room(
     # Where something is on its way, who comes first has spoken for it.
     on_their_way = (name for name, device in state.devices.items() if device.leaving_bytes)
     candidates = dict.fromkeys([*takeable, *on_their_way])
+    spare = {name: None for name, device in state.devices.items() if not device.lease_ids}  # one of several may be free
     parkings: dict[str, Parking] = {}  # one of several devices may make room for more than one that waits
     for waiting, kept in unserved:
-        free = [state.devices[name] for name in candidates]
+        several = waiting.want.size.devices > 1
+        free = [state.devices[name] for name in ({**candidates, **spare} if several else candidates)]
         options = _room_for(state, _Claimant(state, waiting, now_ms), free, takeable)
         parkings.update((parking.lease.id, parking) for option in options for parking in option.parkings)
         for device_id in [option.device_id for option in options] or kept:
             candidates.pop(device_id, None)
+            spare.pop(device_id, None)
         if candidates.keys().isdisjoint(takeable):
             break
     return list(parkings.values())
@@ -165,12 +168,12 @@ def _room_for(
     state: State, claimant: _Claimant, devices: Iterable[Device], takeable: dict[str, list[_Takeable]]
 ) -> list[_Option]:
     """The gentlest way to make room for one that waits; nothing where there is none."""
-    options: dict[str, list[_Option]] = {}
+    options: dict[tuple[str, placement.Kind], list[_Option]] = {}
     for device in devices:
         if device.grantable and placement.is_able(state, device, claimant.want):
             option = _on(device, claimant, takeable.get(device.spec.id, []))
             if option is not None:
-                options.setdefault(device.spec.host_id, []).append(option)
+                options.setdefault((device.spec.host_id, placement.kind_of(device.spec)), []).append(option)
     count = claimant.want.size.devices
     chosen = [sorted(of_host)[:count] for of_host in options.values() if len(of_host) >= count]
     return min(chosen, default=[])

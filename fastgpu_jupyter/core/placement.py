@@ -1,43 +1,31 @@
-"""Which devices serve a size: best fit, so that large holes stay for large requests."""
+"""What will do for a size, what it takes of a device, and why it cannot be had; :mod:`.fleet` chooses where it goes."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 from ..errors import Conflict, NeedsRestart, NoSuchDevice
 from ..units import format_memory
 from .ask import PROFILES, Size
-from .model import Device, Enforcement, Isolation, Lease, LogicalGPU, Mechanism, PendingReason, State, Want
+from .model import Device, DeviceSpec, Enforcement, Isolation, Lease, LogicalGPU, Mechanism, PendingReason, State, Want
 
 #: The devices of one lease: one, or several whole ones.
 Devices = tuple[Device, ...]
 MILLI = 1000
+#: Everything that a driver says of a device but which it is.
+Kind = tuple[str, int, tuple[Mechanism, ...], bool, int, bool]
 
 
-def place(state: State, want: Want, taken: Collection[str]) -> Devices | None:
-    """The devices of one host that would have the least memory left, or ``None`` where none can serve now.
-
-    Devices in ``taken`` are left alone.
-    """
-    size = want.size
-    fitting = [device for device in able(state, want) if device.grantable and lacking_bytes(device, size) <= 0]
-    fitting = [device for device in fitting if device.spec.id not in taken and _host_has_room(state, device, want)]
-    fitting.sort(key=lambda device: (_left(device, size), device.spec.index, device.spec.id))
-    return _of_one_host(fitting, size.devices)
-
-
-def soonest(state: State, want: Want, taken: Collection[str]) -> tuple[str, ...]:
-    """The devices of one host that lack least to serve; empty where there are not enough, in use or not."""
-    free = [device for device in able(state, want) if device.grantable and device.spec.id not in taken]
-    free.sort(key=lambda device: (_lacks(device, want.size), device.spec.index, device.spec.id))
-    return tuple(device.spec.id for device in _of_one_host(free, want.size.devices) or ())
+def kind_of(spec: DeviceSpec) -> Kind:
+    """What tells devices apart in what they can be used for."""
+    return spec.model, spec.memory_bytes, spec.mechanisms, spec.simulated, spec.rate_micro_per_hour, spec.parkable
 
 
 def _of_one_host(devices: Iterable[Device], count: int) -> Devices | None:
-    """The first so many devices that are of one host."""
-    by_host: dict[str, list[Device]] = {}
+    """The first so many devices that are of one host and, since programs expect that of several, of one kind."""
+    by_host: dict[tuple[str, Kind], list[Device]] = {}
     for device in devices:
-        chosen = by_host.setdefault(device.spec.host_id, [])
+        chosen = by_host.setdefault((device.spec.host_id, kind_of(device.spec)), [])
         chosen.append(device)
         if len(chosen) == count:
             return tuple(chosen)
@@ -86,7 +74,13 @@ def why_not(state: State, want: Want) -> PendingReason:
         return PendingReason.NO_SUCH_DEVICE
     if sum(device.grantable for device in possible) < want.size.devices:
         return PendingReason.DRAINED if any(device.drained for device in possible) else PendingReason.HEALTH
-    return PendingReason.CAPACITY if place(state, want, ()) is None else PendingReason.BEHIND
+    return PendingReason.BEHIND if _has_room(state, want, possible) else PendingReason.CAPACITY
+
+
+def _has_room(state: State, want: Want, possible: Iterable[Device]) -> bool:
+    """Whether it could be served at once if nobody came before it."""
+    fitting = (device for device in possible if device.grantable and lacking_bytes(device, want.size) <= 0)
+    return _of_one_host((d for d in fitting if _host_has_room(state, d, want)), want.size.devices) is not None
 
 
 def milli(size: Size, devices: Devices) -> int:
@@ -152,34 +146,43 @@ def carve(size: Size, devices: Devices, generation: int) -> LogicalGPU:
         mechanism, enforcement = Mechanism.EXCLUSIVE, Enforcement.HARDWARE
     else:
         mechanism, enforcement = Mechanism.SHARED, Enforcement.COOPERATIVE
-    memory_bytes = [_needed(device, size) for device in devices]
-    rates = [rate_of(size, device) for device in devices]
     return LogicalGPU(
         device_id=first.id,
-        memory_bytes=sum(memory_bytes),
+        memory_bytes=sum([_needed(device, size) for device in devices]),
         whole=size.whole,
         mechanism=mechanism,
         enforcement=enforcement,
-        rate_micro_per_hour=sum(rates),
+        rate_micro_per_hour=sum([rate_of(size, device) for device in devices]),
         generation=generation,
-        more_device_ids=tuple(device.spec.id for device in devices[1:]),
+        more_device_ids=tuple([device.spec.id for device in devices[1:]]),
         host_id=first.host_id,
     )
 
 
 def able(state: State, want: Want) -> Iterator[Device]:
     """Devices that could serve, or be one of several that do, if they were free and in service."""
-    return (device for device in state.devices.values() if is_able(state, device, want))
+    matches: dict[tuple[str, int], bool] = {}  # of ten thousand devices few differ
+    for device in state.devices.values():
+        kind = device.spec.model, device.spec.memory_bytes
+        if kind not in matches:
+            matches[kind] = want.size.matches(*kind)
+        if matches[kind] and device.present and will_do(state, device, want):
+            yield device
 
 
 def is_able(state: State, device: Device, want: Want) -> bool:
     """Whether the device is one of :func:`able`."""
-    size, spec = want.size, device.spec
-    if not device.present or not size.matches(spec.model, spec.memory_bytes):
+    return device.present and will_do(state, device, want)
+
+
+def will_do(state: State, device: Device, want: Want) -> bool:
+    """Whether a device could serve, or be one of several that do, if it were there, free and in service."""
+    spec, size = device.spec, want.size
+    if not size.matches(spec.model, spec.memory_bytes):
         return False
     if not size.whole and not (_shareable(device) and _needed(device, size) <= spec.memory_bytes):
         return False
-    return _unfit(state, device, want) is None
+    return want == Want(size) or _unfit(state, device, want) is None
 
 
 def _unfit(state: State, device: Device, want: Want) -> str | None:
@@ -221,20 +224,11 @@ def _needed(device: Device, size: Size) -> int:
     return size.memory_on(device.spec.memory_bytes)
 
 
-def _left(device: Device, size: Size) -> int:
-    return device.free_bytes - _needed(device, size)
-
-
 def lacking_bytes(device: Device, size: Size) -> int:
     """Bytes that must be given back before the device can serve the size; none where it can now."""
     if size.whole:
         return device.promised_bytes
     return _needed(device, size) - device.free_bytes
-
-
-def _lacks(device: Device, size: Size) -> int:
-    """What must be given back beside what is on its way."""
-    return max(0, lacking_bytes(device, size) - device.leaving_bytes)
 
 
 def _no_such_model(present: Iterable[Device], size: Size) -> str:

@@ -14,7 +14,7 @@ from . import parking, placement
 from .apply import apply
 from .decide import decide
 from .events import Event
-from .model import Instant, LeaseState, State
+from .model import HOLDING, LEAVING, Instant, Lease, LeaseState, State
 from .scheduler import Scheduler
 
 #: Events after which one that waits stands elsewhere in the queue, or no longer in it.
@@ -51,9 +51,14 @@ class Pool:
         """
         events = decide(self.state, command, at)
         self._apply(events, at)
+        if type(command) is c.Tick:
+            self._scheduler.reconsider()
+        decided = len(events)
         while more := self.advance(at):
             self._apply(more, at)
             events += more
+        if len(events) == decided:
+            self._scheduler.rest()
         return events
 
     def advance(self, at: Instant) -> list[Event]:
@@ -76,31 +81,47 @@ class Pool:
     def _apply(self, events: Iterable[Event], at: Instant) -> None:
         for event in events:
             lease = self.state.leases.get(getattr(event, "lease_id", ""))
-            waits = lease is not None and lease.state is LeaseState.WAITING and type(event) in _REQUEUED
-            if lease is not None and waits:
-                self._scheduler.left(lease)
-            apply(self.state, event, at)
-            self._follow(event, waits=waits)
-
-    def _follow(self, event: Event, *, waits: bool) -> None:
-        """Keep the scheduler, and the list of those that can be parked, as the state is now."""
-        lease = self.state.leases.get(getattr(event, "lease_id", ""))
-        if lease is not None:
-            if lease.state is LeaseState.WAITING and (waits or type(event) in _JOINS):
-                self._scheduler.requested(lease)
-            if lease.state is LeaseState.ACTIVE and parking.may_park(self.state, lease):
-                self._parkable[lease.id] = None
+            if lease is None:
+                apply(self.state, event, at)
+                self._follow_others(event)
             else:
-                self._parkable.pop(lease.id, None)
+                self._apply_to(lease, event, at)
+
+    def _apply_to(self, lease: Lease, event: Event, at: Instant) -> None:
+        """Whatever the event is, the scheduler learns who waits and what is held from before and after."""
+        before, tenant = lease.state, lease.tenant
+        held = lease.logical_gpu if before in HOLDING else None
+        requeued = before is LeaseState.WAITING and type(event) in _REQUEUED
+        if requeued:
+            self._scheduler.left(lease)
+        apply(self.state, event, at)
+        after = lease.state
+        holds = lease.logical_gpu if after in HOLDING else None
+        if after is LeaseState.WAITING and (requeued or type(event) in _JOINS):
+            self._scheduler.requested(lease)
+        if holds is not held or (after is not before and (after in LEAVING) != (before in LEAVING)):
+            ids = [*(held.device_ids if held else ()), *(holds.device_ids if holds else ())]
+            self._scheduler.touched(ids if len(ids) == 1 else list(dict.fromkeys(ids)))
+        if held is not None and (holds is not held or lease.tenant != tenant):
+            self._scheduler.gave_back(tenant)
+        if after is LeaseState.ACTIVE and parking.may_park(self.state, lease):
+            self._parkable[lease.id] = None
+        else:
+            self._parkable.pop(lease.id, None)
+
+    def _follow_others(self, event: Event) -> None:
+        """What is not about a lease that was there before."""
         match event:
-            case e.LeaseEnded() | e.LeaseParked() | e.LeaseResized() if lease is not None and not waits:
-                self._scheduler.freed(lease.tenant)
-            case e.TenantSet() | e.GroupSet() | e.LeaseTransferred() | e.PolicySet() | e.HostAppeared():
-                self._scheduler = Scheduler(self.state)
-            case e.BudgetSet() | e.MonthBegan() | e.ReservationBegan() | e.ReservationEnded():
-                self._scheduler = Scheduler(self.state)
-            case e.DeviceAppeared() | e.DeviceVanished() | e.DeviceHealthChanged() | e.DeviceDrained():
-                self._scheduler = Scheduler(self.state)
+            case e.LeaseRequested(lease_id=lease_id):
+                self._scheduler.requested(self.state.leases[lease_id])
+            case e.TenantSet() | e.GroupSet() | e.PolicySet() | e.BudgetSet() | e.MonthBegan():
+                self._scheduler.entitled()
+            case e.ReservationBegan() | e.ReservationEnded():
+                self._scheduler.entitled()
+            case e.DeviceHealthChanged(device_id=device_id) | e.DeviceDrained(device_id=device_id):
+                self._scheduler.serves_or_not(device_id)
+            case e.DeviceAppeared() | e.DeviceVanished() | e.HostAppeared():
+                self._scheduler.changed()
 
 
 def replay(state: State, events: Iterable[Event], at: Instant) -> None:

@@ -124,10 +124,11 @@ def learn(history: Mapping[Demand, int] | Iterable[tuple[Demand, int]], capacity
     return Prices(sale, steps, core, relief, _UNTOUCHED if gangs else 0, usual)
 
 
-def _order(demand: Demand) -> tuple[int, int, int, int, int, tuple[str, ...]]:
+def _order(demand: Demand) -> tuple[int, int, int, int, int, int, tuple[str, ...]]:
     """Some fixed order, so that equal counts do not depend on who came first."""
     return (
-        demand.devices, demand.units or 0, demand.divisor or 0, demand.cpu_milli, demand.host_memory_bytes,
+        demand.devices, demand.units or 0, demand.divisor or 0, demand.numerator,
+        demand.cpu_milli, demand.host_memory_bytes,
         tuple(sorted(demand.models or ())),
     )  # fmt: skip
 

@@ -2,31 +2,71 @@
 
 The order is that of :class:`~fastgpu_jupyter.core.line.Rank`: first who waited too long (:data:`AGING_GRANTS`), then by
 priority class, then the tenant that stands first (:mod:`.fairshare`), then by arrival. Requests that want the same
-stand in one line, because what serves one of them serves any; only the best of each line is ever compared.
+stand in one line, because what serves one of them serves any. Where they are placed is :mod:`.fleet`'s choice.
 
-Where the best of a line cannot be served, devices are *kept* for it: nobody behind it is placed on them, so that it
-gets them when they drain. Others go past it only on devices that it could not have anyway (conservative backfill).
+Before somebody is served out of turn, devices are *kept* for those who come first and cannot be served: nobody behind
+them is placed there, so that they get them when they drain. Others go past only on devices that those could not have
+anyway (conservative backfill). With the devices, what they need of that host's processors and memory is kept.
+
+How it is quick: a line that cannot be served stays so until something is freed that it could use. So only *hopeful*
+lines, of which that is not known, are placed anywhere; of the others those that fit on a host where there is *news*, on
+that host. Ranks that changed by the passing of time alone are looked at with each tick (:meth:`Scheduler.reconsider`).
+In a pool of few hosts that is done whenever anything happens.
 
 All of this follows from the state and can be made anew from it at any time; nothing here is journalled.
 """
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Iterator
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Collection, Iterable, Iterator
+from functools import reduce
+from itertools import islice
+from typing import NamedTuple
 
 from . import budgets, fairshare, placement, reserved
+from .books import LEARN_EVERY, Books
+from .demand import Kept, Placement
 from .fairshare import Standing
-from .line import Line, Rank
-from .model import Lease, PendingReason, Priority, State, Want
+from .fleet import Offer
+from .line import Found, Line, Queue, Rank
+from .model import Lease, ParkReason, PendingReason, Priority, State, Want
+from .needs import Needs
 from .placement import Devices
 
 #: A request that has seen so many grants to others goes before everybody else.
 AGING_GRANTS = 1000
 #: For how many of those who wait room is made at once.
 UNSERVED_MAX = 256
-#: Lines that devices are kept for at once.
+#: Lines at the head of the queue that devices are kept for.
 KEPT_LINES_MAX = 16
+#: In a large pool, grants between two looks at who else should have something kept: most are served sooner than that.
+LOOK_EVERY = 16
+#: Lines that are compared all at once.
+FEW_LINES = 24
+_AFTER_ALL = 1 << 62  #: more than the number of any line
+#: Hosts up to which everything is looked at anew whenever anything is freed.
+FEW_HOSTS = 8
+
+
+class _News:
+    """A host that has more room than when it was last looked at."""
+
+    __slots__ = ("failed", "fitting", "offer", "rest")
+
+    def __init__(self) -> None:
+        self.offer: Offer | None = None  #: what it has free, once that was looked at
+        self.rest: Offer | None = None  #: that, less what is kept there
+        self.fitting: set[Line] | None = None  #: lines that may fit
+        self.failed: set[Line] = set()  #: lines that were found not to
+
+
+class _Keep(NamedTuple):
+    """What is kept for the best of a line, and how it stood."""
+
+    place: Placement
+    kept: Kept
+    rank: Rank
 
 
 class Scheduler:
@@ -35,155 +75,396 @@ class Scheduler:
     def __init__(self, state: State) -> None:
         self._state = state
         self._now_ms = state.last.ms
-        self._lines: dict[Want, Line] = {}
-        #: Lines that may have become servable since they were last looked at.
-        self._hopeful: set[Want] = set()
-        self._kept: dict[Want, tuple[str, ...]] = {}
+        self._queue = Queue(self._standing, self._is_overdue)
+        self._standings: dict[str, Standing] = {}  #: those of this instant
+        self._happened = False  #: whether anybody came, went or gave back since everything was looked at
+        self._limited: set[str] = set()  #: tenants that hold all that they may have
+        self._refused: dict[Line, set[str]] = {}  #: tenants for whom nothing is lent of what a line wants, this time
+        self._held_back: set[Line] = set()  #: lines in which only those wait
+        self._renew()
         for lease_id in state.queue:
             self.requested(state.leases[lease_id])
+
+    def _renew(self) -> None:
+        """Make the books anew; needed when hosts or devices have come or gone."""
+        self._stale = False
+        self._books = Books(self._state)
+        self._learned = len(self._state.asked)
+        self._few_hosts = len({device.spec.host_id for device in self._state.devices.values()}) <= FEW_HOSTS
+        self._entered: set[Line] = set()
+        self._by_share: list[tuple[int, int, Line]] = []  #: lines by the least that they take of a device
+        #: Lines that nobody has tried to serve since they might be.
+        self._hopeful: set[Line] = set()
+        self._news: dict[str, _News] = {}
+        self._kept: dict[Line, _Keep] = {}
+        self._kept_on: dict[str, int] = {}  #: for how many of those lines, by host
+        for line in self._queue.lines.values():
+            self._enter(line)
 
     # -- what happened ------------------------------------------------------------------------------------------------
 
     def requested(self, lease: Lease) -> None:
         """``lease`` begins to wait."""
-        want = lease.want
-        if want not in self._lines:
-            self._lines[want] = Line(self._standing, self._is_overdue)
-        self._lines[want].add(lease)
-        self._hopeful.add(want)
+        self._happened = True
+        line = self._queue.add(lease)
+        if line not in self._entered:
+            self._enter(line)
+        elif self._kept and line not in self._hopeful and self._goes_before_kept(lease):
+            self._hopeful.add(line)
+        if lease.tenant in self._limited:
+            self._lift(lease.tenant)  # it may ask for less, or come first
+        if line in self._held_back:
+            self._held_back.discard(line)
+            self._hopeful.add(line)
+        if len(self._state.asked) != self._learned and len(self._state.asked) % LEARN_EVERY == 0:
+            self._learn()
 
     def left(self, lease: Lease) -> None:
         """``lease`` waits no longer: it was granted, or gave up."""
-        want = lease.want
-        line = self._lines[want]
-        line.remove(lease)
-        if not len(line):
-            del self._lines[want]
-        if self._kept.pop(want, None) is not None or want not in self._lines:
-            self._hopeful.update(self._lines)
-        self._hopeful.add(want)
+        self._happened = True
+        line = self._queue.remove(lease)
+        line.since = self._state.generations
+        if line in self._kept:
+            self._release(line)
+        if not line.tickets:
+            self._entered.discard(line)
+            del self._by_share[bisect_left(self._by_share, (line.needs.share, line.number))]
+            self._held_back.discard(line)
+            self._drop({line})
+        if lease.tenant in self._limited:
+            self._lift(lease.tenant)
 
-    def freed(self, tenant: str | None = None) -> None:
-        """There is more room: on a device, or below a tenant's limit."""
-        self._hopeful.update(self._lines)
-        if tenant is not None:
-            for line in self._lines.values():
-                line.refresh(tenant)
+    def gave_back(self, tenant: str) -> None:
+        """``tenant`` holds less, or is entitled to more."""
+        books = self._state.tenants.get(tenant)
+        group = books.group if books else None
+        members = [tenant]
+        if group is not None:
+            tenants = self._state.tenants
+            members = [name for name in self._queue.tenants() if name in tenants and tenants[name].group == group]
+        self._standings.clear()
+        for member in members:
+            self._queue.refresh(member)
+            if member in self._limited:
+                self._lift(member)
+
+    def entitled(self) -> None:
+        """What tenants or groups are entitled to has changed."""
+        self._standings.clear()
+        for tenant in self._queue.tenants():
+            self._queue.refresh(tenant)
+        self.reconsider()
+
+    def touched(self, device_ids: Collection[str]) -> None:
+        """What is promised of devices has changed, or what of that is being given back."""
+        if self._stale:
+            return
+        if any(device_id not in self._state.devices for device_id in device_ids):
+            self.changed()
+            return
+        freer = self._books.follow(device_ids)
+        for host_id in freer:
+            self._news[host_id] = _News()
+        if self._news:
+            for device_id in device_ids:
+                host_id = self._books.host_of(device_id)
+                if host_id in self._news:
+                    self._news[host_id] = _News()
+        self._happened = True
+
+    def serves_or_not(self, device_id: str) -> None:
+        """A device went out of service, or came back."""
+        self.touched((device_id,))
+        if self._stale:
+            return
+        for line in [line for line, keep in self._kept.items() if device_id in keep.place.device_ids]:
+            self._release(line)
+        self._news[self._books.host_of(device_id)] = _News()
+
+    def changed(self) -> None:
+        """Hosts or devices have come, gone or become others."""
+        self._stale = True
+
+    def reconsider(self) -> None:
+        """Look at everybody anew."""
+        self._news.clear()
+        self._kept.clear()
+        self._kept_on.clear()
+        self._limited.clear()
+        self._held_back.clear()
+        self._hopeful.update(self._queue.lines.values())
 
     # -- what follows -------------------------------------------------------------------------------------------------
 
     def next_grant(self, now_ms: int) -> tuple[Lease, Devices] | None:
         """The one to be granted next and its devices, or ``None`` where everybody who waits has to."""
-        self._now_ms = max(now_ms, self._now_ms)
-        self._hopeful &= self._lines.keys()
-        if not self._hopeful:
-            return None
-        refused = _Refused(self._state)
-        while True:
-            before = refused.count
-            found = self._first_placeable(refused)
-            if found is not None:
-                lease, devices = found
-                if not self._within_limit(lease, devices):
-                    refused.tenant(lease)
-                elif not refused.lending.leaves_room(lease, devices):
-                    refused.like(lease)
-                else:
-                    return found
-            elif refused.count == before:
-                return None
+        self._look(now_ms)
+        lending = reserved.Lending(self._state)
+        self._refused.clear()
+        while (found := self._first()) is not None:
+            lease = found.lease
+            if not self._may_have_more(lease):
+                self._limited.add(lease.tenant)
+                continue
+            place = self._place(found, lending)
+            if place is None:
+                self._drop({found.line})
+                continue
+            devices = self._books.devices(place)
+            if not self._within_limit(lease, devices):
+                self._limited.add(lease.tenant)
+            elif not lending.leaves_room(lease, devices):
+                # What others have reserved is in its way, and in that of its like.
+                self._refused.setdefault(found.line, set()).update(lending.outsiders(lease))
+            else:
+                return lease, devices
+        return None
+
+    def rest(self) -> None:
+        """Nobody is waiting for an answer to a grant: do a little of what the next one would have to do first."""
+        if not self._stale:
+            self._books.fleet.settle()
 
     def highest(self) -> Priority:
         """The highest priority class of those who wait."""
-        return max((line.highest() for line in self._lines.values()), default=Priority.LOW)
+        return self._queue.highest()
 
     def unserved(self, now_ms: int) -> Iterator[tuple[Lease, tuple[str, ...]]]:
         """Those who would be served next if there were room, one of each tenant, and the devices kept for its like."""
-        self._now_ms = max(now_ms, self._now_ms)
+        self._look(now_ms)
         lending = reserved.Lending(self._state)
-        for _, lease in heapq.merge(*(line.first(UNSERVED_MAX) for line in self._lines.values())):
+        for lease, line in islice(self._queue.heads(), UNSERVED_MAX):
             if self._may_have_more(lease) and lending.may_hope(lease):
-                yield lease, self._kept.get(lease.want, ())
+                yield lease, self._kept[line].place.device_ids if line in self._kept else ()
 
-    def _first_placeable(self, refused: _Refused) -> tuple[Lease, Devices] | None:
-        """The first that fits; ``None`` also where another was refused, so that others may go before it."""
-        taken: set[str] = set()  # devices kept for lines that come first
-        for _, lease, want in sorted(self._heads(refused)):
-            # Who may have no more keeps nothing from others.
-            if not self._may_have_more(lease):
-                refused.tenant(lease)
-                return None
-            if want in self._hopeful:
-                devices = placement.place(self._state, want, taken)
-                if devices is not None:
-                    return lease, devices
-                if not refused.lending.may_hope(lease):
-                    refused.like(lease)
-                    return None
-                if not refused.count:
-                    self._hopeful.discard(want)
-                self._keep(want, taken)
-            taken.update(self._kept.get(want, ()))
+    def _look(self, now_ms: int) -> None:
+        self._now_ms = max(self._now_ms, now_ms)
+        self._standings.clear()
+        if self._stale:
+            self._renew()
+        if self._happened and (self._few_hosts or self._state.reservations):
+            self.reconsider()
+        self._happened = False
+
+    def _first(self) -> Found | None:
+        """The best of those who can perhaps be served."""
+        if not self._hopeful and not self._news:
+            return None
+        late = self._first_late()
+        if late is not None:
+            return late
+        among = set(self._hopeful)
+        for host_id, news in list(self._news.items()):
+            fitting = self._fitting(host_id, news)
+            if fitting:
+                among |= fitting
+            else:
+                del self._news[host_id]
+        found = self._queue.best(among, self._limited, self._refused) if among else None
+        if found is None:
+            self._held_back |= among
+            self._drop(among)
+        return found
+
+    def _first_late(self) -> Found | None:
+        """The same, of those who waited too long: one after the other, because soon one fits."""
+        if len(self._news) != 1 or self._hopeful or not self._many_fit():
+            return None
+        (news,) = self._news.values()
+        assert news.offer is not None
+        for line in _that_fit(self._queue.by_first, news.offer):
+            if line not in news.failed:
+                lease = line.first
+                refused = lease.tenant in self._limited or lease.tenant in self._refused.get(line, ())
+                late = self._is_overdue(lease) and not refused
+                return Found(Rank.overdue(lease), lease, line) if late else None
+        news.fitting = set()
         return None
 
-    def _heads(self, refused: _Refused) -> Iterator[tuple[Rank, Lease, Want]]:
-        for want, line in self._lines.items():
-            best = line.best(refused.of(want))
-            if best is not None:
-                yield *best, want
+    def _many_fit(self) -> bool:
+        """Whether there is news of one host, with nothing kept there, where many lines may fit."""
+        ((host_id, news),) = self._news.items()
+        if news.offer is None:
+            news.offer = self._books.fleet.offer(host_id)
+        if host_id in self._kept_on:
+            return False
+        return bisect_right(self._by_share, (news.offer.bins, _AFTER_ALL)) > FEW_LINES
 
-    def _keep(self, want: Want, taken: set[str]) -> None:
+    def _fitting(self, host_id: str, news: _News) -> set[Line]:
+        """The lines of which somebody may perhaps be served on a host."""
+        if news.fitting is None:
+            news.fitting = self._fit(host_id, news) - news.failed
+        return news.fitting
+
+    def _fit(self, host_id: str, news: _News) -> set[Line]:
+        fleet = self._books.fleet
+        offer = news.offer = news.offer or fleet.offer(host_id)
+        some = self._by_share[: bisect_right(self._by_share, (offer.bins, _AFTER_ALL))] if offer.most else []
+        lines = set(_that_fit(some, offer))
+        if host_id not in self._kept_on or not lines:
+            return lines
+        here = {line: keep for line, keep in self._kept.items() if keep.place.host_id == host_id}
+        # What is kept there is for those whom it is kept for, and for those who come before them.
+        first, *more = (keep.kept for keep in here.values())
+        rest = fleet.offer(host_id, reduce(Kept.and_, more, first))
+        fit = {line for line in lines if line in here or line.needs.fits(rest)}
+        last = max(self._rank_of(line, keep) for line, keep in here.items())
+        others = lines - fit
+        best = self._queue.best(others, self._limited, self._refused) if others else None
+        return lines if best is not None and best.rank < last else fit
+
+    def _drop(self, lines: set[Line]) -> None:
+        """Nobody in those lines can be served, as far as is known."""
+        self._hopeful -= lines
+        for news in self._news.values():
+            news.failed |= lines
+            if news.fitting is not None:
+                news.fitting -= lines
+
+    def _place(self, found: Found, lending: reserved.Lending) -> Placement | None:
+        """Where the best of the candidates goes, once devices are kept for those who come before it."""
+        line, demand = found.line, found.line.needs.demand
+        if demand is None:
+            return None
+        now = self._state.generations
+        if len(self._kept) < KEPT_LINES_MAX and (self._few_hosts or now % LOOK_EVERY == 0):
+            for other in self._queue.ahead(found, KEPT_LINES_MAX):
+                if other not in self._kept and (self._few_hosts or now - other.since >= LOOK_EVERY):
+                    self._keep(other, lending)
+                    if not self._few_hosts or len(self._kept) >= KEPT_LINES_MAX:
+                        break
+        fleet = self._books.fleet
+        if line not in self._hopeful:
+            hosts = [host_id for host_id, news in self._news.items() if self._is_news_for(line, news)]
+            if len(hosts) == 1:
+                return fleet.place_on(hosts[0], demand, self._before(found.rank, hosts[0]).get(hosts[0]))
+        return fleet.place(demand, self._before(found.rank))
+
+    def _is_news_for(self, line: Line, news: _News) -> bool:
+        if news.fitting is not None:
+            return line in news.fitting
+        return news.offer is not None and line not in news.failed and line.needs.fits(news.offer)
+
+    # -- what is kept -------------------------------------------------------------------------------------------------
+
+    def _keep(self, line: Line, lending: reserved.Lending) -> None:
         """Choose the devices that will serve the best of the line soonest, unless others came first."""
-        if want not in self._kept and len(self._kept) >= KEPT_LINES_MAX:
-            return
-        devices = placement.soonest(self._state, want, taken)
-        if self._kept.get(want, devices) != devices:
-            self._hopeful.update(self._lines)  # what it had is for others again
-        if devices:
-            self._kept[want] = devices
-        else:
-            self._kept.pop(want, None)
+        demand, best = line.needs.demand, self._best_entitled(line, lending)
+        if demand is not None and best is not None:
+            place = self._books.nearest(demand, self._before(best.rank))
+            if place is not None:
+                kept = Kept(frozenset(place.device_ids), demand.cpu_milli, demand.host_memory_bytes)
+                self._kept[line] = _Keep(place, kept, best.rank)
+                self._kept_on[place.host_id] = self._kept_on.get(place.host_id, 0) + 1
+
+    def _best_entitled(self, line: Line, lending: reserved.Lending) -> Found | None:
+        """The best of a line who may have so much more: for others nothing is kept."""
+        beyond = {*self._limited, *self._refused.get(line, ())}
+        while (found := self._queue.best((line,), beyond)) is not None:
+            if not self._may_have_more(found.lease):
+                beyond.add(found.lease.tenant)
+            elif not lending.may_hope(found.lease):
+                beyond |= {*lending.outsiders(found.lease), found.lease.tenant}
+            else:
+                return found
+        return None
+
+    def _release(self, line: Line) -> None:
+        host_id = self._kept.pop(line).place.host_id
+        self._news[host_id] = _News()
+        self._kept_on[host_id] -= 1
+        if not self._kept_on[host_id]:
+            del self._kept_on[host_id]
+
+    def _rank_of(self, line: Line, keep: _Keep) -> Rank:
+        """Where the best of a line stood when devices were kept for it, or that it waits too long by now."""
+        first = line.first
+        return Rank.overdue(first) if self._is_overdue(first) else keep.rank
+
+    def _before(self, rank: Rank, host_id: str | None = None) -> dict[str, Kept]:
+        """What is kept for those who come before that rank, by host; of one host only where it is named."""
+        before: dict[str, Kept] = {}
+        if host_id is not None and host_id not in self._kept_on:
+            return before
+        for line, keep in self._kept.items():
+            name = keep.place.host_id
+            if (host_id is None or name == host_id) and self._rank_of(line, keep) < rank:
+                before[name] = before[name].and_(keep.kept) if name in before else keep.kept
+        return before
+
+    def _goes_before_kept(self, lease: Lease) -> bool:
+        """Whether it may have devices that are kept for somebody."""
+        rank = Rank.of(lease, self._standing(lease.tenant))
+        return any(rank < self._rank_of(line, keep) for line, keep in self._kept.items())
+
+    # -- tenants ------------------------------------------------------------------------------------------------------
+
+    def _lift(self, tenant: str) -> None:
+        """``tenant`` may perhaps have more than it has."""
+        self._limited.discard(tenant)
+        self._hopeful |= self._held_back
+        self._held_back.clear()
 
     def _within_limit(self, lease: Lease, devices: Devices) -> bool:
-        milli = placement.milli(lease.request.size, devices)
-        return fairshare.within_limits(self._state, lease.tenant, milli)
+        if not fairshare.is_limited(self._state, lease.tenant):
+            return True
+        return fairshare.within_limits(self._state, lease.tenant, placement.milli(lease.request.size, devices))
 
     def _may_have_more(self, lease: Lease) -> bool:
         """Whether its tenant may have so much more, and has the money for it."""
-        wanted = placement.nominal_milli(self._state, lease.want)
-        return fairshare.within_limits(self._state, lease.tenant, wanted) and budgets.may_spend(
-            self._state, lease.tenant, self._now_ms
-        )
+        state = self._state
+        if fairshare.is_limited(state, lease.tenant):
+            wanted = placement.nominal_milli(state, lease.want)
+            if not fairshare.within_limits(state, lease.tenant, wanted):
+                return False
+        return budgets.may_spend(state, lease.tenant, self._now_ms)
 
     def _standing(self, name: str) -> Standing:
-        return fairshare.standing(self._state, name, self._now_ms)
+        standing = self._standings.get(name)
+        if standing is None:
+            standing = self._standings[name] = fairshare.standing(self._state, name, self._now_ms)
+        return standing
 
     def _is_overdue(self, lease: Lease) -> bool:
         return self._state.generations - lease.grants_before >= AGING_GRANTS
 
+    # -- lines --------------------------------------------------------------------------------------------------------
 
-class _Refused:
-    """Who is left out while one grant is looked for: tenants, and tenants where they want a certain thing."""
+    def _enter(self, line: Line) -> None:
+        needs = line.needs = Needs(self._books.fleet, self._books.demand(line.want))
+        self._entered.add(line)
+        insort(self._by_share, (needs.share, line.number, line))
+        self._hopeful.add(line)
 
-    def __init__(self, state: State) -> None:
-        self.lending = reserved.Lending(state)
-        self.count = 0  #: grows with each refusal
-        self._tenants: set[str] = set()
-        self._wants: dict[Want, set[str]] = {}
+    def _learn(self) -> None:
+        """Place by what was asked for lately, from now on."""
+        self._learned = len(self._state.asked)
+        self._books.learn()
+        self._entered.clear()
+        self._by_share.clear()
+        hopeful = set(self._hopeful)
+        for line in self._queue.lines.values():
+            self._enter(line)
+        self._hopeful = hopeful
+        self._news = {host_id: _News() for host_id in self._news}
 
-    def of(self, want: Want) -> set[str]:
-        """The tenants to leave out of the line for that."""
-        return self._tenants | self._wants[want] if want in self._wants else self._tenants
 
-    def tenant(self, lease: Lease) -> None:
-        """Its tenant may have no more."""
-        self.count += 1
-        self._tenants.add(lease.tenant)
-
-    def like(self, lease: Lease) -> None:
-        """What others have reserved is in its way, and in that of its like."""
-        self.count += 1
-        self._wants.setdefault(lease.want, set()).update(self.lending.outsiders(lease))
+def _that_fit(lines: Iterable[tuple[int, int, Line]], offer: Offer) -> Iterator[Line]:
+    """Lines that may be placed on a host with that to offer, in the order given."""
+    if len(offer.most) != 1:
+        yield from (entry[2] for entry in lines if entry[2].needs.fits(offer))
+        return
+    ((kind, most),) = offer.most.items()  # the usual case, written out because it is what takes time
+    cpu_milli, memory_bytes, whole = offer.cpu_milli, offer.memory_bytes, offer.whole.get(kind, 0)
+    for entry in lines:
+        needs = entry[2].needs
+        if (
+            needs.cpu_milli <= cpu_milli
+            and needs.by_kind.get(kind, most + 1) <= most
+            and needs.devices <= whole
+            and needs.memory_bytes <= memory_bytes
+        ):
+            yield entry[2]
 
 
 def places(state: State) -> Iterator[tuple[Lease, int, PendingReason]]:
@@ -194,36 +475,53 @@ def places(state: State) -> Iterator[tuple[Lease, int, PendingReason]]:
     reasons: dict[Want, PendingReason] = {}
     told: dict[tuple[Want, str, Priority], PendingReason] = {}
     lending = reserved.Lending(state)
-    for place, lease in enumerate(_in_order(state), start=1):
+    nominal: dict[Want, int] = {}
+    highest: int | None = None  # class of those before
+    for place, lease in enumerate(_in_order(state, nominal), start=1):
         want = lease.want
         if want not in reasons:
             reasons[want] = placement.why_not(state, want)
         alike = want, lease.tenant, lease.request.priority
         if alike not in told:
-            told[alike] = _reason(state, lease, reasons[want], lending)
-        yield lease, place, told[alike]
+            told[alike] = _reason(state, lease, nominal[want], reasons[want], lending)
+        reason = told[alike]
+        if _goes_to_a_higher_class(lease, reason, highest):
+            reason = PendingReason.PRIORITY
+        highest = max(lease.request.priority, highest or 0)
+        yield lease, place, reason
 
 
-def _in_order(state: State) -> list[Lease]:
-    asked: dict[str, int] = {}  # what a tenant would hold by then, were its earlier tickets granted
-    ranked: list[tuple[Rank, Lease]] = []
-    waiting = [state.leases[lease_id] for lease_id in state.queue]
-    for lease in sorted(waiting, key=lambda lease: (-lease.request.priority, lease.arrival)):
-        before = asked.get(lease.tenant, 0)
-        asked[lease.tenant] = before + placement.nominal_milli(state, lease.want)
-        overdue = state.generations - lease.grants_before >= AGING_GRANTS
-        standing = fairshare.standing(state, lease.tenant, state.last.ms, before)
-        ranked.append((Rank.overdue(lease) if overdue else Rank.of(lease, standing), lease))
-    ranked.sort(key=lambda item: item[0])
-    return [lease for _, lease in ranked]
-
-
-def _reason(state: State, lease: Lease, reason: PendingReason, lending: reserved.Lending) -> PendingReason:
-    wanted = placement.nominal_milli(state, lease.want)
-    if not fairshare.within_limits(state, lease.tenant, wanted):
+def _reason(
+    state: State, lease: Lease, wanted_milli: int, reason: PendingReason, lending: reserved.Lending
+) -> PendingReason:
+    if not fairshare.within_limits(state, lease.tenant, wanted_milli):
         return PendingReason.QUOTA
     if not budgets.may_spend(state, lease.tenant, state.last.ms):
         return PendingReason.BUDGET
     if reason in (PendingReason.BEHIND, PendingReason.CAPACITY) and not lending.may_hope(lease):
         return PendingReason.RESERVED
     return reason
+
+
+def _goes_to_a_higher_class(lease: Lease, reason: PendingReason, highest: int | None) -> bool:
+    """Whether what would serve the lease is free and kept for a higher class, or a higher class took it from it."""
+    if reason is PendingReason.BEHIND:
+        return highest is not None and highest > lease.request.priority
+    return reason is PendingReason.CAPACITY and lease.has_image and lease.park_reason is ParkReason.PRIORITY
+
+
+def _in_order(state: State, nominal: dict[Want, int]) -> list[Lease]:
+    asked: dict[str, int] = {}  # what a tenant would hold by then, were its earlier tickets granted
+    ranked: list[tuple[Rank, Lease]] = []
+    waiting = [state.leases[lease_id] for lease_id in state.queue]
+    for lease in sorted(waiting, key=lambda lease: (-lease.request.priority, lease.arrival)):
+        want = lease.want
+        if want not in nominal:
+            nominal[want] = placement.nominal_milli(state, want)
+        before = asked.get(lease.tenant, 0)
+        asked[lease.tenant] = before + nominal[want]
+        overdue = state.generations - lease.grants_before >= AGING_GRANTS
+        standing = fairshare.standing(state, lease.tenant, state.last.ms, before)
+        ranked.append((Rank.overdue(lease) if overdue else Rank.of(lease, standing), lease))
+    ranked.sort(key=lambda item: item[0])
+    return [lease for _, lease in ranked]

@@ -1,14 +1,15 @@
 """The openb cluster trace, and the published experiment on it: how to read it and how its arrivals are drawn.
 
-The trace (Alibaba, 2023, as the FGD paper of ATC 2023 uses it) is read from where it lies beside the repository and is
-never copied into it. An experiment is an empty cluster and a list of arrivals: the trace shuffled, then topped up with
-tasks drawn from it with replacement until their GPUs exceed ``load`` times the capacity (cut down first where the trace
-is bigger than that). Nothing leaves.
+The trace (Alibaba, 2023, as the FGD paper of ATC 2023 uses it) is read from where it lies beside the repository, or
+from the folder that ``FASTGPU_OPENB`` names, and is never copied into it. An experiment is an empty cluster and a list
+of arrivals: the trace shuffled, then topped up with tasks drawn from it with replacement until their GPUs exceed
+``load`` times the capacity (cut down first where the trace is bigger than that). Nothing leaves.
 """
 
 from __future__ import annotations
 
 import csv
+import os
 import random
 import sys
 from collections import Counter
@@ -19,7 +20,7 @@ from typing import NamedTuple
 
 from fastgpu_jupyter.core.demand import Demand
 
-HOME = Path(__file__).resolve().parents[3] / "shared" / "traces" / "openb"
+HOME = Path(os.environ.get("FASTGPU_OPENB") or Path(__file__).resolve().parents[3] / "shared" / "traces" / "openb")
 NODES = HOME / "openb_node_list_gpu_node.csv"
 PUBLISHED = HOME / "published" / "analysis_allo_discrete.csv"
 

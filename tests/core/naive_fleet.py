@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
-from fastgpu_jupyter.core.demand import Demand, Device, Host, Placement
+from collections.abc import Mapping
+
+from fastgpu_jupyter.core.demand import Demand, Device, Host, Kept, Placement
 from fastgpu_jupyter.core.fleet import Fleet
 from fastgpu_jupyter.core.prices import BINS, DEVICE, Prices, bins
 
+NOTHING = Kept(frozenset())
 
-def place(fleet: Fleet, prices: Prices, demand: Demand) -> Placement | None:
+
+def place(
+    fleet: Fleet, prices: Prices, demand: Demand, without: Mapping[str, Kept] | None = None, only: str | None = None
+) -> Placement | None:
     """The cheapest place by the words of ``core/fleet.py``, its ties included."""
     kinds = _kinds(fleet, prices)
+    capacities = {device.capacity for host in fleet.hosts() for device in host.devices.values()}
+    largest = max(capacities) if len(capacities) > 1 else 0
     best: tuple[tuple[int, int, int, str, int], Placement] | None = None
     for host in fleet.hosts():
-        if host.free_cpu_milli < demand.cpu_milli or host.free_memory_bytes < demand.host_memory_bytes:
+        if only is not None and host.id != only:
             continue
-        for order, placement in _places(host, prices, demand, kinds):
+        kept = (without or {}).get(host.id, NOTHING)
+        if max(0, host.free_cpu_milli - kept.cpu_milli) < demand.cpu_milli:
+            continue
+        if max(0, host.free_memory_bytes - kept.memory_bytes) < demand.host_memory_bytes:
+            continue
+        for order, placement in _places(host, prices, demand, kinds, largest, kept):
             if best is None or order < best[0]:
                 best = order, placement
     return best[1] if best else None
 
 
-def _places(host: Host, prices: Prices, demand: Demand, kinds: dict[str, int]):
+def _places(host: Host, prices: Prices, demand: Demand, kinds: dict[str, int], largest: int, kept: Kept):
     grantable = [device for device in host.devices.values() if device.grantable]
     free = [device for device in grantable if device.free == device.capacity]
     untouched = len(host.devices) > 1 and len(free) == len(host.devices)
@@ -35,15 +48,16 @@ def _places(host: Host, prices: Prices, demand: Demand, kinds: dict[str, int]):
     if not demand.devices:
         yield order(0, 0, 0, 0), Placement(host.id, (), 0)
         return
-    allowed = sorted((device for device in grantable if demand.allows(device.model)), key=lambda device: device.id)
+    mine = (device for device in grantable if demand.allows(device.model) and device.id not in kept.device_ids)
+    allowed = sorted(mine, key=lambda device: device.id)
     for kind in sorted({kinds[device.id] for device in allowed}):
         among = [device for device in allowed if kinds[device.id] == kind]
         whole = [device for device in free if kinds[device.id] == kind]  # of any model: that is how full the host is
         fullness = (2000 if untouched else 1000) + len(whole)
         if demand.whole:
-            chosen = [device for device in among if device in free][: demand.devices]
-            if len(chosen) == demand.devices:
-                spoiled = sum(_worth(prices, device, BINS) - _worth(prices, device, 0) for device in chosen)
+            chosen = _of_one_model([device for device in among if device in free], demand.devices)
+            if chosen:
+                spoiled = sum(_spoiled(prices, device, BINS, 0, largest) for device in chosen)
                 ids = tuple(device.id for device in chosen)
                 yield (
                     order(spoiled, DEVICE * demand.devices, fullness, kind),
@@ -56,10 +70,26 @@ def _places(host: Host, prices: Prices, demand: Demand, kinds: dict[str, int]):
                 continue
             before = bins(device.free, device.capacity)
             after = before - bins(units, device.capacity)
-            spoiled = _worth(prices, device, before) - _worth(prices, device, after)
+            spoiled = _spoiled(prices, device, before, after, largest)
             sold = prices.sale[before] - prices.sale[after]
             full = fullness if device in free else before
             yield (*order(spoiled, sold, full, kind), device.id), Placement(host.id, (device.id,), units)
+
+
+def _of_one_model(devices: list[Device], count: int) -> list[Device]:
+    seen: dict[str, list[Device]] = {}
+    for device in devices:
+        seen.setdefault(device.model, []).append(device)
+        if len(seen[device.model]) == count:
+            return seen[device.model]
+    return []
+
+
+def _spoiled(prices: Prices, device: Device, before: int, after: int, largest: int) -> int:
+    """By the device's size beside the largest; where sizes differ, a little more for each unit of it."""
+    weight = (device.capacity << 12) // largest if largest else 1 << 12
+    extra = (DEVICE >> 8) * weight >> 12 if largest else 0
+    return ((_worth(prices, device, before) - _worth(prices, device, after)) * weight >> 12) + extra
 
 
 def _worth(prices: Prices, device: Device, free: int) -> int:

@@ -12,8 +12,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from fastgpu_jupyter.core.demand import Demand, Placement
+from fastgpu_jupyter.core.demand import Demand, Kept, Placement
 from fastgpu_jupyter.core.fleet import Fleet
+from fastgpu_jupyter.core.needs import Needs
 from fastgpu_jupyter.core.prices import BINS, DEVICE, Prices, learn
 
 from . import naive_fleet
@@ -72,9 +73,24 @@ class FleetAgainstScan(RuleBasedStateMachine):
         placement = self.fleet.place(demand)
         assert placement == naive_fleet.place(self.fleet, self.prices, demand)
         if placement is not None:
-            assert self.fleet.fits_ever(demand)
             self.fleet.take(placement, demand)
             self.taken.append((placement, demand))
+
+    @rule(demand=DEMANDS, data=st.data())
+    def look(self, demand, data) -> None:
+        """Places where something is kept for others, and places on one host only."""
+        hosts = list(self.fleet.hosts())
+        without = {}
+        for host in [host for host in hosts if data.draw(st.booleans())]:
+            names = data.draw(st.frozensets(st.sampled_from(sorted(host.devices)))) if host.devices else frozenset()
+            without[host.id] = Kept(names, data.draw(CPUS), data.draw(st.sampled_from([0, 3])))
+        assert self.fleet.place(demand, without) == naive_fleet.place(self.fleet, self.prices, demand, without)
+        for host in hosts[:3] if demand.devices else []:
+            kept = without.get(host.id)
+            expected = naive_fleet.place(self.fleet, self.prices, demand, without, host.id)
+            assert self.fleet.place_on(host.id, demand, kept) == expected
+            if expected is not None:
+                assert Needs(self.fleet, demand).fits(self.fleet.offer(host.id, kept))
 
     @rule(demands=st.lists(DEMANDS, max_size=12))
     def take_many(self, demands) -> None:
@@ -164,10 +180,23 @@ def test_a_gang_is_placed_whole_or_not_at_all() -> None:
     fleet = small_fleet(["a", "b"])
     fleet.take(Placement("a", ("a/0",), 1), Demand(units=1))
     assert fill(fleet, Demand(devices=2)) == [Placement("b", ("b/0", "b/1"), 1000)]
-    assert not fleet.fits_ever(Demand(devices=3))
-    assert not fleet.fits_ever(Demand(units=1001))
-    assert not fleet.fits_ever(Demand(cpu_milli=96_001))
-    assert fleet.fits_ever(Demand(devices=2))
+
+
+def test_a_host_of_more_devices_than_bins_serves() -> None:
+    fleet = Fleet()
+    fleet.add_host("a")
+    for number in range(2 * BINS + 5):
+        fleet.add_device(f"a/{number:04d}", "a", "A", 1000)
+    assert fill(fleet, Demand(devices=64))[-1].device_ids[-1] == "a/1983"
+    assert len(fill(fleet, Demand(divisor=2))) == 2 * 21
+
+
+def test_a_gang_is_of_one_model() -> None:
+    fleet = Fleet()
+    fleet.add_host("a")
+    for name, model in (("a/0", "A"), ("a/1", "B"), ("a/2", "B")):
+        fleet.add_device(name, "a", model, 1000)
+    assert fill(fleet, Demand(devices=2)) == [Placement("a", ("a/1", "a/2"), 1000)]
 
 
 def test_a_divisor_is_exact_on_a_capacity_that_it_does_not_divide() -> None:

@@ -3,18 +3,36 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 
 from fastgpu_jupyter.core import commands as c
 from fastgpu_jupyter.core import scheduler
 from fastgpu_jupyter.core.fairshare import HALF_LIFE_MS, standing
-from fastgpu_jupyter.core.model import HOLDING, EndReason, LeaseState, PendingReason, Priority
+from fastgpu_jupyter.core.model import (
+    HOLDING,
+    EndReason,
+    HostSpec,
+    LeaseRequest,
+    LeaseState,
+    PendingReason,
+    Priority,
+)
 from fastgpu_jupyter.core.scheduler import AGING_GRANTS, Scheduler
 from fastgpu_jupyter.errors import InvalidRequest, NoSuchDevice
-from tests.core.world import World, spec
+from fastgpu_jupyter.units import GIB
+from tests.core.world import World, holder, spec
 
 HOUR_MS = 3_600_000
+
+
+@pytest.fixture(autouse=True, params=["few hosts", "many hosts"])
+def _pool_of(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything holds in a large pool, too, where not everything is looked at each time."""
+    if request.param == "many hosts":
+        monkeypatch.setattr(scheduler, "FEW_HOSTS", 0)
+        monkeypatch.setattr(scheduler, "LOOK_EVERY", 1)
 
 
 def end(world: World, name: str) -> None:
@@ -295,6 +313,7 @@ def test_the_index_decides_as_the_plain_order_does(seed: int) -> None:
             world.do(c.ReleaseLease(name))
             if world.states()[name] == "draining":
                 world.drained(name)
+        world.do(c.Tick())  # ranks that time alone has changed, and what is kept, are looked at anew
         assert Scheduler(world.state).next_grant(world.now_ms) is None
 
 
@@ -306,3 +325,45 @@ def test_who_may_have_no_more_keeps_nothing_from_others() -> None:
     assert behind.state is LeaseState.WAITING  # what is free is kept for Ann's
     world.do(c.SetTenant("ann", 100, 2500))
     assert behind.state is LeaseState.PREPARING
+
+
+def test_what_is_free_and_kept_for_a_higher_class_is_the_reason() -> None:
+    world = World(spec("gpu0"), spec("gpu1", index=1))
+    world.active("a", "half")
+    world.active("b")
+    world.ask("urgent", "2xany", priority=Priority.HIGH)
+    world.ask("as-urgent", "half", priority=Priority.HIGH)
+    world.ask("usual", "half")
+    reasons = {lease.id: reason for lease, _, reason in scheduler.places(world.state)}
+    assert reasons["urgent"] is PendingReason.CAPACITY
+    assert (reasons["as-urgent"], reasons["usual"]) == (PendingReason.BEHIND, PendingReason.PRIORITY)
+
+
+def test_a_better_request_may_have_what_is_kept_for_others() -> None:
+    world = World(*(spec(f"gpu{number}", index=number) for number in range(2)))
+    world.active("a")
+    world.active("b", "half")
+    world.ask("whole")
+    assert world.ask("half", "half").state is LeaseState.WAITING
+    assert world.ask("urgent", "half", priority=Priority.HIGH).state is LeaseState.PREPARING
+
+
+def test_what_is_kept_includes_processors_of_the_host() -> None:
+    """Small requests that need processors do not starve one that needs many."""
+    world = World()
+    host = HostSpec("host", 16_000, 64 * GIB)
+    specs = [replace(spec(f"gpu{number}", index=number), host_id="host") for number in range(4)]
+    world.do(c.SetDevices(tuple(specs), (host,)))
+
+    def ask(name: str, cpu_milli: int) -> LeaseState:
+        request = LeaseRequest("quarter", None, None, None, cpu_milli=cpu_milli)
+        world.do(c.RequestLease(name, "ann", request, holder(1), "0" * 64))
+        return world.state.leases[name].state
+
+    assert ask("first", 8000) is LeaseState.PREPARING
+    assert ask("many", 12_000) is LeaseState.WAITING
+    assert ask("few", 4000) is LeaseState.WAITING
+    assert ask("none", 0) is LeaseState.PREPARING
+    world.do(c.ReleaseLease("first"))
+    world.drained("first")
+    assert world.states()["many"] == "preparing"
