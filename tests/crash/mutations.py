@@ -342,8 +342,8 @@ MUTATIONS = (
     Mutation(
         "what is reserved is given to who keeps it",
         "core/scheduler.py",
-        "                elif not refused.lending.leaves_room(lease, devices):\n",
-        "                elif False:\n",
+        "            elif not lending.leaves_room(lease, devices):\n",
+        "            elif False:\n",
         pytest("tests/core/test_reserved.py"),
     ),
     Mutation(
