@@ -12,6 +12,7 @@ from . import events as e
 from .events import Event
 from .lifecycle import next_state
 from .model import (
+    AGING_GRANTS,
     ASKED_MAX,
     LEAVING,
     Device,
@@ -22,6 +23,7 @@ from .model import (
     LeaseRequest,
     LeaseState,
     LogicalGPU,
+    ParkReason,
     State,
 )
 
@@ -213,6 +215,8 @@ def _lease_wanted(state: State, event: e.LeaseWanted, at: Instant) -> None:
     lease = _move(state, event.lease_id, event)
     state.arrivals += 1
     lease.arrival, lease.waiting_since, lease.grants_before = state.arrivals, at, state.generations
+    if lease.park_reason is ParkReason.MOVE:
+        lease.grants_before -= AGING_GRANTS  # it made room for somebody, and must not lose its turn by that
     state.queue[lease.id] = None
     fairshare.wait(state, lease.tenant, at.ms)
 

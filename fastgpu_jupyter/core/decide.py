@@ -277,6 +277,7 @@ def _park_succeeded(state: State, command: c.ParkSucceeded, at: Instant) -> list
     parked: list[Event] = [e.LeaseParked(lease.id, command.host_memory_bytes)]
     # A cell runs or began meanwhile, or its process could not say so: it waits to go on, as one that comes now.
     goes_on = lease.park_reason is not ParkReason.ASKED and (lease.busy or not lease.reports)
+    goes_on = goes_on or lease.park_reason is ParkReason.MOVE
     return [*parked, e.LeaseWanted(lease.id)] if goes_on and not budgets.is_spent(lease, at.ms) else parked
 
 

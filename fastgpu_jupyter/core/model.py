@@ -15,6 +15,8 @@ from .ask import MEMORY_BYTES_MIN, Size, parse_size
 
 #: A tenant's weight where nobody set one.
 WEIGHT_DEFAULT = 100
+#: A request that has seen so many grants to others goes before everybody else.
+AGING_GRANTS = 1000
 WAIT_MS_MAX = 30 * 86_400_000
 #: Requests that are remembered for what is usual; at that many, the older half is forgotten.
 ASKED_MAX = 2048
@@ -94,6 +96,7 @@ class ParkReason(str, Enum):
     GUARANTEE = "guarantee"  #: somebody waits who has less than is guaranteed
     FAIRNESS = "fairness"  #: its turn is over, and somebody waits who has had less
     BUDGET = "budget"  #: the money for it is spent
+    MOVE = "move"  #: it goes to another device, so that one that waits fits where it was
 
 
 class Retention(str, Enum):
@@ -317,6 +320,7 @@ class Policy:
     idle_ms: int | None = 5000  #: one without a running cell for so long, where somebody waits
     quantum_ms: int | None = None  #: one that computes for so long, where somebody waits who has had less
     parked_bytes_max: int | None = None  #: host memory that parked leases may take in all
+    moves: bool = False  #: whether leases are moved so that one that waits fits
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ strings them together for the runtime, which journals the events before anybody 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from . import commands as c
 from . import events as e
@@ -14,7 +14,7 @@ from . import parking, placement
 from .apply import apply
 from .decide import decide
 from .events import Event
-from .model import HOLDING, LEAVING, Instant, Lease, LeaseState, State
+from .model import HOLDING, LEAVING, Instant, Lease, LeaseState, ParkReason, State
 from .scheduler import Scheduler
 
 #: Events after which one that waits stands elsewhere in the queue, or no longer in it.
@@ -76,7 +76,14 @@ class Pool:
             return []
         waiting = self._scheduler.unserved(at.ms)
         found = parking.make_room(self.state, waiting, self._scheduler.highest(), self._parkable, at.ms)
+        if not found and self.state.policy.moves and not any(self._under_way()):
+            moved = self._scheduler.movable(self._parkable, at.ms)
+            return [e.LeaseParking(moved.id, ParkReason.MOVE)] if moved else []
         return [e.LeaseParking(parked.lease.id, parked.reason) for parked in found]
+
+    def _under_way(self) -> Iterator[bool]:
+        """Of each device whether something of it is being given back: what comes of that is waited for first."""
+        return (device.leaving_bytes > 0 for device in self.state.devices.values())
 
     def _apply(self, events: Iterable[Event], at: Instant) -> None:
         for event in events:

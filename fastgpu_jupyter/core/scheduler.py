@@ -24,18 +24,16 @@ from functools import reduce
 from itertools import islice
 from typing import NamedTuple
 
-from . import budgets, fairshare, placement, reserved
+from . import budgets, fairshare, moving, placement, reserved
 from .books import LEARN_EVERY, Books
 from .demand import Kept, Placement
 from .fairshare import Standing
 from .fleet import Offer
 from .line import Found, Line, Queue, Rank
-from .model import Lease, ParkReason, PendingReason, Priority, State, Want
+from .model import AGING_GRANTS, Lease, ParkReason, PendingReason, Priority, State, Want
 from .needs import Needs
 from .placement import Devices
 
-#: A request that has seen so many grants to others goes before everybody else.
-AGING_GRANTS = 1000
 #: For how many of those who wait room is made at once.
 UNSERVED_MAX = 256
 #: Lines at the head of the queue that devices are kept for.
@@ -224,6 +222,11 @@ class Scheduler:
         """Nobody is waiting for an answer to a grant: do a little of what the next one would have to do first."""
         if not self._stale:
             self._books.fleet.settle()
+
+    def movable(self, parkable: Iterable[str], now_ms: int) -> Lease | None:
+        """The lease to move to another device so that one that waits fits, if there is one."""
+        unserved = (lease for lease, _ in self.unserved(now_ms))
+        return moving.propose(self._state, self._books, unserved, parkable, now_ms)
 
     def highest(self) -> Priority:
         """The highest priority class of those who wait."""

@@ -13,6 +13,7 @@ PARKED_BECAUSE = {
     "guarantee": "somebody waited who has less than is guaranteed",
     "fairness": "its turn was over and somebody waited",
     "budget": "the money for it was spent",
+    "move": "it went to another GPU so that somebody else fitted",
 }
 _ENDED = {
     "released": "was released",

@@ -88,6 +88,10 @@ class FastGPUPool(JupyterApp):
         help="Where somebody waits who has had less, park also a lease that has computed for so many seconds; "
         "0 never does.",
     ).tag(config=True)
+    park_to_move = Bool(
+        False,
+        help="Move a lease to another device, by parking it, where that lets one that waits fit.",
+    ).tag(config=True)
     park_memory = Unicode(
         help="Host memory that parked leases may take in all, like '64GiB'. Default: half of what the machine has."
     ).tag(config=True)
@@ -194,6 +198,7 @@ class FastGPUPool(JupyterApp):
             idle_ms=round(1000 * self.park_idle_s) or None,
             quantum_ms=round(1000 * self.park_turn_s) or None,
             parked_bytes_max=memory_bytes,
+            moves=self.park_to_move,
         )
 
     async def _serve(

@@ -28,7 +28,9 @@ def changes_of(events: Iterable[Event], state: State) -> Changes:
     """What ``events`` were about; ``state`` is the one after them."""
     events = list(events)
     lease_ids = frozenset(filter(None, (getattr(event, "lease_id", None) for event in events)))
-    lease_ids |= {lease.id for lease in state.leases.values() if lease.tenant in _tenants_of_money(events)}
+    tenants = _tenants_of_money(events)
+    if tenants:
+        lease_ids |= {lease.id for lease in state.leases.values() if lease.tenant in tenants}
     device_ids = {getattr(event, "device_id", None) for event in events}
     for lease_id in lease_ids:
         lease = state.leases.get(lease_id)

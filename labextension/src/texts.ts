@@ -68,6 +68,8 @@ export function parkReason(reason: string | null, trans: TranslationBundle): str
       return trans.__('Parked for somebody who had less than is guaranteed.');
     case 'fairness':
       return trans.__('Parked because its turn was over and somebody waited.');
+    case 'move':
+      return trans.__('Parked to go to another GPU, so that somebody else fits.');
     case 'budget':
       return trans.__('Parked because the money for it is spent.');
     default:

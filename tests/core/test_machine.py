@@ -141,9 +141,9 @@ class PoolMachine(RuleBasedStateMachine):
             generation = gpu.generation - stale
             self._try(c.ResumeSucceeded(name, generation) if ok else c.ResumeFailed(name, generation, "no"))
 
-    @rule(idle_ms=st.sampled_from([None, 0, 5000]), quantum_ms=st.sampled_from([None, 60_000]))
-    def policy(self, idle_ms: int | None, quantum_ms: int | None) -> None:
-        self._try(c.SetPolicy(Policy(idle_ms, quantum_ms, 100 * GIB)))
+    @rule(idle_ms=st.sampled_from([None, 0, 5000]), quantum_ms=st.sampled_from([None, 60_000]), moves=st.booleans())
+    def policy(self, idle_ms: int | None, quantum_ms: int | None, moves: bool) -> None:
+        self._try(c.SetPolicy(Policy(idle_ms, quantum_ms, 100 * GIB, moves)))
 
     @rule(
         tenant=st.sampled_from(["ann", "bob"]),

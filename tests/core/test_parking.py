@@ -421,3 +421,65 @@ def test_use_counts_by_the_dominant_resource() -> None:
     world.active("b", "quarter", tenant="bob", cpu_milli=100)
     assert world.state.tenants["ann"].share_milli == 1500
     assert world.state.tenants["bob"].share_milli == 250
+
+
+# -- moves ------------------------------------------------------------------------------------------------------------
+
+
+def two_halves(**policy: object) -> World:
+    """Two devices, of each the half is free, and somebody waits for a whole one."""
+    world = World(spec("x", parkable=True), spec("y", index=1, parkable=True))
+    world.do(c.SetPolicy(Policy(idle_ms=None, **policy)))  # type: ignore[arg-type]
+    for name in "abcd":
+        busy(world, name, profile="half", tenant=name)
+    device_of = {name: world.state.leases[name].logical_gpu.device_id for name in "abcd"}  # type: ignore[union-attr]
+    for device_id in "xy":
+        goes = next(name for name in "abcd" if device_of[name] == device_id)
+        world.do(c.ReleaseLease(goes))
+        world.drained(goes)
+    world.now_ms += 60_000
+    world.ask("whole", tenant="eve")
+    return world
+
+
+def test_a_lease_is_moved_so_that_one_that_waits_fits_and_goes_on_at_once() -> None:
+    world = two_halves(moves=True)
+    (moved,) = [name for name, state in world.states().items() if state == "parking"]
+    assert world.state.leases[moved].park_reason is ParkReason.MOVE
+    world.parked(moved)
+    assert {moved: world.states()[moved], "whole": world.states()["whole"]} == {moved: "resuming", "whole": "preparing"}
+    world.resumed(moved)
+    (stays,) = [name for name, state in world.states().items() if state == "active" and name != moved]
+    gpus = {name: world.state.leases[name].logical_gpu for name in (moved, stays, "whole")}
+    assert gpus[moved].device_id == gpus[stays].device_id != gpus["whole"].device_id  # type: ignore[union-attr]
+
+
+def test_nothing_is_moved_where_nobody_wants_it_so() -> None:
+    world = two_halves()
+    world.now_ms += 3_600_000
+    world.do(c.Tick())
+    assert "parking" not in world.states().values()
+
+
+def test_a_lease_rests_before_it_is_moved_again() -> None:
+    world = two_halves(moves=True)
+    (moved,) = [name for name, state in world.states().items() if state == "parking"]
+    world.do(c.ParkFailed(moved, world.state.leases[moved].logical_gpu.generation, "no"))  # type: ignore[union-attr]
+    (other,) = [name for name, state in world.states().items() if state == "parking"]
+    assert other != moved
+    world.parked(other)
+    world.resumed(other)
+    world.prepared("whole")
+    world.do(c.ReleaseLease("whole"))
+    world.drained("whole")
+    assert "parking" not in world.states().values()
+
+
+def test_what_is_held_is_not_moved() -> None:
+    world = two_halves()
+    for name in "abcd":
+        if world.states()[name] == "active":
+            world.do(c.RetainLease(name, Retention.HOLD))
+    world.do(c.SetPolicy(Policy(idle_ms=None, moves=True)))
+    world.do(c.Tick())
+    assert "parking" not in world.states().values()
