@@ -69,12 +69,12 @@ def make_room(
         return []
     # Where something is on its way, who comes first has spoken for it.
     on_their_way = (name for name, device in state.devices.items() if device.leaving_bytes)
-    candidates = dict.fromkeys([*takeable, *on_their_way])
+    candidates = dict.fromkeys([*on_their_way, *takeable])
     spare = {name: None for name, device in state.devices.items() if not device.lease_ids}  # one of several may be free
     parkings: dict[str, Parking] = {}  # one of several devices may make room for more than one that waits
     for waiting, kept in unserved:
         several = waiting.want.size.devices > 1
-        free = [state.devices[name] for name in ({**candidates, **spare} if several else candidates)]
+        free = (state.devices[name] for name in ({**candidates, **spare} if several else candidates))
         options = _room_for(state, _Claimant(state, waiting, now_ms), free, takeable)
         parkings.update((parking.lease.id, parking) for option in options for parking in option.parkings)
         for device_id in [option.device_id for option in options] or kept:
@@ -125,6 +125,7 @@ class _Claimant:
         self._tenant = lease.tenant
         self._priority = lease.request.priority
         self._milli = placement.nominal_milli(state, self.want)
+        self._standing: fairshare.Standing | None = None  #: with what it wants, once anybody asks
         self._below_guarantee = not fairshare.standing(state, lease.tenant, now_ms).beyond
         #: Kinds of devices that are reserved for it and that it does not hold; ``None``: its guarantee is of any.
         self._reserved: list[str | None] | None = None
@@ -160,8 +161,9 @@ class _Claimant:
         return fairshare.standing(self._state, lease.tenant, self._now_ms, -milli).beyond
 
     def _has_had_less(self, lease: Lease) -> bool:
-        mine = fairshare.standing(self._state, self._tenant, self._now_ms, self._milli)
-        return mine < fairshare.standing(self._state, lease.tenant, self._now_ms)
+        if self._standing is None:
+            self._standing = fairshare.standing(self._state, self._tenant, self._now_ms, self._milli)
+        return self._standing < fairshare.standing(self._state, lease.tenant, self._now_ms)
 
 
 def _room_for(
@@ -169,12 +171,14 @@ def _room_for(
 ) -> list[_Option]:
     """The gentlest way to make room for one that waits; nothing where there is none."""
     options: dict[tuple[str, placement.Kind], list[_Option]] = {}
+    count = claimant.want.size.devices
     for device in devices:
         if device.grantable and placement.is_able(state, device, claimant.want):
             option = _on(device, claimant, takeable.get(device.spec.id, []))
+            if option is not None and count == 1 and not option.parkings:
+                return [option]  # nothing is gentler
             if option is not None:
                 options.setdefault((device.spec.host_id, placement.kind_of(device.spec)), []).append(option)
-    count = claimant.want.size.devices
     chosen = [sorted(of_host)[:count] for of_host in options.values() if len(of_host) >= count]
     return min(chosen, default=[])
 

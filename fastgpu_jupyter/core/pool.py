@@ -27,6 +27,8 @@ _REQUEUED = {
     e.LeaseRetained,
     e.HolderBound,
 }
+#: Commands that complete what was begun: nobody has a right to more by them, so room is made at the next tick.
+_COMPLETES = {c.PrepareSucceeded, c.ParkSucceeded, c.ResumeSucceeded, c.DrainSucceeded}
 #: Events with which a lease begins to wait.
 _JOINS = {e.LeaseRequested, e.LeaseWanted}
 
@@ -54,18 +56,18 @@ class Pool:
         if type(command) is c.Tick:
             self._scheduler.reconsider()
         decided = len(events)
-        while more := self.advance(at):
+        while more := self.advance(at, make_room=type(command) not in _COMPLETES):
             self._apply(more, at)
             events += more
         if len(events) == decided:
             self._scheduler.rest()
         return events
 
-    def advance(self, at: Instant) -> list[Event]:
+    def advance(self, at: Instant, *, make_room: bool = True) -> list[Event]:
         """The next grant, if anybody who waits can be served; else what is parked so that somebody can be, soon."""
         found = self._scheduler.next_grant(at.ms)
         if found is None:
-            return self._make_room(at)
+            return self._make_room(at) if make_room else []
         lease, devices = found
         logical_gpu = placement.carve(lease.request.size, devices, self.state.generations + 1)
         granted = e.LeaseResuming if lease.has_image else e.LeaseGranted

@@ -1,6 +1,6 @@
 """Whether tenants get their shares while leases take turns: the pool's own rules on a played clock.
 
-    python tests/benchmarks/fairness.py [--tenants 10,100,1000] [--hours 3] [--turn-s 15] [--json FILE] [--check]
+    python tests/benchmarks/fairness.py [--tenants 10,100,1000] [--hours 2.5] [--turn-s 15] [--json FILE] [--check]
 
 There is one GPU for every two tenants. *backlogged*: every tenant always has one lease that wants a whole GPU and
 computes all the time. *bursty*: tenants come and go; they compute for a while and rest for a while (medians and spread
@@ -8,7 +8,7 @@ in the manner of notebook cells: a session computes for minutes to hours). Weigh
 Moving a lease's memory takes 0.4 s each way, in which the GPU serves nobody.
 
 * Jain's index is that of GPU seconds in relation to what a tenant deserves, in windows of 10 minutes and of an hour,
-  over the tenants that wanted a GPU throughout the window; the worst window counts, after the first hour. What is
+  over the tenants that wanted a GPU throughout the window; the worst window counts, after the first half hour. What is
   deserved is the GPUs by weight at every instant, among those that want one then, and never more than the one GPU that
   is asked for.
 * The finish-time ratio is how long a tenant's work takes here, in relation to how long it would take alone on its
@@ -53,6 +53,7 @@ from fastgpu_jupyter.units import GIB
 
 MINUTE_MS, HOUR_MS = 60_000, 3_600_000
 TICK_MS = 5000
+WARM_UP_MS = 30 * MINUTE_MS
 MOVE_MS = 400
 TENANTS_PER_GPU = 2
 #: At least, at most.
@@ -268,16 +269,16 @@ def people(count: int, weights: tuple[int, ...]) -> list[Tenant]:
     return [Tenant(f"t{i:04}", weights[i % len(weights)]) for i in range(count)]
 
 
-def backlogged(count: int, weights: tuple[int, ...], hours: int, turn_ms: int | None) -> Play:
+def backlogged(count: int, weights: tuple[int, ...], hours: float, turn_ms: int | None) -> Play:
     play = Play(people(count, weights), count // TENANTS_PER_GPU, turn_ms)
     for number, tenant in enumerate(play.tenants.values()):
         play.after(number, lambda tenant=tenant: play.want(tenant))  # type: ignore[misc]
-    play.run(hours * HOUR_MS)
+    play.run(round(hours * HOUR_MS))
     play.close()
     return play
 
 
-def bursty(count: int, weights: tuple[int, ...], hours: int, turn_ms: int | None) -> Play:
+def bursty(count: int, weights: tuple[int, ...], hours: float, turn_ms: int | None) -> Play:
     draw = random.Random(count)
     play = Play(people(count, weights), count // TENANTS_PER_GPU, turn_ms)
 
@@ -294,7 +295,7 @@ def bursty(count: int, weights: tuple[int, ...], hours: int, turn_ms: int | None
 
     for tenant in play.tenants.values():
         play.after(spell(8), lambda tenant=tenant: work(tenant))  # type: ignore[misc]
-    play.run(hours * HOUR_MS)
+    play.run(round(hours * HOUR_MS))
     play.close()
     return play
 
@@ -313,7 +314,7 @@ def finishing(count: int, weights: tuple[int, ...], turn_ms: int | None) -> floa
     return max((tenant.finished_ms or play.now_ms) / HOUR_MS for tenant in tenants)
 
 
-def rows(counts: list[int], hours: int, turn_ms: int) -> Iterator[dict[str, Any]]:
+def rows(counts: list[int], hours: float, turn_ms: int) -> Iterator[dict[str, Any]]:
     for count in counts:
         for kind, make in (("backlogged", backlogged), ("bursty", bursty)):
             for weights in ((1,), (1, 2, 4)):
@@ -323,8 +324,8 @@ def rows(counts: list[int], hours: int, turn_ms: int) -> Iterator[dict[str, Any]
 
 
 def row(play: Play, kind: str, weights: tuple[int, ...], turn_ms: int | None) -> dict[str, Any]:
-    short, present = worst_jain(play, 10 * MINUTE_MS, HOUR_MS)
-    long, _ = worst_jain(play, HOUR_MS, HOUR_MS)
+    short, present = worst_jain(play, 10 * MINUTE_MS, WARM_UP_MS)
+    long, _ = worst_jain(play, HOUR_MS, WARM_UP_MS)
     count = len(play.tenants)
     served = sum(overlap(one.active, 0, play.now_ms) for one in play.tenants.values())
     return {
@@ -359,7 +360,7 @@ def main() -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tenants", default="10,100,1000")
-    parser.add_argument("--hours", type=int, default=3)
+    parser.add_argument("--hours", type=float, default=2.5)
     parser.add_argument("--turn-s", type=float, default=15.0)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--check", action="store_true")
