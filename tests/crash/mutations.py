@@ -295,7 +295,7 @@ MUTATIONS = (
         "core/fairshare.py",
         "    return (_used(state, books, now_ms) + ahead) / books.weight\n",
         "    return -(_used(state, books, now_ms) + ahead) / books.weight\n",
-        pytest("tests/core/test_naive.py", "--hypothesis-profile", "no-shrinking"),
+        pytest("tests/core/test_naive.py", "tests/core/test_scheduler.py", "--hypothesis-profile", "no-shrinking"),
     ),
     Mutation(
         "a limit is looked at only after it is passed",
@@ -309,7 +309,7 @@ MUTATIONS = (
         "core/model.py",
         "        return self.present and not self.drained and self.health is Health.HEALTHY\n",
         "        return self.present and self.health is Health.HEALTHY\n",
-        pytest("tests/core/test_naive.py", "--hypothesis-profile", "no-shrinking"),
+        pytest("tests/core/test_naive.py", "tests/core/test_scheduler.py", "--hypothesis-profile", "no-shrinking"),
     ),
     Mutation(
         "what is used within a reservation is paid for once more",

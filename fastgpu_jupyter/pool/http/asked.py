@@ -49,7 +49,12 @@ def entitlement(body: dict[str, Any]) -> tuple[int, int | None, int]:
 
 
 def budget(body: dict[str, Any]) -> tuple[int | None, BudgetPolicy]:
-    """What may be spent, and what happens after."""
+    """What may be spent, and what happens after; both must be said, or a slip would lift a budget."""
+    for name in ("budget_micro", "policy"):
+        if name not in body:
+            raise InvalidRequest(f"{name} is missing. Say the amount, or null for no budget, and what happens after.")
+    if body["policy"] is None:
+        raise InvalidRequest("policy must be one of warn, stop and park.")
     return integer(body, "budget_micro"), _choice(body, "policy", BudgetPolicy.WARN)
 
 
