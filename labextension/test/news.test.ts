@@ -65,3 +65,14 @@ test('a GPU that was taken from a lease that may have computed is told, once', (
     assert.deepEqual(lent(reason), ['granted']);
   }
 });
+
+test('a budget that has come a step nearer to its end is told, once', () => {
+  const message = 'It has cost 80 % of its budget.';
+  const waited = new Set<string>();
+  const told = lease({ budget_message: message });
+  const kinds = (before: typeof told, after: typeof told) =>
+    news([before], [after], waited).map(({ kind }) => kind);
+  assert.deepEqual(kinds(lease(), told), ['money']);
+  assert.deepEqual(kinds(told, told), []);
+  assert.deepEqual(kinds(told, lease()), []);
+});

@@ -265,3 +265,15 @@ def test_gate_is_told_from_many_threads(token_file: Path) -> None:
         thread.join()
     assert gate.view is not None
     assert gate.view["version"] == 11
+
+
+def test_a_budget_that_runs_out_is_told_once_at_each_step(token_file: Path) -> None:
+    gate = make_gate(FakePool(), token_file, "active")
+    gate.take_lease(active_view(version=5))  # type: ignore[arg-type]
+    half = {"budget_message": "It has cost 50 % of its budget."}
+    gate.take_lease(active_view(version=6, **half))  # type: ignore[arg-type]
+    gate.take_lease(active_view(version=7, **half))  # type: ignore[arg-type]
+    assert gate.unsettled
+    assert gate.settle() == ["FastGPU: It has cost 50 % of its budget."]
+    gate.take_lease(active_view(version=8, **half))  # type: ignore[arg-type]
+    assert not gate.unsettled

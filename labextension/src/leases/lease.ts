@@ -89,6 +89,8 @@ export interface ILease {
   /** Why it was parked, the last time; null where it never was. */
   readonly park_reason: string | null;
   readonly parked_bytes: number;
+  /** What its user is to be told about money, from half of a budget on; the pool's own sentence. */
+  readonly budget_message: string | null;
   readonly memory_bytes: number | null;
   readonly mechanism: string | null;
   readonly enforcement: string | null;

@@ -1,12 +1,12 @@
 /**
- * What a user would want to be told who is not looking: the GPU has come, or it was taken away. Pure.
+ * What a user would want to be told who is not looking: the GPU has come, it was taken away, or money runs out. Pure.
  */
 
 import type { ILease } from './lease';
 import { isAway } from './lease';
 
 export interface INews {
-  readonly kind: 'granted' | 'lost' | 'lent';
+  readonly kind: 'granted' | 'lost' | 'lent' | 'money';
   readonly lease: ILease;
 }
 
@@ -49,6 +49,13 @@ export function news(
     const old = known.get(lease.id);
     if (old?.state === 'active' && isAway(lease) && TAKEN.has(lease.park_reason)) {
       found.push({ kind: 'lent', lease });
+    } else if (
+      old !== undefined &&
+      lease.state !== 'ended' &&
+      lease.budget_message !== null &&
+      lease.budget_message !== old.budget_message
+    ) {
+      found.push({ kind: 'money', lease });
     }
     if (lease.state === 'waiting') {
       waited.add(lease.id);

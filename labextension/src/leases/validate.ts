@@ -173,6 +173,7 @@ export const readLease: Reader<ILease> = record<ILease>({
   parkable: flag,
   park_reason: orNull(text),
   parked_bytes: count,
+  budget_message: orNull(text),
   memory_bytes: orNull(count),
   mechanism: orNull(text),
   enforcement: orNull(text),

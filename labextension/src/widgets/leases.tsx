@@ -147,6 +147,11 @@ function Lease(
           {stateMeaning(lease.state, trans)}
         </p>
       )}
+      {lease.budget_message !== null && lease.state !== 'ended' && (
+        <p className="fg-Note" data-kind="warning">
+          {lease.budget_message}
+        </p>
+      )}
       <div className="fg-Card-foot">
         {(lease.active_ms > 0 || lease.cost_micro > 0) && (
           <>
