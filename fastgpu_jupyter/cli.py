@@ -13,7 +13,6 @@ import time
 from calendar import timegm
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -28,7 +27,7 @@ from .pool.app import FastGPUPool
 from .pool.devices.nvml import NoDriver, NvmlDriver
 from .pool.host import single
 from .pool.journal.fsck import Finding, cut, examine
-from .units import MICRO, format_duration, format_memory, format_money
+from .units import format_duration, format_memory, format_money, parse_money
 from .wire.client import Entitlement, PoolClient
 from .wire.locate import pool_socket, user_state_dir
 from .wire.views import (
@@ -480,15 +479,7 @@ def _day_ms(day: str) -> int | None:
 
 def _amount_micro(text: str) -> int | None:
     """Millionths of the currency from ``250`` or ``0.5``; ``None`` for none."""
-    if text.lower() == "none":
-        return None
-    try:
-        amount = Decimal(text) * MICRO
-    except InvalidOperation:
-        amount = Decimal(-1)
-    if not amount.is_finite() or amount < 0 or amount != amount.to_integral_value():
-        raise InvalidRequest(f"{text[:20]!r} is not an amount of money; write it like 250 or 0.5, or none.")
-    return int(amount)
+    return None if text.lower() == "none" else parse_money(text)
 
 
 @contextmanager

@@ -57,7 +57,8 @@ def parse_duration(text: str) -> int:
 def parse_money(text: str) -> int:
     """Millionths of the pool's currency from ``"2.50"``. Raises :class:`InvalidRequest` where the text is no amount."""
     match = _AMOUNT.fullmatch(text)
-    if match is None or match[3]:
+    # A millionth is the least there is: what is less must not become nothing.
+    if match is None or match[3] or len((match[2] or "").rstrip("0")) > 6:
         raise InvalidRequest(f"{text[:40]!r} is not an amount of money; write it in the pool's currency, like 2.50.")
     return _scaled(match, MICRO)
 

@@ -57,7 +57,9 @@ def test_quantities_are_written_for_people() -> None:
 def test_times_money_and_cores_are_read() -> None:
     times = {"90s": 90_000, "10m": 600_000, "10 min": 600_000, "1.5h": 5_400_000, "2d": 172_800_000, "30": 30_000}
     assert {text: parse_duration(text) for text in times} == times
-    assert [parse_money(text) for text in ("2.50", "20", "0.000001")] == [2_500_000, 20_000_000, 1]
+    assert [parse_money(text) for text in ("2.50", "20", "0.0000010")] == [2_500_000, 20_000_000, 1]
+    with pytest.raises(InvalidRequest, match="not an amount of money"):
+        parse_money("0.0000001")  # which would be a budget of nothing
     assert [parse_cores(text) for text in ("4", "0.5")] == [4000, 500]
 
 
