@@ -16,6 +16,9 @@ Moving a lease's memory takes 0.4 s each way, in which the GPU serves nobody.
 * The longest wait is that of any ticket; a tenant starves if it gets nothing in any hour in which it wanted something.
 
 The control is the same pool without turns: leases that compute are never parked.
+
+Measured, worst of equal and 1:2:4 weights, 2.5 hours, 10 and 100 tenants: Jain's index of 10 minutes 0.9948 (control
+0.41), of an hour 0.9994 (0.41), finish-time ratio 1.042 (1.36), nobody starved (5 did). A thousand tenants take hours.
 """
 
 from __future__ import annotations
