@@ -163,7 +163,7 @@ def test_what_a_bug_left_half_done_is_not_what_releases_are_decided_by(
         await pool.ask("a")
         await pool.until("a", LeaseState.ACTIVE)
 
-        def bug(*_: object) -> None:
+        def bug(*_: object, **_options: object) -> None:
             raise InternalError("impossible")
 
         with monkeypatch.context() as patch:

@@ -452,7 +452,7 @@ class Story:
         self.bugged = True
         pool = self.runtime._pool
 
-        def fail(_: object) -> None:
+        def fail(_: object, **_options: object) -> None:
             del pool.advance  # type: ignore[attr-defined]
             raise InternalError("impossible")
 
