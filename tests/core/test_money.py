@@ -284,6 +284,7 @@ def test_what_is_of_one_kind_is_used_before_what_is_of_any() -> None:
     assert cover.cover([Use("x", (A100, L4), 2000)], [held("r", 2000, "a100")]).of_lease == {"x": 0}
 
 
+@pytest.mark.slow
 @given(
     st.integers(0, 10**12), st.integers(1, 8000), st.integers(0, 8000), st.lists(st.integers(0, 10**10), max_size=10)
 )
