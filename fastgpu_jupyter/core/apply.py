@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..errors import InternalError
-from . import budgets, cover, fairshare, meter
+from . import budgets, cover, fairshare, meter, parking
 from . import events as e
 from .events import Event
 from .lifecycle import next_state
@@ -193,7 +193,7 @@ def _lease_parking(state: State, event: e.LeaseParking, at: Instant) -> None:
     lease.park_reason = event.reason
     lease.image = Image(lease.holder, spec.model, spec.memory_bytes)
     # At most; what it really is, is known when it is done.
-    _set_parked_bytes(state, lease, 0 if spec.simulated else gpu.memory_bytes)
+    _set_parked_bytes(state, lease, parking.host_bytes(state, lease))
 
 
 def _lease_parked(state: State, event: e.LeaseParked, at: Instant) -> None:

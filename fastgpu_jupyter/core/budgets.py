@@ -13,6 +13,7 @@ from . import events as e
 from . import meter, months, parking
 from .events import Event
 from .model import BudgetPolicy, Instant, Lease, LeaseState, ParkReason, State, Tenant
+from .parking import Parking
 
 THRESHOLDS = (50, 80, 100)
 #: The last threshold: nothing is left.
@@ -74,17 +75,8 @@ def due(state: State, at: Instant) -> Iterator[Event]:
                 yield e.LeaseBudgetPassed(lease.id, passed)
             if passed == SPENT:
                 to_park[lease.id] = lease
-    yield from _parkings(state, to_park)
-
-
-def _parkings(state: State, to_park: dict[str, Lease]) -> Iterator[Event]:
-    """Those of the leases that can be parked, as many as the host's memory takes."""
-    most, parked_bytes = state.policy.parked_bytes_max, state.parked_bytes
-    for lease in to_park.values():
-        wanted = lease.logical_gpu.memory_bytes if lease.logical_gpu else 0
-        if parking.why_not(state, lease) is None and (most is None or parked_bytes + wanted <= most):
-            parked_bytes += wanted
-            yield e.LeaseParking(lease.id, ParkReason.BUDGET)
+    can = (Parking(lease, ParkReason.BUDGET) for lease in to_park.values() if parking.why_not(state, lease) is None)
+    yield from (e.LeaseParking(one.lease.id, one.reason) for one in parking.affordable(state, can))
 
 
 def why_parked(lease: Lease) -> str | None:

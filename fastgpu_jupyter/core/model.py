@@ -289,6 +289,10 @@ class Want(NamedTuple):
     rate_micro_per_hour_max: int | None = None
     keeps: bool = False  #: whether it could never be taken back, once granted
 
+    def on_kind(self, model: str, memory_bytes: int) -> Want:
+        """The same on that kind of device only: no other takes back memory that was on one."""
+        return self._replace(size=replace(self.size, models=(model.lower(),), device_memory_min=memory_bytes))
+
 
 def want_of(request: LeaseRequest) -> Want:
     """Which devices will do for a request."""
@@ -458,9 +462,7 @@ class Lease:
         want = want_of(self.request)
         if self.image is None or not self.has_image:
             return want
-        # Only a device of the kind that its memory was on can take it back.
-        kind, least = (self.image.model.lower(),), self.image.device_memory_bytes
-        return want._replace(size=replace(want.size, models=kind, device_memory_min=least))
+        return want.on_kind(self.image.model, self.image.device_memory_bytes)
 
 
 @dataclass(slots=True)

@@ -8,12 +8,11 @@ long as its memory travels twice. No lease is moved again before it has rested f
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 
 from . import parking
 from .books import Books
 from .demand import Placement
-from .model import Lease, Retention, State, Want
+from .model import Lease, Retention, State
 from .moves import Held, one_move
 
 PAUSE_MS = 60_000
@@ -47,16 +46,10 @@ def _may_move(state: State, lease: Lease, now_ms: int) -> bool:
 def _held(state: State, books: Books, leases: Iterable[Lease]) -> Iterator[Held[str]]:
     for lease in leases:
         gpu = lease.logical_gpu
-        want = _on_its_kind(state, lease)
-        demand = books.demand(want)
-        if gpu is not None and demand is not None:
+        if gpu is None:
+            continue
+        spec = state.devices[gpu.device_id].spec
+        demand = books.demand(lease.want.on_kind(spec.model, spec.memory_bytes))
+        if demand is not None:
             units = gpu.memory_bytes // len(gpu.device_ids)
             yield Held(lease.id, Placement(books.host_of(gpu.device_id), gpu.device_ids, units), demand)
-
-
-def _on_its_kind(state: State, lease: Lease) -> Want:
-    """What will do for it elsewhere: only a device of the same kind takes its memory back."""
-    assert lease.logical_gpu is not None
-    spec = state.devices[lease.logical_gpu.device_id].spec
-    size = replace(lease.want.size, models=(spec.model.lower(),), device_memory_min=spec.memory_bytes)
-    return lease.want._replace(size=size)

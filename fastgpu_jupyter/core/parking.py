@@ -39,11 +39,32 @@ def why_not(state: State, lease: Lease) -> str | None:
         return "The memory of this device cannot be moved to the host and back."
     if lease.unparkable is not None:
         return f"This lease could not be parked when that was tried: {lease.unparkable}"
-    most = state.policy.parked_bytes_max
-    simulated = state.devices[gpu.device_id].spec.simulated
-    if most is not None and not simulated and state.parked_bytes + gpu.memory_bytes > most:
+    if not _has_host_memory(state, host_bytes(state, lease)):
         return "The host memory that parked leases may take is used up."
     return None
+
+
+def host_bytes(state: State, lease: Lease) -> int:
+    """Host memory that parking the lease may take, at most; what a simulated device holds is there already."""
+    gpu = _gpu(lease)
+    return 0 if state.devices[gpu.device_id].spec.simulated else gpu.memory_bytes
+
+
+def affordable(state: State, parkings: Iterable[Parking]) -> list[Parking]:
+    """Those of the parkings, in their order, for which the host's memory suffices when all are done at once."""
+    found: list[Parking] = []
+    taken_bytes = 0
+    for parking in parkings:
+        wanted_bytes = host_bytes(state, parking.lease)
+        if _has_host_memory(state, taken_bytes + wanted_bytes):
+            taken_bytes += wanted_bytes
+            found.append(parking)
+    return found
+
+
+def _has_host_memory(state: State, more_bytes: int) -> bool:
+    most = state.policy.parked_bytes_max
+    return not more_bytes or most is None or state.parked_bytes + more_bytes <= most
 
 
 def may_park(state: State, lease: Lease) -> bool:
@@ -82,7 +103,7 @@ def make_room(
             spare.pop(device_id, None)
         if candidates.keys().isdisjoint(takeable):
             break
-    return list(parkings.values())
+    return affordable(state, parkings.values())
 
 
 def _takeable(state: State, highest: Priority, parkable: Iterable[str], now_ms: int) -> dict[str, list[_Takeable]]:

@@ -6,7 +6,7 @@ strings them together for the runtime, which journals the events before anybody 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from . import commands as c
 from . import events as e
@@ -78,14 +78,15 @@ class Pool:
             return []
         waiting = self._scheduler.unserved(at.ms)
         found = parking.make_room(self.state, waiting, self._scheduler.highest(), self._parkable, at.ms)
-        if not found and self.state.policy.moves and not any(self._under_way()):
-            moved = self._scheduler.movable(self._parkable, at.ms)
-            return [e.LeaseParking(moved.id, ParkReason.MOVE)] if moved else []
+        if not found and self.state.policy.moves:
+            return self._move(at)
         return [e.LeaseParking(parked.lease.id, parked.reason) for parked in found]
 
-    def _under_way(self) -> Iterator[bool]:
-        """Of each device whether something of it is being given back: what comes of that is waited for first."""
-        return (device.leaving_bytes > 0 for device in self.state.devices.values())
+    def _move(self, at: Instant) -> list[Event]:
+        if any(device.leaving_bytes for device in self.state.devices.values()):
+            return []  # what comes of that is waited for first
+        moved = self._scheduler.movable(self._parkable, at.ms)
+        return [e.LeaseParking(moved.id, ParkReason.MOVE)] if moved else []
 
     def _apply(self, events: Iterable[Event], at: Instant) -> None:
         for event in events:

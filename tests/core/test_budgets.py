@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from fastgpu_jupyter.core import budgets, meter, months, scheduler
 from fastgpu_jupyter.core import commands as c
 from fastgpu_jupyter.core import events as e
-from fastgpu_jupyter.core.model import BudgetPolicy, LeaseState, ParkReason, PendingReason, Plan, Policy
+from fastgpu_jupyter.core.model import BudgetPolicy, LeaseState, Mechanism, ParkReason, PendingReason, Plan, Policy
 from fastgpu_jupyter.errors import Conflict, InvalidRequest
 from fastgpu_jupyter.units import MS_PER_HOUR
 from tests.core.world import World, spec
@@ -96,6 +98,15 @@ def test_with_park_leases_make_way_and_those_that_cannot_are_told() -> None:
     budget(world, BudgetPolicy.PARK, None)
     world.resumed("can")
     assert can.state is LeaseState.ACTIVE
+
+
+def test_a_simulated_device_takes_no_host_memory_when_a_budget_is_spent() -> None:
+    world = World(replace(spec("gpu", parkable=True), simulated=True, mechanisms=(Mechanism.SIMULATED,)))
+    world.do(c.SetPolicy(Policy(parked_bytes_max=1)))  # a laptop has less than the device pretends to have
+    budget(world, BudgetPolicy.PARK)
+    lease = world.active("a")
+    world.pass_time(MS_PER_HOUR)
+    assert lease.state is LeaseState.PARKING
 
 
 def test_what_a_reservation_pays_is_not_parked_for_the_money_that_it_costs() -> None:

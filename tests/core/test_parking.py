@@ -230,6 +230,22 @@ def test_room_is_made_for_several_at_once() -> None:
     assert world.states() == {"a": "parking", "b": "parking", "c": "waiting", "d": "waiting"}
 
 
+def test_host_memory_is_enough_for_all_that_are_parked_at_once() -> None:
+    world = World(*(spec(name, index=i, parkable=True) for i, name in enumerate("xy")))
+    world.do(c.SetPolicy(Policy(idle_ms=0, parked_bytes_max=100 * GIB)))
+    for name in "ab":
+        world.active(name, tenant=name)
+        world.do(c.UseLease(name, busy=True))
+    world.ask("c", tenant="cat")
+    world.ask("d", tenant="dan")
+    # Both become idle in one instant: for one of them there is host memory.
+    world.do(c.SetPolicy(Policy(idle_ms=None, parked_bytes_max=100 * GIB)))
+    for name in "ab":
+        world.do(c.UseLease(name, busy=False))
+    world.do(c.SetPolicy(Policy(idle_ms=0, parked_bytes_max=100 * GIB)))
+    assert sorted(world.states().values()) == ["active", "parking", "waiting", "waiting"]
+
+
 def test_a_gang_that_goes_makes_room_for_several() -> None:
     world = World(spec("x", parkable=True), spec("y", index=1, parkable=True))
     idle(world, "gang", profile="2xany")
