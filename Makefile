@@ -21,6 +21,8 @@ SIMULATE ?= 2xA100-80GB
 ARGS ?=
 #: Passed on to pytest.
 TESTS ?=
+#: How many tests run side by side.
+WORKERS ?= 2
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -113,7 +115,7 @@ test: browser lint
 	$(call step,'Tests: TypeScript')
 	cd labextension && npm run --silent test
 	$(call step,'Tests: Python and the browser')
-	FASTGPU_CHROMIUM=$$(.ci/chromium) $(BIN)/python -m pytest $(TESTS)
+	FASTGPU_CHROMIUM=$$(.ci/chromium) $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(TESTS)
 
 test-quick: .make/needs-dev .make/installed
 	$(BIN)/python -m pytest -m 'not slow and not browser and not gpu' $(TESTS)
