@@ -107,3 +107,19 @@ def fake_machine(tmp_path: Path) -> Iterator[Callable[..., FakeMachine]]:
     yield build
     for machine in machines:
         machine.close()
+
+
+@pytest.fixture
+def use_machine(
+    isolated: Path, nvml_stub: Stub, fake_machine: Callable[..., FakeMachine], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., FakeMachine]:
+    """Builds the machine that processes see which are started from now on: pools, kernels, servers, commands."""
+    monkeypatch.delenv("FASTGPU_SIMULATE")
+
+    def build(description: str, **options: Any) -> FakeMachine:
+        machine = fake_machine(description, **options)
+        for name, value in nvml_stub.environment(machine).items():
+            monkeypatch.setenv(name, value)
+        return machine
+
+    return build
