@@ -342,6 +342,7 @@ def test_an_instance_of_somebody_else_comes_and_goes(mig: tuple[Session, FakeMac
     machine.gpus[0].add_process(4_000_001, GIB, instance=foreign)
     assert [one["pid"] for one in ask("nvmlDeviceGetComputeRunningProcesses(device)")] == [4_000_001]
     foreign.destroy()
+    machine.gpus[0].create_instance("2g.20gb", 4)  # in its place; the handle is still that of the first
     assert ask.refusal("nvmlDeviceGetComputeRunningProcesses(device)") == NOT_FOUND
     assert ask("nvmlDeviceGetComputeRunningProcesses(gpu)") == []
 
@@ -518,8 +519,9 @@ def test_a_function_fails_as_it_is_told(ask: Session, fake_machine: Build) -> No
     ask.use(machine)
     machine.fail("nvmlDeviceGetMemoryInfo", 999, gpu=machine.gpus[1], times=2)
     memory = "nvmlDeviceGetMemoryInfo(nvmlDeviceGetHandleByIndex({}))"
+    assert ask(memory.format(0))
     assert [ask.refusal(memory.format(1)) for _ in range(2)] == [999, 999]
-    assert ask(memory.format(0)) == ask(memory.format(1))
+    assert ask(memory.format(1)) == ask(memory.format(0))
     machine.fail("*", 17)
     assert ask.refusal("nvmlDeviceGetCount()") == 17
     machine.lift()
