@@ -7,14 +7,17 @@ that a fixture starts is ended by it.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
 
 from tests.helpers import KernelHelper, PoolProcess, ServerProcess
+from tests.nvml.machine import FakeMachine
+from tests.nvml.stub import Stub
 
 ROOT = Path(__file__).parent.parent
 #: Where it only matters that something is found, not how short it can be told.
@@ -81,3 +84,42 @@ def jupyter(isolated: Path, installed: None) -> Iterator[ServerProcess]:
     server = ServerProcess(isolated)
     yield server
     server.end()
+
+
+@pytest.fixture(scope="session")
+def nvml_stub(tmp_path_factory: pytest.TempPathFactory) -> Stub:
+    """A ``libnvidia-ml.so.1`` for processes that are to see the GPUs of a :class:`FakeMachine`."""
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        pytest.skip("a C compiler is needed to build the stub of libnvidia-ml.so.1")
+    return Stub(compiler, tmp_path_factory.mktemp("nvml"))
+
+
+@pytest.fixture
+def fake_machine(tmp_path: Path) -> Iterator[Callable[..., FakeMachine]]:
+    """Builds machines with NVIDIA GPUs, as in ``fake_machine("1xH100-80GB MIG, 2xL4")``."""
+    machines: list[FakeMachine] = []
+
+    def build(description: str, **options: Any) -> FakeMachine:
+        machines.append(FakeMachine(tmp_path / f"nvml-{len(machines)}", description, **options))
+        return machines[-1]
+
+    yield build
+    for machine in machines:
+        machine.close()
+
+
+@pytest.fixture
+def use_machine(
+    isolated: Path, nvml_stub: Stub, fake_machine: Callable[..., FakeMachine], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., FakeMachine]:
+    """Builds the machine that processes see which are started from now on: pools, kernels, servers, commands."""
+    monkeypatch.delenv("FASTGPU_SIMULATE")
+
+    def build(description: str, **options: Any) -> FakeMachine:
+        machine = fake_machine(description, **options)
+        for name, value in nvml_stub.environment(machine).items():
+            monkeypatch.setenv(name, value)
+        return machine
+
+    return build
