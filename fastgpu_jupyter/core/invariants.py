@@ -29,6 +29,7 @@ def violations(state: State) -> Iterator[str]:
         yield from _tenant_violations(state, name, tenant, of_tenant.get(name, []), waiting[name])
         yield from _money_violations(state, name, tenant)
     yield from _book_violations(state)
+    yield from _list_violations(state)
     yield from _queue_violations(state)
 
 
@@ -105,6 +106,13 @@ def _book_violations(state: State) -> Iterator[str]:
         yield "the books say otherwise than the queue whether anybody waits"
     if state.parked_bytes != sum(lease.parked_bytes for lease in state.leases.values()):
         yield f"the books say that {state.parked_bytes} bytes are parked, leases say otherwise"
+
+
+def _list_violations(state: State) -> Iterator[str]:
+    """Lists of leases of which there are few, so that nobody looks at all of them."""
+    lasting = [lease for lease in state.leases.values() if lease.ended_at is None]
+    if {lease.id for lease in lasting if lease.request.budget_micro is not None} != state.budgeted.keys():
+        yield "the list of leases that have a budget is not of those"
 
 
 def _tenant_violations(state: State, name: str, tenant: Tenant, gpus: list[LogicalGPU], waiting: int) -> Iterator[str]:
