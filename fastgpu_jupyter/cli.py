@@ -22,7 +22,6 @@ from traitlets import Bool, Enum, Float, Integer, Unicode
 
 from . import __version__
 from .errors import FastGPUError, InvalidRequest, PoolUnreachable
-from .kernelspec import KernelSpecApp
 from .pool.app import FastGPUPool
 from .pool.devices.nvml import NoDriver, NvmlDriver
 from .pool.host import single
@@ -607,7 +606,8 @@ class FastGPUApp(JupyterApp):
         "pool": (FastGPUPool, "Run the pool manager."),
         "status": (StatusApp, StatusApp.description),
         "release": (ReleaseApp, ReleaseApp.description),
-        "kernelspec": (KernelSpecApp, KernelSpecApp.description),
+        # By name: it needs all of jupyter_client, without which a pool manager starts sooner.
+        "kernelspec": ("fastgpu_jupyter.kernelspec.KernelSpecApp", "Install kernelspecs that lease a GPU."),
         "queue": (QueueApp, QueueApp.description),
         "quota": (QuotaApp, QuotaApp.description),
         "budget": (BudgetApp, BudgetApp.description),

@@ -105,6 +105,10 @@ def _budget_passed(state: State, event: e.BudgetPassed, at: Instant) -> None:
 def _lease_budget_set(state: State, event: e.LeaseBudgetSet, at: Instant) -> None:
     lease = _move(state, event.lease_id, event)
     lease.request = replace(lease.request, budget_micro=event.budget_micro)
+    if event.budget_micro is None:
+        state.budgeted.pop(lease.id, None)
+    else:
+        state.budgeted[lease.id] = None
     passed = budgets.threshold(meter.cost_micro(lease, at.ms), event.budget_micro)
     lease.budget_percent = min(lease.budget_percent, passed)
 
@@ -145,6 +149,8 @@ def _lease_requested(state: State, event: e.LeaseRequested, at: Instant) -> None
     expires_ms = lease.expires_ms
     if expires_ms is not None:
         state.expiring[lease.id] = expires_ms
+    if lease.request.budget_micro is not None:
+        state.budgeted[lease.id] = None
     _remember(state, event.request)
     fairshare.wait(state, event.tenant, at.ms)
 
@@ -279,6 +285,7 @@ def _lease_ended(state: State, event: e.LeaseEnded, at: Instant) -> None:
         del state.queue[lease.id]
         fairshare.leave(state, lease.tenant, at.ms)
     state.expiring.pop(lease.id, None)
+    state.budgeted.pop(lease.id, None)
     state.ended[lease.id] = None
     _drop_image(state, lease)
     if lease.logical_gpu is not None:

@@ -68,8 +68,8 @@ def due(state: State, at: Instant) -> Iterator[Event]:
         if passed == SPENT and tenant.budget_policy is BudgetPolicy.PARK:
             costly = (state.leases[lease_id] for lease_id in tenant.active)
             to_park.update({lease.id: lease for lease in costly if lease.billed_micro_per_hour})
-    for lease in state.leases.values():
-        if lease.state is LeaseState.ACTIVE and lease.request.budget_micro is not None:
+    for lease in map(state.leases.__getitem__, state.budgeted):
+        if lease.state is LeaseState.ACTIVE:
             passed = threshold(meter.cost_micro(lease, at.ms), lease.request.budget_micro)
             if passed > lease.budget_percent:
                 yield e.LeaseBudgetPassed(lease.id, passed)

@@ -320,7 +320,7 @@ def _tick(state: State, command: c.Tick, at: Instant) -> list[Event]:
         if at.ms >= expires_ms
     ]
     due = at.ms - state.last.ms >= TICK_MS
-    running = due and any(lease.state is LeaseState.ACTIVE for lease in state.leases.values())
+    running = due and any(tenant.active for tenant in state.tenants.values())
     events = [*stale, *expired, *reserved.due(state, at), *budgets.due(state, at)]
     return [*events, e.Ticked()] if running else events
 

@@ -6,6 +6,7 @@ grants nothing new, keeps kernels running and keeps accepting releases.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from .model import HOLDING, LEAVING, Device, Lease, LeaseState, LogicalGPU, State, Tenant
@@ -23,10 +24,12 @@ def violations(state: State) -> Iterator[str]:
                 on_device.setdefault(device_id, {})[lease.id] = lease.logical_gpu
     for device in state.devices.values():
         yield from _device_violations(state, device, on_device.get(device.spec.id, {}))
+    waiting = Counter(state.leases[lease_id].tenant for lease_id in state.queue)
     for name, tenant in state.tenants.items():
-        yield from _tenant_violations(state, name, tenant, of_tenant.get(name, []))
+        yield from _tenant_violations(state, name, tenant, of_tenant.get(name, []), waiting[name])
         yield from _money_violations(state, name, tenant)
     yield from _book_violations(state)
+    yield from _list_violations(state)
     yield from _queue_violations(state)
 
 
@@ -79,20 +82,25 @@ def _lease_violations(state: State, lease: Lease) -> Iterator[str]:
 
 def _book_violations(state: State) -> Iterator[str]:
     """Sums that are kept beside what they are sums of."""
-    holding = [lease for lease in state.leases.values() if lease.state in HOLDING and lease.logical_gpu is not None]
+    cpu_milli: Counter[str] = Counter()
+    memory_bytes: Counter[str] = Counter()
+    for lease in state.leases.values():
+        if lease.state in HOLDING and lease.logical_gpu is not None:
+            cpu_milli[lease.logical_gpu.host_id] += lease.request.cpu_milli
+            memory_bytes[lease.logical_gpu.host_id] += lease.request.host_memory_bytes
     for host in state.hosts.values():
-        here = [lease.request for lease in holding if lease.logical_gpu and lease.logical_gpu.host_id == host.spec.id]
-        held = sum(asked.cpu_milli for asked in here), sum(asked.host_memory_bytes for asked in here)
+        held = cpu_milli[host.spec.id], memory_bytes[host.spec.id]
         if held != (host.held_cpu_milli, host.held_memory_bytes):
             yield f"host {host.spec.id!r}: its books of processors and memory are not what leases have of it"
         if host.held_cpu_milli > host.spec.cpu_milli or host.held_memory_bytes > host.spec.memory_bytes:
             yield f"host {host.spec.id!r}: more is promised of it than it has"
+    held_milli: Counter[str | None] = Counter()
+    waiting: Counter[str | None] = Counter()
+    for tenant in state.tenants.values():
+        held_milli[tenant.group] += tenant.held_milli
+        waiting[tenant.group] += tenant.waiting
     for name, group in state.groups.items():
-        members = [tenant for tenant in state.tenants.values() if tenant.group == name]
-        if (group.held_milli, group.waiting) != (
-            sum(tenant.held_milli for tenant in members),
-            sum(tenant.waiting for tenant in members),
-        ):
+        if (group.held_milli, group.waiting) != (held_milli[name], waiting[name]):
             yield f"group {name}: does not hold and wait for what its tenants do"
     if bool(state.queue) != (state.contended_since_ms is not None):
         yield "the books say otherwise than the queue whether anybody waits"
@@ -100,7 +108,14 @@ def _book_violations(state: State) -> Iterator[str]:
         yield f"the books say that {state.parked_bytes} bytes are parked, leases say otherwise"
 
 
-def _tenant_violations(state: State, name: str, tenant: Tenant, gpus: list[LogicalGPU]) -> Iterator[str]:
+def _list_violations(state: State) -> Iterator[str]:
+    """Lists of leases of which there are few, so that nobody looks at all of them."""
+    lasting = [lease for lease in state.leases.values() if lease.ended_at is None]
+    if {lease.id for lease in lasting if lease.request.budget_micro is not None} != state.budgeted.keys():
+        yield "the list of leases that have a budget is not of those"
+
+
+def _tenant_violations(state: State, name: str, tenant: Tenant, gpus: list[LogicalGPU], waiting: int) -> Iterator[str]:
     held = sum(
         1000 * len(gpu.device_ids) if gpu.whole else -(-gpu.memory_bytes * 1000 // device.spec.memory_bytes)
         for gpu in gpus
@@ -108,7 +123,7 @@ def _tenant_violations(state: State, name: str, tenant: Tenant, gpus: list[Logic
     )
     if held != tenant.held_milli:
         yield f"{name}: its books say that it holds {tenant.held_milli} thousandths, leases say {held}"
-    if tenant.waiting != sum(state.leases[lease_id].tenant == name for lease_id in state.queue):
+    if tenant.waiting != waiting:
         yield f"{name}: its books say that {tenant.waiting} of its tickets wait, the queue says otherwise"
     if tenant.used < 0:
         yield f"{name}: has used less than nothing"

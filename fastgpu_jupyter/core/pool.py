@@ -29,6 +29,8 @@ _REQUEUED = {
 }
 #: Commands that complete what was begun: nobody has a right to more by them, so room is made at the next tick.
 _COMPLETES = {c.PrepareSucceeded, c.ParkSucceeded, c.ResumeSucceeded, c.DrainSucceeded}
+#: Events of a lease after which it stands, holds and may be parked as before.
+_FOR_THE_RECORD = {e.LeaseForgotten, e.LeaseUsed}
 #: Events with which a lease begins to wait.
 _JOINS = {e.LeaseRequested, e.LeaseWanted}
 
@@ -90,6 +92,9 @@ class Pool:
 
     def _apply(self, events: Iterable[Event], at: Instant) -> None:
         for event in events:
+            if type(event) in _FOR_THE_RECORD:
+                apply(self.state, event, at)
+                continue
             lease = self.state.leases.get(getattr(event, "lease_id", ""))
             if lease is None:
                 apply(self.state, event, at)

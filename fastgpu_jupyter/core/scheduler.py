@@ -10,8 +10,9 @@ anyway (conservative backfill). With the devices, what they need of that host's 
 
 How it is quick: a line that cannot be served stays so until something is freed that it could use. So only *hopeful*
 lines, of which that is not known, are placed anywhere; of the others those that fit on a host where there is *news*, on
-that host. Ranks that changed by the passing of time alone are looked at with each tick (:meth:`Scheduler.reconsider`).
-In a pool of few hosts that is done whenever anything happens.
+that host. Ranks that changed by the passing of time alone are looked at with each tick (:meth:`Scheduler.reconsider`):
+then nothing is kept any more, and the hosts where something was are news. In a pool of few hosts everybody is looked at
+whenever anything happens.
 
 All of this follows from the state and can be made anew from it at any time; nothing here is journalled.
 """
@@ -184,13 +185,16 @@ class Scheduler:
         self._stale = True
 
     def reconsider(self) -> None:
-        """Look at everybody anew."""
-        self._news.clear()
+        """Look anew at everybody who could be served if nothing were kept and nobody limited."""
+        self._news.update((host_id, _News()) for host_id in self._kept_on)
         self._kept.clear()
         self._kept_on.clear()
         self._limited.clear()
+        self._hopeful |= self._held_back
         self._held_back.clear()
-        self._hopeful.update(self._queue.lines.values())
+        if self._few_hosts or self._state.reservations:
+            self._news.clear()
+            self._hopeful.update(self._queue.lines.values())
 
     # -- what follows -------------------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import resource
@@ -37,6 +38,8 @@ from .runtime import Runtime
 
 LOG_BYTES_MAX = 2 * 2**20
 IDLE_CHECK_S = 1.0
+#: New objects between two looks for garbage among them. Most are gone by then; what is in circles waits for it.
+GARBAGE_LOOK_EVERY = 20_000
 SYSTEM_STATE = Path("/var/lib/fastgpu")
 
 
@@ -158,6 +161,7 @@ class FastGPUPool(JupyterApp):
         super().start()
         os.umask(0o077)
         _allow_descriptors()
+        gc.disable()  # until all that lasts is there
         tell: Callable[[str], None] = _detach() if self.on_demand else lambda _: None
         try:
             self._serve_alone(tell)
@@ -188,8 +192,8 @@ class FastGPUPool(JupyterApp):
         driver = select_driver(self.simulate, self.rates)
         journal = Journal(state_dir / "journal.db")
         reserve = Reserve(state_dir / "releases.reserve")
-        state, message = recover(journal, driver, clock, reserve, self._policy())
-        asyncio.run(self._serve(Runtime(state, journal, driver, clock, reserve), clock, socket_path, message, tell))
+        pool, message = recover(journal, driver, clock, reserve, self._policy())
+        asyncio.run(self._serve(Runtime(pool, journal, driver, clock, reserve), clock, socket_path, message, tell))
         driver.close()
 
     def _policy(self) -> Policy:
@@ -224,6 +228,7 @@ class FastGPUPool(JupyterApp):
         await runtime.start()
         server.add_socket(single.listen(socket_path, 0o666 if self.system else 0o600))
         ours = single.inode(socket_path)
+        _collect_seldom()
         log = logging.getLogger("fastgpu.pool")
         log.info("Serving at %s. %s", socket_path, message or "")
         tell("")
@@ -276,6 +281,13 @@ def _allow_descriptors() -> None:
     """Each connection and each holder costs a descriptor: have as many as this process may."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def _collect_seldom() -> None:
+    """Look for garbage among what is new only, and less often: what was recovered lasts as long as this process."""
+    gc.freeze()
+    gc.set_threshold(GARBAGE_LOOK_EVERY, 20, 20)
+    gc.enable()
 
 
 def _detach() -> Callable[[str], None]:

@@ -40,10 +40,10 @@ def replay(journal: Journal) -> State:
 
 def recover(
     journal: Journal, driver: Driver, clock: Clock, reserve: Reserve | None = None, policy: Policy | None = None
-) -> tuple[State, str | None]:
-    """The state to serve, and what the driver says where it has no devices. What follows is journalled.
+) -> tuple[Pool, str | None]:
+    """The pool to serve, and what the driver says where it has no devices. What follows is journalled.
 
-    Where the disk has no room for that, the state is served all the same, with nothing new granted: ``reserve`` then
+    Where the disk has no room for that, it is served all the same, with nothing new granted: ``reserve`` then
     has what the journal is owed.
     """
     state = replay(journal)
@@ -74,11 +74,12 @@ def recover(
         # that is missing now may show again before the journal knows of it: the runtime looks again by then.
         state = replay(journal)
         reserve.owed = [*_take_back(state, released), _without_grants(state, start[0], at)]
+        pool = Pool(state)
     else:
         if reserve is not None:
             with suppress(StoreFault):
                 reserve.clear()
-    return state, message
+    return pool, message
 
 
 def _take_back(state: State, released: list[Release]) -> list[Entry]:

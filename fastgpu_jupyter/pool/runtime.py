@@ -64,15 +64,15 @@ class Runtime:
     """Runs one pool: its state, its journal, its devices and the processes that hold leases."""
 
     def __init__(
-        self, state: State, journal: Journal, driver: Driver, clock: Clock, reserve: Reserve | None = None
+        self, pool: Pool, journal: Journal, driver: Driver, clock: Clock, reserve: Reserve | None = None
     ) -> None:
-        self._pool = Pool(state)
+        self._pool = pool
         self._reserve = reserve
         self._journal = journal
         self._driver = driver
         self._clock = clock
         self._keys = journal.answers()
-        self._snapshot_seq = next((seq for seq, _ in journal.snapshots()), 0)
+        self._snapshot_seq = journal.replayed_after
         self._calls: asyncio.Queue[Call] = asyncio.Queue(COMMANDS_MAX)
         #: Held from the first event of a batch until it is durable.
         self._settling = asyncio.Lock()
@@ -80,9 +80,9 @@ class Runtime:
         self._writer = ThreadPoolExecutor(1, "journal")
         self._hands = Hands(driver)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._watcher = Watcher(state.boot_id, self._holder_ended)
+        self._watcher = Watcher(pool.state.boot_id, self._holder_ended)
         self._listeners: list[Callable[[Changes], None]] = []
-        self._whereabouts = Whereabouts(state)
+        self._whereabouts = Whereabouts(pool.state)
         self._usage_listeners: list[Callable[[], None]] = []
         self.metrics = Metrics()
         #: Asked before a request for a lease is decided; raises where a limit is reached.

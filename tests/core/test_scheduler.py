@@ -293,12 +293,15 @@ def test_a_drained_device_keeps_its_leases_and_gets_no_new_ones() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("hosts", [1, 3])
 @pytest.mark.parametrize("seed", range(8))
-def test_the_index_decides_as_the_plain_order_does(seed: int) -> None:
+def test_the_index_decides_as_the_plain_order_does(seed: int, hosts: int) -> None:
     """At random moments, the indexed queue grants what a new index of the same state would."""
     drawn = random.Random(seed)
-    world = World(*(spec(f"gpu{number}", index=number) for number in range(4)))
-    for number in range(150):
+    world = World()
+    specs = [spec(f"gpu{number}", index=number, host_id=f"host{number % hosts}") for number in range(4 * hosts)]
+    world.do(c.SetDevices(tuple(specs), tuple(HostSpec(f"host{n}", 16_000, 64 * GIB) for n in range(hosts))))
+    for number in range(150 * hosts):
         world.now_ms += drawn.randrange(100_000)
         waiting = [lease.id for lease in world.state.leases.values() if lease.state is not LeaseState.ENDED]
         if drawn.random() < 0.55 or not waiting:
@@ -307,6 +310,7 @@ def test_the_index_decides_as_the_plain_order_does(seed: int) -> None:
                 drawn.choice(["full", "half", "quarter", "2xany"]),
                 tenant=drawn.choice(["ann", "bob", "eve"]),
                 priority=drawn.choice(list(Priority)),
+                cpu_milli=drawn.choice([0, 0, 3000, 9000]),
             )
         else:
             name = drawn.choice(waiting)

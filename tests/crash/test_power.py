@@ -104,14 +104,14 @@ def wrong(folder: Path, told: list[str]) -> str | None:
     """What the next pool manager does not know of what somebody was told, or why it does not start."""
     try:
         journal, reserve = Journal(folder / "journal.db"), Reserve(folder / "releases.reserve")
-        state, _ = recover(journal, SimulatedDriver(DEVICES, {}), Clock(), reserve)
+        pool, _ = recover(journal, SimulatedDriver(DEVICES, {}), Clock(), reserve)
         answers = set(journal.answers().items())
         journal.close()
         reserve.close()
     except FastGPUError as error:
         return str(error)
     for what, lease_id, key in (one.split() for one in told):
-        lease = state.leases.get(lease_id)
+        lease = pool.state.leases.get(lease_id)
         if lease is None:
             return f"{what} {lease_id}, and it is not there"
         if what == "granted" and not any(one.endswith(key) and found == lease_id for one, found in answers):

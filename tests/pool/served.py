@@ -61,8 +61,8 @@ class ServedPool:
         self.journal = Journal(self.folder / "journal.db")
         driver = SimulatedDriver(self.simulate, {})
         self.reserve = Reserve(self.folder / "releases.reserve")
-        state, message = recover(self.journal, driver, clock, self.reserve)
-        self.runtime = Runtime(state, self.journal, driver, clock, self.reserve)
+        pool, message = recover(self.journal, driver, clock, self.reserve)
+        self.runtime = Runtime(pool, self.journal, driver, clock, self.reserve)
         self.service = Service(
             self.runtime,
             scope="user",

@@ -193,8 +193,8 @@ def test_a_device_that_is_missing_at_a_start_without_the_disk_is_not_lost_before
             raise StoreFault("disk full")
 
         monkeypatch.setattr(journal, "append", fail)
-        state, _ = recover(journal, pool.driver, pool.clock, reserve)
-        assert state.leases["a"].state is LeaseState.ACTIVE
+        recovered, _ = recover(journal, pool.driver, pool.clock, reserve)
+        assert recovered.state.leases["a"].state is LeaseState.ACTIVE
         pool.driver.specs = shown
         journal.close()
         reserve.close()

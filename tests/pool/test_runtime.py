@@ -89,8 +89,8 @@ class Pool:
 
     async def start(self) -> None:
         self.journal = Journal(self.folder / "journal.db")
-        state, _ = recover(self.journal, self.driver, self.clock)
-        self.runtime = Runtime(state, self.journal, self.driver, self.clock)
+        pool, _ = recover(self.journal, self.driver, self.clock)
+        self.runtime = Runtime(pool, self.journal, self.driver, self.clock)
         await self.runtime.start()
 
     async def ask(self, name: str, pid: int | None = None, key: str | None = None) -> str | None:

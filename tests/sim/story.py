@@ -160,7 +160,7 @@ class Story:
         try:
             journal = self.journal = Journal(self.path)
             self.reserve = Reserve(self.folder / "releases.reserve")
-            state, _ = recover(journal, self.host.driver(), self.host, self.reserve)  # type: ignore[arg-type]
+            pool, _ = recover(journal, self.host.driver(), self.host, self.reserve)  # type: ignore[arg-type]
         except Crash:
             self._die()
             return False
@@ -170,10 +170,10 @@ class Story:
             self.say(f"does not start: {error}")
             self._die()
             return False
-        self.observe(state)
+        self.observe(pool.state)
         asyncio._set_running_loop(loop)
         try:
-            runtime = self.runtime = Runtime(state, journal, self.host.driver(), self.host, self.reserve)  # type: ignore[arg-type]
+            runtime = self.runtime = Runtime(pool, journal, self.host.driver(), self.host, self.reserve)  # type: ignore[arg-type]
             runtime.follow(lambda _: self.read(), lambda: None)
         finally:
             asyncio._set_running_loop(None)

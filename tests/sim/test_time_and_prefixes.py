@@ -117,7 +117,8 @@ def test_a_pool_goes_on_from_any_beginning_with_or_without_a_snapshot(recorded: 
         assert replay(journal) == replay(journal)
         host = Story(number, tmp_path).host
         host.boots = int(state.boot_id.partition("-")[2] or 1)
-        going_on, _ = recover(journal, host.driver(), host)  # type: ignore[arg-type]
+        pool, _ = recover(journal, host.driver(), host)  # type: ignore[arg-type]
+        going_on = pool.state
         assert not list(violations(going_on))
         assert set(state.leases) <= set(going_on.leases)
         journal.close()
