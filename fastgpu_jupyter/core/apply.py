@@ -176,8 +176,18 @@ def _lease_granted(state: State, event: e.LeaseGranted | e.LeaseResuming, at: In
 def _lease_prepared(state: State, event: e.LeasePrepared | e.LeaseResumed, at: Instant) -> None:
     lease = _move(state, event.lease_id, event)
     _drop_image(state, lease)
+    if event.made and lease.logical_gpu is not None:
+        lease.logical_gpu = replace(lease.logical_gpu, made=event.made)
+    lease.limit_detail = None
     lease.used_ms = at.ms
     meter.open_segment(state, lease, at.ms)
+
+
+def _lease_limited(state: State, event: e.LeaseLimited, at: Instant) -> None:
+    lease = _move(state, event.lease_id, event)
+    assert lease.logical_gpu is not None
+    lease.logical_gpu = replace(lease.logical_gpu, enforcement=event.enforcement, made=event.made)
+    lease.limit_detail = event.detail
 
 
 def _lease_retained(state: State, event: e.LeaseRetained, at: Instant) -> None:
@@ -380,6 +390,7 @@ _APPLIERS: dict[type[Event], Callable[[State, Any, Instant], None]] = {
     e.LeaseRequested: _lease_requested,
     e.LeaseGranted: _lease_granted,
     e.LeasePrepared: _lease_prepared,
+    e.LeaseLimited: _lease_limited,
     e.LeaseRetained: _lease_retained,
     e.LeaseUsed: _lease_used,
     e.LeaseParking: _lease_parking,

@@ -8,6 +8,7 @@ from .model import (
     BudgetPolicy,
     DeviceSpec,
     EndReason,
+    Enforcement,
     Health,
     Holder,
     HostSpec,
@@ -204,6 +205,7 @@ class PrepareSucceeded:
 
     lease_id: str
     generation: int
+    made: str = ""  #: see ``LogicalGPU.made``
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +241,7 @@ class ResumeSucceeded:
 
     lease_id: str
     generation: int
+    made: str = ""  #: see ``LogicalGPU.made``
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,6 +251,17 @@ class ResumeFailed:
     lease_id: str
     generation: int
     detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class LimitSet:
+    """Effect done: somebody keeps the lease within its memory from now on, perhaps not who was to."""
+
+    lease_id: str
+    generation: int
+    enforcement: Enforcement
+    made: str = ""  #: see ``LogicalGPU.made``
+    detail: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,6 +305,7 @@ Command = (
     | ParkFailed
     | ResumeSucceeded
     | ResumeFailed
+    | LimitSet
     | DrainSucceeded
     | Tick
 )

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import Conflict, InternalError, InvalidRequest, NotFound
 from ..units import format_memory
-from . import budgets, meter, parking, placement, reserved
+from . import budgets, mechanisms, meter, parking, placement, reserved
 from . import commands as c
 from . import events as e
 from .ask import Size
@@ -155,7 +155,7 @@ def _resize_lease(state: State, command: c.ResizeLease, at: Instant) -> list[Eve
     if size == lease.request.size:
         return []
     devices = placement.resized(state, lease, size)
-    gpu = placement.carve(size, devices, lease.logical_gpu.generation)
+    gpu = placement.carve(lease.want._replace(size=size), devices, lease.logical_gpu.generation)
     if command.used_bytes is not None and command.used_bytes > gpu.memory_bytes:
         raise Conflict(
             f"This kernel has {format_memory(command.used_bytes)} on its device, which is more than the "
@@ -262,7 +262,7 @@ def _holder_ended(state: State, command: c.HolderEnded, at: Instant) -> list[Eve
 
 def _prepare_succeeded(state: State, command: c.PrepareSucceeded, at: Instant) -> list[Event]:
     lease = _current(state, command.lease_id, command.generation, LeaseState.PREPARING)
-    return [e.LeasePrepared(lease.id)] if lease else []
+    return [e.LeasePrepared(lease.id, command.made)] if lease else []
 
 
 def _prepare_failed(state: State, command: c.PrepareFailed, at: Instant) -> list[Event]:
@@ -288,7 +288,22 @@ def _park_failed(state: State, command: c.ParkFailed, at: Instant) -> list[Event
 
 def _resume_succeeded(state: State, command: c.ResumeSucceeded, at: Instant) -> list[Event]:
     lease = _current(state, command.lease_id, command.generation, LeaseState.RESUMING)
-    return [e.LeaseResumed(lease.id)] if lease else []
+    return [e.LeaseResumed(lease.id, command.made)] if lease else []
+
+
+def _limit_set(state: State, command: c.LimitSet, at: Instant) -> list[Event]:
+    lease = _current(state, command.lease_id, command.generation, LeaseState.ACTIVE)
+    if lease is None or lease.logical_gpu is None:
+        return []
+    gpu = lease.logical_gpu
+    known = (gpu.enforcement, gpu.made, lease.limit_detail)
+    if known == (command.enforcement, command.made, command.detail):
+        return []
+    limited = e.LeaseLimited(lease.id, command.enforcement, command.made, command.detail)
+    if gpu.whole or command.enforcement in mechanisms.KEEPERS[lease.request.isolation]:
+        return [limited]
+    # It was granted because the driver keeps its limit, and it does not: that is not passed over.
+    return [limited, e.LeaseDraining(lease.id, EndReason.PREPARE_FAILED, command.detail)]
 
 
 def _resume_failed(state: State, command: c.ResumeFailed, at: Instant) -> list[Event]:
@@ -390,6 +405,7 @@ _DECIDERS: dict[type[c.Command], Callable[[State, Any, Instant], list[Event]]] =
     c.ParkFailed: _park_failed,
     c.ResumeSucceeded: _resume_succeeded,
     c.ResumeFailed: _resume_failed,
+    c.LimitSet: _limit_set,
     c.DrainSucceeded: _drain_succeeded,
     c.Tick: _tick,
 }

@@ -12,10 +12,13 @@ from .events import (
     LeaseEnded,
     LeaseGranted,
     LeaseParking,
+    LeasePrepared,
     LeaseRequested,
+    LeaseResized,
+    LeaseResumed,
     LeaseResuming,
 )
-from .model import Holder, Lease, LeaseState, LogicalGPU, State
+from .model import Enforcement, Holder, Lease, LeaseState, LogicalGPU, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +63,23 @@ class Resume:
 
 
 @dataclass(frozen=True, slots=True)
+class Limit:
+    """Have the holder's processes kept within the lease's memory, then say ``LimitSet``."""
+
+    lease_id: str
+    logical_gpu: LogicalGPU
+    holder: Holder
+
+
+@dataclass(frozen=True, slots=True)
 class Drain:
-    """Say ``DrainSucceeded`` once no process of the lease has memory on the device."""
+    """Unmake the logical GPU once no process of the lease has memory on it, then say ``DrainSucceeded``."""
 
     lease_id: str
     logical_gpu: LogicalGPU
 
 
-OnDevice = Prepare | Park | Resume | Drain
+OnDevice = Prepare | Limit | Park | Resume | Drain
 Effect = WatchHolder | ForgetHolder | OnDevice
 
 
@@ -77,6 +89,9 @@ def effects(state: State, events: Iterable[Event]) -> Iterator[Effect]:
         match event:
             case LeaseRequested(lease_id=lease_id, holder=holder) | HolderBound(lease_id=lease_id, holder=holder):
                 yield WatchHolder(lease_id, holder)
+                yield from _limit(state.leases[lease_id])
+            case LeasePrepared(lease_id=lease_id) | LeaseResumed(lease_id=lease_id) | LeaseResized(lease_id=lease_id):
+                yield from _limit(state.leases[lease_id])
             case LeaseGranted(lease_id=lease_id, logical_gpu=granted):
                 yield Prepare(lease_id, granted)
             case LeaseParking(lease_id=lease_id) | LeaseResuming(lease_id=lease_id) | LeaseDraining(lease_id=lease_id):
@@ -92,6 +107,14 @@ def outstanding(state: State) -> Iterator[Effect]:
             continue
         yield WatchHolder(lease.id, lease.holder)
         yield from _of_device(lease)
+        yield from _limit(lease)
+
+
+def _limit(lease: Lease) -> Iterator[Effect]:
+    """A limit that the driver keeps is set for a process, so anew for each and for each size."""
+    gpu = lease.logical_gpu
+    if lease.state is LeaseState.ACTIVE and gpu is not None and gpu.enforcement is Enforcement.DRIVER:
+        yield Limit(lease.id, gpu, lease.holder)
 
 
 def _of_device(lease: Lease) -> Iterator[Effect]:

@@ -11,6 +11,7 @@ from .model import (
     BudgetPolicy,
     DeviceSpec,
     EndReason,
+    Enforcement,
     Health,
     Holder,
     HostSpec,
@@ -190,6 +191,7 @@ class LeasePrepared:
     """The logical GPU is ready (the *Done* of its preparation); its usage is billed from here."""
 
     lease_id: str
+    made: str = ""  #: see ``LogicalGPU.made``
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,6 +279,17 @@ class LeaseResumed:
     """Its memory is on a device again (the *Done* of its return); it is billed from here."""
 
     lease_id: str
+    made: str = ""  #: see ``LogicalGPU.made``
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseLimited:
+    """Who keeps the lease within its memory from here on, and where that is less than was offered, why."""
+
+    lease_id: str
+    enforcement: Enforcement
+    made: str
+    detail: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,6 +354,7 @@ Event = (
     | LeaseWanted
     | LeaseResuming
     | LeaseResumed
+    | LeaseLimited
     | LeaseDraining
     | LeaseEnded
     | LeaseForgotten

@@ -26,6 +26,7 @@ _STAYS: dict[type[Event], frozenset[LeaseState]] = {
     e.LeaseBudgetPassed: frozenset({S.ACTIVE}),
     e.LeaseResized: frozenset({S.WAITING, S.ACTIVE}),
     e.LeaseTransferred: frozenset({S.WAITING, S.ACTIVE}),
+    e.LeaseLimited: frozenset({S.ACTIVE}),
 }
 #: Events that lead from one state to another.
 _MOVES: dict[tuple[LeaseState, type[Event]], LeaseState] = {

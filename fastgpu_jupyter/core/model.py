@@ -147,6 +147,21 @@ class Enforcement(str, Enum):
     NONE = "none"
 
 
+class LimitScope(str, Enum):
+    """What a limit of memory is a limit of."""
+
+    LEASE = "lease"  #: all processes of the lease together
+    PROCESS = "process"  #: each of them by itself
+
+
+class PartitionStyle(str, Enum):
+    """Whether the hardware can be divided, and when."""
+
+    NONE = "none"
+    WHOLE_DEVICE = "whole_device"  #: by a mode that all leases of the device share, while it is idle
+    DYNAMIC = "dynamic"  #: parts come and go while others are in use
+
+
 class Instant(NamedTuple):
     """A moment on both clocks: ``ms`` never jumps and orders and bills; ``wall_ms`` is only shown."""
 
@@ -187,6 +202,17 @@ class HostSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class Offer:
+    """A mechanism of a device, and what is promised to a lease that it serves."""
+
+    mechanism: Mechanism
+    enforcement: Enforcement  #: who keeps the lease within its memory
+    scope: LimitScope = LimitScope.LEASE
+    resizable: bool = False  #: its limit can be another one while its processes run
+    parkable: bool = True  #: it does not stand in the way of parking, where the device can park
+
+
+@dataclass(frozen=True, slots=True)
 class DeviceSpec:
     """What a driver says about a device."""
 
@@ -199,6 +225,9 @@ class DeviceSpec:
     rate_micro_per_hour: int  #: price of the whole device
     host_id: str = ""
     parkable: bool = False  #: whether a lease's memory on it can be moved to the host's and back
+    partition: PartitionStyle = PartitionStyle.NONE
+    #: What its mechanisms promise, the preferred one first; empty where nothing is said: then what is usual for each.
+    offers: tuple[Offer, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +243,9 @@ class LogicalGPU:
     generation: int  #: grows with each grant; an older one is never valid again
     more_device_ids: tuple[str, ...] = ()  #: the other devices of a lease of several whole ones
     host_id: str = ""
+    scope: LimitScope = LimitScope.LEASE
+    #: What the driver made for it, in the driver's own words (a partition's id, say); nobody else reads it.
+    made: str = ""
 
     @property
     def device_ids(self) -> tuple[str, ...]:
@@ -440,6 +472,7 @@ class Lease:
     used_ms: int = 0  #: when a cell last began or ended, or the logical GPU last became ready
     park_reason: ParkReason | None = None  #: of the last time
     unparkable: str | None = None  #: why it could not be parked when that was tried
+    limit_detail: str | None = None  #: where its memory is kept by somebody else than was offered: why
     parked_bytes: int = 0  #: host memory that its parked memory takes, or may take
     image: Image | None = None  #: set from PARKING until it is back on a device
     waiting_since: Instant = Instant(0, 0)

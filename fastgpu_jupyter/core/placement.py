@@ -4,21 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from ..errors import Conflict, NeedsRestart, NoSuchDevice
+from ..errors import Conflict, InternalError, NeedsRestart, NoSuchDevice
 from ..units import format_memory
+from . import mechanisms
 from .ask import PROFILES, Size
-from .model import Device, DeviceSpec, Enforcement, Isolation, Lease, LogicalGPU, Mechanism, PendingReason, State, Want
+from .model import Device, DeviceSpec, Lease, LogicalGPU, Mechanism, Offer, PartitionStyle, PendingReason, State, Want
 
 #: The devices of one lease: one, or several whole ones.
 Devices = tuple[Device, ...]
 MILLI = 1000
 #: Everything that a driver says of a device but which it is.
-Kind = tuple[str, int, tuple[Mechanism, ...], bool, int, bool]
+Kind = tuple[str, int, tuple[Mechanism, ...], bool, int, bool, PartitionStyle, tuple[Offer, ...]]
 
 
 def kind_of(spec: DeviceSpec) -> Kind:
     """What tells devices apart in what they can be used for."""
-    return spec.model, spec.memory_bytes, spec.mechanisms, spec.simulated, spec.rate_micro_per_hour, spec.parkable
+    return (
+        spec.model,
+        spec.memory_bytes,
+        spec.mechanisms,
+        spec.simulated,
+        spec.rate_micro_per_hour,
+        spec.parkable,
+        spec.partition,
+        spec.offers,
+    )
 
 
 def _of_one_host(devices: Iterable[Device], count: int) -> Devices | None:
@@ -52,10 +62,13 @@ def resized(state: State, lease: Lease, size: Size) -> Devices:
     spec = device.spec
     if not size.matches(spec.model, spec.memory_bytes):
         raise Conflict(f"{str(size)!r} is another device than the {spec.model} of this lease. Nothing was changed.")
-    if not _shareable(device):
+    offer = mechanisms.choose(spec, lease.want._replace(size=size))
+    resizable = any(one.resizable for one in mechanisms.offers_of(spec))
+    if offer is None or not resizable or not (size.whole or offer.resizable):
+        why = mechanisms.why_none(spec, lease.want._replace(size=size)) or f"a {spec.model} cannot be resized so."
         raise NeedsRestart(
-            f"The {spec.model} of this lease is leased whole. Nothing was changed; release the lease, ask for the "
-            "other size and restart the kernel."
+            f"The size of this lease does not change while its kernel runs: {why} Nothing was changed; "
+            "release the lease, ask for the other size and restart the kernel."
         )
     others = device.promised_bytes - (lease.logical_gpu.memory_bytes if lease.logical_gpu else 0)
     free_bytes = spec.memory_bytes - others
@@ -137,21 +150,19 @@ def require_possible(state: State, want: Want) -> None:
     )
 
 
-def carve(size: Size, devices: Devices, generation: int) -> LogicalGPU:
-    """The logical GPU of that size on those devices."""
-    first = devices[0].spec
-    if first.simulated:
-        mechanism, enforcement = Mechanism.SIMULATED, Enforcement.NONE
-    elif size.whole:
-        mechanism, enforcement = Mechanism.EXCLUSIVE, Enforcement.HARDWARE
-    else:
-        mechanism, enforcement = Mechanism.SHARED, Enforcement.COOPERATIVE
+def carve(want: Want, devices: Devices, generation: int) -> LogicalGPU:
+    """The logical GPU that serves the want on those devices, which can serve it."""
+    first, size = devices[0].spec, want.size
+    offer = mechanisms.choose(first, want)
+    if offer is None:
+        raise InternalError(f"{first.id} was chosen for {want!r}, which no mechanism of it serves.")
     return LogicalGPU(
         device_id=first.id,
         memory_bytes=sum([_needed(device, size) for device in devices]),
         whole=size.whole,
-        mechanism=mechanism,
-        enforcement=enforcement,
+        mechanism=offer.mechanism,
+        enforcement=offer.enforcement,
+        scope=offer.scope,
         rate_micro_per_hour=sum([rate_of(size, device) for device in devices]),
         generation=generation,
         more_device_ids=tuple([device.spec.id for device in devices[1:]]),
@@ -180,7 +191,7 @@ def will_do(state: State, device: Device, want: Want) -> bool:
     spec, size = device.spec, want.size
     if not size.matches(spec.model, spec.memory_bytes):
         return False
-    if not size.whole and not (_shareable(device) and _needed(device, size) <= spec.memory_bytes):
+    if not size.whole and not (mechanisms.is_shareable(spec) and _needed(device, size) <= spec.memory_bytes):
         return False
     return want == Want(size) or _unfit(state, device, want) is None
 
@@ -188,12 +199,8 @@ def will_do(state: State, device: Device, want: Want) -> bool:
 def _unfit(state: State, device: Device, want: Want) -> str | None:
     """Why a device of the right size will not do all the same."""
     spec, size = device.spec, want.size
-    if want.isolation is not Isolation.NONE and not size.whole:
-        return f"a part of a {spec.model} is not kept apart from others by more than agreement; ask for a whole one."
-    if want.parkable and not spec.parkable:
-        return f"the memory of a {spec.model} cannot be parked on this machine."
-    if want.resizable and (not _shareable(device) or size.devices > 1):
-        return f"the {spec.model} is leased whole, and the size of such a lease does not change while its kernel runs."
+    if (why_none := mechanisms.why_none(spec, want)) is not None:
+        return why_none
     if want.rate_micro_per_hour_max is not None and rate_of(size, device) * size.devices > want.rate_micro_per_hour_max:
         return f"a {spec.model} costs more than the {want.rate_micro_per_hour_max / 1e6:g} per hour that it may."
     if want.cpu_milli or want.host_memory_bytes:
@@ -214,10 +221,6 @@ def _host_has_room(state: State, device: Device, want: Want) -> bool:
 def rate_of(size: Size, device: Device) -> int:
     """Price of what the size takes of the device, in millionths an hour."""
     return device.spec.rate_micro_per_hour * _needed(device, size) // device.spec.memory_bytes
-
-
-def _shareable(device: Device) -> bool:
-    return Mechanism.SHARED in device.spec.mechanisms or Mechanism.SIMULATED in device.spec.mechanisms
 
 
 def _needed(device: Device, size: Size) -> int:

@@ -71,7 +71,7 @@ class Pool:
         if found is None:
             return self._make_room(at) if make_room else []
         lease, devices = found
-        logical_gpu = placement.carve(lease.request.size, devices, self.state.generations + 1)
+        logical_gpu = placement.carve(lease.want, devices, self.state.generations + 1)
         granted = e.LeaseResuming if lease.has_image else e.LeaseGranted
         return [granted(lease.id, logical_gpu)]
 

@@ -1,6 +1,9 @@
-"""What leases ask of devices is carried out here: prepare, park, resume, drain. Each ends in a command for the loop.
+"""What leases ask of devices is carried out here: prepare, limit, park, resume, drain. Each ends in a command.
 
-The driver is used by one thread of its own, so that one that hangs holds up no answer. Everything is safe to repeat.
+The driver is used by one thread of its own, so that one that hangs holds up no answer. A call that is not answered
+within :data:`ANSWER_S` is given up, and until that thread is free again every other one is refused at once: the driver
+is *silent*. Nobody hears of a device from a second thread meanwhile; it would hang as well. What moves memory may take
+long and has threads of its own. Everything is safe to repeat.
 """
 
 from __future__ import annotations
@@ -8,30 +11,77 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from ..core import commands as c
 from ..core import effects as fx
+from ..core.model import Enforcement, LogicalGPU
 from ..errors import FastGPUError, HostFault
-from .devices.driver import Driver
+from .devices.driver import Driver, Limited
 from .host.process import lease_of
+from .host.threads import DaemonThreads
 
 T = TypeVar("T")
 log = logging.getLogger("fastgpu.pool")
 DRAIN_POLL_S = 0.25
+#: How long the driver may take for an answer; the slowest that is no fault takes a second or two.
+ANSWER_S = 10.0
+#: What is held against devices whose driver is silent.
+NO_ANSWER = "The GPU driver does not answer. Nothing is granted here until it does; check it with `nvidia-smi`."
+#: Leases whose memory is moved at the same time.
+MOVERS = 4
 
 
 class Hands:
-    """The driver, for use from the event loop."""
+    """The driver, for use from the event loop. ``heard`` is called when it falls silent, and when it answers again."""
 
-    def __init__(self, driver: Driver) -> None:
+    def __init__(self, driver: Driver, heard: Callable[[], None] = lambda: None) -> None:
         self._driver = driver
-        self._thread = ThreadPoolExecutor(1, "devices")
+        self._heard = heard
+        self._thread = DaemonThreads(1, "devices")
+        self._movers = DaemonThreads(MOVERS, "movers")
+        #: Why no call is made now, or ``None``.
+        self.silence: str | None = None
 
     async def ask(self, call: Callable[..., T], *args: Any) -> T:
-        """What a method of the driver answers."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, call, *args)
+        """What a method of the driver answers. Raises :class:`HostFault` where it does not answer in time."""
+        if self.silence is not None:
+            raise HostFault(self.silence)
+        answer = asyncio.get_running_loop().run_in_executor(self._thread, call, *args)
+        await asyncio.wait({answer}, timeout=ANSWER_S)  # unlike wait_for, it never loses that this task is cancelled
+        if answer.done():
+            return answer.result()
+        answer.cancel()
+        self._fall_silent(getattr(call, "__name__", "a call"))
+        raise HostFault(NO_ANSWER)
+
+    def _fall_silent(self, name: str) -> None:
+        if self.silence is not None:
+            return
+        self.silence = (
+            f"The GPU driver has not answered for {ANSWER_S:g} seconds, and nothing is granted on its GPUs until it "
+            "does; running kernels go on. Check it with `nvidia-smi`."
+        )
+        log.error("%s It was asked for: %s.", self.silence, name)
+        loop = asyncio.get_running_loop()
+        # Whatever waited behind the call was given up with it, so this is the next thing that the thread does.
+        free = self._thread.submit(int)
+        free.add_done_callback(lambda done: self._when_free(loop, done))
+        self._heard()
+
+    def _when_free(self, loop: asyncio.AbstractEventLoop, done: Future[Any]) -> None:
+        if not done.cancelled() and not loop.is_closed():
+            loop.call_soon_threadsafe(self._answers_again)
+
+    def _answers_again(self) -> None:
+        self.silence = None
+        log.warning("The GPU driver answers again.")
+        self._heard()
+
+    async def _move(self, call: Callable[..., T], *args: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._movers, call, *args)
 
     async def carry_out(self, effect: fx.OnDevice) -> c.Command:
         """Do it, and say what it came to."""
@@ -39,53 +89,87 @@ class Hands:
         try:
             match effect:
                 case fx.Prepare():
-                    await self.ask(self._driver.prepare, effect.logical_gpu)
-                    return c.PrepareSucceeded(lease_id, generation)
+                    made = await self.ask(self._driver.prepare, effect.logical_gpu)
+                    return c.PrepareSucceeded(lease_id, generation, made)
+                case fx.Limit():
+                    return c.LimitSet(lease_id, generation, *await self._limit(effect))
                 case fx.Park():
                     return c.ParkSucceeded(lease_id, generation, await self._park(effect))
                 case fx.Resume():
-                    await self.ask(self._driver.resume, effect.logical_gpu, effect.holder.pid)
-                    return c.ResumeSucceeded(lease_id, generation)
+                    made = await self.ask(self._driver.prepare, effect.logical_gpu)
+                    await self._move(self._driver.resume, replace(effect.logical_gpu, made=made), effect.holder.pid)
+                    return c.ResumeSucceeded(lease_id, generation, made)
                 case fx.Drain():
                     await self._drain(effect)
                     return c.DrainSucceeded(lease_id, generation)
         except FastGPUError as error:
             return _FAILED[type(effect)](lease_id, generation, str(error))
 
+    async def _limit(self, effect: fx.Limit) -> Limited:
+        """Who keeps the lease within its memory; a server that asked for a kernel to come is not limited."""
+        gpu = effect.logical_gpu
+        if lease_of(effect.holder.pid) != effect.lease_id:
+            return Limited(gpu.enforcement, gpu.made)
+        try:
+            return await self.ask(self._driver.limit, gpu, effect.holder.pid)
+        except HostFault as error:
+            return Limited(Enforcement.COOPERATIVE, gpu.made, str(error))
+
     async def _park(self, effect: fx.Park) -> int:
         """Move its memory away, and see that all of it is gone; else it is moved back. How many bytes that were."""
         gpu, pid = effect.logical_gpu, effect.holder.pid
-        moved_bytes = await self.ask(self._driver.park, gpu, pid)
+        moved_bytes = await self._move(self._driver.park, gpu, pid)
         try:
             left = await self._on_device(effect)
         except HostFault:
-            await self.ask(self._driver.resume, gpu, pid)
+            await self._move(self._driver.resume, gpu, pid)
             raise
         if left:
-            await self.ask(self._driver.resume, gpu, pid)
+            await self._move(self._driver.resume, gpu, pid)
             raise HostFault(f"Process {min(left)} of this lease still has memory on the device.")
+        await self._release(gpu)
         return moved_bytes
 
     async def _on_device(self, effect: fx.Park | fx.Drain) -> set[int]:
         """Numbers of the lease's processes that have memory on its devices."""
         pids: set[int] = set()
         for device_id in effect.logical_gpu.device_ids:
-            pids.update(await self.ask(self._driver.processes, device_id))
+            pids.update([process.pid for process in await self.ask(self._driver.processes, device_id)])
         return {pid for pid in pids if lease_of(pid) == effect.lease_id}
 
     async def _drain(self, effect: fx.Drain) -> None:
         """Wait until no process of the lease has memory on the device: a fact, however long it takes."""
+        said = ""
         while True:
             try:
                 if not await self._on_device(effect):
-                    return
+                    break
             except HostFault as error:
-                log.warning("Cannot see whether lease %s is off its device: %s", effect.lease_id, error)
+                said = _warn("Cannot see whether lease %s is off its device: %s", effect.lease_id, error, said)
+            await asyncio.sleep(DRAIN_POLL_S)
+        await self._release(effect.logical_gpu)
+
+    async def _release(self, gpu: LogicalGPU) -> None:
+        """Have what was made for it unmade, however long that takes: it must not pass to the next lease."""
+        said = ""
+        while True:
+            try:
+                return await self.ask(self._driver.release, gpu)
+            except HostFault as error:
+                said = _warn("What was made on %s cannot be unmade yet: %s", gpu.device_id, error, said)
             await asyncio.sleep(DRAIN_POLL_S)
 
     def close(self) -> None:
         """Wait for nothing: what is under way is taken up again by the next pool manager."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        self._thread.shutdown(cancel_futures=True)
+        self._movers.shutdown(cancel_futures=True)
+
+
+def _warn(text: str, about: str, error: HostFault, said: str) -> str:
+    """Say what goes wrong again and again once; returns it."""
+    if str(error) != said:
+        log.warning(text, about, error)
+    return str(error)
 
 
 _FAILED: dict[type[fx.OnDevice], Callable[[str, int, str], c.Command]] = {

@@ -11,13 +11,16 @@ from contextlib import suppress
 from ..core import commands as c
 from ..core.decide import decide
 from ..core.invariants import violations
-from ..core.model import Instant, Policy, State
+from ..core.model import Health, Instant, Policy, State
 from ..core.pool import Pool
 from ..core.pool import replay as apply_all
-from ..errors import InternalError, NotFound, StoreFault
+from ..errors import HostFault, InternalError, NotFound, StoreFault
 from .devices.driver import Driver
+from .devices.select import START_S
+from .hands import NO_ANSWER
 from .host import machine
 from .host.clock import Clock
+from .host.threads import within
 from .journal.codec import decode_state
 from .journal.reserve import Release, Reserve
 from .journal.store import Entry, Journal
@@ -52,13 +55,13 @@ def recover(
     broken = list(violations(state))
     if broken:
         raise InternalError(f"The journal {journal.path} adds up to something impossible: {broken[0]}.")
-    specs, message = driver.inventory()
     boot_id, boot_ms = clock.boot_id(), clock.boot_ms()
-    start = (
-        c.StartPool(boot_id, boot_ms),
-        c.SetPolicy(policy or Policy()),
-        c.SetDevices(tuple(specs), (machine.spec(),)),
-    )
+    devices, message = _look(driver, state)
+    # Devices that are not to be granted are known as such before anything is.
+    distrusted = [command for command in devices if isinstance(command, c.SetHealth)]
+    shown = [command for command in devices if command not in distrusted]
+    begin = c.StartPool(boot_id, boot_ms)
+    start = (*distrusted, begin, c.SetPolicy(policy or Policy()), *shown)
     released = reserve.read() if reserve else []
     entries = _take_back(state, released)
     same_boot = boot_id == state.boot_id
@@ -73,13 +76,27 @@ def recover(
         # The same once more, but nobody is granted what the journal does not know of, and nobody loses what a device
         # that is missing now may show again before the journal knows of it: the runtime looks again by then.
         state = replay(journal)
-        reserve.owed = [*_take_back(state, released), _without_grants(state, start[0], at)]
+        reserve.owed = [*_take_back(state, released), _without_grants(state, begin, at)]
         pool = Pool(state)
     else:
         if reserve is not None:
             with suppress(StoreFault):
                 reserve.clear()
     return pool, message
+
+
+def _look(driver: Driver, state: State) -> tuple[list[c.Command], str | None]:
+    """What to say of the devices, and what the driver has to say.
+
+    A driver that does not answer says nothing: the devices stay, and nothing is granted on them until it does.
+    """
+    try:
+        specs, message = within(START_S, driver.inventory, NO_ANSWER)
+    except HostFault as error:
+        return [c.SetHealth(device_id, Health.SUSPECT, NO_ANSWER) for device_id in state.devices], str(error)
+    silent = [device.spec.id for device in state.devices.values() if device.health_reason == NO_ANSWER]
+    trusted = [c.SetHealth(device_id, Health.HEALTHY) for device_id in silent]
+    return [*trusted, c.SetDevices(tuple(specs), (machine.spec(),))], message
 
 
 def _take_back(state: State, released: list[Release]) -> list[Entry]:

@@ -23,15 +23,15 @@ from ..core import commands as c
 from ..core import effects as fx
 from ..core.decide import decide
 from ..core.events import Event
-from ..core.model import Holder, Instant, LeaseState, State
+from ..core.model import DeviceSpec, Health, Holder, Instant, LeaseState, State
 from ..core.pool import Pool
 from ..core.pool import replay as apply_all
-from ..errors import FastGPUError, InternalError, LimitReached, StoreFault
+from ..errors import FastGPUError, HostFault, InternalError, LimitReached, NotFound, StoreFault
 from ..wire.views import StatementView
 from . import billing, degraded
 from .calls import Call, Changes, Whereabouts, changes_of
 from .devices.driver import Driver, Sample, Subject
-from .hands import Hands
+from .hands import NO_ANSWER, Hands
 from .host import machine
 from .host.clock import Clock
 from .host.process import Watcher
@@ -56,6 +56,8 @@ REMEMBER_KEYS_MS = 86_400_000
 REMEMBER_KEYS_MAX = 100_000
 TICK_S = 5.0
 SAMPLE_S = 1.0
+#: How often it is looked which devices there are: one may vanish, come, or be divided by somebody else.
+LOOK_S = 5.0
 #: How often it is tried whether the journal can be written again.
 PROBE_S = 1.0
 
@@ -78,7 +80,7 @@ class Runtime:
         self._settling = asyncio.Lock()
         self._reading = asyncio.Lock()
         self._writer = ThreadPoolExecutor(1, "journal")
-        self._hands = Hands(driver)
+        self._hands = Hands(driver, self._driver_heard)
         self._tasks: set[asyncio.Task[None]] = set()
         self._watcher = Watcher(pool.state.boot_id, self._holder_ended)
         self._listeners: list[Callable[[Changes], None]] = []
@@ -88,6 +90,8 @@ class Runtime:
         #: Asked before a request for a lease is decided; raises where a limit is reached.
         self.admit: Callable[[State, c.RequestLease], None] = lambda *_: None
         self.usage = Sample()
+        #: What the driver says where there are no devices, or not all.
+        self.message: str | None = None
         #: A bug, or damage: nothing new is granted until the pool manager is started again.
         self._broken: str | None = None
         #: The journal cannot be written: nothing new is granted until it can.
@@ -145,7 +149,7 @@ class Runtime:
 
     async def start(self) -> None:
         """Begin to serve: take up what is still owed for the recovered state."""
-        for job in (self._serve(), self._sample_for_ever(), self._tick_for_ever()):
+        for job in (self._serve(), self._sample_for_ever(), self._tick_for_ever(), self._look_for_ever()):
             self._spawn(job)
         if self._journal.seq > VERIFY_FIRST_MAX:
             self._spawn(self._verify())
@@ -336,8 +340,7 @@ class Runtime:
                 if not self._ahead:  # a bug may have been met meanwhile
                     await self._try_to_write()
         with suppress(FastGPUError):
-            specs, _ = await self._hands.ask(self._driver.inventory)  # a start without the disk could not note them
-            await self.submit(c.SetDevices(tuple(specs), (machine.spec(),)))
+            await self._look()  # a start without the disk could not note what there is
             await self.submit(c.Tick())  # which serves who waited
 
     async def _try_to_write(self) -> None:
@@ -393,6 +396,41 @@ class Runtime:
             except (StoreFault, LimitReached):
                 await asyncio.sleep(SAMPLE_S)
 
+    # -- devices ------------------------------------------------------------------------------------------------------
+
+    async def _look(self) -> None:
+        """Take over which devices there are now. Where the driver does not say, all stay what they were."""
+        specs, message = await self._hands.ask(self._driver.inventory)
+        if message != self.message:
+            self.message = message
+            self._tell_of_fault()
+        if {spec.id: spec for spec in specs} != await self.read(_specs):
+            await self.submit(c.SetDevices(tuple(specs), (machine.spec(),)))
+        for device_id in await self.read(_distrusted):  # it answers: let it say how each of them is
+            await self._say_health(device_id, *await self._hands.ask(self._driver.health, device_id))
+
+    async def _look_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_S)
+            await self._look_once()
+
+    async def _look_once(self) -> None:
+        with suppress(HostFault, StoreFault, LimitReached):
+            await self._look()
+
+    def _driver_heard(self) -> None:
+        self._spawn(self._look_once() if self._hands.silence is None else self._distrust())
+
+    async def _distrust(self) -> None:
+        """Grant nothing on the devices of a driver that is silent."""
+        for device_id in await self.read(_specs):
+            if self._hands.silence is not None:
+                await self._say_health(device_id, Health.SUSPECT, NO_ANSWER)
+
+    async def _say_health(self, device_id: str, health: Health, reason: str | None) -> None:
+        with suppress(NotFound):
+            await self._report(c.SetHealth(device_id, health, reason))
+
     # -- time ---------------------------------------------------------------------------------------------------------
 
     async def _tick_for_ever(self) -> None:
@@ -409,10 +447,21 @@ class Runtime:
             subjects = await self.read(_subjects)
             # Once more after the last lease, so that nobody keeps seeing what it used.
             if subjects or self.usage.leases:
-                self.usage = await self._hands.ask(self._driver.sample, subjects)
+                try:
+                    self.usage = await self._hands.ask(self._driver.sample, subjects)
+                except HostFault:
+                    self.usage = Sample()  # nothing is known, rather than what was true once
                 for listener in self._usage_listeners:
                     listener()
             await asyncio.sleep(SAMPLE_S)
+
+
+def _specs(state: State, _: Instant) -> dict[str, DeviceSpec]:
+    return {device.spec.id: device.spec for device in state.devices.values() if device.present}
+
+
+def _distrusted(state: State, _: Instant) -> list[str]:
+    return [device.spec.id for device in state.devices.values() if device.health_reason == NO_ANSWER]
 
 
 def _subjects(state: State, _: Instant) -> list[Subject]:

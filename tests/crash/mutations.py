@@ -148,8 +148,8 @@ MUTATIONS = (
     Mutation(
         "a device is free before its memory is",
         "pool/hands.py",
-        "                if not await self._on_device(effect):\n                    return\n",
-        "                await self._on_device(effect)\n                return\n",
+        "                if not await self._on_device(effect):\n                    break\n",
+        "                await self._on_device(effect)\n                break\n",
     ),
     Mutation(
         "capacity is given back at draining",

@@ -18,7 +18,7 @@ from fastgpu_jupyter.pool.devices import catalog, nvml
 from fastgpu_jupyter.pool.devices.driver import Subject, Usage
 from fastgpu_jupyter.pool.devices.select import NoDevices, select_driver
 from fastgpu_jupyter.pool.devices.simulated import SimulatedDriver
-from fastgpu_jupyter.units import GIB
+from fastgpu_jupyter.units import GIB, MIB
 
 GPU = LogicalGPU(
     "SIM-0-A100-80GB",
@@ -112,12 +112,21 @@ class FakeNvml:
     class NVMLError_LibraryNotFound(NVMLError):  # noqa: N801 - the name is NVML's
         pass
 
+    class NVMLError_NotSupported(NVMLError):  # noqa: N801
+        pass
+
+    class NVMLError_FunctionNotFound(NVMLError):  # noqa: N801
+        pass
+
     def __init__(self) -> None:
         self.broken: set[str] = set()
         self.mig = 0
         self.pids: list[int] = []
+        self.unsupported: set[str] = set()
 
     def _call(self, name: str, value: Any) -> Any:
+        if name in self.unsupported:
+            raise self.NVMLError_NotSupported(f"{name} is not supported")
         if name in self.broken:
             raise self.NVMLError(f"{name} failed")
         return value
@@ -134,8 +143,13 @@ class FakeNvml:
             "nvmlDeviceGetMigMode": [self.mig, self.mig],
             "nvmlDeviceGetMemoryInfo": SimpleNamespace(total=80 * GIB, used=3 * GIB),
             "nvmlDeviceGetUtilizationRates": SimpleNamespace(gpu=37),
-            "nvmlDeviceGetComputeRunningProcesses": [SimpleNamespace(pid=pid) for pid in self.pids],
+            "nvmlDeviceGetMinorNumber": 3,
+            "nvmlDeviceGetComputeRunningProcesses": [
+                SimpleNamespace(pid=pid, usedGpuMemory=pid * GIB) for pid in self.pids
+            ],
         }
+        if name not in answers:
+            raise AttributeError(name)
         return lambda *_: self._call(name, answers[name])
 
 
@@ -150,15 +164,38 @@ def test_an_nvidia_gpu_is_leased_whole_and_by_uuid(fake: FakeNvml) -> None:
     driver = select_driver("", {})
     (gpu,), message = driver.inventory()
     assert (gpu.id, gpu.model, gpu.memory_bytes, gpu.mechanisms) == (
-        "GPU-1234", "H100 80GB HBM3", 80 * GIB, (Mechanism.EXCLUSIVE,),
+        "GPU-1234", "H100 80GB HBM3", 80 * GIB, (Mechanism.EXCLUSIVE, Mechanism.SHARED),
     )  # fmt: skip
     assert message is None
     granted = replace(GPU, device_id="GPU-1234", mechanism=Mechanism.EXCLUSIVE)
-    assert driver.environment(granted)["CUDA_VISIBLE_DEVICES"] == "GPU-1234"
+    assert driver.environment(granted) == {"CUDA_VISIBLE_DEVICES": "GPU-1234", "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+    assert list(driver.device_nodes(granted)) == ["/dev/nvidia3", "/dev/nvidiactl", "/dev/nvidia-uvm"]
     assert driver.sample([Subject("a", 1, granted)]).leases == {"a": Usage(37, 3 * GIB)}
     fake.pids = [7, 8]
-    assert list(driver.processes("GPU-1234")) == [7, 8]
+    assert list(driver.processes("GPU-1234")) == [(7, 7 * GIB), (8, 8 * GIB)]
     driver.prepare(granted)
+
+
+def test_a_part_of_an_nvidia_gpu_has_a_limit_that_libraries_are_told(fake: FakeNvml) -> None:
+    driver = select_driver("", {})
+    driver.inventory()
+    part = replace(
+        GPU, device_id="GPU-1234", whole=False, memory_bytes=40 * GIB, mechanism=Mechanism.SHARED,
+        enforcement=Enforcement.COOPERATIVE,
+    )  # fmt: skip
+    told = driver.environment(part)
+    assert told["FASTGPU_MEMORY_BYTES"] == str(40 * GIB)
+    assert told["FASTGPU_CAP_BYTES"] == told["CUPY_GPU_MEMORY_LIMIT"] == str(40 * GIB - 512 * MIB)
+    assert told["FASTGPU_CAP_FRACTION"] == told["XLA_CLIENT_MEM_FRACTION"] == f"{39.5 / 80:.4f}"
+    by_driver = driver.environment(replace(part, enforcement=Enforcement.DRIVER))
+    assert "XLA_CLIENT_MEM_FRACTION" not in by_driver, "what it sees as all of the memory is its part already"
+    small = driver.environment(replace(part, memory_bytes=GIB))
+    assert small["FASTGPU_CAP_BYTES"] == str(GIB * 7 // 8)
+
+
+def test_a_pool_that_does_not_share_leases_whole_gpus_only(fake: FakeNvml) -> None:
+    driver = select_driver("", {}, share=False)
+    assert driver.inventory()[0][0].mechanisms == (Mechanism.EXCLUSIVE,)
 
 
 def test_counters_that_a_gpu_does_not_have_are_unknown_not_zero(fake: FakeNvml) -> None:
@@ -175,10 +212,10 @@ def test_a_gpu_that_does_not_answer_is_no_empty_gpu(fake: FakeNvml) -> None:
     driver = select_driver("", {})
     driver.inventory()
     fake.broken = {"nvmlDeviceGetComputeRunningProcesses", "nvmlDeviceGetMemoryInfo"}
-    with pytest.raises(HostFault, match="cannot be listed"):
+    with pytest.raises(HostFault, match="could not list the processes"):
         driver.processes("GPU-1234")
     with pytest.raises(HostFault, match="does not answer"):
-        driver.prepare(GPU)
+        driver.prepare(replace(GPU, device_id="GPU-1234", mechanism=Mechanism.EXCLUSIVE))
 
 
 def test_gpus_divided_by_mig_are_not_leased_and_it_says_so(fake: FakeNvml) -> None:
@@ -189,17 +226,24 @@ def test_gpus_divided_by_mig_are_not_leased_and_it_says_so(fake: FakeNvml) -> No
 
 
 def test_a_gpu_without_mig_refuses_the_question(fake: FakeNvml) -> None:
-    fake.broken = {"nvmlDeviceGetMigMode"}
+    fake.unsupported = {"nvmlDeviceGetMigMode"}
     assert len(select_driver("", {}).inventory()[0]) == 1
+
+
+def test_a_gpu_that_cannot_say_whether_mig_divides_it_is_not_leased(fake: FakeNvml) -> None:
+    fake.broken = {"nvmlDeviceGetMigMode"}
+    specs, message = select_driver("", {}).inventory()
+    assert specs == []
+    assert "GPU 0 is not leased" in str(message)
 
 
 def test_broken_gpus_are_never_replaced_by_simulated_ones(fake: FakeNvml) -> None:
     fake.broken = {"nvmlInit"}
     driver = select_driver("", {})
-    specs, message = driver.inventory()
-    assert specs == []
-    assert "does not answer" in str(message)
-    assert "nvidia-smi" in str(message)
+    with pytest.raises(HostFault, match=r"does not answer.*nvidia-smi"):
+        driver.inventory()
+    fake.broken = set()
+    assert len(driver.inventory()[0]) == 1, "it is asked again"
 
 
 def test_without_a_driver_it_says_so_and_what_to_do(fake: FakeNvml, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from fastgpu_jupyter.core.events import DeviceHealthChanged, Event, LeaseEnded, 
 from fastgpu_jupyter.core.model import (
     BudgetPolicy,
     EndReason,
+    Enforcement,
     Health,
     HostSpec,
     Instant,
@@ -77,6 +78,7 @@ def test_every_event_survives_its_bytes() -> None:
     world.do(c.ResumeSucceeded("a", 2))
     world.do(c.ParkLease("a"))
     world.do(c.ParkFailed("a", 2, "x"))
+    world.do(c.LimitSet("a", 2, Enforcement.DRIVER, "group"))
     world.ask("b")
     world.do(c.BindHolder("b", world.state.leases["a"].holder))
     world.do(c.ResizeLease("a", "half"))

@@ -26,7 +26,7 @@ from fastgpu_jupyter.core.model import (
 from fastgpu_jupyter.errors import HostFault, InternalError, NoSuchDevice, StoreFault
 from fastgpu_jupyter.pool import hands as hands_module
 from fastgpu_jupyter.pool import runtime as runtime_module
-from fastgpu_jupyter.pool.devices.driver import Sample, Subject
+from fastgpu_jupyter.pool.devices.driver import GPUProcess, Limited, Sample, Subject
 from fastgpu_jupyter.pool.host.clock import Clock
 from fastgpu_jupyter.pool.host.process import holder_of
 from fastgpu_jupyter.pool.journal.store import Journal
@@ -44,6 +44,7 @@ class PlayedDriver:
         self.pids: list[int] = []
         self.blind = False
         self.parked: list[tuple[str, int]] = []
+        self.released: list[int] = []
 
     def inventory(self) -> tuple[list[DeviceSpec], str | None]:
         return list(self.specs), None
@@ -51,9 +52,16 @@ class PlayedDriver:
     def health(self, device_id: str) -> tuple[Health, str | None]:
         return Health.HEALTHY, None
 
-    def prepare(self, logical_gpu: LogicalGPU) -> None:
+    def prepare(self, logical_gpu: LogicalGPU) -> str:
         if self.refuse:
             raise HostFault(self.refuse)
+        return ""
+
+    def limit(self, logical_gpu: LogicalGPU, pid: int) -> Limited:
+        return Limited(logical_gpu.enforcement)
+
+    def release(self, logical_gpu: LogicalGPU) -> None:
+        self.released.append(logical_gpu.generation)
 
     def park(self, logical_gpu: LogicalGPU, pid: int) -> int:
         if self.refuse:
@@ -69,10 +77,13 @@ class PlayedDriver:
     def environment(self, logical_gpu: LogicalGPU) -> Mapping[str, str]:
         return {"CUDA_VISIBLE_DEVICES": logical_gpu.device_id}
 
-    def processes(self, device_id: str) -> Sequence[int]:
+    def device_nodes(self, logical_gpu: LogicalGPU) -> Sequence[str]:
+        return ()
+
+    def processes(self, device_id: str) -> Sequence[GPUProcess]:
         if self.blind:
             raise HostFault("cannot see")
-        return list(self.pids)
+        return [GPUProcess(pid, None) for pid in self.pids]
 
     def sample(self, subjects: Sequence[Subject]) -> Sample:
         return Sample()

@@ -16,7 +16,7 @@ from typing import Any
 
 from fastgpu_jupyter.core.model import DeviceSpec, Health, Holder, LogicalGPU
 from fastgpu_jupyter.errors import HostFault, NotFound
-from fastgpu_jupyter.pool.devices.driver import Sample, Subject
+from fastgpu_jupyter.pool.devices.driver import GPUProcess, Sample, Subject
 from tests.core.world import spec
 from tests.sim.clockwork import Crash, Loop, Time
 
@@ -164,11 +164,16 @@ class Host:
     def health(self, device_id: str) -> tuple[Health, str | None]:
         return Health.HEALTHY, None
 
-    def prepare(self, logical_gpu: LogicalGPU) -> None:
+    def prepare(self, logical_gpu: LogicalGPU) -> str:
         self.prepared_ms.setdefault(logical_gpu.generation, self.true_ms)
         if self.drawn.random() < self.faults.refuse_s:
             self.refused.add(logical_gpu.generation)
             raise HostFault("the device does not answer")
+        return ""
+
+    def release(self, logical_gpu: LogicalGPU) -> None:
+        if self.faults.blind:
+            raise HostFault("cannot see")
 
     def park(self, logical_gpu: LogicalGPU, pid: int) -> int:
         if self.drawn.random() < self.faults.refuse_s:
@@ -183,16 +188,17 @@ class Host:
     def environment(self, logical_gpu: LogicalGPU) -> Mapping[str, str]:
         return {}
 
-    def processes_on(self, device_id: str) -> Sequence[int]:
+    def processes_on(self, device_id: str) -> Sequence[GPUProcess]:
         if self.faults.blind:
             raise HostFault("cannot see")
-        return [process.pid for process in self.processes.values()]
+        return [GPUProcess(process.pid, None) for process in self.processes.values()]
 
     def driver(self) -> Any:
         return SimpleNamespace(
             inventory=self.inventory,
             health=self.health,
             prepare=self.prepare,
+            release=self.release,
             park=self.park,
             resume=self.resume,
             environment=self.environment,

@@ -684,7 +684,8 @@ def played(host: Host) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         for target, name, value in (
             (runtime_module, "ThreadPoolExecutor", Thread),
-            (hands_module, "ThreadPoolExecutor", Thread),
+            (hands_module, "DaemonThreads", Thread),
+            (hands_module, "ANSWER_S", 1e6),
             (hands_module, "lease_of", host.lease_of),
             (runtime_module, "SNAPSHOT_EVERY", 5),
             (runtime_module, "SAMPLE_S", 10.0),

@@ -1,4 +1,14 @@
-"""What the pool asks of a kind of GPU. A driver is used by one thread at a time and may block."""
+"""What the pool asks of a kind of GPU: one interface for NVIDIA, simulated devices and whatever comes later.
+
+What a driver must keep is tested by ``tests/pool/driver_conformance.py``, which any driver can be held to. In short:
+
+* device ids are opaque texts, stable over restarts of the host; what a device can do is in its ``DeviceSpec``;
+* a call may block, and may hang: the pool gives it up after a while and goes on (:mod:`fastgpu_jupyter.pool.hands`).
+  One thread makes all calls, one after the other, but for these: ``environment`` and ``device_nodes`` are asked from
+  the event loop and must answer from memory; ``park`` and ``resume`` may take long and have threads of their own;
+* what goes wrong is said by :class:`~fastgpu_jupyter.errors.HostFault`, whose text its user reads, and by no other
+  exception. Everything is safe to repeat, because whoever asked may have been killed before the answer.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from ...core.model import DeviceSpec, Health, LogicalGPU
+from ...core.model import DeviceSpec, Enforcement, Health, LogicalGPU
 
 
 class Usage(NamedTuple):
@@ -32,8 +42,23 @@ class Subject(NamedTuple):
     logical_gpu: LogicalGPU
 
 
+class GPUProcess(NamedTuple):
+    """A process that has memory on a device, by its number on this host."""
+
+    pid: int
+    memory_bytes: int | None  #: ``None`` where the device does not say
+
+
+class Limited(NamedTuple):
+    """Who keeps a lease within its memory from now on."""
+
+    enforcement: Enforcement
+    made: str = ""  #: what ``LogicalGPU.made`` is to be, so that ``release`` can undo it
+    detail: str | None = None  #: where it is less than was offered: why, as a sentence
+
+
 class Driver(Protocol):
-    """One kind of GPU. Device ids are opaque and stable over restarts of the host."""
+    """One kind of GPU."""
 
     def inventory(self) -> tuple[list[DeviceSpec], str | None]:
         """The devices there are, and where there are none a sentence that says why and what to do."""
@@ -41,23 +66,40 @@ class Driver(Protocol):
     def health(self, device_id: str) -> tuple[Health, str | None]:
         """Whether the device may be granted, and why not."""
 
-    def prepare(self, logical_gpu: LogicalGPU) -> None:
-        """Make the logical GPU usable; safe to repeat. Raises :class:`~fastgpu_jupyter.errors.HostFault`."""
+    def prepare(self, logical_gpu: LogicalGPU) -> str:
+        """Make the logical GPU usable; what ``LogicalGPU.made`` is to be. Safe to repeat."""
+
+    def limit(self, logical_gpu: LogicalGPU, pid: int) -> Limited:
+        """Keep the process ``pid`` and its children within the memory of the logical GPU. Safe to repeat.
+
+        Asked where a mechanism offers a limit that the driver keeps: once the kernel's process is known, and after
+        each change of size. A driver that cannot for this process says who keeps it then, and why.
+        """
+
+    def release(self, logical_gpu: LogicalGPU) -> None:
+        """Undo what ``prepare`` and ``limit`` made: clear a limit, destroy a partition.
+
+        Called once no process of the lease has memory on the device. Safe to repeat, also for what was never
+        prepared or is gone. Called again after a while where it raises.
+        """
 
     def park(self, logical_gpu: LogicalGPU, pid: int) -> int:
         """Move what the process tree of ``pid`` has on the device to the host's memory; how many bytes that were.
 
-        Safe to repeat. Raises :class:`~fastgpu_jupyter.errors.HostFault`, and leaves everything where it was.
+        Safe to repeat. Where it raises, everything is where it was.
         """
 
     def resume(self, logical_gpu: LogicalGPU, pid: int) -> None:
-        """Move it back. Safe to repeat. Raises :class:`~fastgpu_jupyter.errors.HostFault`."""
+        """Move it back. Safe to repeat."""
 
     def environment(self, logical_gpu: LogicalGPU) -> Mapping[str, str]:
-        """What a process needs in its environment to use it."""
+        """What a process needs in its environment to use this logical GPU, and no other."""
 
-    def processes(self, device_id: str) -> Sequence[int]:
-        """Numbers of the processes that have memory on the device now."""
+    def device_nodes(self, logical_gpu: LogicalGPU) -> Sequence[str]:
+        """Paths of the device files that a process must be able to open to use it; empty where there are none."""
+
+    def processes(self, device_id: str) -> Sequence[GPUProcess]:
+        """The processes that have memory on the device now, each once. Raises where that cannot be known."""
 
     def sample(self, subjects: Sequence[Subject]) -> Sample:
         """Utilization and memory now."""

@@ -1,19 +1,32 @@
 """NVIDIA GPUs through NVML. The only module that imports ``pynvml``.
 
-Devices are named by UUID everywhere: NVML's index is neither CUDA's nor stable over reboots.
+Devices are named by UUID everywhere: NVML's index is neither CUDA's nor stable over reboots. There is one NVML session
+for all, and no call is made from two threads at once. What NVML says is not believed blindly: a device whose answers
+make no sense is not leased, and one that was leased before is kept, as the pool knows it, until it answers again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import pynvml
 
-from ...core.model import DeviceSpec, Health, LogicalGPU, Mechanism
+from ...core.model import DeviceSpec, Health, LogicalGPU, Mechanism, PartitionStyle
 from ...errors import HostFault
+from ...units import MEMORY_BYTES_MAX
+from ..host import cgroup
 from . import catalog
-from .driver import Sample, Subject, Usage, together
+from .driver import GPUProcess, Limited, Sample, Subject, Usage, together
+from .exclusive import Exclusive
+from .hardware import Limiter
+from .shared import Shared
+
+T = TypeVar("T")
+#: Texts of NVML that are longer are no names.
+TEXT_MAX = 96
+NODES = ("/dev/nvidiactl", "/dev/nvidia-uvm")
 
 
 class NoDriver(HostFault):
@@ -21,13 +34,27 @@ class NoDriver(HostFault):
 
 
 class NvmlDriver:
-    """All NVIDIA GPUs of the host, leased whole.
+    """All NVIDIA GPUs of the host. ``share``: whether several leases may be on one of them."""
 
-    Raises :class:`NoDriver` where there is no driver, :class:`HostFault` where there is one that does not answer.
-    """
-
-    def __init__(self, rates: Mapping[str, float]) -> None:
+    def __init__(self, rates: Mapping[str, float], *, share: bool = True) -> None:
         self._rates = rates
+        self._is_open = False
+        self._handles: dict[str, Any] = {}
+        self._specs: dict[str, DeviceSpec] = {}  #: as each device last said it sensibly
+        self._at: dict[int, str] = {}  #: which device an index was, for one that does not say it any more
+        self._nodes: dict[str, str] = {}
+        self._trouble: dict[str, str] = {}  #: why a device that is known is not to be trusted now
+        self._limiters: dict[Mechanism, Limiter] = {Mechanism.EXCLUSIVE: Exclusive(self)}
+        if share:
+            self._limiters[Mechanism.SHARED] = Shared(self)
+
+    def open(self) -> None:
+        """Begin the session, unless there is one.
+
+        Raises :class:`NoDriver` where there is no driver, :class:`HostFault` where there is one that does not answer.
+        """
+        if self._is_open:
+            return
         try:
             pynvml.nvmlInit()
         except pynvml.NVMLError_LibraryNotFound as error:
@@ -37,49 +64,83 @@ class NvmlDriver:
                 f"The NVIDIA driver does not answer ({error}). Check it with `nvidia-smi`; "
                 "FastGPU does not simulate GPUs on a machine whose GPUs are broken."
             ) from error
-        self._handles: dict[str, Any] = {}
+        self._is_open = True
+
+    # -- what there is ------------------------------------------------------------------------------------------------
 
     def inventory(self) -> tuple[list[DeviceSpec], str | None]:
         """Every GPU that NVML counts and that is not divided by MIG."""
-        specs, divided = [], 0
-        try:
-            for index in range(pynvml.nvmlDeviceGetCount()):
-                handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-                if _in_mig_mode(handle):
-                    divided += 1
-                    continue
-                name = pynvml.nvmlDeviceGetName(handle)
-                uuid = pynvml.nvmlDeviceGetUUID(handle)
-                self._handles[uuid] = handle
-                specs.append(
-                    DeviceSpec(
-                        id=uuid,
-                        index=index,
-                        model=name.removeprefix("NVIDIA "),
-                        memory_bytes=pynvml.nvmlDeviceGetMemoryInfo(handle).total,
-                        simulated=False,
-                        mechanisms=(Mechanism.EXCLUSIVE,),
-                        rate_micro_per_hour=catalog.rate_of(name, self._rates),
-                    )
-                )
-        except pynvml.NVMLError as error:
-            raise HostFault(f"The NVIDIA driver could not list its GPUs ({error}). Check with `nvidia-smi`.") from error
-        return specs, _explain_none(divided) if not specs else None
+        self.open()
+        specs: dict[str, DeviceSpec] = {}
+        divided, said = 0, []
+        count = _sensible(_ask("list its GPUs", pynvml.nvmlDeviceGetCount), 0, 1024, "number of GPUs")
+        for index in range(count):
+            try:
+                spec = self._look_at(index)
+            except HostFault as error:
+                known = self._specs.get(self._at.get(index, ""))
+                if known is not None:  # it was there, and nothing says that it is gone
+                    specs[known.id] = known
+                    self._trouble[known.id] = str(error)
+                said.append(f"GPU {index} is not leased: {error}")
+                continue
+            divided += spec is None
+            if spec is not None:
+                specs[spec.id] = self._specs[spec.id] = spec
+                self._at[index] = spec.id
+                self._trouble.pop(spec.id, None)
+        if specs:
+            return list(specs.values()), " ".join(said) or None
+        return [], " ".join(said) or _explain_none(divided)
+
+    def _look_at(self, index: int) -> DeviceSpec | None:
+        """What the device with that index is; ``None`` where it is divided by MIG."""
+        handle = _ask("say which GPU that is", pynvml.nvmlDeviceGetHandleByIndex, index)
+        uuid = _text(_ask("say which GPU that is", pynvml.nvmlDeviceGetUUID, handle), "GPU-", "UUID")
+        if _in_mig_mode(handle):
+            return None
+        name = _text(_ask("say its name", pynvml.nvmlDeviceGetName, handle), "", "name")
+        memory = _ask("say its memory", pynvml.nvmlDeviceGetMemoryInfo, handle)
+        memory_bytes = _sensible(memory.total, 1, MEMORY_BYTES_MAX, "amount of memory")
+        self._handles[uuid] = handle
+        self._nodes[uuid] = f"/dev/nvidia{_number(pynvml.nvmlDeviceGetMinorNumber, handle, index)}"
+        offers = tuple(filter(None, (limiter.offer(uuid) for limiter in self._limiters.values())))
+        return DeviceSpec(
+            id=uuid,
+            index=index,
+            model=name.removeprefix("NVIDIA "),
+            memory_bytes=memory_bytes,
+            simulated=False,
+            mechanisms=tuple(offer.mechanism for offer in offers),
+            rate_micro_per_hour=catalog.rate_of(name, self._rates),
+            partition=PartitionStyle.NONE,
+            offers=offers,
+        )
 
     def health(self, device_id: str) -> tuple[Health, str | None]:
-        """Faulty where the GPU no longer answers."""
+        """Faulty where the GPU no longer answers, suspect where its answers make no sense."""
         try:
-            pynvml.nvmlDeviceGetMemoryInfo(self._handle(device_id))
-        except pynvml.NVMLError as error:
-            return Health.FAULTY, f"The GPU does not answer ({error})."
-        return Health.HEALTHY, None
+            self.require(device_id)
+        except HostFault as error:
+            return Health.FAULTY, str(error)
+        trouble = self._trouble.get(device_id)
+        return (Health.SUSPECT, trouble) if trouble else (Health.HEALTHY, None)
 
-    def prepare(self, logical_gpu: LogicalGPU) -> None:
-        """A whole GPU needs nothing made, but must still be there."""
-        for device_id in logical_gpu.device_ids:
-            health, reason = self.health(device_id)
-            if health is not Health.HEALTHY:
-                raise HostFault(reason or "The GPU does not answer.")
+    # -- logical GPUs -------------------------------------------------------------------------------------------------
+
+    def prepare(self, logical_gpu: LogicalGPU) -> str:
+        """Make it by its mechanism."""
+        return self._limiter(logical_gpu).prepare(logical_gpu)
+
+    def limit(self, logical_gpu: LogicalGPU, pid: int) -> Limited:
+        """Limit it by its mechanism."""
+        return self._limiter(logical_gpu).limit(logical_gpu, pid)
+
+    def release(self, logical_gpu: LogicalGPU) -> None:
+        """Unmake it by its mechanism; what a device had that is gone is gone with it."""
+        limiter = self._limiters.get(logical_gpu.mechanism)
+        if limiter is not None and logical_gpu.device_id in self._handles:
+            limiter.release(logical_gpu)
 
     def park(self, logical_gpu: LogicalGPU, pid: int) -> int:
         """Refused: no device of this driver is declared parkable."""
@@ -91,38 +152,130 @@ class NvmlDriver:
 
     def environment(self, logical_gpu: LogicalGPU) -> Mapping[str, str]:
         """CUDA sees exactly these devices."""
-        return {"CUDA_VISIBLE_DEVICES": ",".join(logical_gpu.device_ids), "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+        visible = {"CUDA_VISIBLE_DEVICES": ",".join(logical_gpu.device_ids), "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+        limiter = self._limiters.get(logical_gpu.mechanism)
+        known = all(device_id in self._specs for device_id in logical_gpu.device_ids)
+        return {**visible, **(limiter.environment(logical_gpu) if limiter is not None and known else {})}
 
-    def processes(self, device_id: str) -> Sequence[int]:
-        """Processes with a CUDA context on the GPU. Raises :class:`HostFault` where that cannot be known."""
-        try:
-            return [process.pid for process in pynvml.nvmlDeviceGetComputeRunningProcesses(self._handle(device_id))]
-        except pynvml.NVMLError as error:
-            raise HostFault(f"The GPU's processes cannot be listed ({error}).") from error
+    def device_nodes(self, logical_gpu: LogicalGPU) -> Sequence[str]:
+        """The files of its devices, and those that all share."""
+        own = [self._nodes[device_id] for device_id in logical_gpu.device_ids if device_id in self._nodes]
+        return [*own, *NODES] if own else []
+
+    def _limiter(self, gpu: LogicalGPU) -> Limiter:
+        limiter = self._limiters.get(gpu.mechanism)
+        if limiter is None:
+            raise HostFault(f"GPUs of this pool are not leased by the mechanism {gpu.mechanism.value!r}.")
+        return limiter
+
+    # -- what is used -------------------------------------------------------------------------------------------------
+
+    def processes(self, device_id: str) -> Sequence[GPUProcess]:
+        """Processes with a CUDA context on the GPU."""
+        handle = self._handle(device_id)
+        found = _ask("list the processes of its GPU", pynvml.nvmlDeviceGetComputeRunningProcesses, handle)
+        return list({one.pid: GPUProcess(one.pid, _plausible(one.usedGpuMemory)) for one in found}.values())
 
     def sample(self, subjects: Sequence[Subject]) -> Sample:
         """The counters of each device; a whole device's are its lease's."""
         sample = Sample({uuid: _usage(handle) for uuid, handle in self._handles.items()})
         for subject in subjects:
+            if not subject.logical_gpu.whole:
+                continue
             parts = [sample.devices.get(device_id, Usage(None, None)) for device_id in subject.logical_gpu.device_ids]
             sample.leases[subject.lease_id] = together(parts)
         return sample
 
     def close(self) -> None:
         """End the NVML session."""
-        pynvml.nvmlShutdown()
+        if self._is_open:
+            pynvml.nvmlShutdown()
+
+    # -- what mechanisms ask ------------------------------------------------------------------------------------------
+
+    def require(self, device_id: str) -> None:
+        """Raise :class:`HostFault` unless the GPU answers and can be leased."""
+        handle = self._handle(device_id)
+        try:
+            pynvml.nvmlDeviceGetMemoryInfo(handle)
+        except pynvml.NVMLError as error:
+            raise HostFault(f"The GPU does not answer ({error}).") from error
+        if _in_mig_mode(handle):
+            raise HostFault("The GPU was divided by MIG since it was granted.")
+
+    def memory_bytes(self, device_id: str) -> int:
+        """All memory of a GPU."""
+        return self._specs[device_id].memory_bytes
+
+    def limits_memory(self, device_id: str) -> bool:
+        """Drivers from R615 on, for root, where there are control groups of version 2."""
+        group = cgroup.root()
+        if not hasattr(pynvml, "nvmlDeviceGetMemoryLimits_v1") or os.geteuid() or group is None:
+            return False
+        asked = pynvml.c_nvmlGetMemoryLimits_v1_t(nameSpace=os.fsencode(group))
+        try:
+            pynvml.nvmlDeviceGetMemoryLimits_v1(self._handle(device_id), asked)
+        except (pynvml.NVMLError_FunctionNotFound, pynvml.NVMLError_NotSupported, pynvml.NVMLError_NoPermission):
+            return False
+        except pynvml.NVMLError:
+            pass  # it knows limits; this group has none
+        return True
+
+    def set_memory_limit(self, device_id: str, group: str, memory_bytes: int | None) -> None:
+        """Set or clear the hard limit of a control group; there is never a soft one."""
+        hard = pynvml.NVML_DEVICE_MEMORY_LIMIT_MAX if memory_bytes is None else memory_bytes
+        limits = pynvml.c_nvmlSetMemoryLimits_v1_t(nameSpace=os.fsencode(group), softLimit=0, hardLimit=hard)
+        try:
+            pynvml.nvmlDeviceSetMemoryLimits_v1(self._handle(device_id), limits)
+        except pynvml.NVMLError as error:
+            raise HostFault(f"the driver refused a limit for {group} ({error}).") from error
 
     def _handle(self, device_id: str) -> Any:
         if device_id not in self._handles:
-            self._handles[device_id] = pynvml.nvmlDeviceGetHandleByUUID(device_id)
+            self._handles[device_id] = _ask("find the GPU", pynvml.nvmlDeviceGetHandleByUUID, device_id)
         return self._handles[device_id]
+
+
+def _ask(what: str, call: Callable[..., Any], *args: Any) -> Any:
+    """What a call of NVML answers. Raises :class:`HostFault` where it fails."""
+    try:
+        return call(*args)
+    except pynvml.NVMLError as error:
+        raise HostFault(f"The NVIDIA driver could not {what} ({error}). Check with `nvidia-smi`.") from error
+
+
+def _number(call: Callable[..., Any], handle: Any, otherwise: int) -> int:
+    try:
+        return int(call(handle))
+    except pynvml.NVMLError:
+        return otherwise
+
+
+def _text(value: Any, prefix: str, what: str) -> str:
+    if not isinstance(value, str) or not 0 < len(value) <= TEXT_MAX or not value.isprintable():
+        raise HostFault(f"The NVIDIA driver says a {what} of it that cannot be one.")
+    if not value.startswith(prefix):
+        raise HostFault(f"The NVIDIA driver says a {what} of it that cannot be one ({value[:40]!r}).")
+    return value
+
+
+def _sensible(value: Any, least: int, most: int, what: str) -> int:
+    if not isinstance(value, int) or not least <= value <= most:
+        raise HostFault(f"The NVIDIA driver says a {what} that cannot be true ({value!r}).")
+    return value
+
+
+def _plausible(memory_bytes: Any) -> int | None:
+    return memory_bytes if isinstance(memory_bytes, int) and 0 <= memory_bytes <= MEMORY_BYTES_MAX else None
 
 
 def _in_mig_mode(handle: Any) -> bool:
     try:
         return bool(pynvml.nvmlDeviceGetMigMode(handle)[0])
-    except pynvml.NVMLError:
+    except (pynvml.NVMLError_NotSupported, pynvml.NVMLError_FunctionNotFound):
         return False  # a GPU without MIG says so by refusing
+    except pynvml.NVMLError as error:
+        raise HostFault(f"The NVIDIA driver could not say whether MIG divides the GPU ({error}).") from error
 
 
 def _explain_none(divided: int) -> str:

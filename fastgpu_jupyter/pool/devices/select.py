@@ -6,9 +6,13 @@ from collections.abc import Mapping, Sequence
 
 from ...core.model import DeviceSpec, Health, LogicalGPU
 from ...errors import HostFault
-from .driver import Driver, Sample, Subject
+from ..host.threads import within
+from .driver import Driver, GPUProcess, Limited, Sample, Subject
 from .nvml import NoDriver, NvmlDriver
 from .simulated import SimulatedDriver
+
+#: How long a start waits for a driver; without persistence mode it wakes the GPUs first.
+START_S = 20.0
 
 
 class NoDevices:
@@ -25,9 +29,16 @@ class NoDevices:
         """Whatever it was, it is gone."""
         return Health.FAULTY, self._reason
 
-    def prepare(self, logical_gpu: LogicalGPU) -> None:
+    def prepare(self, logical_gpu: LogicalGPU) -> str:
         """Always fails."""
         raise HostFault(self._reason)
+
+    def limit(self, logical_gpu: LogicalGPU, pid: int) -> Limited:
+        """Always fails."""
+        raise HostFault(self._reason)
+
+    def release(self, logical_gpu: LogicalGPU) -> None:
+        """What there was is gone with its device."""
 
     def park(self, logical_gpu: LogicalGPU, pid: int) -> int:
         """Always fails."""
@@ -41,7 +52,11 @@ class NoDevices:
         """Nothing is visible."""
         return {"CUDA_VISIBLE_DEVICES": ""}
 
-    def processes(self, device_id: str) -> Sequence[int]:
+    def device_nodes(self, logical_gpu: LogicalGPU) -> Sequence[str]:
+        """None."""
+        return ()
+
+    def processes(self, device_id: str) -> Sequence[GPUProcess]:
         """None that could be seen."""
         return ()
 
@@ -53,16 +68,21 @@ class NoDevices:
         """Nothing is held."""
 
 
-def select_driver(simulate: str, rates: Mapping[str, float]) -> Driver:
-    """Simulated devices where ``simulate`` declares them, else NVIDIA's, else none with the reason."""
+def select_driver(simulate: str, rates: Mapping[str, float], *, share: bool = True) -> Driver:
+    """Simulated devices where ``simulate`` declares them, else NVIDIA's, else none with the reason.
+
+    A driver that does not answer, or not in time, is served all the same: it is asked again later.
+    """
     if simulate:
         return SimulatedDriver(simulate, rates)
+    driver = NvmlDriver(rates, share=share)
     try:
-        return NvmlDriver(rates)
+        within(START_S, driver.open, "The NVIDIA driver does not answer.")
     except NoDriver as error:
         return NoDevices(
             f"{error} Install the driver to lease real GPUs, or try FastGPU on simulated ones: "
             "`jupyter fastgpu pool --simulate 2xA100-80GB`."
         )
-    except HostFault as error:
-        return NoDevices(str(error))
+    except HostFault:
+        pass  # its inventory says so, and is asked for again and again
+    return driver

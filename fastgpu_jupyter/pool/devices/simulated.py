@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 
 import psutil
 
-from ...core.model import DeviceSpec, Health, LogicalGPU, Mechanism
+from ...core.model import DeviceSpec, Enforcement, Health, LogicalGPU, Mechanism
 from . import catalog
-from .driver import Sample, Subject, Usage
+from .driver import GPUProcess, Limited, Sample, Subject, Usage
 
 
 class SimulatedDriver:
@@ -42,8 +42,16 @@ class SimulatedDriver:
         """Healthy: what is not there cannot break."""
         return Health.HEALTHY, None
 
-    def prepare(self, logical_gpu: LogicalGPU) -> None:
+    def prepare(self, logical_gpu: LogicalGPU) -> str:
         """Nothing to make."""
+        return ""
+
+    def limit(self, logical_gpu: LogicalGPU, pid: int) -> Limited:
+        """Nobody keeps it: what a process has is the host's memory."""
+        return Limited(Enforcement.NONE)
+
+    def release(self, logical_gpu: LogicalGPU) -> None:
+        """Nothing was made."""
 
     def park(self, logical_gpu: LogicalGPU, pid: int) -> int:
         """Nothing to move: what a process has on a simulated device is in the host's memory already."""
@@ -56,7 +64,11 @@ class SimulatedDriver:
         """No real device is visible, so that a program cannot take one that it has not leased."""
         return {"CUDA_VISIBLE_DEVICES": "", "FASTGPU_SIMULATED": "1"}
 
-    def processes(self, device_id: str) -> Sequence[int]:
+    def device_nodes(self, logical_gpu: LogicalGPU) -> Sequence[str]:
+        """None: there is no such device."""
+        return ()
+
+    def processes(self, device_id: str) -> Sequence[GPUProcess]:
         """None: the memory of a simulated device is the process's own and goes with it."""
         return ()
 

@@ -91,7 +91,7 @@ class Service:
         self._currency = currency
         self._started_at = started_at
         self._boot_id = boot_id
-        self._message = message
+        runtime.message = message
         self.publisher = Publisher(
             runtime, self._changed, self._usage, limits, self.metrics, first_seq=started_at * SEQ_PER_MS
         )
@@ -138,7 +138,7 @@ class Service:
             scope=self._scope,
             currency=self._currency,
             started_at=self._started_at,
-            message=self._message,
+            message=self.runtime.message,
             fault=self.runtime.fault,
         )
 

@@ -1,0 +1,37 @@
+"""Whole devices: nobody else is on them, so there is nothing to limit, to make or to undo."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ...core.model import Enforcement, LogicalGPU, Mechanism, Offer
+from .driver import Limited
+from .hardware import Hardware
+
+
+class Exclusive:
+    """One or several whole devices, which must answer."""
+
+    def __init__(self, hardware: Hardware) -> None:
+        self._hardware = hardware
+
+    def offer(self, device_id: str) -> Offer | None:
+        """Kept apart by the hardware; another number of devices takes a new process."""
+        return Offer(Mechanism.EXCLUSIVE, Enforcement.HARDWARE)
+
+    def prepare(self, gpu: LogicalGPU) -> str:
+        """Only see that they are there."""
+        for device_id in gpu.device_ids:
+            self._hardware.require(device_id)
+        return ""
+
+    def limit(self, gpu: LogicalGPU, pid: int) -> Limited:
+        """The device itself is the limit."""
+        return Limited(Enforcement.HARDWARE)
+
+    def release(self, gpu: LogicalGPU) -> None:
+        """Nothing was made."""
+
+    def environment(self, gpu: LogicalGPU) -> Mapping[str, str]:
+        """No limit."""
+        return {}

@@ -1,0 +1,48 @@
+"""What one mechanism needs, and what it asks of the driver whose devices it divides.
+
+A mechanism is one short module with one class, a :class:`Limiter`: :mod:`.exclusive` and :mod:`.shared`. It knows no
+library of a vendor; the driver is its :class:`Hardware`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from ...core.model import LogicalGPU, Offer
+from .driver import Limited
+
+
+class Hardware(Protocol):
+    """The devices, as far as a mechanism needs them."""
+
+    def require(self, device_id: str) -> None:
+        """Raise :class:`~fastgpu_jupyter.errors.HostFault` unless the device answers."""
+
+    def memory_bytes(self, device_id: str) -> int:
+        """All memory of a device; from memory, without asking it."""
+
+    def limits_memory(self, device_id: str) -> bool:
+        """Whether the device's driver keeps memory limits of control groups, and lets this process set them."""
+
+    def set_memory_limit(self, device_id: str, cgroup: str, memory_bytes: int | None) -> None:
+        """Let processes of a control group have so much of the device, or as much as there is. Raises HostFault."""
+
+
+class Limiter(Protocol):
+    """One mechanism: how a logical GPU is made of its devices, kept within its limits, and unmade."""
+
+    def offer(self, device_id: str) -> Offer | None:
+        """What it promises on a device; ``None`` where it cannot serve there."""
+
+    def prepare(self, gpu: LogicalGPU) -> str:
+        """See :meth:`.driver.Driver.prepare`."""
+
+    def limit(self, gpu: LogicalGPU, pid: int) -> Limited:
+        """See :meth:`.driver.Driver.limit`."""
+
+    def release(self, gpu: LogicalGPU) -> None:
+        """See :meth:`.driver.Driver.release`."""
+
+    def environment(self, gpu: LogicalGPU) -> Mapping[str, str]:
+        """What it adds to the environment, beside what names the device."""

@@ -1,0 +1,58 @@
+"""Control groups (cgroup v2) of processes, as the kernel shows them. Linux: admin-guide/cgroup-v2."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ...errors import HostFault
+from .process import lease_of
+
+#: Where version 2 is mounted: alone, or beside version 1.
+ROOTS = (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/unified"))
+
+
+def root() -> Path | None:
+    """Where control groups of version 2 are; ``None`` where there are none."""
+    return next((path for path in ROOTS if (path / "cgroup.procs").is_file()), None)
+
+
+def group_of(pid: int) -> Path:
+    """The group of a process. Raises :class:`HostFault` where that cannot be seen."""
+    mounted = root()
+    if mounted is None:
+        raise HostFault("this machine has no control groups of version 2.")
+    try:
+        lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
+    except OSError as error:
+        raise HostFault(f"the control group of process {pid} cannot be read ({error.strerror}).") from error
+    named = next((line.removeprefix("0::") for line in lines if line.startswith("0::")), None)
+    if named is None or ".." in named.split("/"):  # a group outside of what this namespace shows
+        raise HostFault(f"process {pid} is in no control group of version 2 that can be seen here.")
+    return mounted / named.lstrip("/")
+
+
+def own_group(pid: int) -> str:
+    """The path of the group of a kernel's process, if all that is in it belongs to the kernel's lease.
+
+    Raises :class:`HostFault` where others are in it: their memory would be limited, too.
+    """
+    group, lease_id = group_of(pid), lease_of(pid)
+    if group == root():
+        raise HostFault(f"process {pid} is in no control group of its own.")
+    try:
+        members = [int(number) for number in (group / "cgroup.procs").read_text().split()]
+    except (OSError, ValueError) as error:
+        raise HostFault(f"the control group of process {pid} cannot be read.") from error
+    others = [member for member in members if member != pid and lease_of(member) != lease_id]
+    if lease_id is None or others:
+        raise HostFault(
+            f"process {pid} shares its control group with others"
+            f"{f' (process {others[0]}, say)' if others else ''}. Start kernels in control groups of their own, "
+            "as containers and systemd scopes do."
+        )
+    return str(group)
+
+
+def exists(group: str) -> bool:
+    """Whether the group is still there."""
+    return (Path(group) / "cgroup.procs").is_file()
