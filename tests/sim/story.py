@@ -30,12 +30,14 @@ from fastgpu_jupyter.core import ledger, meter
 from fastgpu_jupyter.core.events import LeaseRequested
 from fastgpu_jupyter.core.invariants import violations
 from fastgpu_jupyter.core.model import (
+    BudgetPolicy,
     EndReason,
     Health,
     Instant,
     Lease,
     LeaseRequest,
     LeaseState,
+    Plan,
     Priority,
     State,
 )
@@ -371,6 +373,28 @@ class Story:
         )
         self.ask(Asked(f"key-{self.number()}", command, what))
 
+    def pay(self) -> None:
+        """Money is set aside, capped and reserved while leases come and go."""
+        tenant, number = self.drawn.choice("abc"), self.number()
+        budget_micro = self.drawn.choice((None, 0, 1000, 100_000, 10_000_000))
+        policy, plan = self.drawn.choice(list(BudgetPolicy)), self.drawn.choice(list(Plan))
+        milli, model = self.drawn.choice((250, 500, 1000)), self.drawn.choice((None, SPECS[0].model))
+        start_wall_ms = self.drawn.choice((None, None, self.host.wall_ms() + 30_000))
+        # Made or refused: one that is cancelled need not be there.
+        reservation_id = f"reservation-{self.drawn.randrange(number)}"
+        lease_id = self.drawn.choice(list(self.known)[-12:]) if self.known else None
+        commands: dict[str, Callable[[], c.Command]] = {
+            "budget": lambda: c.SetBudget(tenant, budget_micro, policy),
+            "reserve": lambda: c.ReserveCapacity(
+                f"reservation-{number}", tenant, milli, model, plan, 30, start_wall_ms
+            ),
+            "cancel": lambda: c.CancelReservation(reservation_id),
+        }
+        if lease_id is not None and budget_micro != 0:
+            commands["lease budget"] = lambda: c.SetLeaseBudget(lease_id, budget_micro)
+        what = self.drawn.choice(list(commands))
+        self.ask(Asked(f"key-{number}", commands[what], what))
+
     def repeat(self) -> None:
         if self.open:
             self.call(self.drawn.choice(self.open))
@@ -586,6 +610,7 @@ class Story:
             (12, self.repeat),
             (3, self.repeat_what_was_answered),
             (2, self.administer),
+            (3, self.pay),
             (5, self.kill),
             (5, self.work),
             (6, self.end_work),
