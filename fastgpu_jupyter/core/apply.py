@@ -153,6 +153,7 @@ def _lease_requested(state: State, event: e.LeaseRequested, at: Instant) -> None
         state.budgeted[lease.id] = None
     _remember(state, event.request)
     fairshare.wait(state, event.tenant, at.ms)
+    state.tenants[event.tenant].leases += 1
 
 
 def _remember(state: State, request: LeaseRequest) -> None:
@@ -273,8 +274,9 @@ def _lease_transferred(state: State, event: e.LeaseTransferred, at: Instant) -> 
     else:
         fairshare.leave(state, lease.tenant, at.ms)
         fairshare.wait(state, event.tenant, at.ms)
+    state.tenants[lease.tenant].leases -= 1
+    fairshare.tenant_of(state, event.tenant).leases += 1
     lease.tenant = event.tenant
-    fairshare.tenant_of(state, event.tenant)
     if gpu is not None:
         _take(state, lease, gpu, at)
     if active:
@@ -297,6 +299,7 @@ def _lease_ended(state: State, event: e.LeaseEnded, at: Instant) -> None:
     state.expiring.pop(lease.id, None)
     state.budgeted.pop(lease.id, None)
     state.ended[lease.id] = None
+    state.tenants[lease.tenant].leases -= 1
     _drop_image(state, lease)
     if lease.logical_gpu is not None:
         _give_back(state, lease, lease.logical_gpu, at)

@@ -94,21 +94,21 @@ class Books:
     def follow(self, device_ids: Iterable[str]) -> list[str]:
         """Take over what the state says of some devices and their hosts; the hosts that have more room than before."""
         freer = []
+        state, leaving, observe = self._state, self._leaving, self.fleet.observe
         for device_id in device_ids:
-            device = self._state.devices[device_id]
+            device = state.devices[device_id]
             host_id = device.spec.host_id
-            host = self._state.hosts.get(host_id)
+            host = state.hosts.get(host_id)
             cpu_milli = memory_bytes = _NO_LIMIT
             if host is not None:
                 cpu_milli = max(0, host.spec.cpu_milli - host.held_cpu_milli)
                 memory_bytes = max(0, host.spec.memory_bytes - host.held_memory_bytes)
-            free = max(0, device.free_bytes)
-            if self.fleet.observe(device_id, free, device.grantable, cpu_milli, memory_bytes):
+            if observe(device_id, max(0, device.free_bytes), device.grantable, cpu_milli, memory_bytes):
                 freer.append(host_id)
             if device.leaving_bytes:
-                self._leaving[device_id] = device.leaving_bytes
+                leaving[device_id] = device.leaving_bytes
             else:
-                self._leaving.pop(device_id, None)
+                leaving.pop(device_id, None)
         return freer
 
     def host_of(self, device_id: str) -> str:

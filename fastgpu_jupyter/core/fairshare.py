@@ -14,7 +14,6 @@ the one that was granted something last stood: nobody saves turns up, and nobody
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from itertools import chain
 from typing import NamedTuple
 
@@ -49,12 +48,12 @@ class Standing(NamedTuple):
 
 def tenant_of(state: State, name: str) -> Tenant:
     """The tenant of that name, made where it is new."""
-    return state.tenants.setdefault(name, Tenant())
+    return state.tenants.get(name) or state.tenants.setdefault(name, Tenant())
 
 
 def group_of(state: State, name: str) -> Tenant:
     """The group of that name, made where it is new; it has the books of a tenant."""
-    return state.groups.setdefault(name, Tenant())
+    return state.groups.get(name) or state.groups.setdefault(name, Tenant())
 
 
 def standing(state: State, name: str, now_ms: int, more_milli: int = 0) -> Standing:
@@ -161,17 +160,17 @@ def move_epoch(state: State, now_ms: int) -> bool:
     return True
 
 
-def _books(state: State, name: str) -> Iterator[Tenant]:
+def _books(state: State, name: str) -> tuple[Tenant, ...]:
     """Of the tenant and of its group."""
     tenant = state.tenants.get(name)
-    if tenant is not None:
-        yield tenant
-        if tenant.group:
-            yield group_of(state, tenant.group)
+    if tenant is None:
+        return ()
+    return (tenant, group_of(state, tenant.group)) if tenant.group else (tenant,)
 
 
 def _account(state: State, books: Tenant, change: Held, now_ms: int) -> None:
-    books.used, books.served = _used(state, books, now_ms), _served(state, books, now_ms)
+    if books.share_milli:
+        books.used, books.served = _used(state, books, now_ms), _served(state, books, now_ms)
     books.used_until_ms = max(now_ms, books.used_until_ms)
     books.served_until_ms = _contended_ms(state, now_ms)
     books.held_milli += change.milli
@@ -198,13 +197,17 @@ def _per_weight(state: State, books: Tenant, now_ms: int, more_milli: int) -> fl
 
 
 def _served(state: State, books: Tenant, now_ms: int) -> float:
+    if not books.share_milli:
+        return books.served
     # What nobody else wanted is nobody's debt.
     return books.served + books.share_milli * (_contended_ms(state, now_ms) - books.served_until_ms) / books.weight
 
 
 def _contended_ms(state: State, now_ms: int) -> int:
     since_ms = state.contended_since_ms
-    return state.contended_ms + (0 if since_ms is None else max(0, now_ms - since_ms))
+    if since_ms is None or now_ms <= since_ms:
+        return state.contended_ms
+    return state.contended_ms + now_ms - since_ms
 
 
 def _used(state: State, books: Tenant, now_ms: int) -> float:

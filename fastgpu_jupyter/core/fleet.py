@@ -318,13 +318,14 @@ class Fleet:
         share = 0
         for device in host.devices.values():
             free = device.free
-            if free and device.grantable and device.id not in but.device_ids:
-                kind = device.kind
-                if free > most.get(kind, 0):
-                    most[kind] = free
-                    share = max(share, free * BINS // device.capacity)
-                if free == device.capacity:
-                    whole[kind] = whole.get(kind, 0) + 1
+            if not free or not device.grantable or device.id in but.device_ids:
+                continue
+            kind, capacity = device.kind, device.capacity
+            if free > most.get(kind, 0):
+                most[kind] = free
+                share = max(share, free * BINS // capacity)
+            if free == capacity:
+                whole[kind] = whole.get(kind, 0) + 1
         cpu_milli = max(0, host.free_cpu_milli - but.cpu_milli)
         memory_bytes = max(0, host.free_memory_bytes - but.memory_bytes)
         return Offer(cpu_milli, memory_bytes, most, whole, share)

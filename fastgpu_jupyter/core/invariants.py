@@ -109,10 +109,16 @@ def _book_violations(state: State) -> Iterator[str]:
 
 
 def _list_violations(state: State) -> Iterator[str]:
-    """Lists of leases of which there are few, so that nobody looks at all of them."""
+    """Lists and counts of leases, kept so that nobody looks at all of them."""
     lasting = [lease for lease in state.leases.values() if lease.ended_at is None]
     if {lease.id for lease in lasting if lease.request.budget_micro is not None} != state.budgeted.keys():
         yield "the list of leases that have a budget is not of those"
+    if len(lasting) + len(state.ended) != len(state.leases) or not state.leases.keys() >= state.ended.keys():
+        yield "the list of leases that ended is not of those"
+    of_tenant = Counter(lease.tenant for lease in lasting)
+    for name, tenant in state.tenants.items():
+        if tenant.leases != of_tenant[name]:
+            yield f"{name}: its books say that it has {tenant.leases} leases, there are {of_tenant[name]}"
 
 
 def _tenant_violations(state: State, name: str, tenant: Tenant, gpus: list[LogicalGPU], waiting: int) -> Iterator[str]:

@@ -397,6 +397,7 @@ class Tenant:
     served: float = 0.0  #: what counts where turns are taken, see :mod:`.fairshare`
     served_until_ms: int = 0  #: of the time in which anybody waited
     waiting: int = 0  #: tickets in the queue
+    leases: int = 0  #: of its own that have not ended; a group's are not counted
     reserved_milli: int = 0  #: thousandths of devices that its reservations hold now
     budget_micro: int | None = None  #: what it may spend in a month; ``None``: no budget
     budget_policy: BudgetPolicy = BudgetPolicy.WARN

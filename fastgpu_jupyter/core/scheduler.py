@@ -158,17 +158,13 @@ class Scheduler:
         """What is promised of devices has changed, or what of that is being given back."""
         if self._stale:
             return
-        if any(device_id not in self._state.devices for device_id in device_ids):
+        if not all(map(self._state.devices.__contains__, device_ids)):
             self.changed()
             return
-        freer = self._books.follow(device_ids)
-        for host_id in freer:
+        news = self._books.follow(device_ids)  # and what was news is, once more
+        news += [host_id for host_id in map(self._books.host_of, device_ids) if host_id in self._news]
+        for host_id in news:
             self._news[host_id] = _News()
-        if self._news:
-            for device_id in device_ids:
-                host_id = self._books.host_of(device_id)
-                if host_id in self._news:
-                    self._news[host_id] = _News()
         self._happened = True
 
     def serves_or_not(self, device_id: str) -> None:

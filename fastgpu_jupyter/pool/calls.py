@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 from ..core import commands as c
 from ..core.events import BudgetPassed, BudgetSet, Event
-from ..core.model import State
+from ..core.model import Instant, State
 from ..errors import FastGPUError
 
 
@@ -64,18 +64,36 @@ def _devices_of(state: State, lease_id: str) -> tuple[str, ...]:
     return lease.logical_gpu.device_ids if lease and lease.logical_gpu else ()
 
 
+#: What a caller makes of the state once its command is on disk, and of the id of the lease that it was about.
+View = Callable[[State, Instant, str], Any]
+
+
 class Call(NamedTuple):
     """A command on its way through the loop; ``key`` makes a repeated one find the first one's answer."""
 
     command: c.Command
     key: str | None
-    done: asyncio.Future[str | None]
+    done: asyncio.Future[Any]
+    #: Raises where the caller may not have that done.
+    allowed: Callable[[State], object] | None = None
+    #: What the caller is answered; without one it is the id of the lease.
+    view: View | None = None
 
-    def answer(self, result: str | FastGPUError | None) -> None:
-        """Tell the caller, unless it gave up; its command stands all the same."""
+    def require_allowed(self, state: State) -> None:
+        """Raise what ``allowed`` raises."""
+        if self.allowed is not None:
+            self.allowed(state)
+
+    def answer(self, state: State, at: Instant, lease_id: str | None) -> None:
+        """Tell the caller, unless it gave up; its command stands all the same. ``state`` is the one after it."""
         if self.done.done():
             return
-        if isinstance(result, FastGPUError):
-            self.done.set_exception(result)
-        else:
-            self.done.set_result(result)
+        try:
+            self.done.set_result(lease_id if self.view is None or lease_id is None else self.view(state, at, lease_id))
+        except Exception as error:  # noqa: BLE001 (whatever it is, it is this caller's)
+            self.done.set_exception(error)
+
+    def refuse(self, why: FastGPUError) -> None:
+        """Tell the caller that nothing comes of it."""
+        if not self.done.done():
+            self.done.set_exception(why)

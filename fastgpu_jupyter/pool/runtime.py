@@ -17,10 +17,11 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from ..core import commands as c
 from ..core import effects as fx
+from ..core import scheduler
 from ..core.decide import decide
 from ..core.events import Event
 from ..core.model import DeviceSpec, Health, Holder, Instant, LeaseState, State
@@ -40,7 +41,7 @@ from .journal.reserve import Reserve
 from .journal.store import Entry, Journal
 from .metrics import Metrics
 from .recovery import VERIFY_FIRST_MAX, replay
-from .views import Viewer
+from .views import Tickets, Viewer
 
 T = TypeVar("T")
 log = logging.getLogger("fastgpu.pool")
@@ -86,6 +87,7 @@ class Runtime:
         self._listeners: list[Callable[[Changes], None]] = []
         self._whereabouts = Whereabouts(pool.state)
         self._usage_listeners: list[Callable[[], None]] = []
+        self._tickets: Tickets | None = None  #: of the state as it is, once anybody asked
         self.metrics = Metrics()
         #: Asked before a request for a lease is decided; raises where a limit is reached.
         self.admit: Callable[[State, c.RequestLease], None] = lambda *_: None
@@ -112,16 +114,39 @@ class Runtime:
         with, :class:`StoreFault` where the disk failed, :class:`LimitReached` where too many wait.
         """
         done: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+        return cast("str | None", await self._queue(Call(command, key, done)))
+
+    async def ask(
+        self,
+        command: c.Command,
+        key: str | None,
+        view: Callable[[State, Instant, str], T],
+        allowed: Callable[[State], object] | None = None,
+    ) -> T:
+        """Carry out ``command``, about a lease, as :meth:`submit` does; what ``view`` makes of the durable state then.
+
+        Raises, before anything is decided, what ``allowed`` raises.
+        """
+        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        return cast(T, await self._queue(Call(command, key, done, allowed, view)))
+
+    async def _queue(self, call: Call) -> Any:
         try:
-            self._calls.put_nowait(Call(command, key, done))
+            self._calls.put_nowait(call)
         except asyncio.QueueFull:
             raise LimitReached("The pool has more to do than it can queue; try again in a few seconds.") from None
-        return await done
+        return await call.done
 
     async def read(self, view: Callable[[State, Instant], T]) -> T:
         """What ``view`` makes of the state, all of which is on disk. ``view`` must not keep or change it."""
         async with self._settling:
             return view(self._pool.state, self.now())
+
+    def tickets(self) -> Tickets:
+        """Place and reason of everybody who waits, in order. Inside ``read`` or a view."""
+        if self._tickets is None:
+            self._tickets = {lease.id: (place, reason) for lease, place, reason in scheduler.places(self._pool.state)}
+        return self._tickets
 
     def follow(self, changed: Callable[[Changes], None], sampled: Callable[[], None]) -> None:
         """Call ``changed`` after each write and ``sampled`` after each sample."""
@@ -209,7 +234,7 @@ class Runtime:
                     self._degrade(f"The pool manager met a bug of its own ({bug!r}).", bug)
                     await self._go_back()
                     for call in batch:
-                        call.answer(InternalError(self._broken))
+                        call.refuse(InternalError(self._broken))
 
     async def _settle(self, batch: list[Call]) -> None:
         decided, after_bug = self._decide_all(batch)
@@ -229,13 +254,15 @@ class Runtime:
                 self._spawn(self._until_writable())
                 await self._settle_unwritten([*(call for call, _ in decided), *(after_bug or ())])
                 return
+        self._tickets = None
         if after_bug is not None:
             await self._go_back()  # memory may have a part of what the disk will never have
         self._keys.update({entry.key: entry.lease_id for entry in entries if entry.key and entry.lease_id})
         if self._journal.seq - self._snapshot_seq >= SNAPSHOT_EVERY:
             self._snapshot()
+        state, at = self._pool.state, self.now()
         for call, entry in decided:
-            call.answer(entry.lease_id)
+            call.answer(state, at, entry.lease_id)
         for effect in fx.effects(self._pool.state, events):
             self._run_effect(effect)
         self._tell(events)
@@ -257,10 +284,10 @@ class Runtime:
             try:
                 entry = self._decide(call, fresh)
             except InternalError as bug:
-                call.answer(bug)
+                call.refuse(bug)
                 return decided, batch[number:]
             except FastGPUError as refusal:
-                call.answer(refusal)
+                call.refuse(refusal)
             else:
                 decided.append((call, entry))
                 if entry.key and entry.lease_id:
@@ -269,6 +296,7 @@ class Runtime:
 
     def _decide(self, call: Call, fresh: dict[str, str]) -> Entry:
         at = self.now()
+        call.require_allowed(self._pool.state)
         lease_id = getattr(call.command, "lease_id", None)
         for answers in (self._keys, fresh):
             if call.key is not None and call.key in answers:
@@ -307,6 +335,7 @@ class Runtime:
             self._ahead = True
             self._degrade(str(unreadable))
         else:
+            self._tickets = None
             if self._journal.seq != expected:  # the write that was said to have failed is there
                 state = self._pool.state
                 ended = (fx.ForgetHolder(lease.id) for lease in state.leases.values() if lease.ended_at is not None)
@@ -316,19 +345,21 @@ class Runtime:
     async def _settle_unwritten(self, batch: list[Call]) -> None:
         for call in batch:
             at, state = self.now(), self._pool.state
-            if call.key is not None and call.key in self._keys:
-                call.answer(self._keys[call.key])
-                continue
             try:
+                call.require_allowed(state)
+                if call.key is not None and call.key in self._keys:
+                    call.answer(state, at, self._keys[call.key])
+                    continue
                 note = partial(degraded.release, always=self._ahead)
                 entry = await self._write(note, state, call.command, at, self._reserve, self.fault)
             except FastGPUError as refusal:
-                call.answer(refusal)
+                call.refuse(refusal)
                 continue
             apply_all(state, entry.events, at)
+            self._tickets = None
             if self._reserve:
                 self._reserve.owed.append(entry)
-            call.answer(entry.lease_id)
+            call.answer(state, at, entry.lease_id)
             for effect in fx.effects(state, entry.events):
                 self._run_effect(effect)
             self._tell(entry.events)
@@ -350,6 +381,7 @@ class Runtime:
         except StoreFault:
             return
         self.metrics.count_events(event for entry in entries for event in entry.events)
+        self._tickets = None
         self._pool = Pool(self._pool.state)  # whose queue did not follow what was applied meanwhile
         self._unwritable = None
         log.warning("The journal can be written again; the pool goes on.")

@@ -5,11 +5,11 @@ A tenant sees names only of what is its own; of others it sees what is taken, as
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from .. import __version__
-from ..core import budgets, meter, parking, queue, scheduler
+from ..core import budgets, meter, parking, queue
 from ..core.model import Device, Instant, Lease, LeaseState, PendingReason, Priority, Reservation, State
 from ..wire.views import (
     DeviceView,
@@ -31,6 +31,8 @@ PRIORITY_NAMES: dict[Priority, PriorityName] = {
     Priority.SYSTEM: "system",
 }
 _UNKNOWN = Usage(None, None)
+#: By lease that waits, its place and why; in order.
+Tickets = Mapping[str, tuple[int, PendingReason]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ class Facts:
     currency: str
     usage: Sample
     environment_of: Callable[[str], dict[str, str]]
+    tickets: Callable[[], Tickets]
 
 
 def pool_view(
@@ -123,18 +126,16 @@ def lease_views(
 ) -> list[LeaseView]:
     """The viewer's leases, or those of them that are named, oldest first."""
     wanted = None if only is None else set(only)
-    waiting = {lease.id: (place, reason) for lease, place, reason in scheduler.places(state)}
     return [
-        lease_view(state, lease, at, facts, waiting.get(lease.id))
+        lease_view(state, lease, at, facts)
         for lease in state.leases.values()
         if viewer.owns(lease) and (wanted is None or lease.id in wanted)
     ]
 
 
-def lease_view(
-    state: State, lease: Lease, at: Instant, facts: Facts, ticket: tuple[int, PendingReason] | None
-) -> LeaseView:
+def lease_view(state: State, lease: Lease, at: Instant, facts: Facts) -> LeaseView:
     """One lease, with its place and reason where it waits."""
+    ticket = facts.tickets().get(lease.id) if lease.state is LeaseState.WAITING else None
     gpu = lease.logical_gpu
     device = state.devices.get(gpu.device_id) if gpu else None
     usage = facts.usage.leases.get(lease.id, _UNKNOWN)
@@ -187,12 +188,12 @@ def lease_view(
     }
 
 
-def queue_views(state: State, viewer: Viewer) -> list[QueueView]:
+def queue_views(state: State, viewer: Viewer, facts: Facts) -> list[QueueView]:
     """The queue in order of grant."""
     estimator = queue.Estimator(state)
     return [
-        _queue_view(lease, place, reason, viewer, estimator.of(place))
-        for lease, place, reason in scheduler.places(state)
+        _queue_view(state.leases[lease_id], place, reason, viewer, estimator.of(place))
+        for lease_id, (place, reason) in facts.tickets().items()
     ]
 
 

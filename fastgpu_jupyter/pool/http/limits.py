@@ -11,7 +11,7 @@ import math
 from typing import NamedTuple
 
 from ...core.commands import RequestLease
-from ...core.model import LeaseState, State
+from ...core.model import State, Tenant
 from ...errors import LimitReached
 
 #: When to come back for a lease: nobody can know, so often enough and no oftener.
@@ -20,6 +20,7 @@ LEASE_RETRY_S = 30
 READER_RETRY_S = 5
 #: Tenants whose rate is remembered; one that rests is forgotten, as its bucket is full again.
 BUCKETS_MAX = 10_000
+_NEWCOMER = Tenant()
 
 
 class Limits(NamedTuple):
@@ -40,15 +41,12 @@ class Limits(NamedTuple):
 
     def admit(self, state: State, command: RequestLease) -> None:
         """Raise :class:`LimitReached` where the pool, or the tenant, has as many leases or waits as it may."""
-        leases = [lease for lease in state.leases.values() if lease.state is not LeaseState.ENDED]
-        own = [lease for lease in leases if lease.tenant == command.tenant]
-        waiting = [lease for lease in leases if lease.state is LeaseState.WAITING]
-        own_waiting = [lease for lease in own if lease.state is LeaseState.WAITING]
+        own = state.tenants.get(command.tenant, _NEWCOMER)
         for taken, most, what in (
-            (len(own), self.leases_max_per_tenant, "You have {} leases, as many as one user may have"),
-            (len(leases), self.leases_max, "This pool has {} leases, as many as it keeps"),
-            (len(own_waiting), self.waiting_max_per_tenant, "You wait for {} leases, as many as one user may"),
-            (len(waiting), self.waiting_max, "{} requests wait in this pool, as many as it queues"),
+            (own.leases, self.leases_max_per_tenant, "You have {} leases, as many as one user may have"),
+            (len(state.leases) - len(state.ended), self.leases_max, "This pool has {} leases, as many as it keeps"),
+            (own.waiting, self.waiting_max_per_tenant, "You wait for {} leases, as many as one user may"),
+            (len(state.queue), self.waiting_max, "{} requests wait in this pool, as many as it queues"),
         ):
             if taken >= most:
                 raise reached(f"{what.format(taken)}; release one", LEASE_RETRY_S)

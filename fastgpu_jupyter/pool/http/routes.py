@@ -49,7 +49,7 @@ class _Route(web.RequestHandler):
             raise InvalidRequest(f"The body may have {self.service.limits.body_bytes_max} bytes; this one has more.")
         bearer = self.request.headers.get("Authorization", "")
         token = bearer.removeprefix("Bearer ") if bearer.startswith("Bearer ") else None
-        self.caller = Caller(peer_holder(self.stream.socket, self._boot_id), token)
+        self.caller = Caller(peer_holder(self.stream.socket, self._boot_id), self.stream.tenant, token)
 
     def body(self) -> dict[str, Any]:
         """The request's JSON object; empty where there is no body."""

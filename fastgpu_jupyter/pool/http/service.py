@@ -10,14 +10,13 @@ from __future__ import annotations
 import asyncio
 import hmac
 import os
-import pwd
 import re
 import secrets
 from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 from ...core import commands as c
-from ...core import scheduler
 from ...core.decide import find_lease
 from ...core.model import Holder, Instant, Lease, LeaseState, Plan, Priority, Retention, State
 from ...errors import Forbidden, InvalidRequest, NotFound
@@ -46,15 +45,8 @@ class Caller(NamedTuple):
     """Who asks."""
 
     holder: Holder
+    tenant: str  #: the name of its user
     token: str | None
-
-    @property
-    def tenant(self) -> str:
-        """The name of the caller's user."""
-        try:
-            return pwd.getpwuid(self.holder.uid).pw_name
-        except KeyError:
-            return f"uid-{self.holder.uid}"
 
     @property
     def viewer(self) -> Viewer:
@@ -104,7 +96,7 @@ class Service:
 
     async def lease(self, caller: Caller, lease_id: str) -> LeaseView:
         """One lease of the caller's. Raises :class:`NotFound`, also where it is somebody else's."""
-        return await self.runtime.read(lambda state, at: self._one(state, at, caller, lease_id))
+        return await self.runtime.read(lambda state, at: self._one(state, at, lease_id, caller))
 
     async def subscribe(
         self, caller: Caller, lease_id: str | None, since: int | None, on_end: Callable[[], None]
@@ -129,7 +121,7 @@ class Service:
             "pool": self._pool(state),
             "devices": views.device_views(state, viewer, self._facts()),
             "leases": views.lease_views(state, at, viewer, self._facts()),
-            "queue": views.queue_views(state, viewer),
+            "queue": views.queue_views(state, viewer, self._facts()),
         }
 
     def _pool(self, state: State) -> Any:
@@ -143,16 +135,13 @@ class Service:
         )
 
     def _facts(self) -> Facts:
-        return Facts(self._currency, self.runtime.usage, self.runtime.environment_of)
+        return Facts(self._currency, self.runtime.usage, self.runtime.environment_of, self.runtime.tickets)
 
-    def _one(self, state: State, at: Instant, caller: Caller, lease_id: str) -> LeaseView:
+    def _one(self, state: State, at: Instant, lease_id: str, caller: Caller) -> LeaseView:
         return self._view(state, at, self._visible(state, caller, lease_id))
 
     def _view(self, state: State, at: Instant, lease: Lease) -> LeaseView:
-        waits = lease.state is LeaseState.WAITING
-        tickets = scheduler.places(state) if waits else iter(())
-        ticket = next(((place, why) for waiting, place, why in tickets if waiting is lease), None)
-        return views.lease_view(state, lease, at, self._facts(), ticket)
+        return views.lease_view(state, lease, at, self._facts())
 
     def _visible(self, state: State, caller: Caller, lease_id: str) -> Lease:
         lease = find_lease(state, lease_id)
@@ -178,7 +167,7 @@ class Service:
             "seq": self.publisher.seq,
             "devices": views.device_views(state, viewer, self._facts(), changes.device_ids),
             "leases": views.lease_views(state, at, viewer, self._facts(), moved),
-            "queue": views.queue_views(state, viewer),
+            "queue": views.queue_views(state, viewer, self._facts()),
         }
 
     def _usage(
@@ -214,13 +203,10 @@ class Service:
         request = asked.lease_request(body)
         self._require_priority(caller, request.priority)
         command = c.RequestLease(secrets.token_hex(8), caller.tenant, request, caller.holder, digest)
-        lease_id = await self.runtime.submit(command, _scoped(caller, key))
-        assert lease_id is not None
-        return await self._settled(caller, lease_id)
-
-    async def _settled(self, caller: Caller, lease_id: str) -> LeaseView:
-        """The lease once it is prepared, or as it is after a moment."""
-        return await self.wait(caller, lease_id, PREPARE_GRACE_S, lambda view: view["state"] != "preparing")
+        view = await self.runtime.ask(command, _scoped(caller, key), partial(self._one, caller=caller))
+        if view["state"] != "preparing":
+            return view
+        return await self.wait(caller, view["id"], PREPARE_GRACE_S, lambda view: view["state"] != "preparing")
 
     async def wait(self, caller: Caller, lease_id: str, timeout_s: float, enough: Any) -> LeaseView:
         """The lease as soon as ``enough`` is true of it, or as it is after ``timeout_s``."""
@@ -287,9 +273,10 @@ class Service:
     async def _own(self, caller: Caller, command: c.Command, key: str | None) -> LeaseView:
         """Carry out a command about a lease of the caller's tenant."""
         lease_id: str = getattr(command, "lease_id", "")
-        await self.runtime.read(lambda state, _: self._visible(state, caller, lease_id).id)
-        await self.runtime.submit(command, _scoped(caller, key))
-        return await self.lease(caller, lease_id)
+        view = partial(self._one, caller=caller)
+        return await self.runtime.ask(
+            command, _scoped(caller, key), view, lambda state: self._visible(state, caller, lease_id)
+        )
 
     async def transfer(self, caller: Caller, lease_id: str, body: dict[str, Any], key: str | None) -> LeaseView:
         """Let another tenant be billed for a lease; for administrators, since it spends somebody else's quota."""
