@@ -392,7 +392,7 @@ class Fleet:
         chosen = _of_one_model([device for _, _, device in lacks], demand.devices)
         if not chosen:
             return None
-        most = max(lack for lack, _, device in lacks if device in chosen)
+        most = next(lack for lack, _, device in lacks if device is chosen[-1])
         cpu = max(0, demand.cpu_milli - host.free_cpu_milli)
         place = Placement(host.id, tuple([device.id for device in chosen]), quote.units)
         return max(0, most), cpu, host.rank, place

@@ -17,8 +17,9 @@ from itertools import chain
 from typing import NamedTuple
 
 from . import fairshare, meter, placement
+from .ask import Size
 from .cover import Kind, is_of
-from .model import Device, Lease, LeaseState, LogicalGPU, ParkReason, Priority, Retention, State
+from .model import Device, Lease, LeaseState, LogicalGPU, ParkReason, Priority, Retention, State, Want
 
 
 class Parking(NamedTuple):
@@ -93,10 +94,17 @@ def make_room(
     candidates = dict.fromkeys([*on_their_way, *takeable])
     spare = {name: None for name, device in state.devices.items() if not device.lease_ids}  # one of several may be free
     parkings: dict[str, Parking] = {}  # one of several devices may make room for more than one that waits
+    ways: dict[Want, _Ways] = {}
     for waiting, kept in unserved:
-        several = waiting.want.size.devices > 1
-        free = (state.devices[name] for name in ({**candidates, **spare} if several else candidates))
-        options = _room_for(state, _Claimant(state, waiting, now_ms), free, takeable)
+        claimant = _Claimant(state, waiting, now_ms)
+        want = claimant.want
+        if want.size.devices > 1:
+            free = (state.devices[name] for name in {**candidates, **spare})
+            options = _room_for_several(state, claimant, free, takeable)
+        else:
+            if want not in ways:
+                ways[want] = _Ways(state, want, candidates, takeable)
+            options = ways[want].gentlest(claimant, candidates)
         parkings.update((parking.lease.id, parking) for option in options for parking in option.parkings)
         for device_id in [option.device_id for option in options] or kept:
             candidates.pop(device_id, None)
@@ -187,17 +195,52 @@ class _Claimant:
         return self._standing < fairshare.standing(self._state, lease.tenant, self._now_ms)
 
 
-def _room_for(
+class _Ways:
+    """The devices of which one could serve a want, if room were made there; those who want the same share it."""
+
+    def __init__(
+        self, state: State, want: Want, candidates: Iterable[str], takeable: dict[str, list[_Takeable]]
+    ) -> None:
+        self._ready: list[Device] = []  #: where enough is on its way
+        #: The others, each behind what no option there can be gentler than, whoever claims it; in that order.
+        self._others: list[tuple[tuple[int, int, int, str], Device, list[_Takeable]]] = []
+        for device in map(state.devices.__getitem__, candidates):
+            if not device.grantable or not placement.is_able(state, device, want):
+                continue
+            held = takeable.get(device.spec.id)
+            if _lacking(device, want.size) <= 0:
+                self._ready.append(device)
+            elif held is not None:
+                busy = not any(one.idle for one in held)
+                first_ms = min(one.lease.used_ms for one in held)
+                least_bytes = min(_gpu(one.lease).memory_bytes for one in held)
+                self._others.append(((busy, first_ms, least_bytes, device.spec.id), device, held))
+        self._others.sort(key=lambda other: other[0])
+
+    def gentlest(self, claimant: _Claimant, candidates: Collection[str]) -> list[_Option]:
+        """The gentlest way to make room on one of ``candidates``; nothing where there is none."""
+        for device in self._ready:
+            if device.spec.id in candidates:
+                return [_Option.of(device, [])]  # nothing is gentler
+        best: _Option | None = None
+        for at_least, device, held in self._others:
+            if best is not None and at_least > best[:4]:
+                break
+            if device.spec.id in candidates:
+                option = _on(device, claimant, held)
+                best = option if best is None or (option is not None and option < best) else best
+        return [] if best is None else [best]
+
+
+def _room_for_several(
     state: State, claimant: _Claimant, devices: Iterable[Device], takeable: dict[str, list[_Takeable]]
 ) -> list[_Option]:
-    """The gentlest way to make room for one that waits; nothing where there is none."""
+    """The gentlest way to make room on several devices of one host; nothing where there is none."""
     options: dict[tuple[str, placement.Kind], list[_Option]] = {}
     count = claimant.want.size.devices
     for device in devices:
         if device.grantable and placement.is_able(state, device, claimant.want):
             option = _on(device, claimant, takeable.get(device.spec.id, []))
-            if option is not None and count == 1 and not option.parkings:
-                return [option]  # nothing is gentler
             if option is not None:
                 options.setdefault((device.spec.host_id, placement.kind_of(device.spec)), []).append(option)
     chosen = [sorted(of_host)[:count] for of_host in options.values() if len(of_host) >= count]
@@ -213,9 +256,26 @@ class _Option(NamedTuple):
     device_id: str
     parkings: list[Parking]
 
+    @classmethod
+    def of(cls, device: Device, parkings: list[Parking]) -> _Option:
+        """With those parked."""
+        leases = [parking.lease for parking in parkings]
+        return cls(
+            busy=sum(parking.reason is not ParkReason.IDLE for parking in parkings),
+            latest_ms=max((lease.used_ms for lease in leases), default=0),
+            bytes=sum(_gpu(lease).memory_bytes for lease in leases),
+            device_id=device.spec.id,
+            parkings=parkings,
+        )
+
+
+def _lacking(device: Device, size: Size) -> int:
+    """Bytes that the device lacks to serve, once what is being given back is there."""
+    return placement.lacking_bytes(device, size) - device.leaving_bytes
+
 
 def _on(device: Device, claimant: _Claimant, takeable: list[_Takeable]) -> _Option | None:
-    lacking = placement.lacking_bytes(device, claimant.want.size) - device.leaving_bytes
+    lacking = _lacking(device, claimant.want.size)
     claimed = ((held, claimant.claims(held)) for held in takeable) if lacking > 0 else ()
     parkings: list[Parking] = []
     for parking in sorted((Parking(held.lease, reason) for held, reason in claimed if reason), key=_gentlest):
@@ -223,16 +283,7 @@ def _on(device: Device, claimant: _Claimant, takeable: list[_Takeable]) -> _Opti
             break
         lacking -= device.spec.memory_bytes if _gpu(parking.lease).whole else _gpu(parking.lease).memory_bytes
         parkings.append(parking)
-    if lacking > 0:
-        return None
-    leases = [parking.lease for parking in parkings]
-    return _Option(
-        busy=sum(parking.reason is not ParkReason.IDLE for parking in parkings),
-        latest_ms=max((lease.used_ms for lease in leases), default=0),
-        bytes=sum(_gpu(lease).memory_bytes for lease in leases),
-        device_id=device.spec.id,
-        parkings=parkings,
-    )
+    return None if lacking > 0 else _Option.of(device, parkings)
 
 
 def _gentlest(parking: Parking) -> tuple[bool, int, int, str]:
