@@ -5,8 +5,9 @@ Requests that want the same stand in one line, because what serves one of them s
 
 It is quick however many wait: each line and each seat (a tenant's tickets of one class)
 is a heap by arrival from which what left is dropped when it comes to the top, and each class has one list of tenants.
-A tenant's place there is what it had used when it was last looked at. Use only grows while time passes, so nobody
-stands before that place; who would be best is looked at anew. Use that fell moves the tenant at once.
+A tenant's place there is what it had used when it was last looked at, and of equals when its first ticket came. Use
+only grows while time passes, so nobody stands before that place; who would be best is looked at anew. Use that fell
+moves the tenant at once.
 """
 
 from __future__ import annotations
@@ -82,13 +83,21 @@ class Line:
 class Seat:
     """A tenant's tickets of one priority class."""
 
-    __slots__ = ("entry", "lines", "priority", "tenant", "tickets")
+    __slots__ = ("_by_arrival", "entry", "lines", "priority", "tenant", "tickets")
 
     def __init__(self, priority: Priority, tenant: str) -> None:
         self.priority, self.tenant = priority, tenant
         self.tickets: dict[str, Lease] = {}
         self.lines: dict[Line, int] = {}  #: with how many tickets each
         self.entry: _Entry | None = None  #: its place in the list of its class
+        self._by_arrival: list[_Ticket] = []
+
+    def first_arrival(self) -> int:
+        """Of who has waited longest."""
+        heap = self._by_arrival
+        while heap[0][2].arrival != heap[0][0] or heap[0][2].id not in self.tickets:
+            heapq.heappop(heap)
+        return heap[0][0]
 
     def first_of(self, line: Line) -> Lease:
         """Who of that line has waited longest."""
@@ -102,6 +111,7 @@ class Seat:
     def add(self, ticket: _Ticket, line: Line) -> None:
         """One more waits."""
         self.tickets[ticket[2].id] = ticket[2]
+        heapq.heappush(self._by_arrival, ticket)
         self.lines[line] = self.lines.get(line, 0) + 1
         heapq.heappush(line.seats.setdefault(self, []), ticket)
 
@@ -115,6 +125,7 @@ class Seat:
 
 class _Entry(NamedTuple):
     standing: Standing  #: it stands no better than that
+    arrival: int  #: nor has any of its tickets waited longer
     number: int
     seat: Seat
 
@@ -160,7 +171,7 @@ class Queue:
         line.add(ticket)
         seat.add(ticket, line)
         self._note_first(line)
-        if seat.entry is None:
+        if seat.entry is None or lease.arrival < seat.entry.arrival:
             self._enter(seat, self._standing(seat.tenant))
         return line
 
@@ -197,7 +208,7 @@ class Queue:
     def _enter(self, seat: Seat, standing: Standing) -> None:
         self._forget(seat)
         self._numbers += 1
-        seat.entry = _Entry(standing, self._numbers, seat)
+        seat.entry = _Entry(standing, seat.first_arrival(), self._numbers, seat)
         insort(self._order.setdefault(seat.priority, []), seat.entry)
 
     def _those_waiting(self, priority: Priority) -> list[_Entry]:
@@ -317,8 +328,8 @@ class Queue:
         best: tuple[Standing, int] | None = None
         found: tuple[Lease, Line] | None = None
         moved: list[tuple[Seat, Standing]] = []
-        for standing, _, seat in self._those_waiting(priority):
-            if best is not None and standing > best[0]:
+        for standing, arrival, _, seat in self._those_waiting(priority):
+            if best is not None and (standing, arrival) > best:
                 break
             if seat.lines.keys().isdisjoint(among) or seat.tenant in skip:
                 continue
@@ -344,7 +355,7 @@ class Queue:
         order = self._those_waiting(priority)
         at = 0
         while at < len(order):
-            standing, _, seat = order[at]
+            standing, _, _, seat = order[at]
             current = self._standing(seat.tenant)
             if current > standing:
                 self._enter(seat, current)
