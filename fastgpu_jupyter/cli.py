@@ -638,10 +638,18 @@ def _tables(status: StatusView) -> list[str]:
     if pool["message"]:
         lines.append(pool["message"])
     lines += ["", *_table(("DEVICE", "MODEL", "FREE", "OF", "USE", "HEALTH"), map(_device_row, status["devices"]))]
-    lines += ["", *_table(("LEASE", "STATE", "PROFILE", "DEVICE", "NOTEBOOK", "ACTIVE", "COST"),
+    lines += [_foreign(device, one) for device in status["devices"] for one in device.get("foreign", ())]
+    lines += ["", *_table(("LEASE", "STATE", "PROFILE", "DEVICE", "LIMIT", "NOTEBOOK", "ACTIVE", "COST"),
                           map(_lease_row, status["leases"]))]  # fmt: skip
+    lines += [f"{one['id']}: {one['limit_message']}" for one in status["leases"] if one.get("limit_message")]
     lines += ["", *_table(_QUEUE, map(_queue_row, status["queue"]))]
     return lines
+
+
+def _foreign(device: Any, one: Any) -> str:
+    memory = "an unknown amount" if one["memory_bytes"] is None else format_memory(one["memory_bytes"])
+    whose = f"lease {one['lease_id']} of another GPU" if one["lease_id"] else "no lease"
+    return f"{device['id']}: process {one['pid']} of {one['user']} has {memory} there and {whose}."
 
 
 def _device_row(device: Any) -> tuple[str, ...]:
@@ -660,6 +668,7 @@ def _lease_row(lease: Any) -> tuple[str, ...]:
         lease["state"] + _why_so(lease),
         lease["profile"],
         lease["device_id"] or "-",
+        f"{lease['mechanism']}, {lease['enforcement']}" if lease["mechanism"] else "-",
         lease["notebook"] or "-",
         active,
         cost,

@@ -191,6 +191,16 @@ def _lease_limited(state: State, event: e.LeaseLimited, at: Instant) -> None:
     lease.limit_detail = event.detail
 
 
+def _lease_over_limit(state: State, event: e.LeaseOverLimit, at: Instant) -> None:
+    lease = _move(state, event.lease_id, event)
+    lease.over_since_ms, lease.over_bytes = at.ms, event.used_bytes
+
+
+def _lease_within_limit(state: State, event: e.LeaseWithinLimit, at: Instant) -> None:
+    lease = _move(state, event.lease_id, event)
+    lease.over_since_ms, lease.over_bytes, lease.over_parks = None, 0, 0
+
+
 def _lease_retained(state: State, event: e.LeaseRetained, at: Instant) -> None:
     lease = _move(state, event.lease_id, event)
     lease.request = replace(lease.request, retention=event.retention)
@@ -208,6 +218,7 @@ def _lease_parking(state: State, event: e.LeaseParking, at: Instant) -> None:
     assert gpu is not None
     spec = state.devices[gpu.device_id].spec
     lease.park_reason = event.reason
+    lease.over_since_ms, lease.over_parks = None, lease.over_parks + (event.reason is ParkReason.OVER_LIMIT)
     lease.image = Image(lease.holder, spec.model, spec.memory_bytes)
     # At most; what it really is, is known when it is done.
     _set_parked_bytes(state, lease, parking.host_bytes(state, lease))
@@ -287,6 +298,7 @@ def _lease_draining(state: State, event: e.LeaseDraining, at: Instant) -> None:
     lease = _move(state, event.lease_id, event)
     meter.close_segment(state, lease, at.ms)
     _drop_image(state, lease)
+    lease.over_since_ms = None
     lease.end_reason, lease.end_detail = event.reason, event.detail
 
 
@@ -394,6 +406,8 @@ _APPLIERS: dict[type[Event], Callable[[State, Any, Instant], None]] = {
     e.LeaseGranted: _lease_granted,
     e.LeasePrepared: _lease_prepared,
     e.LeaseLimited: _lease_limited,
+    e.LeaseOverLimit: _lease_over_limit,
+    e.LeaseWithinLimit: _lease_within_limit,
     e.LeaseRetained: _lease_retained,
     e.LeaseUsed: _lease_used,
     e.LeaseParking: _lease_parking,

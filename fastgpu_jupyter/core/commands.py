@@ -265,6 +265,15 @@ class LimitSet:
 
 
 @dataclass(frozen=True, slots=True)
+class ReportMemory:
+    """So much of its device's memory does a lease use."""
+
+    lease_id: str
+    generation: int
+    used_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class DrainSucceeded:
     """Effect done: no process of the lease has memory on the device."""
 
@@ -306,6 +315,7 @@ Command = (
     | ResumeSucceeded
     | ResumeFailed
     | LimitSet
+    | ReportMemory
     | DrainSucceeded
     | Tick
 )

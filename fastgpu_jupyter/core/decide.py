@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import Conflict, InternalError, InvalidRequest, NotFound
 from ..units import format_memory
-from . import budgets, mechanisms, meter, parking, placement, reserved
+from . import budgets, mechanisms, meter, overuse, parking, placement, reserved
 from . import commands as c
 from . import events as e
 from .ask import Size
@@ -276,7 +276,8 @@ def _park_succeeded(state: State, command: c.ParkSucceeded, at: Instant) -> list
         return []
     parked: list[Event] = [e.LeaseParked(lease.id, command.host_memory_bytes)]
     # A cell runs or began meanwhile, or its process could not say so: it waits to go on, as one that comes now.
-    goes_on = lease.park_reason is not ParkReason.ASKED and (lease.busy or not lease.reports)
+    stays = lease.park_reason in (ParkReason.ASKED, ParkReason.OVER_LIMIT)
+    goes_on = not stays and (lease.busy or not lease.reports)
     goes_on = goes_on or lease.park_reason is ParkReason.MOVE
     return [*parked, e.LeaseWanted(lease.id)] if goes_on and not budgets.is_spent(lease, at.ms) else parked
 
@@ -406,6 +407,7 @@ _DECIDERS: dict[type[c.Command], Callable[[State, Any, Instant], list[Event]]] =
     c.ResumeSucceeded: _resume_succeeded,
     c.ResumeFailed: _resume_failed,
     c.LimitSet: _limit_set,
+    c.ReportMemory: overuse.report_memory,
     c.DrainSucceeded: _drain_succeeded,
     c.Tick: _tick,
 }

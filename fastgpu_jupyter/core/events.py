@@ -293,6 +293,21 @@ class LeaseLimited:
 
 
 @dataclass(frozen=True, slots=True)
+class LeaseOverLimit:
+    """The lease uses more device memory than it has: its user is told."""
+
+    lease_id: str
+    used_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseWithinLimit:
+    """The lease uses no more device memory than it has any more."""
+
+    lease_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class LeaseDraining:
     """The lease is over, but its capacity is not free until the device shows no memory of it."""
 
@@ -355,6 +370,8 @@ Event = (
     | LeaseResuming
     | LeaseResumed
     | LeaseLimited
+    | LeaseOverLimit
+    | LeaseWithinLimit
     | LeaseDraining
     | LeaseEnded
     | LeaseForgotten

@@ -27,6 +27,8 @@ _STAYS: dict[type[Event], frozenset[LeaseState]] = {
     e.LeaseResized: frozenset({S.WAITING, S.ACTIVE}),
     e.LeaseTransferred: frozenset({S.WAITING, S.ACTIVE}),
     e.LeaseLimited: frozenset({S.ACTIVE}),
+    e.LeaseOverLimit: frozenset({S.ACTIVE}),
+    e.LeaseWithinLimit: frozenset({S.ACTIVE}),
 }
 #: Events that lead from one state to another.
 _MOVES: dict[tuple[LeaseState, type[Event]], LeaseState] = {

@@ -54,6 +54,7 @@ class EndReason(str, Enum):
     PREPARE_FAILED = "prepare_failed"
     RESUME_FAILED = "resume_failed"  #: its parked memory could not be brought back to a device
     EXPIRED = "expired"  #: it waited longer than its request allows
+    OVER_LIMIT = "over_limit"  #: it used more device memory than it had, and went on to
 
 
 class PendingReason(str, Enum):
@@ -97,6 +98,7 @@ class ParkReason(str, Enum):
     FAIRNESS = "fairness"  #: its turn is over, and somebody waits who has had less
     BUDGET = "budget"  #: the money for it is spent
     MOVE = "move"  #: it goes to another device, so that one that waits fits where it was
+    OVER_LIMIT = "over_limit"  #: it uses more device memory than it has
 
 
 class Retention(str, Enum):
@@ -112,6 +114,14 @@ class BudgetPolicy(str, Enum):
     WARN = "warn"  #: it is told
     STOP = "stop"  #: nothing more is granted to it
     PARK = "park"  #: nor does it keep what can be parked
+
+
+class OverLimit(str, Enum):
+    """What happens to a lease that goes on to use more device memory than it has."""
+
+    WARN = "warn"  #: its user is told
+    PARK = "park"  #: and it is parked, where it can be
+    REVOKE = "revoke"  #: and it is ended, where it cannot be parked or that did not help
 
 
 class Plan(str, Enum):
@@ -357,6 +367,8 @@ class Policy:
     quantum_ms: int | None = None  #: one that computes for so long, where somebody waits who has had less
     parked_bytes_max: int | None = None  #: host memory that parked leases may take in all
     moves: bool = False  #: whether leases are moved so that one that waits fits
+    over_limit: OverLimit = OverLimit.PARK
+    over_limit_grace_ms: int = 30_000  #: between two steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -473,6 +485,9 @@ class Lease:
     used_ms: int = 0  #: when a cell last began or ended, or the logical GPU last became ready
     park_reason: ParkReason | None = None  #: of the last time
     unparkable: str | None = None  #: why it could not be parked when that was tried
+    over_since_ms: int | None = None  #: set while it is active and known to use more memory than it has
+    over_bytes: int = 0  #: what it used then
+    over_parks: int = 0  #: how often it was parked for that since it was within its limit
     limit_detail: str | None = None  #: where its memory is kept by somebody else than was offered: why
     parked_bytes: int = 0  #: host memory that its parked memory takes, or may take
     image: Image | None = None  #: set from PARKING until it is back on a device

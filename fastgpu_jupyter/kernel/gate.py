@@ -275,7 +275,7 @@ class Gate:
                 return
             if self.view is not None and view["version"] < self.view["version"] and not fresh:
                 return
-            self._hear_of_money(view)
+            self._hear(view)
             self.view = view
             if self._leaving:
                 return  # release() draws the conclusions
@@ -317,12 +317,13 @@ class Gate:
             self._lent_at = time.monotonic()
         self.open = False
 
-    def _hear_of_money(self, view: LeaseView) -> None:
-        """A budget has come a step nearer to its end: the next cell says so, once."""
-        told = view.get("budget_message")
-        if told and (self.view is None or told != self.view.get("budget_message")):
-            self._notes.append(f"FastGPU: {told}")
-            self.unsettled = True
+    def _hear(self, view: LeaseView) -> None:
+        """A budget has come a step nearer to its end, or a limit was passed: the next cell says so, once."""
+        for name in ("budget_message", "limit_message"):
+            told = view.get(name)
+            if told and (self.view is None or told != self.view.get(name)):
+                self._notes.append(f"FastGPU: {told}")
+                self.unsettled = True
 
     def _say_lent(self, away_s: float) -> None:
         from .sentences import lent  # late, as all that a start can do without

@@ -35,6 +35,7 @@ _REASONS = {
     "prepare_failed": "the GPU could not be prepared",
     "resume_failed": "what was parked could not be brought back",
     "expired": "it waited as long as its request allows",
+    "over_limit": "it used more GPU memory than it had",
 }
 
 
@@ -116,6 +117,11 @@ def _lease_rows(view: LeaseView) -> list[_Row]:
         used = view["utilization_percent"]
         rows.append(_Row("Utilization", _percent(used), None if used is None else used / 100))
         rows.append(_Row("Limits kept", _enforced(view)))
+        for name, text in (
+            ("Served so because", view.get("mechanism_reason")),
+            ("Memory limit", view.get("limit_message")),
+        ):
+            rows += [_Row(name, text)] if text else []
     rows.append(_Row("Active for", format_duration(view["active_ms"])))
     rows.append(_Row("Cost", _cost(view)))
     rows.append(_Row("Lease", view["id"]))
@@ -154,6 +160,8 @@ def _memory_row(view: LeaseView) -> _Row:
 def _enforced(view: LeaseView) -> str:
     enforcement = view["enforcement"]
     who = ENFORCED.get(enforcement or "none", str(enforcement))
+    if view.get("limit_scope") == "process":
+        who += ", for each process"
     return f"{who} ({view['mechanism']})" if view["mechanism"] else who
 
 

@@ -13,6 +13,7 @@ PARKED_BECAUSE = {
     "guarantee": "somebody waited who has less than is guaranteed",
     "fairness": "its turn was over and somebody waited",
     "budget": "the money for it was spent",
+    "over_limit": "it used more GPU memory than it had",
     "move": "it went to another GPU so that somebody else fitted",
 }
 _ENDED = {
@@ -23,6 +24,7 @@ _ENDED = {
     "prepare_failed": "ended because its GPU could not be prepared",
     "resume_failed": "ended because what it had on its GPU could not be brought back; restart the kernel",
     "expired": "ended because it waited as long as its request allows",
+    "over_limit": "ended because it used more GPU memory than it had",
     "holder_died": "ended because the pool took this kernel for dead",
     "unknown": "is unknown to the pool manager",
 }

@@ -16,14 +16,15 @@ from pathlib import Path
 from typing import Any, cast
 
 from jupyter_core.application import JupyterApp, base_aliases
-from traitlets import Bool, Dict, Float, Integer, List, Unicode, default
+from traitlets import Bool, CaselessStrEnum, Dict, Float, Integer, List, Unicode, default
 
 from .. import __version__
-from ..core.model import Policy
-from ..errors import Conflict, FastGPUError
+from ..core.model import OverLimit, Policy
+from ..errors import Conflict, FastGPUError, InvalidRequest
 from ..units import parse_memory
 from ..wire.locate import SYSTEM_SOCKET, user_socket, user_state_dir
 from ..wire.spawn import ALREADY_RUNNING
+from . import lookout
 from .devices.select import select_driver
 from .host import machine, single
 from .host.clock import Clock
@@ -97,6 +98,26 @@ class FastGPUPool(JupyterApp):
     ).tag(config=True)
     park_memory = Unicode(
         help="Host memory that parked leases may take in all, like '64GiB'. Default: half of what the machine has."
+    ).tag(config=True)
+    share_gpus = Bool(
+        True,
+        help="Lease parts of a GPU, so that several leases are on one: they compute by turns, and each says who keeps "
+        "its memory limit. False leases whole GPUs only.",
+    ).tag(config=True)
+    over_limit = CaselessStrEnum(
+        [one.value for one in OverLimit],
+        default_value=OverLimit.PARK.value,
+        help="What happens to a lease that goes on to use more GPU memory than it has, where only libraries keep its "
+        "limit: warn tells its user, park parks it then, revoke ends it where that cannot be or does not help.",
+    ).tag(config=True)
+    over_limit_grace_s = Float(
+        30.0, min=0, help="Seconds between two of these steps: to be told, to be parked, to be ended."
+    ).tag(config=True)
+    foreign = CaselessStrEnum(
+        [lookout.IGNORE, lookout.WARN, lookout.END],
+        default_value=lookout.WARN,
+        help="What happens to processes that have memory on a GPU of this pool and no lease of it: warn shows them, "
+        "end ends them as well, in a pool of the whole system only.",
     ).tag(config=True)
     high_priority = List(
         Unicode(),
@@ -180,6 +201,8 @@ class FastGPUPool(JupyterApp):
         sys.exit(status)
 
     def _serve_alone(self, tell: Callable[[str], None]) -> None:
+        if self.foreign == lookout.END and not self.system:
+            raise InvalidRequest("Only a pool of the whole system (--system) ends processes that have no lease.")
         state_dir = Path(self.state_dir or (SYSTEM_STATE if self.system else user_state_dir()))
         socket_path = Path(self.socket_path or (SYSTEM_SOCKET if self.system else user_socket()))
         single.private_folder(state_dir)
@@ -189,11 +212,12 @@ class FastGPUPool(JupyterApp):
         single.say_who(single.lock_socket(socket_path), f"process {os.getpid()}, state folder {state_dir}")
         self._set_up_log(state_dir)
         clock = Clock()
-        driver = select_driver(self.simulate, self.rates)
+        driver = select_driver(self.simulate, self.rates, share=self.share_gpus)
         journal = Journal(state_dir / "journal.db")
         reserve = Reserve(state_dir / "releases.reserve")
         pool, message = recover(journal, driver, clock, reserve, self._policy())
-        asyncio.run(self._serve(Runtime(pool, journal, driver, clock, reserve), clock, socket_path, message, tell))
+        runtime = Runtime(pool, journal, driver, clock, reserve, foreign=self.foreign)
+        asyncio.run(self._serve(runtime, clock, socket_path, message, tell))
         driver.close()
 
     def _policy(self) -> Policy:
@@ -203,6 +227,8 @@ class FastGPUPool(JupyterApp):
             quantum_ms=round(1000 * self.park_turn_s) or None,
             parked_bytes_max=memory_bytes,
             moves=self.park_to_move,
+            over_limit=OverLimit(self.over_limit),
+            over_limit_grace_ms=round(1000 * self.over_limit_grace_s),
         )
 
     async def _serve(

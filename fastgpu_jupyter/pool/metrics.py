@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..core import meter, scheduler
@@ -56,6 +56,7 @@ class Now(NamedTuple):
     connections: int
     accepting: bool
     at: Instant
+    foreign: Mapping[str, int]  #: processes without a lease, by device
 
 
 class Metrics:
@@ -149,6 +150,12 @@ def _devices(now: Now) -> Iterator[Metric]:
             if (value := read(device)) is not None:
                 family.add_metric([device.spec.id], value)
         yield family
+    foreign = GaugeMetricFamily(
+        "fastgpu_device_foreign_processes", "Processes on the device that have no lease of it.", labels=["device"]
+    )
+    for device in devices:
+        foreign.add_metric([device.spec.id], now.foreign.get(device.spec.id, 0))
+    yield foreign
 
 
 def _usage(now: Now, device: Any) -> tuple[int | None, int | None]:

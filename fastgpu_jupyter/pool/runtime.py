@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -29,9 +29,9 @@ from ..core.pool import Pool
 from ..core.pool import replay as apply_all
 from ..errors import FastGPUError, HostFault, InternalError, LimitReached, NotFound, StoreFault
 from ..wire.views import StatementView
-from . import billing, degraded
+from . import billing, degraded, lookout
 from .calls import Call, Changes, Whereabouts, changes_of
-from .devices.driver import Driver, Sample, Subject
+from .devices.driver import Driver, GPUProcess, Sample, Subject
 from .hands import NO_ANSWER, Hands
 from .host import machine
 from .host.clock import Clock
@@ -59,6 +59,8 @@ TICK_S = 5.0
 SAMPLE_S = 1.0
 #: How often it is looked which devices there are: one may vanish, come, or be divided by somebody else.
 LOOK_S = 5.0
+#: How often it is looked who has memory on them; what has no right to it is found within two of these.
+WATCH_S = 2.0
 #: How often it is tried whether the journal can be written again.
 PROBE_S = 1.0
 
@@ -67,7 +69,14 @@ class Runtime:
     """Runs one pool: its state, its journal, its devices and the processes that hold leases."""
 
     def __init__(
-        self, pool: Pool, journal: Journal, driver: Driver, clock: Clock, reserve: Reserve | None = None
+        self,
+        pool: Pool,
+        journal: Journal,
+        driver: Driver,
+        clock: Clock,
+        reserve: Reserve | None = None,
+        *,
+        foreign: str = lookout.WARN,
     ) -> None:
         self._pool = pool
         self._reserve = reserve
@@ -88,6 +97,8 @@ class Runtime:
         self._whereabouts = Whereabouts(pool.state)
         self._usage_listeners: list[Callable[[], None]] = []
         self._tickets: Tickets | None = None  #: of the state as it is, once anybody asked
+        #: Who has memory on the devices, rightly or not.
+        self.lookout = lookout.Lookout(pool.state.boot_id, foreign)
         self.metrics = Metrics()
         #: Asked before a request for a lease is decided; raises where a limit is reached.
         self.admit: Callable[[State, c.RequestLease], None] = lambda *_: None
@@ -174,8 +185,8 @@ class Runtime:
 
     async def start(self) -> None:
         """Begin to serve: take up what is still owed for the recovered state."""
-        for job in (self._serve(), self._sample_for_ever(), self._tick_for_ever(), self._look_for_ever()):
-            self._spawn(job)
+        for job in (self._serve, self._sample_for_ever, self._tick_for_ever, self._look_for_ever, self._watch_for_ever):
+            self._spawn(job())
         if self._journal.seq > VERIFY_FIRST_MAX:
             self._spawn(self._verify())
         if self._unwritable:
@@ -391,16 +402,17 @@ class Runtime:
         return await asyncio.get_running_loop().run_in_executor(self._writer, call, *args)
 
     def _tell_of_fault(self) -> None:
-        for listener in self._listeners:
-            listener(Changes(frozenset(), frozenset(), pool=True))
+        self._tell_all(Changes(frozenset(), frozenset(), pool=True))
 
     # -- who follows --------------------------------------------------------------------------------------------------
 
     def _tell(self, events: list[Event]) -> None:
         if events:
-            changes = self._whereabouts.follow(changes_of(events, self._pool.state), self._pool.state)
-            for listener in self._listeners:
-                listener(changes)
+            self._tell_all(self._whereabouts.follow(changes_of(events, self._pool.state), self._pool.state))
+
+    def _tell_all(self, changes: Changes) -> None:
+        for listener in self._listeners:
+            listener(changes)
 
     # -- effects ------------------------------------------------------------------------------------------------------
 
@@ -449,6 +461,25 @@ class Runtime:
     async def _look_once(self) -> None:
         with suppress(HostFault, StoreFault, LimitReached):
             await self._look()
+
+    async def _watch_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(WATCH_S)
+            with suppress(FastGPUError):
+                await self._watch()
+
+    async def _watch(self) -> None:
+        """Compare who has memory on the devices with who may."""
+        device_ids = [spec.id for spec in (await self.read(_specs)).values() if not spec.simulated]
+        if not device_ids:
+            return
+
+        def processes(device_id: str) -> Awaitable[Sequence[GPUProcess]]:
+            return self._hands.ask(self._driver.processes, device_id)
+
+        changed = await self.lookout.look(device_ids, processes, self.submit, self.read, time.monotonic())
+        if changed:
+            self._tell_all(Changes(frozenset(), frozenset(changed)))
 
     def _driver_heard(self) -> None:
         self._spawn(self._look_once() if self._hands.silence is None else self._distrust())

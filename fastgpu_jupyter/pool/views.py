@@ -5,14 +5,15 @@ A tenant sees names only of what is its own; of others it sees what is taken, as
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from .. import __version__
-from ..core import budgets, meter, parking, queue
+from ..core import budgets, mechanisms, meter, overuse, parking, queue
 from ..core.model import Device, Instant, Lease, LeaseState, PendingReason, Priority, Reservation, State
 from ..wire.views import (
     DeviceView,
+    ForeignView,
     GroupView,
     HoldingView,
     LeaseView,
@@ -23,6 +24,7 @@ from ..wire.views import (
     TenantView,
 )
 from .devices.driver import Sample, Usage
+from .lookout import Foreign
 
 PRIORITY_NAMES: dict[Priority, PriorityName] = {
     Priority.LOW: "low",
@@ -55,6 +57,7 @@ class Facts:
     usage: Sample
     environment_of: Callable[[str], dict[str, str]]
     tickets: Callable[[], Tickets]
+    foreign: Mapping[str, Sequence[Foreign]]
 
 
 def pool_view(
@@ -100,6 +103,17 @@ def _device_view(state: State, device: Device, viewer: Viewer, facts: Facts) -> 
         "utilization_percent": usage.utilization_percent,
         "memory_used_bytes": usage.memory_used_bytes,
         "holdings": [_holding_view(state.leases[lease_id], viewer) for lease_id in device.lease_ids],
+        "foreign": [_foreign_view(state, one, viewer) for one in facts.foreign.get(device.spec.id, ())],
+    }
+
+
+def _foreign_view(state: State, one: Foreign, viewer: Viewer) -> ForeignView:
+    lease = state.leases.get(one.lease_id or "")
+    return {
+        "pid": one.holder.pid,
+        "user": one.user,
+        "memory_bytes": one.memory_bytes,
+        "lease_id": lease.id if lease is not None and viewer.owns(lease) else None,
     }
 
 
@@ -165,7 +179,10 @@ def lease_view(state: State, lease: Lease, at: Instant, facts: Facts) -> LeaseVi
         "parked_bytes": lease.parked_bytes,
         "memory_bytes": gpu.memory_bytes if gpu else lease.request.memory_bytes,
         "mechanism": gpu.mechanism.value if gpu else None,
+        "mechanism_reason": mechanisms.reason(gpu) if gpu else None,
         "enforcement": gpu.enforcement.value if gpu else None,
+        "limit_scope": gpu.scope.value if gpu else None,
+        "limit_message": overuse.message(state, lease),
         "environment": facts.environment_of(lease.id),
         "requested_at": lease.requested_at.wall_ms,
         "granted_at": lease.granted_at.wall_ms if lease.granted_at else None,

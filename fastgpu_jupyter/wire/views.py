@@ -40,6 +40,18 @@ class HoldingView(TypedDict):
     mine: bool
 
 
+class ForeignView(TypedDict):
+    """A process that has memory on a device and no right to it: no lease of this device is its.
+
+    ``lease_id``: the lease that it has elsewhere, where that is the viewer's own.
+    """
+
+    pid: int
+    user: str
+    memory_bytes: int | None
+    lease_id: str | None
+
+
 class DeviceView(TypedDict):
     """One physical GPU."""
 
@@ -58,6 +70,7 @@ class DeviceView(TypedDict):
     utilization_percent: int | None
     memory_used_bytes: int | None
     holdings: list[HoldingView]
+    foreign: list[ForeignView]
 
 
 class LeaseView(TypedDict):
@@ -66,7 +79,8 @@ class LeaseView(TypedDict):
     ``parkable``: whether it could be parked now, if its user let it; ``park_reason``: why it was, the last time.
     ``cost_micro``: what it had cost at ``cost_at``; from there on it costs ``billed_micro_per_hour`` until that
     changes: its rate, less the ``covered_milli`` that its tenant's reservations pay. ``budget_percent``: the last
-    threshold of its own budget that it passed.
+    threshold of its own budget that it passed. ``mechanism_reason``: why it has its mechanism; ``limit_message``: what
+    its user is to be told of its memory limit.
     """
 
     id: str
@@ -94,7 +108,10 @@ class LeaseView(TypedDict):
     parked_bytes: int
     memory_bytes: int | None
     mechanism: str | None
+    mechanism_reason: str | None
     enforcement: EnforcementName | None
+    limit_scope: Literal["lease", "process"] | None
+    limit_message: str | None
     environment: dict[str, str]
     requested_at: int
     granted_at: int | None

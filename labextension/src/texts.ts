@@ -68,6 +68,8 @@ export function parkReason(reason: string | null, trans: TranslationBundle): str
       return trans.__('Parked for somebody who had less than is guaranteed.');
     case 'fairness':
       return trans.__('Parked because its turn was over and somebody waited.');
+    case 'over_limit':
+      return trans.__('Parked because it used more GPU memory than it had.');
     case 'move':
       return trans.__('Parked to go to another GPU, so that somebody else fits.');
     case 'budget':
@@ -158,6 +160,8 @@ export function endReason(reason: string | null, trans: TranslationBundle): stri
       return trans.__('the GPU could not be made ready');
     case 'resume_failed':
       return trans.__('its parked memory could not be brought back');
+    case 'over_limit':
+      return trans.__('it used more GPU memory than it had');
     case 'expired':
       return trans.__('it waited as long as was allowed');
     default:

@@ -39,6 +39,7 @@ export function device(changes: Partial<IDevice> = {}): IDevice {
         mine: true
       }
     ],
+    foreign: [],
     ...changes
   };
 }
@@ -65,7 +66,9 @@ export function lease(changes: Partial<ILease> = {}): ILease {
   parked_bytes: 0,
     memory_bytes: 40 * GIB,
     mechanism: 'simulated',
+    mechanism_reason: null,
     enforcement: 'none',
+    limit_message: null,
     requested_at: 10_000,
     granted_at: 11_000,
     ended_at: null,

@@ -714,6 +714,7 @@ def played(host: Host) -> Iterator[None]:
             (hands_module, "lease_of", host.lease_of),
             (runtime_module, "SNAPSHOT_EVERY", 5),
             (runtime_module, "SAMPLE_S", 10.0),
+            (runtime_module, "WATCH_S", 1e9),  # it reads the processes of the real machine
             (hands_module, "DRAIN_POLL_S", 1.0),
             (process_module, "os", host.operating_system()),
             (process_module, "_identify", host.identify),

@@ -111,7 +111,8 @@ class Service:
 
         def read(state: State, at: Instant) -> bytes:
             accepting = self.runtime.fault is None
-            now = Now(state, self.runtime.usage, len(self.publisher), self.connections(), accepting, at)
+            foreign = {name: len(found) for name, found in self.runtime.lookout.foreign.items()}
+            now = Now(state, self.runtime.usage, len(self.publisher), self.connections(), accepting, at, foreign)
             return self.metrics.text(now)
 
         return await self.runtime.read(read)
@@ -135,7 +136,10 @@ class Service:
         )
 
     def _facts(self) -> Facts:
-        return Facts(self._currency, self.runtime.usage, self.runtime.environment_of, self.runtime.tickets)
+        runtime = self.runtime
+        return Facts(
+            self._currency, runtime.usage, runtime.environment_of, runtime.tickets, runtime.lookout.foreign
+        )
 
     def _one(self, state: State, at: Instant, lease_id: str, caller: Caller) -> LeaseView:
         return self._view(state, at, self._visible(state, caller, lease_id))

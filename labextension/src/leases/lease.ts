@@ -43,6 +43,15 @@ export interface IHolding {
   readonly mine: boolean;
 }
 
+/** A process that has memory on a device and no lease of it. */
+export interface IForeign {
+  readonly pid: number;
+  readonly user: string;
+  readonly memory_bytes: number | null;
+  /** The lease that it has of another device, where that is one's own. */
+  readonly lease_id: string | null;
+}
+
 export interface IDevice {
   readonly id: string;
   readonly index: number;
@@ -59,6 +68,7 @@ export interface IDevice {
   readonly utilization_percent: number | null;
   readonly memory_used_bytes: number | null;
   readonly holdings: ReadonlyArray<IHolding>;
+  readonly foreign: ReadonlyArray<IForeign>;
 }
 
 export const RETENTIONS = ['yield', 'hold'] as const;
@@ -93,7 +103,11 @@ export interface ILease {
   readonly budget_message: string | null;
   readonly memory_bytes: number | null;
   readonly mechanism: string | null;
+  /** Why it is served by that mechanism; the pool's own sentence. */
+  readonly mechanism_reason: string | null;
   readonly enforcement: string | null;
+  /** What its user is to be told of its memory limit; the pool's own sentence. */
+  readonly limit_message: string | null;
   readonly requested_at: number;
   readonly granted_at: number | null;
   readonly ended_at: number | null;

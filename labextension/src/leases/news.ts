@@ -6,7 +6,7 @@ import type { ILease } from './lease';
 import { isAway } from './lease';
 
 export interface INews {
-  readonly kind: 'granted' | 'lost' | 'lent' | 'money';
+  readonly kind: 'granted' | 'lost' | 'lent' | 'money' | 'limit';
   readonly lease: ILease;
 }
 
@@ -16,7 +16,8 @@ const LOSSES: ReadonlySet<string | null> = new Set([
   'device_lost',
   'prepare_failed',
   'resume_failed',
-  'expired'
+  'expired',
+  'over_limit'
 ]);
 
 /** Reasons to park a lease that may have been computing: nobody asked for it, and it was not idle. */
@@ -24,7 +25,8 @@ const TAKEN: ReadonlySet<string | null> = new Set([
   'priority',
   'guarantee',
   'fairness',
-  'budget'
+  'budget',
+  'over_limit'
 ]);
 
 /** States in which the user is still without the GPU that was asked for. */
@@ -56,6 +58,12 @@ export function news(
       lease.budget_message !== old.budget_message
     ) {
       found.push({ kind: 'money', lease });
+    } else if (
+      old !== undefined &&
+      lease.limit_message !== null &&
+      lease.limit_message !== old.limit_message
+    ) {
+      found.push({ kind: 'limit', lease });
     }
     if (lease.state === 'waiting') {
       waited.add(lease.id);

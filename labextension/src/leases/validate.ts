@@ -10,6 +10,7 @@ import type {
   IChanged,
   IDevice,
   IDeviceUsage,
+  IForeign,
   IHolding,
   ILease,
   ILeaseUsage,
@@ -138,6 +139,13 @@ const readHolding = record<IHolding>({
   mine: flag
 });
 
+const readForeign = record<IForeign>({
+  pid: count,
+  user: text,
+  memory_bytes: orNull(count),
+  lease_id: orNull(text)
+});
+
 export const readDevice: Reader<IDevice> = record<IDevice>({
   id: text,
   index: count,
@@ -152,7 +160,8 @@ export const readDevice: Reader<IDevice> = record<IDevice>({
   rate_micro_per_hour: count,
   utilization_percent: orNull(percent),
   memory_used_bytes: orNull(count),
-  holdings: listOf(readHolding)
+  holdings: listOf(readHolding),
+  foreign: listOf(readForeign)
 });
 
 export const readLease: Reader<ILease> = record<ILease>({
@@ -176,7 +185,9 @@ export const readLease: Reader<ILease> = record<ILease>({
   budget_message: orNull(text),
   memory_bytes: orNull(count),
   mechanism: orNull(text),
+  mechanism_reason: orNull(text),
   enforcement: orNull(text),
+  limit_message: orNull(text),
   requested_at: count,
   granted_at: orNull(count),
   ended_at: orNull(count),

@@ -49,6 +49,10 @@ export const noticesPlugin: JupyterFrontEndPlugin<void> = {
           Notification.warning(trans.__('“%1”: %2', name, lease.budget_message ?? ''), {
             autoClose: SHOWN_MS
           });
+        } else if (kind === 'limit') {
+          Notification.warning(trans.__('“%1”: %2', name, lease.limit_message ?? ''), {
+            autoClose: SHOWN_MS
+          });
         } else if (lease.id !== current?.lease?.id) {
           // In its own notebook the user sees the cell go on: no need to say it twice.
           Notification.success(trans.__('The GPU for “%1” is ready.', name), {

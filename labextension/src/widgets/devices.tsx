@@ -62,6 +62,16 @@ function Device(
           {device.health_reason}
         </p>
       )}
+      {device.foreign.map(one => (
+        <p key={one.pid} className="fg-Note" data-kind="warning">
+          {trans.__(
+            'Process %1 of %2 has memory here (%3) and no lease of this GPU.',
+            one.pid,
+            one.user,
+            one.memory_bytes === null ? trans.__('unknown') : formatMemory(one.memory_bytes, language)
+          )}
+        </p>
+      ))}
       <Holdings device={device} trans={trans} language={language} />
       <div className="fg-Rows">
         <Meter

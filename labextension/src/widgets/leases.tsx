@@ -147,11 +147,15 @@ function Lease(
           {stateMeaning(lease.state, trans)}
         </p>
       )}
-      {lease.budget_message !== null && lease.state !== 'ended' && (
-        <p className="fg-Note" data-kind="warning">
-          {lease.budget_message}
-        </p>
-      )}
+      {lease.state !== 'ended' &&
+        [lease.budget_message, lease.limit_message].map(
+          (message, index) =>
+            message !== null && (
+              <p key={index} className="fg-Note" data-kind="warning">
+                {message}
+              </p>
+            )
+        )}
       <div className="fg-Card-foot">
         {(lease.active_ms > 0 || lease.cost_micro > 0) && (
           <>
@@ -288,7 +292,7 @@ function Use(
               ? formatMemory(used, language)
               : formatMemoryOf(used, limit, language)
         }
-        title={enforcement(lease.enforcement, trans)}
+        title={`${enforcement(lease.enforcement, trans)} ${lease.mechanism_reason ?? ''}`.trim()}
       />
     </div>
   );

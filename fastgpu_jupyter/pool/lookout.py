@@ -1,0 +1,189 @@
+"""Looks who has memory on the devices: leases that use more than they have, and processes that have no lease.
+
+Each look lists the processes of every device, then asks the state whose they are: a process that a lease began in
+between is its own. A process belongs to the lease whose holder is its nearest ancestor, else to the one that its
+environment names. It is *foreign* on a device of which that lease has no part, and so is one that has no lease at all.
+
+What follows from too much memory is decided by the rules (:mod:`fastgpu_jupyter.core.overuse`). Foreign processes are
+shown, or, in a pool of the whole system that is configured so, ended: only the very process that was seen, by its
+pidfd, and only after a second look.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pwd
+import signal
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from ..core import commands as c
+from ..core import overuse
+from ..core.model import Holder, Instant, Lease, LeaseState, State
+from ..errors import HostFault, NotFound
+from .devices.driver import GPUProcess
+from .host.process import holder_of, lease_of, open_holder
+
+log = logging.getLogger("fastgpu.pool")
+#: How long a foreign process that was asked to end may take.
+END_GRACE_S = 10.0
+#: Longer chains of ancestors are a mistake.
+ANCESTORS_MAX = 256
+IGNORE, WARN, END = "ignore", "warn", "end"
+
+
+class Foreign(NamedTuple):
+    """A process that has memory on a device and no lease of it."""
+
+    holder: Holder
+    memory_bytes: int | None
+    lease_id: str | None  #: its lease, of another device
+
+    @property
+    def user(self) -> str:
+        """The name of its user."""
+        try:
+            return pwd.getpwuid(self.holder.uid).pw_name
+        except KeyError:
+            return f"uid-{self.holder.uid}"
+
+
+class Seen(NamedTuple):
+    """What one look showed."""
+
+    foreign: dict[str, list[Foreign]]
+    used_bytes: dict[str, int]  #: by lease; without those of which a process does not say what it has
+
+
+class Lookout:
+    """Looks again and again; ``foreign`` is one of ``ignore``, ``warn`` and ``end``."""
+
+    def __init__(self, boot_id: str, foreign: str = WARN) -> None:
+        self._boot_id = boot_id
+        self.policy = foreign
+        self.foreign: dict[str, list[Foreign]] = {}
+        self._ending: dict[Holder, float] = {}  #: when each was asked to end
+
+    async def look(
+        self,
+        device_ids: Sequence[str],
+        processes: Callable[[str], Awaitable[Sequence[GPUProcess]]],
+        say: Callable[[c.Command], Awaitable[object]],
+        read: Callable[[Callable[[State, Instant], Seen]], Awaitable[Seen]],
+        now_s: float,
+    ) -> set[str]:
+        """One look; on which devices other foreign processes are than before."""
+        found: dict[str, Sequence[GPUProcess]] = {}
+        for device_id in device_ids:
+            with suppress(HostFault):  # of this one nothing is known now
+                found[device_id] = await processes(device_id)
+        reports: list[c.ReportMemory] = []
+
+        def judge(state: State, _: Instant) -> Seen:
+            seen = self.judge(state, found)
+            reports.extend(_reports(state, seen.used_bytes))
+            return seen
+
+        seen = await read(judge)
+        for report in reports:
+            await say(report)
+        before, self.foreign = self.foreign, {} if self.policy == IGNORE else seen.foreign
+        self._tell(before)
+        if self.policy == END:
+            self._end(before, now_s)
+        return {name for name in {*before, *self.foreign} if before.get(name) != self.foreign.get(name)}
+
+    def judge(self, state: State, found: Mapping[str, Sequence[GPUProcess]]) -> Seen:
+        """Whose the processes are."""
+        holders = {lease.holder.pid: lease for lease in state.leases.values() if lease.state is not LeaseState.ENDED}
+        foreign: dict[str, list[Foreign]] = {}
+        used: defaultdict[str, list[int | None]] = defaultdict(list)
+        for device_id, processes in found.items():
+            on_device = state.devices[device_id].lease_ids if device_id in state.devices else {}
+            for process in processes:
+                lease_id = _owner(process.pid, holders, state)
+                if lease_id in on_device:
+                    used[lease_id].append(process.memory_bytes)
+                elif process.pid != os.getpid():
+                    with suppress(NotFound):  # it ended while we looked
+                        holder = holder_of(process.pid, self._boot_id)
+                        foreign.setdefault(device_id, []).append(Foreign(holder, process.memory_bytes, lease_id))
+        for device_id in found:  # a lease without any process on its device uses nothing of it
+            for lease_id in state.devices[device_id].lease_ids if device_id in state.devices else ():
+                used.setdefault(lease_id, [])
+        known = {name: [one for one in parts if one is not None] for name, parts in used.items()}
+        return Seen(foreign, {name: sum(known[name]) for name, parts in used.items() if len(known[name]) == len(parts)})
+
+    def _tell(self, before: Mapping[str, Sequence[Foreign]]) -> None:
+        for device_id, found in self.foreign.items():
+            known = {one.holder for one in before.get(device_id, ())}
+            for one in found:
+                if one.holder not in known:
+                    log.warning(
+                        "Process %d of %s has memory on %s and no lease of it.", one.holder.pid, one.user, device_id
+                    )
+
+    def _end(self, before: Mapping[str, Sequence[Foreign]], now_s: float) -> None:
+        """End those that were there at the last look, too; the second time for good."""
+        known = {one.holder for found in before.values() for one in found}
+        present = {one.holder for found in self.foreign.values() for one in found}
+        self._ending = {holder: at_s for holder, at_s in self._ending.items() if holder in present}
+        for holder in present & known:
+            asked_s = self._ending.setdefault(holder, now_s)
+            if asked_s == now_s:
+                self._signal(holder, signal.SIGTERM)
+            elif now_s - asked_s >= END_GRACE_S:
+                self._signal(holder, signal.SIGKILL)
+
+    def _signal(self, holder: Holder, number: signal.Signals) -> None:
+        """Send a signal to exactly that process."""
+        pidfd = open_holder(holder, self._boot_id)
+        if pidfd is None:
+            return
+        try:
+            signal.pidfd_send_signal(pidfd, number)
+            log.warning("Process %d was sent %s: it has no lease of its GPU.", holder.pid, number.name)
+        except OSError as error:
+            log.warning("Process %d, which has no lease of its GPU, cannot be ended: %s", holder.pid, error)
+        finally:
+            os.close(pidfd)
+
+
+def _owner(pid: int, holders: Mapping[int, Lease], state: State) -> str | None:
+    """The lease that a process belongs to, on whichever device that is."""
+    number = pid
+    for _ in range(ANCESTORS_MAX):
+        named, held = lease_of(number), holders.get(number)
+        # A server holds the leases of kernels that it is about to start; those that run are not that lease's.
+        if held is not None and (number == pid or named is not None or lease_of(pid) in (None, held.id)):
+            return held.id
+        if named in state.leases and state.leases[named].state is not LeaseState.ENDED:
+            return named
+        number = _parent(number)
+        if number <= 1:
+            return None
+    return None
+
+
+def _parent(pid: int) -> int:
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+def _reports(state: State, used_bytes: Mapping[str, int]) -> list[c.ReportMemory]:
+    """What the rules must hear: of leases that use too much, or did."""
+    reports = []
+    for lease_id, used in used_bytes.items():
+        lease = state.leases[lease_id]
+        gpu = lease.logical_gpu
+        if lease.state is not LeaseState.ACTIVE or gpu is None or not overuse.is_watched(gpu):
+            continue
+        if used > gpu.memory_bytes or lease.over_since_ms is not None or lease.over_parks:
+            reports.append(c.ReportMemory(lease_id, gpu.generation, used))
+    return reports
