@@ -41,9 +41,7 @@ class NvmlDriver:
         self._is_open = False
         self._handles: dict[str, Any] = {}
         self._specs: dict[str, DeviceSpec] = {}  #: as each device last said it sensibly
-        self._at: dict[int, str] = {}  #: which device an index was, for one that does not say it any more
         self._nodes: dict[str, str] = {}
-        self._trouble: dict[str, str] = {}  #: why a device that is known is not to be trusted now
         self._limiters: dict[Mechanism, Limiter] = {Mechanism.EXCLUSIVE: Exclusive(self)}
         if share:
             self._limiters[Mechanism.SHARED] = Shared(self)
@@ -72,40 +70,38 @@ class NvmlDriver:
         """Every GPU that NVML counts and that is not divided by MIG."""
         self.open()
         specs: dict[str, DeviceSpec] = {}
-        divided, said = 0, []
+        divided: set[str] = set()
+        said = []
         count = _sensible(_ask("list its GPUs", pynvml.nvmlDeviceGetCount), 0, 1024, "number of GPUs")
         for index in range(count):
             try:
-                spec = self._look_at(index)
+                uuid, spec = self._look_at(index)
             except HostFault as error:
-                known = self._specs.get(self._at.get(index, ""))
-                if known is not None:  # it was there, and nothing says that it is gone
-                    specs[known.id] = known
-                    self._trouble[known.id] = str(error)
                 said.append(f"GPU {index} is not leased: {error}")
                 continue
-            divided += spec is None
-            if spec is not None:
-                specs[spec.id] = self._specs[spec.id] = spec
-                self._at[index] = spec.id
-                self._trouble.pop(spec.id, None)
+            if spec is None:
+                divided.add(uuid)
+            else:
+                specs[uuid] = self._specs[uuid] = spec
+        if said:  # one of those that are known may be one that did not answer
+            silent = [uuid for uuid in self._specs if uuid not in specs and uuid not in divided and _is_known(uuid)]
+            specs |= {uuid: self._specs[uuid] for uuid in silent}
         if specs:
-            return list(specs.values()), " ".join(said) or None
-        return [], " ".join(said) or _explain_none(divided)
+            return sorted(specs.values(), key=lambda spec: spec.index), " ".join(said) or None
+        return [], " ".join(said) or _explain_none(len(divided))
 
-    def _look_at(self, index: int) -> DeviceSpec | None:
-        """What the device with that index is; ``None`` where it is divided by MIG."""
+    def _look_at(self, index: int) -> tuple[str, DeviceSpec | None]:
+        """Which device has that index, and what it is; ``None`` where it is divided by MIG."""
         handle = _ask("say which GPU that is", pynvml.nvmlDeviceGetHandleByIndex, index)
         uuid = _text(_ask("say which GPU that is", pynvml.nvmlDeviceGetUUID, handle), "GPU-", "UUID")
         if _in_mig_mode(handle):
-            return None
+            return uuid, None
         name = _text(_ask("say its name", pynvml.nvmlDeviceGetName, handle), "", "name")
-        memory = _ask("say its memory", pynvml.nvmlDeviceGetMemoryInfo, handle)
-        memory_bytes = _sensible(memory.total, 1, MEMORY_BYTES_MAX, "amount of memory")
+        memory_bytes = _memory_bytes(handle)
         self._handles[uuid] = handle
         self._nodes[uuid] = f"/dev/nvidia{_number(pynvml.nvmlDeviceGetMinorNumber, handle, index)}"
         offers = tuple(filter(None, (limiter.offer(uuid) for limiter in self._limiters.values())))
-        return DeviceSpec(
+        return uuid, DeviceSpec(
             id=uuid,
             index=index,
             model=name.removeprefix("NVIDIA "),
@@ -118,13 +114,12 @@ class NvmlDriver:
         )
 
     def health(self, device_id: str) -> tuple[Health, str | None]:
-        """Faulty where the GPU no longer answers, suspect where its answers make no sense."""
+        """Faulty where the GPU no longer answers, or nothing that makes sense."""
         try:
             self.require(device_id)
         except HostFault as error:
             return Health.FAULTY, str(error)
-        trouble = self._trouble.get(device_id)
-        return (Health.SUSPECT, trouble) if trouble else (Health.HEALTHY, None)
+        return Health.HEALTHY, None
 
     # -- logical GPUs -------------------------------------------------------------------------------------------------
 
@@ -196,10 +191,7 @@ class NvmlDriver:
     def require(self, device_id: str) -> None:
         """Raise :class:`HostFault` unless the GPU answers and can be leased."""
         handle = self._handle(device_id)
-        try:
-            pynvml.nvmlDeviceGetMemoryInfo(handle)
-        except pynvml.NVMLError as error:
-            raise HostFault(f"The GPU does not answer ({error}).") from error
+        _memory_bytes(handle)
         if _in_mig_mode(handle):
             raise HostFault("The GPU was divided by MIG since it was granted.")
 
@@ -242,6 +234,25 @@ def _ask(what: str, call: Callable[..., Any], *args: Any) -> Any:
         return call(*args)
     except pynvml.NVMLError as error:
         raise HostFault(f"The NVIDIA driver could not {what} ({error}). Check with `nvidia-smi`.") from error
+
+
+def _memory_bytes(handle: Any) -> int:
+    try:
+        total = pynvml.nvmlDeviceGetMemoryInfo(handle).total
+    except pynvml.NVMLError as error:
+        raise HostFault(f"The GPU does not answer ({error}). Check with `nvidia-smi`.") from error
+    return _sensible(total, 1, MEMORY_BYTES_MAX, "amount of memory")
+
+
+def _is_known(uuid: str) -> bool:
+    """Whether the driver knows of the GPU at all, well or not."""
+    try:
+        pynvml.nvmlDeviceGetHandleByUUID(uuid)
+    except (pynvml.NVMLError_NotFound, pynvml.NVMLError_InvalidArgument):
+        return False
+    except pynvml.NVMLError:
+        pass
+    return True
 
 
 def _number(call: Callable[..., Any], handle: Any, otherwise: int) -> int:
