@@ -27,8 +27,11 @@ from .use import Use
 if TYPE_CHECKING:
     from ..wire.client import LeaseOptions, PoolClient
     from ..wire.views import LeaseView
+    from .caps import Caps
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
+#: In a grant whose memory limit libraries are told.
+CAP = "FASTGPU_CAP_BYTES"
 #: What is asked for where nobody said anything else.
 FULL = "full"
 #: States in which a cell has to wait.
@@ -77,6 +80,9 @@ class Gate:
         self._granted = {name: environ[name] for name in granted if name in environ}
         #: What the environment has to say before the next cell.
         self._next = dict(self._granted)
+        #: What libraries are told of a memory limit; made when there is one for the first time.
+        self._caps: Caps | None = None
+        self.unsettled = CAP in environ
         self._notes: list[str] = []
         self._lock = threading.RLock()
         self._listeners: list[Callable[[], None]] = []
@@ -125,7 +131,12 @@ class Gate:
             self._environ.update(self._next)
             self._granted = dict(self._next)
             notes, self._notes = self._notes, []
-            return notes
+            if self._caps is None and CAP in self._environ:
+                from .caps import Caps  # late, as all that a start can do without
+
+                self._caps = Caps()
+            told = self._caps.settle(self._environ) if self._caps else None
+            return [*notes, told] if told else notes
 
     def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Call ``listener``, from any thread, after each change; returns the function that ends it."""

@@ -1,0 +1,233 @@
+"""Libraries, which are played here, are told how much GPU memory they may take: before and after they are imported."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from fastgpu_jupyter.kernel import caps as caps_module
+from fastgpu_jupyter.kernel.caps import BYTES, FRACTION, LIBRARIES, TORCH_VARIABLE, Caps
+from tests.kernel.fakes import FakePool, active_view
+from tests.kernel.test_gate import make_gate
+
+HALF = {BYTES: str(40 * 2**30), FRACTION: "0.5"}
+QUARTER = {BYTES: str(20 * 2**30), FRACTION: "0.25"}
+WHOLE = {"CUDA_VISIBLE_DEVICES": "GPU-1"}
+
+#: Each notes what it was told in ``told``; ``begin`` is its first use of a device.
+PLAYED = {
+    "torch": """
+        told, _queued, _begun = [], [], []
+        class cuda:
+            is_initialized = staticmethod(lambda: bool(_begun))
+            _lazy_call = staticmethod(_queued.append)
+            @staticmethod
+            def set_per_process_memory_fraction(fraction, device=None):
+                begin()
+                told.append(fraction)
+        def begin():
+            if not _begun:
+                _begun.append(1)
+                for call in _queued: call()
+    """,
+    "cupy": """
+        told = []
+        class _Pool:
+            def set_limit(self, size=None, fraction=None): told.append(size)
+        get_default_memory_pool = _Pool
+        def begin(): pass
+    """,
+    "tensorflow": """
+        told, _begun = [], []
+        class config:
+            @staticmethod
+            def LogicalDeviceConfiguration(memory_limit): return memory_limit
+            @staticmethod
+            def list_physical_devices(kind): return ["GPU:0"]
+            @staticmethod
+            def set_logical_device_configuration(gpu, limits):
+                if _begun: raise RuntimeError("Virtual devices cannot be modified after being initialized")
+                told.append(limits)
+        def begin(): _begun.append(1)
+    """,
+    "jax": """
+        import os
+        told, _begun = [], []
+        class _src:
+            class xla_bridge:
+                backends_are_initialized = staticmethod(lambda: bool(_begun))
+        def begin():
+            _begun.append(1)
+            told.append(os.environ.get("XLA_CLIENT_MEM_FRACTION"))
+    """,
+    "rmm": """
+        told = []
+        class mr:
+            current = "plain"
+            class LimitingResourceAdaptor:
+                def __init__(self, upstream, allocation_limit): told.append(allocation_limit)
+            @classmethod
+            def get_current_device_resource(cls): return cls.current
+            @classmethod
+            def set_current_device_resource(cls, resource): cls.current = resource
+        def begin(): pass
+    """,
+}
+Play = Callable[[str], ModuleType]
+
+
+@pytest.fixture
+def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Play]:
+    """Makes a library that can be imported, and imports it."""
+    import textwrap
+
+    assert not set(LIBRARIES) & set(sys.modules)
+    for name, text in PLAYED.items():
+        (tmp_path / f"{name}.py").write_text(textwrap.dedent(text))
+    monkeypatch.syspath_prepend(tmp_path)
+    importlib.invalidate_caches()
+    yield importlib.import_module
+    for name in PLAYED:
+        sys.modules.pop(name, None)
+
+
+@pytest.fixture
+def caps() -> Iterator[Caps]:
+    made = Caps()
+    yield made
+    made.close()
+
+
+TOLD: dict[str, tuple[Any, Any, Any]] = {
+    # half, then a quarter, then all of the device
+    "torch": (0.5, 0.25, 1.0),
+    "cupy": (40 * 2**30, 20 * 2**30, 0),
+    "tensorflow": ([40 * 1024], [20 * 1024], None),
+}
+
+
+@pytest.mark.parametrize("name", TOLD)
+def test_what_is_imported_later_is_told_then(play: Play, caps: Caps, name: str) -> None:
+    assert caps.settle(dict(HALF)) is None
+    assert name not in sys.modules, "nothing is imported for it"
+    library: Any = play(name)
+    library.begin()
+    assert library.told == [TOLD[name][0]]
+    assert type(library.__spec__.loader).__module__ == library.__loader__.__class__.__module__
+    assert "caps" not in type(library.__loader__).__module__
+
+
+@pytest.mark.parametrize("name", TOLD)
+def test_what_is_imported_already_is_told_at_once(play: Play, caps: Caps, name: str) -> None:
+    library: Any = play(name)
+    for number, environ in enumerate((HALF, QUARTER, WHOLE)):
+        assert caps.settle(dict(environ)) is None
+        if name == "torch" and number == 0:
+            assert library.told == [], "a device is not begun to be used for it"
+            library.begin()
+        assert library.told[-1] == TOLD[name][number]
+
+
+def test_the_same_again_tells_nobody(play: Play, caps: Caps) -> None:
+    library: Any = play("cupy")
+    caps.settle(dict(HALF))
+    caps.settle(dict(HALF))
+    assert len(library.told) == 1
+
+
+@pytest.mark.parametrize("name", ["tensorflow", "jax", "rmm"])
+def test_what_cannot_take_another_one_says_so(play: Play, caps: Caps, name: str) -> None:
+    caps.settle(dict(HALF))
+    library: Any = play(name)
+    library.begin()
+    said = caps.settle(dict(QUARTER))
+    assert caps_module.NAMES[name] in str(said)
+    assert "restart the kernel" in str(said)
+
+
+def test_a_limit_of_rapids_is_that_of_all_its_allocations(play: Play, caps: Caps) -> None:
+    caps.settle(dict(HALF))
+    rmm: Any = play("rmm")
+    assert rmm.told == [40 * 2**30]
+    assert isinstance(rmm.mr.current, rmm.mr.LimitingResourceAdaptor)
+
+
+def test_a_library_that_has_changed_keeps_no_cell_from_running(play: Play, caps: Caps) -> None:
+    torch: Any = play("torch")
+    del torch.cuda.is_initialized
+    assert "PyTorch" in str(caps.settle(dict(HALF)))
+    caps.close()
+    sys.modules.pop("torch")
+    again = Caps()
+    again.settle(dict(HALF))
+    assert play("torch").__name__ == "torch"
+    again.close()
+
+
+def test_what_is_not_there_is_not_found(caps: Caps) -> None:
+    caps.settle(dict(HALF))
+    with pytest.raises(ModuleNotFoundError, match="torch"):
+        importlib.import_module("torch")
+
+
+@pytest.mark.parametrize(
+    ("version", "before", "said"),
+    [
+        ("2.10.0+cu130", None, "per_process_memory_fraction:0.5"),
+        ("2.11.1", "expandable_segments:True", "expandable_segments:True,per_process_memory_fraction:0.5"),
+        ("2.9.1", None, None),
+        ("odd", None, None),
+        ("2.10.0", "per_process_memory_fraction:0.1", "per_process_memory_fraction:0.1"),
+    ],
+)
+def test_processes_that_are_started_from_here_inherit_what_their_pytorch_understands(
+    monkeypatch: pytest.MonkeyPatch, caps: Caps, version: str, before: str | None, said: str | None
+) -> None:
+    monkeypatch.setattr("importlib.metadata.version", lambda _: version)
+    environ = {**HALF, **({TORCH_VARIABLE: before} if before else {})}
+    caps.settle(environ)
+    assert environ.get(TORCH_VARIABLE) == said
+    environ |= QUARTER
+    caps.settle(environ)
+    assert environ.get(TORCH_VARIABLE) == (said and said.replace("0.5", "0.25"))
+    del environ[BYTES]
+    environ |= WHOLE
+    caps.settle(environ)
+    assert environ.get(TORCH_VARIABLE) == before
+
+
+def test_the_gate_tells_them_between_two_cells(tmp_path: Path, play: Play) -> None:
+    library: Any = play("cupy")
+    gate = make_gate(FakePool(), tmp_path / "token")
+    gate.take_lease(active_view(environment={"CUDA_VISIBLE_DEVICES": "GPU-1", **HALF}))  # type: ignore[arg-type]
+    assert library.told == []
+    gate.settle()
+    assert library.told == [40 * 2**30]
+    gate.take_lease(active_view(environment={"CUDA_VISIBLE_DEVICES": "GPU-1", **QUARTER}, version=3))  # type: ignore[arg-type]
+    gate.settle()
+    assert library.told == [40 * 2**30, 20 * 2**30]
+    gate.take_lease(active_view(state="ended", end_reason="released", version=4))  # type: ignore[arg-type]
+    gate.settle()
+    assert library.told == [40 * 2**30, 20 * 2**30], "what has ended gives no right to more"
+    assert gate._caps is not None
+    gate._caps.close()
+
+
+def test_a_kernel_that_starts_with_a_grant_has_something_to_settle(tmp_path: Path) -> None:
+    gate = make_gate(FakePool(), tmp_path / "token", "active", **HALF)
+    assert gate.unsettled
+    assert not make_gate(FakePool(), tmp_path / "token", "active").unsettled
+
+
+def test_what_the_pool_says_of_a_limit_is_told_once(tmp_path: Path) -> None:
+    gate = make_gate(FakePool(), tmp_path / "token")
+    over = {"limit_message": "It uses 45 GiB of its GPU, more than the 40 GiB that it has."}
+    gate.take_lease(active_view(**over))  # type: ignore[arg-type]
+    gate.take_lease(active_view(version=3, **over))  # type: ignore[arg-type]
+    assert [note for note in gate.settle() if "45 GiB" in note] == [f"FastGPU: {over['limit_message']}"]

@@ -1,0 +1,265 @@
+"""Shared GPUs, too much memory, strangers, and hardware that misbehaves: the real pool manager and real kernels on
+NVIDIA GPUs that are played below ``pynvml``.
+
+Whatever happens there ends in a state with a name, nothing is granted that is not there, and the pool always answers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pwd
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fastgpu_jupyter.wire.client import new_token
+from tests.helpers import DEADLINE_S, KernelHelper, PoolProcess, fastgpu, wait_until
+from tests.nvml.machine import FakeMachine
+
+pytestmark = pytest.mark.slow
+GIB = 1024**3
+Build = Callable[..., FakeMachine]
+
+
+@pytest.fixture
+def pool(isolated: Path) -> Iterator[PoolProcess]:
+    """A pool manager for the GPUs of the machine; not started yet."""
+    process = PoolProcess(isolated, simulate="")
+    yield process
+    process.end()
+
+
+@pytest.fixture
+def stranger() -> Iterator[int]:
+    """A process that is nobody's kernel."""
+    env = {name: value for name, value in os.environ.items() if name != "FASTGPU_LEASE"}
+    command = [sys.executable, "-I", "-c", "import sys; sys.stdin.read()"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, env=env) as process:
+        yield process.pid
+        assert process.stdin is not None
+        process.stdin.close()
+
+
+@pytest.fixture
+def half(isolated: Path) -> str:
+    """A kernelspec whose kernels ask for half a GPU."""
+    spec = json.loads((isolated / "data/kernels/fastgpu/kernel.json").read_text())
+    spec["metadata"]["fastgpu"]["profile"] = "half"
+    folder = isolated / "data/kernels/half"
+    folder.mkdir()
+    (folder / "kernel.json").write_text(json.dumps(spec))
+    return folder.name
+
+
+@contextlib.contextmanager
+def answering(pool: PoolProcess) -> Iterator[list[float]]:
+    """Ask the pool again and again meanwhile; how long each answer took."""
+    took_s: list[float] = []
+    done = threading.Event()
+
+    def ask() -> None:
+        while not done.wait(0.1):
+            began_s = time.monotonic()
+            pool.client.devices()
+            took_s.append(time.monotonic() - began_s)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    try:
+        yield took_s
+    finally:
+        done.set()
+        asking.join(DEADLINE_S)
+    assert not asking.is_alive()
+
+
+def device(pool: PoolProcess, number: int = 0) -> dict[str, Any]:
+    return dict(pool.client.devices()[number])
+
+
+def test_two_kernels_share_a_gpu_and_their_libraries_are_told(
+    use_machine: Build, pool: PoolProcess, kernels: KernelHelper, half: str
+) -> None:
+    (gpu,) = use_machine("1xH100-80GB", old_driver=True).gpus
+    pool.start()
+    first, second = kernels.start(half), kernels.start(half)
+    for kernel in (first, second):
+        pool.wait_state(kernel.lease_id, "active")
+        view = pool.lease(kernel.lease_id)
+        assert (view["mechanism"], view["enforcement"], view["limit_scope"]) == ("shared", "cooperative", "lease")
+        assert "part of a GPU was asked for" in view["mechanism_reason"]
+        assert kernel.value("__import__('os').environ['CUDA_VISIBLE_DEVICES']") == repr(gpu.uuid)
+        cap = int(kernel.value("int(__import__('os').environ['FASTGPU_CAP_BYTES'])"))
+        assert cap == view["memory_bytes"] - 512 * 2**20
+    assert device(pool)["memory_free_bytes"] < GIB
+    waiting = pool.client.request("half", token=new_token())["id"]
+    assert pool.state(waiting) == "waiting"
+    assert "shared, cooperative" in fastgpu("status").stdout
+
+    # A library that the kernel has imported follows a change of size.
+    first.run(
+        "import sys, types\n"
+        "cupy = types.ModuleType('cupy')\n"
+        "class _Pool:\n"
+        "    def set_limit(self, size=None): cupy.told = size\n"
+        "cupy.get_default_memory_pool = _Pool\n"
+        "sys.modules['cupy'] = cupy\n"
+    )
+    pool.client.resize(first.lease_id, "quarter")
+    quarter = pool.lease(first.lease_id)["memory_bytes"] - 512 * 2**20
+    wait_until(lambda: first.value("getattr(cupy, 'told', None)") == str(quarter), "the library is told")
+
+
+def test_whoever_uses_more_than_its_part_is_told_and_then_ended(
+    use_machine: Build, pool: PoolProcess, kernels: KernelHelper, half: str
+) -> None:
+    (gpu,) = use_machine("1xH100-80GB", old_driver=True).gpus
+    pool.start("--FastGPUPool.over_limit=revoke", "--FastGPUPool.over_limit_grace_s=6")
+    kernel, neighbour = kernels.start(half), kernels.start(half)
+    for one in (kernel, neighbour):
+        pool.wait_state(one.lease_id, "active")
+        gpu.add_process(one.pid, 20 * GIB)
+    child = int(
+        kernel.value(
+            "__import__('subprocess').Popen([__import__('sys').executable, '-c', 'import time; time.sleep(600)']).pid"
+        )
+    )
+    gpu.add_process(child, 25 * GIB)
+    wait_until(lambda: pool.lease(kernel.lease_id)["limit_message"], "it is told")
+    said = wait_until(lambda: kernel.run("1").stream("stderr"), "the notebook is told")
+    assert "45 GiB" in said
+    assert "ended after 6 s" in said
+    pool.wait_state(kernel.lease_id, "draining", timeout_s=30)
+    assert pool.lease(kernel.lease_id)["end_reason"] == "over_limit"
+    assert "used more GPU memory than it had" in wait_until(lambda: kernel.run("1").stream("stderr"), "and why")
+    assert pool.state(neighbour.lease_id) == "active"
+    for pid in (kernel.pid, child):
+        gpu.remove_process(pid)
+    pool.wait_state(kernel.lease_id, "ended")
+
+
+def test_a_limit_of_the_driver_that_cannot_be_set_is_kept_by_agreement_and_says_so(
+    use_machine: Build, pool: PoolProcess, kernels: KernelHelper, half: str
+) -> None:
+    """These kernels share the control group of the tests."""
+    machine = use_machine("1xH100-80GB")
+    pool.start()
+    kernel = kernels.start(half)
+    pool.wait_state(kernel.lease_id, "active")
+    view = wait_until(
+        lambda: (one := pool.lease(kernel.lease_id)) and one["enforcement"] == "cooperative" and one, "it is found out"
+    )
+    if view["limit_message"] is not None:  # where there are control groups at all
+        assert "does not keep the memory limit" in view["limit_message"]
+    wait_until(lambda: kernel.value("'FASTGPU_CAP_BYTES' in __import__('os').environ") == "True", "the kernel caps")
+    assert machine.limits() == {}, "nobody else was limited by it"
+
+
+def test_a_process_without_a_lease_is_shown_with_user_and_memory(
+    use_machine: Build, pool: PoolProcess, kernels: KernelHelper, stranger: int
+) -> None:
+    (gpu, other) = use_machine("2xL4").gpus
+    pool.start()
+    kernel = kernels.start()
+    pool.wait_state(kernel.lease_id, "active")
+    gpu.add_process(kernel.pid, GIB)
+    other.add_process(stranger, 3 * GIB)
+    began_s = time.monotonic()
+    found = wait_until(lambda: device(pool, 1)["foreign"], "it is found")
+    assert time.monotonic() - began_s < 5
+    user = pwd.getpwuid(os.getuid()).pw_name
+    assert found == [{"pid": stranger, "user": user, "memory_bytes": 3 * GIB, "lease_id": None}]
+    assert device(pool)["foreign"] == []
+    assert f"process {stranger} of {user} has 3 GiB there and no lease" in fastgpu("status").stdout
+    other.remove_process(stranger)
+    wait_until(lambda: device(pool, 1)["foreign"] == [], "it is gone")
+
+
+def test_a_gpu_that_vanished_ends_its_lease_and_no_other(use_machine: Build, pool: PoolProcess) -> None:
+    machine = use_machine("2xL4")
+    pool.start()
+    leases = {}
+    for _ in machine.gpus:
+        lease_id = pool.client.request("full", token=new_token())["id"]
+        pool.wait_state(lease_id, "active")
+        leases[pool.lease(lease_id)["device_id"]] = lease_id
+    gone, stays = machine.gpus
+    gone.vanish()
+    pool.wait_state(leases[gone.uuid], "draining", "ended")
+    assert pool.lease(leases[gone.uuid])["end_reason"] == "device_lost"
+    assert pool.state(leases[stays.uuid]) == "active"
+    pool.client.release(leases[stays.uuid])
+    pool.wait_state(leases[stays.uuid], "ended")
+    again = pool.client.request("full", token=new_token())["id"]
+    pool.wait_state(again, "active")
+    assert pool.lease(again)["device_id"] == stays.uuid
+
+
+def test_a_gpu_that_somebody_divides_is_not_granted_as_a_whole(use_machine: Build, pool: PoolProcess) -> None:
+    (gpu,) = use_machine("1xH100-80GB").gpus
+    pool.start()
+    lease_id = pool.client.request("full", token=new_token())["id"]
+    pool.wait_state(lease_id, "active")
+    gpu.switch_mig(on=True)
+    pool.wait_state(lease_id, "draining", "ended")
+    assert pool.lease(lease_id)["end_reason"] == "device_lost"
+    message = wait_until(lambda: pool.client.pool()["message"], "it says why")
+    assert "MIG" in message
+    gpu.switch_mig(on=False)
+    wait_until(lambda: pool.client.devices() and pool.client.pool()["message"] is None, "it is back")
+    again = pool.client.request("full", token=new_token())["id"]
+    pool.wait_state(again, "active")
+
+
+def test_nvml_that_hangs_for_30_seconds_holds_up_nobody(
+    use_machine: Build, pool: PoolProcess, kernels: KernelHelper
+) -> None:
+    machine = use_machine("2xL4")
+    pool.start()
+    kernel = kernels.start()
+    pool.wait_state(kernel.lease_id, "active")
+    machine.hang(seconds=30)
+    hung_s = time.monotonic()
+    with answering(pool) as took_s:
+        wait_until(lambda: {one["health"] for one in pool.client.devices()} == {"suspect"}, "they are suspect", 25)
+        assert "does not answer" in device(pool)["health_reason"]
+        waiting = pool.client.request("full", token=new_token())["id"]
+        assert pool.state(waiting) == "waiting"
+        assert pool.lease(waiting)["pending_reason"] == "health"
+        assert pool.state(kernel.lease_id) == "active"
+        assert kernel.value("6 * 7") == "42"
+        wait_until(lambda: pool.state(waiting) == "active", "it is granted once the driver answers", 60)
+        assert time.monotonic() - hung_s > 29
+        assert {one["health"] for one in pool.client.devices()} == {"healthy"}
+    assert len(took_s) > 50
+    assert sorted(took_s)[len(took_s) * 9 // 10] < 1, "the loop went on"
+
+
+@pytest.mark.parametrize("start_again", [False, True])
+def test_answers_that_make_no_sense_grant_nothing(use_machine: Build, pool: PoolProcess, start_again: bool) -> None:
+    machine = use_machine("2xL4")
+    bad, good = machine.gpus
+    if not start_again:
+        pool.start()
+    machine.garble("nvmlDeviceGetMemoryInfo", gpu=bad)
+    if start_again:
+        pool.start()
+        assert [one["id"] for one in pool.client.devices()] == [good.uuid]
+        assert "cannot be true" in str(pool.client.pool()["message"])
+    ids = [pool.client.request("full", token=new_token())["id"] for _ in range(2)]
+    states = wait_until(
+        lambda: (now := [pool.state(one) for one in ids]) and "preparing" not in now and now, "both are decided"
+    )
+    held = [pool.lease(one)["device_id"] for one, state in zip(ids, states, strict=True) if state == "active"]
+    assert set(held) <= {good.uuid}
+    for one in ids:
+        view = pool.lease(one)
+        assert view["state"] in ("active", "waiting") or view["end_reason"] == "prepare_failed"
