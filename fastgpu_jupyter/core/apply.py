@@ -305,6 +305,7 @@ def _lease_draining(state: State, event: e.LeaseDraining, at: Instant) -> None:
 def _lease_ended(state: State, event: e.LeaseEnded, at: Instant) -> None:
     lease = _move(state, event.lease_id, event)
     lease.end_reason, lease.end_detail, lease.ended_at = event.reason, event.detail, at
+    lease.scrub = event.scrub
     if lease.id in state.queue:
         del state.queue[lease.id]
         fairshare.leave(state, lease.tenant, at.ms)

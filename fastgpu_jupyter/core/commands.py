@@ -16,6 +16,7 @@ from .model import (
     Plan,
     Policy,
     Retention,
+    Scrub,
 )
 
 
@@ -279,6 +280,7 @@ class DrainSucceeded:
 
     lease_id: str
     generation: int
+    scrub: Scrub = Scrub.GONE
 
 
 @dataclass(frozen=True, slots=True)

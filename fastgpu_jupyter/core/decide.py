@@ -320,7 +320,7 @@ def _drain_succeeded(state: State, command: c.DrainSucceeded, at: Instant) -> li
     lease = _current(state, command.lease_id, command.generation, LeaseState.DRAINING)
     if lease is None or lease.end_reason is None:
         return []
-    return [e.LeaseEnded(lease.id, lease.end_reason, lease.end_detail)]
+    return [e.LeaseEnded(lease.id, lease.end_reason, lease.end_detail, command.scrub)]
 
 
 def _tick(state: State, command: c.Tick, at: Instant) -> list[Event]:

@@ -21,6 +21,7 @@ from .model import (
     Plan,
     Policy,
     Retention,
+    Scrub,
 )
 
 
@@ -323,6 +324,7 @@ class LeaseEnded:
     lease_id: str
     reason: EndReason
     detail: str | None = None
+    scrub: Scrub | None = None  #: where it had a device, and the version that wrote it knew
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,13 @@ class EndReason(str, Enum):
     OVER_LIMIT = "over_limit"  #: it used more device memory than it had, and went on to
 
 
+class Scrub(str, Enum):
+    """What is known of a lease's device memory, before anybody else's lease can be on the device."""
+
+    GONE = "gone"  #: the device listed its processes, and none of the lease was among them; nothing was overwritten
+    DEVICE_GONE = "device_gone"  #: the host has that device no more
+
+
 class PendingReason(str, Enum):
     """Why a request is not granted yet."""
 
@@ -473,6 +480,7 @@ class Lease:
     ended_at: Instant | None = None
     end_reason: EndReason | None = None
     end_detail: str | None = None
+    scrub: Scrub | None = None  #: once it has ended and had a device
     active_since_ms: int | None = None  #: set exactly while ACTIVE: the open usage segment
     metered_ms: int = 0  #: up to here the open segment is in the two sums below
     active_ms: int = 0

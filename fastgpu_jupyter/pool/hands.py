@@ -17,9 +17,9 @@ from typing import Any, TypeVar
 
 from ..core import commands as c
 from ..core import effects as fx
-from ..core.model import Enforcement, LogicalGPU
+from ..core.model import Enforcement, LogicalGPU, Scrub
 from ..errors import FastGPUError, HostFault
-from .devices.driver import Driver, Limited
+from .devices.driver import DeviceGone, Driver, Limited
 from .host.process import lease_of
 from .host.threads import DaemonThreads
 
@@ -100,8 +100,7 @@ class Hands:
                     await self._move(self._driver.resume, replace(effect.logical_gpu, made=made), effect.holder.pid)
                     return c.ResumeSucceeded(lease_id, generation, made)
                 case fx.Drain():
-                    await self._drain(effect)
-                    return c.DrainSucceeded(lease_id, generation)
+                    return c.DrainSucceeded(lease_id, generation, await self._drain(effect))
         except FastGPUError as error:
             return _FAILED[type(effect)](lease_id, generation, str(error))
 
@@ -137,17 +136,21 @@ class Hands:
             pids.update([process.pid for process in await self.ask(self._driver.processes, device_id)])
         return {pid for pid in pids if lease_of(pid) == effect.lease_id}
 
-    async def _drain(self, effect: fx.Drain) -> None:
-        """Wait until no process of the lease has memory on the device: a fact, however long it takes."""
-        said = ""
+    async def _drain(self, effect: fx.Drain) -> Scrub:
+        """Wait until no process of the lease has memory on the device: a fact, however long it takes; which one."""
+        said, scrub = "", Scrub.GONE
         while True:
             try:
                 if not await self._on_device(effect):
                     break
+            except DeviceGone:
+                scrub = Scrub.DEVICE_GONE
+                break
             except HostFault as error:
                 said = _warn("Cannot see whether lease %s is off its device: %s", effect.lease_id, error, said)
             await asyncio.sleep(DRAIN_POLL_S)
         await self._release(effect.logical_gpu)
+        return scrub
 
     async def _release(self, gpu: LogicalGPU) -> None:
         """Have what was made for it unmade, however long that takes: it must not pass to the next lease."""

@@ -187,6 +187,7 @@ def lease_view(state: State, lease: Lease, at: Instant, facts: Facts) -> LeaseVi
         "requested_at": lease.requested_at.wall_ms,
         "granted_at": lease.granted_at.wall_ms if lease.granted_at else None,
         "ended_at": lease.ended_at.wall_ms if lease.ended_at else None,
+        "scrub": lease.scrub.value if lease.scrub else None,
         "active_ms": meter.active_ms(lease, at.ms),
         "rate_micro_per_hour": gpu.rate_micro_per_hour if gpu else None,
         "billed_micro_per_hour": lease.billed_micro_per_hour,

@@ -80,7 +80,7 @@ class LeaseView(TypedDict):
     ``cost_micro``: what it had cost at ``cost_at``; from there on it costs ``billed_micro_per_hour`` until that
     changes: its rate, less the ``covered_milli`` that its tenant's reservations pay. ``budget_percent``: the last
     threshold of its own budget that it passed. ``mechanism_reason``: why it has its mechanism; ``limit_message``: what
-    its user is to be told of its memory limit.
+    its user is to be told of its memory limit. ``scrub``: what is known of its device memory since it ended.
     """
 
     id: str
@@ -116,6 +116,7 @@ class LeaseView(TypedDict):
     requested_at: int
     granted_at: int | None
     ended_at: int | None
+    scrub: Literal["gone", "device_gone"] | None
     active_ms: int
     rate_micro_per_hour: int | None
     billed_micro_per_hour: int

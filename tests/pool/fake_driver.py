@@ -15,7 +15,7 @@ from fastgpu_jupyter.core.model import (
     Offer,
 )
 from fastgpu_jupyter.errors import HostFault
-from fastgpu_jupyter.pool.devices.driver import GPUProcess, Limited, Sample, Subject, Usage
+from fastgpu_jupyter.pool.devices.driver import DeviceGone, GPUProcess, Limited, Sample, Subject, Usage
 from fastgpu_jupyter.units import GIB
 
 
@@ -156,6 +156,8 @@ class FakeDriver:
 
     def processes(self, device_id: str) -> Sequence[GPUProcess]:
         machine = self._call("processes")
+        if device_id not in {spec.id for spec in machine.specs}:
+            raise DeviceGone(f"There is no GPU {device_id} any more.")
         self._require(machine, (device_id,))
         return [GPUProcess(pid, used) for pid, used in machine.processes.get(device_id, {}).items()]
 

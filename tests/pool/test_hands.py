@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from fastgpu_jupyter.core import commands as c
-from fastgpu_jupyter.core.model import EndReason, Health, LeaseState, PendingReason
+from fastgpu_jupyter.core.model import EndReason, Health, LeaseState, PendingReason, Scrub
 from fastgpu_jupyter.errors import HostFault
 from fastgpu_jupyter.pool import hands as hands_module
 from fastgpu_jupyter.pool import recovery
@@ -117,7 +117,8 @@ def test_while_the_driver_hangs_nothing_is_granted_and_everything_is_answered(
         assert pool.runtime.usage.leases == {}, "what was true once is not shown"
         machine.answers.set()
         await until_health(pool, Health.HEALTHY)
-        assert (await pool.until("before", LeaseState.ENDED)).end_reason is EndReason.RELEASED
+        ended = await pool.until("before", LeaseState.ENDED)
+        assert (ended.end_reason, ended.scrub) == (EndReason.RELEASED, Scrub.GONE)
         await pool.until("meanwhile", LeaseState.ACTIVE)
 
     def views(pool: Pool, state: object, at: object, viewer: Viewer) -> tuple[list[str], dict[str, str | None]]:
@@ -177,8 +178,8 @@ def test_devices_come_and_go_while_the_pool_serves(tmp_path: Path, machine: Fake
         assert lease.logical_gpu is not None
         assert lease.logical_gpu.device_id == "fake-1"
         machine.remove("fake-1")
-        ended = await pool.until("b", LeaseState.DRAINING, LeaseState.ENDED)
-        assert ended.end_reason is EndReason.DEVICE_LOST
+        ended = await pool.until("b", LeaseState.ENDED)
+        assert (ended.end_reason, ended.scrub) == (EndReason.DEVICE_LOST, Scrub.DEVICE_GONE)
         assert (await pool.lease("a")).state is LeaseState.ACTIVE
 
     run(tmp_path, machine, story)

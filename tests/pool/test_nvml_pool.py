@@ -142,8 +142,10 @@ def test_whoever_uses_more_than_its_part_is_told_and_then_ended(
     assert "used more GPU memory than it had" in wait_until(lambda: kernel.run("1").stream("stderr"), "and why")
     assert pool.state(neighbour.lease_id) == "active"
     for pid in (kernel.pid, child):
+        assert pool.lease(kernel.lease_id)["scrub"] is None
         gpu.remove_process(pid)
     pool.wait_state(kernel.lease_id, "ended")
+    assert pool.lease(kernel.lease_id)["scrub"] == "gone"
 
 
 def test_a_limit_of_the_driver_that_cannot_be_set_is_kept_by_agreement_and_says_so(
@@ -193,8 +195,9 @@ def test_a_gpu_that_vanished_ends_its_lease_and_no_other(use_machine: Build, poo
         leases[pool.lease(lease_id)["device_id"]] = lease_id
     gone, stays = machine.gpus
     gone.vanish()
-    pool.wait_state(leases[gone.uuid], "draining", "ended")
-    assert pool.lease(leases[gone.uuid])["end_reason"] == "device_lost"
+    pool.wait_state(leases[gone.uuid], "ended")
+    ended = pool.lease(leases[gone.uuid])
+    assert (ended["end_reason"], ended["scrub"]) == ("device_lost", "device_gone")
     assert pool.state(leases[stays.uuid]) == "active"
     pool.client.release(leases[stays.uuid])
     pool.wait_state(leases[stays.uuid], "ended")

@@ -17,6 +17,11 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from ...core.model import DeviceSpec, Enforcement, Health, LogicalGPU
+from ...errors import HostFault
+
+
+class DeviceGone(HostFault):
+    """The host has no such device any more: whatever was on it went with it."""
 
 
 class Usage(NamedTuple):
@@ -99,7 +104,10 @@ class Driver(Protocol):
         """Paths of the device files that a process must be able to open to use it; empty where there are none."""
 
     def processes(self, device_id: str) -> Sequence[GPUProcess]:
-        """The processes that have memory on the device now, each once. Raises where that cannot be known."""
+        """The processes that have memory on the device now, each once.
+
+        Raises :class:`DeviceGone` where there is no such device, another fault where that cannot be known.
+        """
 
     def sample(self, subjects: Sequence[Subject]) -> Sample:
         """Utilization and memory now."""

@@ -18,7 +18,7 @@ from ...errors import HostFault
 from ...units import MEMORY_BYTES_MAX
 from ..host import cgroup
 from . import catalog
-from .driver import GPUProcess, Limited, Sample, Subject, Usage, together
+from .driver import DeviceGone, GPUProcess, Limited, Sample, Subject, Usage, together
 from .exclusive import Exclusive
 from .hardware import Limiter
 from .shared import Shared
@@ -167,8 +167,13 @@ class NvmlDriver:
 
     def processes(self, device_id: str) -> Sequence[GPUProcess]:
         """Processes with a CUDA context on the GPU."""
-        handle = self._handle(device_id)
-        found = _ask("list the processes of its GPU", pynvml.nvmlDeviceGetComputeRunningProcesses, handle)
+        try:
+            handle = self._handle(device_id)
+            found = _ask("list the processes of its GPU", pynvml.nvmlDeviceGetComputeRunningProcesses, handle)
+        except HostFault as error:
+            if _is_known(device_id):
+                raise
+            raise DeviceGone(f"This machine has no GPU {device_id} any more.") from error
         return list({one.pid: GPUProcess(one.pid, _plausible(one.usedGpuMemory)) for one in found}.values())
 
     def sample(self, subjects: Sequence[Subject]) -> Sample:
