@@ -24,7 +24,7 @@ from ..core import effects as fx
 from ..core import scheduler
 from ..core.decide import decide
 from ..core.events import Event
-from ..core.model import DeviceSpec, Health, Holder, Instant, LeaseState, State
+from ..core.model import DeviceSpec, Health, Holder, Instant, LeaseState, LogicalGPU, State
 from ..core.pool import Pool
 from ..core.pool import replay as apply_all
 from ..errors import FastGPUError, HostFault, InternalError, LimitReached, NotFound, StoreFault
@@ -177,9 +177,17 @@ class Runtime:
 
     def environment_of(self, lease_id: str) -> dict[str, str]:
         """What the lease's kernel needs in its environment; empty while it has no logical GPU. Inside ``read``."""
+        gpu = self._granted(lease_id)
+        return dict(self._driver.environment(gpu)) if gpu else {}
+
+    def device_nodes_of(self, lease_id: str) -> list[str]:
+        """The device files that the lease's kernel must be able to open; likewise."""
+        gpu = self._granted(lease_id)
+        return list(self._driver.device_nodes(gpu)) if gpu else []
+
+    def _granted(self, lease_id: str) -> LogicalGPU | None:
         lease = self._pool.state.leases[lease_id]
-        granted = lease.state is LeaseState.ACTIVE and lease.logical_gpu is not None
-        return dict(self._driver.environment(lease.logical_gpu)) if granted and lease.logical_gpu else {}
+        return lease.logical_gpu if lease.state is LeaseState.ACTIVE else None
 
     # -- life ---------------------------------------------------------------------------------------------------------
 

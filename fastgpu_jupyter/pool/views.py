@@ -57,6 +57,7 @@ class Facts:
     usage: Sample
     environment_of: Callable[[str], dict[str, str]]
     tickets: Callable[[], Tickets]
+    device_nodes_of: Callable[[str], list[str]]
     foreign: Mapping[str, Sequence[Foreign]]
 
 
@@ -184,6 +185,7 @@ def lease_view(state: State, lease: Lease, at: Instant, facts: Facts) -> LeaseVi
         "limit_scope": gpu.scope.value if gpu else None,
         "limit_message": overuse.message(state, lease),
         "environment": facts.environment_of(lease.id),
+        "device_nodes": facts.device_nodes_of(lease.id),
         "requested_at": lease.requested_at.wall_ms,
         "granted_at": lease.granted_at.wall_ms if lease.granted_at else None,
         "ended_at": lease.ended_at.wall_ms if lease.ended_at else None,

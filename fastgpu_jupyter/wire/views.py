@@ -80,7 +80,8 @@ class LeaseView(TypedDict):
     ``cost_micro``: what it had cost at ``cost_at``; from there on it costs ``billed_micro_per_hour`` until that
     changes: its rate, less the ``covered_milli`` that its tenant's reservations pay. ``budget_percent``: the last
     threshold of its own budget that it passed. ``mechanism_reason``: why it has its mechanism; ``limit_message``: what
-    its user is to be told of its memory limit. ``scrub``: what is known of its device memory since it ended.
+    its user is to be told of its memory limit. ``scrub``: what is known of its device memory since it ended;
+    ``device_nodes``: the device files that its kernel must be able to open.
     """
 
     id: str
@@ -113,6 +114,7 @@ class LeaseView(TypedDict):
     limit_scope: Literal["lease", "process"] | None
     limit_message: str | None
     environment: dict[str, str]
+    device_nodes: list[str]
     requested_at: int
     granted_at: int | None
     ended_at: int | None

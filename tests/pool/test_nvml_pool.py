@@ -96,6 +96,7 @@ def test_two_kernels_share_a_gpu_and_their_libraries_are_told(
         view = pool.lease(kernel.lease_id)
         assert (view["mechanism"], view["enforcement"], view["limit_scope"]) == ("shared", "cooperative", "lease")
         assert "part of a GPU was asked for" in view["mechanism_reason"]
+        assert view["device_nodes"] == ["/dev/nvidia0", "/dev/nvidiactl", "/dev/nvidia-uvm"]
         assert kernel.value("__import__('os').environ['CUDA_VISIBLE_DEVICES']") == repr(gpu.uuid)
         cap = int(kernel.value("int(__import__('os').environ['FASTGPU_CAP_BYTES'])"))
         assert cap == view["memory_bytes"] - 512 * 2**20

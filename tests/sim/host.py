@@ -202,6 +202,7 @@ class Host:
             park=self.park,
             resume=self.resume,
             environment=self.environment,
+            device_nodes=lambda _: (),
             processes=self.processes_on,
             sample=self._sample,
             close=lambda: None,

@@ -138,7 +138,12 @@ class Service:
     def _facts(self) -> Facts:
         runtime = self.runtime
         return Facts(
-            self._currency, runtime.usage, runtime.environment_of, runtime.tickets, runtime.lookout.foreign
+            self._currency,
+            runtime.usage,
+            runtime.environment_of,
+            runtime.tickets,
+            runtime.device_nodes_of,
+            runtime.lookout.foreign,
         )
 
     def _one(self, state: State, at: Instant, lease_id: str, caller: Caller) -> LeaseView:
