@@ -156,6 +156,7 @@ def _resize_lease(state: State, command: c.ResizeLease, at: Instant) -> list[Eve
         return []
     devices = placement.resized(state, lease, size)
     gpu = placement.carve(lease.want._replace(size=size), devices, lease.logical_gpu.generation)
+    gpu = replace(gpu, made=lease.logical_gpu.made)  # which is still there
     if command.used_bytes is not None and command.used_bytes > gpu.memory_bytes:
         raise Conflict(
             f"This kernel has {format_memory(command.used_bytes)} on its device, which is more than the "

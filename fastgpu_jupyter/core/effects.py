@@ -111,9 +111,9 @@ def outstanding(state: State) -> Iterator[Effect]:
 
 
 def _limit(lease: Lease) -> Iterator[Effect]:
-    """A limit that the driver keeps is set for a process, so anew for each and for each size."""
+    """A limit that the driver keeps is set for a process, so anew for each and for each size; or it is lifted."""
     gpu = lease.logical_gpu
-    if lease.state is LeaseState.ACTIVE and gpu is not None and gpu.enforcement is Enforcement.DRIVER:
+    if lease.state is LeaseState.ACTIVE and gpu is not None and (gpu.enforcement is Enforcement.DRIVER or gpu.made):
         yield Limit(lease.id, gpu, lease.holder)
 
 

@@ -118,6 +118,12 @@ def test_a_limit_of_the_driver_is_set_for_each_process_and_each_size() -> None:
     assert lease.logical_gpu is not None
     assert lease.logical_gpu.made == "group"
     assert world.do(c.LimitSet("a", 1, Enforcement.DRIVER, "group")) == []
+    world.do(c.ResizeLease("a", "full"))
+    assert [(limit.logical_gpu.made, limit.logical_gpu.whole) for limit in limits()] == [("group", True)], (
+        "to be lifted"
+    )
+    world.do(c.LimitSet("a", 1, Enforcement.HARDWARE))
+    assert not [effect for effect in outstanding(world.state) if isinstance(effect, Limit)]
 
 
 def test_a_limit_that_the_driver_does_not_keep_after_all_is_said() -> None:

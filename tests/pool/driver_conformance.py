@@ -236,6 +236,10 @@ class DriverConformance:
         driver.limit(smaller, pid)
         driver.limit(smaller, pid)
         assert bench.limit_bytes(gpu.device_id) == smaller.memory_bytes
+        whole = driver.limit(replace(carved(of_driver[0], "full"), made=limited.made), pid)
+        assert (whole.enforcement, whole.detail) == (Enforcement.HARDWARE, None)
+        assert bench.limit_bytes(gpu.device_id) is None, "all of the device is the lease's again"
+        driver.limit(smaller, pid)
         after_a_restart = bench.driver()
         after_a_restart.inventory()
         after_a_restart.release(smaller)

@@ -129,6 +129,8 @@ class FakeDriver:
 
     def limit(self, logical_gpu: LogicalGPU, pid: int) -> Limited:
         machine = self._call("limit")
+        if logical_gpu.whole and logical_gpu.made:
+            machine.limits.pop(logical_gpu.device_id, None)
         if logical_gpu.enforcement is not Enforcement.DRIVER:
             return Limited(logical_gpu.enforcement)
         if pid not in machine.own_groups:

@@ -1,4 +1,4 @@
-"""Whole devices: nobody else is on them, so there is nothing to limit, to make or to undo."""
+"""Whole devices: nobody else is on them, so there is nothing to make and nothing to limit."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from ...core.model import Enforcement, LogicalGPU, Mechanism, Offer
 from .driver import Limited
 from .hardware import Hardware
+from .shared import lift
 
 
 class Exclusive:
@@ -26,11 +27,13 @@ class Exclusive:
         return ""
 
     def limit(self, gpu: LogicalGPU, pid: int) -> Limited:
-        """The device itself is the limit."""
+        """The device itself is the limit; one from when the lease was a part of it is lifted."""
+        lift(self._hardware, gpu)
         return Limited(Enforcement.HARDWARE)
 
     def release(self, gpu: LogicalGPU) -> None:
-        """Nothing was made."""
+        """Nothing was made, but perhaps when the lease was a part of the device."""
+        lift(self._hardware, gpu)
 
     def environment(self, gpu: LogicalGPU) -> Mapping[str, str]:
         """No limit."""

@@ -52,13 +52,12 @@ class Shared:
             detail = f"The driver does not keep the memory limit of this lease: {error}"
             return Limited(Enforcement.COOPERATIVE, gpu.made, detail)
         if gpu.made and gpu.made != group:
-            self.release(gpu)  # the kernel was started anew in another group
+            lift(self._hardware, gpu)  # the kernel was started anew in another group
         return Limited(Enforcement.DRIVER, group)
 
     def release(self, gpu: LogicalGPU) -> None:
-        """Clear the limit where its group still exists; it goes with the group."""
-        if gpu.made and cgroup.exists(gpu.made):
-            self._hardware.set_memory_limit(gpu.device_id, gpu.made, None)
+        """Lift the limit."""
+        lift(self._hardware, gpu)
 
     def environment(self, gpu: LogicalGPU) -> Mapping[str, str]:
         """The limit; and what libraries may take, for the kernel's gate and for those that read it when they start.
@@ -79,3 +78,9 @@ class Shared:
             "XLA_CLIENT_MEM_FRACTION": fraction,
             "XLA_PYTHON_CLIENT_MEM_FRACTION": fraction,
         }
+
+
+def lift(hardware: Hardware, gpu: LogicalGPU) -> None:
+    """Lift the limit that was set for a lease, where its group still exists; it goes with the group."""
+    if gpu.made and cgroup.exists(gpu.made):
+        hardware.set_memory_limit(gpu.device_id, gpu.made, None)
