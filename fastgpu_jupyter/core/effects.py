@@ -77,6 +77,7 @@ class Drain:
 
     lease_id: str
     logical_gpu: LogicalGPU
+    holder: Holder
 
 
 OnDevice = Prepare | Limit | Park | Resume | Drain
@@ -130,4 +131,4 @@ def _of_device(lease: Lease) -> Iterator[Effect]:
         case LeaseState.RESUMING if lease.image is not None:
             yield Resume(lease.id, gpu, lease.image.holder)
         case LeaseState.DRAINING:
-            yield Drain(lease.id, gpu)
+            yield Drain(lease.id, gpu, lease.holder)

@@ -20,6 +20,7 @@ from ..core import effects as fx
 from ..core.model import Enforcement, LogicalGPU, Scrub
 from ..errors import FastGPUError, HostFault
 from .devices.driver import DeviceGone, Driver, Limited
+from .host.kin import leases_of
 from .host.process import lease_of
 from .host.threads import DaemonThreads
 
@@ -134,7 +135,8 @@ class Hands:
         pids: set[int] = set()
         for device_id in effect.logical_gpu.device_ids:
             pids.update([process.pid for process in await self.ask(self._driver.processes, device_id)])
-        return {pid for pid in pids if lease_of(pid) == effect.lease_id}
+        its = {effect.lease_id: effect.holder}
+        return {pid for pid in pids if leases_of(pid, its)}
 
     async def _drain(self, effect: fx.Drain) -> Scrub:
         """Wait until no process of the lease has memory on the device: a fact, however long it takes; which one."""

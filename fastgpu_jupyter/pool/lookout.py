@@ -1,8 +1,8 @@
 """Looks who has memory on the devices: leases that use more than they have, and processes that have no lease.
 
 Each look lists the processes of every device, then asks the state whose they are: a process that a lease began in
-between is its own. A process belongs to the lease whose holder is its nearest ancestor, else to the one that its
-environment names. It is *foreign* on a device of which that lease has no part, and so is one that has no lease at all.
+between is its own. One is *foreign* on a device of which its lease (:mod:`.host.kin`) has no part, and so is one that
+has no lease at all.
 
 What follows from too much memory is decided by the rules (:mod:`fastgpu_jupyter.core.overuse`). Foreign processes are
 shown, or, in a pool of the whole system that is configured so, ended: only the very process that was seen, by its
@@ -18,21 +18,19 @@ import signal
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import NamedTuple
 
 from ..core import commands as c
 from ..core import overuse
-from ..core.model import Holder, Instant, Lease, LeaseState, State
+from ..core.model import Holder, Instant, LeaseState, State
 from ..errors import HostFault, NotFound
 from .devices.driver import GPUProcess
-from .host.process import holder_of, lease_of, open_holder
+from .host.kin import leases_of
+from .host.process import holder_of, open_holder
 
 log = logging.getLogger("fastgpu.pool")
 #: How long a foreign process that was asked to end may take.
 END_GRACE_S = 10.0
-#: Longer chains of ancestors are a mistake.
-ANCESTORS_MAX = 256
 IGNORE, WARN, END = "ignore", "warn", "end"
 
 
@@ -99,19 +97,22 @@ class Lookout:
 
     def judge(self, state: State, found: Mapping[str, Sequence[GPUProcess]]) -> Seen:
         """Whose the processes are."""
-        holders = {lease.holder.pid: lease for lease in state.leases.values() if lease.state is not LeaseState.ENDED}
+        live = {lease.id: lease.holder for lease in state.leases.values() if lease.state is not LeaseState.ENDED}
         foreign: dict[str, list[Foreign]] = {}
         used: defaultdict[str, list[int | None]] = defaultdict(list)
         for device_id, processes in found.items():
             on_device = state.devices[device_id].lease_ids if device_id in state.devices else {}
             for process in processes:
-                lease_id = _owner(process.pid, holders, state)
-                if lease_id in on_device:
-                    used[lease_id].append(process.memory_bytes)
+                its = leases_of(process.pid, live)
+                here = [lease_id for lease_id in on_device if lease_id in its]
+                if here:
+                    used[here[-1]].append(process.memory_bytes)
                 elif process.pid != os.getpid():
                     with suppress(NotFound):  # it ended while we looked
                         holder = holder_of(process.pid, self._boot_id)
-                        foreign.setdefault(device_id, []).append(Foreign(holder, process.memory_bytes, lease_id))
+                        foreign.setdefault(device_id, []).append(
+                            Foreign(holder, process.memory_bytes, min(its, default=None))
+                        )
         for device_id in found:  # a lease without any process on its device uses nothing of it
             for lease_id in state.devices[device_id].lease_ids if device_id in state.devices else ():
                 used.setdefault(lease_id, [])
@@ -151,29 +152,6 @@ class Lookout:
             log.warning("Process %d, which has no lease of its GPU, cannot be ended: %s", holder.pid, error)
         finally:
             os.close(pidfd)
-
-
-def _owner(pid: int, holders: Mapping[int, Lease], state: State) -> str | None:
-    """The lease that a process belongs to, on whichever device that is."""
-    number = pid
-    for _ in range(ANCESTORS_MAX):
-        named, held = lease_of(number), holders.get(number)
-        # A server holds the leases of kernels that it is about to start; those that run are not that lease's.
-        if held is not None and (number == pid or named is not None or lease_of(pid) in (None, held.id)):
-            return held.id
-        if named in state.leases and state.leases[named].state is not LeaseState.ENDED:
-            return named
-        number = _parent(number)
-        if number <= 1:
-            return None
-    return None
-
-
-def _parent(pid: int) -> int:
-    try:
-        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-    except (OSError, ValueError, IndexError):
-        return 0
 
 
 def _reports(state: State, used_bytes: Mapping[str, int]) -> list[c.ReportMemory]:

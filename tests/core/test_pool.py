@@ -251,4 +251,4 @@ def test_effects_follow_the_events_and_recovery_finds_what_is_still_owed() -> No
     assert list(fx.outstanding(world.state)) == owed
     world.do(c.PrepareSucceeded("a", lease.logical_gpu.generation))
     world.do(c.ReleaseLease("a"))
-    assert list(fx.outstanding(world.state))[1:] == [fx.Drain("a", lease.logical_gpu)]
+    assert list(fx.outstanding(world.state))[1:] == [fx.Drain("a", lease.logical_gpu, lease.holder)]

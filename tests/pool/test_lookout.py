@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from fastgpu_jupyter.pool import hands as hands_module
 from fastgpu_jupyter.pool import lookout as lookout_module
 from fastgpu_jupyter.pool import runtime as runtime_module
 from fastgpu_jupyter.pool.host.clock import Clock
+from fastgpu_jupyter.pool.host.kin import leases_of
 from fastgpu_jupyter.pool.host.process import holder_of
 from fastgpu_jupyter.pool.journal.store import Journal
 from fastgpu_jupyter.pool.lookout import END, IGNORE, WARN
@@ -195,6 +197,41 @@ def test_a_kernel_that_asked_anew_is_known_by_its_holder(tmp_path: Path, machine
             put(machine, "fake-0", child, 1)
             await pool.looked()
             assert pool.foreign == {}
+
+        play(tmp_path, machine, story)
+
+
+def test_a_lease_of_another_user_is_not_a_processes_own_by_its_word() -> None:
+    with process("a") as (liar, child):
+        boot_id = Clock().boot_id()
+        mine = holder_of(os.getpid(), boot_id)
+        theirs = replace(mine, pid=4_000_000, uid=mine.uid + 1)
+        assert leases_of(child, {"a": theirs}) == frozenset()
+        assert leases_of(child, {"a": replace(theirs, uid=mine.uid)}) == {"a"}
+        assert leases_of(child, {"a": replace(mine, pid=liar, start_time=1)}) == {"a"}, "by its word"
+        assert leases_of(child, {"b": replace(mine, pid=liar, start_time=1)}) == frozenset(), "a number is no identity"
+        assert leases_of(child, {"b": holder_of(liar, boot_id)}) == {"b"}
+
+
+def test_a_kernel_that_gave_a_lease_back_with_memory_counts_for_both(tmp_path: Path, machine: FakeMachine) -> None:
+    with process("first") as (kernel, child):
+
+        async def story(pool: Pool) -> None:
+            await pool.ask("first", kernel)
+            put(machine, "fake-0", child, 1)
+            await pool.runtime.submit(c.ReleaseLease("first"))
+            await pool.ask("second", kernel, "full")
+            await pool.looked()
+            assert (await pool.until("first", lambda _: True)).state is LeaseState.DRAINING
+            assert pool.foreign == {}
+            put(machine, "fake-1", kernel, 1)
+            await pool.runtime.submit(c.ReleaseLease("second"))
+            await pool.looked()
+            assert (await pool.until("second", lambda _: True)).state is LeaseState.DRAINING, "by its holder alone"
+            machine.leave(kernel)
+            machine.leave(child)
+            for name in ("first", "second"):
+                await pool.until(name, lambda lease: lease.state is LeaseState.ENDED)
 
         play(tmp_path, machine, story)
 

@@ -712,6 +712,7 @@ def played(host: Host) -> Iterator[None]:
             (hands_module, "DaemonThreads", Thread),
             (hands_module, "ANSWER_S", 1e6),
             (hands_module, "lease_of", host.lease_of),
+            (hands_module, "leases_of", lambda pid, of: [one for one in of if one == host.lease_of(pid)]),
             (runtime_module, "SNAPSHOT_EVERY", 5),
             (runtime_module, "SAMPLE_S", 10.0),
             (runtime_module, "WATCH_S", 1e9),  # it reads the processes of the real machine
