@@ -92,6 +92,11 @@ def within_limits(state: State, name: str, more_milli: int) -> bool:
     )
 
 
+def could_be_within_limits(state: State, name: str, milli: int) -> bool:
+    """Whether they may hold so much at all, once they hold nothing else: a limit may have been lowered since."""
+    return all(books.limit_milli is None or milli <= books.limit_milli for books in _books(state, name))
+
+
 def hold(state: State, name: str, change: Held, now_ms: int) -> None:
     """The tenant holds so much more from now on (less where it is negative)."""
     move_epoch(state, now_ms)

@@ -78,7 +78,7 @@ class Scheduler:
         self._standings: dict[str, Standing] = {}  #: those of this instant
         self._happened = False  #: whether anybody came, went or gave back since everything was looked at
         self._limited: set[str] = set()  #: tenants that hold all that they may have
-        self._refused: dict[Line, set[str]] = {}  #: tenants for whom nothing is lent of what a line wants, this time
+        self._refused: dict[Line, set[str]] = {}  #: tenants who get nothing of what a line wants, this time
         self._held_back: set[Line] = set()  #: lines in which only those wait
         self._renew()
         for lease_id in state.queue:
@@ -202,7 +202,10 @@ class Scheduler:
         while (found := self._first()) is not None:
             lease = found.lease
             if not self._may_have_more(lease):
-                self._limited.add(lease.tenant)
+                if self._blocks_its_own(lease):
+                    self._limited.add(lease.tenant)
+                else:
+                    self._refused.setdefault(found.line, set()).add(lease.tenant)
                 continue
             place = self._place(found, lending)
             if place is None:
@@ -236,8 +239,13 @@ class Scheduler:
         """Those who would be served next if there were room, one of each tenant, and the devices kept for its like."""
         self._look(now_ms)
         lending = reserved.Lending(self._state)
+        limited: set[str] = set()
         for lease, line in islice(self._queue.heads(), UNSERVED_MAX):
-            if self._may_have_more(lease) and lending.may_hope(lease):
+            if lease.tenant in limited:
+                continue
+            if not self._may_have_more(lease):
+                limited.update([lease.tenant] if self._blocks_its_own(lease) else [])
+            elif lending.may_hope(lease):
                 yield lease, self._kept[line].place.device_ids if line in self._kept else ()
 
     def _look(self, now_ms: int) -> None:
@@ -421,6 +429,14 @@ class Scheduler:
             if not fairshare.within_limits(state, lease.tenant, wanted):
                 return False
         return budgets.may_spend(state, lease.tenant, self._now_ms)
+
+    def _blocks_its_own(self, lease: Lease) -> bool:
+        """Whether one that is more than its tenant may have now holds up what the tenant asked for after it.
+
+        It does so that less is not always there before it, but not where no release of its tenant's would help it.
+        """
+        wanted = placement.nominal_milli(self._state, lease.want)
+        return fairshare.could_be_within_limits(self._state, lease.tenant, wanted)
 
     def _standing(self, name: str) -> Standing:
         standing = self._standings.get(name)

@@ -167,17 +167,24 @@ class Naive:
         return all(self._before(ticket, other, now) for other in others)
 
     def _may_have(self, ticket: Ticket, now: int) -> bool:
-        """Whether its limit allows it, and all that its tenant asked for before: nobody need pass its own."""
+        """Whether its limit allows it, and all that its tenant asked for before: nobody need pass its own.
+
+        What is more than the limit alone, because that was lowered, is waited for by nobody.
+        """
         earlier = [
             other
             for other in self.waiting.values()
             if other.tenant == ticket.tenant and (other is ticket or self._before(other, ticket, now))
         ]
-        return all(self._within_limit(other) for other in earlier)
+        return all(self._within_limit(other) or (other is not ticket and self._is_hopeless(other)) for other in earlier)
+
+    def _is_hopeless(self, ticket: Ticket) -> bool:
+        limit = self.limits.get(ticket.tenant)
+        return limit is not None and _wanted(ticket) > limit
 
     def _within_limit(self, ticket: Ticket) -> bool:
         limit = self.limits.get(ticket.tenant)
-        wanted = PARTS[ticket.size] * (2 if ticket.size == "2xany" else 1)
+        wanted = _wanted(ticket)
         held = sum(hold.milli for hold in self.holds.values() if hold.tenant == ticket.tenant)
         return limit is None or held + wanted <= limit
 
@@ -189,6 +196,10 @@ class Naive:
             for device in self.devices.values()
         )
         return room >= wanted
+
+
+def _wanted(ticket: Ticket) -> int:
+    return PARTS[ticket.size] * (2 if ticket.size == "2xany" else 1)
 
 
 def _faded(ago: int) -> float:

@@ -253,6 +253,27 @@ def test_a_limit_holds_and_is_the_reason() -> None:
     assert world.states()["b"] == "preparing"
 
 
+def test_what_a_lowered_limit_forbids_for_good_holds_up_nothing_else() -> None:
+    world = World(spec("gpu0"), spec("gpu1", index=1))
+    world.active("a", tenant="bob")
+    world.active("b", tenant="bob")
+    world.ask("full", tenant="ann")
+    world.ask("half", "half", tenant="ann")
+    world.do(c.SetTenant("ann", 100, 500))
+    end(world, "a")
+    assert world.states() == {"a": "ended", "b": "active", "full": "waiting", "half": "preparing"}
+
+
+def test_nobody_is_parked_for_who_waits_behind_its_own() -> None:
+    world = World(spec("gpu0", parkable=True), spec("gpu1", index=1, parkable=True))
+    world.do(c.SetTenant("ann", 100, 1500))
+    world.active("a", tenant="ann")
+    world.active("b", tenant="bob")
+    world.ask("full", tenant="ann", priority=Priority.HIGH)
+    world.ask("half", "half", tenant="ann", priority=Priority.HIGH)
+    assert world.states() == {"a": "active", "b": "active", "full": "waiting", "half": "waiting"}
+
+
 def test_more_than_the_limit_in_one_request_is_refused() -> None:
     world = World(spec("gpu"))
     world.do(c.SetTenant("ann", 100, 500))
