@@ -296,9 +296,9 @@ def _lease_transferred(state: State, event: e.LeaseTransferred, at: Instant) -> 
 
 def _lease_draining(state: State, event: e.LeaseDraining, at: Instant) -> None:
     lease = _move(state, event.lease_id, event)
+    lease.over_since_ms = None
     meter.close_segment(state, lease, at.ms)
     _drop_image(state, lease)
-    lease.over_since_ms = None
     lease.end_reason, lease.end_detail = event.reason, event.detail
 
 

@@ -263,6 +263,7 @@ class LimitSet:
     enforcement: Enforcement
     made: str = ""  #: see ``LogicalGPU.made``
     detail: str | None = None
+    memory_bytes: int | None = None  #: what the lease had when that was asked for
 
 
 @dataclass(frozen=True, slots=True)

@@ -298,8 +298,11 @@ def _limit_set(state: State, command: c.LimitSet, at: Instant) -> list[Event]:
     if lease is None or lease.logical_gpu is None:
         return []
     gpu = lease.logical_gpu
-    known = (gpu.enforcement, gpu.made, lease.limit_detail)
-    if known == (command.enforcement, command.made, command.detail):
+    if command.memory_bytes not in (None, gpu.memory_bytes):
+        # It was given another size meanwhile: what was made is there, and is asked to be what it should be now.
+        made = e.LeaseLimited(lease.id, gpu.enforcement, command.made, lease.limit_detail)
+        return [] if gpu.made == command.made else [made]
+    if (gpu.enforcement, gpu.made) == (command.enforcement, command.made):
         return []
     limited = e.LeaseLimited(lease.id, command.enforcement, command.made, command.detail)
     if gpu.whole or command.enforcement in mechanisms.KEEPERS[lease.request.isolation]:

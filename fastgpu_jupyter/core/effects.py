@@ -11,6 +11,7 @@ from .events import (
     LeaseDraining,
     LeaseEnded,
     LeaseGranted,
+    LeaseLimited,
     LeaseParking,
     LeasePrepared,
     LeaseRequested,
@@ -93,6 +94,9 @@ def effects(state: State, events: Iterable[Event]) -> Iterator[Effect]:
                 yield from _limit(state.leases[lease_id])
             case LeasePrepared(lease_id=lease_id) | LeaseResumed(lease_id=lease_id) | LeaseResized(lease_id=lease_id):
                 yield from _limit(state.leases[lease_id])
+            case LeaseLimited(lease_id=lease_id, made=made) if made:
+                lease = state.leases[lease_id]  # which may have got all of its device while its limit was set
+                yield from _limit(lease) if lease.logical_gpu and lease.logical_gpu.whole else ()
             case LeaseGranted(lease_id=lease_id, logical_gpu=granted):
                 yield Prepare(lease_id, granted)
             case LeaseParking(lease_id=lease_id) | LeaseResuming(lease_id=lease_id) | LeaseDraining(lease_id=lease_id):

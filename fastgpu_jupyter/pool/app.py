@@ -20,7 +20,7 @@ from traitlets import Bool, CaselessStrEnum, Dict, Float, Integer, List, Unicode
 
 from .. import __version__
 from ..core.model import OverLimit, Policy
-from ..errors import Conflict, FastGPUError, InvalidRequest
+from ..errors import Conflict, FastGPUError, HostFault, InvalidRequest
 from ..units import parse_memory
 from ..wire.locate import SYSTEM_SOCKET, user_socket, user_state_dir
 from ..wire.spawn import ALREADY_RUNNING
@@ -28,6 +28,7 @@ from . import lookout
 from .devices.select import select_driver
 from .host import machine, single
 from .host.clock import Clock
+from .host.threads import within
 from .http.limits import Limits
 from .http.routes import serve
 from .http.service import Service
@@ -39,6 +40,7 @@ from .runtime import Runtime
 
 LOG_BYTES_MAX = 2 * 2**20
 IDLE_CHECK_S = 1.0
+CLOSE_S = 2.0
 #: New objects between two looks for garbage among them. Most are gone by then; what is in circles waits for it.
 GARBAGE_LOOK_EVERY = 20_000
 SYSTEM_STATE = Path("/var/lib/fastgpu")
@@ -218,7 +220,8 @@ class FastGPUPool(JupyterApp):
         pool, message = recover(journal, driver, clock, reserve, self._policy())
         runtime = Runtime(pool, journal, driver, clock, reserve, foreign=self.foreign)
         asyncio.run(self._serve(runtime, clock, socket_path, message, tell))
-        driver.close()
+        with suppress(HostFault):  # one that hangs is left to the end of the process
+            within(CLOSE_S, driver.close, "The driver does not close.")
 
     def _policy(self) -> Policy:
         memory_bytes = parse_memory(self.park_memory) if self.park_memory else machine.spec().memory_bytes // 2

@@ -93,7 +93,8 @@ class Hands:
                     made = await self.ask(self._driver.prepare, effect.logical_gpu)
                     return c.PrepareSucceeded(lease_id, generation, made)
                 case fx.Limit():
-                    return c.LimitSet(lease_id, generation, *await self._limit(effect))
+                    limited = await self._limit(effect)
+                    return c.LimitSet(lease_id, generation, *limited, effect.logical_gpu.memory_bytes)
                 case fx.Park():
                     return c.ParkSucceeded(lease_id, generation, await self._park(effect))
                 case fx.Resume():

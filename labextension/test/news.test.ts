@@ -58,7 +58,7 @@ test('a GPU that was taken from a lease that may have computed is told, once', (
       .flatMap((after, step) => news([steps[step]], [after], waited))
       .map(({ kind }) => kind);
   };
-  for (const reason of ['priority', 'guarantee', 'fairness', 'budget']) {
+  for (const reason of ['priority', 'guarantee', 'fairness', 'budget', 'over_limit']) {
     assert.deepEqual(lent(reason), ['lent', 'granted']);
   }
   for (const reason of ['asked', 'idle']) {
@@ -73,6 +73,16 @@ test('a budget that has come a step nearer to its end is told, once', () => {
   const kinds = (before: typeof told, after: typeof told) =>
     news([before], [after], waited).map(({ kind }) => kind);
   assert.deepEqual(kinds(lease(), told), ['money']);
+  assert.deepEqual(kinds(told, told), []);
+  assert.deepEqual(kinds(told, lease()), []);
+});
+
+test('a lease that uses more memory than it has is told, once', () => {
+  const waited = new Set<string>();
+  const told = lease({ limit_message: 'It uses 45 GiB of its GPU, more than the 40 GiB that it has.' });
+  const kinds = (before: typeof told, after: typeof told) =>
+    news([before], [after], waited).map(({ kind }) => kind);
+  assert.deepEqual(kinds(lease(), told), ['limit']);
   assert.deepEqual(kinds(told, told), []);
   assert.deepEqual(kinds(told, lease()), []);
 });

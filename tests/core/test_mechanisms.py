@@ -126,6 +126,20 @@ def test_a_limit_of_the_driver_is_set_for_each_process_and_each_size() -> None:
     assert not [effect for effect in outstanding(world.state) if isinstance(effect, Limit)]
 
 
+def test_a_limit_that_was_asked_for_before_a_change_of_size_is_asked_for_anew() -> None:
+    world = World(gpu(WHOLE, KEPT))
+    lease = world.active("a", "half")
+    world.do(c.ResizeLease("a", "full"))  # before the first limit was set
+    late = world.do(c.LimitSet("a", 1, Enforcement.DRIVER, "group", None, 40 * 2**30))
+    assert lease.logical_gpu is not None
+    assert lease.logical_gpu.enforcement is Enforcement.HARDWARE
+    (lifting,) = [effect for effect in effects(world.state, late) if isinstance(effect, Limit)]
+    assert (lifting.logical_gpu.whole, lifting.logical_gpu.made) == (True, "group")
+    lifted = world.do(c.LimitSet("a", 1, Enforcement.HARDWARE, "", None, 80 * 2**30))
+    assert lease.logical_gpu.made == ""
+    assert not [effect for effect in effects(world.state, lifted) if isinstance(effect, Limit)]
+
+
 def test_a_limit_that_the_driver_does_not_keep_after_all_is_said() -> None:
     world = World(gpu(WHOLE, KEPT))
     lease = world.active("a", "half")

@@ -8,7 +8,17 @@ import pytest
 
 from fastgpu_jupyter.core import commands as c
 from fastgpu_jupyter.core import overuse
-from fastgpu_jupyter.core.model import EndReason, Enforcement, Lease, LeaseState, OverLimit, ParkReason, Policy
+from fastgpu_jupyter.core.model import (
+    EndReason,
+    Enforcement,
+    Lease,
+    LeaseState,
+    Mechanism,
+    Offer,
+    OverLimit,
+    ParkReason,
+    Policy,
+)
 from fastgpu_jupyter.units import GIB
 from tests.core.world import World, spec
 
@@ -131,6 +141,8 @@ def test_reports_of_an_earlier_grant_or_of_no_lease_change_nothing() -> None:
 
 
 def test_a_limit_that_is_kept_by_less_than_was_offered_is_told() -> None:
-    made, lease = world(OverLimit.PARK)
+    offer = Offer(Mechanism.SHARED, Enforcement.DRIVER, resizable=True)
+    made = World(replace(spec("gpu"), offers=(offer,)))
+    lease = made.active("a", "half")
     made.do(c.LimitSet("a", 1, Enforcement.COOPERATIVE, "", "It shares its group."))
     assert overuse.message(made.state, lease) == "It shares its group."

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from fastgpu_jupyter.core import commands as c
-from fastgpu_jupyter.core.model import EndReason, Lease, LeaseRequest, LeaseState, OverLimit, Policy
+from fastgpu_jupyter.core.model import EndReason, Enforcement, Lease, LeaseRequest, LeaseState, OverLimit, Policy
 from fastgpu_jupyter.pool import hands as hands_module
 from fastgpu_jupyter.pool import lookout as lookout_module
 from fastgpu_jupyter.pool import runtime as runtime_module
@@ -293,6 +293,41 @@ def test_what_children_use_counts_and_too_much_has_consequences(tmp_path: Path, 
             machine.leave(kernel)
             machine.leave(child)
             await pool.until("a", lambda lease: lease.state is LeaseState.ENDED)
+
+        play(tmp_path, machine, story)
+
+
+@pytest.mark.parametrize("own_group", [False, True])
+def test_a_limit_that_the_driver_keeps_follows_the_lease(tmp_path: Path, own_group: bool) -> None:
+    machine = FakeMachine([fake_spec("fake-0", 0, Enforcement.DRIVER)])
+    with process("a") as (kernel, _):
+        machine.own_groups |= {kernel} if own_group else set()
+
+        async def until_limit(memory_bytes: int | None) -> None:
+            for _ in range(4000):
+                if machine.limit_bytes("fake-0") == memory_bytes:
+                    return
+                await asyncio.sleep(0.005)
+            raise AssertionError(machine.limits)
+
+        async def story(pool: Pool) -> None:
+            await pool.ask("a", kernel)
+            if not own_group:
+                lease = await pool.until("a", lambda lease: lease.limit_detail is not None)
+                assert lease.logical_gpu is not None
+                assert lease.logical_gpu.enforcement is Enforcement.COOPERATIVE
+                assert machine.limits == {}
+                return
+            await until_limit(40 * GIB)
+            await pool.runtime.submit(c.ResizeLease("a", "quarter"))
+            await until_limit(20 * GIB)
+            await pool.runtime.submit(c.ResizeLease("a", "full"))
+            await until_limit(None)
+            await pool.runtime.submit(c.ResizeLease("a", "half"))
+            await until_limit(40 * GIB)
+            await pool.runtime.submit(c.ReleaseLease("a"))
+            await pool.until("a", lambda lease: lease.state is LeaseState.ENDED)
+            assert machine.limits == {}, "nobody else inherits it"
 
         play(tmp_path, machine, story)
 

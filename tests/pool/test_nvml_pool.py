@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import pwd
+import signal
 import subprocess
 import sys
 import threading
@@ -21,7 +22,7 @@ from typing import Any
 import pytest
 
 from fastgpu_jupyter.wire.client import new_token
-from tests.helpers import DEADLINE_S, KernelHelper, PoolProcess, fastgpu, wait_until
+from tests.helpers import DEADLINE_S, KernelHelper, PoolProcess, alive, fastgpu, wait_until
 from tests.nvml.machine import FakeMachine
 
 pytestmark = pytest.mark.slow
@@ -245,6 +246,33 @@ def test_nvml_that_hangs_for_30_seconds_holds_up_nobody(
         assert {one["health"] for one in pool.client.devices()} == {"healthy"}
     assert len(took_s) > 50
     assert sorted(took_s)[len(took_s) * 9 // 10] < 1, "the loop went on"
+
+
+def test_a_pool_that_starts_and_one_that_stops_do_not_wait_for_nvml(use_machine: Build, pool: PoolProcess) -> None:
+    machine = use_machine("2xL4")
+    machine.hang()
+    pool.start()
+    assert pool.client.devices() == []
+    assert "does not answer" in str(pool.client.pool()["message"])
+    machine.lift()
+    wait_until(lambda: len(pool.client.devices()) == 2, "its GPUs are there once it answers")
+    wait_until(lambda: pool.client.pool()["message"] is None, "and all is well")
+    lease_id = pool.client.request("full", token=new_token())["id"]
+    pool.wait_state(lease_id, "active")
+    machine.hang()
+    machine.forget_calls()
+    wait_until(machine.calls, "a call hangs")
+    began_s = time.monotonic()
+    os.kill(pool.pid, signal.SIGTERM)
+    wait_until(lambda: not alive(pool.pid), "it stops")
+    assert time.monotonic() - began_s < 10
+
+
+def test_only_a_pool_of_the_whole_system_ends_what_has_no_lease(isolated: Path) -> None:
+    command = ["pool", "--simulate=1xL4-24GB", "--FastGPUPool.foreign=end", f"--socket={isolated}/pool.sock"]
+    refused = fastgpu(*command)
+    assert refused.returncode != 0
+    assert "Only a pool of the whole system" in refused.stderr
 
 
 @pytest.mark.parametrize("start_again", [False, True])

@@ -11,8 +11,9 @@ from .driver import Driver, GPUProcess, Limited, Sample, Subject
 from .nvml import NoDriver, NvmlDriver
 from .simulated import SimulatedDriver
 
-#: How long a start waits for a driver; without persistence mode it wakes the GPUs first.
-START_S = 20.0
+#: How long a start waits for each of the driver's first two answers, while whoever started the pool manager waits. One
+#: that needs longer, as without persistence mode it may, is asked again while the pool serves.
+START_S = 5.0
 
 
 class NoDevices:
