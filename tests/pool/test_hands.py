@@ -123,7 +123,7 @@ def test_while_the_driver_hangs_nothing_is_granted_and_everything_is_answered(
     def views(pool: Pool, state: object, at: object, viewer: Viewer) -> tuple[list[str], dict[str, str | None]]:
         from fastgpu_jupyter.pool.views import Facts
 
-        facts = Facts("USD", pool.runtime.usage, pool.runtime.environment_of)
+        facts = Facts("USD", pool.runtime.usage, pool.runtime.environment_of, pool.runtime.tickets)
         devices = [view["health"] for view in device_views(state, viewer, facts)]  # type: ignore[arg-type]
         leases = lease_views(state, at, viewer, facts)  # type: ignore[arg-type]
         return devices, {view["id"]: view["pending_reason"] for view in leases}
