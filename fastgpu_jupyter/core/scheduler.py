@@ -51,11 +51,10 @@ FEW_HOSTS = 8
 class _News:
     """A host that has more room than when it was last looked at."""
 
-    __slots__ = ("failed", "fitting", "offer", "rest")
+    __slots__ = ("failed", "fitting", "offer")
 
     def __init__(self) -> None:
         self.offer: Offer | None = None  #: what it has free, once that was looked at
-        self.rest: Offer | None = None  #: that, less what is kept there
         self.fitting: set[Line] | None = None  #: lines that may fit
         self.failed: set[Line] = set()  #: lines that were found not to
 

@@ -257,7 +257,7 @@ class FastGPUPool(JupyterApp):
         await runtime.start()
         server.add_socket(single.listen(socket_path, 0o666 if self.system else 0o600))
         ours = single.inode(socket_path)
-        _collect_seldom()
+        collect_seldom()
         log = logging.getLogger("fastgpu.pool")
         log.info("Serving at %s. %s", socket_path, message or "")
         tell("")
@@ -312,7 +312,7 @@ def _allow_descriptors() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-def _collect_seldom() -> None:
+def collect_seldom() -> None:
     """Look for garbage among what is new only, and less often: what was recovered lasts as long as this process."""
     gc.freeze()
     gc.set_threshold(GARBAGE_LOOK_EVERY, 20, 20)

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from fastgpu_jupyter.core import commands as c
+from fastgpu_jupyter.core import scheduler
 from fastgpu_jupyter.core.model import (
     DeviceSpec,
     EndReason,
@@ -22,8 +23,9 @@ from fastgpu_jupyter.core.model import (
     LeaseRequest,
     LeaseState,
     LogicalGPU,
+    State,
 )
-from fastgpu_jupyter.errors import HostFault, InternalError, NoSuchDevice, StoreFault
+from fastgpu_jupyter.errors import HostFault, InternalError, NoSuchDevice, NotFound, StoreFault
 from fastgpu_jupyter.pool import hands as hands_module
 from fastgpu_jupyter.pool import runtime as runtime_module
 from fastgpu_jupyter.pool.devices.driver import GPUProcess, Limited, Sample, Subject
@@ -128,6 +130,10 @@ class Pool:
         raise AssertionError(f"{name} is {lease.state}, not one of {states}")
 
 
+def _full(entries: Any) -> None:
+    raise StoreFault("The journal cannot be written.")
+
+
 def run(tmp_path: Path, story: Callable[[Pool], Coroutine[Any, Any, None]], driver: PlayedDriver | None = None) -> None:
     async def play() -> None:
         pool = Pool(tmp_path, driver or PlayedDriver(spec("gpu")))
@@ -153,6 +159,48 @@ def test_a_lease_becomes_active_and_ends_by_itself(tmp_path: Path) -> None:
         await pool.runtime.submit(c.ReleaseLease("a"))
         lease = await pool.until("a", LeaseState.ENDED)
         assert lease.end_reason is EndReason.RELEASED
+
+    run(tmp_path, story)
+
+
+def test_tickets_are_those_of_the_state_also_where_a_write_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(pool: Pool) -> None:
+        def of(state: State) -> dict[str, int]:
+            known = {lease_id: place for lease_id, (place, _) in pool.runtime.tickets().items()}
+            assert known == {lease.id: place for lease, place, _ in scheduler.places(state)}
+            return known
+
+        async def told() -> dict[str, int]:
+            return await pool.runtime.read(lambda state, _: of(state))
+
+        for name in "abc":
+            await pool.ask(name)
+        assert await told() == {"b": 1, "c": 2}
+        released = await pool.runtime.ask(c.ReleaseLease("b"), None, lambda state, _, lease_id: (lease_id, of(state)))
+        assert released == ("b", {"c": 1})
+        with monkeypatch.context() as broken:
+            broken.setattr(pool.journal, "append", _full)
+            with pytest.raises(StoreFault):
+                await pool.ask("d")
+            assert await told() == {"c": 1}
+        await pool.until_mended()
+        await pool.ask("e")
+        assert await told() == {"c": 1, "e": 2}
+
+    run(tmp_path, story)
+
+
+def test_who_may_not_is_refused_before_anything_is_decided(tmp_path: Path) -> None:
+    def never(state: State) -> None:
+        raise NotFound("not yours")
+
+    async def story(pool: Pool) -> None:
+        await pool.ask("a")
+        with pytest.raises(NotFound, match="not yours"):
+            await pool.runtime.ask(c.ReleaseLease("a"), None, lambda *_: None, never)
+        assert (await pool.until("a", LeaseState.ACTIVE)).end_reason is None
 
     run(tmp_path, story)
 
