@@ -136,6 +136,23 @@ class LeaseView(TypedDict):
     pending_detail: str | None
 
 
+class HistoryView(TypedDict):
+    """What a lease or a device used, a number for each step of ``resolution_ms`` from ``started_at`` on; ``null`` is a
+    step in which it was not known. A minute is the mean of its seconds, and ``memory_used_bytes_max`` the most.
+
+    Memory is to the KiB. ``energy_millijoule``: of a device since its driver was loaded, of a lease since it was first
+    sampled; ``null`` where that is not measured, as for a lease that shares its device.
+    """
+
+    resolution_ms: int
+    started_at: int
+    utilization_percent: list[int | None]
+    memory_used_bytes: list[int | None]
+    memory_used_bytes_max: list[int | None]
+    power_milliwatt: list[int | None]
+    energy_millijoule: int | None
+
+
 class QueueView(TypedDict):
     """One place in the queue; other tenants' are without names."""
 

@@ -24,6 +24,7 @@ from ...wire.client import token_digest
 from ...wire.views import GroupView, LeaseView, RateView, ReservationView, StatementView, TenantView
 from .. import billing, views
 from ..calls import Changes
+from ..host.attribution import host_pid
 from ..host.process import holder_of
 from ..metrics import Metrics, Now
 from ..runtime import Runtime
@@ -237,6 +238,8 @@ class Service:
         """Make a process of the caller's user the lease's holder; only with the lease's token."""
         await self.runtime.read(lambda state, _: self._require_token(state, caller, lease_id))
         pid = asked.integer(body, "pid")
+        if pid is not None:  # as the caller knows it, which may be in a container
+            pid = await asyncio.to_thread(host_pid, pid, caller.holder.pid)
         holder = caller.holder if pid is None else holder_of(pid, self._boot_id)
         if caller.holder.uid not in {holder.uid, 0}:
             raise Forbidden(f"Process {pid} belongs to another user.")
