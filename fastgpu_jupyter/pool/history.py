@@ -81,8 +81,8 @@ class Ring:
                 kept[at] = unknown
 
     def since(self, step: int) -> tuple[int, dict[str, list[int | None]]]:
-        """The first step that is known from ``step`` on, and each field from it to the newest."""
-        first = max(step, self.last - len(self) + 1)
+        """The first step that is known from ``step`` on, or the one to come, and each field from it to the newest."""
+        first = min(max(step, self.last - len(self) + 1), self.last + 1)
         places = [(one - self._origin) % self._size for one in range(first, self.last + 1)]
         read: dict[str, list[int | None]] = {}
         for kept, field, unknown in zip(self._arrays, self._fields, self._unknown, strict=True):

@@ -62,7 +62,14 @@ class Facts:
 
 
 def pool_view(
-    state: State, *, scope: str, currency: str, started_at: int, message: str | None, fault: str | None
+    state: State,
+    *,
+    scope: str,
+    currency: str,
+    started_at: int,
+    message: str | None,
+    fault: str | None,
+    silent_since: int | None,
 ) -> PoolView:
     """The pool manager itself."""
     return {
@@ -73,6 +80,7 @@ def pool_view(
         "started_at": started_at,
         "message": fault or message,
         "accepting": fault is None,
+        "counters_silent_since": silent_since,
     }
 
 

@@ -18,7 +18,9 @@ EnforcementName = Literal["hardware", "driver", "userspace", "cooperative", "non
 
 
 class PoolView(TypedDict):
-    """The pool manager itself."""
+    """The pool manager itself. ``counters_silent_since``: since when no utilization and no use of memory is known, as
+    the driver of the devices does not answer; ``null`` while it does.
+    """
 
     version: str
     scope: Literal["user", "system"]
@@ -27,6 +29,7 @@ class PoolView(TypedDict):
     started_at: int
     message: str | None
     accepting: bool
+    counters_silent_since: int | None
 
 
 class HoldingView(TypedDict):

@@ -68,25 +68,24 @@ def test_a_kernel_within_a_kernel_is_its_own_leases() -> None:
         assert [found.lease_of(pid) for pid in pids] == ["outer", "inner", "inner"]
 
 
-def test_a_child_whose_parent_is_gone_is_still_its_leases() -> None:
+@pytest.mark.parametrize(("environ", "look_first"), [({}, True), ({"FASTGPU_LEASE": "a"}, False)])
+def test_a_child_whose_parent_is_gone_is_still_its_leases(environ: dict[str, str], look_first: bool) -> None:
     """One that was seen in time is remembered; one that was not still has what it was given."""
     code = "import subprocess, sys; p = subprocess.Popen(['sleep', '60']); print(p.pid, flush=True); sys.stdin.read()"
-    for environ, look_first in (({}, True), ({"FASTGPU_LEASE": "a"}, False)):
-        command = [sys.executable, "-I", "-c", code]
-        pipe = subprocess.PIPE
-        with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env={**os.environ, **environ}) as kernel:
-            assert kernel.stdout is not None
-            child = int(kernel.stdout.readline())
-            found = following(a=kernel.pid)
-            if look_first:
-                assert found.lease_of(child) == "a"
-            kernel.kill()
-        try:
-            assert alive(child)
-            # Its environment is empty for the moment in which it becomes `sleep`.
-            wait_until(lambda: found.lease_of(child) == "a", "the child is found")
-        finally:
-            os.kill(child, 9)
+    command, pipe = [sys.executable, "-I", "-c", code], subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env={**os.environ, **environ}) as kernel:
+        assert kernel.stdout is not None
+        child = int(kernel.stdout.readline())
+        found = following(a=kernel.pid)
+        if look_first:
+            assert found.lease_of(child) == "a"
+        kernel.kill()
+    try:
+        assert alive(child)
+        # Its environment is empty for the moment in which it becomes `sleep`.
+        wait_until(lambda: found.lease_of(child) == "a", "the child is found")
+    finally:
+        os.kill(child, 9)
 
 
 def test_nobody_can_charge_a_process_to_another_users_lease() -> None:

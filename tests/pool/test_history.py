@@ -36,7 +36,7 @@ def test_a_ring_has_the_last_steps_and_gaps_where_nothing_was_put(
         plain[step] = value
     first, read = ring.since(since)
     assert len(ring) <= 8
-    assert first >= since
+    assert first >= min(since, step + 1)
     assert read["utilization_percent"] == [plain.get(one) for one in range(first, step + 1)]
     # Nothing is forgotten early.
     assert all(one >= first for one, value in plain.items() if value is not None and one >= max(since, step - 7))
@@ -70,7 +70,15 @@ def test_history_is_read_from_an_instant_on_the_wall_clock_on() -> None:
     for second in range(10, 20):
         series.add(1000 * second + 500, Usage(second, None))
     at = wall(19_900)
-    for since, first in ((AHEAD, 10), (AHEAD + 15_000, 15), (AHEAD + 15_001, 16), (AHEAD + 60_000, 60), (0, 10)):
+    for since, first in (
+        (AHEAD, 10),
+        (AHEAD + 15_000, 15),
+        (AHEAD + 15_001, 16),
+        (AHEAD + 60_000, 20),
+        (10**30, 20),
+        (-(10**30), 10),
+        (0, 10),
+    ):
         seen = series.view("1s", since, at)
         assert seen["started_at"] == AHEAD + 1000 * first
         assert seen["utilization_percent"] == list(range(first, 20))

@@ -21,7 +21,7 @@ from ...core.decide import find_lease
 from ...core.model import Holder, Instant, Lease, LeaseState, Plan, Priority, Retention, State
 from ...errors import Forbidden, InvalidRequest, NotFound
 from ...wire.client import token_digest
-from ...wire.views import GroupView, LeaseView, RateView, ReservationView, StatementView, TenantView
+from ...wire.views import GroupView, HistoryView, LeaseView, RateView, ReservationView, StatementView, TenantView
 from .. import billing, views
 from ..calls import Changes
 from ..host.attribution import host_pid
@@ -99,6 +99,25 @@ class Service:
         """One lease of the caller's. Raises :class:`NotFound`, also where it is somebody else's."""
         return await self.runtime.read(lambda state, at: self._one(state, at, lease_id, caller))
 
+    async def lease_history(self, caller: Caller, lease_id: str, resolution: str, since: int | None) -> HistoryView:
+        """What a lease of the caller's used."""
+
+        def read(state: State, at: Instant) -> HistoryView:
+            lease = self._visible(state, caller, lease_id)
+            return self.runtime.history.lease(lease.id, resolution, since, at)
+
+        return await self.runtime.read(read)
+
+    async def device_history(self, device_id: str, resolution: str, since: int | None) -> HistoryView:
+        """What was used of a device; for everybody, as its utilization is. Raises :class:`NotFound`."""
+
+        def read(state: State, at: Instant) -> HistoryView:
+            if device_id not in state.devices:
+                raise NotFound(f"There is no device {device_id[:80]!r}. `jupyter fastgpu status` lists them.")
+            return self.runtime.history.device(device_id, resolution, since, at)
+
+        return await self.runtime.read(read)
+
     async def subscribe(
         self, caller: Caller, lease_id: str | None, since: int | None, on_end: Callable[[], None]
     ) -> Subscriber:
@@ -134,6 +153,7 @@ class Service:
             started_at=self._started_at,
             message=self.runtime.message,
             fault=self.runtime.fault,
+            silent_since=self.runtime.silent_since,
         )
 
     def _facts(self) -> Facts:
