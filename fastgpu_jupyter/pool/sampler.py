@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Container, Mapping, Sequence
+from typing import NamedTuple
 
 from ..core.model import Holder, LogicalGPU
 from ..errors import NotFound
@@ -25,12 +26,22 @@ ANSWER_S = 3.0
 _UNKNOWN = Usage(None, None)
 
 
+class _Owners(NamedTuple):
+    """Whose the processes of a list are."""
+
+    number: int | None  #: of the list
+    leases: dict[int, str]  #: by process
+    hidden: bool  #: whether there are some that cannot be seen
+
+
 class Sampler:
     """The driver's counters, for use from the event loop."""
 
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
         self._attribution = Attribution()
+        self._holders: Mapping[str, Holder] = {}
+        self._owners: dict[str, _Owners] = {}
         self._energy = _Energy()
         self._thread = DaemonThreads(1, "sampler")
         self._under_way: asyncio.Future[Sample] | None = None
@@ -72,41 +83,54 @@ class Sampler:
     def read(self, subjects: Sequence[Subject], holders: Mapping[str, Holder]) -> Sample:
         """One reading, now."""
         sample = self._driver.sample(subjects)
-        self._attribution.follow(holders)
         self._energy.keep(holders)
-        hidden = self._attribute(sample)
-        for subject in subjects:
-            if subject.lease_id not in sample.leases:
-                sample.leases[subject.lease_id] = self._usage(sample, subject, hidden)
+        if holders != self._holders:
+            self._owners.clear()
+            self._holders = holders
+            self._attribution.follow(holders)
+        shared = {device_id: self._attribute(sample, device_id) for device_id in sample.processes}
+        for lease_id, _, gpu in subjects:
+            if lease_id not in sample.leases:
+                of_device = shared.get(gpu.device_id)
+                if gpu.whole:
+                    sample.leases[lease_id] = self._use_of_whole(sample, lease_id, gpu)
+                else:
+                    sample.leases[lease_id] = _UNKNOWN if of_device is None else use_of(of_device.get(lease_id, ()))
         return sample
 
-    def _attribute(self, sample: Sample) -> set[str]:
-        """Write into ``sample`` whose each process is; the devices with processes that cannot be seen from here.
+    def _attribute(self, sample: Sample, device_id: str) -> dict[str, list[ProcessUse]] | None:
+        """Write into ``sample`` whose each process of a device is; the processes by lease.
 
-        Theirs may be any lease's, so nothing can be said of those that share such a device.
+        ``None`` where there are some that cannot be seen from here: they may be any lease's, so nothing can be said of
+        those that share the device. A list is looked through once, when it is new: later its numbers might be others'.
         """
-        hidden = set()
-        for device_id, processes in sample.processes.items():
-            seen: list[ProcessUse] = []
-            for process in processes:
-                try:
-                    seen.append(process._replace(lease_id=self._attribution.lease_of(process.pid)))
-                except NotFound:
-                    seen.append(process)
-                    hidden.add(device_id)
-            sample.processes[device_id] = seen
-        return hidden
+        processes, number = sample.processes[device_id], sample.lists.get(device_id)
+        owners = self._owners.get(device_id)
+        if owners is None or number is None or owners.number != number:
+            owners = self._owners[device_id] = self._find_owners(number, processes)
+        by_lease: dict[str, list[ProcessUse]] = {}
+        for index, (pid, memory_bytes, percent, _) in enumerate(processes):
+            if (lease_id := owners.leases.get(pid)) is not None:
+                processes[index] = process = ProcessUse(pid, memory_bytes, percent, lease_id)
+                by_lease.setdefault(lease_id, []).append(process)
+        return None if owners.hidden else by_lease
 
-    def _usage(self, sample: Sample, subject: Subject, hidden: set[str]) -> Usage:
-        gpu = subject.logical_gpu
-        if gpu.whole:
-            used = together([sample.devices.get(device_id, _UNKNOWN) for device_id in gpu.device_ids])
-            energy_millijoule = self._energy.of(subject.lease_id, gpu, sample.devices)
-            return used._replace(energy_millijoule=energy_millijoule)
-        processes = sample.processes.get(gpu.device_id)
-        if processes is None or gpu.device_id in hidden:
-            return _UNKNOWN
-        return use_of([process for process in processes if process.lease_id == subject.lease_id])
+    def _find_owners(self, number: int | None, processes: Sequence[ProcessUse]) -> _Owners:
+        leases: dict[int, str] = {}
+        hidden = False
+        for process in processes:
+            try:
+                lease_id = self._attribution.lease_of(process.pid)
+            except NotFound:
+                hidden = True
+                continue
+            if lease_id is not None:
+                leases[process.pid] = lease_id
+        return _Owners(number, leases, hidden)
+
+    def _use_of_whole(self, sample: Sample, lease_id: str, gpu: LogicalGPU) -> Usage:
+        used = together([sample.devices.get(device_id, _UNKNOWN) for device_id in gpu.device_ids])
+        return used._replace(energy_millijoule=self._energy.of(lease_id, gpu, sample.devices))
 
 
 def use_of(processes: Sequence[ProcessUse]) -> Usage:

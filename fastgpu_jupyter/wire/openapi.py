@@ -206,6 +206,14 @@ class ChangedMessage(TypedDict):
     queue: list[views.QueueView]
 
 
+class UsageMessage(TypedDict):
+    """What was used at the last reading, each second."""
+
+    type: Literal["usage"]
+    devices: list[views.DeviceUsageView]
+    leases: list[views.LeaseUsageView]
+
+
 class Parameter(NamedTuple):
     """A parameter of the path, the query or a header."""
 
@@ -333,7 +341,7 @@ def document() -> dict[str, Any]:
     """The whole document."""
     types = {operation.answer for operation in OPERATIONS if isinstance(operation.answer, type)}
     types |= {operation.body for operation in OPERATIONS if operation.body is not None}
-    types |= {ProblemView, SnapshotMessage, ChangedMessage}
+    types |= {ProblemView, SnapshotMessage, ChangedMessage, UsageMessage}
     ordered = sorted(types - {dict}, key=lambda cls: cls.__name__)
     _, components = msgspec.json.schema_components(ordered, ref_template="#/components/schemas/{name}")
     paths: dict[str, dict[str, Any]] = {}

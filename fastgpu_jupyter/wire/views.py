@@ -139,6 +139,23 @@ class LeaseView(TypedDict):
     pending_detail: str | None
 
 
+class DeviceUsageView(TypedDict):
+    """What of a device changes each second."""
+
+    id: str
+    utilization_percent: int | None
+    memory_used_bytes: int | None
+
+
+class LeaseUsageView(DeviceUsageView):
+    """What of a lease does."""
+
+    active_ms: int
+    billed_micro_per_hour: int
+    cost_micro: int
+    cost_at: int
+
+
 class HistoryView(TypedDict):
     """What a lease or a device used, a number for each step of ``resolution_ms`` from ``started_at`` on; ``null`` is a
     step in which it was not known. A minute is the mean of its seconds, and ``memory_used_bytes_max`` the most.

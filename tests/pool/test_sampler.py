@@ -16,7 +16,7 @@ from fastgpu_jupyter.pool import sampler as sampler_module
 from fastgpu_jupyter.pool.devices.counters import PROCESSES_S, UTILIZATION_HOLDS_S, WITHOUT_S, Counters
 from fastgpu_jupyter.pool.devices.driver import ProcessUse, Sample, Subject, Usage, together
 from fastgpu_jupyter.pool.host.process import holder_of
-from fastgpu_jupyter.pool.sampler import Daemon, Sampler
+from fastgpu_jupyter.pool.sampler import Sampler
 from fastgpu_jupyter.units import GIB
 
 UNKNOWN = Usage(None, None)
@@ -144,29 +144,6 @@ def test_a_driver_that_hangs_holds_up_nobody_and_is_heard_again(monkeypatch: pyt
 
     asyncio.run(story())
     sampler.close()
-
-
-@pytest.mark.slow
-def test_a_thread_that_hangs_keeps_no_process_from_ending() -> None:
-    import subprocess
-    import sys
-
-    program = (
-        "import threading; from fastgpu_jupyter.pool.sampler import Daemon; d = Daemon(1, 'x');"
-        "d.submit(threading.Event().wait); d.shutdown(); print('ends')"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True)
-    assert done.stdout == "ends\n"
-
-
-def test_one_thread_does_all_in_order_and_gives_back_what_is_raised() -> None:
-    daemon, order = Daemon(1, "x"), list[int]()
-    done = [daemon.submit(order.append, number) for number in range(20)]
-    assert [one.result(20) for one in done] == [None] * 20
-    assert order == list(range(20))
-    with pytest.raises(ZeroDivisionError):
-        daemon.submit(lambda: 1 // 0).result(20)
-    daemon.shutdown()
 
 
 # -- NVIDIA's counters ------------------------------------------------------------------------------------------------

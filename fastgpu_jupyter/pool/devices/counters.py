@@ -42,6 +42,7 @@ _FIND = "nvmlDeviceGetHandleByUUID"
 class _Listed(NamedTuple):
     """A list of processes: memory by pid, and when to look again."""
 
+    number: int
     memory_bytes: dict[int, int | None]
     until_s: float
 
@@ -69,6 +70,7 @@ class Counters:
         self._totals: dict[str, int] = {}
         self._pcie: dict[str, tuple[float, int, int]] = {}
         self._listed: dict[str, _Listed] = {}
+        self._lists = 0
         self._seen_us: defaultdict[str, int] = defaultdict(int)  #: the newest measurement of processes, by device
         self._busy: defaultdict[str, dict[int, tuple[int | None, float]]] = defaultdict(dict)
         self._asked_partitions: set[str] = set()
@@ -131,6 +133,10 @@ class Counters:
             for pid, memory_bytes in listed.memory_bytes.items()
         ]
 
+    def list_of(self, device_id: str) -> int:
+        """Which list of processes was given last."""
+        return self._listed[device_id].number
+
     def _list(self, device_id: str, handle: Any) -> _Listed | None:
         now_s = self._clock()
         known = self._listed.get(device_id)
@@ -147,7 +153,8 @@ class Counters:
             memory_bytes[process.pid] = None if used is None or before is None else before + used
         # The first lists are made together; from then on the devices take turns.
         turn = 1.0 if known is not None else (1 + len(self._listed) % PROCESSES_S) / PROCESSES_S
-        self._listed[device_id] = _Listed(memory_bytes, now_s + PROCESSES_S * turn)
+        self._lists += 1
+        self._listed[device_id] = _Listed(self._lists, memory_bytes, now_s + PROCESSES_S * turn)
         return self._listed[device_id]
 
     def _utilizations(self, device_id: str, handle: Any) -> dict[int, int | None] | None:

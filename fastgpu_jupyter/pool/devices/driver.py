@@ -58,6 +58,8 @@ class Sample:
     leases: dict[str, Usage] = field(default_factory=dict)
     #: By device, as they were listed last; a device that is missing could not say.
     processes: dict[str, list[ProcessUse]] = field(default_factory=dict)
+    #: By device, which list that was: the same number is the same processes. One that is missing is new each time.
+    lists: dict[str, int] = field(default_factory=dict)
 
 
 class Subject(NamedTuple):

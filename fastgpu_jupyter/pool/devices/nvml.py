@@ -1,8 +1,9 @@
 """NVIDIA GPUs through NVML. The only module that imports ``pynvml``.
 
 Devices are named by UUID everywhere: NVML's index is neither CUDA's nor stable over reboots. There is one NVML session
-for all; its counters are read by one thread, and all else is asked by another. What NVML says is not believed blindly: a device whose answers
-make no sense is not leased, and one that was leased before is kept, as the pool knows it, until it answers again.
+for all; its counters are read by one thread, and all else is asked by another. What NVML says is not believed blindly:
+a device whose answers make no sense is not leased, and one that was leased before is kept, as the pool knows it, until
+it answers again.
 """
 
 from __future__ import annotations
@@ -187,6 +188,7 @@ class NvmlDriver:
             processes = self._counters.processes(uuid, handle, utilization=uuid in shared)
             if processes is not None:
                 sample.processes[uuid] = processes
+                sample.lists[uuid] = self._counters.list_of(uuid)
         asked = {device_id for _, _, gpu in subjects for device_id in gpu.device_ids}
         partitions = self._counters.partitions({one for one in asked if one.startswith("MIG-")})
         for subject in subjects:

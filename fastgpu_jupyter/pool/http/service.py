@@ -31,7 +31,7 @@ from ..runtime import Runtime
 from ..views import Facts, Viewer
 from . import asked
 from .limits import Limits, Rate
-from .stream import Publisher, Subscriber
+from .stream import Publisher, Subscriber, UsageLines
 
 #: Changes are numbered from the start's wall clock on, so that a number of an earlier pool manager means nothing here.
 SEQ_PER_MS = 1000
@@ -200,28 +200,8 @@ class Service:
             "queue": views.queue_views(state, viewer, self._facts()),
         }
 
-    def _usage(
-        self, state: State, at: Instant, viewer: Viewer, lease_id: str | None, _: Changes | None
-    ) -> dict[str, Any]:
-        sample = self.runtime.usage
-        wanted = [lease_id] if lease_id is not None else list(sample.leases)
-        leases = views.lease_views(state, at, viewer, self._facts(), wanted)
-        fields = (
-            "id",
-            "utilization_percent",
-            "memory_used_bytes",
-            "active_ms",
-            "billed_micro_per_hour",
-            "cost_micro",
-            "cost_at",
-        )
-        return {
-            "devices": [
-                {"id": name, "utilization_percent": usage[0], "memory_used_bytes": usage[1]}
-                for name, usage in sample.devices.items()
-            ],
-            "leases": [{field: lease[field] for field in fields} for lease in leases],  # type: ignore[literal-required]
-        }
+    def _usage(self, state: State, at: Instant) -> UsageLines:
+        return UsageLines(state, at, self.runtime.usage)
 
     # -- doing --------------------------------------------------------------------------------------------------------
 
