@@ -360,10 +360,14 @@ class Gpm:
 def test_a_mig_device_has_its_own_memory_and_its_utilization_between_two_samples() -> None:
     played = Played()
     gpm, counters = Gpm(played.nvml), played.counters
-    assert counters.partitions({"MIG-1"}) == {"MIG-1": Usage(None, 3 * GIB)}
-    assert counters.partitions({"MIG-1"}) == {"MIG-1": Usage(42, 3 * GIB)}
+    for _ in range(2):  # a second sample would be too close to the first
+        assert counters.partitions({"MIG-1"}) == {"MIG-1": Usage(None, 3 * GIB)}
+    played.now_s += 1
+    for _ in range(2):
+        assert counters.partitions({"MIG-1"}) == {"MIG-1": Usage(42, 3 * GIB)}
     for garbage in (float("nan"), 250.0, -1.0):
         gpm.percent = garbage
+        played.now_s += 1
         assert counters.partitions({"MIG-1"}) == {"MIG-1": Usage(None, 3 * GIB)}
     assert counters.partitions(()) == {}
     assert gpm.freed == 2

@@ -23,6 +23,8 @@ PROCESSES_S = 4.0
 #: How long a process's utilization is taken to last where nothing newer was measured: the driver measures about once a
 #: second and keeps only what is not zero.
 UTILIZATION_HOLDS_S = 2.0
+#: Between two samples of a MIG device must be more than this.
+GPM_S_MIN = 0.2
 #: How long a device is not asked again for what it said it does not have.
 WITHOUT_S = 60.0
 #: No GPU takes more, or is that hot: a number beyond is none.
@@ -55,6 +57,15 @@ class _Partition(NamedTuple):
     instance: int
 
 
+class _Gpm(NamedTuple):
+    """The samples of a MIG device."""
+
+    last: Any  #: the buffer of the newest
+    other: Any  #: that of the one before, to be used again
+    at_s: float
+    percent: int | None  #: between the two
+
+
 def within(value: Any, most: int) -> int | None:
     """``value`` where it is a number from 0 to ``most``."""
     return value if isinstance(value, int) and 0 <= value <= most else None
@@ -75,7 +86,7 @@ class Counters:
         self._busy: defaultdict[str, dict[int, tuple[int | None, float]]] = defaultdict(dict)
         self._asked_partitions: set[str] = set()
         self._partitions: dict[str, _Partition] = {}
-        self._gpm: dict[str, tuple[Any, Any]] = {}  #: two buffers by MIG device: what was sampled last, and the other
+        self._gpm: dict[str, _Gpm] = {}
 
     # -- whole devices ------------------------------------------------------------------------------------------------
 
@@ -219,7 +230,7 @@ class Counters:
         self._free(partition_id)
 
     def _free(self, partition_id: str) -> None:
-        for buffer in self._gpm.pop(partition_id, ()):
+        for buffer in self._gpm.pop(partition_id, ())[:2]:
             with suppress(self._nvml.NVMLError):
                 self._nvml.nvmlGpmSampleFree(buffer)
 
@@ -245,13 +256,16 @@ class Counters:
                     self._without[partition_id, "gpm"] = self._clock() + WITHOUT_S
                     return None
                 last, other = self._nvml.nvmlGpmSampleAlloc(), self._nvml.nvmlGpmSampleAlloc()
-                self._gpm[partition_id] = (last, other)
+                self._gpm[partition_id] = _Gpm(last, other, self._clock(), None)
                 self._nvml.nvmlGpmMigSampleGet(part.parent, part.instance, last)
                 return None
-            last, other = self._gpm[partition_id]
+            last, other, at_s, percent = self._gpm[partition_id]
+            if self._clock() - at_s < GPM_S_MIN:
+                return percent
             self._nvml.nvmlGpmMigSampleGet(part.parent, part.instance, other)
-            self._gpm[partition_id] = (other, last)
-            return self._gpm_between(last, other)
+            percent = self._gpm_between(last, other)
+            self._gpm[partition_id] = _Gpm(other, last, self._clock(), percent)
+            return percent
         except (self._nvml.NVMLError, AttributeError) as error:
             self._free(partition_id)
             self._note(partition_id, "gpm", error)

@@ -74,7 +74,7 @@ class Subscriber:
         self._on_end = on_end
         self._messages: deque[bytes] = deque()
         self._bytes = 0
-        self._arrived = asyncio.Event()
+        self._news: asyncio.Future[None] | None = None  #: somebody waits
 
     def put(self, message: bytes) -> None:
         """Queue ``message``; ends the subscriber where it does not keep up."""
@@ -86,29 +86,42 @@ class Subscriber:
             return
         self._messages.append(message)
         self._bytes += len(message)
-        self._arrived.set()
+        _wake(self._news)
 
     def end(self, why: str) -> None:
         """Send nothing more, and let go of what waits."""
         if self.ended is None:
             self.ended = why
             self._messages.clear()
-            self._arrived.set()
+            _wake(self._news)
             self._on_end()
 
     async def next(self) -> bytes | None:
         """The next message, a keepalive where there is none for a while, ``None`` once it is over."""
         if not self._messages and not self.ended:
-            self._arrived.clear()
-            try:
-                await asyncio.wait_for(self._arrived.wait(), KEEPALIVE_S)
-            except asyncio.TimeoutError:
-                return line({"type": "keepalive"})
+            await self._wait()
         if self.ended:
             return None
+        if not self._messages:
+            return line({"type": "keepalive"})
         message = self._messages.popleft()
         self._bytes -= len(message)
         return message
+
+    async def _wait(self) -> None:
+        """For something to say, or long enough; without the task that ``wait_for`` would make each second."""
+        loop = asyncio.get_running_loop()
+        self._news = loop.create_future()
+        silence = loop.call_later(KEEPALIVE_S, _wake, self._news)
+        try:
+            await self._news
+        finally:
+            silence.cancel()
+
+
+def _wake(waiting: asyncio.Future[None] | None) -> None:
+    if waiting is not None and not waiting.done():
+        waiting.set_result(None)
 
 
 class Publisher:
