@@ -89,6 +89,15 @@ export function formatTime(at: number, language?: string): string {
   return new Intl.DateTimeFormat(locale(language), { timeStyle: 'medium' }).format(at);
 }
 
+/** The time of day as an axis has it; with the day where that is not the same for all, with seconds where they matter. */
+export function formatClock(at: number, withDay: boolean, language?: string, exact = false): string {
+  return new Intl.DateTimeFormat(locale(language), {
+    hour: 'numeric',
+    minute: '2-digit',
+    ...(withDay ? { weekday: 'short' } : exact ? { second: '2-digit' } : {})
+  }).format(at);
+}
+
 /** The last part of a path; the whole when there is no part. */
 export function baseName(path: string): string {
   const parts = path.split(/[/\\]/).filter(part => part !== '');
