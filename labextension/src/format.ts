@@ -89,12 +89,20 @@ export function formatTime(at: number, language?: string): string {
   return new Intl.DateTimeFormat(locale(language), { timeStyle: 'medium' }).format(at);
 }
 
-/** The time of day as an axis has it; with the day where that is not the same for all, with seconds where they matter. */
-export function formatClock(at: number, withDay: boolean, language?: string, exact = false): string {
+/** The time as an axis has it: of the day to the minute, or the day alone. */
+export function formatTick(at: number, days: boolean, language?: string): string {
+  return new Intl.DateTimeFormat(
+    locale(language),
+    days ? { weekday: 'short' } : { hour: 'numeric', minute: '2-digit' }
+  ).format(at);
+}
+
+/** The day and the time of day, to the minute. */
+export function formatDayTime(at: number, language?: string): string {
   return new Intl.DateTimeFormat(locale(language), {
+    weekday: 'short',
     hour: 'numeric',
-    minute: '2-digit',
-    ...(withDay ? { weekday: 'short' } : exact ? { second: '2-digit' } : {})
+    minute: '2-digit'
   }).format(at);
 }
 

@@ -4,7 +4,7 @@ import test from 'node:test';
 import type { TranslationBundle } from '@jupyterlab/translation';
 
 import type { IHistory } from '../src/leases/history';
-import { columns, figures, join, missingSince, RANGE } from '../src/leases/history';
+import { columns, figures, isolated, join, missingSince, RANGE } from '../src/leases/history';
 import { readHistory } from '../src/leases/validate';
 import { historyNote } from '../src/texts';
 import { GIB } from './samples';
@@ -67,6 +67,12 @@ test('columns are in seconds and percent of the limit; a gap stays one', () => {
   assert.deepEqual(gpu, [50, null, 80]);
   assert.deepEqual(memory, [31.25, null, 50]);
   assert.deepEqual(columns(seconds(2000, 50), null)[2], [null]);
+});
+
+test('a value between two gaps is found', () => {
+  assert.deepEqual(isolated([1, null, 2, 3, null, 4]), [0, 5]);
+  assert.deepEqual(isolated([7]), [0]);
+  assert.deepEqual(isolated([null, undefined]), []);
 });
 
 test('a sentence says what the chart shows', () => {

@@ -81,6 +81,14 @@ export function columns(
   ];
 }
 
+/** The places of values that have a gap on both sides. */
+export function isolated(values: ArrayLike<number | null | undefined>): number[] {
+  const gap = (index: number) => values[index] === null || values[index] === undefined;
+  return Array.from(values, (_, index) => index).filter(
+    index => !gap(index) && gap(index - 1) && gap(index + 1)
+  );
+}
+
 /** Mean and most of what is known; null where nothing is. */
 export interface IFigures {
   readonly utilizationMean: number | null;

@@ -8,9 +8,16 @@
 import * as React from 'react';
 import type uPlot from 'uplot';
 
-import { formatClock, formatMemory, formatMemoryOf, formatPercent } from '../format';
+import {
+  formatDayTime,
+  formatMemory,
+  formatMemoryOf,
+  formatPercent,
+  formatTick,
+  formatTime
+} from '../format';
 import type { IHistory, Range, Resolution } from '../leases/history';
-import { columns, figures, join, missingSince, RANGE, RANGES } from '../leases/history';
+import { columns, figures, isolated, join, missingSince, RANGE, RANGES } from '../leases/history';
 import type { ILease } from '../leases/lease';
 import { historyNote, rangeName } from '../texts';
 import type { IWriting } from './context';
@@ -52,7 +59,9 @@ function LeaseChart(props: IChartProps): React.JSX.Element {
   const { history, failure } = useHistory(props, range);
   const [at, setAt] = React.useState<number | null>(null);
   const group = React.useId();
-  const empty = history !== null && figures(history).memoryMax === null && figures(history).utilizationMax === null;
+  const seen = history === null ? null : figures(history);
+  const empty = seen !== null && seen.memoryMax === null && seen.utilizationMax === null;
+  const note = seen === null ? '' : historyNote(seen, range, lease.memory_bytes, trans, language);
   return (
     <div className="fg-Chart">
       <div className="fg-Chart-ranges" role="radiogroup" aria-label={trans.__('Time shown')}>
@@ -80,13 +89,19 @@ function LeaseChart(props: IChartProps): React.JSX.Element {
             memoryBytes={lease.memory_bytes}
             now={props.now}
             language={language}
-            label={historyNote(figures(history), range, lease.memory_bytes, trans, language)}
+            label={note}
             onPoint={setAt}
           />
-          <Legend history={history} at={at} range={range} lease={lease} trans={trans} language={language} />
-          <p className="fg-Chart-note">
-            {failure ?? historyNote(figures(history), range, lease.memory_bytes, trans, language)}
-          </p>
+          <Legend history={history} at={at} lease={lease} trans={trans} language={language} />
+          {failure === null ? (
+            <p className="fg-Chart-note" aria-hidden="true">
+              {at === null ? note : timeOf(history, at, language)}
+            </p>
+          ) : (
+            <p className="fg-Chart-note" role="status">
+              {failure}
+            </p>
+          )}
         </>
       )}
     </div>
@@ -200,9 +215,16 @@ function options(
     getComputedStyle(target).getPropertyValue(name).trim() || 'currentColor';
   const axis = {
     stroke: colour('--fg-chart-text'),
-    grid: { stroke: colour('--fg-chart-grid'), width: 1 },
+    // Fainter than the lines also where a theme has one colour for all borders.
+    grid: { stroke: colour('--fg-chart-grid'), width: 1, dash: [1, 3] },
     ticks: { show: false },
     font: `10px ${getComputedStyle(target).fontFamily}`
+  };
+  // A reading between two gaps is no line: without a point it would not be seen.
+  const points = {
+    show: true,
+    size: 4,
+    filter: (drawn: uPlot, series: number) => isolated(drawn.data[series])
   };
   return {
     width: target.clientWidth || 200,
@@ -216,15 +238,15 @@ function options(
         ...axis,
         size: 20,
         gap: 4,
-        space: 72,
-        values: (_, splits) => splits.map(at => formatClock(1000 * at, range === 'week', language))
+        space: range === 'week' ? 36 : 72,
+        values: (_, splits) => splits.map(at => formatTick(1000 * at, range === 'week', language))
       },
       { ...axis, size: 38, gap: 4, splits: () => [0, 50, 100], values: (_, all) => all.map(one => formatPercent(one, language)) }
     ],
     series: [
       {},
-      { stroke: colour('--fg-chart-gpu'), width: 1.5, points: { show: false } },
-      { stroke: colour('--fg-chart-memory'), width: 1.5, dash: [5, 3], points: { show: false } }
+      { stroke: colour('--fg-chart-gpu'), width: 1.5, points },
+      { stroke: colour('--fg-chart-memory'), width: 1.5, dash: [5, 3], points }
     ],
     hooks: {
       setCursor: [drawn => onPoint((drawn.cursor.left ?? -1) >= 0 ? (drawn.cursor.idx ?? null) : null)]
@@ -232,16 +254,21 @@ function options(
   };
 }
 
+/** The time of a reading: a minute of the week, or a second. */
+function timeOf(history: IHistory, index: number, language: string): string {
+  const at = history.started_at + index * history.resolution_ms;
+  return history.resolution_ms >= 60_000 ? formatDayTime(at, language) : formatTime(at, language);
+}
+
 /** Which line is which, and what each says under the pointer, or now. */
 function Legend(
   props: IWriting & {
     readonly history: IHistory;
     readonly at: number | null;
-    readonly range: Range;
     readonly lease: ILease;
   }
 ): React.JSX.Element {
-  const { history, at, range, lease, trans, language } = props;
+  const { history, at, lease, trans, language } = props;
   const index = at ?? history.utilization_percent.length - 1;
   const percent = history.utilization_percent[index] ?? null;
   const used = history.memory_used_bytes[index] ?? null;
@@ -258,11 +285,6 @@ function Legend(
       <li>
         <span className="fg-Chart-swatch" data-kind="memory" />
         {trans.__('Memory')} {memory}
-      </li>
-      <li className="fg-dim">
-        {at === null
-          ? trans.__('latest')
-          : formatClock(history.started_at + index * history.resolution_ms, range === 'week', language, true)}
       </li>
     </ul>
   );
