@@ -41,6 +41,7 @@ class Sampler:
         self._driver = driver
         self._attribution = Attribution()
         self._holders: Mapping[str, Holder] = {}
+        self._subjects: Sequence[Subject] = ()
         self._owners: dict[str, _Owners] = {}
         self._energy = _Energy()
         self._thread = DaemonThreads(1, "sampler")
@@ -84,9 +85,9 @@ class Sampler:
         """One reading, now."""
         sample = self._driver.sample(subjects)
         self._energy.keep(holders)
-        if holders != self._holders:
+        if holders != self._holders or subjects != self._subjects:
             self._owners.clear()
-            self._holders = holders
+            self._holders, self._subjects = holders, subjects
             self._attribution.follow(holders)
         shared = {device_id: self._attribute(sample, device_id) for device_id in sample.processes}
         for lease_id, _, gpu in subjects:
@@ -107,7 +108,7 @@ class Sampler:
         processes, number = sample.processes[device_id], sample.lists.get(device_id)
         owners = self._owners.get(device_id)
         if owners is None or number is None or owners.number != number:
-            owners = self._owners[device_id] = self._find_owners(number, processes)
+            owners = self._owners[device_id] = self._find_owners(device_id, number, processes)
         by_lease: dict[str, list[ProcessUse]] = {}
         for index, (pid, memory_bytes, percent, _) in enumerate(processes):
             if (lease_id := owners.leases.get(pid)) is not None:
@@ -115,17 +116,18 @@ class Sampler:
                 by_lease.setdefault(lease_id, []).append(process)
         return None if owners.hidden else by_lease
 
-    def _find_owners(self, number: int | None, processes: Sequence[ProcessUse]) -> _Owners:
+    def _find_owners(self, device_id: str, number: int | None, processes: Sequence[ProcessUse]) -> _Owners:
+        here = [lease_id for lease_id, _, gpu in self._subjects if device_id in gpu.device_ids]
         leases: dict[int, str] = {}
         hidden = False
         for process in processes:
             try:
-                lease_id = self._attribution.lease_of(process.pid)
+                its = self._attribution.leases_of(process.pid)
             except NotFound:
                 hidden = True
                 continue
-            if lease_id is not None:
-                leases[process.pid] = lease_id
+            if of_here := [lease_id for lease_id in here if lease_id in its]:
+                leases[process.pid] = of_here[-1]
         return _Owners(number, leases, hidden)
 
     def _use_of_whole(self, sample: Sample, lease_id: str, gpu: LogicalGPU) -> Usage:

@@ -48,6 +48,11 @@ def tree(depth: int, *prefix: str, **environ: str) -> Iterator[list[int]]:
             process.wait(20)
 
 
+def only(leases: frozenset[str]) -> str | None:
+    assert len(leases) <= 1
+    return next(iter(leases), None)
+
+
 def following(**pids: int) -> Attribution:
     found = Attribution()
     found.follow({lease_id: holder_of(pid, "boot") for lease_id, pid in pids.items()})
@@ -57,15 +62,15 @@ def following(**pids: int) -> Attribution:
 def test_children_of_a_kernel_are_its_leases_and_others_are_nobodys() -> None:
     with tree(2) as mine, tree(1) as other:
         found = following(a=mine[0])
-        assert [found.lease_of(pid) for pid in mine] == ["a", "a", "a"]
-        assert [found.lease_of(pid) for pid in other] == [None, None]
-        assert found.lease_of(os.getpid()) is None  # a parent is not a child
+        assert [only(found.leases_of(pid)) for pid in mine] == ["a", "a", "a"]
+        assert [only(found.leases_of(pid)) for pid in other] == [None, None]
+        assert only(found.leases_of(os.getpid())) is None  # a parent is not a child
 
 
 def test_a_kernel_within_a_kernel_is_its_own_leases() -> None:
     with tree(2) as pids:
         found = following(outer=pids[0], inner=pids[1])
-        assert [found.lease_of(pid) for pid in pids] == ["outer", "inner", "inner"]
+        assert [only(found.leases_of(pid)) for pid in pids] == ["outer", "inner", "inner"]
 
 
 @pytest.mark.parametrize(("environ", "look_first"), [({}, True), ({"FASTGPU_LEASE": "a"}, False)])
@@ -78,12 +83,12 @@ def test_a_child_whose_parent_is_gone_is_still_its_leases(environ: dict[str, str
         child = int(kernel.stdout.readline())
         found = following(a=kernel.pid)
         if look_first:
-            assert found.lease_of(child) == "a"
+            assert only(found.leases_of(child)) == "a"
         kernel.kill()
     try:
         assert alive(child)
         # Its environment is empty for the moment in which it becomes `sleep`.
-        wait_until(lambda: found.lease_of(child) == "a", "the child is found")
+        wait_until(lambda: only(found.leases_of(child)) == "a", "the child is found")
     finally:
         os.kill(child, 9)
 
@@ -92,24 +97,31 @@ def test_nobody_can_charge_a_process_to_another_users_lease() -> None:
     with tree(0, FASTGPU_LEASE="a") as (pid,):
         found, stranger = Attribution(), Holder("boot", 1, 0, 0, uid=os.getuid() + 1)
         found.follow({"a": stranger})
-        assert found.lease_of(pid) is None
+        assert only(found.leases_of(pid)) is None
         found.follow({"a": Holder("boot", 1, 0, 0, uid=os.getuid())})
-        assert found.lease_of(pid) == "a"
+        assert only(found.leases_of(pid)) == "a"
         found.follow({})
-        assert found.lease_of(pid) is None  # a lease that has ended
+        assert only(found.leases_of(pid)) is None  # a lease that has ended
 
 
-def test_who_holds_several_leases_does_not_say_whose_its_children_are() -> None:
+def test_a_kernel_that_holds_several_leases_is_all_of_theirs_and_so_are_its_children() -> None:
     with tree(1) as pids:
         found = following(a=pids[0], b=pids[0])
-        assert found.lease_of(pids[1]) is None
+        assert [found.leases_of(pid) for pid in pids] == [{"a", "b"}] * 2
+
+
+def test_a_kernel_whose_lease_is_over_is_of_none_that_its_server_holds_for_others() -> None:
+    with tree(0, FASTGPU_LEASE="over") as (kernel,), tree(0) as (other,):
+        found = following(coming=os.getpid())
+        assert found.leases_of(kernel) == frozenset()
+        assert found.leases_of(other) == {"coming"}
 
 
 def test_a_process_that_is_not_here_is_not_taken_for_a_foreign_one() -> None:
     with tree(0) as (pid,):
         found = following(a=pid)
     with pytest.raises(NotFound):
-        found.lease_of(pid)
+        only(found.leases_of(pid))
 
 
 def test_each_process_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,7 +131,7 @@ def test_each_process_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     with tree(2) as pids:
         found = following(a=pids[0])
         for _ in range(3):
-            assert [found.lease_of(pid) for pid in pids] == ["a", "a", "a"]
+            assert [only(found.leases_of(pid)) for pid in pids] == ["a", "a", "a"]
     assert sorted(read) == sorted(set(read))
     assert set(pids) <= set(read)
 
@@ -129,9 +141,9 @@ def test_a_process_that_executes_another_program_is_looked_at_again(monkeypatch:
         found, environ = Attribution(), attribution._environ
         found.follow({"a": Holder("boot", 1, 0, 0, uid=os.getuid())})
         monkeypatch.setattr(attribution, "_environ", lambda _: b"")
-        assert found.lease_of(pid) is None
+        assert only(found.leases_of(pid)) is None
         monkeypatch.setattr(attribution, "_environ", environ)
-        assert found.lease_of(pid) == "a"
+        assert only(found.leases_of(pid)) == "a"
 
 
 def test_a_control_group_of_the_leases_own_tells_what_the_tree_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,12 +153,12 @@ def test_a_control_group_of_the_leases_own_tells_what_the_tree_does_not(monkeypa
     with tree(0) as (kernel,), tree(0) as (strayed,), tree(0) as (other,):
         groups.update({kernel: "/pod/kernel", strayed: "/pod/kernel/child", other: "/pod/kernel-of-another"})
         found = following(a=kernel)
-        assert (found.lease_of(strayed), found.lease_of(other)) == ("a", None)
+        assert (only(found.leases_of(strayed)), only(found.leases_of(other))) == ("a", None)
         # Where another kernel, or the parent of its own, is in it too, it says nothing.
         groups.update({other: "/pod/kernel"})
-        assert following(a=kernel, b=other).lease_of(strayed) is None
+        assert only(following(a=kernel, b=other).leases_of(strayed)) is None
         groups.update({os.getpid(): "/pod/kernel"})
-        assert following(a=kernel).lease_of(strayed) is None
+        assert only(following(a=kernel).leases_of(strayed)) is None
 
 
 # -- PID namespaces ---------------------------------------------------------------------------------------------------
@@ -192,7 +204,7 @@ def test_a_kernel_in_a_pid_namespace_of_its_own_has_its_children() -> None:
         assert inside[0] == 1  # what the kernel knows of itself is no number of ours
         kernel, child = (here(pid, os.getpid()) for pid in inside)
         found = following(a=kernel)
-        assert [found.lease_of(pid) for pid in (kernel, child, other)] == ["a", "a", None]
+        assert [only(found.leases_of(pid)) for pid in (kernel, child, other)] == ["a", "a", None]
 
 
 def test_a_number_that_is_told_from_within_a_namespace_is_found_here() -> None:

@@ -1,20 +1,20 @@
-"""Whose a process is: the lease in whose kernel, or in a child of whose kernel, it runs.
+"""Whose a process is: the leases in whose kernel, or in a child of whose kernel, it runs.
 
 Found by what a process cannot choose, then by what it was given:
 
-1. the nearest ancestor, itself included, that is a lease's holder, or that was given ``FASTGPU_LEASE`` by a user who
-   holds that lease;
+1. its nearest relation, itself first, then its ancestors, that is a lease's holder, or whose environment names a lease
+   that its user holds: nobody's process counts for a lease of somebody else by what it says of itself;
 2. the control group, where it is the lease's own: neither the parent of its holder nor another holder is in it.
 
-Everything is in the numbers of this process's PID namespace, which NVML speaks too where that is the host's; a kernel
-in a namespace of its own has one here as well. Not safe for several threads.
+A kernel that gave one lease back and asked for another holds both until the first has ended; its environment names the
+first for ever. Everything is in the numbers of this process's PID namespace, which NVML speaks too where that is the
+host's; a kernel in a namespace of its own has one here as well. Not safe for several threads.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -56,59 +56,60 @@ class Attribution:
     def __init__(self) -> None:
         self._known: dict[Key, _Facts] = {}
         self._holders: dict[str, Holder] = {}
-        self._lease_of_holder: dict[Key, str] = {}
-        self._own_cgroups: dict[str, tuple[str, ...]] | None = {}
+        self._leases_of_holder: dict[Key, set[str]] = {}
+        self._own_cgroups: dict[Key, tuple[str, ...]] | None = {}
 
     def follow(self, holders: Mapping[str, Holder]) -> None:
         """From now on, the leases are these: by id, each with its holder."""
         if holders == self._holders:
             return
         self._holders = dict(holders)
-        counted = Counter(map(_key, holders.values()))
-        # A server holds a lease until its kernel runs; where it holds several, its children may be anybody's.
-        self._lease_of_holder = {_key(one): lease_id for lease_id, one in holders.items() if counted[_key(one)] == 1}
+        self._leases_of_holder = {}
+        for lease_id, holder in holders.items():
+            self._leases_of_holder.setdefault(_key(holder), set()).add(lease_id)
         self._own_cgroups = None
 
-    def lease_of(self, pid: int) -> str | None:
-        """The lease of a process, ``None`` where it has none.
+    def leases_of(self, pid: int, *, by_cgroup: bool = True) -> frozenset[str]:
+        """The leases of a process, none where it has none.
 
         Raises :class:`NotFound` where there is no such process here: it has ended, or is of another PID namespace.
         """
         key = self._identify(pid)
+        own = self._read(key).lease_id
         for one, facts in self._ancestry(key):
-            if one in self._lease_of_holder:
-                return self._lease_of_holder[one]
+            found = set(self._leases_of_holder.get(one, ()))
+            if one != key and facts.lease_id is None and own not in (None, *found):
+                found.clear()  # a server, which holds leases of kernels to come: this one runs, and is of none of those
             named = self._holders.get(facts.lease_id or "")
             if named is not None and named.uid == facts.uid:
-                return facts.lease_id
-        return self._lease_of_cgroup(self._read(key).cgroup)
+                found.add(str(facts.lease_id))
+            if found:
+                return frozenset(found)
+        return self._leases_of_cgroup(self._read(key).cgroup) if by_cgroup else frozenset()
 
     def _ancestry(self, key: Key) -> Iterator[tuple[Key, _Facts]]:
         one: Key | None = key
         for _ in range(ANCESTORS_MAX):
-            if one is None:
+            if one is None or one.pid == 1:  # which adopts those whose parents are gone
                 return
             facts = self._read(one)
             yield one, facts
             one = facts.parent
 
-    def _lease_of_cgroup(self, cgroup: tuple[str, ...]) -> str | None:
+    def _leases_of_cgroup(self, cgroup: tuple[str, ...]) -> frozenset[str]:
         if self._own_cgroups is None:
             self._own_cgroups = self._find_own_cgroups()
-        return next((lease_id for lease_id, own in self._own_cgroups.items() if _inside(cgroup, own)), None)
+        holder = next((key for key, own in self._own_cgroups.items() if _inside(cgroup, own)), None)
+        return frozenset() if holder is None else frozenset(self._leases_of_holder[holder])
 
-    def _find_own_cgroups(self) -> dict[str, tuple[str, ...]]:
-        groups: dict[Key, tuple[str, ...]] = {}
-        parents: dict[Key, tuple[str, ...]] = {}
-        for key in {_key(holder) for holder in self._holders.values()}:
-            facts = self._read(key)
-            groups[key] = facts.cgroup
-            parents[key] = self._read(facts.parent).cgroup if facts.parent else ()
+    def _find_own_cgroups(self) -> dict[Key, tuple[str, ...]]:
+        groups = {key: self._read(key).cgroup for key in self._leases_of_holder}
         own = {}
-        for key, lease_id in self._lease_of_holder.items():
-            others = (group for other, group in groups.items() if other != key)
-            if parents[key] and not any(_inside(group, groups[key]) for group in (parents[key], *others)):
-                own[lease_id] = groups[key]
+        for key, group in groups.items():
+            parent = self._read(key).parent
+            around = [self._read(parent).cgroup if parent else (), *(groups[one] for one in groups if one != key)]
+            if around[0] and not any(_inside(other, group) for other in around):
+                own[key] = group
         return own
 
     # -- reading ------------------------------------------------------------------------------------------------------
@@ -126,6 +127,18 @@ class Attribution:
             if complete:
                 self._known[key] = known
         return known
+
+
+def leases_of(pid: int, holders: Mapping[str, Holder]) -> frozenset[str]:
+    """The leases of a process, of those that ``holders`` names, looked up once; none where it has none or is gone.
+
+    Not by control group: who else is in one only those know who know all holders.
+    """
+    once = Attribution()
+    once.follow(holders)
+    with suppress(NotFound):
+        return once.leases_of(pid, by_cgroup=False)
+    return frozenset()
 
 
 def _key(holder: Holder) -> Key:
@@ -146,7 +159,7 @@ def _facts(key: Key) -> tuple[_Facts, bool]:
     with suppress(NotFound):
         parent_start, _ = _stat(parent_pid)
         # One that is younger is somebody who got the number of a parent that has ended.
-        parent = Key(parent_pid, parent_start) if parent_pid and parent_start <= start_time else None
+        parent = Key(parent_pid, parent_start) if parent_start <= start_time else None
     environ = _environ(folder)
     named = (item[len(_LEASE) :] for item in (environ or b"").split(b"\0") if item.startswith(_LEASE))
     lease_id = next((name.decode(errors="replace") for name in named), None)
