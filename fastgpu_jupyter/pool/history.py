@@ -62,23 +62,23 @@ class Ring:
             for kept in self._arrays:
                 del kept[:]
             self._origin, self.last = step, step - 1
-        while self.last < step:
+        if step < self.last:
+            return
+        while self.last < step - 1:
             self.last += 1
-            self._clear(self.last)
-        if step == self.last:
-            at = (step - self._origin) % self._size
-            for kept, field, unknown, value in zip(self._arrays, self._fields, self._unknown, values, strict=True):
-                # One that is too large for its array is a gap: better no number than a wrong one.
-                number = unknown if value is None else value // field.unit
-                kept[at] = min(unknown, number)
+            self._write(self.last, (None,) * len(values))
+        self.last = step
+        self._write(step, values)
 
-    def _clear(self, step: int) -> None:
+    def _write(self, step: int, values: tuple[int | None, ...]) -> None:
         at = (step - self._origin) % self._size
-        for kept, unknown in zip(self._arrays, self._unknown, strict=True):
+        for kept, field, unknown, value in zip(self._arrays, self._fields, self._unknown, values, strict=True):
+            # One that is too large for its array is a gap: better no number than a wrong one.
+            number = unknown if value is None else min(value // field.unit, unknown)
             if at == len(kept):
-                kept.append(unknown)
+                kept.append(number)
             else:
-                kept[at] = unknown
+                kept[at] = number
 
     def since(self, step: int) -> tuple[int, dict[str, list[int | None]]]:
         """The first step that is known from ``step`` on, or the one to come, and each field from it to the newest."""

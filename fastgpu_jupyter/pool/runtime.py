@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -489,8 +489,11 @@ class Runtime:
         if not device_ids:
             return
 
-        def processes(device_id: str) -> Awaitable[Sequence[GPUProcess]]:
-            return self._hands.ask(self._driver.processes, device_id)
+        async def processes(device_id: str) -> Sequence[GPUProcess]:
+            listed = self.usage.processes.get(device_id)
+            if listed is not None:  # by the sampler, just now: a list costs those who compute
+                return [GPUProcess(one.pid, one.memory_bytes) for one in listed]
+            return await self._hands.ask(self._driver.processes, device_id)
 
         changed = await self.lookout.look(device_ids, processes, self.submit, self.read, time.monotonic())
         if changed:

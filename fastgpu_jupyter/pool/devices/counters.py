@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 
 from .driver import ProcessUse, Usage
 
-#: Between two lists of a device's processes.
-PROCESSES_S = 4.0
+#: Between two lists of a device's processes: with the pause between two looks at them, who has no lease is seen in 5 s.
+PROCESSES_S = 2.5
 #: How long a process's utilization is taken to last where nothing newer was measured: the driver measures about once a
 #: second and keeps only what is not zero.
 UTILIZATION_HOLDS_S = 2.0
@@ -163,7 +163,7 @@ class Counters:
             before = memory_bytes.get(process.pid, 0)
             memory_bytes[process.pid] = None if used is None or before is None else before + used
         # The first lists are made together; from then on the devices take turns.
-        turn = 1.0 if known is not None else (1 + len(self._listed) % PROCESSES_S) / PROCESSES_S
+        turn = 1.0 if known is not None else (1 + len(self._listed) % 4) / 4
         self._lists += 1
         self._listed[device_id] = _Listed(self._lists, memory_bytes, now_s + PROCESSES_S * turn)
         return self._listed[device_id]
