@@ -20,7 +20,7 @@ from ..core import effects as fx
 from ..core.model import Enforcement, LogicalGPU, Scrub
 from ..errors import FastGPUError, HostFault
 from .devices.driver import DeviceGone, Driver, Limited
-from .host.kin import leases_of
+from .host.attribution import leases_of
 from .host.process import lease_of
 from .host.threads import DaemonThreads
 

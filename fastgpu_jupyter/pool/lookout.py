@@ -1,8 +1,8 @@
 """Looks who has memory on the devices: leases that use more than they have, and processes that have no lease.
 
 Each look lists the processes of every device, then asks the state whose they are: a process that a lease began in
-between is its own. One is *foreign* on a device of which its lease (:mod:`.host.kin`) has no part, and so is one that
-has no lease at all.
+between is its own. One is *foreign* on a device of which its lease (:mod:`.host.attribution`) has no part, and so is
+one that has no lease at all.
 
 What follows from too much memory is decided by the rules (:mod:`fastgpu_jupyter.core.overuse`). Foreign processes are
 shown, or, in a pool of the whole system that is configured so, ended: only the very process that was seen, by its
@@ -25,7 +25,7 @@ from ..core import overuse
 from ..core.model import Holder, Instant, LeaseState, State
 from ..errors import HostFault, NotFound
 from .devices.driver import GPUProcess
-from .host.kin import leases_of
+from .host.attribution import Attribution
 from .host.process import holder_of, open_holder
 
 log = logging.getLogger("fastgpu.pool")
@@ -62,6 +62,7 @@ class Lookout:
 
     def __init__(self, boot_id: str, foreign: str = WARN) -> None:
         self._boot_id = boot_id
+        self._attribution = Attribution()
         self.policy = foreign
         self.foreign: dict[str, list[Foreign]] = {}
         self._ending: dict[Holder, float] = {}  #: when each was asked to end
@@ -98,12 +99,16 @@ class Lookout:
     def judge(self, state: State, found: Mapping[str, Sequence[GPUProcess]]) -> Seen:
         """Whose the processes are."""
         live = {lease.id: lease.holder for lease in state.leases.values() if lease.state is not LeaseState.ENDED}
+        self._attribution.follow(live)
         foreign: dict[str, list[Foreign]] = {}
         used: defaultdict[str, list[int | None]] = defaultdict(list)
         for device_id, processes in found.items():
             on_device = state.devices[device_id].lease_ids if device_id in state.devices else {}
             for process in processes:
-                its = leases_of(process.pid, live)
+                try:
+                    its = self._attribution.leases_of(process.pid)
+                except NotFound:
+                    continue  # it ended while we looked
                 here = [lease_id for lease_id in on_device if lease_id in its]
                 if here:
                     used[here[-1]].append(process.memory_bytes)

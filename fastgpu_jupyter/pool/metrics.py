@@ -17,7 +17,7 @@ from ..core.budgets import THRESHOLDS
 from ..core.events import Event, LeaseGranted
 from ..core.model import Instant, LeaseState, PendingReason, State
 from ..units import MICRO
-from .devices.driver import Sample
+from .devices.driver import Sample, Usage
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -143,6 +143,11 @@ def _devices(now: Now) -> Iterator[Metric]:
         ("memory_free_bytes", "Memory that is promised to nobody.", lambda one: one.free_bytes),
         ("memory_used_bytes", "Memory in use, where the device says it.", lambda one: _usage(now, one)[1]),
         ("utilization_percent", "Utilization, where the device says it.", lambda one: _usage(now, one)[0]),
+        ("power_watts", "Power, where the device says it.", lambda one: _thousandth(_usage(now, one)[2])),
+        ("energy_joules", "Energy since its driver's start, likewise.", lambda one: _thousandth(_usage(now, one)[3])),
+        ("temperature_celsius", "Temperature, where the device says it.", lambda one: _usage(now, one)[4]),
+        ("pcie_sent_bytes_per_second", "Sent over PCIe, where it says it.", lambda one: _usage(now, one)[5]),
+        ("pcie_received_bytes_per_second", "Received over PCIe, likewise.", lambda one: _usage(now, one)[6]),
     )
     for name, text, read in readings:
         family = GaugeMetricFamily(f"fastgpu_device_{name}", text, labels=["device"])
@@ -158,8 +163,12 @@ def _devices(now: Now) -> Iterator[Metric]:
     yield foreign
 
 
-def _usage(now: Now, device: Any) -> tuple[int | None, int | None]:
-    return now.usage.devices.get(device.spec.id, (None, None))
+def _usage(now: Now, device: Any) -> Usage:
+    return now.usage.devices.get(device.spec.id, Usage(None, None))
+
+
+def _thousandth(value: int | None) -> float | None:
+    return None if value is None else value / 1000
 
 
 def _money(now: Now) -> Iterator[Metric]:

@@ -4,8 +4,8 @@ All commands pass one queue. Those that wait together are decided one after the 
 nobody, caller or reader, learns of an event before it is durable: readers wait while a write is under way, and where
 a write fails the state is replayed from what is on disk.
 
-Lives in the event loop's thread. The journal has a thread of its own, and so have the devices (:mod:`.hands`), so that
-neither a slow disk nor a driver that hangs holds up an answer.
+Lives in the event loop's thread. The journal has a thread of its own, and so have the devices (:mod:`.hands`) and
+their counters (:mod:`.sampler`), so that neither a slow disk nor a driver that hangs holds up an answer.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -33,6 +33,7 @@ from . import billing, degraded, lookout
 from .calls import Call, Changes, Whereabouts, changes_of
 from .devices.driver import Driver, GPUProcess, Sample, Subject
 from .hands import NO_ANSWER, Hands
+from .history import History
 from .host import machine
 from .host.clock import Clock
 from .host.process import Watcher
@@ -41,6 +42,7 @@ from .journal.reserve import Reserve
 from .journal.store import Entry, Journal
 from .metrics import Metrics
 from .recovery import VERIFY_FIRST_MAX, replay
+from .sampler import Sampler
 from .views import Tickets, Viewer
 
 T = TypeVar("T")
@@ -102,7 +104,11 @@ class Runtime:
         self.metrics = Metrics()
         #: Asked before a request for a lease is decided; raises where a limit is reached.
         self.admit: Callable[[State, c.RequestLease], None] = lambda *_: None
+        self._sampler = Sampler(driver)
         self.usage = Sample()
+        self.history = History()
+        #: Since when the devices' counters cannot be read, on the wall clock; ``None`` while they can.
+        self.silent_since: int | None = None
         #: What the driver says where there are no devices, or not all.
         self.message: str | None = None
         #: A bug, or damage: nothing new is granted until the pool manager is started again.
@@ -220,6 +226,7 @@ class Runtime:
             self._snapshot()
         self._writer.shutdown()
         self._hands.close()
+        self._sampler.close()
         self._journal.close()
         if self._reserve:
             self._reserve.close()
@@ -237,7 +244,7 @@ class Runtime:
     def _degrade(self, why: str, error: BaseException | None = None) -> None:
         self._broken = f"{why} Running kernels go on and releases are accepted, but nothing new is granted."
         log.error(self._broken, exc_info=error)
-        self._tell_of_fault()
+        self._tell_of_pool()
 
     # -- the loop -----------------------------------------------------------------------------------------------------
 
@@ -269,7 +276,7 @@ class Runtime:
                 self._unwritable = f"{fault} Until then releases are accepted, but nothing new is granted."
                 log.error("%s", self._unwritable)  # noqa: TRY400 (what went wrong is said)
                 await self._go_back()
-                self._tell_of_fault()
+                self._tell_of_pool()
                 self._spawn(self._until_writable())
                 await self._settle_unwritten([*(call for call, _ in decided), *(after_bug or ())])
                 return
@@ -404,12 +411,12 @@ class Runtime:
         self._pool = Pool(self._pool.state)  # whose queue did not follow what was applied meanwhile
         self._unwritable = None
         log.warning("The journal can be written again; the pool goes on.")
-        self._tell_of_fault()
+        self._tell_of_pool()
 
     async def _write(self, call: Callable[..., T], *args: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._writer, call, *args)
 
-    def _tell_of_fault(self) -> None:
+    def _tell_of_pool(self) -> None:
         self._tell_all(Changes(frozenset(), frozenset(), pool=True))
 
     # -- who follows --------------------------------------------------------------------------------------------------
@@ -455,7 +462,7 @@ class Runtime:
         specs, message = await self._hands.ask(self._driver.inventory)
         if message != self.message:
             self.message = message
-            self._tell_of_fault()
+            self._tell_of_pool()
         if {spec.id: spec for spec in specs} != await self.read(_specs):
             await self.submit(c.SetDevices(tuple(specs), (machine.spec(),)))
         for device_id in await self.read(_distrusted):  # it answers: let it say how each of them is
@@ -482,8 +489,11 @@ class Runtime:
         if not device_ids:
             return
 
-        def processes(device_id: str) -> Awaitable[Sequence[GPUProcess]]:
-            return self._hands.ask(self._driver.processes, device_id)
+        async def processes(device_id: str) -> Sequence[GPUProcess]:
+            listed = self.usage.processes.get(device_id)
+            if listed is not None:  # by the sampler, just now: a list costs those who compute
+                return [GPUProcess(one.pid, one.memory_bytes) for one in listed]
+            return await self._hands.ask(self._driver.processes, device_id)
 
         changed = await self.lookout.look(device_ids, processes, self.submit, self.read, time.monotonic())
         if changed:
@@ -507,7 +517,8 @@ class Runtime:
     async def _tick_for_ever(self) -> None:
         while True:
             await asyncio.sleep(TICK_S)
-            with suppress(StoreFault, LimitReached):
+            # A bug was said already, and stops grants; time is noted all the same, or a reboot would lose it.
+            with suppress(StoreFault, LimitReached, InternalError):
                 await self.submit(c.Tick())
                 before_ms = self.now().ms - REMEMBER_KEYS_MS
                 if await self._write(self._journal.forget_answers, before_ms, REMEMBER_KEYS_MAX):
@@ -515,16 +526,25 @@ class Runtime:
 
     async def _sample_for_ever(self) -> None:
         while True:
-            subjects = await self.read(_subjects)
-            # Once more after the last lease, so that nobody keeps seeing what it used.
-            if subjects or self.usage.leases:
-                try:
-                    self.usage = await self._hands.ask(self._driver.sample, subjects)
-                except HostFault:
-                    self.usage = Sample()  # nothing is known, rather than what was true once
-                for listener in self._usage_listeners:
-                    listener()
-            await asyncio.sleep(SAMPLE_S)
+            self._take(await self._sampler.sample(*await self.read(_subjects)))
+            # In the middle of each second, so that each has one reading.
+            await asyncio.sleep(SAMPLE_S - (self.now().ms / 1000 + SAMPLE_S / 2) % SAMPLE_S)
+
+    def _take(self, sample: Sample | None) -> None:
+        """Nothing is known while the driver does not answer: what it said last is no longer so."""
+        at, before, state = self.now(), self.usage, self._pool.state
+        self.usage = sample or Sample()
+        self.history.add(at.ms, self.usage)
+        self.history.keep(state.leases, state.devices)
+        silent_s = self._sampler.silent_since_s
+        if (silent_s is None) != (self.silent_since is None):
+            ago_ms = 0 if silent_s is None else round(1000 * (asyncio.get_running_loop().time() - silent_s))
+            self.silent_since = None if silent_s is None else at.wall_ms - ago_ms
+            self._tell_of_pool()
+        # Once more after the last lease, so that nobody keeps seeing what it used.
+        if self.usage.leases or self.usage != before:
+            for listener in self._usage_listeners:
+                listener()
 
 
 def _specs(state: State, _: Instant) -> dict[str, DeviceSpec]:
@@ -535,12 +555,15 @@ def _distrusted(state: State, _: Instant) -> list[str]:
     return [device.spec.id for device in state.devices.values() if device.health_reason == NO_ANSWER]
 
 
-def _subjects(state: State, _: Instant) -> list[Subject]:
-    return [
+def _subjects(state: State, _: Instant) -> tuple[list[Subject], dict[str, Holder]]:
+    """The leases to be sampled, and all whose processes may be on a device."""
+    live = [lease for lease in state.leases.values() if lease.state is not LeaseState.ENDED]
+    subjects = [
         Subject(lease.id, lease.holder.pid, lease.logical_gpu)
-        for lease in state.leases.values()
+        for lease in live
         if lease.state is LeaseState.ACTIVE and lease.logical_gpu is not None
     ]
+    return subjects, {lease.id: lease.holder for lease in live}
 
 
 def _warn_without_snapshot(stored: Future[None]) -> None:

@@ -12,10 +12,12 @@ from .. import __version__
 from ..core import budgets, mechanisms, meter, overuse, parking, queue
 from ..core.model import Device, Instant, Lease, LeaseState, PendingReason, Priority, Reservation, State
 from ..wire.views import (
+    DeviceUsageView,
     DeviceView,
     ForeignView,
     GroupView,
     HoldingView,
+    LeaseUsageView,
     LeaseView,
     PoolView,
     PriorityName,
@@ -62,7 +64,14 @@ class Facts:
 
 
 def pool_view(
-    state: State, *, scope: str, currency: str, started_at: int, message: str | None, fault: str | None
+    state: State,
+    *,
+    scope: str,
+    currency: str,
+    started_at: int,
+    message: str | None,
+    fault: str | None,
+    silent_since: int | None,
 ) -> PoolView:
     """The pool manager itself."""
     return {
@@ -73,6 +82,7 @@ def pool_view(
         "started_at": started_at,
         "message": fault or message,
         "accepting": fault is None,
+        "counters_silent_since": silent_since,
     }
 
 
@@ -205,6 +215,28 @@ def lease_view(state: State, lease: Lease, at: Instant, facts: Facts) -> LeaseVi
         "place": ticket[0] if ticket else None,
         "pending_reason": ticket[1].value if ticket else None,
         "pending_detail": queue.explain(*ticket) if ticket else lease.end_detail or budgets.why_parked(lease),
+    }
+
+
+def device_usage_view(device_id: str, usage: Usage) -> DeviceUsageView:
+    """What is used of a device now."""
+    return {
+        "id": device_id,
+        "utilization_percent": usage.utilization_percent,
+        "memory_used_bytes": usage.memory_used_bytes,
+    }
+
+
+def lease_usage_view(lease: Lease, at: Instant, usage: Usage) -> LeaseUsageView:
+    """What of a lease changes each second."""
+    return {
+        "id": lease.id,
+        "utilization_percent": usage.utilization_percent,
+        "memory_used_bytes": usage.memory_used_bytes,
+        "active_ms": meter.active_ms(lease, at.ms),
+        "billed_micro_per_hour": lease.billed_micro_per_hour,
+        "cost_micro": meter.cost_micro(lease, at.ms),
+        "cost_at": at.wall_ms,
     }
 
 

@@ -29,6 +29,7 @@ PREFIX = "fastgpu/api"
 POOL, DEVICES, LEASES, EVENTS = "fastgpu:pool", "fastgpu:devices", "fastgpu:leases", "fastgpu:events"
 #: No body of these requests is longer than a few words.
 BODY_BYTES_MAX = 64 * 1024
+_DEVICE_ID = r"(?P<device_id>[A-Za-z0-9_.:-]{1,80})"
 _LEASE_ID = r"(?P<lease_id>[A-Za-z0-9_.-]{1,100})"
 
 
@@ -99,6 +100,40 @@ class DevicesHandler(FastGPUHandler):
     async def get(self) -> None:
         """All devices and who holds what of them."""
         self.answer({"devices": await self.ask(PoolClient.devices)})
+
+
+class _HistoryHandler(FastGPUHandler):
+    """What was used, as arrays."""
+
+    def asked(self) -> tuple[str, int | None]:
+        """The resolution, and from when on; whether there is such a resolution the pool says."""
+        since = self.get_query_argument("since", None)
+        try:
+            return self.get_query_argument("resolution", "1s"), None if since is None else int(since)
+        except ValueError:
+            raise InvalidRequest("since must be a whole number.") from None
+
+
+class DeviceHistoryHandler(_HistoryHandler):
+    """What was used of a device."""
+
+    @web.authenticated
+    @authorized(action="read", resource=DEVICES)  # type: ignore[untyped-decorator]
+    async def get(self, device_id: str) -> None:
+        """By the second or by the minute."""
+        resolution, since = self.asked()
+        self.answer(await self.ask(lambda client: client.device_history(device_id, resolution, since)))
+
+
+class LeaseHistoryHandler(_HistoryHandler):
+    """What a lease used."""
+
+    @web.authenticated
+    @authorized(action="read", resource=LEASES)  # type: ignore[untyped-decorator]
+    async def get(self, lease_id: str) -> None:
+        """By the second or by the minute."""
+        resolution, since = self.asked()
+        self.answer(await self.ask(lambda client: client.lease_history(lease_id, resolution, since)))
 
 
 class LeasesHandler(FastGPUHandler):
@@ -204,7 +239,9 @@ def routes(base_url: str) -> list[tuple[str, type[FastGPUHandler]]]:
         ("devices", DevicesHandler),
         ("leases", LeasesHandler),
         ("queue", QueueHandler),
+        (f"devices/{_DEVICE_ID}/history", DeviceHistoryHandler),
         (f"leases/{_LEASE_ID}", LeaseHandler),
+        (f"leases/{_LEASE_ID}/history", LeaseHistoryHandler),
         (f"leases/{_LEASE_ID}/park", ParkHandler),
         (f"leases/{_LEASE_ID}/resume", ResumeHandler),
         (f"leases/{_LEASE_ID}/pin", PinHandler),

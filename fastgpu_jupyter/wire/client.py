@@ -25,6 +25,7 @@ from .locate import SYSTEM_SOCKET
 from .views import (
     DeviceView,
     GroupView,
+    HistoryView,
     IsolationName,
     LeaseView,
     PoolView,
@@ -173,6 +174,15 @@ class PoolClient:
     def leases(self) -> list[LeaseView]:
         """The caller's leases, those that ended in the last hour included."""
         return cast("list[LeaseView]", self._call("GET", "/v1/leases")["leases"])
+
+    def lease_history(self, lease_id: str, resolution: str = "1s", since: int | None = None) -> HistoryView:
+        """What the lease used, by the second (``1s``) or the minute (``1m``), from ``since`` (wall clock) on."""
+        return cast(HistoryView, self._call("GET", _lease_path(lease_id) + _history(resolution, since)))
+
+    def device_history(self, device_id: str, resolution: str = "1s", since: int | None = None) -> HistoryView:
+        """The same of a device."""
+        path = f"/v1/devices/{quote(device_id, safe='')}"
+        return cast(HistoryView, self._call("GET", path + _history(resolution, since)))
 
     def queue(self) -> list[QueueView]:
         """The queue in order of grant."""
@@ -373,3 +383,8 @@ class PoolClient:
 
 def _lease_path(lease_id: str) -> str:
     return f"/v1/leases/{quote(lease_id, safe='')}"
+
+
+def _history(resolution: str, since: int | None) -> str:
+    query = {"resolution": resolution, **({} if since is None else {"since": since})}
+    return f"/history?{urlencode(query)}"

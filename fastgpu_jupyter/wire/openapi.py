@@ -206,6 +206,14 @@ class ChangedMessage(TypedDict):
     queue: list[views.QueueView]
 
 
+class UsageMessage(TypedDict):
+    """What was used at the last reading, each second."""
+
+    type: Literal["usage"]
+    devices: list[views.DeviceUsageView]
+    leases: list[views.LeaseUsageView]
+
+
 class Parameter(NamedTuple):
     """A parameter of the path, the query or a header."""
 
@@ -248,6 +256,13 @@ _AFTER = Parameter("after", "query", {"type": "integer", "maximum": INTEGER_MAX}
 _SINCE = Parameter(
     "since", "query", {"type": "integer"}, "`seq` of the last message that was seen: send what was missed."
 )
+_RESOLUTION = Parameter(
+    "resolution",
+    "query",
+    {"type": "string", "enum": ["1s", "1m"]},
+    "By the second for an hour, or the minute for a week.",
+)
+_FROM = Parameter("since", "query", {"type": "integer"}, "Nothing before this, in wall-clock milliseconds.")
 _ONE = Parameter("lease", "query", {"type": "string", "pattern": LEASE_ID}, "Only this lease.")
 
 #: What anything but health can be answered with: malformed, the caller has ended, another method, over a limit.
@@ -260,6 +275,8 @@ OPERATIONS = (
     Operation("get", "/v1/devices", "All devices", DevicesView),
     Operation("put", "/v1/devices/{device_id}", "Take a device out of service, or put it back; administrators only",
               views.DeviceView, DrainBody, (_DEVICE, _KEY), problems=(403, 507)),
+    Operation("get", "/v1/devices/{device_id}/history", "What was used of it since the pool manager started",
+              views.HistoryView, None, (_DEVICE, _RESOLUTION, _FROM)),
     Operation("get", "/v1/queue", "Who waits, in order of grant", QueuesView),
     Operation("get", "/v1/leases", "The caller's leases", LeasesView),
     Operation("post", "/v1/leases", "Ask for a lease, held by the calling process", views.LeaseView, LeaseBody, (_KEY,),
@@ -267,6 +284,8 @@ OPERATIONS = (
     Operation("get", "/v1/leases/{lease_id}", "One lease, now or as soon as it changes", views.LeaseView, None,
               (_LEASE, _WAIT, _AFTER)),
     Operation("delete", "/v1/leases/{lease_id}", "Release it", views.LeaseView, None, (_LEASE, _KEY), problems=(507,)),
+    Operation("get", "/v1/leases/{lease_id}/history", "What it used since the pool manager started", views.HistoryView,
+              None, (_LEASE, _RESOLUTION, _FROM)),
     Operation("post", "/v1/leases/{lease_id}/bind", "Make a process its holder", views.LeaseView, BindBody,
               (_LEASE, _KEY), problems=(403, 409, 507), token=True),
     Operation("post", "/v1/leases/{lease_id}/resize", "Give it another size", views.LeaseView, ResizeBody,
@@ -322,7 +341,7 @@ def document() -> dict[str, Any]:
     """The whole document."""
     types = {operation.answer for operation in OPERATIONS if isinstance(operation.answer, type)}
     types |= {operation.body for operation in OPERATIONS if operation.body is not None}
-    types |= {ProblemView, SnapshotMessage, ChangedMessage}
+    types |= {ProblemView, SnapshotMessage, ChangedMessage, UsageMessage}
     ordered = sorted(types - {dict}, key=lambda cls: cls.__name__)
     _, components = msgspec.json.schema_components(ordered, ref_template="#/components/schemas/{name}")
     paths: dict[str, dict[str, Any]] = {}

@@ -18,7 +18,9 @@ EnforcementName = Literal["hardware", "driver", "userspace", "cooperative", "non
 
 
 class PoolView(TypedDict):
-    """The pool manager itself."""
+    """The pool manager itself. ``counters_silent_since``: since when no utilization and no use of memory is known, as
+    the driver of the devices does not answer; ``null`` while it does.
+    """
 
     version: str
     scope: Literal["user", "system"]
@@ -27,6 +29,7 @@ class PoolView(TypedDict):
     started_at: int
     message: str | None
     accepting: bool
+    counters_silent_since: int | None
 
 
 class HoldingView(TypedDict):
@@ -134,6 +137,40 @@ class LeaseView(TypedDict):
     place: int | None
     pending_reason: str | None
     pending_detail: str | None
+
+
+class DeviceUsageView(TypedDict):
+    """What of a device changes each second."""
+
+    id: str
+    utilization_percent: int | None
+    memory_used_bytes: int | None
+
+
+class LeaseUsageView(DeviceUsageView):
+    """What of a lease does."""
+
+    active_ms: int
+    billed_micro_per_hour: int
+    cost_micro: int
+    cost_at: int
+
+
+class HistoryView(TypedDict):
+    """What a lease or a device used, a number for each step of ``resolution_ms`` from ``started_at`` on; ``null`` is a
+    step in which it was not known. A minute is the mean of its seconds, and ``memory_used_bytes_max`` the most.
+
+    Memory is to the KiB. ``energy_millijoule``: of a device since its driver was loaded, of a lease since it was first
+    sampled; ``null`` where that is not measured, as for a lease that shares its device.
+    """
+
+    resolution_ms: int
+    started_at: int
+    utilization_percent: list[int | None]
+    memory_used_bytes: list[int | None]
+    memory_used_bytes_max: list[int | None]
+    power_milliwatt: list[int | None]
+    energy_millijoule: int | None
 
 
 class QueueView(TypedDict):

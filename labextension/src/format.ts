@@ -89,6 +89,23 @@ export function formatTime(at: number, language?: string): string {
   return new Intl.DateTimeFormat(locale(language), { timeStyle: 'medium' }).format(at);
 }
 
+/** The time as an axis has it: of the day to the minute, or the day alone. */
+export function formatTick(at: number, days: boolean, language?: string): string {
+  return new Intl.DateTimeFormat(
+    locale(language),
+    days ? { weekday: 'short' } : { hour: 'numeric', minute: '2-digit' }
+  ).format(at);
+}
+
+/** The day and the time of day, to the minute. */
+export function formatDayTime(at: number, language?: string): string {
+  return new Intl.DateTimeFormat(locale(language), {
+    weekday: 'short',
+    hour: 'numeric',
+    minute: '2-digit'
+  }).format(at);
+}
+
 /** The last part of a path; the whole when there is no part. */
 export function baseName(path: string): string {
   const parts = path.split(/[/\\]/).filter(part => part !== '');

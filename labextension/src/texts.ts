@@ -6,7 +6,16 @@
 
 import type { TranslationBundle } from '@jupyterlab/translation';
 
-import { baseName, formatGPUs, formatMemoryOf, formatMoney, formatPercent, shortModel } from './format';
+import {
+  baseName,
+  formatGPUs,
+  formatMemory,
+  formatMemoryOf,
+  formatMoney,
+  formatPercent,
+  shortModel
+} from './format';
+import type { IFigures, Range } from './leases/history';
 import type { Change, FailureReason, ILease, LeaseState } from './leases/lease';
 import { isAway, isOpen, isPinned } from './leases/lease';
 import type { IEntitlement } from './leases/quota';
@@ -288,6 +297,46 @@ export function oneLine(
     parts.push(trans.__('simulated'));
   }
   return parts.join(' · ');
+}
+
+/** The time that a chart shows. */
+export function rangeName(range: Range, trans: TranslationBundle): string {
+  switch (range) {
+    case 'minutes':
+      return trans.__('5 minutes');
+    case 'hour':
+      return trans.__('1 hour');
+    case 'week':
+      return trans.__('7 days');
+  }
+}
+
+/** What a chart shows, for those who do not see it, and at a glance for those who do. */
+export function historyNote(
+  seen: IFigures,
+  range: Range,
+  limit: number | null,
+  trans: TranslationBundle,
+  language: string
+): string {
+  const gpu =
+    seen.utilizationMean === null || seen.utilizationMax === null
+      ? trans.__('GPU: not known')
+      : trans.__(
+          'GPU: %1 on average, at most %2',
+          formatPercent(seen.utilizationMean, language),
+          formatPercent(seen.utilizationMax, language)
+        );
+  const memory =
+    seen.memoryMax === null
+      ? trans.__('memory: not known')
+      : trans.__(
+          'memory: at most %1',
+          limit === null
+            ? formatMemory(seen.memoryMax, language)
+            : formatMemoryOf(seen.memoryMax, limit, language)
+        );
+  return trans.__('Last %1. %2; %3.', rangeName(range, trans), gpu, memory);
 }
 
 /** What a user, or the user's group, holds of what it may hold, in GPUs. */

@@ -11,7 +11,8 @@ export const pool: IPool = {
   currency: 'USD',
   started_at: 1_000,
   message: null,
-  accepting: true
+  accepting: true,
+  counters_silent_since: null
 };
 
 export function device(changes: Partial<IDevice> = {}): IDevice {

@@ -22,8 +22,8 @@ from fastgpu_jupyter.core.model import EndReason, Enforcement, Lease, LeaseReque
 from fastgpu_jupyter.pool import hands as hands_module
 from fastgpu_jupyter.pool import lookout as lookout_module
 from fastgpu_jupyter.pool import runtime as runtime_module
+from fastgpu_jupyter.pool.host.attribution import leases_of
 from fastgpu_jupyter.pool.host.clock import Clock
-from fastgpu_jupyter.pool.host.kin import leases_of
 from fastgpu_jupyter.pool.host.process import holder_of
 from fastgpu_jupyter.pool.journal.store import Journal
 from fastgpu_jupyter.pool.lookout import END, IGNORE, WARN

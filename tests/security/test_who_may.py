@@ -172,8 +172,9 @@ def test_each_caller_is_answered_as_the_table_says(pool: ServedPool, held: Held,
 
 @pytest.mark.slow
 def test_a_stranger_sees_no_name_that_is_not_its_own(pool: ServedPool, held: Held) -> None:
+    device = str(pool.client.devices()[0]["id"])
     reading = [
-        Call(operation.method.upper(), operation.path.format(month="2026-11"))
+        Call(operation.method.upper(), operation.path.format(month="2026-11", device_id=device))
         for operation in OPERATIONS
         if operation.method == "get" and "lease_id" not in operation.path
     ]

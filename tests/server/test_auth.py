@@ -22,6 +22,8 @@ EXPECTED = {
     ("GET", "leases"): ("read", "fastgpu:leases"),
     ("GET", "queue"): ("read", "fastgpu:leases"),
     ("GET", "leases/0123456789abcdef"): ("read", "fastgpu:leases"),
+    ("GET", "leases/0123456789abcdef/history"): ("read", "fastgpu:leases"),
+    ("GET", "devices/SIM-0-A100-80GB/history"): ("read", "fastgpu:devices"),
     ("DELETE", "leases/0123456789abcdef"): ("write", "fastgpu:leases"),
     ("POST", "leases/0123456789abcdef/park"): ("write", "fastgpu:leases"),
     ("POST", "leases/0123456789abcdef/resume"): ("write", "fastgpu:leases"),
@@ -109,6 +111,9 @@ def test_one_shape_of_errors(pool: PoolProcess, jupyter: ServerProcess) -> None:
     calls: list[tuple[str, str, Any, int, str]] = [
         ("GET", "leases/0123456789abcdef", None, 404, "not_found"),
         ("DELETE", "leases/0123456789abcdef", None, 404, "not_found"),
+        ("GET", "leases/0123456789abcdef/history", None, 404, "not_found"),
+        ("GET", "devices/SIM-0-A100-80GB/history?resolution=2s", None, 400, "invalid_request"),
+        ("GET", "devices/SIM-0-A100-80GB/history?since=now", None, 400, "invalid_request"),
         ("GET", "nothing", None, 404, "http_404"),
         ("POST", "leases/0123456789abcdef/park", {}, 404, "not_found"),
         ("POST", "leases/0123456789abcdef/resume", None, 404, "not_found"),

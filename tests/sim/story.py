@@ -45,6 +45,7 @@ from fastgpu_jupyter.core.pool import replay as apply_all
 from fastgpu_jupyter.errors import CallerError, FastGPUError, InternalError
 from fastgpu_jupyter.pool import hands as hands_module
 from fastgpu_jupyter.pool import runtime as runtime_module
+from fastgpu_jupyter.pool import sampler as sampler_module
 from fastgpu_jupyter.pool.host import process as process_module
 from fastgpu_jupyter.pool.journal import store as store_module
 from fastgpu_jupyter.pool.journal.codec import Record
@@ -711,6 +712,7 @@ def played(host: Host) -> Iterator[None]:
             (runtime_module, "ThreadPoolExecutor", Thread),
             (hands_module, "DaemonThreads", Thread),
             (hands_module, "ANSWER_S", 1e6),
+            (sampler_module, "DaemonThreads", Thread),
             (hands_module, "lease_of", host.lease_of),
             (hands_module, "leases_of", lambda pid, of: [one for one in of if one == host.lease_of(pid)]),
             (runtime_module, "SNAPSHOT_EVERY", 5),

@@ -5,7 +5,8 @@ What a driver must keep is tested by ``tests/pool/driver_conformance.py``, which
 * device ids are opaque texts, stable over restarts of the host; what a device can do is in its ``DeviceSpec``;
 * a call may block, and may hang: the pool gives it up after a while and goes on (:mod:`fastgpu_jupyter.pool.hands`).
   One thread makes all calls, one after the other, but for these: ``environment`` and ``device_nodes`` are asked from
-  the event loop and must answer from memory; ``park`` and ``resume`` may take long and have threads of their own;
+  the event loop and must answer from memory; ``park`` and ``resume`` may take long and have threads of their own,
+  and so has ``sample``, which is called each second;
 * what goes wrong is said by :class:`~fastgpu_jupyter.errors.HostFault`, whose text its user reads, and by no other
   exception. Everything is safe to repeat, because whoever asked may have been killed before the answer.
 """
@@ -25,18 +26,40 @@ class DeviceGone(HostFault):
 
 
 class Usage(NamedTuple):
-    """What is used at one instant; ``None`` where the device cannot say."""
+    """What is used at one instant; ``None`` where the device cannot say, never a number that may be wrong."""
 
     utilization_percent: int | None
     memory_used_bytes: int | None
+    power_milliwatt: int | None = None
+    energy_millijoule: int | None = None  #: of a device since its driver's start, of a lease since it was first sampled
+    temperature_celsius: int | None = None
+    pcie_sent_bytes_per_s: int | None = None
+    pcie_received_bytes_per_s: int | None = None
+
+
+class ProcessUse(NamedTuple):
+    """What one process uses of one device."""
+
+    pid: int
+    memory_bytes: int | None
+    utilization_percent: int | None
+    lease_id: str | None = None  #: whose it is, once that was found out
 
 
 @dataclass(slots=True)
 class Sample:
-    """One reading of all devices and of the leases that were asked about."""
+    """One reading of all devices and of the leases that were asked about.
+
+    A driver fills in the leases that it can tell by itself; those of the others are made from ``devices`` and
+    ``processes`` (see :mod:`..sampler`).
+    """
 
     devices: dict[str, Usage] = field(default_factory=dict)
     leases: dict[str, Usage] = field(default_factory=dict)
+    #: By device, as they were listed last; a device that is missing could not say.
+    processes: dict[str, list[ProcessUse]] = field(default_factory=dict)
+    #: By device, which list that was: the same number is the same processes. One that is missing is new each time.
+    lists: dict[str, int] = field(default_factory=dict)
 
 
 class Subject(NamedTuple):
@@ -117,10 +140,14 @@ class Driver(Protocol):
 
 
 def together(parts: Sequence[Usage]) -> Usage:
-    """The use of several devices as one: mean utilization, all memory; unknown where one is."""
-    utilizations = [part.utilization_percent for part in parts if part.utilization_percent is not None]
-    memories = [part.memory_used_bytes for part in parts if part.memory_used_bytes is not None]
-    return Usage(
-        sum(utilizations) // len(parts) if parts and len(utilizations) == len(parts) else None,
-        sum(memories) if parts and len(memories) == len(parts) else None,
-    )
+    """The use of several devices as one: mean utilization, the sum of the rest; unknown where one is."""
+    if len(parts) < 2:
+        return parts[0] if parts else Usage(None, None)
+    utilization, memory, power, energy, _, sent, received = (_sum(values) for values in zip(*parts, strict=True))
+    mean = None if utilization is None else utilization // len(parts)
+    return Usage(mean, memory, power, energy, None, sent, received)
+
+
+def _sum(values: Sequence[int | None]) -> int | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if len(known) == len(values) else None

@@ -1,8 +1,9 @@
 """NVIDIA GPUs through NVML. The only module that imports ``pynvml``.
 
 Devices are named by UUID everywhere: NVML's index is neither CUDA's nor stable over reboots. There is one NVML session
-for all, and no call is made from two threads at once. What NVML says is not believed blindly: a device whose answers
-make no sense is not leased, and one that was leased before is kept, as the pool knows it, until it answers again.
+for all; its counters are read by one thread, and all else is asked by another. What NVML says is not believed blindly:
+a device whose answers make no sense is not leased, and one that was leased before is kept, as the pool knows it, until
+it answers again.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from ...errors import HostFault
 from ...units import MEMORY_BYTES_MAX
 from ..host import cgroup
 from . import catalog
-from .driver import DeviceGone, GPUProcess, Limited, Sample, Subject, Usage, together
+from .counters import Counters
+from .driver import DeviceGone, GPUProcess, Limited, Sample, Subject
 from .exclusive import Exclusive
 from .hardware import Limiter
 from .shared import Shared
@@ -42,6 +44,7 @@ class NvmlDriver:
         self._handles: dict[str, Any] = {}
         self._specs: dict[str, DeviceSpec] = {}  #: as each device last said it sensibly
         self._nodes: dict[str, str] = {}
+        self._counters = Counters(pynvml)
         self._limiters: dict[Mechanism, Limiter] = {Mechanism.EXCLUSIVE: Exclusive(self)}
         if share:
             self._limiters[Mechanism.SHARED] = Shared(self)
@@ -177,13 +180,20 @@ class NvmlDriver:
         return list({one.pid: GPUProcess(one.pid, _plausible(one.usedGpuMemory)) for one in found}.values())
 
     def sample(self, subjects: Sequence[Subject]) -> Sample:
-        """The counters of each device; a whole device's are its lease's."""
-        sample = Sample({uuid: _usage(handle) for uuid, handle in self._handles.items()})
+        """The counters of each device and what its processes use; of leases, those on MIG devices."""
+        sample = Sample()
+        shared = {gpu.device_id for _, _, gpu in subjects if not gpu.whole}
+        for uuid, handle in list(self._handles.items()):
+            sample.devices[uuid] = self._counters.device(uuid, handle)
+            processes = self._counters.processes(uuid, handle, utilization=uuid in shared)
+            if processes is not None:
+                sample.processes[uuid] = processes
+                sample.lists[uuid] = self._counters.list_of(uuid)
+        asked = {device_id for _, _, gpu in subjects for device_id in gpu.device_ids}
+        partitions = self._counters.partitions({one for one in asked if one.startswith("MIG-")})
         for subject in subjects:
-            if not subject.logical_gpu.whole:
-                continue
-            parts = [sample.devices.get(device_id, Usage(None, None)) for device_id in subject.logical_gpu.device_ids]
-            sample.leases[subject.lease_id] = together(parts)
+            if subject.logical_gpu.device_id in partitions:
+                sample.leases[subject.lease_id] = partitions[subject.logical_gpu.device_id]
         return sample
 
     def close(self) -> None:
@@ -301,14 +311,3 @@ def _explain_none(divided: int) -> str:
             "Lease whole GPUs by switching MIG mode off as an administrator (`nvidia-smi -mig 0`)."
         )
     return "The NVIDIA driver answers, but this machine has no GPU. Check with `nvidia-smi`."
-
-
-def _usage(handle: Any) -> Usage:
-    try:
-        memory_used_bytes = pynvml.nvmlDeviceGetMemoryInfo(handle).used
-    except pynvml.NVMLError:
-        return Usage(None, None)
-    try:
-        return Usage(pynvml.nvmlDeviceGetUtilizationRates(handle).gpu, memory_used_bytes)
-    except pynvml.NVMLError:
-        return Usage(None, memory_used_bytes)

@@ -14,6 +14,7 @@ from tornado import iostream, web
 from ...errors import FastGPUError, InternalError, InvalidRequest, LimitReached, NotFound
 from ...wire import openapi
 from .. import metrics
+from ..history import RESOLUTIONS
 from ..host.process import peer_holder
 from .limits import READER_RETRY_S, reached
 from .server import Server, Stream
@@ -185,6 +186,33 @@ class LeaseRoute(_Route):
     async def delete(self, lease_id: str) -> None:
         """Release it."""
         self.answer(await self.service.release(self.caller, lease_id, self.key()))
+
+
+class _HistoryRoute(_Route):
+    """What was used, as arrays."""
+
+    def asked(self) -> tuple[str, int | None]:
+        """The resolution, and from when on."""
+        resolution = self.get_query_argument("resolution", "1s")
+        if resolution not in RESOLUTIONS:
+            raise InvalidRequest(f"resolution must be one of {', '.join(RESOLUTIONS)}.")
+        return resolution, self.number("since")
+
+
+class LeaseHistoryRoute(_HistoryRoute):
+    """What a lease used."""
+
+    async def get(self, lease_id: str) -> None:
+        """Send it."""
+        self.answer(await self.service.lease_history(self.caller, lease_id, *self.asked()))
+
+
+class DeviceHistoryRoute(_HistoryRoute):
+    """What was used of a device."""
+
+    async def get(self, device_id: str) -> None:
+        """Send it."""
+        self.answer(await self.service.device_history(device_id, *self.asked()))
 
 
 class BindRoute(_Route):
@@ -425,6 +453,8 @@ def application(service: Service, boot_id: str) -> web.Application:
             ("/v1/queue", StatusRoute, {**common, "part": "queue"}),
             ("/v1/leases", LeasesRoute, {**common, "part": "leases"}),
             (r"/v1/devices/([0-9A-Za-z_.:-]{1,80})", DeviceRoute, common),
+            (r"/v1/devices/([0-9A-Za-z_.:-]{1,80})/history", DeviceHistoryRoute, common),
+            (f"/v1/leases/{lease}/history", LeaseHistoryRoute, common),
             (f"/v1/leases/{lease}/resize", ResizeRoute, common),
             (f"/v1/leases/{lease}/park", ParkRoute, common),
             (f"/v1/leases/{lease}/resume", ResumeRoute, common),

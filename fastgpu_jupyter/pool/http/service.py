@@ -21,16 +21,17 @@ from ...core.decide import find_lease
 from ...core.model import Holder, Instant, Lease, LeaseState, Plan, Priority, Retention, State
 from ...errors import Forbidden, InvalidRequest, NotFound
 from ...wire.client import token_digest
-from ...wire.views import GroupView, LeaseView, RateView, ReservationView, StatementView, TenantView
+from ...wire.views import GroupView, HistoryView, LeaseView, RateView, ReservationView, StatementView, TenantView
 from .. import billing, views
 from ..calls import Changes
+from ..host.attribution import host_pid
 from ..host.process import holder_of
 from ..metrics import Metrics, Now
 from ..runtime import Runtime
 from ..views import Facts, Viewer
 from . import asked
 from .limits import Limits, Rate
-from .stream import Publisher, Subscriber
+from .stream import Publisher, Subscriber, UsageLines
 
 #: Changes are numbered from the start's wall clock on, so that a number of an earlier pool manager means nothing here.
 SEQ_PER_MS = 1000
@@ -98,6 +99,25 @@ class Service:
         """One lease of the caller's. Raises :class:`NotFound`, also where it is somebody else's."""
         return await self.runtime.read(lambda state, at: self._one(state, at, lease_id, caller))
 
+    async def lease_history(self, caller: Caller, lease_id: str, resolution: str, since: int | None) -> HistoryView:
+        """What a lease of the caller's used."""
+
+        def read(state: State, at: Instant) -> HistoryView:
+            lease = self._visible(state, caller, lease_id)
+            return self.runtime.history.lease(lease.id, resolution, since, at)
+
+        return await self.runtime.read(read)
+
+    async def device_history(self, device_id: str, resolution: str, since: int | None) -> HistoryView:
+        """What was used of a device; for everybody, as its utilization is. Raises :class:`NotFound`."""
+
+        def read(state: State, at: Instant) -> HistoryView:
+            if device_id not in state.devices:
+                raise NotFound(f"There is no device {device_id[:80]!r}. `jupyter fastgpu status` lists them.")
+            return self.runtime.history.device(device_id, resolution, since, at)
+
+        return await self.runtime.read(read)
+
     async def subscribe(
         self, caller: Caller, lease_id: str | None, since: int | None, on_end: Callable[[], None]
     ) -> Subscriber:
@@ -133,6 +153,7 @@ class Service:
             started_at=self._started_at,
             message=self.runtime.message,
             fault=self.runtime.fault,
+            silent_since=self.runtime.silent_since,
         )
 
     def _facts(self) -> Facts:
@@ -179,28 +200,8 @@ class Service:
             "queue": views.queue_views(state, viewer, self._facts()),
         }
 
-    def _usage(
-        self, state: State, at: Instant, viewer: Viewer, lease_id: str | None, _: Changes | None
-    ) -> dict[str, Any]:
-        sample = self.runtime.usage
-        wanted = [lease_id] if lease_id is not None else list(sample.leases)
-        leases = views.lease_views(state, at, viewer, self._facts(), wanted)
-        fields = (
-            "id",
-            "utilization_percent",
-            "memory_used_bytes",
-            "active_ms",
-            "billed_micro_per_hour",
-            "cost_micro",
-            "cost_at",
-        )
-        return {
-            "devices": [
-                {"id": name, "utilization_percent": usage[0], "memory_used_bytes": usage[1]}
-                for name, usage in sample.devices.items()
-            ],
-            "leases": [{field: lease[field] for field in fields} for lease in leases],  # type: ignore[literal-required]
-        }
+    def _usage(self, state: State, at: Instant) -> UsageLines:
+        return UsageLines(state, at, self.runtime.usage)
 
     # -- doing --------------------------------------------------------------------------------------------------------
 
@@ -237,6 +238,8 @@ class Service:
         """Make a process of the caller's user the lease's holder; only with the lease's token."""
         await self.runtime.read(lambda state, _: self._require_token(state, caller, lease_id))
         pid = asked.integer(body, "pid")
+        if pid is not None:  # as the caller knows it, which may be in a container
+            pid = await asyncio.to_thread(host_pid, pid, caller.holder.pid)
         holder = caller.holder if pid is None else holder_of(pid, self._boot_id)
         if caller.holder.uid not in {holder.uid, 0}:
             raise Forbidden(f"Process {pid} belongs to another user.")

@@ -1,6 +1,7 @@
 """The event stream: each subscriber has a bounded queue of its own, and one that does not read is cut.
 
 Messages are made once per tenant, not once per subscriber, and changes that come in quick succession make one message.
+A reading is encoded once, whoever reads it: what a tenant sees is put together from the same bytes.
 What changed is remembered for a while, by id: a reader that was away and names the last ``seq`` it saw gets what it
 missed as one change, or begins anew with a snapshot where that is too long ago.
 """
@@ -15,11 +16,12 @@ from typing import Any
 
 import msgspec
 
-from ...core.model import Instant, State
+from ...core.model import Instant, Lease, State
 from ..calls import Changes
+from ..devices.driver import Sample, Usage
 from ..metrics import Metrics
 from ..runtime import Runtime
-from ..views import Viewer
+from ..views import Viewer, device_usage_view, lease_usage_view
 from .limits import READER_RETRY_S, Limits, reached
 
 #: Messages, and bytes of them, that may wait for one subscriber; a reader that is further behind is gone or stuck.
@@ -33,6 +35,33 @@ REMEMBER_CHANGES = 1024
 
 MessageMaker = Callable[[State, Instant, Viewer, "str | None", "Changes | None"], "dict[str, Any] | None"]
 _NOTHING = Changes(frozenset(), frozenset())
+_ENCODER = msgspec.json.Encoder()
+
+
+class UsageLines:
+    """What was used, as the bytes that each audience is sent."""
+
+    def __init__(self, state: State, at: Instant, sample: Sample) -> None:
+        self._state, self._at = state, at
+        self._devices = _ENCODER.encode([device_usage_view(name, usage) for name, usage in sample.devices.items()])
+        self._leases = {
+            lease_id: self._encode(lease, usage)
+            for lease_id, usage in sample.leases.items()
+            if (lease := state.leases.get(lease_id)) is not None
+        }
+
+    def _encode(self, lease: Lease, usage: Usage) -> bytes:
+        return _ENCODER.encode(lease_usage_view(lease, self._at, usage))
+
+    def line(self, viewer: Viewer, lease_id: str | None) -> bytes:
+        """The message for who sees what ``viewer`` does: of all its leases, or of one."""
+        wanted = self._leases if lease_id is None else [lease_id]
+        leases = []
+        for one in wanted:
+            lease = self._state.leases.get(one)
+            if lease is not None and viewer.owns(lease):  # one that waits, or is parked, uses nothing
+                leases.append(self._leases.get(one) or self._encode(lease, Usage(None, None)))
+        return b'{"type":"usage","devices":%b,"leases":[%b]}\n' % (self._devices, b",".join(leases))
 
 
 class Subscriber:
@@ -45,7 +74,7 @@ class Subscriber:
         self._on_end = on_end
         self._messages: deque[bytes] = deque()
         self._bytes = 0
-        self._arrived = asyncio.Event()
+        self._news: asyncio.Future[None] | None = None  #: somebody waits
 
     def put(self, message: bytes) -> None:
         """Queue ``message``; ends the subscriber where it does not keep up."""
@@ -57,29 +86,42 @@ class Subscriber:
             return
         self._messages.append(message)
         self._bytes += len(message)
-        self._arrived.set()
+        _wake(self._news)
 
     def end(self, why: str) -> None:
         """Send nothing more, and let go of what waits."""
         if self.ended is None:
             self.ended = why
             self._messages.clear()
-            self._arrived.set()
+            _wake(self._news)
             self._on_end()
 
     async def next(self) -> bytes | None:
         """The next message, a keepalive where there is none for a while, ``None`` once it is over."""
         if not self._messages and not self.ended:
-            self._arrived.clear()
-            try:
-                await asyncio.wait_for(self._arrived.wait(), KEEPALIVE_S)
-            except asyncio.TimeoutError:
-                return line({"type": "keepalive"})
+            await self._wait()
         if self.ended:
             return None
+        if not self._messages:
+            return line({"type": "keepalive"})
         message = self._messages.popleft()
         self._bytes -= len(message)
         return message
+
+    async def _wait(self) -> None:
+        """For something to say, or long enough; without the task that ``wait_for`` would make each second."""
+        loop = asyncio.get_running_loop()
+        self._news = loop.create_future()
+        silence = loop.call_later(KEEPALIVE_S, _wake, self._news)
+        try:
+            await self._news
+        finally:
+            silence.cancel()
+
+
+def _wake(waiting: asyncio.Future[None] | None) -> None:
+    if waiting is not None and not waiting.done():
+        waiting.set_result(None)
 
 
 class Publisher:
@@ -89,7 +131,7 @@ class Publisher:
         self,
         runtime: Runtime,
         changed: MessageMaker,
-        usage: MessageMaker,
+        usage: Callable[[State, Instant], UsageLines],
         limits: Limits,
         metrics: Metrics,
         *,
@@ -212,19 +254,19 @@ class Publisher:
         groups: defaultdict[tuple[Viewer, str | None], list[Subscriber]] = defaultdict(list)
         for subscriber in self._subscribers:
             groups[subscriber.viewer, subscriber.lease_id].append(subscriber)
+        usage = self._usage(state, at) if sampled and groups else None
         for (viewer, lease_id), subscribers in groups.items():
             messages = []
             if changes.pool:
                 messages.append(("snapshot", self._changed(state, at, viewer, lease_id, None)))
             elif changes != _NOTHING:
                 messages.append(("changed", self._changed(state, at, viewer, lease_id, changes)))
-            if sampled:
-                messages.append(("usage", self._usage(state, at, viewer, lease_id, None)))
-            for kind, message in messages:
-                if message is not None:
-                    sent = line({"type": kind, **message})
-                    for subscriber in subscribers:
-                        subscriber.put(sent)
+            lines = [line({"type": kind, **message}) for kind, message in messages if message is not None]
+            if usage is not None:
+                lines.append(usage.line(viewer, lease_id))
+            for sent in lines:
+                for subscriber in subscribers:
+                    subscriber.put(sent)
 
 
 def line(message: dict[str, Any]) -> bytes:

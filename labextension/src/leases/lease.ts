@@ -31,6 +31,8 @@ export interface IPool {
   /** What an operator or a user should know, as a sentence; null when all is well. */
   readonly message: string | null;
   readonly accepting: boolean;
+  /** Since when no use of any GPU is known, as their driver does not answer; null while it does. */
+  readonly counters_silent_since: number | null;
 }
 
 export interface IHolding {

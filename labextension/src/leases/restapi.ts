@@ -8,10 +8,11 @@
 import { URLExt } from '@jupyterlab/coreutils';
 import { ServerConnection } from '@jupyterlab/services';
 
+import type { IHistory, Resolution } from './history';
 import type { Change, FailureReason, ILease, Message } from './lease';
 import type { IEntitlement, IQuotaAPI } from './quota';
 import { EventStreamParser } from './stream';
-import { readErrorMessage, readLease, readMessage, readQuota } from './validate';
+import { readErrorMessage, readHistory, readLease, readMessage, readQuota } from './validate';
 
 /** Something the server or the network refused. */
 export class FastGPUError extends Error {
@@ -107,6 +108,16 @@ export class LeaseAPI implements ILeaseAPI, IQuotaAPI {
       method: 'POST',
       body: JSON.stringify(body)
     });
+  }
+
+  /** What a lease used, from `since` on, by the server's clock. */
+  history(leaseId: string, resolution: Resolution, since: number): Promise<IHistory> {
+    const query = URLExt.objectToQueryString({ resolution, since });
+    return this._read(
+      `leases/${encodeURIComponent(leaseId)}/history${query}`,
+      { method: 'GET', cache: 'no-store' },
+      body => readHistory(body, 'history')
+    );
   }
 
   quota(): Promise<ReadonlyArray<IEntitlement>> {

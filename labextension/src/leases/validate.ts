@@ -21,6 +21,7 @@ import type {
   Message
 } from './lease';
 import { HEALTH, LEASE_STATES, RETENTIONS } from './lease';
+import type { IHistory } from './history';
 import type { IEntitlement } from './quota';
 
 /** More entries than this in one list is not a pool, it is a fault. */
@@ -70,6 +71,13 @@ const integer: Reader<number> = (value, field) => {
 const count: Reader<number> = (value, field) => {
   if (integer(value, field) < 0) {
     throw new InvalidMessage(field, 'zero or more');
+  }
+  return value;
+};
+
+const positive: Reader<number> = (value, field) => {
+  if (integer(value, field) <= 0) {
+    throw new InvalidMessage(field, 'more than zero');
   }
   return value;
 };
@@ -127,7 +135,16 @@ export const readPool: Reader<IPool> = record<IPool>({
   currency: text,
   started_at: count,
   message: orNull(text),
-  accepting: flag
+  accepting: flag,
+  counters_silent_since: orNull(count)
+});
+
+export const readHistory: Reader<IHistory> = record<IHistory>({
+  resolution_ms: positive,
+  started_at: integer,
+  utilization_percent: listOf(orNull(percent)),
+  memory_used_bytes: listOf(orNull(count)),
+  memory_used_bytes_max: listOf(orNull(count))
 });
 
 const readHolding = record<IHolding>({

@@ -38,13 +38,11 @@ export const panelPlugin: JupyterFrontEndPlugin<void> = {
     const { commands, shell } = app;
     const used = translator ?? nullTranslator;
     const trans = used.load(TRANSLATION_DOMAIN);
+    const api = new LeaseAPI({ serverSettings: app.serviceManager.serverSettings });
     const panel = new FastGPUPanel({
       manager,
       current,
-      quota: new Quota({
-        manager,
-        api: new LeaseAPI({ serverSettings: app.serviceManager.serverSettings })
-      }),
+      quota: new Quota({ manager, api }),
       trans,
       language: used.languageCode,
       onRelease: lease => {
@@ -53,6 +51,7 @@ export const panelPlugin: JupyterFrontEndPlugin<void> = {
       onChange: (lease, change) => {
         void commands.execute(changeCommand(change), { leaseId: lease.id });
       },
+      onLoadHistory: (leaseId, resolution, since) => api.history(leaseId, resolution, since),
       onOpenNotebook: lease => {
         void commands.execute(CommandIDs.openNotebook, { leaseId: lease.id });
       },

@@ -28,6 +28,8 @@ import {
 } from '../texts';
 import type { IWriting } from './context';
 import { SimulatedFact } from './devices';
+import type { LoadHistory } from './leasechart';
+import { LeaseHistory } from './leasechart';
 import { Meter, Section, Sparkline, Tag } from './parts';
 
 const ENDED_SHOWN_MS = 3_600_000;
@@ -36,6 +38,7 @@ export interface ILeaseCallbacks {
   readonly onRelease: (lease: ILease) => void;
   readonly onChange: (lease: ILease, change: Change) => void;
   readonly onOpenNotebook: (lease: ILease) => void;
+  readonly onLoadHistory: LoadHistory;
   /** Undefined where there is no launcher. */
   readonly onOpenLauncher?: () => void;
 }
@@ -147,6 +150,7 @@ function Lease(
           {stateMeaning(lease.state, trans)}
         </p>
       )}
+      {lease.active_ms > 0 && <LeaseHistory {...props} name={name} />}
       {lease.state !== 'ended' &&
         [lease.budget_message, lease.limit_message].map(
           (message, index) =>

@@ -116,7 +116,7 @@ export namespace FastGPUPanel {
     extends IWriting,
       Pick<
         IPanelProps,
-        'onRelease' | 'onChange' | 'onOpenNotebook' | 'onOpenLauncher' | 'onRefresh'
+        'onRelease' | 'onChange' | 'onOpenNotebook' | 'onOpenLauncher' | 'onLoadHistory' | 'onRefresh'
       > {
     readonly manager: ILeaseManager;
     readonly current: ICurrentLease | null;

@@ -53,7 +53,7 @@ export function PanelView(props: IPanelProps): React.JSX.Element {
       <div role="status" aria-live="polite">
         {connection.kind === 'unreachable' && <Unreachable {...props} connection={connection} />}
       </div>
-      {pool !== null && <PoolNotes pool={pool} trans={trans} />}
+      {pool !== null && <PoolNotes pool={pool} trans={trans} language={props.language} />}
       {pool === null ? (
         connection.kind !== 'unreachable' && (
           <p className="fg-Empty">{trans.__('Asking the pool manager…')}</p>
@@ -133,15 +133,23 @@ function Unreachable(
   );
 }
 
-function PoolNotes(
-  props: Pick<IWriting, 'trans'> & { readonly pool: IPool }
-): React.JSX.Element | null {
-  const { pool, trans } = props;
-  if (pool.message === null && pool.accepting) {
+function PoolNotes(props: IWriting & { readonly pool: IPool }): React.JSX.Element | null {
+  const { pool, trans, language } = props;
+  const silent = pool.counters_silent_since;
+  if (pool.message === null && pool.accepting && silent === null) {
     return null;
   }
+  const warns = !pool.accepting || silent !== null;
   return (
-    <div className="fg-Banner" data-kind={pool.accepting ? 'info' : 'warning'} role="note">
+    <div className="fg-Banner" data-kind={warns ? 'warning' : 'info'} role="note">
+      {silent !== null && (
+        <p>
+          {trans.__(
+            'The driver of the GPUs has not answered since %1: what they and leases use is not known.',
+            formatTime(silent, language)
+          )}
+        </p>
+      )}
       {!pool.accepting && <strong>{trans.__('The pool grants nothing new for now')}</strong>}
       {pool.message !== null && <p>{pool.message}</p>}
     </div>

@@ -1,0 +1,194 @@
+"""What each lease and each device used: the last hour by the second, the last seven days by the minute.
+
+Rings of plain arrays that grow to their size and no further. In memory only: a new pool manager begins anew, and a
+lease's is forgotten with the lease. The time is the pool's own, which no change of the clock on the wall disturbs; a
+second without a reading, or with one that did not say, is a gap. A minute is the mean of what was known in it, and of
+memory the most as well.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Container
+from typing import NamedTuple
+
+from ..core.model import Instant
+from ..wire.views import HistoryView
+from .devices.driver import Sample, Usage
+
+SECOND_MS, MINUTE_MS = 1000, 60_000
+SECONDS, MINUTES = 3600, 7 * 24 * 60
+RESOLUTIONS = {"1s": SECOND_MS, "1m": MINUTE_MS}
+#: Leases and devices with a history, of at most 170 KB each. While there are more, new ones have none.
+SERIES_MAX = 1024
+_KIB = 1024
+
+
+class _Field(NamedTuple):
+    name: str
+    typecode: str  #: of its array
+    unit: int = 1  #: what one stands for; memory is kept in KiB, which 4 TiB of a lease of many devices fit in
+
+    @property
+    def unknown(self) -> int:
+        """The number that stands for a gap: the largest."""
+        return int(2 ** (8 * array(self.typecode).itemsize) - 1)
+
+
+UTILIZATION = _Field("utilization_percent", "B")
+MEMORY = _Field("memory_used_bytes", "I", _KIB)
+MEMORY_MAX = _Field("memory_used_bytes_max", "I", _KIB)
+POWER = _Field("power_milliwatt", "I")
+_BY_SECOND, _BY_MINUTE = (UTILIZATION, MEMORY, POWER), (UTILIZATION, MEMORY, MEMORY_MAX, POWER)
+
+
+class Ring:
+    """The last ``size`` steps of some fields; the newest step is ``last``."""
+
+    def __init__(self, fields: tuple[_Field, ...], size: int) -> None:
+        self._fields = fields
+        self._unknown = [field.unknown for field in fields]
+        self._arrays = [array(field.typecode) for field in fields]
+        self._size = size
+        self._origin = 0  #: the step at index 0, or one that many sizes before it
+        self.last = -1
+
+    def __len__(self) -> int:
+        return len(self._arrays[0])
+
+    def put(self, step: int, values: tuple[int | None, ...]) -> None:
+        """Set step ``step``; those that were left out since the newest are gaps. One before the newest is ignored."""
+        if self.last < 0 or step - self.last >= self._size:
+            for kept in self._arrays:
+                del kept[:]
+            self._origin, self.last = step, step - 1
+        if step < self.last:
+            return
+        while self.last < step - 1:
+            self.last += 1
+            self._write(self.last, (None,) * len(values))
+        self.last = step
+        self._write(step, values)
+
+    def _write(self, step: int, values: tuple[int | None, ...]) -> None:
+        at = (step - self._origin) % self._size
+        for kept, field, unknown, value in zip(self._arrays, self._fields, self._unknown, values, strict=True):
+            # One that is too large for its array is a gap: better no number than a wrong one.
+            number = unknown if value is None else min(value // field.unit, unknown)
+            if at == len(kept):
+                kept.append(number)
+            else:
+                kept[at] = number
+
+    def since(self, step: int) -> tuple[int, dict[str, list[int | None]]]:
+        """The first step that is known from ``step`` on, or the one to come, and each field from it to the newest."""
+        first = min(max(step, self.last - len(self) + 1), self.last + 1)
+        places = [(one - self._origin) % self._size for one in range(first, self.last + 1)]
+        read: dict[str, list[int | None]] = {}
+        for kept, field, unknown in zip(self._arrays, self._fields, self._unknown, strict=True):
+            numbers = (kept[at] for at in places)
+            read[field.name] = [None if number == unknown else number * field.unit for number in numbers]
+        return first, read
+
+
+class _Mean:
+    """Of what was known."""
+
+    __slots__ = ("count", "most", "total")
+
+    def __init__(self) -> None:
+        self.total = self.count = self.most = 0
+
+    def add(self, value: int | None) -> None:
+        if value is not None:
+            self.total += value
+            self.count += 1
+            self.most = max(self.most, value)
+
+    @property
+    def value(self) -> int | None:
+        return round(self.total / self.count) if self.count else None
+
+
+class Series:
+    """The history of one lease or device."""
+
+    def __init__(self) -> None:
+        self._seconds = Ring(_BY_SECOND, SECONDS)
+        self._minutes = Ring(_BY_MINUTE, MINUTES)
+        self._minute = -1
+        self._begin(-1)
+        self.energy_millijoule: int | None = None
+
+    def add(self, ms: int, usage: Usage) -> None:
+        """Note what was used at ``ms``."""
+        known = (usage.utilization_percent, usage.memory_used_bytes, usage.power_milliwatt)
+        self._seconds.put(ms // SECOND_MS, known)
+        if ms // MINUTE_MS != self._minute:
+            self._end_minute()
+            self._begin(ms // MINUTE_MS)
+        for mean, value in zip(self._means, known, strict=True):
+            mean.add(value)
+        self.energy_millijoule = usage.energy_millijoule
+
+    def _begin(self, minute: int) -> None:
+        self._minute, self._means = minute, (_Mean(), _Mean(), _Mean())
+
+    def _end_minute(self) -> None:
+        """Write down the minute so far; more of it may come."""
+        if self._minute >= 0:
+            utilization, memory, power = self._means
+            most = memory.most if memory.count else None
+            self._minutes.put(self._minute, (utilization.value, memory.value, most, power.value))
+
+    def view(self, resolution: str, since: int | None, at: Instant) -> HistoryView:
+        """From ``since`` on, on the wall clock as the answer's times are; all there is without it."""
+        step_ms = RESOLUTIONS[resolution]
+        self._end_minute()
+        ring = self._seconds if step_ms == SECOND_MS else self._minutes
+        to_wall_ms = at.wall_ms - at.ms
+        first, fields = ring.since(0 if since is None else max(0, -((to_wall_ms - since) // step_ms)))
+        return {
+            "resolution_ms": step_ms,
+            "started_at": first * step_ms + to_wall_ms,
+            "utilization_percent": fields[UTILIZATION.name],
+            "memory_used_bytes": fields[MEMORY.name],
+            "memory_used_bytes_max": fields.get(MEMORY_MAX.name, fields[MEMORY.name]),
+            "power_milliwatt": fields[POWER.name],
+            "energy_millijoule": self.energy_millijoule,
+        }
+
+
+class History:
+    """All series, of leases and of devices."""
+
+    def __init__(self) -> None:
+        self._leases: dict[str, Series] = {}
+        self._devices: dict[str, Series] = {}
+
+    def __len__(self) -> int:
+        return len(self._leases) + len(self._devices)
+
+    def add(self, ms: int, sample: Sample) -> None:
+        """Note a reading."""
+        for series, usages in ((self._devices, sample.devices), (self._leases, sample.leases)):
+            for one, usage in usages.items():
+                if one not in series:
+                    if len(self) >= SERIES_MAX:
+                        continue
+                    series[one] = Series()
+                series[one].add(ms, usage)
+
+    def keep(self, leases: Container[str], devices: Container[str]) -> None:
+        """Forget whatever is no longer known to the pool."""
+        for series, kept in ((self._leases, leases), (self._devices, devices)):
+            for gone in [one for one in series if one not in kept]:
+                del series[gone]
+
+    def lease(self, lease_id: str, resolution: str, since: int | None, at: Instant) -> HistoryView:
+        """What a lease used; empty where nothing is known of it."""
+        return self._leases.get(lease_id, Series()).view(resolution, since, at)
+
+    def device(self, device_id: str, resolution: str, since: int | None, at: Instant) -> HistoryView:
+        """What was used of a device."""
+        return self._devices.get(device_id, Series()).view(resolution, since, at)

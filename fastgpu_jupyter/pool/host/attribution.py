@@ -1,0 +1,253 @@
+"""Whose a process is: the leases in whose kernel, or in a child of whose kernel, it runs.
+
+Found by what a process cannot choose, then by what it was given:
+
+1. its nearest relation, itself first, then its ancestors, that is a lease's holder, or whose environment names a lease
+   that its user holds: nobody's process counts for a lease of somebody else by what it says of itself;
+2. the control group, where it is the lease's own: neither the parent of its holder nor another holder is in it.
+
+A kernel that gave one lease back and asked for another holds both until the first has ended; its environment names the
+first for ever. Everything is in the numbers of this process's PID namespace, which NVML speaks too where that is the
+host's; a kernel in a namespace of its own has one here as well. Not safe for several threads.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from ...core.model import Holder
+from ...errors import NotFound
+
+#: Processes that are remembered; beyond it all are read again.
+KNOWN_MAX = 8192
+#: Longer chains of ancestors are taken for a mistake.
+ANCESTORS_MAX = 256
+_LEASE = b"FASTGPU_LEASE="
+_NS_GET_PARENT = 0xB702  #: ioctl of a namespace's file
+
+
+class Key(NamedTuple):
+    """A process, whatever becomes of its number."""
+
+    pid: int
+    start_time: int  #: clock ticks after boot
+
+
+class _Facts(NamedTuple):
+    """What is read of a process, once."""
+
+    parent: Key | None
+    uid: int
+    lease_id: str | None  #: that its environment names
+    cgroup: tuple[str, ...]  #: its path in each hierarchy; empty where that cannot be read
+
+
+_GONE = _Facts(None, -1, None, ())
+
+
+class Attribution:
+    """Remembers who is who, so that each process is read once."""
+
+    def __init__(self) -> None:
+        self._known: dict[Key, _Facts] = {}
+        self._holders: dict[str, Holder] = {}
+        self._leases_of_holder: dict[Key, set[str]] = {}
+        self._own_cgroups: dict[Key, tuple[str, ...]] | None = {}
+
+    def follow(self, holders: Mapping[str, Holder]) -> None:
+        """From now on, the leases are these: by id, each with its holder."""
+        if holders == self._holders:
+            return
+        self._holders = dict(holders)
+        self._leases_of_holder = {}
+        for lease_id, holder in holders.items():
+            self._leases_of_holder.setdefault(_key(holder), set()).add(lease_id)
+        self._own_cgroups = None
+
+    def leases_of(self, pid: int, *, by_cgroup: bool = True) -> frozenset[str]:
+        """The leases of a process, none where it has none.
+
+        Raises :class:`NotFound` where there is no such process here: it has ended, or is of another PID namespace.
+        """
+        key = self._identify(pid)
+        own = self._read(key).lease_id
+        for one, facts in self._ancestry(key):
+            found = set(self._leases_of_holder.get(one, ()))
+            if one != key and facts.lease_id is None and own not in (None, *found):
+                found.clear()  # a server, which holds leases of kernels to come: this one runs, and is of none of those
+            named = self._holders.get(facts.lease_id or "")
+            if named is not None and named.uid == facts.uid:
+                found.add(str(facts.lease_id))
+            if found:
+                return frozenset(found)
+        return self._leases_of_cgroup(self._read(key).cgroup) if by_cgroup else frozenset()
+
+    def _ancestry(self, key: Key) -> Iterator[tuple[Key, _Facts]]:
+        one: Key | None = key
+        for _ in range(ANCESTORS_MAX):
+            if one is None or one.pid == 1:  # which adopts those whose parents are gone
+                return
+            facts = self._read(one)
+            yield one, facts
+            one = facts.parent
+
+    def _leases_of_cgroup(self, cgroup: tuple[str, ...]) -> frozenset[str]:
+        if self._own_cgroups is None:
+            self._own_cgroups = self._find_own_cgroups()
+        holder = next((key for key, own in self._own_cgroups.items() if _inside(cgroup, own)), None)
+        return frozenset() if holder is None else frozenset(self._leases_of_holder[holder])
+
+    def _find_own_cgroups(self) -> dict[Key, tuple[str, ...]]:
+        groups = {key: self._read(key).cgroup for key in self._leases_of_holder}
+        own = {}
+        for key, group in groups.items():
+            parent = self._read(key).parent
+            around = [self._read(parent).cgroup if parent else (), *(groups[one] for one in groups if one != key)]
+            if around[0] and not any(_inside(other, group) for other in around):
+                own[key] = group
+        return own
+
+    # -- reading ------------------------------------------------------------------------------------------------------
+
+    def _identify(self, pid: int) -> Key:
+        start_time, _ = _stat(pid)
+        return Key(pid, start_time)
+
+    def _read(self, key: Key) -> _Facts:
+        known = self._known.get(key)
+        if known is None:
+            if len(self._known) >= KNOWN_MAX:
+                self._known.clear()
+            known, complete = _facts(key)
+            if complete:
+                self._known[key] = known
+        return known
+
+
+def leases_of(pid: int, holders: Mapping[str, Holder]) -> frozenset[str]:
+    """The leases of a process, of those that ``holders`` names, looked up once; none where it has none or is gone.
+
+    Not by control group: who else is in one only those know who know all holders.
+    """
+    once = Attribution()
+    once.follow(holders)
+    with suppress(NotFound):
+        return once.leases_of(pid, by_cgroup=False)
+    return frozenset()
+
+
+def _key(holder: Holder) -> Key:
+    return Key(holder.pid, holder.start_time)
+
+
+def _facts(key: Key) -> tuple[_Facts, bool]:
+    """Whatever can be read, and whether that is all there will be: one that has ended has no more to tell."""
+    folder = Path(f"/proc/{key.pid}")
+    try:
+        start_time, parent_pid = _stat(key.pid)
+        uid = folder.stat().st_uid
+    except (NotFound, OSError):
+        return _GONE, True
+    if start_time != key.start_time:
+        return _GONE, True
+    parent = None
+    with suppress(NotFound):
+        parent_start, _ = _stat(parent_pid)
+        # One that is younger is somebody who got the number of a parent that has ended.
+        parent = Key(parent_pid, parent_start) if parent_start <= start_time else None
+    environ = _environ(folder)
+    named = (item[len(_LEASE) :] for item in (environ or b"").split(b"\0") if item.startswith(_LEASE))
+    lease_id = next((name.decode(errors="replace") for name in named), None)
+    # While a process executes another program its environment is empty for a moment.
+    return _Facts(parent, uid, lease_id, _cgroup(folder)), environ != b""
+
+
+def _stat(pid: int) -> tuple[int, int]:
+    """When a process began, in ticks since boot, and its parent. Raises :class:`NotFound`."""
+    try:
+        # Often asked for: without the objects that a Path and a text file are.
+        descriptor = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            text = os.read(descriptor, 4096)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise NotFound(f"There is no process {pid}.") from error
+    fields = text[text.rindex(b")") + 2 :].split()
+    return int(fields[19]), int(fields[1])
+
+
+def _environ(folder: Path) -> bytes | None:
+    """A process's environment, ``None`` where it may not be read."""
+    try:
+        return (folder / "environ").read_bytes()
+    except OSError:
+        return None
+
+
+def _cgroup(folder: Path) -> tuple[str, ...]:
+    """``hierarchy:controllers:path`` of each hierarchy, in one order."""
+    try:
+        return tuple(sorted((folder / "cgroup").read_text().splitlines()))
+    except OSError:
+        return ()
+
+
+def _inside(cgroup: tuple[str, ...], outer: tuple[str, ...]) -> bool:
+    """Whether ``cgroup`` is ``outer`` or below it, in each hierarchy."""
+    if not outer or len(cgroup) != len(outer):
+        return False
+    pairs = zip(cgroup, outer, strict=True)
+    return all(one == other or one.startswith(other.rstrip("/") + "/") for one, other in pairs)
+
+
+# -- PID namespaces ---------------------------------------------------------------------------------------------------
+
+
+def host_pid(pid: int, seen_by: int) -> int:
+    """The number here of the process that process ``seen_by`` (a number here) knows as ``pid``.
+
+    They differ where ``seen_by`` is in a PID namespace of its own, as a server in a container. Raises
+    :class:`NotFound` where no process is found that could be looked at.
+    """
+    depth = len(_numbers(seen_by))
+    if depth <= 1:
+        return pid
+    namespace = _namespace(seen_by, 0)
+    for folder in Path("/proc").glob("[0-9]*"):
+        one = int(folder.name)
+        with suppress(NotFound, OSError):
+            numbers = _numbers(one)
+            known_as = numbers[depth - 1] if len(numbers) >= depth else None
+            if known_as == pid and _namespace(one, len(numbers) - depth) == namespace:
+                return one
+    raise NotFound(f"There is no process {pid} in the PID namespace of process {seen_by}.")
+
+
+def _numbers(pid: int) -> list[int]:
+    """The numbers of a process, from this namespace's to its innermost. Raises :class:`NotFound`."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(errors="replace")
+    except OSError as error:
+        raise NotFound(f"There is no process {pid}.") from error
+    line = next((line for line in status.splitlines() if line.startswith("NSpid:")), f"NSpid:\t{pid}")
+    return [int(number) for number in line.split()[1:]]
+
+
+def _namespace(pid: int, above: int) -> tuple[int, int]:
+    """The PID namespace of a process, or the one that many above it. Raises :class:`OSError`."""
+    descriptor = os.open(f"/proc/{pid}/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        for _ in range(above):
+            parent = fcntl.ioctl(descriptor, _NS_GET_PARENT)
+            os.close(descriptor)
+            descriptor = parent
+        found = os.fstat(descriptor)
+    finally:
+        os.close(descriptor)
+    return found.st_dev, found.st_ino
