@@ -98,6 +98,7 @@ async def until_health(pool: Pool, health: Health) -> None:
     raise AssertionError(await device(pool))
 
 
+@pytest.mark.slow
 def test_while_the_driver_hangs_nothing_is_granted_and_everything_is_answered(
     tmp_path: Path, machine: FakeMachine
 ) -> None:
@@ -133,6 +134,7 @@ def test_while_the_driver_hangs_nothing_is_granted_and_everything_is_answered(
     run(tmp_path, machine, story)
 
 
+@pytest.mark.slow
 def test_a_grant_that_was_on_its_way_is_given_up_with_a_sentence(tmp_path: Path, machine: FakeMachine) -> None:
     async def story(pool: Pool) -> None:
         machine.answers.clear()
@@ -146,6 +148,7 @@ def test_a_grant_that_was_on_its_way_is_given_up_with_a_sentence(tmp_path: Path,
     run(tmp_path, machine, story)
 
 
+@pytest.mark.slow
 def test_a_pool_that_starts_while_the_driver_hangs_keeps_its_leases(
     tmp_path: Path, machine: FakeMachine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -169,6 +172,7 @@ def test_a_pool_that_starts_while_the_driver_hangs_keeps_its_leases(
     run(tmp_path, machine, third)
 
 
+@pytest.mark.slow
 def test_devices_come_and_go_while_the_pool_serves(tmp_path: Path, machine: FakeMachine) -> None:
     async def story(pool: Pool) -> None:
         await pool.ask("a")
