@@ -61,8 +61,9 @@ TICK_S = 5.0
 SAMPLE_S = 1.0
 #: How often it is looked which devices there are: one may vanish, come, or be divided by somebody else.
 LOOK_S = 5.0
-#: How often it is looked who has memory on them; what has no right to it is found within two of these.
-WATCH_S = 2.0
+#: How often it is looked who has memory on them. The lists are at most three seconds old, so what has no right to it is
+#: found within five.
+WATCH_S = 1.5
 #: How often it is tried whether the journal can be written again.
 PROBE_S = 1.0
 
