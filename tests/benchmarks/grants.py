@@ -15,11 +15,14 @@ passes as if leases lasted ten minutes.
 loop, in processes of their own. Its control is what the same machine and folder can do without any of that: a loop that
 appends records of the same size to a file and makes as many durable at once as clients wait (group commit).
 
-Measured on 2 cores that other work kept busy (load average 6 to 8), 3,000 steps, microseconds of wall time, in brackets
-of the processor: 10,000 GPUs and 1,000 queued p50 181 (181), p99 8,405 (4,053); with 100,000 queued p50 192 (193), p99
-12,327 (1,107), which is 1.06 times as long. The targets of 50 and 200 are missed there. 64 clients over the socket: 308
-commands a second with 154 grants, p50 199 ms, p99 435 ms; fsync alone 112,774 records a second; the same server and
-clients without any decision or record 1,524 answers, so that the interface and not the disk is the limit.
+Measured on 2 cores that other work kept busy (load average 6 to 7), 6,000 steps at 10,000 GPUs, microseconds of the
+processor because wall time says more of that other work: with 1,000 queued p50 201, p99 1,119; with 100,000 queued p50
+196, p99 843, a tick 1,406, which is 0.98 times as long. With the rules compiled (``make compiled``), right after: p50
+147 and 139, p99 999 and 841. While hardly anything else ran (load average below 1) p50 was 149 with 100,000 queued,
+before ticks were made quick; they took 20,000. The targets of 50 and 200 are missed, compiled or not. 64 clients over
+the socket (load average 7): 244 commands a second, p50 365 ms, p99 756 ms, fsync alone 81,227 records a second, 1,061
+answers without any decision or record; with load average 2 to 4 it was 930 to 1,040 commands a second, p50 84 to 94 ms,
+p99 138 to 156 ms. Most of it is the interface, not the disk.
 """
 
 from __future__ import annotations
