@@ -167,8 +167,8 @@ MUTATIONS = (
     ),
     Mutation(
         "a process counts for whichever lease it names",
-        "pool/host/kin.py",
-        "if named is not None and named.uid == one.uid:",
+        "pool/host/attribution.py",
+        "if named is not None and named.uid == facts.uid:",
         "if named is not None:",
         pytest("tests/pool/test_lookout.py"),
     ),
