@@ -43,7 +43,7 @@ CORE_STDLIB = {
 }  # fmt: skip
 
 #: The only modules that may import it, by path in the package.
-ONLY_IN = {"pynvml": {"pool/devices/nvml.py"}, "sqlite3": {"pool/"}, "msgspec": {"wire/", "pool/"}}
+ONLY_IN = {"pynvml": {"pool/devices/nvml"}, "sqlite3": {"pool/"}, "msgspec": {"wire/", "pool/"}}
 
 #: Of the wire, the client's side: the kernel imports it, so it does without msgspec.
 WIRE_WITHOUT_MSGSPEC = {"client", "locate", "spawn", "unixsocket", "views", "__init__"}

@@ -23,6 +23,8 @@ from .counters import Counters
 from .driver import DeviceGone, GPUProcess, Limited, Sample, Subject
 from .exclusive import Exclusive
 from .hardware import Limiter
+from .health import Watch
+from .nvml_health import NvmlWatch
 from .shared import Shared
 
 T = TypeVar("T")
@@ -195,6 +197,10 @@ class NvmlDriver:
             if subject.logical_gpu.device_id in partitions:
                 sample.leases[subject.lease_id] = partitions[subject.logical_gpu.device_id]
         return sample
+
+    def watch(self) -> Watch:
+        """The health of the GPUs that there are."""
+        return NvmlWatch(list(self._handles))
 
     def close(self) -> None:
         """End the NVML session."""
