@@ -21,6 +21,7 @@ from jupyter_core.application import JupyterApp, base_aliases
 from traitlets import Bool, Enum, Float, Integer, Unicode
 
 from . import __version__
+from .doctor import DoctorApp
 from .errors import FastGPUError, InvalidRequest, PoolUnreachable
 from .pool.app import FastGPUPool
 from .pool.devices.nvml import NoDriver, NvmlDriver
@@ -625,6 +626,7 @@ class FastGPUApp(JupyterApp):
         "drain": (DrainApp, DrainApp.description),
         "fsck": (FsckApp, FsckApp.description),
         "probe": (ProbeApp, ProbeApp.description),
+        "doctor": (DoctorApp, DoctorApp.description),
     }
 
     def start(self) -> None:

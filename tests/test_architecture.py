@@ -30,7 +30,8 @@ MAY_IMPORT = {
     "server": {"errors", "units", "wire", ""},
     "kernel": {"errors", "units", "wire", ""},
     "kernelspec": {"errors", "units", "core", ""},
-    "cli": {"errors", "units", "wire", "pool", "kernelspec", ""},
+    "cli": {"errors", "units", "wire", "pool", "kernelspec", "doctor", ""},
+    "doctor": {"pool", ""},
     # The package itself holds only the functions that Jupyter looks for; each imports its room when it is called.
     "": {"server", "kernel"},
     "__main__": {"cli"},
