@@ -67,7 +67,8 @@ def _require_room(found: Mapping[int, int], needed_bytes: int) -> None:
     free_bytes = memory.available_bytes()
     if free_bytes is not None and needed_bytes + SPARE_BYTES > free_bytes:
         raise HostFault(
-            f"{format_memory(needed_bytes)} would move to the host's memory, and {format_memory(free_bytes)} are left there."
+            f"{format_memory(needed_bytes)} would move to the host's memory, "
+            f"and {format_memory(free_bytes)} are left there."
         )
     for pid in found:
         left_bytes = memory.headroom_bytes(pid)
