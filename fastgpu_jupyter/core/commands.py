@@ -44,6 +44,7 @@ class SetHealth:
     health: Health
     reason: str | None = None
     lost: bool = False  #: it is gone, with all that was on it
+    stays: bool = False  #: what is on it cannot be moved now
 
 
 @dataclass(frozen=True, slots=True)

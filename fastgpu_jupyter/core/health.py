@@ -95,7 +95,8 @@ def set_health(state: State, command: c.SetHealth, at: Instant) -> list[Event]:
         events.append(e.DeviceHealthChanged(command.device_id, command.health, command.reason, device.xid))
     if command.lost:
         return [*events, *_lost(state, device, command.reason)]
-    return [*events, *_moves(state, [device])] if events and command.health is Health.SUSPECT else events
+    goes = events and command.health is Health.SUSPECT and not command.stays
+    return [*events, *_moves(state, [device])] if goes else events
 
 
 def restore(state: State, command: c.RestoreDevice, at: Instant) -> list[Event]:
@@ -105,8 +106,8 @@ def restore(state: State, command: c.RestoreDevice, at: Instant) -> list[Event]:
 
 
 def rebooted(state: State) -> Iterator[Event]:
-    """The machine was started anew, and each device with it: what it has, a look will show again."""
-    return (_restored(device) for device in state.devices.values() if device.health is not Health.HEALTHY)
+    """The machine was started anew, and each device with it: an error by number is no longer held against it."""
+    return (_restored(device) for device in state.devices.values() if device.xid is not None)
 
 
 def due(state: State) -> Iterator[Event]:

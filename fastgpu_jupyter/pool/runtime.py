@@ -183,7 +183,10 @@ class Runtime:
     async def restore(self, device_id: str, key: str | None = None) -> None:
         """Put a device back into service that was found ill. Raises :class:`Conflict` where it still is."""
         known = device_id in await self._device_ids()
-        condition = await self._healer.look(device_id) if self._healer and known else Condition(Health.HEALTHY)
+        try:
+            condition = await self._healer.look(device_id) if self._healer and known else Condition(Health.HEALTHY)
+        except HostFault as silent:
+            raise Conflict(f"{silent} Nothing was changed.") from silent
         if condition.health is not Health.HEALTHY:
             raise Conflict(f"{condition.reason} Nothing was changed; mend it and try again.")
         await self.submit(c.RestoreDevice(device_id), key)
@@ -217,9 +220,9 @@ class Runtime:
         for job in (self._serve, self._sample_for_ever, self._tick_for_ever, self._look_for_ever, self._watch_for_ever):
             self._spawn(job())
         if isinstance(self._driver, Watchable):
-            self._healer = Healer(self._driver, self._device_ids, self.submit, self.metrics.count_xid)
+            self._healer = Healer(self._driver, self._hands, self._device_ids, self.submit, self.metrics.count_xid)
             self._spawn(self._healer.tell_for_ever())
-            self._spawn(self._healer.look_for_ever())
+            self._spawn(self._healer.watch_for_ever())
         if self._journal.seq > VERIFY_FIRST_MAX:
             self._spawn(self._verify())
         if self._unwritable:
@@ -527,7 +530,7 @@ class Runtime:
         """Grant nothing on the devices of a driver that is silent."""
         for device_id in await self.read(_specs):
             if self._hands.silence is not None:
-                await self._say_health(device_id, Health.SUSPECT, NO_ANSWER)
+                await self._report(c.SetHealth(device_id, Health.SUSPECT, NO_ANSWER, stays=True))
 
     async def _say_health(self, device_id: str, health: Health, reason: str | None) -> None:
         with suppress(NotFound):

@@ -113,6 +113,9 @@ class FakeNvml:
     class NVMLError_LibraryNotFound(NVMLError):  # noqa: N801 - the name is NVML's
         pass
 
+    class NVMLError_GpuIsLost(NVMLError):  # noqa: N801
+        pass
+
     class NVMLError_NotSupported(NVMLError):  # noqa: N801
         pass
 

@@ -17,6 +17,7 @@ import pytest
 from fastgpu_jupyter.core import commands as c
 from fastgpu_jupyter.core.model import Device, EndReason, Health, LeaseState, LogicalGPU
 from fastgpu_jupyter.errors import Conflict, HostFault, NotFound
+from fastgpu_jupyter.pool import hands as hands_module
 from fastgpu_jupyter.pool import healing
 from fastgpu_jupyter.pool.devices import health, nvml_health
 from fastgpu_jupyter.pool.devices.health import Condition, Readings, Sighting, judge
@@ -220,17 +221,17 @@ def test_a_driver_that_hangs_holds_up_nobody_and_serves_again_when_it_answers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(healing, "LOOK_S", 0.01)
-    monkeypatch.setattr(healing, "HANG_S", 0.1)
+    monkeypatch.setattr(hands_module, "ANSWER_S", 0.1)
     driver = FrailDriver(devices=2)
 
     async def story(pool: Pool) -> None:
         driver.played.answers.clear()
         everywhere = lambda health: lambda devices: {one.health for one in devices.values()} == {health}  # noqa: E731
-        device = await until(pool, everywhere(Health.FAULTY))
+        device = await until(pool, everywhere(Health.SUSPECT))
         assert "does not answer" in str(device.health_reason)
         await pool.ask("a")  # the loop goes on
         assert (await pool.lease("a")).state is LeaseState.WAITING
-        with pytest.raises(Conflict, match="does not answer"):
+        with pytest.raises(Conflict, match="has not answered"):
             await pool.runtime.restore("gpu-0")
         driver.played.answers.set()
         await until(pool, everywhere(Health.HEALTHY))
