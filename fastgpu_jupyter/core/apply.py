@@ -223,7 +223,7 @@ def _lease_parking(state: State, event: e.LeaseParking, at: Instant) -> None:
     spec = state.devices[gpu.device_id].spec
     lease.park_reason = event.reason
     lease.over_since_ms, lease.over_parks = None, lease.over_parks + (event.reason is ParkReason.OVER_LIMIT)
-    lease.image = Image(lease.holder, spec.model, spec.memory_bytes)
+    lease.image = Image(lease.holder, spec.model, spec.memory_bytes, gpu.device_ids)
     # At most; what it really is, is known when it is done.
     _set_parked_bytes(state, lease, parking.host_bytes(state, lease))
 

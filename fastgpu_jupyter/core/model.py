@@ -369,6 +369,7 @@ class Image:
     holder: Holder  #: whose memory it is; worthless to any other process
     model: str  #: of the device that it was on: no other kind can take it back
     device_memory_bytes: int
+    device_ids: tuple[str, ...] = ()  #: where it was: a driver must say so to bring it back elsewhere
 
 
 @dataclass(frozen=True, slots=True)

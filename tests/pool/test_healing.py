@@ -20,6 +20,7 @@ from fastgpu_jupyter.errors import Conflict, HostFault, NotFound
 from fastgpu_jupyter.pool import hands as hands_module
 from fastgpu_jupyter.pool import healing
 from fastgpu_jupyter.pool.devices import health, nvml_health
+from fastgpu_jupyter.pool.devices.driver import ProcessBroken
 from fastgpu_jupyter.pool.devices.health import Condition, Readings, Sighting, judge
 from tests.core.world import spec
 from tests.pool.test_runtime import PlayedDriver, Pool, run
@@ -68,9 +69,8 @@ class FrailDriver(PlayedDriver):
         self.played = PlayedWatch()
         self.refusals = 0
 
-    def resume(self, logical_gpu: LogicalGPU, pid: int) -> None:
-        [(_, parked)] = self.parked
-        assert parked == pid
+    def resume(self, logical_gpu: LogicalGPU, pid: int, origin: Sequence[str]) -> None:
+        assert self.parked == [(origin[0], pid)]
         self.parked.clear()
 
     def watch(self) -> PlayedWatch:
@@ -263,6 +263,22 @@ def test_an_event_without_a_number_is_a_reason_to_look_at_once(tmp_path: Path, m
         driver.played.events.put(Sighting("gpu-0", healing.RECOVERY_CHANGED))
         await until(pool, lambda devices: devices["gpu-0"].health is Health.HEALTHY)
         assert pool.runtime.metrics.xids == {}
+
+    run(tmp_path, story, driver)
+
+
+def test_a_process_that_parking_broke_is_told_to_restart(tmp_path: Path, driver: FrailDriver) -> None:
+    def break_it(*_: object) -> int:
+        raise ProcessBroken("It failed.")
+
+    driver.park = break_it  # type: ignore[method-assign]
+
+    async def story(pool: Pool) -> None:
+        await pool.ask("a")
+        await pool.until("a", LeaseState.ACTIVE)
+        await pool.runtime.submit(c.ParkLease("a"))
+        assert await until_told(pool, "a") == "It failed. Restart the kernel."
+        assert (await pool.lease("a")).state is LeaseState.ACTIVE
 
     run(tmp_path, story, driver)
 

@@ -71,7 +71,7 @@ class PlayedDriver:
         self.parked.append((logical_gpu.device_id, pid))
         return 7
 
-    def resume(self, logical_gpu: LogicalGPU, pid: int) -> None:
+    def resume(self, logical_gpu: LogicalGPU, pid: int, origin: Sequence[str]) -> None:
         if self.refuse:
             raise HostFault(self.refuse)
         self.parked.remove((logical_gpu.device_id, pid))

@@ -22,6 +22,7 @@ from typing import Any, Protocol
 import psutil
 
 from ...errors import HostFault
+from .driver import ProcessBroken
 
 #: The driver's releases from which on memory can be parked, and brought back to another device of its model.
 PARK_FROM = 570
@@ -48,10 +49,6 @@ class CudaState(IntEnum):
 
 #: States that pass by themselves.
 PASSING = frozenset({CudaState.CHECKPOINTING, CudaState.RESTORING})
-
-
-class ProcessBroken(HostFault):
-    """A process can no longer use its device, and must be ended."""
 
 
 class Refused(HostFault):

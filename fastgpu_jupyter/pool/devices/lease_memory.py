@@ -34,7 +34,7 @@ class LeaseMemory:
         self._parker = parker
         self._on_device = on_device
         self._every = every
-        self._moves = moves
+        self.moves = moves
 
     def park(self, device_ids: Sequence[str], pid: int, memory_bytes: int) -> int:
         """Move what the process tree of ``pid`` has there, ``memory_bytes`` at most; how much that was."""
@@ -54,7 +54,7 @@ class LeaseMemory:
     def resume(self, origin: Sequence[str], device_ids: Sequence[str], pid: int) -> None:
         """Move it back, from where it was to where it is to be."""
         onto = mapping(origin, device_ids, self._every()) if len(origin) == len(device_ids) else {}
-        if onto and not self._moves:
+        if onto and not self.moves:
             raise HostFault("This driver brings memory back only to the GPU that it was on.")
         self._parker.resume(sorted(number for number in _tree(pid) if self._is_away(number)), onto)
 

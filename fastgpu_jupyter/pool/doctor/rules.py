@@ -7,6 +7,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from ...units import GIB
+from ..devices.checkpoint import EXTRA, MOVE_FROM, PARK_FROM
 from .machine import Gpu, Machine
 
 
@@ -36,13 +37,10 @@ class Verdict(Enum):
 
 
 #: The driver's releases from which on something works.
-PARK_FROM = 570
-MOVE_FROM = 580
 LIMITS_FROM = 615
 
 DRIVER_PAGE = "https://docs.nvidia.com/datacenter/tesla/driver-installation-guide/"
 RESTART = "restart the machine"
-PARK_EXTRA = "pip install 'fastgpu-jupyter[park]'"
 
 
 def examine(machine: Machine) -> list[Finding]:
@@ -230,14 +228,14 @@ def _needs_whole_gpus(machine: Machine) -> Finding | None:
 def _needs_bindings(machine: Machine) -> Finding | None:
     if machine.cuda_bindings is not None:
         return None
-    return Finding("parking", State.OFF, "needs NVIDIA's Python package cuda-bindings", PARK_EXTRA)
+    return Finding("parking", State.OFF, "needs NVIDIA's Python package cuda-bindings", EXTRA)
 
 
 def _needs_cuda(machine: Machine) -> Finding | None:
     if machine.cuda_error is None:
         return None
     said = f"cuda-bindings {machine.cuda_bindings} cannot use the driver: {machine.cuda_error}"
-    return Finding("parking", State.BROKEN, said, f"{PARK_EXTRA} --upgrade")
+    return Finding("parking", State.BROKEN, said, f"{EXTRA} --upgrade")
 
 
 def _needs_its_own_kind(machine: Machine) -> Finding | None:
