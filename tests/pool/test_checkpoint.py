@@ -172,7 +172,7 @@ def test_what_is_missing_is_said_with_what_to_do() -> None:
         parker(cuda)
     cuda = FakeCuda(1)
     cuda.absent.add("GetState 1")
-    with pytest.raises(HostFault, match="does not know cuCheckpointProcessGetState"):
+    with pytest.raises(HostFault, match="cannot be asked for cuCheckpointProcessGetState"):
         parker(cuda).park([1])
 
 
@@ -264,6 +264,16 @@ def test_what_was_parked_before_a_restart_of_the_pool_is_found_again(family: tup
     hand.away = {child}
     assert of_lease(hand, {own: GIB}).park([A], own, 10 * GIB) == GIB
     assert hand.asked == [("park", sorted(family))]
+
+
+def test_a_kernel_below_a_server_has_a_lease_of_its_own(
+    family: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, child = family
+    monkeypatch.setattr(lease_memory, "lease_of", {child: "another"}.get)
+    hand = Hand()
+    assert of_lease(hand, {own: GIB, child: GIB}).park([A], own, 10 * GIB) == GIB
+    assert hand.asked == [("park", [own])]
 
 
 def test_a_kernel_without_memory_on_a_gpu_has_nothing_to_park() -> None:

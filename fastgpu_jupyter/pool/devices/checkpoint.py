@@ -219,7 +219,7 @@ class CudaParker:
         try:
             result, *answer = getattr(self._cuda, name)(*args)
         except Exception as error:  # the package raises what it likes where the driver lacks a call
-            raise Refused(f"This driver does not know {name} ({error}).") from error
+            raise Refused(f"CUDA cannot be asked for {name} here ({error}).") from error
         if int(result) != 0:
             raise Refused(f"CUDA refused {name}: {getattr(result, 'name', result)}.")
         return answer[0] if answer else None

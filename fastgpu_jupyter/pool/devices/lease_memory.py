@@ -10,6 +10,7 @@ import psutil
 from ...errors import HostFault
 from ...units import GIB, format_memory
 from ..host import memory
+from ..host.process import lease_of
 from .checkpoint import Parker, mapping
 
 #: What is left to the host beside what is parked, for its own good.
@@ -80,11 +81,16 @@ def _require_room(found: Mapping[int, int], needed_bytes: int) -> None:
 
 
 def _tree(pid: int) -> list[int]:
-    """The process and all below it. Raises :class:`HostFault` where it has ended."""
+    """The process and all below it that are of its lease. Raises :class:`HostFault` where it has ended.
+
+    Below a server, which holds a lease until its kernel does, there are kernels with leases of their own.
+    """
     try:
-        return [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]
+        below = [child.pid for child in psutil.Process(pid).children(recursive=True)]
     except psutil.Error as error:
         raise HostFault(f"Process {pid} has ended.") from error
+    lease_id = lease_of(pid)
+    return [pid, *(child for child in below if lease_of(child) == lease_id)]
 
 
 def _uses_cuda(pid: int) -> bool:
