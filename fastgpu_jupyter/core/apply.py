@@ -17,6 +17,7 @@ from .model import (
     GOES_ON,
     LEAVING,
     Device,
+    Health,
     Host,
     Image,
     Instant,
@@ -61,12 +62,21 @@ def _device_vanished(state: State, event: e.DeviceVanished, at: Instant) -> None
     device = state.devices[event.device_id]
     device.present = False
     if not device.lease_ids:
-        del state.devices[event.device_id]
+        _forget_device(state, event.device_id)
+
+
+def _forget_device(state: State, device_id: str) -> None:
+    del state.devices[device_id]
+    state.suspect.pop(device_id, None)
 
 
 def _device_health_changed(state: State, event: e.DeviceHealthChanged, at: Instant) -> None:
     device = state.devices[event.device_id]
     device.health, device.health_reason, device.xid = event.health, event.reason, event.xid
+    if event.health is Health.SUSPECT:
+        state.suspect[event.device_id] = None
+    else:
+        state.suspect.pop(event.device_id, None)
 
 
 def _device_drained(state: State, event: e.DeviceDrained, at: Instant) -> None:
@@ -343,7 +353,7 @@ def _give_back(state: State, lease: Lease, gpu: LogicalGPU, at: Instant) -> None
         if device.whole_by == lease.id:
             device.whole_by = None
         if not device.present and not device.lease_ids:
-            del state.devices[device.spec.id]
+            _forget_device(state, device.spec.id)
     given = fairshare.Held(-held_milli, -lease.request.cpu_milli, -lease.request.host_memory_bytes)
     _hold(state, lease, given, gpu.host_id, at)
 

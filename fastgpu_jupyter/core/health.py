@@ -112,7 +112,7 @@ def rebooted(state: State) -> Iterator[Event]:
 
 def due(state: State) -> Iterator[Event]:
     """Leases that can leave a suspect device by now, because there is room elsewhere."""
-    return _moves(state, (device for device in state.devices.values() if device.health is Health.SUSPECT))
+    return _moves(state, map(state.devices.__getitem__, state.suspect))
 
 
 def message(state: State, lease: Lease) -> str | None:

@@ -554,6 +554,7 @@ class State:
     ended: dict[str, None] = field(default_factory=dict)  #: ids of leases that ended, in that order
     expiring: dict[str, int] = field(default_factory=dict)  #: when leases that wait for so long at most give up, ms
     budgeted: dict[str, None] = field(default_factory=dict)  #: ids of leases that have a budget and are not over
+    suspect: dict[str, None] = field(default_factory=dict)  #: ids of devices that are suspect: leases may leave them
     usage_epoch_ms: int = 0  #: the instant to which all tenants' decayed usage is scaled
     boot_id: str = ""
     clock_epoch_ms: int = 0  #: boot clock minus ``Instant.ms``

@@ -116,11 +116,14 @@ class Healer:
     def _wait_for_ever(self) -> None:
         watch = self._watch
         assert watch is not None
+        said = ""
         while not self._closed.is_set():
             try:
                 sighting = watch.wait()
             except HostFault as error:
-                log.warning("%s", error)
+                if str(error) != said:
+                    log.warning("%s", error)
+                said = str(error)
                 self._call(self._worth_a_look.set)
                 self._closed.wait(RETRY_S)
                 continue

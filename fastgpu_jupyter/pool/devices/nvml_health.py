@@ -7,6 +7,7 @@ know is left out: a GPU is not ill for that.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import pynvml
@@ -47,13 +48,10 @@ class NvmlWatch:
             self._events = pynvml.nvmlEventSetCreate()
         except pynvml.NVMLError as error:
             raise HostFault(f"The NVIDIA driver tells of no errors of its GPUs ({error}).") from error
+        self._listening: set[str] = set()  #: which have been asked to tell, whether they can or not
         for device_id in device_ids:
-            try:
-                handle = self._handle(device_id)
-                wanted = WANTED & pynvml.nvmlDeviceGetSupportedEventTypes(handle)
-                pynvml.nvmlDeviceRegisterEvents(handle, wanted, self._events)
-            except pynvml.NVMLError:
-                continue  # looks will say what is to be said of it
+            with suppress(pynvml.NVMLError):  # looks will say what is to be said of it
+                self._listen(device_id)
 
     def wait(self) -> Sighting | None:
         """The next event. Raises :class:`HostFault` where the driver does not even wait."""
@@ -71,13 +69,22 @@ class NvmlWatch:
     def look(self, device_id: str) -> Condition:
         """How the GPU is now."""
         try:
-            return judge(_read(self._handle(device_id)))
-        except (pynvml.NVMLError_GpuIsLost, pynvml.NVMLError_NotFound) as error:
-            self._handles.pop(device_id, None)
-            return judge(Readings(silent=str(error), lost=True))
+            readings = _read(self._handle(device_id))
+            if device_id not in self._listening:  # it has come, or come back, since
+                self._listen(device_id)
         except pynvml.NVMLError as error:
             self._handles.pop(device_id, None)
-            return judge(Readings(silent=str(error)))
+            self._listening.discard(device_id)
+            lost = error.value in (pynvml.NVML_ERROR_GPU_IS_LOST, pynvml.NVML_ERROR_NOT_FOUND)
+            readings = Readings(silent=str(error), lost=lost)
+        return judge(readings)
+
+    def _listen(self, device_id: str) -> None:
+        handle = self._handle(device_id)
+        self._listening.add(device_id)
+        with suppress(pynvml.NVMLError_NotSupported, pynvml.NVMLError_FunctionNotFound):
+            wanted = WANTED & pynvml.nvmlDeviceGetSupportedEventTypes(handle)
+            pynvml.nvmlDeviceRegisterEvents(handle, wanted, self._events)
 
     def processes(self, device_id: str, gpu_instance: int | None) -> Sequence[int]:
         """Processes with a CUDA context on the GPU, or on that instance of it."""
