@@ -25,6 +25,7 @@ from .model import (
     LeaseRequest,
     LeaseState,
     LogicalGPU,
+    ParkReason,
     State,
 )
 

@@ -136,12 +136,22 @@ class Hands:
         return moved_bytes
 
     async def _on_device(self, effect: fx.Park | fx.Drain) -> set[int]:
-        """Numbers of the lease's processes that have memory on its devices."""
+        """Numbers of the lease's processes that have memory on its devices.
+
+        Raises :class:`DeviceGone` where one of the devices is gone and nothing is left on the others.
+        """
         pids: set[int] = set()
+        gone: DeviceGone | None = None
         for device_id in effect.logical_gpu.device_ids:
-            pids.update([process.pid for process in await self.ask(self._driver.processes, device_id)])
+            try:
+                pids.update([process.pid for process in await self.ask(self._driver.processes, device_id)])
+            except DeviceGone as lost:
+                gone = lost
         its = {effect.lease_id: effect.holder}
-        return {pid for pid in pids if leases_of(pid, its)}
+        found = {pid for pid in pids if leases_of(pid, its)}
+        if gone is not None and not found:
+            raise gone
+        return found
 
     async def _drain(self, effect: fx.Drain) -> Scrub:
         """Wait until no process of the lease has memory on the device: a fact, however long it takes; which one."""

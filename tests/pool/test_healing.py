@@ -15,12 +15,12 @@ import pynvml
 import pytest
 
 from fastgpu_jupyter.core import commands as c
-from fastgpu_jupyter.core.model import Device, EndReason, Health, LeaseState, LogicalGPU
+from fastgpu_jupyter.core.model import Device, EndReason, Health, LeaseState, LogicalGPU, Scrub
 from fastgpu_jupyter.errors import Conflict, HostFault, NotFound
 from fastgpu_jupyter.pool import hands as hands_module
 from fastgpu_jupyter.pool import healing
 from fastgpu_jupyter.pool.devices import health, nvml_health
-from fastgpu_jupyter.pool.devices.driver import ProcessBroken
+from fastgpu_jupyter.pool.devices.driver import DeviceGone, GPUProcess, ProcessBroken
 from fastgpu_jupyter.pool.devices.health import Condition, Readings, Sighting, judge
 from tests.core.world import spec
 from tests.pool.test_runtime import PlayedDriver, Pool, run
@@ -263,6 +263,33 @@ def test_an_event_without_a_number_is_a_reason_to_look_at_once(tmp_path: Path, m
         driver.played.events.put(Sighting("gpu-0", healing.RECOVERY_CHANGED))
         await until(pool, lambda devices: devices["gpu-0"].health is Health.HEALTHY)
         assert pool.runtime.metrics.xids == {}
+
+    run(tmp_path, story, driver)
+
+
+def test_a_lease_of_two_gpus_drains_on_the_one_that_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = FrailDriver(devices=2)
+    monkeypatch.setattr(hands_module, "lease_of", {4711: "a"}.get)
+
+    def processes(device_id: str) -> Sequence[GPUProcess]:
+        asked.append(device_id)
+        if device_id == "gpu-0":
+            raise DeviceGone("gone")
+        return [GPUProcess(pid, None) for pid in driver.pids]
+
+    asked: list[str] = []
+    driver.processes = processes  # type: ignore[method-assign]
+
+    async def story(pool: Pool) -> None:
+        await pool.ask("a", profile="2xa100")
+        await pool.until("a", LeaseState.ACTIVE)
+        driver.pids = [4711]
+        await pool.runtime.submit(c.ReleaseLease("a"))
+        while len(asked) < 6:
+            await asyncio.sleep(0.005)
+        assert (await pool.lease("a")).state is LeaseState.DRAINING
+        driver.pids = []
+        assert (await pool.until("a", LeaseState.ENDED)).scrub is Scrub.DEVICE_GONE
 
     run(tmp_path, story, driver)
 

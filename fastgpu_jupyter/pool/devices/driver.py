@@ -133,7 +133,7 @@ class Driver(Protocol):
     def processes(self, device_id: str) -> Sequence[GPUProcess]:
         """The processes that have memory on the device now, each once.
 
-        Raises :class:`DeviceGone` where it is gone or lost, and none can be there; else where that cannot be known.
+        Raises :class:`DeviceGone` where there is no such device, another fault where that cannot be known.
         """
 
     def sample(self, subjects: Sequence[Subject]) -> Sample:

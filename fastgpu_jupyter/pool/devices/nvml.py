@@ -153,7 +153,7 @@ class NvmlDriver:
     def release(self, logical_gpu: LogicalGPU) -> None:
         """Unmake it by its mechanism; what a device had that is gone is gone with it."""
         limiter = self._limiters.get(logical_gpu.mechanism)
-        if limiter is not None and logical_gpu.device_id in self._handles and not self._is_lost(logical_gpu.device_id):
+        if limiter is not None and logical_gpu.device_id in self._handles:
             limiter.release(logical_gpu)
 
     def park(self, logical_gpu: LogicalGPU, pid: int) -> int:
@@ -173,10 +173,10 @@ class NvmlDriver:
 
     def _begin_parking(self) -> LeaseMemory | str:
         """What moves leases' memory, or why nothing does."""
-        release = _ask("say its version", pynvml.nvmlSystemGetDriverVersion).partition(".")[0]
-        if not release.isdigit() or int(release) < PARK_FROM:
-            return f"Parking needs a driver of R{PARK_FROM} or newer."
         try:
+            release = _ask("say its version", pynvml.nvmlSystemGetDriverVersion).partition(".")[0]
+            if not release.isdigit() or int(release) < PARK_FROM:
+                return f"Parking needs a driver of R{PARK_FROM} or newer."
             parker = CudaParker()
         except HostFault as missing:
             return str(missing)
@@ -217,9 +217,9 @@ class NvmlDriver:
             handle = self._handle(device_id)
             found = _ask("list the processes of its GPU", pynvml.nvmlDeviceGetComputeRunningProcesses, handle)
         except HostFault as error:
-            if isinstance(error.__cause__, pynvml.NVMLError_GpuIsLost) or not _is_known(device_id):
-                raise DeviceGone(f"This machine has no GPU {device_id} any more.") from error
-            raise
+            if _is_known(device_id):  # one that is lost may come back, with what was on it
+                raise
+            raise DeviceGone(f"This machine has no GPU {device_id} any more.") from error
         return list({one.pid: GPUProcess(one.pid, _plausible(one.usedGpuMemory)) for one in found}.values())
 
     def sample(self, subjects: Sequence[Subject]) -> Sample:
@@ -283,15 +283,6 @@ class NvmlDriver:
             pynvml.nvmlDeviceSetMemoryLimits_v1(self._handle(device_id), limits)
         except pynvml.NVMLError as error:
             raise HostFault(f"the driver refused a limit for {group} ({error}).") from error
-
-    def _is_lost(self, device_id: str) -> bool:
-        try:
-            pynvml.nvmlDeviceGetMemoryInfo(self._handle(device_id))
-        except pynvml.NVMLError_GpuIsLost:
-            return True
-        except pynvml.NVMLError:
-            pass
-        return False
 
     def _handle(self, device_id: str) -> Any:
         if device_id not in self._handles:
