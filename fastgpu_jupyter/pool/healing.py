@@ -14,11 +14,11 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from ..core import commands as c
-from ..core.model import Health
+from ..core.model import Health, Holder
 from ..errors import HostFault, LimitReached, NotFound, StoreFault
 from .devices.health import Condition, Sighting, Watch, Watchable
 from .hands import Hands
-from .host.process import lease_of
+from .host.attribution import leases_of
 
 log = logging.getLogger("fastgpu.pool")
 LOOK_S = 30.0
@@ -33,20 +33,24 @@ RECOVERY_CHANGED = 154
 class Healer:
     """Watches the devices of one driver for one loop.
 
-    ``devices`` says which there are, ``say`` takes a command, ``count`` is told each error number.
+    ``devices`` says which there are, ``holders`` who holds the leases on one, ``say`` takes a command, ``count`` is
+    told each error number.
     """
 
     def __init__(
         self,
         driver: Watchable,
         hands: Hands,
+        *,
         devices: Callable[[], Awaitable[list[str]]],
+        holders: Callable[[str], Awaitable[dict[str, Holder]]],
         say: Callable[[c.Command], Awaitable[object]],
         count: Callable[[int], None],
     ) -> None:
         self._driver = driver
         self._hands = hands
         self._devices = devices
+        self._holders = holders
         self._say = say
         self._count = count
         self._watch: Watch | None = None
@@ -107,7 +111,8 @@ class Healer:
         suspects: tuple[str, ...] = ()
         with suppress(HostFault):
             pids = await self._hands.ask(self._watch.processes, sighting.device_id, sighting.gpu_instance)
-            suspects = tuple(dict.fromkeys(filter(None, map(lease_of, pids))))
+            holders = await self._holders(sighting.device_id)
+            suspects = tuple(dict.fromkeys(lease_id for pid in pids for lease_id in sorted(leases_of(pid, holders))))
         certain = sighting.gpu_instance is not None and len(suspects) == 1
         return c.ReportXid(sighting.device_id, xid, suspects, certain)
 

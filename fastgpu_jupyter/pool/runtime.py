@@ -194,6 +194,13 @@ class Runtime:
     async def _device_ids(self) -> list[str]:
         return await self.read(lambda state, _: list(state.devices))
 
+    async def _holders_on(self, device_id: str) -> dict[str, Holder]:
+        def holders(state: State, _: Instant) -> dict[str, Holder]:
+            device = state.devices.get(device_id)
+            return {name: state.leases[name].holder for name in device.lease_ids} if device else {}
+
+        return await self.read(holders)
+
     def now(self) -> Instant:
         """This instant in the pool's time, never before the newest event."""
         ms = self._clock.boot_ms() - self._pool.state.clock_epoch_ms
@@ -220,7 +227,14 @@ class Runtime:
         for job in (self._serve, self._sample_for_ever, self._tick_for_ever, self._look_for_ever, self._watch_for_ever):
             self._spawn(job())
         if isinstance(self._driver, Watchable):
-            self._healer = Healer(self._driver, self._hands, self._device_ids, self.submit, self.metrics.count_xid)
+            self._healer = Healer(
+                self._driver,
+                self._hands,
+                devices=self._device_ids,
+                holders=self._holders_on,
+                say=self.submit,
+                count=self.metrics.count_xid,
+            )
             self._spawn(self._healer.tell_for_ever())
             self._spawn(self._healer.watch_for_ever())
         if self._journal.seq > VERIFY_FIRST_MAX:

@@ -84,8 +84,8 @@ class LeaseView(TypedDict):
     changes: its rate, less the ``covered_milli`` that its tenant's reservations pay. ``budget_percent``: the last
     threshold of its own budget that it passed. ``mechanism_reason``: why it has its mechanism; ``limit_message``: what
     its user is to be told of its memory limit. ``scrub``: what is known of its device memory since it ended;
-    ``device_nodes``: the device files that its kernel must be able to open. ``fault_message``: what its user should know
-    of a fault of its code on the GPU, or of the GPU itself.
+    ``device_nodes``: the device files that its kernel must be able to open. ``fault_message``: what its user should
+    know of a fault of its code on the GPU, or of the GPU itself.
     """
 
     id: str
