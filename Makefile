@@ -4,6 +4,7 @@
 #   make test         every check there is, as continuous integration runs them
 #   make test-quick   the tests that need no browser and no patience
 #   make test-long    the proofs that nothing is lost, for a night
+#   make test-gpu     what only a real NVIDIA GPU can show; it changes no setting of it
 #   make lint         formatting, linters and types only
 #   make compiled     the rules of the pool as machine code, for very large pools
 #   make clean        forget everything that was built
@@ -39,9 +40,9 @@ shared := $(shell find kernels jupyter-config -type f) LICENSE README.md pyproje
 
 step = @printf '\n==> %s\n' $(1)
 
-.PHONY: help lab test test-quick test-long lint compiled clean browser
+.PHONY: help lab test test-quick test-long test-gpu lint compiled clean browser
 help:
-	@sed -n '3,9s/^# *//p' Makefile
+	@sed -n '3,10s/^# *//p' Makefile
 
 # --- what the others stand on -----------------------------------------------------------------------------------------
 
@@ -120,6 +121,9 @@ test: browser lint
 
 test-quick: .make/needs-dev .make/installed
 	$(BIN)/python -m pytest -m 'not slow and not browser and not gpu' $(TESTS)
+
+test-gpu: .make/needs-dev .make/installed
+	$(BIN)/python -m pytest -m gpu tests/gpu $(TESTS)
 
 test-long: .make/needs-dev .make/installed
 	FASTGPU_SIM_SEEDS=20000 FASTGPU_SIM_STEPS=2000 FASTGPU_KILL_CYCLES=10000 FASTGPU_FAILPOINTS=all \

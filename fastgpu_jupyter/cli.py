@@ -21,6 +21,7 @@ from jupyter_core.application import JupyterApp, base_aliases
 from traitlets import Bool, Enum, Float, Integer, Unicode
 
 from . import __version__
+from .doctor import DoctorApp
 from .errors import FastGPUError, InvalidRequest, PoolUnreachable
 from .pool.app import FastGPUPool
 from .pool.devices.nvml import NoDriver, NvmlDriver
@@ -125,7 +126,10 @@ class DrainApp(_ClientApp):
     """Take a device out of service."""
 
     name = "jupyter-fastgpu-drain"
-    description = "Grant nothing new on the device that is named; its leases stay. --undo puts it back into service."
+    description = (
+        "Grant nothing new on the device that is named; its leases stay. --undo puts it back into service, also after "
+        "an error, where it is well again."
+    )
 
     undo = Bool(False, help="Put the device back into service.").tag(config=True)
     flags = {**_ClientApp.flags, "undo": ({"DrainApp": {"undo": True}}, "Put the device back into service.")}
@@ -622,6 +626,7 @@ class FastGPUApp(JupyterApp):
         "drain": (DrainApp, DrainApp.description),
         "fsck": (FsckApp, FsckApp.description),
         "probe": (ProbeApp, ProbeApp.description),
+        "doctor": (DoctorApp, DoctorApp.description),
     }
 
     def start(self) -> None:
@@ -639,6 +644,8 @@ def _tables(status: StatusView) -> list[str]:
         lines.append(pool["message"])
     lines += ["", *_table(("DEVICE", "MODEL", "FREE", "OF", "USE", "HEALTH"), map(_device_row, status["devices"]))]
     lines += [_foreign(device, one) for device in status["devices"] for one in device.get("foreign", ())]
+    lines += [f"{one['id']}: {one['health_reason']}" for one in status["devices"] if one["health_reason"]]
+    lines += [f"{one['id']}: {one['fault_message']}" for one in status["leases"] if one["fault_message"]]
     lines += ["", *_table(("LEASE", "STATE", "PROFILE", "DEVICE", "LIMIT", "NOTEBOOK", "ACTIVE", "COST"),
                           map(_lease_row, status["leases"]))]  # fmt: skip
     lines += [f"{one['id']}: {one['limit_message']}" for one in status["leases"] if one.get("limit_message")]
@@ -656,7 +663,7 @@ def _device_row(device: Any) -> tuple[str, ...]:
     name = device["model"] + (" (simulated)" if device["simulated"] else "")
     use = "-" if device["utilization_percent"] is None else f"{device['utilization_percent']} %"
     free, total = format_memory(device["memory_free_bytes"]), format_memory(device["memory_bytes"])
-    health = "drained" if device["drained"] else device["health"]
+    health = "drained" if device["drained"] and device["health"] == "healthy" else device["health"]
     return device["id"], name, free, total, use, health
 
 

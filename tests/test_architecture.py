@@ -30,7 +30,8 @@ MAY_IMPORT = {
     "server": {"errors", "units", "wire", ""},
     "kernel": {"errors", "units", "wire", ""},
     "kernelspec": {"errors", "units", "core", ""},
-    "cli": {"errors", "units", "wire", "pool", "kernelspec", ""},
+    "cli": {"errors", "units", "wire", "pool", "kernelspec", "doctor", ""},
+    "doctor": {"pool", ""},
     # The package itself holds only the functions that Jupyter looks for; each imports its room when it is called.
     "": {"server", "kernel"},
     "__main__": {"cli"},
@@ -43,7 +44,7 @@ CORE_STDLIB = {
 }  # fmt: skip
 
 #: The only modules that may import it, by path in the package.
-ONLY_IN = {"pynvml": {"pool/devices/nvml.py"}, "sqlite3": {"pool/"}, "msgspec": {"wire/", "pool/"}}
+ONLY_IN = {"pynvml": {"pool/devices/nvml"}, "sqlite3": {"pool/"}, "msgspec": {"wire/", "pool/"}}
 
 #: Of the wire, the client's side: the kernel imports it, so it does without msgspec.
 WIRE_WITHOUT_MSGSPEC = {"client", "locate", "spawn", "unixsocket", "views", "__init__"}

@@ -14,8 +14,10 @@ from .lifecycle import next_state
 from .model import (
     AGING_GRANTS,
     ASKED_MAX,
+    GOES_ON,
     LEAVING,
     Device,
+    Health,
     Host,
     Image,
     Instant,
@@ -61,12 +63,21 @@ def _device_vanished(state: State, event: e.DeviceVanished, at: Instant) -> None
     device = state.devices[event.device_id]
     device.present = False
     if not device.lease_ids:
-        del state.devices[event.device_id]
+        _forget_device(state, event.device_id)
+
+
+def _forget_device(state: State, device_id: str) -> None:
+    del state.devices[device_id]
+    state.suspect.pop(device_id, None)
 
 
 def _device_health_changed(state: State, event: e.DeviceHealthChanged, at: Instant) -> None:
     device = state.devices[event.device_id]
-    device.health, device.health_reason = event.health, event.reason
+    device.health, device.health_reason, device.xid = event.health, event.reason, event.xid
+    if event.health is Health.SUSPECT:
+        state.suspect[event.device_id] = None
+    else:
+        state.suspect.pop(event.device_id, None)
 
 
 def _device_drained(state: State, event: e.DeviceDrained, at: Instant) -> None:
@@ -211,6 +222,10 @@ def _lease_used(state: State, event: e.LeaseUsed, at: Instant) -> None:
     lease.reports, lease.busy, lease.used_ms = True, event.busy, at.ms
 
 
+def _lease_faulted(state: State, event: e.LeaseFaulted, at: Instant) -> None:
+    _move(state, event.lease_id, event).fault = event.detail
+
+
 def _lease_parking(state: State, event: e.LeaseParking, at: Instant) -> None:
     lease = _move(state, event.lease_id, event)
     meter.close_segment(state, lease, at.ms)
@@ -219,7 +234,7 @@ def _lease_parking(state: State, event: e.LeaseParking, at: Instant) -> None:
     spec = state.devices[gpu.device_id].spec
     lease.park_reason = event.reason
     lease.over_since_ms, lease.over_parks = None, lease.over_parks + (event.reason is ParkReason.OVER_LIMIT)
-    lease.image = Image(lease.holder, spec.model, spec.memory_bytes)
+    lease.image = Image(lease.holder, spec.model, spec.memory_bytes, gpu.device_ids)
     # At most; what it really is, is known when it is done.
     _set_parked_bytes(state, lease, parking.host_bytes(state, lease))
 
@@ -243,8 +258,8 @@ def _lease_wanted(state: State, event: e.LeaseWanted, at: Instant) -> None:
     lease = _move(state, event.lease_id, event)
     state.arrivals += 1
     lease.arrival, lease.waiting_since, lease.grants_before = state.arrivals, at, state.generations
-    if lease.park_reason is ParkReason.MOVE:
-        lease.grants_before -= AGING_GRANTS  # it made room for somebody, and must not lose its turn by that
+    if lease.park_reason in GOES_ON:
+        lease.grants_before -= AGING_GRANTS  # it made room or had to go, and must not lose its turn by that
     state.queue[lease.id] = None
     fairshare.wait(state, lease.tenant, at.ms)
 
@@ -261,7 +276,7 @@ def _set_parked_bytes(state: State, lease: Lease, memory_bytes: int) -> None:
 
 def _holder_bound(state: State, event: e.HolderBound, at: Instant) -> None:
     lease = _move(state, event.lease_id, event)
-    lease.holder, lease.reports, lease.busy = event.holder, False, False
+    lease.holder, lease.reports, lease.busy, lease.fault = event.holder, False, False, None
 
 
 def _lease_resized(state: State, event: e.LeaseResized, at: Instant) -> None:
@@ -339,7 +354,7 @@ def _give_back(state: State, lease: Lease, gpu: LogicalGPU, at: Instant) -> None
         if device.whole_by == lease.id:
             device.whole_by = None
         if not device.present and not device.lease_ids:
-            del state.devices[device.spec.id]
+            _forget_device(state, device.spec.id)
     given = fairshare.Held(-held_milli, -lease.request.cpu_milli, -lease.request.host_memory_bytes)
     _hold(state, lease, given, gpu.host_id, at)
 
@@ -411,6 +426,7 @@ _APPLIERS: dict[type[Event], Callable[[State, Any, Instant], None]] = {
     e.LeaseWithinLimit: _lease_within_limit,
     e.LeaseRetained: _lease_retained,
     e.LeaseUsed: _lease_used,
+    e.LeaseFaulted: _lease_faulted,
     e.LeaseParking: _lease_parking,
     e.LeaseParked: _lease_parked,
     e.LeaseNotParked: _lease_not_parked,

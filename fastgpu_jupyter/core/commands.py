@@ -43,6 +43,25 @@ class SetHealth:
     device_id: str
     health: Health
     reason: str | None = None
+    lost: bool = False  #: it is gone, with all that was on it
+    stays: bool = False  #: what is on it cannot be moved now
+
+
+@dataclass(frozen=True, slots=True)
+class ReportXid:
+    """A device's driver reported an error by number; ``suspects`` are leases that may have caused it, where known."""
+
+    device_id: str
+    xid: int
+    suspects: tuple[str, ...] = ()
+    certain: bool = False  #: it was the suspects
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreDevice:
+    """An administrator, who had it looked at, puts a device back into service that was found suspect or faulty."""
+
+    device_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +253,7 @@ class ParkFailed:
     lease_id: str
     generation: int
     detail: str
+    broken: bool = False  #: not so: its process cannot use its device any more
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,6 +313,8 @@ Command = (
     StartPool
     | SetDevices
     | SetHealth
+    | ReportXid
+    | RestoreDevice
     | DrainDevice
     | SetTenant
     | SetGroup

@@ -8,12 +8,12 @@ from typing import Any
 
 from ..errors import Conflict, InternalError, InvalidRequest, NotFound
 from ..units import format_memory
-from . import budgets, mechanisms, meter, overuse, parking, placement, reserved
+from . import budgets, health, mechanisms, meter, overuse, parking, placement, reserved
 from . import commands as c
 from . import events as e
 from .ask import Size
 from .events import Event
-from .model import HOLDING, EndReason, Instant, Lease, LeaseState, ParkReason, Retention, State, want_of
+from .model import GOES_ON, HOLDING, EndReason, Instant, Lease, LeaseState, ParkReason, Retention, State, want_of
 
 #: How long a lease that ended stays in the state, so that people see what it cost.
 REMEMBER_ENDED_MS = 3_600_000
@@ -36,7 +36,8 @@ def _start_pool(state: State, command: c.StartPool, at: Instant) -> list[Event]:
     if command.boot_id == state.boot_id:
         return [e.PoolStarted(command.boot_id, state.clock_epoch_ms)]
     # No process survives a reboot: every lease ended when the journal last heard of it, and time goes on from there.
-    events: list[Event] = [e.PoolStarted(command.boot_id, command.boot_clock_ms - state.last.ms)]
+    started = e.PoolStarted(command.boot_id, command.boot_clock_ms - state.last.ms)
+    events: list[Event] = [started, *health.rebooted(state)]
     for lease in state.leases.values():
         if lease.state in HOLDING and lease.state is not LeaseState.DRAINING:
             events.append(e.LeaseDraining(lease.id, EndReason.HOLDER_DIED, "The machine was restarted."))
@@ -66,15 +67,6 @@ def _set_devices(state: State, command: c.SetDevices, at: Instant) -> list[Event
         if known is None or not known.present or known.spec != spec:
             events.append(e.DeviceAppeared(spec))
     return events
-
-
-def _set_health(state: State, command: c.SetHealth, at: Instant) -> list[Event]:
-    device = state.devices.get(command.device_id)
-    if device is None:
-        raise NotFound(f"There is no device {command.device_id[:80]!r} in this pool.")
-    if (device.health, device.health_reason) == (command.health, command.reason):
-        return []
-    return [e.DeviceHealthChanged(command.device_id, command.health, command.reason)]
 
 
 def _drain_device(state: State, command: c.DrainDevice, at: Instant) -> list[Event]:
@@ -279,13 +271,16 @@ def _park_succeeded(state: State, command: c.ParkSucceeded, at: Instant) -> list
     # A cell runs or began meanwhile, or its process could not say so: it waits to go on, as one that comes now.
     stays = lease.park_reason in (ParkReason.ASKED, ParkReason.OVER_LIMIT)
     goes_on = not stays and (lease.busy or not lease.reports)
-    goes_on = goes_on or lease.park_reason is ParkReason.MOVE
+    goes_on = goes_on or lease.park_reason in GOES_ON
     return [*parked, e.LeaseWanted(lease.id)] if goes_on and not budgets.is_spent(lease, at.ms) else parked
 
 
 def _park_failed(state: State, command: c.ParkFailed, at: Instant) -> list[Event]:
     lease = _current(state, command.lease_id, command.generation, LeaseState.PARKING)
-    return [e.LeaseNotParked(lease.id, command.detail)] if lease else []
+    if lease is None:
+        return []
+    stays = e.LeaseNotParked(lease.id, command.detail)
+    return [stays, e.LeaseFaulted(lease.id, f"{command.detail} Restart the kernel.")] if command.broken else [stays]
 
 
 def _resume_succeeded(state: State, command: c.ResumeSucceeded, at: Instant) -> list[Event]:
@@ -342,6 +337,8 @@ def _tick(state: State, command: c.Tick, at: Instant) -> list[Event]:
     due = at.ms - state.last.ms >= TICK_MS
     running = due and any(tenant.active for tenant in state.tenants.values())
     events = [*stale, *expired, *reserved.due(state, at), *budgets.due(state, at)]
+    if not any(isinstance(event, e.LeaseParking) for event in events):  # one reason to go is enough
+        events += health.due(state)
     return [*events, e.Ticked()] if running else events
 
 
@@ -385,7 +382,9 @@ def find_lease(state: State, lease_id: str) -> Lease:
 _DECIDERS: dict[type[c.Command], Callable[[State, Any, Instant], list[Event]]] = {
     c.StartPool: _start_pool,
     c.SetDevices: _set_devices,
-    c.SetHealth: _set_health,
+    c.SetHealth: health.set_health,
+    c.ReportXid: health.report_xid,
+    c.RestoreDevice: health.restore,
     c.DrainDevice: _drain_device,
     c.SetTenant: _set_tenant,
     c.SetGroup: _set_group,

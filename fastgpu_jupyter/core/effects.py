@@ -61,6 +61,7 @@ class Resume:
     lease_id: str
     logical_gpu: LogicalGPU
     holder: Holder
+    origin: tuple[str, ...] = ()  #: the devices that it was on
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +134,6 @@ def _of_device(lease: Lease) -> Iterator[Effect]:
         case LeaseState.PARKING if lease.image is not None:
             yield Park(lease.id, gpu, lease.image.holder)
         case LeaseState.RESUMING if lease.image is not None:
-            yield Resume(lease.id, gpu, lease.image.holder)
+            yield Resume(lease.id, gpu, lease.image.holder, lease.image.device_ids)
         case LeaseState.DRAINING:
             yield Drain(lease.id, gpu, lease.holder)

@@ -61,6 +61,7 @@ class DeviceHealthChanged:
     device_id: str
     health: Health
     reason: str | None
+    xid: int | None = None  #: the error number for which it did, which is held against it until it is put back
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +230,15 @@ class LeaseRetained:
 
 
 @dataclass(frozen=True, slots=True)
+class LeaseFaulted:
+    """A fault hit, or may have hit, the lease's process: its user is told."""
+
+    lease_id: str
+    detail: str
+    xid: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class LeaseUsed:
     """A cell began or ended."""
 
@@ -365,6 +375,7 @@ Event = (
     | LeaseTransferred
     | LeaseRetained
     | LeaseUsed
+    | LeaseFaulted
     | LeaseParking
     | LeaseParked
     | LeaseNotParked

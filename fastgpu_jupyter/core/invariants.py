@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from .model import HOLDING, LEAVING, Device, Lease, LeaseState, LogicalGPU, State, Tenant
+from .model import HOLDING, LEAVING, Device, Health, Lease, LeaseState, LogicalGPU, State, Tenant
 
 
 def violations(state: State) -> Iterator[str]:
@@ -117,6 +117,8 @@ def _list_violations(state: State) -> Iterator[str]:
         yield "the list of leases that have a budget is not of those"
     if len(lasting) + len(state.ended) != len(state.leases) or not state.leases.keys() >= state.ended.keys():
         yield "the list of leases that ended is not of those"
+    if {name for name, device in state.devices.items() if device.health is Health.SUSPECT} != state.suspect.keys():
+        yield "the list of suspect devices is not of those"
     of_tenant = Counter(lease.tenant for lease in lasting)
     for name, tenant in state.tenants.items():
         if tenant.leases != of_tenant[name]:

@@ -24,6 +24,7 @@ _STAYS: dict[type[Event], frozenset[LeaseState]] = {
     e.LeaseUsed: frozenset(S) - {S.DRAINING, S.ENDED},
     e.LeaseBudgetSet: frozenset(S) - {S.DRAINING, S.ENDED},
     e.LeaseBudgetPassed: frozenset({S.ACTIVE}),
+    e.LeaseFaulted: frozenset({S.PREPARING, S.ACTIVE, S.PARKING, S.RESUMING}),
     e.LeaseResized: frozenset({S.WAITING, S.ACTIVE}),
     e.LeaseTransferred: frozenset({S.WAITING, S.ACTIVE}),
     e.LeaseLimited: frozenset({S.ACTIVE}),

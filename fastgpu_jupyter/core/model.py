@@ -106,6 +106,11 @@ class ParkReason(str, Enum):
     BUDGET = "budget"  #: the money for it is spent
     MOVE = "move"  #: it goes to another device, so that one that waits fits where it was
     OVER_LIMIT = "over_limit"  #: it uses more device memory than it has
+    HEALTH = "health"  #: it goes to another device, because its own is not well
+
+
+#: Reasons for which a lease is parked only to go on elsewhere.
+GOES_ON = frozenset({ParkReason.MOVE, ParkReason.HEALTH})
 
 
 class Retention(str, Enum):
@@ -364,6 +369,7 @@ class Image:
     holder: Holder  #: whose memory it is; worthless to any other process
     model: str  #: of the device that it was on: no other kind can take it back
     device_memory_bytes: int
+    device_ids: tuple[str, ...] = ()  #: where it was: a driver must say so to bring it back elsewhere
 
 
 @dataclass(frozen=True, slots=True)
@@ -443,6 +449,7 @@ class Device:
     spec: DeviceSpec
     health: Health = Health.HEALTHY
     health_reason: str | None = None
+    xid: int | None = None  #: the error number for which it left service, until it is put back
     drained: bool = False  #: an administrator wants it empty: it keeps its leases and gets no new ones
     present: bool = True  #: False once the host no longer shows it while leases still hold it
     promised_bytes: int = 0  #: sum over the leases that hold it
@@ -497,6 +504,7 @@ class Lease:
     over_bytes: int = 0  #: what it used then
     over_parks: int = 0  #: how often it was parked for that since it was within its limit
     limit_detail: str | None = None  #: where its memory is kept by somebody else than was offered: why
+    fault: str | None = None  #: what its user is told of a fault that hit its process, until another one holds it
     parked_bytes: int = 0  #: host memory that its parked memory takes, or may take
     image: Image | None = None  #: set from PARKING until it is back on a device
     waiting_since: Instant = Instant(0, 0)
@@ -546,6 +554,7 @@ class State:
     ended: dict[str, None] = field(default_factory=dict)  #: ids of leases that ended, in that order
     expiring: dict[str, int] = field(default_factory=dict)  #: when leases that wait for so long at most give up, ms
     budgeted: dict[str, None] = field(default_factory=dict)  #: ids of leases that have a budget and are not over
+    suspect: dict[str, None] = field(default_factory=dict)  #: ids of devices that are suspect: leases may leave them
     usage_epoch_ms: int = 0  #: the instant to which all tenants' decayed usage is scaled
     boot_id: str = ""
     clock_epoch_ms: int = 0  #: boot clock minus ``Instant.ms``

@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterable
 from itertools import chain
 from typing import NamedTuple
 
-from . import fairshare, meter, placement
+from . import fairshare, mechanisms, meter, placement
 from .ask import Size
 from .cover import Kind, is_of
 from .model import Device, Lease, LeaseState, LogicalGPU, ParkReason, Priority, Retention, State, Want
@@ -69,9 +69,12 @@ def _has_host_memory(state: State, more_bytes: int) -> bool:
 
 
 def may_park(state: State, lease: Lease) -> bool:
-    """Whether the lease's devices can park at all."""
+    """Whether the lease's devices can park at all, and its mechanism does not stand in the way."""
     gpu = lease.logical_gpu
-    return gpu is not None and all(state.devices[name].spec.parkable for name in gpu.device_ids)
+    if gpu is None or not all(state.devices[name].spec.parkable for name in gpu.device_ids):
+        return False
+    offers = mechanisms.offers_of(state.devices[gpu.device_id].spec)
+    return all(offer.parkable for offer in offers if offer.mechanism is gpu.mechanism)
 
 
 def make_room(

@@ -329,8 +329,8 @@ class Gate:
         self.open = False
 
     def _hear(self, view: LeaseView) -> None:
-        """A budget has come a step nearer to its end, or a limit was passed: the next cell says so, once."""
-        for name in ("budget_message", "limit_message"):
+        """A budget has come nearer to its end, a limit was passed, a fault is told: the next cell says so, once."""
+        for name in ("budget_message", "limit_message", "fault_message"):
             told = view.get(name)
             if told and (self.view is None or told != self.view.get(name)):
                 self._notes.append(f"FastGPU: {told}")

@@ -15,6 +15,7 @@ PARKED_BECAUSE = {
     "budget": "the money for it was spent",
     "over_limit": "it used more GPU memory than it had",
     "move": "it went to another GPU so that somebody else fitted",
+    "health": "its GPU is not well and it went to another one",
 }
 _ENDED = {
     "released": "was released",

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from ..core import commands as c
-from ..core.events import BudgetPassed, BudgetSet, Event
+from ..core.events import BudgetPassed, BudgetSet, DeviceHealthChanged, Event
 from ..core.model import Instant, State
 from ..errors import FastGPUError
 
@@ -32,6 +32,8 @@ def changes_of(events: Iterable[Event], state: State) -> Changes:
     if tenants:
         lease_ids |= {lease.id for lease in state.leases.values() if lease.tenant in tenants}
     device_ids = {getattr(event, "device_id", None) for event in events}
+    ill = {event.device_id for event in events if isinstance(event, DeviceHealthChanged)}
+    lease_ids |= {name for one in ill if one in state.devices for name in state.devices[one].lease_ids}
     for lease_id in lease_ids:
         lease = state.leases.get(lease_id)
         device_ids.update(lease.logical_gpu.device_ids if lease and lease.logical_gpu else ())

@@ -19,7 +19,7 @@ from ..core import commands as c
 from ..core import effects as fx
 from ..core.model import Enforcement, LogicalGPU, Scrub
 from ..errors import FastGPUError, HostFault
-from .devices.driver import DeviceGone, Driver, Limited
+from .devices.driver import DeviceGone, Driver, Limited, ProcessBroken
 from .host.attribution import leases_of
 from .host.process import lease_of
 from .host.threads import DaemonThreads
@@ -99,11 +99,15 @@ class Hands:
                     return c.ParkSucceeded(lease_id, generation, await self._park(effect))
                 case fx.Resume():
                     made = await self.ask(self._driver.prepare, effect.logical_gpu)
-                    await self._move(self._driver.resume, replace(effect.logical_gpu, made=made), effect.holder.pid)
+                    gpu = replace(effect.logical_gpu, made=made)
+                    await self._move(self._driver.resume, gpu, effect.holder.pid, effect.origin)
                     return c.ResumeSucceeded(lease_id, generation, made)
                 case fx.Drain():
                     return c.DrainSucceeded(lease_id, generation, await self._drain(effect))
         except FastGPUError as error:
+            if isinstance(effect, fx.Park):
+                broken = isinstance(error, ProcessBroken)
+                return c.ParkFailed(lease_id, generation, str(error), broken)
             return _FAILED[type(effect)](lease_id, generation, str(error))
 
     async def _limit(self, effect: fx.Limit) -> Limited:
@@ -123,21 +127,31 @@ class Hands:
         try:
             left = await self._on_device(effect)
         except HostFault:
-            await self._move(self._driver.resume, gpu, pid)
+            await self._move(self._driver.resume, gpu, pid, gpu.device_ids)
             raise
         if left:
-            await self._move(self._driver.resume, gpu, pid)
+            await self._move(self._driver.resume, gpu, pid, gpu.device_ids)
             raise HostFault(f"Process {min(left)} of this lease still has memory on the device.")
         await self._release(gpu)
         return moved_bytes
 
     async def _on_device(self, effect: fx.Park | fx.Drain) -> set[int]:
-        """Numbers of the lease's processes that have memory on its devices."""
+        """Numbers of the lease's processes that have memory on its devices.
+
+        Raises :class:`DeviceGone` where one of the devices is gone and nothing is left on the others.
+        """
         pids: set[int] = set()
+        gone: DeviceGone | None = None
         for device_id in effect.logical_gpu.device_ids:
-            pids.update([process.pid for process in await self.ask(self._driver.processes, device_id)])
+            try:
+                pids.update([process.pid for process in await self.ask(self._driver.processes, device_id)])
+            except DeviceGone as lost:
+                gone = lost
         its = {effect.lease_id: effect.holder}
-        return {pid for pid in pids if leases_of(pid, its)}
+        found = {pid for pid in pids if leases_of(pid, its)}
+        if gone is not None and not found:
+            raise gone
+        return found
 
     async def _drain(self, effect: fx.Drain) -> Scrub:
         """Wait until no process of the lease has memory on the device: a fact, however long it takes; which one."""
@@ -180,6 +194,5 @@ def _warn(text: str, about: str, error: HostFault, said: str) -> str:
 
 _FAILED: dict[type[fx.OnDevice], Callable[[str, int, str], c.Command]] = {
     fx.Prepare: c.PrepareFailed,
-    fx.Park: c.ParkFailed,
     fx.Resume: c.ResumeFailed,
 }

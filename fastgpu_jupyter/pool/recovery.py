@@ -93,7 +93,7 @@ def _look(driver: Driver, state: State) -> tuple[list[c.Command], str | None]:
     try:
         specs, message = within(START_S, driver.inventory, NO_ANSWER)
     except HostFault as error:
-        return [c.SetHealth(device_id, Health.SUSPECT, NO_ANSWER) for device_id in state.devices], str(error)
+        return [c.SetHealth(name, Health.SUSPECT, NO_ANSWER, stays=True) for name in state.devices], str(error)
     silent = [device.spec.id for device in state.devices.values() if device.health_reason == NO_ANSWER]
     trusted = [c.SetHealth(device_id, Health.HEALTHY) for device_id in silent]
     return [*trusted, c.SetDevices(tuple(specs), (machine.spec(),))], message

@@ -27,12 +27,14 @@ from ..core.events import Event
 from ..core.model import DeviceSpec, Health, Holder, Instant, LeaseState, LogicalGPU, State
 from ..core.pool import Pool
 from ..core.pool import replay as apply_all
-from ..errors import FastGPUError, HostFault, InternalError, LimitReached, NotFound, StoreFault
+from ..errors import Conflict, FastGPUError, HostFault, InternalError, LimitReached, NotFound, StoreFault
 from ..wire.views import StatementView
 from . import billing, degraded, lookout
 from .calls import Call, Changes, Whereabouts, changes_of
 from .devices.driver import Driver, GPUProcess, Sample, Subject
+from .devices.health import Condition, Watchable
 from .hands import NO_ANSWER, Hands
+from .healing import Healer
 from .history import History
 from .host import machine
 from .host.clock import Clock
@@ -94,6 +96,7 @@ class Runtime:
         self._reading = asyncio.Lock()
         self._writer = ThreadPoolExecutor(1, "journal")
         self._hands = Hands(driver, self._driver_heard)
+        self._healer: Healer | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._watcher = Watcher(pool.state.boot_id, self._holder_ended)
         self._listeners: list[Callable[[Changes], None]] = []
@@ -177,6 +180,27 @@ class Runtime:
         async with self._reading:
             return await asyncio.to_thread(billing.statements, self._journal, month, self.now(), viewer, currency)
 
+    async def restore(self, device_id: str, key: str | None = None) -> None:
+        """Put a device back into service that was found ill. Raises :class:`Conflict` where it still is."""
+        known = device_id in await self._device_ids()
+        try:
+            condition = await self._healer.look(device_id) if self._healer and known else Condition(Health.HEALTHY)
+        except HostFault as silent:
+            raise Conflict(f"{silent} Nothing was changed.") from silent
+        if condition.health is not Health.HEALTHY:
+            raise Conflict(f"{condition.reason} Nothing was changed; mend it and try again.")
+        await self.submit(c.RestoreDevice(device_id), key)
+
+    async def _device_ids(self) -> list[str]:
+        return await self.read(lambda state, _: list(state.devices))
+
+    async def _holders_on(self, device_id: str) -> dict[str, Holder]:
+        def holders(state: State, _: Instant) -> dict[str, Holder]:
+            device = state.devices.get(device_id)
+            return {name: state.leases[name].holder for name in device.lease_ids} if device else {}
+
+        return await self.read(holders)
+
     def now(self) -> Instant:
         """This instant in the pool's time, never before the newest event."""
         ms = self._clock.boot_ms() - self._pool.state.clock_epoch_ms
@@ -202,6 +226,17 @@ class Runtime:
         """Begin to serve: take up what is still owed for the recovered state."""
         for job in (self._serve, self._sample_for_ever, self._tick_for_ever, self._look_for_ever, self._watch_for_ever):
             self._spawn(job())
+        if isinstance(self._driver, Watchable):
+            self._healer = Healer(
+                self._driver,
+                self._hands,
+                devices=self._device_ids,
+                holders=self._holders_on,
+                say=self.submit,
+                count=self.metrics.count_xid,
+            )
+            self._spawn(self._healer.tell_for_ever())
+            self._spawn(self._healer.watch_for_ever())
         if self._journal.seq > VERIFY_FIRST_MAX:
             self._spawn(self._verify())
         if self._unwritable:
@@ -223,6 +258,8 @@ class Runtime:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
         self._watcher.close()
+        if self._healer:
+            await self._healer.close()
         if self._journal.seq > self._snapshot_seq and self.fault is None:
             self._snapshot()
         self._writer.shutdown()
@@ -507,7 +544,7 @@ class Runtime:
         """Grant nothing on the devices of a driver that is silent."""
         for device_id in await self.read(_specs):
             if self._hands.silence is not None:
-                await self._say_health(device_id, Health.SUSPECT, NO_ANSWER)
+                await self._report(c.SetHealth(device_id, Health.SUSPECT, NO_ANSWER, stays=True))
 
     async def _say_health(self, device_id: str, health: Health, reason: str | None) -> None:
         with suppress(NotFound):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from .. import __version__
-from ..core import budgets, mechanisms, meter, overuse, parking, queue
+from ..core import budgets, health, mechanisms, meter, overuse, parking, queue
 from ..core.model import Device, Instant, Lease, LeaseState, PendingReason, Priority, Reservation, State
 from ..wire.views import (
     DeviceUsageView,
@@ -209,6 +209,7 @@ def lease_view(state: State, lease: Lease, at: Instant, facts: Facts) -> LeaseVi
         "budget_micro": lease.request.budget_micro,
         "budget_percent": lease.budget_percent or None,
         "budget_message": budgets.message(state, lease),
+        "fault_message": health.message(state, lease),
         "currency": facts.currency,
         "utilization_percent": usage.utilization_percent,
         "memory_used_bytes": usage.memory_used_bytes,

@@ -84,7 +84,8 @@ class LeaseView(TypedDict):
     changes: its rate, less the ``covered_milli`` that its tenant's reservations pay. ``budget_percent``: the last
     threshold of its own budget that it passed. ``mechanism_reason``: why it has its mechanism; ``limit_message``: what
     its user is to be told of its memory limit. ``scrub``: what is known of its device memory since it ended;
-    ``device_nodes``: the device files that its kernel must be able to open.
+    ``device_nodes``: the device files that its kernel must be able to open. ``fault_message``: what its user should
+    know of a fault of its code on the GPU, or of the GPU itself.
     """
 
     id: str
@@ -131,6 +132,7 @@ class LeaseView(TypedDict):
     budget_micro: int | None
     budget_percent: int | None
     budget_message: str | None
+    fault_message: str | None
     currency: str
     utilization_percent: int | None
     memory_used_bytes: int | None

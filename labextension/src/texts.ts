@@ -81,6 +81,8 @@ export function parkReason(reason: string | null, trans: TranslationBundle): str
       return trans.__('Parked because it used more GPU memory than it had.');
     case 'move':
       return trans.__('Parked to go to another GPU, so that somebody else fits.');
+    case 'health':
+      return trans.__('Parked to go to another GPU, because its own is not well.');
     case 'budget':
       return trans.__('Parked because the money for it is spent.');
     default:

@@ -86,3 +86,14 @@ test('a lease that uses more memory than it has is told, once', () => {
   assert.deepEqual(kinds(told, told), []);
   assert.deepEqual(kinds(told, lease()), []);
 });
+
+test('a fault is told, once, and again when it is another one', () => {
+  const faulty = lease({ fault_message: 'Your code read outside its memory: Xid 31.' });
+  const kinds = (before: typeof faulty, after: typeof faulty) =>
+    news([before], [after], new Set()).map(({ kind }) => kind);
+  assert.deepEqual(kinds(lease(), faulty), ['fault']);
+  assert.deepEqual(kinds(faulty, faulty), []);
+  assert.deepEqual(kinds(faulty, lease()), []);
+  assert.deepEqual(kinds(faulty, lease({ fault_message: 'Its GPU is lost.' })), ['fault']);
+  assert.deepEqual(news([], [faulty], new Set()), []);
+});

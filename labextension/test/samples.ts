@@ -64,6 +64,7 @@ export function lease(changes: Partial<ILease> = {}): ILease {
     parkable: true,
     park_reason: null,
     budget_message: null,
+    fault_message: null,
   parked_bytes: 0,
     memory_bytes: 40 * GIB,
     mechanism: 'simulated',

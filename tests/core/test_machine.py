@@ -201,7 +201,15 @@ class PoolMachine(RuleBasedStateMachine):
 
     @rule(device=st.sampled_from("abc"), health=st.sampled_from(list(Health)))
     def health(self, device: str, health: Health) -> None:
-        self._try(c.SetHealth(device, health, "observed"))
+        self._try(c.SetHealth(device, health, "observed", lost=health is Health.FAULTY))
+
+    @rule(data=st.data(), device=st.sampled_from("abc"), xid=st.sampled_from([31, 48, 63, 79]), certain=st.booleans())
+    def xid(self, data: st.DataObject, device: str, xid: int, certain: bool) -> None:
+        self._try(c.ReportXid(device, xid, (self._names(data),), certain))
+
+    @rule(device=st.sampled_from("abc"))
+    def restore_device(self, device: str) -> None:
+        self._try(c.RestoreDevice(device))
 
     @rule(device=st.sampled_from("abc"), drained=st.booleans())
     def drain_device(self, device: str, drained: bool) -> None:

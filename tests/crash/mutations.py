@@ -300,8 +300,8 @@ MUTATIONS = (
     Mutation(
         "a device is free before its lease is parked",
         APPLY,
-        "    lease.image = Image(lease.holder, spec.model, spec.memory_bytes)\n",
-        "    lease.image = Image(lease.holder, spec.model, spec.memory_bytes)\n    _give_back(state, lease, gpu, at)\n",
+        "    lease.park_reason = event.reason\n",
+        "    lease.park_reason = event.reason\n    _give_back(state, lease, gpu, at)\n",
         pytest("tests/core/test_parking.py"),
     ),
     Mutation(

@@ -267,6 +267,16 @@ def test_gate_is_told_from_many_threads(token_file: Path) -> None:
     assert gate.view["version"] == 11
 
 
+def test_a_fault_is_told_once(token_file: Path) -> None:
+    gate = make_gate(FakePool(), token_file, "active")
+    gate.take_lease(active_view(version=5))  # type: ignore[arg-type]
+    fault = {"fault_message": "Your code read outside its memory: Xid 31."}
+    gate.take_lease(active_view(version=6, **fault))  # type: ignore[arg-type]
+    gate.take_lease(active_view(version=6, **fault))  # type: ignore[arg-type]
+    assert gate.settle() == ["FastGPU: Your code read outside its memory: Xid 31."]
+    assert gate.settle() == []
+
+
 def test_a_budget_that_runs_out_is_told_once_at_each_step(token_file: Path) -> None:
     gate = make_gate(FakePool(), token_file, "active")
     gate.take_lease(active_view(version=5))  # type: ignore[arg-type]

@@ -351,4 +351,4 @@ class DriverConformance:
                 with pytest.raises(HostFault):
                     driver.park(carved(spec, "full"), 1)
                 with pytest.raises(HostFault):
-                    driver.resume(carved(spec, "full"), 1)
+                    driver.resume(carved(spec, "full"), 1, (spec.id,))

@@ -146,7 +146,7 @@ class FakeDriver:
     def park(self, logical_gpu: LogicalGPU, pid: int) -> int:
         raise HostFault("Memory of these GPUs cannot be parked.")
 
-    def resume(self, logical_gpu: LogicalGPU, pid: int) -> None:
+    def resume(self, logical_gpu: LogicalGPU, pid: int, origin: Sequence[str]) -> None:
         raise HostFault("Memory of these GPUs cannot be parked.")
 
     def environment(self, logical_gpu: LogicalGPU) -> Mapping[str, str]:

@@ -14,12 +14,13 @@ import pytest
 
 from fastgpu_jupyter.core.model import Enforcement, Health, LogicalGPU, Mechanism
 from fastgpu_jupyter.errors import HostFault, InvalidRequest
-from fastgpu_jupyter.pool.devices import catalog, nvml
+from fastgpu_jupyter.pool.devices import catalog, checkpoint, lease_memory, nvml
 from fastgpu_jupyter.pool.devices.driver import Subject, Usage
 from fastgpu_jupyter.pool.devices.select import NoDevices, select_driver
 from fastgpu_jupyter.pool.devices.simulated import SimulatedDriver
 from fastgpu_jupyter.pool.sampler import Sampler
 from fastgpu_jupyter.units import GIB, MIB
+from tests.pool.cuda import FakeCuda
 
 GPU = LogicalGPU(
     "SIM-0-A100-80GB",
@@ -113,6 +114,9 @@ class FakeNvml:
     class NVMLError_LibraryNotFound(NVMLError):  # noqa: N801 - the name is NVML's
         pass
 
+    class NVMLError_GpuIsLost(NVMLError):  # noqa: N801
+        pass
+
     class NVMLError_NotSupported(NVMLError):  # noqa: N801
         pass
 
@@ -123,6 +127,9 @@ class FakeNvml:
         self.broken: set[str] = set()
         self.mig = 0
         self.pids: list[int] = []
+        self.driver = "550.54.15"
+        self.uuids = ["GPU-1234"]
+        self.usage_bytes = 0
         self.unsupported: set[str] = set()
 
     def _call(self, name: str, value: Any) -> Any:
@@ -136,22 +143,24 @@ class FakeNvml:
         answers: dict[str, Any] = {
             "nvmlInit": None,
             "nvmlShutdown": None,
-            "nvmlDeviceGetCount": 1,
-            "nvmlDeviceGetHandleByIndex": "handle",
+            "nvmlDeviceGetCount": len(self.uuids),
+            "nvmlDeviceGetHandleByIndex": lambda index: self.uuids[index],
             "nvmlDeviceGetHandleByUUID": "handle",
             "nvmlDeviceGetName": "NVIDIA H100 80GB HBM3",
-            "nvmlDeviceGetUUID": "GPU-1234",
+            "nvmlDeviceGetUUID": lambda handle: handle,
             "nvmlDeviceGetMigMode": [self.mig, self.mig],
             "nvmlDeviceGetMemoryInfo": SimpleNamespace(total=80 * GIB, used=3 * GIB),
             "nvmlDeviceGetUtilizationRates": SimpleNamespace(gpu=37),
             "nvmlDeviceGetMinorNumber": 3,
+            "nvmlSystemGetDriverVersion": self.driver,
             "nvmlDeviceGetComputeRunningProcesses": [
-                SimpleNamespace(pid=pid, usedGpuMemory=pid * GIB) for pid in self.pids
+                SimpleNamespace(pid=pid, usedGpuMemory=self.usage_bytes or pid * GIB) for pid in self.pids
             ],
         }
         if name not in answers:
             raise AttributeError(name)
-        return lambda *_: self._call(name, answers[name])
+        answer = answers[name]
+        return lambda *args: self._call(name, answer(*args) if callable(answer) else answer)
 
 
 @pytest.fixture
@@ -260,3 +269,55 @@ def test_without_a_driver_it_says_so_and_what_to_do(fake: FakeNvml, monkeypatch:
     assert "--simulate" in str(message)
     with pytest.raises(HostFault, match="no NVIDIA driver"):
         driver.prepare(GPU)
+
+
+@pytest.fixture
+def cuda(monkeypatch: pytest.MonkeyPatch) -> FakeCuda:
+    """CUDA for this process, played."""
+    played = FakeCuda(os.getpid())
+    monkeypatch.setattr(checkpoint, "import_module", lambda _: played)
+    monkeypatch.setattr(lease_memory, "_uses_cuda", lambda _: True)
+    return played
+
+
+def test_a_lease_on_nvidia_gpus_is_parked_and_comes_back(fake: FakeNvml, cuda: FakeCuda) -> None:
+    fake.driver, fake.pids = "580.65.06", [os.getpid()]
+    fake.usage_bytes = 5 * 2**20
+    driver = select_driver("", {})
+    (gpu,), _ = driver.inventory()
+    assert gpu.parkable
+    granted = replace(GPU, device_id=gpu.id, mechanism=Mechanism.EXCLUSIVE)
+    assert driver.park(granted, os.getpid()) == 5 * 2**20
+    assert cuda.states == {os.getpid(): checkpoint.CudaState.CHECKPOINTED}
+    fake.pids = []  # the driver shows it no more
+    driver.resume(granted, os.getpid(), (gpu.id,))
+    assert cuda.states == {os.getpid(): checkpoint.CudaState.RUNNING}
+
+
+@pytest.mark.parametrize(
+    ("version", "gpus", "parkable"),
+    [("550.54.15", 1, False), ("garbage", 1, False), ("570.1", 1, True), ("570.1", 2, False), ("580.1", 2, True)],
+)
+def test_what_can_be_parked_can_come_back(
+    fake: FakeNvml, cuda: FakeCuda, version: str, gpus: int, parkable: bool
+) -> None:
+    fake.driver, fake.uuids = version, [f"GPU-{number}" for number in range(gpus)]
+    driver = select_driver("", {})
+    specs, _ = driver.inventory()
+    assert {spec.parkable for spec in specs} == {parkable}
+    if not parkable:
+        with pytest.raises(HostFault):
+            driver.park(replace(GPU, device_id=specs[0].id), os.getpid())
+
+
+def test_without_its_package_nothing_is_parked(fake: FakeNvml, monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(name: str) -> None:
+        raise ImportError(name)
+
+    monkeypatch.setattr(checkpoint, "import_module", absent)
+    fake.driver = "580.65.06"
+    driver = select_driver("", {})
+    (gpu,), message = driver.inventory()
+    assert (gpu.parkable, message) == (False, None)
+    with pytest.raises(HostFault, match=r"fastgpu-jupyter\[park\]"):
+        driver.park(replace(GPU, device_id=gpu.id), os.getpid())

@@ -82,6 +82,7 @@ def test_every_event_survives_its_bytes() -> None:
     world.do(c.ResizeLease("a", "half"))
     world.do(c.ReportMemory("a", 2, 2**40))
     world.do(c.ReportMemory("a", 2, 0))
+    world.do(c.ReportXid("gpu", 31))
     world.ask("b")
     world.do(c.BindHolder("b", world.state.leases["a"].holder))
     world.do(c.TransferLease("a", "bob"))

@@ -71,7 +71,7 @@ class PlayedDriver:
         self.parked.append((logical_gpu.device_id, pid))
         return 7
 
-    def resume(self, logical_gpu: LogicalGPU, pid: int) -> None:
+    def resume(self, logical_gpu: LogicalGPU, pid: int, origin: Sequence[str]) -> None:
         if self.refuse:
             raise HostFault(self.refuse)
         self.parked.remove((logical_gpu.device_id, pid))
@@ -106,9 +106,9 @@ class Pool:
         self.runtime = Runtime(pool, self.journal, self.driver, self.clock)
         await self.runtime.start()
 
-    async def ask(self, name: str, pid: int | None = None, key: str | None = None) -> str | None:
+    async def ask(self, name: str, pid: int | None = None, key: str | None = None, profile: str = "full") -> str | None:
         holder = holder_of(pid or os.getpid(), self.clock.boot_id())
-        request = LeaseRequest("full", None, None, None)
+        request = LeaseRequest(profile, None, None, None)
         return await self.runtime.submit(c.RequestLease(name, "ann", request, holder, "0" * 64), key)
 
     async def lease(self, name: str) -> Lease:

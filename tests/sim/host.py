@@ -180,7 +180,7 @@ class Host:
             raise HostFault("its memory cannot be moved")
         return 1000
 
-    def resume(self, logical_gpu: LogicalGPU, pid: int) -> None:
+    def resume(self, logical_gpu: LogicalGPU, pid: int, origin: Sequence[str]) -> None:
         if self.drawn.random() < self.faults.refuse_s:
             self.refused.add(logical_gpu.generation)
             raise HostFault("its memory cannot be moved back")

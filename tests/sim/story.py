@@ -365,9 +365,12 @@ class Story:
     def administer(self) -> None:
         device, health = self.drawn.choice(SPECS).id, self.drawn.choice(list(Health))
         drained, limit = self.drawn.random() < 0.3, self.drawn.choice((None, 500, 2000))
+        xid = self.drawn.choice((31, 48, 63))
         what, command = self.drawn.choice(
             (
                 ("health", lambda: c.SetHealth(device, health, "observed")),
+                ("xid", lambda: c.ReportXid(device, xid)),
+                ("restore", lambda: c.RestoreDevice(device)),
                 ("drain", lambda: c.DrainDevice(device, drained)),
                 ("entitle", lambda: c.SetTenant("a", 100, limit)),
             )

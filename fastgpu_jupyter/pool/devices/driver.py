@@ -85,6 +85,10 @@ class Limited(NamedTuple):
     detail: str | None = None  #: where it is less than was offered: why, as a sentence
 
 
+class ProcessBroken(HostFault):
+    """A process can no longer use its device, and must be ended."""
+
+
 class Driver(Protocol):
     """One kind of GPU."""
 
@@ -114,11 +118,11 @@ class Driver(Protocol):
     def park(self, logical_gpu: LogicalGPU, pid: int) -> int:
         """Move what the process tree of ``pid`` has on the device to the host's memory; how many bytes that were.
 
-        Safe to repeat. Where it raises, everything is where it was.
+        Safe to repeat. Where it raises, everything is where it was, but where it raises :class:`ProcessBroken`.
         """
 
-    def resume(self, logical_gpu: LogicalGPU, pid: int) -> None:
-        """Move it back. Safe to repeat."""
+    def resume(self, logical_gpu: LogicalGPU, pid: int, origin: Sequence[str]) -> None:
+        """Move it back, from the devices of ``origin`` to those of the logical GPU. Safe to repeat."""
 
     def environment(self, logical_gpu: LogicalGPU) -> Mapping[str, str]:
         """What a process needs in its environment to use this logical GPU, and no other."""

@@ -1,15 +1,16 @@
-"""NVIDIA GPUs through NVML. The only module that imports ``pynvml``.
+"""NVIDIA GPUs through NVML. Nobody but this module and those beside it named ``nvml_…`` imports ``pynvml``.
 
 Devices are named by UUID everywhere: NVML's index is neither CUDA's nor stable over reboots. There is one NVML session
-for all; its counters are read by one thread, and all else is asked by another. What NVML says is not believed blindly:
-a device whose answers make no sense is not leased, and one that was leased before is kept, as the pool knows it, until
-it answers again.
+for all; its counters are read by one thread, what is asked of devices is asked by another, and what waits for errors or
+moves memory has threads of its own, which NVML allows. What NVML says is not believed blindly: a device whose answers
+make no sense is not leased, and one that was leased before is kept, as the pool knows it, until it answers again.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import pynvml
@@ -19,15 +20,20 @@ from ...errors import HostFault
 from ...units import MEMORY_BYTES_MAX
 from ..host import cgroup
 from . import catalog
+from .checkpoint import MOVE_FROM, PARK_FROM, CudaParker
 from .counters import Counters
 from .driver import DeviceGone, GPUProcess, Limited, Sample, Subject
 from .exclusive import Exclusive
 from .hardware import Limiter
+from .health import Watch
+from .lease_memory import LeaseMemory
+from .nvml_health import NvmlWatch
 from .shared import Shared
 
 T = TypeVar("T")
 #: Texts of NVML that are longer are no names.
 TEXT_MAX = 96
+NOT_PARKABLE = "What is on this GPU could not be brought back to whichever GPU is free then, so it is not parked."
 NODES = ("/dev/nvidiactl", "/dev/nvidia-uvm")
 
 
@@ -45,6 +51,8 @@ class NvmlDriver:
         self._specs: dict[str, DeviceSpec] = {}  #: as each device last said it sensibly
         self._nodes: dict[str, str] = {}
         self._counters = Counters(pynvml)
+        self._parkable: set[str] = set()
+        self._memory: LeaseMemory | str | None = None  #: what parks, or why nothing does, once that is known
         self._limiters: dict[Mechanism, Limiter] = {Mechanism.EXCLUSIVE: Exclusive(self)}
         if share:
             self._limiters[Mechanism.SHARED] = Shared(self)
@@ -90,8 +98,16 @@ class NvmlDriver:
             silent = [uuid for uuid in self._specs if uuid not in specs and uuid not in divided and _is_known(uuid)]
             specs |= {uuid: self._specs[uuid] for uuid in silent}
         if specs:
-            return sorted(specs.values(), key=lambda spec: spec.index), " ".join(said) or None
+            found = self._with_parking(sorted(specs.values(), key=lambda spec: spec.index))
+            return found, " ".join(said) or None
         return [], " ".join(said) or _explain_none(len(divided))
+
+    def _with_parking(self, specs: list[DeviceSpec]) -> list[DeviceSpec]:
+        """With whether the memory of each can be parked."""
+        if self._memory is None:
+            self._memory = self._begin_parking()
+        self._parkable = {spec.id for spec in specs if self._may_park(spec, specs)}
+        return [replace(spec, parkable=spec.id in self._parkable) for spec in specs]
 
     def _look_at(self, index: int) -> tuple[str, DeviceSpec | None]:
         """Which device has that index, and what it is; ``None`` where it is divided by MIG."""
@@ -141,12 +157,39 @@ class NvmlDriver:
             limiter.release(logical_gpu)
 
     def park(self, logical_gpu: LogicalGPU, pid: int) -> int:
-        """Refused: no device of this driver is declared parkable."""
-        raise HostFault("Memory of NVIDIA GPUs cannot be parked by this version.")
+        """By CUDA's checkpoint."""
+        if not self._parkable.issuperset(logical_gpu.device_ids):
+            raise HostFault(self._memory if isinstance(self._memory, str) else NOT_PARKABLE)
+        return self._parking().park(logical_gpu.device_ids, pid, logical_gpu.memory_bytes)
 
-    def resume(self, logical_gpu: LogicalGPU, pid: int) -> None:
-        """Refused likewise."""
-        raise HostFault("Memory of NVIDIA GPUs cannot be parked by this version.")
+    def resume(self, logical_gpu: LogicalGPU, pid: int, origin: Sequence[str]) -> None:
+        """By CUDA's checkpoint."""
+        self._parking().resume(origin or logical_gpu.device_ids, logical_gpu.device_ids, pid)
+
+    def _parking(self) -> LeaseMemory:
+        if isinstance(self._memory, LeaseMemory):
+            return self._memory
+        raise HostFault(self._memory or NOT_PARKABLE)
+
+    def _begin_parking(self) -> LeaseMemory | str:
+        """What moves leases' memory, or why nothing does."""
+        try:
+            release = _ask("say its version", pynvml.nvmlSystemGetDriverVersion).partition(".")[0]
+            if not release.isdigit() or int(release) < PARK_FROM:
+                return f"Parking needs a driver of R{PARK_FROM} or newer."
+            parker = CudaParker()
+        except HostFault as missing:
+            return str(missing)
+        return LeaseMemory(parker, self._use_of, _every_gpu, moves=int(release) >= MOVE_FROM)
+
+    def _use_of(self, device_id: str) -> dict[int, int | None]:
+        return {process.pid: process.memory_bytes for process in self.processes(device_id)}
+
+    def _may_park(self, spec: DeviceSpec, specs: Iterable[DeviceSpec]) -> bool:
+        """Whether what was on the GPU can come back to whichever of its model is free then."""
+        if not isinstance(self._memory, LeaseMemory):
+            return False
+        return self._memory.moves or sum(other.model == spec.model for other in specs) == 1
 
     def environment(self, logical_gpu: LogicalGPU) -> Mapping[str, str]:
         """CUDA sees exactly these devices."""
@@ -174,7 +217,7 @@ class NvmlDriver:
             handle = self._handle(device_id)
             found = _ask("list the processes of its GPU", pynvml.nvmlDeviceGetComputeRunningProcesses, handle)
         except HostFault as error:
-            if _is_known(device_id):
+            if _is_known(device_id):  # one that is lost may come back, with what was on it
                 raise
             raise DeviceGone(f"This machine has no GPU {device_id} any more.") from error
         return list({one.pid: GPUProcess(one.pid, _plausible(one.usedGpuMemory)) for one in found}.values())
@@ -195,6 +238,10 @@ class NvmlDriver:
             if subject.logical_gpu.device_id in partitions:
                 sample.leases[subject.lease_id] = partitions[subject.logical_gpu.device_id]
         return sample
+
+    def watch(self) -> Watch:
+        """The health of the GPUs that there are."""
+        return NvmlWatch(list(self._handles))
 
     def close(self) -> None:
         """End the NVML session."""
@@ -268,6 +315,13 @@ def _is_known(uuid: str) -> bool:
     except pynvml.NVMLError:
         pass
     return True
+
+
+def _every_gpu() -> list[str]:
+    """The UUIDs of all GPUs that the driver knows, leased or not."""
+    count = _ask("list its GPUs", pynvml.nvmlDeviceGetCount)
+    handles = (_ask("say which GPU that is", pynvml.nvmlDeviceGetHandleByIndex, index) for index in range(count))
+    return [_ask("say which GPU that is", pynvml.nvmlDeviceGetUUID, handle) for handle in handles]
 
 
 def _number(call: Callable[..., Any], handle: Any, otherwise: int) -> int:

@@ -45,7 +45,7 @@ class NoDevices:
         """Always fails."""
         raise HostFault(self._reason)
 
-    def resume(self, logical_gpu: LogicalGPU, pid: int) -> None:
+    def resume(self, logical_gpu: LogicalGPU, pid: int, origin: Sequence[str]) -> None:
         """Always fails."""
         raise HostFault(self._reason)
 

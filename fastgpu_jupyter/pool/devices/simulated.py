@@ -57,7 +57,7 @@ class SimulatedDriver:
         """Nothing to move: what a process has on a simulated device is in the host's memory already."""
         return 0
 
-    def resume(self, logical_gpu: LogicalGPU, pid: int) -> None:
+    def resume(self, logical_gpu: LogicalGPU, pid: int, origin: Sequence[str]) -> None:
         """Nothing to move."""
 
     def environment(self, logical_gpu: LogicalGPU) -> Mapping[str, str]:

@@ -357,9 +357,11 @@ class Service:
         await self.runtime.submit(c.SetGroup(group, *asked.entitlement(body)), _scoped(caller, key))
 
     async def drain(self, caller: Caller, device_id: str, body: dict[str, Any], key: str | None) -> None:
-        """Take a device out of service, or put it back."""
+        """Take a device out of service, or put it back, where it is well."""
         self._require_administrator(caller)
         command = c.DrainDevice(device_id, asked.yes_or_no(body, "drained"))
+        if not command.drained:
+            await self.runtime.restore(device_id)
         await self.runtime.submit(command, _scoped(caller, key))
 
     def _administers(self, caller: Caller) -> bool:

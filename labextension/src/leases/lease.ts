@@ -103,6 +103,8 @@ export interface ILease {
   readonly parked_bytes: number;
   /** What its user is to be told about money, from half of a budget on; the pool's own sentence. */
   readonly budget_message: string | null;
+  /** What its user is to be told of a fault of its code on the GPU, or of the GPU; the pool's own sentence. */
+  readonly fault_message: string | null;
   readonly memory_bytes: number | null;
   readonly mechanism: string | null;
   /** Why it is served by that mechanism; the pool's own sentence. */

@@ -1,12 +1,13 @@
 /**
- * What a user would want to be told who is not looking: the GPU has come, it was taken away, or money runs out. Pure.
+ * What a user would want to be told who is not looking: the GPU has come, failed or was taken away, or money runs out.
+ * Pure.
  */
 
 import type { ILease } from './lease';
 import { isAway } from './lease';
 
 export interface INews {
-  readonly kind: 'granted' | 'lost' | 'lent' | 'money' | 'limit';
+  readonly kind: 'granted' | 'lost' | 'lent' | 'money' | 'limit' | 'fault';
   readonly lease: ILease;
 }
 
@@ -64,6 +65,13 @@ export function news(
       lease.limit_message !== old.limit_message
     ) {
       found.push({ kind: 'limit', lease });
+    }
+    if (
+      old !== undefined &&
+      lease.fault_message !== null &&
+      lease.fault_message !== old.fault_message
+    ) {
+      found.push({ kind: 'fault', lease });
     }
     if (lease.state === 'waiting') {
       waited.add(lease.id);

@@ -200,6 +200,7 @@ export const readLease: Reader<ILease> = record<ILease>({
   park_reason: orNull(text),
   parked_bytes: count,
   budget_message: orNull(text),
+  fault_message: orNull(text),
   memory_bytes: orNull(count),
   mechanism: orNull(text),
   mechanism_reason: orNull(text),

@@ -1,4 +1,4 @@
-/** Tells the user, wherever they are, that a GPU has come, was lent or taken away, or that money for it runs out. */
+/** Tells the user, wherever they are, that a GPU has come, failed, was lent or taken away, or that money for it runs out. */
 
 import type { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { Notification } from '@jupyterlab/apputils';
@@ -13,7 +13,7 @@ const SHOWN_MS = 8_000;
 
 export const noticesPlugin: JupyterFrontEndPlugin<void> = {
   id: 'fastgpu-jupyter:notices',
-  description: 'Notifies when a GPU has been granted after a wait, was lent to others or taken away, or when a budget runs out.',
+  description: 'Notifies when a GPU has been granted after a wait, failed, was lent to others or taken away, or when a budget runs out.',
   autoStart: true,
   requires: [ILeaseManager],
   optional: [ICurrentLease, ITranslator],
@@ -44,6 +44,10 @@ export const noticesPlugin: JupyterFrontEndPlugin<void> = {
         } else if (kind === 'lent') {
           Notification.info(trans.__('“%1”: %2', name, awayNote(lease, trans)), {
             autoClose: SHOWN_MS
+          });
+        } else if (kind === 'fault') {
+          Notification.error(trans.__('“%1”: %2', name, lease.fault_message ?? ''), {
+            autoClose: false
           });
         } else if (kind === 'money') {
           Notification.warning(trans.__('“%1”: %2', name, lease.budget_message ?? ''), {

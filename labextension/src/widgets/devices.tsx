@@ -125,7 +125,7 @@ function HealthTag(
   const { device, trans } = props;
   if (device.health === 'faulty') {
     return (
-      <Tag kind="error" title={trans.__('Nothing is granted on this device.')}>
+      <Tag kind="error" title={device.health_reason ?? trans.__('Nothing is granted on this device.')}>
         {trans.__('faulty')}
       </Tag>
     );
@@ -138,7 +138,12 @@ function HealthTag(
     );
   }
   return device.health === 'suspect' ? (
-    <Tag kind="warning">{trans.__('suspect')}</Tag>
+    <Tag
+      kind="warning"
+      title={device.health_reason ?? trans.__('Nothing new is granted on this device.')}
+    >
+      {trans.__('suspect')}
+    </Tag>
   ) : (
     <Tag kind="ok">{trans.__('healthy')}</Tag>
   );

@@ -160,6 +160,11 @@ function Lease(
               </p>
             )
         )}
+      {lease.fault_message !== null && (
+        <p className="fg-Note" data-kind="error">
+          {lease.fault_message}
+        </p>
+      )}
       <div className="fg-Card-foot">
         {(lease.active_ms > 0 || lease.cost_micro > 0) && (
           <>

@@ -1,0 +1,62 @@
+"""``jupyter fastgpu doctor``: what this machine can do with its GPUs, what it lacks, and what would mend it."""
+
+from __future__ import annotations
+
+import json
+import sys
+import textwrap
+from collections.abc import Iterator
+from dataclasses import asdict
+
+from jupyter_core.application import JupyterApp
+from traitlets import Bool
+
+from . import __version__
+from .pool.doctor.gather import gather
+from .pool.doctor.rules import Finding, examine, verdict
+
+WIDTH = 76
+
+
+class DoctorApp(JupyterApp):
+    """Explain this machine."""
+
+    name = "jupyter-fastgpu-doctor"
+    version = __version__
+    description = (
+        "Explain what this machine can do with its GPUs, what is missing for the rest, and what would mend it. Exit 0 "
+        "where GPUs can be leased, 3 where there is no driver, 4 where something that should work does not."
+    )
+
+    as_json = Bool(False, help="Print JSON for programs.").tag(config=True)
+    flags = {"json": ({"DoctorApp": {"as_json": True}}, "Print JSON for programs.")}
+
+    def start(self) -> None:
+        """Look, and say it."""
+        super().start()
+        machine = gather()
+        findings, outcome = examine(machine), verdict(machine)
+        if self.as_json:
+            found = [finding._asdict() for finding in findings]
+            print(
+                json.dumps({"findings": found, "verdict": outcome.name.lower(), "machine": asdict(machine)}, indent=2)
+            )
+        else:
+            print("\n".join(table(findings)))
+        sys.exit(outcome.value)
+
+
+def table(findings: list[Finding]) -> list[str]:
+    """The findings for a terminal, each with what would mend it below."""
+    widest = max((len(finding.what) for finding in findings), default=0)
+    head = f"{'WHAT'.ljust(widest)}  STATE   WHY, AND WHAT TO DO"
+    return [head, *(line for finding in findings for line in _lines(finding, widest))]
+
+
+def _lines(finding: Finding, widest: int) -> Iterator[str]:
+    begin = f"{finding.what.ljust(widest)}  {finding.state.value:6}  "
+    indent = " " * len(begin)
+    for number, line in enumerate(textwrap.wrap(finding.said, WIDTH, break_long_words=False) or [""]):
+        yield (indent if number else begin) + line
+    if finding.mend is not None:
+        yield f"{indent}-> {finding.mend}"  # in one piece, to be copied

@@ -1,0 +1,1 @@
+"""What ``jupyter fastgpu doctor`` knows: the facts of a machine, and the rules that say what follows from them."""

@@ -1,0 +1,335 @@
+"""The doctor: what follows from the facts about a machine, and how they are found and shown."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pynvml
+import pytest
+
+from fastgpu_jupyter import doctor
+from fastgpu_jupyter.pool.devices import nvml_facts
+from fastgpu_jupyter.pool.doctor import gather as gathering
+from fastgpu_jupyter.pool.doctor.gather import gather
+from fastgpu_jupyter.pool.doctor.machine import Gpu, Machine, Node, Nvml
+from fastgpu_jupyter.pool.doctor.rules import Finding, State, Verdict, examine, verdict, why_not_parkable
+
+GPU = Gpu(0, "NVIDIA H100", "GPU-1", mig=(0, 0), persistent=True, memory_limits=True, events=True, gpm=True)
+NVML = Nvml(driver="615.20", version="13.615", cuda=13040, gpus=(GPU,))
+#: Everything is there.
+WELL = Machine(
+    system="Linux",
+    kernel="6.14",
+    root=True,
+    pci_gpus=1,
+    module="615.20",
+    nvml=NVML,
+    nodes=(
+        Node("/dev/nvidia0", usable=True),
+        Node("/dev/nvidiactl", usable=True),
+        Node("/dev/nvidia-uvm", usable=True),
+    ),
+    cgroup=2,
+    dmem=True,
+    mps="/usr/bin/nvidia-cuda-mps-control",
+    cuda_bindings="13.5.0",
+    pid_namespace=False,
+    host_memory_bytes=2**38,
+)
+#: No GPU, no driver.
+BARE = Machine("Linux", "6.1", root=False, pci_gpus=0, module=None, nvml=Nvml(library=False, error="not found"))
+
+
+def with_nvml(**changes: Any) -> Machine:
+    return replace(WELL, nvml=replace(NVML, **changes))
+
+
+def with_gpu(**changes: Any) -> Machine:
+    return with_nvml(gpus=(replace(GPU, **changes),))
+
+
+def found(machine: Machine, what: str) -> Finding:
+    """The worst that is said of it."""
+    findings = [finding for finding in examine(machine) if finding.what == what]
+    assert findings, [finding.what for finding in examine(machine)]
+    return max(findings, key=lambda finding: list(State).index(finding.state))
+
+
+def test_where_all_is_well_nothing_is_to_be_done() -> None:
+    findings = examine(replace(WELL, nvml=replace(NVML, gpus=(replace(GPU, mig=None),))))
+    assert {finding.what for finding in findings if finding.state is not State.OK} == {"MIG"}
+    assert {finding.what for finding in findings} >= {
+        "system", "driver", "GPU 0", "permissions", "exclusive", "memory limits", "MIG", "MPS", "parking", "health",
+        "processes", "persistence",
+    }  # fmt: skip
+    assert verdict(WELL) is Verdict.SERVES
+
+
+@pytest.mark.parametrize(
+    ("machine", "state", "says", "mend", "outcome"),
+    [
+        (BARE, State.OFF, "no NVIDIA GPU is seen", "--simulate", Verdict.NO_DRIVER),
+        (replace(BARE, pci_gpus=None), State.OFF, "no NVIDIA GPU is seen", "--simulate", Verdict.NO_DRIVER),
+        (replace(BARE, pci_gpus=2), State.BROKEN, "2 NVIDIA GPUs on the bus, and no driver", "install", Verdict.BROKEN),
+        (replace(BARE, module="580.1"), State.BROKEN, "its library is not here", "libraries", Verdict.BROKEN),
+        (
+            replace(BARE, module="580.1", pid_namespace=True),
+            State.BROKEN,
+            "its library is not here",
+            "--gpus all",
+            Verdict.BROKEN,
+        ),
+        (
+            replace(BARE, nvml=Nvml(error="Driver Not Loaded")),
+            State.BROKEN,
+            "has not loaded it (Driver Not Loaded)",
+            "modprobe",
+            Verdict.BROKEN,
+        ),
+        (
+            replace(WELL, nvml=Nvml(error="Driver/library version mismatch")),
+            State.BROKEN,
+            "does not answer: Driver/library version mismatch",
+            "restart the machine",
+            Verdict.BROKEN,
+        ),
+        (
+            replace(WELL, nvml=Nvml(error="Unknown Error")),
+            State.BROKEN,
+            "does not answer",
+            "nvidia-smi",
+            Verdict.BROKEN,
+        ),
+        (
+            replace(WELL, nvml=Nvml(error="no answer within 15 seconds", hangs=True)),
+            State.BROKEN,
+            "it hangs",
+            "restart the machine",
+            Verdict.BROKEN,
+        ),
+        (replace(WELL, module="580.1"), State.BROKEN, "still runs 580.1", "restart the machine", Verdict.SERVES),
+    ],
+)
+def test_the_driver(machine: Machine, state: State, says: str, mend: str, outcome: Verdict) -> None:
+    finding = found(machine, "driver")
+    assert finding.state is state
+    assert says in finding.said
+    assert mend in str(finding.mend)
+    assert verdict(machine) is outcome
+
+
+def test_of_a_driver_that_does_not_answer_no_mechanism_is_judged() -> None:
+    assert "parking" not in {finding.what for finding in examine(replace(WELL, nvml=Nvml(error="Unknown Error")))}
+
+
+@pytest.mark.parametrize(
+    ("machine", "what", "state", "says", "mend"),
+    [
+        (with_nvml(gpus=()), "GPUs", State.BROKEN, "shows no GPU", "nvidia-smi"),
+        (with_nvml(gpus=(GPU, Gpu(1, error="GPU is lost"))), "GPU 1", State.BROKEN, "GPU is lost", "--gpu-reset -i 1"),
+        (replace(WELL, pci_gpus=3), "GPUs", State.BROKEN, "2 GPUs on the bus that the driver", "dmesg"),
+        (
+            replace(WELL, nodes=(Node("/dev/nvidia0", usable=False),)),
+            "permissions",
+            State.BROKEN,
+            "may not use /dev/nvidia0",
+            "usermod",
+        ),
+        (
+            replace(WELL, nodes=(Node("/dev/nvidia0", usable=True),)),
+            "permissions",
+            State.OFF,
+            "nvidia-uvm",
+            "modprobe -u",
+        ),
+        (with_gpu(mig=(1, 1)), "exclusive", State.OFF, "divided by MIG", "-mig 0"),
+        (with_gpu(mig=(1, 1)), "parking", State.OFF, "cannot be parked", None),
+        (with_gpu(mig=(1, 1), gpm=False), "MIG", State.OK, "not measured", None),
+        (with_gpu(mig=(0, 1)), "MIG", State.OFF, "after its next reset", "--gpu-reset"),
+        (WELL, "MIG", State.OFF, "switched off", "-mig 1"),
+        (with_gpu(mig=None), "MIG", State.OFF, "no GPU here can be divided", None),
+        (with_nvml(driver="580.65"), "memory limits", State.OFF, "from R615 on, this is 580.65", "install R615"),
+        (with_gpu(memory_limits=False), "memory limits", State.OFF, "from R615 on", "install R615"),
+        (replace(WELL, cgroup=1), "memory limits", State.OFF, "version 2", "unified_cgroup"),
+        (replace(WELL, root=False), "memory limits", State.OFF, "root", "--system"),
+        (replace(WELL, mps=None), "MPS", State.OFF, "not found", "nvidia-cuda-mps"),
+        (with_nvml(driver="550.1"), "parking", State.OFF, "R570 or newer, this is 550.1", "install R580"),
+        (with_nvml(driver=None), "parking", State.OFF, "this is unknown", "install R580"),
+        (replace(WELL, cuda_bindings=None), "parking", State.OFF, "cuda-bindings", "fastgpu-jupyter[park]"),
+        (replace(WELL, cuda_error="CUDA says X"), "parking", State.BROKEN, "CUDA says X", "--upgrade"),
+        (with_nvml(driver="575.1"), "parking", State.OK, "come back to the same GPU", None),
+        (with_nvml(driver="575.1", gpus=(GPU, GPU)), "parking", State.OFF, "several GPUs of a model", "R580"),
+        (with_nvml(driver="580.1", gpus=(GPU, GPU)), "parking", State.OK, "or another of its model", None),
+        (with_gpu(events=False), "health", State.OFF, "only looked at", None),
+        (replace(WELL, pid_namespace=True), "processes", State.BROKEN, "its container's processes", "--pid=host"),
+        (with_gpu(persistent=False), "persistence", State.OFF, "off on GPU 0", "persistenced"),
+        (replace(WELL, system="Darwin"), "system", State.BROKEN, "runs on Linux", None),
+    ],
+)
+def test_what_is_missing_and_what_would_mend_it(
+    machine: Machine, what: str, state: State, says: str, mend: str | None
+) -> None:
+    finding = found(machine, what)
+    assert finding.state is state
+    assert says in finding.said
+    assert (mend is None and finding.mend is None) or str(mend) in str(finding.mend)
+
+
+def test_one_gpu_that_answers_is_enough_to_serve() -> None:
+    assert verdict(with_nvml(gpus=(Gpu(0, error="GPU is lost"), GPU))) is Verdict.SERVES
+    assert verdict(with_nvml(gpus=(Gpu(0, error="GPU is lost"),))) is Verdict.BROKEN
+
+
+def test_where_parking_works_no_need_is_unmet() -> None:
+    assert why_not_parkable(WELL) is None
+
+
+def test_a_machine_is_read_from_its_files(tmp_path: Path) -> None:
+    files = {
+        "sys/bus/pci/devices/0000:01:00.0/vendor": "0x10de\n",
+        "sys/bus/pci/devices/0000:01:00.0/class": "0x030200\n",
+        "sys/bus/pci/devices/0000:01:00.1/vendor": "0x10de\n",
+        "sys/bus/pci/devices/0000:01:00.1/class": "0x040300\n",  # its sound
+        "sys/bus/pci/devices/0000:02:00.0/vendor": "0x8086\n",
+        "sys/bus/pci/devices/0000:02:00.0/class": "0x030000\n",
+        "sys/module/nvidia/version": "580.65.06\n",
+        "sys/fs/cgroup/cgroup.controllers": "cpu memory dmem\n",
+        "sys/fs/cgroup/dmem.capacity": "",
+        "dev/nvidia0": "",
+        "dev/nvidia-modeset": "",
+        "dev/nvidiactl": "",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    machine = gather(tmp_path)
+    assert (machine.pci_gpus, machine.module, machine.cgroup, machine.dmem) == (1, "580.65.06", 2, True)
+    assert [Path(node.path).name for node in machine.nodes] == ["nvidia0", "nvidiactl"]
+    assert all(node.usable for node in machine.nodes)
+    empty = gather(tmp_path / "nothing")
+    assert (empty.pci_gpus, empty.module, empty.cgroup, empty.nodes, empty.pid_namespace) == (
+        None,
+        None,
+        None,
+        (),
+        None,
+    )
+
+
+def test_a_driver_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    stuck = threading.Event()
+    monkeypatch.setattr(gathering, "ANSWER_S", 0.02)
+    monkeypatch.setattr(nvml_facts, "read", stuck.wait)
+    nvml = gather().nvml
+    stuck.set()
+    assert (nvml.hangs, nvml.gpus) == (True, ())
+
+
+def raising(number: int) -> Any:
+    def refuse(*_: object) -> None:
+        raise pynvml.NVMLError(number)
+
+    return refuse
+
+
+@pytest.fixture
+def played_nvml(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Plays NVML with one GPU; a test puts in what else it says."""
+    answers: dict[str, Any] = {
+        "Init": lambda: None,
+        "Shutdown": lambda: None,
+        "SystemGetDriverVersion": lambda: "580.65.06",
+        "SystemGetNVMLVersion": lambda: "13.580",
+        "SystemGetCudaDriverVersion_v2": lambda: 13000,
+        "DeviceGetCount": lambda: 1,
+        "DeviceGetHandleByIndex": lambda index: index,
+        "DeviceGetName": lambda _: "NVIDIA H200",
+        "DeviceGetUUID": lambda _: "GPU-1",
+        "DeviceGetMemoryInfo": lambda _: None,
+        "DeviceGetMigMode": lambda _: [0, 1],
+        "DeviceGetPersistenceMode": lambda _: 1,
+        "DeviceGetSupportedEventTypes": lambda _: pynvml.nvmlEventTypeXidCriticalError,
+        "DeviceGetMemoryLimits_v1": raising(pynvml.NVML_ERROR_FUNCTION_NOT_FOUND),
+        "GpmQueryDeviceSupport": lambda _: SimpleNamespace(isSupportedDevice=1),
+    }
+    for name in list(answers):
+        monkeypatch.setattr(pynvml, f"nvml{name}", lambda *args, name=name: answers[name](*args), raising=False)
+    return answers
+
+
+def test_what_nvml_says_is_read(played_nvml: dict[str, Any]) -> None:
+    gpu = Gpu(0, "NVIDIA H200", "GPU-1", None, (0, 1), persistent=True, memory_limits=False, events=True, gpm=True)
+    assert nvml_facts.read() == Nvml(driver="580.65.06", version="13.580", cuda=13000, gpus=(gpu,))
+
+
+def test_an_old_driver_says_less_and_that_is_no_fault(played_nvml: dict[str, Any]) -> None:
+    played_nvml.update(
+        dict.fromkeys(
+            ("DeviceGetMigMode", "GpmQueryDeviceSupport", "DeviceGetSupportedEventTypes"),
+            raising(pynvml.NVML_ERROR_FUNCTION_NOT_FOUND),
+        )
+    )
+    [gpu] = nvml_facts.read().gpus
+    assert (gpu.error, gpu.mig, gpu.gpm, gpu.events) == (None, None, False, None)
+    # A library that knows limits and has none for this group knows limits.
+    played_nvml["DeviceGetMemoryLimits_v1"] = raising(pynvml.NVML_ERROR_NOT_FOUND)
+    assert nvml_facts.read().gpus[0].memory_limits
+
+
+@pytest.mark.parametrize(
+    ("name", "number", "library", "says"),
+    [
+        ("Init", pynvml.NVML_ERROR_LIBRARY_NOT_FOUND, False, "not found"),
+        ("Init", pynvml.NVML_ERROR_DRIVER_NOT_LOADED, True, "Driver Not Loaded"),
+        ("DeviceGetCount", pynvml.NVML_ERROR_UNKNOWN, True, "Unknown"),
+    ],
+)
+def test_what_does_not_answer_says_why(
+    played_nvml: dict[str, Any], name: str, number: int, library: bool, says: str
+) -> None:
+    played_nvml[name] = raising(number)
+    nvml = nvml_facts.read()
+    assert nvml.library is library
+    assert says.lower() in str(nvml.error).lower()
+
+
+def test_a_lost_gpu_does_not_hide_the_others(played_nvml: dict[str, Any]) -> None:
+    def name(index: int) -> str:
+        if index == 0:
+            raise pynvml.NVMLError(pynvml.NVML_ERROR_GPU_IS_LOST)
+        return "NVIDIA H200"
+
+    played_nvml["DeviceGetCount"] = lambda: 2
+    played_nvml["DeviceGetName"] = name
+    assert [gpu.error is None for gpu in nvml_facts.read().gpus] == [False, True]
+
+
+def test_a_finding_is_shown_with_what_would_mend_it_in_one_piece() -> None:
+    mend = "sudo something " * 10
+    lines = doctor.table([Finding("driver", State.BROKEN, "why " * 40, mend.strip())])
+    assert lines[0].startswith("WHAT    STATE")
+    assert lines[-1].strip() == f"-> {mend.strip()}"
+    assert all(len(line) <= 100 for line in lines[:-1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("flags", [[], ["--json"]])
+def test_the_command_says_how_it_is_and_exits_so(flags: list[str]) -> None:
+    command = [sys.executable, "-m", "fastgpu_jupyter", "doctor", *flags]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    outcome = verdict(gather())
+    assert done.returncode == outcome.value, done.stderr
+    if flags:
+        told = json.loads(done.stdout)
+        assert told["verdict"] == outcome.name.lower()
+        assert {"what", "state", "said", "mend"} == set(told["findings"][0])
+        assert told["machine"]["system"] == "Linux"
+    else:
+        assert "WHAT" in done.stdout

@@ -1,0 +1,131 @@
+"""What NVIDIA's driver says of its GPUs reaches who must know: real ``pynvml``, real pool manager, played GPUs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fastgpu_jupyter.wire.client import new_token
+from tests.helpers import KernelHelper, PoolProcess, fastgpu, wait_until
+from tests.nvml.machine import FakeMachine
+
+pytestmark = pytest.mark.slow
+Build = Callable[..., FakeMachine]
+
+
+@pytest.fixture
+def pool(isolated: Path) -> Iterator[PoolProcess]:
+    """A pool manager for the GPUs of the machine; not started yet."""
+    process = PoolProcess(isolated, simulate="")
+    yield process
+    process.end()
+
+
+def device(pool: PoolProcess, number: int) -> Any:
+    return pool.client.devices()[number]
+
+
+def until_health(pool: PoolProcess, number: int, health: str) -> Any:
+    return wait_until(
+        lambda: found if (found := device(pool, number))["health"] == health else None, f"GPU {number} is {health}"
+    )
+
+
+def watched(machine: FakeMachine) -> None:
+    """The pool waits for events."""
+    wait_until(lambda: machine.calls().get("nvmlEventSetWait_v2"), "events are waited for")
+
+
+def test_a_fault_of_the_code_is_told_in_its_notebook(
+    use_machine: Build, pool: PoolProcess, kernels: KernelHelper
+) -> None:
+    machine = use_machine("2xA100-SXM4-80GB")
+    pool.start()
+    kernel = kernels.start()
+    pool.wait_state(kernel.lease_id, "active")
+    held = pool.client.lease(kernel.lease_id)["device_id"]
+    gpu = next(gpu for gpu in machine.gpus if gpu.uuid == held)
+    gpu.add_process(kernel.pid, 2**30)
+    watched(machine)
+    gpu.xid(31)
+    told = wait_until(lambda: pool.client.lease(kernel.lease_id)["fault_message"], "the fault is told")
+    assert "Your code read or wrote outside its memory on the GPU: Xid 31." in told
+    wait_until(lambda: "Xid 31" in kernel.run("1 + 1").stream("stderr"), "the notebook says so")
+    assert device(pool, gpu.place)["health"] == "healthy"
+    status = fastgpu("status").stdout
+    assert f"{kernel.lease_id}: Your code" in status
+
+
+def test_a_gpu_leaves_service_while_the_driver_wants_it_reset(use_machine: Build, pool: PoolProcess) -> None:
+    machine = use_machine("2xL4")
+    pool.start()
+    watched(machine)
+    machine.gpus[0].need(1)
+    ill = until_health(pool, 0, "faulty")
+    assert "reset" in ill["health_reason"]
+    assert f"{machine.gpus[0].uuid}: {ill['health_reason']}" in fastgpu("status").stdout
+    lease_id = pool.client.request("full", token=new_token())["id"]
+    pool.wait_state(lease_id, "active")
+    assert pool.client.lease(lease_id)["device_id"] == machine.gpus[1].uuid
+    machine.gpus[0].need(0)
+    until_health(pool, 0, "healthy")
+
+
+def test_after_an_error_of_the_gpu_somebody_must_put_it_back(use_machine: Build, pool: PoolProcess) -> None:
+    machine = use_machine("1xL4")
+    (gpu,) = machine.gpus
+    pool.start()
+    watched(machine)
+    gpu.set(remapped=(0, 1, True, False))
+    gpu.xid(63)
+    until_health(pool, 0, "suspect")
+    refused = fastgpu("drain", "--undo", gpu.uuid)
+    assert refused.returncode == 1
+    assert "replaced when it is reset" in refused.stderr
+    gpu.set(remapped=(0, 1, False, False))
+    assert "in service again" in fastgpu("drain", "--undo", gpu.uuid).stdout
+    assert device(pool, 0)["health"] == "healthy"
+
+
+def test_a_gpu_that_falls_off_the_bus_takes_its_leases_with_it(use_machine: Build, pool: PoolProcess) -> None:
+    machine = use_machine("2xL4")
+    pool.start()
+    watched(machine)
+    leases = [pool.client.request("full", token=new_token())["id"] for _ in range(3)]
+    for lease_id in leases[:2]:
+        pool.wait_state(lease_id, "active")
+    lost = pool.client.lease(leases[0])["device_id"]
+    next(gpu for gpu in machine.gpus if gpu.uuid == lost).lose()
+    view = wait_until(lambda: pool.client.lease(leases[0])["end_reason"] and pool.client.lease(leases[0]), "it is lost")
+    assert view["end_reason"] == "device_lost"
+    assert pool.state(leases[1]) == "active"
+    pool.client.release(leases[1])
+    pool.wait_state(leases[2], "active")
+    assert pool.client.lease(leases[2])["device_id"] != lost
+
+
+def test_the_doctor_sees_what_nvml_shows(use_machine: Build) -> None:
+    machine = use_machine("1xH200-141GB, 1xL4")
+    found = fastgpu("doctor", "--json")
+    told = json.loads(found.stdout)
+    assert (found.returncode, told["verdict"]) == (0, "serves")
+    states = {one["what"]: one["state"] for one in told["findings"]}
+    assert (states["driver"], states["GPU 0"], states["exclusive"]) == ("ok", "ok", "ok")
+    machine.gpus[1].lose()
+    assert fastgpu("doctor").returncode == 0
+    machine.no_driver()
+    broken = fastgpu("doctor")
+    assert (broken.returncode, "Driver Not Loaded" in broken.stdout) == (4, True)
+
+
+def test_the_doctor_understands_an_old_driver(use_machine: Build) -> None:
+    use_machine("1xA100-SXM4-80GB MIG", old_driver=True)
+    found = fastgpu("doctor")
+    assert found.returncode == 0
+    told = " ".join(found.stdout.split())
+    assert "needs a driver of R570 or newer, this is 515" in told
+    assert "from R615 on, this is 515" in told
