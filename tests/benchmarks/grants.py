@@ -21,7 +21,7 @@ processor because wall time says more of that other work: with 1,000 queued p50 
 147 and 139, p99 999 and 841. While hardly anything else ran (load average below 1) p50 was 149 with 100,000 queued,
 before ticks were made quick; they took 20,000. The targets of 50 and 200 are missed, compiled or not. 64 clients over
 the socket (load average 7): 244 commands a second, p50 365 ms, p99 756 ms, fsync alone 81,227 records a second, 1,061
-answers without any decision or record; with load average 2 to 4 it was 930 to 1,040 commands a second, p50 84 to 94 ms,
+answers without any decision or record; with load average 2 to 4 it was 970 to 1,041 commands a second, p50 84 to 90 ms,
 p99 138 to 156 ms. Most of it is the interface, not the disk.
 """
 

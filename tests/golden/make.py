@@ -13,25 +13,70 @@ from pathlib import Path
 import msgspec
 
 from fastgpu_jupyter.core import commands as c
-from fastgpu_jupyter.core.model import Health, State
+from fastgpu_jupyter.core.model import BudgetPolicy, Enforcement, Health, HostSpec, Plan, Policy, Retention, State
 from fastgpu_jupyter.pool.journal.store import Entry, Journal
 from tests.core.world import World, spec
 
 
 def history() -> World:
-    """One of everything that can happen to a lease and to a device."""
-    world = World(spec("gpu-0", index=0), spec("gpu-1", index=1))
+    """One of everything that can happen to a lease, to a device and to money."""
+    world = World(*(spec(f"gpu-{index}", index=index, parkable=True) for index in range(3)))
+    _come_and_go(world)
+    _lend(world)
+    _pay(world)
+    return world
+
+
+def _come_and_go(world: World) -> None:
     world.active("whole")
     world.active("part", "quarter")
-    world.ask("waits")
-    world.now_ms += 90_000
-    world.do(c.Tick())
+    world.ask("waits", "2xany", wait_ms_max=600_000)
+    world.pass_time(90_000)
     world.do(c.BindHolder("part", world.state.leases["whole"].holder))
-    world.do(c.SetHealth("gpu-1", Health.SUSPECT, "an ECC error"))
+    world.do(c.SetHealth("gpu-2", Health.SUSPECT, "an ECC error"))
+    world.do(c.RestoreDevice("gpu-2"))
+    world.do(c.DrainDevice("gpu-2", drained=True))
+    world.do(c.DrainDevice("gpu-2", drained=False))
+    world.do(c.ReportXid("gpu-0", 31, ("whole",), certain=True))
+    world.do(c.ResizeLease("part", "half"))
+    world.do(c.TransferLease("part", "bob"))
+    world.do(c.ReleaseLease("waits"))
     world.do(c.ReleaseLease("whole"))
     world.drained("whole")
     world.do(c.HolderEnded("part", world.state.leases["part"].holder))
-    return world
+
+
+def _lend(world: World) -> None:
+    world.do(c.SetPolicy(Policy(idle_ms=7000)))
+    generation = world.active("lent", "half", tenant="cleo").logical_gpu.generation  # type: ignore[union-attr]
+    world.do(c.ReportMemory("lent", generation, 60 << 30))
+    world.do(c.ReportMemory("lent", generation, 20 << 30))
+    world.do(c.LimitSet("lent", generation, Enforcement.DRIVER, "a group"))
+    world.do(c.UseLease("lent", busy=True))
+    world.do(c.RetainLease("lent", Retention.HOLD))
+    world.do(c.RetainLease("lent", Retention.YIELD))
+    world.do(c.ParkLease("lent"))
+    world.do(c.ParkFailed("lent", generation, "a process did not stop"))
+    world.active("tidy", "half", tenant="cleo")
+    world.do(c.ParkLease("tidy"))
+    world.parked("tidy", 1 << 30)
+    world.do(c.ResumeLease("tidy"))
+    world.resumed("tidy")
+
+
+def _pay(world: World) -> None:
+    world.do(c.SetGroup("lab", 200, 5000, 1000))
+    world.do(c.SetTenant("cleo", 100, 2000, 500, "lab"))
+    world.do(c.SetBudget("cleo", 1_000_000, BudgetPolicy.WARN))
+    world.do(c.SetLeaseBudget("tidy", 1_000_000))
+    world.do(c.ReserveCapacity("kept", "cleo", 500, None, Plan.MONTH, 30))
+    world.do(c.ReserveCapacity("cancelled", "dora", 500, None, Plan.YEAR, 40))
+    world.do(c.CancelReservation("cancelled"))
+    for _ in range(30):
+        world.pass_time(60_000)
+    left = tuple(device.spec for device in world.state.devices.values() if device.spec.index < 2)
+    world.do(c.SetDevices(left, (HostSpec("host", 8000, 64 << 30),)))
+    world.pass_time(35 * 86_400_000)
 
 
 def summary(state: State) -> dict[str, object]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
+import sqlite3
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 import pytest
 
+from fastgpu_jupyter.core.events import Event
 from fastgpu_jupyter.core.invariants import violations
 from fastgpu_jupyter.pool.journal.codec import encode_state
 from fastgpu_jupyter.pool.journal.store import Journal
@@ -16,6 +20,16 @@ from fastgpu_jupyter.pool.recovery import replay
 from tests.golden.make import summary
 
 GOLDEN = Path(__file__).parent.parent / "golden"
+
+
+def test_what_is_kept_for_ever_has_one_of_every_event() -> None:
+    """An event that is new is added to the history, and the history is written once more under another name."""
+    kept: set[str] = set()
+    for path in GOLDEN.glob("*.db"):
+        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
+            for (payload,) in database.execute("SELECT payload FROM record"):
+                kept.update(event["type"] for event in json.loads(payload)["events"])
+    assert {event.__name__ for event in get_args(Event)} == kept
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in GOLDEN.glob("*.db")))
