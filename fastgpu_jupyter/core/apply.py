@@ -338,9 +338,11 @@ def _take(state: State, lease: Lease, gpu: LogicalGPU, at: Instant) -> None:
     for device, memory_bytes in _parts(state, gpu):
         device.lease_ids[lease.id] = None
         device.promised_bytes += memory_bytes
-        held_milli += _milli(device, memory_bytes)
+        held_milli += _milli(device, memory_bytes) if gpu.partition is None else gpu.partition.milli
         if gpu.whole:
             device.whole_by = lease.id
+        if gpu.partition is not None:
+            device.parts[lease.id] = gpu.partition
     taken = fairshare.Held(held_milli, lease.request.cpu_milli, lease.request.host_memory_bytes)
     _hold(state, lease, taken, gpu.host_id, at)
 
@@ -350,9 +352,10 @@ def _give_back(state: State, lease: Lease, gpu: LogicalGPU, at: Instant) -> None
     for device, memory_bytes in _parts(state, gpu):
         del device.lease_ids[lease.id]
         device.promised_bytes -= memory_bytes
-        held_milli += _milli(device, memory_bytes)
+        held_milli += _milli(device, memory_bytes) if gpu.partition is None else gpu.partition.milli
         if device.whole_by == lease.id:
             device.whole_by = None
+        device.parts.pop(lease.id, None)
         if not device.present and not device.lease_ids:
             _forget_device(state, device.spec.id)
     given = fairshare.Held(-held_milli, -lease.request.cpu_milli, -lease.request.host_memory_bytes)

@@ -7,6 +7,7 @@
     h100|a100                        any of several models
     2xh100                           two whole devices of one host and model, both or none
     any>=40GiB                       a whole device with at least that much memory
+    1g.10gb   h100:2g.20gb           a partition of a device that MIG divides, by the name that the driver has for it
 
 Models are matched by their leading words, without regard to case: ``a100`` is every A100, ``a100-80gb`` those of 80 GB.
 An error names the character at which the text stops making sense.
@@ -33,6 +34,7 @@ MEMORY_BYTES_MIN = 2**20
 
 _COUNT = re.compile(r"([0-9]{1,4})\s*x\s*(?=[A-Za-z])")
 _MODEL = re.compile(r"[A-Za-z][A-Za-z0-9 _.-]*")
+_PARTITION = re.compile(r"[0-9]{1,2}g\.[0-9]{1,4}gb(?:[+-][a-z]{1,8}(?:\.[a-z]{1,8})?)?", re.IGNORECASE)
 _FRACTION = re.compile(r"([0-9]{1,3})\s*/\s*([0-9]{1,3})")
 
 
@@ -45,10 +47,11 @@ class Size:
     part: tuple[int, int] | None = None  #: numerator and denominator of a device's memory
     memory_bytes: int | None = None  #: a part as an amount
     device_memory_min: int = 0  #: only devices that have at least this much in all
+    partition: str | None = None  #: a part as one of the device's own profiles, by its name in lower case
     _hash: int = field(init=False, repr=False, compare=False)  #: the queue looks sizes up all the time
 
     def __post_init__(self) -> None:
-        values = (self.devices, self.models, self.part, self.memory_bytes, self.device_memory_min)
+        values = (self.devices, self.models, self.part, self.memory_bytes, self.device_memory_min, self.partition)
         object.__setattr__(self, "_hash", hash(values))
 
     def __hash__(self) -> int:
@@ -57,7 +60,7 @@ class Size:
     @property
     def whole(self) -> bool:
         """Whether it is whole devices."""
-        return self.part is None and self.memory_bytes is None
+        return self.part is None and self.memory_bytes is None and self.partition is None
 
     def matches(self, model: str, memory_bytes: int) -> bool:
         """Whether a device of that model and memory is of the kind that is asked for."""
@@ -78,6 +81,8 @@ class Size:
             kind = f"{ANY}>={_exact(self.device_memory_min)}" if self.device_memory_min else ANY
         if self.memory_bytes is not None:
             return f"{kind}:{_exact(self.memory_bytes)}" if kind != ANY else _exact(self.memory_bytes)
+        if self.partition is not None:
+            return f"{kind}:{self.partition}" if kind != ANY else self.partition
         named = {part: name for name, part in PROFILES.items()}
         part = self.part or (1, 1)
         if kind == ANY and self.devices == 1:
@@ -105,17 +110,19 @@ class _Reader:
         if name in PROFILES:
             return Size(part=None if name == "full" else PROFILES[name])
         self._blanks()
+        if _PARTITION.fullmatch(name):
+            return Size(partition=name)
         if self._text[self._at : self._at + 1].isdigit() and not _COUNT.match(self._text, self._at):
             return Size(memory_bytes=self._memory("an amount of memory, like 24GiB"))
         devices = self._count()
         models, least = self._models()
         if devices > 1 and self._text[self._at : self._at + 1] == ":":
             raise self._wrong("no part: several devices are only had whole")
-        part, memory_bytes = self._part()
+        part, memory_bytes, partition = self._part()
         self._blanks()
         if self._at < len(self._text):
             raise self._wrong("the end")
-        return Size(devices, models, part, memory_bytes, least)
+        return Size(devices, models, part, memory_bytes, least, partition)
 
     def _count(self) -> int:
         match = _COUNT.match(self._text, self._at)
@@ -147,19 +154,23 @@ class _Reader:
                 return tuple(models), least
             self._at += 1
 
-    def _part(self) -> tuple[tuple[int, int] | None, int | None]:
+    def _part(self) -> tuple[tuple[int, int] | None, int | None, str | None]:
         if self._text[self._at : self._at + 1] != ":":
-            return None, None
+            return None, None, None
         self._at += 1
         self._blanks()
+        named = _PARTITION.match(self._text, self._at)
+        if named:
+            self._at = named.end()
+            return None, None, named[0].lower()
         match = _FRACTION.match(self._text, self._at)
         if not match:
-            return None, self._memory("a part like 1/2, or an amount of memory like 24GiB")
+            return None, self._memory("a part like 1/2, or an amount of memory like 24GiB"), None
         numerator, denominator = int(match[1]), int(match[2])
         if not 1 <= numerator <= denominator <= PARTS_MAX:
             raise self._wrong(f"a part of at most 1/1 and at least 1/{PARTS_MAX}")
         self._at = match.end()
-        return (None if numerator == denominator else (numerator, denominator)), None
+        return (None if numerator == denominator else (numerator, denominator)), None, None
 
     def _memory(self, expected: str) -> int:
         end = next((i for i in range(self._at, len(self._text)) if self._text[i] in ":|"), len(self._text))

@@ -10,11 +10,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from ..errors import InvalidRequest
-from . import placement
+from . import partitions, placement
 from .ask import parse_size
 from .demand import Demand, Kept, Placement
-from .fleet import Fleet
+from .divided import Divided
+from .fleet import Fleet, Offer
 from .model import Device, State, Want
+from .needs import Needs
 from .placement import Devices
 from .prices import learn
 
@@ -34,6 +36,8 @@ class Books:
         self._host_of: dict[str, str] = {}
         self._leaving: dict[str, int] = {}
         self.fleet = Fleet()
+        those = [device for device in state.devices.values() if partitions.is_divided(device.spec)]
+        self._divided = Divided(state, self.fleet, those) if those else None
         self._enter()
         self.learn()
 
@@ -81,6 +85,8 @@ class Books:
             return None
         size = want.size
         numerator, divisor = (size.part or (1, None)) if size.memory_bytes is None else (1, None)
+        if size.partition is not None:
+            divisor = 1  # which no device of the index has
         return Demand(
             devices=size.devices,
             units=size.memory_bytes,
@@ -94,7 +100,7 @@ class Books:
     def follow(self, device_ids: Iterable[str]) -> list[str]:
         """Take over what the state says of some devices and their hosts; the hosts that have more room than before."""
         freer = []
-        state, leaving, observe = self._state, self._leaving, self.fleet.observe
+        state, leaving, observe, divided = self._state, self._leaving, self.fleet.observe, self._divided
         for device_id in device_ids:
             device = state.devices[device_id]
             host_id = device.spec.host_id
@@ -103,6 +109,12 @@ class Books:
             if host is not None:
                 cpu_milli = max(0, host.spec.cpu_milli - host.held_cpu_milli)
                 memory_bytes = max(0, host.spec.memory_bytes - host.held_memory_bytes)
+            if divided is not None and device_id in divided:
+                more = divided.follow(device_id)
+                # To the index it is never free.
+                roomier = observe(device_id, 0, grantable=False, cpu_milli=cpu_milli, memory_bytes=memory_bytes)
+                freer += [host_id] if more or roomier else []
+                continue
             if observe(device_id, max(0, device.free_bytes), device.grantable, cpu_milli, memory_bytes):
                 freer.append(host_id)
             if device.leaving_bytes:
@@ -119,9 +131,47 @@ class Books:
         """The devices of a placement."""
         return tuple([self._state.devices[device_id] for device_id in found.device_ids])
 
-    def nearest(self, demand: Demand, without: Mapping[str, Kept]) -> Placement | None:
-        """The devices that will serve the demand soonest."""
-        return self.fleet.nearest(demand, without, self._leaving)
+    # -- index and divided devices together ---------------------------------------------------------------------------
+
+    def place(self, want: Want, demand: Demand, without: Mapping[str, Kept]) -> Placement | None:
+        """Where the want spoils least: a part on a device that is divided anyway, before another is begun."""
+        if self._divided is None:
+            return self.fleet.place(demand, without)
+        if want.size.whole:
+            return self.fleet.place(demand, without) or self._divided.place(want, demand, without)
+        return self._divided.place(want, demand, without) or self.fleet.place(demand, without)
+
+    def place_on(self, host_id: str, want: Want, demand: Demand, kept: Kept | None) -> Placement | None:
+        """The same, as if there were no other host."""
+        if self._divided is None:
+            return self.fleet.place_on(host_id, demand, kept)
+        without = {host_id: kept} if kept is not None else None
+        if want.size.whole:
+            found = self.fleet.place_on(host_id, demand, kept)
+            return found or self._divided.place(want, demand, without, host_id)
+        return self._divided.place(want, demand, without, host_id) or self.fleet.place_on(host_id, demand, kept)
+
+    def nearest(self, want: Want, demand: Demand, without: Mapping[str, Kept]) -> Placement | None:
+        """The devices that will serve the want soonest."""
+        if self._divided is None:
+            return self.fleet.nearest(demand, without, self._leaving)
+        if want.size.whole:
+            found = self.fleet.nearest(demand, without, self._leaving)
+            return found or self._divided.nearest(want, demand, without)
+        return self._divided.nearest(want, demand, without) or self.fleet.nearest(demand, without, self._leaving)
+
+    def offer(self, host_id: str, kept: Kept | None = None) -> Offer:
+        """What could be placed on a host, ``kept`` left alone: more than this never."""
+        offer = self.fleet.offer(host_id, kept)
+        return offer if self._divided is None else self._divided.offer(host_id, offer, kept)
+
+    def needs(self, want: Want) -> Needs:
+        """What the want takes, to be compared with an offer."""
+        needs = Needs(self.fleet, self.demand(want))
+        if self._divided is not None and (of_divided := self._divided.needs(want)):
+            needs.by_kind |= of_divided
+            needs.share = 0
+        return needs
 
 
 def _kind(state: State, device: Device) -> str:

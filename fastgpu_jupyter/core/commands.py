@@ -305,6 +305,15 @@ class DrainSucceeded:
 
 
 @dataclass(frozen=True, slots=True)
+class LogicalGPULost:
+    """What an active lease had of its device is not there any more, though the pool did not take it."""
+
+    lease_id: str
+    generation: int
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """Time passed."""
 
@@ -342,5 +351,6 @@ Command = (
     | LimitSet
     | ReportMemory
     | DrainSucceeded
+    | LogicalGPULost
     | Tick
 )

@@ -41,8 +41,7 @@ class Cover(NamedTuple):
 def use_of(lease_id: str, gpu: LogicalGPU, kinds: Mapping[str, Kind]) -> Use:
     """The use that a logical GPU makes of its devices."""
     of = tuple(kinds[device_id] for device_id in gpu.device_ids)
-    milli = 1000 * len(of) if gpu.whole else -(-gpu.memory_bytes * 1000 // of[0].memory_bytes)
-    return Use(lease_id, of, milli)
+    return Use(lease_id, of, gpu.milli_of(of[0].memory_bytes))
 
 
 @lru_cache(maxsize=1024)

@@ -8,12 +8,26 @@ from typing import Any
 
 from ..errors import Conflict, InternalError, InvalidRequest, NotFound
 from ..units import format_memory
-from . import budgets, health, mechanisms, meter, overuse, parking, placement, reserved
+from . import budgets, health, mechanisms, meter, overuse, parking, partitions, placement, reserved
 from . import commands as c
 from . import events as e
 from .ask import Size
 from .events import Event
-from .model import GOES_ON, HOLDING, EndReason, Instant, Lease, LeaseState, ParkReason, Retention, State, want_of
+from .model import (
+    GOES_ON,
+    HOLDING,
+    Device,
+    DeviceSpec,
+    EndReason,
+    Instant,
+    Lease,
+    LeaseState,
+    ParkReason,
+    PartitionProfile,
+    Retention,
+    State,
+    want_of,
+)
 
 #: How long a lease that ended stays in the state, so that people see what it cost.
 REMEMBER_ENDED_MS = 3_600_000
@@ -22,6 +36,7 @@ REMEMBER_ENDED_MAX = 1000
 #: How much a sudden reboot can leave unbilled.
 TICK_MS = 60_000
 WEIGHT_MAX = 1_000_000
+_SWITCHED = "Somebody switched the MIG mode of its GPU, which ends everything that was on it."
 
 
 def decide(state: State, command: c.Command, at: Instant) -> list[Event]:
@@ -47,13 +62,19 @@ def _start_pool(state: State, command: c.StartPool, at: Instant) -> list[Event]:
 
 
 def _set_devices(state: State, command: c.SetDevices, at: Instant) -> list[Event]:
-    shown = {spec.id for spec in command.specs}
-    gone = [device for device_id, device in state.devices.items() if device.present and device_id not in shown]
+    shown = {spec.id: spec for spec in command.specs}
+    present = [device for device in state.devices.values() if device.present]
+    # Divided while it was leased whole, or the other way: the device that was leased is no more.
+    switched = [device for device in present if device.lease_ids and _is_switched(device, shown.get(device.spec.id))]
+    gone = [device for device in present if device.spec.id not in shown] + switched
     # A lease of several devices is lost with the first of them, once.
     lost = dict.fromkeys(lease_id for device in gone for lease_id in device.lease_ids)
     leases = [state.leases[lease_id] for lease_id in lost]
+    told = dict.fromkeys((lease_id for device in switched for lease_id in device.lease_ids), _SWITCHED)
     events: list[Event] = [
-        _draining(lease, EndReason.DEVICE_LOST) for lease in leases if lease.state is not LeaseState.DRAINING
+        e.LeaseDraining(lease.id, EndReason.DEVICE_LOST, told.get(lease.id))
+        for lease in leases
+        if lease.state is not LeaseState.DRAINING
     ]
     events += [e.DeviceVanished(device.spec.id) for device in gone]
     for host in command.hosts:
@@ -62,11 +83,19 @@ def _set_devices(state: State, command: c.SetDevices, at: Instant) -> list[Event
             events.append(e.HostAppeared(host))
     for spec in command.specs:
         known = state.devices.get(spec.id)
-        if known is not None and known.lease_ids and known.spec.memory_bytes != spec.memory_bytes:
+        if known is not None and known.lease_ids and _counts(known.spec) != _counts(spec):
             continue  # a driver that counts differently: what is promised of it stands until it is empty
         if known is None or not known.present or known.spec != spec:
             events.append(e.DeviceAppeared(spec))
     return events
+
+
+def _is_switched(device: Device, now: DeviceSpec | None) -> bool:
+    return now is not None and partitions.is_divided(device.spec) != partitions.is_divided(now)
+
+
+def _counts(spec: DeviceSpec) -> tuple[int, tuple[PartitionProfile, ...]]:
+    return spec.memory_bytes, spec.profiles
 
 
 def _drain_device(state: State, command: c.DrainDevice, at: Instant) -> list[Event]:
@@ -306,6 +335,11 @@ def _limit_set(state: State, command: c.LimitSet, at: Instant) -> list[Event]:
     return [limited, e.LeaseDraining(lease.id, EndReason.PREPARE_FAILED, command.detail)]
 
 
+def _logical_gpu_lost(state: State, command: c.LogicalGPULost, at: Instant) -> list[Event]:
+    lease = _current(state, command.lease_id, command.generation, LeaseState.ACTIVE)
+    return [e.LeaseDraining(lease.id, EndReason.DEVICE_LOST, command.detail)] if lease else []
+
+
 def _resume_failed(state: State, command: c.ResumeFailed, at: Instant) -> list[Event]:
     lease = _current(state, command.lease_id, command.generation, LeaseState.RESUMING)
     if lease is None:
@@ -412,5 +446,6 @@ _DECIDERS: dict[type[c.Command], Callable[[State, Any, Instant], list[Event]]] =
     c.LimitSet: _limit_set,
     c.ReportMemory: overuse.report_memory,
     c.DrainSucceeded: _drain_succeeded,
+    c.LogicalGPULost: _logical_gpu_lost,
     c.Tick: _tick,
 }

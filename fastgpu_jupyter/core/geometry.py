@@ -63,10 +63,7 @@ class Table:
     def free_starts(self, profile: str, parts: Iterable[Part]) -> list[int]:
         """Every start where the profile would fit, ascending."""
         parts = list(parts)
-        shape, taken = self.shapes[profile], self.occupied(parts)
-        if shape.at_most is not None and sum(part.profile == profile for part in parts) >= shape.at_most:
-            return []
-        return [start for start in sorted(set(shape.starts)) if not taken & shape.mask(start)]
+        return self._starts(profile, self.occupied(parts), sum(part.profile == profile for part in parts))
 
     def choose(self, profile: str, parts: Iterable[Part]) -> int | None:
         """The start that leaves the most open, ``None`` where the profile does not fit.
@@ -75,9 +72,18 @@ class Table:
         how many places one would; of equals the highest start wins, because the long ones begin at the bottom.
         """
         parts = list(parts)
-        taken, shape = self.occupied(parts), self.shapes[profile]
-        starts = self.free_starts(profile, parts)
+        return self.choose_beside(profile, self.occupied(parts), sum(part.profile == profile for part in parts))
+
+    def choose_beside(self, profile: str, taken: int, count: int) -> int | None:
+        """The same, where slots are taken (as bits) and there are so many of that profile already."""
+        shape, starts = self.shapes[profile], self._starts(profile, taken, count)
         return max(starts, key=lambda start: (self._room(taken | shape.mask(start)), start), default=None)
+
+    def _starts(self, profile: str, taken: int, count: int) -> list[int]:
+        shape = self.shapes[profile]
+        if shape.at_most is not None and count >= shape.at_most:
+            return []
+        return [start for start in sorted(set(shape.starts)) if not taken & shape.mask(start)]
 
     def _room(self, taken: int) -> tuple[tuple[int, int], ...]:
         by_length = sorted({(-shape.length, shape.starts) for shape in self.shapes.values()})

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
+from . import partitions
 from .model import HOLDING, LEAVING, Device, Health, Lease, LeaseState, LogicalGPU, State, Tenant
 
 
@@ -52,6 +53,27 @@ def _device_violations(state: State, device: Device, holders: dict[str, LogicalG
         yield f"{name}: {whole[0]} has it whole, yet {len(holders)} leases hold it"
     if device.whole_by != (whole[0] if whole else None):
         yield f"{name}: its books say that {device.whole_by} has it whole, leases say {whole}"
+    yield from _partition_violations(device, holders)
+
+
+def _partition_violations(device: Device, holders: dict[str, LogicalGPU]) -> Iterator[str]:
+    """What the hardware keeps apart must lie side by side, one partition a lease."""
+    name, profiles = device.spec.id, {one.name: one for one in device.spec.profiles}
+    parts = {lease_id: gpu.partition for lease_id, gpu in holders.items() if gpu.partition is not None}
+    if device.parts != parts:
+        yield f"{name}: its books say that leases have the partitions {device.parts}, leases say {parts}"
+    if partitions.is_divided(device.spec) and len(parts) < len(holders):
+        yield f"{name}: is divided, and a lease has something else than a partition of it"
+    taken: dict[int, str] = {}
+    for lease_id, part in parts.items():
+        profile = profiles.get(part.profile)
+        if profile is None or holders[lease_id].whole or holders[lease_id].more_device_ids:
+            yield f"{lease_id}: has {part.profile} of {name}, which has no such partition"
+            continue
+        for slot in range(part.start, part.start + profile.length):
+            if slot in taken:
+                yield f"{name}: slot {slot} is in the partitions of {taken[slot]} and of {lease_id}"
+            taken[slot] = lease_id
 
 
 def _lease_violations(state: State, lease: Lease) -> Iterator[str]:
@@ -127,7 +149,7 @@ def _list_violations(state: State) -> Iterator[str]:
 
 def _tenant_violations(state: State, name: str, tenant: Tenant, gpus: list[LogicalGPU], waiting: int) -> Iterator[str]:
     held = sum(
-        1000 * len(gpu.device_ids) if gpu.whole else -(-gpu.memory_bytes * 1000 // device.spec.memory_bytes)
+        gpu.milli_of(device.spec.memory_bytes)
         for gpu in gpus
         if (device := state.devices.get(gpu.device_id)) is not None
     )

@@ -14,11 +14,12 @@ from .model import DeviceSpec, Enforcement, Isolation, LogicalGPU, Mechanism, Of
 #: What a mechanism promises where its driver says no more.
 _USUAL = {
     Mechanism.EXCLUSIVE: Offer(Mechanism.EXCLUSIVE, Enforcement.HARDWARE),
+    Mechanism.MIG: Offer(Mechanism.MIG, Enforcement.HARDWARE),
     Mechanism.SHARED: Offer(Mechanism.SHARED, Enforcement.COOPERATIVE, resizable=True),
     Mechanism.SIMULATED: Offer(Mechanism.SIMULATED, Enforcement.NONE, resizable=True),
 }
 #: Mechanisms that give a lease all of its device, and those that give it a part.
-_WHOLE = frozenset({Mechanism.EXCLUSIVE, Mechanism.SIMULATED})
+_WHOLE = frozenset({Mechanism.EXCLUSIVE, Mechanism.MIG, Mechanism.SIMULATED})
 _PART = frozenset(Mechanism) - {Mechanism.EXCLUSIVE}
 #: Who must keep a part apart from others for each kind of isolation.
 KEEPERS = {
@@ -28,6 +29,9 @@ KEEPERS = {
 }
 _REASONS = {
     (Mechanism.EXCLUSIVE, Enforcement.HARDWARE): "A whole GPU was asked for, so nobody else is on it.",
+    (Mechanism.MIG, Enforcement.HARDWARE): (
+        "The GPU is divided by MIG, so a partition of it is had, which the hardware keeps apart from others."
+    ),
     (Mechanism.SHARED, Enforcement.DRIVER): (
         "A part of a GPU was asked for, and the driver of this one keeps memory limits."
     ),

@@ -155,6 +155,7 @@ class Mechanism(str, Enum):
     """How a logical GPU is carved out of its device."""
 
     EXCLUSIVE = "exclusive"
+    MIG = "mig"
     SHARED = "shared"
     SIMULATED = "simulated"
 
@@ -235,6 +236,39 @@ class Offer:
 
 
 @dataclass(frozen=True, slots=True)
+class PartitionProfile:
+    """A way in which the hardware divides a device, as its driver says."""
+
+    name: str  #: as people write it, in lower case
+    memory_bytes: int  #: what a program sees
+    #: Thousandths of the device that are counted and billed: the larger of its shares of memory slots and of compute,
+    #: rounded down, because what it takes of either is not left to others.
+    milli: int
+    length: int  #: slots of memory in a row
+    starts: tuple[int, ...]  #: where it may begin
+    at_most: int | None = None  #: how many a device may have at once; ``None``: as many as fit
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Standing:
+    """A partition that is there and that the pool did not make: it is leased as it is and never changed."""
+
+    profile: str
+    start: int
+    usable: bool = True  #: False where it cannot be leased, having no compute instance or several: it is in the way
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """What a lease has of a divided device."""
+
+    profile: str
+    start: int
+    milli: int  #: see ``PartitionProfile.milli``
+    standing: bool = False  #: somebody else made it: it is not destroyed when the lease is over
+
+
+@dataclass(frozen=True, slots=True)
 class DeviceSpec:
     """What a driver says about a device."""
 
@@ -250,6 +284,9 @@ class DeviceSpec:
     partition: PartitionStyle = PartitionStyle.NONE
     #: What its mechanisms promise, the preferred one first; empty where nothing is said: then what is usual for each.
     offers: tuple[Offer, ...] = ()
+    #: How its hardware divides it now; empty where it does not: then it has no partitions.
+    profiles: tuple[PartitionProfile, ...] = ()
+    standing: tuple[Standing, ...] = ()  #: partitions that the pool did not make
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,11 +305,18 @@ class LogicalGPU:
     scope: LimitScope = LimitScope.LEASE
     #: What the driver made for it, in the driver's own words (a partition's id, say); nobody else reads it.
     made: str = ""
+    partition: Partition | None = None  #: set exactly where the hardware divides its device
 
     @property
     def device_ids(self) -> tuple[str, ...]:
         """All devices of which it is a part, or which it is."""
         return (self.device_id, *self.more_device_ids)
+
+    def milli_of(self, device_memory_bytes: int) -> int:
+        """Thousandths of devices that it takes, where each has so much memory."""
+        if self.partition is not None:
+            return self.partition.milli
+        return 1000 * len(self.device_ids) if self.whole else -(-self.memory_bytes * 1000 // device_memory_bytes)
 
 
 @lru_cache(maxsize=4096)
@@ -342,10 +386,12 @@ class Want(NamedTuple):
     host_memory_bytes: int = 0
     rate_micro_per_hour_max: int | None = None
     keeps: bool = False  #: whether it could never be taken back, once granted
+    undivided: bool = False  #: no partition of a device that the hardware divides
 
     def on_kind(self, model: str, memory_bytes: int) -> Want:
         """The same on that kind of device only: no other takes back memory that was on one."""
-        return self._replace(size=replace(self.size, models=(model.lower(),), device_memory_min=memory_bytes))
+        size = replace(self.size, models=(model.lower(),), device_memory_min=memory_bytes)
+        return self._replace(size=size, undivided=True)
 
 
 def want_of(request: LeaseRequest) -> Want:
@@ -456,6 +502,7 @@ class Device:
     leaving_bytes: int = 0  #: of those, what is being given back
     whole_by: str | None = None  #: the lease that has all of it
     lease_ids: dict[str, None] = field(default_factory=dict)  #: who holds it, in order of grant
+    parts: dict[str, Partition] = field(default_factory=dict)  #: of a divided device, who holds which
 
     @property
     def free_bytes(self) -> int:

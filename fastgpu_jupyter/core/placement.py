@@ -6,15 +6,39 @@ from collections.abc import Iterable, Iterator
 
 from ..errors import Conflict, InternalError, NeedsRestart, NoSuchDevice
 from ..units import format_memory
-from . import mechanisms
+from . import mechanisms, partitions
 from .ask import PROFILES, Size
-from .model import Device, DeviceSpec, Lease, LogicalGPU, Mechanism, Offer, PartitionStyle, PendingReason, State, Want
+from .model import (
+    Device,
+    DeviceSpec,
+    Lease,
+    LogicalGPU,
+    Mechanism,
+    Offer,
+    PartitionProfile,
+    PartitionStyle,
+    PendingReason,
+    Standing,
+    State,
+    Want,
+)
 
 #: The devices of one lease: one, or several whole ones.
 Devices = tuple[Device, ...]
 MILLI = 1000
 #: Everything that a driver says of a device but which it is.
-Kind = tuple[str, int, tuple[Mechanism, ...], bool, int, bool, PartitionStyle, tuple[Offer, ...]]
+Kind = tuple[
+    str,
+    int,
+    tuple[Mechanism, ...],
+    bool,
+    int,
+    bool,
+    PartitionStyle,
+    tuple[Offer, ...],
+    tuple[PartitionProfile, ...],
+    tuple[Standing, ...],
+]
 
 
 def kind_of(spec: DeviceSpec) -> Kind:
@@ -28,6 +52,8 @@ def kind_of(spec: DeviceSpec) -> Kind:
         spec.parkable,
         spec.partition,
         spec.offers,
+        spec.profiles,
+        spec.standing,
     )
 
 
@@ -98,9 +124,14 @@ def _has_room(state: State, want: Want, possible: Iterable[Device]) -> bool:
 
 def milli(size: Size, devices: Devices) -> int:
     """Thousandths of devices that the size takes on those."""
-    return sum(
-        MILLI if size.whole else -(-_needed(device, size) * MILLI // device.spec.memory_bytes) for device in devices
-    )
+    return sum(_milli_on(device, size) for device in devices)
+
+
+def _milli_on(device: Device, size: Size) -> int:
+    profile = partitions.profile_for(device.spec, size)
+    if profile is not None:
+        return profile.milli
+    return MILLI if size.whole else -(-_needed(device, size) * MILLI // device.spec.memory_bytes)
 
 
 def nominal_milli(state: State, want: Want) -> int:
@@ -113,6 +144,9 @@ def nominal_milli(state: State, want: Want) -> int:
 
 def held_milli(state: State, lease: Lease) -> int:
     """Thousandths of devices that the lease holds."""
+    gpu = lease.logical_gpu
+    if gpu is not None and gpu.partition is not None:
+        return gpu.partition.milli
     return milli(lease.request.size, devices_of(state, lease))
 
 
@@ -156,10 +190,13 @@ def carve(want: Want, devices: Devices, generation: int) -> LogicalGPU:
     offer = mechanisms.choose(first, want)
     if offer is None:
         raise InternalError(f"{first.id} was chosen for {want!r}, which no mechanism of it serves.")
+    partition = partitions.find(devices[0], size)
+    if partition is None and partitions.is_divided(first):
+        raise InternalError(f"{first.id} was chosen for {want!r}, and no partition of it is free.")
     return LogicalGPU(
         device_id=first.id,
         memory_bytes=sum([_needed(device, size) for device in devices]),
-        whole=size.whole,
+        whole=size.whole and partition is None,
         mechanism=offer.mechanism,
         enforcement=offer.enforcement,
         scope=offer.scope,
@@ -167,6 +204,7 @@ def carve(want: Want, devices: Devices, generation: int) -> LogicalGPU:
         generation=generation,
         more_device_ids=tuple([device.spec.id for device in devices[1:]]),
         host_id=first.host_id,
+        partition=partition,
     )
 
 
@@ -191,14 +229,25 @@ def will_do(state: State, device: Device, want: Want) -> bool:
     spec, size = device.spec, want.size
     if not size.matches(spec.model, spec.memory_bytes):
         return False
-    if not size.whole and not (mechanisms.is_shareable(spec) and _needed(device, size) <= spec.memory_bytes):
+    if partitions.is_divided(spec):
+        if want.undivided or partitions.profile_for(spec, size) is None:
+            return False
+    elif not size.whole and not _has_part(device, size):
         return False
     return want == Want(size) or _unfit(state, device, want) is None
+
+
+def _has_part(device: Device, size: Size) -> bool:
+    spec = device.spec
+    shared = size.partition is None and mechanisms.is_shareable(spec)
+    return shared and _needed(device, size) <= spec.memory_bytes
 
 
 def _unfit(state: State, device: Device, want: Want) -> str | None:
     """Why a device of the right size will not do all the same."""
     spec, size = device.spec, want.size
+    if (why_divided := _unfit_to_divide(spec, want)) is not None:
+        return why_divided
     if (why_none := mechanisms.why_none(spec, want)) is not None:
         return why_none
     if want.rate_micro_per_hour_max is not None and rate_of(size, device) * size.devices > want.rate_micro_per_hour_max:
@@ -210,6 +259,21 @@ def _unfit(state: State, device: Device, want: Want) -> str | None:
     return None
 
 
+def _unfit_to_divide(spec: DeviceSpec, want: Want) -> str | None:
+    """Why no partition of a device will do, or a partition is asked for that it does not have."""
+    size = want.size
+    if not partitions.is_divided(spec):
+        if size.partition is None:
+            return None
+        return f"the {spec.model} is not divided by MIG, so it has no partition {size.partition}."
+    if want.undivided or size.devices > 1:
+        return f"the {spec.model} is divided by MIG, and a program sees one partition at most; this takes whole GPUs."
+    if partitions.profile_for(spec, size) is not None:
+        return None
+    names = ", ".join(one.name for one in spec.profiles)
+    return f"no partition of the {spec.model} serves it; MIG can divide it into {names}."
+
+
 def _host_has_room(state: State, device: Device, want: Want) -> bool:
     host = state.hosts.get(device.spec.host_id)
     return host is None or (
@@ -219,16 +283,30 @@ def _host_has_room(state: State, device: Device, want: Want) -> bool:
 
 
 def rate_of(size: Size, device: Device) -> int:
-    """Price of what the size takes of the device, in millionths an hour."""
+    """Price of what the size takes of the device, in millionths an hour; of a partition by its thousandths."""
+    profile = partitions.profile_for(device.spec, size)
+    if profile is not None:
+        return device.spec.rate_micro_per_hour * profile.milli // MILLI
     return device.spec.rate_micro_per_hour * _needed(device, size) // device.spec.memory_bytes
 
 
+def taken_bytes(device: Device, size: Size) -> int:
+    """Memory of the device that others could not have beside that size."""
+    profile = partitions.profile_for(device.spec, size)
+    return _needed(device, size) if profile is None else -(-device.spec.memory_bytes * profile.milli // MILLI)
+
+
 def _needed(device: Device, size: Size) -> int:
+    profile = partitions.profile_for(device.spec, size)
+    if profile is not None:
+        return profile.memory_bytes
     return size.memory_on(device.spec.memory_bytes)
 
 
 def lacking_bytes(device: Device, size: Size) -> int:
     """Bytes that must be given back before the device can serve the size; none where it can now."""
+    if partitions.is_divided(device.spec):
+        return 0 if partitions.find(device, size) is not None else _needed(device, size)
     if size.whole:
         return device.promised_bytes
     return _needed(device, size) - device.free_bytes

@@ -178,7 +178,7 @@ class Lending:
         available = []
         for device, kept_bytes in kept:
             total = device.spec.memory_bytes
-            mine = lease.request.size.memory_on(total) if device in devices else 0
+            mine = placement.taken_bytes(device, lease.request.size) if device in devices else 0
             if kept_bytes + mine > total:
                 return False  # others keep what it would need
             available.append(-(-(total - kept_bytes - mine) * MILLI // total))
@@ -246,6 +246,8 @@ def _returns(state: State, lease: Lease, devices: Devices) -> bool:
 
 def _bytes_on(device: Device, lease: Lease) -> int:
     gpu = lease.logical_gpu
+    if gpu is not None and gpu.partition is not None:
+        return -(-device.spec.memory_bytes * gpu.partition.milli // MILLI)
     return device.spec.memory_bytes if gpu is None or gpu.whole else gpu.memory_bytes
 
 

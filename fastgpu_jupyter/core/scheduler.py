@@ -32,7 +32,6 @@ from .fairshare import Standing
 from .fleet import Offer
 from .line import Found, Line, Queue, Rank
 from .model import AGING_GRANTS, Lease, ParkReason, PendingReason, Priority, State, Want
-from .needs import Needs
 from .placement import Devices
 
 #: For how many of those who wait room is made at once.
@@ -295,7 +294,7 @@ class Scheduler:
         """Whether there is news of one host, with nothing kept there, where many lines may fit."""
         ((host_id, news),) = self._news.items()
         if news.offer is None:
-            news.offer = self._books.fleet.offer(host_id)
+            news.offer = self._books.offer(host_id)
         if host_id in self._kept_on:
             return False
         return bisect_right(self._by_share, (news.offer.bins, _AFTER_ALL)) > FEW_LINES
@@ -307,8 +306,7 @@ class Scheduler:
         return news.fitting
 
     def _fit(self, host_id: str, news: _News) -> set[Line]:
-        fleet = self._books.fleet
-        offer = news.offer = news.offer or fleet.offer(host_id)
+        offer = news.offer = news.offer or self._books.offer(host_id)
         some = self._by_share[: bisect_right(self._by_share, (offer.bins, _AFTER_ALL))] if offer.most else []
         lines = set(_that_fit(some, offer))
         if host_id not in self._kept_on or not lines:
@@ -316,7 +314,7 @@ class Scheduler:
         here = {line: keep for line, keep in self._kept.items() if keep.place.host_id == host_id}
         # What is kept there is for those whom it is kept for, and for those who come before them.
         first, *more = (keep.kept for keep in here.values())
-        rest = fleet.offer(host_id, reduce(Kept.and_, more, first))
+        rest = self._books.offer(host_id, reduce(Kept.and_, more, first))
         fit = {line for line in lines if line in here or line.needs.fits(rest)}
         last = max(self._rank_of(line, keep) for line, keep in here.items())
         others = lines - fit
@@ -343,12 +341,12 @@ class Scheduler:
                     self._keep(other, lending)
                     if not self._few_hosts or len(self._kept) >= KEPT_LINES_MAX:
                         break
-        fleet = self._books.fleet
         if line not in self._hopeful:
             hosts = [host_id for host_id, news in self._news.items() if self._is_news_for(line, news)]
             if len(hosts) == 1:
-                return fleet.place_on(hosts[0], demand, self._before(found.rank, hosts[0]).get(hosts[0]))
-        return fleet.place(demand, self._before(found.rank))
+                kept = self._before(found.rank, hosts[0]).get(hosts[0])
+                return self._books.place_on(hosts[0], line.want, demand, kept)
+        return self._books.place(line.want, demand, self._before(found.rank))
 
     def _is_news_for(self, line: Line, news: _News) -> bool:
         if news.fitting is not None:
@@ -361,7 +359,7 @@ class Scheduler:
         """Choose the devices that will serve the best of the line soonest, unless others came first."""
         demand, best = line.needs.demand, self._best_entitled(line, lending)
         if demand is not None and best is not None:
-            place = self._books.nearest(demand, self._before(best.rank))
+            place = self._books.nearest(line.want, demand, self._before(best.rank))
             if place is not None:
                 kept = Kept(frozenset(place.device_ids), demand.cpu_milli, demand.host_memory_bytes)
                 self._kept[line] = _Keep(place, kept, best.rank)
@@ -449,7 +447,7 @@ class Scheduler:
     # -- lines --------------------------------------------------------------------------------------------------------
 
     def _enter(self, line: Line) -> None:
-        needs = line.needs = Needs(self._books.fleet, self._books.demand(line.want))
+        needs = line.needs = self._books.needs(line.want)
         self._entered.add(line)
         insort(self._by_share, (needs.share, line.number, line))
         self._hopeful.add(line)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from fastgpu_jupyter.core import commands as c
-from fastgpu_jupyter.core import scheduler
+from fastgpu_jupyter.core import placement, scheduler
 from fastgpu_jupyter.core.ask import parse_size
 from fastgpu_jupyter.core.books import LEARN_EVERY, Books
 from fastgpu_jupyter.core.invariants import violations
@@ -24,6 +24,7 @@ from fastgpu_jupyter.core.model import (
     LeaseState,
     Mechanism,
     Priority,
+    Standing,
     State,
     Want,
     want_of,
@@ -32,7 +33,7 @@ from fastgpu_jupyter.core.pool import Pool
 from fastgpu_jupyter.errors import FastGPUError
 from fastgpu_jupyter.units import GIB
 from tests.core import naive_placement
-from tests.core.world import BOOT, World, holder, spec
+from tests.core.world import BOOT, World, holder, mig_spec, spec
 
 HOSTS = tuple(HostSpec(f"host-{number}", 16_000, 64 * GIB) for number in range(3))
 KINDS = {
@@ -40,9 +41,15 @@ KINDS = {
     "L4": (24 * GIB, (Mechanism.EXCLUSIVE, Mechanism.SHARED), 800_000, False),
     "H100": (80 * GIB, (Mechanism.EXCLUSIVE,), 9_000_000, True),  # leased whole
 }
+#: What MIG divides, with partitions of somebody else's or without.
+MIG = {
+    "mig": (),
+    "mig with two": (Standing("2g.20gb", 4), Standing("1g.10gb", 3)),
+    "mig in threes": (Standing("3g.40gb", 0), Standing("3g.40gb", 4, usable=False)),
+}
 SIZES = (
     "full", "half", "quarter", "any:3/8", "any:2/3", "20GiB", "24GiB", "a100", "l4:1/2", "h100", "2xany", "2xh100",
-    "a100|l4:12GiB", "any>=40GiB",
+    "a100|l4:12GiB", "any>=40GiB", "any:1/8", "1g.10gb", "a100:2g.20gb", "1g.10gb+me", "9GiB",
 )  # fmt: skip
 REQUESTS = st.builds(
     LeaseRequest,
@@ -61,6 +68,8 @@ REQUESTS = st.builds(
 
 
 def device(name: str, model: str, host_id: str, index: int) -> DeviceSpec:
+    if model in MIG:
+        return mig_spec(name, index=index, host_id=host_id, standing=MIG[model])
     memory_bytes, mechanisms, rate, parkable = KINDS[model]
     return DeviceSpec(name, index, model, memory_bytes, False, mechanisms, rate, host_id, parkable)  # noqa: FBT003
 
@@ -80,7 +89,7 @@ class Following(RuleBasedStateMachine):
         self.now_ms += 1000
         self.pool.execute(command, Instant(self.now_ms, self.now_ms))
 
-    @initialize(models=st.lists(st.sampled_from(list(KINDS)), min_size=1, max_size=8), few=st.booleans())
+    @initialize(models=st.lists(st.sampled_from([*KINDS, *MIG]), min_size=1, max_size=8), few=st.booleans())
     def start(self, models, few) -> None:
         scheduler.FEW_HOSTS = self.few_hosts if few else 0  # the second as in a large pool
         self.do(c.StartPool(BOOT, 0))
@@ -169,10 +178,14 @@ class Following(RuleBasedStateMachine):
         for size in SIZES:
             for want in (Want(parse_size(size)), Want(parse_size(size), cpu_milli=4000, host_memory_bytes=30 * GIB)):
                 demand = books.demand(want)
-                found = books.fleet.place(demand) if demand else None
+                found = books.place(want, demand, {}) if demand else None
                 assert (found is None) == (naive_placement.place(state, want) is None), want
                 if found is not None:
-                    assert {d.spec.host_id for d in books.devices(found)} == {found.host_id}
+                    devices = books.devices(found)
+                    assert {d.spec.host_id for d in devices} == {found.host_id}
+                    part = placement.carve(want, devices, 1).partition
+                    if part is not None:
+                        assert (part.profile, part.start) in naive_placement.starts(devices[0], want)
 
     @invariant()
     def after_a_tick_nobody_waits_who_could_be_served(self) -> None:

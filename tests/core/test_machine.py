@@ -13,6 +13,7 @@ from fastgpu_jupyter.core.invariants import violations
 from fastgpu_jupyter.core.model import (
     HOLDING,
     BudgetPolicy,
+    DeviceSpec,
     Health,
     HostSpec,
     Instant,
@@ -21,18 +22,23 @@ from fastgpu_jupyter.core.model import (
     Policy,
     Priority,
     Retention,
+    Standing,
     State,
 )
 from fastgpu_jupyter.core.pool import replay
 from fastgpu_jupyter.errors import CallerError
 from fastgpu_jupyter.units import GIB
-from tests.core.world import World, holder, spec
+from tests.core.world import EIGHTHS, World, holder, mig_spec, spec
 
 SPECS = (
     spec("a", 80 * GIB, index=0, parkable=True),
     spec("b", 80 * GIB, index=1),
     spec("c", 24 * GIB, index=2, parkable=True, model="L4"),
+    mig_spec("d", index=3),
+    mig_spec("e", index=4, standing=(Standing("2g.20gb", 4), Standing("3g.40gb", 0, usable=False))),
 )
+#: The last one once more: undivided, divided otherwise.
+OTHERS = (spec("e", index=4), mig_spec("e", index=4), mig_spec("e", index=4, standing=(Standing("1g.10gb", 6),)))
 HOSTS = (HostSpec("", 8000, 64 * GIB),)
 DAY_MS = 86_400_000
 
@@ -58,7 +64,9 @@ class PoolMachine(RuleBasedStateMachine):
         return data.draw(st.sampled_from(names)) if names else "nobody"
 
     @rule(
-        profile=st.sampled_from(["full", "half", "quarter", "eighth", "2xany", "a100:1/3", "bad", None]),
+        profile=st.sampled_from(
+            ["full", "half", "quarter", "eighth", "2xany", "a100:1/3", "bad", None, "1g.10gb", "9GiB"]
+        ),
         gib=st.integers(0, 100),
         tenant=st.sampled_from(["ann", "bob", "eve"]),
         priority=st.sampled_from(Priority),
@@ -199,7 +207,7 @@ class PoolMachine(RuleBasedStateMachine):
         if lease is not None:
             self._try(c.HolderEnded(lease.id, holder(999) if late else lease.holder))
 
-    @rule(device=st.sampled_from("abc"), health=st.sampled_from(list(Health)))
+    @rule(device=st.sampled_from("abcde"), health=st.sampled_from(list(Health)))
     def health(self, device: str, health: Health) -> None:
         self._try(c.SetHealth(device, health, "observed", lost=health is Health.FAULTY))
 
@@ -211,7 +219,7 @@ class PoolMachine(RuleBasedStateMachine):
     def restore_device(self, device: str) -> None:
         self._try(c.RestoreDevice(device))
 
-    @rule(device=st.sampled_from("abc"), drained=st.booleans())
+    @rule(device=st.sampled_from("abcde"), drained=st.booleans())
     def drain_device(self, device: str, drained: bool) -> None:
         self._try(c.DrainDevice(device, drained))
 
@@ -229,9 +237,18 @@ class PoolMachine(RuleBasedStateMachine):
     def entitle_group(self, weight: int, limit: int | None, guaranteed: int) -> None:
         self._try(c.SetGroup("lab", weight, limit, guaranteed))
 
-    @rule(shown=st.sets(st.sampled_from(SPECS)))
-    def devices(self, shown: set) -> None:  # type: ignore[type-arg]
-        self._try(c.SetDevices(tuple(sorted(shown, key=lambda item: item.index)), HOSTS))
+    @rule(shown=st.sets(st.sampled_from(SPECS)), other=st.sampled_from((None, *OTHERS)))
+    def devices(self, shown: set, other: DeviceSpec | None) -> None:  # type: ignore[type-arg]
+        now = {one.id: one for one in (*shown, *([other] if other else []))}
+        self._try(c.SetDevices(tuple(sorted(now.values(), key=lambda item: item.index)), HOSTS))
+
+    @rule(data=st.data(), stale=st.integers(0, 1))
+    def its_part_is_gone(self, data: st.DataObject, stale: int) -> None:
+        name = self._names(data, LeaseState.ACTIVE)
+        if name != "nobody":
+            gpu = self.world.state.leases[name].logical_gpu
+            assert gpu is not None
+            self._try(c.LogicalGPULost(name, gpu.generation - stale, "Somebody destroyed it."))
 
     @rule(step_ms=st.integers(0, 10**7) | st.integers(0, 40 * DAY_MS))
     def time_passes(self, step_ms: int) -> None:
@@ -265,6 +282,12 @@ class PoolMachine(RuleBasedStateMachine):
             gpus = [gpu for gpu in gpus if device.id in gpu.device_ids]
             held = [device.memory_bytes if gpu.more_device_ids else gpu.memory_bytes for gpu in gpus]
             assert sum(held) <= device.memory_bytes
+            parts = [gpu.partition for gpu in gpus if gpu.partition is not None]
+            length = {one.name: one.length for one in EIGHTHS}
+            slots = [slot for part in parts for slot in range(part.start, part.start + length[part.profile])]
+            assert len(slots) == len(set(slots))
+            assert max(slots, default=0) < 8
+            assert not parts or len(parts) == len(gpus)
 
     def teardown(self) -> None:
         self._bills_are_equal()

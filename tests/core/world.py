@@ -15,10 +15,13 @@ from fastgpu_jupyter.core.model import (
     LeaseRequest,
     LeaseState,
     Mechanism,
+    PartitionProfile,
+    PartitionStyle,
+    Standing,
     State,
 )
 from fastgpu_jupyter.core.pool import Pool
-from fastgpu_jupyter.units import GIB
+from fastgpu_jupyter.units import GIB, MIB
 
 BOOT = "boot-1"
 
@@ -45,6 +48,38 @@ def spec(
         host_id=host_id,
         parkable=parkable,
     )
+
+
+def mig_spec(name: str, *, index: int = 0, host_id: str = "", standing: tuple[Standing, ...] = ()) -> DeviceSpec:
+    """An A100 of 80 GB that MIG divides: memory as its driver tells it, which is less than an eighth for each slot."""
+    return DeviceSpec(
+        name,
+        index,
+        "A100-SXM4-80GB",
+        80 * GIB,
+        simulated=False,
+        mechanisms=(Mechanism.MIG,),
+        rate_micro_per_hour=3_600_000,
+        host_id=host_id,
+        partition=PartitionStyle.DYNAMIC,
+        profiles=EIGHTHS,
+        standing=standing,
+    )
+
+
+def _profile(name: str, mib: int, milli: int, length: int, starts: tuple[int, ...], at_most: int) -> PartitionProfile:
+    return PartitionProfile(name, mib * MIB, milli, length, starts, at_most)
+
+
+EIGHTHS = (
+    _profile("1g.10gb", 9728, 142, 1, (0, 1, 2, 3, 4, 5, 6), 7),
+    _profile("1g.10gb+me", 9728, 142, 1, (0, 1, 2, 3, 4, 5, 6), 1),
+    _profile("1g.20gb", 19968, 250, 2, (0, 2, 4, 6), 4),
+    _profile("2g.20gb", 19968, 285, 2, (0, 2, 4), 3),
+    _profile("3g.40gb", 40192, 500, 4, (0, 4), 2),
+    _profile("4g.40gb", 40192, 571, 4, (0,), 1),
+    _profile("7g.80gb", 80640, 1000, 8, (0,), 1),
+)
 
 
 def holder(pid: int, boot_id: str = BOOT) -> Holder:
