@@ -660,7 +660,7 @@ def _foreign(device: Any, one: Any) -> str:
 
 
 def _device_row(device: Any) -> tuple[str, ...]:
-    name = device["model"] + (" (simulated)" if device["simulated"] else "")
+    name = device["model"] + (" (simulated)" if device["simulated"] else " (mig)" if device["partitions"] else "")
     use = "-" if device["utilization_percent"] is None else f"{device['utilization_percent']} %"
     free, total = format_memory(device["memory_free_bytes"]), format_memory(device["memory_bytes"])
     health = "drained" if device["drained"] and device["health"] == "healthy" else device["health"]
@@ -673,13 +673,17 @@ def _lease_row(lease: Any) -> tuple[str, ...]:
     return (
         lease["id"],
         lease["state"] + _why_so(lease),
-        lease["profile"],
+        lease["profile"] + _partition(lease),
         lease["device_id"] or "-",
         f"{lease['mechanism']}, {lease['enforcement']}" if lease["mechanism"] else "-",
         lease["notebook"] or "-",
         active,
         cost,
     )
+
+
+def _partition(lease: Any) -> str:
+    return f" ({lease['mechanism']} {lease['partition']})" if lease["partition"] else ""
 
 
 def _why_so(lease: Any) -> str:

@@ -162,7 +162,8 @@ def _enforced(view: LeaseView) -> str:
     who = ENFORCED.get(enforcement or "none", str(enforcement))
     if view.get("limit_scope") == "process":
         who += ", for each process"
-    return f"{who} ({view['mechanism']})" if view["mechanism"] else who
+    how = " ".join(filter(None, (view["mechanism"], view["partition"])))
+    return f"{who} ({how})" if how else who
 
 
 def _device_name(view: LeaseView) -> str:

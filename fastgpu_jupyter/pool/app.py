@@ -101,6 +101,11 @@ class FastGPUPool(JupyterApp):
     park_memory = Unicode(
         help="Host memory that parked leases may take in all, like '64GiB'. Default: half of what the machine has."
     ).tag(config=True)
+    mig_remove_unknown = Bool(
+        False,
+        help="Destroy MIG instances that the pool did not make and in which nothing runs. Otherwise those that "
+        "programs can use are leased as they are.",
+    ).tag(config=True)
     share_gpus = Bool(
         True,
         help="Lease parts of a GPU, so that several leases are on one: they compute by turns, and each says who keeps "
@@ -214,7 +219,9 @@ class FastGPUPool(JupyterApp):
         single.say_who(single.lock_socket(socket_path), f"process {os.getpid()}, state folder {state_dir}")
         self._set_up_log(state_dir)
         clock = Clock()
-        driver = select_driver(self.simulate, self.rates, share=self.share_gpus)
+        driver = select_driver(
+            self.simulate, self.rates, share=self.share_gpus, mig_remove_unknown=self.mig_remove_unknown
+        )
         journal = Journal(state_dir / "journal.db")
         reserve = Reserve(state_dir / "releases.reserve")
         pool, message = recover(journal, driver, clock, reserve, self._policy())

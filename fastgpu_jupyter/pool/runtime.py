@@ -482,7 +482,10 @@ class Runtime:
         self._spawn(self._report(c.HolderEnded(lease_id, holder)))
 
     async def _carry_out(self, effect: fx.OnDevice) -> None:
-        await self._report(await self._hands.carry_out(effect))
+        done = await self._hands.carry_out(effect)
+        if isinstance(done, c.PrepareFailed) and effect.logical_gpu.partition is not None:
+            await self._look_once()  # what is in its place must be known before another is granted the same
+        await self._report(done)
 
     async def _report(self, command: c.Command) -> None:
         """Say what an effect came to, again and again while the disk does not take it."""
@@ -505,6 +508,10 @@ class Runtime:
             await self.submit(c.SetDevices(tuple(specs), (machine.spec(),)))
         for device_id in await self.read(_distrusted):  # it answers: let it say how each of them is
             await self._say_health(device_id, *await self._hands.ask(self._driver.health, device_id))
+        for lease_id, gpu in await self.read(_partitions):
+            why = await self._hands.ask(self._driver.lost, gpu)
+            if why is not None:
+                await self.submit(c.LogicalGPULost(lease_id, gpu.generation, why))
 
     async def _look_for_ever(self) -> None:
         while True:
@@ -591,6 +598,11 @@ def _specs(state: State, _: Instant) -> dict[str, DeviceSpec]:
 
 def _distrusted(state: State, _: Instant) -> list[str]:
     return [device.spec.id for device in state.devices.values() if device.health_reason == NO_ANSWER]
+
+
+def _partitions(state: State, _: Instant) -> list[tuple[str, LogicalGPU]]:
+    held = ((one.id, one.logical_gpu) for one in state.leases.values() if one.state is LeaseState.ACTIVE)
+    return [(lease_id, gpu) for lease_id, gpu in held if gpu is not None and gpu.partition is not None]
 
 
 def _subjects(state: State, _: Instant) -> tuple[list[Subject], dict[str, Holder]]:

@@ -69,6 +69,7 @@ class DeviceView(TypedDict):
     drained: bool
     parkable: bool
     mechanisms: list[str]
+    partitions: list[str]
     rate_micro_per_hour: int
     utilization_percent: int | None
     memory_used_bytes: int | None
@@ -79,6 +80,7 @@ class DeviceView(TypedDict):
 class LeaseView(TypedDict):
     """One lease, as its tenant sees it.
 
+    ``partition``: the profile of its partition where the hardware divides its device.
     ``parkable``: whether it could be parked now, if its user let it; ``park_reason``: why it was, the last time.
     ``cost_micro``: what it had cost at ``cost_at``; from there on it costs ``billed_micro_per_hour`` until that
     changes: its rate, less the ``covered_milli`` that its tenant's reservations pay. ``budget_percent``: the last
@@ -114,6 +116,7 @@ class LeaseView(TypedDict):
     memory_bytes: int | None
     mechanism: str | None
     mechanism_reason: str | None
+    partition: str | None
     enforcement: EnforcementName | None
     limit_scope: Literal["lease", "process"] | None
     limit_message: str | None

@@ -181,7 +181,14 @@ export function endReason(reason: string | null, trans: TranslationBundle): stri
 }
 
 /** Who keeps the lease within its memory. */
-export function enforcement(kind: string | null, trans: TranslationBundle): string {
+export function enforcement(
+  kind: string | null,
+  partition: string | null,
+  trans: TranslationBundle
+): string {
+  if (partition !== null) {
+    return trans.__('The hardware keeps this limit: MIG partition %1.', partition);
+  }
   switch (kind) {
     case 'hardware':
       return trans.__('The hardware keeps this limit.');

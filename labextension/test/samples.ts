@@ -69,6 +69,7 @@ export function lease(changes: Partial<ILease> = {}): ILease {
     memory_bytes: 40 * GIB,
     mechanism: 'simulated',
     mechanism_reason: null,
+    partition: null,
     enforcement: 'none',
     limit_message: null,
     requested_at: 10_000,

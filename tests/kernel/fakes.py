@@ -14,7 +14,8 @@ def lease_view(**changes: Any) -> dict[str, Any]:
     view: dict[str, Any] = {
         "id": "lease-1", "version": 1, "state": "waiting", "end_reason": None, "kernel_id": "kernel-1",
         "notebook": "a.ipynb", "pid": 1, "device_id": None, "device_model": None, "simulated": False,
-        "tenant": "ada", "profile": "full", "memory_bytes": None, "mechanism": None, "enforcement": None,
+        "tenant": "ada", "profile": "full", "memory_bytes": None, "mechanism": None, "partition": None,
+        "enforcement": None,
         "environment": {}, "requested_at": 0, "granted_at": None, "ended_at": None, "active_ms": 0,
         "rate_micro_per_hour": None, "cost_micro": 0, "currency": "USD", "utilization_percent": None,
         "memory_used_bytes": None, "place": 1, "pending_reason": "capacity",
@@ -30,7 +31,8 @@ def active_view(**changes: Any) -> dict[str, Any]:
     granted: dict[str, Any] = {
         "version": 2, "state": "active", "device_id": "GPU-1", "device_model": "A100-80GB",
         "memory_bytes": 80 * 2**30, "memory_used_bytes": 20 * 2**30, "utilization_percent": 50,
-        "mechanism": "exclusive", "enforcement": "hardware", "environment": {"CUDA_VISIBLE_DEVICES": "GPU-1"},
+        "mechanism": "exclusive", "partition": None, "enforcement": "hardware",
+        "environment": {"CUDA_VISIBLE_DEVICES": "GPU-1"},
         "place": None, "pending_reason": None, "pending_detail": None, "active_ms": 65_000,
         "rate_micro_per_hour": 2_500_000, "cost_micro": 45_000, "parkable": True,
     }  # fmt: skip

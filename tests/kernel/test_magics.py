@@ -210,6 +210,7 @@ def test_status() -> None:
     device: Any = {
         "id": "GPU-1", "index": 0, "model": "A100-80GB", "memory_bytes": 80 * 2**30, "memory_free_bytes": 20 * 2**30,
         "simulated": True, "health": "suspect", "health_reason": "ECC", "drained": True, "mechanisms": [],
+        "partitions": [],
         "rate_micro_per_hour": 1, "utilization_percent": None, "memory_used_bytes": None, "holdings": [],
     }  # fmt: skip
     pool: Any = {"simulated": True, "message": "Recovered <2> leases."}

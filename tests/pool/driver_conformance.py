@@ -139,7 +139,10 @@ class DriverConformance:
             if spec.offers:
                 assert tuple(offer.mechanism for offer in spec.offers) == spec.mechanisms
             assert len({offer.mechanism for offer in offers}) == len(offers)
-            assert carved(spec, "full").memory_bytes == spec.memory_bytes
+            whole = carved(spec, "full")
+            assert 0 < whole.memory_bytes <= spec.memory_bytes
+            assert whole.whole or whole.partition is not None
+            assert whole.partition is not None or whole.memory_bytes == spec.memory_bytes
             for offer in offers:
                 simulated = offer.mechanism is Mechanism.SIMULATED
                 assert (offer.enforcement is Enforcement.NONE) == simulated == spec.simulated
@@ -153,10 +156,12 @@ class DriverConformance:
     def logical_gpus(self, specs: list[DeviceSpec]) -> list[LogicalGPU]:
         """One of each kind that can be had."""
         shared = [spec for spec in specs if mechanisms.is_shareable(spec)]
+        together = [spec for spec in specs if not spec.profiles]
         return [
             *(carved(spec, "full") for spec in specs),
             *(carved(spec, "half") for spec in shared),
-            *([carved(specs[0], "2xfull", specs[1])] if len(specs) > 1 else []),
+            *(carved(spec, profile.name) for spec in specs for profile in spec.profiles),
+            *([carved(together[0], "2xfull", together[1])] if len(together) > 1 else []),
         ]
 
     def test_everything_is_safe_to_repeat(self, driver: Driver, specs: list[DeviceSpec]) -> None:
@@ -195,7 +200,8 @@ class DriverConformance:
     def test_real_devices_are_told_apart_by_environment_and_files(
         self, driver: Driver, specs: list[DeviceSpec]
     ) -> None:
-        real = [carved(spec, "full") for spec in specs if not spec.simulated]
+        whole = [carved(spec, "full") for spec in specs if not spec.simulated]
+        real = [replace(gpu, made=driver.prepare(gpu)) for gpu in whole]
         environments = [tuple(sorted(driver.environment(gpu).items())) for gpu in real]
         files = [frozenset(driver.device_nodes(gpu)) for gpu in real]
         assert len(set(environments)) == len(set(files)) == len(real)
@@ -246,6 +252,32 @@ class DriverConformance:
         assert bench.limit_bytes(gpu.device_id) is None
         after_a_restart.release(smaller)
         after_a_restart.close()
+
+    def test_a_partition_is_there_until_it_is_released_or_somebody_takes_it(
+        self, bench: Bench, driver: Driver, specs: list[DeviceSpec]
+    ) -> None:
+        divided = [spec for spec in specs if spec.profiles]
+        if not divided:
+            pytest.skip("this hardware is not divided")
+        gpu = carved(divided[0], "half")
+        gpu = replace(gpu, made=driver.prepare(gpu))
+        assert gpu.made
+        assert driver.lost(gpu) is None
+        assert driver.inventory()[0] == specs, "it is the pool's own"
+        after_a_restart = bench.driver()
+        after_a_restart.take_over([gpu])
+        assert after_a_restart.inventory()[0] == specs
+        assert after_a_restart.prepare(gpu) == gpu.made
+        after_a_restart.release(gpu)
+        after_a_restart.close()
+        assert driver.lost(gpu)
+        another = bench.driver()
+        kept = carved(divided[0], "half")
+        kept = replace(kept, made=driver.prepare(kept))
+        assert another.inventory()[0] != specs, "nobody told it whose that is"
+        another.close()
+        driver.release(kept)
+        assert driver.inventory()[0] == specs
 
     # -- processes ----------------------------------------------------------------------------------------------------
 

@@ -103,6 +103,9 @@ class FakeDriver:
         self._machine.answers.wait()
         return self._machine
 
+    def take_over(self, held: Sequence[LogicalGPU]) -> None:
+        pass
+
     def inventory(self) -> tuple[list[DeviceSpec], str | None]:
         machine = self._call("inventory")
         said = []
@@ -142,6 +145,9 @@ class FakeDriver:
         machine = self._call("release")
         if logical_gpu.made:
             machine.limits.pop(logical_gpu.device_id, None)
+
+    def lost(self, logical_gpu: LogicalGPU) -> str | None:
+        return None
 
     def park(self, logical_gpu: LogicalGPU, pid: int) -> int:
         raise HostFault("Memory of these GPUs cannot be parked.")

@@ -228,13 +228,6 @@ def test_a_gpu_that_does_not_answer_is_no_empty_gpu(fake: FakeNvml) -> None:
         driver.prepare(replace(GPU, device_id="GPU-1234", mechanism=Mechanism.EXCLUSIVE))
 
 
-def test_gpus_divided_by_mig_are_not_leased_and_it_says_so(fake: FakeNvml) -> None:
-    fake.mig = 1
-    specs, message = select_driver("", {}).inventory()
-    assert specs == []
-    assert "divided by MIG" in str(message)
-
-
 def test_a_gpu_without_mig_refuses_the_question(fake: FakeNvml) -> None:
     fake.unsupported = {"nvmlDeviceGetMigMode"}
     assert len(select_driver("", {}).inventory()[0]) == 1

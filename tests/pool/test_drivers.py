@@ -138,3 +138,30 @@ class TestNvml(DriverConformance):
 
 class TestNvmlOfAnOldDriver(TestNvml):
     old_driver = True
+
+
+class MigBench(NvmlBench):
+    """The same where MIG divides every GPU; processes are on a partition that somebody made."""
+
+    def occupy(self, device_id: str, memory_bytes: int) -> int:
+        gpu, pid = self._gpu(device_id), next(self._pids)
+        instance = next(iter(gpu.instances), None) or gpu.create_instance("3g.40gb", 0)
+        gpu.add_process(pid, memory_bytes, instance=instance, stays=True)
+        return pid
+
+    def divide(self, device_id: str) -> None:
+        self._gpu(device_id).switch_mig(on=False)
+
+
+@pytest.mark.slow
+class TestMig(DriverConformance):
+    @pytest.fixture
+    def bench(
+        self, nvml_stub: Stub, fake_machine: Callable[..., nvml_machine.FakeMachine], tmp_path: Path
+    ) -> Iterator[MigBench]:
+        groups = tmp_path / "groups"
+        groups.mkdir()
+        (groups / "cgroup.procs").touch()
+        machine = fake_machine("2xH100-80GB MIG,1xA100-SXM4-80GB MIG")
+        with contextlib.closing(MigBench(nvml_stub, machine, groups)) as bench:
+            yield bench

@@ -122,7 +122,7 @@ def test_silence_is_said_and_ends(use_machine: Build, pool: PoolProcess) -> None
     wait_until(lambda: pool.client.pool()["counters_silent_since"] is None, "they are read again")
 
 
-# -- MIG: nothing leases it yet; it is read all the same --------------------------------------------------------------
+# -- MIG devices ------------------------------------------------------------------------------------------------------
 
 READER = """
 import json, sys, time

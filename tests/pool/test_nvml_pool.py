@@ -216,10 +216,10 @@ def test_a_gpu_that_somebody_divides_is_not_granted_as_a_whole(use_machine: Buil
     gpu.switch_mig(on=True)
     pool.wait_state(lease_id, "draining", "ended")
     assert pool.lease(lease_id)["end_reason"] == "device_lost"
-    message = wait_until(lambda: pool.client.pool()["message"], "it says why")
-    assert "MIG" in message
+    assert "MIG mode" in str(pool.lease(lease_id)["pending_detail"])
+    wait_until(lambda: [one["mechanisms"] for one in pool.client.devices()] == [["mig"]], "it is had by partitions")
     gpu.switch_mig(on=False)
-    wait_until(lambda: pool.client.devices() and pool.client.pool()["message"] is None, "it is back")
+    wait_until(lambda: [one["partitions"] for one in pool.client.devices()] == [[]], "it is back")
     again = pool.client.request("full", token=new_token())["id"]
     pool.wait_state(again, "active")
 

@@ -48,6 +48,9 @@ class PlayedDriver:
         self.parked: list[tuple[str, int]] = []
         self.released: list[int] = []
 
+    def take_over(self, held: Sequence[LogicalGPU]) -> None:
+        self.held = list(held)
+
     def inventory(self) -> tuple[list[DeviceSpec], str | None]:
         return list(self.specs), None
 
@@ -64,6 +67,9 @@ class PlayedDriver:
 
     def release(self, logical_gpu: LogicalGPU) -> None:
         self.released.append(logical_gpu.generation)
+
+    def lost(self, logical_gpu: LogicalGPU) -> str | None:
+        return None
 
     def park(self, logical_gpu: LogicalGPU, pid: int) -> int:
         if self.refuse:

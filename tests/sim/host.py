@@ -195,6 +195,8 @@ class Host:
 
     def driver(self) -> Any:
         return SimpleNamespace(
+            take_over=lambda held: None,
+            lost=lambda gpu: None,
             inventory=self.inventory,
             health=self.health,
             prepare=self.prepare,

@@ -92,6 +92,12 @@ class ProcessBroken(HostFault):
 class Driver(Protocol):
     """One kind of GPU."""
 
+    def take_over(self, held: Sequence[LogicalGPU]) -> None:
+        """Learn what leases hold, by the pool's journal: what was made for them is nobody else's.
+
+        Said once, before anything is asked for; no device is asked.
+        """
+
     def inventory(self) -> tuple[list[DeviceSpec], str | None]:
         """The devices there are, and where there are none a sentence that says why and what to do."""
 
@@ -114,6 +120,9 @@ class Driver(Protocol):
         Called once no process of the lease has memory on the device. Safe to repeat, also for what was never
         prepared or is gone. Called again after a while where it raises.
         """
+
+    def lost(self, logical_gpu: LogicalGPU) -> str | None:
+        """Why what was prepared is not there any more, though its device is; ``None`` where it is."""
 
     def park(self, logical_gpu: LogicalGPU, pid: int) -> int:
         """Move what the process tree of ``pid`` has on the device to the host's memory; how many bytes that were.

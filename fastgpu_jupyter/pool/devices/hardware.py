@@ -1,15 +1,16 @@
 """What one mechanism needs, and what it asks of the driver whose devices it divides.
 
-A mechanism is one short module with one class, a :class:`Limiter`: :mod:`.exclusive` and :mod:`.shared`. It knows no
-library of a vendor; the driver is its :class:`Hardware`.
+A mechanism is one short module with one class, a :class:`Limiter`: :mod:`.exclusive`, :mod:`.mig` and :mod:`.shared`.
+It knows no library of a vendor; the driver is its :class:`Hardware`, or :class:`Divisible`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from ...core.model import LogicalGPU, Offer
+from ...errors import HostFault
 from .driver import Limited
 
 
@@ -27,6 +28,38 @@ class Hardware(Protocol):
 
     def set_memory_limit(self, device_id: str, cgroup: str, memory_bytes: int | None) -> None:
         """Let processes of a control group have so much of the device, or as much as there is. Raises HostFault."""
+
+
+class Instance(NamedTuple):
+    """A partition that is there, whoever made it."""
+
+    profile: str
+    start: int
+    devices: tuple[str, ...]  #: the names by which programs see it, or parts of it
+    complete: bool  #: whether there is one, for all of it
+
+
+class NoRoom(HostFault):
+    """Something is where a partition was to be made."""
+
+
+class Divisible(Protocol):
+    """The devices that are divided, as far as a mechanism needs them. Every call raises HostFault where it fails."""
+
+    def require_divided(self, device_id: str) -> None:
+        """Raise unless the device answers and is divided."""
+
+    def instances(self, device_id: str) -> list[Instance]:
+        """The partitions that are there."""
+
+    def create(self, device_id: str, profile: str, start: int) -> None:
+        """Make a partition that no program sees yet. Raises :class:`NoRoom`."""
+
+    def complete(self, device_id: str, profile: str, start: int) -> str:
+        """Let programs see it; the name by which they do."""
+
+    def destroy(self, device_id: str, profile: str, start: int) -> None:
+        """Unmake it; nothing where it is not there. Raises while something runs there."""
 
 
 class Limiter(Protocol):

@@ -24,16 +24,20 @@ from .checkpoint import MOVE_FROM, PARK_FROM, CudaParker
 from .counters import Counters
 from .driver import DeviceGone, GPUProcess, Limited, Sample, Subject
 from .exclusive import Exclusive
-from .hardware import Limiter
+from .hardware import Instance, Limiter
 from .health import Watch
 from .lease_memory import LeaseMemory
+from .mig import Mig
 from .nvml_health import NvmlWatch
+from .nvml_mig import NvmlMig
 from .shared import Shared
 
 T = TypeVar("T")
 #: Texts of NVML that are longer are no names.
 TEXT_MAX = 96
 NOT_PARKABLE = "What is on this GPU could not be brought back to whichever GPU is free then, so it is not parked."
+_SWITCHED = "MIG mode of the GPU was switched since the pool looked last."
+_NONE = "The NVIDIA driver answers, but this machine has no GPU. Check with `nvidia-smi`."
 NODES = ("/dev/nvidiactl", "/dev/nvidia-uvm")
 
 
@@ -42,9 +46,13 @@ class NoDriver(HostFault):
 
 
 class NvmlDriver:
-    """All NVIDIA GPUs of the host. ``share``: whether several leases may be on one of them."""
+    """All NVIDIA GPUs of the host.
 
-    def __init__(self, rates: Mapping[str, float], *, share: bool = True) -> None:
+    ``share``: whether several leases may be on one that MIG does not divide; ``mig_remove_unknown``: whether MIG
+    instances go that the pool did not make.
+    """
+
+    def __init__(self, rates: Mapping[str, float], *, share: bool = True, mig_remove_unknown: bool = False) -> None:
         self._rates = rates
         self._is_open = False
         self._handles: dict[str, Any] = {}
@@ -56,6 +64,8 @@ class NvmlDriver:
         self._limiters: dict[Mechanism, Limiter] = {Mechanism.EXCLUSIVE: Exclusive(self)}
         if share:
             self._limiters[Mechanism.SHARED] = Shared(self)
+        self._divider = NvmlMig(self._handle)
+        self._mig = Mig(self, remove_unknown=mig_remove_unknown)
 
     def open(self) -> None:
         """Begin the session, unless there is one.
@@ -77,50 +87,59 @@ class NvmlDriver:
 
     # -- what there is ------------------------------------------------------------------------------------------------
 
+    def take_over(self, held: Sequence[LogicalGPU]) -> None:
+        """MIG instances cannot say whose they are."""
+        self._mig.take_over(held)
+
     def inventory(self) -> tuple[list[DeviceSpec], str | None]:
-        """Every GPU that NVML counts and that is not divided by MIG."""
+        """Every GPU that NVML counts."""
         self.open()
         specs: dict[str, DeviceSpec] = {}
-        divided: set[str] = set()
         said = []
         count = _sensible(_ask("list its GPUs", pynvml.nvmlDeviceGetCount), 0, 1024, "number of GPUs")
         for index in range(count):
             try:
-                uuid, spec = self._look_at(index)
+                spec, of_others = self._look_at(index)
             except HostFault as error:
                 said.append(f"GPU {index} is not leased: {error}")
                 continue
-            if spec is None:
-                divided.add(uuid)
-            else:
-                specs[uuid] = self._specs[uuid] = spec
+            said += [f"GPU {index}: {of_others}"] if of_others else []
+            specs[spec.id] = self._specs[spec.id] = spec
         if said:  # one of those that are known may be one that did not answer
-            silent = [uuid for uuid in self._specs if uuid not in specs and uuid not in divided and _is_known(uuid)]
+            silent = [uuid for uuid in self._specs if uuid not in specs and _is_known(uuid)]
             specs |= {uuid: self._specs[uuid] for uuid in silent}
         if specs:
             found = self._with_parking(sorted(specs.values(), key=lambda spec: spec.index))
             return found, " ".join(said) or None
-        return [], " ".join(said) or _explain_none(len(divided))
+        return [], " ".join(said) or _NONE
 
     def _with_parking(self, specs: list[DeviceSpec]) -> list[DeviceSpec]:
         """With whether the memory of each can be parked."""
         if self._memory is None:
             self._memory = self._begin_parking()
-        self._parkable = {spec.id for spec in specs if self._may_park(spec, specs)}
+        whole = [spec for spec in specs if not spec.profiles]  # no driver parks what is on a MIG instance
+        self._parkable = {spec.id for spec in whole if self._may_park(spec, whole)}
         return [replace(spec, parkable=spec.id in self._parkable) for spec in specs]
 
-    def _look_at(self, index: int) -> tuple[str, DeviceSpec | None]:
-        """Which device has that index, and what it is; ``None`` where it is divided by MIG."""
+    def _look_at(self, index: int) -> tuple[DeviceSpec, str | None]:
+        """What the device with that index is, and what is to be said of it."""
         handle = _ask("say which GPU that is", pynvml.nvmlDeviceGetHandleByIndex, index)
         uuid = _text(_ask("say which GPU that is", pynvml.nvmlDeviceGetUUID, handle), "GPU-", "UUID")
-        if _in_mig_mode(handle):
-            return uuid, None
+        divided = _in_mig_mode(handle)
+        if uuid in self._specs and divided != bool(self._specs[uuid].profiles):
+            del self._specs[uuid]  # whatever else it says or does not say: it is not what it was
         name = _text(_ask("say its name", pynvml.nvmlDeviceGetName, handle), "", "name")
         memory_bytes = _memory_bytes(handle)
         self._handles[uuid] = handle
         self._nodes[uuid] = f"/dev/nvidia{_number(pynvml.nvmlDeviceGetMinorNumber, handle, index)}"
-        offers = tuple(filter(None, (limiter.offer(uuid) for limiter in self._limiters.values())))
-        return uuid, DeviceSpec(
+        if divided:
+            limiters: Sequence[Limiter] = [self._mig]
+        else:
+            limiters = list(self._limiters.values())
+            self._divider.forget(uuid)
+        offers = tuple(filter(None, (limiter.offer(uuid) for limiter in limiters)))
+        standing, said = self._mig.standing(uuid) if divided else ((), None)
+        spec = DeviceSpec(
             id=uuid,
             index=index,
             model=name.removeprefix("NVIDIA "),
@@ -128,16 +147,22 @@ class NvmlDriver:
             simulated=False,
             mechanisms=tuple(offer.mechanism for offer in offers),
             rate_micro_per_hour=catalog.rate_of(name, self._rates),
-            partition=PartitionStyle.NONE,
+            partition=PartitionStyle.DYNAMIC if divided else PartitionStyle.NONE,
             offers=offers,
+            profiles=self._divider.profiles(uuid) if divided else (),
+            standing=standing,
         )
+        return spec, said
 
     def health(self, device_id: str) -> tuple[Health, str | None]:
         """Faulty where the GPU no longer answers, or nothing that makes sense."""
         try:
-            self.require(device_id)
+            is_divided = self._answers(device_id)
         except HostFault as error:
             return Health.FAULTY, str(error)
+        spec = self._specs.get(device_id)
+        if spec is not None and is_divided != bool(spec.profiles):
+            return Health.FAULTY, _SWITCHED
         return Health.HEALTHY, None
 
     # -- logical GPUs -------------------------------------------------------------------------------------------------
@@ -152,9 +177,17 @@ class NvmlDriver:
 
     def release(self, logical_gpu: LogicalGPU) -> None:
         """Unmake it by its mechanism; what a device had that is gone is gone with it."""
-        limiter = self._limiters.get(logical_gpu.mechanism)
-        if limiter is not None and logical_gpu.device_id in self._handles:
-            limiter.release(logical_gpu)
+        limiter = self._mig if logical_gpu.partition is not None else self._limiters.get(logical_gpu.mechanism)
+        try:
+            if limiter is not None:
+                limiter.release(logical_gpu)
+        except HostFault:
+            if _is_known(logical_gpu.device_id):
+                raise
+
+    def lost(self, logical_gpu: LogicalGPU) -> str | None:
+        """Whether somebody destroyed its MIG instance."""
+        return None if logical_gpu.partition is None else self._mig.lost(logical_gpu)
 
     def park(self, logical_gpu: LogicalGPU, pid: int) -> int:
         """By CUDA's checkpoint."""
@@ -194,6 +227,8 @@ class NvmlDriver:
     def environment(self, logical_gpu: LogicalGPU) -> Mapping[str, str]:
         """CUDA sees exactly these devices."""
         visible = {"CUDA_VISIBLE_DEVICES": ",".join(logical_gpu.device_ids), "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+        if logical_gpu.partition is not None:
+            return {**visible, **self._mig.environment(logical_gpu)}
         limiter = self._limiters.get(logical_gpu.mechanism)
         known = all(device_id in self._specs for device_id in logical_gpu.device_ids)
         return {**visible, **(limiter.environment(logical_gpu) if limiter is not None and known else {})}
@@ -201,9 +236,12 @@ class NvmlDriver:
     def device_nodes(self, logical_gpu: LogicalGPU) -> Sequence[str]:
         """The files of its devices, and those that all share."""
         own = [self._nodes[device_id] for device_id in logical_gpu.device_ids if device_id in self._nodes]
-        return [*own, *NODES] if own else []
+        parts = self._divider.nodes(logical_gpu.made) if logical_gpu.partition is not None else ()
+        return [*own, *NODES, *parts] if own else []
 
     def _limiter(self, gpu: LogicalGPU) -> Limiter:
+        if gpu.mechanism is Mechanism.MIG:
+            return self._mig
         limiter = self._limiters.get(gpu.mechanism)
         if limiter is None:
             raise HostFault(f"GPUs of this pool are not leased by the mechanism {gpu.mechanism.value!r}.")
@@ -213,30 +251,37 @@ class NvmlDriver:
 
     def processes(self, device_id: str) -> Sequence[GPUProcess]:
         """Processes with a CUDA context on the GPU."""
+        found: Sequence[Any]
         try:
             handle = self._handle(device_id)
-            found = _ask("list the processes of its GPU", pynvml.nvmlDeviceGetComputeRunningProcesses, handle)
+            if _in_mig_mode(handle):
+                found = self._divider.processes(device_id)
+            else:
+                found = _ask("list the processes of its GPU", pynvml.nvmlDeviceGetComputeRunningProcesses, handle)
         except HostFault as error:
             if _is_known(device_id):  # one that is lost may come back, with what was on it
                 raise
             raise DeviceGone(f"This machine has no GPU {device_id} any more.") from error
-        return list({one.pid: GPUProcess(one.pid, _plausible(one.usedGpuMemory)) for one in found}.values())
+        used: dict[int, int | None] = {}
+        for one in found:
+            more, before = _plausible(one.usedGpuMemory), used.get(one.pid, 0)
+            used[one.pid] = None if more is None or before is None else before + more
+        return [GPUProcess(pid, memory_bytes) for pid, memory_bytes in used.items()]
 
     def sample(self, subjects: Sequence[Subject]) -> Sample:
         """The counters of each device and what its processes use; of leases, those on MIG devices."""
         sample = Sample()
-        shared = {gpu.device_id for _, _, gpu in subjects if not gpu.whole}
+        shared = {gpu.device_id for _, _, gpu in subjects if not gpu.whole and gpu.partition is None}
         for uuid, handle in list(self._handles.items()):
             sample.devices[uuid] = self._counters.device(uuid, handle)
             processes = self._counters.processes(uuid, handle, utilization=uuid in shared)
             if processes is not None:
                 sample.processes[uuid] = processes
                 sample.lists[uuid] = self._counters.list_of(uuid)
-        asked = {device_id for _, _, gpu in subjects for device_id in gpu.device_ids}
-        partitions = self._counters.partitions({one for one in asked if one.startswith("MIG-")})
-        for subject in subjects:
-            if subject.logical_gpu.device_id in partitions:
-                sample.leases[subject.lease_id] = partitions[subject.logical_gpu.device_id]
+        divided = [subject for subject in subjects if subject.logical_gpu.partition is not None]
+        partitions = self._counters.partitions({subject.logical_gpu.made for subject in divided})
+        for subject in divided:
+            sample.leases[subject.lease_id] = partitions[subject.logical_gpu.made]
         return sample
 
     def watch(self) -> Watch:
@@ -251,11 +296,36 @@ class NvmlDriver:
     # -- what mechanisms ask ------------------------------------------------------------------------------------------
 
     def require(self, device_id: str) -> None:
-        """Raise :class:`HostFault` unless the GPU answers and can be leased."""
+        """Raise :class:`HostFault` unless the GPU answers and MIG does not divide it."""
+        if self._answers(device_id):
+            raise HostFault("The GPU was divided by MIG since it was granted.")
+
+    def require_divided(self, device_id: str) -> None:
+        """Raise :class:`HostFault` unless the GPU answers and MIG divides it."""
+        if not self._answers(device_id):
+            raise HostFault("MIG mode of the GPU was switched off since it was granted.")
+
+    def _answers(self, device_id: str) -> bool:
+        """Whether MIG divides the GPU. Raises where it does not answer."""
         handle = self._handle(device_id)
         _memory_bytes(handle)
-        if _in_mig_mode(handle):
-            raise HostFault("The GPU was divided by MIG since it was granted.")
+        return _in_mig_mode(handle)
+
+    def instances(self, device_id: str) -> list[Instance]:
+        """The MIG instances that are there; none where the mode is off."""
+        return self._divider.instances(device_id) if _in_mig_mode(self._handle(device_id)) else []
+
+    def create(self, device_id: str, profile: str, start: int) -> None:
+        """Make a MIG instance."""
+        self._divider.create(device_id, profile, start)
+
+    def complete(self, device_id: str, profile: str, start: int) -> str:
+        """Make what programs see of it."""
+        return self._divider.complete(device_id, profile, start)
+
+    def destroy(self, device_id: str, profile: str, start: int) -> None:
+        """Unmake it."""
+        self._divider.destroy(device_id, profile, start)
 
     def memory_bytes(self, device_id: str) -> int:
         """All memory of a GPU."""
@@ -356,12 +426,3 @@ def _in_mig_mode(handle: Any) -> bool:
         return False  # a GPU without MIG says so by refusing
     except pynvml.NVMLError as error:
         raise HostFault(f"The NVIDIA driver could not say whether MIG divides the GPU ({error}).") from error
-
-
-def _explain_none(divided: int) -> str:
-    if divided:
-        return (
-            f"All {divided} GPUs of this machine are divided by MIG, which this version does not lease yet. "
-            "Lease whole GPUs by switching MIG mode off as an administrator (`nvidia-smi -mig 0`)."
-        )
-    return "The NVIDIA driver answers, but this machine has no GPU. Check with `nvidia-smi`."

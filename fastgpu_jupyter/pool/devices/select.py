@@ -22,6 +22,9 @@ class NoDevices:
     def __init__(self, reason: str) -> None:
         self._reason = reason
 
+    def take_over(self, held: Sequence[LogicalGPU]) -> None:
+        """Nothing was made."""
+
     def inventory(self) -> tuple[list[DeviceSpec], str | None]:
         """No devices, and why."""
         return [], self._reason
@@ -40,6 +43,10 @@ class NoDevices:
 
     def release(self, logical_gpu: LogicalGPU) -> None:
         """What there was is gone with its device."""
+
+    def lost(self, logical_gpu: LogicalGPU) -> str | None:
+        """Nothing was made that could be lost."""
+        return None
 
     def park(self, logical_gpu: LogicalGPU, pid: int) -> int:
         """Always fails."""
@@ -69,14 +76,16 @@ class NoDevices:
         """Nothing is held."""
 
 
-def select_driver(simulate: str, rates: Mapping[str, float], *, share: bool = True) -> Driver:
+def select_driver(
+    simulate: str, rates: Mapping[str, float], *, share: bool = True, mig_remove_unknown: bool = False
+) -> Driver:
     """Simulated devices where ``simulate`` declares them, else NVIDIA's, else none with the reason.
 
     A driver that does not answer, or not in time, is served all the same: it is asked again later.
     """
     if simulate:
         return SimulatedDriver(simulate, rates)
-    driver = NvmlDriver(rates, share=share)
+    driver = NvmlDriver(rates, share=share, mig_remove_unknown=mig_remove_unknown)
     try:
         within(START_S, driver.open, "The NVIDIA driver does not answer.")
     except NoDriver as error:

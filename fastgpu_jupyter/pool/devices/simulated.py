@@ -34,6 +34,9 @@ class SimulatedDriver:
         ]
         self._known: dict[int, psutil.Process] = {}  #: psutil measures processor use between two calls on one object
 
+    def take_over(self, held: Sequence[LogicalGPU]) -> None:
+        """Nothing was made."""
+
     def inventory(self) -> tuple[list[DeviceSpec], str | None]:
         """The declared devices."""
         return list(self._specs), None
@@ -52,6 +55,10 @@ class SimulatedDriver:
 
     def release(self, logical_gpu: LogicalGPU) -> None:
         """Nothing was made."""
+
+    def lost(self, logical_gpu: LogicalGPU) -> str | None:
+        """Nothing was made that could be lost."""
+        return None
 
     def park(self, logical_gpu: LogicalGPU, pid: int) -> int:
         """Nothing to move: what a process has on a simulated device is in the host's memory already."""

@@ -109,6 +109,8 @@ export interface ILease {
   readonly mechanism: string | null;
   /** Why it is served by that mechanism; the pool's own sentence. */
   readonly mechanism_reason: string | null;
+  /** The profile of its partition where the hardware divides its device. */
+  readonly partition: string | null;
   readonly enforcement: string | null;
   /** What its user is to be told of its memory limit; the pool's own sentence. */
   readonly limit_message: string | null;

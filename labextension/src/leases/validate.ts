@@ -204,6 +204,7 @@ export const readLease: Reader<ILease> = record<ILease>({
   memory_bytes: orNull(count),
   mechanism: orNull(text),
   mechanism_reason: orNull(text),
+  partition: orNull(text),
   enforcement: orNull(text),
   limit_message: orNull(text),
   requested_at: count,

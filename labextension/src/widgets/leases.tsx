@@ -301,7 +301,7 @@ function Use(
               ? formatMemory(used, language)
               : formatMemoryOf(used, limit, language)
         }
-        title={`${enforcement(lease.enforcement, trans)} ${lease.mechanism_reason ?? ''}`.trim()}
+        title={`${enforcement(lease.enforcement, lease.partition, trans)} ${lease.mechanism_reason ?? ''}`.trim()}
       />
     </div>
   );

@@ -1,0 +1,324 @@
+"""The real pool manager on GPUs that MIG divides, played below ``pynvml`` (see ``tests/nvml/README.md``)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from fastgpu_jupyter.errors import FastGPUError, NoSuchDevice
+from fastgpu_jupyter.wire.client import new_token
+from tests.helpers import KernelHelper, PoolProcess, fastgpu, wait_until
+from tests.nvml.machine import FakeGpu, FakeMachine
+
+pytestmark = pytest.mark.slow
+MIB = 1024**2
+GIB = 1024**3
+Build = Callable[..., FakeMachine]
+IN_USE, INSUFFICIENT_RESOURCES = 19, 23
+
+
+@pytest.fixture
+def pool(isolated: Path) -> Iterator[PoolProcess]:
+    """A pool manager for the GPUs of the machine; not started yet."""
+    process = PoolProcess(isolated, simulate="")
+    yield process
+    process.end()
+
+
+def ask(pool: PoolProcess, profile: str) -> str:
+    return str(pool.client.request(profile, token=new_token())["id"])
+
+
+def active(pool: PoolProcess, profile: str) -> str:
+    lease_id = ask(pool, profile)
+    pool.wait_state(lease_id, "active")
+    return lease_id
+
+
+def places(gpu: FakeGpu) -> set[tuple[str, int]]:
+    return {(one.profile, one.start) for one in gpu.instances}
+
+
+def visible(pool: PoolProcess, lease_id: str) -> str:
+    return str(pool.lease(lease_id)["environment"]["CUDA_VISIBLE_DEVICES"])
+
+
+@pytest.mark.parametrize(
+    ("model", "small", "half"),
+    [
+        ("A100-SXM4-80GB", "1g.10gb", "3g.40gb"),
+        ("H100-80GB", "1g.10gb", "3g.40gb"),
+        ("H200-141GB", "1g.18gb", "3g.71gb"),
+    ],
+)
+def test_a_card_is_filled_with_a_mixture_and_emptied_again(
+    use_machine: Build, pool: PoolProcess, model: str, small: str, half: str
+) -> None:
+    (gpu,) = use_machine(f"1x{model} MIG").gpus
+    pool.start()
+    (device,) = pool.client.devices()
+    assert (device["mechanisms"], device["parkable"]) == (["mig"], False)
+    leases = [active(pool, size) for size in (small, "half", small, "any:1/8")]
+    assert sorted(one.profile for one in gpu.instances) == [small, small, small, half]
+    uuids = [visible(pool, lease_id) for lease_id in leases]
+    assert sorted(uuids) == sorted(one.uuid for one in gpu.instances)
+    view = pool.lease(leases[1])
+    assert (view["mechanism"], view["enforcement"], view["parkable"]) == ("mig", "hardware", False)
+    waiting = ask(pool, "half")
+    assert pool.state(waiting) == "waiting"
+    for lease_id in leases:
+        pool.client.release(lease_id)
+    pool.wait_state(waiting, "active")
+    pool.client.release(waiting)
+    wait_until(lambda: not gpu.instances, "nothing is left")
+
+
+def test_a_kernel_has_its_partition_until_its_memory_there_is_gone(
+    use_machine: Build, pool: PoolProcess, kernels: KernelHelper
+) -> None:
+    (gpu,) = use_machine("1xH100-80GB MIG").gpus
+    pool.start()
+    kernel = kernels.start()
+    pool.wait_state(kernel.lease_id, "active")
+    (instance,) = gpu.instances
+    assert instance.profile == "7g.80gb", "a whole GPU was asked for"
+    shown = kernel.run("import os; print(os.environ['CUDA_VISIBLE_DEVICES'])").stream().strip()
+    assert shown == instance.uuid
+    gpu.add_process(kernel.pid, 3 * GIB, utilization=60, instance=instance)
+    wait_until(lambda: (pool.lease(kernel.lease_id)["memory_used_bytes"] or 0) >= 3 * GIB, "its memory is measured")
+    wait_until(lambda: pool.lease(kernel.lease_id)["utilization_percent"], "and its use, on Hopper")
+    pool.client.release(kernel.lease_id)
+    pool.wait_state(kernel.lease_id, "draining")
+    assert gpu.instances
+    gpu.remove_process(kernel.pid)
+    pool.wait_state(kernel.lease_id, "ended")
+    assert not gpu.instances
+
+
+def test_killed_between_making_and_noting_it_takes_up_what_it_made(use_machine: Build, pool: PoolProcess) -> None:
+    machine = use_machine("1xA100-SXM4-80GB MIG")
+    (gpu,) = machine.gpus
+    pool.start()
+    machine.hang("nvmlComputeInstanceGetInfo_v2")  # which follows the making
+    lease_id = ask(pool, "half")
+    wait_until(lambda: gpu.instances and gpu.instances[0].uuids, "it is made")
+    before = {one.uuid for one in gpu.instances}
+    pool.kill()
+    machine.lift()
+    pool.start()
+    pool.wait_state(lease_id, "active")
+    assert {one.uuid for one in gpu.instances} == before
+    assert {visible(pool, lease_id)} == before
+    assert pool.client.pool()["message"] is None, "all of it is the pool's own"
+
+
+def test_killed_with_half_of_it_made_it_makes_the_rest(use_machine: Build, pool: PoolProcess) -> None:
+    machine = use_machine("1xA100-SXM4-80GB MIG")
+    (gpu,) = machine.gpus
+    pool.start()
+    machine.hang("nvmlGpuInstanceCreateComputeInstance")
+    lease_id = ask(pool, "half")
+    wait_until(lambda: gpu.instances, "the GPU instance is made")
+    pool.kill()
+    machine.lift()
+    pool.start()
+    pool.wait_state(lease_id, "active")
+    (instance,) = gpu.instances
+    assert visible(pool, lease_id) == instance.uuid
+
+
+def test_killed_while_it_unmakes_it_unmakes_the_rest(use_machine: Build, pool: PoolProcess) -> None:
+    machine = use_machine("1xA100-SXM4-80GB MIG")
+    (gpu,) = machine.gpus
+    pool.start()
+    lease_id = active(pool, "half")
+    machine.hang("nvmlGpuInstanceDestroy")
+    pool.client.release(lease_id)
+    wait_until(lambda: [one.uuids for one in gpu.instances] == [[]], "the compute instance is gone")
+    pool.kill()
+    machine.lift()
+    pool.start()
+    pool.wait_state(lease_id, "ended")
+    assert not gpu.instances
+
+
+@pytest.mark.parametrize("function", ["nvmlComputeInstanceDestroy", "nvmlGpuInstanceDestroy"])
+def test_what_is_in_use_is_unmade_once_it_is_not(use_machine: Build, pool: PoolProcess, function: str) -> None:
+    machine = use_machine("1xA100-SXM4-80GB MIG")
+    (gpu,) = machine.gpus
+    pool.start()
+    lease_id = active(pool, "full")
+    machine.fail(function, IN_USE, times=2)
+    waiting = ask(pool, "full")
+    pool.client.release(lease_id)
+    pool.wait_state(lease_id, "ended")
+    pool.wait_state(waiting, "active")
+    assert len(gpu.instances) == 1
+    assert machine.calls()[function] >= 3
+
+
+def test_a_process_of_nobody_holds_its_partition_and_no_other(use_machine: Build, pool: PoolProcess) -> None:
+    machine = use_machine("1xA100-SXM4-80GB MIG")
+    (gpu,) = machine.gpus
+    pool.start()
+    held, other = active(pool, "half"), active(pool, "half")
+    instance = next(one for one in gpu.instances if one.uuid == visible(pool, held))
+    gpu.add_process(4_000_000, GIB, instance=instance, stays=True)
+    pool.client.release(held)
+    pool.client.release(other)
+    pool.wait_state(other, "ended")
+    machine.forget_calls()
+    wait_until(lambda: machine.calls().get("nvmlComputeInstanceDestroy", 0) > 1, "it is tried again")
+    assert pool.state(held) == "draining"
+    gpu.remove_process(4_000_000)
+    pool.wait_state(held, "ended")
+
+
+def test_a_partition_that_somebody_destroys_ends_its_lease_and_no_other(use_machine: Build, pool: PoolProcess) -> None:
+    (gpu,) = use_machine("1xA100-SXM4-80GB MIG").gpus
+    pool.start()
+    mine, other = active(pool, "half"), active(pool, "1g.10gb")
+    next(one for one in gpu.instances if one.uuid == visible(pool, mine)).destroy()
+    pool.wait_state(mine, "ended")
+    view = pool.lease(mine)
+    assert view["end_reason"] == "device_lost"
+    assert "Somebody destroyed its MIG instance" in str(view["pending_detail"])
+    assert pool.state(other) == "active"
+    active(pool, "half")
+
+
+def test_one_that_is_made_anew_by_somebody_is_not_taken_for_the_leases(use_machine: Build, pool: PoolProcess) -> None:
+    (gpu,) = use_machine("1xA100-SXM4-80GB MIG").gpus
+    pool.start()
+    mine = active(pool, "half")
+    (instance,) = gpu.instances
+    instance.destroy()
+    theirs = gpu.create_instance("3g.40gb", instance.start)
+    pool.wait_state(mine, "ended")
+    assert [one.uuid for one in gpu.instances] == [theirs.uuid]
+    wait_until(lambda: "leased as it is" in str(pool.client.pool()["message"]), "it is somebody else's")
+    assert visible(pool, active(pool, "half")) == theirs.uuid
+
+
+def test_what_an_administrator_made_is_leased_as_it_is_and_stays(use_machine: Build, pool: PoolProcess) -> None:
+    (gpu,) = use_machine("1xA100-SXM4-80GB MIG").gpus
+    made = gpu.create_instance("2g.20gb", 0)
+    pool.start()
+    assert "2g.20gb at slot 0 (leased as it is)" in str(pool.client.pool()["message"])
+    lease_id = active(pool, "2g.20gb")
+    assert visible(pool, lease_id) == made.uuid
+    beside = active(pool, "2g.20gb")
+    pool.kill()
+    pool.start()
+    for one in (lease_id, beside):
+        assert pool.state(one) == "active"
+        pool.client.release(one)
+        pool.wait_state(one, "ended")
+    assert [one.uuid for one in gpu.instances] == [made.uuid]
+
+
+def test_unknown_instances_go_where_that_is_configured_and_nobodys_lease_does(
+    use_machine: Build, pool: PoolProcess
+) -> None:
+    (gpu,) = use_machine("1xA100-SXM4-80GB MIG").gpus
+    pool.start()
+    mine = active(pool, "1g.10gb")
+    pool.kill()
+    uuid = visible_of(gpu)
+    busy = gpu.create_instance("2g.20gb", 0)
+    gpu.add_process(4_000_000, GIB, instance=busy, stays=True)
+    gpu.create_instance("1g.20gb", 2)
+    pool.start("--FastGPUPool.mig_remove_unknown=True")
+    assert pool.state(mine) == "active"
+    assert {one.uuid for one in gpu.instances} == {uuid, busy.uuid}
+    gpu.remove_process(4_000_000)
+    wait_until(lambda: visible_of(gpu) == uuid, "it goes once nothing runs there")
+
+
+def visible_of(gpu: FakeGpu) -> str | None:
+    uuids = [one.uuid for one in gpu.instances]
+    return uuids[0] if len(uuids) == 1 else None
+
+
+def test_a_place_that_somebody_took_meanwhile_is_refused_with_a_sentence_and_gone_round(
+    use_machine: Build, pool: PoolProcess
+) -> None:
+    (gpu,) = use_machine("1xA100-SXM4-80GB MIG").gpus
+    pool.start()
+    theirs = gpu.create_instance("1g.20gb", 6)
+    refused = ask(pool, "1g.10gb")  # which would be made at slot 6
+    pool.wait_state(refused, "ended", "active")
+    if pool.state(refused) == "ended":  # else the pool has looked just in time
+        view = pool.lease(refused)
+        assert view["end_reason"] == "prepare_failed"
+        assert "1g.20gb at slot 6" in str(view["pending_detail"])
+    active(pool, "1g.10gb")
+    assert theirs.uuid in {one.uuid for one in gpu.instances}
+
+
+def test_a_driver_without_room_ends_the_lease_with_the_reason_and_makes_nothing(
+    use_machine: Build, pool: PoolProcess
+) -> None:
+    machine = use_machine("1xA100-SXM4-80GB MIG")
+    pool.start()
+    machine.fail("nvmlGpuInstanceCreateComputeInstance", INSUFFICIENT_RESOURCES, times=1)
+    lease_id = ask(pool, "half")
+    pool.wait_state(lease_id, "ended")
+    assert pool.lease(lease_id)["end_reason"] == "prepare_failed"
+    assert not machine.gpus[0].instances
+    active(pool, "half")
+
+
+def test_the_mode_is_switched_off_underneath_and_on_again(use_machine: Build, pool: PoolProcess) -> None:
+    (gpu,) = use_machine("1xH100-80GB MIG").gpus
+    pool.start()
+    lease_id = active(pool, "half")
+    gpu.switch_mig(on=False)
+    pool.wait_state(lease_id, "ended")
+    assert pool.lease(lease_id)["end_reason"] == "device_lost"
+    wait_until(lambda: "exclusive" in str(pool.client.devices()), "it is had whole")
+    whole = active(pool, "full")
+    assert visible(pool, whole) == gpu.uuid
+    gpu.switch_mig(on=True)
+    pool.wait_state(whole, "ended")
+    wait_until(lambda: [one["mechanisms"] for one in pool.client.devices()] == [["mig"]], "it is divided")
+    active(pool, "1g.10gb")
+
+
+def test_what_the_card_lacks_is_refused_at_once(use_machine: Build, pool: PoolProcess) -> None:
+    use_machine("1xA100-SXM4-80GB MIG, 1xL4")
+    pool.start()
+    with pytest.raises(NoSuchDevice, match=r"1g\.10gb"):
+        ask(pool, "a100:1g.18gb")
+    with pytest.raises(NoSuchDevice, match="not divided by MIG"):
+        ask(pool, "l4:1g.10gb")
+    with pytest.raises(FastGPUError):
+        ask(pool, "2xa100")
+
+
+def test_an_old_driver_divides_as_well(use_machine: Build, pool: PoolProcess) -> None:
+    (gpu,) = use_machine("1xA100-SXM4-40GB MIG", old_driver=True).gpus
+    pool.start()
+    active(pool, "half")
+    active(pool, "1g.5gb")
+    assert {profile for profile, _ in places(gpu)} == {"3g.20gb", "1g.5gb"}
+
+
+def test_a_pool_that_may_not_divide_says_so_and_what_to_do(use_machine: Build, pool: PoolProcess) -> None:
+    use_machine("1xA100-SXM4-80GB MIG", privileged=False)
+    pool.start()
+    assert pool.client.devices() == []
+    assert "mig/config" in str(pool.client.pool()["message"])
+
+
+def test_the_command_line_shows_the_partition(use_machine: Build, pool: PoolProcess) -> None:
+    use_machine("1xA100-SXM4-80GB MIG")
+    pool.start()
+    active(pool, "half")
+    shown = fastgpu("status")
+    assert "mig 3g.40gb" in shown.stdout
+    (lease,) = json.loads(fastgpu("status", "--json").stdout)["leases"]
+    assert (lease["partition"], lease["memory_bytes"]) == ("3g.40gb", 40192 * MIB)
