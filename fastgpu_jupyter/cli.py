@@ -145,6 +145,27 @@ class DrainApp(_ClientApp):
             print(json.dumps(device) if self.as_json else f"{device['id']} {said}.")
 
 
+class MigApp(_ClientApp):
+    """Switch MIG mode of a device."""
+
+    name = "jupyter-fastgpu-mig"
+    description = (
+        "Show what MIG mode of a device is and what switching it would disturb: jupyter fastgpu mig DEVICE on|off. "
+        "It is switched with --yes only, and never while anything is on the device."
+    )
+
+    yes = Bool(False, help="Do it.").tag(config=True)
+    flags = {**_ClientApp.flags, "yes": ({"MigApp": {"yes": True}}, "Do it.")}
+
+    def run(self, client: PoolClient) -> None:
+        """Show, and with ``--yes`` switch."""
+        if len(self.extra_args) != 2 or self.extra_args[1] not in ("on", "off"):
+            raise InvalidRequest("Name a device, and on or off; `jupyter fastgpu status` lists devices.")
+        device_id, wanted = self.extra_args
+        view = client.divide(device_id, on=wanted == "on") if self.yes else client.division(device_id)
+        print(json.dumps(view) if self.as_json else "\n".join(_division(view, wanted, done=self.yes)))
+
+
 class QuotaApp(_ClientApp):
     """Show or set what tenants, and groups of them, are entitled to."""
 
@@ -624,6 +645,7 @@ class FastGPUApp(JupyterApp):
         "resize": (ResizeApp, ResizeApp.description),
         "statement": (StatementApp, StatementApp.description),
         "drain": (DrainApp, DrainApp.description),
+        "mig": (MigApp, MigApp.description),
         "fsck": (FsckApp, FsckApp.description),
         "probe": (ProbeApp, ProbeApp.description),
         "doctor": (DoctorApp, DoctorApp.description),
@@ -680,6 +702,24 @@ def _lease_row(lease: Any) -> tuple[str, ...]:
         active,
         cost,
     )
+
+
+def _division(view: Any, wanted: str, *, done: bool) -> Iterator[str]:
+    if not view["capable"]:
+        yield f"{view['device_id']} cannot be divided by MIG."
+        return
+    now = "on" if view["on"] else "off"
+    yield f"MIG mode of {view['device_id']} is {now}."
+    if view["pending"] != view["on"]:
+        yield f"It will be {'on' if view['pending'] else 'off'} once the GPU is reset: nvidia-smi --gpu-reset -i UUID."
+    if done or now == wanted:
+        return
+    yield f"To switch it {wanted}:"
+    yield f"  leases that must be released first: {', '.join(view['leases']) or 'none'}"
+    yield f"  processes that must end first: {', '.join(map(str, view['processes'])) or 'none'}"
+    yield "  the GPU must be reset after" if view["needs_reset"] else "  no reset is needed"
+    yield "  it outlives a restart" if view["lasts"] else "  it does not outlive a restart of the machine or driver"
+    yield "Nothing was changed; say it again with --yes to do it."
 
 
 def _partition(lease: Any) -> str:

@@ -31,7 +31,7 @@ from ..errors import Conflict, FastGPUError, HostFault, InternalError, LimitReac
 from ..wire.views import StatementView
 from . import billing, degraded, lookout
 from .calls import Call, Changes, Whereabouts, changes_of
-from .devices.driver import Driver, GPUProcess, Sample, Subject
+from .devices.driver import Division, Driver, GPUProcess, Sample, Subject
 from .devices.health import Condition, Watchable
 from .hands import NO_ANSWER, Hands
 from .healing import Healer
@@ -513,6 +513,31 @@ class Runtime:
             if why is not None:
                 await self.submit(c.LogicalGPULost(lease_id, gpu.generation, why))
 
+    async def division(self, device_id: str) -> tuple[Division, list[GPUProcess]]:
+        """The mode in which the hardware divides a device, and who is on it."""
+        mode = await self._hands.ask(self._driver.division, device_id)
+        return mode, list(await self._hands.ask(self._driver.processes, device_id)) if mode.capable else []
+
+    async def divide(self, device_id: str, *, on: bool) -> None:
+        """Switch that mode of a device on which no lease is, and to which none comes meanwhile."""
+        mode, processes = await self.division(device_id)
+        if mode.on == mode.pending == on:
+            return
+        drained = await self.read(lambda state, _: _is_drained(state, device_id))
+        await self.submit(c.DrainDevice(device_id, drained=True))
+        try:
+            held = await self.read(lambda state, _: len(state.devices[device_id].lease_ids))
+            if held:
+                raise Conflict(f"{held} leases are on this device. Nothing was changed; release them first.")
+            if processes:
+                pids = ", ".join(str(process.pid) for process in processes)
+                raise Conflict(f"Processes are on this device: {pids}. Nothing was changed; end them first.")
+            await self._hands.ask(self._driver.divide, device_id, on)
+            await self._look_once()
+        finally:
+            with suppress(NotFound):
+                await self.submit(c.DrainDevice(device_id, drained=drained))
+
     async def _look_for_ever(self) -> None:
         while True:
             await asyncio.sleep(LOOK_S)
@@ -598,6 +623,13 @@ def _specs(state: State, _: Instant) -> dict[str, DeviceSpec]:
 
 def _distrusted(state: State, _: Instant) -> list[str]:
     return [device.spec.id for device in state.devices.values() if device.health_reason == NO_ANSWER]
+
+
+def _is_drained(state: State, device_id: str) -> bool:
+    device = state.devices.get(device_id)
+    if device is None:
+        raise NotFound(f"There is no device {device_id[:80]!r} in this pool.")
+    return device.drained
 
 
 def _partitions(state: State, _: Instant) -> list[tuple[str, LogicalGPU]]:

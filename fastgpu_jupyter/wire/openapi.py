@@ -175,6 +175,12 @@ class DrainBody(TypedDict):
     drained: bool
 
 
+class DivisionBody(TypedDict):
+    """Whether MIG mode is to be on."""
+
+    on: bool
+
+
 class GroupBody(TypedDict, total=False):
     """An entitlement; amounts are thousandths of devices, a limit of ``null`` is none."""
 
@@ -277,6 +283,10 @@ OPERATIONS = (
               views.DeviceView, DrainBody, (_DEVICE, _KEY), problems=(403, 507)),
     Operation("get", "/v1/devices/{device_id}/history", "What was used of it since the pool manager started",
               views.HistoryView, None, (_DEVICE, _RESOLUTION, _FROM)),
+    Operation("get", "/v1/devices/{device_id}/mig", "MIG mode, and what it would disturb to switch it; administrators",
+              views.DivisionView, None, (_DEVICE,), problems=(403,)),
+    Operation("put", "/v1/devices/{device_id}/mig", "Switch MIG mode where nothing is there; administrators only",
+              views.DivisionView, DivisionBody, (_DEVICE,), problems=(403, 409, 507)),
     Operation("get", "/v1/queue", "Who waits, in order of grant", QueuesView),
     Operation("get", "/v1/leases", "The caller's leases", LeasesView),
     Operation("post", "/v1/leases", "Ask for a lease, held by the calling process", views.LeaseView, LeaseBody, (_KEY,),

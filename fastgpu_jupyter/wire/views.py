@@ -77,6 +77,22 @@ class DeviceView(TypedDict):
     foreign: list[ForeignView]
 
 
+class DivisionView(TypedDict):
+    """MIG mode of a device, and what is on it: ``leases`` by id, ``processes`` by number.
+
+    ``pending``: what the mode will be once the device is reset; ``lasts``: whether it outlives a restart.
+    """
+
+    device_id: str
+    capable: bool
+    on: bool
+    pending: bool
+    needs_reset: bool
+    lasts: bool
+    leases: list[str]
+    processes: list[int]
+
+
 class LeaseView(TypedDict):
     """One lease, as its tenant sees it.
 

@@ -15,7 +15,16 @@ from fastgpu_jupyter.core.model import (
     Offer,
 )
 from fastgpu_jupyter.errors import HostFault
-from fastgpu_jupyter.pool.devices.driver import DeviceGone, GPUProcess, Limited, Sample, Subject, Usage
+from fastgpu_jupyter.pool.devices.driver import (
+    INDIVISIBLE,
+    DeviceGone,
+    Division,
+    GPUProcess,
+    Limited,
+    Sample,
+    Subject,
+    Usage,
+)
 from fastgpu_jupyter.units import GIB
 
 
@@ -172,6 +181,14 @@ class FakeDriver:
     def sample(self, subjects: Sequence[Subject]) -> Sample:
         self._call("sample")
         return Sample(leases={subject.lease_id: Usage(None, None) for subject in subjects})
+
+    def division(self, device_id: str) -> Division:
+        """It has no such mode."""
+        return INDIVISIBLE
+
+    def divide(self, device_id: str, on: bool) -> Division:
+        """Refused."""
+        raise HostFault("This device cannot be divided.")
 
     def close(self) -> None:
         pass

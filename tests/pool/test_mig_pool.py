@@ -322,3 +322,70 @@ def test_the_command_line_shows_the_partition(use_machine: Build, pool: PoolProc
     assert "mig 3g.40gb" in shown.stdout
     (lease,) = json.loads(fastgpu("status", "--json").stdout)["leases"]
     assert (lease["partition"], lease["memory_bytes"]) == ("3g.40gb", 40192 * MIB)
+
+
+# -- the mode ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_mode_is_shown_first_and_switched_only_where_nothing_is_there(
+    use_machine: Build, pool: PoolProcess
+) -> None:
+    (gpu,) = use_machine("1xH100-80GB").gpus
+    pool.start()
+    lease_id = active(pool, "full")
+    shown = fastgpu("mig", gpu.uuid, "on")
+    assert shown.returncode == 0
+    assert f"leases that must be released first: {lease_id}" in shown.stdout
+    assert "no reset is needed" in shown.stdout
+    assert "does not outlive a restart" in shown.stdout
+    assert "Nothing was changed" in shown.stdout
+    refused = fastgpu("mig", gpu.uuid, "on", "--yes")
+    assert (refused.returncode, "1 leases are on this device" in refused.stderr) == (1, True)
+    assert not gpu.raw.mig_current
+    assert pool.state(lease_id) == "active"
+
+    pool.client.release(lease_id)
+    pool.wait_state(lease_id, "ended")
+    gpu.add_process(4_000_000, GIB, stays=True)
+    assert "4000000" in fastgpu("mig", gpu.uuid, "on").stdout
+    assert "Processes are on this device: 4000000" in fastgpu("mig", gpu.uuid, "on", "--yes").stderr
+    gpu.remove_process(4_000_000)
+
+    assert "MIG mode of" in fastgpu("mig", gpu.uuid, "on", "--yes").stdout
+    assert gpu.raw.mig_current
+    assert [(one["mechanisms"], one["drained"]) for one in pool.client.devices()] == [(["mig"], False)]
+    half = active(pool, "half")
+    assert "leases are on this device" in fastgpu("mig", gpu.uuid, "off", "--yes").stderr
+    pool.client.release(half)
+    pool.wait_state(half, "ended")
+    assert fastgpu("mig", gpu.uuid, "off", "--yes").returncode == 0
+    assert pool.client.devices()[0]["partitions"] == []
+
+
+def test_a_driver_that_says_yes_and_does_nothing_is_not_believed(use_machine: Build, pool: PoolProcess) -> None:
+    (gpu,) = use_machine("1xA100-SXM4-80GB MIG").gpus
+    gpu.create_instance("1g.10gb", 0)
+    pool.start()
+    refused = fastgpu("mig", gpu.uuid, "off", "--yes")
+    assert "something uses it" in refused.stderr
+    assert (gpu.raw.mig_current, gpu.raw.mig_pending) == (1, 1)
+    assert not pool.client.devices()[0]["drained"]
+
+
+def test_where_a_reset_is_needed_the_mode_is_pending_until_then(use_machine: Build, pool: PoolProcess) -> None:
+    (gpu,) = use_machine("1xA100-SXM4-80GB").gpus
+    gpu.set(mig_needs_reset=True)
+    pool.start()
+    done = fastgpu("mig", gpu.uuid, "on", "--yes")
+    assert "MIG mode of" in done.stdout
+    assert "once the GPU is reset" in done.stdout
+    assert pool.client.devices()[0]["partitions"] == []
+
+
+def test_what_has_no_such_mode_says_so(use_machine: Build, pool: PoolProcess) -> None:
+    (gpu,) = use_machine("1xL4").gpus
+    pool.start()
+    assert "cannot be divided by MIG" in fastgpu("mig", gpu.uuid, "on").stdout
+    assert "cannot be divided by MIG" in fastgpu("mig", gpu.uuid, "on", "--yes").stderr
+    assert "no device" in fastgpu("mig", "GPU-nowhere", "on").stderr
+    assert "Name a device" in fastgpu("mig").stderr

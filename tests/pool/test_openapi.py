@@ -104,6 +104,7 @@ def test_every_answer_is_what_the_document_says(serve: Serve) -> None:
         "/v1/leases/{lease_id}/resize": (b'{"profile": "quarter"}', {}),
         "/v1/leases/{lease_id}/transfer": (b'{"tenant": "bob"}', {}),
         "/v1/devices/{device_id}": (b'{"drained": true}', {}),
+        "/v1/devices/{device_id}/mig": (b'{"on": false}', {}),
         "/v1/leases/{lease_id}/pin": (b'{"pinned": true}', {}),
         "/v1/leases/{lease_id}/activity": (b'{"busy": true}', {"Authorization": f"Bearer {token}"}),
         "/v1/groups/{group}": (b'{"weight": 200}', {}),

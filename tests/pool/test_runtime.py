@@ -28,7 +28,7 @@ from fastgpu_jupyter.core.model import (
 from fastgpu_jupyter.errors import HostFault, InternalError, NoSuchDevice, NotFound, StoreFault
 from fastgpu_jupyter.pool import hands as hands_module
 from fastgpu_jupyter.pool import runtime as runtime_module
-from fastgpu_jupyter.pool.devices.driver import GPUProcess, Limited, Sample, Subject
+from fastgpu_jupyter.pool.devices.driver import INDIVISIBLE, Division, GPUProcess, Limited, Sample, Subject
 from fastgpu_jupyter.pool.host.clock import Clock
 from fastgpu_jupyter.pool.host.process import holder_of
 from fastgpu_jupyter.pool.journal.store import Journal
@@ -95,6 +95,14 @@ class PlayedDriver:
 
     def sample(self, subjects: Sequence[Subject]) -> Sample:
         return Sample()
+
+    def division(self, device_id: str) -> Division:
+        """It has no such mode."""
+        return INDIVISIBLE
+
+    def divide(self, device_id: str, on: bool) -> Division:
+        """Refused."""
+        raise HostFault("This device cannot be divided.")
 
     def close(self) -> None:
         pass

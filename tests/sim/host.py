@@ -16,7 +16,7 @@ from typing import Any
 
 from fastgpu_jupyter.core.model import DeviceSpec, Health, Holder, LogicalGPU
 from fastgpu_jupyter.errors import HostFault, NotFound
-from fastgpu_jupyter.pool.devices.driver import GPUProcess, Sample, Subject
+from fastgpu_jupyter.pool.devices.driver import INDIVISIBLE, GPUProcess, Sample, Subject
 from tests.core.world import spec
 from tests.sim.clockwork import Crash, Loop, Time
 
@@ -197,6 +197,7 @@ class Host:
         return SimpleNamespace(
             take_over=lambda held: None,
             lost=lambda gpu: None,
+            division=lambda device_id: INDIVISIBLE,
             inventory=self.inventory,
             health=self.health,
             prepare=self.prepare,

@@ -89,6 +89,20 @@ class ProcessBroken(HostFault):
     """A process can no longer use its device, and must be ended."""
 
 
+class Division(NamedTuple):
+    """The mode of a device in which the hardware divides it."""
+
+    capable: bool
+    on: bool
+    pending: bool  #: whether it will be on, once the device is reset
+    needs_reset: bool  #: whether the mode changes with a reset only
+    lasts: bool  #: whether the mode outlives a restart of the machine
+
+
+#: Of what cannot be divided.
+INDIVISIBLE = Division(capable=False, on=False, pending=False, needs_reset=False, lasts=False)
+
+
 class Driver(Protocol):
     """One kind of GPU."""
 
@@ -147,6 +161,12 @@ class Driver(Protocol):
 
     def sample(self, subjects: Sequence[Subject]) -> Sample:
         """Utilization and memory now."""
+
+    def division(self, device_id: str) -> Division:
+        """The mode in which the hardware divides the device."""
+
+    def divide(self, device_id: str, on: bool) -> Division:
+        """Switch that mode, on which nothing may be; what it is then. Raises HostFault where it cannot be."""
 
     def close(self) -> None:
         """Let go of the hardware."""

@@ -22,7 +22,7 @@ from ..host import cgroup
 from . import catalog
 from .checkpoint import MOVE_FROM, PARK_FROM, CudaParker
 from .counters import Counters
-from .driver import DeviceGone, GPUProcess, Limited, Sample, Subject
+from .driver import DeviceGone, Division, GPUProcess, Limited, Sample, Subject
 from .exclusive import Exclusive
 from .hardware import Instance, Limiter
 from .health import Watch
@@ -287,6 +287,14 @@ class NvmlDriver:
     def watch(self) -> Watch:
         """The health of the GPUs that there are."""
         return NvmlWatch(list(self._handles))
+
+    def division(self, device_id: str) -> Division:
+        """MIG mode, and what it takes to switch it."""
+        return self._divider.mode(device_id)
+
+    def divide(self, device_id: str, on: bool) -> Division:
+        """Switch MIG mode."""
+        return self._divider.switch(device_id, on)
 
     def close(self) -> None:
         """End the NVML session."""

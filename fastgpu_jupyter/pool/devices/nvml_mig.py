@@ -22,6 +22,7 @@ import pynvml
 from ...core.model import PartitionProfile
 from ...errors import HostFault
 from ...units import MIB
+from .driver import INDIVISIBLE, Division
 from .hardware import Instance, NoRoom
 
 T = TypeVar("T")
@@ -69,6 +70,43 @@ class NvmlMig:
         self._kinds.pop(device_id, None)
         for key in [key for key in self._compute_ids if key[0] == device_id]:
             del self._compute_ids[key]
+
+    # -- the mode -----------------------------------------------------------------------------------------------------
+
+    def mode(self, device_id: str) -> Division:
+        """MIG mode of a GPU. Ampere's changes with a reset and lasts; later ones' changes at once and does not."""
+        handle = self._handle_of(device_id)
+        try:
+            current, pending = pynvml.nvmlDeviceGetMigMode(handle)
+        except _HAS_NOT:
+            return INDIVISIBLE
+        except pynvml.NVMLError as error:
+            raise HostFault(f"The driver could not say whether MIG divides the GPU: {_why(error)}") from error
+        at_once = False
+        with suppress(pynvml.NVMLError):
+            (value,) = pynvml.nvmlDeviceGetFieldValues(handle, [pynvml.NVML_FI_DEV_IS_RESETLESS_MIG_SUPPORTED])
+            at_once = value.nvmlReturn == pynvml.NVML_SUCCESS and bool(value.value.uiVal)
+        return Division(
+            capable=True, on=bool(current), pending=bool(pending), needs_reset=not at_once, lasts=not at_once
+        )
+
+    def switch(self, device_id: str, on: bool) -> Division:
+        """Switch it. Nothing has changed where this raises."""
+        before = self.mode(device_id)
+        if not before.capable:
+            raise HostFault("This GPU cannot be divided by MIG.")
+        handle = self._handle_of(device_id)
+        status = _ask("switch MIG mode", pynvml.nvmlDeviceSetMigMode, handle, int(on))
+        # The call succeeds also where it has done nothing: only this says so.
+        if status not in (pynvml.NVML_SUCCESS, pynvml.NVML_ERROR_RESET_REQUIRED):
+            with suppress(pynvml.NVMLError):
+                pynvml.nvmlDeviceSetMigMode(handle, int(before.pending))
+            reason = "something uses it" if status == pynvml.NVML_ERROR_IN_USE else f"NVML error {status}"
+            raise HostFault(
+                f"The driver does not switch MIG mode of this GPU: {reason}. End what runs there and destroy MIG "
+                "instances that are not the pool's; monitoring (DCGM) counts, too. Nothing was changed."
+            )
+        return self.mode(device_id)
 
     # -- what there is ------------------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from ...core.model import DeviceSpec, Health, LogicalGPU
 from ...errors import HostFault
 from ..host.threads import within
-from .driver import Driver, GPUProcess, Limited, Sample, Subject
+from .driver import INDIVISIBLE, Division, Driver, GPUProcess, Limited, Sample, Subject
 from .nvml import NoDriver, NvmlDriver
 from .simulated import SimulatedDriver
 
@@ -71,6 +71,14 @@ class NoDevices:
     def sample(self, subjects: Sequence[Subject]) -> Sample:
         """Nothing to read."""
         return Sample()
+
+    def division(self, device_id: str) -> Division:
+        """It has no such mode."""
+        return INDIVISIBLE
+
+    def divide(self, device_id: str, on: bool) -> Division:
+        """Refused."""
+        raise HostFault("This device cannot be divided.")
 
     def close(self) -> None:
         """Nothing is held."""

@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 import psutil
 
 from ...core.model import DeviceSpec, Enforcement, Health, LogicalGPU, Mechanism
+from ...errors import HostFault
 from . import catalog
-from .driver import GPUProcess, Limited, Sample, Subject, Usage
+from .driver import INDIVISIBLE, Division, GPUProcess, Limited, Sample, Subject, Usage
 
 
 class SimulatedDriver:
@@ -91,6 +92,14 @@ class SimulatedDriver:
             sample.devices[subject.logical_gpu.device_id] = _sum(device, usage)
         self._known = seen
         return sample
+
+    def division(self, device_id: str) -> Division:
+        """It has no such mode."""
+        return INDIVISIBLE
+
+    def divide(self, device_id: str, on: bool) -> Division:
+        """Refused."""
+        raise HostFault("This device cannot be divided.")
 
     def close(self) -> None:
         """Nothing is held."""

@@ -305,6 +305,18 @@ class DeviceRoute(_Route):
         self.answer(_one(status["devices"], "id", device_id))
 
 
+class DivisionRoute(_Route):
+    """MIG mode of one device, for administrators."""
+
+    async def get(self, device_id: str) -> None:
+        """What it is, and what switching it would disturb."""
+        self.answer(await self.service.division(self.caller, device_id))
+
+    async def put(self, device_id: str) -> None:
+        """Switch it."""
+        self.answer(await self.service.divide(self.caller, device_id, self.body()))
+
+
 class TenantsRoute(_Route):
     """What tenants are entitled to."""
 
@@ -454,6 +466,7 @@ def application(service: Service, boot_id: str) -> web.Application:
             ("/v1/leases", LeasesRoute, {**common, "part": "leases"}),
             (r"/v1/devices/([0-9A-Za-z_.:-]{1,80})", DeviceRoute, common),
             (r"/v1/devices/([0-9A-Za-z_.:-]{1,80})/history", DeviceHistoryRoute, common),
+            (r"/v1/devices/([0-9A-Za-z_.:-]{1,80})/mig", DivisionRoute, common),
             (f"/v1/leases/{lease}/history", LeaseHistoryRoute, common),
             (f"/v1/leases/{lease}/resize", ResizeRoute, common),
             (f"/v1/leases/{lease}/park", ParkRoute, common),

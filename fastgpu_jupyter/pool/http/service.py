@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import logging
 import os
 import re
 import secrets
@@ -21,7 +22,16 @@ from ...core.decide import find_lease
 from ...core.model import Holder, Instant, Lease, LeaseState, Plan, Priority, Retention, State
 from ...errors import Forbidden, InvalidRequest, NotFound
 from ...wire.client import token_digest
-from ...wire.views import GroupView, HistoryView, LeaseView, RateView, ReservationView, StatementView, TenantView
+from ...wire.views import (
+    DivisionView,
+    GroupView,
+    HistoryView,
+    LeaseView,
+    RateView,
+    ReservationView,
+    StatementView,
+    TenantView,
+)
 from .. import billing, views
 from ..calls import Changes
 from ..host.attribution import host_pid
@@ -39,6 +49,7 @@ SEQ_PER_MS = 1000
 PREPARE_GRACE_S = 0.5
 #: In percent, by plan.
 NO_DISCOUNTS = {plan.value: 0 for plan in Plan}
+log = logging.getLogger("fastgpu.pool")
 _DIGEST = re.compile("[0-9a-f]{64}")
 
 
@@ -364,6 +375,31 @@ class Service:
             await self.runtime.restore(device_id)
         await self.runtime.submit(command, _scoped(caller, key))
 
+    async def division(self, caller: Caller, device_id: str) -> DivisionView:
+        """What switching MIG mode of a device would take, and disturb."""
+        self._require_administrator(caller)
+        leases = await self.runtime.read(lambda state, _: _leases_on(state, device_id))
+        mode, processes = await self.runtime.division(device_id)
+        return {
+            "device_id": device_id,
+            "capable": mode.capable,
+            "on": mode.on,
+            "pending": mode.pending,
+            "needs_reset": mode.needs_reset,
+            "lasts": mode.lasts,
+            "leases": leases,
+            "processes": [process.pid for process in processes],
+        }
+
+    async def divide(self, caller: Caller, device_id: str, body: dict[str, Any]) -> DivisionView:
+        """Switch MIG mode of a device, on which nothing may be."""
+        self._require_administrator(caller)
+        on = asked.yes_or_no(body, "on")
+        await self.runtime.read(lambda state, _: _leases_on(state, device_id))
+        await self.runtime.divide(device_id, on=on)
+        log.warning("%s had MIG mode of %s switched %s.", caller.tenant, device_id, "on" if on else "off")
+        return await self.division(caller, device_id)
+
     def _administers(self, caller: Caller) -> bool:
         return caller.holder.uid in {0, os.getuid()}
 
@@ -397,3 +433,10 @@ class Service:
 def _scoped(caller: Caller, key: str | None) -> str | None:
     """An idempotency key is its user's own."""
     return f"{caller.holder.uid}:{key}" if key else None
+
+
+def _leases_on(state: State, device_id: str) -> list[str]:
+    device = state.devices.get(device_id)
+    if device is None:
+        raise NotFound(f"There is no device {device_id[:80]!r} in this pool; `jupyter fastgpu status` lists them.")
+    return list(device.lease_ids)
