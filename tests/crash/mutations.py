@@ -382,6 +382,20 @@ MUTATIONS = (
         pytest("tests/core/test_reserved.py"),
     ),
     Mutation(
+        "the driver is not told what leases hold",
+        "pool/recovery.py",
+        "    driver.take_over([",
+        "    0 and driver.take_over([",
+        pytest("tests/pool/test_mig_pool.py", "-k", "killed_between"),
+    ),
+    Mutation(
+        "what somebody else made goes with the lease",
+        "pool/devices/mig.py",
+        "        if not _part(gpu).standing:\n",
+        "        if True:\n",
+        pytest("tests/pool/test_mig_pool.py", "-k", "administrator_made"),
+    ),
+    Mutation(
         "a partition is made where another lease has one",
         "core/partitions.py",
         "    there = held | {",

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from fastgpu_jupyter.pool.devices.driver import Driver
 from fastgpu_jupyter.pool.devices.simulated import SimulatedDriver
 from tests.nvml import machine as nvml_machine
 from tests.nvml.stub import Stub
-from tests.pool.driver_conformance import DriverConformance, Nothing
+from tests.pool.driver_conformance import DriverConformance, Nothing, carved
 from tests.pool.fake_driver import FakeMachine, fake_spec
 from tests.pool.remote_driver import remote
 
@@ -165,3 +166,26 @@ class TestMig(DriverConformance):
         machine = fake_machine("2xH100-80GB MIG,1xA100-SXM4-80GB MIG")
         with contextlib.closing(MigBench(nvml_stub, machine, groups)) as bench:
             yield bench
+
+
+@pytest.mark.slow
+def test_a_partition_has_files_of_its_own(
+    nvml_stub: Stub, fake_machine: Callable[..., nvml_machine.FakeMachine], tmp_path: Path
+) -> None:
+    machine = fake_machine("1xH100-80GB MIG")
+    minors = tmp_path / "mig-minors"
+    lines = [f"gpu0/gi{gi}/access {10 * gi}\ngpu0/gi{gi}/ci0/access {10 * gi + 1}" for gi in range(15)]
+    minors.write_text("\n".join(["config 1", "monitor 2", *lines]) + "\n")
+    code = (
+        "from pathlib import Path\n"
+        "from fastgpu_jupyter.pool.devices import nvml_mig\n"
+        "from fastgpu_jupyter.pool.devices.nvml import NvmlDriver\n"
+        f"nvml_mig.MIG_MINORS = Path({str(minors)!r})\n"
+    )
+    driver = remote(nvml_stub.environment(machine), code, "NvmlDriver({})")
+    gpu = carved(driver.inventory()[0][0], "half")
+    gpu = replace(gpu, made=driver.prepare(gpu))
+    (instance,) = machine.gpus[0].instances
+    caps = [f"/dev/nvidia-caps/nvidia-cap{10 * instance.id}", f"/dev/nvidia-caps/nvidia-cap{10 * instance.id + 1}"]
+    assert list(driver.device_nodes(gpu)) == ["/dev/nvidia0", "/dev/nvidiactl", "/dev/nvidia-uvm", *caps]
+    driver.close()
