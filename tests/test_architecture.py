@@ -145,6 +145,7 @@ def test_no_module_is_too_long() -> None:
     assert too_long(ROOT / PACKAGE) == []
 
 
+@pytest.mark.slow
 def test_committed_text_speaks_of_the_project_only() -> None:
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
     if listed.returncode:

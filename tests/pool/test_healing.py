@@ -267,6 +267,7 @@ def test_an_event_without_a_number_is_a_reason_to_look_at_once(tmp_path: Path, m
     run(tmp_path, story, driver)
 
 
+@pytest.mark.slow
 def test_a_lease_of_two_gpus_drains_on_the_one_that_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     driver = FrailDriver(devices=2)
     monkeypatch.setattr(hands_module, "leases_of", lambda pid, _: pid == 4711)

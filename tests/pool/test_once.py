@@ -128,6 +128,7 @@ def test_what_was_owed_is_written_once_though_its_write_was_reported_as_failed(
     run(tmp_path, story)
 
 
+@pytest.mark.slow
 def test_after_a_bug_nothing_is_written_behind_what_is_owed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def story(pool: Pool) -> None:
         pool.runtime._reserve = reserve = Reserve(tmp_path / "reserve")

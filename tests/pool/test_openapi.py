@@ -62,6 +62,7 @@ def test_the_document_is_served(serve: Serve) -> None:
     assert serve().raw("GET", "/v1/openapi.json").json == DOCUMENT
 
 
+@pytest.mark.slow
 def test_every_schema_is_one_and_every_reference_leads_somewhere() -> None:
     for schema in DOCUMENT["components"]["schemas"].values():
         jsonschema.Draft202012Validator.check_schema(schema)
