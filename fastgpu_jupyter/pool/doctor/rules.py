@@ -153,8 +153,9 @@ def _exclusive(machine: Machine) -> Iterator[Finding]:
     if whole:
         yield Finding("exclusive", State.OK, f"{_count(len(whole), 'GPU')} can be leased whole")
     else:
-        said = "every GPU is divided by MIG"
-        yield Finding("exclusive", State.OFF, said, "sudo nvidia-smi -mig 0 (ends what runs there)")
+        said = "every GPU is divided by MIG, and leased by its instances"
+        mend = "jupyter fastgpu mig DEVICE off (shows first what that would disturb)"
+        yield Finding("exclusive", State.OFF, said, mend)
 
 
 def _driver_limits(machine: Machine) -> Iterator[Finding]:
@@ -188,7 +189,7 @@ def _mig(machine: Machine) -> Iterator[Finding]:
             said = f"GPU {gpu.index}: will be {mode} after its next reset"
             yield Finding("MIG", State.OFF, said, f"sudo nvidia-smi --gpu-reset -i {gpu.index}")
         elif not now:
-            mend = f"sudo nvidia-smi -i {gpu.index} -mig 1 (only while nothing runs there)"
+            mend = f"jupyter fastgpu mig {gpu.uuid or gpu.index} on (shows first what that would disturb)"
             yield Finding("MIG", State.OFF, f"GPU {gpu.index}: switched off", mend)
         else:
             use = "measured" if gpu.gpm else "not measured on this GPU"
