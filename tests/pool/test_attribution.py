@@ -83,6 +83,8 @@ def test_a_child_whose_parent_is_gone_is_still_its_leases(environ: dict[str, str
         child = int(kernel.stdout.readline())
         found = following(a=kernel.pid)
         if look_first:
+            # For the moment in which it becomes `sleep` it has no environment, and is not remembered.
+            wait_until(Path(f"/proc/{child}/environ").read_bytes, "the child is what it is to be")
             assert only(found.leases_of(child)) == "a"
         kernel.kill()
     try:
