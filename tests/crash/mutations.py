@@ -32,7 +32,7 @@ class Mutation(NamedTuple):
 
 
 def pytest(*what: str) -> tuple[str, ...]:
-    return ("-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *what)
+    return ("-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-p", "no:rerunfailures", *what)
 
 
 RUNTIME, STORE, APPLY, DECIDE = "pool/runtime.py", "pool/journal/store.py", "core/apply.py", "core/decide.py"
