@@ -42,7 +42,7 @@ class AdoptedProcess:
 
     def poll(self) -> int | None:
         """None while it lives; its true exit status is only its parent's to know."""
-        if self.returncode is None and self._pidfd is not None and select.select([self._pidfd], [], [], 0)[0]:
+        if self.returncode is None and self._pidfd is not None and _is_readable(self._pidfd):
             self._ended()
         return self.returncode
 
@@ -54,7 +54,7 @@ class AdoptedProcess:
             if left_s is not None and left_s <= 0:
                 raise TimeoutError(f"Process {self.pid} has not ended.")
             assert self._pidfd is not None
-            select.select([self._pidfd], [], [], left_s)
+            _is_readable(self._pidfd, left_s)
         return self.returncode or 0
 
     def send_signal(self, signum: int) -> None:
@@ -75,3 +75,10 @@ class AdoptedProcess:
         if self._pidfd is not None:
             os.close(self._pidfd)
             self._pidfd = None
+
+
+def _is_readable(descriptor: int, within_s: float | None = 0) -> bool:
+    """Whether there is something to read by then, ``None``: ever. A server has thousands of descriptors, ``select`` takes 1,024."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(None if within_s is None else 1000 * within_s))
