@@ -78,7 +78,10 @@ class AdoptedProcess:
 
 
 def _is_readable(descriptor: int, within_s: float | None = 0) -> bool:
-    """Whether there is something to read by then, ``None``: ever. A server has thousands of descriptors, ``select`` takes 1,024."""
+    """Whether there is something to read by then (``None``: wait for ever).
+
+    A server has thousands of descriptors, and ``select`` takes the first 1,024.
+    """
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
     return bool(poll.poll(None if within_s is None else 1000 * within_s))
