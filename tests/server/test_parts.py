@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -73,6 +74,20 @@ def test_adopted_process() -> None:
         assert adopted.poll() == -1
         adopted.kill()  # is no error, and reaches nobody
         assert child.wait() == -signal.SIGTERM
+
+
+def test_a_process_is_adopted_by_a_server_that_has_many_descriptors() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 4096)), hard))
+    held: list[int] = []
+    try:
+        while not held or held[-1] <= 1024:  # more than `select` can look at
+            held.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+        test_adopted_process()
+    finally:
+        for descriptor in held:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_a_reused_number_is_not_adopted() -> None:

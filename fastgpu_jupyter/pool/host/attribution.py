@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 from ...core.model import Holder
 from ...errors import NotFound
+from .process import read_small
 
 #: Processes that are remembered; beyond it all are read again.
 KNOWN_MAX = 8192
@@ -170,12 +171,7 @@ def _facts(key: Key) -> tuple[_Facts, bool]:
 def _stat(pid: int) -> tuple[int, int]:
     """When a process began, in ticks since boot, and its parent. Raises :class:`NotFound`."""
     try:
-        # Often asked for: without the objects that a Path and a text file are.
-        descriptor = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            text = os.read(descriptor, 4096)
-        finally:
-            os.close(descriptor)
+        text = read_small(f"/proc/{pid}/stat")
     except OSError as error:
         raise NotFound(f"There is no process {pid}.") from error
     fields = text[text.rindex(b")") + 2 :].split()

@@ -56,7 +56,7 @@ def holder_of(pid: int, boot_id: str) -> Holder:
 def _identify(pid: int, pidfd: int, boot_id: str) -> Holder:
     try:
         # The number cannot pass to another process while we look: the pidfd would have become readable.
-        stat = _read(f"/proc/{pid}/stat").decode(errors="replace")
+        stat = read_small(f"/proc/{pid}/stat").decode(errors="replace")
         uid = os.stat(f"/proc/{pid}").st_uid  # noqa: PTH116 (a Path takes longer than the call)
     except OSError as error:
         raise NotFound(f"Process {pid} has ended.") from error
@@ -66,8 +66,8 @@ def _identify(pid: int, pidfd: int, boot_id: str) -> Holder:
     return Holder(boot_id, pid, int(fields[18]), os.fstat(pidfd).st_ino, uid)
 
 
-def _read(path: str) -> bytes:
-    """A small file of the kernel's: each request of each client reads one."""
+def read_small(path: str) -> bytes:
+    """A small file of the kernel's, without the objects that a Path and a text file are: each request reads one."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         return os.read(descriptor, 4096)
