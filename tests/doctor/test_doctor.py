@@ -14,7 +14,7 @@ from typing import Any
 import pynvml
 import pytest
 
-from fastgpu_jupyter import doctor
+from fastgpu_jupyter.cli import doctor
 from fastgpu_jupyter.pool.devices import nvml_facts
 from fastgpu_jupyter.pool.doctor import gather as gathering
 from fastgpu_jupyter.pool.doctor.gather import gather

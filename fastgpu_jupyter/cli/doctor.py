@@ -11,9 +11,9 @@ from dataclasses import asdict
 from jupyter_core.application import JupyterApp
 from traitlets import Bool
 
-from . import __version__
-from .pool.doctor.gather import gather
-from .pool.doctor.rules import Finding, examine, verdict
+from .. import __version__
+from ..pool.doctor.gather import gather
+from ..pool.doctor.rules import Finding, examine, verdict
 
 WIDTH = 76
 

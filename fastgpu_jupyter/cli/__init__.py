@@ -1,0 +1,62 @@
+"""``jupyter fastgpu …``: the command line for people and scripts.
+
+``pool`` runs the pool manager; ``fsck``, ``probe`` and ``doctor`` look at this machine by themselves; everything else
+talks to a pool over its socket like any other client.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from jupyter_core.application import JupyterApp
+
+from .. import __version__
+from ..pool.app import FastGPUPool
+from .accounts import BudgetApp, QuotaApp, RatesApp, ReserveApp, StatementApp
+from .devices import DrainApp, MigApp, ProbeApp
+from .doctor import DoctorApp
+from .fsck import FsckApp
+from .leases import ParkApp, PinApp, QueueApp, ReleaseApp, ResizeApp, ResumeApp, StatusApp, UnpinApp
+
+
+class FastGPUApp(JupyterApp):
+    """The command that has the others below it."""
+
+    name = "jupyter-fastgpu"
+    version = __version__
+    description = "Lease logical GPUs to notebooks."
+    subcommands = {
+        "pool": (FastGPUPool, "Run the pool manager."),
+        "status": (StatusApp, StatusApp.description),
+        "release": (ReleaseApp, ReleaseApp.description),
+        # By name: it needs all of jupyter_client, without which a pool manager starts sooner.
+        "kernelspec": ("fastgpu_jupyter.kernelspec.KernelSpecApp", "Install kernelspecs that lease a GPU."),
+        "queue": (QueueApp, QueueApp.description),
+        "quota": (QuotaApp, QuotaApp.description),
+        "budget": (BudgetApp, BudgetApp.description),
+        "reserve": (ReserveApp, ReserveApp.description),
+        "park": (ParkApp, ParkApp.description),
+        "pin": (PinApp, PinApp.description),
+        "unpin": (UnpinApp, UnpinApp.description),
+        "resume": (ResumeApp, ResumeApp.description),
+        "rates": (RatesApp, RatesApp.description),
+        "resize": (ResizeApp, ResizeApp.description),
+        "statement": (StatementApp, StatementApp.description),
+        "drain": (DrainApp, DrainApp.description),
+        "mig": (MigApp, MigApp.description),
+        "fsck": (FsckApp, FsckApp.description),
+        "probe": (ProbeApp, ProbeApp.description),
+        "doctor": (DoctorApp, DoctorApp.description),
+    }
+
+    def start(self) -> None:
+        """Run the subcommand, or say which there are."""
+        if self.subapp is None:
+            self.print_help()
+            sys.exit(1)
+        self.subapp.start()
+
+
+def main() -> None:
+    """Entry point of ``jupyter-fastgpu``."""
+    FastGPUApp.launch_instance()

@@ -1,0 +1,310 @@
+"""The commands about what tenants may have, and what it costs."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+import time
+from calendar import timegm
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Event, Thread
+from typing import Any
+
+from traitlets import Bool, Enum, Float, Integer, Unicode
+
+from ..errors import InvalidRequest
+from ..units import format_duration, format_money, parse_money
+from ..wire.client import Entitlement, PoolClient
+from ..wire.views import (
+    RateView,
+    ReservationView,
+    StatementLineView,
+    StatementView,
+    TenantView,
+)
+from .command import ClientApp, format_day_time, table
+
+_RATES = ("MODEL", "DEVICES", "PER HOUR", "BY THE MONTH", "BY THE YEAR")
+_RESERVED = ("RESERVATION", "TENANT", "SIZE", "PLAN", "PER HOUR", "FROM", "UNTIL", "STATE")
+_BUDGETS = ("TENANT", "BUDGET", "AT THE LIMIT", "SPENT", "PASSED")
+_STATEMENT = ("LEASE", "PROFILE", "NOTEBOOK", "FROM", "ACTIVE", "PER HOUR", "AMOUNT")
+_QUOTA = ("TENANT", "GROUP", "WEIGHT", "GUARANTEED", "LIMIT", "HOLDS")
+#: What takes longer is worth a line.
+PATIENCE_S = 1.0
+
+
+class QuotaApp(ClientApp):
+    """Show or set what tenants, and groups of them, are entitled to."""
+
+    name = "jupyter-fastgpu-quota"
+    description = (
+        "Show quotas, or set one: jupyter fastgpu quota NAME --weight=100 --guaranteed=1 --limit=2.5 (GPUs). "
+        "With --of-group, NAME is a group; a tenant joins one with --group=NAME."
+    )
+
+    weight = Integer(100, help="The part of what is wanted by several, in relation to others' weights.").tag(
+        config=True
+    )
+    guaranteed = Float(0.0, help="How many GPUs it gets before those who have what they are guaranteed.").tag(
+        config=True
+    )
+    limit = Float(0.0, help="How many GPUs it may hold at once; 0: no limit.").tag(config=True)
+    group = Unicode("", help="The group that the tenant belongs to.").tag(config=True)
+    of_group = Bool(False, help="The name is that of a group.").tag(config=True)
+    aliases = {
+        **ClientApp.aliases,
+        "weight": "QuotaApp.weight",
+        "guaranteed": "QuotaApp.guaranteed",
+        "limit": "QuotaApp.limit",
+        "group": "QuotaApp.group",
+    }
+    flags = {**ClientApp.flags, "of-group": ({"QuotaApp": {"of_group": True}}, "The name is that of a group.")}
+
+    def run(self, client: PoolClient) -> None:
+        """Set the quota where a name is given; print all."""
+        for name in self.extra_args[:1]:
+            entitlement: Entitlement = {
+                "weight": self.weight,
+                "guaranteed_milli": round(self.guaranteed * 1000),
+                "limit_milli": round(self.limit * 1000) if self.limit else None,
+            }
+            if self.of_group:
+                client.set_group(name, entitlement)
+            else:
+                client.set_tenant(name, {**entitlement, "group": self.group or None})
+        tenants, groups = client.tenants(), client.groups()
+        if self.as_json:
+            print(json.dumps({"tenants": tenants, "groups": groups}, indent=2))
+        else:
+            print("\n".join(table(_QUOTA, [*map(_quota_row, tenants), *map(_quota_row, groups)])))
+
+
+class RatesApp(ClientApp):
+    """Show what devices cost."""
+
+    name = "jupyter-fastgpu-rates"
+    description = (
+        "Show what each model of GPU costs for an hour: by use, and reserved by the month and by the year. "
+        "Set by FastGPUPool.rates, month_discount_percent and year_discount_percent."
+    )
+
+    def run(self, client: PoolClient) -> None:
+        """Print the rates."""
+        rates = client.rates()
+        print(
+            json.dumps({"rates": rates}, indent=2) if self.as_json else "\n".join(table(_RATES, map(_rate_row, rates)))
+        )
+
+
+class BudgetApp(ClientApp):
+    """Show or set what tenants may spend in a month, and what a lease may cost."""
+
+    name = "jupyter-fastgpu-budget"
+    description = (
+        "Show budgets, or set one: jupyter fastgpu budget TENANT AMOUNT --policy=stop (an amount of money for a month, "
+        "or none). With --lease, the name is that of a lease, and the amount is what it may cost in all."
+    )
+
+    policy = Enum(
+        ["warn", "stop", "park"],
+        "warn",
+        help="At the limit: warn only, stop new leases, or park what it has as well.",
+    ).tag(config=True)
+    of_lease = Bool(False, help="The name is that of a lease.").tag(config=True)
+    aliases = {**ClientApp.aliases, "policy": "BudgetApp.policy"}
+    flags = {**ClientApp.flags, "lease": ({"BudgetApp": {"of_lease": True}}, "The name is that of a lease.")}
+
+    def run(self, client: PoolClient) -> None:
+        """Set the budget that is named, and print it; or print all."""
+        if len(self.extra_args) not in (0, 2):
+            raise InvalidRequest("Name a tenant and an amount, like `jupyter fastgpu budget ann 250`, or `ann none`.")
+        if self.of_lease:
+            self._of_lease(client)
+            return
+        if self.extra_args:
+            client.set_budget(self.extra_args[0], _amount_micro(self.extra_args[1]), self.policy)
+        tenants, currency = client.tenants(), client.pool()["currency"]
+        if self.as_json:
+            print(json.dumps({"tenants": tenants, "currency": currency}, indent=2))
+        else:
+            print("\n".join(table(_BUDGETS, (_budget_row(one, currency) for one in tenants))))
+
+    def _of_lease(self, client: PoolClient) -> None:
+        if not self.extra_args:
+            raise InvalidRequest("Name a lease and an amount, like `jupyter fastgpu budget --lease LEASE 5`.")
+        lease = client.set_lease_budget(self.extra_args[0], _amount_micro(self.extra_args[1]))
+        budget, currency = lease["budget_micro"], lease["currency"]
+        may = "as much as it does" if budget is None else format_money(budget, currency)
+        cost = format_money(lease["cost_micro"], currency)
+        print(json.dumps(lease) if self.as_json else f"{lease['id']} may cost {may}; so far it is {cost}.")
+
+
+class ReserveApp(ClientApp):
+    """Show, make or end reservations."""
+
+    name = "jupyter-fastgpu-reserve"
+    description = (
+        "Show reservations, or make one: jupyter fastgpu reserve TENANT SIZE --plan=month holds 2xa100, a100 or "
+        "a100:1/2 for a tenant from now, or --from=2026-12-01 (UTC). --cancel ends the one that is named."
+    )
+
+    plan = Enum(["month", "year"], "month", help="For how long, and at which discount.").tag(config=True)
+    start_date = Unicode("", help="The day from which it holds, like 2026-12-01, in UTC; default: now.").tag(
+        config=True
+    )
+    cancel = Bool(False, help="End the reservation that is named.").tag(config=True)
+    aliases = {**ClientApp.aliases, "plan": "ReserveApp.plan", "from": "ReserveApp.start_date"}
+    flags = {**ClientApp.flags, "cancel": ({"ReserveApp": {"cancel": True}}, "End the reservation that is named.")}
+
+    def run(self, client: PoolClient) -> None:
+        """Make or end the reservation that is named, and print it; or print all."""
+        if not self.extra_args:
+            found = client.reservations()
+        elif self.cancel:
+            found = [client.cancel_reservation(name) for name in self.extra_args]
+        elif len(self.extra_args) == 2:
+            tenant, size = self.extra_args
+            found = [client.reserve(tenant, size, self.plan, _day_ms(self.start_date))]
+        else:
+            raise InvalidRequest("Name a tenant and a size, like `jupyter fastgpu reserve ann 2xa100 --plan=month`.")
+        if self.as_json:
+            print(json.dumps({"reservations": found}, indent=2))
+        else:
+            print("\n".join(table(_RESERVED, map(_reservation_row, found))))
+
+
+class StatementApp(ClientApp):
+    """Show what was used in a month."""
+
+    name = "jupyter-fastgpu-statement"
+    description = "Show what was used in a month and what it cost: a table, --json, or --csv."
+
+    month = Unicode("", help="The month, like 2026-11, in UTC; default: this one.").tag(config=True)
+    as_csv = Bool(False, help="Print a line of CSV for each lease and reservation; they sum to the total.").tag(
+        config=True
+    )
+    aliases = {**ClientApp.aliases, "month": "StatementApp.month"}
+    flags = {**ClientApp.flags, "csv": ({"StatementApp": {"as_csv": True}}, "Print CSV.")}
+
+    def run(self, client: PoolClient) -> None:
+        """Print the statements."""
+        with _patience("The pool reads its whole history"):
+            found = client.statements(self.month or time.strftime("%Y-%m", time.gmtime()))
+        if self.as_json:
+            print(json.dumps({"statements": found}, indent=2))
+        elif self.as_csv:
+            csv.writer(sys.stdout).writerows(_csv_rows(found))
+        else:
+            print("\n\n".join("\n".join(_statement_table(one)) for one in found) or "Nothing was used.")
+
+
+def _csv_rows(found: list[StatementView]) -> Iterator[list[Any]]:
+    names = list(StatementLineView.__annotations__)
+    yield ["tenant", "month", "currency", *names]
+    for statement in found:
+        for line in statement["lines"]:
+            values = {**line, "device_ids": " ".join(line["device_ids"])}
+            yield [statement["tenant"], statement["month"], statement["currency"], *(values[name] for name in names)]
+
+
+def _statement_table(statement: StatementView) -> list[str]:
+    currency = statement["currency"]
+    rows = [_statement_row(line, currency) for line in statement["lines"]]
+    total = (
+        "Total",
+        "",
+        "",
+        "",
+        format_duration(statement["active_ms"]),
+        "",
+        format_money(statement["total_micro"], currency),
+    )
+    return [f"{statement['tenant']}, {statement['month']}", *table(_STATEMENT, [*rows, total])]
+
+
+def _statement_row(line: StatementLineView, currency: str) -> tuple[str, ...]:
+    reserved = line["kind"] == "reservation"
+    name = f"(reserved {line['reservation_id']})" if reserved else line["lease_id"] or ""
+    notebook = "-" if line["notebook"] is None else line["notebook"]
+    rate, amount = format_money(line["rate_micro_per_hour"], currency), format_money(line["amount_micro"], currency)
+    began, lasted = format_day_time(line["started_at"]), format_duration(line["active_ms"])
+    return name, line["profile"], notebook, began, lasted, rate, amount
+
+
+def _rate_row(rate: RateView) -> tuple[str, ...]:
+    prices = (rate["rate_micro_per_hour"], rate["month_micro_per_hour"], rate["year_micro_per_hour"])
+    return rate["model"], str(rate["devices"]), *(format_money(price, rate["currency"]) for price in prices)
+
+
+def _budget_row(tenant: TenantView, currency: str) -> tuple[str, ...]:
+    budget, passed = tenant["budget_micro_per_month"], tenant["budget_percent"]
+    return (
+        tenant["tenant"],
+        "-" if budget is None else format_money(budget, currency),
+        "-" if budget is None else tenant["budget_policy"],
+        format_money(tenant["spent_micro"], currency),
+        "-" if passed is None else f"{passed} %",
+    )
+
+
+def _reservation_row(one: ReservationView) -> tuple[str, ...]:
+    return (
+        one["id"],
+        one["tenant"],
+        f"{one['milli'] / 1000:g} {one['model'] or 'any'}",
+        one["plan"],
+        format_money(one["rate_micro_per_hour"], one["currency"]),
+        format_day_time(one["started_at"]),
+        format_day_time(one["ends_at"]),
+        one["state"],
+    )
+
+
+def _quota_row(quota: Any) -> tuple[str, ...]:
+    name = quota["tenant"] if "tenant" in quota else f"group {quota['group']}"
+    limit = "-" if quota["limit_milli"] is None else f"{quota['limit_milli'] / 1000:g}"
+    guaranteed, held = f"{quota['guaranteed_milli'] / 1000:g}", f"{quota['held_milli'] / 1000:g}"
+    group = (quota["group"] or "-") if "tenant" in quota else "-"
+    return name, group, str(quota["weight"]), guaranteed, limit, held
+
+
+def _day_ms(day: str) -> int | None:
+    """The first millisecond of a day of UTC; ``None`` where none is named."""
+    if not day:
+        return None
+    try:
+        return timegm(time.strptime(day, "%Y-%m-%d")) * 1000
+    except ValueError:
+        raise InvalidRequest(f"{day[:20]!r} is not a day; write it like 2026-12-01.") from None
+
+
+def _amount_micro(text: str) -> int | None:
+    """Millionths of the currency from ``250`` or ``0.5``; ``None`` for none."""
+    return None if text.lower() == "none" else parse_money(text)
+
+
+@contextmanager
+def _patience(what: str) -> Iterator[None]:
+    """Say on a terminal what takes so long, once it does, with the seconds."""
+    done = Event()
+
+    def tell() -> None:
+        began_s = time.monotonic()
+        told = False
+        while not done.wait(PATIENCE_S):
+            told = True
+            print(f"\r{what}: {time.monotonic() - began_s:.0f} s ", end="", file=sys.stderr, flush=True)
+        if told:
+            print(file=sys.stderr)
+
+    teller = Thread(target=tell, daemon=True)
+    if sys.stderr.isatty():
+        teller.start()
+    try:
+        yield
+    finally:
+        done.set()
+        if teller.is_alive():
+            teller.join()

@@ -1,0 +1,73 @@
+"""What the commands have in common: a client of the pool, JSON or a table, one clear line for an error."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import Any
+
+from jupyter_core.application import JupyterApp, base_aliases
+from traitlets import Bool
+
+from .. import __version__
+from ..errors import FastGPUError, InvalidRequest, PoolUnreachable
+from ..wire.client import PoolClient
+from ..wire.locate import pool_socket
+from ..wire.views import LeaseView
+
+
+class ClientApp(JupyterApp):
+    """A command that talks to the pool and ends with one clear line where it cannot."""
+
+    version = __version__
+    as_json = Bool(False, help="Print JSON for programs.").tag(config=True)
+    aliases = dict(base_aliases)
+    flags = {"json": ({"ClientApp": {"as_json": True}}, "Print JSON for programs.")}
+
+    def start(self) -> None:
+        """Do the command on the pool; an error is one line and an exit status."""
+        super().start()
+        try:
+            self.run(PoolClient(pool_socket()))
+        except FastGPUError as error:
+            print(f"jupyter fastgpu: {error}", file=sys.stderr)
+            sys.exit(2 if isinstance(error, PoolUnreachable) else 1)
+
+    def run(self, client: PoolClient) -> None:
+        """Do the command."""
+        raise NotImplementedError
+
+
+class LeaseApp(ClientApp):
+    """A command that does the same with each lease that is named."""
+
+    def run(self, client: PoolClient) -> None:
+        """Do it and say what the lease is now."""
+        if not self.extra_args:
+            raise InvalidRequest("Name a lease; `jupyter fastgpu status` lists them.")
+        for lease_id in self.extra_args:
+            lease = self.change(client, lease_id)
+            print(json.dumps(lease) if self.as_json else f"{lease['id']} {self.said(lease)}.")
+
+    def change(self, client: PoolClient, lease_id: str) -> LeaseView:
+        """The lease after it."""
+        raise NotImplementedError
+
+    def said(self, lease: LeaseView) -> str:
+        """What is to be said of the lease."""
+        return f"is {lease['state']}"
+
+
+def table(head: tuple[str, ...], rows: Any) -> list[str]:
+    """The lines of a table with columns as wide as they need; a sentence where there are no rows."""
+    lines = [head, *rows]
+    if len(lines) == 1:
+        return [f"{head[0].capitalize()}s: none."] if head[0] != "PLACE" else ["Nobody waits."]
+    widths = [max(len(row[column]) for row in lines) for column in range(len(head))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in lines]
+
+
+def format_day_time(wall_ms: int) -> str:
+    """In UTC, as months are."""
+    return time.strftime("%Y-%m-%d %H:%M", time.gmtime(wall_ms // 1000))

@@ -1,0 +1,106 @@
+"""The commands about devices."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from jupyter_core.application import JupyterApp
+from traitlets import Bool
+
+from .. import __version__
+from ..errors import FastGPUError, InvalidRequest
+from ..pool.devices.nvml import NoDriver, NvmlDriver
+from ..wire.client import PoolClient
+from .command import ClientApp
+
+PROBE_NO_DRIVER = 3
+PROBE_BROKEN = 4
+
+
+class DrainApp(ClientApp):
+    """Take a device out of service."""
+
+    name = "jupyter-fastgpu-drain"
+    description = (
+        "Grant nothing new on the device that is named; its leases stay. --undo puts it back into service, also after "
+        "an error, where it is well again."
+    )
+
+    undo = Bool(False, help="Put the device back into service.").tag(config=True)
+    flags = {**ClientApp.flags, "undo": ({"DrainApp": {"undo": True}}, "Put the device back into service.")}
+
+    def run(self, client: PoolClient) -> None:
+        """Drain each device that is named."""
+        if not self.extra_args:
+            raise InvalidRequest("Name a device; `jupyter fastgpu status` lists them.")
+        for device_id in self.extra_args:
+            device = client.drain(device_id, drained=not self.undo)
+            left = len(device["holdings"])
+            said = "is in service again" if self.undo else f"gets no new leases; {left} still hold it"
+            print(json.dumps(device) if self.as_json else f"{device['id']} {said}.")
+
+
+class MigApp(ClientApp):
+    """Switch MIG mode of a device."""
+
+    name = "jupyter-fastgpu-mig"
+    description = (
+        "Show what MIG mode of a device is and what switching it would disturb: jupyter fastgpu mig DEVICE on|off. "
+        "It is switched with --yes only, and never while anything is on the device."
+    )
+
+    yes = Bool(False, help="Do it.").tag(config=True)
+    flags = {**ClientApp.flags, "yes": ({"MigApp": {"yes": True}}, "Do it.")}
+
+    def run(self, client: PoolClient) -> None:
+        """Show, and with ``--yes`` switch."""
+        if len(self.extra_args) != 2 or self.extra_args[1] not in ("on", "off"):
+            raise InvalidRequest("Name a device, and on or off; `jupyter fastgpu status` lists devices.")
+        device_id, wanted = self.extra_args
+        view = client.divide(device_id, on=wanted == "on") if self.yes else client.division(device_id)
+        print(json.dumps(view) if self.as_json else "\n".join(_division(view, wanted, done=self.yes)))
+
+
+class ProbeApp(JupyterApp):
+    """Say in one line and by exit status whether GPUs answer on this machine."""
+
+    name = "jupyter-fastgpu-probe"
+    version = __version__
+    description = "Exit 0 where NVIDIA GPUs answer, 3 where there is no driver, 4 where one does not work."
+
+    def start(self) -> None:
+        """Ask NVML, and nothing else."""
+        super().start()
+        try:
+            driver = NvmlDriver({})
+            specs, message = driver.inventory()
+            driver.close()
+        except NoDriver as error:
+            print(error)
+            sys.exit(PROBE_NO_DRIVER)
+        except FastGPUError as error:
+            print(error)
+            sys.exit(PROBE_BROKEN)
+        print(", ".join(spec.model for spec in specs) if specs else message)
+        sys.exit(0 if specs else PROBE_BROKEN)
+
+
+def _division(view: Any, wanted: str, *, done: bool) -> Iterator[str]:
+    if not view["capable"]:
+        yield f"{view['device_id']} cannot be divided by MIG."
+        return
+    now = "on" if view["on"] else "off"
+    yield f"MIG mode of {view['device_id']} is {now}."
+    if view["pending"] != view["on"]:
+        yield f"It will be {'on' if view['pending'] else 'off'} once the GPU is reset: nvidia-smi --gpu-reset -i UUID."
+    if done or now == wanted:
+        return
+    yield f"To switch it {wanted}:"
+    yield f"  leases that must be released first: {', '.join(view['leases']) or 'none'}"
+    yield f"  processes that must end first: {', '.join(map(str, view['processes'])) or 'none'}"
+    yield "  the GPU must be reset after" if view["needs_reset"] else "  no reset is needed"
+    yield "  it outlives a restart" if view["lasts"] else "  it does not outlive a restart of the machine or driver"
+    yield "Nothing was changed; say it again with --yes to do it."

@@ -1,0 +1,84 @@
+"""``jupyter fastgpu fsck``: the journal, without a pool."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+
+from jupyter_core.application import JupyterApp, base_aliases
+from traitlets import Bool, Unicode
+
+from .. import __version__
+from ..errors import FastGPUError
+from ..pool.host import single
+from ..pool.journal.fsck import Finding, cut, examine
+from ..wire.locate import user_state_dir
+
+
+class FsckApp(JupyterApp):
+    """Verify, explain, export and mend a journal."""
+
+    name = "jupyter-fastgpu-fsck"
+    version = __version__
+    description = "Verify the journal of the pool that is configured, explain damage, export it, cut a damaged end off."
+
+    journal = Unicode("", help="The journal's file; default: that of your own pool.").tag(config=True)
+    export = Unicode("", help="Write every sound record to this file, a line of JSON each.").tag(config=True)
+    cut = Bool(False, help="Remove the first damaged record and all after it; the file is copied first.").tag(
+        config=True
+    )
+    as_json = Bool(False, help="Print JSON for programs.").tag(config=True)
+    aliases = {**base_aliases, "journal": "FsckApp.journal", "export": "FsckApp.export"}
+    flags = {
+        "json": ({"FsckApp": {"as_json": True}}, "Print JSON for programs."),
+        "cut": ({"FsckApp": {"cut": True}}, "Cut a damaged end off; no pool may run."),
+    }
+
+    def start(self) -> None:
+        """Examine, report, and exit with 0 only where the journal is sound."""
+        super().start()
+        path = Path(self.journal or user_state_dir() / "journal.db").absolute()
+        try:
+            with open(self.export, "x") if self.export else nullcontext() as export:  # noqa: PTH123 (may be nothing)
+                finding = examine(path, self._progress, export)
+            if sys.stderr.isatty() and finding.in_all:
+                print(file=sys.stderr)
+            backup = self._mend(path, finding)
+        except (FastGPUError, OSError) as error:
+            print(f"jupyter fastgpu fsck: {error}", file=sys.stderr)
+            sys.exit(1)
+        print(json.dumps({**finding._asdict(), "backup": backup}) if self.as_json else _report(path, finding, backup))
+        sys.exit(0 if finding.sound or backup else 1)
+
+    def _mend(self, path: Path, finding: Finding) -> str | None:
+        if not self.cut or finding.damage is None:
+            return None
+        descriptor = single.lock(path.parent, "lock")
+        try:
+            return str(cut(path, finding.records))
+        finally:
+            os.close(descriptor)
+
+    def _progress(self, done: int, in_all: int) -> None:
+        if sys.stderr.isatty() and in_all:
+            print(f"\r{100 * done // in_all:3} % of {in_all:,} records", end="", file=sys.stderr, flush=True)
+
+
+def _report(path: Path, finding: Finding, backup: str | None) -> str:
+    found = f"{path}: {finding.records:,} of {finding.in_all:,} records are sound, {finding.leases} leases."
+    if finding.sound:
+        return f"{found} Nothing is wrong."
+    if backup:
+        return f"{found} What came after them was cut off; the file as it was is kept as {backup}."
+    wrong = finding.damage or f"They add up to something impossible: {'; '.join(finding.violations)}."
+    after = finding.in_all - finding.records
+    way_out = (
+        f"Put a backup in its place, or give up the {after:,} records from the damaged one on: "
+        "stop the pool and run `jupyter fastgpu fsck --cut`."
+        if finding.damage
+        else "Put a backup in its place, and report this as a bug."
+    )
+    return f"{found}\n{wrong}\n{way_out}"
