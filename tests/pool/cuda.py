@@ -1,9 +1,14 @@
-"""Plays ``cuda.bindings.driver``: the calls that park processes, as CUDA's own documents describe their states."""
+"""Plays the calls of ``cuda.bindings.driver`` that park processes, as CUDA's own documents describe their states.
+
+The records and the numbers are NVIDIA's own, so that a field which is not there, or holds something else, is found
+without a GPU.
+"""
 
 from __future__ import annotations
 
-import ctypes
 from typing import Any
+
+from cuda.bindings import driver
 
 from fastgpu_jupyter.pool.devices.checkpoint import CudaState
 
@@ -18,29 +23,17 @@ STEPS = {
 SETTLES = {S.CHECKPOINTING: S.CHECKPOINTED, S.RESTORING: S.LOCKED}
 
 
-class Result(int):
-    """A ``CUresult``."""
-
-    name = ""
-
-
-def result_of(number: int, name: str) -> Result:
-    result = Result(number)
-    result.name = name
-    return result
-
-
-OK = result_of(0, "CUDA_SUCCESS")
-
-
-class Record:
-    """One of the records that calls take."""
+Result = driver.CUresult
+OK = Result.CUDA_SUCCESS
 
 
 class FakeCuda:
     """Processes with CUDA, and what goes wrong with them, by call and process as in ``Lock 1``."""
 
-    CUcheckpointLockArgs = CUcheckpointRestoreArgs = CUcheckpointGpuPair = Record
+    CUcheckpointLockArgs = driver.CUcheckpointLockArgs
+    CUcheckpointRestoreArgs = driver.CUcheckpointRestoreArgs
+    CUcheckpointGpuPair = driver.CUcheckpointGpuPair
+    CUuuid = driver.CUuuid
 
     def __init__(self, *pids: int) -> None:
         self.states = dict.fromkeys(pids, S.RUNNING)
@@ -71,8 +64,8 @@ class FakeCuda:
     def cuCheckpointProcessGetState(self, pid: int) -> tuple[Any, ...]:  # noqa: N802
         error = self._error(f"GetState {pid}")
         if error is None and pid not in self.states:
-            error = result_of(1, "CUDA_ERROR_INVALID_VALUE")
-        return (error, None) if error else (OK, self.states[pid])
+            error = Result.CUDA_ERROR_INVALID_VALUE
+        return (error, None) if error else (OK, driver.CUprocessState(self.states[pid]))
 
     def cuCheckpointProcessLock(self, pid: int, arguments: Any) -> tuple[Result]:  # noqa: N802
         self.lock_timeouts_ms.append(arguments.timeoutMs)
@@ -84,15 +77,11 @@ class FakeCuda:
     def cuCheckpointProcessRestore(self, pid: int, arguments: Any) -> tuple[Result]:  # noqa: N802
         if arguments is not None:
             assert arguments.gpuPairsCount == len(arguments.gpuPairs)
-            self.pairs = [(pair.oldUuid, pair.newUuid) for pair in arguments.gpuPairs]
+            self.pairs = [(_uuid(pair.oldUuid), _uuid(pair.newUuid)) for pair in arguments.gpuPairs]
         return self._step("Restore", pid)
 
     def cuCheckpointProcessUnlock(self, pid: int, arguments: None) -> tuple[Result]:  # noqa: N802
         return self._step("Unlock", pid)
-
-    def CUuuid(self, address: int) -> str:  # noqa: N802
-        text = ctypes.string_at(address, 16).hex()
-        return "GPU-" + "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
 
     def _step(self, name: str, pid: int) -> tuple[Result]:
         call = f"{name} {pid}"
@@ -101,12 +90,12 @@ class FakeCuda:
         needed, then = STEPS[name]
         error = self._error(call)
         if error is None and self.states.get(pid) is not needed:
-            error = result_of(401, "CUDA_ERROR_ILLEGAL_STATE")
+            error = Result.CUDA_ERROR_ILLEGAL_STATE
         if error is not None:
             return (error,)
         if call in self.fail:
             self.states[pid] = S.FAILED
-            return (result_of(999, "CUDA_ERROR_UNKNOWN"),)
+            return (Result.CUDA_ERROR_UNKNOWN,)
         if call not in self.lie:
             self.states[pid] = then
             self.done.append(call)
@@ -115,4 +104,9 @@ class FakeCuda:
     def _error(self, call: str) -> Result | None:
         if call in self.absent:
             raise RuntimeError(f'Function "{call}" not found')
-        return result_of(999, self.refuse[call]) if call in self.refuse else None
+        return getattr(Result, self.refuse[call]) if call in self.refuse else None
+
+
+def _uuid(uuid: driver.CUuuid) -> str:
+    text = uuid.bytes.hex()
+    return "GPU-" + "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
