@@ -20,6 +20,7 @@ from . import fairshare, mechanisms, meter, placement
 from .ask import Size
 from .cover import Kind, is_of
 from .model import Device, Lease, LeaseState, LogicalGPU, ParkReason, Priority, Retention, State, Want
+from .peaks import HIGHEST, LOWEST, Peaks
 
 
 class Parking(NamedTuple):
@@ -106,7 +107,7 @@ def make_room(
             options = _room_for_several(state, claimant, free, takeable)
         else:
             if want not in ways:
-                ways[want] = _Ways(state, want, candidates, takeable)
+                ways[want] = _Ways(state, want, candidates, takeable, now_ms)
             options = ways[want].gentlest(claimant, candidates)
         parkings.update((parking.lease.id, parking) for option in options for parking in option.parkings)
         for device_id in [option.device_id for option in options] or kept:
@@ -155,13 +156,13 @@ class _Claimant:
         self._now_ms = now_ms
         self.want = lease.want
         self._tenant = lease.tenant
-        self._priority = lease.request.priority
+        self.priority = lease.request.priority
         self._milli = placement.nominal_milli(state, self.want)
         self._standing: fairshare.Standing | None = None  #: with what it wants, once anybody asks
-        self._below_guarantee = not fairshare.standing(state, lease.tenant, now_ms).beyond
+        self.below_guarantee = not fairshare.standing(state, lease.tenant, now_ms).beyond
         #: Kinds of devices that are reserved for it and that it does not hold; ``None``: its guarantee is of any.
         self._reserved: list[str | None] | None = None
-        if self._below_guarantee and not fairshare.has_less_than_guaranteed(state, lease.tenant):
+        if self.below_guarantee and not fairshare.has_less_than_guaranteed(state, lease.tenant):
             unused = meter.unused(state, lease.tenant, state.leases.values())
             self._reserved = [state.reservations[name].model for name, milli in unused.items() if milli]
 
@@ -170,41 +171,44 @@ class _Claimant:
         lease = held.lease
         if held.idle:
             return ParkReason.IDLE
-        if self._priority > lease.request.priority:
+        if self.priority > lease.request.priority:
             return ParkReason.PRIORITY
-        if self._priority < lease.request.priority or self._tenant == lease.tenant:
+        if self.priority < lease.request.priority or self._tenant == lease.tenant:
             return None
-        if self._is_entitled_to(lease) and self._is_beyond(lease):
+        if self._is_entitled_to(lease) and _is_beyond(self._state, lease, self._now_ms):
             return ParkReason.GUARANTEE
-        if held.turn_is_over and self._has_had_less(lease):
+        if held.turn_is_over and self.standing() < fairshare.standing(self._state, lease.tenant, self._now_ms):
             return ParkReason.FAIRNESS
         return None
 
+    def standing(self) -> fairshare.Standing:
+        """Where its tenant would stand with what it wants."""
+        if self._standing is None:
+            self._standing = fairshare.standing(self._state, self._tenant, self._now_ms, self._milli)
+        return self._standing
+
     def _is_entitled_to(self, lease: Lease) -> bool:
         """Whether its tenant has less than it is guaranteed, or than it has reserved of such devices."""
-        if not self._below_guarantee or self._reserved is None:
-            return self._below_guarantee
+        if not self.below_guarantee or self._reserved is None:
+            return self.below_guarantee
         spec = self._state.devices[_gpu(lease).device_id].spec
         return any(is_of(model, [Kind(spec.model, spec.memory_bytes)]) for model in self._reserved)
 
-    def _is_beyond(self, lease: Lease) -> bool:
-        """Whether the lease's tenant would keep what it is guaranteed without it."""
-        milli = placement.held_milli(self._state, lease)
-        return fairshare.standing(self._state, lease.tenant, self._now_ms, -milli).beyond
 
-    def _has_had_less(self, lease: Lease) -> bool:
-        if self._standing is None:
-            self._standing = fairshare.standing(self._state, self._tenant, self._now_ms, self._milli)
-        return self._standing < fairshare.standing(self._state, lease.tenant, self._now_ms)
+def _is_beyond(state: State, lease: Lease, now_ms: int) -> bool:
+    """Whether the lease's tenant would keep what it is guaranteed without it."""
+    return fairshare.standing(state, lease.tenant, now_ms, -placement.held_milli(state, lease)).beyond
 
 
 class _Ways:
     """The devices of which one could serve a want, if room were made there; those who want the same share it."""
 
     def __init__(
-        self, state: State, want: Want, candidates: Iterable[str], takeable: dict[str, list[_Takeable]]
+        self, state: State, want: Want, candidates: Iterable[str], takeable: dict[str, list[_Takeable]], now_ms: int
     ) -> None:
-        self._ready: list[Device] = []  #: where enough is on its way
+        self._state, self._now_ms, self._size = state, now_ms, want.size
+        self._peaks: dict[tuple[Priority, bool], Peaks] = {}  #: of the others, by class and whether below a guarantee
+        self._ready: list[Device] = []  #: where enough is on its way, the first one last
         #: The others, each behind what no option there can be gentler than, whoever claims it; in that order.
         self._others: list[tuple[tuple[int, int, int, str], Device, list[_Takeable]]] = []
         for device in map(state.devices.__getitem__, candidates):
@@ -219,20 +223,59 @@ class _Ways:
                 least_bytes = min(_gpu(one.lease).memory_bytes for one in held)
                 self._others.append(((busy, first_ms, least_bytes, device.spec.id), device, held))
         self._others.sort(key=lambda other: other[0])
+        self._ready.reverse()
 
     def gentlest(self, claimant: _Claimant, candidates: Collection[str]) -> list[_Option]:
-        """The gentlest way to make room on one of ``candidates``; nothing where there is none."""
-        for device in self._ready:
-            if device.spec.id in candidates:
-                return [_Option.of(device, [])]  # nothing is gentler
+        """The gentlest way to make room on one of ``candidates``, which only become fewer; nothing if there is none."""
+        while self._ready and self._ready[-1].spec.id not in candidates:
+            self._ready.pop()
+        if self._ready:
+            return [_Option.of(self._ready[-1], [])]  # nothing is gentler
+        peaks = self._peaks_for(claimant)
         best: _Option | None = None
-        for at_least, device, held in self._others:
+        at = peaks.next_above(0, claimant.standing())
+        while at is not None:
+            at_least, device, held = self._others[at]
             if best is not None and at_least > best[:4]:
                 break
             if device.spec.id in candidates:
                 option = _on(device, claimant, held)
                 best = option if best is None or (option is not None and option < best) else best
+            else:
+                peaks.forget(at)
+            at = peaks.next_above(at + 1, claimant.standing())
         return [] if best is None else [best]
+
+    def _peaks_for(self, claimant: _Claimant) -> Peaks:
+        """How much a claimant of its kind must have had less than on each of the others, to take enough there.
+
+        Without it each of the many who wait would be asked about each lease that they have no right to.
+        """
+        kind = claimant.priority, claimant.below_guarantee
+        if kind not in self._peaks:
+            self._peaks[kind] = Peaks([self._level(device, held, *kind) for _, device, held in self._others])
+        return self._peaks[kind]
+
+    def _level(
+        self, device: Device, takeable: list[_Takeable], priority: Priority, below_guarantee: bool
+    ) -> fairshare.Standing:
+        lacking = _lacking(device, self._size)
+        levels = ((self._level_of(held, priority, below_guarantee), _freed(device, held.lease)) for held in takeable)
+        for level, freed_bytes in sorted(levels, reverse=True):
+            lacking -= freed_bytes
+            if lacking <= 0:
+                return level
+        return LOWEST
+
+    def _level_of(self, held: _Takeable, priority: Priority, below_guarantee: bool) -> fairshare.Standing:
+        lease = held.lease
+        if held.idle or lease.request.priority < priority:
+            return HIGHEST
+        if lease.request.priority > priority:
+            return LOWEST
+        if below_guarantee and _is_beyond(self._state, lease, self._now_ms):
+            return HIGHEST
+        return fairshare.standing(self._state, lease.tenant, self._now_ms) if held.turn_is_over else LOWEST
 
 
 def _room_for_several(
@@ -284,9 +327,15 @@ def _on(device: Device, claimant: _Claimant, takeable: list[_Takeable]) -> _Opti
     for parking in sorted((Parking(held.lease, reason) for held, reason in claimed if reason), key=_gentlest):
         if lacking <= 0:
             break
-        lacking -= device.spec.memory_bytes if _gpu(parking.lease).whole else _gpu(parking.lease).memory_bytes
+        lacking -= _freed(device, parking.lease)
         parkings.append(parking)
     return None if lacking > 0 else _Option.of(device, parkings)
+
+
+def _freed(device: Device, lease: Lease) -> int:
+    """Bytes that the device has more once the lease is parked."""
+    gpu = _gpu(lease)
+    return device.spec.memory_bytes if gpu.whole else gpu.memory_bytes
 
 
 def _gentlest(parking: Parking) -> tuple[bool, int, int, str]:

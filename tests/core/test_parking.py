@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fastgpu_jupyter.core import commands as c
+from fastgpu_jupyter.core import fairshare
 from fastgpu_jupyter.core.model import (
     EndReason,
     HostSpec,
@@ -15,6 +16,7 @@ from fastgpu_jupyter.core.model import (
     Policy,
     Priority,
     Retention,
+    State,
 )
 from fastgpu_jupyter.core.scheduler import places
 from fastgpu_jupyter.errors import Conflict, InvalidRequest, NoSuchDevice
@@ -202,6 +204,35 @@ def test_turns_are_taken_where_an_administrator_wants_it() -> None:
     world.now_ms += 70_000
     world.do(c.Tick())
     assert world.states() == {"a": "waiting", "b": "parking"}
+
+
+def looks_at_standings(tenants: int, monkeypatch: pytest.MonkeyPatch) -> int:
+    """How many standings a tick looks at where so many compute, and as many wait who have had more."""
+    world = World(*(spec(f"gpu-{i:03}", index=i, parkable=True) for i in range(tenants)))
+    world.do(c.SetPolicy(Policy(quantum_ms=60_000)))
+    for i in range(tenants):
+        world.do(c.SetTenant(f"light-{i}", 400, None))
+        world.active(f"a{i}", tenant=f"light-{i}")
+    for i in range(tenants):
+        world.ask(f"b{i}", tenant=f"heavy-{i}")
+    world.now_ms += 60_000  # a turn of a tenant of four times the weight is a quarter of what one more would have had
+    looks = 0
+    standing = fairshare.standing
+
+    def counted(state: State, name: str, now_ms: int, more_milli: int = 0) -> fairshare.Standing:
+        nonlocal looks
+        looks += 1
+        return standing(state, name, now_ms, more_milli)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fairshare, "standing", counted)
+        world.do(c.Tick())
+    assert LeaseState.PARKING not in {lease.state for lease in world.state.leases.values()}
+    return looks
+
+
+def test_those_who_may_take_nothing_are_not_asked_about_each_lease(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert looks_at_standings(24, monkeypatch) < 2.5 * looks_at_standings(12, monkeypatch)
 
 
 def test_enough_is_parked_for_a_large_one_and_no_more() -> None:
