@@ -99,12 +99,18 @@ def make_room(
     spare = {name: None for name, device in state.devices.items() if not device.lease_ids}  # one of several may be free
     parkings: dict[str, Parking] = {}  # one of several devices may make room for more than one that waits
     ways: dict[Want, _Ways] = {}
+    in_vain: dict[tuple[Want, Priority, bool], fairshare.Standing] = {}  # what those had had who found no room
     for waiting, kept in unserved:
         claimant = _Claimant(state, waiting, now_ms)
         want = claimant.want
         if want.size.devices > 1:
-            free = (state.devices[name] for name in {**candidates, **spare})
-            options = _room_for_several(state, claimant, free, takeable)
+            alike = want, claimant.priority, claimant.below_guarantee
+            options = []
+            if claimant.standing() < in_vain.get(alike, HIGHEST):
+                free = (state.devices[name] for name in {**candidates, **spare})
+                options = _room_for_several(state, claimant, free, takeable)
+                if not options and not claimant.below_guarantee:  # what is guaranteed may be of another kind for each
+                    in_vain[alike] = claimant.standing()
         else:
             if want not in ways:
                 ways[want] = _Ways(state, want, candidates, takeable, now_ms)

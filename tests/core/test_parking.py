@@ -206,7 +206,7 @@ def test_turns_are_taken_where_an_administrator_wants_it() -> None:
     assert world.states() == {"a": "waiting", "b": "parking"}
 
 
-def looks_at_standings(tenants: int, monkeypatch: pytest.MonkeyPatch) -> int:
+def looks_at_standings(tenants: int, wanted: str, monkeypatch: pytest.MonkeyPatch) -> int:
     """How many standings a tick looks at where so many compute, and as many wait who have had more."""
     world = World(*(spec(f"gpu-{i:03}", index=i, parkable=True) for i in range(tenants)))
     world.do(c.SetPolicy(Policy(quantum_ms=60_000)))
@@ -214,7 +214,7 @@ def looks_at_standings(tenants: int, monkeypatch: pytest.MonkeyPatch) -> int:
         world.do(c.SetTenant(f"light-{i}", 400, None))
         world.active(f"a{i}", tenant=f"light-{i}")
     for i in range(tenants):
-        world.ask(f"b{i}", tenant=f"heavy-{i}")
+        world.ask(f"b{i}", wanted, tenant=f"heavy-{i}")
     world.now_ms += 60_000  # a turn of a tenant of four times the weight is a quarter of what one more would have had
     looks = 0
     standing = fairshare.standing
@@ -231,8 +231,11 @@ def looks_at_standings(tenants: int, monkeypatch: pytest.MonkeyPatch) -> int:
     return looks
 
 
-def test_those_who_may_take_nothing_are_not_asked_about_each_lease(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert looks_at_standings(24, monkeypatch) < 2.5 * looks_at_standings(12, monkeypatch)
+@pytest.mark.parametrize("wanted", ["full", "2xany"])
+def test_those_who_may_take_nothing_are_not_asked_about_each_lease(
+    wanted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert looks_at_standings(24, wanted, monkeypatch) < 2.5 * looks_at_standings(12, wanted, monkeypatch)
 
 
 def test_enough_is_parked_for_a_large_one_and_no_more() -> None:
