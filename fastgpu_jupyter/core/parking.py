@@ -99,10 +99,13 @@ def make_room(
     spare = {name: None for name, device in state.devices.items() if not device.lease_ids}  # one of several may be free
     parkings: dict[str, Parking] = {}  # one of several devices may make room for more than one that waits
     ways: dict[Want, _Ways] = {}
+    nominal: dict[Want, int] = {}
     in_vain: dict[tuple[Want, Priority, bool], fairshare.Standing] = {}  # what those had had who found no room
     for waiting, kept in unserved:
-        claimant = _Claimant(state, waiting, now_ms)
-        want = claimant.want
+        want = waiting.want
+        if want not in nominal:
+            nominal[want] = placement.nominal_milli(state, want)
+        claimant = _Claimant(state, waiting, want, nominal[want], now_ms)
         if want.size.devices > 1:
             alike = want, claimant.priority, claimant.below_guarantee
             options = []
@@ -157,13 +160,13 @@ class _Takeable(NamedTuple):
 class _Claimant:
     """Somebody who waits, and by what right it may take whose place."""
 
-    def __init__(self, state: State, lease: Lease, now_ms: int) -> None:
+    def __init__(self, state: State, lease: Lease, want: Want, milli: int, now_ms: int) -> None:
         self._state = state
         self._now_ms = now_ms
-        self.want = lease.want
+        self.want = want
         self._tenant = lease.tenant
         self.priority = lease.request.priority
-        self._milli = placement.nominal_milli(state, self.want)
+        self._milli = milli  #: thousandths of devices that it wants
         self._standing: fairshare.Standing | None = None  #: with what it wants, once anybody asks
         self.below_guarantee = not fairshare.standing(state, lease.tenant, now_ms).beyond
         #: Kinds of devices that are reserved for it and that it does not hold; ``None``: its guarantee is of any.

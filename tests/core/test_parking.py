@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from fastgpu_jupyter.core import commands as c
-from fastgpu_jupyter.core import fairshare
+from fastgpu_jupyter.core import fairshare, placement
 from fastgpu_jupyter.core.model import (
     EndReason,
     HostSpec,
@@ -16,7 +18,6 @@ from fastgpu_jupyter.core.model import (
     Policy,
     Priority,
     Retention,
-    State,
 )
 from fastgpu_jupyter.core.scheduler import places
 from fastgpu_jupyter.errors import Conflict, InvalidRequest, NoSuchDevice
@@ -206,8 +207,8 @@ def test_turns_are_taken_where_an_administrator_wants_it() -> None:
     assert world.states() == {"a": "waiting", "b": "parking"}
 
 
-def looks_at_standings(tenants: int, wanted: str, monkeypatch: pytest.MonkeyPatch) -> int:
-    """How many standings a tick looks at where so many compute, and as many wait who have had more."""
+def looks(tenants: int, wanted: str, monkeypatch: pytest.MonkeyPatch) -> int:
+    """How many standings and devices a tick looks at where so many compute, and as many wait who have had more."""
     world = World(*(spec(f"gpu-{i:03}", index=i, parkable=True) for i in range(tenants)))
     world.do(c.SetPolicy(Policy(quantum_ms=60_000)))
     for i in range(tenants):
@@ -216,26 +217,29 @@ def looks_at_standings(tenants: int, wanted: str, monkeypatch: pytest.MonkeyPatc
     for i in range(tenants):
         world.ask(f"b{i}", wanted, tenant=f"heavy-{i}")
     world.now_ms += 60_000  # a turn of a tenant of four times the weight is a quarter of what one more would have had
-    looks = 0
-    standing = fairshare.standing
+    count = 0
 
-    def counted(state: State, name: str, now_ms: int, more_milli: int = 0) -> fairshare.Standing:
-        nonlocal looks
-        looks += 1
-        return standing(state, name, now_ms, more_milli)
+    def counted(look: Callable[..., object]) -> Callable[..., object]:
+        def looked(*args: object) -> object:
+            nonlocal count
+            count += 1
+            return look(*args)
+
+        return looked
 
     with monkeypatch.context() as patch:
-        patch.setattr(fairshare, "standing", counted)
+        patch.setattr(fairshare, "standing", counted(fairshare.standing))
+        patch.setattr(placement, "milli", counted(placement.milli))
         world.do(c.Tick())
-    assert LeaseState.PARKING not in {lease.state for lease in world.state.leases.values()}
-    return looks
+    assert S.PARKING not in {lease.state for lease in world.state.leases.values()}
+    return count
 
 
-@pytest.mark.parametrize("wanted", ["full", "2xany"])
+@pytest.mark.parametrize("wanted", ["full", "half", "2xany"])
 def test_those_who_may_take_nothing_are_not_asked_about_each_lease(
     wanted: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert looks_at_standings(24, wanted, monkeypatch) < 2.5 * looks_at_standings(12, wanted, monkeypatch)
+    assert looks(24, wanted, monkeypatch) < 2.5 * looks(12, wanted, monkeypatch)
 
 
 def test_enough_is_parked_for_a_large_one_and_no_more() -> None:
