@@ -12,7 +12,7 @@ from . import events as e
 from .events import Event
 from .lifecycle import next_state
 from .model import (
-    AGING_GRANTS,
+    AGED_GRANTS,
     ASKED_MAX,
     GOES_ON,
     LEAVING,
@@ -259,7 +259,7 @@ def _lease_wanted(state: State, event: e.LeaseWanted, at: Instant) -> None:
     state.arrivals += 1
     lease.arrival, lease.waiting_since, lease.grants_before = state.arrivals, at, state.generations
     if lease.park_reason in GOES_ON:
-        lease.grants_before -= AGING_GRANTS  # it made room or had to go, and must not lose its turn by that
+        lease.grants_before -= AGED_GRANTS  # it made room or had to go, and must not lose its turn by that
     state.queue[lease.id] = None
     fairshare.wait(state, lease.tenant, at.ms)
 

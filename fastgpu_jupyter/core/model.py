@@ -17,6 +17,11 @@ from .ask import MEMORY_BYTES_MIN, Size, parse_size
 WEIGHT_DEFAULT = 100
 #: A request that has seen so many grants to others goes before everybody else.
 AGING_GRANTS = 1000
+#: Where leases take turns it is so many for each that waits, if that is more: whoever has a small weight is passed over
+#: by all others, several times, before its turn comes, and would otherwise go before those who deserve more.
+AGING_GRANTS_EACH = 10
+#: More grants than anybody has to wait for.
+AGED_GRANTS = 1 << 40
 WAIT_MS_MAX = 30 * 86_400_000
 #: Requests that are remembered for what is usual; at that many, the older half is forgotten.
 ASKED_MAX = 2048

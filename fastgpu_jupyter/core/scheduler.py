@@ -1,6 +1,6 @@
 """Who is granted what, next: the order of the queue and the devices that are kept for its head.
 
-The order is that of :class:`~fastgpu_jupyter.core.line.Rank`: first who waited too long (:data:`AGING_GRANTS`), then by
+The order is that of :class:`~fastgpu_jupyter.core.line.Rank`: first who waited too long (:func:`aging_grants`), then by
 priority class, then the tenant that stands first (:mod:`.fairshare`), then by arrival. Requests that want the same
 stand in one line, because what serves one of them serves any. Where they are placed is :mod:`.fleet`'s choice.
 
@@ -31,7 +31,7 @@ from .demand import Kept, Placement
 from .fairshare import Standing
 from .fleet import Offer
 from .line import Found, Line, Queue, Rank
-from .model import AGING_GRANTS, Lease, ParkReason, PendingReason, Priority, State, Want
+from .model import AGING_GRANTS, AGING_GRANTS_EACH, Lease, ParkReason, PendingReason, Priority, State, Want
 from .placement import Devices
 
 #: For how many of those who wait room is made at once.
@@ -72,6 +72,7 @@ class Scheduler:
     def __init__(self, state: State) -> None:
         self._state = state
         self._now_ms = state.last.ms
+        self._aging_grants = aging_grants(state)
         self._queue = Queue(self._standing, self._is_overdue)
         self._standings: dict[str, Standing] = {}  #: those of this instant
         self._happened = False  #: whether anybody came, went or gave back since everything was looked at
@@ -248,6 +249,7 @@ class Scheduler:
 
     def _look(self, now_ms: int) -> None:
         self._now_ms = max(self._now_ms, now_ms)
+        self._aging_grants = aging_grants(self._state)
         self._standings.clear()
         if self._stale:
             self._renew()
@@ -442,7 +444,7 @@ class Scheduler:
         return standing
 
     def _is_overdue(self, lease: Lease) -> bool:
-        return self._state.generations - lease.grants_before >= AGING_GRANTS
+        return self._state.generations - lease.grants_before >= self._aging_grants
 
     # -- lines --------------------------------------------------------------------------------------------------------
 
@@ -481,6 +483,13 @@ def _that_fit(lines: Iterable[tuple[int, int, Line]], offer: Offer) -> Iterator[
             and needs.memory_bytes <= memory_bytes
         ):
             yield entry[2]
+
+
+def aging_grants(state: State) -> int:
+    """Grants to others after which one that waits goes before everybody else."""
+    if state.policy.quantum_ms is None:
+        return AGING_GRANTS
+    return max(AGING_GRANTS, AGING_GRANTS_EACH * len(state.queue))
 
 
 def places(state: State) -> Iterator[tuple[Lease, int, PendingReason]]:
@@ -529,6 +538,7 @@ def _goes_to_a_higher_class(lease: Lease, reason: PendingReason, highest: int | 
 def _in_order(state: State, nominal: dict[Want, int]) -> list[Lease]:
     asked: dict[str, int] = {}  # what a tenant would hold by then, were its earlier tickets granted
     ranked: list[tuple[Rank, Lease]] = []
+    aging = aging_grants(state)
     waiting = [state.leases[lease_id] for lease_id in state.queue]
     for lease in sorted(waiting, key=lambda lease: (-lease.request.priority, lease.arrival)):
         want = lease.want
@@ -536,7 +546,7 @@ def _in_order(state: State, nominal: dict[Want, int]) -> list[Lease]:
             nominal[want] = placement.nominal_milli(state, want)
         before = asked.get(lease.tenant, 0)
         asked[lease.tenant] = before + nominal[want]
-        overdue = state.generations - lease.grants_before >= AGING_GRANTS
+        overdue = state.generations - lease.grants_before >= aging
         standing = fairshare.standing(state, lease.tenant, state.last.ms, before)
         ranked.append((Rank.overdue(lease) if overdue else Rank.of(lease, standing), lease))
     ranked.sort(key=lambda item: item[0])

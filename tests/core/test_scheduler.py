@@ -17,6 +17,7 @@ from fastgpu_jupyter.core.model import (
     LeaseRequest,
     LeaseState,
     PendingReason,
+    Policy,
     Priority,
 )
 from fastgpu_jupyter.core.scheduler import AGING_GRANTS, Scheduler
@@ -223,9 +224,11 @@ def test_a_model_that_is_not_there_is_refused_with_those_that_are() -> None:
         World(spec("gpu")).ask("a", "h100")
 
 
-def test_who_waited_through_many_grants_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scheduler, "AGING_GRANTS", 20)
+@pytest.mark.parametrize(("many", "policy"), [(20, Policy()), (2, Policy(quantum_ms=60_000))])
+def test_who_waited_through_many_grants_goes_first(many: int, policy: Policy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scheduler, "AGING_GRANTS", many)
     world = World(spec("gpu"))
+    world.do(c.SetPolicy(policy))  # with turns, two who wait make it twenty, too
     world.active("running", tenant="bob")
     world.ask("patient", priority=Priority.LOW)
     for number in range(30):
