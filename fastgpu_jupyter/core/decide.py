@@ -176,7 +176,7 @@ def _resize_lease(state: State, command: c.ResizeLease, at: Instant) -> list[Eve
     if size == lease.request.size:
         return []
     devices = placement.resized(state, lease, size)
-    gpu = placement.carve(lease.want._replace(size=size), devices, lease.logical_gpu.generation)
+    gpu = placement.carve(placement.live(lease, size), devices, lease.logical_gpu.generation)
     gpu = replace(gpu, made=lease.logical_gpu.made)  # which is still there
     if command.used_bytes is not None and command.used_bytes > gpu.memory_bytes:
         raise Conflict(
@@ -205,7 +205,14 @@ def _transfer_lease(state: State, command: c.TransferLease, at: Instant) -> list
     lease = find_lease(state, command.lease_id)
     if lease.state not in (LeaseState.WAITING, LeaseState.ACTIVE):
         raise Conflict(f"A lease that is {lease.state.value} cannot be transferred.")
-    return [] if lease.tenant == command.tenant else [e.LeaseTransferred(lease.id, command.tenant)]
+    if lease.tenant == command.tenant:
+        return []
+    if lease.logical_gpu is not None and lease.logical_gpu.owner_uid is not None:
+        raise Conflict(
+            "A lease by MPS shares its fate with the other notebooks of its user on that GPU, so it cannot be another's. "
+            "Nothing was changed; release it, and let the other user ask."
+        )
+    return [e.LeaseTransferred(lease.id, command.tenant)]
 
 
 def _retain_lease(state: State, command: c.RetainLease, at: Instant) -> list[Event]:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from .model import DeviceSpec, Enforcement, Isolation, LogicalGPU, Mechanism, Offer, Want
+from .model import DeviceSpec, Enforcement, Isolation, LimitScope, LogicalGPU, Mechanism, Offer, Want
 
 #: What a mechanism promises where its driver says no more.
 _USUAL = {
     Mechanism.EXCLUSIVE: Offer(Mechanism.EXCLUSIVE, Enforcement.HARDWARE),
     Mechanism.MIG: Offer(Mechanism.MIG, Enforcement.HARDWARE),
+    Mechanism.MPS: Offer(Mechanism.MPS, Enforcement.USERSPACE, LimitScope.PROCESS, parkable=False),
     Mechanism.SHARED: Offer(Mechanism.SHARED, Enforcement.COOPERATIVE, resizable=True),
     Mechanism.SIMULATED: Offer(Mechanism.SIMULATED, Enforcement.NONE, resizable=True),
 }
@@ -31,6 +32,10 @@ _REASONS = {
     (Mechanism.EXCLUSIVE, Enforcement.HARDWARE): "A whole GPU was asked for, so nobody else is on it.",
     (Mechanism.MIG, Enforcement.HARDWARE): (
         "The GPU is divided by MIG, so a partition of it is had, which the hardware keeps apart from others."
+    ),
+    (Mechanism.MPS, Enforcement.USERSPACE): (
+        "A part of a GPU was asked for, and this pool serves parts by MPS: your notebooks on this GPU compute at the same "
+        "time, and an error in one of them ends the others there."
     ),
     (Mechanism.SHARED, Enforcement.DRIVER): (
         "A part of a GPU was asked for, and the driver of this one keeps memory limits."
@@ -55,6 +60,11 @@ def _usual(mechanisms: tuple[Mechanism, ...]) -> tuple[Offer, ...]:
     return usual if _WHOLE.intersection(mechanisms) else (_USUAL[Mechanism.EXCLUSIVE], *usual)
 
 
+def offer_of(spec: DeviceSpec, mechanism: Mechanism) -> Offer | None:
+    """What a mechanism promises there; of one that is not offered any more, what is usual."""
+    return next((offer for offer in offers_of(spec) if offer.mechanism is mechanism), _USUAL.get(mechanism))
+
+
 def is_shareable(spec: DeviceSpec) -> bool:
     """Whether a lease can have a part of the device."""
     return any(offer.mechanism in _PART for offer in offers_of(spec))
@@ -73,6 +83,7 @@ def _keeps(spec: DeviceSpec, offer: Offer, want: Want) -> bool:
     return (
         (want.size.whole or offer.enforcement in KEEPERS[want.isolation])
         and not (want.parkable and not (spec.parkable and offer.parkable))
+        and not (want.undivided and not offer.parkable)  # what was parked comes back to what lets it
         and not (want.resizable and not _resizable(spec, offer, want))
     )
 

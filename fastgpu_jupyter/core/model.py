@@ -161,6 +161,7 @@ class Mechanism(str, Enum):
 
     EXCLUSIVE = "exclusive"
     MIG = "mig"
+    MPS = "mps"
     SHARED = "shared"
     SIMULATED = "simulated"
 
@@ -311,6 +312,7 @@ class LogicalGPU:
     #: What the driver made for it, in the driver's own words (a partition's id, say); nobody else reads it.
     made: str = ""
     partition: Partition | None = None  #: set exactly where the hardware divides its device
+    owner_uid: int | None = None  #: whose processes it serves; set exactly where its mechanism serves one user only
 
     @property
     def device_ids(self) -> tuple[str, ...]:

@@ -74,8 +74,8 @@ def may_park(state: State, lease: Lease) -> bool:
     gpu = lease.logical_gpu
     if gpu is None or not all(state.devices[name].spec.parkable for name in gpu.device_ids):
         return False
-    offers = mechanisms.offers_of(state.devices[gpu.device_id].spec)
-    return all(offer.parkable for offer in offers if offer.mechanism is gpu.mechanism)
+    offer = mechanisms.offer_of(state.devices[gpu.device_id].spec, gpu.mechanism)
+    return offer is None or offer.parkable
 
 
 def make_room(

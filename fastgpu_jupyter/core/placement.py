@@ -26,6 +26,8 @@ from .model import (
 #: The devices of one lease: one, or several whole ones.
 Devices = tuple[Device, ...]
 MILLI = 1000
+#: Why a lease keeps its size while its kernel runs, by its mechanism.
+_FIXED = {Mechanism.MPS: "under MPS a program reads its limits when it starts to use the GPU."}
 #: Everything that a driver says of a device but which it is.
 Kind = tuple[
     str,
@@ -88,10 +90,12 @@ def resized(state: State, lease: Lease, size: Size) -> Devices:
     spec = device.spec
     if not size.matches(spec.model, spec.memory_bytes):
         raise Conflict(f"{str(size)!r} is another device than the {spec.model} of this lease. Nothing was changed.")
-    offer = mechanisms.choose(spec, lease.want._replace(size=size))
-    resizable = any(one.resizable for one in mechanisms.offers_of(spec))
-    if offer is None or not resizable or not (size.whole or offer.resizable):
-        why = mechanisms.why_none(spec, lease.want._replace(size=size)) or f"a {spec.model} cannot be resized so."
+    want = live(lease, size)
+    mechanism = lease.logical_gpu.mechanism if lease.logical_gpu else Mechanism.EXCLUSIVE
+    now = mechanisms.offer_of(spec, mechanism)
+    leaves = mechanism is Mechanism.EXCLUSIVE or (now is not None and now.resizable)
+    if not leaves or mechanisms.choose(spec, want) is None:
+        why = mechanisms.why_none(spec, want) or _FIXED.get(mechanism) or f"a {spec.model} cannot be resized so."
         raise NeedsRestart(
             f"The size of this lease does not change while its kernel runs: {why} Nothing was changed; "
             "release the lease, ask for the other size and restart the kernel."
@@ -104,6 +108,11 @@ def resized(state: State, lease: Lease, size: Size) -> Devices:
             "Nothing was changed; release the lease and ask anew to get another device."
         )
     return devices
+
+
+def live(lease: Lease, size: Size) -> Want:
+    """What a lease wants that gets another size without its kernel noticing: a mechanism that can do that."""
+    return lease.want._replace(size=size, resizable=True)
 
 
 def why_not(state: State, want: Want) -> PendingReason:

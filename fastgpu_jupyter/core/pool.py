@@ -7,6 +7,7 @@ strings them together for the runtime, which journals the events before anybody 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from . import commands as c
 from . import events as e
@@ -14,7 +15,7 @@ from . import parking, placement
 from .apply import apply
 from .decide import decide
 from .events import Event
-from .model import HOLDING, LEAVING, Instant, Lease, LeaseState, ParkReason, State
+from .model import HOLDING, LEAVING, Instant, Lease, LeaseState, Mechanism, ParkReason, State
 from .scheduler import Scheduler
 
 #: Events after which one that waits stands elsewhere in the queue, or no longer in it.
@@ -72,6 +73,8 @@ class Pool:
             return self._make_room(at) if make_room else []
         lease, devices = found
         logical_gpu = placement.carve(lease.want, devices, self.state.generations + 1)
+        if logical_gpu.mechanism is Mechanism.MPS:
+            logical_gpu = replace(logical_gpu, owner_uid=lease.holder.uid)
         granted = e.LeaseResuming if lease.has_image else e.LeaseGranted
         return [granted(lease.id, logical_gpu)]
 

@@ -16,16 +16,18 @@ from fastgpu_jupyter.core.model import (
     Enforcement,
     Isolation,
     LeaseState,
+    LimitScope,
     Mechanism,
     Offer,
     Want,
 )
-from fastgpu_jupyter.errors import Conflict, NoSuchDevice
+from fastgpu_jupyter.errors import Conflict, NeedsRestart, NoSuchDevice
 from tests.core.world import World, holder, spec
 
 WHOLE = Offer(Mechanism.EXCLUSIVE, Enforcement.HARDWARE)
 AGREED = Offer(Mechanism.SHARED, Enforcement.COOPERATIVE, resizable=True)
 KEPT = Offer(Mechanism.SHARED, Enforcement.DRIVER, resizable=True)
+TOGETHER = Offer(Mechanism.MPS, Enforcement.USERSPACE, LimitScope.PROCESS, parkable=False)
 #: Stands for a partition of the hardware: apart, but neither resized nor parked.
 FIXED = Offer(Mechanism.SHARED, Enforcement.HARDWARE, parkable=False)
 
@@ -55,6 +57,13 @@ def gpu(*offers: Offer, parkable: bool = False) -> DeviceSpec:
         ((WHOLE, AGREED, FIXED), "half", {}, AGREED),
         ((WHOLE, FIXED, AGREED), "half", {"parkable": True}, AGREED),
         ((WHOLE, FIXED, KEPT), "half", {"isolation": Isolation.HARDWARE, "parkable": True}, None),
+        ((WHOLE, TOGETHER, AGREED), "half", {}, TOGETHER),
+        ((WHOLE, TOGETHER, AGREED), "full", {}, WHOLE),
+        ((WHOLE, TOGETHER, AGREED), "half", {"parkable": True}, AGREED),
+        ((WHOLE, TOGETHER, AGREED), "half", {"resizable": True}, AGREED),
+        ((WHOLE, TOGETHER, AGREED), "half", {"isolation": Isolation.LIMITED}, None),
+        ((WHOLE, TOGETHER, KEPT), "half", {"isolation": Isolation.LIMITED}, KEPT),
+        ((WHOLE, TOGETHER, AGREED), "half", {"undivided": True}, AGREED),
     ],
 )
 def test_the_first_that_keeps_all_that_is_required_serves(
@@ -181,3 +190,46 @@ def test_a_whole_device_that_shares_by_agreement_is_resized_to_a_part() -> None:
     assert lease.logical_gpu is not None
     assert lease.logical_gpu.mechanism is Mechanism.SHARED
     world.active("b", "half")
+
+
+# -- mps --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_lease_by_mps_is_its_users_and_stays_as_it_is() -> None:
+    world = World(gpu(WHOLE, TOGETHER, AGREED, parkable=True))
+    lease = world.active("a", "half")
+    held = lease.logical_gpu
+    assert held is not None
+    assert (held.mechanism, held.scope, held.owner_uid) == (Mechanism.MPS, LimitScope.PROCESS, lease.holder.uid)
+    assert "an error in one of them ends the others" in str(mechanisms.reason(held))
+    for size in ("quarter", "full"):
+        with pytest.raises(NeedsRestart, match="reads its limits when it starts"):
+            world.do(c.ResizeLease("a", size))
+    with pytest.raises(Conflict, match="so it cannot be another's"):
+        world.do(c.TransferLease("a", "bob"))
+    assert world.do(c.TransferLease("a", "ann")) == []
+    with pytest.raises(Conflict, match="cannot be moved to the host"):
+        world.do(c.ParkLease("a"))
+    assert lease.logical_gpu == held
+
+
+def test_a_lease_that_changes_its_size_or_comes_back_does_not_get_to_mps() -> None:
+    world = World(gpu(WHOLE, AGREED, parkable=True))
+    shared, parked = world.active("a", "half"), world.active("b", "quarter")
+    world.do(c.ParkLease("b"))
+    world.parked("b")
+    world.do(c.SetDevices((gpu(WHOLE, TOGETHER, AGREED, parkable=True),)))  # it was switched on
+    world.do(c.ResizeLease("a", "quarter"))
+    world.do(c.ResumeLease("b"))
+    world.resumed("b")
+    for lease in (shared, parked):
+        assert lease.logical_gpu is not None
+        assert (lease.logical_gpu.mechanism, lease.logical_gpu.owner_uid) == (Mechanism.SHARED, None)
+
+
+def test_a_lease_by_mps_is_not_parked_where_it_is_not_offered_any_more() -> None:
+    world = World(gpu(WHOLE, TOGETHER, AGREED, parkable=True))
+    world.active("a", "half")
+    world.do(c.SetDevices((gpu(WHOLE, AGREED, parkable=True),)))  # it was switched off
+    with pytest.raises(Conflict, match="cannot be moved to the host"):
+        world.do(c.ParkLease("a"))
