@@ -209,7 +209,7 @@ def _transfer_lease(state: State, command: c.TransferLease, at: Instant) -> list
         return []
     if lease.logical_gpu is not None and lease.logical_gpu.owner_uid is not None:
         raise Conflict(
-            "A lease by MPS shares its fate with the other notebooks of its user on that GPU, so it cannot be another's. "
+            "A lease by MPS shares its fate with its user's other notebooks on that GPU, so it cannot be another's. "
             "Nothing was changed; release it, and let the other user ask."
         )
     return [e.LeaseTransferred(lease.id, command.tenant)]

@@ -34,8 +34,8 @@ _REASONS = {
         "The GPU is divided by MIG, so a partition of it is had, which the hardware keeps apart from others."
     ),
     (Mechanism.MPS, Enforcement.USERSPACE): (
-        "A part of a GPU was asked for, and this pool serves parts by MPS: your notebooks on this GPU compute at the same "
-        "time, and an error in one of them ends the others there."
+        "A part of a GPU was asked for, and this pool serves parts by MPS: your notebooks on this GPU compute at the "
+        "same time, and an error in one of them ends the others there."
     ),
     (Mechanism.SHARED, Enforcement.DRIVER): (
         "A part of a GPU was asked for, and the driver of this one keeps memory limits."

@@ -25,6 +25,7 @@ from ..units import parse_memory
 from ..wire.locate import SYSTEM_SOCKET, user_socket, user_state_dir
 from ..wire.spawn import ALREADY_RUNNING
 from . import lookout
+from .devices import mps
 from .devices.select import select_driver
 from .host import machine, single
 from .host.clock import Clock
@@ -105,6 +106,11 @@ class FastGPUPool(JupyterApp):
         False,
         help="Destroy MIG instances that the pool did not make and in which nothing runs. Otherwise those that "
         "programs can use are leased as they are.",
+    ).tag(config=True)
+    mps = Bool(
+        False,
+        help="Lease parts of a GPU by NVIDIA's MPS where that can be: a user's notebooks on it compute at the same "
+        "time, and an error in one of them ends the others there. Such a lease is neither parked nor resized.",
     ).tag(config=True)
     share_gpus = Bool(
         True,
@@ -220,7 +226,11 @@ class FastGPUPool(JupyterApp):
         self._set_up_log(state_dir)
         clock = Clock()
         driver = select_driver(
-            self.simulate, self.rates, share=self.share_gpus, mig_remove_unknown=self.mig_remove_unknown
+            self.simulate,
+            self.rates,
+            share=self.share_gpus,
+            mig_remove_unknown=self.mig_remove_unknown,
+            mps=mps.Setup(mps.folder_for(socket_path), on=self.mps and self.share_gpus, everybody=self.system),
         )
         journal = Journal(state_dir / "journal.db")
         reserve = Reserve(state_dir / "releases.reserve")

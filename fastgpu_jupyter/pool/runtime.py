@@ -508,7 +508,7 @@ class Runtime:
             await self.submit(c.SetDevices(tuple(specs), (machine.spec(),)))
         for device_id in await self.read(_distrusted):  # it answers: let it say how each of them is
             await self._say_health(device_id, *await self._hands.ask(self._driver.health, device_id))
-        for lease_id, gpu in await self.read(_partitions):
+        for lease_id, gpu in await self.read(_losable):
             why = await self._hands.ask(self._driver.lost, gpu)
             if why is not None:
                 await self.submit(c.LogicalGPULost(lease_id, gpu.generation, why))
@@ -632,9 +632,11 @@ def _is_drained(state: State, device_id: str) -> bool:
     return device.drained
 
 
-def _partitions(state: State, _: Instant) -> list[tuple[str, LogicalGPU]]:
+def _losable(state: State, _: Instant) -> list[tuple[str, LogicalGPU]]:
+    """What a driver made for leases, that somebody can take away while its device is there."""
     held = ((one.id, one.logical_gpu) for one in state.leases.values() if one.state is LeaseState.ACTIVE)
-    return [(lease_id, gpu) for lease_id, gpu in held if gpu is not None and gpu.partition is not None]
+    made = ((lease_id, gpu) for lease_id, gpu in held if gpu is not None)
+    return [(lease_id, gpu) for lease_id, gpu in made if gpu.partition is not None or gpu.owner_uid is not None]
 
 
 def _subjects(state: State, _: Instant) -> tuple[list[Subject], dict[str, Holder]]:

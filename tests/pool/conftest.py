@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from fastgpu_jupyter.pool.http.limits import Limits
+from tests.pool.mps_played import PlayedControl
 from tests.pool.served import ServedPool
 
 Serve = Callable[..., ServedPool]
@@ -26,3 +28,12 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
     yield start
     for pool in pools:
         pool.stop()
+
+
+@pytest.fixture
+def played_control(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PlayedControl]:
+    """NVIDIA's control program of MPS, played, where processes find it that are started from now on."""
+    control = PlayedControl(tmp_path / "bin")
+    monkeypatch.setenv("PATH", f"{control.folder}{os.pathsep}{os.environ['PATH']}")
+    yield control
+    control.close()

@@ -130,12 +130,14 @@ class Counters:
 
     # -- processes ----------------------------------------------------------------------------------------------------
 
-    def processes(self, device_id: str, handle: Any, *, utilization: bool) -> list[ProcessUse] | None:
+    def processes(
+        self, device_id: str, handle: Any, *, utilization: bool, by_mps: bool = False
+    ) -> list[ProcessUse] | None:
         """The processes that were on the device lately, and what they use now; ``None`` where it cannot say.
 
-        ``utilization``: whether anybody needs each process's.
+        ``utilization``: whether anybody needs each process's; ``by_mps``: whether some may run by MPS.
         """
-        listed = self._list(device_id, handle)
+        listed = self._list(device_id, handle, by_mps=by_mps)
         if listed is None:
             return None
         busy = self._utilizations(device_id, handle) if utilization and listed.memory_bytes else None
@@ -148,12 +150,16 @@ class Counters:
         """Which list of processes was given last."""
         return self._listed[device_id].number
 
-    def _list(self, device_id: str, handle: Any) -> _Listed | None:
+    def _list(self, device_id: str, handle: Any, *, by_mps: bool) -> _Listed | None:
         now_s = self._clock()
         known = self._listed.get(device_id)
         if known is not None and now_s < known.until_s:
             return known
         found = self._ask(device_id, "nvmlDeviceGetComputeRunningProcesses", handle)
+        if found is not None and by_mps:  # some drivers list those twice
+            more = self._ask(device_id, "nvmlDeviceGetMPSComputeRunningProcesses", handle)
+            pids = {process.pid for process in found}
+            found = None if more is None else [*found, *(process for process in more if process.pid not in pids)]
         if found is None:
             self._listed.pop(device_id, None)
             return None

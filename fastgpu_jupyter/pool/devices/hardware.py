@@ -1,7 +1,7 @@
 """What one mechanism needs, and what it asks of the driver whose devices it divides.
 
-A mechanism is one short module with one class, a :class:`Limiter`: :mod:`.exclusive`, :mod:`.mig` and :mod:`.shared`.
-It knows no library of a vendor; the driver is its :class:`Hardware`, or :class:`Divisible`.
+A mechanism is one short module with one class, a :class:`Limiter`: :mod:`.exclusive`, :mod:`.mig`, :mod:`.mps` and
+:mod:`.shared`. It knows no library of a vendor; the driver is its :class:`Hardware`, or :class:`Divisible`.
 """
 
 from __future__ import annotations
@@ -28,6 +28,9 @@ class Hardware(Protocol):
 
     def set_memory_limit(self, device_id: str, cgroup: str, memory_bytes: int | None) -> None:
         """Let processes of a control group have so much of the device, or as much as there is. Raises HostFault."""
+
+    def lacks_for_mps(self, device_id: str) -> str | None:
+        """What the device lacks to serve several processes at the same time by MPS; ``None`` where it can."""
 
 
 class Instance(NamedTuple):

@@ -28,8 +28,10 @@ from .hardware import Instance, Limiter
 from .health import Watch
 from .lease_memory import LeaseMemory
 from .mig import Mig
+from .mps import Mps, Setup, missing
 from .nvml_health import NvmlWatch
 from .nvml_mig import NvmlMig
+from .nvml_mps import ability
 from .shared import Shared
 
 T = TypeVar("T")
@@ -49,10 +51,17 @@ class NvmlDriver:
     """All NVIDIA GPUs of the host.
 
     ``share``: whether several leases may be on one that MIG does not divide; ``mig_remove_unknown``: whether MIG
-    instances go that the pool did not make.
+    instances go that the pool did not make; ``mps``: whether and how parts are leased by MPS.
     """
 
-    def __init__(self, rates: Mapping[str, float], *, share: bool = True, mig_remove_unknown: bool = False) -> None:
+    def __init__(
+        self,
+        rates: Mapping[str, float],
+        *,
+        share: bool = True,
+        mig_remove_unknown: bool = False,
+        mps: Setup | None = None,
+    ) -> None:
         self._rates = rates
         self._is_open = False
         self._handles: dict[str, Any] = {}
@@ -61,7 +70,8 @@ class NvmlDriver:
         self._counters = Counters(pynvml)
         self._parkable: set[str] = set()
         self._memory: LeaseMemory | str | None = None  #: what parks, or why nothing does, once that is known
-        self._limiters: dict[Mechanism, Limiter] = {Mechanism.EXCLUSIVE: Exclusive(self)}
+        self._mps = Mps(self, mps)
+        self._limiters: dict[Mechanism, Limiter] = {Mechanism.EXCLUSIVE: Exclusive(self), Mechanism.MPS: self._mps}
         if share:
             self._limiters[Mechanism.SHARED] = Shared(self)
         self._divider = NvmlMig(self._handle)
@@ -88,12 +98,14 @@ class NvmlDriver:
     # -- what there is ------------------------------------------------------------------------------------------------
 
     def take_over(self, held: Sequence[LogicalGPU]) -> None:
-        """MIG instances cannot say whose they are."""
+        """MIG instances and MPS daemons cannot say whose they are."""
         self._mig.take_over(held)
+        self._mps.take_over(held)
 
     def inventory(self) -> tuple[list[DeviceSpec], str | None]:
         """Every GPU that NVML counts."""
         self.open()
+        self._mps.tidy()
         specs: dict[str, DeviceSpec] = {}
         said = []
         count = _sensible(_ask("list its GPUs", pynvml.nvmlDeviceGetCount), 0, 1024, "number of GPUs")
@@ -108,6 +120,7 @@ class NvmlDriver:
         if said:  # one of those that are known may be one that did not answer
             silent = [uuid for uuid in self._specs if uuid not in specs and _is_known(uuid)]
             specs |= {uuid: self._specs[uuid] for uuid in silent}
+        said += filter(None, [self._mps.why_not()])
         if specs:
             found = self._with_parking(sorted(specs.values(), key=lambda spec: spec.index))
             return found, " ".join(said) or None
@@ -186,11 +199,15 @@ class NvmlDriver:
                 raise
 
     def lost(self, logical_gpu: LogicalGPU) -> str | None:
-        """Whether somebody destroyed its MIG instance."""
+        """Whether somebody destroyed its MIG instance, or its MPS daemon ended."""
+        if logical_gpu.mechanism is Mechanism.MPS:
+            return self._mps.lost(logical_gpu)
         return None if logical_gpu.partition is None else self._mig.lost(logical_gpu)
 
     def park(self, logical_gpu: LogicalGPU, pid: int) -> int:
         """By CUDA's checkpoint."""
+        if logical_gpu.mechanism is Mechanism.MPS:
+            raise HostFault("CUDA cannot park what runs by MPS.")
         if not self._parkable.issuperset(logical_gpu.device_ids):
             raise HostFault(self._memory if isinstance(self._memory, str) else NOT_PARKABLE)
         return self._parking().park(logical_gpu.device_ids, pid, logical_gpu.memory_bytes)
@@ -258,6 +275,9 @@ class NvmlDriver:
                 found = self._divider.processes(device_id)
             else:
                 found = _ask("list the processes of its GPU", pynvml.nvmlDeviceGetComputeRunningProcesses, handle)
+                if self._mps.serves(device_id):
+                    by_mps = pynvml.nvmlDeviceGetMPSComputeRunningProcesses
+                    return self._with_mps(found, _ask("list the processes of its GPU by MPS", by_mps, handle))
         except HostFault as error:
             if _is_known(device_id):  # one that is lost may come back, with what was on it
                 raise
@@ -268,15 +288,21 @@ class NvmlDriver:
             used[one.pid] = None if more is None or before is None else before + more
         return [GPUProcess(pid, memory_bytes) for pid, memory_bytes in used.items()]
 
+    def _with_mps(self, found: Sequence[Any], by_mps: Sequence[Any]) -> list[GPUProcess]:
+        """Those that run by MPS as well, which some drivers list twice, and without the servers."""
+        used = {one.pid: _plausible(one.usedGpuMemory) for one in [*found, *by_mps]}
+        return [GPUProcess(pid, memory_bytes) for pid, memory_bytes in used.items() if not self._mps.is_server(pid)]
+
     def sample(self, subjects: Sequence[Subject]) -> Sample:
         """The counters of each device and what its processes use; of leases, those on MIG devices."""
         sample = Sample()
         shared = {gpu.device_id for _, _, gpu in subjects if not gpu.whole and gpu.partition is None}
         for uuid, handle in list(self._handles.items()):
             sample.devices[uuid] = self._counters.device(uuid, handle)
-            processes = self._counters.processes(uuid, handle, utilization=uuid in shared)
+            by_mps = self._mps.serves(uuid)
+            processes = self._counters.processes(uuid, handle, utilization=uuid in shared, by_mps=by_mps)
             if processes is not None:
-                sample.processes[uuid] = processes
+                sample.processes[uuid] = [one for one in processes if not (by_mps and self._mps.is_server(one.pid))]
                 sample.lists[uuid] = self._counters.list_of(uuid)
         divided = [subject for subject in subjects if subject.logical_gpu.partition is not None]
         partitions = self._counters.partitions({subject.logical_gpu.made for subject in divided})
@@ -352,6 +378,11 @@ class NvmlDriver:
         except pynvml.NVMLError:
             pass  # it knows limits; this group has none
         return True
+
+    def lacks_for_mps(self, device_id: str) -> str | None:
+        """What it lacks, by what the driver says now."""
+        found = missing(ability(self._handle(device_id)), 0)
+        return None if found is None else found.why
 
     def set_memory_limit(self, device_id: str, group: str, memory_bytes: int | None) -> None:
         """Set or clear the hard limit of a control group; there is never a soft one."""

@@ -89,7 +89,10 @@ class NvmlWatch:
     def processes(self, device_id: str, gpu_instance: int | None) -> Sequence[int]:
         """Processes with a CUDA context on the GPU, or on that instance of it."""
         try:
-            found = pynvml.nvmlDeviceGetComputeRunningProcesses(self._handle(device_id))
+            handle = self._handle(device_id)
+            found = list(pynvml.nvmlDeviceGetComputeRunningProcesses(handle))
+            with suppress(pynvml.NVMLError_FunctionNotFound, pynvml.NVMLError_NotSupported, AttributeError):
+                found += pynvml.nvmlDeviceGetMPSComputeRunningProcesses(handle)
         except pynvml.NVMLError as error:
             raise HostFault(f"The GPU's processes cannot be listed ({error}).") from error
         return [process.pid for process in found if gpu_instance is None or process.gpuInstanceId == gpu_instance]

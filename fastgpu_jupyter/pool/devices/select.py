@@ -8,6 +8,7 @@ from ...core.model import DeviceSpec, Health, LogicalGPU
 from ...errors import HostFault
 from ..host.threads import within
 from .driver import INDIVISIBLE, Division, Driver, GPUProcess, Limited, Sample, Subject
+from .mps import Setup
 from .nvml import NoDriver, NvmlDriver
 from .simulated import SimulatedDriver
 
@@ -85,7 +86,12 @@ class NoDevices:
 
 
 def select_driver(
-    simulate: str, rates: Mapping[str, float], *, share: bool = True, mig_remove_unknown: bool = False
+    simulate: str,
+    rates: Mapping[str, float],
+    *,
+    share: bool = True,
+    mig_remove_unknown: bool = False,
+    mps: Setup | None = None,
 ) -> Driver:
     """Simulated devices where ``simulate`` declares them, else NVIDIA's, else none with the reason.
 
@@ -93,7 +99,7 @@ def select_driver(
     """
     if simulate:
         return SimulatedDriver(simulate, rates)
-    driver = NvmlDriver(rates, share=share, mig_remove_unknown=mig_remove_unknown)
+    driver = NvmlDriver(rates, share=share, mig_remove_unknown=mig_remove_unknown, mps=mps)
     try:
         within(START_S, driver.open, "The NVIDIA driver does not answer.")
     except NoDriver as error:
