@@ -293,7 +293,7 @@ class Gate:
             if view["state"] == "active":
                 self._admit(view["environment"])
             elif view["state"] in OVER:
-                self._end(view["end_reason"])
+                self._end(view["end_reason"], view["pending_detail"])
             else:
                 self._shut()
         self._tell()
@@ -342,12 +342,12 @@ class Gate:
         self._notes.append(lent(self.view["park_reason"] if self.view else None, away_s))
         self._lent_at, self.unsettled = None, True
 
-    def _end(self, reason: str | None) -> None:
+    def _end(self, reason: str | None, detail: str | None = None) -> None:
         if self.lease_id is None:
             return
         from .sentences import ended  # late, as all that a start can do without
 
-        self._notes.append(ended(reason))
+        self._notes.append(ended(reason, detail))
         self._withdraw()
 
     def _withdraw(self) -> None:

@@ -21,7 +21,7 @@ _ENDED = {
     "released": "was released",
     "cancelled": "was cancelled",
     "revoked": "was taken back by an administrator of the pool",
-    "device_lost": "ended because its GPU failed",
+    "device_lost": "ended because it lost its GPU",
     "prepare_failed": "ended because its GPU could not be prepared",
     "resume_failed": "ended because what it had on its GPU could not be brought back; restart the kernel",
     "expired": "ended because it waited as long as its request allows",
@@ -36,10 +36,10 @@ def because(park_reason: str | None) -> str:
     return PARKED_BECAUSE.get(park_reason or "", "others waited")
 
 
-def ended(reason: str | None) -> str:
-    """The lease ended, and the user did not ask for it here."""
+def ended(reason: str | None, detail: str | None = None) -> str:
+    """The lease ended, and the user did not ask for it here; ``detail`` is what the pool says of it."""
     return (
-        f"FastGPU: the GPU lease of this kernel {_ENDED.get(reason or '', 'ended')}. "
+        f"FastGPU: the GPU lease of this kernel {_ENDED.get(reason or '', 'ended')}. {f'{detail} ' if detail else ''}"
         "Cells run without a GPU; `%fastgpu request` asks for one again."
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -37,3 +38,14 @@ def played_control(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     monkeypatch.setenv("PATH", f"{control.folder}{os.pathsep}{os.environ['PATH']}")
     yield control
     control.close()
+
+
+@pytest.fixture
+def half(isolated: Path) -> str:
+    """A kernelspec whose kernels ask for half a GPU."""
+    spec = json.loads((isolated / "data/kernels/fastgpu/kernel.json").read_text())
+    spec["metadata"]["fastgpu"]["profile"] = "half"
+    folder = isolated / "data/kernels/half"
+    folder.mkdir()
+    (folder / "kernel.json").write_text(json.dumps(spec))
+    return folder.name

@@ -7,7 +7,6 @@ Whatever happens there ends in a state with a name, nothing is granted that is n
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import pwd
 import signal
@@ -47,17 +46,6 @@ def stranger() -> Iterator[int]:
         yield process.pid
         assert process.stdin is not None
         process.stdin.close()
-
-
-@pytest.fixture
-def half(isolated: Path) -> str:
-    """A kernelspec whose kernels ask for half a GPU."""
-    spec = json.loads((isolated / "data/kernels/fastgpu/kernel.json").read_text())
-    spec["metadata"]["fastgpu"]["profile"] = "half"
-    folder = isolated / "data/kernels/half"
-    folder.mkdir()
-    (folder / "kernel.json").write_text(json.dumps(spec))
-    return folder.name
 
 
 @contextlib.contextmanager

@@ -87,7 +87,7 @@ class Setup(NamedTuple):
 def folder_for(socket_path: Path) -> Path:
     """Beside the pool's socket, or, where such a path is too long for a socket, in the folder for temporary files."""
     beside = socket_path.parent / "mps"
-    if len(os.fsencode(beside)) + len("/01234567.99") <= PATH_MAX:
+    if len(os.fsencode(beside)) + len("/01234567.1234567890") <= PATH_MAX:
         return beside
     name = hashlib.sha256(os.fsencode(socket_path)).hexdigest()[:8]
     return Path(tempfile.gettempdir()) / f"fastgpu-mps-{os.geteuid()}-{name}"
@@ -205,9 +205,8 @@ class Mps:
         if lacks is not None or (lacks := self.why_not()) is not None:
             raise HostFault(f"MPS cannot serve on this GPU any more: {lacks}.")
         single.private_folder(self._setup.folder, 0o711 if self._setup.everybody else 0o700)
-        taken = {folder.name for folder in self._folders(_name(gpu))}
-        names = (f"{_name(gpu)}.{number}" for number in range(len(taken) + 1))
-        folder = self._setup.folder / next(name for name in names if name not in taken)
+        folder = self._setup.folder / f"{_name(gpu)}.{gpu.generation}"  # as no other grant has it
+        mps_daemon.end(Daemon(0, 0, str(folder)))  # what is left of an earlier start for this one
         return self._starter.start(folder, gpu.device_id, _owner(gpu))
 
     def _serve(self, daemon: Daemon, gpu: LogicalGPU) -> None:
