@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 ENFORCED = {
     "hardware": "by the hardware",
     "driver": "by the GPU driver",
-    "userspace": "by a library in the process",
+    "userspace": "by CUDA, for each process",
     "cooperative": "by the frameworks' own caps, watched by the pool",
     "none": "by nobody",
 }

@@ -195,7 +195,7 @@ export function enforcement(
     case 'driver':
       return trans.__('The driver keeps this limit.');
     case 'userspace':
-      return trans.__('A library in the kernel keeps this limit.');
+      return trans.__('CUDA keeps this limit, for each process of the kernel.');
     case 'cooperative':
       return trans.__('The framework in the kernel is asked to keep this limit; the pool watches.');
     case 'none':

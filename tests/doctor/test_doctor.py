@@ -160,6 +160,11 @@ def test_of_a_driver_that_does_not_answer_no_mechanism_is_judged() -> None:
         (replace(WELL, cgroup=1), "memory limits", State.OFF, "version 2", "unified_cgroup"),
         (replace(WELL, root=False), "memory limits", State.OFF, "root", "--system"),
         (replace(WELL, mps=None), "MPS", State.OFF, "not found", "nvidia-cuda-mps"),
+        (WELL, "MPS", State.OK, "1 GPU can serve every user by it where FastGPUPool.mps is on", None),
+        (replace(WELL, root=False), "MPS", State.OK, "this user only", None),
+        (with_gpu(mig=(1, 1)), "MPS", State.OFF, "leased by its instances", None),
+        (with_gpu(mps=("it is older than Volta", None)), "MPS", State.OFF, "GPU 0: it is older", None),
+        (with_gpu(mps=("its mode", "sudo nvidia-smi -c DEFAULT")), "MPS", State.OFF, "its mode", "-c DEFAULT"),
         (with_nvml(driver="550.1"), "parking", State.OFF, "R570 or newer, this is 550.1", "install R580"),
         (with_nvml(driver=None), "parking", State.OFF, "this is unknown", "install R580"),
         (replace(WELL, cuda_bindings=None), "parking", State.OFF, "cuda-bindings", "fastgpu-jupyter[park]"),
@@ -257,6 +262,9 @@ def played_nvml(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         "DeviceGetPersistenceMode": lambda _: 1,
         "DeviceGetSupportedEventTypes": lambda _: pynvml.nvmlEventTypeXidCriticalError,
         "DeviceGetMemoryLimits_v1": raising(pynvml.NVML_ERROR_FUNCTION_NOT_FOUND),
+        "DeviceGetCudaComputeCapability": lambda _: [9, 0],
+        "DeviceGetComputeMode": lambda _: 0,
+        "DeviceGetMPSComputeRunningProcesses": lambda _: [],
         "GpmQueryDeviceSupport": lambda _: SimpleNamespace(isSupportedDevice=1),
     }
     for name in list(answers):
@@ -272,11 +280,18 @@ def test_what_nvml_says_is_read(played_nvml: dict[str, Any]) -> None:
 def test_an_old_driver_says_less_and_that_is_no_fault(played_nvml: dict[str, Any]) -> None:
     played_nvml.update(
         dict.fromkeys(
-            ("DeviceGetMigMode", "GpmQueryDeviceSupport", "DeviceGetSupportedEventTypes"),
+            (
+                "DeviceGetMigMode",
+                "GpmQueryDeviceSupport",
+                "DeviceGetSupportedEventTypes",
+                "DeviceGetMPSComputeRunningProcesses",
+            ),
             raising(pynvml.NVML_ERROR_FUNCTION_NOT_FOUND),
         )
     )
     [gpu] = nvml_facts.read().gpus
+    assert gpu.mps is not None
+    assert "R510 or newer" in gpu.mps[0]
     assert (gpu.error, gpu.mig, gpu.gpm, gpu.events) == (None, None, False, None)
     # A library that knows limits and has none for this group knows limits.
     played_nvml["DeviceGetMemoryLimits_v1"] = raising(pynvml.NVML_ERROR_NOT_FOUND)

@@ -22,6 +22,7 @@ from fastgpu_jupyter.core.model import (
     DeviceSpec,
     Enforcement,
     Health,
+    Isolation,
     LogicalGPU,
     Mechanism,
     Want,
@@ -83,10 +84,12 @@ class Nothing:
     occupy = leave = lose = mend = remove = confuse = divide = own_group = limit_bytes = _cannot
 
 
-def carved(spec: DeviceSpec, size: str, *more: DeviceSpec) -> LogicalGPU:
+def carved(
+    spec: DeviceSpec, size: str, *more: DeviceSpec, isolation: Isolation = Isolation.NONE, generation: int = 1
+) -> LogicalGPU:
     """What the pool would grant of a device that is free."""
-    want = Want(parse_size(size))
-    return placement.carve(want, tuple(Device(one) for one in (spec, *more)), 1)
+    want = Want(parse_size(size), isolation)
+    return placement.carve(want, tuple(Device(one) for one in (spec, *more)), generation)
 
 
 @contextmanager
@@ -233,12 +236,12 @@ class DriverConformance:
             pytest.skip("this driver keeps no limits")
         with where_it_can():
             pid = bench.own_group()
-        gpu = carved(of_driver[0], "half")
+        gpu = carved(of_driver[0], "half", isolation=Isolation.LIMITED)
         gpu = replace(gpu, made=driver.prepare(gpu))
         limited = driver.limit(gpu, pid)
         assert limited.enforcement is Enforcement.DRIVER, limited.detail
         assert bench.limit_bytes(gpu.device_id) == gpu.memory_bytes
-        smaller = replace(carved(of_driver[0], "quarter"), made=limited.made)
+        smaller = replace(carved(of_driver[0], "quarter", isolation=Isolation.LIMITED), made=limited.made)
         driver.limit(smaller, pid)
         driver.limit(smaller, pid)
         assert bench.limit_bytes(gpu.device_id) == smaller.memory_bytes
@@ -278,6 +281,28 @@ class DriverConformance:
         another.close()
         driver.release(kept)
         assert driver.inventory()[0] == specs
+
+    def test_what_leases_of_a_user_share_is_there_until_the_last_is_released(
+        self, bench: Bench, driver: Driver, specs: list[DeviceSpec]
+    ) -> None:
+        together = [spec for spec in specs if Mechanism.MPS in spec.mechanisms]
+        if not together:
+            pytest.skip("this hardware does not serve several leases together")
+        one, two = (carved(together[0], "quarter", generation=number) for number in (1, 2))
+        one, two = replace(one, made=driver.prepare(one)), replace(two, made=driver.prepare(two))
+        assert one.made == two.made != ""
+        assert driver.environment(one) == driver.environment(two)
+        with pytest.raises(HostFault):
+            driver.park(one, 1)
+        after_a_restart = bench.driver()
+        after_a_restart.take_over([one, two])
+        assert after_a_restart.inventory()[0] == specs
+        assert after_a_restart.prepare(one) == one.made
+        after_a_restart.release(one)
+        assert after_a_restart.lost(two) is None
+        after_a_restart.release(two)
+        assert after_a_restart.lost(two)
+        after_a_restart.close()
 
     # -- processes ----------------------------------------------------------------------------------------------------
 

@@ -15,11 +15,13 @@ import pytest
 
 from fastgpu_jupyter.core.model import Enforcement
 from fastgpu_jupyter.pool.devices.driver import Driver
+from fastgpu_jupyter.pool.devices.mps import folder_for
 from fastgpu_jupyter.pool.devices.simulated import SimulatedDriver
 from tests.nvml import machine as nvml_machine
 from tests.nvml.stub import Stub
 from tests.pool.driver_conformance import DriverConformance, Nothing, carved
 from tests.pool.fake_driver import FakeMachine, fake_spec
+from tests.pool.mps_played import PlayedControl
 from tests.pool.remote_driver import remote
 
 
@@ -50,6 +52,7 @@ class TestFakeThatKeepsLimits(DriverConformance):
 _GROUPS = """
 import os
 from pathlib import Path
+from fastgpu_jupyter.pool.devices.mps import Setup
 from fastgpu_jupyter.pool.devices.nvml import NvmlDriver
 from fastgpu_jupyter.pool.host import cgroup
 folder = Path(os.environ["GROUPS"])
@@ -63,13 +66,14 @@ class NvmlBench:
     """The driver for NVIDIA GPUs on the stub of their library."""
 
     def __init__(self, stub: Stub, machine: nvml_machine.FakeMachine, groups: Path) -> None:
+        self.mps = "None"  #: as an expression
         self._environment = {**stub.environment(machine), "GROUPS": str(groups)}
         self._machine, self._groups = machine, groups
         self._pids = itertools.count(4_000_000)
         self._kernels: list[subprocess.Popen[bytes]] = []
 
     def driver(self) -> Driver:
-        return remote(self._environment, _GROUPS, "NvmlDriver({})")
+        return remote(self._environment, _GROUPS, f"NvmlDriver({{}}, mps={self.mps})")
 
     def _gpu(self, device_id: str) -> nvml_machine.FakeGpu:
         return next(gpu for gpu in self._machine.gpus if gpu.uuid == device_id)
@@ -139,6 +143,25 @@ class TestNvml(DriverConformance):
 
 class TestNvmlOfAnOldDriver(TestNvml):
     old_driver = True
+
+
+@pytest.mark.slow
+class TestNvmlWithMps(DriverConformance):
+    @pytest.fixture
+    def bench(
+        self,
+        nvml_stub: Stub,
+        fake_machine: Callable[..., nvml_machine.FakeMachine],
+        tmp_path: Path,
+        played_control: PlayedControl,
+    ) -> Iterator[NvmlBench]:
+        groups = tmp_path / "groups"
+        groups.mkdir()
+        (groups / "cgroup.procs").touch()
+        machine = fake_machine("2xH100-80GB,1xA100-SXM4-80GB")
+        with contextlib.closing(NvmlBench(nvml_stub, machine, groups)) as bench:
+            bench.mps = f"Setup(Path({str(folder_for(tmp_path / 'pool.sock'))!r}), on=True)"
+            yield bench
 
 
 class MigBench(NvmlBench):

@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 import pynvml
 
 from ..doctor.machine import Gpu, Nvml
+from .mps import missing
+from .nvml_mps import ability
 
 T = TypeVar("T")
 
@@ -58,6 +60,7 @@ def _gpu(index: int) -> Gpu:
         memory_limits=_knows_limits(handle),
         events=None if events is None else bool(events & pynvml.nvmlEventTypeXidCriticalError),
         gpm=bool(_try(lambda: pynvml.nvmlGpmQueryDeviceSupport(handle).isSupportedDevice)),
+        mps=missing(ability(handle), index),
     )
 
 

@@ -18,6 +18,7 @@ class Gpu:
     memory_limits: bool | None = None  #: whether its driver keeps limits of control groups
     events: bool | None = None  #: whether it tells of errors by number
     gpm: bool | None = None  #: whether it measures the use of a MIG instance
+    mps: tuple[str, str | None] | None = None  #: what it lacks for MPS, and the command that mends that
 
 
 @dataclass(frozen=True, slots=True)

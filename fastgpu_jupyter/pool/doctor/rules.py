@@ -197,11 +197,23 @@ def _mig(machine: Machine) -> Iterator[Finding]:
 
 
 def _mps(machine: Machine) -> Iterator[Finding]:
-    if machine.mps:
-        yield Finding("MPS", State.OK, f"{machine.mps}; used only where it is asked for")
-    else:
+    if not machine.mps:
         said = "nvidia-cuda-mps-control was not found"
         yield Finding("MPS", State.OFF, said, "sudo apt-get install nvidia-cuda-mps (or your system's package)")
+        return
+    able = 0
+    for gpu in _working(machine):
+        if _divided(gpu):
+            yield Finding("MPS", State.OFF, f"GPU {gpu.index}: what is divided by MIG is leased by its instances")
+        elif gpu.mps is not None:
+            why, mend = gpu.mps
+            yield Finding("MPS", State.OFF, f"GPU {gpu.index}: {why}", mend)
+        else:
+            able += 1
+    if able:
+        serves = "every user" if machine.root else "this user only, as root every user"
+        said = f"{machine.mps}; {_count(able, 'GPU')} can serve {serves} by it where FastGPUPool.mps is on"
+        yield Finding("MPS", State.OK, said)
 
 
 def _parking(machine: Machine) -> Iterator[Finding]:
