@@ -13,11 +13,11 @@ from typing import NamedTuple
 
 from ..errors import InvalidRequest, NoSuchDevice, NotFound
 from . import commands as c
-from . import cover, fairshare, meter, months, placement
+from . import cover, fairshare, mechanisms, meter, months, placement
 from . import events as e
 from .cover import Kind, Use
 from .events import Event
-from .model import LEAVING, Device, Instant, Lease, Plan, Priority, Reservation, State, Want
+from .model import LEAVING, Device, DeviceSpec, Instant, Lease, Plan, Priority, Reservation, State, Want
 from .placement import Devices
 
 TERM_MONTHS = {Plan.MONTH: 1, Plan.YEAR: 12}
@@ -125,7 +125,10 @@ class Lending:
         if count > 1:
             return len(able) >= count and self.leaves_room(lease, tuple(able[:count]))
         kept_bytes = {device.spec.id: kept_bytes for device, kept_bytes in self._look()}
-        unlike = {(_kind(device), kept_bytes[device.spec.id], device.spec.parkable): device for device in able}
+        unlike = {
+            (_kind(device), kept_bytes[device.spec.id], device.spec.parkable, device.spec.offers): device
+            for device in able
+        }
         return any(self.leaves_room(lease, (device,)) for device in unlike.values())
 
     def outsiders(self, lease: Lease) -> set[str]:
@@ -241,7 +244,14 @@ def _returns(state: State, lease: Lease, devices: Devices) -> bool:
     """Whether a lease of those devices is one that can be parked for who reserved them."""
     beyond = lease.logical_gpu is not None or fairshare.standing(state, lease.tenant, state.last.ms).beyond
     gentle = not lease.want.keeps and lease.request.priority <= Priority.NORMAL
-    return beyond and gentle and bool(devices) and all(device.spec.parkable for device in devices)
+    return beyond and gentle and bool(devices) and all(_could_park(device.spec, lease) for device in devices)
+
+
+def _could_park(spec: DeviceSpec, lease: Lease) -> bool:
+    """Whether the lease can be parked there, by the mechanism that it has or would have."""
+    gpu = lease.logical_gpu
+    offer = mechanisms.choose(spec, lease.want) if gpu is None else mechanisms.offer_of(spec, gpu.mechanism)
+    return spec.parkable and (offer is None or offer.parkable)
 
 
 def _bytes_on(device: Device, lease: Lease) -> int:

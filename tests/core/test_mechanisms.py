@@ -19,6 +19,7 @@ from fastgpu_jupyter.core.model import (
     LimitScope,
     Mechanism,
     Offer,
+    Plan,
     Want,
 )
 from fastgpu_jupyter.errors import Conflict, NeedsRestart, NoSuchDevice
@@ -233,3 +234,15 @@ def test_a_lease_by_mps_is_not_parked_where_it_is_not_offered_any_more() -> None
     world.do(c.SetDevices((gpu(WHOLE, AGREED, parkable=True),)))  # it was switched off
     with pytest.raises(Conflict, match="cannot be moved to the host"):
         world.do(c.ParkLease("a"))
+
+
+def test_what_is_reserved_is_not_lent_to_a_lease_by_mps_which_could_not_be_taken_back() -> None:
+    world = World(gpu(WHOLE, TOGETHER, AGREED, parkable=True))
+    world.do(c.ReserveCapacity("r", "ann", 1000, None, Plan.MONTH, 20))
+    assert world.ask("a", "half", tenant="bob").state is LeaseState.WAITING
+    lent = world.active("b", "half", tenant="bob", parkable=True)
+    assert lent.logical_gpu is not None
+    assert lent.logical_gpu.mechanism is Mechanism.SHARED
+    own = world.active("c", "half")
+    assert own.logical_gpu is not None
+    assert own.logical_gpu.mechanism is Mechanism.MPS

@@ -83,6 +83,12 @@ class Worker:
         self._call("cuMemAlloc_v2", ctypes.byref(pointer), ctypes.c_size_t(memory_bytes))
         self._blocks.append((pointer, memory_bytes))
 
+    def memory(self) -> tuple[int, int]:
+        """Bytes that are free, and that there are, as CUDA says it to this process."""
+        free, total = ctypes.c_size_t(), ctypes.c_size_t()
+        self._call("cuMemGetInfo_v2", ctypes.byref(free), ctypes.byref(total))
+        return free.value, total.value
+
     def take_all(self, block_bytes: int) -> int:
         """Allocate blocks until there is no room; how many."""
         count = 0

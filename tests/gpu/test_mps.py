@@ -1,0 +1,130 @@
+"""Leases by MPS on a real GPU: our own control daemon, limits, who is listed. No setting is changed."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fastgpu_jupyter.core.model import DeviceSpec, LogicalGPU, Mechanism
+from fastgpu_jupyter.pool.devices.mps import Setup, folder_for
+from fastgpu_jupyter.pool.devices.mps_daemon import PROGRAM, Daemon, family
+from fastgpu_jupyter.pool.devices.nvml import NvmlDriver
+from fastgpu_jupyter.units import GIB
+from tests.gpu.conftest import Note, Work
+from tests.gpu.cuda import MIB, OUT_OF_MEMORY, CudaError, WorkerProcess
+from tests.helpers import wait_until
+from tests.pool.driver_conformance import carved
+
+
+class Bench:
+    """A driver that serves by MPS, and what it made."""
+
+    def __init__(self, folder: Path) -> None:
+        self.driver = NvmlDriver({}, mps=Setup(folder, on=True))
+        self.made: list[LogicalGPU] = []
+
+    def spec(self, gpu: str) -> DeviceSpec:
+        return next(spec for spec in self.driver.inventory()[0] if spec.id == gpu)
+
+    def lease(self, gpu: str, size: str = "any:1/16") -> LogicalGPU:
+        lease = carved(self.spec(gpu), size, generation=len(self.made) + 1)
+        self.made.append(replace(lease, made=self.driver.prepare(lease)))
+        return self.made[-1]
+
+    def close(self) -> None:
+        for lease in self.made:
+            self.driver.release(lease)
+        self.driver.close()
+
+
+@pytest.fixture
+def benches(gpu: str, tmp_path: Path) -> Iterator[list[Bench]]:
+    """Two, as of two users; each has a control daemon of its own on the GPU."""
+    if shutil.which(PROGRAM) is None:
+        pytest.skip(f"{PROGRAM} is not installed")
+    both = [Bench(folder_for(tmp_path / name / "pool.sock")) for name in ("one", "two")]
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    if Mechanism.MPS not in both[0].spec(gpu).mechanisms:
+        pytest.skip(f"this GPU cannot serve by MPS: {both[0].driver.lacks_for_mps(gpu)}")
+    yield both
+    for bench in both:
+        bench.close()
+
+
+def start(work: Work, bench: Bench, lease: LogicalGPU) -> WorkerProcess:
+    return work(**bench.driver.environment(lease))
+
+
+def test_two_leases_compute_together_and_each_process_has_its_limit(
+    gpu: str, benches: list[Bench], work: Work, note: Note
+) -> None:
+    bench = benches[0]
+    began_s = time.perf_counter()
+    one = bench.lease(gpu)
+    note("start of an MPS control daemon", f"{time.perf_counter() - began_s:.2f} s")
+    two = bench.lease(gpu)
+    assert one.made == two.made
+    began_s = time.perf_counter()
+    first = start(work, bench, one)
+    note("first context by MPS, with the start of its server", f"{time.perf_counter() - began_s:.2f} s")
+    second = start(work, bench, two)
+    free_bytes, total_bytes = first("memory")
+    note(f"what CUDA shows of a lease of {one.memory_bytes / GIB:.1f} GiB by MPS",
+         f"{free_bytes / GIB:.1f} GiB free of {total_bytes / GIB:.1f} GiB")  # fmt: skip
+    for client in (first, second):
+        client("take", 512 * MIB)
+        with pytest.raises(CudaError) as refusal:
+            client("take", one.memory_bytes)
+        assert refusal.value.number == OUT_OF_MEMORY
+        client("run", "spin", 10**6)
+
+    def listed() -> dict[int, int | None]:
+        return {process.pid: process.memory_bytes for process in bench.driver.processes(gpu)}
+
+    wait_until(lambda: {first.pid, second.pid} <= set(listed()), "both are listed")
+    daemon = Daemon.read(one.made)
+    assert daemon is not None
+    servers = set(family(daemon.folder)) - {daemon.pid}
+    assert servers
+    assert not servers & set(listed()), "servers are nobody's"
+    note("a client of MPS with 512 MiB, as NVML lists it", f"{(listed()[first.pid] or 0) / MIB:.0f} MiB")
+    second.close()
+    wait_until(lambda: second.pid not in listed(), "it is gone")
+    bench.driver.release(two)
+    first("run", "spin", 10**6)
+    assert bench.driver.lost(one) is None
+    first.close()
+    bench.driver.release(one)
+    assert bench.driver.lost(one)
+
+
+def test_two_daemons_serve_on_one_gpu(gpu: str, benches: list[Bench], work: Work) -> None:
+    leases = [bench.lease(gpu) for bench in benches]
+    assert leases[0].made != leases[1].made
+    clients = [start(work, bench, lease) for bench, lease in zip(benches, leases, strict=True)]
+    for client in clients * 2:
+        client("take", 64 * MIB)
+        client("run", "spin", 10**6)
+
+
+def test_a_fault_is_told_to_the_other_processes_of_its_daemon_and_to_no_other(
+    gpu: str, benches: list[Bench], work: Work, note: Note
+) -> None:
+    mine, his = benches
+    lease, beside, other = mine.lease(gpu), mine.lease(gpu), his.lease(gpu)
+    bad, victim, stranger = start(work, mine, lease), start(work, mine, beside), start(work, his, other)
+    victim("run", "spin", 10**6)
+    with pytest.raises(CudaError):
+        bad("run", "store")
+    try:
+        victim("run", "spin", 10**6)
+        note("a fault of another client of the same MPS daemon", "not told")
+    except CudaError as error:
+        note("a fault of another client of the same MPS daemon", f"CUDA error {error.number}")
+    stranger("run", "spin", 10**6)
