@@ -291,6 +291,26 @@ def test_leases_of_one_that_is_killed_are_lost_and_the_next_gets_another(
     assert played_control.running == []
 
 
+@slow
+def test_one_whose_folder_is_taken_away_is_lost_and_ended(
+    mps: Mps, setup: Setup, played_control: PlayedControl
+) -> None:
+    gpu = prepared(mps, half(1))
+    server = played_control.running[0].start_server()
+    shutil.rmtree(setup.folder)
+    assert "cannot be found any more" in str(mps.lost(gpu))
+    after = prepared(mps, half(2))
+    assert len(played_control.running) == 2
+    again = Mps(Hardware(), setup)
+    again.take_over([gpu, after])
+    again.tidy()
+    again.release(gpu)
+    wait_until(lambda: not alive(server), "its server is ended with it")
+    assert [str(one.folder) for one in played_control.running] == [again.environment(after)["CUDA_MPS_PIPE_DIRECTORY"]]
+    again.release(after)
+    assert played_control.running == []
+
+
 @pytest.fixture
 def anybodys_folder() -> Iterator[Path]:
     """One that every user can reach, which those of pytest are not."""

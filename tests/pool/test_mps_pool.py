@@ -213,9 +213,9 @@ def test_a_daemon_that_is_killed_ends_its_leases_and_they_are_told(
         pool.wait_state(lease_id, "ended")
         view = pool.lease(lease_id)
         assert view["end_reason"] == "device_lost"
-        assert "MPS control daemon of this GPU has ended" in str(view["pending_detail"])
+        assert "MPS control daemon of this GPU has ended or" in str(view["pending_detail"])
     assert pool.state(whole) == "active"
-    assert "MPS control daemon of this GPU has ended" in kernel.run("1").stream("stderr")
+    assert "MPS control daemon of this GPU has ended or" in kernel.run("1").stream("stderr")
     after = active(pool)
     assert folder_of(pool, after) != str(daemon.folder)
     assert not daemon.folder.exists()

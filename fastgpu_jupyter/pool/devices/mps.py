@@ -43,8 +43,8 @@ CUDA_FROM = 11050
 #: Lets processes of several programs use the GPU; else a second user's daemon could not.
 SHARED_MODE = 0
 LOST = (
-    "The MPS control daemon of this GPU has ended, so nobody keeps this lease's limits any more. Restart the kernel to "
-    "get a new lease; your other notebooks on this GPU are told the same."
+    "The MPS control daemon of this GPU has ended or cannot be found any more, so nobody keeps this lease's limits. "
+    "Restart the kernel to get a new lease; your other notebooks on this GPU are told the same."
 )
 
 
@@ -162,10 +162,10 @@ class Mps:
         return any(served.daemon.pid == parent and served.daemon.runs for served in list(self._served.values()))
 
     def lost(self, gpu: LogicalGPU) -> str | None:
-        """Whether its daemon has ended."""
+        """Whether its daemon has ended, or cannot be found where its processes look for it."""
         self._starter.reap()
         daemon = Daemon.read(gpu.made)
-        return None if daemon is not None and daemon.runs else LOST
+        return None if daemon is not None and daemon.serves else LOST
 
     # -- Limiter ------------------------------------------------------------------------------------------------------
 
@@ -181,7 +181,7 @@ class Mps:
         """Have its user's daemon on the device, started if it must be."""
         self._hardware.require(gpu.device_id)
         daemon = Daemon.read(gpu.made)
-        if daemon is None or not daemon.runs:
+        if daemon is None or not daemon.serves:
             daemon = self._running(gpu) or self._started(gpu)
         self._serve(daemon, gpu)
         return str(daemon)
@@ -191,7 +191,7 @@ class Mps:
         for folder in self._folders(_name(gpu)):
             served = self._served.get(str(folder))
             daemon = served.daemon if served else mps_daemon.find(folder)
-            if daemon is None or not daemon.runs:
+            if daemon is None or not (daemon.serves if served else daemon.runs):
                 continue
             if served is None:  # its start was cut short: it may not have come to anything
                 mps_daemon.wait_until_it_answers(daemon)
@@ -222,7 +222,7 @@ class Mps:
         name, known = _name(gpu), Daemon.read(gpu.made)
         folders = self._folders(name) if known is None else [Path(known.folder)]
         for folder in folders:
-            if str(folder) not in self._served and folder.exists():
+            if str(folder) not in self._served:
                 daemon = known or mps_daemon.find(folder) or Daemon(0, 0, str(folder))
                 self._served[str(folder)] = _Served(daemon, gpu.device_id, name)
         for served in list(self._served.values()):

@@ -60,6 +60,11 @@ class Daemon(NamedTuple):
         """Whether it has not ended."""
         return _start_time(self.pid) == self.start_time
 
+    @property
+    def serves(self) -> bool:
+        """Whether it runs where processes find it."""
+        return self.runs and (Path(self.folder) / "control").exists()
+
 
 def program() -> str | None:
     """Where the control program is, or ``None``."""
@@ -157,8 +162,9 @@ def end(daemon: Daemon, quit_s: float = QUIT_S) -> None:
         with suppress(HostFault):
             ask(daemon.folder, "quit", quit_s)
         _wait(lambda: not daemon.runs, deadline - time.monotonic())
-    for pid in family(daemon.folder):
-        _kill(pid, daemon.folder)
+    for pid in [*_servers(daemon), *family(daemon.folder)]:
+        _kill(pid, lambda pid=pid: _is_of(pid, daemon.folder) or pid in _servers(daemon))  # type: ignore[misc]
+    _kill(daemon.pid, lambda: daemon.runs)  # whose folder may have been taken away
     if not _wait(lambda: not (daemon.runs or family(daemon.folder)), 1.0):
         raise HostFault(f"The MPS processes of {daemon.folder} do not end.")
     shutil.rmtree(daemon.folder, ignore_errors=True)
@@ -176,6 +182,10 @@ def find(folder: Path) -> Daemon | None:
 def family(folder: str) -> list[int]:
     """The processes of a daemon's folder: it, and its servers, its clients not."""
     return [pid for pid in _pids() if _is_of(pid, folder)]
+
+
+def _servers(daemon: Daemon) -> list[int]:
+    return [pid for pid in _pids() if parent_of(pid) == daemon.pid] if daemon.runs else []
 
 
 def parent_of(pid: int) -> int | None:
@@ -211,14 +221,14 @@ def _is_of(pid: int, folder: str) -> bool:
         return False
 
 
-def _kill(pid: int, folder: str) -> None:
-    """End exactly that process, if it is still one of the folder's."""
+def _kill(pid: int, is_it: Callable[[], bool]) -> None:
+    """End exactly that process, if it still is what it was."""
     try:
         pidfd = os.pidfd_open(pid)
     except OSError:
         return
     try:
-        if _is_of(pid, folder):  # whose number cannot pass to another one while we look
+        if is_it():  # whose number cannot pass to another one while we look
             signal.pidfd_send_signal(pidfd, signal.SIGKILL)
     except OSError:
         pass
