@@ -223,19 +223,18 @@ def test_a_daemon_that_is_killed_ends_its_leases_and_they_are_told(
 
 
 def test_after_a_kill_of_the_pool_the_daemon_is_taken_over_and_not_leaked(
-    use_machine: Build, pool: PoolProcess, kernels: KernelHelper, half: str, played_control: PlayedControl
+    use_machine: Build, pool: PoolProcess, played_control: PlayedControl
 ) -> None:
     use_machine("1xH100-80GB")
     pool.start(BY_MPS)
-    kernel = kernels.start(half)
-    pool.wait_state(kernel.lease_id, "active")
+    first = active(pool)
     (daemon,) = played_control.running
     pool.kill()
     assert daemon.runs
     pool.start(BY_MPS)
-    assert pool.state(kernel.lease_id) == "active"
+    assert pool.state(first) == "active"
     beside = active(pool)
-    assert folder_of(pool, beside) == folder_of(pool, kernel.lease_id) == str(daemon.folder)
+    assert folder_of(pool, beside) == folder_of(pool, first) == str(daemon.folder)
     pool.kill()
     pool.start()  # it was switched off: what there is goes on, and nobody comes to it
     assert folder_of(pool, beside) == str(daemon.folder)
@@ -243,7 +242,8 @@ def test_after_a_kill_of_the_pool_the_daemon_is_taken_over_and_not_leaked(
     pool.wait_state(beside, "ended")
     assert pool.lease(active(pool))["mechanism"] == "shared"
     assert (daemon.runs, len(played_control.started)) == (True, 1)
-    ends(pool, kernels, kernel)
+    pool.client.release(first)
+    pool.wait_state(first, "ended")
     assert played_control.running == []
 
 
