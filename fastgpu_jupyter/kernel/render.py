@@ -31,7 +31,7 @@ _REASONS = {
     "holder_died": "the kernel's process ended",
     "revoked": "taken back by an administrator",
     "cancelled": "cancelled",
-    "device_lost": "the GPU failed",
+    "device_lost": "it lost its GPU",
     "prepare_failed": "the GPU could not be prepared",
     "resume_failed": "what was parked could not be brought back",
     "expired": "it waited as long as its request allows",

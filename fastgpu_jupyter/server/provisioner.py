@@ -50,7 +50,7 @@ _NOT_OPTIONS = ("gate", "profile", "memory")
 _OVER = ("draining", "ended")
 _TAKEN = {
     "revoked": "it was taken back by an administrator of the pool",
-    "device_lost": "its GPU failed",
+    "device_lost": "it lost its GPU",
     "over_limit": "it used more GPU memory than it had",
 }
 #: Provisioners between the request for a lease and the end of the launch, so that a server that stops can end them.

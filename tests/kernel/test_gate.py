@@ -69,7 +69,7 @@ def test_states_that_hold(token_file: Path, state: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("reason", "said"), [("released", "was released"), ("revoked", "taken back"), ("device_lost", "GPU failed")]
+    ("reason", "said"), [("released", "was released"), ("revoked", "taken back"), ("device_lost", "lost its GPU")]
 )
 def test_end_elsewhere_is_told_once(token_file: Path, reason: str, said: str) -> None:
     gate = make_gate(FakePool(), token_file, "active", OTHER="1")
@@ -80,6 +80,14 @@ def test_end_elsewhere_is_told_once(token_file: Path, reason: str, said: str) ->
     assert env(gate) == {"CUDA_VISIBLE_DEVICES": "", "OTHER": "1"}
     assert gate.settle() == []
     assert gate.open
+
+
+def test_what_the_pool_says_of_an_end_is_told_with_it(token_file: Path) -> None:
+    gate = make_gate(FakePool(), token_file, "active")
+    why = "Somebody destroyed its MIG instance."
+    ended = active_view(state="draining", end_reason="device_lost", pending_detail=why, version=3)
+    gate.take({"type": "changed", "leases": [ended]})
+    assert f"lost its GPU. {why} Cells run" in gate.settle()[0]
 
 
 def test_every_variable_of_the_grant_goes_with_it(token_file: Path) -> None:

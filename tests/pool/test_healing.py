@@ -362,6 +362,7 @@ class Nvml:
                 SimpleNamespace(pid=7, gpuInstanceId=1),
                 SimpleNamespace(pid=8, gpuInstanceId=2),
             ],
+            "DeviceGetMPSComputeRunningProcesses": [SimpleNamespace(pid=9, gpuInstanceId=1)],
         }
         self.asked: dict[str, tuple[Any, ...]] = {}
         for name in self.answers:
@@ -399,7 +400,7 @@ def test_events_of_nvml_are_read(played_nvml: Nvml) -> None:
     played_nvml.answers["EventSetWait_v2"] = pynvml.NVML_ERROR_UNKNOWN
     with pytest.raises(HostFault):
         watch.wait()
-    assert list(watch.processes("GPU-1", None)) == [7, 8]
+    assert list(watch.processes("GPU-1", None)) == [7, 8, 9], "one of them runs by MPS"
     assert list(watch.processes("GPU-1", 2)) == [8]
     played_nvml.answers["EventSetFree"] = pynvml.NVML_ERROR_UNINITIALIZED
     watch.close()
