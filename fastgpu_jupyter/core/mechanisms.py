@@ -28,15 +28,17 @@ KEEPERS = {
     Isolation.LIMITED: frozenset({Enforcement.HARDWARE, Enforcement.DRIVER}),
     Isolation.HARDWARE: frozenset({Enforcement.HARDWARE}),
 }
+_BY_MPS = (
+    "A part of a GPU was asked for, and this pool serves parts by MPS: your notebooks on this GPU compute at the "
+    "same time, and an error in one of them ends the others there."
+)
 _REASONS = {
     (Mechanism.EXCLUSIVE, Enforcement.HARDWARE): "A whole GPU was asked for, so nobody else is on it.",
     (Mechanism.MIG, Enforcement.HARDWARE): (
         "The GPU is divided by MIG, so a partition of it is had, which the hardware keeps apart from others."
     ),
-    (Mechanism.MPS, Enforcement.USERSPACE): (
-        "A part of a GPU was asked for, and this pool serves parts by MPS: your notebooks on this GPU compute at the "
-        "same time, and an error in one of them ends the others there."
-    ),
+    (Mechanism.MPS, Enforcement.USERSPACE): _BY_MPS,
+    (Mechanism.MPS, Enforcement.COOPERATIVE): _BY_MPS,  # its processes do not come to the daemon
     (Mechanism.SHARED, Enforcement.DRIVER): (
         "A part of a GPU was asked for, and the driver of this one keeps memory limits."
     ),

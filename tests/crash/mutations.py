@@ -36,6 +36,7 @@ def pytest(*what: str) -> tuple[str, ...]:
 
 
 RUNTIME, STORE, APPLY, DECIDE = "pool/runtime.py", "pool/journal/store.py", "core/apply.py", "core/decide.py"
+MPS = "pool/devices/mps.py"
 
 MUTATIONS = (
     Mutation(
@@ -430,6 +431,41 @@ MUTATIONS = (
         " if goes_on and not budgets.is_spent(lease, at.ms) else parked\n",
         " if goes_on else parked\n",
         pytest("tests/core/test_budgets.py"),
+    ),
+    Mutation(
+        "an MPS daemon ends with the first of its leases",
+        MPS,
+        "if served.name == name and not served.generations:",
+        "if served.name == name:",
+        pytest("tests/pool/test_mps.py", "-k", "have_one_daemon_that_ends_with_the_last"),
+    ),
+    Mutation(
+        "an MPS daemon is started again after a crash",
+        MPS,
+        "daemon = self._running(gpu) or self._started(gpu)",
+        "daemon = self._started(gpu)",
+        pytest("tests/pool/test_mps.py", "-k", "not_started_twice"),
+    ),
+    Mutation(
+        "an MPS daemon that a crash left is left for ever",
+        MPS,
+        "        for folder in self._folders():\n",
+        "        for folder in []:\n",
+        pytest("tests/pool/test_mps.py", "-k", "nobody_noted"),
+    ),
+    Mutation(
+        "a lease goes on whose MPS daemon ended",
+        MPS,
+        "return None if daemon is not None and daemon.serves else LOST",
+        "return None",
+        pytest("tests/pool/test_mps.py", "-k", "are_lost"),
+    ),
+    Mutation(
+        "what is reserved is lent to what cannot give it back",
+        "core/reserved.py",
+        "return spec.parkable and (offer is None or offer.parkable)",
+        "return spec.parkable",
+        pytest("tests/core/test_mechanisms.py", "-k", "not_lent"),
     ),
 )  # fmt: skip
 

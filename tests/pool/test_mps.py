@@ -109,7 +109,15 @@ def test_a_process_is_told_its_daemon_and_its_part_of_the_device() -> None:
     }
     tiny = replace(gpu, memory_bytes=GIB // 2)
     assert mps.environment(tiny)["CUDA_MPS_ACTIVE_THREAD_PERCENTAGE"] == "1", "none is not a limit"
-    assert mps.limit(gpu, 1).made == gpu.made
+
+
+def test_whoever_does_not_see_the_daemon_has_no_limit_and_that_is_said(tmp_path: Path) -> None:
+    mps, gpu = Mps(Hardware()), replace(half(1), made=str(Daemon(7, 99, str(tmp_path))))
+    limited = mps.limit(gpu, os.getpid())
+    assert (limited.enforcement, limited.made) == (Enforcement.COOPERATIVE, gpu.made)
+    assert "does not see the folder" in str(limited.detail)
+    (tmp_path / "control").touch()
+    assert mps.limit(gpu, os.getpid()) == (Enforcement.USERSPACE, gpu.made, None)
 
 
 def test_it_is_offered_only_where_it_is_switched_on_and_can_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,6 +46,10 @@ LOST = (
     "The MPS control daemon of this GPU has ended or cannot be found any more, so nobody keeps this lease's limits. "
     "Restart the kernel to get a new lease; your other notebooks on this GPU are told the same."
 )
+UNSEEN = (
+    "The kernel does not see the folder of the MPS control daemon, as in a container of its own: it takes turns with "
+    "others instead, and CUDA keeps no limit."
+)
 
 
 class Ability(NamedTuple):
@@ -214,8 +218,11 @@ class Mps:
         served.generations.add(gpu.generation)
 
     def limit(self, gpu: LogicalGPU, pid: int) -> Limited:
-        """The process was told when it started; CUDA in it is the limit."""
-        return Limited(Enforcement.USERSPACE, gpu.made)
+        """The process was told when it started; CUDA in it is the limit, where it finds the daemon."""
+        daemon = Daemon.read(gpu.made)
+        if daemon is None or mps_daemon.is_seen_by(pid, daemon):
+            return Limited(Enforcement.USERSPACE, gpu.made)
+        return Limited(Enforcement.COOPERATIVE, gpu.made, UNSEEN)
 
     def release(self, gpu: LogicalGPU) -> None:
         """End its user's daemon on the device where no lease has it any more; also one that nobody noted."""

@@ -184,6 +184,17 @@ def family(folder: str) -> list[int]:
     return [pid for pid in _pids() if _is_of(pid, folder)]
 
 
+def is_seen_by(pid: int, daemon: Daemon) -> bool:
+    """Whether a process finds the daemon's folder where it is told: one in a container may not."""
+    try:
+        os.stat(f"/proc/{pid}/root{daemon.folder}/control")  # noqa: PTH116 (a Path would hide why not)
+    except FileNotFoundError:
+        return _start_time(pid) is None
+    except OSError:
+        pass  # nobody may look
+    return True
+
+
 def _servers(daemon: Daemon) -> list[int]:
     return [pid for pid in _pids() if parent_of(pid) == daemon.pid] if daemon.runs else []
 
