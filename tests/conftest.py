@@ -16,6 +16,7 @@ import hypothesis
 import pytest
 
 from tests.helpers import KernelHelper, PoolProcess, ServerProcess
+from tests.libcuda.stub import CudaStub
 from tests.nvml.machine import FakeMachine
 from tests.nvml.stub import Stub
 
@@ -138,3 +139,12 @@ def use_machine(
         return machine
 
     return build
+
+
+@pytest.fixture(scope="session")
+def cuda_stub(tmp_path_factory: pytest.TempPathFactory) -> CudaStub:
+    """A ``libcuda.so.1`` for processes that are to have memory on GPUs that exist only in files."""
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        pytest.skip("a C compiler is needed to build the stub of libcuda.so.1")
+    return CudaStub(compiler, tmp_path_factory.mktemp("libcuda"))

@@ -84,6 +84,11 @@ def _device_drained(state: State, event: e.DeviceDrained, at: Instant) -> None:
     state.devices[event.device_id].drained = event.drained
 
 
+def _device_unclean(state: State, event: e.DeviceUnclean, at: Instant) -> None:
+    if event.device_id in state.devices:  # it may have gone meanwhile
+        state.devices[event.device_id].unclean = event.reason
+
+
 def _policy_set(state: State, event: e.PolicySet, at: Instant) -> None:
     state.policy = event.policy
 
@@ -191,6 +196,7 @@ def _lease_prepared(state: State, event: e.LeasePrepared | e.LeaseResumed, at: I
     if event.made and lease.logical_gpu is not None:
         lease.logical_gpu = replace(lease.logical_gpu, made=event.made)
     lease.limit_detail = None
+    lease.scrub = lease.scrub_bytes = lease.scrub_detail = None
     lease.used_ms = at.ms
     meter.open_segment(state, lease, at.ms)
 
@@ -245,6 +251,7 @@ def _lease_parked(state: State, event: e.LeaseParked, at: Instant) -> None:
     assert gpu is not None
     _give_back(state, lease, gpu, at)
     _set_parked_bytes(state, lease, event.host_memory_bytes)
+    lease.scrub, lease.scrub_bytes, lease.scrub_detail = event.scrub, event.scrub_bytes, event.scrub_detail
 
 
 def _lease_not_parked(state: State, event: e.LeaseNotParked, at: Instant) -> None:
@@ -320,7 +327,8 @@ def _lease_draining(state: State, event: e.LeaseDraining, at: Instant) -> None:
 def _lease_ended(state: State, event: e.LeaseEnded, at: Instant) -> None:
     lease = _move(state, event.lease_id, event)
     lease.end_reason, lease.end_detail, lease.ended_at = event.reason, event.detail, at
-    lease.scrub = event.scrub
+    if event.scrub is not None:  # else it had no device, or that was known when it was parked
+        lease.scrub, lease.scrub_bytes, lease.scrub_detail = event.scrub, event.scrub_bytes, event.scrub_detail
     if lease.id in state.queue:
         del state.queue[lease.id]
         fairshare.leave(state, lease.tenant, at.ms)
@@ -410,6 +418,7 @@ _APPLIERS: dict[type[Event], Callable[[State, Any, Instant], None]] = {
     e.DeviceVanished: _device_vanished,
     e.DeviceHealthChanged: _device_health_changed,
     e.DeviceDrained: _device_drained,
+    e.DeviceUnclean: _device_unclean,
     e.TenantSet: _tenant_set,
     e.GroupSet: _group_set,
     e.PolicySet: _policy_set,

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .model import (
+    GONE,
     BudgetPolicy,
+    Cleaned,
     DeviceSpec,
     EndReason,
     Enforcement,
@@ -16,7 +18,6 @@ from .model import (
     Plan,
     Policy,
     Retention,
-    Scrub,
 )
 
 
@@ -70,6 +71,14 @@ class DrainDevice:
 
     device_id: str
     drained: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SetUnclean:
+    """Memory that a lease left on a device could not be overwritten, for that reason; with ``None`` it was, by now."""
+
+    device_id: str
+    reason: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +253,7 @@ class ParkSucceeded:
     lease_id: str
     generation: int
     host_memory_bytes: int
+    cleaned: Cleaned | None = None  #: what became of what it had there, where that is known
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,7 +311,7 @@ class DrainSucceeded:
 
     lease_id: str
     generation: int
-    scrub: Scrub = Scrub.GONE
+    cleaned: Cleaned = GONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,6 +335,7 @@ Command = (
     | ReportXid
     | RestoreDevice
     | DrainDevice
+    | SetUnclean
     | SetTenant
     | SetGroup
     | SetPolicy

@@ -104,7 +104,19 @@ def _drain_device(state: State, command: c.DrainDevice, at: Instant) -> list[Eve
         raise NotFound(
             f"There is no device {command.device_id[:80]!r} in this pool; `jupyter fastgpu status` lists them."
         )
-    return [] if device.drained == command.drained else [e.DeviceDrained(command.device_id, command.drained)]
+    events: list[Event] = []
+    if device.drained != command.drained:
+        events.append(e.DeviceDrained(command.device_id, command.drained))
+    if not command.drained and device.unclean is not None:  # an administrator goes on without
+        events.append(e.DeviceUnclean(command.device_id, None))
+    return events
+
+
+def _set_unclean(state: State, command: c.SetUnclean, at: Instant) -> list[Event]:
+    device = state.devices.get(command.device_id)
+    if device is None or device.unclean == command.reason:
+        return []
+    return [e.DeviceUnclean(command.device_id, command.reason)]
 
 
 def _set_tenant(state: State, command: c.SetTenant, at: Instant) -> list[Event]:
@@ -303,7 +315,7 @@ def _park_succeeded(state: State, command: c.ParkSucceeded, at: Instant) -> list
     lease = _current(state, command.lease_id, command.generation, LeaseState.PARKING)
     if lease is None:
         return []
-    parked: list[Event] = [e.LeaseParked(lease.id, command.host_memory_bytes)]
+    parked: list[Event] = [e.LeaseParked(lease.id, command.host_memory_bytes, *(command.cleaned or ()))]
     # A cell runs or began meanwhile, or its process could not say so: it waits to go on, as one that comes now.
     stays = lease.park_reason in (ParkReason.ASKED, ParkReason.OVER_LIMIT)
     goes_on = not stays and (lease.busy or not lease.reports)
@@ -360,7 +372,7 @@ def _drain_succeeded(state: State, command: c.DrainSucceeded, at: Instant) -> li
     lease = _current(state, command.lease_id, command.generation, LeaseState.DRAINING)
     if lease is None or lease.end_reason is None:
         return []
-    return [e.LeaseEnded(lease.id, lease.end_reason, lease.end_detail, command.scrub)]
+    return [e.LeaseEnded(lease.id, lease.end_reason, lease.end_detail, *command.cleaned)]
 
 
 def _tick(state: State, command: c.Tick, at: Instant) -> list[Event]:
@@ -427,6 +439,7 @@ _DECIDERS: dict[type[c.Command], Callable[[State, Any, Instant], list[Event]]] =
     c.ReportXid: health.report_xid,
     c.RestoreDevice: health.restore,
     c.DrainDevice: _drain_device,
+    c.SetUnclean: _set_unclean,
     c.SetTenant: _set_tenant,
     c.SetGroup: _set_group,
     c.SetPolicy: _set_policy,

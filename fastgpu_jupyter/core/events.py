@@ -73,6 +73,14 @@ class DeviceDrained:
 
 
 @dataclass(frozen=True, slots=True)
+class DeviceUnclean:
+    """Memory that a lease left on a device could not be overwritten; without a reason it was, or need not be."""
+
+    device_id: str
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class TenantSet:
     """A tenant's entitlement was set."""
 
@@ -260,6 +268,9 @@ class LeaseParked:
 
     lease_id: str
     host_memory_bytes: int
+    scrub: Scrub | None = None  #: of what it had there, where that is known
+    scrub_bytes: int | None = None  #: see ``Cleaned``
+    scrub_detail: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,6 +346,8 @@ class LeaseEnded:
     reason: EndReason
     detail: str | None = None
     scrub: Scrub | None = None  #: where it had a device, and the version that wrote it knew
+    scrub_bytes: int | None = None  #: see ``Cleaned``
+    scrub_detail: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -356,6 +369,7 @@ Event = (
     | DeviceVanished
     | DeviceHealthChanged
     | DeviceDrained
+    | DeviceUnclean
     | TenantSet
     | GroupSet
     | PolicySet

@@ -67,6 +67,19 @@ class Scrub(str, Enum):
 
     GONE = "gone"  #: the device listed its processes, and none of the lease was among them; nothing was overwritten
     DEVICE_GONE = "device_gone"  #: the host has that device no more
+    OVERWRITTEN = "overwritten"  #: and after that, all memory of the device that could be had was set to zero
+
+
+class Cleaned(NamedTuple):
+    """What became of the memory that a lease had on its device."""
+
+    scrub: Scrub = Scrub.GONE
+    overwritten_bytes: int | None = None  #: set exactly where it was overwritten
+    detail: str | None = None  #: what is to be known beside that, as sentences
+
+
+#: No process had any there, and nothing else is known.
+GONE = Cleaned()
 
 
 class PendingReason(str, Enum):
@@ -504,6 +517,7 @@ class Device:
     health_reason: str | None = None
     xid: int | None = None  #: the error number for which it left service, until it is put back
     drained: bool = False  #: an administrator wants it empty: it keeps its leases and gets no new ones
+    unclean: str | None = None  #: why memory that a lease left there is not overwritten yet, though it was to be
     present: bool = True  #: False once the host no longer shows it while leases still hold it
     promised_bytes: int = 0  #: sum over the leases that hold it
     leaving_bytes: int = 0  #: of those, what is being given back
@@ -519,7 +533,7 @@ class Device:
     @property
     def grantable(self) -> bool:
         """Whether new leases may be placed on it."""
-        return self.present and not self.drained and self.health is Health.HEALTHY
+        return self.present and not self.drained and self.unclean is None and self.health is Health.HEALTHY
 
 
 @dataclass(slots=True)
@@ -541,7 +555,9 @@ class Lease:
     ended_at: Instant | None = None
     end_reason: EndReason | None = None
     end_detail: str | None = None
-    scrub: Scrub | None = None  #: once it has ended and had a device
+    scrub: Scrub | None = None  #: of what it had on its device, once it has ended or while it is parked
+    scrub_bytes: int | None = None  #: see ``Cleaned``
+    scrub_detail: str | None = None
     active_since_ms: int | None = None  #: set exactly while ACTIVE: the open usage segment
     metered_ms: int = 0  #: up to here the open segment is in the two sums below
     active_ms: int = 0

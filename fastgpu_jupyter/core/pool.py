@@ -138,6 +138,8 @@ class Pool:
                 self._scheduler.entitled()
             case e.DeviceHealthChanged(device_id=device_id) | e.DeviceDrained(device_id=device_id):
                 self._scheduler.serves_or_not(device_id)
+            case e.DeviceUnclean(device_id=device_id):
+                self._scheduler.serves_or_not(device_id)
             case e.DeviceAppeared() | e.DeviceVanished() | e.HostAppeared():
                 self._scheduler.changed()
 

@@ -38,6 +38,7 @@ from .journal.store import Journal
 from .logs import HumanFormatter, JsonFormatter, without_what_clients_sent
 from .recovery import recover
 from .runtime import Runtime
+from .scrub import KNOWN, OVERWRITE
 
 LOG_BYTES_MAX = 2 * 2**20
 IDLE_CHECK_S = 1.0
@@ -125,6 +126,16 @@ class FastGPUPool(JupyterApp):
     ).tag(config=True)
     over_limit_grace_s = Float(
         30.0, min=0, help="Seconds between two of these steps: to be told, to be parked, to be ended."
+    ).tag(config=True)
+    scrub = CaselessStrEnum(
+        [KNOWN, OVERWRITE],
+        default_value=KNOWN,
+        help="What happens to the GPU memory of a lease that ended or was parked before others have its GPU: known "
+        "waits until no process of it has any there, overwrite sets it to zero as well. Where other leases are on the "
+        "GPU nothing is overwritten.",
+    ).tag(config=True)
+    scrub_timeout_s = Float(
+        60.0, min=1, help="Seconds after which overwriting the memory of a GPU is given up and tried again."
     ).tag(config=True)
     foreign = CaselessStrEnum(
         [lookout.IGNORE, lookout.WARN, lookout.END],
@@ -235,7 +246,8 @@ class FastGPUPool(JupyterApp):
         journal = Journal(state_dir / "journal.db")
         reserve = Reserve(state_dir / "releases.reserve")
         pool, message = recover(journal, driver, clock, reserve, self._policy())
-        runtime = Runtime(pool, journal, driver, clock, reserve, foreign=self.foreign)
+        how = {"foreign": self.foreign, "scrub": self.scrub, "scrub_timeout_s": self.scrub_timeout_s}
+        runtime = Runtime(pool, journal, driver, clock, reserve, **how)
         asyncio.run(self._serve(runtime, clock, socket_path, message, tell))
         with suppress(HostFault):  # one that hangs is left to the end of the process
             within(CLOSE_S, driver.close, "The driver does not close.")

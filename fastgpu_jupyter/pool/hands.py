@@ -17,12 +17,13 @@ from typing import Any, TypeVar
 
 from ..core import commands as c
 from ..core import effects as fx
-from ..core.model import Enforcement, LogicalGPU, Scrub
+from ..core.model import GONE, Cleaned, Enforcement, LogicalGPU, Scrub
 from ..errors import FastGPUError, HostFault
 from .devices.driver import DeviceGone, Driver, Limited, ProcessBroken
 from .host.attribution import leases_of
 from .host.process import lease_of
 from .host.threads import DaemonThreads
+from .scrub import Scrubber
 
 T = TypeVar("T")
 log = logging.getLogger("fastgpu.pool")
@@ -38,8 +39,11 @@ MOVERS = 4
 class Hands:
     """The driver, for use from the event loop. ``heard`` is called when it falls silent, and when it answers again."""
 
-    def __init__(self, driver: Driver, heard: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, driver: Driver, heard: Callable[[], None] = lambda: None, scrubber: Scrubber | None = None
+    ) -> None:
         self._driver = driver
+        self._scrubber = scrubber
         self._heard = heard
         self._thread = DaemonThreads(1, "devices")
         self._movers = DaemonThreads(MOVERS, "movers")
@@ -87,6 +91,8 @@ class Hands:
     async def carry_out(self, effect: fx.OnDevice) -> c.Command:
         """Do it, and say what it came to."""
         lease_id, generation = effect.lease_id, effect.logical_gpu.generation
+        if self._scrubber is not None and isinstance(effect, fx.Prepare | fx.Resume):
+            await self._scrubber.wait_for(lease_id, effect.logical_gpu)
         try:
             match effect:
                 case fx.Prepare():
@@ -96,7 +102,7 @@ class Hands:
                     limited = await self._limit(effect)
                     return c.LimitSet(lease_id, generation, *limited, effect.logical_gpu.memory_bytes)
                 case fx.Park():
-                    return c.ParkSucceeded(lease_id, generation, await self._park(effect))
+                    return c.ParkSucceeded(lease_id, generation, await self._park(effect), await self._clean(effect))
                 case fx.Resume():
                     made = await self.ask(self._driver.prepare, effect.logical_gpu)
                     gpu = replace(effect.logical_gpu, made=made)
@@ -153,21 +159,35 @@ class Hands:
             raise gone
         return found
 
-    async def _drain(self, effect: fx.Drain) -> Scrub:
+    async def _drain(self, effect: fx.Drain) -> Cleaned:
         """Wait until no process of the lease has memory on the device: a fact, however long it takes; which one."""
-        said, scrub = "", Scrub.GONE
+        said, cleaned = "", None
         while True:
             try:
                 if not await self._on_device(effect):
                     break
             except DeviceGone:
-                scrub = Scrub.DEVICE_GONE
+                cleaned = Cleaned(Scrub.DEVICE_GONE)
                 break
             except HostFault as error:
                 said = _warn("Cannot see whether lease %s is off its device: %s", effect.lease_id, error, said)
             await asyncio.sleep(DRAIN_POLL_S)
+        cleaned = cleaned or await self._clean(effect)
         await self._release(effect.logical_gpu)
-        return scrub
+        return cleaned
+
+    async def _clean(self, effect: fx.Park | fx.Drain) -> Cleaned:
+        """Have what the lease left overwritten, where that is wanted; what became of it."""
+
+        async def is_there() -> None:
+            back = await self._on_device(effect)
+            if back:
+                raise HostFault(f"Process {min(back)} of this lease has memory on the device again.")
+
+        if self._scrubber is None:
+            return GONE
+        ends = isinstance(effect, fx.Drain)
+        return await self._scrubber.clean(effect.lease_id, effect.logical_gpu, is_there, ends=ends)
 
     async def _release(self, gpu: LogicalGPU) -> None:
         """Have what was made for it unmade, however long that takes: it must not pass to the next lease."""

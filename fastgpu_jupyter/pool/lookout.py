@@ -16,7 +16,7 @@ import os
 import pwd
 import signal
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -64,6 +64,7 @@ class Lookout:
         self._boot_id = boot_id
         self._attribution = Attribution()
         self.policy = foreign
+        self.ours: Container[int] = {os.getpid()}  #: processes of the pool manager's, which need no lease
         self.foreign: dict[str, list[Foreign]] = {}
         self._ending: dict[Holder, float] = {}  #: when each was asked to end
 
@@ -112,7 +113,7 @@ class Lookout:
                 here = [lease_id for lease_id in on_device if lease_id in its]
                 if here:
                     used[here[-1]].append(process.memory_bytes)
-                elif process.pid != os.getpid():
+                elif process.pid not in self.ours:
                     with suppress(NotFound):  # it ended while we looked
                         holder = holder_of(process.pid, self._boot_id)
                         foreign.setdefault(device_id, []).append(

@@ -45,6 +45,7 @@ from .journal.store import Entry, Journal
 from .metrics import Metrics
 from .recovery import VERIFY_FIRST_MAX, replay
 from .sampler import Sampler
+from .scrub import KNOWN, OnDevice, Scrubber
 from .views import Tickets, Viewer
 
 T = TypeVar("T")
@@ -82,6 +83,8 @@ class Runtime:
         reserve: Reserve | None = None,
         *,
         foreign: str = lookout.WARN,
+        scrub: str = KNOWN,
+        scrub_timeout_s: float = 60.0,
     ) -> None:
         self._pool = pool
         self._reserve = reserve
@@ -95,7 +98,10 @@ class Runtime:
         self._settling = asyncio.Lock()
         self._reading = asyncio.Lock()
         self._writer = ThreadPoolExecutor(1, "journal")
-        self._hands = Hands(driver, self._driver_heard)
+        self.scrubber = Scrubber(
+            scrub, scrub_timeout_s, on_device=self._on_device, say=self._report, tell=self._tell_of_lease
+        )
+        self._hands = Hands(driver, self._driver_heard, self.scrubber)
         self._healer: Healer | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._watcher = Watcher(pool.state.boot_id, self._holder_ended)
@@ -105,6 +111,7 @@ class Runtime:
         self._tickets: Tickets | None = None  #: of the state as it is, once anybody asked
         #: Who has memory on the devices, rightly or not.
         self.lookout = lookout.Lookout(pool.state.boot_id, foreign)
+        self.lookout.ours = self.scrubber.pids
         self.metrics = Metrics()
         #: Asked before a request for a lease is decided; raises where a limit is reached.
         self.admit: Callable[[State, c.RequestLease], None] = lambda *_: None
@@ -457,6 +464,9 @@ class Runtime:
     def _tell_of_pool(self) -> None:
         self._tell_all(Changes(frozenset(), frozenset(), pool=True))
 
+    def _tell_of_lease(self, lease_id: str) -> None:
+        self._tell_all(Changes(frozenset({lease_id}), frozenset()))
+
     # -- who follows --------------------------------------------------------------------------------------------------
 
     def _tell(self, events: list[Event]) -> None:
@@ -568,6 +578,10 @@ class Runtime:
         changed = await self.lookout.look(device_ids, processes, self.submit, self.read, time.monotonic())
         if changed:
             self._tell_all(Changes(frozenset(), frozenset(changed)))
+
+    def _on_device(self, device_id: str) -> OnDevice:
+        device = self._pool.state.devices.get(device_id)
+        return OnDevice(frozenset(device.lease_ids if device else ()), bool(device and device.unclean is not None))
 
     def _driver_heard(self) -> None:
         self._spawn(self._look_once() if self._hands.silence is None else self._distrust())

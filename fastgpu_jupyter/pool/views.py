@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from .. import __version__
 from ..core import budgets, health, mechanisms, meter, overuse, parking, queue
-from ..core.model import Device, Instant, Lease, LeaseState, PendingReason, Priority, Reservation, State
+from ..core.model import Device, Health, Instant, Lease, LeaseState, PendingReason, Priority, Reservation, State
 from ..wire.views import (
     DeviceUsageView,
     DeviceView,
@@ -61,6 +61,7 @@ class Facts:
     tickets: Callable[[], Tickets]
     device_nodes_of: Callable[[str], list[str]]
     foreign: Mapping[str, Sequence[Foreign]]
+    doing: Callable[[str], str | None] = lambda _: None  #: what is being done to a lease's device, for its user
 
 
 def pool_view(
@@ -105,8 +106,8 @@ def _device_view(state: State, device: Device, viewer: Viewer, facts: Facts) -> 
         "memory_bytes": device.spec.memory_bytes,
         "memory_free_bytes": device.free_bytes,
         "simulated": device.spec.simulated,
-        "health": device.health.value,
-        "health_reason": device.health_reason,
+        "health": (Health.SUSPECT if device.unclean and not device.health_reason else device.health).value,
+        "health_reason": device.health_reason or device.unclean,
         "parkable": device.spec.parkable,
         "drained": device.drained or not device.present,
         "mechanisms": [mechanism.value for mechanism in device.spec.mechanisms],
@@ -202,6 +203,8 @@ def lease_view(state: State, lease: Lease, at: Instant, facts: Facts) -> LeaseVi
         "granted_at": lease.granted_at.wall_ms if lease.granted_at else None,
         "ended_at": lease.ended_at.wall_ms if lease.ended_at else None,
         "scrub": lease.scrub.value if lease.scrub else None,
+        "scrub_bytes": lease.scrub_bytes,
+        "scrub_detail": lease.scrub_detail,
         "active_ms": meter.active_ms(lease, at.ms),
         "rate_micro_per_hour": gpu.rate_micro_per_hour if gpu else None,
         "billed_micro_per_hour": lease.billed_micro_per_hour,
@@ -217,8 +220,14 @@ def lease_view(state: State, lease: Lease, at: Instant, facts: Facts) -> LeaseVi
         "memory_used_bytes": usage.memory_used_bytes,
         "place": ticket[0] if ticket else None,
         "pending_reason": ticket[1].value if ticket else None,
-        "pending_detail": queue.explain(*ticket) if ticket else lease.end_detail or budgets.why_parked(lease),
+        "pending_detail": queue.explain(*ticket) if ticket else _detail(lease, facts),
     }
+
+
+def _detail(lease: Lease, facts: Facts) -> str | None:
+    """What is being done, after why it is over."""
+    told = filter(None, (lease.end_detail, facts.doing(lease.id)))
+    return " ".join(told) or budgets.why_parked(lease)
 
 
 def device_usage_view(device_id: str, usage: Usage) -> DeviceUsageView:

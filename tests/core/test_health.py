@@ -8,8 +8,9 @@ import pytest
 
 from fastgpu_jupyter.core import commands as c
 from fastgpu_jupyter.core import events as e
-from fastgpu_jupyter.core import health
+from fastgpu_jupyter.core import health, placement
 from fastgpu_jupyter.core.model import (
+    Cleaned,
     EndReason,
     Health,
     HostSpec,
@@ -17,6 +18,7 @@ from fastgpu_jupyter.core.model import (
     ParkReason,
     PendingReason,
     Retention,
+    Scrub,
 )
 from fastgpu_jupyter.core.scheduler import places
 from fastgpu_jupyter.errors import NotFound
@@ -283,3 +285,36 @@ def test_what_was_told_is_in_the_journal() -> None:
     [event] = world.do(c.ReportXid("gpu-0", 43))
     assert isinstance(event, e.LeaseFaulted)
     assert (event.lease_id, event.xid) == ("a", 43)
+
+
+def test_a_device_with_memory_that_could_not_be_overwritten_is_granted_to_nobody() -> None:
+    world = shared()
+    for name in ("gpu-0", "gpu-1"):
+        world.do(c.SetUnclean(name, "it hangs"))
+    assert world.do(c.SetUnclean("gpu-0", "it hangs")) == []
+    assert world.do(c.SetUnclean("no such device", "it hangs")) == []
+    waiting = world.ask("waiting")
+    assert waiting.state is LeaseState.WAITING
+    assert placement.why_not(world.state, waiting.want) is PendingReason.HEALTH
+    world.do(c.SetUnclean("gpu-0", None))
+    assert waiting.state is LeaseState.PREPARING
+    more = world.ask("more")
+    assert more.state is LeaseState.WAITING
+    world.do(c.DrainDevice("gpu-1", drained=False))  # an administrator goes on
+    assert more.state is LeaseState.PREPARING
+
+
+def test_what_became_of_a_lease_s_memory_is_remembered_until_it_is_on_a_device_again() -> None:
+    world = shared()
+    lease = world.active("a")
+    assert lease.logical_gpu is not None
+    world.do(c.ParkLease("a"))
+    zeros = Cleaned(Scrub.OVERWRITTEN, 80 * GIB, "All of it.")
+    world.do(c.ParkSucceeded("a", lease.logical_gpu.generation, GIB, zeros))
+    assert (lease.scrub, lease.scrub_bytes, lease.scrub_detail) == zeros
+    world.do(c.ResumeLease("a"))
+    world.resumed("a")
+    assert (lease.scrub, lease.scrub_bytes, lease.scrub_detail) == (None, None, None)
+    world.do(c.ReleaseLease("a"))
+    world.drained("a", zeros)
+    assert (lease.scrub, lease.scrub_bytes, lease.scrub_detail) == zeros

@@ -8,6 +8,8 @@ from fastgpu_jupyter.core import commands as c
 from fastgpu_jupyter.core.events import Event
 from fastgpu_jupyter.core.invariants import violations
 from fastgpu_jupyter.core.model import (
+    GONE,
+    Cleaned,
     DeviceSpec,
     Holder,
     Instant,
@@ -155,10 +157,10 @@ class World:
         self.now_ms += step_ms
         self.do(c.Tick())
 
-    def drained(self, name: str) -> None:
+    def drained(self, name: str, cleaned: Cleaned = GONE) -> None:
         gpu = self.state.leases[name].logical_gpu
         assert gpu is not None
-        self.do(c.DrainSucceeded(name, gpu.generation))
+        self.do(c.DrainSucceeded(name, gpu.generation, cleaned))
 
     def states(self) -> dict[str, str]:
         return {name: lease.state.value for name, lease in self.state.leases.items()}

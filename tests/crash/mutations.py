@@ -163,9 +163,30 @@ MUTATIONS = (
     Mutation(
         "what a lease had made for it passes to the next",
         "pool/hands.py",
-        "        await self._release(effect.logical_gpu)\n        return scrub\n",
-        "        return scrub\n",
+        "        await self._release(effect.logical_gpu)\n        return cleaned\n",
+        "        return cleaned\n",
         pytest("tests/pool/test_lookout.py"),
+    ),
+    Mutation(
+        "what is said to be overwritten is not",
+        "pool/overwrite.py",
+        '        cuda("cuMemsetD8_v2", ctypes.c_uint64(address), ctypes.c_ubyte(0), ctypes.c_size_t(size))\n',
+        "",
+        pytest("tests/pool/test_scrub.py", "-k", "reads"),
+    ),
+    Mutation(
+        "a device is granted while its memory is not overwritten",
+        "pool/scrub.py",
+        "            self._claimed.update(dict.fromkeys(devices, lease_id))\n",
+        "",
+        pytest("tests/pool/test_scrub.py", "-k", "comes"),
+    ),
+    Mutation(
+        "who overwrites is taken for a process without a lease",
+        "pool/runtime.py",
+        "        self.lookout.ours = self.scrubber.pids\n",
+        "",
+        pytest("tests/pool/test_scrub.py", "-k", "hangs"),
     ),
     Mutation(
         "a process counts for whichever lease it names",
@@ -344,7 +365,7 @@ MUTATIONS = (
     Mutation(
         "what is out of service is granted",
         "core/model.py",
-        "        return self.present and not self.drained and self.health is Health.HEALTHY\n",
+        "        return self.present and not self.drained and self.unclean is None and self.health is Health.HEALTHY\n",
         "        return self.present and self.health is Health.HEALTHY\n",
         pytest("tests/core/test_naive.py", "tests/core/test_scheduler.py", "--hypothesis-profile", "no-shrinking"),
     ),

@@ -13,7 +13,18 @@ from pathlib import Path
 import msgspec
 
 from fastgpu_jupyter.core import commands as c
-from fastgpu_jupyter.core.model import BudgetPolicy, Enforcement, Health, HostSpec, Plan, Policy, Retention, State
+from fastgpu_jupyter.core.model import (
+    BudgetPolicy,
+    Cleaned,
+    Enforcement,
+    Health,
+    HostSpec,
+    Plan,
+    Policy,
+    Retention,
+    Scrub,
+    State,
+)
 from fastgpu_jupyter.pool.journal.store import Entry, Journal
 from tests.core.world import World, spec
 
@@ -37,12 +48,14 @@ def _come_and_go(world: World) -> None:
     world.do(c.RestoreDevice("gpu-2"))
     world.do(c.DrainDevice("gpu-2", drained=True))
     world.do(c.DrainDevice("gpu-2", drained=False))
+    world.do(c.SetUnclean("gpu-2", "a call failed"))
+    world.do(c.SetUnclean("gpu-2", None))
     world.do(c.ReportXid("gpu-0", 31, ("whole",), certain=True))
     world.do(c.ResizeLease("part", "half"))
     world.do(c.TransferLease("part", "bob"))
     world.do(c.ReleaseLease("waits"))
     world.do(c.ReleaseLease("whole"))
-    world.drained("whole")
+    world.drained("whole", Cleaned(Scrub.OVERWRITTEN, 80 << 30, "All of it."))
     world.do(c.HolderEnded("part", world.state.leases["part"].holder))
 
 

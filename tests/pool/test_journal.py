@@ -90,6 +90,7 @@ def test_every_event_survives_its_bytes() -> None:
     world.drained("a")
     world.do(c.SetHealth("gpu", Health.SUSPECT, "x"))
     world.do(c.DrainDevice("gpu", drained=True))
+    world.do(c.SetUnclean("gpu", "a call failed"))
     world.do(c.SetTenant("ann", 200, None))
     world.do(c.SetDevices(()))
     world.do(c.SetDevices((spec("other"),)))

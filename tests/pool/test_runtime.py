@@ -23,6 +23,7 @@ from fastgpu_jupyter.core.model import (
     LeaseRequest,
     LeaseState,
     LogicalGPU,
+    Scrub,
     State,
 )
 from fastgpu_jupyter.errors import HostFault, InternalError, NoSuchDevice, NotFound, StoreFault
@@ -34,6 +35,7 @@ from fastgpu_jupyter.pool.host.process import holder_of
 from fastgpu_jupyter.pool.journal.store import Journal
 from fastgpu_jupyter.pool.recovery import recover, replay
 from fastgpu_jupyter.pool.runtime import Runtime
+from fastgpu_jupyter.pool.scrub import OVERWRITE, Scrubber
 from tests.core.world import spec
 
 
@@ -411,6 +413,46 @@ def test_nothing_is_taken_for_parked_that_has_memory_on_the_device(
         assert lease.unparkable is not None
         assert ("cannot see" if blind else "Process 4711 of this lease still has memory") in lease.unparkable
         assert driver.parked == []  # what was moved is back
+
+    run(tmp_path, story, driver)
+
+
+def test_what_a_parked_lease_left_is_overwritten_before_its_device_is_another_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver = parkable()
+    fails, done = True, []
+
+    async def overwrite(self: Scrubber, name: str) -> tuple[int, int]:
+        if fails:
+            raise HostFault("It failed.")
+        done.append(name)
+        return 70, 80
+
+    monkeypatch.setattr(Scrubber, "_overwrite_one", overwrite)
+    monkeypatch.setattr("fastgpu_jupyter.pool.scrub.RETRY_S", 0.01)
+
+    async def story(pool: Pool) -> None:
+        nonlocal fails
+        pool.runtime.scrubber._how = OVERWRITE
+        await pool.ask("a")
+        await pool.until("a", LeaseState.ACTIVE)
+        await pool.ask("b")
+        await pool.runtime.submit(c.ParkLease("a"))
+        for _ in range(1000):
+            told = pool.runtime.scrubber.doing("a")
+            if told and "could not be overwritten yet: It failed." in told:
+                break
+            await asyncio.sleep(0.005)
+        else:
+            raise AssertionError(told)
+        assert (await pool.lease("a")).state is LeaseState.PARKING
+        assert (await pool.lease("b")).state is LeaseState.WAITING
+        fails = False
+        lease = await pool.until("a", LeaseState.PARKED)
+        assert (lease.scrub, lease.scrub_bytes, done) == (Scrub.OVERWRITTEN, 70, ["gpu"])
+        assert pool.runtime.scrubber.doing("a") is None
+        await pool.until("b", LeaseState.ACTIVE)
 
     run(tmp_path, story, driver)
 

@@ -176,6 +176,7 @@ class Service:
             runtime.tickets,
             runtime.device_nodes_of,
             runtime.lookout.foreign,
+            runtime.scrubber.doing,
         )
 
     def _one(self, state: State, at: Instant, lease_id: str, caller: Caller) -> LeaseView:
