@@ -25,6 +25,7 @@ from ..units import parse_memory
 from ..wire.locate import SYSTEM_SOCKET, user_socket, user_state_dir
 from ..wire.spawn import ALREADY_RUNNING
 from . import lookout
+from .closing import groups_of
 from .devices import mps
 from .devices.select import select_driver
 from .host import machine, single
@@ -137,6 +138,11 @@ class FastGPUPool(JupyterApp):
     scrub_timeout_s = Float(
         60.0, min=1, help="Seconds after which overwriting the memory of a GPU is given up and tried again."
     ).tag(config=True)
+    close_nodes = Bool(
+        False,
+        help="Let a kernel and what it starts open the device files of its lease's GPU and of no other, by a control "
+        "group of its own; as root only. Otherwise leases only say which files those are.",
+    ).tag(config=True)
     foreign = CaselessStrEnum(
         [lookout.IGNORE, lookout.WARN, lookout.END],
         default_value=lookout.WARN,
@@ -246,8 +252,9 @@ class FastGPUPool(JupyterApp):
         journal = Journal(state_dir / "journal.db")
         reserve = Reserve(state_dir / "releases.reserve")
         pool, message = recover(journal, driver, clock, reserve, self._policy())
+        groups = groups_of(state_dir, clock.boot_id(), close=self.close_nodes)
         how = {"foreign": self.foreign, "scrub": self.scrub, "scrub_timeout_s": self.scrub_timeout_s}
-        runtime = Runtime(pool, journal, driver, clock, reserve, **how)
+        runtime = Runtime(pool, journal, driver, clock, reserve, groups=groups, **how)
         asyncio.run(self._serve(runtime, clock, socket_path, message, tell))
         with suppress(HostFault):  # one that hangs is left to the end of the process
             within(CLOSE_S, driver.close, "The driver does not close.")

@@ -19,7 +19,9 @@ from ..core import commands as c
 from ..core import effects as fx
 from ..core.model import GONE, Cleaned, Enforcement, LogicalGPU, Scrub
 from ..errors import FastGPUError, HostFault
+from .closing import Closing
 from .devices.driver import DeviceGone, Driver, Limited, ProcessBroken
+from .host import cgroup
 from .host.attribution import leases_of
 from .host.process import lease_of
 from .host.threads import DaemonThreads
@@ -40,10 +42,15 @@ class Hands:
     """The driver, for use from the event loop. ``heard`` is called when it falls silent, and when it answers again."""
 
     def __init__(
-        self, driver: Driver, heard: Callable[[], None] = lambda: None, scrubber: Scrubber | None = None
+        self,
+        driver: Driver,
+        heard: Callable[[], None] = lambda: None,
+        scrubber: Scrubber | None = None,
+        closing: Closing | None = None,
     ) -> None:
         self._driver = driver
         self._scrubber = scrubber
+        self._closing = closing
         self._heard = heard
         self._thread = DaemonThreads(1, "devices")
         self._movers = DaemonThreads(MOVERS, "movers")
@@ -91,12 +98,10 @@ class Hands:
     async def carry_out(self, effect: fx.OnDevice) -> c.Command:
         """Do it, and say what it came to."""
         lease_id, generation = effect.lease_id, effect.logical_gpu.generation
-        if self._scrubber is not None and isinstance(effect, fx.Prepare | fx.Resume):
-            await self._scrubber.wait_for(lease_id, effect.logical_gpu)
         try:
             match effect:
                 case fx.Prepare():
-                    made = await self.ask(self._driver.prepare, effect.logical_gpu)
+                    made = await self._prepare(effect)
                     return c.PrepareSucceeded(lease_id, generation, made)
                 case fx.Limit():
                     limited = await self._limit(effect)
@@ -104,7 +109,7 @@ class Hands:
                 case fx.Park():
                     return c.ParkSucceeded(lease_id, generation, await self._park(effect), await self._clean(effect))
                 case fx.Resume():
-                    made = await self.ask(self._driver.prepare, effect.logical_gpu)
+                    made = await self._prepare(effect)
                     gpu = replace(effect.logical_gpu, made=made)
                     await self._move(self._driver.resume, gpu, effect.holder.pid, effect.origin)
                     return c.ResumeSucceeded(lease_id, generation, made)
@@ -116,10 +121,22 @@ class Hands:
                 return c.ParkFailed(lease_id, generation, str(error), broken)
             return _FAILED[type(effect)](lease_id, generation, str(error))
 
+    async def _prepare(self, effect: fx.Prepare | fx.Resume) -> str:
+        """Make it usable, once nobody reads there what was another's, and open it to its kernel."""
+        gpu = effect.logical_gpu
+        if self._scrubber is not None:
+            await self._scrubber.wait_for(effect.lease_id, gpu)
+        made = await self.ask(self._driver.prepare, gpu)
+        if self._closing is not None:
+            await self._closing.open(effect.lease_id, replace(gpu, made=made))
+        return made
+
     async def _limit(self, effect: fx.Limit) -> Limited:
         """Who keeps the lease within its memory; a server that asked for a kernel to come is not limited."""
         gpu = effect.logical_gpu
-        if lease_of(effect.holder.pid) != effect.lease_id:
+        if self._closing is not None:
+            await self._closing.settled(effect.lease_id)  # which gives the kernel a control group of its own
+        if lease_of(effect.holder.pid) != effect.lease_id and not cgroup.has_own(effect.holder.pid):
             return Limited(gpu.enforcement, gpu.made)
         try:
             return await self.ask(self._driver.limit, gpu, effect.holder.pid)

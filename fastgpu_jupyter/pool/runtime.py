@@ -31,6 +31,7 @@ from ..errors import Conflict, FastGPUError, HostFault, InternalError, LimitReac
 from ..wire.views import StatementView
 from . import billing, degraded, lookout
 from .calls import Call, Changes, Whereabouts, changes_of
+from .closing import Closing
 from .devices.driver import Division, Driver, GPUProcess, Sample, Subject
 from .devices.health import Condition, Watchable
 from .hands import NO_ANSWER, Hands
@@ -38,6 +39,7 @@ from .healing import Healer
 from .history import History
 from .host import machine
 from .host.clock import Clock
+from .host.lease_groups import TOLD, Kept, LeaseGroups
 from .host.process import Watcher
 from .journal.codec import encode_state
 from .journal.reserve import Reserve
@@ -85,6 +87,7 @@ class Runtime:
         foreign: str = lookout.WARN,
         scrub: str = KNOWN,
         scrub_timeout_s: float = 60.0,
+        groups: LeaseGroups | None = None,
     ) -> None:
         self._pool = pool
         self._reserve = reserve
@@ -101,7 +104,8 @@ class Runtime:
         self.scrubber = Scrubber(
             scrub, scrub_timeout_s, on_device=self._on_device, say=self._report, tell=self._tell_of_lease
         )
-        self._hands = Hands(driver, self._driver_heard, self.scrubber)
+        self._closing = Closing(groups, driver.device_nodes, self._tell_of_lease) if groups else None
+        self._hands = Hands(driver, self._driver_heard, self.scrubber, self._closing)
         self._healer: Healer | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._watcher = Watcher(pool.state.boot_id, self._holder_ended)
@@ -223,6 +227,15 @@ class Runtime:
         gpu = self._granted(lease_id)
         return list(self._driver.device_nodes(gpu)) if gpu else []
 
+    def closed_to(self, lease_id: str) -> Kept:
+        """Whether its kernel can open no other GPU's device files, and what is to be said of that."""
+        return self._closing.about(lease_id) if self._closing else TOLD
+
+    async def until_closed(self, lease_id: str) -> None:
+        """Return once what is to be closed to the lease's kernel is, or after a while."""
+        if self._closing:
+            await self._closing.settled(lease_id)
+
     def _granted(self, lease_id: str) -> LogicalGPU | None:
         lease = self._pool.state.leases[lease_id]
         return lease.logical_gpu if lease.state is LeaseState.ACTIVE else None
@@ -248,6 +261,10 @@ class Runtime:
             self._spawn(self._verify())
         if self._unwritable:
             self._spawn(self._until_writable())
+        if self._closing:
+            self._closing.follow(self._pool.state, list(self._pool.state.leases))
+            self._spawn(self._closing.keep_for_ever())
+            self._spawn(self._closing.tidy_for_ever())
         for effect in list(fx.outstanding(self._pool.state)):
             self._run_effect(effect)
 
@@ -271,6 +288,8 @@ class Runtime:
             self._snapshot()
         self._writer.shutdown()
         self._hands.close()
+        if self._closing:
+            self._closing.close()
         self._sampler.close()
         self._journal.close()
         if self._reserve:
@@ -407,6 +426,8 @@ class Runtime:
             self._degrade(str(unreadable))
         else:
             self._tickets = None
+            if self._closing:
+                self._closing.follow(self._pool.state, list(self._pool.state.leases))
             if self._journal.seq != expected:  # the write that was said to have failed is there
                 state = self._pool.state
                 ended = (fx.ForgetHolder(lease.id) for lease in state.leases.values() if lease.ended_at is not None)
@@ -471,6 +492,9 @@ class Runtime:
 
     def _tell(self, events: list[Event]) -> None:
         if events:
+            if self._closing:
+                lease_ids = {getattr(event, "lease_id", None) for event in events} - {None}
+                self._closing.follow(self._pool.state, cast("set[str]", lease_ids))
             self._tell_all(self._whereabouts.follow(changes_of(events, self._pool.state), self._pool.state))
 
     def _tell_all(self, changes: Changes) -> None:

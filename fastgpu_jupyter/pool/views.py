@@ -26,6 +26,7 @@ from ..wire.views import (
     TenantView,
 )
 from .devices.driver import Sample, Usage
+from .host.lease_groups import TOLD, Kept
 from .lookout import Foreign
 
 PRIORITY_NAMES: dict[Priority, PriorityName] = {
@@ -61,6 +62,7 @@ class Facts:
     tickets: Callable[[], Tickets]
     device_nodes_of: Callable[[str], list[str]]
     foreign: Mapping[str, Sequence[Foreign]]
+    closed_to: Callable[[str], Kept] = lambda _: TOLD
     doing: Callable[[str], str | None] = lambda _: None  #: what is being done to a lease's device, for its user
 
 
@@ -166,6 +168,7 @@ def lease_view(state: State, lease: Lease, at: Instant, facts: Facts) -> LeaseVi
     gpu = lease.logical_gpu
     device = state.devices.get(gpu.device_id) if gpu else None
     usage = facts.usage.leases.get(lease.id, _UNKNOWN)
+    nodes = facts.closed_to(lease.id)
     return {
         "id": lease.id,
         "version": lease.version,
@@ -199,6 +202,8 @@ def lease_view(state: State, lease: Lease, at: Instant, facts: Facts) -> LeaseVi
         "limit_message": overuse.message(state, lease),
         "environment": facts.environment_of(lease.id),
         "device_nodes": facts.device_nodes_of(lease.id),
+        "device_nodes_closed": nodes.closed,
+        "device_nodes_message": nodes.detail,
         "requested_at": lease.requested_at.wall_ms,
         "granted_at": lease.granted_at.wall_ms if lease.granted_at else None,
         "ended_at": lease.ended_at.wall_ms if lease.ended_at else None,

@@ -101,10 +101,11 @@ class LeaseView(TypedDict):
     ``cost_micro``: what it had cost at ``cost_at``; from there on it costs ``billed_micro_per_hour`` until that
     changes: its rate, less the ``covered_milli`` that its tenant's reservations pay. ``budget_percent``: the last
     threshold of its own budget that it passed. ``mechanism_reason``: why it has its mechanism; ``limit_message``: what
-    its user is to be told of its memory limit. ``scrub``: what is known of its device memory since it ended, or
-    was parked; ``scrub_bytes``: how much was overwritten; ``scrub_detail``: what else is to be known of that;
-    ``device_nodes``: the device files that its kernel must be able to open. ``fault_message``: what its user should
-    know of a fault of its code on the GPU, or of the GPU itself.
+    its user is to be told of its memory limit. ``scrub``: what is known of its device memory since it ended, or was
+    parked; ``scrub_bytes``: how much was overwritten; ``scrub_detail``: what else is to be known of that.
+    ``device_nodes``: the device files that its kernel must be able to open; ``device_nodes_closed``: whether those of
+    other GPUs are closed to it; ``device_nodes_message``: why not, where the pool was told to. ``fault_message``: what
+    its user should know of a fault of its code on the GPU, or of the GPU itself.
     """
 
     id: str
@@ -139,6 +140,8 @@ class LeaseView(TypedDict):
     limit_message: str | None
     environment: dict[str, str]
     device_nodes: list[str]
+    device_nodes_closed: bool
+    device_nodes_message: str | None
     requested_at: int
     granted_at: int | None
     ended_at: int | None

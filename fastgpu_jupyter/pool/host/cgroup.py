@@ -9,6 +9,8 @@ from .process import lease_of
 
 #: Where version 2 is mounted: alone, or beside version 1.
 ROOTS = (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/unified"))
+#: Groups that the pool makes for kernels (:mod:`.lease_groups`) are named so.
+PREFIX = "fastgpu-"
 
 
 def root() -> Path | None:
@@ -39,6 +41,8 @@ def own_group(pid: int) -> str:
     group, lease_id = group_of(pid), lease_of(pid)
     if group == root():
         raise HostFault(f"process {pid} is in no control group of its own.")
+    if is_made_for(group, pid):
+        return str(group)
     try:
         members = [int(number) for number in (group / "cgroup.procs").read_text().split()]
     except (OSError, ValueError) as error:
@@ -51,6 +55,20 @@ def own_group(pid: int) -> str:
             "as containers and systemd scopes do."
         )
     return str(group)
+
+
+def is_made_for(group: Path, pid: int) -> bool:
+    """Whether the pool made the group for that process: all that is in it is of that process' leases."""
+    prefix, _, rest = group.name.removeprefix(PREFIX).partition("-")
+    return group.name.startswith(PREFIX) and bool(prefix) and rest.partition("-")[0] == str(pid)
+
+
+def has_own(pid: int) -> bool:
+    """Whether the pool made a group for the process, and it is in there."""
+    try:
+        return is_made_for(group_of(pid), pid)
+    except HostFault:
+        return False
 
 
 def exists(group: str) -> bool:

@@ -176,6 +176,7 @@ class Service:
             runtime.tickets,
             runtime.device_nodes_of,
             runtime.lookout.foreign,
+            runtime.closed_to,
             runtime.scrubber.doing,
         )
 
@@ -256,6 +257,7 @@ class Service:
         if caller.holder.uid not in {holder.uid, 0}:
             raise Forbidden(f"Process {pid} belongs to another user.")
         await self.runtime.submit(c.BindHolder(lease_id, holder), _scoped(caller, key))
+        await self.runtime.until_closed(lease_id)  # before a cell can run there
         return await self.lease(caller, lease_id)
 
     async def release(self, caller: Caller, lease_id: str, key: str | None) -> LeaseView:

@@ -1,0 +1,268 @@
+"""A control group of its own for each kernel that holds leases, in which it can open the device files of those only.
+
+The group is made *below the one that the kernel is in*: the limits, the accounting and the end of whatever started it
+(a login, a service, a hub's unit, a container) hold for it as before, which they would not in a group of the pool's own
+elsewhere. It needs no systemd, and nothing but files and one system call. Its name says which process it was made for,
+so that the next pool manager finds it again.
+
+What is closed by it, and what is not:
+
+* the kernel and all that it starts from then on, however they change their environment. A file that is open stays open,
+  so the processes are looked through once they are in the group, and what they have is said;
+* only as long as its user cannot move processes out of the group. Root can, which is said; and who was handed a group
+  above it (``systemd --user`` is): such a kernel is left alone, and the reason is said;
+* no process that somebody else starts for the same user: a terminal, ``ssh``, ``cron``. Those the pool only sees.
+
+Blocking; for one thread.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from ...core.model import Holder
+from ...errors import HostFault
+from . import cgroup, device_filter
+from .device_filter import Number
+from .process import open_holder
+
+log = logging.getLogger("fastgpu.pool")
+#: Names under which NVIDIA's driver has its devices in /proc/devices, as far as programs compute with them.
+GOVERNED = frozenset({"nvidia", "nvidia-frontend", "nvidiactl", "nvidia-uvm", "nvidia-caps"})
+#: NVIDIA's major number; that of the others is chosen when the driver is loaded.
+NVIDIA = 195
+#: How files of the driver are named, whose major number they have, and their minor one, or ``None``: it is in the name.
+_NAMES: tuple[tuple[str, str, int | None], ...] = (
+    ("nvidiactl", "nvidia", 255),
+    ("nvidia-uvm", "nvidia-uvm", 0),
+    ("nvidia-cap", "nvidia-caps", None),
+    ("nvidia", "nvidia", None),
+)
+#: A process that starts others faster than they can be moved is looked at so often.
+ROUNDS_MAX = 16
+
+
+class Kept(NamedTuple):
+    """What became of it."""
+
+    detail: str | None = None  #: why files are not closed, where they were to be
+    closed: bool = False  #: whether those of other GPUs are, for good
+
+
+#: Which files it may open was said to the lease, and no more.
+TOLD = Kept()
+
+
+class LeaseGroups:
+    """The groups of one pool, which is known by the folder of its journal."""
+
+    def __init__(self, state_dir: Path, boot_id: str) -> None:
+        tag = hashlib.sha256(os.fsencode(state_dir.resolve())).hexdigest()[:8]
+        self._prefix = f"{cgroup.PREFIX}{tag}-"
+        self._boot_id = boot_id
+        self._groups: dict[Holder, Path] = {}
+        self._left: set[Path] = set()
+
+    def take_over(self, holders: Iterable[Holder]) -> None:
+        """Find what a pool manager before this one made: of ``holders`` it is kept, of anybody else closed."""
+        root = cgroup.root()
+        if root is None:
+            return
+        names = {self._name(holder): holder for holder in holders}
+        for folder, below, _ in os.walk(root):
+            for name in [name for name in below if name.startswith(self._prefix)]:
+                path = Path(folder, name)
+                if name in names:
+                    self._groups[names[name]] = path
+                else:
+                    self._left.add(path)
+        self.tidy()
+
+    def forget(self) -> None:
+        """Open everything that was closed by a pool manager before this one, which does not close."""
+        self.take_over(())
+        for group in self._left:
+            with suppress(HostFault):
+                device_filter.detach(group)
+        self._left.clear()
+
+    def has(self, holder: Holder) -> bool:
+        """Whether a group was made for that process."""
+        return holder in self._groups
+
+    def keep(self, holder: Holder, nodes: Collection[str]) -> Kept:
+        """Let the process, and what it starts, open those device files of GPUs and no other."""
+        try:
+            majors = driver_majors()
+            allowed = {number for node in nodes if (number := number_of(node, majors)) is not None}
+            governed = {*majors.values(), *(number.major for number in allowed)}
+            group = self._groups.get(holder) or self._made(holder)
+            device_filter.attach(group, device_filter.program(governed, allowed))
+            self._groups[holder] = group
+            self._gather(holder, group)
+            opened = _opened(group, governed, allowed)
+        except HostFault as error:
+            return Kept(f"The device files of other GPUs are not closed to this lease: {error}")
+        if opened is not None:
+            return Kept(f"{opened} What is open stays open; every other one is closed.")
+        if holder.uid == 0:
+            return Kept("The device files of other GPUs are closed, but root, whose kernel this is, can undo that.")
+        return Kept(closed=True)
+
+    def drop(self, holder: Holder) -> None:
+        """No lease has that process any more: close everything, and remove the group once it is empty."""
+        group = self._groups.pop(holder, None)
+        if group is not None:
+            self._left.add(group)
+            self.tidy()
+
+    def tidy(self) -> bool:
+        """Remove groups that are empty; whether there are others."""
+        for group in sorted(self._left):
+            try:
+                group.rmdir()
+            except FileNotFoundError:
+                pass
+            except OSError:  # something of it runs still
+                with suppress(HostFault):
+                    device_filter.attach(group, device_filter.program(driver_majors().values(), ()))
+                continue
+            self._left.discard(group)
+        return bool(self._left)
+
+    def _name(self, holder: Holder) -> str:
+        return f"{self._prefix}{holder.pid}-{holder.start_time}"
+
+    def _made(self, holder: Holder) -> Path:
+        """A new group below the one that the process is in, or the one that is there."""
+        around = cgroup.group_of(holder.pid)
+        if around.name == self._name(holder):
+            return around
+        root = cgroup.root()
+        above = [around, *(folder for folder in around.parents if root is not None and folder.is_relative_to(root))]
+        for folder in above:
+            if holder.uid and _may_change(holder.uid, folder):
+                raise HostFault(
+                    f"its user may move processes in the control group {folder}. Start Jupyter where that is the "
+                    "system's own, as a service or in a container, and not in `systemd --user`."
+                )
+        device_filter.require_no_other(above)
+        group = around / self._name(holder)
+        try:
+            group.mkdir(exist_ok=True)
+        except OSError as error:
+            raise HostFault(f"no control group can be made below {around} ({error.strerror}).") from error
+        return group
+
+    def _gather(self, holder: Holder, group: Path) -> None:
+        """Have the process, and all below it that are where it was, in the group."""
+        pidfd = open_holder(holder, self._boot_id)
+        if pidfd is None:
+            raise HostFault(f"process {holder.pid} has ended.")
+        os.close(pidfd)  # the number cannot have passed on between here and the move of a kernel that lives
+        for _ in range(ROUNDS_MAX):
+            outside = [pid for pid in _tree(holder.pid) if _is_in(pid, group.parent)]
+            if not outside:
+                return
+            for pid in outside:
+                try:
+                    (group / "cgroup.procs").write_text(str(pid))
+                except ProcessLookupError:
+                    continue  # it has ended
+                except OSError as error:
+                    raise HostFault(f"process {pid} cannot be moved to {group} ({error.strerror}).") from error
+        raise HostFault(f"process {holder.pid} starts others faster than they can be moved.")
+
+
+def driver_majors() -> dict[str, int]:
+    """Major numbers of NVIDIA's devices on this machine, by the driver's names for them."""
+    majors = {"nvidia": NVIDIA}
+    with suppress(OSError):
+        characters, _, _ = Path("/proc/devices").read_text().partition("Block devices:")
+        for line in characters.splitlines():
+            number, _, name = line.strip().partition(" ")
+            if name in GOVERNED and number.isdigit():
+                majors[name] = int(number)
+    return majors
+
+
+def number_of(node: str, majors: Mapping[str, int]) -> Number | None:
+    """What a device file stands for, or will once it is made; ``None`` where the driver cannot have it yet."""
+    with suppress(OSError):
+        device = os.stat(node).st_rdev  # noqa: PTH116 (a text)
+        return Number(os.major(device), os.minor(device)) if device else None
+    name = Path(node).name
+    for prefix, driver, minor in _NAMES:
+        rest = name.removeprefix(prefix)
+        if name.startswith(prefix) and driver in majors and (rest.isdigit() if minor is None else not rest):
+            return Number(majors[driver], int(rest) if minor is None else minor)
+    return None
+
+
+def why_not() -> str | None:
+    """Why device files cannot be closed here, as the end of a sentence; ``None`` where they can."""
+    if os.geteuid():
+        return "only root can do that."
+    if cgroup.root() is None:
+        return "this machine has no control groups of version 2."
+    try:
+        os.close(device_filter.load(device_filter.program(driver_majors().values(), ())))
+    except HostFault as error:
+        return str(error)
+    return None
+
+
+def _may_change(uid: int, group: Path) -> bool:
+    """Whether that user may move processes in and out of what is below a group."""
+    try:
+        said = (group / "cgroup.procs").stat()
+    except OSError:
+        return True  # nothing is known of it
+    return said.st_uid == uid or bool(said.st_mode & 0o022)
+
+
+def _is_in(pid: int, group: Path) -> bool:
+    try:
+        return cgroup.group_of(pid) == group
+    except HostFault:
+        return False
+
+
+def _tree(pid: int) -> Iterator[int]:
+    """The process and all below it."""
+    yield pid
+    for tasks in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError, ValueError):
+            for child in [int(number) for number in tasks.read_text().split()]:
+                yield from _tree(child)
+
+
+def _opened(group: Path, governed: Collection[int], allowed: Collection[Number]) -> str | None:
+    """What a process of the group has open, or mapped, of what is closed to it."""
+    with suppress(OSError, ValueError):
+        for pid in [int(number) for number in (group / "cgroup.procs").read_text().split()]:
+            for path in _files(pid):
+                with suppress(OSError):
+                    device = path.stat().st_rdev
+                    if os.major(device) in governed and Number(os.major(device), os.minor(device)) not in allowed:
+                        return f"Process {pid} had {_target(path)} open before its lease said which GPU it may use."
+    return None
+
+
+def _files(pid: int) -> Iterator[Path]:
+    for folder in ("fd", "map_files"):
+        with suppress(OSError):
+            yield from Path(f"/proc/{pid}/{folder}").iterdir()
+
+
+def _target(path: Path) -> str:
+    try:
+        return os.readlink(path)  # noqa: PTH115 (it may be no path)
+    except OSError:
+        return "a device"
