@@ -348,3 +348,26 @@ def test_the_command_says_how_it_is_and_exits_so(flags: list[str]) -> None:
         assert told["machine"]["system"] == "Linux"
     else:
         assert "WHAT" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("machine", "state", "says", "mend"),
+    [
+        (WELL, State.OK, "FastGPUPool.close_nodes", None),
+        (replace(WELL, closes="no control groups."), State.OFF, "none can be closed: no control groups.", None),
+        (replace(WELL, closes="only root.", root=False), State.OFF, "none is closed: only root.", "sudo"),
+    ],
+)
+def test_whether_device_files_can_be_closed(machine: Machine, state: State, says: str, mend: str | None) -> None:
+    finding = found(machine, "device files")
+    assert (finding.state, says in finding.said) == (state, True)
+    assert (finding.mend is None) == (mend is None)
+    assert mend is None or mend in str(finding.mend)
+
+
+def test_control_groups_beside_those_of_version_1_are_found(tmp_path: Path) -> None:
+    mounted = tmp_path / "sys/fs/cgroup"
+    (mounted / "unified").mkdir(parents=True)
+    assert gather(tmp_path).cgroup == 1
+    (mounted / "unified/cgroup.controllers").touch()
+    assert gather(tmp_path).cgroup == 2

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..devices import nvml_facts
-from ..host import machine
+from ..host import lease_groups, machine
 from .machine import Machine, Node, Nvml
 
 T = TypeVar("T")
@@ -43,6 +43,7 @@ def gather(root: Path = Path("/")) -> Machine:
         cuda_error=cuda_error,
         pid_namespace=_in_pid_namespace(root / "proc/self/ns/pid"),
         host_memory_bytes=machine.spec().memory_bytes,
+        closes=lease_groups.why_not(),
     )
 
 
@@ -62,7 +63,7 @@ def _node_paths(folder: Path) -> list[Path]:
 
 
 def _cgroup(mounted: Path) -> int | None:
-    if (mounted / "cgroup.controllers").exists():
+    if any((mounted / place / "cgroup.controllers").exists() for place in (".", "unified")):
         return 2
     return 1 if mounted.is_dir() and any(mounted.iterdir()) else None
 

@@ -177,6 +177,18 @@ def _driver_limits(machine: Machine) -> Iterator[Finding]:
         yield Finding(what, State.OK, f"kept by the driver, accounted by {by}")
 
 
+def _closing(machine: Machine) -> Iterator[Finding]:
+    what = "device files"
+    if machine.closes is None:
+        said = "those of other GPUs can be closed to kernels, where FastGPUPool.close_nodes says so"
+        yield Finding(what, State.OK, said)
+    elif not machine.root:
+        mend = "sudo jupyter fastgpu pool --system --FastGPUPool.close_nodes=True"
+        yield Finding(what, State.OFF, f"leases say theirs, and none is closed: {machine.closes}", mend)
+    else:
+        yield Finding(what, State.OFF, f"leases say theirs, and none can be closed: {machine.closes}")
+
+
 def _mig(machine: Machine) -> Iterator[Finding]:
     capable = [gpu for gpu in _working(machine) if gpu.mig is not None]
     if not capable:
@@ -314,7 +326,7 @@ def _count(number: int, what: str) -> str:
 
 _BASICS: tuple[Callable[[Machine], Iterator[Finding]], ...] = (_system, _driver, _gpus, _permissions)
 _MECHANISMS: tuple[Callable[[Machine], Iterator[Finding]], ...] = (
-    _exclusive, _driver_limits, _mig, _mps, _parking, _health, _whose, _persistence,
+    _exclusive, _driver_limits, _closing, _mig, _mps, _parking, _health, _whose, _persistence,
 )  # fmt: skip
 _PARKING: tuple[Callable[[Machine], Finding | None], ...] = (
     _needs_driver, _needs_whole_gpus, _needs_bindings, _needs_cuda, _needs_its_own_kind,

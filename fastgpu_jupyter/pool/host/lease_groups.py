@@ -256,13 +256,16 @@ def _opened(group: Path, governed: Collection[int], allowed: Collection[Number])
 
 
 def _files(pid: int) -> Iterator[Path]:
-    for folder in ("fd", "map_files"):
-        with suppress(OSError):
-            yield from Path(f"/proc/{pid}/{folder}").iterdir()
+    """What it has open, and where what it has mapped was."""
+    with suppress(OSError):
+        yield from Path(f"/proc/{pid}/fd").iterdir()
+    with suppress(OSError):
+        mapped = Path(f"/proc/{pid}/maps").read_text(errors="replace").split()
+        yield from map(Path, dict.fromkeys(word for word in mapped if word.startswith("/dev/")))
 
 
 def _target(path: Path) -> str:
     try:
         return os.readlink(path)  # noqa: PTH115 (it may be no path)
     except OSError:
-        return "a device"
+        return str(path)
