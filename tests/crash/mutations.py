@@ -189,6 +189,20 @@ MUTATIONS = (
         pytest("tests/pool/test_scrub.py", "-k", "hangs"),
     ),
     Mutation(
+        "a lease is ready before its device files are open",
+        "pool/hands.py",
+        "            await self._closing.open(effect.lease_id, replace(gpu, made=made))\n",
+        "            pass\n",
+        pytest("tests/pool/test_hands.py", "-k", "device_files"),
+    ),
+    Mutation(
+        "a kernel opens what its lease had",
+        "pool/closing.py",
+        " or lease.state not in OPEN:\n",
+        ":\n",
+        pytest("tests/pool/test_closing_follows.py"),
+    ),
+    Mutation(
         "a process counts for whichever lease it names",
         "pool/host/attribution.py",
         "if named is not None and named.uid == facts.uid:",

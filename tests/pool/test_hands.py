@@ -3,24 +3,40 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 import textwrap
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from fastgpu_jupyter.core import commands as c
-from fastgpu_jupyter.core.model import EndReason, Health, LeaseState, PendingReason, Scrub
+from fastgpu_jupyter.core import effects as fx
+from fastgpu_jupyter.core.model import (
+    EndReason,
+    Enforcement,
+    Health,
+    LeaseState,
+    LogicalGPU,
+    Mechanism,
+    PendingReason,
+    Scrub,
+)
 from fastgpu_jupyter.errors import HostFault
 from fastgpu_jupyter.pool import hands as hands_module
 from fastgpu_jupyter.pool import recovery
 from fastgpu_jupyter.pool import runtime as runtime_module
+from fastgpu_jupyter.pool.closing import Closing
 from fastgpu_jupyter.pool.hands import NO_ANSWER, Hands
+from fastgpu_jupyter.pool.host.clock import Clock
+from fastgpu_jupyter.pool.host.process import holder_of
 from fastgpu_jupyter.pool.host.threads import DaemonThreads, within
 from fastgpu_jupyter.pool.views import Viewer, device_views, lease_views
+from fastgpu_jupyter.units import GIB
 from tests.pool.fake_driver import FakeMachine, fake_spec
 from tests.pool.test_runtime import Pool
 
@@ -188,6 +204,27 @@ def test_devices_come_and_go_while_the_pool_serves(tmp_path: Path, machine: Fake
         assert (await pool.lease("a")).state is LeaseState.ACTIVE
 
     run(tmp_path, machine, story)
+
+
+def test_device_files_are_open_before_a_lease_is_ready_and_closed_in_before_it_is_limited(machine: FakeMachine) -> None:
+    class Played:
+        async def open(self, lease_id: str, gpu: LogicalGPU) -> None:
+            machine.calls.append(f"open {lease_id} {gpu.made}")
+
+        async def settled(self, lease_id: str) -> None:
+            machine.calls.append(f"settled {lease_id}")
+
+    async def story() -> None:
+        hands = Hands(machine.driver(), closing=cast(Closing, Played()))
+        gpu = LogicalGPU("fake-0", GIB, False, Mechanism.SHARED, Enforcement.DRIVER, 0, 1, made="it")  # noqa: FBT003
+        kernel = holder_of(os.getpid(), Clock().boot_id())
+        assert await hands.carry_out(fx.Prepare("a", gpu)) == c.PrepareSucceeded("a", 1, "it")
+        assert machine.calls == ["prepare", "open a it"]
+        await hands.carry_out(fx.Limit("a", gpu, kernel))
+        assert machine.calls[2:] == ["settled a"], "this process is no kernel, and is not limited"
+        hands.close()
+
+    asyncio.run(story())
 
 
 def test_threads_keep_the_order_and_tell_what_went_wrong() -> None:
