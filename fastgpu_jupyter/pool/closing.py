@@ -26,8 +26,8 @@ log = logging.getLogger("fastgpu.pool")
 SETTLED_S = 5.0
 #: Between two looks at groups in which something runs that outlived its lease.
 TIDY_S = 5.0
-#: States in which a kernel may open the files of its devices.
-OPEN = frozenset({LeaseState.ACTIVE, LeaseState.PARKING})
+#: States in which it is not known yet what is made for a lease.
+BEGINNING = frozenset({LeaseState.PREPARING, LeaseState.RESUMING})
 OVER = frozenset({LeaseState.DRAINING, LeaseState.ENDED})
 
 
@@ -65,15 +65,13 @@ class Closing:
     def _follow(self, lease_id: str, lease: Lease | None) -> None:
         before, was_open = self._holders.get(lease_id), self._open.get(lease_id, ())
         holder = None if lease is None or lease.state in OVER else lease.holder
-        is_made = lease is None or lease.state not in (LeaseState.PREPARING, LeaseState.RESUMING)
-        now_open = self._may_open(lease) if is_made else was_open  # they are opened once it is known what was made
+        begins = lease is not None and lease.state in BEGINNING
+        now_open = was_open if begins else self._may_open(lease)
         if (holder, now_open) != (before, was_open):
             self._set(lease_id, holder, now_open)
 
     def _may_open(self, lease: Lease | None) -> tuple[str, ...]:
-        if lease is None or lease.logical_gpu is None or lease.state not in OPEN:
-            return ()
-        return tuple(self._nodes_of(lease.logical_gpu))
+        return () if lease is None or lease.logical_gpu is None else tuple(self._nodes_of(lease.logical_gpu))
 
     def _set(self, lease_id: str, holder: Holder | None, nodes: tuple[str, ...]) -> None:
         before = self._holders.pop(lease_id, None)

@@ -381,6 +381,22 @@ def test_the_next_pool_manager_finds_the_groups_and_closes_what_is_nobody_s(
 
 @real
 @pytest.mark.slow
+def test_a_kernel_that_had_no_lease_for_a_while_is_opened_again(
+    groups: LeaseGroups, start: Callable[..., Program], nodes: list[Path]
+) -> None:
+    kernel = start()
+    assert not groups.has(holder(kernel))
+    groups.keep(holder(kernel), [str(nodes[0])])
+    groups.drop(holder(kernel))
+    assert [may(kernel(node)) for node in nodes] == [False, False]
+    assert groups.has(holder(kernel))
+    assert groups.keep(holder(kernel), [str(nodes[1])]).closed
+    groups.tidy()
+    assert [may(kernel(node)) for node in nodes] == [False, True]
+
+
+@real
+@pytest.mark.slow
 def test_a_process_that_has_ended_is_no_fault(groups: LeaseGroups, start: Callable[..., Program]) -> None:
     kernel = start()
     one = holder(kernel)
@@ -534,6 +550,13 @@ def test_files_are_opened_with_a_grant_and_closed_with_its_end_whichever_pool_ma
     assert second.may(nodes) == mine[second.lease_id]
     pool.client.release(third.lease_id)
     wait_until(lambda: third.may(nodes) == [False, False], "the next pool manager goes on with it")
+
+    token = new_token()
+    again = pool.client.request("full", token=token)["id"]
+    pool.wait_state(again, "active")
+    assert pool.client.bind(again, token, third.opens.pid)["device_nodes_closed"], "one that asks again by itself"
+    assert third.may(nodes) == said(pool, again, nodes)
+    pool.client.release(again)
 
     pool.kill()
     pool.start()

@@ -93,8 +93,11 @@ class LeaseGroups:
         self._left.clear()
 
     def has(self, holder: Holder) -> bool:
-        """Whether a group was made for that process."""
-        return holder in self._groups
+        """Whether a group was made for that process, be it for a lease that is over by now."""
+        try:
+            return holder in self._groups or cgroup.group_of(holder.pid).name == self._name(holder)
+        except HostFault:
+            return False
 
     def keep(self, holder: Holder, nodes: Collection[str]) -> Kept:
         """Let the process, and what it starts, open those device files of GPUs and no other."""
@@ -105,6 +108,7 @@ class LeaseGroups:
             group = self._groups.get(holder) or self._made(holder)
             device_filter.attach(group, device_filter.program(governed, allowed))
             self._groups[holder] = group
+            self._left.discard(group)  # a kernel may have had no lease for a while
             self._gather(holder, group)
             opened = _opened(group, governed, allowed)
         except HostFault as error:
