@@ -143,8 +143,21 @@ def _tables(status: StatusView) -> list[str]:
     lines += ["", *table(("LEASE", "STATE", "PROFILE", "DEVICE", "LIMIT", "NOTEBOOK", "ACTIVE", "COST"),
                           map(_lease_row, status["leases"]))]  # fmt: skip
     lines += [f"{one['id']}: {one['limit_message']}" for one in status["leases"] if one.get("limit_message")]
+    lines += [f"{one['id']}: {said}" for one in status["leases"] for said in _of_memory_and_files(one)]
     lines += ["", *table(_QUEUE, map(_queue_row, status["queue"]))]
     return lines
+
+
+def _of_memory_and_files(lease: Any) -> list[str]:
+    """What becomes of the device's memory once the lease is over, and whether other devices' files are closed to it."""
+    scrub, detail = lease.get("scrub"), lease.get("scrub_detail")
+    scrubbed = format_memory(lease["scrub_bytes"]) if scrub == "overwritten" else ""
+    said = [
+        lease["pending_detail"] if lease["state"] == "draining" else None,
+        " ".join(filter(None, (f"{scrubbed} of its GPU's memory were overwritten." if scrubbed else None, detail))),
+        lease.get("device_nodes_message") if lease["state"] == "active" else None,
+    ]
+    return [one for one in said if one]
 
 
 def _foreign(device: Any, one: Any) -> str:

@@ -120,6 +120,7 @@ def _lease_rows(view: LeaseView) -> list[_Row]:
         for name, text in (
             ("Served so because", view.get("mechanism_reason")),
             ("Memory limit", view.get("limit_message")),
+            ("Device files", view.get("device_nodes_message")),
         ):
             rows += [_Row(name, text)] if text else []
     rows.append(_Row("Active for", format_duration(view["active_ms"])))

@@ -25,7 +25,7 @@ from fastgpu_jupyter.pool.host.device_filter import Number, program
 from fastgpu_jupyter.pool.host.lease_groups import Kept, LeaseGroups, number_of
 from fastgpu_jupyter.pool.host.process import holder_of
 from fastgpu_jupyter.wire.client import new_token
-from tests.helpers import DEADLINE_S, Kernel, KernelHelper, PoolProcess, wait_until
+from tests.helpers import DEADLINE_S, Kernel, KernelHelper, PoolProcess, fastgpu, wait_until
 from tests.nvml.machine import FakeMachine
 
 ROOT = Path(__file__).parent.parent.parent
@@ -157,6 +157,23 @@ class Program:
         self.process.wait(DEADLINE_S)
 
 
+@pytest.fixture(autouse=True)
+def _nothing_stays(tmp_path: Path) -> Iterator[None]:
+    """What a test made is removed, be it by a pool that could not do it any more."""
+    folders = (tmp_path, state_dir(tmp_path))
+    yield
+    if WHY_NOT is None:
+        for folder in folders:
+            left = LeaseGroups(folder, Clock().boot_id())
+            left.take_over([])
+            wait_until(lambda left=left: not left.tidy(), "nothing is left of the groups")
+
+
+def state_dir(folder: Path) -> Path:
+    """Where a pool of the tests has its journal."""
+    return folder / "state"
+
+
 @pytest.fixture
 def start() -> Iterator[Callable[..., Program]]:
     """Starts processes that are ended with the test."""
@@ -194,12 +211,8 @@ def make_node(path: Path, minor: int) -> None:
 
 
 @pytest.fixture
-def groups(tmp_path: Path) -> Iterator[LeaseGroups]:
-    made = LeaseGroups(tmp_path, Clock().boot_id())
-    yield made
-    for holder in list(made._groups):
-        made.drop(holder)
-    wait_until(lambda: not made.tidy(), "nothing is left of the groups")
+def groups(tmp_path: Path) -> LeaseGroups:
+    return LeaseGroups(tmp_path, Clock().boot_id())
 
 
 def holder(program: Program) -> Holder:
@@ -366,17 +379,11 @@ def test_the_next_pool_manager_finds_the_groups_and_closes_what_is_nobody_s(
     assert may(kernel(nodes[0])), "another pool's are left alone"
     after = LeaseGroups(tmp_path, boot_id)
     after.take_over([holder(kernel)])
-    assert (after.has(holder(kernel)), after.has(holder(orphan))) == (True, False)
     assert [may(one(nodes[0])) for one in (kernel, orphan)] == [True, False]
     assert after.keep(holder(kernel), [str(nodes[1])]).closed
     assert [may(kernel(node)) for node in nodes] == [False, True]
     LeaseGroups(tmp_path, boot_id).forget()
     assert [may(one(nodes[0])) for one in (kernel, orphan)] == [True, True], "a pool that closes nothing opens all"
-    for one in (kernel, orphan):
-        one.end()
-    last = LeaseGroups(tmp_path, boot_id)
-    last.take_over([])
-    wait_until(lambda: not last.tidy(), "nothing is left of the groups")
 
 
 @real
@@ -419,14 +426,16 @@ class ClosingPool(PoolProcess):
     """A pool manager that closes."""
 
     def start(self, *settings: str) -> None:
-        command = [sys.executable, "-m", "tests.pool.closing_pool", *settings]
+        where = f"--FastGPUPool.state_dir={state_dir(self.folder)}"
+        command = [sys.executable, "-m", "tests.pool.closing_pool", where, *settings]
         with (self.folder / "pool.out").open("ab") as out:
             self._process = subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True, cwd=ROOT)
         wait_until(self.answers, f"the pool answers; see {self.folder / 'pool.out'}")
 
     def groups(self) -> list[str]:
-        """Names of the groups that pools of tests have made now."""
-        return [path.name for path in (cgroup.root() or Path()).glob("fastgpu-*")]
+        """Names of the groups that it has made now."""
+        prefix = LeaseGroups(state_dir(self.folder), "")._prefix
+        return [path.name for path in (cgroup.root() or Path()).rglob(f"{prefix}*") if path.is_dir()]
 
 
 CLOSE = "--FastGPUPool.close_nodes=True"
@@ -438,16 +447,7 @@ def pool(isolated: Path, nodes: list[Path], monkeypatch: pytest.MonkeyPatch) -> 
     make_node(nodes[0].parent / "nvidiactl", 255)
     process = ClosingPool(isolated, simulate="")
     yield process
-    if WHY_NOT is None:
-        wait_until(lambda: not any(map(is_empty, process.groups())), "no group is left behind", 30)
     process.end()
-
-
-def is_empty(name: str) -> bool:
-    try:
-        return "populated 0" in ((cgroup.root() or Path()) / name / "cgroup.events").read_text()
-    except OSError:
-        return False
 
 
 def opens(kernel: Kernel, nodes: list[Path]) -> list[bool]:
@@ -621,5 +621,6 @@ def test_where_it_cannot_be_done_that_is_said_and_files_are_told(
     assert view["device_nodes"] != []
     assert view["device_nodes_closed"] is False
     assert "not closed to this lease" in view["device_nodes_message"]
+    assert f"{kernel.lease_id}: {view['device_nodes_message']}" in fastgpu("status").stdout
     log = (pool.folder / "pool.out").read_text()
     assert log.count("are told to leases and not closed") == 1

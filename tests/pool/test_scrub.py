@@ -121,6 +121,7 @@ def test_the_next_tenant_reads_what_was_left_unless_it_is_overwritten(
     first = Tenant(pool, gpu).begin()
     first.leave_a_secret()
     assert first.ended() == (("overwritten", MEMORY_BYTES) if overwrite else ("gone", None))
+    assert (f"{first.lease_id}: 32 MiB of its GPU's memory were overwritten." in fastgpu("status").stdout) == overwrite
     second = Tenant(pool, gpu).begin()
     assert second.look_for_it() == (0 if overwrite else MEMORY_BYTES // MIB)
     second.end()
@@ -137,6 +138,7 @@ def test_a_device_whose_memory_cannot_be_overwritten_is_kept_from_everybody_unti
     wait_until(lambda: device(pool)["health"] == "suspect", "it is known")
     assert "cuMemsetD8_v2 answered CUDA_ERROR_UNKNOWN" in device(pool)["health_reason"]
     assert "could not be overwritten yet" in tenant.view["pending_detail"]
+    assert f"{tenant.lease_id}: The memory that it had on its device could not be" in fastgpu("status").stdout
     assert tenant.view["state"] == "draining"
     waiting = Tenant(pool, gpu)
     assert (waiting.view["state"], waiting.view["pending_reason"]) == ("waiting", "health")
