@@ -365,6 +365,12 @@ def test_whether_device_files_can_be_closed(machine: Machine, state: State, says
     assert mend is None or mend in str(finding.mend)
 
 
+def test_whether_memory_can_be_overwritten() -> None:
+    assert found(WELL, "overwriting").state is State.OK
+    finding = found(replace(WELL, libcuda=False), "overwriting")
+    assert (finding.state, "libcuda.so.1" in finding.said, finding.mend is None) == (State.OFF, True, False)
+
+
 def test_control_groups_beside_those_of_version_1_are_found(tmp_path: Path) -> None:
     mounted = tmp_path / "sys/fs/cgroup"
     (mounted / "unified").mkdir(parents=True)

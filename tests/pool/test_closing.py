@@ -8,6 +8,7 @@ NVIDIA's driver: where that is not loaded, one that may be opened says ``ENXIO``
 from __future__ import annotations
 
 import os
+import shutil
 import struct
 import subprocess
 import sys
@@ -624,3 +625,65 @@ def test_where_it_cannot_be_done_that_is_said_and_files_are_told(
     assert f"{kernel.lease_id}: {view['device_nodes_message']}" in fastgpu("status").stdout
     log = (pool.folder / "pool.out").read_text()
     assert log.count("are told to leases and not closed") == 1
+
+
+# -- the rights that it takes ------------------------------------------------------------------------------------------
+
+KEEP = """
+import sys
+from pathlib import Path
+from fastgpu_jupyter.pool.host.clock import Clock
+from fastgpu_jupyter.pool.host.lease_groups import LeaseGroups
+from fastgpu_jupyter.pool.host.process import holder_of, lease_of
+folder, pid, node = sys.argv[1:]
+boot_id = Clock().boot_id()
+kept = LeaseGroups(Path(folder), boot_id).keep(holder_of(int(pid), boot_id), [node])
+print(kept.closed, lease_of(int(pid)), kept.detail)
+"""
+
+
+@pytest.fixture
+def around() -> Iterator[Path]:
+    """A group of root's, as those are in which services and logins are."""
+    path = (cgroup.root() or Path()) / f"fastgpu-test-{os.getpid()}"
+    path.mkdir()
+    yield path
+    wait_until(lambda: "populated 0" in (path / "cgroup.events").read_text(), "it is empty")
+    for below in path.glob("fastgpu-*"):
+        below.rmdir()
+    path.rmdir()
+
+
+@real
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="setpriv is not installed")
+@pytest.mark.parametrize(
+    ("without", "outcome"),
+    [
+        (set(), "True it None"),
+        ({"bpf"}, "False it "),
+        ({"net_admin"}, "False it "),
+        ({"sys_ptrace"}, "True None"),
+        ({"dac_read_search"}, "True None"),
+    ],
+)
+def test_the_unit_of_the_system_has_the_rights_that_it_takes_and_no_more(
+    around: Path, start: Callable[..., Program], tmp_path: Path, nodes: list[Path], without: set[str], outcome: str
+) -> None:
+    """Without the last two it is not seen whose kernel a process is, and nobody's would be closed in."""
+    lines = (ROOT / "docs/fastgpu-pool.service").read_text().splitlines()
+    (line,) = [line for line in lines if line.startswith("#CapabilityBoundingSet=")]
+    rights = {name.removeprefix("CAP_").lower() for name in line.partition("=")[2].split()}
+    assert rights - {"kill"} == {"sys_ptrace", "dac_read_search", "bpf", "net_admin"}
+    kernel = start(FASTGPU_LEASE="it")
+    assert may(kernel(nodes[0]))  # so that it has come to its own program
+    (around / "cgroup.procs").write_text(str(kernel.pid))
+    bounds = ",".join(["-all", *(f"+{name}" for name in sorted(rights - without))])
+    command = ["setpriv", f"--bounding-set={bounds}", "--inh-caps=-all", sys.executable, "-c", KEEP]
+    done = subprocess.run(
+        [*command, str(tmp_path), str(kernel.pid), str(nodes[1])],
+        cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.stdout.startswith(outcome), (done.stdout, done.stderr)
+    assert may(kernel(nodes[0])) == outcome.startswith("False")
+    kernel.end()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
 import shutil
@@ -11,6 +12,7 @@ from importlib import import_module, metadata
 from pathlib import Path
 from typing import TypeVar
 
+from .. import overwrite
 from ..devices import nvml_facts
 from ..host import lease_groups, machine
 from .machine import Machine, Node, Nvml
@@ -43,6 +45,7 @@ def gather(root: Path = Path("/")) -> Machine:
         cuda_error=cuda_error,
         pid_namespace=_in_pid_namespace(root / "proc/self/ns/pid"),
         host_memory_bytes=machine.spec().memory_bytes,
+        libcuda=_loads(overwrite.LIBRARY),
         closes=lease_groups.why_not(),
     )
 
@@ -84,6 +87,14 @@ def _cuda_error() -> str | None:
     except Exception as error:  # noqa: BLE001 (whatever it is, it is what the user needs to read)
         return f"{type(error).__name__}: {error}"
     return None if int(result) == 0 else f"CUDA says {result.name}"
+
+
+def _loads(library: str) -> bool:
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        return False
+    return True
 
 
 def _within(ask: Callable[[], T], otherwise: T) -> T:

@@ -60,6 +60,7 @@ class Machine:
     cuda_error: str | None = None  #: why that package cannot use the driver
     pid_namespace: bool | None = None  #: whether this process sees only some of the machine's processes
     host_memory_bytes: int = 0
+    libcuda: bool = True  #: whether CUDA's own library can be loaded
     closes: str | None = None  #: why device files cannot be closed to kernels; ``None``: they can
 
     @property

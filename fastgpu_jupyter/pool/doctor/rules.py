@@ -189,6 +189,16 @@ def _closing(machine: Machine) -> Iterator[Finding]:
         yield Finding(what, State.OFF, f"leases say theirs, and none can be closed: {machine.closes}")
 
 
+def _overwriting(machine: Machine) -> Iterator[Finding]:
+    what = "overwriting"
+    if machine.libcuda:
+        said = "GPU memory can be overwritten between leases, where FastGPUPool.scrub says so"
+        yield Finding(what, State.OK, said)
+    else:
+        said = "GPU memory cannot be overwritten between leases: CUDA's library libcuda.so.1 is not here"
+        yield Finding(what, State.OFF, said, _library_mend(machine))
+
+
 def _mig(machine: Machine) -> Iterator[Finding]:
     capable = [gpu for gpu in _working(machine) if gpu.mig is not None]
     if not capable:
@@ -326,7 +336,7 @@ def _count(number: int, what: str) -> str:
 
 _BASICS: tuple[Callable[[Machine], Iterator[Finding]], ...] = (_system, _driver, _gpus, _permissions)
 _MECHANISMS: tuple[Callable[[Machine], Iterator[Finding]], ...] = (
-    _exclusive, _driver_limits, _closing, _mig, _mps, _parking, _health, _whose, _persistence,
+    _exclusive, _driver_limits, _closing, _overwriting, _mig, _mps, _parking, _health, _whose, _persistence,
 )  # fmt: skip
 _PARKING: tuple[Callable[[Machine], Finding | None], ...] = (
     _needs_driver, _needs_whole_gpus, _needs_bindings, _needs_cuda, _needs_its_own_kind,
