@@ -200,6 +200,30 @@ def test_one_that_hangs_is_killed_and_holds_up_nobody(
     assert tenant.ended() == ("overwritten", MEMORY_BYTES)
 
 
+def test_other_devices_are_leased_meanwhile(
+    use_machine: Build, pool: PoolProcess, cuda_stub: CudaStub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gpus = use_machine("2xH100-80GB", old_driver=True).gpus
+    for name, value in cuda_stub.environment().items():
+        monkeypatch.setenv(name, value)
+    with contextlib.ExitStack() as stack:
+        memories = {gpu.uuid: stack.enter_context(contextlib.closing(cuda_stub.memory(gpu.uuid))) for gpu in gpus}
+        pool.start(OVERWRITE)
+        hangs, other, last = Tenant(pool, gpus[0]), Tenant(pool, gpus[1]), Tenant(pool, gpus[1])
+        for tenant in (hangs, other):
+            pool.wait_state(tenant.lease_id, "active")
+        memory = memories[hangs.view["device_id"]]
+        memory.hang("cuMemsetD8_v2")
+        pool.client.release(hangs.lease_id)
+        wait_until(lambda: children(pool.pid), "it is being overwritten")
+        pool.client.release(other.lease_id)
+        assert other.ended() == ("overwritten", MEMORY_BYTES)
+        pool.wait_state(last.lease_id, "active")
+        assert hangs.view["state"] == "draining"
+        memory.lift()
+        assert hangs.ended() == ("overwritten", MEMORY_BYTES)
+
+
 def test_an_administrator_can_go_on_without(pool: PoolProcess, gpu: FakeGpu, memory: FakeMemory) -> None:
     pool.start(OVERWRITE)
     tenant = Tenant(pool, gpu).begin()
