@@ -189,9 +189,10 @@ class Hands:
             except HostFault as error:
                 said = _warn("Cannot see whether lease %s is off its device: %s", effect.lease_id, error, said)
             await asyncio.sleep(DRAIN_POLL_S)
-        cleaned = cleaned or await self._clean(effect)
+        if cleaned is None and effect.logical_gpu.partition is not None:
+            cleaned = await self._clean(effect)  # while it is there; of a device, what was made may have memory itself
         await self._release(effect.logical_gpu)
-        return cleaned
+        return cleaned or await self._clean(effect)
 
     async def _clean(self, effect: fx.Park | fx.Drain) -> Cleaned:
         """Have what the lease left overwritten, where that is wanted; what became of it."""

@@ -163,8 +163,8 @@ MUTATIONS = (
     Mutation(
         "what a lease had made for it passes to the next",
         "pool/hands.py",
-        "        await self._release(effect.logical_gpu)\n        return cleaned\n",
-        "        return cleaned\n",
+        "        await self._release(effect.logical_gpu)\n        return cleaned or",
+        "        return cleaned or",
         pytest("tests/pool/test_lookout.py"),
     ),
     Mutation(
