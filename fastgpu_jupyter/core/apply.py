@@ -197,8 +197,28 @@ def _lease_prepared(state: State, event: e.LeasePrepared | e.LeaseResumed, at: I
         lease.logical_gpu = replace(lease.logical_gpu, made=event.made)
     lease.limit_detail = None
     lease.scrub = lease.scrub_bytes = lease.scrub_detail = None
+    lease.tries, lease.unprepared = 0, None
     lease.used_ms = at.ms
     meter.open_segment(state, lease, at.ms)
+
+
+def _lease_not_prepared(state: State, event: e.LeaseNotPrepared, at: Instant) -> None:
+    """It waits where it stood, as if it had not been granted, but that it was tried."""
+    lease = _move(state, event.lease_id, event)
+    gpu, lease.logical_gpu = lease.logical_gpu, None
+    assert gpu is not None
+    lease.tries, lease.unprepared = lease.tries + 1, event.detail
+    if not lease.metered_ms:  # it was never ready
+        lease.granted_at = None
+    state.queue[lease.id] = None
+    in_order = sorted(state.queue, key=lambda lease_id: state.leases[lease_id].arrival)
+    state.queue.clear()
+    state.queue.update(dict.fromkeys(in_order))
+    expires_ms = lease.expires_ms
+    if expires_ms is not None:
+        state.expiring[lease.id] = expires_ms
+    fairshare.wait(state, lease.tenant, at.ms)  # before it gives anything back, so that its tenant's turn is not over
+    _give_back(state, lease, gpu, at)
 
 
 def _lease_limited(state: State, event: e.LeaseLimited, at: Instant) -> None:
@@ -433,6 +453,7 @@ _APPLIERS: dict[type[Event], Callable[[State, Any, Instant], None]] = {
     e.LeaseRequested: _lease_requested,
     e.LeaseGranted: _lease_granted,
     e.LeasePrepared: _lease_prepared,
+    e.LeaseNotPrepared: _lease_not_prepared,
     e.LeaseLimited: _lease_limited,
     e.LeaseOverLimit: _lease_over_limit,
     e.LeaseWithinLimit: _lease_within_limit,

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import Conflict, InternalError, InvalidRequest, NotFound
 from ..units import format_memory
-from . import budgets, health, mechanisms, meter, overuse, parking, partitions, placement, reserved
+from . import budgets, health, mechanisms, meter, overuse, parking, partitions, placement, preparing, reserved
 from . import commands as c
 from . import events as e
 from .ask import Size
@@ -301,16 +301,6 @@ def _holder_ended(state: State, command: c.HolderEnded, at: Instant) -> list[Eve
     return _over(lease, EndReason.HOLDER_DIED)
 
 
-def _prepare_succeeded(state: State, command: c.PrepareSucceeded, at: Instant) -> list[Event]:
-    lease = _current(state, command.lease_id, command.generation, LeaseState.PREPARING)
-    return [e.LeasePrepared(lease.id, command.made)] if lease else []
-
-
-def _prepare_failed(state: State, command: c.PrepareFailed, at: Instant) -> list[Event]:
-    lease = _current(state, command.lease_id, command.generation, LeaseState.PREPARING)
-    return [e.LeaseDraining(lease.id, EndReason.PREPARE_FAILED, command.detail)] if lease else []
-
-
 def _park_succeeded(state: State, command: c.ParkSucceeded, at: Instant) -> list[Event]:
     lease = _current(state, command.lease_id, command.generation, LeaseState.PARKING)
     if lease is None:
@@ -457,8 +447,8 @@ _DECIDERS: dict[type[c.Command], Callable[[State, Any, Instant], list[Event]]] =
     c.ResumeLease: _resume_lease,
     c.ReleaseLease: _release_lease,
     c.HolderEnded: _holder_ended,
-    c.PrepareSucceeded: _prepare_succeeded,
-    c.PrepareFailed: _prepare_failed,
+    c.PrepareSucceeded: preparing.succeeded,
+    c.PrepareFailed: preparing.failed,
     c.ParkSucceeded: _park_succeeded,
     c.ParkFailed: _park_failed,
     c.ResumeSucceeded: _resume_succeeded,

@@ -205,6 +205,14 @@ class LeasePrepared:
 
 
 @dataclass(frozen=True, slots=True)
+class LeaseNotPrepared:
+    """The logical GPU could not be made, and nothing is left of it: the lease waits again, where it stood."""
+
+    lease_id: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
 class HolderBound:
     """Another process holds the lease."""
 
@@ -384,6 +392,7 @@ Event = (
     | LeaseRequested
     | LeaseGranted
     | LeasePrepared
+    | LeaseNotPrepared
     | HolderBound
     | LeaseResized
     | LeaseTransferred

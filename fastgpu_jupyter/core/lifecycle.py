@@ -2,6 +2,7 @@
 
     WAITING ──granted──> PREPARING ──prepared──> ACTIVE ──parking──> PARKING ──parked──> PARKED
        ▲ └───────resuming──────> RESUMING ──resumed──┘ ▲ └──not parked──┘                  │
+       ├──not prepared── PREPARING                     │                                   │
        └────────────────────────────────── wanted ─────│───────────────────────────────────┘
     those that hold capacity ──draining──> DRAINING ──ended──> ENDED <──ended── WAITING, PARKED
 
@@ -35,6 +36,7 @@ _STAYS: dict[type[Event], frozenset[LeaseState]] = {
 _MOVES: dict[tuple[LeaseState, type[Event]], LeaseState] = {
     (S.WAITING, e.LeaseGranted): S.PREPARING,
     (S.PREPARING, e.LeasePrepared): S.ACTIVE,
+    (S.PREPARING, e.LeaseNotPrepared): S.WAITING,
     (S.ACTIVE, e.LeaseParking): S.PARKING,
     (S.PARKING, e.LeaseParked): S.PARKED,
     (S.PARKING, e.LeaseNotParked): S.ACTIVE,

@@ -94,6 +94,7 @@ class PendingReason(str, Enum):
     RESERVED = "reserved"  #: what is free is another tenant's, and could not be taken back from this request
     NO_SUCH_DEVICE = "no such device"  #: what could serve it has gone
     DRAINED = "drained"  #: what could serve it is being emptied by an administrator
+    NOT_PREPARED = "not prepared"  #: what it was granted could not be made, and it is tried again
 
 
 class Priority(IntEnum):
@@ -578,6 +579,8 @@ class Lease:
     parked_bytes: int = 0  #: host memory that its parked memory takes, or may take
     image: Image | None = None  #: set from PARKING until it is back on a device
     waiting_since: Instant = Instant(0, 0)
+    tries: int = 0  #: how often in a row what it was granted could not be made
+    unprepared: str | None = None  #: why not, the last time
 
     @property
     def has_image(self) -> bool:

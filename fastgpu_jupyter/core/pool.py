@@ -29,11 +29,11 @@ _REQUEUED = {
     e.HolderBound,
 }
 #: Commands that complete what was begun: nobody has a right to more by them, so room is made at the next tick.
-_COMPLETES = {c.PrepareSucceeded, c.ParkSucceeded, c.ResumeSucceeded, c.DrainSucceeded}
+_COMPLETES = {c.PrepareSucceeded, c.PrepareFailed, c.ParkSucceeded, c.ResumeSucceeded, c.DrainSucceeded}
 #: Events of a lease after which it stands, holds and may be parked as before.
 _FOR_THE_RECORD = {e.LeaseForgotten, e.LeaseUsed}
 #: Events with which a lease begins to wait.
-_JOINS = {e.LeaseRequested, e.LeaseWanted}
+_JOINS = {e.LeaseRequested, e.LeaseNotPrepared, e.LeaseWanted}
 
 
 class Pool:

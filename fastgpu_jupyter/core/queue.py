@@ -16,6 +16,7 @@ _DETAILS = {
     PendingReason.RESERVED: "What is free is reserved by others, and lent only to leases that can be parked again",
     PendingReason.NO_SUCH_DEVICE: "The devices that could serve this are no longer there",
     PendingReason.DRAINED: "The GPUs that could serve this are being emptied by an administrator",
+    PendingReason.NOT_PREPARED: "What was granted could not be prepared, and it is tried again",
 }
 #: Leases that an estimate needs: fewer say nothing.
 SAMPLE_MIN = 3

@@ -512,6 +512,8 @@ def places(state: State) -> Iterator[tuple[Lease, int, PendingReason]]:
         reason = told[alike]
         if _goes_to_a_higher_class(lease, reason, highest):
             reason = PendingReason.PRIORITY
+        if lease.unprepared is not None and reason in (PendingReason.BEHIND, PendingReason.CAPACITY):
+            reason = PendingReason.NOT_PREPARED
         highest = max(lease.request.priority, highest or 0)
         yield lease, place, reason
 

@@ -21,7 +21,7 @@ from typing import Any, TypeVar, cast
 
 from ..core import commands as c
 from ..core import effects as fx
-from ..core import scheduler
+from ..core import preparing, scheduler
 from ..core.decide import decide
 from ..core.events import Event
 from ..core.model import DeviceSpec, Health, Holder, Instant, LeaseState, LogicalGPU, State
@@ -29,7 +29,7 @@ from ..core.pool import Pool
 from ..core.pool import replay as apply_all
 from ..errors import Conflict, FastGPUError, HostFault, InternalError, LimitReached, NotFound, StoreFault
 from ..wire.views import StatementView
-from . import billing, degraded, lookout
+from . import billing, degraded, hands, lookout
 from .calls import Call, Changes, Whereabouts, changes_of
 from .closing import Closing
 from .devices.driver import Division, Driver, GPUProcess, Sample, Subject
@@ -517,9 +517,23 @@ class Runtime:
 
     async def _carry_out(self, effect: fx.OnDevice) -> None:
         done = await self._hands.carry_out(effect)
-        if isinstance(done, c.PrepareFailed) and effect.logical_gpu.partition is not None:
-            await self._look_once()  # what is in its place must be known before another is granted the same
+        if isinstance(done, c.PrepareFailed):
+            await self._give_up(done, effect.logical_gpu)
         await self._report(done)
+
+    async def _give_up(self, failed: c.PrepareFailed, gpu: LogicalGPU) -> None:
+        """Unmake what was made of it, see what is in its place, which may be granted anew, and rest a while."""
+        pause_s = 0.0
+        while lease := await self.read(lambda state, _: preparing.find(state, failed.lease_id, failed.generation)):
+            # While it is being prepared nobody else is where it was to be; once it drains, that unmakes it.
+            pause_s = preparing.pause_ms(lease) / 1000
+            with suppress(HostFault):
+                if gpu.partition is not None:
+                    await self._hands.ask(self._driver.release, gpu)
+                break
+            await asyncio.sleep(hands.DRAIN_POLL_S)
+        await self._look_once()
+        await asyncio.sleep(pause_s)
 
     async def _report(self, command: c.Command) -> None:
         """Say what an effect came to, again and again while the disk does not take it."""

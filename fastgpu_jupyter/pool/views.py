@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from .. import __version__
-from ..core import budgets, health, mechanisms, meter, overuse, parking, queue
+from ..core import budgets, health, mechanisms, meter, overuse, parking, preparing, queue
 from ..core.model import Device, Health, Instant, Lease, LeaseState, PendingReason, Priority, Reservation, State
 from ..wire.views import (
     DeviceUsageView,
@@ -225,7 +225,9 @@ def lease_view(state: State, lease: Lease, at: Instant, facts: Facts) -> LeaseVi
         "memory_used_bytes": usage.memory_used_bytes,
         "place": ticket[0] if ticket else None,
         "pending_reason": ticket[1].value if ticket else None,
-        "pending_detail": queue.explain(*ticket) if ticket else _detail(lease, facts),
+        "pending_detail": f"{queue.explain(*ticket)} {preparing.message(lease)}".rstrip()
+        if ticket
+        else _detail(lease, facts),
     }
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from fastgpu_jupyter.core import apply, decide, lifecycle
 from fastgpu_jupyter.core import commands as c
+from fastgpu_jupyter.core import events as e
 from fastgpu_jupyter.core.events import Event
 from fastgpu_jupyter.core.model import HOLDING, LeaseState
 from fastgpu_jupyter.errors import InternalError
@@ -36,7 +37,9 @@ def test_nothing_leads_out_of_the_end() -> None:
 def test_capacity_is_given_back_only_by_the_end() -> None:
     leaving = [(before, event, after) for (before, event), after in lifecycle.TRANSITIONS.items()
                if before in HOLDING and after not in HOLDING]  # fmt: skip
-    assert {after for _, _, after in leaving} == {LeaseState.ENDED, LeaseState.PARKED}
+    assert {after for _, _, after in leaving} == {LeaseState.ENDED, LeaseState.PARKED, LeaseState.WAITING}
+    # What could not be made, and of which nothing is left.
+    assert [event for _, event, after in leaving if after is LeaseState.WAITING] == [e.LeaseNotPrepared]
 
 
 def test_every_command_and_event_has_a_rule() -> None:

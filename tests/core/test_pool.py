@@ -159,17 +159,6 @@ def test_a_report_about_an_earlier_grant_is_ignored() -> None:
     assert world.do(c.DrainSucceeded("a", lease.logical_gpu.generation)) == []
 
 
-def test_a_preparation_that_failed_ends_the_lease_with_the_reason_and_serves_the_next() -> None:
-    world = World(spec("gpu"))
-    lease = world.ask("a")
-    world.ask("b")
-    assert lease.logical_gpu is not None
-    world.do(c.PrepareFailed("a", lease.logical_gpu.generation, "no such GPU"))
-    world.drained("a")
-    assert (lease.end_reason, lease.end_detail) == (EndReason.PREPARE_FAILED, "no such GPU")
-    assert world.states() == {"a": "ended", "b": "preparing"}
-
-
 def test_a_device_that_vanishes_ends_its_leases_and_its_books() -> None:
     world = World(spec("gpu"))
     lease = world.active("a")

@@ -151,15 +151,15 @@ def test_while_the_driver_hangs_nothing_is_granted_and_everything_is_answered(
 
 
 @pytest.mark.slow
-def test_a_grant_that_was_on_its_way_is_given_up_with_a_sentence(tmp_path: Path, machine: FakeMachine) -> None:
+def test_a_grant_that_was_on_its_way_waits_again_and_is_told_why(tmp_path: Path, machine: FakeMachine) -> None:
     async def story(pool: Pool) -> None:
         machine.answers.clear()
         await pool.ask("a")
-        lease = await pool.until("a", LeaseState.DRAINING, LeaseState.ENDED)
-        assert lease.end_reason is EndReason.PREPARE_FAILED
-        assert "does not answer" in str(lease.end_detail) or "has not answered" in str(lease.end_detail)
+        lease = await pool.until("a", LeaseState.WAITING)
+        assert lease.tries
+        assert "does not answer" in str(lease.unprepared) or "has not answered" in str(lease.unprepared)
         machine.answers.set()
-        await pool.until("a", LeaseState.ENDED)
+        await pool.until("a", LeaseState.ACTIVE)
 
     run(tmp_path, machine, story)
 

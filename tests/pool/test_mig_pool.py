@@ -243,33 +243,51 @@ def visible_of(gpu: FakeGpu) -> str | None:
     return uuids[0] if len(uuids) == 1 else None
 
 
-def test_a_place_that_somebody_took_meanwhile_is_refused_with_a_sentence_and_gone_round(
-    use_machine: Build, pool: PoolProcess
-) -> None:
+def test_a_place_that_somebody_took_meanwhile_is_gone_round(use_machine: Build, pool: PoolProcess) -> None:
     (gpu,) = use_machine("1xA100-SXM4-80GB MIG").gpus
     pool.start()
     theirs = gpu.create_instance("1g.20gb", 6)
-    refused = ask(pool, "1g.10gb")  # which would be made at slot 6
-    pool.wait_state(refused, "ended", "active")
-    if pool.state(refused) == "ended":  # else the pool has looked just in time
-        view = pool.lease(refused)
-        assert view["end_reason"] == "prepare_failed"
-        assert "1g.20gb at slot 6" in str(view["pending_detail"])
-    active(pool, "1g.10gb")
+    active(pool, "1g.10gb")  # which would have been made at slot 6
     assert theirs.uuid in {one.uuid for one in gpu.instances}
+    assert {profile for profile, _ in places(gpu)} == {"1g.20gb", "1g.10gb"}
 
 
-def test_a_driver_without_room_ends_the_lease_with_the_reason_and_makes_nothing(
-    use_machine: Build, pool: PoolProcess
+def test_one_that_fits_nowhere_any_more_keeps_its_place_and_is_told_why(use_machine: Build, pool: PoolProcess) -> None:
+    machine = use_machine("2xA100-SXM4-80GB MIG")
+    pool.start()
+    held, machine_of = active(pool, "full"), {gpu.uuid: gpu for gpu in machine.gpus}
+    (other,) = set(machine_of) - {str(pool.lease(held)["device_id"])}
+    theirs = machine_of[other].create_instance("1g.10gb", 0)
+    # Before the pool has looked, or after: it waits, and is next, and nothing is made.
+    waiting, behind = ask(pool, "full"), ask(pool, "full")
+    pool.wait_state(waiting, "waiting")
+    view = pool.lease(waiting)
+    assert (view["place"], pool.lease(behind)["place"]) == (1, 2)
+    assert view["pending_reason"] in ("not prepared", "capacity")
+    if view["pending_reason"] == "not prepared":  # else the pool has looked just in time
+        assert "1g.10gb at slot 0" in str(view["pending_detail"])
+    theirs.destroy()
+    pool.wait_state(waiting, "active")
+    assert pool.state(behind) == "waiting"
+
+
+@pytest.mark.parametrize(
+    ("function", "error"),
+    [
+        ("nvmlDeviceCreateGpuInstanceWithPlacement", INSUFFICIENT_RESOURCES),
+        ("nvmlGpuInstanceCreateComputeInstance", INSUFFICIENT_RESOURCES),
+        ("nvmlGpuInstanceCreateComputeInstance", IN_USE),
+    ],
+)
+def test_a_driver_that_fails_for_a_while_is_asked_again_and_nothing_is_left_over(
+    use_machine: Build, pool: PoolProcess, function: str, error: int
 ) -> None:
     machine = use_machine("1xA100-SXM4-80GB MIG")
     pool.start()
-    machine.fail("nvmlGpuInstanceCreateComputeInstance", INSUFFICIENT_RESOURCES, times=1)
-    lease_id = ask(pool, "half")
-    pool.wait_state(lease_id, "ended")
-    assert pool.lease(lease_id)["end_reason"] == "prepare_failed"
-    assert not machine.gpus[0].instances
-    active(pool, "half")
+    machine.fail(function, error, times=3)
+    lease_id = active(pool, "half")
+    assert machine.calls()[function] == 4
+    assert {one.uuid for one in machine.gpus[0].instances} == {visible(pool, lease_id)}
 
 
 def test_the_mode_is_switched_off_underneath_and_on_again(use_machine: Build, pool: PoolProcess) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from fastgpu_jupyter.core import commands as c
-from fastgpu_jupyter.core import scheduler
+from fastgpu_jupyter.core import preparing, scheduler
 from fastgpu_jupyter.core.model import (
     DeviceSpec,
     EndReason,
@@ -45,6 +45,7 @@ class PlayedDriver:
     def __init__(self, *specs: DeviceSpec) -> None:
         self.specs = list(specs)
         self.refuse: str | None = None
+        self.prepared = 0
         self.pids: list[int] = []
         self.blind = False
         self.parked: list[tuple[str, int]] = []
@@ -60,6 +61,7 @@ class PlayedDriver:
         return Health.HEALTHY, None
 
     def prepare(self, logical_gpu: LogicalGPU) -> str:
+        self.prepared += 1
         if self.refuse:
             raise HostFault(self.refuse)
         return ""
@@ -304,12 +306,18 @@ def test_a_lease_drains_until_none_of_its_processes_has_memory_on_the_device(tmp
     run(tmp_path, story)
 
 
-def test_a_preparation_that_fails_ends_the_lease_with_the_reason(tmp_path: Path) -> None:
+def test_a_preparation_that_fails_is_tried_again_and_ends_the_lease_in_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preparing, "PAUSE_MS", 1)
+
     async def story(pool: Pool) -> None:
-        pool.driver.refuse = "the GPU fell off the bus"
+        pool.driver.refuse = "the GPU fell off the bus."
         await pool.ask("a")
         lease = await pool.until("a", LeaseState.ENDED)
-        assert (lease.end_reason, lease.end_detail) == (EndReason.PREPARE_FAILED, "the GPU fell off the bus")
+        assert lease.end_reason is EndReason.PREPARE_FAILED
+        assert str(lease.end_detail).startswith("the GPU fell off the bus. It was tried 8 times")
+        assert pool.driver.prepared == preparing.TRIES_MAX
 
     run(tmp_path, story)
 
