@@ -16,7 +16,7 @@ from .accounts import BudgetApp, QuotaApp, RatesApp, ReserveApp, StatementApp
 from .devices import DrainApp, MigApp, ProbeApp
 from .doctor import DoctorApp
 from .fsck import FsckApp
-from .leases import ParkApp, PinApp, QueueApp, ReleaseApp, ResizeApp, ResumeApp, StatusApp, UnpinApp
+from .leases import MoveApp, ParkApp, PinApp, QueueApp, ReleaseApp, ResizeApp, ResumeApp, StatusApp, UnpinApp
 
 
 class FastGPUApp(JupyterApp):
@@ -35,6 +35,7 @@ class FastGPUApp(JupyterApp):
         "quota": (QuotaApp, QuotaApp.description),
         "budget": (BudgetApp, BudgetApp.description),
         "reserve": (ReserveApp, ReserveApp.description),
+        "move": (MoveApp, MoveApp.description),
         "park": (ParkApp, ParkApp.description),
         "pin": (PinApp, PinApp.description),
         "unpin": (UnpinApp, UnpinApp.description),

@@ -73,8 +73,29 @@ class ResizeApp(ClientApp):
         if len(self.extra_args) != 2:
             raise InvalidRequest("Name a lease and its new size, like half or 24GiB.")
         lease = client.resize(*self.extra_args)
-        has = format_memory(lease["memory_bytes"] or 0)
-        print(json.dumps(lease) if self.as_json else f"{lease['id']} is {lease['profile']} now ({has}).")
+        has = f" ({format_memory(lease['memory_bytes'])})" if lease["memory_bytes"] else ""
+        now = f"is {lease['profile']} now{has}"
+        if lease["state"] != "active":
+            now = f"is {lease['state']}, and {lease['profile']} from then on"
+        said = [f"{lease['id']} {now}.", lease["size_message"] or ""]
+        print(json.dumps(lease) if self.as_json else " ".join(said).rstrip())
+
+
+class MoveApp(LeaseApp):
+    """Take a lease off a device that is not well."""
+
+    name = "jupyter-fastgpu-move"
+    description = "Take a lease off a GPU that is not well: with its memory, or when its kernel is restarted, without it."
+
+    def change(self, client: PoolClient, lease_id: str) -> LeaseView:
+        """Move it."""
+        return client.move(lease_id)
+
+    def said(self, lease: LeaseView) -> str:
+        """What its user has to do, and to lose."""
+        if lease["move"] == "accepted":
+            return "goes to another GPU when its kernel is restarted; what it has on its GPU is lost with that"
+        return "goes to another GPU with its memory"
 
 
 class ParkApp(LeaseApp):
@@ -144,6 +165,7 @@ def _tables(status: StatusView) -> list[str]:
                           map(_lease_row, status["leases"]))]  # fmt: skip
     lines += [f"{one['id']}: {one['limit_message']}" for one in status["leases"] if one.get("limit_message")]
     lines += [f"{one['id']}: {said}" for one in status["leases"] for said in _of_memory_and_files(one)]
+    lines += [f"{one['id']}: {one['size_message']}" for one in status["leases"] if one.get("size_message")]
     lines += ["", *table(_QUEUE, map(_queue_row, status["queue"]))]
     return lines
 

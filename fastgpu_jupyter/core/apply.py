@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..errors import InternalError
-from . import budgets, cover, fairshare, meter, parking
+from . import budgets, cover, fairshare, meter, parking, sizes
 from . import events as e
 from .events import Event
 from .lifecycle import next_state
@@ -197,6 +197,7 @@ def _lease_prepared(state: State, event: e.LeasePrepared | e.LeaseResumed, at: I
         lease.logical_gpu = replace(lease.logical_gpu, made=event.made)
     lease.limit_detail = None
     lease.scrub = lease.scrub_bytes = lease.scrub_detail = None
+    lease.untold = lease.untold and lease.logical_gpu is not None and sizes.is_told(lease.logical_gpu)
     lease.tries, lease.unprepared = 0, None
     lease.used_ms = at.ms
     meter.open_segment(state, lease, at.ms)
@@ -210,15 +211,19 @@ def _lease_not_prepared(state: State, event: e.LeaseNotPrepared, at: Instant) ->
     lease.tries, lease.unprepared = lease.tries + 1, event.detail
     if not lease.metered_ms:  # it was never ready
         lease.granted_at = None
-    state.queue[lease.id] = None
-    in_order = sorted(state.queue, key=lambda lease_id: state.leases[lease_id].arrival)
-    state.queue.clear()
-    state.queue.update(dict.fromkeys(in_order))
+    _stand_where_it_stood(state, lease)
     expires_ms = lease.expires_ms
     if expires_ms is not None:
         state.expiring[lease.id] = expires_ms
     fairshare.wait(state, lease.tenant, at.ms)  # before it gives anything back, so that its tenant's turn is not over
     _give_back(state, lease, gpu, at)
+
+
+def _stand_where_it_stood(state: State, lease: Lease) -> None:
+    state.queue[lease.id] = None
+    in_order = sorted(state.queue, key=lambda lease_id: state.leases[lease_id].arrival)
+    state.queue.clear()
+    state.queue.update(dict.fromkeys(in_order))
 
 
 def _lease_limited(state: State, event: e.LeaseLimited, at: Instant) -> None:
@@ -258,11 +263,12 @@ def _lease_parking(state: State, event: e.LeaseParking, at: Instant) -> None:
     gpu = lease.logical_gpu
     assert gpu is not None
     spec = state.devices[gpu.device_id].spec
-    lease.park_reason = event.reason
+    lease.park_reason, lease.moving = event.reason, False
     lease.over_since_ms, lease.over_parks = None, lease.over_parks + (event.reason is ParkReason.OVER_LIMIT)
     lease.image = Image(lease.holder, spec.model, spec.memory_bytes, gpu.device_ids)
     # At most; what it really is, is known when it is done.
-    _set_parked_bytes(state, lease, parking.host_bytes(state, lease))
+    moved = event.reason is not ParkReason.RESTART
+    _set_parked_bytes(state, lease, parking.host_bytes(state, lease) if moved else 0)
 
 
 def _lease_parked(state: State, event: e.LeaseParked, at: Instant) -> None:
@@ -283,11 +289,15 @@ def _lease_not_parked(state: State, event: e.LeaseNotParked, at: Instant) -> Non
 
 def _lease_wanted(state: State, event: e.LeaseWanted, at: Instant) -> None:
     lease = _move(state, event.lease_id, event)
-    state.arrivals += 1
-    lease.arrival, lease.waiting_since, lease.grants_before = state.arrivals, at, state.generations
+    lease.waiting_since, lease.grants_before = at, state.generations
     if lease.park_reason in GOES_ON:
         lease.grants_before -= AGED_GRANTS  # it made room or had to go, and must not lose its turn by that
-    state.queue[lease.id] = None
+    if lease.park_reason is ParkReason.RESTART:
+        _stand_where_it_stood(state, lease)  # it takes anything, so who came after it may want the same
+    else:
+        state.arrivals += 1
+        lease.arrival = state.arrivals
+        state.queue[lease.id] = None
     fairshare.wait(state, lease.tenant, at.ms)
 
 
@@ -304,18 +314,30 @@ def _set_parked_bytes(state: State, lease: Lease, memory_bytes: int) -> None:
 def _holder_bound(state: State, event: e.HolderBound, at: Instant) -> None:
     lease = _move(state, event.lease_id, event)
     lease.holder, lease.reports, lease.busy, lease.fault = event.holder, False, False, None
+    lease.untold, lease.stuck = False, ()
 
 
 def _lease_resized(state: State, event: e.LeaseResized, at: Instant) -> None:
     lease = _move(state, event.lease_id, event)
     if event.logical_gpu is None or lease.logical_gpu is None:
         lease.request = event.request
+        lease.untold = lease.has_image
         return
+    lease.untold = lease.untold or sizes.is_told_anew(lease.logical_gpu, event.logical_gpu)
     meter.close_segment(state, lease, at.ms)  # at the old rate
     _give_back(state, lease, lease.logical_gpu, at)
     lease.request, lease.logical_gpu = event.request, event.logical_gpu
     _take(state, lease, event.logical_gpu, at)
     meter.open_segment(state, lease, at.ms)
+
+
+def _lease_libraries_told(state: State, event: e.LeaseLibrariesTold, at: Instant) -> None:
+    lease = _move(state, event.lease_id, event)
+    lease.untold, lease.stuck = False, event.stuck
+
+
+def _lease_moving(state: State, event: e.LeaseMoving, at: Instant) -> None:
+    _move(state, event.lease_id, event).moving = True
 
 
 def _lease_transferred(state: State, event: e.LeaseTransferred, at: Instant) -> None:
@@ -338,7 +360,7 @@ def _lease_transferred(state: State, event: e.LeaseTransferred, at: Instant) -> 
 
 def _lease_draining(state: State, event: e.LeaseDraining, at: Instant) -> None:
     lease = _move(state, event.lease_id, event)
-    lease.over_since_ms = None
+    lease.over_since_ms, lease.moving = None, False
     meter.close_segment(state, lease, at.ms)
     _drop_image(state, lease)
     lease.end_reason, lease.end_detail = event.reason, event.detail
@@ -468,6 +490,8 @@ _APPLIERS: dict[type[Event], Callable[[State, Any, Instant], None]] = {
     e.LeaseResumed: _lease_prepared,
     e.HolderBound: _holder_bound,
     e.LeaseResized: _lease_resized,
+    e.LeaseLibrariesTold: _lease_libraries_told,
+    e.LeaseMoving: _lease_moving,
     e.LeaseTransferred: _lease_transferred,
     e.LeaseDraining: _lease_draining,
     e.LeaseEnded: _lease_ended,

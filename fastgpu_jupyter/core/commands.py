@@ -175,6 +175,22 @@ class ResizeLease:
 
 
 @dataclass(frozen=True, slots=True)
+class MoveLease:
+    """Its user wants the lease on another device than the one that is not well; see :mod:`.leaving`."""
+
+    lease_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReportLibraries:
+    """The lease's kernel told its libraries their memory (``None``: a whole device); some cannot follow."""
+
+    lease_id: str
+    memory_bytes: int | None
+    stuck: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class TransferLease:
     """Another tenant is to be billed for the lease."""
 
@@ -346,6 +362,8 @@ Command = (
     | RequestLease
     | BindHolder
     | ResizeLease
+    | MoveLease
+    | ReportLibraries
     | TransferLease
     | UseLease
     | ParkLease

@@ -8,7 +8,20 @@ from typing import Any
 
 from ..errors import Conflict, InternalError, InvalidRequest, NotFound
 from ..units import format_memory
-from . import budgets, health, mechanisms, meter, overuse, parking, partitions, placement, preparing, reserved
+from . import (
+    budgets,
+    health,
+    leaving,
+    mechanisms,
+    meter,
+    overuse,
+    parking,
+    partitions,
+    placement,
+    preparing,
+    reserved,
+    sizes,
+)
 from . import commands as c
 from . import events as e
 from .ask import Size
@@ -99,11 +112,7 @@ def _counts(spec: DeviceSpec) -> tuple[int, tuple[PartitionProfile, ...]]:
 
 
 def _drain_device(state: State, command: c.DrainDevice, at: Instant) -> list[Event]:
-    device = state.devices.get(command.device_id)
-    if device is None:
-        raise NotFound(
-            f"There is no device {command.device_id[:80]!r} in this pool; `jupyter fastgpu status` lists them."
-        )
+    device = health.find_device(state, command.device_id)
     events: list[Event] = []
     if device.drained != command.drained:
         events.append(e.DeviceDrained(command.device_id, command.drained))
@@ -170,16 +179,21 @@ def _request_lease(state: State, command: c.RequestLease, at: Instant) -> list[E
 
 def _bind_holder(state: State, command: c.BindHolder, at: Instant) -> list[Event]:
     lease = _live(state, command.lease_id)
-    return [] if lease.holder == command.holder else [e.HolderBound(lease.id, command.holder)]
+    if lease.holder == command.holder:
+        return []
+    return [*leaving.rebound(state, lease), e.HolderBound(lease.id, command.holder)]
+
+
+def _move_lease(state: State, command: c.MoveLease, at: Instant) -> list[Event]:
+    return leaving.move(state, _live(state, command.lease_id))
 
 
 def _resize_lease(state: State, command: c.ResizeLease, at: Instant) -> list[Event]:
     lease = find_lease(state, command.lease_id)
-    request = replace(lease.request, profile=command.profile, memory_bytes=None)
-    request.validate()
+    request = sizes.request_of(lease, command.profile)
     size = request.size
     if lease.has_image:
-        raise Conflict("A parked lease is resized after it is back on a device: its memory must fit. Nothing changed.")
+        return sizes.resize_parked(state, lease, request, at)
     if lease.state is LeaseState.WAITING:
         placement.require_possible(state, lease.want._replace(size=size))
         return [] if size == lease.request.size else [e.LeaseResized(lease.id, request, None)]
@@ -440,6 +454,8 @@ _DECIDERS: dict[type[c.Command], Callable[[State, Any, Instant], list[Event]]] =
     c.RequestLease: _request_lease,
     c.BindHolder: _bind_holder,
     c.ResizeLease: _resize_lease,
+    c.MoveLease: _move_lease,
+    c.ReportLibraries: sizes.report,
     c.TransferLease: _transfer_lease,
     c.RetainLease: _retain_lease,
     c.UseLease: _use_lease,

@@ -19,7 +19,7 @@ from .events import (
     LeaseResumed,
     LeaseResuming,
 )
-from .model import Enforcement, Holder, Lease, LeaseState, LogicalGPU, State
+from .model import Enforcement, Holder, Lease, LeaseState, LogicalGPU, ParkReason, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,15 @@ class Park:
 
 
 @dataclass(frozen=True, slots=True)
+class Leave:
+    """Unmake the logical GPU once no process of the lease has memory on it, then say ``ParkSucceeded``."""
+
+    lease_id: str
+    logical_gpu: LogicalGPU
+    holder: Holder
+
+
+@dataclass(frozen=True, slots=True)
 class Resume:
     """Move the holder's memory to the device, then say ``ResumeSucceeded`` or ``ResumeFailed``."""
 
@@ -82,7 +91,7 @@ class Drain:
     holder: Holder
 
 
-OnDevice = Prepare | Limit | Park | Resume | Drain
+OnDevice = Prepare | Limit | Park | Leave | Resume | Drain
 Effect = WatchHolder | ForgetHolder | OnDevice
 
 
@@ -131,6 +140,8 @@ def _of_device(lease: Lease) -> Iterator[Effect]:
     match lease.state:
         case LeaseState.PREPARING:
             yield Prepare(lease.id, gpu)
+        case LeaseState.PARKING if lease.image is not None and lease.park_reason is ParkReason.RESTART:
+            yield Leave(lease.id, gpu, lease.image.holder)
         case LeaseState.PARKING if lease.image is not None:
             yield Park(lease.id, gpu, lease.image.holder)
         case LeaseState.RESUMING if lease.image is not None:

@@ -230,6 +230,21 @@ class LeaseResized:
 
 
 @dataclass(frozen=True, slots=True)
+class LeaseLibrariesTold:
+    """Libraries in the lease's kernel keep to its size by now, but for those that need a new process for that."""
+
+    lease_id: str
+    stuck: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseMoving:
+    """The lease goes to another device once its kernel is restarted."""
+
+    lease_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class LeaseTransferred:
     """Another tenant is billed for the lease from here on."""
 
@@ -395,6 +410,8 @@ Event = (
     | LeaseNotPrepared
     | HolderBound
     | LeaseResized
+    | LeaseLibrariesTold
+    | LeaseMoving
     | LeaseTransferred
     | LeaseRetained
     | LeaseUsed

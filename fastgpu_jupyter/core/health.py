@@ -8,18 +8,16 @@ it back into service or the machine is started anew; what a look at it shows hol
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from enum import Enum
 from typing import NamedTuple
 
 from ..errors import NotFound
 from . import commands as c
 from . import events as e
-from . import parking, placement
+from . import leaving
 from .events import Event
-from .model import Device, EndReason, Health, Instant, Lease, LeaseState, ParkReason, Retention, State
-from .parking import Parking
+from .model import Device, EndReason, Health, Instant, Lease, LeaseState, State
 
 
 class Blame(Enum):
@@ -72,7 +70,7 @@ def xid(number: int) -> Xid:
 
 def report_xid(state: State, command: c.ReportXid, at: Instant) -> list[Event]:
     """An Xid was seen: it ends at who caused it, or the device leaves service."""
-    device = _device(state, command.device_id)
+    device = find_device(state, command.device_id)
     known = xid(command.xid)
     if known.blame is Blame.CODE:
         return list(_told(state, device, command, known))
@@ -83,12 +81,12 @@ def report_xid(state: State, command: c.ReportXid, at: Instant) -> list[Event]:
         events.append(e.DeviceHealthChanged(command.device_id, health, reason, command.xid))
     if known.blame is Blame.LOST:
         return [*events, *_lost(state, device, reason)]
-    return [*events, *_moves(state, [device])] if health is Health.SUSPECT else events
+    return [*events, *leaving.of_devices(state, [device])] if health is Health.SUSPECT else events
 
 
 def set_health(state: State, command: c.SetHealth, at: Instant) -> list[Event]:
     """A look at the device showed its health."""
-    device = _device(state, command.device_id)
+    device = find_device(state, command.device_id)
     events: list[Event] = []
     better = device.xid is not None and _RANK[command.health] <= _RANK[device.health]
     if not better and (device.health, device.health_reason) != (command.health, command.reason):
@@ -96,12 +94,12 @@ def set_health(state: State, command: c.SetHealth, at: Instant) -> list[Event]:
     if command.lost:
         return [*events, *_lost(state, device, command.reason)]
     goes = events and command.health is Health.SUSPECT and not command.stays
-    return [*events, *_moves(state, [device])] if goes else events
+    return [*events, *leaving.of_devices(state, [device])] if goes else events
 
 
 def restore(state: State, command: c.RestoreDevice, at: Instant) -> list[Event]:
     """Somebody vouches for the device: what was held against it is forgotten."""
-    device = _device(state, command.device_id)
+    device = find_device(state, command.device_id)
     return [] if device.health is Health.HEALTHY else [_restored(device)]
 
 
@@ -112,7 +110,7 @@ def rebooted(state: State) -> Iterator[Event]:
 
 def due(state: State) -> Iterator[Event]:
     """Leases that can leave a suspect device by now, because there is room elsewhere."""
-    return _moves(state, map(state.devices.__getitem__, state.suspect))
+    return leaving.of_devices(state, map(state.devices.__getitem__, state.suspect))
 
 
 def message(state: State, lease: Lease) -> str | None:
@@ -126,13 +124,15 @@ def message(state: State, lease: Lease) -> str | None:
     if worst is None or worst.health is Health.HEALTHY:
         return None
     trust = "may go wrong" if worst.health is Health.SUSPECT else "is not to be trusted"
-    return (
+    said = (
         f"{worst.health_reason or f'Its GPU is {worst.health.value}.'} What runs on it {trust}, and nothing new is "
-        "granted there. Save your work; to get another GPU, release this one, restart the kernel and ask again."
+        f"granted there. Save your work. {leaving.advice(state, lease)}"
     )
+    return said.rstrip()
 
 
-def _device(state: State, device_id: str) -> Device:
+def find_device(state: State, device_id: str) -> Device:
+    """The device with that id. Raises :class:`~fastgpu_jupyter.errors.NotFound`."""
     device = state.devices.get(device_id)
     if device is None:
         raise NotFound(f"There is no device {device_id[:80]!r} in this pool; `jupyter fastgpu status` lists them.")
@@ -172,35 +172,3 @@ def _lost(state: State, device: Device, reason: str | None) -> Iterator[Event]:
     for lease_id in device.lease_ids:
         if state.leases[lease_id].state in EXPOSED:
             yield e.LeaseDraining(lease_id, EndReason.DEVICE_LOST, reason)
-
-
-def _moves(state: State, devices: Iterable[Device]) -> Iterator[Event]:
-    """Leases on those devices that are parked so that they go on elsewhere, each with room of its own to go to."""
-    ids = dict.fromkeys(lease_id for device in devices for lease_id in device.lease_ids)
-    taken_bytes: Counter[str] = Counter()
-    movable = (
-        Parking(lease, ParkReason.HEALTH)
-        for lease in map(state.leases.__getitem__, ids)
-        if lease.request.retention is Retention.YIELD
-        and parking.why_not(state, lease) is None
-        and _has_room_elsewhere(state, lease, taken_bytes)
-    )
-    return (e.LeaseParking(one.lease.id, one.reason) for one in parking.affordable(state, movable))
-
-
-def _has_room_elsewhere(state: State, lease: Lease, taken_bytes: Counter[str]) -> bool:
-    """Whether devices of its kind could take the lease now; if so, its room is noted in ``taken_bytes``."""
-    gpu = lease.logical_gpu
-    assert gpu is not None
-    spec = state.devices[gpu.device_id].spec
-    want = lease.want.on_kind(spec.model, spec.memory_bytes)
-    by_host: dict[str, list[str]] = {}
-    for name, device in state.devices.items():
-        free = device.grantable and placement.lacking_bytes(device, want.size) + taken_bytes[name] <= 0
-        if free and placement.is_able(state, device, want):
-            by_host.setdefault(device.spec.host_id, []).append(name)
-    for names in by_host.values():
-        if len(names) >= want.size.devices:
-            taken_bytes.update(dict.fromkeys(names[: want.size.devices], gpu.memory_bytes // want.size.devices))
-            return True
-    return False

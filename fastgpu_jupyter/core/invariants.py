@@ -88,8 +88,8 @@ def _lease_violations(state: State, lease: Lease) -> Iterator[str]:
         yield f"{lease.id}: is {lease.state.value}, yet its tenant's books say otherwise"
     if lease.active_since_ms is None and (lease.billed_micro_per_hour or lease.covered_milli):
         yield f"{lease.id}: is billed while it is not active"
-    if lease.over_since_ms is not None and lease.state is not LeaseState.ACTIVE:
-        yield f"{lease.id}: is {lease.state.value}, and said to use more memory than it has"
+    if (lease.over_since_ms is not None or lease.moving) and lease.state is not LeaseState.ACTIVE:
+        yield f"{lease.id}: is {lease.state.value}, and said to use too much, or to wait for a restart to move"
     if (lease.state is LeaseState.ENDED) != (lease.ended_at is not None):
         yield f"{lease.id}: is {lease.state.value}, yet its end says otherwise"
     if lease.state in (LeaseState.DRAINING, LeaseState.ENDED) and lease.end_reason is None:

@@ -126,10 +126,11 @@ class ParkReason(str, Enum):
     MOVE = "move"  #: it goes to another device, so that one that waits fits where it was
     OVER_LIMIT = "over_limit"  #: it uses more device memory than it has
     HEALTH = "health"  #: it goes to another device, because its own is not well
+    RESTART = "restart"  #: so, but without its memory, because its kernel is restarted
 
 
 #: Reasons for which a lease is parked only to go on elsewhere.
-GOES_ON = frozenset({ParkReason.MOVE, ParkReason.HEALTH})
+GOES_ON = frozenset({ParkReason.MOVE, ParkReason.HEALTH, ParkReason.RESTART})
 
 
 class Retention(str, Enum):
@@ -581,11 +582,15 @@ class Lease:
     waiting_since: Instant = Instant(0, 0)
     tries: int = 0  #: how often in a row what it was granted could not be made
     unprepared: str | None = None  #: why not, the last time
+    untold: bool = False  #: it has another size, and its kernel has not said yet that its libraries were told
+    stuck: tuple[str, ...] = ()  #: libraries in its kernel that keep an earlier size until that is started anew
+    moving: bool = False  #: its user wants it on another device once its kernel is restarted
 
     @property
     def has_image(self) -> bool:
         """Whether its process has memory that must come back to a device of the same kind."""
-        return self.image is not None and self.image.holder == self.holder
+        left = self.park_reason is ParkReason.RESTART  # with nothing
+        return self.image is not None and self.image.holder == self.holder and not left
 
     @property
     def expires_ms(self) -> int | None:

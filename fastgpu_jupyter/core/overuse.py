@@ -13,6 +13,9 @@ from . import parking
 from .events import Event
 from .model import EndReason, Enforcement, Instant, Lease, LeaseState, LogicalGPU, OverLimit, ParkReason, State
 
+#: States in which what was parked is not back.
+_COMES_BACK = frozenset({LeaseState.WAITING, LeaseState.RESUMING})
+_AWAY = frozenset({LeaseState.PARKING, LeaseState.PARKED}) | _COMES_BACK
 #: Who keeps a limit only as far as programs play along.
 WATCHED = frozenset({Enforcement.COOPERATIVE, Enforcement.USERSPACE})
 
@@ -52,6 +55,8 @@ def _act(state: State, lease: Lease, gpu: LogicalGPU, used_bytes: int) -> list[E
 def message(state: State, lease: Lease) -> str | None:
     """What the lease's user is to be told of its limit, or ``None``."""
     gpu = lease.logical_gpu
+    if lease.state in _AWAY and lease.park_reason is ParkReason.OVER_LIMIT and lease.over_bytes:
+        return _parked(state, lease)
     if lease.state is not LeaseState.ACTIVE or gpu is None:
         return None
     if lease.over_since_ms is None:
@@ -61,6 +66,21 @@ def message(state: State, lease: Lease) -> str | None:
     next_step = _next_step(state, lease)
     grace = format_duration(state.policy.over_limit_grace_ms)
     return f"{told}; otherwise it is {next_step} after {grace}." if next_step else f"{told}."
+
+
+def _parked(state: State, lease: Lease) -> str:
+    """What it was parked for, what is kept, and every way out of it."""
+    grace = format_duration(state.policy.over_limit_grace_ms)
+    again = "ended" if state.policy.over_limit is OverLimit.REVOKE else "parked again"
+    back = "It waits to come back." if lease.state in _COMES_BACK else "It stays so until you choose."
+    return (
+        f"It was parked because it used {format_memory(lease.over_bytes)} of its GPU, more than its size "
+        f"({lease.request.name}). Its variables, and what they have on the GPU, are kept in the host's memory; a cell "
+        f"that runs stands still at its next call to the GPU. {back} Give it a larger size by `%fastgpu resize SIZE`, "
+        f"or while a cell runs by `jupyter fastgpu resize {lease.id} SIZE` in a terminal: it comes back and goes on. "
+        f"Interrupt the kernel: it comes back as it was, and is {again} unless memory is freed within {grace}. Restart "
+        "the kernel: what it has on the GPU is given up."
+    )
 
 
 def _next_step(state: State, lease: Lease) -> str | None:

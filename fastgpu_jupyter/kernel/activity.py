@@ -1,4 +1,5 @@
-"""The thread that tells the pool whether cells run, so that a lease is parked only while nobody computes.
+"""The thread that tells the pool whether cells run, so that a lease is parked only while nobody computes; and which
+libraries keep to another size of the lease.
 
 A run of short cells says little: *busy* once a cell began a moment ago, *not busy* after a moment of quiet. A cell that
 waits because the lease is parked says so at once, which is how the lease comes back. What the pool is told is compared
@@ -52,10 +53,14 @@ class Reporter(threading.Thread):
     def look(self) -> float | None:
         """Say what is to be said now; the time after which to look again, ``None`` if nothing else changes."""
         due = self._due(time.monotonic())
-        if due is None or due[1] > 0:
+        word = self._gate.owes_word
+        if not word and (due is None or due[1] > 0):
             return None if due is None else due[1]
         try:
-            self._gate.say(busy=due[0])
+            if word:
+                self._gate.say_libraries()
+            elif due is not None:
+                self._gate.say(busy=due[0])
         except CallerError:
             return None  # the lease is over, or another's: the follower hears of it
         except (FastGPUError, OSError):

@@ -107,7 +107,11 @@ class Caps:
     """The caps of this process. For the thread that runs cells."""
 
     def __init__(self) -> None:
+        #: Libraries that keep an earlier cap until there is a new process, as users know them.
+        self.stuck: tuple[str, ...] = ()
         self._cap: Cap | None = None
+        #: The cap that each library keeps to.
+        self._kept: dict[str, Cap] = {}
         self._hook: _Hook | None = None
         #: What PyTorch's variable was before, and what was made of it.
         self._variable: tuple[str | None, str] | None = None
@@ -123,10 +127,10 @@ class Caps:
         if self._hook is None:
             self._hook = _Hook(self._imported)
             sys.meta_path.insert(0, self._hook)
-        stuck = [name for name in LIBRARIES if name in sys.modules and not self._tell(name)]
-        if not stuck:
+        self.stuck = tuple(NAMES[name] for name in LIBRARIES if name in sys.modules and not self._tell(name))
+        if not self.stuck:
             return None
-        names = " and ".join(NAMES[name] for name in stuck)
+        names = " and ".join(self.stuck)
         return f"FastGPU: {names} cannot be given a new memory limit in this process; restart the kernel for it."
 
     def _settle_variable(self, environ: MutableMapping[str, str]) -> None:
@@ -148,10 +152,12 @@ class Caps:
             self._tell(name)
 
     def _tell(self, name: str) -> bool:
+        cap = self._cap or FREE
         # A library that changed must not keep a cell from running; the pool sees what it uses all the same.
         with suppress(Exception):
-            return LIBRARIES[name](sys.modules[name], self._cap or FREE)
-        return RESTART
+            if LIBRARIES[name](sys.modules[name], cap):
+                self._kept[name] = cap
+        return TOLD if self._kept.get(name) == cap else RESTART  # it may be back at the one that it keeps
 
     def close(self) -> None:
         """Tell nobody any more."""

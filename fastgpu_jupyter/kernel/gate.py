@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 #: In a grant whose memory limit libraries are told.
 CAP = "FASTGPU_CAP_BYTES"
+#: In a grant of a part of a GPU.
+MEMORY = "FASTGPU_MEMORY_BYTES"
 #: What is asked for where nobody said anything else.
 FULL = "full"
 #: States in which a cell has to wait.
@@ -82,6 +84,10 @@ class Gate:
         self._next = dict(self._granted)
         #: What libraries are told of a memory limit; made when there is one for the first time.
         self._caps: Caps | None = None
+        #: What libraries were told last: memory, ``None`` for a whole GPU, and those that cannot follow.
+        self._told: tuple[str | None, tuple[str, ...]] | None = None
+        #: Says something at once, in the output of the cell that runs, from any thread.
+        self.speak: Callable[[str], None] | None = None
         self.unsettled = CAP in environ
         self._notes: list[str] = []
         self._lock = threading.RLock()
@@ -136,6 +142,9 @@ class Gate:
 
                 self._caps = Caps()
             told = self._caps.settle(self._environ) if self._caps else None
+            if self._caps is not None:
+                self._told = self._environ.get(MEMORY), self._caps.stuck
+                self.use.stirred.set()  # the pool may have to know
             return [*notes, told] if told else notes
 
     def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
@@ -236,6 +245,10 @@ class Gate:
         """Give the lease, active or waiting, another size; where that cannot be, nothing changes."""
         return self._change(lambda client, lease_id: client.resize(lease_id, size))
 
+    def move(self) -> LeaseView:
+        """Leave a GPU that is not well for another one; where that cannot be, nothing changes."""
+        return self._change(lambda client, lease_id: client.move(lease_id))
+
     def park(self) -> LeaseView:
         """Move what this kernel has on its GPU to the host's memory, and give the GPU to others until it is wanted."""
 
@@ -329,10 +342,13 @@ class Gate:
         self.open = False
 
     def _hear(self, view: LeaseView) -> None:
-        """A budget has come nearer to its end, a limit was passed, a fault is told: the next cell says so, once."""
+        """A budget has come nearer to its end, a limit was passed, a fault is told: the user learns it, once."""
         for name in ("budget_message", "limit_message", "fault_message"):
             told = view.get(name)
             if told and (self.view is None or told != self.view.get(name)):
+                if self.speak is not None and self.use.running:
+                    self.speak(f"FastGPU: {told}")  # the cell may stand still, and not end by itself
+                    continue
                 self._notes.append(f"FastGPU: {told}")
                 self.unsettled = True
 
@@ -384,6 +400,23 @@ class Gate:
             view = self._quick_client().activity(lease_id, self._token(), busy=busy) if lease_id else None
         if view is not None:
             self.take_lease(view)
+
+    @property
+    def owes_word(self) -> bool:
+        """Whether the pool must be told which libraries keep to the size of the lease, and which cannot."""
+        view, told = self.view, self._told
+        if view is None or told is None or view["id"] != self.lease_id or view["state"] != "active":
+            return False
+        applied = view.get("size_applied")
+        known = applied == "applied" if not told[1] else applied == "needs_restart"
+        return not known and view["environment"].get(MEMORY) == told[0]
+
+    def say_libraries(self) -> None:
+        """Tell it; raises its errors."""
+        lease_id, told = self.lease_id, self._told
+        if lease_id is not None and told is not None:
+            memory_bytes = None if told[0] is None else int(told[0])
+            self.take_lease(self._quick_client().libraries(lease_id, self._token(), memory_bytes, told[1]))
 
     def _token(self) -> str | None:
         try:

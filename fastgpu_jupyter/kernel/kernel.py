@@ -12,6 +12,7 @@ import asyncio
 import gc
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -48,6 +49,8 @@ class FastGPUKernel(IPythonKernel):
 
         ipykernel: Any = super()
         ipykernel.start()
+        stderr = sys.stderr  # as it is now: a cell may put something else in its place
+        self.gate.speak = lambda note: print(note, file=stderr, flush=True)
         Follower(self.gate).start()
         gc.enable()  # off since the first line of __main__
 

@@ -95,7 +95,21 @@ class Verbs:
 
         if not words:
             raise UsageError("Say the new size, like `%fastgpu resize half` or `%fastgpu resize 24GiB`.")
-        return render.lease(self.gate.resize(" ".join(words)))
+        view = self.gate.resize(" ".join(words))
+        hint = view["pending_detail"] if view["state"] == "waiting" else None
+        return render.with_hint(render.lease(view), f"It waits to come back: {hint}") if hint else render.lease(view)
+
+    def move(self, _words: list[str]) -> Shown:
+        """Leave a GPU that is not well for another one; where its memory cannot move, with the next restart."""
+        from . import render
+
+        view = self.gate.move()
+        if view.get("move") == "accepted":
+            return render.sentence(
+                "This lease goes to another GPU when the kernel is restarted. Save what you need first: what this "
+                "kernel has on its GPU is lost with the restart. Until then nothing changes."
+            )
+        return render.with_hint(render.lease(view), "It goes to another GPU with everything that is on this one.")
 
     def cost(self, _words: list[str]) -> Shown:
         """Show what the last cells of this kernel cost, and the lease so far."""
@@ -166,6 +180,7 @@ VERBS: dict[str, tuple[str, Callable[[Verbs, list[str]], Shown]]] = {
     "cpu": ("", Verbs.cpu),
     "request": ("[SIZE] [OPTIONS]", Verbs.request),
     "resize": ("SIZE", Verbs.resize),
+    "move": ("", Verbs.move),
     "cost": ("", Verbs.cost),
     "park": ("", Verbs.park),
     "resume": ("", Verbs.resume),

@@ -106,7 +106,8 @@ def _lease_rows(view: LeaseView) -> list[_Row]:
     if view["pending_detail"]:
         rows.append(_Row("Why", view["pending_detail"]))
     if is_away(view):
-        rows.append(_Row("Parked", f"{because(view['park_reason'])}. {KEPT}"))
+        kept = "" if view["park_reason"] == "restart" else KEPT
+        rows.append(_Row("Parked", f"{because(view['park_reason'])}. {kept}".rstrip()))
     rows.append(_Row("Size", view["profile"]))
     if view["state"] == "active":
         rows.append(_Row("Cells", _use(view)))
@@ -117,12 +118,14 @@ def _lease_rows(view: LeaseView) -> list[_Row]:
         used = view["utilization_percent"]
         rows.append(_Row("Utilization", _percent(used), None if used is None else used / 100))
         rows.append(_Row("Limits kept", _enforced(view)))
-        for name, text in (
-            ("Served so because", view.get("mechanism_reason")),
-            ("Memory limit", view.get("limit_message")),
-            ("Device files", view.get("device_nodes_message")),
-        ):
-            rows += [_Row(name, text)] if text else []
+    for name, text in (
+        ("Served so because", view.get("mechanism_reason")),
+        ("Memory limit", view.get("limit_message")),
+        ("New size", view.get("size_message")),
+        ("Device files", view.get("device_nodes_message")),
+        ("Fault", view.get("fault_message")),
+    ):
+        rows += [_Row(name, text)] if text else []
     rows.append(_Row("Active for", format_duration(view["active_ms"])))
     rows.append(_Row("Cost", _cost(view)))
     rows.append(_Row("Lease", view["id"]))

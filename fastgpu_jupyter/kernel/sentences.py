@@ -16,6 +16,7 @@ PARKED_BECAUSE = {
     "over_limit": "it used more GPU memory than it had",
     "move": "it went to another GPU so that somebody else fitted",
     "health": "its GPU is not well and it went to another one",
+    "restart": "its GPU is not well, its kernel was restarted, and it goes to another one",
 }
 _ENDED = {
     "released": "was released",

@@ -108,6 +108,8 @@ class Hands:
                     return c.LimitSet(lease_id, generation, *limited, effect.logical_gpu.memory_bytes)
                 case fx.Park():
                     return c.ParkSucceeded(lease_id, generation, await self._park(effect), await self._clean(effect))
+                case fx.Leave():
+                    return c.ParkSucceeded(lease_id, generation, 0, await self._drain(effect))
                 case fx.Resume():
                     made = await self._prepare(effect)
                     gpu = replace(effect.logical_gpu, made=made)
@@ -158,7 +160,7 @@ class Hands:
         await self._release(gpu)
         return moved_bytes
 
-    async def _on_device(self, effect: fx.Park | fx.Drain) -> set[int]:
+    async def _on_device(self, effect: fx.Park | fx.Leave | fx.Drain) -> set[int]:
         """Numbers of the lease's processes that have memory on its devices.
 
         Raises :class:`DeviceGone` where one of the devices is gone and nothing is left on the others.
@@ -176,7 +178,7 @@ class Hands:
             raise gone
         return found
 
-    async def _drain(self, effect: fx.Drain) -> Cleaned:
+    async def _drain(self, effect: fx.Drain | fx.Leave) -> Cleaned:
         """Wait until no process of the lease has memory on the device: a fact, however long it takes; which one."""
         said, cleaned = "", None
         while True:
@@ -194,7 +196,7 @@ class Hands:
         await self._release(effect.logical_gpu)
         return cleaned or await self._clean(effect)
 
-    async def _clean(self, effect: fx.Park | fx.Drain) -> Cleaned:
+    async def _clean(self, effect: fx.Park | fx.Leave | fx.Drain) -> Cleaned:
         """Have what the lease left overwritten, where that is wanted; what became of it."""
 
         async def is_there() -> None:
@@ -204,7 +206,7 @@ class Hands:
 
         if self._scrubber is None:
             return GONE
-        ends = isinstance(effect, fx.Drain)
+        ends = not isinstance(effect, fx.Park)
         return await self._scrubber.clean(effect.lease_id, effect.logical_gpu, is_there, ends=ends)
 
     async def _release(self, gpu: LogicalGPU) -> None:

@@ -21,7 +21,7 @@ from typing import Any, TypeVar, cast
 
 from ..core import commands as c
 from ..core import effects as fx
-from ..core import preparing, scheduler
+from ..core import health, preparing, scheduler
 from ..core.decide import decide
 from ..core.events import Event
 from ..core.model import DeviceSpec, Health, Holder, Instant, LeaseState, LogicalGPU, State
@@ -571,7 +571,7 @@ class Runtime:
         mode, processes = await self.division(device_id)
         if mode.on == mode.pending == on:
             return
-        drained = await self.read(lambda state, _: _is_drained(state, device_id))
+        drained = await self.read(lambda state, _: health.find_device(state, device_id).drained)
         await self.submit(c.DrainDevice(device_id, drained=True))
         try:
             held = await self.read(lambda state, _: len(state.devices[device_id].lease_ids))
@@ -675,13 +675,6 @@ def _specs(state: State, _: Instant) -> dict[str, DeviceSpec]:
 
 def _distrusted(state: State, _: Instant) -> list[str]:
     return [device.spec.id for device in state.devices.values() if device.health_reason == NO_ANSWER]
-
-
-def _is_drained(state: State, device_id: str) -> bool:
-    device = state.devices.get(device_id)
-    if device is None:
-        raise NotFound(f"There is no device {device_id[:80]!r} in this pool.")
-    return device.drained
 
 
 def _losable(state: State, _: Instant) -> list[tuple[str, LogicalGPU]]:

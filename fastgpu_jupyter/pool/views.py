@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from .. import __version__
-from ..core import budgets, health, mechanisms, meter, overuse, parking, preparing, queue
+from ..core import budgets, health, leaving, mechanisms, meter, overuse, parking, preparing, queue, sizes
 from ..core.model import Device, Health, Instant, Lease, LeaseState, PendingReason, Priority, Reservation, State
 from ..wire.views import (
     DeviceUsageView,
@@ -220,6 +220,9 @@ def lease_view(state: State, lease: Lease, at: Instant, facts: Facts) -> LeaseVi
         "budget_percent": lease.budget_percent or None,
         "budget_message": budgets.message(state, lease),
         "fault_message": health.message(state, lease),
+        "size_applied": applied.value if (applied := sizes.outcome(lease)) else None,
+        "size_message": sizes.message(lease),
+        "move": offer.value if (offer := leaving.offer(state, lease)) else None,
         "currency": facts.currency,
         "utilization_percent": usage.utilization_percent,
         "memory_used_bytes": usage.memory_used_bytes,

@@ -192,6 +192,30 @@ class ResumeHandler(FastGPUHandler):
         self.answer(await self.ask(lambda client: client.resume(lease_id)))
 
 
+class ResizeHandler(FastGPUHandler):
+    """The size of a lease."""
+
+    @web.authenticated
+    @authorized(action="write", resource=LEASES)  # type: ignore[untyped-decorator]
+    async def post(self, lease_id: str) -> None:
+        """Give it the size that the body's ``profile`` names; whether that holds already says ``size_applied``."""
+        body = self.get_json_body()
+        profile = body.get("profile") if isinstance(body, dict) else None
+        if not isinstance(profile, str):
+            raise InvalidRequest("profile must say the new size, like half or 24GiB.")
+        self.answer(await self.ask(lambda client: client.resize(lease_id, profile)))
+
+
+class MoveHandler(FastGPUHandler):
+    """A lease whose device is not well."""
+
+    @web.authenticated
+    @authorized(action="write", resource=LEASES)  # type: ignore[untyped-decorator]
+    async def post(self, lease_id: str) -> None:
+        """Take it elsewhere, or with the next restart of its kernel."""
+        self.answer(await self.ask(lambda client: client.move(lease_id)))
+
+
 class PinHandler(FastGPUHandler):
     """Whether an idle lease may be parked for others."""
 
@@ -244,6 +268,8 @@ def routes(base_url: str) -> list[tuple[str, type[FastGPUHandler]]]:
         (f"leases/{_LEASE_ID}/history", LeaseHistoryHandler),
         (f"leases/{_LEASE_ID}/park", ParkHandler),
         (f"leases/{_LEASE_ID}/resume", ResumeHandler),
+        (f"leases/{_LEASE_ID}/resize", ResizeHandler),
+        (f"leases/{_LEASE_ID}/move", MoveHandler),
         (f"leases/{_LEASE_ID}/pin", PinHandler),
         ("quota", QuotaHandler),
         ("events", EventsHandler),

@@ -305,11 +305,23 @@ class FastGPUProvisioner(LocalProvisioner):
         young = asyncio.get_running_loop().time() - self._launched_at < BOOT_S
         if signum != signal.SIGINT or not young or self.process is None or self.pid is None:
             await super().send_signal(signum)
+            if signum == signal.SIGINT:
+                await in_thread(self._bring_back)
             return
         self._stop_binding()
         await in_thread(self._bind, None)
         await super().send_signal(signum)
         self._keep_binding(self.pid)  # if it was only a Stop, and the process lives
+
+    def _bring_back(self) -> None:
+        """A cell that stands still because its lease is parked can only be interrupted once it goes on."""
+        if self.lease_id is None:
+            return
+        with contextlib.suppress(FastGPUError, OSError):
+            client = PoolClient(pool_socket(), timeout_s=2.0)
+            view = client.lease(self.lease_id)
+            if view["state"] == "parked" and view["busy"]:
+                client.resume(self.lease_id)
 
     async def shutdown_requested(self, restart: bool = False) -> None:
         """The kernel was told to end."""

@@ -14,7 +14,7 @@ import os
 import pwd
 import secrets
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypedDict, cast
 from urllib.parse import quote, urlencode
@@ -248,6 +248,18 @@ class PoolClient:
         """Say that a cell begins or ends; one that begins wants a parked lease back."""
         path = _lease_path(lease_id) + "/activity"
         return cast(LeaseView, self._call("POST", path, {"busy": busy}, token=token))
+
+    def move(self, lease_id: str) -> LeaseView:
+        """Take the lease off a device that is not well. Raises :class:`~..errors.Conflict` where that cannot be."""
+        return cast(LeaseView, self._call("POST", _lease_path(lease_id) + "/move", {}, key=secrets.token_hex(16)))
+
+    def libraries(
+        self, lease_id: str, token: str | None, memory_bytes: int | None, needs_restart: Sequence[str]
+    ) -> LeaseView:
+        """Say what the kernel told its libraries, and which of them cannot follow."""
+        path = _lease_path(lease_id) + "/libraries"
+        body = {"memory_bytes": memory_bytes, "needs_restart": list(needs_restart)}
+        return cast(LeaseView, self._call("POST", path, body, token=token))
 
     def transfer(self, lease_id: str, tenant: str) -> LeaseView:
         """Let another tenant be billed from now on; for administrators."""

@@ -19,6 +19,7 @@ INTEGER_MAX = 2**53 - 1
 LEASE_ID = "^[0-9A-Za-z_-]{1,64}$"
 DEVICE_ID = "^[0-9A-Za-z_.:-]{1,80}$"
 TENANT = "^[0-9A-Za-z_.@-]{1,64}$"
+LIBRARY = "^[0-9A-Za-z_.()+ -]{1,64}$"
 
 Text = Annotated[str, msgspec.Meta(max_length=TEXT_MAX)]
 Bytes = Annotated[int, msgspec.Meta(ge=2**20, le=INTEGER_MAX)]
@@ -122,6 +123,13 @@ class ResizeBody(TypedDict):
     """The size that the lease is to have."""
 
     profile: Text
+
+
+class LibrariesBody(TypedDict):
+    """What the kernel told its libraries (``null``: all of a device), and the names of those that cannot follow."""
+
+    memory_bytes: Count | None
+    needs_restart: Annotated[list[Annotated[str, msgspec.Meta(pattern=LIBRARY)]], msgspec.Meta(max_length=16)]
 
 
 class PinBody(TypedDict):
@@ -300,6 +308,10 @@ OPERATIONS = (
               (_LEASE, _KEY), problems=(403, 409, 507), token=True),
     Operation("post", "/v1/leases/{lease_id}/resize", "Give it another size", views.LeaseView, ResizeBody,
               (_LEASE, _KEY), problems=(409, 422, 507)),
+    Operation("post", "/v1/leases/{lease_id}/move", "Take it off a device that is not well; see `move`",
+              views.LeaseView, None, (_LEASE, _KEY), problems=(409, 507)),
+    Operation("post", "/v1/leases/{lease_id}/libraries", "Say what came of a change of size in the kernel",
+              views.LeaseView, LibrariesBody, (_LEASE, _KEY), problems=(403, 507), token=True),
     Operation("post", "/v1/leases/{lease_id}/park", "Move its memory to the host's and give its device to others",
               views.LeaseView, None, (_LEASE, _KEY), problems=(409, 507)),
     Operation("post", "/v1/leases/{lease_id}/resume", "Let a parked lease wait for a device", views.LeaseView, None,

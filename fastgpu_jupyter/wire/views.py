@@ -105,7 +105,10 @@ class LeaseView(TypedDict):
     parked; ``scrub_bytes``: how much was overwritten; ``scrub_detail``: what else is to be known of that.
     ``device_nodes``: the device files that its kernel must be able to open; ``device_nodes_closed``: whether those of
     other GPUs are closed to it; ``device_nodes_message``: why not, where the pool was told to. ``fault_message``: what
-    its user should know of a fault of its code on the GPU, or of the GPU itself.
+    its user should know of a fault of its code on the GPU, or of the GPU itself. ``size_applied``: what came of the
+    last change of size of an active lease, with ``size_message`` where there is something to say. ``move``: how the
+    lease can leave a GPU that is not well: ``live`` with its memory, ``restart`` without it, when its kernel is
+    restarted; ``accepted``: so, and it was asked for.
     """
 
     id: str
@@ -158,6 +161,9 @@ class LeaseView(TypedDict):
     budget_percent: int | None
     budget_message: str | None
     fault_message: str | None
+    size_applied: Literal["applied", "pending", "needs_restart"] | None
+    size_message: str | None
+    move: Literal["live", "restart", "accepted"] | None
     currency: str
     utilization_percent: int | None
     memory_used_bytes: int | None

@@ -193,6 +193,18 @@ class PoolMachine(RuleBasedStateMachine):
     def resize(self, data: st.DataObject, profile: str) -> None:
         self._try(c.ResizeLease(self._names(data), profile))
 
+    @rule(data=st.data())
+    def move(self, data: st.DataObject) -> None:
+        self._try(c.MoveLease(self._names(data)))
+
+    @rule(data=st.data(), stuck=st.sampled_from([(), ("JAX",)]), stale=st.booleans())
+    def libraries(self, data: st.DataObject, stuck: tuple[str, ...], stale: bool) -> None:
+        name = self._names(data, LeaseState.ACTIVE)
+        if name != "nobody":
+            gpu = self.world.state.leases[name].logical_gpu
+            assert gpu is not None
+            self._try(c.ReportLibraries(name, None if gpu.whole or stale else gpu.memory_bytes, stuck))
+
     @rule(data=st.data(), tenant=st.sampled_from(["ann", "bob", "new"]))
     def transfer(self, data: st.DataObject, tenant: str) -> None:
         self._try(c.TransferLease(self._names(data), tenant))

@@ -26,7 +26,7 @@ from fastgpu_jupyter.core.model import (
     State,
 )
 from fastgpu_jupyter.pool.journal.store import Entry, Journal
-from tests.core.world import World, spec
+from tests.core.world import World, holder, spec
 
 
 def history() -> World:
@@ -35,6 +35,7 @@ def history() -> World:
     _come_and_go(world)
     _lend(world)
     _pay(world)
+    _try_again(world)
     return world
 
 
@@ -90,6 +91,22 @@ def _pay(world: World) -> None:
     left = tuple(device.spec for device in world.state.devices.values() if device.spec.index < 2)
     world.do(c.SetDevices(left, (HostSpec("host", 8000, 64 << 30),)))
     world.pass_time(35 * 86_400_000)
+
+
+def _try_again(world: World) -> None:
+    there = tuple(device.spec for device in world.state.devices.values())
+    world.do(c.SetDevices((*there, spec("gpu-8", index=8, parkable=True), spec("gpu-9", index=9, parkable=True))))
+    lease = world.ask("again", "half", tenant="dora", parkable=False)
+    assert lease.logical_gpu is not None
+    world.do(c.PrepareFailed("again", lease.logical_gpu.generation, "somebody else made one there"))
+    world.prepared("again")
+    world.do(c.ResizeLease("again", "quarter"))
+    world.do(c.ReportLibraries("again", lease.logical_gpu.memory_bytes, ("JAX",)))
+    world.do(c.SetHealth(lease.logical_gpu.device_id, Health.SUSPECT, "an ECC error"))
+    world.do(c.MoveLease("again"))
+    world.do(c.BindHolder("again", holder(4000)))
+    world.parked("again", 0)
+    world.prepared("again")
 
 
 def summary(state: State) -> dict[str, object]:

@@ -92,10 +92,10 @@ def test_the_limits_are_those_of_the_pool() -> None:
 
 
 def test_every_answer_is_what_the_document_says(serve: Serve) -> None:
-    pool = serve()
+    pool = serve("2xA100-80GB")
     token = new_token()
     held = pool.client.request("half", notebook="a.ipynb", token=token)
-    pool.client.request("full", token=new_token())
+    pool.client.request("2xany", token=new_token())
     bodies: dict[str, tuple[bytes, dict[str, str]]] = {
         "/v1/leases": (b'{"profile": "eighth", "token_sha256": "%s"}' % token_digest(token).encode(), {}),
         "/v1/leases/{lease_id}/bind": (b'{"pid": null}', {"Authorization": f"Bearer {token}"}),
@@ -108,6 +108,10 @@ def test_every_answer_is_what_the_document_says(serve: Serve) -> None:
         "/v1/devices/{device_id}/mig": (b'{"on": false}', {}),
         "/v1/leases/{lease_id}/pin": (b'{"pinned": true}', {}),
         "/v1/leases/{lease_id}/activity": (b'{"busy": true}', {"Authorization": f"Bearer {token}"}),
+        "/v1/leases/{lease_id}/libraries": (
+            b'{"memory_bytes": 1, "needs_restart": ["JAX"]}',
+            {"Authorization": f"Bearer {token}"},
+        ),
         "/v1/groups/{group}": (b'{"weight": 200}', {}),
         "/v1/tenants/{tenant}": (b'{"weight": 200, "limit_milli": null}', {}),
     }

@@ -17,7 +17,9 @@ from .. import views
 TEXT_MAX = 1024
 #: Beyond it a number is no longer the same in every language's JSON.
 INTEGER_MAX = 2**53 - 1
+NAMES_MAX = 16
 NAME = re.compile(r"[0-9A-Za-z_.@-]{1,64}")
+LIBRARY = re.compile(r"[0-9A-Za-z_.()+ -]{1,64}")
 _Choice = TypeVar("_Choice", bound=Enum)
 
 
@@ -84,6 +86,16 @@ def text(body: dict[str, Any], name: str) -> str | None:
     if any("\ud800" <= character <= "\udfff" for character in value):
         raise InvalidRequest(f"{name} has half of a character (a lone surrogate) in it.")
     return value
+
+
+def libraries(body: dict[str, Any], name: str) -> tuple[str, ...]:
+    """A few names of libraries. Raises :class:`InvalidRequest`."""
+    value = body.get(name)
+    if not isinstance(value, list) or len(value) > NAMES_MAX:
+        raise InvalidRequest(f"{name} must be a list of at most {NAMES_MAX} names.")
+    if not all(isinstance(one, str) and LIBRARY.fullmatch(one) for one in value):
+        raise InvalidRequest(f"{name} must be names of at most 64 letters, digits, blanks and _.()+-.")
+    return tuple(value)
 
 
 def integer(body: dict[str, Any], name: str) -> int | None:

@@ -231,6 +231,22 @@ class ResizeRoute(_Route):
         self.answer(await self.service.resize(self.caller, lease_id, self.body(), self.key()))
 
 
+class MoveRoute(_Route):
+    """A lease whose device is not well."""
+
+    async def post(self, lease_id: str) -> None:
+        """Take it elsewhere."""
+        self.answer(await self.service.move(self.caller, lease_id, self.key()))
+
+
+class LibrariesRoute(_Route):
+    """What came of a change of size in the kernel."""
+
+    async def post(self, lease_id: str) -> None:
+        """Say it."""
+        self.answer(await self.service.libraries(self.caller, lease_id, self.body(), self.key()))
+
+
 class ParkRoute(_Route):
     """The lease's memory, in the host's."""
 
@@ -469,6 +485,8 @@ def application(service: Service, boot_id: str) -> web.Application:
             (r"/v1/devices/([0-9A-Za-z_.:-]{1,80})/mig", DivisionRoute, common),
             (f"/v1/leases/{lease}/history", LeaseHistoryRoute, common),
             (f"/v1/leases/{lease}/resize", ResizeRoute, common),
+            (f"/v1/leases/{lease}/move", MoveRoute, common),
+            (f"/v1/leases/{lease}/libraries", LibrariesRoute, common),
             (f"/v1/leases/{lease}/park", ParkRoute, common),
             (f"/v1/leases/{lease}/resume", ResumeRoute, common),
             (f"/v1/leases/{lease}/budget", LeaseBudgetRoute, common),

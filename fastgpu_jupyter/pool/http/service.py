@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 from ...core import commands as c
 from ...core.decide import find_lease
+from ...core.health import find_device
 from ...core.model import Holder, Instant, Lease, LeaseState, Plan, Priority, Retention, State
 from ...errors import Forbidden, InvalidRequest, NotFound
 from ...wire.client import token_digest
@@ -123,8 +124,7 @@ class Service:
         """What was used of a device; for everybody, as its utilization is. Raises :class:`NotFound`."""
 
         def read(state: State, at: Instant) -> HistoryView:
-            if device_id not in state.devices:
-                raise NotFound(f"There is no device {device_id[:80]!r}. `jupyter fastgpu status` lists them.")
+            find_device(state, device_id)
             return self.runtime.history.device(device_id, resolution, since, at)
 
         return await self.runtime.read(read)
@@ -272,6 +272,16 @@ class Service:
         used = self.runtime.usage.leases.get(lease_id)
         used_bytes = used.memory_used_bytes if used else None
         return await self._own(caller, c.ResizeLease(lease_id, profile, used_bytes), key)
+
+    async def move(self, caller: Caller, lease_id: str, key: str | None) -> LeaseView:
+        """Take a lease of the caller's tenant off a device that is not well."""
+        return await self._own(caller, c.MoveLease(lease_id), key)
+
+    async def libraries(self, caller: Caller, lease_id: str, body: dict[str, Any], key: str | None) -> LeaseView:
+        """What came of a change of size in the kernel; only with the lease's token, because its kernel is who knows."""
+        memory_bytes, stuck = asked.integer(body, "memory_bytes"), asked.libraries(body, "needs_restart")
+        await self.runtime.read(lambda state, _: self._require_token(state, caller, lease_id))
+        return await self._own(caller, c.ReportLibraries(lease_id, memory_bytes, stuck), key)
 
     async def park(self, caller: Caller, lease_id: str, key: str | None) -> LeaseView:
         """Move the memory of a lease of the caller's tenant to the host's, and give its device to others."""
@@ -439,7 +449,4 @@ def _scoped(caller: Caller, key: str | None) -> str | None:
 
 
 def _leases_on(state: State, device_id: str) -> list[str]:
-    device = state.devices.get(device_id)
-    if device is None:
-        raise NotFound(f"There is no device {device_id[:80]!r} in this pool; `jupyter fastgpu status` lists them.")
-    return list(device.lease_ids)
+    return list(find_device(state, device_id).lease_ids)
