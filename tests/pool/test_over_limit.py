@@ -1,0 +1,184 @@
+"""A cell that uses more GPU memory than its lease has, from the first word to each way out: real kernels, the real pool
+manager, and the calls of NVML and CUDA played below it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from fastgpu_jupyter.errors import Conflict
+from tests.helpers import Kernel, KernelHelper, PoolProcess, fastgpu, wait_until
+from tests.nvml.machine import FakeGpu, FakeMachine
+
+pytestmark = pytest.mark.slow
+GIB = 1024**3
+Build = Callable[..., FakeMachine]
+PLAYED = Path(__file__).parent / "played_cuda"
+RUNNING, LOCKED, CHECKPOINTED, CHECKPOINTING, RESTORING = 0, 1, 2, 4, 5
+
+#: Has CUDA loaded, as far as anybody can see.
+PREPARE = """
+import mmap, os, pathlib, signal, time
+folder = pathlib.Path(os.environ["FASTGPU_PLAYED_CUDA"])
+library = folder / "libcuda.so.1"
+library.write_bytes(b"played")
+opened = library.open("rb")
+mapped = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
+state = folder / str(os.getpid())
+"""
+#: Calls CUDA again and again: a call does not return while the process is locked or away, whatever signal comes.
+COMPUTE = """
+print("computes", flush=True)
+while True:
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    while state.exists() and state.read_text() != "0":
+        time.sleep(0.01)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+    time.sleep(0.01)
+    if (folder / "enough").exists():
+        break
+print("done", flush=True)
+"""
+
+
+class Mover:
+    """Moves the memory of processes between the played GPU and the played host, as their files say."""
+
+    def __init__(self, folder: Path, gpu: FakeGpu) -> None:
+        self.folder = folder
+        self.gpu = gpu
+        self.has: dict[int, int] = {}
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._move_for_ever)
+        self._thread.start()
+
+    def put(self, pid: int, memory_bytes: int) -> None:
+        """The process has so much on the GPU."""
+        self.has[pid] = memory_bytes
+        self.gpu.add_process(pid, memory_bytes)
+
+    def close(self) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _move_for_ever(self) -> None:
+        while not self._done.wait(0.02):
+            for pid, memory_bytes in list(self.has.items()):
+                path = self.folder / str(pid)
+                now = int(path.read_text()) if path.exists() else RUNNING
+                if now == CHECKPOINTING:
+                    self.gpu.remove_process(pid)
+                    path.write_text(str(CHECKPOINTED))
+                elif now == RESTORING:
+                    self.gpu.add_process(pid, memory_bytes)
+                    path.write_text(str(LOCKED))
+
+
+@pytest.fixture
+def pool(isolated: Path) -> Iterator[PoolProcess]:
+    """A pool manager for the GPUs of the machine; not started yet."""
+    process = PoolProcess(isolated, simulate="")
+    yield process
+    process.end()
+
+
+@pytest.fixture
+def over(
+    use_machine: Build, isolated: Path, pool: PoolProcess, kernels: KernelHelper, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[Kernel, str, Mover]]:
+    """A kernel whose cell computes and has used too much: parked under it."""
+    (gpu,) = use_machine("1xL4").gpus
+    folder = isolated / "played"
+    folder.mkdir()
+    monkeypatch.setenv("FASTGPU_PLAYED_CUDA", str(folder))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(PLAYED), *filter(None, [os.environ.get("PYTHONPATH")])]))
+    spec = json.loads((isolated / "data/kernels/fastgpu/kernel.json").read_text())
+    spec["metadata"]["fastgpu"]["memory"] = "1GiB"
+    (isolated / "data/kernels/small").mkdir()
+    (isolated / "data/kernels/small/kernel.json").write_text(json.dumps(spec))
+    pool.start("--FastGPUPool.over_limit=park", "--FastGPUPool.over_limit_grace_s=3")
+    mover = Mover(folder, gpu)
+    try:
+        kernel = kernels.start("small")
+        pool.wait_state(kernel.lease_id, "active")
+        prepared = kernel.run(PREPARE)
+        assert prepared.status == "ok", prepared
+        mover.put(kernel.pid, GIB // 2)
+        cell = kernel.send(COMPUTE)
+        kernel.message(cell, "stream")
+        wait_until(lambda: pool.lease(kernel.lease_id)["busy"], "the pool knows that a cell runs")
+        mover.put(kernel.pid, 2 * GIB)
+        yield kernel, cell, mover
+    finally:
+        (folder / "enough").touch()
+        mover.close()
+
+
+def told(kernel: Kernel, cell: str, words: str) -> str:
+    """What the running cell shows from us, up to those words."""
+    said = ""
+    while words not in said:
+        said += kernel.message(cell, "stream")["content"]["text"]
+    return said
+
+
+def test_it_is_told_at_once_and_a_larger_size_brings_it_back(
+    pool: PoolProcess, over: tuple[Kernel, str, Mover]
+) -> None:
+    kernel, cell, mover = over
+    told(kernel, cell, "uses 2 GiB of its GPU, more than the 1 GiB")
+    said = told(kernel, cell, "is given up.")
+    assert "It was parked because it used 2 GiB" in said
+    assert f"jupyter fastgpu resize {kernel.lease_id} SIZE" in said
+    pool.wait_state(kernel.lease_id, "parked")
+    view = pool.lease(kernel.lease_id)
+    assert (view["park_reason"], view["parked_bytes"], view["limit_message"] in said) == ("over_limit", 2 * GIB, True)
+    with pytest.raises(Conflict, match=r"more than the 1\.5 GiB"):
+        pool.client.resize(kernel.lease_id, "1.5GiB")
+    assert str(view["limit_message"]) in fastgpu("status").stdout
+    shown = fastgpu("resize", kernel.lease_id, "4GiB")
+    assert shown.returncode == 0, shown.stderr
+    pool.wait_state(kernel.lease_id, "active")
+    assert pool.lease(kernel.lease_id)["memory_bytes"] == 4 * GIB
+    (mover.folder / "enough").touch()
+    ran = kernel.collect(cell)
+    assert (ran.status, ran.stream()) == ("ok", "done\n")
+    assert "it is back, with everything that was on it" in ran.stream("stderr")
+
+
+def test_an_interrupt_brings_it_back_and_ends_the_cell_so_that_memory_can_be_freed(
+    pool: PoolProcess, over: tuple[Kernel, str, Mover]
+) -> None:
+    kernel, cell, mover = over
+    pool.wait_state(kernel.lease_id, "parked")
+    assert kernel.manager is not None
+    kernel.manager.interrupt_kernel()
+    ran = kernel.collect(cell)
+    assert (ran.status, ran.reply["ename"]) == ("error", "KeyboardInterrupt")
+    pool.wait_state(kernel.lease_id, "active")
+    mover.put(kernel.pid, GIB // 2)
+    wait_until(lambda: "It uses" not in str(pool.lease(kernel.lease_id)["limit_message"]), "it is within its limit")
+    assert kernel.run("1 + 1").status == "ok"
+    assert pool.state(kernel.lease_id) == "active"
+
+
+def test_a_restart_gives_up_what_was_parked_and_keeps_the_lease(
+    pool: PoolProcess, over: tuple[Kernel, str, Mover]
+) -> None:
+    kernel, _, mover = over
+    pool.wait_state(kernel.lease_id, "parked")
+    before, old_pid = kernel.lease_id, kernel.pid
+    del mover.has[old_pid]
+    assert kernel.manager is not None
+    kernel.manager.restart_kernel(now=True)
+    kernel.client.wait_for_ready(timeout=30)
+    assert kernel.lease_id == before
+    assert kernel.run("1 + 1").status == "ok"
+    pool.wait_state(before, "active")
+    assert "parked" not in str(pool.lease(before)["limit_message"])
