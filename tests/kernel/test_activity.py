@@ -287,3 +287,44 @@ def test_a_run_of_short_cells_wakes_the_thread_seldom(
     assert cells > 1000
     assert looks < 40
     wait_until(lambda: told(pool) == [BUSY, IDLE], "both are told")
+
+
+def test_what_came_of_another_size_is_told_once_it_is_known(pool: FakePool, gate: Gate, clock: Clock) -> None:
+    half = {"CUDA_VISIBLE_DEVICES": "GPU-1", "FASTGPU_MEMORY_BYTES": str(40 * 2**30), "FASTGPU_CAP_BYTES": "1",
+            "FASTGPU_CAP_FRACTION": "0.5"}  # fmt: skip
+    reporter = Reporter(gate)
+    pool.view = active_view(version=5, environment=half, size_applied="pending")
+    gate.take_lease(pool.view)  # type: ignore[arg-type]
+    reporter.look()
+    assert pool.calls == [], "no library was told yet"
+    gate.settle()
+    assert gate._caps is not None
+    pool.down = "away"
+    reporter.look()
+    pool.down = None
+    reporter.look()
+    reporter.look()
+    assert pool.calls == [("libraries", 40 * 2**30, ())]
+    gate._caps.stuck = ("JAX",)
+    gate.settle()
+    reporter.look()
+    reporter.look()
+    assert pool.calls[1:] == [("libraries", 40 * 2**30, ("JAX",))]
+    gate._caps.close()
+
+
+def test_what_was_told_of_an_earlier_size_is_kept_to_itself(pool: FakePool, gate: Gate, clock: Clock) -> None:
+    half = {"CUDA_VISIBLE_DEVICES": "GPU-1", "FASTGPU_MEMORY_BYTES": str(40 * 2**30), "FASTGPU_CAP_BYTES": "1",
+            "FASTGPU_CAP_FRACTION": "0.5"}  # fmt: skip
+    gate.take_lease(active_view(version=5, environment=half, size_applied="applied"))  # type: ignore[arg-type]
+    gate.settle()
+    assert gate._caps is not None
+    assert not gate.owes_word, "nothing is stuck, and nobody waits for a word"
+    whole = active_view(version=6, environment={"CUDA_VISIBLE_DEVICES": "GPU-1"}, size_applied="pending")
+    gate.take_lease(whole)  # type: ignore[arg-type]
+    assert not gate.owes_word
+    gate.settle()
+    assert gate.owes_word
+    gate.say_libraries()
+    assert pool.calls == [("libraries", None, ())]
+    gate._caps.close()

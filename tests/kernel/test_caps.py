@@ -231,3 +231,28 @@ def test_what_the_pool_says_of_a_limit_is_told_once(tmp_path: Path) -> None:
     gate.take_lease(active_view(**over))  # type: ignore[arg-type]
     gate.take_lease(active_view(version=3, **over))  # type: ignore[arg-type]
     assert [note for note in gate.settle() if "45 GiB" in note] == [f"FastGPU: {over['limit_message']}"]
+
+
+@pytest.mark.parametrize("name", ["jax", "rmm"])
+def test_one_that_is_back_at_the_limit_that_it_keeps_is_not_stuck(play: Play, caps: Caps, name: str) -> None:
+    caps.settle(dict(HALF))
+    library: Any = play(name)
+    library.begin()
+    caps.settle(dict(QUARTER))
+    assert caps.stuck == (caps_module.NAMES[name],)
+    assert caps.settle(dict(HALF)) is None
+    assert caps.stuck == ()
+
+
+def test_what_is_said_at_once_goes_to_the_cell_that_runs_and_is_not_said_again(tmp_path: Path) -> None:
+    gate, said = make_gate(FakePool(), tmp_path / "token"), list[str]()
+    gate.speak = said.append
+    gate.take_lease(active_view())  # type: ignore[arg-type]
+    over = {"limit_message": "It was parked because it used 45 GiB of its GPU."}
+    gate.take_lease(active_view(version=3, limit_message="It uses 45 GiB."))  # type: ignore[arg-type]
+    assert (said, len(gate.settle())) == ([], 1), "no cell runs: the next one says it"
+    cell = gate.use.begin()
+    gate.take_lease(active_view(version=4, state="parked", **over))  # type: ignore[arg-type]
+    assert said == [f"FastGPU: {over['limit_message']}"]
+    gate.use.end(cell)
+    assert gate.settle() == []

@@ -177,6 +177,43 @@ def test_a_process_of_nobody_holds_its_partition_and_no_other(use_machine: Build
     pool.wait_state(held, "ended")
 
 
+def test_a_lease_on_a_card_that_is_not_well_moves_when_its_user_asks_and_its_kernel_restarts(
+    use_machine: Build, pool: PoolProcess, kernels: KernelHelper, isolated: Path
+) -> None:
+    machine = use_machine("2xA100-SXM4-80GB MIG")
+    cards = {gpu.uuid: gpu for gpu in machine.gpus}
+    half = json.loads((isolated / "data/kernels/fastgpu/kernel.json").read_text())
+    half["metadata"]["fastgpu"]["profile"] = "half"
+    (isolated / "data/kernels/half").mkdir()
+    (isolated / "data/kernels/half/kernel.json").write_text(json.dumps(half))
+    pool.start()
+    kernel = kernels.start("half")
+    lease_id, old_pid = kernel.lease_id, kernel.pid
+    pool.wait_state(lease_id, "active")
+    assert "is well and in service" in fastgpu("move", lease_id).stderr
+    old = cards[str(pool.lease(lease_id)["device_id"])]
+    other = next(gpu for gpu in machine.gpus if gpu is not old)
+    before = visible(pool, lease_id)
+    old.add_process(old_pid, GIB, instance=old.instances[0])
+
+    old.xid(63)
+    said = wait_until(lambda: kernel.run("1").stream("stderr"), "the notebook is told")
+    assert "`%fastgpu move`" in said
+    assert "the kernel must then be restarted, and what it has on this one is lost" in said
+    assert (pool.state(lease_id), pool.lease(lease_id)["move"]) == ("active", "restart"), "nothing is moved unasked"
+    (shown,) = kernel.run("%fastgpu move").shown()
+    assert "is lost with the restart" in shown
+    assert (visible(pool, lease_id), pool.lease(lease_id)["move"]) == (before, "accepted")
+
+    assert kernel.manager is not None
+    kernel.manager.restart_kernel()
+    kernel.client.wait_for_ready(timeout=30)
+    assert kernel.value("__import__('os').environ['CUDA_VISIBLE_DEVICES']") == repr(other.instances[0].uuid)
+    assert (kernel.lease_id, pool.lease(lease_id)["device_id"]) == (lease_id, other.uuid)
+    assert pool.lease(lease_id)["move"] is None
+    assert not old.instances
+
+
 def test_a_partition_that_somebody_destroys_ends_its_lease_and_no_other(use_machine: Build, pool: PoolProcess) -> None:
     (gpu,) = use_machine("1xA100-SXM4-80GB MIG").gpus
     pool.start()

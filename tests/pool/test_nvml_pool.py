@@ -105,7 +105,23 @@ def test_two_kernels_share_a_gpu_and_their_libraries_are_told(
     )
     pool.client.resize(first.lease_id, "quarter")
     quarter = pool.lease(first.lease_id)["memory_bytes"] - 512 * 2**20
+    assert pool.lease(first.lease_id)["size_applied"] == "pending"
     wait_until(lambda: first.value("getattr(cupy, 'told', None)") == str(quarter), "the library is told")
+    wait_until(lambda: pool.lease(first.lease_id)["size_applied"] == "applied", "and the pool hears of it")
+
+    # One that has begun cannot, and everybody who looks learns it.
+    first.run("sys.modules['jax'] = types.ModuleType('jax')")
+    assert "told before its next cell" in fastgpu("resize", first.lease_id, "half").stdout
+    assert "JAX cannot be given a new memory limit" in first.run("1").stream("stderr")
+    view = wait_until(
+        lambda: (one := pool.lease(first.lease_id)) and one["size_applied"] == "needs_restart" and one, "it is told"
+    )
+    assert view["size_message"] == "JAX keeps the earlier size until the kernel is restarted."
+    assert view["size_message"] in fastgpu("status").stdout
+    assert first.manager is not None
+    first.manager.restart_kernel()
+    first.client.wait_for_ready(timeout=30)
+    wait_until(lambda: pool.lease(first.lease_id)["size_applied"] == "applied", "a new process has it")
 
 
 def test_whoever_uses_more_than_its_part_is_told_and_then_ended(
