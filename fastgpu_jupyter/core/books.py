@@ -152,13 +152,23 @@ class Books:
         return self._divided.place(want, demand, without, host_id) or self.fleet.place_on(host_id, demand, kept)
 
     def nearest(self, want: Want, demand: Demand, without: Mapping[str, Kept]) -> Placement | None:
-        """The devices that will serve the want soonest."""
+        """The devices on which least must be given back before they serve the want."""
+        found = self.fleet.nearest(demand, without, self._leaving)
         if self._divided is None:
-            return self.fleet.nearest(demand, without, self._leaving)
-        if want.size.whole:
-            found = self.fleet.nearest(demand, without, self._leaving)
-            return found or self._divided.nearest(want, demand, without)
-        return self._divided.nearest(want, demand, without) or self.fleet.nearest(demand, without, self._leaving)
+            return found
+        part = self._divided.nearest(want, demand, without)
+        if found is None or part is None:
+            return found or part
+        # Where room is being made, it must be kept: or who made it comes back there, again and again.
+        sooner = self._lacking_milli(want, found) - self._divided.lacking_milli(want, part.device_ids[0])
+        return found if sooner < 0 or (sooner == 0 and want.size.whole) else part
+
+    def _lacking_milli(self, want: Want, found: Placement) -> int:
+        """Thousandths of a device that must be given back, beside what is, before those devices serve the want."""
+        devices = self.devices(found)
+        lacking = (placement.lacking_bytes(device, want.size) - device.leaving_bytes for device in devices)
+        most = max(0, *lacking)
+        return 1000 * most // devices[0].spec.memory_bytes
 
     def offer(self, host_id: str, kept: Kept | None = None) -> Offer:
         """What could be placed on a host, ``kept`` left alone: more than this never."""

@@ -9,7 +9,7 @@ has one or none.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from . import partitions, placement
 from .demand import Demand, Kept, Placement
@@ -57,30 +57,49 @@ class Divided:
         The fullest device that has room is taken, so that others stay empty for what is larger.
         """
         profiles = self._profiles(want)
-        best: tuple[int, int, Device, PartitionProfile] | None = None
-        for number, device in enumerate(self._candidates(demand, without, host_id) if profiles else ()):
-            profile = profiles.get(self._kinds[device.spec.id])
-            if profile is not None and profile.name in self._room[device.spec.id]:
-                option = -sum(part.milli for part in device.parts.values()), number, device, profile
-                best = option if best is None or option[:2] < best[:2] else best
-        if best is None:
-            return None
-        _, _, device, profile = best
-        return Placement(device.spec.host_id, (device.spec.id,), profile.memory_bytes)
+        devices = self._candidates(demand, without, host_id) if profiles else ()
+
+        def fullest(device: Device, profile: PartitionProfile) -> int | None:
+            has_room = profile.name in self._room[device.spec.id]
+            return -sum(part.milli for part in device.parts.values()) if has_room else None
+
+        return self._least(devices, profiles, fullest)
 
     def nearest(self, want: Want, demand: Demand, without: Mapping[str, Kept]) -> Placement | None:
         """The device on which least must be given back before the want can be served."""
         profiles = self._profiles(want)
-        best: tuple[int, int, Device, PartitionProfile] | None = None
-        for number, device in enumerate(self._candidates(demand, without, None, full=True) if profiles else ()):
+        devices = self._candidates(demand, without, None, full=True) if profiles else ()
+        return self._least(devices, profiles, self._lacking_slots)
+
+    def lacking_milli(self, want: Want, device_id: str) -> int:
+        """Thousandths of a device that must be given back before it serves the want, which it can."""
+        device = self._state.devices[device_id]
+        lacking = self._lacking_slots(device, self._profiles(want)[self._kinds[device_id]]) or 0
+        return 1000 * lacking // partitions.slots(device.spec.profiles)
+
+    def _least(
+        self,
+        devices: Iterable[Device],
+        profiles: Mapping[int, PartitionProfile],
+        cost: Callable[[Device, PartitionProfile], int | None],
+    ) -> Placement | None:
+        """The device with the least cost, the first of equals; one without a cost is none."""
+        best: tuple[int, int] | None = None
+        found: Placement | None = None
+        for number, device in enumerate(devices):
             profile = profiles.get(self._kinds[device.spec.id])
-            if profile is not None and device.grantable:
-                option = partitions.lacking_slots(device, profile, self._leaving(device)), number, device, profile
-                best = option if best is None or option[:2] < best[:2] else best
-        if best is None:
+            least = None if profile is None else cost(device, profile)
+            if profile is not None and least is not None and (best is None or (least, number) < best):
+                best = least, number
+                found = Placement(device.spec.host_id, (device.spec.id,), profile.memory_bytes)
+        return found
+
+    def _lacking_slots(self, device: Device, profile: PartitionProfile) -> int | None:
+        """Slots that must be given back, beside those that are, before one of that profile has room there."""
+        if not device.grantable:
             return None
-        _, _, device, profile = best
-        return Placement(device.spec.host_id, (device.spec.id,), profile.memory_bytes)
+        leaving = {lease_id for lease_id in device.parts if self._state.leases[lease_id].state in LEAVING}
+        return partitions.lacking_slots(device, profile, leaving)
 
     def offer(self, host_id: str, offer: Offer, kept: Kept | None) -> Offer:
         """What a host has to offer, with what its divided devices have."""
@@ -124,6 +143,3 @@ class Divided:
                 for device_id in self._hosts[name]:
                     if device_id not in kept.device_ids:
                         yield self._state.devices[device_id]
-
-    def _leaving(self, device: Device) -> set[str]:
-        return {lease_id for lease_id in device.parts if self._state.leases[lease_id].state in LEAVING}

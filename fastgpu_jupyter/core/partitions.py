@@ -92,8 +92,12 @@ def place(device: Device, profile: PartitionProfile) -> Partition | None:
     if device.whole_by is not None:
         return None
     held = {(part.profile, part.start) for part in device.parts.values()}
+    shapes, taken = table(spec.profiles).shapes, 0
+    for lost, at in held:
+        taken |= shapes[lost].mask(at) if lost in shapes else 0
+    # What stands where a lease has lost its own is not leased before that lease is known to have.
     for one in sorted(spec.standing):
-        if one.usable and one.profile == profile.name and (one.profile, one.start) not in held:
+        if one.usable and one.profile == profile.name and not taken & shapes[profile.name].mask(one.start):
             return Partition(profile.name, one.start, profile.milli, standing=True)
     there = held | {(one.profile, one.start) for one in spec.standing}
     start = _choose(spec.profiles, profile.name, frozenset(there))

@@ -442,7 +442,7 @@ MUTATIONS = (
     Mutation(
         "a partition that stands there is leased twice",
         "core/partitions.py",
-        " and (one.profile, one.start) not in held:\n",
+        " and not taken & shapes[profile.name].mask(one.start):\n",
         ":\n",
         pytest("tests/core/test_books.py", "tests/core/test_partitions.py"),
     ),

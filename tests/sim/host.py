@@ -10,14 +10,17 @@ from __future__ import annotations
 import random
 import sqlite3
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 from fastgpu_jupyter.core.model import DeviceSpec, Health, Holder, LogicalGPU
 from fastgpu_jupyter.errors import HostFault, NotFound
 from fastgpu_jupyter.pool.devices.driver import INDIVISIBLE, GPUProcess, Sample, Subject
+from fastgpu_jupyter.pool.devices.mig import Mig
 from tests.core.world import spec
+from tests.sim.cards import CARDS, Cards
 from tests.sim.clockwork import Crash, Loop, Time
 
 SPECS = (
@@ -36,6 +39,7 @@ class Process:
     inode: int
     boot_id: str
     lease_id: str | None = None  #: in whose kernel's tree it is
+    partition: str = ""  #: on which it has memory, where that is one
     alive: bool = True
 
     @property
@@ -48,7 +52,7 @@ class Faults:
     """What goes wrong now."""
 
     disk_full: bool = False
-    crash_at: str | None = None  #: "insert", "commit" or "committed"
+    crash_at: str | None = None  #: "insert", "commit", "committed", or on a card "created", "completed", "destroyed"
     late: bool = False  #: the next commit is done, and yet reported as failed
     unread: bool = False  #: and then it cannot be read at once whether it was done
     refuse_s: float = 0.0  #: how likely the driver refuses to prepare
@@ -68,13 +72,25 @@ class Host:
     wall_offset_ms: int = 1_700_000_000_000
     loop: Loop | None = None
     processes: dict[int, Process] = field(default_factory=dict)
-    shown: set[str] = field(default_factory=lambda: {one.id for one in SPECS})
+    cards: Cards = field(init=False)
+    shown: set[str] = field(default_factory=lambda: {one.id for one in (*SPECS, *CARDS)})
     ever_hidden: set[str] = field(default_factory=set)
     refused: set[int] = field(default_factory=set)  #: generations that the driver refused to prepare or to resume
     prepared_ms: dict[int, int] = field(default_factory=dict)  #: when their preparation was first asked for
     descriptors: dict[int, Process] = field(default_factory=dict)
     _numbers: int = 100
     _boot_began_ms: int = 0
+
+    def __post_init__(self) -> None:
+        self.cards = Cards(self.drawn, self._crash_at, self._is_used)
+
+    def _crash_at(self, point: str) -> None:
+        if self.faults.crash_at == point:
+            self.faults.crash_at = None
+            raise Crash
+
+    def _is_used(self, partition: str) -> bool:
+        return any(process.partition == partition for process in self.processes.values())
 
     # -- clocks -----------------------------------------------------------------------------------------------------
 
@@ -98,6 +114,7 @@ class Host:
             process.alive = False
         self.processes.clear()
         self.descriptors.clear()
+        self.cards.clear()
         self.boots += 1
         self._boot_began_ms = self.true_ms - self.drawn.randrange(100_000)
 
@@ -154,26 +171,39 @@ class Host:
 
     # -- devices ----------------------------------------------------------------------------------------------------
 
-    def inventory(self) -> tuple[list[DeviceSpec], str | None]:
-        return [one for one in SPECS if one.id in self.shown], None
+    def inventory(self, mig: Mig) -> tuple[list[DeviceSpec], str | None]:
+        cards = [replace(one, standing=mig.standing(one.id)[0]) for one in CARDS if one.id in self.shown]
+        return [*(one for one in SPECS if one.id in self.shown), *cards], None
 
     def hide(self, device_id: str) -> None:
         self.shown.discard(device_id)
         self.ever_hidden.add(device_id)
+        if device_id in self.cards.there:
+            self.cards.clear(device_id)
+            self.cards.hidden.add(device_id)
+
+    def show(self, device_id: str) -> None:
+        self.shown.add(device_id)
+        self.cards.hidden.discard(device_id)
 
     def health(self, device_id: str) -> tuple[Health, str | None]:
         return Health.HEALTHY, None
 
-    def prepare(self, logical_gpu: LogicalGPU) -> str:
+    def prepare(self, mig: Mig, logical_gpu: LogicalGPU) -> str:
         self.prepared_ms.setdefault(logical_gpu.generation, self.true_ms)
-        if self.drawn.random() < self.faults.refuse_s:
+        try:
+            if self.drawn.random() < self.faults.refuse_s:
+                raise HostFault("the device does not answer")
+            return "" if logical_gpu.partition is None else mig.prepare(logical_gpu)
+        except HostFault:
             self.refused.add(logical_gpu.generation)
-            raise HostFault("the device does not answer")
-        return ""
+            raise
 
-    def release(self, logical_gpu: LogicalGPU) -> None:
+    def release(self, mig: Mig, logical_gpu: LogicalGPU) -> None:
         if self.faults.blind:
             raise HostFault("cannot see")
+        if logical_gpu.partition is not None:
+            mig.release(logical_gpu)
 
     def park(self, logical_gpu: LogicalGPU, pid: int) -> int:
         if self.drawn.random() < self.faults.refuse_s:
@@ -194,14 +224,16 @@ class Host:
         return [GPUProcess(process.pid, None) for process in self.processes.values()]
 
     def driver(self) -> Any:
+        """For one life of the program: what its limiter knows goes with that."""
+        mig = Mig(self.cards)
         return SimpleNamespace(
-            take_over=lambda held: None,
-            lost=lambda gpu: None,
+            take_over=mig.take_over,
+            lost=lambda gpu: None if gpu.partition is None else mig.lost(gpu),
             division=lambda device_id: INDIVISIBLE,
-            inventory=self.inventory,
+            inventory=partial(self.inventory, mig),
             health=self.health,
-            prepare=self.prepare,
-            release=self.release,
+            prepare=partial(self.prepare, mig),
+            release=partial(self.release, mig),
             park=self.park,
             resume=self.resume,
             environment=self.environment,

@@ -30,6 +30,7 @@ from fastgpu_jupyter.core import ledger, meter
 from fastgpu_jupyter.core.events import LeaseRequested
 from fastgpu_jupyter.core.invariants import violations
 from fastgpu_jupyter.core.model import (
+    HOLDING,
     BudgetPolicy,
     EndReason,
     Health,
@@ -53,6 +54,7 @@ from fastgpu_jupyter.pool.journal.reserve import Reserve
 from fastgpu_jupyter.pool.journal.store import Journal
 from fastgpu_jupyter.pool.recovery import recover, replay
 from fastgpu_jupyter.pool.runtime import Runtime
+from tests.sim.cards import CARDS, Place
 from tests.sim.clockwork import Crash, Loop, Thread
 from tests.sim.host import SPECS, Host, Process
 
@@ -124,6 +126,7 @@ class Story:
         self.processes: list[Process] = []
         self.children: list[Process] = []
         self.runtime: Runtime | None = None
+        self.driver: Any = None
         self.journal: Journal | None = None
         self.reserve: Reserve | None = None
         self.found: Wrong | None = None
@@ -163,7 +166,8 @@ class Story:
         try:
             journal = self.journal = Journal(self.path)
             self.reserve = Reserve(self.folder / "releases.reserve")
-            pool, _ = recover(journal, self.host.driver(), self.host, self.reserve)  # type: ignore[arg-type]
+            self.driver = self.host.driver()
+            pool, _ = recover(journal, self.driver, self.host, self.reserve)  # type: ignore[arg-type]
         except Crash:
             self._die()
             return False
@@ -176,7 +180,7 @@ class Story:
         self.observe(pool.state)
         asyncio._set_running_loop(loop)
         try:
-            runtime = self.runtime = Runtime(pool, journal, self.host.driver(), self.host, self.reserve)  # type: ignore[arg-type]
+            runtime = self.runtime = Runtime(pool, journal, self.driver, self.host, self.reserve)  # type: ignore[arg-type]
             runtime.follow(lambda _: self.read(), lambda: None)
         finally:
             asyncio._set_running_loop(None)
@@ -195,6 +199,7 @@ class Story:
 
     def _die(self) -> None:
         """What a killed process leaves: the files as they are at this instant."""
+        self._note_ambiguous()
         old = self.path
         self.lives += 1
         self.path.parent.mkdir(exist_ok=True)
@@ -213,6 +218,21 @@ class Story:
         self.host.descriptors.clear()
         for asked in self.open:
             asked.underway = 0
+
+    def _note_ambiguous(self) -> None:
+        """What of others is where a lease has its partition by the journal, and the pool has not said so yet."""
+        cards = self.host.cards
+        for device_id, profile, start in self.promised():
+            one = cards.find((device_id, profile, start))
+            if one is not None and not one.by_pool:
+                cards.ambiguous.add(one.uuid)
+
+    def promised(self) -> set[Place]:
+        """The partitions that leases hold and that the pool makes."""
+        leases = self.runtime._pool.state.leases.values() if self.runtime is not None else ()
+        gpus = [lease.logical_gpu for lease in leases if lease.state in HOLDING and lease.logical_gpu is not None]
+        parts = [(gpu.device_id, gpu.partition) for gpu in gpus if gpu.partition is not None]
+        return {(name, part.profile, part.start) for name, part in parts if not part.standing}
 
     def crash(self) -> None:
         runtime = self.runtime
@@ -332,7 +352,9 @@ class Story:
     def request(self) -> None:
         number = self.number()
         process = self.drawn.choice(self.processes) if self.processes and self.drawn.random() < 0.4 else self.spawn()
-        profile = self.drawn.choice(("full", "half", "half", "quarter", "quarter", "eighth", "2xany", "70GiB"))
+        profile = self.drawn.choice(
+            ("full", "half", "half", "quarter", "quarter", "eighth", "2xany", "70GiB", "1g.10gb", "2g.20gb", "3g.40gb")
+        )
         wait_ms_max = self.drawn.choice((None, None, None, 0, 5000))
         priority = self.drawn.choice((Priority.NORMAL, Priority.NORMAL, Priority.HIGH))
         request = LeaseRequest(profile, None, None, f"{number}.ipynb", priority, wait_ms_max)
@@ -345,7 +367,9 @@ class Story:
         if not self.known:
             return
         lease_id = self.drawn.choice(list(self.known)[-12:])
-        what = self.drawn.choice(("release", "release", "bind", "resize", "transfer", "park", "resume", "use", "use"))
+        what = self.drawn.choice(
+            ("release", "release", "bind", "resize", "transfer", "park", "resume", "use", "use", "move")
+        )
         holder = self.drawn.choice(self.processes).holder if self.processes else None
         profile, tenant = self.drawn.choice(("half", "quarter", "full")), self.drawn.choice("abc")
         busy = self.drawn.random() < 0.4
@@ -356,6 +380,7 @@ class Story:
             "bind": lambda: c.BindHolder(lease_id, holder),  # type: ignore[arg-type]
             "resize": lambda: c.ResizeLease(lease_id, profile),
             "transfer": lambda: c.TransferLease(lease_id, tenant),
+            "move": lambda: c.MoveLease(lease_id),
             "park": lambda: c.ParkLease(lease_id),
             "resume": lambda: c.ResumeLease(lease_id),
             "use": lambda: c.UseLease(lease_id, busy),
@@ -363,7 +388,7 @@ class Story:
         self.ask(Asked(f"key-{self.number()}", commands[what], what, lease_id=lease_id))
 
     def administer(self) -> None:
-        device, health = self.drawn.choice(SPECS).id, self.drawn.choice(list(Health))
+        device, health = self.drawn.choice((*SPECS, *CARDS)).id, self.drawn.choice(list(Health))
         drained, limit = self.drawn.random() < 0.3, self.drawn.choice((None, 500, 2000))
         xid = self.drawn.choice((31, 48, 63))
         what, command = self.drawn.choice(
@@ -433,26 +458,45 @@ class Story:
             # It counts only where the lease is active at this instant, not where somebody last saw it so.
             lease = runtime._pool.state.leases.get(name) if runtime and not runtime._settling.locked() else None
             if lease is not None and lease.state is LeaseState.ACTIVE:
-                self.children.append(self.host.spawn(lease_id=name))
+                child = self.host.spawn(lease_id=name)
+                gpu = lease.logical_gpu
+                child.partition = gpu.made if gpu is not None and gpu.partition is not None else ""
+                self.children.append(child)
 
     def end_work(self) -> None:
         if self.children:
             self.host.kill(self.children.pop(self.drawn.randrange(len(self.children))))
 
     def devices(self) -> None:
-        device = self.drawn.choice(SPECS).id
+        device = self.drawn.choice((*SPECS, *CARDS)).id
         if device in self.host.shown:
             self.host.hide(device)
         else:
-            self.host.shown.add(device)
+            self.host.show(device)
         self.say(f"shown are {sorted(self.host.shown)}")
-        if self.drawn.random() < 0.5:
-            specs = tuple(self.host.inventory()[0])
+        if self.drawn.random() < 0.5 and self.runtime is not None:
+            specs = tuple(self.driver.inventory()[0])
             self.ask(Asked(f"key-{self.number()}", lambda: c.SetDevices(specs), "devices"))
+
+    def divide(self) -> None:
+        """Somebody else, who knows nothing of the pool, makes or destroys a partition."""
+        device_id, cards = self.drawn.choice(CARDS).id, self.host.cards
+        if device_id in cards.hidden:
+            return
+        # What a write under way promises, nobody knows yet.
+        if self.drawn.random() < 0.6 and not (self.runtime is not None and self.runtime._settling.locked()):
+            self.say(f"somebody makes {cards.somebody_makes(device_id, self.promised())}")
+            return
+        gone = cards.somebody_destroys(device_id)
+        self.say(f"somebody destroys {gone}")
+        if gone is not None and gone.by_pool:
+            self.host.ever_hidden.add(device_id)
 
     def fault(self) -> None:
         faults = self.host.faults
-        what = self.drawn.choice(("full", "full", "late", "crash", "crash", "crash", "refuse", "blind", "slow"))
+        what = self.drawn.choice(
+            ("full", "full", "late", "crash", "crash", "crash", "crash on card", "cards", "refuse", "blind", "slow")
+        )
         match what:
             case "full":
                 faults.disk_full = True
@@ -464,6 +508,11 @@ class Story:
                 self.troubled = True
             case "crash":
                 faults.crash_at = self.drawn.choice(("insert", "commit", "committed"))
+            case "crash on card":
+                faults.crash_at = self.drawn.choice(("created", "completed", "destroyed"))
+            case "cards":
+                self.host.cards.fail_s = self.drawn.choice((0.0, 0.2, 0.8))
+                self.host.cards.busy_s = self.drawn.choice((0.0, 0.3, 0.9))
             case "refuse":
                 faults.refuse_s = self.drawn.choice((0.0, 0.3, 1.0))
             case "blind":
@@ -539,6 +588,17 @@ class Story:
             known.state = lease.state
             self._bill(lease, known, pool_ms)
 
+    def _cards_are_those_of_leases(self, state: State) -> None:
+        """Every partition that the pool made is a lease's, and each lease has the one that it says."""
+        promised = self.promised()
+        for made in (one for card in self.host.cards.there.values() for one in card if one.by_pool):
+            require(made.place in promised, "a partition is left that no lease has:", made)
+        for lease in state.leases.values():
+            gpu = lease.logical_gpu
+            if lease.state is LeaseState.ACTIVE and gpu is not None and gpu.partition is not None:
+                one = self.host.cards.find((gpu.device_id, gpu.partition.profile, gpu.partition.start))
+                require(one is not None and one.uuid == gpu.made, "it has a partition that is not there:", (lease, one))
+
     def _may_end(self, lease: Lease, known: Known) -> None:
         reason = lease.end_reason
         allowed = {
@@ -583,6 +643,7 @@ class Story:
             require(now_s - self.stuck_since_s <= STUCK_S_MAX, "the disk is well, and yet:", runtime.fault)
         state = runtime._pool.state
         self.observe(state)
+        require(not self.host.cards.wrongs, "on the cards:", self.host.cards.wrongs)
         if runtime.fault is None and not self.bugged and not runtime._calls.qsize():
             at = Instant(max(state.last.ms, runtime.now().ms), 0)
             could = runtime._pool.advance(at)
@@ -619,6 +680,7 @@ class Story:
             (5, self.work),
             (6, self.end_work),
             (2, self.devices),
+            (4, self.divide),
             (5, self.fault),
             (1, self.jump),
             (1, self.bug),
@@ -643,6 +705,7 @@ class Story:
         faults = self.host.faults
         faults.disk_full = faults.late = faults.unread = faults.blind = faults.slow = False
         faults.crash_at, faults.refuse_s = None, 0.0
+        self.host.cards.fail_s = self.host.cards.busy_s = 0.0
         while self.children:
             self.end_work()
         if self.bugged:
@@ -666,6 +729,7 @@ class Story:
             done = lease.state is LeaseState.ENDED
             require(done or self.host.is_alive(lease.holder), "was not reaped:", lease)
             require(lease.state not in PASSING, "nothing comes of", lease)
+        self._cards_are_those_of_leases(state)
         watched = len({lease.holder for lease in state.leases.values() if lease.state is not LeaseState.ENDED})
         require(len(self.host.descriptors) == watched, "descriptors of processes were left open")
 
