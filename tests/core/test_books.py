@@ -267,3 +267,30 @@ def test_a_host_without_processors_left_serves_nobody_who_needs_some() -> None:
         pool.execute(c.RequestLease(name, "ann", request, holder(1), "0" * 64), at)
     assert [lease.state for lease in pool.state.leases.values()] == [LeaseState.PREPARING, LeaseState.WAITING]
     assert naive_placement.place(pool.state, want_of(pool.state.leases["b"].request)) is None
+
+
+def test_room_that_is_made_for_who_comes_first_is_kept_for_it_though_a_card_would_do_as_well() -> None:
+    """Else those who made it come back there at once, and are parked again at the next tick, without end."""
+    world = World(spec("gpu", parkable=True), mig_spec("card", index=1))
+    world.active("on-card", "1g.10gb", parkable=False)  # in the way of the whole card, and not to be parked
+    for name in ("one", "two"):
+        world.active(name, "half", tenant=name, parkable=True)
+    urgent = world.ask("urgent", "70GiB", priority=Priority.HIGH)
+    assert {world.states()[name] for name in ("one", "two")} == {"parking"}
+    world.parked("one")
+    assert world.states()["one"] == "waiting", "what it left is kept"
+    world.parked("two")
+    assert (urgent.state, urgent.logical_gpu is not None) == (LeaseState.PREPARING, True)
+
+
+def test_what_stands_where_a_lease_has_lost_its_partition_is_not_leased_before_that_is_known() -> None:
+    world = World(mig_spec("card"))
+    lease = world.active("a", "3g.40gb")
+    assert lease.logical_gpu is not None
+    assert lease.logical_gpu.partition is not None
+    start = lease.logical_gpu.partition.start
+    world.do(c.SetDevices((mig_spec("card", standing=(Standing("1g.10gb", start + 1),)),)))
+    other = world.ask("b", "1g.10gb")
+    assert other.logical_gpu is not None
+    assert other.logical_gpu.partition is not None
+    assert not other.logical_gpu.partition.standing
