@@ -85,7 +85,9 @@ class MoveApp(LeaseApp):
     """Take a lease off a device that is not well."""
 
     name = "jupyter-fastgpu-move"
-    description = "Take a lease off a GPU that is not well: with its memory, or when its kernel is restarted, without it."
+    description = (
+        "Take a lease off a GPU that is not well: with its memory, or without it once its kernel is restarted."
+    )
 
     def change(self, client: PoolClient, lease_id: str) -> LeaseView:
         """Move it."""

@@ -489,7 +489,7 @@ class Story:
             return
         gone = cards.somebody_destroys(device_id)
         self.say(f"somebody destroys {gone}")
-        if gone is not None and gone.by_pool:
+        if gone is not None:
             self.host.ever_hidden.add(device_id)
 
     def fault(self) -> None:
