@@ -83,6 +83,12 @@ def test_every_event_survives_its_bytes() -> None:
     world.do(c.ReportMemory("a", 2, 2**40))
     world.do(c.ReportMemory("a", 2, 0))
     world.do(c.ReportXid("gpu", 31))
+    gpu = world.ask("again", "quarter").logical_gpu
+    assert gpu is not None
+    world.do(c.PrepareFailed("again", gpu.generation, "x"))
+    world.do(c.ReleaseLease("again"))
+    world.drained("again")
+    world.do(c.ReportLibraries("a", 40 << 30, ("JAX",)))
     world.ask("b")
     world.do(c.BindHolder("b", world.state.leases["a"].holder))
     world.do(c.TransferLease("a", "bob"))
@@ -95,6 +101,9 @@ def test_every_event_survives_its_bytes() -> None:
     world.do(c.SetDevices(()))
     world.do(c.SetDevices((spec("other"),)))
     world.active("c")
+    world.do(c.SetDevices((spec("other"), spec("third", index=1))))
+    world.do(c.DrainDevice("other", drained=True))
+    world.do(c.MoveLease("c"))
     world.do(c.SetBudget("ann", 1, BudgetPolicy.STOP))
     world.do(c.SetLeaseBudget("c", 2))
     world.do(c.ReserveCapacity("r", "ann", 1, None, Plan.YEAR, 40))

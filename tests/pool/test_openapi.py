@@ -21,6 +21,7 @@ from fastgpu_jupyter.pool.http.routes import application, methods_of
 from fastgpu_jupyter.wire import openapi
 from fastgpu_jupyter.wire.client import new_token, token_digest
 from fastgpu_jupyter.wire.openapi import OPERATIONS, Operation
+from tests.helpers import wait_until
 from tests.pool.conftest import Serve
 from tests.pool.served import ServedPool
 
@@ -129,6 +130,8 @@ def test_every_answer_is_what_the_document_says(serve: Serve) -> None:
         if operation.answer is not dict:
             msgspec.convert(answer.json, operation.answer)
             assert set(answer.json) == set(get_type_hints(operation.answer)), named(operation)
+        if operation.path.endswith("/move"):
+            wait_until(lambda: pool.client.lease(str(held["id"]))["state"] == "active", "it is where it went")
 
 
 def test_every_message_of_the_stream_is_what_the_document_says(serve: Serve) -> None:

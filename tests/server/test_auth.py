@@ -27,6 +27,8 @@ EXPECTED = {
     ("DELETE", "leases/0123456789abcdef"): ("write", "fastgpu:leases"),
     ("POST", "leases/0123456789abcdef/park"): ("write", "fastgpu:leases"),
     ("POST", "leases/0123456789abcdef/resume"): ("write", "fastgpu:leases"),
+    ("POST", "leases/0123456789abcdef/resize"): ("write", "fastgpu:leases"),
+    ("POST", "leases/0123456789abcdef/move"): ("write", "fastgpu:leases"),
     ("POST", "leases/0123456789abcdef/pin"): ("write", "fastgpu:leases"),
     ("GET", "quota"): ("read", "fastgpu:leases"),
     ("GET", "events"): ("read", "fastgpu:events"),
