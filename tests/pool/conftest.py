@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from fastgpu_jupyter.pool.http.limits import Limits
+from tests.helpers import PoolProcess
 from tests.pool.mps_played import PlayedControl
 from tests.pool.served import ServedPool
 
@@ -49,3 +50,11 @@ def half(isolated: Path) -> str:
     folder.mkdir()
     (folder / "kernel.json").write_text(json.dumps(spec))
     return folder.name
+
+
+@pytest.fixture
+def machine_pool(isolated: Path) -> Iterator[PoolProcess]:
+    """A pool manager for the GPUs of the machine; not started yet."""
+    process = PoolProcess(isolated, simulate="")
+    yield process
+    process.end()

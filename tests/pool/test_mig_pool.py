@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,20 +12,14 @@ from fastgpu_jupyter.errors import FastGPUError, NoSuchDevice
 from fastgpu_jupyter.wire.client import new_token
 from tests.helpers import KernelHelper, PoolProcess, fastgpu, wait_until
 from tests.nvml.machine import FakeGpu, FakeMachine
+from tests.pool.conftest import machine_pool
 
 pytestmark = pytest.mark.slow
 MIB = 1024**2
 GIB = 1024**3
 Build = Callable[..., FakeMachine]
 IN_USE, INSUFFICIENT_RESOURCES = 19, 23
-
-
-@pytest.fixture
-def pool(isolated: Path) -> Iterator[PoolProcess]:
-    """A pool manager for the GPUs of the machine; not started yet."""
-    process = PoolProcess(isolated, simulate="")
-    yield process
-    process.end()
+pool = machine_pool
 
 
 def ask(pool: PoolProcess, profile: str) -> str:

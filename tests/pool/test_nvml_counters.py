@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,18 +16,12 @@ from fastgpu_jupyter.wire.client import new_token
 from tests.helpers import PoolProcess, wait_until
 from tests.nvml.machine import FakeMachine
 from tests.nvml.stub import Stub
+from tests.pool.conftest import machine_pool
 
 pytestmark = pytest.mark.slow
 GIB = 1024**3
 Build = Callable[..., FakeMachine]
-
-
-@pytest.fixture
-def pool(isolated: Path) -> Iterator[PoolProcess]:
-    """A pool manager for the GPUs of the machine; not started yet."""
-    process = PoolProcess(isolated, simulate="")
-    yield process
-    process.end()
+pool = machine_pool
 
 
 @contextlib.contextmanager

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,17 +11,11 @@ import pytest
 from fastgpu_jupyter.wire.client import new_token
 from tests.helpers import KernelHelper, PoolProcess, fastgpu, wait_until
 from tests.nvml.machine import FakeMachine
+from tests.pool.conftest import machine_pool
 
 pytestmark = pytest.mark.slow
 Build = Callable[..., FakeMachine]
-
-
-@pytest.fixture
-def pool(isolated: Path) -> Iterator[PoolProcess]:
-    """A pool manager for the GPUs of the machine; not started yet."""
-    process = PoolProcess(isolated, simulate="")
-    yield process
-    process.end()
+pool = machine_pool
 
 
 def device(pool: PoolProcess, number: int) -> Any:

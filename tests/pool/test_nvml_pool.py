@@ -23,18 +23,12 @@ import pytest
 from fastgpu_jupyter.wire.client import new_token
 from tests.helpers import DEADLINE_S, KernelHelper, PoolProcess, alive, fastgpu, wait_until
 from tests.nvml.machine import FakeMachine
+from tests.pool.conftest import machine_pool
 
 pytestmark = pytest.mark.slow
 GIB = 1024**3
 Build = Callable[..., FakeMachine]
-
-
-@pytest.fixture
-def pool(isolated: Path) -> Iterator[PoolProcess]:
-    """A pool manager for the GPUs of the machine; not started yet."""
-    process = PoolProcess(isolated, simulate="")
-    yield process
-    process.end()
+pool = machine_pool
 
 
 @pytest.fixture

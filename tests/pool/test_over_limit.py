@@ -15,6 +15,7 @@ import pytest
 from fastgpu_jupyter.errors import Conflict
 from tests.helpers import Kernel, KernelHelper, PoolProcess, fastgpu, wait_until
 from tests.nvml.machine import FakeGpu, FakeMachine
+from tests.pool.conftest import machine_pool
 
 pytestmark = pytest.mark.slow
 GIB = 1024**3
@@ -45,6 +46,7 @@ while True:
         break
 print("done", flush=True)
 """
+pool = machine_pool
 
 
 class Mover:
@@ -78,14 +80,6 @@ class Mover:
                 elif now == RESTORING:
                     self.gpu.add_process(pid, memory_bytes)
                     path.write_text(str(LOCKED))
-
-
-@pytest.fixture
-def pool(isolated: Path) -> Iterator[PoolProcess]:
-    """A pool manager for the GPUs of the machine; not started yet."""
-    process = PoolProcess(isolated, simulate="")
-    yield process
-    process.end()
 
 
 @pytest.fixture
