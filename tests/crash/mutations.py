@@ -506,6 +506,20 @@ MUTATIONS = (
         pytest("tests/core/test_leaving.py", "tests/core/test_pool.py"),
     ),
     Mutation(
+        "a partition that its lease has left stays",
+        "pool/hands.py",
+        "                    await self._drain(effect)\n                    return c.ParkSucceeded",
+        "                    return c.ParkSucceeded",
+        pytest("tests/pool/test_mig_pool.py", "-k", "not_well_moves"),
+    ),
+    Mutation(
+        "room is made on one device and kept on another",
+        "core/books.py",
+        "        return found if sooner < 0 or (sooner == 0 and want.size.whole) else part\n",
+        "        return part\n",
+        pytest("tests/core/test_books.py", "-k", "room_that_is_made"),
+    ),
+    Mutation(
         "a lease whose budget is spent comes back",
         DECIDE,
         " if goes_on and not budgets.is_spent(lease, at.ms) else parked\n",
