@@ -508,8 +508,8 @@ MUTATIONS = (
     Mutation(
         "a partition that its lease has left stays",
         "pool/hands.py",
-        "                    await self._drain(effect)\n                    return c.ParkSucceeded",
-        "                    return c.ParkSucceeded",
+        "return c.ParkSucceeded(lease_id, generation, 0, await self._drain(effect))",
+        "return c.ParkSucceeded(lease_id, generation, 0)",
         pytest("tests/pool/test_mig_pool.py", "-k", "not_well_moves"),
     ),
     Mutation(

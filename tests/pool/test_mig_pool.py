@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -172,16 +171,12 @@ def test_a_process_of_nobody_holds_its_partition_and_no_other(use_machine: Build
 
 
 def test_a_lease_on_a_card_that_is_not_well_moves_when_its_user_asks_and_its_kernel_restarts(
-    use_machine: Build, pool: PoolProcess, kernels: KernelHelper, isolated: Path
+    use_machine: Build, pool: PoolProcess, kernels: KernelHelper, half: str
 ) -> None:
     machine = use_machine("2xA100-SXM4-80GB MIG")
     cards = {gpu.uuid: gpu for gpu in machine.gpus}
-    half = json.loads((isolated / "data/kernels/fastgpu/kernel.json").read_text())
-    half["metadata"]["fastgpu"]["profile"] = "half"
-    (isolated / "data/kernels/half").mkdir()
-    (isolated / "data/kernels/half/kernel.json").write_text(json.dumps(half))
     pool.start()
-    kernel = kernels.start("half")
+    kernel = kernels.start(half)
     lease_id, old_pid = kernel.lease_id, kernel.pid
     pool.wait_state(lease_id, "active")
     assert "is well and in service" in fastgpu("move", lease_id).stderr

@@ -8,7 +8,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from fastgpu_jupyter.pool.devices.mps_daemon import PROGRAM
 from fastgpu_jupyter.wire.client import PoolClient, new_token
 from tests.helpers import Kernel, KernelHelper, PoolProcess, fastgpu, wait_until
 from tests.nvml.machine import FakeMachine
+from tests.pool.conftest import machine_pool
 from tests.pool.mps_played import PlayedControl
 
 pytestmark = pytest.mark.slow
@@ -27,14 +28,7 @@ Build = Callable[..., FakeMachine]
 BY_MPS = "--FastGPUPool.mps=True"
 NOBODY, PYTHON = 65534, "/usr/bin/python3"
 EXCLUSIVE_PROCESS = 3
-
-
-@pytest.fixture
-def pool(isolated: Path) -> Iterator[PoolProcess]:
-    """A pool manager for the GPUs of the machine; not started yet."""
-    process = PoolProcess(isolated, simulate="")
-    yield process
-    process.end()
+pool = machine_pool
 
 
 def ask(pool: PoolProcess, profile: str = "half", **options: Any) -> str:

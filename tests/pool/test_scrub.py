@@ -21,11 +21,13 @@ from tests.gpu.cuda import MIB, WorkerProcess
 from tests.helpers import PoolProcess, alive, fastgpu, wait_until
 from tests.libcuda.stub import MEMORY_BYTES, OUT_OF_MEMORY, PAGES, CudaStub, FakeMemory
 from tests.nvml.machine import FakeGpu, FakeMachine
+from tests.pool.conftest import machine_pool
 
 pytestmark = pytest.mark.slow
 SECRET = 0x5EC2E7AA
 OVERWRITE = "--FastGPUPool.scrub=overwrite"
 Build = Callable[..., FakeMachine]
+pool = machine_pool
 
 
 class Tenant:
@@ -69,13 +71,6 @@ class Tenant:
     def ended(self, timeout_s: float = 30) -> tuple[str, int | None]:
         self.pool.wait_state(self.lease_id, "ended", timeout_s=timeout_s)
         return self.view["scrub"], self.view["scrub_bytes"]
-
-
-@pytest.fixture
-def pool(isolated: Path) -> Iterator[PoolProcess]:
-    process = PoolProcess(isolated, simulate="")
-    yield process
-    process.end()
 
 
 @pytest.fixture
