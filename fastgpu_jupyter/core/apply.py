@@ -38,7 +38,9 @@ def apply(state: State, event: Event, at: Instant) -> State:
     applier = _APPLIERS.get(type(event))
     if applier is None:
         raise InternalError(f"There is no rule to apply {event!r}.")
-    meter.turn_month(state, at)
+    month = state.month
+    if not month.begins_wall_ms <= at.wall_ms < month.ends_wall_ms:
+        meter.turn_month(state, at)
     applier(state, event, at)
     state.last = at
     return state
@@ -149,7 +151,7 @@ def _lease_requested(state: State, event: e.LeaseRequested, at: Instant) -> None
     if event.lease_id in state.leases:
         raise InternalError(f"Lease {event.lease_id} was requested twice.")
     state.arrivals += 1
-    state.leases[event.lease_id] = Lease(
+    lease = state.leases[event.lease_id] = Lease(
         id=event.lease_id,
         tenant=event.tenant,
         request=event.request,
@@ -160,7 +162,6 @@ def _lease_requested(state: State, event: e.LeaseRequested, at: Instant) -> None
         waiting_since=at,
         grants_before=state.generations,
     )
-    lease = state.leases[event.lease_id]
     state.queue[lease.id] = None
     expires_ms = lease.expires_ms
     if expires_ms is not None:
@@ -303,7 +304,8 @@ def _lease_wanted(state: State, event: e.LeaseWanted, at: Instant) -> None:
 
 def _drop_image(state: State, lease: Lease) -> None:
     lease.image = None
-    _set_parked_bytes(state, lease, 0)
+    if lease.parked_bytes:
+        _set_parked_bytes(state, lease, 0)
 
 
 def _set_parked_bytes(state: State, lease: Lease, memory_bytes: int) -> None:
@@ -423,9 +425,9 @@ def _hold(state: State, lease: Lease, change: fairshare.Held, host_id: str, at: 
 
 def _parts(state: State, gpu: LogicalGPU) -> list[tuple[Device, int]]:
     """The devices of a logical GPU and what it has of each."""
+    if not gpu.more_device_ids:
+        return [(state.devices[gpu.device_id], gpu.memory_bytes)]
     devices = [state.devices[device_id] for device_id in gpu.device_ids]
-    if len(devices) == 1:
-        return [(devices[0], gpu.memory_bytes)]
     return [(device, device.spec.memory_bytes) for device in devices]
 
 
@@ -444,12 +446,14 @@ def _ticked(state: State, event: e.Ticked, at: Instant) -> None:
 
 def _move(state: State, lease_id: str, event: Event) -> Lease:
     lease = state.leases[lease_id]
-    before, lease.state = lease.state, next_state(lease, event)
+    before = lease.state
+    after = lease.state = next_state(lease, event)
     lease.version += 1
-    leaves = (lease.state in LEAVING) - (before in LEAVING)
-    if leaves and lease.logical_gpu is not None:
-        for device, memory_bytes in _parts(state, lease.logical_gpu):
-            device.leaving_bytes += leaves * memory_bytes
+    if after is not before and lease.logical_gpu is not None:
+        leaves = (after in LEAVING) - (before in LEAVING)
+        if leaves:
+            for device, memory_bytes in _parts(state, lease.logical_gpu):
+                device.leaving_bytes += leaves * memory_bytes
     return lease
 
 

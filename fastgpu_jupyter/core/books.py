@@ -103,24 +103,29 @@ class Books:
         state, leaving, observe, divided = self._state, self._leaving, self.fleet.observe, self._divided
         for device_id in device_ids:
             device = state.devices[device_id]
-            host_id = device.spec.host_id
+            spec = device.spec
+            host_id = spec.host_id
             host = state.hosts.get(host_id)
             cpu_milli = memory_bytes = _NO_LIMIT
             if host is not None:
-                cpu_milli = max(0, host.spec.cpu_milli - host.held_cpu_milli)
-                memory_bytes = max(0, host.spec.memory_bytes - host.held_memory_bytes)
+                has = host.spec
+                cpu_milli = has.cpu_milli - host.held_cpu_milli
+                memory_bytes = has.memory_bytes - host.held_memory_bytes
+                if cpu_milli < 0 or memory_bytes < 0:  # it has become smaller than what is promised of it
+                    cpu_milli, memory_bytes = max(0, cpu_milli), max(0, memory_bytes)
             if divided is not None and device_id in divided:
                 more = divided.follow(device_id)
                 # To the index it is never free.
                 roomier = observe(device_id, 0, grantable=False, cpu_milli=cpu_milli, memory_bytes=memory_bytes)
                 freer += [host_id] if more or roomier else []
                 continue
-            if observe(device_id, max(0, device.free_bytes), device.grantable, cpu_milli, memory_bytes):
+            free_bytes = 0 if device.whole_by else spec.memory_bytes - device.promised_bytes
+            if observe(device_id, free_bytes if free_bytes > 0 else 0, device.grantable, cpu_milli, memory_bytes):
                 freer.append(host_id)
             if device.leaving_bytes:
                 leaving[device_id] = device.leaving_bytes
-            else:
-                leaving.pop(device_id, None)
+            elif device_id in leaving:
+                del leaving[device_id]
         return freer
 
     def host_of(self, device_id: str) -> str:

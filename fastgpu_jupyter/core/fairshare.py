@@ -100,9 +100,10 @@ def could_be_within_limits(state: State, name: str, milli: int) -> bool:
 def hold(state: State, name: str, change: Held, now_ms: int) -> None:
     """The tenant holds so much more from now on (less where it is negative)."""
     move_epoch(state, now_ms)
-    tenant_of(state, name)
-    for books in _books(state, name):
-        _account(state, books, change, now_ms)
+    tenant = tenant_of(state, name)
+    _account(state, tenant, change, now_ms)
+    if tenant.group:
+        _account(state, group_of(state, tenant.group), change, now_ms)
 
 
 def join(state: State, name: str, group: str | None, now_ms: int) -> None:
@@ -174,10 +175,13 @@ def _books(state: State, name: str) -> tuple[Tenant, ...]:
 
 
 def _account(state: State, books: Tenant, change: Held, now_ms: int) -> None:
+    contended_ms = _contended_ms(state, now_ms)
     if books.share_milli:
-        books.used, books.served = _used(state, books, now_ms), _served(state, books, now_ms)
-    books.used_until_ms = max(now_ms, books.used_until_ms)
-    books.served_until_ms = _contended_ms(state, now_ms)
+        books.used = _used(state, books, now_ms)
+        books.served += books.share_milli * (contended_ms - books.served_until_ms) / books.weight
+    if now_ms > books.used_until_ms:
+        books.used_until_ms = now_ms
+    books.served_until_ms = contended_ms
     books.held_milli += change.milli
     books.held_cpu_milli += change.cpu_milli
     books.held_memory_bytes += change.memory_bytes
@@ -188,9 +192,11 @@ def _dominant(state: State, books: Tenant) -> int:
     share = books.held_milli
     devices_milli = 1000 * len(state.devices)
     if books.held_cpu_milli and state.cpu_milli:
-        share = max(share, devices_milli * books.held_cpu_milli // state.cpu_milli)
+        of_cpu = devices_milli * books.held_cpu_milli // state.cpu_milli
+        share = of_cpu if of_cpu > share else share
     if books.held_memory_bytes and state.memory_bytes:
-        share = max(share, devices_milli * books.held_memory_bytes // state.memory_bytes)
+        of_memory = devices_milli * books.held_memory_bytes // state.memory_bytes
+        share = of_memory if of_memory > share else share
     return share
 
 

@@ -342,8 +342,8 @@ class LogicalGPU:
 
 
 @lru_cache(maxsize=4096)
-def _read_size(profile: str) -> Size:
-    return parse_size(profile)
+def _read_size(profile: str | None, memory_bytes: int | None) -> Size:
+    return Size(memory_bytes=memory_bytes) if profile is None else parse_size(profile)
 
 
 @dataclass(frozen=True, slots=True)
@@ -370,7 +370,7 @@ class LeaseRequest:
         if (self.profile is None) == (self.memory_bytes is None):
             raise InvalidRequest("Ask for a size or for an amount of memory, one of the two.")
         if self.profile is not None:
-            parse_size(self.profile)
+            _read_size(self.profile, None)
         if self.memory_bytes is not None and not MEMORY_BYTES_MIN <= self.memory_bytes <= MEMORY_BYTES_MAX:
             raise InvalidRequest(
                 f"A lease of {format_memory(max(0, self.memory_bytes))} is not possible; "
@@ -389,7 +389,7 @@ class LeaseRequest:
     @property
     def size(self) -> Size:
         """How much of which devices."""
-        return Size(memory_bytes=self.memory_bytes) if self.profile is None else _read_size(self.profile)
+        return _read_size(self.profile, None if self.profile is not None else self.memory_bytes)
 
     @property
     def name(self) -> str:

@@ -63,6 +63,8 @@ def _of_one_host(devices: Iterable[Device], count: int) -> Devices | None:
     """The first so many devices that are of one host and, since programs expect that of several, of one kind."""
     by_host: dict[tuple[str, Kind], list[Device]] = {}
     for device in devices:
+        if count == 1:
+            return (device,)
         chosen = by_host.setdefault((device.spec.host_id, kind_of(device.spec)), [])
         chosen.append(device)
         if len(chosen) == count:
@@ -202,16 +204,17 @@ def carve(want: Want, devices: Devices, generation: int) -> LogicalGPU:
     partition = partitions.find(devices[0], size)
     if partition is None and partitions.is_divided(first):
         raise InternalError(f"{first.id} was chosen for {want!r}, and no partition of it is free.")
+    memory_bytes, rate, more = _needed(devices[0], size), rate_of(size, devices[0]), devices[1:]
     return LogicalGPU(
         device_id=first.id,
-        memory_bytes=sum([_needed(device, size) for device in devices]),
+        memory_bytes=memory_bytes + sum([_needed(device, size) for device in more]) if more else memory_bytes,
         whole=size.whole and partition is None,
         mechanism=offer.mechanism,
         enforcement=offer.enforcement,
         scope=offer.scope,
-        rate_micro_per_hour=sum([rate_of(size, device) for device in devices]),
+        rate_micro_per_hour=rate + sum([rate_of(size, device) for device in more]) if more else rate,
         generation=generation,
-        more_device_ids=tuple([device.spec.id for device in devices[1:]]),
+        more_device_ids=tuple([device.spec.id for device in more]) if more else (),
         host_id=first.host_id,
         partition=partition,
     )

@@ -15,7 +15,7 @@ from . import parking, placement
 from .apply import apply
 from .decide import decide
 from .events import Event
-from .model import HOLDING, LEAVING, Instant, Lease, LeaseState, Mechanism, ParkReason, State
+from .model import HOLDING, LEAVING, Instant, Lease, LeaseState, LogicalGPU, Mechanism, ParkReason, State
 from .scheduler import Scheduler
 
 #: Events after which one that waits stands elsewhere in the queue, or no longer in it.
@@ -94,37 +94,37 @@ class Pool:
         return [e.LeaseParking(moved.id, ParkReason.MOVE)] if moved else []
 
     def _apply(self, events: Iterable[Event], at: Instant) -> None:
+        state = self.state
         for event in events:
             if type(event) in _FOR_THE_RECORD:
-                apply(self.state, event, at)
+                apply(state, event, at)
                 continue
-            lease = self.state.leases.get(getattr(event, "lease_id", ""))
+            lease = state.leases.get(getattr(event, "lease_id", ""))
             if lease is None:
-                apply(self.state, event, at)
+                apply(state, event, at)
                 self._follow_others(event)
             else:
                 self._apply_to(lease, event, at)
 
     def _apply_to(self, lease: Lease, event: Event, at: Instant) -> None:
         """Whatever the event is, the scheduler learns who waits and what is held from before and after."""
-        before, tenant = lease.state, lease.tenant
+        before, tenant, scheduler = lease.state, lease.tenant, self._scheduler
         held = lease.logical_gpu if before in HOLDING else None
         requeued = before is LeaseState.WAITING and type(event) in _REQUEUED
         if requeued:
-            self._scheduler.left(lease)
+            scheduler.left(lease)
         apply(self.state, event, at)
         after = lease.state
         holds = lease.logical_gpu if after in HOLDING else None
         if after is LeaseState.WAITING and (requeued or type(event) in _JOINS):
-            self._scheduler.requested(lease)
+            scheduler.requested(lease)
         if holds is not held or (after is not before and (after in LEAVING) != (before in LEAVING)):
-            ids = [*(held.device_ids if held else ()), *(holds.device_ids if holds else ())]
-            self._scheduler.touched(ids if len(ids) == 1 else list(dict.fromkeys(ids)))
+            scheduler.touched(_devices_of(held, holds))
         if held is not None and (holds is not held or lease.tenant != tenant):
-            self._scheduler.gave_back(tenant)
+            scheduler.gave_back(tenant)
         if after is LeaseState.ACTIVE and parking.may_park(self.state, lease):
             self._parkable[lease.id] = None
-        else:
+        elif self._parkable:
             self._parkable.pop(lease.id, None)
 
     def _follow_others(self, event: Event) -> None:
@@ -142,6 +142,14 @@ class Pool:
                 self._scheduler.serves_or_not(device_id)
             case e.DeviceAppeared() | e.DeviceVanished() | e.HostAppeared():
                 self._scheduler.changed()
+
+
+def _devices_of(before: LogicalGPU | None, after: LogicalGPU | None) -> tuple[str, ...]:
+    """The devices of either."""
+    if before is None or after is None or before is after:
+        gpu = before or after
+        return () if gpu is None else gpu.device_ids
+    return tuple(dict.fromkeys((*before.device_ids, *after.device_ids)))
 
 
 def replay(state: State, events: Iterable[Event], at: Instant) -> None:
