@@ -13,6 +13,7 @@ moves the tenant at once.
 from __future__ import annotations
 
 import heapq
+import math
 from bisect import bisect_left, insort
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import NamedTuple
@@ -47,6 +48,10 @@ class Rank(NamedTuple):
     def overdue(cls, lease: Lease) -> Rank:
         """The rank of one that has."""
         return cls(on_time=False, lower=0, standing=NOTHING, arrival=lease.arrival)
+
+
+#: After everybody.
+LAST = Rank(on_time=True, lower=1, standing=Standing(beyond=True, group=math.inf, tenant=math.inf), arrival=0)
 
 
 class Line:
@@ -253,14 +258,13 @@ class Queue:
                 return found
         return None
 
-    def ahead(self, found: Found, most: int) -> list[Line]:
-        """The first lines whose best is served before ``found``, in that order; ``most`` of them at most."""
+    def ahead(self, rank: Rank, most: int) -> list[Line]:
+        """The first lines whose best is served before that rank, in that order; ``most`` of them at most."""
         lines: dict[Line, None] = {}
-        for line in self._in_order(found.rank):
+        for line in self._in_order(rank):
+            lines[line] = None
             if len(lines) >= most:
                 break
-            if line is not found.line:
-                lines[line] = None
         return list(lines)
 
     def late(self) -> Iterator[Line]:

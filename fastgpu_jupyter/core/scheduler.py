@@ -30,7 +30,7 @@ from .books import LEARN_EVERY, Books
 from .demand import Kept, Placement
 from .fairshare import Standing
 from .fleet import Offer
-from .line import Found, Line, Queue, Rank
+from .line import LAST, Found, Line, Queue, Rank
 from .model import AGING_GRANTS, AGING_GRANTS_EACH, Lease, ParkReason, PendingReason, Priority, State, Want
 from .placement import Devices
 
@@ -52,10 +52,10 @@ class _News:
 
     __slots__ = ("failed", "fitting", "offer")
 
-    def __init__(self) -> None:
+    def __init__(self, failed: Iterable[Line] = ()) -> None:
         self.offer: Offer | None = None  #: what it has free, once that was looked at
         self.fitting: set[Line] | None = None  #: lines that may fit
-        self.failed: set[Line] = set()  #: lines that were found not to
+        self.failed = set(failed)  #: lines that were found not to
 
 
 class _Keep(NamedTuple):
@@ -76,6 +76,7 @@ class Scheduler:
         self._queue = Queue(self._standing, self._is_overdue)
         self._standings: dict[str, Standing] = {}  #: those of this instant
         self._happened = False  #: whether anybody came, went or gave back since everything was looked at
+        self._looked = 0  #: how many grants there had been when somebody was last chosen to have something kept
         self._limited: set[str] = set()  #: tenants that hold all that they may have
         self._refused: dict[Line, set[str]] = {}  #: tenants who get nothing of what a line wants, this time
         self._held_back: set[Line] = set()  #: lines in which only those wait
@@ -157,13 +158,18 @@ class Scheduler:
         """What is promised of devices has changed, or what of that is being given back."""
         if self._stale:
             return
-        if not all(map(self._state.devices.__contains__, device_ids)):
-            self.changed()
-            return
-        news = self._books.follow(device_ids)  # and what was news is, once more
-        news += [host_id for host_id in map(self._books.host_of, device_ids) if host_id in self._news]
-        for host_id in news:
-            self._news[host_id] = _News()
+        devices, news = self._state.devices, self._news
+        for device_id in device_ids:
+            if device_id not in devices:
+                self.changed()
+                return
+        freer = self._books.follow(device_ids)
+        for host_id in freer:
+            news[host_id] = _News()
+        if news:
+            for host_id in map(self._books.host_of, device_ids):
+                if host_id in news and host_id not in freer:
+                    news[host_id] = _News(news[host_id].failed)  # it has less than before: nobody fits who did not
         self._happened = True
 
     def serves_or_not(self, device_id: str) -> None:
@@ -196,7 +202,9 @@ class Scheduler:
     def next_grant(self, now_ms: int) -> tuple[Lease, Devices] | None:
         """The one to be granted next and its devices, or ``None`` where everybody who waits has to."""
         self._look(now_ms)
-        lending = reserved.Lending(self._state)
+        if not self._hopeful and not self._news:
+            return None
+        lending = reserved.lending(self._state)
         self._refused.clear()
         while (found := self._first()) is not None:
             lease = found.lease
@@ -221,9 +229,12 @@ class Scheduler:
         return None
 
     def rest(self) -> None:
-        """Nobody is waiting for an answer to a grant: do a little of what the next one would have to do first."""
-        if not self._stale:
-            self._books.fleet.settle()
+        """Nobody waits for an answer to a grant: do a little of what the next one would else have to do first."""
+        if self._stale:
+            return
+        if not self._few_hosts and self._state.generations - self._looked >= LOOK_EVERY:
+            self._keep_one()
+        self._books.fleet.settle()
 
     def movable(self, parkable: Iterable[str], now_ms: int) -> Lease | None:
         """The lease to move to another device so that one that waits fits, if there is one."""
@@ -237,7 +248,7 @@ class Scheduler:
     def unserved(self, now_ms: int) -> Iterator[tuple[Lease, tuple[str, ...]]]:
         """Those who would be served next if there were room, one of each tenant, and the devices kept for its like."""
         self._look(now_ms)
-        lending = reserved.Lending(self._state)
+        lending = reserved.lending(self._state)
         limited: set[str] = set()
         for lease, line in islice(self._queue.heads(), UNSERVED_MAX):
             if lease.tenant in limited:
@@ -248,7 +259,8 @@ class Scheduler:
                 yield lease, self._kept[line].place.device_ids if line in self._kept else ()
 
     def _look(self, now_ms: int) -> None:
-        self._now_ms = max(self._now_ms, now_ms)
+        if now_ms > self._now_ms:
+            self._now_ms = now_ms
         self._aging_grants = aging_grants(self._state)
         self._standings.clear()
         if self._stale:
@@ -259,11 +271,10 @@ class Scheduler:
 
     def _first(self) -> Found | None:
         """The best of those who can perhaps be served."""
-        if not self._hopeful and not self._news:
-            return None
-        late = self._first_late()
-        if late is not None:
-            return late
+        if not self._hopeful and len(self._news) == 1:
+            ((host_id, news),) = self._news.items()
+            if host_id not in self._kept_on:
+                return self._first_on(host_id, news)
         among = set(self._hopeful)
         for host_id, news in list(self._news.items()):
             fitting = self._fitting(host_id, news)
@@ -271,35 +282,33 @@ class Scheduler:
                 among |= fitting
             else:
                 del self._news[host_id]
+        return self._best_of(among)
+
+    def _best_of(self, among: Collection[Line]) -> Found | None:
         found = self._queue.best(among, self._limited, self._refused) if among else None
         if found is None:
-            self._held_back |= among
+            self._held_back.update(among)
             self._drop(among)
         return found
 
-    def _first_late(self) -> Found | None:
-        """The same, of those who waited too long: one after the other, because soon one fits."""
-        if len(self._news) != 1 or self._hopeful or not self._many_fit():
-            return None
-        (news,) = self._news.values()
-        assert news.offer is not None
-        for line in _that_fit(self._queue.by_first, news.offer):
-            if line not in news.failed:
+    def _first_on(self, host_id: str, news: _News) -> Found | None:
+        """The same where there is news of one host only, and nothing kept there: the usual case."""
+        offer = news.offer = news.offer or self._books.offer(host_id)
+        count = bisect_right(self._by_share, (offer.bins, _AFTER_ALL)) if offer.most else 0
+        if count > FEW_LINES:
+            # One after the other, because soon one fits.
+            for line in _that_fit(self._queue.by_first, offer):
                 lease = line.first
+                if not self._is_overdue(lease):
+                    break
                 refused = lease.tenant in self._limited or lease.tenant in self._refused.get(line, ())
-                late = self._is_overdue(lease) and not refused
-                return Found(Rank.overdue(lease), lease, line) if late else None
-        news.fitting = set()
-        return None
-
-    def _many_fit(self) -> bool:
-        """Whether there is news of one host, with nothing kept there, where many lines may fit."""
-        ((host_id, news),) = self._news.items()
-        if news.offer is None:
-            news.offer = self._books.offer(host_id)
-        if host_id in self._kept_on:
-            return False
-        return bisect_right(self._by_share, (news.offer.bins, _AFTER_ALL)) > FEW_LINES
+                if line not in news.failed and not refused:
+                    return Found(Rank.overdue(lease), lease, line)
+        fitting = [line for line in _that_fit(self._by_share[:count], offer) if line not in news.failed]
+        if not fitting:
+            del self._news[host_id]
+            return None
+        return self._best_of(fitting)
 
     def _fitting(self, host_id: str, news: _News) -> set[Line]:
         """The lines of which somebody may perhaps be served on a host."""
@@ -313,7 +322,7 @@ class Scheduler:
         lines = set(_that_fit(some, offer))
         if host_id not in self._kept_on or not lines:
             return lines
-        here = {line: keep for line, keep in self._kept.items() if keep.place.host_id == host_id}
+        here = dict(self._kept_here(host_id))
         # What is kept there is for those whom it is kept for, and for those who come before them.
         first, *more = (keep.kept for keep in here.values())
         rest = self._books.offer(host_id, reduce(Kept.and_, more, first))
@@ -323,31 +332,30 @@ class Scheduler:
         best = self._queue.best(others, self._limited, self._refused) if others else None
         return lines if best is not None and best.rank < last else fit
 
-    def _drop(self, lines: set[Line]) -> None:
+    def _drop(self, lines: Collection[Line]) -> None:
         """Nobody in those lines can be served, as far as is known."""
-        self._hopeful -= lines
+        self._hopeful.difference_update(lines)
         for news in self._news.values():
-            news.failed |= lines
+            news.failed.update(lines)
             if news.fitting is not None:
-                news.fitting -= lines
+                news.fitting.difference_update(lines)
 
     def _place(self, found: Found, lending: reserved.Lending) -> Placement | None:
         """Where the best of the candidates goes, once devices are kept for those who come before it."""
         line, demand = found.line, found.line.needs.demand
         if demand is None:
             return None
-        now = self._state.generations
-        if len(self._kept) < KEPT_LINES_MAX and (self._few_hosts or now % LOOK_EVERY == 0):
-            for other in self._queue.ahead(found, KEPT_LINES_MAX):
-                if other not in self._kept and (self._few_hosts or now - other.since >= LOOK_EVERY):
+        if self._few_hosts and len(self._kept) < KEPT_LINES_MAX:
+            for other in self._queue.ahead(found.rank, KEPT_LINES_MAX):
+                if other is not line and other not in self._kept:
                     self._keep(other, lending)
-                    if not self._few_hosts or len(self._kept) >= KEPT_LINES_MAX:
+                    if len(self._kept) >= KEPT_LINES_MAX:
                         break
         if line not in self._hopeful:
-            hosts = [host_id for host_id, news in self._news.items() if self._is_news_for(line, news)]
+            news = self._news
+            hosts = [host_id for host_id in news if len(news) == 1 or self._is_news_for(line, news[host_id])]
             if len(hosts) == 1:
-                kept = self._before(found.rank, hosts[0]).get(hosts[0])
-                return self._books.place_on(hosts[0], line.want, demand, kept)
+                return self._books.place_on(hosts[0], line.want, demand, self._kept_before(found.rank, hosts[0]))
         return self._books.place(line.want, demand, self._before(found.rank))
 
     def _is_news_for(self, line: Line, news: _News) -> bool:
@@ -356,6 +364,15 @@ class Scheduler:
         return news.offer is not None and line not in news.failed and line.needs.fits(news.offer)
 
     # -- what is kept -------------------------------------------------------------------------------------------------
+
+    def _keep_one(self) -> None:
+        """In a large pool: keep something for the first who has waited for several grants and has nothing kept."""
+        now = self._looked = self._state.generations
+        if len(self._kept) < KEPT_LINES_MAX:
+            for line in self._queue.ahead(LAST, KEPT_LINES_MAX):
+                if line not in self._kept and now - line.since >= LOOK_EVERY:
+                    self._keep(line, reserved.lending(self._state))
+                    return
 
     def _keep(self, line: Line, lending: reserved.Lending) -> None:
         """Choose the devices that will serve the best of the line soonest, unless others came first."""
@@ -391,16 +408,24 @@ class Scheduler:
         first = line.first
         return Rank.overdue(first) if self._is_overdue(first) else keep.rank
 
-    def _before(self, rank: Rank, host_id: str | None = None) -> dict[str, Kept]:
-        """What is kept for those who come before that rank, by host; of one host only where it is named."""
+    def _before(self, rank: Rank) -> dict[str, Kept]:
+        """What is kept for those who come before that rank, by host."""
         before: dict[str, Kept] = {}
-        if host_id is not None and host_id not in self._kept_on:
-            return before
         for line, keep in self._kept.items():
-            name = keep.place.host_id
-            if (host_id is None or name == host_id) and self._rank_of(line, keep) < rank:
+            if self._rank_of(line, keep) < rank:
+                name = keep.place.host_id
                 before[name] = before[name].and_(keep.kept) if name in before else keep.kept
         return before
+
+    def _kept_before(self, rank: Rank, host_id: str) -> Kept | None:
+        """The same of one host."""
+        if host_id not in self._kept_on:
+            return None
+        here = [keep.kept for line, keep in self._kept_here(host_id) if self._rank_of(line, keep) < rank]
+        return reduce(Kept.and_, here) if here else None
+
+    def _kept_here(self, host_id: str) -> list[tuple[Line, _Keep]]:
+        return [(line, keep) for line, keep in self._kept.items() if keep.place.host_id == host_id]
 
     def _goes_before_kept(self, lease: Lease) -> bool:
         """Whether it may have devices that are kept for somebody."""
@@ -499,7 +524,7 @@ def places(state: State) -> Iterator[tuple[Lease, int, PendingReason]]:
     """
     reasons: dict[Want, PendingReason] = {}
     told: dict[tuple[Want, str, Priority], PendingReason] = {}
-    lending = reserved.Lending(state)
+    lending = reserved.lending(state)
     nominal: dict[Want, int] = {}
     highest: int | None = None  # class of those before
     for place, lease in enumerate(_in_order(state, nominal), start=1):

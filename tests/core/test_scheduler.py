@@ -33,7 +33,7 @@ def _pool_of(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     """Everything holds in a large pool, too, where not everything is looked at each time."""
     if request.param == "many hosts":
         monkeypatch.setattr(scheduler, "FEW_HOSTS", 0)
-        monkeypatch.setattr(scheduler, "LOOK_EVERY", 1)
+        monkeypatch.setattr(scheduler, "LOOK_EVERY", 0)
 
 
 def end(world: World, name: str) -> None:
