@@ -87,6 +87,7 @@ class _Quote:
     bins: int
     #: (lowest cost, code, cost without processors, what is sold, shelf), cheapest first
     lines: list[tuple[int, int, int, int, int]] = field(default_factory=list)
+    by_code: dict[int, tuple[int, int] | None] = field(default_factory=dict)  #: what is spoiled and sold, as needed
     seen: int = 0  #: how many known shelves are quoted
     lowest: dict[int, int] = field(default_factory=dict)  #: what is sold -> cost at the cheapest price step
 
@@ -257,29 +258,32 @@ class Fleet:
     def place_on(self, host_id: str, demand: Demand, kept: Kept | None = None) -> Placement | None:
         """As :meth:`place` if there were no other host. For devices only. ``kept``: for others, of that host."""
         quotes, host, but = self._quotes_of(demand), self._hosts[host_id], kept or _NOTHING
-        if (
-            max(0, host.free_cpu_milli - but.cpu_milli) < demand.cpu_milli
-            or max(0, host.free_memory_bytes - but.memory_bytes) < demand.host_memory_bytes
-        ):
+        if not _has_room(host, demand, but):
             return None
         options: list[tuple[_Quote, list[Device]]] = []
         for quote in quotes:
+            units, number = quote.units, quote.kind.number
             fitting = [
                 device
                 for device in host.devices.values()
-                if device.free >= quote.units
+                if device.free >= units
+                and device.kind == number
                 and device.grantable
-                and device.kind == quote.kind.number
                 and device.id not in but.device_ids
-                and demand.allows(device.model)
+                and (demand.models is None or device.model in demand.models)
             ]
-            if not demand.whole:
+            if not fitting:
+                continue
+            if demand.whole:
+                if chosen := _of_one_model(fitting, demand.devices):
+                    options.append((quote, chosen))
+            elif len(fitting) == 1:
+                options.append((quote, fitting))
+            else:
                 equal: dict[int, Device] = {}  # of those with as much free, the first
                 for device in fitting:
                     equal.setdefault(device.free, device)
                 options += [(quote, [device]) for device in equal.values()]
-            elif chosen := _of_one_model(fitting, demand.devices):
-                options.append((quote, chosen))
         if not options:
             return None
         quote, chosen = options[0] if len(options) == 1 else self._cheapest(host, demand, options)
@@ -289,24 +293,36 @@ class Fleet:
         self, host: Host, demand: Demand, options: list[tuple[_Quote, list[Device]]]
     ) -> tuple[_Quote, list[Device]]:
         """Of several places on one host."""
-        shelves, sellable = self._shelves_of(host)
+        sale, sellable = self._prices.sale, 0
+        for device in host.devices.values():
+            if device.free and device.grantable:
+                part = device.free * BINS // device.capacity
+                sellable += DEVICE if part == BINS else sale[part]
         relief = self._prices.relief[self._prices.step(host.free_cpu_milli, sellable)]
-        free = {
-            place >> _CODE_BITS: place & (1 << _CODE_BITS) - 1 for place in shelves if place % (1 << _CODE_BITS) > BINS
-        }
         best: tuple[int, int] | None = None
         found = options[0]
         for option in options:
             quote, (device, *_) = option
-            code = _shelf_of(device)
-            code = free[quote.kind.number] if code == _FREE else code
-            line = self._line(quote, code, demand)
+            code = device.free * BINS // device.capacity
+            if code == BINS:
+                code = self._whole_shelf(host, device.kind)
+            if code not in quote.by_code:
+                quote.by_code[code] = self._line(quote, code, demand)
+            line = quote.by_code[code]
             if line is not None:
                 spoiled, sold = line
                 order = spoiled - (relief * sold >> 30) >> _COST_SHIFT, code
                 if best is None or order < best:
                     best, found = order, option
         return found
+
+    @staticmethod
+    def _whole_shelf(host: Host, kind: int) -> int:
+        """Which shelf of a kind a host with free devices of it stands on."""
+        devices = host.devices.values()
+        free = [device.kind for device in devices if device.free == device.capacity and device.grantable]
+        untouched = 1 < len(devices) == len(free)
+        return (_UNTOUCHED if untouched else _FREE) + min(free.count(kind), BINS - 1)
 
     def offer(self, host_id: str, kept: Kept | None = None) -> Offer:
         """What could be placed on a host, ``kept`` left alone: more than this never."""
@@ -318,16 +334,17 @@ class Fleet:
         share = 0
         for device in host.devices.values():
             free = device.free
-            if not free or not device.grantable or device.id in but.device_ids:
-                continue
-            kind, capacity = device.kind, device.capacity
-            if free > most.get(kind, 0):
-                most[kind] = free
-                share = max(share, free * BINS // capacity)
-            if free == capacity:
-                whole[kind] = whole.get(kind, 0) + 1
-        cpu_milli = max(0, host.free_cpu_milli - but.cpu_milli)
-        memory_bytes = max(0, host.free_memory_bytes - but.memory_bytes)
+            if free and device.grantable and device.id not in but.device_ids:
+                kind, capacity = device.kind, device.capacity
+                if free > most.get(kind, 0):
+                    most[kind] = free
+                    part = free * BINS // capacity
+                    share = part if part > share else share
+                if free == capacity:
+                    whole[kind] = whole.get(kind, 0) + 1
+        cpu_milli, memory_bytes = host.free_cpu_milli, host.free_memory_bytes
+        if kept is not None:
+            cpu_milli, memory_bytes = max(0, cpu_milli - kept.cpu_milli), max(0, memory_bytes - kept.memory_bytes)
         return Offer(cpu_milli, memory_bytes, most, whole, share)
 
     def needs(self, demand: Demand) -> dict[int, int]:
@@ -409,10 +426,7 @@ class Fleet:
             if host.free_memory_bytes < demand.host_memory_bytes:
                 continue
             kept = without.get(host.id) if without else None
-            if kept is not None and (
-                max(0, host.free_cpu_milli - kept.cpu_milli) < demand.cpu_milli
-                or max(0, host.free_memory_bytes - kept.memory_bytes) < demand.host_memory_bytes
-            ):
+            if kept is not None and not _has_room(host, demand, kept):
                 continue
             # Models that no usual request tells apart share shelves, and a bin is coarser than a unit.
             unsure = demand.devices and (
@@ -537,7 +551,8 @@ class Fleet:
     def _quotes_of(self, demand: Demand) -> list[_Quote]:
         if self._stale:
             self._set_up()
-        return self._quotes.get(demand) or self._quote(demand)
+        quotes = self._quotes.get(demand)
+        return self._quote(demand) if quotes is None else quotes
 
     def _quote(self, demand: Demand) -> list[_Quote]:
         """Get ready for a demand that was not seen before."""
@@ -595,6 +610,13 @@ class Fleet:
 
 def _shelf_of(device: Device) -> int:
     return _FREE if device.free == device.capacity else device.free * BINS // device.capacity
+
+
+def _has_room(host: Host, demand: Demand, but: Kept) -> bool:
+    """Whether the host has the processors and the memory, ``but`` what is kept for others."""
+    if demand.cpu_milli + but.cpu_milli > host.free_cpu_milli and demand.cpu_milli:
+        return False
+    return not demand.host_memory_bytes or demand.host_memory_bytes + but.memory_bytes <= host.free_memory_bytes
 
 
 def _by_order(device: Device) -> tuple[int, str]:
