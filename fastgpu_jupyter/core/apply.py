@@ -376,8 +376,9 @@ def _lease_ended(state: State, event: e.LeaseEnded, at: Instant) -> None:
     if lease.id in state.queue:
         del state.queue[lease.id]
         fairshare.leave(state, lease.tenant, at.ms)
-    state.expiring.pop(lease.id, None)
-    state.budgeted.pop(lease.id, None)
+        state.expiring.pop(lease.id, None)
+    if state.budgeted:
+        state.budgeted.pop(lease.id, None)
     state.ended[lease.id] = None
     state.tenants[lease.tenant].leases -= 1
     _drop_image(state, lease)

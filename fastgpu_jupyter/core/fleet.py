@@ -178,7 +178,9 @@ class Fleet:
 
     def settle(self) -> None:
         """Do a little of what a placement would else have to do first."""
-        if self._pending and not self._stale:
+        if self._stale:
+            self._set_up()
+        elif self._pending:
             self._moved(self._pending.popitem()[1])
 
     def take(self, placement: Placement, demand: Demand) -> None:

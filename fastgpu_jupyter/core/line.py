@@ -3,8 +3,8 @@
 Requests that want the same stand in one line, because what serves one of them serves any. Who is first is the order of
 :class:`Rank`: first who waited too long, then by priority class, then the tenant that stands first, then by arrival.
 
-It is quick however many wait: each line and each seat (a tenant's tickets of one class)
-is a heap by arrival from which what left is dropped when it comes to the top, and each class has one list of tenants.
+It is quick however many wait: each line and each seat (a tenant's tickets of one class) has its tickets by arrival, of
+which those that left are dropped when they come to the front, and each class has one list of tenants.
 A tenant's place there is what it had used when it was last looked at, and of equals when its first ticket came. Use
 only grows while time passes, so nobody stands before that place; who would be best is looked at anew. Use that fell
 moves the tenant at once.
@@ -15,6 +15,7 @@ from __future__ import annotations
 import heapq
 import math
 from bisect import bisect_left, insort
+from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import NamedTuple
 
@@ -69,20 +70,17 @@ class Line:
         self.seats: dict[Seat, list[_Ticket]] = {}
         self.first_arrival = 0
         self.since = 0  #: how many grants there had been when somebody left it last
-        self._by_arrival: list[_Ticket] = []
+        self._by_arrival: deque[_Ticket] = deque()
 
     def settle(self) -> Lease:
         """Find who has waited longest."""
-        heap = self._by_arrival
-        while heap[0][2].arrival != heap[0][0] or heap[0][2].id not in self.tickets:
-            heapq.heappop(heap)
-        self.first = heap[0][2]
+        self.first = _first_of(self._by_arrival, self.tickets)
         return self.first
 
     def add(self, ticket: _Ticket) -> None:
         """One more waits."""
         self.tickets[ticket[2].id] = ticket[2]
-        heapq.heappush(self._by_arrival, ticket)
+        _put(self._by_arrival, ticket)
 
 
 class Seat:
@@ -95,14 +93,11 @@ class Seat:
         self.tickets: dict[str, Lease] = {}
         self.lines: dict[Line, int] = {}  #: with how many tickets each
         self.entry: _Entry | None = None  #: its place in the list of its class
-        self._by_arrival: list[_Ticket] = []
+        self._by_arrival: deque[_Ticket] = deque()
 
     def first_arrival(self) -> int:
         """Of who has waited longest."""
-        heap = self._by_arrival
-        while heap[0][2].arrival != heap[0][0] or heap[0][2].id not in self.tickets:
-            heapq.heappop(heap)
-        return heap[0][0]
+        return _first_of(self._by_arrival, self.tickets).arrival
 
     def first_of(self, line: Line) -> Lease:
         """Who of that line has waited longest."""
@@ -116,7 +111,7 @@ class Seat:
     def add(self, ticket: _Ticket, line: Line) -> None:
         """One more waits."""
         self.tickets[ticket[2].id] = ticket[2]
-        heapq.heappush(self._by_arrival, ticket)
+        _put(self._by_arrival, ticket)
         self.lines[line] = self.lines.get(line, 0) + 1
         heapq.heappush(line.seats.setdefault(self, []), ticket)
 
@@ -175,7 +170,8 @@ class Queue:
         self._where[lease.id] = line, seat
         line.add(ticket)
         seat.add(ticket, line)
-        self._note_first(line)
+        if not line.first_arrival or lease.arrival < line.first_arrival:
+            self._note_first(line)
         if seat.entry is None or lease.arrival < seat.entry.arrival:
             self._enter(seat, self._standing(seat.tenant))
         return line
@@ -190,7 +186,8 @@ class Queue:
         if not seat.tickets:
             self._forget(seat)
             del self._seats[seat.priority, seat.tenant]
-        self._note_first(line)
+        if lease is line.first:
+            self._note_first(line)
         return line
 
     def refresh(self, tenant: str) -> None:
@@ -366,6 +363,23 @@ class Queue:
                 continue  # the next one stands there now
             yield standing, seat
             at += 1
+
+
+def _put(tickets: deque[_Ticket], ticket: _Ticket) -> None:
+    """Where it belongs by arrival, which is nearly always the end."""
+    if not tickets or tickets[-1] < ticket:
+        tickets.append(ticket)
+    else:
+        tickets.insert(bisect_left(tickets, ticket), ticket)
+
+
+def _first_of(tickets: deque[_Ticket], waiting: Mapping[str, Lease]) -> Lease:
+    """The first that still waits; those before it are dropped."""
+    while True:
+        arrival, _, lease = tickets[0]
+        if lease.arrival == arrival and lease.id in waiting:
+            return lease
+        tickets.popleft()
 
 
 def _by_arrival(ticket: tuple[Lease, Line]) -> int:

@@ -201,22 +201,23 @@ def carve(want: Want, devices: Devices, generation: int) -> LogicalGPU:
     offer = mechanisms.choose(first, want)
     if offer is None:
         raise InternalError(f"{first.id} was chosen for {want!r}, which no mechanism of it serves.")
-    partition = partitions.find(devices[0], size)
+    partition = partitions.find(devices[0], size) if partitions.is_divided(first) else None
     if partition is None and partitions.is_divided(first):
         raise InternalError(f"{first.id} was chosen for {want!r}, and no partition of it is free.")
     memory_bytes, rate, more = _needed(devices[0], size), rate_of(size, devices[0]), devices[1:]
     return LogicalGPU(
-        device_id=first.id,
-        memory_bytes=memory_bytes + sum([_needed(device, size) for device in more]) if more else memory_bytes,
-        whole=size.whole and partition is None,
-        mechanism=offer.mechanism,
-        enforcement=offer.enforcement,
-        scope=offer.scope,
-        rate_micro_per_hour=rate + sum([rate_of(size, device) for device in more]) if more else rate,
-        generation=generation,
-        more_device_ids=tuple([device.spec.id for device in more]) if more else (),
-        host_id=first.host_id,
-        partition=partition,
+        first.id,
+        memory_bytes + sum([_needed(device, size) for device in more]) if more else memory_bytes,
+        size.whole and partition is None,
+        offer.mechanism,
+        offer.enforcement,
+        rate + sum([rate_of(size, device) for device in more]) if more else rate,
+        generation,
+        tuple([device.spec.id for device in more]) if more else (),
+        first.host_id,
+        offer.scope,
+        "",
+        partition,
     )
 
 
@@ -296,10 +297,11 @@ def _host_has_room(state: State, device: Device, want: Want) -> bool:
 
 def rate_of(size: Size, device: Device) -> int:
     """Price of what the size takes of the device, in millionths an hour; of a partition by its thousandths."""
-    profile = partitions.profile_for(device.spec, size)
+    spec = device.spec
+    profile = partitions.profile_for(spec, size)
     if profile is not None:
-        return device.spec.rate_micro_per_hour * profile.milli // MILLI
-    return device.spec.rate_micro_per_hour * _needed(device, size) // device.spec.memory_bytes
+        return spec.rate_micro_per_hour * profile.milli // MILLI
+    return spec.rate_micro_per_hour * size.memory_on(spec.memory_bytes) // spec.memory_bytes
 
 
 def taken_bytes(device: Device, size: Size) -> int:

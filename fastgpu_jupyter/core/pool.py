@@ -71,8 +71,8 @@ class Pool:
         found = self._scheduler.next_grant(at.ms)
         if found is None:
             return self._make_room(at) if make_room else []
-        lease, devices = found
-        logical_gpu = placement.carve(lease.want, devices, self.state.generations + 1)
+        lease, want, devices = found
+        logical_gpu = placement.carve(want, devices, self.state.generations + 1)
         if logical_gpu.mechanism is Mechanism.MPS:
             logical_gpu = replace(logical_gpu, owner_uid=lease.holder.uid)
         granted = e.LeaseResuming if lease.has_image else e.LeaseGranted

@@ -199,8 +199,8 @@ class Scheduler:
 
     # -- what follows -------------------------------------------------------------------------------------------------
 
-    def next_grant(self, now_ms: int) -> tuple[Lease, Devices] | None:
-        """The one to be granted next and its devices, or ``None`` where everybody who waits has to."""
+    def next_grant(self, now_ms: int) -> tuple[Lease, Want, Devices] | None:
+        """The one to be granted next, what it wants and its devices, or ``None`` where everybody who waits has to."""
         self._look(now_ms)
         if not self._hopeful and not self._news:
             return None
@@ -225,7 +225,7 @@ class Scheduler:
                 # What others have reserved is in its way, and in that of its like.
                 self._refused.setdefault(found.line, set()).update(lending.outsiders(lease))
             else:
-                return lease, devices
+                return lease, found.line.want, devices
         return None
 
     def rest(self) -> None:
