@@ -7,7 +7,7 @@ from others by what its driver says of it (model, memory, price, what can be don
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from ..errors import InvalidRequest
 from . import partitions, placement
@@ -53,7 +53,8 @@ class Books:
             self._kinds.setdefault(kind, device)
             self._host_of[spec.id] = spec.host_id
             fleet.add_device(spec.id, spec.host_id, kind, spec.memory_bytes, spec.index)
-        self.follow(state.devices)
+        for device in state.devices.values():
+            self.follow(device)
 
     def learn(self) -> None:
         """Set the prices by what is usually asked for; of few requests nothing is learned."""
@@ -97,36 +98,29 @@ class Books:
             numerator=numerator,
         )
 
-    def follow(self, device_ids: Iterable[str]) -> list[str]:
-        """Take over what the state says of some devices and their hosts; the hosts that have more room than before."""
-        freer = []
-        state, leaving, observe, divided = self._state, self._leaving, self.fleet.observe, self._divided
-        for device_id in device_ids:
-            device = state.devices[device_id]
-            spec = device.spec
-            host_id = spec.host_id
-            host = state.hosts.get(host_id)
-            cpu_milli = memory_bytes = _NO_LIMIT
-            if host is not None:
-                has = host.spec
-                cpu_milli = has.cpu_milli - host.held_cpu_milli
-                memory_bytes = has.memory_bytes - host.held_memory_bytes
-                if cpu_milli < 0 or memory_bytes < 0:  # it has become smaller than what is promised of it
-                    cpu_milli, memory_bytes = max(0, cpu_milli), max(0, memory_bytes)
-            if divided is not None and device_id in divided:
-                more = divided.follow(device_id)
-                # To the index it is never free.
-                roomier = observe(device_id, 0, grantable=False, cpu_milli=cpu_milli, memory_bytes=memory_bytes)
-                freer += [host_id] if more or roomier else []
-                continue
-            free_bytes = 0 if device.whole_by else spec.memory_bytes - device.promised_bytes
-            if observe(device_id, free_bytes if free_bytes > 0 else 0, device.grantable, cpu_milli, memory_bytes):
-                freer.append(host_id)
-            if device.leaving_bytes:
-                leaving[device_id] = device.leaving_bytes
-            elif device_id in leaving:
-                del leaving[device_id]
-        return freer
+    def follow(self, device: Device) -> bool:
+        """Take over what the state says of a device and its host; whether that has more room than before."""
+        spec, leaving = device.spec, self._leaving
+        host = self._state.hosts.get(spec.host_id)
+        cpu_milli = memory_bytes = _NO_LIMIT
+        if host is not None:
+            has = host.spec
+            cpu_milli = has.cpu_milli - host.held_cpu_milli
+            memory_bytes = has.memory_bytes - host.held_memory_bytes
+            if cpu_milli < 0 or memory_bytes < 0:  # it has become smaller than what is promised of it
+                cpu_milli, memory_bytes = max(0, cpu_milli), max(0, memory_bytes)
+        if self._divided is not None and spec.id in self._divided:
+            more = self._divided.follow(spec.id)
+            # To the index it is never free.
+            return (
+                self.fleet.observe(spec.id, 0, grantable=False, cpu_milli=cpu_milli, memory_bytes=memory_bytes) or more
+            )
+        if device.leaving_bytes:
+            leaving[spec.id] = device.leaving_bytes
+        elif spec.id in leaving:
+            del leaving[spec.id]
+        free_bytes = 0 if device.whole_by else max(0, spec.memory_bytes - device.promised_bytes)
+        return self.fleet.observe(spec.id, free_bytes, device.grantable, cpu_milli, memory_bytes)
 
     def host_of(self, device_id: str) -> str:
         """The host of a device."""

@@ -179,8 +179,7 @@ def _account(state: State, books: Tenant, change: Held, now_ms: int) -> None:
     if books.share_milli:
         books.used = _used(state, books, now_ms)
         books.served += books.share_milli * (contended_ms - books.served_until_ms) / books.weight
-    if now_ms > books.used_until_ms:
-        books.used_until_ms = now_ms
+    books.used_until_ms = max(books.used_until_ms, now_ms)
     books.served_until_ms = contended_ms
     books.held_milli += change.milli
     books.held_cpu_milli += change.cpu_milli
@@ -193,10 +192,10 @@ def _dominant(state: State, books: Tenant) -> int:
     devices_milli = 1000 * len(state.devices)
     if books.held_cpu_milli and state.cpu_milli:
         of_cpu = devices_milli * books.held_cpu_milli // state.cpu_milli
-        share = of_cpu if of_cpu > share else share
+        share = max(share, of_cpu)
     if books.held_memory_bytes and state.memory_bytes:
         of_memory = devices_milli * books.held_memory_bytes // state.memory_bytes
-        share = of_memory if of_memory > share else share
+        share = max(share, of_memory)
     return share
 
 

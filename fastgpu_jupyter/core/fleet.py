@@ -115,7 +115,7 @@ class Fleet:
         self._ranked: list[Host] = []
         self._kinds: list[_Kind] = []
         self._shelves: dict[int, _Shelf] = {}  #: by kind and code, see :data:`_CODE_BITS`
-        self._quotes: dict[Demand, list[_Quote]] = {}
+        self._quotes: dict[Demand, dict[int, _Quote]] = {}  #: by kind
         self._host_shelves = False  #: whether anybody asks for hosts without devices
         self._stale = False  #: whether the shelves must be set up anew
         self._pending: dict[str, Host] = {}  #: hosts that may stand on the wrong shelves
@@ -235,7 +235,7 @@ class Fleet:
         best: tuple[int, int, int] | None = None  # cost, shelf, key: the order of preference
         found: _Quote | None = None
         limit = 1 << 62
-        for quote in quotes:
+        for quote in quotes.values():
             if quote.seen != len(quote.kind.known):
                 self._extend(quote, demand)
             for bound, code, spoiled, sold, place in quote.lines:
@@ -259,33 +259,27 @@ class Fleet:
 
     def place_on(self, host_id: str, demand: Demand, kept: Kept | None = None) -> Placement | None:
         """As :meth:`place` if there were no other host. For devices only. ``kept``: for others, of that host."""
-        quotes, host, but = self._quotes_of(demand), self._hosts[host_id], kept or _NOTHING
+        quotes, host, but, models = self._quotes_of(demand), self._hosts[host_id], kept or _NOTHING, demand.models
         if not _has_room(host, demand, but):
             return None
+        fitting: dict[int, list[Device]] = {}
+        for device in host.devices.values():
+            if device.free and device.grantable and device.id not in but.device_ids:
+                of_kind = quotes.get(device.kind)
+                if of_kind is not None and device.free >= of_kind.units and (models is None or device.model in models):
+                    fitting.setdefault(device.kind, []).append(device)
+        if not fitting:
+            return None
         options: list[tuple[_Quote, list[Device]]] = []
-        for quote in quotes:
-            units, number = quote.units, quote.kind.number
-            fitting = [
-                device
-                for device in host.devices.values()
-                if device.free >= units
-                and device.kind == number
-                and device.grantable
-                and device.id not in but.device_ids
-                and (demand.models is None or device.model in demand.models)
-            ]
-            if not fitting:
-                continue
+        for kind in sorted(fitting):
             if demand.whole:
-                if chosen := _of_one_model(fitting, demand.devices):
-                    options.append((quote, chosen))
-            elif len(fitting) == 1:
-                options.append((quote, fitting))
+                if chosen := _of_one_model(fitting[kind], demand.devices):
+                    options.append((quotes[kind], chosen))
             else:
                 equal: dict[int, Device] = {}  # of those with as much free, the first
-                for device in fitting:
+                for device in fitting[kind]:
                     equal.setdefault(device.free, device)
-                options += [(quote, [device]) for device in equal.values()]
+                options += [(quotes[kind], [device]) for device in equal.values()]
         if not options:
             return None
         quote, chosen = options[0] if len(options) == 1 else self._cheapest(host, demand, options)
@@ -341,7 +335,7 @@ class Fleet:
                 if free > most.get(kind, 0):
                     most[kind] = free
                     part = free * BINS // capacity
-                    share = part if part > share else share
+                    share = max(share, part)
                 if free == capacity:
                     whole[kind] = whole.get(kind, 0) + 1
         cpu_milli, memory_bytes = host.free_cpu_milli, host.free_memory_bytes
@@ -351,11 +345,11 @@ class Fleet:
 
     def needs(self, demand: Demand) -> dict[int, int]:
         """By the kinds that will do, the units that the demand takes of a device."""
-        return {quote.kind.number: quote.units for quote in self._quotes_of(demand)}
+        return {number: quote.units for number, quote in self._quotes_of(demand).items()}
 
     def share(self, demand: Demand) -> int:
         """Bins that the demand takes at least of some device; more than any device has where nothing will do."""
-        return min((quote.bins for quote in self._quotes_of(demand)), default=BINS + 1)
+        return min((quote.bins for quote in self._quotes_of(demand).values()), default=BINS + 1)
 
     def nearest(self, demand: Demand, without: Mapping[str, Kept], leaving: Mapping[str, int]) -> Placement | None:
         """The devices of one host that lack least to serve, in use or not; ``None`` where there are not enough.
@@ -365,7 +359,7 @@ class Fleet:
         """
         self._tidy()
         best: tuple[int, int, int, Placement] | None = None
-        for quote in self._quotes_of(demand):
+        for quote in self._quotes_of(demand).values():
             seen: set[str] = set()
             found = 0
             most = _NEAREST_MAX if len(self._ranked) > _FEW else _FEW
@@ -550,13 +544,13 @@ class Fleet:
 
     # -- quotes -------------------------------------------------------------------------------------------------------
 
-    def _quotes_of(self, demand: Demand) -> list[_Quote]:
+    def _quotes_of(self, demand: Demand) -> dict[int, _Quote]:
         if self._stale:
             self._set_up()
         quotes = self._quotes.get(demand)
         return self._quote(demand) if quotes is None else quotes
 
-    def _quote(self, demand: Demand) -> list[_Quote]:
+    def _quote(self, demand: Demand) -> dict[int, _Quote]:
         """Get ready for a demand that was not seen before."""
         if not demand.devices and not self._host_shelves:
             self._host_shelves = True
@@ -570,8 +564,8 @@ class Fleet:
             quotes = [_Quote(kind, n, n * BINS // kind.capacity) for kind, n in units if 1 <= n <= kind.capacity]
         else:
             quotes = [_Quote(as_such, 0, -1)]
-        self._quotes[demand] = quotes
-        return quotes
+        by_kind = self._quotes[demand] = {quote.kind.number: quote for quote in quotes}
+        return by_kind
 
     def _extend(self, quote: _Quote, demand: Demand) -> None:
         """Quote the shelves that have come into use since."""

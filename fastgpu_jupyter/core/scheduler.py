@@ -158,19 +158,18 @@ class Scheduler:
         """What is promised of devices has changed, or what of that is being given back."""
         if self._stale:
             return
-        devices, news = self._state.devices, self._news
+        self._happened = True
+        devices, news, follow = self._state.devices, self._news, self._books.follow
         for device_id in device_ids:
-            if device_id not in devices:
+            device = devices.get(device_id)
+            if device is None:
                 self.changed()
                 return
-        freer = self._books.follow(device_ids)
-        for host_id in freer:
-            news[host_id] = _News()
-        if news:
-            for host_id in map(self._books.host_of, device_ids):
-                if host_id in news and host_id not in freer:
-                    news[host_id] = _News(news[host_id].failed)  # it has less than before: nobody fits who did not
-        self._happened = True
+            host_id = device.spec.host_id
+            if follow(device):
+                news[host_id] = _News()
+            elif host_id in news:
+                news[host_id] = _News(news[host_id].failed)  # it has less than before: nobody fits who did not
 
     def serves_or_not(self, device_id: str) -> None:
         """A device went out of service, or came back."""
@@ -259,8 +258,7 @@ class Scheduler:
                 yield lease, self._kept[line].place.device_ids if line in self._kept else ()
 
     def _look(self, now_ms: int) -> None:
-        if now_ms > self._now_ms:
-            self._now_ms = now_ms
+        self._now_ms = max(self._now_ms, now_ms)
         self._aging_grants = aging_grants(self._state)
         self._standings.clear()
         if self._stale:
@@ -352,8 +350,9 @@ class Scheduler:
                     if len(self._kept) >= KEPT_LINES_MAX:
                         break
         if line not in self._hopeful:
-            news = self._news
-            hosts = [host_id for host_id in news if len(news) == 1 or self._is_news_for(line, news[host_id])]
+            hosts = list(self._news)
+            if len(hosts) > 1:
+                hosts = [host_id for host_id, news in self._news.items() if self._is_news_for(line, news)]
             if len(hosts) == 1:
                 return self._books.place_on(hosts[0], line.want, demand, self._kept_before(found.rank, hosts[0]))
         return self._books.place(line.want, demand, self._before(found.rank))
