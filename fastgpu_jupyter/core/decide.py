@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 from ..errors import Conflict, InternalError, InvalidRequest, NotFound
@@ -46,6 +47,8 @@ from .model import (
 REMEMBER_ENDED_MS = 3_600_000
 #: How many of them stay at most: a program that asks in a loop must not slow every view down.
 REMEMBER_ENDED_MAX = 1000
+#: A new lease makes so many be forgotten, and a tick so many more: no command has many to forget.
+FORGET_AT_REQUEST, FORGET_AT_TICK = 2, 16
 #: How much a sudden reboot can leave unbilled.
 TICK_MS = 60_000
 WEIGHT_MAX = 1_000_000
@@ -163,10 +166,11 @@ def _require_entitlement(command: c.SetTenant | c.SetGroup) -> None:
 
 def _request_lease(state: State, command: c.RequestLease, at: Instant) -> list[Event]:
     command.request.validate()
-    placement.require_possible(state, want_of(command.request))
+    want = want_of(command.request)
+    placement.require_possible(state, want)
     tenant = state.tenants.get(command.tenant)
     if tenant is not None and tenant.limit_milli is not None:
-        wanted = placement.nominal_milli(state, want_of(command.request))
+        wanted = placement.nominal_milli(state, want)
         if wanted > tenant.limit_milli:
             raise InvalidRequest(
                 f"{command.request.name!r} is {wanted / 1000:g} GPUs, and {command.tenant} may hold at most "
@@ -174,6 +178,7 @@ def _request_lease(state: State, command: c.RequestLease, at: Instant) -> list[E
             )
     return [
         e.LeaseRequested(command.lease_id, command.tenant, command.request, command.holder, command.token_sha256),
+        *islice(_stale(state, at), FORGET_AT_REQUEST),
     ]
 
 
@@ -380,12 +385,7 @@ def _drain_succeeded(state: State, command: c.DrainSucceeded, at: Instant) -> li
 
 
 def _tick(state: State, command: c.Tick, at: Instant) -> list[Event]:
-    stale: list[Event] = []
-    for number, lease_id in enumerate(state.ended):  # those that ended first come first
-        ended_at = state.leases[lease_id].ended_at or at
-        if len(state.ended) - number <= REMEMBER_ENDED_MAX and at.ms - ended_at.ms < REMEMBER_ENDED_MS:
-            break
-        stale.append(e.LeaseForgotten(lease_id))
+    stale = islice(_stale(state, at), FORGET_AT_TICK)
     expired = [
         e.LeaseEnded(lease_id, EndReason.EXPIRED, "It waited as long as its request allowed.")
         for lease_id, expires_ms in state.expiring.items()
@@ -397,6 +397,15 @@ def _tick(state: State, command: c.Tick, at: Instant) -> list[Event]:
     if not any(isinstance(event, e.LeaseParking) for event in events):  # one reason to go is enough
         events += health.due(state)
     return [*events, e.Ticked()] if running else events
+
+
+def _stale(state: State, at: Instant) -> Iterator[Event]:
+    """What is to be forgotten: those that ended first come first."""
+    for number, lease_id in enumerate(state.ended):
+        ended_at = state.leases[lease_id].ended_at or at
+        if len(state.ended) - number <= REMEMBER_ENDED_MAX and at.ms - ended_at.ms < REMEMBER_ENDED_MS:
+            return
+        yield e.LeaseForgotten(lease_id)
 
 
 def _over(lease: Lease, reason: EndReason) -> list[Event]:

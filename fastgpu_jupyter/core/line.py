@@ -190,6 +190,10 @@ class Queue:
             self._note_first(line)
         return line
 
+    def line_of(self, lease: Lease) -> Line:
+        """The line in which somebody waits."""
+        return self._where[lease.id][0]
+
     def refresh(self, tenant: str) -> None:
         """What ``tenant`` has used fell."""
         self._fell.add(tenant)

@@ -73,7 +73,8 @@ class Scheduler:
         self._state = state
         self._now_ms = state.last.ms
         self._aging_grants = aging_grants(state)
-        self._queue = Queue(self._standing, self._is_overdue)
+        self._waiting = Queue(self._standing, self._is_overdue)
+        self._gone: list[Lease] = []  #: who is to be taken out of it, when it is next looked at
         self._standings: dict[str, Standing] = {}  #: those of this instant
         self._happened = False  #: whether anybody came, went or gave back since everything was looked at
         self._looked = 0  #: how many grants there had been when somebody was last chosen to have something kept
@@ -121,17 +122,31 @@ class Scheduler:
     def left(self, lease: Lease) -> None:
         """``lease`` waits no longer: it was granted, or gave up."""
         self._happened = True
-        line = self._queue.remove(lease)
+        self._gone.append(lease)
+        line = self._waiting.line_of(lease)
         line.since = self._state.generations
         if line in self._kept:
             self._release(line)
-        if not line.tickets:
-            self._entered.discard(line)
-            del self._by_share[bisect_left(self._by_share, (line.needs.share, line.number))]
-            self._held_back.discard(line)
-            self._drop({line})
         if lease.tenant in self._limited:
             self._lift(lease.tenant)
+
+    @property
+    def _queue(self) -> Queue:
+        """Those who wait."""
+        if self._gone:
+            self._take_out()
+        return self._waiting
+
+    def _take_out(self) -> None:
+        """Let those go who left. Not at once: who was granted something has nothing of it, and somebody may wait."""
+        for lease in self._gone:
+            line = self._waiting.remove(lease)
+            if not line.tickets:
+                self._entered.discard(line)
+                del self._by_share[bisect_left(self._by_share, (line.needs.share, line.number))]
+                self._held_back.discard(line)
+                self._drop({line})
+        self._gone.clear()
 
     def gave_back(self, tenant: str) -> None:
         """``tenant`` holds less, or is entitled to more."""
@@ -229,6 +244,7 @@ class Scheduler:
 
     def rest(self) -> None:
         """Nobody waits for an answer to a grant: do a little of what the next one would else have to do first."""
+        self._take_out()
         if self._stale:
             return
         if not self._few_hosts and self._state.generations - self._looked >= LOOK_EVERY:
@@ -273,6 +289,7 @@ class Scheduler:
             ((host_id, news),) = self._news.items()
             if host_id not in self._kept_on:
                 return self._first_on(host_id, news)
+        self._take_out()
         among = set(self._hopeful)
         for host_id, news in list(self._news.items()):
             fitting = self._fitting(host_id, news)
@@ -306,6 +323,9 @@ class Scheduler:
         if not fitting:
             del self._news[host_id]
             return None
+        if self._gone:
+            self._take_out()
+            fitting = [line for line in fitting if line.tickets]
         return self._best_of(fitting)
 
     def _fitting(self, host_id: str, news: _News) -> set[Line]:
