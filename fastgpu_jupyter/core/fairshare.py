@@ -25,6 +25,7 @@ EPOCH_HALF_LIVES = 200
 #: What a tenant holds counts as if used for so long already: a burst is not free while its use is still to come.
 ADVANCE_MS = 600_000
 _RATE = math.log(2) / HALF_LIFE_MS
+_EPOCH_MS = EPOCH_HALF_LIVES * HALF_LIFE_MS
 
 
 class Held(NamedTuple):
@@ -99,7 +100,8 @@ def could_be_within_limits(state: State, name: str, milli: int) -> bool:
 
 def hold(state: State, name: str, change: Held, now_ms: int) -> None:
     """The tenant holds so much more from now on (less where it is negative)."""
-    move_epoch(state, now_ms)
+    if now_ms - state.usage_epoch_ms >= _EPOCH_MS:
+        move_epoch(state, now_ms)
     tenant = tenant_of(state, name)
     _account(state, tenant, change, now_ms)
     if tenant.group:
@@ -142,8 +144,10 @@ def served(state: State, name: str, now_ms: int) -> None:
 
 def leave(state: State, name: str, now_ms: int) -> None:
     """One of the tenant's tickets is no longer in the queue."""
-    for books in _books(state, name):
-        books.waiting -= 1
+    tenant = state.tenants[name]
+    tenant.waiting -= 1
+    if tenant.group:
+        group_of(state, tenant.group).waiting -= 1
     if not state.queue and state.contended_since_ms is not None:
         state.contended_ms += max(0, now_ms - state.contended_since_ms)
         state.contended_since_ms = None
@@ -156,7 +160,7 @@ def settle(state: State, books: Tenant, now_ms: int) -> None:
 
 def move_epoch(state: State, now_ms: int) -> bool:
     """Rescale all usage to a new epoch where the old one is far away; whether it was."""
-    if now_ms - state.usage_epoch_ms < EPOCH_HALF_LIVES * HALF_LIFE_MS:
+    if now_ms - state.usage_epoch_ms < _EPOCH_MS:
         return False
     factor = math.exp(-_RATE * (now_ms - state.usage_epoch_ms))
     for books in chain(state.tenants.values(), state.groups.values()):

@@ -25,7 +25,7 @@ from .needs import Needs
 
 NOTHING = Standing(beyond=False, group=0.0, tenant=0.0)
 #: Seats that are compared one by one; of more the list of tenants is followed.
-FEW_SEATS = 16
+FEW_SEATS = 64
 
 _NOBODY: Mapping[Line, set[str]] = {}
 

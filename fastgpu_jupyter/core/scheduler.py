@@ -522,9 +522,9 @@ def _that_fit(lines: Iterable[tuple[int, int, Line]], offer: Offer) -> Iterator[
         needs = entry[2].needs
         if (
             needs.cpu_milli <= cpu_milli
-            and needs.by_kind.get(kind, most + 1) <= most
             and needs.devices <= whole
             and needs.memory_bytes <= memory_bytes
+            and needs.by_kind.get(kind, most + 1) <= most
         ):
             yield entry[2]
 
