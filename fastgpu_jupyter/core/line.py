@@ -20,7 +20,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import NamedTuple
 
 from .fairshare import Standing
-from .model import Lease, Priority, Want
+from .model import AGING_GRANTS, AGING_GRANTS_EACH, Lease, Priority, State, Want
 from .needs import Needs
 
 NOTHING = Standing(beyond=False, group=0.0, tenant=0.0)
@@ -53,6 +53,18 @@ class Rank(NamedTuple):
 
 #: After everybody.
 LAST = Rank(on_time=True, lower=1, standing=Standing(beyond=True, group=math.inf, tenant=math.inf), arrival=0)
+
+
+def aging_grants(state: State) -> int:
+    """Grants to others after which one that waits goes before everybody else."""
+    if state.policy.quantum_ms is None:
+        return AGING_GRANTS
+    return max(AGING_GRANTS, AGING_GRANTS_EACH * len(state.queue))
+
+
+def is_overdue(state: State, lease: Lease, aging: int) -> bool:
+    """Whether one that waits has seen so many grants to others (see :func:`aging_grants`)."""
+    return state.generations - lease.grants_before >= aging
 
 
 class Line:

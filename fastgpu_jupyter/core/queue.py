@@ -1,10 +1,13 @@
-"""What those who wait are told: their place, the reason as a sentence, and an estimate where there is one."""
+"""What those who wait are told: their place, the reason why, and an estimate where there is one."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
-from .model import LeaseState, PendingReason, State
+from . import budgets, fairshare, placement, reserved
+from .line import Rank, aging_grants, is_overdue
+from .model import Lease, LeaseState, ParkReason, PendingReason, Priority, State, Want
 
 _DETAILS = {
     PendingReason.CAPACITY: "Every GPU that could serve this is in use",
@@ -20,6 +23,69 @@ _DETAILS = {
 }
 #: Leases that an estimate needs: fewer say nothing.
 SAMPLE_MIN = 3
+
+
+def places(state: State) -> Iterator[tuple[Lease, int, PendingReason]]:
+    """Everybody who waits in the order in which they would be served now, with place (1 is next) and reason.
+
+    A function of the state alone: two reads without an event between them are equal.
+    """
+    reasons: dict[Want, PendingReason] = {}
+    told: dict[tuple[Want, str, Priority], PendingReason] = {}
+    lending = reserved.lending(state)
+    nominal: dict[Want, int] = {}
+    highest: int | None = None  # class of those before
+    for place, lease in enumerate(_in_order(state, nominal), start=1):
+        want = lease.want
+        if want not in reasons:
+            reasons[want] = placement.why_not(state, want)
+        alike = want, lease.tenant, lease.request.priority
+        if alike not in told:
+            told[alike] = _reason(state, lease, nominal[want], reasons[want], lending)
+        reason = told[alike]
+        if _goes_to_a_higher_class(lease, reason, highest):
+            reason = PendingReason.PRIORITY
+        if lease.unprepared is not None and reason in (PendingReason.BEHIND, PendingReason.CAPACITY):
+            reason = PendingReason.NOT_PREPARED
+        highest = max(lease.request.priority, highest or 0)
+        yield lease, place, reason
+
+
+def _reason(
+    state: State, lease: Lease, wanted_milli: int, reason: PendingReason, lending: reserved.Lending
+) -> PendingReason:
+    if not fairshare.within_limits(state, lease.tenant, wanted_milli):
+        return PendingReason.QUOTA
+    if not budgets.may_spend(state, lease.tenant, state.last.ms):
+        return PendingReason.BUDGET
+    if reason in (PendingReason.BEHIND, PendingReason.CAPACITY) and not lending.may_hope(lease):
+        return PendingReason.RESERVED
+    return reason
+
+
+def _goes_to_a_higher_class(lease: Lease, reason: PendingReason, highest: int | None) -> bool:
+    """Whether what would serve the lease is free and kept for a higher class, or a higher class took it from it."""
+    if reason is PendingReason.BEHIND:
+        return highest is not None and highest > lease.request.priority
+    return reason is PendingReason.CAPACITY and lease.has_image and lease.park_reason is ParkReason.PRIORITY
+
+
+def _in_order(state: State, nominal: dict[Want, int]) -> list[Lease]:
+    asked: dict[str, int] = {}  # what a tenant would hold by then, were its earlier tickets granted
+    ranked: list[tuple[Rank, Lease]] = []
+    aging = aging_grants(state)
+    waiting = [state.leases[lease_id] for lease_id in state.queue]
+    for lease in sorted(waiting, key=lambda lease: (-lease.request.priority, lease.arrival)):
+        want = lease.want
+        if want not in nominal:
+            nominal[want] = placement.nominal_milli(state, want)
+        before = asked.get(lease.tenant, 0)
+        asked[lease.tenant] = before + nominal[want]
+        standing = fairshare.standing(state, lease.tenant, state.last.ms, before)
+        rank = Rank.overdue(lease) if is_overdue(state, lease, aging) else Rank.of(lease, standing)
+        ranked.append((rank, lease))
+    ranked.sort(key=lambda item: item[0])
+    return [lease for _, lease in ranked]
 
 
 def explain(place: int, reason: PendingReason) -> str:

@@ -1,6 +1,6 @@
 """Who is granted what, next: the order of the queue and the devices that are kept for its head.
 
-The order is that of :class:`~fastgpu_jupyter.core.line.Rank`: first who waited too long (:func:`aging_grants`), then by
+The order is that of :class:`~fastgpu_jupyter.core.line.Rank`: first who waited too long (:mod:`.line`), then by
 priority class, then the tenant that stands first (:mod:`.fairshare`), then by arrival. Requests that want the same
 stand in one line, because what serves one of them serves any. Where they are placed is :mod:`.fleet`'s choice.
 
@@ -30,8 +30,8 @@ from .books import LEARN_EVERY, Books
 from .demand import Kept, Placement
 from .fairshare import Standing
 from .fleet import Offer
-from .line import LAST, Found, Line, Queue, Rank
-from .model import AGING_GRANTS, AGING_GRANTS_EACH, Lease, ParkReason, PendingReason, Priority, State, Want
+from .line import LAST, Found, Line, Queue, Rank, aging_grants, is_overdue
+from .model import Lease, Priority, State, Want
 from .placement import Devices
 
 #: For how many of those who wait room is made at once.
@@ -488,7 +488,7 @@ class Scheduler:
         return standing
 
     def _is_overdue(self, lease: Lease) -> bool:
-        return self._state.generations - lease.grants_before >= self._aging_grants
+        return is_overdue(self._state, lease, self._aging_grants)
 
     # -- lines --------------------------------------------------------------------------------------------------------
 
@@ -527,73 +527,3 @@ def _that_fit(lines: Iterable[tuple[int, int, Line]], offer: Offer) -> Iterator[
             and needs.by_kind.get(kind, most + 1) <= most
         ):
             yield entry[2]
-
-
-def aging_grants(state: State) -> int:
-    """Grants to others after which one that waits goes before everybody else."""
-    if state.policy.quantum_ms is None:
-        return AGING_GRANTS
-    return max(AGING_GRANTS, AGING_GRANTS_EACH * len(state.queue))
-
-
-def places(state: State) -> Iterator[tuple[Lease, int, PendingReason]]:
-    """Everybody who waits in the order in which they would be served now, with place (1 is next) and reason.
-
-    A function of the state alone: two reads without an event between them are equal.
-    """
-    reasons: dict[Want, PendingReason] = {}
-    told: dict[tuple[Want, str, Priority], PendingReason] = {}
-    lending = reserved.lending(state)
-    nominal: dict[Want, int] = {}
-    highest: int | None = None  # class of those before
-    for place, lease in enumerate(_in_order(state, nominal), start=1):
-        want = lease.want
-        if want not in reasons:
-            reasons[want] = placement.why_not(state, want)
-        alike = want, lease.tenant, lease.request.priority
-        if alike not in told:
-            told[alike] = _reason(state, lease, nominal[want], reasons[want], lending)
-        reason = told[alike]
-        if _goes_to_a_higher_class(lease, reason, highest):
-            reason = PendingReason.PRIORITY
-        if lease.unprepared is not None and reason in (PendingReason.BEHIND, PendingReason.CAPACITY):
-            reason = PendingReason.NOT_PREPARED
-        highest = max(lease.request.priority, highest or 0)
-        yield lease, place, reason
-
-
-def _reason(
-    state: State, lease: Lease, wanted_milli: int, reason: PendingReason, lending: reserved.Lending
-) -> PendingReason:
-    if not fairshare.within_limits(state, lease.tenant, wanted_milli):
-        return PendingReason.QUOTA
-    if not budgets.may_spend(state, lease.tenant, state.last.ms):
-        return PendingReason.BUDGET
-    if reason in (PendingReason.BEHIND, PendingReason.CAPACITY) and not lending.may_hope(lease):
-        return PendingReason.RESERVED
-    return reason
-
-
-def _goes_to_a_higher_class(lease: Lease, reason: PendingReason, highest: int | None) -> bool:
-    """Whether what would serve the lease is free and kept for a higher class, or a higher class took it from it."""
-    if reason is PendingReason.BEHIND:
-        return highest is not None and highest > lease.request.priority
-    return reason is PendingReason.CAPACITY and lease.has_image and lease.park_reason is ParkReason.PRIORITY
-
-
-def _in_order(state: State, nominal: dict[Want, int]) -> list[Lease]:
-    asked: dict[str, int] = {}  # what a tenant would hold by then, were its earlier tickets granted
-    ranked: list[tuple[Rank, Lease]] = []
-    aging = aging_grants(state)
-    waiting = [state.leases[lease_id] for lease_id in state.queue]
-    for lease in sorted(waiting, key=lambda lease: (-lease.request.priority, lease.arrival)):
-        want = lease.want
-        if want not in nominal:
-            nominal[want] = placement.nominal_milli(state, want)
-        before = asked.get(lease.tenant, 0)
-        asked[lease.tenant] = before + nominal[want]
-        overdue = state.generations - lease.grants_before >= aging
-        standing = fairshare.standing(state, lease.tenant, state.last.ms, before)
-        ranked.append((Rank.overdue(lease) if overdue else Rank.of(lease, standing), lease))
-    ranked.sort(key=lambda item: item[0])
-    return [lease for _, lease in ranked]

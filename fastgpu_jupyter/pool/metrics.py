@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..core import meter, scheduler
+from ..core import meter, queue
 from ..core.budgets import THRESHOLDS
 from ..core.events import Event, LeaseGranted
 from ..core.model import Instant, LeaseState, PendingReason, State
@@ -200,7 +200,7 @@ def _leases(now: Now) -> Iterator[Metric]:
     for state in LeaseState:
         leases.add_metric([state.value], states[state])
     yield leases
-    reasons = Counter(reason for _, _, reason in scheduler.places(now.state))
+    reasons = Counter(reason for _, _, reason in queue.places(now.state))
     waiting = GaugeMetricFamily("fastgpu_waiting_requests", "Requests in the queue by reason.", labels=["reason"])
     for reason in PendingReason:
         waiting.add_metric([reason.value], reasons[reason])

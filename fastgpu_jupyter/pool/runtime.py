@@ -21,7 +21,7 @@ from typing import Any, TypeVar, cast
 
 from ..core import commands as c
 from ..core import effects as fx
-from ..core import health, preparing, scheduler
+from ..core import health, preparing, queue
 from ..core.decide import decide
 from ..core.events import Event
 from ..core.model import DeviceSpec, Health, Holder, Instant, LeaseState, LogicalGPU, State
@@ -177,7 +177,7 @@ class Runtime:
     def tickets(self) -> Tickets:
         """Place and reason of everybody who waits, in order. Inside ``read`` or a view."""
         if self._tickets is None:
-            self._tickets = {lease.id: (place, reason) for lease, place, reason in scheduler.places(self._pool.state)}
+            self._tickets = {lease.id: (place, reason) for lease, place, reason in queue.places(self._pool.state)}
         return self._tickets
 
     def follow(self, changed: Callable[[Changes], None], sampled: Callable[[], None]) -> None:

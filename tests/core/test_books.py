@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from fastgpu_jupyter.core import commands as c
-from fastgpu_jupyter.core import placement, scheduler
+from fastgpu_jupyter.core import placement, queue, scheduler
 from fastgpu_jupyter.core.ask import parse_size
 from fastgpu_jupyter.core.books import LEARN_EVERY, Books
 from fastgpu_jupyter.core.invariants import violations
@@ -194,7 +194,7 @@ class Following(RuleBasedStateMachine):
         if not state.queue or not state.devices:
             return
         self.do(c.Tick())
-        first = next((lease for lease, _, reason in scheduler.places(state) if reason.value != "quota"), None)
+        first = next((lease for lease, _, reason in queue.places(state) if reason.value != "quota"), None)
         limited = any(tenant.limit_milli is not None for tenant in state.tenants.values())
         if first is not None and not limited:
             assert naive_placement.place(state, first.want) is None

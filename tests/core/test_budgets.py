@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from fastgpu_jupyter.core import budgets, meter, months, scheduler
+from fastgpu_jupyter.core import budgets, meter, months, queue
 from fastgpu_jupyter.core import commands as c
 from fastgpu_jupyter.core import events as e
 from fastgpu_jupyter.core.model import BudgetPolicy, LeaseState, Mechanism, ParkReason, PendingReason, Plan, Policy
@@ -69,7 +69,7 @@ def test_with_stop_nothing_more_is_granted_until_the_month_turns_or_the_budget_d
     world.now_ms += MS_PER_HOUR  # exactly: a grant looks at the sum, not at what the last tick saw
     waits = world.ask("b")
     assert lease.state is LeaseState.ACTIVE
-    assert {one.id: reason for one, _, reason in scheduler.places(world.state)} == {"b": PendingReason.BUDGET}
+    assert {one.id: reason for one, _, reason in queue.places(world.state)} == {"b": PendingReason.BUDGET}
     assert world.ask("c", tenant="bob").state is LeaseState.PREPARING
     budget(world, BudgetPolicy.STOP, 2 * HOUR_MICRO)
     assert waits.state is LeaseState.PREPARING
@@ -94,7 +94,7 @@ def test_with_park_leases_make_way_and_those_that_cannot_are_told() -> None:
     assert "this lease goes on: The memory of this device cannot be moved" in str(budgets.message(world.state, cannot))
     world.parked("can")
     assert can.state is LeaseState.WAITING  # its cell runs: it is back as soon as it may be
-    assert {one.id: reason for one, _, reason in scheduler.places(world.state)} == {"can": PendingReason.BUDGET}
+    assert {one.id: reason for one, _, reason in queue.places(world.state)} == {"can": PendingReason.BUDGET}
     budget(world, BudgetPolicy.PARK, None)
     world.resumed("can")
     assert can.state is LeaseState.ACTIVE

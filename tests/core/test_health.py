@@ -20,7 +20,7 @@ from fastgpu_jupyter.core.model import (
     Retention,
     Scrub,
 )
-from fastgpu_jupyter.core.scheduler import places
+from fastgpu_jupyter.core.queue import places
 from fastgpu_jupyter.errors import NotFound
 from fastgpu_jupyter.units import GIB
 from tests.core.world import BOOT, World, holder, spec

@@ -19,7 +19,7 @@ from fastgpu_jupyter.core.model import (
     Priority,
     Retention,
 )
-from fastgpu_jupyter.core.scheduler import places
+from fastgpu_jupyter.core.queue import places
 from fastgpu_jupyter.errors import Conflict, InvalidRequest, NoSuchDevice
 from fastgpu_jupyter.units import GIB
 from tests.core.world import World, holder, spec

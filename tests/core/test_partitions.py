@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fastgpu_jupyter.core import commands as c
 from fastgpu_jupyter.core import events as e
-from fastgpu_jupyter.core import mechanisms, partitions, scheduler
+from fastgpu_jupyter.core import mechanisms, partitions, queue, scheduler
 from fastgpu_jupyter.core.ask import parse_size
 from fastgpu_jupyter.core.invariants import violations
 from fastgpu_jupyter.core.model import (
@@ -83,7 +83,7 @@ def test_a_mixture_fills_a_device_and_one_more_waits_for_its_place() -> None:
     for name, size in (("a", "half"), ("b", "quarter"), ("c", "1g.10gb"), ("d", "1g.10gb")):
         assert world.active(name, size).state is LeaseState.ACTIVE
     waits = world.ask("waits", "1g.10gb")
-    ((_, _, reason),) = scheduler.places(world.state)
+    ((_, _, reason),) = queue.places(world.state)
     assert (waits.state, reason) == (LeaseState.WAITING, PendingReason.CAPACITY)
     world.do(c.ReleaseLease("c"))
     assert waits.state is LeaseState.WAITING, "what drains is not free"
@@ -307,7 +307,7 @@ def _history(data: st.DataObject, world: World) -> None:
             if alone:
                 assert (lease.logical_gpu is None) == (free is None), size
         world.pass_time(1000)  # what was kept for somebody is thought over
-        first = next((lease for lease, _, _ in scheduler.places(world.state)), None)
+        first = next((lease for lease, _, _ in queue.places(world.state)), None)
         if first is not None:
             assert naive_placement.place(world.state, first.want) is None
 

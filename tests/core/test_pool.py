@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fastgpu_jupyter.core import commands as c
-from fastgpu_jupyter.core import decide, scheduler
+from fastgpu_jupyter.core import decide, queue
 from fastgpu_jupyter.core import effects as fx
 from fastgpu_jupyter.core.model import EndReason, Health, LeaseState, PendingReason, State
 from fastgpu_jupyter.core.pool import replay
@@ -45,7 +45,7 @@ def test_each_waiting_lease_has_its_place_and_one_reason() -> None:
     world.active("a")
     world.ask("b")
     world.ask("c")
-    found = [(lease.id, place, reason) for lease, place, reason in scheduler.places(world.state)]
+    found = [(lease.id, place, reason) for lease, place, reason in queue.places(world.state)]
     assert found == [("b", 1, PendingReason.CAPACITY), ("c", 2, PendingReason.CAPACITY)]
 
 
@@ -53,7 +53,7 @@ def test_a_faulty_device_is_not_granted_and_is_the_reason_of_the_wait() -> None:
     world = World(spec("gpu"))
     world.do(c.SetHealth("gpu", Health.FAULTY, "fell off the bus"))
     world.ask("a")
-    assert [reason for _, _, reason in scheduler.places(world.state)] == [PendingReason.HEALTH]
+    assert [reason for _, _, reason in queue.places(world.state)] == [PendingReason.HEALTH]
     world.do(c.SetHealth("gpu", Health.HEALTHY))
     assert world.states() == {"a": "preparing"}
 

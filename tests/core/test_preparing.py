@@ -8,7 +8,7 @@ from fastgpu_jupyter.core import commands as c
 from fastgpu_jupyter.core import events as e
 from fastgpu_jupyter.core.model import EndReason, Lease, LeaseState, PendingReason, Standing
 from fastgpu_jupyter.core.preparing import TRIES_MAX, message, pause_ms
-from fastgpu_jupyter.core.scheduler import places
+from fastgpu_jupyter.core.queue import places
 from tests.core.world import World, mig_spec, spec
 
 BAD = "Somebody else made the MIG instance that is where this was to be."

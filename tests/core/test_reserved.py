@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fastgpu_jupyter.core import commands as c
-from fastgpu_jupyter.core import ledger, meter, months, scheduler
+from fastgpu_jupyter.core import ledger, meter, months, queue
 from fastgpu_jupyter.core.model import BudgetPolicy, LeaseState, PendingReason, Plan, Policy, Retention
 from fastgpu_jupyter.errors import Conflict, InvalidRequest, NoSuchDevice, NotFound
 from fastgpu_jupyter.units import MS_PER_HOUR
@@ -21,7 +21,7 @@ def reserve(world: World, tenant: str = "ann", milli: int = 1000, model: str | N
 
 
 def reasons(world: World) -> dict[str, PendingReason]:
-    return {lease.id: reason for lease, _, reason in scheduler.places(world.state)}
+    return {lease.id: reason for lease, _, reason in queue.places(world.state)}
 
 
 # -- money ------------------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fastgpu_jupyter.core import commands as c
-from fastgpu_jupyter.core import ledger, meter, scheduler
+from fastgpu_jupyter.core import ledger, meter, queue
 from fastgpu_jupyter.core.model import Instant, LeaseState
 from fastgpu_jupyter.errors import Conflict, InvalidRequest, NeedsRestart, NoSuchDevice
 from fastgpu_jupyter.units import GIB, MS_PER_HOUR
@@ -73,7 +73,7 @@ def test_a_waiting_lease_asks_for_less_and_keeps_its_age() -> None:
     world.ask("second", "half")
     world.do(c.ResizeLease("first", "half"))
     assert first.state is LeaseState.PREPARING
-    assert [lease.id for lease, _, _ in scheduler.places(world.state)] == ["second"]
+    assert [lease.id for lease, _, _ in queue.places(world.state)] == ["second"]
     with pytest.raises(NoSuchDevice):
         world.do(c.ResizeLease("second", "9xany"))
 

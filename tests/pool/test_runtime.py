@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from fastgpu_jupyter.core import commands as c
-from fastgpu_jupyter.core import preparing, scheduler
+from fastgpu_jupyter.core import preparing, queue
 from fastgpu_jupyter.core.model import (
     DeviceSpec,
     EndReason,
@@ -187,7 +187,7 @@ def test_tickets_are_those_of_the_state_also_where_a_write_fails(
     async def story(pool: Pool) -> None:
         def of(state: State) -> dict[str, int]:
             known = {lease_id: place for lease_id, (place, _) in pool.runtime.tickets().items()}
-            assert known == {lease.id: place for lease, place, _ in scheduler.places(state)}
+            assert known == {lease.id: place for lease, place, _ in queue.places(state)}
             return known
 
         async def told() -> dict[str, int]:
