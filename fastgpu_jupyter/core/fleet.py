@@ -20,77 +20,35 @@ What is *kept* for one demand (:class:`~fastgpu_jupyter.core.demand.Kept`) is pa
 costs are those of the hosts as they are.
 
 How it is quick: the cost depends only on the kind of device, its free bins and the price step of its host. Hosts that
-agree in those stand together on a *shelf*, in the order of the tie-break. A placement takes the first host of the
-cheapest shelf, a change moves one host on a handful of shelves, when the shelves are next looked at. What was freed on
-one host serves nobody elsewhere, so :meth:`Fleet.place_on` looks at that host alone. A change takes time in proportion
-to the devices of its host: no matter with 16 of them, about a millisecond with 1,000 on one host.
+agree in those stand together on a *shelf*, in the order of the tie-break; what a demand costs there is looked up
+(:mod:`.quotes`). A placement takes the first host of the cheapest shelf, a change moves one host on a handful of
+shelves, when the shelves are next looked at. What was freed on one host serves nobody elsewhere, so
+:meth:`Fleet.place_on` looks at that host alone. A change takes time in proportion to the devices of its host: no matter
+with 16 of them, about a millisecond with 1,000 on one host.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
 from itertools import islice
 from typing import NamedTuple
 
 from .demand import Demand, Device, Host, Kept, Placement
 from .prices import BINS, DEVICE, Prices
+from .quotes import CODE_BITS, COST_SHIFT, FREE, HOST, UNTOUCHED, Quote, Quotes
 
-#: Costs are compared in steps of this many bits of :data:`DEVICE`: finer differences are rounding.
-_COST_SHIFT = 10
 #: Bits of a host's rank in the key by which it stands on a shelf; the bits above are the processors in use.
 _RANK_BITS = 24
 _RANK_MASK = (1 << _RANK_BITS) - 1
 _CPU_TOP = 1 << 40
 
-# Which shelf of a kind: free bins of a partly used device, or how many devices are free (on a host in use, or on one
-# that is not), or just the host.
-_FREE = BINS
-_UNTOUCHED = 2 * BINS
-_HOST = 3 * BINS
-#: A shelf is numbered by its kind and, in this many bits, by its code: one of the above.
-_CODE_BITS = 12
-
-#: Capacities are compared in so many bits.
-_WEIGHT_BITS = 12
-#: What the largest device costs beyond what is spoiled, where sizes differ: more than bins can be wrong by.
-_LARGE = DEVICE >> 8
 #: Hosts that are compared for what is to be kept, of more than a few.
 _NEAREST_MAX = 4
 #: Hosts that are all compared.
 _FEW = 8
 
 _Shelf = dict[int, list[int]]  #: price step -> keys of hosts, in order
-
-
-@dataclass(slots=True)
-class _Kind:
-    """Devices that no usual request tells apart."""
-
-    number: int
-    capacity: int
-    worth: tuple[int, ...]
-    weight: int = 1 << _WEIGHT_BITS  #: how large it is beside the largest
-    extra: int = 0  #: what taking one costs beyond what that spoils
-    models: set[str] = field(default_factory=set)
-    known: list[int] = field(default_factory=list)  #: every shelf that ever was
-    ordered: list[int] = field(default_factory=list)  #: the same, by number
-
-
-@dataclass(slots=True)
-class _Quote:
-    """What a demand costs on each shelf of one kind: everything that does not depend on the hosts."""
-
-    kind: _Kind
-    units: int
-    bins: int
-    #: (lowest cost, code, cost without processors, what is sold, shelf), cheapest first
-    lines: list[tuple[int, int, int, int, int]] = field(default_factory=list)
-    by_code: dict[int, tuple[int, int] | None] = field(default_factory=dict)  #: what is spoiled and sold, as needed
-    seen: int = 0  #: how many known shelves are quoted
-    lowest: dict[int, int] = field(default_factory=dict)  #: what is sold -> cost at the cheapest price step
-
 
 _NOTHING = Kept(frozenset())
 
@@ -113,9 +71,8 @@ class Fleet:
         self._hosts: dict[str, Host] = {}
         self._devices: dict[str, Device] = {}
         self._ranked: list[Host] = []
-        self._kinds: list[_Kind] = []
-        self._shelves: dict[int, _Shelf] = {}  #: by kind and code, see :data:`_CODE_BITS`
-        self._quotes: dict[Demand, dict[int, _Quote]] = {}  #: by kind
+        self._shelves: dict[int, _Shelf] = {}  #: by kind and code, see :data:`CODE_BITS`
+        self._quotes = Quotes(self._prices, ())
         self._host_shelves = False  #: whether anybody asks for hosts without devices
         self._stale = False  #: whether the shelves must be set up anew
         self._pending: dict[str, Host] = {}  #: hosts that may stand on the wrong shelves
@@ -233,11 +190,11 @@ class Fleet:
         self._tidy()
         core, relief, cpu = self._prices.core, self._prices.relief, demand.cpu_milli
         best: tuple[int, int, int] | None = None  # cost, shelf, key: the order of preference
-        found: _Quote | None = None
+        found: Quote | None = None
         limit = 1 << 62
         for quote in quotes.values():
             if quote.seen != len(quote.kind.known):
-                self._extend(quote, demand)
+                self._quotes.extend(quote, demand)
             for bound, code, spoiled, sold, place in quote.lines:
                 if bound > limit:
                     break
@@ -245,7 +202,7 @@ class Fleet:
                 if shelf is None:
                     continue
                 for step, keys in shelf.items():
-                    cost = spoiled + core[step] * cpu - (relief[step] * sold >> 30) >> _COST_SHIFT
+                    cost = spoiled + core[step] * cpu - (relief[step] * sold >> 30) >> COST_SHIFT
                     if cost > limit or (best is not None and (cost, code, keys[0]) >= best):
                         continue
                     key = self._first(keys, quote, code, demand, without)
@@ -270,7 +227,7 @@ class Fleet:
                     fitting.setdefault(device.kind, []).append(device)
         if not fitting:
             return None
-        options: list[tuple[_Quote, list[Device]]] = []
+        options: list[tuple[Quote, list[Device]]] = []
         for kind in sorted(fitting):
             if demand.whole:
                 if chosen := _of_one_model(fitting[kind], demand.devices):
@@ -286,8 +243,8 @@ class Fleet:
         return Placement(host_id, tuple([device.id for device in chosen]), quote.units)
 
     def _cheapest(
-        self, host: Host, demand: Demand, options: list[tuple[_Quote, list[Device]]]
-    ) -> tuple[_Quote, list[Device]]:
+        self, host: Host, demand: Demand, options: list[tuple[Quote, list[Device]]]
+    ) -> tuple[Quote, list[Device]]:
         """Of several places on one host."""
         sale, sellable = self._prices.sale, 0
         for device in host.devices.values():
@@ -302,12 +259,10 @@ class Fleet:
             code = device.free * BINS // device.capacity
             if code == BINS:
                 code = self._whole_shelf(host, device.kind)
-            if code not in quote.by_code:
-                quote.by_code[code] = self._line(quote, code, demand)
-            line = quote.by_code[code]
+            line = self._quotes.line(quote, code, demand)
             if line is not None:
                 spoiled, sold = line
-                order = spoiled - (relief * sold >> 30) >> _COST_SHIFT, code
+                order = spoiled - (relief * sold >> 30) >> COST_SHIFT, code
                 if best is None or order < best:
                     best, found = order, option
         return found
@@ -318,7 +273,7 @@ class Fleet:
         devices = host.devices.values()
         free = [device.kind for device in devices if device.free == device.capacity and device.grantable]
         untouched = 1 < len(devices) == len(free)
-        return (_UNTOUCHED if untouched else _FREE) + min(free.count(kind), BINS - 1)
+        return (UNTOUCHED if untouched else FREE) + min(free.count(kind), BINS - 1)
 
     def offer(self, host_id: str, kept: Kept | None = None) -> Offer:
         """What could be placed on a host, ``kept`` left alone: more than this never."""
@@ -374,7 +329,7 @@ class Fleet:
                         break
         return best[3] if best else None
 
-    def _promising(self, quote: _Quote, leaving: Mapping[str, int]) -> Iterator[Host]:
+    def _promising(self, quote: Quote, leaving: Mapping[str, int]) -> Iterator[Host]:
         if len(self._ranked) > _FEW:
             for device_id in islice(leaving, _NEAREST_MAX):
                 if device_id in self._devices:
@@ -385,7 +340,7 @@ class Fleet:
         yield from self._ranked
 
     def _lacking(
-        self, host: Host, quote: _Quote, demand: Demand, kept: Kept, leaving: Mapping[str, int]
+        self, host: Host, quote: Quote, demand: Demand, kept: Kept, leaving: Mapping[str, int]
     ) -> tuple[int, int, int, Placement] | None:
         """What the devices of a host lack to serve, and its processors; ``None`` where it is too small."""
         if (
@@ -411,7 +366,7 @@ class Fleet:
         return max(0, most), cpu, host.rank, place
 
     def _first(
-        self, keys: list[int], quote: _Quote, code: int, demand: Demand, without: Mapping[str, Kept] | None
+        self, keys: list[int], quote: Quote, code: int, demand: Demand, without: Mapping[str, Kept] | None
     ) -> int | None:
         """The first host of a shelf that can take the demand in everything that the shelf does not promise."""
         enough = _CPU_TOP - demand.cpu_milli << _RANK_BITS | _RANK_MASK
@@ -433,9 +388,9 @@ class Fleet:
             return key
         return None
 
-    def _pick(self, host: Host, quote: _Quote, code: int, demand: Demand, but: Collection[str]) -> list[str]:
+    def _pick(self, host: Host, quote: Quote, code: int, demand: Demand, but: Collection[str]) -> list[str]:
         """Devices of a host on that shelf, ``but`` some, that serve the demand; none where they do not suffice."""
-        if code == _HOST:
+        if code == HOST:
             return []
         picked: list[Device] = []
         for device in host.devices.values():
@@ -443,7 +398,7 @@ class Fleet:
                 continue
             if device.id in but:
                 continue
-            if device.free >= quote.units and _shelf_of(device) == min(code, _FREE):
+            if device.free >= quote.units and _shelf_of(device) == min(code, FREE):
                 picked.append(device)
                 if demand.devices == 1:
                     break
@@ -458,23 +413,8 @@ class Fleet:
         self._ranked = sorted(self._hosts.values(), key=lambda host: host.id)
         if len(self._ranked) > _RANK_MASK:
             raise ValueError("too many hosts")
-        self._quotes.clear()
-        kinds: dict[tuple[int, frozenset[int]], int] = {}
-        capacities = {device.capacity for device in self._devices.values()}
-        models = {device.model for device in self._devices.values()}
-        kind_of = {model: self._prices.kind(model) for model in models}
-        self._kinds, self._shelves = [], {}
-        for device in sorted(self._devices.values(), key=lambda device: device.id):
-            signature = (device.capacity, kind_of[device.model])
-            if signature not in kinds:
-                kinds[signature] = len(self._kinds)
-                weight = (device.capacity << _WEIGHT_BITS) // max(capacities)
-                extra = _LARGE * weight >> _WEIGHT_BITS if len(capacities) > 1 else 0
-                worth = self._prices.worth(kind_of[device.model])
-                self._kinds.append(_Kind(len(self._kinds), device.capacity, worth, weight, extra))
-            device.kind = kinds[signature]
-            self._kinds[device.kind].models.add(device.model)
-        self._kinds.append(_Kind(len(self._kinds), 1, self._prices.worth(frozenset())))  # for hosts as such
+        self._shelves = {}
+        self._quotes = Quotes(self._prices, self._devices.values())
         for rank, host in enumerate(self._ranked):
             host.rank, host.shelves = rank, []
             host.devices = {one.id: one for one in sorted(host.devices.values(), key=_by_order)}
@@ -506,10 +446,7 @@ class Fleet:
             there = shelves.get(place)
             if there is None:
                 shelves[place] = {step: [key]}
-                kind = self._kinds[place >> _CODE_BITS]
-                if place not in kind.known:
-                    kind.known.append(place)
-                    insort(kind.ordered, place)
+                self._quotes.note(place)
             elif step in there:
                 insort(there[step], key)
             else:
@@ -532,80 +469,26 @@ class Fleet:
                 used = True
                 code = free * BINS // device.capacity
                 sellable += self._prices.sale[code]
-                place = device.kind << _CODE_BITS | code
+                place = device.kind << CODE_BITS | code
                 if place not in shelves:
                     shelves.append(place)
-        first = _FREE if used else _UNTOUCHED
+        first = FREE if used else UNTOUCHED
         for kind, count in whole.items():
-            shelves.append(kind << _CODE_BITS | first + min(count, BINS - 1))
+            shelves.append(kind << CODE_BITS | first + min(count, BINS - 1))
         if self._host_shelves:
-            shelves.append(len(self._kinds) - 1 << _CODE_BITS | _HOST)
+            shelves.append(self._quotes.as_such.number << CODE_BITS | HOST)
         return shelves, sellable
 
-    # -- quotes -------------------------------------------------------------------------------------------------------
-
-    def _quotes_of(self, demand: Demand) -> dict[int, _Quote]:
+    def _quotes_of(self, demand: Demand) -> dict[int, Quote]:
+        if not demand.devices and not self._host_shelves:
+            self._host_shelves = self._stale = True
         if self._stale:
             self._set_up()
-        quotes = self._quotes.get(demand)
-        return self._quote(demand) if quotes is None else quotes
-
-    def _quote(self, demand: Demand) -> dict[int, _Quote]:
-        """Get ready for a demand that was not seen before."""
-        if not demand.devices and not self._host_shelves:
-            self._host_shelves = True
-            self._set_up()
-        if len(self._quotes) >= 4096:
-            self._quotes.clear()
-        *kinds, as_such = self._kinds
-        if demand.devices:
-            allowed = [kind for kind in kinds if any(map(demand.allows, kind.models))]
-            units = [(kind, demand.units_on(kind.capacity)) for kind in allowed]
-            quotes = [_Quote(kind, n, n * BINS // kind.capacity) for kind, n in units if 1 <= n <= kind.capacity]
-        else:
-            quotes = [_Quote(as_such, 0, -1)]
-        by_kind = self._quotes[demand] = {quote.kind.number: quote for quote in quotes}
-        return by_kind
-
-    def _extend(self, quote: _Quote, demand: Demand) -> None:
-        """Quote the shelves that have come into use since."""
-        prices, kind = self._prices, quote.kind
-        for place in kind.known[quote.seen :]:
-            code = place & (1 << _CODE_BITS) - 1
-            line = self._line(quote, code, demand)
-            if line is not None:
-                spoiled, sold = line
-                if sold not in quote.lowest:
-                    steps = zip(prices.core, prices.relief, strict=True)
-                    quote.lowest[sold] = min(core * demand.cpu_milli - (relief * sold >> 30) for core, relief in steps)
-                insort(quote.lines, (spoiled + quote.lowest[sold] >> _COST_SHIFT, code, spoiled, sold, place))
-        quote.seen = len(kind.known)
-
-    def _line(self, quote: _Quote, code: int, demand: Demand) -> tuple[int, int] | None:
-        """What taking the demand from that shelf spoils, and what is sold; ``None`` where it cannot be."""
-        if code == _HOST:
-            return 0, 0
-        prices, worth = self._prices, quote.kind.worth
-        untouched = prices.untouched if code > _UNTOUCHED else 0
-        if demand.whole:
-            if code < _FREE or code % BINS < demand.devices:
-                return None
-            spoiled = self._weighed(quote.kind, worth[BINS] - worth[0])
-            return untouched + demand.devices * spoiled, demand.devices * prices.sale[BINS]
-        before = min(code, BINS)
-        if before < quote.bins:
-            return None
-        after = before - quote.bins
-        spoiled = self._weighed(quote.kind, worth[before] - worth[after])
-        return untouched + spoiled, prices.sale[before] - prices.sale[after]
-
-    @staticmethod
-    def _weighed(kind: _Kind, spoiled: int) -> int:
-        return (spoiled * kind.weight >> _WEIGHT_BITS) + kind.extra
+        return self._quotes.of(demand)
 
 
 def _shelf_of(device: Device) -> int:
-    return _FREE if device.free == device.capacity else device.free * BINS // device.capacity
+    return FREE if device.free == device.capacity else device.free * BINS // device.capacity
 
 
 def _has_room(host: Host, demand: Demand, but: Kept) -> bool:
