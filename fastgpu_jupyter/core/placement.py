@@ -206,18 +206,17 @@ def carve(want: Want, devices: Devices, generation: int) -> LogicalGPU:
         raise InternalError(f"{first.id} was chosen for {want!r}, and no partition of it is free.")
     memory_bytes, rate, more = _needed(devices[0], size), rate_of(size, devices[0]), devices[1:]
     return LogicalGPU(
-        first.id,
-        memory_bytes + sum([_needed(device, size) for device in more]) if more else memory_bytes,
-        size.whole and partition is None,
-        offer.mechanism,
-        offer.enforcement,
-        rate + sum([rate_of(size, device) for device in more]) if more else rate,
-        generation,
-        tuple([device.spec.id for device in more]) if more else (),
-        first.host_id,
-        offer.scope,
-        "",
-        partition,
+        device_id=first.id,
+        memory_bytes=memory_bytes + sum([_needed(device, size) for device in more]) if more else memory_bytes,
+        whole=size.whole and partition is None,
+        mechanism=offer.mechanism,
+        enforcement=offer.enforcement,
+        rate_micro_per_hour=rate + sum([rate_of(size, device) for device in more]) if more else rate,
+        generation=generation,
+        more_device_ids=tuple([device.spec.id for device in more]) if more else (),
+        host_id=first.host_id,
+        scope=offer.scope,
+        partition=partition,
     )
 
 
