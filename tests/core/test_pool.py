@@ -210,6 +210,21 @@ def test_of_many_leases_that_ended_only_the_newest_stay(monkeypatch: pytest.Monk
     assert list(world.states()) == ["lease-2", "lease-3", "lease-4"]
 
 
+def test_each_request_forgets_some_so_that_no_tick_has_many_to_forget(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decide, "REMEMBER_ENDED_MAX", 0)
+    world = World(spec("gpu"))
+    world.active("now")
+    for number in range(decide.FORGET_AT_TICK + 10):
+        world.ask(f"lease-{number}")
+    for number in range(decide.FORGET_AT_TICK + 10):
+        world.do(c.ReleaseLease(f"lease-{number}"))
+    world.ask("waits")
+    assert next(iter(world.state.ended)) == f"lease-{decide.FORGET_AT_REQUEST}"
+    world.do(c.Tick())
+    assert next(iter(world.state.ended)) == f"lease-{decide.FORGET_AT_REQUEST + decide.FORGET_AT_TICK}"
+    assert world.states()["waits"] == "waiting"
+
+
 def test_unknown_names_are_refused_with_what_to_do() -> None:
     with pytest.raises(NotFound, match="jupyter fastgpu status"):
         World().do(c.ReleaseLease("nobody"))
