@@ -87,6 +87,7 @@ class Scheduler:
 
     def _renew(self) -> None:
         """Make the books anew; needed when hosts or devices have come or gone."""
+        self._take_out()
         self._stale = False
         self._books = Books(self._state)
         self._learned = len(self._state.asked)

@@ -243,6 +243,17 @@ def test_who_waited_through_many_grants_goes_first(many: int, policy: Policy, mo
     assert AGING_GRANTS == 1000
 
 
+def test_devices_that_come_right_after_a_grant_are_known() -> None:
+    world = World(spec("gpu"))
+    world.active("a")
+    world.ask("b")
+    end(world, "a")
+    assert world.states()["b"] == "preparing"  # and nothing has happened since
+    world.do(c.SetDevices((spec("gpu"), spec("gpu2", index=1))))
+    world.ask("c")
+    assert world.states()["c"] == "preparing"
+
+
 def test_a_limit_holds_and_is_the_reason() -> None:
     world = World(*(spec(f"gpu{number}", index=number) for number in range(3)))
     world.do(c.SetTenant("ann", 100, 1500))
