@@ -19,7 +19,7 @@ from .devices.driver import Sample, Usage
 SECOND_MS, MINUTE_MS = 1000, 60_000
 SECONDS, MINUTES = 3600, 7 * 24 * 60
 RESOLUTIONS = {"1s": SECOND_MS, "1m": MINUTE_MS}
-#: Leases and devices with a history, of at most 170 KB each. While there are more, new ones have none.
+#: Leases and devices with a history, of at most 180 KB each. While there are more, new ones have none.
 SERIES_MAX = 1024
 _KIB = 1024
 
@@ -39,7 +39,9 @@ UTILIZATION = _Field("utilization_percent", "B")
 MEMORY = _Field("memory_used_bytes", "I", _KIB)
 MEMORY_MAX = _Field("memory_used_bytes_max", "I", _KIB)
 POWER = _Field("power_milliwatt", "I")
-_BY_SECOND, _BY_MINUTE = (UTILIZATION, MEMORY, POWER), (UTILIZATION, MEMORY, MEMORY_MAX, POWER)
+TEMPERATURE = _Field("temperature_celsius", "B")
+_BY_SECOND = (UTILIZATION, MEMORY, POWER, TEMPERATURE)
+_BY_MINUTE = (UTILIZATION, MEMORY, MEMORY_MAX, POWER, TEMPERATURE)
 
 
 class Ring:
@@ -122,7 +124,9 @@ class Series:
 
     def add(self, ms: int, usage: Usage) -> None:
         """Note what was used at ``ms``."""
-        known = (usage.utilization_percent, usage.memory_used_bytes, usage.power_milliwatt)
+        known = (
+            usage.utilization_percent, usage.memory_used_bytes, usage.power_milliwatt, usage.temperature_celsius,
+        )  # fmt: skip
         self._seconds.put(ms // SECOND_MS, known)
         if ms // MINUTE_MS != self._minute:
             self._end_minute()
@@ -132,14 +136,15 @@ class Series:
         self.energy_millijoule = usage.energy_millijoule
 
     def _begin(self, minute: int) -> None:
-        self._minute, self._means = minute, (_Mean(), _Mean(), _Mean())
+        self._minute, self._means = minute, (_Mean(), _Mean(), _Mean(), _Mean())
 
     def _end_minute(self) -> None:
         """Write down the minute so far; more of it may come."""
         if self._minute >= 0:
-            utilization, memory, power = self._means
+            utilization, memory, power, temperature = self._means
             most = memory.most if memory.count else None
-            self._minutes.put(self._minute, (utilization.value, memory.value, most, power.value))
+            values = (utilization.value, memory.value, most, power.value, temperature.value)
+            self._minutes.put(self._minute, values)
 
     def view(self, resolution: str, since: int | None, at: Instant) -> HistoryView:
         """From ``since`` on, on the wall clock as the answer's times are; all there is without it."""
@@ -155,6 +160,7 @@ class Series:
             "memory_used_bytes": fields[MEMORY.name],
             "memory_used_bytes_max": fields.get(MEMORY_MAX.name, fields[MEMORY.name]),
             "power_milliwatt": fields[POWER.name],
+            "temperature_celsius": fields[TEMPERATURE.name],
             "energy_millijoule": self.energy_millijoule,
         }
 

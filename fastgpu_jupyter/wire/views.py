@@ -194,7 +194,7 @@ class HistoryView(TypedDict):
     step in which it was not known. A minute is the mean of its seconds, and ``memory_used_bytes_max`` the most.
 
     Memory is to the KiB. ``energy_millijoule``: of a device since its driver was loaded, of a lease since it was first
-    sampled; ``null`` where that is not measured, as for a lease that shares its device.
+    sampled; it, power and temperature are ``null`` where they are not measured, as for a lease that shares its device.
     """
 
     resolution_ms: int
@@ -203,6 +203,7 @@ class HistoryView(TypedDict):
     memory_used_bytes: list[int | None]
     memory_used_bytes_max: list[int | None]
     power_milliwatt: list[int | None]
+    temperature_celsius: list[int | None]
     energy_millijoule: int | None
 
 

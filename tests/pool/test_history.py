@@ -52,7 +52,8 @@ def test_a_number_that_does_not_fit_is_a_gap_and_what_is_past_is_left_alone() ->
 
 def test_a_minute_is_the_mean_of_what_was_known_and_of_memory_the_most() -> None:
     series = Series()
-    for second, usage in ((0, Usage(10, MIB, 100)), (30, Usage(20, 3 * MIB, None)), (59, UNKNOWN), (180, Usage(7, 0))):
+    first, second_half = Usage(10, MIB, 100, None, 40), Usage(20, 3 * MIB, None, None, 51)
+    for second, usage in ((0, first), (30, second_half), (59, UNKNOWN), (180, Usage(7, 0))):
         series.add(1000 * second, usage)
     seen = series.view("1m", None, wall(180_000))
     assert seen["resolution_ms"] == 60_000
@@ -61,6 +62,7 @@ def test_a_minute_is_the_mean_of_what_was_known_and_of_memory_the_most() -> None
     assert seen["memory_used_bytes"] == [2 * MIB, None, None, 0]
     assert seen["memory_used_bytes_max"] == [3 * MIB, None, None, 0]
     assert seen["power_milliwatt"] == [100, None, None, None]
+    assert seen["temperature_celsius"] == [46, None, None, None]
     series.add(181_000, Usage(9, 0))
     assert series.view("1m", None, wall(181_000))["utilization_percent"] == [15, None, None, 8]
 

@@ -60,8 +60,8 @@ def test_leases_on_one_gpu_use_what_their_processes_do(use_machine: Build, pool:
         assert device["memory_used_bytes"] >= 10 * GIB
         history = pool.client.lease_history(one)
         assert 3 * GIB in history["memory_used_bytes"]
-        # Nobody measures energy by process.
-        assert set(history["power_milliwatt"]) == {None}
+        # Nobody measures power or energy by process.
+        assert set(history["power_milliwatt"]) == set(history["temperature_celsius"]) == {None}
         assert history["energy_millijoule"] is None
         assert any(pool.client.device_history(device["id"])["power_milliwatt"])
         # A process that cannot be seen from here may be of either lease.
@@ -71,7 +71,7 @@ def test_leases_on_one_gpu_use_what_their_processes_do(use_machine: Build, pool:
 
 def test_a_whole_gpu_has_energy(use_machine: Build, pool: PoolProcess) -> None:
     machine = use_machine("1xA100-SXM4-80GB")
-    machine.gpus[0].set(power_w=250.0, utilization=40)
+    machine.gpus[0].set(power_w=250.0, utilization=40, temperature_c=61)
     pool.start()
     with kernel(pool, "full") as (lease_id, _, _):
         found = wait_until(
@@ -81,6 +81,9 @@ def test_a_whole_gpu_has_energy(use_machine: Build, pool: PoolProcess) -> None:
             "its energy is measured",
         )
         assert 250_000 in found["power_milliwatt"]
+        assert 61 in found["temperature_celsius"]
+        (device,) = pool.client.devices()
+        assert 61 in pool.client.device_history(device["id"])["temperature_celsius"]
         assert 40 in found["utilization_percent"]
 
 
