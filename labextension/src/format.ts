@@ -66,6 +66,20 @@ export function formatPercent(percent: number, language?: string): string {
   }).format(percent / 100);
 }
 
+/** `212 W`, from thousandths. */
+export function formatPower(milliwatt: number, language?: string): string {
+  return `${formatNumber(milliwatt / 1000, 0, 0, language)} W`;
+}
+
+/** `61°C`. */
+export function formatTemperature(celsius: number, language?: string): string {
+  return new Intl.NumberFormat(locale(language), {
+    style: 'unit',
+    unit: 'celsius',
+    maximumFractionDigits: 0
+  }).format(celsius);
+}
+
 /** `42 s`, `4 min 12 s`, `3 h 05 min`, `2 d 4 h`; never negative, whatever two clocks say. */
 export function formatDuration(ms: number): string {
   const seconds = Math.max(0, Math.floor(ms / 1000));

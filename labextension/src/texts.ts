@@ -15,7 +15,6 @@ import {
   formatPercent,
   shortModel
 } from './format';
-import type { IFigures, Range } from './leases/history';
 import type { Change, FailureReason, ILease, LeaseState } from './leases/lease';
 import { isAway, isOpen, isPinned } from './leases/lease';
 import type { IEntitlement } from './leases/quota';
@@ -180,16 +179,15 @@ export function endReason(reason: string | null, trans: TranslationBundle): stri
   }
 }
 
-/** Who keeps the lease within its memory. */
+/** Who keeps the lease within its memory; empty before it has any. */
 export function enforcement(
-  kind: string | null,
-  partition: string | null,
+  lease: Pick<ILease, 'enforcement' | 'partition'>,
   trans: TranslationBundle
 ): string {
-  if (partition !== null) {
-    return trans.__('The hardware keeps this limit: MIG partition %1.', partition);
+  if (lease.partition !== null) {
+    return trans.__('The hardware keeps this limit: MIG partition %1.', lease.partition);
   }
-  switch (kind) {
+  switch (lease.enforcement) {
     case 'hardware':
       return trans.__('The hardware keeps this limit.');
     case 'driver':
@@ -203,6 +201,54 @@ export function enforcement(
     default:
       return '';
   }
+}
+
+/** How the lease is served, in a word or two; empty before it is. */
+export function mechanismName(
+  lease: Pick<ILease, 'mechanism' | 'partition'>,
+  trans: TranslationBundle
+): string {
+  switch (lease.mechanism) {
+    case null:
+      return '';
+    case 'exclusive':
+      return trans.__('Whole GPU');
+    case 'mig':
+      return lease.partition === null ? trans.__('MIG') : trans.__('MIG %1', lease.partition);
+    case 'shared':
+      return trans.__('Shared GPU');
+    case 'mps':
+      return trans.__('MPS');
+    case 'simulated':
+      return trans.__('Simulated');
+    default:
+      return lease.mechanism;
+  }
+}
+
+/** What became of what it had in device memory, since it ended or was parked; null where nothing is said. */
+export function scrubNote(
+  lease: Pick<ILease, 'scrub' | 'scrub_bytes' | 'scrub_detail'>,
+  trans: TranslationBundle,
+  language: string
+): string | null {
+  const said = (() => {
+    switch (lease.scrub) {
+      case null:
+        return null;
+      case 'gone':
+        return trans.__('No process has its GPU memory any more.');
+      case 'device_gone':
+        return trans.__('Its GPU is gone, with all memory.');
+      case 'overwritten':
+        return lease.scrub_bytes === null
+          ? trans.__('Its GPU memory was overwritten.')
+          : trans.__('Its GPU memory was overwritten (%1).', formatMemory(lease.scrub_bytes, language));
+      default:
+        return lease.scrub;
+    }
+  })();
+  return [said, lease.scrub_detail].filter(Boolean).join(' ') || null;
 }
 
 export function notebookName(
@@ -306,46 +352,6 @@ export function oneLine(
     parts.push(trans.__('simulated'));
   }
   return parts.join(' · ');
-}
-
-/** The time that a chart shows. */
-export function rangeName(range: Range, trans: TranslationBundle): string {
-  switch (range) {
-    case 'minutes':
-      return trans.__('5 minutes');
-    case 'hour':
-      return trans.__('1 hour');
-    case 'week':
-      return trans.__('7 days');
-  }
-}
-
-/** What a chart shows, for those who do not see it, and at a glance for those who do. */
-export function historyNote(
-  seen: IFigures,
-  range: Range,
-  limit: number | null,
-  trans: TranslationBundle,
-  language: string
-): string {
-  const gpu =
-    seen.utilizationMean === null || seen.utilizationMax === null
-      ? trans.__('GPU: not known')
-      : trans.__(
-          'GPU: %1 on average, at most %2',
-          formatPercent(seen.utilizationMean, language),
-          formatPercent(seen.utilizationMax, language)
-        );
-  const memory =
-    seen.memoryMax === null
-      ? trans.__('memory: not known')
-      : trans.__(
-          'memory: at most %1',
-          limit === null
-            ? formatMemory(seen.memoryMax, language)
-            : formatMemoryOf(seen.memoryMax, limit, language)
-        );
-  return trans.__('Last %1. %2; %3.', rangeName(range, trans), gpu, memory);
 }
 
 /** What a user, or the user's group, holds of what it may hold, in GPUs. */

@@ -8,6 +8,8 @@ import {
   formatMemoryOf,
   formatMoney,
   formatPercent,
+  formatPower,
+  formatTemperature,
   shortModel
 } from '../src/format';
 
@@ -61,4 +63,10 @@ test('percent, names and models', () => {
 
 test('a language that does not exist is no reason to fail', () => {
   assert.equal(formatMemory(80 * GIB, 'not a language!'), '80 GiB');
+});
+
+test('power and temperature', () => {
+  assert.equal(formatPower(212_400, 'en'), '212 W');
+  assert.equal(formatPower(1_234_000, 'de_DE'), '1.234 W');
+  assert.equal(formatTemperature(61, 'en'), '61°C');
 });

@@ -152,3 +152,25 @@ test('a release that is refused, or answered with nonsense, fails', async () => 
   await assert.rejects(refusing.release('l1'), { message: 'That lease is not yours.' });
   await assert.rejects(apiOn(() => json({ ok: true })).release('l1'), { reason: 'protocol' });
 });
+
+test('the history of a device is asked for as that of a lease, below its own kind', async () => {
+  const asked: string[] = [];
+  const sent = {
+    resolution_ms: 1000,
+    started_at: 7,
+    utilization_percent: [1],
+    memory_used_bytes: [2],
+    memory_used_bytes_max: [3],
+    power_milliwatt: [4],
+    temperature_celsius: [null]
+  };
+  const api = apiOn(request => {
+    asked.push(new URL(request.url).pathname + new URL(request.url).search);
+    return json(sent);
+  });
+  const of = { id: 'a/b', memoryBytes: null };
+  assert.deepEqual(await api.history({ ...of, kind: 'devices' }, '1s', 5), sent);
+  await api.history({ ...of, kind: 'leases' }, '1m', 6);
+  assert.match(asked[0], /^\/user\/ada\/fastgpu\/api\/devices\/a%2Fb\/history\?resolution=1s&since=5/);
+  assert.match(asked[1], /^\/user\/ada\/fastgpu\/api\/leases\/a%2Fb\/history\?resolution=1m&since=6/);
+});

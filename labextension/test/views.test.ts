@@ -9,12 +9,15 @@ import { HISTORY_MAX } from '../src/leases/reduce';
 import {
   awayNote,
   changeTexts,
+  enforcement,
   failure,
   kept,
+  mechanismName,
   notebookName,
   oneLine,
   parkReason,
   releaseQuestion,
+  scrubNote,
   stateMeaning,
   stateName,
   activityNotes
@@ -162,4 +165,36 @@ test('to release a parked lease asks with what is lost', () => {
   assert.match(body, /is lost/);
   const waiting = lease({ state: 'waiting', park_reason: 'idle' });
   assert.equal(releaseQuestion(waiting, trans).title, title);
+});
+
+test('who keeps a limit is said for each mechanism, and nothing before there is one', () => {
+  const keeps = (changes: Parameters<typeof lease>[0]) => enforcement(lease(changes), trans);
+  const kinds = ['hardware', 'driver', 'userspace', 'cooperative', 'none'];
+  assert.equal(new Set(kinds.map(kind => keeps({ enforcement: kind }))).size, kinds.length);
+  assert.match(keeps({ enforcement: 'hardware', partition: '1g.10gb' }), /MIG partition 1g\.10gb/);
+  assert.match(keeps({ enforcement: 'userspace', mechanism: 'mps' }), /^CUDA keeps this limit, for each process/);
+  assert.equal(keeps({ enforcement: null }), '');
+});
+
+test('a mechanism has a name, and one that this page does not know its own', () => {
+  const name = (mechanism: string | null, partition: string | null = null) =>
+    mechanismName(lease({ mechanism, partition }), trans);
+  assert.deepEqual(
+    ['exclusive', 'shared', 'mps', 'simulated', 'mig', 'another', null].map(one => name(one)),
+    ['Whole GPU', 'Shared GPU', 'MPS', 'Simulated', 'MIG', 'another', '']
+  );
+  assert.equal(name('mig', '3g.40gb'), 'MIG 3g.40gb');
+});
+
+test('what became of device memory is told where it is known', () => {
+  const note = (changes: Parameters<typeof lease>[0]) => scrubNote(lease(changes), trans, 'en');
+  assert.equal(note({}), null);
+  assert.equal(note({ scrub: 'gone' }), 'No process has its GPU memory any more.');
+  assert.equal(note({ scrub: 'overwritten', scrub_bytes: 40 * GIB }), 'Its GPU memory was overwritten (40 GiB).');
+  assert.equal(note({ scrub: 'overwritten' }), 'Its GPU memory was overwritten.');
+  assert.equal(
+    note({ scrub: 'gone', scrub_detail: 'Others are on the device.' }),
+    'No process has its GPU memory any more. Others are on the device.'
+  );
+  assert.equal(note({ scrub: 'something new' }), 'something new');
 });

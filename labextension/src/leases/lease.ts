@@ -86,6 +86,8 @@ export interface ILease {
   readonly kernel_id: string | null;
   readonly notebook: string | null;
   readonly device_id: string | null;
+  /** All of its devices, where it has several of one host. */
+  readonly device_ids: ReadonlyArray<string>;
   readonly device_model: string | null;
   readonly simulated: boolean;
   readonly tenant: string;
@@ -112,11 +114,18 @@ export interface ILease {
   /** The profile of its partition where the hardware divides its device. */
   readonly partition: string | null;
   readonly enforcement: string | null;
+  /** Whether the limit is of the lease or of each of its processes. */
+  readonly limit_scope: string | null;
   /** What its user is to be told of its memory limit; the pool's own sentence. */
   readonly limit_message: string | null;
   readonly requested_at: number;
   readonly granted_at: number | null;
   readonly ended_at: number | null;
+  /** What is known of its device memory since it ended or was parked. */
+  readonly scrub: string | null;
+  readonly scrub_bytes: number | null;
+  /** What else is to be known of that; the pool's own sentence. */
+  readonly scrub_detail: string | null;
   readonly active_ms: number;
   readonly rate_micro_per_hour: number | null;
   readonly cost_micro: number;
@@ -224,6 +233,11 @@ export type Connection =
       /** When the next attempt is due, by this browser's clock; null where the server is the one that tries. */
       readonly retryAt: number | null;
     };
+
+/** Whether new leases can be put on a device. */
+export function isGranting(device: Pick<IDevice, 'health' | 'drained'>): boolean {
+  return device.health === 'healthy' && !device.drained;
+}
 
 /** True until the lease has ended. */
 export function isOpen(lease: ILease): boolean {

@@ -8,7 +8,7 @@
 import { URLExt } from '@jupyterlab/coreutils';
 import { ServerConnection } from '@jupyterlab/services';
 
-import type { IHistory, Resolution } from './history';
+import type { IHistory, ISubject, Resolution } from './history';
 import type { Change, FailureReason, ILease, Message } from './lease';
 import type { IEntitlement, IQuotaAPI } from './quota';
 import { EventStreamParser } from './stream';
@@ -110,11 +110,11 @@ export class LeaseAPI implements ILeaseAPI, IQuotaAPI {
     });
   }
 
-  /** What a lease used, from `since` on, by the server's clock. */
-  history(leaseId: string, resolution: Resolution, since: number): Promise<IHistory> {
+  /** What a lease or a device used, from `since` on, by the server's clock. */
+  history(of: ISubject, resolution: Resolution, since: number): Promise<IHistory> {
     const query = URLExt.objectToQueryString({ resolution, since });
     return this._read(
-      `leases/${encodeURIComponent(leaseId)}/history${query}`,
+      `${of.kind}/${encodeURIComponent(of.id)}/history${query}`,
       { method: 'GET', cache: 'no-store' },
       body => readHistory(body, 'history')
     );

@@ -22,6 +22,7 @@ import type {
 } from './lease';
 import { HEALTH, LEASE_STATES, RETENTIONS } from './lease';
 import type { IHistory } from './history';
+import { SERIES } from './history';
 import type { IEntitlement } from './quota';
 
 /** More entries than this in one list is not a pool, it is a fault. */
@@ -115,6 +116,12 @@ function listOf<T>(reader: Reader<T>): Reader<ReadonlyArray<T>> {
   };
 }
 
+/** A list that an older server does not send. */
+function orEmpty<T>(reader: Reader<T>): Reader<ReadonlyArray<T>> {
+  return (value, field) =>
+    value === null || value === undefined ? [] : listOf(reader)(value, field);
+}
+
 /** Builds a reader from one reader for each field; fields not named here are dropped. */
 function record<T>(fields: { readonly [K in keyof T]-?: Reader<T[K]> }): Reader<T> {
   const names = Object.keys(fields) as (keyof T & string)[];
@@ -139,13 +146,29 @@ export const readPool: Reader<IPool> = record<IPool>({
   counters_silent_since: orNull(count)
 });
 
-export const readHistory: Reader<IHistory> = record<IHistory>({
+const readReadings = record<IHistory>({
   resolution_ms: positive,
   started_at: integer,
   utilization_percent: listOf(orNull(percent)),
   memory_used_bytes: listOf(orNull(count)),
-  memory_used_bytes_max: listOf(orNull(count))
+  memory_used_bytes_max: listOf(orNull(count)),
+  power_milliwatt: listOf(orNull(count)),
+  temperature_celsius: listOf(orNull(integer))
 });
+
+export const readHistory: Reader<IHistory> = (value, field) => {
+  const source = object(value, field);
+  const steps = Array.isArray(source.utilization_percent) ? source.utilization_percent.length : 0;
+  // An older server has no temperatures.
+  const temperature_celsius = source.temperature_celsius ?? Array(Math.min(steps, LIST_MAX)).fill(null);
+  const history = readReadings({ ...source, temperature_celsius }, field);
+  for (const name of SERIES) {
+    if (history[name].length !== steps) {
+      throw new InvalidMessage(`${field}.${name}`, `a list of ${steps}`);
+    }
+  }
+  return history;
+};
 
 const readHolding = record<IHolding>({
   lease_id: orNull(text),
@@ -189,6 +212,7 @@ export const readLease: Reader<ILease> = record<ILease>({
   kernel_id: orNull(text),
   notebook: orNull(text),
   device_id: orNull(text),
+  device_ids: orEmpty(text),
   device_model: orNull(text),
   simulated: flag,
   tenant: text,
@@ -206,10 +230,14 @@ export const readLease: Reader<ILease> = record<ILease>({
   mechanism_reason: orNull(text),
   partition: orNull(text),
   enforcement: orNull(text),
+  limit_scope: orNull(text),
   limit_message: orNull(text),
   requested_at: count,
   granted_at: orNull(count),
   ended_at: orNull(count),
+  scrub: orNull(text),
+  scrub_bytes: orNull(count),
+  scrub_detail: orNull(text),
   active_ms: count,
   rate_micro_per_hour: orNull(count),
   cost_micro: count,

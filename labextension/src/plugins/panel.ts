@@ -51,7 +51,7 @@ export const panelPlugin: JupyterFrontEndPlugin<void> = {
       onChange: (lease, change) => {
         void commands.execute(changeCommand(change), { leaseId: lease.id });
       },
-      onLoadHistory: (leaseId, resolution, since) => api.history(leaseId, resolution, since),
+      onLoadHistory: (of, resolution, since) => api.history(of, resolution, since),
       onOpenNotebook: lease => {
         void commands.execute(CommandIDs.openNotebook, { leaseId: lease.id });
       },
@@ -91,6 +91,7 @@ async function followSettings(registry: ISettingRegistry, panel: FastGPUPanel): 
   const settings = await registry.load(PLUGIN_ID).catch(() => null);
   const apply = () => {
     panel.showEnded = settings?.get('showEnded').composite !== false;
+    panel.asTable = settings?.get('historyAsTable').composite === true;
   };
   settings?.changed.connect(apply);
   apply();

@@ -1,22 +1,27 @@
 /**
- * The devices of the pool: who holds what of each, and how it does.
+ * The devices of the pool: one row each, with who holds what of it; and unfolded, how it does and did.
  */
 
 import * as React from 'react';
 
 import { formatMemory, formatMemoryOf, formatMoney, formatPercent, shortModel } from '../format';
 import type { IDevice, IHolding, IPool } from '../leases/lease';
-import { notebookName } from '../texts';
+import { isGranting } from '../leases/lease';
+import { foreignNotes, healthName, holdingName, holdingState } from '../devicetexts';
 import type { IWriting } from './context';
-import { Meter, Section, Tag } from './parts';
+import type { IHistoryProps } from './historychart';
+import { HistoryChart } from './historychart';
+import { Meter, Said, Section, Tag } from './parts';
+
+interface IDevicesProps
+  extends IWriting, Pick<IHistoryProps, 'live' | 'now' | 'asTable' | 'onLoadHistory'> {
+  readonly pool: IPool;
+}
 
 export function DevicesSection(
-  props: IWriting & {
-    readonly devices: ReadonlyArray<IDevice>;
-    readonly pool: IPool;
-  }
+  props: IDevicesProps & { readonly devices: ReadonlyArray<IDevice> }
 ): React.JSX.Element {
-  const { devices, pool, trans, language } = props;
+  const { devices, trans } = props;
   return (
     <Section title={trans.__('Devices')} count={devices.length}>
       {devices.length === 0 ? (
@@ -26,10 +31,10 @@ export function DevicesSection(
           )}
         </p>
       ) : (
-        <ul className="fg-List fg-mod-wide">
+        <ul className="fg-List fg-mod-wide fg-Devices">
           {devices.map(device => (
-            <li key={device.id} className="fg-Card">
-              <Device device={device} currency={pool.currency} trans={trans} language={language} />
+            <li key={device.id} className="fg-Card" data-device-id={device.id}>
+              <Device {...props} device={device} />
             </li>
           ))}
         </ul>
@@ -38,41 +43,85 @@ export function DevicesSection(
   );
 }
 
-function Device(
-  props: IWriting & { readonly device: IDevice; readonly currency: string }
-): React.JSX.Element {
-  const { device, currency, trans, language } = props;
-  const used = device.memory_used_bytes;
-  const rate = formatMoney(device.rate_micro_per_hour, currency, language);
+/** What matters of it at a glance, and a fold with the rest; what is folded asks for nothing. */
+function Device(props: IDevicesProps & { readonly device: IDevice }): React.JSX.Element {
+  const { device, trans, language } = props;
+  const [open, setOpen] = React.useState(false);
+  const id = React.useId();
   return (
     <>
       <div className="fg-Card-head">
-        <span className="fg-Card-name fg-ellipsis" title={`${device.model}\n${device.id}`}>
-          <span className="fg-dim">{device.index}</span> {shortModel(device.model)}
-        </span>
+        <h4 className="fg-Card-name">
+          <button
+            type="button"
+            id={`${id}-name`}
+            className="fg-Device-toggle"
+            aria-expanded={open}
+            aria-controls={`${id}-more`}
+            title={`${device.model}\n${device.id}`}
+            onClick={() => setOpen(!open)}
+          >
+            <span className="fg-Section-caret" aria-hidden="true" />
+            <span className="fg-dim">{device.index}</span>
+            <span className="fg-ellipsis">{shortModel(device.model)}</span>
+          </button>
+        </h4>
+        {device.utilization_percent !== null && (
+          <span className="fg-Device-use" title={trans.__('Utilization of the whole device')}>
+            <span className="fg-only-read">{trans.__('Utilization of the whole device')} </span>
+            {formatPercent(device.utilization_percent, language)}
+          </span>
+        )}
         <HealthTag device={device} trans={trans} />
-      </div>
-      <div className="fg-Facts">
-        <span>{formatMemory(device.memory_bytes, language)}</span>
-        <span>{trans.__('%1 per hour', rate)}</span>
-        {device.simulated && <SimulatedFact trans={trans} />}
       </div>
       {device.health !== 'healthy' && device.health_reason && (
         <p className="fg-Note" data-kind={device.health === 'faulty' ? 'error' : 'warning'}>
-          {device.health_reason}
+          <Said text={device.health_reason} />
         </p>
       )}
-      {device.foreign.map(one => (
-        <p key={one.pid} className="fg-Note" data-kind="warning">
-          {trans.__(
-            'Process %1 of %2 has memory here (%3) and no lease of this GPU.',
-            one.pid,
-            one.user,
-            one.memory_bytes === null ? trans.__('unknown') : formatMemory(one.memory_bytes, language)
-          )}
+      {foreignNotes(device, open, trans, language).map((note, index) => (
+        <p key={index} className="fg-Note" data-kind="warning">
+          {note}
         </p>
       ))}
       <Holdings device={device} trans={trans} language={language} />
+      <div id={`${id}-more`} className="fg-Device-more" hidden={!open}>
+        {open && <More {...props} />}
+      </div>
+    </>
+  );
+}
+
+/** The facts, who is on it, what it does now and what it did. */
+function More(props: IDevicesProps & { readonly device: IDevice }): React.JSX.Element {
+  const { device, pool, trans, language } = props;
+  const used = device.memory_used_bytes;
+  return (
+    <>
+      <div className="fg-Facts">
+        <span>{formatMemory(device.memory_bytes, language)}</span>
+        <span>
+          {trans.__('%1 per hour', formatMoney(device.rate_micro_per_hour, pool.currency, language))}
+        </span>
+        {device.mechanisms.length > 0 && !device.simulated && (
+          <span title={trans.__('How leases of it can be served')}>{device.mechanisms.join(', ')}</span>
+        )}
+        {device.simulated && <SimulatedFact trans={trans} />}
+      </div>
+      {device.holdings.length > 0 && (
+        <ul className="fg-Holders" aria-label={trans.__('Who is on it')}>
+          {sortedByOwner(device.holdings).map((holding, index) => (
+            <li key={holding.lease_id ?? `other-${index}`} data-kind={holding.mine ? 'mine' : 'other'}>
+              <span className="fg-Swatch" data-kind={holding.mine ? 'mine' : 'other'} aria-hidden="true" />
+              <span className="fg-ellipsis" title={holding.notebook ?? undefined}>
+                {holdingName(holding, trans)}
+              </span>
+              <span className="fg-dim">{holdingState(holding, trans)}</span>
+              <span className="fg-Row-value">{formatMemory(holding.memory_bytes, language)}</span>
+            </li>
+          ))}
+        </ul>
+      )}
       <div className="fg-Rows">
         <Meter
           label={trans.__('GPU')}
@@ -93,6 +142,11 @@ function Device(
           title={trans.__('Memory in use on the whole device')}
         />
       </div>
+      <HistoryChart
+        {...props}
+        of={{ kind: 'devices', id: device.id, memoryBytes: device.memory_bytes }}
+        name={trans.__('GPU %1', device.index)}
+      />
     </>
   );
 }
@@ -121,31 +175,12 @@ function simulatedMeaning(trans: IWriting['trans']): string {
 
 function HealthTag(
   props: Pick<IWriting, 'trans'> & { readonly device: IDevice }
-): React.JSX.Element | null {
-  const { device, trans } = props;
-  if (device.health === 'faulty') {
-    return (
-      <Tag kind="error" title={device.health_reason ?? trans.__('Nothing is granted on this device.')}>
-        {trans.__('faulty')}
-      </Tag>
-    );
-  }
-  if (device.drained) {
-    return (
-      <Tag kind="warning" title={trans.__('Running leases stay; nothing new is granted here.')}>
-        {trans.__('drained')}
-      </Tag>
-    );
-  }
-  return device.health === 'suspect' ? (
-    <Tag
-      kind="warning"
-      title={device.health_reason ?? trans.__('Nothing new is granted on this device.')}
-    >
-      {trans.__('suspect')}
+): React.JSX.Element {
+  const { kind, name, meaning } = healthName(props.device, props.trans);
+  return (
+    <Tag kind={kind} title={meaning}>
+      {name}
     </Tag>
-  ) : (
-    <Tag kind="ok">{trans.__('healthy')}</Tag>
   );
 }
 
@@ -161,7 +196,7 @@ function Holdings(props: IWriting & { readonly device: IDevice }): React.JSX.Ele
   const legend = [
     { kind: 'mine', bytes: own, name: trans.__('yours') },
     { kind: 'other', bytes: others, name: trans.__('others') },
-    { kind: 'free', bytes: free, name: trans.__('free') }
+    { kind: 'free', bytes: free, name: isGranting(device) ? trans.__('free') : trans.__('not granted') }
   ].filter(entry => entry.bytes > 0 || entry.kind === 'free');
   const inWords = legend
     .map(entry => `${formatMemory(entry.bytes, language)} ${entry.name}`)
@@ -181,7 +216,7 @@ function Holdings(props: IWriting & { readonly device: IDevice }): React.JSX.Ele
             className="fg-Holdings-part"
             data-kind={holding.mine ? 'mine' : 'other'}
             style={{ width: `${(holding.memory_bytes / total) * 100}%` }}
-            title={`${holdingName(holding, props)}: ${formatMemory(holding.memory_bytes, language)}`}
+            title={`${holdingName(holding, trans)}: ${formatMemory(holding.memory_bytes, language)}`}
           />
         ))}
       </div>
@@ -199,11 +234,4 @@ function Holdings(props: IWriting & { readonly device: IDevice }): React.JSX.Ele
 
 function sortedByOwner(holdings: ReadonlyArray<IHolding>): ReadonlyArray<IHolding> {
   return [...holdings].sort((a, b) => Number(b.mine) - Number(a.mine));
-}
-
-function holdingName(holding: IHolding, { trans }: Pick<IWriting, 'trans'>): string {
-  if (holding.mine) {
-    return trans.__('%1 (you)', notebookName(holding, trans));
-  }
-  return holding.tenant ?? trans.__('somebody else');
 }

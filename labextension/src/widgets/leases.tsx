@@ -21,16 +21,19 @@ import {
   changeTexts,
   endReason,
   enforcement,
+  mechanismName,
   notebookName,
   quotaNote,
+  scrubNote,
   stateMeaning,
   stateName
 } from '../texts';
 import type { IWriting } from './context';
 import { SimulatedFact } from './devices';
-import type { LoadHistory } from './leasechart';
-import { LeaseHistory } from './leasechart';
-import { Meter, Section, Sparkline, Tag } from './parts';
+import type { IHistoryProps } from './historychart';
+import { HistoryFold } from './historychart';
+import { LeaseDetails } from './leasedetails';
+import { Meter, Said, Section, Sparkline, Tag } from './parts';
 
 const ENDED_SHOWN_MS = 3_600_000;
 
@@ -38,7 +41,9 @@ export interface ILeaseCallbacks {
   readonly onRelease: (lease: ILease) => void;
   readonly onChange: (lease: ILease, change: Change) => void;
   readonly onOpenNotebook: (lease: ILease) => void;
-  readonly onLoadHistory: LoadHistory;
+  readonly onLoadHistory: IHistoryProps['onLoadHistory'];
+  /** Whether histories begin as tables. */
+  readonly asTable: boolean;
   /** Undefined where there is no launcher. */
   readonly onOpenLauncher?: () => void;
 }
@@ -49,6 +54,7 @@ export function LeasesSection(
       readonly leases: ReadonlyArray<ILease>;
       readonly entitlements: ReadonlyArray<IEntitlement>;
       readonly history: IPoolState['history'];
+      readonly devices: IPoolState['devices'];
       readonly releasing: ReadonlySet<string>;
       readonly changing: ReadonlySet<string>;
       readonly currentLeaseId: string | null;
@@ -111,6 +117,7 @@ function Lease(
     ILeaseCallbacks & {
       readonly lease: ILease;
       readonly history: IPoolState['history'];
+      readonly devices: IPoolState['devices'];
       readonly releasing: ReadonlySet<string>;
       readonly changing: ReadonlySet<string>;
       readonly live: boolean;
@@ -121,7 +128,8 @@ function Lease(
   const facts = [
     lease.profile,
     lease.memory_bytes === null ? null : formatMemory(lease.memory_bytes, language),
-    lease.device_model === null ? null : shortModel(lease.device_model),
+    deviceFact(lease),
+    serviceFact(lease, trans),
     ...activityNotes(lease, formatDuration(now - lease.used_at), trans)
   ].filter((fact): fact is string => fact !== null);
   const busy = props.releasing.has(lease.id);
@@ -148,22 +156,30 @@ function Lease(
         <p className="fg-Note" data-kind={isAway(lease) ? 'parked' : undefined}>
           {isAway(lease) && `${awayNote(lease, trans)} `}
           {stateMeaning(lease.state, trans)}
+          {lease.pending_detail !== null && <Said text={` ${lease.pending_detail}`} />}
         </p>
       )}
-      {lease.active_ms > 0 && <LeaseHistory {...props} name={name} />}
       {lease.state !== 'ended' &&
         [lease.budget_message, lease.limit_message].map(
           (message, index) =>
             message !== null && (
               <p key={index} className="fg-Note" data-kind="warning">
-                {message}
+                <Said text={message} />
               </p>
             )
         )}
       {lease.fault_message !== null && (
         <p className="fg-Note" data-kind="error">
-          {lease.fault_message}
+          <Said text={lease.fault_message} />
         </p>
+      )}
+      {lease.mechanism !== null && <LeaseDetails {...props} lease={lease} name={name} />}
+      {lease.active_ms > 0 && (
+        <HistoryFold
+          {...props}
+          of={{ kind: 'leases', id: lease.id, memoryBytes: lease.memory_bytes }}
+          name={name}
+        />
       )}
       <div className="fg-Card-foot">
         {(lease.active_ms > 0 || lease.cost_micro > 0) && (
@@ -301,7 +317,7 @@ function Use(
               ? formatMemory(used, language)
               : formatMemoryOf(used, limit, language)
         }
-        title={`${enforcement(lease.enforcement, lease.partition, trans)} ${lease.mechanism_reason ?? ''}`.trim()}
+        title={`${enforcement(lease, trans)} ${lease.mechanism_reason ?? ''}`.trim()}
       />
     </div>
   );
@@ -323,7 +339,7 @@ function Waiting(
         : lease.place === null
           ? trans.__('Waiting for %1.', waited)
           : trans.__('Place %1 in the queue, waiting for %2.', lease.place, waited)}
-      {lease.pending_detail !== null && ` ${lease.pending_detail}`}
+      {lease.pending_detail !== null && <Said text={` ${lease.pending_detail}`} />}
       {again && ` ${awayNote(lease, trans)}`}
     </p>
   );
@@ -351,12 +367,29 @@ function Ended(
                 endReason(lease.end_reason, trans),
                 formatDuration(now - (lease.ended_at ?? now))
               )}
+              {[lease.pending_detail, scrubNote(lease, trans, language)].map(
+                (note, index) => note !== null && <Said key={index} text={` · ${note}`} />
+              )}
             </span>
           </li>
         ))}
       </ul>
     </details>
   );
+}
+
+/** The model, and how many of it where there are several. */
+function deviceFact({ device_model, device_ids }: ILease): string | null {
+  if (device_model === null) {
+    return null;
+  }
+  return device_ids.length > 1 ? `${device_ids.length} × ${shortModel(device_model)}` : shortModel(device_model);
+}
+
+/** By what it is served, where its size does not say that already and it makes a difference to its user. */
+function serviceFact(lease: ILease, trans: IWriting['trans']): string | null {
+  const matters = lease.mechanism === 'mig' || lease.mechanism === 'mps';
+  return matters && lease.partition !== lease.profile ? mechanismName(lease, trans) : null;
 }
 
 function costTitle(lease: ILease, trans: IWriting['trans'], language: string): string {

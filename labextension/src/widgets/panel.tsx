@@ -33,6 +33,12 @@ export class FastGPUPanel extends ReactWidget {
     this._draw();
   }
 
+  /** Whether histories are tables at first, and not charts. */
+  set asTable(value: boolean) {
+    this._asTable = value;
+    this._draw();
+  }
+
   override dispose(): void {
     this._stopTicking();
     super.dispose();
@@ -53,6 +59,7 @@ export class FastGPUPanel extends ReactWidget {
         browserNow={Date.now()}
         currentLeaseId={current?.lease?.id ?? null}
         showEnded={this._showEnded}
+        asTable={this._asTable}
       />
     );
   }
@@ -108,6 +115,7 @@ export class FastGPUPanel extends ReactWidget {
 
   private readonly _options: FastGPUPanel.IOptions;
   private _showEnded = true;
+  private _asTable = false;
   private _ticker: number | undefined;
 }
 

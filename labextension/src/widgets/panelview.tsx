@@ -13,6 +13,7 @@ import type { IWriting } from './context';
 import { DevicesSection, SimulatedTag } from './devices';
 import type { ILeaseCallbacks } from './leases';
 import { LeasesSection } from './leases';
+import { Said } from './parts';
 import { QueueSection } from './queue';
 
 export interface IPanelProps extends IWriting, ILeaseCallbacks {
@@ -34,6 +35,7 @@ export interface IPanelProps extends IWriting, ILeaseCallbacks {
 export function PanelView(props: IPanelProps): React.JSX.Element {
   const { state, connection, trans } = props;
   const { pool } = state;
+  const live = connection.kind === 'connected';
   return (
     <div className="fg-Panel-scroll">
       <header className="fg-Header">
@@ -63,11 +65,12 @@ export function PanelView(props: IPanelProps): React.JSX.Element {
           <LeasesSection
             {...props}
             leases={state.leases}
+            devices={state.devices}
             history={state.history}
-            live={connection.kind === 'connected'}
+            live={live}
           />
           <QueueSection {...props} queue={state.queue} />
-          <DevicesSection {...props} devices={state.devices} pool={pool} />
+          <DevicesSection {...props} devices={state.devices} pool={pool} live={live} />
         </div>
       )}
     </div>
@@ -108,7 +111,11 @@ function Unreachable(
     <div className="fg-Banner" data-kind="error">
       <strong>{title}</strong>
       {/* What a browser says of its network ("Failed to fetch") helps nobody. */}
-      {connection.reason !== 'network' && <p>{connection.message}</p>}
+      {connection.reason !== 'network' && (
+        <p>
+          <Said text={connection.message} />
+        </p>
+      )}
       <p>
         {kept(connection.reason, trans)}
         {props.state.pool !== null &&
@@ -151,7 +158,11 @@ function PoolNotes(props: IWriting & { readonly pool: IPool }): React.JSX.Elemen
         </p>
       )}
       {!pool.accepting && <strong>{trans.__('The pool grants nothing new for now')}</strong>}
-      {pool.message !== null && <p>{pool.message}</p>}
+      {pool.message !== null && (
+        <p>
+          <Said text={pool.message} />
+        </p>
+      )}
     </div>
   );
 }

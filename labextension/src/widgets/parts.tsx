@@ -39,6 +39,13 @@ export function Section(props: {
   );
 }
 
+/** A sentence of the server's, in which commands stand between backticks. */
+export function Said(props: { readonly text: string }): React.JSX.Element {
+  // Every second part was between two of them; one without a partner is only itself.
+  const parts = props.text.split(/`([^`]+)`/);
+  return <>{parts.map((part, index) => (index % 2 === 1 ? <code key={index}>{part}</code> : part))}</>;
+}
+
 export function Tag(props: {
   readonly kind: string;
   readonly title?: string;

@@ -8,7 +8,7 @@ import { formatDuration, formatMemory } from '../format';
 import type { ITicket } from '../leases/lease';
 import { notebookName } from '../texts';
 import type { IWriting } from './context';
-import { Section, Tag } from './parts';
+import { Said, Section, Tag } from './parts';
 
 export function QueueSection(
   props: IWriting & { readonly queue: ReadonlyArray<ITicket>; readonly now: number }
@@ -46,7 +46,9 @@ export function QueueSection(
                   )}
                   <span>{trans.__('waiting %1', formatDuration(now - ticket.since))}</span>
                 </div>
-                <p className="fg-Note">{ticket.detail ?? reasonText(ticket.reason, trans)}</p>
+                <p className="fg-Note">
+                  <Said text={ticket.detail ?? reasonText(ticket.reason, trans)} />
+                </p>
               </div>
             </li>
           ))}
