@@ -1,16 +1,20 @@
-"""The chart of what a lease used, as its user opens it."""
+"""What a lease and a device used, as charts and as tables, as a user opens them."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from playwright.sync_api import Page, expect
 
+from fastgpu_jupyter.wire.client import new_token
 from tests.browser.conftest import LabProcess
 from tests.browser.sights import Lab
+from tests.nvml.machine import FakeMachine
 
 HISTORY = re.compile("/history[?]")
+NOT_SUPPORTED = 3
 #: One core at work and then at rest, so that there is a line to be seen.
 WORK = """
 import time
@@ -61,6 +65,16 @@ def test_the_history_of_a_lease_is_a_chart_that_says_what_it_shows(
         expect(card.locator(".fg-Chart-note")).to_contain_text(text)
         page.screenshot(path=screenshots / f"history-{name.replace(' ', '-')}.png")
     card.get_by_role("radio", name="5 minutes").check()
+    toggle = card.get_by_role("button", name="Table", exact=True)
+    toggle.press("Enter")
+    table = card.get_by_role("table")
+    expect(table.locator("caption")).to_contain_text("Untitled.ipynb, last 5 minutes by the minute")
+    assert table.get_by_role("columnheader").all_text_contents() == ["Minute", "GPU", "Memory"]
+    expect(table.get_by_role("row").nth(1)).to_have_text(re.compile(r"\d+:\d\d [AP]M\d+%[\d.]+ GiB"))
+    expect(plot).to_have_count(0)
+    expect(toggle).to_be_focused()
+    page.screenshot(path=screenshots / "history-table.png")
+    toggle.press("Space")
     for theme in ("JupyterLab Dark", "JupyterLab Dark High Contrast"):
         sight.theme(theme)
         expect(plot.locator("canvas")).to_be_visible()
@@ -68,6 +82,54 @@ def test_the_history_of_a_lease_is_a_chart_that_says_what_it_shows(
 
     card.get_by_text("History", exact=True).click()
     expect(plot).to_have_count(0)
+
+
+def test_the_history_of_a_device_has_all_that_it_says_and_tells_what_it_does_not(
+    lab: LabProcess, page: Page, use_machine: Callable[..., FakeMachine], screenshots: Path
+) -> None:
+    machine = use_machine("2xA100-SXM4-80GB")
+    told, silent = machine.gpus
+    told.set(utilization=40, power_w=250.0, temperature_c=61)
+    silent.set(utilization=7)
+    for function in ("nvmlDeviceGetPowerUsage", "nvmlDeviceGetTemperature"):
+        machine.fail(function, NOT_SUPPORTED, gpu=silent)
+    lab.start()
+    sight = Lab(page, lab)
+    sight.open()
+    sight.launcher()
+    fetched: list[str] = []
+    page.on("request", lambda request: fetched.append(request.url) if "/history" in request.url else None)
+    panel = sight.panel()
+    lab.pool.request(profile="full", notebook="elsewhere.ipynb", token=new_token())
+    held = panel.locator("[data-device-id]", has_text="80 GiB yours")
+    expect(held).to_have_count(1)
+    assert fetched == []  # what is folded asks for nothing
+
+    rows = panel.locator("[data-device-id]")
+    for row in (rows.nth(0), rows.nth(1)):
+        button = row.get_by_role("button", name=re.compile("A100"))
+        expect(button).to_have_attribute("aria-expanded", "false")
+        button.press("Enter")
+        expect(button).to_have_attribute("aria-expanded", "true")
+        expect(button).to_be_focused()
+    expect(held.get_by_role("list", name="Who is on it")).to_contain_text("elsewhere.ipynb (you)")
+    expect(rows.nth(0).locator("canvas")).to_have_count(3)  # use, power, temperature
+    says = "power: 250 W on average, at most 250 W; temperature: at most 61°C."
+    expect(rows.nth(0).locator(".fg-Chart-note")).to_contain_text(says)
+    expect(rows.nth(1).locator("canvas")).to_have_count(1)
+    expect(rows.nth(1)).to_contain_text("Power and temperature: not available")
+    page.screenshot(path=screenshots / "device-light.png")
+
+    for row, columns in (
+        (rows.nth(0), ["Minute", "GPU", "Memory", "Power", "Temp."]),
+        (rows.nth(1), ["Minute", "GPU", "Memory"]),
+    ):
+        row.get_by_role("button", name="Table", exact=True).press("Enter")
+        assert row.get_by_role("table").get_by_role("columnheader").all_text_contents() == columns
+        page.keyboard.press("Tab")
+        expect(row.get_by_role("region")).to_be_focused()
+    expect(rows.nth(0).get_by_role("table").get_by_role("row").nth(1)).to_have_text(re.compile("40%.*GiB250 W61°C$"))
+    page.screenshot(path=screenshots / "device-table.png")
 
 
 def _since(url: str) -> int:
