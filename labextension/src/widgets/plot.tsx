@@ -11,6 +11,10 @@ import { formatTick } from '../format';
 import type { Range } from '../leases/history';
 import { isolated, RANGE } from '../leases/history';
 
+/** In pixels: how wide the axis at the left is, and the text of a time. */
+const AXIS = 38;
+const TICK = 52;
+
 /** The scale of a chart: its numbers from zero to `end`, and those that its axis names. */
 export interface IScale {
   readonly end: number;
@@ -144,12 +148,16 @@ function options(
         size: shape.hasTimes ? 20 : 0,
         gap: 4,
         space: range === 'week' ? 36 : 72,
-        values: (_, splits) =>
-          splits.map(at => (shape.hasTimes ? formatTick(1000 * at, range === 'week', language) : null))
+        values: (drawn, splits) => {
+          const isWhole = (at: number) => drawn.valToPos(at, 'x') <= drawn.width - AXIS - TICK / 2;
+          return splits.map(at =>
+            shape.hasTimes && isWhole(at) ? formatTick(1000 * at, range === 'week', language) : null
+          );
+        }
       },
       {
         ...axis,
-        size: 38,
+        size: AXIS,
         gap: 4,
         splits: () => [...scale.current.named],
         values: (_, all) => all.map(one => scale.current.format(one))
