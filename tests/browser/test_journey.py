@@ -144,8 +144,9 @@ def test_a_gpu_is_parked_and_pinned_with_buttons_and_commands(user: Lab, screens
     expect(user.run("kept = 42")).to_be_attached()
     expect(panel).to_contain_text("You: 1 of 2 GPUs held")
     card = panel.locator(".fg-Card", has_text="Untitled.ipynb")
-    panel.get_by_role("button", name="Park the GPU of Untitled.ipynb").click()
+    panel.get_by_role("button", name="Park the GPU of Untitled.ipynb").press("Enter")
     expect(card).to_contain_text("Parked because you asked for it. Its variables are kept.")
+    expect(card).to_be_focused()  # its button has gone; the keyboard has not
     expect(user.status()).to_contain_text("GPU: parked")
     expect(panel).to_contain_text("80 GiB free")
     user.page.screenshot(path=screenshots / "parked-by-its-user.png")
@@ -175,14 +176,19 @@ def test_what_happens_elsewhere_is_seen_within_a_second(user: Lab) -> None:
     assert min(took_s) < 1  # on a busy machine any one may take longer
 
 
-def test_the_dialog_of_a_release_can_be_left(user: Lab) -> None:
+def test_the_dialog_of_a_release_can_be_left_and_the_keyboard_stays_near(user: Lab) -> None:
     user.start_notebook()
     expect(user.run(WORK)).to_contain_text(WORK_SAYS)
     button = user.panel().get_by_role("button", name="Release the GPU of Untitled.ipynb")
     button.click()
     user.dialog().get_by_role("button", name="Cancel").click()
     expect(user.dialog()).to_have_count(0)
+    expect(button).to_be_focused()
     expect(user.status()).to_contain_text("A100")
+    button.press("Enter")
+    user.dialog().get_by_role("button", name="Release", exact=True).press("Enter")
+    expect(button).to_have_count(0)
+    expect(user.panel().locator(".fg-Section", has_text="My leases")).to_be_focused()
 
 
 def test_a_kernel_that_asks_for_nonsense_is_refused_with_a_sentence(

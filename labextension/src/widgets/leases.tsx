@@ -98,6 +98,7 @@ export function LeasesSection(
             <li
               key={lease.id}
               className="fg-Card"
+              tabIndex={-1}
               data-state={lease.state}
               data-lease-id={lease.id}
               data-current={lease.id === props.currentLeaseId}

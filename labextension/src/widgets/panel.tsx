@@ -11,6 +11,7 @@ import * as React from 'react';
 import type { Quota } from '../leases/quota';
 import type { ICurrentLease, ILeaseManager } from '../tokens';
 import type { IWriting } from './context';
+import { FocusKeeper } from './focus';
 import type { IPanelProps } from './panelview';
 import { PanelView } from './panelview';
 
@@ -22,6 +23,7 @@ export class FastGPUPanel extends ReactWidget {
     this._options = options;
     this.addClass('fg-Panel');
     this.node.tabIndex = -1;
+    this._focus = new FocusKeeper(this.node);
     options.manager.changed.connect(this._draw, this);
     options.current?.changed.connect(this._draw, this);
     options.quota?.changed.connect(this._draw, this);
@@ -41,6 +43,7 @@ export class FastGPUPanel extends ReactWidget {
 
   override dispose(): void {
     this._stopTicking();
+    this._focus.dispose();
     super.dispose();
   }
 
@@ -114,6 +117,7 @@ export class FastGPUPanel extends ReactWidget {
   }
 
   private readonly _options: FastGPUPanel.IOptions;
+  private readonly _focus: FocusKeeper;
   private _showEnded = true;
   private _asTable = false;
   private _ticker: number | undefined;

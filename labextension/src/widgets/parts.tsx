@@ -17,7 +17,7 @@ export function Section(props: {
   const [open, setOpen] = React.useState(true);
   const id = React.useId();
   return (
-    <section className="fg-Section" aria-labelledby={`${id}-title`}>
+    <section className="fg-Section" tabIndex={-1} aria-labelledby={`${id}-title`}>
       <h3 className="fg-Section-title">
         <button
           type="button"
