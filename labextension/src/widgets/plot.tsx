@@ -148,6 +148,8 @@ function options(
         size: shape.hasTimes ? 20 : 0,
         gap: 4,
         space: range === 'week' ? 36 : 72,
+        // The usual ones have nothing between one minute and five, of which a narrow chart may name none.
+        incrs: [1, 2, 5, 10, 20, 30, 60, 1440, 2880].map(minutes => 60 * minutes),
         values: (drawn, splits) => {
           const isWhole = (at: number) => drawn.valToPos(at, 'x') <= drawn.width - AXIS - TICK / 2;
           return splits.map(at =>
