@@ -15,7 +15,7 @@ import {
   formatPercent,
   shortModel
 } from './format';
-import type { Change, FailureReason, ILease, LeaseState } from './leases/lease';
+import type { Change, ILease, LeaseState } from './leases/lease';
 import { isAway, isOpen, isPinned } from './leases/lease';
 import type { IEntitlement } from './leases/quota';
 
@@ -82,6 +82,8 @@ export function parkReason(reason: string | null, trans: TranslationBundle): str
       return trans.__('Parked to go to another GPU, so that somebody else fits.');
     case 'health':
       return trans.__('Parked to go to another GPU, because its own is not well.');
+    case 'restart':
+      return trans.__('Its GPU is not well: it goes to another one with the restart of its kernel.');
     case 'budget':
       return trans.__('Parked because the money for it is spent.');
     default:
@@ -91,7 +93,8 @@ export function parkReason(reason: string | null, trans: TranslationBundle): str
 
 /** What a user wants to know of a lease that is away: why, and that nothing is lost. */
 export function awayNote(lease: ILease, trans: TranslationBundle): string {
-  return trans.__('%1 Its variables are kept.', parkReason(lease.park_reason, trans));
+  const reason = parkReason(lease.park_reason, trans);
+  return lease.park_reason === 'restart' ? reason : trans.__('%1 Its variables are kept.', reason);
 }
 
 /** Whether its cells run, and whether it stays while none does; empty for a lease that is not active. */
@@ -119,6 +122,15 @@ export function changeTexts(
   readonly failed: string;
 } {
   switch (change) {
+    case 'move':
+      return {
+        label: trans.__('Move'),
+        aria: trans.__('Move %1 to another GPU', name),
+        title: trans.__(
+          'Leave this GPU, which is not well, for another one. Where its memory cannot go along, that happens when the kernel is restarted, and what is on the GPU is lost.'
+        ),
+        failed: trans.__('The lease was not moved')
+      };
     case 'park':
       return {
         label: trans.__('Park'),
@@ -261,56 +273,6 @@ export function notebookName(
   return item.kernel_id
     ? trans.__('kernel %1', item.kernel_id.slice(0, 8))
     : trans.__('without a notebook');
-}
-
-/** What becomes of kernels while there is no connection: the page must not promise what only the server could know. */
-export function kept(reason: FailureReason, trans: TranslationBundle): string {
-  return reason === 'network'
-    ? trans.__('As long as the server itself runs, its kernels go on and keep their GPUs.')
-    : trans.__('Kernels that run go on running and keep their GPUs.');
-}
-
-/** What happened, and what to do, when there is no connection. */
-export function failure(
-  reason: FailureReason,
-  trans: TranslationBundle
-): { readonly title: string; readonly advice: string } {
-  switch (reason) {
-    case 'missing':
-      return {
-        title: trans.__('FastGPU is not enabled on this server'),
-        advice: trans.__(
-          'Run “jupyter server extension enable fastgpu_jupyter” and start the server again.'
-        )
-      };
-    case 'forbidden':
-      return {
-        title: trans.__('You may not see the GPU pool'),
-        advice: trans.__('Log in again, or ask the administrator of this server for access.')
-      };
-    case 'refused':
-      return {
-        title: trans.__('The server refused to answer'),
-        advice: trans.__('If this lasts, ask the administrator of this server.')
-      };
-    case 'pool':
-      return {
-        title: trans.__('The pool manager does not answer'),
-        advice: trans.__('If this lasts, “jupyter fastgpu status” in a terminal says more.')
-      };
-    case 'network':
-      return {
-        title: trans.__('The Jupyter server does not answer'),
-        advice: trans.__('Check that the server runs and that you are connected.')
-      };
-    case 'protocol':
-      return {
-        title: trans.__('The server sent something unexpected'),
-        advice: trans.__(
-          'The page and the server may be of different versions: reload this page.'
-        )
-      };
-  }
 }
 
 /** The lease of the current notebook in one line. */

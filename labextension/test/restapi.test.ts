@@ -132,6 +132,7 @@ test('each change posts to its own address and reads the answer', async () => {
     assert.equal((await api.change('a/b', change)).state, 'parking');
   }
   assert.deepEqual(seen, [
+    'POST /user/ada/fastgpu/api/leases/a%2Fb/move {}',
     'POST /user/ada/fastgpu/api/leases/a%2Fb/park {}',
     'POST /user/ada/fastgpu/api/leases/a%2Fb/resume {}',
     'POST /user/ada/fastgpu/api/leases/a%2Fb/pin {"pinned":true}',

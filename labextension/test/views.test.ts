@@ -3,6 +3,7 @@ import test from 'node:test';
 
 import type { TranslationBundle } from '@jupyterlab/translation';
 
+import { failure, kept } from '../src/connectiontexts';
 import type { FailureReason } from '../src/leases/lease';
 import { canChange, CHANGES, isAway, LEASE_STATES } from '../src/leases/lease';
 import { HISTORY_MAX } from '../src/leases/reduce';
@@ -10,8 +11,6 @@ import {
   awayNote,
   changeTexts,
   enforcement,
-  failure,
-  kept,
   mechanismName,
   notebookName,
   oneLine,
@@ -115,6 +114,7 @@ test('a lease is away from its parking until it is active again', () => {
 });
 
 test('each reason for parking has a sentence of its own, and every one says what is kept', () => {
+  assert.doesNotMatch(awayNote(lease({ state: 'parked', park_reason: 'restart' }), trans), /kept/);
   const reasons = ['asked', 'idle', 'priority', 'guarantee', 'fairness', 'budget', 'something new'];
   assert.equal(new Set(reasons.map(reason => parkReason(reason, trans))).size, reasons.length);
   for (const reason of reasons) {
@@ -133,15 +133,19 @@ test('what can be asked of a lease follows from what it is', () => {
   assert.deepEqual(can({ state: 'parking', parkable: false }), ['pin']);
   assert.deepEqual(can({ state: 'waiting', parkable: false }), []);
   for (const state of ['draining', 'ended'] as const) {
-    assert.deepEqual(can({ state, retention: 'hold' }), []);
+    assert.deepEqual(can({ state, retention: 'hold', move: 'live' }), []);
   }
+  for (const move of ['live', 'restart']) {
+    assert.deepEqual(can({ move, parkable: false }), ['move']);
+  }
+  assert.deepEqual(can({ move: 'accepted', parkable: false }), []);
 });
 
 test('a change has a short label, and names the notebook for who cannot see where it stands', () => {
   const labels = CHANGES.map(change => changeTexts(change, 'a.ipynb', trans));
   assert.deepEqual(
     labels.map(({ label }) => label),
-    ['Park', 'Resume', 'Pin', 'Unpin']
+    ['Move', 'Park', 'Resume', 'Pin', 'Unpin']
   );
   for (const { aria, title, failed } of labels) {
     assert.match(aria, /a\.ipynb/);

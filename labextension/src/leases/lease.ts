@@ -114,10 +114,16 @@ export interface ILease {
   /** The profile of its partition where the hardware divides its device. */
   readonly partition: string | null;
   readonly enforcement: string | null;
-  /** Whether the limit is of the lease or of each of its processes. */
-  readonly limit_scope: string | null;
   /** What its user is to be told of its memory limit; the pool's own sentence. */
   readonly limit_message: string | null;
+  /** What came of the last change of its size, where there is something to say; the pool's own sentence. */
+  readonly size_message: string | null;
+  /** How it can leave a GPU that is not well: `live`, by a `restart` of its kernel, or so and `accepted`. */
+  readonly move: string | null;
+  /** Whether the device files of other GPUs are closed to its kernel; null where an older pool does not say. */
+  readonly device_nodes_closed: boolean | null;
+  /** Why they are not, where the pool was told to; the pool's own sentence. */
+  readonly device_nodes_message: string | null;
   readonly requested_at: number;
   readonly granted_at: number | null;
   readonly ended_at: number | null;
@@ -264,13 +270,15 @@ export function isPinned(lease: ILease): boolean {
 }
 
 /** What can be asked of a lease beside its release. */
-export const CHANGES = ['park', 'resume', 'pin', 'unpin'] as const;
+export const CHANGES = ['move', 'park', 'resume', 'pin', 'unpin'] as const;
 
 export type Change = (typeof CHANGES)[number];
 
 /** Whether a change makes sense for a lease as it is. */
 export function canChange(lease: ILease, change: Change): boolean {
   switch (change) {
+    case 'move':
+      return lease.state === 'active' && (lease.move === 'live' || lease.move === 'restart');
     case 'park':
       return lease.state === 'active' && lease.parkable;
     case 'resume':

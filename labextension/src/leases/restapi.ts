@@ -41,12 +41,13 @@ export interface ILeaseAPI {
   /** Give a lease back. */
   release(leaseId: string): Promise<ILease>;
 
-  /** Park it, want it back, hold it, or let it be parked. */
+  /** Move it off a GPU that is not well, park it, want it back, hold it, or let it be parked. */
   change(leaseId: string, change: Change): Promise<ILease>;
 }
 
 /** How the server is asked for a change. */
 const REQUESTS: Readonly<Record<Change, { readonly verb: string; readonly body: object }>> = {
+  move: { verb: 'move', body: {} },
   park: { verb: 'park', body: {} },
   resume: { verb: 'resume', body: {} },
   pin: { verb: 'pin', body: { pinned: true } },

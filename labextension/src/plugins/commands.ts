@@ -1,4 +1,4 @@
-/** The commands: refresh, release a lease (asks first), park, resume and pin it, go to its notebook. */
+/** The commands: refresh, release a lease (asks first), park, resume, move and pin it, go to its notebook. */
 
 import type { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { Dialog, ICommandPalette, showDialog, showErrorMessage } from '@jupyterlab/apputils';
@@ -142,6 +142,16 @@ export const commandsPlugin: JupyterFrontEndPlugin<void> = {
       execute: args => ask(meant(args), 'resume')
     });
 
+    commands.addCommand(CommandIDs.moveLease, {
+      label: trans.__('Move to Another GPU'),
+      caption: trans.__('Leave the GPU of this notebook, which is not well, for another one'),
+      describedBy,
+      isEnabled: args => mayChange(meant(args), 'move'),
+      // Seldom offered: a menu need not have it all the time.
+      isVisible: args => mayChange(meant(args), 'move'),
+      execute: args => ask(meant(args), 'move')
+    });
+
     const pinOf = (lease: ILease | null): Change =>
       lease !== null && isPinned(lease) ? 'unpin' : 'pin';
 
@@ -182,6 +192,7 @@ export const commandsPlugin: JupyterFrontEndPlugin<void> = {
     const ofLease = [
       CommandIDs.parkLease,
       CommandIDs.resumeLease,
+      CommandIDs.moveLease,
       CommandIDs.togglePin,
       CommandIDs.releaseLease
     ];

@@ -4,10 +4,10 @@
 
 import * as React from 'react';
 
+import { foreignNotes, healthName, holdingName, holdingState } from '../devicetexts';
 import { formatMemory, formatMemoryOf, formatMoney, formatPercent, shortModel } from '../format';
 import type { IDevice, IHolding, IPool } from '../leases/lease';
 import { isGranting } from '../leases/lease';
-import { foreignNotes, healthName, holdingName, holdingState } from '../devicetexts';
 import type { IWriting } from './context';
 import type { IHistoryProps } from './historychart';
 import { HistoryChart } from './historychart';

@@ -8,6 +8,7 @@ import { formatDayTime, shortModel } from '../format';
 import type { IDevice, ILease } from '../leases/lease';
 import { enforcement, mechanismName, scrubNote } from '../texts';
 import type { IWriting } from './context';
+import { Said } from './parts';
 
 export function LeaseDetails(
   props: IWriting & {
@@ -22,6 +23,7 @@ export function LeaseDetails(
     [trans.__('On'), placeName(lease, devices, trans)],
     [trans.__('Served as'), mechanism === '' ? null : mechanism],
     [trans.__('Memory limit'), enforcement(lease, trans) || null],
+    [trans.__('Device files'), deviceFiles(lease, trans)],
     [trans.__('Granted'), lease.granted_at === null ? null : formatDayTime(lease.granted_at, language)],
     [trans.__('Memory when parked'), scrubNote(lease, trans, language)],
     [trans.__('Lease'), lease.id]
@@ -35,13 +37,22 @@ export function LeaseDetails(
             fact !== null && (
               <div key={term}>
                 <dt>{term}</dt>
-                <dd>{fact}</dd>
+                <dd>
+                  <Said text={fact} />
+                </dd>
               </div>
             )
         )}
       </dl>
     </details>
   );
+}
+
+/** Whether its kernel can open other GPUs; null where nobody was told to keep it from that. */
+function deviceFiles(lease: ILease, trans: IWriting['trans']): string | null {
+  return lease.device_nodes_closed === true
+    ? trans.__('Its kernel can open those of its own GPU only.')
+    : lease.device_nodes_message;
 }
 
 /** By the numbers that the list of devices has; by the model alone where they are not known. */

@@ -161,7 +161,7 @@ function Lease(
         </p>
       )}
       {lease.state !== 'ended' &&
-        [lease.budget_message, lease.limit_message].map(
+        [lease.budget_message, lease.limit_message, lease.size_message].map(
           (message, index) =>
             message !== null && (
               <p key={index} className="fg-Note" data-kind="warning">

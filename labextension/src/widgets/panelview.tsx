@@ -5,10 +5,10 @@
 import { refreshIcon } from '@jupyterlab/ui-components';
 import * as React from 'react';
 
+import { failure, kept } from '../connectiontexts';
 import { formatDuration, formatTime } from '../format';
 import type { Connection, IPool, IPoolState } from '../leases/lease';
 import type { IEntitlement } from '../leases/quota';
-import { failure, kept } from '../texts';
 import type { IWriting } from './context';
 import { DevicesSection, SimulatedTag } from './devices';
 import type { ILeaseCallbacks } from './leases';

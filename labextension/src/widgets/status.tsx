@@ -7,14 +7,13 @@ import type { ISignal } from '@lumino/signaling';
 import { Signal } from '@lumino/signaling';
 import * as React from 'react';
 
+import { failure, kept } from '../connectiontexts';
 import { formatDuration, formatMemory, shortModel } from '../format';
 import type { ILease } from '../leases/lease';
 import { isAway, isOpen } from '../leases/lease';
 import {
   awayNote,
   endReason,
-  failure,
-  kept,
   notebookName,
   oneLine,
   stateMeaning,
