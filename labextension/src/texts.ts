@@ -127,7 +127,7 @@ export function changeTexts(
         label: trans.__('Move'),
         aria: trans.__('Move %1 to another GPU', name),
         title: trans.__(
-          'Leave this GPU, which is not well, for another one. Where its memory cannot go along, that happens when the kernel is restarted, and what is on the GPU is lost.'
+          'Leave this GPU, which is not well or in service no more, for another one. Where its memory cannot go along, that happens when the kernel is restarted, and what is on the GPU is lost.'
         ),
         failed: trans.__('The lease was not moved')
       };

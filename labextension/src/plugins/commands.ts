@@ -144,7 +144,7 @@ export const commandsPlugin: JupyterFrontEndPlugin<void> = {
 
     commands.addCommand(CommandIDs.moveLease, {
       label: trans.__('Move to Another GPU'),
-      caption: trans.__('Leave the GPU of this notebook, which is not well, for another one'),
+      caption: trans.__('Leave the GPU of this notebook, which is not well or in service no more, for another one'),
       describedBy,
       isEnabled: args => mayChange(meant(args), 'move'),
       // Seldom offered: a menu need not have it all the time.
