@@ -123,6 +123,7 @@ def test_every_answer_is_what_the_document_says(serve: Serve) -> None:
             continue  # a stream, or text
         body, headers = bodies.get(operation.path, (None, {})) if operation.body else (None, {})
         method = operation.method.upper()
+        wait_until(lambda: pool.client.lease(held["id"])["state"] not in ("parking", "resuming"), "it was moved")
         answer = pool.raw(method, operation.path.format(**path), body, **headers, **(JSON if body else {}))
         assert answer.status == operation.status, (named(operation), answer.body)
         assert answer.headers["Content-Type"] == "application/json"
