@@ -28,7 +28,7 @@ _REQUEUED = {
     e.LeaseRetained,
     e.HolderBound,
 }
-#: Commands that complete what was begun: nobody has a right to more by them, so room is made at the next tick.
+#: Commands that complete what was begun.
 _COMPLETES = {c.PrepareSucceeded, c.PrepareFailed, c.ParkSucceeded, c.ResumeSucceeded, c.DrainSucceeded}
 #: Events of a lease after which it stands, holds and may be parked as before.
 _FOR_THE_RECORD = {e.LeaseForgotten, e.LeaseUsed}
@@ -59,7 +59,8 @@ class Pool:
         if type(command) is c.Tick:
             self._scheduler.reconsider()
         decided = len(events)
-        while more := self.advance(at, make_room=type(command) not in _COMPLETES):
+        make_room = _may_give_rights(command, events)
+        while more := self.advance(at, make_room=make_room):
             self._apply(more, at)
             events += more
         if len(events) == decided:
@@ -150,6 +151,13 @@ def _devices_of(before: LogicalGPU | None, after: LogicalGPU | None) -> tuple[st
         gpu = before or after
         return () if gpu is None else gpu.device_ids
     return tuple(dict.fromkeys((*before.device_ids, *after.device_ids)))
+
+
+def _may_give_rights(command: c.Command, events: list[Event]) -> bool:
+    """Whether somebody may have a right to more by a command; where nobody has, room is made at the next tick."""
+    if type(command) is c.UseLease and command.busy:
+        return any(type(event) in _JOINS for event in events)  # who computes already only gives others less right
+    return type(command) not in _COMPLETES
 
 
 def replay(state: State, events: Iterable[Event], at: Instant) -> None:

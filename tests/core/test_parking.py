@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from fastgpu_jupyter.core import commands as c
-from fastgpu_jupyter.core import fairshare, placement
+from fastgpu_jupyter.core import fairshare, parking, placement
 from fastgpu_jupyter.core.model import (
     EndReason,
     HostSpec,
@@ -205,6 +205,21 @@ def test_turns_are_taken_where_an_administrator_wants_it() -> None:
     world.now_ms += 70_000
     world.do(c.Tick())
     assert world.states() == {"a": "waiting", "b": "parking"}
+
+
+def test_a_cell_that_begins_is_no_reason_to_look_for_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = one()
+    world.do(c.SetPolicy(Policy(quantum_ms=60_000)))
+    world.active("a")
+    world.ask("b", tenant="bob")
+    world.now_ms += 60_000
+    with monkeypatch.context() as patch:
+        patch.delattr(parking, "make_room")
+        world.do(c.UseLease("a", busy=True))
+        with pytest.raises(AttributeError):
+            world.do(c.Tick())
+    world.do(c.Tick())
+    assert world.states() == {"a": "parking", "b": "waiting"}
 
 
 def looks(tenants: int, wanted: str, monkeypatch: pytest.MonkeyPatch) -> int:
