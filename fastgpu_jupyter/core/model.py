@@ -537,6 +537,11 @@ class Device:
         """Whether new leases may be placed on it."""
         return self.present and not self.drained and self.unclean is None and self.health is Health.HEALTHY
 
+    @property
+    def told_health(self) -> Health:
+        """Its health as people are told it: memory that is still to be overwritten makes a healthy one suspect."""
+        return Health.SUSPECT if self.unclean and self.health is Health.HEALTHY else self.health
+
 
 @dataclass(slots=True)
 class Lease:

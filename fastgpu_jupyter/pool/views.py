@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from .. import __version__
 from ..core import budgets, health, leaving, mechanisms, meter, overuse, parking, preparing, queue, sizes
-from ..core.model import Device, Health, Instant, Lease, LeaseState, PendingReason, Priority, Reservation, State
+from ..core.model import Device, Instant, Lease, LeaseState, PendingReason, Priority, Reservation, State
 from ..wire.views import (
     DeviceUsageView,
     DeviceView,
@@ -108,7 +108,7 @@ def _device_view(state: State, device: Device, viewer: Viewer, facts: Facts) -> 
         "memory_bytes": device.spec.memory_bytes,
         "memory_free_bytes": device.free_bytes,
         "simulated": device.spec.simulated,
-        "health": (Health.SUSPECT if device.unclean and not device.health_reason else device.health).value,
+        "health": device.told_health.value,
         "health_reason": device.health_reason or device.unclean,
         "parkable": device.spec.parkable,
         "drained": device.drained or not device.present,

@@ -293,6 +293,7 @@ def test_a_device_with_memory_that_could_not_be_overwritten_is_granted_to_nobody
         world.do(c.SetUnclean(name, "it hangs"))
     assert world.do(c.SetUnclean("gpu-0", "it hangs")) == []
     assert world.do(c.SetUnclean("no such device", "it hangs")) == []
+    assert world.state.devices["gpu-0"].told_health is Health.SUSPECT
     waiting = world.ask("waiting")
     assert waiting.state is LeaseState.WAITING
     assert placement.why_not(world.state, waiting.want) is PendingReason.HEALTH
