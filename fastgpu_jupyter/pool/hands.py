@@ -22,8 +22,7 @@ from ..errors import FastGPUError, HostFault
 from .closing import Closing
 from .devices.driver import DeviceGone, Driver, Limited, ProcessBroken
 from .host import cgroup
-from .host.attribution import leases_of
-from .host.process import lease_of
+from .host.attribution import lease_of, leases_of
 from .host.threads import DaemonThreads
 from .scrub import Scrubber
 

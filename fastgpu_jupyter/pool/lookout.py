@@ -1,129 +1,117 @@
 """Looks who has memory on the devices: leases that use more than they have, and processes that have no lease.
 
-Each look lists the processes of every device, then asks the state whose they are: a process that a lease began in
-between is its own. One is *foreign* on a device of which its lease (:mod:`.host.attribution`) has no part, and so is
-one that has no lease at all.
+Whose the processes are is found by :mod:`.owners`. One is *foreign* on a device of which its lease has no part, and so
+is one that has no lease at all; before anything is said of it the newest state is asked, so that a process that a lease
+began after its device was listed is its own.
 
 What follows from too much memory is decided by the rules (:mod:`fastgpu_jupyter.core.overuse`). Foreign processes are
 shown, or, in a pool of the whole system that is configured so, ended: only the very process that was seen, by its
-pidfd, and only after a second look.
+pidfd, and only where it was in two lists.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
-import pwd
 import signal
-from collections import defaultdict
-from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Coroutine, Mapping, Sequence
 from contextlib import suppress
-from typing import NamedTuple
+from typing import Any, Protocol, TypeVar
 
 from ..core import commands as c
-from ..core import overuse
 from ..core.model import Holder, Instant, LeaseState, State
-from ..errors import HostFault, NotFound
+from ..core.overuse import is_watched
+from ..errors import HostFault
 from .devices.driver import GPUProcess
-from .host.attribution import Attribution
-from .host.process import holder_of, open_holder
+from .host.process import open_holder
+from .host.threads import DaemonThreads
+from .owners import Foreign, Owned, Owners, rights_now
+
+T = TypeVar("T")
 
 log = logging.getLogger("fastgpu.pool")
 #: How long a foreign process that was asked to end may take.
 END_GRACE_S = 10.0
+#: How long it may take to find out whose the processes of a device are.
+ANSWER_S = 3.0
 IGNORE, WARN, END = "ignore", "warn", "end"
 
 
-class Foreign(NamedTuple):
-    """A process that has memory on a device and no lease of it."""
+class Read(Protocol):
+    """What a view makes of the state as it is now."""
 
-    holder: Holder
-    memory_bytes: int | None
-    lease_id: str | None  #: its lease, of another device
-
-    @property
-    def user(self) -> str:
-        """The name of its user."""
-        try:
-            return pwd.getpwuid(self.holder.uid).pw_name
-        except KeyError:
-            return f"uid-{self.holder.uid}"
-
-
-class Seen(NamedTuple):
-    """What one look showed."""
-
-    foreign: dict[str, list[Foreign]]
-    used_bytes: dict[str, int]  #: by lease; without those of which a process does not say what it has
+    def __call__(self, view: Callable[[State, Instant], T], /) -> Coroutine[Any, Any, T]:
+        """Such as :meth:`.runtime.Runtime.read`."""
 
 
 class Lookout:
     """Looks again and again; ``foreign`` is one of ``ignore``, ``warn`` and ``end``."""
 
-    def __init__(self, boot_id: str, foreign: str = WARN) -> None:
+    def __init__(self, boot_id: str, owners: Owners, foreign: str = WARN) -> None:
         self._boot_id = boot_id
-        self._attribution = Attribution()
+        self._owners = owners
+        self._thread = DaemonThreads(1, "lookout")
         self.policy = foreign
         self.ours: Container[int] = {os.getpid()}  #: processes of the pool manager's, which need no lease
-        self.foreign: dict[str, list[Foreign]] = {}
+        self.foreign: dict[str, tuple[Foreign, ...]] = {}
+        self._numbers: dict[str, int | None] = {}  #: of the list that each device was last judged by
         self._ending: dict[Holder, float] = {}  #: when each was asked to end
 
     async def look(
         self,
         device_ids: Sequence[str],
+        known: Mapping[str, Owned],
         processes: Callable[[str], Awaitable[Sequence[GPUProcess]]],
+        *,
         say: Callable[[c.Command], Awaitable[object]],
-        read: Callable[[Callable[[State, Instant], Seen]], Awaitable[Seen]],
+        read: Read,
         now_s: float,
     ) -> set[str]:
-        """One look; on which devices other foreign processes are than before."""
-        found: dict[str, Sequence[GPUProcess]] = {}
+        """One look; on which devices other foreign processes are than before.
+
+        ``known`` is what the sampler found. Those that it could not list are asked for ``processes``.
+        """
+        owned: dict[str, Owned] = {}
+        fresh: dict[str, tuple[Foreign, ...]] = {}
         for device_id in device_ids:
             with suppress(HostFault):  # of this one nothing is known now
-                found[device_id] = await processes(device_id)
-        reports: list[c.ReportMemory] = []
-
-        def judge(state: State, _: Instant) -> Seen:
-            seen = self.judge(state, found)
-            reports.extend(_reports(state, seen.used_bytes))
-            return seen
-
-        seen = await read(judge)
-        for report in reports:
+                one = known.get(device_id) or await self._list(device_id, await processes(device_id), read)
+                if one.number is None or one.number != self._numbers.get(device_id):
+                    fresh[device_id] = await self._foreign(device_id, one, read)
+                owned[device_id] = one
+        for report in await read(lambda state, _: _reports(state, owned)):
             await say(report)
-        before, self.foreign = self.foreign, {} if self.policy == IGNORE else seen.foreign
+        self._numbers = {device_id: one.number for device_id, one in owned.items()}
+        earlier, listed = self.foreign, {**self.foreign, **fresh}
+        self.foreign = {device_id: found for device_id in owned if (found := listed.get(device_id))}
+        before = {device_id: earlier.get(device_id, ()) for device_id in fresh}
         self._tell(before)
         if self.policy == END:
             self._end(before, now_s)
-        return {name for name in {*before, *self.foreign} if before.get(name) != self.foreign.get(name)}
+        return {name for name in {*earlier, *self.foreign} if earlier.get(name) != self.foreign.get(name)}
 
-    def judge(self, state: State, found: Mapping[str, Sequence[GPUProcess]]) -> Seen:
-        """Whose the processes are."""
-        live = {lease.id: lease.holder for lease in state.leases.values() if lease.state is not LeaseState.ENDED}
-        self._attribution.follow(live)
-        foreign: dict[str, list[Foreign]] = {}
-        used: defaultdict[str, list[int | None]] = defaultdict(list)
-        for device_id, processes in found.items():
-            on_device = state.devices[device_id].lease_ids if device_id in state.devices else {}
-            for process in processes:
-                try:
-                    its = self._attribution.leases_of(process.pid)
-                except NotFound:
-                    continue  # it ended while we looked
-                here = [lease_id for lease_id in on_device if lease_id in its]
-                if here:
-                    used[here[-1]].append(process.memory_bytes)
-                elif process.pid not in self.ours:
-                    with suppress(NotFound):  # it ended while we looked
-                        holder = holder_of(process.pid, self._boot_id)
-                        foreign.setdefault(device_id, []).append(
-                            Foreign(holder, process.memory_bytes, min(its, default=None))
-                        )
-        for device_id in found:  # a lease without any process on its device uses nothing of it
-            for lease_id in state.devices[device_id].lease_ids if device_id in state.devices else ():
-                used.setdefault(lease_id, [])
-        known = {name: [one for one in parts if one is not None] for name, parts in used.items()}
-        return Seen(foreign, {name: sum(known[name]) for name, parts in used.items() if len(known[name]) == len(parts)})
+    async def _list(self, device_id: str, processes: Sequence[GPUProcess], read: Read) -> Owned:
+        return await self._ask(self._owners.find, device_id, None, processes, await read(rights_now))
+
+    async def _foreign(self, device_id: str, owned: Owned, read: Read) -> tuple[Foreign, ...]:
+        """Those of a new list that are to be told of."""
+        if self.policy == IGNORE or not owned.foreign:
+            return ()
+        return await self._ask(self._owners.still_foreign, device_id, owned.foreign, await read(rights_now))
+
+    async def _ask(self, call: Callable[..., T], *args: object) -> T:
+        """What a method of the owners answers. Raises :class:`HostFault` where it is stuck at some process."""
+        answer = asyncio.get_running_loop().run_in_executor(self._thread, call, *args)
+        await asyncio.wait({answer}, timeout=ANSWER_S)
+        if answer.done():
+            return answer.result()
+        answer.cancel()
+        raise HostFault("It takes too long to find out whose the processes of a device are.")
+
+    def close(self) -> None:
+        """Wait for nothing."""
+        self._thread.shutdown(cancel_futures=True)
 
     def _tell(self, before: Mapping[str, Sequence[Foreign]]) -> None:
         for device_id, found in self.foreign.items():
@@ -135,7 +123,7 @@ class Lookout:
                     )
 
     def _end(self, before: Mapping[str, Sequence[Foreign]], now_s: float) -> None:
-        """End those that were there at the last look, too; the second time for good."""
+        """End those that were in the list before, too; the second time for good."""
         known = {one.holder for found in before.values() for one in found}
         present = {one.holder for found in self.foreign.values() for one in found}
         self._ending = {holder: at_s for holder, at_s in self._ending.items() if holder in present}
@@ -160,14 +148,16 @@ class Lookout:
             os.close(pidfd)
 
 
-def _reports(state: State, used_bytes: Mapping[str, int]) -> list[c.ReportMemory]:
+def _reports(state: State, owned: Mapping[str, Owned]) -> list[c.ReportMemory]:
     """What the rules must hear: of leases that use too much, or did."""
     reports = []
-    for lease_id, used in used_bytes.items():
-        lease = state.leases[lease_id]
-        gpu = lease.logical_gpu
-        if lease.state is not LeaseState.ACTIVE or gpu is None or not overuse.is_watched(gpu):
-            continue
-        if used > gpu.memory_bytes or lease.over_since_ms is not None or lease.over_parks:
-            reports.append(c.ReportMemory(lease_id, gpu.generation, used))
+    for device_id, one in owned.items():
+        device = state.devices.get(device_id)
+        for lease_id in device.lease_ids if device is not None else ():
+            lease = state.leases[lease_id]
+            gpu, used_bytes = lease.logical_gpu, one.memory_bytes.get(lease_id, 0)
+            if used_bytes is None or lease.state is not LeaseState.ACTIVE or gpu is None or not is_watched(gpu):
+                continue
+            if used_bytes > gpu.memory_bytes or lease.over_since_ms is not None or lease.over_parks:
+                reports.append(c.ReportMemory(lease_id, gpu.generation, used_bytes))
     return reports

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -45,8 +45,9 @@ from .journal.codec import encode_state
 from .journal.reserve import Reserve
 from .journal.store import Entry, Journal
 from .metrics import Metrics
+from .owners import Owned, Owners, Rights, rights_of
 from .recovery import VERIFY_FIRST_MAX, replay
-from .sampler import Sampler
+from .sampler import Reading, Sampler
 from .scrub import KNOWN, OnDevice, Scrubber
 from .views import Tickets, Viewer
 
@@ -114,13 +115,15 @@ class Runtime:
         self._usage_listeners: list[Callable[[], None]] = []
         self._tickets: Tickets | None = None  #: of the state as it is, once anybody asked
         #: Who has memory on the devices, rightly or not.
-        self.lookout = lookout.Lookout(pool.state.boot_id, foreign)
+        owners = Owners(pool.state.boot_id)
+        self.lookout = lookout.Lookout(pool.state.boot_id, owners, foreign)
         self.lookout.ours = self.scrubber.pids
         self.metrics = Metrics()
         #: Asked before a request for a lease is decided; raises where a limit is reached.
         self.admit: Callable[[State, c.RequestLease], None] = lambda *_: None
-        self._sampler = Sampler(driver)
+        self._sampler = Sampler(driver, owners)
         self.usage = Sample()
+        self._owned: Mapping[str, Owned] = {}  #: whose the processes were that were listed with it, by device
         self.history = History()
         #: Since when the devices' counters cannot be read, on the wall clock; ``None`` while they can.
         self.silent_since: int | None = None
@@ -291,6 +294,7 @@ class Runtime:
         if self._closing:
             self._closing.close()
         self._sampler.close()
+        self.lookout.close()
         self._journal.close()
         if self._reserve:
             self._reserve.close()
@@ -608,12 +612,12 @@ class Runtime:
             return
 
         async def processes(device_id: str) -> Sequence[GPUProcess]:
-            listed = self.usage.processes.get(device_id)
-            if listed is not None:  # by the sampler, just now: a list costs those who compute
-                return [GPUProcess(one.pid, one.memory_bytes) for one in listed]
             return await self._hands.ask(self._driver.processes, device_id)
 
-        changed = await self.lookout.look(device_ids, processes, self.submit, self.read, time.monotonic())
+        now_s = time.monotonic()
+        changed = await self.lookout.look(
+            device_ids, self._owned, processes, say=self.submit, read=self.read, now_s=now_s
+        )
         if changed:
             self._tell_all(Changes(frozenset(), frozenset(changed)))
 
@@ -652,10 +656,10 @@ class Runtime:
             # In the middle of each second, so that each has one reading.
             await asyncio.sleep(SAMPLE_S - (self.now().ms / 1000 + SAMPLE_S / 2) % SAMPLE_S)
 
-    def _take(self, sample: Sample | None) -> None:
+    def _take(self, reading: Reading | None) -> None:
         """Nothing is known while the driver does not answer: what it said last is no longer so."""
         at, before, state = self.now(), self.usage, self._pool.state
-        self.usage = sample or Sample()
+        self.usage, self._owned = reading or Reading(Sample(), {})
         self.history.add(at.ms, self.usage)
         self.history.keep(state.leases, state.devices)
         silent_s = self._sampler.silent_since_s
@@ -684,15 +688,14 @@ def _losable(state: State, _: Instant) -> list[tuple[str, LogicalGPU]]:
     return [(lease_id, gpu) for lease_id, gpu in made if gpu.partition is not None or gpu.owner_uid is not None]
 
 
-def _subjects(state: State, _: Instant) -> tuple[list[Subject], dict[str, Holder]]:
+def _subjects(state: State, _: Instant) -> tuple[list[Subject], Rights]:
     """The leases to be sampled, and all whose processes may be on a device."""
-    live = [lease for lease in state.leases.values() if lease.state is not LeaseState.ENDED]
     subjects = [
         Subject(lease.id, lease.holder.pid, lease.logical_gpu)
-        for lease in live
+        for lease in state.leases.values()
         if lease.state is LeaseState.ACTIVE and lease.logical_gpu is not None
     ]
-    return subjects, {lease.id: lease.holder for lease in live}
+    return subjects, rights_of(state)
 
 
 def _warn_without_snapshot(stored: Future[None]) -> None:

@@ -1,4 +1,4 @@
-"""One thread that reads all counters of all devices, and whose use each of it is.
+"""One thread that reads all counters of all devices, and makes of them what each lease uses.
 
 A lease that has whole devices uses what they say. One that shares a device uses what its processes do, and has no
 energy: nobody measures that by process. What cannot be told is ``None``.
@@ -11,54 +11,47 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import defaultdict
 from collections.abc import Container, Mapping, Sequence
 from typing import NamedTuple
 
-from ..core.model import Holder, LogicalGPU
-from ..errors import NotFound
-from .devices.driver import Driver, ProcessUse, Sample, Subject, Usage, together
-from .host.attribution import Attribution
+from ..core.model import LogicalGPU
+from .devices.driver import Driver, Sample, Subject, Usage, together
 from .host.threads import DaemonThreads
+from .owners import Owned, Owners, Rights
 
 log = logging.getLogger("fastgpu.pool")
 #: How long a reading may take before the driver is said not to answer: far longer than any that does.
 ANSWER_S = 3.0
-_UNKNOWN = Usage(None, None)
+_UNKNOWN, _NOTHING = Usage(None, None), Usage(0, 0)
 
 
-class _Owners(NamedTuple):
-    """Whose the processes of a list are."""
+class Reading(NamedTuple):
+    """One reading of all counters, and whose the processes are that were listed, by device."""
 
-    number: int | None  #: of the list
-    leases: dict[int, str]  #: by process
-    hidden: bool  #: whether there are some that cannot be seen
+    sample: Sample
+    owned: Mapping[str, Owned]
 
 
 class Sampler:
     """The driver's counters, for use from the event loop."""
 
-    def __init__(self, driver: Driver) -> None:
+    def __init__(self, driver: Driver, owners: Owners) -> None:
         self._driver = driver
-        self._attribution = Attribution()
-        self._holders: Mapping[str, Holder] = {}
-        self._subjects: Sequence[Subject] = ()
-        self._owners: dict[str, _Owners] = {}
+        self._owners = owners
         self._energy = _Energy()
         self._thread = DaemonThreads(1, "sampler")
-        self._under_way: asyncio.Future[Sample] | None = None
+        self._under_way: asyncio.Future[Reading] | None = None
         self._began_s = 0.0
         #: Since when the driver has not answered, by the loop's clock; ``None`` while it does.
         self.silent_since_s: float | None = None
 
-    async def sample(self, subjects: Sequence[Subject], holders: Mapping[str, Holder]) -> Sample | None:
-        """One reading, or ``None`` where the driver does not answer.
-
-        ``holders`` are those of all leases whose processes may be on a device, the subjects' among them.
-        """
+    async def sample(self, subjects: Sequence[Subject], rights: Rights) -> Reading | None:
+        """One reading, or ``None`` where the driver does not answer."""
         loop = asyncio.get_running_loop()
         if self._under_way is None:  # else it hangs in an earlier one
             self._began_s = loop.time()
-            self._under_way = loop.run_in_executor(self._thread, self.read, subjects, holders)
+            self._under_way = loop.run_in_executor(self._thread, self.read, subjects, rights)
         done, _ = await asyncio.wait({self._under_way}, timeout=ANSWER_S)
         if not done:
             self._note_silence(f"no answer for {loop.time() - self._began_s:.0f} s")
@@ -81,68 +74,54 @@ class Sampler:
 
     # -- in the thread ------------------------------------------------------------------------------------------------
 
-    def read(self, subjects: Sequence[Subject], holders: Mapping[str, Holder]) -> Sample:
+    def read(self, subjects: Sequence[Subject], rights: Rights) -> Reading:
         """One reading, now."""
         sample = self._driver.sample(subjects)
-        self._energy.keep(holders)
-        if holders != self._holders or subjects != self._subjects:
-            self._owners.clear()
-            self._holders, self._subjects = holders, subjects
-            self._attribution.follow(holders)
-        shared = {device_id: self._attribute(sample, device_id) for device_id in sample.processes}
+        self._energy.keep(rights.holders)
+        owned = {
+            device_id: self._owners.find(device_id, sample.lists.get(device_id), processes, rights)
+            for device_id, processes in sample.processes.items()
+        }
+        shared: dict[str, Mapping[str, Usage] | None] = {}
         for lease_id, _, gpu in subjects:
-            if lease_id not in sample.leases:
-                of_device = shared.get(gpu.device_id)
-                if gpu.whole:
-                    sample.leases[lease_id] = self._use_of_whole(sample, lease_id, gpu)
-                else:
-                    sample.leases[lease_id] = _UNKNOWN if of_device is None else use_of(of_device.get(lease_id, ()))
-        return sample
-
-    def _attribute(self, sample: Sample, device_id: str) -> dict[str, list[ProcessUse]] | None:
-        """Write into ``sample`` whose each process of a device is; the processes by lease.
-
-        ``None`` where there are some that cannot be seen from here: they may be any lease's, so nothing can be said of
-        those that share the device. A list is looked through once, when it is new: later its numbers might be others'.
-        """
-        processes, number = sample.processes[device_id], sample.lists.get(device_id)
-        owners = self._owners.get(device_id)
-        if owners is None or number is None or owners.number != number:
-            owners = self._owners[device_id] = self._find_owners(device_id, number, processes)
-        by_lease: dict[str, list[ProcessUse]] = {}
-        for index, (pid, memory_bytes, percent, _) in enumerate(processes):
-            if (lease_id := owners.leases.get(pid)) is not None:
-                processes[index] = process = ProcessUse(pid, memory_bytes, percent, lease_id)
-                by_lease.setdefault(lease_id, []).append(process)
-        return None if owners.hidden else by_lease
-
-    def _find_owners(self, device_id: str, number: int | None, processes: Sequence[ProcessUse]) -> _Owners:
-        here = [lease_id for lease_id, _, gpu in self._subjects if device_id in gpu.device_ids]
-        leases: dict[int, str] = {}
-        hidden = False
-        for process in processes:
-            try:
-                its = self._attribution.leases_of(process.pid)
-            except NotFound:
-                hidden = True
+            if lease_id in sample.leases:
                 continue
-            if of_here := [lease_id for lease_id in here if lease_id in its]:
-                leases[process.pid] = of_here[-1]
-        return _Owners(number, leases, hidden)
+            if gpu.whole:
+                sample.leases[lease_id] = self._use_of_whole(sample, lease_id, gpu)
+                continue
+            device_id = gpu.device_id
+            if device_id not in shared:
+                shared[device_id] = _use_by_lease(sample, device_id, owned.get(device_id))
+            uses = shared[device_id]
+            sample.leases[lease_id] = _UNKNOWN if uses is None else uses.get(lease_id, _NOTHING)
+        return Reading(sample, owned)
 
     def _use_of_whole(self, sample: Sample, lease_id: str, gpu: LogicalGPU) -> Usage:
         used = together([sample.devices.get(device_id, _UNKNOWN) for device_id in gpu.device_ids])
         return used._replace(energy_millijoule=self._energy.of(lease_id, gpu, sample.devices))
 
 
-def use_of(processes: Sequence[ProcessUse]) -> Usage:
-    """What several processes use together; unknown where one's is. None at all use nothing."""
-    percents = [process.utilization_percent for process in processes]
-    memories = [process.memory_bytes for process in processes]
-    return Usage(
-        None if None in percents else min(100, sum(filter(None, percents))),
-        None if None in memories else sum(filter(None, memories)),
-    )
+def _use_by_lease(sample: Sample, device_id: str, owned: Owned | None) -> Mapping[str, Usage] | None:
+    """What the processes of each lease use together, unknown where one's is.
+
+    ``None`` where nothing can be said of any lease, as where there are processes that cannot be seen from here.
+    """
+    if owned is None or owned.hidden:
+        return None
+    percents: defaultdict[str, int] = defaultdict(int)
+    unknown: set[str] = set()
+    for pid, _, percent in sample.processes[device_id]:
+        lease_id = owned.lease_of.get(pid)
+        if lease_id is None:
+            continue
+        if percent is None:
+            unknown.add(lease_id)
+        else:
+            percents[lease_id] += percent
+    return {
+        lease_id: Usage(None if lease_id in unknown else min(100, percents[lease_id]), memory_bytes)
+        for lease_id, memory_bytes in owned.memory_bytes.items()
+    }
 
 
 class _Energy:

@@ -27,7 +27,7 @@ from ..wire.views import (
 )
 from .devices.driver import Sample, Usage
 from .host.lease_groups import TOLD, Kept
-from .lookout import Foreign
+from .owners import Foreign
 
 PRIORITY_NAMES: dict[Priority, PriorityName] = {
     Priority.LOW: "low",

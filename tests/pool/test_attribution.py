@@ -83,8 +83,6 @@ def test_a_child_whose_parent_is_gone_is_still_its_leases(environ: dict[str, str
         child = int(kernel.stdout.readline())
         found = following(a=kernel.pid)
         if look_first:
-            # For the moment in which it becomes `sleep` it has no environment, and is not remembered.
-            wait_until(Path(f"/proc/{child}/environ").read_bytes, "the child is what it is to be")
             assert only(found.leases_of(child)) == "a"
         kernel.kill()
     try:
@@ -146,6 +144,23 @@ def test_a_process_that_executes_another_program_is_looked_at_again(monkeypatch:
         assert only(found.leases_of(pid)) is None
         monkeypatch.setattr(attribution, "_environ", environ)
         assert only(found.leases_of(pid)) == "a"
+
+
+def test_a_process_that_executes_another_program_keeps_whose_child_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    code = "import subprocess, sys; p = subprocess.Popen(['sleep', '60']); print(p.pid, flush=True); sys.stdin.read()"
+    command, pipe = [sys.executable, "-I", "-c", code], subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as kernel:
+        assert kernel.stdout is not None
+        child = int(kernel.stdout.readline())
+        found = following(a=kernel.pid)
+        with monkeypatch.context() as becoming:
+            becoming.setattr(attribution, "_environ", lambda _: b"")
+            assert only(found.leases_of(child)) == "a"
+        kernel.kill()
+    try:
+        assert only(found.leases_of(child)) == "a"
+    finally:
+        os.kill(child, 9)
 
 
 def test_a_control_group_of_the_leases_own_tells_what_the_tree_does_not(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from fastgpu_jupyter.pool.devices import catalog, checkpoint, lease_memory, nvml
 from fastgpu_jupyter.pool.devices.driver import Subject, Usage
 from fastgpu_jupyter.pool.devices.select import NoDevices, select_driver
 from fastgpu_jupyter.pool.devices.simulated import SimulatedDriver
+from fastgpu_jupyter.pool.owners import Owners, Rights
 from fastgpu_jupyter.pool.sampler import Sampler
 from fastgpu_jupyter.units import GIB, MIB
 from tests.pool.cuda import FakeCuda
@@ -180,7 +181,8 @@ def test_an_nvidia_gpu_is_leased_whole_and_by_uuid(fake: FakeNvml) -> None:
     granted = replace(GPU, device_id="GPU-1234", mechanism=Mechanism.EXCLUSIVE)
     assert driver.environment(granted) == {"CUDA_VISIBLE_DEVICES": "GPU-1234", "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
     assert list(driver.device_nodes(granted)) == ["/dev/nvidia3", "/dev/nvidiactl", "/dev/nvidia-uvm"]
-    assert Sampler(driver).read([Subject("a", 1, granted)], {}).leases == {"a": Usage(37, 3 * GIB)}
+    reading = Sampler(driver, Owners("boot")).read([Subject("a", 1, granted)], Rights({}, {}))
+    assert reading.sample.leases == {"a": Usage(37, 3 * GIB)}
     fake.pids = [7, 8]
     assert list(driver.processes("GPU-1234")) == [(7, 7 * GIB), (8, 8 * GIB)]
     driver.prepare(granted)

@@ -17,6 +17,7 @@ import pytest
 from fastgpu_jupyter.core.model import Holder
 from fastgpu_jupyter.errors import Conflict, HostFault, NotFound
 from fastgpu_jupyter.pool.host import process, single
+from fastgpu_jupyter.pool.host.attribution import lease_of
 from fastgpu_jupyter.pool.host.clock import Clock
 from fastgpu_jupyter.wire import unixsocket
 
@@ -112,11 +113,11 @@ def test_the_lease_of_a_process_is_in_its_environment() -> None:
     environment = {**os.environ, "FASTGPU_LEASE": "abc"}
     with subprocess.Popen(["sleep", "60"], env=environment) as running:
         # Until exec is done the child still shows our own environment.
-        while process.lease_of(running.pid) is None and running.poll() is None:
+        while lease_of(running.pid) is None and running.poll() is None:
             pass
-        assert process.lease_of(running.pid) == "abc"
+        assert lease_of(running.pid) == "abc"
         running.kill()
-    assert process.lease_of(running.pid) is None
+    assert lease_of(running.pid) is None
 
 
 def test_the_second_finds_the_lock_taken_and_by_whom(tmp_path: Path) -> None:

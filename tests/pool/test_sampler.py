@@ -6,6 +6,7 @@ import asyncio
 import os
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,10 +17,12 @@ from fastgpu_jupyter.pool import sampler as sampler_module
 from fastgpu_jupyter.pool.devices.counters import PROCESSES_S, UTILIZATION_HOLDS_S, WITHOUT_S, Counters
 from fastgpu_jupyter.pool.devices.driver import ProcessUse, Sample, Subject, Usage, together
 from fastgpu_jupyter.pool.host.process import holder_of
-from fastgpu_jupyter.pool.sampler import Sampler
+from fastgpu_jupyter.pool.owners import Owners, Rights
+from fastgpu_jupyter.pool.sampler import Reading, Sampler
 from fastgpu_jupyter.units import GIB
 
 UNKNOWN = Usage(None, None)
+NONE = Rights({}, {})
 ALL_ONES = 2**64 - 1
 
 
@@ -54,11 +57,16 @@ class PlayedCounters:
 
 def sampling() -> tuple[PlayedCounters, Sampler]:
     driver = PlayedCounters()
-    return driver, Sampler(driver)  # type: ignore[arg-type]
+    return driver, Sampler(driver, Owners("boot"))  # type: ignore[arg-type]
 
 
 def me() -> Holder:
     return holder_of(os.getpid(), "boot")
+
+
+def sharing() -> Rights:
+    """Two leases share a device: one is this process's, the other's holder is nobody here."""
+    return Rights({"a": me(), "idle": replace(me(), pid=1)}, {"gpu": ("idle", "a")})
 
 
 # -- whose it is ------------------------------------------------------------------------------------------------------
@@ -70,27 +78,31 @@ def test_a_lease_that_shares_a_device_uses_what_its_processes_do() -> None:
     driver.now.devices = {"gpu": Usage(90, 30 * GIB, 1, 1)}
     driver.now.processes = {"gpu": [ProcessUse(mine, 3 * GIB, 40), ProcessUse(parent, 5 * GIB, 50)]}
     subjects = [Subject("a", mine, gpu("gpu")), Subject("idle", 1, gpu("gpu"))]
-    sample = sampler.read(subjects, {"a": me()})
+    sample, owned = sampler.read(subjects, sharing())
     assert sample.leases == {"a": Usage(40, 3 * GIB), "idle": Usage(0, 0)}  # and no energy: nobody measures it so
-    assert [process.lease_id for process in sample.processes["gpu"]] == ["a", None]
+    assert owned["gpu"].lease_of == {mine: "a"}
+    assert [(one.holder.pid, one.memory_bytes) for one in owned["gpu"].foreign] == [(parent, 5 * GIB)]
     # One number that is missing makes the sum unknown, not smaller.
     driver.now.processes = {"gpu": [ProcessUse(mine, None, 40)]}
-    assert sampler.read(subjects, {"a": me()}).leases["a"] == Usage(40, None)
+    assert sampler.read(subjects, sharing()).sample.leases["a"] == Usage(40, None)
+    driver.now.processes = {"gpu": [ProcessUse(mine, GIB, None)]}
+    assert sampler.read(subjects, sharing()).sample.leases["a"] == Usage(None, GIB)
     # A process that cannot be seen may be anybody's.
     driver.now.processes = {"gpu": [ProcessUse(mine, GIB, 40), ProcessUse(gone, GIB, 1)]}
-    assert sampler.read(subjects, {"a": me()}).leases == {"a": UNKNOWN, "idle": UNKNOWN}
+    assert sampler.read(subjects, sharing()).sample.leases == {"a": UNKNOWN, "idle": UNKNOWN}
     driver.now.processes = {}
-    assert sampler.read(subjects, {"a": me()}).leases == {"a": UNKNOWN, "idle": UNKNOWN}
+    assert sampler.read(subjects, sharing()).sample.leases == {"a": UNKNOWN, "idle": UNKNOWN}
 
 
 def test_whole_devices_are_their_leases_and_so_is_their_energy_while_they_are() -> None:
     driver, sampler = sampling()
     holders = {"a": me()}
+    rights = Rights(holders, {})
 
     def energy(one: int | None, two: int | None, generation: int = 1) -> int | None:
         driver.now.devices = {"x": Usage(10, GIB, 100, one), "y": Usage(30, GIB, 200, two)}
         subject = Subject("a", 1, gpu("x", "y", whole=True, generation=generation))
-        usage = sampler.read([subject], holders).leases["a"]
+        usage = sampler.read([subject], rights).sample.leases["a"]
         assert usage[:3] == (20, 2 * GIB, 300)
         return usage.energy_millijoule
 
@@ -122,25 +134,25 @@ def test_a_driver_that_hangs_holds_up_nobody_and_is_heard_again(monkeypatch: pyt
 
     async def story() -> None:
         loop = asyncio.get_running_loop()
-        assert await sampler.sample([], {}) == Sample()
+        assert await sampler.sample([], NONE) == Reading(Sample(), {})
         assert sampler.silent_since_s is None
         driver.hangs, began_s = threading.Event(), loop.time()
-        assert await sampler.sample([], {}) is None
+        assert await sampler.sample([], NONE) is None
         since_s = sampler.silent_since_s
         assert since_s is not None
         assert began_s <= since_s <= loop.time()
-        assert await sampler.sample([], {}) is None
+        assert await sampler.sample([], NONE) is None
         assert sampler.silent_since_s == since_s  # the same silence, not a new one
         driver.now.devices = {"gpu": Usage(1, 2)}
         driver.hangs.set()
         monkeypatch.setattr(sampler_module, "ANSWER_S", 20)
-        assert await sampler.sample([], {}) == driver.now
+        assert await sampler.sample([], NONE) == Reading(driver.now, {})
         assert sampler.silent_since_s is None
         driver.raises = RuntimeError("bad bytes")
-        assert await sampler.sample([], {}) is None  # neither is a bug in it
+        assert await sampler.sample([], NONE) is None  # neither is a bug in it
         assert sampler.silent_since_s is not None
         driver.raises = None
-        assert await sampler.sample([], {}) == driver.now
+        assert await sampler.sample([], NONE) == Reading(driver.now, {})
 
     asyncio.run(story())
     sampler.close()

@@ -199,12 +199,11 @@ class Counters:
                 return {}  # nobody computes
             self._note(device_id, "nvmlDeviceGetProcessUtilization", error)
             return None
-        newest: dict[int, int | None] = {}
-        for sample in sorted(samples, key=lambda sample: int(sample.timeStamp)):
-            if sample.timeStamp > since_us:
-                newest[sample.pid] = within(sample.smUtil, 100)
-                self._seen_us[device_id] = sample.timeStamp
-        return newest
+        # Each field is read once: the bindings take longer for one than all else here.
+        measured = sorted((int(sample.timeStamp), sample.pid, sample.smUtil) for sample in samples)
+        if measured:
+            self._seen_us[device_id] = max(since_us, measured[-1][0])
+        return {pid: within(percent, 100) for at_us, pid, percent in measured if at_us > since_us}
 
     # -- MIG devices --------------------------------------------------------------------------------------------------
 

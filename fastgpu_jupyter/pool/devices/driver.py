@@ -43,7 +43,6 @@ class ProcessUse(NamedTuple):
     pid: int
     memory_bytes: int | None
     utilization_percent: int | None
-    lease_id: str | None = None  #: whose it is, once that was found out
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ import psutil
 from ...errors import HostFault
 from ...units import GIB, format_memory
 from ..host import memory
-from ..host.process import lease_of
+from ..host.attribution import lease_of
 from .checkpoint import Parker, mapping
 
 #: What is left to the host beside what is parked, for its own good.

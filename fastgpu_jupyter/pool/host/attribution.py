@@ -56,6 +56,7 @@ class Attribution:
 
     def __init__(self) -> None:
         self._known: dict[Key, _Facts] = {}
+        self._unsettled: set[Key] = set()  #: of those, the ones whose environment is to be read once more
         self._holders: dict[str, Holder] = {}
         self._leases_of_holder: dict[Key, set[str]] = {}
         self._own_cgroups: dict[Key, tuple[str, ...]] | None = {}
@@ -75,7 +76,10 @@ class Attribution:
 
         Raises :class:`NotFound` where there is no such process here: it has ended, or is of another PID namespace.
         """
-        key = self._identify(pid)
+        return self.leases_of_process(self.identify(pid), by_cgroup=by_cgroup)
+
+    def leases_of_process(self, key: Key, *, by_cgroup: bool = True) -> frozenset[str]:
+        """The leases of a process that was identified before; one that has ended since has those that it had."""
         own = self._read(key).lease_id
         for one, facts in self._ancestry(key):
             found = set(self._leases_of_holder.get(one, ()))
@@ -115,19 +119,24 @@ class Attribution:
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
-    def _identify(self, pid: int) -> Key:
+    def identify(self, pid: int) -> Key:
+        """Which process has that number now. Raises :class:`NotFound` where none has that can be seen here."""
         start_time, _ = _stat(pid)
         return Key(pid, start_time)
 
     def _read(self, key: Key) -> _Facts:
         known = self._known.get(key)
-        if known is None:
-            if len(self._known) >= KNOWN_MAX:
-                self._known.clear()
-            known, complete = _facts(key)
-            if complete:
-                self._known[key] = known
-        return known
+        if known is not None and key not in self._unsettled:
+            return known
+        if known is None and len(self._known) >= KNOWN_MAX:
+            self._known.clear()
+            self._unsettled.clear()
+        facts, settled = _facts(key)
+        if known is not None:  # whose child it is was true then, and its parent may have ended meanwhile
+            facts = known if facts is _GONE else facts._replace(parent=known.parent)
+        self._known[key] = facts
+        (self._unsettled.discard if settled else self._unsettled.add)(key)
+        return facts
 
 
 def leases_of(pid: int, holders: Mapping[str, Holder]) -> frozenset[str]:
@@ -140,6 +149,15 @@ def leases_of(pid: int, holders: Mapping[str, Holder]) -> frozenset[str]:
     with suppress(NotFound):
         return once.leases_of(pid, by_cgroup=False)
     return frozenset()
+
+
+def lease_of(pid: int) -> str | None:
+    """The lease that a process names as its own: the one that its kernel was started with, ``None`` where it has none.
+
+    Its word alone, which says whether it is a kernel and whether two are of the same; whose it is says
+    :func:`leases_of`.
+    """
+    return _named(_environ(pid))
 
 
 def _key(holder: Holder) -> Key:
@@ -161,11 +179,9 @@ def _facts(key: Key) -> tuple[_Facts, bool]:
         parent_start, _ = _stat(parent_pid)
         # One that is younger is somebody who got the number of a parent that has ended.
         parent = Key(parent_pid, parent_start) if parent_start <= start_time else None
-    environ = _environ(folder)
-    named = (item[len(_LEASE) :] for item in (environ or b"").split(b"\0") if item.startswith(_LEASE))
-    lease_id = next((name.decode(errors="replace") for name in named), None)
+    environ = _environ(key.pid)
     # While a process executes another program its environment is empty for a moment.
-    return _Facts(parent, uid, lease_id, _cgroup(folder)), environ != b""
+    return _Facts(parent, uid, _named(environ), _cgroup(folder)), environ != b""
 
 
 def _stat(pid: int) -> tuple[int, int]:
@@ -174,16 +190,22 @@ def _stat(pid: int) -> tuple[int, int]:
         text = read_small(f"/proc/{pid}/stat")
     except OSError as error:
         raise NotFound(f"There is no process {pid}.") from error
-    fields = text[text.rindex(b")") + 2 :].split()
+    fields = text[text.rindex(b")") + 2 :].split(None, 20)
     return int(fields[19]), int(fields[1])
 
 
-def _environ(folder: Path) -> bytes | None:
+def _environ(pid: int) -> bytes | None:
     """A process's environment, ``None`` where it may not be read."""
     try:
-        return (folder / "environ").read_bytes()
+        return Path(f"/proc/{pid}/environ").read_bytes()
     except OSError:
         return None
+
+
+def _named(environ: bytes | None) -> str | None:
+    """The lease that an environment names."""
+    named = (item[len(_LEASE) :] for item in (environ or b"").split(b"\0") if item.startswith(_LEASE))
+    return next((name.decode(errors="replace") for name in named), None)
 
 
 def _cgroup(folder: Path) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...errors import HostFault
-from .process import lease_of
+from .attribution import lease_of
 
 #: Where version 2 is mounted: alone, or beside version 1.
 ROOTS = (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/unified"))

@@ -11,7 +11,6 @@ import os
 import select
 import socket
 from collections.abc import Callable
-from pathlib import Path
 
 from ...core.model import Holder
 from ...errors import Forbidden, NotFound
@@ -143,13 +142,3 @@ class Watcher:
         """Watch nobody."""
         for lease_id in list(self._holders):
             self.forget(lease_id)
-
-
-def lease_of(pid: int) -> str | None:
-    """The lease in whose kernel, or in a child of whose kernel, ``pid`` runs; ``None`` where that cannot be seen."""
-    try:
-        environ = Path(f"/proc/{pid}/environ").read_bytes()
-    except OSError:
-        return None
-    prefix = b"FASTGPU_LEASE="
-    return next((item[len(prefix) :].decode() for item in environ.split(b"\0") if item.startswith(prefix)), None)
