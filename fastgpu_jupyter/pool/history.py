@@ -1,6 +1,6 @@
 """What each lease and each device used: the last hour by the second, the last seven days by the minute.
 
-Rings of plain arrays that grow to their size and no further. In memory only: a new pool manager begins anew, and a
+Rings of plain bytes that grow to their size and no further. In memory only: a new pool manager begins anew, and a
 lease's is forgotten with the lease. The time is the pool's own, which no change of the clock on the wall disturbs; a
 second without a reading, or with one that did not say, is a gap. A minute is the mean of what was known in it, and of
 memory the most as well.
@@ -8,8 +8,8 @@ memory the most as well.
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Container
+from struct import Struct, calcsize
 from typing import NamedTuple
 
 from ..core.model import Instant
@@ -26,13 +26,13 @@ _KIB = 1024
 
 class _Field(NamedTuple):
     name: str
-    typecode: str  #: of its array
+    typecode: str  #: of a number that has no sign, as :mod:`struct` names them
     unit: int = 1  #: what one stands for; memory is kept in KiB, which 4 TiB of a lease of many devices fit in
 
     @property
     def unknown(self) -> int:
         """The number that stands for a gap: the largest."""
-        return int(2 ** (8 * array(self.typecode).itemsize) - 1)
+        return int(2 ** (8 * calcsize("<" + self.typecode)) - 1)
 
 
 UTILIZATION = _Field("utilization_percent", "B")
@@ -49,67 +49,52 @@ class Ring:
 
     def __init__(self, fields: tuple[_Field, ...], size: int) -> None:
         self._fields = fields
-        self._unknown = [field.unknown for field in fields]
-        self._arrays = [array(field.typecode) for field in fields]
+        self._bounds = [(field.unit, field.unknown) for field in fields]
+        self._row = Struct("<" + "".join(field.typecode for field in fields))
+        self._gap = self._row.pack(*(field.unknown for field in fields))
+        self._values: tuple[int | None, ...] = ()  #: what was put last
+        self._packed = b""  #: and its row
+        self._rows = bytearray()
         self._size = size
         self._origin = 0  #: the step at index 0, or one that many sizes before it
         self.last = -1
 
     def __len__(self) -> int:
-        return len(self._arrays[0])
+        return len(self._rows) // self._row.size
 
     def put(self, step: int, values: tuple[int | None, ...]) -> None:
         """Set step ``step``; those that were left out since the newest are gaps. One before the newest is ignored."""
         if self.last < 0 or step - self.last >= self._size:
-            for kept in self._arrays:
-                del kept[:]
+            self._rows.clear()
             self._origin, self.last = step, step - 1
         if step < self.last:
             return
         while self.last < step - 1:
             self.last += 1
-            self._write(self.last, (None,) * len(values))
+            self._write(self.last, self._gap)
         self.last = step
-        self._write(step, values)
+        if values != self._values:  # else the last row is made use of again: most readings are like the one before
+            # One that is too large for its field is a gap: better no number than a wrong one.
+            numbers = [
+                unknown if value is None else min(value // unit, unknown)
+                for value, (unit, unknown) in zip(values, self._bounds, strict=True)
+            ]
+            self._values, self._packed = values, self._row.pack(*numbers)
+        self._write(step, self._packed)
 
-    def _write(self, step: int, values: tuple[int | None, ...]) -> None:
-        at = (step - self._origin) % self._size
-        for kept, field, unknown, value in zip(self._arrays, self._fields, self._unknown, values, strict=True):
-            # One that is too large for its array is a gap: better no number than a wrong one.
-            number = unknown if value is None else min(value // field.unit, unknown)
-            if at == len(kept):
-                kept.append(number)
-            else:
-                kept[at] = number
+    def _write(self, step: int, row: bytes) -> None:
+        at = (step - self._origin) % self._size * len(row)
+        self._rows[at : at + len(row)] = row  # the last one grows by it
 
     def since(self, step: int) -> tuple[int, dict[str, list[int | None]]]:
         """The first step that is known from ``step`` on, or the one to come, and each field from it to the newest."""
         first = min(max(step, self.last - len(self) + 1), self.last + 1)
-        places = [(one - self._origin) % self._size for one in range(first, self.last + 1)]
-        read: dict[str, list[int | None]] = {}
-        for kept, field, unknown in zip(self._arrays, self._fields, self._unknown, strict=True):
-            numbers = (kept[at] for at in places)
-            read[field.name] = [None if number == unknown else number * field.unit for number in numbers]
-        return first, read
-
-
-class _Mean:
-    """Of what was known."""
-
-    __slots__ = ("count", "most", "total")
-
-    def __init__(self) -> None:
-        self.total = self.count = self.most = 0
-
-    def add(self, value: int | None) -> None:
-        if value is not None:
-            self.total += value
-            self.count += 1
-            self.most = max(self.most, value)
-
-    @property
-    def value(self) -> int | None:
-        return round(self.total / self.count) if self.count else None
+        places = ((one - self._origin) % self._size for one in range(first, self.last + 1))
+        rows = [self._row.unpack_from(self._rows, at * self._row.size) for at in places]
+        return first, {
+            field.name: [None if row[at] == unknown else row[at] * unit for row in rows]
+            for at, (field, (unit, unknown)) in enumerate(zip(self._fields, self._bounds, strict=True))
+        }
 
 
 class Series:
@@ -119,7 +104,7 @@ class Series:
         self._seconds = Ring(_BY_SECOND, SECONDS)
         self._minutes = Ring(_BY_MINUTE, MINUTES)
         self._minute = -1
-        self._begin(-1)
+        self._of_minute: list[tuple[int | None, ...]] = []  #: what was used in it
         self.energy_millijoule: int | None = None
 
     def add(self, ms: int, usage: Usage) -> None:
@@ -130,20 +115,17 @@ class Series:
         self._seconds.put(ms // SECOND_MS, known)
         if ms // MINUTE_MS != self._minute:
             self._end_minute()
-            self._begin(ms // MINUTE_MS)
-        for mean, value in zip(self._means, known, strict=True):
-            mean.add(value)
+            self._minute, self._of_minute = ms // MINUTE_MS, []
+        self._of_minute.append(known)
         self.energy_millijoule = usage.energy_millijoule
-
-    def _begin(self, minute: int) -> None:
-        self._minute, self._means = minute, (_Mean(), _Mean(), _Mean(), _Mean())
 
     def _end_minute(self) -> None:
         """Write down the minute so far; more of it may come."""
         if self._minute >= 0:
-            utilization, memory, power, temperature = self._means
-            most = memory.most if memory.count else None
-            values = (utilization.value, memory.value, most, power.value, temperature.value)
+            fields = zip(*self._of_minute, strict=True)
+            utilization, memory, power, temperature = ([one for one in field if one is not None] for field in fields)
+            most = max(memory, default=None)
+            values = (_mean(utilization), _mean(memory), most, _mean(power), _mean(temperature))
             self._minutes.put(self._minute, values)
 
     def view(self, resolution: str, since: int | None, at: Instant) -> HistoryView:
@@ -163,6 +145,10 @@ class Series:
             "temperature_celsius": fields[TEMPERATURE.name],
             "energy_millijoule": self.energy_millijoule,
         }
+
+
+def _mean(known: list[int]) -> int | None:
+    return round(sum(known) / len(known)) if known else None
 
 
 class History:
