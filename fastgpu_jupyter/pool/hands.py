@@ -10,17 +10,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any, TypeVar
 
 from ..core import commands as c
 from ..core import effects as fx
-from ..core.model import GONE, Cleaned, Enforcement, LogicalGPU, Scrub
+from ..core.model import GONE, Cleaned, Enforcement, Holder, LogicalGPU, Scrub
 from ..errors import FastGPUError, HostFault
 from .closing import Closing
-from .devices.driver import DeviceGone, Driver, Limited, ProcessBroken
+from .devices.driver import DeviceGone, Driver, GPUProcess, Limited, ProcessBroken
 from .host import cgroup
 from .host.attribution import lease_of, leases_of
 from .host.threads import DaemonThreads
@@ -28,7 +28,10 @@ from .scrub import Scrubber
 
 T = TypeVar("T")
 log = logging.getLogger("fastgpu.pool")
+#: Between two looks whether a lease is off its device: at first, and once it has taken long. Leases that leave a device
+#: together share its lists.
 DRAIN_POLL_S = 0.25
+DRAIN_POLL_MOST_S = 1.0
 #: How long the driver may take for an answer; the slowest that is no fault takes a second or two.
 ANSWER_S = 10.0
 #: What is held against devices whose driver is silent.
@@ -53,6 +56,7 @@ class Hands:
         self._heard = heard
         self._thread = DaemonThreads(1, "devices")
         self._movers = DaemonThreads(MOVERS, "movers")
+        self._lists: dict[str, _Listing] = {}  #: by device, the newest
         #: Why no call is made now, or ``None``.
         self.silence: str | None = None
 
@@ -149,7 +153,7 @@ class Hands:
         gpu, pid = effect.logical_gpu, effect.holder.pid
         moved_bytes = await self._move(self._driver.park, gpu, pid)
         try:
-            left = await self._on_device(effect)
+            left = await self._on_device(effect, asyncio.get_running_loop().time())
         except HostFault:
             await self._move(self._driver.resume, gpu, pid, gpu.device_ids)
             raise
@@ -159,8 +163,8 @@ class Hands:
         await self._release(gpu)
         return moved_bytes
 
-    async def _on_device(self, effect: fx.Park | fx.Leave | fx.Drain) -> set[int]:
-        """Numbers of the lease's processes that have memory on its devices.
+    async def _on_device(self, effect: fx.Park | fx.Leave | fx.Drain, since_s: float) -> set[int]:
+        """Numbers of the lease's processes that have memory on its devices, by lists that were begun since then.
 
         Raises :class:`DeviceGone` where one of the devices is gone and nothing is left on the others.
         """
@@ -168,28 +172,41 @@ class Hands:
         gone: DeviceGone | None = None
         for device_id in effect.logical_gpu.device_ids:
             try:
-                pids.update([process.pid for process in await self.ask(self._driver.processes, device_id)])
+                pids.update([process.pid for process in await self._list(device_id, since_s)])
             except DeviceGone as lost:
                 gone = lost
         its = {effect.lease_id: effect.holder}
-        found = {pid for pid in pids if leases_of(pid, its)}
+        # In that thread: a process that is stuck in the driver may not say who it is either.
+        found = await self.ask(_those_of, pids, its) if pids else pids
         if gone is not None and not found:
             raise gone
         return found
 
+    async def _list(self, device_id: str, since_s: float) -> Sequence[GPUProcess]:
+        """The processes of a device, by a list that was begun since then, maybe one that somebody else asked for."""
+        listing = self._lists.get(device_id)
+        if listing is None or not listing.is_since(since_s):
+            listing = self._lists[device_id] = _Listing(self.ask, self._driver, device_id)
+        await asyncio.wait({listing.done})  # whoever gives up waiting leaves it to the others
+        return listing.done.result()
+
     async def _drain(self, effect: fx.Drain | fx.Leave) -> Cleaned:
         """Wait until no process of the lease has memory on the device: a fact, however long it takes; which one."""
         said, cleaned = "", None
+        clock, pause_s = asyncio.get_running_loop().time, DRAIN_POLL_S
+        since_s = clock()
         while True:
             try:
-                if not await self._on_device(effect):
+                if not await self._on_device(effect, since_s):
                     break
             except DeviceGone:
                 cleaned = Cleaned(Scrub.DEVICE_GONE)
                 break
             except HostFault as error:
                 said = _warn("Cannot see whether lease %s is off its device: %s", effect.lease_id, error, said)
-            await asyncio.sleep(DRAIN_POLL_S)
+            since_s = clock() + pause_s / 2
+            await asyncio.sleep(pause_s)
+            pause_s = min(1.5 * pause_s, DRAIN_POLL_MOST_S)
         if cleaned is None and effect.logical_gpu.partition is not None:
             cleaned = await self._clean(effect)  # while it is there; of a device, what was made may have memory itself
         await self._release(effect.logical_gpu)
@@ -222,6 +239,34 @@ class Hands:
         """Wait for nothing: what is under way is taken up again by the next pool manager."""
         self._thread.shutdown(cancel_futures=True)
         self._movers.shutdown(cancel_futures=True)
+
+
+class _Listing:
+    """A list of a device's processes, for all who need one."""
+
+    def __init__(self, ask: Callable[..., Coroutine[Any, Any, Any]], driver: Driver, device_id: str) -> None:
+        self._clock = asyncio.get_running_loop().time
+        self._begun_s: float | None = None
+        self.done = asyncio.ensure_future(ask(self._processes, driver, device_id))
+        self.done.add_done_callback(_heard)
+
+    def _processes(self, driver: Driver, device_id: str) -> Sequence[GPUProcess]:
+        self._begun_s = self._clock()
+        return driver.processes(device_id)
+
+    def is_since(self, since_s: float) -> bool:
+        """Whether it was, or will be, begun since then."""
+        return not self.done.done() if self._begun_s is None else self._begun_s >= since_s
+
+
+def _those_of(pids: Iterable[int], its: Mapping[str, Holder]) -> set[int]:
+    return {pid for pid in pids if leases_of(pid, its)}
+
+
+def _heard(listing: asyncio.Future[Any]) -> None:
+    """Whoever waited for it may be gone: what went wrong is nobody's then."""
+    if not listing.cancelled():
+        listing.exception()
 
 
 def _warn(text: str, about: str, error: HostFault, said: str) -> str:

@@ -88,6 +88,53 @@ def test_a_call_that_hangs_is_given_up_and_so_is_everything_behind_it(machine: F
     asyncio.run(story())
 
 
+def test_leases_that_leave_a_device_share_its_lists_and_ask_less_as_time_passes(
+    machine: FakeMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hands_module, "ANSWER_S", 20)
+    monkeypatch.setattr(hands_module, "DRAIN_POLL_MOST_S", 0.04)
+    holder = holder_of(os.getpid(), "boot")
+    gpu = LogicalGPU(
+        "fake-0",
+        GIB,
+        whole=False,
+        mechanism=Mechanism.SHARED,
+        enforcement=Enforcement.NONE,
+        rate_micro_per_hour=1,
+        generation=1,
+    )
+
+    async def story() -> None:
+        hands = Hands(machine.driver())
+        machine.processes["fake-0"] = {os.getpid(): 1}
+        began_s = time.monotonic()
+        drains = [asyncio.ensure_future(hands.carry_out(fx.Drain(f"lease-{n}", gpu, holder))) for n in range(32)]
+        await until(lambda: machine.calls.count("processes") >= 10, "they look again and again")
+        looks, passed_s = machine.calls.count("processes"), time.monotonic() - began_s
+        # Each for itself would have had 32 lists by now.
+        assert looks <= 2 + passed_s / (hands_module.DRAIN_POLL_S / 2)
+        assert not any(drain.done() for drain in drains)
+        machine.processes.clear()
+        assert {type(done) for done in await asyncio.gather(*drains)} == {c.DrainSucceeded}
+        hands.close()
+
+    asyncio.run(story())
+
+
+def test_a_list_from_before_says_nothing_of_now(machine: FakeMachine) -> None:
+    async def story() -> None:
+        hands = Hands(machine.driver())
+        clock = asyncio.get_running_loop().time
+        since_s = clock()
+        assert await hands._list("fake-0", since_s) == []
+        machine.processes["fake-0"] = {4711: 1}
+        assert await hands._list("fake-0", since_s) == []
+        assert [one.pid for one in await hands._list("fake-0", clock())] == [4711]
+        hands.close()
+
+    asyncio.run(story())
+
+
 def run(tmp_path: Path, machine: FakeMachine, story: object) -> None:
     async def play() -> None:
         pool = Pool(tmp_path, machine.driver())  # type: ignore[arg-type]

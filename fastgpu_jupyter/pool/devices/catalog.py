@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import cache
 from typing import NamedTuple
 
 from ...errors import InvalidRequest
@@ -50,11 +51,16 @@ def rate_of(name: str, rates: Mapping[str, float]) -> int:
     """Micro-units per hour of a device named ``name``: from ``rates`` (units per hour by catalogue or device name)
     where it has an entry, else the list price.
     """
-    model = next((key for key, entry in MODELS.items() if key == name or _matches(entry, name)), None)
+    model = _model_of(name)
     for key in (name, model):
         if key is not None and key in rates:
             return round(rates[key] * MICRO)
     return MODELS[model].rate_micro_per_hour if model else OTHER_RATE_MICRO_PER_HOUR
+
+
+@cache  # asked for each device at each look; a machine has few models
+def _model_of(name: str) -> str | None:
+    return next((key for key, entry in MODELS.items() if key == name or _matches(entry, name)), None)
 
 
 def _matches(model: Model, name: str) -> bool:

@@ -49,8 +49,8 @@ class NoRoom(HostFault):
 class Divisible(Protocol):
     """The devices that are divided, as far as a mechanism needs them. Every call raises HostFault where it fails."""
 
-    def require_divided(self, device_id: str) -> None:
-        """Raise unless the device answers and is divided."""
+    def require_divided(self, device_id: str) -> list[Instance]:
+        """The partitions that are there. Raises unless the device answers and is divided."""
 
     def instances(self, device_id: str) -> list[Instance]:
         """The partitions that are there."""

@@ -46,10 +46,10 @@ class Mig:
                 self._own[_place(gpu)] = gpu.made
         self._was_told = True
 
-    def standing(self, device_id: str) -> tuple[tuple[Standing, ...], str | None]:
-        """The partitions that somebody else made, and what is to be said of them."""
-        there = [one for one in self._hardware.instances(device_id) if not self._is_own(device_id, one)]
-        left = [one for one in there if not self._removed(device_id, one)]
+    def standing(self, device_id: str, there: Iterable[Instance]) -> tuple[tuple[Standing, ...], str | None]:
+        """Which of the partitions that are there somebody else made, and what is to be said of them."""
+        others = [one for one in there if not self._is_own(device_id, one)]
+        left = [one for one in others if not self._removed(device_id, one)]
         found = sorted(Standing(one.profile, one.start, one.complete) for one in left)
         if not found:
             return (), None
@@ -89,8 +89,7 @@ class Mig:
     def prepare(self, gpu: LogicalGPU) -> str:
         """Make the partition, or take up the one that is there if it is the lease's; its UUID."""
         part = _part(gpu)
-        self._hardware.require_divided(gpu.device_id)
-        there = self._at(gpu)
+        there = _find(gpu, self._hardware.require_divided(gpu.device_id))
         if part.standing:
             if there is None or not there.complete or (gpu.made and gpu.made not in there.devices):
                 raise HostFault(f"The MIG instance {part.profile} that was to be leased as it was is gone.")
@@ -129,7 +128,7 @@ class Mig:
             self._unmake(gpu)
 
     def _unmake(self, gpu: LogicalGPU) -> None:
-        there = self._at(gpu)
+        there = _find(gpu, self._hardware.instances(gpu.device_id))
         if there is not None:
             known = bool(gpu.made) or _place(gpu) in self._own
             mine = known if not there.devices else gpu.made in there.devices if gpu.made else _place(gpu) in self._own
@@ -141,16 +140,17 @@ class Mig:
         """The MIG device in place of its GPU, of which a program would take the first partition that it finds."""
         return {"CUDA_VISIBLE_DEVICES": gpu.made}
 
-    def _at(self, gpu: LogicalGPU) -> Instance | None:
-        part = _part(gpu)
-        here = (part.profile, part.start)
-        return next((one for one in self._hardware.instances(gpu.device_id) if (one.profile, one.start) == here), None)
-
 
 def _part(gpu: LogicalGPU) -> Partition:
     if gpu.partition is None:
         raise InternalError(f"A lease of {gpu.device_id} by MIG has no partition.")
     return gpu.partition
+
+
+def _find(gpu: LogicalGPU, there: Iterable[Instance]) -> Instance | None:
+    """What is where its partition is to be."""
+    part = _part(gpu)
+    return next((one for one in there if (one.profile, one.start) == (part.profile, part.start)), None)
 
 
 def _place(gpu: LogicalGPU) -> _Place:

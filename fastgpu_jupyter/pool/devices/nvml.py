@@ -151,7 +151,7 @@ class NvmlDriver:
             limiters = list(self._limiters.values())
             self._divider.forget(uuid)
         offers = tuple(filter(None, (limiter.offer(uuid) for limiter in limiters)))
-        standing, said = self._mig.standing(uuid) if divided else ((), None)
+        standing, said = self._mig.standing(uuid, self._divider.instances(uuid)) if divided else ((), None)
         spec = DeviceSpec(
             id=uuid,
             index=index,
@@ -334,10 +334,11 @@ class NvmlDriver:
         if self._answers(device_id):
             raise HostFault("The GPU was divided by MIG since it was granted.")
 
-    def require_divided(self, device_id: str) -> None:
-        """Raise :class:`HostFault` unless the GPU answers and MIG divides it."""
+    def require_divided(self, device_id: str) -> list[Instance]:
+        """The MIG instances. Raises :class:`HostFault` unless the GPU answers and MIG divides it."""
         if not self._answers(device_id):
             raise HostFault("MIG mode of the GPU was switched off since it was granted.")
+        return self._divider.instances(device_id)
 
     def _answers(self, device_id: str) -> bool:
         """Whether MIG divides the GPU. Raises where it does not answer."""
