@@ -247,7 +247,7 @@ class _Listing:
     def __init__(self, ask: Callable[..., Coroutine[Any, Any, Any]], driver: Driver, device_id: str) -> None:
         self._clock = asyncio.get_running_loop().time
         self._begun_s: float | None = None
-        self.done = asyncio.ensure_future(ask(self._processes, driver, device_id))
+        self.done: asyncio.Future[Sequence[GPUProcess]] = asyncio.ensure_future(ask(self._processes, driver, device_id))
         self.done.add_done_callback(_heard)
 
     def _processes(self, driver: Driver, device_id: str) -> Sequence[GPUProcess]:
