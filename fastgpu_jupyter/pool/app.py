@@ -297,34 +297,15 @@ class FastGPUPool(JupyterApp):
         log = logging.getLogger("fastgpu.pool")
         log.info("Serving at %s. %s", socket_path, message or "")
         tell("")
-        watches = [self._stop_when_idle(service, socket_path, ours, stopped), server.sweep_for_ever()]
-        tasks = [asyncio.create_task(watch) for watch in watches]
+        end = _End(service, socket_path, ours, self.idle_timeout_s, stopped)
+        runtime.parts.keep("connections", server.sweep)
+        runtime.parts.keep("idle", end.look)
         await stopped.wait()
-        for task in tasks:
-            task.cancel()
         server.stop()
         single.unlisten(socket_path, ours)
         await server.close_all_connections()
         await runtime.stop()
         log.info("Ended; leases are kept and taken up again by the next pool manager.")
-
-    async def _stop_when_idle(
-        self, service: Service, socket_path: Path, ours: int | None, stopped: asyncio.Event
-    ) -> None:
-        """End once nobody needs the pool, or nobody could reach it: its socket was removed or replaced."""
-        loop = asyncio.get_running_loop()
-        idle_since: float | None = None
-        while True:
-            await asyncio.sleep(IDLE_CHECK_S)
-            if single.inode(socket_path) != ours:
-                logging.getLogger("fastgpu.pool").warning("The socket %s was taken away.", socket_path)
-                stopped.set()
-            if not await service.is_idle():
-                idle_since = None
-            elif idle_since is None:
-                idle_since = loop.time()
-            elif 0 < self.idle_timeout_s <= loop.time() - idle_since:
-                stopped.set()
 
     def _set_up_log(self, state_dir: Path) -> None:
         logger = logging.getLogger("fastgpu")
@@ -340,6 +321,33 @@ class FastGPUPool(JupyterApp):
                 logging.getLogger(name).setLevel(logger.level)
         for name in ("tornado.general", "tornado.access", "tornado.application"):
             logging.getLogger(name).addFilter(without_what_clients_sent)
+
+
+class _End:
+    """Sees when the pool manager is to end: nobody needs it, or nobody could reach it any more."""
+
+    def __init__(
+        self, service: Service, socket_path: Path, ours: int | None, timeout_s: float, stopped: asyncio.Event
+    ) -> None:
+        self._service = service
+        self._socket_path, self._ours = socket_path, ours
+        self._timeout_s = timeout_s
+        self._stopped = stopped
+        self._idle_since_s: float | None = None
+
+    async def look(self) -> None:
+        """After a pause: whether its socket was removed or replaced, and since when it is idle."""
+        await asyncio.sleep(IDLE_CHECK_S)
+        now_s = asyncio.get_running_loop().time()
+        if single.inode(self._socket_path) != self._ours:
+            logging.getLogger("fastgpu.pool").warning("The socket %s was taken away.", self._socket_path)
+            self._stopped.set()
+        if not await self._service.is_idle():
+            self._idle_since_s = None
+        elif self._idle_since_s is None:
+            self._idle_since_s = now_s
+        elif 0 < self._timeout_s <= now_s - self._idle_since_s:
+            self._stopped.set()
 
 
 def _allow_descriptors() -> None:

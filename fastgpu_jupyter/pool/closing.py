@@ -16,8 +16,8 @@ from typing import TypeVar
 
 from ..core.model import Holder, Lease, LeaseState, LogicalGPU, State
 from .host import lease_groups
+from .host.attribution import lease_of
 from .host.lease_groups import TOLD, Kept, LeaseGroups
-from .host.process import lease_of
 from .host.threads import DaemonThreads
 
 T = TypeVar("T")
@@ -50,6 +50,7 @@ class Closing:
         self._due: dict[Holder, asyncio.Future[None]] = {}
         self._under_way: dict[Holder, asyncio.Future[None]] = {}
         self._wake = asyncio.Event()
+        self._took_over = False
 
     def about(self, lease_id: str) -> Kept:
         """Whether other devices' files are closed to the lease's kernel, and what is to be said of that."""
@@ -106,20 +107,25 @@ class Closing:
 
     # -- making it so -------------------------------------------------------------------------------------------------
 
-    async def keep_for_ever(self) -> None:
-        """Have the groups be what they should be, again and again."""
-        await self._in_thread(self._groups.take_over, set(self._holders.values()))
-        while True:
+    async def keep(self) -> None:
+        """Have the groups be what they should be, as soon as one is not."""
+        if not self._took_over:
+            await self._in_thread(self._groups.take_over, set(self._holders.values()))
+            self._took_over = True
+        if not self._due:
             await self._wake.wait()
-            self._wake.clear()
-            while self._due:
-                holder = next(iter(self._due))
-                done = self._under_way[holder] = self._due.pop(holder)
-                try:
-                    await self._make(holder)
-                finally:
-                    del self._under_way[holder]
-                    done.set_result(None)
+        self._wake.clear()
+        while self._due:
+            holder = next(iter(self._due))
+            done = self._under_way[holder] = self._due.pop(holder)
+            try:
+                await self._make(holder)
+            except Exception:
+                self._mark(holder)  # after a bug it is tried again
+                raise
+            finally:
+                del self._under_way[holder]
+                done.set_result(None)
 
     async def _make(self, holder: Holder) -> None:
         leases = self._leases.get(holder, set())
@@ -139,11 +145,10 @@ class Closing:
             return TOLD
         return self._groups.keep(holder, nodes)
 
-    async def tidy_for_ever(self) -> None:
-        """Remove groups in which nothing runs any more."""
-        while True:
-            await asyncio.sleep(TIDY_S)
-            await self._in_thread(self._groups.tidy)
+    async def tidy(self) -> None:
+        """After a pause, remove groups in which nothing runs any more."""
+        await asyncio.sleep(TIDY_S)
+        await self._in_thread(self._groups.tidy)
 
     async def _in_thread(self, call: Callable[..., T], *args: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, call, *args)

@@ -19,6 +19,7 @@ from ..errors import HostFault, LimitReached, NotFound, StoreFault
 from .devices.health import Condition, Sighting, Watch, Watchable
 from .hands import Hands
 from .host.attribution import leases_of
+from .parts import Parts, set_within
 
 log = logging.getLogger("fastgpu.pool")
 LOOK_S = 30.0
@@ -46,6 +47,7 @@ class Healer:
         holders: Callable[[str], Awaitable[dict[str, Holder]]],
         say: Callable[[c.Command], Awaitable[object]],
         count: Callable[[int], None],
+        parts: Parts,
     ) -> None:
         self._driver = driver
         self._hands = hands
@@ -53,6 +55,7 @@ class Healer:
         self._holders = holders
         self._say = say
         self._count = count
+        self._parts = parts
         self._watch: Watch | None = None
         self._seen: asyncio.Queue[Sighting] = asyncio.Queue(SIGHTINGS_MAX)
         self._worth_a_look = asyncio.Event()
@@ -60,35 +63,34 @@ class Healer:
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._wait_for_ever, name="health-events", daemon=True)
 
-    async def watch_for_ever(self) -> None:
-        """Begin to watch, and look at each device now and then, and when there is a reason to."""
-        while self._watch is None:
+    def start(self) -> None:
+        """Begin to watch, and to tell what is seen."""
+        self._parts.keep("errors", self._tell_next)
+        self._parts.keep("health", self._look_again)
+
+    async def _look_again(self) -> None:
+        """Look at each device now and then, and when there is a reason to."""
+        if self._watch is None:
             try:
                 self._watch = await self._hands.ask(self._driver.watch)
             except HostFault as error:
                 log.warning("%s", error)
                 await asyncio.sleep(RETRY_S)
-        self._thread.start()
-        while True:
-            self._worth_a_look.clear()
-            for device_id in await self._devices():
-                with suppress(HostFault):  # whoever gave the driver up says so
-                    await self._submit(c.SetHealth(device_id, *await self.look(device_id)))
-            # Not ``wait_for``: before Python 3.12 that can lose a cancellation that comes with the time's end.
-            reason = asyncio.ensure_future(self._worth_a_look.wait())
-            try:
-                await asyncio.wait({reason}, timeout=LOOK_S)
-            finally:
-                reason.cancel()
+                return
+            self._thread.start()
+        self._worth_a_look.clear()
+        for device_id in await self._devices():
+            with suppress(HostFault):  # whoever gave the driver up says so
+                await self._submit(c.SetHealth(device_id, *await self.look(device_id)))
+        await set_within(self._worth_a_look, LOOK_S)
 
-    async def tell_for_ever(self) -> None:
-        """Tell the loop of errors as they come."""
-        while True:
-            sighting = await self._seen.get()
-            if sighting.xid is not None and sighting.xid != RECOVERY_CHANGED:
-                self._count(sighting.xid)
-                await self._submit(await self._with_suspects(sighting, sighting.xid))
-            self._worth_a_look.set()
+    async def _tell_next(self) -> None:
+        """Tell the loop of an error as it comes."""
+        sighting = await self._seen.get()
+        self._worth_a_look.set()  # whatever becomes of telling it
+        if sighting.xid is not None and sighting.xid != RECOVERY_CHANGED:
+            self._count(sighting.xid)
+            await self._submit(await self._with_suspects(sighting, sighting.xid))
 
     async def look(self, device_id: str) -> Condition:
         """How the device is now. Raises :class:`HostFault` where the driver does not answer."""
@@ -131,9 +133,12 @@ class Healer:
                 said = str(error)
                 self._call(self._worth_a_look.set)
                 self._closed.wait(RETRY_S)
-                continue
-            if sighting is not None:
-                self._call(self._note, sighting)
+            except Exception as bug:  # noqa: BLE001 (without this thread nobody would hear of an error any more)
+                self._call(self._parts.failed, "errors", bug)
+                self._closed.wait(RETRY_S)
+            else:
+                if sighting is not None:
+                    self._call(self._note, sighting)
         watch.close()
 
     def _call(self, function: Callable[..., object], *args: object) -> None:

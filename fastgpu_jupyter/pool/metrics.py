@@ -18,6 +18,7 @@ from ..core.events import Event, LeaseGranted
 from ..core.model import Instant, LeaseState, PendingReason, State
 from ..units import MICRO
 from .devices.driver import Sample, Usage
+from .parts import PARTS
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -57,6 +58,7 @@ class Now(NamedTuple):
     accepting: bool
     at: Instant
     foreign: Mapping[str, int]  #: processes without a lease, by device
+    failures: Mapping[str, int]  #: bugs that a part of the pool manager met and went on after, by part
 
 
 class Metrics:
@@ -89,6 +91,7 @@ class Metrics:
     def families(self, now: Now) -> Iterator[Metric]:
         """All metrics as Prometheus' own objects."""
         yield from self._counted()
+        yield _failures(now)
         yield from _devices(now)
         yield from _leases(now)
         yield from _money(now)
@@ -134,6 +137,16 @@ def _gauge(name: str, text: str, value: float) -> Metric:
     from prometheus_client.core import GaugeMetricFamily
 
     return GaugeMetricFamily(name, text, value=value)
+
+
+def _failures(now: Now) -> Metric:
+    from prometheus_client.core import CounterMetricFamily
+
+    text = "Bugs that a part of the pool manager met, and went on after."
+    failures = CounterMetricFamily("fastgpu_failures", text, labels=["part"])
+    for part in PARTS:
+        failures.add_metric([part], now.failures.get(part, 0))
+    return failures
 
 
 def _devices(now: Now) -> Iterator[Metric]:

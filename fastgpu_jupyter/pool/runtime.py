@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -46,6 +46,7 @@ from .journal.reserve import Reserve
 from .journal.store import Entry, Journal
 from .metrics import Metrics
 from .owners import Owned, Owners, Rights, rights_of
+from .parts import Parts
 from .recovery import VERIFY_FIRST_MAX, replay
 from .sampler import Reading, Sampler
 from .scrub import KNOWN, OnDevice, Scrubber
@@ -108,7 +109,8 @@ class Runtime:
         self._closing = Closing(groups, driver.device_nodes, self._tell_of_lease) if groups else None
         self._hands = Hands(driver, self._driver_heard, self.scrubber, self._closing)
         self._healer: Healer | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        #: What runs as long as the pool manager does.
+        self.parts = Parts(self._tell_of_pool, self._lost)
         self._watcher = Watcher(pool.state.boot_id, self._holder_ended)
         self._listeners: list[Callable[[Changes], None]] = []
         self._whereabouts = Whereabouts(pool.state)
@@ -247,8 +249,14 @@ class Runtime:
 
     async def start(self) -> None:
         """Begin to serve: take up what is still owed for the recovered state."""
-        for job in (self._serve, self._sample_for_ever, self._tick_for_ever, self._look_for_ever, self._watch_for_ever):
-            self._spawn(job())
+        for name, step in (
+            ("requests", self._serve_some),
+            ("counters", self._sample),
+            ("clock", self._tick),
+            ("devices", self._look_again),
+            ("processes", self._watch_again),
+        ):
+            self.parts.keep(name, step)
         if isinstance(self._driver, Watchable):
             self._healer = Healer(
                 self._driver,
@@ -257,17 +265,17 @@ class Runtime:
                 holders=self._holders_on,
                 say=self.submit,
                 count=self.metrics.count_xid,
+                parts=self.parts,
             )
-            self._spawn(self._healer.tell_for_ever())
-            self._spawn(self._healer.watch_for_ever())
+            self._healer.start()
         if self._journal.seq > VERIFY_FIRST_MAX:
-            self._spawn(self._verify())
+            self.parts.once(self._verify())
         if self._unwritable:
-            self._spawn(self._until_writable())
+            self.parts.once(self._until_writable())
         if self._closing:
             self._closing.follow(self._pool.state, list(self._pool.state.leases))
-            self._spawn(self._closing.keep_for_ever())
-            self._spawn(self._closing.tidy_for_ever())
+            self.parts.keep("files", self._closing.keep)
+            self.parts.keep("groups", self._closing.tidy)
         for effect in list(fx.outstanding(self._pool.state)):
             self._run_effect(effect)
 
@@ -281,9 +289,7 @@ class Runtime:
     async def stop(self) -> None:
         """Stop serving; leases live on in the journal and in their kernels."""
         async with self._settling:
-            for task in list(self._tasks):
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await self.parts.stop()
         self._watcher.close()
         if self._healer:
             await self._healer.close()
@@ -299,15 +305,8 @@ class Runtime:
         if self._reserve:
             self._reserve.close()
 
-    def _spawn(self, job: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(job)
-        self._tasks.add(task)
-        task.add_done_callback(self._task_done)
-
-    def _task_done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()):
-            self._degrade(f"A part of the pool manager failed ({error!r}).", error)
+    def _lost(self, bug: BaseException) -> None:
+        self._degrade(f"A part of the pool manager failed ({bug!r}).", bug)
 
     def _degrade(self, why: str, error: BaseException | None = None) -> None:
         self._broken = f"{why} Running kernels go on and releases are accepted, but nothing new is granted."
@@ -316,17 +315,18 @@ class Runtime:
 
     # -- the loop -----------------------------------------------------------------------------------------------------
 
-    async def _serve(self) -> None:
-        while True:
-            batch = [await self._calls.get()]
-            while len(batch) < BATCH_MAX and not self._calls.empty():
-                batch.append(self._calls.get_nowait())
-            async with self._settling:
+    async def _serve_some(self) -> None:
+        batch = [await self._calls.get()]
+        while len(batch) < BATCH_MAX and not self._calls.empty():
+            batch.append(self._calls.get_nowait())
+        async with self._settling:
+            try:
+                await (self._settle_unwritten if self._unwritable or self._ahead else self._settle)(batch)
+            except Exception as bug:  # noqa: BLE001 (whatever it is, the loop goes on and says so)
+                self._degrade(f"The pool manager met a bug of its own ({bug!r}).", bug)
                 try:
-                    await (self._settle_unwritten if self._unwritable or self._ahead else self._settle)(batch)
-                except Exception as bug:  # noqa: BLE001 (whatever it is, the loop goes on and says so)
-                    self._degrade(f"The pool manager met a bug of its own ({bug!r}).", bug)
                     await self._go_back()
+                finally:
                     for call in batch:
                         call.refuse(InternalError(self._broken))
 
@@ -345,7 +345,7 @@ class Runtime:
                 log.error("%s", self._unwritable)  # noqa: TRY400 (what went wrong is said)
                 await self._go_back()
                 self._tell_of_pool()
-                self._spawn(self._until_writable())
+                self.parts.once(self._until_writable())
                 await self._settle_unwritten([*(call for call, _ in decided), *(after_bug or ())])
                 return
         self._tickets = None
@@ -463,12 +463,15 @@ class Runtime:
     async def _until_writable(self) -> None:
         while self._unwritable and not self._ahead:
             await asyncio.sleep(PROBE_S)
-            async with self._settling:
-                if not self._ahead:  # a bug may have been met meanwhile
-                    await self._try_to_write()
+            await self.parts.attempt("journal", self._probe)
         with suppress(FastGPUError):
             await self._look()  # a start without the disk could not note what there is
             await self.submit(c.Tick())  # which serves who waited
+
+    async def _probe(self) -> None:
+        async with self._settling:
+            if not self._ahead:  # a bug may have been met meanwhile
+                await self._try_to_write()
 
     async def _try_to_write(self) -> None:
         entries = degraded.owed(self._pool.state, self._reserve, self.now())
@@ -503,7 +506,10 @@ class Runtime:
 
     def _tell_all(self, changes: Changes) -> None:
         for listener in self._listeners:
-            listener(changes)
+            try:
+                listener(changes)
+            except Exception as bug:  # noqa: BLE001 (what was decided stands, whoever cannot be told)
+                self.parts.failed("events", bug)
 
     # -- effects ------------------------------------------------------------------------------------------------------
 
@@ -514,10 +520,10 @@ class Runtime:
             case fx.ForgetHolder(lease_id=lease_id):
                 self._watcher.forget(lease_id)
             case _:
-                self._spawn(self._carry_out(effect))
+                self.parts.once(self._carry_out(effect))
 
     def _holder_ended(self, lease_id: str, holder: Holder) -> None:
-        self._spawn(self._report(c.HolderEnded(lease_id, holder)))
+        self.parts.once(self._report(c.HolderEnded(lease_id, holder)))
 
     async def _carry_out(self, effect: fx.OnDevice) -> None:
         done = await self._hands.carry_out(effect)
@@ -590,20 +596,22 @@ class Runtime:
             with suppress(NotFound):
                 await self.submit(c.DrainDevice(device_id, drained=drained))
 
-    async def _look_for_ever(self) -> None:
-        while True:
-            await asyncio.sleep(LOOK_S)
-            await self._look_once()
+    async def _look_again(self) -> None:
+        await asyncio.sleep(LOOK_S)
+        await self._look_if_answered()
 
     async def _look_once(self) -> None:
-        with suppress(HostFault, StoreFault, LimitReached):
+        await self.parts.attempt("devices", self._look_if_answered)
+
+    async def _look_if_answered(self) -> None:
+        # A bug of the rules was said already, and stops grants.
+        with suppress(HostFault, StoreFault, LimitReached, InternalError):
             await self._look()
 
-    async def _watch_for_ever(self) -> None:
-        while True:
-            await asyncio.sleep(WATCH_S)
-            with suppress(FastGPUError):
-                await self._watch()
+    async def _watch_again(self) -> None:
+        await asyncio.sleep(WATCH_S)
+        with suppress(HostFault, StoreFault, LimitReached, InternalError):
+            await self._watch()
 
     async def _watch(self) -> None:
         """Compare who has memory on the devices with who may."""
@@ -626,7 +634,7 @@ class Runtime:
         return OnDevice(frozenset(device.lease_ids if device else ()), bool(device and device.unclean is not None))
 
     def _driver_heard(self) -> None:
-        self._spawn(self._look_once() if self._hands.silence is None else self._distrust())
+        self.parts.once(self._look_once() if self._hands.silence is None else self._distrust())
 
     async def _distrust(self) -> None:
         """Grant nothing on the devices of a driver that is silent."""
@@ -640,21 +648,19 @@ class Runtime:
 
     # -- time ---------------------------------------------------------------------------------------------------------
 
-    async def _tick_for_ever(self) -> None:
-        while True:
-            await asyncio.sleep(TICK_S)
-            # A bug was said already, and stops grants; time is noted all the same, or a reboot would lose it.
-            with suppress(StoreFault, LimitReached, InternalError):
-                await self.submit(c.Tick())
-                before_ms = self.now().ms - REMEMBER_KEYS_MS
-                if await self._write(self._journal.forget_answers, before_ms, REMEMBER_KEYS_MAX):
-                    self._keys = await self._write(self._journal.answers)
+    async def _tick(self) -> None:
+        await asyncio.sleep(TICK_S)
+        # A bug was said already, and stops grants; time is noted all the same, or a reboot would lose it.
+        with suppress(StoreFault, LimitReached, InternalError):
+            await self.submit(c.Tick())
+            before_ms = self.now().ms - REMEMBER_KEYS_MS
+            if await self._write(self._journal.forget_answers, before_ms, REMEMBER_KEYS_MAX):
+                self._keys = await self._write(self._journal.answers)
 
-    async def _sample_for_ever(self) -> None:
-        while True:
-            self._take(await self._sampler.sample(*await self.read(_subjects)))
-            # In the middle of each second, so that each has one reading.
-            await asyncio.sleep(SAMPLE_S - (self.now().ms / 1000 + SAMPLE_S / 2) % SAMPLE_S)
+    async def _sample(self) -> None:
+        self._take(await self._sampler.sample(*await self.read(_subjects)))
+        # In the middle of each second, so that each has one reading.
+        await asyncio.sleep(SAMPLE_S - (self.now().ms / 1000 + SAMPLE_S / 2) % SAMPLE_S)
 
     def _take(self, reading: Reading | None) -> None:
         """Nothing is known while the driver does not answer: what it said last is no longer so."""

@@ -49,10 +49,8 @@ class ServedPool:
             raise
         self._ready.set_result(None)
         await self._stopped.wait()
-        sweep, server = self._sweep, self.server
-        sweep.cancel()
-        server.stop()
-        await server.close_all_connections()
+        self.server.stop()
+        await self.server.close_all_connections()
         await self.runtime.stop()
 
     async def _start(self) -> None:
@@ -75,7 +73,7 @@ class ServedPool:
         self.server = serve(self.service, clock.boot_id())
         await self.runtime.start()
         self.server.add_socket(single.listen(self.path, 0o600))
-        self._sweep = asyncio.create_task(self.server.sweep_for_ever())
+        self.runtime.parts.keep("connections", self.server.sweep)
 
     def stop(self) -> None:
         """End it as a signal would."""

@@ -634,7 +634,8 @@ import sys
 from pathlib import Path
 from fastgpu_jupyter.pool.host.clock import Clock
 from fastgpu_jupyter.pool.host.lease_groups import LeaseGroups
-from fastgpu_jupyter.pool.host.process import holder_of, lease_of
+from fastgpu_jupyter.pool.host.attribution import lease_of
+from fastgpu_jupyter.pool.host.process import holder_of
 folder, pid, node = sys.argv[1:]
 boot_id = Clock().boot_id()
 kept = LeaseGroups(Path(folder), boot_id).keep(holder_of(int(pid), boot_id), [node])

@@ -26,7 +26,9 @@ ROW = re.compile(r"^\| `(fastgpu_\w+)` \| (\w+) \|", re.MULTILINE)
 
 
 def now(state: State, usage: Sample | None = None) -> Now:
-    return Now(state, usage or Sample(), subscribers=0, connections=0, accepting=True, at=state.last, foreign={})
+    return Now(
+        state, usage or Sample(), subscribers=0, connections=0, accepting=True, at=state.last, foreign={}, failures={}
+    )
 
 
 def parsed(text: bytes) -> dict[str, float]:

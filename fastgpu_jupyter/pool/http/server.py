@@ -126,15 +126,13 @@ class Server(HTTPServer):
     def __len__(self) -> int:
         return len(self._streams)
 
-    async def sweep_for_ever(self) -> None:
-        """Close what does not read, and what is over the limit and stays."""
-        loop = asyncio.get_running_loop()
-        while True:
-            await asyncio.sleep(SWEEP_S)
-            now_s = loop.time()
-            for stream in list(self._streams):
-                if stream.waits_s(now_s) > self._limits.slow_reader_timeout_s:
-                    stream.stuck = True
-                    stream.close()
-                elif stream.over and now_s - stream.opened_at > OVER_LIMIT_S:
-                    stream.close()
+    async def sweep(self) -> None:
+        """After a pause, close what does not read, and what is over the limit and stays."""
+        await asyncio.sleep(SWEEP_S)
+        now_s = asyncio.get_running_loop().time()
+        for stream in list(self._streams):
+            if stream.waits_s(now_s) > self._limits.slow_reader_timeout_s:
+                stream.stuck = True
+                stream.close()
+            elif stream.over and now_s - stream.opened_at > OVER_LIMIT_S:
+                stream.close()

@@ -38,6 +38,7 @@ from ..calls import Changes
 from ..host.attribution import host_pid
 from ..host.process import holder_of
 from ..metrics import Metrics, Now
+from ..parts import set_within
 from ..runtime import Runtime
 from ..views import Facts, Viewer
 from . import asked
@@ -143,7 +144,16 @@ class Service:
         def read(state: State, at: Instant) -> bytes:
             accepting = self.runtime.fault is None
             foreign = {name: len(found) for name, found in self.runtime.lookout.foreign.items()}
-            now = Now(state, self.runtime.usage, len(self.publisher), self.connections(), accepting, at, foreign)
+            now = Now(
+                state,
+                self.runtime.usage,
+                len(self.publisher),
+                self.connections(),
+                accepting,
+                at,
+                foreign,
+                self.runtime.parts.failures,
+            )
             return self.metrics.text(now)
 
         return await self.runtime.read(read)
@@ -162,7 +172,7 @@ class Service:
             scope=self._scope,
             currency=self._currency,
             started_at=self._started_at,
-            message=self.runtime.message,
+            message=self.runtime.parts.trouble or self.runtime.message,
             fault=self.runtime.fault,
             silent_since=self.runtime.silent_since,
         )
@@ -242,10 +252,7 @@ class Service:
                 left_s = deadline - loop.time()
                 if left_s <= 0 or enough(view):
                     return view
-                try:
-                    await asyncio.wait_for(changed.wait(), left_s)
-                except asyncio.TimeoutError:
-                    continue
+                await set_within(changed, left_s)
 
     async def bind(self, caller: Caller, lease_id: str, body: dict[str, Any], key: str | None) -> LeaseView:
         """Make a process of the caller's user the lease's holder; only with the lease's token."""

@@ -20,6 +20,7 @@ from ...core.model import Instant, Lease, State
 from ..calls import Changes
 from ..devices.driver import Sample, Usage
 from ..metrics import Metrics
+from ..parts import RETRY_S
 from ..runtime import Runtime
 from ..views import Viewer, device_usage_view, lease_usage_view
 from .limits import READER_RETRY_S, Limits, reached
@@ -239,6 +240,18 @@ class Publisher:
     def _begin_delivery(self) -> None:
         if self._delivery is None or self._delivery.done():
             self._delivery = asyncio.get_running_loop().create_task(self._deliver_all())
+            self._delivery.add_done_callback(self._delivered)
+
+    def _delivered(self, delivery: asyncio.Task[None]) -> None:
+        """After a bug readers may have missed something: all of them begin anew, after a pause."""
+        parts = self._runtime.parts
+        if delivery.cancelled() or (bug := delivery.exception()) is None:
+            parts.mended("events")
+            return
+        self._pending = self._pending._replace(pool=True)
+        self._not_before_s = asyncio.get_running_loop().time() + RETRY_S
+        parts.failed("events", bug)
+        self._begin_delivery()
 
     async def _deliver_all(self) -> None:
         loop = asyncio.get_running_loop()
