@@ -6,6 +6,9 @@ that a fixture starts is ended by it.
 
 from __future__ import annotations
 
+import contextlib
+import gc
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from importlib.metadata import entry_points
@@ -38,6 +41,30 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if any(folder in item.path.parents for folder in folders) and item.get_closest_marker("slow"):
             item.add_marker(pytest.mark.flaky(reruns=1))
+
+
+#: So many more descriptors than at its start a process of tests may have at its end: what libraries keep once loaded.
+DESCRIPTORS_MORE = 24
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_descriptor_leaks() -> Iterator[None]:
+    """A test, or what it tests, that keeps files or sockets open fails the last test of its process."""
+    before = open_descriptors()
+    yield
+    gc.collect()  # what is in circles is closed when they are found
+    after = open_descriptors()
+    kept = sorted(target for number, target in after.items() if before.get(number) != target)
+    assert len(after) - len(before) <= DESCRIPTORS_MORE, f"{len(kept)} descriptors were left open: {kept}"
+
+
+def open_descriptors() -> dict[int, str]:
+    """What this process has open, by number."""
+    found = {}
+    for number in os.listdir("/proc/self/fd"):  # noqa: PTH208 (names, not paths)
+        with contextlib.suppress(OSError):  # the one by which they are listed
+            found[int(number)] = os.readlink(f"/proc/self/fd/{number}")  # noqa: PTH115 (a Path follows it)
+    return found
 
 
 @pytest.fixture

@@ -299,6 +299,7 @@ class ServerProcess:
         self.folder = folder
         self.url = ""
         self._process: subprocess.Popen[bytes] | None = None
+        self._clients: list[BlockingKernelClient] = []
         self._log = folder / "server.out"
 
     def start(self, *arguments: str) -> None:
@@ -374,6 +375,7 @@ class ServerProcess:
         path = Path(jupyter_runtime_dir()) / f"kernel-{session['kernel']['id']}.json"
         client.load_connection_file(str(path))
         client.start_channels()
+        self._clients.append(client)
         wait_until(lambda: _answers(client), "the kernel answers")
         return Kernel(client)
 
@@ -394,6 +396,8 @@ class ServerProcess:
 
     def end(self) -> None:
         """Stop it, and the pool that it may have started."""
+        for client in self._clients:
+            client.stop_channels()
         if self._process is not None and self._process.poll() is None:
             with contextlib.suppress(AssertionError):
                 self.terminate(10)

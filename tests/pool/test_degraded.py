@@ -27,6 +27,7 @@ from tests.helpers import PoolProcess, wait_until
 from tests.pool.conftest import Serve
 from tests.pool.served import ServedPool
 
+OpenReserve = Callable[[Path], Reserve]
 Break = Callable[[ServedPool], Callable[[], None]]
 
 
@@ -74,6 +75,13 @@ def broken(request: pytest.FixtureRequest) -> Break:
     return request.param  # type: ignore[no-any-return]
 
 
+@pytest.fixture
+def open_reserve() -> Iterator[OpenReserve]:
+    """Opens reserves, and closes them with the test."""
+    with contextlib.ExitStack() as opened:
+        yield lambda path: opened.enter_context(contextlib.closing(Reserve(path)))
+
+
 # -- in operation -----------------------------------------------------------------------------------------------------
 
 
@@ -108,7 +116,8 @@ def test_releases_are_accepted_and_nothing_is_granted_until_the_disk_is_mended(s
         waits: None,
         gives_up: EndReason.CANCELLED,
     }
-    assert Reserve(pool.folder / "releases.reserve").read() == []
+    with contextlib.closing(Reserve(pool.folder / "releases.reserve")) as reserve:
+        assert reserve.read() == []
 
 
 def test_what_was_refused_is_not_there_and_what_failed_is_not_billed(serve: Serve, broken: Break) -> None:
@@ -313,43 +322,45 @@ def release(number: int) -> Release:
     return Release(f"lease-{number}", EndReason.RELEASED, Instant(number, number + 10**12))
 
 
-def test_the_reserve_keeps_what_was_noted_and_its_size(tmp_path: Path) -> None:
+def test_the_reserve_keeps_what_was_noted_and_its_size(tmp_path: Path, open_reserve: OpenReserve) -> None:
     path = tmp_path / "reserve"
-    reserve = Reserve(path)
+    reserve = open_reserve(path)
     size = path.stat()
     for number in range(5):
         reserve.note(release(number))
     assert (path.stat().st_size, path.stat().st_blocks) == (size.st_size, size.st_blocks)
     assert size.st_mode & 0o777 == 0o600
-    again = Reserve(path)
+    again = open_reserve(path)
     assert again.read() == [release(number) for number in range(5)]
     again.note(release(5))
-    assert len(Reserve(path).read()) == 6
+    assert len(open_reserve(path).read()) == 6
     again.clear()
-    assert Reserve(path).read() == []
+    assert open_reserve(path).read() == []
 
 
-def test_a_record_that_was_torn_is_left_out_and_those_around_it_are_not(tmp_path: Path) -> None:
+def test_a_record_that_was_torn_is_left_out_and_those_around_it_are_not(
+    tmp_path: Path, open_reserve: OpenReserve
+) -> None:
     path = tmp_path / "reserve"
-    reserve = Reserve(path)
+    reserve = open_reserve(path)
     for number in range(3):
         reserve.note(release(number))
     with path.open("r+b") as file:
         file.seek(RECORD_BYTES + 100)
         file.write(b"torn")
-    assert Reserve(path).read() == [release(0), release(2)]
+    assert open_reserve(path).read() == [release(0), release(2)]
 
 
-def test_the_reserve_says_when_it_is_full(tmp_path: Path) -> None:
-    reserve = Reserve(tmp_path / "reserve")
+def test_the_reserve_says_when_it_is_full(tmp_path: Path, open_reserve: OpenReserve) -> None:
+    reserve = open_reserve(tmp_path / "reserve")
     reserve._used = RECORDS_MAX
     with pytest.raises(StoreFault, match="were used"):
         reserve.note(release(1))
 
 
-def test_a_lease_id_that_does_not_fit_is_refused(tmp_path: Path) -> None:
+def test_a_lease_id_that_does_not_fit_is_refused(tmp_path: Path, open_reserve: OpenReserve) -> None:
     with pytest.raises(StoreFault, match="does not fit"):
-        Reserve(tmp_path / "reserve").note(Release("x" * 300, EndReason.RELEASED, Instant(1, 1)))
+        open_reserve(tmp_path / "reserve").note(Release("x" * 300, EndReason.RELEASED, Instant(1, 1)))
 
 
 # -- a real disk ------------------------------------------------------------------------------------------------------

@@ -210,7 +210,7 @@ class Story:
             self.host.loop.crash()
         if self.journal is not None:
             with contextlib.suppress(Exception):
-                self.journal._db.close()
+                self.journal.close()
         if self.reserve is not None:
             self.reserve.close()
         shutil.rmtree(old.parent)

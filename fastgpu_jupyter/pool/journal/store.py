@@ -63,18 +63,22 @@ class Journal:
         self.replayed_after = 0  #: the record from which on the newest replay began
         self._seal = _GENESIS
         self._head = -1
-        try:
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-            self._head = os.open(head_of(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-            # Used by one thread at a time, though not always by the one that opened it.
-            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=FULL")
-            self._db.execute("PRAGMA mmap_size=0")
-            self._db.execute(f"PRAGMA wal_autocheckpoint={WAL_PAGES_MAX}")
-            self._migrate()
-        except (OSError, sqlite3.Error) as error:
-            raise self._fault("cannot be opened", error) from error
+        with contextlib.ExitStack() as opened:  # which is closed where not all goes well
+            try:
+                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+                self._head = os.open(head_of(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+                opened.callback(os.close, self._head)
+                # Used by one thread at a time, though not always by the one that opened it.
+                self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+                opened.callback(self._db.close)
+                self._db.execute("PRAGMA journal_mode=WAL")
+                self._db.execute("PRAGMA synchronous=FULL")
+                self._db.execute("PRAGMA mmap_size=0")
+                self._db.execute(f"PRAGMA wal_autocheckpoint={WAL_PAGES_MAX}")
+                self._migrate()
+            except (OSError, sqlite3.Error) as error:
+                raise self._fault("cannot be opened", error) from error
+            opened.pop_all()
 
     def _migrate(self) -> None:
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
@@ -297,10 +301,12 @@ class Journal:
 
     def close(self) -> None:
         """Close the file; what was appended is on disk already."""
-        self._db.close()
-        if self._head >= 0:
-            os.close(self._head)
-            self._head = -1
+        try:
+            self._db.close()
+        finally:
+            if self._head >= 0:
+                os.close(self._head)
+                self._head = -1
 
     def _fault(self, what: str, error: Exception) -> StoreFault:
         return StoreFault(
