@@ -65,6 +65,8 @@ SNAPSHOT_EVERY = 5000
 REMEMBER_KEYS_MS = 86_400_000
 REMEMBER_KEYS_MAX = 100_000
 TICK_S = 5.0
+#: Ticks between two looks for keys that need not be remembered any more.
+FORGET_TICKS = 12
 SAMPLE_S = 1.0
 #: How often it is looked which devices there are: one may vanish, come, or be divided by somebody else.
 LOOK_S = 5.0
@@ -98,6 +100,7 @@ class Runtime:
         self._clock = clock
         self._keys = journal.answers()
         self._snapshot_seq = journal.replayed_after
+        self._ticks = 0
         self._calls: asyncio.Queue[Call] = asyncio.Queue(COMMANDS_MAX)
         #: Held from the first event of a batch until it is durable.
         self._settling = asyncio.Lock()
@@ -653,6 +656,9 @@ class Runtime:
         # A bug was said already, and stops grants; time is noted all the same, or a reboot would lose it.
         with suppress(StoreFault, LimitReached, InternalError):
             await self.submit(c.Tick())
+            self._ticks += 1
+            if self._ticks % FORGET_TICKS:
+                return
             before_ms = self.now().ms - REMEMBER_KEYS_MS
             if await self._write(self._journal.forget_answers, before_ms, REMEMBER_KEYS_MAX):
                 self._keys = await self._write(self._journal.answers)

@@ -32,7 +32,7 @@ uint64_t wall_us(void) {
 }
 
 /* Where a driver would block: seldom enough to cost next to nothing, as blocking does. */
-void rest(void) { nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL); }
+void rest(int ms) { nanosleep(&(struct timespec){.tv_nsec = ms * 1000000l}, NULL); }
 
 static int reopened(void) {
     const char *path = getenv("FASTGPU_FAKE_NVML_STATE");
@@ -125,7 +125,7 @@ static int hang(const char *function, uint32_t gpu) {
     struct rule *rule;
     while ((rule = rule_for(HANG, function, gpu)) && now_ns() < rule->until_ns) {
         unlock();
-        rest();
+        rest(50);
         lock();
         if (!state)
             return UNINITIALIZED;

@@ -35,7 +35,7 @@ struct call {
 extern struct state *state;
 uint64_t now_ns(void);
 uint64_t wall_us(void); /* what the driver stamps its samples with */
-void rest(void);
+void rest(int ms);
 int lock(void);
 void unlock(void);
 

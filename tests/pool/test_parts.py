@@ -35,6 +35,7 @@ FAILURES = 2
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parts, "RETRY_S", 0.01)
+    monkeypatch.setattr(runtime_module, "FORGET_TICKS", 1)
     monkeypatch.setattr(stream, "RETRY_S", 0.01)
     for module, names in (
         (runtime_module, ("TICK_S", "SAMPLE_S", "LOOK_S", "WATCH_S", "PROBE_S")),

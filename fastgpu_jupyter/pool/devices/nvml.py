@@ -69,6 +69,7 @@ class NvmlDriver:
         self._nodes: dict[str, str] = {}
         self._counters = Counters(pynvml)
         self._parkable: set[str] = set()
+        self._limits: dict[str, bool] = {}  #: whether the driver limits memory there
         self._memory: LeaseMemory | str | None = None  #: what parks, or why nothing does, once that is known
         self._mps = Mps(self, mps)
         self._limiters: dict[Mechanism, Limiter] = {Mechanism.EXCLUSIVE: Exclusive(self), Mechanism.MPS: self._mps}
@@ -368,17 +369,26 @@ class NvmlDriver:
 
     def limits_memory(self, device_id: str) -> bool:
         """Drivers from R615 on, for root, where there are control groups of version 2."""
+        known = self._limits.get(device_id)
+        if known is None:
+            known, lasts = self._find_limits(device_id)
+            if lasts:
+                self._limits[device_id] = known
+        return known
+
+    def _find_limits(self, device_id: str) -> tuple[bool, bool]:
+        """Whether a device knows limits, and whether it will say the same again."""
         group = cgroup.root()
         if not hasattr(pynvml, "nvmlDeviceGetMemoryLimits_v1") or os.geteuid() or group is None:
-            return False
+            return False, True
         asked = pynvml.c_nvmlGetMemoryLimits_v1_t(nameSpace=os.fsencode(group))
         try:
             pynvml.nvmlDeviceGetMemoryLimits_v1(self._handle(device_id), asked)
         except (pynvml.NVMLError_FunctionNotFound, pynvml.NVMLError_NotSupported, pynvml.NVMLError_NoPermission):
-            return False
+            return False, True
         except pynvml.NVMLError:
-            pass  # it knows limits; this group has none
-        return True
+            return True, False  # it knows limits, and this group has none; or the device does not answer
+        return True, True
 
     def lacks_for_mps(self, device_id: str) -> str | None:
         """What it lacks, by what the driver says now."""

@@ -60,6 +60,7 @@ class Attribution:
         self._holders: dict[str, Holder] = {}
         self._leases_of_holder: dict[Key, set[str]] = {}
         self._own_cgroups: dict[Key, tuple[str, ...]] | None = {}
+        self._found: dict[Key, frozenset[str]] = {}  #: whose each was that is some lease's, by these holders
 
     def follow(self, holders: Mapping[str, Holder]) -> None:
         """From now on, the leases are these: by id, each with its holder."""
@@ -70,6 +71,7 @@ class Attribution:
         for lease_id, holder in holders.items():
             self._leases_of_holder.setdefault(_key(holder), set()).add(lease_id)
         self._own_cgroups = None
+        self._found.clear()
 
     def leases_of(self, pid: int, *, by_cgroup: bool = True) -> frozenset[str]:
         """The leases of a process, none where it has none.
@@ -80,6 +82,16 @@ class Attribution:
 
     def leases_of_process(self, key: Key, *, by_cgroup: bool = True) -> frozenset[str]:
         """The leases of a process that was identified before; one that has ended since has those that it had."""
+        known = self._found.get(key) if by_cgroup else None
+        if known is not None:
+            return known
+        found = self._find(key) or (self._leases_of_cgroup(self._read(key).cgroup) if by_cgroup else frozenset())
+        if found and by_cgroup and key not in self._unsettled:
+            self._found[key] = found
+        return found
+
+    def _find(self, key: Key) -> frozenset[str]:
+        """By what it is and where it comes from."""
         own = self._read(key).lease_id
         for one, facts in self._ancestry(key):
             found = set(self._leases_of_holder.get(one, ()))
@@ -90,7 +102,7 @@ class Attribution:
                 found.add(str(facts.lease_id))
             if found:
                 return frozenset(found)
-        return self._leases_of_cgroup(self._read(key).cgroup) if by_cgroup else frozenset()
+        return frozenset()
 
     def _ancestry(self, key: Key) -> Iterator[tuple[Key, _Facts]]:
         one: Key | None = key
@@ -131,6 +143,7 @@ class Attribution:
         if known is None and len(self._known) >= KNOWN_MAX:
             self._known.clear()
             self._unsettled.clear()
+            self._found.clear()
         facts, settled = _facts(key)
         if known is not None:  # whose child it is was true then, and its parent may have ended meanwhile
             facts = known if facts is _GONE else facts._replace(parent=known.parent)
