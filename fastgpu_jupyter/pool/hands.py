@@ -153,7 +153,7 @@ class Hands:
         gpu, pid = effect.logical_gpu, effect.holder.pid
         moved_bytes = await self._move(self._driver.park, gpu, pid)
         try:
-            left = await self._on_device(effect, asyncio.get_running_loop().time())
+            left = await self._on_device(effect)
         except HostFault:
             await self._move(self._driver.resume, gpu, pid, gpu.device_ids)
             raise
@@ -163,11 +163,12 @@ class Hands:
         await self._release(gpu)
         return moved_bytes
 
-    async def _on_device(self, effect: fx.Park | fx.Leave | fx.Drain, since_s: float) -> set[int]:
-        """Numbers of the lease's processes that have memory on its devices, by lists that were begun since then.
+    async def _on_device(self, effect: fx.Park | fx.Leave | fx.Drain, since_s: float | None = None) -> set[int]:
+        """Numbers of the lease's processes that have memory on its devices, by lists begun since then, or now.
 
         Raises :class:`DeviceGone` where one of the devices is gone and nothing is left on the others.
         """
+        since_s = asyncio.get_running_loop().time() if since_s is None else since_s
         pids: set[int] = set()
         gone: DeviceGone | None = None
         for device_id in effect.logical_gpu.device_ids:

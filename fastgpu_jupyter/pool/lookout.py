@@ -96,9 +96,10 @@ class Lookout:
 
     async def _foreign(self, device_id: str, owned: Owned, read: Read) -> tuple[Foreign, ...]:
         """Those of a new list that are to be told of."""
-        if self.policy == IGNORE or not owned.foreign:
+        found = tuple(one for one in owned.foreign if one.holder.pid not in self.ours)
+        if self.policy == IGNORE or not found:
             return ()
-        return await self._ask(self._owners.still_foreign, device_id, owned.foreign, await read(rights_now))
+        return await self._ask(self._owners.still_foreign, device_id, found, await read(rights_now))
 
     async def _ask(self, call: Callable[..., T], *args: object) -> T:
         """What a method of the owners answers. Raises :class:`HostFault` where it is stuck at some process."""

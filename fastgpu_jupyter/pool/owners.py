@@ -10,7 +10,6 @@ may be long in coming.
 
 from __future__ import annotations
 
-import os
 import pwd
 import threading
 from collections.abc import Iterable, Mapping, Sequence
@@ -144,7 +143,7 @@ class Owners:
                 lease_of[pid] = lease_id
                 before = memory_bytes.get(lease_id, 0)
                 memory_bytes[lease_id] = None if used is None or before is None else before + used
-            elif pid != os.getpid() and (holder := holders.get(pid) or self._holder(key)) is not None:
+            elif (holder := holders.get(pid) or self._holder(key)) is not None:
                 foreign.append(Foreign(holder, used, min(its, default=None)))
         hidden = len(listed.keys) < len(listed.used_bytes)
         return Owned(listed.number, lease_of, memory_bytes, tuple(foreign), hidden)

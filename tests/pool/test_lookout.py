@@ -150,7 +150,7 @@ def test_a_process_without_a_lease_is_found_and_one_with_a_lease_is_not(tmp_path
 
         async def story(pool: Pool) -> None:
             await pool.ask("a", kernel)
-            for pid in (kernel, child, stranger):
+            for pid in (kernel, child, stranger, os.getpid()):  # and the pool itself
                 put(machine, "fake-0", pid, 1)
             await pool.until_foreign(lambda found: found == {"fake-0": [stranger]})
             (one,) = pool.runtime.lookout.foreign["fake-0"]

@@ -90,10 +90,10 @@ def test_what_a_lease_began_after_its_device_was_listed_is_its_own(pid: int) -> 
     assert elsewhere.lease_id == "a"
 
 
-def test_the_pool_itself_and_who_is_gone_are_not_foreign() -> None:
+def test_who_is_gone_is_not_foreign_but_hidden() -> None:
     with subprocess.Popen(["true"]) as process:
         process.wait(20)
-    found = Owners("boot").find("gpu", 1, [GPUProcess(os.getpid(), 1), GPUProcess(process.pid, 1)], NOBODY)
+    found = Owners("boot").find("gpu", 1, [GPUProcess(process.pid, 1)], NOBODY)
     assert (found.foreign, found.hidden) == ((), True)
 
 
