@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -21,26 +21,26 @@ from typing import Any, TypeVar, cast
 
 from ..core import commands as c
 from ..core import effects as fx
-from ..core import health, preparing, queue
+from ..core import preparing, queue
 from ..core.decide import decide
 from ..core.events import Event
-from ..core.model import DeviceSpec, Health, Holder, Instant, LeaseState, LogicalGPU, State
+from ..core.model import Health, Holder, Instant, LeaseState, LogicalGPU, State
 from ..core.pool import Pool
 from ..core.pool import replay as apply_all
-from ..errors import Conflict, FastGPUError, HostFault, InternalError, LimitReached, NotFound, StoreFault
+from ..errors import Conflict, FastGPUError, HostFault, InternalError, LimitReached, StoreFault
 from ..wire.views import StatementView
 from . import billing, degraded, hands, lookout
 from .calls import Call, Changes, Whereabouts, changes_of
 from .closing import Closing
-from .devices.driver import Division, Driver, GPUProcess, Sample, Subject
+from .devices.driver import Driver, GPUProcess, Sample, Subject
 from .devices.health import Condition, Watchable
-from .hands import NO_ANSWER, Hands
+from .hands import Hands
 from .healing import Healer
 from .history import History
-from .host import machine
 from .host.clock import Clock
 from .host.lease_groups import TOLD, Kept, LeaseGroups
 from .host.process import Watcher
+from .inventory import Inventory, specs_of
 from .journal.codec import encode_state
 from .journal.reserve import Reserve
 from .journal.store import Entry, Journal
@@ -110,10 +110,21 @@ class Runtime:
             scrub, scrub_timeout_s, on_device=self._on_device, say=self._report, tell=self._tell_of_lease
         )
         self._closing = Closing(groups, driver.device_nodes, self._tell_of_lease) if groups else None
-        self._hands = Hands(driver, self._driver_heard, self.scrubber, self._closing)
+        self._hands = Hands(
+            driver, lambda: self._spawn(self.inventory.heard()), scrubber=self.scrubber, closing=self._closing
+        )
         self._healer: Healer | None = None
         #: What runs as long as the pool manager does.
         self.parts = Parts(self._tell_of_pool, self._lost)
+        self.inventory = Inventory(
+            driver,
+            self._hands,
+            self.parts,
+            read=self.read,
+            say=self.submit,
+            report=self._report,
+            changed=self._tell_of_pool,
+        )
         self._watcher = Watcher(pool.state.boot_id, self._holder_ended)
         self._listeners: list[Callable[[Changes], None]] = []
         self._whereabouts = Whereabouts(pool.state)
@@ -132,8 +143,6 @@ class Runtime:
         self.history = History()
         #: Since when the devices' counters cannot be read, on the wall clock; ``None`` while they can.
         self.silent_since: int | None = None
-        #: What the driver says where there are no devices, or not all.
-        self.message: str | None = None
         #: A bug, or damage: nothing new is granted until the pool manager is started again.
         self._broken: str | None = None
         #: The journal cannot be written: nothing new is granted until it can.
@@ -272,9 +281,9 @@ class Runtime:
             )
             self._healer.start()
         if self._journal.seq > VERIFY_FIRST_MAX:
-            self.parts.once(self._verify())
+            self._spawn(self._verify())
         if self._unwritable:
-            self.parts.once(self._until_writable())
+            self._spawn(self._until_writable())
         if self._closing:
             self._closing.follow(self._pool.state, list(self._pool.state.leases))
             self.parts.keep("files", self._closing.keep)
@@ -307,6 +316,9 @@ class Runtime:
         self._journal.close()
         if self._reserve:
             self._reserve.close()
+
+    def _spawn(self, job: Coroutine[Any, Any, None]) -> None:
+        self.parts.once(job)
 
     def _lost(self, bug: BaseException) -> None:
         self._degrade(f"A part of the pool manager failed ({bug!r}).", bug)
@@ -348,7 +360,7 @@ class Runtime:
                 log.error("%s", self._unwritable)  # noqa: TRY400 (what went wrong is said)
                 await self._go_back()
                 self._tell_of_pool()
-                self.parts.once(self._until_writable())
+                self._spawn(self._until_writable())
                 await self._settle_unwritten([*(call for call, _ in decided), *(after_bug or ())])
                 return
         self._tickets = None
@@ -468,7 +480,7 @@ class Runtime:
             await asyncio.sleep(PROBE_S)
             await self.parts.attempt("journal", self._probe)
         with suppress(FastGPUError):
-            await self._look()  # a start without the disk could not note what there is
+            await self.inventory.look()  # a start without the disk could not note what there is
             await self.submit(c.Tick())  # which serves who waited
 
     async def _probe(self) -> None:
@@ -523,10 +535,10 @@ class Runtime:
             case fx.ForgetHolder(lease_id=lease_id):
                 self._watcher.forget(lease_id)
             case _:
-                self.parts.once(self._carry_out(effect))
+                self._spawn(self._carry_out(effect))
 
     def _holder_ended(self, lease_id: str, holder: Holder) -> None:
-        self.parts.once(self._report(c.HolderEnded(lease_id, holder)))
+        self._spawn(self._report(c.HolderEnded(lease_id, holder)))
 
     async def _carry_out(self, effect: fx.OnDevice) -> None:
         done = await self._hands.carry_out(effect)
@@ -545,7 +557,7 @@ class Runtime:
                     await self._hands.ask(self._driver.release, gpu)
                 break
             await asyncio.sleep(hands.DRAIN_POLL_S)
-        await self._look_once()
+        await self.inventory.look_once()
         await asyncio.sleep(pause_s)
 
     async def _report(self, command: c.Command) -> None:
@@ -559,57 +571,9 @@ class Runtime:
 
     # -- devices ------------------------------------------------------------------------------------------------------
 
-    async def _look(self) -> None:
-        """Take over which devices there are now. Where the driver does not say, all stay what they were."""
-        specs, message = await self._hands.ask(self._driver.inventory)
-        if message != self.message:
-            self.message = message
-            self._tell_of_pool()
-        if {spec.id: spec for spec in specs} != await self.read(_specs):
-            await self.submit(c.SetDevices(tuple(specs), (machine.spec(),)))
-        for device_id in await self.read(_distrusted):  # it answers: let it say how each of them is
-            await self._say_health(device_id, *await self._hands.ask(self._driver.health, device_id))
-        for lease_id, gpu in await self.read(_losable):
-            why = await self._hands.ask(self._driver.lost, gpu)
-            if why is not None:
-                await self.submit(c.LogicalGPULost(lease_id, gpu.generation, why))
-
-    async def division(self, device_id: str) -> tuple[Division, list[GPUProcess]]:
-        """The mode in which the hardware divides a device, and who is on it."""
-        mode = await self._hands.ask(self._driver.division, device_id)
-        return mode, list(await self._hands.ask(self._driver.processes, device_id)) if mode.capable else []
-
-    async def divide(self, device_id: str, *, on: bool) -> None:
-        """Switch that mode of a device on which no lease is, and to which none comes meanwhile."""
-        mode, processes = await self.division(device_id)
-        if mode.on == mode.pending == on:
-            return
-        drained = await self.read(lambda state, _: health.find_device(state, device_id).drained)
-        await self.submit(c.DrainDevice(device_id, drained=True))
-        try:
-            held = await self.read(lambda state, _: len(state.devices[device_id].lease_ids))
-            if held:
-                raise Conflict(f"{held} leases are on this device. Nothing was changed; release them first.")
-            if processes:
-                pids = ", ".join(str(process.pid) for process in processes)
-                raise Conflict(f"Processes are on this device: {pids}. Nothing was changed; end them first.")
-            await self._hands.ask(self._driver.divide, device_id, on)
-            await self._look_once()
-        finally:
-            with suppress(NotFound):
-                await self.submit(c.DrainDevice(device_id, drained=drained))
-
     async def _look_again(self) -> None:
         await asyncio.sleep(LOOK_S)
-        await self._look_if_answered()
-
-    async def _look_once(self) -> None:
-        await self.parts.attempt("devices", self._look_if_answered)
-
-    async def _look_if_answered(self) -> None:
-        # A bug of the rules was said already, and stops grants.
-        with suppress(HostFault, StoreFault, LimitReached, InternalError):
-            await self._look()
+        await self.inventory.look_if_answered()
 
     async def _watch_again(self) -> None:
         await asyncio.sleep(WATCH_S)
@@ -618,7 +582,7 @@ class Runtime:
 
     async def _watch(self) -> None:
         """Compare who has memory on the devices with who may."""
-        device_ids = [spec.id for spec in (await self.read(_specs)).values() if not spec.simulated]
+        device_ids = [spec.id for spec in (await self.read(specs_of)).values() if not spec.simulated]
         if not device_ids:
             return
 
@@ -635,19 +599,6 @@ class Runtime:
     def _on_device(self, device_id: str) -> OnDevice:
         device = self._pool.state.devices.get(device_id)
         return OnDevice(frozenset(device.lease_ids if device else ()), bool(device and device.unclean is not None))
-
-    def _driver_heard(self) -> None:
-        self.parts.once(self._look_once() if self._hands.silence is None else self._distrust())
-
-    async def _distrust(self) -> None:
-        """Grant nothing on the devices of a driver that is silent."""
-        for device_id in await self.read(_specs):
-            if self._hands.silence is not None:
-                await self._report(c.SetHealth(device_id, Health.SUSPECT, NO_ANSWER, stays=True))
-
-    async def _say_health(self, device_id: str, health: Health, reason: str | None) -> None:
-        with suppress(NotFound):
-            await self._report(c.SetHealth(device_id, health, reason))
 
     # -- time ---------------------------------------------------------------------------------------------------------
 
@@ -683,21 +634,6 @@ class Runtime:
         if self.usage.leases or self.usage != before:
             for listener in self._usage_listeners:
                 listener()
-
-
-def _specs(state: State, _: Instant) -> dict[str, DeviceSpec]:
-    return {device.spec.id: device.spec for device in state.devices.values() if device.present}
-
-
-def _distrusted(state: State, _: Instant) -> list[str]:
-    return [device.spec.id for device in state.devices.values() if device.health_reason == NO_ANSWER]
-
-
-def _losable(state: State, _: Instant) -> list[tuple[str, LogicalGPU]]:
-    """What a driver made for leases, that somebody can take away while its device is there."""
-    held = ((one.id, one.logical_gpu) for one in state.leases.values() if one.state is LeaseState.ACTIVE)
-    made = ((lease_id, gpu) for lease_id, gpu in held if gpu is not None)
-    return [(lease_id, gpu) for lease_id, gpu in made if gpu.partition is not None or gpu.owner_uid is not None]
 
 
 def _subjects(state: State, _: Instant) -> tuple[list[Subject], Rights]:

@@ -14,6 +14,7 @@ from fastgpu_jupyter.core.model import Holder, LogicalGPU
 from fastgpu_jupyter.pool import closing as closing_module
 from fastgpu_jupyter.pool.closing import Closing
 from fastgpu_jupyter.pool.host.lease_groups import TOLD, Kept, LeaseGroups
+from fastgpu_jupyter.pool.parts import Parts
 from tests.core.world import World, holder, spec
 
 KERNELS = range(100, 200)  #: numbers of processes that are kernels of the lease that they are named for
@@ -86,11 +87,12 @@ def play(story: Callable[[Closed, Closing], Coroutine[Any, Any, None]]) -> None:
     async def run() -> None:
         world = Closed()
         closing = world.closing = Closing(cast(LeaseGroups, world.groups), world.nodes_of, world.told.append)
-        task = asyncio.create_task(closing.keep_for_ever())
+        parts = Parts(lambda: None, lambda _: None)
+        parts.keep("files", closing.keep)
         try:
             await story(world, closing)
         finally:
-            task.cancel()
+            await parts.stop()
             closing.close()
 
     asyncio.run(run())

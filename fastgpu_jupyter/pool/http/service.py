@@ -97,7 +97,7 @@ class Service:
         self._currency = currency
         self._started_at = started_at
         self._boot_id = boot_id
-        runtime.message = message
+        runtime.inventory.message = message
         self.publisher = Publisher(
             runtime, self._changed, self._usage, limits, self.metrics, first_seq=started_at * SEQ_PER_MS
         )
@@ -172,7 +172,7 @@ class Service:
             scope=self._scope,
             currency=self._currency,
             started_at=self._started_at,
-            message=self.runtime.parts.trouble or self.runtime.message,
+            message=self.runtime.parts.trouble or self.runtime.inventory.message,
             fault=self.runtime.fault,
             silent_since=self.runtime.silent_since,
         )
@@ -399,7 +399,7 @@ class Service:
         """What switching MIG mode of a device would take, and disturb."""
         self._require_administrator(caller)
         leases = await self.runtime.read(lambda state, _: _leases_on(state, device_id))
-        mode, processes = await self.runtime.division(device_id)
+        mode, processes = await self.runtime.inventory.division(device_id)
         return {
             "device_id": device_id,
             "capable": mode.capable,
@@ -416,7 +416,7 @@ class Service:
         self._require_administrator(caller)
         on = asked.yes_or_no(body, "on")
         await self.runtime.read(lambda state, _: _leases_on(state, device_id))
-        await self.runtime.divide(device_id, on=on)
+        await self.runtime.inventory.divide(device_id, on=on)
         log.warning("%s had MIG mode of %s switched %s.", caller.tenant, device_id, "on" if on else "off")
         return await self.division(caller, device_id)
 
