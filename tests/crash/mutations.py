@@ -150,8 +150,15 @@ MUTATIONS = (
     Mutation(
         "a device is free before its memory is",
         "pool/hands.py",
-        "                if not await self._on_device(effect):\n                    break\n",
-        "                await self._on_device(effect)\n                break\n",
+        "                if not await self._on_device(effect, since_s):\n                    break\n",
+        "                await self._on_device(effect, since_s)\n                break\n",
+    ),
+    Mutation(
+        "a list of processes from before says who is there now",
+        "pool/hands.py",
+        "self._begun_s >= since_s\n",
+        "True\n",
+        pytest("tests/pool/test_hands.py"),
     ),
     Mutation(
         "a driver that is silent is asked all the same",

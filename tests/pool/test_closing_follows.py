@@ -12,6 +12,7 @@ import pytest
 from fastgpu_jupyter.core import commands as c
 from fastgpu_jupyter.core.model import Holder, LogicalGPU
 from fastgpu_jupyter.pool import closing as closing_module
+from fastgpu_jupyter.pool import parts as parts_module
 from fastgpu_jupyter.pool.closing import Closing
 from fastgpu_jupyter.pool.host.lease_groups import TOLD, Kept, LeaseGroups
 from fastgpu_jupyter.pool.parts import Parts
@@ -96,6 +97,29 @@ def play(story: Callable[[Closed, Closing], Coroutine[Any, Any, None]]) -> None:
             closing.close()
 
     asyncio.run(run())
+
+
+def test_what_a_bug_kept_from_being_opened_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parts_module, "RETRY_S", 0.01)
+
+    async def story(world: Closed, closing: Closing) -> None:
+        keep, failures = world.groups.keep, iter([ZeroDivisionError(), KeyError("x")])
+
+        def fail(one: Holder, nodes: Collection[str]) -> Kept:
+            for bug in failures:
+                raise bug
+            return keep(one, nodes)
+
+        world.groups.keep = fail  # type: ignore[method-assign]
+        world.ask("a", "half")
+        world.do(c.BindHolder("a", holder(100)))
+        for _ in range(4000):
+            if closing.about("a").closed:
+                return
+            await asyncio.sleep(0.005)
+        raise AssertionError("nobody tried again")
+
+    play(story)
 
 
 def test_a_kernel_opens_what_its_lease_has_while_it_has_it() -> None:
