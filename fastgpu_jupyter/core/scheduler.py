@@ -6,7 +6,8 @@ stand in one line, because what serves one of them serves any. Where they are pl
 
 Before somebody is served out of turn, devices are *kept* for those who come first and cannot be served: nobody behind
 them is placed there, so that they get them when they drain. Others go past only on devices that those could not have
-anyway (conservative backfill). With the devices, what they need of that host's processors and memory is kept.
+anyway (conservative backfill). With the devices, what they need of that host's processors and memory is kept. In a pool
+of many hosts that is chosen for one line at a time (:data:`LOOK_EVERY`), when nobody waits for an answer to a grant.
 
 How it is quick: a line that cannot be served stays so until something is freed that it could use. So only *hopeful*
 lines, of which that is not known, are placed anywhere; of the others those that fit on a host where there is *news*, on
