@@ -487,7 +487,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a partition that somebody destroyed is not missed",
-        RUNTIME,
+        "pool/inventory.py",
         "            if why is not None:\n",
         "            if False:\n",
     ),
