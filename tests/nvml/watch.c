@@ -113,7 +113,7 @@ EXPORT int nvmlEventSetWait_v2(handle_t handle, struct event_data *to, uint32_t 
         if (error != TIMEOUT || now_ns() >= deadline_ns)
             return end(&call, error);
         unlock();
-        rest(200);
+        rest(500);
         if (!lock())
             return end(&call, UNINITIALIZED);
     }
