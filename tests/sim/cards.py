@@ -71,9 +71,10 @@ class Cards:
 
     # -- as the program asks (Divisible) ----------------------------------------------------------------------------
 
-    def require_divided(self, device_id: str) -> None:
+    def require_divided(self, device_id: str) -> list[Instance]:
         if device_id in self.hidden:
             raise HostFault("it is not there")
+        return self.instances(device_id)
 
     def instances(self, device_id: str) -> list[Instance]:
         return [

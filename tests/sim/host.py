@@ -172,7 +172,11 @@ class Host:
     # -- devices ----------------------------------------------------------------------------------------------------
 
     def inventory(self, mig: Mig) -> tuple[list[DeviceSpec], str | None]:
-        cards = [replace(one, standing=mig.standing(one.id)[0]) for one in CARDS if one.id in self.shown]
+        cards = [
+            replace(one, standing=mig.standing(one.id, self.cards.instances(one.id))[0])
+            for one in CARDS
+            if one.id in self.shown
+        ]
         return [*(one for one in SPECS if one.id in self.shown), *cards], None
 
     def hide(self, device_id: str) -> None:
