@@ -13,10 +13,10 @@ memory: a real driver takes longer for each call, which costs a poller more than
 
     python tests/benchmarks/telemetry.py [--seconds S] [--gpus N] [--leases N] [--json FILE] [--check]
 
-Measured on 2026-11-23 with 2 cores that others used too (load average 2 to 11), at ``nice -n 19``: sampling 0.36 to 0.41 %
-of a core, a hundredth reader 0.037 ms a second, 0.04 of a viewer. Of 3.8 ms a second the event loop's thread took 1.7, the
-sampler's 1.8, looks at the devices 0.15, and the stub's own wait for events, where a real driver blocks, 0.24. The pool
-manager of the day before took 0.67 and 0.72 % in the same minutes, 0.11 and 0.13 of that in the stub's wait.
+Measured on 2026-11-23 with 2 cores that others used too (load average 2 to 11), at ``nice -n 19``: sampling 0.36 to
+0.41 % of a core; one more reader, of 100, 0.037 ms a second, 0.04 of a viewer. Of 3.8 ms a second the event loop's
+thread took 1.7, the sampler's 1.8, looks at the devices 0.15, and the stub's own wait for events, where a real driver
+blocks, 0.24. The version before took 0.67 and 0.72 % in the same minutes, 0.11 and 0.13 of that in the stub's wait.
 
 ``--check`` ends with status 1 where sampling takes more than 0.5 % of one core, or one more reader more than a tenth
 of such a viewer.
