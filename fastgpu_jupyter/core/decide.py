@@ -27,6 +27,7 @@ from . import commands as c
 from . import events as e
 from .ask import Size
 from .events import Event
+from .lifecycle import granted
 from .model import (
     GOES_ON,
     HOLDING,
@@ -321,7 +322,7 @@ def _holder_ended(state: State, command: c.HolderEnded, at: Instant) -> list[Eve
 
 
 def _park_succeeded(state: State, command: c.ParkSucceeded, at: Instant) -> list[Event]:
-    lease = _current(state, command.lease_id, command.generation, LeaseState.PARKING)
+    lease = granted(state, command.lease_id, command.generation, LeaseState.PARKING)
     if lease is None:
         return []
     parked: list[Event] = [e.LeaseParked(lease.id, command.host_memory_bytes, *(command.cleaned or ()))]
@@ -333,7 +334,7 @@ def _park_succeeded(state: State, command: c.ParkSucceeded, at: Instant) -> list
 
 
 def _park_failed(state: State, command: c.ParkFailed, at: Instant) -> list[Event]:
-    lease = _current(state, command.lease_id, command.generation, LeaseState.PARKING)
+    lease = granted(state, command.lease_id, command.generation, LeaseState.PARKING)
     if lease is None:
         return []
     stays = e.LeaseNotParked(lease.id, command.detail)
@@ -341,12 +342,12 @@ def _park_failed(state: State, command: c.ParkFailed, at: Instant) -> list[Event
 
 
 def _resume_succeeded(state: State, command: c.ResumeSucceeded, at: Instant) -> list[Event]:
-    lease = _current(state, command.lease_id, command.generation, LeaseState.RESUMING)
+    lease = granted(state, command.lease_id, command.generation, LeaseState.RESUMING)
     return [e.LeaseResumed(lease.id, command.made)] if lease else []
 
 
 def _limit_set(state: State, command: c.LimitSet, at: Instant) -> list[Event]:
-    lease = _current(state, command.lease_id, command.generation, LeaseState.ACTIVE)
+    lease = granted(state, command.lease_id, command.generation, LeaseState.ACTIVE)
     if lease is None or lease.logical_gpu is None:
         return []
     gpu = lease.logical_gpu
@@ -364,12 +365,12 @@ def _limit_set(state: State, command: c.LimitSet, at: Instant) -> list[Event]:
 
 
 def _logical_gpu_lost(state: State, command: c.LogicalGPULost, at: Instant) -> list[Event]:
-    lease = _current(state, command.lease_id, command.generation, LeaseState.ACTIVE)
+    lease = granted(state, command.lease_id, command.generation, LeaseState.ACTIVE)
     return [e.LeaseDraining(lease.id, EndReason.DEVICE_LOST, command.detail)] if lease else []
 
 
 def _resume_failed(state: State, command: c.ResumeFailed, at: Instant) -> list[Event]:
-    lease = _current(state, command.lease_id, command.generation, LeaseState.RESUMING)
+    lease = granted(state, command.lease_id, command.generation, LeaseState.RESUMING)
     if lease is None:
         return []
     if not lease.has_image:  # a restart came between: there is nothing left to bring back, and the device is there
@@ -378,7 +379,7 @@ def _resume_failed(state: State, command: c.ResumeFailed, at: Instant) -> list[E
 
 
 def _drain_succeeded(state: State, command: c.DrainSucceeded, at: Instant) -> list[Event]:
-    lease = _current(state, command.lease_id, command.generation, LeaseState.DRAINING)
+    lease = granted(state, command.lease_id, command.generation, LeaseState.DRAINING)
     if lease is None or lease.end_reason is None:
         return []
     return [e.LeaseEnded(lease.id, lease.end_reason, lease.end_detail, *command.cleaned)]
@@ -419,14 +420,6 @@ def _over(lease: Lease, reason: EndReason) -> list[Event]:
 
 def _draining(lease: Lease, reason: EndReason) -> Event:
     return e.LeaseDraining(lease.id, reason)
-
-
-def _current(state: State, lease_id: str, generation: int, expected: LeaseState) -> Lease | None:
-    """The lease, unless the report is about an earlier grant of it or comes too late."""
-    lease = state.leases.get(lease_id)
-    if lease is None or lease.state is not expected or lease.logical_gpu is None:
-        return None
-    return lease if lease.logical_gpu.generation == generation else None
 
 
 def _live(state: State, lease_id: str) -> Lease:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from ..errors import InternalError
 from . import events as e
 from .events import Event
-from .model import Lease, LeaseState
+from .model import Lease, LeaseState, State
 
 S = LeaseState
 
@@ -65,3 +65,11 @@ def next_state(lease: Lease, event: Event) -> LeaseState:
     if after is None:
         raise InternalError(f"{event!r} does not fit a lease that is {lease.state.value}. Its story: {lease!r}")
     return after
+
+
+def granted(state: State, lease_id: str, generation: int, expected: LeaseState) -> Lease | None:
+    """The lease in that state by that grant of it; ``None`` where a report is of an earlier one, or comes too late."""
+    lease = state.leases.get(lease_id)
+    if lease is None or lease.state is not expected or lease.logical_gpu is None:
+        return None
+    return lease if lease.logical_gpu.generation == generation else None

@@ -12,6 +12,7 @@ from . import commands as c
 from . import events as e
 from . import placement
 from .events import Event
+from .lifecycle import granted
 from .model import EndReason, Instant, Lease, LeaseState, State
 
 #: With the rests between them, half a minute.
@@ -22,13 +23,13 @@ PAUSE_MS = 250
 
 def succeeded(state: State, command: c.PrepareSucceeded, at: Instant) -> list[Event]:
     """The logical GPU is ready."""
-    lease = find(state, command.lease_id, command.generation)
+    lease = current(state, command)
     return [e.LeasePrepared(lease.id, command.made)] if lease else []
 
 
 def failed(state: State, command: c.PrepareFailed, at: Instant) -> list[Event]:
     """It could not be made, and nothing is left of it: the lease waits again, or it is told why that is no use."""
-    lease = find(state, command.lease_id, command.generation)
+    lease = current(state, command)
     if lease is None:
         return []
     why_never = _why_never(state, lease)
@@ -47,12 +48,9 @@ def _why_never(state: State, lease: Lease) -> str | None:
     return None
 
 
-def find(state: State, lease_id: str, generation: int) -> Lease | None:
-    """The lease while that grant of it is being made."""
-    lease = state.leases.get(lease_id)
-    if lease is None or lease.state is not LeaseState.PREPARING or lease.logical_gpu is None:
-        return None
-    return lease if lease.logical_gpu.generation == generation else None
+def current(state: State, report: c.PrepareSucceeded | c.PrepareFailed) -> Lease | None:
+    """The lease that a report is about, while that grant of it is being made."""
+    return granted(state, report.lease_id, report.generation, LeaseState.PREPARING)
 
 
 def pause_ms(lease: Lease) -> int:

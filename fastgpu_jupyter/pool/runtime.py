@@ -549,7 +549,7 @@ class Runtime:
     async def _give_up(self, failed: c.PrepareFailed, gpu: LogicalGPU) -> None:
         """Unmake what was made of it, see what is in its place, which may be granted anew, and rest a while."""
         pause_s = 0.0
-        while lease := await self.read(lambda state, _: preparing.find(state, failed.lease_id, failed.generation)):
+        while lease := await self.read(lambda state, _: preparing.current(state, failed)):
             # While it is being prepared nobody else is where it was to be; once it drains, that unmakes it.
             pause_s = preparing.pause_ms(lease) / 1000
             with suppress(HostFault):
