@@ -478,6 +478,7 @@ MUTATIONS = (
         RUNTIME,
         "                if gpu.partition is not None:\n",
         "                if False:\n",
+        pytest("tests/pool/test_runtime.py", "-k", "preparation"),
     ),
     Mutation(
         "whatever is in a partition's place is destroyed with it",

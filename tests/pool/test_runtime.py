@@ -36,7 +36,7 @@ from fastgpu_jupyter.pool.journal.store import Journal
 from fastgpu_jupyter.pool.recovery import recover, replay
 from fastgpu_jupyter.pool.runtime import Runtime
 from fastgpu_jupyter.pool.scrub import OVERWRITE, Scrubber
-from tests.core.world import spec
+from tests.core.world import mig_spec, spec
 
 
 class PlayedDriver:
@@ -320,6 +320,22 @@ def test_a_preparation_that_fails_is_tried_again_and_ends_the_lease_in_the_end(
         assert pool.driver.prepared == preparing.TRIES_MAX
 
     run(tmp_path, story)
+
+
+def test_what_a_failed_preparation_has_left_is_unmade_before_it_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its user may give up meanwhile, and then nobody would."""
+    monkeypatch.setattr(preparing, "PAUSE_MS", 1)
+
+    async def story(pool: Pool) -> None:
+        pool.driver.refuse = "no compute instance"
+        await pool.ask("a", profile="half")
+        await pool.until("a", LeaseState.ENDED)
+        assert pool.driver.prepared == preparing.TRIES_MAX
+        assert len(set(pool.driver.released)) == preparing.TRIES_MAX
+
+    run(tmp_path, story, PlayedDriver(mig_spec("gpu")))
 
 
 def test_where_the_disk_fails_nobody_is_told_and_memory_is_what_the_disk_has(
