@@ -74,13 +74,13 @@ def headline(view: LeaseView | None, trouble: str | None, *, kept: bool = False)
         return f"Waiting for a GPU: the pool manager does not answer. {trouble}"
     if view is None:
         return "Waiting for a GPU: asking the pool manager."
-    if view["state"] == "preparing":
-        return "Your GPU is granted and being prepared."
     if kept and view["state"] == "resuming":
         return "A GPU is there; what this notebook had on its GPU is being brought back."
     place = f": place {view['place']} in the queue" if view["place"] else ""
     detail = (view["pending_detail"] or "").strip()
     said = f"{detail[:1].upper()}{detail[1:]} " if detail else ""
+    if view["state"] == "preparing":
+        return f"Your GPU is granted and being prepared. {said}".rstrip()
     if kept and is_away(view):
         why = f"It was parked because {because(view['park_reason'])}. {KEPT}"
         return f"Waiting for the GPU to come back to this notebook{place}. {said}{why}"

@@ -236,7 +236,8 @@ def lease_view(state: State, lease: Lease, at: Instant, facts: Facts) -> LeaseVi
 
 def _detail(lease: Lease, facts: Facts) -> str | None:
     """What is being done, after why it is over."""
-    told = filter(None, (lease.end_detail, facts.doing(lease.id)))
+    tried = preparing.message(lease) if lease.state is LeaseState.PREPARING else None
+    told = filter(None, (lease.end_detail, tried, facts.doing(lease.id)))
     return " ".join(told) or budgets.why_parked(lease)
 
 
