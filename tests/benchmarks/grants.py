@@ -19,8 +19,9 @@ Measured on 2 cores that other work kept busy (load average 2 to 4), at 10,000 G
 because wall time says more of that other work: with 1,000 queued p50 136, p99 457; with 100,000 queued p50 126 to 138,
 p99 264 to 309, a tick 169 to 209. In the same minutes an earlier version had p50 206 to 208, p99 747 to 773 and a tick
 of 930, and these rules compiled (``make compiled``) p50 68 to 93, p99 183 to 266, a tick 140 to 196. Four runs in a row
-while nothing else ran: with 1,000 queued p50 87 to 142, p99 269 to 442; with 100,000 p50 133 to 146, p99 265 to 283; the
-p50 of one to the other 0.94 to 1.68, in two of four above the target of 1.5. What is left is some 225 calls a decision: 45 percent of the time to apply two events and follow their device, 43 to find who fits and where.
+while nothing else ran: with 1,000 queued p50 87 to 142, p99 269 to 442; with 100,000 p50 133 to 146, p99 265 to 283;
+the p50 of one to the other 0.94 to 1.68, in two of four above the target of 1.5. What is left is some 225 calls a
+decision: 45 percent of the time to apply two events and follow their device, 43 to find who fits and where.
 The targets of 50 and 200 are missed; compiled, p99 is met at times. 64 clients over the socket (load average 7): 244
 commands a second, p50 365 ms, p99 756 ms, fsync alone 81,227 records a second, 1,061 answers without any decision or
 record; with load average 2 to 4 it was 970 to 1,041 commands a second, p50 84 to 90 ms, p99 138 to 156 ms. Most of it
