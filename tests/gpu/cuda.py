@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import ctypes
 import json
-import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parent.parent.parent
+from tests.told import ToldProcess
+
 OUT_OF_MEMORY, ILLEGAL_ADDRESS = 2, 700
 MIB = 2**20
 #: ``store`` writes where nothing is; ``spin`` computes for about so many clocks.
@@ -125,42 +124,11 @@ class Worker:
         self._call("cuCtxSynchronize")
 
 
-class WorkerProcess:
-    """A worker as a process of its own."""
+class WorkerProcess(ToldProcess):
+    """A worker as a process of its own. Raises :class:`CudaError`."""
 
     def __init__(self, environment: dict[str, str]) -> None:
-        command = [sys.executable, "-m", "tests.gpu.cuda"]
-        self._process = subprocess.Popen(
-            command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        self.pid = self._process.pid
-
-    def send(self, name: str, *args: Any) -> None:
-        """Begin, and do not wait."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps([name, *args]) + "\n")
-        self._process.stdin.flush()
-
-    def answer(self) -> Any:
-        """What it came to. Raises :class:`CudaError`."""
-        assert self._process.stdout is not None
-        number, value = json.loads(self._process.stdout.readline())
-        if number:
-            raise CudaError(number)
-        return value
-
-    def __call__(self, name: str, *args: Any) -> Any:
-        """Do it."""
-        self.send(name, *args)
-        return self.answer()
-
-    def close(self) -> None:
-        """End it, and wait for that."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.close()
-        self._process.stdout.close()
-        self._process.wait(60)
+        super().__init__("tests.gpu.cuda", env=environment, error=CudaError)
 
 
 def main() -> None:

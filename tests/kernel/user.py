@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,7 @@ from fastgpu_jupyter.errors import FastGPUError
 from fastgpu_jupyter.wire.client import PoolClient
 from fastgpu_jupyter.wire.locate import pool_socket
 from tests.helpers import Kernel, KernelHelper
-
-ROOT = Path(__file__).parent.parent.parent
+from tests.told import ToldProcess
 
 
 class User:
@@ -64,48 +62,15 @@ class User:
         self._kernels.end()
 
 
-class UserProcess:
+class UserProcess(ToldProcess):
     """That process. Its methods are those of :class:`User`; one whose answer is an error raises it."""
 
     def __init__(self, uid: int, folder: Path, environment: dict[str, str]) -> None:
         # Wherever the interpreter is installed, also in the home of root, this user may read it.
         rights = ("--inh-caps=-all,+dac_read_search", "--ambient-caps=-all,+dac_read_search")
         become = ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", *rights]
-        command = [*become, sys.executable, "-m", "tests.kernel.user", str(folder)]
-        self._process = subprocess.Popen(
-            command, cwd=ROOT, env=os.environ | environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-
-    def send(self, name: str, *args: Any) -> None:
-        """Begin, and do not wait."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps([name, *args]) + "\n")
-        self._process.stdin.flush()
-
-    def answer(self) -> Any:
-        """What it came to. Raises :class:`RuntimeError` with what went wrong."""
-        assert self._process.stdout is not None
-        error, value = json.loads(self._process.stdout.readline())
-        if error is not None:
-            raise RuntimeError(error)
-        return value
-
-    def __call__(self, name: str, *args: Any) -> Any:
-        """Do it."""
-        self.send(name, *args)
-        return self.answer()
-
-    def close(self) -> None:
-        """End it, with its notebooks."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.close()
-        self._process.stdout.close()
-        try:
-            self._process.wait(20)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        env = os.environ | environment
+        super().__init__("tests.kernel.user", str(folder), env=env, error=RuntimeError, by=become)
 
 
 def main() -> None:
