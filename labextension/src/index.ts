@@ -7,7 +7,7 @@ import type { JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { commandsPlugin } from './plugins/commands';
 import { currentPlugin } from './plugins/current';
 import { managerPlugin } from './plugins/manager';
-import { noticesPlugin } from './plugins/notices';
+import { noticesPlugin } from './plugins/notifications';
 import { panelPlugin } from './plugins/panel';
 import { runningPlugin } from './plugins/running';
 import { statusPlugin } from './plugins/status';

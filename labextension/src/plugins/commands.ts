@@ -9,7 +9,7 @@ import type { ReadonlyPartialJSONObject } from '@lumino/coreutils';
 import { CommandIDs } from '../commands';
 import type { Change, ILease } from '../leases/lease';
 import { canChange, isPinned, isReleasable } from '../leases/lease';
-import { changeTexts, notebookName, releaseQuestion } from '../texts';
+import { changeTexts, notebookName, releaseQuestion } from '../texts/lease';
 import { ICurrentLease, ILeaseManager, TRANSLATION_DOMAIN } from '../tokens';
 
 export const commandsPlugin: JupyterFrontEndPlugin<void> = {

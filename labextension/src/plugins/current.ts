@@ -2,7 +2,7 @@
 
 import type { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 
-import { CurrentLease } from '../current';
+import { CurrentLease } from '../leases/current';
 import { ICurrentLease, ILeaseManager } from '../tokens';
 
 export const currentPlugin: JupyterFrontEndPlugin<ICurrentLease> = {

@@ -11,7 +11,7 @@ import { fastgpuIcon } from '../icon';
 import { Quota } from '../leases/quota';
 import { LeaseAPI } from '../leases/restapi';
 import { ICurrentLease, ILeaseManager, TRANSLATION_DOMAIN } from '../tokens';
-import { FastGPUPanel } from '../widgets/panel';
+import { FastGPUPanel } from '../views/panel';
 
 const PLUGIN_ID = 'fastgpu-jupyter:panel';
 

@@ -9,11 +9,11 @@ import type { CommandRegistry } from '@lumino/commands';
 import { Signal } from '@lumino/signaling';
 
 import { CommandIDs } from '../commands';
-import { formatMemory } from '../format';
+import { formatMemory } from '../texts/format';
 import { fastgpuIcon } from '../icon';
 import type { ILease } from '../leases/lease';
 import { isOpen, isReleasable } from '../leases/lease';
-import { notebookName, stateName } from '../texts';
+import { notebookName, stateName } from '../texts/lease';
 import { ILeaseManager, TRANSLATION_DOMAIN } from '../tokens';
 
 export const runningPlugin: JupyterFrontEndPlugin<void> = {

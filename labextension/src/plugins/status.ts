@@ -7,7 +7,7 @@ import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 
 import { CommandIDs } from '../commands';
 import { ICurrentLease, ILeaseManager, TRANSLATION_DOMAIN } from '../tokens';
-import { StatusItem } from '../widgets/status';
+import { StatusItem } from '../views/status';
 
 const PLUGIN_ID = 'fastgpu-jupyter:status';
 

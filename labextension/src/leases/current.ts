@@ -1,0 +1,85 @@
+/**
+ * Follows the user from widget to widget: which kernel is in front, and which lease has it.
+ *
+ * Works with whatever has a session (notebooks, consoles, widgets of other extensions) without importing any of them.
+ */
+
+import type { JupyterFrontEnd } from '@jupyterlab/application';
+import type { ISessionContext } from '@jupyterlab/apputils';
+import type { ISignal } from '@lumino/signaling';
+import { Signal } from '@lumino/signaling';
+import type { Widget } from '@lumino/widgets';
+
+import type { ILease } from './lease';
+import { leaseOfKernel } from './lease';
+import type { ICurrentLease, ILeaseManager } from '../tokens';
+
+export class CurrentLease implements ICurrentLease {
+  constructor(options: CurrentLease.IOptions) {
+    this._manager = options.manager;
+    this._manager.changed.connect(this._refresh, this);
+    const { shell } = options;
+    shell.currentChanged?.connect(() => this._follow(shell.currentWidget));
+    this._follow(shell.currentWidget);
+  }
+
+  get kernelId(): string | null {
+    return this._kernelId;
+  }
+
+  get lease(): ILease | null {
+    return this._lease;
+  }
+
+  get changed(): ISignal<this, void> {
+    return this._changed;
+  }
+
+  private _follow(widget: Widget | null): void {
+    const session = sessionOf(widget);
+    if (session !== this._session) {
+      this._session?.kernelChanged.disconnect(this._refresh, this);
+      this._session?.disposed.disconnect(this._onSessionDisposed, this);
+      this._session = session;
+      session?.kernelChanged.connect(this._refresh, this);
+      session?.disposed.connect(this._onSessionDisposed, this);
+    }
+    this._refresh();
+  }
+
+  private _onSessionDisposed(): void {
+    this._session = null;
+    this._refresh();
+  }
+
+  private _refresh(): void {
+    const kernelId = this._session?.session?.kernel?.id ?? null;
+    const lease = leaseOfKernel(this._manager.state.leases, kernelId);
+    if (kernelId !== this._kernelId || lease !== this._lease) {
+      this._kernelId = kernelId;
+      this._lease = lease;
+      this._changed.emit();
+    }
+  }
+
+  private readonly _manager: ILeaseManager;
+  private readonly _changed = new Signal<this, void>(this);
+  private _session: ISessionContext | null = null;
+  private _kernelId: string | null = null;
+  private _lease: ILease | null = null;
+}
+
+export namespace CurrentLease {
+  export interface IOptions {
+    readonly shell: JupyterFrontEnd.IShell;
+    readonly manager: ILeaseManager;
+  }
+}
+
+function sessionOf(widget: Widget | null): ISessionContext | null {
+  const candidate = (widget as { readonly sessionContext?: Partial<ISessionContext> } | null)
+    ?.sessionContext;
+  return candidate?.kernelChanged !== undefined && candidate.disposed !== undefined
+    ? (candidate as ISessionContext)
+    : null;
+}

@@ -1,0 +1,113 @@
+/**
+ * The small parts that the views are made of: a section that folds, a meter, a chart, a tag.
+ *
+ * Props in, callbacks out; no state but whether a section is folded. Names are text nodes, never markup.
+ */
+
+import * as React from 'react';
+
+import { HISTORY_MAX } from '../leases/reduce';
+import { CHART_HEIGHT, chartPaths } from './sparkline';
+
+export function Section(props: {
+  readonly title: string;
+  readonly count: number | null;
+  readonly children: React.ReactNode;
+}): React.JSX.Element {
+  const [open, setOpen] = React.useState(true);
+  const id = React.useId();
+  return (
+    <section className="fg-Section" tabIndex={-1} aria-labelledby={`${id}-title`}>
+      <h3 className="fg-Section-title">
+        <button
+          type="button"
+          id={`${id}-title`}
+          aria-label={props.count === null ? props.title : `${props.title}: ${props.count}`}
+          aria-expanded={open}
+          aria-controls={`${id}-body`}
+          onClick={() => setOpen(!open)}
+        >
+          <span className="fg-Section-caret" aria-hidden="true" />
+          <span className="fg-ellipsis">{props.title}</span>
+          {props.count !== null && <span className="fg-Section-count">{props.count}</span>}
+        </button>
+      </h3>
+      <div id={`${id}-body`} className="fg-Section-body" hidden={!open}>
+        {open && props.children}
+      </div>
+    </section>
+  );
+}
+
+/** A sentence of the server's, in which commands stand between backticks. */
+export function Said(props: { readonly text: string }): React.JSX.Element {
+  // Every second part was between two of them; one without a partner is only itself.
+  const parts = props.text.split(/`([^`]+)`/);
+  return <>{parts.map((part, index) => (index % 2 === 1 ? <code key={index}>{part}</code> : part))}</>;
+}
+
+export function Tag(props: {
+  readonly kind: string;
+  readonly title?: string;
+  readonly children: React.ReactNode;
+}): React.JSX.Element {
+  return (
+    <span className="fg-Tag" data-kind={props.kind} title={props.title}>
+      {props.children}
+    </span>
+  );
+}
+
+/** A bar from 0 to `max`; without a value it says so and stays empty. */
+export function Meter(props: {
+  readonly label: string;
+  readonly value: number | null;
+  readonly max: number;
+  /** The value as text, read out and shown. */
+  readonly text: string;
+  readonly title?: string;
+  /** Whether a bar that is nearly full is a warning: memory at its limit is, a busy GPU is not. */
+  readonly warns?: boolean;
+}): React.JSX.Element {
+  const { label, value, max, text, title, warns } = props;
+  const percent = value === null || max <= 0 ? 0 : Math.min(100, (value / max) * 100);
+  const level = !warns ? 'normal' : percent >= 95 ? 'full' : percent >= 85 ? 'high' : 'normal';
+  return (
+    <div className="fg-Row" title={title}>
+      <span className="fg-Row-label">{label}</span>
+      <div
+        className="fg-Meter"
+        data-level={level}
+        role="meter"
+        aria-label={label}
+        aria-valuemin={0}
+        aria-valuemax={100}
+        aria-valuenow={value === null ? undefined : Math.round(percent)}
+        aria-valuetext={text}
+      >
+        <div className="fg-Meter-fill" style={{ width: `${percent}%` }} />
+      </div>
+      <span className="fg-Row-value">{text}</span>
+    </div>
+  );
+}
+
+/** Utilization over the last two minutes, the newest at the right edge; gaps where it was not known. */
+export function Sparkline(props: {
+  readonly samples: ReadonlyArray<number | null>;
+  readonly label: string;
+}): React.JSX.Element {
+  const { line, area } = chartPaths(props.samples);
+  return (
+    <svg
+      className="fg-Sparkline"
+      viewBox={`0 0 ${HISTORY_MAX - 1} ${CHART_HEIGHT}`}
+      preserveAspectRatio="none"
+      role="img"
+      aria-label={props.label}
+    >
+      <path className="fg-Sparkline-area" d={area} />
+      <path className="fg-Sparkline-line" d={line} vectorEffect="non-scaling-stroke" />
+    </svg>
+  );
+}

@@ -1,0 +1,137 @@
+/**
+ * The side panel's widget: draws the view when the model has changed and, once a second, so that times move.
+ *
+ * Draws nothing while it is hidden, and holds no state of its own.
+ */
+
+import { ReactWidget } from '@jupyterlab/ui-components';
+import type { Message } from '@lumino/messaging';
+import * as React from 'react';
+
+import type { Quota } from '../leases/quota';
+import type { ICurrentLease, ILeaseManager } from '../tokens';
+import type { IWriting } from './textcontext';
+import { FocusKeeper } from './focus';
+import type { IPanelProps } from './panelview';
+import { PanelView } from './panelview';
+
+const TICK_MS = 1000;
+
+export class FastGPUPanel extends ReactWidget {
+  constructor(options: FastGPUPanel.IOptions) {
+    super();
+    this._options = options;
+    this.addClass('fg-Panel');
+    this.node.tabIndex = -1;
+    this._focus = new FocusKeeper(this.node);
+    options.manager.changed.connect(this._draw, this);
+    options.current?.changed.connect(this._draw, this);
+    options.quota?.changed.connect(this._draw, this);
+  }
+
+  /** Whether leases that ended in the last hour are listed. */
+  set showEnded(value: boolean) {
+    this._showEnded = value;
+    this._draw();
+  }
+
+  /** Whether histories are tables at first, and not charts. */
+  set asTable(value: boolean) {
+    this._asTable = value;
+    this._draw();
+  }
+
+  override dispose(): void {
+    this._stopTicking();
+    this._focus.dispose();
+    super.dispose();
+  }
+
+  protected override render(): React.JSX.Element {
+    const { manager, current, quota } = this._options;
+    return (
+      <PanelView
+        {...this._options}
+        state={manager.state}
+        connection={manager.connection}
+        updatedAt={manager.updatedAt}
+        releasing={manager.releasing}
+        changing={manager.changing}
+        entitlements={quota?.entitlements ?? []}
+        now={manager.now()}
+        browserNow={Date.now()}
+        currentLeaseId={current?.lease?.id ?? null}
+        showEnded={this._showEnded}
+        asTable={this._asTable}
+      />
+    );
+  }
+
+  protected override onAfterShow(msg: Message): void {
+    super.onAfterShow(msg);
+    this.update();
+    this._startTicking();
+  }
+
+  protected override onAfterAttach(msg: Message): void {
+    super.onAfterAttach(msg);
+    if (this.isVisible) {
+      this._startTicking();
+    }
+  }
+
+  protected override onBeforeHide(msg: Message): void {
+    this._stopTicking();
+    super.onBeforeHide(msg);
+  }
+
+  protected override onBeforeDetach(msg: Message): void {
+    this._stopTicking();
+    super.onBeforeDetach(msg);
+  }
+
+  protected override onActivateRequest(msg: Message): void {
+    super.onActivateRequest(msg);
+    // The panel, not a button in it: Tab goes on from here, and a click on the side bar leaves no ring behind.
+    this.node.focus();
+  }
+
+  private _draw(): void {
+    if (!this.isDisposed && this.isVisible) {
+      this.update();
+    }
+  }
+
+  private _startTicking(): void {
+    this._stopTicking();
+    this._ticker = window.setInterval(() => {
+      if (document.visibilityState === 'visible') {
+        this._draw();
+      }
+    }, TICK_MS);
+  }
+
+  private _stopTicking(): void {
+    window.clearInterval(this._ticker);
+    this._ticker = undefined;
+  }
+
+  private readonly _options: FastGPUPanel.IOptions;
+  private readonly _focus: FocusKeeper;
+  private _showEnded = true;
+  private _asTable = false;
+  private _ticker: number | undefined;
+}
+
+export namespace FastGPUPanel {
+  export interface IOptions
+    extends IWriting,
+      Pick<
+        IPanelProps,
+        'onRelease' | 'onChange' | 'onOpenNotebook' | 'onOpenLauncher' | 'onLoadHistory' | 'onRefresh'
+      > {
+    readonly manager: ILeaseManager;
+    readonly current: ICurrentLease | null;
+    readonly quota?: Quota;
+  }
+}

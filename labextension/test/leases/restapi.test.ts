@@ -1,0 +1,177 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+
+import { ServerConnection } from '@jupyterlab/services';
+
+import type { Message } from '../../src/leases/lease';
+import { CHANGES } from '../../src/leases/lease';
+import { LeaseAPI } from '../../src/leases/restapi';
+import { lease, snapshot } from '../samples';
+
+/** An API whose server is a function. */
+function apiOn(serve: (request: Request) => Response | Promise<Response>): LeaseAPI {
+  const serverSettings = ServerConnection.makeSettings({
+    baseUrl: 'http://host/user/ada/',
+    token: 'secret',
+    fetch: (request: RequestInfo | URL) => Promise.resolve(serve(request as Request))
+  });
+  return new LeaseAPI({ serverSettings });
+}
+
+function json(value: unknown, status = 200): Response {
+  return new Response(JSON.stringify(value), { status });
+}
+
+function streamOf(...pieces: Uint8Array[]): Response {
+  const body = new ReadableStream<Uint8Array>({
+    start: controller => {
+      pieces.forEach(piece => controller.enqueue(piece));
+      controller.close();
+    }
+  });
+  return new Response(body, { headers: { Date: 'Sun, 22 Nov 2026 12:00:00 GMT' } });
+}
+
+async function collect(api: LeaseAPI): Promise<Message[]> {
+  const messages: Message[] = [];
+  for await (const message of api.events(new AbortController().signal, () => undefined)) {
+    if (message.type !== 'keepalive') {
+      messages.push(message);
+    }
+  }
+  return messages;
+}
+
+test('the stream is asked for as every other request is, below the base URL', async () => {
+  let seen: Request | null = null;
+  let time: number | null = null;
+  const api = apiOn(request => {
+    seen = request;
+    return streamOf();
+  });
+  for await (const _ of api.events(new AbortController().signal, at => (time = at))) {
+    assert.fail(`nothing was sent, but ${_.type} came`);
+  }
+  const request = seen as unknown as Request;
+  assert.match(request.url, /^http:\/\/host\/user\/ada\/fastgpu\/api\/events(\?\d+)?$/);
+  assert.equal(request.headers.get('Authorization'), 'token secret');
+  assert.equal(request.headers.get('Accept'), 'text/event-stream');
+  assert.equal(time, Date.UTC(2026, 10, 22, 12));
+});
+
+test('messages come as they are sent, also when a character is cut in two', async () => {
+  const sent = snapshot({ leases: [lease({ notebook: '/home/ada/größe-日本.ipynb' })] });
+  const bytes = new TextEncoder().encode(`data: ${JSON.stringify(sent)}\n\n`);
+  const pieces = [...bytes.keys()].map(at => bytes.slice(at, at + 1));
+  assert.deepEqual(await collect(apiOn(() => streamOf(...pieces))), [sent]);
+});
+
+test('a message that cannot be read is a fault of the protocol', async () => {
+  for (const data of ['{"type":"snapshot"}', '{oops']) {
+    const bytes = new TextEncoder().encode(`data: ${data}\n\n`);
+    await assert.rejects(collect(apiOn(() => streamOf(bytes))), {
+      name: 'FastGPUError',
+      reason: 'protocol'
+    });
+  }
+});
+
+test('a refusal keeps the sentence of the server and says what kind it is', async () => {
+  const kinds = { 401: 'forbidden', 403: 'forbidden', 404: 'missing', 429: 'refused', 503: 'pool' };
+  for (const [status, reason] of Object.entries(kinds)) {
+    const api = apiOn(() => json({ message: 'Because.' }, Number(status)));
+    await assert.rejects(collect(api), { reason, message: 'Because.' });
+  }
+  const page = apiOn(() => new Response('<html>', { status: 502, statusText: 'Bad Gateway' }));
+  await assert.rejects(collect(page), { reason: 'pool', message: 'HTTP 502 Bad Gateway' });
+});
+
+test('no network is no network', async () => {
+  const api = apiOn(() => Promise.reject(new TypeError('failed to fetch')));
+  await assert.rejects(collect(api), { reason: 'network' });
+});
+
+test('a consumer that stops early closes the connection', async () => {
+  let closed = false;
+  const bytes = new TextEncoder().encode(`data: ${JSON.stringify(snapshot())}\n\n`);
+  const api = apiOn(
+    () =>
+      new Response(
+        new ReadableStream<Uint8Array>({
+          pull: controller => controller.enqueue(bytes),
+          cancel: () => {
+            closed = true;
+          }
+        })
+      )
+  );
+  for await (const message of api.events(new AbortController().signal, () => undefined)) {
+    assert.equal(message.type, 'snapshot');
+    break;
+  }
+  assert.ok(closed);
+});
+
+test('a release deletes the lease and reads the answer', async () => {
+  let seen = '';
+  const api = apiOn(request => {
+    seen = `${request.method} ${new URL(request.url).pathname}`;
+    return json(lease({ state: 'draining' }));
+  });
+  assert.equal((await api.release('a/b')).state, 'draining');
+  assert.equal(seen, 'DELETE /user/ada/fastgpu/api/leases/a%2Fb');
+});
+
+test('each change posts to its own address and reads the answer', async () => {
+  const seen: string[] = [];
+  const api = apiOn(async request => {
+    seen.push(`${request.method} ${new URL(request.url).pathname} ${await request.text()}`);
+    return json(lease({ state: 'parking' }));
+  });
+  for (const change of CHANGES) {
+    assert.equal((await api.change('a/b', change)).state, 'parking');
+  }
+  assert.deepEqual(seen, [
+    'POST /user/ada/fastgpu/api/leases/a%2Fb/move {}',
+    'POST /user/ada/fastgpu/api/leases/a%2Fb/park {}',
+    'POST /user/ada/fastgpu/api/leases/a%2Fb/resume {}',
+    'POST /user/ada/fastgpu/api/leases/a%2Fb/pin {"pinned":true}',
+    'POST /user/ada/fastgpu/api/leases/a%2Fb/pin {"pinned":false}'
+  ]);
+});
+
+test('a change that is refused keeps the sentence of the server', async () => {
+  const refusing = apiOn(() => json({ message: 'It cannot be parked.' }, 409));
+  await assert.rejects(refusing.change('l1', 'park'), {
+    reason: 'refused',
+    message: 'It cannot be parked.'
+  });
+});
+
+test('a release that is refused, or answered with nonsense, fails', async () => {
+  const refusing = apiOn(() => json({ message: 'That lease is not yours.' }, 403));
+  await assert.rejects(refusing.release('l1'), { message: 'That lease is not yours.' });
+  await assert.rejects(apiOn(() => json({ ok: true })).release('l1'), { reason: 'protocol' });
+});
+
+test('the history of a device is asked for as that of a lease, below its own kind', async () => {
+  const asked: string[] = [];
+  const sent = {
+    resolution_ms: 1000,
+    started_at: 7,
+    utilization_percent: [1],
+    memory_used_bytes: [2],
+    memory_used_bytes_max: [3],
+    power_milliwatt: [4],
+    temperature_celsius: [null]
+  };
+  const api = apiOn(request => {
+    asked.push(new URL(request.url).pathname + new URL(request.url).search);
+    return json(sent);
+  });
+  const of = { id: 'a/b', memoryBytes: null };
+  assert.deepEqual(await api.history({ ...of, kind: 'devices' }, '1s', 5), sent);
+  await api.history({ ...of, kind: 'leases' }, '1m', 6);
+  assert.match(asked[0], /^\/user\/ada\/fastgpu\/api\/devices\/a%2Fb\/history\?resolution=1s&since=5/);
+  assert.match(asked[1], /^\/user\/ada\/fastgpu\/api\/leases\/a%2Fb\/history\?resolution=1m&since=6/);
+});

@@ -1,0 +1,140 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+
+import { InvalidMessage, readErrorMessage, readMessage } from '../../src/leases/validate';
+import { device, lease, snapshot, ticket } from '../samples';
+
+type Json = null | boolean | number | string | Json[] | { [name: string]: Json };
+
+const clone = (value: unknown): Json => JSON.parse(JSON.stringify(value)) as Json;
+
+/** Every path to a value inside. */
+function* paths(value: Json, path: (string | number)[] = []): Generator<(string | number)[]> {
+  if (path.length > 0) {
+    yield path;
+  }
+  if (value !== null && typeof value === 'object') {
+    const keys = Array.isArray(value) ? [...value.keys()] : Object.keys(value);
+    for (const key of keys) {
+      yield* paths((value as Record<string | number, Json>)[key], [...path, key]);
+    }
+  }
+}
+
+function mutate(value: Json, path: (string | number)[], change: (old: Json) => Json): Json {
+  const copy = clone(value);
+  let at = copy as Record<string | number, Json>;
+  for (const key of path.slice(0, -1)) {
+    at = at[key] as Record<string | number, Json>;
+  }
+  const last = path[path.length - 1];
+  at[last] = change(at[last]);
+  return copy;
+}
+
+const full = clone(
+  snapshot({
+    devices: [device({ health_reason: 'Xid 79' })],
+    leases: [
+      lease({ end_reason: 'released', ended_at: 5, place: 1, pending_reason: 'behind', pending_detail: 'x' })
+    ],
+    queue: [ticket()]
+  })
+);
+
+test('a snapshot passes unchanged', () => {
+  assert.deepEqual(readMessage(full), full);
+});
+
+test('a value of a wrong type is refused wherever it is', () => {
+  let refused = 0;
+  for (const path of paths(full)) {
+    // An object is of no field's type but a list's or a record's; a list of no field's but a list's.
+    const wrong = mutate(full, path, old =>
+      typeof old === 'object' && old !== null ? 'not this' : { not: 'this' }
+    );
+    const field = path.filter(key => typeof key === 'string').pop() as string;
+    if (path.length === 1 && field === 'type') {
+      continue;
+    }
+    assert.throws(() => readMessage(wrong), InvalidMessage, path.join('.'));
+    refused += 1;
+  }
+  assert.ok(refused > 60, `only ${refused} places were tried`);
+});
+
+test('the refusal names the field', () => {
+  const wrong = mutate(full, ['leases', 0, 'memory_bytes'], () => 'a lot');
+  assert.throws(() => readMessage(wrong), { message: /snapshot\.leases\[0\]\.memory_bytes/ });
+});
+
+test('a missing field is refused unless it may be null', () => {
+  for (const field of ['id', 'version', 'state', 'active_ms', 'cost_micro', 'currency']) {
+    const wrong = clone(full) as { leases: Record<string, Json>[] };
+    delete wrong.leases[0][field];
+    assert.throws(() => readMessage(wrong), InvalidMessage, field);
+  }
+  const spare = clone(full) as { leases: Record<string, Json>[] };
+  delete spare.leases[0].pending_detail;
+  const message = readMessage(spare);
+  assert.ok(message?.type === 'snapshot' && message.leases[0].pending_detail === null);
+});
+
+test('numbers out of range are refused', () => {
+  for (const [path, value] of [
+    [['leases', 0, 'utilization_percent'], 101],
+    [['leases', 0, 'utilization_percent'], -1],
+    [['leases', 0, 'memory_bytes'], -5],
+    [['leases', 0, 'cost_micro'], 0.5],
+    [['devices', 0, 'memory_bytes'], 2 ** 60],
+    [['seq'], -1]
+  ] as [(string | number)[], number][]) {
+    assert.throws(() => readMessage(mutate(full, path, () => value)), InvalidMessage, String(path));
+  }
+});
+
+test('a state that does not exist is refused', () => {
+  assert.throws(() => readMessage(mutate(full, ['leases', 0, 'state'], () => 'happy')), InvalidMessage);
+});
+
+test('what a newer server adds is dropped', () => {
+  const newer = clone(full) as { leases: Record<string, Json>[] };
+  newer.leases[0].environment = { SECRET: 'x' };
+  assert.deepEqual(readMessage(newer), full);
+  assert.equal(readMessage({ type: 'horoscope', text: 'fine' }), null);
+});
+
+test('what is no message at all is refused', () => {
+  for (const nonsense of [null, 1, 'x', [], {}, { type: 3 }]) {
+    assert.throws(() => readMessage(nonsense), InvalidMessage);
+  }
+});
+
+test('a change may carry the pool, and need not', () => {
+  const changed = { type: 'changed', seq: 8, devices: [], leases: [], queue: [] };
+  assert.deepEqual(readMessage(changed), changed);
+  const message = readMessage({ ...changed, pool: snapshot().pool });
+  assert.ok(message?.type === 'changed' && message.pool?.version === '0.1.0');
+});
+
+test('usage must have its meters', () => {
+  const sample = { id: 'l1', utilization_percent: 5, memory_used_bytes: null, active_ms: 1, cost_micro: 2 };
+  const usage = { type: 'usage', devices: [], leases: [sample] };
+  assert.deepEqual(readMessage(usage), usage);
+  assert.throws(() => readMessage({ ...usage, leases: [{ ...sample, cost_micro: null }] }), InvalidMessage);
+});
+
+test('very long names are cut', () => {
+  const long = mutate(full, ['leases', 0, 'notebook'], () => 'x'.repeat(100_000));
+  const message = readMessage(long);
+  assert.ok(message?.type === 'snapshot');
+  assert.equal(message.leases[0].notebook?.length, 4096);
+});
+
+test('an error has a sentence, or none', () => {
+  assert.equal(readErrorMessage({ message: ' No such lease. ', code: 'x' }), 'No such lease.');
+  assert.equal(readErrorMessage({ message: '', detail: 'Look there.' }), 'Look there.');
+  for (const nothing of [null, 'text', {}, { message: 5 }]) {
+    assert.equal(readErrorMessage(nothing), null);
+  }
+});
