@@ -13,10 +13,9 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.manager import KernelManager
@@ -24,21 +23,7 @@ from jupyter_client.manager import KernelManager
 from fastgpu_jupyter.errors import FastGPUError
 from fastgpu_jupyter.wire.client import PoolClient
 from fastgpu_jupyter.wire.locate import user_socket
-
-T = TypeVar("T")
-DEADLINE_S = 20.0
-
-
-def wait_until(condition: Callable[[], T], what: str, timeout_s: float = DEADLINE_S) -> T:
-    """The first true value of ``condition``; fails at the deadline."""
-    deadline = time.monotonic() + timeout_s
-    while True:
-        value = condition()
-        if value:
-            return value
-        if time.monotonic() > deadline:
-            raise AssertionError(f"Not within {timeout_s:g} s: {what}")
-        time.sleep(0.01)
+from tests.waiting import DEADLINE_S, wait_until
 
 
 def alive(pid: int) -> bool:

@@ -16,7 +16,8 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from fastgpu_jupyter.wire.client import PoolClient
 from fastgpu_jupyter.wire.locate import user_socket
-from tests.helpers import ServerProcess, wait_until
+from tests.helpers import ServerProcess
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PATIENCE_MS = 30_000

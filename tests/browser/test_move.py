@@ -9,8 +9,8 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import LabProcess
 from tests.browser.sights import Lab
-from tests.helpers import wait_until
 from tests.nvml.machine import FakeMachine
+from tests.waiting import wait_until
 
 
 def test_a_partition_of_a_card_that_is_not_well_is_left_by_a_click_and_a_restart(

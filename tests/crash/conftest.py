@@ -17,7 +17,8 @@ import pytest
 from fastgpu_jupyter.errors import FastGPUError
 from fastgpu_jupyter.wire.client import PoolClient
 from fastgpu_jupyter.wire.locate import user_socket
-from tests.helpers import alive, wait_until
+from tests.helpers import alive
+from tests.waiting import wait_until
 
 
 class Forked:

@@ -21,7 +21,8 @@ from fastgpu_jupyter.wire.client import PoolClient, new_token
 from fastgpu_jupyter.wire.locate import user_runtime_dir, user_socket
 from fastgpu_jupyter.wire.spawn import ALREADY_RUNNING
 from tests.crash.conftest import Forked
-from tests.helpers import PoolProcess, alive, wait_until
+from tests.helpers import PoolProcess, alive
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 NS_LAST_PID = Path("/proc/sys/kernel/ns_last_pid")

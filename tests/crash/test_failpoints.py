@@ -20,7 +20,7 @@ from fastgpu_jupyter.pool.journal.fsck import examine
 from fastgpu_jupyter.wire.client import new_token
 from fastgpu_jupyter.wire.locate import user_socket, user_state_dir
 from tests.crash.conftest import Forked
-from tests.helpers import wait_until
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 

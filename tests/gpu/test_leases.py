@@ -10,7 +10,8 @@ import pytest
 
 from fastgpu_jupyter.units import GIB
 from tests.gpu.conftest import Note
-from tests.helpers import KernelHelper, PoolProcess, wait_until
+from tests.helpers import KernelHelper, PoolProcess
+from tests.waiting import wait_until
 
 TAKE = """
 import torch

@@ -17,8 +17,8 @@ from fastgpu_jupyter.pool.devices.nvml import NvmlDriver
 from fastgpu_jupyter.units import GIB
 from tests.gpu.conftest import Note, Work
 from tests.gpu.cuda import MIB, OUT_OF_MEMORY, CudaError, WorkerProcess
-from tests.helpers import wait_until
 from tests.pool.driver_conformance import carved
+from tests.waiting import wait_until
 
 
 class Bench:

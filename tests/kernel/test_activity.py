@@ -11,8 +11,8 @@ import pytest
 from fastgpu_jupyter.kernel import activity
 from fastgpu_jupyter.kernel.activity import BUSY_AFTER_S, QUIET_S, Reporter
 from fastgpu_jupyter.kernel.gate import Gate
-from tests.helpers import wait_until
 from tests.kernel.fakes import FakePool, active_view, lease_view
+from tests.waiting import wait_until
 
 BUSY, IDLE = ("activity", True), ("activity", False)
 

@@ -11,7 +11,8 @@ from typing import Any
 import nbformat
 import pytest
 
-from tests.helpers import KernelHelper, PoolProcess, wait_until
+from tests.helpers import KernelHelper, PoolProcess
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 

@@ -12,8 +12,8 @@ import pytest
 from fastgpu_jupyter.errors import Conflict
 from fastgpu_jupyter.kernel.follow import Follower
 from fastgpu_jupyter.kernel.gate import Gate
-from tests.helpers import wait_until
 from tests.kernel.fakes import FakePool, active_view, lease_view
+from tests.waiting import wait_until
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ import pytest
 from jupyter_client.manager import KernelManager
 
 from fastgpu_jupyter.wire.client import new_token
-from tests.helpers import KernelHelper, PoolProcess, wait_until
+from tests.helpers import KernelHelper, PoolProcess
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from fastgpu_jupyter.wire.client import PoolClient
-from tests.helpers import PoolProcess, wait_until
+from tests.helpers import PoolProcess
 from tests.kernel.user import UserProcess
+from tests.waiting import wait_until
 
 pytestmark = [
     pytest.mark.slow,

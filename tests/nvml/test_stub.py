@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers import wait_until
 from tests.nvml.machine import FakeMachine
 from tests.nvml.stub import Caller, Refused, Stub
+from tests.waiting import wait_until
 
 GIB = 1024**3
 (

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fastgpu_jupyter.pool.devices import mps_daemon
-from tests.helpers import alive, wait_until
+from tests.helpers import alive
+from tests.waiting import wait_until
 
 _SCRIPT = Path(__file__).with_name("mps_control.py")
 

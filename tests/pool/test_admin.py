@@ -11,7 +11,8 @@ import pytest
 
 from fastgpu_jupyter.errors import Conflict, InvalidRequest, NoSuchDevice
 from fastgpu_jupyter.wire.client import new_token
-from tests.helpers import PoolProcess, fastgpu, wait_until
+from tests.helpers import PoolProcess, fastgpu
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 DEVICE = "SIM-0-A100-80GB"

@@ -17,7 +17,8 @@ from fastgpu_jupyter.errors import NotFound
 from fastgpu_jupyter.pool.host import attribution
 from fastgpu_jupyter.pool.host.attribution import Attribution, host_pid
 from fastgpu_jupyter.pool.host.process import holder_of
-from tests.helpers import alive, wait_until
+from tests.helpers import alive
+from tests.waiting import wait_until
 
 #: Starts itself once more ``depth`` times below it, says the number of each, and waits until standard input ends.
 TREE = """

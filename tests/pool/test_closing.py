@@ -26,8 +26,9 @@ from fastgpu_jupyter.pool.host.device_filter import Number, program
 from fastgpu_jupyter.pool.host.lease_groups import Kept, LeaseGroups, number_of
 from fastgpu_jupyter.pool.host.process import holder_of
 from fastgpu_jupyter.wire.client import new_token
-from tests.helpers import DEADLINE_S, Kernel, KernelHelper, PoolProcess, fastgpu, wait_until
+from tests.helpers import Kernel, KernelHelper, PoolProcess, fastgpu
 from tests.nvml.machine import FakeMachine
+from tests.waiting import DEADLINE_S, wait_until
 
 ROOT = Path(__file__).parent.parent.parent
 WHY_NOT = lease_groups.why_not()

@@ -17,6 +17,7 @@ from fastgpu_jupyter.pool.closing import Closing
 from fastgpu_jupyter.pool.host.lease_groups import TOLD, Kept, LeaseGroups
 from fastgpu_jupyter.pool.parts import Parts
 from tests.core.world import World, holder, spec
+from tests.waiting import async_wait_until
 
 KERNELS = range(100, 200)  #: numbers of processes that are kernels of the lease that they are named for
 
@@ -113,11 +114,7 @@ def test_what_a_bug_kept_from_being_opened_is_tried_again(monkeypatch: pytest.Mo
         world.groups.keep = fail  # type: ignore[method-assign]
         world.ask("a", "half")
         world.do(c.BindHolder("a", holder(100)))
-        for _ in range(4000):
-            if closing.about("a").closed:
-                return
-            await asyncio.sleep(0.005)
-        raise AssertionError("nobody tried again")
+        await async_wait_until(lambda: closing.about("a").closed, "it is tried again")
 
     play(story)
 

@@ -23,9 +23,10 @@ from fastgpu_jupyter.pool.journal.store import Journal
 from fastgpu_jupyter.pool.recovery import replay
 from fastgpu_jupyter.wire.client import PoolClient, new_token
 from fastgpu_jupyter.wire.locate import user_state_dir
-from tests.helpers import PoolProcess, wait_until
+from tests.helpers import PoolProcess
 from tests.pool.conftest import Serve
 from tests.pool.served import ServedPool
+from tests.waiting import wait_until
 
 OpenReserve = Callable[[Path], Reserve]
 Break = Callable[[ServedPool], Callable[[], None]]

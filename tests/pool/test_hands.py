@@ -39,6 +39,7 @@ from fastgpu_jupyter.pool.views import Viewer, device_views, lease_views
 from fastgpu_jupyter.units import GIB
 from tests.pool.fake_driver import FakeMachine, fake_spec
 from tests.pool.test_runtime import Pool
+from tests.waiting import async_wait_until
 
 
 @pytest.fixture
@@ -56,14 +57,6 @@ def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime_module, "LOOK_S", 0.02)
 
 
-async def until(condition: object, what: str) -> None:
-    for _ in range(4000):
-        if condition():  # type: ignore[operator]
-            return
-        await asyncio.sleep(0.005)
-    raise AssertionError(what)
-
-
 def test_a_call_that_hangs_is_given_up_and_so_is_everything_behind_it(machine: FakeMachine) -> None:
     async def story() -> None:
         heard: list[bool] = []
@@ -79,7 +72,7 @@ def test_a_call_that_hangs_is_given_up_and_so_is_everything_behind_it(machine: F
         assert time.monotonic() - began_s < hands_module.ANSWER_S, "refused at once"
         assert heard == [True]
         machine.answers.set()
-        await until(lambda: hands.silence is None, "it answers again")
+        await async_wait_until(lambda: hands.silence is None, "it answers again")
         assert heard == [True, False]
         assert (await hands.ask(driver.health, "fake-0"))[0] is Health.HEALTHY
         assert machine.calls == ["health", "health"], "what was given up before it began was never done"
@@ -109,7 +102,7 @@ def test_leases_that_leave_a_device_share_its_lists_and_ask_less_as_time_passes(
         machine.processes["fake-0"] = {os.getpid(): 1}
         began_s = time.monotonic()
         drains = [asyncio.ensure_future(hands.carry_out(fx.Drain(f"lease-{n}", gpu, holder))) for n in range(32)]
-        await until(lambda: machine.calls.count("processes") >= 10, "they look again and again")
+        await async_wait_until(lambda: machine.calls.count("processes") >= 10, "they look again and again")
         looks, passed_s = machine.calls.count("processes"), time.monotonic() - began_s
         # Each for itself would have had 32 lists by now.
         assert looks <= 2 + passed_s / (hands_module.DRAIN_POLL_S / 2)
@@ -154,11 +147,10 @@ async def device(pool: Pool) -> tuple[Health, str | None]:
 
 
 async def until_health(pool: Pool, health: Health) -> None:
-    for _ in range(4000):
-        if (await device(pool))[0] is health:
-            return
-        await asyncio.sleep(0.005)
-    raise AssertionError(await device(pool))
+    async def reached() -> bool:
+        return (await device(pool))[0] is health
+
+    await async_wait_until(reached, f"the device is {health}")
 
 
 @pytest.mark.slow
@@ -178,7 +170,7 @@ def test_while_the_driver_hangs_nothing_is_granted_and_everything_is_answered(
         viewer = Viewer("ann")
         facts = await pool.runtime.read(lambda state, at: views(pool, state, at, viewer))
         assert facts == (["suspect"], {"before": None, "meanwhile": PendingReason.HEALTH.value})
-        await until(lambda: pool.runtime.usage.leases == {}, "what was true once is shown no more")
+        await async_wait_until(lambda: pool.runtime.usage.leases == {}, "what was true once is shown no more")
         machine.answers.set()
         await until_health(pool, Health.HEALTHY)
         ended = await pool.until("before", LeaseState.ENDED)

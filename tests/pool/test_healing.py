@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import queue
 import threading
@@ -24,6 +23,7 @@ from fastgpu_jupyter.pool.devices.driver import DeviceGone, GPUProcess, ProcessB
 from fastgpu_jupyter.pool.devices.health import Condition, Readings, Sighting, judge
 from tests.core.world import spec
 from tests.pool.test_runtime import PlayedDriver, Pool, run
+from tests.waiting import async_wait_until
 
 WELL = Condition(Health.HEALTHY)
 
@@ -89,21 +89,25 @@ def driver(monkeypatch: pytest.MonkeyPatch) -> FrailDriver:
 
 async def until(pool: Pool, true: Callable[[dict[str, Device]], object], name: str = "gpu-0") -> Device:
     """The device once that is true of all of them."""
-    for _ in range(4000):
-        device = await pool.runtime.read(lambda state, _: state.devices[name] if true(state.devices) else None)
-        if device is not None:
-            return device
-        await asyncio.sleep(0.005)
-    raise AssertionError(await pool.runtime.read(lambda state, _: str(state.devices)))
+    devices: dict[str, Device] = {}
+
+    async def reached() -> Device | None:
+        nonlocal devices
+        devices = await pool.runtime.read(lambda state, _: dict(state.devices))
+        return devices[name] if true(devices) else None
+
+    device = await async_wait_until(reached, lambda: f"the devices are as they should be; they are {devices}")
+    assert device is not None
+    return device
 
 
 async def until_told(pool: Pool, name: str) -> str:
-    for _ in range(4000):
-        told = (await pool.lease(name)).fault
-        if told is not None:
-            return told
-        await asyncio.sleep(0.005)
-    raise AssertionError("nobody was told")
+    async def told() -> str | None:
+        return (await pool.lease(name)).fault
+
+    fault = await async_wait_until(told, "the lease has a fault")
+    assert fault is not None
+    return fault
 
 
 def test_an_error_number_is_told_to_who_has_the_device(tmp_path: Path, driver: FrailDriver) -> None:
@@ -189,11 +193,12 @@ def test_a_lease_leaves_a_suspect_device_with_its_memory(tmp_path: Path) -> None
         assert before is not None
         driver.played.events.put(Sighting(before.device_id, 63))
         await until(pool, lambda devices: devices[before.device_id].health is Health.SUSPECT)
-        for _ in range(4000):
-            lease = await pool.lease("a")
-            if lease.logical_gpu and lease.logical_gpu.device_id != before.device_id:
-                break
-            await asyncio.sleep(0.005)
+
+        async def moved() -> bool:
+            gpu = (await pool.lease("a")).logical_gpu
+            return gpu is not None and gpu.device_id != before.device_id
+
+        await async_wait_until(moved, "the lease is on another device")
         await pool.until("a", LeaseState.ACTIVE)
 
     run(tmp_path, story, driver)
@@ -286,10 +291,7 @@ def test_a_lease_of_two_gpus_drains_on_the_one_that_is_left(tmp_path: Path, monk
         await pool.until("a", LeaseState.ACTIVE)
         driver.pids = [4711]
         await pool.runtime.submit(c.ReleaseLease("a"))
-        for _ in range(4000):
-            if len(asked) >= 6:
-                break
-            await asyncio.sleep(0.005)
+        await async_wait_until(lambda: len(asked) >= 6, "the processes are asked for again")
         assert (await pool.lease("a")).state is LeaseState.DRAINING
         driver.pids = []
         assert (await pool.until("a", LeaseState.ENDED)).scrub is Scrub.DEVICE_GONE

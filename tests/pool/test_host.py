@@ -20,6 +20,7 @@ from fastgpu_jupyter.pool.host import process, single
 from fastgpu_jupyter.pool.host.attribution import lease_of
 from fastgpu_jupyter.pool.host.clock import Clock
 from fastgpu_jupyter.wire import unixsocket
+from tests.waiting import wait_until
 
 BOOT = Clock().boot_id()
 
@@ -113,9 +114,7 @@ def test_the_lease_of_a_process_is_in_its_environment() -> None:
     environment = {**os.environ, "FASTGPU_LEASE": "abc"}
     with subprocess.Popen(["sleep", "60"], env=environment) as running:
         # Until exec is done the child still shows our own environment.
-        while lease_of(running.pid) is None and running.poll() is None:
-            pass
-        assert lease_of(running.pid) == "abc"
+        assert wait_until(lambda: lease_of(running.pid), "the process has its own environment") == "abc"
         running.kill()
     assert lease_of(running.pid) is None
 

@@ -20,9 +20,9 @@ from fastgpu_jupyter.pool.http import server as server_module
 from fastgpu_jupyter.pool.http.limits import BUCKETS_MAX, Limits, Rate
 from fastgpu_jupyter.wire.client import new_token
 from tests.core.world import World, holder, spec
-from tests.helpers import wait_until
 from tests.pool.conftest import Serve
 from tests.pool.served import ServedPool, messages
+from tests.waiting import wait_until
 
 STREAM = b"GET /v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n"
 JSON = {"Content_Type": "application/json"}

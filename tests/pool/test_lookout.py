@@ -31,8 +31,9 @@ from fastgpu_jupyter.pool.lookout import END, IGNORE, WARN
 from fastgpu_jupyter.pool.recovery import recover
 from fastgpu_jupyter.pool.runtime import Runtime
 from fastgpu_jupyter.units import GIB
-from tests.helpers import alive, wait_until
+from tests.helpers import alive
 from tests.pool.fake_driver import FakeMachine, fake_spec
+from tests.waiting import async_wait_until, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -79,22 +80,19 @@ class Pool:
         await self.until(name, lambda lease: lease.state is LeaseState.ACTIVE)
 
     async def until(self, name: str, condition: Callable[[Lease], bool]) -> Lease:
-        def look(state: Any, _: Any) -> Lease:
-            return state.leases[name]
+        lease: Lease | None = None
 
-        for _ in range(4000):
-            lease = await self.runtime.read(look)
-            if condition(lease):
-                return lease
-            await asyncio.sleep(0.005)
-        raise AssertionError(lease)
+        async def found() -> Lease | None:
+            nonlocal lease
+            lease = await self.runtime.read(lambda state, _: state.leases[name])
+            return lease if condition(lease) else None
+
+        reached = await async_wait_until(found, lambda: f"the lease is as it should be; it is {lease}")
+        assert reached is not None
+        return reached
 
     async def until_foreign(self, condition: Callable[[dict[str, list[int]]], bool]) -> None:
-        for _ in range(4000):
-            if condition(self.foreign):
-                return
-            await asyncio.sleep(0.005)
-        raise AssertionError(self.foreign)
+        await async_wait_until(lambda: condition(self.foreign), lambda: f"what is foreign; it is {self.foreign}")
 
     @property
     def foreign(self) -> dict[str, list[int]]:
@@ -103,12 +101,8 @@ class Pool:
 
     async def looked(self) -> None:
         """Until another whole look is over."""
-        before = self.machine.calls.count("processes")
-        for _ in range(4000):
-            if self.machine.calls.count("processes") > before + 2 * len(self.machine.specs):
-                return
-            await asyncio.sleep(0.005)
-        raise AssertionError("nobody looks")
+        enough = self.machine.calls.count("processes") + 2 * len(self.machine.specs)
+        await async_wait_until(lambda: self.machine.calls.count("processes") > enough, "the processes are looked at")
 
 
 @pytest.fixture
@@ -305,11 +299,9 @@ def test_a_limit_that_the_driver_keeps_follows_the_lease(tmp_path: Path, own_gro
         machine.own_groups |= {kernel} if own_group else set()
 
         async def until_limit(memory_bytes: int | None) -> None:
-            for _ in range(4000):
-                if machine.limit_bytes("fake-0") == memory_bytes:
-                    return
-                await asyncio.sleep(0.005)
-            raise AssertionError(machine.limits)
+            await async_wait_until(
+                lambda: machine.limit_bytes("fake-0") == memory_bytes, lambda: f"{memory_bytes}, of {machine.limits}"
+            )
 
         async def story(pool: Pool) -> None:
             await pool.ask("a", kernel)

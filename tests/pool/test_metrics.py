@@ -17,9 +17,9 @@ from fastgpu_jupyter.pool.devices.driver import Sample, Usage
 from fastgpu_jupyter.pool.metrics import BUCKETS_S, Metrics, Now, Timings
 from fastgpu_jupyter.wire.client import new_token
 from tests.core.world import World, spec
-from tests.helpers import wait_until
 from tests.pool.conftest import Serve
 from tests.pool.served import ServedPool
+from tests.waiting import wait_until
 
 README = (Path(__file__).resolve().parent.parent.parent / "README.md").read_text()
 ROW = re.compile(r"^\| `(fastgpu_\w+)` \| (\w+) \|", re.MULTILINE)

@@ -9,9 +9,10 @@ import pytest
 
 from fastgpu_jupyter.errors import FastGPUError, NoSuchDevice
 from fastgpu_jupyter.wire.client import new_token
-from tests.helpers import KernelHelper, PoolProcess, fastgpu, wait_until
+from tests.helpers import KernelHelper, PoolProcess, fastgpu
 from tests.nvml.machine import FakeGpu, FakeMachine
 from tests.pool.conftest import machine_pool
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 MIB = 1024**2

@@ -18,8 +18,9 @@ from fastgpu_jupyter.pool.devices import mps_daemon
 from fastgpu_jupyter.pool.devices.mps import Ability, Mps, Setup, folder_for, missing
 from fastgpu_jupyter.pool.devices.mps_daemon import PATH_MAX, PROGRAM, Daemon
 from fastgpu_jupyter.units import GIB
-from tests.helpers import alive, wait_until
+from tests.helpers import alive
 from tests.pool.mps_played import PlayedControl
+from tests.waiting import wait_until
 
 NOBODY = 65534
 #: One that every user can run; that of the tests may be in somebody's home.

@@ -17,10 +17,11 @@ import pytest
 from fastgpu_jupyter.errors import Conflict, NeedsRestart
 from fastgpu_jupyter.pool.devices.mps_daemon import PROGRAM
 from fastgpu_jupyter.wire.client import PoolClient, new_token
-from tests.helpers import Kernel, KernelHelper, PoolProcess, fastgpu, wait_until
+from tests.helpers import Kernel, KernelHelper, PoolProcess, fastgpu
 from tests.nvml.machine import FakeMachine
 from tests.pool.conftest import machine_pool
 from tests.pool.mps_played import PlayedControl
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 GIB = 1024**3

@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 
 from fastgpu_jupyter.wire.client import new_token
-from tests.helpers import PoolProcess, wait_until
+from tests.helpers import PoolProcess
 from tests.nvml.machine import FakeMachine
 from tests.nvml.stub import Stub
 from tests.pool.conftest import machine_pool
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 GIB = 1024**3

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from fastgpu_jupyter.wire.client import new_token
-from tests.helpers import KernelHelper, PoolProcess, fastgpu, wait_until
+from tests.helpers import KernelHelper, PoolProcess, fastgpu
 from tests.nvml.machine import FakeMachine
 from tests.pool.conftest import machine_pool
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 Build = Callable[..., FakeMachine]

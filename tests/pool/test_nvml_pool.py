@@ -21,9 +21,10 @@ from typing import Any
 import pytest
 
 from fastgpu_jupyter.wire.client import new_token
-from tests.helpers import DEADLINE_S, KernelHelper, PoolProcess, alive, fastgpu, wait_until
+from tests.helpers import KernelHelper, PoolProcess, alive, fastgpu
 from tests.nvml.machine import FakeMachine
 from tests.pool.conftest import machine_pool
+from tests.waiting import DEADLINE_S, wait_until
 
 pytestmark = pytest.mark.slow
 GIB = 1024**3

@@ -29,14 +29,6 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hands_module, "DRAIN_POLL_S", 0.01)
 
 
-async def mended(pool: Pool) -> None:
-    for _ in range(1000):
-        if pool.runtime.fault is None:
-            return
-        await asyncio.sleep(0.005)
-    raise AssertionError(pool.runtime.fault)
-
-
 def test_one_key_twice_in_one_batch_is_one_lease(tmp_path: Path) -> None:
     async def story(pool: Pool) -> None:
         assert len(set(await asyncio.gather(*(pool.ask(f"lease-{n}", key="once") for n in range(5))))) == 1
@@ -74,13 +66,13 @@ def test_a_write_that_was_done_though_it_was_reported_as_failed_is_taken_up(tmp_
 
         pool.journal.append = fail_late  # type: ignore[method-assign]
         assert await pool.ask("a", key="once") == "a"  # it is there: that was seen when it was read back
-        await mended(pool)
+        await pool.until_mended()
         assert await pool.ask("b", key="once") == "a"
         await pool.until("a", LeaseState.ACTIVE)
         pool.journal.append = fail_late  # type: ignore[method-assign]
         with pytest.raises(StoreFault, match="Until then"):
             await pool.runtime.submit(c.SetTenant("ann", 200, None))
-        await mended(pool)
+        await pool.until_mended()
         assert await pool.runtime.read(lambda state, _: state.tenants["ann"].weight) == 200
 
     run(tmp_path, story)
@@ -118,7 +110,7 @@ def test_what_was_owed_is_written_once_though_its_write_was_reported_as_failed(
         if unread:
             pool.journal._missing = fail_to_read  # type: ignore[method-assign]
         pool.journal._insert = fail_late  # type: ignore[method-assign]
-        await mended(pool)
+        await pool.until_mended()
         assert len(tries) >= 2
         assert await pool.ask("c") == "c"
         assert pool.runtime._reserve.read() == []

@@ -21,9 +21,9 @@ from fastgpu_jupyter.pool.http.routes import application, methods_of
 from fastgpu_jupyter.wire import openapi
 from fastgpu_jupyter.wire.client import new_token, token_digest
 from fastgpu_jupyter.wire.openapi import OPERATIONS, Operation
-from tests.helpers import wait_until
 from tests.pool.conftest import Serve
 from tests.pool.served import ServedPool
+from tests.waiting import wait_until
 
 DOCUMENT = openapi.document()
 EXAMPLES = {

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from fastgpu_jupyter.errors import Conflict
-from tests.helpers import Kernel, KernelHelper, PoolProcess, fastgpu, wait_until
+from tests.helpers import Kernel, KernelHelper, PoolProcess, fastgpu
 from tests.nvml.machine import FakeGpu, FakeMachine
 from tests.pool.conftest import machine_pool
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 GIB = 1024**3

@@ -22,10 +22,10 @@ from fastgpu_jupyter.pool.http import server, stream
 from fastgpu_jupyter.pool.parts import PARTS, Parts, set_within
 from fastgpu_jupyter.pool.runtime import Runtime
 from fastgpu_jupyter.wire.client import new_token
-from tests.helpers import wait_until
 from tests.pool.conftest import Serve
 from tests.pool.test_healing import FrailDriver
 from tests.pool.test_runtime import Pool, run
+from tests.waiting import async_wait_until, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -61,23 +61,15 @@ class Bug:
         return self._method(*args, **options)
 
 
-async def until(condition: Callable[[], object], what: str) -> None:
-    for _ in range(6000):
-        if condition():
-            return
-        await asyncio.sleep(0.005)
-    raise AssertionError(what)
-
-
 def logged(caplog: pytest.LogCaptureFixture, part: str) -> list[logging.LogRecord]:
     return [one for one in caplog.records if one.levelno == logging.ERROR and PARTS[part] in one.getMessage()]
 
 
 async def goes_on(runtime: Runtime, part: str, bug: Bug, caplog: pytest.LogCaptureFixture) -> None:
     """It failed, somebody was told while it did, and now it does its work."""
-    await until(lambda: bug.calls > FAILURES + 1, f"{part} goes on")
+    await async_wait_until(lambda: bug.calls > FAILURES + 1, f"{part} goes on")
     assert runtime.parts.failures[part] == FAILURES
-    await until(lambda: runtime.parts.trouble is None, "it is well again")
+    await async_wait_until(lambda: runtime.parts.trouble is None, "it is well again")
     first, *_ = logged(caplog, part)
     assert first.exc_info, "with the place of the bug"
     assert runtime.fault is None, "grants go on"
@@ -107,7 +99,7 @@ def test_a_part_that_meets_a_bug_is_told_of_and_goes_on(
         runtime.follow(lambda changes: told.append(runtime.parts.trouble) if changes.pool else None, lambda: None)
         bug = Bug(owner(runtime, driver), name)
         if which == "health, thread":
-            await until(lambda: bug.calls > FAILURES, "the thread goes on")
+            await async_wait_until(lambda: bug.calls > FAILURES, "the thread goes on")
             runtime.parts.mended(part)  # by the next error that is told
         await goes_on(runtime, part, bug, caplog)
         assert any(sentence and PARTS[part] in sentence for sentence in told)
@@ -130,7 +122,7 @@ def test_an_error_that_cannot_be_told_does_not_keep_the_next_one_back(
         for _ in range(FAILURES + 2):
             driver.played.events.put(Sighting("gpu-0", 31))
         await goes_on(pool.runtime, "errors", bug, caplog)
-        await until(lambda: pool.runtime.metrics.xids["31"] == FAILURES + 2, "all were counted")
+        await async_wait_until(lambda: pool.runtime.metrics.xids["31"] == FAILURES + 2, "all were counted")
         assert (await pool.lease("a")).fault is not None
 
     run(tmp_path, story, driver)
@@ -148,7 +140,7 @@ def test_a_bug_in_deciding_stops_grants_and_answers_who_asked(
                 broken.setattr(runtime, name, lambda *_: 1 / 0)
             with pytest.raises(InternalError):
                 await runtime.submit(c.ReleaseLease("a"))
-            await until(lambda: runtime.parts.failures["requests"], "it is counted")
+            await async_wait_until(lambda: runtime.parts.failures["requests"], "it is counted")
         assert logged(caplog, "requests")
         assert runtime.fault is not None
         await runtime.submit(c.ReleaseLease("a"))
@@ -163,7 +155,7 @@ def test_a_bug_in_trying_the_disk_is_tried_again(tmp_path: Path, caplog: pytest.
         runtime._unwritable = "the disk is full"
         bug = Bug(runtime, "_try_to_write")
         runtime.parts.once(runtime._until_writable())
-        await until(lambda: runtime.fault is None, "the journal is written again")
+        await async_wait_until(lambda: runtime.fault is None, "the journal is written again")
         assert bug.calls == FAILURES + 1
         assert runtime.parts.failures["journal"] == FAILURES
         assert logged(caplog, "journal")
@@ -263,7 +255,7 @@ def test_a_job_that_is_done_once_and_is_lost_is_told() -> None:
         kept = Parts(lambda: None, lost.append)
         kept.once(fail())
         kept.once(asyncio.sleep(0))
-        await until(lambda: lost, "it is told")
+        await async_wait_until(lambda: lost, "it is told")
         assert [repr(bug) for bug in lost] == ["KeyError('x')"]
         await kept.stop()
 
@@ -282,8 +274,8 @@ def test_a_cancellation_that_comes_as_a_wait_ends_is_not_lost(serve: Serve, wait
             service, lease = pool.service, await asyncio.to_thread(pool.client.request, "half", token=new_token())
             caller: Any = SimpleNamespace(viewer=SimpleNamespace(owns=lambda _: True))
             waiting = asyncio.ensure_future(service.wait(caller, lease["id"], 60, lambda _: False))
-            await until(lambda: service.publisher._waiting.get(lease["id"]), "it waits")
-            await until(lambda: not pool.runtime._settling.locked(), "all is settled")
+            await async_wait_until(lambda: service.publisher._waiting.get(lease["id"]), "it waits")
+            await async_wait_until(lambda: not pool.runtime._settling.locked(), "all is settled")
             for _ in range(10):
                 await asyncio.sleep(0)
             (changed,) = service.publisher._waiting[lease["id"]]

@@ -37,6 +37,7 @@ from fastgpu_jupyter.pool.recovery import recover, replay
 from fastgpu_jupyter.pool.runtime import Runtime
 from fastgpu_jupyter.pool.scrub import OVERWRITE, Scrubber
 from tests.core.world import mig_spec, spec
+from tests.waiting import async_wait_until
 
 
 class PlayedDriver:
@@ -133,19 +134,18 @@ class Pool:
         return await self.runtime.read(lambda state, _: state.leases[name])
 
     async def until_mended(self) -> None:
-        for _ in range(1000):
-            if self.runtime.fault is None:
-                return
-            await asyncio.sleep(0.005)
-        raise AssertionError(self.runtime.fault)
+        await async_wait_until(lambda: self.runtime.fault is None, lambda: f"mended; it is {self.runtime.fault}")
 
     async def until(self, name: str, *states: LeaseState) -> Lease:
-        for _ in range(1000):
+        lease = await self.lease(name)
+
+        async def reached() -> bool:
+            nonlocal lease
             lease = await self.lease(name)
-            if lease.state in states:
-                return lease
-            await asyncio.sleep(0.005)
-        raise AssertionError(f"{name} is {lease.state}, not one of {states}")
+            return lease.state in states
+
+        await async_wait_until(reached, lambda: f"{name} is one of {states}; it is {lease.state}")
+        return lease
 
 
 def _full(entries: Any) -> None:
@@ -463,13 +463,8 @@ def test_what_a_parked_lease_left_is_overwritten_before_its_device_is_another_s(
         await pool.until("a", LeaseState.ACTIVE)
         await pool.ask("b")
         await pool.runtime.submit(c.ParkLease("a"))
-        for _ in range(1000):
-            told = pool.runtime.scrubber.doing("a")
-            if told and "could not be overwritten yet: It failed." in told:
-                break
-            await asyncio.sleep(0.005)
-        else:
-            raise AssertionError(told)
+        told = "could not be overwritten yet: It failed."
+        await async_wait_until(lambda: told in (pool.runtime.scrubber.doing("a") or ""), "the failure is shown")
         assert (await pool.lease("a")).state is LeaseState.PARKING
         assert (await pool.lease("b")).state is LeaseState.WAITING
         fails = False

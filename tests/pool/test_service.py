@@ -21,7 +21,8 @@ from fastgpu_jupyter.wire import unixsocket, views
 from fastgpu_jupyter.wire.client import PoolClient, new_token
 from fastgpu_jupyter.wire.locate import user_runtime_dir, user_socket, user_state_dir
 from fastgpu_jupyter.wire.spawn import ALREADY_RUNNING, ensure_pool
-from tests.helpers import PoolProcess, alive, end_pool_at, fastgpu, wait_until
+from tests.helpers import PoolProcess, alive, end_pool_at, fastgpu
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 as_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can act as another user")

@@ -24,12 +24,15 @@ from fastgpu_jupyter.pool.views import Viewer
 from fastgpu_jupyter.wire import unixsocket
 from fastgpu_jupyter.wire.client import new_token
 from fastgpu_jupyter.wire.locate import user_socket
-from tests.helpers import PoolProcess, wait_until
+from tests.helpers import PoolProcess
 from tests.pool.conftest import Serve
 from tests.pool.served import ServedPool
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 log = logging.getLogger(__name__)
+#: For a test that makes requests as quickly as they are answered.
+MANY_REQUESTS = {"requests_per_s_per_tenant": 1e6}
 STREAM = b"GET /v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
@@ -151,7 +154,7 @@ def test_since_must_be_a_number(serve: Serve) -> None:
 @pytest.mark.slow
 def test_who_comes_and_goes_ends_up_with_the_same_picture(serve: Serve) -> None:
     """A reader that leaves at any message and comes back with its number misses no change, and sees none twice."""
-    pool = serve(simulate="2xT4-16GB")
+    pool = serve(simulate="2xT4-16GB", **MANY_REQUESTS)
     done = threading.Event()
 
     def work() -> None:
@@ -222,7 +225,7 @@ def test_a_reader_that_stops_is_closed_by_the_server_while_others_are_served(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(server_module, "SWEEP_S", 0.05)
-    pool = serve(slow_reader_timeout_s=0.5)
+    pool = serve(slow_reader_timeout_s=0.5, **MANY_REQUESTS)
     with contextlib.closing(pool.connect()) as stuck, following(pool) as stream:
         stuck.sendall(STREAM)
         wait_until(lambda: len(pool.service.publisher) == 2, "both follow")
@@ -253,7 +256,7 @@ def test_a_reader_that_stops_is_closed_by_the_server_while_others_are_served(
 @pytest.mark.slow
 def test_a_reader_that_reads_by_the_byte_is_closed_too(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server_module, "SWEEP_S", 0.05)
-    pool = serve(slow_reader_timeout_s=0.5)
+    pool = serve(slow_reader_timeout_s=0.5, **MANY_REQUESTS)
     for _ in range(400):
         pool.client.request("full", notebook="x" * 1000, token=new_token())
     with contextlib.closing(pool.connect()) as slow:
@@ -269,7 +272,7 @@ def test_a_reader_that_reads_by_the_byte_is_closed_too(serve: Serve, monkeypatch
 @pytest.mark.slow
 def test_an_answer_that_nobody_reads_is_closed_too(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server_module, "SWEEP_S", 0.05)
-    pool = serve(slow_reader_timeout_s=0.5)
+    pool = serve(slow_reader_timeout_s=0.5, **MANY_REQUESTS)
     for _ in range(400):
         pool.client.request("full", notebook="x" * 1000, token=new_token())
     with contextlib.closing(pool.connect()) as stuck:

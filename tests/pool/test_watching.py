@@ -13,9 +13,9 @@ from fastgpu_jupyter.errors import InvalidRequest, NotFound
 from fastgpu_jupyter.pool import runtime as runtime_module
 from fastgpu_jupyter.pool import sampler as sampler_module
 from fastgpu_jupyter.wire.client import new_token
-from tests.helpers import wait_until
 from tests.pool.conftest import Serve
 from tests.pool.served import ServedPool
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 

@@ -15,7 +15,8 @@ from fastgpu_jupyter.errors import FastGPUError
 from fastgpu_jupyter.wire import unixsocket
 from fastgpu_jupyter.wire.client import PoolClient, new_token
 from fastgpu_jupyter.wire.locate import user_runtime_dir, user_socket, user_state_dir
-from tests.helpers import end_pool_at, wait_until
+from tests.helpers import end_pool_at
+from tests.waiting import wait_until
 
 CANARY = "canary-" + new_token()
 

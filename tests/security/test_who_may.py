@@ -19,6 +19,7 @@ import pytest
 from fastgpu_jupyter.wire.client import new_token, token_digest
 from fastgpu_jupyter.wire.openapi import OPERATIONS, Operation
 from tests.pool.served import ServedPool
+from tests.waiting import wait_until
 
 README = (Path(__file__).resolve().parent.parent.parent / "README.md").read_text()
 TABLE = dict(re.findall(r"^\| `([A-Z]+ /v1/\S+)` \| ([a-z ]+) \|$", README, re.MULTILINE))
@@ -238,6 +239,5 @@ def test_who_executes_a_program_of_roots_after_connecting_is_not_taken_for_root(
 
 
 def _until_executed(pid: int, name: str) -> None:
-    from tests.helpers import wait_until
 
     wait_until(lambda: Path(f"/proc/{pid}/comm").read_text().strip() == name, f"{name} runs")

@@ -18,7 +18,7 @@ from jupyter_events import EventLogger
 from fastgpu_jupyter.server import tokens
 from fastgpu_jupyter.server.adopted import AdoptedProcess, start_time
 from fastgpu_jupyter.server.extension import LEASE_SCHEMA
-from tests.helpers import wait_until
+from tests.waiting import wait_until
 
 
 @pytest.fixture

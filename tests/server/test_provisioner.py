@@ -13,8 +13,9 @@ from jupyter_client.kernelspec import KernelSpec
 from fastgpu_jupyter.errors import Conflict, InvalidRequest, NoSuchDevice
 from fastgpu_jupyter.server import provisioner as module
 from fastgpu_jupyter.server.provisioner import FastGPUProvisioner
-from tests.helpers import alive, wait_until
+from tests.helpers import alive
 from tests.kernel.fakes import FakePool, active_view, lease_view
+from tests.waiting import async_wait_until, wait_until
 
 
 class Pool(FakePool):
@@ -181,8 +182,7 @@ def test_cancelled_launch_releases_what_comes_late(pool: Pool) -> None:
 
     async def scenario() -> None:
         task = asyncio.create_task(provisioner.pre_launch(env={}))
-        while not provisioner._lease_lock.locked():  # noqa: ASYNC110
-            await asyncio.sleep(0.001)
+        await async_wait_until(provisioner._lease_lock.locked, "the launch requests its lease")
         task.cancel()
         await asyncio.sleep(0)
         pool.hold.set()

@@ -17,7 +17,8 @@ from typing import Any
 
 import pytest
 
-from tests.helpers import PoolProcess, ServerProcess, alive, wait_until
+from tests.helpers import PoolProcess, ServerProcess, alive
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
