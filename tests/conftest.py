@@ -27,22 +27,6 @@ ROOT = Path(__file__).parent.parent
 #: Where it only matters that something is found, not how short it can be told.
 hypothesis.settings.register_profile("no-shrinking", phases=[hypothesis.Phase.generate])
 
-
-#: Where real processes, browsers and sockets race with the machine. A test there that fails and then passes is reported
-#: as run again, and fails nothing. What proves safety (core, sim, crash, security) gets no second chance.
-_MAY_BE_RUN_AGAIN = ("browser", "demo", "kernel", "nvml", "packaging", "pool", "server")
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """A stalled machine is no reason to distrust what a test says the second time, if it is told."""
-    if not config.pluginmanager.hasplugin("rerunfailures"):
-        return
-    folders = [Path(__file__).parent / name for name in _MAY_BE_RUN_AGAIN]
-    for item in items:
-        if any(folder in item.path.parents for folder in folders) and item.get_closest_marker("slow"):
-            item.add_marker(pytest.mark.flaky(reruns=1))
-
-
 #: So many more descriptors than at its start a process of tests may have at its end: what libraries keep once loaded.
 DESCRIPTORS_MORE = 24
 

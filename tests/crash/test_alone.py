@@ -42,7 +42,7 @@ def serving() -> int | None:
         return None
 
 
-@pytest.mark.timeout(60 + 30 * ROUNDS)
+@pytest.mark.timeout(300 + 30 * ROUNDS)
 def test_of_twenty_that_start_at_once_one_serves(forked: Forked, isolated: Path) -> None:
     outputs = [isolated / f"pool-{number}.out" for number in range(STARTERS)]
     token = new_token()

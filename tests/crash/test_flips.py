@@ -94,7 +94,7 @@ def test_nothing_flipped_is_read_as_written(written: Written, tmp_path: Path) ->
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(60 + FLIPS // 5)
+@pytest.mark.timeout(300 + FLIPS // 5)
 @pytest.mark.parametrize(
     ("left", "name"),
     [("closed", "journal.db"), ("killed", "journal.db"), ("killed", "journal.db-wal"), ("killed", "journal.db-head")],

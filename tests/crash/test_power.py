@@ -30,7 +30,7 @@ from tests.helpers import PoolProcess
 CUTS = int(os.environ.get("FASTGPU_POWER_CUTS", "150"))
 SEED = int(os.environ.get("FASTGPU_POWER_SEED", "20261122"))
 DEVICES = "2xA100-80GB"
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120 + CUTS // 5)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300 + CUTS // 5)]
 
 
 @pytest.fixture(scope="session")

@@ -34,7 +34,6 @@ def said(cell: nbformat.NotebookNode) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(2 * MINUTE_S)
 def test_it_learns_and_says_plainly_where(pool: PoolProcess, installed: None, tmp_path: Path) -> None:
     began = time.monotonic()
     command = [sys.executable, "-m", "jupyter", "execute", "--output", str(tmp_path / "done.ipynb"), str(NOTEBOOK)]

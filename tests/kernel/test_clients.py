@@ -14,7 +14,7 @@ import pytest
 from tests.helpers import KernelHelper, PoolProcess
 from tests.waiting import wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.slow
 
 CODE = "import os\nprint('granted', os.environ['FASTGPU_SIMULATED'])"
 

@@ -103,7 +103,6 @@ def test_the_verb_shows_cells_their_sum_and_the_lease(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
 def test_a_real_cell_costs_what_the_pool_charges_for_its_time(pool: PoolProcess, kernels: KernelHelper) -> None:
     kernel = kernels.start()
     kernel.run("import time; time.sleep(2)")  # by its end the follower has heard of the lease

@@ -15,7 +15,7 @@ from fastgpu_jupyter.wire.client import new_token
 from tests.helpers import KernelHelper, PoolProcess
 from tests.waiting import wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.slow
 
 ENVIRONMENT = (
     "print({k: v for k, v in __import__('os').environ.items() if k.startswith(('CUDA_VIS', 'FASTGPU_SIMULATED'))})"

@@ -20,7 +20,6 @@ from tests.waiting import wait_until
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(240),
     pytest.mark.skipif(os.getuid() != 0 or not shutil.which("setpriv"), reason="only root can act as several users"),
 ]
 

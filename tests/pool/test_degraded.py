@@ -380,7 +380,6 @@ def small_disk(isolated: Path) -> Iterator[Path]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
 def test_kill_9_on_a_full_disk_loses_nothing_that_was_acknowledged(
     isolated: Path, small_disk: Path, request: pytest.FixtureRequest
 ) -> None:

@@ -222,7 +222,6 @@ def tried(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ServedPool
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("with_token", [False, True], ids=["without token", "with token"])
 @pytest.mark.parametrize("mode", ["positive", "negative"])

@@ -20,7 +20,7 @@ import pytest
 from tests.helpers import PoolProcess, ServerProcess, alive
 from tests.waiting import wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.slow
 
 
 def write_kernelspec(folder: Path, name: str, **changes: Any) -> None:

@@ -20,7 +20,7 @@ PARTS = 10
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.timeout(max(120, SEEDS * STEPS // 50))
+@pytest.mark.timeout(max(300, SEEDS * STEPS // 50))
 @pytest.mark.parametrize("part", range(PARTS))
 def test_nothing_acknowledged_is_lost(part: int) -> None:
     answers = crashes = 0
