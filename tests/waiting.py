@@ -11,7 +11,7 @@ import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar, overload
 
 T = TypeVar("T")
 #: A guard against waiting for ever. No test asserts by it that something is quick.
@@ -22,7 +22,7 @@ LONGEST_PAUSE_S = 0.03
 _GROWTH = 1.2
 
 
-def wait_until(condition: Callable[[], T], what: str | Callable[[], str], timeout_s: float = DEADLINE_S) -> T:
+def wait_until(condition: Callable[[], T | None], what: str | Callable[[], str], timeout_s: float = DEADLINE_S) -> T:
     """Return the first true value of ``condition``.
 
     Raises ``AssertionError`` with ``what`` where there is none within ``timeout_s``.
@@ -35,18 +35,27 @@ def wait_until(condition: Callable[[], T], what: str | Callable[[], str], timeou
     raise AssertionError  # not reached: the pauses end with an error
 
 
+@overload
 async def async_wait_until(
-    condition: Callable[[], T | Awaitable[T]], what: str | Callable[[], str], timeout_s: float = DEADLINE_S
-) -> T:
+    condition: Callable[[], Awaitable[T | None]], what: str | Callable[[], str], timeout_s: float = DEADLINE_S
+) -> T: ...
+@overload
+async def async_wait_until(
+    condition: Callable[[], T | None], what: str | Callable[[], str], timeout_s: float = DEADLINE_S
+) -> T: ...
+async def async_wait_until(
+    condition: Callable[[], Any], what: str | Callable[[], str], timeout_s: float = DEADLINE_S
+) -> Any:
     """Return the first true value of ``condition``, which may be a coroutine function; the loop runs on meanwhile.
 
     Raises ``AssertionError`` with ``what`` where there is none within ``timeout_s``.
     """
     for pause_s in _pauses(what, timeout_s):
         value = condition()
-        found = await value if inspect.isawaitable(value) else value
-        if found:
-            return found
+        if inspect.isawaitable(value):
+            value = await value
+        if value:
+            return value
         await asyncio.sleep(pause_s)
     raise AssertionError  # not reached: the pauses end with an error
 

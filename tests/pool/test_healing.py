@@ -96,18 +96,14 @@ async def until(pool: Pool, true: Callable[[dict[str, Device]], object], name: s
         devices = await pool.runtime.read(lambda state, _: dict(state.devices))
         return devices[name] if true(devices) else None
 
-    device = await async_wait_until(reached, lambda: f"the devices are as they should be; they are {devices}")
-    assert device is not None
-    return device
+    return await async_wait_until(reached, lambda: f"the devices are as they should be; they are {devices}")
 
 
 async def until_told(pool: Pool, name: str) -> str:
     async def told() -> str | None:
         return (await pool.lease(name)).fault
 
-    fault = await async_wait_until(told, "the lease has a fault")
-    assert fault is not None
-    return fault
+    return await async_wait_until(told, "the lease has a fault")
 
 
 def test_an_error_number_is_told_to_who_has_the_device(tmp_path: Path, driver: FrailDriver) -> None:

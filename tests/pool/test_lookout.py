@@ -87,9 +87,7 @@ class Pool:
             lease = await self.runtime.read(lambda state, _: state.leases[name])
             return lease if condition(lease) else None
 
-        reached = await async_wait_until(found, lambda: f"the lease is as it should be; it is {lease}")
-        assert reached is not None
-        return reached
+        return await async_wait_until(found, lambda: f"the lease is as it should be; it is {lease}")
 
     async def until_foreign(self, condition: Callable[[dict[str, list[int]]], bool]) -> None:
         await async_wait_until(lambda: condition(self.foreign), lambda: f"what is foreign; it is {self.foreign}")
