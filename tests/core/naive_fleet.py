@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from fastgpu_jupyter.core.demand import Demand, Device, Host, Kept, Placement
 from fastgpu_jupyter.core.fleet import Fleet
 from fastgpu_jupyter.core.prices import BINS, DEVICE, Prices, bins
 
 NOTHING = Kept(frozenset())
+#: What places are compared by; of a part of a device also the device, which comes last.
+Order = tuple[int | str, ...]
 
 
 def place(
@@ -18,7 +20,7 @@ def place(
     kinds = _kinds(fleet, prices)
     capacities = {device.capacity for host in fleet.hosts() for device in host.devices.values()}
     largest = max(capacities) if len(capacities) > 1 else 0
-    best: tuple[tuple[int, int, int, str, int], Placement] | None = None
+    best: tuple[Order, Placement] | None = None
     for host in fleet.hosts():
         if only is not None and host.id != only:
             continue
@@ -33,14 +35,16 @@ def place(
     return best[1] if best else None
 
 
-def _places(host: Host, prices: Prices, demand: Demand, kinds: dict[str, int], largest: int, kept: Kept):
+def _places(
+    host: Host, prices: Prices, demand: Demand, kinds: dict[str, int], largest: int, kept: Kept
+) -> Iterator[tuple[Order, Placement]]:
     grantable = [device for device in host.devices.values() if device.grantable]
     free = [device for device in grantable if device.free == device.capacity]
     untouched = len(host.devices) > 1 and len(free) == len(host.devices)
     sellable = sum(prices.sale[bins(device.free, device.capacity)] for device in grantable)
     step = prices.step(host.free_cpu_milli, sellable)
 
-    def order(spoiled: int, sold: int, fullness: int, kind: int) -> tuple[int, int, int, str, int]:
+    def order(spoiled: int, sold: int, fullness: int, kind: int) -> Order:
         first_use = prices.untouched if untouched and demand.devices else 0
         cost = first_use + spoiled + prices.core[step] * demand.cpu_milli - (prices.relief[step] * sold >> 30)
         return cost >> 10, fullness, -host.free_cpu_milli, host.id, kind

@@ -90,7 +90,7 @@ class Following(RuleBasedStateMachine):
         self.pool.execute(command, Instant(self.now_ms, self.now_ms))
 
     @initialize(models=st.lists(st.sampled_from([*KINDS, *MIG]), min_size=1, max_size=8), few=st.booleans())
-    def start(self, models, few) -> None:
+    def start(self, models: list[str], few: bool) -> None:
         scheduler.FEW_HOSTS = self.few_hosts if few else 0  # the second as in a large pool
         self.do(c.StartPool(BOOT, 0))
         for number, model in enumerate(models):
@@ -101,7 +101,7 @@ class Following(RuleBasedStateMachine):
         scheduler.FEW_HOSTS = self.few_hosts
 
     @rule(request=REQUESTS, tenant=st.sampled_from(["ann", "bob", "eve"]))
-    def ask(self, request, tenant) -> None:
+    def ask(self, request: LeaseRequest, tenant: str) -> None:
         self.count += 1
         try:
             self.do(c.RequestLease(f"lease-{self.count}", tenant, request, holder(self.count), "0" * 64))
@@ -109,14 +109,14 @@ class Following(RuleBasedStateMachine):
             return
 
     @rule(data=st.data())
-    def go_on(self, data) -> None:
+    def go_on(self, data: st.DataObject) -> None:
         """Something happens to a lease that is there."""
         leases = [lease for lease in self.pool.state.leases.values() if lease.state is not LeaseState.ENDED]
         if not leases:
             return
         lease = data.draw(st.sampled_from(leases))
         generation = lease.logical_gpu.generation if lease.logical_gpu else 0
-        commands = {
+        commands: dict[LeaseState, c.Command] = {
             LeaseState.PREPARING: c.PrepareSucceeded(lease.id, generation),
             LeaseState.DRAINING: c.DrainSucceeded(lease.id, generation),
             LeaseState.PARKING: c.ParkSucceeded(lease.id, generation, GIB),
@@ -124,9 +124,10 @@ class Following(RuleBasedStateMachine):
             LeaseState.RESUMING: c.ResumeSucceeded(lease.id, generation),
         }
         if lease.state is LeaseState.ACTIVE:
-            options = [c.ReleaseLease(lease.id), c.ResizeLease(lease.id, data.draw(st.sampled_from(SIZES)))]
+            size = data.draw(st.sampled_from(SIZES))
+            options: list[c.Command] = [c.ReleaseLease(lease.id), c.ResizeLease(lease.id, size)]
             options += [c.ParkLease(lease.id), c.TransferLease(lease.id, "eve")]
-            command = data.draw(st.sampled_from(options))
+            command: c.Command = data.draw(st.sampled_from(options))
         else:
             command = commands.get(lease.state) or c.ReleaseLease(lease.id)
         try:
@@ -135,7 +136,7 @@ class Following(RuleBasedStateMachine):
             return
 
     @rule(data=st.data(), drained=st.booleans(), health=st.sampled_from(Health))
-    def serve(self, data, drained, health) -> None:
+    def serve(self, data: st.DataObject, drained: bool, health: Health) -> None:
         """A device goes out of service, or comes back."""
         name = data.draw(st.sampled_from([spec.id for spec in self.specs]))
         if name in self.pool.state.devices:
@@ -143,13 +144,13 @@ class Following(RuleBasedStateMachine):
             self.do(c.SetHealth(name, health))
 
     @rule(data=st.data())
-    def vanish(self, data) -> None:
+    def vanish(self, data: st.DataObject) -> None:
         """Some devices are not shown, or all are again."""
         shown = data.draw(st.lists(st.sampled_from(self.specs), unique=True))
         self.do(c.SetDevices(tuple(shown), HOSTS))
 
     @rule(limit=st.sampled_from([None, 500, 2000]), tenant=st.sampled_from(["ann", "bob"]))
-    def limit(self, limit, tenant) -> None:
+    def limit(self, limit: int | None, tenant: str) -> None:
         """An administrator changes his mind."""
         self.do(c.SetTenant(tenant, 100, limit))
 

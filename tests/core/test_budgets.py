@@ -80,7 +80,7 @@ def test_with_stop_nothing_more_is_granted_until_the_month_turns_or_the_budget_d
     assert again.state is LeaseState.WAITING
     world.now_ms += 31 * 24 * MS_PER_HOUR
     world.do(c.Tick())
-    assert again.state is LeaseState.PREPARING
+    assert world.state_of(again.id) is LeaseState.PREPARING
 
 
 def test_with_park_leases_make_way_and_those_that_cannot_are_told() -> None:
@@ -97,7 +97,7 @@ def test_with_park_leases_make_way_and_those_that_cannot_are_told() -> None:
     assert {one.id: reason for one, _, reason in queue.places(world.state)} == {"can": PendingReason.BUDGET}
     budget(world, BudgetPolicy.PARK, None)
     world.resumed("can")
-    assert can.state is LeaseState.ACTIVE
+    assert world.state_of("can") is LeaseState.ACTIVE
 
 
 def test_a_simulated_device_takes_no_host_memory_when_a_budget_is_spent() -> None:
@@ -119,7 +119,7 @@ def test_what_a_reservation_pays_is_not_parked_for_the_money_that_it_costs() -> 
     assert lease.state is LeaseState.ACTIVE
     world.do(c.CancelReservation("r"))
     world.pass_time(5000)
-    assert lease.state is LeaseState.PARKING
+    assert world.state_of(lease.id) is LeaseState.PARKING
 
 
 def test_a_raised_budget_tells_nothing_twice_and_a_lowered_one_what_it_means() -> None:

@@ -19,14 +19,15 @@ from fastgpu_jupyter.core.prices import BINS, DEVICE, Prices, learn
 
 from . import naive_fleet
 
+History = dict[Demand, int]
 MODELS = ("A", "B", "C")
 CPUS = st.sampled_from([0, 1000, 3152, 4000, 8000, 11300, 18708])
 DEMANDS = st.builds(
-    lambda size, cpu, memory, models: Demand(*size, models=models, cpu_milli=cpu, host_memory_bytes=memory),
+    lambda demand, cpu, memory, models: replace(demand, models=models, cpu_milli=cpu, host_memory_bytes=memory),
     st.one_of(
-        st.tuples(st.sampled_from([0, 1, 1, 2, 4])),
-        st.tuples(st.just(1), st.sampled_from([1, 50, 190, 230, 320, 470, 530, 650, 810, 999, 1000, 1001])),
-        st.tuples(st.just(1), st.none(), st.sampled_from([1, 2, 3, 7, 8])),
+        st.sampled_from([Demand(devices) for devices in (0, 1, 1, 2, 4)]),
+        st.sampled_from([Demand(1, units) for units in (1, 50, 190, 230, 320, 470, 530, 650, 810, 999, 1000, 1001)]),
+        st.sampled_from([Demand(1, divisor=divisor) for divisor in (1, 2, 3, 7, 8)]),
     ),
     CPUS,
     st.sampled_from([0, 0, 3, 9]),
@@ -46,19 +47,19 @@ class FleetAgainstScan(RuleBasedStateMachine):
         self.count = 0
 
     @initialize(history=HISTORIES, sizes=st.lists(st.integers(0, 8), min_size=1, max_size=6), data=st.data())
-    def start(self, history, sizes, data) -> None:
+    def start(self, history: History, sizes: list[int], data: st.DataObject) -> None:
         self.learn(history)
         for size in sizes:
             self.add_host(size, data)
 
     @rule(history=HISTORIES)
-    def learn(self, history) -> None:
+    def learn(self, history: History) -> None:
         self.prices = learn(history, 1000)
         self.fleet.set_prices(self.prices)
 
     @precondition(lambda self: self.count < 50)
     @rule(size=st.integers(0, 8), data=st.data())
-    def add_host(self, size, data) -> None:
+    def add_host(self, size: int, data: st.DataObject) -> None:
         self.count += 1
         host = f"host-{self.count * 37 % 101}"  # not in the order of arrival
         self.fleet.add_host(host, data.draw(st.sampled_from([0, 8000, 32000, 96000])), 20)
@@ -69,7 +70,7 @@ class FleetAgainstScan(RuleBasedStateMachine):
             self.fleet.add_device(f"{host}/{i}", host, mixed, capacity)
 
     @rule(demand=DEMANDS)
-    def take(self, demand) -> None:
+    def take(self, demand: Demand) -> None:
         placement = self.fleet.place(demand)
         assert placement == naive_fleet.place(self.fleet, self.prices, demand)
         if placement is not None:
@@ -77,7 +78,7 @@ class FleetAgainstScan(RuleBasedStateMachine):
             self.taken.append((placement, demand))
 
     @rule(demand=DEMANDS, data=st.data())
-    def look(self, demand, data) -> None:
+    def look(self, demand: Demand, data: st.DataObject) -> None:
         """Places where something is kept for others, and places on one host only."""
         hosts = list(self.fleet.hosts())
         without = {}
@@ -93,24 +94,24 @@ class FleetAgainstScan(RuleBasedStateMachine):
                 assert Needs(self.fleet, demand).fits(self.fleet.offer(host.id, kept))
 
     @rule(demands=st.lists(DEMANDS, max_size=12))
-    def take_many(self, demands) -> None:
+    def take_many(self, demands: list[Demand]) -> None:
         for demand in demands:
             self.take(demand)
 
     @precondition(lambda self: self.taken)
     @rule(data=st.data())
-    def give_back(self, data) -> None:
+    def give_back(self, data: st.DataObject) -> None:
         self.fleet.give_back(*self.taken.pop(data.draw(st.integers(0, len(self.taken) - 1))))
 
     @rule(data=st.data(), grantable=st.booleans())
-    def set_grantable(self, data, grantable) -> None:
+    def set_grantable(self, data: st.DataObject, grantable: bool) -> None:
         devices = [device_id for host in self.fleet.hosts() for device_id in sorted(host.devices)]
         if devices:
             self.fleet.set_grantable(data.draw(st.sampled_from(devices)), grantable)
 
     @precondition(lambda self: self.count)
     @rule(data=st.data())
-    def remove(self, data) -> None:
+    def remove(self, data: st.DataObject) -> None:
         host = data.draw(st.sampled_from([host.id for host in self.fleet.hosts()] or ["none"]))
         for taken in [taken for taken in self.taken if taken[0].host_id == host]:
             self.fleet.give_back(*taken)
@@ -207,7 +208,7 @@ def test_a_divisor_is_exact_on_a_capacity_that_it_does_not_divide() -> None:
 
 
 @pytest.mark.parametrize("units", [1, 3])
-def test_a_unit_too_few_is_too_few_though_the_bins_agree(units) -> None:
+def test_a_unit_too_few_is_too_few_though_the_bins_agree(units: int) -> None:
     fleet = Fleet()
     fleet.add_host("a")
     fleet.add_device("a/0", "a", "A", 10**6)
@@ -263,7 +264,7 @@ def test_a_task_that_wants_many_processors_goes_where_gpus_do_not_need_them() ->
 @pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(history=HISTORIES)
-def test_prices_are_sound(history) -> None:
+def test_prices_are_sound(history: History) -> None:
     prices = learn(history, 1000)
     assert prices.sale[0] == 0 <= prices.sale[1]
     assert prices.sale[BINS] == pytest.approx(DEVICE, abs=2)

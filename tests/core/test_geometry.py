@@ -26,7 +26,7 @@ FOUR = Table({"1g": Shape(1, (0, 1, 2, 3)), "2g": Shape(2, (0, 2)), "4g": Shape(
 
 
 @st.composite
-def tables(draw) -> Table:
+def tables(draw: st.DrawFn) -> Table:
     slots = draw(st.integers(1, 10))
     lengths = draw(st.lists(st.integers(1, slots), min_size=1, max_size=5))
     shapes = {}
@@ -38,10 +38,10 @@ def tables(draw) -> Table:
 
 @pytest.mark.slow
 @given(table=st.one_of(st.just(EIGHT), st.just(FOUR), tables()), data=st.data())
-def test_it_never_overlaps_and_never_refuses_where_a_start_is_free(table, data) -> None:
+def test_it_never_overlaps_and_never_refuses_where_a_start_is_free(table: Table, data: st.DataObject) -> None:
     parts: list[Part] = []
     for _ in range(data.draw(st.integers(0, 14))):
-        if parts and data.draw(st.booleans()):
+        if bool(parts) and data.draw(st.booleans()):
             parts.pop(data.draw(st.integers(0, len(parts) - 1)))
             continue
         profile = data.draw(st.sampled_from(sorted(table.shapes)))

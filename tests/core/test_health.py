@@ -224,11 +224,11 @@ def test_an_error_number_is_held_against_the_device_until_it_is_put_back() -> No
     world.do(c.SetHealth("gpu-0", Health.HEALTHY))
     assert world.state.devices["gpu-0"].health is Health.FAULTY
     world.do(c.RestoreDevice("gpu-0"))
-    assert world.state.devices["gpu-0"].health is Health.HEALTHY
+    assert world.health_of("gpu-0") is Health.HEALTHY
     assert world.do(c.RestoreDevice("gpu-0")) == []
     world.do(c.SetHealth("gpu-0", Health.SUSPECT, "It should be reset."))
     world.do(c.SetHealth("gpu-0", Health.HEALTHY))  # what was seen is no longer seen
-    assert world.state.devices["gpu-0"].health is Health.HEALTHY
+    assert world.health_of("gpu-0") is Health.HEALTHY
 
 
 def test_a_lesser_error_does_not_make_a_device_better() -> None:
@@ -244,7 +244,7 @@ def test_after_a_restart_of_the_machine_each_device_is_looked_at_anew() -> None:
     world.do(c.StartPool(BOOT, 5000))
     assert world.state.devices["gpu-0"].health is Health.FAULTY
     world.do(c.StartPool("boot-2", 10))
-    assert world.state.devices["gpu-0"].health is Health.HEALTHY
+    assert world.health_of("gpu-0") is Health.HEALTHY
 
 
 def test_a_process_that_parking_broke_is_told_to_restart() -> None:
@@ -298,11 +298,11 @@ def test_a_device_with_memory_that_could_not_be_overwritten_is_granted_to_nobody
     assert waiting.state is LeaseState.WAITING
     assert placement.why_not(world.state, waiting.want) is PendingReason.HEALTH
     world.do(c.SetUnclean("gpu-0", None))
-    assert waiting.state is LeaseState.PREPARING
+    assert world.state_of(waiting.id) is LeaseState.PREPARING
     more = world.ask("more")
     assert more.state is LeaseState.WAITING
     world.do(c.DrainDevice("gpu-1", drained=False))  # an administrator goes on
-    assert more.state is LeaseState.PREPARING
+    assert world.state_of(more.id) is LeaseState.PREPARING
 
 
 def test_what_became_of_a_lease_s_memory_is_remembered_until_it_is_on_a_device_again() -> None:

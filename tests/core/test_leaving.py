@@ -143,4 +143,4 @@ def test_a_lease_that_ends_on_its_way_ends() -> None:
     generation = lease.logical_gpu.generation if lease.logical_gpu else 0
     assert world.do(c.ParkSucceeded("a", generation, 0)) == []
     world.drained("a")
-    assert lease.state is LeaseState.ENDED
+    assert world.state_of("a") is LeaseState.ENDED

@@ -120,16 +120,15 @@ class Story:
                 return c.DrainSucceeded(lease.id, generation)
             case LeaseState.PARKED if well:
                 return c.UseLease(lease.id, busy=True)
-        return drawn.choice(
-            [
-                c.ReleaseLease(lease.id),
-                c.UseLease(lease.id, drawn.random() < 0.5),
-                c.ParkLease(lease.id),
-                c.ResizeLease(lease.id, drawn.choice(["full", "half", "quarter"])),
-                c.TransferLease(lease.id, drawn.choice(TENANTS)),
-                c.RetainLease(lease.id, drawn.choice(list(Retention))),
-            ]
-        )
+        commands: list[c.Command] = [
+            c.ReleaseLease(lease.id),
+            c.UseLease(lease.id, drawn.random() < 0.5),
+            c.ParkLease(lease.id),
+            c.ResizeLease(lease.id, drawn.choice(["full", "half", "quarter"])),
+            c.TransferLease(lease.id, drawn.choice(TENANTS)),
+            c.RetainLease(lease.id, drawn.choice(list(Retention))),
+        ]
+        return drawn.choice(commands)
 
 
 @pytest.mark.slow

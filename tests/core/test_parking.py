@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -58,7 +59,7 @@ def test_an_idle_lease_makes_room_for_who_waits_and_comes_back_for_its_next_cell
     assert a.state is S.WAITING
     world.do(c.ReleaseLease("b"))
     world.drained("b")
-    assert a.state is S.RESUMING
+    assert world.state_of("a") is S.RESUMING
     world.resumed("a")
     assert (a.state, a.parked_bytes, world.state.parked_bytes, a.image) == (S.ACTIVE, 0, 0, None)
 
@@ -458,7 +459,7 @@ def test_memory_goes_back_only_to_a_device_of_its_kind() -> None:
         ("full", {"rate_micro_per_hour_max": 3_599_999}, "costs more"),
     ],
 )
-def test_what_no_device_offers_is_refused_with_the_reason(profile: str, more: dict[str, object], why: str) -> None:
+def test_what_no_device_offers_is_refused_with_the_reason(profile: str, more: dict[str, Any], why: str) -> None:
     world = World()
     world.do(c.SetDevices((spec("x"), spec("y", index=1)), (HostSpec("", 8000, 10 * GIB),)))
     with pytest.raises(NoSuchDevice, match=why):
@@ -479,7 +480,7 @@ def test_processors_and_memory_of_a_host_are_promised_once() -> None:
     assert second.state is S.WAITING
     world.do(c.ReleaseLease("a"))
     world.drained("a")
-    assert second.state is S.PREPARING
+    assert world.state_of("b") is S.PREPARING
     assert world.state.hosts[""].held_cpu_milli == 3000
 
 

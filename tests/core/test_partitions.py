@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -126,7 +127,7 @@ def test_the_fullest_of_several_is_taken() -> None:
         ("full", {"resizable": True}, "does not change while its kernel runs"),
     ],
 )
-def test_what_no_partition_keeps_is_refused_with_the_reason(size: str, more: dict[str, bool], why: str) -> None:
+def test_what_no_partition_keeps_is_refused_with_the_reason(size: str, more: dict[str, Any], why: str) -> None:
     world = World(mig_spec("gpu", index=0), mig_spec("other", index=1))
     with pytest.raises(NoSuchDevice, match=why):
         world.ask("a", size, **more)
@@ -295,7 +296,7 @@ SIZES = ("eighth", "quarter", "half", "full", "1g.10gb", "2g.20gb", "1g.10gb+me"
 def _history(data: st.DataObject, world: World) -> None:
     for number in range(data.draw(st.integers(1, 30))):
         holding = [lease.id for lease in world.state.leases.values() if lease.state is LeaseState.PREPARING]
-        if holding and data.draw(st.booleans()):
+        if bool(holding) and data.draw(st.booleans()):
             name = data.draw(st.sampled_from(holding))
             world.do(c.ReleaseLease(name))
             world.drained(name)

@@ -247,8 +247,8 @@ def test_replaying_the_events_gives_the_same_state_for_every_prefix() -> None:
 
 def test_effects_follow_the_events_and_recovery_finds_what_is_still_owed() -> None:
     world = World(spec("gpu"))
-    events = world.ask("a") and world.history[-1][1]
-    lease = world.state.leases["a"]
+    lease = world.ask("a")
+    events = world.history[-1][1]
     assert lease.logical_gpu is not None
     owed = [fx.WatchHolder("a", lease.holder), fx.Prepare("a", lease.logical_gpu)]
     assert list(fx.effects(world.state, events)) == owed

@@ -148,7 +148,7 @@ def test_what_is_not_used_is_not_given_to_who_would_keep_it() -> None:
     world.do(c.CancelReservation("of-ann"))
     world.do(c.ReleaseLease("mine"))
     world.drained("mine")
-    assert waits.state is LeaseState.PREPARING
+    assert world.state_of(waits.id) is LeaseState.PREPARING
 
 
 def test_one_that_would_keep_it_does_not_hold_up_its_tenant() -> None:

@@ -364,7 +364,7 @@ def test_who_may_have_no_more_keeps_nothing_from_others() -> None:
     behind = world.ask("b", "half", tenant="bob", priority=Priority.LOW)
     assert behind.state is LeaseState.WAITING  # what is free is kept for Ann's
     world.do(c.SetTenant("ann", 100, 2500))
-    assert behind.state is LeaseState.PREPARING
+    assert world.state_of(behind.id) is LeaseState.PREPARING
 
 
 def test_what_is_free_and_kept_for_a_higher_class_is_the_reason() -> None:

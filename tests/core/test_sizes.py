@@ -60,7 +60,7 @@ def test_it_waits_with_its_new_size_where_there_is_no_room() -> None:
     assert lease.state is LeaseState.WAITING
     world.do(c.ReleaseLease("b"))
     world.drained("b")
-    assert lease.state is LeaseState.RESUMING
+    assert world.state_of(lease.id) is LeaseState.RESUMING
     with pytest.raises(Conflict, match=r"resuming\. Nothing was changed"):
         world.do(c.ResizeLease("a", "full"))
 

@@ -11,6 +11,7 @@ from fastgpu_jupyter.core.model import (
     GONE,
     Cleaned,
     DeviceSpec,
+    Health,
     Holder,
     Instant,
     Lease,
@@ -161,6 +162,14 @@ class World:
         gpu = self.state.leases[name].logical_gpu
         assert gpu is not None
         self.do(c.DrainSucceeded(name, gpu.generation, cleaned))
+
+    def state_of(self, name: str) -> LeaseState:
+        """Return the state of a lease as it is now; a type checker does not know that commands change it."""
+        return self.state.leases[name].state
+
+    def health_of(self, name: str) -> Health:
+        """Return the health of a device as it is now."""
+        return self.state.devices[name].health
 
     def states(self) -> dict[str, str]:
         return {name: lease.state.value for name, lease in self.state.leases.items()}
