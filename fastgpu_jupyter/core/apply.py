@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..errors import InternalError
-from . import budgets, cover, fairshare, meter, parking, sizes
+from . import budgets, cover, fairshare, meter, parkability, sizes
 from . import events as e
 from .events import Event
 from .lifecycle import next_state
@@ -269,7 +269,7 @@ def _lease_parking(state: State, event: e.LeaseParking, at: Instant) -> None:
     lease.image = Image(lease.holder, spec.model, spec.memory_bytes, gpu.device_ids)
     # At most; what it really is, is known when it is done.
     moved = event.reason is not ParkReason.RESTART
-    _set_parked_bytes(state, lease, parking.host_bytes(state, lease) if moved else 0)
+    _set_parked_bytes(state, lease, parkability.host_bytes(state, lease) if moved else 0)
 
 
 def _lease_parked(state: State, event: e.LeaseParked, at: Instant) -> None:

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from ..errors import InvalidRequest
 from . import commands as c
 from . import events as e
-from . import meter, months, parking
+from . import meter, months, parkability
 from .events import Event
 from .model import BudgetPolicy, Instant, Lease, LeaseState, ParkReason, State, Tenant
-from .parking import Parking
+from .parkability import Parking
 
 THRESHOLDS = (50, 80, 100)
 #: The last threshold: nothing is left.
@@ -75,8 +75,8 @@ def due(state: State, at: Instant) -> Iterator[Event]:
                 yield e.LeaseBudgetPassed(lease.id, passed)
             if passed == SPENT:
                 to_park[lease.id] = lease
-    can = (Parking(lease, ParkReason.BUDGET) for lease in to_park.values() if parking.why_not(state, lease) is None)
-    yield from (e.LeaseParking(one.lease.id, one.reason) for one in parking.affordable(state, can))
+    can = (Parking(lease, ParkReason.BUDGET) for lease in to_park.values() if parkability.why_not(state, lease) is None)
+    yield from (e.LeaseParking(one.lease.id, one.reason) for one in parkability.affordable(state, can))
 
 
 def why_parked(lease: Lease) -> str | None:
@@ -93,7 +93,8 @@ def message(state: State, lease: Lease) -> str | None:
     if (stays := why_parked(lease)) is not None:
         return stays
     if lease.budget_percent == SPENT and lease.state is LeaseState.ACTIVE:
-        return f"Its budget is spent, and it goes on: {parking.why_not(state, lease) or 'it is parked in a moment.'}"
+        stays = parkability.why_not(state, lease) or "it is parked in a moment."
+        return f"Its budget is spent, and it goes on: {stays}"
     if lease.budget_percent:
         return f"It has cost {lease.budget_percent} % of its budget."
     tenant = state.tenants.get(lease.tenant)
@@ -104,7 +105,7 @@ def message(state: State, lease: Lease) -> str | None:
         return told
     if tenant.budget_policy is BudgetPolicy.WARN:
         return f"{told} Leases go on."
-    why_not = parking.why_not(state, lease) if lease.state is LeaseState.ACTIVE else None
+    why_not = parkability.why_not(state, lease) if lease.state is LeaseState.ACTIVE else None
     if tenant.budget_policy is BudgetPolicy.PARK and why_not is not None:
         return f"{told} Nothing more is granted; this lease goes on: {why_not}"
     return f"{told} Nothing more is granted until the month ends or an administrator sets a higher one."

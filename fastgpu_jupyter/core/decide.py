@@ -16,7 +16,7 @@ from . import (
     mechanisms,
     meter,
     overuse,
-    parking,
+    parkability,
     partitions,
     placement,
     preparing,
@@ -278,7 +278,7 @@ def _park_lease(state: State, command: c.ParkLease, at: Instant) -> list[Event]:
     lease = _live(state, command.lease_id)
     if lease.state in (LeaseState.PARKING, LeaseState.PARKED):
         return []
-    why_not = parking.why_not(state, lease)
+    why_not = parkability.why_not(state, lease)
     if why_not is not None:
         raise Conflict(f"{why_not} Nothing was changed; to give its GPU back for good, release it.")
     return [e.LeaseParking(lease.id, ParkReason.ASKED)]

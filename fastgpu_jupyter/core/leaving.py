@@ -15,10 +15,10 @@ from enum import Enum
 
 from ..errors import Conflict
 from . import events as e
-from . import parking, placement
+from . import parkability, placement
 from .events import Event
 from .model import Device, Health, Lease, LeaseState, ParkReason, Retention, State
-from .parking import Parking
+from .parkability import Parking
 
 
 class Offer(str, Enum):
@@ -38,7 +38,7 @@ def offer(state: State, lease: Lease) -> Offer | None:
     devices = (state.devices[name] for name in lease.logical_gpu.device_ids)
     if all(device.health is Health.HEALTHY and not device.drained for device in devices):
         return None
-    return Offer.LIVE if parking.why_not(state, lease) is None else Offer.RESTART
+    return Offer.LIVE if parkability.why_not(state, lease) is None else Offer.RESTART
 
 
 def advice(state: State, lease: Lease) -> str:
@@ -84,10 +84,10 @@ def of_devices(state: State, devices: Iterable[Device]) -> Iterator[Event]:
         Parking(lease, ParkReason.HEALTH)
         for lease in map(state.leases.__getitem__, ids)
         if lease.request.retention is Retention.YIELD
-        and parking.why_not(state, lease) is None
+        and parkability.why_not(state, lease) is None
         and _has_room_elsewhere(state, lease, taken_bytes, live=True)
     )
-    return (e.LeaseParking(one.lease.id, one.reason) for one in parking.affordable(state, movable))
+    return (e.LeaseParking(one.lease.id, one.reason) for one in parkability.affordable(state, movable))
 
 
 def _has_room_elsewhere(state: State, lease: Lease, taken_bytes: Counter[str], *, live: bool) -> bool:

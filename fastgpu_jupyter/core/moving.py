@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from . import parking
+from . import parkability
 from .books import Books
 from .demand import Placement
 from .model import Lease, Retention, State
@@ -40,7 +40,7 @@ def propose(
 
 def _may_move(state: State, lease: Lease, now_ms: int) -> bool:
     rested = lease.active_since_ms is not None and now_ms - lease.active_since_ms >= PAUSE_MS
-    return rested and lease.request.retention is Retention.YIELD and parking.why_not(state, lease) is None
+    return rested and lease.request.retention is Retention.YIELD and parkability.why_not(state, lease) is None
 
 
 def _held(state: State, books: Books, leases: Iterable[Lease]) -> Iterator[Held[str]]:

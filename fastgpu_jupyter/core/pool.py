@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from . import commands as c
 from . import events as e
-from . import parking, placement
+from . import parkability, placement, preemption
 from .apply import apply
 from .decide import decide
 from .events import Event
@@ -46,7 +46,7 @@ class Pool:
         self._parkable = {
             lease.id: None
             for lease in state.leases.values()
-            if lease.state is LeaseState.ACTIVE and parking.may_park(state, lease)
+            if lease.state is LeaseState.ACTIVE and parkability.may_park(state, lease)
         }
 
     def execute(self, command: c.Command, at: Instant) -> list[Event]:
@@ -83,7 +83,7 @@ class Pool:
         if not self._parkable or not self.state.queue:
             return []
         waiting = self._scheduler.unserved(at.ms)
-        found = parking.make_room(self.state, waiting, self._scheduler.highest(), self._parkable, at.ms)
+        found = preemption.make_room(self.state, waiting, self._scheduler.highest(), self._parkable, at.ms)
         if not found and self.state.policy.moves:
             return self._move(at)
         return [e.LeaseParking(parked.lease.id, parked.reason) for parked in found]
@@ -123,7 +123,7 @@ class Pool:
             scheduler.touched(_devices_of(held, holds))
         if held is not None and (holds is not held or lease.tenant != tenant):
             scheduler.gave_back(tenant)
-        if after is LeaseState.ACTIVE and parking.may_park(self.state, lease):
+        if after is LeaseState.ACTIVE and parkability.may_park(self.state, lease):
             self._parkable[lease.id] = None
         elif self._parkable:
             self._parkable.pop(lease.id, None)

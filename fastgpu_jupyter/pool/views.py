@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from .. import __version__
-from ..core import budgets, health, leaving, mechanisms, meter, overuse, parking, preparing, queue, sizes
+from ..core import budgets, health, leaving, mechanisms, meter, overuse, parkability, preparing, queue, sizes
 from ..core.model import Device, Instant, Lease, LeaseState, PendingReason, Priority, Reservation, State
 from ..wire.views import (
     DeviceUsageView,
@@ -190,7 +190,7 @@ def lease_view(state: State, lease: Lease, at: Instant, facts: Facts) -> LeaseVi
         "host_memory_bytes": lease.request.host_memory_bytes,
         "busy": lease.busy,
         "used_at": at.wall_ms - (at.ms - lease.used_ms) if lease.used_ms else lease.requested_at.wall_ms,
-        "parkable": lease.state is LeaseState.ACTIVE and parking.why_not(state, lease) is None,
+        "parkable": lease.state is LeaseState.ACTIVE and parkability.why_not(state, lease) is None,
         "park_reason": lease.park_reason.value if lease.park_reason else None,
         "parked_bytes": lease.parked_bytes,
         "memory_bytes": gpu.memory_bytes if gpu else lease.request.memory_bytes,

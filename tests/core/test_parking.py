@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from fastgpu_jupyter.core import commands as c
-from fastgpu_jupyter.core import fairshare, parking, placement
+from fastgpu_jupyter.core import fairshare, placement, preemption
 from fastgpu_jupyter.core.model import (
     EndReason,
     HostSpec,
@@ -215,7 +215,7 @@ def test_a_cell_that_begins_is_no_reason_to_look_for_room(monkeypatch: pytest.Mo
     world.ask("b", tenant="bob")
     world.now_ms += 60_000
     with monkeypatch.context() as patch:
-        patch.delattr(parking, "make_room")
+        patch.delattr(preemption, "make_room")
         world.do(c.UseLease("a", busy=True))
         with pytest.raises(AttributeError):
             world.do(c.Tick())

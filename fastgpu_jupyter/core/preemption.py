@@ -16,66 +16,12 @@ from collections.abc import Collection, Iterable
 from itertools import chain
 from typing import NamedTuple
 
-from . import fairshare, mechanisms, meter, placement
+from . import fairshare, meter, placement
 from .ask import Size
 from .cover import Kind, is_of
-from .model import Device, Lease, LeaseState, LogicalGPU, ParkReason, Priority, Retention, State, Want
+from .model import Device, Lease, ParkReason, Priority, Retention, State, Want
+from .parkability import Parking, affordable, gpu_of, why_not
 from .peaks import HIGHEST, LOWEST, Peaks
-
-
-class Parking(NamedTuple):
-    """One lease is to be parked."""
-
-    lease: Lease
-    reason: ParkReason
-
-
-def why_not(state: State, lease: Lease) -> str | None:
-    """Why an active lease cannot be parked, or ``None`` where it can."""
-    gpu = lease.logical_gpu
-    if lease.state is not LeaseState.ACTIVE or gpu is None:
-        return f"A lease that is {lease.state.value} cannot be parked."
-    if lease.request.parkable is False:
-        return "This lease was asked for as one that is never parked."
-    if not may_park(state, lease):
-        return "The memory of this device cannot be moved to the host and back."
-    if lease.unparkable is not None:
-        return f"This lease could not be parked when that was tried: {lease.unparkable}"
-    if not _has_host_memory(state, host_bytes(state, lease)):
-        return "The host memory that parked leases may take is used up."
-    return None
-
-
-def host_bytes(state: State, lease: Lease) -> int:
-    """Host memory that parking the lease may take, at most; what a simulated device holds is there already."""
-    gpu = _gpu(lease)
-    return 0 if state.devices[gpu.device_id].spec.simulated else gpu.memory_bytes
-
-
-def affordable(state: State, parkings: Iterable[Parking]) -> list[Parking]:
-    """Those of the parkings, in their order, for which the host's memory suffices when all are done at once."""
-    found: list[Parking] = []
-    taken_bytes = 0
-    for parking in parkings:
-        wanted_bytes = host_bytes(state, parking.lease)
-        if _has_host_memory(state, taken_bytes + wanted_bytes):
-            taken_bytes += wanted_bytes
-            found.append(parking)
-    return found
-
-
-def _has_host_memory(state: State, more_bytes: int) -> bool:
-    most = state.policy.parked_bytes_max
-    return not more_bytes or most is None or state.parked_bytes + more_bytes <= most
-
-
-def may_park(state: State, lease: Lease) -> bool:
-    """Whether the lease's devices can park at all, and its mechanism does not stand in the way."""
-    gpu = lease.logical_gpu
-    if gpu is None or not all(state.devices[name].spec.parkable for name in gpu.device_ids):
-        return False
-    offer = mechanisms.offer_of(state.devices[gpu.device_id].spec, gpu.mechanism)
-    return offer is None or offer.parkable
 
 
 def make_room(
@@ -136,7 +82,7 @@ def _takeable(state: State, highest: Priority, parkable: Iterable[str], now_ms: 
         held = _Takeable.of(state, lease, now_ms)
         wanted = held.idle or held.turn_is_over or guarantees or lease.request.priority < highest
         if wanted and lease.request.retention is Retention.YIELD and why_not(state, lease) is None:
-            for device_id in _gpu(lease).device_ids:
+            for device_id in gpu_of(lease).device_ids:
                 found.setdefault(device_id, []).append(held)
     return found
 
@@ -200,7 +146,7 @@ class _Claimant:
         """Whether its tenant has less than it is guaranteed, or than it has reserved of such devices."""
         if not self.below_guarantee or self._reserved is None:
             return self.below_guarantee
-        spec = self._state.devices[_gpu(lease).device_id].spec
+        spec = self._state.devices[gpu_of(lease).device_id].spec
         return any(is_of(model, [Kind(spec.model, spec.memory_bytes)]) for model in self._reserved)
 
 
@@ -229,7 +175,7 @@ class _Ways:
             elif held is not None:
                 busy = not any(one.idle for one in held)
                 first_ms = min(one.lease.used_ms for one in held)
-                least_bytes = min(_gpu(one.lease).memory_bytes for one in held)
+                least_bytes = min(gpu_of(one.lease).memory_bytes for one in held)
                 self._others.append(((busy, first_ms, least_bytes, device.spec.id), device, held))
         self._others.sort(key=lambda other: other[0])
         self._ready.reverse()
@@ -318,7 +264,7 @@ class _Option(NamedTuple):
         return cls(
             busy=sum(parking.reason is not ParkReason.IDLE for parking in parkings),
             latest_ms=max((lease.used_ms for lease in leases), default=0),
-            bytes=sum(_gpu(lease).memory_bytes for lease in leases),
+            bytes=sum(gpu_of(lease).memory_bytes for lease in leases),
             device_id=device.spec.id,
             parkings=parkings,
         )
@@ -343,15 +289,10 @@ def _on(device: Device, claimant: _Claimant, takeable: list[_Takeable]) -> _Opti
 
 def _freed(device: Device, lease: Lease) -> int:
     """Bytes that the device has more once the lease is parked."""
-    gpu = _gpu(lease)
+    gpu = gpu_of(lease)
     return device.spec.memory_bytes if gpu.whole else gpu.memory_bytes
 
 
 def _gentlest(parking: Parking) -> tuple[bool, int, int, str]:
     lease = parking.lease
     return parking.reason is not ParkReason.IDLE, lease.request.priority, lease.used_ms, lease.id
-
-
-def _gpu(lease: Lease) -> LogicalGPU:
-    assert lease.logical_gpu is not None
-    return lease.logical_gpu
