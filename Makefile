@@ -6,7 +6,6 @@
 #   make test-long    the proofs that nothing is lost, for a night
 #   make test-gpu     what only a real NVIDIA GPU can show; it changes no setting of it
 #   make lint         formatting, linters and types only
-#   make compiled     the rules of the pool as machine code, for very large pools
 #   make clean        forget everything that was built
 #
 # Each step leaves a stamp in .make/ and runs again only when something that it reads has changed.
@@ -40,9 +39,9 @@ shared := $(shell find kernels jupyter-config -type f) LICENSE README.md pyproje
 
 step = @printf '\n==> %s\n' $(1)
 
-.PHONY: help lab test test-quick test-long test-gpu lint compiled clean browser
+.PHONY: help lab test test-quick test-long test-gpu lint clean browser
 help:
-	@sed -n '3,10s/^# *//p' Makefile
+	@sed -n '3,9s/^# *//p' Makefile
 
 # --- what the others stand on -----------------------------------------------------------------------------------------
 
@@ -129,17 +128,6 @@ test-long: .make/needs-dev .make/installed
 	FASTGPU_SIM_SEEDS=20000 FASTGPU_SIM_STEPS=2000 FASTGPU_KILL_CYCLES=10000 FASTGPU_FAILPOINTS=all \
 	  FASTGPU_ALONE_ROUNDS=500 FASTGPU_REUSES=100 FASTGPU_STOPPED_S=120 FASTGPU_FLIPS=1000 FASTGPU_POWER_CUTS=10000 \
 	  $(BIN)/python -m pytest --timeout 0 tests/sim tests/crash $(TESTS)
-
-# A copy of the package whose rules are machine code, for very large pools; it needs a C compiler, and minutes. The
-# nouns stay as they are: the journal's codec reads their fields, which compiled classes do not tell.
-nouns := __init__ ask commands demand effects events geometry ledger model
-rules := $(filter-out $(nouns:%=fastgpu_jupyter/core/%.py),$(wildcard fastgpu_jupyter/core/*.py))
-compiled: .make/needs-dev
-	$(call step,'Compiling the rules of the pool into build/compiled')
-	python -m pip install --quiet -c constraints.txt setuptools
-	rm -rf build/compiled && mkdir -p build/compiled && cp -R fastgpu_jupyter tests build/compiled
-	cd build/compiled && mypyc --strict $(rules)
-	cp README.md pyproject.toml build/compiled && cd build/compiled && python -m pytest tests/core
 
 clean:
 	rm -rf .make $(VENV) dist build fastgpu_jupyter/labextension labextension/node_modules labextension/lib \

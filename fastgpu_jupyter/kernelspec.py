@@ -20,7 +20,7 @@ from jupyter_core.application import JupyterApp, base_aliases
 from traitlets import Bool, Unicode
 
 from . import __version__
-from .core.model import LeaseRequest
+from .core.model.entities import LeaseRequest
 from .errors import FastGPUError, InvalidRequest
 from .units import parse_memory
 

@@ -43,7 +43,7 @@ CORE_STDLIB = {
 }  # fmt: skip
 
 #: The only modules that may import it, by path in the package.
-ONLY_IN = {"pynvml": {"pool/devices/nvml"}, "sqlite3": {"pool/"}, "msgspec": {"wire/", "pool/"}}
+ONLY_IN = {"pynvml": {"pool/devices/nvidia/"}, "sqlite3": {"pool/"}, "msgspec": {"wire/", "pool/"}}
 
 #: Of the wire, the client's side: the kernel imports it, so it does without msgspec.
 WIRE_WITHOUT_MSGSPEC = {"client", "locate", "spawn", "unixsocket", "views", "__init__"}
@@ -195,8 +195,8 @@ def test_a_broken_import_is_seen(tmp_path: Path, inside: str, text: str, says: s
 @pytest.mark.parametrize(
     ("inside", "text"),
     [
-        ("core/pool.py", "from ..errors import NotFound\nfrom .model import Lease\nimport dataclasses\n"),
-        ("pool/devices/nvml.py", "import pynvml\n"),
+        ("core/pool.py", "from ..errors import NotFound\nfrom .model.entities import Lease\nimport dataclasses\n"),
+        ("pool/devices/nvidia/driver.py", "import pynvml\n"),
         ("pool/codec.py", "import msgspec\nfrom ..core import events\nfrom ..wire import views\n"),
         ("kernel/gate.py", "from ..wire.client import PoolClient\nimport ipykernel\n"),
         ("cli/leases.py", "from ..pool.app import serve\nfrom .. import __version__\n"),

@@ -12,7 +12,7 @@ from traitlets import Bool
 
 from .. import __version__
 from ..errors import FastGPUError, InvalidRequest
-from ..pool.devices.nvml import NoDriver, NvmlDriver
+from ..pool.devices.nvidia.driver import NoDriver, NvmlDriver
 from ..wire.client import PoolClient
 from .command import ClientApp
 

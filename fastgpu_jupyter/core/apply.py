@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 from ..errors import InternalError
-from . import budgets, cover, fairshare, meter, parkability, sizes
-from . import events as e
-from .events import Event
-from .lifecycle import next_state
-from .model import (
+from .accounting import budgets, fairshare, meter
+from .accounting import reservation_coverage as cover
+from .lease import resize as sizes
+from .model import events as e
+from .model.entities import (
     AGED_GRANTS,
     ASKED_MAX,
     GOES_ON,
@@ -28,6 +28,9 @@ from .model import (
     ParkReason,
     State,
 )
+from .model.events import Event
+from .model.lifecycle import next_state
+from .placement import parkability
 
 
 def apply(state: State, event: Event, at: Instant) -> State:

@@ -9,26 +9,16 @@ from typing import Any
 
 from ..errors import Conflict, InternalError, InvalidRequest, NotFound
 from ..units import format_memory
-from . import (
-    budgets,
-    health,
-    leaving,
-    mechanisms,
-    meter,
-    overuse,
-    parkability,
-    partitions,
-    placement,
-    preparing,
-    reserved,
-    sizes,
-)
-from . import commands as c
-from . import events as e
-from .ask import Size
-from .events import Event
-from .lifecycle import granted
-from .model import (
+from .accounting import budgets, meter
+from .accounting import reservations as reserved
+from .lease import device_health as health
+from .lease import memory_limit as overuse
+from .lease import migration as leaving
+from .lease import preparation as preparing
+from .lease import resize as sizes
+from .model import commands as c
+from .model import events as e
+from .model.entities import (
     GOES_ON,
     HOLDING,
     Device,
@@ -43,6 +33,12 @@ from .model import (
     State,
     want_of,
 )
+from .model.events import Event
+from .model.lifecycle import granted
+from .model.size import Size
+from .placement import eligibility as placement
+from .placement import mechanisms, parkability
+from .placement import mig_partitions as partitions
 
 #: How long a lease that ended stays in the state, so that people see what it cost.
 REMEMBER_ENDED_MS = 3_600_000

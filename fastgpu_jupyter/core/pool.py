@@ -9,14 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from . import commands as c
-from . import events as e
-from . import parkability, placement, preemption
 from .apply import apply
 from .decide import decide
-from .events import Event
-from .model import HOLDING, LEAVING, Instant, Lease, LeaseState, LogicalGPU, Mechanism, ParkReason, State
-from .scheduler import Scheduler
+from .model import commands as c
+from .model import events as e
+from .model.entities import HOLDING, LEAVING, Instant, Lease, LeaseState, LogicalGPU, Mechanism, ParkReason, State
+from .model.events import Event
+from .placement import eligibility as placement
+from .placement import parkability
+from .scheduling import preemption
+from .scheduling.scheduler import Scheduler
 
 #: Events after which one that waits stands elsewhere in the queue, or no longer in it.
 _REQUEUED = {

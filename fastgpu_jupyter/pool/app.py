@@ -19,15 +19,15 @@ from jupyter_core.application import JupyterApp, base_aliases
 from traitlets import Bool, CaselessStrEnum, Dict, Float, Integer, List, Unicode, default
 
 from .. import __version__
-from ..core.model import OverLimit, Policy
+from ..core.model.entities import OverLimit, Policy
 from ..errors import Conflict, FastGPUError, HostFault, InvalidRequest
 from ..units import parse_memory
 from ..wire.locate import SYSTEM_SOCKET, user_socket, user_state_dir
 from ..wire.spawn import ALREADY_RUNNING
-from . import lookout
-from .closing import groups_of
-from .devices import mps
-from .devices.select import select_driver
+from .devices.mechanisms import mps
+from .devices.selection import select_driver
+from .effects.device_access import groups_of
+from .effects.scrubber import KNOWN, OVERWRITE
 from .host import machine, single
 from .host.clock import Clock
 from .host.threads import within
@@ -36,10 +36,10 @@ from .http.routes import serve
 from .http.service import Service
 from .journal.reserve import Reserve
 from .journal.store import Journal
-from .logs import HumanFormatter, JsonFormatter, without_what_clients_sent
-from .recovery import recover
-from .runtime import Runtime
-from .scrub import KNOWN, OVERWRITE
+from .logging import HumanFormatter, JsonFormatter, without_what_clients_sent
+from .loop.recovery import recover
+from .loop.runtime import Runtime
+from .monitors import processes as lookout
 
 LOG_BYTES_MAX = 2 * 2**20
 IDLE_CHECK_S = 1.0

@@ -46,9 +46,9 @@ from typing import Any
 sys.path[:0] = [str(Path(__file__).parents[2])]
 # ruff: noqa: E402, T201
 
-from fastgpu_jupyter.core import commands as c
-from fastgpu_jupyter.core import events as e
-from fastgpu_jupyter.core.model import (
+from fastgpu_jupyter.core.model import commands as c
+from fastgpu_jupyter.core.model import events as e
+from fastgpu_jupyter.core.model.entities import (
     DeviceSpec,
     Holder,
     HostSpec,

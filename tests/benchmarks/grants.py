@@ -47,10 +47,10 @@ sys.path[:0] = [str(Path(__file__).parent), str(ROOT)]
 from openb import HOME, NODES, Trace, read
 from socket_grants import Measured, measure
 
-from fastgpu_jupyter.core import commands as c
-from fastgpu_jupyter.core.demand import Demand
-from fastgpu_jupyter.core.events import Event, LeaseGranted
-from fastgpu_jupyter.core.model import DeviceSpec, Holder, HostSpec, Instant, LeaseRequest, Mechanism, State
+from fastgpu_jupyter.core.model import commands as c
+from fastgpu_jupyter.core.model.entities import DeviceSpec, Holder, HostSpec, Instant, LeaseRequest, Mechanism, State
+from fastgpu_jupyter.core.model.events import Event, LeaseGranted
+from fastgpu_jupyter.core.placement.demand import Demand
 from fastgpu_jupyter.core.pool import Pool
 from fastgpu_jupyter.pool.app import collect_seldom
 

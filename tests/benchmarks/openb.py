@@ -18,7 +18,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from fastgpu_jupyter.core.demand import Demand
+from fastgpu_jupyter.core.placement.demand import Demand
 
 HOME = Path(os.environ.get("FASTGPU_OPENB") or Path(__file__).resolve().parents[3] / "shared" / "traces" / "openb")
 NODES = HOME / "openb_node_list_gpu_node.csv"

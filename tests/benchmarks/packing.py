@@ -7,10 +7,10 @@ Protocol: see ``openb.py``. Figure: allocated thousandths of a GPU as part of th
 at which the arrived load rounds to X percent, then the mean over the seeds. The policies of the paper are run beside
 ours on the same arrivals; a run is void where FGD or best-fit is not within 0.3 points of what its authors published.
 
-Ours is ``fastgpu_jupyter.core.fleet`` as the pool uses it, in three classes that are never mixed:
+Ours is ``fastgpu_jupyter.core.placement.capacity_index`` as the pool uses it, in three classes that are never mixed:
 
 - a: at once or never, nothing is moved.
-- b: a task that does not fit may move one lease or exchange two (``core/moves.py``), at most 0.1 moves a task.
+- b: a task that does not fit may move one lease or exchange two (``relocation.py``), at most 0.1 moves a task.
 - c: fractions may wait in a queue until some that wait fill a device together to at least 96 percent; one that has been
   passed over by ``--bound`` later tasks is placed as in class a as soon as it fits. Whole GPUs never wait by choice.
 
@@ -48,10 +48,10 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
 
 from openb import HOME, NODES, WHOLE, Trace, gpu_milli, published, read
 
-from fastgpu_jupyter.core.demand import Demand, Placement
-from fastgpu_jupyter.core.fleet import Fleet
-from fastgpu_jupyter.core.moves import Held, one_move, swap
-from fastgpu_jupyter.core.prices import learn
+from fastgpu_jupyter.core.placement.capacity_index import Fleet
+from fastgpu_jupyter.core.placement.demand import Demand, Placement
+from fastgpu_jupyter.core.placement.relocation import Held, one_move, swap
+from fastgpu_jupyter.core.placement.shadow_prices import learn
 
 #: (class, trace or "") -> least allocation at full load, in the worst order.
 TARGETS = {"a": 95.9, "b": 96.2, "c": 99.3}

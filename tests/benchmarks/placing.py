@@ -2,7 +2,7 @@
 
     python tests/benchmarks/placing.py [--gpus 10000] [--load 0.95] [--decisions 20000] [--check]
 
-Timed are ``place``, ``take`` and ``give_back`` of ``fastgpu_jupyter.core.fleet``, each alone and the three together, in
+Timed are ``place``, ``take`` and ``give_back`` of ``capacity_index``, each alone and the three together, in
 the second half of the run. ``--check`` exits 1 where the three together take longer than the targets below; on a busy
 machine that says nothing.
 """

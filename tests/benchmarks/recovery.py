@@ -32,10 +32,10 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT))
 
-from fastgpu_jupyter.core import events as e  # noqa: E402 (the path comes first)
-from fastgpu_jupyter.core import placement  # noqa: E402
-from fastgpu_jupyter.core.invariants import violations  # noqa: E402
-from fastgpu_jupyter.core.model import EndReason, Holder, Instant, LeaseRequest, State, want_of  # noqa: E402
+from fastgpu_jupyter.core.lease.invariants import violations  # noqa: E402
+from fastgpu_jupyter.core.model import events as e  # noqa: E402 (the path comes first)
+from fastgpu_jupyter.core.model.entities import EndReason, Holder, Instant, LeaseRequest, State, want_of  # noqa: E402
+from fastgpu_jupyter.core.placement import eligibility as placement  # noqa: E402
 from fastgpu_jupyter.core.pool import replay as apply_all  # noqa: E402
 from fastgpu_jupyter.errors import FastGPUError  # noqa: E402
 from fastgpu_jupyter.pool.devices.simulated import SimulatedDriver  # noqa: E402
@@ -43,7 +43,7 @@ from fastgpu_jupyter.pool.host.clock import Clock  # noqa: E402
 from fastgpu_jupyter.pool.host.process import holder_of  # noqa: E402
 from fastgpu_jupyter.pool.journal.codec import encode_state  # noqa: E402
 from fastgpu_jupyter.pool.journal.store import Entry, Journal  # noqa: E402
-from fastgpu_jupyter.pool.runtime import SNAPSHOT_EVERY  # noqa: E402
+from fastgpu_jupyter.pool.loop.runtime import SNAPSHOT_EVERY  # noqa: E402
 from fastgpu_jupyter.wire.client import PoolClient  # noqa: E402
 
 LIMIT_S = 2.0

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from fastgpu_jupyter.core import commands as c
-from fastgpu_jupyter.core import decide, queue
-from fastgpu_jupyter.core import effects as fx
-from fastgpu_jupyter.core.model import EndReason, Health, LeaseState, PendingReason, State
+from fastgpu_jupyter.core import decide
+from fastgpu_jupyter.core.model import commands as c
+from fastgpu_jupyter.core.model import effects as fx
+from fastgpu_jupyter.core.model.entities import EndReason, Health, LeaseState, PendingReason, State
 from fastgpu_jupyter.core.pool import replay
+from fastgpu_jupyter.core.scheduling import queue_report as queue
 from fastgpu_jupyter.errors import Conflict, InvalidRequest, NoSuchDevice, NotFound
 from fastgpu_jupyter.units import GIB
 from tests.core.world import World, holder, spec

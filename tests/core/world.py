@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastgpu_jupyter.core import commands as c
-from fastgpu_jupyter.core.events import Event
-from fastgpu_jupyter.core.invariants import violations
-from fastgpu_jupyter.core.model import (
+from fastgpu_jupyter.core.lease.invariants import violations
+from fastgpu_jupyter.core.model import commands as c
+from fastgpu_jupyter.core.model.entities import (
     GONE,
     Cleaned,
     DeviceSpec,
@@ -23,6 +22,7 @@ from fastgpu_jupyter.core.model import (
     Standing,
     State,
 )
+from fastgpu_jupyter.core.model.events import Event
 from fastgpu_jupyter.core.pool import Pool
 from fastgpu_jupyter.units import GIB, MIB
 

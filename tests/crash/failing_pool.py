@@ -21,10 +21,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from fastgpu_jupyter.pool import app, calls, runtime
+from fastgpu_jupyter.pool import app
 from fastgpu_jupyter.pool.devices.simulated import SimulatedDriver
 from fastgpu_jupyter.pool.host import single
 from fastgpu_jupyter.pool.journal import store
+from fastgpu_jupyter.pool.loop import calls, runtime
 
 Reached = Callable[[str, str], None]
 

@@ -15,13 +15,13 @@ from typing import NamedTuple
 
 import pytest
 
-from fastgpu_jupyter.core import commands as c
-from fastgpu_jupyter.core.model import Health, State
+from fastgpu_jupyter.core.model import commands as c
+from fastgpu_jupyter.core.model.entities import Health, State
 from fastgpu_jupyter.errors import FastGPUError, InternalError
 from fastgpu_jupyter.pool.journal.codec import encode_state
 from fastgpu_jupyter.pool.journal.fsck import cut, examine
 from fastgpu_jupyter.pool.journal.store import Entry, Journal
-from fastgpu_jupyter.pool.recovery import replay
+from fastgpu_jupyter.pool.loop.recovery import replay
 from tests.core.world import World, spec
 
 FLIPS = int(os.environ.get("FASTGPU_FLIPS", "50"))

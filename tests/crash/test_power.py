@@ -15,13 +15,13 @@ from pathlib import Path
 
 import pytest
 
-from fastgpu_jupyter.core.model import EndReason
+from fastgpu_jupyter.core.model.entities import EndReason
 from fastgpu_jupyter.errors import FastGPUError
 from fastgpu_jupyter.pool.devices.simulated import SimulatedDriver
 from fastgpu_jupyter.pool.host.clock import Clock
 from fastgpu_jupyter.pool.journal.reserve import Reserve
 from fastgpu_jupyter.pool.journal.store import Journal
-from fastgpu_jupyter.pool.recovery import recover
+from fastgpu_jupyter.pool.loop.recovery import recover
 from fastgpu_jupyter.wire.client import new_token
 from fastgpu_jupyter.wire.locate import user_state_dir
 from tests.crash import power
@@ -124,7 +124,7 @@ def wrong(folder: Path, told: list[str]) -> str | None:
 NOTE = """
 import sys
 from pathlib import Path
-from fastgpu_jupyter.core.model import EndReason, Instant
+from fastgpu_jupyter.core.model.entities import EndReason, Instant
 from fastgpu_jupyter.pool.journal.reserve import Release, Reserve
 from tests.crash import power
 reserve = Reserve(Path(sys.argv[1]) / "releases.reserve")

@@ -15,7 +15,7 @@ import pynvml
 import pytest
 
 from fastgpu_jupyter.cli import doctor
-from fastgpu_jupyter.pool.devices import nvml_facts
+from fastgpu_jupyter.pool.devices.nvidia import doctor as nvml_facts
 from fastgpu_jupyter.pool.doctor import gather as gathering
 from fastgpu_jupyter.pool.doctor.gather import gather
 from fastgpu_jupyter.pool.doctor.machine import Gpu, Machine, Node, Nvml

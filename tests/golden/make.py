@@ -12,8 +12,8 @@ from pathlib import Path
 
 import msgspec
 
-from fastgpu_jupyter.core import commands as c
-from fastgpu_jupyter.core.model import (
+from fastgpu_jupyter.core.model import commands as c
+from fastgpu_jupyter.core.model.entities import (
     BudgetPolicy,
     Cleaned,
     Enforcement,

@@ -10,7 +10,7 @@ from typing import Any
 import pynvml
 import pytest
 
-from fastgpu_jupyter.pool.devices.nvml_health import NvmlWatch
+from fastgpu_jupyter.pool.devices.nvidia.health import NvmlWatch
 from tests.gpu.conftest import Note, Work
 from tests.gpu.cuda import ILLEGAL_ADDRESS, MIB, CudaError
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pynvml
 import pytest
 
-from fastgpu_jupyter.pool.devices.checkpoint import CudaParker
+from fastgpu_jupyter.pool.devices.nvidia.cuda_checkpoint import CudaParker
 from fastgpu_jupyter.pool.host import memory
 from fastgpu_jupyter.units import GIB
 from tests.gpu.conftest import Note, Work
@@ -45,7 +45,7 @@ def look_for_it(work: Work) -> int:
 
 def overwrite(gpu: str) -> dict[str, int]:
     """What the pool runs between two leases, and what it says."""
-    command = [sys.executable, "-m", "fastgpu_jupyter.pool.overwrite", str(os.getpid())]
+    command = [sys.executable, "-m", "fastgpu_jupyter.pool.effects.scrub_worker", str(os.getpid())]
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": gpu}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
@@ -149,7 +149,7 @@ class Timed(CudaParker):
 
 def test_a_computation_that_does_not_end_is_not_parked(work: Work, note: Note, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("cuda.bindings.driver")
-    monkeypatch.setattr("fastgpu_jupyter.pool.devices.checkpoint.LOCK_MS", 500)
+    monkeypatch.setattr("fastgpu_jupyter.pool.devices.nvidia.cuda_checkpoint.LOCK_MS", 500)
     worker = work()
     worker.send("run", "spin", 10**10)
     time.sleep(0.5)  # until it runs there

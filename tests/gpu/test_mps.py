@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from fastgpu_jupyter.core.model import DeviceSpec, LogicalGPU, Mechanism
-from fastgpu_jupyter.pool.devices.mps import Setup, folder_for
-from fastgpu_jupyter.pool.devices.mps_daemon import PROGRAM, Daemon, family
-from fastgpu_jupyter.pool.devices.nvml import NvmlDriver
+from fastgpu_jupyter.core.model.entities import DeviceSpec, LogicalGPU, Mechanism
+from fastgpu_jupyter.pool.devices.mechanisms.mps import Setup, folder_for
+from fastgpu_jupyter.pool.devices.nvidia.driver import NvmlDriver
+from fastgpu_jupyter.pool.devices.nvidia.mps_daemon import PROGRAM, Daemon, family
 from fastgpu_jupyter.units import GIB
 from tests.gpu.conftest import Note, Work
 from tests.gpu.cuda import MIB, OUT_OF_MEMORY, CudaError, WorkerProcess
-from tests.pool.driver_conformance import carved
+from tests.pool.devices.driver_conformance import carved
 from tests.waiting import wait_until
 
 

@@ -21,8 +21,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .layout import NUMBERS, STRUCTURES
-from .models import MODELS, Model
+from tests.nvml.layout import NUMBERS, STRUCTURES
+from tests.nvml.models import MODELS, Model
 
 NONE = NUMBERS["NONE"]
 _State: Any = STRUCTURES["state"]

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from .machine import FakeMachine
+from tests.nvml.machine import FakeMachine
 
 _HERE = Path(__file__).parent
 _NAME = "libnvidia-ml.so.1"

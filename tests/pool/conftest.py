@@ -12,7 +12,7 @@ import pytest
 
 from fastgpu_jupyter.pool.http.limits import Limits
 from tests.helpers import PoolProcess
-from tests.pool.mps_played import PlayedControl
+from tests.pool.devices.nvidia.simulated_mps import PlayedControl
 from tests.pool.served import ServedPool
 
 Serve = Callable[..., ServedPool]

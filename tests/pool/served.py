@@ -21,8 +21,8 @@ from fastgpu_jupyter.pool.http.routes import serve
 from fastgpu_jupyter.pool.http.service import Service
 from fastgpu_jupyter.pool.journal.reserve import Reserve
 from fastgpu_jupyter.pool.journal.store import Journal
-from fastgpu_jupyter.pool.recovery import recover
-from fastgpu_jupyter.pool.runtime import Runtime
+from fastgpu_jupyter.pool.loop.recovery import recover
+from fastgpu_jupyter.pool.loop.runtime import Runtime
 from fastgpu_jupyter.wire import unixsocket
 from fastgpu_jupyter.wire.client import PoolClient
 

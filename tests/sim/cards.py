@@ -1,6 +1,6 @@
 """GPUs that are divided, played: partitions by profile and place, whoever makes them, and what goes wrong with that.
 
-The program's own limiter (:class:`fastgpu_jupyter.pool.devices.mig.Mig`) works on them through its port. What is played
+The program's own limiter (:class:`pool.devices.mechanisms.mig.Mig`) works on them through its port. What is played
 knows the truth: who made what, and what was promised to be left alone.
 """
 
@@ -10,9 +10,9 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from fastgpu_jupyter.core.model import PartitionProfile
+from fastgpu_jupyter.core.model.entities import PartitionProfile
 from fastgpu_jupyter.errors import HostFault
-from fastgpu_jupyter.pool.devices.hardware import Instance, NoRoom
+from fastgpu_jupyter.pool.devices.mechanisms.base import Instance, NoRoom
 from tests.core.world import mig_spec
 
 CARDS = (mig_spec("card-0", index=3), mig_spec("card-1", index=4))

@@ -15,10 +15,10 @@ from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
-from fastgpu_jupyter.core.model import DeviceSpec, Health, Holder, LogicalGPU
+from fastgpu_jupyter.core.model.entities import DeviceSpec, Health, Holder, LogicalGPU
 from fastgpu_jupyter.errors import HostFault, NotFound
 from fastgpu_jupyter.pool.devices.driver import INDIVISIBLE, GPUProcess, Sample, Subject
-from fastgpu_jupyter.pool.devices.mig import Mig
+from fastgpu_jupyter.pool.devices.mechanisms.mig import Mig
 from tests.core.world import spec
 from tests.sim.cards import CARDS, Cards
 from tests.sim.clockwork import Crash, Loop, Time

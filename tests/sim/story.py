@@ -25,11 +25,10 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from fastgpu_jupyter.core import commands as c
-from fastgpu_jupyter.core import ledger, meter
-from fastgpu_jupyter.core.events import LeaseRequested
-from fastgpu_jupyter.core.invariants import violations
-from fastgpu_jupyter.core.model import (
+from fastgpu_jupyter.core.accounting import ledger, meter
+from fastgpu_jupyter.core.lease.invariants import violations
+from fastgpu_jupyter.core.model import commands as c
+from fastgpu_jupyter.core.model.entities import (
     HOLDING,
     BudgetPolicy,
     EndReason,
@@ -42,18 +41,19 @@ from fastgpu_jupyter.core.model import (
     Priority,
     State,
 )
+from fastgpu_jupyter.core.model.events import LeaseRequested
 from fastgpu_jupyter.core.pool import replay as apply_all
 from fastgpu_jupyter.errors import CallerError, FastGPUError, InternalError
-from fastgpu_jupyter.pool import hands as hands_module
-from fastgpu_jupyter.pool import runtime as runtime_module
-from fastgpu_jupyter.pool import sampler as sampler_module
+from fastgpu_jupyter.pool.effects import executor as hands_module
 from fastgpu_jupyter.pool.host import process as process_module
 from fastgpu_jupyter.pool.journal import store as store_module
 from fastgpu_jupyter.pool.journal.codec import Record
 from fastgpu_jupyter.pool.journal.reserve import Reserve
 from fastgpu_jupyter.pool.journal.store import Journal
-from fastgpu_jupyter.pool.recovery import recover, replay
-from fastgpu_jupyter.pool.runtime import Runtime
+from fastgpu_jupyter.pool.loop import runtime as runtime_module
+from fastgpu_jupyter.pool.loop.recovery import recover, replay
+from fastgpu_jupyter.pool.loop.runtime import Runtime
+from fastgpu_jupyter.pool.monitors import sampler as sampler_module
 from tests.sim.cards import CARDS, Place
 from tests.sim.clockwork import Crash, Loop, Thread
 from tests.sim.host import SPECS, Host, Process

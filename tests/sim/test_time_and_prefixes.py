@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from fastgpu_jupyter.core import meter
-from fastgpu_jupyter.core.invariants import violations
-from fastgpu_jupyter.core.model import EndReason, LeaseState, State
+from fastgpu_jupyter.core.accounting import meter
+from fastgpu_jupyter.core.lease.invariants import violations
+from fastgpu_jupyter.core.model.entities import EndReason, LeaseState, State
 from fastgpu_jupyter.core.pool import Pool
 from fastgpu_jupyter.core.pool import replay as apply_all
 from fastgpu_jupyter.pool.journal.codec import Record, decode_state, encode_state
 from fastgpu_jupyter.pool.journal.store import Entry, Journal
-from fastgpu_jupyter.pool.recovery import recover, replay
+from fastgpu_jupyter.pool.loop.recovery import recover, replay
 from tests.sim.story import Story, played, tell
 
 pytestmark = pytest.mark.slow

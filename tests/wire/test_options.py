@@ -7,7 +7,7 @@ from typing import Any, get_type_hints
 import pytest
 
 from fastgpu_jupyter.errors import InvalidRequest
-from fastgpu_jupyter.pool.http.asked import lease_request
+from fastgpu_jupyter.pool.http.request_parsing import lease_request
 from fastgpu_jupyter.wire.client import LeaseOptions
 from fastgpu_jupyter.wire.options import OPTIONS, read_mapping, read_words, usage
 

@@ -1,9 +1,9 @@
 """What the pool asks of a kind of GPU: one interface for NVIDIA, simulated devices and whatever comes later.
 
-What a driver must keep is tested by ``tests/pool/driver_conformance.py``, which any driver can be held to. In short:
+What a driver must keep is tested by ``tests/pool/devices/driver_conformance.py`` for any driver. In short:
 
 * device ids are opaque texts, stable over restarts of the host; what a device can do is in its ``DeviceSpec``;
-* a call may block, and may hang: the pool gives it up after a while and goes on (:mod:`fastgpu_jupyter.pool.hands`).
+* a call may block, and may hang: the pool gives it up after a while and goes on (:mod:`pool.effects.executor`).
   One thread makes all calls, one after the other, but for these: ``environment`` and ``device_nodes`` are asked from
   the event loop and must answer from memory; ``park`` and ``resume`` may take long and have threads of their own,
   and so has ``sample``, which is called each second;
@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from ...core.model import DeviceSpec, Enforcement, Health, LogicalGPU
+from ...core.model.entities import DeviceSpec, Enforcement, Health, LogicalGPU
 from ...errors import HostFault
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
-from ...core.model import Health
+from ...core.model.entities import Health
 
 
 class Sighting(NamedTuple):

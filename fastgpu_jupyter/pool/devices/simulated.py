@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import psutil
 
-from ...core.model import DeviceSpec, Enforcement, Health, LogicalGPU, Mechanism
+from ...core.model.entities import DeviceSpec, Enforcement, Health, LogicalGPU, Mechanism
 from ...errors import HostFault
 from . import catalog
 from .driver import INDIVISIBLE, Division, GPUProcess, Limited, Sample, Subject, Usage

@@ -12,8 +12,8 @@ from importlib import import_module, metadata
 from pathlib import Path
 from typing import TypeVar
 
-from .. import overwrite
-from ..devices import nvml_facts
+from ..devices.nvidia import doctor as nvml_facts
+from ..effects import scrub_worker as overwrite
 from ..host import lease_groups, machine
 from .machine import Machine, Node, Nvml
 

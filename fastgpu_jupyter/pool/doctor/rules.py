@@ -7,7 +7,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from ...units import GIB
-from ..devices.checkpoint import EXTRA, MOVE_FROM, PARK_FROM
+from ..devices.nvidia.cuda_checkpoint import EXTRA, MOVE_FROM, PARK_FROM
 from .machine import Gpu, Machine
 
 

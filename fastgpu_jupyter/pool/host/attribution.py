@@ -20,7 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from ...core.model import Holder
+from ...core.model.entities import Holder
 from ...errors import NotFound
 from .process import read_small
 

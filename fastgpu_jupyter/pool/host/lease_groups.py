@@ -26,7 +26,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from ...core.model import Holder
+from ...core.model.entities import Holder
 from ...errors import HostFault
 from . import cgroup, device_filter
 from .device_filter import Number

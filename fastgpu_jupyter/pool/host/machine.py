@@ -6,7 +6,7 @@ import os
 
 import psutil
 
-from ...core.model import HostSpec
+from ...core.model.entities import HostSpec
 
 #: The embedded pool has one host, and devices name it with the empty text.
 HERE = ""

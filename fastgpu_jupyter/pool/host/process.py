@@ -12,7 +12,7 @@ import select
 import socket
 from collections.abc import Callable
 
-from ...core.model import Holder
+from ...core.model.entities import Holder
 from ...errors import Forbidden, NotFound
 from ...wire.unixsocket import peer_of
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from ...core.commands import RequestLease
-from ...core.model import State, Tenant
+from ...core.model.commands import RequestLease
+from ...core.model.entities import State, Tenant
 from ...errors import LimitReached
 
 #: When to come back for a lease: nobody can know, so often enough and no oftener.

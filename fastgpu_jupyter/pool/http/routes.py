@@ -13,9 +13,9 @@ from tornado import iostream, web
 
 from ...errors import FastGPUError, InternalError, InvalidRequest, LimitReached, NotFound
 from ...wire import openapi
-from .. import metrics
-from ..history import RESOLUTIONS
 from ..host.process import peer_holder
+from ..monitors import metrics
+from ..monitors.history import RESOLUTIONS
 from .limits import READER_RETRY_S, reached
 from .server import Server, Stream
 from .service import Caller, Service

@@ -17,10 +17,10 @@ from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
-from ...core import commands as c
 from ...core.decide import find_lease
-from ...core.health import find_device
-from ...core.model import Holder, Instant, Lease, LeaseState, Plan, Priority, Retention, State
+from ...core.lease.device_health import find_device
+from ...core.model import commands as c
+from ...core.model.entities import Holder, Instant, Lease, LeaseState, Plan, Priority, Retention, State
 from ...errors import Forbidden, InvalidRequest, NotFound
 from ...wire.client import token_digest
 from ...wire.views import (
@@ -33,17 +33,18 @@ from ...wire.views import (
     StatementView,
     TenantView,
 )
-from .. import billing, views
-from ..calls import Changes
 from ..host.attribution import host_pid
 from ..host.process import holder_of
-from ..metrics import Metrics, Now
-from ..parts import set_within
-from ..runtime import Runtime
-from ..views import Facts, Viewer
-from . import asked
+from ..loop.calls import Changes
+from ..loop.runtime import Runtime
+from ..monitors.metrics import Metrics, Now
+from ..supervisor import set_within
+from . import request_parsing as asked
+from . import statements as billing
+from . import views
 from .limits import Limits, Rate
 from .stream import Publisher, Subscriber, UsageLines
+from .views import Facts, Viewer
 
 #: Changes are numbered from the start's wall clock on, so that a number of an earlier pool manager means nothing here.
 SEQ_PER_MS = 1000

@@ -16,14 +16,14 @@ from typing import Any
 
 import msgspec
 
-from ...core.model import Instant, Lease, State
-from ..calls import Changes
+from ...core.model.entities import Instant, Lease, State
 from ..devices.driver import Sample, Usage
-from ..metrics import Metrics
-from ..parts import RETRY_S
-from ..runtime import Runtime
-from ..views import Viewer, device_usage_view, lease_usage_view
+from ..loop.calls import Changes
+from ..loop.runtime import Runtime
+from ..monitors.metrics import Metrics
+from ..supervisor import RETRY_S
 from .limits import READER_RETRY_S, Limits, reached
+from .views import Viewer, device_usage_view, lease_usage_view
 
 #: Messages, and bytes of them, that may wait for one subscriber; a reader that is further behind is gone or stuck.
 BACKLOG_MAX = 256

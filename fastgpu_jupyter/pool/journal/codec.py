@@ -1,7 +1,7 @@
 """Records of the journal as bytes and back.
 
 A record is a JSON object ``{"ms", "wall_ms", "events": [{"type": NAME, ...fields}]}``. Names and fields are those of
-:mod:`fastgpu_jupyter.core.events`; they are for ever, so a rename there needs an entry in a migration here.
+:mod:`fastgpu_jupyter.core.model.events`; they are for ever, so a rename there needs an entry in a migration here.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Any, NamedTuple, get_args
 
 import msgspec
 
-from ...core.events import Event
-from ...core.model import Instant, State
+from ...core.model.entities import Instant, State
+from ...core.model.events import Event
 from ...errors import StoreFault
 
 _TYPES: dict[str, type[Any]] = {cls.__name__: cls for cls in get_args(Event)}

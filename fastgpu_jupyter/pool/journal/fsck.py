@@ -15,8 +15,8 @@ from typing import NamedTuple, TextIO
 
 import msgspec
 
-from ...core.invariants import violations
-from ...core.model import State
+from ...core.lease.invariants import violations
+from ...core.model.entities import State
 from ...core.pool import replay
 from ...errors import FastGPUError, StoreFault
 from .store import Journal, answer_seal, head_of

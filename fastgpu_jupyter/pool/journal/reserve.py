@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from ...core.model import EndReason, Instant
+from ...core.model.entities import EndReason, Instant
 from ...errors import StoreFault
 from .store import Entry
 

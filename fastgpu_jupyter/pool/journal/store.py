@@ -21,8 +21,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from ...core.events import Event
-from ...core.model import Instant
+from ...core.model.entities import Instant
+from ...core.model.events import Event
 from ...errors import StoreFault
 from .codec import Record, decode, encode
 

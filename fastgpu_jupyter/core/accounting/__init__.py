@@ -1,0 +1,1 @@
+"""Usage, money and shares: meter, ledger, budgets, reservations, fair share, calendar."""

@@ -1,0 +1,113 @@
+"""Budgets: of tenants by the month, of leases in all. Warnings at thresholds, and what happens at the limit.
+
+Looked at with each tick, so that a limit is passed by what a few seconds cost; a grant looks at the exact sum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ...errors import InvalidRequest
+from ..model import commands as c
+from ..model import events as e
+from ..model.entities import BudgetPolicy, Instant, Lease, LeaseState, ParkReason, State, Tenant
+from ..model.events import Event
+from ..placement import parkability
+from ..placement.parkability import Parking
+from . import calendar as months
+from . import meter
+
+THRESHOLDS = (50, 80, 100)
+#: The last threshold: nothing is left.
+SPENT = THRESHOLDS[-1]
+
+
+def threshold(amount_micro: int, budget_micro: int | None) -> int:
+    """The highest threshold, in percent, that the amount has passed; 0 where none."""
+    if budget_micro is None:
+        return 0
+    return max((percent for percent in THRESHOLDS if amount_micro * 100 >= percent * budget_micro), default=0)
+
+
+def set_budget(state: State, command: c.SetBudget, at: Instant) -> list[Event]:
+    """Set what a tenant may spend in a month."""
+    if command.budget_micro is not None and command.budget_micro < 0:
+        raise InvalidRequest("A budget cannot be negative.")
+    known = state.tenants.get(command.tenant, Tenant())
+    if (known.budget_micro, known.budget_policy) == (command.budget_micro, command.policy):
+        return []
+    return [e.BudgetSet(command.tenant, command.budget_micro, command.policy)]
+
+
+def may_spend(state: State, name: str, now_ms: int) -> bool:
+    """Whether anything may still be granted to the tenant."""
+    tenant = state.tenants.get(name)
+    if tenant is None or tenant.budget_micro is None or tenant.budget_policy is BudgetPolicy.WARN:
+        return True
+    at = Instant(now_ms, state.last.wall_ms + now_ms - state.last.ms)
+    return meter.spent_micro(state, name, at) < tenant.budget_micro
+
+
+def is_spent(lease: Lease, now_ms: int) -> bool:
+    """Whether the lease has cost all that it may."""
+    budget = lease.request.budget_micro
+    return budget is not None and meter.cost_micro(lease, now_ms) >= budget
+
+
+def due(state: State, at: Instant) -> Iterator[Event]:
+    """What follows from what has been spent by now: a new month, warnings, leases that are parked."""
+    turned = [month for month, _ in months.turns(state.month, state.last, at)]
+    if turned:
+        yield e.MonthBegan(months.text(turned[-1]))
+        return
+    to_park: dict[str, Lease] = {}
+    for name, tenant in state.tenants.items():
+        if tenant.budget_micro is None:
+            continue
+        passed = threshold(meter.spent_micro(state, name, at), tenant.budget_micro)
+        if passed > tenant.budget_percent:
+            yield e.BudgetPassed(name, passed)
+        if passed == SPENT and tenant.budget_policy is BudgetPolicy.PARK:
+            costly = (state.leases[lease_id] for lease_id in tenant.active)
+            to_park.update({lease.id: lease for lease in costly if lease.billed_micro_per_hour})
+    for lease in map(state.leases.__getitem__, state.budgeted):
+        if lease.state is LeaseState.ACTIVE:
+            passed = threshold(meter.cost_micro(lease, at.ms), lease.request.budget_micro)
+            if passed > lease.budget_percent:
+                yield e.LeaseBudgetPassed(lease.id, passed)
+            if passed == SPENT:
+                to_park[lease.id] = lease
+    can = (Parking(lease, ParkReason.BUDGET) for lease in to_park.values() if parkability.why_not(state, lease) is None)
+    yield from (e.LeaseParking(one.lease.id, one.reason) for one in parkability.affordable(state, can))
+
+
+def why_parked(lease: Lease) -> str | None:
+    """Why a lease stays parked although its cell waits, or ``None``."""
+    if lease.state is not LeaseState.PARKED or lease.budget_percent < SPENT:
+        return None
+    return (
+        f"It stays parked: its budget is spent. `jupyter fastgpu budget --lease {lease.id} AMOUNT` sets a higher one."
+    )
+
+
+def message(state: State, lease: Lease) -> str | None:
+    """What the lease's user is to be told about money, or ``None``."""
+    if (stays := why_parked(lease)) is not None:
+        return stays
+    if lease.budget_percent == SPENT and lease.state is LeaseState.ACTIVE:
+        stays = parkability.why_not(state, lease) or "it is parked in a moment."
+        return f"Its budget is spent, and it goes on: {stays}"
+    if lease.budget_percent:
+        return f"It has cost {lease.budget_percent} % of its budget."
+    tenant = state.tenants.get(lease.tenant)
+    if tenant is None or not tenant.budget_percent:
+        return None
+    told = f"{lease.tenant} has spent {tenant.budget_percent} % of this month's budget."
+    if tenant.budget_percent < SPENT:
+        return told
+    if tenant.budget_policy is BudgetPolicy.WARN:
+        return f"{told} Leases go on."
+    why_not = parkability.why_not(state, lease) if lease.state is LeaseState.ACTIVE else None
+    if tenant.budget_policy is BudgetPolicy.PARK and why_not is not None:
+        return f"{told} Nothing more is granted; this lease goes on: {why_not}"
+    return f"{told} Nothing more is granted until the month ends or an administrator sets a higher one."

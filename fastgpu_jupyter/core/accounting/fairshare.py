@@ -1,0 +1,232 @@
+"""Who has had how much: usage that fades with a half-life, per unit of weight, of tenants and of their groups.
+
+What counts is the *dominant* resource: of the thousandths of all devices, of all processors and of all host memory that
+a tenant holds, the largest, told in thousandths of devices. Its usage is the integral of that over time, each moment
+counting half as much as one that is a half-life later. Instead of fading the past, the future is scaled up ("forward
+decay"): a moment ``t`` counts ``2 ** ((t - epoch) / HALF_LIFE_MS)``. So the order of two tenants that hold nothing
+never changes, which lets the queue keep them in a heap. The epoch is moved before the scale outgrows a float.
+
+Where an administrator lets leases take turns (``Policy.quantum_ms``), not the past days count but the present: what
+tenants were served, per weight, while anybody waited ("start-time fair queueing"). Who begins to contend stands where
+the one that was granted something last stood: nobody saves turns up, and nobody is behind for having come late.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import chain
+from typing import NamedTuple
+
+from ..model.entities import State, Tenant
+
+HALF_LIFE_MS = 24 * 3_600_000
+#: Half-lives after which the epoch is moved: far from the limits of a float.
+EPOCH_HALF_LIVES = 200
+#: What a tenant holds counts as if used for so long already: a burst is not free while its use is still to come.
+ADVANCE_MS = 600_000
+_RATE = math.log(2) / HALF_LIFE_MS
+_EPOCH_MS = EPOCH_HALF_LIVES * HALF_LIFE_MS
+
+
+class Held(NamedTuple):
+    """What is held, or a change of it."""
+
+    milli: int = 0  #: thousandths of devices
+    cpu_milli: int = 0
+    memory_bytes: int = 0
+
+
+class Standing(NamedTuple):
+    """How much a tenant has had; the smaller, the sooner it is served.
+
+    It never becomes smaller as time passes, only when the tenant or its group gives something back or is set anew.
+    """
+
+    beyond: bool  #: it has what it is guaranteed
+    group: float  #: what its group has used per weight; a tenant without one is its own
+    tenant: float
+
+
+def tenant_of(state: State, name: str) -> Tenant:
+    """The tenant of that name, made where it is new."""
+    return state.tenants.get(name) or state.tenants.setdefault(name, Tenant())
+
+
+def group_of(state: State, name: str) -> Tenant:
+    """The group of that name, made where it is new; it has the books of a tenant."""
+    return state.groups.get(name) or state.groups.setdefault(name, Tenant())
+
+
+def standing(state: State, name: str, now_ms: int, more_milli: int = 0) -> Standing:
+    """Where the tenant stands now, if it held ``more_milli`` thousandths of devices besides what it holds."""
+    tenant = state.tenants.get(name)
+    if tenant is None:
+        tenant = Tenant()
+    own = _per_weight(state, tenant, now_ms, more_milli)
+    group = state.groups.get(tenant.group) if tenant.group else None
+    beyond = tenant.held_milli + more_milli >= max(tenant.guaranteed_milli, tenant.reserved_milli)
+    if group is None:
+        return Standing(beyond, own, own)
+    beyond = beyond and group.held_milli + more_milli >= group.guaranteed_milli
+    return Standing(beyond, _per_weight(state, group, now_ms, more_milli), own)
+
+
+def has_less_than_guaranteed(state: State, name: str) -> bool:
+    """Whether the tenant, or its group, holds less than it is guaranteed, whatever it has reserved."""
+    return any(books.held_milli < books.guaranteed_milli for books in _books(state, name))
+
+
+def is_limited(state: State, name: str) -> bool:
+    """Whether there is any limit to what the tenant, or its group, may hold."""
+    tenant = state.tenants.get(name)
+    if tenant is None:
+        return False
+    return tenant.limit_milli is not None or (
+        tenant.group is not None and group_of(state, tenant.group).limit_milli is not None
+    )
+
+
+def within_limits(state: State, name: str, more_milli: int) -> bool:
+    """Whether the tenant, and its group, may hold so much more."""
+    return all(
+        books.limit_milli is None or books.held_milli + more_milli <= books.limit_milli for books in _books(state, name)
+    )
+
+
+def could_be_within_limits(state: State, name: str, milli: int) -> bool:
+    """Whether they may hold so much at all, once they hold nothing else: a limit may have been lowered since."""
+    return all(books.limit_milli is None or milli <= books.limit_milli for books in _books(state, name))
+
+
+def hold(state: State, name: str, change: Held, now_ms: int) -> None:
+    """The tenant holds so much more from now on (less where it is negative)."""
+    if now_ms - state.usage_epoch_ms >= _EPOCH_MS:
+        move_epoch(state, now_ms)
+    tenant = tenant_of(state, name)
+    _account(state, tenant, change, now_ms)
+    if tenant.group:
+        _account(state, group_of(state, tenant.group), change, now_ms)
+
+
+def join(state: State, name: str, group: str | None, now_ms: int) -> None:
+    """The tenant belongs to that group from now on: what it holds counts there, what it has used stays where it was."""
+    tenant = tenant_of(state, name)
+    if tenant.group == group:
+        return
+    held = Held(tenant.held_milli, tenant.held_cpu_milli, tenant.held_memory_bytes)
+    if tenant.group:
+        before = group_of(state, tenant.group)
+        before.waiting -= tenant.waiting
+        _account(state, before, Held(*(-amount for amount in held)), now_ms)
+    tenant.group = group
+    if group:
+        after = group_of(state, group)
+        after.waiting += tenant.waiting
+        _account(state, after, held, now_ms)
+
+
+def wait(state: State, name: str, now_ms: int) -> None:
+    """The tenant has one more ticket in the queue."""
+    if state.contended_since_ms is None:
+        state.contended_since_ms = now_ms
+    tenant_of(state, name)
+    for books in _books(state, name):
+        if not books.waiting and not books.share_milli:
+            books.served = max(books.served, state.served)
+        books.waiting += 1
+
+
+def served(state: State, name: str, now_ms: int) -> None:
+    """One of the tenant's tickets is granted."""
+    state.served = max(state.served, _served(state, state.tenants[name], now_ms))
+    leave(state, name, now_ms)
+
+
+def leave(state: State, name: str, now_ms: int) -> None:
+    """One of the tenant's tickets is no longer in the queue."""
+    tenant = state.tenants[name]
+    tenant.waiting -= 1
+    if tenant.group:
+        group_of(state, tenant.group).waiting -= 1
+    if not state.queue and state.contended_since_ms is not None:
+        state.contended_ms += max(0, now_ms - state.contended_since_ms)
+        state.contended_since_ms = None
+
+
+def settle(state: State, books: Tenant, now_ms: int) -> None:
+    """Count what was held until now at the present weight, which is about to change."""
+    _account(state, books, Held(), now_ms)
+
+
+def move_epoch(state: State, now_ms: int) -> bool:
+    """Rescale all usage to a new epoch where the old one is far away; whether it was."""
+    if now_ms - state.usage_epoch_ms < _EPOCH_MS:
+        return False
+    factor = math.exp(-_RATE * (now_ms - state.usage_epoch_ms))
+    for books in chain(state.tenants.values(), state.groups.values()):
+        books.used = _used(state, books, now_ms) * factor
+        books.used_until_ms = max(now_ms, books.used_until_ms)
+    state.usage_epoch_ms = now_ms
+    return True
+
+
+def _books(state: State, name: str) -> tuple[Tenant, ...]:
+    """Of the tenant and of its group."""
+    tenant = state.tenants.get(name)
+    if tenant is None:
+        return ()
+    return (tenant, group_of(state, tenant.group)) if tenant.group else (tenant,)
+
+
+def _account(state: State, books: Tenant, change: Held, now_ms: int) -> None:
+    contended_ms = _contended_ms(state, now_ms)
+    if books.share_milli:
+        books.used = _used(state, books, now_ms)
+        books.served += books.share_milli * (contended_ms - books.served_until_ms) / books.weight
+    books.used_until_ms = max(books.used_until_ms, now_ms)
+    books.served_until_ms = contended_ms
+    books.held_milli += change.milli
+    books.held_cpu_milli += change.cpu_milli
+    books.held_memory_bytes += change.memory_bytes
+    books.share_milli = _dominant(state, books)
+
+
+def _dominant(state: State, books: Tenant) -> int:
+    share = books.held_milli
+    devices_milli = 1000 * len(state.devices)
+    if books.held_cpu_milli and state.cpu_milli:
+        of_cpu = devices_milli * books.held_cpu_milli // state.cpu_milli
+        share = max(share, of_cpu)
+    if books.held_memory_bytes and state.memory_bytes:
+        of_memory = devices_milli * books.held_memory_bytes // state.memory_bytes
+        share = max(share, of_memory)
+    return share
+
+
+def _per_weight(state: State, books: Tenant, now_ms: int, more_milli: int) -> float:
+    if state.policy.quantum_ms is not None:
+        return _served(state, books, now_ms) + (books.share_milli + more_milli) * state.policy.quantum_ms / books.weight
+    ahead = (books.share_milli + more_milli) * ADVANCE_MS * math.exp(_RATE * (now_ms - state.usage_epoch_ms)) * _RATE
+    return (_used(state, books, now_ms) + ahead) / books.weight
+
+
+def _served(state: State, books: Tenant, now_ms: int) -> float:
+    if not books.share_milli:
+        return books.served
+    # What nobody else wanted is nobody's debt.
+    return books.served + books.share_milli * (_contended_ms(state, now_ms) - books.served_until_ms) / books.weight
+
+
+def _contended_ms(state: State, now_ms: int) -> int:
+    since_ms = state.contended_since_ms
+    if since_ms is None or now_ms <= since_ms:
+        return state.contended_ms
+    return state.contended_ms + now_ms - since_ms
+
+
+def _used(state: State, books: Tenant, now_ms: int) -> float:
+    if not books.share_milli or now_ms <= books.used_until_ms:
+        return books.used
+    start = _RATE * (books.used_until_ms - state.usage_epoch_ms)
+    span = math.expm1(_RATE * (now_ms - books.used_until_ms))
+    return books.used + books.share_milli * math.exp(start) * span

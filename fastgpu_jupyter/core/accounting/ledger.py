@@ -1,0 +1,251 @@
+"""What each lease and each reservation cost, from the events alone: usage segments, and statements that sum exactly.
+
+A segment is the time in which a lease was active, for one tenant, in one month, at one rate: that of what the tenant's
+reservations do not cover (:mod:`.cover`). Its cost in micro-units is a fraction; a statement adds the fractions up and
+gives each line what the running sum grew by in whole micro-units. So the lines sum to the total to the micro-unit,
+however the segments are cut, and nobody is charged a rounding.
+
+A reservation costs its rate for as long as it runs on the wall clock, whatever the pool did meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from ...units import MS_PER_HOUR
+from ..model import events as e
+from ..model.entities import NO_MONTH, Instant, LeaseRequest, LogicalGPU, Month, Reservation
+from ..model.events import Event
+from . import calendar as months
+from . import reservation_coverage as cover
+from .reservation_coverage import Kind
+
+NEVER = Instant(0, 0)
+Records = Iterable[tuple[Instant, Iterable[Event]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A lease was active from ``start`` to ``end``."""
+
+    tenant: str
+    month: int  #: number of the month that it is counted to
+    lease_id: str
+    notebook: str | None
+    size: str
+    device_ids: tuple[str, ...]
+    rate_micro_per_hour: int  #: what is paid by use
+    covered_milli: int  #: what reservations pay, in thousandths of devices
+    start: Instant
+    end: Instant
+
+    @property
+    def duration_ms(self) -> int:
+        """How long; on the clock that never jumps."""
+        return self.end.ms - self.start.ms
+
+    @property
+    def numerator(self) -> int:
+        """What it cost, in micro-units x milliseconds per hour."""
+        return self.rate_micro_per_hour * self.duration_ms
+
+
+@dataclass(slots=True)
+class _Open:
+    lease_id: str
+    tenant: str
+    request: LeaseRequest
+    logical_gpu: LogicalGPU | None = None
+    since: Instant | None = None  #: of the segment that is open
+    rate_micro_per_hour: int = 0
+    covered_milli: int = 0
+
+
+@dataclass(slots=True)
+class Ledger:
+    """Reads events in order and gives back the segments that they close."""
+
+    month: Month = NO_MONTH
+    last: Instant = NEVER
+    reservations: dict[str, Reservation] = field(default_factory=dict)
+    _leases: dict[str, _Open] = field(default_factory=dict)
+    _active: dict[str, dict[str, None]] = field(default_factory=dict)  #: by tenant
+    _kinds: dict[str, Kind] = field(default_factory=dict)
+
+    def take(self, at: Instant, events: Iterable[Event]) -> Iterator[Segment]:
+        """The segments that end with what happened at ``at``."""
+        for event in events:
+            yield from self.turn(at)
+            yield from self._read(event, at)
+            self.last = at
+
+    def turn(self, at: Instant) -> Iterator[Segment]:
+        """Cut all segments where another month begins."""
+        if self.month.begins_wall_ms <= at.wall_ms < self.month.ends_wall_ms:
+            return
+        for month, turned in months.turns(self.month, self.last, at):
+            for lease in self._open():
+                yield from self._cut(lease, turned)
+            self.month = month
+
+    def cut(self, until: Instant) -> Iterator[Segment]:
+        """The segments that are open, up to ``until``."""
+        yield from self.turn(until)
+        for lease in self._open():
+            yield from self._cut(lease, until)
+
+    def _open(self) -> list[_Open]:
+        return [self._leases[lease_id] for active in self._active.values() for lease_id in active]
+
+    def _cut(self, lease: _Open, at: Instant) -> Iterator[Segment]:
+        since, gpu = lease.since, lease.logical_gpu
+        if since is None or gpu is None:
+            return
+        lease.since = Instant(max(at.ms, since.ms), at.wall_ms)
+        if lease.since.ms > since.ms:
+            yield Segment(
+                lease.tenant,
+                self.month.number,
+                lease.lease_id,
+                lease.request.notebook,
+                lease.request.name,
+                gpu.device_ids,
+                lease.rate_micro_per_hour,
+                lease.covered_milli,
+                since,
+                lease.since,
+            )
+
+    def _start(self, lease: _Open, at: Instant) -> Iterator[Segment]:
+        lease.since = at
+        self._active.setdefault(lease.tenant, {})[lease.lease_id] = None
+        yield from self._cover(lease.tenant, at)
+
+    def _stop(self, lease: _Open, at: Instant) -> Iterator[Segment]:
+        if lease.since is None:
+            return
+        yield from self._cut(lease, at)
+        lease.since = None
+        lease.rate_micro_per_hour = lease.covered_milli = 0
+        del self._active[lease.tenant][lease.lease_id]
+        yield from self._cover(lease.tenant, at)
+
+    def _cover(self, tenant: str, at: Instant) -> Iterator[Segment]:
+        """Cut the tenant's segments whose rate is another from here on."""
+        active = [self._leases[lease_id] for lease_id in self._active.get(tenant, {})]
+        held = sorted(
+            ((lease.logical_gpu, lease) for lease in active if lease.logical_gpu is not None),
+            key=lambda item: (item[0].generation, item[1].lease_id),
+        )
+        uses = [cover.use_of(lease.lease_id, gpu, self._kinds) for gpu, lease in held]
+        running = [one for one in self.reservations.values() if one.tenant == tenant and one.runs]
+        covered = cover.cover(uses, running).of_lease
+        for use, (gpu, lease) in zip(uses, held, strict=True):
+            rate = cover.billed(gpu.rate_micro_per_hour, use.milli, covered[use.lease_id])
+            if (rate, covered[use.lease_id]) != (lease.rate_micro_per_hour, lease.covered_milli):
+                yield from self._cut(lease, at)
+                lease.rate_micro_per_hour, lease.covered_milli = rate, covered[use.lease_id]
+
+    def _read(self, event: Event, at: Instant) -> Iterator[Segment]:
+        match event:
+            case e.DeviceAppeared(spec=spec):
+                self._kinds[spec.id] = Kind(spec.model, spec.memory_bytes)
+            case e.LeaseRequested(lease_id=lease_id):
+                self._leases[lease_id] = _Open(lease_id, event.tenant, event.request)
+            case e.LeaseGranted(lease_id=lease_id) | e.LeaseResuming(lease_id=lease_id):
+                self._leases[lease_id].logical_gpu = event.logical_gpu
+            case e.LeasePrepared() | e.LeaseResumed() | e.LeaseNotParked():
+                yield from self._start(self._leases[event.lease_id], at)
+            case e.LeaseParking(lease_id=lease_id):
+                yield from self._stop(self._leases[lease_id], at)
+            case e.LeaseResized() | e.LeaseTransferred():
+                yield from self._change(self._leases[event.lease_id], event, at)
+            case e.LeaseDraining(lease_id=lease_id) | e.LeaseEnded(lease_id=lease_id):
+                if lease_id in self._leases:
+                    yield from self._stop(self._leases.pop(lease_id), at)
+            case e.ReservationMade() | e.ReservationBegan() | e.ReservationEnded():
+                known = self.reservations.get(event.reservation_id)
+                one = self.reservations[event.reservation_id] = cover.after(known, event, at)
+                yield from self._cover(one.tenant, at)
+
+    def _change(self, lease: _Open, event: e.LeaseResized | e.LeaseTransferred, at: Instant) -> Iterator[Segment]:
+        was_active = lease.since is not None
+        yield from self._stop(lease, at)
+        if isinstance(event, e.LeaseTransferred):
+            lease.tenant = event.tenant
+        else:
+            lease.request = event.request
+            lease.logical_gpu = event.logical_gpu or lease.logical_gpu
+        if was_active:
+            yield from self._start(lease, at)
+
+
+def segments(records: Records, until: Instant, ledger: Ledger | None = None) -> Iterator[Segment]:
+    """All segments in the order in which they ended; those still open are cut at ``until``."""
+    ledger = Ledger() if ledger is None else ledger
+    for at, events in records:
+        yield from ledger.take(at, events)
+    yield from ledger.cut(until)
+
+
+class Draft(NamedTuple):
+    """A line of a statement without its amount."""
+
+    of: Segment | Reservation  #: a lease's time, or a reservation's
+    start_wall_ms: int
+    duration_ms: int
+    rate_micro_per_hour: int
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of a statement."""
+
+    draft: Draft
+    amount_micro: int
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """What a tenant used in a month."""
+
+    tenant: str
+    lines: tuple[Line, ...]
+    total_micro: int
+    active_ms: int
+
+
+def statements(records: Records, month: Month, until: Instant) -> list[Statement]:
+    """A statement for each tenant that used or reserved anything in the month, by name; up to ``until``."""
+    ledger = Ledger()
+    by_tenant: dict[str, list[Draft]] = {}
+    found = (segment for segment in segments(records, until, ledger) if segment.month == month.number)
+    for one in sorted(found, key=lambda segment: (segment.start.ms, segment.lease_id)):
+        draft = Draft(one, one.start.wall_ms, one.duration_ms, one.rate_micro_per_hour)
+        by_tenant.setdefault(one.tenant, []).append(draft)
+    for reservation in ledger.reservations.values():
+        begin, end = _paid_for(reservation, month, until)
+        if end > begin:
+            draft = Draft(reservation, begin, end - begin, reservation.rate_micro_per_hour)
+            by_tenant.setdefault(reservation.tenant, []).append(draft)
+    return [_statement(name, drafts) for name, drafts in sorted(by_tenant.items())]
+
+
+def _paid_for(one: Reservation, month: Month, until: Instant) -> tuple[int, int]:
+    """The part of a month for which a reservation is paid, on the wall clock."""
+    if one.began_wall_ms is None:
+        return 0, 0
+    return max(one.began_wall_ms, month.begins_wall_ms), min(one.end_wall_ms, month.ends_wall_ms, until.wall_ms)
+
+
+def _statement(tenant: str, drafts: list[Draft]) -> Statement:
+    lines: list[Line] = []
+    numerator = 0
+    for draft in drafts:
+        before = numerator // MS_PER_HOUR
+        numerator += draft.rate_micro_per_hour * draft.duration_ms
+        lines.append(Line(draft, numerator // MS_PER_HOUR - before))
+    active_ms = sum(draft.duration_ms for draft in drafts if isinstance(draft.of, Segment))
+    return Statement(tenant, tuple(lines), numerator // MS_PER_HOUR, active_ms)

@@ -1,0 +1,153 @@
+"""What leases have used and cost, and what their tenants spend. Exact integers: cutting an interval anywhere never
+changes a sum.
+
+Money is an integral: a rate that holds until an event changes it, in micro-units x milliseconds per hour. Each lease
+has one, and each tenant has one of all its leases for each month, so that what it has spent is known at any instant
+without adding anything up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ...units import MS_PER_HOUR
+from ..model.entities import HOLDING, LEAVING, Instant, Lease, Reservation, State, Tenant
+from . import calendar as months
+from . import reservation_coverage as cover
+from .reservation_coverage import Kind, Use
+
+
+def open_segment(state: State, lease: Lease, now_ms: int) -> None:
+    """The logical GPU is the lease's, and its tenant pays for it, from here."""
+    lease.active_since_ms = lease.metered_ms = now_ms
+    tenant = state.tenants[lease.tenant]
+    tenant.active[lease.id] = None
+    if tenant.reserved_milli:
+        recut(state, lease.tenant, now_ms)
+    else:
+        _bill(state, lease, 0, lease.logical_gpu.rate_micro_per_hour if lease.logical_gpu else 0, now_ms)
+
+
+def close_segment(state: State, lease: Lease, now_ms: int) -> None:
+    """The logical GPU is no longer the lease's; nothing where no segment is open."""
+    if lease.active_since_ms is None:
+        return
+    _bill(state, lease, 0, 0, now_ms)
+    lease.active_since_ms = None
+    tenant = state.tenants[lease.tenant]
+    del tenant.active[lease.id]
+    if tenant.reserved_milli:
+        recut(state, lease.tenant, now_ms)
+
+
+def recut(state: State, name: str, now_ms: int) -> None:
+    """What the tenant's reservations cover may be different from here on."""
+    tenant = state.tenants[name]
+    active = [state.leases[lease_id] for lease_id in tenant.active]
+    uses = uses_of(state, active)
+    covered = cover.cover(uses, running(state, name)).of_lease
+    milli = {use.lease_id: use.milli for use in uses}
+    for lease in active:
+        rate = lease.logical_gpu.rate_micro_per_hour if lease.logical_gpu else 0
+        _bill(state, lease, covered[lease.id], cover.billed(rate, milli[lease.id], covered[lease.id]), now_ms)
+
+
+def uses_of(state: State, leases: Iterable[Lease]) -> list[Use]:
+    """What the leases have of their devices, in order of grant."""
+    held = [(lease.logical_gpu, lease.id) for lease in leases if lease.logical_gpu is not None]
+    kinds = {
+        device_id: Kind(spec.model, spec.memory_bytes)
+        for gpu, _ in held
+        for device_id in gpu.device_ids
+        for spec in [state.devices[device_id].spec]
+    }
+    held.sort(key=lambda item: (item[0].generation, item[1]))
+    return [cover.use_of(lease_id, gpu, kinds) for gpu, lease_id in held]
+
+
+def unused(state: State, name: str, leases: Iterable[Lease]) -> dict[str, int]:
+    """What the tenant does not hold, with those leases, of each of its reservations that run."""
+    mine = [lease for lease in leases if lease.tenant == name and lease.state in HOLDING - LEAVING]
+    return cover.cover(uses_of(state, mine), running(state, name)).left
+
+
+def running(state: State, name: str) -> list[Reservation]:
+    """The tenant's reservations that hold capacity now."""
+    return [one for one in state.reservations.values() if one.tenant == name and one.runs]
+
+
+def active_ms(lease: Lease, now_ms: int) -> int:
+    """Milliseconds for which the lease has been active."""
+    return lease.active_ms + _open_ms(lease, now_ms)
+
+
+def cost_micro(lease: Lease, now_ms: int) -> int:
+    """Cost so far in millionths of the currency; parts of a micro-unit are carried, not charged."""
+    return cost_numerator(lease, now_ms) // MS_PER_HOUR
+
+
+def cost_numerator(lease: Lease, now_ms: int) -> int:
+    """Cost so far in micro-units x milliseconds per hour."""
+    return lease.cost_numerator + lease.billed_micro_per_hour * _open_ms(lease, now_ms)
+
+
+def spent_micro(state: State, name: str, at: Instant) -> int:
+    """What the tenant has spent in the month of ``at``: by use, and for its reservations. As its statement says."""
+    tenant = state.tenants.get(name)
+    if tenant is None:
+        return 0
+    month, since_ms = state.month, tenant.spent_until_ms
+    for turn in months.turns(state.month, state.last, at):
+        month, since_ms = turn.month, max(turn.at.ms, since_ms)
+    numerator = tenant.spent.get(month.number, 0) + tenant.billed_micro_per_hour * max(0, at.ms - since_ms)
+    for one in state.reservations.values():
+        if one.tenant == name:
+            numerator += charge(one, month.begins_wall_ms, min(month.ends_wall_ms, at.wall_ms))
+    return numerator // MS_PER_HOUR
+
+
+def charge(one: Reservation, from_wall_ms: int, to_wall_ms: int) -> int:
+    """What a reservation costs between two wall-clock times, in micro-units x milliseconds per hour."""
+    if one.began_wall_ms is None:
+        return 0
+    begin, end = max(one.began_wall_ms, from_wall_ms), min(one.end_wall_ms, to_wall_ms)
+    return one.rate_micro_per_hour * max(0, end - begin)
+
+
+def turn_month(state: State, at: Instant) -> None:
+    """Count what is used to the month of ``at`` from where that begins."""
+    if state.month.begins_wall_ms <= at.wall_ms < state.month.ends_wall_ms:
+        return
+    for month, turned in months.turns(state.month, state.last, at):
+        for tenant in state.tenants.values():
+            _settle(state, tenant, turned.ms)
+        state.month = month
+    for tenant in state.tenants.values():
+        tenant.budget_percent = 0
+    long_ago = months.after(state.month, -2).begins_wall_ms  # the clock may be set back, but hardly so far
+    for one in list(state.reservations.values()):
+        if one.ended and one.end_wall_ms <= long_ago:
+            del state.reservations[one.id]
+
+
+def _bill(state: State, lease: Lease, covered_milli: int, rate_micro_per_hour: int, now_ms: int) -> None:
+    """From here on the active lease costs that."""
+    tenant = state.tenants[lease.tenant]
+    _settle(state, tenant, now_ms)
+    lease.cost_numerator = cost_numerator(lease, now_ms)
+    lease.active_ms = active_ms(lease, now_ms)
+    lease.metered_ms = max(now_ms, lease.metered_ms)
+    tenant.billed_micro_per_hour += rate_micro_per_hour - lease.billed_micro_per_hour
+    lease.billed_micro_per_hour, lease.covered_milli = rate_micro_per_hour, covered_milli
+
+
+def _settle(state: State, tenant: Tenant, now_ms: int) -> None:
+    """Close the tenant's integral up to here, into the current month."""
+    spent = tenant.billed_micro_per_hour * max(0, now_ms - tenant.spent_until_ms)
+    if spent:
+        tenant.spent[state.month.number] = tenant.spent.get(state.month.number, 0) + spent
+    tenant.spent_until_ms = max(now_ms, tenant.spent_until_ms)
+
+
+def _open_ms(lease: Lease, now_ms: int) -> int:
+    return 0 if lease.active_since_ms is None else max(0, now_ms - lease.metered_ms)

@@ -1,0 +1,306 @@
+"""Capacity that is reserved: made, begun and ended; and what of it may be lent while its tenant does not use it.
+
+A reservation is a guarantee that is paid for. Its tenant stands before others until it holds what it has reserved
+(:func:`.fairshare.standing`), and leases are parked for it (:mod:`.parking`). What it does not use is lent, but only to
+leases that can be parked for it again; to any other, nothing is granted that the reservations would then lack.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from typing import NamedTuple
+
+from ...errors import InvalidRequest, NoSuchDevice, NotFound
+from ..model import commands as c
+from ..model import events as e
+from ..model.entities import LEAVING, Device, DeviceSpec, Instant, Lease, Plan, Priority, Reservation, State, Want
+from ..model.events import Event
+from ..placement import eligibility as placement
+from ..placement import mechanisms
+from ..placement.eligibility import Devices
+from . import calendar as months
+from . import fairshare, meter
+from . import reservation_coverage as cover
+from .reservation_coverage import Kind, Use
+
+TERM_MONTHS = {Plan.MONTH: 1, Plan.YEAR: 12}
+MILLI = 1000
+#: So many devices at most in one reservation, and so many reservations that are not over.
+MILLI_MAX = 1_000_000 * MILLI
+RESERVATIONS_MAX = 10_000
+#: How far ahead a reservation may begin.
+AHEAD_MONTHS_MAX = 24
+
+
+class _Need(NamedTuple):
+    model: str | None
+    milli: int
+
+
+def reserve(state: State, command: c.ReserveCapacity, at: Instant) -> list[Event]:
+    """Make a reservation, and begin it where it is to begin now. Raises where it cannot be held."""
+    known = state.reservations.get(command.reservation_id)
+    if known is not None and (known.tenant, known.milli, known.model, known.plan) == (
+        command.tenant,
+        command.milli,
+        command.model,
+        command.plan,
+    ):
+        return []  # the same once more
+    _require_sound(state, command)
+    start = at.wall_ms if command.start_wall_ms is None else command.start_wall_ms
+    if not at.wall_ms <= start <= months.months_later(at.wall_ms, AHEAD_MONTHS_MAX):
+        raise InvalidRequest(f"A reservation begins now or later, within {AHEAD_MONTHS_MAX} months. Nothing was made.")
+    end = months.months_later(start, TERM_MONTHS[command.plan])
+    _require_capacity(state, command, start, end)
+    rate = rate_of(state, command.milli, command.model, command.discount_percent)
+    made = e.ReservationMade(
+        command.reservation_id, command.tenant, command.milli, command.model, command.plan, rate, start, end
+    )
+    return [made, e.ReservationBegan(command.reservation_id)] if start <= at.wall_ms else [made]
+
+
+def cancel(state: State, command: c.CancelReservation, at: Instant) -> list[Event]:
+    """End a reservation now; what it cost so far stands."""
+    one = state.reservations.get(command.reservation_id)
+    if one is None:
+        raise NotFound(
+            f"There is no reservation {command.reservation_id[:40]!r}; `jupyter fastgpu reserve` lists them."
+        )
+    return [] if one.ended else [e.ReservationEnded(one.id, _cut_ms(one, at))]
+
+
+def due(state: State, at: Instant) -> Iterator[Event]:
+    """Reservations whose time has come, or is over."""
+    for one in state.reservations.values():
+        if one.ended:
+            continue
+        if at.wall_ms >= one.end_wall_ms:
+            yield e.ReservationEnded(one.id, one.end_wall_ms)
+        elif one.began_wall_ms is None and at.wall_ms >= one.start_wall_ms:
+            yield e.ReservationBegan(one.id)
+
+
+def rate_of(state: State, milli: int, model: str | None, discount_percent: int) -> int:
+    """What so much costs an hour when it is reserved, in millionths: at the price of the dearest that it may be."""
+    size = cover.size_of(model)
+    specs = (device.spec for device in state.devices.values() if device.present)
+    rates = (spec.rate_micro_per_hour for spec in specs if size.matches(spec.model, spec.memory_bytes))
+    return max(rates, default=0) * milli * (100 - discount_percent) // (100 * MILLI)
+
+
+class Lending:
+    """What of a state's devices others may have beside what is reserved; good for as long as the state is the same.
+
+    ``but`` is a lease that is looked at as if it were not there yet.
+    """
+
+    def __init__(self, state: State, but: str = "") -> None:
+        self._state = state
+        self._but = but
+        #: Who has reservations, and what of each it does not hold.
+        self._unused: dict[str, dict[str, int]] = {one.tenant: {} for one in state.reservations.values() if one.runs}
+        self._kept: list[tuple[Device, int]] | None = None
+        self._hopes: dict[Want, bool] = {}
+        self._matching: dict[str | None, list[int]] = {}
+
+    def leaves_room(self, lease: Lease, devices: Devices) -> bool:
+        """Whether what others have reserved could be had after a grant of those devices as well as before."""
+        if not self._unused or _returns(self._state, lease, devices):
+            return True
+        kept = self._look()
+        return self._is_own(lease, devices) or self._fits(kept, self._needs(lease.tenant), lease, devices)
+
+    def may_hope(self, lease: Lease) -> bool:
+        """Whether the lease could be granted somewhere."""
+        if not self._unused:
+            return True
+        self._look()
+        if self._is_one_of_many(lease):
+            if lease.want not in self._hopes:
+                self._hopes[lease.want] = self._may_hope(lease)
+            return self._hopes[lease.want]
+        return self._may_hope(lease)
+
+    def _may_hope(self, lease: Lease) -> bool:
+        able = [device for device in placement.able(self._state, lease.want) if device.grantable]
+        count = lease.want.size.devices
+        if count > 1:
+            return len(able) >= count and self.leaves_room(lease, tuple(able[:count]))
+        kept_bytes = {device.spec.id: kept_bytes for device, kept_bytes in self._look()}
+        unlike = {
+            (_kind(device), kept_bytes[device.spec.id], device.spec.parkable, device.spec.offers): device
+            for device in able
+        }
+        return any(self.leaves_room(lease, (device,)) for device in unlike.values())
+
+    def outsiders(self, lease: Lease) -> set[str]:
+        """Who is refused as well where that lease is refused a device."""
+        if not self._is_one_of_many(lease):
+            return {lease.tenant}
+        return {name for name in self._state.tenants if not any(self._unused.get(name, {}).values())}
+
+    def _is_one_of_many(self, lease: Lease) -> bool:
+        """Whether whoever has nothing left that is reserved would be answered the same."""
+        never_lent = lease.want.keeps or not any(device.spec.parkable for device in self._state.devices.values())
+        return never_lent and not any(self._unused.get(lease.tenant, {}).values())
+
+    def _look(self) -> list[tuple[Device, int]]:
+        """Each device in service, and the bytes of it that nobody could take back for a reservation."""
+        if self._kept is None:
+            state = self._state
+            held = dict.fromkeys(name for device in state.devices.values() for name in device.lease_ids)
+            leases = [state.leases[name] for name in held if name != self._but]
+            self._unused = {name: meter.unused(state, name, leases) for name in self._unused}
+            lent: dict[str, bool] = {}
+            self._kept = []
+            for device in state.devices.values():
+                if device.grantable:
+                    holding = [state.leases[name] for name in device.lease_ids if name != self._but]
+                    lent.update((one.id, _is_lent(state, one)) for one in holding if one.id not in lent)
+                    kept_bytes = sum(_bytes_on(device, one) for one in holding if not lent[one.id])
+                    self._kept.append((device, kept_bytes))
+        return self._kept
+
+    def _needs(self, tenant: str) -> list[_Need]:
+        return [
+            _Need(self._state.reservations[reservation_id].model, milli)
+            for name, unused in self._unused.items()
+            for reservation_id, milli in unused.items()
+            if milli and name != tenant
+        ]
+
+    def _is_own(self, lease: Lease, devices: Devices) -> bool:
+        """Whether it would take no more than its own tenant has reserved, which then is nobody's to lend."""
+        left = self._unused.get(lease.tenant, {})
+        if not any(left.values()):
+            return False
+        mine = [replace(self._state.reservations[name], milli=milli) for name, milli in left.items()]
+        kinds = tuple(_kind(device) for device in devices)
+        wanted = placement.milli(lease.request.size, devices)
+        return cover.cover([Use(lease.id, kinds, wanted)], mine).of_lease[lease.id] == wanted
+
+    def _fits(self, kept: list[tuple[Device, int]], needs: list[_Need], lease: Lease, devices: Devices) -> bool:
+        available = []
+        for device, kept_bytes in kept:
+            total = device.spec.memory_bytes
+            mine = placement.taken_bytes(device, lease.request.size) if device in devices else 0
+            if kept_bytes + mine > total:
+                return False  # others keep what it would need
+            available.append(-(-(total - kept_bytes - mine) * MILLI // total))
+        return _fits(available, needs, self._those_of)
+
+    def _those_of(self, model: str | None) -> list[int]:
+        if model not in self._matching:
+            kept = self._look()
+            self._matching[model] = [n for n, (device, _) in enumerate(kept) if cover.is_of(model, [_kind(device)])]
+        return self._matching[model]
+
+
+def lending(state: State) -> Lending:
+    """The same, quicker where nothing is reserved."""
+    return Lending(state) if state.reservations else _ALL
+
+
+def _require_sound(state: State, command: c.ReserveCapacity) -> None:
+    if command.reservation_id in state.reservations:
+        raise InvalidRequest("There is another reservation with this id already. Nothing was changed.")
+    if not 1 <= command.milli <= MILLI_MAX:
+        raise InvalidRequest("A reservation is of at least a thousandth of a device.")
+    if not 0 <= command.discount_percent <= 100:
+        raise InvalidRequest("A discount is from 0 to 100 percent.")
+    size = cover.size_of(command.model)
+    if size.devices > 1 or not size.whole:
+        raise InvalidRequest("A reservation names a kind of device, like a100; how many is its own number.")
+    if sum(not one.ended for one in state.reservations.values()) >= RESERVATIONS_MAX:
+        raise InvalidRequest(f"There are {RESERVATIONS_MAX} reservations; end one before another is made.")
+
+
+def _require_capacity(state: State, command: c.ReserveCapacity, start: int, end: int) -> None:
+    """Raise :class:`NoSuchDevice` where the pool has not so much that is not reserved in that time."""
+    kinds = [_kind(device) for device in state.devices.values() if device.present]
+
+    def those_of(model: str | None) -> list[int]:
+        return [number for number, kind in enumerate(kinds) if cover.is_of(model, [kind])]
+
+    others = [
+        _Need(one.model, one.milli)
+        for one in state.reservations.values()
+        if not one.ended and one.start_wall_ms < end and start < one.end_wall_ms
+    ]
+    if _fits([MILLI] * len(kinds), [*others, _Need(command.model, command.milli)], those_of):
+        return
+    matching = len(those_of(command.model))
+    held = sum(need.milli for need in others)
+    raise NoSuchDevice(
+        f"{command.milli / MILLI:g} {command.model or 'any'} cannot be held for {command.tenant}: the pool has "
+        f"{matching} such GPUs, and {held / MILLI:g} of all its GPUs are reserved in that time already. "
+        "Nothing was reserved; ask for less or for later."
+    )
+
+
+def _is_lent(state: State, lease: Lease) -> bool:
+    """Whether the capacity that the lease holds can be had for a reservation."""
+    if lease.state in LEAVING:
+        return True
+    without = -placement.held_milli(state, lease)
+    beyond = fairshare.standing(state, lease.tenant, state.last.ms, without).beyond
+    return beyond and lease.unparkable is None and _returns(state, lease, placement.devices_of(state, lease))
+
+
+def _returns(state: State, lease: Lease, devices: Devices) -> bool:
+    """Whether a lease of those devices is one that can be parked for who reserved them."""
+    beyond = lease.logical_gpu is not None or fairshare.standing(state, lease.tenant, state.last.ms).beyond
+    gentle = not lease.want.keeps and lease.request.priority <= Priority.NORMAL
+    return beyond and gentle and bool(devices) and all(_could_park(device.spec, lease) for device in devices)
+
+
+def _could_park(spec: DeviceSpec, lease: Lease) -> bool:
+    """Whether the lease can be parked there, by the mechanism that it has or would have."""
+    gpu = lease.logical_gpu
+    offer = mechanisms.choose(spec, lease.want) if gpu is None else mechanisms.offer_of(spec, gpu.mechanism)
+    return spec.parkable and (offer is None or offer.parkable)
+
+
+def _bytes_on(device: Device, lease: Lease) -> int:
+    gpu = lease.logical_gpu
+    if gpu is not None and gpu.partition is not None:
+        return -(-device.spec.memory_bytes * gpu.partition.milli // MILLI)
+    return device.spec.memory_bytes if gpu is None or gpu.whole else gpu.memory_bytes
+
+
+def _fits(available: list[int], needs: Iterable[_Need], those_of: Callable[[str | None], list[int]]) -> bool:
+    """Whether whole devices and a part of one can be found for each need among those of its kind.
+
+    ``available``: thousandths of each device; ``those_of``: the positions there of the devices of a kind.
+    """
+    left = list(available)
+    for need in sorted(needs, key=lambda need: (need.model is None, -need.milli)):
+        whole, part = divmod(need.milli, MILLI)
+        mine = those_of(need.model)
+        for number in mine:
+            if not whole:
+                break
+            if left[number] >= MILLI:
+                left[number], whole = 0, whole - 1
+        fitting = [number for number in mine if left[number] >= part] if part else []
+        if whole or (part and not fitting):
+            return False
+        if part:
+            left[min(fitting, key=lambda number: left[number])] -= part
+    return True
+
+
+def _kind(device: Device) -> Kind:
+    return Kind(device.spec.model, device.spec.memory_bytes)
+
+
+#: Nothing is reserved.
+_ALL = Lending(State())
+
+
+def _cut_ms(one: Reservation, at: Instant) -> int:
+    """Where a reservation that ends now is paid up to."""
+    began = one.start_wall_ms if one.began_wall_ms is None else one.began_wall_ms
+    return min(max(at.wall_ms, began), one.end_wall_ms)

@@ -1,0 +1,1 @@
+"""Concerns of a single lease: preparation, resize, migration, memory limit, health, invariants."""

@@ -1,0 +1,112 @@
+"""Leases leave a device that is not well, or that an administrator empties.
+
+Where its memory can be parked, a lease goes elsewhere by itself and goes on there. Where it cannot (no driver parks the
+memory of a MIG partition), a move is only *offered*: the lease keeps its id and its bill, but gets another logical GPU,
+its kernel must be restarted, and what it had on the old one is lost. So nothing is moved before its user has asked for
+it by :class:`~core.model.commands.MoveLease`, and then at the next restart of the kernel, because only then
+is there nothing left to lose. What is asked for is not taken back by a device that is well again.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from enum import Enum
+
+from ...errors import Conflict
+from ..model import events as e
+from ..model.entities import Device, Health, Lease, LeaseState, ParkReason, Retention, State
+from ..model.events import Event
+from ..placement import eligibility as placement
+from ..placement import parkability
+from ..placement.parkability import Parking
+
+
+class Offer(str, Enum):
+    """How a lease could leave its device."""
+
+    LIVE = "live"  #: with its memory, while its kernel goes on
+    RESTART = "restart"  #: without its memory, when its kernel is restarted
+    ACCEPTED = "accepted"  #: so, and its user wants that
+
+
+def offer(state: State, lease: Lease) -> Offer | None:
+    """What is offered to the lease; ``None`` where it has no reason to leave."""
+    if lease.state is not LeaseState.ACTIVE or lease.logical_gpu is None:
+        return None
+    if lease.moving:
+        return Offer.ACCEPTED
+    devices = (state.devices[name] for name in lease.logical_gpu.device_ids)
+    if all(device.health is Health.HEALTHY and not device.drained for device in devices):
+        return None
+    return Offer.LIVE if parkability.why_not(state, lease) is None else Offer.RESTART
+
+
+def advice(state: State, lease: Lease) -> str:
+    """What the lease's user can do, as a sentence or two."""
+    found = offer(state, lease)
+    if found is None:
+        return ""
+    if found is Offer.ACCEPTED:
+        return "The lease goes to another GPU when the kernel is restarted; what it has on this one is lost with that."
+    if found is Offer.LIVE:
+        return f"Where another one has room, `%fastgpu move` or `jupyter fastgpu move {lease.id}` takes it there."
+    return (
+        f"`%fastgpu move` or `jupyter fastgpu move {lease.id}` gets the lease another GPU, where one has room: the "
+        "kernel must then be restarted, and what it has on this one is lost. Nothing is moved unless you ask for it."
+    )
+
+
+def move(state: State, lease: Lease) -> list[Event]:
+    """Its user accepts what is offered. Raises :class:`Conflict` with the reason where nothing is, or has room."""
+    found = offer(state, lease)
+    if found is Offer.ACCEPTED:
+        return []
+    if lease.state is not LeaseState.ACTIVE:
+        raise Conflict(f"A lease that is {lease.state.value} cannot be moved. Nothing was changed.")
+    if found is None:
+        raise Conflict("Its GPU is well and in service, so there is no reason to move it. Nothing was changed.")
+    if not _has_room_elsewhere(state, lease, Counter(), live=found is Offer.LIVE):
+        raise Conflict("No other GPU that could serve it has room now. Nothing was changed: it keeps what it has.")
+    return [e.LeaseParking(lease.id, ParkReason.HEALTH) if found is Offer.LIVE else e.LeaseMoving(lease.id)]
+
+
+def rebound(state: State, lease: Lease) -> Iterator[Event]:
+    """What comes before another process holds the lease: one that wants to move goes now, if there is still room."""
+    if lease.moving and lease.state is LeaseState.ACTIVE and _has_room_elsewhere(state, lease, Counter(), live=False):
+        yield e.LeaseParking(lease.id, ParkReason.RESTART)
+
+
+def of_devices(state: State, devices: Iterable[Device]) -> Iterator[Event]:
+    """Leases on those devices that are parked so that they go on elsewhere, each with room of its own to go to."""
+    ids = dict.fromkeys(lease_id for device in devices for lease_id in device.lease_ids)
+    taken_bytes: Counter[str] = Counter()
+    movable = (
+        Parking(lease, ParkReason.HEALTH)
+        for lease in map(state.leases.__getitem__, ids)
+        if lease.request.retention is Retention.YIELD
+        and parkability.why_not(state, lease) is None
+        and _has_room_elsewhere(state, lease, taken_bytes, live=True)
+    )
+    return (e.LeaseParking(one.lease.id, one.reason) for one in parkability.affordable(state, movable))
+
+
+def _has_room_elsewhere(state: State, lease: Lease, taken_bytes: Counter[str], *, live: bool) -> bool:
+    """Whether other devices, of its kind if it goes ``live``, could take the lease now.
+
+    If so, its room is noted in ``taken_bytes``.
+    """
+    gpu = lease.logical_gpu
+    assert gpu is not None
+    spec = state.devices[gpu.device_id].spec
+    want = lease.want.on_kind(spec.model, spec.memory_bytes) if live else lease.want
+    by_host: dict[tuple[str, placement.Kind], list[str]] = {}
+    for name, device in state.devices.items():
+        free = device.grantable and placement.lacking_bytes(device, want.size) + taken_bytes[name] <= 0
+        if free and name not in gpu.device_ids and placement.is_able(state, device, want):
+            by_host.setdefault((device.spec.host_id, placement.kind_of(device.spec)), []).append(name)
+    for names in by_host.values():
+        if len(names) >= want.size.devices:
+            taken_bytes.update(dict.fromkeys(names[: want.size.devices], gpu.memory_bytes // want.size.devices))
+            return True
+    return False

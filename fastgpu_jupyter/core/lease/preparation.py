@@ -1,0 +1,65 @@
+"""Logical GPUs that are being made, and those that could not be.
+
+What fails to be made costs nobody a place: the lease waits again where it stood, and is granted what there is by then.
+Somebody else may have made a partition in its place, or something may be in use for a while. It ends only once it was
+tried :data:`TRIES_MAX` times in a row, or when no device of the pool could ever serve it as they are now.
+"""
+
+from __future__ import annotations
+
+from ...errors import NoSuchDevice
+from ..model import commands as c
+from ..model import events as e
+from ..model.entities import EndReason, Instant, Lease, LeaseState, State
+from ..model.events import Event
+from ..model.lifecycle import granted
+from ..placement import eligibility as placement
+
+#: With the rests between them, half a minute.
+TRIES_MAX = 8
+#: The rest after the first failure; it doubles with each.
+PAUSE_MS = 250
+
+
+def succeeded(state: State, command: c.PrepareSucceeded, at: Instant) -> list[Event]:
+    """The logical GPU is ready."""
+    lease = current(state, command)
+    return [e.LeasePrepared(lease.id, command.made)] if lease else []
+
+
+def failed(state: State, command: c.PrepareFailed, at: Instant) -> list[Event]:
+    """It could not be made, and nothing is left of it: the lease waits again, or it is told why that is no use."""
+    lease = current(state, command)
+    if lease is None:
+        return []
+    why_never = _why_never(state, lease)
+    if why_never is None and lease.tries + 1 >= TRIES_MAX:
+        why_never = f"It was tried {TRIES_MAX} times; ask again, or tell the administrator."
+    if why_never is None:
+        return [e.LeaseNotPrepared(lease.id, command.detail)]
+    return [e.LeaseDraining(lease.id, EndReason.PREPARE_FAILED, f"{command.detail} {why_never}".strip())]
+
+
+def _why_never(state: State, lease: Lease) -> str | None:
+    try:
+        placement.require_possible(state, lease.want)
+    except NoSuchDevice as never:
+        return str(never)
+    return None
+
+
+def current(state: State, report: c.PrepareSucceeded | c.PrepareFailed) -> Lease | None:
+    """The lease that a report is about, while that grant of it is being made."""
+    return granted(state, report.lease_id, report.generation, LeaseState.PREPARING)
+
+
+def pause_ms(lease: Lease) -> int:
+    """How long to rest after the failure that comes now."""
+    return PAUSE_MS << min(lease.tries, TRIES_MAX)
+
+
+def message(lease: Lease) -> str:
+    """What who waits is told of it; nothing where nothing failed."""
+    if lease.unprepared is None:
+        return ""
+    return f"It was granted a GPU that could not be prepared (try {lease.tries} of {TRIES_MAX}): {lease.unprepared}"

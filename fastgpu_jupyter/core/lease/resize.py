@@ -1,0 +1,132 @@
+"""Another size for a lease: while it is active, while it waits, and while it is parked; and whether it holds already.
+
+A size that nobody but libraries in the kernel keeps holds once those were told. The kernel tells them before its next
+cell and says what came of it; a library that has begun cannot always follow, and keeps the earlier size until the
+kernel is started anew. Of that a lease is not said to have what was only asked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from enum import Enum
+
+from ...errors import Conflict, NeedsRestart
+from ...units import format_memory
+from ..accounting import budgets
+from ..model import commands as c
+from ..model import events as e
+from ..model.entities import (
+    Enforcement,
+    Instant,
+    Lease,
+    LeaseRequest,
+    LeaseState,
+    LogicalGPU,
+    ParkReason,
+    State,
+    want_of,
+)
+from ..model.events import Event
+from ..model.size import Size
+from ..placement import eligibility as placement
+from . import memory_limit as overuse
+
+
+class Outcome(str, Enum):
+    """What came of the last change of size."""
+
+    APPLIED = "applied"
+    PENDING = "pending"  #: the kernel has not said yet whether its libraries follow
+    NEEDS_RESTART = "needs_restart"  #: some of them keep the earlier size until the kernel is started anew
+
+
+def resize_parked(state: State, lease: Lease, request: LeaseRequest, at: Instant) -> list[Event]:
+    """Another size for a lease whose memory waits in the host's; one that was parked for too much of it is wanted back.
+
+    Raises :class:`Conflict` where what is parked would not fit, and what :func:`.placement.require_possible` raises.
+    """
+    image, size = lease.image, request.size
+    if lease.state not in (LeaseState.PARKED, LeaseState.WAITING) or image is None:
+        raise Conflict(f"The lease is {lease.state.value}. Nothing was changed; try again in a moment.")
+    if size == lease.request.size:
+        return []
+    if not size.matches(image.model, image.device_memory_bytes):
+        raise Conflict(
+            f"{str(size)!r} is another device than the {image.model} that what is parked comes from, and only such a "
+            "one takes it back. Nothing was changed."
+        )
+    if size.devices != max(1, len(image.device_ids)):
+        raise NeedsRestart(
+            "The number of GPUs changes only with a restart, because CUDA does not see new ones. Nothing was changed."
+        )
+    placement.require_possible(state, want_of(request).on_kind(image.model, image.device_memory_bytes))
+    _require_room(lease, size, image.device_memory_bytes)
+    resized = e.LeaseResized(lease.id, request, None)
+    # One that its user parked stays until it is wanted.
+    computes = lease.busy or lease.park_reason is ParkReason.OVER_LIMIT
+    wanted = lease.state is LeaseState.PARKED and computes and not budgets.is_spent(lease, at.ms)
+    return [resized, e.LeaseWanted(lease.id)] if wanted else [resized]
+
+
+def _require_room(lease: Lease, size: Size, device_memory_bytes: int) -> None:
+    needed = lease.parked_bytes
+    if lease.park_reason is ParkReason.OVER_LIMIT:
+        needed = max(needed, lease.over_bytes)
+    has = size.memory_on(device_memory_bytes) * size.devices
+    if needed > has:
+        raise Conflict(
+            f"What is parked is {format_memory(needed)}, which is more than the {format_memory(has)} of {str(size)!r}. "
+            "Nothing was changed."
+        )
+
+
+def is_told_anew(before: LogicalGPU, after: LogicalGPU) -> bool:
+    """Whether libraries in the kernel have to be told of the change."""
+    asked = overuse.WATCHED & {before.enforcement, after.enforcement}
+    return bool(asked) and _memory(before) != _memory(after)
+
+
+def is_told(gpu: LogicalGPU) -> bool:
+    """Whether libraries in the kernel have to be told how much of a device they may take."""
+    return gpu.enforcement in overuse.WATCHED or gpu.enforcement is Enforcement.HARDWARE
+
+
+def _memory(gpu: LogicalGPU) -> int | None:
+    return None if gpu.whole else gpu.memory_bytes
+
+
+def report(state: State, command: c.ReportLibraries, at: Instant) -> list[Event]:
+    """The kernel told its libraries a size; nothing where that is not the size any more."""
+    lease = state.leases.get(command.lease_id)
+    gpu = lease.logical_gpu if lease is not None else None
+    if lease is None or gpu is None or lease.state is not LeaseState.ACTIVE or _memory(gpu) != command.memory_bytes:
+        return []
+    stuck = tuple(sorted(set(command.stuck)))
+    return [e.LeaseLibrariesTold(lease.id, stuck)] if lease.untold or lease.stuck != stuck else []
+
+
+def outcome(lease: Lease) -> Outcome | None:
+    """What came of the last change of size of an active lease; ``None`` of any other."""
+    if lease.state is not LeaseState.ACTIVE:
+        return None
+    if lease.stuck:
+        return Outcome.NEEDS_RESTART
+    return Outcome.PENDING if lease.untold else Outcome.APPLIED
+
+
+def message(lease: Lease) -> str | None:
+    """The same as a sentence, where there is something to say."""
+    found = outcome(lease)
+    if found is Outcome.PENDING:
+        return "The size is the lease's by now; libraries in the kernel are told before its next cell."
+    if found is Outcome.NEEDS_RESTART:
+        keep = "keeps" if len(lease.stuck) == 1 else "keep"
+        return f"{' and '.join(lease.stuck)} {keep} the earlier size until the kernel is restarted."
+    return None
+
+
+def request_of(lease: Lease, profile: str) -> LeaseRequest:
+    """What the lease asks for with another size. Raises :class:`~fastgpu_jupyter.errors.InvalidRequest`."""
+    request = replace(lease.request, profile=profile, memory_bytes=None)
+    request.validate()
+    return request

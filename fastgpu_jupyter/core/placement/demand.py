@@ -1,0 +1,114 @@
+"""What is asked of the fleet, what it has, and what it answers: :mod:`core.placement.capacity_index` has the rules."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What one lease needs: a fraction of one device, or some whole devices of one model on one host.
+
+    Where ``units`` and ``divisor`` are both ``None``, whole devices are meant; with 0 devices only host resources.
+    """
+
+    devices: int = 1
+    units: int | None = None  #: of one device's capacity
+    divisor: int | None = None  #: n-th parts of one device's capacity, rounded down
+    models: frozenset[str] | None = None  #: which models will do; ``None``: all
+    cpu_milli: int = 0
+    host_memory_bytes: int = 0
+    numerator: int = 1  #: how many of the n-th parts
+    _hash: int = field(init=False, repr=False, compare=False)  #: every placement looks its demand up
+
+    def __post_init__(self) -> None:
+        if min(self.devices, self.cpu_milli, self.host_memory_bytes) < 0:
+            raise ValueError("a demand is not negative")
+        if not self.whole and (self.devices != 1 or (self.units is None) == (self.divisor is None)):
+            raise ValueError("a fraction is of one device, by units or by divisor")
+        if (self.units is not None and self.units < 1) or (self.divisor is not None and self.divisor < 1):
+            raise ValueError("a fraction is at least one unit")
+        if self.numerator < 1 or (self.numerator > 1 and (self.divisor is None or self.numerator > self.divisor)):
+            raise ValueError("a fraction is at most all of its device")
+        object.__setattr__(self, "_hash", hash(self._values()))
+
+    def _values(self) -> tuple[int, int | None, int | None, frozenset[str] | None, int, int, int]:
+        return (
+            self.devices, self.units, self.divisor, self.models, self.cpu_milli, self.host_memory_bytes, self.numerator,
+        )  # fmt: skip
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __reduce__(self) -> tuple[type[Demand], tuple[object, ...]]:
+        return Demand, self._values()  # the hash of a text is another one in another process
+
+    @property
+    def whole(self) -> bool:
+        """Whether nobody else may use any part of its devices."""
+        return self.units is None and self.divisor is None
+
+    def units_on(self, capacity: int) -> int:
+        """Units that it takes of each of its devices, if a device has ``capacity`` of them."""
+        if self.units is not None:
+            return self.units
+        return capacity * self.numerator // self.divisor if self.divisor else capacity
+
+    def allows(self, model: str) -> bool:
+        """Whether a device of ``model`` will do."""
+        return self.models is None or model in self.models
+
+
+class Placement(NamedTuple):
+    """Which devices would serve a demand, and how much of each."""
+
+    host_id: str
+    device_ids: tuple[str, ...]
+    units: int  #: of each device
+
+
+class Kept(NamedTuple):
+    """What a demand must leave alone on one host."""
+
+    device_ids: frozenset[str]
+    cpu_milli: int = 0
+    memory_bytes: int = 0
+
+    def and_(self, other: Kept) -> Kept:
+        """Both."""
+        return Kept(
+            self.device_ids | other.device_ids,
+            self.cpu_milli + other.cpu_milli,
+            self.memory_bytes + other.memory_bytes,
+        )
+
+
+@dataclass(slots=True)
+class Device:
+    """A device as the books have it."""
+
+    id: str
+    host: Host
+    model: str
+    capacity: int
+    free: int
+    order: int = 0  #: among equal devices of its host the smallest is taken first
+    grantable: bool = True
+    kind: int = 0  #: which kind of device it is to the fleet
+
+
+@dataclass(slots=True)
+class Host:
+    """A host as the books have it."""
+
+    id: str
+    cpu_milli: int
+    memory_bytes: int
+    free_cpu_milli: int
+    free_memory_bytes: int
+    devices: dict[str, Device] = field(default_factory=dict)
+    rank: int = 0  #: place among all hosts in order of id
+    key: int = 0  #: where it stands on its shelves
+    step: int = 0  #: which price of cores holds here
+    shelves: list[int] = field(default_factory=list)  #: where it stands

@@ -1,0 +1,128 @@
+"""By which of its mechanisms a device serves a want, why by that one, and why by none.
+
+A device says what each of its mechanisms promises (:class:`~core.model.entities.Offer`), the preferred one
+first. The first that keeps everything that the want requires is taken. What no mechanism offers is refused with the
+reason, never served by half.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from ..model.entities import DeviceSpec, Enforcement, Isolation, LimitScope, LogicalGPU, Mechanism, Offer, Want
+
+#: What a mechanism promises where its driver says no more.
+_USUAL = {
+    Mechanism.EXCLUSIVE: Offer(Mechanism.EXCLUSIVE, Enforcement.HARDWARE),
+    Mechanism.MIG: Offer(Mechanism.MIG, Enforcement.HARDWARE),
+    Mechanism.MPS: Offer(Mechanism.MPS, Enforcement.USERSPACE, LimitScope.PROCESS, parkable=False),
+    Mechanism.SHARED: Offer(Mechanism.SHARED, Enforcement.COOPERATIVE, resizable=True),
+    Mechanism.SIMULATED: Offer(Mechanism.SIMULATED, Enforcement.NONE, resizable=True),
+}
+#: Mechanisms that give a lease all of its device, and those that give it a part.
+_WHOLE = frozenset({Mechanism.EXCLUSIVE, Mechanism.MIG, Mechanism.SIMULATED})
+_PART = frozenset(Mechanism) - {Mechanism.EXCLUSIVE}
+#: Who must keep a part apart from others for each kind of isolation.
+KEEPERS = {
+    Isolation.NONE: frozenset(Enforcement),
+    Isolation.LIMITED: frozenset({Enforcement.HARDWARE, Enforcement.DRIVER}),
+    Isolation.HARDWARE: frozenset({Enforcement.HARDWARE}),
+}
+_BY_MPS = (
+    "A part of a GPU was asked for, and this pool serves parts by MPS: your notebooks on this GPU compute at the "
+    "same time, and an error in one of them ends the others there."
+)
+_REASONS = {
+    (Mechanism.EXCLUSIVE, Enforcement.HARDWARE): "A whole GPU was asked for, so nobody else is on it.",
+    (Mechanism.MIG, Enforcement.HARDWARE): (
+        "The GPU is divided by MIG, so a partition of it is had, which the hardware keeps apart from others."
+    ),
+    (Mechanism.MPS, Enforcement.USERSPACE): _BY_MPS,
+    (Mechanism.MPS, Enforcement.COOPERATIVE): _BY_MPS,  # its processes do not come to the daemon
+    (Mechanism.SHARED, Enforcement.DRIVER): (
+        "A part of a GPU was asked for, and the driver of this one keeps memory limits."
+    ),
+    (Mechanism.SHARED, Enforcement.COOPERATIVE): (
+        "A part of a GPU was asked for, and nothing stricter is to be had here: libraries are told the limit, "
+        "and the pool watches it."
+    ),
+    (Mechanism.SIMULATED, Enforcement.NONE): "The GPUs of this pool are simulated.",
+}
+
+
+def offers_of(spec: DeviceSpec) -> tuple[Offer, ...]:
+    """What the mechanisms of a device promise, the preferred one first."""
+    return spec.offers or _usual(spec.mechanisms)
+
+
+@lru_cache(maxsize=64)
+def _usual(mechanisms: tuple[Mechanism, ...]) -> tuple[Offer, ...]:
+    usual = tuple(_USUAL[mechanism] for mechanism in mechanisms if mechanism in _USUAL)
+    # Whatever is shared can be had whole as well.
+    return usual if _WHOLE.intersection(mechanisms) else (_USUAL[Mechanism.EXCLUSIVE], *usual)
+
+
+def offer_of(spec: DeviceSpec, mechanism: Mechanism) -> Offer | None:
+    """What a mechanism promises there; of one that is not offered any more, what is usual."""
+    return next((offer for offer in offers_of(spec) if offer.mechanism is mechanism), _USUAL.get(mechanism))
+
+
+def is_shareable(spec: DeviceSpec) -> bool:
+    """Whether a lease can have a part of the device."""
+    return any(offer.mechanism in _PART for offer in offers_of(spec))
+
+
+def choose(spec: DeviceSpec, want: Want) -> Offer | None:
+    """The mechanism that serves the want on that device; ``None`` where none keeps all that it requires."""
+    able = _WHOLE if want.size.whole else _PART
+    for offer in offers_of(spec):
+        if offer.mechanism in able and _keeps(spec, offer, want):
+            return offer
+    return None
+
+
+def _keeps(spec: DeviceSpec, offer: Offer, want: Want) -> bool:
+    return (
+        (want.size.whole or offer.enforcement in KEEPERS[want.isolation])
+        and not (want.parkable and not (spec.parkable and offer.parkable))
+        and not (want.undivided and not offer.parkable)  # what was parked comes back to what lets it
+        and not (want.resizable and not _resizable(spec, offer, want))
+    )
+
+
+def _resizable(spec: DeviceSpec, offer: Offer, want: Want) -> bool:
+    """Whether the lease can have another size while its kernel runs; of a whole device, less of it."""
+    if want.size.devices > 1:
+        return False
+    return offer.resizable or (want.size.whole and any(other.resizable for other in offers_of(spec)))
+
+
+def why_none(spec: DeviceSpec, want: Want) -> str | None:
+    """Why no mechanism of a device keeps what the want requires, as the end of a sentence; ``None`` where one does."""
+    if choose(spec, want) is not None:
+        return None
+    able = _WHOLE if want.size.whole else _PART
+    offers = [offer for offer in offers_of(spec) if offer.mechanism in able]
+    if not offers:
+        return f"the {spec.model} is leased whole; ask for the profile 'full'."
+    if not want.size.whole and not any(offer.enforcement in KEEPERS[want.isolation] for offer in offers):
+        keeper = "by agreement" if want.isolation is Isolation.LIMITED else "by software"
+        return f"a part of a {spec.model} is kept apart from others only {keeper}; ask for a whole one."
+    if want.parkable and not any(spec.parkable and offer.parkable for offer in offers):
+        return f"the memory of a {spec.model} cannot be parked on this machine."
+    if want.resizable and not any(_resizable(spec, offer, want) for offer in offers):
+        return f"the size of such a lease of a {spec.model} does not change while its kernel runs."
+    return (
+        f"no mechanism of a {spec.model} keeps all that it requires at once "
+        f"({', '.join(_required(want))}); require less, or ask for a whole one."
+    )
+
+
+def _required(want: Want) -> list[str]:
+    required = [f"isolation {want.isolation.value}"] if want.isolation is not Isolation.NONE else []
+    return required + ["parkable"] * bool(want.parkable) + ["resizable"] * bool(want.resizable)
+
+
+def reason(gpu: LogicalGPU) -> str | None:
+    """Why the lease has its mechanism, as a sentence."""
+    return _REASONS.get((gpu.mechanism, gpu.enforcement))

@@ -1,0 +1,1 @@
+"""Order of the queue, preemption, the queue report and defragmentation."""

@@ -1,0 +1,121 @@
+"""What those who wait are told: their place, the reason why, and an estimate where there is one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from ..accounting import budgets, fairshare
+from ..accounting import reservations as reserved
+from ..model.entities import Lease, LeaseState, ParkReason, PendingReason, Priority, State, Want
+from ..placement import eligibility as placement
+from .queue import Rank, aging_grants, is_overdue
+
+_DETAILS = {
+    PendingReason.CAPACITY: "Every GPU that could serve this is in use",
+    PendingReason.BEHIND: "What is free is kept for those before it",
+    PendingReason.PRIORITY: "Requests of a higher priority go first",
+    PendingReason.QUOTA: "Its tenant holds all that it may have at once",
+    PendingReason.HEALTH: "The GPUs that could serve this are out of service",
+    PendingReason.BUDGET: "Its tenant has spent the money that it may spend this month",
+    PendingReason.RESERVED: "What is free is reserved by others, and lent only to leases that can be parked again",
+    PendingReason.NO_SUCH_DEVICE: "The devices that could serve this are no longer there",
+    PendingReason.DRAINED: "The GPUs that could serve this are being emptied by an administrator",
+    PendingReason.NOT_PREPARED: "What was granted could not be prepared, and it is tried again",
+}
+#: Leases that an estimate needs: fewer say nothing.
+SAMPLE_MIN = 3
+
+
+def places(state: State) -> Iterator[tuple[Lease, int, PendingReason]]:
+    """Everybody who waits in the order in which they would be served now, with place (1 is next) and reason.
+
+    A function of the state alone: two reads without an event between them are equal.
+    """
+    reasons: dict[Want, PendingReason] = {}
+    told: dict[tuple[Want, str, Priority], PendingReason] = {}
+    lending = reserved.lending(state)
+    nominal: dict[Want, int] = {}
+    highest: int | None = None  # class of those before
+    for place, lease in enumerate(_in_order(state, nominal), start=1):
+        want = lease.want
+        if want not in reasons:
+            reasons[want] = placement.why_not(state, want)
+        alike = want, lease.tenant, lease.request.priority
+        if alike not in told:
+            told[alike] = _reason(state, lease, nominal[want], reasons[want], lending)
+        reason = told[alike]
+        if _goes_to_a_higher_class(lease, reason, highest):
+            reason = PendingReason.PRIORITY
+        if lease.unprepared is not None and reason in (PendingReason.BEHIND, PendingReason.CAPACITY):
+            reason = PendingReason.NOT_PREPARED
+        highest = max(lease.request.priority, highest or 0)
+        yield lease, place, reason
+
+
+def _reason(
+    state: State, lease: Lease, wanted_milli: int, reason: PendingReason, lending: reserved.Lending
+) -> PendingReason:
+    if not fairshare.within_limits(state, lease.tenant, wanted_milli):
+        return PendingReason.QUOTA
+    if not budgets.may_spend(state, lease.tenant, state.last.ms):
+        return PendingReason.BUDGET
+    if reason in (PendingReason.BEHIND, PendingReason.CAPACITY) and not lending.may_hope(lease):
+        return PendingReason.RESERVED
+    return reason
+
+
+def _goes_to_a_higher_class(lease: Lease, reason: PendingReason, highest: int | None) -> bool:
+    """Whether what would serve the lease is free and kept for a higher class, or a higher class took it from it."""
+    if reason is PendingReason.BEHIND:
+        return highest is not None and highest > lease.request.priority
+    return reason is PendingReason.CAPACITY and lease.has_image and lease.park_reason is ParkReason.PRIORITY
+
+
+def _in_order(state: State, nominal: dict[Want, int]) -> list[Lease]:
+    asked: dict[str, int] = {}  # what a tenant would hold by then, were its earlier tickets granted
+    ranked: list[tuple[Rank, Lease]] = []
+    aging = aging_grants(state)
+    waiting = [state.leases[lease_id] for lease_id in state.queue]
+    for lease in sorted(waiting, key=lambda lease: (-lease.request.priority, lease.arrival)):
+        want = lease.want
+        if want not in nominal:
+            nominal[want] = placement.nominal_milli(state, want)
+        before = asked.get(lease.tenant, 0)
+        asked[lease.tenant] = before + nominal[want]
+        standing = fairshare.standing(state, lease.tenant, state.last.ms, before)
+        rank = Rank.overdue(lease) if is_overdue(state, lease, aging) else Rank.of(lease, standing)
+        ranked.append((rank, lease))
+    ranked.sort(key=lambda item: item[0])
+    return [lease for _, lease in ranked]
+
+
+def explain(place: int, reason: PendingReason) -> str:
+    """The reason as a sentence."""
+    where = "it is next" if place == 1 else f"{place - 1} request{'s are' if place > 2 else ' is'} before it"
+    return f"{_DETAILS[reason]}; {where}."
+
+
+class Estimate(NamedTuple):
+    """How long a wait may take, and what that is based on; ``wait_ms`` is ``None`` where nothing is known."""
+
+    wait_ms: int | None
+    basis: str
+
+
+class Estimator:
+    """Estimates from the leases that ended lately: how long they lasted, and how many devices there are."""
+
+    def __init__(self, state: State) -> None:
+        ended = [lease for lease in state.leases.values() if lease.state is LeaseState.ENDED and lease.active_ms]
+        self._sample = len(ended)
+        self._mean_ms = sum(lease.active_ms for lease in ended) // self._sample if ended else 0
+        self._active = sum(1 for lease in state.leases.values() if lease.state is LeaseState.ACTIVE)
+
+    def of(self, place: int) -> Estimate:
+        """For the ticket at ``place``."""
+        if self._sample < SAMPLE_MIN or not self._active:
+            return Estimate(None, "no estimate: too few leases ended in the last hour")
+        # With n leases that last m on average, one of them ends every m / n.
+        basis = f"the {self._sample} leases that ended in the last hour lasted {self._mean_ms // 60_000} min on average"
+        return Estimate(self._mean_ms * place // self._active, basis)

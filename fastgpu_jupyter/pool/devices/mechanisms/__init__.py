@@ -1,0 +1,1 @@
+"""Mechanisms that make a logical GPU out of devices."""

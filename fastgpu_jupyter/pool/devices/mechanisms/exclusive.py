@@ -1,0 +1,40 @@
+"""Whole devices: nobody else is on them, so there is nothing to make and nothing to limit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ....core.model.entities import Enforcement, LogicalGPU, Mechanism, Offer
+from ..driver import Limited
+from .base import Hardware
+from .shared import lift
+
+
+class Exclusive:
+    """One or several whole devices, which must answer."""
+
+    def __init__(self, hardware: Hardware) -> None:
+        self._hardware = hardware
+
+    def offer(self, device_id: str) -> Offer | None:
+        """Kept apart by the hardware; another number of devices takes a new process."""
+        return Offer(Mechanism.EXCLUSIVE, Enforcement.HARDWARE)
+
+    def prepare(self, gpu: LogicalGPU) -> str:
+        """Only see that they are there."""
+        for device_id in gpu.device_ids:
+            self._hardware.require(device_id)
+        return ""
+
+    def limit(self, gpu: LogicalGPU, pid: int) -> Limited:
+        """The device itself is the limit; one from when the lease was a part of it is lifted."""
+        lift(self._hardware, gpu)
+        return Limited(Enforcement.HARDWARE)
+
+    def release(self, gpu: LogicalGPU) -> None:
+        """Nothing was made, but perhaps when the lease was a part of the device."""
+        lift(self._hardware, gpu)
+
+    def environment(self, gpu: LogicalGPU) -> Mapping[str, str]:
+        """No limit."""
+        return {}

@@ -1,0 +1,158 @@
+"""Partitions of a GPU that MIG divides: made for a lease where the pool's placement says, unmade when it is over.
+
+Whose a partition is. MIG has no place for a name, so the pool's own journal tells: what a lease holds (profile and
+start) was journalled before it is made, and until it is known to be unmade. What that does not explain is somebody
+else's:
+
+* one that programs can use is *standing*: it is leased as it is, and stays when the lease is over;
+* one without a compute instance, or with several, is only in the way;
+* both are told of, and removed where ``FastGPUPool.mig_remove_unknown`` says so, once nothing runs there.
+
+Everything is safe to repeat. A partition that was made before a crash, and not journalled as made, is taken up again.
+Only where somebody else makes one of the same profile at the same place between a grant and its making, and the pool is
+killed at that moment, is it taken for the pool's own.
+
+Size and place of a partition do not change while it is in use, and its memory cannot be parked.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+
+from ....core.model.entities import Enforcement, LogicalGPU, Mechanism, Offer, Partition, Standing
+from ....errors import HostFault, InternalError
+from ..driver import Limited
+from .base import Divisible, Instance, NoRoom
+
+log = logging.getLogger("fastgpu.pool")
+_Place = tuple[str, str, int]  #: device, profile and start
+
+
+class Mig:
+    """One partition a lease."""
+
+    def __init__(self, hardware: Divisible, *, remove_unknown: bool = False) -> None:
+        self._hardware = hardware
+        self._remove_unknown = remove_unknown
+        self._own: dict[_Place, str] = {}  #: what was made for leases: its UUID, empty while that is not known
+        self._was_told = False  #: what leases hold: before that, nothing is known to be somebody else's
+
+    def take_over(self, held: Iterable[LogicalGPU]) -> None:
+        """Learn what leases have, by the journal."""
+        for gpu in held:
+            if gpu.partition is not None and not gpu.partition.standing:
+                self._own[_place(gpu)] = gpu.made
+        self._was_told = True
+
+    def standing(self, device_id: str, there: Iterable[Instance]) -> tuple[tuple[Standing, ...], str | None]:
+        """Which of the partitions that are there somebody else made, and what is to be said of them."""
+        others = [one for one in there if not self._is_own(device_id, one)]
+        left = [one for one in others if not self._removed(device_id, one)]
+        found = sorted(Standing(one.profile, one.start, one.complete) for one in left)
+        if not found:
+            return (), None
+        names = [
+            f"{one.profile} at slot {one.start} ({'leased as it is' if one.usable else 'not to be used'})"
+            for one in found
+        ]
+        return tuple(found), f"It has MIG instances that this pool did not make: {', '.join(names)}."
+
+    def _removed(self, device_id: str, one: Instance) -> bool:
+        if not (self._remove_unknown and self._was_told):
+            return False
+        try:
+            self._hardware.destroy(device_id, one.profile, one.start)
+        except HostFault as error:
+            log.info("The MIG instance %s at slot %s of %s stays: %s", one.profile, one.start, device_id, error)
+            return False
+        log.warning("Removed the MIG instance %s at slot %s of %s: no lease's.", one.profile, one.start, device_id)
+        return True
+
+    def _is_own(self, device_id: str, one: Instance) -> bool:
+        made = self._own.get((device_id, one.profile, one.start))
+        return made is not None and (not made or not one.devices or made in one.devices)
+
+    def lost(self, gpu: LogicalGPU) -> str | None:
+        """Why a lease that is active has its partition no more; ``None`` where it has. Raises where nobody knows."""
+        if any(gpu.made in one.devices for one in self._hardware.instances(gpu.device_id)):
+            return None
+        return "Somebody destroyed its MIG instance, and what ran there has ended. Ask for a new lease."
+
+    # -- Limiter ------------------------------------------------------------------------------------------------------
+
+    def offer(self, device_id: str) -> Offer | None:
+        """Memory, caches and processors of its own; neither its size nor its place can change."""
+        return Offer(Mechanism.MIG, Enforcement.HARDWARE)
+
+    def prepare(self, gpu: LogicalGPU) -> str:
+        """Make the partition, or take up the one that is there if it is the lease's; its UUID."""
+        part = _part(gpu)
+        there = _find(gpu, self._hardware.require_divided(gpu.device_id))
+        if part.standing:
+            if there is None or not there.complete or (gpu.made and gpu.made not in there.devices):
+                raise HostFault(f"The MIG instance {part.profile} that was to be leased as it was is gone.")
+            return there.devices[0]
+        if there is not None and not self._is_own(gpu.device_id, there):
+            raise HostFault(f"Somebody else made the MIG instance {part.profile} that is where this was to be.")
+        self._own.setdefault(_place(gpu), "")
+        try:
+            made = self._make(gpu, there)
+        except HostFault:
+            with suppress(HostFault):  # else that is done when the lease has drained
+                self._unmake(gpu)
+            raise
+        self._own[_place(gpu)] = made
+        return made
+
+    def _make(self, gpu: LogicalGPU, there: Instance | None) -> str:
+        part = _part(gpu)
+        if there is not None and there.complete:
+            return there.devices[0]
+        if there is None:
+            try:
+                self._hardware.create(gpu.device_id, part.profile, part.start)
+            except NoRoom as error:
+                now = [f"{one.profile} at slot {one.start}" for one in self._hardware.instances(gpu.device_id)]
+                raise HostFault(f"{error} There are now: {', '.join(now) or 'none'}.") from error
+        return self._hardware.complete(gpu.device_id, part.profile, part.start)
+
+    def limit(self, gpu: LogicalGPU, pid: int) -> Limited:
+        """The hardware is the limit."""
+        return Limited(Enforcement.HARDWARE, gpu.made)
+
+    def release(self, gpu: LogicalGPU) -> None:
+        """Unmake the partition unless somebody else made it. Raises while something runs there."""
+        if not _part(gpu).standing:
+            self._unmake(gpu)
+
+    def _unmake(self, gpu: LogicalGPU) -> None:
+        there = _find(gpu, self._hardware.instances(gpu.device_id))
+        if there is not None:
+            known = bool(gpu.made) or _place(gpu) in self._own
+            mine = known if not there.devices else gpu.made in there.devices if gpu.made else _place(gpu) in self._own
+            if mine:
+                self._hardware.destroy(gpu.device_id, there.profile, there.start)
+        self._own.pop(_place(gpu), None)
+
+    def environment(self, gpu: LogicalGPU) -> Mapping[str, str]:
+        """The MIG device in place of its GPU, of which a program would take the first partition that it finds."""
+        return {"CUDA_VISIBLE_DEVICES": gpu.made}
+
+
+def _part(gpu: LogicalGPU) -> Partition:
+    if gpu.partition is None:
+        raise InternalError(f"A lease of {gpu.device_id} by MIG has no partition.")
+    return gpu.partition
+
+
+def _find(gpu: LogicalGPU, there: Iterable[Instance]) -> Instance | None:
+    """What is where its partition is to be."""
+    part = _part(gpu)
+    return next((one for one in there if (one.profile, one.start) == (part.profile, part.start)), None)
+
+
+def _place(gpu: LogicalGPU) -> _Place:
+    part = _part(gpu)
+    return gpu.device_id, part.profile, part.start

@@ -1,0 +1,1 @@
+"""Everything that is specific to NVIDIA devices: NVML, CUDA, MIG and MPS."""

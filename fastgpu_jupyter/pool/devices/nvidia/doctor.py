@@ -1,0 +1,85 @@
+"""What NVML says about a machine, for the doctor. Changes nothing, and asks each thing only once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, TypeVar
+
+import pynvml
+
+from ...doctor.machine import Gpu, Nvml
+from ..mechanisms.mps import missing
+from .mps_facts import ability
+
+T = TypeVar("T")
+
+
+def read() -> Nvml:
+    """All that NVML says; where it says nothing, why. May hang where the driver does."""
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError_LibraryNotFound:
+        return Nvml(library=False, error="libnvidia-ml.so.1 was not found")
+    except pynvml.NVMLError as error:
+        return Nvml(error=str(error))
+    try:
+        return _read()
+    except pynvml.NVMLError as error:
+        return Nvml(error=str(error), driver=_try(pynvml.nvmlSystemGetDriverVersion))
+    finally:
+        with suppress(pynvml.NVMLError):
+            pynvml.nvmlShutdown()
+
+
+def _read() -> Nvml:
+    return Nvml(
+        driver=_try(pynvml.nvmlSystemGetDriverVersion),
+        version=_try(pynvml.nvmlSystemGetNVMLVersion),
+        cuda=_try(pynvml.nvmlSystemGetCudaDriverVersion_v2),
+        gpus=tuple(_gpu(index) for index in range(pynvml.nvmlDeviceGetCount())),
+    )
+
+
+def _gpu(index: int) -> Gpu:
+    try:
+        handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+        name, uuid = pynvml.nvmlDeviceGetName(handle), pynvml.nvmlDeviceGetUUID(handle)
+        pynvml.nvmlDeviceGetMemoryInfo(handle)
+    except pynvml.NVMLError as error:
+        return Gpu(index, error=str(error))
+    mig = _try(lambda: pynvml.nvmlDeviceGetMigMode(handle))
+    persistent = _try(lambda: pynvml.nvmlDeviceGetPersistenceMode(handle))
+    events = _try(lambda: pynvml.nvmlDeviceGetSupportedEventTypes(handle))
+    return Gpu(
+        index,
+        name,
+        uuid,
+        mig=None if mig is None else (mig[0], mig[1]),
+        persistent=None if persistent is None else bool(persistent),
+        memory_limits=_knows_limits(handle),
+        events=None if events is None else bool(events & pynvml.nvmlEventTypeXidCriticalError),
+        gpm=bool(_try(lambda: pynvml.nvmlGpmQueryDeviceSupport(handle).isSupportedDevice)),
+        mps=missing(ability(handle), index),
+    )
+
+
+def _knows_limits(handle: Any) -> bool:
+    """Whether this library, this driver and this GPU know limits of memory: whatever else they answer, they do."""
+    if not hasattr(pynvml, "nvmlDeviceGetMemoryLimits_v1"):
+        return False
+    asked = pynvml.c_nvmlGetMemoryLimits_v1_t(nameSpace=b"/sys/fs/cgroup")
+    try:
+        pynvml.nvmlDeviceGetMemoryLimits_v1(handle, asked)
+    except (pynvml.NVMLError_FunctionNotFound, pynvml.NVMLError_NotSupported):
+        return False
+    except pynvml.NVMLError:
+        pass
+    return True
+
+
+def _try(ask: Callable[[], T]) -> T | None:
+    try:
+        return ask()
+    except pynvml.NVMLError:
+        return None

@@ -1,0 +1,134 @@
+"""The health of NVIDIA's GPUs as NVML tells it: errors by number as they happen, and the rest at a look.
+
+Events can be had of whole GPUs only; one that happened on a MIG instance names it. Whatever an older driver does not
+know is left out: a GPU is not ill for that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, TypeVar
+
+import pynvml
+
+from ....errors import HostFault
+from ..health import Condition, Readings, Sighting, judge
+
+T = TypeVar("T")
+WAIT_MS = 500
+#: In an event that happened on no instance.
+NO_INSTANCE = 0xFFFFFFFF
+#: Events that are worth a look, beside those with an error number. Numbers of NVML.
+WORTH_A_LOOK = (
+    pynvml.nvmlEventTypeDoubleBitEccError
+    | pynvml.nvmlEventTypeDramRetirementEvent
+    | pynvml.nvmlEventTypeDramRetirementFailure
+    | pynvml.nvmlEventTypeGpuUnavailableError
+    | pynvml.nvmlEventTypeGpuRecoveryAction
+)
+WANTED = pynvml.nvmlEventTypeXidCriticalError | WORTH_A_LOOK
+#: What is wrong with the question, not with the GPU.
+_UNKNOWN = frozenset(
+    {
+        pynvml.NVML_ERROR_NOT_SUPPORTED,
+        pynvml.NVML_ERROR_FUNCTION_NOT_FOUND,
+        pynvml.NVML_ERROR_NO_PERMISSION,
+        pynvml.NVML_ERROR_INVALID_ARGUMENT,
+    }
+)
+
+
+class NvmlWatch:
+    """Watches the GPUs that are named by UUID. Raises :class:`HostFault` where none of them can be watched."""
+
+    def __init__(self, device_ids: Sequence[str]) -> None:
+        self._handles: dict[str, Any] = {}  # to ask for one by UUID may take seconds
+        try:
+            self._events = pynvml.nvmlEventSetCreate()
+        except pynvml.NVMLError as error:
+            raise HostFault(f"The NVIDIA driver tells of no errors of its GPUs ({error}).") from error
+        self._listening: set[str] = set()  #: which have been asked to tell, whether they can or not
+        for device_id in device_ids:
+            with suppress(pynvml.NVMLError):  # looks will say what is to be said of it
+                self._listen(device_id)
+
+    def wait(self) -> Sighting | None:
+        """The next event. Raises :class:`HostFault` where the driver does not even wait."""
+        try:
+            event = pynvml.nvmlEventSetWait_v2(self._events, WAIT_MS)
+            device_id = pynvml.nvmlDeviceGetUUID(event.device)
+        except pynvml.NVMLError_Timeout:
+            return None
+        except pynvml.NVMLError as error:
+            raise HostFault(f"The NVIDIA driver tells of no errors of its GPUs ({error}).") from error
+        instance = None if event.gpuInstanceId == NO_INSTANCE else event.gpuInstanceId
+        xid = event.eventData if event.eventType == pynvml.nvmlEventTypeXidCriticalError else None
+        return Sighting(device_id, xid, instance)
+
+    def look(self, device_id: str) -> Condition:
+        """How the GPU is now."""
+        try:
+            readings = _read(self._handle(device_id))
+            if device_id not in self._listening:  # it has come, or come back, since
+                self._listen(device_id)
+        except pynvml.NVMLError as error:
+            self._handles.pop(device_id, None)
+            self._listening.discard(device_id)
+            lost = error.value in (pynvml.NVML_ERROR_GPU_IS_LOST, pynvml.NVML_ERROR_NOT_FOUND)
+            readings = Readings(silent=str(error), lost=lost)
+        return judge(readings)
+
+    def _listen(self, device_id: str) -> None:
+        handle = self._handle(device_id)
+        self._listening.add(device_id)
+        with suppress(pynvml.NVMLError_NotSupported, pynvml.NVMLError_FunctionNotFound):
+            wanted = WANTED & pynvml.nvmlDeviceGetSupportedEventTypes(handle)
+            pynvml.nvmlDeviceRegisterEvents(handle, wanted, self._events)
+
+    def processes(self, device_id: str, gpu_instance: int | None) -> Sequence[int]:
+        """Processes with a CUDA context on the GPU, or on that instance of it."""
+        try:
+            handle = self._handle(device_id)
+            found = list(pynvml.nvmlDeviceGetComputeRunningProcesses(handle))
+            with suppress(pynvml.NVMLError_FunctionNotFound, pynvml.NVMLError_NotSupported, AttributeError):
+                found += pynvml.nvmlDeviceGetMPSComputeRunningProcesses(handle)
+        except pynvml.NVMLError as error:
+            raise HostFault(f"The GPU's processes cannot be listed ({error}).") from error
+        return [process.pid for process in found if gpu_instance is None or process.gpuInstanceId == gpu_instance]
+
+    def close(self) -> None:
+        """Let go of the event set."""
+        try:
+            pynvml.nvmlEventSetFree(self._events)
+        except pynvml.NVMLError:
+            return  # the driver is gone, and the set with it
+
+    def _handle(self, device_id: str) -> Any:
+        if device_id not in self._handles:
+            self._handles[device_id] = pynvml.nvmlDeviceGetHandleByUUID(device_id)
+        return self._handles[device_id]
+
+
+def _read(handle: Any) -> Readings:
+    pynvml.nvmlDeviceGetMemoryInfo(handle)
+    kind = pynvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, pynvml.NVML_VOLATILE_ECC
+    errors = _if_known(lambda: pynvml.nvmlDeviceGetTotalEccErrors(handle, *kind))
+    remapped = _if_known(lambda: pynvml.nvmlDeviceGetRemappedRows(handle)) or (0, 0, 0, 0)
+    action = _if_known(lambda: _recovery_action(handle))
+    return Readings(action, bool(remapped[2]), bool(remapped[3]), errors)
+
+
+def _recovery_action(handle: Any) -> int | None:
+    [field] = pynvml.nvmlDeviceGetFieldValues(handle, [pynvml.NVML_FI_DEV_GET_GPU_RECOVERY_ACTION])
+    return int(field.value.uiVal) if field.nvmlReturn == pynvml.NVML_SUCCESS else None
+
+
+def _if_known(ask: Callable[[], T]) -> T | None:
+    """The answer, or ``None`` where this driver or GPU does not know the question."""
+    try:
+        return ask()
+    except pynvml.NVMLError as error:
+        if error.value in _UNKNOWN:
+            return None
+        raise

@@ -1,0 +1,112 @@
+"""Which driver serves this host. Simulated devices are only ever had by asking for them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ...core.model.entities import DeviceSpec, Health, LogicalGPU
+from ...errors import HostFault
+from ..host.threads import within
+from .driver import INDIVISIBLE, Division, Driver, GPUProcess, Limited, Sample, Subject
+from .mechanisms.mps import Setup
+from .nvidia.driver import NoDriver, NvmlDriver
+from .simulated import SimulatedDriver
+
+#: How long a start waits for each of the driver's first two answers, while whoever started the pool manager waits. One
+#: that needs longer, as without persistence mode it may, is asked again while the pool serves.
+START_S = 5.0
+
+
+class NoDevices:
+    """A host without GPUs: serves an empty inventory and the reason for it."""
+
+    def __init__(self, reason: str) -> None:
+        self._reason = reason
+
+    def take_over(self, held: Sequence[LogicalGPU]) -> None:
+        """Nothing was made."""
+
+    def inventory(self) -> tuple[list[DeviceSpec], str | None]:
+        """No devices, and why."""
+        return [], self._reason
+
+    def health(self, device_id: str) -> tuple[Health, str | None]:
+        """Whatever it was, it is gone."""
+        return Health.FAULTY, self._reason
+
+    def prepare(self, logical_gpu: LogicalGPU) -> str:
+        """Always fails."""
+        raise HostFault(self._reason)
+
+    def limit(self, logical_gpu: LogicalGPU, pid: int) -> Limited:
+        """Always fails."""
+        raise HostFault(self._reason)
+
+    def release(self, logical_gpu: LogicalGPU) -> None:
+        """What there was is gone with its device."""
+
+    def lost(self, logical_gpu: LogicalGPU) -> str | None:
+        """Nothing was made that could be lost."""
+        return None
+
+    def park(self, logical_gpu: LogicalGPU, pid: int) -> int:
+        """Always fails."""
+        raise HostFault(self._reason)
+
+    def resume(self, logical_gpu: LogicalGPU, pid: int, origin: Sequence[str]) -> None:
+        """Always fails."""
+        raise HostFault(self._reason)
+
+    def environment(self, logical_gpu: LogicalGPU) -> Mapping[str, str]:
+        """Nothing is visible."""
+        return {"CUDA_VISIBLE_DEVICES": ""}
+
+    def device_nodes(self, logical_gpu: LogicalGPU) -> Sequence[str]:
+        """None."""
+        return ()
+
+    def processes(self, device_id: str) -> Sequence[GPUProcess]:
+        """None that could be seen."""
+        return ()
+
+    def sample(self, subjects: Sequence[Subject]) -> Sample:
+        """Nothing to read."""
+        return Sample()
+
+    def division(self, device_id: str) -> Division:
+        """It has no such mode."""
+        return INDIVISIBLE
+
+    def divide(self, device_id: str, on: bool) -> Division:
+        """Refused."""
+        raise HostFault("This device cannot be divided.")
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def select_driver(
+    simulate: str,
+    rates: Mapping[str, float],
+    *,
+    share: bool = True,
+    mig_remove_unknown: bool = False,
+    mps: Setup | None = None,
+) -> Driver:
+    """Simulated devices where ``simulate`` declares them, else NVIDIA's, else none with the reason.
+
+    A driver that does not answer, or not in time, is served all the same: it is asked again later.
+    """
+    if simulate:
+        return SimulatedDriver(simulate, rates)
+    driver = NvmlDriver(rates, share=share, mig_remove_unknown=mig_remove_unknown, mps=mps)
+    try:
+        within(START_S, driver.open, "The NVIDIA driver does not answer.")
+    except NoDriver as error:
+        return NoDevices(
+            f"{error} Install the driver to lease real GPUs, or try FastGPU on simulated ones: "
+            "`jupyter fastgpu pool --simulate 2xA100-80GB`."
+        )
+    except HostFault:
+        pass  # its inventory says so, and is asked for again and again
+    return driver

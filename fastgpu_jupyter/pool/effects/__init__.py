@@ -1,0 +1,1 @@
+"""Work outside the pool that follows from events: devices, scrubbing, device files."""

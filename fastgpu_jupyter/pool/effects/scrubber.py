@@ -1,0 +1,250 @@
+"""Overwrites what a lease left in the memory of its device, before anybody else's lease can be there.
+
+Asked by :mod:`.hands`, once no process of the lease is on the device and while the lease still holds its capacity. The
+work is done by a process of its own for each device (:mod:`.scrub_worker`), which is killed after a time limit.
+
+What is overwritten: a partition of the hardware, whatever happens on its neighbours; a device, where no other lease is
+on it. Where others are, nothing is: only who takes all free memory knows that the right memory was among it, and the
+others' own allocations would fail meanwhile. What they free themselves, too, goes from one to the other there.
+
+From the first try to the last, the device is *claimed*: leases that come to it meanwhile are not prepared. Where a try
+fails the pool is told (:class:`~core.model.commands.SetUnclean`) and grants nothing there, and it is tried
+again, until it works or an administrator goes on without (``jupyter fastgpu drain DEVICE --undo``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import NamedTuple
+
+from ...core.model import commands as c
+from ...core.model.entities import GONE, Cleaned, LogicalGPU, Mechanism, Scrub
+from ...errors import HostFault
+from ...units import MIB, format_memory
+from ..devices.driver import DeviceGone
+
+log = logging.getLogger("fastgpu.pool")
+#: How it is made sure that memory is not read by others: by what is known of it, or by overwriting it.
+KNOWN, OVERWRITE = "known", "overwrite"
+#: Between two tries.
+RETRY_S = 5.0
+#: How long one that was killed may take to end; one that does not is stuck in the driver.
+KILL_S = 5.0
+#: Free memory that a try may leave, because it is in pieces too small to be had; and never more than that part of all.
+LEFT_BYTES_MAX, LEFT_PART = 256 * MIB, 64
+_SAID_MAX = 300
+
+OTHERS = "It was not overwritten, because other leases are on the device: their allocations would fail meanwhile."
+WENT_ON = "It could not be overwritten, and an administrator went on without."
+DESTROYED = "Its MIG instance was destroyed; whether that clears memory NVIDIA does not say."
+
+
+class OnDevice(NamedTuple):
+    """What the pool knows of a device now."""
+
+    leases: frozenset[str]  #: that have any of it
+    unclean: bool
+
+
+class Scrubber:
+    """Overwrites for the leases of one pool. For the event loop's thread only.
+
+    ``on_device`` says what the pool knows of a device, ``say`` takes a command, ``tell`` is called with a lease whose
+    :meth:`doing` is another one. ``pids`` are the pool manager's processes, which belong to no lease.
+    """
+
+    def __init__(
+        self,
+        how: str,
+        limit_s: float,
+        *,
+        on_device: Callable[[str], OnDevice],
+        say: Callable[[c.Command], Awaitable[object]],
+        tell: Callable[[str], None],
+    ) -> None:
+        self._how = how
+        self._limit_s = limit_s
+        self._on_device = on_device
+        self._say = say
+        self._tell = tell
+        self._doing: dict[str, str] = {}
+        self._claimed: dict[str, str] = {}  #: device -> lease
+        self._blamed: dict[str, set[str]] = {}  #: device -> leases for which it is unclean
+        self._free = asyncio.Condition()
+        self._stuck: dict[str, asyncio.subprocess.Process] = {}  #: killed, and not gone
+        self.pids: set[int] = {os.getpid()}
+
+    def doing(self, lease_id: str) -> str | None:
+        """What its user sees of it, while there is anything."""
+        return self._doing.get(lease_id)
+
+    async def clean(
+        self, lease_id: str, gpu: LogicalGPU, is_there: Callable[[], Awaitable[None]], *, ends: bool
+    ) -> Cleaned:
+        """Overwrite what the lease left, if that is wanted and can be; what became of it.
+
+        ``is_there`` raises :class:`DeviceGone` where the device is gone; ``ends``: its partition is destroyed after it.
+        """
+        if gpu.mechanism is Mechanism.SIMULATED:
+            return GONE
+        if self._how != OVERWRITE:
+            await self._forgive(lease_id, gpu)
+            return Cleaned(detail=DESTROYED if ends and gpu.partition and not gpu.partition.standing else None)
+        devices = [] if gpu.partition is not None else list(gpu.device_ids)
+        async with self._free:  # a lease that drains may be one that was just being parked
+            await self._free.wait_for(lambda: not any(one in self._claimed for one in devices))
+            # Whoever is granted some of it from here on finds it claimed before it is prepared.
+            if any(self._on_device(one).leases - {lease_id} for one in devices):
+                return Cleaned(detail=OTHERS)
+            self._claimed.update(dict.fromkeys(devices, lease_id))
+        try:
+            return await self._until_clean(lease_id, gpu, is_there)
+        finally:
+            self._show(lease_id, None)
+            async with self._free:
+                for one in devices:
+                    self._claimed.pop(one, None)
+                self._free.notify_all()
+
+    async def wait_for(self, lease_id: str, gpu: LogicalGPU) -> None:
+        """Return once nothing is overwritten on the devices of a lease that was just granted."""
+        mine = () if gpu.partition is not None else gpu.device_ids
+        if not any(one in self._claimed for one in mine):
+            return
+        self._show(lease_id, "The memory of its device is overwritten first.")
+        try:
+            async with self._free:
+                await self._free.wait_for(lambda: not any(one in self._claimed for one in mine))
+        finally:
+            self._show(lease_id, None)
+
+    async def _until_clean(self, lease_id: str, gpu: LogicalGPU, is_there: Callable[[], Awaitable[None]]) -> Cleaned:
+        failed = False
+        while True:
+            self._show(lease_id, "The memory that it had on its device is being overwritten.")
+            try:
+                await is_there()
+                cleaned = await self._overwrite(gpu)
+            except DeviceGone:
+                await self._forgive(lease_id, gpu)
+                return Cleaned(Scrub.DEVICE_GONE)
+            except HostFault as error:
+                failed = True
+                log.warning("The memory that lease %s left is not overwritten: %s", lease_id, error)
+                self._show(
+                    lease_id,
+                    f"The memory that it had on its device could not be overwritten yet: {error} "
+                    "Nobody gets it before it is; that is tried again and again.",
+                )
+                await self._blame(lease_id, gpu, str(error))
+            else:
+                await self._forgive(lease_id, gpu)
+                return cleaned
+            await asyncio.sleep(RETRY_S)
+            if failed and not any(self._on_device(one).unclean for one in gpu.device_ids):
+                await self._forgive(lease_id, gpu)
+                return Cleaned(detail=WENT_ON)
+
+    async def _blame(self, lease_id: str, gpu: LogicalGPU, why: str) -> None:
+        reason = (
+            f"Memory that a lease left there could not be overwritten: {why} It is tried again; "
+            "`jupyter fastgpu drain DEVICE --undo` goes on without."
+        )
+        for device_id in gpu.device_ids:
+            self._blamed.setdefault(device_id, set()).add(lease_id)
+            await self._say(c.SetUnclean(device_id, reason))
+
+    async def _forgive(self, lease_id: str, gpu: LogicalGPU) -> None:
+        for device_id in gpu.device_ids:
+            left = self._blamed.get(device_id, set())
+            left.discard(lease_id)
+            if not left and self._on_device(device_id).unclean:
+                await self._say(c.SetUnclean(device_id, None))
+
+    def _show(self, lease_id: str, what: str | None) -> None:
+        if what == self._doing.get(lease_id):
+            return
+        if what is None:
+            self._doing.pop(lease_id, None)
+        else:
+            self._doing[lease_id] = what
+        self._tell(lease_id)
+
+    # -- the processes that do it -------------------------------------------------------------------------------------
+
+    async def _overwrite(self, gpu: LogicalGPU) -> Cleaned:
+        """One try on all devices of a logical GPU. Raises :class:`HostFault`."""
+        names = [gpu.made] if gpu.partition is not None else gpu.device_ids
+        results = await asyncio.gather(*(self._overwrite_one(name) for name in names), return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+        done = [result for result in results if not isinstance(result, BaseException)]
+        overwritten, total = sum(one[0] for one in done), sum(one[1] for one in done)
+        rest = f"All but {format_memory(total - overwritten)}, which was in use by the driver or could not be had."
+        return Cleaned(Scrub.OVERWRITTEN, overwritten, rest)
+
+    async def _overwrite_one(self, name: str) -> tuple[int, int]:
+        """Bytes that were overwritten of the device or partition with that UUID, and how many it has."""
+        stuck = self._stuck.get(name)
+        if stuck is not None and stuck.returncode is None:
+            raise HostFault(f"Process {stuck.pid}, which was to do it, is stuck in the driver.")
+        self._stuck.pop(name, None)
+        try:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", f"{__package__}.scrub_worker", str(os.getpid()),
+                stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+                env=_environment(name),
+            )  # fmt: skip
+        except OSError as error:
+            raise HostFault(f"The process for it cannot be started ({error.strerror}).") from error
+        self.pids.add(process.pid)
+        answer = asyncio.ensure_future(process.communicate())
+        try:
+            done, _ = await asyncio.wait({answer}, timeout=self._limit_s)
+            if not done:
+                raise HostFault(f"It was not done within {self._limit_s:g} seconds and was given up.")
+            out, err = answer.result()
+        finally:
+            await self._end(name, process, answer)
+        if process.returncode != 0:
+            said = err.decode(errors="replace").strip().splitlines()
+            raise HostFault((said[-1] if said else f"It ended with status {process.returncode}.")[:_SAID_MAX])
+        return _read(out)
+
+    async def _end(
+        self, name: str, process: asyncio.subprocess.Process, answer: asyncio.Future[tuple[bytes, bytes]]
+    ) -> None:
+        """See that it is gone, or remember that it is not."""
+        if process.returncode is None:
+            with suppress(ProcessLookupError):
+                process.kill()
+            await asyncio.wait({answer}, timeout=KILL_S)
+        if process.returncode is None:
+            self._stuck[name] = process
+            log.error("Process %d, which overwrites %s, does not end though it was killed.", process.pid, name)
+        else:
+            self.pids.discard(process.pid)
+
+
+def _environment(name: str) -> dict[str, str]:
+    """The pool manager's own, but that CUDA shows one device; and it is no kernel's, whoever started the pool."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("FASTGPU_LEASE")}
+    return {**kept, "CUDA_VISIBLE_DEVICES": name}
+
+
+def _read(out: bytes) -> tuple[int, int]:
+    try:
+        said = json.loads(out)
+        overwritten, left, total = (int(said[f"{name}_bytes"]) for name in ("overwritten", "left", "total"))
+    except (ValueError, KeyError, TypeError) as error:
+        raise HostFault("What overwrites memory did not say how much that was.") from error
+    if left > min(LEFT_BYTES_MAX, total // LEFT_PART):
+        raise HostFault(f"{format_memory(left)} of its free memory could not be had.")
+    return overwritten, total

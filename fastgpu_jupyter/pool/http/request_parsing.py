@@ -1,0 +1,141 @@
+"""What callers say in the bodies of their requests, checked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from enum import Enum
+from typing import Any, TypeVar
+
+from ...core.model import commands as c
+from ...core.model.entities import WEIGHT_DEFAULT, BudgetPolicy, Isolation, LeaseRequest, Plan, Priority, Retention
+from ...core.model.size import parse_size
+from ...errors import InvalidRequest
+from . import views
+
+TEXT_MAX = 1024
+#: Beyond it a number is no longer the same in every language's JSON.
+INTEGER_MAX = 2**53 - 1
+NAMES_MAX = 16
+NAME = re.compile(r"[0-9A-Za-z_.@-]{1,64}")
+LIBRARY = re.compile(r"[0-9A-Za-z_.()+ -]{1,64}")
+_Choice = TypeVar("_Choice", bound=Enum)
+
+
+def lease_request(body: dict[str, Any]) -> LeaseRequest:
+    """A request for a lease; the core says whether it makes sense."""
+    return LeaseRequest(
+        profile=text(body, "profile"),
+        memory_bytes=integer(body, "memory_bytes"),
+        kernel_id=text(body, "kernel_id"),
+        notebook=text(body, "notebook"),
+        priority=_priority(body),
+        wait_ms_max=integer(body, "wait_ms_max"),
+        isolation=_choice(body, "isolation", Isolation.NONE),
+        parkable=_maybe(body, "parkable"),
+        resizable=_maybe(body, "resizable"),
+        retention=_choice(body, "retention", Retention.YIELD),
+        cpu_milli=integer(body, "cpu_milli") or 0,
+        host_memory_bytes=integer(body, "host_memory_bytes") or 0,
+        rate_micro_per_hour_max=integer(body, "rate_micro_per_hour_max"),
+        budget_micro=integer(body, "budget_micro"),
+    )
+
+
+def entitlement(body: dict[str, Any]) -> tuple[int, int | None, int]:
+    """Weight, limit and guarantee."""
+    weight = integer(body, "weight")
+    limit_milli, guaranteed_milli = integer(body, "limit_milli"), integer(body, "guaranteed_milli")
+    return WEIGHT_DEFAULT if weight is None else weight, limit_milli, guaranteed_milli or 0
+
+
+def budget(body: dict[str, Any]) -> tuple[int | None, BudgetPolicy]:
+    """What may be spent, and what happens after; both must be said, or a slip would lift a budget."""
+    for name in ("budget_micro", "policy"):
+        if name not in body:
+            raise InvalidRequest(f"{name} is missing. Say the amount, or null for no budget, and what happens after.")
+    if body["policy"] is None:
+        raise InvalidRequest("policy must be one of warn, stop and park.")
+    return integer(body, "budget_micro"), _choice(body, "policy", BudgetPolicy.WARN)
+
+
+def reservation(body: dict[str, Any], reservation_id: str, discounts: Mapping[str, int]) -> c.ReserveCapacity:
+    """What is to be held for whom; the discount is the pool's."""
+    tenant, wanted = text(body, "tenant") or "", text(body, "size") or ""
+    if not NAME.fullmatch(tenant):
+        raise InvalidRequest("tenant must be a name of at most 64 letters, digits and _.@-.")
+    size, plan = parse_size(wanted), _choice(body, "plan", Plan.MONTH)
+    if size.memory_bytes is not None:
+        raise InvalidRequest("What is reserved is a number of devices or a part of one, like 2xa100 or a100:1/2.")
+    numerator, denominator = size.part or (1, 1)
+    milli = -(-1000 * size.devices * numerator // denominator)
+    kind = str(replace(size, devices=1, part=None))
+    model = None if kind == "full" else kind
+    discount = discounts[plan.value]
+    return c.ReserveCapacity(reservation_id, tenant, milli, model, plan, discount, integer(body, "start"))
+
+
+def text(body: dict[str, Any], name: str) -> str | None:
+    """A text, or ``None`` where there is none. Raises :class:`InvalidRequest`."""
+    value = body.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, str) or len(value) > TEXT_MAX:
+        raise InvalidRequest(f"{name} must be a text of at most {TEXT_MAX} characters.")
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        raise InvalidRequest(f"{name} has half of a character (a lone surrogate) in it.")
+    return value
+
+
+def libraries(body: dict[str, Any], name: str) -> tuple[str, ...]:
+    """A few names of libraries. Raises :class:`InvalidRequest`."""
+    value = body.get(name)
+    if not isinstance(value, list) or len(value) > NAMES_MAX:
+        raise InvalidRequest(f"{name} must be a list of at most {NAMES_MAX} names.")
+    if not all(isinstance(one, str) and LIBRARY.fullmatch(one) for one in value):
+        raise InvalidRequest(f"{name} must be names of at most 64 letters, digits, blanks and _.()+-.")
+    return tuple(value)
+
+
+def integer(body: dict[str, Any], name: str) -> int | None:
+    """A whole number, or ``None`` where there is none. Raises :class:`InvalidRequest`."""
+    value = body.get(name)
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or abs(value) > INTEGER_MAX):
+        raise InvalidRequest(f"{name} must be a whole number, at most 2^53.")
+    return value
+
+
+def yes_or_no(body: dict[str, Any], name: str) -> bool:
+    """True or false, one of which must be there. Raises :class:`InvalidRequest`."""
+    value = _maybe(body, name)
+    if value is None:
+        raise InvalidRequest(f"{name} must be true or false.")
+    return value
+
+
+def _maybe(body: dict[str, Any], name: str) -> bool | None:
+    value = body.get(name)
+    if value is not None and not isinstance(value, bool):
+        raise InvalidRequest(f"{name} must be true or false.")
+    return value
+
+
+def _choice(body: dict[str, Any], name: str, default: _Choice) -> _Choice:
+    value = body.get(name)
+    if value is None:
+        return default
+    kind = type(default)
+    found = next((choice for choice in kind if choice.value == value), None)
+    if found is None:
+        choices = ", ".join(str(choice.value) for choice in kind)
+        raise InvalidRequest(f"There is no {name} {str(value)[:40]!r}; choose one of {choices}.")
+    return found
+
+
+def _priority(body: dict[str, Any]) -> Priority:
+    name = body.get("priority") or "normal"
+    found = next((priority for priority, known in views.PRIORITY_NAMES.items() if known == name), None)
+    if found is None:
+        raise InvalidRequest(f"There is no priority {str(name)[:40]!r}; choose low, normal or high.")
+    return found

@@ -1,0 +1,1 @@
+"""Command loop of the pool manager: decide, append, apply, answer."""

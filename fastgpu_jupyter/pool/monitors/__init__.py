@@ -1,0 +1,1 @@
+"""Tasks of the pool manager that watch devices, processes and health."""

@@ -1,0 +1,164 @@
+"""Looks who has memory on the devices: leases that use more than they have, and processes that have no lease.
+
+Whose the processes are is found by :mod:`.owners`. One is *foreign* on a device of which its lease has no part, and so
+is one that has no lease at all; before anything is said of it the newest state is asked, so that a process that a lease
+began after its device was listed is its own.
+
+What follows from too much memory is decided by the rules (:mod:`core.lease.memory_limit`). Foreign processes are
+shown, or, in a pool of the whole system that is configured so, ended: only the very process that was seen, by its
+pidfd, and only where it was in two lists.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Awaitable, Callable, Container, Coroutine, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Protocol, TypeVar
+
+from ...core.lease.memory_limit import is_watched
+from ...core.model import commands as c
+from ...core.model.entities import Holder, Instant, LeaseState, State
+from ...errors import HostFault
+from ..devices.driver import GPUProcess
+from ..host.process import open_holder
+from ..host.threads import DaemonThreads
+from .process_owners import Foreign, Owned, Owners, rights_now
+
+T = TypeVar("T")
+
+log = logging.getLogger("fastgpu.pool")
+#: How long a foreign process that was asked to end may take.
+END_GRACE_S = 10.0
+#: How long it may take to find out whose the processes of a device are.
+ANSWER_S = 3.0
+IGNORE, WARN, END = "ignore", "warn", "end"
+
+
+class Read(Protocol):
+    """What a view makes of the state as it is now."""
+
+    def __call__(self, view: Callable[[State, Instant], T], /) -> Coroutine[Any, Any, T]:
+        """Such as :meth:`.runtime.Runtime.read`."""
+
+
+class Lookout:
+    """Looks again and again; ``foreign`` is one of ``ignore``, ``warn`` and ``end``."""
+
+    def __init__(self, boot_id: str, owners: Owners, foreign: str = WARN) -> None:
+        self._boot_id = boot_id
+        self._owners = owners
+        self._thread = DaemonThreads(1, "lookout")
+        self.policy = foreign
+        self.ours: Container[int] = {os.getpid()}  #: processes of the pool manager's, which need no lease
+        self.foreign: dict[str, tuple[Foreign, ...]] = {}
+        self._numbers: dict[str, int | None] = {}  #: of the list that each device was last judged by
+        self._ending: dict[Holder, float] = {}  #: when each was asked to end
+
+    async def look(
+        self,
+        device_ids: Sequence[str],
+        known: Mapping[str, Owned],
+        processes: Callable[[str], Awaitable[Sequence[GPUProcess]]],
+        *,
+        say: Callable[[c.Command], Awaitable[object]],
+        read: Read,
+        now_s: float,
+    ) -> set[str]:
+        """One look; on which devices other foreign processes are than before.
+
+        ``known`` is what the sampler found. Those that it could not list are asked for ``processes``.
+        """
+        owned: dict[str, Owned] = {}
+        fresh: dict[str, tuple[Foreign, ...]] = {}
+        for device_id in device_ids:
+            with suppress(HostFault):  # of this one nothing is known now
+                one = known.get(device_id) or await self._list(device_id, await processes(device_id), read)
+                if one.number is None or one.number != self._numbers.get(device_id):
+                    fresh[device_id] = await self._foreign(device_id, one, read)
+                owned[device_id] = one
+        for report in await read(lambda state, _: _reports(state, owned)):
+            await say(report)
+        self._numbers = {device_id: one.number for device_id, one in owned.items()}
+        earlier, listed = self.foreign, {**self.foreign, **fresh}
+        self.foreign = {device_id: found for device_id in owned if (found := listed.get(device_id))}
+        before = {device_id: earlier.get(device_id, ()) for device_id in fresh}
+        self._tell(before)
+        if self.policy == END:
+            self._end(before, now_s)
+        return {name for name in {*earlier, *self.foreign} if earlier.get(name) != self.foreign.get(name)}
+
+    async def _list(self, device_id: str, processes: Sequence[GPUProcess], read: Read) -> Owned:
+        return await self._ask(self._owners.find, device_id, None, processes, await read(rights_now))
+
+    async def _foreign(self, device_id: str, owned: Owned, read: Read) -> tuple[Foreign, ...]:
+        """Those of a new list that are to be told of."""
+        found = tuple(one for one in owned.foreign if one.holder.pid not in self.ours)
+        if self.policy == IGNORE or not found:
+            return ()
+        return await self._ask(self._owners.still_foreign, device_id, found, await read(rights_now))
+
+    async def _ask(self, call: Callable[..., T], *args: object) -> T:
+        """What a method of the owners answers. Raises :class:`HostFault` where it is stuck at some process."""
+        answer = asyncio.get_running_loop().run_in_executor(self._thread, call, *args)
+        await asyncio.wait({answer}, timeout=ANSWER_S)
+        if answer.done():
+            return answer.result()
+        answer.cancel()
+        raise HostFault("It takes too long to find out whose the processes of a device are.")
+
+    def close(self) -> None:
+        """Wait for nothing."""
+        self._thread.shutdown(cancel_futures=True)
+
+    def _tell(self, before: Mapping[str, Sequence[Foreign]]) -> None:
+        for device_id, found in self.foreign.items():
+            known = {one.holder for one in before.get(device_id, ())}
+            for one in found:
+                if one.holder not in known:
+                    log.warning(
+                        "Process %d of %s has memory on %s and no lease of it.", one.holder.pid, one.user, device_id
+                    )
+
+    def _end(self, before: Mapping[str, Sequence[Foreign]], now_s: float) -> None:
+        """End those that were in the list before, too; the second time for good."""
+        known = {one.holder for found in before.values() for one in found}
+        present = {one.holder for found in self.foreign.values() for one in found}
+        self._ending = {holder: at_s for holder, at_s in self._ending.items() if holder in present}
+        for holder in present & known:
+            asked_s = self._ending.setdefault(holder, now_s)
+            if asked_s == now_s:
+                self._signal(holder, signal.SIGTERM)
+            elif now_s - asked_s >= END_GRACE_S:
+                self._signal(holder, signal.SIGKILL)
+
+    def _signal(self, holder: Holder, number: signal.Signals) -> None:
+        """Send a signal to exactly that process."""
+        pidfd = open_holder(holder, self._boot_id)
+        if pidfd is None:
+            return
+        try:
+            signal.pidfd_send_signal(pidfd, number)
+            log.warning("Process %d was sent %s: it has no lease of its GPU.", holder.pid, number.name)
+        except OSError as error:
+            log.warning("Process %d, which has no lease of its GPU, cannot be ended: %s", holder.pid, error)
+        finally:
+            os.close(pidfd)
+
+
+def _reports(state: State, owned: Mapping[str, Owned]) -> list[c.ReportMemory]:
+    """What the rules must hear: of leases that use too much, or did."""
+    reports = []
+    for device_id, one in owned.items():
+        device = state.devices.get(device_id)
+        for lease_id in device.lease_ids if device is not None else ():
+            lease = state.leases[lease_id]
+            gpu, used_bytes = lease.logical_gpu, one.memory_bytes.get(lease_id, 0)
+            if used_bytes is None or lease.state is not LeaseState.ACTIVE or gpu is None or not is_watched(gpu):
+                continue
+            if used_bytes > gpu.memory_bytes or lease.over_since_ms is not None or lease.over_parks:
+                reports.append(c.ReportMemory(lease_id, gpu.generation, used_bytes))
+    return reports

@@ -1,0 +1,151 @@
+"""One thread that reads all counters of all devices, and makes of them what each lease uses.
+
+A lease that has whole devices uses what they say. One that shares a device uses what its processes do, and has no
+energy: nobody measures that by process. What cannot be told is ``None``.
+
+A driver that hangs holds up this thread and nothing else: until it answers there is no sample, and
+:attr:`Sampler.silent_since_s` says since when.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Container, Mapping, Sequence
+from typing import NamedTuple
+
+from ...core.model.entities import LogicalGPU
+from ..devices.driver import Driver, Sample, Subject, Usage, together
+from ..host.threads import DaemonThreads
+from .process_owners import Owned, Owners, Rights
+
+log = logging.getLogger("fastgpu.pool")
+#: How long a reading may take before the driver is said not to answer: far longer than any that does.
+ANSWER_S = 3.0
+_UNKNOWN, _NOTHING = Usage(None, None), Usage(0, 0)
+
+
+class Reading(NamedTuple):
+    """One reading of all counters, and whose the processes are that were listed, by device."""
+
+    sample: Sample
+    owned: Mapping[str, Owned]
+
+
+class Sampler:
+    """The driver's counters, for use from the event loop."""
+
+    def __init__(self, driver: Driver, owners: Owners) -> None:
+        self._driver = driver
+        self._owners = owners
+        self._energy = _Energy()
+        self._thread = DaemonThreads(1, "sampler")
+        self._under_way: asyncio.Future[Reading] | None = None
+        self._began_s = 0.0
+        #: Since when the driver has not answered, by the loop's clock; ``None`` while it does.
+        self.silent_since_s: float | None = None
+
+    async def sample(self, subjects: Sequence[Subject], rights: Rights) -> Reading | None:
+        """One reading, or ``None`` where the driver does not answer."""
+        loop = asyncio.get_running_loop()
+        if self._under_way is None:  # else it hangs in an earlier one
+            self._began_s = loop.time()
+            self._under_way = loop.run_in_executor(self._thread, self.read, subjects, rights)
+        done, _ = await asyncio.wait({self._under_way}, timeout=ANSWER_S)
+        if not done:
+            self._note_silence(f"no answer for {loop.time() - self._began_s:.0f} s")
+            return None
+        reading, self._under_way = self._under_way, None
+        if (error := reading.exception()) is not None:
+            self._note_silence(repr(error))
+            return None
+        self.silent_since_s = None
+        return reading.result()
+
+    def _note_silence(self, why: str) -> None:
+        if self.silent_since_s is None:
+            self.silent_since_s = self._began_s
+            log.warning("The counters of the devices cannot be read: %s.", why)
+
+    def close(self) -> None:
+        """Wait for nothing: a driver that hangs must not keep the pool manager from ending."""
+        self._thread.shutdown(cancel_futures=True)
+
+    # -- in the thread ------------------------------------------------------------------------------------------------
+
+    def read(self, subjects: Sequence[Subject], rights: Rights) -> Reading:
+        """One reading, now."""
+        sample = self._driver.sample(subjects)
+        self._energy.keep(rights.holders)
+        owned = {
+            device_id: self._owners.find(device_id, sample.lists.get(device_id), processes, rights)
+            for device_id, processes in sample.processes.items()
+        }
+        shared: dict[str, Mapping[str, Usage] | None] = {}
+        for lease_id, _, gpu in subjects:
+            if lease_id in sample.leases:
+                continue
+            if gpu.whole:
+                sample.leases[lease_id] = self._use_of_whole(sample, lease_id, gpu)
+                continue
+            device_id = gpu.device_id
+            if device_id not in shared:
+                shared[device_id] = _use_by_lease(sample, device_id, owned.get(device_id))
+            uses = shared[device_id]
+            sample.leases[lease_id] = _UNKNOWN if uses is None else uses.get(lease_id, _NOTHING)
+        return Reading(sample, owned)
+
+    def _use_of_whole(self, sample: Sample, lease_id: str, gpu: LogicalGPU) -> Usage:
+        used = together([sample.devices.get(device_id, _UNKNOWN) for device_id in gpu.device_ids])
+        return used._replace(energy_millijoule=self._energy.of(lease_id, gpu, sample.devices))
+
+
+def _use_by_lease(sample: Sample, device_id: str, owned: Owned | None) -> Mapping[str, Usage] | None:
+    """What the processes of each lease use together, unknown where one's is.
+
+    ``None`` where nothing can be said of any lease, as where there are processes that cannot be seen from here.
+    """
+    if owned is None or owned.hidden:
+        return None
+    percents: defaultdict[str, int] = defaultdict(int)
+    unknown: set[str] = set()
+    for pid, _, percent in sample.processes[device_id]:
+        lease_id = owned.lease_of.get(pid)
+        if lease_id is None:
+            continue
+        if percent is None:
+            unknown.add(lease_id)
+        else:
+            percents[lease_id] += percent
+    return {
+        lease_id: Usage(None if lease_id in unknown else min(100, percents[lease_id]), memory_bytes)
+        for lease_id, memory_bytes in owned.memory_bytes.items()
+    }
+
+
+class _Energy:
+    """What each lease's whole devices took while they were its own, from their counters."""
+
+    def __init__(self) -> None:
+        self._counted: dict[str, int] = {}
+        self._last: dict[str, tuple[LogicalGPU, dict[str, int]]] = {}  #: by lease: the counters when last seen
+
+    def of(self, lease_id: str, gpu: LogicalGPU, devices: Mapping[str, Usage]) -> int | None:
+        """Count up to now; ``None`` where a device does not say."""
+        now = {device_id: devices.get(device_id, _UNKNOWN).energy_millijoule for device_id in gpu.device_ids}
+        known = {device_id: counter for device_id, counter in now.items() if counter is not None}
+        if len(known) < len(now):
+            return None  # what passes meanwhile is counted once it says it again
+        granted, before = self._last.get(lease_id, (gpu, known))
+        if granted == gpu:  # else it has been elsewhere meanwhile, and others on its device
+            # A driver that was loaded anew counts from zero: what it took meanwhile is not known.
+            grown = sum(max(0, counter - before[device_id]) for device_id, counter in known.items())
+            self._counted[lease_id] = self._counted.get(lease_id, 0) + grown
+        self._last[lease_id] = (gpu, known)
+        return self._counted[lease_id]
+
+    def keep(self, lease_ids: Container[str]) -> None:
+        """Forget all other leases."""
+        for gone in [lease_id for lease_id in self._counted if lease_id not in lease_ids]:
+            del self._counted[gone], self._last[gone]

@@ -1,0 +1,148 @@
+"""A lease that uses more memory than it has is told, then parked, then ended, each after its time."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from fastgpu_jupyter.core.lease import memory_limit as overuse
+from fastgpu_jupyter.core.model import commands as c
+from fastgpu_jupyter.core.model.entities import (
+    EndReason,
+    Enforcement,
+    Lease,
+    LeaseState,
+    Mechanism,
+    Offer,
+    OverLimit,
+    ParkReason,
+    Policy,
+)
+from fastgpu_jupyter.units import GIB
+from tests.core.world import World, spec
+
+GRACE_MS = 30_000
+
+
+def world(policy: OverLimit, *, parkable: bool = True) -> tuple[World, Lease]:
+    made = World(spec("gpu", parkable=parkable))
+    made.do(c.SetPolicy(Policy(over_limit=policy, over_limit_grace_ms=GRACE_MS)))
+    lease = made.active("a", "half")
+    made.do(c.UseLease("a", busy=False))
+    return made, lease
+
+
+def uses(made: World, gib: int, after_ms: int = 0) -> list[str]:
+    made.now_ms += after_ms
+    lease = made.state.leases["a"]
+    assert lease.logical_gpu is not None
+    events = made.do(c.ReportMemory("a", lease.logical_gpu.generation, gib * GIB))
+    return [type(event).__name__ for event in events]
+
+
+def test_what_it_has_it_may_use() -> None:
+    made, lease = world(OverLimit.REVOKE)
+    assert uses(made, 40) == []
+    assert overuse.message(made.state, lease) is None
+
+
+def test_it_is_told_once_and_what_comes_next() -> None:
+    made, lease = world(OverLimit.PARK)
+    assert uses(made, 45) == ["LeaseOverLimit"]
+    assert uses(made, 46, GRACE_MS - 1) == []
+    message = str(overuse.message(made.state, lease))
+    assert "45 GiB" in message
+    assert "40 GiB" in message
+    assert "parked after 30 s" in message
+
+
+def test_it_has_its_time_anew_once_it_was_within_its_limit() -> None:
+    made, lease = world(OverLimit.PARK)
+    uses(made, 45)
+    assert uses(made, 40, GRACE_MS) == ["LeaseWithinLimit"]
+    assert overuse.message(made.state, lease) is None
+    assert uses(made, 45) == ["LeaseOverLimit"]
+    assert uses(made, 45, GRACE_MS - 1) == []
+    assert uses(made, 45, 1) == ["LeaseParking"]
+
+
+def test_a_policy_that_only_tells_only_tells() -> None:
+    made, lease = world(OverLimit.WARN)
+    uses(made, 45)
+    assert uses(made, 45, 10 * GRACE_MS) == []
+    assert str(overuse.message(made.state, lease)).endswith("larger size.")
+
+
+def test_it_is_parked_and_stays_parked_until_it_is_wanted() -> None:
+    made, lease = world(OverLimit.PARK)
+    made.do(c.UseLease("a", busy=True))  # a cell runs: it would go on to use too much
+    uses(made, 45)
+    uses(made, 45, GRACE_MS)
+    assert (lease.state, lease.park_reason) == (LeaseState.PARKING, ParkReason.OVER_LIMIT)
+    made.parked("a")
+    assert lease.state is LeaseState.PARKED
+    made.do(c.ResumeLease("a"))
+    made.resumed("a")
+    assert uses(made, 45) == ["LeaseOverLimit"]
+    assert uses(made, 45, GRACE_MS) == ["LeaseParking"], "and again"
+
+
+@pytest.mark.parametrize("policy", [OverLimit.PARK, OverLimit.REVOKE])
+def test_one_that_cannot_be_parked_goes_on_or_is_ended(policy: OverLimit) -> None:
+    made, lease = world(policy, parkable=False)
+    uses(made, 45)
+    words = str(overuse.message(made.state, lease))
+    assert ("ended after" in words) == (policy is OverLimit.REVOKE)
+    uses(made, 45, GRACE_MS)
+    if policy is OverLimit.PARK:
+        assert lease.state is LeaseState.ACTIVE
+        return
+    assert (lease.state, lease.end_reason) == (LeaseState.DRAINING, EndReason.OVER_LIMIT)
+    assert lease.end_detail == "It used 45 GiB of its GPU, and it had 40 GiB."
+
+
+def test_where_parking_did_not_help_it_is_ended() -> None:
+    made, lease = world(OverLimit.REVOKE)
+    uses(made, 45)
+    uses(made, 45, GRACE_MS)
+    made.parked("a")
+    made.do(c.ResumeLease("a"))
+    made.resumed("a")
+    uses(made, 45)
+    assert "ended after" in str(overuse.message(made.state, lease))
+    uses(made, 45, GRACE_MS)
+    assert (lease.state, lease.end_reason) == (LeaseState.DRAINING, EndReason.OVER_LIMIT)
+
+
+def test_a_larger_size_is_the_end_of_it() -> None:
+    made, lease = world(OverLimit.REVOKE)
+    uses(made, 45)
+    made.do(c.ResizeLease("a", "full"))
+    assert uses(made, 45, GRACE_MS) == ["LeaseWithinLimit"]
+    assert lease.state is LeaseState.ACTIVE
+
+
+def test_what_the_driver_keeps_is_not_watched() -> None:
+    made, lease = world(OverLimit.REVOKE)
+    made.do(c.LimitSet("a", 1, Enforcement.DRIVER, "group"))
+    assert lease.logical_gpu is not None
+    assert not overuse.is_watched(lease.logical_gpu)
+    assert overuse.is_watched(replace(lease.logical_gpu, enforcement=Enforcement.COOPERATIVE))
+    assert uses(made, 45) == []
+
+
+def test_reports_of_an_earlier_grant_or_of_no_lease_change_nothing() -> None:
+    made, _ = world(OverLimit.REVOKE)
+    assert made.do(c.ReportMemory("a", 99, 80 * GIB)) == []
+    assert made.do(c.ReportMemory("nobody", 1, 80 * GIB)) == []
+    made.do(c.ReleaseLease("a"))
+    assert uses(made, 45) == []
+
+
+def test_a_limit_that_is_kept_by_less_than_was_offered_is_told() -> None:
+    offer = Offer(Mechanism.SHARED, Enforcement.DRIVER, resizable=True)
+    made = World(replace(spec("gpu"), offers=(offer,)))
+    lease = made.active("a", "half")
+    made.do(c.LimitSet("a", 1, Enforcement.COOPERATIVE, "", "It shares its group."))
+    assert overuse.message(made.state, lease) == "It shares its group."

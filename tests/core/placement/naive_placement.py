@@ -1,0 +1,86 @@
+"""Placement once more, as a scan over all devices of a state: whether a want could be served now, and by which.
+
+What fits on a device that the hardware divides is found by trying every start against a list of slots.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from fastgpu_jupyter.core.model.entities import Device, PartitionProfile, State, Want
+from fastgpu_jupyter.core.placement import eligibility as placement
+
+
+def place(state: State, want: Want, taken: Collection[str] = ()) -> tuple[Device, ...] | None:
+    """The devices of one host that would have the least memory left, devices in ``taken`` left alone."""
+    fitting = [
+        device
+        for device in placement.able(state, want)
+        if device.grantable
+        and device.spec.id not in taken
+        and (starts(device, want) if device.spec.profiles else placement.lacking_bytes(device, want.size) <= 0)
+        and _host_has_room(state, device, want)
+    ]
+    fitting.sort(key=lambda device: (device.free_bytes, device.spec.index, device.spec.id))
+    by_host: dict[tuple[str, placement.Kind], list[Device]] = {}
+    for device in fitting:
+        chosen = by_host.setdefault((device.spec.host_id, placement.kind_of(device.spec)), [])
+        chosen.append(device)
+        if len(chosen) == want.size.devices:
+            return tuple(chosen)
+    return None
+
+
+def _host_has_room(state: State, device: Device, want: Want) -> bool:
+    host = state.hosts.get(device.spec.host_id)
+    return host is None or (
+        host.held_cpu_milli + want.cpu_milli <= host.spec.cpu_milli
+        and host.held_memory_bytes + want.host_memory_bytes <= host.spec.memory_bytes
+    )
+
+
+def starts(device: Device, want: Want) -> set[tuple[str, int]]:
+    """Every partition of a divided device by which the want could be served now: profile and start."""
+    spec, size = device.spec, want.size
+    slots = max(start + one.length for one in spec.profiles for start in one.starts)
+    length = {one.name: one.length for one in spec.profiles}
+
+    def cells(profile: str, start: int) -> set[int]:
+        return set(range(start, start + length[profile]))
+
+    def beside(there: set[tuple[str, int]], mine: set[tuple[str, int]]) -> dict[str, set[int]]:
+        """By profile, where one more could be: as one that stands there and nobody has, or made anew."""
+        taken = {cell for one in there for cell in cells(*one)}
+        found: dict[str, set[int]] = {}
+        for one in spec.profiles:
+            places = {part.start for part in spec.standing if part.usable and part.profile == one.name}
+            places = {start for start in places if (one.name, start) not in mine}
+            count = len([name for name, _ in there if name == one.name])
+            if one.at_most is None or count < one.at_most:
+                places |= {start for start in one.starts if taken.isdisjoint(cells(one.name, start))}
+            found[one.name] = places
+        return found
+
+    standing = {(part.profile, part.start) for part in spec.standing}
+    ever = beside(standing, set())
+
+    def serves(profile: PartitionProfile) -> bool:
+        if not ever[profile.name] or size.devices > 1:
+            return False
+        if size.partition:
+            return profile.name == size.partition
+        if size.memory_bytes is not None:
+            return profile.memory_bytes >= size.memory_bytes
+        numerator, denominator = size.part or (1, 1)
+        return profile.length / slots >= numerator / denominator
+
+    possible = [one for one in spec.profiles if serves(one)]
+    if not possible:
+        return set()
+    least = min(one.milli for one in possible)
+    smallest = min(
+        (one for one in possible if one.milli == least),
+        key=lambda one: (one.memory_bytes, one.length, -(one.at_most or 99), one.name),
+    )
+    held = {(part.profile, part.start) for part in device.parts.values()}
+    return {(smallest.name, start) for start in beside(standing | held, held)[smallest.name]}

@@ -1,0 +1,248 @@
+"""Which mechanism serves what: the first that keeps all that is required, and never one that keeps less."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from fastgpu_jupyter.core.model import commands as c
+from fastgpu_jupyter.core.model.effects import Limit, effects, outstanding
+from fastgpu_jupyter.core.model.entities import (
+    DeviceSpec,
+    EndReason,
+    Enforcement,
+    Isolation,
+    LeaseState,
+    LimitScope,
+    Mechanism,
+    Offer,
+    Plan,
+    Want,
+)
+from fastgpu_jupyter.core.model.size import parse_size
+from fastgpu_jupyter.core.placement import mechanisms
+from fastgpu_jupyter.errors import Conflict, NeedsRestart, NoSuchDevice
+from tests.core.world import World, holder, spec
+
+WHOLE = Offer(Mechanism.EXCLUSIVE, Enforcement.HARDWARE)
+AGREED = Offer(Mechanism.SHARED, Enforcement.COOPERATIVE, resizable=True)
+KEPT = Offer(Mechanism.SHARED, Enforcement.DRIVER, resizable=True)
+TOGETHER = Offer(Mechanism.MPS, Enforcement.USERSPACE, LimitScope.PROCESS, parkable=False)
+#: Stands for a partition of the hardware: apart, but neither resized nor parked.
+FIXED = Offer(Mechanism.SHARED, Enforcement.HARDWARE, parkable=False)
+
+
+def gpu(*offers: Offer, parkable: bool = False) -> DeviceSpec:
+    return replace(spec("gpu", parkable=parkable), mechanisms=tuple(offer.mechanism for offer in offers), offers=offers)
+
+
+@pytest.mark.parametrize(
+    ("offers", "size", "required", "chosen"),
+    [
+        ((WHOLE, AGREED), "full", {}, WHOLE),
+        ((WHOLE, AGREED), "half", {}, AGREED),
+        ((WHOLE, AGREED), "full", {"isolation": Isolation.HARDWARE}, WHOLE),
+        ((WHOLE, AGREED), "half", {"isolation": Isolation.LIMITED}, None),
+        ((WHOLE, KEPT), "half", {"isolation": Isolation.LIMITED}, KEPT),
+        ((WHOLE, KEPT), "half", {"isolation": Isolation.HARDWARE}, None),
+        ((WHOLE, FIXED), "half", {"isolation": Isolation.HARDWARE}, FIXED),
+        ((WHOLE,), "half", {}, None),
+        ((WHOLE, AGREED), "half", {"resizable": True}, AGREED),
+        ((WHOLE, FIXED), "half", {"resizable": True}, None),
+        ((WHOLE, AGREED), "full", {"resizable": True}, WHOLE),
+        ((WHOLE,), "full", {"resizable": True}, None),
+        ((WHOLE, AGREED), "2xfull", {"resizable": True}, None),
+        ((WHOLE, FIXED, AGREED), "half", {"resizable": True}, AGREED),
+        ((WHOLE, FIXED, AGREED), "half", {}, FIXED),
+        ((WHOLE, AGREED, FIXED), "half", {}, AGREED),
+        ((WHOLE, FIXED, AGREED), "half", {"parkable": True}, AGREED),
+        ((WHOLE, FIXED, KEPT), "half", {"isolation": Isolation.HARDWARE, "parkable": True}, None),
+        ((WHOLE, TOGETHER, AGREED), "half", {}, TOGETHER),
+        ((WHOLE, TOGETHER, AGREED), "full", {}, WHOLE),
+        ((WHOLE, TOGETHER, AGREED), "half", {"parkable": True}, AGREED),
+        ((WHOLE, TOGETHER, AGREED), "half", {"resizable": True}, AGREED),
+        ((WHOLE, TOGETHER, AGREED), "half", {"isolation": Isolation.LIMITED}, None),
+        ((WHOLE, TOGETHER, KEPT), "half", {"isolation": Isolation.LIMITED}, KEPT),
+        ((WHOLE, TOGETHER, AGREED), "half", {"undivided": True}, AGREED),
+    ],
+)
+def test_the_first_that_keeps_all_that_is_required_serves(
+    offers: tuple[Offer, ...], size: str, required: dict[str, object], chosen: Offer | None
+) -> None:
+    device = gpu(*offers, parkable=True)
+    want = Want(parse_size(size), **required)  # type: ignore[arg-type]
+    assert mechanisms.choose(device, want) == chosen
+    why = mechanisms.why_none(device, want)
+    assert (why is None) == (chosen is not None)
+    assert why is None or why.endswith(".")
+
+
+def test_a_device_that_cannot_park_parks_by_no_mechanism() -> None:
+    want = Want(parse_size("full"), parkable=True)
+    assert mechanisms.choose(gpu(WHOLE), want) is None
+    assert "cannot be parked" in str(mechanisms.why_none(gpu(WHOLE), want))
+
+
+def test_what_two_mechanisms_keep_only_between_them_is_refused_with_all_of_it() -> None:
+    want = Want(parse_size("half"), isolation=Isolation.HARDWARE, parkable=True)
+    why = mechanisms.why_none(gpu(WHOLE, FIXED, AGREED, parkable=True), want)
+    assert "isolation hardware, parkable" in str(why)
+
+
+def test_a_refusal_reaches_who_asked() -> None:
+    world = World(gpu(WHOLE, AGREED))
+    with pytest.raises(NoSuchDevice, match=r"apart from others only by agreement; ask for a whole one"):
+        world.ask("a", "half", isolation=Isolation.LIMITED)
+
+
+def test_of_an_older_journal_what_is_usual_holds() -> None:
+    assert mechanisms.offers_of(spec("gpu", whole_only=True)) == (WHOLE,)
+    assert mechanisms.offers_of(spec("gpu")) == (WHOLE, AGREED)
+
+
+def test_each_mechanism_says_why_it_was_chosen() -> None:
+    world = World(gpu(WHOLE, KEPT))
+    for size, words in (("full", "whole GPU"), ("half", "keeps memory limits")):
+        lease = world.active(size, size)
+        assert lease.logical_gpu is not None
+        assert words in str(mechanisms.reason(lease.logical_gpu))
+        world.do(c.ReleaseLease(size))
+        world.drained(size)
+
+
+def test_a_limit_of_the_driver_is_set_for_each_process_and_each_size() -> None:
+    world = World(gpu(WHOLE, KEPT))
+
+    def limits() -> list[Limit]:
+        return [effect for effect in effects(world.state, world.history[-1][1]) if isinstance(effect, Limit)]
+
+    lease = world.active("a", "half")
+    assert [limit.logical_gpu for limit in limits()] == [lease.logical_gpu]
+    world.do(c.BindHolder("a", holder(99)))
+    assert [limit.holder.pid for limit in limits()] == [99]
+    world.do(c.ResizeLease("a", "quarter"))
+    assert [limit.logical_gpu.memory_bytes for limit in limits()] == [20 * 2**30]
+    assert [effect for effect in outstanding(world.state) if isinstance(effect, Limit)] == limits()
+    world.do(c.LimitSet("a", 1, Enforcement.DRIVER, "group"))
+    assert lease.logical_gpu is not None
+    assert lease.logical_gpu.made == "group"
+    assert world.do(c.LimitSet("a", 1, Enforcement.DRIVER, "group")) == []
+    world.do(c.ResizeLease("a", "full"))
+    assert [(limit.logical_gpu.made, limit.logical_gpu.whole) for limit in limits()] == [("group", True)], (
+        "to be lifted"
+    )
+    world.do(c.LimitSet("a", 1, Enforcement.HARDWARE))
+    assert not [effect for effect in outstanding(world.state) if isinstance(effect, Limit)]
+
+
+def test_a_limit_that_was_asked_for_before_a_change_of_size_is_asked_for_anew() -> None:
+    world = World(gpu(WHOLE, KEPT))
+    lease = world.active("a", "half")
+    world.do(c.ResizeLease("a", "full"))  # before the first limit was set
+    late = world.do(c.LimitSet("a", 1, Enforcement.DRIVER, "group", None, 40 * 2**30))
+    assert lease.logical_gpu is not None
+    assert lease.logical_gpu.enforcement is Enforcement.HARDWARE
+    (lifting,) = [effect for effect in effects(world.state, late) if isinstance(effect, Limit)]
+    assert (lifting.logical_gpu.whole, lifting.logical_gpu.made) == (True, "group")
+    lifted = world.do(c.LimitSet("a", 1, Enforcement.HARDWARE, "", None, 80 * 2**30))
+    assert lease.logical_gpu.made == ""
+    assert not [effect for effect in effects(world.state, lifted) if isinstance(effect, Limit)]
+
+
+def test_a_limit_that_the_driver_does_not_keep_after_all_is_said() -> None:
+    world = World(gpu(WHOLE, KEPT))
+    lease = world.active("a", "half")
+    world.do(c.LimitSet("a", 1, Enforcement.COOPERATIVE, "", "It shares its group."))
+    assert lease.logical_gpu is not None
+    assert (lease.state, lease.logical_gpu.enforcement) == (LeaseState.ACTIVE, Enforcement.COOPERATIVE)
+    assert lease.limit_detail == "It shares its group."
+    world.do(c.BindHolder("a", holder(99)))
+    assert not [effect for effect in outstanding(world.state) if isinstance(effect, Limit)]
+
+
+def test_whoever_required_that_limit_does_not_go_on_without() -> None:
+    world = World(gpu(WHOLE, KEPT))
+    lease = world.active("a", "half", isolation=Isolation.LIMITED)
+    world.do(c.LimitSet("a", 1, Enforcement.COOPERATIVE, "", "It shares its group."))
+    assert (lease.state, lease.end_reason) == (LeaseState.DRAINING, EndReason.PREPARE_FAILED)
+    assert lease.end_detail == "It shares its group."
+
+
+def test_a_late_limit_of_an_earlier_grant_changes_nothing() -> None:
+    world = World(gpu(WHOLE, KEPT))
+    world.active("a", "half")
+    assert world.do(c.LimitSet("a", 7, Enforcement.NONE)) == []
+    world.do(c.ReleaseLease("a"))
+    assert world.do(c.LimitSet("a", 1, Enforcement.NONE)) == []
+
+
+def test_a_fixed_part_is_not_resized() -> None:
+    world = World(gpu(WHOLE, FIXED))
+    world.active("a", "half")
+    with pytest.raises(Conflict, match="does not change while its kernel runs"):
+        world.do(c.ResizeLease("a", "quarter"))
+
+
+def test_a_whole_device_that_shares_by_agreement_is_resized_to_a_part() -> None:
+    world = World(gpu(WHOLE, AGREED))
+    lease = world.active("a", "full")
+    world.do(c.ResizeLease("a", "half"))
+    assert lease.logical_gpu is not None
+    assert lease.logical_gpu.mechanism is Mechanism.SHARED
+    world.active("b", "half")
+
+
+# -- mps --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_lease_by_mps_is_its_users_and_stays_as_it_is() -> None:
+    world = World(gpu(WHOLE, TOGETHER, AGREED, parkable=True))
+    lease = world.active("a", "half")
+    held = lease.logical_gpu
+    assert held is not None
+    assert (held.mechanism, held.scope, held.owner_uid) == (Mechanism.MPS, LimitScope.PROCESS, lease.holder.uid)
+    assert "an error in one of them ends the others" in str(mechanisms.reason(held))
+    for size in ("quarter", "full"):
+        with pytest.raises(NeedsRestart, match="reads its limits when it starts"):
+            world.do(c.ResizeLease("a", size))
+    with pytest.raises(Conflict, match="so it cannot be another's"):
+        world.do(c.TransferLease("a", "bob"))
+    assert world.do(c.TransferLease("a", "ann")) == []
+    with pytest.raises(Conflict, match="cannot be moved to the host"):
+        world.do(c.ParkLease("a"))
+    assert lease.logical_gpu == held
+
+
+def test_a_lease_that_changes_its_size_or_comes_back_does_not_get_to_mps() -> None:
+    world = World(gpu(WHOLE, AGREED, parkable=True))
+    shared, parked = world.active("a", "half"), world.active("b", "quarter")
+    world.do(c.ParkLease("b"))
+    world.parked("b")
+    world.do(c.SetDevices((gpu(WHOLE, TOGETHER, AGREED, parkable=True),)))  # it was switched on
+    world.do(c.ResizeLease("a", "quarter"))
+    world.do(c.ResumeLease("b"))
+    world.resumed("b")
+    for lease in (shared, parked):
+        assert lease.logical_gpu is not None
+        assert (lease.logical_gpu.mechanism, lease.logical_gpu.owner_uid) == (Mechanism.SHARED, None)
+
+
+def test_a_lease_by_mps_is_not_parked_where_it_is_not_offered_any_more() -> None:
+    world = World(gpu(WHOLE, TOGETHER, AGREED, parkable=True))
+    world.active("a", "half")
+    world.do(c.SetDevices((gpu(WHOLE, AGREED, parkable=True),)))  # it was switched off
+    with pytest.raises(Conflict, match="cannot be moved to the host"):
+        world.do(c.ParkLease("a"))
+
+
+def test_what_is_reserved_is_not_lent_to_a_lease_by_mps_which_could_not_be_taken_back() -> None:
+    world = World(gpu(WHOLE, TOGETHER, AGREED, parkable=True))
+    world.do(c.ReserveCapacity("r", "ann", 1000, None, Plan.MONTH, 20))
+    assert world.ask("a", "half", tenant="bob").state is LeaseState.WAITING
+    lent = world.active("b", "half", tenant="bob", parkable=True)
+    assert lent.logical_gpu is not None
+    assert lent.logical_gpu.mechanism is Mechanism.SHARED
+    own = world.active("c", "half")
+    assert own.logical_gpu is not None
+    assert own.logical_gpu.mechanism is Mechanism.MPS

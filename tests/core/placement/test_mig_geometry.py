@@ -1,0 +1,94 @@
+"""Partitions never overlap, are never refused where one fits, and keep the large places open."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fastgpu_jupyter.core.placement.mig_geometry import Part, Shape, Table
+
+#: As a driver describes an A100 or H100: seven compute slots on eight slots of memory.
+EIGHT = Table(
+    {
+        "1g": Shape(1, tuple(range(7))),
+        "1g+me": Shape(1, tuple(range(7)), at_most=1),
+        "1g.double": Shape(2, (0, 2, 4, 6)),
+        "2g": Shape(2, (0, 2, 4)),
+        "3g": Shape(4, (0, 4)),
+        "4g": Shape(4, (0,)),
+        "7g": Shape(8, (0,)),
+    }
+)
+FOUR = Table({"1g": Shape(1, (0, 1, 2, 3)), "2g": Shape(2, (0, 2)), "4g": Shape(4, (0,))})
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> Table:
+    slots = draw(st.integers(1, 10))
+    lengths = draw(st.lists(st.integers(1, slots), min_size=1, max_size=5))
+    shapes = {}
+    for number, length in enumerate(lengths):
+        starts = draw(st.lists(st.integers(0, slots - length), max_size=8))
+        shapes[f"p{number}"] = Shape(length, tuple(starts), draw(st.sampled_from([None, None, 0, 1, 2])))
+    return Table(shapes)
+
+
+@pytest.mark.slow
+@given(table=st.one_of(st.just(EIGHT), st.just(FOUR), tables()), data=st.data())
+def test_it_never_overlaps_and_never_refuses_where_a_start_is_free(table: Table, data: st.DataObject) -> None:
+    parts: list[Part] = []
+    for _ in range(data.draw(st.integers(0, 14))):
+        if bool(parts) and data.draw(st.booleans()):
+            parts.pop(data.draw(st.integers(0, len(parts) - 1)))
+            continue
+        profile = data.draw(st.sampled_from(sorted(table.shapes)))
+        shape = table.shapes[profile]
+        slots = {slot for part in parts for slot in range(part.start, part.start + table.shapes[part.profile].length)}
+        possible = {start for start in shape.starts if slots.isdisjoint(range(start, start + shape.length))}
+        if shape.at_most is not None and sum(part.profile == profile for part in parts) >= shape.at_most:
+            possible = set()
+        start = table.choose(profile, parts)
+        assert start == table.choose(profile, list(reversed(parts)))
+        assert (start in possible) if possible else start is None
+        if start is not None:
+            parts.append(Part(profile, start))
+            table.occupied(parts)  # raises where two overlap
+
+
+def test_small_ones_keep_the_lower_half_open() -> None:
+    parts: list[Part] = []
+    for _ in range(3):
+        start = EIGHT.choose("1g", parts)
+        assert start is not None
+        parts.append(Part("1g", start))
+    assert EIGHT.choose("4g", parts) == 0
+    assert sorted(part.start for part in parts) == [4, 5, 6]
+
+
+def test_the_first_small_one_leaves_a_pair_open_beside_it() -> None:
+    assert EIGHT.choose("1g", []) == 6
+    assert EIGHT.choose("2g", [Part("1g", 6)]) == 4
+    assert EIGHT.choose("3g", []) == 4
+    assert EIGHT.choose("1g.double", []) == 6
+
+
+def test_seven_small_ones_fit_and_no_eighth() -> None:
+    parts: list[Part] = []
+    while (start := EIGHT.choose("1g", parts)) is not None:
+        parts.append(Part("1g", start))
+    assert len(parts) == 7
+    assert all(a.start != b.start for a, b in pairwise(sorted(parts, key=lambda part: part.start)))
+
+
+def test_a_profile_with_a_limit_is_refused_beyond_it() -> None:
+    assert EIGHT.choose("1g+me", [Part("1g+me", 6)]) is None
+
+
+def test_what_cannot_be_is_not_accepted() -> None:
+    with pytest.raises(ValueError, match="another partition"):
+        EIGHT.choose("1g", [Part("3g", 4), Part("1g", 6)])
+    with pytest.raises(ValueError, match="no partition"):
+        Shape(0, (0,))

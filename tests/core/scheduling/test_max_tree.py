@@ -1,0 +1,31 @@
+"""The next standing above a level, against a look at each."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from fastgpu_jupyter.core.accounting.fairshare import Standing
+from fastgpu_jupyter.core.scheduling.max_tree import HIGHEST, LOWEST, Peaks
+
+
+def plainly(row: list[Standing], start: int, level: Standing) -> int | None:
+    return next((at for at in range(start, len(row)) if row[at] > level), None)
+
+
+@pytest.mark.parametrize("length", [0, 1, 2, 3, 7, 8, 33])
+def test_it_is_the_one_that_a_look_at_each_finds(length: int) -> None:
+    draw = random.Random(length)
+    levels = [LOWEST, HIGHEST, *(Standing(draw.random() < 0.8, *[float(draw.randrange(9))] * 2) for _ in range(12))]
+    row = [draw.choice(levels) for _ in range(length)]
+    peaks = Peaks(row)
+    for _ in range(length + 1):
+        for level in levels:
+            assert [peaks.next_above(start, level) for start in range(length + 1)] == [
+                plainly(row, start, level) for start in range(length + 1)
+            ]
+        if row:
+            gone = draw.randrange(length)
+            row[gone] = LOWEST
+            peaks.forget(gone)

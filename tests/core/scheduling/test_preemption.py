@@ -1,0 +1,557 @@
+"""Parking: who makes room for whom, what is never taken, and that nothing is lost on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from fastgpu_jupyter.core.accounting import fairshare
+from fastgpu_jupyter.core.model import commands as c
+from fastgpu_jupyter.core.model.entities import (
+    EndReason,
+    HostSpec,
+    Isolation,
+    LeaseState,
+    ParkReason,
+    PendingReason,
+    Policy,
+    Priority,
+    Retention,
+)
+from fastgpu_jupyter.core.placement import eligibility as placement
+from fastgpu_jupyter.core.scheduling import preemption
+from fastgpu_jupyter.core.scheduling.queue_report import places
+from fastgpu_jupyter.errors import Conflict, InvalidRequest, NoSuchDevice
+from fastgpu_jupyter.units import GIB
+from tests.core.world import World, holder, spec
+
+IDLE_MS = 5000
+S = LeaseState
+
+
+def one(**more: object) -> World:
+    return World(spec("gpu", parkable=True, **more))  # type: ignore[arg-type]
+
+
+def idle(world: World, name: str, **more: object) -> None:
+    """``name`` is active, its kernel has said that it runs no cell, and that was long enough ago."""
+    world.active(name, **more)  # type: ignore[arg-type]
+    world.do(c.UseLease(name, busy=False))
+    world.now_ms += IDLE_MS
+
+
+def busy(world: World, name: str, **more: object) -> None:
+    world.active(name, **more)  # type: ignore[arg-type]
+    world.do(c.UseLease(name, busy=True))
+    world.now_ms += IDLE_MS
+
+
+def test_an_idle_lease_makes_room_for_who_waits_and_comes_back_for_its_next_cell() -> None:
+    world = one()
+    idle(world, "a")
+    b = world.ask("b", tenant="bob")
+    a = world.state.leases["a"]
+    assert (a.state, a.park_reason, b.state) == (S.PARKING, ParkReason.IDLE, S.WAITING)
+    world.parked("a", 5 * GIB)
+    assert (a.state, a.parked_bytes, world.state.parked_bytes, b.state) == (S.PARKED, 5 * GIB, 5 * GIB, S.PREPARING)
+    world.prepared("b")
+    world.do(c.UseLease("a", busy=True))
+    assert a.state is S.WAITING
+    world.do(c.ReleaseLease("b"))
+    world.drained("b")
+    assert world.state_of("a") is S.RESUMING
+    world.resumed("a")
+    assert (a.state, a.parked_bytes, world.state.parked_bytes, a.image) == (S.ACTIVE, 0, 0, None)
+
+
+def test_nobody_is_parked_while_nobody_waits() -> None:
+    world = one()
+    idle(world, "a")
+    world.do(c.Tick())
+    assert world.states() == {"a": "active"}
+
+
+def test_one_that_is_idle_for_too_short_is_left_alone_until_it_is() -> None:
+    world = one()
+    world.active("a")
+    world.do(c.UseLease("a", busy=False))
+    world.ask("b", tenant="bob")
+    world.now_ms += IDLE_MS - 1
+    world.do(c.Tick())
+    assert world.states()["a"] == "active"
+    world.now_ms += 1
+    world.do(c.Tick())
+    assert world.states()["a"] == "parking"
+
+
+def test_the_one_used_longest_ago_goes_first() -> None:
+    world = World(*(spec(name, index=i, parkable=True) for i, name in enumerate("xyz")))
+    for name in "abc":
+        idle(world, name)
+    world.do(c.UseLease("a", busy=True))
+    world.do(c.UseLease("a", busy=False))
+    world.now_ms += IDLE_MS
+    world.ask("d", tenant="dan")
+    assert world.states() == {"a": "active", "b": "parking", "c": "active", "d": "waiting"}
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        lambda world: world.do(c.RetainLease("a", Retention.HOLD)),
+        lambda world: world.do(c.UseLease("a", busy=True)),
+        lambda world: world.do(c.BindHolder("a", holder(77))),  # another process, which has not said anything yet
+        lambda world: world.do(c.SetPolicy(Policy(idle_ms=None))),
+        lambda world: world.do(c.SetPolicy(Policy(parked_bytes_max=79 * GIB))),
+    ],
+    ids=["held", "busy", "unknown", "never", "no host memory"],
+)
+def test_what_may_not_be_parked_is_not(kept: object) -> None:
+    world = one()
+    idle(world, "a")
+    kept(world)  # type: ignore[operator]
+    world.ask("b", tenant="bob")
+    world.now_ms += IDLE_MS
+    world.do(c.Tick())
+    assert world.states() == {"a": "active", "b": "waiting"}
+
+
+@pytest.mark.parametrize(
+    ("device", "more"), [(False, {}), (True, {"parkable": False}), (True, {"retention": Retention.HOLD})]
+)
+def test_even_the_systems_priority_takes_nothing_that_cannot_be_parked(device: bool, more: dict[str, object]) -> None:
+    world = World(spec("gpu", parkable=device))
+    idle(world, "a", **more)
+    world.ask("b", tenant="bob", priority=Priority.SYSTEM)
+    assert world.states() == {"a": "active", "b": "waiting"}
+
+
+def test_a_device_that_cannot_park_is_left_alone_beside_one_that_can() -> None:
+    world = World(spec("x"), spec("y", index=1, parkable=True))
+    idle(world, "a")  # on x, which comes first
+    idle(world, "b")
+    world.do(c.RetainLease("b", Retention.HOLD))
+    world.ask("c", tenant="bob", priority=Priority.HIGH)
+    assert world.states() == {"a": "active", "b": "active", "c": "waiting"}
+    with pytest.raises(Conflict, match="cannot be moved to the host"):
+        world.do(c.ParkLease("a"))
+
+
+def test_a_failed_parking_leaves_everything_where_it_was_and_is_not_tried_again() -> None:
+    world = one()
+    idle(world, "a")
+    world.ask("b", tenant="bob")
+    world.do(c.ParkFailed("a", 1, "The driver says no."))
+    world.now_ms += IDLE_MS
+    world.do(c.Tick())
+    assert world.states() == {"a": "active", "b": "waiting"}
+    with pytest.raises(Conflict, match="The driver says no"):
+        world.do(c.ParkLease("a"))
+
+
+def test_a_higher_priority_takes_from_one_that_computes_which_goes_on_by_itself() -> None:
+    world = one()
+    busy(world, "a", priority=Priority.LOW)
+    world.ask("b", tenant="bob")
+    world.parked("a")
+    assert world.states() == {"a": "waiting", "b": "preparing"}
+    assert world.state.leases["a"].park_reason is ParkReason.PRIORITY
+    world.prepared("b")
+    world.do(c.ReleaseLease("b"))
+    world.drained("b")
+    assert world.states()["a"] == "resuming"
+
+
+def test_an_equal_priority_takes_nothing_from_one_that_computes() -> None:
+    world = one()
+    busy(world, "a")
+    world.ask("b", tenant="bob")
+    world.now_ms += 3_600_000
+    world.do(c.Tick())
+    assert world.states() == {"a": "active", "b": "waiting"}
+
+
+def test_who_has_less_than_is_guaranteed_takes_from_who_has_more() -> None:
+    world = World(spec("x", parkable=True), spec("y", index=1, parkable=True))
+    world.do(c.SetTenant("ann", 100, None, 1000))
+    world.do(c.SetTenant("bob", 100, None, 1000))
+    busy(world, "a1", tenant="ann")
+    busy(world, "a2", tenant="ann")
+    world.ask("b1", tenant="bob")
+    assert world.states() == {"a1": "parking", "a2": "active", "b1": "waiting"}
+    assert world.state.leases["a1"].park_reason is ParkReason.GUARANTEE
+    world.parked("a1")
+    world.prepared("b1")
+    world.do(c.UseLease("b1", busy=True))
+    # Now both have what they are guaranteed, and nobody takes anything any more.
+    world.ask("b2", tenant="bob")
+    world.now_ms += 3_600_000
+    world.do(c.Tick())
+    assert [name for name, state in world.states().items() if state == "active"] == ["a2", "b1"]
+
+
+def test_turns_are_taken_where_an_administrator_wants_it() -> None:
+    world = one()
+    world.do(c.SetPolicy(Policy(quantum_ms=60_000)))
+    busy(world, "a", tenant="ann")
+    world.ask("b", tenant="bob")
+    assert world.states()["a"] == "active"
+    world.now_ms += 60_000
+    world.do(c.Tick())
+    assert (world.states()["a"], world.state.leases["a"].park_reason) == ("parking", ParkReason.FAIRNESS)
+    world.parked("a")
+    world.prepared("b")
+    world.do(c.UseLease("b", busy=True))
+    assert world.states() == {"a": "waiting", "b": "active"}
+    world.now_ms += 70_000
+    world.do(c.Tick())
+    assert world.states() == {"a": "waiting", "b": "parking"}
+
+
+def test_a_cell_that_begins_is_no_reason_to_look_for_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = one()
+    world.do(c.SetPolicy(Policy(quantum_ms=60_000)))
+    world.active("a")
+    world.ask("b", tenant="bob")
+    world.now_ms += 60_000
+    with monkeypatch.context() as patch:
+        patch.delattr(preemption, "make_room")
+        world.do(c.UseLease("a", busy=True))
+        with pytest.raises(AttributeError):
+            world.do(c.Tick())
+    world.do(c.Tick())
+    assert world.states() == {"a": "parking", "b": "waiting"}
+
+
+def looks(tenants: int, wanted: str, monkeypatch: pytest.MonkeyPatch) -> int:
+    """How many standings and devices a tick looks at where so many compute, and as many wait who have had more."""
+    world = World(*(spec(f"gpu-{i:03}", index=i, parkable=True) for i in range(tenants)))
+    world.do(c.SetPolicy(Policy(quantum_ms=60_000)))
+    for i in range(tenants):
+        world.do(c.SetTenant(f"light-{i}", 400, None))
+        world.active(f"a{i}", tenant=f"light-{i}")
+    for i in range(tenants):
+        world.ask(f"b{i}", wanted, tenant=f"heavy-{i}")
+    world.now_ms += 60_000  # a turn of a tenant of four times the weight is a quarter of what one more would have had
+    count = 0
+
+    def counted(look: Callable[..., object]) -> Callable[..., object]:
+        def looked(*args: object) -> object:
+            nonlocal count
+            count += 1
+            return look(*args)
+
+        return looked
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fairshare, "standing", counted(fairshare.standing))
+        patch.setattr(placement, "milli", counted(placement.milli))
+        world.do(c.Tick())
+    assert S.PARKING not in {lease.state for lease in world.state.leases.values()}
+    return count
+
+
+@pytest.mark.parametrize("wanted", ["full", "half", "2xany"])
+def test_those_who_may_take_nothing_are_not_asked_about_each_lease(
+    wanted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert looks(24, wanted, monkeypatch) < 2.5 * looks(12, wanted, monkeypatch)
+
+
+def test_enough_is_parked_for_a_large_one_and_no_more() -> None:
+    world = World(spec("x", parkable=True), spec("y", index=1, parkable=True))
+    for name in "abcd":
+        idle(world, name, profile="half", tenant=name)
+    world.ask("big", "full", tenant="bob")
+    assert sorted(world.states().values()) == ["active", "active", "parking", "parking", "waiting"]
+    assert len({world.state.leases[n].logical_gpu.device_id for n, s in world.states().items() if s == "parking"}) == 1  # type: ignore[union-attr]
+    parking = [name for name, state in world.states().items() if state == "parking"]
+    world.parked(parking[0])
+    # What is free now is kept for the large one: one that came later does not slip in.
+    small = world.ask("small", "half", tenant="eve")
+    assert world.states()["big"] == "waiting"
+    assert small.state is S.WAITING
+    world.parked(parking[1])
+    assert world.states()["big"] == "preparing"
+
+
+def test_room_is_made_for_several_at_once() -> None:
+    world = World(spec("x", parkable=True), spec("y", index=1, parkable=True))
+    idle(world, "a", tenant="ann")
+    idle(world, "b", tenant="bob")
+    world.ask("c", tenant="cat")
+    world.ask("d", tenant="dan")
+    assert world.states() == {"a": "parking", "b": "parking", "c": "waiting", "d": "waiting"}
+
+
+def test_host_memory_is_enough_for_all_that_are_parked_at_once() -> None:
+    world = World(*(spec(name, index=i, parkable=True) for i, name in enumerate("xy")))
+    world.do(c.SetPolicy(Policy(idle_ms=0, parked_bytes_max=100 * GIB)))
+    for name in "ab":
+        world.active(name, tenant=name)
+        world.do(c.UseLease(name, busy=True))
+    world.ask("c", tenant="cat")
+    world.ask("d", tenant="dan")
+    # Both become idle in one instant: for one of them there is host memory.
+    world.do(c.SetPolicy(Policy(idle_ms=None, parked_bytes_max=100 * GIB)))
+    for name in "ab":
+        world.do(c.UseLease(name, busy=False))
+    world.do(c.SetPolicy(Policy(idle_ms=0, parked_bytes_max=100 * GIB)))
+    assert sorted(world.states().values()) == ["active", "parking", "waiting", "waiting"]
+
+
+def test_a_gang_that_goes_makes_room_for_several() -> None:
+    world = World(spec("x", parkable=True), spec("y", index=1, parkable=True))
+    idle(world, "gang", profile="2xany")
+    world.do(c.SetDevices(tuple(world.state.devices[name].spec for name in "xy")))
+    busy_at = world.now_ms
+    world.do(c.UseLease("gang", busy=True))
+    world.ask("a", tenant="bob")
+    world.ask("b", tenant="eve")
+    world.do(c.UseLease("gang", busy=False))
+    world.now_ms = busy_at + IDLE_MS
+    world.do(c.Tick())
+    assert world.states() == {"gang": "parking", "a": "waiting", "b": "waiting"}
+    world.parked("gang")
+    assert world.states() == {"gang": "parked", "a": "preparing", "b": "preparing"}
+
+
+def test_a_gang_gets_devices_of_one_host_all_or_none() -> None:
+    hosts = (HostSpec("h1", 8000, 10 * GIB), HostSpec("h2", 8000, 10 * GIB))
+    devices = [spec(f"{host.id}{i}", index=i, parkable=True, host_id=host.id) for host in hosts for i in (0, 1)]
+    world = World()
+    world.do(c.SetDevices(tuple(devices), hosts))
+    for name in ("a", "b", "d"):
+        idle(world, name, tenant=name)
+    world.do(c.UseLease("b", busy=True))  # the other of its host is needed, too
+    gang = world.ask("gang", "2xany", tenant="eve")
+    device_of = {name: lease.logical_gpu.device_id for name, lease in world.state.leases.items() if lease.logical_gpu}
+    host_of_b = device_of["b"][:2]
+    parking = [name for name, state in world.states().items() if state == "parking"]
+    assert all(device_of[name][:2] != host_of_b for name in parking)
+    for name in parking:
+        world.parked(name)
+    assert gang.logical_gpu is not None
+    assert len({device_id[:2] for device_id in gang.logical_gpu.device_ids}) == 1
+
+
+# -- by its user ------------------------------------------------------------------------------------------------------
+
+
+def test_a_user_parks_and_resumes() -> None:
+    world = one()
+    busy(world, "a")
+    world.do(c.ParkLease("a"))
+    world.do(c.ParkLease("a"))
+    world.parked("a")
+    assert world.states() == {"a": "parked"}  # although it was busy: its user wanted it so
+    world.do(c.ResumeLease("a"))
+    world.do(c.ResumeLease("a"))
+    assert world.states() == {"a": "resuming"}
+
+
+def test_parking_is_not_billed_and_says_why_it_cannot_be() -> None:
+    world = one()
+    busy(world, "a")
+    before = world.state.leases["a"].active_ms
+    world.do(c.ParkLease("a"))
+    cost = world.state.leases["a"].cost_numerator
+    world.now_ms += 10**6
+    world.parked("a")
+    world.now_ms += 10**6
+    world.do(c.ResumeLease("a"))
+    world.now_ms += 10**6
+    world.resumed("a")
+    assert world.state.leases["a"].cost_numerator == cost
+    assert world.state.leases["a"].active_ms == before + IDLE_MS
+    waiting = world.ask("b")
+    with pytest.raises(Conflict, match="waiting cannot be parked"):
+        world.do(c.ParkLease(waiting.id))
+
+
+@pytest.mark.parametrize("state", ["parking", "parked", "waiting", "resuming"])
+def test_its_process_may_end_and_its_lease_be_released_at_any_moment(state: str) -> None:
+    for over in (c.ReleaseLease("a"), c.HolderEnded("a", holder(1)), c.StartPool("boot-2", 5)):
+        world = one()
+        idle(world, "a", retention=Retention.YIELD)
+        lease = world.state.leases["a"]
+        world.do(c.BindHolder("a", holder(1)))
+        world.do(c.ParkLease("a"))
+        if state != "parking":
+            world.parked("a", GIB)
+        if state == "waiting":
+            world.active("b", tenant="bob")
+        if state in ("waiting", "resuming"):
+            world.do(c.ResumeLease("a"))
+        assert lease.state.value == state
+        world.do(over)
+        if lease.state is S.DRAINING:
+            world.drained("a")
+        assert (lease.state, world.state.parked_bytes) == (S.ENDED, 0)
+        assert lease.end_reason in (EndReason.RELEASED, EndReason.HOLDER_DIED)
+
+
+def test_a_kernel_that_restarts_while_parked_gets_a_fresh_device() -> None:
+    world = one()
+    idle(world, "a")
+    world.do(c.ParkLease("a"))
+    world.parked("a", GIB)
+    world.do(c.BindHolder("a", holder(99)))
+    world.do(c.ResumeLease("a"))
+    assert world.states() == {"a": "preparing"}
+    world.prepared("a")
+    assert world.state.parked_bytes == 0
+
+
+def test_a_restart_between_grant_and_return_keeps_the_lease() -> None:
+    world = one()
+    idle(world, "a")
+    world.do(c.ParkLease("a"))
+    world.parked("a", GIB)
+    world.do(c.ResumeLease("a"))
+    world.do(c.BindHolder("a", holder(99)))
+    world.do(c.ResumeFailed("a", 2, "That process has ended."))
+    assert world.states() == {"a": "active"}
+
+
+def test_what_cannot_be_brought_back_ends_with_the_reason() -> None:
+    world = one()
+    idle(world, "a")
+    world.do(c.ParkLease("a"))
+    world.parked("a", GIB)
+    world.do(c.ResumeLease("a"))
+    world.do(c.ResumeFailed("a", 2, "The driver says no."))
+    world.drained("a")
+    lease = world.state.leases["a"]
+    assert (lease.end_reason, lease.end_detail) == (EndReason.RESUME_FAILED, "The driver says no.")
+
+
+def test_memory_goes_back_only_to_a_device_of_its_kind() -> None:
+    other = spec("small", 24 * GIB, index=1, parkable=True)
+    world = World(spec("gpu", parkable=True), other)
+    idle(world, "a", profile="16GiB")
+    lease = world.state.leases["a"]
+    assert lease.logical_gpu is not None
+    first = lease.logical_gpu.device_id
+    world.do(c.ParkLease("a"))
+    world.parked("a", GIB)
+    world.do(c.DrainDevice(first, drained=True))
+    world.do(c.ResumeLease("a"))
+    if first == "gpu":
+        assert world.states() == {"a": "waiting"}
+        assert [reason for _, _, reason in places(world.state)] == [PendingReason.DRAINED]
+    world.do(c.DrainDevice(first, drained=False))
+    assert world.states() == {"a": "resuming"}
+
+
+# -- what a request requires ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("profile", "more", "why"),
+    [
+        ("half", {"isolation": Isolation.HARDWARE}, "kept apart"),
+        ("half", {"isolation": Isolation.LIMITED}, "kept apart"),
+        ("full", {"parkable": True}, "cannot be parked"),
+        ("2xany", {"resizable": True}, "does not change"),
+        ("full", {"cpu_milli": 9000}, "processors"),
+        ("full", {"host_memory_bytes": 11 * GIB}, "memory"),
+        ("full", {"rate_micro_per_hour_max": 3_599_999}, "costs more"),
+    ],
+)
+def test_what_no_device_offers_is_refused_with_the_reason(profile: str, more: dict[str, Any], why: str) -> None:
+    world = World()
+    world.do(c.SetDevices((spec("x"), spec("y", index=1)), (HostSpec("", 8000, 10 * GIB),)))
+    with pytest.raises(NoSuchDevice, match=why):
+        world.ask("a", profile, **more)
+    assert world.ask("b", "full", isolation=Isolation.HARDWARE, rate_micro_per_hour_max=3_600_000).logical_gpu
+
+
+def test_held_and_parkable_at_once_is_refused() -> None:
+    with pytest.raises(InvalidRequest, match="one of the two"):
+        one().ask("a", parkable=True, retention=Retention.HOLD)
+
+
+def test_processors_and_memory_of_a_host_are_promised_once() -> None:
+    world = World()
+    world.do(c.SetDevices((spec("x"), spec("y", index=1)), (HostSpec("", 8000, 10 * GIB),)))
+    world.active("a", "half", cpu_milli=6000, host_memory_bytes=GIB)
+    second = world.ask("b", "half", cpu_milli=3000)
+    assert second.state is S.WAITING
+    world.do(c.ReleaseLease("a"))
+    world.drained("a")
+    assert world.state_of("b") is S.PREPARING
+    assert world.state.hosts[""].held_cpu_milli == 3000
+
+
+def test_use_counts_by_the_dominant_resource() -> None:
+    world = World()
+    world.do(c.SetDevices((spec("x"), spec("y", index=1)), (HostSpec("", 8000, 10 * GIB),)))
+    world.active("a", "eighth", tenant="ann", cpu_milli=6000)
+    world.active("b", "quarter", tenant="bob", cpu_milli=100)
+    assert world.state.tenants["ann"].share_milli == 1500
+    assert world.state.tenants["bob"].share_milli == 250
+
+
+# -- moves ------------------------------------------------------------------------------------------------------------
+
+
+def two_halves(**policy: object) -> World:
+    """Two devices, of each the half is free, and somebody waits for a whole one."""
+    world = World(spec("x", parkable=True), spec("y", index=1, parkable=True))
+    world.do(c.SetPolicy(Policy(idle_ms=None, **policy)))  # type: ignore[arg-type]
+    for name in "abcd":
+        busy(world, name, profile="half", tenant=name)
+    device_of = {name: world.state.leases[name].logical_gpu.device_id for name in "abcd"}  # type: ignore[union-attr]
+    for device_id in "xy":
+        goes = next(name for name in "abcd" if device_of[name] == device_id)
+        world.do(c.ReleaseLease(goes))
+        world.drained(goes)
+    world.now_ms += 60_000
+    world.ask("whole", tenant="eve")
+    return world
+
+
+def test_a_lease_is_moved_so_that_one_that_waits_fits_and_goes_on_at_once() -> None:
+    world = two_halves(moves=True)
+    (moved,) = [name for name, state in world.states().items() if state == "parking"]
+    assert world.state.leases[moved].park_reason is ParkReason.MOVE
+    world.parked(moved)
+    assert {moved: world.states()[moved], "whole": world.states()["whole"]} == {moved: "resuming", "whole": "preparing"}
+    world.resumed(moved)
+    (stays,) = [name for name, state in world.states().items() if state == "active" and name != moved]
+    gpus = {name: world.state.leases[name].logical_gpu for name in (moved, stays, "whole")}
+    assert gpus[moved].device_id == gpus[stays].device_id != gpus["whole"].device_id  # type: ignore[union-attr]
+
+
+def test_nothing_is_moved_where_nobody_wants_it_so() -> None:
+    world = two_halves()
+    world.now_ms += 3_600_000
+    world.do(c.Tick())
+    assert "parking" not in world.states().values()
+
+
+def test_a_lease_rests_before_it_is_moved_again() -> None:
+    world = two_halves(moves=True)
+    (moved,) = [name for name, state in world.states().items() if state == "parking"]
+    world.do(c.ParkFailed(moved, world.state.leases[moved].logical_gpu.generation, "no"))  # type: ignore[union-attr]
+    (other,) = [name for name, state in world.states().items() if state == "parking"]
+    assert other != moved
+    world.parked(other)
+    world.resumed(other)
+    world.prepared("whole")
+    world.do(c.ReleaseLease("whole"))
+    world.drained("whole")
+    assert "parking" not in world.states().values()
+
+
+def test_what_is_held_is_not_moved() -> None:
+    world = two_halves()
+    for name in "abcd":
+        if world.states()[name] == "active":
+            world.do(c.RetainLease(name, Retention.HOLD))
+    world.do(c.SetPolicy(Policy(idle_ms=None, moves=True)))
+    world.do(c.Tick())
+    assert "parking" not in world.states().values()

@@ -1,0 +1,412 @@
+"""What every driver must keep, whoever's GPUs it is for.
+
+A driver is held to it by a class that inherits :class:`DriverConformance` and has a fixture ``bench``: the driver, and
+what a test can do to the hardware behind it. A bench that cannot do something raises :class:`Cannot`, and the test says
+that it was skipped for that. Nothing here knows NVIDIA, UUIDs or sizes.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Protocol
+
+import pytest
+
+from fastgpu_jupyter.core.model.entities import (
+    Device,
+    DeviceSpec,
+    Enforcement,
+    Health,
+    Isolation,
+    LogicalGPU,
+    Mechanism,
+    Want,
+)
+from fastgpu_jupyter.core.model.size import parse_size
+from fastgpu_jupyter.core.placement import eligibility as placement
+from fastgpu_jupyter.core.placement import mechanisms
+from fastgpu_jupyter.errors import HostFault
+from fastgpu_jupyter.pool.devices.driver import DeviceGone, Driver
+from fastgpu_jupyter.units import GIB
+
+#: Who keeps a limit, the strictest first.
+STRICTNESS = (
+    Enforcement.HARDWARE, Enforcement.DRIVER, Enforcement.USERSPACE, Enforcement.COOPERATIVE, Enforcement.NONE,
+)  # fmt: skip
+
+
+class Cannot(Exception):
+    """The bench has no way to do that."""
+
+
+class Bench(Protocol):
+    """Hardware, real or played."""
+
+    def driver(self) -> Driver:
+        """A driver as a pool manager that starts now would have it."""
+
+    def occupy(self, device_id: str, memory_bytes: int) -> int:
+        """Have a process take memory of a device; its number."""
+
+    def leave(self, pid: int) -> None:
+        """Have it give that back."""
+
+    def lose(self, device_id: str) -> None:
+        """The device answers nothing any more, but is still counted."""
+
+    def mend(self, device_id: str) -> None:
+        """The device answers again."""
+
+    def remove(self, device_id: str) -> None:
+        """The device is gone."""
+
+    def confuse(self, device_id: str) -> None:
+        """What the device says of itself cannot be true."""
+
+    def divide(self, device_id: str) -> None:
+        """Somebody else puts the device into a mode in which it cannot be leased as it was."""
+
+    def own_group(self) -> int:
+        """A process that is alone in its control group, or whatever else a limit of the driver needs."""
+
+    def limit_bytes(self, device_id: str) -> int | None:
+        """The limit that the driver keeps there now, or ``None``."""
+
+
+class Nothing:
+    """A bench that can do nothing to its hardware."""
+
+    def _cannot(self, *_: object) -> int:
+        raise Cannot
+
+    occupy = leave = lose = mend = remove = confuse = divide = own_group = limit_bytes = _cannot
+
+
+def carved(
+    spec: DeviceSpec, size: str, *more: DeviceSpec, isolation: Isolation = Isolation.NONE, generation: int = 1
+) -> LogicalGPU:
+    """What the pool would grant of a device that is free."""
+    want = Want(parse_size(size), isolation)
+    return placement.carve(want, tuple(Device(one) for one in (spec, *more)), generation)
+
+
+@contextmanager
+def where_it_can() -> Iterator[None]:
+    """Skip, saying so, what the bench cannot do."""
+    try:
+        yield
+    except Cannot:
+        pytest.skip("there is no way to do that to this hardware")
+
+
+class DriverConformance:
+    """Inherit, and give a fixture ``bench``."""
+
+    @pytest.fixture
+    def driver(self, bench: Bench) -> Iterator[Driver]:
+        driver = bench.driver()
+        yield driver
+        driver.close()
+
+    @pytest.fixture
+    def specs(self, driver: Driver) -> list[DeviceSpec]:
+        specs, _ = driver.inventory()
+        assert specs, "the bench of a conformance test has devices"
+        return specs
+
+    # -- what there is ------------------------------------------------------------------------------------------------
+
+    def test_devices_have_names_of_their_own_and_sizes(self, specs: list[DeviceSpec]) -> None:
+        assert len({spec.id for spec in specs}) == len(specs)
+        for spec in specs:
+            assert 0 < len(spec.id) <= 128
+            assert spec.id.isprintable()
+            assert spec.model
+            assert spec.memory_bytes > 0
+            assert spec.rate_micro_per_hour >= 0
+
+    def test_it_says_the_same_again_and_to_the_next_pool_manager(
+        self, bench: Bench, driver: Driver, specs: list[DeviceSpec]
+    ) -> None:
+        assert driver.inventory()[0] == specs
+        other = bench.driver()
+        assert other.inventory()[0] == specs
+        other.close()
+
+    def test_what_it_offers_can_be_had(self, specs: list[DeviceSpec]) -> None:
+        for spec in specs:
+            offers = mechanisms.offers_of(spec)
+            assert offers
+            if spec.offers:
+                assert tuple(offer.mechanism for offer in spec.offers) == spec.mechanisms
+            assert len({offer.mechanism for offer in offers}) == len(offers)
+            whole = carved(spec, "full")
+            assert 0 < whole.memory_bytes <= spec.memory_bytes
+            assert whole.whole or whole.partition is not None
+            assert whole.partition is not None or whole.memory_bytes == spec.memory_bytes
+            for offer in offers:
+                simulated = offer.mechanism is Mechanism.SIMULATED
+                assert (offer.enforcement is Enforcement.NONE) == simulated == spec.simulated
+
+    def test_a_device_that_is_listed_is_well(self, driver: Driver, specs: list[DeviceSpec]) -> None:
+        for spec in specs:
+            assert driver.health(spec.id) == (Health.HEALTHY, None)
+
+    # -- logical GPUs -------------------------------------------------------------------------------------------------
+
+    def logical_gpus(self, specs: list[DeviceSpec]) -> list[LogicalGPU]:
+        """One of each kind that can be had."""
+        shared = [spec for spec in specs if mechanisms.is_shareable(spec)]
+        together = [spec for spec in specs if not spec.profiles]
+        return [
+            *(carved(spec, "full") for spec in specs),
+            *(carved(spec, "half") for spec in shared),
+            *(carved(spec, profile.name) for spec in specs for profile in spec.profiles),
+            *([carved(together[0], "2xfull", together[1])] if len(together) > 1 else []),
+        ]
+
+    def test_everything_is_safe_to_repeat(self, driver: Driver, specs: list[DeviceSpec]) -> None:
+        for gpu in self.logical_gpus(specs):
+            driver.release(gpu)  # never prepared
+            made = driver.prepare(gpu)
+            ready = replace(gpu, made=made)
+            assert driver.prepare(ready) == made
+            driver.release(ready)
+            driver.release(ready)
+            driver.release(replace(gpu, made=driver.prepare(gpu)))
+
+    def test_what_a_process_needs_is_said_from_memory(
+        self, bench: Bench, driver: Driver, specs: list[DeviceSpec]
+    ) -> None:
+        gpus = self.logical_gpus(specs)
+        before = [(dict(driver.environment(gpu)), list(driver.device_nodes(gpu))) for gpu in gpus]
+        for environment, nodes in before:
+            assert environment
+            assert all(isinstance(part, str) for pair in environment.items() for part in pair)
+            assert all("=" not in name for name in environment)
+            assert all(node.startswith("/dev/") for node in nodes)
+        with where_it_can():
+            for spec in specs:
+                bench.lose(spec.id)
+        heard: list[object] = []
+
+        def ask() -> None:  # the event loop is another thread
+            heard.extend((dict(driver.environment(gpu)), list(driver.device_nodes(gpu))) for gpu in gpus)
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        asking.join(20)
+        assert heard == before
+
+    def test_real_devices_are_told_apart_by_environment_and_files(
+        self, driver: Driver, specs: list[DeviceSpec]
+    ) -> None:
+        whole = [carved(spec, "full") for spec in specs if not spec.simulated]
+        real = [replace(gpu, made=driver.prepare(gpu)) for gpu in whole]
+        environments = [tuple(sorted(driver.environment(gpu).items())) for gpu in real]
+        files = [frozenset(driver.device_nodes(gpu)) for gpu in real]
+        assert len(set(environments)) == len(set(files)) == len(real)
+        assert all(files)
+
+    def test_a_limit_is_kept_by_nobody_stricter_than_was_offered(
+        self, bench: Bench, driver: Driver, specs: list[DeviceSpec]
+    ) -> None:
+        for spec in specs:
+            if not mechanisms.is_shareable(spec):
+                continue
+            gpu = carved(spec, "half")
+            ready = replace(gpu, made=driver.prepare(gpu))
+            limited = driver.limit(ready, 1)  # a process that is nobody's kernel
+            assert STRICTNESS.index(limited.enforcement) >= STRICTNESS.index(gpu.enforcement)
+            if limited.enforcement is not gpu.enforcement:
+                assert limited.detail
+            driver.release(replace(ready, made=limited.made))
+
+    def test_a_limit_of_the_driver_is_set_changed_and_cleared(
+        self, bench: Bench, driver: Driver, specs: list[DeviceSpec]
+    ) -> None:
+        of_driver = [
+            spec
+            for spec in specs
+            if any(offer.enforcement is Enforcement.DRIVER for offer in mechanisms.offers_of(spec))
+        ]
+        if not of_driver:
+            pytest.skip("this driver keeps no limits")
+        with where_it_can():
+            pid = bench.own_group()
+        gpu = carved(of_driver[0], "half", isolation=Isolation.LIMITED)
+        gpu = replace(gpu, made=driver.prepare(gpu))
+        limited = driver.limit(gpu, pid)
+        assert limited.enforcement is Enforcement.DRIVER, limited.detail
+        assert bench.limit_bytes(gpu.device_id) == gpu.memory_bytes
+        smaller = replace(carved(of_driver[0], "quarter", isolation=Isolation.LIMITED), made=limited.made)
+        driver.limit(smaller, pid)
+        driver.limit(smaller, pid)
+        assert bench.limit_bytes(gpu.device_id) == smaller.memory_bytes
+        whole = driver.limit(replace(carved(of_driver[0], "full"), made=limited.made), pid)
+        assert (whole.enforcement, whole.detail) == (Enforcement.HARDWARE, None)
+        assert bench.limit_bytes(gpu.device_id) is None, "all of the device is the lease's again"
+        driver.limit(smaller, pid)
+        after_a_restart = bench.driver()
+        after_a_restart.inventory()
+        after_a_restart.release(smaller)
+        assert bench.limit_bytes(gpu.device_id) is None
+        after_a_restart.release(smaller)
+        after_a_restart.close()
+
+    def test_a_partition_is_there_until_it_is_released_or_somebody_takes_it(
+        self, bench: Bench, driver: Driver, specs: list[DeviceSpec]
+    ) -> None:
+        divided = [spec for spec in specs if spec.profiles]
+        if not divided:
+            pytest.skip("this hardware is not divided")
+        gpu = carved(divided[0], "half")
+        gpu = replace(gpu, made=driver.prepare(gpu))
+        assert gpu.made
+        assert driver.lost(gpu) is None
+        assert driver.inventory()[0] == specs, "it is the pool's own"
+        after_a_restart = bench.driver()
+        after_a_restart.take_over([gpu])
+        assert after_a_restart.inventory()[0] == specs
+        assert after_a_restart.prepare(gpu) == gpu.made
+        after_a_restart.release(gpu)
+        after_a_restart.close()
+        assert driver.lost(gpu)
+        another = bench.driver()
+        kept = carved(divided[0], "half")
+        kept = replace(kept, made=driver.prepare(kept))
+        assert another.inventory()[0] != specs, "nobody told it whose that is"
+        another.close()
+        driver.release(kept)
+        assert driver.inventory()[0] == specs
+
+    def test_what_leases_of_a_user_share_is_there_until_the_last_is_released(
+        self, bench: Bench, driver: Driver, specs: list[DeviceSpec]
+    ) -> None:
+        together = [spec for spec in specs if Mechanism.MPS in spec.mechanisms]
+        if not together:
+            pytest.skip("this hardware does not serve several leases together")
+        one, two = (carved(together[0], "quarter", generation=number) for number in (1, 2))
+        one, two = replace(one, made=driver.prepare(one)), replace(two, made=driver.prepare(two))
+        assert one.made == two.made != ""
+        assert driver.environment(one) == driver.environment(two)
+        with pytest.raises(HostFault):
+            driver.park(one, 1)
+        after_a_restart = bench.driver()
+        after_a_restart.take_over([one, two])
+        assert after_a_restart.inventory()[0] == specs
+        assert after_a_restart.prepare(one) == one.made
+        after_a_restart.release(one)
+        assert after_a_restart.lost(two) is None
+        after_a_restart.release(two)
+        assert after_a_restart.lost(two)
+        after_a_restart.close()
+
+    # -- processes ----------------------------------------------------------------------------------------------------
+
+    def test_processes_are_listed_once_with_what_they_have(
+        self, bench: Bench, driver: Driver, specs: list[DeviceSpec]
+    ) -> None:
+        device_id = specs[-1].id
+        with where_it_can():
+            one = bench.occupy(device_id, GIB)
+            two = bench.occupy(device_id, 2 * GIB)
+        listed = driver.processes(device_id)
+        assert {process.pid for process in listed} == {one, two}
+        assert len(listed) == 2
+        assert all(process.memory_bytes in (None, GIB, 2 * GIB) for process in listed)
+        bench.leave(one)
+        bench.leave(two)
+        assert list(driver.processes(device_id)) == []
+
+    def test_a_device_that_does_not_answer_is_no_empty_one(
+        self, bench: Bench, driver: Driver, specs: list[DeviceSpec]
+    ) -> None:
+        with where_it_can():
+            bench.lose(specs[0].id)
+        with pytest.raises(HostFault) as raised:
+            driver.processes(specs[0].id)
+        assert not isinstance(raised.value, DeviceGone), "it may come back, with what was on it"
+
+    # -- what goes wrong ----------------------------------------------------------------------------------------------
+
+    def test_a_lost_device_is_not_granted_and_others_are(
+        self, bench: Bench, driver: Driver, specs: list[DeviceSpec]
+    ) -> None:
+        with where_it_can():
+            bench.lose(specs[0].id)
+        assert driver.health(specs[0].id)[0] is not Health.HEALTHY
+        with pytest.raises(HostFault):
+            driver.prepare(carved(specs[0], "full"))
+        assert driver.inventory()[0] == specs, "it is counted, so it is not taken for gone"
+        for spec in specs[1:]:
+            assert driver.health(spec.id)[0] is Health.HEALTHY
+            driver.prepare(carved(spec, "full"))
+        bench.mend(specs[0].id)
+        assert driver.health(specs[0].id) == (Health.HEALTHY, None)
+        driver.prepare(carved(specs[0], "full"))
+
+    def test_a_device_that_is_gone_is_no_longer_listed(
+        self, bench: Bench, driver: Driver, specs: list[DeviceSpec]
+    ) -> None:
+        with where_it_can():
+            bench.remove(specs[-1].id)
+        assert specs[-1].id not in {spec.id for spec in driver.inventory()[0]}
+        assert {spec.id for spec in specs[:-1]} == {spec.id for spec in driver.inventory()[0]}
+        with pytest.raises(HostFault):
+            driver.prepare(carved(specs[-1], "full"))
+        with pytest.raises(DeviceGone):
+            driver.processes(specs[-1].id)
+        driver.release(carved(specs[-1], "full"))  # what was made there went with it
+
+    def test_what_cannot_be_true_is_not_believed(self, bench: Bench, driver: Driver, specs: list[DeviceSpec]) -> None:
+        with where_it_can():
+            bench.confuse(specs[0].id)
+        assert driver.inventory()[0] == specs, "what is known of it stands"
+        assert driver.health(specs[0].id)[0] is not Health.HEALTHY
+        fresh = bench.driver()
+        assert specs[0].id not in {spec.id for spec in fresh.inventory()[0]}, "nothing was known of it"
+        assert fresh.inventory()[1], "and it says why"
+        fresh.close()
+
+    def test_a_device_that_was_divided_underneath_is_not_granted(
+        self, bench: Bench, driver: Driver, specs: list[DeviceSpec]
+    ) -> None:
+        with where_it_can():
+            bench.divide(specs[0].id)
+        with pytest.raises(HostFault):
+            driver.prepare(carved(specs[0], "full"))
+        now = {spec.id: spec for spec in driver.inventory()[0]}
+        assert now.get(specs[0].id) != specs[0]
+
+    def test_of_a_device_that_never_was_nothing_but_faults_is_heard(
+        self, driver: Driver, specs: list[DeviceSpec]
+    ) -> None:
+        gpu = replace(carved(specs[0], "full"), device_id="no such device")
+        calls: list[Callable[[], object]] = [
+            lambda: driver.prepare(gpu),
+            lambda: driver.limit(gpu, 1),
+            lambda: driver.release(gpu),
+            lambda: driver.environment(gpu),
+            lambda: driver.device_nodes(gpu),
+            lambda: driver.processes(gpu.device_id),
+            lambda: driver.health(gpu.device_id),
+        ]
+        for call in calls:
+            try:
+                call()
+            except HostFault as fault:
+                assert len(str(fault)) > 10  # noqa: PT017 (not every driver raises)
+
+    # -- parking ------------------------------------------------------------------------------------------------------
+
+    def test_what_is_not_declared_parkable_refuses(self, driver: Driver, specs: list[DeviceSpec]) -> None:
+        for spec in specs:
+            if not spec.parkable:
+                with pytest.raises(HostFault):
+                    driver.park(carved(spec, "full"), 1)
+                with pytest.raises(HostFault):
+                    driver.resume(carved(spec, "full"), 1, (spec.id,))

@@ -1,0 +1,193 @@
+"""A driver for GPUs that a test owns: what they are, who is on them, and what goes wrong. No NVML, no C, no clock."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from fastgpu_jupyter.core.model.entities import DeviceSpec, Enforcement, Health, LogicalGPU, Mechanism, Offer
+from fastgpu_jupyter.errors import HostFault
+from fastgpu_jupyter.pool.devices.driver import (
+    INDIVISIBLE,
+    DeviceGone,
+    Division,
+    GPUProcess,
+    Limited,
+    Sample,
+    Subject,
+    Usage,
+)
+from fastgpu_jupyter.units import GIB
+
+
+def fake_spec(name: str, index: int = 0, share: Enforcement = Enforcement.COOPERATIVE) -> DeviceSpec:
+    """A GPU of 80 GiB that is leased whole or shared."""
+    return DeviceSpec(
+        id=name,
+        index=index,
+        model="FAKE-80GB",
+        memory_bytes=80 * GIB,
+        simulated=False,
+        mechanisms=(Mechanism.EXCLUSIVE, Mechanism.SHARED),
+        rate_micro_per_hour=3_600_000,
+        offers=(
+            Offer(Mechanism.EXCLUSIVE, Enforcement.HARDWARE),
+            Offer(Mechanism.SHARED, share, resizable=True),
+        ),
+    )
+
+
+@dataclass
+class FakeMachine:
+    """The hardware: shared by every driver over it, as real hardware is by pool managers one after the other."""
+
+    specs: list[DeviceSpec]
+    processes: dict[str, dict[int, int]] = field(default_factory=dict)  #: device -> pid -> bytes
+    limits: dict[str, int] = field(default_factory=dict)  #: device -> bytes that the driver keeps
+    lost: set[str] = field(default_factory=set)
+    confused: set[str] = field(default_factory=set)
+    divided: set[str] = field(default_factory=set)
+    own_groups: set[int] = field(default_factory=set)  #: processes that a limit can be set for
+    #: While it is not set, every call hangs.
+    answers: threading.Event = field(default_factory=threading.Event)
+    calls: list[str] = field(default_factory=list)
+    _pids: int = 4_000_000
+
+    def __post_init__(self) -> None:
+        self.answers.set()
+
+    def driver(self) -> FakeDriver:
+        return FakeDriver(self)
+
+    def occupy(self, device_id: str, memory_bytes: int) -> int:
+        self._pids += 1
+        self.processes.setdefault(device_id, {})[self._pids] = memory_bytes
+        return self._pids
+
+    def leave(self, pid: int) -> None:
+        for on_device in self.processes.values():
+            on_device.pop(pid, None)
+
+    def lose(self, device_id: str) -> None:
+        self.lost.add(device_id)
+
+    def mend(self, device_id: str) -> None:
+        self.lost.discard(device_id)
+
+    def remove(self, device_id: str) -> None:
+        self.specs = [spec for spec in self.specs if spec.id != device_id]
+
+    def confuse(self, device_id: str) -> None:
+        self.confused.add(device_id)
+
+    def divide(self, device_id: str) -> None:
+        self.divided.add(device_id)
+
+    def own_group(self) -> int:
+        self._pids += 1
+        self.own_groups.add(self._pids)
+        return self._pids
+
+    def limit_bytes(self, device_id: str) -> int | None:
+        return self.limits.get(device_id)
+
+
+class FakeDriver:
+    """A driver over a :class:`FakeMachine`."""
+
+    def __init__(self, machine: FakeMachine) -> None:
+        self._machine = machine
+        self._known: dict[str, DeviceSpec] = {}
+
+    def _call(self, name: str) -> FakeMachine:
+        self._machine.calls.append(name)
+        self._machine.answers.wait()
+        return self._machine
+
+    def take_over(self, held: Sequence[LogicalGPU]) -> None:
+        pass
+
+    def inventory(self) -> tuple[list[DeviceSpec], str | None]:
+        machine = self._call("inventory")
+        said = []
+        for spec in machine.specs:
+            if spec.id in machine.confused | machine.divided:
+                said.append(f"{spec.id} is not leased: what it says cannot be true.")
+            else:
+                self._known[spec.id] = spec
+        present = {spec.id for spec in machine.specs} - machine.divided
+        self._known = {name: spec for name, spec in self._known.items() if name in present}
+        return list(self._known.values()), " ".join(said) or None
+
+    def health(self, device_id: str) -> tuple[Health, str | None]:
+        machine = self._call("health")
+        if device_id in machine.lost:
+            return Health.FAULTY, "The GPU does not answer."
+        if device_id in machine.confused:
+            return Health.SUSPECT, "What the GPU says cannot be true."
+        return Health.HEALTHY, None
+
+    def prepare(self, logical_gpu: LogicalGPU) -> str:
+        self._require(self._call("prepare"), logical_gpu.device_ids)
+        return logical_gpu.made
+
+    def limit(self, logical_gpu: LogicalGPU, pid: int) -> Limited:
+        machine = self._call("limit")
+        if logical_gpu.whole and logical_gpu.made:
+            machine.limits.pop(logical_gpu.device_id, None)
+        if logical_gpu.enforcement is not Enforcement.DRIVER:
+            return Limited(logical_gpu.enforcement)
+        if pid not in machine.own_groups:
+            return Limited(Enforcement.COOPERATIVE, logical_gpu.made, f"Process {pid} shares its control group.")
+        machine.limits[logical_gpu.device_id] = logical_gpu.memory_bytes
+        return Limited(Enforcement.DRIVER, "group")
+
+    def release(self, logical_gpu: LogicalGPU) -> None:
+        machine = self._call("release")
+        if logical_gpu.made:
+            machine.limits.pop(logical_gpu.device_id, None)
+
+    def lost(self, logical_gpu: LogicalGPU) -> str | None:
+        return None
+
+    def park(self, logical_gpu: LogicalGPU, pid: int) -> int:
+        raise HostFault("Memory of these GPUs cannot be parked.")
+
+    def resume(self, logical_gpu: LogicalGPU, pid: int, origin: Sequence[str]) -> None:
+        raise HostFault("Memory of these GPUs cannot be parked.")
+
+    def environment(self, logical_gpu: LogicalGPU) -> Mapping[str, str]:
+        shown = {"CUDA_VISIBLE_DEVICES": ",".join(logical_gpu.device_ids)}
+        return shown if logical_gpu.whole else {**shown, "FASTGPU_MEMORY_BYTES": str(logical_gpu.memory_bytes)}
+
+    def device_nodes(self, logical_gpu: LogicalGPU) -> Sequence[str]:
+        return [f"/dev/{device_id}" for device_id in logical_gpu.device_ids]
+
+    def processes(self, device_id: str) -> Sequence[GPUProcess]:
+        machine = self._call("processes")
+        if device_id not in {spec.id for spec in machine.specs}:
+            raise DeviceGone(f"There is no GPU {device_id} any more.")
+        self._require(machine, (device_id,))
+        return [GPUProcess(pid, used) for pid, used in machine.processes.get(device_id, {}).items()]
+
+    def sample(self, subjects: Sequence[Subject]) -> Sample:
+        self._call("sample")
+        return Sample(leases={subject.lease_id: Usage(None, None) for subject in subjects})
+
+    def division(self, device_id: str) -> Division:
+        """It has no such mode."""
+        return INDIVISIBLE
+
+    def divide(self, device_id: str, on: bool) -> Division:
+        """Refused."""
+        raise HostFault("This device cannot be divided.")
+
+    def close(self) -> None:
+        pass
+
+    def _require(self, machine: FakeMachine, device_ids: Sequence[str]) -> None:
+        usable = {spec.id for spec in machine.specs} - machine.lost - machine.divided
+        for device_id in device_ids:
+            if device_id not in usable:
+                raise HostFault(f"The GPU {device_id} does not answer.")

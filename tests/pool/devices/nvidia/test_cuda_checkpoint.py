@@ -1,0 +1,348 @@
+"""Parking by CUDA's checkpoint: every path of it, with CUDA played, and what the host must have room for."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fastgpu_jupyter.errors import HostFault
+from fastgpu_jupyter.pool.devices.nvidia import cuda_checkpoint as checkpoint
+from fastgpu_jupyter.pool.devices.nvidia import parking as lease_memory
+from fastgpu_jupyter.pool.devices.nvidia.cuda_checkpoint import (
+    LIMIT_S,
+    CudaParker,
+    CudaState,
+    ProcessBroken,
+    Refused,
+    mapping,
+    uuid_bytes,
+)
+from fastgpu_jupyter.pool.devices.nvidia.parking import LeaseMemory
+from fastgpu_jupyter.pool.host import memory
+from fastgpu_jupyter.units import GIB
+from tests.pool.devices.nvidia.cuda_driver import FakeCuda
+
+S = CudaState
+
+
+def parker(cuda: FakeCuda) -> CudaParker:
+    return CudaParker(lambda: cuda, cuda.clock, cuda.sleep, lives=cuda.states.__contains__)
+
+
+def test_all_are_locked_before_the_first_is_moved_and_all_come_back() -> None:
+    cuda = FakeCuda(1, 2)
+    parking = parker(cuda)
+    parking.park([1, 2])
+    assert cuda.states == {1: S.CHECKPOINTED, 2: S.CHECKPOINTED}
+    assert cuda.done == ["Lock 1", "Lock 2", "Checkpoint 1", "Checkpoint 2"]
+    assert cuda.lock_timeouts_ms == [checkpoint.LOCK_MS] * 2
+    assert parking.is_away(1)
+    parking.resume([1, 2], {})
+    assert cuda.states == {1: S.RUNNING, 2: S.RUNNING}
+    assert cuda.done[4:] == ["Restore 1", "Restore 2", "Unlock 1", "Unlock 2"]
+    assert not parking.is_away(1)
+
+
+def test_it_is_safe_to_repeat() -> None:
+    cuda = FakeCuda(1)
+    for _ in range(2):
+        parker(cuda).park([1])
+    for _ in range(2):
+        parker(cuda).resume([1], {})
+    assert cuda.done == ["Lock 1", "Checkpoint 1", "Restore 1", "Unlock 1"]
+
+
+@pytest.mark.parametrize("state", [S.LOCKED, S.CHECKPOINTED, S.CHECKPOINTING, S.RESTORING])
+def test_what_was_begun_before_is_taken_up_where_it_is(state: CudaState) -> None:
+    cuda = FakeCuda(1)
+    cuda.states[1] = state
+    parker(cuda).park([1])
+    assert cuda.states[1] is S.CHECKPOINTED
+    cuda.states[1] = state
+    parker(cuda).resume([1], {})
+    assert cuda.states[1] is S.RUNNING
+
+
+def test_one_that_cannot_be_locked_leaves_all_as_they_were() -> None:
+    cuda = FakeCuda(1, 2, 3)
+    cuda.refuse["Lock 2"] = "CUDA_ERROR_NOT_READY"
+    with pytest.raises(Refused, match="did not come to an end within 10 seconds"):
+        parker(cuda).park([1, 2, 3])
+    assert set(cuda.states.values()) == {S.RUNNING}
+    assert cuda.done == ["Lock 1", "Unlock 1"]
+
+
+def test_one_that_cannot_be_moved_brings_the_others_back() -> None:
+    cuda = FakeCuda(1, 2)
+    cuda.refuse["Checkpoint 2"] = "CUDA_ERROR_OUT_OF_MEMORY"
+    with pytest.raises(Refused, match="OUT_OF_MEMORY"):
+        parker(cuda).park([1, 2])
+    assert set(cuda.states.values()) == {S.RUNNING}
+
+
+def test_one_that_fails_is_broken_and_the_others_go_on() -> None:
+    cuda = FakeCuda(1, 2)
+    cuda.fail.add("Checkpoint 2")
+    with pytest.raises(ProcessBroken, match="process 2"):
+        parker(cuda).park([1, 2])
+    assert cuda.states == {1: S.RUNNING, 2: S.FAILED}
+
+
+def test_one_that_had_failed_before_is_broken_at_once() -> None:
+    cuda = FakeCuda(1)
+    cuda.states[1] = S.FAILED
+    for move in (lambda: parker(cuda).park([1]), lambda: parker(cuda).resume([1], {})):
+        with pytest.raises(ProcessBroken):
+            move()
+    assert parker(cuda).is_away(1)
+
+
+def test_one_that_cannot_be_brought_back_after_a_refusal_is_broken() -> None:
+    cuda = FakeCuda(1, 2)
+    cuda.refuse.update({"Checkpoint 2": "CUDA_ERROR_UNKNOWN", "Restore 1": "CUDA_ERROR_OUT_OF_MEMORY"})
+    with pytest.raises(ProcessBroken, match=r"UNKNOWN.*OUT_OF_MEMORY"):
+        parker(cuda).park([1, 2])
+    assert cuda.states == {1: S.CHECKPOINTED, 2: S.RUNNING}
+
+
+def test_what_finds_no_room_stays_parked() -> None:
+    cuda = FakeCuda(1)
+    parker(cuda).park([1])
+    cuda.refuse["Restore 1"] = "CUDA_ERROR_OUT_OF_MEMORY"
+    with pytest.raises(Refused, match="OUT_OF_MEMORY"):
+        parker(cuda).resume([1], {})
+    assert cuda.states[1] is S.CHECKPOINTED
+
+
+def test_an_answer_that_is_not_true_is_not_believed() -> None:
+    cuda = FakeCuda(1)
+    cuda.lie.add("Checkpoint 1")
+    with pytest.raises(Refused, match="left process 1 locked, not checkpointed"):
+        parker(cuda).park([1])
+    assert cuda.states[1] is S.RUNNING
+
+
+def test_what_takes_too_long_is_undone_when_it_is_over() -> None:
+    cuda = FakeCuda(1)
+    cuda.takes_s["Checkpoint 1"] = LIMIT_S + 1
+    with pytest.raises(HostFault, match="longer than"):
+        parker(cuda).park([1])
+    assert cuda.states[1] is S.RUNNING
+
+
+def test_one_that_never_settles_is_given_up() -> None:
+    cuda = FakeCuda(1)
+    cuda.states[1], cuda.settles = S.CHECKPOINTING, False
+    with pytest.raises(ProcessBroken, match="has been moving"):
+        parker(cuda).park([1])
+
+
+def test_a_process_that_ends_meanwhile_is_no_fault() -> None:
+    cuda = FakeCuda(1, 2)
+    cuda.ends_at["Lock 1"] = 2
+    parker(cuda).park([1, 2])
+    assert cuda.states == {1: S.CHECKPOINTED}
+    parker(cuda).resume([1, 2], {})
+
+
+def test_a_process_that_cuda_does_not_serve_is_refused() -> None:
+    cuda = FakeCuda(1)
+    cuda.refuse["GetState 1"] = "CUDA_ERROR_NOT_SUPPORTED"  # one on MIG, say
+    with pytest.raises(HostFault, match="NOT_SUPPORTED"):
+        parker(cuda).park([1])
+    assert not parker(cuda).is_away(1)
+
+
+def test_what_is_missing_is_said_with_what_to_do() -> None:
+    def absent() -> Any:
+        raise ImportError("cuda")
+
+    with pytest.raises(HostFault, match=r"fastgpu-jupyter\[park\]"):
+        CudaParker(absent)
+    with pytest.raises(HostFault, match="too old"):
+        CudaParker(object)
+    cuda = FakeCuda()
+    cuda.refuse["cuInit"] = "CUDA_ERROR_NO_DEVICE"
+    with pytest.raises(HostFault, match="NO_DEVICE"):
+        parker(cuda)
+    cuda = FakeCuda(1)
+    cuda.absent.add("GetState 1")
+    with pytest.raises(HostFault, match="cannot be asked for cuCheckpointProcessGetState"):
+        parker(cuda).park([1])
+
+
+A, B, C = (f"GPU-{letter * 8}-0000-0000-0000-{letter * 12}" for letter in "abc")
+
+
+def test_memory_comes_back_to_another_gpu_with_every_gpu_named() -> None:
+    cuda = FakeCuda(1)
+    parking = parker(cuda)
+    parking.park([1])
+    parking.resume([1], mapping([A], [B], [A, B, C]))
+    assert cuda.pairs == [(A, B), (B, A), (C, C)]
+    assert uuid_bytes(A)[:4] == b"\xaa" * 4
+    for wrong in ("SIM-0", "GPU-12", "GPU-zz"):
+        with pytest.raises(HostFault, match="not the UUID"):
+            uuid_bytes(wrong)
+
+
+@pytest.mark.parametrize(
+    ("origin", "target", "expected"),
+    [
+        ("ab", "ab", ""),
+        ("ab", "ba", "bacd"),
+        ("ab", "bc", "bcad"),
+        ("ab", "cd", "cdab"),
+        ("a", "d", "dbca"),
+    ],
+)
+def test_each_gpu_takes_one_place(origin: str, target: str, expected: str) -> None:
+    found = mapping(list(origin), list(target), list("abcd"))
+    assert found == dict(zip("abcd", expected, strict=False))
+    assert sorted(found.values()) == sorted(found)
+
+
+# -- one lease --------------------------------------------------------------------------------------------------------
+
+
+class Hand:
+    """A parker that remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.away: set[int] = set()
+        self.asked: list[tuple[Any, ...]] = []
+
+    def is_away(self, pid: int) -> bool:
+        return pid in self.away
+
+    def park(self, pids: Any) -> None:
+        self.asked.append(("park", list(pids)))
+        self.away.update(pids)
+
+    def resume(self, pids: Any, onto: Any) -> None:
+        self.asked.append(("resume", list(pids), dict(onto)))
+        self.away.difference_update(pids)
+
+
+@pytest.fixture
+def family() -> Iterator[tuple[int, int]]:
+    """This process, and a child of it."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        yield os.getpid(), child.pid
+        child.kill()
+
+
+@pytest.fixture(autouse=True)
+def _cuda_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease_memory, "_uses_cuda", lambda _: True)
+    monkeypatch.setattr(memory, "available_bytes", lambda: 100 * GIB)
+    monkeypatch.setattr(memory, "headroom_bytes", lambda _: None)
+
+
+def of_lease(hand: Hand, on_device: dict[int, int | None], *, moves: bool = True) -> LeaseMemory:
+    return LeaseMemory(hand, lambda _: on_device, lambda: [A, B, C], moves=moves)
+
+
+def test_all_processes_of_the_lease_are_parked_and_no_other(family: tuple[int, int]) -> None:
+    own, child = family
+    hand = Hand()
+    lease = of_lease(hand, {own: GIB, child: 2 * GIB, 1: 5 * GIB})
+    assert lease.park([A], own, 10 * GIB) == 3 * GIB
+    assert hand.asked == [("park", sorted(family))]
+    lease.resume([A], [B], own)
+    assert hand.asked[1] == ("resume", sorted(family), {A: B, B: A, C: C})
+
+
+def test_what_was_parked_before_a_restart_of_the_pool_is_found_again(family: tuple[int, int]) -> None:
+    own, child = family
+    hand = Hand()
+    hand.away = {child}
+    assert of_lease(hand, {own: GIB}).park([A], own, 10 * GIB) == GIB
+    assert hand.asked == [("park", sorted(family))]
+
+
+def test_a_kernel_below_a_server_has_a_lease_of_its_own(
+    family: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, child = family
+    monkeypatch.setattr(lease_memory, "lease_of", {child: "another"}.get)
+    hand = Hand()
+    assert of_lease(hand, {own: GIB, child: GIB}).park([A], own, 10 * GIB) == GIB
+    assert hand.asked == [("park", [own])]
+
+
+def test_a_kernel_without_memory_on_a_gpu_has_nothing_to_park() -> None:
+    hand = Hand()
+    assert of_lease(hand, {}).park([A], os.getpid(), GIB) == 0
+    assert hand.asked == [("park", [])]
+
+
+def test_a_process_whose_use_is_unknown_may_have_all_of_the_lease() -> None:
+    assert of_lease(Hand(), {os.getpid(): None}).park([A], os.getpid(), 10 * GIB) == 10 * GIB
+
+
+def test_what_the_host_has_no_room_for_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    hand = Hand()
+    lease = of_lease(hand, {os.getpid(): 10 * GIB})
+    monkeypatch.setattr(memory, "available_bytes", lambda: 10 * GIB)
+    with pytest.raises(HostFault, match="10 GiB would move to the host's memory, and 10 GiB are left there"):
+        lease.park([A], os.getpid(), 10 * GIB)
+    monkeypatch.setattr(memory, "available_bytes", lambda: 20 * GIB)
+    monkeypatch.setattr(memory, "headroom_bytes", lambda _: 9 * GIB)
+    with pytest.raises(HostFault, match=r"leaves it 9 GiB of memory.*memory\.max"):
+        lease.park([A], os.getpid(), 10 * GIB)
+    assert hand.asked == []
+
+
+def test_an_older_driver_brings_memory_back_to_its_own_gpu_only() -> None:
+    hand = Hand()
+    lease = of_lease(hand, {}, moves=False)
+    lease.resume([A], [A], os.getpid())
+    with pytest.raises(HostFault, match="only to the GPU that it was on"):
+        lease.resume([A], [B], os.getpid())
+    assert hand.asked == [("resume", [], {})]
+
+
+def test_a_process_that_has_ended_cannot_be_parked() -> None:
+    with pytest.raises(HostFault, match="has ended"):
+        of_lease(Hand(), {}).park([A], 2**22 + 1, GIB)
+
+
+# -- the host's memory ------------------------------------------------------------------------------------------------
+
+
+def test_what_is_left_is_read_from_the_groups_above_a_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    proc, groups = tmp_path / "proc", tmp_path / "cgroup"
+    leaf = groups / "jupyter/kernel"
+    leaf.mkdir(parents=True)
+    (proc / "7").mkdir(parents=True)
+    (proc / "7/cgroup").write_text("0::/jupyter/kernel\n")
+    assert memory.headroom_bytes(7, proc, groups) is None
+    (leaf / "memory.max").write_text("max\n")
+    (leaf / "memory.current").write_text("100\n")
+    assert memory.headroom_bytes(7, proc, groups) is None
+    (leaf.parent / "memory.max").write_text("1000\n")
+    (leaf.parent / "memory.current").write_text("900\n")
+    assert memory.headroom_bytes(7, proc, groups) == 100
+    (leaf.parent / "memory.stat").write_text("anon 600\ninactive_file 250\n")
+    assert memory.headroom_bytes(7, proc, groups) == 350
+    (leaf / "memory.max").write_text("110\n")
+    assert memory.headroom_bytes(7, proc, groups) == 10
+    (proc / "7/cgroup").write_text("0::/../elsewhere\n")
+    assert memory.headroom_bytes(7, proc, groups) is None
+    assert memory.headroom_bytes(8, proc, groups) is None
+    (proc / "meminfo").write_text("MemTotal: 9 kB\nMemAvailable:     2 kB\n")
+    assert memory.available_bytes(proc) == 2048
+    assert memory.available_bytes(tmp_path / "nothing") is None
+
+
+def test_this_host_says_how_much_it_has_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    assert (memory.available_bytes() or 0) > 2**20

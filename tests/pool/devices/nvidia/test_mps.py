@@ -1,0 +1,382 @@
+"""MPS: what a GPU needs for it, what a process is told, and the life of its control daemons."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fastgpu_jupyter.core.model.entities import Enforcement, LimitScope, LogicalGPU, Mechanism
+from fastgpu_jupyter.errors import HostFault
+from fastgpu_jupyter.pool.devices.mechanisms.mps import Ability, Mps, Setup, folder_for, missing
+from fastgpu_jupyter.pool.devices.nvidia import mps_daemon
+from fastgpu_jupyter.pool.devices.nvidia.mps_daemon import PATH_MAX, PROGRAM, Daemon
+from fastgpu_jupyter.units import GIB
+from tests.helpers import alive
+from tests.pool.devices.nvidia.simulated_mps import PlayedControl
+from tests.waiting import wait_until
+
+NOBODY = 65534
+#: One that every user can run; that of the tests may be in somebody's home.
+PYTHON = "/usr/bin/python3"
+as_root = pytest.mark.skipif(
+    os.geteuid() != 0 or not Path(PYTHON).exists(), reason="only root starts processes of other users"
+)
+
+
+class Hardware:
+    """GPUs of 80 GiB that can all that MPS needs."""
+
+    lacks: str | None = None
+
+    def require(self, device_id: str) -> None:
+        pass
+
+    def memory_bytes(self, device_id: str) -> int:
+        return 80 * GIB
+
+    def limits_memory(self, device_id: str) -> bool:
+        return False
+
+    def set_memory_limit(self, device_id: str, cgroup: str, memory_bytes: int | None) -> None:
+        raise AssertionError
+
+    def lacks_for_mps(self, device_id: str) -> str | None:
+        return self.lacks
+
+
+def half(generation: int, device_id: str = "GPU-a", owner_uid: int | None = None) -> LogicalGPU:
+    return LogicalGPU(
+        device_id, 40 * GIB, whole=False, mechanism=Mechanism.MPS, enforcement=Enforcement.USERSPACE,
+        rate_micro_per_hour=0, generation=generation, scope=LimitScope.PROCESS,
+        owner_uid=os.geteuid() if owner_uid is None else owner_uid,
+    )  # fmt: skip
+
+
+# -- what it needs, and says ------------------------------------------------------------------------------------------
+
+ABLE = Ability((9, 0), 0, 13000, lists=True)
+
+
+@pytest.mark.parametrize(
+    ("ability", "why", "mend"),
+    [
+        (ABLE, None, None),
+        (ABLE._replace(capability=(7, 0), cuda=11050), None, None),
+        (ABLE._replace(capability=(6, 1)), "older than Volta", None),
+        (ABLE._replace(capability=None), "older than Volta", None),
+        (ABLE._replace(cuda=11040), "its driver", None),
+        (ABLE._replace(lists=False), "its driver", None),
+        (ABLE._replace(compute_mode=3), "compute mode", "sudo nvidia-smi -i 4 -c DEFAULT"),
+        (ABLE._replace(compute_mode=None), "compute mode", "sudo nvidia-smi -i 4 -c DEFAULT"),
+    ],
+)
+def test_what_a_gpu_lacks_is_said_with_what_mends_it(ability: Ability, why: str | None, mend: str | None) -> None:
+    found = missing(ability, 4)
+    assert (found is None) == (why is None)
+    if found is not None:
+        assert str(why) in found.why
+        assert found.mend == mend
+
+
+def test_a_daemon_is_known_by_its_text() -> None:
+    daemon = Daemon(7, 99, "/run/fastgpu/mps/with:colon.0")
+    assert Daemon.read(str(daemon)) == daemon
+    for text in ("", "7", "7:99:", "a:b:c", "/sys/fs/cgroup/kernel"):
+        assert Daemon.read(text) is None
+
+
+def test_its_folder_is_beside_the_socket_or_where_a_path_is_short_enough() -> None:
+    assert folder_for(Path("/run/fastgpu/pool.sock")) == Path("/run/fastgpu/mps")
+    long = Path("/home") / ("u" * 90) / "pool.sock"
+    assert folder_for(long) == folder_for(long)
+    assert folder_for(long) != folder_for(long.with_name("other.sock"))
+    assert len(str(folder_for(long) / "01234567.1234567890")) <= PATH_MAX
+
+
+def test_a_process_is_told_its_daemon_and_its_part_of_the_device() -> None:
+    mps, gpu = Mps(Hardware()), replace(half(1), made=str(Daemon(7, 99, "/run/mps/a.0")))
+    assert mps.environment(gpu) == {
+        "CUDA_MPS_PIPE_DIRECTORY": "/run/mps/a.0",
+        "CUDA_MPS_PINNED_DEVICE_MEM_LIMIT": "0=40960M",
+        "CUDA_MPS_ACTIVE_THREAD_PERCENTAGE": "50",
+        "FASTGPU_MEMORY_BYTES": str(40 * GIB),
+    }
+    tiny = replace(gpu, memory_bytes=GIB // 2)
+    assert mps.environment(tiny)["CUDA_MPS_ACTIVE_THREAD_PERCENTAGE"] == "1", "none is not a limit"
+
+
+def test_whoever_does_not_see_the_daemon_has_no_limit_and_that_is_said(tmp_path: Path) -> None:
+    mps, gpu = Mps(Hardware()), replace(half(1), made=str(Daemon(7, 99, str(tmp_path))))
+    limited = mps.limit(gpu, os.getpid())
+    assert (limited.enforcement, limited.made) == (Enforcement.COOPERATIVE, gpu.made)
+    assert "does not see the folder" in str(limited.detail)
+    (tmp_path / "control").touch()
+    assert mps.limit(gpu, os.getpid()) == (Enforcement.USERSPACE, gpu.made, None)
+
+
+def test_it_is_offered_only_where_it_is_switched_on_and_can_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    hardware = Hardware()
+    assert Mps(hardware).offer("GPU-a") is None
+    off, on = (Mps(hardware, Setup(tmp_path / "mps", on=one)) for one in (False, True))
+    assert (off.offer("GPU-a"), off.why_not()) == (None, None)
+    assert on.offer("GPU-a") is None
+    assert f"{PROGRAM} was not found" in str(on.why_not())
+    (tmp_path / PROGRAM).touch(0o755)
+    offer = on.offer("GPU-a")
+    assert offer is not None
+    assert (offer.enforcement, offer.scope, offer.resizable, offer.parkable) == (
+        Enforcement.USERSPACE, LimitScope.PROCESS, False, False,
+    )  # fmt: skip
+    everybody = Mps(hardware, Setup(tmp_path / "mps", on=True, everybody=True))
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert everybody.offer("GPU-a") is None
+    assert "must run as root" in str(everybody.why_not())
+    monkeypatch.undo()
+    hardware.lacks = "it is older than Volta"
+    assert on.offer("GPU-a") is None
+
+
+def test_what_was_switched_off_since_it_was_granted_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(HostFault, match="switched off"):
+        Mps(Hardware()).prepare(half(1))
+    mps = Mps(Hardware(), Setup(tmp_path / "mps", on=False))
+    with pytest.raises(HostFault, match="switched off"):
+        mps.prepare(half(1))
+    mps.release(half(1))
+    assert not (tmp_path / "mps").exists()
+
+
+# -- its daemons ------------------------------------------------------------------------------------------------------
+
+slow = pytest.mark.slow
+
+
+@pytest.fixture
+def setup(played_control: PlayedControl, tmp_path: Path) -> Setup:
+    return Setup(folder_for(tmp_path / "runtime/fastgpu/pool.sock"), on=True)
+
+
+def prepared(mps: Mps, gpu: LogicalGPU) -> LogicalGPU:
+    return replace(gpu, made=mps.prepare(gpu))
+
+
+@pytest.fixture
+def mps(setup: Setup) -> Mps:
+    setup.folder.parent.mkdir(parents=True, exist_ok=True)
+    return Mps(Hardware(), setup)
+
+
+@slow
+def test_leases_of_a_user_on_a_gpu_have_one_daemon_that_ends_with_the_last(
+    mps: Mps, setup: Setup, played_control: PlayedControl
+) -> None:
+    first, second = prepared(mps, half(1)), prepared(mps, half(2))
+    other = prepared(mps, half(3, "GPU-b"))
+    assert first.made == second.made != other.made
+    assert [(one.device_id, one.uid) for one in played_control.running] == [
+        ("GPU-a", os.geteuid()), ("GPU-b", os.geteuid()),
+    ]  # fmt: skip
+    daemon, beside = played_control.running
+    assert os.getsid(daemon.pid) == daemon.pid, "it outlives whoever started it"
+    assert (daemon.folder.stat().st_mode & 0o777, setup.folder.stat().st_mode & 0o777) == (0o700, 0o700)
+    assert mps.environment(first)["CUDA_MPS_PIPE_DIRECTORY"] == str(daemon.folder)
+    assert mps.serves("GPU-a")
+    assert mps.lost(first) is None
+    mps.release(first)
+    mps.release(first)
+    assert daemon.runs
+    mps.release(second)
+    assert (daemon.runs, beside.runs, daemon.folder.exists()) == (False, True, False)
+    assert not mps.serves("GPU-a")
+    mps.release(other)
+    mps.release(other)
+    assert not setup.folder.exists()
+
+
+@slow
+def test_after_a_restart_it_is_taken_over_and_not_started_twice(
+    mps: Mps, setup: Setup, played_control: PlayedControl
+) -> None:
+    noted, cut_short = prepared(mps, half(1)), half(2, "GPU-b")
+    mps.prepare(cut_short)  # and was killed before it noted that
+    again = Mps(Hardware(), setup)
+    again.take_over([noted, cut_short])
+    again.tidy()
+    assert again.prepare(noted) == noted.made
+    found = prepared(again, cut_short)
+    assert len(played_control.started) == 2
+    assert [mps.lost(gpu) for gpu in (noted, found)] == [None, None]
+    for gpu in (noted, found):
+        again.release(gpu)
+    assert played_control.running == []
+
+
+@slow
+def test_what_nobody_noted_and_no_lease_has_is_ended(mps: Mps, setup: Setup, played_control: PlayedControl) -> None:
+    noted = prepared(mps, half(1))
+    mps.prepare(half(2, "GPU-b"))
+    again = Mps(Hardware(), setup)
+    again.tidy()
+    assert len(played_control.running) == 2, "nobody told it what leases have"
+    again.take_over([noted])
+    again.tidy()
+    assert [one.device_id for one in played_control.running] == ["GPU-a"]
+    never_noted = half(3, "GPU-c")
+    again.prepare(never_noted)
+    again.release(never_noted)  # given back before the journal knew of it
+    assert [one.device_id for one in played_control.running] == ["GPU-a"]
+    later = Mps(Hardware())  # a pool manager without MPS
+    later.take_over([noted])
+    assert later.lost(noted) is None
+    later.release(noted)
+    assert played_control.running == []
+
+
+@slow
+def test_one_that_does_not_come_up_is_given_up_and_leaves_nothing(
+    mps: Mps, setup: Setup, played_control: PlayedControl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    played_control.plan("refuse")
+    with pytest.raises(HostFault, match=r"ended as soon as it was started\. It said: .*told to refuse"):
+        mps.prepare(half(1))
+    played_control.plan("hang")
+    monkeypatch.setattr(mps_daemon, "START_S", 1.0)
+    with pytest.raises(HostFault, match="did not answer for 1 seconds"):
+        mps.prepare(half(1))
+    assert (played_control.running, list(setup.folder.iterdir()), mps.serves("GPU-a")) == ([], [], False)
+    played_control.plan("serve")
+    monkeypatch.undo()
+    monkeypatch.setenv("PATH", f"{played_control.folder}{os.pathsep}{os.environ['PATH']}")
+    mps.release(prepared(mps, half(1)))
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(HostFault, match="was not found"):
+        mps.prepare(half(2))
+
+
+@slow
+def test_one_that_does_not_quit_is_ended(
+    mps: Mps, played_control: PlayedControl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mps_daemon, "QUIT_S", 0.5)
+    played_control.plan("deaf")
+    gpu = prepared(mps, half(1))
+    server = played_control.running[0].start_server()
+    assert alive(server)
+    mps.release(gpu)
+    assert (played_control.running, alive(server)) == ([], False)
+
+
+@slow
+def test_leases_of_one_that_is_killed_are_lost_and_the_next_gets_another(
+    mps: Mps, played_control: PlayedControl
+) -> None:
+    gpu, beside = prepared(mps, half(1)), prepared(mps, half(2))
+    (daemon,) = played_control.running
+    server = daemon.start_server()
+    assert mps.is_server(server)
+    assert not mps.is_server(daemon.pid)
+    assert not mps.is_server(os.getpid())
+    daemon.kill()
+    for lost in (gpu, beside):
+        assert "has ended" in str(mps.lost(lost))
+    after = prepared(mps, half(3))
+    assert after.made != gpu.made
+    assert mps.environment(after) != mps.environment(gpu), "nobody of the old one gets to the new one"
+    mps.release(gpu)
+    assert daemon.folder.exists()
+    mps.release(beside)
+    assert not daemon.folder.exists()
+    wait_until(lambda: not alive(server), "its server was ended with it")
+    assert mps.lost(after) is None
+    mps.release(after)
+    assert played_control.running == []
+
+
+@slow
+def test_one_whose_folder_is_taken_away_is_lost_and_ended(
+    mps: Mps, setup: Setup, played_control: PlayedControl
+) -> None:
+    gpu = prepared(mps, half(1))
+    server = played_control.running[0].start_server()
+    shutil.rmtree(setup.folder)
+    assert "cannot be found any more" in str(mps.lost(gpu))
+    after = prepared(mps, half(2))
+    assert len(played_control.running) == 2
+    again = Mps(Hardware(), setup)
+    again.take_over([gpu, after])
+    again.tidy()
+    again.release(gpu)
+    wait_until(lambda: not alive(server), "its server is ended with it")
+    assert [str(one.folder) for one in played_control.running] == [again.environment(after)["CUDA_MPS_PIPE_DIRECTORY"]]
+    again.release(after)
+    assert played_control.running == []
+
+
+@pytest.fixture
+def anybodys_folder() -> Iterator[Path]:
+    """One that every user can reach, which those of pytest are not."""
+    folder = Path(tempfile.mkdtemp(prefix="fastgpu-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@slow
+@as_root
+def test_each_user_has_one_of_his_own_that_runs_as_him(anybodys_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    played_control = PlayedControl(anybodys_folder / "bin", PYTHON)
+    monkeypatch.setenv("PATH", f"{played_control.folder}{os.pathsep}{os.environ['PATH']}")
+    folder = anybodys_folder / "mps"
+    mps = Mps(Hardware(), Setup(folder, on=True, everybody=True))
+    mine, his = prepared(mps, half(1)), prepared(mps, half(2, owner_uid=NOBODY))
+    assert mine.made != his.made
+    own, other = played_control.running
+    assert (own.uid, other.uid) == (0, NOBODY)
+    assert (other.folder.stat().st_uid, other.folder.stat().st_mode & 0o777) == (NOBODY, 0o700)
+    # Somebody else who says that he is of the daemon is not believed.
+    liar = subprocess.Popen(
+        ["/bin/sleep", "1000"], env={mps_daemon.MARK: str(own.folder)}, user=NOBODY, group=NOBODY, extra_groups=[]
+    )
+    try:
+        wait_until(lambda: Path(f"/proc/{liar.pid}/comm").read_text() == "sleep\n", "it is itself")
+        assert mps_daemon.family(str(own.folder)) == [own.pid]
+    finally:
+        liar.kill()
+        liar.wait()
+    again = Mps(Hardware(), Setup(folder, on=True, everybody=True))
+    again.take_over([mine, half(2, owner_uid=NOBODY)])
+    assert again.prepare(half(2, owner_uid=NOBODY)) == his.made
+    for gpu in (mine, his):
+        again.release(gpu)
+    assert played_control.running == []
+    played_control.close()
+
+
+@slow
+def test_nvidias_own_program_serves_and_ends(tmp_path: Path) -> None:
+    """Its daemon needs no GPU until a process comes to it."""
+    if shutil.which(PROGRAM) is None:
+        pytest.skip(f"{PROGRAM} is not installed")
+    mps = Mps(Hardware(), Setup(folder_for(tmp_path / ("x" * 90) / "pool.sock"), on=True))
+    gpu = prepared(mps, half(1))
+    daemon = Daemon.read(gpu.made)
+    assert daemon is not None
+    assert mps_daemon.find(Path(daemon.folder)) == daemon
+    assert mps_daemon.ask(daemon.folder, "get_default_active_thread_percentage", 20).strip() == "100.0"
+    assert "Unknown command" in mps_daemon.ask(daemon.folder, "nonsense", 20)
+    again = Mps(Hardware(), Setup(folder_for(tmp_path / ("x" * 90) / "pool.sock"), on=True))
+    again.take_over([half(1)])
+    assert again.prepare(half(1)) == gpu.made
+    again.release(gpu)
+    assert not daemon.runs
+    assert not Path(daemon.folder).exists()
+    with pytest.raises(HostFault):
+        mps_daemon.ask(daemon.folder, "get_server_list", 20)

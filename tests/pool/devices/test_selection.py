@@ -1,0 +1,325 @@
+"""Kinds of GPU: declared ones, NVIDIA's through a driver that is played, and none."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from fastgpu_jupyter.core.model.entities import Enforcement, Health, LogicalGPU, Mechanism
+from fastgpu_jupyter.errors import HostFault, InvalidRequest
+from fastgpu_jupyter.pool.devices import catalog
+from fastgpu_jupyter.pool.devices.driver import Subject, Usage
+from fastgpu_jupyter.pool.devices.nvidia import cuda_checkpoint as checkpoint
+from fastgpu_jupyter.pool.devices.nvidia import driver as nvml
+from fastgpu_jupyter.pool.devices.nvidia import parking as lease_memory
+from fastgpu_jupyter.pool.devices.selection import NoDevices, select_driver
+from fastgpu_jupyter.pool.devices.simulated import SimulatedDriver
+from fastgpu_jupyter.pool.monitors.process_owners import Owners, Rights
+from fastgpu_jupyter.pool.monitors.sampler import Sampler
+from fastgpu_jupyter.units import GIB, MIB
+from tests.pool.devices.nvidia.cuda_driver import FakeCuda
+from tests.waiting import wait_until
+
+GPU = LogicalGPU(
+    "SIM-0-A100-80GB",
+    80 * GIB,
+    whole=True,
+    mechanism=Mechanism.SIMULATED,
+    enforcement=Enforcement.NONE,
+    rate_micro_per_hour=1,
+    generation=1,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("2xA100-80GB", ["A100-80GB", "A100-80GB"]),
+        ("a100-80gb, 2 x T4-16GB", ["A100-80GB", "T4-16GB", "T4-16GB"]),
+        ("H100-80GB + L4-24GB", ["H100-80GB", "L4-24GB"]),
+        ("1xH200-141GB L4-24GB", ["H200-141GB", "L4-24GB"]),
+    ],
+)
+def test_simulated_devices_are_declared_in_a_few_words(text: str, names: list[str]) -> None:
+    assert catalog.parse_simulated(text) == names
+
+
+@pytest.mark.parametrize("text", ["2xB52", "x", "0xT4-16GB", "9999xT4-16GB", "two T4-16GB", " , "])
+def test_what_cannot_be_read_is_named_with_an_example(text: str) -> None:
+    with pytest.raises(InvalidRequest, match="2xA100-80GB"):
+        catalog.parse_simulated(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "model"),
+    [
+        ("NVIDIA A100-SXM4-80GB", "A100-80GB"),
+        ("NVIDIA A100-SXM4-40GB", "A100-40GB"),
+        ("NVIDIA A100-PCIE-40GB", "A100-40GB"),
+        ("NVIDIA H100 80GB HBM3", "H100-80GB"),
+        ("NVIDIA H100 NVL", "H100-94GB"),
+        ("NVIDIA H200", "H200-141GB"),
+        ("Tesla T4", "T4-16GB"),
+        ("NVIDIA A10", "A10-24GB"),
+        ("NVIDIA L40S", "L40S-48GB"),
+        ("NVIDIA GeForce RTX 4090", "RTX4090-24GB"),
+    ],
+)
+def test_a_real_device_has_the_price_of_its_model(name: str, model: str) -> None:
+    assert catalog.rate_of(name, {}) == catalog.MODELS[model].rate_micro_per_hour
+    assert catalog.rate_of(name, {model: 1.25}) == 1_250_000
+    assert catalog.rate_of(name, {name: 0.5, model: 1.25}) == 500_000
+
+
+def test_an_unknown_device_has_the_common_price() -> None:
+    assert catalog.rate_of("Voodoo 2", {}) == catalog.OTHER_RATE_MICRO_PER_HOUR
+
+
+def test_simulated_devices_say_so_and_hide_real_ones() -> None:
+    driver = SimulatedDriver("2xA100-80GB", {})
+    specs, message = driver.inventory()
+    assert [(spec.id, spec.simulated) for spec in specs] == [("SIM-0-A100-80GB", True), ("SIM-1-A100-80GB", True)]
+    assert message is None
+    assert driver.environment(GPU) == {"CUDA_VISIBLE_DEVICES": "", "FASTGPU_SIMULATED": "1"}
+    assert driver.health("SIM-0-A100-80GB") == (Health.HEALTHY, None)
+
+
+@pytest.mark.slow
+def test_a_simulated_lease_shows_what_its_process_tree_really_uses() -> None:
+    driver = SimulatedDriver("1xA100-80GB", {})
+    code = "import subprocess, sys; block = bytearray(60_000_000); subprocess.run([sys.executable, '-c', 'while 1: 1'])"
+    with subprocess.Popen([sys.executable, "-c", code], start_new_session=True) as running:
+        try:
+            subject = Subject("a", running.pid, GPU)
+            usage = Usage(0, 0)
+
+            def seen() -> bool:
+                nonlocal usage
+                time.sleep(0.2)  # what is sampled is the mean over the time since the sample before
+                usage = driver.sample([subject]).leases["a"]
+                return (usage[0] or 0) > 30 and (usage[1] or 0) > 60_000_000
+
+            # The work is done by a child: a reading that saw only the process itself would stay near 0 %.
+            wait_until(seen, lambda: f"the child's work is seen; the last sample is {usage}")
+        finally:
+            os.killpg(running.pid, 9)
+    assert driver.sample([subject]).leases["a"] == Usage(0, 0)
+
+
+class FakeNvml:
+    """Plays ``pynvml``: one GPU, and errors where a test asks for them."""
+
+    class NVMLError(Exception):
+        pass
+
+    class NVMLError_LibraryNotFound(NVMLError):  # noqa: N801 - the name is NVML's
+        pass
+
+    class NVMLError_GpuIsLost(NVMLError):  # noqa: N801
+        pass
+
+    class NVMLError_NotSupported(NVMLError):  # noqa: N801
+        pass
+
+    class NVMLError_FunctionNotFound(NVMLError):  # noqa: N801
+        pass
+
+    def __init__(self) -> None:
+        self.broken: set[str] = set()
+        self.mig = 0
+        self.pids: list[int] = []
+        self.driver = "550.54.15"
+        self.uuids = ["GPU-1234"]
+        self.usage_bytes = 0
+        self.unsupported: set[str] = set()
+
+    def _call(self, name: str, value: Any) -> Any:
+        if name in self.unsupported:
+            raise self.NVMLError_NotSupported(f"{name} is not supported")
+        if name in self.broken:
+            raise self.NVMLError(f"{name} failed")
+        return value
+
+    def __getattr__(self, name: str) -> Any:
+        answers: dict[str, Any] = {
+            "nvmlInit": None,
+            "nvmlShutdown": None,
+            "nvmlDeviceGetCount": len(self.uuids),
+            "nvmlDeviceGetHandleByIndex": lambda index: self.uuids[index],
+            "nvmlDeviceGetHandleByUUID": "handle",
+            "nvmlDeviceGetName": "NVIDIA H100 80GB HBM3",
+            "nvmlDeviceGetUUID": lambda handle: handle,
+            "nvmlDeviceGetMigMode": [self.mig, self.mig],
+            "nvmlDeviceGetMemoryInfo": SimpleNamespace(total=80 * GIB, used=3 * GIB),
+            "nvmlDeviceGetUtilizationRates": SimpleNamespace(gpu=37),
+            "nvmlDeviceGetMinorNumber": 3,
+            "nvmlSystemGetDriverVersion": self.driver,
+            "nvmlDeviceGetComputeRunningProcesses": [
+                SimpleNamespace(pid=pid, usedGpuMemory=self.usage_bytes or pid * GIB) for pid in self.pids
+            ],
+        }
+        if name not in answers:
+            raise AttributeError(name)
+        answer = answers[name]
+        return lambda *args: self._call(name, answer(*args) if callable(answer) else answer)
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> FakeNvml:
+    played = FakeNvml()
+    monkeypatch.setattr(nvml, "pynvml", played)
+    return played
+
+
+def test_an_nvidia_gpu_is_leased_whole_and_by_uuid(fake: FakeNvml) -> None:
+    driver = select_driver("", {})
+    (gpu,), message = driver.inventory()
+    assert (gpu.id, gpu.model, gpu.memory_bytes, gpu.mechanisms) == (
+        "GPU-1234", "H100 80GB HBM3", 80 * GIB, (Mechanism.EXCLUSIVE, Mechanism.SHARED),
+    )  # fmt: skip
+    assert message is None
+    granted = replace(GPU, device_id="GPU-1234", mechanism=Mechanism.EXCLUSIVE)
+    assert driver.environment(granted) == {"CUDA_VISIBLE_DEVICES": "GPU-1234", "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+    assert list(driver.device_nodes(granted)) == ["/dev/nvidia3", "/dev/nvidiactl", "/dev/nvidia-uvm"]
+    reading = Sampler(driver, Owners("boot")).read([Subject("a", 1, granted)], Rights({}, {}))
+    assert reading.sample.leases == {"a": Usage(37, 3 * GIB)}
+    fake.pids = [7, 8]
+    assert list(driver.processes("GPU-1234")) == [(7, 7 * GIB), (8, 8 * GIB)]
+    driver.prepare(granted)
+
+
+def test_a_part_of_an_nvidia_gpu_has_a_limit_that_libraries_are_told(fake: FakeNvml) -> None:
+    driver = select_driver("", {})
+    driver.inventory()
+    part = replace(
+        GPU, device_id="GPU-1234", whole=False, memory_bytes=40 * GIB, mechanism=Mechanism.SHARED,
+        enforcement=Enforcement.COOPERATIVE,
+    )  # fmt: skip
+    told = driver.environment(part)
+    assert told["FASTGPU_MEMORY_BYTES"] == str(40 * GIB)
+    assert told["FASTGPU_CAP_BYTES"] == told["CUPY_GPU_MEMORY_LIMIT"] == str(40 * GIB - 512 * MIB)
+    assert told["FASTGPU_CAP_FRACTION"] == told["XLA_CLIENT_MEM_FRACTION"] == f"{39.5 / 80:.4f}"
+    by_driver = driver.environment(replace(part, enforcement=Enforcement.DRIVER))
+    assert "XLA_CLIENT_MEM_FRACTION" not in by_driver, "what it sees as all of the memory is its part already"
+    small = driver.environment(replace(part, memory_bytes=GIB))
+    assert small["FASTGPU_CAP_BYTES"] == str(GIB * 7 // 8)
+
+
+def test_a_pool_that_does_not_share_leases_whole_gpus_only(fake: FakeNvml) -> None:
+    driver = select_driver("", {}, share=False)
+    assert driver.inventory()[0][0].mechanisms == (Mechanism.EXCLUSIVE,)
+
+
+def test_counters_that_a_gpu_does_not_have_are_unknown_not_zero(fake: FakeNvml) -> None:
+    driver = select_driver("", {})
+    driver.inventory()
+    fake.broken = {"nvmlDeviceGetUtilizationRates"}
+    assert driver.sample([]).devices == {"GPU-1234": Usage(None, 3 * GIB)}
+    fake.broken = {"nvmlDeviceGetMemoryInfo"}
+    assert driver.sample([]).devices == {"GPU-1234": Usage(37, None)}
+    assert driver.health("GPU-1234")[0] is Health.FAULTY
+
+
+def test_a_gpu_that_does_not_answer_is_no_empty_gpu(fake: FakeNvml) -> None:
+    driver = select_driver("", {})
+    driver.inventory()
+    fake.broken = {"nvmlDeviceGetComputeRunningProcesses", "nvmlDeviceGetMemoryInfo"}
+    with pytest.raises(HostFault, match="could not list the processes"):
+        driver.processes("GPU-1234")
+    with pytest.raises(HostFault, match="does not answer"):
+        driver.prepare(replace(GPU, device_id="GPU-1234", mechanism=Mechanism.EXCLUSIVE))
+
+
+def test_a_gpu_without_mig_refuses_the_question(fake: FakeNvml) -> None:
+    fake.unsupported = {"nvmlDeviceGetMigMode"}
+    assert len(select_driver("", {}).inventory()[0]) == 1
+
+
+def test_a_gpu_that_cannot_say_whether_mig_divides_it_is_not_leased(fake: FakeNvml) -> None:
+    fake.broken = {"nvmlDeviceGetMigMode"}
+    specs, message = select_driver("", {}).inventory()
+    assert specs == []
+    assert "GPU 0 is not leased" in str(message)
+
+
+def test_broken_gpus_are_never_replaced_by_simulated_ones(fake: FakeNvml) -> None:
+    fake.broken = {"nvmlInit"}
+    driver = select_driver("", {})
+    with pytest.raises(HostFault, match=r"does not answer.*nvidia-smi"):
+        driver.inventory()
+    fake.broken = set()
+    assert len(driver.inventory()[0]) == 1, "it is asked again"
+
+
+def test_without_a_driver_it_says_so_and_what_to_do(fake: FakeNvml, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> None:
+        raise fake.NVMLError_LibraryNotFound
+
+    monkeypatch.setattr(fake, "nvmlInit", refuse, raising=False)
+    driver = select_driver("", {})
+    assert isinstance(driver, NoDevices)
+    specs, message = driver.inventory()
+    assert specs == []
+    assert "no NVIDIA driver" in str(message)
+    assert "--simulate" in str(message)
+    with pytest.raises(HostFault, match="no NVIDIA driver"):
+        driver.prepare(GPU)
+
+
+@pytest.fixture
+def cuda(monkeypatch: pytest.MonkeyPatch) -> FakeCuda:
+    """CUDA for this process, played."""
+    played = FakeCuda(os.getpid())
+    monkeypatch.setattr(checkpoint, "import_module", lambda _: played)
+    monkeypatch.setattr(lease_memory, "_uses_cuda", lambda _: True)
+    return played
+
+
+def test_a_lease_on_nvidia_gpus_is_parked_and_comes_back(fake: FakeNvml, cuda: FakeCuda) -> None:
+    fake.driver, fake.pids = "580.65.06", [os.getpid()]
+    fake.usage_bytes = 5 * 2**20
+    driver = select_driver("", {})
+    (gpu,), _ = driver.inventory()
+    assert gpu.parkable
+    granted = replace(GPU, device_id=gpu.id, mechanism=Mechanism.EXCLUSIVE)
+    assert driver.park(granted, os.getpid()) == 5 * 2**20
+    assert cuda.states == {os.getpid(): checkpoint.CudaState.CHECKPOINTED}
+    fake.pids = []  # the driver shows it no more
+    driver.resume(granted, os.getpid(), (gpu.id,))
+    assert cuda.states == {os.getpid(): checkpoint.CudaState.RUNNING}
+
+
+@pytest.mark.parametrize(
+    ("version", "gpus", "parkable"),
+    [("550.54.15", 1, False), ("garbage", 1, False), ("570.1", 1, True), ("570.1", 2, False), ("580.1", 2, True)],
+)
+def test_what_can_be_parked_can_come_back(
+    fake: FakeNvml, cuda: FakeCuda, version: str, gpus: int, parkable: bool
+) -> None:
+    fake.driver, fake.uuids = version, [f"GPU-{number}" for number in range(gpus)]
+    driver = select_driver("", {})
+    specs, _ = driver.inventory()
+    assert {spec.parkable for spec in specs} == {parkable}
+    if not parkable:
+        with pytest.raises(HostFault):
+            driver.park(replace(GPU, device_id=specs[0].id), os.getpid())
+
+
+def test_without_its_package_nothing_is_parked(fake: FakeNvml, monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(name: str) -> None:
+        raise ImportError(name)
+
+    monkeypatch.setattr(checkpoint, "import_module", absent)
+    fake.driver = "580.65.06"
+    driver = select_driver("", {})
+    (gpu,), message = driver.inventory()
+    assert (gpu.parkable, message) == (False, None)
+    with pytest.raises(HostFault, match=r"fastgpu-jupyter\[park\]"):
+        driver.park(replace(GPU, device_id=gpu.id), os.getpid())

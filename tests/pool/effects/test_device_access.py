@@ -1,0 +1,691 @@
+"""Device files that are closed to kernels: the program that does it, the groups, and what the pool makes of them.
+
+What needs control groups of version 2 and root is skipped, saying so, where they cannot be had. It makes groups of its
+own, moves processes of its own, and leaves nothing behind. Device files are made in a temporary folder, with numbers of
+NVIDIA's driver: where that is not loaded, one that may be opened says ``ENXIO``, and one that may not ``EPERM``.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from fastgpu_jupyter.core.model.entities import Holder
+from fastgpu_jupyter.errors import HostFault, InternalError
+from fastgpu_jupyter.pool.host import cgroup, device_filter, lease_groups
+from fastgpu_jupyter.pool.host.clock import Clock
+from fastgpu_jupyter.pool.host.device_filter import Number, program
+from fastgpu_jupyter.pool.host.lease_groups import Kept, LeaseGroups, number_of
+from fastgpu_jupyter.pool.host.process import holder_of
+from fastgpu_jupyter.wire.client import new_token
+from tests.helpers import Kernel, KernelHelper, PoolProcess, fastgpu
+from tests.nvml.machine import FakeMachine
+from tests.waiting import DEADLINE_S, wait_until
+
+ROOT = Path(__file__).parents[3]
+WHY_NOT = lease_groups.why_not()
+real = pytest.mark.skipif(WHY_NOT is not None, reason=f"device files cannot be closed here: {WHY_NOT}")
+NOBODY = 65534
+Build = Callable[..., FakeMachine]
+
+# -- the program -------------------------------------------------------------------------------------------------------
+
+
+def answer(code: bytes, kind: int, access: int, number: Number) -> int:
+    """What the program says, carried out one instruction after the other."""
+    told = {0: kind | access << 16, 4: number.major, 8: number.minor}
+    register, at = [0] * 11, 0
+    for _ in range(len(code)):
+        operation, registers, offset, value = struct.unpack_from("<BBhi", code, 8 * at)
+        to, source = registers & 15, registers >> 4
+        at += 1
+        match operation:
+            case 0x61:
+                assert source == 1, "only what it was told is read"
+                register[to] = told[offset]
+            case 0x57:
+                register[to] &= value
+            case 0xB7:
+                register[to] = value
+            case 0x05:
+                at += offset
+            case 0x15:
+                at += offset if register[to] == value else 0
+            case 0x55:
+                at += offset if register[to] != value else 0
+            case 0x95:
+                return register[0]
+            case _:
+                raise AssertionError(operation)
+    raise AssertionError("it does not end")
+
+
+@pytest.mark.parametrize("allowed", [(), (Number(195, 0),), (Number(195, 255), Number(195, 3), Number(511, 0))])
+@pytest.mark.parametrize("governed", [(195,), (195, 511), (195, 508, 511)])
+def test_of_governed_devices_only_those_are_opened_that_are_named(
+    governed: tuple[int, ...], allowed: tuple[Number, ...]
+) -> None:
+    code = program(governed, allowed)
+    for major in (1, 195, 508, 511):
+        for minor in (0, 1, 3, 254, 255):
+            number = Number(major, minor)
+            may = major not in governed or number in allowed
+            for access in range(1, 8):
+                assert answer(code, 2, access, number) == may
+                assert answer(code, 1, access, number) == 1, "a disk is no GPU, whatever its number"
+
+
+def test_a_program_that_governs_nothing_is_not_made() -> None:
+    with pytest.raises(InternalError):
+        program((), ())
+
+
+@pytest.mark.parametrize(
+    ("node", "number"),
+    [
+        ("/nowhere/nvidia3", Number(195, 3)),
+        ("/nowhere/nvidiactl", Number(195, 255)),
+        ("/nowhere/nvidia-uvm", Number(511, 0)),
+        ("/nowhere/nvidia-caps/nvidia-cap12", None),
+        ("/nowhere/nvidia-uvm-tools", None),
+        ("/nowhere/nvidiax", None),
+        ("/dev/null", Number(1, 3)),
+        ("/proc/devices", None),
+    ],
+)
+def test_a_file_that_is_not_made_yet_is_known_by_its_name(node: str, number: Number | None) -> None:
+    assert number_of(node, {"nvidia": 195, "nvidia-uvm": 511}) == number
+
+
+def test_a_group_that_was_made_for_a_process_is_its_own() -> None:
+    assert cgroup.is_made_for(Path("/x/fastgpu-0a1b2c3d-42-99"), 42)
+    for name in ("fastgpu-0a1b2c3d-420-99", "fastgpu-42", "user-42-42", "fastgpu--42-1"):
+        assert not cgroup.is_made_for(Path("/x", name), 42)
+
+
+# -- groups ------------------------------------------------------------------------------------------------------------
+
+TRY = """
+import errno, os, subprocess, sys
+for line in sys.stdin:
+    word, _, rest = line.strip().partition(" ")
+    if word == "child":
+        print(subprocess.run([sys.executable, "-Ic", CODE], input=rest, text=True, env={}, stdout=-1).stdout.strip())
+    else:
+        try:
+            kept = os.open(rest, os.O_RDWR)
+            if word == "try":
+                os.close(kept)
+            print("opened")
+        except OSError as error:
+            print(errno.errorcode[error.errno])
+    sys.stdout.flush()
+"""
+
+
+class Program:
+    """A process that opens files when it is told to; as nobody, where a Python is there that nobody may run."""
+
+    def __init__(self, uid: int, **environment: str) -> None:
+        python = sys.executable if uid == 0 else "/usr/bin/python3"
+        code = f"CODE = {TRY!r}\n{TRY}"
+        self.process = subprocess.Popen(
+            [python, "-Ic", code], stdin=-1, stdout=-1, text=True, user=uid, group=uid, extra_groups=[],
+            env={"PATH": "/usr/bin:/bin", **environment}, cwd="/",
+        )  # fmt: skip
+        self.pid = self.process.pid
+
+    def __call__(self, path: Path | str, word: str = "try") -> str:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(f"{word} {'try ' if word == 'child' else ''}{path}\n")
+        self.process.stdin.flush()
+        return self.process.stdout.readline().strip()
+
+    def end(self) -> None:
+        """End it; once more does nothing."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.close()
+        self.process.stdout.close()
+        self.process.wait(DEADLINE_S)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_stays(tmp_path: Path) -> Iterator[None]:
+    """What a test made is removed, be it by a pool that could not do it any more."""
+    folders = (tmp_path, state_dir(tmp_path))
+    yield
+    if WHY_NOT is None:
+        for folder in folders:
+            left = LeaseGroups(folder, Clock().boot_id())
+            left.take_over([])
+            wait_until(lambda left=left: not left.tidy(), "nothing is left of the groups")
+
+
+def state_dir(folder: Path) -> Path:
+    """Where a pool of the tests has its journal."""
+    return folder / "state"
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., Program]]:
+    """Starts processes that are ended with the test."""
+    programs: list[Program] = []
+
+    def begin(uid: int = NOBODY, **environment: str) -> Program:
+        if uid and not os.access("/usr/bin/python3", os.X_OK):
+            pytest.skip("there is no Python here that another user may run")
+        programs.append(Program(uid, **environment))
+        return programs[-1]
+
+    yield begin
+    for one in programs:
+        one.end()
+
+
+@pytest.fixture
+def nodes() -> Iterator[list[Path]]:
+    """Device files of two GPUs, for everybody: pytest's own folders are for nobody else."""
+    with tempfile.TemporaryDirectory(prefix="fastgpu-dev-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        made = [folder / f"nvidia{number}" for number in range(2)]
+        for number, path in enumerate(made):
+            make_node(path, number)
+        yield made
+
+
+def make_node(path: Path, minor: int) -> None:
+    try:
+        os.mknod(path, 0o20666, os.makedev(195, minor))
+    except PermissionError:
+        pytest.skip("device files cannot be made here")
+    path.chmod(0o666)
+
+
+@pytest.fixture
+def groups(tmp_path: Path) -> LeaseGroups:
+    return LeaseGroups(tmp_path, Clock().boot_id())
+
+
+def holder(program: Program) -> Holder:
+    return holder_of(program.pid, Clock().boot_id())
+
+
+def may(said: str) -> bool:
+    """Whether the kernel let it open the file, be there a driver or not."""
+    assert said in ("opened", "ENXIO", "ENODEV", "EIO", "EPERM"), said
+    return said != "EPERM"
+
+
+@real
+@pytest.mark.slow
+def test_what_is_closed_is_refused_and_everything_else_is_as_before(
+    groups: LeaseGroups, start: Callable[..., Program], nodes: list[Path]
+) -> None:
+    kernel = start()
+    assert [may(kernel(node)) for node in nodes] == [True, True]
+    assert groups.keep(holder(kernel), [str(nodes[1])]) == Kept(closed=True)
+    assert [may(kernel(node)) for node in nodes] == [False, True]
+    assert [may(kernel(node, "child")) for node in nodes] == [False, True], "nor by a child without environment"
+    assert kernel("/dev/null") == kernel("/dev/zero") == "opened"
+    groups.keep(holder(kernel), [str(nodes[0])])
+    assert [may(kernel(node)) for node in nodes] == [True, False], "it moved"
+    groups.keep(holder(kernel), [])
+    assert [may(kernel(node)) for node in nodes] == [False, False], "it is parked"
+
+
+@real
+@pytest.mark.slow
+def test_a_file_that_opens_no_longer_opens_for_the_kernel_s_neighbours_as_before(
+    groups: LeaseGroups, start: Callable[..., Program], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a device that is there on every machine, so that it is really opened."""
+    monkeypatch.setattr(lease_groups, "driver_majors", lambda: {"memory": 1})
+    kernel, neighbour = start(), start()
+    assert kernel("/dev/zero") == "opened"
+    assert groups.keep(holder(kernel), ["/dev/null", "/dev/urandom"]) == Kept(closed=True)
+    assert (kernel("/dev/zero"), neighbour("/dev/zero")) == ("EPERM", "opened")
+    assert kernel("/dev/null") == "opened"
+
+
+@real
+@pytest.mark.slow
+def test_what_was_open_before_stays_open_and_that_is_said(
+    groups: LeaseGroups, start: Callable[..., Program], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease_groups, "driver_majors", lambda: {"memory": 1})
+    kernel = start()
+    assert kernel("/dev/zero", "keep") == "opened"
+    kept = groups.keep(holder(kernel), ["/dev/null"])
+    assert not kept.closed
+    assert kept.detail is not None
+    assert f"Process {kernel.pid} had /dev/zero open" in kept.detail
+    assert kernel("/dev/zero") == "EPERM"
+
+
+@real
+@pytest.mark.slow
+def test_a_kernel_of_root_is_closed_in_and_it_is_said_that_it_can_undo_that(
+    groups: LeaseGroups, start: Callable[..., Program], nodes: list[Path]
+) -> None:
+    kernel = start(0)
+    kept = groups.keep(holder(kernel), [str(nodes[1])])
+    assert (kept.closed, "root" in str(kept.detail)) == (False, True)
+    assert [may(kernel(node)) for node in nodes] == [False, True]
+
+
+@real
+@pytest.mark.slow
+def test_children_that_were_there_before_are_closed_in_too(
+    groups: LeaseGroups, start: Callable[..., Program], nodes: list[Path]
+) -> None:
+    kernel = start()
+    code = f"import subprocess, sys; subprocess.run([sys.executable, '-Ic', {TRY!r}])"
+    parent = subprocess.Popen(
+        ["/usr/bin/python3", "-Ic", code], stdin=-1, stdout=-1, text=True, user=NOBODY, group=NOBODY, extra_groups=[]
+    )
+    assert parent.stdin is not None
+    assert parent.stdout is not None
+
+    def asked() -> str:
+        assert parent.stdin is not None
+        assert parent.stdout is not None
+        parent.stdin.write(f"try {nodes[0]}\n")
+        parent.stdin.flush()
+        return parent.stdout.readline().strip()
+
+    assert may(asked())
+    one = holder_of(parent.pid, Clock().boot_id())
+    assert groups.keep(one, [str(nodes[1])]).closed
+    assert not may(asked())
+    assert may(kernel(nodes[0])), "somebody else's process is left alone"
+    parent.stdin.close()
+    parent.stdout.close()
+    parent.wait(DEADLINE_S)
+
+
+@real
+@pytest.mark.slow
+def test_a_group_that_was_handed_to_its_user_is_left_alone(
+    groups: LeaseGroups, start: Callable[..., Program], nodes: list[Path], tmp_path: Path
+) -> None:
+    root = cgroup.root()
+    assert root is not None
+    handed = root / f"fastgpu-test-{os.getpid()}"
+    handed.mkdir()
+    kernel = start()
+    try:
+        (handed / "cgroup.procs").write_text(str(kernel.pid))
+        os.chown(handed / "cgroup.procs", NOBODY, NOBODY)
+        kept = groups.keep(holder(kernel), [str(nodes[1])])
+        assert not kept.closed
+        assert f"its user may move processes in the control group {handed}" in str(kept.detail)
+        assert [path.name for path in handed.iterdir() if path.is_dir()] == []
+        assert may(kernel(nodes[0]))
+    finally:
+        kernel.end()
+        wait_until(lambda: "populated 0" in (handed / "cgroup.events").read_text(), "it is empty")
+        handed.rmdir()
+
+
+@real
+@pytest.mark.slow
+def test_somebody_else_s_program_above_is_not_put_out_of_work(
+    groups: LeaseGroups, start: Callable[..., Program], nodes: list[Path]
+) -> None:
+    """One that lets groups below it have another in its place would no longer be asked."""
+    root = cgroup.root()
+    assert root is not None
+    theirs = root / f"fastgpu-test-{os.getpid()}"
+    theirs.mkdir()
+    kernel = start()
+    loaded = device_filter.load(program((195,), ()))
+    folder = os.open(theirs, os.O_RDONLY)
+    try:
+        (theirs / "cgroup.procs").write_text(str(kernel.pid))
+        device_filter._call(8, struct.pack("<IIIII", folder, loaded, 6, 1, 0), "attached, to be overridden")
+        kept = groups.keep(holder(kernel), [str(nodes[0])])
+        assert not kept.closed
+        assert "somebody else decides" in str(kept.detail)
+        assert not may(kernel(nodes[0]))
+    finally:
+        os.close(folder)
+        os.close(loaded)
+        kernel.end()
+        wait_until(lambda: "populated 0" in (theirs / "cgroup.events").read_text(), "it is empty")
+        theirs.rmdir()
+
+
+@real
+@pytest.mark.slow
+def test_the_next_pool_manager_finds_the_groups_and_closes_what_is_nobody_s(
+    start: Callable[..., Program], nodes: list[Path], tmp_path: Path
+) -> None:
+    boot_id = Clock().boot_id()
+    kernel, orphan = start(), start()
+    before = LeaseGroups(tmp_path, boot_id)
+    for one in (kernel, orphan):
+        assert before.keep(holder(one), [str(nodes[0])]).closed
+    other = LeaseGroups(tmp_path / "of another pool", boot_id)
+    other.take_over([])
+    assert may(kernel(nodes[0])), "another pool's are left alone"
+    after = LeaseGroups(tmp_path, boot_id)
+    after.take_over([holder(kernel)])
+    assert [may(one(nodes[0])) for one in (kernel, orphan)] == [True, False]
+    assert after.keep(holder(kernel), [str(nodes[1])]).closed
+    assert [may(kernel(node)) for node in nodes] == [False, True]
+    LeaseGroups(tmp_path, boot_id).forget()
+    assert [may(one(nodes[0])) for one in (kernel, orphan)] == [True, True], "a pool that closes nothing opens all"
+
+
+@real
+@pytest.mark.slow
+def test_a_kernel_that_had_no_lease_for_a_while_is_opened_again(
+    groups: LeaseGroups, start: Callable[..., Program], nodes: list[Path]
+) -> None:
+    kernel = start()
+    assert not groups.has(holder(kernel))
+    groups.keep(holder(kernel), [str(nodes[0])])
+    groups.drop(holder(kernel))
+    assert [may(kernel(node)) for node in nodes] == [False, False]
+    assert groups.has(holder(kernel))
+    assert groups.keep(holder(kernel), [str(nodes[1])]).closed
+    groups.tidy()
+    assert [may(kernel(node)) for node in nodes] == [False, True]
+
+
+@real
+@pytest.mark.slow
+def test_a_process_that_has_ended_is_no_fault(groups: LeaseGroups, start: Callable[..., Program]) -> None:
+    kernel = start()
+    one = holder(kernel)
+    kernel.end()
+    kept = groups.keep(one, [])
+    assert not kept.closed
+    assert "not closed" in str(kept.detail)
+
+
+@real
+def test_a_program_that_the_kernel_refuses_is_said() -> None:
+    with pytest.raises(HostFault, match="cannot be loaded"):
+        device_filter.load(b"\xff" * 16)
+
+
+# -- the pool ----------------------------------------------------------------------------------------------------------
+
+
+class ClosingPool(PoolProcess):
+    """A pool manager that closes."""
+
+    def start(self, *settings: str) -> None:
+        where = f"--FastGPUPool.state_dir={state_dir(self.folder)}"
+        command = [sys.executable, "-m", "tests.pool.effects.device_access_pool", where, *settings]
+        with (self.folder / "pool.out").open("ab") as out:
+            self._process = subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True, cwd=ROOT)
+        wait_until(self.answers, f"the pool answers; see {self.folder / 'pool.out'}")
+
+    def groups(self) -> list[str]:
+        """Names of the groups that it has made now."""
+        prefix = LeaseGroups(state_dir(self.folder), "")._prefix
+        return [path.name for path in (cgroup.root() or Path()).rglob(f"{prefix}*") if path.is_dir()]
+
+
+CLOSE = "--FastGPUPool.close_nodes=True"
+
+
+@pytest.fixture
+def pool(isolated: Path, nodes: list[Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[ClosingPool]:
+    monkeypatch.setenv("FASTGPU_TEST_DEV", str(nodes[0].parent))
+    make_node(nodes[0].parent / "nvidiactl", 255)
+    process = ClosingPool(isolated, simulate="")
+    yield process
+    process.end()
+
+
+def opens(kernel: Kernel, nodes: list[Path]) -> list[bool]:
+    """Which of the files a cell of the kernel can open, and a program that it starts."""
+    kernel.run("import os, errno, subprocess, sys\n" + OPENS)
+    own, child = kernel.value(f"opens({[str(one) for one in nodes]!r})").split(";")
+    assert own.strip("'") == child.strip("'")
+    return [may(said) for said in own.strip("'").split()]
+
+
+OPENS = """
+CODE = '''
+import errno, os, sys
+for path in sys.argv[1:]:
+    try:
+        os.close(os.open(path, os.O_RDWR)); print('opened')
+    except OSError as error:
+        print(errno.errorcode[error.errno])
+'''
+def opens(paths):
+    def own(path):
+        try:
+            os.close(os.open(path, os.O_RDWR)); return 'opened'
+        except OSError as error:
+            return errno.errorcode[error.errno]
+    child = subprocess.run([sys.executable, '-c', CODE, *paths], capture_output=True, text=True, env={})
+    return ' '.join(map(own, paths)) + ';' + ' '.join(child.stdout.split())
+"""
+
+
+class Tenant:
+    """A lease, and a process of another user that holds it as a kernel does."""
+
+    def __init__(self, pool: PoolProcess, start: Callable[..., Program]) -> None:
+        token = new_token()
+        self._pool = pool
+        self.lease_id = str(pool.client.request("full", token=token)["id"])
+        self.opens = start(FASTGPU_LEASE=self.lease_id)
+        self.bound = dict(pool.client.bind(self.lease_id, token, self.opens.pid))
+
+    def may(self, nodes: list[Path]) -> list[bool]:
+        return [may(self.opens(node)) for node in nodes]
+
+
+def said(pool: PoolProcess, lease_id: str, nodes: list[Path]) -> list[bool]:
+    """Which of the files its lease says."""
+    return [str(node) in pool.lease(lease_id)["device_nodes"] for node in nodes]
+
+
+@real
+@pytest.mark.slow
+def test_a_kernel_opens_its_own_gpu_only(
+    use_machine: Build, pool: ClosingPool, kernels: KernelHelper, nodes: list[Path]
+) -> None:
+    use_machine("2xL4", old_driver=True)
+    pool.start(CLOSE)
+    first, second = kernels.start(), kernels.start()
+    for kernel in (first, second):
+        pool.wait_state(kernel.lease_id, "active")
+    mine = [said(pool, kernel.lease_id, nodes) for kernel in (first, second)]
+    assert sorted(mine) == [[False, True], [True, False]]
+    assert [opens(kernel, nodes) for kernel in (first, second)] == mine
+    view = pool.lease(first.lease_id)
+    assert (view["device_nodes_closed"], "root" in view["device_nodes_message"]) == (False, True)
+    assert first.manager is not None
+    before = first.pid
+    first.manager.restart_kernel(now=True)
+    first.client.wait_for_ready(timeout=DEADLINE_S)
+    assert first.pid != before
+    assert opens(first, nodes) == mine[0], "the process after a restart, too"
+    for kernel in (first, second):
+        kernels.stop(kernel)
+    wait_until(lambda: pool.groups() == [], "nothing is left of the groups", 30)
+
+
+@real
+@pytest.mark.slow
+def test_files_are_opened_with_a_grant_and_closed_with_its_end_whichever_pool_manager_serves(
+    use_machine: Build, pool: ClosingPool, start: Callable[..., Program], nodes: list[Path]
+) -> None:
+    use_machine("2xL4", old_driver=True)
+    pool.start(CLOSE)
+    first, second, third = (Tenant(pool, start) for _ in range(3))
+    for tenant in (first, second):
+        assert (tenant.bound["device_nodes_closed"], tenant.bound["device_nodes_message"]) == (True, None), "at once"
+    mine = {one.lease_id: said(pool, one.lease_id, nodes) for one in (first, second)}
+    assert sorted(mine.values()) == [[False, True], [True, False]]
+    assert [one.may(nodes) for one in (first, second)] == list(mine.values())
+    assert (third.bound["state"], third.may(nodes)) == ("waiting", [False, False])
+
+    pool.client.release(first.lease_id)
+    pool.wait_state(third.lease_id, "active")
+    assert third.may(nodes) == mine[first.lease_id], "as soon as it is said"
+    wait_until(lambda: first.may(nodes) == [False, False], "what is over is closed")
+
+    pool.kill()
+    assert second.may(nodes) == mine[second.lease_id]
+    pool.start(CLOSE)
+    wait_until(lambda: pool.lease(second.lease_id)["device_nodes_closed"], "it is taken over")
+    assert second.may(nodes) == mine[second.lease_id]
+    pool.client.release(third.lease_id)
+    wait_until(lambda: third.may(nodes) == [False, False], "the next pool manager goes on with it")
+
+    token = new_token()
+    again = pool.client.request("full", token=token)["id"]
+    pool.wait_state(again, "active")
+    assert pool.client.bind(again, token, third.opens.pid)["device_nodes_closed"], "one that asks again by itself"
+    assert third.may(nodes) == said(pool, again, nodes)
+    pool.client.release(again)
+
+    pool.kill()
+    pool.start()
+    assert second.may(nodes) == [True, True], "one that closes nothing opens all"
+    pool.kill()
+    pool.start(CLOSE)
+    wait_until(lambda: pool.lease(second.lease_id)["device_nodes_closed"], "and one that does closes it again")
+    assert second.may(nodes) == mine[second.lease_id]
+    for tenant in (first, second, third):
+        tenant.opens.end()
+    wait_until(lambda: pool.groups() == [], "nothing is left of the groups", 30)
+
+
+@real
+@pytest.mark.slow
+def test_a_server_that_holds_a_lease_of_a_kernel_to_come_is_left_alone(
+    use_machine: Build, pool: ClosingPool, nodes: list[Path]
+) -> None:
+    use_machine("2xL4", old_driver=True)
+    pool.start(CLOSE)
+    here = cgroup.group_of(os.getpid())
+    lease_id = pool.client.request("full", token=new_token())["id"]
+    pool.wait_state(lease_id, "active")
+    view = pool.lease(lease_id)
+    assert (view["device_nodes_closed"], view["device_nodes_message"]) == (False, None)
+    assert cgroup.group_of(os.getpid()) == here
+
+
+@real
+@pytest.mark.slow
+def test_the_driver_keeps_a_limit_for_the_group(
+    use_machine: Build, pool: ClosingPool, kernels: KernelHelper, half: str
+) -> None:
+    machine = use_machine("1xH100-80GB")
+    pool.start(CLOSE)
+    kernel = kernels.start(half)
+    pool.wait_state(kernel.lease_id, "active")
+    (uuid,) = [gpu.uuid for gpu in machine.gpus]
+    group = str(cgroup.group_of(kernel.pid))
+    assert f"-{kernel.pid}-" in group
+    memory_bytes = pool.lease(kernel.lease_id)["memory_bytes"]
+    wait_until(lambda: machine.limits() == {(uuid, group): (0, memory_bytes)}, "the limit is set")
+    assert pool.lease(kernel.lease_id)["enforcement"] == "driver"
+    assert pool.lease(kernel.lease_id)["limit_message"] is None
+    pool.client.resize(kernel.lease_id, "quarter")
+    wait_until(lambda: machine.limits() == {(uuid, group): (0, memory_bytes // 2)}, "it follows the size")
+    pool.client.release(kernel.lease_id)
+    pool.wait_state(kernel.lease_id, "ended")
+    wait_until(lambda: group not in str([one for one, limit in machine.limits().items() if limit[1] < 2**60]), "lifted")
+
+
+@pytest.mark.slow
+def test_where_it_cannot_be_done_that_is_said_and_files_are_told(
+    use_machine: Build, pool: ClosingPool, kernels: KernelHelper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_machine("1xL4", old_driver=True)
+    monkeypatch.setenv("FASTGPU_TEST_NO_BPF", "1")
+    pool.start(CLOSE)
+    kernel = kernels.start()
+    pool.wait_state(kernel.lease_id, "active")
+    view = pool.lease(kernel.lease_id)
+    assert view["device_nodes"] != []
+    assert view["device_nodes_closed"] is False
+    assert "not closed to this lease" in view["device_nodes_message"]
+    assert f"{kernel.lease_id}: {view['device_nodes_message']}" in fastgpu("status").stdout
+    log = (pool.folder / "pool.out").read_text()
+    assert log.count("are told to leases and not closed") == 1
+
+
+# -- the rights that it takes ------------------------------------------------------------------------------------------
+
+KEEP = """
+import sys
+from pathlib import Path
+from fastgpu_jupyter.pool.host.clock import Clock
+from fastgpu_jupyter.pool.host.lease_groups import LeaseGroups
+from fastgpu_jupyter.pool.host.attribution import lease_of
+from fastgpu_jupyter.pool.host.process import holder_of
+folder, pid, node = sys.argv[1:]
+boot_id = Clock().boot_id()
+kept = LeaseGroups(Path(folder), boot_id).keep(holder_of(int(pid), boot_id), [node])
+print(kept.closed, lease_of(int(pid)), kept.detail)
+"""
+
+
+@pytest.fixture
+def around() -> Iterator[Path]:
+    """A group of root's, as those are in which services and logins are."""
+    path = (cgroup.root() or Path()) / f"fastgpu-test-{os.getpid()}"
+    path.mkdir()
+    yield path
+    wait_until(lambda: "populated 0" in (path / "cgroup.events").read_text(), "it is empty")
+    for below in path.glob("fastgpu-*"):
+        below.rmdir()
+    path.rmdir()
+
+
+@real
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="setpriv is not installed")
+@pytest.mark.parametrize(
+    ("without", "outcome"),
+    [
+        (set(), "True it None"),
+        ({"bpf"}, "False it "),
+        ({"net_admin"}, "False it "),
+        ({"sys_ptrace"}, "True None"),
+        ({"dac_read_search"}, "True None"),
+    ],
+)
+def test_the_unit_of_the_system_has_the_rights_that_it_takes_and_no_more(
+    around: Path, start: Callable[..., Program], tmp_path: Path, nodes: list[Path], without: set[str], outcome: str
+) -> None:
+    """Without the last two it is not seen whose kernel a process is, and nobody's would be closed in."""
+    lines = (ROOT / "docs/fastgpu-pool.service").read_text().splitlines()
+    (line,) = [line for line in lines if line.startswith("#CapabilityBoundingSet=")]
+    rights = {name.removeprefix("CAP_").lower() for name in line.partition("=")[2].split()}
+    assert rights - {"kill"} == {"sys_ptrace", "dac_read_search", "bpf", "net_admin"}
+    kernel = start(FASTGPU_LEASE="it")
+    assert may(kernel(nodes[0]))  # so that it has come to its own program
+    (around / "cgroup.procs").write_text(str(kernel.pid))
+    bounds = ",".join(["-all", *(f"+{name}" for name in sorted(rights - without))])
+    command = ["setpriv", f"--bounding-set={bounds}", "--inh-caps=-all", sys.executable, "-c", KEEP]
+    done = subprocess.run(
+        [*command, str(tmp_path), str(kernel.pid), str(nodes[1])],
+        cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.stdout.startswith(outcome), (done.stdout, done.stderr)
+    assert may(kernel(nodes[0])) == outcome.startswith("False")
+    kernel.end()

@@ -1,0 +1,213 @@
+"""Which files a kernel may open, and when, by the state of its leases: with groups that are played."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Collection, Coroutine, Iterable
+from typing import Any, cast
+
+import pytest
+
+from fastgpu_jupyter.core.model import commands as c
+from fastgpu_jupyter.core.model.entities import Holder, LogicalGPU
+from fastgpu_jupyter.pool import supervisor as parts_module
+from fastgpu_jupyter.pool.effects import device_access as closing_module
+from fastgpu_jupyter.pool.effects.device_access import Closing
+from fastgpu_jupyter.pool.host.lease_groups import TOLD, Kept, LeaseGroups
+from fastgpu_jupyter.pool.supervisor import Parts
+from tests.core.world import World, holder, spec
+from tests.waiting import async_wait_until
+
+KERNELS = range(100, 200)  #: numbers of processes that are kernels of the lease that they are named for
+
+
+class Groups:
+    """What each process may open now."""
+
+    def __init__(self) -> None:
+        self.open: dict[int, set[str]] = {}
+        self.story: list[tuple[int, tuple[str, ...]]] = []
+        self.goes_on = threading.Event()
+        self.goes_on.set()
+
+    def take_over(self, holders: Iterable[Holder]) -> None:
+        self.taken_over = {one.pid for one in holders}
+
+    def has(self, one: Holder) -> bool:
+        return one.pid in self.open
+
+    def keep(self, one: Holder, nodes: Collection[str]) -> Kept:
+        assert self.goes_on.wait(20)
+        self.open[one.pid] = set(nodes)
+        self.story.append((one.pid, tuple(sorted(nodes))))
+        return Kept(closed=True)
+
+    def drop(self, one: Holder) -> None:
+        self.open.pop(one.pid, None)
+
+    def tidy(self) -> bool:
+        return False
+
+
+class Closed(World):
+    """A pool under test whose device files are closed."""
+
+    def __init__(self) -> None:
+        self.groups, self.told = Groups(), list[str]()
+        self.closing: Closing | None = None
+        super().__init__(*(spec(f"gpu-{n}", index=n, parkable=True) for n in range(2)))
+
+    def do(self, command: c.Command) -> Any:
+        events = super().do(command)
+        if self.closing is not None:
+            changed = {str(event.lease_id) for event in events if hasattr(event, "lease_id")}
+            self.closing.follow(self.state, changed)
+        return events
+
+    def nodes_of(self, gpu: LogicalGPU) -> list[str]:
+        return [*gpu.device_ids, *filter(None, [gpu.made])]
+
+    async def settled(self) -> dict[int, set[str]]:
+        assert self.closing is not None
+        while self.closing._due or self.closing._under_way:
+            await asyncio.wait([*self.closing._due.values(), *self.closing._under_way.values()], timeout=20)
+        return self.groups.open
+
+    def gpu(self, name: str) -> LogicalGPU:
+        gpu = self.state.leases[name].logical_gpu
+        assert gpu is not None
+        return gpu
+
+
+@pytest.fixture(autouse=True)
+def _kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(closing_module, "lease_of", lambda pid: "a" if pid in KERNELS else None)
+
+
+def play(story: Callable[[Closed, Closing], Coroutine[Any, Any, None]]) -> None:
+    async def run() -> None:
+        world = Closed()
+        closing = world.closing = Closing(cast(LeaseGroups, world.groups), world.nodes_of, world.told.append)
+        parts = Parts(lambda: None, lambda _: None)
+        parts.keep("files", closing.keep)
+        try:
+            await story(world, closing)
+        finally:
+            await parts.stop()
+            closing.close()
+
+    asyncio.run(run())
+
+
+def test_what_a_bug_kept_from_being_opened_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parts_module, "RETRY_S", 0.01)
+
+    async def story(world: Closed, closing: Closing) -> None:
+        keep, failures = world.groups.keep, iter([ZeroDivisionError(), KeyError("x")])
+
+        def fail(one: Holder, nodes: Collection[str]) -> Kept:
+            for bug in failures:
+                raise bug
+            return keep(one, nodes)
+
+        world.groups.keep = fail  # type: ignore[method-assign]
+        world.ask("a", "half")
+        world.do(c.BindHolder("a", holder(100)))
+        await async_wait_until(lambda: closing.about("a").closed, "it is tried again")
+
+    play(story)
+
+
+def test_a_kernel_opens_what_its_lease_has_while_it_has_it() -> None:
+    async def story(world: Closed, closing: Closing) -> None:
+        world.ask("a", "half")
+        assert await world.settled() == {}, "its holder is a server"
+        world.do(c.BindHolder("a", holder(100)))
+        assert await world.settled() == {100: set()}, "not before it is made"
+        gpu = world.gpu("a")
+        await closing.open("a", gpu)
+        assert world.groups.open == {100: {gpu.device_id}}, "and then before that is said"
+        assert closing.about("a").closed
+        world.prepared("a")
+        world.do(c.ResizeLease("a", "quarter"))
+        assert await world.settled() == {100: {gpu.device_id}}
+        world.do(c.ParkLease("a"))
+        assert await world.settled() == {100: {gpu.device_id}}, "its memory is still there"
+        world.parked("a")
+        assert await world.settled() == {100: set()}
+        world.do(c.DrainDevice(gpu.device_id, drained=True))
+        world.do(c.ResumeLease("a"))
+        other = world.gpu("a")
+        assert other.device_id != gpu.device_id
+        assert await world.settled() == {100: set()}
+        await closing.open("a", other)
+        assert world.groups.open == {100: {other.device_id}}, "it moved"
+        world.resumed("a")
+        world.do(c.BindHolder("a", holder(101)))
+        assert await world.settled() == {101: {other.device_id}}, "its kernel was started anew"
+        world.do(c.ReleaseLease("a"))
+        assert await world.settled() == {}
+        assert closing.about("a") == TOLD
+
+    play(story)
+
+
+def test_what_is_made_for_a_lease_is_opened_with_it() -> None:
+    async def story(world: Closed, closing: Closing) -> None:
+        world.ask("a")
+        world.do(c.BindHolder("a", holder(100)))
+        gpu = world.gpu("a")
+        made = LogicalGPU(**{name: getattr(gpu, name) for name in gpu.__slots__ if name != "made"}, made="cap-7")
+        await closing.open("a", made)
+        assert world.groups.open == {100: {gpu.device_id, "cap-7"}}
+        world.do(c.PrepareSucceeded("a", gpu.generation, "cap-7"))
+        assert await world.settled() == {100: {gpu.device_id, "cap-7"}}
+
+    play(story)
+
+
+def test_a_kernel_that_holds_two_leases_opens_both_and_then_the_one_that_is_left() -> None:
+    async def story(world: Closed, closing: Closing) -> None:
+        for name in ("a", "b"):
+            world.active(name)
+            world.do(c.BindHolder(name, holder(100)))
+        assert await world.settled() == {100: {"gpu-0", "gpu-1"}}
+        gone = world.gpu("a").device_id
+        world.do(c.ReleaseLease("a"))
+        assert await world.settled() == {100: {"gpu-0", "gpu-1"} - {gone}}
+        assert closing.about("b").closed
+
+    play(story)
+
+
+def test_whoever_waits_for_it_waits_until_it_is_done() -> None:
+    async def story(world: Closed, closing: Closing) -> None:
+        world.active("a")
+        world.groups.goes_on.clear()
+        world.do(c.BindHolder("a", holder(100)))
+        waiting = asyncio.create_task(closing.settled("a"))
+        done, _ = await asyncio.wait({waiting}, timeout=0.05)
+        assert not done
+        assert not closing.about("a").closed, "nothing is claimed before it is so"
+        world.groups.goes_on.set()
+        await waiting
+        assert closing.about("a").closed
+        assert world.told == ["a"]
+        await closing.settled("a")
+        await closing.settled("no such lease")
+
+    play(story)
+
+
+def test_a_pool_manager_that_starts_takes_over_what_there_is() -> None:
+    async def story(world: Closed, closing: Closing) -> None:
+        world.closing = None
+        world.active("a")
+        world.do(c.BindHolder("a", holder(100)))
+        closing.follow(world.state, list(world.state.leases))
+        world.closing = closing
+        assert await world.settled() == {100: set(world.gpu("a").device_ids)}
+        assert world.groups.taken_over == {100}
+
+    play(story)

@@ -1,0 +1,302 @@
+"""A driver that hangs: its calls are given up, nothing else waits for it, and what it says later is heard."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from fastgpu_jupyter.core.model import commands as c
+from fastgpu_jupyter.core.model import effects as fx
+from fastgpu_jupyter.core.model.entities import (
+    EndReason,
+    Enforcement,
+    Health,
+    LeaseState,
+    LogicalGPU,
+    Mechanism,
+    PendingReason,
+    Scrub,
+)
+from fastgpu_jupyter.errors import HostFault
+from fastgpu_jupyter.pool.effects import executor as hands_module
+from fastgpu_jupyter.pool.effects.device_access import Closing
+from fastgpu_jupyter.pool.effects.executor import NO_ANSWER, Hands
+from fastgpu_jupyter.pool.host.clock import Clock
+from fastgpu_jupyter.pool.host.process import holder_of
+from fastgpu_jupyter.pool.host.threads import DaemonThreads, within
+from fastgpu_jupyter.pool.http.views import Viewer, device_views, lease_views
+from fastgpu_jupyter.pool.loop import recovery
+from fastgpu_jupyter.pool.loop import runtime as runtime_module
+from fastgpu_jupyter.units import GIB
+from tests.pool.devices.fake_driver import FakeMachine, fake_spec
+from tests.pool.loop.test_runtime import Pool
+from tests.waiting import async_wait_until
+
+
+@pytest.fixture
+def machine() -> Iterator[FakeMachine]:
+    machine = FakeMachine([fake_spec("fake-0")])
+    yield machine
+    machine.answers.set()
+
+
+@pytest.fixture(autouse=True)
+def _short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hands_module, "ANSWER_S", 0.05)
+    monkeypatch.setattr(hands_module, "DRAIN_POLL_S", 0.01)
+    monkeypatch.setattr(runtime_module, "SAMPLE_S", 0.02)
+    monkeypatch.setattr(runtime_module, "LOOK_S", 0.02)
+
+
+def test_a_call_that_hangs_is_given_up_and_so_is_everything_behind_it(machine: FakeMachine) -> None:
+    async def story() -> None:
+        heard: list[bool] = []
+        driver = machine.driver()
+        hands = Hands(driver, lambda: heard.append(hands.silence is not None))
+        machine.answers.clear()
+        asked = [hands.ask(driver.health, "fake-0") for _ in range(3)]
+        results = await asyncio.gather(*asked, return_exceptions=True)
+        assert all(isinstance(result, HostFault) for result in results)
+        began_s = time.monotonic()
+        with pytest.raises(HostFault, match="has not answered"):
+            await hands.ask(driver.inventory)
+        assert time.monotonic() - began_s < hands_module.ANSWER_S, "refused at once"
+        assert heard == [True]
+        machine.answers.set()
+        await async_wait_until(lambda: hands.silence is None, "it answers again")
+        assert heard == [True, False]
+        assert (await hands.ask(driver.health, "fake-0"))[0] is Health.HEALTHY
+        assert machine.calls == ["health", "health"], "what was given up before it began was never done"
+        hands.close()
+
+    asyncio.run(story())
+
+
+def test_leases_that_leave_a_device_share_its_lists_and_ask_less_as_time_passes(
+    machine: FakeMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hands_module, "ANSWER_S", 20)
+    monkeypatch.setattr(hands_module, "DRAIN_POLL_MOST_S", 0.04)
+    holder = holder_of(os.getpid(), "boot")
+    gpu = LogicalGPU(
+        "fake-0",
+        GIB,
+        whole=False,
+        mechanism=Mechanism.SHARED,
+        enforcement=Enforcement.NONE,
+        rate_micro_per_hour=1,
+        generation=1,
+    )
+
+    async def story() -> None:
+        hands = Hands(machine.driver())
+        machine.processes["fake-0"] = {os.getpid(): 1}
+        began_s = time.monotonic()
+        drains = [asyncio.ensure_future(hands.carry_out(fx.Drain(f"lease-{n}", gpu, holder))) for n in range(32)]
+        await async_wait_until(lambda: machine.calls.count("processes") >= 10, "they look again and again")
+        looks, passed_s = machine.calls.count("processes"), time.monotonic() - began_s
+        # Each for itself would have had 32 lists by now.
+        assert looks <= 2 + passed_s / (hands_module.DRAIN_POLL_S / 2)
+        assert not any(drain.done() for drain in drains)
+        machine.processes.clear()
+        assert {type(done) for done in await asyncio.gather(*drains)} == {c.DrainSucceeded}
+        hands.close()
+
+    asyncio.run(story())
+
+
+def test_a_list_from_before_says_nothing_of_now(machine: FakeMachine) -> None:
+    async def story() -> None:
+        hands = Hands(machine.driver())
+        clock = asyncio.get_running_loop().time
+        since_s = clock()
+        assert await hands._list("fake-0", since_s) == []
+        machine.processes["fake-0"] = {4711: 1}
+        assert await hands._list("fake-0", since_s) == []
+        assert [one.pid for one in await hands._list("fake-0", clock())] == [4711]
+        hands.close()
+
+    asyncio.run(story())
+
+
+def run(tmp_path: Path, machine: FakeMachine, story: object) -> None:
+    async def play() -> None:
+        pool = Pool(tmp_path, machine.driver())  # type: ignore[arg-type]
+        await pool.start()
+        try:
+            await story(pool)  # type: ignore[operator]
+        finally:
+            await pool.runtime.stop()
+
+    asyncio.run(play())
+
+
+async def device(pool: Pool) -> tuple[Health, str | None]:
+    return await pool.runtime.read(
+        lambda state, _: (state.devices["fake-0"].health, state.devices["fake-0"].health_reason)
+    )
+
+
+async def until_health(pool: Pool, health: Health) -> None:
+    async def reached() -> bool:
+        return (await device(pool))[0] is health
+
+    await async_wait_until(reached, f"the device is {health}")
+
+
+@pytest.mark.slow
+def test_while_the_driver_hangs_nothing_is_granted_and_everything_is_answered(
+    tmp_path: Path, machine: FakeMachine
+) -> None:
+    async def story(pool: Pool) -> None:
+        await pool.ask("before")
+        await pool.until("before", LeaseState.ACTIVE)
+        machine.answers.clear()
+        await until_health(pool, Health.SUSPECT)
+        assert (await device(pool))[1] == NO_ANSWER
+        await pool.runtime.submit(c.ReleaseLease("before"))
+        assert (await pool.lease("before")).state is LeaseState.DRAINING, "not free before that is seen"
+        await pool.ask("meanwhile")
+        assert (await pool.lease("meanwhile")).state is LeaseState.WAITING
+        viewer = Viewer("ann")
+        facts = await pool.runtime.read(lambda state, at: views(pool, state, at, viewer))
+        assert facts == (["suspect"], {"before": None, "meanwhile": PendingReason.HEALTH.value})
+        await async_wait_until(lambda: pool.runtime.usage.leases == {}, "what was true once is shown no more")
+        machine.answers.set()
+        await until_health(pool, Health.HEALTHY)
+        ended = await pool.until("before", LeaseState.ENDED)
+        assert (ended.end_reason, ended.scrub) == (EndReason.RELEASED, Scrub.GONE)
+        await pool.until("meanwhile", LeaseState.ACTIVE)
+
+    def views(pool: Pool, state: object, at: object, viewer: Viewer) -> tuple[list[str], dict[str, str | None]]:
+        from fastgpu_jupyter.pool.http.views import Facts
+
+        runtime = pool.runtime
+        facts = Facts("USD", runtime.usage, runtime.environment_of, runtime.tickets, runtime.device_nodes_of, {})
+        devices = [view["health"] for view in device_views(state, viewer, facts)]  # type: ignore[arg-type]
+        leases = lease_views(state, at, viewer, facts)  # type: ignore[arg-type]
+        return devices, {view["id"]: view["pending_reason"] for view in leases}
+
+    run(tmp_path, machine, story)
+
+
+@pytest.mark.slow
+def test_a_grant_that_was_on_its_way_waits_again_and_is_told_why(tmp_path: Path, machine: FakeMachine) -> None:
+    async def story(pool: Pool) -> None:
+        machine.answers.clear()
+        await pool.ask("a")
+        lease = await pool.until("a", LeaseState.WAITING)
+        assert lease.tries
+        assert "does not answer" in str(lease.unprepared) or "has not answered" in str(lease.unprepared)
+        machine.answers.set()
+        await pool.until("a", LeaseState.ACTIVE)
+
+    run(tmp_path, machine, story)
+
+
+@pytest.mark.slow
+def test_a_pool_that_starts_while_the_driver_hangs_keeps_its_leases(
+    tmp_path: Path, machine: FakeMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def first(pool: Pool) -> None:
+        await pool.ask("a")
+        await pool.until("a", LeaseState.ACTIVE)
+
+    async def second(pool: Pool) -> None:
+        assert (await pool.lease("a")).state is LeaseState.ACTIVE
+        assert await device(pool) == (Health.SUSPECT, NO_ANSWER)
+        machine.answers.set()
+        await until_health(pool, Health.HEALTHY)
+
+    async def third(pool: Pool) -> None:
+        assert await device(pool) == (Health.HEALTHY, None)
+
+    run(tmp_path, machine, first)
+    machine.answers.clear()
+    monkeypatch.setattr(recovery, "START_S", 0.05)
+    run(tmp_path, machine, second)
+    run(tmp_path, machine, third)
+
+
+@pytest.mark.slow
+def test_devices_come_and_go_while_the_pool_serves(tmp_path: Path, machine: FakeMachine) -> None:
+    async def story(pool: Pool) -> None:
+        await pool.ask("a")
+        await pool.until("a", LeaseState.ACTIVE)
+        machine.specs.append(fake_spec("fake-1", 1))
+        await pool.ask("b")
+        lease = await pool.until("b", LeaseState.ACTIVE)
+        assert lease.logical_gpu is not None
+        assert lease.logical_gpu.device_id == "fake-1"
+        machine.remove("fake-1")
+        ended = await pool.until("b", LeaseState.ENDED)
+        assert (ended.end_reason, ended.scrub) == (EndReason.DEVICE_LOST, Scrub.DEVICE_GONE)
+        assert (await pool.lease("a")).state is LeaseState.ACTIVE
+
+    run(tmp_path, machine, story)
+
+
+def test_device_files_are_open_before_a_lease_is_ready_and_closed_in_before_it_is_limited(machine: FakeMachine) -> None:
+    class Played:
+        async def open(self, lease_id: str, gpu: LogicalGPU) -> None:
+            machine.calls.append(f"open {lease_id} {gpu.made}")
+
+        async def settled(self, lease_id: str) -> None:
+            machine.calls.append(f"settled {lease_id}")
+
+    async def story() -> None:
+        hands = Hands(machine.driver(), closing=cast(Closing, Played()))
+        gpu = LogicalGPU("fake-0", GIB, False, Mechanism.SHARED, Enforcement.DRIVER, 0, 1, made="it")  # noqa: FBT003
+        kernel = holder_of(os.getpid(), Clock().boot_id())
+        assert await hands.carry_out(fx.Prepare("a", gpu)) == c.PrepareSucceeded("a", 1, "it")
+        assert machine.calls == ["prepare", "open a it"]
+        await hands.carry_out(fx.Limit("a", gpu, kernel))
+        assert machine.calls[2:] == ["settled a"], "this process is no kernel, and is not limited"
+        hands.close()
+
+    asyncio.run(story())
+
+
+def test_threads_keep_the_order_and_tell_what_went_wrong() -> None:
+    threads = DaemonThreads(1, "test")
+    done: list[int] = []
+    futures = [threads.submit(done.append, number) for number in range(50)]
+    failed = threads.submit(lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        failed.result(20)
+    assert [future.result(20) for future in futures] == [None] * 50
+    assert done == list(range(50))
+    threads.shutdown()
+    with pytest.raises(RuntimeError, match="closed"):
+        threads.submit(int)
+
+
+def test_what_takes_too_long_is_a_fault_and_what_fails_is_itself() -> None:
+    assert within(20, lambda: 7, "never") == 7
+    with pytest.raises(HostFault, match="too long"):
+        within(0.01, lambda: time.sleep(0.2), "it takes too long")
+    with pytest.raises(ZeroDivisionError):
+        within(20, lambda: 1 / 0, "never")
+
+
+@pytest.mark.slow
+def test_a_call_that_hangs_for_ever_does_not_keep_the_process() -> None:
+    code = """
+        import threading
+        from fastgpu_jupyter.pool.host.threads import DaemonThreads
+        DaemonThreads(1, "stuck").submit(threading.Event().wait)
+        print("over")
+    """
+    ran = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=30, check=True
+    )
+    assert ran.stdout == "over\n"

@@ -1,0 +1,231 @@
+"""Processes by identity, one pool a folder, and a socket in the right hands."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fastgpu_jupyter.core.model.entities import Holder
+from fastgpu_jupyter.errors import Conflict, HostFault, NotFound
+from fastgpu_jupyter.pool.host import process, single
+from fastgpu_jupyter.pool.host.attribution import lease_of
+from fastgpu_jupyter.pool.host.clock import Clock
+from fastgpu_jupyter.wire import unixsocket
+from tests.waiting import wait_until
+
+BOOT = Clock().boot_id()
+
+
+@pytest.fixture
+def child() -> Iterator[subprocess.Popen[bytes]]:
+    running = subprocess.Popen(["sleep", "60"])
+    yield running
+    running.kill()
+    running.wait()
+
+
+def test_a_process_is_known_by_more_than_its_number(child: subprocess.Popen[bytes]) -> None:
+    known = process.holder_of(child.pid, BOOT)
+    pidfd = process.open_holder(known, BOOT)
+    assert pidfd is not None
+    os.close(pidfd)
+    for other in (
+        replace(known, start_time=known.start_time + 1),
+        replace(known, pidfd_inode=known.pidfd_inode + 1),
+        replace(known, boot_id="another boot"),
+        replace(known, uid=known.uid + 1),
+    ):
+        assert process.open_holder(other, BOOT) is None
+
+
+def test_a_zombie_is_dead(child: subprocess.Popen[bytes]) -> None:
+    known = process.holder_of(child.pid, BOOT)
+    child.send_signal(signal.SIGKILL)
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    assert process.open_holder(known, BOOT) is None
+    with pytest.raises(NotFound, match="has ended"):
+        process.holder_of(child.pid, BOOT)
+
+
+@pytest.mark.parametrize("pid", [0, -1, 2**31 - 1, 2**70])
+def test_what_is_no_process_is_refused(pid: int) -> None:
+    with pytest.raises(NotFound):
+        process.holder_of(pid, BOOT)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can choose the next process number")
+def test_a_reused_number_is_another_process(child: subprocess.Popen[bytes]) -> None:
+    known = process.holder_of(child.pid, BOOT)
+    child.kill()
+    child.wait()
+    for _ in range(50):
+        Path("/proc/sys/kernel/ns_last_pid").write_text(str(known.pid - 1))
+        reborn = subprocess.Popen(["sleep", "60"])
+        try:
+            if reborn.pid == known.pid:
+                assert process.open_holder(known, BOOT) is None
+                assert process.holder_of(known.pid, BOOT) != known
+                return
+        finally:
+            reborn.kill()
+            reborn.wait()
+    pytest.fail("the number was never reused")
+
+
+def test_the_end_of_a_holder_is_told_once_and_of_a_replaced_one_never(child: subprocess.Popen[bytes]) -> None:
+    told: list[tuple[str, Holder]] = []
+
+    async def story() -> None:
+        ended = asyncio.Event()
+        watcher = process.Watcher(BOOT, lambda lease, holder: (told.append((lease, holder)), ended.set()))
+        first = process.holder_of(child.pid, BOOT)
+        watcher.watch("a", first)
+        watcher.watch("b", first)
+        watcher.watch("b", process.holder_of(os.getpid(), BOOT))
+        child.kill()
+        await asyncio.wait_for(ended.wait(), 5)
+        watcher.close()
+        assert told == [("a", first)]
+
+    asyncio.run(story())
+
+
+def test_a_holder_that_is_gone_already_is_told(child: subprocess.Popen[bytes]) -> None:
+    async def story() -> None:
+        ended = asyncio.Event()
+        watcher = process.Watcher(BOOT, lambda *_: ended.set())
+        gone = replace(process.holder_of(child.pid, BOOT), start_time=1)
+        watcher.watch("a", gone)
+        await asyncio.wait_for(ended.wait(), 5)
+
+    asyncio.run(story())
+
+
+def test_the_lease_of_a_process_is_in_its_environment() -> None:
+    environment = {**os.environ, "FASTGPU_LEASE": "abc"}
+    with subprocess.Popen(["sleep", "60"], env=environment) as running:
+        # Until exec is done the child still shows our own environment.
+        assert wait_until(lambda: lease_of(running.pid), "the process has its own environment") == "abc"
+        running.kill()
+    assert lease_of(running.pid) is None
+
+
+def test_the_second_finds_the_lock_taken_and_by_whom(tmp_path: Path) -> None:
+    descriptor = single.lock(tmp_path, "lock")
+    single.say_who(descriptor, "process 42")
+    with pytest.raises(Conflict, match=r"already running here \(process 42\)"):
+        single.lock(tmp_path, "lock")
+    os.close(descriptor)
+    os.close(single.lock(tmp_path, "lock"))
+
+
+def test_a_child_does_not_inherit_the_lock(tmp_path: Path) -> None:
+    descriptor = single.lock(tmp_path, "lock")
+    with subprocess.Popen(["sleep", "60"], close_fds=False) as running:
+        os.close(descriptor)
+        os.close(single.lock(tmp_path, "lock"))
+        running.kill()
+
+
+def test_a_folder_is_private_and_ours(tmp_path: Path) -> None:
+    single.private_folder(tmp_path / "a" / "b")
+    assert (tmp_path / "a" / "b").stat().st_mode & 0o777 == 0o700
+    (tmp_path / "link").symlink_to(tmp_path)
+    with pytest.raises(HostFault, match="is a link or belongs to somebody else"):
+        single.private_folder(tmp_path / "link")
+    (tmp_path / "file").touch()
+    with pytest.raises(HostFault, match="cannot be made"):
+        single.private_folder(tmp_path / "file")
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a folder away")
+def test_a_folder_of_somebody_else_is_not_used(tmp_path: Path) -> None:
+    os.chown(tmp_path, 65534, 65534)
+    with pytest.raises(HostFault, match="belongs to somebody else"):
+        single.private_folder(tmp_path)
+
+
+def test_a_stale_socket_is_replaced_and_the_mode_is_right_from_the_first_instant(tmp_path: Path) -> None:
+    path = tmp_path / "pool.sock"
+    single.listen(path, 0o600).close()
+    with single.listen(path, 0o600), unixsocket.connect(path, 1):
+        assert path.stat().st_mode & 0o777 == 0o600
+        assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_killed_pool_left_before_it_renamed_its_socket_is_removed(tmp_path: Path) -> None:
+    with subprocess.Popen(["true"]) as ended:
+        pass
+    names = {
+        "dead": f".pool.sock.{ended.pid}",
+        "alive": f".pool.sock.{os.getppid()}",
+        "another's": f".other.sock.{ended.pid}",
+        "a number too long": f".pool.sock.{2**70}",
+    }
+    for name in names.values():
+        with socket.socket(socket.AF_UNIX) as left, unixsocket.short_address(tmp_path / name) as address:
+            left.bind(address)
+    (tmp_path / f".pool.sock.0{ended.pid}").write_text("no socket")
+    single.listen(tmp_path / "pool.sock", 0o600).close()
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"pool.sock", f".pool.sock.0{ended.pid}", *names.values()} - {names["dead"]}
+
+
+def test_one_socket_is_for_one_pool_whatever_its_state_folder_is(tmp_path: Path) -> None:
+    path = tmp_path / "pool.sock"
+    descriptor = single.lock_socket(path)
+    single.say_who(descriptor, "process 42, state folder /a")
+    with pytest.raises(Conflict, match=r"already running at the socket .*pool\.sock \(process 42.*another socket"):
+        single.lock_socket(path)
+    os.close(single.lock_socket(tmp_path / "other.sock"))
+    os.close(descriptor)
+    os.close(single.lock_socket(path))
+
+
+def test_a_socket_that_is_not_ours_keeps_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "pool.sock"
+    with single.listen(path, 0o600):
+        ours = single.inode(path)
+        with single.listen(path, 0o600):  # somebody put another in its place
+            single.unlisten(path, ours)
+            unixsocket.connect(path, 1).close()
+            single.unlisten(path, single.inode(path))
+            assert not path.exists()
+
+
+def test_a_path_of_any_length_can_be_served(tmp_path: Path) -> None:
+    folder = tmp_path / ("x" * 120)
+    folder.mkdir()
+    with single.listen(folder / "pool.sock", 0o600) as server, unixsocket.connect(folder / "pool.sock", 1) as client:
+        server.settimeout(1)
+        accepted, _ = server.accept()
+        with accepted:
+            assert unixsocket.peer_of(accepted).pid == os.getpid()
+            assert unixsocket.peer_of(client).uid == os.getuid()
+            assert process.peer_holder(accepted, BOOT) == process.holder_of(os.getpid(), BOOT)
+
+
+def test_where_a_socket_cannot_be_made_it_says_why(tmp_path: Path) -> None:
+    (tmp_path / "pool.sock").mkdir()
+    with pytest.raises(HostFault, match="cannot be made"):
+        single.listen(tmp_path / "pool.sock", 0o600)
+
+
+def test_without_the_newest_kernel_the_peer_is_found_by_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "_SO_PEERPIDFD", 9999)
+    one, other = socket.socketpair(socket.AF_UNIX)
+    with one, other:
+        assert process.peer_holder(one, BOOT).pid == os.getpid()
+
+
+def test_this_is_linux() -> None:
+    assert sys.platform == "linux"

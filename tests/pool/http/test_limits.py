@@ -1,0 +1,322 @@
+"""Everything that a caller can make grow has a limit, and at the limit the pool says when to come back."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+
+from fastgpu_jupyter.core.model import commands as c
+from fastgpu_jupyter.core.model.entities import LeaseRequest
+from fastgpu_jupyter.errors import LimitReached
+from fastgpu_jupyter.pool import logging as logs
+from fastgpu_jupyter.pool.app import FastGPUPool
+from fastgpu_jupyter.pool.http import server as server_module
+from fastgpu_jupyter.pool.http.limits import BUCKETS_MAX, Limits, Rate
+from fastgpu_jupyter.wire.client import new_token
+from tests.core.world import World, holder, spec
+from tests.pool.conftest import Serve
+from tests.pool.served import ServedPool, messages
+from tests.waiting import wait_until
+
+STREAM = b"GET /v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n"
+JSON = {"Content_Type": "application/json"}
+
+
+def another(tenant: str) -> c.RequestLease:
+    return c.RequestLease("new", tenant, LeaseRequest("full", None, None, None), holder(1), "0" * 64)
+
+
+# -- leases and the queue ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("limit", "who", "says"),
+    [
+        ("leases_max_per_tenant", "ann", "You have 3 leases"),
+        ("leases_max", "bob", "This pool has 3 leases"),
+        ("waiting_max_per_tenant", "ann", "You wait for 2 leases"),
+        ("waiting_max", "bob", "2 requests wait in this pool"),
+    ],
+)
+def test_leases_and_waiting_requests_have_a_limit(limit: str, who: str, says: str) -> None:
+    world = World(spec("gpu"))
+    for name in ("a", "b", "c"):
+        world.ask(name, tenant="ann")
+    most = 3 if limit.startswith("leases") else 2
+    Limits(**{limit: most + 1}).admit(world.state, another(who))
+    with pytest.raises(LimitReached, match=says) as caught:
+        Limits(**{limit: most}).admit(world.state, another(who))
+    assert "release one, or try again in 30 seconds." in str(caught.value)
+    assert caught.value.retry_after_s == 30
+
+
+def test_another_tenants_leases_and_those_that_ended_do_not_count() -> None:
+    world = World(spec("gpu"))
+    world.ask("a", tenant="ann")
+    world.ask("b", tenant="ann")
+    limits = Limits(leases_max_per_tenant=2, waiting_max_per_tenant=1)
+    limits.admit(world.state, another("bob"))
+    with pytest.raises(LimitReached):
+        limits.admit(world.state, another("ann"))
+    world.do(c.ReleaseLease("b"))
+    limits.admit(world.state, another("ann"))
+
+
+def test_a_client_at_the_limit_is_told_when_to_come_back(serve: Serve) -> None:
+    pool = serve(leases_max_per_tenant=1)
+    token = new_token()
+    lease = pool.client.request("full", token=token, key="once")
+    with pytest.raises(LimitReached, match="You have 1 leases") as caught:
+        pool.client.request("full", token=token)
+    assert caught.value.retry_after_s == 30
+    # The answer to a request that was carried out is still had: repeating makes nothing grow.
+    assert pool.client.request("full", token=token, key="once")["id"] == lease["id"]
+    pool.client.release(lease["id"])
+    wait_until(lambda: pool.client.leases()[0]["state"] == "ended", "the lease ends")
+    pool.client.request("full", token=token)
+
+
+# -- requests per second ----------------------------------------------------------------------------------------------
+
+
+def test_a_rate_lets_a_burst_through_and_then_so_many_a_second() -> None:
+    rate = Rate(10)
+    for _ in range(10):
+        rate.take(1, 0.0)
+    with pytest.raises(LimitReached, match=r"more than 10 requests a second; make fewer, or try again in 1 second\.$"):
+        rate.take(1, 0.0)
+    rate.take(2, 0.0)
+    rate.take(1, 0.1)
+    with pytest.raises(LimitReached):
+        rate.take(1, 0.1)
+
+
+def test_a_slow_rate_says_how_long_to_wait() -> None:
+    rate = Rate(0.1)
+    rate.take(1, 0.0)
+    with pytest.raises(LimitReached) as caught:
+        rate.take(1, 0.0)
+    assert caught.value.retry_after_s == 10
+
+
+def test_tenants_who_rest_are_forgotten() -> None:
+    rate = Rate(10)
+    for uid in range(BUCKETS_MAX):
+        rate.take(uid, 0.0)
+    rate.take(BUCKETS_MAX, 100.0)
+    assert len(rate) == 1
+    for uid in range(BUCKETS_MAX + 10):
+        rate.take(uid, 100.0)
+    assert len(rate) == BUCKETS_MAX
+
+
+def test_too_many_requests_are_refused_and_health_is_not(serve: Serve) -> None:
+    pool = serve(requests_per_s_per_tenant=0.1)
+    assert pool.raw("GET", "/v1/pool").status == 200
+    refused = pool.raw("GET", "/v1/pool")
+    assert (refused.status, refused.headers["Retry-After"], refused.json["code"]) == (429, "10", "limit_reached")
+    with pytest.raises(LimitReached) as caught:
+        pool.client.pool()
+    assert caught.value.retry_after_s == 10
+    assert {pool.raw("GET", "/v1/health").status for _ in range(20)} == {200}
+    assert pool.raw("GET", "/nowhere").status == 429
+
+
+# -- connections ------------------------------------------------------------------------------------------------------
+
+
+def test_over_the_limit_of_connections_only_health_is_answered(serve: Serve) -> None:
+    for limit, says in (
+        ({"connections_max_per_tenant": 2}, "You have as many connections"),
+        ({"connections_max": 2}, "This pool has as many connections"),
+    ):
+        pool = serve(**limit)
+        held = [pool.connect() for _ in range(2)]
+        wait_until(lambda pool=pool: pool.call(pool.server.__len__) == 2, "both are taken up")
+        assert pool.raw("GET", "/v1/health").status == 200
+        refused = pool.raw("GET", "/v1/pool")
+        assert (refused.status, refused.headers["Retry-After"]) == (429, "5")
+        assert says in refused.json["detail"]
+        for sock in held:
+            sock.close()
+        wait_until(lambda pool=pool: pool.raw("GET", "/v1/pool").status == 200, "there is room again")
+        pool.stop()
+
+
+def test_far_over_the_limit_a_connection_is_closed_with_the_reason(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_module, "HEARD_OVER_LIMIT", 1)
+    pool = serve(connections_max=1)
+    with contextlib.ExitStack() as stack:
+        for _ in range(2):
+            stack.enter_context(contextlib.closing(pool.connect()))
+        wait_until(lambda: pool.call(pool.server.__len__) == 2, "both are taken up")
+        # Nothing is asked: the answer comes before the pool has heard anything, and who sends then may find it closed.
+        unheard = stack.enter_context(contextlib.closing(pool.connect()))
+        unheard.settimeout(5)
+        answer = b"".join(iter(lambda: unheard.recv(4096), b""))
+        assert answer.startswith(b"HTTP/1.1 429 ")
+        assert b"\r\nRetry-After: 5\r\n" in answer
+        assert b'"code":"limit_reached"' in answer
+        assert pool.call(pool.server.__len__) == 2
+
+
+@pytest.mark.slow
+def test_who_stays_over_the_limit_is_closed(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_module, "OVER_LIMIT_S", 0.2)
+    monkeypatch.setattr(server_module, "SWEEP_S", 0.05)
+    pool = serve(connections_max=1)
+    with contextlib.closing(pool.connect()) as first, contextlib.closing(pool.connect()) as second:
+        assert second.recv(1) == b""
+        first.settimeout(0)
+        with pytest.raises(BlockingIOError):
+            first.recv(1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "begun", [b"", b"GET /v1/po", b"POST /v1/leases HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n{"]
+)
+def test_who_sends_a_request_by_the_drop_is_closed(serve: Serve, monkeypatch: pytest.MonkeyPatch, begun: bytes) -> None:
+    monkeypatch.setattr(server_module, "RECEIVE_S", 0.3)
+    pool = serve()
+    with contextlib.closing(pool.connect()) as sock:
+        sock.sendall(begun)
+        assert sock.recv(1) == b""
+    wait_until(lambda: pool.call(pool.server.__len__) == 0, "nothing is left of it")
+
+
+# -- readers of events ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("limit", ["subscribers_max", "subscribers_max_per_tenant"])
+def test_readers_of_events_have_a_limit(serve: Serve, limit: str) -> None:
+    pool = serve(**{limit: 1})
+    with contextlib.closing(pool.connect()) as sock:
+        sock.sendall(STREAM)
+        assert next(messages(sock))["type"] == "snapshot"
+        with pytest.raises(LimitReached, match="readers") as caught:
+            pool.client.events()
+        assert caught.value.retry_after_s == 5
+        # Who asks for a lease waits for its preparation, and is no reader of events.
+        lease = pool.client.request("full", token=new_token())
+        assert pool.client.lease(lease["id"], wait_ms=1)["state"] == "active"
+    wait_until(lambda: len(pool.service.publisher) == 0, "its place is free as soon as it has gone")
+
+
+# -- bodies and heads -------------------------------------------------------------------------------------------------
+
+
+def test_a_body_that_is_too_large_is_refused_with_the_reason(serve: Serve) -> None:
+    pool = serve(body_bytes_max=1024)
+    refused = pool.raw("POST", "/v1/leases", b" " * 2000, **JSON)
+    assert (refused.status, refused.json["code"]) == (400, "invalid_request")
+    assert "1024 bytes" in refused.json["detail"]
+    with contextlib.suppress(OSError):  # it may be closed before everything is sent
+        assert pool.raw("POST", "/v1/leases", b" " * 2 * 2**20, **JSON).status == 400
+    assert pool.client.health() == {"status": "ok"}
+
+
+def test_a_head_that_is_too_large_is_closed(serve: Serve) -> None:
+    pool = serve(header_bytes_max=2048)
+    with contextlib.closing(pool.connect()) as sock:
+        sock.sendall(b"GET /v1/pool HTTP/1.1\r\nX: " + b"x" * 4096)
+        with contextlib.suppress(ConnectionResetError):
+            assert sock.recv(1) == b""
+    assert pool.raw("GET", "/v1/pool", X="x" * 1000).status == 200
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" * 60_000,
+        b'{"notebook": "\\ud800", "profile": "full", "token_sha256": "%s"}' % (b"0" * 64),
+        b'{"profile": "full", "token_sha256": "%s"}' % ("é" * 64).encode(),
+        b'{"memory_bytes": %s, "token_sha256": "%s"}' % (b"9" * 400, b"0" * 64),
+        b'{"profile": "full", "wait_ms_max": %s, "token_sha256": "%s"}' % (b"9" * 30, b"0" * 64),
+        b'{"notebook": "%s", "profile": "full", "token_sha256": "%s"}' % (b"n" * 2000, b"0" * 64),
+        b'{"profile": NaN}',
+        b"\xff\xfe",
+    ],
+)
+def test_a_body_that_means_harm_is_refused_and_nothing_else_happens(serve: Serve, body: bytes) -> None:
+    pool = serve()
+    assert pool.raw("POST", "/v1/leases", body, **JSON).status == 400
+    assert pool.client.request("full", token=new_token())["state"] == "active"
+
+
+# -- settings ---------------------------------------------------------------------------------------------------------
+
+
+def test_each_limit_is_a_setting_with_the_same_default() -> None:
+    app = FastGPUPool()
+    assert Limits(**{name: getattr(app, name) for name in Limits._fields}) == Limits()
+    assert set(Limits._fields) <= set(FastGPUPool.class_trait_names(config=True))
+
+
+# -- the log ----------------------------------------------------------------------------------------------------------
+
+HOSTILE = [
+    "a" * 2**20,
+    "<script>alert(1)</script>",
+    "line\n2026-01-01 INFO forged",
+    "\x1b[2J\x00\r\x9b",
+    "\u202egnp.exe",
+    "\u2028\u2029\ud800",
+]
+
+
+def record(text: str, error: bool = False) -> logging.LogRecord:
+    info = None
+    if error:
+        try:
+            raise ValueError(text)
+        except ValueError:
+            info = sys.exc_info()
+    return logging.LogRecord("fastgpu.pool", logging.WARNING, "x.py", 1, "name: %s", (text,), info)
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_no_logged_string_is_long_or_does_more_than_stand_there(text: str) -> None:
+    line = logs.HumanFormatter().format(record(text))
+    assert line.isprintable()
+    assert len(line) < logs.TEXT_CHARS_MAX + 100
+    written = logs.JsonFormatter().format(record(text))
+    assert "\n" not in written
+    assert json.loads(written)["message"].isprintable()
+    assert {"time", "level", "logger", "message"} == set(json.loads(written))
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_a_traceback_cannot_pass_for_a_record(text: str) -> None:
+    first, *rest = logs.HumanFormatter().format(record(text, error=True)).split("\n")
+    assert first.endswith(logs.printable(f"name: {text}"))
+    assert rest
+    assert all(line.startswith("    ") and line.isprintable() for line in rest)
+    written = logs.JsonFormatter().format(record(text, error=True))
+    assert all(line.isprintable() for line in json.loads(written)["traceback"])
+
+
+def test_a_record_with_wrong_arguments_is_written_all_the_same() -> None:
+    wrong = logging.LogRecord("fastgpu", logging.INFO, "x.py", 1, "%d leases", ("many",), None)
+    assert "%d leases" in logs.HumanFormatter().format(wrong)
+
+
+def test_served_pool_ends_without_leftovers(tmp_path: Path) -> None:
+    pool = ServedPool(tmp_path)
+    with contextlib.closing(pool.connect()) as sock:
+        sock.sendall(STREAM)
+        assert next(messages(sock))["type"] == "snapshot"
+        pool.stop()
+        sock.settimeout(5)
+        while sock.recv(2**16):
+            pass
+    with pytest.raises(OSError, match=r"refused|No such"), socket.socket(socket.AF_UNIX) as late:
+        late.connect(str(tmp_path / "pool.sock"))

@@ -1,0 +1,86 @@
+"""Statements from a journal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fastgpu_jupyter.core.accounting import calendar as months
+from fastgpu_jupyter.core.model import commands as c
+from fastgpu_jupyter.core.model.entities import BudgetPolicy, Instant, Plan
+from fastgpu_jupyter.errors import InvalidRequest
+from fastgpu_jupyter.pool.http import statements as billing
+from fastgpu_jupyter.pool.http.views import Viewer
+from fastgpu_jupyter.pool.journal.store import Entry, Journal
+from fastgpu_jupyter.pool.loop.calls import changes_of
+from fastgpu_jupyter.units import MS_PER_HOUR
+from tests.core.world import World, spec
+
+WALL = 10**12  # 2001-09-09
+
+
+@pytest.mark.parametrize(
+    ("month", "begin", "days"),
+    [("1970-01", 0, 31), ("2001-09", 999_302_400_000, 30), ("2024-12", 1_733_011_200_000, 31)],
+)
+def test_a_month_begins_and_ends(month: str, begin: int, days: int) -> None:
+    found = billing.month_of(month)
+    assert (found.begins_wall_ms, found.ends_wall_ms) == (begin, begin + days * 86_400_000)
+    assert months.text(found) == month
+
+
+@pytest.mark.parametrize("month", ["", "2026", "2026-13", "2026-1", "26-01", "2026-11-01", "x" * 1000])
+def test_what_is_no_month_is_refused(month: str) -> None:
+    with pytest.raises(InvalidRequest, match="write it like 2026-11"):
+        billing.month_of(month)
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Journal:
+    world = World(spec("gpu0"), spec("gpu1", index=1))
+    world.active("anns", "half", tenant="ann")
+    world.active("bobs", tenant="bob")
+    journal = Journal(tmp_path / "journal.db")
+    for at, events in world.history:
+        journal.append([Entry(at, events)])
+    return journal
+
+
+def test_each_sees_its_own_and_an_administrator_all(journal: Journal) -> None:
+    until = Instant(1000 + MS_PER_HOUR, WALL + 1000 + MS_PER_HOUR)
+    ann = billing.statements(journal, "2001-09", until, Viewer("ann"), "USD")
+    assert [(one["tenant"], one["total_micro"], one["active_ms"]) for one in ann] == [("ann", 1_800_000, MS_PER_HOUR)]
+    everybody = billing.statements(journal, "2001-09", until, Viewer("root", sees_all=True), "USD")
+    assert [one["tenant"] for one in everybody] == ["ann", "bob"]
+    assert [line["lease_id"] for line in everybody[1]["lines"]] == ["bobs"]
+    assert billing.statements(journal, "2001-10", until, Viewer("ann"), "USD") == []
+    journal.close()
+
+
+def test_who_follows_a_lease_is_told_what_its_tenant_has_spent() -> None:
+    world = World(spec("gpu0"), spec("gpu1", index=1))
+    world.active("anns", "half", tenant="ann")
+    world.active("bobs", tenant="bob")
+    world.do(c.SetBudget("ann", 1_800_000))
+    world.now_ms += MS_PER_HOUR
+    told = changes_of(world.do(c.Tick()), world.state)
+    assert told.lease_ids == {"anns"}
+    assert changes_of(world.do(c.SetBudget("bob", None, BudgetPolicy.STOP)), world.state).lease_ids == {"bobs"}
+
+
+def test_a_reservation_is_a_line_of_its_tenants_statement(tmp_path: Path) -> None:
+    world = World(spec("gpu0"))
+    world.do(c.ReserveCapacity("r", "ann", 1000, "a100", Plan.MONTH, 50))
+    world.active("anns", "half", tenant="ann")
+    journal = Journal(tmp_path / "journal.db")
+    for at, events in world.history:
+        journal.append([Entry(at, events)])
+    until = Instant(1000 + MS_PER_HOUR, WALL + 1000 + MS_PER_HOUR)
+    (statement,) = billing.statements(journal, "2001-09", until, Viewer("ann"), "USD")
+    leased, reserved = statement["lines"]
+    assert (leased["kind"], leased["covered_milli"], leased["amount_micro"]) == ("lease", 500, 0)
+    assert (reserved["kind"], reserved["lease_id"], reserved["profile"]) == ("reservation", None, "1 a100")
+    assert statement["total_micro"] == reserved["amount_micro"] == 1_800_000
+    assert statement["active_ms"] == MS_PER_HOUR
+    journal.close()

@@ -1,0 +1,271 @@
+"""The journal: what was appended is there, what was damaged is named, what cannot be written is told."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import get_args
+
+import msgspec
+import pytest
+
+from fastgpu_jupyter.core.model.entities import (
+    BudgetPolicy,
+    EndReason,
+    Enforcement,
+    Health,
+    HostSpec,
+    Instant,
+    Plan,
+    Policy,
+    Retention,
+    State,
+)
+from fastgpu_jupyter.core.model.events import DeviceHealthChanged, Event, LeaseEnded, PoolStarted, Ticked
+from fastgpu_jupyter.errors import StoreFault
+from fastgpu_jupyter.pool.journal.codec import decode, decode_state, encode, encode_state
+from fastgpu_jupyter.pool.journal.store import Entry, Journal
+from fastgpu_jupyter.pool.loop.recovery import replay
+from tests.core.world import World, spec
+
+AT = Instant(1000, 2000)
+
+
+@pytest.fixture
+def open_journal(tmp_path: Path) -> Iterator[Callable[[], Journal]]:
+    opened: list[Journal] = []
+
+    def open_(name: str = "journal.db") -> Journal:
+        opened.append(Journal(tmp_path / name))
+        return opened[-1]
+
+    yield open_
+    for journal in opened:
+        journal.close()
+
+
+def test_what_was_appended_is_replayed_in_order(open_journal: Callable[[], Journal]) -> None:
+    journal = open_journal()
+    journal.append([Entry(AT, [Ticked()]), Entry(AT, [LeaseEnded("a", EndReason.RELEASED)], "key", "a")])
+    journal.append([Entry(Instant(1001, 2001), [DeviceHealthChanged("gpu", Health.FAULTY, "why")])])
+    journal.close()
+    again = open_journal()
+    assert [record.events for record in again.replay()] == [
+        [Ticked()],
+        [LeaseEnded("a", EndReason.RELEASED)],
+        [DeviceHealthChanged("gpu", Health.FAULTY, "why")],
+    ]
+    assert again.answers() == {"key": "a"}
+    again.append([Entry(AT, [Ticked()])])
+    assert len(list(again.replay())) == 4
+
+
+def test_every_event_survives_its_bytes() -> None:
+    from fastgpu_jupyter.core.model import commands as c
+
+    world = World(spec("gpu", parkable=True))
+    world.do(c.SetDevices((spec("gpu", parkable=True),), (HostSpec("", 1, 1),)))
+    world.do(c.SetPolicy(Policy(idle_ms=None)))
+    world.do(c.SetGroup("lab", 100, None))
+    world.active("a")
+    world.do(c.UseLease("a", busy=True))
+    world.do(c.RetainLease("a", Retention.HOLD))
+    world.do(c.ParkLease("a"))
+    world.do(c.ParkSucceeded("a", 1, 5))
+    world.do(c.ResumeLease("a"))
+    world.do(c.ResumeSucceeded("a", 2))
+    world.do(c.ParkLease("a"))
+    world.do(c.ParkFailed("a", 2, "x"))
+    world.do(c.LimitSet("a", 2, Enforcement.DRIVER, "group"))
+    world.do(c.ResizeLease("a", "half"))
+    world.do(c.ReportMemory("a", 2, 2**40))
+    world.do(c.ReportMemory("a", 2, 0))
+    world.do(c.ReportXid("gpu", 31))
+    gpu = world.ask("again", "quarter").logical_gpu
+    assert gpu is not None
+    world.do(c.PrepareFailed("again", gpu.generation, "x"))
+    world.do(c.ReleaseLease("again"))
+    world.drained("again")
+    world.do(c.ReportLibraries("a", 40 << 30, ("JAX",)))
+    world.ask("b")
+    world.do(c.BindHolder("b", world.state.leases["a"].holder))
+    world.do(c.TransferLease("a", "bob"))
+    world.do(c.ReleaseLease("a"))
+    world.drained("a")
+    world.do(c.SetHealth("gpu", Health.SUSPECT, "x"))
+    world.do(c.DrainDevice("gpu", drained=True))
+    world.do(c.SetUnclean("gpu", "a call failed"))
+    world.do(c.SetTenant("ann", 200, None))
+    world.do(c.SetDevices(()))
+    world.do(c.SetDevices((spec("other"),)))
+    world.active("c")
+    world.do(c.SetDevices((spec("other"), spec("third", index=1))))
+    world.do(c.DrainDevice("other", drained=True))
+    world.do(c.MoveLease("c"))
+    world.do(c.SetBudget("ann", 1, BudgetPolicy.STOP))
+    world.do(c.SetLeaseBudget("c", 2))
+    world.do(c.ReserveCapacity("r", "ann", 1, None, Plan.YEAR, 40))
+    world.do(c.CancelReservation("r"))
+    world.now_ms += 10**8
+    world.do(c.Tick())
+    world.pass_time(31 * 86_400_000)
+    world.drained("b")
+    world.do(c.Tick())
+    seen = {type(event) for _, events in world.history for event in events}
+    for at, events in world.history:
+        assert decode(encode(at, events)) == (at, events)
+    assert seen == set(get_args(Event))
+
+
+@pytest.mark.parametrize("offset", range(0, 40, 3))
+def test_a_changed_byte_is_found_and_the_record_named(tmp_path: Path, offset: int) -> None:
+    path = tmp_path / "journal.db"
+    journal = Journal(path)
+    journal.append([Entry(AT, [PoolStarted("boot", number)]) for number in range(5)])
+    journal.close()
+    with sqlite3.connect(path) as db:
+        payload = bytearray(db.execute("SELECT payload FROM record WHERE seq = 3").fetchone()[0])
+        payload[offset] ^= 1
+        db.execute("UPDATE record SET payload = ? WHERE seq = 3", (bytes(payload),))
+    db.close()
+    before = path.read_bytes()
+    damaged = Journal(path)
+    with pytest.raises(StoreFault, match=r"damaged at record 3.*Nothing was changed"):
+        list(damaged.replay())
+    damaged.close()
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("sql", ["DELETE FROM record WHERE seq = 2", "UPDATE record SET seq = 9 WHERE seq = 5"])
+def test_a_missing_record_is_found(tmp_path: Path, sql: str) -> None:
+    path = tmp_path / "journal.db"
+    journal = Journal(path)
+    journal.append([Entry(AT, [Ticked()]) for _ in range(5)])
+    journal.close()
+    with sqlite3.connect(path) as db:
+        db.execute(sql)
+    db.close()
+    damaged = Journal(path)
+    with pytest.raises(StoreFault, match="damaged at record"):
+        list(damaged.replay())
+    damaged.close()
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_flipped_byte_of_the_file_never_gives_a_wrong_answer(tmp_path: Path, seed: int) -> None:
+    path = tmp_path / "journal.db"
+    journal = Journal(path)
+    journal.append([Entry(AT, [PoolStarted(f"boot-{number}", number)]) for number in range(50)])
+    journal.close()
+    content = bytearray(path.read_bytes())
+    drawn = random.Random(seed)
+    content[drawn.randrange(len(content))] ^= 1 << drawn.randrange(8)
+    path.write_bytes(content)
+    try:
+        damaged = Journal(path)
+    except StoreFault:
+        return
+    try:
+        events = [event for record in damaged.replay() for event in record.events]
+    except StoreFault:
+        return
+    finally:
+        damaged.close()
+    # A byte that holds nothing was hit: then all must be there.
+    assert events == [PoolStarted(f"boot-{number}", number) for number in range(50)]
+
+
+def test_a_file_that_is_no_journal_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    path.write_bytes(b"a diary, not a database" * 100)
+    with pytest.raises(StoreFault, match="kept as it is"):
+        Journal(path)
+    assert path.read_bytes() == b"a diary, not a database" * 100
+
+
+def test_a_newer_format_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA user_version = 99")
+    db.close()
+    with pytest.raises(StoreFault, match=r"newer version.*Upgrade"):
+        Journal(path)
+
+
+def test_a_full_disk_loses_the_new_and_keeps_the_old(open_journal: Callable[[], Journal]) -> None:
+    journal = open_journal()
+    journal.append([Entry(AT, [PoolStarted("boot", 1)])])
+    pages = journal._db.execute("PRAGMA page_count").fetchone()[0]
+    journal._db.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(StoreFault, match=r"cannot be written.*kept as it is"):
+        journal.append([Entry(AT, [PoolStarted("x" * 4000, number)]) for number in range(100)])
+    assert [record.events for record in journal.replay()] == [[PoolStarted("boot", 1)]]
+    journal._db.execute("PRAGMA max_page_count = 100000")
+    journal.append([Entry(AT, [PoolStarted("boot", 2)])])
+    assert len(list(journal.replay())) == 2
+
+
+def test_only_its_owner_can_read_it(open_journal: Callable[[], Journal]) -> None:
+    assert open_journal().path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_start_from_a_snapshot_reads_only_what_came_after(open_journal: Callable[[], Journal]) -> None:
+    world = World(spec("gpu"))
+    world.active("a")
+    journal = open_journal()
+    for at, events in world.history:
+        journal.append([Entry(at, events)])
+    journal.snapshot(encode_state(world.state))
+    before = len(world.history)
+    world.ask("b")
+    for at, events in world.history[before:]:
+        journal.append([Entry(at, events)])
+    (after, _), *_ = journal.snapshots()
+    assert (after, len(list(journal.replay(after)))) == (before, 1)
+    assert replay(journal) == world.state
+
+
+@pytest.mark.parametrize(
+    "damage",
+    ["UPDATE snapshot SET payload = x'7b7d'", "UPDATE snapshot SET seal = x'00'", "UPDATE snapshot SET seq = 1"],
+)
+def test_a_damaged_snapshot_is_not_believed(open_journal: Callable[[], Journal], damage: str) -> None:
+    world = World(spec("gpu"))
+    world.active("a")
+    journal = open_journal()
+    for at, events in world.history:
+        journal.append([Entry(at, events)])
+    journal.snapshot(encode_state(world.state))
+    journal._db.execute(damage)
+    assert list(journal.snapshots()) == []
+    assert replay(journal) == world.state
+
+
+def test_a_snapshot_without_the_books_of_this_version_is_not_believed() -> None:
+    payload = msgspec.json.decode(encode_state(State(parked_bytes=1)))
+    assert decode_state(msgspec.json.encode(payload)) == State(parked_bytes=1)
+    payload["shape"] = "another"
+    del payload["state"]["parked_bytes"]
+    assert decode_state(msgspec.json.encode(payload)) is None
+    assert decode_state(msgspec.json.encode(payload["state"])) is None
+
+
+def test_old_snapshots_go(open_journal: Callable[[], Journal]) -> None:
+    journal = open_journal()
+    journal.snapshot(b"of nothing")
+    for number in range(4):
+        journal.append([Entry(AT, [PoolStarted("boot", number)])])
+        journal.snapshot(b"{}")
+    assert [seq for seq, _ in journal.snapshots()] == [4, 3]
+
+
+def test_damage_before_the_snapshot_is_found_by_verification(open_journal: Callable[[], Journal]) -> None:
+    journal = open_journal()
+    journal.append([Entry(AT, [PoolStarted("boot", number)]) for number in range(5)])
+    journal.snapshot(encode_state(State()))
+    journal._db.execute("UPDATE record SET payload = x'00' WHERE seq = 2")
+    assert replay(journal) == State()
+    with pytest.raises(StoreFault, match="damaged at record 2"):
+        journal.verify()

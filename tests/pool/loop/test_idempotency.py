@@ -1,0 +1,223 @@
+"""What the seeded simulator found in the loop, one small story each: see tests/crash/README.md."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fastgpu_jupyter.core.model import commands as c
+from fastgpu_jupyter.core.model.entities import LeaseState
+from fastgpu_jupyter.core.model.events import LeaseDraining
+from fastgpu_jupyter.errors import InternalError, StoreFault
+from fastgpu_jupyter.pool.effects import executor as hands_module
+from fastgpu_jupyter.pool.journal.reserve import Reserve
+from fastgpu_jupyter.pool.journal.store import Journal
+from fastgpu_jupyter.pool.loop import runtime as runtime_module
+from fastgpu_jupyter.pool.loop.recovery import recover, replay
+from tests.core.world import spec
+from tests.pool.loop.test_runtime import PlayedDriver, Pool, run
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PROBE_S", "SAMPLE_S"):
+        monkeypatch.setattr(runtime_module, name, 0.01)
+    monkeypatch.setattr(hands_module, "DRAIN_POLL_S", 0.01)
+
+
+def test_one_key_twice_in_one_batch_is_one_lease(tmp_path: Path) -> None:
+    async def story(pool: Pool) -> None:
+        assert len(set(await asyncio.gather(*(pool.ask(f"lease-{n}", key="once") for n in range(5))))) == 1
+        assert len(await pool.runtime.read(lambda state, _: list(state.leases))) == 1
+
+    run(tmp_path, story)
+
+
+def test_a_key_whose_write_failed_is_not_answered_though_nothing_can_be_read_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(pool: Pool) -> None:
+        def fail(*_: object) -> None:
+            raise StoreFault("gone")
+
+        monkeypatch.setattr(pool.journal, "append", fail)
+        monkeypatch.setattr(runtime_module, "replay", fail)
+        for _ in range(2):
+            with pytest.raises(StoreFault):
+                await pool.ask("a", key="once")
+
+    run(tmp_path, story)
+
+
+def test_a_write_that_was_done_though_it_was_reported_as_failed_is_taken_up(tmp_path: Path) -> None:
+    async def story(pool: Pool) -> None:
+        append = pool.journal.append
+
+        def fail_late(entries: Any) -> None:
+            pool.journal.append = append  # type: ignore[method-assign]
+            seq, seal = pool.journal.seq, pool.journal._seal
+            append(entries)
+            pool.journal.seq, pool.journal._seal = seq, seal
+            raise StoreFault("disk I/O error")
+
+        pool.journal.append = fail_late  # type: ignore[method-assign]
+        assert await pool.ask("a", key="once") == "a"  # it is there: that was seen when it was read back
+        await pool.until_mended()
+        assert await pool.ask("b", key="once") == "a"
+        await pool.until("a", LeaseState.ACTIVE)
+        pool.journal.append = fail_late  # type: ignore[method-assign]
+        with pytest.raises(StoreFault, match="Until then"):
+            await pool.runtime.submit(c.SetTenant("ann", 200, None))
+        await pool.until_mended()
+        assert await pool.runtime.read(lambda state, _: state.tenants["ann"].weight) == 200
+
+    run(tmp_path, story)
+
+
+@pytest.mark.parametrize("unread", [False, True])
+def test_what_was_owed_is_written_once_though_its_write_was_reported_as_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unread: bool
+) -> None:
+    async def story(pool: Pool) -> None:
+        pool.runtime._reserve = Reserve(tmp_path / "reserve")
+        await pool.ask("a")
+        await pool.until("a", LeaseState.ACTIVE)
+        insert, missing = pool.journal._insert, pool.journal._missing
+        tries: list[object] = []
+
+        def fail(*_: object) -> None:
+            raise sqlite3.OperationalError("database or disk is full")
+
+        def fail_late(*what: Any) -> None:
+            tries.append(what)
+            if tries == [what]:
+                insert(*what)
+                raise sqlite3.OperationalError("disk I/O error")
+            insert(*what)
+
+        def fail_to_read(rows: Any) -> Any:
+            pool.journal._missing = missing  # type: ignore[method-assign]
+            raise StoreFault("cannot be read")
+
+        pool.journal._insert = fail  # type: ignore[method-assign]
+        with pytest.raises(StoreFault):
+            await pool.ask("b")
+        await pool.runtime.submit(c.ReleaseLease("a"))
+        if unread:
+            pool.journal._missing = fail_to_read  # type: ignore[method-assign]
+        pool.journal._insert = fail_late  # type: ignore[method-assign]
+        await pool.until_mended()
+        assert len(tries) >= 2
+        assert await pool.ask("c") == "c"
+        assert pool.runtime._reserve.read() == []
+        released = [event for one in pool.journal.history() for event in one.events if isinstance(event, LeaseDraining)]
+        assert [event.lease_id for event in released] == ["a"]
+
+    run(tmp_path, story)
+
+
+@pytest.mark.slow
+def test_after_a_bug_nothing_is_written_behind_what_is_owed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story(pool: Pool) -> None:
+        pool.runtime._reserve = reserve = Reserve(tmp_path / "reserve")
+        await pool.ask("a")
+        await pool.until("a", LeaseState.ACTIVE)
+        insert = pool.journal._insert
+
+        def fail(*_: object) -> None:
+            raise sqlite3.OperationalError("database or disk is full")
+
+        pool.journal._insert = fail  # type: ignore[method-assign]
+        with pytest.raises(StoreFault):
+            await pool.ask("b")
+        await pool.runtime.submit(c.ReleaseLease("a"))
+        with monkeypatch.context() as patch:
+            patch.setattr(runtime_module.degraded, "release", lambda *_, **__: 1 / 0)
+            with pytest.raises(InternalError):
+                await pool.runtime.submit(c.ReleaseLease("a"))
+        seq = pool.journal.seq
+        pool.journal._insert = insert  # type: ignore[method-assign]
+        for _ in range(20):  # of which each would have tried to write
+            await asyncio.sleep(runtime_module.PROBE_S)
+        assert pool.journal.seq == seq
+        assert [release.lease_id for release in reserve.read()] == ["a"]  # for the next start
+
+    run(tmp_path, story)
+
+
+def test_what_a_bug_left_half_done_is_not_what_releases_are_decided_by(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(pool: Pool) -> None:
+        await pool.ask("a")
+        await pool.until("a", LeaseState.ACTIVE)
+
+        def bug(*_: object, **_options: object) -> None:
+            raise InternalError("impossible")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(runtime_module.Pool, "advance", bug)  # after the release was applied, before it was written
+            with pytest.raises(InternalError):
+                await pool.runtime.submit(c.ReleaseLease("a"))
+        await pool.runtime.submit(c.ReleaseLease("a"))
+        other = Journal(tmp_path / "journal.db")
+        assert replay(other).leases["a"].state in (LeaseState.DRAINING, LeaseState.ENDED)
+        other.close()
+        await pool.until("a", LeaseState.ENDED)
+
+    run(tmp_path, story)
+
+
+def test_a_device_that_is_missing_at_a_start_without_the_disk_is_not_lost_before_the_journal_knows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(pool: Pool) -> None:
+        await pool.ask("a")
+        await pool.until("a", LeaseState.ACTIVE)
+        await pool.runtime.stop()
+        shown, pool.driver.specs = pool.driver.specs, []
+        journal, reserve = Journal(tmp_path / "journal.db"), Reserve(tmp_path / "reserve")
+
+        def fail(entries: Any) -> None:
+            raise StoreFault("disk full")
+
+        monkeypatch.setattr(journal, "append", fail)
+        recovered, _ = recover(journal, pool.driver, pool.clock, reserve)
+        assert recovered.state.leases["a"].state is LeaseState.ACTIVE
+        pool.driver.specs = shown
+        journal.close()
+        reserve.close()
+        await pool.start()
+        assert (await pool.lease("a")).state is LeaseState.ACTIVE
+
+    run(tmp_path, story, PlayedDriver(spec("gpu")))
+
+
+def test_keys_that_cannot_be_read_are_a_fault_of_the_store(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.db")
+    journal._db.execute("DROP TABLE answer")
+    with pytest.raises(StoreFault, match="cannot be read"):
+        journal.answers()
+    journal.close()
+
+
+def test_snapshots_are_counted_over_lives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pool manager that is killed again and again does not replay more and more."""
+    monkeypatch.setattr(runtime_module, "SNAPSHOT_EVERY", 10)
+
+    async def story(pool: Pool) -> None:
+        for life in range(6):
+            await pool.ask(f"lease-{life}")
+            await pool.runtime.submit(c.ReleaseLease(f"lease-{life}"))
+            await pool.until(f"lease-{life}", LeaseState.ENDED)
+            pool.runtime._broken = "killed"  # a runtime that stops so takes no snapshot
+            await pool.runtime.stop()
+            await pool.start()
+        newest = next((seq for seq, _ in pool.journal.snapshots()), 0)
+        assert pool.journal.seq - newest < 2 * 10
+
+    run(tmp_path, story)

@@ -1,0 +1,440 @@
+"""Faults of devices on their way from the driver to who must know: played events and looks, and NVML's own calls."""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pynvml
+import pytest
+
+from fastgpu_jupyter.core.model import commands as c
+from fastgpu_jupyter.core.model.entities import Device, EndReason, Health, LeaseState, LogicalGPU, Scrub
+from fastgpu_jupyter.errors import Conflict, HostFault, NotFound
+from fastgpu_jupyter.pool.devices import health
+from fastgpu_jupyter.pool.devices.driver import DeviceGone, GPUProcess, ProcessBroken
+from fastgpu_jupyter.pool.devices.health import Condition, Readings, Sighting, judge
+from fastgpu_jupyter.pool.devices.nvidia import health as nvml_health
+from fastgpu_jupyter.pool.effects import executor as hands_module
+from fastgpu_jupyter.pool.monitors import health as healing
+from tests.core.world import spec
+from tests.pool.loop.test_runtime import PlayedDriver, Pool, run
+from tests.waiting import async_wait_until
+
+WELL = Condition(Health.HEALTHY)
+
+
+class PlayedWatch:
+    """Says what a test puts in, and answers looks with what a test decided."""
+
+    def __init__(self) -> None:
+        self.events: queue.Queue[Sighting | HostFault] = queue.Queue()
+        self.conditions: dict[str, Condition] = {}
+        self.pids: dict[int | None, list[int]] = {}
+        self.answers = threading.Event()
+        self.answers.set()
+        self.closed = threading.Event()
+
+    def wait(self) -> Sighting | None:
+        try:
+            event = self.events.get(timeout=0.02)
+        except queue.Empty:
+            return None
+        if isinstance(event, HostFault):
+            raise event
+        return event
+
+    def look(self, device_id: str) -> Condition:
+        assert self.answers.wait(20)
+        return self.conditions.get(device_id, WELL)
+
+    def processes(self, device_id: str, gpu_instance: int | None) -> Sequence[int]:
+        if gpu_instance not in self.pids:
+            raise HostFault("cannot see")
+        return self.pids[gpu_instance]
+
+    def close(self) -> None:
+        self.closed.set()
+
+
+class FrailDriver(PlayedDriver):
+    """Devices that can fall ill."""
+
+    def __init__(self, devices: int = 1) -> None:
+        super().__init__(*(spec(f"gpu-{number}", index=number, parkable=True) for number in range(devices)))
+        self.played = PlayedWatch()
+        self.refusals = 0
+
+    def resume(self, logical_gpu: LogicalGPU, pid: int, origin: Sequence[str]) -> None:
+        assert self.parked == [(origin[0], pid)]
+        self.parked.clear()
+
+    def watch(self) -> PlayedWatch:
+        if self.refusals:
+            self.refusals -= 1
+            raise HostFault("not now")
+        return self.played
+
+
+@pytest.fixture
+def driver(monkeypatch: pytest.MonkeyPatch) -> FrailDriver:
+    monkeypatch.setattr(healing, "LOOK_S", 0.01)
+    monkeypatch.setattr(healing, "RETRY_S", 0.01)
+    return FrailDriver()
+
+
+async def until(pool: Pool, true: Callable[[dict[str, Device]], object], name: str = "gpu-0") -> Device:
+    """The device once that is true of all of them."""
+    devices: dict[str, Device] = {}
+
+    async def reached() -> Device | None:
+        nonlocal devices
+        devices = await pool.runtime.read(lambda state, _: dict(state.devices))
+        return devices[name] if true(devices) else None
+
+    return await async_wait_until(reached, lambda: f"the devices are as they should be; they are {devices}")
+
+
+async def until_told(pool: Pool, name: str) -> str:
+    async def told() -> str | None:
+        return (await pool.lease(name)).fault
+
+    return await async_wait_until(told, "the lease has a fault")
+
+
+def test_an_error_number_is_told_to_who_has_the_device(tmp_path: Path, driver: FrailDriver) -> None:
+    async def story(pool: Pool) -> None:
+        await pool.ask("a")
+        await pool.until("a", LeaseState.ACTIVE)
+        driver.played.events.put(Sighting("gpu-0", 31))
+        assert "outside its memory on the GPU: Xid 31." in await until_told(pool, "a")
+        assert pool.runtime.metrics.xids == {"31": 1}
+
+    run(tmp_path, story, driver)
+    assert driver.played.closed.is_set()
+
+
+@pytest.mark.parametrize(
+    ("instance", "pids", "begins"),
+    [
+        (3, {3: [os.getpid()]}, "Your code"),
+        (None, {None: [os.getpid()]}, "The code of somebody"),
+        (3, {}, "The code of somebody"),
+    ],
+)
+def test_who_did_it_is_known_by_its_instance_and_else_only_supposed(
+    tmp_path: Path,
+    driver: FrailDriver,
+    monkeypatch: pytest.MonkeyPatch,
+    instance: int | None,
+    pids: dict[int | None, list[int]],
+    begins: str,
+) -> None:
+    monkeypatch.setattr(healing, "leases_of", lambda pid, holders: {"a"} & holders.keys())
+    driver.played.pids = pids
+
+    async def story(pool: Pool) -> None:
+        for name in "ab":
+            await pool.ask(name, profile="quarter")
+            await pool.until(name, LeaseState.ACTIVE)
+        driver.played.events.put(Sighting("gpu-0", 13, instance))
+        assert (await until_told(pool, "a")).startswith(begins)
+        assert ((await pool.lease("b")).fault is not None) == (pids == {})
+
+    run(tmp_path, story, driver)
+
+
+def test_what_a_look_finds_takes_the_device_out_and_puts_it_back(tmp_path: Path, driver: FrailDriver) -> None:
+    async def story(pool: Pool) -> None:
+        driver.played.conditions["gpu-0"] = health.RECOVERY[1]
+        device = await until(pool, lambda devices: devices["gpu-0"].health is Health.FAULTY)
+        assert "reset" in str(device.health_reason)
+        await pool.ask("a")
+        assert (await pool.lease("a")).state is LeaseState.WAITING
+        driver.played.conditions.clear()  # an administrator has reset it
+        await pool.until("a", LeaseState.ACTIVE)
+
+    run(tmp_path, story, driver)
+
+
+def test_a_lost_device_ends_its_leases_and_who_waits_is_served_elsewhere(tmp_path: Path) -> None:
+    driver = FrailDriver(devices=2)
+
+    async def story(pool: Pool) -> None:
+        for name in "abc":
+            await pool.ask(name)
+        lost = (await pool.until("a", LeaseState.ACTIVE)).logical_gpu
+        assert lost is not None
+        driver.played.events.put(Sighting(lost.device_id, 79))
+        assert (await pool.until("a", LeaseState.ENDED)).end_reason is EndReason.DEVICE_LOST
+        assert (await pool.lease("c")).state is LeaseState.WAITING  # not on the one that is lost
+        await pool.runtime.submit(c.ReleaseLease("b"))
+        served = await pool.until("c", LeaseState.ACTIVE)
+        assert served.logical_gpu is not None
+        assert served.logical_gpu.device_id != lost.device_id
+
+    run(tmp_path, story, driver)
+
+
+def test_a_lease_leaves_a_suspect_device_with_its_memory(tmp_path: Path) -> None:
+    driver = FrailDriver(devices=2)
+
+    async def story(pool: Pool) -> None:
+        await pool.ask("a")
+        before = (await pool.until("a", LeaseState.ACTIVE)).logical_gpu
+        assert before is not None
+        driver.played.events.put(Sighting(before.device_id, 63))
+        await until(pool, lambda devices: devices[before.device_id].health is Health.SUSPECT)
+
+        async def moved() -> bool:
+            gpu = (await pool.lease("a")).logical_gpu
+            return gpu is not None and gpu.device_id != before.device_id
+
+        await async_wait_until(moved, "the lease is on another device")
+        await pool.until("a", LeaseState.ACTIVE)
+
+    run(tmp_path, story, driver)
+
+
+def test_what_an_error_number_said_stands_until_the_device_is_put_back(tmp_path: Path, driver: FrailDriver) -> None:
+    async def story(pool: Pool) -> None:
+        driver.played.events.put(Sighting("gpu-0", 95))
+        await until(pool, lambda devices: devices["gpu-0"].health is Health.FAULTY)
+        driver.played.conditions["gpu-0"] = health.RECOVERY[1]
+        with pytest.raises(Conflict, match="wants this GPU reset"):
+            await pool.runtime.restore("gpu-0")
+        driver.played.conditions.clear()
+        assert (await until(pool, lambda _: True)).health is Health.FAULTY
+        await pool.runtime.restore("gpu-0")
+        assert (await until(pool, lambda _: True)).health is Health.HEALTHY
+        with pytest.raises(NotFound):
+            await pool.runtime.restore("nothing")
+
+    run(tmp_path, story, driver)
+
+
+@pytest.mark.slow
+def test_a_driver_that_hangs_holds_up_nobody_and_serves_again_when_it_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(healing, "LOOK_S", 0.01)
+    monkeypatch.setattr(hands_module, "ANSWER_S", 0.1)
+    driver = FrailDriver(devices=2)
+
+    async def story(pool: Pool) -> None:
+        driver.played.answers.clear()
+        everywhere = lambda health: lambda devices: {one.health for one in devices.values()} == {health}  # noqa: E731
+        device = await until(pool, everywhere(Health.SUSPECT))
+        assert "does not answer" in str(device.health_reason)
+        await pool.ask("a")  # the loop goes on
+        assert (await pool.lease("a")).state is LeaseState.WAITING
+        with pytest.raises(Conflict, match="has not answered"):
+            await pool.runtime.restore("gpu-0")
+        driver.played.answers.set()
+        await until(pool, everywhere(Health.HEALTHY))
+        await pool.until("a", LeaseState.ACTIVE)
+
+    run(tmp_path, story, driver)
+
+
+def test_a_driver_that_refuses_to_be_watched_is_asked_again(tmp_path: Path, driver: FrailDriver) -> None:
+    driver.refusals = 2
+    driver.played.events.put(HostFault("no events now"))
+
+    async def story(pool: Pool) -> None:
+        driver.played.events.put(Sighting("gpu-0", 48))
+        await until(pool, lambda devices: devices["gpu-0"].health is Health.FAULTY)
+
+    run(tmp_path, story, driver)
+
+
+def test_an_event_without_a_number_is_a_reason_to_look_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = FrailDriver()
+
+    async def story(pool: Pool) -> None:
+        await until(pool, lambda _: True)
+        driver.played.conditions["gpu-0"] = health.RECOVERY[4]
+        driver.played.events.put(Sighting("gpu-0", None))
+        await until(pool, lambda devices: devices["gpu-0"].health is Health.SUSPECT)
+        driver.played.conditions.clear()
+        driver.played.events.put(Sighting("gpu-0", healing.RECOVERY_CHANGED))
+        await until(pool, lambda devices: devices["gpu-0"].health is Health.HEALTHY)
+        assert pool.runtime.metrics.xids == {}
+
+    run(tmp_path, story, driver)
+
+
+@pytest.mark.slow
+def test_a_lease_of_two_gpus_drains_on_the_one_that_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = FrailDriver(devices=2)
+    monkeypatch.setattr(hands_module, "leases_of", lambda pid, _: pid == 4711)
+
+    def processes(device_id: str) -> Sequence[GPUProcess]:
+        asked.append(device_id)
+        if device_id == "gpu-0":
+            raise DeviceGone("gone")
+        return [GPUProcess(pid, None) for pid in driver.pids]
+
+    asked: list[str] = []
+    driver.processes = processes  # type: ignore[method-assign]
+
+    async def story(pool: Pool) -> None:
+        await pool.ask("a", profile="2xa100")
+        await pool.until("a", LeaseState.ACTIVE)
+        driver.pids = [4711]
+        await pool.runtime.submit(c.ReleaseLease("a"))
+        await async_wait_until(lambda: len(asked) >= 6, "the processes are asked for again")
+        assert (await pool.lease("a")).state is LeaseState.DRAINING
+        driver.pids = []
+        assert (await pool.until("a", LeaseState.ENDED)).scrub is Scrub.DEVICE_GONE
+
+    run(tmp_path, story, driver)
+
+
+def test_a_process_that_parking_broke_is_told_to_restart(tmp_path: Path, driver: FrailDriver) -> None:
+    def break_it(*_: object) -> int:
+        raise ProcessBroken("It failed.")
+
+    driver.park = break_it  # type: ignore[method-assign]
+
+    async def story(pool: Pool) -> None:
+        await pool.ask("a")
+        await pool.until("a", LeaseState.ACTIVE)
+        await pool.runtime.submit(c.ParkLease("a"))
+        assert await until_told(pool, "a") == "It failed. Restart the kernel."
+        assert (await pool.lease("a")).state is LeaseState.ACTIVE
+
+    run(tmp_path, story, driver)
+
+
+@pytest.mark.parametrize(
+    ("readings", "found"),
+    [
+        (Readings(), Health.HEALTHY),
+        (Readings(recovery_action=0, uncorrected_errors=0), Health.HEALTHY),
+        (Readings(recovery_action=1), Health.FAULTY),
+        (Readings(recovery_action=4), Health.SUSPECT),
+        (Readings(recovery_action=99), Health.SUSPECT),
+        (Readings(remap_pending=True), Health.SUSPECT),
+        (Readings(remap_pending=True, remap_failed=True), Health.FAULTY),
+        (Readings(uncorrected_errors=3), Health.SUSPECT),
+        (Readings(silent="Unknown Error"), Health.FAULTY),
+    ],
+)
+def test_what_a_look_means(readings: Readings, found: Health) -> None:
+    condition = judge(readings)
+    assert condition.health is found
+    assert (condition.reason is None) == (found is Health.HEALTHY)
+    assert not condition.lost
+
+
+def test_only_a_gpu_that_is_gone_is_lost() -> None:
+    assert judge(Readings(silent="GPU is lost", lost=True)).lost
+
+
+def error(number: int) -> pynvml.NVMLError:
+    return pynvml.NVMLError(number)
+
+
+class Nvml:
+    """Plays the calls of NVML that tell of health; a number as an answer is that error."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.answers: dict[str, Any] = {
+            "EventSetCreate": "set",
+            "EventSetFree": None,
+            "EventSetWait_v2": pynvml.NVML_ERROR_TIMEOUT,
+            "DeviceGetHandleByUUID": "handle",
+            "DeviceGetUUID": "GPU-1",
+            "DeviceGetSupportedEventTypes": pynvml.nvmlEventTypeXidCriticalError | pynvml.nvmlEventTypeClock,
+            "DeviceRegisterEvents": None,
+            "DeviceGetMemoryInfo": None,
+            "DeviceGetTotalEccErrors": lambda *_: 0,
+            "DeviceGetRemappedRows": (0, 0, 0, 0),
+            "DeviceGetFieldValues": [SimpleNamespace(nvmlReturn=0, value=SimpleNamespace(uiVal=0))],
+            "DeviceGetComputeRunningProcesses": [
+                SimpleNamespace(pid=7, gpuInstanceId=1),
+                SimpleNamespace(pid=8, gpuInstanceId=2),
+            ],
+            "DeviceGetMPSComputeRunningProcesses": [SimpleNamespace(pid=9, gpuInstanceId=1)],
+        }
+        self.asked: dict[str, tuple[Any, ...]] = {}
+        for name in self.answers:
+            monkeypatch.setattr(pynvml, f"nvml{name}", lambda *args, name=name: self._answer(name, args))
+
+    def _answer(self, name: str, args: tuple[Any, ...]) -> Any:
+        self.asked[name] = args
+        answer = self.answers[name]
+        if isinstance(answer, int):
+            if name == "DeviceGetSupportedEventTypes":
+                return answer
+            raise error(answer)
+        return answer(*args) if callable(answer) else answer
+
+
+@pytest.fixture
+def played_nvml(monkeypatch: pytest.MonkeyPatch) -> Nvml:
+    return Nvml(monkeypatch)
+
+
+def event(kind: int, data: int, instance: int = nvml_health.NO_INSTANCE) -> SimpleNamespace:
+    return SimpleNamespace(device="handle", eventType=kind, eventData=data, gpuInstanceId=instance)
+
+
+def test_events_of_nvml_are_read(played_nvml: Nvml) -> None:
+    watch = nvml_health.NvmlWatch(["GPU-1"])
+    assert played_nvml.asked["DeviceRegisterEvents"] == ("handle", pynvml.nvmlEventTypeXidCriticalError, "set")
+    assert watch.wait() is None
+    played_nvml.answers["EventSetWait_v2"] = event(pynvml.nvmlEventTypeXidCriticalError, 31)
+    assert watch.wait() == Sighting("GPU-1", 31)
+    played_nvml.answers["EventSetWait_v2"] = event(pynvml.nvmlEventTypeXidCriticalError, 31, instance=2)
+    assert watch.wait() == Sighting("GPU-1", 31, 2)
+    played_nvml.answers["EventSetWait_v2"] = event(pynvml.nvmlEventTypeDoubleBitEccError, 1)
+    assert watch.wait() == Sighting("GPU-1", None)
+    played_nvml.answers["EventSetWait_v2"] = pynvml.NVML_ERROR_UNKNOWN
+    with pytest.raises(HostFault):
+        watch.wait()
+    assert list(watch.processes("GPU-1", None)) == [7, 8, 9], "one of them runs by MPS"
+    assert list(watch.processes("GPU-1", 2)) == [8]
+    played_nvml.answers["EventSetFree"] = pynvml.NVML_ERROR_UNINITIALIZED
+    watch.close()
+
+
+def test_a_gpu_without_events_is_looked_at_all_the_same(played_nvml: Nvml) -> None:
+    played_nvml.answers["DeviceRegisterEvents"] = pynvml.NVML_ERROR_NOT_SUPPORTED
+    assert nvml_health.NvmlWatch(["GPU-1"]).look("GPU-1") == WELL
+    played_nvml.answers["EventSetCreate"] = pynvml.NVML_ERROR_FUNCTION_NOT_FOUND
+    with pytest.raises(HostFault, match="tells of no errors"):
+        nvml_health.NvmlWatch(["GPU-1"])
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "found"),
+    [
+        ("DeviceGetTotalEccErrors", pynvml.NVML_ERROR_NOT_SUPPORTED, Health.HEALTHY),
+        ("DeviceGetTotalEccErrors", lambda *_: 2, Health.SUSPECT),
+        ("DeviceGetRemappedRows", pynvml.NVML_ERROR_FUNCTION_NOT_FOUND, Health.HEALTHY),
+        ("DeviceGetRemappedRows", (0, 1, 1, 0), Health.SUSPECT),
+        ("DeviceGetRemappedRows", (0, 1, 0, 1), Health.FAULTY),
+        ("DeviceGetFieldValues", pynvml.NVML_ERROR_INVALID_ARGUMENT, Health.HEALTHY),
+        ("DeviceGetFieldValues", [SimpleNamespace(nvmlReturn=3)], Health.HEALTHY),
+        ("DeviceGetFieldValues", [SimpleNamespace(nvmlReturn=0, value=SimpleNamespace(uiVal=2))], Health.FAULTY),
+        ("DeviceGetMemoryInfo", pynvml.NVML_ERROR_UNKNOWN, Health.FAULTY),
+    ],
+)
+def test_a_look_asks_only_what_the_driver_knows(played_nvml: Nvml, name: str, answer: Any, found: Health) -> None:
+    played_nvml.answers[name] = answer
+    condition = nvml_health.NvmlWatch(["GPU-1"]).look("GPU-1")
+    assert (condition.health, condition.lost) == (found, False)
+
+
+@pytest.mark.parametrize("number", [pynvml.NVML_ERROR_GPU_IS_LOST, pynvml.NVML_ERROR_NOT_FOUND])
+def test_a_gpu_that_fell_off_the_bus_is_lost(played_nvml: Nvml, number: int) -> None:
+    watch = nvml_health.NvmlWatch(["GPU-1"])
+    played_nvml.answers["DeviceGetMemoryInfo"] = number
+    assert watch.look("GPU-1").lost

@@ -1,0 +1,344 @@
+"""Who has memory on a GPU and who may: real processes, on GPUs that are played."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import pwd
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fastgpu_jupyter.core.model import commands as c
+from fastgpu_jupyter.core.model.entities import (
+    EndReason,
+    Enforcement,
+    Lease,
+    LeaseRequest,
+    LeaseState,
+    OverLimit,
+    Policy,
+)
+from fastgpu_jupyter.pool.devices.nvidia import counters
+from fastgpu_jupyter.pool.effects import executor as hands_module
+from fastgpu_jupyter.pool.host.attribution import leases_of
+from fastgpu_jupyter.pool.host.clock import Clock
+from fastgpu_jupyter.pool.host.process import holder_of
+from fastgpu_jupyter.pool.journal.store import Journal
+from fastgpu_jupyter.pool.loop import runtime as runtime_module
+from fastgpu_jupyter.pool.loop.recovery import recover
+from fastgpu_jupyter.pool.loop.runtime import Runtime
+from fastgpu_jupyter.pool.monitors import processes as lookout_module
+from fastgpu_jupyter.pool.monitors.processes import END, IGNORE, WARN
+from fastgpu_jupyter.units import GIB
+from tests.helpers import alive
+from tests.pool.devices.fake_driver import FakeMachine, fake_spec
+from tests.waiting import async_wait_until, wait_until
+
+pytestmark = pytest.mark.slow
+
+#: Starts one more of itself below it, says both numbers, and waits until standard input ends.
+PARENT = """
+import subprocess, sys
+child = subprocess.Popen([sys.executable, "-I", "-c", "import sys; sys.stdin.read()"])
+print(child.pid, flush=True)
+child.wait()
+"""
+
+
+@contextlib.contextmanager
+def process(lease_id: str | None = None) -> Iterator[tuple[int, int]]:
+    """A process and its child; of a kernel where ``lease_id`` is given."""
+    env = {name: value for name, value in os.environ.items() if name != "FASTGPU_LEASE"}
+    env |= {"FASTGPU_LEASE": lease_id} if lease_id else {}
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-I", "-c", PARENT], stdin=pipe, stdout=pipe, text=True, env=env) as parent:
+        assert parent.stdin is not None
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        try:
+            yield parent.pid, child
+        finally:
+            parent.stdin.close()
+            for pid in (child, parent.pid):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            parent.wait(20)
+
+
+class Pool:
+    def __init__(self, folder: Path, machine: FakeMachine, foreign: str, policy: Policy) -> None:
+        self.machine, self.clock = machine, Clock()
+        journal, driver = Journal(folder / "journal.db"), machine.driver()
+        pool, _ = recover(journal, driver, self.clock, policy=policy)
+        self.runtime = Runtime(pool, journal, driver, self.clock, foreign=foreign)
+
+    async def ask(self, name: str, pid: int, size: str = "half") -> None:
+        holder = holder_of(pid, self.clock.boot_id())
+        request = LeaseRequest(size, None, None, None, parkable=False)
+        await self.runtime.submit(c.RequestLease(name, "ann", request, holder, "0" * 64))
+        await self.until(name, lambda lease: lease.state is LeaseState.ACTIVE)
+
+    async def until(self, name: str, condition: Callable[[Lease], bool]) -> Lease:
+        lease: Lease | None = None
+
+        async def found() -> Lease | None:
+            nonlocal lease
+            lease = await self.runtime.read(lambda state, _: state.leases[name])
+            return lease if condition(lease) else None
+
+        return await async_wait_until(found, lambda: f"the lease is as it should be; it is {lease}")
+
+    async def until_foreign(self, condition: Callable[[dict[str, list[int]]], bool]) -> None:
+        await async_wait_until(lambda: condition(self.foreign), lambda: f"what is foreign; it is {self.foreign}")
+
+    @property
+    def foreign(self) -> dict[str, list[int]]:
+        found = self.runtime.lookout.foreign
+        return {name: [one.holder.pid for one in ones] for name, ones in found.items()}
+
+    async def looked(self) -> None:
+        """Until another whole look is over."""
+        enough = self.machine.calls.count("processes") + 2 * len(self.machine.specs)
+        await async_wait_until(lambda: self.machine.calls.count("processes") > enough, "the processes are looked at")
+
+
+@pytest.fixture
+def machine() -> FakeMachine:
+    return FakeMachine([fake_spec("fake-0"), fake_spec("fake-1", 1)])
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime_module, "WATCH_S", 0.02)
+    monkeypatch.setattr(hands_module, "DRAIN_POLL_S", 0.01)
+    monkeypatch.setattr(lookout_module, "END_GRACE_S", 0.2)
+
+
+def play(
+    tmp_path: Path,
+    machine: FakeMachine,
+    story: Callable[[Pool], Coroutine[Any, Any, None]],
+    foreign: str = WARN,
+    policy: Policy | None = None,
+) -> None:
+    async def run() -> None:
+        pool = Pool(tmp_path, machine, foreign, policy or Policy(over_limit=OverLimit.REVOKE, over_limit_grace_ms=100))
+        await pool.runtime.start()
+        try:
+            await story(pool)
+        finally:
+            await pool.runtime.stop()
+
+    asyncio.run(run())
+
+
+def put(machine: FakeMachine, device_id: str, pid: int, gib: int) -> None:
+    machine.processes.setdefault(device_id, {})[pid] = gib * GIB
+
+
+def test_a_process_without_a_lease_is_found_and_one_with_a_lease_is_not(tmp_path: Path, machine: FakeMachine) -> None:
+    with process("a") as (kernel, child), process() as (stranger, _):
+
+        async def story(pool: Pool) -> None:
+            await pool.ask("a", kernel)
+            for pid in (kernel, child, stranger, os.getpid()):  # and the pool itself
+                put(machine, "fake-0", pid, 1)
+            await pool.until_foreign(lambda found: found == {"fake-0": [stranger]})
+            (one,) = pool.runtime.lookout.foreign["fake-0"]
+            assert (one.memory_bytes, one.lease_id) == (GIB, None)
+            assert one.user == pwd.getpwuid(os.getuid()).pw_name
+            machine.leave(stranger)
+            await pool.until_foreign(lambda found: found == {})
+
+        play(tmp_path, machine, story)
+
+
+def test_it_is_found_within_five_seconds(tmp_path: Path, machine: FakeMachine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()  # as it is in service
+    assert runtime_module.WATCH_S + counters.PROCESSES_S + runtime_module.SAMPLE_S <= 5
+    with process() as (stranger, _):
+
+        async def story(pool: Pool) -> None:
+            put(machine, "fake-0", stranger, 1)
+            began_s = time.monotonic()
+            await pool.until_foreign(bool)
+            assert time.monotonic() - began_s < 5
+
+        play(tmp_path, machine, story)
+
+
+def test_a_lease_of_one_gpu_is_no_right_to_another(tmp_path: Path, machine: FakeMachine) -> None:
+    with process("a") as (kernel, child):
+
+        async def story(pool: Pool) -> None:
+            await pool.ask("a", kernel, "full")
+            put(machine, "fake-1", child, 1)
+            await pool.until_foreign(lambda found: found == {"fake-1": [child]})
+            assert pool.runtime.lookout.foreign["fake-1"][0].lease_id == "a"
+
+        play(tmp_path, machine, story)
+
+
+def test_a_kernel_that_asked_anew_is_known_by_its_holder(tmp_path: Path, machine: FakeMachine) -> None:
+    """Its environment still names the first lease, which is over."""
+    with process("first") as (kernel, child):
+
+        async def story(pool: Pool) -> None:
+            await pool.ask("second", kernel)
+            put(machine, "fake-0", kernel, 1)
+            put(machine, "fake-0", child, 1)
+            await pool.looked()
+            assert pool.foreign == {}
+
+        play(tmp_path, machine, story)
+
+
+def test_a_lease_of_another_user_is_not_a_processes_own_by_its_word() -> None:
+    with process("a") as (liar, child):
+        boot_id = Clock().boot_id()
+        mine = holder_of(os.getpid(), boot_id)
+        theirs = replace(mine, pid=4_000_000, uid=mine.uid + 1)
+        assert leases_of(child, {"a": theirs}) == frozenset()
+        assert leases_of(child, {"a": replace(theirs, uid=mine.uid)}) == {"a"}
+        assert leases_of(child, {"a": replace(mine, pid=liar, start_time=1)}) == {"a"}, "by its word"
+        assert leases_of(child, {"b": replace(mine, pid=liar, start_time=1)}) == frozenset(), "a number is no identity"
+        assert leases_of(child, {"b": holder_of(liar, boot_id)}) == {"b"}
+
+
+def test_a_kernel_that_gave_a_lease_back_with_memory_counts_for_both(tmp_path: Path, machine: FakeMachine) -> None:
+    with process("first") as (kernel, child):
+
+        async def story(pool: Pool) -> None:
+            await pool.ask("first", kernel)
+            put(machine, "fake-0", child, 1)
+            await pool.runtime.submit(c.ReleaseLease("first"))
+            await pool.ask("second", kernel, "full")
+            await pool.looked()
+            assert (await pool.until("first", lambda _: True)).state is LeaseState.DRAINING
+            assert pool.foreign == {}
+            put(machine, "fake-1", kernel, 1)
+            await pool.runtime.submit(c.ReleaseLease("second"))
+            await pool.looked()
+            assert (await pool.until("second", lambda _: True)).state is LeaseState.DRAINING, "by its holder alone"
+            machine.leave(kernel)
+            machine.leave(child)
+            for name in ("first", "second"):
+                await pool.until(name, lambda lease: lease.state is LeaseState.ENDED)
+
+        play(tmp_path, machine, story)
+
+
+def test_who_is_to_ignore_them_shows_none(tmp_path: Path, machine: FakeMachine) -> None:
+    with process() as (stranger, _):
+
+        async def story(pool: Pool) -> None:
+            put(machine, "fake-0", stranger, 1)
+            await pool.looked()
+            assert pool.foreign == {}
+
+        play(tmp_path, machine, story, IGNORE)
+
+
+def test_who_is_to_end_them_ends_exactly_those(tmp_path: Path, machine: FakeMachine) -> None:
+    with process("a") as (kernel, child), process() as (stranger, other):
+
+        async def story(pool: Pool) -> None:
+            await pool.ask("a", kernel)
+            for pid in (kernel, child, stranger):
+                put(machine, "fake-0", pid, 1)
+            await pool.until_foreign(lambda _: not alive(stranger))
+            await pool.until_foreign(lambda found: found == {})
+            assert alive(kernel)
+            assert alive(child)
+            assert alive(other), "it has no memory there"
+
+        play(tmp_path, machine, story, END)
+
+
+def test_a_number_that_was_reused_is_not_signalled(tmp_path: Path, machine: FakeMachine) -> None:
+    with process() as (stranger, _):
+        lookout = lookout_module.Lookout(Clock().boot_id(), END)
+        holder = holder_of(stranger, Clock().boot_id())
+        earlier = type(holder)(holder.boot_id, holder.pid, holder.start_time - 1, holder.pidfd_inode, holder.uid)
+        lookout._signal(earlier, signal.SIGKILL)
+        assert alive(stranger)
+        lookout._signal(holder, signal.SIGKILL)
+        wait_until(lambda: not alive(stranger), "the very process ends")
+
+
+def test_what_children_use_counts_and_too_much_has_consequences(tmp_path: Path, machine: FakeMachine) -> None:
+    with process("a") as (kernel, child), process("b") as (neighbour, _):
+
+        async def story(pool: Pool) -> None:
+            await pool.ask("a", kernel)
+            await pool.ask("b", neighbour)
+            put(machine, "fake-0", kernel, 30)
+            put(machine, "fake-0", neighbour, 40)
+            await pool.looked()
+            assert (await pool.until("a", lambda _: True)).over_since_ms is None
+            put(machine, "fake-0", child, 11)
+            await pool.until("a", lambda lease: lease.over_bytes == 41 * GIB or lease.state is not LeaseState.ACTIVE)
+            lease = await pool.until("a", lambda lease: lease.state is LeaseState.DRAINING)
+            assert lease.end_reason is EndReason.OVER_LIMIT
+            assert lease.end_detail == "It used 41 GiB of its GPU, and it had 40 GiB."
+            assert (await pool.until("b", lambda _: True)).state is LeaseState.ACTIVE
+            machine.leave(kernel)
+            machine.leave(child)
+            await pool.until("a", lambda lease: lease.state is LeaseState.ENDED)
+
+        play(tmp_path, machine, story)
+
+
+@pytest.mark.parametrize("own_group", [False, True])
+def test_a_limit_that_the_driver_keeps_follows_the_lease(tmp_path: Path, own_group: bool) -> None:
+    machine = FakeMachine([fake_spec("fake-0", 0, Enforcement.DRIVER)])
+    with process("a") as (kernel, _):
+        machine.own_groups |= {kernel} if own_group else set()
+
+        async def until_limit(memory_bytes: int | None) -> None:
+            await async_wait_until(
+                lambda: machine.limit_bytes("fake-0") == memory_bytes, lambda: f"{memory_bytes}, of {machine.limits}"
+            )
+
+        async def story(pool: Pool) -> None:
+            await pool.ask("a", kernel)
+            if not own_group:
+                lease = await pool.until("a", lambda lease: lease.limit_detail is not None)
+                assert lease.logical_gpu is not None
+                assert lease.logical_gpu.enforcement is Enforcement.COOPERATIVE
+                assert machine.limits == {}
+                return
+            await until_limit(40 * GIB)
+            await pool.runtime.submit(c.ResizeLease("a", "quarter"))
+            await until_limit(20 * GIB)
+            await pool.runtime.submit(c.ResizeLease("a", "full"))
+            await until_limit(None)
+            await pool.runtime.submit(c.ResizeLease("a", "half"))
+            await until_limit(40 * GIB)
+            await pool.runtime.submit(c.ReleaseLease("a"))
+            await pool.until("a", lambda lease: lease.state is LeaseState.ENDED)
+            assert machine.limits == {}, "nobody else inherits it"
+
+        play(tmp_path, machine, story)
+
+
+def test_memory_that_was_freed_in_time_is_forgiven(tmp_path: Path, machine: FakeMachine) -> None:
+    with process("a") as (kernel, _):
+
+        async def story(pool: Pool) -> None:
+            await pool.ask("a", kernel)
+            put(machine, "fake-0", kernel, 41)
+            await pool.until("a", lambda lease: lease.over_since_ms is not None)
+            put(machine, "fake-0", kernel, 40)
+            await pool.until("a", lambda lease: lease.over_since_ms is None)
+
+        play(tmp_path, machine, story, policy=Policy(over_limit=OverLimit.REVOKE, over_limit_grace_ms=60_000))

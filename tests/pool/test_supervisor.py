@@ -1,0 +1,295 @@
+"""Each part of the pool manager meets a bug: it is told of, counted and shown, and the part goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from fastgpu_jupyter.core.model import commands as c
+from fastgpu_jupyter.core.model.entities import LeaseState
+from fastgpu_jupyter.errors import InternalError
+from fastgpu_jupyter.pool import app
+from fastgpu_jupyter.pool import supervisor as parts
+from fastgpu_jupyter.pool.devices.health import Sighting
+from fastgpu_jupyter.pool.http import server, stream
+from fastgpu_jupyter.pool.loop import runtime as runtime_module
+from fastgpu_jupyter.pool.loop.runtime import Runtime
+from fastgpu_jupyter.pool.monitors import health as healing
+from fastgpu_jupyter.pool.supervisor import PARTS, Parts, set_within
+from fastgpu_jupyter.wire.client import new_token
+from tests.pool.conftest import Serve
+from tests.pool.loop.test_runtime import Pool, run
+from tests.pool.monitors.test_health import FrailDriver
+from tests.waiting import async_wait_until, wait_until
+
+pytestmark = pytest.mark.slow
+
+FAILURES = 2
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parts, "RETRY_S", 0.01)
+    monkeypatch.setattr(runtime_module, "FORGET_TICKS", 1)
+    monkeypatch.setattr(stream, "RETRY_S", 0.01)
+    for module, names in (
+        (runtime_module, ("TICK_S", "SAMPLE_S", "LOOK_S", "WATCH_S", "PROBE_S")),
+        (healing, ("LOOK_S", "RETRY_S")),
+        (server, ("SWEEP_S",)),
+        (app, ("IDLE_CHECK_S",)),
+    ):
+        for name in names:
+            monkeypatch.setattr(module, name, 0.01)
+
+
+class Bug:
+    """Stands for a method that has a bug the first times that it is called."""
+
+    def __init__(self, owner: Any, name: str) -> None:
+        self._method, self.calls = getattr(owner, name), 0
+        setattr(owner, name, self)
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        self.calls += 1
+        if self.calls <= FAILURES:
+            raise ZeroDivisionError(f"call {self.calls}")
+        return self._method(*args, **options)
+
+
+def logged(caplog: pytest.LogCaptureFixture, part: str) -> list[logging.LogRecord]:
+    return [one for one in caplog.records if one.levelno == logging.ERROR and PARTS[part] in one.getMessage()]
+
+
+async def goes_on(runtime: Runtime, part: str, bug: Bug, caplog: pytest.LogCaptureFixture) -> None:
+    """It failed, somebody was told while it did, and now it does its work."""
+    await async_wait_until(lambda: bug.calls > FAILURES + 1, f"{part} goes on")
+    assert runtime.parts.failures[part] == FAILURES
+    await async_wait_until(lambda: runtime.parts.trouble is None, "it is well again")
+    first, *_ = logged(caplog, part)
+    assert first.exc_info, "with the place of the bug"
+    assert runtime.fault is None, "grants go on"
+
+
+OWNERS: dict[str, tuple[str, Callable[[Runtime, FrailDriver], Any], str]] = {
+    "clock": ("clock", lambda runtime, _: runtime._journal, "forget_answers"),
+    "counters": ("counters", lambda runtime, _: runtime._sampler, "sample"),
+    "history": ("counters", lambda runtime, _: runtime.history, "add"),
+    "devices": ("devices", lambda _, driver: driver, "inventory"),
+    "processes": ("processes", lambda runtime, _: runtime.lookout, "look"),
+    "health": ("health", lambda _, driver: driver.played, "look"),
+    "health, thread": ("errors", lambda _, driver: driver.played, "wait"),
+}
+
+
+@pytest.mark.parametrize("which", OWNERS)
+def test_a_part_that_meets_a_bug_is_told_of_and_goes_on(
+    tmp_path: Path, which: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    part, owner, name = OWNERS[which]
+    driver = FrailDriver()
+
+    async def story(pool: Pool) -> None:
+        runtime = pool.runtime
+        told: list[str | None] = []
+        runtime.follow(lambda changes: told.append(runtime.parts.trouble) if changes.pool else None, lambda: None)
+        bug = Bug(owner(runtime, driver), name)
+        if which == "health, thread":
+            await async_wait_until(lambda: bug.calls > FAILURES, "the thread goes on")
+            runtime.parts.mended(part)  # by the next error that is told
+        await goes_on(runtime, part, bug, caplog)
+        assert any(sentence and PARTS[part] in sentence for sentence in told)
+        assert told[-1] is None
+        await pool.ask("a")
+        await pool.until("a", LeaseState.ACTIVE)
+
+    run(tmp_path, story, driver)
+
+
+def test_an_error_that_cannot_be_told_does_not_keep_the_next_one_back(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    driver = FrailDriver()
+
+    async def story(pool: Pool) -> None:
+        await pool.ask("a")
+        await pool.until("a", LeaseState.ACTIVE)
+        bug = Bug(driver.played, "processes")
+        for _ in range(FAILURES + 2):
+            driver.played.events.put(Sighting("gpu-0", 31))
+        await goes_on(pool.runtime, "errors", bug, caplog)
+        await async_wait_until(lambda: pool.runtime.metrics.xids["31"] == FAILURES + 2, "all were counted")
+        assert (await pool.lease("a")).fault is not None
+
+    run(tmp_path, story, driver)
+
+
+def test_a_bug_in_deciding_stops_grants_and_answers_who_asked(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(pool: Pool) -> None:
+        runtime = pool.runtime
+        await pool.ask("a")
+        await pool.until("a", LeaseState.ACTIVE)
+        with monkeypatch.context() as broken:
+            for name in ("_settle", "_go_back"):
+                broken.setattr(runtime, name, lambda *_: 1 / 0)
+            with pytest.raises(InternalError):
+                await runtime.submit(c.ReleaseLease("a"))
+            await async_wait_until(lambda: runtime.parts.failures["requests"], "it is counted")
+        assert logged(caplog, "requests")
+        assert runtime.fault is not None
+        await runtime.submit(c.ReleaseLease("a"))
+        await pool.until("a", LeaseState.ENDED)
+
+    run(tmp_path, story, FrailDriver())
+
+
+def test_a_bug_in_trying_the_disk_is_tried_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def story(pool: Pool) -> None:
+        runtime = pool.runtime
+        runtime._unwritable = "the disk is full"
+        bug = Bug(runtime, "_try_to_write")
+        runtime.parts.once(runtime._until_writable())
+        await async_wait_until(lambda: runtime.fault is None, "the journal is written again")
+        assert bug.calls == FAILURES + 1
+        assert runtime.parts.failures["journal"] == FAILURES
+        assert logged(caplog, "journal")
+
+    run(tmp_path, story, FrailDriver())
+
+
+def test_what_cannot_be_told_of_stands_and_readers_begin_anew(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    pool = serve()
+    with contextlib.closing(pool.client.events()) as told:
+        snapshots = (message for message in told if message["type"] == "snapshot")
+        first = next(snapshots)
+        bug = Bug(pool.service.publisher, "_deliver")
+        lease = pool.client.request("half", token=new_token())
+        again = next(snapshots)
+    assert bug.calls > FAILURES
+    assert (first["leases"], [one["id"] for one in again["leases"]]) == ([], [lease["id"]])
+    assert pool.runtime.parts.failures["events"] == FAILURES
+    assert logged(caplog, "events")
+    wait_until(lambda: pool.client.pool()["message"] is None, "nothing is told of it any more")
+    failures = 'fastgpu_failures_total{part="events"} 2.0'
+    assert failures in pool.run(pool.service.metrics_text()).decode()
+
+
+def test_a_follower_with_a_bug_keeps_nobody_from_a_grant(serve: Serve) -> None:
+    pool = serve()
+    pool.call(lambda: pool.runtime.follow(lambda _: 1 // 0, lambda: None))  # type: ignore[arg-type, return-value]
+    assert pool.client.request("half", token=new_token())["state"] in {"preparing", "active"}
+    assert pool.runtime.fault is None
+    assert PARTS["events"] in str(pool.client.pool()["message"])
+
+
+def test_connections_are_looked_after_although_that_failed(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    pool = serve()
+    with pool.connect() as connection:
+        connection.sendall(b"GET /v1/health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert connection.recv(100)
+        (one,) = pool.server._streams
+        bug = Bug(one, "waits_s")
+        wait_until(lambda: bug.calls > FAILURES + 1, "it goes on")
+    assert pool.runtime.parts.failures["connections"] == FAILURES
+    assert logged(caplog, "connections")
+
+
+def test_a_pool_that_cannot_tell_whether_it_is_idle_asks_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def idle() -> bool:
+        return True
+
+    async def story() -> None:
+        service, stopped = SimpleNamespace(is_idle=idle), asyncio.Event()
+        bug = Bug(service, "is_idle")
+        kept = Parts(lambda: None, lambda _: None)
+        end: Any = app._End(service, tmp_path / "sock", None, 0.05, stopped)  # type: ignore[arg-type]
+        kept.keep("idle", end.look)
+        assert await set_within(stopped, 20), "it ends once nobody needs it"
+        assert bug.calls > FAILURES
+        assert kept.failures["idle"] == FAILURES
+        assert logged(caplog, "idle")
+        await kept.stop()
+
+    asyncio.run(story())
+
+
+def test_a_part_that_fails_and_fails_rests_longer_and_says_it_less(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parts, "RETRY_MOST_S", 0.04)
+    rests: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        rests.append(seconds)
+        if len(rests) == 100:
+            raise asyncio.CancelledError
+
+    async def fail() -> None:
+        raise KeyError("x")
+
+    async def story() -> None:
+        kept = Parts(lambda: None, lambda _: None)
+        monkeypatch.setattr(parts.asyncio, "sleep", sleep)
+        with contextlib.suppress(asyncio.CancelledError):
+            await kept._keep("clock", fail)
+
+    asyncio.run(story())
+    assert rests == [0.01, 0.02, *[0.04] * 98]
+    assert len(logged(caplog, "clock")) == 7
+
+
+def test_a_job_that_is_done_once_and_is_lost_is_told() -> None:
+    async def fail() -> None:
+        raise KeyError("x")
+
+    async def story() -> None:
+        lost: list[BaseException] = []
+        kept = Parts(lambda: None, lost.append)
+        kept.once(fail())
+        kept.once(asyncio.sleep(0))
+        await async_wait_until(lambda: lost, "it is told")
+        assert [repr(bug) for bug in lost] == ["KeyError('x')"]
+        await kept.stop()
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("waits", ["set_within", "service"])
+def test_a_cancellation_that_comes_as_a_wait_ends_is_not_lost(serve: Serve, waits: str) -> None:
+    """``asyncio.wait_for`` of Python 3.11 loses it, and whoever waits goes on waiting."""
+
+    async def story() -> None:
+        changed = asyncio.Event()
+        if waits == "set_within":
+            waiting = asyncio.ensure_future(set_within(changed, 60))
+        else:
+            service, lease = pool.service, await asyncio.to_thread(pool.client.request, "half", token=new_token())
+            caller: Any = SimpleNamespace(viewer=SimpleNamespace(owns=lambda _: True))
+            waiting = asyncio.ensure_future(service.wait(caller, lease["id"], 60, lambda _: False))
+            await async_wait_until(lambda: service.publisher._waiting.get(lease["id"]), "it waits")
+            await async_wait_until(lambda: not pool.runtime._settling.locked(), "all is settled")
+            for _ in range(10):
+                await asyncio.sleep(0)
+            (changed,) = service.publisher._waiting[lease["id"]]
+        await asyncio.sleep(0)
+        changed.set()
+        await asyncio.sleep(0)  # the one that waits for the event knows, who waits for it does not yet
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(waiting, 20)
+
+    if waits == "set_within":
+        asyncio.run(story())
+    else:
+        pool = serve()
+        pool.run(story())
