@@ -47,8 +47,8 @@ help:
 
 .make/venv: constraints.txt
 	$(call step,'Making the virtual environment $(VENV)')
-	@command -v $(PYTHON) >/dev/null || { echo 'FastGPU needs Python 3.10 or newer; $(PYTHON) was not found. Install it and run make again.'; exit 1; }
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "FastGPU needs Python 3.10 or newer; $(PYTHON) is $$($(PYTHON) -V). Name a newer one: make PYTHON=python3.12 ..."; exit 1; }
+	@command -v $(PYTHON) >/dev/null || { echo 'FastGPU needs Python 3.11 or newer; $(PYTHON) was not found. Install it and run make again.'; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "FastGPU needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V). Name a newer one: make PYTHON=python3.12 ..."; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo 'Python comes without its venv module here. Install it (Debian, Ubuntu: apt-get install python3-venv) and run make again.'; exit 1; }
 	@mkdir -p .make
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -6,7 +6,6 @@ Each message is one ``data:`` line of JSON. Beside the pool's own messages there
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import TYPE_CHECKING
 
@@ -48,7 +47,7 @@ class EventsHandler(FastGPUHandler):
             while True:
                 try:
                     message = await subscriber.next(HEARTBEAT_S)
-                except asyncio.TimeoutError:
+                except TimeoutError:
                     self.write(": still here\n\n")
                 else:
                     if message is None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from enum import Enum
+from enum import StrEnum
 
 from ...errors import Conflict
 from ..model import events as e
@@ -22,7 +22,7 @@ from ..placement import parkability
 from ..placement.parkability import Parking
 
 
-class Offer(str, Enum):
+class Offer(StrEnum):
     """How a lease could leave its device."""
 
     LIVE = "live"  #: with its memory, while its kernel goes on

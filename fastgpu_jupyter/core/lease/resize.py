@@ -8,7 +8,7 @@ kernel is started anew. Of that a lease is not said to have what was only asked.
 from __future__ import annotations
 
 from dataclasses import replace
-from enum import Enum
+from enum import StrEnum
 
 from ...errors import Conflict, NeedsRestart
 from ...units import format_memory
@@ -32,7 +32,7 @@ from ..placement import eligibility as placement
 from . import memory_limit as overuse
 
 
-class Outcome(str, Enum):
+class Outcome(StrEnum):
     """What came of the last change of size."""
 
     APPLIED = "applied"

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from enum import Enum, IntEnum
+from enum import IntEnum, StrEnum
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -27,7 +27,7 @@ WAIT_MS_MAX = 30 * 86_400_000
 ASKED_MAX = 2048
 
 
-class LeaseState(str, Enum):
+class LeaseState(StrEnum):
     """Where a lease is in its life; ``lifecycle`` has the transitions."""
 
     WAITING = "waiting"
@@ -49,7 +49,7 @@ HOLDING = frozenset(
 LEAVING = frozenset({LeaseState.PARKING, LeaseState.DRAINING})
 
 
-class EndReason(str, Enum):
+class EndReason(StrEnum):
     """Why a lease ended."""
 
     RELEASED = "released"
@@ -62,7 +62,7 @@ class EndReason(str, Enum):
     OVER_LIMIT = "over_limit"  #: it used more device memory than it had, and went on to
 
 
-class Scrub(str, Enum):
+class Scrub(StrEnum):
     """What is known of a lease's device memory, before anybody else's lease can be on the device."""
 
     GONE = "gone"  #: the device listed its processes, and none of the lease was among them; nothing was overwritten
@@ -82,7 +82,7 @@ class Cleaned(NamedTuple):
 GONE = Cleaned()
 
 
-class PendingReason(str, Enum):
+class PendingReason(StrEnum):
     """Why a request is not granted yet."""
 
     CAPACITY = "capacity"  #: everything that could serve it is in use
@@ -106,7 +106,7 @@ class Priority(IntEnum):
     SYSTEM = 3
 
 
-class Isolation(str, Enum):
+class Isolation(StrEnum):
     """What must keep other leases of a device away from this one's memory."""
 
     NONE = "none"  #: whatever the pool has
@@ -114,7 +114,7 @@ class Isolation(str, Enum):
     HARDWARE = "hardware"  #: a partition of the hardware, or a whole device
 
 
-class ParkReason(str, Enum):
+class ParkReason(StrEnum):
     """Why a lease is parked."""
 
     ASKED = "asked"  #: its user wanted it
@@ -133,14 +133,14 @@ class ParkReason(str, Enum):
 GOES_ON = frozenset({ParkReason.MOVE, ParkReason.HEALTH, ParkReason.RESTART})
 
 
-class Retention(str, Enum):
+class Retention(StrEnum):
     """Whether an idle lease may be parked for others."""
 
     YIELD = "yield"
     HOLD = "hold"
 
 
-class BudgetPolicy(str, Enum):
+class BudgetPolicy(StrEnum):
     """What happens once a tenant has spent its budget of a month."""
 
     WARN = "warn"  #: it is told
@@ -148,7 +148,7 @@ class BudgetPolicy(str, Enum):
     PARK = "park"  #: nor does it keep what can be parked
 
 
-class OverLimit(str, Enum):
+class OverLimit(StrEnum):
     """What happens to a lease that goes on to use more device memory than it has."""
 
     WARN = "warn"  #: its user is told
@@ -156,14 +156,14 @@ class OverLimit(str, Enum):
     REVOKE = "revoke"  #: and it is ended, where it cannot be parked or that did not help
 
 
-class Plan(str, Enum):
+class Plan(StrEnum):
     """For how long capacity is reserved."""
 
     MONTH = "month"
     YEAR = "year"
 
 
-class Health(str, Enum):
+class Health(StrEnum):
     """Whether a device may be granted; only a healthy one is."""
 
     HEALTHY = "healthy"
@@ -171,7 +171,7 @@ class Health(str, Enum):
     FAULTY = "faulty"
 
 
-class Mechanism(str, Enum):
+class Mechanism(StrEnum):
     """How a logical GPU is carved out of its device."""
 
     EXCLUSIVE = "exclusive"
@@ -181,7 +181,7 @@ class Mechanism(str, Enum):
     SIMULATED = "simulated"
 
 
-class Enforcement(str, Enum):
+class Enforcement(StrEnum):
     """Who keeps a lease within its memory."""
 
     HARDWARE = "hardware"
@@ -191,14 +191,14 @@ class Enforcement(str, Enum):
     NONE = "none"
 
 
-class LimitScope(str, Enum):
+class LimitScope(StrEnum):
     """What a limit of memory is a limit of."""
 
     LEASE = "lease"  #: all processes of the lease together
     PROCESS = "process"  #: each of them by itself
 
 
-class PartitionStyle(str, Enum):
+class PartitionStyle(StrEnum):
     """Whether the hardware can be divided, and when."""
 
     NONE = "none"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from enum import Enum
+from enum import Enum, StrEnum
 from typing import NamedTuple
 
 from ...units import GIB
@@ -11,7 +11,7 @@ from ..devices.nvidia.cuda_checkpoint import EXTRA, MOVE_FROM, PARK_FROM
 from .machine import Gpu, Machine
 
 
-class State(str, Enum):
+class State(StrEnum):
     """How a part of the machine is."""
 
     OK = "ok"

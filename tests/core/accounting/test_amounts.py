@@ -6,6 +6,7 @@ import copy
 import random
 from collections import Counter
 from collections.abc import Iterator
+from datetime import UTC
 
 import pytest
 from hypothesis import given, settings
@@ -311,10 +312,10 @@ def test_what_is_billed_is_never_more_than_its_part(rate: int, milli: int, cover
     ],
 )
 def test_a_term_ends_on_the_same_day(start: str, months_more: int, end: str) -> None:
-    from datetime import datetime, timezone
+    from datetime import datetime
 
     def wall_ms(text: str) -> int:
-        return int(datetime.fromisoformat(text).replace(tzinfo=timezone.utc).timestamp()) * 1000
+        return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()) * 1000
 
     assert months.months_later(wall_ms(start), months_more) == wall_ms(end)
 
