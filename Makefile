@@ -5,6 +5,7 @@
 #   make test-quick   the tests that need no browser and no patience
 #   make test-long    the proofs that nothing is lost, for a night
 #   make test-gpu     what only a real NVIDIA GPU can show; it changes no setting of it
+#   make test-versions   private parts of other libraries, on their oldest and newest versions
 #   make lint         formatting, linters and types only
 #   make clean        forget everything that was built
 #
@@ -24,6 +25,8 @@ ARGS ?=
 TESTS ?=
 #: How many tests run side by side.
 WORKERS ?= 2
+#: Requirements that test-versions installs besides, such as "torch jax".
+FRAMEWORKS ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -39,9 +42,9 @@ shared := $(shell find kernels jupyter-config -type f) LICENSE README.md pyproje
 
 step = @printf '\n==> %s\n' $(1)
 
-.PHONY: help lab test test-quick test-long test-gpu lint clean browser
+.PHONY: help lab test test-quick test-long test-gpu test-versions lint clean browser
 help:
-	@sed -n '3,9s/^# *//p' Makefile
+	@sed -n '3,10s/^# *//p' Makefile
 
 # --- what the others stand on -----------------------------------------------------------------------------------------
 
@@ -120,6 +123,11 @@ test: browser lint
 
 test-quick: .make/needs-dev .make/installed
 	$(BIN)/python -m pytest -m 'not slow and not browser and not gpu' $(TESTS)
+
+# FRAMEWORKS="torch jax" tests those, too; they are large.
+test-versions: .make/wheel
+	$(call step,'Oldest and newest versions of the dependencies')
+	$(PYTHON) .ci/versions dist/*.whl $(FRAMEWORKS)
 
 test-gpu: .make/needs-dev .make/installed
 	$(BIN)/python -m pytest -m gpu tests/gpu $(TESTS)

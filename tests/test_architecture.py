@@ -25,10 +25,11 @@ MAY_IMPORT = {
     "errors": set(),
     "units": {"errors"},
     "core": {"errors", "units"},
+    "compat": set(),
     "wire": {"errors", "units", "core", ""},
     "pool": {"errors", "units", "core", "wire", ""},
-    "server": {"errors", "units", "wire", ""},
-    "kernel": {"errors", "units", "wire", ""},
+    "server": {"errors", "units", "wire", "compat", ""},
+    "kernel": {"errors", "units", "wire", "compat", ""},
     "kernelspec": {"errors", "units", "core", ""},
     "cli": {"errors", "units", "wire", "pool", "kernelspec", ""},
     # The package itself holds only the functions that Jupyter looks for; each imports its room when it is called.

@@ -19,6 +19,9 @@ from contextlib import suppress
 from types import ModuleType
 from typing import Any, NamedTuple
 
+from ..compat import jax as compat_jax
+from ..compat import torch as compat_torch
+
 BYTES, FRACTION = "FASTGPU_CAP_BYTES", "FASTGPU_CAP_FRACTION"
 #: What a library answers that takes a cap, and one that would take it only in a new process.
 TOLD, RESTART = True, False
@@ -54,7 +57,7 @@ def _torch(torch: Any, cap: Cap) -> bool:
         tell()
     else:
         # To set it now would begin to use the device, which takes time and memory; so it is done when that begins.
-        torch.cuda._lazy_call(tell)  # noqa: SLF001 (there is no public name for it)
+        compat_torch.call_when_cuda_initializes(torch, tell)
     return TOLD
 
 
@@ -75,9 +78,7 @@ def _tensorflow(tensorflow: Any, cap: Cap) -> bool:
 
 
 def _jax(jax: Any, cap: Cap) -> bool:  # noqa: ARG001 (it reads its variable)
-    bridge = getattr(getattr(jax, "_src", None), "xla_bridge", None)
-    begun = getattr(bridge, "backends_are_initialized", None)
-    return RESTART if begun is None or begun() else TOLD
+    return TOLD if compat_jax.backends_are_initialized(jax) is False else RESTART
 
 
 def _rmm(rmm: Any, cap: Cap) -> bool:

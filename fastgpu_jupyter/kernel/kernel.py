@@ -22,6 +22,7 @@ from typing import Any, cast
 
 from ipykernel.ipkernel import IPythonKernel
 
+from ..compat.ipykernel import iopub_topic
 from .cost import Cells
 from .gate import Gate
 
@@ -115,8 +116,7 @@ class FastGPUKernel(IPythonKernel):
     def publish(self, kind: str, content: dict[str, Any]) -> None:
         """Send an output message of the cell that runs."""
         kernel: Any = self
-        topic = kernel._topic(kind)  # noqa: SLF001 (ipykernel has no public name for it)
-        kernel.send_response(kernel.iopub_socket, kind, content, ident=topic)
+        kernel.send_response(kernel.iopub_socket, kind, content, ident=iopub_topic(kernel, kind))
 
     # ---- the wait ------------------------------------------------------------------------------------------------
 

@@ -30,6 +30,7 @@ from jupyter_client.multikernelmanager import MultiKernelManager
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 from traitlets import Bool, Float, Unicode, default
 
+from ..compat.jupyter_client import forget_pending_kernel
 from ..errors import Conflict, FastGPUError, LimitReached, NotFound, PoolUnreachable
 from ..units import parse_memory
 from ..wire.client import LeaseOptions, PoolClient, new_token
@@ -242,14 +243,8 @@ class FastGPUProvisioner(LocalProvisioner):
         await asyncio.shield(asyncio.ensure_future(in_thread(self._release)))
 
     def _forget_pending(self) -> None:
-        """Take the failed launch out of the multi kernel manager's list.
-
-        It would stay there for ever, and a server with such an entry does not stop: its shutdown of all kernels fails
-        on the unknown id, and the loop runs on.
-        """
-        pending = getattr(getattr(self.parent, "parent", None), "_pending_kernels", None)
-        if isinstance(pending, dict):
-            pending.pop(self.kernel_id, None)
+        """Remove the failed launch from the multi-kernel manager, which could not stop with it."""
+        forget_pending_kernel(getattr(self.parent, "parent", None), self.kernel_id)
 
     def abandon(self) -> None:
         """End a launch that waits for its grant; the server stops."""
