@@ -272,7 +272,7 @@ def _lease_parking(state: State, event: e.LeaseParking, at: Instant) -> None:
     lease.image = Image(lease.holder, spec.model, spec.memory_bytes, gpu.device_ids)
     # At most; what it really is, is known when it is done.
     moved = event.reason is not ParkReason.RESTART
-    _set_parked_bytes(state, lease, parkability.host_bytes(state, lease) if moved else 0)
+    _set_parked_bytes(state, lease, parkability.parking_host_bytes(state, lease) if moved else 0)
 
 
 def _lease_parked(state: State, event: e.LeaseParked, at: Instant) -> None:

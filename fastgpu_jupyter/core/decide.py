@@ -31,14 +31,12 @@ from .model.entities import (
     PartitionProfile,
     Retention,
     State,
-    want_of,
+    requirements_of,
 )
 from .model.events import Event
 from .model.lifecycle import granted
 from .model.size import Size
-from .placement import eligibility as placement
-from .placement import mechanisms, parkability
-from .placement import mig_partitions as partitions
+from .placement import eligibility, mechanisms, mig_partitions, parkability
 
 #: How long a lease that ended stays in the state, so that people see what it cost.
 REMEMBER_ENDED_MS = 3_600_000
@@ -104,7 +102,7 @@ def _set_devices(state: State, command: c.SetDevices, at: Instant) -> list[Event
 
 
 def _is_switched(device: Device, now: DeviceSpec | None) -> bool:
-    return now is not None and partitions.is_divided(device.spec) != partitions.is_divided(now)
+    return now is not None and mig_partitions.is_partitioned(device.spec) != mig_partitions.is_partitioned(now)
 
 
 def _counts(spec: DeviceSpec) -> tuple[int, tuple[PartitionProfile, ...]]:
@@ -163,11 +161,11 @@ def _require_entitlement(command: c.SetTenant | c.SetGroup) -> None:
 
 def _request_lease(state: State, command: c.RequestLease, at: Instant) -> list[Event]:
     command.request.validate()
-    want = want_of(command.request)
-    placement.require_possible(state, want)
+    requirements = requirements_of(command.request)
+    eligibility.require_satisfiable(state, requirements)
     tenant = state.tenants.get(command.tenant)
     if tenant is not None and tenant.limit_milli is not None:
-        wanted = placement.nominal_milli(state, want)
+        wanted = eligibility.nominal_milli(state, requirements)
         if wanted > tenant.limit_milli:
             raise InvalidRequest(
                 f"{command.request.name!r} is {wanted / 1000:g} GPUs, and {command.tenant} may hold at most "
@@ -197,22 +195,24 @@ def _resize_lease(state: State, command: c.ResizeLease, at: Instant) -> list[Eve
     if lease.has_image:
         return sizes.resize_parked(state, lease, request, at)
     if lease.state is LeaseState.WAITING:
-        placement.require_possible(state, lease.want._replace(size=size))
+        eligibility.require_satisfiable(state, lease.requirements._replace(size=size))
         return [] if size == lease.request.size else [e.LeaseResized(lease.id, request, None)]
     if lease.state is not LeaseState.ACTIVE or lease.logical_gpu is None:
         raise Conflict(f"A lease that is {lease.state.value} cannot be resized.")
     if size == lease.request.size:
         return []
-    devices = placement.resized(state, lease, size)
-    gpu = placement.carve(placement.live(lease, size), devices, lease.logical_gpu.generation)
+    devices = eligibility.require_resizable(state, lease, size)
+    gpu = eligibility.make_logical_gpu(
+        eligibility.live_resize_requirements(lease, size), devices, lease.logical_gpu.generation
+    )
     gpu = replace(gpu, made=lease.logical_gpu.made)  # which is still there
     if command.used_bytes is not None and command.used_bytes > gpu.memory_bytes:
         raise Conflict(
             f"This kernel has {format_memory(command.used_bytes)} on its device, which is more than the "
             f"{format_memory(gpu.memory_bytes)} of {str(size)!r}. Nothing was changed; free memory and resize again."
         )
-    _require_within_limit(state, lease, placement.milli(size, devices))
-    if lease.want.keeps:
+    _require_within_limit(state, lease, eligibility.milli(size, devices))
+    if lease.requirements.keeps:
         _require_not_lent(state, lease, size)
     return [e.LeaseResized(lease.id, request, gpu)]
 
@@ -221,7 +221,7 @@ def _require_within_limit(state: State, lease: Lease, wanted_milli: int) -> None
     tenant = state.tenants.get(lease.tenant)
     if tenant is None or tenant.limit_milli is None:
         return
-    held = placement.milli(lease.request.size, placement.devices_of(state, lease))
+    held = eligibility.milli(lease.request.size, eligibility.devices_of(state, lease))
     if tenant.held_milli - held + wanted_milli > tenant.limit_milli:
         raise Conflict(
             f"With that, {lease.tenant} would hold more than the {tenant.limit_milli / 1000:g} GPUs that it may have. "
@@ -256,7 +256,7 @@ def _require_not_lent(state: State, lease: Lease, size: Size) -> None:
     """Raise where the lease, of that size, would have for good what is reserved for others."""
     request = replace(lease.request, profile=str(size), memory_bytes=None, retention=Retention.HOLD)
     held = replace(lease, request=request)
-    if not reserved.Lending(state, but=lease.id).leaves_room(held, placement.devices_of(state, lease)):
+    if not reserved.Lending(state, but=lease.id).leaves_room(held, eligibility.devices_of(state, lease)):
         raise Conflict(
             "Others have reserved that capacity: it is lent only to leases that can be taken back. Nothing was changed."
         )
@@ -274,7 +274,7 @@ def _park_lease(state: State, command: c.ParkLease, at: Instant) -> list[Event]:
     lease = _live(state, command.lease_id)
     if lease.state in (LeaseState.PARKING, LeaseState.PARKED):
         return []
-    why_not = parkability.why_not(state, lease)
+    why_not = parkability.park_refusal(state, lease)
     if why_not is not None:
         raise Conflict(f"{why_not} Nothing was changed; to give its GPU back for good, release it.")
     return [e.LeaseParking(lease.id, ParkReason.ASKED)]
@@ -354,7 +354,7 @@ def _limit_set(state: State, command: c.LimitSet, at: Instant) -> list[Event]:
     if (gpu.enforcement, gpu.made) == (command.enforcement, command.made):
         return []
     limited = e.LeaseLimited(lease.id, command.enforcement, command.made, command.detail)
-    if gpu.whole or command.enforcement in mechanisms.KEEPERS[lease.request.isolation]:
+    if gpu.whole or command.enforcement in mechanisms.ENFORCED_BY[lease.request.isolation]:
         return [limited]
     # It was granted because the driver keeps its limit, and it does not: that is not passed over.
     return [limited, e.LeaseDraining(lease.id, EndReason.PREPARE_FAILED, command.detail)]

@@ -15,8 +15,7 @@ from .model import commands as c
 from .model import events as e
 from .model.entities import HOLDING, LEAVING, Instant, Lease, LeaseState, LogicalGPU, Mechanism, ParkReason, State
 from .model.events import Event
-from .placement import eligibility as placement
-from .placement import parkability
+from .placement import eligibility, parkability
 from .scheduling import preemption
 from .scheduling.scheduler import Scheduler
 
@@ -48,7 +47,7 @@ class Pool:
         self._parkable = {
             lease.id: None
             for lease in state.leases.values()
-            if lease.state is LeaseState.ACTIVE and parkability.may_park(state, lease)
+            if lease.state is LeaseState.ACTIVE and parkability.can_park(state, lease)
         }
 
     def execute(self, command: c.Command, at: Instant) -> list[Event]:
@@ -66,7 +65,7 @@ class Pool:
             self._apply(more, at)
             events += more
         if len(events) == decided:
-            self._scheduler.rest()
+            self._scheduler.do_idle_work()
         return events
 
     def advance(self, at: Instant, *, make_room: bool = True) -> list[Event]:
@@ -74,8 +73,8 @@ class Pool:
         found = self._scheduler.next_grant(at.ms)
         if found is None:
             return self._make_room(at) if make_room else []
-        lease, want, devices = found
-        logical_gpu = placement.carve(want, devices, self.state.generations + 1)
+        lease, requirements, devices = found
+        logical_gpu = eligibility.make_logical_gpu(requirements, devices, self.state.generations + 1)
         if logical_gpu.mechanism is Mechanism.MPS:
             logical_gpu = replace(logical_gpu, owner_uid=lease.holder.uid)
         granted = e.LeaseResuming if lease.has_image else e.LeaseGranted
@@ -85,7 +84,9 @@ class Pool:
         if not self._parkable or not self.state.queue:
             return []
         waiting = self._scheduler.unserved(at.ms)
-        found = preemption.make_room(self.state, waiting, self._scheduler.highest(), self._parkable, at.ms)
+        found = preemption.plan_preemptions(
+            self.state, waiting, self._scheduler.highest_priority(), self._parkable, at.ms
+        )
         if not found and self.state.policy.moves:
             return self._move(at)
         return [e.LeaseParking(parked.lease.id, parked.reason) for parked in found]
@@ -93,7 +94,7 @@ class Pool:
     def _move(self, at: Instant) -> list[Event]:
         if any(device.leaving_bytes for device in self.state.devices.values()):
             return []  # what comes of that is waited for first
-        moved = self._scheduler.movable(self._parkable, at.ms)
+        moved = self._scheduler.lease_to_migrate(self._parkable, at.ms)
         return [e.LeaseParking(moved.id, ParkReason.MOVE)] if moved else []
 
     def _apply(self, events: Iterable[Event], at: Instant) -> None:
@@ -115,17 +116,17 @@ class Pool:
         held = lease.logical_gpu if before in HOLDING else None
         requeued = before is LeaseState.WAITING and type(event) in _REQUEUED
         if requeued:
-            scheduler.left(lease)
+            scheduler.dequeue(lease)
         apply(self.state, event, at)
         after = lease.state
         holds = lease.logical_gpu if after in HOLDING else None
         if after is LeaseState.WAITING and (requeued or type(event) in _JOINS):
-            scheduler.requested(lease)
+            scheduler.enqueue(lease)
         if holds is not held or (after is not before and (after in LEAVING) != (before in LEAVING)):
-            scheduler.touched(_devices_of(held, holds))
+            scheduler.devices_changed(_devices_of(held, holds))
         if held is not None and (holds is not held or lease.tenant != tenant):
-            scheduler.gave_back(tenant)
-        if after is LeaseState.ACTIVE and parkability.may_park(self.state, lease):
+            scheduler.usage_decreased(tenant)
+        if after is LeaseState.ACTIVE and parkability.can_park(self.state, lease):
             self._parkable[lease.id] = None
         elif self._parkable:
             self._parkable.pop(lease.id, None)
@@ -134,17 +135,17 @@ class Pool:
         """What is not about a lease that was there before."""
         match event:
             case e.LeaseRequested(lease_id=lease_id):
-                self._scheduler.requested(self.state.leases[lease_id])
+                self._scheduler.enqueue(self.state.leases[lease_id])
             case e.TenantSet() | e.GroupSet() | e.PolicySet() | e.BudgetSet() | e.MonthBegan():
-                self._scheduler.entitled()
+                self._scheduler.entitlements_changed()
             case e.ReservationBegan() | e.ReservationEnded():
-                self._scheduler.entitled()
+                self._scheduler.entitlements_changed()
             case e.DeviceHealthChanged(device_id=device_id) | e.DeviceDrained(device_id=device_id):
-                self._scheduler.serves_or_not(device_id)
+                self._scheduler.availability_changed(device_id)
             case e.DeviceUnclean(device_id=device_id):
-                self._scheduler.serves_or_not(device_id)
+                self._scheduler.availability_changed(device_id)
             case e.DeviceAppeared() | e.DeviceVanished() | e.HostAppeared():
-                self._scheduler.changed()
+                self._scheduler.inventory_changed()
 
 
 def _devices_of(before: LogicalGPU | None, after: LogicalGPU | None) -> tuple[str, ...]:

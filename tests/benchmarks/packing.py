@@ -48,10 +48,10 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
 
 from openb import HOME, NODES, WHOLE, Trace, gpu_milli, published, read
 
-from fastgpu_jupyter.core.placement.capacity_index import Fleet
+from fastgpu_jupyter.core.placement.capacity_index import CapacityIndex
 from fastgpu_jupyter.core.placement.demand import Demand, Placement
-from fastgpu_jupyter.core.placement.relocation import Held, one_move, swap
-from fastgpu_jupyter.core.placement.shadow_prices import learn
+from fastgpu_jupyter.core.placement.relocation import PlacedDemand, find_move, find_swap
+from fastgpu_jupyter.core.placement.shadow_prices import estimate_shadow_prices
 
 #: (class, trace or "") -> least allocation at full load, in the worst order.
 TARGETS = {"a": 95.9, "b": 96.2, "c": 99.3}
@@ -72,12 +72,12 @@ class Outcome(NamedTuple):
     waiting: int = 0
 
 
-def fleet_of(trace: Trace) -> Fleet:
+def fleet_of(trace: Trace) -> CapacityIndex:
     """The cluster, empty; hosts are named in the order under test, because the smallest id wins a tie."""
     usual: Counter[Demand] = Counter()
     for demand, count in trace.usual().items():
         usual[replace(demand, host_memory_bytes=0)] += count
-    fleet = Fleet(learn(usual, WHOLE))
+    fleet = CapacityIndex(estimate_shadow_prices(usual, WHOLE))
     for i, node in enumerate(trace.nodes):
         host = f"{i:06d}"
         fleet.add_host(host, node.cpu_milli, node.memory_mib << 20)
@@ -93,7 +93,7 @@ def at_once(trace: Trace, arrivals: list[Demand]) -> Outcome:
         began = time.perf_counter_ns()
         placement = fleet.place(demand)
         if placement is not None:
-            fleet.take(placement, demand)
+            fleet.allocate(placement, demand)
             total += gpu_milli(demand)
         decide_ns.append(time.perf_counter_ns() - began)
         allocated.append(total)
@@ -103,7 +103,7 @@ def at_once(trace: Trace, arrivals: list[Demand]) -> Outcome:
 def with_moves(trace: Trace, arrivals: list[Demand]) -> Outcome:
     """Class b."""
     fleet, total, allocated, decide_ns, moves = fleet_of(trace), 0, [], [], 0
-    held: dict[int, Held[int]] = {}
+    held: dict[int, PlacedDemand[int]] = {}
     hopeless: set[Demand] = set()  # what did not help since anything was placed last
     for number, demand in enumerate(arrivals):
         began = time.perf_counter_ns()
@@ -117,8 +117,8 @@ def with_moves(trace: Trace, arrivals: list[Demand]) -> Outcome:
             else:
                 hopeless.add(demand)
         elif placement is not None:
-            fleet.take(placement, demand)
-            held[number] = Held(number, placement, demand)
+            fleet.allocate(placement, demand)
+            held[number] = PlacedDemand(number, placement, demand)
             total += gpu_milli(demand)
             hopeless.clear()
         decide_ns.append(time.perf_counter_ns() - began)
@@ -126,32 +126,32 @@ def with_moves(trace: Trace, arrivals: list[Demand]) -> Outcome:
     return Outcome(allocated, decide_ns, moves)
 
 
-def _make_room(fleet: Fleet, held: dict[int, Held[int]], demand: Demand, number: int) -> int:
+def _make_room(fleet: CapacityIndex, held: dict[int, PlacedDemand[int]], demand: Demand, number: int) -> int:
     """Let a task in by moving one other, or by exchanging two; how many were moved."""
-    move = one_move(fleet, held.values(), demand)
+    move = find_move(fleet, held.values(), demand)
     if move is not None:
         changes, then = [(move.held, move.to)], move.then
     else:
-        change = swap(fleet, held.values(), demand)
+        change = find_swap(fleet, held.values(), demand)
         if change is None:
             return 0
         changes = [(change.one, change.other.placement), (change.other, change.one.placement)]
         then = change.then
     for old, _ in changes:
-        fleet.give_back(old.placement, old.demand)
-    fleet.take(then, demand)
-    held[number] = Held(number, then, demand)
+        fleet.release(old.placement, old.demand)
+    fleet.allocate(then, demand)
+    held[number] = PlacedDemand(number, then, demand)
     for old, to in changes:
-        fleet.take(to, old.demand)
-        held[old.key] = Held(old.key, to, old.demand)
+        fleet.allocate(to, old.demand)
+        held[old.key] = PlacedDemand(old.key, to, old.demand)
     return len(changes)
 
 
 class Batches:
     """The queue of class c: fractions that wait for each other."""
 
-    def __init__(self, fleet: Fleet, bound: int) -> None:
-        self.fleet, self.bound = fleet, bound
+    def __init__(self, fleet: CapacityIndex, bound: int) -> None:
+        self.index, self.bound = fleet, bound
         self.waiting: dict[int, deque[tuple[int, Demand]]] = defaultdict(deque)  #: by size, in order of arrival
         self.late: deque[tuple[int, Demand]] = deque()  #: whole GPUs that found no room
         self.holds: list[int] = []
@@ -181,11 +181,11 @@ class Batches:
                 cpu_milli=sum(demand.cpu_milli for _, demand in chosen),
                 host_memory_bytes=sum(demand.host_memory_bytes for _, demand in chosen),
             )
-            placement = self.fleet.place(whole)
+            placement = self.index.place(whole)
             if placement is None:
                 continue
             for since, demand in chosen:
-                self.fleet.take(Placement(placement.host_id, placement.device_ids, demand.units or 0), demand)
+                self.index.allocate(Placement(placement.host_id, placement.device_ids, demand.units or 0), demand)
                 self.waiting[demand.units or 0].popleft()
                 self._count(now, since, demand)
             return
@@ -200,10 +200,10 @@ class Batches:
                     queue.rotate(-1)  # no room for this one; ask for the next one next time
 
     def _place(self, now: int, since: int, demand: Demand) -> bool:
-        placement = self.fleet.place(demand)
+        placement = self.index.place(demand)
         if placement is None:
             return False
-        self.fleet.take(placement, demand)
+        self.index.allocate(placement, demand)
         self._count(now, since, demand)
         return True
 

@@ -33,7 +33,7 @@ def churn(trace: Trace, load: float, decisions: int) -> dict[str, list[int]]:
         while used > load * trace.capacity:
             placement, demand = live.pop(draw.randrange(len(live)))
             began = time.perf_counter_ns()
-            fleet.give_back(placement, demand)
+            fleet.release(placement, demand)
             took["give_back"].append(time.perf_counter_ns() - began)
             used -= gpu_milli(demand)
         demand = trace.tasks[draw.randrange(len(trace.tasks))]
@@ -42,7 +42,7 @@ def churn(trace: Trace, load: float, decisions: int) -> dict[str, list[int]]:
         took["place"].append(time.perf_counter_ns() - began)
         if found is not None:
             began = time.perf_counter_ns()
-            fleet.take(found, demand)
+            fleet.allocate(found, demand)
             took["take"].append(time.perf_counter_ns() - began)
             used += gpu_milli(demand)
             live.append((found, demand))

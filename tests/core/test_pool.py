@@ -9,7 +9,7 @@ from fastgpu_jupyter.core.model import commands as c
 from fastgpu_jupyter.core.model import effects as fx
 from fastgpu_jupyter.core.model.entities import EndReason, Health, LeaseState, PendingReason, State
 from fastgpu_jupyter.core.pool import replay
-from fastgpu_jupyter.core.scheduling import queue_report as queue
+from fastgpu_jupyter.core.scheduling import queue_report
 from fastgpu_jupyter.errors import Conflict, InvalidRequest, NoSuchDevice, NotFound
 from fastgpu_jupyter.units import GIB
 from tests.core.world import World, holder, spec
@@ -46,7 +46,7 @@ def test_each_waiting_lease_has_its_place_and_one_reason() -> None:
     world.active("a")
     world.ask("b")
     world.ask("c")
-    found = [(lease.id, place, reason) for lease, place, reason in queue.places(world.state)]
+    found = [(lease.id, place, reason) for lease, place, reason in queue_report.positions(world.state)]
     assert found == [("b", 1, PendingReason.CAPACITY), ("c", 2, PendingReason.CAPACITY)]
 
 
@@ -54,7 +54,7 @@ def test_a_faulty_device_is_not_granted_and_is_the_reason_of_the_wait() -> None:
     world = World(spec("gpu"))
     world.do(c.SetHealth("gpu", Health.FAULTY, "fell off the bus"))
     world.ask("a")
-    assert [reason for _, _, reason in queue.places(world.state)] == [PendingReason.HEALTH]
+    assert [reason for _, _, reason in queue_report.positions(world.state)] == [PendingReason.HEALTH]
     world.do(c.SetHealth("gpu", Health.HEALTHY))
     assert world.states() == {"a": "preparing"}
 

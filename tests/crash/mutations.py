@@ -219,7 +219,7 @@ MUTATIONS = (
     Mutation(
         "isolation is promised that no mechanism keeps",
         "core/placement/mechanisms.py",
-        "(want.size.whole or offer.enforcement in KEEPERS[want.isolation])",
+        "(requirements.size.whole or offer.enforcement in ENFORCED_BY[requirements.isolation])",
         "True",
         pytest("tests/core/placement/test_mechanisms.py"),
     ),
@@ -323,14 +323,14 @@ MUTATIONS = (
     Mutation(
         "a lease that is held is parked for others",
         "core/scheduling/preemption.py",
-        "        if wanted and lease.request.retention is Retention.YIELD and why_not(state, lease) is None:\n",
-        "        if wanted and why_not(state, lease) is None:\n",
+        "        if wanted and lease.request.retention is Retention.YIELD and park_refusal(state, lease) is None:\n",
+        "        if wanted and park_refusal(state, lease) is None:\n",
         pytest("tests/core/scheduling/test_preemption.py"),
     ),
     Mutation(
         "a lease on a device that cannot park is parked",
         "core/placement/parkability.py",
-        "    if not may_park(state, lease):\n",
+        "    if not can_park(state, lease):\n",
         "    if False:\n",
         pytest("tests/core/scheduling/test_preemption.py"),
     ),
@@ -533,7 +533,7 @@ MUTATIONS = (
     Mutation(
         "room is made on one device and kept on another",
         "core/placement/placer.py",
-        "        return found if sooner < 0 or (sooner == 0 and want.size.whole) else part\n",
+        "        return found if sooner < 0 or (sooner == 0 and requirements.size.whole) else part\n",
         "        return part\n",
         pytest("tests/core/placement/test_placer.py", "-k", "room_that_is_made"),
     ),

@@ -13,7 +13,7 @@ from ..model import events as e
 from ..model.entities import BudgetPolicy, Instant, Lease, LeaseState, ParkReason, State, Tenant
 from ..model.events import Event
 from ..placement import parkability
-from ..placement.parkability import Parking
+from ..placement.parkability import ParkDecision
 from . import calendar as months
 from . import meter
 
@@ -77,8 +77,12 @@ def due(state: State, at: Instant) -> Iterator[Event]:
                 yield e.LeaseBudgetPassed(lease.id, passed)
             if passed == SPENT:
                 to_park[lease.id] = lease
-    can = (Parking(lease, ParkReason.BUDGET) for lease in to_park.values() if parkability.why_not(state, lease) is None)
-    yield from (e.LeaseParking(one.lease.id, one.reason) for one in parkability.affordable(state, can))
+    can = (
+        ParkDecision(lease, ParkReason.BUDGET)
+        for lease in to_park.values()
+        if parkability.park_refusal(state, lease) is None
+    )
+    yield from (e.LeaseParking(one.lease.id, one.reason) for one in parkability.within_host_memory(state, can))
 
 
 def why_parked(lease: Lease) -> str | None:
@@ -95,7 +99,7 @@ def message(state: State, lease: Lease) -> str | None:
     if (stays := why_parked(lease)) is not None:
         return stays
     if lease.budget_percent == SPENT and lease.state is LeaseState.ACTIVE:
-        stays = parkability.why_not(state, lease) or "it is parked in a moment."
+        stays = parkability.park_refusal(state, lease) or "it is parked in a moment."
         return f"Its budget is spent, and it goes on: {stays}"
     if lease.budget_percent:
         return f"It has cost {lease.budget_percent} % of its budget."
@@ -107,7 +111,7 @@ def message(state: State, lease: Lease) -> str | None:
         return told
     if tenant.budget_policy is BudgetPolicy.WARN:
         return f"{told} Leases go on."
-    why_not = parkability.why_not(state, lease) if lease.state is LeaseState.ACTIVE else None
+    why_not = parkability.park_refusal(state, lease) if lease.state is LeaseState.ACTIVE else None
     if tenant.budget_policy is BudgetPolicy.PARK and why_not is not None:
         return f"{told} Nothing more is granted; this lease goes on: {why_not}"
     return f"{told} Nothing more is granted until the month ends or an administrator sets a higher one."

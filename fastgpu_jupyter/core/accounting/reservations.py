@@ -14,10 +14,20 @@ from typing import NamedTuple
 from ...errors import InvalidRequest, NoSuchDevice, NotFound
 from ..model import commands as c
 from ..model import events as e
-from ..model.entities import LEAVING, Device, DeviceSpec, Instant, Lease, Plan, Priority, Reservation, State, Want
+from ..model.entities import (
+    LEAVING,
+    Device,
+    DeviceSpec,
+    Instant,
+    Lease,
+    Plan,
+    Priority,
+    Requirements,
+    Reservation,
+    State,
+)
 from ..model.events import Event
-from ..placement import eligibility as placement
-from ..placement import mechanisms
+from ..placement import eligibility, mechanisms
 from ..placement.eligibility import Devices
 from . import calendar as months
 from . import fairshare, meter
@@ -102,7 +112,7 @@ class Lending:
         #: Who has reservations, and what of each it does not hold.
         self._unused: dict[str, dict[str, int]] = {one.tenant: {} for one in state.reservations.values() if one.runs}
         self._kept: list[tuple[Device, int]] | None = None
-        self._hopes: dict[Want, bool] = {}
+        self._hopes: dict[Requirements, bool] = {}
         self._matching: dict[str | None, list[int]] = {}
 
     def leaves_room(self, lease: Lease, devices: Devices) -> bool:
@@ -118,14 +128,14 @@ class Lending:
             return True
         self._look()
         if self._is_one_of_many(lease):
-            if lease.want not in self._hopes:
-                self._hopes[lease.want] = self._may_hope(lease)
-            return self._hopes[lease.want]
+            if lease.requirements not in self._hopes:
+                self._hopes[lease.requirements] = self._may_hope(lease)
+            return self._hopes[lease.requirements]
         return self._may_hope(lease)
 
     def _may_hope(self, lease: Lease) -> bool:
-        able = [device for device in placement.able(self._state, lease.want) if device.grantable]
-        count = lease.want.size.devices
+        able = [device for device in eligibility.eligible_devices(self._state, lease.requirements) if device.grantable]
+        count = lease.requirements.size.devices
         if count > 1:
             return len(able) >= count and self.leaves_room(lease, tuple(able[:count]))
         kept_bytes = {device.spec.id: kept_bytes for device, kept_bytes in self._look()}
@@ -143,7 +153,9 @@ class Lending:
 
     def _is_one_of_many(self, lease: Lease) -> bool:
         """Whether whoever has nothing left that is reserved would be answered the same."""
-        never_lent = lease.want.keeps or not any(device.spec.parkable for device in self._state.devices.values())
+        never_lent = lease.requirements.keeps or not any(
+            device.spec.parkable for device in self._state.devices.values()
+        )
         return never_lent and not any(self._unused.get(lease.tenant, {}).values())
 
     def _look(self) -> list[tuple[Device, int]]:
@@ -178,14 +190,14 @@ class Lending:
             return False
         mine = [replace(self._state.reservations[name], milli=milli) for name, milli in left.items()]
         kinds = tuple(_kind(device) for device in devices)
-        wanted = placement.milli(lease.request.size, devices)
+        wanted = eligibility.milli(lease.request.size, devices)
         return cover.cover([Use(lease.id, kinds, wanted)], mine).of_lease[lease.id] == wanted
 
     def _fits(self, kept: list[tuple[Device, int]], needs: list[_Need], lease: Lease, devices: Devices) -> bool:
         available = []
         for device, kept_bytes in kept:
             total = device.spec.memory_bytes
-            mine = placement.taken_bytes(device, lease.request.size) if device in devices else 0
+            mine = eligibility.occupied_bytes(device, lease.request.size) if device in devices else 0
             if kept_bytes + mine > total:
                 return False  # others keep what it would need
             available.append(-(-(total - kept_bytes - mine) * MILLI // total))
@@ -244,22 +256,24 @@ def _is_lent(state: State, lease: Lease) -> bool:
     """Whether the capacity that the lease holds can be had for a reservation."""
     if lease.state in LEAVING:
         return True
-    without = -placement.held_milli(state, lease)
+    without = -eligibility.held_milli(state, lease)
     beyond = fairshare.standing(state, lease.tenant, state.last.ms, without).beyond
-    return beyond and lease.unparkable is None and _returns(state, lease, placement.devices_of(state, lease))
+    return beyond and lease.unparkable is None and _returns(state, lease, eligibility.devices_of(state, lease))
 
 
 def _returns(state: State, lease: Lease, devices: Devices) -> bool:
     """Whether a lease of those devices is one that can be parked for who reserved them."""
     beyond = lease.logical_gpu is not None or fairshare.standing(state, lease.tenant, state.last.ms).beyond
-    gentle = not lease.want.keeps and lease.request.priority <= Priority.NORMAL
+    gentle = not lease.requirements.keeps and lease.request.priority <= Priority.NORMAL
     return beyond and gentle and bool(devices) and all(_could_park(device.spec, lease) for device in devices)
 
 
 def _could_park(spec: DeviceSpec, lease: Lease) -> bool:
     """Whether the lease can be parked there, by the mechanism that it has or would have."""
     gpu = lease.logical_gpu
-    offer = mechanisms.choose(spec, lease.want) if gpu is None else mechanisms.offer_of(spec, gpu.mechanism)
+    offer = (
+        mechanisms.choose(spec, lease.requirements) if gpu is None else mechanisms.capability_of(spec, gpu.mechanism)
+    )
     return spec.parkable and (offer is None or offer.parkable)
 
 

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from ..model.entities import HOLDING, LEAVING, Device, Health, Lease, LeaseState, LogicalGPU, State, Tenant
-from ..placement import mig_partitions as partitions
+from ..placement import mig_partitions
 
 
 def violations(state: State) -> Iterator[str]:
@@ -62,7 +62,7 @@ def _partition_violations(device: Device, holders: dict[str, LogicalGPU]) -> Ite
     parts = {lease_id: gpu.partition for lease_id, gpu in holders.items() if gpu.partition is not None}
     if device.parts != parts:
         yield f"{name}: its books say that leases have the partitions {device.parts}, leases say {parts}"
-    if partitions.is_divided(device.spec) and len(parts) < len(holders):
+    if mig_partitions.is_partitioned(device.spec) and len(parts) < len(holders):
         yield f"{name}: is divided, and a lease has something else than a partition of it"
     taken: dict[int, str] = {}
     for lease_id, part in parts.items():

@@ -54,7 +54,7 @@ def _act(state: State, lease: Lease, gpu: LogicalGPU, used_bytes: int) -> list[E
     """It was told, and had time."""
     policy = state.policy.over_limit
     again = policy is OverLimit.REVOKE and lease.over_parks > 0
-    if policy is not OverLimit.WARN and not again and parkability.why_not(state, lease) is None:
+    if policy is not OverLimit.WARN and not again and parkability.park_refusal(state, lease) is None:
         return [e.LeaseParking(lease.id, ParkReason.OVER_LIMIT)]
     if policy is OverLimit.REVOKE:
         used, had = format_memory(used_bytes), format_memory(gpu.memory_bytes)
@@ -98,6 +98,6 @@ def _next_step(state: State, lease: Lease) -> str | None:
     if policy is OverLimit.WARN:
         return None
     again = policy is OverLimit.REVOKE and lease.over_parks > 0
-    if not again and parkability.why_not(state, lease) is None:
+    if not again and parkability.park_refusal(state, lease) is None:
         return "parked"
     return "ended" if policy is OverLimit.REVOKE else None

@@ -17,9 +17,8 @@ from ...errors import Conflict
 from ..model import events as e
 from ..model.entities import Device, Health, Lease, LeaseState, ParkReason, Retention, State
 from ..model.events import Event
-from ..placement import eligibility as placement
-from ..placement import parkability
-from ..placement.parkability import Parking
+from ..placement import eligibility, parkability
+from ..placement.parkability import ParkDecision
 
 
 class Offer(StrEnum):
@@ -39,7 +38,7 @@ def offer(state: State, lease: Lease) -> Offer | None:
     devices = (state.devices[name] for name in lease.logical_gpu.device_ids)
     if all(device.health is Health.HEALTHY and not device.drained for device in devices):
         return None
-    return Offer.LIVE if parkability.why_not(state, lease) is None else Offer.RESTART
+    return Offer.LIVE if parkability.park_refusal(state, lease) is None else Offer.RESTART
 
 
 def advice(state: State, lease: Lease) -> str:
@@ -82,13 +81,13 @@ def of_devices(state: State, devices: Iterable[Device]) -> Iterator[Event]:
     ids = dict.fromkeys(lease_id for device in devices for lease_id in device.lease_ids)
     taken_bytes: Counter[str] = Counter()
     movable = (
-        Parking(lease, ParkReason.HEALTH)
+        ParkDecision(lease, ParkReason.HEALTH)
         for lease in map(state.leases.__getitem__, ids)
         if lease.request.retention is Retention.YIELD
-        and parkability.why_not(state, lease) is None
+        and parkability.park_refusal(state, lease) is None
         and _has_room_elsewhere(state, lease, taken_bytes, live=True)
     )
-    return (e.LeaseParking(one.lease.id, one.reason) for one in parkability.affordable(state, movable))
+    return (e.LeaseParking(one.lease.id, one.reason) for one in parkability.within_host_memory(state, movable))
 
 
 def _has_room_elsewhere(state: State, lease: Lease, taken_bytes: Counter[str], *, live: bool) -> bool:
@@ -99,14 +98,16 @@ def _has_room_elsewhere(state: State, lease: Lease, taken_bytes: Counter[str], *
     gpu = lease.logical_gpu
     assert gpu is not None
     spec = state.devices[gpu.device_id].spec
-    want = lease.want.on_kind(spec.model, spec.memory_bytes) if live else lease.want
-    by_host: dict[tuple[str, placement.Kind], list[str]] = {}
+    requirements = lease.requirements.on_kind(spec.model, spec.memory_bytes) if live else lease.requirements
+    by_host: dict[tuple[str, eligibility.DeviceSignature], list[str]] = {}
     for name, device in state.devices.items():
-        free = device.grantable and placement.lacking_bytes(device, want.size) + taken_bytes[name] <= 0
-        if free and name not in gpu.device_ids and placement.is_able(state, device, want):
-            by_host.setdefault((device.spec.host_id, placement.kind_of(device.spec)), []).append(name)
+        free = device.grantable and eligibility.missing_bytes(device, requirements.size) + taken_bytes[name] <= 0
+        if free and name not in gpu.device_ids and eligibility.is_eligible(state, device, requirements):
+            by_host.setdefault((device.spec.host_id, eligibility.signature_of(device.spec)), []).append(name)
     for names in by_host.values():
-        if len(names) >= want.size.devices:
-            taken_bytes.update(dict.fromkeys(names[: want.size.devices], gpu.memory_bytes // want.size.devices))
+        if len(names) >= requirements.size.devices:
+            taken_bytes.update(
+                dict.fromkeys(names[: requirements.size.devices], gpu.memory_bytes // requirements.size.devices)
+            )
             return True
     return False

@@ -13,7 +13,7 @@ from ..model import events as e
 from ..model.entities import EndReason, Instant, Lease, LeaseState, State
 from ..model.events import Event
 from ..model.lifecycle import granted
-from ..placement import eligibility as placement
+from ..placement import eligibility
 
 #: With the rests between them, half a minute.
 TRIES_MAX = 8
@@ -42,7 +42,7 @@ def failed(state: State, command: c.PrepareFailed, at: Instant) -> list[Event]:
 
 def _why_never(state: State, lease: Lease) -> str | None:
     try:
-        placement.require_possible(state, lease.want)
+        eligibility.require_satisfiable(state, lease.requirements)
     except NoSuchDevice as never:
         return str(never)
     return None

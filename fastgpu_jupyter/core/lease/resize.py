@@ -24,11 +24,11 @@ from ..model.entities import (
     LogicalGPU,
     ParkReason,
     State,
-    want_of,
+    requirements_of,
 )
 from ..model.events import Event
 from ..model.size import Size
-from ..placement import eligibility as placement
+from ..placement import eligibility
 from . import memory_limit as overuse
 
 
@@ -59,7 +59,7 @@ def resize_parked(state: State, lease: Lease, request: LeaseRequest, at: Instant
         raise NeedsRestart(
             "The number of GPUs changes only with a restart, because CUDA does not see new ones. Nothing was changed."
         )
-    placement.require_possible(state, want_of(request).on_kind(image.model, image.device_memory_bytes))
+    eligibility.require_satisfiable(state, requirements_of(request).on_kind(image.model, image.device_memory_bytes))
     _require_room(lease, size, image.device_memory_bytes)
     resized = e.LeaseResized(lease.id, request, None)
     # One that its user parked stays until it is wanted.

@@ -397,7 +397,7 @@ class LeaseRequest:
         return str(self.size)
 
 
-class Want(NamedTuple):
+class Requirements(NamedTuple):
     """Everything that decides which devices will do: what serves one of two equal wants serves the other."""
 
     size: Size
@@ -410,15 +410,15 @@ class Want(NamedTuple):
     keeps: bool = False  #: whether it could never be taken back, once granted
     undivided: bool = False  #: no partition of a device that the hardware divides
 
-    def on_kind(self, model: str, memory_bytes: int) -> Want:
+    def on_kind(self, model: str, memory_bytes: int) -> Requirements:
         """The same on that kind of device only: no other takes back memory that was on one."""
         size = replace(self.size, models=(model.lower(),), device_memory_min=memory_bytes)
         return self._replace(size=size, undivided=True)
 
 
-def want_of(request: LeaseRequest) -> Want:
+def requirements_of(request: LeaseRequest) -> Requirements:
     """Which devices will do for a request."""
-    return Want(
+    return Requirements(
         request.size,
         request.isolation,
         request.parkable,
@@ -605,12 +605,12 @@ class Lease:
         return None if most is None or self.granted_at is not None else self.requested_at.ms + most
 
     @property
-    def want(self) -> Want:
+    def requirements(self) -> Requirements:
         """Which devices will do for it now."""
-        want = want_of(self.request)
+        requirements = requirements_of(self.request)
         if self.image is None or not self.has_image:
-            return want
-        return want.on_kind(self.image.model, self.image.device_memory_bytes)
+            return requirements
+        return requirements.on_kind(self.image.model, self.image.device_memory_bytes)
 
 
 @dataclass(slots=True)

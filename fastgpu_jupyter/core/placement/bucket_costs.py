@@ -11,8 +11,8 @@ from bisect import insort
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from .demand import Demand, Device
-from .shadow_prices import BINS, DEVICE, Prices
+from .demand import Demand, IndexedDevice
+from .shadow_prices import BINS, DEVICE, ShadowPrices
 
 #: Costs are compared in steps of this many bits of :data:`DEVICE`: finer differences are rounding.
 COST_SHIFT = 10
@@ -34,7 +34,7 @@ _DEMANDS_MAX = 4096
 
 
 @dataclass(slots=True)
-class Kind:
+class DeviceClass:
     """Devices that no usual request tells apart."""
 
     number: int
@@ -48,10 +48,10 @@ class Kind:
 
 
 @dataclass(slots=True)
-class Quote:
+class BucketCosts:
     """What a demand costs on each shelf of one kind."""
 
-    kind: Kind
+    kind: DeviceClass
     units: int
     bins: int
     #: (lowest cost, code, cost without processors, what is sold, shelf), cheapest first
@@ -61,14 +61,14 @@ class Quote:
     lowest: dict[int, int] = field(default_factory=dict)  #: what is sold -> cost at the cheapest price step
 
 
-class Quotes:
+class CostTable:
     """The quotes of one fleet at certain prices; made anew when its devices or the prices change."""
 
-    def __init__(self, prices: Prices, devices: Iterable[Device]) -> None:
+    def __init__(self, prices: ShadowPrices, devices: Iterable[IndexedDevice]) -> None:
         """Sorts the devices into kinds, and tells each its own."""
         self._prices = prices
-        self._by_demand: dict[Demand, dict[int, Quote]] = {}
-        self.kinds: list[Kind] = []
+        self._by_demand: dict[Demand, dict[int, BucketCosts]] = {}
+        self.kinds: list[DeviceClass] = []
         devices = sorted(devices, key=lambda device: device.id)
         numbers: dict[tuple[int, frozenset[int]], int] = {}
         capacities = {device.capacity for device in devices}
@@ -80,25 +80,27 @@ class Quotes:
                 weight = (device.capacity << _WEIGHT_BITS) // max(capacities)
                 extra = _LARGE * weight >> _WEIGHT_BITS if len(capacities) > 1 else 0
                 worth = prices.worth(refused_by[device.model])
-                self.kinds.append(Kind(len(self.kinds), device.capacity, worth, weight, extra))
+                self.kinds.append(DeviceClass(len(self.kinds), device.capacity, worth, weight, extra))
             device.kind = numbers[signature]
             self.kinds[device.kind].models.add(device.model)
-        self.as_such = Kind(len(self.kinds), 1, prices.worth(frozenset()))  #: for hosts, whatever devices they have
+        self.as_such = DeviceClass(
+            len(self.kinds), 1, prices.worth(frozenset())
+        )  #: for hosts, whatever devices they have
 
-    def of(self, demand: Demand) -> dict[int, Quote]:
+    def of(self, demand: Demand) -> dict[int, BucketCosts]:
         """The quotes of a demand, by the kinds that will do."""
         quotes = self._by_demand.get(demand)
         return self._quote(demand) if quotes is None else quotes
 
-    def _quote(self, demand: Demand) -> dict[int, Quote]:
+    def _quote(self, demand: Demand) -> dict[int, BucketCosts]:
         if len(self._by_demand) >= _DEMANDS_MAX:
             self._by_demand.clear()
         if demand.devices:
             allowed = [kind for kind in self.kinds if any(map(demand.allows, kind.models))]
             units = [(kind, demand.units_on(kind.capacity)) for kind in allowed]
-            quotes = [Quote(kind, n, n * BINS // kind.capacity) for kind, n in units if 1 <= n <= kind.capacity]
+            quotes = [BucketCosts(kind, n, n * BINS // kind.capacity) for kind, n in units if 1 <= n <= kind.capacity]
         else:
-            quotes = [Quote(self.as_such, 0, -1)]
+            quotes = [BucketCosts(self.as_such, 0, -1)]
         by_kind = self._by_demand[demand] = {quote.kind.number: quote for quote in quotes}
         return by_kind
 
@@ -110,7 +112,7 @@ class Quotes:
             kind.known.append(place)
             insort(kind.ordered, place)
 
-    def extend(self, quote: Quote, demand: Demand) -> None:
+    def extend(self, quote: BucketCosts, demand: Demand) -> None:
         """Quote the shelves that have come into use since."""
         prices, kind = self._prices, quote.kind
         for place in kind.known[quote.seen :]:
@@ -124,13 +126,13 @@ class Quotes:
                 insort(quote.lines, (spoiled + quote.lowest[sold] >> COST_SHIFT, code, spoiled, sold, place))
         quote.seen = len(kind.known)
 
-    def line(self, quote: Quote, code: int, demand: Demand) -> tuple[int, int] | None:
+    def line(self, quote: BucketCosts, code: int, demand: Demand) -> tuple[int, int] | None:
         """What taking the demand from a shelf of that code spoils, and what is sold; ``None`` where it cannot be."""
         if code not in quote.by_code:
             quote.by_code[code] = self._line(quote, code, demand)
         return quote.by_code[code]
 
-    def _line(self, quote: Quote, code: int, demand: Demand) -> tuple[int, int] | None:
+    def _line(self, quote: BucketCosts, code: int, demand: Demand) -> tuple[int, int] | None:
         if code == HOST:
             return 0, 0
         prices, worth = self._prices, quote.kind.worth
@@ -148,5 +150,5 @@ class Quotes:
         return untouched + spoiled, prices.sale[before] - prices.sale[after]
 
 
-def _weighed(kind: Kind, spoiled: int) -> int:
+def _weighed(kind: DeviceClass, spoiled: int) -> int:
     return (spoiled * kind.weight >> _WEIGHT_BITS) + kind.extra

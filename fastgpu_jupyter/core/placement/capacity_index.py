@@ -1,7 +1,8 @@
 """The books of capacity, and which devices serve a demand.
 
-What it is: hosts with processors and memory, devices with an integer capacity, and :meth:`Fleet.place`, which names the
-cheapest place for a demand. The cost of a place is what it spoils, by the prices of :mod:`.shadow_prices`:
+What it is: hosts with processors and memory, devices with an integer capacity, and
+:meth:`CapacityIndex.place`, which names the cheapest place for a demand. The cost of a
+place is what it spoils, by the prices of :mod:`.shadow_prices`:
 
     worth of the remainder before - worth of it after
     + price of a core there x cores taken - cores that a free GPU would have lacked there x GPUs taken
@@ -23,8 +24,8 @@ How it is quick: the cost depends only on the kind of device, its free bins and 
 agree in those stand together on a *shelf*, in the order of the tie-break; what a demand costs there is looked up
 (:mod:`.quotes`). A placement takes the first host of the cheapest shelf, a change moves one host on a handful of
 shelves, when the shelves are next looked at. What was freed on one host serves nobody elsewhere, so
-:meth:`Fleet.place_on` looks at that host alone. A change takes time in proportion to the devices of its host: no matter
-with 16 of them, about a millisecond with 1,000 on one host.
+:meth:`CapacityIndex.place_on` looks at that host alone. A change takes time in proportion to the devices of its host:
+no matter with 16 of them, about a millisecond with 1,000 on one host.
 """
 
 from __future__ import annotations
@@ -34,9 +35,9 @@ from collections.abc import Collection, Iterator, Mapping
 from itertools import islice
 from typing import NamedTuple
 
-from .bucket_costs import CODE_BITS, COST_SHIFT, FREE, HOST, UNTOUCHED, Quote, Quotes
-from .demand import Demand, Device, Host, Kept, Placement
-from .shadow_prices import BINS, DEVICE, Prices
+from .bucket_costs import CODE_BITS, COST_SHIFT, FREE, HOST, UNTOUCHED, BucketCosts, CostTable
+from .demand import Demand, Exclusion, IndexedDevice, IndexedHost, Placement
+from .shadow_prices import BINS, DEVICE, ShadowPrices
 
 #: Bits of a host's rank in the key by which it stands on a shelf; the bits above are the processors in use.
 _RANK_BITS = 24
@@ -50,10 +51,10 @@ _FEW = 8
 
 _Shelf = dict[int, list[int]]  #: price step -> keys of hosts, in order
 
-_NOTHING = Kept(frozenset())
+_NOTHING = Exclusion(frozenset())
 
 
-class Offer(NamedTuple):
+class HostHeadroom(NamedTuple):
     """What a host has free."""
 
     cpu_milli: int
@@ -63,19 +64,19 @@ class Offer(NamedTuple):
     bins: int  #: of the device with the most
 
 
-class Fleet:
+class CapacityIndex:
     """Hosts, devices and what is free of them."""
 
-    def __init__(self, prices: Prices | None = None) -> None:
-        self._prices = prices or Prices()
-        self._hosts: dict[str, Host] = {}
-        self._devices: dict[str, Device] = {}
-        self._ranked: list[Host] = []
+    def __init__(self, prices: ShadowPrices | None = None) -> None:
+        self._prices = prices or ShadowPrices()
+        self._hosts: dict[str, IndexedHost] = {}
+        self._devices: dict[str, IndexedDevice] = {}
+        self._ranked: list[IndexedHost] = []
         self._shelves: dict[int, _Shelf] = {}  #: by kind and code, see :data:`CODE_BITS`
-        self._quotes = Quotes(self._prices, ())
+        self._quotes = CostTable(self._prices, ())
         self._host_shelves = False  #: whether anybody asks for hosts without devices
         self._stale = False  #: whether the shelves must be set up anew
-        self._pending: dict[str, Host] = {}  #: hosts that may stand on the wrong shelves
+        self._pending: dict[str, IndexedHost] = {}  #: hosts that may stand on the wrong shelves
 
     # -- the books ----------------------------------------------------------------------------------------------------
 
@@ -85,7 +86,7 @@ class Fleet:
             raise ValueError(f"host {host_id} is there already")
         if not 0 <= cpu_milli < _CPU_TOP or memory_bytes < 0:
             raise ValueError(f"host {host_id} has an impossible size")
-        self._hosts[host_id] = Host(host_id, cpu_milli, memory_bytes, cpu_milli, memory_bytes)
+        self._hosts[host_id] = IndexedHost(host_id, cpu_milli, memory_bytes, cpu_milli, memory_bytes)
         self._stale = True
 
     def add_device(self, device_id: str, host_id: str, model: str, units: int, order: int = 0) -> None:
@@ -93,7 +94,7 @@ class Fleet:
         if device_id in self._devices or units < 1:
             raise ValueError(f"device {device_id} is there already, or has no capacity")
         host = self._hosts[host_id]
-        host.devices[device_id] = self._devices[device_id] = Device(device_id, host, model, units, units, order)
+        host.devices[device_id] = self._devices[device_id] = IndexedDevice(device_id, host, model, units, units, order)
         self._stale = True
 
     def remove_device(self, device_id: str) -> None:
@@ -118,12 +119,12 @@ class Fleet:
             device.grantable = grantable
             self._pending[device.host.id] = device.host
 
-    def set_prices(self, prices: Prices) -> None:
+    def set_shadow_prices(self, prices: ShadowPrices) -> None:
         """Place by other prices from now on."""
         self._prices = prices
         self._stale = True
 
-    def observe(self, device_id: str, free: int, grantable: bool, cpu_milli: int, memory_bytes: int) -> bool:
+    def update(self, device_id: str, free: int, grantable: bool, cpu_milli: int, memory_bytes: int) -> bool:
         """Enter what is free of a device and of its host; whether anything is freer than it was."""
         device = self._devices[device_id]
         host = device.host
@@ -140,11 +141,11 @@ class Fleet:
         elif self._pending:
             self._moved(self._pending.popitem()[1])
 
-    def take(self, placement: Placement, demand: Demand) -> None:
+    def allocate(self, placement: Placement, demand: Demand) -> None:
         """Promise what ``placement`` names. Raises :class:`ValueError`, and changes nothing, where it is not free."""
         self._change(placement, -placement.units, -demand.cpu_milli, -demand.host_memory_bytes)
 
-    def give_back(self, placement: Placement, demand: Demand) -> None:
+    def release(self, placement: Placement, demand: Demand) -> None:
         """Undo :meth:`take`. Raises :class:`ValueError`, and changes nothing, where that was not taken."""
         self._change(placement, placement.units, demand.cpu_milli, demand.host_memory_bytes)
 
@@ -152,11 +153,11 @@ class Fleet:
         """What nobody has of a device."""
         return self._devices[device_id].free
 
-    def host(self, host_id: str) -> Host:
+    def host(self, host_id: str) -> IndexedHost:
         """One host; to read only."""
         return self._hosts[host_id]
 
-    def hosts(self) -> Iterator[Host]:
+    def hosts(self) -> Iterator[IndexedHost]:
         """All hosts in order of id; to read only."""
         return iter(sorted(self._hosts.values(), key=lambda host: host.id))
 
@@ -181,7 +182,7 @@ class Fleet:
 
     # -- the policy ---------------------------------------------------------------------------------------------------
 
-    def place(self, demand: Demand, without: Mapping[str, Kept] | None = None) -> Placement | None:
+    def place(self, demand: Demand, without: Mapping[str, Exclusion] | None = None) -> Placement | None:
         """Where ``demand`` spoils least, or ``None`` where nothing can take it now. Changes nothing.
 
         ``without``: what is kept for others, by host.
@@ -190,7 +191,7 @@ class Fleet:
         self._tidy()
         core, relief, cpu = self._prices.core, self._prices.relief, demand.cpu_milli
         best: tuple[int, int, int] | None = None  # cost, shelf, key: the order of preference
-        found: Quote | None = None
+        found: BucketCosts | None = None
         limit = 1 << 62
         for quote in quotes.values():
             if quote.seen != len(quote.kind.known):
@@ -214,12 +215,12 @@ class Fleet:
         kept = without.get(host.id, _NOTHING) if without else _NOTHING
         return Placement(host.id, tuple(self._pick(host, found, best[1], demand, kept.device_ids)), found.units)
 
-    def place_on(self, host_id: str, demand: Demand, kept: Kept | None = None) -> Placement | None:
+    def place_on(self, host_id: str, demand: Demand, kept: Exclusion | None = None) -> Placement | None:
         """As :meth:`place` if there were no other host. For devices only. ``kept``: for others, of that host."""
         quotes, host, but, models = self._quotes_of(demand), self._hosts[host_id], kept or _NOTHING, demand.models
         if not _has_room(host, demand, but):
             return None
-        fitting: dict[int, list[Device]] = {}
+        fitting: dict[int, list[IndexedDevice]] = {}
         for device in host.devices.values():
             if device.free and device.grantable and device.id not in but.device_ids:
                 of_kind = quotes.get(device.kind)
@@ -227,13 +228,13 @@ class Fleet:
                     fitting.setdefault(device.kind, []).append(device)
         if not fitting:
             return None
-        options: list[tuple[Quote, list[Device]]] = []
+        options: list[tuple[BucketCosts, list[IndexedDevice]]] = []
         for kind in sorted(fitting):
             if demand.whole:
                 if chosen := _of_one_model(fitting[kind], demand.devices):
                     options.append((quotes[kind], chosen))
             else:
-                equal: dict[int, Device] = {}  # of those with as much free, the first
+                equal: dict[int, IndexedDevice] = {}  # of those with as much free, the first
                 for device in fitting[kind]:
                     equal.setdefault(device.free, device)
                 options += [(quotes[kind], [device]) for device in equal.values()]
@@ -243,8 +244,8 @@ class Fleet:
         return Placement(host_id, tuple([device.id for device in chosen]), quote.units)
 
     def _cheapest(
-        self, host: Host, demand: Demand, options: list[tuple[Quote, list[Device]]]
-    ) -> tuple[Quote, list[Device]]:
+        self, host: IndexedHost, demand: Demand, options: list[tuple[BucketCosts, list[IndexedDevice]]]
+    ) -> tuple[BucketCosts, list[IndexedDevice]]:
         """Of several places on one host."""
         sale, sellable = self._prices.sale, 0
         for device in host.devices.values():
@@ -268,14 +269,14 @@ class Fleet:
         return found
 
     @staticmethod
-    def _whole_shelf(host: Host, kind: int) -> int:
+    def _whole_shelf(host: IndexedHost, kind: int) -> int:
         """Which shelf of a kind a host with free devices of it stands on."""
         devices = host.devices.values()
         free = [device.kind for device in devices if device.free == device.capacity and device.grantable]
         untouched = 1 < len(devices) == len(free)
         return (UNTOUCHED if untouched else FREE) + min(free.count(kind), BINS - 1)
 
-    def offer(self, host_id: str, kept: Kept | None = None) -> Offer:
+    def headroom(self, host_id: str, kept: Exclusion | None = None) -> HostHeadroom:
         """What could be placed on a host, ``kept`` left alone: more than this never."""
         if self._stale:
             self._set_up()
@@ -296,9 +297,9 @@ class Fleet:
         cpu_milli, memory_bytes = host.free_cpu_milli, host.free_memory_bytes
         if kept is not None:
             cpu_milli, memory_bytes = max(0, cpu_milli - kept.cpu_milli), max(0, memory_bytes - kept.memory_bytes)
-        return Offer(cpu_milli, memory_bytes, most, whole, share)
+        return HostHeadroom(cpu_milli, memory_bytes, most, whole, share)
 
-    def needs(self, demand: Demand) -> dict[int, int]:
+    def host_filter(self, demand: Demand) -> dict[int, int]:
         """By the kinds that will do, the units that the demand takes of a device."""
         return {number: quote.units for number, quote in self._quotes_of(demand).items()}
 
@@ -306,7 +307,7 @@ class Fleet:
         """Bins that the demand takes at least of some device; more than any device has where nothing will do."""
         return min((quote.bins for quote in self._quotes_of(demand).values()), default=BINS + 1)
 
-    def nearest(self, demand: Demand, without: Mapping[str, Kept], leaving: Mapping[str, int]) -> Placement | None:
+    def nearest(self, demand: Demand, without: Mapping[str, Exclusion], leaving: Mapping[str, int]) -> Placement | None:
         """The devices of one host that lack least to serve, in use or not; ``None`` where there are not enough.
 
         ``leaving``: what of devices is being given back. Of many hosts only those are compared that have most free, or
@@ -329,7 +330,7 @@ class Fleet:
                         break
         return best[3] if best else None
 
-    def _promising(self, quote: Quote, leaving: Mapping[str, int]) -> Iterator[Host]:
+    def _promising(self, quote: BucketCosts, leaving: Mapping[str, int]) -> Iterator[IndexedHost]:
         if len(self._ranked) > _FEW:
             for device_id in islice(leaving, _NEAREST_MAX):
                 if device_id in self._devices:
@@ -340,7 +341,7 @@ class Fleet:
         yield from self._ranked
 
     def _lacking(
-        self, host: Host, quote: Quote, demand: Demand, kept: Kept, leaving: Mapping[str, int]
+        self, host: IndexedHost, quote: BucketCosts, demand: Demand, kept: Exclusion, leaving: Mapping[str, int]
     ) -> tuple[int, int, int, Placement] | None:
         """What the devices of a host lack to serve, and its processors; ``None`` where it is too small."""
         if (
@@ -366,7 +367,7 @@ class Fleet:
         return max(0, most), cpu, host.rank, place
 
     def _first(
-        self, keys: list[int], quote: Quote, code: int, demand: Demand, without: Mapping[str, Kept] | None
+        self, keys: list[int], quote: BucketCosts, code: int, demand: Demand, without: Mapping[str, Exclusion] | None
     ) -> int | None:
         """The first host of a shelf that can take the demand in everything that the shelf does not promise."""
         enough = _CPU_TOP - demand.cpu_milli << _RANK_BITS | _RANK_MASK
@@ -388,11 +389,13 @@ class Fleet:
             return key
         return None
 
-    def _pick(self, host: Host, quote: Quote, code: int, demand: Demand, but: Collection[str]) -> list[str]:
+    def _pick(
+        self, host: IndexedHost, quote: BucketCosts, code: int, demand: Demand, but: Collection[str]
+    ) -> list[str]:
         """Devices of a host on that shelf, ``but`` some, that serve the demand; none where they do not suffice."""
         if code == HOST:
             return []
-        picked: list[Device] = []
+        picked: list[IndexedDevice] = []
         for device in host.devices.values():
             if device.kind != quote.kind.number or not device.grantable or not demand.allows(device.model):
                 continue
@@ -414,7 +417,7 @@ class Fleet:
         if len(self._ranked) > _RANK_MASK:
             raise ValueError("too many hosts")
         self._shelves = {}
-        self._quotes = Quotes(self._prices, self._devices.values())
+        self._quotes = CostTable(self._prices, self._devices.values())
         for rank, host in enumerate(self._ranked):
             host.rank, host.shelves = rank, []
             host.devices = {one.id: one for one in sorted(host.devices.values(), key=_by_order)}
@@ -427,7 +430,7 @@ class Fleet:
         while self._pending:
             self._moved(self._pending.popitem()[1])
 
-    def _moved(self, host: Host) -> None:
+    def _moved(self, host: IndexedHost) -> None:
         """Put a host on the shelves where it belongs now."""
         shelves, step, key = self._shelves, host.step, host.key
         for place in host.shelves:
@@ -452,7 +455,7 @@ class Fleet:
             else:
                 there[step] = [key]
 
-    def _shelves_of(self, host: Host) -> tuple[list[int], int]:
+    def _shelves_of(self, host: IndexedHost) -> tuple[list[int], int]:
         """The shelves of a host, and what its free capacity can be sold for."""
         shelves: list[int] = []
         whole: dict[int, int] = {}  # kind -> devices that are free
@@ -479,7 +482,7 @@ class Fleet:
             shelves.append(self._quotes.as_such.number << CODE_BITS | HOST)
         return shelves, sellable
 
-    def _quotes_of(self, demand: Demand) -> dict[int, Quote]:
+    def _quotes_of(self, demand: Demand) -> dict[int, BucketCosts]:
         if not demand.devices and not self._host_shelves:
             self._host_shelves = self._stale = True
         if self._stale:
@@ -487,26 +490,26 @@ class Fleet:
         return self._quotes.of(demand)
 
 
-def _shelf_of(device: Device) -> int:
+def _shelf_of(device: IndexedDevice) -> int:
     return FREE if device.free == device.capacity else device.free * BINS // device.capacity
 
 
-def _has_room(host: Host, demand: Demand, but: Kept) -> bool:
+def _has_room(host: IndexedHost, demand: Demand, but: Exclusion) -> bool:
     """Whether the host has the processors and the memory, ``but`` what is kept for others."""
     if demand.cpu_milli + but.cpu_milli > host.free_cpu_milli and demand.cpu_milli:
         return False
     return not demand.host_memory_bytes or demand.host_memory_bytes + but.memory_bytes <= host.free_memory_bytes
 
 
-def _by_order(device: Device) -> tuple[int, str]:
+def _by_order(device: IndexedDevice) -> tuple[int, str]:
     return device.order, device.id
 
 
-def _of_one_model(devices: list[Device], count: int) -> list[Device]:
+def _of_one_model(devices: list[IndexedDevice], count: int) -> list[IndexedDevice]:
     """The first so many that are of one model; none where there are not so many."""
     if count == 1:
         return devices[:1]
-    by_model: dict[str, list[Device]] = {}
+    by_model: dict[str, list[IndexedDevice]] = {}
     for device in devices:
         chosen = by_model.setdefault(device.model, [])
         chosen.append(device)

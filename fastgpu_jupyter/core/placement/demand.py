@@ -68,16 +68,16 @@ class Placement(NamedTuple):
     units: int  #: of each device
 
 
-class Kept(NamedTuple):
+class Exclusion(NamedTuple):
     """What a demand must leave alone on one host."""
 
     device_ids: frozenset[str]
     cpu_milli: int = 0
     memory_bytes: int = 0
 
-    def and_(self, other: Kept) -> Kept:
+    def combined_with(self, other: Exclusion) -> Exclusion:
         """Both."""
-        return Kept(
+        return Exclusion(
             self.device_ids | other.device_ids,
             self.cpu_milli + other.cpu_milli,
             self.memory_bytes + other.memory_bytes,
@@ -85,11 +85,11 @@ class Kept(NamedTuple):
 
 
 @dataclass(slots=True)
-class Device:
+class IndexedDevice:
     """A device as the books have it."""
 
     id: str
-    host: Host
+    host: IndexedHost
     model: str
     capacity: int
     free: int
@@ -99,7 +99,7 @@ class Device:
 
 
 @dataclass(slots=True)
-class Host:
+class IndexedHost:
     """A host as the books have it."""
 
     id: str
@@ -107,7 +107,7 @@ class Host:
     memory_bytes: int
     free_cpu_milli: int
     free_memory_bytes: int
-    devices: dict[str, Device] = field(default_factory=dict)
+    devices: dict[str, IndexedDevice] = field(default_factory=dict)
     rank: int = 0  #: place among all hosts in order of id
     key: int = 0  #: where it stands on its shelves
     step: int = 0  #: which price of cores holds here

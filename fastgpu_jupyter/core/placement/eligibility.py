@@ -16,13 +16,12 @@ from ..model.entities import (
     PartitionProfile,
     PartitionStyle,
     PendingReason,
+    Requirements,
     Standing,
     State,
-    Want,
 )
 from ..model.size import PROFILES, Size
-from . import mechanisms
-from . import mig_partitions as partitions
+from . import mechanisms, mig_partitions
 
 #: The devices of one lease: one, or several whole ones.
 Devices = tuple[Device, ...]
@@ -30,7 +29,7 @@ MILLI = 1000
 #: Why a lease keeps its size while its kernel runs, by its mechanism.
 _FIXED = {Mechanism.MPS: "under MPS a program reads its limits when it starts to use the GPU."}
 #: Everything that a driver says of a device but which it is.
-Kind = tuple[
+DeviceSignature = tuple[
     str,
     int,
     tuple[Mechanism, ...],
@@ -44,7 +43,7 @@ Kind = tuple[
 ]
 
 
-def kind_of(spec: DeviceSpec) -> Kind:
+def signature_of(spec: DeviceSpec) -> DeviceSignature:
     """What tells devices apart in what they can be used for."""
     return (
         spec.model,
@@ -62,11 +61,11 @@ def kind_of(spec: DeviceSpec) -> Kind:
 
 def _of_one_host(devices: Iterable[Device], count: int) -> Devices | None:
     """The first so many devices that are of one host and, since programs expect that of several, of one kind."""
-    by_host: dict[tuple[str, Kind], list[Device]] = {}
+    by_host: dict[tuple[str, DeviceSignature], list[Device]] = {}
     for device in devices:
         if count == 1:
             return (device,)
-        chosen = by_host.setdefault((device.spec.host_id, kind_of(device.spec)), [])
+        chosen = by_host.setdefault((device.spec.host_id, signature_of(device.spec)), [])
         chosen.append(device)
         if len(chosen) == count:
             return tuple(chosen)
@@ -78,7 +77,7 @@ def devices_of(state: State, lease: Lease) -> Devices:
     return () if lease.logical_gpu is None else tuple(state.devices[name] for name in lease.logical_gpu.device_ids)
 
 
-def resized(state: State, lease: Lease, size: Size) -> Devices:
+def require_resizable(state: State, lease: Lease, size: Size) -> Devices:
     """The device of an active lease, if it can have that size there without its kernel noticing.
 
     Raises :class:`~fastgpu_jupyter.errors.Conflict` with the reason where it cannot; nothing is changed.
@@ -93,12 +92,12 @@ def resized(state: State, lease: Lease, size: Size) -> Devices:
     spec = device.spec
     if not size.matches(spec.model, spec.memory_bytes):
         raise Conflict(f"{str(size)!r} is another device than the {spec.model} of this lease. Nothing was changed.")
-    want = live(lease, size)
+    requirements = live_resize_requirements(lease, size)
     mechanism = lease.logical_gpu.mechanism if lease.logical_gpu else Mechanism.EXCLUSIVE
-    now = mechanisms.offer_of(spec, mechanism)
+    now = mechanisms.capability_of(spec, mechanism)
     leaves = mechanism is Mechanism.EXCLUSIVE or (now is not None and now.resizable)
-    if not leaves or mechanisms.choose(spec, want) is None:
-        why = mechanisms.why_none(spec, want) or _FIXED.get(mechanism) or f"a {spec.model} cannot be resized so."
+    if not leaves or mechanisms.choose(spec, requirements) is None:
+        why = mechanisms.refusal(spec, requirements) or _FIXED.get(mechanism) or f"a {spec.model} cannot be resized so."
         raise NeedsRestart(
             f"The size of this lease does not change while its kernel runs: {why} Nothing was changed; "
             "release the lease, ask for the other size and restart the kernel."
@@ -113,25 +112,28 @@ def resized(state: State, lease: Lease, size: Size) -> Devices:
     return devices
 
 
-def live(lease: Lease, size: Size) -> Want:
+def live_resize_requirements(lease: Lease, size: Size) -> Requirements:
     """What a lease wants that gets another size without its kernel noticing: a mechanism that can do that."""
-    return lease.want._replace(size=size, resizable=True)
+    return lease.requirements._replace(size=size, resizable=True)
 
 
-def why_not(state: State, want: Want) -> PendingReason:
+def pending_reason(state: State, requirements: Requirements) -> PendingReason:
     """Why nothing of that kind is granted now."""
-    possible = list(able(state, want))
+    possible = list(eligible_devices(state, requirements))
     if not possible:
         return PendingReason.NO_SUCH_DEVICE
-    if sum(device.grantable for device in possible) < want.size.devices:
+    if sum(device.grantable for device in possible) < requirements.size.devices:
         return PendingReason.DRAINED if any(device.drained for device in possible) else PendingReason.HEALTH
-    return PendingReason.BEHIND if _has_room(state, want, possible) else PendingReason.CAPACITY
+    return PendingReason.BEHIND if _has_room(state, requirements, possible) else PendingReason.CAPACITY
 
 
-def _has_room(state: State, want: Want, possible: Iterable[Device]) -> bool:
+def _has_room(state: State, requirements: Requirements, possible: Iterable[Device]) -> bool:
     """Whether it could be served at once if nobody came before it."""
-    fitting = (device for device in possible if device.grantable and lacking_bytes(device, want.size) <= 0)
-    return _of_one_host((d for d in fitting if _host_has_room(state, d, want)), want.size.devices) is not None
+    fitting = (device for device in possible if device.grantable and missing_bytes(device, requirements.size) <= 0)
+    return (
+        _of_one_host((d for d in fitting if _host_has_room(state, d, requirements)), requirements.size.devices)
+        is not None
+    )
 
 
 def milli(size: Size, devices: Devices) -> int:
@@ -140,18 +142,18 @@ def milli(size: Size, devices: Devices) -> int:
 
 
 def _milli_on(device: Device, size: Size) -> int:
-    profile = partitions.profile_for(device.spec, size)
+    profile = mig_partitions.profile_for(device.spec, size)
     if profile is not None:
         return profile.milli
     return MILLI if size.whole else -(-_needed(device, size) * MILLI // device.spec.memory_bytes)
 
 
-def nominal_milli(state: State, want: Want) -> int:
+def nominal_milli(state: State, requirements: Requirements) -> int:
     """Thousandths of devices that it takes at least, wherever it is placed."""
-    size = want.size
+    size = requirements.size
     if size.whole:
         return MILLI * size.devices
-    return min((milli(size, (device,)) for device in able(state, want)), default=MILLI)
+    return min((milli(size, (device,)) for device in eligible_devices(state, requirements)), default=MILLI)
 
 
 def held_milli(state: State, lease: Lease) -> int:
@@ -162,10 +164,10 @@ def held_milli(state: State, lease: Lease) -> int:
     return milli(lease.request.size, devices_of(state, lease))
 
 
-def require_possible(state: State, want: Want) -> None:
+def require_satisfiable(state: State, requirements: Requirements) -> None:
     """Raise :class:`NoSuchDevice` with the reason where it could not be served even if all devices were free."""
-    size = want.size
-    if _of_one_host(able(state, want), size.devices) is not None:
+    size = requirements.size
+    if _of_one_host(eligible_devices(state, requirements), size.devices) is not None:
         return
     present = [device for device in state.devices.values() if device.present]
     if not present:
@@ -184,7 +186,7 @@ def require_possible(state: State, want: Want) -> None:
         )
     if len(matching) < size.devices:
         raise NoSuchDevice(f"This pool has {len(matching)} such devices, so {str(size)!r} could never be granted.")
-    reasons = [_unfit(state, device, want) for device in matching]
+    reasons = [_unfit(state, device, requirements) for device in matching]
     if all(reasons):
         raise NoSuchDevice(f"{str(size)!r} could never be granted as it was asked for: {reasons[0]}")
     if size.whole:
@@ -196,15 +198,15 @@ def require_possible(state: State, want: Want) -> None:
     )
 
 
-def carve(want: Want, devices: Devices, generation: int) -> LogicalGPU:
+def make_logical_gpu(requirements: Requirements, devices: Devices, generation: int) -> LogicalGPU:
     """The logical GPU that serves the want on those devices, which can serve it."""
-    first, size = devices[0].spec, want.size
-    offer = mechanisms.choose(first, want)
+    first, size = devices[0].spec, requirements.size
+    offer = mechanisms.choose(first, requirements)
     if offer is None:
-        raise InternalError(f"{first.id} was chosen for {want!r}, which no mechanism of it serves.")
-    partition = partitions.find(devices[0], size) if partitions.is_divided(first) else None
-    if partition is None and partitions.is_divided(first):
-        raise InternalError(f"{first.id} was chosen for {want!r}, and no partition of it is free.")
+        raise InternalError(f"{first.id} was chosen for {requirements!r}, which no mechanism of it serves.")
+    partition = mig_partitions.find_partition(devices[0], size) if mig_partitions.is_partitioned(first) else None
+    if partition is None and mig_partitions.is_partitioned(first):
+        raise InternalError(f"{first.id} was chosen for {requirements!r}, and no partition of it is free.")
     memory_bytes, rate, more = _needed(devices[0], size), rate_of(size, devices[0]), devices[1:]
     return LogicalGPU(
         device_id=first.id,
@@ -221,33 +223,33 @@ def carve(want: Want, devices: Devices, generation: int) -> LogicalGPU:
     )
 
 
-def able(state: State, want: Want) -> Iterator[Device]:
+def eligible_devices(state: State, requirements: Requirements) -> Iterator[Device]:
     """Devices that could serve, or be one of several that do, if they were free and in service."""
     matches: dict[tuple[str, int], bool] = {}  # of ten thousand devices few differ
     for device in state.devices.values():
         kind = device.spec.model, device.spec.memory_bytes
         if kind not in matches:
-            matches[kind] = want.size.matches(*kind)
-        if matches[kind] and device.present and will_do(state, device, want):
+            matches[kind] = requirements.size.matches(*kind)
+        if matches[kind] and device.present and could_serve(state, device, requirements):
             yield device
 
 
-def is_able(state: State, device: Device, want: Want) -> bool:
+def is_eligible(state: State, device: Device, requirements: Requirements) -> bool:
     """Whether the device is one of :func:`able`."""
-    return device.present and will_do(state, device, want)
+    return device.present and could_serve(state, device, requirements)
 
 
-def will_do(state: State, device: Device, want: Want) -> bool:
+def could_serve(state: State, device: Device, requirements: Requirements) -> bool:
     """Whether a device could serve, or be one of several that do, if it were there, free and in service."""
-    spec, size = device.spec, want.size
+    spec, size = device.spec, requirements.size
     if not size.matches(spec.model, spec.memory_bytes):
         return False
-    if partitions.is_divided(spec):
-        if want.undivided or partitions.profile_for(spec, size) is None:
+    if mig_partitions.is_partitioned(spec):
+        if requirements.undivided or mig_partitions.profile_for(spec, size) is None:
             return False
     elif not size.whole and not _has_part(device, size):
         return False
-    return want == Want(size) or _unfit(state, device, want) is None
+    return requirements == Requirements(size) or _unfit(state, device, requirements) is None
 
 
 def _has_part(device: Device, size: Size) -> bool:
@@ -256,71 +258,80 @@ def _has_part(device: Device, size: Size) -> bool:
     return shared and _needed(device, size) <= spec.memory_bytes
 
 
-def _unfit(state: State, device: Device, want: Want) -> str | None:
+def _unfit(state: State, device: Device, requirements: Requirements) -> str | None:
     """Why a device of the right size will not do all the same."""
-    spec, size = device.spec, want.size
-    if (why_divided := _unfit_to_divide(spec, want)) is not None:
+    spec, size = device.spec, requirements.size
+    if (why_divided := _unfit_to_divide(spec, requirements)) is not None:
         return why_divided
-    if (why_none := mechanisms.why_none(spec, want)) is not None:
-        return why_none
-    if want.rate_micro_per_hour_max is not None and rate_of(size, device) * size.devices > want.rate_micro_per_hour_max:
-        return f"a {spec.model} costs more than the {want.rate_micro_per_hour_max / 1e6:g} per hour that it may."
-    if want.cpu_milli or want.host_memory_bytes:
+    if (refusal := mechanisms.refusal(spec, requirements)) is not None:
+        return refusal
+    if (
+        requirements.rate_micro_per_hour_max is not None
+        and rate_of(size, device) * size.devices > requirements.rate_micro_per_hour_max
+    ):
+        return (
+            f"a {spec.model} costs more than the {requirements.rate_micro_per_hour_max / 1e6:g} per hour that it may."
+        )
+    if requirements.cpu_milli or requirements.host_memory_bytes:
         host = state.hosts.get(spec.host_id)
-        if host is None or host.spec.cpu_milli < want.cpu_milli or host.spec.memory_bytes < want.host_memory_bytes:
+        if (
+            host is None
+            or host.spec.cpu_milli < requirements.cpu_milli
+            or host.spec.memory_bytes < requirements.host_memory_bytes
+        ):
             return "no machine of this pool has so many processors and so much memory."
     return None
 
 
-def _unfit_to_divide(spec: DeviceSpec, want: Want) -> str | None:
+def _unfit_to_divide(spec: DeviceSpec, requirements: Requirements) -> str | None:
     """Why no partition of a device will do, or a partition is asked for that it does not have."""
-    size = want.size
-    if not partitions.is_divided(spec):
+    size = requirements.size
+    if not mig_partitions.is_partitioned(spec):
         if size.partition is None:
             return None
         return f"the {spec.model} is not divided by MIG, so it has no partition {size.partition}."
-    if want.undivided or size.devices > 1:
+    if requirements.undivided or size.devices > 1:
         return f"the {spec.model} is divided by MIG, and a program sees one partition at most; this takes whole GPUs."
-    if partitions.profile_for(spec, size) is not None:
+    if mig_partitions.profile_for(spec, size) is not None:
         return None
     names = ", ".join(one.name for one in spec.profiles)
     return f"no partition of the {spec.model} serves it; MIG can divide it into {names}."
 
 
-def _host_has_room(state: State, device: Device, want: Want) -> bool:
+def _host_has_room(state: State, device: Device, requirements: Requirements) -> bool:
     host = state.hosts.get(device.spec.host_id)
     return host is None or (
-        host.held_cpu_milli + want.cpu_milli <= host.spec.cpu_milli
-        and host.held_memory_bytes + want.host_memory_bytes <= host.spec.memory_bytes
+        host.held_cpu_milli + requirements.cpu_milli <= host.spec.cpu_milli
+        and host.held_memory_bytes + requirements.host_memory_bytes <= host.spec.memory_bytes
     )
 
 
 def rate_of(size: Size, device: Device) -> int:
     """Price of what the size takes of the device, in millionths an hour; of a partition by its thousandths."""
     spec = device.spec
-    profile = partitions.profile_for(spec, size)
+    profile = mig_partitions.profile_for(spec, size)
     if profile is not None:
         return spec.rate_micro_per_hour * profile.milli // MILLI
     return spec.rate_micro_per_hour * size.memory_on(spec.memory_bytes) // spec.memory_bytes
 
 
-def taken_bytes(device: Device, size: Size) -> int:
+def occupied_bytes(device: Device, size: Size) -> int:
     """Memory of the device that others could not have beside that size."""
-    profile = partitions.profile_for(device.spec, size)
+    profile = mig_partitions.profile_for(device.spec, size)
     return _needed(device, size) if profile is None else -(-device.spec.memory_bytes * profile.milli // MILLI)
 
 
 def _needed(device: Device, size: Size) -> int:
-    profile = partitions.profile_for(device.spec, size)
+    profile = mig_partitions.profile_for(device.spec, size)
     if profile is not None:
         return profile.memory_bytes
     return size.memory_on(device.spec.memory_bytes)
 
 
-def lacking_bytes(device: Device, size: Size) -> int:
+def missing_bytes(device: Device, size: Size) -> int:
     """Bytes that must be given back before the device can serve the size; none where it can now."""
-    if partitions.is_divided(device.spec):
-        return 0 if partitions.find(device, size) is not None else _needed(device, size)
+    if mig_partitions.is_partitioned(device.spec):
+        return 0 if mig_partitions.find_partition(device, size) is not None else _needed(device, size)
     if size.whole:
         return device.promised_bytes
     return _needed(device, size) - device.free_bytes

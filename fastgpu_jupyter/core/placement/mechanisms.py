@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from ..model.entities import DeviceSpec, Enforcement, Isolation, LimitScope, LogicalGPU, Mechanism, Offer, Want
+from ..model.entities import DeviceSpec, Enforcement, Isolation, LimitScope, LogicalGPU, Mechanism, Offer, Requirements
 
 #: What a mechanism promises where its driver says no more.
 _USUAL = {
@@ -23,7 +23,7 @@ _USUAL = {
 _WHOLE = frozenset({Mechanism.EXCLUSIVE, Mechanism.MIG, Mechanism.SIMULATED})
 _PART = frozenset(Mechanism) - {Mechanism.EXCLUSIVE}
 #: Who must keep a part apart from others for each kind of isolation.
-KEEPERS = {
+ENFORCED_BY = {
     Isolation.NONE: frozenset(Enforcement),
     Isolation.LIMITED: frozenset({Enforcement.HARDWARE, Enforcement.DRIVER}),
     Isolation.HARDWARE: frozenset({Enforcement.HARDWARE}),
@@ -50,7 +50,7 @@ _REASONS = {
 }
 
 
-def offers_of(spec: DeviceSpec) -> tuple[Offer, ...]:
+def capabilities_of(spec: DeviceSpec) -> tuple[Offer, ...]:
     """What the mechanisms of a device promise, the preferred one first."""
     return spec.offers or _usual(spec.mechanisms)
 
@@ -62,65 +62,67 @@ def _usual(mechanisms: tuple[Mechanism, ...]) -> tuple[Offer, ...]:
     return usual if _WHOLE.intersection(mechanisms) else (_USUAL[Mechanism.EXCLUSIVE], *usual)
 
 
-def offer_of(spec: DeviceSpec, mechanism: Mechanism) -> Offer | None:
+def capability_of(spec: DeviceSpec, mechanism: Mechanism) -> Offer | None:
     """What a mechanism promises there; of one that is not offered any more, what is usual."""
-    return next((offer for offer in offers_of(spec) if offer.mechanism is mechanism), _USUAL.get(mechanism))
+    return next((offer for offer in capabilities_of(spec) if offer.mechanism is mechanism), _USUAL.get(mechanism))
 
 
 def is_shareable(spec: DeviceSpec) -> bool:
     """Whether a lease can have a part of the device."""
-    return any(offer.mechanism in _PART for offer in offers_of(spec))
+    return any(offer.mechanism in _PART for offer in capabilities_of(spec))
 
 
-def choose(spec: DeviceSpec, want: Want) -> Offer | None:
+def choose(spec: DeviceSpec, requirements: Requirements) -> Offer | None:
     """The mechanism that serves the want on that device; ``None`` where none keeps all that it requires."""
-    able = _WHOLE if want.size.whole else _PART
-    for offer in offers_of(spec):
-        if offer.mechanism in able and _keeps(spec, offer, want):
+    able = _WHOLE if requirements.size.whole else _PART
+    for offer in capabilities_of(spec):
+        if offer.mechanism in able and _keeps(spec, offer, requirements):
             return offer
     return None
 
 
-def _keeps(spec: DeviceSpec, offer: Offer, want: Want) -> bool:
+def _keeps(spec: DeviceSpec, offer: Offer, requirements: Requirements) -> bool:
     return (
-        (want.size.whole or offer.enforcement in KEEPERS[want.isolation])
-        and not (want.parkable and not (spec.parkable and offer.parkable))
-        and not (want.undivided and not offer.parkable)  # what was parked comes back to what lets it
-        and not (want.resizable and not _resizable(spec, offer, want))
+        (requirements.size.whole or offer.enforcement in ENFORCED_BY[requirements.isolation])
+        and not (requirements.parkable and not (spec.parkable and offer.parkable))
+        and not (requirements.undivided and not offer.parkable)  # what was parked comes back to what lets it
+        and not (requirements.resizable and not _resizable(spec, offer, requirements))
     )
 
 
-def _resizable(spec: DeviceSpec, offer: Offer, want: Want) -> bool:
+def _resizable(spec: DeviceSpec, offer: Offer, requirements: Requirements) -> bool:
     """Whether the lease can have another size while its kernel runs; of a whole device, less of it."""
-    if want.size.devices > 1:
+    if requirements.size.devices > 1:
         return False
-    return offer.resizable or (want.size.whole and any(other.resizable for other in offers_of(spec)))
+    return offer.resizable or (requirements.size.whole and any(other.resizable for other in capabilities_of(spec)))
 
 
-def why_none(spec: DeviceSpec, want: Want) -> str | None:
+def refusal(spec: DeviceSpec, requirements: Requirements) -> str | None:
     """Why no mechanism of a device keeps what the want requires, as the end of a sentence; ``None`` where one does."""
-    if choose(spec, want) is not None:
+    if choose(spec, requirements) is not None:
         return None
-    able = _WHOLE if want.size.whole else _PART
-    offers = [offer for offer in offers_of(spec) if offer.mechanism in able]
+    able = _WHOLE if requirements.size.whole else _PART
+    offers = [offer for offer in capabilities_of(spec) if offer.mechanism in able]
     if not offers:
         return f"the {spec.model} is leased whole; ask for the profile 'full'."
-    if not want.size.whole and not any(offer.enforcement in KEEPERS[want.isolation] for offer in offers):
-        keeper = "by agreement" if want.isolation is Isolation.LIMITED else "by software"
+    if not requirements.size.whole and not any(
+        offer.enforcement in ENFORCED_BY[requirements.isolation] for offer in offers
+    ):
+        keeper = "by agreement" if requirements.isolation is Isolation.LIMITED else "by software"
         return f"a part of a {spec.model} is kept apart from others only {keeper}; ask for a whole one."
-    if want.parkable and not any(spec.parkable and offer.parkable for offer in offers):
+    if requirements.parkable and not any(spec.parkable and offer.parkable for offer in offers):
         return f"the memory of a {spec.model} cannot be parked on this machine."
-    if want.resizable and not any(_resizable(spec, offer, want) for offer in offers):
+    if requirements.resizable and not any(_resizable(spec, offer, requirements) for offer in offers):
         return f"the size of such a lease of a {spec.model} does not change while its kernel runs."
     return (
         f"no mechanism of a {spec.model} keeps all that it requires at once "
-        f"({', '.join(_required(want))}); require less, or ask for a whole one."
+        f"({', '.join(_required(requirements))}); require less, or ask for a whole one."
     )
 
 
-def _required(want: Want) -> list[str]:
-    required = [f"isolation {want.isolation.value}"] if want.isolation is not Isolation.NONE else []
-    return required + ["parkable"] * bool(want.parkable) + ["resizable"] * bool(want.resizable)
+def _required(requirements: Requirements) -> list[str]:
+    required = [f"isolation {requirements.isolation.value}"] if requirements.isolation is not Isolation.NONE else []
+    return required + ["parkable"] * bool(requirements.parkable) + ["resizable"] * bool(requirements.resizable)
 
 
 def reason(gpu: LogicalGPU) -> str | None:

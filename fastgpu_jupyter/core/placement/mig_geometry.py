@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class ProfileShape:
     """How a profile lies on a device."""
 
     length: int  #: memory slots in a row
@@ -37,7 +37,7 @@ class Shape:
         return ((1 << self.length) - 1) << start
 
 
-class Part(NamedTuple):
+class PlacedProfile(NamedTuple):
     """A partition that is there."""
 
     profile: str
@@ -45,12 +45,12 @@ class Part(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Table:
+class MigGeometry:
     """What the driver says about the partitions of one device."""
 
-    shapes: Mapping[str, Shape]
+    shapes: Mapping[str, ProfileShape]
 
-    def occupied(self, parts: Iterable[Part]) -> int:
+    def occupied(self, parts: Iterable[PlacedProfile]) -> int:
         """The slots that are taken, as bits. Raises :class:`ValueError` where two partitions overlap."""
         taken = 0
         for part in parts:
@@ -60,12 +60,12 @@ class Table:
             taken |= mask
         return taken
 
-    def free_starts(self, profile: str, parts: Iterable[Part]) -> list[int]:
+    def free_starts(self, profile: str, parts: Iterable[PlacedProfile]) -> list[int]:
         """Every start where the profile would fit, ascending."""
         parts = list(parts)
         return self._starts(profile, self.occupied(parts), sum(part.profile == profile for part in parts))
 
-    def choose(self, profile: str, parts: Iterable[Part]) -> int | None:
+    def choose(self, profile: str, parts: Iterable[PlacedProfile]) -> int | None:
         """The start that leaves the most open, ``None`` where the profile does not fit.
 
         Compared is, from the longest shape to the shortest, how many of it would still fit side by side, and then in

@@ -1,4 +1,4 @@
-"""The divided devices of one state, beside the index of the others: :class:`.books.Books` asks both.
+"""The divided devices of one state, beside the index of the others: :class:`.placer.Placer` asks both.
 
 They are few, and what fits on one is no amount of memory, so each is looked at. What is known of one until it changes
 is of which profiles there is room for one more.
@@ -11,30 +11,31 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from ..model.entities import LEAVING, Device, PartitionProfile, State, Want
-from . import eligibility as placement
-from . import mig_partitions as partitions
-from .capacity_index import Fleet, Offer
-from .demand import Demand, Kept, Placement
+from ..model.entities import LEAVING, Device, PartitionProfile, Requirements, State
+from . import eligibility, mig_partitions
+from .capacity_index import CapacityIndex, HostHeadroom
+from .demand import Demand, Exclusion, Placement
 
-_NOTHING = Kept(frozenset())
+_NOTHING = Exclusion(frozenset())
 
 
-class Divided:
+class MigIndex:
     """Which of them serve a want, now or soonest; ``fleet`` has the books of their hosts."""
 
-    def __init__(self, state: State, fleet: Fleet, devices: Iterable[Device]) -> None:
+    def __init__(self, state: State, fleet: CapacityIndex, devices: Iterable[Device]) -> None:
         self._state = state
         self._fleet = fleet
-        kinds: dict[tuple[placement.Kind, bool], int] = {}  # what is said of a device, and whether anything of its host
+        kinds: dict[
+            tuple[eligibility.DeviceSignature, bool], int
+        ] = {}  # what is said of a device, and whether anything of its host
         self._kinds: dict[str, int] = {}
         self._hosts: dict[str, list[str]] = {}
         self._room: dict[str, frozenset[str]] = {}
         self._numbers: dict[tuple[int, str], int] = {}
-        self._serves: dict[Want, dict[int, PartitionProfile]] = {}
+        self._serves: dict[Requirements, dict[int, PartitionProfile]] = {}
         for device in sorted(devices, key=lambda one: (one.spec.host_id, one.spec.index, one.spec.id)):
             spec = device.spec
-            kind = kinds.setdefault((placement.kind_of(spec), spec.host_id in state.hosts), len(kinds))
+            kind = kinds.setdefault((eligibility.signature_of(spec), spec.host_id in state.hosts), len(kinds))
             self._kinds[spec.id] = kind
             self._hosts.setdefault(spec.host_id, []).append(spec.id)
             self._room[spec.id] = frozenset()
@@ -47,17 +48,21 @@ class Divided:
     def follow(self, device_id: str) -> bool:
         """Look again at a device; whether there is room on it for more than there was."""
         device, before = self._state.devices[device_id], self._room[device_id]
-        self._room[device_id] = partitions.room(device) if device.grantable else frozenset()
+        self._room[device_id] = mig_partitions.profiles_with_room(device) if device.grantable else frozenset()
         return not self._room[device_id] <= before
 
     def place(
-        self, want: Want, demand: Demand, without: Mapping[str, Kept] | None = None, host_id: str | None = None
+        self,
+        requirements: Requirements,
+        demand: Demand,
+        without: Mapping[str, Exclusion] | None = None,
+        host_id: str | None = None,
     ) -> Placement | None:
         """Where a partition for the want is or can be made; of one host only where it is named.
 
         The fullest device that has room is taken, so that others stay empty for what is larger.
         """
-        profiles = self._profiles(want)
+        profiles = self._profiles(requirements)
         devices = self._candidates(demand, without, host_id) if profiles else ()
 
         def fullest(device: Device, profile: PartitionProfile) -> int | None:
@@ -66,17 +71,17 @@ class Divided:
 
         return self._least(devices, profiles, fullest)
 
-    def nearest(self, want: Want, demand: Demand, without: Mapping[str, Kept]) -> Placement | None:
+    def nearest(self, requirements: Requirements, demand: Demand, without: Mapping[str, Exclusion]) -> Placement | None:
         """The device on which least must be given back before the want can be served."""
-        profiles = self._profiles(want)
+        profiles = self._profiles(requirements)
         devices = self._candidates(demand, without, None, full=True) if profiles else ()
         return self._least(devices, profiles, self._lacking_slots)
 
-    def lacking_milli(self, want: Want, device_id: str) -> int:
+    def lacking_milli(self, requirements: Requirements, device_id: str) -> int:
         """Thousandths of a device that must be given back before it serves the want, which it can."""
         device = self._state.devices[device_id]
-        lacking = self._lacking_slots(device, self._profiles(want)[self._kinds[device_id]]) or 0
-        return 1000 * lacking // partitions.slots(device.spec.profiles)
+        lacking = self._lacking_slots(device, self._profiles(requirements)[self._kinds[device_id]]) or 0
+        return 1000 * lacking // mig_partitions.slot_count(device.spec.profiles)
 
     def _least(
         self,
@@ -100,9 +105,9 @@ class Divided:
         if not device.grantable:
             return None
         leaving = {lease_id for lease_id in device.parts if self._state.leases[lease_id].state in LEAVING}
-        return partitions.lacking_slots(device, profile, leaving)
+        return mig_partitions.missing_slots(device, profile, leaving)
 
-    def offer(self, host_id: str, offer: Offer, kept: Kept | None) -> Offer:
+    def headroom(self, host_id: str, offer: HostHeadroom, kept: Exclusion | None) -> HostHeadroom:
         """What a host has to offer, with what its divided devices have."""
         but = kept or _NOTHING
         for device_id in self._hosts.get(host_id, ()):
@@ -112,24 +117,28 @@ class Divided:
                     offer.most[number] = offer.whole[number] = 1
         return offer
 
-    def needs(self, want: Want) -> dict[int, int]:
+    def host_filter(self, requirements: Requirements) -> dict[int, int]:
         """The kinds that will do."""
-        return {self._numbers[kind, profile.name]: 1 for kind, profile in self._profiles(want).items()}
+        return {self._numbers[kind, profile.name]: 1 for kind, profile in self._profiles(requirements).items()}
 
-    def _profiles(self, want: Want) -> dict[int, PartitionProfile]:
+    def _profiles(self, requirements: Requirements) -> dict[int, PartitionProfile]:
         """By the kinds of devices that will do, the profile that serves the want there."""
-        if want not in self._serves:
+        if requirements not in self._serves:
             found: dict[int, PartitionProfile] = {}
             for device_id, kind in self._kinds.items():
                 device = self._state.devices[device_id]
-                profile = partitions.profile_for(device.spec, want.size)
-                if kind not in found and profile is not None and placement.will_do(self._state, device, want):
+                profile = mig_partitions.profile_for(device.spec, requirements.size)
+                if (
+                    kind not in found
+                    and profile is not None
+                    and eligibility.could_serve(self._state, device, requirements)
+                ):
                     found[kind] = profile
-            self._serves[want] = found
-        return self._serves[want]
+            self._serves[requirements] = found
+        return self._serves[requirements]
 
     def _candidates(
-        self, demand: Demand, without: Mapping[str, Kept] | None, host_id: str | None, *, full: bool = False
+        self, demand: Demand, without: Mapping[str, Exclusion] | None, host_id: str | None, *, full: bool = False
     ) -> Iterator[Device]:
         """Devices that are not kept, on hosts with the processors and the memory; ``full``: if they were all free."""
         for name in self._hosts if host_id is None else [host_id] if host_id in self._hosts else ():

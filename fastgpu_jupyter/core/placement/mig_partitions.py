@@ -21,24 +21,24 @@ from functools import lru_cache
 
 from ..model.entities import Device, DeviceSpec, Partition, PartitionProfile, Standing
 from ..model.size import Size
-from .mig_geometry import Shape, Table
+from .mig_geometry import MigGeometry, ProfileShape
 
 _NEVER_MANY = 1 << 30
 
 
-def is_divided(spec: DeviceSpec) -> bool:
+def is_partitioned(spec: DeviceSpec) -> bool:
     """Whether leases get partitions of the device, and nobody all of it at once but as one."""
     return bool(spec.profiles)
 
 
 @lru_cache(maxsize=256)
-def table(profiles: tuple[PartitionProfile, ...]) -> Table:
+def geometry_of(profiles: tuple[PartitionProfile, ...]) -> MigGeometry:
     """The geometry of a device."""
-    return Table({one.name: Shape(one.length, one.starts, one.at_most) for one in profiles})
+    return MigGeometry({one.name: ProfileShape(one.length, one.starts, one.at_most) for one in profiles})
 
 
 @lru_cache(maxsize=256)
-def slots(profiles: tuple[PartitionProfile, ...]) -> int:
+def slot_count(profiles: tuple[PartitionProfile, ...]) -> int:
     """How many slots of memory a device has."""
     return max(start + one.length for one in profiles for start in one.starts)
 
@@ -59,7 +59,7 @@ def _profile_for(
     possible = [
         one
         for one in profiles
-        if _serves(one, size, slots(profiles))
+        if _serves(one, size, slot_count(profiles))
         and (one.name in usable or _choose(profiles, one.name, beside) is not None)
     ]
     return min(possible, key=_smallest, default=None)
@@ -80,19 +80,19 @@ def _smallest(profile: PartitionProfile) -> tuple[int, int, int, int, str]:
     return profile.milli, profile.memory_bytes, profile.length, -at_most, profile.name
 
 
-def find(device: Device, size: Size) -> Partition | None:
+def find_partition(device: Device, size: Size) -> Partition | None:
     """The partition that would serve the size now: one that stands there already, or where one can be made."""
     profile = profile_for(device.spec, size)
-    return None if profile is None else place(device, profile)
+    return None if profile is None else place_partition(device, profile)
 
 
-def place(device: Device, profile: PartitionProfile) -> Partition | None:
+def place_partition(device: Device, profile: PartitionProfile) -> Partition | None:
     """Where one of that profile is, or could be made; ``None`` where there is no room for it."""
     spec = device.spec
     if device.whole_by is not None:
         return None
     held = {(part.profile, part.start) for part in device.parts.values()}
-    shapes, taken = table(spec.profiles).shapes, 0
+    shapes, taken = geometry_of(spec.profiles).shapes, 0
     for lost, at in held:
         taken |= shapes[lost].mask(at) if lost in shapes else 0
     # What stands where a lease has lost its own is not leased before that lease is known to have.
@@ -107,20 +107,20 @@ def place(device: Device, profile: PartitionProfile) -> Partition | None:
 @lru_cache(maxsize=16384)
 def _choose(profiles: tuple[PartitionProfile, ...], name: str, there: frozenset[tuple[str, int]]) -> int | None:
     """Where to make one. What is there may lie over each other, while the hardware shows what a lease has lost."""
-    shapes, taken = table(profiles).shapes, 0
+    shapes, taken = geometry_of(profiles).shapes, 0
     for profile, start in there:
         taken |= shapes[profile].mask(start) if profile in shapes else 0
-    return table(profiles).choose_beside(name, taken, sum(profile == name for profile, _ in there))
+    return geometry_of(profiles).choose_beside(name, taken, sum(profile == name for profile, _ in there))
 
 
-def room(device: Device) -> frozenset[str]:
+def profiles_with_room(device: Device) -> frozenset[str]:
     """Names of the profiles of which there is room for one now."""
-    return frozenset(one.name for one in device.spec.profiles if place(device, one) is not None)
+    return frozenset(one.name for one in device.spec.profiles if place_partition(device, one) is not None)
 
 
-def lacking_slots(device: Device, profile: PartitionProfile, leaving: Collection[str]) -> int:
+def missing_slots(device: Device, profile: PartitionProfile, leaving: Collection[str]) -> int:
     """Slots that leases must give back before one of that profile has room, beside what those ``leaving`` give back."""
-    shapes, spec = table(device.spec.profiles).shapes, device.spec
+    shapes, spec = geometry_of(device.spec.profiles).shapes, device.spec
     shape, taken, fixed = shapes[profile.name], 0, 0
     for lease_id, part in device.parts.items():
         if lease_id not in leaving and part.profile in shapes:
@@ -129,4 +129,4 @@ def lacking_slots(device: Device, profile: PartitionProfile, leaving: Collection
         fixed |= shapes[one.profile].mask(one.start) if one.profile in shapes else 0
     own = [one.start for one in spec.standing if one.usable and one.profile == profile.name]
     starts = [*own, *(start for start in shape.starts if not fixed & shape.mask(start))]
-    return min(((taken & shape.mask(start)).bit_count() for start in starts), default=slots(spec.profiles))
+    return min(((taken & shape.mask(start)).bit_count() for start in starts), default=slot_count(spec.profiles))

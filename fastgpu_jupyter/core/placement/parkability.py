@@ -9,41 +9,41 @@ from ..model.entities import Lease, LeaseState, LogicalGPU, ParkReason, State
 from . import mechanisms
 
 
-class Parking(NamedTuple):
+class ParkDecision(NamedTuple):
     """One lease is to be parked."""
 
     lease: Lease
     reason: ParkReason
 
 
-def why_not(state: State, lease: Lease) -> str | None:
+def park_refusal(state: State, lease: Lease) -> str | None:
     """Why an active lease cannot be parked, or ``None`` where it can."""
     gpu = lease.logical_gpu
     if lease.state is not LeaseState.ACTIVE or gpu is None:
         return f"A lease that is {lease.state.value} cannot be parked."
     if lease.request.parkable is False:
         return "This lease was asked for as one that is never parked."
-    if not may_park(state, lease):
+    if not can_park(state, lease):
         return "The memory of this device cannot be moved to the host and back."
     if lease.unparkable is not None:
         return f"This lease could not be parked when that was tried: {lease.unparkable}"
-    if not _has_host_memory(state, host_bytes(state, lease)):
+    if not _has_host_memory(state, parking_host_bytes(state, lease)):
         return "The host memory that parked leases may take is used up."
     return None
 
 
-def host_bytes(state: State, lease: Lease) -> int:
+def parking_host_bytes(state: State, lease: Lease) -> int:
     """Host memory that parking the lease may take, at most; what a simulated device holds is there already."""
-    gpu = gpu_of(lease)
+    gpu = logical_gpu_of(lease)
     return 0 if state.devices[gpu.device_id].spec.simulated else gpu.memory_bytes
 
 
-def affordable(state: State, parkings: Iterable[Parking]) -> list[Parking]:
+def within_host_memory(state: State, parkings: Iterable[ParkDecision]) -> list[ParkDecision]:
     """Those of the parkings, in their order, for which the host's memory suffices when all are done at once."""
-    found: list[Parking] = []
+    found: list[ParkDecision] = []
     taken_bytes = 0
     for parking in parkings:
-        wanted_bytes = host_bytes(state, parking.lease)
+        wanted_bytes = parking_host_bytes(state, parking.lease)
         if _has_host_memory(state, taken_bytes + wanted_bytes):
             taken_bytes += wanted_bytes
             found.append(parking)
@@ -55,16 +55,16 @@ def _has_host_memory(state: State, more_bytes: int) -> bool:
     return not more_bytes or most is None or state.parked_bytes + more_bytes <= most
 
 
-def may_park(state: State, lease: Lease) -> bool:
+def can_park(state: State, lease: Lease) -> bool:
     """Whether the lease's devices can park at all, and its mechanism does not stand in the way."""
     gpu = lease.logical_gpu
     if gpu is None or not all(state.devices[name].spec.parkable for name in gpu.device_ids):
         return False
-    offer = mechanisms.offer_of(state.devices[gpu.device_id].spec, gpu.mechanism)
+    offer = mechanisms.capability_of(state.devices[gpu.device_id].spec, gpu.mechanism)
     return offer is None or offer.parkable
 
 
-def gpu_of(lease: Lease) -> LogicalGPU:
+def logical_gpu_of(lease: Lease) -> LogicalGPU:
     """Return the logical GPU of a lease that has one."""
     assert lease.logical_gpu is not None
     return lease.logical_gpu

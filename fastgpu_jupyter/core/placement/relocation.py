@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Generic, NamedTuple, TypeVar
 
-from .capacity_index import Fleet
+from .capacity_index import CapacityIndex
 from .demand import Demand, Placement
 
 Key = TypeVar("Key")
 
 
-class Held(NamedTuple, Generic[Key]):
+class PlacedDemand(NamedTuple, Generic[Key]):
     """Something that is placed and may be moved."""
 
     key: Key
@@ -28,7 +28,7 @@ class Held(NamedTuple, Generic[Key]):
 class Move(NamedTuple, Generic[Key]):
     """Move one holder, and the demand fits."""
 
-    held: Held[Key]
+    held: PlacedDemand[Key]
     to: Placement  #: where the holder goes
     then: Placement  #: where the demand goes
 
@@ -36,12 +36,12 @@ class Move(NamedTuple, Generic[Key]):
 class Swap(NamedTuple, Generic[Key]):
     """Let two holders change places, and the demand fits."""
 
-    one: Held[Key]
-    other: Held[Key]
+    one: PlacedDemand[Key]
+    other: PlacedDemand[Key]
     then: Placement  #: where the demand goes
 
 
-def one_move(fleet: Fleet, holders: Iterable[Held[Key]], demand: Demand) -> Move[Key] | None:
+def find_move(fleet: CapacityIndex, holders: Iterable[PlacedDemand[Key]], demand: Demand) -> Move[Key] | None:
     """The move of the fewest units that lets ``demand`` in, the first offered among equals; ``None`` without one."""
     elsewhere: dict[Demand, bool] = {}
     candidates = []
@@ -57,7 +57,7 @@ def one_move(fleet: Fleet, holders: Iterable[Held[Key]], demand: Demand) -> Move
     return None
 
 
-def _would_help(fleet: Fleet, held: Held[Key], demand: Demand) -> bool:
+def _would_help(fleet: CapacityIndex, held: PlacedDemand[Key], demand: Demand) -> bool:
     """Whether the demand would find room on the holder's host; quick, and never wrongly no for one device."""
     host = fleet.host(held.placement.host_id)
     if (
@@ -73,29 +73,29 @@ def _would_help(fleet: Fleet, held: Held[Key], demand: Demand) -> bool:
     return count >= demand.devices
 
 
-def _try(fleet: Fleet, held: Held[Key], demand: Demand) -> Move[Key] | None:
+def _try(fleet: CapacityIndex, held: PlacedDemand[Key], demand: Demand) -> Move[Key] | None:
     """Do it, keep what came of it, and undo it."""
-    fleet.give_back(held.placement, held.demand)
+    fleet.release(held.placement, held.demand)
     try:
         then = fleet.place(demand)
         if then is None:
             return None
-        fleet.take(then, demand)
+        fleet.allocate(then, demand)
         to = fleet.place(held.demand)
-        fleet.give_back(then, demand)
+        fleet.release(then, demand)
         return Move(held, to, then) if to is not None else None
     finally:
-        fleet.take(held.placement, held.demand)
+        fleet.allocate(held.placement, held.demand)
 
 
-def swap(fleet: Fleet, holders: Iterable[Held[Key]], demand: Demand) -> Swap[Key] | None:
+def find_swap(fleet: CapacityIndex, holders: Iterable[PlacedDemand[Key]], demand: Demand) -> Swap[Key] | None:
     """The exchange of the fewest processors that lets ``demand`` in, the first offered among equals."""
     single = [held for held in holders if len(held.placement.device_ids) == 1]
-    alike: dict[int, list[Held[Key]]] = {}
+    alike: dict[int, list[PlacedDemand[Key]]] = {}
     for held in single:
         alike.setdefault(held.placement.units, []).append(held)
     lacking: dict[str, int] = {}  # by host with room for the demand on its devices: processors that are missing there
-    best: tuple[int, Held[Key], Held[Key]] | None = None
+    best: tuple[int, PlacedDemand[Key], PlacedDemand[Key]] | None = None
     for one in single:
         host_id = one.placement.host_id
         if host_id not in lacking:
@@ -110,7 +110,7 @@ def swap(fleet: Fleet, holders: Iterable[Held[Key]], demand: Demand) -> Swap[Key
     return _try_swap(fleet, best[1], best[2], demand) if best else None
 
 
-def _lacking(fleet: Fleet, host_id: str, demand: Demand) -> int:
+def _lacking(fleet: CapacityIndex, host_id: str, demand: Demand) -> int:
     """Processors that a host lacks for the demand, 0 where something else is missing."""
     host = fleet.host(host_id)
     room = sum(
@@ -121,7 +121,7 @@ def _lacking(fleet: Fleet, host_id: str, demand: Demand) -> int:
     return max(0, demand.cpu_milli - host.free_cpu_milli) if enough else 0
 
 
-def _can_change(fleet: Fleet, one: Held[Key], other: Held[Key]) -> bool:
+def _can_change(fleet: CapacityIndex, one: PlacedDemand[Key], other: PlacedDemand[Key]) -> bool:
     """Whether two holders of equal size can take each other's place."""
     here, there = fleet.host(one.placement.host_id), fleet.host(other.placement.host_id)
     memory = one.demand.host_memory_bytes - other.demand.host_memory_bytes
@@ -135,15 +135,17 @@ def _can_change(fleet: Fleet, one: Held[Key], other: Held[Key]) -> bool:
     )
 
 
-def _try_swap(fleet: Fleet, one: Held[Key], other: Held[Key], demand: Demand) -> Swap[Key] | None:
+def _try_swap(
+    fleet: CapacityIndex, one: PlacedDemand[Key], other: PlacedDemand[Key], demand: Demand
+) -> Swap[Key] | None:
     """Do it, keep what came of it, and undo it."""
     before = [(one.placement, one.demand), (other.placement, other.demand)]
     after = [(other.placement, one.demand), (one.placement, other.demand)]
-    for step, pairs in ((fleet.give_back, before), (fleet.take, after)):
+    for step, pairs in ((fleet.release, before), (fleet.allocate, after)):
         for placement, held in pairs:
             step(placement, held)
     then = fleet.place(demand)
-    for step, pairs in ((fleet.give_back, after), (fleet.take, before)):
+    for step, pairs in ((fleet.release, after), (fleet.allocate, before)):
         for placement, held in pairs:
             step(placement, held)
     return Swap(one, other, then) if then is not None else None

@@ -60,7 +60,7 @@ def bins(units: int, capacity: int) -> int:
 
 
 @dataclass(frozen=True)
-class Prices:
+class ShadowPrices:
     """The prices that follow from what is usually asked for; made by :func:`learn`."""
 
     #: What ``n`` bins of a device can be sold for.
@@ -104,7 +104,7 @@ class Prices:
         return tuple(table)
 
 
-def learn(history: Mapping[Demand, int] | Iterable[tuple[Demand, int]], capacity: int) -> Prices:
+def estimate_shadow_prices(history: Mapping[Demand, int] | Iterable[tuple[Demand, int]], capacity: int) -> ShadowPrices:
     """Prices from past requests and how often each came; ``capacity``: units of the usual device."""
     counts: Counter[Demand] = Counter()
     for demand, count in history.items() if isinstance(history, Mapping) else history:
@@ -117,11 +117,11 @@ def learn(history: Mapping[Demand, int] | Iterable[tuple[Demand, int]], capacity
         if demand.devices and count > 0
     )
     if not usual:
-        return Prices()
+        return ShadowPrices()
     steps, core, relief = _core_prices(usual)
     gangs = any(one.demand.devices > 1 for one in usual)
     sale = tuple(round(DEVICE * worth) for worth in _sale(usual))
-    return Prices(sale, steps, core, relief, _UNTOUCHED if gangs else 0, usual)
+    return ShadowPrices(sale, steps, core, relief, _UNTOUCHED if gangs else 0, usual)
 
 
 def _order(demand: Demand) -> tuple[int, int, int, int, int, int, tuple[str, ...]]:

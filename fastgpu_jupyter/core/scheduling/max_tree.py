@@ -15,7 +15,7 @@ LOWEST = Standing(beyond=False, group=-math.inf, tenant=-math.inf)
 HIGHEST = Standing(beyond=True, group=math.inf, tenant=math.inf)
 
 
-class Peaks:
+class MaxTree:
     """Standings in a row."""
 
     def __init__(self, row: Sequence[Standing]) -> None:

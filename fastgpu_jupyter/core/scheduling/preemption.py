@@ -18,20 +18,20 @@ from typing import NamedTuple
 
 from ..accounting import fairshare, meter
 from ..accounting.reservation_coverage import Kind, is_of
-from ..model.entities import Device, Lease, ParkReason, Priority, Retention, State, Want
+from ..model.entities import Device, Lease, ParkReason, Priority, Requirements, Retention, State
 from ..model.size import Size
-from ..placement import eligibility as placement
-from ..placement.parkability import Parking, affordable, gpu_of, why_not
-from .max_tree import HIGHEST, LOWEST, Peaks
+from ..placement import eligibility
+from ..placement.parkability import ParkDecision, logical_gpu_of, park_refusal, within_host_memory
+from .max_tree import HIGHEST, LOWEST, MaxTree
 
 
-def make_room(
+def plan_preemptions(
     state: State,
     unserved: Iterable[tuple[Lease, Collection[str]]],
     highest: Priority,
     parkable: Iterable[str],
     now_ms: int,
-) -> list[Parking]:
+) -> list[ParkDecision]:
     """What to park so that those who wait can be served, in their order.
 
     ``unserved``: who waits, each with the devices that are kept for its like; ``highest``: the highest priority class
@@ -44,51 +44,55 @@ def make_room(
     on_their_way = (name for name, device in state.devices.items() if device.leaving_bytes)
     candidates = dict.fromkeys([*on_their_way, *takeable])
     spare = {name: None for name, device in state.devices.items() if not device.lease_ids}  # one of several may be free
-    parkings: dict[str, Parking] = {}  # one of several devices may make room for more than one that waits
-    ways: dict[Want, _Ways] = {}
-    nominal: dict[Want, int] = {}
-    in_vain: dict[tuple[Want, Priority, bool], fairshare.Standing] = {}  # what those had had who found no room
+    parkings: dict[str, ParkDecision] = {}  # one of several devices may make room for more than one that waits
+    ways: dict[Requirements, PreemptionPlanner] = {}
+    nominal: dict[Requirements, int] = {}
+    unsatisfiable: dict[
+        tuple[Requirements, Priority, bool], fairshare.Standing
+    ] = {}  # what those had had who found no room
     for waiting, kept in unserved:
-        want = waiting.want
-        if want not in nominal:
-            nominal[want] = placement.nominal_milli(state, want)
-        claimant = _Claimant(state, waiting, want, nominal[want], now_ms)
-        if want.size.devices > 1:
-            alike = want, claimant.priority, claimant.below_guarantee
+        requirements = waiting.requirements
+        if requirements not in nominal:
+            nominal[requirements] = eligibility.nominal_milli(state, requirements)
+        claimant = _Claimant(state, waiting, requirements, nominal[requirements], now_ms)
+        if requirements.size.devices > 1:
+            alike = requirements, claimant.priority, claimant.below_guarantee
             options = []
-            if claimant.standing() < in_vain.get(alike, HIGHEST):
+            if claimant.standing() < unsatisfiable.get(alike, HIGHEST):
                 free = (state.devices[name] for name in {**candidates, **spare})
                 options = _room_for_several(state, claimant, free, takeable)
                 if not options and not claimant.below_guarantee:  # what is guaranteed may be of another kind for each
-                    in_vain[alike] = claimant.standing()
+                    unsatisfiable[alike] = claimant.standing()
         else:
-            if want not in ways:
-                ways[want] = _Ways(state, want, candidates, takeable, now_ms)
-            options = ways[want].gentlest(claimant, candidates)
+            if requirements not in ways:
+                ways[requirements] = PreemptionPlanner(state, requirements, candidates, takeable, now_ms)
+            options = ways[requirements].least_disruptive(claimant, candidates)
         parkings.update((parking.lease.id, parking) for option in options for parking in option.parkings)
         for device_id in [option.device_id for option in options] or kept:
             candidates.pop(device_id, None)
             spare.pop(device_id, None)
         if candidates.keys().isdisjoint(takeable):
             break
-    return affordable(state, parkings.values())
+    return within_host_memory(state, parkings.values())
 
 
-def _takeable(state: State, highest: Priority, parkable: Iterable[str], now_ms: int) -> dict[str, list[_Takeable]]:
+def _takeable(
+    state: State, highest: Priority, parkable: Iterable[str], now_ms: int
+) -> dict[str, list[_PreemptibleLease]]:
     """By device, the leases that anybody who waits could have a right to."""
     entitled = chain(state.tenants.values(), state.groups.values())
     guarantees = any(books.guaranteed_milli or books.reserved_milli for books in entitled)
-    found: dict[str, list[_Takeable]] = {}
+    found: dict[str, list[_PreemptibleLease]] = {}
     for lease in (state.leases[lease_id] for lease_id in parkable):
-        held = _Takeable.of(state, lease, now_ms)
+        held = _PreemptibleLease.of(state, lease, now_ms)
         wanted = held.idle or held.turn_is_over or guarantees or lease.request.priority < highest
-        if wanted and lease.request.retention is Retention.YIELD and why_not(state, lease) is None:
-            for device_id in gpu_of(lease).device_ids:
+        if wanted and lease.request.retention is Retention.YIELD and park_refusal(state, lease) is None:
+            for device_id in logical_gpu_of(lease).device_ids:
                 found.setdefault(device_id, []).append(held)
     return found
 
 
-class _Takeable(NamedTuple):
+class _PreemptibleLease(NamedTuple):
     """A lease that may be parked, if the right one wants it."""
 
     lease: Lease
@@ -96,7 +100,7 @@ class _Takeable(NamedTuple):
     turn_is_over: bool
 
     @classmethod
-    def of(cls, state: State, lease: Lease, now_ms: int) -> _Takeable:
+    def of(cls, state: State, lease: Lease, now_ms: int) -> _PreemptibleLease:
         policy = state.policy
         idle = lease.reports and not lease.busy
         idle = idle and policy.idle_ms is not None and now_ms - lease.used_ms >= policy.idle_ms
@@ -107,10 +111,10 @@ class _Takeable(NamedTuple):
 class _Claimant:
     """Somebody who waits, and by what right it may take whose place."""
 
-    def __init__(self, state: State, lease: Lease, want: Want, milli: int, now_ms: int) -> None:
+    def __init__(self, state: State, lease: Lease, requirements: Requirements, milli: int, now_ms: int) -> None:
         self._state = state
         self._now_ms = now_ms
-        self.want = want
+        self.requirements = requirements
         self._tenant = lease.tenant
         self.priority = lease.request.priority
         self._milli = milli  #: thousandths of devices that it wants
@@ -122,7 +126,7 @@ class _Claimant:
             unused = meter.unused(state, lease.tenant, state.leases.values())
             self._reserved = [state.reservations[name].model for name, milli in unused.items() if milli]
 
-    def claims(self, held: _Takeable) -> ParkReason | None:
+    def claims(self, held: _PreemptibleLease) -> ParkReason | None:
         """The right to take that one's place, or ``None``."""
         lease = held.lease
         if held.idle:
@@ -147,48 +151,53 @@ class _Claimant:
         """Whether its tenant has less than it is guaranteed, or than it has reserved of such devices."""
         if not self.below_guarantee or self._reserved is None:
             return self.below_guarantee
-        spec = self._state.devices[gpu_of(lease).device_id].spec
+        spec = self._state.devices[logical_gpu_of(lease).device_id].spec
         return any(is_of(model, [Kind(spec.model, spec.memory_bytes)]) for model in self._reserved)
 
 
 def _is_beyond(state: State, lease: Lease, now_ms: int) -> bool:
     """Whether the lease's tenant would keep what it is guaranteed without it."""
-    return fairshare.standing(state, lease.tenant, now_ms, -placement.held_milli(state, lease)).beyond
+    return fairshare.standing(state, lease.tenant, now_ms, -eligibility.held_milli(state, lease)).beyond
 
 
-class _Ways:
+class PreemptionPlanner:
     """The devices of which one could serve a want, if room were made there; those who want the same share it."""
 
     def __init__(
-        self, state: State, want: Want, candidates: Iterable[str], takeable: dict[str, list[_Takeable]], now_ms: int
+        self,
+        state: State,
+        requirements: Requirements,
+        candidates: Iterable[str],
+        takeable: dict[str, list[_PreemptibleLease]],
+        now_ms: int,
     ) -> None:
-        self._state, self._now_ms, self._size = state, now_ms, want.size
-        self._peaks: dict[tuple[Priority, bool], Peaks] = {}  #: of the others, by class and whether below a guarantee
+        self._state, self._now_ms, self._size = state, now_ms, requirements.size
+        self._peaks: dict[tuple[Priority, bool], MaxTree] = {}  #: of the others, by class and whether below a guarantee
         self._ready: list[Device] = []  #: where enough is on its way, the first one last
         #: The others, each behind what no option there can be gentler than, whoever claims it; in that order.
-        self._others: list[tuple[tuple[int, int, int, str], Device, list[_Takeable]]] = []
+        self._others: list[tuple[tuple[int, int, int, str], Device, list[_PreemptibleLease]]] = []
         for device in map(state.devices.__getitem__, candidates):
-            if not device.grantable or not placement.is_able(state, device, want):
+            if not device.grantable or not eligibility.is_eligible(state, device, requirements):
                 continue
             held = takeable.get(device.spec.id)
-            if _lacking(device, want.size) <= 0:
+            if _lacking(device, requirements.size) <= 0:
                 self._ready.append(device)
             elif held is not None:
                 busy = not any(one.idle for one in held)
                 first_ms = min(one.lease.used_ms for one in held)
-                least_bytes = min(gpu_of(one.lease).memory_bytes for one in held)
+                least_bytes = min(logical_gpu_of(one.lease).memory_bytes for one in held)
                 self._others.append(((busy, first_ms, least_bytes, device.spec.id), device, held))
         self._others.sort(key=lambda other: other[0])
         self._ready.reverse()
 
-    def gentlest(self, claimant: _Claimant, candidates: Collection[str]) -> list[_Option]:
+    def least_disruptive(self, claimant: _Claimant, candidates: Collection[str]) -> list[_PreemptionOption]:
         """The gentlest way to make room on one of ``candidates``, which only become fewer; nothing if there is none."""
         while self._ready and self._ready[-1].spec.id not in candidates:
             self._ready.pop()
         if self._ready:
-            return [_Option.of(self._ready[-1], [])]  # nothing is gentler
+            return [_PreemptionOption.of(self._ready[-1], [])]  # nothing is gentler
         peaks = self._peaks_for(claimant)
-        best: _Option | None = None
+        best: _PreemptionOption | None = None
         at = peaks.next_above(0, claimant.standing())
         while at is not None:
             at_least, device, held = self._others[at]
@@ -202,18 +211,18 @@ class _Ways:
             at = peaks.next_above(at + 1, claimant.standing())
         return [] if best is None else [best]
 
-    def _peaks_for(self, claimant: _Claimant) -> Peaks:
+    def _peaks_for(self, claimant: _Claimant) -> MaxTree:
         """How much a claimant of its kind must have had less than on each of the others, to take enough there.
 
         Without it each of the many who wait would be asked about each lease that they have no right to.
         """
         kind = claimant.priority, claimant.below_guarantee
         if kind not in self._peaks:
-            self._peaks[kind] = Peaks([self._level(device, held, *kind) for _, device, held in self._others])
+            self._peaks[kind] = MaxTree([self._level(device, held, *kind) for _, device, held in self._others])
         return self._peaks[kind]
 
     def _level(
-        self, device: Device, takeable: list[_Takeable], priority: Priority, below_guarantee: bool
+        self, device: Device, takeable: list[_PreemptibleLease], priority: Priority, below_guarantee: bool
     ) -> fairshare.Standing:
         lacking = _lacking(device, self._size)
         levels = ((self._level_of(held, priority, below_guarantee), _freed(device, held.lease)) for held in takeable)
@@ -223,7 +232,7 @@ class _Ways:
                 return level
         return LOWEST
 
-    def _level_of(self, held: _Takeable, priority: Priority, below_guarantee: bool) -> fairshare.Standing:
+    def _level_of(self, held: _PreemptibleLease, priority: Priority, below_guarantee: bool) -> fairshare.Standing:
         lease = held.lease
         if held.idle or lease.request.priority < priority:
             return HIGHEST
@@ -235,37 +244,37 @@ class _Ways:
 
 
 def _room_for_several(
-    state: State, claimant: _Claimant, devices: Iterable[Device], takeable: dict[str, list[_Takeable]]
-) -> list[_Option]:
+    state: State, claimant: _Claimant, devices: Iterable[Device], takeable: dict[str, list[_PreemptibleLease]]
+) -> list[_PreemptionOption]:
     """The gentlest way to make room on several devices of one host; nothing where there is none."""
-    options: dict[tuple[str, placement.Kind], list[_Option]] = {}
-    count = claimant.want.size.devices
+    options: dict[tuple[str, eligibility.DeviceSignature], list[_PreemptionOption]] = {}
+    count = claimant.requirements.size.devices
     for device in devices:
-        if device.grantable and placement.is_able(state, device, claimant.want):
+        if device.grantable and eligibility.is_eligible(state, device, claimant.requirements):
             option = _on(device, claimant, takeable.get(device.spec.id, []))
             if option is not None:
-                options.setdefault((device.spec.host_id, placement.kind_of(device.spec)), []).append(option)
+                options.setdefault((device.spec.host_id, eligibility.signature_of(device.spec)), []).append(option)
     chosen = [sorted(of_host)[:count] for of_host in options.values() if len(of_host) >= count]
     return min(chosen, default=[])
 
 
-class _Option(NamedTuple):
+class _PreemptionOption(NamedTuple):
     """What it takes to serve on one device, the cheapest first."""
 
     busy: int  #: leases that compute
     latest_ms: int  #: when the last of those that go was used
     bytes: int
     device_id: str
-    parkings: list[Parking]
+    parkings: list[ParkDecision]
 
     @classmethod
-    def of(cls, device: Device, parkings: list[Parking]) -> _Option:
+    def of(cls, device: Device, parkings: list[ParkDecision]) -> _PreemptionOption:
         """With those parked."""
         leases = [parking.lease for parking in parkings]
         return cls(
             busy=sum(parking.reason is not ParkReason.IDLE for parking in parkings),
             latest_ms=max((lease.used_ms for lease in leases), default=0),
-            bytes=sum(gpu_of(lease).memory_bytes for lease in leases),
+            bytes=sum(logical_gpu_of(lease).memory_bytes for lease in leases),
             device_id=device.spec.id,
             parkings=parkings,
         )
@@ -273,27 +282,29 @@ class _Option(NamedTuple):
 
 def _lacking(device: Device, size: Size) -> int:
     """Bytes that the device lacks to serve, once what is being given back is there."""
-    return placement.lacking_bytes(device, size) - device.leaving_bytes
+    return eligibility.missing_bytes(device, size) - device.leaving_bytes
 
 
-def _on(device: Device, claimant: _Claimant, takeable: list[_Takeable]) -> _Option | None:
-    lacking = _lacking(device, claimant.want.size)
+def _on(device: Device, claimant: _Claimant, takeable: list[_PreemptibleLease]) -> _PreemptionOption | None:
+    lacking = _lacking(device, claimant.requirements.size)
     claimed = ((held, claimant.claims(held)) for held in takeable) if lacking > 0 else ()
-    parkings: list[Parking] = []
-    for parking in sorted((Parking(held.lease, reason) for held, reason in claimed if reason), key=_gentlest):
+    parkings: list[ParkDecision] = []
+    for parking in sorted(
+        (ParkDecision(held.lease, reason) for held, reason in claimed if reason), key=_least_disruptive_first
+    ):
         if lacking <= 0:
             break
         lacking -= _freed(device, parking.lease)
         parkings.append(parking)
-    return None if lacking > 0 else _Option.of(device, parkings)
+    return None if lacking > 0 else _PreemptionOption.of(device, parkings)
 
 
 def _freed(device: Device, lease: Lease) -> int:
     """Bytes that the device has more once the lease is parked."""
-    gpu = gpu_of(lease)
+    gpu = logical_gpu_of(lease)
     return device.spec.memory_bytes if gpu.whole else gpu.memory_bytes
 
 
-def _gentlest(parking: Parking) -> tuple[bool, int, int, str]:
+def _least_disruptive_first(parking: ParkDecision) -> tuple[bool, int, int, str]:
     lease = parking.lease
     return parking.reason is not ParkReason.IDLE, lease.request.priority, lease.used_ms, lease.id

@@ -20,14 +20,14 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import NamedTuple
 
 from ..accounting.fairshare import Standing
-from ..model.entities import AGING_GRANTS, AGING_GRANTS_EACH, Lease, Priority, State, Want
-from ..placement.host_filter import Needs
+from ..model.entities import AGING_GRANTS, AGING_GRANTS_EACH, Lease, Priority, Requirements, State
+from ..placement.host_filter import HostFilter
 
 NOTHING = Standing(beyond=False, group=0.0, tenant=0.0)
 #: Seats that are compared one by one; of more the list of tenants is followed.
-FEW_SEATS = 64
+FEW_TENANT_QUEUES = 64
 
-_NOBODY: Mapping[Line, set[str]] = {}
+_NOBODY: Mapping[RequestClass, set[str]] = {}
 
 _Ticket = tuple[int, int, Lease]  #: arrival, and a number that tells those apart who come back
 
@@ -67,19 +67,29 @@ def is_overdue(state: State, lease: Lease, aging: int) -> bool:
     return state.generations - lease.grants_before >= aging
 
 
-class Line:
+class RequestClass:
     """Tickets for one want. What the scheduler knows of the want is kept here, too."""
 
-    __slots__ = ("_by_arrival", "first", "first_arrival", "needs", "number", "seats", "since", "tickets", "want")
+    __slots__ = (
+        "_by_arrival",
+        "first",
+        "first_arrival",
+        "host_filter",
+        "number",
+        "requirements",
+        "seats",
+        "since",
+        "tickets",
+    )
 
     first: Lease  #: who has waited longest
-    needs: Needs  #: what it needs of devices, for the scheduler
+    host_filter: HostFilter  #: what it needs of devices, for the scheduler
 
-    def __init__(self, want: Want, number: int) -> None:
-        self.want = want
+    def __init__(self, requirements: Requirements, number: int) -> None:
+        self.requirements = requirements
         self.number = number  #: lines are numbered as they come
         self.tickets: dict[str, Lease] = {}
-        self.seats: dict[Seat, list[_Ticket]] = {}
+        self.seats: dict[TenantQueue, list[_Ticket]] = {}
         self.first_arrival = 0
         self.since = 0  #: how many grants there had been when somebody left it last
         self._by_arrival: deque[_Ticket] = deque()
@@ -95,7 +105,7 @@ class Line:
         _put(self._by_arrival, ticket)
 
 
-class Seat:
+class TenantQueue:
     """A tenant's tickets of one priority class."""
 
     __slots__ = ("_by_arrival", "entry", "lines", "priority", "tenant", "tickets")
@@ -103,7 +113,7 @@ class Seat:
     def __init__(self, priority: Priority, tenant: str) -> None:
         self.priority, self.tenant = priority, tenant
         self.tickets: dict[str, Lease] = {}
-        self.lines: dict[Line, int] = {}  #: with how many tickets each
+        self.lines: dict[RequestClass, int] = {}  #: with how many tickets each
         self.entry: _Entry | None = None  #: its place in the list of its class
         self._by_arrival: deque[_Ticket] = deque()
 
@@ -111,7 +121,7 @@ class Seat:
         """Of who has waited longest."""
         return _first_of(self._by_arrival, self.tickets).arrival
 
-    def first_of(self, line: Line) -> Lease:
+    def first_of(self, line: RequestClass) -> Lease:
         """Who of that line has waited longest."""
         heap = line.seats[self]
         while (
@@ -120,14 +130,14 @@ class Seat:
             heapq.heappop(heap)
         return heap[0][2]
 
-    def add(self, ticket: _Ticket, line: Line) -> None:
+    def add(self, ticket: _Ticket, line: RequestClass) -> None:
         """One more waits."""
         self.tickets[ticket[2].id] = ticket[2]
         _put(self._by_arrival, ticket)
         self.lines[line] = self.lines.get(line, 0) + 1
         heapq.heappush(line.seats.setdefault(self, []), ticket)
 
-    def remove(self, lease: Lease, line: Line) -> None:
+    def remove(self, lease: Lease, line: RequestClass) -> None:
         """One waits no longer."""
         del self.tickets[lease.id]
         self.lines[line] -= 1
@@ -139,44 +149,44 @@ class _Entry(NamedTuple):
     standing: Standing  #: it stands no better than that
     arrival: int  #: nor has any of its tickets waited longer
     number: int
-    seat: Seat
+    seat: TenantQueue
 
 
-class Found(NamedTuple):
+class Candidate(NamedTuple):
     """Somebody who waits."""
 
     rank: Rank
     lease: Lease
-    line: Line
+    line: RequestClass
 
 
 class Queue:
     """All lines."""
 
     def __init__(self, standing: Callable[[str], Standing], is_overdue: Callable[[Lease], bool]) -> None:
-        self.lines: dict[Want, Line] = {}
+        self.lines: dict[Requirements, RequestClass] = {}
         self._standing = standing
         self._is_overdue = is_overdue
-        self._where: dict[str, tuple[Line, Seat]] = {}
-        self.by_first: list[tuple[int, int, Line]] = []  #: lines by the arrival of who waited longest there
-        self._seats: dict[tuple[Priority, str], Seat] = {}
+        self._where: dict[str, tuple[RequestClass, TenantQueue]] = {}
+        self.by_first: list[tuple[int, int, RequestClass]] = []  #: lines by the arrival of who waited longest there
+        self._seats: dict[tuple[Priority, str], TenantQueue] = {}
         self._order: dict[Priority, list[_Entry]] = {}  #: those who wait in each class
         self._fell: set[str] = set()  #: tenants that may stand before their place
         self._numbers = 0
 
     # -- who comes and goes -------------------------------------------------------------------------------------------
 
-    def add(self, lease: Lease) -> Line:
+    def add(self, lease: Lease) -> RequestClass:
         """``lease`` begins to wait; its line."""
-        want = lease.want
-        line = self.lines.get(want)
+        requirements = lease.requirements
+        line = self.lines.get(requirements)
         if line is None:
             self._numbers += 1
-            line = self.lines[want] = Line(want, self._numbers)
+            line = self.lines[requirements] = RequestClass(requirements, self._numbers)
         place = lease.request.priority, lease.tenant
         seat = self._seats.get(place)
         if seat is None:
-            seat = self._seats[place] = Seat(*place)
+            seat = self._seats[place] = TenantQueue(*place)
         self._numbers += 1
         ticket = lease.arrival, self._numbers, lease
         self._where[lease.id] = line, seat
@@ -188,13 +198,13 @@ class Queue:
             self._enter(seat, self._standing(seat.tenant))
         return line
 
-    def remove(self, lease: Lease) -> Line:
+    def remove(self, lease: Lease) -> RequestClass:
         """``lease`` waits no longer; the line in which it stood."""
         line, seat = self._where.pop(lease.id)
         del line.tickets[lease.id]
         seat.remove(lease, line)
         if not line.tickets:
-            del self.lines[line.want]
+            del self.lines[line.requirements]
         if not seat.tickets:
             self._forget(seat)
             del self._seats[seat.priority, seat.tenant]
@@ -202,7 +212,7 @@ class Queue:
             self._note_first(line)
         return line
 
-    def line_of(self, lease: Lease) -> Line:
+    def line_of(self, lease: Lease) -> RequestClass:
         """The line in which somebody waits."""
         return self._where[lease.id][0]
 
@@ -214,7 +224,7 @@ class Queue:
         """Those who wait."""
         return {seat.tenant for seat in self._seats.values()}
 
-    def _note_first(self, line: Line) -> None:
+    def _note_first(self, line: RequestClass) -> None:
         arrival = line.settle().arrival if line.tickets else 0
         if arrival != line.first_arrival:
             if line.first_arrival:
@@ -223,7 +233,7 @@ class Queue:
             if arrival:
                 insort(self.by_first, (arrival, line.number, line))
 
-    def _enter(self, seat: Seat, standing: Standing) -> None:
+    def _enter(self, seat: TenantQueue, standing: Standing) -> None:
         self._forget(seat)
         self._numbers += 1
         seat.entry = _Entry(standing, seat.first_arrival(), self._numbers, seat)
@@ -239,7 +249,7 @@ class Queue:
         self._fell.clear()
         return self._order[priority]
 
-    def _forget(self, seat: Seat) -> None:
+    def _forget(self, seat: TenantQueue) -> None:
         if seat.entry is not None:
             order = self._order[seat.priority]
             del order[bisect_left(order, seat.entry)]
@@ -248,8 +258,11 @@ class Queue:
     # -- who is first -------------------------------------------------------------------------------------------------
 
     def best(
-        self, among: Collection[Line], skip: Collection[str] = (), refused: Mapping[Line, set[str]] = _NOBODY
-    ) -> Found | None:
+        self,
+        among: Collection[RequestClass],
+        skip: Collection[str] = (),
+        refused: Mapping[RequestClass, set[str]] = _NOBODY,
+    ) -> Candidate | None:
         """Who of those lines is served first; ``None`` where nobody is.
 
         Tenants in ``skip`` are left out, and in some lines those in ``refused``.
@@ -261,8 +274,8 @@ class Queue:
                 if self._is_overdue(lease) and lease.tenant not in skip and lease.tenant not in refused.get(line, ()):
                     late, of = lease, line
         if late is not None:
-            return Found(Rank.overdue(late), late, of)
-        if sum(len(line.seats) for line in among) <= FEW_SEATS:
+            return Candidate(Rank.overdue(late), late, of)
+        if sum(len(line.seats) for line in among) <= FEW_TENANT_QUEUES:
             return self._best_of_few(among, skip, refused)
         lines = among if isinstance(among, (set, frozenset)) else set(among)
         for priority in sorted(self._order, reverse=True):
@@ -271,27 +284,27 @@ class Queue:
                 return found
         return None
 
-    def ahead(self, rank: Rank, most: int) -> list[Line]:
+    def ahead(self, rank: Rank, most: int) -> list[RequestClass]:
         """The first lines whose best is served before that rank, in that order; ``most`` of them at most."""
-        lines: dict[Line, None] = {}
+        lines: dict[RequestClass, None] = {}
         for line in self._in_order(rank):
             lines[line] = None
             if len(lines) >= most:
                 break
         return list(lines)
 
-    def late(self) -> Iterator[Line]:
+    def late(self) -> Iterator[RequestClass]:
         """Lines in which somebody waits for too long, by arrival."""
         for _, _, line in self.by_first:
             if not self._is_overdue(line.first):
                 return
             yield line
 
-    def highest(self) -> Priority:
+    def highest_priority(self) -> Priority:
         """The highest priority class of those who wait."""
         return max((priority for priority, order in self._order.items() if order), default=Priority.LOW)
 
-    def heads(self) -> Iterator[tuple[Lease, Line]]:
+    def heads(self) -> Iterator[tuple[Lease, RequestClass]]:
         """Who is first in each line, tenant by tenant, in the order in which they are served."""
         late = [(line.first, line) for line in self.late()]
         yield from late
@@ -301,7 +314,7 @@ class Queue:
                 firsts = sorted(((seat.first_of(line), line) for line in seat.lines), key=_by_arrival)
                 yield from (head for head in firsts if head[0].id not in before)
 
-    def _in_order(self, until: Rank) -> Iterator[Line]:
+    def _in_order(self, until: Rank) -> Iterator[RequestClass]:
         for line in self.late():
             if not until.on_time and line.first_arrival >= until.arrival:
                 return
@@ -320,10 +333,10 @@ class Queue:
                     return
 
     def _best_of_few(
-        self, among: Collection[Line], skip: Collection[str], refused: Mapping[Line, set[str]]
-    ) -> Found | None:
+        self, among: Collection[RequestClass], skip: Collection[str], refused: Mapping[RequestClass, set[str]]
+    ) -> Candidate | None:
         best: tuple[int, Standing, int] | None = None
-        found: tuple[Lease, Line] | None = None
+        found: tuple[Lease, RequestClass] | None = None
         for line in among:
             but = refused.get(line, ())
             for seat in line.seats:
@@ -334,17 +347,21 @@ class Queue:
                 if best is None or rank < best:
                     best, found = rank, (lease, line)
         return (
-            Found(Rank(on_time=True, lower=best[0], standing=best[1], arrival=best[2]), *found)
+            Candidate(Rank(on_time=True, lower=best[0], standing=best[1], arrival=best[2]), *found)
             if best and found
             else None
         )
 
     def _best_of(
-        self, priority: Priority, among: Collection[Line], skip: Collection[str], refused: Mapping[Line, set[str]]
-    ) -> Found | None:
+        self,
+        priority: Priority,
+        among: Collection[RequestClass],
+        skip: Collection[str],
+        refused: Mapping[RequestClass, set[str]],
+    ) -> Candidate | None:
         best: tuple[Standing, int] | None = None
-        found: tuple[Lease, Line] | None = None
-        moved: list[tuple[Seat, Standing]] = []
+        found: tuple[Lease, RequestClass] | None = None
+        moved: list[tuple[TenantQueue, Standing]] = []
         for standing, arrival, _, seat in self._those_waiting(priority):
             if best is not None and (standing, arrival) > best:
                 break
@@ -365,9 +382,9 @@ class Queue:
                 best, found = (current, lease.arrival), (lease, line)
         for seat, current in moved:
             self._enter(seat, current)
-        return Found(Rank.of(found[0], best[0]), *found) if best and found else None
+        return Candidate(Rank.of(found[0], best[0]), *found) if best and found else None
 
-    def _tenants(self, priority: Priority) -> Iterator[tuple[Standing, Seat]]:
+    def _tenants(self, priority: Priority) -> Iterator[tuple[Standing, TenantQueue]]:
         """Those who wait in a class, in order."""
         order = self._those_waiting(priority)
         at = 0
@@ -398,5 +415,5 @@ def _first_of(tickets: deque[_Ticket], waiting: Mapping[str, Lease]) -> Lease:
         tickets.popleft()
 
 
-def _by_arrival(ticket: tuple[Lease, Line]) -> int:
+def _by_arrival(ticket: tuple[Lease, RequestClass]) -> int:
     return ticket[0].arrival

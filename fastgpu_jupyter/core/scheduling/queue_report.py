@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from ..accounting import budgets, fairshare
 from ..accounting import reservations as reserved
-from ..model.entities import Lease, LeaseState, ParkReason, PendingReason, Priority, State, Want
-from ..placement import eligibility as placement
+from ..model.entities import Lease, LeaseState, ParkReason, PendingReason, Priority, Requirements, State
+from ..placement import eligibility
 from .queue import Rank, aging_grants, is_overdue
 
 _DETAILS = {
@@ -27,23 +27,23 @@ _DETAILS = {
 SAMPLE_MIN = 3
 
 
-def places(state: State) -> Iterator[tuple[Lease, int, PendingReason]]:
+def positions(state: State) -> Iterator[tuple[Lease, int, PendingReason]]:
     """Everybody who waits in the order in which they would be served now, with place (1 is next) and reason.
 
     A function of the state alone: two reads without an event between them are equal.
     """
-    reasons: dict[Want, PendingReason] = {}
-    told: dict[tuple[Want, str, Priority], PendingReason] = {}
+    reasons: dict[Requirements, PendingReason] = {}
+    told: dict[tuple[Requirements, str, Priority], PendingReason] = {}
     lending = reserved.lending(state)
-    nominal: dict[Want, int] = {}
+    nominal: dict[Requirements, int] = {}
     highest: int | None = None  # class of those before
     for place, lease in enumerate(_in_order(state, nominal), start=1):
-        want = lease.want
-        if want not in reasons:
-            reasons[want] = placement.why_not(state, want)
-        alike = want, lease.tenant, lease.request.priority
+        requirements = lease.requirements
+        if requirements not in reasons:
+            reasons[requirements] = eligibility.pending_reason(state, requirements)
+        alike = requirements, lease.tenant, lease.request.priority
         if alike not in told:
-            told[alike] = _reason(state, lease, nominal[want], reasons[want], lending)
+            told[alike] = _reason(state, lease, nominal[requirements], reasons[requirements], lending)
         reason = told[alike]
         if _goes_to_a_higher_class(lease, reason, highest):
             reason = PendingReason.PRIORITY
@@ -72,17 +72,17 @@ def _goes_to_a_higher_class(lease: Lease, reason: PendingReason, highest: int | 
     return reason is PendingReason.CAPACITY and lease.has_image and lease.park_reason is ParkReason.PRIORITY
 
 
-def _in_order(state: State, nominal: dict[Want, int]) -> list[Lease]:
+def _in_order(state: State, nominal: dict[Requirements, int]) -> list[Lease]:
     asked: dict[str, int] = {}  # what a tenant would hold by then, were its earlier tickets granted
     ranked: list[tuple[Rank, Lease]] = []
     aging = aging_grants(state)
     waiting = [state.leases[lease_id] for lease_id in state.queue]
     for lease in sorted(waiting, key=lambda lease: (-lease.request.priority, lease.arrival)):
-        want = lease.want
-        if want not in nominal:
-            nominal[want] = placement.nominal_milli(state, want)
+        requirements = lease.requirements
+        if requirements not in nominal:
+            nominal[requirements] = eligibility.nominal_milli(state, requirements)
         before = asked.get(lease.tenant, 0)
-        asked[lease.tenant] = before + nominal[want]
+        asked[lease.tenant] = before + nominal[requirements]
         standing = fairshare.standing(state, lease.tenant, state.last.ms, before)
         rank = Rank.overdue(lease) if is_overdue(state, lease, aging) else Rank.of(lease, standing)
         ranked.append((rank, lease))

@@ -29,44 +29,44 @@ from typing import NamedTuple
 from ..accounting import budgets, fairshare
 from ..accounting import reservations as reserved
 from ..accounting.fairshare import Standing
-from ..model.entities import Lease, Priority, State, Want
-from ..placement import eligibility as placement
-from ..placement.capacity_index import Offer
-from ..placement.demand import Kept, Placement
+from ..model.entities import Lease, Priority, Requirements, State
+from ..placement import eligibility
+from ..placement.capacity_index import HostHeadroom
+from ..placement.demand import Exclusion, Placement
 from ..placement.eligibility import Devices
-from ..placement.placer import LEARN_EVERY, Books
-from . import defragmentation as moving
-from .queue import LAST, Found, Line, Queue, Rank, aging_grants, is_overdue
+from ..placement.placer import SHADOW_PRICES_EVERY, Placer
+from . import defragmentation
+from .queue import LAST, Candidate, Queue, Rank, RequestClass, aging_grants, is_overdue
 
 #: For how many of those who wait room is made at once.
 UNSERVED_MAX = 256
 #: Lines at the head of the queue that devices are kept for.
-KEPT_LINES_MAX = 16
+BACKFILL_CLASSES_MAX = 16
 #: In a large pool, grants between two looks at who else should have something kept: most are served sooner than that.
-LOOK_EVERY = 16
+RESERVE_EVERY = 16
 #: Lines that are compared all at once.
-FEW_LINES = 24
+FEW_CLASSES = 24
 _AFTER_ALL = 1 << 62  #: more than the number of any line
 #: Hosts up to which everything is looked at anew whenever anything is freed.
 FEW_HOSTS = 8
 
 
-class _News:
+class _DirtyHost:
     """A host that has more room than when it was last looked at."""
 
-    __slots__ = ("failed", "fitting", "offer")
+    __slots__ = ("failed", "fitting", "headroom")
 
-    def __init__(self, failed: Iterable[Line] = ()) -> None:
-        self.offer: Offer | None = None  #: what it has free, once that was looked at
-        self.fitting: set[Line] | None = None  #: lines that may fit
+    def __init__(self, failed: Iterable[RequestClass] = ()) -> None:
+        self.headroom: HostHeadroom | None = None  #: what it has free, once that was looked at
+        self.fitting: set[RequestClass] | None = None  #: lines that may fit
         self.failed = set(failed)  #: lines that were found not to
 
 
-class _Keep(NamedTuple):
+class BackfillReservation(NamedTuple):
     """What is kept for the best of a line, and how it stood."""
 
     place: Placement
-    kept: Kept
+    kept: Exclusion
     rank: Rank
 
 
@@ -83,54 +83,54 @@ class Scheduler:
         self._happened = False  #: whether anybody came, went or gave back since everything was looked at
         self._looked = 0  #: how many grants there had been when somebody was last chosen to have something kept
         self._limited: set[str] = set()  #: tenants that hold all that they may have
-        self._refused: dict[Line, set[str]] = {}  #: tenants who get nothing of what a line wants, this time
-        self._held_back: set[Line] = set()  #: lines in which only those wait
+        self._refused: dict[RequestClass, set[str]] = {}  #: tenants who get nothing of what a line wants, this time
+        self._blocked_classes: set[RequestClass] = set()  #: lines in which only those wait
         self._renew()
         for lease_id in state.queue:
-            self.requested(state.leases[lease_id])
+            self.enqueue(state.leases[lease_id])
 
     def _renew(self) -> None:
         """Make the books anew; needed when hosts or devices have come or gone."""
         self._take_out()
         self._stale = False
-        self._books = Books(self._state)
+        self._placer = Placer(self._state)
         self._learned = len(self._state.asked)
         self._few_hosts = len({device.spec.host_id for device in self._state.devices.values()}) <= FEW_HOSTS
-        self._entered: set[Line] = set()
-        self._by_share: list[tuple[int, int, Line]] = []  #: lines by the least that they take of a device
+        self._entered: set[RequestClass] = set()
+        self._by_share: list[tuple[int, int, RequestClass]] = []  #: lines by the least that they take of a device
         #: Lines that nobody has tried to serve since they might be.
-        self._hopeful: set[Line] = set()
-        self._news: dict[str, _News] = {}
-        self._kept: dict[Line, _Keep] = {}
-        self._kept_on: dict[str, int] = {}  #: for how many of those lines, by host
+        self._candidate_classes: set[RequestClass] = set()
+        self._dirty_hosts: dict[str, _DirtyHost] = {}
+        self._backfill: dict[RequestClass, BackfillReservation] = {}
+        self._backfill_by_host: dict[str, int] = {}  #: for how many of those lines, by host
         for line in self._queue.lines.values():
             self._enter(line)
 
     # -- what happened ------------------------------------------------------------------------------------------------
 
-    def requested(self, lease: Lease) -> None:
+    def enqueue(self, lease: Lease) -> None:
         """``lease`` begins to wait."""
         self._happened = True
         line = self._queue.add(lease)
         if line not in self._entered:
             self._enter(line)
-        elif self._kept and line not in self._hopeful and self._goes_before_kept(lease):
-            self._hopeful.add(line)
+        elif self._backfill and line not in self._candidate_classes and self._precedes_a_reservation(lease):
+            self._candidate_classes.add(line)
         if lease.tenant in self._limited:
             self._lift(lease.tenant)  # it may ask for less, or come first
-        if line in self._held_back:
-            self._held_back.discard(line)
-            self._hopeful.add(line)
-        if len(self._state.asked) != self._learned and len(self._state.asked) % LEARN_EVERY == 0:
+        if line in self._blocked_classes:
+            self._blocked_classes.discard(line)
+            self._candidate_classes.add(line)
+        if len(self._state.asked) != self._learned and len(self._state.asked) % SHADOW_PRICES_EVERY == 0:
             self._learn()
 
-    def left(self, lease: Lease) -> None:
+    def dequeue(self, lease: Lease) -> None:
         """``lease`` waits no longer: it was granted, or gave up."""
         self._happened = True
         self._gone.append(lease)
         line = self._waiting.line_of(lease)
         line.since = self._state.generations
-        if line in self._kept:
+        if line in self._backfill:
             self._release(line)
         if lease.tenant in self._limited:
             self._lift(lease.tenant)
@@ -148,12 +148,12 @@ class Scheduler:
             line = self._waiting.remove(lease)
             if not line.tickets:
                 self._entered.discard(line)
-                del self._by_share[bisect_left(self._by_share, (line.needs.share, line.number))]
-                self._held_back.discard(line)
+                del self._by_share[bisect_left(self._by_share, (line.host_filter.share, line.number))]
+                self._blocked_classes.discard(line)
                 self._drop({line})
         self._gone.clear()
 
-    def gave_back(self, tenant: str) -> None:
+    def usage_decreased(self, tenant: str) -> None:
         """``tenant`` holds less, or is entitled to more."""
         books = self._state.tenants.get(tenant)
         group = books.group if books else None
@@ -167,61 +167,61 @@ class Scheduler:
             if member in self._limited:
                 self._lift(member)
 
-    def entitled(self) -> None:
+    def entitlements_changed(self) -> None:
         """What tenants or groups are entitled to has changed."""
         self._standings.clear()
         for tenant in self._queue.tenants():
             self._queue.refresh(tenant)
         self.reconsider()
 
-    def touched(self, device_ids: Collection[str]) -> None:
+    def devices_changed(self, device_ids: Collection[str]) -> None:
         """What is promised of devices has changed, or what of that is being given back."""
         if self._stale:
             return
         self._happened = True
-        devices, news, follow = self._state.devices, self._news, self._books.follow
+        devices, news, follow = self._state.devices, self._dirty_hosts, self._placer.follow
         for device_id in device_ids:
             device = devices.get(device_id)
             if device is None:
-                self.changed()
+                self.inventory_changed()
                 return
             host_id = device.spec.host_id
             if follow(device):
-                news[host_id] = _News()
+                news[host_id] = _DirtyHost()
             elif host_id in news:
-                news[host_id] = _News(news[host_id].failed)  # it has less than before: nobody fits who did not
+                news[host_id] = _DirtyHost(news[host_id].failed)  # it has less than before: nobody fits who did not
 
-    def serves_or_not(self, device_id: str) -> None:
+    def availability_changed(self, device_id: str) -> None:
         """A device went out of service, or came back."""
-        self.touched((device_id,))
+        self.devices_changed((device_id,))
         if self._stale:
             return
-        for line in [line for line, keep in self._kept.items() if device_id in keep.place.device_ids]:
+        for line in [line for line, keep in self._backfill.items() if device_id in keep.place.device_ids]:
             self._release(line)
-        self._news[self._books.host_of(device_id)] = _News()
+        self._dirty_hosts[self._placer.host_of(device_id)] = _DirtyHost()
 
-    def changed(self) -> None:
+    def inventory_changed(self) -> None:
         """Hosts or devices have come, gone or become others."""
         self._stale = True
 
     def reconsider(self) -> None:
         """Look anew at everybody who could be served if nothing were kept and nobody limited."""
-        self._news.update((host_id, _News()) for host_id in self._kept_on)
-        self._kept.clear()
-        self._kept_on.clear()
+        self._dirty_hosts.update((host_id, _DirtyHost()) for host_id in self._backfill_by_host)
+        self._backfill.clear()
+        self._backfill_by_host.clear()
         self._limited.clear()
-        self._hopeful |= self._held_back
-        self._held_back.clear()
+        self._candidate_classes |= self._blocked_classes
+        self._blocked_classes.clear()
         if self._few_hosts or self._state.reservations:
-            self._news.clear()
-            self._hopeful.update(self._queue.lines.values())
+            self._dirty_hosts.clear()
+            self._candidate_classes.update(self._queue.lines.values())
 
     # -- what follows -------------------------------------------------------------------------------------------------
 
-    def next_grant(self, now_ms: int) -> tuple[Lease, Want, Devices] | None:
+    def next_grant(self, now_ms: int) -> tuple[Lease, Requirements, Devices] | None:
         """The one to be granted next, what it wants and its devices, or ``None`` where everybody who waits has to."""
         self._look(now_ms)
-        if not self._hopeful and not self._news:
+        if not self._candidate_classes and not self._dirty_hosts:
             return None
         lending = reserved.lending(self._state)
         self._refused.clear()
@@ -237,33 +237,33 @@ class Scheduler:
             if place is None:
                 self._drop({found.line})
                 continue
-            devices = self._books.devices(place)
+            devices = self._placer.devices(place)
             if not self._within_limit(lease, devices):
                 self._limited.add(lease.tenant)
             elif not lending.leaves_room(lease, devices):
                 # What others have reserved is in its way, and in that of its like.
                 self._refused.setdefault(found.line, set()).update(lending.outsiders(lease))
             else:
-                return lease, found.line.want, devices
+                return lease, found.line.requirements, devices
         return None
 
-    def rest(self) -> None:
+    def do_idle_work(self) -> None:
         """Nobody waits for an answer to a grant: do a little of what the next one would else have to do first."""
         self._take_out()
         if self._stale:
             return
-        if not self._few_hosts and self._state.generations - self._looked >= LOOK_EVERY:
-            self._keep_one()
-        self._books.fleet.settle()
+        if not self._few_hosts and self._state.generations - self._looked >= RESERVE_EVERY:
+            self._reserve_for_next_head()
+        self._placer.index.settle()
 
-    def movable(self, parkable: Iterable[str], now_ms: int) -> Lease | None:
+    def lease_to_migrate(self, parkable: Iterable[str], now_ms: int) -> Lease | None:
         """The lease to move to another device so that one that waits fits, if there is one."""
         unserved = (lease for lease, _ in self.unserved(now_ms))
-        return moving.propose(self._state, self._books, unserved, parkable, now_ms)
+        return defragmentation.select_lease_to_migrate(self._state, self._placer, unserved, parkable, now_ms)
 
-    def highest(self) -> Priority:
+    def highest_priority(self) -> Priority:
         """The highest priority class of those who wait."""
-        return self._queue.highest()
+        return self._queue.highest_priority()
 
     def unserved(self, now_ms: int) -> Iterator[tuple[Lease, tuple[str, ...]]]:
         """Those who would be served next if there were room, one of each tenant, and the devices kept for its like."""
@@ -276,7 +276,7 @@ class Scheduler:
             if not self._may_have_more(lease):
                 limited.update([lease.tenant] if self._blocks_its_own(lease) else [])
             elif lending.may_hope(lease):
-                yield lease, self._kept[line].place.device_ids if line in self._kept else ()
+                yield lease, self._backfill[line].place.device_ids if line in self._backfill else ()
 
     def _look(self, now_ms: int) -> None:
         self._now_ms = max(self._now_ms, now_ms)
@@ -288,34 +288,34 @@ class Scheduler:
             self.reconsider()
         self._happened = False
 
-    def _first(self) -> Found | None:
+    def _first(self) -> Candidate | None:
         """The best of those who can perhaps be served."""
-        if not self._hopeful and len(self._news) == 1:
-            ((host_id, news),) = self._news.items()
-            if host_id not in self._kept_on:
+        if not self._candidate_classes and len(self._dirty_hosts) == 1:
+            ((host_id, news),) = self._dirty_hosts.items()
+            if host_id not in self._backfill_by_host:
                 return self._first_on(host_id, news)
         self._take_out()
-        among = set(self._hopeful)
-        for host_id, news in list(self._news.items()):
+        among = set(self._candidate_classes)
+        for host_id, news in list(self._dirty_hosts.items()):
             fitting = self._fitting(host_id, news)
             if fitting:
                 among |= fitting
             else:
-                del self._news[host_id]
+                del self._dirty_hosts[host_id]
         return self._best_of(among)
 
-    def _best_of(self, among: Collection[Line]) -> Found | None:
+    def _best_of(self, among: Collection[RequestClass]) -> Candidate | None:
         found = self._queue.best(among, self._limited, self._refused) if among else None
         if found is None:
-            self._held_back.update(among)
+            self._blocked_classes.update(among)
             self._drop(among)
         return found
 
-    def _first_on(self, host_id: str, news: _News) -> Found | None:
+    def _first_on(self, host_id: str, news: _DirtyHost) -> Candidate | None:
         """The same where there is news of one host only, and nothing kept there: the usual case."""
-        offer = news.offer = news.offer or self._books.offer(host_id)
+        offer = news.headroom = news.headroom or self._placer.headroom(host_id)
         count = bisect_right(self._by_share, (offer.bins, _AFTER_ALL)) if offer.most else 0
-        if count > FEW_LINES:
+        if count > FEW_CLASSES:
             # One after the other, because soon one fits.
             for line in _that_fit(self._queue.by_first, offer):
                 lease = line.first
@@ -323,92 +323,94 @@ class Scheduler:
                     break
                 refused = lease.tenant in self._limited or lease.tenant in self._refused.get(line, ())
                 if line not in news.failed and not refused:
-                    return Found(Rank.overdue(lease), lease, line)
+                    return Candidate(Rank.overdue(lease), lease, line)
         fitting = [line for line in _that_fit(self._by_share[:count], offer) if line not in news.failed]
         if not fitting:
-            del self._news[host_id]
+            del self._dirty_hosts[host_id]
             return None
         if self._gone:
             self._take_out()
             fitting = [line for line in fitting if line.tickets]
         return self._best_of(fitting)
 
-    def _fitting(self, host_id: str, news: _News) -> set[Line]:
+    def _fitting(self, host_id: str, news: _DirtyHost) -> set[RequestClass]:
         """The lines of which somebody may perhaps be served on a host."""
         if news.fitting is None:
             news.fitting = self._fit(host_id, news) - news.failed
         return news.fitting
 
-    def _fit(self, host_id: str, news: _News) -> set[Line]:
-        offer = news.offer = news.offer or self._books.offer(host_id)
+    def _fit(self, host_id: str, news: _DirtyHost) -> set[RequestClass]:
+        offer = news.headroom = news.headroom or self._placer.headroom(host_id)
         some = self._by_share[: bisect_right(self._by_share, (offer.bins, _AFTER_ALL))] if offer.most else []
         lines = set(_that_fit(some, offer))
-        if host_id not in self._kept_on or not lines:
+        if host_id not in self._backfill_by_host or not lines:
             return lines
-        here = dict(self._kept_here(host_id))
+        here = dict(self._backfill_on(host_id))
         # What is kept there is for those whom it is kept for, and for those who come before them.
         first, *more = (keep.kept for keep in here.values())
-        rest = self._books.offer(host_id, reduce(Kept.and_, more, first))
-        fit = {line for line in lines if line in here or line.needs.fits(rest)}
+        do_idle_work = self._placer.headroom(host_id, reduce(Exclusion.combined_with, more, first))
+        fit = {line for line in lines if line in here or line.host_filter.fits(do_idle_work)}
         last = max(self._rank_of(line, keep) for line, keep in here.items())
         others = lines - fit
         best = self._queue.best(others, self._limited, self._refused) if others else None
         return lines if best is not None and best.rank < last else fit
 
-    def _drop(self, lines: Collection[Line]) -> None:
+    def _drop(self, lines: Collection[RequestClass]) -> None:
         """Nobody in those lines can be served, as far as is known."""
-        self._hopeful.difference_update(lines)
-        for news in self._news.values():
+        self._candidate_classes.difference_update(lines)
+        for news in self._dirty_hosts.values():
             news.failed.update(lines)
             if news.fitting is not None:
                 news.fitting.difference_update(lines)
 
-    def _place(self, found: Found, lending: reserved.Lending) -> Placement | None:
+    def _place(self, found: Candidate, lending: reserved.Lending) -> Placement | None:
         """Where the best of the candidates goes, once devices are kept for those who come before it."""
-        line, demand = found.line, found.line.needs.demand
+        line, demand = found.line, found.line.host_filter.demand
         if demand is None:
             return None
-        if self._few_hosts and len(self._kept) < KEPT_LINES_MAX:
-            for other in self._queue.ahead(found.rank, KEPT_LINES_MAX):
-                if other is not line and other not in self._kept:
-                    self._keep(other, lending)
-                    if len(self._kept) >= KEPT_LINES_MAX:
+        if self._few_hosts and len(self._backfill) < BACKFILL_CLASSES_MAX:
+            for other in self._queue.ahead(found.rank, BACKFILL_CLASSES_MAX):
+                if other is not line and other not in self._backfill:
+                    self._reserve_for_head(other, lending)
+                    if len(self._backfill) >= BACKFILL_CLASSES_MAX:
                         break
-        if line not in self._hopeful:
-            hosts = list(self._news)
+        if line not in self._candidate_classes:
+            hosts = list(self._dirty_hosts)
             if len(hosts) > 1:
-                hosts = [host_id for host_id, news in self._news.items() if self._is_news_for(line, news)]
+                hosts = [host_id for host_id, news in self._dirty_hosts.items() if self._is_news_for(line, news)]
             if len(hosts) == 1:
-                return self._books.place_on(hosts[0], line.want, demand, self._kept_before(found.rank, hosts[0]))
-        return self._books.place(line.want, demand, self._before(found.rank))
+                return self._placer.place_on(
+                    hosts[0], line.requirements, demand, self._excluded_on(found.rank, hosts[0])
+                )
+        return self._placer.place(line.requirements, demand, self._excluded(found.rank))
 
-    def _is_news_for(self, line: Line, news: _News) -> bool:
+    def _is_news_for(self, line: RequestClass, news: _DirtyHost) -> bool:
         if news.fitting is not None:
             return line in news.fitting
-        return news.offer is not None and line not in news.failed and line.needs.fits(news.offer)
+        return news.headroom is not None and line not in news.failed and line.host_filter.fits(news.headroom)
 
     # -- what is kept -------------------------------------------------------------------------------------------------
 
-    def _keep_one(self) -> None:
+    def _reserve_for_next_head(self) -> None:
         """In a large pool: keep something for the first who has waited for several grants and has nothing kept."""
         now = self._looked = self._state.generations
-        if len(self._kept) < KEPT_LINES_MAX:
-            for line in self._queue.ahead(LAST, KEPT_LINES_MAX):
-                if line not in self._kept and now - line.since >= LOOK_EVERY:
-                    self._keep(line, reserved.lending(self._state))
+        if len(self._backfill) < BACKFILL_CLASSES_MAX:
+            for line in self._queue.ahead(LAST, BACKFILL_CLASSES_MAX):
+                if line not in self._backfill and now - line.since >= RESERVE_EVERY:
+                    self._reserve_for_head(line, reserved.lending(self._state))
                     return
 
-    def _keep(self, line: Line, lending: reserved.Lending) -> None:
+    def _reserve_for_head(self, line: RequestClass, lending: reserved.Lending) -> None:
         """Choose the devices that will serve the best of the line soonest, unless others came first."""
-        demand, best = line.needs.demand, self._best_entitled(line, lending)
+        demand, best = line.host_filter.demand, self._best_entitled(line, lending)
         if demand is not None and best is not None:
-            place = self._books.nearest(line.want, demand, self._before(best.rank))
+            place = self._placer.nearest(line.requirements, demand, self._excluded(best.rank))
             if place is not None:
-                kept = Kept(frozenset(place.device_ids), demand.cpu_milli, demand.host_memory_bytes)
-                self._kept[line] = _Keep(place, kept, best.rank)
-                self._kept_on[place.host_id] = self._kept_on.get(place.host_id, 0) + 1
+                kept = Exclusion(frozenset(place.device_ids), demand.cpu_milli, demand.host_memory_bytes)
+                self._backfill[line] = BackfillReservation(place, kept, best.rank)
+                self._backfill_by_host[place.host_id] = self._backfill_by_host.get(place.host_id, 0) + 1
 
-    def _best_entitled(self, line: Line, lending: reserved.Lending) -> Found | None:
+    def _best_entitled(self, line: RequestClass, lending: reserved.Lending) -> Candidate | None:
         """The best of a line who may have so much more: for others nothing is kept."""
         beyond = {*self._limited, *self._refused.get(line, ())}
         while (found := self._queue.best((line,), beyond)) is not None:
@@ -420,60 +422,60 @@ class Scheduler:
                 return found
         return None
 
-    def _release(self, line: Line) -> None:
-        host_id = self._kept.pop(line).place.host_id
-        self._news[host_id] = _News()
-        self._kept_on[host_id] -= 1
-        if not self._kept_on[host_id]:
-            del self._kept_on[host_id]
+    def _release(self, line: RequestClass) -> None:
+        host_id = self._backfill.pop(line).place.host_id
+        self._dirty_hosts[host_id] = _DirtyHost()
+        self._backfill_by_host[host_id] -= 1
+        if not self._backfill_by_host[host_id]:
+            del self._backfill_by_host[host_id]
 
-    def _rank_of(self, line: Line, keep: _Keep) -> Rank:
+    def _rank_of(self, line: RequestClass, keep: BackfillReservation) -> Rank:
         """Where the best of a line stood when devices were kept for it, or that it waits too long by now."""
         first = line.first
         return Rank.overdue(first) if self._is_overdue(first) else keep.rank
 
-    def _before(self, rank: Rank) -> dict[str, Kept]:
+    def _excluded(self, rank: Rank) -> dict[str, Exclusion]:
         """What is kept for those who come before that rank, by host."""
-        before: dict[str, Kept] = {}
-        for line, keep in self._kept.items():
+        before: dict[str, Exclusion] = {}
+        for line, keep in self._backfill.items():
             if self._rank_of(line, keep) < rank:
                 name = keep.place.host_id
-                before[name] = before[name].and_(keep.kept) if name in before else keep.kept
+                before[name] = before[name].combined_with(keep.kept) if name in before else keep.kept
         return before
 
-    def _kept_before(self, rank: Rank, host_id: str) -> Kept | None:
+    def _excluded_on(self, rank: Rank, host_id: str) -> Exclusion | None:
         """The same of one host."""
-        if host_id not in self._kept_on:
+        if host_id not in self._backfill_by_host:
             return None
-        here = [keep.kept for line, keep in self._kept_here(host_id) if self._rank_of(line, keep) < rank]
-        return reduce(Kept.and_, here) if here else None
+        here = [keep.kept for line, keep in self._backfill_on(host_id) if self._rank_of(line, keep) < rank]
+        return reduce(Exclusion.combined_with, here) if here else None
 
-    def _kept_here(self, host_id: str) -> list[tuple[Line, _Keep]]:
-        return [(line, keep) for line, keep in self._kept.items() if keep.place.host_id == host_id]
+    def _backfill_on(self, host_id: str) -> list[tuple[RequestClass, BackfillReservation]]:
+        return [(line, keep) for line, keep in self._backfill.items() if keep.place.host_id == host_id]
 
-    def _goes_before_kept(self, lease: Lease) -> bool:
+    def _precedes_a_reservation(self, lease: Lease) -> bool:
         """Whether it may have devices that are kept for somebody."""
         rank = Rank.of(lease, self._standing(lease.tenant))
-        return any(rank < self._rank_of(line, keep) for line, keep in self._kept.items())
+        return any(rank < self._rank_of(line, keep) for line, keep in self._backfill.items())
 
     # -- tenants ------------------------------------------------------------------------------------------------------
 
     def _lift(self, tenant: str) -> None:
         """``tenant`` may perhaps have more than it has."""
         self._limited.discard(tenant)
-        self._hopeful |= self._held_back
-        self._held_back.clear()
+        self._candidate_classes |= self._blocked_classes
+        self._blocked_classes.clear()
 
     def _within_limit(self, lease: Lease, devices: Devices) -> bool:
         if not fairshare.is_limited(self._state, lease.tenant):
             return True
-        return fairshare.within_limits(self._state, lease.tenant, placement.milli(lease.request.size, devices))
+        return fairshare.within_limits(self._state, lease.tenant, eligibility.milli(lease.request.size, devices))
 
     def _may_have_more(self, lease: Lease) -> bool:
         """Whether its tenant may have so much more, and has the money for it."""
         state = self._state
         if fairshare.is_limited(state, lease.tenant):
-            wanted = placement.nominal_milli(state, lease.want)
+            wanted = eligibility.nominal_milli(state, lease.requirements)
             if not fairshare.within_limits(state, lease.tenant, wanted):
                 return False
         return budgets.may_spend(state, lease.tenant, self._now_ms)
@@ -483,7 +485,7 @@ class Scheduler:
 
         It does so that less is not always there before it, but not where no release of its tenant's would help it.
         """
-        wanted = placement.nominal_milli(self._state, lease.want)
+        wanted = eligibility.nominal_milli(self._state, lease.requirements)
         return fairshare.could_be_within_limits(self._state, lease.tenant, wanted)
 
     def _standing(self, name: str) -> Standing:
@@ -497,34 +499,34 @@ class Scheduler:
 
     # -- lines --------------------------------------------------------------------------------------------------------
 
-    def _enter(self, line: Line) -> None:
-        needs = line.needs = self._books.needs(line.want)
+    def _enter(self, line: RequestClass) -> None:
+        needs = line.host_filter = self._placer.host_filter(line.requirements)
         self._entered.add(line)
         insort(self._by_share, (needs.share, line.number, line))
-        self._hopeful.add(line)
+        self._candidate_classes.add(line)
 
     def _learn(self) -> None:
         """Place by what was asked for lately, from now on."""
         self._learned = len(self._state.asked)
-        self._books.learn()
+        self._placer.estimate_shadow_prices()
         self._entered.clear()
         self._by_share.clear()
-        hopeful = set(self._hopeful)
+        hopeful = set(self._candidate_classes)
         for line in self._queue.lines.values():
             self._enter(line)
-        self._hopeful = hopeful
-        self._news = {host_id: _News() for host_id in self._news}
+        self._candidate_classes = hopeful
+        self._dirty_hosts = {host_id: _DirtyHost() for host_id in self._dirty_hosts}
 
 
-def _that_fit(lines: Iterable[tuple[int, int, Line]], offer: Offer) -> Iterator[Line]:
+def _that_fit(lines: Iterable[tuple[int, int, RequestClass]], offer: HostHeadroom) -> Iterator[RequestClass]:
     """Lines that may be placed on a host with that to offer, in the order given."""
     if len(offer.most) != 1:
-        yield from (entry[2] for entry in lines if entry[2].needs.fits(offer))
+        yield from (entry[2] for entry in lines if entry[2].host_filter.fits(offer))
         return
     ((kind, most),) = offer.most.items()  # the usual case, written out because it is what takes time
     cpu_milli, memory_bytes, whole = offer.cpu_milli, offer.memory_bytes, offer.whole.get(kind, 0)
     for entry in lines:
-        needs = entry[2].needs
+        needs = entry[2].host_filter
         if (
             needs.cpu_milli <= cpu_milli
             and needs.devices <= whole

@@ -17,7 +17,7 @@ from ...core.lease import preparation as preparing
 from ...core.lease import resize as sizes
 from ...core.model.entities import Device, Instant, Lease, LeaseState, PendingReason, Priority, Reservation, State
 from ...core.placement import mechanisms, parkability
-from ...core.scheduling import queue_report as queue
+from ...core.scheduling import queue_report
 from ...wire.views import (
     DeviceUsageView,
     DeviceView,
@@ -197,7 +197,7 @@ def lease_view(state: State, lease: Lease, at: Instant, facts: Facts) -> LeaseVi
         "host_memory_bytes": lease.request.host_memory_bytes,
         "busy": lease.busy,
         "used_at": at.wall_ms - (at.ms - lease.used_ms) if lease.used_ms else lease.requested_at.wall_ms,
-        "parkable": lease.state is LeaseState.ACTIVE and parkability.why_not(state, lease) is None,
+        "parkable": lease.state is LeaseState.ACTIVE and parkability.park_refusal(state, lease) is None,
         "park_reason": lease.park_reason.value if lease.park_reason else None,
         "parked_bytes": lease.parked_bytes,
         "memory_bytes": gpu.memory_bytes if gpu else lease.request.memory_bytes,
@@ -235,7 +235,7 @@ def lease_view(state: State, lease: Lease, at: Instant, facts: Facts) -> LeaseVi
         "memory_used_bytes": usage.memory_used_bytes,
         "place": ticket[0] if ticket else None,
         "pending_reason": ticket[1].value if ticket else None,
-        "pending_detail": f"{queue.explain(*ticket)} {preparing.message(lease)}".rstrip()
+        "pending_detail": f"{queue_report.explain(*ticket)} {preparing.message(lease)}".rstrip()
         if ticket
         else _detail(lease, facts),
     }
@@ -272,7 +272,7 @@ def lease_usage_view(lease: Lease, at: Instant, usage: Usage) -> LeaseUsageView:
 
 def queue_views(state: State, viewer: Viewer, facts: Facts) -> list[QueueView]:
     """The queue in order of grant."""
-    estimator = queue.Estimator(state)
+    estimator = queue_report.Estimator(state)
     return [
         _queue_view(state.leases[lease_id], place, reason, viewer, estimator.of(place))
         for lease_id, (place, reason) in facts.tickets().items()
@@ -350,13 +350,15 @@ def group_views(state: State, viewer: Viewer) -> list[GroupView]:
     ]
 
 
-def _queue_view(lease: Lease, place: int, reason: PendingReason, viewer: Viewer, estimate: queue.Estimate) -> QueueView:
+def _queue_view(
+    lease: Lease, place: int, reason: PendingReason, viewer: Viewer, estimate: queue_report.Estimate
+) -> QueueView:
     own = viewer.owns(lease)
     return {
         "lease_id": lease.id if own else None,
         "place": place,
         "reason": reason.value,
-        "detail": queue.explain(place, reason),
+        "detail": queue_report.explain(place, reason),
         "estimate_ms": estimate.wait_ms,
         "estimate_basis": estimate.basis,
         "profile": lease.request.name,

@@ -27,7 +27,7 @@ from ...core.model.entities import Health, Holder, Instant, LeaseState, LogicalG
 from ...core.model.events import Event
 from ...core.pool import Pool
 from ...core.pool import replay as apply_all
-from ...core.scheduling import queue_report as queue
+from ...core.scheduling import queue_report
 from ...errors import Conflict, FastGPUError, HostFault, InternalError, LimitReached, StoreFault
 from ...wire.views import StatementView
 from ..devices.driver import Driver, GPUProcess, Sample, Subject
@@ -198,7 +198,9 @@ class Runtime:
     def tickets(self) -> Tickets:
         """Place and reason of everybody who waits, in order. Inside ``read`` or a view."""
         if self._tickets is None:
-            self._tickets = {lease.id: (place, reason) for lease, place, reason in queue.places(self._pool.state)}
+            self._tickets = {
+                lease.id: (place, reason) for lease, place, reason in queue_report.positions(self._pool.state)
+            }
         return self._tickets
 
     def follow(self, changed: Callable[[Changes], None], sampled: Callable[[], None]) -> None:

@@ -16,7 +16,7 @@ from ...core.accounting import meter
 from ...core.accounting.budgets import THRESHOLDS
 from ...core.model.entities import Instant, LeaseState, PendingReason, State
 from ...core.model.events import Event, LeaseGranted
-from ...core.scheduling import queue_report as queue
+from ...core.scheduling import queue_report
 from ...units import MICRO
 from ..devices.driver import Sample, Usage
 from ..supervisor import PARTS
@@ -214,7 +214,7 @@ def _leases(now: Now) -> Iterator[Metric]:
     for state in LeaseState:
         leases.add_metric([state.value], states[state])
     yield leases
-    reasons = Counter(reason for _, _, reason in queue.places(now.state))
+    reasons = Counter(reason for _, _, reason in queue_report.positions(now.state))
     waiting = GaugeMetricFamily("fastgpu_waiting_requests", "Requests in the queue by reason.", labels=["reason"])
     for reason in PendingReason:
         waiting.add_metric([reason.value], reasons[reason])

@@ -19,7 +19,7 @@ from fastgpu_jupyter.core.model.entities import (
     Plan,
     Policy,
 )
-from fastgpu_jupyter.core.scheduling import queue_report as queue
+from fastgpu_jupyter.core.scheduling import queue_report
 from fastgpu_jupyter.errors import Conflict, InvalidRequest
 from fastgpu_jupyter.units import MS_PER_HOUR
 from tests.core.world import World, spec
@@ -79,7 +79,7 @@ def test_with_stop_nothing_more_is_granted_until_the_month_turns_or_the_budget_d
     world.now_ms += MS_PER_HOUR  # exactly: a grant looks at the sum, not at what the last tick saw
     waits = world.ask("b")
     assert lease.state is LeaseState.ACTIVE
-    assert {one.id: reason for one, _, reason in queue.places(world.state)} == {"b": PendingReason.BUDGET}
+    assert {one.id: reason for one, _, reason in queue_report.positions(world.state)} == {"b": PendingReason.BUDGET}
     assert world.ask("c", tenant="bob").state is LeaseState.PREPARING
     budget(world, BudgetPolicy.STOP, 2 * HOUR_MICRO)
     assert waits.state is LeaseState.PREPARING
@@ -104,7 +104,7 @@ def test_with_park_leases_make_way_and_those_that_cannot_are_told() -> None:
     assert "this lease goes on: The memory of this device cannot be moved" in str(budgets.message(world.state, cannot))
     world.parked("can")
     assert can.state is LeaseState.WAITING  # its cell runs: it is back as soon as it may be
-    assert {one.id: reason for one, _, reason in queue.places(world.state)} == {"can": PendingReason.BUDGET}
+    assert {one.id: reason for one, _, reason in queue_report.positions(world.state)} == {"can": PendingReason.BUDGET}
     budget(world, BudgetPolicy.PARK, None)
     world.resumed("can")
     assert world.state_of("can") is LeaseState.ACTIVE

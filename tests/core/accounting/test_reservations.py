@@ -8,7 +8,7 @@ from fastgpu_jupyter.core.accounting import calendar as months
 from fastgpu_jupyter.core.accounting import ledger, meter
 from fastgpu_jupyter.core.model import commands as c
 from fastgpu_jupyter.core.model.entities import BudgetPolicy, LeaseState, PendingReason, Plan, Policy, Retention
-from fastgpu_jupyter.core.scheduling import queue_report as queue
+from fastgpu_jupyter.core.scheduling import queue_report
 from fastgpu_jupyter.errors import Conflict, InvalidRequest, NoSuchDevice, NotFound
 from fastgpu_jupyter.units import MS_PER_HOUR
 from tests.core.world import World, spec
@@ -23,7 +23,7 @@ def reserve(world: World, tenant: str = "ann", milli: int = 1000, model: str | N
 
 
 def reasons(world: World) -> dict[str, PendingReason]:
-    return {lease.id: reason for lease, _, reason in queue.places(world.state)}
+    return {lease.id: reason for lease, _, reason in queue_report.positions(world.state)}
 
 
 # -- money ------------------------------------------------------------------------------------------------------------

@@ -20,8 +20,8 @@ from fastgpu_jupyter.core.model.entities import (
     Retention,
     Scrub,
 )
-from fastgpu_jupyter.core.placement import eligibility as placement
-from fastgpu_jupyter.core.scheduling.queue_report import places
+from fastgpu_jupyter.core.placement import eligibility
+from fastgpu_jupyter.core.scheduling.queue_report import positions
 from fastgpu_jupyter.errors import NotFound
 from fastgpu_jupyter.units import GIB
 from tests.core.world import BOOT, World, holder, spec
@@ -115,7 +115,7 @@ def test_who_waits_is_served_elsewhere_and_otherwise_knows_why_not() -> None:
     world = shared(devices=1)
     world.do(c.ReportXid("gpu-0", 79))
     world.ask("a")
-    assert [(lease.id, reason) for lease, _, reason in places(world.state)] == [("a", PendingReason.HEALTH)]
+    assert [(lease.id, reason) for lease, _, reason in positions(world.state)] == [("a", PendingReason.HEALTH)]
     world.do(c.RestoreDevice("gpu-0"))
     assert world.states() == {"a": "preparing"}
 
@@ -297,7 +297,7 @@ def test_a_device_with_memory_that_could_not_be_overwritten_is_granted_to_nobody
     assert world.state.devices["gpu-0"].told_health is Health.SUSPECT
     waiting = world.ask("waiting")
     assert waiting.state is LeaseState.WAITING
-    assert placement.why_not(world.state, waiting.want) is PendingReason.HEALTH
+    assert eligibility.pending_reason(world.state, waiting.requirements) is PendingReason.HEALTH
     world.do(c.SetUnclean("gpu-0", None))
     assert world.state_of(waiting.id) is LeaseState.PREPARING
     more = world.ask("more")

@@ -8,7 +8,7 @@ from fastgpu_jupyter.core.lease.preparation import TRIES_MAX, message, pause_ms
 from fastgpu_jupyter.core.model import commands as c
 from fastgpu_jupyter.core.model import events as e
 from fastgpu_jupyter.core.model.entities import EndReason, Lease, LeaseState, PendingReason, Standing
-from fastgpu_jupyter.core.scheduling.queue_report import places
+from fastgpu_jupyter.core.scheduling.queue_report import positions
 from tests.core.world import World, mig_spec, spec
 
 BAD = "Somebody else made the MIG instance that is where this was to be."
@@ -46,7 +46,7 @@ def test_one_that_does_not_fit_any_more_keeps_its_place_and_says_why() -> None:
     assert list(world.state.queue) == ["first", "second", "third"]
     assert first.granted_at is None
     assert world.state.expiring.keys() == {"first"}
-    (_, place, reason), *_ = places(world.state)
+    (_, place, reason), *_ = positions(world.state)
     assert (place, reason) == (1, PendingReason.DRAINED)
     world.do(c.DrainDevice("whole", drained=False))
     assert first.logical_gpu is not None
@@ -63,7 +63,7 @@ def test_the_reason_is_typed_while_it_cannot_be_granted_again() -> None:
     rest = [one.spec for one in world.state.devices.values() if one.spec.id != device]
     world.do(c.SetDevices((taken, *rest)))
     fails(world, lease)
-    assert [(one.id, reason) for one, _, reason in places(world.state)] == [("a", PendingReason.NOT_PREPARED)]
+    assert [(one.id, reason) for one, _, reason in positions(world.state)] == [("a", PendingReason.NOT_PREPARED)]
 
 
 def test_it_ends_after_so_many_tries_in_a_row_and_serves_the_next() -> None:

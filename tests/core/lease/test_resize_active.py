@@ -7,7 +7,7 @@ import pytest
 from fastgpu_jupyter.core.accounting import ledger, meter
 from fastgpu_jupyter.core.model import commands as c
 from fastgpu_jupyter.core.model.entities import Instant, LeaseState
-from fastgpu_jupyter.core.scheduling import queue_report as queue
+from fastgpu_jupyter.core.scheduling import queue_report
 from fastgpu_jupyter.errors import Conflict, InvalidRequest, NeedsRestart, NoSuchDevice
 from fastgpu_jupyter.units import GIB, MS_PER_HOUR
 from tests.core.world import World, spec
@@ -74,7 +74,7 @@ def test_a_waiting_lease_asks_for_less_and_keeps_its_age() -> None:
     world.ask("second", "half")
     world.do(c.ResizeLease("first", "half"))
     assert first.state is LeaseState.PREPARING
-    assert [lease.id for lease, _, _ in queue.places(world.state)] == ["second"]
+    assert [lease.id for lease, _, _ in queue_report.positions(world.state)] == ["second"]
     with pytest.raises(NoSuchDevice):
         world.do(c.ResizeLease("second", "9xany"))
 

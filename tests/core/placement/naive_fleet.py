@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from fastgpu_jupyter.core.placement.capacity_index import Fleet
-from fastgpu_jupyter.core.placement.demand import Demand, Device, Host, Kept, Placement
-from fastgpu_jupyter.core.placement.shadow_prices import BINS, DEVICE, Prices, bins
+from fastgpu_jupyter.core.placement.capacity_index import CapacityIndex
+from fastgpu_jupyter.core.placement.demand import Demand, Exclusion, IndexedDevice, IndexedHost, Placement
+from fastgpu_jupyter.core.placement.shadow_prices import BINS, DEVICE, ShadowPrices, bins
 
-NOTHING = Kept(frozenset())
+NOTHING = Exclusion(frozenset())
 #: What places are compared by; of a part of a device also the device, which comes last.
 Order = tuple[int | str, ...]
 
 
 def place(
-    fleet: Fleet, prices: Prices, demand: Demand, without: Mapping[str, Kept] | None = None, only: str | None = None
+    fleet: CapacityIndex,
+    prices: ShadowPrices,
+    demand: Demand,
+    without: Mapping[str, Exclusion] | None = None,
+    only: str | None = None,
 ) -> Placement | None:
     """The cheapest place by the words of ``core/placement/capacity_index.py``, its ties included."""
     kinds = _kinds(fleet, prices)
@@ -36,7 +40,7 @@ def place(
 
 
 def _places(
-    host: Host, prices: Prices, demand: Demand, kinds: dict[str, int], largest: int, kept: Kept
+    host: IndexedHost, prices: ShadowPrices, demand: Demand, kinds: dict[str, int], largest: int, kept: Exclusion
 ) -> Iterator[tuple[Order, Placement]]:
     grantable = [device for device in host.devices.values() if device.grantable]
     free = [device for device in grantable if device.free == device.capacity]
@@ -80,8 +84,8 @@ def _places(
             yield (*order(spoiled, sold, full, kind), device.id), Placement(host.id, (device.id,), units)
 
 
-def _of_one_model(devices: list[Device], count: int) -> list[Device]:
-    seen: dict[str, list[Device]] = {}
+def _of_one_model(devices: list[IndexedDevice], count: int) -> list[IndexedDevice]:
+    seen: dict[str, list[IndexedDevice]] = {}
     for device in devices:
         seen.setdefault(device.model, []).append(device)
         if len(seen[device.model]) == count:
@@ -89,18 +93,18 @@ def _of_one_model(devices: list[Device], count: int) -> list[Device]:
     return []
 
 
-def _spoiled(prices: Prices, device: Device, before: int, after: int, largest: int) -> int:
+def _spoiled(prices: ShadowPrices, device: IndexedDevice, before: int, after: int, largest: int) -> int:
     """By the device's size beside the largest; where sizes differ, a little more for each unit of it."""
     weight = (device.capacity << 12) // largest if largest else 1 << 12
     extra = (DEVICE >> 8) * weight >> 12 if largest else 0
     return ((_worth(prices, device, before) - _worth(prices, device, after)) * weight >> 12) + extra
 
 
-def _worth(prices: Prices, device: Device, free: int) -> int:
+def _worth(prices: ShadowPrices, device: IndexedDevice, free: int) -> int:
     return prices.worth(prices.kind(device.model))[free]
 
 
-def _kinds(fleet: Fleet, prices: Prices) -> dict[str, int]:
+def _kinds(fleet: CapacityIndex, prices: ShadowPrices) -> dict[str, int]:
     """Kinds are numbered in the order of the smallest device id of each."""
     numbers: dict[tuple[int, frozenset[int]], int] = {}
     devices = sorted((device for host in fleet.hosts() for device in host.devices.values()), key=lambda one: one.id)

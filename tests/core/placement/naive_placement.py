@@ -7,41 +7,45 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from fastgpu_jupyter.core.model.entities import Device, PartitionProfile, State, Want
-from fastgpu_jupyter.core.placement import eligibility as placement
+from fastgpu_jupyter.core.model.entities import Device, PartitionProfile, Requirements, State
+from fastgpu_jupyter.core.placement import eligibility
 
 
-def place(state: State, want: Want, taken: Collection[str] = ()) -> tuple[Device, ...] | None:
+def place(state: State, requirements: Requirements, taken: Collection[str] = ()) -> tuple[Device, ...] | None:
     """The devices of one host that would have the least memory left, devices in ``taken`` left alone."""
     fitting = [
         device
-        for device in placement.able(state, want)
+        for device in eligibility.eligible_devices(state, requirements)
         if device.grantable
         and device.spec.id not in taken
-        and (starts(device, want) if device.spec.profiles else placement.lacking_bytes(device, want.size) <= 0)
-        and _host_has_room(state, device, want)
+        and (
+            starts(device, requirements)
+            if device.spec.profiles
+            else eligibility.missing_bytes(device, requirements.size) <= 0
+        )
+        and _host_has_room(state, device, requirements)
     ]
     fitting.sort(key=lambda device: (device.free_bytes, device.spec.index, device.spec.id))
-    by_host: dict[tuple[str, placement.Kind], list[Device]] = {}
+    by_host: dict[tuple[str, eligibility.DeviceSignature], list[Device]] = {}
     for device in fitting:
-        chosen = by_host.setdefault((device.spec.host_id, placement.kind_of(device.spec)), [])
+        chosen = by_host.setdefault((device.spec.host_id, eligibility.signature_of(device.spec)), [])
         chosen.append(device)
-        if len(chosen) == want.size.devices:
+        if len(chosen) == requirements.size.devices:
             return tuple(chosen)
     return None
 
 
-def _host_has_room(state: State, device: Device, want: Want) -> bool:
+def _host_has_room(state: State, device: Device, requirements: Requirements) -> bool:
     host = state.hosts.get(device.spec.host_id)
     return host is None or (
-        host.held_cpu_milli + want.cpu_milli <= host.spec.cpu_milli
-        and host.held_memory_bytes + want.host_memory_bytes <= host.spec.memory_bytes
+        host.held_cpu_milli + requirements.cpu_milli <= host.spec.cpu_milli
+        and host.held_memory_bytes + requirements.host_memory_bytes <= host.spec.memory_bytes
     )
 
 
-def starts(device: Device, want: Want) -> set[tuple[str, int]]:
+def starts(device: Device, requirements: Requirements) -> set[tuple[str, int]]:
     """Every partition of a divided device by which the want could be served now: profile and start."""
-    spec, size = device.spec, want.size
+    spec, size = device.spec, requirements.size
     slots = max(start + one.length for one in spec.profiles for start in one.starts)
     length = {one.name: one.length for one in spec.profiles}
 

@@ -18,7 +18,7 @@ from fastgpu_jupyter.core.model.entities import (
     Mechanism,
     Offer,
     Plan,
-    Want,
+    Requirements,
 )
 from fastgpu_jupyter.core.model.size import parse_size
 from fastgpu_jupyter.core.placement import mechanisms
@@ -71,22 +71,22 @@ def test_the_first_that_keeps_all_that_is_required_serves(
     offers: tuple[Offer, ...], size: str, required: dict[str, object], chosen: Offer | None
 ) -> None:
     device = gpu(*offers, parkable=True)
-    want = Want(parse_size(size), **required)  # type: ignore[arg-type]
-    assert mechanisms.choose(device, want) == chosen
-    why = mechanisms.why_none(device, want)
+    requirements = Requirements(parse_size(size), **required)  # type: ignore[arg-type]
+    assert mechanisms.choose(device, requirements) == chosen
+    why = mechanisms.refusal(device, requirements)
     assert (why is None) == (chosen is not None)
     assert why is None or why.endswith(".")
 
 
 def test_a_device_that_cannot_park_parks_by_no_mechanism() -> None:
-    want = Want(parse_size("full"), parkable=True)
-    assert mechanisms.choose(gpu(WHOLE), want) is None
-    assert "cannot be parked" in str(mechanisms.why_none(gpu(WHOLE), want))
+    requirements = Requirements(parse_size("full"), parkable=True)
+    assert mechanisms.choose(gpu(WHOLE), requirements) is None
+    assert "cannot be parked" in str(mechanisms.refusal(gpu(WHOLE), requirements))
 
 
 def test_what_two_mechanisms_keep_only_between_them_is_refused_with_all_of_it() -> None:
-    want = Want(parse_size("half"), isolation=Isolation.HARDWARE, parkable=True)
-    why = mechanisms.why_none(gpu(WHOLE, FIXED, AGREED, parkable=True), want)
+    requirements = Requirements(parse_size("half"), isolation=Isolation.HARDWARE, parkable=True)
+    why = mechanisms.refusal(gpu(WHOLE, FIXED, AGREED, parkable=True), requirements)
     assert "isolation hardware, parkable" in str(why)
 
 
@@ -97,8 +97,8 @@ def test_a_refusal_reaches_who_asked() -> None:
 
 
 def test_of_an_older_journal_what_is_usual_holds() -> None:
-    assert mechanisms.offers_of(spec("gpu", whole_only=True)) == (WHOLE,)
-    assert mechanisms.offers_of(spec("gpu")) == (WHOLE, AGREED)
+    assert mechanisms.capabilities_of(spec("gpu", whole_only=True)) == (WHOLE,)
+    assert mechanisms.capabilities_of(spec("gpu")) == (WHOLE, AGREED)
 
 
 def test_each_mechanism_says_why_it_was_chosen() -> None:

@@ -8,38 +8,38 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastgpu_jupyter.core.placement.mig_geometry import Part, Shape, Table
+from fastgpu_jupyter.core.placement.mig_geometry import MigGeometry, PlacedProfile, ProfileShape
 
 #: As a driver describes an A100 or H100: seven compute slots on eight slots of memory.
-EIGHT = Table(
+EIGHT = MigGeometry(
     {
-        "1g": Shape(1, tuple(range(7))),
-        "1g+me": Shape(1, tuple(range(7)), at_most=1),
-        "1g.double": Shape(2, (0, 2, 4, 6)),
-        "2g": Shape(2, (0, 2, 4)),
-        "3g": Shape(4, (0, 4)),
-        "4g": Shape(4, (0,)),
-        "7g": Shape(8, (0,)),
+        "1g": ProfileShape(1, tuple(range(7))),
+        "1g+me": ProfileShape(1, tuple(range(7)), at_most=1),
+        "1g.double": ProfileShape(2, (0, 2, 4, 6)),
+        "2g": ProfileShape(2, (0, 2, 4)),
+        "3g": ProfileShape(4, (0, 4)),
+        "4g": ProfileShape(4, (0,)),
+        "7g": ProfileShape(8, (0,)),
     }
 )
-FOUR = Table({"1g": Shape(1, (0, 1, 2, 3)), "2g": Shape(2, (0, 2)), "4g": Shape(4, (0,))})
+FOUR = MigGeometry({"1g": ProfileShape(1, (0, 1, 2, 3)), "2g": ProfileShape(2, (0, 2)), "4g": ProfileShape(4, (0,))})
 
 
 @st.composite
-def tables(draw: st.DrawFn) -> Table:
+def tables(draw: st.DrawFn) -> MigGeometry:
     slots = draw(st.integers(1, 10))
     lengths = draw(st.lists(st.integers(1, slots), min_size=1, max_size=5))
     shapes = {}
     for number, length in enumerate(lengths):
         starts = draw(st.lists(st.integers(0, slots - length), max_size=8))
-        shapes[f"p{number}"] = Shape(length, tuple(starts), draw(st.sampled_from([None, None, 0, 1, 2])))
-    return Table(shapes)
+        shapes[f"p{number}"] = ProfileShape(length, tuple(starts), draw(st.sampled_from([None, None, 0, 1, 2])))
+    return MigGeometry(shapes)
 
 
 @pytest.mark.slow
 @given(table=st.one_of(st.just(EIGHT), st.just(FOUR), tables()), data=st.data())
-def test_it_never_overlaps_and_never_refuses_where_a_start_is_free(table: Table, data: st.DataObject) -> None:
-    parts: list[Part] = []
+def test_it_never_overlaps_and_never_refuses_where_a_start_is_free(table: MigGeometry, data: st.DataObject) -> None:
+    parts: list[PlacedProfile] = []
     for _ in range(data.draw(st.integers(0, 14))):
         if bool(parts) and data.draw(st.booleans()):
             parts.pop(data.draw(st.integers(0, len(parts) - 1)))
@@ -54,41 +54,41 @@ def test_it_never_overlaps_and_never_refuses_where_a_start_is_free(table: Table,
         assert start == table.choose(profile, list(reversed(parts)))
         assert (start in possible) if possible else start is None
         if start is not None:
-            parts.append(Part(profile, start))
+            parts.append(PlacedProfile(profile, start))
             table.occupied(parts)  # raises where two overlap
 
 
 def test_small_ones_keep_the_lower_half_open() -> None:
-    parts: list[Part] = []
+    parts: list[PlacedProfile] = []
     for _ in range(3):
         start = EIGHT.choose("1g", parts)
         assert start is not None
-        parts.append(Part("1g", start))
+        parts.append(PlacedProfile("1g", start))
     assert EIGHT.choose("4g", parts) == 0
     assert sorted(part.start for part in parts) == [4, 5, 6]
 
 
 def test_the_first_small_one_leaves_a_pair_open_beside_it() -> None:
     assert EIGHT.choose("1g", []) == 6
-    assert EIGHT.choose("2g", [Part("1g", 6)]) == 4
+    assert EIGHT.choose("2g", [PlacedProfile("1g", 6)]) == 4
     assert EIGHT.choose("3g", []) == 4
     assert EIGHT.choose("1g.double", []) == 6
 
 
 def test_seven_small_ones_fit_and_no_eighth() -> None:
-    parts: list[Part] = []
+    parts: list[PlacedProfile] = []
     while (start := EIGHT.choose("1g", parts)) is not None:
-        parts.append(Part("1g", start))
+        parts.append(PlacedProfile("1g", start))
     assert len(parts) == 7
     assert all(a.start != b.start for a, b in pairwise(sorted(parts, key=lambda part: part.start)))
 
 
 def test_a_profile_with_a_limit_is_refused_beyond_it() -> None:
-    assert EIGHT.choose("1g+me", [Part("1g+me", 6)]) is None
+    assert EIGHT.choose("1g+me", [PlacedProfile("1g+me", 6)]) is None
 
 
 def test_what_cannot_be_is_not_accepted() -> None:
     with pytest.raises(ValueError, match="another partition"):
-        EIGHT.choose("1g", [Part("3g", 4), Part("1g", 6)])
+        EIGHT.choose("1g", [PlacedProfile("3g", 4), PlacedProfile("1g", 6)])
     with pytest.raises(ValueError, match="no partition"):
-        Shape(0, (0,))
+        ProfileShape(0, (0,))

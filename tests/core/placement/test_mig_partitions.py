@@ -21,16 +21,14 @@ from fastgpu_jupyter.core.model.entities import (
     Mechanism,
     Partition,
     PendingReason,
+    Requirements,
     Standing,
     State,
-    Want,
 )
 from fastgpu_jupyter.core.model.size import parse_size
-from fastgpu_jupyter.core.placement import mechanisms
-from fastgpu_jupyter.core.placement import mig_partitions as partitions
+from fastgpu_jupyter.core.placement import mechanisms, mig_partitions
 from fastgpu_jupyter.core.pool import replay
-from fastgpu_jupyter.core.scheduling import queue_report as queue
-from fastgpu_jupyter.core.scheduling import scheduler
+from fastgpu_jupyter.core.scheduling import queue_report, scheduler
 from fastgpu_jupyter.errors import InvalidRequest, NeedsRestart, NoSuchDevice
 from fastgpu_jupyter.pool.journal.codec import decode, encode
 from fastgpu_jupyter.units import GIB, MIB
@@ -87,7 +85,7 @@ def test_a_mixture_fills_a_device_and_one_more_waits_for_its_place() -> None:
     for name, size in (("a", "half"), ("b", "quarter"), ("c", "1g.10gb"), ("d", "1g.10gb")):
         assert world.active(name, size).state is LeaseState.ACTIVE
     waits = world.ask("waits", "1g.10gb")
-    ((_, _, reason),) = queue.places(world.state)
+    ((_, _, reason),) = queue_report.positions(world.state)
     assert (waits.state, reason) == (LeaseState.WAITING, PendingReason.CAPACITY)
     world.do(c.ReleaseLease("c"))
     assert waits.state is LeaseState.WAITING, "what drains is not free"
@@ -305,15 +303,15 @@ def _history(data: st.DataObject, world: World) -> None:
             world.drained(name)
         else:
             size = data.draw(st.sampled_from(SIZES))
-            free = naive_placement.place(world.state, Want(parse_size(size)))
+            free = naive_placement.place(world.state, Requirements(parse_size(size)))
             alone = not world.state.queue
             lease = world.ask(f"lease-{number}", size)
             if alone:
                 assert (lease.logical_gpu is None) == (free is None), size
         world.pass_time(1000)  # what was kept for somebody is thought over
-        first = next((lease for lease, _, _ in queue.places(world.state)), None)
+        first = next((lease for lease, _, _ in queue_report.positions(world.state)), None)
         if first is not None:
-            assert naive_placement.place(world.state, first.want) is None
+            assert naive_placement.place(world.state, first.requirements) is None
 
 
 def test_room_is_what_find_finds() -> None:
@@ -321,9 +319,11 @@ def test_room_is_what_find_finds() -> None:
     world.active("a", "half")
     device = world.state.devices["gpu"]
     for size in SIZES:
-        profile = partitions.profile_for(device.spec, parse_size(size))
+        profile = mig_partitions.profile_for(device.spec, parse_size(size))
         assert profile is not None
-        assert (partitions.find(device, parse_size(size)) is not None) == (profile.name in partitions.room(device))
+        assert (mig_partitions.find_partition(device, parse_size(size)) is not None) == (
+            profile.name in mig_partitions.profiles_with_room(device)
+        )
 
 
 @pytest.mark.parametrize("text", ["1g.10gb", "h100:2g.20gb", "1g.24gb+me.all", "a100|h100:1g.10gb+me", "1g.10gb-me"])

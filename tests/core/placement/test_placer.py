@@ -21,17 +21,16 @@ from fastgpu_jupyter.core.model.entities import (
     LeaseState,
     Mechanism,
     Priority,
+    Requirements,
     Standing,
     State,
-    Want,
-    want_of,
+    requirements_of,
 )
 from fastgpu_jupyter.core.model.size import parse_size
-from fastgpu_jupyter.core.placement import eligibility as placement
-from fastgpu_jupyter.core.placement.placer import LEARN_EVERY, Books
+from fastgpu_jupyter.core.placement import eligibility
+from fastgpu_jupyter.core.placement.placer import SHADOW_PRICES_EVERY, Placer
 from fastgpu_jupyter.core.pool import Pool
-from fastgpu_jupyter.core.scheduling import queue_report as queue
-from fastgpu_jupyter.core.scheduling import scheduler
+from fastgpu_jupyter.core.scheduling import queue_report, scheduler
 from fastgpu_jupyter.errors import FastGPUError
 from fastgpu_jupyter.units import GIB
 from tests.core.placement import naive_placement
@@ -164,12 +163,12 @@ class Following(RuleBasedStateMachine):
     def books_are_those_of_the_state(self) -> None:
         state = self.pool.state
         assert list(violations(state)) == []
-        made_anew = Books(state)
+        made_anew = Placer(state)
         mirror = self.pool._scheduler
         if mirror._stale:
             return
-        for host in made_anew.fleet.hosts():
-            mine = mirror._books.fleet.host(host.id)
+        for host in made_anew.index.hosts():
+            mine = mirror._placer.index.host(host.id)
             assert (mine.free_cpu_milli, mine.free_memory_bytes) == (host.free_cpu_milli, host.free_memory_bytes)
             for name, one in host.devices.items():
                 assert (mine.devices[name].free, mine.devices[name].grantable) == (one.free, one.grantable)
@@ -177,18 +176,21 @@ class Following(RuleBasedStateMachine):
     @invariant()
     def a_place_is_found_where_there_is_one(self) -> None:
         state = self.pool.state
-        books = Books(state)
+        books = Placer(state)
         for size in SIZES:
-            for want in (Want(parse_size(size)), Want(parse_size(size), cpu_milli=4000, host_memory_bytes=30 * GIB)):
-                demand = books.demand(want)
-                found = books.place(want, demand, {}) if demand else None
-                assert (found is None) == (naive_placement.place(state, want) is None), want
+            for requirements in (
+                Requirements(parse_size(size)),
+                Requirements(parse_size(size), cpu_milli=4000, host_memory_bytes=30 * GIB),
+            ):
+                demand = books.demand(requirements)
+                found = books.place(requirements, demand, {}) if demand else None
+                assert (found is None) == (naive_placement.place(state, requirements) is None), requirements
                 if found is not None:
                     devices = books.devices(found)
                     assert {d.spec.host_id for d in devices} == {found.host_id}
-                    part = placement.carve(want, devices, 1).partition
+                    part = eligibility.make_logical_gpu(requirements, devices, 1).partition
                     if part is not None:
-                        assert (part.profile, part.start) in naive_placement.starts(devices[0], want)
+                        assert (part.profile, part.start) in naive_placement.starts(devices[0], requirements)
 
     @invariant()
     def after_a_tick_nobody_waits_who_could_be_served(self) -> None:
@@ -197,10 +199,10 @@ class Following(RuleBasedStateMachine):
         if not state.queue or not state.devices:
             return
         self.do(c.Tick())
-        first = next((lease for lease, _, reason in queue.places(state) if reason.value != "quota"), None)
+        first = next((lease for lease, _, reason in queue_report.positions(state) if reason.value != "quota"), None)
         limited = any(tenant.limit_milli is not None for tenant in state.tenants.values())
         if first is not None and not limited:
-            assert naive_placement.place(state, first.want) is None
+            assert naive_placement.place(state, first.requirements) is None
 
 
 Following.TestCase.settings = settings(
@@ -242,13 +244,13 @@ def test_equal_devices_are_taken_in_the_order_in_which_they_are_shown() -> None:
 
 def test_prices_follow_what_was_asked_for_and_survive_a_restart() -> None:
     world = World(spec("gpu"))
-    for number in range(LEARN_EVERY + 3):
+    for number in range(SHADOW_PRICES_EVERY + 3):
         world.state.asked.append(("any:2/3" if number % 2 else "any:1/3", 0, 0))
-    prices = Books(world.state).fleet._prices
-    assert prices == Books(replace(world.state)).fleet._prices
+    prices = Placer(world.state).index._prices
+    assert prices == Placer(replace(world.state)).index._prices
     assert prices.sale[500] < prices.sale[1000] * 0.4  # a half serves a third, and no more
     world.state.asked.clear()
-    assert Books(world.state).fleet._prices.sale[500] == prices.sale[1000] // 2
+    assert Placer(world.state).index._prices.sale[500] == prices.sale[1000] // 2
 
 
 def test_what_is_usual_is_counted_from_requests_and_fades(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -269,7 +271,7 @@ def test_a_host_without_processors_left_serves_nobody_who_needs_some() -> None:
         request = LeaseRequest("half", None, None, None, cpu_milli=12_000)
         pool.execute(c.RequestLease(name, "ann", request, holder(1), "0" * 64), at)
     assert [lease.state for lease in pool.state.leases.values()] == [LeaseState.PREPARING, LeaseState.WAITING]
-    assert naive_placement.place(pool.state, want_of(pool.state.leases["b"].request)) is None
+    assert naive_placement.place(pool.state, requirements_of(pool.state.leases["b"].request)) is None
 
 
 def test_room_that_is_made_for_who_comes_first_is_kept_for_it_though_a_card_would_do_as_well() -> None:

@@ -104,7 +104,7 @@ class Naive:
     def _granted(self, event: e.LeaseGranted, now: int) -> Iterator[str]:
         gpu, ticket = event.logical_gpu, self.waiting.pop(event.lease_id)
         for other_name, other in self.waiting.items():
-            if self._before(other, ticket, now) and self._may_have(other, now) and self._fits(other):
+            if self._excluded(other, ticket, now) and self._may_have(other, now) and self._fits(other):
                 yield f"{event.lease_id} was served before {other_name}, which came first and would have fitted"
         part = PARTS[ticket.size]
         for device_id in gpu.device_ids:
@@ -130,7 +130,7 @@ class Naive:
 
     # -- the order ----------------------------------------------------------------------------------------------------
 
-    def _before(self, one: Ticket, other: Ticket, now: int) -> bool:
+    def _excluded(self, one: Ticket, other: Ticket, now: int) -> bool:
         """Whether ``one`` is clearly to be served before ``other``."""
         late, other_late = self._late(one), self._late(other)
         if late or other_late:
@@ -164,7 +164,7 @@ class Naive:
         if not self._may_have(ticket, now):
             return False
         others = [other for other in self.waiting.values() if other is not ticket and self._within_limit(other)]
-        return all(self._before(ticket, other, now) for other in others)
+        return all(self._excluded(ticket, other, now) for other in others)
 
     def _may_have(self, ticket: Ticket, now: int) -> bool:
         """Whether its limit allows it, and all that its tenant asked for before: nobody need pass its own.
@@ -174,7 +174,7 @@ class Naive:
         earlier = [
             other
             for other in self.waiting.values()
-            if other.tenant == ticket.tenant and (other is ticket or self._before(other, ticket, now))
+            if other.tenant == ticket.tenant and (other is ticket or self._excluded(other, ticket, now))
         ]
         return all(self._within_limit(other) or (other is not ticket and self._is_hopeless(other)) for other in earlier)
 

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from fastgpu_jupyter.core.accounting.fairshare import Standing
-from fastgpu_jupyter.core.scheduling.max_tree import HIGHEST, LOWEST, Peaks
+from fastgpu_jupyter.core.scheduling.max_tree import HIGHEST, LOWEST, MaxTree
 
 
 def plainly(row: list[Standing], start: int, level: Standing) -> int | None:
@@ -19,7 +19,7 @@ def test_it_is_the_one_that_a_look_at_each_finds(length: int) -> None:
     draw = random.Random(length)
     levels = [LOWEST, HIGHEST, *(Standing(draw.random() < 0.8, *[float(draw.randrange(9))] * 2) for _ in range(12))]
     row = [draw.choice(levels) for _ in range(length)]
-    peaks = Peaks(row)
+    peaks = MaxTree(row)
     for _ in range(length + 1):
         for level in levels:
             assert [peaks.next_above(start, level) for start in range(length + 1)] == [

@@ -20,9 +20,9 @@ from fastgpu_jupyter.core.model.entities import (
     Priority,
     Retention,
 )
-from fastgpu_jupyter.core.placement import eligibility as placement
+from fastgpu_jupyter.core.placement import eligibility
 from fastgpu_jupyter.core.scheduling import preemption
-from fastgpu_jupyter.core.scheduling.queue_report import places
+from fastgpu_jupyter.core.scheduling.queue_report import positions
 from fastgpu_jupyter.errors import Conflict, InvalidRequest, NoSuchDevice
 from fastgpu_jupyter.units import GIB
 from tests.core.world import World, holder, spec
@@ -217,7 +217,7 @@ def test_a_cell_that_begins_is_no_reason_to_look_for_room(monkeypatch: pytest.Mo
     world.ask("b", tenant="bob")
     world.now_ms += 60_000
     with monkeypatch.context() as patch:
-        patch.delattr(preemption, "make_room")
+        patch.delattr(preemption, "plan_preemptions")
         world.do(c.UseLease("a", busy=True))
         with pytest.raises(AttributeError):
             world.do(c.Tick())
@@ -247,7 +247,7 @@ def looks(tenants: int, wanted: str, monkeypatch: pytest.MonkeyPatch) -> int:
 
     with monkeypatch.context() as patch:
         patch.setattr(fairshare, "standing", counted(fairshare.standing))
-        patch.setattr(placement, "milli", counted(placement.milli))
+        patch.setattr(eligibility, "milli", counted(eligibility.milli))
         world.do(c.Tick())
     assert S.PARKING not in {lease.state for lease in world.state.leases.values()}
     return count
@@ -441,7 +441,7 @@ def test_memory_goes_back_only_to_a_device_of_its_kind() -> None:
     world.do(c.ResumeLease("a"))
     if first == "gpu":
         assert world.states() == {"a": "waiting"}
-        assert [reason for _, _, reason in places(world.state)] == [PendingReason.DRAINED]
+        assert [reason for _, _, reason in positions(world.state)] == [PendingReason.DRAINED]
     world.do(c.DrainDevice(first, drained=False))
     assert world.states() == {"a": "resuming"}
 

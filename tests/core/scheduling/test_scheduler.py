@@ -20,9 +20,7 @@ from fastgpu_jupyter.core.model.entities import (
     Policy,
     Priority,
 )
-from fastgpu_jupyter.core.scheduling import queue as line
-from fastgpu_jupyter.core.scheduling import queue_report as queue
-from fastgpu_jupyter.core.scheduling import scheduler
+from fastgpu_jupyter.core.scheduling import queue, queue_report, scheduler
 from fastgpu_jupyter.core.scheduling.scheduler import Scheduler
 from fastgpu_jupyter.errors import InvalidRequest, NoSuchDevice
 from fastgpu_jupyter.units import GIB
@@ -36,7 +34,7 @@ def _pool_of(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     """Everything holds in a large pool, too, where not everything is looked at each time."""
     if request.param == "many hosts":
         monkeypatch.setattr(scheduler, "FEW_HOSTS", 0)
-        monkeypatch.setattr(scheduler, "LOOK_EVERY", 0)
+        monkeypatch.setattr(scheduler, "RESERVE_EVERY", 0)
 
 
 def end(world: World, name: str) -> None:
@@ -45,7 +43,7 @@ def end(world: World, name: str) -> None:
 
 
 def order(world: World) -> list[str]:
-    return [lease.id for lease, _, _ in queue.places(world.state)]
+    return [lease.id for lease, _, _ in queue_report.positions(world.state)]
 
 
 def held_by(world: World) -> dict[str, int]:
@@ -187,7 +185,10 @@ def test_small_requests_pass_a_waiting_big_one_where_they_do_not_delay_it() -> N
     world.active("b", "full")
     world.ask("whole")
     assert world.ask("small", "half").state is LeaseState.WAITING
-    assert [reason for _, _, reason in queue.places(world.state)] == [PendingReason.CAPACITY, PendingReason.BEHIND]
+    assert [reason for _, _, reason in queue_report.positions(world.state)] == [
+        PendingReason.CAPACITY,
+        PendingReason.BEHIND,
+    ]
     end(world, "b")
     # gpu0 was kept for the whole one; it took gpu1, which came free first, and lets the small one have gpu0.
     assert world.states() == {"a": "active", "b": "ended", "whole": "preparing", "small": "preparing"}
@@ -229,7 +230,7 @@ def test_a_model_that_is_not_there_is_refused_with_those_that_are() -> None:
 
 @pytest.mark.parametrize(("many", "policy"), [(20, Policy()), (2, Policy(quantum_ms=60_000))])
 def test_who_waited_through_many_grants_goes_first(many: int, policy: Policy, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(line, "AGING_GRANTS", many)
+    monkeypatch.setattr(queue, "AGING_GRANTS", many)
     world = World(spec("gpu"))
     world.do(c.SetPolicy(policy))  # with turns, two who wait make it twenty, too
     world.active("running", tenant="bob")
@@ -264,7 +265,10 @@ def test_a_limit_holds_and_is_the_reason() -> None:
     world.ask("half", "half", tenant="ann")
     # Nor does the smaller one go past, for it would take what the first one waits for.
     assert world.states() == {"a": "active", "b": "waiting", "half": "waiting"}
-    assert [reason for _, _, reason in queue.places(world.state)] == [PendingReason.QUOTA, PendingReason.BEHIND]
+    assert [reason for _, _, reason in queue_report.positions(world.state)] == [
+        PendingReason.QUOTA,
+        PendingReason.BEHIND,
+    ]
     assert world.ask("bobs", tenant="bob").state is LeaseState.PREPARING
     end(world, "a")
     assert world.states()["b"] == "preparing"
@@ -324,7 +328,7 @@ def test_a_drained_device_keeps_its_leases_and_gets_no_new_ones() -> None:
     world.active("a", "half")
     world.do(c.DrainDevice("gpu", drained=True))
     assert world.ask("b", "half").state is LeaseState.WAITING
-    assert [reason for _, _, reason in queue.places(world.state)] == [PendingReason.DRAINED]
+    assert [reason for _, _, reason in queue_report.positions(world.state)] == [PendingReason.DRAINED]
     assert world.states()["a"] == "active"
     world.do(c.DrainDevice("gpu", drained=False))
     assert world.states()["b"] == "preparing"
@@ -376,7 +380,7 @@ def test_what_is_free_and_kept_for_a_higher_class_is_the_reason() -> None:
     world.ask("urgent", "2xany", priority=Priority.HIGH)
     world.ask("as-urgent", "half", priority=Priority.HIGH)
     world.ask("usual", "half")
-    reasons = {lease.id: reason for lease, _, reason in queue.places(world.state)}
+    reasons = {lease.id: reason for lease, _, reason in queue_report.positions(world.state)}
     assert reasons["urgent"] is PendingReason.CAPACITY
     assert (reasons["as-urgent"], reasons["usual"]) == (PendingReason.BEHIND, PendingReason.PRIORITY)
 

@@ -23,11 +23,10 @@ from fastgpu_jupyter.core.model.entities import (
     Isolation,
     LogicalGPU,
     Mechanism,
-    Want,
+    Requirements,
 )
 from fastgpu_jupyter.core.model.size import parse_size
-from fastgpu_jupyter.core.placement import eligibility as placement
-from fastgpu_jupyter.core.placement import mechanisms
+from fastgpu_jupyter.core.placement import eligibility, mechanisms
 from fastgpu_jupyter.errors import HostFault
 from fastgpu_jupyter.pool.devices.driver import DeviceGone, Driver
 from fastgpu_jupyter.units import GIB
@@ -89,8 +88,8 @@ def carved(
     spec: DeviceSpec, size: str, *more: DeviceSpec, isolation: Isolation = Isolation.NONE, generation: int = 1
 ) -> LogicalGPU:
     """What the pool would grant of a device that is free."""
-    want = Want(parse_size(size), isolation)
-    return placement.carve(want, tuple(Device(one) for one in (spec, *more)), generation)
+    requirements = Requirements(parse_size(size), isolation)
+    return eligibility.make_logical_gpu(requirements, tuple(Device(one) for one in (spec, *more)), generation)
 
 
 @contextmanager
@@ -138,7 +137,7 @@ class DriverConformance:
 
     def test_what_it_offers_can_be_had(self, specs: list[DeviceSpec]) -> None:
         for spec in specs:
-            offers = mechanisms.offers_of(spec)
+            offers = mechanisms.capabilities_of(spec)
             assert offers
             if spec.offers:
                 assert tuple(offer.mechanism for offer in spec.offers) == spec.mechanisms
@@ -231,7 +230,7 @@ class DriverConformance:
         of_driver = [
             spec
             for spec in specs
-            if any(offer.enforcement is Enforcement.DRIVER for offer in mechanisms.offers_of(spec))
+            if any(offer.enforcement is Enforcement.DRIVER for offer in mechanisms.capabilities_of(spec))
         ]
         if not of_driver:
             pytest.skip("this driver keeps no limits")

@@ -26,7 +26,7 @@ from fastgpu_jupyter.core.model.entities import (
     Scrub,
     State,
 )
-from fastgpu_jupyter.core.scheduling import queue_report as queue
+from fastgpu_jupyter.core.scheduling import queue_report
 from fastgpu_jupyter.errors import HostFault, InternalError, NoSuchDevice, NotFound, StoreFault
 from fastgpu_jupyter.pool.devices.driver import INDIVISIBLE, Division, GPUProcess, Limited, Sample, Subject
 from fastgpu_jupyter.pool.effects import executor as hands_module
@@ -188,7 +188,7 @@ def test_tickets_are_those_of_the_state_also_where_a_write_fails(
     async def story(pool: Pool) -> None:
         def of(state: State) -> dict[str, int]:
             known = {lease_id: place for lease_id, (place, _) in pool.runtime.tickets().items()}
-            assert known == {lease.id: place for lease, place, _ in queue.places(state)}
+            assert known == {lease.id: place for lease, place, _ in queue_report.positions(state)}
             return known
 
         async def told() -> dict[str, int]:

@@ -171,11 +171,11 @@ class NvmlDriver:
     def health(self, device_id: str) -> tuple[Health, str | None]:
         """Faulty where the GPU no longer answers, or nothing that makes sense."""
         try:
-            is_divided = self._answers(device_id)
+            is_partitioned = self._answers(device_id)
         except HostFault as error:
             return Health.FAULTY, str(error)
         spec = self._specs.get(device_id)
-        if spec is not None and is_divided != bool(spec.profiles):
+        if spec is not None and is_partitioned != bool(spec.profiles):
             return Health.FAULTY, _SWITCHED
         return Health.HEALTHY, None
 
