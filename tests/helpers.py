@@ -21,6 +21,7 @@ from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.manager import KernelManager
 
 from fastgpu_jupyter.errors import FastGPUError
+from fastgpu_jupyter.server.provisioner import FastGPUProvisioner
 from fastgpu_jupyter.wire.client import PoolClient
 from fastgpu_jupyter.wire.locate import user_socket
 from tests.waiting import DEADLINE_S, wait_until
@@ -154,6 +155,12 @@ class Ran:
         return [m["msg_type"] for m in self.messages]
 
 
+def provisioner_of(manager: KernelManager) -> FastGPUProvisioner:
+    """Return the provisioner that a kernel was started by."""
+    assert isinstance(manager.provisioner, FastGPUProvisioner)
+    return manager.provisioner
+
+
 class Kernel:
     """A client of one kernel."""
 
@@ -215,15 +222,15 @@ class Kernel:
     def lease_id(self) -> str:
         """The lease with which the kernel was started."""
         assert self.manager is not None
-        assert self.manager.provisioner is not None
-        return str(self.manager.provisioner.lease_id)
+        return str(provisioner_of(self.manager).lease_id)
 
     @property
     def pid(self) -> int:
         """The kernel's process."""
         assert self.manager is not None
-        assert self.manager.provisioner is not None
-        return int(self.manager.provisioner.pid)
+        pid = provisioner_of(self.manager).pid
+        assert pid is not None
+        return pid
 
 
 def _answers(client: BlockingKernelClient) -> bool:

@@ -7,20 +7,25 @@ compiled where numba is installed; without it the same code runs, about two hund
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
-from openb import WHOLE, Trace, gpu_milli
 
+from tests.benchmarks.openb import WHOLE, Trace, gpu_milli
+
+F = TypeVar("F", bound=Callable[..., Any])
 try:
-    from numba import njit
+    numba: Any = importlib.import_module("numba")
 except ImportError:  # pragma: no cover
+    numba = None
 
-    def njit(function: Callable[..., Any]) -> Callable[..., Any]:
-        """Leave a function as it is."""
-        return function
+
+def njit(function: F) -> F:
+    """Compile a function; without numba, leave it as it is."""
+    return function if numba is None else cast(F, numba.njit(function))
 
 
 FGD, BEST_FIT, PACKING, RANDOM = range(4)
@@ -58,9 +63,10 @@ class Controls:
         counts: dict[tuple[int, ...], int] = {}
         for demand in self.trace.tasks:
             cpu, _, devices, milli, models = (int(x) for x in self.shapes[self.shape_of[demand]])
-            key = (cpu, devices, milli, models)
-            counts[key] = counts.get(key, 0) + 1
-        rows, weights = [], []
+            shape = (cpu, devices, milli, models)
+            counts[shape] = counts.get(shape, 0) + 1
+        rows: list[tuple[int, ...]] = []
+        weights: list[int] = []
         for key, count in sorted(counts.items(), key=lambda item: -item[1]):
             if sum(weights) >= TYPICAL * len(self.trace.tasks):
                 break
@@ -92,7 +98,7 @@ def _fits(free: Any, gpus: int, cpu: int, memory: int, model: int, shape: Any) -
     for g in range(gpus):
         if free[g] >= shape[3]:
             count += 1
-    return count >= shape[2]
+    return bool(count >= shape[2])
 
 
 @njit

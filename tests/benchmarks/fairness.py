@@ -217,7 +217,8 @@ def overlap(spans: list[tuple[int, int]], begin: int, end: int) -> int:
 
 def deserved(weights: dict[str, int], gpus: float) -> dict[str, float]:
     """GPUs of each, in proportion to weight, nobody more than one; what that leaves goes to the others."""
-    left, share = dict(weights), {}
+    left = dict(weights)
+    share: dict[str, float] = {}
     while left:
         unit = gpus / sum(left.values())
         full = [name for name, weight in left.items() if weight * unit >= 1]

@@ -41,11 +41,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(Path(__file__).parent), str(ROOT)]
+sys.path[:0] = [str(ROOT)]
 # ruff: noqa: E402, T201
 
-from openb import HOME, NODES, Trace, read
-from socket_grants import Measured, measure
 
 from fastgpu_jupyter.core.model import commands as c
 from fastgpu_jupyter.core.model.entities import DeviceSpec, Holder, HostSpec, Instant, LeaseRequest, Mechanism, State
@@ -53,6 +51,8 @@ from fastgpu_jupyter.core.model.events import Event, LeaseGranted
 from fastgpu_jupyter.core.placement.demand import Demand
 from fastgpu_jupyter.core.pool import Pool
 from fastgpu_jupyter.pool.app import collect_seldom
+from tests.benchmarks.openb import HOME, NODES, Trace, read
+from tests.benchmarks.socket_grants import Measured, measure
 
 #: Microseconds for a decision, at the most GPUs and the deepest queue.
 P50_US, P99_US = 50, 200

@@ -40,18 +40,19 @@ import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
+sys.path[:0] = [str(Path(__file__).parents[2])]
 # ruff: noqa: E402, T201
 
-from openb import HOME, NODES, WHOLE, Trace, gpu_milli, published, read
 
 from fastgpu_jupyter.core.placement.capacity_index import CapacityIndex
 from fastgpu_jupyter.core.placement.demand import Demand, Placement
 from fastgpu_jupyter.core.placement.relocation import PlacedDemand, find_move, find_swap
 from fastgpu_jupyter.core.placement.shadow_prices import estimate_shadow_prices
+from tests.benchmarks.openb import HOME, NODES, WHOLE, Trace, gpu_milli, published, read
 
 #: (class, trace or "") -> least allocation at full load, in the worst order.
 TARGETS = {"a": 95.9, "b": 96.2, "c": 99.3}
@@ -316,14 +317,14 @@ def measure(args: argparse.Namespace) -> list[Row]:
         ours["ours b"] = with_moves
     if "c" in args.classes:
         for bound in args.bound:
-            ours[f"ours c {bound}"] = lambda trace, arrivals, bound=bound: queued(trace, arrivals, bound)
+            ours[f"ours c {bound}"] = partial(queued, bound=bound)
     rows = []
     for pods in args.pods:
         for order in args.order:
             trace = read(args.nodes, pods, order)
             drawn = {seed: trace.arrivals(seed, args.load) for seed in args.seeds}
             for policy in args.policies:
-                from controls import Controls
+                from tests.benchmarks.controls import Controls
 
                 controls = Controls(trace)
                 runs = [(tasks, Outcome(controls.run(policy, tasks, seed), [])) for seed, tasks in drawn.items()]

@@ -15,11 +15,12 @@ import sys
 import time
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
+sys.path[:0] = [str(Path(__file__).parents[2])]
 # ruff: noqa: E402, T201
 
-from openb import HOME, NODES, Trace, gpu_milli, read
-from packing import fleet_of, quantile
+from fastgpu_jupyter.core.placement.demand import Demand, Placement
+from tests.benchmarks.openb import HOME, NODES, Trace, gpu_milli, read
+from tests.benchmarks.packing import fleet_of, quantile
 
 #: Microseconds for a placement, a grant and a return together.
 P50_US, P99_US = 30, 150
@@ -27,7 +28,8 @@ P50_US, P99_US = 30, 150
 
 def churn(trace: Trace, load: float, decisions: int) -> dict[str, list[int]]:
     """Nanoseconds of each step."""
-    fleet, draw, live, used = fleet_of(trace), random.Random(5), [], 0
+    fleet, draw, used = fleet_of(trace), random.Random(5), 0
+    live: list[tuple[Placement, Demand]] = []
     took: dict[str, list[int]] = {"place": [], "take": [], "give_back": []}
     while len(took["give_back"]) < decisions:
         while used > load * trace.capacity:

@@ -108,7 +108,7 @@ class History:
         if device_id is None:
             return [asked]
         logical = eligibility.make_logical_gpu(
-            requirements_of(request), [self.state.devices[device_id]], self.state.generations + 1
+            requirements_of(request), (self.state.devices[device_id],), self.state.generations + 1
         )
         return [asked, e.LeaseGranted(lease_id, logical)]
 

@@ -195,7 +195,7 @@ def _drive(path: Path, count: int, seconds: float, job: str) -> list[dict[str, A
 def _record_bytes(path: Path) -> int:
     with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as journal:
         (size,) = journal.execute("SELECT AVG(LENGTH(payload)) FROM record").fetchone()
-    return round(size)
+    return round(float(size))
 
 
 def _fsync(path: Path, count: int, record_bytes: int, seconds: float) -> list[int]:

@@ -21,6 +21,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from fastgpu_jupyter.core.pool import Pool
 from fastgpu_jupyter.pool import app
 from fastgpu_jupyter.pool.devices.simulated import SimulatedDriver
 from fastgpu_jupyter.pool.host import single
@@ -73,7 +74,7 @@ def install(at: Failpoint) -> None:
 
     runtime.Runtime._settle = settle_and_note  # type: ignore[method-assign]
     runtime.SNAPSHOT_EVERY = 3
-    around(runtime.Pool, "execute", "apply")
+    around(Pool, "execute", "apply")
     around(calls.Call, "answer", "answer")
     around(runtime.Runtime, "_run_effect", "effect")
     around(SimulatedDriver, "prepare", "prepare")
@@ -91,10 +92,10 @@ def install(at: Failpoint) -> None:
         at("after-rename")
         return renamed
 
-    Path.rename = rename  # type: ignore[method-assign]
+    Path.rename = rename  # type: ignore[method-assign,assignment]  # for every path of the process
 
     class Connection(sqlite3.Connection):
-        def execute(self, sql: str, *args: Any) -> sqlite3.Cursor:  # type: ignore[override]
+        def execute(self, sql: str, *args: Any) -> sqlite3.Cursor:
             if sql != "COMMIT":
                 return super().execute(sql, *args)
             at("before-commit")
@@ -102,7 +103,7 @@ def install(at: Failpoint) -> None:
             at("after-commit")
             return done
 
-        def executemany(self, sql: str, *args: Any) -> sqlite3.Cursor:  # type: ignore[override]
+        def executemany(self, sql: str, *args: Any) -> sqlite3.Cursor:
             at("before-insert")
             done = super().executemany(sql, *args)
             at("after-insert")
@@ -117,7 +118,7 @@ def install(at: Failpoint) -> None:
     def connect(*args: Any, **kwargs: Any) -> sqlite3.Connection:
         return sqlite3.connect(*args, factory=Connection, **kwargs)
 
-    store.sqlite3 = SimpleNamespace(connect=connect, Error=sqlite3.Error)  # type: ignore[assignment]
+    vars(store)["sqlite3"] = SimpleNamespace(connect=connect, Error=sqlite3.Error)
 
 
 def run(arguments: list[str], crash_at: str | None) -> None:

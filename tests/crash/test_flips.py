@@ -43,7 +43,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
     (folder / "running").mkdir()
     journal = Journal(folder / "running" / "journal.db")
     world = World(spec("gpu-0"), spec("gpu-1", index=1))
-    answers = {}
+    answers: dict[str, str] = {}
     for number in range(40):
         name = f"lease-{number}"
         world.now_ms += 1000

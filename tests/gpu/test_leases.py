@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ def test_a_kernel_uses_its_lease_and_is_seen_to(
         ran = kernel.run(TAKE.format(bytes=2 * GIB))
         assert ran.stream().split()[:1] == ["1"], ran.stream("stderr")
     for kernel in both:
-        lease = wait_until(lambda pid=kernel.pid: seen(pool, pid, 2 * GIB), "its memory is seen")
+        lease = wait_until(partial(seen, pool, kernel.pid, 2 * GIB), "its memory is seen")
         used_bytes = lease["memory_used_bytes"]
         note(f"memory of a lease of {profile} with 2 GiB in PyTorch", f"{used_bytes / GIB:.2f} GiB")
         assert profile == "full" or used_bytes < 4 * GIB

@@ -239,9 +239,9 @@ def test_one_that_is_back_at_the_limit_that_it_keeps_is_not_stuck(play: Play, ca
     library: Any = play(name)
     library.begin()
     caps.settle(dict(QUARTER))
-    assert caps.stuck == (caps_module.NAMES[name],)
+    assert list(caps.stuck) == [caps_module.NAMES[name]]
     assert caps.settle(dict(HALF)) is None
-    assert caps.stuck == ()
+    assert list(caps.stuck) == []
 
 
 def test_what_is_said_at_once_goes_to_the_cell_that_runs_and_is_not_said_again(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def test_grant_opens_and_sets_the_environment_between_cells(token_file: Path) ->
     gate.take_lease(lease_view())  # type: ignore[arg-type]
     assert not gate.open
     gate.take({"type": "changed", "leases": [active_view()]})
-    assert gate.open
+    assert [gate.open] == [True]
     assert env(gate) == {"CUDA_VISIBLE_DEVICES": ""}
     assert gate.settle() == []
     assert env(gate) == {"CUDA_VISIBLE_DEVICES": "GPU-1"}

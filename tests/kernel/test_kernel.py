@@ -12,7 +12,7 @@ import pytest
 from jupyter_client.manager import KernelManager
 
 from fastgpu_jupyter.wire.client import new_token
-from tests.helpers import KernelHelper, PoolProcess
+from tests.helpers import KernelHelper, PoolProcess, provisioner_of
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
@@ -109,6 +109,7 @@ def test_stop_ends_the_wait_and_keeps_the_place(pool: PoolProcess, kernels: Kern
     # An interrupt of a cell that runs is still ipykernel's own.
     cell = waiting.send("import time; print('on', flush=True); time.sleep(30)")
     waiting.message(cell, "stream")
+    assert waiting.manager is not None
     waiting.manager.interrupt_kernel()
     assert waiting.collect(cell, 5).reply["ename"] == "KeyboardInterrupt"
 
@@ -162,16 +163,16 @@ def test_restart_of_a_kernel_that_still_starts_keeps_the_place(pool: PoolProcess
     for delay_s in (0.0, 0.02, 0.05, 0.1, 0.2):
         manager = KernelManager(kernel_name="fastgpu")
         manager.start_kernel()
-        assert manager.provisioner is not None
-        ticket = manager.provisioner.lease_id
-        pid = manager.provisioner.pid
+        provisioner = provisioner_of(manager)
+        ticket, pid = str(provisioner.lease_id), provisioner.pid
         time.sleep(delay_s)  # not a wait for anything: restarts come at different moments of the start
         try:
             manager.restart_kernel()
-            assert manager.provisioner.lease_id == ticket
-            assert manager.provisioner.pid != pid
+            provisioner = provisioner_of(manager)
+            assert provisioner.lease_id == ticket
+            assert provisioner.pid != pid
             assert pool.lease(ticket)["place"] == 1
-            assert pool.lease(ticket)["pid"] == manager.provisioner.pid
+            assert pool.lease(ticket)["pid"] == provisioner.pid
         finally:
             manager.shutdown_kernel(now=True)
         pool.wait_state(ticket, "ended")

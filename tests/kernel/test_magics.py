@@ -185,7 +185,8 @@ def test_the_line_of_a_parked_lease_says_why_and_what_is_kept(reason: str, becau
     said = headline(view, None, kept=True)
     assert said.startswith("Waiting for the GPU to come back to this notebook: place 1 in the queue. Every GPU")
     assert f"It was parked because {because}. Its variables, and what they have on the GPU, are kept." in said
-    assert "brought back" in headline({**view, "state": "resuming"}, None, kept=True)
+    resuming: Any = {**view, "state": "resuming"}
+    assert "brought back" in headline(resuming, None, kept=True)
     assert "keeps its place in the queue (place 1). Its variables" in stopped_sentence(view, kept=True)
     # After a restart of the kernel nothing is left to be kept: it waits like any other.
     assert headline(view, None).startswith("Waiting for a GPU: place 1")
@@ -199,7 +200,8 @@ def test_the_line_is_updated_in_place_and_cleared() -> None:
     view: Any = lease_view(requested_at=2**50)
     line.show(view, None)
     line.show(view, None)
-    line.show({**view, "place": 2}, None)  # type: ignore[typeddict-item]
+    further: Any = {**view, "place": 2}
+    line.show(further, None)
     line.clear()
     assert [kind for kind, _ in sent] == ["display_data", "update_display_data", "clear_output"]
     assert sent[0][1]["transient"] == sent[1][1]["transient"]

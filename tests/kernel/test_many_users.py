@@ -55,7 +55,7 @@ class Machine:
         self.users[uid] = UserProcess(uid, home, own)
         return self.users[uid]
 
-    def states(self) -> dict[tuple[str, str], str]:
+    def states(self) -> dict[tuple[str, str | None], str]:
         """By user and notebook: the state of each lease, as root sees it."""
         return {(view["tenant"], view["notebook"]): view["state"] for view in self.pool.client.leases()}
 

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+from traitlets import HasTraits
 from traitlets.config import Configurable
 
 from fastgpu_jupyter.cli import FastGPUApp
@@ -22,7 +23,8 @@ README = (ROOT / "README.md").read_text()
 
 def own_settings(cls: type[Configurable]) -> list[str]:
     """What can be configured of a class and is not inherited."""
-    inherited = set().union(*(base.class_trait_names(config=True) for base in cls.__bases__))
+    bases = [base for base in cls.__bases__ if issubclass(base, HasTraits)]
+    inherited = {name for base in bases for name in base.class_trait_names(config=True)}
     return sorted(f"{cls.__name__}.{name}" for name in set(cls.class_trait_names(config=True)) - inherited)
 
 

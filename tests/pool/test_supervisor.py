@@ -184,7 +184,7 @@ def test_what_cannot_be_told_of_stands_and_readers_begin_anew(serve: Serve, capl
 
 def test_a_follower_with_a_bug_keeps_nobody_from_a_grant(serve: Serve) -> None:
     pool = serve()
-    pool.call(lambda: pool.runtime.follow(lambda _: 1 // 0, lambda: None))  # type: ignore[arg-type, return-value]
+    pool.call(lambda: pool.runtime.follow(lambda _: 1 // 0, lambda: None))  # type: ignore[arg-type]  # it raises
     assert pool.client.request("half", token=new_token())["state"] in {"preparing", "active"}
     assert pool.runtime.fault is None
     assert PARTS["events"] in str(pool.client.pool()["message"])
@@ -239,7 +239,7 @@ def test_a_part_that_fails_and_fails_rests_longer_and_says_it_less(
 
     async def story() -> None:
         kept = Parts(lambda: None, lambda _: None)
-        monkeypatch.setattr(parts.asyncio, "sleep", sleep)
+        monkeypatch.setattr(asyncio, "sleep", sleep)
         with contextlib.suppress(asyncio.CancelledError):
             await kept._keep("clock", fail)
 
@@ -271,7 +271,7 @@ def test_a_cancellation_that_comes_as_a_wait_ends_is_not_lost(serve: Serve, wait
     async def story() -> None:
         changed = asyncio.Event()
         if waits == "set_within":
-            waiting = asyncio.ensure_future(set_within(changed, 60))
+            waiting: asyncio.Future[Any] = asyncio.ensure_future(set_within(changed, 60))
         else:
             service, lease = pool.service, await asyncio.to_thread(pool.client.request, "half", token=new_token())
             caller: Any = SimpleNamespace(viewer=SimpleNamespace(owns=lambda _: True))

@@ -13,6 +13,7 @@ from jupyter_client.kernelspec import KernelSpec
 from fastgpu_jupyter.errors import Conflict, InvalidRequest, NoSuchDevice
 from fastgpu_jupyter.server import provisioner as module
 from fastgpu_jupyter.server.provisioner import FastGPUProvisioner
+from fastgpu_jupyter.server.tokens import token_path
 from tests.helpers import alive
 from tests.kernel.fakes import FakePool, active_view, lease_view
 from tests.waiting import async_wait_until, wait_until
@@ -165,7 +166,7 @@ def test_refusal_leaves_nothing(pool: Pool, error: Exception) -> None:
     with pytest.raises(type(error), match=str(error)):
         launch(provisioner)
     assert provisioner not in module._launching
-    assert not list(module.token_path("x").parent.iterdir())
+    assert not list(token_path("x").parent.iterdir())
 
 
 def test_failed_process_releases(pool: Pool) -> None:

@@ -12,7 +12,11 @@ import concurrent.futures
 import contextlib
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from contextvars import Context
+from typing import Any, TypeVar, TypeVarTuple
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 
 class Crash(BaseException):
@@ -34,7 +38,7 @@ class Loop(asyncio.BaseEventLoop):
         self._played = time
         self._selector = self
         self.crashed = False
-        self.readers: dict[int, tuple[Callable[..., object], tuple[Any, ...]]] = {}
+        self.readers: dict[Any, Callable[[], object]] = {}
         self.set_exception_handler(self._report)
         self.complaints: list[str] = []
 
@@ -58,16 +62,20 @@ class Loop(asyncio.BaseEventLoop):
     def _write_to_self(self) -> None:
         """Nobody sleeps."""
 
-    def call_soon(self, callback: Any, *args: Any, context: Any = None) -> asyncio.Handle:
+    def call_soon(
+        self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
+    ) -> asyncio.Handle:
         if self.crashed:  # what a destroyed coroutine still wants is of no interest
             return asyncio.Handle(callback, args, self)
         return super().call_soon(callback, *args, context=context)
 
-    def call_soon_threadsafe(self, callback: Any, *args: Any, context: Any = None) -> asyncio.Handle:
+    def call_soon_threadsafe(
+        self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
+    ) -> asyncio.Handle:
         return self.call_soon(callback, *args, context=context)
 
-    def add_reader(self, fd: Any, callback: Callable[..., object], *args: Any) -> None:
-        self.readers[fd] = (callback, args)
+    def add_reader(self, fd: Any, callback: Callable[[*Ts], Any], *args: *Ts) -> None:
+        self.readers[fd] = lambda: callback(*args)
 
     def remove_reader(self, fd: Any) -> bool:
         return self.readers.pop(fd, None) is not None
@@ -75,10 +83,11 @@ class Loop(asyncio.BaseEventLoop):
     def fire(self, fd: int) -> None:
         """The descriptor is readable; whoever reads it, if anybody still does, is called."""
         if fd in self.readers:
-            callback, args = self.readers[fd]
-            callback(*args)
+            self.readers[fd]()
 
-    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:
+    def run_in_executor(
+        self, executor: concurrent.futures.Executor | None, func: Callable[[*Ts], T], *args: *Ts
+    ) -> asyncio.Future[T]:
         executor = executor or Thread(1, "other")
         return asyncio.wrap_future(executor.submit(func, *args), loop=self)
 
@@ -110,7 +119,7 @@ class Loop(asyncio.BaseEventLoop):
         for task in asyncio.all_tasks(self):
             task._log_destroy_pending = False  # type: ignore[attr-defined]
             with contextlib.suppress(RuntimeError, ValueError):  # one that is running now ends by itself
-                task.get_coro().close()  # type: ignore[union-attr]
+                task.get_coro().close()
         for handle in self._ready:  # type: ignore[attr-defined]
             handle.cancel()
         self.readers.clear()

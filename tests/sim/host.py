@@ -259,7 +259,7 @@ class Host:
         class Connection(sqlite3.Connection):
             """The real one, on a disk that fails as the story wants it."""
 
-            def execute(self, sql: str, *args: Any) -> sqlite3.Cursor:  # type: ignore[override]
+            def execute(self, sql: str, *args: Any) -> sqlite3.Cursor:
                 if sql == "PRAGMA synchronous=FULL":
                     sql = "PRAGMA synchronous=OFF"  # a process that is killed loses nothing that it wrote
                 if sql.startswith("SELECT seq, seal") and host.faults.unread and not host.faults.late:
@@ -272,7 +272,7 @@ class Host:
                 host.at("committed")
                 return done
 
-            def executemany(self, sql: str, *args: Any) -> sqlite3.Cursor:  # type: ignore[override]
+            def executemany(self, sql: str, *args: Any) -> sqlite3.Cursor:
                 done = super().executemany(sql, *args)
                 host.at("insert")
                 return done

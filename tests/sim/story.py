@@ -255,11 +255,12 @@ class Story:
 
     def stop(self) -> None:
         """In good order."""
-        if self.runtime is None or self.host.loop is None:
+        loop = self.host.loop
+        if self.runtime is None or loop is None:
             return
         task = self.do(self.runtime.stop())
         self.run(60.0)
-        if self.host.loop is None:
+        if self.host.loop is not loop:
             return  # it crashed in its last write
         if not task.done():  # it waits for a slow driver
             self.crash()
@@ -530,7 +531,7 @@ class Story:
         pool = self.runtime._pool
 
         def fail(_: object, **_options: object) -> None:
-            del pool.advance  # type: ignore[attr-defined]
+            del pool.advance
             raise InternalError("impossible")
 
         pool.advance = fail  # type: ignore[method-assign, assignment]

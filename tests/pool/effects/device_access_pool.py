@@ -22,7 +22,7 @@ def elsewhere(driver: NvmlDriver, logical_gpu: LogicalGPU) -> Sequence[str]:
 
 
 if __name__ == "__main__":
-    NvmlDriver.device_nodes = elsewhere  # type: ignore[method-assign]
+    NvmlDriver.device_nodes = elsewhere  # type: ignore[method-assign,assignment]  # the first argument has a name
     if "FASTGPU_TEST_NO_BPF" in os.environ:
         device_filter._BPF.clear()
     main()

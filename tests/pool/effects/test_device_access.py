@@ -166,9 +166,14 @@ def _nothing_stays(tmp_path: Path) -> Iterator[None]:
     yield
     if WHY_NOT is None:
         for folder in folders:
-            left = LeaseGroups(folder, Clock().boot_id())
-            left.take_over([])
-            wait_until(lambda left=left: not left.tidy(), "nothing is left of the groups")
+            remove_groups(folder)
+
+
+def remove_groups(folder: Path) -> None:
+    """Remove the groups that a pool with this folder left."""
+    left = LeaseGroups(folder, Clock().boot_id())
+    left.take_over([])
+    wait_until(lambda: not left.tidy(), "nothing is left of the groups")
 
 
 def state_dir(folder: Path) -> Path:

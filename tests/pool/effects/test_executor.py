@@ -182,7 +182,7 @@ def test_while_the_driver_hangs_nothing_is_granted_and_everything_is_answered(
 
         runtime = pool.runtime
         facts = Facts("USD", runtime.usage, runtime.environment_of, runtime.tickets, runtime.device_nodes_of, {})
-        devices = [view["health"] for view in device_views(state, viewer, facts)]  # type: ignore[arg-type]
+        devices: list[str] = [view["health"] for view in device_views(state, viewer, facts)]  # type: ignore[arg-type]
         leases = lease_views(state, at, viewer, facts)  # type: ignore[arg-type]
         return devices, {view["id"]: view["pending_reason"] for view in leases}
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -128,7 +129,12 @@ def test_a_process_that_is_not_here_is_not_taken_for_a_foreign_one() -> None:
 def test_each_process_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[int] = []
     facts = attribution._facts
-    monkeypatch.setattr(attribution, "_facts", lambda key: read.append(key.pid) or facts(key))  # type: ignore[func-returns-value]
+
+    def noted(key: Any) -> Any:
+        read.append(key.pid)
+        return facts(key)
+
+    monkeypatch.setattr(attribution, "_facts", noted)
     with tree(2) as pids:
         found = following(a=pids[0])
         for _ in range(3):
@@ -184,7 +190,7 @@ def test_a_control_group_of_the_leases_own_tells_what_the_tree_does_not(monkeypa
 
 def unshare() -> tuple[str, ...]:
     """The words that start a program in a PID namespace of its own."""
-    words = ("unshare", "--pid", "--fork", "--kill-child")
+    words: tuple[str, ...] = ("unshare", "--pid", "--fork", "--kill-child")
     if os.getuid() != 0:
         words = (*words, "--user", "--map-root-user")
     if not shutil.which("unshare"):

@@ -86,7 +86,12 @@ def test_the_end_of_a_holder_is_told_once_and_of_a_replaced_one_never(child: sub
 
     async def story() -> None:
         ended = asyncio.Event()
-        watcher = process.Watcher(BOOT, lambda lease, holder: (told.append((lease, holder)), ended.set()))
+
+        def tell(lease_id: str, holder: Holder) -> None:
+            told.append((lease_id, holder))
+            ended.set()
+
+        watcher = process.Watcher(BOOT, tell)
         first = process.holder_of(child.pid, BOOT)
         watcher.watch("a", first)
         watcher.watch("b", first)
@@ -176,8 +181,8 @@ def test_what_a_killed_pool_left_before_it_renamed_its_socket_is_removed(tmp_pat
             left.bind(address)
     (tmp_path / f".pool.sock.0{ended.pid}").write_text("no socket")
     single.listen(tmp_path / "pool.sock", 0o600).close()
-    left = {path.name for path in tmp_path.iterdir()}
-    assert left == {"pool.sock", f".pool.sock.0{ended.pid}", *names.values()} - {names["dead"]}
+    found = {path.name for path in tmp_path.iterdir()}
+    assert found == {"pool.sock", f".pool.sock.0{ended.pid}", *names.values()} - {names["dead"]}
 
 
 def test_one_socket_is_for_one_pool_whatever_its_state_folder_is(tmp_path: Path) -> None:

@@ -65,5 +65,6 @@ def read(path: Path, seconds: float, count: int) -> int:
 
 if __name__ == "__main__":
     role, socket_path, duration_s, *more = sys.argv[1:]
-    done = hammer if role == "hammer" else read
-    sys.stdout.write(f"{done(Path(socket_path), float(duration_s), *map(int, more))}\n")  # type: ignore[operator]
+    path, seconds = Path(socket_path), float(duration_s)
+    done = hammer(path, seconds) if role == "hammer" else read(path, seconds, int(more[0]))
+    sys.stdout.write(f"{done}\n")

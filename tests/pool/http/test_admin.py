@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import time
+from typing import Any
 
 import pytest
 
@@ -39,8 +40,9 @@ def test_several_devices_and_models_are_asked_for_as_text(pool: PoolProcess) -> 
         pool.client.request("2xany", token=new_token())
     with pytest.raises(InvalidRequest, match="at character 6"):
         pool.client.request("a100:lots", token=new_token())
+    unknown: Any = {"priority": "urgent"}
     with pytest.raises(InvalidRequest, match="no priority 'urgent'"):
-        pool.client.request("half", token=new_token(), options={"priority": "urgent"})
+        pool.client.request("half", token=new_token(), options=unknown)
 
 
 def test_who_asks_with_a_higher_priority_is_before_the_others(pool: PoolProcess) -> None:

@@ -7,6 +7,7 @@ import json
 import logging
 import socket
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -131,6 +132,16 @@ def test_too_many_requests_are_refused_and_health_is_not(serve: Serve) -> None:
 # -- connections ------------------------------------------------------------------------------------------------------
 
 
+def taken_up(pool: ServedPool, count: int) -> bool:
+    """Return whether the pool has that many connections."""
+    return pool.call(pool.server.__len__) == count
+
+
+def answers(pool: ServedPool) -> bool:
+    """Return whether the pool answers a request."""
+    return pool.raw("GET", "/v1/pool").status == 200
+
+
 def test_over_the_limit_of_connections_only_health_is_answered(serve: Serve) -> None:
     for limit, says in (
         ({"connections_max_per_tenant": 2}, "You have as many connections"),
@@ -138,14 +149,14 @@ def test_over_the_limit_of_connections_only_health_is_answered(serve: Serve) -> 
     ):
         pool = serve(**limit)
         held = [pool.connect() for _ in range(2)]
-        wait_until(lambda pool=pool: pool.call(pool.server.__len__) == 2, "both are taken up")
+        wait_until(partial(taken_up, pool, 2), "both are taken up")
         assert pool.raw("GET", "/v1/health").status == 200
         refused = pool.raw("GET", "/v1/pool")
         assert (refused.status, refused.headers["Retry-After"]) == (429, "5")
         assert says in refused.json["detail"]
         for sock in held:
             sock.close()
-        wait_until(lambda pool=pool: pool.raw("GET", "/v1/pool").status == 200, "there is room again")
+        wait_until(partial(answers, pool), "there is room again")
         pool.stop()
 
 

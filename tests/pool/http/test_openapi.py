@@ -34,7 +34,7 @@ EXAMPLES = {
     "group": "lab",
     "month": "2026-11",
 }
-JSON = {"Content_Type": "application/json"}
+JSON: dict[str, Any] = {"Content_Type": "application/json"}
 
 
 def named(operation: Operation) -> str:
@@ -167,7 +167,7 @@ def test_another_method_is_refused_with_those_that_there_are(serve: Serve, opera
 def test_a_key_is_of_one_call(serve: Serve) -> None:
     """The same key with another call is another call, and not an answer that has nothing to do with it."""
     pool = serve()
-    key = {"Idempotency_Key": "once"}
+    key: dict[str, Any] = {"Idempotency_Key": "once"}
     lease = {"profile": "full", "token_sha256": "0" * 64}
     first = pool.raw("POST", "/v1/leases", msgspec.json.encode(lease), **key, **JSON).json
     assert pool.raw("PUT", "/v1/tenants/jo", b'{"weight": 7}', **key, **JSON).json["weight"] == 7
@@ -195,16 +195,15 @@ class Bridge:
 
     def _carry(self, client: socket.socket) -> None:
         with contextlib.suppress(OSError), client, self._pool.connect() as server, selectors.DefaultSelector() as ready:
-            other = {client: server, server: client}
-            for end in other:
-                ready.register(end, selectors.EVENT_READ)
+            ready.register(client, selectors.EVENT_READ, (client, server))
+            ready.register(server, selectors.EVENT_READ, (server, client))
             while True:
                 for key, _ in ready.select(10):
-                    end = key.fileobj
-                    data = end.recv(2**16)  # type: ignore[union-attr]
+                    source, target = key.data
+                    data = source.recv(2**16)
                     if not data:
                         return
-                    other[end].sendall(data)  # type: ignore[index]
+                    target.sendall(data)
 
     def close(self) -> None:
         self._listener.close()

@@ -19,6 +19,7 @@ from fastgpu_jupyter.errors import FastGPUError, PoolUnreachable, StoreFault
 from fastgpu_jupyter.pool.journal import reserve as reserve_module
 from fastgpu_jupyter.pool.journal.reserve import RECORD_BYTES, RECORDS_MAX, Release, Reserve
 from fastgpu_jupyter.pool.journal.store import Journal
+from fastgpu_jupyter.pool.loop import degraded_mode
 from fastgpu_jupyter.pool.loop import runtime as runtime_module
 from fastgpu_jupyter.pool.loop.recovery import replay
 from fastgpu_jupyter.wire.client import PoolClient, new_token
@@ -233,7 +234,7 @@ def test_a_journal_that_cannot_even_be_read_takes_no_more_records(
         tried.append(owed)
         raise StoreFault("The journal cannot be written.")
 
-    monkeypatch.setattr(runtime_module.degraded, "catch_up", catch_up)
+    monkeypatch.setattr(degraded_mode, "catch_up", catch_up)
     with monkeypatch.context() as patch:
         patch.setattr(runtime_module, "replay", unreadable)
         mend = fill(pool)

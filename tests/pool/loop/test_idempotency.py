@@ -12,10 +12,12 @@ import pytest
 from fastgpu_jupyter.core.model import commands as c
 from fastgpu_jupyter.core.model.entities import LeaseState
 from fastgpu_jupyter.core.model.events import LeaseDraining
+from fastgpu_jupyter.core.pool import Pool as Rules
 from fastgpu_jupyter.errors import InternalError, StoreFault
 from fastgpu_jupyter.pool.effects import executor as hands_module
 from fastgpu_jupyter.pool.journal.reserve import Reserve
 from fastgpu_jupyter.pool.journal.store import Journal
+from fastgpu_jupyter.pool.loop import degraded_mode
 from fastgpu_jupyter.pool.loop import runtime as runtime_module
 from fastgpu_jupyter.pool.loop.recovery import recover, replay
 from tests.core.world import spec
@@ -103,13 +105,13 @@ def test_what_was_owed_is_written_once_though_its_write_was_reported_as_failed(
             pool.journal._missing = missing  # type: ignore[method-assign]
             raise StoreFault("cannot be read")
 
-        pool.journal._insert = fail  # type: ignore[method-assign]
+        monkeypatch.setattr(pool.journal, "_insert", fail)
         with pytest.raises(StoreFault):
             await pool.ask("b")
         await pool.runtime.submit(c.ReleaseLease("a"))
         if unread:
             pool.journal._missing = fail_to_read  # type: ignore[method-assign]
-        pool.journal._insert = fail_late  # type: ignore[method-assign]
+        monkeypatch.setattr(pool.journal, "_insert", fail_late)
         await pool.until_mended()
         assert len(tries) >= 2
         assert await pool.ask("c") == "c"
@@ -131,12 +133,12 @@ def test_after_a_bug_nothing_is_written_behind_what_is_owed(tmp_path: Path, monk
         def fail(*_: object) -> None:
             raise sqlite3.OperationalError("database or disk is full")
 
-        pool.journal._insert = fail  # type: ignore[method-assign]
+        monkeypatch.setattr(pool.journal, "_insert", fail)
         with pytest.raises(StoreFault):
             await pool.ask("b")
         await pool.runtime.submit(c.ReleaseLease("a"))
         with monkeypatch.context() as patch:
-            patch.setattr(runtime_module.degraded, "release", lambda *_, **__: 1 / 0)
+            patch.setattr(degraded_mode, "release", lambda *_, **__: 1 / 0)
             with pytest.raises(InternalError):
                 await pool.runtime.submit(c.ReleaseLease("a"))
         seq = pool.journal.seq
@@ -160,7 +162,7 @@ def test_what_a_bug_left_half_done_is_not_what_releases_are_decided_by(
             raise InternalError("impossible")
 
         with monkeypatch.context() as patch:
-            patch.setattr(runtime_module.Pool, "advance", bug)  # after the release was applied, before it was written
+            patch.setattr(Rules, "advance", bug)  # after the release was applied, before it was written
             with pytest.raises(InternalError):
                 await pool.runtime.submit(c.ReleaseLease("a"))
         await pool.runtime.submit(c.ReleaseLease("a"))

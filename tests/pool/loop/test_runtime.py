@@ -26,6 +26,7 @@ from fastgpu_jupyter.core.model.entities import (
     Scrub,
     State,
 )
+from fastgpu_jupyter.core.pool import Pool as Rules
 from fastgpu_jupyter.core.scheduling import queue_report
 from fastgpu_jupyter.errors import HostFault, InternalError, NoSuchDevice, NotFound, StoreFault
 from fastgpu_jupyter.pool.devices.driver import INDIVISIBLE, Division, GPUProcess, Limited, Sample, Subject
@@ -373,7 +374,7 @@ def test_after_a_bug_nothing_new_is_granted_but_releases_are_accepted(
         await pool.ask("a")
         await pool.until("a", LeaseState.ACTIVE)
         with monkeypatch.context() as patch:
-            patch.setattr(runtime_module.Pool, "execute", _raise_bug)
+            patch.setattr(Rules, "execute", _raise_bug)
             with pytest.raises(InternalError, match="nothing new is granted"):
                 await pool.ask("b")
         with pytest.raises(StoreFault, match="releases are accepted"):
@@ -488,7 +489,7 @@ def test_parking_goes_on_after_a_restart_of_the_pool_manager(tmp_path: Path) -> 
         await pool.runtime.submit(c.ParkLease("a"))
         await pool.runtime.stop()
         stuck.set()
-        del driver.park  # type: ignore[method-assign]
+        del driver.park
         await pool.start()
         await pool.until("a", LeaseState.PARKED)
 

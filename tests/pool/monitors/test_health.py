@@ -228,7 +228,10 @@ def test_a_driver_that_hangs_holds_up_nobody_and_serves_again_when_it_answers(
 
     async def story(pool: Pool) -> None:
         driver.played.answers.clear()
-        everywhere = lambda health: lambda devices: {one.health for one in devices.values()} == {health}  # noqa: E731
+
+        def everywhere(health: Health) -> Callable[[dict[str, Device]], bool]:
+            return lambda devices: {one.health for one in devices.values()} == {health}
+
         device = await until(pool, everywhere(Health.SUSPECT))
         assert "does not answer" in str(device.health_reason)
         await pool.ask("a")  # the loop goes on
@@ -296,11 +299,13 @@ def test_a_lease_of_two_gpus_drains_on_the_one_that_is_left(tmp_path: Path, monk
     run(tmp_path, story, driver)
 
 
-def test_a_process_that_parking_broke_is_told_to_restart(tmp_path: Path, driver: FrailDriver) -> None:
+def test_a_process_that_parking_broke_is_told_to_restart(
+    tmp_path: Path, driver: FrailDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def break_it(*_: object) -> int:
         raise ProcessBroken("It failed.")
 
-    driver.park = break_it  # type: ignore[method-assign]
+    monkeypatch.setattr(driver, "park", break_it)
 
     async def story(pool: Pool) -> None:
         await pool.ask("a")

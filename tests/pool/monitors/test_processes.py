@@ -37,6 +37,7 @@ from fastgpu_jupyter.pool.loop import runtime as runtime_module
 from fastgpu_jupyter.pool.loop.recovery import recover
 from fastgpu_jupyter.pool.loop.runtime import Runtime
 from fastgpu_jupyter.pool.monitors import processes as lookout_module
+from fastgpu_jupyter.pool.monitors.process_owners import Owners
 from fastgpu_jupyter.pool.monitors.processes import END, IGNORE, WARN
 from fastgpu_jupyter.units import GIB
 from tests.helpers import alive
@@ -266,7 +267,8 @@ def test_who_is_to_end_them_ends_exactly_those(tmp_path: Path, machine: FakeMach
 
 def test_a_number_that_was_reused_is_not_signalled(tmp_path: Path, machine: FakeMachine) -> None:
     with process() as (stranger, _):
-        lookout = lookout_module.Lookout(Clock().boot_id(), END)
+        boot_id = Clock().boot_id()
+        lookout = lookout_module.Lookout(boot_id, Owners(boot_id), END)
         holder = holder_of(stranger, Clock().boot_id())
         earlier = type(holder)(holder.boot_id, holder.pid, holder.start_time - 1, holder.pidfd_inode, holder.uid)
         lookout._signal(earlier, signal.SIGKILL)

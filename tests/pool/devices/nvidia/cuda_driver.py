@@ -58,7 +58,7 @@ class FakeCuda:
             if self.settles:
                 self.states[pid] = SETTLES.get(state, state)
 
-    def cuInit(self, flags: int) -> tuple[Result]:  # noqa: N802 - the name is CUDA's
+    def cuInit(self, flags: int) -> tuple[Any]:  # noqa: N802 - the name is CUDA's
         return (self._error("cuInit") or OK,)
 
     def cuCheckpointProcessGetState(self, pid: int) -> tuple[Any, ...]:  # noqa: N802
@@ -67,23 +67,23 @@ class FakeCuda:
             error = Result.CUDA_ERROR_INVALID_VALUE
         return (error, None) if error else (OK, driver.CUprocessState(self.states[pid]))
 
-    def cuCheckpointProcessLock(self, pid: int, arguments: Any) -> tuple[Result]:  # noqa: N802
+    def cuCheckpointProcessLock(self, pid: int, arguments: Any) -> tuple[Any]:  # noqa: N802
         self.lock_timeouts_ms.append(arguments.timeoutMs)
         return self._step("Lock", pid)
 
-    def cuCheckpointProcessCheckpoint(self, pid: int, arguments: None) -> tuple[Result]:  # noqa: N802
+    def cuCheckpointProcessCheckpoint(self, pid: int, arguments: None) -> tuple[Any]:  # noqa: N802
         return self._step("Checkpoint", pid)
 
-    def cuCheckpointProcessRestore(self, pid: int, arguments: Any) -> tuple[Result]:  # noqa: N802
+    def cuCheckpointProcessRestore(self, pid: int, arguments: Any) -> tuple[Any]:  # noqa: N802
         if arguments is not None:
             assert arguments.gpuPairsCount == len(arguments.gpuPairs)
             self.pairs = [(_uuid(pair.oldUuid), _uuid(pair.newUuid)) for pair in arguments.gpuPairs]
         return self._step("Restore", pid)
 
-    def cuCheckpointProcessUnlock(self, pid: int, arguments: None) -> tuple[Result]:  # noqa: N802
+    def cuCheckpointProcessUnlock(self, pid: int, arguments: None) -> tuple[Any]:  # noqa: N802
         return self._step("Unlock", pid)
 
-    def _step(self, name: str, pid: int) -> tuple[Result]:
+    def _step(self, name: str, pid: int) -> tuple[Any]:
         call = f"{name} {pid}"
         self.now_s += self.takes_s.get(call, 0.0)
         self.states.pop(self.ends_at.get(call, 0), None)
@@ -101,7 +101,7 @@ class FakeCuda:
             self.done.append(call)
         return (OK,)
 
-    def _error(self, call: str) -> Result | None:
+    def _error(self, call: str) -> Any:
         if call in self.absent:
             raise RuntimeError(f'Function "{call}" not found')
         return getattr(Result, self.refuse[call]) if call in self.refuse else None

@@ -5,20 +5,20 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fastgpu_jupyter.errors import HostFault
+from fastgpu_jupyter.pool.devices.driver import ProcessBroken
 from fastgpu_jupyter.pool.devices.nvidia import cuda_checkpoint as checkpoint
 from fastgpu_jupyter.pool.devices.nvidia import parking as lease_memory
 from fastgpu_jupyter.pool.devices.nvidia.cuda_checkpoint import (
     LIMIT_S,
     CudaParker,
     CudaState,
-    ProcessBroken,
     Refused,
     mapping,
     uuid_bytes,
@@ -66,7 +66,7 @@ def test_what_was_begun_before_is_taken_up_where_it_is(state: CudaState) -> None
     assert cuda.states[1] is S.CHECKPOINTED
     cuda.states[1] = state
     parker(cuda).resume([1], {})
-    assert cuda.states[1] is S.RUNNING
+    assert cuda.states == {1: S.RUNNING}
 
 
 def test_one_that_cannot_be_locked_leaves_all_as_they_were() -> None:
@@ -97,7 +97,8 @@ def test_one_that_fails_is_broken_and_the_others_go_on() -> None:
 def test_one_that_had_failed_before_is_broken_at_once() -> None:
     cuda = FakeCuda(1)
     cuda.states[1] = S.FAILED
-    for move in (lambda: parker(cuda).park([1]), lambda: parker(cuda).resume([1], {})):
+    moves: list[Callable[[], object]] = [lambda: parker(cuda).park([1]), lambda: parker(cuda).resume([1], {})]
+    for move in moves:
         with pytest.raises(ProcessBroken):
             move()
     assert parker(cuda).is_away(1)
