@@ -30,12 +30,12 @@ export default tseslint.config(
     }
   },
   {
-    // The one place that looks at data whose type is not known yet.
+    // Only this module handles untyped data.
     files: ['src/leases/validate.ts'],
     rules: { '@typescript-eslint/no-explicit-any': 'off' }
   },
   {
-    // node:test's test() answers with a promise that the runner itself awaits.
+    // The promise of node:test's test() is awaited by the runner.
     files: ['test/**/*.ts'],
     rules: { '@typescript-eslint/no-floating-promises': 'off' }
   }

@@ -1,24 +1,24 @@
-import type { Change } from './leases/lease';
+import type { LeaseAction } from './leases/lease';
 
-/** The ids of the commands, for this extension and for those who call it. */
+/** The ids of the commands, which other extensions can execute. */
 export namespace CommandIDs {
   export const openPanel = 'fastgpu:open-panel';
-  /** Arguments: `{leaseId?}`; without one, the lease of the current notebook. */
+  /** Arguments: `{leaseId?}`; the default is the lease of the current notebook. */
   export const releaseLease = 'fastgpu:release-lease';
-  /** Arguments as above; so for the next three. */
+  /** The next four take the same arguments as `releaseLease`. */
   export const parkLease = 'fastgpu:park-lease';
   export const resumeLease = 'fastgpu:resume-lease';
   export const moveLease = 'fastgpu:move-lease';
   /** Pins a lease, or unpins one that is pinned. */
   export const togglePin = 'fastgpu:toggle-pin';
   export const refresh = 'fastgpu:refresh';
-  /** Arguments: `{leaseId}`. Not in the palette: it needs to know which. */
+  /** Arguments: `{leaseId}`, which is required, so the command is not in the palette. */
   export const openNotebook = 'fastgpu:open-notebook';
 }
 
-/** The command that asks for a change. */
-export function changeCommand(change: Change): string {
-  switch (change) {
+/** Return the id of the command that requests an action. */
+export function actionCommand(action: LeaseAction): string {
+  switch (action) {
     case 'move':
       return CommandIDs.moveLease;
     case 'park':

@@ -1,13 +1,13 @@
 /**
- * FastGPU in the browser: one plugin for each feature, so that each can be switched off by itself.
+ * The JupyterLab extension of FastGPU: one plugin for each feature, so that each can be disabled separately.
  */
 
 import type { JupyterFrontEndPlugin } from '@jupyterlab/application';
 
 import { commandsPlugin } from './plugins/commands';
-import { currentPlugin } from './plugins/current';
+import { currentLeasePlugin } from './plugins/currentlease';
 import { managerPlugin } from './plugins/manager';
-import { noticesPlugin } from './plugins/notifications';
+import { notificationsPlugin } from './plugins/notifications';
 import { panelPlugin } from './plugins/panel';
 import { runningPlugin } from './plugins/running';
 import { statusPlugin } from './plugins/status';
@@ -17,12 +17,12 @@ export { ICurrentLease, ILeaseManager } from './tokens';
 
 const plugins: JupyterFrontEndPlugin<unknown>[] = [
   managerPlugin,
-  currentPlugin,
+  currentLeasePlugin,
   commandsPlugin,
   panelPlugin,
   statusPlugin,
   runningPlugin,
-  noticesPlugin
+  notificationsPlugin
 ];
 
 export default plugins;

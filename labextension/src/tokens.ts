@@ -1,46 +1,46 @@
 /**
- * What the plugins give each other, and other extensions.
+ * The services that the plugins provide to each other and to other extensions.
  */
 
 import { Token } from '@lumino/coreutils';
 import type { IDisposable } from '@lumino/disposable';
 import type { ISignal } from '@lumino/signaling';
 
-import type { Change, Connection, ILease, IPoolState } from './leases/lease';
+import type { Connection, ILease, IPoolState, LeaseAction } from './leases/lease';
 
 /** The page's model of the pool. */
 export interface ILeaseManager extends IDisposable {
-  /** What is known of the pool: live while connected, the last known otherwise. */
+  /** The current state of the pool while connected, otherwise the last known one. */
   readonly state: IPoolState;
   readonly connection: Connection;
-  /** When the last message came, by this browser's clock; null before the first. */
+  /** The browser's time at which the last message arrived; null before the first. */
   readonly updatedAt: number | null;
-  /** Emitted when `state` or `connection` have changed. */
+  /** Emitted when `state`, `connection` or the pending requests have changed. */
   readonly changed: ISignal<ILeaseManager, void>;
-  /** The leases whose release has been asked for and not answered yet. */
-  readonly releasing: ReadonlySet<string>;
-  /** The leases of which another change has been asked for and not answered yet. */
-  readonly changing: ReadonlySet<string>;
-  /** The time by the server's clock, which the times in `state` are in. */
+  /** The ids of leases with a pending request for their release. */
+  readonly pendingReleases: ReadonlySet<string>;
+  /** The ids of leases with a pending request for another action. */
+  readonly pendingActions: ReadonlySet<string>;
+  /** Return the server's time, to which the times in `state` refer. */
   now(): number;
-  /** Connect anew, now, and take a fresh snapshot. */
+  /** Reconnect immediately and load a new snapshot. */
   refresh(): void;
-  /** Give a lease back; raises a `FastGPUError` when the server refuses. */
+  /** Release a lease; throws a `FastGPUError` if the server refuses. */
   release(leaseId: string): Promise<void>;
-  /** Park a lease, want it back, pin or unpin it; raises a `FastGPUError` when the server refuses. */
-  change(leaseId: string, change: Change): Promise<void>;
+  /** Request an action on a lease; throws a `FastGPUError` if the server refuses. */
+  requestAction(leaseId: string, action: LeaseAction): Promise<void>;
 }
 
 export const ILeaseManager = new Token<ILeaseManager>(
   'fastgpu-jupyter:ILeaseManager',
-  'The pool of GPUs as this page knows it, and what can be asked of leases.'
+  'The state of the GPU pool and the requests that change leases.'
 );
 
-/** The notebook or console that the user is in, and its lease. */
+/** The lease of the notebook or console that the user works in. */
 export interface ICurrentLease {
-  /** The kernel of the current widget; null when it has none. */
+  /** The kernel of the current widget; null if it has none. */
   readonly kernelId: string | null;
-  /** Its lease: the open one, or the one that ended last; null when it never had one. */
+  /** The kernel's open lease, or else the one that ended last; null if it never had one. */
   readonly lease: ILease | null;
   /** Emitted when either has changed. */
   readonly changed: ISignal<ICurrentLease, void>;
@@ -48,7 +48,7 @@ export interface ICurrentLease {
 
 export const ICurrentLease = new Token<ICurrentLease>(
   'fastgpu-jupyter:ICurrentLease',
-  'The lease of the notebook or console that the user is in.'
+  'The lease of the notebook or console that the user works in.'
 );
 
 /** The domain of the translations. */

@@ -1,6 +1,7 @@
-/** Views as the server sends them, for all tests. */
+/** Objects as the server sends them, for all tests. */
 
-import type { IDevice, ILease, IPool, ISnapshot, ITicket } from '../src/leases/lease';
+import type { IHistory } from '../src/leases/history';
+import type { IDevice, ILease, IPool, ISnapshotMessage, IQueueEntry } from '../src/leases/lease';
 
 export const GIB = 1024 ** 3;
 
@@ -96,7 +97,7 @@ export function lease(changes: Partial<ILease> = {}): ILease {
   };
 }
 
-export function ticket(changes: Partial<ITicket> = {}): ITicket {
+export function queueEntry(changes: Partial<IQueueEntry> = {}): IQueueEntry {
   return {
     lease_id: 'l2',
     place: 1,
@@ -112,7 +113,7 @@ export function ticket(changes: Partial<ITicket> = {}): ITicket {
   };
 }
 
-export function snapshot(changes: Partial<ISnapshot> = {}): ISnapshot {
+export function snapshot(changes: Partial<ISnapshotMessage> = {}): ISnapshotMessage {
   return {
     type: 'snapshot',
     seq: 7,
@@ -121,5 +122,28 @@ export function snapshot(changes: Partial<ISnapshot> = {}): ISnapshot {
     leases: [lease()],
     queue: [],
     ...changes
+  };
+}
+
+/** A history by seconds with the same numbers as percent and GiB; power and temperature are unknown. */
+export function leaseHistory(started_at: number, ...percents: (number | null)[]): IHistory {
+  const memory = percents.map(percent => (percent === null ? null : percent * GIB));
+  return {
+    resolution_ms: 1000,
+    started_at,
+    utilization_percent: percents,
+    memory_used_bytes: memory,
+    memory_used_bytes_max: memory,
+    power_milliwatt: percents.map(() => null),
+    temperature_celsius: percents.map(() => null)
+  };
+}
+
+/** The history of a device, which has power and temperature as well. */
+export function deviceHistory(started_at: number, ...percents: (number | null)[]): IHistory {
+  return {
+    ...leaseHistory(started_at, ...percents),
+    power_milliwatt: percents.map(percent => (percent === null ? null : 1000 * percent)),
+    temperature_celsius: percents.map(percent => (percent === null ? null : 30 + percent))
   };
 }

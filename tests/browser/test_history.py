@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 
 from fastgpu_jupyter.wire.client import new_token
 from tests.browser.conftest import LabProcess
-from tests.browser.sights import Lab
+from tests.browser.lab_page import LabPage
 from tests.nvml.machine import FakeMachine
 
 HISTORY = re.compile("/history[?]")
@@ -32,43 +32,43 @@ def test_the_history_of_a_lease_is_a_chart_that_says_what_it_shows(
     lab: LabProcess, page: Page, screenshots: Path
 ) -> None:
     lab.start()
-    sight = Lab(page, lab)
-    sight.open()
-    sight.start_notebook()
-    panel = sight.panel()
-    card = panel.locator(".fg-Card[data-lease-id]").first
-    expect(card).to_have_attribute("data-state", "active")
+    user = LabPage(page, lab)
+    user.open()
+    user.start_notebook()
+    panel = user.panel()
+    item = panel.locator(".fg-Item[data-lease-id]").first
+    expect(item).to_have_attribute("data-state", "active")
     fetched: list[str] = []
     page.on("request", lambda request: fetched.append(request.url) if "/history" in request.url else None)
-    expect(sight.run(WORK)).to_contain_text("worked")
+    expect(user.run(WORK)).to_contain_text("worked")
     assert fetched == []  # what is folded asks for nothing
 
     with page.expect_request(HISTORY) as first:
-        card.get_by_text("History", exact=True).click()
-    plot = card.locator(".fg-Chart-plot")
+        item.get_by_text("History", exact=True).click()
+    plot = item.locator(".fg-Chart-plot")
     expect(plot.locator("canvas")).to_be_visible()
     says = re.compile(r"Last 5 minutes\. GPU: \d+% on average, at most \d+%; memory: at most [\d.]+ / 80 GiB\.")
     expect(plot).to_have_attribute("aria-label", says)
-    expect(card.locator(".fg-Chart-note")).to_have_text(says)
+    expect(item.locator(".fg-Chart-note")).to_have_text(says)
     # Newer readings are asked for, and of those only what is missing.
     with page.expect_request(HISTORY) as later:
         pass
     assert _since(later.value.url) > _since(first.value.url)
-    card.scroll_into_view_if_needed()
+    item.scroll_into_view_if_needed()
     page.screenshot(path=screenshots / "history-light.png")
 
     plot.hover()
-    expect(card.locator(".fg-Chart-note")).to_have_text(re.compile(r"\d+:\d\d:\d\d [AP]M"))
+    expect(item.locator(".fg-Chart-note")).to_have_text(re.compile(r"\d+:\d\d:\d\d [AP]M"))
     page.mouse.move(0, 0)
     for name, text in (("1 hour", "Last 1 hour"), ("7 days", "Last 7 days")):
-        card.get_by_role("radio", name=name).check()
-        expect(card.locator(".fg-Chart-note")).to_contain_text(text)
+        item.get_by_role("radio", name=name).check()
+        expect(item.locator(".fg-Chart-note")).to_contain_text(text)
         page.screenshot(path=screenshots / f"history-{name.replace(' ', '-')}.png")
-    card.get_by_role("radio", name="5 minutes").check()
-    toggle = card.get_by_role("button", name="Table", exact=True)
+    item.get_by_role("radio", name="5 minutes").check()
+    toggle = item.get_by_role("button", name="Table", exact=True)
     toggle.press("Enter")
-    table = card.get_by_role("table")
-    expect(table.locator("caption")).to_contain_text("Untitled.ipynb, last 5 minutes by the minute")
+    table = item.get_by_role("table")
+    expect(table.locator("caption")).to_contain_text("Untitled.ipynb, last 5 minutes by minute")
     assert table.get_by_role("columnheader").all_text_contents() == ["Minute", "GPU", "Memory"]
     expect(table.get_by_role("row").nth(1)).to_have_text(re.compile(r"\d+:\d\d [AP]M\d+%[\d.]+ GiB"))
     expect(plot).to_have_count(0)
@@ -76,11 +76,11 @@ def test_the_history_of_a_lease_is_a_chart_that_says_what_it_shows(
     page.screenshot(path=screenshots / "history-table.png")
     toggle.press("Space")
     for theme in ("JupyterLab Dark", "JupyterLab Dark High Contrast"):
-        sight.theme(theme)
+        user.theme(theme)
         expect(plot.locator("canvas")).to_be_visible()
         page.screenshot(path=screenshots / f"history-{theme.split(' ', 1)[1].lower().replace(' ', '-')}.png")
 
-    card.get_by_text("History", exact=True).click()
+    item.get_by_text("History", exact=True).click()
     expect(plot).to_have_count(0)
 
 
@@ -94,12 +94,12 @@ def test_the_history_of_a_device_has_all_that_it_says_and_tells_what_it_does_not
     for function in ("nvmlDeviceGetPowerUsage", "nvmlDeviceGetTemperature"):
         machine.fail(function, NOT_SUPPORTED, gpu=silent)
     lab.start()
-    sight = Lab(page, lab)
-    sight.open()
-    sight.launcher()
+    user = LabPage(page, lab)
+    user.open()
+    user.launcher()
     fetched: list[str] = []
     page.on("request", lambda request: fetched.append(request.url) if "/history" in request.url else None)
-    panel = sight.panel()
+    panel = user.panel()
     lab.pool.request(profile="full", notebook="elsewhere.ipynb", token=new_token())
     held = panel.locator("[data-device-id]", has_text="80 GiB yours")
     expect(held).to_have_count(1)
@@ -112,7 +112,7 @@ def test_the_history_of_a_device_has_all_that_it_says_and_tells_what_it_does_not
         button.press("Enter")
         expect(button).to_have_attribute("aria-expanded", "true")
         expect(button).to_be_focused()
-    expect(held.get_by_role("list", name="Who is on it")).to_contain_text("elsewhere.ipynb (you)")
+    expect(held.get_by_role("list", name="Leases on this device")).to_contain_text("elsewhere.ipynb (you)")
     expect(rows.nth(0).locator("canvas")).to_have_count(3)  # use, power, temperature
     says = "power: 250 W on average, at most 250 W; temperature: at most 61°C."
     expect(rows.nth(0).locator(".fg-Chart-note")).to_contain_text(says)

@@ -15,7 +15,7 @@ from playwright.sync_api import Page, expect
 
 from fastgpu_jupyter.wire.client import new_token
 from tests.browser.conftest import ROOT, LabProcess
-from tests.browser.sights import Lab
+from tests.browser.lab_page import LabPage
 from tests.conftest import park_idle
 
 WORK = "import math\nmath.factorial(20)"
@@ -23,21 +23,21 @@ WORK_SAYS = "2432902008176640000"
 
 
 @pytest.fixture
-def user(page: Page, lab: LabProcess) -> Lab:
+def user(page: Page, lab: LabProcess) -> LabPage:
     """JupyterLab, open at its launcher."""
     lab.start()
-    user = Lab(page, lab)
+    user = LabPage(page, lab)
     user.open()
     user.launcher()
     return user
 
 
-def test_a_second_notebook_waits_until_the_first_gives_its_gpu_back(user: Lab, screenshots: Path) -> None:
+def test_a_second_notebook_waits_until_the_first_gives_its_gpu_back(user: LabPage, screenshots: Path) -> None:
     user.start_notebook()
     expect(user.run(WORK)).to_contain_text(WORK_SAYS)
 
     panel = user.panel()
-    first = panel.locator(".fg-Card", has_text="Untitled.ipynb")
+    first = panel.locator(".fg-Item", has_text="Untitled.ipynb")
     expect(first).to_contain_text("Active")
     expect(first).to_contain_text("simulated")
     expect(user.status()).to_contain_text("A100")
@@ -45,9 +45,9 @@ def test_a_second_notebook_waits_until_the_first_gives_its_gpu_back(user: Lab, s
     user.start_notebook()
     output = user.run(WORK)
     expect(output).to_contain_text("Waiting for a GPU: place 1 in the queue.")
-    expect(user.status()).to_contain_text("waiting, place 1")
-    expect(panel.locator(".fg-Ticket")).to_contain_text("Untitled1.ipynb")
-    expect(panel.locator(".fg-Ticket")).to_contain_text("you")
+    expect(user.status()).to_contain_text("waiting, position 1")
+    expect(panel.locator(".fg-Request")).to_contain_text("Untitled1.ipynb")
+    expect(panel.locator(".fg-Request")).to_contain_text("you")
     user.page.screenshot(path=screenshots / "waiting-light.png")
     user.theme("JupyterLab Dark")
     user.page.screenshot(path=screenshots / "waiting-dark.png")
@@ -61,7 +61,7 @@ def test_a_second_notebook_waits_until_the_first_gives_its_gpu_back(user: Lab, s
     expect(output).to_contain_text(WORK_SAYS)
     expect(output).not_to_contain_text("Waiting for a GPU")
     expect(user.status()).to_contain_text("A100")
-    expect(panel.locator(".fg-Ticket")).to_have_count(0)
+    expect(panel.locator(".fg-Request")).to_have_count(0)
 
     # The first notebook lost its GPU, not its kernel: its variables are there.
     user.show_tab("Untitled.ipynb")
@@ -69,7 +69,7 @@ def test_a_second_notebook_waits_until_the_first_gives_its_gpu_back(user: Lab, s
     expect(user.status()).to_contain_text("No GPU lease")
 
 
-def test_stop_ends_the_wait_and_not_the_kernel(user: Lab) -> None:
+def test_stop_ends_the_wait_and_not_the_kernel(user: LabPage) -> None:
     user.server.pool.request(profile="full", token=new_token())  # somebody else of this user's holds the GPU
     user.start_notebook()
     output = user.run(WORK)
@@ -85,13 +85,13 @@ def test_an_idle_notebook_lends_its_gpu_and_gets_it_back_with_its_variables(
 ) -> None:
     park_idle(lab.folder, 3)
     lab.start()
-    user = Lab(page, lab)
+    user = LabPage(page, lab)
     user.open()
     user.launcher()
     user.start_notebook()
     expect(user.run("kept = 6 * 7\nkept")).to_contain_text("42")
     panel = user.panel()
-    first = panel.locator(".fg-Card", has_text="Untitled.ipynb")
+    first = panel.locator(".fg-Item", has_text="Untitled.ipynb")
     expect(first).to_contain_text("idle for")
     page.screenshot(path=screenshots / "idle.png")
 
@@ -99,10 +99,10 @@ def test_an_idle_notebook_lends_its_gpu_and_gets_it_back_with_its_variables(
     user.start_notebook()
     output = user.run("import time\nfor i in range(150):\n    print(i)\n    time.sleep(0.1)")
     expect(output).to_contain_text("7")
-    second = panel.locator(".fg-Card", has_text="Untitled1.ipynb")
-    expect(second).to_contain_text("a cell runs")
-    expect(first).to_contain_text("Parked while it was idle, because somebody waited. Its variables are kept.")
-    expect(panel.get_by_role("button", name="Ask for the GPU of Untitled.ipynb back")).to_be_enabled()
+    second = panel.locator(".fg-Item", has_text="Untitled1.ipynb")
+    expect(second).to_contain_text("running a cell")
+    expect(first).to_contain_text("Parked while idle, because another request was waiting. Variables are preserved.")
+    expect(panel.get_by_role("button", name="Resume the GPU of Untitled.ipynb")).to_be_enabled()
     for name, theme in (("light", "Light"), ("dark", "Dark"), ("high-contrast", "Dark High Contrast")):
         user.theme(f"JupyterLab {theme}")
         page.screenshot(path=screenshots / f"parked-{name}.png")
@@ -114,69 +114,69 @@ def test_an_idle_notebook_lends_its_gpu_and_gets_it_back_with_its_variables(
     output = user.run("kept + 1")
     expect(output).to_contain_text("Waiting for the GPU to come back to this notebook: place 1 in the queue.")
     expect(output).to_contain_text("it was idle and somebody waited. Its variables")
-    expect(user.status()).to_contain_text("wanted back, place 1")
+    expect(user.status()).to_contain_text("waiting to resume, position 1")
     page.screenshot(path=screenshots / "coming-back.png")
     page.set_viewport_size({"width": 760, "height": 800})
     page.screenshot(path=screenshots / "coming-back-narrow.png")
     page.set_viewport_size({"width": 1280, "height": 800})
     expect(output).to_contain_text("43", timeout=60_000)
     expect(output).not_to_contain_text("Waiting for the GPU")
-    expect(second).to_contain_text("Parked while it was idle")
+    expect(second).to_contain_text("Parked while idle")
 
     # Pinned, it keeps its GPU however long it is idle and somebody waits.
     expect(user.run("%fastgpu pin")).to_contain_text("Pinned: this kernel keeps its GPU")
     expect(first).to_contain_text("pinned")
-    panel.get_by_role("button", name="Ask for the GPU of Untitled1.ipynb back").click()
-    expect(panel.locator(".fg-Ticket")).to_contain_text("Untitled1.ipynb")
+    panel.get_by_role("button", name="Resume the GPU of Untitled1.ipynb").click()
+    expect(panel.locator(".fg-Request")).to_contain_text("Untitled1.ipynb")
     expect(first).to_contain_text("idle for 10 s")
     expect(first).to_contain_text("Active")
     page.screenshot(path=screenshots / "pinned.png")
     panel.get_by_role("button", name="Unpin the GPU of Untitled.ipynb").click()
     expect(second).to_contain_text("Active")
-    expect(first).to_contain_text("Parked while it was idle")
+    expect(first).to_contain_text("Parked while idle")
 
 
-def test_a_gpu_is_parked_and_pinned_with_buttons_and_commands(user: Lab, screenshots: Path) -> None:
+def test_a_gpu_is_parked_and_pinned_with_buttons_and_commands(user: LabPage, screenshots: Path) -> None:
     panel = user.panel()
-    expect(panel).to_contain_text("You hold no GPU")
+    expect(panel).to_contain_text("You have no GPU leases")
     user.server.pool.set_tenant(getuser(), {"weight": 100, "guaranteed_milli": 0, "limit_milli": 2000, "group": None})
     user.start_notebook()
     expect(user.run("kept = 42")).to_be_attached()
     expect(panel).to_contain_text("You: 1 of 2 GPUs held")
-    card = panel.locator(".fg-Card", has_text="Untitled.ipynb")
+    item = panel.locator(".fg-Item", has_text="Untitled.ipynb")
     panel.get_by_role("button", name="Park the GPU of Untitled.ipynb").press("Enter")
-    expect(card).to_contain_text("Parked because you asked for it. Its variables are kept.")
-    expect(card).to_be_focused()  # its button has gone; the keyboard has not
+    expect(item).to_contain_text("Parked at your request. Variables are preserved.")
+    expect(item).to_be_focused()  # its button has gone; the keyboard has not
     expect(user.status()).to_contain_text("GPU: parked")
     expect(panel).to_contain_text("80 GiB free")
     user.page.screenshot(path=screenshots / "parked-by-its-user.png")
-    card.click(button="right")
+    item.click(button="right")
     user.page.get_by_role("menuitem", name="Resume GPU").click()
-    expect(card).to_contain_text("Active")
+    expect(item).to_contain_text("Active")
     user.page.get_by_role("menuitem", name="Kernel", exact=True).click()
     user.page.get_by_role("menuitem", name="Pin GPU").click()
-    expect(card).to_contain_text("pinned")
+    expect(item).to_contain_text("pinned")
     expect(panel.get_by_role("button", name="Unpin the GPU of Untitled.ipynb")).to_be_enabled()
     expect(user.run("kept")).to_contain_text("42")
 
 
-def test_what_happens_elsewhere_is_seen_within_a_second(user: Lab) -> None:
+def test_what_happens_elsewhere_is_seen_within_a_second(user: LabPage) -> None:
     panel = user.panel()
-    expect(panel).to_contain_text("You hold no GPU")
+    expect(panel).to_contain_text("You have no GPU leases")
     took_s = []
     for _ in range(3):
         token = new_token()
         asked = time.monotonic()
         lease = user.server.pool.request(profile="full", notebook="elsewhere.ipynb", token=token)
-        expect(panel.locator(".fg-Card", has_text="elsewhere.ipynb")).to_be_visible()
+        expect(panel.locator(".fg-Item", has_text="elsewhere.ipynb")).to_be_visible()
         held = time.monotonic()
         user.server.pool.release(lease["id"], token)
-        expect(panel).to_contain_text("You hold no GPU")
+        expect(panel).to_contain_text("You have no GPU leases")
         took_s.append(max(held - asked, time.monotonic() - held))
     assert min(took_s) < 1  # on a busy machine any one may take longer
 
 
-def test_the_dialog_of_a_release_can_be_left_and_the_keyboard_stays_near(user: Lab) -> None:
+def test_the_dialog_of_a_release_can_be_left_and_the_keyboard_stays_near(user: LabPage) -> None:
     user.start_notebook()
     expect(user.run(WORK)).to_contain_text(WORK_SAYS)
     button = user.panel().get_by_role("button", name="Release the GPU of Untitled.ipynb")
@@ -196,7 +196,7 @@ def test_a_kernel_that_asks_for_nonsense_is_refused_with_a_sentence(
 ) -> None:
     install_kernel("nonsense", "Nonsense (FastGPU)", {"profile": "gigantic"})
     lab.start()
-    user = Lab(page, lab)
+    user = LabPage(page, lab)
     user.open()
     user.launcher().locator(".jp-LauncherCard[data-category='Notebook']", has_text="Nonsense").first.click()
     expect(user.dialog()).to_contain_text("gigantic")
@@ -204,7 +204,7 @@ def test_a_kernel_that_asks_for_nonsense_is_refused_with_a_sentence(
     page.screenshot(path=screenshots / "refused.png")
     user.dialog().get_by_role("button", name="OK").or_(user.dialog().get_by_role("button", name="Dismiss")).click()
     user.dialog().get_by_role("button", name="No Kernel").click()  # JupyterLab asks for another one
-    expect(user.panel()).to_contain_text("You hold no GPU")
+    expect(user.panel()).to_contain_text("You have no GPU leases")
 
 
 def test_a_pool_that_cannot_start_is_said_in_the_panel(
@@ -212,12 +212,12 @@ def test_a_pool_that_cannot_start_is_said_in_the_panel(
 ) -> None:
     monkeypatch.setenv("FASTGPU_SIMULATE", "3xNoSuchModel")
     lab.start()
-    user = Lab(page, lab)
+    user = LabPage(page, lab)
     user.open()
     user.launcher()
-    expect(user.panel()).to_contain_text("The pool manager does not answer")
+    expect(user.panel()).to_contain_text("The pool manager does not respond")
     expect(user.panel()).to_contain_text("NoSuchModel")
-    expect(user.panel().get_by_role("button", name="Try now")).to_be_visible()
+    expect(user.panel().get_by_role("button", name="Retry now")).to_be_visible()
     page.screenshot(path=screenshots / "no-pool.png")
 
 
@@ -226,32 +226,32 @@ def test_notebook_7_has_the_kernel_the_panel_and_no_errors(page: Page, lab: LabP
     spec = {"display_name": "Python 3 (FastGPU)", "language": "python", "name": "fastgpu"}
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("%fastgpu")], metadata={"kernelspec": spec})
     nbformat.write(notebook, lab.folder / "notebooks/job.ipynb")
-    user = Lab(page, lab)
+    user = LabPage(page, lab)
     user.open("notebooks/job.ipynb")
     user.wait_until_idle()
     expect(user.run("%fastgpu")).to_contain_text("simulated")
     page.get_by_role("menuitem", name="View", exact=True).click()
     page.get_by_role("menuitem", name="Show GPU Leases").click()
     expect(page.locator("#fastgpu-panel")).to_be_visible()
-    expect(page.locator("#fastgpu-panel .fg-Card", has_text="job.ipynb")).to_contain_text("Active")
+    expect(page.locator("#fastgpu-panel .fg-Item", has_text="job.ipynb")).to_contain_text("Active")
     page.screenshot(path=screenshots / "notebook.png")
 
 
 def test_the_demo_learns_while_another_notebook_waits(page: Page, lab: LabProcess, screenshots: Path) -> None:
     lab.start()
     shutil.copy(ROOT / "binder/digits.ipynb", lab.folder / "notebooks")
-    user = Lab(page, lab)
+    user = LabPage(page, lab)
     user.open("lab/tree/digits.ipynb")
     user.wait_until_idle()
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
     lab.start_session("report.ipynb")
     panel = user.panel()
-    expect(panel.locator(".fg-Ticket", has_text="report.ipynb")).to_contain_text("waiting")
+    expect(panel.locator(".fg-Request", has_text="report.ipynb")).to_contain_text("waiting")
     plot = page.locator(".jp-RenderedImage img")
     expect(plot).to_be_visible(timeout=60_000)
     expect(page.locator(".jp-Cell-outputArea", has_text="The training runs on the CPU, with NumPy")).to_be_visible()
-    expect(panel.locator(".fg-Card", has_text="digits.ipynb")).to_contain_text("Active")
+    expect(panel.locator(".fg-Item", has_text="digits.ipynb")).to_contain_text("Active")
     plot.scroll_into_view_if_needed()
     page.screenshot(path=screenshots / "demo.png")
 

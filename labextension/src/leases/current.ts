@@ -1,7 +1,8 @@
 /**
- * Follows the user from widget to widget: which kernel is in front, and which lease has it.
+ * Tracks the kernel of the current widget and its lease.
  *
- * Works with whatever has a session (notebooks, consoles, widgets of other extensions) without importing any of them.
+ * Works with every widget that has a session context (notebooks, consoles, those of other extensions) without
+ * importing any of them.
  */
 
 import type { JupyterFrontEnd } from '@jupyterlab/application';
@@ -14,13 +15,14 @@ import type { ILease } from './lease';
 import { leaseOfKernel } from './lease';
 import type { ICurrentLease, ILeaseManager } from '../tokens';
 
+/** The lease of the kernel of the current widget. */
 export class CurrentLease implements ICurrentLease {
   constructor(options: CurrentLease.IOptions) {
     this._manager = options.manager;
     this._manager.changed.connect(this._refresh, this);
     const { shell } = options;
-    shell.currentChanged?.connect(() => this._follow(shell.currentWidget));
-    this._follow(shell.currentWidget);
+    shell.currentChanged?.connect(() => this._setWidget(shell.currentWidget));
+    this._setWidget(shell.currentWidget);
   }
 
   get kernelId(): string | null {
@@ -35,7 +37,7 @@ export class CurrentLease implements ICurrentLease {
     return this._changed;
   }
 
-  private _follow(widget: Widget | null): void {
+  private _setWidget(widget: Widget | null): void {
     const session = sessionOf(widget);
     if (session !== this._session) {
       this._session?.kernelChanged.disconnect(this._refresh, this);

@@ -1,13 +1,12 @@
 /**
- * What a lease or a device used in the past: how much of it is asked for, how newer readings join what is known, what
- * it comes to in figures and in rows of a table. Pure.
+ * Usage histories of leases and devices: time ranges, merging of newer samples, summaries and table rows. Pure.
  */
 
-/** Whose history it is, as the server names the two kinds. */
-export interface ISubject {
+/** The lease or device whose history is shown; `kind` is the part of the URL. */
+export interface IHistorySubject {
   readonly kind: 'leases' | 'devices';
   readonly id: string;
-  /** Of the lease or the device; null where it is not known. */
+  /** The memory of the lease or device; null if it is unknown. */
   readonly memoryBytes: number | null;
 }
 
@@ -33,106 +32,121 @@ export const SERIES = [
 
 type Series = (typeof SERIES)[number];
 
-/** The server's names of resolutions. */
+/** The names of the server's resolutions. */
 export type Resolution = '1s' | '1m';
 
-export const RANGES = ['minutes', 'hour', 'week'] as const;
+export const TIME_RANGE_NAMES = ['minutes', 'hour', 'week'] as const;
 
-export type Range = (typeof RANGES)[number];
+export type TimeRange = (typeof TIME_RANGE_NAMES)[number];
 
-interface IRange {
+interface ITimeRange {
   readonly spanMs: number;
   readonly resolution: Resolution;
-  /** How much of it one row of a table is. */
+  /** The duration that one row of the table covers. */
   readonly rowMs: number;
-  /** How often newer readings are asked for while they are looked at. */
+  /** The interval between requests for newer samples while the history is visible. */
   readonly refreshMs: number;
 }
 
 const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;
 
-export const RANGE: Readonly<Record<Range, IRange>> = {
+export const TIME_RANGES: Readonly<Record<TimeRange, ITimeRange>> = {
   minutes: { spanMs: 5 * MINUTE_MS, resolution: '1s', rowMs: MINUTE_MS, refreshMs: 2_000 },
   hour: { spanMs: HOUR_MS, resolution: '1s', rowMs: MINUTE_MS, refreshMs: 10_000 },
   week: { spanMs: 7 * 24 * HOUR_MS, resolution: '1m', rowMs: HOUR_MS, refreshMs: MINUTE_MS }
 };
 
-/** From when on readings are missing: the newest is asked for again, as a minute may have gone on since. */
-export function missingSince(known: IHistory | null, range: Range, now: number): number {
-  const from = Math.floor(now - RANGE[range].spanMs);
-  return known === null || length(known) === 0 ? from : Math.max(from, endOf(known) - known.resolution_ms);
+/** Return the time from which samples are missing. The newest one is requested again, because its minute may have continued. */
+export function missingSince(known: IHistory | null, range: TimeRange, now: number): number {
+  const start = Math.floor(now - TIME_RANGES[range].spanMs);
+  return known === null || sampleCount(known) === 0
+    ? start
+    : Math.max(start, endTime(known) - known.resolution_ms);
 }
 
 /**
- * How far two readings of the server's clocks may lie apart. A step is placed on the wall's clock anew with each answer,
- * and the two clocks are neither read at once nor equally fast.
+ * The largest difference between the start times of the same step in two answers.
+ *
+ * The server converts its monotonic clock to wall-clock time for each answer; the two clocks are not read at the same
+ * instant and do not run at exactly the same speed.
  */
 const DRIFT_MS_MAX = 100;
 
-/** Whether newer readings go on where what is known ends, on the same steps; else the clock was set, or there is a gap. */
-export function follows(known: IHistory, newer: IHistory): boolean {
-  const apart = newer.started_at - known.started_at;
+/** Return whether newer samples continue the known ones on the same steps, without a gap or a changed clock. */
+export function isContinuation(known: IHistory, newer: IHistory): boolean {
+  const offset = newer.started_at - known.started_at;
   const step = newer.resolution_ms;
   return (
     known.resolution_ms === step &&
-    Math.abs(apart - Math.round(apart / step) * step) <= DRIFT_MS_MAX &&
-    apart >= -DRIFT_MS_MAX &&
-    newer.started_at <= endOf(known) + DRIFT_MS_MAX
+    Math.abs(offset - Math.round(offset / step) * step) <= DRIFT_MS_MAX &&
+    offset >= -DRIFT_MS_MAX &&
+    newer.started_at <= endTime(known) + DRIFT_MS_MAX
   );
 }
 
-/** What is known with what came since, and nothing older than the range; what does not follow takes its place. */
-export function join(known: IHistory | null, newer: IHistory, range: Range, now: number): IHistory {
+/**
+ * Return the known samples extended by the newer ones, without those older than the range.
+ *
+ * Newer samples that are not a continuation replace the known ones.
+ */
+export function mergeHistory(
+  known: IHistory | null,
+  newer: IHistory,
+  range: TimeRange,
+  now: number
+): IHistory {
   const step = newer.resolution_ms;
-  const kept = known !== null && follows(known, newer) ? known : null;
-  const before = kept === null ? 0 : Math.round((newer.started_at - kept.started_at) / step);
-  // All times are the newest answer's: else what the clocks drift apart would add up.
+  const previous = known !== null && isContinuation(known, newer) ? known : null;
+  const before = previous === null ? 0 : Math.round((newer.started_at - previous.started_at) / step);
+  // All times follow the newest answer, so that the drift of the clocks does not accumulate.
   const started = newer.started_at - before * step;
-  const drop = Math.max(0, Math.ceil((now - RANGE[range].spanMs - started) / step));
-  const joined = (name: Series) =>
-    [...(kept?.[name].slice(0, before) ?? []), ...newer[name]].slice(drop);
+  const drop = Math.max(0, Math.ceil((now - TIME_RANGES[range].spanMs - started) / step));
+  const merged = (name: Series) =>
+    [...(previous?.[name].slice(0, before) ?? []), ...newer[name]].slice(drop);
   return {
     resolution_ms: step,
     started_at: started + drop * step,
-    utilization_percent: joined('utilization_percent'),
-    memory_used_bytes: joined('memory_used_bytes'),
-    memory_used_bytes_max: joined('memory_used_bytes_max'),
-    power_milliwatt: joined('power_milliwatt'),
-    temperature_celsius: joined('temperature_celsius')
+    utilization_percent: merged('utilization_percent'),
+    memory_used_bytes: merged('memory_used_bytes'),
+    memory_used_bytes_max: merged('memory_used_bytes_max'),
+    power_milliwatt: merged('power_milliwatt'),
+    temperature_celsius: merged('temperature_celsius')
   };
 }
 
-/** When each reading was taken, in seconds since 1970. */
-export function times(history: IHistory): number[] {
+/** Return the time of each sample, in seconds since 1970. */
+export function sampleTimes(history: IHistory): number[] {
   return history.utilization_percent.map(
     (_, index) => (history.started_at + index * history.resolution_ms) / 1000
   );
 }
 
-/** Memory as percent of what there is; not known where that is not. */
+/** Return used memory as a percentage of the limit; null for each sample if the limit is unknown. */
 export function memoryPercents(history: IHistory, memoryBytes: number | null): (number | null)[] {
-  const of = memoryBytes === null || memoryBytes <= 0 ? null : memoryBytes;
-  return history.memory_used_bytes.map(used => (used === null || of === null ? null : (100 * used) / of));
-}
-
-/** The end of an axis from zero that `most` fits on: round, and so is its half. */
-export function axisEnd(most: number): number {
-  const scale = 10 ** Math.floor(Math.log10(Math.max(most, 1)));
-  const found = [1, 2, 4, 6, 8].find(step => step * scale >= most) ?? 10;
-  return found * scale;
-}
-
-/** The places of values that have a gap on both sides. */
-export function isolated(values: ArrayLike<number | null | undefined>): number[] {
-  const gap = (index: number) => values[index] === null || values[index] === undefined;
-  return Array.from(values, (_, index) => index).filter(
-    index => !gap(index) && gap(index - 1) && gap(index + 1)
+  const limit = memoryBytes === null || memoryBytes <= 0 ? null : memoryBytes;
+  return history.memory_used_bytes.map(used =>
+    used === null || limit === null ? null : (100 * used) / limit
   );
 }
 
-/** Mean and most of what is known; null where nothing is. */
-export interface IFigures {
+/** Return the end of an axis that starts at zero and includes `value`; it and its half are round numbers. */
+export function axisMaximum(value: number): number {
+  const scale = 10 ** Math.floor(Math.log10(Math.max(value, 1)));
+  const factor = [1, 2, 4, 6, 8].find(candidate => candidate * scale >= value) ?? 10;
+  return factor * scale;
+}
+
+/** Return the indices of values with a gap on both sides. */
+export function isolatedIndices(values: ArrayLike<number | null | undefined>): number[] {
+  const isGap = (index: number) => values[index] === null || values[index] === undefined;
+  return Array.from(values, (_, index) => index).filter(
+    index => !isGap(index) && isGap(index - 1) && isGap(index + 1)
+  );
+}
+
+/** Means and maxima of the known samples; null if none is known. */
+export interface IHistorySummary {
   readonly utilizationMean: number | null;
   readonly utilizationMax: number | null;
   readonly memoryMax: number | null;
@@ -142,62 +156,66 @@ export interface IFigures {
   readonly temperatureMax: number | null;
 }
 
-/** Of the readings from `begin` to before `end`. */
-export function figures(history: IHistory, begin = 0, end = length(history)): IFigures {
-  const of = (name: Series) =>
+/** Return the summary of the samples with indices from `begin` to `end`, excluding `end`. */
+export function summarize(
+  history: IHistory,
+  begin = 0,
+  end = sampleCount(history)
+): IHistorySummary {
+  const known = (name: Series) =>
     history[name].slice(begin, end).filter((value): value is number => value !== null);
-  const utilization = of('utilization_percent');
-  const power = of('power_milliwatt');
-  const temperature = of('temperature_celsius');
+  const utilization = known('utilization_percent');
+  const power = known('power_milliwatt');
+  const temperature = known('temperature_celsius');
   return {
     utilizationMean: mean(utilization),
-    utilizationMax: most(utilization),
-    memoryMax: most(of('memory_used_bytes_max')),
+    utilizationMax: maximum(utilization),
+    memoryMax: maximum(known('memory_used_bytes_max')),
     powerMean: mean(power),
-    powerMax: most(power),
+    powerMax: maximum(power),
     temperatureMean: mean(temperature),
-    temperatureMax: most(temperature)
+    temperatureMax: maximum(temperature)
   };
 }
 
-/** Whether nothing at all is known. */
-export function isEmpty(seen: IFigures): boolean {
-  return Object.values(seen).every(value => value === null);
+/** Return whether no value of a summary is known. */
+export function isEmptySummary(summary: IHistorySummary): boolean {
+  return Object.values(summary).every(value => value === null);
 }
 
-/** A minute or an hour of a history. */
-export interface IRow {
-  /** When it begins; the first may have begun before the history did. */
-  readonly at: number;
-  readonly seen: IFigures;
+/** The summary of one minute or hour of a history. */
+export interface IHistoryRow {
+  /** The start of the minute or hour; in the first row it may precede the first sample. */
+  readonly start: number;
+  readonly summary: IHistorySummary;
 }
 
-/** A history as few rows, the newest first. */
-export function rows(history: IHistory, range: Range): ReadonlyArray<IRow> {
-  const { rowMs } = RANGE[range];
-  const found: IRow[] = [];
-  for (let begin = 0; begin < length(history); ) {
-    const started = history.started_at + begin * history.resolution_ms;
-    const at = Math.floor(started / rowMs) * rowMs;
-    const count = Math.ceil((at + rowMs - started) / history.resolution_ms);
-    found.push({ at, seen: figures(history, begin, begin + count) });
+/** Return a history summarized by minute or hour, the newest row first. */
+export function historyRows(history: IHistory, range: TimeRange): ReadonlyArray<IHistoryRow> {
+  const { rowMs } = TIME_RANGES[range];
+  const rows: IHistoryRow[] = [];
+  for (let begin = 0; begin < sampleCount(history); ) {
+    const time = history.started_at + begin * history.resolution_ms;
+    const start = Math.floor(time / rowMs) * rowMs;
+    const count = Math.ceil((start + rowMs - time) / history.resolution_ms);
+    rows.push({ start, summary: summarize(history, begin, begin + count) });
     begin += count;
   }
-  return found.reverse();
+  return rows.reverse();
 }
 
 function mean(values: ReadonlyArray<number>): number | null {
   return values.length > 0 ? values.reduce((total, value) => total + value, 0) / values.length : null;
 }
 
-function most(values: ReadonlyArray<number>): number | null {
+function maximum(values: ReadonlyArray<number>): number | null {
   return values.length > 0 ? values.reduce((max, value) => Math.max(max, value)) : null;
 }
 
-function length(history: IHistory): number {
+function sampleCount(history: IHistory): number {
   return history.utilization_percent.length;
 }
 
-function endOf(history: IHistory): number {
-  return history.started_at + length(history) * history.resolution_ms;
+function endTime(history: IHistory): number {
+  return history.started_at + sampleCount(history) * history.resolution_ms;
 }

@@ -1,7 +1,7 @@
 /**
- * What the browser knows of the pool: the views that the server sends, and the state that the page keeps.
+ * The data model: the objects that the server sends, the state of the page, and functions that query them.
  *
- * Pure data and pure questions about it. Nothing here asks a clock, the network or the document.
+ * Pure: nothing here uses a clock, the network or the document.
  * Times are wall-clock milliseconds, memory is in bytes, money in millionths of the currency's unit.
  */
 
@@ -46,7 +46,7 @@ export interface IHolding {
 }
 
 /** A process that has memory on a device and no lease of it. */
-export interface IForeign {
+export interface IForeignProcess {
   readonly pid: number;
   readonly user: string;
   readonly memory_bytes: number | null;
@@ -70,7 +70,7 @@ export interface IDevice {
   readonly utilization_percent: number | null;
   readonly memory_used_bytes: number | null;
   readonly holdings: ReadonlyArray<IHolding>;
-  readonly foreign: ReadonlyArray<IForeign>;
+  readonly foreign: ReadonlyArray<IForeignProcess>;
 }
 
 export const RETENTIONS = ['yield', 'hold'] as const;
@@ -143,7 +143,7 @@ export interface ILease {
   readonly pending_detail: string | null;
 }
 
-export interface ITicket {
+export interface IQueueEntry {
   readonly lease_id: string | null;
   /** 1 is next. */
   readonly place: number;
@@ -168,16 +168,16 @@ export interface ILeaseUsage extends IDeviceUsage {
   readonly cost_micro: number;
 }
 
-export interface ISnapshot {
+export interface ISnapshotMessage {
   readonly type: 'snapshot';
   readonly seq: number;
   readonly pool: IPool;
   readonly devices: ReadonlyArray<IDevice>;
   readonly leases: ReadonlyArray<ILease>;
-  readonly queue: ReadonlyArray<ITicket>;
+  readonly queue: ReadonlyArray<IQueueEntry>;
 }
 
-export interface IChanged {
+export interface IChangedMessage {
   readonly type: 'changed';
   readonly seq: number;
   /** Only when the pool itself has changed. */
@@ -187,76 +187,82 @@ export interface IChanged {
   /** Only those that have changed. */
   readonly leases: ReadonlyArray<ILease>;
   /** The whole queue. */
-  readonly queue: ReadonlyArray<ITicket>;
+  readonly queue: ReadonlyArray<IQueueEntry>;
 }
 
-export interface IUsage {
+export interface IUsageMessage {
   readonly type: 'usage';
   readonly devices: ReadonlyArray<IDeviceUsage>;
   readonly leases: ReadonlyArray<ILeaseUsage>;
 }
 
-export interface IKeepalive {
+export interface IKeepaliveMessage {
   readonly type: 'keepalive';
 }
 
 /** The server lives, but its pool manager does not answer it; the next snapshot says that it does again. */
-export interface IUnreachable {
+export interface IUnreachableMessage {
   readonly type: 'unreachable';
   readonly message: string;
 }
 
-export type Message = ISnapshot | IChanged | IUsage | IKeepalive | IUnreachable;
+export type StreamMessage =
+  | ISnapshotMessage
+  | IChangedMessage
+  | IUsageMessage
+  | IKeepaliveMessage
+  | IUnreachableMessage;
 
-/** Everything the page knows. A new object with each message that changes something. */
+/** The state of the page; each message that changes something produces a new object. */
 export interface IPoolState {
-  /** The number of the last message applied; -1 before the first snapshot. */
+  /** The number of the last applied message; -1 before the first snapshot. */
   readonly seq: number;
   /** Null before the first snapshot. */
   readonly pool: IPool | null;
-  /** In the order of their index. */
+  /** In order of their index. */
   readonly devices: ReadonlyArray<IDevice>;
-  /** Open ones and those that ended lately, in the order of their request. */
+  /** Open leases and those that ended recently, in order of request. */
   readonly leases: ReadonlyArray<ILease>;
-  /** In the order of their place. */
-  readonly queue: ReadonlyArray<ITicket>;
-  /** The last utilization samples of each open lease, the newest at the end; null where it was not known. */
-  readonly history: Readonly<Record<string, ReadonlyArray<number | null>>>;
+  /** In order of position. */
+  readonly queue: ReadonlyArray<IQueueEntry>;
+  /** The last utilization samples of each open lease, the newest at the end; null if unknown. */
+  readonly samples: Readonly<Record<string, ReadonlyArray<number | null>>>;
 }
 
-/** Why the page has no live connection. */
+/** Why the page has no connection. */
 export type FailureReason = 'missing' | 'forbidden' | 'refused' | 'pool' | 'network' | 'protocol';
 
+/** The state of the connection to the event stream. */
 export type Connection =
   | { readonly kind: 'connecting' }
   | { readonly kind: 'connected' }
-  /** Closed on purpose, because nobody can see the page. */
+  /** Closed because the page is hidden. */
   | { readonly kind: 'paused' }
   | {
       readonly kind: 'unreachable';
       readonly reason: FailureReason;
       readonly message: string;
-      /** When the next attempt is due, by this browser's clock; null where the server is the one that tries. */
+      /** The browser's time of the next attempt; null if the server reconnects and not the page. */
       readonly retryAt: number | null;
     };
 
-/** Whether new leases can be put on a device. */
+/** Return whether new leases can be granted on a device. */
 export function isGranting(device: Pick<IDevice, 'health' | 'drained'>): boolean {
   return device.health === 'healthy' && !device.drained;
 }
 
-/** True until the lease has ended. */
+/** Return whether a lease has not ended. */
 export function isOpen(lease: ILease): boolean {
   return lease.state !== 'ended';
 }
 
-/** True for a lease whose release can still be asked for. */
+/** Return whether the release of a lease can be requested. */
 export function isReleasable(lease: ILease): boolean {
   return lease.state !== 'ended' && lease.state !== 'draining';
 }
 
-/** True for a lease that was parked and is not back on a GPU yet. */
-export function isAway(lease: ILease): boolean {
+/** Return whether a lease was parked and is not yet back on a GPU. */
+export function isParkedOrReturning(lease: ILease): boolean {
   return (
     lease.state === 'parking' ||
     lease.state === 'parked' ||
@@ -264,19 +270,19 @@ export function isAway(lease: ILease): boolean {
   );
 }
 
-/** True for a lease that keeps its GPU although no cell runs. */
+/** Return whether a lease keeps its GPU while no cell runs. */
 export function isPinned(lease: ILease): boolean {
   return lease.retention === 'hold';
 }
 
-/** What can be asked of a lease beside its release. */
-export const CHANGES = ['move', 'park', 'resume', 'pin', 'unpin'] as const;
+/** The actions that a user can request, in addition to the release. */
+export const LEASE_ACTIONS = ['move', 'park', 'resume', 'pin', 'unpin'] as const;
 
-export type Change = (typeof CHANGES)[number];
+export type LeaseAction = (typeof LEASE_ACTIONS)[number];
 
-/** Whether a change makes sense for a lease as it is. */
-export function canChange(lease: ILease, change: Change): boolean {
-  switch (change) {
+/** Return whether an action is available in the lease's state. */
+export function isActionAvailable(lease: ILease, action: LeaseAction): boolean {
+  switch (action) {
     case 'move':
       return lease.state === 'active' && (lease.move === 'live' || lease.move === 'restart');
     case 'park':
@@ -284,14 +290,16 @@ export function canChange(lease: ILease, change: Change): boolean {
     case 'resume':
       return lease.state === 'parked';
     case 'pin':
-      // What cannot be parked stays anyway: to pin it would only promise something.
-      return !isPinned(lease) && isReleasable(lease) && (lease.parkable || isAway(lease));
+      // A lease that cannot be parked is never parked while idle, so pinning it would have no effect.
+      return (
+        !isPinned(lease) && isReleasable(lease) && (lease.parkable || isParkedOrReturning(lease))
+      );
     case 'unpin':
       return isPinned(lease) && isReleasable(lease);
   }
 }
 
-/** The lease of a kernel: the open one, else the one that ended last, else null. */
+/** Return the open lease of a kernel, or else the one requested last; null if it has none. */
 export function leaseOfKernel(
   leases: ReadonlyArray<ILease>,
   kernelId: string | null

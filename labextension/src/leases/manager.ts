@@ -1,43 +1,44 @@
 /**
  * The page's model of the pool: one event stream, one state, one signal.
  *
- * Promises: at most one stream is open per page, and none while nobody can see the page; the last known state is kept
- * while the connection is away, and `connection` says so; after a reconnection a fresh snapshot replaces everything.
- * Must not: ask the server on a timer, or draw anything.
+ * A page has at most one open stream, and none while it is hidden. The last known state is preserved while the
+ * connection is down, which `connection` reports; after a reconnection a new snapshot replaces the whole state. The
+ * manager neither polls the server nor renders anything.
  */
 
 import type { ISignal } from '@lumino/signaling';
 import { Signal } from '@lumino/signaling';
 
 import type { ILeaseManager } from '../tokens';
-import type { Change, Connection, ILease, IPoolState, Message } from './lease';
+import type { LeaseAction, Connection, ILease, IPoolState, StreamMessage } from './lease';
 import { EMPTY_STATE, reduce } from './reduce';
 import type { ILeaseAPI } from './restapi';
 import { FastGPUError } from './restapi';
 import { retryDelay } from './stream';
 
-/** The server sends at least a keepalive every 10 s; three of them missing means that the connection is dead. */
-export const SILENCE_MS_MAX = 30_000;
+/** The connection is given up after this time without data. The server sends at least a comment every 15 s. */
+export const INACTIVITY_TIMEOUT_MS = 30_000;
 
-/** A difference of the clocks below this is the network's, not the clocks'. */
+/** A smaller difference between the clocks is attributed to network latency. */
 const CLOCK_SKEW_MS_MIN = 2_000;
 
-/** A pool manager that restarts is back before this: no need to alarm anybody. */
-export const GRACE_MS = 2_000;
+/** A pool manager that restarts is back within this time, so its absence is not reported earlier. */
+export const GRACE_PERIOD_MS = 2_000;
 
-/** A connection that lived this long was a good one: the pauses start again from the shortest. */
-const GOOD_MS_MIN = 5_000;
+/** The retry delay is reset after a connection that lasted at least this long. */
+const STABLE_CONNECTION_MS_MIN = 5_000;
 
-/** What the manager needs of the browser; tests put a fake in its place. */
+/** The browser functions that the manager needs; tests provide a fake. */
 export interface IPage {
   readonly visible: boolean;
   readonly visibilityChanged: ISignal<IPage, void>;
   now(): number;
   random(): number;
-  /** Run once after a time; answers with the function that cancels it. */
+  /** Call a function once after a delay; returns the function that cancels the call. */
   after(delayMs: number, run: () => void): () => void;
 }
 
+/** Follows the event stream and sends requests that change leases. */
 export class LeaseManager implements ILeaseManager {
   constructor(options: LeaseManager.IOptions) {
     this._api = options.api;
@@ -62,12 +63,12 @@ export class LeaseManager implements ILeaseManager {
     return this._changed;
   }
 
-  get releasing(): ReadonlySet<string> {
-    return this._releasing;
+  get pendingReleases(): ReadonlySet<string> {
+    return this._pendingReleases;
   }
 
-  get changing(): ReadonlySet<string> {
-    return this._changing;
+  get pendingActions(): ReadonlySet<string> {
+    return this._pendingActions;
   }
 
   get isDisposed(): boolean {
@@ -83,15 +84,17 @@ export class LeaseManager implements ILeaseManager {
       return;
     }
     this._failures = 0;
-    this._open();
+    this._connect();
   }
 
   release(leaseId: string): Promise<void> {
-    return this._ask(this._releasing, leaseId, () => this._api.release(leaseId));
+    return this._request(this._pendingReleases, leaseId, () => this._api.release(leaseId));
   }
 
-  change(leaseId: string, change: Change): Promise<void> {
-    return this._ask(this._changing, leaseId, () => this._api.change(leaseId, change));
+  requestAction(leaseId: string, action: LeaseAction): Promise<void> {
+    return this._request(this._pendingActions, leaseId, () =>
+      this._api.requestAction(leaseId, action)
+    );
   }
 
   dispose(): void {
@@ -99,26 +102,26 @@ export class LeaseManager implements ILeaseManager {
       return;
     }
     this._isDisposed = true;
-    this._close();
+    this._disconnect();
     this._page.visibilityChanged.disconnect(this._onVisibilityChanged, this);
     Signal.clearData(this);
   }
 
-  /** Ask the server for something about a lease, once at a time; views know from `asked` that it is under way. */
-  private async _ask(
-    asked: Set<string>,
+  /** Send a request about a lease unless one is pending; `pending` holds the lease's id until the answer. */
+  private async _request(
+    pending: Set<string>,
     leaseId: string,
-    ask: () => Promise<ILease>
+    send: () => Promise<ILease>
   ): Promise<void> {
-    if (asked.has(leaseId)) {
+    if (pending.has(leaseId)) {
       return;
     }
-    asked.add(leaseId);
+    pending.add(leaseId);
     this._changed.emit();
     try {
-      this._takeLease(await ask());
+      this._applyLease(await send());
     } finally {
-      asked.delete(leaseId);
+      pending.delete(leaseId);
       if (!this._isDisposed) {
         this._changed.emit();
       }
@@ -127,69 +130,74 @@ export class LeaseManager implements ILeaseManager {
 
   private _onVisibilityChanged(): void {
     if (!this._page.visible) {
-      this._close();
+      this._disconnect();
       this._setConnection({ kind: 'paused' });
     } else if (this._stream === null) {
       this._failures = 0;
-      this._open();
+      this._connect();
     }
   }
 
-  private _open(): void {
-    this._close();
+  private _connect(): void {
     this._setConnection({ kind: 'connecting' });
-    const stream = new AbortController();
-    this._stream = stream;
-    void this._follow(stream);
+    this._openStream();
   }
 
-  /** Stop the stream and whatever was planned for it. */
-  private _close(): void {
+  /** Open a new stream in place of the old one; `connection` changes with its first message. */
+  private _openStream(): void {
+    this._disconnect();
+    const stream = new AbortController();
+    this._stream = stream;
+    void this._readStream(stream);
+  }
+
+  /** Close the stream and cancel its timers. */
+  private _disconnect(): void {
     this._cancelRetry();
-    this._endGrace();
+    this._endGracePeriod();
     this._cancelWatchdog();
     this._stream?.abort();
     this._stream = null;
   }
 
-  /** Follow one stream to its end. A stream that is no longer `this._stream` changes nothing any more. */
-  private async _follow(stream: AbortController): Promise<void> {
+  /** Read one stream to its end. A stream that is no longer `this._stream` has no effect. */
+  private async _readStream(stream: AbortController): Promise<void> {
     let failure = new FastGPUError('network', 'The server closed the connection.');
-    let liveSince: number | null = null;
-    this._watch(stream);
+    let connectedAt: number | null = null;
+    this._startWatchdog(stream);
     try {
       const onOpen = (serverTime: number | null) => this._setClock(serverTime);
       for await (const message of this._api.events(stream.signal, onOpen)) {
         if (stream !== this._stream) {
           return;
         }
-        this._watch(stream);
+        this._startWatchdog(stream);
         if (message.type === 'snapshot') {
-          liveSince ??= this._page.now();
+          connectedAt ??= this._page.now();
         }
-        this._take(message);
+        this._applyMessage(message);
       }
     } catch (reason) {
       failure =
         reason instanceof FastGPUError ? reason : new FastGPUError('protocol', String(reason));
     }
     if (stream === this._stream) {
-      this._onLost(failure, liveSince);
+      this._onDisconnected(failure, connectedAt);
     }
   }
 
-  private _take(message: Message): void {
+  private _applyMessage(message: StreamMessage): void {
     if (message.type === 'unreachable') {
-      this._onPoolLost(message.message);
+      this._onPoolUnreachable(message.message);
       return;
     }
     const state = reduce(this._state, message);
     if (message.type === 'snapshot' || this._connection.kind === 'connected') {
-      // A keepalive says nothing new, but it says that what is known still holds.
+      // A keepalive has no data, but it confirms that the known state is current.
       this._updatedAt = this._page.now();
     }
     if (message.type === 'snapshot') {
-      this._endGrace();
+      this._endGracePeriod();
       this._connection = { kind: 'connected' };
     } else if (state === this._state) {
       return;
@@ -198,35 +206,35 @@ export class LeaseManager implements ILeaseManager {
     this._changed.emit();
   }
 
-  /** The stream lives, but the pool manager behind it does not: the server looks for it, the page waits. */
-  private _onPoolLost(message: string): void {
-    const lost: Connection = { kind: 'unreachable', reason: 'pool', message, retryAt: null };
+  /** Handle a pool manager that does not answer while the server does; the server reconnects to it, not the page. */
+  private _onPoolUnreachable(message: string): void {
+    const unreachable: Connection = { kind: 'unreachable', reason: 'pool', message, retryAt: null };
     if (this._connection.kind === 'connected') {
       this._setConnection({ kind: 'connecting' });
-      this._cancelGrace = this._page.after(GRACE_MS, () => {
-        this._cancelGrace = null;
-        this._setConnection(lost);
+      this._cancelGracePeriod = this._page.after(GRACE_PERIOD_MS, () => {
+        this._cancelGracePeriod = null;
+        this._setConnection(unreachable);
       });
-    } else if (this._cancelGrace === null) {
-      this._setConnection(lost);
+    } else if (this._cancelGracePeriod === null) {
+      this._setConnection(unreachable);
     }
   }
 
-  private _endGrace(): void {
-    this._cancelGrace?.();
-    this._cancelGrace = null;
+  private _endGracePeriod(): void {
+    this._cancelGracePeriod?.();
+    this._cancelGracePeriod = null;
   }
 
-  private _onLost(failure: FastGPUError, liveSince: number | null): void {
-    this._close();
-    // Not reset at the first snapshot: a server that breaks right after it would be asked twice a second for ever.
-    if (liveSince !== null && this._page.now() - liveSince >= GOOD_MS_MIN) {
+  private _onDisconnected(failure: FastGPUError, connectedAt: number | null): void {
+    this._disconnect();
+    // Not reset at the first snapshot: a server that fails right after it would get two requests a second forever.
+    if (connectedAt !== null && this._page.now() - connectedAt >= STABLE_CONNECTION_MS_MIN) {
       this._failures = 0;
     }
     this._failures += 1;
     const delay = retryDelay(this._failures, this._page.random());
-    // A restarted server is back at once: the user hears of a lost connection only when the next attempt fails too.
-    if (liveSince !== null && failure.reason === 'network') {
+    // A restarted server is back quickly: a lost connection is reported only if the next attempt fails as well.
+    if (connectedAt !== null && failure.reason === 'network') {
       this._setConnection({ kind: 'connecting' });
     } else {
       this._setConnection({
@@ -236,23 +244,16 @@ export class LeaseManager implements ILeaseManager {
         retryAt: this._page.now() + delay
       });
     }
-    this._cancelRetry = this._page.after(delay, () => this._retry());
+    // `_openStream` and not `_connect`, so that the failure stays visible until there is a connection.
+    this._cancelRetry = this._page.after(delay, () => this._openStream());
   }
 
-  /** As `_open`, but keeps showing why there is no connection until there is one. */
-  private _retry(): void {
-    this._close();
-    const stream = new AbortController();
-    this._stream = stream;
-    void this._follow(stream);
-  }
-
-  /** A connection can die without a word (a laptop that slept, a proxy that forgot): give up after a silence. */
-  private _watch(stream: AbortController): void {
+  /** Give the stream up after a time without data; a suspended laptop or a proxy can lose it without an error. */
+  private _startWatchdog(stream: AbortController): void {
     this._cancelWatchdog();
-    this._cancelWatchdog = this._page.after(SILENCE_MS_MAX, () => {
+    this._cancelWatchdog = this._page.after(INACTIVITY_TIMEOUT_MS, () => {
       if (stream === this._stream) {
-        this._onLost(new FastGPUError('network', 'The server has not been heard of.'), null);
+        this._onDisconnected(new FastGPUError('network', 'The server sends no data.'), null);
       }
     });
   }
@@ -262,13 +263,13 @@ export class LeaseManager implements ILeaseManager {
     this._clockOffset = Math.abs(offset) < CLOCK_SKEW_MS_MIN ? 0 : offset;
   }
 
-  /** What the server answered to a request, without waiting for the stream to say it too. */
-  private _takeLease(lease: ILease): void {
-    const known = this._state.leases.find(each => each.id === lease.id);
+  /** Apply the lease in an answer without waiting for the same change in the stream. */
+  private _applyLease(lease: ILease): void {
+    const known = this._state.leases.find(({ id }) => id === lease.id);
     if (this._isDisposed || known === undefined || known.version > lease.version) {
       return;
     }
-    const leases = this._state.leases.map(each => (each === known ? lease : each));
+    const leases = this._state.leases.map(current => (current === known ? lease : current));
     this._state = { ...this._state, leases };
   }
 
@@ -283,8 +284,8 @@ export class LeaseManager implements ILeaseManager {
   private readonly _api: ILeaseAPI;
   private readonly _page: IPage;
   private readonly _changed = new Signal<this, void>(this);
-  private readonly _releasing = new Set<string>();
-  private readonly _changing = new Set<string>();
+  private readonly _pendingReleases = new Set<string>();
+  private readonly _pendingActions = new Set<string>();
   private _state: IPoolState = EMPTY_STATE;
   private _connection: Connection = { kind: 'connecting' };
   private _updatedAt: number | null = null;
@@ -292,8 +293,8 @@ export class LeaseManager implements ILeaseManager {
   private _failures = 0;
   private _stream: AbortController | null = null;
   private _cancelRetry: () => void = () => undefined;
-  /** Null unless the pool manager has just gone away and nobody has been told yet. */
-  private _cancelGrace: (() => void) | null = null;
+  /** Null unless the pool manager became unreachable and that is not reported yet. */
+  private _cancelGracePeriod: (() => void) | null = null;
   private _cancelWatchdog: () => void = () => undefined;
   private _isDisposed = false;
 }

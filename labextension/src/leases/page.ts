@@ -1,5 +1,5 @@
 /**
- * The browser's page as the manager sees it: is anybody looking, what time is it, wake me later.
+ * The browser functions that the manager needs: visibility, clock, random numbers and timers.
  */
 
 import type { IDisposable } from '@lumino/disposable';
@@ -7,12 +7,13 @@ import { Signal } from '@lumino/signaling';
 
 import type { IPage } from './manager';
 
+/** The implementation for real pages. */
 export class BrowserPage implements IPage, IDisposable {
   readonly visibilityChanged = new Signal<this, void>(this);
 
   constructor() {
     document.addEventListener('visibilitychange', this._onVisibilityChange);
-    // A page that the browser has frozen and brought back does not always say so in any other way.
+    // Some browsers report a page that is restored from the back/forward cache only by this event.
     window.addEventListener('pageshow', this._onVisibilityChange);
   }
 

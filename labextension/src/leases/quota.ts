@@ -1,8 +1,8 @@
 /**
- * What the user may hold: fetched when there is a reason to, never on a timer.
+ * The user's quotas, which are not part of the event stream.
  *
- * Quotas are not in the event stream. They are asked for when the page is connected and whenever a lease of the user's
- * came, went or changed its size, because that is when they matter; what cannot be fetched is not shown.
+ * They are requested when the page connects and whenever a lease appears, ends or changes its size or state, because
+ * only then the held amount changes; never on a timer. Quotas that cannot be loaded are not shown.
  */
 
 import type { ISignal } from '@lumino/signaling';
@@ -11,29 +11,30 @@ import { Signal } from '@lumino/signaling';
 import type { ILeaseManager } from '../tokens';
 import type { ILease } from './lease';
 
-/** Amounts are in thousandths of GPUs. */
+/** The quota of the user or of the user's group, in thousandths of GPUs. */
 export interface IEntitlement {
   readonly name: string;
-  /** A group of users together, not the user alone. */
+  /** Whether it is the quota of a group. */
   readonly isGroup: boolean;
   readonly guaranteed_milli: number;
   readonly limit_milli: number | null;
   readonly held_milli: number;
 }
 
-/** What is known of quotas; tests put a fake in its place. */
+/** The request that the model needs; tests provide a fake. */
 export interface IQuotaAPI {
   quota(): Promise<ReadonlyArray<IEntitlement>>;
 }
 
-export class Quota {
-  constructor(options: Quota.IOptions) {
+/** Loads the quotas and emits a signal when they change. */
+export class QuotaModel {
+  constructor(options: QuotaModel.IOptions) {
     this._options = options;
     options.manager.changed.connect(this._onChanged, this);
     this._onChanged();
   }
 
-  /** Those that limit the user, or guarantee something; empty where none does, or none is known. */
+  /** The quotas with a limit or a guarantee; empty if there is none or none is known. */
   get entitlements(): ReadonlyArray<IEntitlement> {
     return this._entitlements;
   }
@@ -44,58 +45,59 @@ export class Quota {
 
   private _onChanged(): void {
     const { manager } = this._options;
-    const wanted = manager.connection.kind === 'connected' ? reasonOf(manager.state.leases) : null;
-    if (wanted !== this._asked) {
-      this._asked = wanted;
-      if (wanted !== null && !this._asking) {
-        void this._ask();
+    const fingerprint =
+      manager.connection.kind === 'connected' ? leaseFingerprint(manager.state.leases) : null;
+    if (fingerprint !== this._fingerprint) {
+      this._fingerprint = fingerprint;
+      if (fingerprint !== null && !this._isLoading) {
+        void this._load();
       }
     }
   }
 
-  /** One request at a time; what changed meanwhile is asked for after it. */
-  private async _ask(): Promise<void> {
-    this._asking = true;
-    let answered: string | null = null;
-    while (this._asked !== null && this._asked !== answered) {
-      answered = this._asked;
+  /** Send one request at a time, and another one if the leases changed during the last. */
+  private async _load(): Promise<void> {
+    this._isLoading = true;
+    let loaded: string | null = null;
+    while (this._fingerprint !== null && this._fingerprint !== loaded) {
+      loaded = this._fingerprint;
       const all = await this._options.api.quota().catch(() => []);
-      this._entitlements = relevant(all, this._options.manager.state.leases);
+      this._entitlements = relevantEntitlements(all, this._options.manager.state.leases);
     }
-    this._asking = false;
+    this._isLoading = false;
     this._changed.emit();
   }
 
-  private readonly _options: Quota.IOptions;
+  private readonly _options: QuotaModel.IOptions;
   private readonly _changed = new Signal<this, void>(this);
   private _entitlements: ReadonlyArray<IEntitlement> = [];
-  /** For which picture of the leases quotas were last asked for; null while there is no connection. */
-  private _asked: string | null = null;
-  private _asking = false;
+  /** The fingerprint of the current leases; null while there is no connection. */
+  private _fingerprint: string | null = null;
+  private _isLoading = false;
 }
 
-export namespace Quota {
+export namespace QuotaModel {
   export interface IOptions {
     readonly manager: ILeaseManager;
     readonly api: IQuotaAPI;
   }
 }
 
-/** Changes whenever what the user holds may have. */
-export function reasonOf(leases: ReadonlyArray<ILease>): string {
+/** Return a text that changes whenever the held amount may have changed. */
+export function leaseFingerprint(leases: ReadonlyArray<ILease>): string {
   return leases.map(lease => `${lease.id} ${lease.state} ${lease.profile}`).join('\n');
 }
 
-/** Of those that the server knows, the ones that say something to this user. */
-export function relevant(
+/** Return the entitlements of the user and the user's group that have a limit or a guarantee. */
+export function relevantEntitlements(
   all: ReadonlyArray<IEntitlement>,
   leases: ReadonlyArray<ILease>
 ): ReadonlyArray<IEntitlement> {
-  const users = all.filter(one => !one.isGroup);
-  // An administrator is told of everybody; who the user is, the user's own leases say.
-  const own = leases.length > 0 ? leases[leases.length - 1].tenant : users[0]?.name;
+  const tenants = all.filter(({ isGroup }) => !isGroup);
+  // An administrator gets the entitlements of all tenants; the user's own leases show which one is the user's.
+  const own = leases.length > 0 ? leases[leases.length - 1].tenant : tenants[0]?.name;
   return all.filter(
-    one =>
-      (one.isGroup || one.name === own) && (one.limit_milli !== null || one.guaranteed_milli > 0)
+    ({ isGroup, name, limit_milli, guaranteed_milli }) =>
+      (isGroup || name === own) && (limit_milli !== null || guaranteed_milli > 0)
   );
 }

@@ -1,28 +1,28 @@
 /**
- * (state, message) -> state: how the page's picture of the pool follows the event stream.
+ * The reducer of the page's state: (state, message) -> state.
  *
- * Pure. Answers with the same object when nothing has changed, so that views need not be drawn again.
- * Never trusts the order of what comes: an older version of a lease does not replace a newer one.
+ * Pure. Returns the same object if nothing has changed, so that views need not render. It does not rely on the order
+ * of messages: an older version of a lease does not replace a newer one.
  */
 
 import type {
-  IChanged,
+  IChangedMessage,
   IDevice,
   IDeviceUsage,
   ILease,
   ILeaseUsage,
   IPoolState,
-  ISnapshot,
-  IUsage,
-  Message
+  ISnapshotMessage,
+  IUsageMessage,
+  StreamMessage
 } from './lease';
 import { isOpen } from './lease';
 
-/** Two minutes at one sample a second. */
-export const HISTORY_MAX = 120;
+/** The number of utilization samples of each lease: two minutes at one sample per second. */
+export const UTILIZATION_SAMPLES_MAX = 120;
 
-/** Ended leases kept for the list of those that ended lately. */
-export const ENDED_MAX = 100;
+/** The number of ended leases in the state. */
+export const ENDED_LEASES_MAX = 100;
 
 export const EMPTY_STATE: IPoolState = {
   seq: -1,
@@ -30,10 +30,11 @@ export const EMPTY_STATE: IPoolState = {
   devices: [],
   leases: [],
   queue: [],
-  history: {}
+  samples: {}
 };
 
-export function reduce(state: IPoolState, message: Message): IPoolState {
+/** Return the state after a message. */
+export function reduce(state: IPoolState, message: StreamMessage): IPoolState {
   switch (message.type) {
     case 'snapshot':
       return applySnapshot(state, message);
@@ -47,21 +48,21 @@ export function reduce(state: IPoolState, message: Message): IPoolState {
   }
 }
 
-function applySnapshot(state: IPoolState, snapshot: ISnapshot): IPoolState {
-  const leases = arrange(snapshot.leases);
+function applySnapshot(state: IPoolState, snapshot: ISnapshotMessage): IPoolState {
+  const leases = sortLeases(snapshot.leases);
   return {
     seq: snapshot.seq,
     pool: snapshot.pool,
-    devices: byIndex(snapshot.devices),
+    devices: sortDevices(snapshot.devices),
     leases,
-    queue: byPlace(snapshot.queue),
-    // A reconnection keeps the charts of the leases that are still there.
-    history: keepOpen(state.history, leases)
+    queue: sortQueue(snapshot.queue),
+    // A reconnection preserves the samples of leases that still exist.
+    samples: samplesOfOpen(state.samples, leases)
   };
 }
 
-function applyChanged(state: IPoolState, changed: IChanged): IPoolState {
-  // Before a snapshot there is nothing to change; and a message is applied once.
+function applyChanged(state: IPoolState, changed: IChangedMessage): IPoolState {
+  // Changes before the first snapshot and repeated messages are ignored.
   if (state.pool === null || changed.seq <= state.seq) {
     return state;
   }
@@ -76,42 +77,42 @@ function applyChanged(state: IPoolState, changed: IChanged): IPoolState {
   for (const device of changed.devices) {
     devices.set(device.id, device);
   }
-  const arranged = arrange([...leases.values()]);
+  const sorted = sortLeases([...leases.values()]);
   return {
     seq: changed.seq,
     pool: changed.pool ?? state.pool,
-    devices: byIndex([...devices.values()]),
-    leases: arranged,
-    queue: byPlace(changed.queue),
-    history: keepOpen(state.history, arranged)
+    devices: sortDevices([...devices.values()]),
+    leases: sorted,
+    queue: sortQueue(changed.queue),
+    samples: samplesOfOpen(state.samples, sorted)
   };
 }
 
-function applyUsage(state: IPoolState, usage: IUsage): IPoolState {
-  const ofDevice = new Map(usage.devices.map(sample => [sample.id, sample]));
-  const ofLease = new Map(usage.leases.map(sample => [sample.id, sample]));
-  const history: Record<string, ReadonlyArray<number | null>> = { ...state.history };
-  let touched = false;
+function applyUsage(state: IPoolState, usage: IUsageMessage): IPoolState {
+  const deviceUsage = new Map(usage.devices.map(sample => [sample.id, sample]));
+  const leaseUsage = new Map(usage.leases.map(sample => [sample.id, sample]));
+  const samples: Record<string, ReadonlyArray<number | null>> = { ...state.samples };
+  let changed = false;
 
   const leases = state.leases.map(lease => {
-    const sample = ofLease.get(lease.id);
+    const sample = leaseUsage.get(lease.id);
     if (sample === undefined || !isOpen(lease)) {
       return lease;
     }
-    touched = true;
-    const ring = history[lease.id] ?? [];
-    history[lease.id] = [...ring, sample.utilization_percent].slice(-HISTORY_MAX);
+    changed = true;
+    const previous = samples[lease.id] ?? [];
+    samples[lease.id] = [...previous, sample.utilization_percent].slice(-UTILIZATION_SAMPLES_MAX);
     return withLeaseUsage(lease, sample);
   });
   const devices = state.devices.map(device => {
-    const sample = ofDevice.get(device.id);
+    const sample = deviceUsage.get(device.id);
     if (sample === undefined) {
       return device;
     }
-    touched = true;
+    changed = true;
     return withDeviceUsage(device, sample);
   });
-  return touched ? { ...state, leases, devices, history } : state;
+  return changed ? { ...state, leases, devices, samples } : state;
 }
 
 function withDeviceUsage(device: IDevice, sample: IDeviceUsage): IDevice {
@@ -127,43 +128,41 @@ function withLeaseUsage(lease: ILease, sample: ILeaseUsage): ILease {
     ...lease,
     utilization_percent: sample.utilization_percent,
     memory_used_bytes: sample.memory_used_bytes,
-    // A meter only moves forward: a sample that was taken before a change came may arrive after it.
+    // Meters never decrease: a sample that was taken before a change may arrive after it.
     active_ms: Math.max(lease.active_ms, sample.active_ms),
     cost_micro: Math.max(lease.cost_micro, sample.cost_micro)
   };
 }
 
-/** In the order of the request, with no more than `ENDED_MAX` ended ones. */
-function arrange(leases: ReadonlyArray<ILease>): ReadonlyArray<ILease> {
+/** Return the leases in order of request, with at most `ENDED_LEASES_MAX` ended ones. */
+function sortLeases(leases: ReadonlyArray<ILease>): ReadonlyArray<ILease> {
   const ended = leases
     .filter(lease => !isOpen(lease))
     .sort((a, b) => (b.ended_at ?? 0) - (a.ended_at ?? 0))
-    .slice(0, ENDED_MAX);
+    .slice(0, ENDED_LEASES_MAX);
   return [...leases.filter(isOpen), ...ended].sort(
     (a, b) => a.requested_at - b.requested_at || (a.id < b.id ? -1 : 1)
   );
 }
 
-function byIndex(devices: ReadonlyArray<IDevice>): ReadonlyArray<IDevice> {
+function sortDevices(devices: ReadonlyArray<IDevice>): ReadonlyArray<IDevice> {
   return [...devices].sort((a, b) => a.index - b.index || (a.id < b.id ? -1 : 1));
 }
 
-function byPlace<T extends { readonly place: number }>(
+function sortQueue<T extends { readonly place: number }>(
   queue: ReadonlyArray<T>
 ): ReadonlyArray<T> {
   return [...queue].sort((a, b) => a.place - b.place);
 }
 
-function keepOpen(
-  history: IPoolState['history'],
+/** Return the samples of the open leases. */
+function samplesOfOpen(
+  samples: IPoolState['samples'],
   leases: ReadonlyArray<ILease>
-): IPoolState['history'] {
-  const kept: Record<string, ReadonlyArray<number | null>> = {};
-  for (const lease of leases) {
-    const ring = history[lease.id];
-    if (ring !== undefined && isOpen(lease)) {
-      kept[lease.id] = ring;
-    }
-  }
-  return kept;
+): IPoolState['samples'] {
+  return Object.fromEntries(
+    leases
+      .filter(lease => isOpen(lease) && lease.id in samples)
+      .map(lease => [lease.id, samples[lease.id]])
+  );
 }

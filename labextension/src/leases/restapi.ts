@@ -1,20 +1,20 @@
 /**
- * The HTTP of the FastGPU server extension, and nothing else: no state, no retries.
+ * The HTTP client of the FastGPU server extension, without state or retries.
  *
  * Requests go through `ServerConnection` with the settings of the application, so that base URL, token and cookies are
- * those of every other request. Every failure leaves as a `FastGPUError` with a sentence the user can act on.
+ * those of every other request. Each failure is thrown as a `FastGPUError` with a message for the user.
  */
 
 import { URLExt } from '@jupyterlab/coreutils';
 import { ServerConnection } from '@jupyterlab/services';
 
-import type { IHistory, ISubject, Resolution } from './history';
-import type { Change, FailureReason, ILease, Message } from './lease';
+import type { IHistory, IHistorySubject, Resolution } from './history';
+import type { FailureReason, ILease, LeaseAction, StreamMessage } from './lease';
 import type { IEntitlement, IQuotaAPI } from './quota';
 import { EventStreamParser } from './stream';
 import { readErrorMessage, readHistory, readLease, readMessage, readQuota } from './validate';
 
-/** Something the server or the network refused. */
+/** A request that the server refused, or that failed on the network. */
 export class FastGPUError extends Error {
   constructor(
     readonly reason: FailureReason,
@@ -25,35 +25,36 @@ export class FastGPUError extends Error {
   }
 }
 
-/** What the manager needs of the server; tests put a fake in its place. */
+/** The requests that the manager needs; tests provide a fake. */
 export interface ILeaseAPI {
   /**
-   * Open the event stream.
+   * Open the event stream and yield its messages until the server closes it.
    *
-   * Ends when the server closes it; raises a `FastGPUError` when it cannot be opened or breaks. `onOpen` is told the
-   * server's time as soon as the server has answered.
+   * Throws a `FastGPUError` if the stream cannot be opened or breaks. `onOpen` is called with the server's time when
+   * the server has answered.
    */
   events(
     signal: AbortSignal,
     onOpen: (serverTime: number | null) => void
-  ): AsyncIterable<Message>;
+  ): AsyncIterable<StreamMessage>;
 
-  /** Give a lease back. */
+  /** Release a lease. */
   release(leaseId: string): Promise<ILease>;
 
-  /** Move it off a GPU that is not well, park it, want it back, hold it, or let it be parked. */
-  change(leaseId: string, change: Change): Promise<ILease>;
+  /** Request an action on a lease. */
+  requestAction(leaseId: string, action: LeaseAction): Promise<ILease>;
 }
 
-/** How the server is asked for a change. */
-const REQUESTS: Readonly<Record<Change, { readonly verb: string; readonly body: object }>> = {
-  move: { verb: 'move', body: {} },
-  park: { verb: 'park', body: {} },
-  resume: { verb: 'resume', body: {} },
-  pin: { verb: 'pin', body: { pinned: true } },
-  unpin: { verb: 'pin', body: { pinned: false } }
+/** The path and the body of the request for each action. */
+const ACTION_REQUESTS: Readonly<Record<LeaseAction, { readonly path: string; readonly body: object }>> = {
+  move: { path: 'move', body: {} },
+  park: { path: 'park', body: {} },
+  resume: { path: 'resume', body: {} },
+  pin: { path: 'pin', body: { pinned: true } },
+  unpin: { path: 'pin', body: { pinned: false } }
 };
 
+/** The client that sends real requests. */
 export class LeaseAPI implements ILeaseAPI, IQuotaAPI {
   constructor(options: LeaseAPI.IOptions = {}) {
     this._settings = options.serverSettings ?? ServerConnection.makeSettings();
@@ -62,7 +63,7 @@ export class LeaseAPI implements ILeaseAPI, IQuotaAPI {
   async *events(
     signal: AbortSignal,
     onOpen: (serverTime: number | null) => void
-  ): AsyncGenerator<Message> {
+  ): AsyncGenerator<StreamMessage> {
     const response = await this._request('events', {
       method: 'GET',
       headers: { Accept: 'text/event-stream' },
@@ -79,7 +80,7 @@ export class LeaseAPI implements ILeaseAPI, IQuotaAPI {
     try {
       for (;;) {
         const { done, value } = await reader.read().catch((reason: unknown) => {
-          throw new FastGPUError('network', `The connection broke (${sentence(reason)}).`);
+          throw new FastGPUError('network', `The connection was lost (${errorMessage(reason)}).`);
         });
         if (done) {
           return;
@@ -90,49 +91,50 @@ export class LeaseAPI implements ILeaseAPI, IQuotaAPI {
             yield message;
           }
         }
-        // Comments and half events say nothing, except that the connection lives.
+        // Comments and incomplete events have no data, but they show that the connection is alive.
         yield { type: 'keepalive' };
       }
     } finally {
-      // Also reached when the consumer stops early: without it the browser would keep the connection.
+      // Also reached when the consumer stops early; otherwise the browser would leave the connection open.
       await reader.cancel().catch(() => undefined);
     }
   }
 
   release(leaseId: string): Promise<ILease> {
-    return this._lease(`leases/${encodeURIComponent(leaseId)}`, { method: 'DELETE' });
+    return this._requestLease(`leases/${encodeURIComponent(leaseId)}`, { method: 'DELETE' });
   }
 
-  change(leaseId: string, change: Change): Promise<ILease> {
-    const { verb, body } = REQUESTS[change];
-    return this._lease(`leases/${encodeURIComponent(leaseId)}/${verb}`, {
+  requestAction(leaseId: string, action: LeaseAction): Promise<ILease> {
+    const { path, body } = ACTION_REQUESTS[action];
+    return this._requestLease(`leases/${encodeURIComponent(leaseId)}/${path}`, {
       method: 'POST',
       body: JSON.stringify(body)
     });
   }
 
-  /** What a lease or a device used, from `since` on, by the server's clock. */
-  history(of: ISubject, resolution: Resolution, since: number): Promise<IHistory> {
+  /** Return the usage of a lease or device since a time of the server's clock. */
+  history(subject: IHistorySubject, resolution: Resolution, since: number): Promise<IHistory> {
     const query = URLExt.objectToQueryString({ resolution, since });
-    return this._read(
-      `${of.kind}/${encodeURIComponent(of.id)}/history${query}`,
+    return this._requestJSON(
+      `${subject.kind}/${encodeURIComponent(subject.id)}/history${query}`,
       { method: 'GET', cache: 'no-store' },
       body => readHistory(body, 'history')
     );
   }
 
+  /** Return the entitlements that the user may see. */
   quota(): Promise<ReadonlyArray<IEntitlement>> {
-    return this._read('quota', { method: 'GET', cache: 'no-store' }, body =>
+    return this._requestJSON('quota', { method: 'GET', cache: 'no-store' }, body =>
       readQuota(body, 'quota')
     );
   }
 
-  /** A request that the server answers with a lease. */
-  private _lease(path: string, init: RequestInit): Promise<ILease> {
-    return this._read(path, init, body => readLease(body, 'lease'));
+  /** Send a request that the server answers with a lease. */
+  private _requestLease(path: string, init: RequestInit): Promise<ILease> {
+    return this._requestJSON(path, init, body => readLease(body, 'lease'));
   }
 
-  private async _read<T>(
+  private async _requestJSON<T>(
     path: string,
     init: RequestInit,
     read: (body: unknown) => T
@@ -142,7 +144,7 @@ export class LeaseAPI implements ILeaseAPI, IQuotaAPI {
     try {
       return read(body);
     } catch (reason) {
-      throw new FastGPUError('protocol', sentence(reason));
+      throw new FastGPUError('protocol', errorMessage(reason));
     }
   }
 
@@ -152,10 +154,10 @@ export class LeaseAPI implements ILeaseAPI, IQuotaAPI {
     try {
       response = await ServerConnection.makeRequest(url, init, this._settings);
     } catch (reason) {
-      throw new FastGPUError('network', sentence(reason));
+      throw new FastGPUError('network', errorMessage(reason));
     }
     if (!response.ok) {
-      throw await refusal(response);
+      throw await errorOf(response);
     }
     return response;
   }
@@ -169,16 +171,16 @@ export namespace LeaseAPI {
   }
 }
 
-function decode(data: string): Message | null {
+function decode(data: string): StreamMessage | null {
   try {
     return readMessage(JSON.parse(data));
   } catch (reason) {
-    throw new FastGPUError('protocol', sentence(reason));
+    throw new FastGPUError('protocol', errorMessage(reason));
   }
 }
 
-/** The server's own sentence where it has one; a status line where not. */
-async function refusal(response: Response): Promise<FastGPUError> {
+/** Return the error for a response, with the server's message or else the status line. */
+async function errorOf(response: Response): Promise<FastGPUError> {
   const body: unknown = await response.json().catch(() => null);
   const message =
     readErrorMessage(body) ?? `HTTP ${response.status} ${response.statusText}`.trim();
@@ -202,6 +204,6 @@ function serverTime(response: Response): number | null {
   return Number.isNaN(date) ? null : date;
 }
 
-function sentence(reason: unknown): string {
+function errorMessage(reason: unknown): string {
   return reason instanceof Error ? reason.message : String(reason);
 }

@@ -1,28 +1,28 @@
 /**
- * The text/event-stream format and the rhythm of reconnecting, without any I/O.
+ * The parser of the text/event-stream format and the delays between reconnections, without I/O.
  */
 
-/** A single event larger than this is a fault, not a pool. */
+/** The largest event; a larger one is treated as an error of the server. */
 export const EVENT_CHARS_MAX = 16 * 1024 * 1024;
 
-/** The shortest and the longest pause before another attempt. */
+/** The shortest and the longest delay before the next attempt. */
 export const RETRY_MS_MIN = 500;
 export const RETRY_MS_MAX = 30_000;
 
 /**
- * Takes the stream apart into the data of its events.
+ * Parses a stream into the data of its events.
  *
- * Fed with pieces cut anywhere, also in the middle of a line end. Knows `data:` lines and comments; other fields are
- * ignored, as the format asks. An event that has begun but not ended is kept until the rest comes.
+ * The stream can be divided at any character, also inside a line end. Fields other than `data:` and comments are
+ * ignored, as the format requires. An incomplete event is buffered until the rest arrives.
  */
 export class EventStreamParser {
-  /** @returns The data of the events that this piece completes. */
-  push(piece: string): string[] {
-    const text = this._rest + piece;
-    // A CR at the very end may be the first half of a CR LF: leave it for the next piece.
-    const usable = text.endsWith('\r') ? text.length - 1 : text.length;
-    const lines = text.slice(0, usable).split(/\r\n|\n|\r/);
-    this._rest = (lines.pop() ?? '') + text.slice(usable);
+  /** Return the data of the events that this part of the stream completes. */
+  push(text: string): string[] {
+    const buffer = this._buffer + text;
+    // A CR at the end may be the first half of a CR LF, so it stays in the buffer.
+    const end = buffer.endsWith('\r') ? buffer.length - 1 : buffer.length;
+    const lines = buffer.slice(0, end).split(/\r\n|\n|\r/);
+    this._buffer = (lines.pop() ?? '') + buffer.slice(end);
 
     const events: string[] = [];
     for (const line of lines) {
@@ -38,24 +38,24 @@ export class EventStreamParser {
         this._size += data.length;
       }
     }
-    if (this._rest.length + this._size > EVENT_CHARS_MAX) {
+    if (this._buffer.length + this._size > EVENT_CHARS_MAX) {
       throw new RangeError('an event of the stream is too large');
     }
     return events;
   }
 
-  private _rest = '';
+  private _buffer = '';
   private _data: string[] = [];
   private _size = 0;
 }
 
 /**
- * How long to wait before the next attempt.
+ * Return the delay before the next attempt, in milliseconds.
  *
- * Doubles with each failure in a row; then a random half is taken off, so that the pages of many users do not come back
- * to a restarted server in the same instant.
+ * It doubles with each consecutive failure and is then reduced by up to half at random, so that the pages of many users
+ * do not reconnect to a restarted server at the same instant.
  *
- * @param failures - How many attempts have failed in a row, one or more.
+ * @param failures - The number of consecutive failures, at least one.
  * @param random - A number from 0 to 1.
  */
 export function retryDelay(failures: number, random: number): number {

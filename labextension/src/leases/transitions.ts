@@ -1,18 +1,19 @@
 /**
- * What a user would want to be told who is not looking: the GPU has come, failed or was taken away, or money runs out.
- * Pure.
+ * Transitions of leases that the user is notified of: the GPU was granted, failed or was taken back, or a limit is
+ * near. Pure.
  */
 
 import type { ILease } from './lease';
-import { isAway } from './lease';
+import { isParkedOrReturning } from './lease';
 
-export interface INews {
-  readonly kind: 'granted' | 'lost' | 'lent' | 'money' | 'limit' | 'fault';
+/** A transition; `kind` selects the notification. */
+export interface ILeaseTransition {
+  readonly kind: 'granted' | 'lost' | 'preempted' | 'budget' | 'limit' | 'fault';
   readonly lease: ILease;
 }
 
-/** Ends that nobody asked for. */
-const LOSSES: ReadonlySet<string | null> = new Set([
+/** Ends that the user did not request. */
+const UNREQUESTED_ENDS: ReadonlySet<string | null> = new Set([
   'revoked',
   'device_lost',
   'prepare_failed',
@@ -21,8 +22,8 @@ const LOSSES: ReadonlySet<string | null> = new Set([
   'over_limit'
 ]);
 
-/** Reasons to park a lease that may have been computing: nobody asked for it, and it was not idle. */
-const TAKEN: ReadonlySet<string | null> = new Set([
+/** Reasons to park a lease that was not idle and whose user did not request it. */
+const PREEMPTION_REASONS: ReadonlySet<string | null> = new Set([
   'priority',
   'guarantee',
   'fairness',
@@ -30,66 +31,70 @@ const TAKEN: ReadonlySet<string | null> = new Set([
   'over_limit'
 ]);
 
-/** States in which the user is still without the GPU that was asked for. */
-const COMING: ReadonlySet<string> = new Set(['waiting', 'preparing', 'resuming']);
+/** States between the request and the GPU. */
+const STATES_BEFORE_GPU: ReadonlySet<string> = new Set(['waiting', 'preparing', 'resuming']);
 
 /**
- * What is new between two pictures of the leases.
+ * Return the transitions between two states of the leases.
  *
- * A lease that was not there before is no news: a page that has just been opened tells nothing of the past.
+ * A lease that is missing in `before` has no transition: a page that was just opened does not report the past.
  *
- * @param waited - The leases that have been seen waiting; kept by the caller and changed here, because a lease passes
- * through other states on its way from waiting to active.
+ * @param waited - The ids of leases that were seen waiting. The caller preserves the set between calls and this
+ * function updates it, because a lease passes through other states between waiting and active.
  */
-export function news(
+export function findTransitions(
   before: ReadonlyArray<ILease>,
   after: ReadonlyArray<ILease>,
   waited: Set<string>
-): ReadonlyArray<INews> {
-  const known = new Map(before.map(lease => [lease.id, lease]));
-  const found: INews[] = [];
+): ReadonlyArray<ILeaseTransition> {
+  const previous = new Map(before.map(lease => [lease.id, lease]));
+  const transitions: ILeaseTransition[] = [];
   for (const lease of after) {
-    const old = known.get(lease.id);
-    if (old?.state === 'active' && isAway(lease) && TAKEN.has(lease.park_reason)) {
-      found.push({ kind: 'lent', lease });
-    } else if (
-      old !== undefined &&
-      lease.state !== 'ended' &&
-      lease.budget_message !== null &&
-      lease.budget_message !== old.budget_message
-    ) {
-      found.push({ kind: 'money', lease });
-    } else if (
-      old !== undefined &&
-      lease.limit_message !== null &&
-      lease.limit_message !== old.limit_message
-    ) {
-      found.push({ kind: 'limit', lease });
-    }
-    if (
-      old !== undefined &&
-      lease.fault_message !== null &&
-      lease.fault_message !== old.fault_message
-    ) {
-      found.push({ kind: 'fault', lease });
+    const old = previous.get(lease.id);
+    if (old !== undefined) {
+      transitions.push(...messageTransitions(old, lease));
     }
     if (lease.state === 'waiting') {
       waited.add(lease.id);
     } else if (lease.state === 'active') {
       if (waited.delete(lease.id) && old !== undefined) {
-        found.push({ kind: 'granted', lease });
+        transitions.push({ kind: 'granted', lease });
       }
-    } else if (!COMING.has(lease.state)) {
+    } else if (!STATES_BEFORE_GPU.has(lease.state)) {
       waited.delete(lease.id);
       if (
         lease.state === 'ended' &&
         old !== undefined &&
         old.state !== 'ended' &&
-        LOSSES.has(lease.end_reason)
+        UNREQUESTED_ENDS.has(lease.end_reason)
       ) {
-        found.push({ kind: 'lost', lease });
+        transitions.push({ kind: 'lost', lease });
       }
     }
   }
-  return found;
+  return transitions;
+}
+
+/** Return the transitions that carry a message: a preemption, or else a new budget or limit message; and a new fault. */
+function messageTransitions(old: ILease, lease: ILease): ReadonlyArray<ILeaseTransition> {
+  const transitions: ILeaseTransition[] = [];
+  if (
+    old.state === 'active' &&
+    isParkedOrReturning(lease) &&
+    PREEMPTION_REASONS.has(lease.park_reason)
+  ) {
+    transitions.push({ kind: 'preempted', lease });
+  } else if (lease.state !== 'ended' && isNewMessage(old.budget_message, lease.budget_message)) {
+    transitions.push({ kind: 'budget', lease });
+  } else if (isNewMessage(old.limit_message, lease.limit_message)) {
+    transitions.push({ kind: 'limit', lease });
+  }
+  if (isNewMessage(old.fault_message, lease.fault_message)) {
+    transitions.push({ kind: 'fault', lease });
+  }
+  return transitions;
+}
+
+function isNewMessage(old: string | null, message: string | null): boolean {
+  return message !== null && message !== old;
 }

@@ -7,18 +7,18 @@
  */
 
 import type {
-  IChanged,
+  IChangedMessage,
   IDevice,
   IDeviceUsage,
-  IForeign,
+  IForeignProcess,
   IHolding,
   ILease,
   ILeaseUsage,
   IPool,
-  ISnapshot,
-  ITicket,
-  IUsage,
-  Message
+  ISnapshotMessage,
+  IQueueEntry,
+  IUsageMessage,
+  StreamMessage
 } from './lease';
 import { HEALTH, LEASE_STATES, RETENTIONS } from './lease';
 import type { IHistory } from './history';
@@ -179,7 +179,7 @@ const readHolding = record<IHolding>({
   mine: flag
 });
 
-const readForeign = record<IForeign>({
+const readForeign = record<IForeignProcess>({
   pid: count,
   user: text,
   memory_bytes: orNull(count),
@@ -252,7 +252,7 @@ export const readLease: Reader<ILease> = record<ILease>({
   pending_detail: orNull(text)
 });
 
-export const readTicket: Reader<ITicket> = record<ITicket>({
+export const readTicket: Reader<IQueueEntry> = record<IQueueEntry>({
   lease_id: orNull(text),
   place: count,
   reason: orNull(text),
@@ -285,7 +285,7 @@ const readAmounts = record<Omit<IEntitlement, 'name' | 'isGroup'>>({
   held_milli: count
 });
 
-const readSnapshot: Reader<ISnapshot> = (value, field) => ({
+const readSnapshot: Reader<ISnapshotMessage> = (value, field) => ({
   type: 'snapshot',
   seq: count(value.seq, `${field}.seq`),
   pool: readPool(value.pool, `${field}.pool`),
@@ -294,8 +294,8 @@ const readSnapshot: Reader<ISnapshot> = (value, field) => ({
   queue: listOf(readTicket)(value.queue, `${field}.queue`)
 });
 
-const readChanged: Reader<IChanged> = (value, field) => {
-  const changed: IChanged = {
+const readChanged: Reader<IChangedMessage> = (value, field) => {
+  const changed: IChangedMessage = {
     type: 'changed',
     seq: count(value.seq, `${field}.seq`),
     devices: listOf(readDevice)(value.devices, `${field}.devices`),
@@ -306,7 +306,7 @@ const readChanged: Reader<IChanged> = (value, field) => {
   return pool === null ? changed : { ...changed, pool };
 };
 
-const readUsage: Reader<IUsage> = (value, field) => ({
+const readUsage: Reader<IUsageMessage> = (value, field) => ({
   type: 'usage',
   devices: listOf(readDeviceUsage)(value.devices, `${field}.devices`),
   leases: listOf(readLeaseUsage)(value.leases, `${field}.leases`)
@@ -317,7 +317,7 @@ const readUsage: Reader<IUsage> = (value, field) => ({
  *
  * @returns The message, or null for a type that this version does not know.
  */
-export function readMessage(value: unknown): Message | null {
+export function readMessage(value: unknown): StreamMessage | null {
   const message = object(value, 'message');
   switch (text(message.type, 'message.type')) {
     case 'snapshot':

@@ -1,4 +1,4 @@
-/** The commands: refresh, release a lease (asks first), park, resume, move and pin it, go to its notebook. */
+/** The commands: refresh; release (with a confirmation), park, resume, move and pin a lease; open its notebook. */
 
 import type { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { Dialog, ICommandPalette, showDialog, showErrorMessage } from '@jupyterlab/apputils';
@@ -7,9 +7,9 @@ import { refreshIcon } from '@jupyterlab/ui-components';
 import type { ReadonlyPartialJSONObject } from '@lumino/coreutils';
 
 import { CommandIDs } from '../commands';
-import type { Change, ILease } from '../leases/lease';
-import { canChange, isPinned, isReleasable } from '../leases/lease';
-import { changeTexts, notebookName, releaseQuestion } from '../texts/lease';
+import type { LeaseAction, ILease } from '../leases/lease';
+import { isActionAvailable, isPinned, isReleasable } from '../leases/lease';
+import { actionTexts, notebookName, releaseDialogTexts } from '../texts/lease';
 import { ICurrentLease, ILeaseManager, TRANSLATION_DOMAIN } from '../tokens';
 
 export const commandsPlugin: JupyterFrontEndPlugin<void> = {
@@ -31,11 +31,11 @@ export const commandsPlugin: JupyterFrontEndPlugin<void> = {
     const withId = (leaseId: string | undefined): ILease | null =>
       manager.state.leases.find(lease => lease.id === leaseId) ?? null;
 
-    /** The lease of the arguments, the one under a context menu, or that of the current notebook. */
-    const meant = (args: ReadonlyPartialJSONObject): ILease | null => {
+    /** Return the lease of the arguments, that of the context menu, or that of the current notebook. */
+    const target = (args: ReadonlyPartialJSONObject): ILease | null => {
       if (args.fromContextMenu === true) {
-        const card = app.contextMenuHitTest(node => node.dataset.leaseId !== undefined);
-        return withId(card?.dataset.leaseId);
+        const item = app.contextMenuHitTest(node => node.dataset.leaseId !== undefined);
+        return withId(item?.dataset.leaseId);
       }
       return typeof args.leaseId === 'string' ? withId(args.leaseId) : (current?.lease ?? null);
     };
@@ -46,11 +46,11 @@ export const commandsPlugin: JupyterFrontEndPlugin<void> = {
         properties: {
           leaseId: {
             type: 'string',
-            description: trans.__('The lease; without it, that of the current notebook.')
+            description: trans.__('The lease; the default is that of the current notebook.')
           },
           fromContextMenu: {
             type: 'boolean',
-            description: trans.__('The lease is the one that the context menu was opened on.')
+            description: trans.__('Whether to use the lease on which the context menu was opened.')
           }
         }
       }
@@ -58,7 +58,7 @@ export const commandsPlugin: JupyterFrontEndPlugin<void> = {
 
     commands.addCommand(CommandIDs.refresh, {
       label: trans.__('Refresh GPU Leases'),
-      caption: trans.__('Connect again to the pool manager and load everything anew'),
+      caption: trans.__('Reconnect to the pool manager and reload all data'),
       icon: refreshIcon,
       describedBy: { args: { type: 'object', properties: {} } },
       execute: () => manager.refresh()
@@ -66,23 +66,23 @@ export const commandsPlugin: JupyterFrontEndPlugin<void> = {
 
     commands.addCommand(CommandIDs.releaseLease, {
       label: trans.__('Release GPU…'),
-      caption: trans.__('Give the GPU of this notebook back; its kernel and variables stay'),
+      caption: trans.__('Release the GPU of this notebook; its kernel and variables are preserved'),
       describedBy,
       isEnabled: args => {
-        const lease = meant(args);
+        const lease = target(args);
         return (
           lease !== null &&
           isReleasable(lease) &&
-          !manager.releasing.has(lease.id) &&
+          !manager.pendingReleases.has(lease.id) &&
           manager.connection.kind === 'connected'
         );
       },
       execute: async args => {
-        const lease = meant(args);
+        const lease = target(args);
         if (lease === null) {
           return;
         }
-        const { title, body, accept } = releaseQuestion(lease, trans);
+        const { title, body, accept } = releaseDialogTexts(lease, trans);
         const { button } = await showDialog({
           title,
           body,
@@ -106,21 +106,21 @@ export const commandsPlugin: JupyterFrontEndPlugin<void> = {
       }
     });
 
-    const mayChange = (lease: ILease | null, change: Change): boolean =>
+    const canRequest = (lease: ILease | null, action: LeaseAction): boolean =>
       lease !== null &&
-      canChange(lease, change) &&
-      !manager.changing.has(lease.id) &&
+      isActionAvailable(lease, action) &&
+      !manager.pendingActions.has(lease.id) &&
       manager.connection.kind === 'connected';
 
-    const ask = async (lease: ILease | null, change: Change): Promise<void> => {
+    const request = async (lease: ILease | null, action: LeaseAction): Promise<void> => {
       if (lease === null) {
         return;
       }
       try {
-        await manager.change(lease.id, change);
+        await manager.requestAction(lease.id, action);
       } catch (reason) {
         await showErrorMessage(
-          changeTexts(change, notebookName(lease, trans), trans).failed,
+          actionTexts(action, notebookName(lease, trans), trans).failed,
           reason instanceof Error ? reason.message : String(reason)
         );
       }
@@ -128,51 +128,51 @@ export const commandsPlugin: JupyterFrontEndPlugin<void> = {
 
     commands.addCommand(CommandIDs.parkLease, {
       label: trans.__('Park GPU'),
-      caption: trans.__('Give the GPU of this notebook to others until its next cell; nothing is lost'),
+      caption: trans.__('Make the GPU of this notebook available to others until its next cell; nothing is lost'),
       describedBy,
-      isEnabled: args => mayChange(meant(args), 'park'),
-      execute: args => ask(meant(args), 'park')
+      isEnabled: args => canRequest(target(args), 'park'),
+      execute: args => request(target(args), 'park')
     });
 
     commands.addCommand(CommandIDs.resumeLease, {
       label: trans.__('Resume GPU'),
-      caption: trans.__('Ask for the parked GPU of this notebook back without running a cell'),
+      caption: trans.__('Request a GPU for this parked notebook without running a cell'),
       describedBy,
-      isEnabled: args => mayChange(meant(args), 'resume'),
-      execute: args => ask(meant(args), 'resume')
+      isEnabled: args => canRequest(target(args), 'resume'),
+      execute: args => request(target(args), 'resume')
     });
 
     commands.addCommand(CommandIDs.moveLease, {
       label: trans.__('Move to Another GPU'),
-      caption: trans.__('Leave the GPU of this notebook, which is not well or in service no more, for another one'),
+      caption: trans.__('Migrate this notebook from its GPU, which is unhealthy or drained, to another one'),
       describedBy,
-      isEnabled: args => mayChange(meant(args), 'move'),
-      // Seldom offered: a menu need not have it all the time.
-      isVisible: args => mayChange(meant(args), 'move'),
-      execute: args => ask(meant(args), 'move')
+      isEnabled: args => canRequest(target(args), 'move'),
+      // Rarely available, so menus show it only when it is.
+      isVisible: args => canRequest(target(args), 'move'),
+      execute: args => request(target(args), 'move')
     });
 
-    const pinOf = (lease: ILease | null): Change =>
+    const pinAction = (lease: ILease | null): LeaseAction =>
       lease !== null && isPinned(lease) ? 'unpin' : 'pin';
 
     commands.addCommand(CommandIDs.togglePin, {
       label: trans.__('Pin GPU'),
-      caption: trans.__('Keep the GPU of this notebook although no cell runs; it is billed all the time'),
+      caption: trans.__('Keep the GPU of this notebook while no cell runs; its time is billed'),
       describedBy,
       isToggleable: true,
-      isToggled: args => pinOf(meant(args)) === 'unpin',
+      isToggled: args => pinAction(target(args)) === 'unpin',
       isEnabled: args => {
-        const lease = meant(args);
-        return mayChange(lease, pinOf(lease));
+        const lease = target(args);
+        return canRequest(lease, pinAction(lease));
       },
       execute: args => {
-        const lease = meant(args);
-        return ask(lease, pinOf(lease));
+        const lease = target(args);
+        return request(lease, pinAction(lease));
       }
     });
 
     commands.addCommand(CommandIDs.openNotebook, {
-      label: trans.__('Go to the Notebook of a GPU Lease'),
+      label: trans.__('Open the Notebook of a GPU Lease'),
       describedBy: {
         args: {
           type: 'object',
@@ -181,48 +181,48 @@ export const commandsPlugin: JupyterFrontEndPlugin<void> = {
         }
       },
       execute: async args => {
-        const lease = meant(args);
+        const lease = target(args);
         if (lease !== null && lease.kernel_id !== null) {
           await openSession(app, lease.kernel_id);
         }
       }
     });
 
-    // The palette and the menus ask anew whether the commands can be used.
-    const ofLease = [
+    // The palette and the menus update a command only after a notification.
+    const leaseCommands = [
       CommandIDs.parkLease,
       CommandIDs.resumeLease,
       CommandIDs.moveLease,
       CommandIDs.togglePin,
       CommandIDs.releaseLease
     ];
-    const asShown = (id: string) => `${commands.isEnabled(id)} ${commands.isToggled(id)}`;
-    const shown = new Map(ofLease.map(id => [id, asShown(id)]));
-    const onChange = () => {
-      for (const id of ofLease) {
-        const now = asShown(id);
-        if (now !== shown.get(id)) {
-          shown.set(id, now);
+    const commandState = (id: string) => `${commands.isEnabled(id)} ${commands.isToggled(id)}`;
+    const states = new Map(leaseCommands.map(id => [id, commandState(id)]));
+    const notifyChanges = () => {
+      for (const id of leaseCommands) {
+        const state = commandState(id);
+        if (state !== states.get(id)) {
+          states.set(id, state);
           commands.notifyCommandChanged(id);
         }
       }
     };
-    current?.changed.connect(onChange);
-    manager.changed.connect(onChange);
+    current?.changed.connect(notifyChanges);
+    manager.changed.connect(notifyChanges);
 
     const category = trans.__('FastGPU');
     palette?.addItem({ command: CommandIDs.refresh, category });
-    for (const command of ofLease) {
+    for (const command of leaseCommands) {
       palette?.addItem({ command, category });
     }
   }
 };
 
 /**
- * Go to what uses a kernel.
+ * Open the notebook or console of a kernel.
  *
- * Asks the sessions, not the lease: the lease knows the notebook's path as the server's host has it, and a session knows
- * it as the application opens it, also after a rename.
+ * The path comes from the session and not from the lease: the lease has the path on the server's file system, the
+ * session the one that the application opens, also after a rename.
  */
 async function openSession(app: JupyterFrontEnd, kernelId: string): Promise<void> {
   const { sessions } = app.serviceManager;

@@ -1,4 +1,4 @@
-/** Provides the model of the pool, on which every other plugin stands. */
+/** Provides the model of the pool, which all other plugins use. */
 
 import type { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 

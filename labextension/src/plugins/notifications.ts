@@ -1,19 +1,23 @@
-/** Tells the user, wherever they are, that a GPU has come, failed, was lent or taken away, or that money for it runs out. */
+/** Notifies the user, in any document, that a GPU was granted, failed or was taken back, or that a limit is near. */
 
 import type { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { Notification } from '@jupyterlab/apputils';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
+import type { TranslationBundle } from '@jupyterlab/translation';
 
 import { CommandIDs } from '../commands';
-import { news } from '../leases/transitions';
-import { awayNote, endReason, notebookName } from '../texts/lease';
+import type { ILease } from '../leases/lease';
+import type { ILeaseTransition } from '../leases/transitions';
+import { findTransitions } from '../leases/transitions';
+import { endReason, notebookName, parkedNote } from '../texts/lease';
 import { ICurrentLease, ILeaseManager, TRANSLATION_DOMAIN } from '../tokens';
 
-const SHOWN_MS = 8_000;
+const AUTO_CLOSE_MS = 8_000;
 
-export const noticesPlugin: JupyterFrontEndPlugin<void> = {
-  id: 'fastgpu-jupyter:notices',
-  description: 'Notifies when a GPU has been granted after a wait, failed, was lent to others or taken away, or when a budget runs out.',
+export const notificationsPlugin: JupyterFrontEndPlugin<void> = {
+  id: 'fastgpu-jupyter:notifications',
+  description:
+    'Notifies when a GPU was granted after a wait, failed or was taken back, or when a limit is near.',
   autoStart: true,
   requires: [ILeaseManager],
   optional: [ICurrentLease, ITranslator],
@@ -32,46 +36,14 @@ export const noticesPlugin: JupyterFrontEndPlugin<void> = {
       if (leases === before) {
         return;
       }
-      const found = news(before, leases, waited);
+      const transitions = findTransitions(before, leases, waited);
       before = leases;
-      for (const { kind, lease } of found) {
-        const name = notebookName(lease, trans);
-        if (kind === 'lost') {
-          const why = endReason(lease.end_reason, trans);
-          Notification.warning(trans.__('“%1” has lost its GPU: %2.', name, why), {
-            autoClose: false
-          });
-        } else if (kind === 'lent') {
-          Notification.info(trans.__('“%1”: %2', name, awayNote(lease, trans)), {
-            autoClose: SHOWN_MS
-          });
-        } else if (kind === 'fault') {
-          Notification.error(trans.__('“%1”: %2', name, lease.fault_message ?? ''), {
-            autoClose: false
-          });
-        } else if (kind === 'money') {
-          Notification.warning(trans.__('“%1”: %2', name, lease.budget_message ?? ''), {
-            autoClose: SHOWN_MS
-          });
-        } else if (kind === 'limit') {
-          Notification.warning(trans.__('“%1”: %2', name, lease.limit_message ?? ''), {
-            autoClose: SHOWN_MS
-          });
-        } else if (lease.id !== current?.lease?.id) {
-          // In its own notebook the user sees the cell go on: no need to say it twice.
-          Notification.success(trans.__('The GPU for “%1” is ready.', name), {
-            autoClose: SHOWN_MS,
-            actions: [
-              {
-                label: trans.__('Go there'),
-                callback: () => {
-                  if (app.commands.hasCommand(CommandIDs.openNotebook)) {
-                    void app.commands.execute(CommandIDs.openNotebook, { leaseId: lease.id });
-                  }
-                }
-              }
-            ]
-          });
+      for (const transition of transitions) {
+        if (transition.kind !== 'granted') {
+          notify(transition, trans);
+        } else if (transition.lease.id !== current?.lease?.id) {
+          // In the current notebook the cell that continues is notification enough.
+          notifyGranted(app, transition.lease, trans);
         }
       }
     };
@@ -79,3 +51,44 @@ export const noticesPlugin: JupyterFrontEndPlugin<void> = {
     onChanged();
   }
 };
+
+function notify({ kind, lease }: ILeaseTransition, trans: TranslationBundle): void {
+  const name = notebookName(lease, trans);
+  const show = (text: string | null) => trans.__('“%1”: %2', name, text ?? '');
+  switch (kind) {
+    case 'lost':
+      Notification.warning(
+        trans.__('“%1” has lost its GPU: %2.', name, endReason(lease.end_reason, trans)),
+        { autoClose: false }
+      );
+      break;
+    case 'preempted':
+      Notification.info(show(parkedNote(lease, trans)), { autoClose: AUTO_CLOSE_MS });
+      break;
+    case 'fault':
+      Notification.error(show(lease.fault_message), { autoClose: false });
+      break;
+    case 'budget':
+      Notification.warning(show(lease.budget_message), { autoClose: AUTO_CLOSE_MS });
+      break;
+    case 'limit':
+      Notification.warning(show(lease.limit_message), { autoClose: AUTO_CLOSE_MS });
+      break;
+  }
+}
+
+function notifyGranted(app: JupyterFrontEnd, lease: ILease, trans: TranslationBundle): void {
+  Notification.success(trans.__('The GPU for “%1” is ready.', notebookName(lease, trans)), {
+    autoClose: AUTO_CLOSE_MS,
+    actions: [
+      {
+        label: trans.__('Open notebook'),
+        callback: () => {
+          if (app.commands.hasCommand(CommandIDs.openNotebook)) {
+            void app.commands.execute(CommandIDs.openNotebook, { leaseId: lease.id });
+          }
+        }
+      }
+    ]
+  });
+}

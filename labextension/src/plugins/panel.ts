@@ -1,4 +1,4 @@
-/** The side panel: the user's leases, the queue and the devices. */
+/** Adds the side panel with the user's leases, the queue and the devices. */
 
 import type { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { ILayoutRestorer } from '@jupyterlab/application';
@@ -6,9 +6,9 @@ import { ICommandPalette } from '@jupyterlab/apputils';
 import { ISettingRegistry } from '@jupyterlab/settingregistry';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 
-import { changeCommand, CommandIDs } from '../commands';
+import { actionCommand, CommandIDs } from '../commands';
 import { fastgpuIcon } from '../icon';
-import { Quota } from '../leases/quota';
+import { QuotaModel } from '../leases/quota';
 import { LeaseAPI } from '../leases/restapi';
 import { ICurrentLease, ILeaseManager, TRANSLATION_DOMAIN } from '../tokens';
 import { FastGPUPanel } from '../views/panel';
@@ -42,20 +42,20 @@ export const panelPlugin: JupyterFrontEndPlugin<void> = {
     const panel = new FastGPUPanel({
       manager,
       current,
-      quota: new Quota({ manager, api }),
+      quota: new QuotaModel({ manager, api }),
       trans,
       language: used.languageCode,
       onRelease: lease => {
         void commands.execute(CommandIDs.releaseLease, { leaseId: lease.id });
       },
-      onChange: (lease, change) => {
-        void commands.execute(changeCommand(change), { leaseId: lease.id });
+      onAction: (lease, action) => {
+        void commands.execute(actionCommand(action), { leaseId: lease.id });
       },
-      onLoadHistory: (of, resolution, since) => api.history(of, resolution, since),
+      onLoadHistory: (subject, resolution, since) => api.history(subject, resolution, since),
       onOpenNotebook: lease => {
         void commands.execute(CommandIDs.openNotebook, { leaseId: lease.id });
       },
-      // Asked anew at each drawing: the launcher may come after this plugin, or (in Notebook) not at all.
+      // Evaluated at each rendering: the launcher may be added after this plugin, or (in Notebook) not at all.
       get onOpenLauncher() {
         return commands.hasCommand('launcher:create')
           ? () => void commands.execute('launcher:create')
@@ -81,13 +81,13 @@ export const panelPlugin: JupyterFrontEndPlugin<void> = {
     palette?.addItem({ command: CommandIDs.openPanel, category: trans.__('FastGPU') });
 
     if (settings !== null) {
-      void followSettings(settings, panel);
+      void connectSettings(settings, panel);
     }
   }
 };
 
-async function followSettings(registry: ISettingRegistry, panel: FastGPUPanel): Promise<void> {
-  // Without the settings' schema the panel works with its defaults.
+async function connectSettings(registry: ISettingRegistry, panel: FastGPUPanel): Promise<void> {
+  // If the settings cannot be loaded, the panel uses its defaults.
   const settings = await registry.load(PLUGIN_ID).catch(() => null);
   const apply = () => {
     panel.showEnded = settings?.get('showEnded').composite !== false;

@@ -1,4 +1,4 @@
-/** Lists the leases in the panel of running things, next to kernels and terminals. */
+/** Lists the leases in the “Running” side panel, together with kernels and terminals. */
 
 import type { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { IRunningSessionManagers } from '@jupyterlab/running';
@@ -51,7 +51,7 @@ class RunningLeases implements IRunningSessions.IManager {
     this.shutdownLabel = trans.__('Release the GPU');
     this.shutdownAllLabel = trans.__('Release All GPUs');
     this.shutdownAllConfirmationText = trans.__(
-      'Release all your GPUs? Kernels and Python variables stay; cells that run after this have no GPU.'
+      'Release all your GPUs? Kernels and Python variables are preserved; cells that run afterwards have no GPU.'
     );
     manager.changed.connect(this._onChanged, this);
   }
@@ -67,11 +67,11 @@ class RunningLeases implements IRunningSessions.IManager {
   }
 
   refreshRunning(): void {
-    // The stream keeps the list fresh by itself; asking again would only open a second one.
+    // The event stream already updates the list.
   }
 
   shutdownAll(): void {
-    // One refusal must not keep the others from being released; what is left stays in the list.
+    // A refusal must not prevent the release of the other leases; a lease that is not released stays in the list.
     for (const lease of this._leases().filter(isReleasable)) {
       this._options.manager.release(lease.id).catch(() => undefined);
     }
@@ -101,7 +101,7 @@ class RunningLeases implements IRunningSessions.IManager {
     return this._options.manager.state.leases.filter(isOpen);
   }
 
-  /** The list is drawn anew when what it shows has changed, not with each sample of the meters. */
+  /** Emit a change only if the displayed values changed, not for each usage sample. */
   private _onChanged(): void {
     const shown = this._leases()
       .map(lease => `${lease.id} ${lease.version}`)

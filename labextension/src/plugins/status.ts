@@ -1,4 +1,4 @@
-/** The status bar item: the lease of the current notebook in one line. */
+/** Adds the status bar item with the lease of the current notebook. */
 
 import type { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { ISettingRegistry } from '@jupyterlab/settingregistry';
@@ -11,7 +11,7 @@ import { StatusItem } from '../views/status';
 
 const PLUGIN_ID = 'fastgpu-jupyter:status';
 
-/** Right of the counts of kernels and of the kernel's own state. */
+/** To the right of the kernel counts and of the kernel status. */
 const RANK = 4;
 
 export const statusPlugin: JupyterFrontEndPlugin<void> = {
@@ -48,16 +48,16 @@ export const statusPlugin: JupyterFrontEndPlugin<void> = {
       align: 'left',
       rank: RANK,
       priority: 1,
-      isActive: () => item.isWanted,
-      activeStateChanged: item.wantedChanged
+      isActive: () => item.isActive,
+      activeStateChanged: item.activeStateChanged
     });
     if (settings !== null) {
-      void followSettings(settings, item);
+      void connectSettings(settings, item);
     }
   }
 };
 
-async function followSettings(registry: ISettingRegistry, item: StatusItem): Promise<void> {
+async function connectSettings(registry: ISettingRegistry, item: StatusItem): Promise<void> {
   const settings = await registry.load(PLUGIN_ID).catch(() => null);
   const apply = () => {
     item.showWithoutLease = settings?.get('showWithoutLease').composite !== false;

@@ -1,22 +1,22 @@
 /**
- * What is said while there is no connection: what happened, what is kept, what to do.
+ * Sentences for the time without a connection: what happened, what continues to run, what to do.
  *
- * Pure. Takes the translator's bundle, so that every string goes through it.
+ * All functions are pure and take the translator's bundle, so that every string can be translated.
  */
 
 import type { TranslationBundle } from '@jupyterlab/translation';
 
 import type { FailureReason } from '../leases/lease';
 
-/** What becomes of kernels while there is no connection: the page must not promise what only the server could know. */
-export function kept(reason: FailureReason, trans: TranslationBundle): string {
+/** Return what happens to running kernels while the connection is down, as far as the page can know it. */
+export function kernelsNote(reason: FailureReason, trans: TranslationBundle): string {
   return reason === 'network'
-    ? trans.__('As long as the server itself runs, its kernels go on and keep their GPUs.')
-    : trans.__('Kernels that run go on running and keep their GPUs.');
+    ? trans.__('While the Jupyter server itself runs, its kernels continue and keep their GPUs.')
+    : trans.__('Running kernels continue and keep their GPUs.');
 }
 
-/** What happened, and what to do, when there is no connection. */
-export function failure(
+/** Return what happened and what the user can do about it. */
+export function failureTexts(
   reason: FailureReason,
   trans: TranslationBundle
 ): { readonly title: string; readonly advice: string } {
@@ -25,34 +25,34 @@ export function failure(
       return {
         title: trans.__('FastGPU is not enabled on this server'),
         advice: trans.__(
-          'Run “jupyter server extension enable fastgpu_jupyter” and start the server again.'
+          'Run “jupyter server extension enable fastgpu_jupyter” and restart the server.'
         )
       };
     case 'forbidden':
       return {
-        title: trans.__('You may not see the GPU pool'),
+        title: trans.__('You do not have access to the GPU pool'),
         advice: trans.__('Log in again, or ask the administrator of this server for access.')
       };
     case 'refused':
       return {
-        title: trans.__('The server refused to answer'),
-        advice: trans.__('If this lasts, ask the administrator of this server.')
+        title: trans.__('The server refused the request'),
+        advice: trans.__('If this continues, ask the administrator of this server.')
       };
     case 'pool':
       return {
-        title: trans.__('The pool manager does not answer'),
-        advice: trans.__('If this lasts, “jupyter fastgpu status” in a terminal says more.')
+        title: trans.__('The pool manager does not respond'),
+        advice: trans.__('If this continues, run “jupyter fastgpu status” in a terminal for details.')
       };
     case 'network':
       return {
-        title: trans.__('The Jupyter server does not answer'),
-        advice: trans.__('Check that the server runs and that you are connected.')
+        title: trans.__('The Jupyter server does not respond'),
+        advice: trans.__('Check that the server is running and that you are connected.')
       };
     case 'protocol':
       return {
-        title: trans.__('The server sent something unexpected'),
+        title: trans.__('The server sent an unexpected answer'),
         advice: trans.__(
-          'The page and the server may be of different versions: reload this page.'
+          'The page and the server may have different versions. Reload this page.'
         )
       };
   }

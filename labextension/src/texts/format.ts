@@ -1,36 +1,36 @@
 /**
- * Quantities as people read them. Pure: the language is a parameter, so that the result does not depend on the browser.
+ * Formatting of quantities. Pure: the language is a parameter, so that the result does not depend on the browser.
  */
 
 const KIB = 1024;
 const GIB = KIB ** 3;
 
-/** Memory in GiB, as profiles are named; in MiB where that would be 0.0. */
+/** Format memory in GiB, or in MiB if that would be 0.0. */
 export function formatMemory(bytes: number, language?: string): string {
   const [value, unit] = splitMemory(bytes, bytes, language);
   return `${value} ${unit}`;
 }
 
-/** `12.3 / 80 GiB`: both in the unit of the second. */
+/** Format used and total memory, both in the unit of the total: `12.3 / 80 GiB`. */
 export function formatMemoryOf(used: number, total: number, language?: string): string {
-  const [of, unit] = splitMemory(total, total, language);
-  const [value] = splitMemory(used, total, language);
-  return `${value} / ${of} ${unit}`;
+  const [totalText, unit] = splitMemory(total, total, language);
+  const [usedText] = splitMemory(used, total, language);
+  return `${usedText} / ${totalText} ${unit}`;
 }
 
 function splitMemory(bytes: number, scale: number, language?: string): [string, string] {
   const [divisor, unit] = scale >= 0.1 * GIB || scale === 0 ? [GIB, 'GiB'] : [KIB ** 2, 'MiB'];
   const value = bytes / divisor;
-  // One decimal tells 12.3 from 12.9; above a hundred it is noise, and 80.0 says no more than 80.
+  // One decimal distinguishes 12.3 from 12.9; above a hundred it carries no information.
   const digits = value >= 100 ? 0 : 1;
   return [formatNumber(value, 0, digits, language), unit];
 }
 
 /**
- * Money from millionths of the unit.
+ * Format an amount of money, given in millionths of the currency's unit.
  *
- * Four decimals below one unit, so that a meter that runs can be seen running; an amount that would still read as zero
- * is shown as less than the smallest.
+ * Amounts below one unit have four decimals, so that a growing cost is visible; an amount that would still round to
+ * zero is shown as less than the smallest amount.
  */
 export function formatMoney(micro: number, currency: string, language?: string): string {
   const digits = Math.abs(micro) < 1_000_000 && micro !== 0 ? 4 : 2;
@@ -41,7 +41,7 @@ export function formatMoney(micro: number, currency: string, language?: string):
 }
 
 function money(value: number, digits: number, currency: string, language?: string): string {
-  // Anything else (credits, say) is not a code that Intl accepts.
+  // Intl accepts only ISO codes; "credits", for example, is none.
   if (/^[A-Z]{3}$/.test(currency)) {
     return new Intl.NumberFormat(locale(language), {
       style: 'currency',
@@ -53,12 +53,12 @@ function money(value: number, digits: number, currency: string, language?: strin
   return `${formatNumber(value, digits, digits, language)} ${currency}`.trim();
 }
 
-/** Thousandths of GPUs as GPUs: `0.5`, `2`. */
+/** Format thousandths of GPUs as GPUs: `0.5`, `2`. */
 export function formatGPUs(milli: number, language?: string): string {
   return formatNumber(milli / 1000, 0, 3, language);
 }
 
-/** `37%`. */
+/** Format a percentage without decimals: `37%`. */
 export function formatPercent(percent: number, language?: string): string {
   return new Intl.NumberFormat(locale(language), {
     style: 'percent',
@@ -66,12 +66,12 @@ export function formatPercent(percent: number, language?: string): string {
   }).format(percent / 100);
 }
 
-/** `212 W`, from thousandths. */
+/** Format milliwatts as watts: `212 W`. */
 export function formatPower(milliwatt: number, language?: string): string {
   return `${formatNumber(milliwatt / 1000, 0, 0, language)} W`;
 }
 
-/** `61°C`. */
+/** Format a temperature: `61°C`. */
 export function formatTemperature(celsius: number, language?: string): string {
   return new Intl.NumberFormat(locale(language), {
     style: 'unit',
@@ -80,7 +80,11 @@ export function formatTemperature(celsius: number, language?: string): string {
   }).format(celsius);
 }
 
-/** `42 s`, `4 min 12 s`, `3 h 05 min`, `2 d 4 h`; never negative, whatever two clocks say. */
+/**
+ * Format a duration: `42 s`, `4 min 12 s`, `3 h 05 min`, `2 d 4 h`.
+ *
+ * A negative duration, the result of two clocks that differ, is shown as zero.
+ */
 export function formatDuration(ms: number): string {
   const seconds = Math.max(0, Math.floor(ms / 1000));
   const minutes = Math.floor(seconds / 60);
@@ -98,20 +102,20 @@ export function formatDuration(ms: number): string {
   return `${seconds} s`;
 }
 
-/** The time of day, to the second, in the browser's time zone. */
+/** Format the time of day to the second, in the browser's time zone. */
 export function formatTime(at: number, language?: string): string {
   return new Intl.DateTimeFormat(locale(language), { timeStyle: 'medium' }).format(at);
 }
 
-/** The time as an axis has it: of the day to the minute, or the day alone. */
-export function formatTick(at: number, days: boolean, language?: string): string {
+/** Format a time for an axis: the time of day to the minute, or only the day. */
+export function formatAxisTime(at: number, days: boolean, language?: string): string {
   return new Intl.DateTimeFormat(
     locale(language),
     days ? { weekday: 'short' } : { hour: 'numeric', minute: '2-digit' }
   ).format(at);
 }
 
-/** The day and the time of day, to the minute. */
+/** Format a day and time to the minute. */
 export function formatDayTime(at: number, language?: string): string {
   return new Intl.DateTimeFormat(locale(language), {
     weekday: 'short',
@@ -120,13 +124,13 @@ export function formatDayTime(at: number, language?: string): string {
   }).format(at);
 }
 
-/** The last part of a path; the whole when there is no part. */
+/** Return the last component of a path; the whole path if it has none. */
 export function baseName(path: string): string {
   const parts = path.split(/[/\\]/).filter(part => part !== '');
   return parts.length > 0 ? parts[parts.length - 1] : path;
 }
 
-/** `NVIDIA A100-SXM4-80GB` -> `A100-SXM4-80GB`: the maker's name is the same on all of them. */
+/** Return a model name without its vendor: `NVIDIA A100-SXM4-80GB` becomes `A100-SXM4-80GB`. */
 export function shortModel(model: string): string {
   return model.replace(/^NVIDIA\s+/i, '').trim() || model;
 }
@@ -143,7 +147,7 @@ function formatNumber(
   }).format(value);
 }
 
-/** Translators write `de_DE`, Intl wants `de-DE`; an unknown one must not break the page. */
+/** Return a locale that Intl accepts: `de-DE` for `de_DE`, and English if the language is unknown. */
 function locale(language?: string): string {
   const tag = (language || 'en').replace(/_/g, '-');
   try {

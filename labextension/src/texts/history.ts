@@ -1,7 +1,7 @@
 /**
- * What is said of a history: the names of its times, its figures in a sentence, the words of its table.
+ * Sentences about a usage history: the names of its time ranges, its summary, the headings of its table.
  *
- * Pure. Takes the translator's bundle, so that every string goes through it.
+ * All functions are pure and take the translator's bundle, so that every string can be translated.
  */
 
 import type { TranslationBundle } from '@jupyterlab/translation';
@@ -13,12 +13,12 @@ import {
   formatPercent,
   formatPower,
   formatTemperature,
-  formatTick
+  formatAxisTime
 } from './format';
-import type { IFigures, ISubject, Range } from '../leases/history';
+import type { IHistorySummary, IHistorySubject, TimeRange } from '../leases/history';
 
-/** The time that a chart shows. */
-export function rangeName(range: Range, trans: TranslationBundle): string {
+/** Return the name of a time range. */
+export function timeRangeName(range: TimeRange, trans: TranslationBundle): string {
   switch (range) {
     case 'minutes':
       return trans.__('5 minutes');
@@ -29,81 +29,85 @@ export function rangeName(range: Range, trans: TranslationBundle): string {
   }
 }
 
-/** Memory, of how much there is where that is known. */
-export function memoryOf(used: number, limit: number | null, language: string): string {
+/** Format used memory, with the limit if it is known. */
+export function formatMemoryWithLimit(used: number, limit: number | null, language: string): string {
   return limit === null ? formatMemory(used, language) : formatMemoryOf(used, limit, language);
 }
 
-/** What a chart shows, for those who do not see it, and at a glance for those who do. */
+/** Return a summary of a history in one sentence; screen readers read it in place of the chart. */
 export function historyNote(
-  seen: IFigures,
-  range: Range,
-  of: ISubject,
+  summary: IHistorySummary,
+  range: TimeRange,
+  subject: IHistorySubject,
   trans: TranslationBundle,
   language: string
 ): string {
   const parts = [
-    seen.utilizationMean === null || seen.utilizationMax === null
-      ? trans.__('GPU: not known')
+    summary.utilizationMean === null || summary.utilizationMax === null
+      ? trans.__('GPU: unknown')
       : trans.__(
           'GPU: %1 on average, at most %2',
-          formatPercent(seen.utilizationMean, language),
-          formatPercent(seen.utilizationMax, language)
+          formatPercent(summary.utilizationMean, language),
+          formatPercent(summary.utilizationMax, language)
         ),
-    seen.memoryMax === null
-      ? trans.__('memory: not known')
-      : trans.__('memory: at most %1', memoryOf(seen.memoryMax, of.memoryBytes, language))
+    summary.memoryMax === null
+      ? trans.__('memory: unknown')
+      : trans.__('memory: at most %1', formatMemoryWithLimit(summary.memoryMax, subject.memoryBytes, language))
   ];
-  if (seen.powerMean !== null && seen.powerMax !== null) {
+  if (summary.powerMean !== null && summary.powerMax !== null) {
     parts.push(
       trans.__(
         'power: %1 on average, at most %2',
-        formatPower(seen.powerMean, language),
-        formatPower(seen.powerMax, language)
+        formatPower(summary.powerMean, language),
+        formatPower(summary.powerMax, language)
       )
     );
   }
-  if (seen.temperatureMax !== null) {
-    parts.push(trans.__('temperature: at most %1', formatTemperature(seen.temperatureMax, language)));
+  if (summary.temperatureMax !== null) {
+    parts.push(trans.__('temperature: at most %1', formatTemperature(summary.temperatureMax, language)));
   }
-  return trans.__('Last %1. %2.', rangeName(range, trans), parts.join('; '));
+  return trans.__('Last %1. %2.', timeRangeName(range, trans), parts.join('; '));
 }
 
-/** What a device does not measure, or not tell; null where it says both, and of a lease, which may only be a part. */
+/**
+ * Return which of power and temperature a device does not report; null if it reports both.
+ *
+ * A lease may be only a part of a device, which has neither, so nothing is returned for leases.
+ */
 export function missingNote(
-  seen: IFigures,
-  of: ISubject,
+  summary: IHistorySummary,
+  subject: IHistorySubject,
   trans: TranslationBundle
 ): string | null {
-  if (of.kind === 'leases' || (seen.powerMean !== null && seen.temperatureMax !== null)) {
+  if (subject.kind === 'leases' || (summary.powerMean !== null && summary.temperatureMax !== null)) {
     return null;
   }
-  return seen.powerMean !== null
+  return summary.powerMean !== null
     ? trans.__('Temperature: not available')
-    : seen.temperatureMax !== null
+    : summary.temperatureMax !== null
       ? trans.__('Power: not available')
       : trans.__('Power and temperature: not available');
 }
 
-/** Whose history it is, which time, and how its readings were put together. */
+/** Return the caption of a history's table: its subject, its time range and how the samples are aggregated. */
 export function tableCaption(
   name: string,
-  range: Range,
-  of: ISubject,
+  range: TimeRange,
+  subject: IHistorySubject,
   trans: TranslationBundle,
   language: string
 ): string {
-  const time = rangeName(range, trans);
+  const time = timeRangeName(range, trans);
   const caption =
     range === 'week'
-      ? trans.__('%1, last %2 by the hour: averages, and of memory the most.', name, time)
-      : trans.__('%1, last %2 by the minute: averages, and of memory the most.', name, time);
-  return of.memoryBytes === null
+      ? trans.__('%1, last %2 by hour: averages; maximum for memory.', name, time)
+      : trans.__('%1, last %2 by minute: averages; maximum for memory.', name, time);
+  return subject.memoryBytes === null
     ? caption
-    : trans.__('%1 It has %2.', caption, formatMemory(of.memoryBytes, language));
+    : trans.__('%1 Total memory: %2.', caption, formatMemory(subject.memoryBytes, language));
 }
 
-/** When a row of the table begins. */
-export function rowTime(at: number, range: Range, language: string): string {
-  return range === 'week' ? formatDayTime(at, language) : formatTick(at, false, language);
+/** Format the start of a table row. */
+export function formatRowTime(at: number, range: TimeRange, language: string): string {
+  return range === 'week' ? formatDayTime(at, language) : formatAxisTime(at, false, language);
 }

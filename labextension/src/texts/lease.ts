@@ -1,7 +1,7 @@
 /**
- * The sentences of the page: what a state, a reason or a failure means, and what to do about it.
+ * Sentences about a lease: its state, the reasons of its changes, and the actions that a user can request.
  *
- * Pure. Takes the translator's bundle, so that every string goes through it.
+ * All functions are pure and take the translator's bundle, so that every string can be translated.
  */
 
 import type { TranslationBundle } from '@jupyterlab/translation';
@@ -15,10 +15,11 @@ import {
   formatPercent,
   shortModel
 } from './format';
-import type { Change, ILease, LeaseState } from '../leases/lease';
-import { isAway, isOpen, isPinned } from '../leases/lease';
+import type { LeaseAction, ILease, LeaseState } from '../leases/lease';
+import { isParkedOrReturning, isOpen, isPinned } from '../leases/lease';
 import type { IEntitlement } from '../leases/quota';
 
+/** Return the name of a lease state. */
 export function stateName(state: LeaseState, trans: TranslationBundle): string {
   switch (state) {
     case 'waiting':
@@ -40,64 +41,65 @@ export function stateName(state: LeaseState, trans: TranslationBundle): string {
   }
 }
 
-export function stateMeaning(state: LeaseState, trans: TranslationBundle): string {
+/** Return what a lease state means, as a sentence. */
+export function stateDescription(state: LeaseState, trans: TranslationBundle): string {
   switch (state) {
     case 'waiting':
-      return trans.__('Waits in the queue for a GPU. The kernel runs already.');
+      return trans.__('The request waits in the queue. The kernel is already running.');
     case 'preparing':
-      return trans.__('A GPU is found and is being made ready.');
+      return trans.__('A GPU is granted and is being prepared.');
     case 'active':
-      return trans.__('The GPU is yours.');
+      return trans.__('The kernel can use the GPU.');
     case 'parking':
       return trans.__('The GPU memory is being moved to host memory.');
     case 'parked':
       return trans.__(
-        'The GPU memory is kept in host memory. The next cell asks for a GPU again; nothing is billed meanwhile.'
+        'The GPU memory is saved in host memory. The next cell requests a GPU again; parked time is not billed.'
       );
     case 'resuming':
-      return trans.__('The GPU memory is being brought back.');
+      return trans.__('The saved memory is being moved back to a GPU.');
     case 'draining':
-      return trans.__('The GPU is given back as soon as nothing is left in its memory.');
+      return trans.__('The GPU becomes free as soon as the kernel has no memory left on it.');
     case 'ended':
       return trans.__('The lease has ended.');
   }
 }
 
-/** Why a lease is parked, as a sentence. */
+/** Return why a lease was parked, as a sentence. */
 export function parkReason(reason: string | null, trans: TranslationBundle): string {
   switch (reason) {
     case 'asked':
-      return trans.__('Parked because you asked for it.');
+      return trans.__('Parked at your request.');
     case 'idle':
-      return trans.__('Parked while it was idle, because somebody waited.');
+      return trans.__('Parked while idle, because another request was waiting.');
     case 'priority':
-      return trans.__('Parked for a request of a higher priority.');
+      return trans.__('Parked for a request with a higher priority.');
     case 'guarantee':
-      return trans.__('Parked for somebody who had less than is guaranteed.');
+      return trans.__('Parked for a user below their guaranteed share.');
     case 'fairness':
-      return trans.__('Parked because its turn was over and somebody waited.');
+      return trans.__('Parked because its share of time was used and another request was waiting.');
     case 'over_limit':
-      return trans.__('Parked because it used more GPU memory than it had.');
+      return trans.__('Parked because it exceeded its memory limit.');
     case 'move':
-      return trans.__('Parked to go to another GPU, so that somebody else fits.');
+      return trans.__('Parked to migrate to another GPU, so that a waiting request fits.');
     case 'health':
-      return trans.__('Parked to go to another GPU, because its own is not well.');
+      return trans.__('Parked to migrate to another GPU, because its GPU is unhealthy.');
     case 'restart':
-      return trans.__('Its GPU is not well: it goes to another one with the restart of its kernel.');
+      return trans.__('Its GPU is unhealthy; the lease migrates to another GPU when its kernel restarts.');
     case 'budget':
-      return trans.__('Parked because the money for it is spent.');
+      return trans.__('Parked because its budget is used up.');
     default:
-      return trans.__('Parked for others.');
+      return trans.__('Parked for another request.');
   }
 }
 
-/** What a user wants to know of a lease that is away: why, and that nothing is lost. */
-export function awayNote(lease: ILease, trans: TranslationBundle): string {
+/** Return why a lease was parked, and that its variables are preserved. */
+export function parkedNote(lease: ILease, trans: TranslationBundle): string {
   const reason = parkReason(lease.park_reason, trans);
-  return lease.park_reason === 'restart' ? reason : trans.__('%1 Its variables are kept.', reason);
+  return lease.park_reason === 'restart' ? reason : trans.__('%1 Variables are preserved.', reason);
 }
 
-/** Whether its cells run, and whether it stays while none does; empty for a lease that is not active. */
+/** Return whether a cell runs and whether the lease is pinned; empty if neither applies in the lease's state. */
 export function activityNotes(
   lease: ILease,
   idleFor: string,
@@ -106,13 +108,13 @@ export function activityNotes(
   if (lease.state !== 'active' || !(lease.parkable || isPinned(lease))) {
     return isPinned(lease) && isOpen(lease) ? [trans.__('pinned')] : [];
   }
-  const use = lease.busy ? trans.__('a cell runs') : trans.__('idle for %1', idleFor);
-  return isPinned(lease) ? [trans.__('pinned'), use] : [use];
+  const activity = lease.busy ? trans.__('running a cell') : trans.__('idle for %1', idleFor);
+  return isPinned(lease) ? [trans.__('pinned'), activity] : [activity];
 }
 
-/** A change that can be asked of a lease, as a button's label, what a screen reader says, and what it means. */
-export function changeTexts(
-  change: Change,
+/** Return the texts of an action: its button, its accessible name, its description and the title of its failure. */
+export function actionTexts(
+  action: LeaseAction,
   name: string,
   trans: TranslationBundle
 ): {
@@ -121,13 +123,13 @@ export function changeTexts(
   readonly title: string;
   readonly failed: string;
 } {
-  switch (change) {
+  switch (action) {
     case 'move':
       return {
         label: trans.__('Move'),
         aria: trans.__('Move %1 to another GPU', name),
         title: trans.__(
-          'Leave this GPU, which is not well or in service no more, for another one. Where its memory cannot go along, that happens when the kernel is restarted, and what is on the GPU is lost.'
+          'Migrate the lease from this GPU, which is unhealthy or drained, to another one. If its memory cannot be migrated, this happens when the kernel restarts, and the contents of GPU memory are lost.'
         ),
         failed: trans.__('The lease was not moved')
       };
@@ -136,23 +138,23 @@ export function changeTexts(
         label: trans.__('Park'),
         aria: trans.__('Park the GPU of %1', name),
         title: trans.__(
-          'Give the GPU to others until the next cell runs. Variables and GPU memory are kept; nothing is billed meanwhile.'
+          'Make the GPU available to others until the next cell runs. Variables and GPU memory are preserved; parked time is not billed.'
         ),
         failed: trans.__('The GPU was not parked')
       };
     case 'resume':
       return {
         label: trans.__('Resume'),
-        aria: trans.__('Ask for the GPU of %1 back', name),
-        title: trans.__('Ask for a GPU again without running a cell.'),
-        failed: trans.__('The GPU was not asked for')
+        aria: trans.__('Resume the GPU of %1', name),
+        title: trans.__('Request a GPU again without running a cell.'),
+        failed: trans.__('The GPU was not requested')
       };
     case 'pin':
       return {
         label: trans.__('Pin'),
         aria: trans.__('Pin the GPU of %1', name),
         title: trans.__(
-          'Keep the GPU although no cell runs: it is not parked for others while idle, and billed all the time.'
+          'Keep the GPU while no cell runs: an idle lease is not parked for others, and its time is billed.'
         ),
         failed: trans.__('The GPU was not pinned')
       };
@@ -160,12 +162,13 @@ export function changeTexts(
       return {
         label: trans.__('Unpin'),
         aria: trans.__('Unpin the GPU of %1', name),
-        title: trans.__('Let others have the GPU while no cell runs here.'),
+        title: trans.__('Allow the GPU to be parked for others while no cell runs.'),
         failed: trans.__('The GPU was not unpinned')
       };
   }
 }
 
+/** Return why a lease ended, as part of a sentence. */
 export function endReason(reason: string | null, trans: TranslationBundle): string {
   switch (reason) {
     case 'released':
@@ -175,47 +178,47 @@ export function endReason(reason: string | null, trans: TranslationBundle): stri
     case 'holder_died':
       return trans.__('the kernel ended');
     case 'revoked':
-      return trans.__('taken back by an operator');
+      return trans.__('revoked by an operator');
     case 'device_lost':
       return trans.__('the GPU was lost');
     case 'prepare_failed':
-      return trans.__('the GPU could not be made ready');
+      return trans.__('the GPU could not be prepared');
     case 'resume_failed':
-      return trans.__('its parked memory could not be brought back');
+      return trans.__('its parked memory could not be restored');
     case 'over_limit':
-      return trans.__('it used more GPU memory than it had');
+      return trans.__('it exceeded its memory limit');
     case 'expired':
-      return trans.__('it waited as long as was allowed');
+      return trans.__('its maximum waiting time passed');
     default:
       return reason ?? trans.__('ended');
   }
 }
 
-/** Who keeps the lease within its memory; empty before it has any. */
-export function enforcement(
-  lease: Pick<ILease, 'enforcement' | 'partition'>,
+/** Return how the memory limit of a lease is enforced; empty before the lease has a limit. */
+export function memoryLimitText(
+  lease: Pick<ILease, 'enforcement' | 'partition' | 'simulated'>,
   trans: TranslationBundle
 ): string {
   if (lease.partition !== null) {
-    return trans.__('The hardware keeps this limit: MIG partition %1.', lease.partition);
+    return trans.__('enforced by hardware (MIG partition %1)', lease.partition);
   }
   switch (lease.enforcement) {
     case 'hardware':
-      return trans.__('The hardware keeps this limit.');
+      return trans.__('enforced by hardware');
     case 'driver':
-      return trans.__('The driver keeps this limit.');
+      return trans.__('enforced by the driver');
     case 'userspace':
-      return trans.__('CUDA keeps this limit, for each process of the kernel.');
+      return trans.__('enforced by CUDA, for each process of the kernel');
     case 'cooperative':
-      return trans.__('The framework in the kernel is asked to keep this limit; the pool watches.');
+      return trans.__('cooperative: set in the kernel’s framework, monitored by the pool manager');
     case 'none':
-      return trans.__('Nobody enforces this limit.');
+      return lease.simulated ? trans.__('not enforced (simulated)') : trans.__('not enforced');
     default:
       return '';
   }
 }
 
-/** How the lease is served, in a word or two; empty before it is. */
+/** Return the name of a lease's mechanism; empty before it has one. */
 export function mechanismName(
   lease: Pick<ILease, 'mechanism' | 'partition'>,
   trans: TranslationBundle
@@ -238,20 +241,20 @@ export function mechanismName(
   }
 }
 
-/** What became of what it had in device memory, since it ended or was parked; null where nothing is said. */
+/** Return what happened to the device memory of a lease that ended or was parked; null if nothing is known. */
 export function scrubNote(
   lease: Pick<ILease, 'scrub' | 'scrub_bytes' | 'scrub_detail'>,
   trans: TranslationBundle,
   language: string
 ): string | null {
-  const said = (() => {
+  const result = (() => {
     switch (lease.scrub) {
       case null:
         return null;
       case 'gone':
-        return trans.__('No process has its GPU memory any more.');
+        return trans.__('All its GPU memory was freed.');
       case 'device_gone':
-        return trans.__('Its GPU is gone, with all memory.');
+        return trans.__('Its GPU is missing, with all memory.');
       case 'overwritten':
         return lease.scrub_bytes === null
           ? trans.__('Its GPU memory was overwritten.')
@@ -260,9 +263,10 @@ export function scrubNote(
         return lease.scrub;
     }
   })();
-  return [said, lease.scrub_detail].filter(Boolean).join(' ') || null;
+  return [result, lease.scrub_detail].filter(Boolean).join(' ') || null;
 }
 
+/** Return the file name of a notebook; if there is none, the name of its kernel. */
 export function notebookName(
   item: { readonly notebook: string | null; readonly kernel_id?: string | null },
   trans: TranslationBundle
@@ -275,8 +279,8 @@ export function notebookName(
     : trans.__('without a notebook');
 }
 
-/** The lease of the current notebook in one line. */
-export function oneLine(
+/** Return the text of the status bar item. */
+export function statusBarText(
   lease: ILease | null,
   trans: TranslationBundle,
   language: string
@@ -284,15 +288,15 @@ export function oneLine(
   if (lease === null || !isOpen(lease)) {
     return trans.__('No GPU lease');
   }
-  if (lease.state === 'waiting' && isAway(lease)) {
+  if (lease.state === 'waiting' && isParkedOrReturning(lease)) {
     return lease.place === null
-      ? trans.__('GPU: parked, wanted back')
-      : trans.__('GPU: parked, wanted back, place %1', lease.place);
+      ? trans.__('GPU: parked, waiting to resume')
+      : trans.__('GPU: parked, waiting to resume, position %1', lease.place);
   }
   if (lease.state === 'waiting') {
     return lease.place === null
       ? trans.__('GPU: waiting')
-      : trans.__('GPU: waiting, place %1', lease.place);
+      : trans.__('GPU: waiting, position %1', lease.place);
   }
   if (lease.state !== 'active') {
     return trans.__('GPU: %1', stateName(lease.state, trans).toLowerCase());
@@ -316,54 +320,55 @@ export function oneLine(
   return parts.join(' · ');
 }
 
-/** What a user, or the user's group, holds of what it may hold, in GPUs. */
+/** Return what a user or the user's group holds of its quota, in GPUs. */
 export function quotaNote(
-  one: IEntitlement,
+  entitlement: IEntitlement,
   trans: TranslationBundle,
   language: string
 ): string {
   const gpus = (milli: number) => formatGPUs(milli, language);
-  const held = gpus(one.held_milli);
-  const who = one.isGroup ? trans.__('Group %1', one.name) : trans.__('You');
-  if (one.limit_milli === null) {
-    return trans.__('%1: %2 GPUs held, %3 guaranteed', who, held, gpus(one.guaranteed_milli));
+  const held = gpus(entitlement.held_milli);
+  const guaranteed = gpus(entitlement.guaranteed_milli);
+  const name = entitlement.isGroup ? trans.__('Group %1', entitlement.name) : trans.__('You');
+  if (entitlement.limit_milli === null) {
+    return trans.__('%1: %2 GPUs held, %3 guaranteed', name, held, guaranteed);
   }
-  const limit = gpus(one.limit_milli);
-  return one.guaranteed_milli > 0
-    ? trans.__('%1: %2 of %3 GPUs held, %4 guaranteed', who, held, limit, gpus(one.guaranteed_milli))
-    : trans.__('%1: %2 of %3 GPUs held', who, held, limit);
+  const limit = gpus(entitlement.limit_milli);
+  return entitlement.guaranteed_milli > 0
+    ? trans.__('%1: %2 of %3 GPUs held, %4 guaranteed', name, held, limit, guaranteed)
+    : trans.__('%1: %2 of %3 GPUs held', name, held, limit);
 }
 
-/** What the release of a lease means, before it is done. */
-export function releaseQuestion(
+/** Return the texts of the dialog that confirms a release: what is preserved, and what is lost. */
+export function releaseDialogTexts(
   lease: ILease,
   trans: TranslationBundle
 ): { readonly title: string; readonly body: string; readonly accept: string } {
   const name = notebookName(lease, trans);
-  if (lease.state === 'waiting' && !isAway(lease)) {
+  if (lease.state === 'waiting' && !isParkedOrReturning(lease)) {
     return {
       title: trans.__('Leave the queue?'),
       body: trans.__(
-        '“%1” gives up its place in the queue. Its kernel and variables stay; cells that run after this have no GPU.',
+        '“%1” leaves the queue. Its kernel and variables are preserved; cells that run afterwards have no GPU.',
         name
       ),
       accept: trans.__('Leave the queue')
     };
   }
-  if (isAway(lease)) {
+  if (isParkedOrReturning(lease)) {
     return {
-      title: trans.__('Give the parked GPU up?'),
+      title: trans.__('Release the parked GPU?'),
       body: trans.__(
-        'What “%1” had on its GPU is lost. Its kernel and its other variables stay; restart the kernel before it uses a GPU again.',
+        'The contents of GPU memory of “%1” are lost. Its kernel and its other variables are preserved; restart the kernel before it uses a GPU again.',
         name
       ),
-      accept: trans.__('Give it up')
+      accept: trans.__('Release')
     };
   }
   return {
     title: trans.__('Release the GPU?'),
     body: trans.__(
-      'The kernel and the Python variables of “%1” stay; cells that run after this have no GPU. The GPU goes to the next in the queue once this kernel has no memory left on it: what it allocated there is given back when it restarts.',
+      'The kernel and the Python variables of “%1” are preserved; cells that run afterwards have no GPU. The GPU is granted to the next request in the queue once this kernel has no memory left on it; memory that it allocated there is freed when it restarts.',
       name
     ),
     accept: trans.__('Release')

@@ -1,14 +1,15 @@
 /**
- * The small parts that the views are made of: a section that folds, a meter, a chart, a tag.
+ * Reusable components: a collapsible section, a meter, a sparkline, a tag, a text with inline code.
  *
- * Props in, callbacks out; no state but whether a section is folded. Names are text nodes, never markup.
+ * They have no state except whether a section is open. Names are text nodes, never markup.
  */
 
 import * as React from 'react';
 
-import { HISTORY_MAX } from '../leases/reduce';
-import { CHART_HEIGHT, chartPaths } from './sparkline';
+import { UTILIZATION_SAMPLES_MAX } from '../leases/reduce';
+import { SPARKLINE_HEIGHT, sparklinePaths } from './sparkline';
 
+/** A section that can be collapsed, with the number of its entries in the title. */
 export function Section(props: {
   readonly title: string;
   readonly count: number | null;
@@ -39,13 +40,14 @@ export function Section(props: {
   );
 }
 
-/** A sentence of the server's, in which commands stand between backticks. */
-export function Said(props: { readonly text: string }): React.JSX.Element {
-  // Every second part was between two of them; one without a partner is only itself.
+/** A sentence of the server, with the text between backticks shown as code. */
+export function FormattedText(props: { readonly text: string }): React.JSX.Element {
+  // Every second part was between two backticks; a single backtick is shown as it is.
   const parts = props.text.split(/`([^`]+)`/);
   return <>{parts.map((part, index) => (index % 2 === 1 ? <code key={index}>{part}</code> : part))}</>;
 }
 
+/** A short label with a coloured background. */
 export function Tag(props: {
   readonly kind: string;
   readonly title?: string;
@@ -58,15 +60,15 @@ export function Tag(props: {
   );
 }
 
-/** A bar from 0 to `max`; without a value it says so and stays empty. */
+/** A bar from 0 to `max`; it is empty while the value is unknown. */
 export function Meter(props: {
   readonly label: string;
   readonly value: number | null;
   readonly max: number;
-  /** The value as text, read out and shown. */
+  /** The value as text, for display and for screen readers. */
   readonly text: string;
   readonly title?: string;
-  /** Whether a bar that is nearly full is a warning: memory at its limit is, a busy GPU is not. */
+  /** Whether a nearly full bar is a warning: it is for memory, not for utilization. */
   readonly warns?: boolean;
 }): React.JSX.Element {
   const { label, value, max, text, title, warns } = props;
@@ -92,16 +94,16 @@ export function Meter(props: {
   );
 }
 
-/** Utilization over the last two minutes, the newest at the right edge; gaps where it was not known. */
+/** Utilization over the last two minutes, with the newest sample at the right and gaps for unknown samples. */
 export function Sparkline(props: {
   readonly samples: ReadonlyArray<number | null>;
   readonly label: string;
 }): React.JSX.Element {
-  const { line, area } = chartPaths(props.samples);
+  const { line, area } = sparklinePaths(props.samples);
   return (
     <svg
       className="fg-Sparkline"
-      viewBox={`0 0 ${HISTORY_MAX - 1} ${CHART_HEIGHT}`}
+      viewBox={`0 0 ${UTILIZATION_SAMPLES_MAX - 1} ${SPARKLINE_HEIGHT}`}
       preserveAspectRatio="none"
       role="img"
       aria-label={props.label}

@@ -1,23 +1,24 @@
 /**
- * The devices of the pool: one row each, with who holds what of it; and unfolded, how it does and did.
+ * The devices of the pool: one item each with the leases on it, which expands to details and history.
  */
 
 import * as React from 'react';
 
-import { foreignNotes, healthName, holdingName, holdingState } from '../texts/device';
+import { foreignProcessNotes, healthName, holdingName, holdingStateName } from '../texts/device';
 import { formatMemory, formatMemoryOf, formatMoney, formatPercent, shortModel } from '../texts/format';
 import type { IDevice, IHolding, IPool } from '../leases/lease';
 import { isGranting } from '../leases/lease';
-import type { IWriting } from './textcontext';
+import type { ITextContext } from './textcontext';
 import type { IHistoryProps } from './historychart';
 import { HistoryChart } from './historychart';
-import { Meter, Said, Section, Tag } from './components';
+import { Meter, FormattedText, Section, Tag } from './components';
 
 interface IDevicesProps
-  extends IWriting, Pick<IHistoryProps, 'live' | 'now' | 'asTable' | 'onLoadHistory'> {
+  extends ITextContext, Pick<IHistoryProps, 'live' | 'now' | 'asTable' | 'onLoadHistory'> {
   readonly pool: IPool;
 }
 
+/** The section of the panel that lists the devices. */
 export function DevicesSection(
   props: IDevicesProps & { readonly devices: ReadonlyArray<IDevice> }
 ): React.JSX.Element {
@@ -27,14 +28,14 @@ export function DevicesSection(
       {devices.length === 0 ? (
         <p className="fg-Empty">
           {trans.__(
-            'This pool has no GPU. Notebooks still start; their cells run on the CPU or wait.'
+            'This pool has no GPUs. Notebooks still start; their cells run on the CPU or wait.'
           )}
         </p>
       ) : (
         <ul className="fg-List fg-mod-wide fg-Devices">
           {devices.map(device => (
-            <li key={device.id} className="fg-Card" data-device-id={device.id}>
-              <Device {...props} device={device} />
+            <li key={device.id} className="fg-Item" data-device-id={device.id}>
+              <DeviceItem {...props} device={device} />
             </li>
           ))}
         </ul>
@@ -43,15 +44,15 @@ export function DevicesSection(
   );
 }
 
-/** What matters of it at a glance, and a fold with the rest; what is folded asks for nothing. */
-function Device(props: IDevicesProps & { readonly device: IDevice }): React.JSX.Element {
+/** One device. Its details are rendered, and its history is requested, only while it is expanded. */
+function DeviceItem(props: IDevicesProps & { readonly device: IDevice }): React.JSX.Element {
   const { device, trans, language } = props;
   const [open, setOpen] = React.useState(false);
   const id = React.useId();
   return (
     <>
-      <div className="fg-Card-head">
-        <h4 className="fg-Card-name">
+      <div className="fg-Item-head">
+        <h4 className="fg-Item-name">
           <button
             type="button"
             id={`${id}-name`}
@@ -67,8 +68,8 @@ function Device(props: IDevicesProps & { readonly device: IDevice }): React.JSX.
           </button>
         </h4>
         {device.utilization_percent !== null && (
-          <span className="fg-Device-use" title={trans.__('Utilization of the whole device')}>
-            <span className="fg-only-read">{trans.__('Utilization of the whole device')} </span>
+          <span className="fg-Device-utilization" title={trans.__('Utilization of the whole device')}>
+            <span className="fg-ScreenReaderOnly">{trans.__('Utilization of the whole device')} </span>
             {formatPercent(device.utilization_percent, language)}
           </span>
         )}
@@ -76,24 +77,24 @@ function Device(props: IDevicesProps & { readonly device: IDevice }): React.JSX.
       </div>
       {device.health !== 'healthy' && device.health_reason && (
         <p className="fg-Note" data-kind={device.health === 'faulty' ? 'error' : 'warning'}>
-          <Said text={device.health_reason} />
+          <FormattedText text={device.health_reason} />
         </p>
       )}
-      {foreignNotes(device, open, trans, language).map((note, index) => (
+      {foreignProcessNotes(device, open, trans, language).map((note, index) => (
         <p key={index} className="fg-Note" data-kind="warning">
           {note}
         </p>
       ))}
-      <Holdings device={device} trans={trans} language={language} />
+      <HoldingsBar device={device} trans={trans} language={language} />
       <div id={`${id}-more`} className="fg-Device-more" hidden={!open}>
-        {open && <More {...props} />}
+        {open && <DeviceDetails {...props} />}
       </div>
     </>
   );
 }
 
-/** The facts, who is on it, what it does now and what it did. */
-function More(props: IDevicesProps & { readonly device: IDevice }): React.JSX.Element {
+/** Details of an expanded device: its rate and mechanisms, its leases, current usage and history. */
+function DeviceDetails(props: IDevicesProps & { readonly device: IDevice }): React.JSX.Element {
   const { device, pool, trans, language } = props;
   const used = device.memory_used_bytes;
   return (
@@ -104,19 +105,19 @@ function More(props: IDevicesProps & { readonly device: IDevice }): React.JSX.El
           {trans.__('%1 per hour', formatMoney(device.rate_micro_per_hour, pool.currency, language))}
         </span>
         {device.mechanisms.length > 0 && !device.simulated && (
-          <span title={trans.__('How leases of it can be served')}>{device.mechanisms.join(', ')}</span>
+          <span title={trans.__('Available mechanisms')}>{device.mechanisms.join(', ')}</span>
         )}
-        {device.simulated && <SimulatedFact trans={trans} />}
+        {device.simulated && <SimulatedLabel trans={trans} />}
       </div>
       {device.holdings.length > 0 && (
-        <ul className="fg-Holders" aria-label={trans.__('Who is on it')}>
+        <ul className="fg-Holders" aria-label={trans.__('Leases on this device')}>
           {sortedByOwner(device.holdings).map((holding, index) => (
             <li key={holding.lease_id ?? `other-${index}`} data-kind={holding.mine ? 'mine' : 'other'}>
               <span className="fg-Swatch" data-kind={holding.mine ? 'mine' : 'other'} aria-hidden="true" />
               <span className="fg-ellipsis" title={holding.notebook ?? undefined}>
                 {holdingName(holding, trans)}
               </span>
-              <span className="fg-dim">{holdingState(holding, trans)}</span>
+              <span className="fg-dim">{holdingStateName(holding, trans)}</span>
               <span className="fg-Row-value">{formatMemory(holding.memory_bytes, language)}</span>
             </li>
           ))}
@@ -144,52 +145,52 @@ function More(props: IDevicesProps & { readonly device: IDevice }): React.JSX.El
       </div>
       <HistoryChart
         {...props}
-        of={{ kind: 'devices', id: device.id, memoryBytes: device.memory_bytes }}
+        subject={{ kind: 'devices', id: device.id, memoryBytes: device.memory_bytes }}
         name={trans.__('GPU %1', device.index)}
       />
     </>
   );
 }
 
-/** One of the facts about a device or a lease. */
-export function SimulatedFact(props: Pick<IWriting, 'trans'>): React.JSX.Element {
+/** The label “simulated” among the facts of a device or a lease. */
+export function SimulatedLabel(props: Pick<ITextContext, 'trans'>): React.JSX.Element {
   return (
-    <span className="fg-Simulated" title={simulatedMeaning(props.trans)}>
+    <span className="fg-Simulated" title={simulatedDescription(props.trans)}>
       {props.trans.__('simulated')}
     </span>
   );
 }
 
-/** Stands by itself, for the whole pool. */
-export function SimulatedTag(props: Pick<IWriting, 'trans'>): React.JSX.Element {
+/** The tag “simulated” of the whole pool. */
+export function SimulatedTag(props: Pick<ITextContext, 'trans'>): React.JSX.Element {
   return (
-    <Tag kind="simulated" title={simulatedMeaning(props.trans)}>
+    <Tag kind="simulated" title={simulatedDescription(props.trans)}>
       {props.trans.__('simulated')}
     </Tag>
   );
 }
 
-function simulatedMeaning(trans: IWriting['trans']): string {
-  return trans.__('There is no real GPU behind this: its use and its times are made up.');
+function simulatedDescription(trans: ITextContext['trans']): string {
+  return trans.__('This is not a real GPU: its utilization and its timing are simulated.');
 }
 
 function HealthTag(
-  props: Pick<IWriting, 'trans'> & { readonly device: IDevice }
+  props: Pick<ITextContext, 'trans'> & { readonly device: IDevice }
 ): React.JSX.Element {
-  const { kind, name, meaning } = healthName(props.device, props.trans);
+  const { kind, name, description } = healthName(props.device, props.trans);
   return (
-    <Tag kind={kind} title={meaning}>
+    <Tag kind={kind} title={description}>
       {name}
     </Tag>
   );
 }
 
-/** Who holds what: a bar with a pattern for each kind, and the same in words under it. */
-function Holdings(props: IWriting & { readonly device: IDevice }): React.JSX.Element {
+/** A bar of the leased memory with a pattern for each kind of holder, and a legend below it. */
+function HoldingsBar(props: ITextContext & { readonly device: IDevice }): React.JSX.Element {
   const { device, trans, language } = props;
-  const parts = device.holdings.filter(holding => holding.memory_bytes > 0);
+  const holdings = device.holdings.filter(holding => holding.memory_bytes > 0);
   const held = (mine: boolean) =>
-    parts
+    holdings
       .filter(holding => holding.mine === mine)
       .reduce((sum, holding) => sum + holding.memory_bytes, 0);
   const [own, others, free] = [held(true), held(false), device.memory_free_bytes];
@@ -198,19 +199,19 @@ function Holdings(props: IWriting & { readonly device: IDevice }): React.JSX.Ele
     { kind: 'other', bytes: others, name: trans.__('others') },
     { kind: 'free', bytes: free, name: isGranting(device) ? trans.__('free') : trans.__('not granted') }
   ].filter(entry => entry.bytes > 0 || entry.kind === 'free');
-  const inWords = legend
+  const description = legend
     .map(entry => `${formatMemory(entry.bytes, language)} ${entry.name}`)
     .join(', ');
-  // The held parts may add up to more than the device where memory is shared: the bar then shows proportions.
+  // Leases without a memory limit may add up to more than the device; the bar then shows proportions.
   const total = Math.max(device.memory_bytes, own + others, 1);
   return (
     <div className="fg-Holdings">
       <div
         className="fg-Holdings-bar"
         role="img"
-        aria-label={trans.__('Promised memory: %1', inWords)}
+        aria-label={trans.__('Leased memory: %1', description)}
       >
-        {sortedByOwner(parts).map((holding, index) => (
+        {sortedByOwner(holdings).map((holding, index) => (
           <div
             key={holding.lease_id ?? `other-${index}`}
             className="fg-Holdings-part"

@@ -1,22 +1,23 @@
 /**
- * Keeps the keyboard near what it was on: a button that goes away, or is disabled while the server is asked, would
- * leave its user at the top of the page.
+ * Restores the keyboard focus after a redraw.
+ *
+ * A button that is removed, or disabled during a request, would otherwise move the focus to the top of the page.
  */
 
 import type { IDisposable } from '@lumino/disposable';
 
-interface IKept {
+interface IFocusedElement {
   readonly element: HTMLElement;
-  /** What it is in, which may outlive it, the nearest first. */
-  readonly around: ReadonlyArray<HTMLElement>;
+  /** Focusable elements that contain it, the innermost first; they may remain when it is removed. */
+  readonly ancestors: ReadonlyArray<HTMLElement>;
 }
 
-export class FocusKeeper implements IDisposable {
-  /** Of what is in `node`; what is around a button and can be focused has a `tabindex`. */
+export class FocusRestorer implements IDisposable {
+  /** @param node - Focus is restored inside this element. Containers that can take the focus have a `tabindex`. */
   constructor(node: HTMLElement) {
     this._node = node;
     document.addEventListener('focusin', this._onFocusIn);
-    document.addEventListener('pointerdown', this._forget, true);
+    document.addEventListener('pointerdown', this._clear, true);
     this._observer.observe(node, {
       subtree: true,
       childList: true,
@@ -33,41 +34,43 @@ export class FocusKeeper implements IDisposable {
     this._isDisposed = true;
     this._observer.disconnect();
     document.removeEventListener('focusin', this._onFocusIn);
-    document.removeEventListener('pointerdown', this._forget, true);
+    document.removeEventListener('pointerdown', this._clear, true);
   }
 
   private readonly _onFocusIn = ({ target }: FocusEvent): void => {
-    this._kept = null;
+    this._focused = null;
     if (target instanceof HTMLElement && target !== this._node && this._node.contains(target)) {
-      const around: HTMLElement[] = [];
-      for (let one = target.parentElement; one !== null && one !== this._node; one = one.parentElement) {
-        if (one.hasAttribute('tabindex')) {
-          around.push(one);
+      const ancestors: HTMLElement[] = [];
+      let parent = target.parentElement;
+      while (parent !== null && parent !== this._node) {
+        if (parent.hasAttribute('tabindex')) {
+          ancestors.push(parent);
         }
+        parent = parent.parentElement;
       }
-      this._kept = { element: target, around: [...around, this._node] };
+      this._focused = { element: target, ancestors: [...ancestors, this._node] };
     }
   };
 
-  /** A click says where one wants to be, also where it focuses nothing. */
-  private readonly _forget = (): void => {
-    this._kept = null;
+  /** A click moves the user's attention, even if it focuses nothing. */
+  private readonly _clear = (): void => {
+    this._focused = null;
   };
 
   private readonly _onChanged = (): void => {
-    const kept = this._kept;
-    if (kept === null || document.activeElement !== document.body) {
+    const focused = this._focused;
+    if (focused === null || document.activeElement !== document.body) {
       return;
     }
-    if (!kept.element.isConnected) {
-      kept.around.find(one => one.isConnected)?.focus({ preventScroll: true });
-    } else if (!kept.element.matches(':disabled')) {
-      kept.element.focus({ preventScroll: true });
+    if (!focused.element.isConnected) {
+      focused.ancestors.find(ancestor => ancestor.isConnected)?.focus({ preventScroll: true });
+    } else if (!focused.element.matches(':disabled')) {
+      focused.element.focus({ preventScroll: true });
     }
   };
 
   private readonly _node: HTMLElement;
   private readonly _observer = new MutationObserver(() => this._onChanged());
-  private _kept: IKept | null = null;
+  private _focused: IFocusedElement | null = null;
   private _isDisposed = false;
 }

@@ -1,7 +1,7 @@
 /**
- * What a lease or a device used, over some minutes, an hour or a week: as charts, or as a table.
+ * The usage history of a lease or a device, over minutes, an hour or a week, as charts or as a table.
  *
- * It asks for readings while it is open and there is a connection, and only for those that it does not know yet.
+ * Samples are requested only while the view is open and connected, and only those that are missing.
  */
 
 import * as React from 'react';
@@ -13,51 +13,51 @@ import {
   formatTemperature,
   formatTime
 } from '../texts/format';
-import { historyNote, memoryOf, missingNote, rangeName } from '../texts/history';
-import type { IFigures, IHistory, ISubject, Range, Resolution } from '../leases/history';
+import { historyNote, formatMemoryWithLimit, missingNote, timeRangeName } from '../texts/history';
+import type { IHistorySummary, IHistory, IHistorySubject, TimeRange, Resolution } from '../leases/history';
 import {
-  axisEnd,
-  figures,
-  follows,
-  isEmpty,
-  join,
+  axisMaximum,
+  summarize,
+  isContinuation,
+  isEmptySummary,
   memoryPercents,
+  mergeHistory,
   missingSince,
-  RANGE,
-  RANGES,
-  times
+  sampleTimes,
+  TIME_RANGES,
+  TIME_RANGE_NAMES
 } from '../leases/history';
-import type { IWriting } from './textcontext';
+import type { ITextContext } from './textcontext';
 import { HistoryTable } from './historytable';
-import { Said } from './components';
-import type { ILine, IScale } from './plot';
+import { FormattedText } from './components';
+import type { IPlotSeries, IPlotScale } from './plot';
 import { Plot } from './plot';
 
 const HEIGHT = 116;
 
-/** Of a chart with one line, below the first. */
+/** The height of a chart with a single line, below the first chart. */
 const HEIGHT_SMALL = 56;
 
-export type LoadHistory = (of: ISubject, resolution: Resolution, since: number) => Promise<IHistory>;
+export type LoadHistory = (subject: IHistorySubject, resolution: Resolution, since: number) => Promise<IHistory>;
 
-export interface IHistoryProps extends IWriting {
-  readonly of: ISubject;
-  /** Of the lease's notebook or of the device. */
+export interface IHistoryProps extends ITextContext {
+  readonly subject: IHistorySubject;
+  /** The name of the lease's notebook or of the device. */
   readonly name: string;
   readonly live: boolean;
   readonly now: number;
-  /** Whether a table is shown before anybody has chosen. */
+  /** Whether a table is shown until the user selects a chart. */
   readonly asTable: boolean;
   readonly onLoadHistory: LoadHistory;
 }
 
-/** A fold with the chart in it; what is folded asks for nothing. */
-export function HistoryFold(props: IHistoryProps): React.JSX.Element {
+/** A collapsed history; it requests no samples until it is opened. */
+export function HistoryDetails(props: IHistoryProps): React.JSX.Element {
   const [open, setOpen] = React.useState(false);
   const { trans } = props;
   return (
     <details
-      className="fg-Fold"
+      className="fg-Collapsible"
       open={open}
       onToggle={event => setOpen(event.currentTarget.open)}
     >
@@ -67,30 +67,31 @@ export function HistoryFold(props: IHistoryProps): React.JSX.Element {
   );
 }
 
+/** The history with its controls: the time range, and chart or table. */
 export function HistoryChart(props: IHistoryProps): React.JSX.Element {
   const { name, trans } = props;
-  const [range, setRange] = React.useState<Range>('minutes');
+  const [range, setRange] = React.useState<TimeRange>('minutes');
   const [table, setTable] = React.useState(props.asTable);
   const { history, failure } = useHistory(props, range);
   const group = React.useId();
-  const seen = React.useMemo(() => (history === null ? null : figures(history)), [history]);
+  const summary = React.useMemo(() => (history === null ? null : summarize(history)), [history]);
   return (
     <div className="fg-Chart">
       <div className="fg-Chart-head">
         <div
           className="fg-Chart-ranges"
           role="radiogroup"
-          aria-label={trans.__('Time shown of %1', name)}
+          aria-label={trans.__('Time range of %1', name)}
         >
-          {RANGES.map(one => (
-            <label key={one} className="fg-Chart-range">
+          {TIME_RANGE_NAMES.map(choice => (
+            <label key={choice} className="fg-Chart-range">
               <input
                 type="radio"
                 name={group}
-                checked={one === range}
-                onChange={() => setRange(one)}
+                checked={choice === range}
+                onChange={() => setRange(choice)}
               />
-              <span>{rangeName(one, trans)}</span>
+              <span>{timeRangeName(choice, trans)}</span>
             </label>
           ))}
         </div>
@@ -98,26 +99,26 @@ export function HistoryChart(props: IHistoryProps): React.JSX.Element {
           type="button"
           className="fg-Button fg-Chart-toggle"
           aria-pressed={table}
-          title={trans.__('The same readings as a table')}
+          title={trans.__('Show the same samples as a table')}
           onClick={() => setTable(!table)}
         >
           {trans.__('Table')}
         </button>
       </div>
-      {history === null || seen === null || isEmpty(seen) ? (
+      {history === null || summary === null || isEmptySummary(summary) ? (
         <p className="fg-Chart-empty" role="status">
-          {failure ?? (history === null ? trans.__('Loading…') : trans.__('Nothing is known of this time.'))}
+          {failure ?? (history === null ? trans.__('Loading…') : trans.__('No data for this time range.'))}
         </p>
       ) : (
         <>
           {table ? (
             <HistoryTable {...props} history={history} range={range} />
           ) : (
-            <Charts {...props} history={history} seen={seen} range={range} group={group} />
+            <HistoryPlots {...props} history={history} summary={summary} range={range} group={group} />
           )}
           {failure !== null && (
             <p className="fg-Note" data-kind="warning" role="status">
-              <Said text={failure} />
+              <FormattedText text={failure} />
             </p>
           )}
         </>
@@ -126,131 +127,142 @@ export function HistoryChart(props: IHistoryProps): React.JSX.Element {
   );
 }
 
-/** What is known of the range; a new range begins with nothing. */
+/** Return the samples of the range that are loaded so far; a new range begins without samples. */
 function useHistory(
   props: IHistoryProps,
-  range: Range
+  range: TimeRange
 ): { readonly history: IHistory | null; readonly failure: string | null } {
-  const { of, live, now, onLoadHistory } = props;
-  const [state, setState] = React.useState<{ of: string; history: IHistory | null; failure: string | null }>({
-    of: '',
-    history: null,
-    failure: null
-  });
-  const wanted = `${of.kind} ${of.id} ${range}`;
-  const current = state.of === wanted ? state : { history: null, failure: null };
-  const latest = React.useRef({ of, history: current.history, now, onLoadHistory });
-  latest.current = { of, history: current.history, now, onLoadHistory };
-  const turn = Math.floor(now / RANGE[range].refreshMs);
+  const { subject, live, now, onLoadHistory } = props;
+  const [state, setState] = React.useState<{
+    key: string;
+    history: IHistory | null;
+    failure: string | null;
+  }>({ key: '', history: null, failure: null });
+  const key = `${subject.kind} ${subject.id} ${range}`;
+  const current = state.key === key ? state : { history: null, failure: null };
+  const latest = React.useRef({ subject, history: current.history, now, onLoadHistory });
+  latest.current = { subject, history: current.history, now, onLoadHistory };
+  // The effect runs again when this number changes, which is once for each refresh interval.
+  const refreshCount = Math.floor(now / TIME_RANGES[range].refreshMs);
   React.useEffect(() => {
     if (!live) {
       return;
     }
-    let over = false;
-    const asked = latest.current;
-    void load(asked.history, range, asked.now, since =>
-      asked.onLoadHistory(asked.of, RANGE[range].resolution, since)
+    let cancelled = false;
+    const input = latest.current;
+    void load(input.history, range, input.now, since =>
+      input.onLoadHistory(input.subject, TIME_RANGES[range].resolution, since)
     )
       .then(
         history => ({ history, failure: null }),
         (reason: unknown) => ({
-          history: asked.history,
+          history: input.history,
           failure: reason instanceof Error ? reason.message : String(reason)
         })
       )
-      .then(found => {
-        if (!over) {
-          setState({ of: wanted, ...found });
+      .then(result => {
+        if (!cancelled) {
+          setState({ key, ...result });
         }
       });
     return () => {
-      over = true;
+      cancelled = true;
     };
-  }, [range, live, turn, wanted]);
+  }, [range, live, refreshCount, key]);
   return current;
 }
 
-/** What is missing, joined to what is known; all of the range again where the two do not fit together. */
+/** Request the missing samples and merge them with the known ones; reload the whole range if they do not connect. */
 async function load(
   known: IHistory | null,
-  range: Range,
+  range: TimeRange,
   now: number,
-  ask: (since: number) => Promise<IHistory>
+  request: (since: number) => Promise<IHistory>
 ): Promise<IHistory> {
-  const newer = await ask(missingSince(known, range, now));
-  return known === null || follows(known, newer)
-    ? join(known, newer, range, now)
-    : join(null, await ask(missingSince(null, range, now)), range, now);
+  const newer = await request(missingSince(known, range, now));
+  return known === null || isContinuation(known, newer)
+    ? mergeHistory(known, newer, range, now)
+    : mergeHistory(null, await request(missingSince(null, range, now)), range, now);
 }
 
-/** Use and memory in one chart, power and temperature below in their own, where they are known. */
-function Charts(
+/** Utilization and memory in one chart; power and temperature, if known, in separate charts below it. */
+function HistoryPlots(
   props: IHistoryProps & {
     readonly history: IHistory;
-    readonly seen: IFigures;
-    readonly range: Range;
+    readonly summary: IHistorySummary;
+    readonly range: TimeRange;
     readonly group: string;
   }
 ): React.JSX.Element {
-  const { history, seen, range, of, trans, language } = props;
-  const [at, setAt] = React.useState<number | null>(null);
-  const note = historyNote(seen, range, of, trans, language);
-  const missing = missingNote(seen, of, trans);
-  const index = at ?? history.utilization_percent.length - 1;
-  const lines = React.useMemo(() => linesOf(history, of.memoryBytes), [history, of.memoryBytes]);
-  const shared = { ...props, times: React.useMemo(() => times(history), [history]), onPoint: setAt };
-  const percent: IScale = {
-    // A lease may use more memory than it has, until somebody does something about it.
-    end: lines.use[1].values.reduce<number>((most, value) => Math.max(most, value ?? 0), 100),
-    named: [0, 50, 100],
+  const { history, summary, range, subject, trans, language } = props;
+  const [pointed, setPointed] = React.useState<number | null>(null);
+  const note = historyNote(summary, range, subject, trans, language);
+  const missing = missingNote(summary, subject, trans);
+  const index = pointed ?? history.utilization_percent.length - 1;
+  const series = React.useMemo(
+    () => plotSeries(history, subject.memoryBytes),
+    [history, subject.memoryBytes]
+  );
+  const times = React.useMemo(() => sampleTimes(history), [history]);
+  const shared = { ...props, times, onPoint: setPointed };
+  const percent: IPlotScale = {
+    // Where the limit is not enforced, a lease may use more memory than its limit.
+    maximum: series.utilization[1].values.reduce<number>(
+      (maximum, value) => Math.max(maximum, value ?? 0),
+      100
+    ),
+    ticks: [0, 50, 100],
     format: value => formatPercent(value, language)
   };
-  const watts = axisEnd((seen.powerMax ?? 0) / 1000);
-  const power: IScale = {
-    end: watts,
-    named: [0, watts / 2, watts],
+  const watts = axisMaximum((summary.powerMax ?? 0) / 1000);
+  const power: IPlotScale = {
+    maximum: watts,
+    ticks: [0, watts / 2, watts],
     format: value => formatPower(1000 * value, language)
   };
-  const temperature: IScale = {
-    end: Math.max(100, seen.temperatureMax ?? 0),
-    named: [0, 50, 100],
+  const temperature: IPlotScale = {
+    maximum: Math.max(100, summary.temperatureMax ?? 0),
+    ticks: [0, 50, 100],
     format: value => formatTemperature(value, language)
   };
   return (
     <>
-      <Plot {...shared} lines={lines.use} scale={percent} height={HEIGHT} hasTimes label={note} />
-      <Legend history={history} index={index} of={of} trans={trans} language={language} />
-      {seen.powerMax !== null && (
+      <Plot {...shared} series={series.utilization} scale={percent} height={HEIGHT} hasTimes label={note} />
+      <Legend history={history} index={index} subject={subject} trans={trans} language={language} />
+      {summary.powerMax !== null && (
         <SmallPlot
           {...shared}
-          lines={lines.power}
+          series={series.power}
           scale={power}
           title={trans.__('Power')}
-          value={lines.power[0].values[index] ?? null}
+          value={series.power[0].values[index] ?? null}
         />
       )}
-      {seen.temperatureMax !== null && (
+      {summary.temperatureMax !== null && (
         <SmallPlot
           {...shared}
-          lines={lines.temperature}
+          series={series.temperature}
           scale={temperature}
           title={trans.__('Temperature')}
-          value={lines.temperature[0].values[index] ?? null}
+          value={series.temperature[0].values[index] ?? null}
         />
       )}
       {missing !== null && <p className="fg-Chart-missing">{missing}</p>}
-      {/* The time under the pointer stands in the note's place, which stays as high as the note. */}
-      <p className="fg-Chart-note" aria-hidden="true" data-pointed={at !== null}>
+      {/* The time under the pointer replaces the note without changing the height of the line. */}
+      <p className="fg-Chart-note" aria-hidden="true" data-pointed={pointed !== null}>
         <span>{note}</span>
-        {at !== null && <span className="fg-Chart-time">{timeOf(history, at, language)}</span>}
+        {pointed !== null && (
+          <span className="fg-Chart-time">{formatSampleTime(history, pointed, language)}</span>
+        )}
       </p>
     </>
   );
 }
 
+/** A small chart of a single quantity, with its value in the title. */
 function SmallPlot(
   props: Omit<React.ComponentProps<typeof Plot>, 'height' | 'hasTimes' | 'label'> &
-    IWriting & {
+    ITextContext & {
       readonly title: string;
       readonly value: number | null;
     }
@@ -261,18 +273,19 @@ function SmallPlot(
       <p className="fg-Chart-title" aria-hidden="true">
         {title} {value === null ? trans.__('unknown') : scale.format(value)}
       </p>
-      {/* Its figures are in the label of the chart above. */}
+      {/* The label of the chart above already contains these values. */}
       <Plot {...props} height={HEIGHT_SMALL} hasTimes={false} label={title} />
     </div>
   );
 }
 
-function linesOf(
+/** Return the plotted series of each chart. */
+function plotSeries(
   history: IHistory,
   memoryBytes: number | null
-): Readonly<Record<'use' | 'power' | 'temperature', ReadonlyArray<ILine>>> {
+): Readonly<Record<'utilization' | 'power' | 'temperature', ReadonlyArray<IPlotSeries>>> {
   return {
-    use: [
+    utilization: [
       { kind: 'gpu', values: history.utilization_percent },
       { kind: 'memory', values: memoryPercents(history, memoryBytes) }
     ],
@@ -286,21 +299,23 @@ function linesOf(
   };
 }
 
-/** The time of a reading: a minute of the week, or a second. */
-function timeOf(history: IHistory, index: number, language: string): string {
-  const at = history.started_at + index * history.resolution_ms;
-  return history.resolution_ms >= 60_000 ? formatDayTime(at, language) : formatTime(at, language);
+/** Format the time of a sample, to the minute or to the second, depending on the resolution. */
+function formatSampleTime(history: IHistory, index: number, language: string): string {
+  const time = history.started_at + index * history.resolution_ms;
+  return history.resolution_ms >= 60_000
+    ? formatDayTime(time, language)
+    : formatTime(time, language);
 }
 
-/** Which line is which, and what each says under the pointer, or now. */
+/** The legend of the first chart, with the values under the pointer or the latest ones. */
 function Legend(
-  props: IWriting & {
+  props: ITextContext & {
     readonly history: IHistory;
     readonly index: number;
-    readonly of: ISubject;
+    readonly subject: IHistorySubject;
   }
 ): React.JSX.Element {
-  const { history, index, of, trans, language } = props;
+  const { history, index, subject, trans, language } = props;
   const percent = history.utilization_percent[index] ?? null;
   const used = history.memory_used_bytes[index] ?? null;
   const unknown = trans.__('unknown');
@@ -312,7 +327,7 @@ function Legend(
       </li>
       <li>
         <span className="fg-Chart-swatch" data-kind="memory" />
-        {trans.__('Memory')} {used === null ? unknown : memoryOf(used, of.memoryBytes, language)}
+        {trans.__('Memory')} {used === null ? unknown : formatMemoryWithLimit(used, subject.memoryBytes, language)}
       </li>
     </ul>
   );

@@ -1,37 +1,38 @@
 /**
- * A history as a table: what its chart shows, for those who listen and for those who would rather read.
+ * A usage history as a table: the same data as the chart, for screen readers and for reading exact values.
  */
 
 import * as React from 'react';
 
 import { formatMemory, formatPercent, formatPower, formatTemperature } from '../texts/format';
-import { rowTime, tableCaption } from '../texts/history';
-import type { IFigures, IHistory, ISubject, Range } from '../leases/history';
-import { figures, rows } from '../leases/history';
-import type { IWriting } from './textcontext';
+import { formatRowTime, tableCaption } from '../texts/history';
+import type { IHistorySummary, IHistory, IHistorySubject, TimeRange } from '../leases/history';
+import { historyRows, summarize } from '../leases/history';
+import type { ITextContext } from './textcontext';
 
 interface IColumn {
   readonly name: string;
-  /** What fits into a narrow panel. */
-  readonly short?: string;
-  readonly value: (seen: IFigures) => number | null;
+  /** A shorter name for a narrow panel. */
+  readonly shortName?: string;
+  readonly value: (summary: IHistorySummary) => number | null;
   readonly format: (value: number) => string;
 }
 
+/** The table of a history, with one row for each minute or hour. */
 export function HistoryTable(
-  props: IWriting & {
+  props: ITextContext & {
     readonly history: IHistory;
-    readonly range: Range;
-    readonly of: ISubject;
-    /** Of the lease's notebook or of the device. */
+    readonly range: TimeRange;
+    readonly subject: IHistorySubject;
+    /** The name of the lease's notebook or of the device. */
     readonly name: string;
   }
 ): React.JSX.Element {
-  const { history, range, of, name, trans, language } = props;
-  const caption = tableCaption(name, range, of, trans, language);
-  const columns = columnsOf(figures(history), of, props);
+  const { history, range, subject, name, trans, language } = props;
+  const caption = tableCaption(name, range, subject, trans, language);
+  const columns = tableColumns(summarize(history), props);
   return (
-    // It scrolls by itself, so it must be reached by the keyboard, and named there.
+    // A scrollable region must be reachable by keyboard and have a name.
     <div className="fg-Table" role="region" aria-label={trans.__('Table of %1', name)} tabIndex={0}>
       <table>
         <caption>{caption}</caption>
@@ -40,19 +41,21 @@ export function HistoryTable(
             <th scope="col">{range === 'week' ? trans.__('Hour') : trans.__('Minute')}</th>
             {columns.map(column => (
               <th key={column.name} scope="col" title={column.name} aria-label={column.name}>
-                {column.short ?? column.name}
+                {column.shortName ?? column.name}
               </th>
             ))}
           </tr>
         </thead>
         <tbody>
-          {rows(history, range).map(({ at, seen }) => (
-            <tr key={at}>
-              <th scope="row">{rowTime(at, range, language)}</th>
-              {columns.map(({ name: key, value, format }) => {
-                const found = value(seen);
+          {historyRows(history, range).map(({ start, summary }) => (
+            <tr key={start}>
+              <th scope="row">{formatRowTime(start, range, language)}</th>
+              {columns.map(column => {
+                const value = column.value(summary);
                 return (
-                  <td key={key}>{found === null ? <Unknown trans={trans} /> : format(found)}</td>
+                  <td key={column.name}>
+                    {value === null ? <UnknownValue trans={trans} /> : column.format(value)}
+                  </td>
                 );
               })}
             </tr>
@@ -63,45 +66,45 @@ export function HistoryTable(
   );
 }
 
-function Unknown(props: Pick<IWriting, 'trans'>): React.JSX.Element {
+/** A dash for an unknown value, which screen readers read as “unknown”. */
+function UnknownValue(props: Pick<ITextContext, 'trans'>): React.JSX.Element {
   return (
     <>
       <span className="fg-dim" aria-hidden="true">
         –
       </span>
-      <span className="fg-only-read">{props.trans.__('unknown')}</span>
+      <span className="fg-ScreenReaderOnly">{props.trans.__('unknown')}</span>
     </>
   );
 }
 
-/** Power and temperature only where something is known of them: a column of gaps says nothing. */
-function columnsOf(
-  all: IFigures,
-  of: ISubject,
-  { trans, language }: IWriting
+/** Return the columns of the table; those of power and temperature only if any of their values are known. */
+function tableColumns(
+  total: IHistorySummary,
+  { trans, language }: ITextContext
 ): ReadonlyArray<IColumn> {
   const columns: IColumn[] = [
     {
       name: trans.__('GPU'),
-      value: seen => seen.utilizationMean,
+      value: summary => summary.utilizationMean,
       format: value => formatPercent(value, language)
     },
     {
       name: trans.__('Memory'),
-      value: seen => seen.memoryMax,
+      value: summary => summary.memoryMax,
       format: value => formatMemory(value, language)
     },
     {
       name: trans.__('Power'),
-      value: seen => seen.powerMean,
+      value: summary => summary.powerMean,
       format: value => formatPower(value, language)
     },
     {
       name: trans.__('Temperature'),
-      short: trans.__('Temp.'),
-      value: seen => seen.temperatureMean,
+      shortName: trans.__('Temp.'),
+      value: summary => summary.temperatureMean,
       format: value => formatTemperature(value, language)
     }
   ];
-  return columns.filter((column, index) => index < 2 || column.value(all) !== null);
+  return columns.filter((column, index) => index < 2 || column.value(total) !== null);
 }

@@ -1,17 +1,18 @@
 /**
- * What a user asks of a lease now and then: which GPU it is, how it is served and why, who keeps its limit.
+ * Details of a lease that are rarely needed: its GPU, its mechanism and why it was chosen, its memory limit.
  */
 
 import * as React from 'react';
 
 import { formatDayTime, shortModel } from '../texts/format';
 import type { IDevice, ILease } from '../leases/lease';
-import { enforcement, mechanismName, scrubNote } from '../texts/lease';
-import type { IWriting } from './textcontext';
-import { Said } from './components';
+import { mechanismName, memoryLimitText, scrubNote } from '../texts/lease';
+import type { ITextContext } from './textcontext';
+import { FormattedText } from './components';
 
+/** A collapsed list of the details of a lease. */
 export function LeaseDetails(
-  props: IWriting & {
+  props: ITextContext & {
     readonly lease: ILease;
     readonly name: string;
     readonly devices: ReadonlyArray<IDevice>;
@@ -20,16 +21,16 @@ export function LeaseDetails(
   const { lease, name, devices, trans, language } = props;
   const mechanism = [mechanismName(lease, trans), lease.mechanism_reason].filter(Boolean).join('. ');
   const facts: ReadonlyArray<readonly [string, string | null]> = [
-    [trans.__('On'), placeName(lease, devices, trans)],
-    [trans.__('Served as'), mechanism === '' ? null : mechanism],
-    [trans.__('Memory limit'), enforcement(lease, trans) || null],
-    [trans.__('Device files'), deviceFiles(lease, trans)],
+    [trans.__('Device'), deviceName(lease, devices, trans)],
+    [trans.__('Mechanism'), mechanism === '' ? null : mechanism],
+    [trans.__('Memory limit'), memoryLimitText(lease, trans) || null],
+    [trans.__('Device files'), deviceFilesText(lease, trans)],
     [trans.__('Granted'), lease.granted_at === null ? null : formatDayTime(lease.granted_at, language)],
-    [trans.__('Memory when parked'), scrubNote(lease, trans, language)],
+    [trans.__('After parking'), scrubNote(lease, trans, language)],
     [trans.__('Lease'), lease.id]
   ];
   return (
-    <details className="fg-Fold">
+    <details className="fg-Collapsible">
       <summary aria-label={trans.__('Details of %1', name)}>{trans.__('Details')}</summary>
       <dl className="fg-Details">
         {facts.map(
@@ -38,7 +39,7 @@ export function LeaseDetails(
               <div key={term}>
                 <dt>{term}</dt>
                 <dd>
-                  <Said text={fact} />
+                  <FormattedText text={fact} />
                 </dd>
               </div>
             )
@@ -48,18 +49,18 @@ export function LeaseDetails(
   );
 }
 
-/** Whether its kernel can open other GPUs; null where nobody was told to keep it from that. */
-function deviceFiles(lease: ILease, trans: IWriting['trans']): string | null {
+/** Return whether the kernel can open the device files of other GPUs; null if access is not restricted. */
+function deviceFilesText(lease: ILease, trans: ITextContext['trans']): string | null {
   return lease.device_nodes_closed === true
-    ? trans.__('Its kernel can open those of its own GPU only.')
+    ? trans.__('The kernel can open only those of its own GPU.')
     : lease.device_nodes_message;
 }
 
-/** By the numbers that the list of devices has; by the model alone where they are not known. */
-function placeName(
+/** Return the indices and the model of a lease's devices; only the model if the devices are not listed. */
+function deviceName(
   lease: ILease,
   devices: ReadonlyArray<IDevice>,
-  trans: IWriting['trans']
+  trans: ITextContext['trans']
 ): string | null {
   if (lease.device_id === null) {
     return null;

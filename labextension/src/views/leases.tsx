@@ -1,5 +1,5 @@
 /**
- * The user's own leases: state, use, memory, time, cost, and the way to give them back.
+ * The user's own leases: state, utilization, memory, time, cost, and the buttons for their actions.
  */
 
 import * as React from 'react';
@@ -12,54 +12,56 @@ import {
   formatPercent,
   shortModel
 } from '../texts/format';
-import type { Change, ILease, IPoolState } from '../leases/lease';
-import { canChange, CHANGES, isAway, isOpen, isReleasable } from '../leases/lease';
+import type { LeaseAction, ILease, IPoolState } from '../leases/lease';
+import { isActionAvailable, LEASE_ACTIONS, isParkedOrReturning, isOpen, isReleasable } from '../leases/lease';
 import type { IEntitlement } from '../leases/quota';
 import {
   activityNotes,
-  awayNote,
-  changeTexts,
+  parkedNote,
+  actionTexts,
   endReason,
-  enforcement,
   mechanismName,
+  memoryLimitText,
   notebookName,
   quotaNote,
   scrubNote,
-  stateMeaning,
+  stateDescription,
   stateName
 } from '../texts/lease';
-import type { IWriting } from './textcontext';
-import { SimulatedFact } from './devices';
+import type { ITextContext } from './textcontext';
+import { SimulatedLabel } from './devices';
 import type { IHistoryProps } from './historychart';
-import { HistoryFold } from './historychart';
+import { HistoryDetails } from './historychart';
 import { LeaseDetails } from './leasedetails';
-import { Meter, Said, Section, Sparkline, Tag } from './components';
+import { Meter, FormattedText, Section, Sparkline, Tag } from './components';
 
 const ENDED_SHOWN_MS = 3_600_000;
 
+/** What the views of leases call when the user acts. */
 export interface ILeaseCallbacks {
   readonly onRelease: (lease: ILease) => void;
-  readonly onChange: (lease: ILease, change: Change) => void;
+  readonly onAction: (lease: ILease, action: LeaseAction) => void;
   readonly onOpenNotebook: (lease: ILease) => void;
   readonly onLoadHistory: IHistoryProps['onLoadHistory'];
-  /** Whether histories begin as tables. */
+  /** Whether histories are first shown as tables. */
   readonly asTable: boolean;
-  /** Undefined where there is no launcher. */
+  /** Undefined if the application has no launcher. */
   readonly onOpenLauncher?: () => void;
 }
 
+/** The section of the panel that lists the user's leases and quotas. */
 export function LeasesSection(
-  props: IWriting &
+  props: ITextContext &
     ILeaseCallbacks & {
       readonly leases: ReadonlyArray<ILease>;
       readonly entitlements: ReadonlyArray<IEntitlement>;
-      readonly history: IPoolState['history'];
+      readonly samples: IPoolState['samples'];
       readonly devices: IPoolState['devices'];
-      readonly releasing: ReadonlySet<string>;
-      readonly changing: ReadonlySet<string>;
+      readonly pendingReleases: ReadonlySet<string>;
+      readonly pendingActions: ReadonlySet<string>;
       readonly currentLeaseId: string | null;
       readonly showEnded: boolean;
-      /** False while there is no connection: nothing can be asked of the server then. */
+      /** False while there is no connection; actions are disabled then. */
       readonly live: boolean;
       readonly now: number;
     }
@@ -73,8 +75,10 @@ export function LeasesSection(
     <Section title={trans.__('My leases')} count={open.length}>
       {props.entitlements.length > 0 && (
         <ul className="fg-Quota">
-          {props.entitlements.map(one => (
-            <li key={`${one.isGroup} ${one.name}`}>{quotaNote(one, trans, props.language)}</li>
+          {props.entitlements.map(entitlement => (
+            <li key={`${entitlement.isGroup} ${entitlement.name}`}>
+              {quotaNote(entitlement, trans, props.language)}
+            </li>
           ))}
         </ul>
       )}
@@ -82,7 +86,7 @@ export function LeasesSection(
         <div className="fg-Empty">
           <p>
             {trans.__(
-              'You hold no GPU. Start a notebook with a FastGPU kernel, or change the kernel of an open one.'
+              'You have no GPU leases. Start a notebook with a FastGPU kernel, or change the kernel of an open notebook.'
             )}
           </p>
           {props.onOpenLauncher && (
@@ -97,30 +101,30 @@ export function LeasesSection(
           {open.map(lease => (
             <li
               key={lease.id}
-              className="fg-Card"
+              className="fg-Item"
               tabIndex={-1}
               data-state={lease.state}
               data-lease-id={lease.id}
               data-current={lease.id === props.currentLeaseId}
             >
-              <Lease {...props} lease={lease} />
+              <LeaseItem {...props} lease={lease} />
             </li>
           ))}
         </ul>
       )}
-      {props.showEnded && ended.length > 0 && <Ended {...props} ended={ended} />}
+      {props.showEnded && ended.length > 0 && <EndedLeases {...props} ended={ended} />}
     </Section>
   );
 }
 
-function Lease(
-  props: IWriting &
+function LeaseItem(
+  props: ITextContext &
     ILeaseCallbacks & {
       readonly lease: ILease;
-      readonly history: IPoolState['history'];
+      readonly samples: IPoolState['samples'];
       readonly devices: IPoolState['devices'];
-      readonly releasing: ReadonlySet<string>;
-      readonly changing: ReadonlySet<string>;
+      readonly pendingReleases: ReadonlySet<string>;
+      readonly pendingActions: ReadonlySet<string>;
       readonly live: boolean;
       readonly now: number;
     }
@@ -129,17 +133,18 @@ function Lease(
   const facts = [
     lease.profile,
     lease.memory_bytes === null ? null : formatMemory(lease.memory_bytes, language),
-    deviceFact(lease),
-    serviceFact(lease, trans),
+    devicesFact(lease),
+    mechanismFact(lease, trans),
     ...activityNotes(lease, formatDuration(now - lease.used_at), trans)
   ].filter((fact): fact is string => fact !== null);
-  const busy = props.releasing.has(lease.id);
+  const isReleasing = props.pendingReleases.has(lease.id);
+  const leavesQueue = lease.state === 'waiting' && !isParkedOrReturning(lease);
   const name = notebookName(lease, trans);
   return (
     <>
-      <div className="fg-Card-head">
+      <div className="fg-Item-head">
         <NotebookLink {...props} lease={lease} />
-        <Tag kind={`state-${lease.state}`} title={stateMeaning(lease.state, trans)}>
+        <Tag kind={`state-${lease.state}`} title={stateDescription(lease.state, trans)}>
           {stateName(lease.state, trans)}
         </Tag>
       </div>
@@ -147,17 +152,17 @@ function Lease(
         {facts.map((fact, index) => (
           <span key={index}>{fact}</span>
         ))}
-        {lease.simulated && <SimulatedFact trans={trans} />}
+        {lease.simulated && <SimulatedLabel trans={trans} />}
       </div>
       {lease.state === 'waiting' ? (
-        <Waiting lease={lease} now={now} trans={trans} />
+        <WaitingNote lease={lease} now={now} trans={trans} />
       ) : lease.state === 'active' ? (
-        <Use {...props} lease={lease} />
+        <UsageRows {...props} lease={lease} />
       ) : (
-        <p className="fg-Note" data-kind={isAway(lease) ? 'parked' : undefined}>
-          {isAway(lease) && `${awayNote(lease, trans)} `}
-          {stateMeaning(lease.state, trans)}
-          {lease.pending_detail !== null && <Said text={` ${lease.pending_detail}`} />}
+        <p className="fg-Note" data-kind={isParkedOrReturning(lease) ? 'parked' : undefined}>
+          {isParkedOrReturning(lease) && `${parkedNote(lease, trans)} `}
+          {stateDescription(lease.state, trans)}
+          {lease.pending_detail !== null && <FormattedText text={` ${lease.pending_detail}`} />}
         </p>
       )}
       {lease.state !== 'ended' &&
@@ -165,51 +170,51 @@ function Lease(
           (message, index) =>
             message !== null && (
               <p key={index} className="fg-Note" data-kind="warning">
-                <Said text={message} />
+                <FormattedText text={message} />
               </p>
             )
         )}
       {lease.fault_message !== null && (
         <p className="fg-Note" data-kind="error">
-          <Said text={lease.fault_message} />
+          <FormattedText text={lease.fault_message} />
         </p>
       )}
       {lease.mechanism !== null && <LeaseDetails {...props} lease={lease} name={name} />}
       {lease.active_ms > 0 && (
-        <HistoryFold
+        <HistoryDetails
           {...props}
-          of={{ kind: 'leases', id: lease.id, memoryBytes: lease.memory_bytes }}
+          subject={{ kind: 'leases', id: lease.id, memoryBytes: lease.memory_bytes }}
           name={name}
         />
       )}
-      <div className="fg-Card-foot">
+      <div className="fg-Item-foot">
         {(lease.active_ms > 0 || lease.cost_micro > 0) && (
           <>
             <span className="fg-Cost" title={costTitle(lease, trans, language)}>
               {formatMoney(lease.cost_micro, lease.currency, language)}
             </span>
-            <span className="fg-dim fg-ellipsis" title={trans.__('Time the GPU was yours')}>
+            <span className="fg-dim fg-ellipsis" title={trans.__('Time the lease was active')}>
               {formatDuration(lease.active_ms)}
             </span>
           </>
         )}
         <div className="fg-Buttons" role="group" aria-label={trans.__('Actions for %1', name)}>
-          <Changes {...props} lease={lease} name={name} />
+          <ActionButtons {...props} lease={lease} name={name} />
           <button
             type="button"
             className="fg-Button"
-            disabled={!live || busy || !isReleasable(lease)}
+            disabled={!live || isReleasing || !isReleasable(lease)}
             aria-label={
-              lease.state === 'waiting' && !isAway(lease)
-                ? trans.__('Leave the queue with %1', name)
+              leavesQueue
+                ? trans.__('Remove %1 from the queue', name)
                 : trans.__('Release the GPU of %1', name)
             }
             onClick={() => props.onRelease(lease)}
           >
-            {busy
+            {isReleasing
               ? trans.__('Releasing…')
-              : lease.state === 'waiting' && !isAway(lease)
-                ? trans.__('Leave')
+              : leavesQueue
+                ? trans.__('Leave queue')
                 : trans.__('Release')}
           </button>
         </div>
@@ -218,31 +223,31 @@ function Lease(
   );
 }
 
-/** Park or resume, pin or unpin: of each pair the one that the lease's state allows, and none that makes no sense. */
-function Changes(
-  props: Pick<IWriting, 'trans'> &
-    Pick<ILeaseCallbacks, 'onChange'> & {
+/** Buttons for the actions that are available in the lease's state. */
+function ActionButtons(
+  props: Pick<ITextContext, 'trans'> &
+    Pick<ILeaseCallbacks, 'onAction'> & {
       readonly lease: ILease;
       readonly name: string;
-      readonly changing: ReadonlySet<string>;
+      readonly pendingActions: ReadonlySet<string>;
       readonly live: boolean;
     }
 ): React.JSX.Element {
   const { lease, name, trans } = props;
-  const asked = props.changing.has(lease.id);
+  const isPending = props.pendingActions.has(lease.id);
   return (
     <>
-      {CHANGES.filter(change => canChange(lease, change)).map(change => {
-        const { label, aria, title } = changeTexts(change, name, trans);
+      {LEASE_ACTIONS.filter(action => isActionAvailable(lease, action)).map(action => {
+        const { label, aria, title } = actionTexts(action, name, trans);
         return (
           <button
-            key={change}
+            key={action}
             type="button"
             className="fg-Button"
-            disabled={!props.live || asked}
+            disabled={!props.live || isPending}
             aria-label={aria}
             title={title}
-            onClick={() => props.onChange(lease, change)}
+            onClick={() => props.onAction(lease, action)}
           >
             {label}
           </button>
@@ -253,15 +258,15 @@ function Changes(
 }
 
 function NotebookLink(
-  props: Pick<IWriting, 'trans'> &
+  props: Pick<ITextContext, 'trans'> &
     Pick<ILeaseCallbacks, 'onOpenNotebook'> & { readonly lease: ILease }
 ): React.JSX.Element {
   const { lease, trans } = props;
   const name = notebookName(lease, trans);
-  // Without a kernel there is no session to go to.
+  // A lease without a kernel has no session that could be opened.
   if (lease.kernel_id === null) {
     return (
-      <span className="fg-Card-name fg-ellipsis" title={lease.notebook ?? undefined}>
+      <span className="fg-Item-name fg-ellipsis" title={lease.notebook ?? undefined}>
         {name}
       </span>
     );
@@ -269,7 +274,7 @@ function NotebookLink(
   return (
     <button
       type="button"
-      className="fg-Card-name fg-Link fg-ellipsis"
+      className="fg-Item-name fg-Link fg-ellipsis"
       title={lease.notebook ?? undefined}
       onClick={() => props.onOpenNotebook(lease)}
     >
@@ -278,11 +283,12 @@ function NotebookLink(
   );
 }
 
-function Use(
-  props: IWriting & { readonly lease: ILease; readonly history: IPoolState['history'] }
+/** Utilization and memory of an active lease. */
+function UsageRows(
+  props: ITextContext & { readonly lease: ILease; readonly samples: IPoolState['samples'] }
 ): React.JSX.Element {
   const { lease, trans, language } = props;
-  const samples = props.history[lease.id] ?? [];
+  const samples = props.samples[lease.id] ?? [];
   const known = samples.filter((sample): sample is number => sample !== null);
   const now =
     lease.utilization_percent === null ? trans.__('unknown') : formatPercent(lease.utilization_percent, language);
@@ -296,7 +302,7 @@ function Use(
           samples={samples}
           label={
             known.length === 0
-              ? trans.__('GPU utilization: not known yet')
+              ? trans.__('GPU utilization: not yet known')
               : trans.__(
                   'GPU utilization: %1 now, at most %2 in the last two minutes',
                   now,
@@ -318,36 +324,38 @@ function Use(
               ? formatMemory(used, language)
               : formatMemoryOf(used, limit, language)
         }
-        title={`${enforcement(lease, trans)} ${lease.mechanism_reason ?? ''}`.trim()}
+        title={trans.__('Memory limit: %1', memoryLimitText(lease, trans))}
       />
     </div>
   );
 }
 
-function Waiting(
-  props: Pick<IWriting, 'trans'> & { readonly lease: ILease; readonly now: number }
+/** Position, waiting time and pending reason of a waiting lease. */
+function WaitingNote(
+  props: Pick<ITextContext, 'trans'> & { readonly lease: ILease; readonly now: number }
 ): React.JSX.Element {
   const { lease, now, trans } = props;
   const waited = formatDuration(now - lease.requested_at);
-  // Since when it waits to come back, the lease does not say; the queue below does.
-  const again = isAway(lease);
+  // The lease does not have the time at which a parked one began to wait; the queue below shows it.
+  const resumes = isParkedOrReturning(lease);
   return (
     <p className="fg-Note" data-kind="waiting">
-      {again
+      {resumes
         ? lease.place === null
-          ? trans.__('Wanted back; waiting for a GPU.')
-          : trans.__('Wanted back; place %1 in the queue.', lease.place)
+          ? trans.__('Waiting to resume.')
+          : trans.__('Waiting to resume: position %1 in the queue.', lease.place)
         : lease.place === null
           ? trans.__('Waiting for %1.', waited)
-          : trans.__('Place %1 in the queue, waiting for %2.', lease.place, waited)}
-      {lease.pending_detail !== null && <Said text={` ${lease.pending_detail}`} />}
-      {again && ` ${awayNote(lease, trans)}`}
+          : trans.__('Position %1 in the queue, waiting for %2.', lease.place, waited)}
+      {lease.pending_detail !== null && <FormattedText text={` ${lease.pending_detail}`} />}
+      {resumes && ` ${parkedNote(lease, trans)}`}
     </p>
   );
 }
 
-function Ended(
-  props: IWriting & { readonly ended: ReadonlyArray<ILease>; readonly now: number }
+/** The leases that ended in the last hour, with their cost and the reason. */
+function EndedLeases(
+  props: ITextContext & { readonly ended: ReadonlyArray<ILease>; readonly now: number }
 ): React.JSX.Element {
   const { ended, trans, language, now } = props;
   return (
@@ -362,14 +370,14 @@ function Ended(
             <span className="fg-Cost">
               {formatMoney(lease.cost_micro, lease.currency, language)}
             </span>
-            <span className="fg-dim fg-Ended-why">
+            <span className="fg-dim fg-Ended-reason">
               {trans.__(
                 '%1, %2 ago',
                 endReason(lease.end_reason, trans),
                 formatDuration(now - (lease.ended_at ?? now))
               )}
               {[lease.pending_detail, scrubNote(lease, trans, language)].map(
-                (note, index) => note !== null && <Said key={index} text={` · ${note}`} />
+                (note, index) => note !== null && <FormattedText key={index} text={` · ${note}`} />
               )}
             </span>
           </li>
@@ -379,21 +387,21 @@ function Ended(
   );
 }
 
-/** The model, and how many of it where there are several. */
-function deviceFact({ device_model, device_ids }: ILease): string | null {
+/** Return the device model, with the number of devices if there are several. */
+function devicesFact({ device_model, device_ids }: ILease): string | null {
   if (device_model === null) {
     return null;
   }
   return device_ids.length > 1 ? `${device_ids.length} × ${shortModel(device_model)}` : shortModel(device_model);
 }
 
-/** By what it is served, where its size does not say that already and it makes a difference to its user. */
-function serviceFact(lease: ILease, trans: IWriting['trans']): string | null {
-  const matters = lease.mechanism === 'mig' || lease.mechanism === 'mps';
-  return matters && lease.partition !== lease.profile ? mechanismName(lease, trans) : null;
+/** Return the mechanism if it matters to the user (MIG, MPS) and the size does not already show it; else null. */
+function mechanismFact(lease: ILease, trans: ITextContext['trans']): string | null {
+  const isRelevant = lease.mechanism === 'mig' || lease.mechanism === 'mps';
+  return isRelevant && lease.partition !== lease.profile ? mechanismName(lease, trans) : null;
 }
 
-function costTitle(lease: ILease, trans: IWriting['trans'], language: string): string {
+function costTitle(lease: ILease, trans: ITextContext['trans'], language: string): string {
   return lease.rate_micro_per_hour === null
     ? trans.__('Cost so far')
     : trans.__(

@@ -1,17 +1,17 @@
 /**
- * The side panel's widget: draws the view when the model has changed and, once a second, so that times move.
+ * The widget of the side panel: renders the view when the model changes, and once a second to update durations.
  *
- * Draws nothing while it is hidden, and holds no state of its own.
+ * It does not render while it is hidden, and keeps no state except settings.
  */
 
 import { ReactWidget } from '@jupyterlab/ui-components';
 import type { Message } from '@lumino/messaging';
 import * as React from 'react';
 
-import type { Quota } from '../leases/quota';
+import type { QuotaModel } from '../leases/quota';
 import type { ICurrentLease, ILeaseManager } from '../tokens';
-import type { IWriting } from './textcontext';
-import { FocusKeeper } from './focus';
+import type { ITextContext } from './textcontext';
+import { FocusRestorer } from './focus';
 import type { IPanelProps } from './panelview';
 import { PanelView } from './panelview';
 
@@ -23,22 +23,22 @@ export class FastGPUPanel extends ReactWidget {
     this._options = options;
     this.addClass('fg-Panel');
     this.node.tabIndex = -1;
-    this._focus = new FocusKeeper(this.node);
-    options.manager.changed.connect(this._draw, this);
-    options.current?.changed.connect(this._draw, this);
-    options.quota?.changed.connect(this._draw, this);
+    this._focus = new FocusRestorer(this.node);
+    options.manager.changed.connect(this._render, this);
+    options.current?.changed.connect(this._render, this);
+    options.quota?.changed.connect(this._render, this);
   }
 
-  /** Whether leases that ended in the last hour are listed. */
+  /** Set whether leases that ended in the last hour are listed. */
   set showEnded(value: boolean) {
     this._showEnded = value;
-    this._draw();
+    this._render();
   }
 
-  /** Whether histories are tables at first, and not charts. */
+  /** Set whether histories are first shown as tables. */
   set asTable(value: boolean) {
     this._asTable = value;
-    this._draw();
+    this._render();
   }
 
   override dispose(): void {
@@ -55,8 +55,8 @@ export class FastGPUPanel extends ReactWidget {
         state={manager.state}
         connection={manager.connection}
         updatedAt={manager.updatedAt}
-        releasing={manager.releasing}
-        changing={manager.changing}
+        pendingReleases={manager.pendingReleases}
+        pendingActions={manager.pendingActions}
         entitlements={quota?.entitlements ?? []}
         now={manager.now()}
         browserNow={Date.now()}
@@ -92,11 +92,11 @@ export class FastGPUPanel extends ReactWidget {
 
   protected override onActivateRequest(msg: Message): void {
     super.onActivateRequest(msg);
-    // The panel, not a button in it: Tab goes on from here, and a click on the side bar leaves no ring behind.
+    // Focus the panel and not a button in it: Tab continues from here, and a click on the side bar shows no focus ring.
     this.node.focus();
   }
 
-  private _draw(): void {
+  private _render(): void {
     if (!this.isDisposed && this.isVisible) {
       this.update();
     }
@@ -106,7 +106,7 @@ export class FastGPUPanel extends ReactWidget {
     this._stopTicking();
     this._ticker = window.setInterval(() => {
       if (document.visibilityState === 'visible') {
-        this._draw();
+        this._render();
       }
     }, TICK_MS);
   }
@@ -117,7 +117,7 @@ export class FastGPUPanel extends ReactWidget {
   }
 
   private readonly _options: FastGPUPanel.IOptions;
-  private readonly _focus: FocusKeeper;
+  private readonly _focus: FocusRestorer;
   private _showEnded = true;
   private _asTable = false;
   private _ticker: number | undefined;
@@ -125,13 +125,13 @@ export class FastGPUPanel extends ReactWidget {
 
 export namespace FastGPUPanel {
   export interface IOptions
-    extends IWriting,
+    extends ITextContext,
       Pick<
         IPanelProps,
-        'onRelease' | 'onChange' | 'onOpenNotebook' | 'onOpenLauncher' | 'onLoadHistory' | 'onRefresh'
+        'onRelease' | 'onAction' | 'onOpenNotebook' | 'onOpenLauncher' | 'onLoadHistory' | 'onRefresh'
       > {
     readonly manager: ILeaseManager;
     readonly current: ICurrentLease | null;
-    readonly quota?: Quota;
+    readonly quota?: QuotaModel;
   }
 }

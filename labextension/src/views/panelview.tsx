@@ -1,37 +1,38 @@
 /**
- * The whole side panel as one view: what is connected, what is mine, who waits, what there is.
+ * The content of the side panel: the connection, the user's leases, the queue and the devices.
  */
 
 import { refreshIcon } from '@jupyterlab/ui-components';
 import * as React from 'react';
 
-import { failure, kept } from '../texts/connection';
+import { failureTexts, kernelsNote } from '../texts/connection';
 import { formatDuration, formatTime } from '../texts/format';
 import type { Connection, IPool, IPoolState } from '../leases/lease';
 import type { IEntitlement } from '../leases/quota';
-import type { IWriting } from './textcontext';
+import type { ITextContext } from './textcontext';
 import { DevicesSection, SimulatedTag } from './devices';
 import type { ILeaseCallbacks } from './leases';
 import { LeasesSection } from './leases';
-import { Said } from './components';
+import { FormattedText } from './components';
 import { QueueSection } from './queue';
 
-export interface IPanelProps extends IWriting, ILeaseCallbacks {
+export interface IPanelProps extends ITextContext, ILeaseCallbacks {
   readonly state: IPoolState;
   readonly connection: Connection;
-  /** When the last message came; null before the first. By the browser's clock, as `browserNow`. */
+  /** The browser's time at which the last message arrived; null before the first. */
   readonly updatedAt: number | null;
   readonly browserNow: number;
-  /** The time by the server's clock, which the times in `state` are in. */
+  /** The server's time, to which the times in `state` refer. */
   readonly now: number;
-  readonly releasing: ReadonlySet<string>;
-  readonly changing: ReadonlySet<string>;
+  readonly pendingReleases: ReadonlySet<string>;
+  readonly pendingActions: ReadonlySet<string>;
   readonly entitlements: ReadonlyArray<IEntitlement>;
   readonly currentLeaseId: string | null;
   readonly showEnded: boolean;
   readonly onRefresh: () => void;
 }
 
+/** The whole content of the panel. */
 export function PanelView(props: IPanelProps): React.JSX.Element {
   const { state, connection, trans } = props;
   const { pool } = state;
@@ -41,11 +42,11 @@ export function PanelView(props: IPanelProps): React.JSX.Element {
       <header className="fg-Header">
         <h2 className="fg-ellipsis">FastGPU</h2>
         {pool?.simulated && <SimulatedTag trans={trans} />}
-        <ConnectionMark {...props} />
+        <ConnectionLabel {...props} />
         <button
           type="button"
           className="fg-IconButton"
-          title={trans.__('Connect again and load everything anew')}
+          title={trans.__('Reconnect and reload all data')}
           aria-label={trans.__('Refresh')}
           onClick={props.onRefresh}
         >
@@ -53,12 +54,14 @@ export function PanelView(props: IPanelProps): React.JSX.Element {
         </button>
       </header>
       <div role="status" aria-live="polite">
-        {connection.kind === 'unreachable' && <Unreachable {...props} connection={connection} />}
+        {connection.kind === 'unreachable' && (
+          <UnreachableBanner {...props} connection={connection} />
+        )}
       </div>
-      {pool !== null && <PoolNotes pool={pool} trans={trans} language={props.language} />}
+      {pool !== null && <PoolBanner pool={pool} trans={trans} language={props.language} />}
       {pool === null ? (
         connection.kind !== 'unreachable' && (
-          <p className="fg-Empty">{trans.__('Asking the pool manager…')}</p>
+          <p className="fg-Empty">{trans.__('Connecting to the pool manager…')}</p>
         )
       ) : (
         <div className="fg-Content" data-stale={connection.kind === 'unreachable'}>
@@ -66,7 +69,7 @@ export function PanelView(props: IPanelProps): React.JSX.Element {
             {...props}
             leases={state.leases}
             devices={state.devices}
-            history={state.history}
+            samples={state.samples}
             live={live}
           />
           <QueueSection {...props} queue={state.queue} />
@@ -77,7 +80,8 @@ export function PanelView(props: IPanelProps): React.JSX.Element {
   );
 }
 
-function ConnectionMark(props: IPanelProps): React.JSX.Element {
+/** A short label of the connection's state, with the pool's version as its tooltip. */
+function ConnectionLabel(props: IPanelProps): React.JSX.Element {
   const { connection, state, trans } = props;
   const text =
     connection.kind === 'connected'
@@ -99,48 +103,49 @@ function ConnectionMark(props: IPanelProps): React.JSX.Element {
   );
 }
 
-/** What happened, what is kept, what to do. */
-function Unreachable(
+/** A banner with the cause of a lost connection, what continues to run, and what to do. */
+function UnreachableBanner(
   props: IPanelProps & { readonly connection: Extract<Connection, { kind: 'unreachable' }> }
 ): React.JSX.Element {
   const { connection, trans } = props;
-  const { title, advice } = failure(connection.reason, trans);
+  const { title, advice } = failureTexts(connection.reason, trans);
   const { retryAt } = connection;
   const wait = retryAt === null ? 0 : retryAt - props.browserNow;
   return (
     <div className="fg-Banner" data-kind="error">
       <strong>{title}</strong>
-      {/* What a browser says of its network ("Failed to fetch") helps nobody. */}
+      {/* A browser's message about its network ("Failed to fetch") does not help the user. */}
       {connection.reason !== 'network' && (
         <p>
-          <Said text={connection.message} />
+          <FormattedText text={connection.message} />
         </p>
       )}
       <p>
-        {kept(connection.reason, trans)}
+        {kernelsNote(connection.reason, trans)}
         {props.state.pool !== null &&
           props.updatedAt !== null &&
-          ` ${trans.__('Below is what was known at %1.', formatTime(props.updatedAt, props.language))}`}
+          ` ${trans.__('The data below is from %1.', formatTime(props.updatedAt, props.language))}`}
       </p>
       <p>{advice}</p>
       <p className="fg-Banner-action">
-        {/* The countdown is for the eye only: read out each second it would drown the rest. */}
+        {/* Hidden from screen readers, which would read the countdown every second. */}
         <span className="fg-dim" aria-hidden="true">
           {wait > 0
             ? trans.__('Next attempt in %1', formatDuration(wait + 999))
             : retryAt === null
-              ? trans.__('The server keeps trying')
-              : trans.__('Trying…')}
+              ? trans.__('The server is retrying')
+              : trans.__('Retrying…')}
         </span>
         <button type="button" className="fg-Button" onClick={props.onRefresh}>
-          {trans.__('Try now')}
+          {trans.__('Retry now')}
         </button>
       </p>
     </div>
   );
 }
 
-function PoolNotes(props: IWriting & { readonly pool: IPool }): React.JSX.Element | null {
+/** A banner with the pool manager's message; null if there is none and leases are granted. */
+function PoolBanner(props: ITextContext & { readonly pool: IPool }): React.JSX.Element | null {
   const { pool, trans, language } = props;
   const silent = pool.counters_silent_since;
   if (pool.message === null && pool.accepting && silent === null) {
@@ -152,15 +157,15 @@ function PoolNotes(props: IWriting & { readonly pool: IPool }): React.JSX.Elemen
       {silent !== null && (
         <p>
           {trans.__(
-            'The driver of the GPUs has not answered since %1: what they and leases use is not known.',
+            'The GPU driver has not responded since %1; the utilization and memory of devices and leases are unknown.',
             formatTime(silent, language)
           )}
         </p>
       )}
-      {!pool.accepting && <strong>{trans.__('The pool grants nothing new for now')}</strong>}
+      {!pool.accepting && <strong>{trans.__('No new leases are granted at the moment')}</strong>}
       {pool.message !== null && (
         <p>
-          <Said text={pool.message} />
+          <FormattedText text={pool.message} />
         </p>
       )}
     </div>

@@ -1,29 +1,31 @@
 /**
- * Lines over time, drawn by uPlot, which is loaded when the first of them is drawn.
+ * A line chart over time, drawn by uPlot, which is loaded when the first chart is drawn.
  *
- * Its colours are those that the style gives to its legend, so a theme changes both.
+ * The colours are CSS variables that the legend uses as well, so that a theme changes both.
  */
 
 import * as React from 'react';
 import type uPlot from 'uplot';
 
-import { formatTick } from '../texts/format';
-import type { Range } from '../leases/history';
-import { isolated, RANGE } from '../leases/history';
+import { formatAxisTime } from '../texts/format';
+import type { TimeRange } from '../leases/history';
+import { isolatedIndices, TIME_RANGES } from '../leases/history';
 
-/** In pixels: how wide the axis at the left is, and the text of a time. */
-const AXIS = 38;
-const TICK = 52;
+/** The width of the vertical axis, in pixels. */
+const AXIS_WIDTH = 38;
 
-/** The scale of a chart: its numbers from zero to `end`, and those that its axis names. */
-export interface IScale {
-  readonly end: number;
-  readonly named: ReadonlyArray<number>;
+/** The width of a time label, in pixels. */
+const TIME_LABEL_WIDTH = 52;
+
+/** The vertical scale of a chart, from zero to `maximum`, with the values that have a label. */
+export interface IPlotScale {
+  readonly maximum: number;
+  readonly ticks: ReadonlyArray<number>;
   readonly format: (value: number) => string;
 }
 
-export interface ILine {
-  /** What the style colours it by. */
+export interface IPlotSeries {
+  /** The name of its colour's CSS variable. */
   readonly kind: string;
   readonly values: ReadonlyArray<number | null>;
 }
@@ -31,53 +33,55 @@ export interface ILine {
 interface IPlotProps {
   /** In seconds since 1970. */
   readonly times: ReadonlyArray<number>;
-  readonly lines: ReadonlyArray<ILine>;
-  readonly scale: IScale;
-  readonly range: Range;
+  readonly series: ReadonlyArray<IPlotSeries>;
+  readonly scale: IPlotScale;
+  readonly range: TimeRange;
   readonly now: number;
   readonly language: string;
-  /** What it shows, in words. */
+  /** The accessible description. */
   readonly label: string;
   /** In pixels. */
   readonly height: number;
-  /** Whether it names the times; one below another need not. */
+  /** Whether the time axis has labels. */
   readonly hasTimes: boolean;
-  /** The pointer in one chart of a group is in all of them. */
+  /** Charts with the same group share their cursor. */
   readonly group: string;
+  /** Called with the index of the sample under the pointer; null if there is none. */
   readonly onPoint: (index: number | null) => void;
 }
 
+/** A chart that is drawn again when its size, its series or its range change. */
 export function Plot(props: IPlotProps): React.JSX.Element {
-  const { times, lines, scale, range, now, language, height, hasTimes, group, onPoint } = props;
+  const { times, series, scale, range, now, language, height, hasTimes, group, onPoint } = props;
   const node = React.useRef<HTMLDivElement>(null);
   const plot = React.useRef<uPlot | null>(null);
   const latest = React.useRef(scale);
   latest.current = scale;
   const [ready, setReady] = React.useState(false);
-  const kinds = lines.map(line => line.kind).join(' ');
+  const kinds = series.map(line => line.kind).join(' ');
 
   React.useEffect(() => {
-    let over = false;
+    let cancelled = false;
     let observer: ResizeObserver | null = null;
     void import('uplot').then(({ default: Plotter }) => {
       const target = node.current;
-      if (over || target === null) {
+      if (cancelled || target === null) {
         return;
       }
       const shape = { target, kinds: kinds.split(' '), range, language, height, hasTimes, group };
       const empty: uPlot.AlignedData = [[], ...shape.kinds.map((): number[] => [])];
-      const drawn = new Plotter(options(shape, latest, onPoint), empty, target);
-      plot.current = drawn;
+      const chart = new Plotter(plotOptions(shape, latest, onPoint), empty, target);
+      plot.current = chart;
       observer = new ResizeObserver(() => {
-        if (target.clientWidth > 0 && target.clientWidth !== drawn.width) {
-          drawn.setSize({ width: target.clientWidth, height });
+        if (target.clientWidth > 0 && target.clientWidth !== chart.width) {
+          chart.setSize({ width: target.clientWidth, height });
         }
       });
       observer.observe(target);
       setReady(true);
     });
     return () => {
-      over = true;
+      cancelled = true;
       observer?.disconnect();
       plot.current?.destroy();
       plot.current = null;
@@ -87,13 +91,13 @@ export function Plot(props: IPlotProps): React.JSX.Element {
   }, [kinds, range, language, height, hasTimes, group, onPoint]);
 
   React.useEffect(() => {
-    const drawn = plot.current;
-    if (ready && drawn !== null) {
-      drawn.setData([[...times], ...lines.map(line => [...line.values])], false);
-      drawn.setScale('x', { min: (now - RANGE[range].spanMs) / 1000, max: now / 1000 });
-      drawn.setScale('y', { min: 0, max: scale.end });
+    const chart = plot.current;
+    if (ready && chart !== null) {
+      chart.setData([[...times], ...series.map(line => [...line.values])], false);
+      chart.setScale('x', { min: (now - TIME_RANGES[range].spanMs) / 1000, max: now / 1000 });
+      chart.setScale('y', { min: 0, max: scale.maximum });
     }
-  }, [ready, times, lines, scale.end, now, range]);
+  }, [ready, times, series, scale.maximum, now, range]);
 
   return (
     <div
@@ -106,12 +110,13 @@ export function Plot(props: IPlotProps): React.JSX.Element {
   );
 }
 
-function options(
+/** Return the options of a chart for uPlot. */
+function plotOptions(
   shape: Pick<IPlotProps, 'range' | 'language' | 'height' | 'hasTimes' | 'group'> & {
     readonly target: HTMLElement;
     readonly kinds: ReadonlyArray<string>;
   },
-  scale: { readonly current: IScale },
+  scale: { readonly current: IPlotScale },
   onPoint: (index: number | null) => void
 ): uPlot.Options {
   const { target, kinds, range, language } = shape;
@@ -119,16 +124,16 @@ function options(
     getComputedStyle(target).getPropertyValue(`--fg-chart-${name}`).trim() || 'currentColor';
   const axis = {
     stroke: colour('text'),
-    // Fainter than the lines also where a theme has one colour for all borders.
+    // Dashed, so that the grid is fainter than the series even if a theme has a single colour for borders.
     grid: { stroke: colour('grid'), width: 1, dash: [1, 3] },
     ticks: { show: false },
     font: `10px ${getComputedStyle(target).fontFamily}`
   };
-  // A reading between two gaps is no line: without a point it would not be seen.
+  // A sample between two gaps has no line; it is visible only as a point.
   const points = {
     show: true,
     size: 4,
-    filter: (drawn: uPlot, series: number) => isolated(drawn.data[series])
+    filter: (chart: uPlot, index: number) => isolatedIndices(chart.data[index])
   };
   return {
     width: target.clientWidth || 200,
@@ -148,21 +153,23 @@ function options(
         size: shape.hasTimes ? 20 : 0,
         gap: 4,
         space: range === 'week' ? 36 : 72,
-        // The usual ones have nothing between one minute and five, of which a narrow chart may name none.
+        // The default steps have none between one and five minutes, so a narrow chart might have no label at all.
         incrs: [1, 2, 5, 10, 20, 30, 60, 1440, 2880].map(minutes => 60 * minutes),
-        values: (drawn, splits) => {
-          const isWhole = (at: number) => drawn.valToPos(at, 'x') <= drawn.width - AXIS - TICK / 2;
-          return splits.map(at =>
-            shape.hasTimes && isWhole(at) ? formatTick(1000 * at, range === 'week', language) : null
+        values: (chart, splits) => {
+          const end = chart.width - AXIS_WIDTH - TIME_LABEL_WIDTH / 2;
+          return splits.map(time =>
+            shape.hasTimes && chart.valToPos(time, 'x') <= end
+              ? formatAxisTime(1000 * time, range === 'week', language)
+              : null
           );
         }
       },
       {
         ...axis,
-        size: AXIS,
+        size: AXIS_WIDTH,
         gap: 4,
-        splits: () => [...scale.current.named],
-        values: (_, all) => all.map(one => scale.current.format(one))
+        splits: () => [...scale.current.ticks],
+        values: (_, ticks) => ticks.map(tick => scale.current.format(tick))
       }
     ],
     series: [
@@ -170,13 +177,13 @@ function options(
       ...kinds.map((kind, index) => ({
         stroke: colour(kind),
         width: 1.5,
-        // The second of two lines is told from the first without their colours, too.
+        // The second series is dashed, so that colour is not the only difference.
         ...(index > 0 ? { dash: [5, 3] } : {}),
         points
       }))
     ],
     hooks: {
-      setCursor: [drawn => onPoint((drawn.cursor.left ?? -1) >= 0 ? (drawn.cursor.idx ?? null) : null)]
+      setCursor: [chart => onPoint((chart.cursor.left ?? -1) >= 0 ? (chart.cursor.idx ?? null) : null)]
     }
   };
 }

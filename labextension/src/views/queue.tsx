@@ -1,64 +1,65 @@
 /**
- * The queue: who waits, since when and why; the user's own places stand out.
+ * The queue: each waiting request with its position, waiting time and pending reason; the user's own are marked.
  */
 
 import * as React from 'react';
 
 import { formatDuration, formatMemory } from '../texts/format';
-import type { ITicket } from '../leases/lease';
+import type { IQueueEntry } from '../leases/lease';
 import { notebookName } from '../texts/lease';
-import type { IWriting } from './textcontext';
-import { Said, Section, Tag } from './components';
+import type { ITextContext } from './textcontext';
+import { FormattedText, Section, Tag } from './components';
 
+/** The section of the panel that lists the waiting requests. */
 export function QueueSection(
-  props: IWriting & { readonly queue: ReadonlyArray<ITicket>; readonly now: number }
+  props: ITextContext & { readonly queue: ReadonlyArray<IQueueEntry>; readonly now: number }
 ): React.JSX.Element {
   const { queue, trans, now, language } = props;
   return (
     <Section title={trans.__('Queue')} count={queue.length}>
       {queue.length === 0 ? (
-        <p className="fg-Empty">{trans.__('Nobody waits for a GPU.')}</p>
+        <p className="fg-Empty">{trans.__('No requests are waiting.')}</p>
       ) : (
         <ol className="fg-Queue">
-          {queue.map(ticket => (
+          {queue.map(request => (
             <li
-              key={ticket.lease_id ?? `place-${ticket.place}`}
-              className="fg-Ticket"
-              data-mine={ticket.mine}
+              key={request.lease_id ?? `position-${request.place}`}
+              className="fg-Request"
+              data-mine={request.mine}
             >
-              <span className="fg-Ticket-place" aria-label={trans.__('Place %1', ticket.place)}>
-                {ticket.place}
+              <span className="fg-Request-position" aria-label={trans.__('Position %1', request.place)}>
+                {request.place}
               </span>
-              <div className="fg-Ticket-body">
-                <div className="fg-Card-head">
+              <div className="fg-Request-body">
+                <div className="fg-Item-head">
                   <span
-                    className="fg-Card-name fg-ellipsis"
-                    title={ticket.notebook ?? ticket.tenant ?? undefined}
+                    className="fg-Item-name fg-ellipsis"
+                    title={request.notebook ?? request.tenant ?? undefined}
                   >
-                    {ticketName(ticket, trans)}
+                    {requestName(request, trans)}
                   </span>
-                  {ticket.mine && <Tag kind="mine">{trans.__('you')}</Tag>}
+                  {request.mine && <Tag kind="mine">{trans.__('you')}</Tag>}
                 </div>
                 <div className="fg-Facts">
-                  <span>{ticket.profile}</span>
-                  {ticket.memory_bytes !== null && (
-                    <span>{formatMemory(ticket.memory_bytes, language)}</span>
+                  <span>{request.profile}</span>
+                  {request.memory_bytes !== null && (
+                    <span>{formatMemory(request.memory_bytes, language)}</span>
                   )}
-                  <span>{trans.__('waiting %1', formatDuration(now - ticket.since))}</span>
+                  <span>{trans.__('waiting %1', formatDuration(now - request.since))}</span>
                 </div>
                 <p className="fg-Note">
-                  <Said text={ticket.detail ?? reasonText(ticket.reason, trans)} />
+                  <FormattedText text={request.detail ?? pendingReason(request.reason, trans)} />
                 </p>
               </div>
             </li>
           ))}
         </ol>
       )}
-      <p className="fg-only-read" role="status" aria-live="polite">
+      <p className="fg-ScreenReaderOnly" role="status" aria-live="polite">
         {queue
-          .filter(ticket => ticket.mine)
-          .map(ticket =>
-            trans.__('%1 is at place %2 in the queue.', ticketName(ticket, trans), ticket.place)
+          .filter(request => request.mine)
+          .map(request =>
+            trans.__('%1 has position %2 in the queue.', requestName(request, trans), request.place)
           )
           .join(' ')}
       </p>
@@ -66,18 +67,18 @@ export function QueueSection(
   );
 }
 
-function ticketName(ticket: ITicket, trans: IWriting['trans']): string {
-  return ticket.mine || ticket.notebook !== null
-    ? notebookName(ticket, trans)
-    : (ticket.tenant ?? trans.__('Somebody else'));
+function requestName(request: IQueueEntry, trans: ITextContext['trans']): string {
+  return request.mine || request.notebook !== null
+    ? notebookName(request, trans)
+    : (request.tenant ?? trans.__('Another user'));
 }
 
-function reasonText(reason: string | null, trans: IWriting['trans']): string {
+function pendingReason(reason: string | null, trans: ITextContext['trans']): string {
   switch (reason) {
     case 'capacity':
-      return trans.__('No device has enough free memory.');
+      return trans.__('No device has enough free capacity.');
     case 'behind':
-      return trans.__('Others are before it in the queue.');
+      return trans.__('Earlier requests are served first.');
     case 'health':
       return trans.__('No healthy device fits.');
     default:

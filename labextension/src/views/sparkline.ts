@@ -1,18 +1,18 @@
 /**
- * From samples to the paths of a chart. Pure.
+ * Conversion of utilization samples into the paths of a sparkline. Pure.
  */
 
-import { HISTORY_MAX } from '../leases/reduce';
+import { UTILIZATION_SAMPLES_MAX } from '../leases/reduce';
 
-/** In the chart's own units; its width is one unit for each step between samples. */
-export const CHART_HEIGHT = 24;
+/** The height in the sparkline's own units; its width is one unit for each interval between samples. */
+export const SPARKLINE_HEIGHT = 24;
 
-/** The paths of the line and of the area under it. */
-export function chartPaths(samples: ReadonlyArray<number | null>): {
+/** Return the SVG paths of the line and of the area below it; unknown samples (null) leave gaps. */
+export function sparklinePaths(samples: ReadonlyArray<number | null>): {
   readonly line: string;
   readonly area: string;
 } {
-  const start = HISTORY_MAX - samples.length;
+  const start = UTILIZATION_SAMPLES_MAX - samples.length;
   const runs: [number, number][][] = [];
   let run: [number, number][] = [];
   samples.forEach((sample, index) => {
@@ -23,14 +23,14 @@ export function chartPaths(samples: ReadonlyArray<number | null>): {
     if (run.length === 0) {
       runs.push(run);
     }
-    // One unit is left free above and below, so that the line is not cut at 0 % and 100 %.
-    const y = 1 + (1 - sample / 100) * (CHART_HEIGHT - 2);
+    // A margin of one unit above and below keeps the line from being clipped at 0 % and 100 %.
+    const y = 1 + (1 - sample / 100) * (SPARKLINE_HEIGHT - 2);
     run.push([start + index, Math.round(y * 100) / 100]);
   });
   const line = runs.map(points => `M${points.map(([x, y]) => `${x} ${y}`).join('L')}`);
   const area = runs.map((points, index) => {
     const [first, last] = [points[0][0], points[points.length - 1][0]];
-    return `${line[index]}L${last} ${CHART_HEIGHT}L${first} ${CHART_HEIGHT}Z`;
+    return `${line[index]}L${last} ${SPARKLINE_HEIGHT}L${first} ${SPARKLINE_HEIGHT}Z`;
   });
   return { line: line.join(''), area: area.join('') };
 }

@@ -1,5 +1,5 @@
 /**
- * The status bar's item: the current notebook's lease in one line, and more of it in the tooltip.
+ * The status bar item: the lease of the current notebook in one line, with details in the tooltip.
  */
 
 import { ReactWidget } from '@jupyterlab/ui-components';
@@ -7,21 +7,22 @@ import type { ISignal } from '@lumino/signaling';
 import { Signal } from '@lumino/signaling';
 import * as React from 'react';
 
-import { failure, kept } from '../texts/connection';
+import { failureTexts, kernelsNote } from '../texts/connection';
 import { formatDuration, formatMemory, shortModel } from '../texts/format';
 import type { ILease } from '../leases/lease';
-import { isAway, isOpen } from '../leases/lease';
+import { isParkedOrReturning, isOpen } from '../leases/lease';
 import {
-  awayNote,
+  parkedNote,
   endReason,
   notebookName,
-  oneLine,
-  stateMeaning,
+  statusBarText,
+  stateDescription,
   activityNotes
 } from '../texts/lease';
 import type { ICurrentLease, ILeaseManager } from '../tokens';
-import type { IWriting } from './textcontext';
+import type { ITextContext } from './textcontext';
 
+/** The status bar item, which hides itself while it has nothing to show. */
 export class StatusItem extends ReactWidget {
   constructor(options: StatusItem.IOptions) {
     super();
@@ -32,39 +33,39 @@ export class StatusItem extends ReactWidget {
     this._onChanged();
   }
 
-  /** Whether kernels without a lease are told so; else the item hides. */
+  /** Set whether the item is shown for kernels without a lease. */
   set showWithoutLease(value: boolean) {
     this._showWithoutLease = value;
     this._onChanged();
   }
 
-  /** False where there is nothing to say: no kernel, or no pool. */
-  get isWanted(): boolean {
-    return this._isWanted;
+  /** Whether the item has something to show, which needs a kernel and a pool. */
+  get isActive(): boolean {
+    return this._isActive;
   }
 
-  get wantedChanged(): ISignal<this, void> {
-    return this._wantedChanged;
+  get activeStateChanged(): ISignal<this, void> {
+    return this._activeStateChanged;
   }
 
   protected override render(): React.JSX.Element | null {
-    if (!this._isWanted) {
+    if (!this._isActive) {
       return null;
     }
     const { current, manager, trans, language } = this._options;
     const { connection } = manager;
-    const away = connection.kind === 'unreachable' ? connection.reason : null;
-    const text = away !== null
+    const failure = connection.kind === 'unreachable' ? connection.reason : null;
+    const text = failure !== null
       ? trans.__('GPU: not connected')
-      : oneLine(current.lease, trans, language);
-    const details = away !== null
-      ? `${failure(away, trans).title}.\n${kept(away, trans)}`
+      : statusBarText(current.lease, trans, language);
+    const details = failure !== null
+      ? `${failureTexts(failure, trans).title}.\n${kernelsNote(failure, trans)}`
       : tooltip(current.lease, manager.now(), this._options);
     return (
       <button
         type="button"
         className="fg-StatusItem-button"
-        data-state={away !== null ? 'away' : (current.lease?.state ?? 'none')}
+        data-state={failure !== null ? 'disconnected' : (current.lease?.state ?? 'none')}
         title={details}
         aria-label={`${text}. ${trans.__('Show GPU leases')}`}
         onClick={this._options.onClick}
@@ -77,34 +78,35 @@ export class StatusItem extends ReactWidget {
   private _onChanged(): void {
     const { current, manager } = this._options;
     const lease = current.lease;
-    const wanted =
+    const isActive =
       manager.state.pool !== null &&
       current.kernelId !== null &&
       (this._showWithoutLease || (lease !== null && isOpen(lease)));
-    if (wanted !== this._isWanted) {
-      this._isWanted = wanted;
-      this._wantedChanged.emit();
+    if (isActive !== this._isActive) {
+      this._isActive = isActive;
+      this._activeStateChanged.emit();
     }
     this.update();
   }
 
   private readonly _options: StatusItem.IOptions;
-  private readonly _wantedChanged = new Signal<this, void>(this);
+  private readonly _activeStateChanged = new Signal<this, void>(this);
   private _showWithoutLease = true;
-  private _isWanted = false;
+  private _isActive = false;
 }
 
 export namespace StatusItem {
-  export interface IOptions extends IWriting {
+  export interface IOptions extends ITextContext {
     readonly manager: ILeaseManager;
     readonly current: ICurrentLease;
     readonly onClick: () => void;
   }
 }
 
-function tooltip(lease: ILease | null, now: number, { trans, language }: IWriting): string {
+/** Return the text of the tooltip, with one fact on each line. */
+function tooltip(lease: ILease | null, now: number, { trans, language }: ITextContext): string {
   if (lease === null) {
-    return trans.__('This kernel has asked for no GPU. Choose a FastGPU kernel to get one.');
+    return trans.__('This kernel has no GPU lease. Choose a FastGPU kernel to request one.');
   }
   if (!isOpen(lease)) {
     return trans.__(
@@ -121,23 +123,23 @@ function tooltip(lease: ILease | null, now: number, { trans, language }: IWritin
     ]
       .filter(part => part !== null)
       .join(' · '),
-    stateMeaning(lease.state, trans)
+    stateDescription(lease.state, trans)
   ];
-  if (isAway(lease)) {
-    lines.push(awayNote(lease, trans));
+  if (isParkedOrReturning(lease)) {
+    lines.push(parkedNote(lease, trans));
   }
   if (lease.pending_detail !== null) {
     lines.push(lease.pending_detail);
   }
-  const use = activityNotes(lease, formatDuration(now - lease.used_at), trans);
-  if (use.length > 0) {
-    lines.push(use.join(' · '));
+  const activity = activityNotes(lease, formatDuration(now - lease.used_at), trans);
+  if (activity.length > 0) {
+    lines.push(activity.join(' · '));
   }
   if (lease.active_ms > 0) {
-    lines.push(trans.__('Yours for %1', formatDuration(lease.active_ms)));
+    lines.push(trans.__('Active for %1', formatDuration(lease.active_ms)));
   }
   if (lease.simulated) {
-    lines.push(trans.__('Simulated: there is no real GPU behind this.'));
+    lines.push(trans.__('Simulated: this is not a real GPU.'));
   }
   return lines.join('\n');
 }

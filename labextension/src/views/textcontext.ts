@@ -1,8 +1,8 @@
-/** What every view needs to write a text: the translator's bundle and the language of its numbers. */
+/** The translator's bundle and the language that every view needs to produce text. */
 
 import type { TranslationBundle } from '@jupyterlab/translation';
 
-export interface IWriting {
+export interface ITextContext {
   readonly trans: TranslationBundle;
   readonly language: string;
 }

@@ -3,9 +3,9 @@ import test from 'node:test';
 
 import { Signal } from '@lumino/signaling';
 
-import type { Change, ILease, Message } from '../../src/leases/lease';
+import type { LeaseAction, ILease, StreamMessage } from '../../src/leases/lease';
 import type { IPage } from '../../src/leases/manager';
-import { GRACE_MS, LeaseManager, SILENCE_MS_MAX } from '../../src/leases/manager';
+import { GRACE_PERIOD_MS, LeaseManager, INACTIVITY_TIMEOUT_MS } from '../../src/leases/manager';
 import type { ILeaseAPI } from '../../src/leases/restapi';
 import { FastGPUError } from '../../src/leases/restapi';
 import { lease, snapshot } from '../samples';
@@ -63,7 +63,7 @@ class FakeStream {
     signal.addEventListener('abort', () => this._wake?.());
   }
 
-  send(message: Message): Promise<void> {
+  send(message: StreamMessage): Promise<void> {
     this._queue.push(() => message);
     this._wake?.();
     return settle();
@@ -83,7 +83,7 @@ class FakeStream {
     return settle();
   }
 
-  async *read(): AsyncGenerator<Message> {
+  async *read(): AsyncGenerator<StreamMessage> {
     for (;;) {
       while (this._queue.length === 0) {
         if (this.signal.aborted) {
@@ -99,7 +99,7 @@ class FakeStream {
     }
   }
 
-  private readonly _queue: (() => Message | null)[] = [];
+  private readonly _queue: (() => StreamMessage | null)[] = [];
   private _wake: (() => void) | undefined;
 }
 
@@ -109,7 +109,7 @@ class FakeAPI implements ILeaseAPI {
   serverTime: number | null = null;
   answer: () => Promise<ILease> = () => Promise.resolve(lease());
 
-  events(signal: AbortSignal, onOpen: (time: number | null) => void): AsyncIterable<Message> {
+  events(signal: AbortSignal, onOpen: (time: number | null) => void): AsyncIterable<StreamMessage> {
     const stream = new FakeStream(signal);
     this.streams.push(stream);
     onOpen(this.serverTime);
@@ -120,8 +120,8 @@ class FakeAPI implements ILeaseAPI {
     return this.answer();
   }
 
-  change(leaseId: string, change: Change): Promise<ILease> {
-    this.asked.push(`${change} ${leaseId}`);
+  requestAction(leaseId: string, action: LeaseAction): Promise<ILease> {
+    this.asked.push(`${action} ${leaseId}`);
     return this.answer();
   }
 
@@ -153,7 +153,7 @@ function kindOf(manager: LeaseManager): string {
 
 const network = () => new FastGPUError('network', 'No route.');
 
-test('connects by itself and is connected with the first snapshot', async () => {
+test('LeaseManager: connects and is connected after the first snapshot', async () => {
   const { api, manager } = setUp();
   let emitted = 0;
   manager.changed.connect(() => (emitted += 1));
@@ -166,7 +166,7 @@ test('connects by itself and is connected with the first snapshot', async () => 
   assert.equal(emitted, 1, 'a keepalive draws nothing');
 });
 
-test('a failed connection says why and when it tries again, and the pauses grow', async () => {
+test('LeaseManager: a failed connection, reports reason and next attempt with growing delays', async () => {
   const { api, page, manager } = setUp();
   const pauses: number[] = [];
   for (let attempt = 0; attempt < 9; attempt += 1) {
@@ -186,7 +186,7 @@ test('a failed connection says why and when it tries again, and the pauses grow'
   assert.ok(pauses[0] < 1_000 && pauses[8] > 20_000);
 });
 
-test('what is known is kept while the connection is away', async () => {
+test('LeaseManager: a lost connection, preserves the last state', async () => {
   const { api, page, manager } = setUp();
   await api.last.send(snapshot());
   await api.last.end();
@@ -201,7 +201,7 @@ test('what is known is kept while the connection is away', async () => {
   assert.equal(manager.state.leases.length, 0);
 });
 
-test('a server that breaks after each snapshot is not asked ever again at once', async () => {
+test('LeaseManager: a server that fails after each snapshot, delays still grow', async () => {
   const { api, page } = setUp();
   for (let round = 0; round < 8; round += 1) {
     await api.last.send(snapshot());
@@ -214,7 +214,7 @@ test('a server that breaks after each snapshot is not asked ever again at once',
   assert.equal(api.streams.length, before);
 });
 
-test('nothing is open while nobody can see the page; a fresh stream when somebody can', async () => {
+test('LeaseManager: a hidden page has no stream, a visible one opens a new stream', async () => {
   const { api, page, manager } = setUp();
   await api.last.send(snapshot());
   page.show(false);
@@ -229,7 +229,7 @@ test('nothing is open while nobody can see the page; a fresh stream when somebod
   assert.equal(kindOf(manager), 'connected');
 });
 
-test('a retry that is due while the page is hidden does not happen', async () => {
+test('LeaseManager: a hidden page, does not retry', async () => {
   const { api, page } = setUp();
   await api.last.fail(network());
   page.show(false);
@@ -237,30 +237,30 @@ test('a retry that is due while the page is hidden does not happen', async () =>
   assert.equal(api.streams.length, 1);
 });
 
-test('a silent connection is given up', async () => {
+test('LeaseManager: no data until the timeout, closes the stream', async () => {
   const { api, page, manager } = setUp();
   await api.last.send(snapshot());
-  await page.advance(SILENCE_MS_MAX - 1_000);
+  await page.advance(INACTIVITY_TIMEOUT_MS - 1_000);
   await api.last.send({ type: 'keepalive' });
-  await page.advance(SILENCE_MS_MAX - 1_000);
+  await page.advance(INACTIVITY_TIMEOUT_MS - 1_000);
   assert.equal(kindOf(manager), 'connected');
   await page.advance(2_000);
   assert.ok(api.streams[0].signal.aborted);
   assert.equal(kindOf(manager), 'unreachable');
 });
 
-test('a pool manager that restarts alarms nobody; one that stays away does', async () => {
+test('LeaseManager: an unreachable pool manager, reported after the grace period', async () => {
   const { api, page, manager } = setUp();
   await api.last.send(snapshot());
   await api.last.send({ type: 'unreachable', message: 'It ended.' });
   assert.equal(kindOf(manager), 'connecting');
   await api.last.send(snapshot({ seq: 1 }));
   assert.equal(kindOf(manager), 'connected');
-  await page.advance(GRACE_MS * 2);
+  await page.advance(GRACE_PERIOD_MS * 2);
   assert.equal(kindOf(manager), 'connected');
 
   await api.last.send({ type: 'unreachable', message: 'It ended.' });
-  await page.advance(GRACE_MS);
+  await page.advance(GRACE_PERIOD_MS);
   assert.deepEqual({ ...manager.connection }, {
     kind: 'unreachable',
     reason: 'pool',
@@ -275,13 +275,13 @@ test('a pool manager that restarts alarms nobody; one that stays away does', asy
   assert.equal(kindOf(manager), 'connected');
 });
 
-test('a pool that was never there is said at once', async () => {
+test('LeaseManager: a pool manager unreachable from the start, reported immediately', async () => {
   const { api, manager } = setUp();
   await api.last.send({ type: 'unreachable', message: 'No pool.' });
   assert.equal(kindOf(manager), 'unreachable');
 });
 
-test('refresh takes a fresh snapshot over a new stream', async () => {
+test('LeaseManager.refresh: opens a new stream', async () => {
   const { api, manager } = setUp();
   await api.last.send(snapshot());
   manager.refresh();
@@ -291,29 +291,29 @@ test('refresh takes a fresh snapshot over a new stream', async () => {
   assert.equal(manager.state.leases.length, 1, 'the old stream has no say any more');
 });
 
-test('refresh opens nothing while nobody can see the page', () => {
+test('LeaseManager.refresh: a hidden page, opens no stream', () => {
   const { api, page, manager } = setUp();
   page.show(false);
   manager.refresh();
   assert.equal(api.open.length, 0);
 });
 
-test('release marks the lease, takes the answer, and hands a refusal on', async () => {
+test('LeaseManager.release: marks the lease, applies the answer, throws a refusal', async () => {
   const { api, manager } = setUp();
   await api.last.send(snapshot());
   api.answer = () => Promise.resolve(lease({ version: 4, state: 'draining' }));
   const released = manager.release('l1');
-  assert.ok(manager.releasing.has('l1'));
+  assert.ok(manager.pendingReleases.has('l1'));
   await released;
-  assert.equal(manager.releasing.size, 0);
+  assert.equal(manager.pendingReleases.size, 0);
   assert.equal(manager.state.leases[0].state, 'draining');
 
   api.answer = () => Promise.reject(new FastGPUError('refused', 'Not yours.'));
   await assert.rejects(manager.release('l1'), { message: 'Not yours.' });
-  assert.equal(manager.releasing.size, 0);
+  assert.equal(manager.pendingReleases.size, 0);
 });
 
-test('an answer that is older than what the stream has said changes nothing', async () => {
+test('LeaseManager.release: an answer older than the stream, ignored', async () => {
   const { api, manager } = setUp();
   await api.last.send(snapshot({ leases: [lease({ version: 9, state: 'ended', ended_at: 1 })] }));
   api.answer = () => Promise.resolve(lease({ version: 8, state: 'draining' }));
@@ -321,7 +321,7 @@ test('an answer that is older than what the stream has said changes nothing', as
   assert.equal(manager.state.leases[0].state, 'ended');
 });
 
-test('a clock that differs is allowed for, a slow answer is not taken for one', async () => {
+test('LeaseManager.now: corrects a clock difference, ignores latency', async () => {
   const { api, page, manager } = setUp();
   assert.equal(manager.now(), page.now());
   api.serverTime = page.now() - 3_600_000;
@@ -332,7 +332,7 @@ test('a clock that differs is allowed for, a slow answer is not taken for one', 
   assert.equal(manager.now(), page.now());
 });
 
-test('after dispose nothing is open, planned or emitted', async () => {
+test('LeaseManager.dispose: no stream, timer or signal afterwards', async () => {
   const { api, page, manager } = setUp();
   await api.last.send(snapshot());
   let emitted = 0;
@@ -347,27 +347,27 @@ test('after dispose nothing is open, planned or emitted', async () => {
   assert.equal(emitted, 0);
 });
 
-test('a change marks the lease, is asked for once at a time, and takes the answer', async () => {
+test('LeaseManager.requestAction: marks the lease, sends one request at a time, applies the answer', async () => {
   const { api, manager } = setUp();
   await api.last.send(snapshot());
   let answer: (view: ILease) => void = () => undefined;
   api.answer = () => new Promise(resolve => (answer = resolve));
-  const first = manager.change('l1', 'park');
-  void manager.change('l1', 'pin');
-  assert.deepEqual([...manager.changing], ['l1']);
-  assert.equal(manager.releasing.size, 0);
+  const first = manager.requestAction('l1', 'park');
+  void manager.requestAction('l1', 'pin');
+  assert.deepEqual([...manager.pendingActions], ['l1']);
+  assert.equal(manager.pendingReleases.size, 0);
   answer(lease({ version: 4, state: 'parking', park_reason: 'asked' }));
   await first;
   assert.deepEqual(api.asked, ['park l1']);
-  assert.equal(manager.changing.size, 0);
+  assert.equal(manager.pendingActions.size, 0);
   assert.equal(manager.state.leases[0].state, 'parking');
 });
 
-test('a change that is refused is handed on and can be asked for again', async () => {
+test('LeaseManager.requestAction: a refusal, thrown, and a new request is possible', async () => {
   const { api, manager } = setUp();
   await api.last.send(snapshot());
   api.answer = () => Promise.reject(new FastGPUError('refused', 'Not now.'));
-  await assert.rejects(manager.change('l1', 'park'), { message: 'Not now.' });
-  assert.equal(manager.changing.size, 0);
+  await assert.rejects(manager.requestAction('l1', 'park'), { message: 'Not now.' });
+  assert.equal(manager.pendingActions.size, 0);
   assert.equal(manager.state.leases[0].state, 'active');
 });

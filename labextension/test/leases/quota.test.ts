@@ -1,21 +1,16 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 
-import type { TranslationBundle } from '@jupyterlab/translation';
 import { Signal } from '@lumino/signaling';
 
 import type { Connection, ILease } from '../../src/leases/lease';
 import type { IEntitlement } from '../../src/leases/quota';
-import { Quota, relevant } from '../../src/leases/quota';
+import { QuotaModel, relevantEntitlements } from '../../src/leases/quota';
 import { readQuota } from '../../src/leases/validate';
 import { quotaNote } from '../../src/texts/lease';
 import type { ILeaseManager } from '../../src/tokens';
 import { lease } from '../samples';
-
-const trans = {
-  __: (text: string, ...values: unknown[]) =>
-    text.replace(/%(\d)/g, (_, place: string) => String(values[Number(place) - 1]))
-} as unknown as TranslationBundle;
+import { trans } from '../translation';
 
 function entitlement(changes: Partial<IEntitlement> = {}): IEntitlement {
   return {
@@ -47,11 +42,11 @@ async function settle(): Promise<void> {
   }
 }
 
-test('quotas are asked for once connected, and again only when what is held may have changed', async () => {
+test('QuotaModel: loads after the connection and after changes of the held amount', async () => {
   const manager = new FakeManager();
   let asked = 0;
   const api = { quota: () => ((asked += 1), Promise.resolve([entitlement()])) };
-  const quota = new Quota({ manager: manager as unknown as ILeaseManager, api });
+  const quota = new QuotaModel({ manager: manager as unknown as ILeaseManager, api });
   let drawn = 0;
   quota.changed.connect(() => (drawn += 1));
   await settle();
@@ -72,24 +67,24 @@ test('quotas are asked for once connected, and again only when what is held may 
   assert.equal(asked, 3);
 });
 
-test('a quota that cannot be fetched is not shown', async () => {
+test('QuotaModel: a failed request, shows no quota', async () => {
   const manager = new FakeManager();
   const api = { quota: () => Promise.reject(new Error('503')) };
-  const quota = new Quota({ manager: manager as unknown as ILeaseManager, api });
+  const quota = new QuotaModel({ manager: manager as unknown as ILeaseManager, api });
   manager.become('connected', lease());
   await settle();
   assert.deepEqual(quota.entitlements, []);
 });
 
-test('only what limits this user, or guarantees something, is shown', () => {
+test('relevantEntitlements: own ones with a limit or a guarantee', () => {
   const [mine, other] = [entitlement(), entitlement({ name: 'bob' })];
   const group = entitlement({ name: 'lab', isGroup: true, limit_milli: null, guaranteed_milli: 1 });
-  assert.deepEqual(relevant([other, mine, group], [lease({ tenant: 'ada' })]), [mine, group]);
-  assert.deepEqual(relevant([mine], []), [mine]);
-  assert.deepEqual(relevant([entitlement({ limit_milli: null })], []), []);
+  assert.deepEqual(relevantEntitlements([other, mine, group], [lease({ tenant: 'ada' })]), [mine, group]);
+  assert.deepEqual(relevantEntitlements([mine], []), [mine]);
+  assert.deepEqual(relevantEntitlements([entitlement({ limit_milli: null })], []), []);
 });
 
-test('the sentence of a quota', () => {
+test('quotaNote: held amount, limit and guarantee', () => {
   const said = (changes: Partial<IEntitlement>) => quotaNote(entitlement(changes), trans, 'en');
   assert.equal(said({}), 'You: 0.5 of 2 GPUs held');
   assert.equal(said({ guaranteed_milli: 1000 }), 'You: 0.5 of 2 GPUs held, 1 guaranteed');
@@ -99,7 +94,7 @@ test('the sentence of a quota', () => {
   );
 });
 
-test('the answer of the server is checked', () => {
+test('readQuota: an invalid answer, throws', () => {
   const amounts = { guaranteed_milli: 0, limit_milli: null, held_milli: 250, weight: 100 };
   const answer = { tenants: [{ tenant: 'ada', ...amounts }], groups: [{ group: 'lab', ...amounts }] };
   assert.deepEqual(

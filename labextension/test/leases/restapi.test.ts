@@ -3,8 +3,8 @@ import test from 'node:test';
 
 import { ServerConnection } from '@jupyterlab/services';
 
-import type { Message } from '../../src/leases/lease';
-import { CHANGES } from '../../src/leases/lease';
+import type { StreamMessage } from '../../src/leases/lease';
+import { LEASE_ACTIONS } from '../../src/leases/lease';
 import { LeaseAPI } from '../../src/leases/restapi';
 import { lease, snapshot } from '../samples';
 
@@ -32,8 +32,8 @@ function streamOf(...pieces: Uint8Array[]): Response {
   return new Response(body, { headers: { Date: 'Sun, 22 Nov 2026 12:00:00 GMT' } });
 }
 
-async function collect(api: LeaseAPI): Promise<Message[]> {
-  const messages: Message[] = [];
+async function collect(api: LeaseAPI): Promise<StreamMessage[]> {
+  const messages: StreamMessage[] = [];
   for await (const message of api.events(new AbortController().signal, () => undefined)) {
     if (message.type !== 'keepalive') {
       messages.push(message);
@@ -42,7 +42,7 @@ async function collect(api: LeaseAPI): Promise<Message[]> {
   return messages;
 }
 
-test('the stream is asked for as every other request is, below the base URL', async () => {
+test('LeaseAPI.events: requests the stream below the base URL with the token', async () => {
   let seen: Request | null = null;
   let time: number | null = null;
   const api = apiOn(request => {
@@ -59,14 +59,14 @@ test('the stream is asked for as every other request is, below the base URL', as
   assert.equal(time, Date.UTC(2026, 10, 22, 12));
 });
 
-test('messages come as they are sent, also when a character is cut in two', async () => {
+test('LeaseAPI.events: a character divided between two chunks, decoded', async () => {
   const sent = snapshot({ leases: [lease({ notebook: '/home/ada/größe-日本.ipynb' })] });
   const bytes = new TextEncoder().encode(`data: ${JSON.stringify(sent)}\n\n`);
   const pieces = [...bytes.keys()].map(at => bytes.slice(at, at + 1));
   assert.deepEqual(await collect(apiOn(() => streamOf(...pieces))), [sent]);
 });
 
-test('a message that cannot be read is a fault of the protocol', async () => {
+test('LeaseAPI.events: an invalid message, throws a protocol error', async () => {
   for (const data of ['{"type":"snapshot"}', '{oops']) {
     const bytes = new TextEncoder().encode(`data: ${data}\n\n`);
     await assert.rejects(collect(apiOn(() => streamOf(bytes))), {
@@ -76,7 +76,7 @@ test('a message that cannot be read is a fault of the protocol', async () => {
   }
 });
 
-test('a refusal keeps the sentence of the server and says what kind it is', async () => {
+test('LeaseAPI.events: a refusal, throws the message and the reason of the status', async () => {
   const kinds = { 401: 'forbidden', 403: 'forbidden', 404: 'missing', 429: 'refused', 503: 'pool' };
   for (const [status, reason] of Object.entries(kinds)) {
     const api = apiOn(() => json({ message: 'Because.' }, Number(status)));
@@ -86,12 +86,12 @@ test('a refusal keeps the sentence of the server and says what kind it is', asyn
   await assert.rejects(collect(page), { reason: 'pool', message: 'HTTP 502 Bad Gateway' });
 });
 
-test('no network is no network', async () => {
+test('LeaseAPI.events: no network, throws a network error', async () => {
   const api = apiOn(() => Promise.reject(new TypeError('failed to fetch')));
   await assert.rejects(collect(api), { reason: 'network' });
 });
 
-test('a consumer that stops early closes the connection', async () => {
+test('LeaseAPI.events: a consumer that stops early, closes the connection', async () => {
   let closed = false;
   const bytes = new TextEncoder().encode(`data: ${JSON.stringify(snapshot())}\n\n`);
   const api = apiOn(
@@ -112,7 +112,7 @@ test('a consumer that stops early closes the connection', async () => {
   assert.ok(closed);
 });
 
-test('a release deletes the lease and reads the answer', async () => {
+test('LeaseAPI.release: sends DELETE and reads the answer', async () => {
   let seen = '';
   const api = apiOn(request => {
     seen = `${request.method} ${new URL(request.url).pathname}`;
@@ -122,14 +122,14 @@ test('a release deletes the lease and reads the answer', async () => {
   assert.equal(seen, 'DELETE /user/ada/fastgpu/api/leases/a%2Fb');
 });
 
-test('each change posts to its own address and reads the answer', async () => {
+test('LeaseAPI.requestAction: each action has its own path and body', async () => {
   const seen: string[] = [];
   const api = apiOn(async request => {
     seen.push(`${request.method} ${new URL(request.url).pathname} ${await request.text()}`);
     return json(lease({ state: 'parking' }));
   });
-  for (const change of CHANGES) {
-    assert.equal((await api.change('a/b', change)).state, 'parking');
+  for (const action of LEASE_ACTIONS) {
+    assert.equal((await api.requestAction('a/b', action)).state, 'parking');
   }
   assert.deepEqual(seen, [
     'POST /user/ada/fastgpu/api/leases/a%2Fb/move {}',
@@ -140,21 +140,21 @@ test('each change posts to its own address and reads the answer', async () => {
   ]);
 });
 
-test('a change that is refused keeps the sentence of the server', async () => {
+test('LeaseAPI.requestAction: a refusal, throws the message of the server', async () => {
   const refusing = apiOn(() => json({ message: 'It cannot be parked.' }, 409));
-  await assert.rejects(refusing.change('l1', 'park'), {
+  await assert.rejects(refusing.requestAction('l1', 'park'), {
     reason: 'refused',
     message: 'It cannot be parked.'
   });
 });
 
-test('a release that is refused, or answered with nonsense, fails', async () => {
+test('LeaseAPI.release: a refusal or an invalid answer, throws', async () => {
   const refusing = apiOn(() => json({ message: 'That lease is not yours.' }, 403));
   await assert.rejects(refusing.release('l1'), { message: 'That lease is not yours.' });
   await assert.rejects(apiOn(() => json({ ok: true })).release('l1'), { reason: 'protocol' });
 });
 
-test('the history of a device is asked for as that of a lease, below its own kind', async () => {
+test('LeaseAPI.history: paths of devices and leases', async () => {
   const asked: string[] = [];
   const sent = {
     resolution_ms: 1000,

@@ -12,11 +12,11 @@ import {
 const STREAM = ': hello\r\n\r\ndata: {"a":1}\n\nevent: x\ndata:two\rdata: lines\r\r\n: ping\n\ndata: the\r\ndata: end\r\n\r\n';
 const EVENTS = ['{"a":1}', 'two\nlines', 'the\nend'];
 
-test('the events of a stream, whole', () => {
+test('EventStreamParser: a whole stream', () => {
   assert.deepEqual(new EventStreamParser().push(STREAM), EVENTS);
 });
 
-test('the events of a stream, cut at every place', () => {
+test('EventStreamParser: a stream divided at every position', () => {
   for (let cut = 0; cut <= STREAM.length; cut += 1) {
     const parser = new EventStreamParser();
     const events = [...parser.push(STREAM.slice(0, cut)), ...parser.push(STREAM.slice(cut))];
@@ -24,7 +24,7 @@ test('the events of a stream, cut at every place', () => {
   }
 });
 
-test('the events of a stream, one character at a time', () => {
+test('EventStreamParser: a stream by single characters', () => {
   const parser = new EventStreamParser();
   assert.deepEqual(
     [...STREAM].flatMap(character => parser.push(character)),
@@ -32,13 +32,13 @@ test('the events of a stream, one character at a time', () => {
   );
 });
 
-test('an event that has not ended is not given out', () => {
+test('EventStreamParser: an incomplete event, buffered', () => {
   const parser = new EventStreamParser();
   assert.deepEqual(parser.push('data: half\n'), []);
   assert.deepEqual(parser.push('\n'), ['half']);
 });
 
-test('an event without an end is given up, with or without line ends', () => {
+test('EventStreamParser: an event that is too large, throws', () => {
   assert.throws(() => new EventStreamParser().push('x'.repeat(EVENT_CHARS_MAX + 1)), RangeError);
   const lines = new EventStreamParser();
   const line = `data: ${'x'.repeat(EVENT_CHARS_MAX / 4)}\n`;
@@ -49,7 +49,7 @@ test('an event without an end is given up, with or without line ends', () => {
   }, RangeError);
 });
 
-test('pauses grow, are spread, and stay within their bounds', () => {
+test('retryDelay: grows, is random and stays within its bounds', () => {
   for (let failures = 1; failures < 40; failures += 1) {
     const [shortest, longest] = [retryDelay(failures, 0), retryDelay(failures, 1)];
     assert.ok(shortest >= RETRY_MS_MIN && longest <= RETRY_MS_MAX);

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 
 import { InvalidMessage, readErrorMessage, readMessage } from '../../src/leases/validate';
-import { device, lease, snapshot, ticket } from '../samples';
+import { device, lease, snapshot, queueEntry } from '../samples';
 
 type Json = null | boolean | number | string | Json[] | { [name: string]: Json };
 
@@ -38,15 +38,15 @@ const full = clone(
     leases: [
       lease({ end_reason: 'released', ended_at: 5, place: 1, pending_reason: 'behind', pending_detail: 'x' })
     ],
-    queue: [ticket()]
+    queue: [queueEntry()]
   })
 );
 
-test('a snapshot passes unchanged', () => {
+test('readMessage: a valid snapshot, returned unchanged', () => {
   assert.deepEqual(readMessage(full), full);
 });
 
-test('a value of a wrong type is refused wherever it is', () => {
+test('readMessage: a value of a wrong type at any path, throws', () => {
   let refused = 0;
   for (const path of paths(full)) {
     // An object is of no field's type but a list's or a record's; a list of no field's but a list's.
@@ -63,12 +63,12 @@ test('a value of a wrong type is refused wherever it is', () => {
   assert.ok(refused > 60, `only ${refused} places were tried`);
 });
 
-test('the refusal names the field', () => {
+test('readMessage: an invalid value, the error names the field', () => {
   const wrong = mutate(full, ['leases', 0, 'memory_bytes'], () => 'a lot');
   assert.throws(() => readMessage(wrong), { message: /snapshot\.leases\[0\]\.memory_bytes/ });
 });
 
-test('a missing field is refused unless it may be null', () => {
+test('readMessage: a missing field, throws unless it is nullable', () => {
   for (const field of ['id', 'version', 'state', 'active_ms', 'cost_micro', 'currency']) {
     const wrong = clone(full) as { leases: Record<string, Json>[] };
     delete wrong.leases[0][field];
@@ -80,7 +80,7 @@ test('a missing field is refused unless it may be null', () => {
   assert.ok(message?.type === 'snapshot' && message.leases[0].pending_detail === null);
 });
 
-test('numbers out of range are refused', () => {
+test('readMessage: a number out of range, throws', () => {
   for (const [path, value] of [
     [['leases', 0, 'utilization_percent'], 101],
     [['leases', 0, 'utilization_percent'], -1],
@@ -93,45 +93,45 @@ test('numbers out of range are refused', () => {
   }
 });
 
-test('a state that does not exist is refused', () => {
+test('readMessage: an unknown lease state, throws', () => {
   assert.throws(() => readMessage(mutate(full, ['leases', 0, 'state'], () => 'happy')), InvalidMessage);
 });
 
-test('what a newer server adds is dropped', () => {
+test('readMessage: unknown fields and message types, dropped', () => {
   const newer = clone(full) as { leases: Record<string, Json>[] };
   newer.leases[0].environment = { SECRET: 'x' };
   assert.deepEqual(readMessage(newer), full);
   assert.equal(readMessage({ type: 'horoscope', text: 'fine' }), null);
 });
 
-test('what is no message at all is refused', () => {
+test('readMessage: not a message, throws', () => {
   for (const nonsense of [null, 1, 'x', [], {}, { type: 3 }]) {
     assert.throws(() => readMessage(nonsense), InvalidMessage);
   }
 });
 
-test('a change may carry the pool, and need not', () => {
+test('readMessage: a change with and without the pool', () => {
   const changed = { type: 'changed', seq: 8, devices: [], leases: [], queue: [] };
   assert.deepEqual(readMessage(changed), changed);
   const message = readMessage({ ...changed, pool: snapshot().pool });
   assert.ok(message?.type === 'changed' && message.pool?.version === '0.1.0');
 });
 
-test('usage must have its meters', () => {
+test('readMessage: usage without meters, throws', () => {
   const sample = { id: 'l1', utilization_percent: 5, memory_used_bytes: null, active_ms: 1, cost_micro: 2 };
   const usage = { type: 'usage', devices: [], leases: [sample] };
   assert.deepEqual(readMessage(usage), usage);
   assert.throws(() => readMessage({ ...usage, leases: [{ ...sample, cost_micro: null }] }), InvalidMessage);
 });
 
-test('very long names are cut', () => {
+test('readMessage: a very long text, truncated', () => {
   const long = mutate(full, ['leases', 0, 'notebook'], () => 'x'.repeat(100_000));
   const message = readMessage(long);
   assert.ok(message?.type === 'snapshot');
   assert.equal(message.leases[0].notebook?.length, 4096);
 });
 
-test('an error has a sentence, or none', () => {
+test('readErrorMessage: returns message, detail or null', () => {
   assert.equal(readErrorMessage({ message: ' No such lease. ', code: 'x' }), 'No such lease.');
   assert.equal(readErrorMessage({ message: '', detail: 'Look there.' }), 'Look there.');
   for (const nothing of [null, 'text', {}, { message: 5 }]) {

@@ -15,7 +15,7 @@ import {
 
 const GIB = 1024 ** 3;
 
-test('money', () => {
+test('formatMoney: digits, currencies and languages', () => {
   const cases: [number, string, string][] = [
     [0, 'USD', '$0.00'],
     [1, 'USD', '<$0.0001'],
@@ -33,7 +33,7 @@ test('money', () => {
   assert.equal(formatMoney(12_345, 'EUR', 'de_DE').replace(/\s/g, ' '), '0,0123 €');
 });
 
-test('memory', () => {
+test('formatMemory, formatMemoryOf: units and digits', () => {
   assert.equal(formatMemory(80 * GIB, 'en'), '80 GiB');
   assert.equal(formatMemory(12.34 * GIB, 'en'), '12.3 GiB');
   assert.equal(formatMemory(140.7 * GIB, 'en'), '141 GiB');
@@ -43,7 +43,7 @@ test('memory', () => {
   assert.equal(formatMemoryOf(0, 80 * GIB, 'en'), '0 / 80 GiB');
 });
 
-test('durations', () => {
+test('formatDuration: seconds to days, never negative', () => {
   assert.equal(formatDuration(-5_000), '0 s');
   assert.equal(formatDuration(42_999), '42 s');
   assert.equal(formatDuration(252_000), '4 min 12 s');
@@ -51,7 +51,7 @@ test('durations', () => {
   assert.equal(formatDuration(52 * 3_600_000), '2 d 4 h');
 });
 
-test('percent, names and models', () => {
+test('formatPercent, baseName, shortModel', () => {
   assert.equal(formatPercent(37.4, 'en'), '37%');
   assert.equal(baseName('/home/ada/a b.ipynb'), 'a b.ipynb');
   assert.equal(baseName('a.ipynb'), 'a.ipynb');
@@ -61,11 +61,11 @@ test('percent, names and models', () => {
   assert.equal(shortModel('NVIDIA '), 'NVIDIA ');
 });
 
-test('a language that does not exist is no reason to fail', () => {
+test('formatMemory: an unknown language, falls back to English', () => {
   assert.equal(formatMemory(80 * GIB, 'not a language!'), '80 GiB');
 });
 
-test('power and temperature', () => {
+test('formatPower, formatTemperature: units and languages', () => {
   assert.equal(formatPower(212_400, 'en'), '212 W');
   assert.equal(formatPower(1_234_000, 'de_DE'), '1.234 W');
   assert.equal(formatTemperature(61, 'en'), '61°C');

@@ -1,18 +1,13 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 
-import type { TranslationBundle } from '@jupyterlab/translation';
 import * as React from 'react';
 import { renderToStaticMarkup } from 'react-dom/server';
 
 import type { IHistory } from '../../src/leases/history';
 import { HistoryTable } from '../../src/views/historytable';
 import { GIB } from '../samples';
-
-const trans = {
-  __: (text: string, ...values: unknown[]) =>
-    text.replace(/%(\d)/g, (_, place: string) => String(values[Number(place) - 1]))
-} as unknown as TranslationBundle;
+import { trans } from '../translation';
 
 const history: IHistory = {
   resolution_ms: 1000,
@@ -29,7 +24,7 @@ function markup(changes: Partial<IHistory> = {}): string {
     React.createElement(HistoryTable, {
       history: { ...history, ...changes },
       range: 'minutes',
-      of: { kind: 'devices', id: 'GPU-1', memoryBytes: 80 * GIB },
+      subject: { kind: 'devices', id: 'GPU-1', memoryBytes: 80 * GIB },
       name: 'GPU 0',
       trans,
       language: 'en'
@@ -39,20 +34,20 @@ function markup(changes: Partial<IHistory> = {}): string {
 
 const count = (text: string, pattern: RegExp) => text.match(pattern)?.length ?? 0;
 
-test('a table can be reached, is named, and has heads for rows and columns', () => {
+test('HistoryTable: is focusable, has a name and row and column headers', () => {
   const drawn = markup();
   assert.match(drawn, /^<div class="fg-Table" role="region" aria-label="Table of GPU 0" tabindex="0">/);
-  assert.match(drawn, /<caption>GPU 0, last 5 minutes by the minute/);
+  assert.match(drawn, /<caption>GPU 0, last 5 minutes by minute/);
   assert.equal(count(drawn, /<th scope="col"/g), 4); // the time, GPU, memory, power
   assert.equal(count(drawn, /<th scope="row"/g), 2);
   assert.match(drawn, /<td>40%<\/td><td>1 GiB<\/td><td>212 W<\/td>/);
 });
 
-test('what is not known is said to those who listen, too', () => {
-  assert.equal(count(markup(), /<span class="fg-only-read">unknown<\/span>/g), 3);
+test('HistoryTable: an unknown value is readable by screen readers', () => {
+  assert.equal(count(markup(), /<span class="fg-ScreenReaderOnly">unknown<\/span>/g), 3);
 });
 
-test('what a device never says has no column', () => {
+test('HistoryTable: a quantity without any value has no column', () => {
   assert.doesNotMatch(markup(), /Temperature/);
   assert.match(markup({ temperature_celsius: Array<number>(61).fill(50) }), /aria-label="Temperature"/);
 });

@@ -1,13 +1,13 @@
-/** Provides the lease of the notebook or console that the user is in. */
+/** Provides the lease of the notebook or console that the user works in. */
 
 import type { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 
 import { CurrentLease } from '../leases/current';
 import { ICurrentLease, ILeaseManager } from '../tokens';
 
-export const currentPlugin: JupyterFrontEndPlugin<ICurrentLease> = {
-  id: 'fastgpu-jupyter:current',
-  description: 'Knows the GPU lease of the notebook or console that the user is in.',
+export const currentLeasePlugin: JupyterFrontEndPlugin<ICurrentLease> = {
+  id: 'fastgpu-jupyter:current-lease',
+  description: 'Provides the GPU lease of the notebook or console that the user works in.',
   autoStart: true,
   requires: [ILeaseManager],
   provides: ICurrentLease,

@@ -21,7 +21,7 @@ class Lab:
         self.page.goto(f"{self.server.url}{path}?token={self.server.token}")
 
     def start_notebook(self, kernel: str = KERNEL) -> Locator:
-        """Click the kernel's card in the launcher; the notebook that opens."""
+        """Click the kernel's item in the launcher; the notebook that opens."""
         before = self.page.locator(".jp-NotebookPanel").count()
         self.launcher().locator(".jp-LauncherCard[data-category='Notebook']", has_text=kernel).first.click()
         expect(self.page.locator(".jp-NotebookPanel")).to_have_count(before + 1)

@@ -8,22 +8,22 @@ from pathlib import Path
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import LabProcess
-from tests.browser.sights import Lab
+from tests.browser.lab_page import LabPage
 from tests.nvml.machine import FakeMachine
 from tests.waiting import wait_until
 
 
-def test_a_partition_of_a_card_that_is_not_well_is_left_by_a_click_and_a_restart(
+def test_a_partition_of_a_item_that_is_not_well_is_left_by_a_click_and_a_restart(
     lab: LabProcess, page: Page, use_machine: Callable[..., FakeMachine], screenshots: Path
 ) -> None:
     machine = use_machine("2xA100-SXM4-80GB MIG")
     lab.start()
-    sight = Lab(page, lab)
-    sight.open()
-    sight.start_notebook()
-    card = sight.panel().locator(".fg-Card[data-lease-id]").first
-    expect(card).to_have_attribute("data-state", "active")
-    move = card.get_by_role("button", name="Move Untitled.ipynb to another GPU")
+    user = LabPage(page, lab)
+    user.open()
+    user.start_notebook()
+    item = user.panel().locator(".fg-Item[data-lease-id]").first
+    expect(item).to_have_attribute("data-state", "active")
+    move = item.get_by_role("button", name="Move Untitled.ipynb to another GPU")
     expect(move).to_have_count(0)
     (before,) = lab.pool.leases()
     old = next(gpu for gpu in machine.gpus if gpu.uuid == before["device_id"])
@@ -32,17 +32,17 @@ def test_a_partition_of_a_card_that_is_not_well_is_left_by_a_click_and_a_restart
     expect(move).to_be_visible()
     page.screenshot(path=screenshots / "move-offered.png")
     move.press("Enter")
-    expect(card).to_contain_text("restart")
+    expect(item).to_contain_text("restart")
     expect(move).to_have_count(0)
     page.screenshot(path=screenshots / "move-accepted.png")
     assert lab.pool.lease(before["id"])["device_id"] == old.uuid
 
     page.evaluate("() => { void window.jupyterapp.commands.execute('notebook:restart-kernel'); }")
-    sight.dialog().locator(".jp-mod-accept").click()
-    after = wait_until(lambda: moved(lab, before["id"], old.uuid), "it is on the other card", 60)
+    user.dialog().locator(".jp-mod-accept").click()
+    after = wait_until(lambda: moved(lab, before["id"], old.uuid), "it is on the other item", 60)
     assert after["state"] == "active"
-    sight.wait_until_idle()
-    expect(sight.run("import os; print(os.environ['CUDA_VISIBLE_DEVICES'])")).to_contain_text("MIG-")
+    user.wait_until_idle()
+    expect(user.run("import os; print(os.environ['CUDA_VISIBLE_DEVICES'])")).to_contain_text("MIG-")
     assert not old.instances
 
 
