@@ -1,4 +1,4 @@
-"""A real JupyterLab with simulated devices, and the system's Chromium to use it with."""
+"""Fixtures: a real JupyterLab with simulated devices, and the system's Chromium."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PATIENCE_MS = 30_000
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Everything in this folder needs a browser, and a minute."""
+    """Mark the tests of this folder as browser tests, as slow, and with a timeout."""
     here = Path(__file__).parent
     for item in items:
         if here in item.path.parents:
@@ -33,10 +33,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class LabProcess(ServerProcess):
-    """`jupyter lab`, which also serves Notebook 7."""
+    """A `jupyter lab` process, which also serves Notebook 7."""
 
     def start(self, *arguments: str) -> None:
-        """Start, and return when it answers."""
+        """Start the server and return when it answers."""
         root = self.folder / "notebooks"
         root.mkdir(exist_ok=True)
         command = [
@@ -51,12 +51,12 @@ class LabProcess(ServerProcess):
 
     @property
     def pool(self) -> PoolClient:
-        """The pool that it works with."""
+        """A client of the pool manager that the server uses."""
         return PoolClient(user_socket())
 
 
 def lab_settings(folder: Path, plugin: str, values: dict[str, object]) -> None:
-    """What a user would have chosen in JupyterLab's settings."""
+    """Write user settings of a JupyterLab plugin."""
     package, _, name = plugin.rpartition(":")
     path = folder / "lab/user-settings" / package / f"{name}.jupyterlab-settings"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -65,7 +65,7 @@ def lab_settings(folder: Path, plugin: str, values: dict[str, object]) -> None:
 
 @pytest.fixture
 def lab(isolated: Path, installed: None) -> Iterator[LabProcess]:
-    """JupyterLab with one simulated A100 of 80 GB, on its own; asks the network for nothing."""
+    """An isolated JupyterLab with one simulated A100 of 80 GB; it sends no requests to other hosts."""
     config = Path(os.environ["JUPYTER_CONFIG_DIR"])
     lab_settings(
         config, "@jupyterlab/apputils-extension:notification", {"fetchNews": "false", "checkForUpdates": False}
@@ -76,7 +76,7 @@ def lab(isolated: Path, installed: None) -> Iterator[LabProcess]:
 
 
 def chromium() -> str:
-    """The system's browser; `make test` installs one where there is none."""
+    """Return the path of the system's browser; `make test` installs one if there is none."""
     for name in (os.environ.get("FASTGPU_CHROMIUM"), "chromium", "chromium-browser", "google-chrome"):
         path = shutil.which(name) if name else None
         if path:
@@ -86,7 +86,7 @@ def chromium() -> str:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """One browser for all tests of a module; each has a context, so a profile, of its own.
+    """One browser for all tests of a module; each test has a context, and thus a profile, of its own.
 
     Not for the session: as long as Playwright's loop runs in this thread, no other test can run one of its own.
     """
@@ -100,12 +100,12 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def screenshots() -> Path:
-    """Where pictures go: one for each interesting sight, and one of each failure."""
+    """The folder of the screenshots: those that tests take, and one of each failure."""
     return screenshot_folder()
 
 
 def screenshot_folder() -> Path:
-    """The folder of the pictures, made where it is not there."""
+    """Return the folder of the screenshots, and create it if necessary."""
     folder = Path(os.environ.get("FASTGPU_SCREENSHOTS", ROOT / "screenshots"))
     folder.mkdir(parents=True, exist_ok=True)
     return folder
@@ -113,7 +113,7 @@ def screenshot_folder() -> Path:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Keep what the page showed when a test failed, before the server under it is ended."""
+    """Take a screenshot when a test failed, before its server is stopped."""
     report = yield
     page = getattr(item, "funcargs", {}).get("page")
     if report.when == "call" and report.failed and page is not None:
@@ -123,7 +123,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
-    """An empty tab. A test fails where our front end throws; what Notebook throws without it is not ours."""
+    """An empty tab. A test fails if this front end throws an error; those of other extensions are ignored."""
     expect.set_options(timeout=PATIENCE_MS)
     context = browser.new_context(viewport={"width": 1280, "height": 800}, locale="en-US")
     tab = context.new_page()

@@ -1,4 +1,4 @@
-"""Where things are on JupyterLab's page, said once: tests speak of what a user does."""
+"""Page object of JupyterLab: tests call what a user does, and the selectors are only here."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from tests.browser.conftest import LabProcess
 KERNEL = "Python 3 (FastGPU)"
 
 
-class Lab:
-    """JupyterLab in a tab."""
+class LabPage:
+    """JupyterLab in a browser tab."""
 
     def __init__(self, page: Page, server: LabProcess) -> None:
         self.page = page
         self.server = server
 
     def open(self, path: str = "lab") -> None:
-        """Log in and wait for the application."""
+        """Log in and open a path of the application."""
         self.page.goto(f"{self.server.url}{path}?token={self.server.token}")
 
     def start_notebook(self, kernel: str = KERNEL) -> Locator:
-        """Click the kernel's item in the launcher; the notebook that opens."""
+        """Click the kernel's card in the launcher and return the notebook that opens."""
         before = self.page.locator(".jp-NotebookPanel").count()
         self.launcher().locator(".jp-LauncherCard[data-category='Notebook']", has_text=kernel).first.click()
         expect(self.page.locator(".jp-NotebookPanel")).to_have_count(before + 1)
@@ -29,7 +29,7 @@ class Lab:
         return self.notebook()
 
     def wait_until_idle(self) -> None:
-        """The kernel of the notebook in front is connected. JupyterLab drops a cell that is run before that."""
+        """Wait until the current notebook's kernel is connected; JupyterLab discards cells that are run earlier."""
         self.page.wait_for_function(
             """() => {
                 const kernel = window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel;
@@ -38,7 +38,7 @@ class Lab:
         )
 
     def launcher(self) -> Locator:
-        """The launcher that is in front, opened where there is none."""
+        """Return the current launcher, and open one if there is none."""
         front = self.page.locator(".jp-Launcher:visible")
         if not front.count() and self.page.locator(".jp-NotebookPanel").count():
             self.page.locator(".jp-Document, .lm-DockPanel-tabBar").first.wait_for()
@@ -47,7 +47,7 @@ class Lab:
         return front.first
 
     def notebook(self) -> Locator:
-        """The notebook in front."""
+        """Return the current notebook."""
         return self.page.locator(".jp-NotebookPanel:visible")
 
     def show_tab(self, name: str) -> None:
@@ -55,7 +55,7 @@ class Lab:
         self.page.locator(".lm-DockPanel-tabBar .lm-TabBar-tab", has_text=name).first.click()
 
     def run(self, code: str, cell: int = 0) -> Locator:
-        """Write a cell of the notebook in front and run it; its outputs."""
+        """Replace and run a cell of the current notebook, and return its outputs."""
         notebook = self.notebook()
         editor = notebook.locator(".jp-CodeCell .cm-content").nth(cell)
         editor.click()
@@ -65,7 +65,7 @@ class Lab:
         return notebook.locator(".jp-CodeCell").nth(cell).locator(".jp-Cell-outputArea")
 
     def panel(self) -> Locator:
-        """Our side panel, opened where it is not."""
+        """Return the FastGPU side panel, and open it if necessary."""
         panel = self.page.locator("#fastgpu-panel")
         if not panel.is_visible():
             self.page.locator(".jp-SideBar [data-id='fastgpu-panel']").click()
@@ -73,11 +73,11 @@ class Lab:
         return panel
 
     def status(self) -> Locator:
-        """Our item in the status bar."""
+        """Return the FastGPU item of the status bar."""
         return self.page.locator(".fg-StatusItem:visible")
 
     def dialog(self) -> Locator:
-        """The dialog in front."""
+        """Return the open dialog."""
         return self.page.locator(".jp-Dialog")
 
     def theme(self, name: str) -> None:

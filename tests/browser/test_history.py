@@ -1,4 +1,4 @@
-"""What a lease and a device used, as charts and as tables, as a user opens them."""
+"""Usage histories of leases and devices, as charts and as tables."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.nvml.machine import FakeMachine
 
 HISTORY = re.compile("/history[?]")
 NOT_SUPPORTED = 3
-#: One core at work and then at rest, so that there is a line to be seen.
+#: Alternate between load and idle time, so that the chart shows a line.
 WORK = """
 import time
 for round in range(3):
@@ -28,9 +28,7 @@ print("worked")
 """
 
 
-def test_the_history_of_a_lease_is_a_chart_that_says_what_it_shows(
-    lab: LabProcess, page: Page, screenshots: Path
-) -> None:
+def test_lease_history_shows_chart_with_summary_and_table(lab: LabProcess, page: Page, screenshots: Path) -> None:
     lab.start()
     user = LabPage(page, lab)
     user.open()
@@ -41,16 +39,16 @@ def test_the_history_of_a_lease_is_a_chart_that_says_what_it_shows(
     fetched: list[str] = []
     page.on("request", lambda request: fetched.append(request.url) if "/history" in request.url else None)
     expect(user.run(WORK)).to_contain_text("worked")
-    assert fetched == []  # what is folded asks for nothing
+    assert fetched == []  # collapsed histories send no requests
 
     with page.expect_request(HISTORY) as first:
         item.get_by_text("History", exact=True).click()
     plot = item.locator(".fg-Chart-plot")
     expect(plot.locator("canvas")).to_be_visible()
-    says = re.compile(r"Last 5 minutes\. GPU: \d+% on average, at most \d+%; memory: at most [\d.]+ / 80 GiB\.")
-    expect(plot).to_have_attribute("aria-label", says)
-    expect(item.locator(".fg-Chart-note")).to_have_text(says)
-    # Newer readings are asked for, and of those only what is missing.
+    summary = re.compile(r"Last 5 minutes\. GPU: \d+% on average, at most \d+%; memory: at most [\d.]+ / 80 GiB\.")
+    expect(plot).to_have_attribute("aria-label", summary)
+    expect(item.locator(".fg-Chart-note")).to_have_text(summary)
+    # Newer samples are requested, and only those that are missing.
     with page.expect_request(HISTORY) as later:
         pass
     assert _since(later.value.url) > _since(first.value.url)
@@ -84,15 +82,15 @@ def test_the_history_of_a_lease_is_a_chart_that_says_what_it_shows(
     expect(plot).to_have_count(0)
 
 
-def test_the_history_of_a_device_has_all_that_it_says_and_tells_what_it_does_not(
+def test_device_history_shows_available_quantities_and_names_missing_ones(
     lab: LabProcess, page: Page, use_machine: Callable[..., FakeMachine], screenshots: Path
 ) -> None:
     machine = use_machine("2xA100-SXM4-80GB")
-    told, silent = machine.gpus
-    told.set(utilization=40, power_w=250.0, temperature_c=61)
-    silent.set(utilization=7)
+    complete, partial = machine.gpus
+    complete.set(utilization=40, power_w=250.0, temperature_c=61)
+    partial.set(utilization=7)
     for function in ("nvmlDeviceGetPowerUsage", "nvmlDeviceGetTemperature"):
-        machine.fail(function, NOT_SUPPORTED, gpu=silent)
+        machine.fail(function, NOT_SUPPORTED, gpu=partial)
     lab.start()
     user = LabPage(page, lab)
     user.open()
@@ -103,7 +101,7 @@ def test_the_history_of_a_device_has_all_that_it_says_and_tells_what_it_does_not
     lab.pool.request(profile="full", notebook="elsewhere.ipynb", token=new_token())
     held = panel.locator("[data-device-id]", has_text="80 GiB yours")
     expect(held).to_have_count(1)
-    assert fetched == []  # what is folded asks for nothing
+    assert fetched == []  # collapsed histories send no requests
 
     rows = panel.locator("[data-device-id]")
     for row in (rows.nth(0), rows.nth(1)):
@@ -113,9 +111,9 @@ def test_the_history_of_a_device_has_all_that_it_says_and_tells_what_it_does_not
         expect(button).to_have_attribute("aria-expanded", "true")
         expect(button).to_be_focused()
     expect(held.get_by_role("list", name="Leases on this device")).to_contain_text("elsewhere.ipynb (you)")
-    expect(rows.nth(0).locator("canvas")).to_have_count(3)  # use, power, temperature
-    says = "power: 250 W on average, at most 250 W; temperature: at most 61°C."
-    expect(rows.nth(0).locator(".fg-Chart-note")).to_contain_text(says)
+    expect(rows.nth(0).locator("canvas")).to_have_count(3)  # utilization, power, temperature
+    summary = "power: 250 W on average, at most 250 W; temperature: at most 61°C."
+    expect(rows.nth(0).locator(".fg-Chart-note")).to_contain_text(summary)
     expect(rows.nth(1).locator("canvas")).to_have_count(1)
     expect(rows.nth(1)).to_contain_text("Power and temperature: not available")
     page.screenshot(path=screenshots / "device-light.png")

@@ -1,4 +1,4 @@
-"""What people do in JupyterLab, done in a real browser against a real server and pool."""
+"""User journeys in JupyterLab: a real browser, a real server and a real pool manager."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WORK_SAYS = "2432902008176640000"
 
 @pytest.fixture
 def user(page: Page, lab: LabProcess) -> LabPage:
-    """JupyterLab, open at its launcher."""
+    """JupyterLab with its launcher open."""
     lab.start()
     user = LabPage(page, lab)
     user.open()
@@ -32,7 +32,7 @@ def user(page: Page, lab: LabProcess) -> LabPage:
     return user
 
 
-def test_a_second_notebook_waits_until_the_first_gives_its_gpu_back(user: LabPage, screenshots: Path) -> None:
+def test_second_notebook_waits_until_first_releases_its_gpu(user: LabPage, screenshots: Path) -> None:
     user.start_notebook()
     expect(user.run(WORK)).to_contain_text(WORK_SAYS)
 
@@ -63,14 +63,14 @@ def test_a_second_notebook_waits_until_the_first_gives_its_gpu_back(user: LabPag
     expect(user.status()).to_contain_text("A100")
     expect(panel.locator(".fg-Request")).to_have_count(0)
 
-    # The first notebook lost its GPU, not its kernel: its variables are there.
+    # The first notebook released its GPU; its kernel and variables still exist.
     user.show_tab("Untitled.ipynb")
     expect(user.run("math.pi")).to_contain_text("3.14159")
     expect(user.status()).to_contain_text("No GPU lease")
 
 
-def test_stop_ends_the_wait_and_not_the_kernel(user: LabPage) -> None:
-    user.server.pool.request(profile="full", token=new_token())  # somebody else of this user's holds the GPU
+def test_interrupt_ends_wait_but_not_kernel(user: LabPage) -> None:
+    user.server.pool.request(profile="full", token=new_token())  # another lease of the same user holds the GPU
     user.start_notebook()
     output = user.run(WORK)
     expect(output).to_contain_text("Waiting for a GPU: place 1 in the queue.")
@@ -80,9 +80,7 @@ def test_stop_ends_the_wait_and_not_the_kernel(user: LabPage) -> None:
     expect(user.run(WORK)).to_contain_text(WORK_SAYS)
 
 
-def test_an_idle_notebook_lends_its_gpu_and_gets_it_back_with_its_variables(
-    page: Page, lab: LabProcess, screenshots: Path
-) -> None:
+def test_idle_notebook_is_parked_and_resumes_with_its_variables(page: Page, lab: LabProcess, screenshots: Path) -> None:
     park_idle(lab.folder, 3)
     lab.start()
     user = LabPage(page, lab)
@@ -95,7 +93,7 @@ def test_an_idle_notebook_lends_its_gpu_and_gets_it_back_with_its_variables(
     expect(first).to_contain_text("idle for")
     page.screenshot(path=screenshots / "idle.png")
 
-    # The second one's cell waits for a moment; then the first, which is idle, is parked by itself.
+    # The cell of the second notebook waits shortly; then the first, which is idle, is parked automatically.
     user.start_notebook()
     output = user.run("import time\nfor i in range(150):\n    print(i)\n    time.sleep(0.1)")
     expect(output).to_contain_text("7")
@@ -108,22 +106,22 @@ def test_an_idle_notebook_lends_its_gpu_and_gets_it_back_with_its_variables(
         page.screenshot(path=screenshots / f"parked-{name}.png")
     user.theme("JupyterLab Light")
 
-    # A cell in the first waits until the second has become idle, and finds everything as it was.
+    # A cell in the first notebook waits until the second is idle, and finds its variables unchanged.
     user.show_tab("Untitled.ipynb")
     expect(user.status()).to_contain_text("GPU: parked")
     output = user.run("kept + 1")
     expect(output).to_contain_text("Waiting for the GPU to come back to this notebook: place 1 in the queue.")
     expect(output).to_contain_text("it was idle and somebody waited. Its variables")
     expect(user.status()).to_contain_text("waiting to resume, position 1")
-    page.screenshot(path=screenshots / "coming-back.png")
+    page.screenshot(path=screenshots / "resuming.png")
     page.set_viewport_size({"width": 760, "height": 800})
-    page.screenshot(path=screenshots / "coming-back-narrow.png")
+    page.screenshot(path=screenshots / "resuming-narrow.png")
     page.set_viewport_size({"width": 1280, "height": 800})
     expect(output).to_contain_text("43", timeout=60_000)
     expect(output).not_to_contain_text("Waiting for the GPU")
     expect(second).to_contain_text("Parked while idle")
 
-    # Pinned, it keeps its GPU however long it is idle and somebody waits.
+    # A pinned lease keeps its GPU while it is idle and another request waits.
     expect(user.run("%fastgpu pin")).to_contain_text("Pinned: this kernel keeps its GPU")
     expect(first).to_contain_text("pinned")
     panel.get_by_role("button", name="Resume the GPU of Untitled1.ipynb").click()
@@ -136,7 +134,7 @@ def test_an_idle_notebook_lends_its_gpu_and_gets_it_back_with_its_variables(
     expect(first).to_contain_text("Parked while idle")
 
 
-def test_a_gpu_is_parked_and_pinned_with_buttons_and_commands(user: LabPage, screenshots: Path) -> None:
+def test_buttons_and_commands_park_resume_and_pin_a_lease(user: LabPage, screenshots: Path) -> None:
     panel = user.panel()
     expect(panel).to_contain_text("You have no GPU leases")
     user.server.pool.set_tenant(getuser(), {"weight": 100, "guaranteed_milli": 0, "limit_milli": 2000, "group": None})
@@ -146,10 +144,10 @@ def test_a_gpu_is_parked_and_pinned_with_buttons_and_commands(user: LabPage, scr
     item = panel.locator(".fg-Item", has_text="Untitled.ipynb")
     panel.get_by_role("button", name="Park the GPU of Untitled.ipynb").press("Enter")
     expect(item).to_contain_text("Parked at your request. Variables are preserved.")
-    expect(item).to_be_focused()  # its button has gone; the keyboard has not
+    expect(item).to_be_focused()  # its button is gone; the focus moves to the item
     expect(user.status()).to_contain_text("GPU: parked")
     expect(panel).to_contain_text("80 GiB free")
-    user.page.screenshot(path=screenshots / "parked-by-its-user.png")
+    user.page.screenshot(path=screenshots / "parked-on-request.png")
     item.click(button="right")
     user.page.get_by_role("menuitem", name="Resume GPU").click()
     expect(item).to_contain_text("Active")
@@ -160,23 +158,23 @@ def test_a_gpu_is_parked_and_pinned_with_buttons_and_commands(user: LabPage, scr
     expect(user.run("kept")).to_contain_text("42")
 
 
-def test_what_happens_elsewhere_is_seen_within_a_second(user: LabPage) -> None:
+def test_panel_shows_changes_by_other_clients_within_a_second(user: LabPage) -> None:
     panel = user.panel()
     expect(panel).to_contain_text("You have no GPU leases")
-    took_s = []
+    delays_s = []
     for _ in range(3):
         token = new_token()
-        asked = time.monotonic()
+        requested = time.monotonic()
         lease = user.server.pool.request(profile="full", notebook="elsewhere.ipynb", token=token)
         expect(panel.locator(".fg-Item", has_text="elsewhere.ipynb")).to_be_visible()
         held = time.monotonic()
         user.server.pool.release(lease["id"], token)
         expect(panel).to_contain_text("You have no GPU leases")
-        took_s.append(max(held - asked, time.monotonic() - held))
-    assert min(took_s) < 1  # on a busy machine any one may take longer
+        delays_s.append(max(held - requested, time.monotonic() - held))
+    assert min(delays_s) < 1  # on a busy machine single updates may take longer
 
 
-def test_the_dialog_of_a_release_can_be_left_and_the_keyboard_stays_near(user: LabPage) -> None:
+def test_release_dialog_can_be_cancelled_and_restores_focus(user: LabPage) -> None:
     user.start_notebook()
     expect(user.run(WORK)).to_contain_text(WORK_SAYS)
     button = user.panel().get_by_role("button", name="Release the GPU of Untitled.ipynb")
@@ -191,9 +189,7 @@ def test_the_dialog_of_a_release_can_be_left_and_the_keyboard_stays_near(user: L
     expect(user.panel().locator(".fg-Section", has_text="My leases")).to_be_focused()
 
 
-def test_a_kernel_that_asks_for_nonsense_is_refused_with_a_sentence(
-    page: Page, lab: LabProcess, screenshots: Path
-) -> None:
+def test_kernel_with_invalid_size_is_refused_with_message(page: Page, lab: LabProcess, screenshots: Path) -> None:
     install_kernel("nonsense", "Nonsense (FastGPU)", {"profile": "gigantic"})
     lab.start()
     user = LabPage(page, lab)
@@ -203,11 +199,11 @@ def test_a_kernel_that_asks_for_nonsense_is_refused_with_a_sentence(
     expect(user.dialog()).to_contain_text("full, half, quarter")
     page.screenshot(path=screenshots / "refused.png")
     user.dialog().get_by_role("button", name="OK").or_(user.dialog().get_by_role("button", name="Dismiss")).click()
-    user.dialog().get_by_role("button", name="No Kernel").click()  # JupyterLab asks for another one
+    user.dialog().get_by_role("button", name="No Kernel").click()  # JupyterLab offers another kernel
     expect(user.panel()).to_contain_text("You have no GPU leases")
 
 
-def test_a_pool_that_cannot_start_is_said_in_the_panel(
+def test_panel_shows_why_pool_cannot_start(
     page: Page, lab: LabProcess, monkeypatch: pytest.MonkeyPatch, screenshots: Path
 ) -> None:
     monkeypatch.setenv("FASTGPU_SIMULATE", "3xNoSuchModel")
@@ -221,7 +217,7 @@ def test_a_pool_that_cannot_start_is_said_in_the_panel(
     page.screenshot(path=screenshots / "no-pool.png")
 
 
-def test_notebook_7_has_the_kernel_the_panel_and_no_errors(page: Page, lab: LabProcess, screenshots: Path) -> None:
+def test_notebook_7_runs_kernel_and_shows_panel(page: Page, lab: LabProcess, screenshots: Path) -> None:
     lab.start()
     spec = {"display_name": "Python 3 (FastGPU)", "language": "python", "name": "fastgpu"}
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("%fastgpu")], metadata={"kernelspec": spec})
@@ -237,7 +233,7 @@ def test_notebook_7_has_the_kernel_the_panel_and_no_errors(page: Page, lab: LabP
     page.screenshot(path=screenshots / "notebook.png")
 
 
-def test_the_demo_learns_while_another_notebook_waits(page: Page, lab: LabProcess, screenshots: Path) -> None:
+def test_demo_trains_while_another_notebook_waits(page: Page, lab: LabProcess, screenshots: Path) -> None:
     lab.start()
     shutil.copy(ROOT / "binder/digits.ipynb", lab.folder / "notebooks")
     user = LabPage(page, lab)
@@ -257,7 +253,7 @@ def test_the_demo_learns_while_another_notebook_waits(page: Page, lab: LabProces
 
 
 def install_kernel(name: str, display_name: str, config: dict[str, str]) -> None:
-    """A kernelspec like ours that asks for something else."""
+    """Install a copy of the FastGPU kernelspec with another request."""
     kernels = Path(os.environ["JUPYTER_DATA_DIR"]) / "kernels"
     spec = json.loads((kernels / "fastgpu/kernel.json").read_text())
     spec["display_name"] = display_name

@@ -1,4 +1,4 @@
-"""A lease whose GPU is not well any more, and how its user takes it elsewhere."""
+"""Migration of a lease from an unhealthy GPU, requested in the panel."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.nvml.machine import FakeMachine
 from tests.waiting import wait_until
 
 
-def test_a_partition_of_a_item_that_is_not_well_is_left_by_a_click_and_a_restart(
+def test_lease_on_unhealthy_gpu_migrates_after_click_and_restart(
     lab: LabProcess, page: Page, use_machine: Callable[..., FakeMachine], screenshots: Path
 ) -> None:
     machine = use_machine("2xA100-SXM4-80GB MIG")
@@ -39,7 +39,7 @@ def test_a_partition_of_a_item_that_is_not_well_is_left_by_a_click_and_a_restart
 
     page.evaluate("() => { void window.jupyterapp.commands.execute('notebook:restart-kernel'); }")
     user.dialog().locator(".jp-mod-accept").click()
-    after = wait_until(lambda: moved(lab, before["id"], old.uuid), "it is on the other item", 60)
+    after = wait_until(lambda: moved(lab, before["id"], old.uuid), "the lease is on the other device", 60)
     assert after["state"] == "active"
     user.wait_until_idle()
     expect(user.run("import os; print(os.environ['CUDA_VISIBLE_DEVICES'])")).to_contain_text("MIG-")
@@ -47,6 +47,6 @@ def test_a_partition_of_a_item_that_is_not_well_is_left_by_a_click_and_a_restart
 
 
 def moved(lab: LabProcess, lease_id: str, old: str) -> dict[str, object] | None:
-    """The lease, once it is active on another GPU than that."""
+    """Return the lease once it is active on another GPU than ``old``."""
     lease = dict(lab.pool.lease(lease_id))
     return lease if lease["state"] == "active" and lease["device_id"] != old else None
