@@ -12,7 +12,7 @@ from traitlets import Bool
 
 from .. import __version__
 from ..errors import FastGPUError, InvalidRequest
-from ..pool.devices.nvidia.driver import NoDriver, NvmlDriver
+from ..pool.devices.nvidia.driver import DriverNotInstalled, NvidiaDriver
 from ..wire.client import PoolClient
 from .command import ClientApp
 
@@ -60,7 +60,7 @@ class MigApp(ClientApp):
         if len(self.extra_args) != 2 or self.extra_args[1] not in ("on", "off"):
             raise InvalidRequest("Name a device, and on or off; `jupyter fastgpu status` lists devices.")
         device_id, wanted = self.extra_args
-        view = client.divide(device_id, on=wanted == "on") if self.yes else client.division(device_id)
+        view = client.set_partition_mode(device_id, on=wanted == "on") if self.yes else client.partition_mode(device_id)
         print(json.dumps(view) if self.as_json else "\n".join(_division(view, wanted, done=self.yes)))
 
 
@@ -75,10 +75,10 @@ class ProbeApp(JupyterApp):
         """Ask NVML, and nothing else."""
         super().start()
         try:
-            driver = NvmlDriver({})
+            driver = NvidiaDriver({})
             specs, message = driver.inventory()
             driver.close()
-        except NoDriver as error:
+        except DriverNotInstalled as error:
             print(error)
             sys.exit(PROBE_NO_DRIVER)
         except FastGPUError as error:
@@ -102,5 +102,9 @@ def _division(view: Any, wanted: str, *, done: bool) -> Iterator[str]:
     yield f"  leases that must be released first: {', '.join(view['leases']) or 'none'}"
     yield f"  processes that must end first: {', '.join(map(str, view['processes'])) or 'none'}"
     yield "  the GPU must be reset after" if view["needs_reset"] else "  no reset is needed"
-    yield "  it outlives a restart" if view["lasts"] else "  it does not outlive a restart of the machine or driver"
+    yield (
+        "  it outlives a restart"
+        if view["survives_restart"]
+        else "  it does not outlive a restart of the machine or driver"
+    )
     yield "Nothing was changed; say it again with --yes to do it."

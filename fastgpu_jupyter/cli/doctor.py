@@ -1,4 +1,4 @@
-"""``jupyter fastgpu doctor``: what this machine can do with its GPUs, what it lacks, and what would mend it."""
+"""``jupyter fastgpu doctor``: what this machine can do with its GPUs, what it lacks, and what would remedy it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from traitlets import Bool
 
 from .. import __version__
 from ..pool.doctor.gather import gather
-from ..pool.doctor.rules import Finding, examine, verdict
+from ..pool.doctor.rules import DoctorFinding, examine, verdict
 
 WIDTH = 76
 
@@ -24,7 +24,7 @@ class DoctorApp(JupyterApp):
     name = "jupyter-fastgpu-doctor"
     version = __version__
     description = (
-        "Explain what this machine can do with its GPUs, what is missing for the rest, and what would mend it. Exit 0 "
+        "Explain what this machine can do with its GPUs, what is missing for the rest, and how to fix it. Exit 0 "
         "where GPUs can be leased, 3 where there is no driver, 4 where something that should work does not."
     )
 
@@ -46,17 +46,17 @@ class DoctorApp(JupyterApp):
         sys.exit(outcome.value)
 
 
-def table(findings: list[Finding]) -> list[str]:
-    """The findings for a terminal, each with what would mend it below."""
+def table(findings: list[DoctorFinding]) -> list[str]:
+    """The findings for a terminal, each with what would remedy it below."""
     widest = max((len(finding.what) for finding in findings), default=0)
     head = f"{'WHAT'.ljust(widest)}  STATE   WHY, AND WHAT TO DO"
     return [head, *(line for finding in findings for line in _lines(finding, widest))]
 
 
-def _lines(finding: Finding, widest: int) -> Iterator[str]:
+def _lines(finding: DoctorFinding, widest: int) -> Iterator[str]:
     begin = f"{finding.what.ljust(widest)}  {finding.state.value:6}  "
     indent = " " * len(begin)
     for number, line in enumerate(textwrap.wrap(finding.said, WIDTH, break_long_words=False) or [""]):
         yield (indent if number else begin) + line
-    if finding.mend is not None:
-        yield f"{indent}-> {finding.mend}"  # in one piece, to be copied
+    if finding.remedy is not None:
+        yield f"{indent}-> {finding.remedy}"  # in one piece, to be copied

@@ -197,8 +197,8 @@ def _lease_granted(state: State, event: e.LeaseGranted | e.LeaseResuming, at: In
 def _lease_prepared(state: State, event: e.LeasePrepared | e.LeaseResumed, at: Instant) -> None:
     lease = _move(state, event.lease_id, event)
     _drop_image(state, lease)
-    if event.made and lease.logical_gpu is not None:
-        lease.logical_gpu = replace(lease.logical_gpu, made=event.made)
+    if event.driver_handle and lease.logical_gpu is not None:
+        lease.logical_gpu = replace(lease.logical_gpu, driver_handle=event.driver_handle)
     lease.limit_detail = None
     lease.scrub = lease.scrub_bytes = lease.scrub_detail = None
     lease.untold = lease.untold and lease.logical_gpu is not None and sizes.is_told(lease.logical_gpu)
@@ -233,7 +233,7 @@ def _stand_where_it_stood(state: State, lease: Lease) -> None:
 def _lease_limited(state: State, event: e.LeaseLimited, at: Instant) -> None:
     lease = _move(state, event.lease_id, event)
     assert lease.logical_gpu is not None
-    lease.logical_gpu = replace(lease.logical_gpu, enforcement=event.enforcement, made=event.made)
+    lease.logical_gpu = replace(lease.logical_gpu, enforcement=event.enforcement, driver_handle=event.driver_handle)
     lease.limit_detail = event.detail
 
 

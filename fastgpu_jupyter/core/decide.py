@@ -205,7 +205,7 @@ def _resize_lease(state: State, command: c.ResizeLease, at: Instant) -> list[Eve
     gpu = eligibility.make_logical_gpu(
         eligibility.live_resize_requirements(lease, size), devices, lease.logical_gpu.generation
     )
-    gpu = replace(gpu, made=lease.logical_gpu.made)  # which is still there
+    gpu = replace(gpu, driver_handle=lease.logical_gpu.driver_handle)  # which is still there
     if command.used_bytes is not None and command.used_bytes > gpu.memory_bytes:
         raise Conflict(
             f"This kernel has {format_memory(command.used_bytes)} on its device, which is more than the "
@@ -339,7 +339,7 @@ def _park_failed(state: State, command: c.ParkFailed, at: Instant) -> list[Event
 
 def _resume_succeeded(state: State, command: c.ResumeSucceeded, at: Instant) -> list[Event]:
     lease = granted(state, command.lease_id, command.generation, LeaseState.RESUMING)
-    return [e.LeaseResumed(lease.id, command.made)] if lease else []
+    return [e.LeaseResumed(lease.id, command.driver_handle)] if lease else []
 
 
 def _limit_set(state: State, command: c.LimitSet, at: Instant) -> list[Event]:
@@ -349,11 +349,11 @@ def _limit_set(state: State, command: c.LimitSet, at: Instant) -> list[Event]:
     gpu = lease.logical_gpu
     if command.memory_bytes not in (None, gpu.memory_bytes):
         # It was given another size meanwhile: what was made is there, and is asked to be what it should be now.
-        made = e.LeaseLimited(lease.id, gpu.enforcement, command.made, lease.limit_detail)
-        return [] if gpu.made == command.made else [made]
-    if (gpu.enforcement, gpu.made) == (command.enforcement, command.made):
+        made = e.LeaseLimited(lease.id, gpu.enforcement, command.driver_handle, lease.limit_detail)
+        return [] if gpu.driver_handle == command.driver_handle else [made]
+    if (gpu.enforcement, gpu.driver_handle) == (command.enforcement, command.driver_handle):
         return []
-    limited = e.LeaseLimited(lease.id, command.enforcement, command.made, command.detail)
+    limited = e.LeaseLimited(lease.id, command.enforcement, command.driver_handle, command.detail)
     if gpu.whole or command.enforcement in mechanisms.ENFORCED_BY[lease.request.isolation]:
         return [limited]
     # It was granted because the driver keeps its limit, and it does not: that is not passed over.

@@ -247,7 +247,7 @@ class FastGPUPool(JupyterApp):
             self.rates,
             share=self.share_gpus,
             mig_remove_unknown=self.mig_remove_unknown,
-            mps=mps.Setup(mps.folder_for(socket_path), on=self.mps and self.share_gpus, everybody=self.system),
+            mps=mps.MpsSettings(mps.folder_for(socket_path), on=self.mps and self.share_gpus, everybody=self.system),
         )
         journal = Journal(state_dir / "journal.db")
         reserve = Reserve(state_dir / "releases.reserve")

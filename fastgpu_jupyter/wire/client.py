@@ -24,11 +24,11 @@ from . import unixsocket
 from .locate import SYSTEM_SOCKET
 from .views import (
     DeviceView,
-    DivisionView,
     GroupView,
     HistoryView,
     IsolationName,
     LeaseView,
+    PartitionModeView,
     PoolView,
     PriorityName,
     QueueView,
@@ -323,13 +323,13 @@ class PoolClient:
         path = f"/v1/devices/{quote(device_id, safe='')}"
         return cast(DeviceView, self._call("PUT", path, {"drained": drained}, key=secrets.token_hex(16)))
 
-    def division(self, device_id: str) -> DivisionView:
+    def partition_mode(self, device_id: str) -> PartitionModeView:
         """MIG mode of a device, and what switching it would disturb; for administrators."""
-        return cast(DivisionView, self._call("GET", f"/v1/devices/{quote(device_id, safe='')}/mig"))
+        return cast(PartitionModeView, self._call("GET", f"/v1/devices/{quote(device_id, safe='')}/mig"))
 
-    def divide(self, device_id: str, *, on: bool) -> DivisionView:
+    def set_partition_mode(self, device_id: str, *, on: bool) -> PartitionModeView:
         """Switch MIG mode of a device on which nothing is; for administrators."""
-        return cast(DivisionView, self._call("PUT", f"/v1/devices/{quote(device_id, safe='')}/mig", {"on": on}))
+        return cast(PartitionModeView, self._call("PUT", f"/v1/devices/{quote(device_id, safe='')}/mig", {"on": on}))
 
     def events(self, lease_id: str | None = None, since: int | None = None) -> EventStream:
         """The stream of snapshots, changes and usage; only one lease's with ``lease_id``.

@@ -183,7 +183,7 @@ class DrainBody(TypedDict):
     drained: bool
 
 
-class DivisionBody(TypedDict):
+class PartitionModeBody(TypedDict):
     """Whether MIG mode is to be on."""
 
     on: bool
@@ -292,9 +292,9 @@ OPERATIONS = (
     Operation("get", "/v1/devices/{device_id}/history", "What was used of it since the pool manager started",
               views.HistoryView, None, (_DEVICE, _RESOLUTION, _FROM)),
     Operation("get", "/v1/devices/{device_id}/mig", "MIG mode, and what it would disturb to switch it; administrators",
-              views.DivisionView, None, (_DEVICE,), problems=(403,)),
+              views.PartitionModeView, None, (_DEVICE,), problems=(403,)),
     Operation("put", "/v1/devices/{device_id}/mig", "Switch MIG mode where nothing is there; administrators only",
-              views.DivisionView, DivisionBody, (_DEVICE,), problems=(403, 409, 507)),
+              views.PartitionModeView, PartitionModeBody, (_DEVICE,), problems=(403, 409, 507)),
     Operation("get", "/v1/queue", "Who waits, in order of grant", QueuesView),
     Operation("get", "/v1/leases", "The caller's leases", LeasesView),
     Operation("post", "/v1/leases", "Ask for a lease, held by the calling process", views.LeaseView, LeaseBody, (_KEY,),

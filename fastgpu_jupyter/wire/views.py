@@ -77,10 +77,10 @@ class DeviceView(TypedDict):
     foreign: list[ForeignView]
 
 
-class DivisionView(TypedDict):
+class PartitionModeView(TypedDict):
     """MIG mode of a device, and what is on it: ``leases`` by id, ``processes`` by number.
 
-    ``pending``: what the mode will be once the device is reset; ``lasts``: whether it outlives a restart.
+    ``pending``: what the mode will be once the device is reset; ``survives_restart``: whether it outlives a restart.
     """
 
     device_id: str
@@ -88,7 +88,7 @@ class DivisionView(TypedDict):
     on: bool
     pending: bool
     needs_reset: bool
-    lasts: bool
+    survives_restart: bool
     leases: list[str]
     processes: list[int]
 

@@ -198,7 +198,7 @@ MUTATIONS = (
     Mutation(
         "a lease is ready before its device files are open",
         "pool/effects/executor.py",
-        "            await self._closing.open(effect.lease_id, replace(gpu, made=made))\n",
+        "            await self._closing.open(effect.lease_id, replace(gpu, driver_handle=made))\n",
         "            pass\n",
         pytest("tests/pool/effects/test_executor.py", "-k", "device_files"),
     ),
@@ -438,8 +438,8 @@ MUTATIONS = (
     Mutation(
         "the driver is not told what leases hold",
         "pool/loop/recovery.py",
-        "    driver.take_over([",
-        "    0 and driver.take_over([",
+        "    driver.adopt([",
+        "    0 and driver.adopt([",
         pytest("tests/pool/devices/nvidia/test_mig_pool.py", "-k", "killed_between"),
     ),
     Mutation(

@@ -18,13 +18,20 @@ from fastgpu_jupyter.cli import doctor
 from fastgpu_jupyter.pool.devices.nvidia import doctor as nvml_facts
 from fastgpu_jupyter.pool.doctor import gather as gathering
 from fastgpu_jupyter.pool.doctor.gather import gather
-from fastgpu_jupyter.pool.doctor.machine import Gpu, Machine, Node, Nvml
-from fastgpu_jupyter.pool.doctor.rules import Finding, State, Verdict, examine, verdict, why_not_parkable
+from fastgpu_jupyter.pool.doctor.machine import DeviceNode, GpuFacts, MachineFacts, NvmlFacts
+from fastgpu_jupyter.pool.doctor.rules import (
+    DoctorFinding,
+    DoctorVerdict,
+    FindingState,
+    examine,
+    verdict,
+    why_not_parkable,
+)
 
-GPU = Gpu(0, "NVIDIA H100", "GPU-1", mig=(0, 0), persistent=True, memory_limits=True, events=True, gpm=True)
-NVML = Nvml(driver="615.20", version="13.615", cuda=13040, gpus=(GPU,))
+GPU = GpuFacts(0, "NVIDIA H100", "GPU-1", mig=(0, 0), persistent=True, memory_limits=True, events=True, gpm=True)
+NVML = NvmlFacts(driver="615.20", version="13.615", cuda=13040, gpus=(GPU,))
 #: Everything is there.
-WELL = Machine(
+WELL = MachineFacts(
     system="Linux",
     kernel="6.14",
     root=True,
@@ -32,9 +39,9 @@ WELL = Machine(
     module="615.20",
     nvml=NVML,
     nodes=(
-        Node("/dev/nvidia0", usable=True),
-        Node("/dev/nvidiactl", usable=True),
-        Node("/dev/nvidia-uvm", usable=True),
+        DeviceNode("/dev/nvidia0", usable=True),
+        DeviceNode("/dev/nvidiactl", usable=True),
+        DeviceNode("/dev/nvidia-uvm", usable=True),
     ),
     cgroup=2,
     dmem=True,
@@ -44,152 +51,190 @@ WELL = Machine(
     host_memory_bytes=2**38,
 )
 #: No GPU, no driver.
-BARE = Machine("Linux", "6.1", root=False, pci_gpus=0, module=None, nvml=Nvml(library=False, error="not found"))
+BARE = MachineFacts(
+    "Linux", "6.1", root=False, pci_gpus=0, module=None, nvml=NvmlFacts(library=False, error="not found")
+)
 
 
-def with_nvml(**changes: Any) -> Machine:
+def with_nvml(**changes: Any) -> MachineFacts:
     return replace(WELL, nvml=replace(NVML, **changes))
 
 
-def with_gpu(**changes: Any) -> Machine:
+def with_gpu(**changes: Any) -> MachineFacts:
     return with_nvml(gpus=(replace(GPU, **changes),))
 
 
-def found(machine: Machine, what: str) -> Finding:
+def found(machine: MachineFacts, what: str) -> DoctorFinding:
     """The worst that is said of it."""
     findings = [finding for finding in examine(machine) if finding.what == what]
     assert findings, [finding.what for finding in examine(machine)]
-    return max(findings, key=lambda finding: list(State).index(finding.state))
+    return max(findings, key=lambda finding: list(FindingState).index(finding.state))
 
 
 def test_where_all_is_well_nothing_is_to_be_done() -> None:
     findings = examine(replace(WELL, nvml=replace(NVML, gpus=(replace(GPU, mig=None),))))
-    assert {finding.what for finding in findings if finding.state is not State.OK} == {"MIG"}
+    assert {finding.what for finding in findings if finding.state is not FindingState.OK} == {"MIG"}
     assert {finding.what for finding in findings} >= {
         "system", "driver", "GPU 0", "permissions", "exclusive", "memory limits", "MIG", "MPS", "parking", "health",
         "processes", "persistence",
     }  # fmt: skip
-    assert verdict(WELL) is Verdict.SERVES
+    assert verdict(WELL) is DoctorVerdict.SERVES
 
 
 @pytest.mark.parametrize(
-    ("machine", "state", "says", "mend", "outcome"),
+    ("machine", "state", "says", "remedy", "outcome"),
     [
-        (BARE, State.OFF, "no NVIDIA GPU is seen", "--simulate", Verdict.NO_DRIVER),
-        (replace(BARE, pci_gpus=None), State.OFF, "no NVIDIA GPU is seen", "--simulate", Verdict.NO_DRIVER),
-        (replace(BARE, pci_gpus=2), State.BROKEN, "2 NVIDIA GPUs on the bus, and no driver", "install", Verdict.BROKEN),
-        (replace(BARE, module="580.1"), State.BROKEN, "its library is not here", "libraries", Verdict.BROKEN),
+        (BARE, FindingState.OFF, "no NVIDIA GPU is seen", "--simulate", DoctorVerdict.NO_DRIVER),
+        (
+            replace(BARE, pci_gpus=None),
+            FindingState.OFF,
+            "no NVIDIA GPU is seen",
+            "--simulate",
+            DoctorVerdict.NO_DRIVER,
+        ),
+        (
+            replace(BARE, pci_gpus=2),
+            FindingState.BROKEN,
+            "2 NVIDIA GPUs on the bus, and no driver",
+            "install",
+            DoctorVerdict.BROKEN,
+        ),
+        (
+            replace(BARE, module="580.1"),
+            FindingState.BROKEN,
+            "its library is not here",
+            "libraries",
+            DoctorVerdict.BROKEN,
+        ),
         (
             replace(BARE, module="580.1", pid_namespace=True),
-            State.BROKEN,
+            FindingState.BROKEN,
             "its library is not here",
             "--gpus all",
-            Verdict.BROKEN,
+            DoctorVerdict.BROKEN,
         ),
         (
-            replace(BARE, nvml=Nvml(error="Driver Not Loaded")),
-            State.BROKEN,
+            replace(BARE, nvml=NvmlFacts(error="Driver Not Loaded")),
+            FindingState.BROKEN,
             "has not loaded it (Driver Not Loaded)",
             "modprobe",
-            Verdict.BROKEN,
+            DoctorVerdict.BROKEN,
         ),
         (
-            replace(WELL, nvml=Nvml(error="Driver/library version mismatch")),
-            State.BROKEN,
+            replace(WELL, nvml=NvmlFacts(error="Driver/library version mismatch")),
+            FindingState.BROKEN,
             "does not answer: Driver/library version mismatch",
             "restart the machine",
-            Verdict.BROKEN,
+            DoctorVerdict.BROKEN,
         ),
         (
-            replace(WELL, nvml=Nvml(error="Unknown Error")),
-            State.BROKEN,
+            replace(WELL, nvml=NvmlFacts(error="Unknown Error")),
+            FindingState.BROKEN,
             "does not answer",
             "nvidia-smi",
-            Verdict.BROKEN,
+            DoctorVerdict.BROKEN,
         ),
         (
-            replace(WELL, nvml=Nvml(error="no answer within 15 seconds", hangs=True)),
-            State.BROKEN,
+            replace(WELL, nvml=NvmlFacts(error="no answer within 15 seconds", hangs=True)),
+            FindingState.BROKEN,
             "it hangs",
             "restart the machine",
-            Verdict.BROKEN,
+            DoctorVerdict.BROKEN,
         ),
-        (replace(WELL, module="580.1"), State.BROKEN, "still runs 580.1", "restart the machine", Verdict.SERVES),
+        (
+            replace(WELL, module="580.1"),
+            FindingState.BROKEN,
+            "still runs 580.1",
+            "restart the machine",
+            DoctorVerdict.SERVES,
+        ),
     ],
 )
-def test_the_driver(machine: Machine, state: State, says: str, mend: str, outcome: Verdict) -> None:
+def test_the_driver(machine: MachineFacts, state: FindingState, says: str, remedy: str, outcome: DoctorVerdict) -> None:
     finding = found(machine, "driver")
     assert finding.state is state
     assert says in finding.said
-    assert mend in str(finding.mend)
+    assert remedy in str(finding.remedy)
     assert verdict(machine) is outcome
 
 
 def test_of_a_driver_that_does_not_answer_no_mechanism_is_judged() -> None:
-    assert "parking" not in {finding.what for finding in examine(replace(WELL, nvml=Nvml(error="Unknown Error")))}
+    assert "parking" not in {finding.what for finding in examine(replace(WELL, nvml=NvmlFacts(error="Unknown Error")))}
 
 
 @pytest.mark.parametrize(
-    ("machine", "what", "state", "says", "mend"),
+    ("machine", "what", "state", "says", "remedy"),
     [
-        (with_nvml(gpus=()), "GPUs", State.BROKEN, "shows no GPU", "nvidia-smi"),
-        (with_nvml(gpus=(GPU, Gpu(1, error="GPU is lost"))), "GPU 1", State.BROKEN, "GPU is lost", "--gpu-reset -i 1"),
-        (replace(WELL, pci_gpus=3), "GPUs", State.BROKEN, "2 GPUs on the bus that the driver", "dmesg"),
+        (with_nvml(gpus=()), "GPUs", FindingState.BROKEN, "shows no GPU", "nvidia-smi"),
         (
-            replace(WELL, nodes=(Node("/dev/nvidia0", usable=False),)),
+            with_nvml(gpus=(GPU, GpuFacts(1, error="GPU is lost"))),
+            "GPU 1",
+            FindingState.BROKEN,
+            "GPU is lost",
+            "--gpu-reset -i 1",
+        ),
+        (replace(WELL, pci_gpus=3), "GPUs", FindingState.BROKEN, "2 GPUs on the bus that the driver", "dmesg"),
+        (
+            replace(WELL, nodes=(DeviceNode("/dev/nvidia0", usable=False),)),
             "permissions",
-            State.BROKEN,
+            FindingState.BROKEN,
             "may not use /dev/nvidia0",
             "usermod",
         ),
         (
-            replace(WELL, nodes=(Node("/dev/nvidia0", usable=True),)),
+            replace(WELL, nodes=(DeviceNode("/dev/nvidia0", usable=True),)),
             "permissions",
-            State.OFF,
+            FindingState.OFF,
             "nvidia-uvm",
             "modprobe -u",
         ),
-        (with_gpu(mig=(1, 1)), "exclusive", State.OFF, "divided by MIG", "mig DEVICE off"),
-        (with_gpu(mig=(1, 1)), "parking", State.OFF, "cannot be parked", None),
-        (with_gpu(mig=(1, 1), gpm=False), "MIG", State.OK, "not measured", None),
-        (with_gpu(mig=(0, 1)), "MIG", State.OFF, "after its next reset", "--gpu-reset"),
-        (WELL, "MIG", State.OFF, "switched off", "fastgpu mig"),
-        (with_gpu(mig=None), "MIG", State.OFF, "no GPU here can be divided", None),
-        (with_nvml(driver="580.65"), "memory limits", State.OFF, "from R615 on, this is 580.65", "install R615"),
-        (with_gpu(memory_limits=False), "memory limits", State.OFF, "from R615 on", "install R615"),
-        (replace(WELL, cgroup=1), "memory limits", State.OFF, "version 2", "unified_cgroup"),
-        (replace(WELL, root=False), "memory limits", State.OFF, "root", "--system"),
-        (replace(WELL, mps=None), "MPS", State.OFF, "not found", "nvidia-cuda-mps"),
-        (WELL, "MPS", State.OK, "1 GPU can serve every user by it where FastGPUPool.mps is on", None),
-        (replace(WELL, root=False), "MPS", State.OK, "this user only", None),
-        (with_gpu(mig=(1, 1)), "MPS", State.OFF, "leased by its instances", None),
-        (with_gpu(mps=("it is older than Volta", None)), "MPS", State.OFF, "GPU 0: it is older", None),
-        (with_gpu(mps=("its mode", "sudo nvidia-smi -c DEFAULT")), "MPS", State.OFF, "its mode", "-c DEFAULT"),
-        (with_nvml(driver="550.1"), "parking", State.OFF, "R570 or newer, this is 550.1", "install R580"),
-        (with_nvml(driver=None), "parking", State.OFF, "this is unknown", "install R580"),
-        (replace(WELL, cuda_bindings=None), "parking", State.OFF, "cuda-bindings", "fastgpu-jupyter[park]"),
-        (replace(WELL, cuda_error="CUDA says X"), "parking", State.BROKEN, "CUDA says X", "--upgrade"),
-        (with_nvml(driver="575.1"), "parking", State.OK, "come back to the same GPU", None),
-        (with_nvml(driver="575.1", gpus=(GPU, GPU)), "parking", State.OFF, "several GPUs of a model", "R580"),
-        (with_nvml(driver="580.1", gpus=(GPU, GPU)), "parking", State.OK, "or another of its model", None),
-        (with_gpu(events=False), "health", State.OFF, "only looked at", None),
-        (replace(WELL, pid_namespace=True), "processes", State.BROKEN, "its container's processes", "--pid=host"),
-        (with_gpu(persistent=False), "persistence", State.OFF, "off on GPU 0", "persistenced"),
-        (replace(WELL, system="Darwin"), "system", State.BROKEN, "runs on Linux", None),
+        (with_gpu(mig=(1, 1)), "exclusive", FindingState.OFF, "divided by MIG", "mig DEVICE off"),
+        (with_gpu(mig=(1, 1)), "parking", FindingState.OFF, "cannot be parked", None),
+        (with_gpu(mig=(1, 1), gpm=False), "MIG", FindingState.OK, "not measured", None),
+        (with_gpu(mig=(0, 1)), "MIG", FindingState.OFF, "after its next reset", "--gpu-reset"),
+        (WELL, "MIG", FindingState.OFF, "switched off", "fastgpu mig"),
+        (with_gpu(mig=None), "MIG", FindingState.OFF, "no GPU here can be divided", None),
+        (with_nvml(driver="580.65"), "memory limits", FindingState.OFF, "from R615 on, this is 580.65", "install R615"),
+        (with_gpu(memory_limits=False), "memory limits", FindingState.OFF, "from R615 on", "install R615"),
+        (replace(WELL, cgroup=1), "memory limits", FindingState.OFF, "version 2", "unified_cgroup"),
+        (replace(WELL, root=False), "memory limits", FindingState.OFF, "root", "--system"),
+        (replace(WELL, mps=None), "MPS", FindingState.OFF, "not found", "nvidia-cuda-mps"),
+        (WELL, "MPS", FindingState.OK, "1 GPU can serve every user by it where FastGPUPool.mps is on", None),
+        (replace(WELL, root=False), "MPS", FindingState.OK, "this user only", None),
+        (with_gpu(mig=(1, 1)), "MPS", FindingState.OFF, "leased by its instances", None),
+        (with_gpu(mps=("it is older than Volta", None)), "MPS", FindingState.OFF, "GPU 0: it is older", None),
+        (with_gpu(mps=("its mode", "sudo nvidia-smi -c DEFAULT")), "MPS", FindingState.OFF, "its mode", "-c DEFAULT"),
+        (with_nvml(driver="550.1"), "parking", FindingState.OFF, "R570 or newer, this is 550.1", "install R580"),
+        (with_nvml(driver=None), "parking", FindingState.OFF, "this is unknown", "install R580"),
+        (replace(WELL, cuda_bindings=None), "parking", FindingState.OFF, "cuda-bindings", "fastgpu-jupyter[park]"),
+        (replace(WELL, cuda_error="CUDA says X"), "parking", FindingState.BROKEN, "CUDA says X", "--upgrade"),
+        (with_nvml(driver="575.1"), "parking", FindingState.OK, "come back to the same GPU", None),
+        (with_nvml(driver="575.1", gpus=(GPU, GPU)), "parking", FindingState.OFF, "several GPUs of a model", "R580"),
+        (with_nvml(driver="580.1", gpus=(GPU, GPU)), "parking", FindingState.OK, "or another of its model", None),
+        (with_gpu(events=False), "health", FindingState.OFF, "only looked at", None),
+        (
+            replace(WELL, pid_namespace=True),
+            "processes",
+            FindingState.BROKEN,
+            "its container's processes",
+            "--pid=host",
+        ),
+        (with_gpu(persistent=False), "persistence", FindingState.OFF, "off on GPU 0", "persistenced"),
+        (replace(WELL, system="Darwin"), "system", FindingState.BROKEN, "runs on Linux", None),
     ],
 )
 def test_what_is_missing_and_what_would_mend_it(
-    machine: Machine, what: str, state: State, says: str, mend: str | None
+    machine: MachineFacts, what: str, state: FindingState, says: str, remedy: str | None
 ) -> None:
     finding = found(machine, what)
     assert finding.state is state
     assert says in finding.said
-    assert (mend is None and finding.mend is None) or str(mend) in str(finding.mend)
+    assert (remedy is None and finding.remedy is None) or str(remedy) in str(finding.remedy)
 
 
 def test_one_gpu_that_answers_is_enough_to_serve() -> None:
-    assert verdict(with_nvml(gpus=(Gpu(0, error="GPU is lost"), GPU))) is Verdict.SERVES
-    assert verdict(with_nvml(gpus=(Gpu(0, error="GPU is lost"),))) is Verdict.BROKEN
+    assert verdict(with_nvml(gpus=(GpuFacts(0, error="GPU is lost"), GPU))) is DoctorVerdict.SERVES
+    assert verdict(with_nvml(gpus=(GpuFacts(0, error="GPU is lost"),))) is DoctorVerdict.BROKEN
 
 
 def test_where_parking_works_no_need_is_unmet() -> None:
@@ -273,8 +318,8 @@ def played_nvml(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 
 def test_what_nvml_says_is_read(played_nvml: dict[str, Any]) -> None:
-    gpu = Gpu(0, "NVIDIA H200", "GPU-1", None, (0, 1), persistent=True, memory_limits=False, events=True, gpm=True)
-    assert nvml_facts.read() == Nvml(driver="580.65.06", version="13.580", cuda=13000, gpus=(gpu,))
+    gpu = GpuFacts(0, "NVIDIA H200", "GPU-1", None, (0, 1), persistent=True, memory_limits=False, events=True, gpm=True)
+    assert nvml_facts.read() == NvmlFacts(driver="580.65.06", version="13.580", cuda=13000, gpus=(gpu,))
 
 
 def test_an_old_driver_says_less_and_that_is_no_fault(played_nvml: dict[str, Any]) -> None:
@@ -327,10 +372,10 @@ def test_a_lost_gpu_does_not_hide_the_others(played_nvml: dict[str, Any]) -> Non
 
 
 def test_a_finding_is_shown_with_what_would_mend_it_in_one_piece() -> None:
-    mend = "sudo something " * 10
-    lines = doctor.table([Finding("driver", State.BROKEN, "why " * 40, mend.strip())])
+    remedy = "sudo something " * 10
+    lines = doctor.table([DoctorFinding("driver", FindingState.BROKEN, "why " * 40, remedy.strip())])
     assert lines[0].startswith("WHAT    STATE")
-    assert lines[-1].strip() == f"-> {mend.strip()}"
+    assert lines[-1].strip() == f"-> {remedy.strip()}"
     assert all(len(line) <= 100 for line in lines[:-1])
 
 
@@ -344,31 +389,33 @@ def test_the_command_says_how_it_is_and_exits_so(flags: list[str]) -> None:
     if flags:
         told = json.loads(done.stdout)
         assert told["verdict"] == outcome.name.lower()
-        assert {"what", "state", "said", "mend"} == set(told["findings"][0])
+        assert {"what", "state", "said", "remedy"} == set(told["findings"][0])
         assert told["machine"]["system"] == "Linux"
     else:
         assert "WHAT" in done.stdout
 
 
 @pytest.mark.parametrize(
-    ("machine", "state", "says", "mend"),
+    ("machine", "state", "says", "remedy"),
     [
-        (WELL, State.OK, "FastGPUPool.close_nodes", None),
-        (replace(WELL, closes="no control groups."), State.OFF, "none can be closed: no control groups.", None),
-        (replace(WELL, closes="only root.", root=False), State.OFF, "none is closed: only root.", "sudo"),
+        (WELL, FindingState.OK, "FastGPUPool.close_nodes", None),
+        (replace(WELL, closes="no control groups."), FindingState.OFF, "none can be closed: no control groups.", None),
+        (replace(WELL, closes="only root.", root=False), FindingState.OFF, "none is closed: only root.", "sudo"),
     ],
 )
-def test_whether_device_files_can_be_closed(machine: Machine, state: State, says: str, mend: str | None) -> None:
+def test_whether_device_files_can_be_closed(
+    machine: MachineFacts, state: FindingState, says: str, remedy: str | None
+) -> None:
     finding = found(machine, "device files")
     assert (finding.state, says in finding.said) == (state, True)
-    assert (finding.mend is None) == (mend is None)
-    assert mend is None or mend in str(finding.mend)
+    assert (finding.remedy is None) == (remedy is None)
+    assert remedy is None or remedy in str(finding.remedy)
 
 
 def test_whether_memory_can_be_overwritten() -> None:
-    assert found(WELL, "overwriting").state is State.OK
+    assert found(WELL, "overwriting").state is FindingState.OK
     finding = found(replace(WELL, libcuda=False), "overwriting")
-    assert (finding.state, "libcuda.so.1" in finding.said, finding.mend is None) == (State.OFF, True, False)
+    assert (finding.state, "libcuda.so.1" in finding.said, finding.remedy is None) == (FindingState.OFF, True, False)
 
 
 def test_control_groups_beside_those_of_version_1_are_found(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pynvml
 import pytest
 
-from fastgpu_jupyter.pool.devices.nvidia.health import NvmlWatch
+from fastgpu_jupyter.pool.devices.nvidia.health import NvmlHealthWatcher
 from tests.gpu.conftest import Note, Work
 from tests.gpu.cuda import ILLEGAL_ADDRESS, MIB, CudaError
 
@@ -65,7 +65,7 @@ def test_memory_is_told_by_process(handle: Any, work: Work) -> None:
 
 
 def test_a_bad_program_is_told_by_its_number(gpu: str, work: Work, note: Note) -> None:
-    watch = NvmlWatch([gpu])
+    watch = NvmlHealthWatcher([gpu])
     try:
         worker = work()
         with pytest.raises(CudaError) as fault:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pynvml
 import pytest
 
-from fastgpu_jupyter.pool.devices.nvidia.cuda_checkpoint import CudaParker
+from fastgpu_jupyter.pool.devices.nvidia.cuda_checkpoint import CheckpointParker
 from fastgpu_jupyter.pool.host import memory
 from fastgpu_jupyter.units import GIB
 from tests.gpu.conftest import Note, Work
@@ -132,7 +132,7 @@ def test_how_long_parking_takes(gpu: str, work: Work, note: Note, size_gib: int)
         note(f"{name} of {size_gib} GiB", f"{took_s:.3f} s")
 
 
-class Timed(CudaParker):
+class Timed(CheckpointParker):
     """Knows how long each step took."""
 
     def __init__(self) -> None:
@@ -155,7 +155,7 @@ def test_a_computation_that_does_not_end_is_not_parked(work: Work, note: Note, m
     time.sleep(0.5)  # until it runs there
     began_s = time.perf_counter()
     with pytest.raises(Exception, match="did not come to an end"):
-        CudaParker().park([worker.pid])
+        CheckpointParker().park([worker.pid])
     note("a lock of 0.5 s that is refused", f"{time.perf_counter() - began_s:.2f} s")
     worker.answer()
     worker("run", "spin", 10**6)

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from fastgpu_jupyter.core.model.entities import DeviceSpec, LogicalGPU, Mechanism
-from fastgpu_jupyter.pool.devices.mechanisms.mps import Setup, folder_for
-from fastgpu_jupyter.pool.devices.nvidia.driver import NvmlDriver
+from fastgpu_jupyter.pool.devices.mechanisms.mps import MpsSettings, folder_for
+from fastgpu_jupyter.pool.devices.nvidia.driver import NvidiaDriver
 from fastgpu_jupyter.pool.devices.nvidia.mps_daemon import PROGRAM, Daemon, family
 from fastgpu_jupyter.units import GIB
 from tests.gpu.conftest import Note, Work
 from tests.gpu.cuda import MIB, OUT_OF_MEMORY, CudaError, WorkerProcess
-from tests.pool.devices.driver_conformance import carved
+from tests.pool.devices.driver_conformance import allocate
 from tests.waiting import wait_until
 
 
@@ -25,15 +25,15 @@ class Bench:
     """A driver that serves by MPS, and what it made."""
 
     def __init__(self, folder: Path) -> None:
-        self.driver = NvmlDriver({}, mps=Setup(folder, on=True))
+        self.driver = NvidiaDriver({}, mps=MpsSettings(folder, on=True))
         self.made: list[LogicalGPU] = []
 
     def spec(self, gpu: str) -> DeviceSpec:
         return next(spec for spec in self.driver.inventory()[0] if spec.id == gpu)
 
     def lease(self, gpu: str, size: str = "any:1/16") -> LogicalGPU:
-        lease = carved(self.spec(gpu), size, generation=len(self.made) + 1)
-        self.made.append(replace(lease, made=self.driver.prepare(lease)))
+        lease = allocate(self.spec(gpu), size, generation=len(self.made) + 1)
+        self.made.append(replace(lease, driver_handle=self.driver.prepare(lease)))
         return self.made[-1]
 
     def close(self) -> None:
@@ -51,14 +51,14 @@ def benches(gpu: str, tmp_path: Path) -> Iterator[list[Bench]]:
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
     if Mechanism.MPS not in both[0].spec(gpu).mechanisms:
-        pytest.skip(f"this GPU cannot serve by MPS: {both[0].driver.lacks_for_mps(gpu)}")
+        pytest.skip(f"this GPU cannot serve by MPS: {both[0].driver.mps_obstacle(gpu)}")
     yield both
     for bench in both:
         bench.close()
 
 
 def start(work: Work, bench: Bench, lease: LogicalGPU) -> WorkerProcess:
-    return work(**bench.driver.environment(lease))
+    return work(**bench.driver.env(lease))
 
 
 def test_two_leases_compute_together_and_each_process_has_its_limit(
@@ -69,7 +69,7 @@ def test_two_leases_compute_together_and_each_process_has_its_limit(
     one = bench.lease(gpu)
     note("start of an MPS control daemon", f"{time.perf_counter() - began_s:.2f} s")
     two = bench.lease(gpu)
-    assert one.made == two.made
+    assert one.driver_handle == two.driver_handle
     began_s = time.perf_counter()
     first = start(work, bench, one)
     note("first context by MPS, with the start of its server", f"{time.perf_counter() - began_s:.2f} s")
@@ -88,7 +88,7 @@ def test_two_leases_compute_together_and_each_process_has_its_limit(
         return {process.pid: process.memory_bytes for process in bench.driver.processes(gpu)}
 
     wait_until(lambda: {first.pid, second.pid} <= set(listed()), "both are listed")
-    daemon = Daemon.read(one.made)
+    daemon = Daemon.read(one.driver_handle)
     assert daemon is not None
     servers = set(family(daemon.folder)) - {daemon.pid}
     assert servers
@@ -106,7 +106,7 @@ def test_two_leases_compute_together_and_each_process_has_its_limit(
 
 def test_two_daemons_serve_on_one_gpu(gpu: str, benches: list[Bench], work: Work) -> None:
     leases = [bench.lease(gpu) for bench in benches]
-    assert leases[0].made != leases[1].made
+    assert leases[0].driver_handle != leases[1].driver_handle
     clients = [start(work, bench, lease) for bench, lease in zip(benches, leases, strict=True)]
     for client in clients * 2:
         client("take", 64 * MIB)

@@ -12,7 +12,7 @@ import pytest
 
 from fastgpu_jupyter.pool.http.limits import Limits
 from tests.helpers import PoolProcess
-from tests.pool.devices.nvidia.simulated_mps import PlayedControl
+from tests.pool.devices.nvidia.simulated_mps import FakeMpsControl
 from tests.pool.served import ServedPool
 
 Serve = Callable[..., ServedPool]
@@ -33,9 +33,9 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
 
 
 @pytest.fixture
-def played_control(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PlayedControl]:
+def played_control(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeMpsControl]:
     """NVIDIA's control program of MPS, played, where processes find it that are started from now on."""
-    control = PlayedControl(tmp_path / "bin")
+    control = FakeMpsControl(tmp_path / "bin")
     monkeypatch.setenv("PATH", f"{control.folder}{os.pathsep}{os.environ['PATH']}")
     yield control
     control.close()

@@ -17,7 +17,7 @@ from fastgpu_jupyter.core.model.entities import LeaseState
 from fastgpu_jupyter.errors import InternalError
 from fastgpu_jupyter.pool import app
 from fastgpu_jupyter.pool import supervisor as parts
-from fastgpu_jupyter.pool.devices.health import Sighting
+from fastgpu_jupyter.pool.devices.health import HealthEvent
 from fastgpu_jupyter.pool.http import server, stream
 from fastgpu_jupyter.pool.loop import runtime as runtime_module
 from fastgpu_jupyter.pool.loop.runtime import Runtime
@@ -122,7 +122,7 @@ def test_an_error_that_cannot_be_told_does_not_keep_the_next_one_back(
         await pool.until("a", LeaseState.ACTIVE)
         bug = Bug(driver.played, "processes")
         for _ in range(FAILURES + 2):
-            driver.played.events.put(Sighting("gpu-0", 31))
+            driver.played.events.put(HealthEvent("gpu-0", 31))
         await goes_on(pool.runtime, "errors", bug, caplog)
         await async_wait_until(lambda: pool.runtime.metrics.xids["31"] == FAILURES + 2, "all were counted")
         assert (await pool.lease("a")).fault is not None

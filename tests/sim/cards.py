@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from fastgpu_jupyter.core.model.entities import PartitionProfile
 from fastgpu_jupyter.errors import HostFault
-from fastgpu_jupyter.pool.devices.mechanisms.base import Instance, NoRoom
+from fastgpu_jupyter.pool.devices.mechanisms.base import PartitionInstance, PlacementOccupied
 from tests.core.world import mig_spec
 
 CARDS = (mig_spec("card-0", index=3), mig_spec("card-1", index=4))
@@ -71,23 +71,23 @@ class Cards:
 
     # -- as the program asks (Divisible) ----------------------------------------------------------------------------
 
-    def require_divided(self, device_id: str) -> list[Instance]:
+    def require_partitioned(self, device_id: str) -> list[PartitionInstance]:
         if device_id in self.hidden:
             raise HostFault("it is not there")
         return self.instances(device_id)
 
-    def instances(self, device_id: str) -> list[Instance]:
+    def instances(self, device_id: str) -> list[PartitionInstance]:
         return [
-            Instance(one.profile, one.start, (one.uuid,) if one.uuid else (), bool(one.uuid))
+            PartitionInstance(one.profile, one.start, (one.uuid,) if one.uuid else (), bool(one.uuid))
             for one in sorted(self.there[device_id], key=lambda one: one.start)
         ]
 
     def create(self, device_id: str, profile: str, start: int) -> None:
-        self.require_divided(device_id)
+        self.require_partitioned(device_id)
         if self.drawn.random() < self.fail_s:
-            raise NoRoom("insufficient resources")
+            raise PlacementOccupied("insufficient resources")
         if not self.has_room(device_id, PROFILES[profile], start):
-            raise NoRoom("something is in its place")
+            raise PlacementOccupied("something is in its place")
         self.there[device_id].append(Made(device_id, profile, start, by_pool=True))
         self.crash("created")
 

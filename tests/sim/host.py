@@ -17,7 +17,7 @@ from typing import Any
 
 from fastgpu_jupyter.core.model.entities import DeviceSpec, Health, Holder, LogicalGPU
 from fastgpu_jupyter.errors import HostFault, NotFound
-from fastgpu_jupyter.pool.devices.driver import INDIVISIBLE, GPUProcess, Sample, Subject
+from fastgpu_jupyter.pool.devices.driver import NOT_PARTITIONABLE, DeviceProcess, Sample, SampledLease
 from fastgpu_jupyter.pool.devices.mechanisms.mig import Mig
 from tests.core.world import spec
 from tests.sim.cards import CARDS, Cards
@@ -219,35 +219,35 @@ class Host:
             self.refused.add(logical_gpu.generation)
             raise HostFault("its memory cannot be moved back")
 
-    def environment(self, logical_gpu: LogicalGPU) -> Mapping[str, str]:
+    def env(self, logical_gpu: LogicalGPU) -> Mapping[str, str]:
         return {}
 
-    def processes_on(self, device_id: str) -> Sequence[GPUProcess]:
+    def processes_on(self, device_id: str) -> Sequence[DeviceProcess]:
         if self.faults.blind:
             raise HostFault("cannot see")
-        return [GPUProcess(process.pid, None) for process in self.processes.values()]
+        return [DeviceProcess(process.pid, None) for process in self.processes.values()]
 
     def driver(self) -> Any:
         """For one life of the program: what its limiter knows goes with that."""
         mig = Mig(self.cards)
         return SimpleNamespace(
-            take_over=mig.take_over,
+            adopt=mig.adopt,
             lost=lambda gpu: None if gpu.partition is None else mig.lost(gpu),
-            division=lambda device_id: INDIVISIBLE,
+            partition_mode=lambda device_id: NOT_PARTITIONABLE,
             inventory=partial(self.inventory, mig),
             health=self.health,
             prepare=partial(self.prepare, mig),
             release=partial(self.release, mig),
             park=self.park,
             resume=self.resume,
-            environment=self.environment,
+            env=self.env,
             device_nodes=lambda _: (),
             processes=self.processes_on,
             sample=self._sample,
             close=lambda: None,
         )
 
-    def _sample(self, subjects: Sequence[Subject]) -> Sample:
+    def _sample(self, subjects: Sequence[SampledLease]) -> Sample:
         return Sample()
 
     # -- disk -------------------------------------------------------------------------------------------------------

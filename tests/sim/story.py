@@ -461,7 +461,7 @@ class Story:
             if lease is not None and lease.state is LeaseState.ACTIVE:
                 child = self.host.spawn(lease_id=name)
                 gpu = lease.logical_gpu
-                child.partition = gpu.made if gpu is not None and gpu.partition is not None else ""
+                child.partition = gpu.driver_handle if gpu is not None and gpu.partition is not None else ""
                 self.children.append(child)
 
     def end_work(self) -> None:
@@ -598,7 +598,11 @@ class Story:
             gpu = lease.logical_gpu
             if lease.state is LeaseState.ACTIVE and gpu is not None and gpu.partition is not None:
                 one = self.host.cards.find((gpu.device_id, gpu.partition.profile, gpu.partition.start))
-                require(one is not None and one.uuid == gpu.made, "it has a partition that is not there:", (lease, one))
+                require(
+                    one is not None and one.uuid == gpu.driver_handle,
+                    "it has a partition that is not there:",
+                    (lease, one),
+                )
 
     def _may_end(self, lease: Lease, known: Known) -> None:
         reason = lease.end_reason

@@ -24,7 +24,7 @@ PAUSE_MS = 250
 def succeeded(state: State, command: c.PrepareSucceeded, at: Instant) -> list[Event]:
     """The logical GPU is ready."""
     lease = current(state, command)
-    return [e.LeasePrepared(lease.id, command.made)] if lease else []
+    return [e.LeasePrepared(lease.id, command.driver_handle)] if lease else []
 
 
 def failed(state: State, command: c.PrepareFailed, at: Instant) -> list[Event]:

@@ -250,7 +250,7 @@ class PrepareSucceeded:
 
     lease_id: str
     generation: int
-    made: str = ""  #: see ``LogicalGPU.made``
+    driver_handle: str = ""  #: see ``LogicalGPU.driver_handle``
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,7 +288,7 @@ class ResumeSucceeded:
 
     lease_id: str
     generation: int
-    made: str = ""  #: see ``LogicalGPU.made``
+    driver_handle: str = ""  #: see ``LogicalGPU.driver_handle``
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,7 +307,7 @@ class LimitSet:
     lease_id: str
     generation: int
     enforcement: Enforcement
-    made: str = ""  #: see ``LogicalGPU.made``
+    driver_handle: str = ""  #: see ``LogicalGPU.driver_handle``
     detail: str | None = None
     memory_bytes: int | None = None  #: what the lease had when that was asked for
 

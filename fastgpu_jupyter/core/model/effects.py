@@ -104,7 +104,7 @@ def effects(state: State, events: Iterable[Event]) -> Iterator[Effect]:
                 yield from _limit(state.leases[lease_id])
             case LeasePrepared(lease_id=lease_id) | LeaseResumed(lease_id=lease_id) | LeaseResized(lease_id=lease_id):
                 yield from _limit(state.leases[lease_id])
-            case LeaseLimited(lease_id=lease_id, made=made) if made:
+            case LeaseLimited(lease_id=lease_id, driver_handle=made) if made:
                 lease = state.leases[lease_id]  # which may have got all of its device while its limit was set
                 yield from _limit(lease) if lease.logical_gpu and lease.logical_gpu.whole else ()
             case LeaseGranted(lease_id=lease_id, logical_gpu=granted):
@@ -128,7 +128,11 @@ def outstanding(state: State) -> Iterator[Effect]:
 def _limit(lease: Lease) -> Iterator[Effect]:
     """A limit that the driver keeps is set for a process, so anew for each and for each size; or it is lifted."""
     gpu = lease.logical_gpu
-    if lease.state is LeaseState.ACTIVE and gpu is not None and (gpu.enforcement is Enforcement.DRIVER or gpu.made):
+    if (
+        lease.state is LeaseState.ACTIVE
+        and gpu is not None
+        and (gpu.enforcement is Enforcement.DRIVER or gpu.driver_handle)
+    ):
         yield Limit(lease.id, gpu, lease.holder)
 
 

@@ -325,7 +325,7 @@ class LogicalGPU:
     host_id: str = ""
     scope: LimitScope = LimitScope.LEASE
     #: What the driver made for it, in the driver's own words (a partition's id, say); nobody else reads it.
-    made: str = ""
+    driver_handle: str = ""
     partition: Partition | None = None  #: set exactly where the hardware divides its device
     owner_uid: int | None = None  #: whose processes it serves; set exactly where its mechanism serves one user only
 

@@ -201,7 +201,7 @@ class LeasePrepared:
     """The logical GPU is ready (the *Done* of its preparation); its usage is billed from here."""
 
     lease_id: str
-    made: str = ""  #: see ``LogicalGPU.made``
+    driver_handle: str = ""  #: see ``LogicalGPU.driver_handle``
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,7 +324,7 @@ class LeaseResumed:
     """Its memory is on a device again (the *Done* of its return); it is billed from here."""
 
     lease_id: str
-    made: str = ""  #: see ``LogicalGPU.made``
+    driver_handle: str = ""  #: see ``LogicalGPU.driver_handle``
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,7 +333,7 @@ class LeaseLimited:
 
     lease_id: str
     enforcement: Enforcement
-    made: str
+    driver_handle: str
     detail: str | None
 
 

@@ -25,7 +25,7 @@ class DeviceGone(HostFault):
     """The host has no such device any more: whatever was on it went with it."""
 
 
-class Usage(NamedTuple):
+class DeviceUsage(NamedTuple):
     """What is used at one instant; ``None`` where the device cannot say, never a number that may be wrong."""
 
     utilization_percent: int | None
@@ -37,7 +37,7 @@ class Usage(NamedTuple):
     pcie_received_bytes_per_s: int | None = None
 
 
-class ProcessUse(NamedTuple):
+class ProcessUsage(NamedTuple):
     """What one process uses of one device."""
 
     pid: int
@@ -53,15 +53,15 @@ class Sample:
     ``processes`` (see :mod:`..sampler`).
     """
 
-    devices: dict[str, Usage] = field(default_factory=dict)
-    leases: dict[str, Usage] = field(default_factory=dict)
+    devices: dict[str, DeviceUsage] = field(default_factory=dict)
+    leases: dict[str, DeviceUsage] = field(default_factory=dict)
     #: By device, as they were listed last; a device that is missing could not say.
-    processes: dict[str, list[ProcessUse]] = field(default_factory=dict)
+    processes: dict[str, list[ProcessUsage]] = field(default_factory=dict)
     #: By device, which list that was: the same number is the same processes. One that is missing is new each time.
     lists: dict[str, int] = field(default_factory=dict)
 
 
-class Subject(NamedTuple):
+class SampledLease(NamedTuple):
     """A lease to be sampled."""
 
     lease_id: str
@@ -69,43 +69,43 @@ class Subject(NamedTuple):
     logical_gpu: LogicalGPU
 
 
-class GPUProcess(NamedTuple):
+class DeviceProcess(NamedTuple):
     """A process that has memory on a device, by its number on this host."""
 
     pid: int
     memory_bytes: int | None  #: ``None`` where the device does not say
 
 
-class Limited(NamedTuple):
+class LimitResult(NamedTuple):
     """Who keeps a lease within its memory from now on."""
 
     enforcement: Enforcement
-    made: str = ""  #: what ``LogicalGPU.made`` is to be, so that ``release`` can undo it
+    driver_handle: str = ""  #: what ``LogicalGPU.driver_handle`` is to be, so that ``release`` can undo it
     detail: str | None = None  #: where it is less than was offered: why, as a sentence
 
 
-class ProcessBroken(HostFault):
+class ProcessUnusable(HostFault):
     """A process can no longer use its device, and must be ended."""
 
 
-class Division(NamedTuple):
+class PartitionMode(NamedTuple):
     """The mode of a device in which the hardware divides it."""
 
     capable: bool
     on: bool
     pending: bool  #: whether it will be on, once the device is reset
     needs_reset: bool  #: whether the mode changes with a reset only
-    lasts: bool  #: whether the mode outlives a restart of the machine
+    survives_restart: bool  #: whether the mode outlives a restart of the machine
 
 
 #: Of what cannot be divided.
-INDIVISIBLE = Division(capable=False, on=False, pending=False, needs_reset=False, lasts=False)
+NOT_PARTITIONABLE = PartitionMode(capable=False, on=False, pending=False, needs_reset=False, survives_restart=False)
 
 
 class Driver(Protocol):
     """One kind of GPU."""
 
-    def take_over(self, held: Sequence[LogicalGPU]) -> None:
+    def adopt(self, held: Sequence[LogicalGPU]) -> None:
         """Learn what leases hold, by the pool's journal: what was made for them is nobody else's.
 
         Said once, before anything is asked for; no device is asked.
@@ -118,9 +118,9 @@ class Driver(Protocol):
         """Whether the device may be granted, and why not."""
 
     def prepare(self, logical_gpu: LogicalGPU) -> str:
-        """Make the logical GPU usable; what ``LogicalGPU.made`` is to be. Safe to repeat."""
+        """Make the logical GPU usable; what ``LogicalGPU.driver_handle`` is to be. Safe to repeat."""
 
-    def limit(self, logical_gpu: LogicalGPU, pid: int) -> Limited:
+    def limit(self, logical_gpu: LogicalGPU, pid: int) -> LimitResult:
         """Keep the process ``pid`` and its children within the memory of the logical GPU. Safe to repeat.
 
         Asked where a mechanism offers a limit that the driver keeps: once the kernel's process is known, and after
@@ -140,44 +140,44 @@ class Driver(Protocol):
     def park(self, logical_gpu: LogicalGPU, pid: int) -> int:
         """Move what the process tree of ``pid`` has on the device to the host's memory; how many bytes that were.
 
-        Safe to repeat. Where it raises, everything is where it was, but where it raises :class:`ProcessBroken`.
+        Safe to repeat. Where it raises, everything is where it was, but where it raises :class:`ProcessUnusable`.
         """
 
     def resume(self, logical_gpu: LogicalGPU, pid: int, origin: Sequence[str]) -> None:
         """Move it back, from the devices of ``origin`` to those of the logical GPU. Safe to repeat."""
 
-    def environment(self, logical_gpu: LogicalGPU) -> Mapping[str, str]:
+    def env(self, logical_gpu: LogicalGPU) -> Mapping[str, str]:
         """What a process needs in its environment to use this logical GPU, and no other."""
 
     def device_nodes(self, logical_gpu: LogicalGPU) -> Sequence[str]:
         """Paths of the device files that a process must be able to open to use it; empty where there are none."""
 
-    def processes(self, device_id: str) -> Sequence[GPUProcess]:
+    def processes(self, device_id: str) -> Sequence[DeviceProcess]:
         """The processes that have memory on the device now, each once.
 
         Raises :class:`DeviceGone` where there is no such device, another fault where that cannot be known.
         """
 
-    def sample(self, subjects: Sequence[Subject]) -> Sample:
+    def sample(self, subjects: Sequence[SampledLease]) -> Sample:
         """Utilization and memory now."""
 
-    def division(self, device_id: str) -> Division:
+    def partition_mode(self, device_id: str) -> PartitionMode:
         """The mode in which the hardware divides the device."""
 
-    def divide(self, device_id: str, on: bool) -> Division:
+    def set_partition_mode(self, device_id: str, on: bool) -> PartitionMode:
         """Switch that mode, on which nothing may be; what it is then. Raises HostFault where it cannot be."""
 
     def close(self) -> None:
         """Let go of the hardware."""
 
 
-def together(parts: Sequence[Usage]) -> Usage:
+def combine_usage(parts: Sequence[DeviceUsage]) -> DeviceUsage:
     """The use of several devices as one: mean utilization, the sum of the rest; unknown where one is."""
     if len(parts) < 2:
-        return parts[0] if parts else Usage(None, None)
+        return parts[0] if parts else DeviceUsage(None, None)
     utilization, memory, power, energy, _, sent, received = (_sum(values) for values in zip(*parts, strict=True))
     mean = None if utilization is None else utilization // len(parts)
-    return Usage(mean, memory, power, energy, None, sent, received)
+    return DeviceUsage(mean, memory, power, energy, None, sent, received)
 
 
 def _sum(values: Sequence[int | None]) -> int | None:

@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 from ...core.model.entities import Health
 
 
-class Sighting(NamedTuple):
+class HealthEvent(NamedTuple):
     """Something happened on a device, which may be on one instance of it only."""
 
     device_id: str
@@ -16,7 +16,7 @@ class Sighting(NamedTuple):
     gpu_instance: int | None = None
 
 
-class Readings(NamedTuple):
+class HealthReadings(NamedTuple):
     """What one look at a device showed; ``None`` where it cannot say."""
 
     recovery_action: int | None = None
@@ -27,7 +27,7 @@ class Readings(NamedTuple):
     lost: bool = False  #: it answers that it is no longer there
 
 
-class Condition(NamedTuple):
+class HealthReport(NamedTuple):
     """What that means; ``lost``: what was on it is gone."""
 
     health: Health
@@ -35,13 +35,13 @@ class Condition(NamedTuple):
     lost: bool = False
 
 
-class Watch(Protocol):
+class HealthWatcher(Protocol):
     """The health of one driver's devices. ``wait`` has a thread of its own, the rest another one; both may block."""
 
-    def wait(self) -> Sighting | None:
+    def wait(self) -> HealthEvent | None:
         """What happened next, or ``None`` after less than a second in which nothing did."""
 
-    def look(self, device_id: str) -> Condition:
+    def look(self, device_id: str) -> HealthReport:
         """How the device is now."""
 
     def processes(self, device_id: str, gpu_instance: int | None) -> Sequence[int]:
@@ -52,44 +52,44 @@ class Watch(Protocol):
 
 
 @runtime_checkable
-class Watchable(Protocol):
+class WatchableDriver(Protocol):
     """A driver whose devices can fall ill."""
 
-    def watch(self) -> Watch:
+    def watch(self) -> HealthWatcher:
         """Begin to watch, for the thread that will wait. Raises ``HostFault``."""
 
 
 #: What the driver wants done about a device, by number: how ill it is, and what helps.
-RECOVERY: dict[int, Condition] = {
-    1: Condition(Health.FAULTY, "The driver wants this GPU reset (`nvidia-smi --gpu-reset`)."),
-    2: Condition(Health.FAULTY, "The driver wants this machine restarted for the sake of this GPU."),
-    3: Condition(Health.SUSPECT, "The driver wants traffic between GPUs drained from this one."),
-    4: Condition(Health.SUSPECT, "The driver wants this GPU drained and then reset (`nvidia-smi --gpu-reset`)."),
-    5: Condition(Health.SUSPECT, "The driver wants the memory domain that this GPU shares with others recovered."),
-    6: Condition(Health.FAULTY, "The driver wants the bus of this GPU reset."),
-    7: Condition(Health.FAULTY, "The driver wants this machine restarted for the sake of this GPU."),
+RECOVERY: dict[int, HealthReport] = {
+    1: HealthReport(Health.FAULTY, "The driver wants this GPU reset (`nvidia-smi --gpu-reset`)."),
+    2: HealthReport(Health.FAULTY, "The driver wants this machine restarted for the sake of this GPU."),
+    3: HealthReport(Health.SUSPECT, "The driver wants traffic between GPUs drained from this one."),
+    4: HealthReport(Health.SUSPECT, "The driver wants this GPU drained and then reset (`nvidia-smi --gpu-reset`)."),
+    5: HealthReport(Health.SUSPECT, "The driver wants the memory domain that this GPU shares with others recovered."),
+    6: HealthReport(Health.FAULTY, "The driver wants the bus of this GPU reset."),
+    7: HealthReport(Health.FAULTY, "The driver wants this machine restarted for the sake of this GPU."),
 }
-_OTHER_ACTION = Condition(Health.SUSPECT, "The driver wants something done about this GPU: see `nvidia-smi -q`.")
+_OTHER_ACTION = HealthReport(Health.SUSPECT, "The driver wants something done about this GPU: see `nvidia-smi -q`.")
 
 
-def judge(readings: Readings) -> Condition:
+def assess(readings: HealthReadings) -> HealthReport:
     """What a look means, the worst first."""
     if readings.lost:
-        return Condition(Health.FAULTY, f"The GPU is lost to the driver ({readings.silent}).", lost=True)
+        return HealthReport(Health.FAULTY, f"The GPU is lost to the driver ({readings.silent}).", lost=True)
     if readings.silent:
-        return Condition(Health.FAULTY, f"The GPU does not answer ({readings.silent}).")
+        return HealthReport(Health.FAULTY, f"The GPU does not answer ({readings.silent}).")
     if readings.remap_failed:
-        return Condition(Health.FAULTY, "The GPU has bad memory that it could not replace: it should be exchanged.")
+        return HealthReport(Health.FAULTY, "The GPU has bad memory that it could not replace: it should be exchanged.")
     if readings.recovery_action:
         return RECOVERY.get(readings.recovery_action, _OTHER_ACTION)
     if readings.remap_pending:
-        return Condition(
+        return HealthReport(
             Health.SUSPECT, "The GPU has bad memory that is replaced when it is reset (`nvidia-smi --gpu-reset`)."
         )
     if readings.uncorrected_errors:
-        return Condition(
+        return HealthReport(
             Health.SUSPECT,
             f"The GPU has had {readings.uncorrected_errors} memory errors that could not be corrected since it was "
             "last reset.",
         )
-    return Condition(Health.HEALTHY)
+    return HealthReport(Health.HEALTHY)

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from ...core.model.entities import DeviceSpec, Health, LogicalGPU
 from ...errors import HostFault
 from ..host.threads import within
-from .driver import INDIVISIBLE, Division, Driver, GPUProcess, Limited, Sample, Subject
-from .mechanisms.mps import Setup
-from .nvidia.driver import NoDriver, NvmlDriver
+from .driver import NOT_PARTITIONABLE, DeviceProcess, Driver, LimitResult, PartitionMode, Sample, SampledLease
+from .mechanisms.mps import MpsSettings
+from .nvidia.driver import DriverNotInstalled, NvidiaDriver
 from .simulated import SimulatedDriver
 
 #: How long a start waits for each of the driver's first two answers, while whoever started the pool manager waits. One
@@ -23,7 +23,7 @@ class NoDevices:
     def __init__(self, reason: str) -> None:
         self._reason = reason
 
-    def take_over(self, held: Sequence[LogicalGPU]) -> None:
+    def adopt(self, held: Sequence[LogicalGPU]) -> None:
         """Nothing was made."""
 
     def inventory(self) -> tuple[list[DeviceSpec], str | None]:
@@ -38,7 +38,7 @@ class NoDevices:
         """Always fails."""
         raise HostFault(self._reason)
 
-    def limit(self, logical_gpu: LogicalGPU, pid: int) -> Limited:
+    def limit(self, logical_gpu: LogicalGPU, pid: int) -> LimitResult:
         """Always fails."""
         raise HostFault(self._reason)
 
@@ -57,7 +57,7 @@ class NoDevices:
         """Always fails."""
         raise HostFault(self._reason)
 
-    def environment(self, logical_gpu: LogicalGPU) -> Mapping[str, str]:
+    def env(self, logical_gpu: LogicalGPU) -> Mapping[str, str]:
         """Nothing is visible."""
         return {"CUDA_VISIBLE_DEVICES": ""}
 
@@ -65,19 +65,19 @@ class NoDevices:
         """None."""
         return ()
 
-    def processes(self, device_id: str) -> Sequence[GPUProcess]:
+    def processes(self, device_id: str) -> Sequence[DeviceProcess]:
         """None that could be seen."""
         return ()
 
-    def sample(self, subjects: Sequence[Subject]) -> Sample:
+    def sample(self, subjects: Sequence[SampledLease]) -> Sample:
         """Nothing to read."""
         return Sample()
 
-    def division(self, device_id: str) -> Division:
+    def partition_mode(self, device_id: str) -> PartitionMode:
         """It has no such mode."""
-        return INDIVISIBLE
+        return NOT_PARTITIONABLE
 
-    def divide(self, device_id: str, on: bool) -> Division:
+    def set_partition_mode(self, device_id: str, on: bool) -> PartitionMode:
         """Refused."""
         raise HostFault("This device cannot be divided.")
 
@@ -91,7 +91,7 @@ def select_driver(
     *,
     share: bool = True,
     mig_remove_unknown: bool = False,
-    mps: Setup | None = None,
+    mps: MpsSettings | None = None,
 ) -> Driver:
     """Simulated devices where ``simulate`` declares them, else NVIDIA's, else none with the reason.
 
@@ -99,10 +99,10 @@ def select_driver(
     """
     if simulate:
         return SimulatedDriver(simulate, rates)
-    driver = NvmlDriver(rates, share=share, mig_remove_unknown=mig_remove_unknown, mps=mps)
+    driver = NvidiaDriver(rates, share=share, mig_remove_unknown=mig_remove_unknown, mps=mps)
     try:
         within(START_S, driver.open, "The NVIDIA driver does not answer.")
-    except NoDriver as error:
+    except DriverNotInstalled as error:
         return NoDevices(
             f"{error} Install the driver to lease real GPUs, or try FastGPU on simulated ones: "
             "`jupyter fastgpu pool --simulate 2xA100-80GB`."

@@ -13,7 +13,7 @@ import psutil
 from ...core.model.entities import DeviceSpec, Enforcement, Health, LogicalGPU, Mechanism
 from ...errors import HostFault
 from . import catalog
-from .driver import INDIVISIBLE, Division, GPUProcess, Limited, Sample, Subject, Usage
+from .driver import NOT_PARTITIONABLE, DeviceProcess, DeviceUsage, LimitResult, PartitionMode, Sample, SampledLease
 
 
 class SimulatedDriver:
@@ -35,7 +35,7 @@ class SimulatedDriver:
         ]
         self._known: dict[int, psutil.Process] = {}  #: psutil measures processor use between two calls on one object
 
-    def take_over(self, held: Sequence[LogicalGPU]) -> None:
+    def adopt(self, held: Sequence[LogicalGPU]) -> None:
         """Nothing was made."""
 
     def inventory(self) -> tuple[list[DeviceSpec], str | None]:
@@ -50,9 +50,9 @@ class SimulatedDriver:
         """Nothing to make."""
         return ""
 
-    def limit(self, logical_gpu: LogicalGPU, pid: int) -> Limited:
+    def limit(self, logical_gpu: LogicalGPU, pid: int) -> LimitResult:
         """Nobody keeps it: what a process has is the host's memory."""
-        return Limited(Enforcement.NONE)
+        return LimitResult(Enforcement.NONE)
 
     def release(self, logical_gpu: LogicalGPU) -> None:
         """Nothing was made."""
@@ -68,7 +68,7 @@ class SimulatedDriver:
     def resume(self, logical_gpu: LogicalGPU, pid: int, origin: Sequence[str]) -> None:
         """Nothing to move."""
 
-    def environment(self, logical_gpu: LogicalGPU) -> Mapping[str, str]:
+    def env(self, logical_gpu: LogicalGPU) -> Mapping[str, str]:
         """No real device is visible, so that a program cannot take one that it has not leased."""
         return {"CUDA_VISIBLE_DEVICES": "", "FASTGPU_SIMULATED": "1"}
 
@@ -76,35 +76,35 @@ class SimulatedDriver:
         """None: there is no such device."""
         return ()
 
-    def processes(self, device_id: str) -> Sequence[GPUProcess]:
+    def processes(self, device_id: str) -> Sequence[DeviceProcess]:
         """None: the memory of a simulated device is the process's own and goes with it."""
         return ()
 
-    def sample(self, subjects: Sequence[Subject]) -> Sample:
+    def sample(self, subjects: Sequence[SampledLease]) -> Sample:
         """Processor use and resident memory of each lease's process tree."""
         children = _children() if subjects else {}
         seen: dict[int, psutil.Process] = {}
-        sample = Sample(devices={spec.id: Usage(0, 0) for spec in self._specs})
+        sample = Sample(devices={spec.id: DeviceUsage(0, 0) for spec in self._specs})
         for subject in subjects:
             usage = self._tree_usage(subject.pid, children, seen)
             sample.leases[subject.lease_id] = usage
-            device = sample.devices.get(subject.logical_gpu.device_id, Usage(0, 0))
+            device = sample.devices.get(subject.logical_gpu.device_id, DeviceUsage(0, 0))
             sample.devices[subject.logical_gpu.device_id] = _sum(device, usage)
         self._known = seen
         return sample
 
-    def division(self, device_id: str) -> Division:
+    def partition_mode(self, device_id: str) -> PartitionMode:
         """It has no such mode."""
-        return INDIVISIBLE
+        return NOT_PARTITIONABLE
 
-    def divide(self, device_id: str, on: bool) -> Division:
+    def set_partition_mode(self, device_id: str, on: bool) -> PartitionMode:
         """Refused."""
         raise HostFault("This device cannot be divided.")
 
     def close(self) -> None:
         """Nothing is held."""
 
-    def _tree_usage(self, pid: int, children: Mapping[int, list[int]], seen: dict[int, psutil.Process]) -> Usage:
+    def _tree_usage(self, pid: int, children: Mapping[int, list[int]], seen: dict[int, psutil.Process]) -> DeviceUsage:
         percent, memory_bytes, pending = 0.0, 0, [pid]
         while pending:
             number = pending.pop()
@@ -116,7 +116,7 @@ class SimulatedDriver:
                 seen[number] = process
             except psutil.Error:
                 continue  # it ended while we looked
-        return Usage(min(100, round(percent)), memory_bytes)
+        return DeviceUsage(min(100, round(percent)), memory_bytes)
 
 
 def _children() -> dict[int, list[int]]:
@@ -126,8 +126,8 @@ def _children() -> dict[int, list[int]]:
     return tree
 
 
-def _sum(one: Usage, other: Usage) -> Usage:
-    return Usage(
+def _sum(one: DeviceUsage, other: DeviceUsage) -> DeviceUsage:
+    return DeviceUsage(
         min(100, (one.utilization_percent or 0) + (other.utilization_percent or 0)),
         (one.memory_used_bytes or 0) + (other.memory_used_bytes or 0),
     )

@@ -15,7 +15,7 @@ from typing import TypeVar
 from ..devices.nvidia import doctor as nvml_facts
 from ..effects import scrub_worker as overwrite
 from ..host import lease_groups, machine
-from .machine import Machine, Node, Nvml
+from .machine import DeviceNode, MachineFacts, NvmlFacts
 
 T = TypeVar("T")
 #: How long the driver may take; the slowest that is no fault wakes its GPUs first.
@@ -27,17 +27,17 @@ GPU_CLASSES = ("0x0300", "0x0302")
 FIRST_PID_NAMESPACE = "pid:[4026531836]"
 
 
-def gather(root: Path = Path("/")) -> Machine:
+def gather(root: Path = Path("/")) -> MachineFacts:
     """Everything about this machine; ``root`` is another one's folder in tests."""
     bindings, cuda_error = _cuda()
-    return Machine(
+    return MachineFacts(
         system=platform.system(),
         kernel=platform.release(),
         root=os.geteuid() == 0,
         pci_gpus=_pci_gpus(root / "sys/bus/pci/devices"),
         module=_text(root / "sys/module/nvidia/version"),
-        nvml=_within(nvml_facts.read, Nvml(error=f"no answer within {ANSWER_S:g} seconds", hangs=True)),
-        nodes=tuple(Node(str(path), os.access(path, os.R_OK | os.W_OK)) for path in _node_paths(root / "dev")),
+        nvml=_within(nvml_facts.read, NvmlFacts(error=f"no answer within {ANSWER_S:g} seconds", hangs=True)),
+        nodes=tuple(DeviceNode(str(path), os.access(path, os.R_OK | os.W_OK)) for path in _node_paths(root / "dev")),
         cgroup=_cgroup(root / "sys/fs/cgroup"),
         dmem=(root / "sys/fs/cgroup/dmem.capacity").exists(),
         mps=shutil.which("nvidia-cuda-mps-control"),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Gpu:
+class GpuFacts:
     """One GPU, as NVML shows it; ``error`` is set where it shows nothing."""
 
     index: int
@@ -22,7 +22,7 @@ class Gpu:
 
 
 @dataclass(frozen=True, slots=True)
-class Nvml:
+class NvmlFacts:
     """What NVIDIA's management library says."""
 
     library: bool = True
@@ -31,11 +31,11 @@ class Nvml:
     driver: str | None = None  #: version, like ``580.65.06``
     version: str | None = None
     cuda: int | None = None  #: the newest version that the driver serves, like 13000
-    gpus: tuple[Gpu, ...] = ()
+    gpus: tuple[GpuFacts, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class DeviceNode:
     """A device file."""
 
     path: str
@@ -43,7 +43,7 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
+class MachineFacts:
     """Everything that the rules look at."""
 
     system: str  #: like ``Linux``
@@ -51,8 +51,8 @@ class Machine:
     root: bool
     pci_gpus: int | None  #: NVIDIA GPUs on the bus, whether a driver knows them or not
     module: str | None  #: version of the kernel's part of the driver, where it is loaded
-    nvml: Nvml
-    nodes: tuple[Node, ...] = ()
+    nvml: NvmlFacts
+    nodes: tuple[DeviceNode, ...] = ()
     cgroup: int | None = None  #: 1 or 2; ``None``: none is mounted
     dmem: bool = False  #: whether the kernel accounts device memory by control group
     mps: str | None = None  #: where MPS's control program is

@@ -19,7 +19,7 @@ from ...core.model import commands as c
 from ...core.model import effects as fx
 from ...core.model.entities import GONE, Cleaned, Enforcement, Holder, LogicalGPU, Scrub
 from ...errors import FastGPUError, HostFault
-from ..devices.driver import DeviceGone, Driver, GPUProcess, Limited, ProcessBroken
+from ..devices.driver import DeviceGone, DeviceProcess, Driver, LimitResult, ProcessUnusable
 from ..host import cgroup
 from ..host.attribution import lease_of, leases_of
 from ..host.threads import DaemonThreads
@@ -115,14 +115,14 @@ class Hands:
                     return c.ParkSucceeded(lease_id, generation, 0, await self._drain(effect))
                 case fx.Resume():
                     made = await self._prepare(effect)
-                    gpu = replace(effect.logical_gpu, made=made)
+                    gpu = replace(effect.logical_gpu, driver_handle=made)
                     await self._move(self._driver.resume, gpu, effect.holder.pid, effect.origin)
                     return c.ResumeSucceeded(lease_id, generation, made)
                 case fx.Drain():
                     return c.DrainSucceeded(lease_id, generation, await self._drain(effect))
         except FastGPUError as error:
             if isinstance(effect, fx.Park):
-                broken = isinstance(error, ProcessBroken)
+                broken = isinstance(error, ProcessUnusable)
                 return c.ParkFailed(lease_id, generation, str(error), broken)
             return _FAILED[type(effect)](lease_id, generation, str(error))
 
@@ -133,20 +133,20 @@ class Hands:
             await self._scrubber.wait_for(effect.lease_id, gpu)
         made = await self.ask(self._driver.prepare, gpu)
         if self._closing is not None:
-            await self._closing.open(effect.lease_id, replace(gpu, made=made))
+            await self._closing.open(effect.lease_id, replace(gpu, driver_handle=made))
         return made
 
-    async def _limit(self, effect: fx.Limit) -> Limited:
+    async def _limit(self, effect: fx.Limit) -> LimitResult:
         """Who keeps the lease within its memory; a server that asked for a kernel to come is not limited."""
         gpu = effect.logical_gpu
         if self._closing is not None:
             await self._closing.settled(effect.lease_id)  # which gives the kernel a control group of its own
         if lease_of(effect.holder.pid) != effect.lease_id and not cgroup.has_own(effect.holder.pid):
-            return Limited(gpu.enforcement, gpu.made)
+            return LimitResult(gpu.enforcement, gpu.driver_handle)
         try:
             return await self.ask(self._driver.limit, gpu, effect.holder.pid)
         except HostFault as error:
-            return Limited(Enforcement.COOPERATIVE, gpu.made, str(error))
+            return LimitResult(Enforcement.COOPERATIVE, gpu.driver_handle, str(error))
 
     async def _park(self, effect: fx.Park) -> int:
         """Move its memory away, and see that all of it is gone; else it is moved back. How many bytes that were."""
@@ -183,7 +183,7 @@ class Hands:
             raise gone
         return found
 
-    async def _list(self, device_id: str, since_s: float) -> Sequence[GPUProcess]:
+    async def _list(self, device_id: str, since_s: float) -> Sequence[DeviceProcess]:
         """The processes of a device, by a list that was begun since then, maybe one that somebody else asked for."""
         listing = self._lists.get(device_id)
         if listing is None or not listing.is_since(since_s):
@@ -248,10 +248,12 @@ class _Listing:
     def __init__(self, ask: Callable[..., Coroutine[Any, Any, Any]], driver: Driver, device_id: str) -> None:
         self._clock = asyncio.get_running_loop().time
         self._begun_s: float | None = None
-        self.done: asyncio.Future[Sequence[GPUProcess]] = asyncio.ensure_future(ask(self._processes, driver, device_id))
+        self.done: asyncio.Future[Sequence[DeviceProcess]] = asyncio.ensure_future(
+            ask(self._processes, driver, device_id)
+        )
         self.done.add_done_callback(_heard)
 
-    def _processes(self, driver: Driver, device_id: str) -> Sequence[GPUProcess]:
+    def _processes(self, driver: Driver, device_id: str) -> Sequence[DeviceProcess]:
         self._begun_s = self._clock()
         return driver.processes(device_id)
 

@@ -180,7 +180,7 @@ class Scrubber:
 
     async def _overwrite(self, gpu: LogicalGPU) -> Cleaned:
         """One try on all devices of a logical GPU. Raises :class:`HostFault`."""
-        names = [gpu.made] if gpu.partition is not None else gpu.device_ids
+        names = [gpu.driver_handle] if gpu.partition is not None else gpu.device_ids
         results = await asyncio.gather(*(self._overwrite_one(name) for name in names), return_exceptions=True)
         for result in results:
             if isinstance(result, BaseException):

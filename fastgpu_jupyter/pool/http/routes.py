@@ -326,11 +326,11 @@ class DivisionRoute(_Route):
 
     async def get(self, device_id: str) -> None:
         """What it is, and what switching it would disturb."""
-        self.answer(await self.service.division(self.caller, device_id))
+        self.answer(await self.service.partition_mode(self.caller, device_id))
 
     async def put(self, device_id: str) -> None:
         """Switch it."""
-        self.answer(await self.service.divide(self.caller, device_id, self.body()))
+        self.answer(await self.service.set_partition_mode(self.caller, device_id, self.body()))
 
 
 class TenantsRoute(_Route):

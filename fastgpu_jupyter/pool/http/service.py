@@ -24,10 +24,10 @@ from ...core.model.entities import Holder, Instant, Lease, LeaseState, Plan, Pri
 from ...errors import Forbidden, InvalidRequest, NotFound
 from ...wire.client import token_digest
 from ...wire.views import (
-    DivisionView,
     GroupView,
     HistoryView,
     LeaseView,
+    PartitionModeView,
     RateView,
     ReservationView,
     StatementView,
@@ -396,30 +396,30 @@ class Service:
             await self.runtime.restore(device_id)
         await self.runtime.submit(command, _scoped(caller, key))
 
-    async def division(self, caller: Caller, device_id: str) -> DivisionView:
+    async def partition_mode(self, caller: Caller, device_id: str) -> PartitionModeView:
         """What switching MIG mode of a device would take, and disturb."""
         self._require_administrator(caller)
         leases = await self.runtime.read(lambda state, _: _leases_on(state, device_id))
-        mode, processes = await self.runtime.inventory.division(device_id)
+        mode, processes = await self.runtime.inventory.partition_mode(device_id)
         return {
             "device_id": device_id,
             "capable": mode.capable,
             "on": mode.on,
             "pending": mode.pending,
             "needs_reset": mode.needs_reset,
-            "lasts": mode.lasts,
+            "survives_restart": mode.survives_restart,
             "leases": leases,
             "processes": [process.pid for process in processes],
         }
 
-    async def divide(self, caller: Caller, device_id: str, body: dict[str, Any]) -> DivisionView:
+    async def set_partition_mode(self, caller: Caller, device_id: str, body: dict[str, Any]) -> PartitionModeView:
         """Switch MIG mode of a device, on which nothing may be."""
         self._require_administrator(caller)
         on = asked.yes_or_no(body, "on")
         await self.runtime.read(lambda state, _: _leases_on(state, device_id))
-        await self.runtime.inventory.divide(device_id, on=on)
+        await self.runtime.inventory.set_partition_mode(device_id, on=on)
         log.warning("%s had MIG mode of %s switched %s.", caller.tenant, device_id, "on" if on else "off")
-        return await self.division(caller, device_id)
+        return await self.partition_mode(caller, device_id)
 
     def _administers(self, caller: Caller) -> bool:
         return caller.holder.uid in {0, os.getuid()}

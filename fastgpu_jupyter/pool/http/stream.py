@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from ...core.model.entities import Instant, Lease, State
-from ..devices.driver import Sample, Usage
+from ..devices.driver import DeviceUsage, Sample
 from ..loop.calls import Changes
 from ..loop.runtime import Runtime
 from ..monitors.metrics import Metrics
@@ -51,7 +51,7 @@ class UsageLines:
             if (lease := state.leases.get(lease_id)) is not None
         }
 
-    def _encode(self, lease: Lease, usage: Usage) -> bytes:
+    def _encode(self, lease: Lease, usage: DeviceUsage) -> bytes:
         return _ENCODER.encode(lease_usage_view(lease, self._at, usage))
 
     def line(self, viewer: Viewer, lease_id: str | None) -> bytes:
@@ -61,7 +61,7 @@ class UsageLines:
         for one in wanted:
             lease = self._state.leases.get(one)
             if lease is not None and viewer.owns(lease):  # one that waits, or is parked, uses nothing
-                leases.append(self._leases.get(one) or self._encode(lease, Usage(None, None)))
+                leases.append(self._leases.get(one) or self._encode(lease, DeviceUsage(None, None)))
         return b'{"type":"usage","devices":%b,"leases":[%b]}\n' % (self._devices, b",".join(leases))
 
 

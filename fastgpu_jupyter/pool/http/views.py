@@ -32,7 +32,7 @@ from ...wire.views import (
     ReservationView,
     TenantView,
 )
-from ..devices.driver import Sample, Usage
+from ..devices.driver import DeviceUsage, Sample
 from ..host.lease_groups import TOLD, Kept
 from ..monitors.process_owners import Foreign
 
@@ -42,7 +42,7 @@ PRIORITY_NAMES: dict[Priority, PriorityName] = {
     Priority.HIGH: "high",
     Priority.SYSTEM: "system",
 }
-_UNKNOWN = Usage(None, None)
+_UNKNOWN = DeviceUsage(None, None)
 #: By lease that waits, its place and why; in order.
 Tickets = Mapping[str, tuple[int, PendingReason]]
 
@@ -248,7 +248,7 @@ def _detail(lease: Lease, facts: Facts) -> str | None:
     return " ".join(told) or budgets.why_parked(lease)
 
 
-def device_usage_view(device_id: str, usage: Usage) -> DeviceUsageView:
+def device_usage_view(device_id: str, usage: DeviceUsage) -> DeviceUsageView:
     """What is used of a device now."""
     return {
         "id": device_id,
@@ -257,7 +257,7 @@ def device_usage_view(device_id: str, usage: Usage) -> DeviceUsageView:
     }
 
 
-def lease_usage_view(lease: Lease, at: Instant, usage: Usage) -> LeaseUsageView:
+def lease_usage_view(lease: Lease, at: Instant, usage: DeviceUsage) -> LeaseUsageView:
     """What of a lease changes each second."""
     return {
         "id": lease.id,

@@ -57,7 +57,7 @@ def recover(
         raise InternalError(f"The journal {journal.path} adds up to something impossible: {broken[0]}.")
     boot_id, boot_ms = clock.boot_id(), clock.boot_ms()
     holding = (lease.logical_gpu for lease in state.leases.values() if lease.state in HOLDING)
-    driver.take_over([gpu for gpu in holding if gpu is not None])
+    driver.adopt([gpu for gpu in holding if gpu is not None])
     devices, message = _look(driver, state)
     # Devices that are not to be granted are known as such before anything is.
     distrusted = [command for command in devices if isinstance(command, c.SetHealth)]

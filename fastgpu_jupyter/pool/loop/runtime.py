@@ -30,8 +30,8 @@ from ...core.pool import replay as apply_all
 from ...core.scheduling import queue_report
 from ...errors import Conflict, FastGPUError, HostFault, InternalError, LimitReached, StoreFault
 from ...wire.views import StatementView
-from ..devices.driver import Driver, GPUProcess, Sample, Subject
-from ..devices.health import Condition, Watchable
+from ..devices.driver import DeviceProcess, Driver, Sample, SampledLease
+from ..devices.health import HealthReport, WatchableDriver
 from ..effects import executor as hands
 from ..effects.device_access import Closing
 from ..effects.executor import Hands
@@ -218,7 +218,7 @@ class Runtime:
         """Put a device back into service that was found ill. Raises :class:`Conflict` where it still is."""
         known = device_id in await self._device_ids()
         try:
-            condition = await self._healer.look(device_id) if self._healer and known else Condition(Health.HEALTHY)
+            condition = await self._healer.look(device_id) if self._healer and known else HealthReport(Health.HEALTHY)
         except HostFault as silent:
             raise Conflict(f"{silent} Nothing was changed.") from silent
         if condition.health is not Health.HEALTHY:
@@ -243,7 +243,7 @@ class Runtime:
     def environment_of(self, lease_id: str) -> dict[str, str]:
         """What the lease's kernel needs in its environment; empty while it has no logical GPU. Inside ``read``."""
         gpu = self._granted(lease_id)
-        return dict(self._driver.environment(gpu)) if gpu else {}
+        return dict(self._driver.env(gpu)) if gpu else {}
 
     def device_nodes_of(self, lease_id: str) -> list[str]:
         """The device files that the lease's kernel must be able to open; likewise."""
@@ -275,7 +275,7 @@ class Runtime:
             ("processes", self._watch_again),
         ):
             self.parts.keep(name, step)
-        if isinstance(self._driver, Watchable):
+        if isinstance(self._driver, WatchableDriver):
             self._healer = Healer(
                 self._driver,
                 self._hands,
@@ -592,7 +592,7 @@ class Runtime:
         if not device_ids:
             return
 
-        async def processes(device_id: str) -> Sequence[GPUProcess]:
+        async def processes(device_id: str) -> Sequence[DeviceProcess]:
             return await self._hands.ask(self._driver.processes, device_id)
 
         now_s = time.monotonic()
@@ -642,10 +642,10 @@ class Runtime:
                 listener()
 
 
-def _subjects(state: State, _: Instant) -> tuple[list[Subject], Rights]:
+def _subjects(state: State, _: Instant) -> tuple[list[SampledLease], Rights]:
     """The leases to be sampled, and all whose processes may be on a device."""
     subjects = [
-        Subject(lease.id, lease.holder.pid, lease.logical_gpu)
+        SampledLease(lease.id, lease.holder.pid, lease.logical_gpu)
         for lease in state.leases.values()
         if lease.state is LeaseState.ACTIVE and lease.logical_gpu is not None
     ]

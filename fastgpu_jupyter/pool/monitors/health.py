@@ -16,7 +16,7 @@ from contextlib import suppress
 from ...core.model import commands as c
 from ...core.model.entities import Health, Holder
 from ...errors import HostFault, LimitReached, NotFound, StoreFault
-from ..devices.health import Condition, Sighting, Watch, Watchable
+from ..devices.health import HealthEvent, HealthReport, HealthWatcher, WatchableDriver
 from ..effects.executor import Hands
 from ..host.attribution import leases_of
 from ..supervisor import Parts, set_within
@@ -40,7 +40,7 @@ class Healer:
 
     def __init__(
         self,
-        driver: Watchable,
+        driver: WatchableDriver,
         hands: Hands,
         *,
         devices: Callable[[], Awaitable[list[str]]],
@@ -56,8 +56,8 @@ class Healer:
         self._say = say
         self._count = count
         self._parts = parts
-        self._watch: Watch | None = None
-        self._seen: asyncio.Queue[Sighting] = asyncio.Queue(SIGHTINGS_MAX)
+        self._watch: HealthWatcher | None = None
+        self._seen: asyncio.Queue[HealthEvent] = asyncio.Queue(SIGHTINGS_MAX)
         self._worth_a_look = asyncio.Event()
         self._closed = threading.Event()
         self._loop = asyncio.get_running_loop()
@@ -92,9 +92,9 @@ class Healer:
             self._count(sighting.xid)
             await self._submit(await self._with_suspects(sighting, sighting.xid))
 
-    async def look(self, device_id: str) -> Condition:
+    async def look(self, device_id: str) -> HealthReport:
         """How the device is now. Raises :class:`HostFault` where the driver does not answer."""
-        return await self._hands.ask(self._watch.look, device_id) if self._watch else Condition(Health.HEALTHY)
+        return await self._hands.ask(self._watch.look, device_id) if self._watch else HealthReport(Health.HEALTHY)
 
     async def close(self) -> None:
         """Stop watching; a thread that hangs in the driver is left behind."""
@@ -107,7 +107,7 @@ class Healer:
         with suppress(StoreFault, LimitReached, NotFound):
             await self._say(command)
 
-    async def _with_suspects(self, sighting: Sighting, xid: int) -> c.ReportXid:
+    async def _with_suspects(self, sighting: HealthEvent, xid: int) -> c.ReportXid:
         """With the leases that have a process where it happened; on an instance that one lease has, it was that one."""
         assert self._watch is not None
         suspects: tuple[str, ...] = ()
@@ -145,7 +145,7 @@ class Healer:
         with suppress(RuntimeError):  # the loop has ended meanwhile
             self._loop.call_soon_threadsafe(function, *args)
 
-    def _note(self, sighting: Sighting) -> None:
+    def _note(self, sighting: HealthEvent) -> None:
         log.warning("Device %s reported %s.", sighting.device_id, f"Xid {sighting.xid}" if sighting.xid else "an event")
         with suppress(asyncio.QueueFull):
             self._seen.put_nowait(sighting)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from ...core.model.entities import Instant
 from ...wire.views import HistoryView
-from ..devices.driver import Sample, Usage
+from ..devices.driver import DeviceUsage, Sample
 
 SECOND_MS, MINUTE_MS = 1000, 60_000
 SECONDS, MINUTES = 3600, 7 * 24 * 60
@@ -107,7 +107,7 @@ class Series:
         self._of_minute: list[tuple[int | None, ...]] = []  #: what was used in it
         self.energy_millijoule: int | None = None
 
-    def add(self, ms: int, usage: Usage) -> None:
+    def add(self, ms: int, usage: DeviceUsage) -> None:
         """Note what was used at ``ms``."""
         known = (
             usage.utilization_percent, usage.memory_used_bytes, usage.power_milliwatt, usage.temperature_celsius,

@@ -9,7 +9,7 @@ from ...core.lease.device_health import find_device
 from ...core.model import commands as c
 from ...core.model.entities import DeviceSpec, Health, Instant, LeaseState, LogicalGPU, State
 from ...errors import Conflict, HostFault, InternalError, LimitReached, NotFound, StoreFault
-from ..devices.driver import Division, Driver, GPUProcess
+from ..devices.driver import DeviceProcess, Driver, PartitionMode
 from ..effects.executor import NO_ANSWER, Hands
 from ..host import machine
 from ..supervisor import Parts
@@ -81,14 +81,14 @@ class Inventory:
             if self._hands.silence is not None:
                 await self._report(c.SetHealth(device_id, Health.SUSPECT, NO_ANSWER, stays=True))
 
-    async def division(self, device_id: str) -> tuple[Division, list[GPUProcess]]:
+    async def partition_mode(self, device_id: str) -> tuple[PartitionMode, list[DeviceProcess]]:
         """The mode in which the hardware divides a device, and who is on it."""
-        mode = await self._hands.ask(self._driver.division, device_id)
+        mode = await self._hands.ask(self._driver.partition_mode, device_id)
         return mode, list(await self._hands.ask(self._driver.processes, device_id)) if mode.capable else []
 
-    async def divide(self, device_id: str, *, on: bool) -> None:
+    async def set_partition_mode(self, device_id: str, *, on: bool) -> None:
         """Switch that mode of a device on which no lease is, and to which none comes meanwhile."""
-        mode, processes = await self.division(device_id)
+        mode, processes = await self.partition_mode(device_id)
         if mode.on == mode.pending == on:
             return
         drained = await self._read(lambda state, _: find_device(state, device_id).drained)
@@ -100,7 +100,7 @@ class Inventory:
             if processes:
                 pids = ", ".join(str(process.pid) for process in processes)
                 raise Conflict(f"Processes are on this device: {pids}. Nothing was changed; end them first.")
-            await self._hands.ask(self._driver.divide, device_id, on)
+            await self._hands.ask(self._driver.set_partition_mode, device_id, on)
             await self.look_once()
         finally:
             with suppress(NotFound):

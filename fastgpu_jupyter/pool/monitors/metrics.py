@@ -18,7 +18,7 @@ from ...core.model.entities import Instant, LeaseState, PendingReason, State
 from ...core.model.events import Event, LeaseGranted
 from ...core.scheduling import queue_report
 from ...units import MICRO
-from ..devices.driver import Sample, Usage
+from ..devices.driver import DeviceUsage, Sample
 from ..supervisor import PARTS
 
 if TYPE_CHECKING:
@@ -183,8 +183,8 @@ def _devices(now: Now) -> Iterator[Metric]:
     yield foreign
 
 
-def _usage(now: Now, device: Any) -> Usage:
-    return now.usage.devices.get(device.spec.id, Usage(None, None))
+def _usage(now: Now, device: Any) -> DeviceUsage:
+    return now.usage.devices.get(device.spec.id, DeviceUsage(None, None))
 
 
 def _thousandth(value: int | None) -> float | None:

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from ...core.model.entities import Holder, Instant, LeaseState, State
 from ...errors import NotFound
-from ..devices.driver import GPUProcess, ProcessUse
+from ..devices.driver import DeviceProcess, ProcessUsage
 from ..host.attribution import Attribution, Key
 from ..host.process import holder_of
 
@@ -95,7 +95,7 @@ class Owners:
         self._lock = threading.Lock()
 
     def find(
-        self, device_id: str, number: int | None, processes: Sequence[GPUProcess | ProcessUse], rights: Rights
+        self, device_id: str, number: int | None, processes: Sequence[DeviceProcess | ProcessUsage], rights: Rights
     ) -> Owned:
         """Whose the processes of a list are; the same ``number`` is the same list, ``None`` a new one each time."""
         with self._lock:

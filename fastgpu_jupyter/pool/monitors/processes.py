@@ -23,7 +23,7 @@ from ...core.lease.memory_limit import is_watched
 from ...core.model import commands as c
 from ...core.model.entities import Holder, Instant, LeaseState, State
 from ...errors import HostFault
-from ..devices.driver import GPUProcess
+from ..devices.driver import DeviceProcess
 from ..host.process import open_holder
 from ..host.threads import DaemonThreads
 from .process_owners import Foreign, Owned, Owners, rights_now
@@ -62,7 +62,7 @@ class Lookout:
         self,
         device_ids: Sequence[str],
         known: Mapping[str, Owned],
-        processes: Callable[[str], Awaitable[Sequence[GPUProcess]]],
+        processes: Callable[[str], Awaitable[Sequence[DeviceProcess]]],
         *,
         say: Callable[[c.Command], Awaitable[object]],
         read: Read,
@@ -91,7 +91,7 @@ class Lookout:
             self._end(before, now_s)
         return {name for name in {*earlier, *self.foreign} if earlier.get(name) != self.foreign.get(name)}
 
-    async def _list(self, device_id: str, processes: Sequence[GPUProcess], read: Read) -> Owned:
+    async def _list(self, device_id: str, processes: Sequence[DeviceProcess], read: Read) -> Owned:
         return await self._ask(self._owners.find, device_id, None, processes, await read(rights_now))
 
     async def _foreign(self, device_id: str, owned: Owned, read: Read) -> tuple[Foreign, ...]:

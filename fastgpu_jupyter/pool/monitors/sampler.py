@@ -16,14 +16,14 @@ from collections.abc import Container, Mapping, Sequence
 from typing import NamedTuple
 
 from ...core.model.entities import LogicalGPU
-from ..devices.driver import Driver, Sample, Subject, Usage, together
+from ..devices.driver import DeviceUsage, Driver, Sample, SampledLease, combine_usage
 from ..host.threads import DaemonThreads
 from .process_owners import Owned, Owners, Rights
 
 log = logging.getLogger("fastgpu.pool")
 #: How long a reading may take before the driver is said not to answer: far longer than any that does.
 ANSWER_S = 3.0
-_UNKNOWN, _NOTHING = Usage(None, None), Usage(0, 0)
+_UNKNOWN, _NOTHING = DeviceUsage(None, None), DeviceUsage(0, 0)
 
 
 class Reading(NamedTuple):
@@ -46,7 +46,7 @@ class Sampler:
         #: Since when the driver has not answered, by the loop's clock; ``None`` while it does.
         self.silent_since_s: float | None = None
 
-    async def sample(self, subjects: Sequence[Subject], rights: Rights) -> Reading | None:
+    async def sample(self, subjects: Sequence[SampledLease], rights: Rights) -> Reading | None:
         """One reading, or ``None`` where the driver does not answer."""
         loop = asyncio.get_running_loop()
         if self._under_way is None:  # else it hangs in an earlier one
@@ -74,7 +74,7 @@ class Sampler:
 
     # -- in the thread ------------------------------------------------------------------------------------------------
 
-    def read(self, subjects: Sequence[Subject], rights: Rights) -> Reading:
+    def read(self, subjects: Sequence[SampledLease], rights: Rights) -> Reading:
         """One reading, now."""
         sample = self._driver.sample(subjects)
         self._energy.keep(rights.holders)
@@ -82,7 +82,7 @@ class Sampler:
             device_id: self._owners.find(device_id, sample.lists.get(device_id), processes, rights)
             for device_id, processes in sample.processes.items()
         }
-        shared: dict[str, Mapping[str, Usage] | None] = {}
+        shared: dict[str, Mapping[str, DeviceUsage] | None] = {}
         for lease_id, _, gpu in subjects:
             if lease_id in sample.leases:
                 continue
@@ -96,13 +96,13 @@ class Sampler:
             sample.leases[lease_id] = _UNKNOWN if uses is None else uses.get(lease_id, _NOTHING)
         return Reading(sample, owned)
 
-    def _use_of_whole(self, sample: Sample, lease_id: str, gpu: LogicalGPU) -> Usage:
-        used = together([sample.devices.get(device_id, _UNKNOWN) for device_id in gpu.device_ids])
+    def _use_of_whole(self, sample: Sample, lease_id: str, gpu: LogicalGPU) -> DeviceUsage:
+        used = combine_usage([sample.devices.get(device_id, _UNKNOWN) for device_id in gpu.device_ids])
         return used._replace(energy_millijoule=self._energy.of(lease_id, gpu, sample.devices))
 
 
-def _use_by_lease(sample: Sample, device_id: str, owned: Owned | None) -> Mapping[str, Usage] | None:
-    """What the processes of each lease use together, unknown where one's is.
+def _use_by_lease(sample: Sample, device_id: str, owned: Owned | None) -> Mapping[str, DeviceUsage] | None:
+    """What the processes of each lease use combine_usage, unknown where one's is.
 
     ``None`` where nothing can be said of any lease, as where there are processes that cannot be seen from here.
     """
@@ -119,7 +119,7 @@ def _use_by_lease(sample: Sample, device_id: str, owned: Owned | None) -> Mappin
         else:
             percents[lease_id] += percent
     return {
-        lease_id: Usage(None if lease_id in unknown else min(100, percents[lease_id]), memory_bytes)
+        lease_id: DeviceUsage(None if lease_id in unknown else min(100, percents[lease_id]), memory_bytes)
         for lease_id, memory_bytes in owned.memory_bytes.items()
     }
 
@@ -131,7 +131,7 @@ class _Energy:
         self._counted: dict[str, int] = {}
         self._last: dict[str, tuple[LogicalGPU, dict[str, int]]] = {}  #: by lease: the counters when last seen
 
-    def of(self, lease_id: str, gpu: LogicalGPU, devices: Mapping[str, Usage]) -> int | None:
+    def of(self, lease_id: str, gpu: LogicalGPU, devices: Mapping[str, DeviceUsage]) -> int | None:
         """Count up to now; ``None`` where a device does not say."""
         now = {device_id: devices.get(device_id, _UNKNOWN).energy_millijoule for device_id in gpu.device_ids}
         known = {device_id: counter for device_id, counter in now.items() if counter is not None}

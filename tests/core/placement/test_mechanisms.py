@@ -126,10 +126,10 @@ def test_a_limit_of_the_driver_is_set_for_each_process_and_each_size() -> None:
     assert [effect for effect in outstanding(world.state) if isinstance(effect, Limit)] == limits()
     world.do(c.LimitSet("a", 1, Enforcement.DRIVER, "group"))
     assert lease.logical_gpu is not None
-    assert lease.logical_gpu.made == "group"
+    assert lease.logical_gpu.driver_handle == "group"
     assert world.do(c.LimitSet("a", 1, Enforcement.DRIVER, "group")) == []
     world.do(c.ResizeLease("a", "full"))
-    assert [(limit.logical_gpu.made, limit.logical_gpu.whole) for limit in limits()] == [("group", True)], (
+    assert [(limit.logical_gpu.driver_handle, limit.logical_gpu.whole) for limit in limits()] == [("group", True)], (
         "to be lifted"
     )
     world.do(c.LimitSet("a", 1, Enforcement.HARDWARE))
@@ -144,9 +144,9 @@ def test_a_limit_that_was_asked_for_before_a_change_of_size_is_asked_for_anew() 
     assert lease.logical_gpu is not None
     assert lease.logical_gpu.enforcement is Enforcement.HARDWARE
     (lifting,) = [effect for effect in effects(world.state, late) if isinstance(effect, Limit)]
-    assert (lifting.logical_gpu.whole, lifting.logical_gpu.made) == (True, "group")
+    assert (lifting.logical_gpu.whole, lifting.logical_gpu.driver_handle) == (True, "group")
     lifted = world.do(c.LimitSet("a", 1, Enforcement.HARDWARE, "", None, 80 * 2**30))
-    assert lease.logical_gpu.made == ""
+    assert lease.logical_gpu.driver_handle == ""
     assert not [effect for effect in effects(world.state, lifted) if isinstance(effect, Limit)]
 
 

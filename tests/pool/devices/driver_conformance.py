@@ -42,7 +42,7 @@ class Cannot(Exception):
 
 
 class Bench(Protocol):
-    """Hardware, real or played."""
+    """DeviceControl, real or played."""
 
     def driver(self) -> Driver:
         """A driver as a pool manager that starts now would have it."""
@@ -84,7 +84,7 @@ class Nothing:
     occupy = leave = lose = mend = remove = confuse = divide = own_group = limit_bytes = _cannot
 
 
-def carved(
+def allocate(
     spec: DeviceSpec, size: str, *more: DeviceSpec, isolation: Isolation = Isolation.NONE, generation: int = 1
 ) -> LogicalGPU:
     """What the pool would grant of a device that is free."""
@@ -142,7 +142,7 @@ class DriverConformance:
             if spec.offers:
                 assert tuple(offer.mechanism for offer in spec.offers) == spec.mechanisms
             assert len({offer.mechanism for offer in offers}) == len(offers)
-            whole = carved(spec, "full")
+            whole = allocate(spec, "full")
             assert 0 < whole.memory_bytes <= spec.memory_bytes
             assert whole.whole or whole.partition is not None
             assert whole.partition is not None or whole.memory_bytes == spec.memory_bytes
@@ -161,27 +161,27 @@ class DriverConformance:
         shared = [spec for spec in specs if mechanisms.is_shareable(spec)]
         together = [spec for spec in specs if not spec.profiles]
         return [
-            *(carved(spec, "full") for spec in specs),
-            *(carved(spec, "half") for spec in shared),
-            *(carved(spec, profile.name) for spec in specs for profile in spec.profiles),
-            *([carved(together[0], "2xfull", together[1])] if len(together) > 1 else []),
+            *(allocate(spec, "full") for spec in specs),
+            *(allocate(spec, "half") for spec in shared),
+            *(allocate(spec, profile.name) for spec in specs for profile in spec.profiles),
+            *([allocate(together[0], "2xfull", together[1])] if len(together) > 1 else []),
         ]
 
     def test_everything_is_safe_to_repeat(self, driver: Driver, specs: list[DeviceSpec]) -> None:
         for gpu in self.logical_gpus(specs):
             driver.release(gpu)  # never prepared
             made = driver.prepare(gpu)
-            ready = replace(gpu, made=made)
+            ready = replace(gpu, driver_handle=made)
             assert driver.prepare(ready) == made
             driver.release(ready)
             driver.release(ready)
-            driver.release(replace(gpu, made=driver.prepare(gpu)))
+            driver.release(replace(gpu, driver_handle=driver.prepare(gpu)))
 
     def test_what_a_process_needs_is_said_from_memory(
         self, bench: Bench, driver: Driver, specs: list[DeviceSpec]
     ) -> None:
         gpus = self.logical_gpus(specs)
-        before = [(dict(driver.environment(gpu)), list(driver.device_nodes(gpu))) for gpu in gpus]
+        before = [(dict(driver.env(gpu)), list(driver.device_nodes(gpu))) for gpu in gpus]
         for environment, nodes in before:
             assert environment
             assert all(isinstance(part, str) for pair in environment.items() for part in pair)
@@ -193,7 +193,7 @@ class DriverConformance:
         heard: list[object] = []
 
         def ask() -> None:  # the event loop is another thread
-            heard.extend((dict(driver.environment(gpu)), list(driver.device_nodes(gpu))) for gpu in gpus)
+            heard.extend((dict(driver.env(gpu)), list(driver.device_nodes(gpu))) for gpu in gpus)
 
         asking = threading.Thread(target=ask)
         asking.start()
@@ -203,9 +203,9 @@ class DriverConformance:
     def test_real_devices_are_told_apart_by_environment_and_files(
         self, driver: Driver, specs: list[DeviceSpec]
     ) -> None:
-        whole = [carved(spec, "full") for spec in specs if not spec.simulated]
-        real = [replace(gpu, made=driver.prepare(gpu)) for gpu in whole]
-        environments = [tuple(sorted(driver.environment(gpu).items())) for gpu in real]
+        whole = [allocate(spec, "full") for spec in specs if not spec.simulated]
+        real = [replace(gpu, driver_handle=driver.prepare(gpu)) for gpu in whole]
+        environments = [tuple(sorted(driver.env(gpu).items())) for gpu in real]
         files = [frozenset(driver.device_nodes(gpu)) for gpu in real]
         assert len(set(environments)) == len(set(files)) == len(real)
         assert all(files)
@@ -216,13 +216,13 @@ class DriverConformance:
         for spec in specs:
             if not mechanisms.is_shareable(spec):
                 continue
-            gpu = carved(spec, "half")
-            ready = replace(gpu, made=driver.prepare(gpu))
+            gpu = allocate(spec, "half")
+            ready = replace(gpu, driver_handle=driver.prepare(gpu))
             limited = driver.limit(ready, 1)  # a process that is nobody's kernel
             assert STRICTNESS.index(limited.enforcement) >= STRICTNESS.index(gpu.enforcement)
             if limited.enforcement is not gpu.enforcement:
                 assert limited.detail
-            driver.release(replace(ready, made=limited.made))
+            driver.release(replace(ready, driver_handle=limited.driver_handle))
 
     def test_a_limit_of_the_driver_is_set_changed_and_cleared(
         self, bench: Bench, driver: Driver, specs: list[DeviceSpec]
@@ -236,16 +236,18 @@ class DriverConformance:
             pytest.skip("this driver keeps no limits")
         with where_it_can():
             pid = bench.own_group()
-        gpu = carved(of_driver[0], "half", isolation=Isolation.LIMITED)
-        gpu = replace(gpu, made=driver.prepare(gpu))
+        gpu = allocate(of_driver[0], "half", isolation=Isolation.LIMITED)
+        gpu = replace(gpu, driver_handle=driver.prepare(gpu))
         limited = driver.limit(gpu, pid)
         assert limited.enforcement is Enforcement.DRIVER, limited.detail
         assert bench.limit_bytes(gpu.device_id) == gpu.memory_bytes
-        smaller = replace(carved(of_driver[0], "quarter", isolation=Isolation.LIMITED), made=limited.made)
+        smaller = replace(
+            allocate(of_driver[0], "quarter", isolation=Isolation.LIMITED), driver_handle=limited.driver_handle
+        )
         driver.limit(smaller, pid)
         driver.limit(smaller, pid)
         assert bench.limit_bytes(gpu.device_id) == smaller.memory_bytes
-        whole = driver.limit(replace(carved(of_driver[0], "full"), made=limited.made), pid)
+        whole = driver.limit(replace(allocate(of_driver[0], "full"), driver_handle=limited.driver_handle), pid)
         assert (whole.enforcement, whole.detail) == (Enforcement.HARDWARE, None)
         assert bench.limit_bytes(gpu.device_id) is None, "all of the device is the lease's again"
         driver.limit(smaller, pid)
@@ -262,21 +264,21 @@ class DriverConformance:
         divided = [spec for spec in specs if spec.profiles]
         if not divided:
             pytest.skip("this hardware is not divided")
-        gpu = carved(divided[0], "half")
-        gpu = replace(gpu, made=driver.prepare(gpu))
-        assert gpu.made
+        gpu = allocate(divided[0], "half")
+        gpu = replace(gpu, driver_handle=driver.prepare(gpu))
+        assert gpu.driver_handle
         assert driver.lost(gpu) is None
         assert driver.inventory()[0] == specs, "it is the pool's own"
         after_a_restart = bench.driver()
-        after_a_restart.take_over([gpu])
+        after_a_restart.adopt([gpu])
         assert after_a_restart.inventory()[0] == specs
-        assert after_a_restart.prepare(gpu) == gpu.made
+        assert after_a_restart.prepare(gpu) == gpu.driver_handle
         after_a_restart.release(gpu)
         after_a_restart.close()
         assert driver.lost(gpu)
         another = bench.driver()
-        kept = carved(divided[0], "half")
-        kept = replace(kept, made=driver.prepare(kept))
+        kept = allocate(divided[0], "half")
+        kept = replace(kept, driver_handle=driver.prepare(kept))
         assert another.inventory()[0] != specs, "nobody told it whose that is"
         another.close()
         driver.release(kept)
@@ -288,16 +290,16 @@ class DriverConformance:
         together = [spec for spec in specs if Mechanism.MPS in spec.mechanisms]
         if not together:
             pytest.skip("this hardware does not serve several leases together")
-        one, two = (carved(together[0], "quarter", generation=number) for number in (1, 2))
-        one, two = replace(one, made=driver.prepare(one)), replace(two, made=driver.prepare(two))
-        assert one.made == two.made != ""
-        assert driver.environment(one) == driver.environment(two)
+        one, two = (allocate(together[0], "quarter", generation=number) for number in (1, 2))
+        one, two = replace(one, driver_handle=driver.prepare(one)), replace(two, driver_handle=driver.prepare(two))
+        assert one.driver_handle == two.driver_handle != ""
+        assert driver.env(one) == driver.env(two)
         with pytest.raises(HostFault):
             driver.park(one, 1)
         after_a_restart = bench.driver()
-        after_a_restart.take_over([one, two])
+        after_a_restart.adopt([one, two])
         assert after_a_restart.inventory()[0] == specs
-        assert after_a_restart.prepare(one) == one.made
+        assert after_a_restart.prepare(one) == one.driver_handle
         after_a_restart.release(one)
         assert after_a_restart.lost(two) is None
         after_a_restart.release(two)
@@ -339,14 +341,14 @@ class DriverConformance:
             bench.lose(specs[0].id)
         assert driver.health(specs[0].id)[0] is not Health.HEALTHY
         with pytest.raises(HostFault):
-            driver.prepare(carved(specs[0], "full"))
+            driver.prepare(allocate(specs[0], "full"))
         assert driver.inventory()[0] == specs, "it is counted, so it is not taken for gone"
         for spec in specs[1:]:
             assert driver.health(spec.id)[0] is Health.HEALTHY
-            driver.prepare(carved(spec, "full"))
+            driver.prepare(allocate(spec, "full"))
         bench.mend(specs[0].id)
         assert driver.health(specs[0].id) == (Health.HEALTHY, None)
-        driver.prepare(carved(specs[0], "full"))
+        driver.prepare(allocate(specs[0], "full"))
 
     def test_a_device_that_is_gone_is_no_longer_listed(
         self, bench: Bench, driver: Driver, specs: list[DeviceSpec]
@@ -356,10 +358,10 @@ class DriverConformance:
         assert specs[-1].id not in {spec.id for spec in driver.inventory()[0]}
         assert {spec.id for spec in specs[:-1]} == {spec.id for spec in driver.inventory()[0]}
         with pytest.raises(HostFault):
-            driver.prepare(carved(specs[-1], "full"))
+            driver.prepare(allocate(specs[-1], "full"))
         with pytest.raises(DeviceGone):
             driver.processes(specs[-1].id)
-        driver.release(carved(specs[-1], "full"))  # what was made there went with it
+        driver.release(allocate(specs[-1], "full"))  # what was made there went with it
 
     def test_what_cannot_be_true_is_not_believed(self, bench: Bench, driver: Driver, specs: list[DeviceSpec]) -> None:
         with where_it_can():
@@ -377,19 +379,19 @@ class DriverConformance:
         with where_it_can():
             bench.divide(specs[0].id)
         with pytest.raises(HostFault):
-            driver.prepare(carved(specs[0], "full"))
+            driver.prepare(allocate(specs[0], "full"))
         now = {spec.id: spec for spec in driver.inventory()[0]}
         assert now.get(specs[0].id) != specs[0]
 
     def test_of_a_device_that_never_was_nothing_but_faults_is_heard(
         self, driver: Driver, specs: list[DeviceSpec]
     ) -> None:
-        gpu = replace(carved(specs[0], "full"), device_id="no such device")
+        gpu = replace(allocate(specs[0], "full"), device_id="no such device")
         calls: list[Callable[[], object]] = [
             lambda: driver.prepare(gpu),
             lambda: driver.limit(gpu, 1),
             lambda: driver.release(gpu),
-            lambda: driver.environment(gpu),
+            lambda: driver.env(gpu),
             lambda: driver.device_nodes(gpu),
             lambda: driver.processes(gpu.device_id),
             lambda: driver.health(gpu.device_id),
@@ -406,6 +408,6 @@ class DriverConformance:
         for spec in specs:
             if not spec.parkable:
                 with pytest.raises(HostFault):
-                    driver.park(carved(spec, "full"), 1)
+                    driver.park(allocate(spec, "full"), 1)
                 with pytest.raises(HostFault):
-                    driver.resume(carved(spec, "full"), 1, (spec.id,))
+                    driver.resume(allocate(spec, "full"), 1, (spec.id,))

@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from fastgpu_jupyter.core.model.entities import DeviceSpec, Enforcement, Health, LogicalGPU, Mechanism, Offer
 from fastgpu_jupyter.errors import HostFault
 from fastgpu_jupyter.pool.devices.driver import (
-    INDIVISIBLE,
+    NOT_PARTITIONABLE,
     DeviceGone,
-    Division,
-    GPUProcess,
-    Limited,
+    DeviceProcess,
+    DeviceUsage,
+    LimitResult,
+    PartitionMode,
     Sample,
-    Subject,
-    Usage,
+    SampledLease,
 )
 from fastgpu_jupyter.units import GIB
 
@@ -105,7 +105,7 @@ class FakeDriver:
         self._machine.answers.wait()
         return self._machine
 
-    def take_over(self, held: Sequence[LogicalGPU]) -> None:
+    def adopt(self, held: Sequence[LogicalGPU]) -> None:
         pass
 
     def inventory(self) -> tuple[list[DeviceSpec], str | None]:
@@ -130,22 +130,24 @@ class FakeDriver:
 
     def prepare(self, logical_gpu: LogicalGPU) -> str:
         self._require(self._call("prepare"), logical_gpu.device_ids)
-        return logical_gpu.made
+        return logical_gpu.driver_handle
 
-    def limit(self, logical_gpu: LogicalGPU, pid: int) -> Limited:
+    def limit(self, logical_gpu: LogicalGPU, pid: int) -> LimitResult:
         machine = self._call("limit")
-        if logical_gpu.whole and logical_gpu.made:
+        if logical_gpu.whole and logical_gpu.driver_handle:
             machine.limits.pop(logical_gpu.device_id, None)
         if logical_gpu.enforcement is not Enforcement.DRIVER:
-            return Limited(logical_gpu.enforcement)
+            return LimitResult(logical_gpu.enforcement)
         if pid not in machine.own_groups:
-            return Limited(Enforcement.COOPERATIVE, logical_gpu.made, f"Process {pid} shares its control group.")
+            return LimitResult(
+                Enforcement.COOPERATIVE, logical_gpu.driver_handle, f"Process {pid} shares its control group."
+            )
         machine.limits[logical_gpu.device_id] = logical_gpu.memory_bytes
-        return Limited(Enforcement.DRIVER, "group")
+        return LimitResult(Enforcement.DRIVER, "group")
 
     def release(self, logical_gpu: LogicalGPU) -> None:
         machine = self._call("release")
-        if logical_gpu.made:
+        if logical_gpu.driver_handle:
             machine.limits.pop(logical_gpu.device_id, None)
 
     def lost(self, logical_gpu: LogicalGPU) -> str | None:
@@ -157,29 +159,29 @@ class FakeDriver:
     def resume(self, logical_gpu: LogicalGPU, pid: int, origin: Sequence[str]) -> None:
         raise HostFault("Memory of these GPUs cannot be parked.")
 
-    def environment(self, logical_gpu: LogicalGPU) -> Mapping[str, str]:
+    def env(self, logical_gpu: LogicalGPU) -> Mapping[str, str]:
         shown = {"CUDA_VISIBLE_DEVICES": ",".join(logical_gpu.device_ids)}
         return shown if logical_gpu.whole else {**shown, "FASTGPU_MEMORY_BYTES": str(logical_gpu.memory_bytes)}
 
     def device_nodes(self, logical_gpu: LogicalGPU) -> Sequence[str]:
         return [f"/dev/{device_id}" for device_id in logical_gpu.device_ids]
 
-    def processes(self, device_id: str) -> Sequence[GPUProcess]:
+    def processes(self, device_id: str) -> Sequence[DeviceProcess]:
         machine = self._call("processes")
         if device_id not in {spec.id for spec in machine.specs}:
             raise DeviceGone(f"There is no GPU {device_id} any more.")
         self._require(machine, (device_id,))
-        return [GPUProcess(pid, used) for pid, used in machine.processes.get(device_id, {}).items()]
+        return [DeviceProcess(pid, used) for pid, used in machine.processes.get(device_id, {}).items()]
 
-    def sample(self, subjects: Sequence[Subject]) -> Sample:
+    def sample(self, subjects: Sequence[SampledLease]) -> Sample:
         self._call("sample")
-        return Sample(leases={subject.lease_id: Usage(None, None) for subject in subjects})
+        return Sample(leases={subject.lease_id: DeviceUsage(None, None) for subject in subjects})
 
-    def division(self, device_id: str) -> Division:
+    def partition_mode(self, device_id: str) -> PartitionMode:
         """It has no such mode."""
-        return INDIVISIBLE
+        return NOT_PARTITIONABLE
 
-    def divide(self, device_id: str, on: bool) -> Division:
+    def set_partition_mode(self, device_id: str, on: bool) -> PartitionMode:
         """Refused."""
         raise HostFault("This device cannot be divided.")
 

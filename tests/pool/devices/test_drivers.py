@@ -19,9 +19,9 @@ from fastgpu_jupyter.pool.devices.mechanisms.mps import folder_for
 from fastgpu_jupyter.pool.devices.simulated import SimulatedDriver
 from tests.nvml import machine as nvml_machine
 from tests.nvml.stub import Stub
-from tests.pool.devices.driver_conformance import DriverConformance, Nothing, carved
+from tests.pool.devices.driver_conformance import DriverConformance, Nothing, allocate
 from tests.pool.devices.fake_driver import FakeMachine, fake_spec
-from tests.pool.devices.nvidia.simulated_mps import PlayedControl
+from tests.pool.devices.nvidia.simulated_mps import FakeMpsControl
 from tests.pool.devices.remote_driver import remote
 
 
@@ -52,8 +52,8 @@ class TestFakeThatKeepsLimits(DriverConformance):
 _GROUPS = """
 import os
 from pathlib import Path
-from fastgpu_jupyter.pool.devices.mechanisms.mps import Setup
-from fastgpu_jupyter.pool.devices.nvidia.driver import NvmlDriver
+from fastgpu_jupyter.pool.devices.mechanisms.mps import MpsSettings
+from fastgpu_jupyter.pool.devices.nvidia.driver import NvidiaDriver
 from fastgpu_jupyter.pool.host import cgroup
 folder = Path(os.environ["GROUPS"])
 cgroup.root = lambda: folder
@@ -73,7 +73,7 @@ class NvmlBench:
         self._kernels: list[subprocess.Popen[bytes]] = []
 
     def driver(self) -> Driver:
-        return remote(self._environment, _GROUPS, f"NvmlDriver({{}}, mps={self.mps})")
+        return remote(self._environment, _GROUPS, f"NvidiaDriver({{}}, mps={self.mps})")
 
     def _gpu(self, device_id: str) -> nvml_machine.FakeGpu:
         return next(gpu for gpu in self._machine.gpus if gpu.uuid == device_id)
@@ -153,14 +153,14 @@ class TestNvmlWithMps(DriverConformance):
         nvml_stub: Stub,
         fake_machine: Callable[..., nvml_machine.FakeMachine],
         tmp_path: Path,
-        played_control: PlayedControl,
+        played_control: FakeMpsControl,
     ) -> Iterator[NvmlBench]:
         groups = tmp_path / "groups"
         groups.mkdir()
         (groups / "cgroup.procs").touch()
         machine = fake_machine("2xH100-80GB,1xA100-SXM4-80GB")
         with contextlib.closing(NvmlBench(nvml_stub, machine, groups)) as bench:
-            bench.mps = f"Setup(Path({str(folder_for(tmp_path / 'pool.sock'))!r}), on=True)"
+            bench.mps = f"MpsSettings(Path({str(folder_for(tmp_path / 'pool.sock'))!r}), on=True)"
             yield bench
 
 
@@ -202,12 +202,12 @@ def test_a_partition_has_files_of_its_own(
     code = (
         "from pathlib import Path\n"
         "from fastgpu_jupyter.pool.devices.nvidia import mig\n"
-        "from fastgpu_jupyter.pool.devices.nvidia.driver import NvmlDriver\n"
+        "from fastgpu_jupyter.pool.devices.nvidia.driver import NvidiaDriver\n"
         f"mig.MIG_MINORS = Path({str(minors)!r})\n"
     )
-    driver = remote(nvml_stub.environment(machine), code, "NvmlDriver({})")
-    gpu = carved(driver.inventory()[0][0], "half")
-    gpu = replace(gpu, made=driver.prepare(gpu))
+    driver = remote(nvml_stub.environment(machine), code, "NvidiaDriver({})")
+    gpu = allocate(driver.inventory()[0][0], "half")
+    gpu = replace(gpu, driver_handle=driver.prepare(gpu))
     (instance,) = machine.gpus[0].instances
     caps = [f"/dev/nvidia-caps/nvidia-cap{10 * instance.id}", f"/dev/nvidia-caps/nvidia-cap{10 * instance.id + 1}"]
     assert list(driver.device_nodes(gpu)) == ["/dev/nvidia0", "/dev/nvidiactl", "/dev/nvidia-uvm", *caps]

@@ -15,7 +15,7 @@ import pytest
 from fastgpu_jupyter.core.model.entities import Enforcement, Health, LogicalGPU, Mechanism
 from fastgpu_jupyter.errors import HostFault, InvalidRequest
 from fastgpu_jupyter.pool.devices import catalog
-from fastgpu_jupyter.pool.devices.driver import Subject, Usage
+from fastgpu_jupyter.pool.devices.driver import DeviceUsage, SampledLease
 from fastgpu_jupyter.pool.devices.nvidia import cuda_checkpoint as checkpoint
 from fastgpu_jupyter.pool.devices.nvidia import driver as nvml
 from fastgpu_jupyter.pool.devices.nvidia import parking as lease_memory
@@ -87,7 +87,7 @@ def test_simulated_devices_say_so_and_hide_real_ones() -> None:
     specs, message = driver.inventory()
     assert [(spec.id, spec.simulated) for spec in specs] == [("SIM-0-A100-80GB", True), ("SIM-1-A100-80GB", True)]
     assert message is None
-    assert driver.environment(GPU) == {"CUDA_VISIBLE_DEVICES": "", "FASTGPU_SIMULATED": "1"}
+    assert driver.env(GPU) == {"CUDA_VISIBLE_DEVICES": "", "FASTGPU_SIMULATED": "1"}
     assert driver.health("SIM-0-A100-80GB") == (Health.HEALTHY, None)
 
 
@@ -97,8 +97,8 @@ def test_a_simulated_lease_shows_what_its_process_tree_really_uses() -> None:
     code = "import subprocess, sys; block = bytearray(60_000_000); subprocess.run([sys.executable, '-c', 'while 1: 1'])"
     with subprocess.Popen([sys.executable, "-c", code], start_new_session=True) as running:
         try:
-            subject = Subject("a", running.pid, GPU)
-            usage = Usage(0, 0)
+            subject = SampledLease("a", running.pid, GPU)
+            usage = DeviceUsage(0, 0)
 
             def seen() -> bool:
                 nonlocal usage
@@ -110,7 +110,7 @@ def test_a_simulated_lease_shows_what_its_process_tree_really_uses() -> None:
             wait_until(seen, lambda: f"the child's work is seen; the last sample is {usage}")
         finally:
             os.killpg(running.pid, 9)
-    assert driver.sample([subject]).leases["a"] == Usage(0, 0)
+    assert driver.sample([subject]).leases["a"] == DeviceUsage(0, 0)
 
 
 class FakeNvml:
@@ -186,10 +186,10 @@ def test_an_nvidia_gpu_is_leased_whole_and_by_uuid(fake: FakeNvml) -> None:
     )  # fmt: skip
     assert message is None
     granted = replace(GPU, device_id="GPU-1234", mechanism=Mechanism.EXCLUSIVE)
-    assert driver.environment(granted) == {"CUDA_VISIBLE_DEVICES": "GPU-1234", "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+    assert driver.env(granted) == {"CUDA_VISIBLE_DEVICES": "GPU-1234", "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
     assert list(driver.device_nodes(granted)) == ["/dev/nvidia3", "/dev/nvidiactl", "/dev/nvidia-uvm"]
-    reading = Sampler(driver, Owners("boot")).read([Subject("a", 1, granted)], Rights({}, {}))
-    assert reading.sample.leases == {"a": Usage(37, 3 * GIB)}
+    reading = Sampler(driver, Owners("boot")).read([SampledLease("a", 1, granted)], Rights({}, {}))
+    assert reading.sample.leases == {"a": DeviceUsage(37, 3 * GIB)}
     fake.pids = [7, 8]
     assert list(driver.processes("GPU-1234")) == [(7, 7 * GIB), (8, 8 * GIB)]
     driver.prepare(granted)
@@ -202,13 +202,13 @@ def test_a_part_of_an_nvidia_gpu_has_a_limit_that_libraries_are_told(fake: FakeN
         GPU, device_id="GPU-1234", whole=False, memory_bytes=40 * GIB, mechanism=Mechanism.SHARED,
         enforcement=Enforcement.COOPERATIVE,
     )  # fmt: skip
-    told = driver.environment(part)
+    told = driver.env(part)
     assert told["FASTGPU_MEMORY_BYTES"] == str(40 * GIB)
     assert told["FASTGPU_CAP_BYTES"] == told["CUPY_GPU_MEMORY_LIMIT"] == str(40 * GIB - 512 * MIB)
     assert told["FASTGPU_CAP_FRACTION"] == told["XLA_CLIENT_MEM_FRACTION"] == f"{39.5 / 80:.4f}"
-    by_driver = driver.environment(replace(part, enforcement=Enforcement.DRIVER))
+    by_driver = driver.env(replace(part, enforcement=Enforcement.DRIVER))
     assert "XLA_CLIENT_MEM_FRACTION" not in by_driver, "what it sees as all of the memory is its part already"
-    small = driver.environment(replace(part, memory_bytes=GIB))
+    small = driver.env(replace(part, memory_bytes=GIB))
     assert small["FASTGPU_CAP_BYTES"] == str(GIB * 7 // 8)
 
 
@@ -221,9 +221,9 @@ def test_counters_that_a_gpu_does_not_have_are_unknown_not_zero(fake: FakeNvml) 
     driver = select_driver("", {})
     driver.inventory()
     fake.broken = {"nvmlDeviceGetUtilizationRates"}
-    assert driver.sample([]).devices == {"GPU-1234": Usage(None, 3 * GIB)}
+    assert driver.sample([]).devices == {"GPU-1234": DeviceUsage(None, 3 * GIB)}
     fake.broken = {"nvmlDeviceGetMemoryInfo"}
-    assert driver.sample([]).devices == {"GPU-1234": Usage(37, None)}
+    assert driver.sample([]).devices == {"GPU-1234": DeviceUsage(37, None)}
     assert driver.health("GPU-1234")[0] is Health.FAULTY
 
 

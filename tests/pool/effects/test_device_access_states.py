@@ -66,7 +66,7 @@ class Closed(World):
         return events
 
     def nodes_of(self, gpu: LogicalGPU) -> list[str]:
-        return [*gpu.device_ids, *filter(None, [gpu.made])]
+        return [*gpu.device_ids, *filter(None, [gpu.driver_handle])]
 
     async def settled(self) -> dict[int, set[str]]:
         assert self.closing is not None
@@ -158,7 +158,9 @@ def test_what_is_made_for_a_lease_is_opened_with_it() -> None:
         world.ask("a")
         world.do(c.BindHolder("a", holder(100)))
         gpu = world.gpu("a")
-        made = LogicalGPU(**{name: getattr(gpu, name) for name in gpu.__slots__ if name != "made"}, made="cap-7")
+        made = LogicalGPU(
+            **{name: getattr(gpu, name) for name in gpu.__slots__ if name != "driver_handle"}, driver_handle="cap-7"
+        )
         await closing.open("a", made)
         assert world.groups.open == {100: {gpu.device_id, "cap-7"}}
         world.do(c.PrepareSucceeded("a", gpu.generation, "cap-7"))

@@ -248,14 +248,14 @@ def test_devices_come_and_go_while_the_pool_serves(tmp_path: Path, machine: Fake
 def test_device_files_are_open_before_a_lease_is_ready_and_closed_in_before_it_is_limited(machine: FakeMachine) -> None:
     class Played:
         async def open(self, lease_id: str, gpu: LogicalGPU) -> None:
-            machine.calls.append(f"open {lease_id} {gpu.made}")
+            machine.calls.append(f"open {lease_id} {gpu.driver_handle}")
 
         async def settled(self, lease_id: str) -> None:
             machine.calls.append(f"settled {lease_id}")
 
     async def story() -> None:
         hands = Hands(machine.driver(), closing=cast(Closing, Played()))
-        gpu = LogicalGPU("fake-0", GIB, False, Mechanism.SHARED, Enforcement.DRIVER, 0, 1, made="it")  # noqa: FBT003
+        gpu = LogicalGPU("fake-0", GIB, False, Mechanism.SHARED, Enforcement.DRIVER, 0, 1, driver_handle="it")  # noqa: FBT003
         kernel = holder_of(os.getpid(), Clock().boot_id())
         assert await hands.carry_out(fx.Prepare("a", gpu)) == c.PrepareSucceeded("a", 1, "it")
         assert machine.calls == ["prepare", "open a it"]

@@ -29,7 +29,14 @@ from fastgpu_jupyter.core.model.entities import (
 from fastgpu_jupyter.core.pool import Pool as Rules
 from fastgpu_jupyter.core.scheduling import queue_report
 from fastgpu_jupyter.errors import HostFault, InternalError, NoSuchDevice, NotFound, StoreFault
-from fastgpu_jupyter.pool.devices.driver import INDIVISIBLE, Division, GPUProcess, Limited, Sample, Subject
+from fastgpu_jupyter.pool.devices.driver import (
+    NOT_PARTITIONABLE,
+    DeviceProcess,
+    LimitResult,
+    PartitionMode,
+    Sample,
+    SampledLease,
+)
 from fastgpu_jupyter.pool.effects import executor as hands_module
 from fastgpu_jupyter.pool.effects.scrubber import OVERWRITE, Scrubber
 from fastgpu_jupyter.pool.host.clock import Clock
@@ -54,7 +61,7 @@ class PlayedDriver:
         self.parked: list[tuple[str, int]] = []
         self.released: list[int] = []
 
-    def take_over(self, held: Sequence[LogicalGPU]) -> None:
+    def adopt(self, held: Sequence[LogicalGPU]) -> None:
         self.held = list(held)
 
     def inventory(self) -> tuple[list[DeviceSpec], str | None]:
@@ -69,8 +76,8 @@ class PlayedDriver:
             raise HostFault(self.refuse)
         return ""
 
-    def limit(self, logical_gpu: LogicalGPU, pid: int) -> Limited:
-        return Limited(logical_gpu.enforcement)
+    def limit(self, logical_gpu: LogicalGPU, pid: int) -> LimitResult:
+        return LimitResult(logical_gpu.enforcement)
 
     def release(self, logical_gpu: LogicalGPU) -> None:
         self.released.append(logical_gpu.generation)
@@ -89,25 +96,25 @@ class PlayedDriver:
             raise HostFault(self.refuse)
         self.parked.remove((logical_gpu.device_id, pid))
 
-    def environment(self, logical_gpu: LogicalGPU) -> Mapping[str, str]:
+    def env(self, logical_gpu: LogicalGPU) -> Mapping[str, str]:
         return {"CUDA_VISIBLE_DEVICES": logical_gpu.device_id}
 
     def device_nodes(self, logical_gpu: LogicalGPU) -> Sequence[str]:
         return ()
 
-    def processes(self, device_id: str) -> Sequence[GPUProcess]:
+    def processes(self, device_id: str) -> Sequence[DeviceProcess]:
         if self.blind:
             raise HostFault("cannot see")
-        return [GPUProcess(pid, None) for pid in self.pids]
+        return [DeviceProcess(pid, None) for pid in self.pids]
 
-    def sample(self, subjects: Sequence[Subject]) -> Sample:
+    def sample(self, subjects: Sequence[SampledLease]) -> Sample:
         return Sample()
 
-    def division(self, device_id: str) -> Division:
+    def partition_mode(self, device_id: str) -> PartitionMode:
         """It has no such mode."""
-        return INDIVISIBLE
+        return NOT_PARTITIONABLE
 
-    def divide(self, device_id: str, on: bool) -> Division:
+    def set_partition_mode(self, device_id: str, on: bool) -> PartitionMode:
         """Refused."""
         raise HostFault("This device cannot be divided.")
 

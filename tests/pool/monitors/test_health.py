@@ -17,8 +17,8 @@ from fastgpu_jupyter.core.model import commands as c
 from fastgpu_jupyter.core.model.entities import Device, EndReason, Health, LeaseState, LogicalGPU, Scrub
 from fastgpu_jupyter.errors import Conflict, HostFault, NotFound
 from fastgpu_jupyter.pool.devices import health
-from fastgpu_jupyter.pool.devices.driver import DeviceGone, GPUProcess, ProcessBroken
-from fastgpu_jupyter.pool.devices.health import Condition, Readings, Sighting, judge
+from fastgpu_jupyter.pool.devices.driver import DeviceGone, DeviceProcess, ProcessUnusable
+from fastgpu_jupyter.pool.devices.health import HealthEvent, HealthReadings, HealthReport, assess
 from fastgpu_jupyter.pool.devices.nvidia import health as nvml_health
 from fastgpu_jupyter.pool.effects import executor as hands_module
 from fastgpu_jupyter.pool.monitors import health as healing
@@ -26,21 +26,21 @@ from tests.core.world import spec
 from tests.pool.loop.test_runtime import PlayedDriver, Pool, run
 from tests.waiting import async_wait_until
 
-WELL = Condition(Health.HEALTHY)
+WELL = HealthReport(Health.HEALTHY)
 
 
-class PlayedWatch:
+class FakeHealthWatcher:
     """Says what a test puts in, and answers looks with what a test decided."""
 
     def __init__(self) -> None:
-        self.events: queue.Queue[Sighting | HostFault] = queue.Queue()
-        self.conditions: dict[str, Condition] = {}
+        self.events: queue.Queue[HealthEvent | HostFault] = queue.Queue()
+        self.conditions: dict[str, HealthReport] = {}
         self.pids: dict[int | None, list[int]] = {}
         self.answers = threading.Event()
         self.answers.set()
         self.closed = threading.Event()
 
-    def wait(self) -> Sighting | None:
+    def wait(self) -> HealthEvent | None:
         try:
             event = self.events.get(timeout=0.02)
         except queue.Empty:
@@ -49,7 +49,7 @@ class PlayedWatch:
             raise event
         return event
 
-    def look(self, device_id: str) -> Condition:
+    def look(self, device_id: str) -> HealthReport:
         assert self.answers.wait(20)
         return self.conditions.get(device_id, WELL)
 
@@ -67,14 +67,14 @@ class FrailDriver(PlayedDriver):
 
     def __init__(self, devices: int = 1) -> None:
         super().__init__(*(spec(f"gpu-{number}", index=number, parkable=True) for number in range(devices)))
-        self.played = PlayedWatch()
+        self.played = FakeHealthWatcher()
         self.refusals = 0
 
     def resume(self, logical_gpu: LogicalGPU, pid: int, origin: Sequence[str]) -> None:
         assert self.parked == [(origin[0], pid)]
         self.parked.clear()
 
-    def watch(self) -> PlayedWatch:
+    def watch(self) -> FakeHealthWatcher:
         if self.refusals:
             self.refusals -= 1
             raise HostFault("not now")
@@ -111,7 +111,7 @@ def test_an_error_number_is_told_to_who_has_the_device(tmp_path: Path, driver: F
     async def story(pool: Pool) -> None:
         await pool.ask("a")
         await pool.until("a", LeaseState.ACTIVE)
-        driver.played.events.put(Sighting("gpu-0", 31))
+        driver.played.events.put(HealthEvent("gpu-0", 31))
         assert "outside its memory on the GPU: Xid 31." in await until_told(pool, "a")
         assert pool.runtime.metrics.xids == {"31": 1}
 
@@ -142,7 +142,7 @@ def test_who_did_it_is_known_by_its_instance_and_else_only_supposed(
         for name in "ab":
             await pool.ask(name, profile="quarter")
             await pool.until(name, LeaseState.ACTIVE)
-        driver.played.events.put(Sighting("gpu-0", 13, instance))
+        driver.played.events.put(HealthEvent("gpu-0", 13, instance))
         assert (await until_told(pool, "a")).startswith(begins)
         assert ((await pool.lease("b")).fault is not None) == (pids == {})
 
@@ -170,7 +170,7 @@ def test_a_lost_device_ends_its_leases_and_who_waits_is_served_elsewhere(tmp_pat
             await pool.ask(name)
         lost = (await pool.until("a", LeaseState.ACTIVE)).logical_gpu
         assert lost is not None
-        driver.played.events.put(Sighting(lost.device_id, 79))
+        driver.played.events.put(HealthEvent(lost.device_id, 79))
         assert (await pool.until("a", LeaseState.ENDED)).end_reason is EndReason.DEVICE_LOST
         assert (await pool.lease("c")).state is LeaseState.WAITING  # not on the one that is lost
         await pool.runtime.submit(c.ReleaseLease("b"))
@@ -188,7 +188,7 @@ def test_a_lease_leaves_a_suspect_device_with_its_memory(tmp_path: Path) -> None
         await pool.ask("a")
         before = (await pool.until("a", LeaseState.ACTIVE)).logical_gpu
         assert before is not None
-        driver.played.events.put(Sighting(before.device_id, 63))
+        driver.played.events.put(HealthEvent(before.device_id, 63))
         await until(pool, lambda devices: devices[before.device_id].health is Health.SUSPECT)
 
         async def moved() -> bool:
@@ -203,7 +203,7 @@ def test_a_lease_leaves_a_suspect_device_with_its_memory(tmp_path: Path) -> None
 
 def test_what_an_error_number_said_stands_until_the_device_is_put_back(tmp_path: Path, driver: FrailDriver) -> None:
     async def story(pool: Pool) -> None:
-        driver.played.events.put(Sighting("gpu-0", 95))
+        driver.played.events.put(HealthEvent("gpu-0", 95))
         await until(pool, lambda devices: devices["gpu-0"].health is Health.FAULTY)
         driver.played.conditions["gpu-0"] = health.RECOVERY[1]
         with pytest.raises(Conflict, match="wants this GPU reset"):
@@ -250,7 +250,7 @@ def test_a_driver_that_refuses_to_be_watched_is_asked_again(tmp_path: Path, driv
     driver.played.events.put(HostFault("no events now"))
 
     async def story(pool: Pool) -> None:
-        driver.played.events.put(Sighting("gpu-0", 48))
+        driver.played.events.put(HealthEvent("gpu-0", 48))
         await until(pool, lambda devices: devices["gpu-0"].health is Health.FAULTY)
 
     run(tmp_path, story, driver)
@@ -262,10 +262,10 @@ def test_an_event_without_a_number_is_a_reason_to_look_at_once(tmp_path: Path, m
     async def story(pool: Pool) -> None:
         await until(pool, lambda _: True)
         driver.played.conditions["gpu-0"] = health.RECOVERY[4]
-        driver.played.events.put(Sighting("gpu-0", None))
+        driver.played.events.put(HealthEvent("gpu-0", None))
         await until(pool, lambda devices: devices["gpu-0"].health is Health.SUSPECT)
         driver.played.conditions.clear()
-        driver.played.events.put(Sighting("gpu-0", healing.RECOVERY_CHANGED))
+        driver.played.events.put(HealthEvent("gpu-0", healing.RECOVERY_CHANGED))
         await until(pool, lambda devices: devices["gpu-0"].health is Health.HEALTHY)
         assert pool.runtime.metrics.xids == {}
 
@@ -277,11 +277,11 @@ def test_a_lease_of_two_gpus_drains_on_the_one_that_is_left(tmp_path: Path, monk
     driver = FrailDriver(devices=2)
     monkeypatch.setattr(hands_module, "leases_of", lambda pid, _: pid == 4711)
 
-    def processes(device_id: str) -> Sequence[GPUProcess]:
+    def processes(device_id: str) -> Sequence[DeviceProcess]:
         asked.append(device_id)
         if device_id == "gpu-0":
             raise DeviceGone("gone")
-        return [GPUProcess(pid, None) for pid in driver.pids]
+        return [DeviceProcess(pid, None) for pid in driver.pids]
 
     asked: list[str] = []
     driver.processes = processes  # type: ignore[method-assign]
@@ -303,7 +303,7 @@ def test_a_process_that_parking_broke_is_told_to_restart(
     tmp_path: Path, driver: FrailDriver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def break_it(*_: object) -> int:
-        raise ProcessBroken("It failed.")
+        raise ProcessUnusable("It failed.")
 
     monkeypatch.setattr(driver, "park", break_it)
 
@@ -320,26 +320,26 @@ def test_a_process_that_parking_broke_is_told_to_restart(
 @pytest.mark.parametrize(
     ("readings", "found"),
     [
-        (Readings(), Health.HEALTHY),
-        (Readings(recovery_action=0, uncorrected_errors=0), Health.HEALTHY),
-        (Readings(recovery_action=1), Health.FAULTY),
-        (Readings(recovery_action=4), Health.SUSPECT),
-        (Readings(recovery_action=99), Health.SUSPECT),
-        (Readings(remap_pending=True), Health.SUSPECT),
-        (Readings(remap_pending=True, remap_failed=True), Health.FAULTY),
-        (Readings(uncorrected_errors=3), Health.SUSPECT),
-        (Readings(silent="Unknown Error"), Health.FAULTY),
+        (HealthReadings(), Health.HEALTHY),
+        (HealthReadings(recovery_action=0, uncorrected_errors=0), Health.HEALTHY),
+        (HealthReadings(recovery_action=1), Health.FAULTY),
+        (HealthReadings(recovery_action=4), Health.SUSPECT),
+        (HealthReadings(recovery_action=99), Health.SUSPECT),
+        (HealthReadings(remap_pending=True), Health.SUSPECT),
+        (HealthReadings(remap_pending=True, remap_failed=True), Health.FAULTY),
+        (HealthReadings(uncorrected_errors=3), Health.SUSPECT),
+        (HealthReadings(silent="Unknown Error"), Health.FAULTY),
     ],
 )
-def test_what_a_look_means(readings: Readings, found: Health) -> None:
-    condition = judge(readings)
+def test_what_a_look_means(readings: HealthReadings, found: Health) -> None:
+    condition = assess(readings)
     assert condition.health is found
     assert (condition.reason is None) == (found is Health.HEALTHY)
     assert not condition.lost
 
 
 def test_only_a_gpu_that_is_gone_is_lost() -> None:
-    assert judge(Readings(silent="GPU is lost", lost=True)).lost
+    assert assess(HealthReadings(silent="GPU is lost", lost=True)).lost
 
 
 def error(number: int) -> pynvml.NVMLError:
@@ -392,15 +392,15 @@ def event(kind: int, data: int, instance: int = nvml_health.NO_INSTANCE) -> Simp
 
 
 def test_events_of_nvml_are_read(played_nvml: Nvml) -> None:
-    watch = nvml_health.NvmlWatch(["GPU-1"])
+    watch = nvml_health.NvmlHealthWatcher(["GPU-1"])
     assert played_nvml.asked["DeviceRegisterEvents"] == ("handle", pynvml.nvmlEventTypeXidCriticalError, "set")
     assert watch.wait() is None
     played_nvml.answers["EventSetWait_v2"] = event(pynvml.nvmlEventTypeXidCriticalError, 31)
-    assert watch.wait() == Sighting("GPU-1", 31)
+    assert watch.wait() == HealthEvent("GPU-1", 31)
     played_nvml.answers["EventSetWait_v2"] = event(pynvml.nvmlEventTypeXidCriticalError, 31, instance=2)
-    assert watch.wait() == Sighting("GPU-1", 31, 2)
+    assert watch.wait() == HealthEvent("GPU-1", 31, 2)
     played_nvml.answers["EventSetWait_v2"] = event(pynvml.nvmlEventTypeDoubleBitEccError, 1)
-    assert watch.wait() == Sighting("GPU-1", None)
+    assert watch.wait() == HealthEvent("GPU-1", None)
     played_nvml.answers["EventSetWait_v2"] = pynvml.NVML_ERROR_UNKNOWN
     with pytest.raises(HostFault):
         watch.wait()
@@ -412,10 +412,10 @@ def test_events_of_nvml_are_read(played_nvml: Nvml) -> None:
 
 def test_a_gpu_without_events_is_looked_at_all_the_same(played_nvml: Nvml) -> None:
     played_nvml.answers["DeviceRegisterEvents"] = pynvml.NVML_ERROR_NOT_SUPPORTED
-    assert nvml_health.NvmlWatch(["GPU-1"]).look("GPU-1") == WELL
+    assert nvml_health.NvmlHealthWatcher(["GPU-1"]).look("GPU-1") == WELL
     played_nvml.answers["EventSetCreate"] = pynvml.NVML_ERROR_FUNCTION_NOT_FOUND
     with pytest.raises(HostFault, match="tells of no errors"):
-        nvml_health.NvmlWatch(["GPU-1"])
+        nvml_health.NvmlHealthWatcher(["GPU-1"])
 
 
 @pytest.mark.parametrize(
@@ -434,12 +434,12 @@ def test_a_gpu_without_events_is_looked_at_all_the_same(played_nvml: Nvml) -> No
 )
 def test_a_look_asks_only_what_the_driver_knows(played_nvml: Nvml, name: str, answer: Any, found: Health) -> None:
     played_nvml.answers[name] = answer
-    condition = nvml_health.NvmlWatch(["GPU-1"]).look("GPU-1")
+    condition = nvml_health.NvmlHealthWatcher(["GPU-1"]).look("GPU-1")
     assert (condition.health, condition.lost) == (found, False)
 
 
 @pytest.mark.parametrize("number", [pynvml.NVML_ERROR_GPU_IS_LOST, pynvml.NVML_ERROR_NOT_FOUND])
 def test_a_gpu_that_fell_off_the_bus_is_lost(played_nvml: Nvml, number: int) -> None:
-    watch = nvml_health.NvmlWatch(["GPU-1"])
+    watch = nvml_health.NvmlHealthWatcher(["GPU-1"])
     played_nvml.answers["DeviceGetMemoryInfo"] = number
     assert watch.look("GPU-1").lost

@@ -7,13 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastgpu_jupyter.core.model.entities import Instant
-from fastgpu_jupyter.pool.devices.driver import Sample, Usage
+from fastgpu_jupyter.pool.devices.driver import DeviceUsage, Sample
 from fastgpu_jupyter.pool.monitors import history
 from fastgpu_jupyter.pool.monitors.history import MEMORY, UTILIZATION, History, Ring, Series
 
 MIB = 2**20
 AHEAD = 1_700_000_000_000  #: of the wall clock, before the pool's
-UNKNOWN = Usage(None, None)
+UNKNOWN = DeviceUsage(None, None)
 
 
 def wall(ms: int) -> Instant:
@@ -52,8 +52,8 @@ def test_a_number_that_does_not_fit_is_a_gap_and_what_is_past_is_left_alone() ->
 
 def test_a_minute_is_the_mean_of_what_was_known_and_of_memory_the_most() -> None:
     series = Series()
-    first, second_half = Usage(10, MIB, 100, None, 40), Usage(20, 3 * MIB, None, None, 51)
-    for second, usage in ((0, first), (30, second_half), (59, UNKNOWN), (180, Usage(7, 0))):
+    first, second_half = DeviceUsage(10, MIB, 100, None, 40), DeviceUsage(20, 3 * MIB, None, None, 51)
+    for second, usage in ((0, first), (30, second_half), (59, UNKNOWN), (180, DeviceUsage(7, 0))):
         series.add(1000 * second, usage)
     seen = series.view("1m", None, wall(180_000))
     assert seen["resolution_ms"] == 60_000
@@ -63,14 +63,14 @@ def test_a_minute_is_the_mean_of_what_was_known_and_of_memory_the_most() -> None
     assert seen["memory_used_bytes_max"] == [3 * MIB, None, None, 0]
     assert seen["power_milliwatt"] == [100, None, None, None]
     assert seen["temperature_celsius"] == [46, None, None, None]
-    series.add(181_000, Usage(9, 0))
+    series.add(181_000, DeviceUsage(9, 0))
     assert series.view("1m", None, wall(181_000))["utilization_percent"] == [15, None, None, 8]
 
 
 def test_history_is_read_from_an_instant_on_the_wall_clock_on() -> None:
     series = Series()
     for second in range(10, 20):
-        series.add(1000 * second + 500, Usage(second, None))
+        series.add(1000 * second + 500, DeviceUsage(second, None))
     at = wall(19_900)
     for since, first in (
         (AHEAD, 10),
@@ -92,7 +92,7 @@ def test_history_is_read_from_an_instant_on_the_wall_clock_on() -> None:
 def test_an_hour_of_seconds_and_a_week_of_minutes_and_no_more() -> None:
     series = Series()
     for ms in range(0, 9 * 24 * 3_600_000, 20_000):
-        series.add(ms, Usage(1, 1))
+        series.add(ms, DeviceUsage(1, 1))
     at = wall(9 * 24 * 3_600_000)
     assert len(series.view("1s", None, at)["utilization_percent"]) == 3600
     minutes = series.view("1m", None, at)["utilization_percent"]
@@ -102,7 +102,7 @@ def test_an_hour_of_seconds_and_a_week_of_minutes_and_no_more() -> None:
 def test_a_lease_that_is_forgotten_has_no_history_and_there_are_no_more_than_a_limit() -> None:
     kept = History()
     history_max = history.SERIES_MAX
-    kept.add(0, Sample({"gpu": Usage(1, 1)}, {f"lease-{n}": Usage(2, 2) for n in range(history_max + 10)}))
+    kept.add(0, Sample({"gpu": DeviceUsage(1, 1)}, {f"lease-{n}": DeviceUsage(2, 2) for n in range(history_max + 10)}))
     assert len(kept) == history_max
     assert kept.lease(f"lease-{history_max + 5}", "1s", None, wall(0))["utilization_percent"] == []
     kept.keep({"lease-3"}, {"gpu"})

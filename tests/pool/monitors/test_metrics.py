@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from fastgpu_jupyter.core.model import commands as c
 from fastgpu_jupyter.core.model.entities import LeaseState, PendingReason, Plan, State
 from fastgpu_jupyter.errors import FastGPUError
-from fastgpu_jupyter.pool.devices.driver import Sample, Usage
+from fastgpu_jupyter.pool.devices.driver import DeviceUsage, Sample
 from fastgpu_jupyter.pool.monitors.metrics import BUCKETS_S, Metrics, Now, Timings
 from fastgpu_jupyter.wire.client import new_token
 from tests.core.world import World, spec
@@ -104,7 +104,7 @@ def test_every_state_and_reason_is_there_from_the_start() -> None:
 
 def test_what_a_device_cannot_say_is_left_out() -> None:
     state = World(spec("gpu"), spec("other", index=1)).state
-    usage = Sample(devices={"gpu": Usage(37, None)})
+    usage = Sample(devices={"gpu": DeviceUsage(37, None)})
     seen = parsed(Metrics().text(now(state, usage)))
     assert seen["fastgpu_device_utilization_percent{device=gpu}"] == 37
     assert not any("used_bytes" in name or ("utilization" in name and "other" in name) for name in seen)

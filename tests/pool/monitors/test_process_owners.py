@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from fastgpu_jupyter.pool.devices.driver import GPUProcess
+from fastgpu_jupyter.pool.devices.driver import DeviceProcess
 from fastgpu_jupyter.pool.host import attribution
 from fastgpu_jupyter.pool.host.attribution import Key
 from fastgpu_jupyter.pool.host.process import holder_of
@@ -51,7 +51,7 @@ def foreign(owned: Owned) -> list[tuple[int, str | None]]:
 
 def test_a_list_is_looked_through_once_and_judged_anew_when_leases_change(pid: int, identified: list[int]) -> None:
     owners = Owners("boot")
-    listed = [GPUProcess(pid, 7)]
+    listed = [DeviceProcess(pid, 7)]
     for _ in range(3):
         found = owners.find("gpu", 1, listed, NOBODY)
         assert (foreign(found), found.memory_bytes) == ([(pid, None)], {})
@@ -70,7 +70,7 @@ def test_what_a_number_meant_in_its_list_it_means_though_another_has_it_now(
     pid: int, identified: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     owners = Owners("boot")
-    listed = [GPUProcess(pid, 7)]
+    listed = [DeviceProcess(pid, 7)]
     mine = rights("gpu", a=pid)
     assert owners.find("gpu", 1, listed, mine).lease_of == {pid: "a"}
     another = Rights({"b": replace(mine.holders["a"], start_time=mine.holders["a"].start_time + 1)}, {"gpu": ("b",)})
@@ -83,7 +83,7 @@ def test_what_a_number_meant_in_its_list_it_means_though_another_has_it_now(
 
 def test_what_a_lease_began_after_its_device_was_listed_is_its_own(pid: int) -> None:
     owners = Owners("boot")
-    found = owners.find("gpu", 1, [GPUProcess(pid, 7)], NOBODY).foreign
+    found = owners.find("gpu", 1, [DeviceProcess(pid, 7)], NOBODY).foreign
     assert owners.still_foreign("gpu", found, NOBODY) == found
     assert owners.still_foreign("gpu", found, rights("gpu", a=pid)) == ()
     (elsewhere,) = owners.still_foreign("gpu", found, rights("another", a=pid))
@@ -93,11 +93,11 @@ def test_what_a_lease_began_after_its_device_was_listed_is_its_own(pid: int) -> 
 def test_who_is_gone_is_not_foreign_but_hidden() -> None:
     with subprocess.Popen(["true"]) as process:
         process.wait(20)
-    found = Owners("boot").find("gpu", 1, [GPUProcess(process.pid, 1)], NOBODY)
+    found = Owners("boot").find("gpu", 1, [DeviceProcess(process.pid, 1)], NOBODY)
     assert (found.foreign, found.hidden) == ((), True)
 
 
 def test_of_several_leases_on_a_device_a_process_is_the_newest_ones() -> None:
     me = os.getpid()
-    found = Owners("boot").find("gpu", 1, [GPUProcess(me, 5)], rights("gpu", old=me, new=me))
+    found = Owners("boot").find("gpu", 1, [DeviceProcess(me, 5)], rights("gpu", old=me, new=me))
     assert found.lease_of == {me: "new"}

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from fastgpu_jupyter.core.model.entities import Enforcement, Holder, LogicalGPU, Mechanism
-from fastgpu_jupyter.pool.devices.driver import ProcessUse, Sample, Subject, Usage, together
+from fastgpu_jupyter.pool.devices.driver import DeviceUsage, ProcessUsage, Sample, SampledLease, combine_usage
 from fastgpu_jupyter.pool.devices.nvidia.counters import PROCESSES_S, UTILIZATION_HOLDS_S, WITHOUT_S, Counters
 from fastgpu_jupyter.pool.host.process import holder_of
 from fastgpu_jupyter.pool.monitors import sampler as sampler_module
@@ -21,7 +21,7 @@ from fastgpu_jupyter.pool.monitors.process_owners import Owners, Rights
 from fastgpu_jupyter.pool.monitors.sampler import Reading, Sampler
 from fastgpu_jupyter.units import GIB
 
-UNKNOWN = Usage(None, None)
+UNKNOWN = DeviceUsage(None, None)
 NONE = Rights({}, {})
 ALL_ONES = 2**64 - 1
 
@@ -47,7 +47,7 @@ class PlayedCounters:
         self.hangs: threading.Event | None = None
         self.raises: Exception | None = None
 
-    def sample(self, subjects: Sequence[Subject]) -> Sample:
+    def sample(self, subjects: Sequence[SampledLease]) -> Sample:
         if self.hangs:
             self.hangs.wait(30)
         if self.raises:
@@ -75,20 +75,20 @@ def sharing() -> Rights:
 def test_a_lease_that_shares_a_device_uses_what_its_processes_do() -> None:
     driver, sampler = sampling()
     mine, parent, gone = os.getpid(), os.getppid(), 2**22 - 1
-    driver.now.devices = {"gpu": Usage(90, 30 * GIB, 1, 1)}
-    driver.now.processes = {"gpu": [ProcessUse(mine, 3 * GIB, 40), ProcessUse(parent, 5 * GIB, 50)]}
-    subjects = [Subject("a", mine, gpu("gpu")), Subject("idle", 1, gpu("gpu"))]
+    driver.now.devices = {"gpu": DeviceUsage(90, 30 * GIB, 1, 1)}
+    driver.now.processes = {"gpu": [ProcessUsage(mine, 3 * GIB, 40), ProcessUsage(parent, 5 * GIB, 50)]}
+    subjects = [SampledLease("a", mine, gpu("gpu")), SampledLease("idle", 1, gpu("gpu"))]
     sample, owned = sampler.read(subjects, sharing())
-    assert sample.leases == {"a": Usage(40, 3 * GIB), "idle": Usage(0, 0)}  # and no energy: nobody measures it so
+    assert sample.leases == {"a": DeviceUsage(40, 3 * GIB), "idle": DeviceUsage(0, 0)}  # no energy
     assert owned["gpu"].lease_of == {mine: "a"}
     assert [(one.holder.pid, one.memory_bytes) for one in owned["gpu"].foreign] == [(parent, 5 * GIB)]
     # One number that is missing makes the sum unknown, not smaller.
-    driver.now.processes = {"gpu": [ProcessUse(mine, None, 40)]}
-    assert sampler.read(subjects, sharing()).sample.leases["a"] == Usage(40, None)
-    driver.now.processes = {"gpu": [ProcessUse(mine, GIB, None)]}
-    assert sampler.read(subjects, sharing()).sample.leases["a"] == Usage(None, GIB)
+    driver.now.processes = {"gpu": [ProcessUsage(mine, None, 40)]}
+    assert sampler.read(subjects, sharing()).sample.leases["a"] == DeviceUsage(40, None)
+    driver.now.processes = {"gpu": [ProcessUsage(mine, GIB, None)]}
+    assert sampler.read(subjects, sharing()).sample.leases["a"] == DeviceUsage(None, GIB)
     # A process that cannot be seen may be anybody's.
-    driver.now.processes = {"gpu": [ProcessUse(mine, GIB, 40), ProcessUse(gone, GIB, 1)]}
+    driver.now.processes = {"gpu": [ProcessUsage(mine, GIB, 40), ProcessUsage(gone, GIB, 1)]}
     assert sampler.read(subjects, sharing()).sample.leases == {"a": UNKNOWN, "idle": UNKNOWN}
     driver.now.processes = {}
     assert sampler.read(subjects, sharing()).sample.leases == {"a": UNKNOWN, "idle": UNKNOWN}
@@ -100,8 +100,8 @@ def test_whole_devices_are_their_leases_and_so_is_their_energy_while_they_are() 
     rights = Rights(holders, {})
 
     def energy(one: int | None, two: int | None, generation: int = 1) -> int | None:
-        driver.now.devices = {"x": Usage(10, GIB, 100, one), "y": Usage(30, GIB, 200, two)}
-        subject = Subject("a", 1, gpu("x", "y", whole=True, generation=generation))
+        driver.now.devices = {"x": DeviceUsage(10, GIB, 100, one), "y": DeviceUsage(30, GIB, 200, two)}
+        subject = SampledLease("a", 1, gpu("x", "y", whole=True, generation=generation))
         usage = sampler.read([subject], rights).sample.leases["a"]
         assert usage[:3] == (20, 2 * GIB, 300)
         return usage.energy_millijoule
@@ -119,9 +119,9 @@ def test_whole_devices_are_their_leases_and_so_is_their_energy_while_they_are() 
 
 
 def test_several_devices_as_one_are_unknown_where_one_is() -> None:
-    assert together([Usage(10, 5, None, 3), Usage(20, 6, 7, 4)]) == Usage(15, 11, None, 7)
-    assert together([Usage(None, 5), Usage(20, 6)]) == Usage(None, 11)
-    assert together([]) == UNKNOWN
+    assert combine_usage([DeviceUsage(10, 5, None, 3), DeviceUsage(20, 6, 7, 4)]) == DeviceUsage(15, 11, None, 7)
+    assert combine_usage([DeviceUsage(None, 5), DeviceUsage(20, 6)]) == DeviceUsage(None, 11)
+    assert combine_usage([]) == UNKNOWN
 
 
 # -- a driver that hangs ----------------------------------------------------------------------------------------------
@@ -148,7 +148,7 @@ def test_a_driver_that_hangs_holds_up_nobody_and_is_heard_again(monkeypatch: pyt
         assert began_s <= since_s <= loop.time()
         assert await sampler.sample([], NONE) is None
         assert silent_since_s(sampler) == since_s  # the same silence, not a new one
-        driver.now.devices = {"gpu": Usage(1, 2)}
+        driver.now.devices = {"gpu": DeviceUsage(1, 2)}
         driver.hangs.set()
         monkeypatch.setattr(sampler_module, "ANSWER_S", 20)
         assert await sampler.sample([], NONE) == Reading(driver.now, {})
@@ -203,10 +203,10 @@ class Played:
         self.nvml, self.now_s = Nvml(), 1000.0
         self.counters = Counters(self.nvml, lambda: self.now_s)
 
-    def device(self) -> Usage:
+    def device(self) -> DeviceUsage:
         return self.counters.device("gpu", "handle")
 
-    def processes(self) -> list[ProcessUse] | None:
+    def processes(self) -> list[ProcessUsage] | None:
         return self.counters.processes("gpu", "handle", utilization=True)
 
 
@@ -218,7 +218,7 @@ def pcie(sent: int, received: int, failed: int = 0) -> list[Any]:
 
 def test_a_device_says_what_it_can() -> None:
     played = Played()
-    assert played.device() == Usage(37, 3 * GIB, 250_000, 10**9, 55)
+    assert played.device() == DeviceUsage(37, 3 * GIB, 250_000, 10**9, 55)
     played.nvml.answers["nvmlDeviceGetFieldValues"] = pcie(0, 0)
     played.now_s += WITHOUT_S  # until then it is not asked for what it does not have
     assert played.device()[5:] == (None, None)  # a rate needs two readings
@@ -282,10 +282,10 @@ def test_processes_are_listed_every_few_seconds_and_measured_each_time() -> None
     answers["nvmlDeviceGetComputeRunningProcesses"] = [process(7, GIB), process(8, None), process(7, GIB)]
     answers["nvmlDeviceGetProcessUtilization"] = Nvml.NVMLError(6)  # nobody computes: that is how it says so
     played.device()
-    assert played.processes() == [ProcessUse(7, 2 * GIB, 0), ProcessUse(8, None, 0)]
+    assert played.processes() == [ProcessUsage(7, 2 * GIB, 0), ProcessUsage(8, None, 0)]
     answers["nvmlDeviceGetComputeRunningProcesses"] = []
     answers["nvmlDeviceGetProcessUtilization"] = [measured(7, 50, 30), measured(7, 90, 60), measured(9, 90, 5)]
-    assert played.processes() == [ProcessUse(7, 2 * GIB, 60), ProcessUse(8, None, 0)]
+    assert played.processes() == [ProcessUsage(7, 2 * GIB, 60), ProcessUsage(8, None, 0)]
     played.now_s += PROCESSES_S
     assert played.processes() == []
     assert played.nvml.asked.count("nvmlDeviceGetComputeRunningProcesses") == 2
@@ -378,14 +378,14 @@ def test_a_mig_device_has_its_own_memory_and_its_utilization_between_two_samples
     played = Played()
     gpm, counters = Gpm(played.nvml), played.counters
     for _ in range(2):  # a second sample would be too close to the first
-        assert counters.partitions({"MIG-1"}) == {"MIG-1": Usage(None, 3 * GIB)}
+        assert counters.partitions({"MIG-1"}) == {"MIG-1": DeviceUsage(None, 3 * GIB)}
     played.now_s += 1
     for _ in range(2):
-        assert counters.partitions({"MIG-1"}) == {"MIG-1": Usage(42, 3 * GIB)}
+        assert counters.partitions({"MIG-1"}) == {"MIG-1": DeviceUsage(42, 3 * GIB)}
     for garbage in (float("nan"), 250.0, -1.0):
         gpm.percent = garbage
         played.now_s += 1
-        assert counters.partitions({"MIG-1"}) == {"MIG-1": Usage(None, 3 * GIB)}
+        assert counters.partitions({"MIG-1"}) == {"MIG-1": DeviceUsage(None, 3 * GIB)}
     assert counters.partitions(()) == {}
     assert gpm.freed == 2
     assert played.nvml.asked.count("nvmlDeviceGetHandleByUUID") == 1
@@ -396,7 +396,7 @@ def test_a_mig_device_of_an_older_gpu_says_nothing_of_its_utilization() -> None:
     Gpm(played.nvml)
     played.nvml.answers["nvmlGpmQueryDeviceSupport"] = SimpleNamespace(isSupportedDevice=0)
     for _ in range(3):
-        assert played.counters.partitions({"MIG-1"}) == {"MIG-1": Usage(None, 3 * GIB)}
+        assert played.counters.partitions({"MIG-1"}) == {"MIG-1": DeviceUsage(None, 3 * GIB)}
     assert played.nvml.asked.count("nvmlGpmQueryDeviceSupport") == 1
 
 
@@ -412,4 +412,4 @@ def test_a_mig_device_that_was_destroyed_is_unknown_and_looked_for_now_and_then(
     answers["nvmlDeviceGetMemoryInfo"], answers["nvmlDeviceGetHandleByUUID"] = well, "mig"
     assert played.counters.partitions({"MIG-1"}) == {"MIG-1": UNKNOWN}
     played.now_s += PROCESSES_S
-    assert played.counters.partitions({"MIG-1"}) == {"MIG-1": Usage(None, 3 * GIB)}
+    assert played.counters.partitions({"MIG-1"}) == {"MIG-1": DeviceUsage(None, 3 * GIB)}

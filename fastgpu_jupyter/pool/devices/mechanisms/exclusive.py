@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ....core.model.entities import Enforcement, LogicalGPU, Mechanism, Offer
-from ..driver import Limited
-from .base import Hardware
+from ..driver import LimitResult
+from .base import DeviceControl
 from .shared import lift
 
 
 class Exclusive:
     """One or several whole devices, which must answer."""
 
-    def __init__(self, hardware: Hardware) -> None:
+    def __init__(self, hardware: DeviceControl) -> None:
         self._hardware = hardware
 
     def offer(self, device_id: str) -> Offer | None:
@@ -26,15 +26,15 @@ class Exclusive:
             self._hardware.require(device_id)
         return ""
 
-    def limit(self, gpu: LogicalGPU, pid: int) -> Limited:
+    def limit(self, gpu: LogicalGPU, pid: int) -> LimitResult:
         """The device itself is the limit; one from when the lease was a part of it is lifted."""
         lift(self._hardware, gpu)
-        return Limited(Enforcement.HARDWARE)
+        return LimitResult(Enforcement.HARDWARE)
 
     def release(self, gpu: LogicalGPU) -> None:
         """Nothing was made, but perhaps when the lease was a part of the device."""
         lift(self._hardware, gpu)
 
-    def environment(self, gpu: LogicalGPU) -> Mapping[str, str]:
+    def env(self, gpu: LogicalGPU) -> Mapping[str, str]:
         """No limit."""
         return {}

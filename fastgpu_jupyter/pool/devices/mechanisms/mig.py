@@ -23,8 +23,8 @@ from contextlib import suppress
 
 from ....core.model.entities import Enforcement, LogicalGPU, Mechanism, Offer, Partition, Standing
 from ....errors import HostFault, InternalError
-from ..driver import Limited
-from .base import Divisible, Instance, NoRoom
+from ..driver import LimitResult
+from .base import PartitionControl, PartitionInstance, PlacementOccupied
 
 log = logging.getLogger("fastgpu.pool")
 _Place = tuple[str, str, int]  #: device, profile and start
@@ -33,20 +33,20 @@ _Place = tuple[str, str, int]  #: device, profile and start
 class Mig:
     """One partition a lease."""
 
-    def __init__(self, hardware: Divisible, *, remove_unknown: bool = False) -> None:
+    def __init__(self, hardware: PartitionControl, *, remove_unknown: bool = False) -> None:
         self._hardware = hardware
         self._remove_unknown = remove_unknown
         self._own: dict[_Place, str] = {}  #: what was made for leases: its UUID, empty while that is not known
         self._was_told = False  #: what leases hold: before that, nothing is known to be somebody else's
 
-    def take_over(self, held: Iterable[LogicalGPU]) -> None:
+    def adopt(self, held: Iterable[LogicalGPU]) -> None:
         """Learn what leases have, by the journal."""
         for gpu in held:
             if gpu.partition is not None and not gpu.partition.standing:
-                self._own[_place(gpu)] = gpu.made
+                self._own[_place(gpu)] = gpu.driver_handle
         self._was_told = True
 
-    def standing(self, device_id: str, there: Iterable[Instance]) -> tuple[tuple[Standing, ...], str | None]:
+    def standing(self, device_id: str, there: Iterable[PartitionInstance]) -> tuple[tuple[Standing, ...], str | None]:
         """Which of the partitions that are there somebody else made, and what is to be said of them."""
         others = [one for one in there if not self._is_own(device_id, one)]
         left = [one for one in others if not self._removed(device_id, one)]
@@ -59,7 +59,7 @@ class Mig:
         ]
         return tuple(found), f"It has MIG instances that this pool did not make: {', '.join(names)}."
 
-    def _removed(self, device_id: str, one: Instance) -> bool:
+    def _removed(self, device_id: str, one: PartitionInstance) -> bool:
         if not (self._remove_unknown and self._was_told):
             return False
         try:
@@ -70,17 +70,17 @@ class Mig:
         log.warning("Removed the MIG instance %s at slot %s of %s: no lease's.", one.profile, one.start, device_id)
         return True
 
-    def _is_own(self, device_id: str, one: Instance) -> bool:
+    def _is_own(self, device_id: str, one: PartitionInstance) -> bool:
         made = self._own.get((device_id, one.profile, one.start))
         return made is not None and (not made or not one.devices or made in one.devices)
 
     def lost(self, gpu: LogicalGPU) -> str | None:
         """Why a lease that is active has its partition no more; ``None`` where it has. Raises where nobody knows."""
-        if any(gpu.made in one.devices for one in self._hardware.instances(gpu.device_id)):
+        if any(gpu.driver_handle in one.devices for one in self._hardware.instances(gpu.device_id)):
             return None
         return "Somebody destroyed its MIG instance, and what ran there has ended. Ask for a new lease."
 
-    # -- Limiter ------------------------------------------------------------------------------------------------------
+    # -- LeaseMechanism -----------------------------------------------------------------------------------------------
 
     def offer(self, device_id: str) -> Offer | None:
         """Memory, caches and processors of its own; neither its size nor its place can change."""
@@ -89,9 +89,9 @@ class Mig:
     def prepare(self, gpu: LogicalGPU) -> str:
         """Make the partition, or take up the one that is there if it is the lease's; its UUID."""
         part = _part(gpu)
-        there = _find(gpu, self._hardware.require_divided(gpu.device_id))
+        there = _find(gpu, self._hardware.require_partitioned(gpu.device_id))
         if part.standing:
-            if there is None or not there.complete or (gpu.made and gpu.made not in there.devices):
+            if there is None or not there.complete or (gpu.driver_handle and gpu.driver_handle not in there.devices):
                 raise HostFault(f"The MIG instance {part.profile} that was to be leased as it was is gone.")
             return there.devices[0]
         if there is not None and not self._is_own(gpu.device_id, there):
@@ -106,21 +106,21 @@ class Mig:
         self._own[_place(gpu)] = made
         return made
 
-    def _make(self, gpu: LogicalGPU, there: Instance | None) -> str:
+    def _make(self, gpu: LogicalGPU, there: PartitionInstance | None) -> str:
         part = _part(gpu)
         if there is not None and there.complete:
             return there.devices[0]
         if there is None:
             try:
                 self._hardware.create(gpu.device_id, part.profile, part.start)
-            except NoRoom as error:
+            except PlacementOccupied as error:
                 now = [f"{one.profile} at slot {one.start}" for one in self._hardware.instances(gpu.device_id)]
                 raise HostFault(f"{error} There are now: {', '.join(now) or 'none'}.") from error
         return self._hardware.complete(gpu.device_id, part.profile, part.start)
 
-    def limit(self, gpu: LogicalGPU, pid: int) -> Limited:
+    def limit(self, gpu: LogicalGPU, pid: int) -> LimitResult:
         """The hardware is the limit."""
-        return Limited(Enforcement.HARDWARE, gpu.made)
+        return LimitResult(Enforcement.HARDWARE, gpu.driver_handle)
 
     def release(self, gpu: LogicalGPU) -> None:
         """Unmake the partition unless somebody else made it. Raises while something runs there."""
@@ -130,15 +130,18 @@ class Mig:
     def _unmake(self, gpu: LogicalGPU) -> None:
         there = _find(gpu, self._hardware.instances(gpu.device_id))
         if there is not None:
-            known = bool(gpu.made) or _place(gpu) in self._own
-            mine = known if not there.devices else gpu.made in there.devices if gpu.made else _place(gpu) in self._own
+            known = bool(gpu.driver_handle) or _place(gpu) in self._own
+            if there.devices:
+                mine = gpu.driver_handle in there.devices if gpu.driver_handle else _place(gpu) in self._own
+            else:
+                mine = known
             if mine:
                 self._hardware.destroy(gpu.device_id, there.profile, there.start)
         self._own.pop(_place(gpu), None)
 
-    def environment(self, gpu: LogicalGPU) -> Mapping[str, str]:
+    def env(self, gpu: LogicalGPU) -> Mapping[str, str]:
         """The MIG device in place of its GPU, of which a program would take the first partition that it finds."""
-        return {"CUDA_VISIBLE_DEVICES": gpu.made}
+        return {"CUDA_VISIBLE_DEVICES": gpu.driver_handle}
 
 
 def _part(gpu: LogicalGPU) -> Partition:
@@ -147,7 +150,7 @@ def _part(gpu: LogicalGPU) -> Partition:
     return gpu.partition
 
 
-def _find(gpu: LogicalGPU, there: Iterable[Instance]) -> Instance | None:
+def _find(gpu: LogicalGPU, there: Iterable[PartitionInstance]) -> PartitionInstance | None:
     """What is where its partition is to be."""
     part = _part(gpu)
     return next((one for one in there if (one.profile, one.start) == (part.profile, part.start)), None)

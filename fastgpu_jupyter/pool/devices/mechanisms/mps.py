@@ -10,9 +10,9 @@ environment). So a lease with two processes has twice its memory for all that MP
 (:mod:`core.lease.memory_limit`). What a process may use of the GPU's processors is a limit, nothing is reserved.
 Neither changes for a process that runs, and CUDA does not park what runs by MPS.
 
-A daemon is started with the first lease and ends with the last. What ``LogicalGPU.made`` says is which one a lease has;
-a start that was cut short is found by the user and the GPU, of which the folder's name is made. A process that begins
-when its daemon has ended would run without MPS and without a limit: such a lease is lost.
+A daemon is started with the first lease and ends with the last. ``LogicalGPU.driver_handle`` identifies the daemon
+of a lease; a start that was cut short is found by the user and the GPU, of which the folder's name is made. A process
+that begins when its daemon has ended would run without MPS and without a limit: such a lease is lost.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from ....core.model.entities import Enforcement, LimitScope, LogicalGPU, Mechani
 from ....errors import HostFault
 from ....units import MIB
 from ...host import single
-from ..driver import Limited
+from ..driver import LimitResult
 from ..nvidia import mps_daemon
 from ..nvidia.mps_daemon import PATH_MAX, PROGRAM, Daemon
-from .base import Hardware
+from .base import DeviceControl
 
 log = logging.getLogger("fastgpu.pool")
 #: From these on: Volta, where each process has an address space of its own; and CUDA with limits of memory (R495).
@@ -52,7 +52,7 @@ UNSEEN = (
 )
 
 
-class Ability(NamedTuple):
+class MpsFacts(NamedTuple):
     """What decides whether a GPU can serve by MPS; ``None`` where the driver does not say."""
 
     capability: tuple[int, int] | None
@@ -65,22 +65,22 @@ class Missing(NamedTuple):
     """What a GPU lacks, as the end of a sentence, and the command that mends it."""
 
     why: str
-    mend: str | None = None
+    remedy: str | None = None
 
 
-def missing(ability: Ability, index: int) -> Missing | None:
+def missing(ability: MpsFacts, index: int) -> Missing | None:
     """What stands in the way of MPS, or ``None``."""
     if ability.capability is None or ability.capability < CAPABILITY_FROM:
         return Missing("it is older than Volta")
     if ability.cuda is None or ability.cuda < CUDA_FROM or not ability.lists:
         return Missing("its driver has no limits for MPS, or does not list who runs by it; R510 or newer does")
     if ability.compute_mode != SHARED_MODE:
-        mend = f"sudo nvidia-smi -i {index} -c DEFAULT"
-        return Missing("its compute mode lets one program only use it", mend)
+        remedy = f"sudo nvidia-smi -i {index} -c DEFAULT"
+        return Missing("its compute mode lets one program only use it", remedy)
     return None
 
 
-class Setup(NamedTuple):
+class MpsSettings(NamedTuple):
     """How a pool serves by MPS."""
 
     folder: Path  #: for those of its daemons; made when it is needed
@@ -110,7 +110,7 @@ class _Served:
 class Mps:
     """A control daemon for each user and GPU. Used by the thread that asks devices."""
 
-    def __init__(self, hardware: Hardware, setup: Setup | None = None) -> None:
+    def __init__(self, hardware: DeviceControl, setup: MpsSettings | None = None) -> None:
         self._hardware = hardware
         self._setup = setup
         self._starter = mps_daemon.Starter()
@@ -120,13 +120,13 @@ class Mps:
 
     # -- what there is ------------------------------------------------------------------------------------------------
 
-    def take_over(self, held: Iterable[LogicalGPU]) -> None:
+    def adopt(self, held: Iterable[LogicalGPU]) -> None:
         """Learn which daemons leases have, by the journal."""
         self._was_told = True
         for gpu in held:
             if gpu.mechanism is not Mechanism.MPS:
                 continue
-            daemon = Daemon.read(gpu.made)
+            daemon = Daemon.read(gpu.driver_handle)
             if daemon is None:
                 self._unsure.add(_name(gpu))
             else:
@@ -168,23 +168,23 @@ class Mps:
     def lost(self, gpu: LogicalGPU) -> str | None:
         """Whether its daemon has ended, or cannot be found where its processes look for it."""
         self._starter.reap()
-        daemon = Daemon.read(gpu.made)
+        daemon = Daemon.read(gpu.driver_handle)
         return None if daemon is not None and daemon.serves else LOST
 
-    # -- Limiter ------------------------------------------------------------------------------------------------------
+    # -- LeaseMechanism -----------------------------------------------------------------------------------------------
 
     def offer(self, device_id: str) -> Offer | None:
         """A limit for each process, fixed when it starts; where MPS is switched on and the device can."""
         if self._setup is None or not self._setup.on or self.why_not() is not None:
             return None
-        if self._hardware.lacks_for_mps(device_id) is not None:
+        if self._hardware.mps_obstacle(device_id) is not None:
             return None
         return Offer(Mechanism.MPS, Enforcement.USERSPACE, LimitScope.PROCESS, parkable=False)
 
     def prepare(self, gpu: LogicalGPU) -> str:
         """Have its user's daemon on the device, started if it must be."""
         self._hardware.require(gpu.device_id)
-        daemon = Daemon.read(gpu.made)
+        daemon = Daemon.read(gpu.driver_handle)
         if daemon is None or not daemon.serves:
             daemon = self._running(gpu) or self._started(gpu)
         self._serve(daemon, gpu)
@@ -205,7 +205,7 @@ class Mps:
     def _started(self, gpu: LogicalGPU) -> Daemon:
         if self._setup is None or not self._setup.on:
             raise HostFault("MPS was switched off since it was granted.")
-        lacks = self._hardware.lacks_for_mps(gpu.device_id)
+        lacks = self._hardware.mps_obstacle(gpu.device_id)
         if lacks is not None or (lacks := self.why_not()) is not None:
             raise HostFault(f"MPS cannot serve on this GPU any more: {lacks}.")
         single.private_folder(self._setup.folder, 0o711 if self._setup.everybody else 0o700)
@@ -217,16 +217,16 @@ class Mps:
         served = self._served.setdefault(daemon.folder, _Served(daemon, gpu.device_id, _name(gpu)))
         served.generations.add(gpu.generation)
 
-    def limit(self, gpu: LogicalGPU, pid: int) -> Limited:
+    def limit(self, gpu: LogicalGPU, pid: int) -> LimitResult:
         """The process was told when it started; CUDA in it is the limit, where it finds the daemon."""
-        daemon = Daemon.read(gpu.made)
+        daemon = Daemon.read(gpu.driver_handle)
         if daemon is None or mps_daemon.is_seen_by(pid, daemon):
-            return Limited(Enforcement.USERSPACE, gpu.made)
-        return Limited(Enforcement.COOPERATIVE, gpu.made, UNSEEN)
+            return LimitResult(Enforcement.USERSPACE, gpu.driver_handle)
+        return LimitResult(Enforcement.COOPERATIVE, gpu.driver_handle, UNSEEN)
 
     def release(self, gpu: LogicalGPU) -> None:
         """End its user's daemon on the device where no lease has it any more; also one that nobody noted."""
-        name, known = _name(gpu), Daemon.read(gpu.made)
+        name, known = _name(gpu), Daemon.read(gpu.driver_handle)
         folders = self._folders(name) if known is None else [Path(known.folder)]
         for folder in folders:
             if str(folder) not in self._served:
@@ -242,13 +242,13 @@ class Mps:
             with suppress(OSError):  # another one is in it
                 self._setup.folder.rmdir()
 
-    def environment(self, gpu: LogicalGPU) -> Mapping[str, str]:
+    def env(self, gpu: LogicalGPU) -> Mapping[str, str]:
         """Where the daemon is and what the process may take, of the one device that it and the daemon see: number 0.
 
         By its UUID a device is not found in some drivers. Libraries are not told a part of the device beside the limit:
         where CUDA shows them the limit as all that there is, that would be a part of a part.
         """
-        daemon = Daemon.read(gpu.made)
+        daemon = Daemon.read(gpu.driver_handle)
         device_bytes = self._hardware.memory_bytes(gpu.device_id)
         told = {
             "FASTGPU_MEMORY_BYTES": str(gpu.memory_bytes),

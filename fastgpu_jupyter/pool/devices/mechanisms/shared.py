@@ -19,8 +19,8 @@ from ....core.model.entities import Enforcement, LogicalGPU, Mechanism, Offer
 from ....errors import HostFault
 from ....units import MIB
 from ...host import cgroup
-from ..driver import Limited
-from .base import Hardware
+from ..driver import LimitResult
+from .base import DeviceControl
 
 #: What a CUDA context takes beside what libraries count: they are told so much less, but never much less.
 CONTEXT_BYTES = 512 * MIB
@@ -30,36 +30,36 @@ CONTEXT_PART = 8
 class Shared:
     """A part of a device."""
 
-    def __init__(self, hardware: Hardware) -> None:
+    def __init__(self, hardware: DeviceControl) -> None:
         self._hardware = hardware
 
     def offer(self, device_id: str) -> Offer | None:
         """A limit that the driver keeps where it can, else one by agreement; either can change while a kernel runs."""
-        driver = self._hardware.limits_memory(device_id)
+        driver = self._hardware.supports_memory_limits(device_id)
         return Offer(Mechanism.SHARED, Enforcement.DRIVER if driver else Enforcement.COOPERATIVE, resizable=True)
 
     def prepare(self, gpu: LogicalGPU) -> str:
         """See that the device is there. What was limited stays limited."""
         self._hardware.require(gpu.device_id)
-        return gpu.made
+        return gpu.driver_handle
 
-    def limit(self, gpu: LogicalGPU, pid: int) -> Limited:
+    def limit(self, gpu: LogicalGPU, pid: int) -> LimitResult:
         """Set the limit of the group that the process is in, if it is its own."""
         try:
             group = cgroup.own_group(pid)
             self._hardware.set_memory_limit(gpu.device_id, group, gpu.memory_bytes)
         except HostFault as error:
             detail = f"The driver does not keep the memory limit of this lease: {error}"
-            return Limited(Enforcement.COOPERATIVE, gpu.made, detail)
-        if gpu.made and gpu.made != group:
+            return LimitResult(Enforcement.COOPERATIVE, gpu.driver_handle, detail)
+        if gpu.driver_handle and gpu.driver_handle != group:
             lift(self._hardware, gpu)  # the kernel was started anew in another group
-        return Limited(Enforcement.DRIVER, group)
+        return LimitResult(Enforcement.DRIVER, group)
 
     def release(self, gpu: LogicalGPU) -> None:
         """Lift the limit."""
         lift(self._hardware, gpu)
 
-    def environment(self, gpu: LogicalGPU) -> Mapping[str, str]:
+    def env(self, gpu: LogicalGPU) -> Mapping[str, str]:
         """The limit; and what libraries may take, for the kernel's gate and for those that read it when they start.
 
         A limit that the driver keeps is one that libraries see by themselves: with a fraction, they would take a part
@@ -80,7 +80,7 @@ class Shared:
         }
 
 
-def lift(hardware: Hardware, gpu: LogicalGPU) -> None:
+def lift(hardware: DeviceControl, gpu: LogicalGPU) -> None:
     """Lift the limit that was set for a lease, where its group still exists; it goes with the group."""
-    if gpu.made and cgroup.exists(gpu.made):
-        hardware.set_memory_limit(gpu.device_id, gpu.made, None)
+    if gpu.driver_handle and cgroup.exists(gpu.driver_handle):
+        hardware.set_memory_limit(gpu.device_id, gpu.driver_handle, None)

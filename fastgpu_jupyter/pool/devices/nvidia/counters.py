@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from ..driver import ProcessUse, Usage
+from ..driver import DeviceUsage, ProcessUsage
 
 #: Between two lists of a device's processes: with the pause between two looks at them, who has no lease is seen in 5 s.
 PROCESSES_S = 2.5
@@ -72,7 +72,7 @@ def within(value: Any, most: int) -> int | None:
 
 
 class Counters:
-    """Readings of devices and of MIG devices, by their ids."""
+    """HealthReadings of devices and of MIG devices, by their ids."""
 
     def __init__(self, nvml: Any, clock: Callable[[], float] = time.monotonic) -> None:
         self._nvml = nvml
@@ -90,11 +90,11 @@ class Counters:
 
     # -- whole devices ------------------------------------------------------------------------------------------------
 
-    def device(self, device_id: str, handle: Any) -> Usage:
+    def device(self, device_id: str, handle: Any) -> DeviceUsage:
         """All cheap counters of a device."""
         rates = self._ask(device_id, "nvmlDeviceGetUtilizationRates", handle)
         sent, received = self._pcie_rates(device_id, handle)
-        return Usage(
+        return DeviceUsage(
             None if rates is None else within(rates.gpu, 100),
             self._memory_used(device_id, handle),
             within(self._ask(device_id, "nvmlDeviceGetPowerUsage", handle), POWER_MAX_MILLIWATT),
@@ -132,7 +132,7 @@ class Counters:
 
     def processes(
         self, device_id: str, handle: Any, *, utilization: bool, by_mps: bool = False
-    ) -> list[ProcessUse] | None:
+    ) -> list[ProcessUsage] | None:
         """The processes that were on the device lately, and what they use now; ``None`` where it cannot say.
 
         ``utilization``: whether anybody needs each process's; ``by_mps``: whether some may run by MPS.
@@ -142,11 +142,11 @@ class Counters:
             return None
         busy = self._utilizations(device_id, handle) if utilization and listed.memory_bytes else None
         return [
-            ProcessUse(pid, memory_bytes, None if busy is None else busy.get(pid, 0))
+            ProcessUsage(pid, memory_bytes, None if busy is None else busy.get(pid, 0))
             for pid, memory_bytes in listed.memory_bytes.items()
         ]
 
-    def list_of(self, device_id: str) -> int:
+    def list_number(self, device_id: str) -> int:
         """Which list of processes was given last."""
         return self._listed[device_id].number
 
@@ -208,7 +208,7 @@ class Counters:
 
     # -- MIG devices --------------------------------------------------------------------------------------------------
 
-    def partitions(self, partition_ids: Collection[str]) -> dict[str, Usage]:
+    def partitions(self, partition_ids: Collection[str]) -> dict[str, DeviceUsage]:
         """Memory of MIG devices; their utilization where the GPU measures that (Hopper and newer), no energy ever.
 
         Whatever was kept of others is let go.
@@ -220,15 +220,15 @@ class Counters:
         self._asked_partitions = set(partition_ids)
         return {partition_id: self._read_partition(partition_id) for partition_id in partition_ids}
 
-    def _read_partition(self, partition_id: str) -> Usage:
+    def _read_partition(self, partition_id: str) -> DeviceUsage:
         part = self._partition(partition_id)
         memory_bytes = None if part is None else self._memory_used(partition_id, part.handle)
         if part is None or memory_bytes is None:
             self._forget(partition_id)  # it may have been destroyed, and be made again
             # To find one takes the driver long where it is busy: not each second.
             self._without[partition_id, _FIND] = self._clock() + PROCESSES_S
-            return Usage(None, None)
-        return Usage(self._gpm_percent(partition_id, part), memory_bytes)
+            return DeviceUsage(None, None)
+        return DeviceUsage(self._gpm_percent(partition_id, part), memory_bytes)
 
     def _forget(self, partition_id: str) -> None:
         self._partitions.pop(partition_id, None)

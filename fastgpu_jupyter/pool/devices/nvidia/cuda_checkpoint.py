@@ -22,7 +22,7 @@ from typing import Any, Protocol
 import psutil
 
 from ....errors import HostFault
-from ..driver import ProcessBroken
+from ..driver import ProcessUnusable
 
 #: The driver's releases from which on memory can be parked, and brought back to another device of its model.
 PARK_FROM = 570
@@ -64,17 +64,17 @@ class Parker(Protocol):
     def park(self, pids: Sequence[int]) -> None:
         """Move all that those have on devices.
 
-        Raises :class:`HostFault` where that cannot be, and all go on as they were; :class:`ProcessBroken` where not.
+        Raises :class:`HostFault` where that cannot be, and all go on as they were; :class:`ProcessUnusable` where not.
         """
 
     def resume(self, pids: Sequence[int], onto: Mapping[str, str]) -> None:
         """Move it back; ``onto`` says for every GPU of the machine which one takes its place, or is empty.
 
-        Raises :class:`HostFault` where that cannot be, and it stays parked; :class:`ProcessBroken` where not.
+        Raises :class:`HostFault` where that cannot be, and it stays parked; :class:`ProcessUnusable` where not.
         """
 
 
-class CudaParker:
+class CheckpointParker:
     """Parks by the calls ``cuCheckpointProcess…`` of NVIDIA's package ``cuda-bindings``.
 
     Raises :class:`HostFault` with what is missing where the package or the driver does not have them.
@@ -111,9 +111,9 @@ class CudaParker:
             self._checkpoint(pids, self._clock() + LIMIT_S)
         except HostFault as fault:
             left = self._let_go(pids, {})
-            if left is not None or isinstance(fault, ProcessBroken):
+            if left is not None or isinstance(fault, ProcessUnusable):
                 said = dict.fromkeys(map(str, filter(None, (fault, left))))
-                raise ProcessBroken(" ".join(said)) from fault
+                raise ProcessUnusable(" ".join(said)) from fault
             raise
 
     def resume(self, pids: Sequence[int], onto: Mapping[str, str]) -> None:
@@ -179,13 +179,13 @@ class CudaParker:
             raise Refused(f"CUDA says that process {pid} is in a state that nobody knows.") from error
 
     def _settled(self, pid: int, ends_s: float) -> CudaState | None:
-        """Where the process is once it moves no more. Raises :class:`ProcessBroken` where it failed."""
+        """Where the process is once it moves no more. Raises :class:`ProcessUnusable` where it failed."""
         while (state := self._state(pid)) in PASSING:
             if self._clock() > ends_s:
-                raise ProcessBroken(f"CUDA has been moving the memory of process {pid} for {LIMIT_S:g} seconds.")
+                raise ProcessUnusable(f"CUDA has been moving the memory of process {pid} for {LIMIT_S:g} seconds.")
             self._sleep(POLL_S)
         if state is CudaState.FAILED:
-            raise ProcessBroken(f"CUDA failed to move the memory of process {pid}; it cannot use its GPU any more.")
+            raise ProcessUnusable(f"CUDA failed to move the memory of process {pid}; it cannot use its GPU any more.")
         return state
 
     def _require(self, pid: int, wanted: CudaState, ends_s: float) -> None:

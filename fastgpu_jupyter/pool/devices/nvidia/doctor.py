@@ -8,32 +8,32 @@ from typing import Any, TypeVar
 
 import pynvml
 
-from ...doctor.machine import Gpu, Nvml
+from ...doctor.machine import GpuFacts, NvmlFacts
 from ..mechanisms.mps import missing
-from .mps_facts import ability
+from .mps_facts import mps_facts
 
 T = TypeVar("T")
 
 
-def read() -> Nvml:
+def read() -> NvmlFacts:
     """All that NVML says; where it says nothing, why. May hang where the driver does."""
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError_LibraryNotFound:
-        return Nvml(library=False, error="libnvidia-ml.so.1 was not found")
+        return NvmlFacts(library=False, error="libnvidia-ml.so.1 was not found")
     except pynvml.NVMLError as error:
-        return Nvml(error=str(error))
+        return NvmlFacts(error=str(error))
     try:
         return _read()
     except pynvml.NVMLError as error:
-        return Nvml(error=str(error), driver=_try(pynvml.nvmlSystemGetDriverVersion))
+        return NvmlFacts(error=str(error), driver=_try(pynvml.nvmlSystemGetDriverVersion))
     finally:
         with suppress(pynvml.NVMLError):
             pynvml.nvmlShutdown()
 
 
-def _read() -> Nvml:
-    return Nvml(
+def _read() -> NvmlFacts:
+    return NvmlFacts(
         driver=_try(pynvml.nvmlSystemGetDriverVersion),
         version=_try(pynvml.nvmlSystemGetNVMLVersion),
         cuda=_try(pynvml.nvmlSystemGetCudaDriverVersion_v2),
@@ -41,17 +41,17 @@ def _read() -> Nvml:
     )
 
 
-def _gpu(index: int) -> Gpu:
+def _gpu(index: int) -> GpuFacts:
     try:
         handle = pynvml.nvmlDeviceGetHandleByIndex(index)
         name, uuid = pynvml.nvmlDeviceGetName(handle), pynvml.nvmlDeviceGetUUID(handle)
         pynvml.nvmlDeviceGetMemoryInfo(handle)
     except pynvml.NVMLError as error:
-        return Gpu(index, error=str(error))
+        return GpuFacts(index, error=str(error))
     mig = _try(lambda: pynvml.nvmlDeviceGetMigMode(handle))
     persistent = _try(lambda: pynvml.nvmlDeviceGetPersistenceMode(handle))
     events = _try(lambda: pynvml.nvmlDeviceGetSupportedEventTypes(handle))
-    return Gpu(
+    return GpuFacts(
         index,
         name,
         uuid,
@@ -60,7 +60,7 @@ def _gpu(index: int) -> Gpu:
         memory_limits=_knows_limits(handle),
         events=None if events is None else bool(events & pynvml.nvmlEventTypeXidCriticalError),
         gpm=bool(_try(lambda: pynvml.nvmlGpmQueryDeviceSupport(handle).isSupportedDevice)),
-        mps=missing(ability(handle), index),
+        mps=missing(mps_facts(handle), index),
     )
 
 

@@ -20,19 +20,19 @@ from ....errors import HostFault
 from ....units import MEMORY_BYTES_MAX
 from ...host import cgroup
 from .. import catalog
-from ..driver import DeviceGone, Division, GPUProcess, Limited, Sample, Subject
-from ..health import Watch
-from ..mechanisms.base import Instance, Limiter
+from ..driver import DeviceGone, DeviceProcess, LimitResult, PartitionMode, Sample, SampledLease
+from ..health import HealthWatcher
+from ..mechanisms.base import LeaseMechanism, PartitionInstance
 from ..mechanisms.exclusive import Exclusive
 from ..mechanisms.mig import Mig
-from ..mechanisms.mps import Mps, Setup, missing
+from ..mechanisms.mps import Mps, MpsSettings, missing
 from ..mechanisms.shared import Shared
 from .counters import Counters
-from .cuda_checkpoint import MOVE_FROM, PARK_FROM, CudaParker
-from .health import NvmlWatch
-from .mig import NvmlMig
-from .mps_facts import ability
-from .parking import LeaseMemory
+from .cuda_checkpoint import MOVE_FROM, PARK_FROM, CheckpointParker
+from .health import NvmlHealthWatcher
+from .mig import MigController
+from .mps_facts import mps_facts
+from .parking import LeaseParker
 
 T = TypeVar("T")
 #: Texts of NVML that are longer are no names.
@@ -43,11 +43,11 @@ _NONE = "The NVIDIA driver answers, but this machine has no GPU. Check with `nvi
 NODES = ("/dev/nvidiactl", "/dev/nvidia-uvm")
 
 
-class NoDriver(HostFault):
+class DriverNotInstalled(HostFault):
     """There is no NVIDIA driver on this machine at all."""
 
 
-class NvmlDriver:
+class NvidiaDriver:
     """All NVIDIA GPUs of the host.
 
     ``share``: whether several leases may be on one that MIG does not divide; ``mig_remove_unknown``: whether MIG
@@ -60,7 +60,7 @@ class NvmlDriver:
         *,
         share: bool = True,
         mig_remove_unknown: bool = False,
-        mps: Setup | None = None,
+        mps: MpsSettings | None = None,
     ) -> None:
         self._rates = rates
         self._is_open = False
@@ -70,25 +70,30 @@ class NvmlDriver:
         self._counters = Counters(pynvml)
         self._parkable: set[str] = set()
         self._limits: dict[str, bool] = {}  #: whether the driver limits memory there
-        self._memory: LeaseMemory | str | None = None  #: what parks, or why nothing does, once that is known
+        self._memory: LeaseParker | str | None = None  #: what parks, or why nothing does, once that is known
         self._mps = Mps(self, mps)
-        self._limiters: dict[Mechanism, Limiter] = {Mechanism.EXCLUSIVE: Exclusive(self), Mechanism.MPS: self._mps}
+        self._limiters: dict[Mechanism, LeaseMechanism] = {
+            Mechanism.EXCLUSIVE: Exclusive(self),
+            Mechanism.MPS: self._mps,
+        }
         if share:
             self._limiters[Mechanism.SHARED] = Shared(self)
-        self._divider = NvmlMig(self._handle)
+        self._divider = MigController(self._handle)
         self._mig = Mig(self, remove_unknown=mig_remove_unknown)
 
     def open(self) -> None:
         """Begin the session, unless there is one.
 
-        Raises :class:`NoDriver` where there is no driver, :class:`HostFault` where there is one that does not answer.
+        Raises :class:`DriverNotInstalled` where there is no driver, :class:`HostFault` where one does not answer.
         """
         if self._is_open:
             return
         try:
             pynvml.nvmlInit()
         except pynvml.NVMLError_LibraryNotFound as error:
-            raise NoDriver("There is no NVIDIA driver on this machine (libnvidia-ml.so.1 was not found).") from error
+            raise DriverNotInstalled(
+                "There is no NVIDIA driver on this machine (libnvidia-ml.so.1 was not found)."
+            ) from error
         except pynvml.NVMLError as error:
             raise HostFault(
                 f"The NVIDIA driver does not answer ({error}). Check it with `nvidia-smi`; "
@@ -98,10 +103,10 @@ class NvmlDriver:
 
     # -- what there is ------------------------------------------------------------------------------------------------
 
-    def take_over(self, held: Sequence[LogicalGPU]) -> None:
+    def adopt(self, held: Sequence[LogicalGPU]) -> None:
         """MIG instances and MPS daemons cannot say whose they are."""
-        self._mig.take_over(held)
-        self._mps.take_over(held)
+        self._mig.adopt(held)
+        self._mps.adopt(held)
 
     def inventory(self) -> tuple[list[DeviceSpec], str | None]:
         """Every GPU that NVML counts."""
@@ -147,7 +152,7 @@ class NvmlDriver:
         self._handles[uuid] = handle
         self._nodes[uuid] = f"/dev/nvidia{_number(pynvml.nvmlDeviceGetMinorNumber, handle, index)}"
         if divided:
-            limiters: Sequence[Limiter] = [self._mig]
+            limiters: Sequence[LeaseMechanism] = [self._mig]
         else:
             limiters = list(self._limiters.values())
             self._divider.forget(uuid)
@@ -185,7 +190,7 @@ class NvmlDriver:
         """Make it by its mechanism."""
         return self._limiter(logical_gpu).prepare(logical_gpu)
 
-    def limit(self, logical_gpu: LogicalGPU, pid: int) -> Limited:
+    def limit(self, logical_gpu: LogicalGPU, pid: int) -> LimitResult:
         """Limit it by its mechanism."""
         return self._limiter(logical_gpu).limit(logical_gpu, pid)
 
@@ -217,47 +222,47 @@ class NvmlDriver:
         """By CUDA's checkpoint."""
         self._parking().resume(origin or logical_gpu.device_ids, logical_gpu.device_ids, pid)
 
-    def _parking(self) -> LeaseMemory:
-        if isinstance(self._memory, LeaseMemory):
+    def _parking(self) -> LeaseParker:
+        if isinstance(self._memory, LeaseParker):
             return self._memory
         raise HostFault(self._memory or NOT_PARKABLE)
 
-    def _begin_parking(self) -> LeaseMemory | str:
+    def _begin_parking(self) -> LeaseParker | str:
         """What moves leases' memory, or why nothing does."""
         try:
             release = _ask("say its version", pynvml.nvmlSystemGetDriverVersion).partition(".")[0]
             if not release.isdigit() or int(release) < PARK_FROM:
                 return f"Parking needs a driver of R{PARK_FROM} or newer."
-            parker = CudaParker()
+            parker = CheckpointParker()
         except HostFault as missing:
             return str(missing)
-        return LeaseMemory(parker, self._use_of, _every_gpu, moves=int(release) >= MOVE_FROM)
+        return LeaseParker(parker, self._use_of, _every_gpu, moves=int(release) >= MOVE_FROM)
 
     def _use_of(self, device_id: str) -> dict[int, int | None]:
         return {process.pid: process.memory_bytes for process in self.processes(device_id)}
 
     def _may_park(self, spec: DeviceSpec, specs: Iterable[DeviceSpec]) -> bool:
         """Whether what was on the GPU can come back to whichever of its model is free then."""
-        if not isinstance(self._memory, LeaseMemory):
+        if not isinstance(self._memory, LeaseParker):
             return False
         return self._memory.moves or sum(other.model == spec.model for other in specs) == 1
 
-    def environment(self, logical_gpu: LogicalGPU) -> Mapping[str, str]:
+    def env(self, logical_gpu: LogicalGPU) -> Mapping[str, str]:
         """CUDA sees exactly these devices."""
         visible = {"CUDA_VISIBLE_DEVICES": ",".join(logical_gpu.device_ids), "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
         if logical_gpu.partition is not None:
-            return {**visible, **self._mig.environment(logical_gpu)}
+            return {**visible, **self._mig.env(logical_gpu)}
         limiter = self._limiters.get(logical_gpu.mechanism)
         known = all(device_id in self._specs for device_id in logical_gpu.device_ids)
-        return {**visible, **(limiter.environment(logical_gpu) if limiter is not None and known else {})}
+        return {**visible, **(limiter.env(logical_gpu) if limiter is not None and known else {})}
 
     def device_nodes(self, logical_gpu: LogicalGPU) -> Sequence[str]:
         """The files of its devices, and those that all share."""
         own = [self._nodes[device_id] for device_id in logical_gpu.device_ids if device_id in self._nodes]
-        parts = self._divider.nodes(logical_gpu.made) if logical_gpu.partition is not None else ()
+        parts = self._divider.nodes(logical_gpu.driver_handle) if logical_gpu.partition is not None else ()
         return [*own, *NODES, *parts] if own else []
 
-    def _limiter(self, gpu: LogicalGPU) -> Limiter:
+    def _limiter(self, gpu: LogicalGPU) -> LeaseMechanism:
         if gpu.mechanism is Mechanism.MIG:
             return self._mig
         limiter = self._limiters.get(gpu.mechanism)
@@ -267,7 +272,7 @@ class NvmlDriver:
 
     # -- what is used -------------------------------------------------------------------------------------------------
 
-    def processes(self, device_id: str) -> Sequence[GPUProcess]:
+    def processes(self, device_id: str) -> Sequence[DeviceProcess]:
         """Processes with a CUDA context on the GPU."""
         found: Sequence[Any]
         try:
@@ -287,14 +292,14 @@ class NvmlDriver:
         for one in found:
             more, before = _plausible(one.usedGpuMemory), used.get(one.pid, 0)
             used[one.pid] = None if more is None or before is None else before + more
-        return [GPUProcess(pid, memory_bytes) for pid, memory_bytes in used.items()]
+        return [DeviceProcess(pid, memory_bytes) for pid, memory_bytes in used.items()]
 
-    def _with_mps(self, found: Sequence[Any], by_mps: Sequence[Any]) -> list[GPUProcess]:
+    def _with_mps(self, found: Sequence[Any], by_mps: Sequence[Any]) -> list[DeviceProcess]:
         """Those that run by MPS as well, which some drivers list twice, and without the servers."""
         used = {one.pid: _plausible(one.usedGpuMemory) for one in [*found, *by_mps]}
-        return [GPUProcess(pid, memory_bytes) for pid, memory_bytes in used.items() if not self._mps.is_server(pid)]
+        return [DeviceProcess(pid, memory_bytes) for pid, memory_bytes in used.items() if not self._mps.is_server(pid)]
 
-    def sample(self, subjects: Sequence[Subject]) -> Sample:
+    def sample(self, subjects: Sequence[SampledLease]) -> Sample:
         """The counters of each device and what its processes use; of leases, those on MIG devices."""
         sample = Sample()
         shared = {gpu.device_id for _, _, gpu in subjects if not gpu.whole and gpu.partition is None}
@@ -304,22 +309,22 @@ class NvmlDriver:
             processes = self._counters.processes(uuid, handle, utilization=uuid in shared, by_mps=by_mps)
             if processes is not None:
                 sample.processes[uuid] = [one for one in processes if not (by_mps and self._mps.is_server(one.pid))]
-                sample.lists[uuid] = self._counters.list_of(uuid)
+                sample.lists[uuid] = self._counters.list_number(uuid)
         divided = [subject for subject in subjects if subject.logical_gpu.partition is not None]
-        partitions = self._counters.partitions({subject.logical_gpu.made for subject in divided})
+        partitions = self._counters.partitions({subject.logical_gpu.driver_handle for subject in divided})
         for subject in divided:
-            sample.leases[subject.lease_id] = partitions[subject.logical_gpu.made]
+            sample.leases[subject.lease_id] = partitions[subject.logical_gpu.driver_handle]
         return sample
 
-    def watch(self) -> Watch:
+    def watch(self) -> HealthWatcher:
         """The health of the GPUs that there are."""
-        return NvmlWatch(list(self._handles))
+        return NvmlHealthWatcher(list(self._handles))
 
-    def division(self, device_id: str) -> Division:
+    def partition_mode(self, device_id: str) -> PartitionMode:
         """MIG mode, and what it takes to switch it."""
         return self._divider.mode(device_id)
 
-    def divide(self, device_id: str, on: bool) -> Division:
+    def set_partition_mode(self, device_id: str, on: bool) -> PartitionMode:
         """Switch MIG mode."""
         return self._divider.switch(device_id, on)
 
@@ -335,7 +340,7 @@ class NvmlDriver:
         if self._answers(device_id):
             raise HostFault("The GPU was divided by MIG since it was granted.")
 
-    def require_divided(self, device_id: str) -> list[Instance]:
+    def require_partitioned(self, device_id: str) -> list[PartitionInstance]:
         """The MIG instances. Raises :class:`HostFault` unless the GPU answers and MIG divides it."""
         if not self._answers(device_id):
             raise HostFault("MIG mode of the GPU was switched off since it was granted.")
@@ -347,7 +352,7 @@ class NvmlDriver:
         _memory_bytes(handle)
         return _in_mig_mode(handle)
 
-    def instances(self, device_id: str) -> list[Instance]:
+    def instances(self, device_id: str) -> list[PartitionInstance]:
         """The MIG instances that are there; none where the mode is off."""
         return self._divider.instances(device_id) if _in_mig_mode(self._handle(device_id)) else []
 
@@ -367,7 +372,7 @@ class NvmlDriver:
         """All memory of a GPU."""
         return self._specs[device_id].memory_bytes
 
-    def limits_memory(self, device_id: str) -> bool:
+    def supports_memory_limits(self, device_id: str) -> bool:
         """Drivers from R615 on, for root, where there are control groups of version 2."""
         known = self._limits.get(device_id)
         if known is None:
@@ -390,9 +395,9 @@ class NvmlDriver:
             return True, False  # it knows limits, and this group has none; or the device does not answer
         return True, True
 
-    def lacks_for_mps(self, device_id: str) -> str | None:
+    def mps_obstacle(self, device_id: str) -> str | None:
         """What it lacks, by what the driver says now."""
-        found = missing(ability(self._handle(device_id)), 0)
+        found = missing(mps_facts(self._handle(device_id)), 0)
         return None if found is None else found.why
 
     def set_memory_limit(self, device_id: str, group: str, memory_bytes: int | None) -> None:

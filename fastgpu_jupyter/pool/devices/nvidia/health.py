@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import pynvml
 
 from ....errors import HostFault
-from ..health import Condition, Readings, Sighting, judge
+from ..health import HealthEvent, HealthReadings, HealthReport, assess
 
 T = TypeVar("T")
 WAIT_MS = 500
@@ -39,7 +39,7 @@ _UNKNOWN = frozenset(
 )
 
 
-class NvmlWatch:
+class NvmlHealthWatcher:
     """Watches the GPUs that are named by UUID. Raises :class:`HostFault` where none of them can be watched."""
 
     def __init__(self, device_ids: Sequence[str]) -> None:
@@ -53,7 +53,7 @@ class NvmlWatch:
             with suppress(pynvml.NVMLError):  # looks will say what is to be said of it
                 self._listen(device_id)
 
-    def wait(self) -> Sighting | None:
+    def wait(self) -> HealthEvent | None:
         """The next event. Raises :class:`HostFault` where the driver does not even wait."""
         try:
             event = pynvml.nvmlEventSetWait_v2(self._events, WAIT_MS)
@@ -64,9 +64,9 @@ class NvmlWatch:
             raise HostFault(f"The NVIDIA driver tells of no errors of its GPUs ({error}).") from error
         instance = None if event.gpuInstanceId == NO_INSTANCE else event.gpuInstanceId
         xid = event.eventData if event.eventType == pynvml.nvmlEventTypeXidCriticalError else None
-        return Sighting(device_id, xid, instance)
+        return HealthEvent(device_id, xid, instance)
 
-    def look(self, device_id: str) -> Condition:
+    def look(self, device_id: str) -> HealthReport:
         """How the GPU is now."""
         try:
             readings = _read(self._handle(device_id))
@@ -76,8 +76,8 @@ class NvmlWatch:
             self._handles.pop(device_id, None)
             self._listening.discard(device_id)
             lost = error.value in (pynvml.NVML_ERROR_GPU_IS_LOST, pynvml.NVML_ERROR_NOT_FOUND)
-            readings = Readings(silent=str(error), lost=lost)
-        return judge(readings)
+            readings = HealthReadings(silent=str(error), lost=lost)
+        return assess(readings)
 
     def _listen(self, device_id: str) -> None:
         handle = self._handle(device_id)
@@ -110,13 +110,13 @@ class NvmlWatch:
         return self._handles[device_id]
 
 
-def _read(handle: Any) -> Readings:
+def _read(handle: Any) -> HealthReadings:
     pynvml.nvmlDeviceGetMemoryInfo(handle)
     kind = pynvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, pynvml.NVML_VOLATILE_ECC
     errors = _if_known(lambda: pynvml.nvmlDeviceGetTotalEccErrors(handle, *kind))
     remapped = _if_known(lambda: pynvml.nvmlDeviceGetRemappedRows(handle)) or (0, 0, 0, 0)
     action = _if_known(lambda: _recovery_action(handle))
-    return Readings(action, bool(remapped[2]), bool(remapped[3]), errors)
+    return HealthReadings(action, bool(remapped[2]), bool(remapped[3]), errors)
 
 
 def _recovery_action(handle: Any) -> int | None:

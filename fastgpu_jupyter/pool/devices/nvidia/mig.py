@@ -22,8 +22,8 @@ import pynvml
 from ....core.model.entities import PartitionProfile
 from ....errors import HostFault
 from ....units import MIB
-from ..driver import INDIVISIBLE, Division
-from ..mechanisms.base import Instance, NoRoom
+from ..driver import NOT_PARTITIONABLE, PartitionMode
+from ..mechanisms.base import PartitionInstance, PlacementOccupied
 
 T = TypeVar("T")
 #: Which device nodes are whose, as ``gpu0/gi1/ci0/access 13``.
@@ -56,7 +56,7 @@ class _Made(NamedTuple):
     computes: tuple[tuple[Any, int, int, Any], ...]
 
 
-class NvmlMig:
+class MigController:
     """The GPUs of one session that are in MIG mode. ``handle_of`` gives a GPU's handle."""
 
     def __init__(self, handle_of: Callable[[str], Any]) -> None:
@@ -73,24 +73,24 @@ class NvmlMig:
 
     # -- the mode -----------------------------------------------------------------------------------------------------
 
-    def mode(self, device_id: str) -> Division:
+    def mode(self, device_id: str) -> PartitionMode:
         """MIG mode of a GPU. Ampere's changes with a reset and lasts; later ones' changes at once and does not."""
         handle = self._handle_of(device_id)
         try:
             current, pending = pynvml.nvmlDeviceGetMigMode(handle)
         except _HAS_NOT:
-            return INDIVISIBLE
+            return NOT_PARTITIONABLE
         except pynvml.NVMLError as error:
             raise HostFault(f"The driver could not say whether MIG divides the GPU: {_why(error)}") from error
         at_once = False
         with suppress(pynvml.NVMLError):
             (value,) = pynvml.nvmlDeviceGetFieldValues(handle, [pynvml.NVML_FI_DEV_IS_RESETLESS_MIG_SUPPORTED])
             at_once = value.nvmlReturn == pynvml.NVML_SUCCESS and bool(value.value.uiVal)
-        return Division(
-            capable=True, on=bool(current), pending=bool(pending), needs_reset=not at_once, lasts=not at_once
+        return PartitionMode(
+            capable=True, on=bool(current), pending=bool(pending), needs_reset=not at_once, survives_restart=not at_once
         )
 
-    def switch(self, device_id: str, on: bool) -> Division:
+    def switch(self, device_id: str, on: bool) -> PartitionMode:
         """Switch it. Nothing has changed where this raises."""
         before = self.mode(device_id)
         if not before.capable:
@@ -114,7 +114,7 @@ class NvmlMig:
         """How the GPU can be divided, the smallest first. Raises :class:`HostFault` where that makes no sense."""
         return tuple(kind.profile for kind in self._table(device_id).values())
 
-    def instances(self, device_id: str) -> list[Instance]:
+    def instances(self, device_id: str) -> list[PartitionInstance]:
         """The GPU instances that are there, whoever made them."""
         found = []
         for one in self._instances(device_id):
@@ -123,7 +123,7 @@ class NvmlMig:
             for uuid, (_, _, compute_id, _) in zip(devices, one.computes, strict=True):
                 if uuid not in self._nodes:
                     self._nodes[uuid] = self._find_nodes(device_id, one.id, compute_id)
-            found.append(Instance(one.kind.profile.name, one.start, devices, complete))
+            found.append(PartitionInstance(one.kind.profile.name, one.start, devices, complete))
         return found
 
     def processes(self, device_id: str) -> list[Any]:
@@ -143,13 +143,15 @@ class NvmlMig:
     # -- what is made -------------------------------------------------------------------------------------------------
 
     def create(self, device_id: str, profile: str, start: int) -> None:
-        """Make a GPU instance. Raises :class:`NoRoom` where something is in its place or the driver has not enough."""
+        """Create a GPU instance. Raises :class:`PlacementOccupied` where the driver has no room for it there."""
         kind = self._kind(device_id, profile)
         place = pynvml.c_nvmlGpuInstancePlacement_t(start=start, size=kind.profile.length)
         try:
             pynvml.nvmlDeviceCreateGpuInstanceWithPlacement(self._handle_of(device_id), kind.id, byref(place))
         except (pynvml.NVMLError_InsufficientResources, pynvml.NVMLError_InvalidArgument) as error:
-            raise NoRoom(f"The driver has no room for the MIG instance {profile} at slot {start} ({error}).") from error
+            raise PlacementOccupied(
+                f"The driver has no room for the MIG instance {profile} at slot {start} ({error})."
+            ) from error
         except pynvml.NVMLError as error:
             raise HostFault(f"The driver could not make the MIG instance {profile}: {_why(error)}") from error
 

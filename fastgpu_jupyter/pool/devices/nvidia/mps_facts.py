@@ -7,15 +7,15 @@ from typing import Any, TypeVar
 
 import pynvml
 
-from ..mechanisms.mps import Ability
+from ..mechanisms.mps import MpsFacts
 
 T = TypeVar("T")
 
 
-def ability(handle: Any) -> Ability:
+def mps_facts(handle: Any) -> MpsFacts:
     """What decides whether a GPU can serve by MPS."""
     capability = _try(lambda: pynvml.nvmlDeviceGetCudaComputeCapability(handle))
-    return Ability(
+    return MpsFacts(
         capability=None if capability is None else (capability[0], capability[1]),
         compute_mode=_try(lambda: pynvml.nvmlDeviceGetComputeMode(handle)),
         cuda=_try(pynvml.nvmlSystemGetCudaDriverVersion_v2),

@@ -17,7 +17,7 @@ from .cuda_checkpoint import Parker, mapping
 SPARE_BYTES = GIB
 
 
-class LeaseMemory:
+class LeaseParker:
     """Parks and resumes the leases of one driver.
 
     ``on_device`` says which processes have how much on a device (``None``: it does not say), ``every`` which GPUs the

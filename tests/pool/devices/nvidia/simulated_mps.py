@@ -39,7 +39,7 @@ class Started(NamedTuple):
         return int(mps_daemon.ask(str(self.folder), "get_server_list", 20).split()[-1])
 
 
-class PlayedControl:
+class FakeMpsControl:
     """``folder`` is to be in ``PATH``; ``python`` is what its program runs with."""
 
     def __init__(self, folder: Path, python: str = sys.executable) -> None:

@@ -12,18 +12,18 @@ from typing import Any
 import pytest
 
 from fastgpu_jupyter.errors import HostFault
-from fastgpu_jupyter.pool.devices.driver import ProcessBroken
+from fastgpu_jupyter.pool.devices.driver import ProcessUnusable
 from fastgpu_jupyter.pool.devices.nvidia import cuda_checkpoint as checkpoint
 from fastgpu_jupyter.pool.devices.nvidia import parking as lease_memory
 from fastgpu_jupyter.pool.devices.nvidia.cuda_checkpoint import (
     LIMIT_S,
-    CudaParker,
+    CheckpointParker,
     CudaState,
     Refused,
     mapping,
     uuid_bytes,
 )
-from fastgpu_jupyter.pool.devices.nvidia.parking import LeaseMemory
+from fastgpu_jupyter.pool.devices.nvidia.parking import LeaseParker
 from fastgpu_jupyter.pool.host import memory
 from fastgpu_jupyter.units import GIB
 from tests.pool.devices.nvidia.cuda_driver import FakeCuda
@@ -31,8 +31,8 @@ from tests.pool.devices.nvidia.cuda_driver import FakeCuda
 S = CudaState
 
 
-def parker(cuda: FakeCuda) -> CudaParker:
-    return CudaParker(lambda: cuda, cuda.clock, cuda.sleep, lives=cuda.states.__contains__)
+def parker(cuda: FakeCuda) -> CheckpointParker:
+    return CheckpointParker(lambda: cuda, cuda.clock, cuda.sleep, lives=cuda.states.__contains__)
 
 
 def test_all_are_locked_before_the_first_is_moved_and_all_come_back() -> None:
@@ -89,7 +89,7 @@ def test_one_that_cannot_be_moved_brings_the_others_back() -> None:
 def test_one_that_fails_is_broken_and_the_others_go_on() -> None:
     cuda = FakeCuda(1, 2)
     cuda.fail.add("Checkpoint 2")
-    with pytest.raises(ProcessBroken, match="process 2"):
+    with pytest.raises(ProcessUnusable, match="process 2"):
         parker(cuda).park([1, 2])
     assert cuda.states == {1: S.RUNNING, 2: S.FAILED}
 
@@ -99,7 +99,7 @@ def test_one_that_had_failed_before_is_broken_at_once() -> None:
     cuda.states[1] = S.FAILED
     moves: list[Callable[[], object]] = [lambda: parker(cuda).park([1]), lambda: parker(cuda).resume([1], {})]
     for move in moves:
-        with pytest.raises(ProcessBroken):
+        with pytest.raises(ProcessUnusable):
             move()
     assert parker(cuda).is_away(1)
 
@@ -107,7 +107,7 @@ def test_one_that_had_failed_before_is_broken_at_once() -> None:
 def test_one_that_cannot_be_brought_back_after_a_refusal_is_broken() -> None:
     cuda = FakeCuda(1, 2)
     cuda.refuse.update({"Checkpoint 2": "CUDA_ERROR_UNKNOWN", "Restore 1": "CUDA_ERROR_OUT_OF_MEMORY"})
-    with pytest.raises(ProcessBroken, match=r"UNKNOWN.*OUT_OF_MEMORY"):
+    with pytest.raises(ProcessUnusable, match=r"UNKNOWN.*OUT_OF_MEMORY"):
         parker(cuda).park([1, 2])
     assert cuda.states == {1: S.CHECKPOINTED, 2: S.RUNNING}
 
@@ -140,7 +140,7 @@ def test_what_takes_too_long_is_undone_when_it_is_over() -> None:
 def test_one_that_never_settles_is_given_up() -> None:
     cuda = FakeCuda(1)
     cuda.states[1], cuda.settles = S.CHECKPOINTING, False
-    with pytest.raises(ProcessBroken, match="has been moving"):
+    with pytest.raises(ProcessUnusable, match="has been moving"):
         parker(cuda).park([1])
 
 
@@ -165,9 +165,9 @@ def test_what_is_missing_is_said_with_what_to_do() -> None:
         raise ImportError("cuda")
 
     with pytest.raises(HostFault, match=r"fastgpu-jupyter\[park\]"):
-        CudaParker(absent)
+        CheckpointParker(absent)
     with pytest.raises(HostFault, match="too old"):
-        CudaParker(object)
+        CheckpointParker(object)
     cuda = FakeCuda()
     cuda.refuse["cuInit"] = "CUDA_ERROR_NO_DEVICE"
     with pytest.raises(HostFault, match="NO_DEVICE"):
@@ -246,8 +246,8 @@ def _cuda_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "headroom_bytes", lambda _: None)
 
 
-def of_lease(hand: Hand, on_device: dict[int, int | None], *, moves: bool = True) -> LeaseMemory:
-    return LeaseMemory(hand, lambda _: on_device, lambda: [A, B, C], moves=moves)
+def of_lease(hand: Hand, on_device: dict[int, int | None], *, moves: bool = True) -> LeaseParker:
+    return LeaseParker(hand, lambda _: on_device, lambda: [A, B, C], moves=moves)
 
 
 def test_all_processes_of_the_lease_are_parked_and_no_other(family: tuple[int, int]) -> None:

@@ -14,12 +14,12 @@ import pytest
 
 from fastgpu_jupyter.core.model.entities import Enforcement, LimitScope, LogicalGPU, Mechanism
 from fastgpu_jupyter.errors import HostFault
-from fastgpu_jupyter.pool.devices.mechanisms.mps import Ability, Mps, Setup, folder_for, missing
+from fastgpu_jupyter.pool.devices.mechanisms.mps import Mps, MpsFacts, MpsSettings, folder_for, missing
 from fastgpu_jupyter.pool.devices.nvidia import mps_daemon
 from fastgpu_jupyter.pool.devices.nvidia.mps_daemon import PATH_MAX, PROGRAM, Daemon
 from fastgpu_jupyter.units import GIB
 from tests.helpers import alive
-from tests.pool.devices.nvidia.simulated_mps import PlayedControl
+from tests.pool.devices.nvidia.simulated_mps import FakeMpsControl
 from tests.waiting import wait_until
 
 NOBODY = 65534
@@ -30,7 +30,7 @@ as_root = pytest.mark.skipif(
 )
 
 
-class Hardware:
+class DeviceControl:
     """GPUs of 80 GiB that can all that MPS needs."""
 
     lacks: str | None = None
@@ -41,13 +41,13 @@ class Hardware:
     def memory_bytes(self, device_id: str) -> int:
         return 80 * GIB
 
-    def limits_memory(self, device_id: str) -> bool:
+    def supports_memory_limits(self, device_id: str) -> bool:
         return False
 
     def set_memory_limit(self, device_id: str, cgroup: str, memory_bytes: int | None) -> None:
         raise AssertionError
 
-    def lacks_for_mps(self, device_id: str) -> str | None:
+    def mps_obstacle(self, device_id: str) -> str | None:
         return self.lacks
 
 
@@ -61,11 +61,11 @@ def half(generation: int, device_id: str = "GPU-a", owner_uid: int | None = None
 
 # -- what it needs, and says ------------------------------------------------------------------------------------------
 
-ABLE = Ability((9, 0), 0, 13000, lists=True)
+ABLE = MpsFacts((9, 0), 0, 13000, lists=True)
 
 
 @pytest.mark.parametrize(
-    ("ability", "why", "mend"),
+    ("mps_facts", "why", "remedy"),
     [
         (ABLE, None, None),
         (ABLE._replace(capability=(7, 0), cuda=11050), None, None),
@@ -77,12 +77,12 @@ ABLE = Ability((9, 0), 0, 13000, lists=True)
         (ABLE._replace(compute_mode=None), "compute mode", "sudo nvidia-smi -i 4 -c DEFAULT"),
     ],
 )
-def test_what_a_gpu_lacks_is_said_with_what_mends_it(ability: Ability, why: str | None, mend: str | None) -> None:
-    found = missing(ability, 4)
+def test_what_a_gpu_lacks_is_said_with_what_mends_it(mps_facts: MpsFacts, why: str | None, remedy: str | None) -> None:
+    found = missing(mps_facts, 4)
     assert (found is None) == (why is None)
     if found is not None:
         assert str(why) in found.why
-        assert found.mend == mend
+        assert found.remedy == remedy
 
 
 def test_a_daemon_is_known_by_its_text() -> None:
@@ -101,31 +101,31 @@ def test_its_folder_is_beside_the_socket_or_where_a_path_is_short_enough() -> No
 
 
 def test_a_process_is_told_its_daemon_and_its_part_of_the_device() -> None:
-    mps, gpu = Mps(Hardware()), replace(half(1), made=str(Daemon(7, 99, "/run/mps/a.0")))
-    assert mps.environment(gpu) == {
+    mps, gpu = Mps(DeviceControl()), replace(half(1), driver_handle=str(Daemon(7, 99, "/run/mps/a.0")))
+    assert mps.env(gpu) == {
         "CUDA_MPS_PIPE_DIRECTORY": "/run/mps/a.0",
         "CUDA_MPS_PINNED_DEVICE_MEM_LIMIT": "0=40960M",
         "CUDA_MPS_ACTIVE_THREAD_PERCENTAGE": "50",
         "FASTGPU_MEMORY_BYTES": str(40 * GIB),
     }
     tiny = replace(gpu, memory_bytes=GIB // 2)
-    assert mps.environment(tiny)["CUDA_MPS_ACTIVE_THREAD_PERCENTAGE"] == "1", "none is not a limit"
+    assert mps.env(tiny)["CUDA_MPS_ACTIVE_THREAD_PERCENTAGE"] == "1", "none is not a limit"
 
 
 def test_whoever_does_not_see_the_daemon_has_no_limit_and_that_is_said(tmp_path: Path) -> None:
-    mps, gpu = Mps(Hardware()), replace(half(1), made=str(Daemon(7, 99, str(tmp_path))))
+    mps, gpu = Mps(DeviceControl()), replace(half(1), driver_handle=str(Daemon(7, 99, str(tmp_path))))
     limited = mps.limit(gpu, os.getpid())
-    assert (limited.enforcement, limited.made) == (Enforcement.COOPERATIVE, gpu.made)
+    assert (limited.enforcement, limited.driver_handle) == (Enforcement.COOPERATIVE, gpu.driver_handle)
     assert "does not see the folder" in str(limited.detail)
     (tmp_path / "control").touch()
-    assert mps.limit(gpu, os.getpid()) == (Enforcement.USERSPACE, gpu.made, None)
+    assert mps.limit(gpu, os.getpid()) == (Enforcement.USERSPACE, gpu.driver_handle, None)
 
 
 def test_it_is_offered_only_where_it_is_switched_on_and_can_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    hardware = Hardware()
+    hardware = DeviceControl()
     assert Mps(hardware).offer("GPU-a") is None
-    off, on = (Mps(hardware, Setup(tmp_path / "mps", on=one)) for one in (False, True))
+    off, on = (Mps(hardware, MpsSettings(tmp_path / "mps", on=one)) for one in (False, True))
     assert (off.offer("GPU-a"), off.why_not()) == (None, None)
     assert on.offer("GPU-a") is None
     assert f"{PROGRAM} was not found" in str(on.why_not())
@@ -135,7 +135,7 @@ def test_it_is_offered_only_where_it_is_switched_on_and_can_be(tmp_path: Path, m
     assert (offer.enforcement, offer.scope, offer.resizable, offer.parkable) == (
         Enforcement.USERSPACE, LimitScope.PROCESS, False, False,
     )  # fmt: skip
-    everybody = Mps(hardware, Setup(tmp_path / "mps", on=True, everybody=True))
+    everybody = Mps(hardware, MpsSettings(tmp_path / "mps", on=True, everybody=True))
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert everybody.offer("GPU-a") is None
     assert "must run as root" in str(everybody.why_not())
@@ -146,8 +146,8 @@ def test_it_is_offered_only_where_it_is_switched_on_and_can_be(tmp_path: Path, m
 
 def test_what_was_switched_off_since_it_was_granted_is_refused(tmp_path: Path) -> None:
     with pytest.raises(HostFault, match="switched off"):
-        Mps(Hardware()).prepare(half(1))
-    mps = Mps(Hardware(), Setup(tmp_path / "mps", on=False))
+        Mps(DeviceControl()).prepare(half(1))
+    mps = Mps(DeviceControl(), MpsSettings(tmp_path / "mps", on=False))
     with pytest.raises(HostFault, match="switched off"):
         mps.prepare(half(1))
     mps.release(half(1))
@@ -160,34 +160,34 @@ slow = pytest.mark.slow
 
 
 @pytest.fixture
-def setup(played_control: PlayedControl, tmp_path: Path) -> Setup:
-    return Setup(folder_for(tmp_path / "runtime/fastgpu/pool.sock"), on=True)
+def setup(played_control: FakeMpsControl, tmp_path: Path) -> MpsSettings:
+    return MpsSettings(folder_for(tmp_path / "runtime/fastgpu/pool.sock"), on=True)
 
 
 def prepared(mps: Mps, gpu: LogicalGPU) -> LogicalGPU:
-    return replace(gpu, made=mps.prepare(gpu))
+    return replace(gpu, driver_handle=mps.prepare(gpu))
 
 
 @pytest.fixture
-def mps(setup: Setup) -> Mps:
+def mps(setup: MpsSettings) -> Mps:
     setup.folder.parent.mkdir(parents=True, exist_ok=True)
-    return Mps(Hardware(), setup)
+    return Mps(DeviceControl(), setup)
 
 
 @slow
 def test_leases_of_a_user_on_a_gpu_have_one_daemon_that_ends_with_the_last(
-    mps: Mps, setup: Setup, played_control: PlayedControl
+    mps: Mps, setup: MpsSettings, played_control: FakeMpsControl
 ) -> None:
     first, second = prepared(mps, half(1)), prepared(mps, half(2))
     other = prepared(mps, half(3, "GPU-b"))
-    assert first.made == second.made != other.made
+    assert first.driver_handle == second.driver_handle != other.driver_handle
     assert [(one.device_id, one.uid) for one in played_control.running] == [
         ("GPU-a", os.geteuid()), ("GPU-b", os.geteuid()),
     ]  # fmt: skip
     daemon, beside = played_control.running
     assert os.getsid(daemon.pid) == daemon.pid, "it outlives whoever started it"
     assert (daemon.folder.stat().st_mode & 0o777, setup.folder.stat().st_mode & 0o777) == (0o700, 0o700)
-    assert mps.environment(first)["CUDA_MPS_PIPE_DIRECTORY"] == str(daemon.folder)
+    assert mps.env(first)["CUDA_MPS_PIPE_DIRECTORY"] == str(daemon.folder)
     assert mps.serves("GPU-a")
     assert mps.lost(first) is None
     mps.release(first)
@@ -203,14 +203,14 @@ def test_leases_of_a_user_on_a_gpu_have_one_daemon_that_ends_with_the_last(
 
 @slow
 def test_after_a_restart_it_is_taken_over_and_not_started_twice(
-    mps: Mps, setup: Setup, played_control: PlayedControl
+    mps: Mps, setup: MpsSettings, played_control: FakeMpsControl
 ) -> None:
     noted, cut_short = prepared(mps, half(1)), half(2, "GPU-b")
     mps.prepare(cut_short)  # and was killed before it noted that
-    again = Mps(Hardware(), setup)
-    again.take_over([noted, cut_short])
+    again = Mps(DeviceControl(), setup)
+    again.adopt([noted, cut_short])
     again.tidy()
-    assert again.prepare(noted) == noted.made
+    assert again.prepare(noted) == noted.driver_handle
     found = prepared(again, cut_short)
     assert len(played_control.started) == 2
     assert [mps.lost(gpu) for gpu in (noted, found)] == [None, None]
@@ -220,21 +220,23 @@ def test_after_a_restart_it_is_taken_over_and_not_started_twice(
 
 
 @slow
-def test_what_nobody_noted_and_no_lease_has_is_ended(mps: Mps, setup: Setup, played_control: PlayedControl) -> None:
+def test_what_nobody_noted_and_no_lease_has_is_ended(
+    mps: Mps, setup: MpsSettings, played_control: FakeMpsControl
+) -> None:
     noted = prepared(mps, half(1))
     mps.prepare(half(2, "GPU-b"))
-    again = Mps(Hardware(), setup)
+    again = Mps(DeviceControl(), setup)
     again.tidy()
     assert len(played_control.running) == 2, "nobody told it what leases have"
-    again.take_over([noted])
+    again.adopt([noted])
     again.tidy()
     assert [one.device_id for one in played_control.running] == ["GPU-a"]
     never_noted = half(3, "GPU-c")
     again.prepare(never_noted)
     again.release(never_noted)  # given back before the journal knew of it
     assert [one.device_id for one in played_control.running] == ["GPU-a"]
-    later = Mps(Hardware())  # a pool manager without MPS
-    later.take_over([noted])
+    later = Mps(DeviceControl())  # a pool manager without MPS
+    later.adopt([noted])
     assert later.lost(noted) is None
     later.release(noted)
     assert played_control.running == []
@@ -242,7 +244,7 @@ def test_what_nobody_noted_and_no_lease_has_is_ended(mps: Mps, setup: Setup, pla
 
 @slow
 def test_one_that_does_not_come_up_is_given_up_and_leaves_nothing(
-    mps: Mps, setup: Setup, played_control: PlayedControl, monkeypatch: pytest.MonkeyPatch
+    mps: Mps, setup: MpsSettings, played_control: FakeMpsControl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     played_control.plan("refuse")
     with pytest.raises(HostFault, match=r"ended as soon as it was started\. It said: .*told to refuse"):
@@ -263,7 +265,7 @@ def test_one_that_does_not_come_up_is_given_up_and_leaves_nothing(
 
 @slow
 def test_one_that_does_not_quit_is_ended(
-    mps: Mps, played_control: PlayedControl, monkeypatch: pytest.MonkeyPatch
+    mps: Mps, played_control: FakeMpsControl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mps_daemon, "QUIT_S", 0.5)
     played_control.plan("deaf")
@@ -276,7 +278,7 @@ def test_one_that_does_not_quit_is_ended(
 
 @slow
 def test_leases_of_one_that_is_killed_are_lost_and_the_next_gets_another(
-    mps: Mps, played_control: PlayedControl
+    mps: Mps, played_control: FakeMpsControl
 ) -> None:
     gpu, beside = prepared(mps, half(1)), prepared(mps, half(2))
     (daemon,) = played_control.running
@@ -288,8 +290,8 @@ def test_leases_of_one_that_is_killed_are_lost_and_the_next_gets_another(
     for lost in (gpu, beside):
         assert "has ended" in str(mps.lost(lost))
     after = prepared(mps, half(3))
-    assert after.made != gpu.made
-    assert mps.environment(after) != mps.environment(gpu), "nobody of the old one gets to the new one"
+    assert after.driver_handle != gpu.driver_handle
+    assert mps.env(after) != mps.env(gpu), "nobody of the old one gets to the new one"
     mps.release(gpu)
     assert daemon.folder.exists()
     mps.release(beside)
@@ -302,7 +304,7 @@ def test_leases_of_one_that_is_killed_are_lost_and_the_next_gets_another(
 
 @slow
 def test_one_whose_folder_is_taken_away_is_lost_and_ended(
-    mps: Mps, setup: Setup, played_control: PlayedControl
+    mps: Mps, setup: MpsSettings, played_control: FakeMpsControl
 ) -> None:
     gpu = prepared(mps, half(1))
     server = played_control.running[0].start_server()
@@ -310,12 +312,12 @@ def test_one_whose_folder_is_taken_away_is_lost_and_ended(
     assert "cannot be found any more" in str(mps.lost(gpu))
     after = prepared(mps, half(2))
     assert len(played_control.running) == 2
-    again = Mps(Hardware(), setup)
-    again.take_over([gpu, after])
+    again = Mps(DeviceControl(), setup)
+    again.adopt([gpu, after])
     again.tidy()
     again.release(gpu)
     wait_until(lambda: not alive(server), "its server is ended with it")
-    assert [str(one.folder) for one in played_control.running] == [again.environment(after)["CUDA_MPS_PIPE_DIRECTORY"]]
+    assert [str(one.folder) for one in played_control.running] == [again.env(after)["CUDA_MPS_PIPE_DIRECTORY"]]
     again.release(after)
     assert played_control.running == []
 
@@ -332,12 +334,12 @@ def anybodys_folder() -> Iterator[Path]:
 @slow
 @as_root
 def test_each_user_has_one_of_his_own_that_runs_as_him(anybodys_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    played_control = PlayedControl(anybodys_folder / "bin", PYTHON)
+    played_control = FakeMpsControl(anybodys_folder / "bin", PYTHON)
     monkeypatch.setenv("PATH", f"{played_control.folder}{os.pathsep}{os.environ['PATH']}")
     folder = anybodys_folder / "mps"
-    mps = Mps(Hardware(), Setup(folder, on=True, everybody=True))
+    mps = Mps(DeviceControl(), MpsSettings(folder, on=True, everybody=True))
     mine, his = prepared(mps, half(1)), prepared(mps, half(2, owner_uid=NOBODY))
-    assert mine.made != his.made
+    assert mine.driver_handle != his.driver_handle
     own, other = played_control.running
     assert (own.uid, other.uid) == (0, NOBODY)
     assert (other.folder.stat().st_uid, other.folder.stat().st_mode & 0o777) == (NOBODY, 0o700)
@@ -351,9 +353,9 @@ def test_each_user_has_one_of_his_own_that_runs_as_him(anybodys_folder: Path, mo
     finally:
         liar.kill()
         liar.wait()
-    again = Mps(Hardware(), Setup(folder, on=True, everybody=True))
-    again.take_over([mine, half(2, owner_uid=NOBODY)])
-    assert again.prepare(half(2, owner_uid=NOBODY)) == his.made
+    again = Mps(DeviceControl(), MpsSettings(folder, on=True, everybody=True))
+    again.adopt([mine, half(2, owner_uid=NOBODY)])
+    assert again.prepare(half(2, owner_uid=NOBODY)) == his.driver_handle
     for gpu in (mine, his):
         again.release(gpu)
     assert played_control.running == []
@@ -365,16 +367,16 @@ def test_nvidias_own_program_serves_and_ends(tmp_path: Path) -> None:
     """Its daemon needs no GPU until a process comes to it."""
     if shutil.which(PROGRAM) is None:
         pytest.skip(f"{PROGRAM} is not installed")
-    mps = Mps(Hardware(), Setup(folder_for(tmp_path / ("x" * 90) / "pool.sock"), on=True))
+    mps = Mps(DeviceControl(), MpsSettings(folder_for(tmp_path / ("x" * 90) / "pool.sock"), on=True))
     gpu = prepared(mps, half(1))
-    daemon = Daemon.read(gpu.made)
+    daemon = Daemon.read(gpu.driver_handle)
     assert daemon is not None
     assert mps_daemon.find(Path(daemon.folder)) == daemon
     assert mps_daemon.ask(daemon.folder, "get_default_active_thread_percentage", 20).strip() == "100.0"
     assert "Unknown command" in mps_daemon.ask(daemon.folder, "nonsense", 20)
-    again = Mps(Hardware(), Setup(folder_for(tmp_path / ("x" * 90) / "pool.sock"), on=True))
-    again.take_over([half(1)])
-    assert again.prepare(half(1)) == gpu.made
+    again = Mps(DeviceControl(), MpsSettings(folder_for(tmp_path / ("x" * 90) / "pool.sock"), on=True))
+    again.adopt([half(1)])
+    assert again.prepare(half(1)) == gpu.driver_handle
     again.release(gpu)
     assert not daemon.runs
     assert not Path(daemon.folder).exists()

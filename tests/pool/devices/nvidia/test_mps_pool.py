@@ -20,7 +20,7 @@ from fastgpu_jupyter.wire.client import PoolClient, new_token
 from tests.helpers import Kernel, KernelHelper, PoolProcess, fastgpu
 from tests.nvml.machine import FakeMachine
 from tests.pool.conftest import machine_pool
-from tests.pool.devices.nvidia.simulated_mps import PlayedControl
+from tests.pool.devices.nvidia.simulated_mps import FakeMpsControl
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
@@ -55,7 +55,7 @@ def folder_of(pool: PoolProcess, lease_id: str) -> str | None:
 
 
 def test_kernels_of_a_user_compute_by_one_daemon_that_ends_with_the_last(
-    use_machine: Build, pool: PoolProcess, kernels: KernelHelper, half: str, played_control: PlayedControl
+    use_machine: Build, pool: PoolProcess, kernels: KernelHelper, half: str, played_control: FakeMpsControl
 ) -> None:
     (gpu,) = use_machine("1xH100-80GB").gpus
     pool.start(BY_MPS)
@@ -108,7 +108,7 @@ def test_kernels_of_a_user_compute_by_one_daemon_that_ends_with_the_last(
 
 
 def test_what_requires_more_is_served_otherwise_on_the_same_gpu(
-    use_machine: Build, pool: PoolProcess, played_control: PlayedControl
+    use_machine: Build, pool: PoolProcess, played_control: FakeMpsControl
 ) -> None:
     use_machine("1xH100-80GB")
     pool.start(BY_MPS)
@@ -122,7 +122,7 @@ def test_what_requires_more_is_served_otherwise_on_the_same_gpu(
 
 
 def test_it_serves_only_where_it_is_switched_on_and_can_and_says_why_not(
-    use_machine: Build, pool: PoolProcess, played_control: PlayedControl
+    use_machine: Build, pool: PoolProcess, played_control: FakeMpsControl
 ) -> None:
     machine = use_machine("1xH100-80GB")
     pool.start()
@@ -163,7 +163,7 @@ def test_another_user_has_a_daemon_of_his_own_on_the_same_gpu(
     use_machine("1xH100-80GB")
     folder = Path(tempfile.mkdtemp(prefix="fastgpu-"))
     folder.chmod(0o755)
-    control = PlayedControl(folder / "bin", PYTHON)
+    control = FakeMpsControl(folder / "bin", PYTHON)
     monkeypatch.setenv("PATH", f"{control.folder}{os.pathsep}{os.environ['PATH']}")
     socket_path = folder / "run" / "pool.sock"
     pool.client = PoolClient(socket_path)
@@ -194,7 +194,7 @@ def test_another_user_has_a_daemon_of_his_own_on_the_same_gpu(
 
 
 def test_a_daemon_that_is_killed_ends_its_leases_and_they_are_told(
-    use_machine: Build, pool: PoolProcess, kernels: KernelHelper, half: str, played_control: PlayedControl
+    use_machine: Build, pool: PoolProcess, kernels: KernelHelper, half: str, played_control: FakeMpsControl
 ) -> None:
     use_machine("2xH100-80GB")
     pool.start(BY_MPS)
@@ -218,7 +218,7 @@ def test_a_daemon_that_is_killed_ends_its_leases_and_they_are_told(
 
 
 def test_after_a_kill_of_the_pool_the_daemon_is_taken_over_and_not_leaked(
-    use_machine: Build, pool: PoolProcess, played_control: PlayedControl
+    use_machine: Build, pool: PoolProcess, played_control: FakeMpsControl
 ) -> None:
     use_machine("1xH100-80GB")
     pool.start(BY_MPS)
@@ -243,7 +243,7 @@ def test_after_a_kill_of_the_pool_the_daemon_is_taken_over_and_not_leaked(
 
 
 def test_killed_while_it_starts_one_the_pool_takes_up_what_it_started(
-    use_machine: Build, pool: PoolProcess, played_control: PlayedControl
+    use_machine: Build, pool: PoolProcess, played_control: FakeMpsControl
 ) -> None:
     use_machine("1xH100-80GB")
     pool.start(BY_MPS)
@@ -259,7 +259,7 @@ def test_killed_while_it_starts_one_the_pool_takes_up_what_it_started(
 
 
 def test_one_that_hangs_when_it_is_started_is_given_up_and_tried_again(
-    use_machine: Build, pool: PoolProcess, played_control: PlayedControl
+    use_machine: Build, pool: PoolProcess, played_control: FakeMpsControl
 ) -> None:
     use_machine("1xH100-80GB")
     pool.start(BY_MPS)
@@ -284,7 +284,7 @@ def test_one_that_hangs_when_it_is_started_is_given_up_and_tried_again(
     assert played_control.running == []
 
 
-def test_the_command_line_shows_it(use_machine: Build, pool: PoolProcess, played_control: PlayedControl) -> None:
+def test_the_command_line_shows_it(use_machine: Build, pool: PoolProcess, played_control: FakeMpsControl) -> None:
     use_machine("1xH100-80GB")
     pool.start(BY_MPS)
     active(pool)
