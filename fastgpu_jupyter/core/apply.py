@@ -7,15 +7,14 @@ from dataclasses import replace
 from typing import Any
 
 from ..errors import InternalError
-from .accounting import budgets, fairshare, meter
-from .accounting import reservation_coverage as cover
-from .lease import resize as sizes
+from .accounting import budgets, fairshare, meter, reservation_coverage
+from .lease import resize
 from .model import events as e
 from .model.entities import (
-    AGED_GRANTS,
-    ASKED_MAX,
-    GOES_ON,
-    LEAVING,
+    GRANTS_TO_OVERTAKE_ALL,
+    RECENT_REQUESTS_MAX,
+    RELEASING_CAPACITY,
+    RELOCATING,
     Device,
     Health,
     Host,
@@ -89,9 +88,9 @@ def _device_drained(state: State, event: e.DeviceDrained, at: Instant) -> None:
     state.devices[event.device_id].drained = event.drained
 
 
-def _device_unclean(state: State, event: e.DeviceUnclean, at: Instant) -> None:
+def _device_unclean(state: State, event: e.DeviceScrubPendingSet, at: Instant) -> None:
     if event.device_id in state.devices:  # it may have gone meanwhile
-        state.devices[event.device_id].unclean = event.reason
+        state.devices[event.device_id].scrub_pending = event.reason
 
 
 def _policy_set(state: State, event: e.PolicySet, at: Instant) -> None:
@@ -119,7 +118,7 @@ def _budget_set(state: State, event: e.BudgetSet, at: Instant) -> None:
     tenant.budget_percent = min(tenant.budget_percent, passed)
 
 
-def _budget_passed(state: State, event: e.BudgetPassed, at: Instant) -> None:
+def _budget_passed(state: State, event: e.BudgetThresholdPassed, at: Instant) -> None:
     state.tenants[event.tenant].budget_percent = event.percent
 
 
@@ -134,7 +133,7 @@ def _lease_budget_set(state: State, event: e.LeaseBudgetSet, at: Instant) -> Non
     lease.budget_percent = min(lease.budget_percent, passed)
 
 
-def _lease_budget_passed(state: State, event: e.LeaseBudgetPassed, at: Instant) -> None:
+def _lease_budget_passed(state: State, event: e.LeaseBudgetThresholdPassed, at: Instant) -> None:
     _move(state, event.lease_id, event).budget_percent = event.percent
 
 
@@ -143,7 +142,7 @@ def _month_began(state: State, event: e.MonthBegan, at: Instant) -> None:
 
 
 def _reservation(state: State, event: e.ReservationMade | e.ReservationBegan | e.ReservationEnded, at: Instant) -> None:
-    one = cover.after(state.reservations.get(event.reservation_id), event, at)
+    one = reservation_coverage.after(state.reservations.get(event.reservation_id), event, at)
     state.reservations[one.id] = one
     tenant = fairshare.tenant_of(state, one.tenant)
     tenant.reserved_milli = sum(other.milli for other in meter.running(state, one.tenant))
@@ -178,9 +177,9 @@ def _lease_requested(state: State, event: e.LeaseRequested, at: Instant) -> None
 
 def _remember(state: State, request: LeaseRequest) -> None:
     size = request.profile or f"{request.memory_bytes}B"
-    state.asked.append((size, request.cpu_milli, request.host_memory_bytes))
-    if len(state.asked) >= ASKED_MAX:
-        del state.asked[: ASKED_MAX // 2]
+    state.recent_requests.append((size, request.cpu_milli, request.host_memory_bytes))
+    if len(state.recent_requests) >= RECENT_REQUESTS_MAX:
+        del state.recent_requests[: RECENT_REQUESTS_MAX // 2]
 
 
 def _lease_granted(state: State, event: e.LeaseGranted | e.LeaseResuming, at: Instant) -> None:
@@ -201,18 +200,20 @@ def _lease_prepared(state: State, event: e.LeasePrepared | e.LeaseResumed, at: I
         lease.logical_gpu = replace(lease.logical_gpu, driver_handle=event.driver_handle)
     lease.limit_detail = None
     lease.scrub = lease.scrub_bytes = lease.scrub_detail = None
-    lease.untold = lease.untold and lease.logical_gpu is not None and sizes.is_told(lease.logical_gpu)
-    lease.tries, lease.unprepared = 0, None
-    lease.used_ms = at.ms
+    lease.resize_unacknowledged = (
+        lease.resize_unacknowledged and lease.logical_gpu is not None and resize.is_told(lease.logical_gpu)
+    )
+    lease.prepare_attempts, lease.prepare_failure = 0, None
+    lease.last_activity_ms = at.ms
     meter.open_segment(state, lease, at.ms)
 
 
-def _lease_not_prepared(state: State, event: e.LeaseNotPrepared, at: Instant) -> None:
+def _lease_not_prepared(state: State, event: e.LeasePrepareFailed, at: Instant) -> None:
     """It waits where it stood, as if it had not been granted, but that it was tried."""
     lease = _move(state, event.lease_id, event)
     gpu, lease.logical_gpu = lease.logical_gpu, None
     assert gpu is not None
-    lease.tries, lease.unprepared = lease.tries + 1, event.detail
+    lease.prepare_attempts, lease.prepare_failure = lease.prepare_attempts + 1, event.detail
     if not lease.metered_ms:  # it was never ready
         lease.granted_at = None
     _stand_where_it_stood(state, lease)
@@ -230,7 +231,7 @@ def _stand_where_it_stood(state: State, lease: Lease) -> None:
     state.queue.update(dict.fromkeys(in_order))
 
 
-def _lease_limited(state: State, event: e.LeaseLimited, at: Instant) -> None:
+def _lease_limited(state: State, event: e.LeaseLimitSet, at: Instant) -> None:
     lease = _move(state, event.lease_id, event)
     assert lease.logical_gpu is not None
     lease.logical_gpu = replace(lease.logical_gpu, enforcement=event.enforcement, driver_handle=event.driver_handle)
@@ -239,22 +240,22 @@ def _lease_limited(state: State, event: e.LeaseLimited, at: Instant) -> None:
 
 def _lease_over_limit(state: State, event: e.LeaseOverLimit, at: Instant) -> None:
     lease = _move(state, event.lease_id, event)
-    lease.over_since_ms, lease.over_bytes = at.ms, event.used_bytes
+    lease.over_limit_since_ms, lease.over_limit_bytes = at.ms, event.used_bytes
 
 
 def _lease_within_limit(state: State, event: e.LeaseWithinLimit, at: Instant) -> None:
     lease = _move(state, event.lease_id, event)
-    lease.over_since_ms, lease.over_bytes, lease.over_parks = None, 0, 0
+    lease.over_limit_since_ms, lease.over_limit_bytes, lease.over_limit_parks = None, 0, 0
 
 
-def _lease_retained(state: State, event: e.LeaseRetained, at: Instant) -> None:
+def _lease_retained(state: State, event: e.LeaseRetentionSet, at: Instant) -> None:
     lease = _move(state, event.lease_id, event)
     lease.request = replace(lease.request, retention=event.retention)
 
 
-def _lease_used(state: State, event: e.LeaseUsed, at: Instant) -> None:
+def _lease_used(state: State, event: e.LeaseActivityReported, at: Instant) -> None:
     lease = _move(state, event.lease_id, event)
-    lease.reports, lease.busy, lease.used_ms = True, event.busy, at.ms
+    lease.reports_activity, lease.busy, lease.last_activity_ms = True, event.busy, at.ms
 
 
 def _lease_faulted(state: State, event: e.LeaseFaulted, at: Instant) -> None:
@@ -267,8 +268,11 @@ def _lease_parking(state: State, event: e.LeaseParking, at: Instant) -> None:
     gpu = lease.logical_gpu
     assert gpu is not None
     spec = state.devices[gpu.device_id].spec
-    lease.park_reason, lease.moving = event.reason, False
-    lease.over_since_ms, lease.over_parks = None, lease.over_parks + (event.reason is ParkReason.OVER_LIMIT)
+    lease.park_reason, lease.migration_requested = event.reason, False
+    lease.over_limit_since_ms, lease.over_limit_parks = (
+        None,
+        lease.over_limit_parks + (event.reason is ParkReason.OVER_LIMIT),
+    )
     lease.image = Image(lease.holder, spec.model, spec.memory_bytes, gpu.device_ids)
     # At most; what it really is, is known when it is done.
     moved = event.reason is not ParkReason.RESTART
@@ -284,18 +288,18 @@ def _lease_parked(state: State, event: e.LeaseParked, at: Instant) -> None:
     lease.scrub, lease.scrub_bytes, lease.scrub_detail = event.scrub, event.scrub_bytes, event.scrub_detail
 
 
-def _lease_not_parked(state: State, event: e.LeaseNotParked, at: Instant) -> None:
+def _lease_not_parked(state: State, event: e.LeaseParkFailed, at: Instant) -> None:
     lease = _move(state, event.lease_id, event)
     _drop_image(state, lease)
-    lease.unparkable = event.detail
+    lease.park_failure = event.detail
     meter.open_segment(state, lease, at.ms)
 
 
-def _lease_wanted(state: State, event: e.LeaseWanted, at: Instant) -> None:
+def _lease_wanted(state: State, event: e.LeaseResumeRequested, at: Instant) -> None:
     lease = _move(state, event.lease_id, event)
     lease.waiting_since, lease.grants_before = at, state.generations
-    if lease.park_reason in GOES_ON:
-        lease.grants_before -= AGED_GRANTS  # it made room or had to go, and must not lose its turn by that
+    if lease.park_reason in RELOCATING:
+        lease.grants_before -= GRANTS_TO_OVERTAKE_ALL  # it made room or had to go, and must not lose its turn by that
     if lease.park_reason is ParkReason.RESTART:
         _stand_where_it_stood(state, lease)  # it takes anything, so who came after it may want the same
     else:
@@ -318,17 +322,19 @@ def _set_parked_bytes(state: State, lease: Lease, memory_bytes: int) -> None:
 
 def _holder_bound(state: State, event: e.HolderBound, at: Instant) -> None:
     lease = _move(state, event.lease_id, event)
-    lease.holder, lease.reports, lease.busy, lease.fault = event.holder, False, False, None
-    lease.untold, lease.stuck = False, ()
+    lease.holder, lease.reports_activity, lease.busy, lease.fault = event.holder, False, False, None
+    lease.resize_unacknowledged, lease.libraries_needing_restart = False, ()
 
 
 def _lease_resized(state: State, event: e.LeaseResized, at: Instant) -> None:
     lease = _move(state, event.lease_id, event)
     if event.logical_gpu is None or lease.logical_gpu is None:
         lease.request = event.request
-        lease.untold = lease.has_image
+        lease.resize_unacknowledged = lease.has_image
         return
-    lease.untold = lease.untold or sizes.is_told_anew(lease.logical_gpu, event.logical_gpu)
+    lease.resize_unacknowledged = lease.resize_unacknowledged or resize.is_told_anew(
+        lease.logical_gpu, event.logical_gpu
+    )
     meter.close_segment(state, lease, at.ms)  # at the old rate
     _give_back(state, lease, lease.logical_gpu, at)
     lease.request, lease.logical_gpu = event.request, event.logical_gpu
@@ -336,13 +342,13 @@ def _lease_resized(state: State, event: e.LeaseResized, at: Instant) -> None:
     meter.open_segment(state, lease, at.ms)
 
 
-def _lease_libraries_told(state: State, event: e.LeaseLibrariesTold, at: Instant) -> None:
+def _lease_libraries_told(state: State, event: e.LeaseResizeAcknowledged, at: Instant) -> None:
     lease = _move(state, event.lease_id, event)
-    lease.untold, lease.stuck = False, event.stuck
+    lease.resize_unacknowledged, lease.libraries_needing_restart = False, event.libraries_needing_restart
 
 
-def _lease_moving(state: State, event: e.LeaseMoving, at: Instant) -> None:
-    _move(state, event.lease_id, event).moving = True
+def _lease_moving(state: State, event: e.LeaseMigrationRequested, at: Instant) -> None:
+    _move(state, event.lease_id, event).migration_requested = True
 
 
 def _lease_transferred(state: State, event: e.LeaseTransferred, at: Instant) -> None:
@@ -365,7 +371,7 @@ def _lease_transferred(state: State, event: e.LeaseTransferred, at: Instant) -> 
 
 def _lease_draining(state: State, event: e.LeaseDraining, at: Instant) -> None:
     lease = _move(state, event.lease_id, event)
-    lease.over_since_ms, lease.moving = None, False
+    lease.over_limit_since_ms, lease.migration_requested = None, False
     meter.close_segment(state, lease, at.ms)
     _drop_image(state, lease)
     lease.end_reason, lease.end_detail = event.reason, event.detail
@@ -396,10 +402,10 @@ def _take(state: State, lease: Lease, gpu: LogicalGPU, at: Instant) -> None:
         device.promised_bytes += memory_bytes
         held_milli += _milli(device, memory_bytes) if gpu.partition is None else gpu.partition.milli
         if gpu.whole:
-            device.whole_by = lease.id
+            device.whole_lease_id = lease.id
         if gpu.partition is not None:
-            device.parts[lease.id] = gpu.partition
-    taken = fairshare.Held(held_milli, lease.request.cpu_milli, lease.request.host_memory_bytes)
+            device.partitions[lease.id] = gpu.partition
+    taken = fairshare.ResourceAmounts(held_milli, lease.request.cpu_milli, lease.request.host_memory_bytes)
     _hold(state, lease, taken, gpu.host_id, at)
 
 
@@ -409,16 +415,16 @@ def _give_back(state: State, lease: Lease, gpu: LogicalGPU, at: Instant) -> None
         del device.lease_ids[lease.id]
         device.promised_bytes -= memory_bytes
         held_milli += _milli(device, memory_bytes) if gpu.partition is None else gpu.partition.milli
-        if device.whole_by == lease.id:
-            device.whole_by = None
-        device.parts.pop(lease.id, None)
+        if device.whole_lease_id == lease.id:
+            device.whole_lease_id = None
+        device.partitions.pop(lease.id, None)
         if not device.present and not device.lease_ids:
             _forget_device(state, device.spec.id)
-    given = fairshare.Held(-held_milli, -lease.request.cpu_milli, -lease.request.host_memory_bytes)
+    given = fairshare.ResourceAmounts(-held_milli, -lease.request.cpu_milli, -lease.request.host_memory_bytes)
     _hold(state, lease, given, gpu.host_id, at)
 
 
-def _hold(state: State, lease: Lease, change: fairshare.Held, host_id: str, at: Instant) -> None:
+def _hold(state: State, lease: Lease, change: fairshare.ResourceAmounts, host_id: str, at: Instant) -> None:
     """Enter a change in the books of tenant and host."""
     host = state.hosts.get(host_id)
     if host is not None:
@@ -454,10 +460,10 @@ def _move(state: State, lease_id: str, event: Event) -> Lease:
     after = lease.state = next_state(lease, event)
     lease.version += 1
     if after is not before and lease.logical_gpu is not None:
-        leaves = (after in LEAVING) - (before in LEAVING)
+        leaves = (after in RELEASING_CAPACITY) - (before in RELEASING_CAPACITY)
         if leaves:
             for device, memory_bytes in _parts(state, lease.logical_gpu):
-                device.leaving_bytes += leaves * memory_bytes
+                device.releasing_bytes += leaves * memory_bytes
     return lease
 
 
@@ -468,38 +474,38 @@ _APPLIERS: dict[type[Event], Callable[[State, Any, Instant], None]] = {
     e.DeviceVanished: _device_vanished,
     e.DeviceHealthChanged: _device_health_changed,
     e.DeviceDrained: _device_drained,
-    e.DeviceUnclean: _device_unclean,
+    e.DeviceScrubPendingSet: _device_unclean,
     e.TenantSet: _tenant_set,
     e.GroupSet: _group_set,
     e.PolicySet: _policy_set,
     e.BudgetSet: _budget_set,
-    e.BudgetPassed: _budget_passed,
+    e.BudgetThresholdPassed: _budget_passed,
     e.MonthBegan: _month_began,
     e.ReservationMade: _reservation,
     e.ReservationBegan: _reservation,
     e.ReservationEnded: _reservation,
     e.LeaseBudgetSet: _lease_budget_set,
-    e.LeaseBudgetPassed: _lease_budget_passed,
+    e.LeaseBudgetThresholdPassed: _lease_budget_passed,
     e.LeaseRequested: _lease_requested,
     e.LeaseGranted: _lease_granted,
     e.LeasePrepared: _lease_prepared,
-    e.LeaseNotPrepared: _lease_not_prepared,
-    e.LeaseLimited: _lease_limited,
+    e.LeasePrepareFailed: _lease_not_prepared,
+    e.LeaseLimitSet: _lease_limited,
     e.LeaseOverLimit: _lease_over_limit,
     e.LeaseWithinLimit: _lease_within_limit,
-    e.LeaseRetained: _lease_retained,
-    e.LeaseUsed: _lease_used,
+    e.LeaseRetentionSet: _lease_retained,
+    e.LeaseActivityReported: _lease_used,
     e.LeaseFaulted: _lease_faulted,
     e.LeaseParking: _lease_parking,
     e.LeaseParked: _lease_parked,
-    e.LeaseNotParked: _lease_not_parked,
-    e.LeaseWanted: _lease_wanted,
+    e.LeaseParkFailed: _lease_not_parked,
+    e.LeaseResumeRequested: _lease_wanted,
     e.LeaseResuming: _lease_granted,
     e.LeaseResumed: _lease_prepared,
     e.HolderBound: _holder_bound,
     e.LeaseResized: _lease_resized,
-    e.LeaseLibrariesTold: _lease_libraries_told,
-    e.LeaseMoving: _lease_moving,
+    e.LeaseResizeAcknowledged: _lease_libraries_told,
+    e.LeaseMigrationRequested: _lease_moving,
     e.LeaseTransferred: _lease_transferred,
     e.LeaseDraining: _lease_draining,
     e.LeaseEnded: _lease_ended,

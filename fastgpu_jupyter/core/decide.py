@@ -9,18 +9,13 @@ from typing import Any
 
 from ..errors import Conflict, InternalError, InvalidRequest, NotFound
 from ..units import format_memory
-from .accounting import budgets, meter
-from .accounting import reservations as reserved
-from .lease import device_health as health
-from .lease import memory_limit as overuse
-from .lease import migration as leaving
-from .lease import preparation as preparing
-from .lease import resize as sizes
+from .accounting import budgets, meter, reservations
+from .lease import device_health, memory_limit, migration, preparation, resize
 from .model import commands as c
 from .model import events as e
 from .model.entities import (
-    GOES_ON,
-    HOLDING,
+    HOLDING_CAPACITY,
+    RELOCATING,
     Device,
     DeviceSpec,
     EndReason,
@@ -63,9 +58,9 @@ def _start_pool(state: State, command: c.StartPool, at: Instant) -> list[Event]:
         return [e.PoolStarted(command.boot_id, state.clock_epoch_ms)]
     # No process survives a reboot: every lease ended when the journal last heard of it, and time goes on from there.
     started = e.PoolStarted(command.boot_id, command.boot_clock_ms - state.last.ms)
-    events: list[Event] = [started, *health.rebooted(state)]
+    events: list[Event] = [started, *device_health.rebooted(state)]
     for lease in state.leases.values():
-        if lease.state in HOLDING and lease.state is not LeaseState.DRAINING:
+        if lease.state in HOLDING_CAPACITY and lease.state is not LeaseState.DRAINING:
             events.append(e.LeaseDraining(lease.id, EndReason.HOLDER_DIED, "The machine was restarted."))
         elif lease.state in (LeaseState.WAITING, LeaseState.PARKED):
             events.append(e.LeaseEnded(lease.id, EndReason.HOLDER_DIED, "The machine was restarted."))
@@ -110,20 +105,20 @@ def _counts(spec: DeviceSpec) -> tuple[int, tuple[PartitionProfile, ...]]:
 
 
 def _drain_device(state: State, command: c.DrainDevice, at: Instant) -> list[Event]:
-    device = health.find_device(state, command.device_id)
+    device = device_health.find_device(state, command.device_id)
     events: list[Event] = []
     if device.drained != command.drained:
         events.append(e.DeviceDrained(command.device_id, command.drained))
-    if not command.drained and device.unclean is not None:  # an administrator goes on without
-        events.append(e.DeviceUnclean(command.device_id, None))
+    if not command.drained and device.scrub_pending is not None:  # an administrator goes on without
+        events.append(e.DeviceScrubPendingSet(command.device_id, None))
     return events
 
 
-def _set_unclean(state: State, command: c.SetUnclean, at: Instant) -> list[Event]:
+def _set_unclean(state: State, command: c.ReportScrubFailure, at: Instant) -> list[Event]:
     device = state.devices.get(command.device_id)
-    if device is None or device.unclean == command.reason:
+    if device is None or device.scrub_pending == command.reason:
         return []
-    return [e.DeviceUnclean(command.device_id, command.reason)]
+    return [e.DeviceScrubPendingSet(command.device_id, command.reason)]
 
 
 def _set_tenant(state: State, command: c.SetTenant, at: Instant) -> list[Event]:
@@ -181,19 +176,19 @@ def _bind_holder(state: State, command: c.BindHolder, at: Instant) -> list[Event
     lease = _live(state, command.lease_id)
     if lease.holder == command.holder:
         return []
-    return [*leaving.rebound(state, lease), e.HolderBound(lease.id, command.holder)]
+    return [*migration.rebound(state, lease), e.HolderBound(lease.id, command.holder)]
 
 
-def _move_lease(state: State, command: c.MoveLease, at: Instant) -> list[Event]:
-    return leaving.move(state, _live(state, command.lease_id))
+def _move_lease(state: State, command: c.MigrateLease, at: Instant) -> list[Event]:
+    return migration.move(state, _live(state, command.lease_id))
 
 
 def _resize_lease(state: State, command: c.ResizeLease, at: Instant) -> list[Event]:
     lease = find_lease(state, command.lease_id)
-    request = sizes.request_of(lease, command.profile)
+    request = resize.request_of(lease, command.profile)
     size = request.size
     if lease.has_image:
-        return sizes.resize_parked(state, lease, request, at)
+        return resize.resize_parked(state, lease, request, at)
     if lease.state is LeaseState.WAITING:
         eligibility.require_satisfiable(state, lease.requirements._replace(size=size))
         return [] if size == lease.request.size else [e.LeaseResized(lease.id, request, None)]
@@ -212,8 +207,8 @@ def _resize_lease(state: State, command: c.ResizeLease, at: Instant) -> list[Eve
             f"{format_memory(gpu.memory_bytes)} of {str(size)!r}. Nothing was changed; free memory and resize again."
         )
     _require_within_limit(state, lease, eligibility.milli(size, devices))
-    if lease.requirements.keeps:
-        _require_not_lent(state, lease, size)
+    if lease.requirements.non_preemptible:
+        _require_not_reserved_by_others(state, lease, size)
     return [e.LeaseResized(lease.id, request, gpu)]
 
 
@@ -243,31 +238,31 @@ def _transfer_lease(state: State, command: c.TransferLease, at: Instant) -> list
     return [e.LeaseTransferred(lease.id, command.tenant)]
 
 
-def _retain_lease(state: State, command: c.RetainLease, at: Instant) -> list[Event]:
+def _retain_lease(state: State, command: c.SetRetention, at: Instant) -> list[Event]:
     lease = _live(state, command.lease_id)
     if lease.request.retention is command.retention:
         return []
     if lease.logical_gpu is not None and command.retention is Retention.HOLD:
-        _require_not_lent(state, lease, lease.request.size)
-    return [e.LeaseRetained(lease.id, command.retention)]
+        _require_not_reserved_by_others(state, lease, lease.request.size)
+    return [e.LeaseRetentionSet(lease.id, command.retention)]
 
 
-def _require_not_lent(state: State, lease: Lease, size: Size) -> None:
+def _require_not_reserved_by_others(state: State, lease: Lease, size: Size) -> None:
     """Raise where the lease, of that size, would have for good what is reserved for others."""
     request = replace(lease.request, profile=str(size), memory_bytes=None, retention=Retention.HOLD)
     held = replace(lease, request=request)
-    if not reserved.Lending(state, but=lease.id).leaves_room(held, eligibility.devices_of(state, lease)):
+    if not reservations.ReservationGuard(state, but=lease.id).leaves_room(held, eligibility.devices_of(state, lease)):
         raise Conflict(
             "Others have reserved that capacity: it is lent only to leases that can be taken back. Nothing was changed."
         )
 
 
-def _use_lease(state: State, command: c.UseLease, at: Instant) -> list[Event]:
+def _use_lease(state: State, command: c.ReportActivity, at: Instant) -> list[Event]:
     lease = _live(state, command.lease_id)
-    known = lease.reports and lease.busy == command.busy
-    events: list[Event] = [] if known else [e.LeaseUsed(lease.id, command.busy)]
+    known = lease.reports_activity and lease.busy == command.busy
+    events: list[Event] = [] if known else [e.LeaseActivityReported(lease.id, command.busy)]
     wakes = command.busy and lease.state is LeaseState.PARKED and not budgets.is_spent(lease, at.ms)
-    return [*events, e.LeaseWanted(lease.id)] if wakes else events
+    return [*events, e.LeaseResumeRequested(lease.id)] if wakes else events
 
 
 def _park_lease(state: State, command: c.ParkLease, at: Instant) -> list[Event]:
@@ -286,7 +281,7 @@ def _resume_lease(state: State, command: c.ResumeLease, at: Instant) -> list[Eve
         return []
     if budgets.is_spent(lease, at.ms):
         raise Conflict("Its budget is spent. Set a higher one, and it can be resumed; until then it stays parked.")
-    return [e.LeaseWanted(lease.id)]
+    return [e.LeaseResumeRequested(lease.id)]
 
 
 def _set_lease_budget(state: State, command: c.SetLeaseBudget, at: Instant) -> list[Event]:
@@ -297,9 +292,9 @@ def _set_lease_budget(state: State, command: c.SetLeaseBudget, at: Instant) -> l
     if lease.request.budget_micro == budget:
         return []
     stopped = lease.state is LeaseState.PARKED and budgets.is_spent(lease, at.ms)
-    wakes = stopped and (lease.busy or not lease.reports)
+    wakes = stopped and (lease.busy or not lease.reports_activity)
     event = e.LeaseBudgetSet(lease.id, budget)
-    return [event, e.LeaseWanted(lease.id)] if wakes else [event]
+    return [event, e.LeaseResumeRequested(lease.id)] if wakes else [event]
 
 
 def _set_policy(state: State, command: c.SetPolicy, at: Instant) -> list[Event]:
@@ -321,19 +316,19 @@ def _park_succeeded(state: State, command: c.ParkSucceeded, at: Instant) -> list
     lease = granted(state, command.lease_id, command.generation, LeaseState.PARKING)
     if lease is None:
         return []
-    parked: list[Event] = [e.LeaseParked(lease.id, command.host_memory_bytes, *(command.cleaned or ()))]
+    parked: list[Event] = [e.LeaseParked(lease.id, command.host_memory_bytes, *(command.scrub_result or ()))]
     # A cell runs or began meanwhile, or its process could not say so: it waits to go on, as one that comes now.
     stays = lease.park_reason in (ParkReason.ASKED, ParkReason.OVER_LIMIT)
-    goes_on = not stays and (lease.busy or not lease.reports)
-    goes_on = goes_on or lease.park_reason in GOES_ON
-    return [*parked, e.LeaseWanted(lease.id)] if goes_on and not budgets.is_spent(lease, at.ms) else parked
+    goes_on = not stays and (lease.busy or not lease.reports_activity)
+    goes_on = goes_on or lease.park_reason in RELOCATING
+    return [*parked, e.LeaseResumeRequested(lease.id)] if goes_on and not budgets.is_spent(lease, at.ms) else parked
 
 
 def _park_failed(state: State, command: c.ParkFailed, at: Instant) -> list[Event]:
     lease = granted(state, command.lease_id, command.generation, LeaseState.PARKING)
     if lease is None:
         return []
-    stays = e.LeaseNotParked(lease.id, command.detail)
+    stays = e.LeaseParkFailed(lease.id, command.detail)
     return [stays, e.LeaseFaulted(lease.id, f"{command.detail} Restart the kernel.")] if command.broken else [stays]
 
 
@@ -349,11 +344,11 @@ def _limit_set(state: State, command: c.LimitSet, at: Instant) -> list[Event]:
     gpu = lease.logical_gpu
     if command.memory_bytes not in (None, gpu.memory_bytes):
         # It was given another size meanwhile: what was made is there, and is asked to be what it should be now.
-        made = e.LeaseLimited(lease.id, gpu.enforcement, command.driver_handle, lease.limit_detail)
+        made = e.LeaseLimitSet(lease.id, gpu.enforcement, command.driver_handle, lease.limit_detail)
         return [] if gpu.driver_handle == command.driver_handle else [made]
     if (gpu.enforcement, gpu.driver_handle) == (command.enforcement, command.driver_handle):
         return []
-    limited = e.LeaseLimited(lease.id, command.enforcement, command.driver_handle, command.detail)
+    limited = e.LeaseLimitSet(lease.id, command.enforcement, command.driver_handle, command.detail)
     if gpu.whole or command.enforcement in mechanisms.ENFORCED_BY[lease.request.isolation]:
         return [limited]
     # It was granted because the driver keeps its limit, and it does not: that is not passed over.
@@ -378,7 +373,7 @@ def _drain_succeeded(state: State, command: c.DrainSucceeded, at: Instant) -> li
     lease = granted(state, command.lease_id, command.generation, LeaseState.DRAINING)
     if lease is None or lease.end_reason is None:
         return []
-    return [e.LeaseEnded(lease.id, lease.end_reason, lease.end_detail, *command.cleaned)]
+    return [e.LeaseEnded(lease.id, lease.end_reason, lease.end_detail, *command.scrub_result)]
 
 
 def _tick(state: State, command: c.Tick, at: Instant) -> list[Event]:
@@ -390,9 +385,9 @@ def _tick(state: State, command: c.Tick, at: Instant) -> list[Event]:
     ]
     due = at.ms - state.last.ms >= TICK_MS
     running = due and any(tenant.active for tenant in state.tenants.values())
-    events = [*stale, *expired, *reserved.due(state, at), *budgets.due(state, at)]
+    events = [*stale, *expired, *reservations.due(state, at), *budgets.due(state, at)]
     if not any(isinstance(event, e.LeaseParking) for event in events):  # one reason to go is enough
-        events += health.due(state)
+        events += device_health.due(state)
     return [*events, e.Ticked()] if running else events
 
 
@@ -437,38 +432,38 @@ def find_lease(state: State, lease_id: str) -> Lease:
 _DECIDERS: dict[type[c.Command], Callable[[State, Any, Instant], list[Event]]] = {
     c.StartPool: _start_pool,
     c.SetDevices: _set_devices,
-    c.SetHealth: health.set_health,
-    c.ReportXid: health.report_xid,
-    c.RestoreDevice: health.restore,
+    c.SetHealth: device_health.set_health,
+    c.ReportXid: device_health.report_xid,
+    c.RestoreDevice: device_health.restore,
     c.DrainDevice: _drain_device,
-    c.SetUnclean: _set_unclean,
+    c.ReportScrubFailure: _set_unclean,
     c.SetTenant: _set_tenant,
     c.SetGroup: _set_group,
     c.SetPolicy: _set_policy,
     c.SetBudget: budgets.set_budget,
     c.SetLeaseBudget: _set_lease_budget,
-    c.ReserveCapacity: reserved.reserve,
-    c.CancelReservation: reserved.cancel,
+    c.ReserveCapacity: reservations.reserve,
+    c.CancelReservation: reservations.cancel,
     c.RequestLease: _request_lease,
     c.BindHolder: _bind_holder,
     c.ResizeLease: _resize_lease,
-    c.MoveLease: _move_lease,
-    c.ReportLibraries: sizes.report,
+    c.MigrateLease: _move_lease,
+    c.ReportLibraries: resize.report,
     c.TransferLease: _transfer_lease,
-    c.RetainLease: _retain_lease,
-    c.UseLease: _use_lease,
+    c.SetRetention: _retain_lease,
+    c.ReportActivity: _use_lease,
     c.ParkLease: _park_lease,
     c.ResumeLease: _resume_lease,
     c.ReleaseLease: _release_lease,
     c.HolderEnded: _holder_ended,
-    c.PrepareSucceeded: preparing.succeeded,
-    c.PrepareFailed: preparing.failed,
+    c.PrepareSucceeded: preparation.succeeded,
+    c.PrepareFailed: preparation.failed,
     c.ParkSucceeded: _park_succeeded,
     c.ParkFailed: _park_failed,
     c.ResumeSucceeded: _resume_succeeded,
     c.ResumeFailed: _resume_failed,
     c.LimitSet: _limit_set,
-    c.ReportMemory: overuse.report_memory,
+    c.ReportMemory: memory_limit.report_memory,
     c.DrainSucceeded: _drain_succeeded,
     c.LogicalGPULost: _logical_gpu_lost,
     c.Tick: _tick,

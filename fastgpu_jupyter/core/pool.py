@@ -13,7 +13,17 @@ from .apply import apply
 from .decide import decide
 from .model import commands as c
 from .model import events as e
-from .model.entities import HOLDING, LEAVING, Instant, Lease, LeaseState, LogicalGPU, Mechanism, ParkReason, State
+from .model.entities import (
+    HOLDING_CAPACITY,
+    RELEASING_CAPACITY,
+    Instant,
+    Lease,
+    LeaseState,
+    LogicalGPU,
+    Mechanism,
+    ParkReason,
+    State,
+)
 from .model.events import Event
 from .placement import eligibility, parkability
 from .scheduling import preemption
@@ -26,15 +36,15 @@ _REQUEUED = {
     e.LeaseEnded,
     e.LeaseResized,
     e.LeaseTransferred,
-    e.LeaseRetained,
+    e.LeaseRetentionSet,
     e.HolderBound,
 }
 #: Commands that complete what was begun.
 _COMPLETES = {c.PrepareSucceeded, c.PrepareFailed, c.ParkSucceeded, c.ResumeSucceeded, c.DrainSucceeded}
 #: Events of a lease after which it stands, holds and may be parked as before.
-_FOR_THE_RECORD = {e.LeaseForgotten, e.LeaseUsed}
+_FOR_THE_RECORD = {e.LeaseForgotten, e.LeaseActivityReported}
 #: Events with which a lease begins to wait.
-_JOINS = {e.LeaseRequested, e.LeaseNotPrepared, e.LeaseWanted}
+_JOINS = {e.LeaseRequested, e.LeasePrepareFailed, e.LeaseResumeRequested}
 
 
 class Pool:
@@ -87,12 +97,12 @@ class Pool:
         found = preemption.plan_preemptions(
             self.state, waiting, self._scheduler.highest_priority(), self._parkable, at.ms
         )
-        if not found and self.state.policy.moves:
+        if not found and self.state.policy.defragments:
             return self._move(at)
         return [e.LeaseParking(parked.lease.id, parked.reason) for parked in found]
 
     def _move(self, at: Instant) -> list[Event]:
-        if any(device.leaving_bytes for device in self.state.devices.values()):
+        if any(device.releasing_bytes for device in self.state.devices.values()):
             return []  # what comes of that is waited for first
         moved = self._scheduler.lease_to_migrate(self._parkable, at.ms)
         return [e.LeaseParking(moved.id, ParkReason.MOVE)] if moved else []
@@ -113,16 +123,18 @@ class Pool:
     def _apply_to(self, lease: Lease, event: Event, at: Instant) -> None:
         """Whatever the event is, the scheduler learns who waits and what is held from before and after."""
         before, tenant, scheduler = lease.state, lease.tenant, self._scheduler
-        held = lease.logical_gpu if before in HOLDING else None
+        held = lease.logical_gpu if before in HOLDING_CAPACITY else None
         requeued = before is LeaseState.WAITING and type(event) in _REQUEUED
         if requeued:
             scheduler.dequeue(lease)
         apply(self.state, event, at)
         after = lease.state
-        holds = lease.logical_gpu if after in HOLDING else None
+        holds = lease.logical_gpu if after in HOLDING_CAPACITY else None
         if after is LeaseState.WAITING and (requeued or type(event) in _JOINS):
             scheduler.enqueue(lease)
-        if holds is not held or (after is not before and (after in LEAVING) != (before in LEAVING)):
+        if holds is not held or (
+            after is not before and (after in RELEASING_CAPACITY) != (before in RELEASING_CAPACITY)
+        ):
             scheduler.devices_changed(_devices_of(held, holds))
         if held is not None and (holds is not held or lease.tenant != tenant):
             scheduler.usage_decreased(tenant)
@@ -142,7 +154,7 @@ class Pool:
                 self._scheduler.entitlements_changed()
             case e.DeviceHealthChanged(device_id=device_id) | e.DeviceDrained(device_id=device_id):
                 self._scheduler.availability_changed(device_id)
-            case e.DeviceUnclean(device_id=device_id):
+            case e.DeviceScrubPendingSet(device_id=device_id):
                 self._scheduler.availability_changed(device_id)
             case e.DeviceAppeared() | e.DeviceVanished() | e.HostAppeared():
                 self._scheduler.inventory_changed()
@@ -158,7 +170,7 @@ def _devices_of(before: LogicalGPU | None, after: LogicalGPU | None) -> tuple[st
 
 def _may_give_rights(command: c.Command, events: list[Event]) -> bool:
     """Whether somebody may have a right to more by a command; where nobody has, room is made at the next tick."""
-    if type(command) is c.UseLease and command.busy:
+    if type(command) is c.ReportActivity and command.busy:
         return any(type(event) in _JOINS for event in events)  # who computes already only gives others less right
     return type(command) not in _COMPLETES
 

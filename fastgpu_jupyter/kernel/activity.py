@@ -53,7 +53,7 @@ class Reporter(threading.Thread):
     def look(self) -> float | None:
         """Say what is to be said now; the time after which to look again, ``None`` if nothing else changes."""
         due = self._due(time.monotonic())
-        word = self._gate.owes_word
+        word = self._gate.has_unreported_resize
         if not word and (due is None or due[1] > 0):
             return None if due is None else due[1]
         try:

@@ -402,7 +402,7 @@ class Gate:
             self.take_lease(view)
 
     @property
-    def owes_word(self) -> bool:
+    def has_unreported_resize(self) -> bool:
         """Whether the pool must be told which libraries keep to the size of the lease, and which cannot."""
         view, told = self.view, self._told
         if view is None or told is None or view["id"] != self.lease_id or view["state"] != "active":

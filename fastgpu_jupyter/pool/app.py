@@ -265,7 +265,7 @@ class FastGPUPool(JupyterApp):
             idle_ms=round(1000 * self.park_idle_s) or None,
             quantum_ms=round(1000 * self.park_turn_s) or None,
             parked_bytes_max=memory_bytes,
-            moves=self.park_to_move,
+            defragments=self.park_to_move,
             over_limit=OverLimit(self.over_limit),
             over_limit_grace_ms=round(1000 * self.over_limit_grace_s),
         )

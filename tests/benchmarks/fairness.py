@@ -137,7 +137,7 @@ class Play:
         tenant.wanted_since = tenant.waits_since = self.now_ms
         holder = Holder("boot", tenant.asked, 0, 0, 0)
         self.do(c.RequestLease(tenant.lease, tenant.name, LeaseRequest("full", None, None, None), holder, ""))
-        self.do(c.UseLease(tenant.lease, busy=True))
+        self.do(c.ReportActivity(tenant.lease, busy=True))
 
     def rest(self, tenant: Tenant) -> None:
         if tenant.wanted_since is not None:

@@ -7,14 +7,14 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from fastgpu_jupyter.core.accounting import calendar as months
-from fastgpu_jupyter.core.accounting import ledger, meter
+from fastgpu_jupyter.core.accounting import calendar, ledger, meter
 from fastgpu_jupyter.core.lease.invariants import violations
 from fastgpu_jupyter.core.model import commands as c
 from fastgpu_jupyter.core.model.entities import (
-    HOLDING,
+    HOLDING_CAPACITY,
     BudgetPolicy,
     DeviceSpec,
+    ExistingPartition,
     Health,
     HostSpec,
     Instant,
@@ -23,7 +23,6 @@ from fastgpu_jupyter.core.model.entities import (
     Policy,
     Priority,
     Retention,
-    Standing,
     State,
 )
 from fastgpu_jupyter.core.pool import replay
@@ -36,10 +35,18 @@ SPECS = (
     spec("b", 80 * GIB, index=1),
     spec("c", 24 * GIB, index=2, parkable=True, model="L4"),
     mig_spec("d", index=3),
-    mig_spec("e", index=4, standing=(Standing("2g.20gb", 4), Standing("3g.40gb", 0, usable=False))),
+    mig_spec(
+        "e",
+        index=4,
+        existing_partitions=(ExistingPartition("2g.20gb", 4), ExistingPartition("3g.40gb", 0, usable=False)),
+    ),
 )
-#: The last one once more: undivided, divided otherwise.
-OTHERS = (spec("e", index=4), mig_spec("e", index=4), mig_spec("e", index=4, standing=(Standing("1g.10gb", 6),)))
+#: The last one once more: unpartitioned, divided otherwise.
+OTHERS = (
+    spec("e", index=4),
+    mig_spec("e", index=4),
+    mig_spec("e", index=4, existing_partitions=(ExistingPartition("1g.10gb", 6),)),
+)
 HOSTS = (HostSpec("", 8000, 64 * GIB),)
 DAY_MS = 86_400_000
 
@@ -121,11 +128,11 @@ class PoolMachine(RuleBasedStateMachine):
 
     @rule(data=st.data(), busy=st.booleans())
     def use(self, data: st.DataObject, busy: bool) -> None:
-        self._try(c.UseLease(self._names(data), busy))
+        self._try(c.ReportActivity(self._names(data), busy))
 
     @rule(data=st.data(), retention=st.sampled_from(Retention))
     def retain(self, data: st.DataObject, retention: Retention) -> None:
-        self._try(c.RetainLease(self._names(data), retention))
+        self._try(c.SetRetention(self._names(data), retention))
 
     @rule(data=st.data(), park=st.booleans())
     def park_or_resume(self, data: st.DataObject, park: bool) -> None:
@@ -196,7 +203,7 @@ class PoolMachine(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def move(self, data: st.DataObject) -> None:
-        self._try(c.MoveLease(self._names(data)))
+        self._try(c.MigrateLease(self._names(data)))
 
     @rule(data=st.data(), stuck=st.sampled_from([(), ("JAX",)]), stale=st.booleans())
     def libraries(self, data: st.DataObject, stuck: tuple[str, ...], stale: bool) -> None:
@@ -290,7 +297,7 @@ class PoolMachine(RuleBasedStateMachine):
     def memory_is_promised_once(self) -> None:
         # Counted anew from the leases, without the books of the pool.
         for device in SPECS:
-            holding = (lease for lease in self.world.state.leases.values() if lease.state in HOLDING)
+            holding = (lease for lease in self.world.state.leases.values() if lease.state in HOLDING_CAPACITY)
             gpus = [lease.logical_gpu for lease in holding if lease.logical_gpu is not None]
             gpus = [gpu for gpu in gpus if device.id in gpu.device_ids]
             held = [device.memory_bytes if gpu.more_device_ids else gpu.memory_bytes for gpu in gpus]
@@ -317,7 +324,7 @@ class PoolMachine(RuleBasedStateMachine):
             by_lease[segment.lease_id] = by_lease.get(segment.lease_id, 0) + segment.numerator
         for lease in state.leases.values():
             assert meter.cost_numerator(lease, at.ms) == by_lease.get(lease.id, 0)
-        month = months.month_at(at.wall_ms)
+        month = calendar.month_at(at.wall_ms)
         made = {one.tenant: one for one in ledger.statements(self.world.history, month, at)}
         for name in state.tenants:
             total_micro = made[name].total_micro if name in made else 0

@@ -8,8 +8,8 @@ from fastgpu_jupyter.core.lease.invariants import violations
 from fastgpu_jupyter.core.model import commands as c
 from fastgpu_jupyter.core.model.entities import (
     GONE,
-    Cleaned,
     DeviceSpec,
+    ExistingPartition,
     Health,
     Holder,
     Instant,
@@ -19,7 +19,7 @@ from fastgpu_jupyter.core.model.entities import (
     Mechanism,
     PartitionProfile,
     PartitionStyle,
-    Standing,
+    ScrubResult,
     State,
 )
 from fastgpu_jupyter.core.model.events import Event
@@ -53,7 +53,9 @@ def spec(
     )
 
 
-def mig_spec(name: str, *, index: int = 0, host_id: str = "", standing: tuple[Standing, ...] = ()) -> DeviceSpec:
+def mig_spec(
+    name: str, *, index: int = 0, host_id: str = "", existing_partitions: tuple[ExistingPartition, ...] = ()
+) -> DeviceSpec:
     """An A100 of 80 GB that MIG divides: memory as its driver tells it, which is less than an eighth for each slot."""
     return DeviceSpec(
         name,
@@ -66,7 +68,7 @@ def mig_spec(name: str, *, index: int = 0, host_id: str = "", standing: tuple[St
         host_id=host_id,
         partition=PartitionStyle.DYNAMIC,
         profiles=EIGHTHS,
-        standing=standing,
+        existing_partitions=existing_partitions,
     )
 
 
@@ -158,10 +160,10 @@ class World:
         self.now_ms += step_ms
         self.do(c.Tick())
 
-    def drained(self, name: str, cleaned: Cleaned = GONE) -> None:
+    def drained(self, name: str, scrub_result: ScrubResult = GONE) -> None:
         gpu = self.state.leases[name].logical_gpu
         assert gpu is not None
-        self.do(c.DrainSucceeded(name, gpu.generation, cleaned))
+        self.do(c.DrainSucceeded(name, gpu.generation, scrub_result))
 
     def state_of(self, name: str) -> LeaseState:
         """Return the state of a lease as it is now; a type checker does not know that commands change it."""

@@ -170,8 +170,8 @@ MUTATIONS = (
     Mutation(
         "what a lease had made for it passes to the next",
         "pool/effects/executor.py",
-        "        await self._release(effect.logical_gpu)\n        return cleaned or",
-        "        return cleaned or",
+        "        await self._release(effect.logical_gpu)\n        return scrub_result or",
+        "        return scrub_result or",
         pytest("tests/pool/monitors/test_processes.py"),
     ),
     Mutation(
@@ -219,15 +219,15 @@ MUTATIONS = (
     Mutation(
         "isolation is promised that no mechanism keeps",
         "core/placement/mechanisms.py",
-        "(requirements.size.whole or offer.enforcement in ENFORCED_BY[requirements.isolation])",
+        "(requirements.size.whole or capability.enforcement in ENFORCED_BY[requirements.isolation])",
         "True",
         pytest("tests/core/placement/test_mechanisms.py"),
     ),
     Mutation(
         "a lease that uses too much is never told",
         "core/lease/memory_limit.py",
-        "    if lease.over_since_ms is None:\n        return [e.LeaseOverLimit",
-        "    if lease.over_since_ms is None:\n        return [] and [e.LeaseOverLimit",
+        "    if lease.over_limit_since_ms is None:\n        return [e.LeaseOverLimit",
+        "    if lease.over_limit_since_ms is None:\n        return [] and [e.LeaseOverLimit",
         pytest("tests/core/lease/test_memory_limit.py"),
     ),
     Mutation(
@@ -337,15 +337,16 @@ MUTATIONS = (
     Mutation(
         "a kernel of which nobody knows whether it computes is taken for idle",
         "core/scheduling/preemption.py",
-        "        idle = lease.reports and not lease.busy\n",
+        "        idle = lease.reports_activity and not lease.busy\n",
         "        idle = not lease.busy\n",
         pytest("tests/core/scheduling/test_preemption.py"),
     ),
     Mutation(
         "a device is free before its lease is parked",
         APPLY,
-        "    lease.park_reason, lease.moving = event.reason, False\n",
-        "    lease.park_reason, lease.moving = event.reason, False\n    _give_back(state, lease, gpu, at)\n",
+        "    lease.park_reason, lease.migration_requested = event.reason, False\n",
+        "    lease.park_reason, lease.migration_requested = event.reason, False\n"
+        "    _give_back(state, lease, gpu, at)\n",
         pytest("tests/core/scheduling/test_preemption.py"),
     ),
     Mutation(
@@ -391,8 +392,8 @@ MUTATIONS = (
     Mutation(
         "what is out of service is granted",
         "core/model/entities.py",
-        "        return self.present and not self.drained and self.unclean is None and self.health is Health.HEALTHY\n",
-        "        return self.present and self.health is Health.HEALTHY\n",
+        "self.present and not self.drained and self.scrub_pending is None and self.health is Health.HEALTHY\n",
+        "self.present and self.health is Health.HEALTHY\n",
         pytest(
             "tests/core/scheduling/test_naive.py",
             "tests/core/scheduling/test_scheduler.py",
@@ -431,7 +432,7 @@ MUTATIONS = (
     Mutation(
         "what is reserved is given to who keeps it",
         "core/scheduling/scheduler.py",
-        "            elif not lending.leaves_room(lease, devices):\n",
+        "            elif not guard.leaves_room(lease, devices):\n",
         "            elif False:\n",
         pytest("tests/core/accounting/test_reservations.py"),
     ),
@@ -445,7 +446,7 @@ MUTATIONS = (
     Mutation(
         "what somebody else made goes with the lease",
         "pool/devices/mechanisms/mig.py",
-        "        if not _part(gpu).standing:\n",
+        "        if not _part(gpu).preexisting:\n",
         "        if True:\n",
         pytest("tests/pool/devices/nvidia/test_mig_pool.py", "-k", "administrator_made"),
     ),
@@ -480,7 +481,7 @@ MUTATIONS = (
     Mutation(
         "a partition is left though its lease is over",
         "pool/devices/mechanisms/mig.py",
-        "        if not _part(gpu).standing:\n            self._unmake(gpu)\n",
+        "        if not _part(gpu).preexisting:\n            self._unmake(gpu)\n",
         "        pass\n",
     ),
     Mutation(
@@ -519,8 +520,8 @@ MUTATIONS = (
     Mutation(
         "a lease is moved that nobody asked to move",
         "core/lease/migration.py",
-        "    if lease.moving and lease.state",
-        "    if lease.state",
+        "        lease.migration_requested\n        and lease.state",
+        "        lease.state",
         pytest("tests/core/lease/test_migration.py", "tests/core/test_pool.py"),
     ),
     Mutation(
@@ -575,7 +576,7 @@ MUTATIONS = (
     Mutation(
         "what is reserved is lent to what cannot give it back",
         "core/accounting/reservations.py",
-        "return spec.parkable and (offer is None or offer.parkable)",
+        "return spec.parkable and (capability is None or capability.parkable)",
         "return spec.parkable",
         pytest("tests/core/placement/test_mechanisms.py", "-k", "not_lent"),
     ),

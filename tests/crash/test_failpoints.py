@@ -42,7 +42,7 @@ def _points() -> Iterator[str]:
                         yield f"{when}-{point}"
                 elif every or (number + other + side) % 3 == 0 or command in {"RequestLease", "ReleaseLease"}:
                     yield f"{when}-{point}@{command}"
-    for effect in ("WatchHolder", "Prepare", "Drain", "ForgetHolder"):
+    for effect in ("WatchHolder", "Prepare", "Drain", "UnwatchHolder"):
         yield from (f"{when}-effect@{effect}" for when in SIDES)
     for point in ("prepare", "drain", "snapshot", "migrate", "migrate@Script", "recover", "bind", "rename"):
         yield from (f"{when}-{point}" for when in SIDES)

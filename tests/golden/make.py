@@ -15,14 +15,14 @@ import msgspec
 from fastgpu_jupyter.core.model import commands as c
 from fastgpu_jupyter.core.model.entities import (
     BudgetPolicy,
-    Cleaned,
     Enforcement,
     Health,
     HostSpec,
     Plan,
     Policy,
     Retention,
-    Scrub,
+    ScrubOutcome,
+    ScrubResult,
     State,
 )
 from fastgpu_jupyter.pool.journal.store import Entry, Journal
@@ -49,14 +49,14 @@ def _come_and_go(world: World) -> None:
     world.do(c.RestoreDevice("gpu-2"))
     world.do(c.DrainDevice("gpu-2", drained=True))
     world.do(c.DrainDevice("gpu-2", drained=False))
-    world.do(c.SetUnclean("gpu-2", "a call failed"))
-    world.do(c.SetUnclean("gpu-2", None))
+    world.do(c.ReportScrubFailure("gpu-2", "a call failed"))
+    world.do(c.ReportScrubFailure("gpu-2", None))
     world.do(c.ReportXid("gpu-0", 31, ("whole",), certain=True))
     world.do(c.ResizeLease("part", "half"))
     world.do(c.TransferLease("part", "bob"))
     world.do(c.ReleaseLease("waits"))
     world.do(c.ReleaseLease("whole"))
-    world.drained("whole", Cleaned(Scrub.OVERWRITTEN, 80 << 30, "All of it."))
+    world.drained("whole", ScrubResult(ScrubOutcome.OVERWRITTEN, 80 << 30, "All of it."))
     world.do(c.HolderEnded("part", world.state.leases["part"].holder))
 
 
@@ -66,9 +66,9 @@ def _lend(world: World) -> None:
     world.do(c.ReportMemory("lent", generation, 60 << 30))
     world.do(c.ReportMemory("lent", generation, 20 << 30))
     world.do(c.LimitSet("lent", generation, Enforcement.DRIVER, "a group"))
-    world.do(c.UseLease("lent", busy=True))
-    world.do(c.RetainLease("lent", Retention.HOLD))
-    world.do(c.RetainLease("lent", Retention.YIELD))
+    world.do(c.ReportActivity("lent", busy=True))
+    world.do(c.SetRetention("lent", Retention.HOLD))
+    world.do(c.SetRetention("lent", Retention.YIELD))
     world.do(c.ParkLease("lent"))
     world.do(c.ParkFailed("lent", generation, "a process did not stop"))
     world.active("tidy", "half", tenant="cleo")
@@ -103,7 +103,7 @@ def _try_again(world: World) -> None:
     world.do(c.ResizeLease("again", "quarter"))
     world.do(c.ReportLibraries("again", lease.logical_gpu.memory_bytes, ("JAX",)))
     world.do(c.SetHealth(lease.logical_gpu.device_id, Health.SUSPECT, "an ECC error"))
-    world.do(c.MoveLease("again"))
+    world.do(c.MigrateLease("again"))
     world.do(c.BindHolder("again", holder(4000)))
     world.parked("again", 0)
     world.prepared("again")

@@ -319,12 +319,12 @@ def test_what_was_told_of_an_earlier_size_is_kept_to_itself(pool: FakePool, gate
     gate.take_lease(active_view(version=5, environment=half, size_applied="applied"))  # type: ignore[arg-type]
     gate.settle()
     assert gate._caps is not None
-    assert [gate.owes_word] == [False], "nothing is stuck, and nobody waits for a word"
+    assert [gate.has_unreported_resize] == [False], "nothing is stuck, and nobody waits for a word"
     whole = active_view(version=6, environment={"CUDA_VISIBLE_DEVICES": "GPU-1"}, size_applied="pending")
     gate.take_lease(whole)  # type: ignore[arg-type]
-    assert [gate.owes_word] == [False]
+    assert [gate.has_unreported_resize] == [False]
     gate.settle()
-    assert [gate.owes_word] == [True]
+    assert [gate.has_unreported_resize] == [True]
     gate.say_libraries()
     assert pool.calls == [("libraries", None, ())]
     gate._caps.close()

@@ -173,7 +173,7 @@ class Host:
 
     def inventory(self, mig: Mig) -> tuple[list[DeviceSpec], str | None]:
         cards = [
-            replace(one, standing=mig.standing(one.id, self.cards.instances(one.id))[0])
+            replace(one, existing_partitions=mig.existing_partitions(one.id, self.cards.instances(one.id))[0])
             for one in CARDS
             if one.id in self.shown
         ]

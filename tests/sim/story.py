@@ -29,7 +29,7 @@ from fastgpu_jupyter.core.accounting import ledger, meter
 from fastgpu_jupyter.core.lease.invariants import violations
 from fastgpu_jupyter.core.model import commands as c
 from fastgpu_jupyter.core.model.entities import (
-    HOLDING,
+    HOLDING_CAPACITY,
     BudgetPolicy,
     EndReason,
     Health,
@@ -100,7 +100,7 @@ class Known:
     version: int = 0
     generation: int | None = None
     first_generation: int | None = None  #: where it was seen before it was parked for the first time
-    unparkable: str | None = None
+    park_failure: str | None = None
     state: LeaseState = LeaseState.WAITING
     first_active_ms: int | None = None
     last_active_ms: int | None = None
@@ -230,9 +230,11 @@ class Story:
     def promised(self) -> set[Place]:
         """The partitions that leases hold and that the pool makes."""
         leases = self.runtime._pool.state.leases.values() if self.runtime is not None else ()
-        gpus = [lease.logical_gpu for lease in leases if lease.state in HOLDING and lease.logical_gpu is not None]
+        gpus = [
+            lease.logical_gpu for lease in leases if lease.state in HOLDING_CAPACITY and lease.logical_gpu is not None
+        ]
         parts = [(gpu.device_id, gpu.partition) for gpu in gpus if gpu.partition is not None]
-        return {(name, part.profile, part.start) for name, part in parts if not part.standing}
+        return {(name, part.profile, part.start) for name, part in parts if not part.preexisting}
 
     def crash(self) -> None:
         runtime = self.runtime
@@ -381,10 +383,10 @@ class Story:
             "bind": lambda: c.BindHolder(lease_id, holder),  # type: ignore[arg-type]
             "resize": lambda: c.ResizeLease(lease_id, profile),
             "transfer": lambda: c.TransferLease(lease_id, tenant),
-            "move": lambda: c.MoveLease(lease_id),
+            "move": lambda: c.MigrateLease(lease_id),
             "park": lambda: c.ParkLease(lease_id),
             "resume": lambda: c.ResumeLease(lease_id),
-            "use": lambda: c.UseLease(lease_id, busy),
+            "use": lambda: c.ReportActivity(lease_id, busy),
         }
         self.ask(Asked(f"key-{self.number()}", commands[what], what, lease_id=lease_id))
 
@@ -573,12 +575,12 @@ class Story:
             generation = lease.logical_gpu.generation if lease.logical_gpu else None
             if generation is not None:
                 require(known.generation is None or known.generation <= generation, "an earlier generation has", lease)
-                if known.generation != generation or known.unparkable != lease.unparkable:
+                if known.generation != generation or known.park_failure != lease.park_failure:
                     known.first_active_ms = known.last_active_ms = None  # it was not active all the time in between
                 if known.generation is None and lease.park_reason is None:
                     known.first_generation = generation
                 known.generation = generation
-            known.version, known.unparkable = lease.version, lease.unparkable
+            known.version, known.park_failure = lease.version, lease.park_failure
             if lease.logical_gpu is not None:
                 known.granted_on.update(lease.logical_gpu.device_ids)
             if lease.state in (LeaseState.DRAINING, LeaseState.ENDED) and known.state is not LeaseState.ENDED:

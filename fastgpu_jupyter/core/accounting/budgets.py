@@ -14,8 +14,7 @@ from ..model.entities import BudgetPolicy, Instant, Lease, LeaseState, ParkReaso
 from ..model.events import Event
 from ..placement import parkability
 from ..placement.parkability import ParkDecision
-from . import calendar as months
-from . import meter
+from . import calendar, meter
 
 THRESHOLDS = (50, 80, 100)
 #: The last threshold: nothing is left.
@@ -56,9 +55,9 @@ def is_spent(lease: Lease, now_ms: int) -> bool:
 
 def due(state: State, at: Instant) -> Iterator[Event]:
     """What follows from what has been spent by now: a new month, warnings, leases that are parked."""
-    turned = [month for month, _ in months.turns(state.month, state.last, at)]
+    turned = [month for month, _ in calendar.turns(state.month, state.last, at)]
     if turned:
-        yield e.MonthBegan(months.text(turned[-1]))
+        yield e.MonthBegan(calendar.text(turned[-1]))
         return
     to_park: dict[str, Lease] = {}
     for name, tenant in state.tenants.items():
@@ -66,7 +65,7 @@ def due(state: State, at: Instant) -> Iterator[Event]:
             continue
         passed = threshold(meter.spent_micro(state, name, at), tenant.budget_micro)
         if passed > tenant.budget_percent:
-            yield e.BudgetPassed(name, passed)
+            yield e.BudgetThresholdPassed(name, passed)
         if passed == SPENT and tenant.budget_policy is BudgetPolicy.PARK:
             costly = (state.leases[lease_id] for lease_id in tenant.active)
             to_park.update({lease.id: lease for lease in costly if lease.billed_micro_per_hour})
@@ -74,7 +73,7 @@ def due(state: State, at: Instant) -> Iterator[Event]:
         if lease.state is LeaseState.ACTIVE:
             passed = threshold(meter.cost_micro(lease, at.ms), lease.request.budget_micro)
             if passed > lease.budget_percent:
-                yield e.LeaseBudgetPassed(lease.id, passed)
+                yield e.LeaseBudgetThresholdPassed(lease.id, passed)
             if passed == SPENT:
                 to_park[lease.id] = lease
     can = (

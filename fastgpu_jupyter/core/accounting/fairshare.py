@@ -28,7 +28,7 @@ _RATE = math.log(2) / HALF_LIFE_MS
 _EPOCH_MS = EPOCH_HALF_LIVES * HALF_LIFE_MS
 
 
-class Held(NamedTuple):
+class ResourceAmounts(NamedTuple):
     """What is held, or a change of it."""
 
     milli: int = 0  #: thousandths of devices
@@ -36,7 +36,7 @@ class Held(NamedTuple):
     memory_bytes: int = 0
 
 
-class Standing(NamedTuple):
+class FairShareKey(NamedTuple):
     """How much a tenant has had; the smaller, the sooner it is served.
 
     It never becomes smaller as time passes, only when the tenant or its group gives something back or is set anew.
@@ -57,7 +57,7 @@ def group_of(state: State, name: str) -> Tenant:
     return state.groups.get(name) or state.groups.setdefault(name, Tenant())
 
 
-def standing(state: State, name: str, now_ms: int, more_milli: int = 0) -> Standing:
+def fair_share_key(state: State, name: str, now_ms: int, more_milli: int = 0) -> FairShareKey:
     """Where the tenant stands now, if it held ``more_milli`` thousandths of devices besides what it holds."""
     tenant = state.tenants.get(name)
     if tenant is None:
@@ -66,9 +66,9 @@ def standing(state: State, name: str, now_ms: int, more_milli: int = 0) -> Stand
     group = state.groups.get(tenant.group) if tenant.group else None
     beyond = tenant.held_milli + more_milli >= max(tenant.guaranteed_milli, tenant.reserved_milli)
     if group is None:
-        return Standing(beyond, own, own)
+        return FairShareKey(beyond, own, own)
     beyond = beyond and group.held_milli + more_milli >= group.guaranteed_milli
-    return Standing(beyond, _per_weight(state, group, now_ms, more_milli), own)
+    return FairShareKey(beyond, _per_weight(state, group, now_ms, more_milli), own)
 
 
 def has_less_than_guaranteed(state: State, name: str) -> bool:
@@ -98,7 +98,7 @@ def could_be_within_limits(state: State, name: str, milli: int) -> bool:
     return all(books.limit_milli is None or milli <= books.limit_milli for books in _books(state, name))
 
 
-def hold(state: State, name: str, change: Held, now_ms: int) -> None:
+def hold(state: State, name: str, change: ResourceAmounts, now_ms: int) -> None:
     """The tenant holds so much more from now on (less where it is negative)."""
     if now_ms - state.usage_epoch_ms >= _EPOCH_MS:
         move_epoch(state, now_ms)
@@ -113,11 +113,11 @@ def join(state: State, name: str, group: str | None, now_ms: int) -> None:
     tenant = tenant_of(state, name)
     if tenant.group == group:
         return
-    held = Held(tenant.held_milli, tenant.held_cpu_milli, tenant.held_memory_bytes)
+    held = ResourceAmounts(tenant.held_milli, tenant.held_cpu_milli, tenant.held_memory_bytes)
     if tenant.group:
         before = group_of(state, tenant.group)
         before.waiting -= tenant.waiting
-        _account(state, before, Held(*(-amount for amount in held)), now_ms)
+        _account(state, before, ResourceAmounts(*(-amount for amount in held)), now_ms)
     tenant.group = group
     if group:
         after = group_of(state, group)
@@ -155,7 +155,7 @@ def leave(state: State, name: str, now_ms: int) -> None:
 
 def settle(state: State, books: Tenant, now_ms: int) -> None:
     """Count what was held until now at the present weight, which is about to change."""
-    _account(state, books, Held(), now_ms)
+    _account(state, books, ResourceAmounts(), now_ms)
 
 
 def move_epoch(state: State, now_ms: int) -> bool:
@@ -178,7 +178,7 @@ def _books(state: State, name: str) -> tuple[Tenant, ...]:
     return (tenant, group_of(state, tenant.group)) if tenant.group else (tenant,)
 
 
-def _account(state: State, books: Tenant, change: Held, now_ms: int) -> None:
+def _account(state: State, books: Tenant, change: ResourceAmounts, now_ms: int) -> None:
     contended_ms = _contended_ms(state, now_ms)
     if books.share_milli:
         books.used = _used(state, books, now_ms)

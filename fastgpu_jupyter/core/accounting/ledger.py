@@ -18,9 +18,8 @@ from ...units import MS_PER_HOUR
 from ..model import events as e
 from ..model.entities import NO_MONTH, Instant, LeaseRequest, LogicalGPU, Month, Reservation
 from ..model.events import Event
-from . import calendar as months
-from . import reservation_coverage as cover
-from .reservation_coverage import Kind
+from . import calendar, reservation_coverage
+from .reservation_coverage import DeviceModel
 
 NEVER = Instant(0, 0)
 Records = Iterable[tuple[Instant, Iterable[Event]]]
@@ -72,7 +71,7 @@ class Ledger:
     reservations: dict[str, Reservation] = field(default_factory=dict)
     _leases: dict[str, _Open] = field(default_factory=dict)
     _active: dict[str, dict[str, None]] = field(default_factory=dict)  #: by tenant
-    _kinds: dict[str, Kind] = field(default_factory=dict)
+    _kinds: dict[str, DeviceModel] = field(default_factory=dict)
 
     def take(self, at: Instant, events: Iterable[Event]) -> Iterator[Segment]:
         """The segments that end with what happened at ``at``."""
@@ -85,7 +84,7 @@ class Ledger:
         """Cut all segments where another month begins."""
         if self.month.begins_wall_ms <= at.wall_ms < self.month.ends_wall_ms:
             return
-        for month, turned in months.turns(self.month, self.last, at):
+        for month, turned in calendar.turns(self.month, self.last, at):
             for lease in self._open():
                 yield from self._cut(lease, turned)
             self.month = month
@@ -139,11 +138,11 @@ class Ledger:
             ((lease.logical_gpu, lease) for lease in active if lease.logical_gpu is not None),
             key=lambda item: (item[0].generation, item[1].lease_id),
         )
-        uses = [cover.use_of(lease.lease_id, gpu, self._kinds) for gpu, lease in held]
+        uses = [reservation_coverage.usage_of(lease.lease_id, gpu, self._kinds) for gpu, lease in held]
         running = [one for one in self.reservations.values() if one.tenant == tenant and one.runs]
-        covered = cover.cover(uses, running).of_lease
+        covered = reservation_coverage.allocate_reservations(uses, running).by_lease
         for use, (gpu, lease) in zip(uses, held, strict=True):
-            rate = cover.billed(gpu.rate_micro_per_hour, use.milli, covered[use.lease_id])
+            rate = reservation_coverage.billed(gpu.rate_micro_per_hour, use.milli, covered[use.lease_id])
             if (rate, covered[use.lease_id]) != (lease.rate_micro_per_hour, lease.covered_milli):
                 yield from self._cut(lease, at)
                 lease.rate_micro_per_hour, lease.covered_milli = rate, covered[use.lease_id]
@@ -151,12 +150,12 @@ class Ledger:
     def _read(self, event: Event, at: Instant) -> Iterator[Segment]:
         match event:
             case e.DeviceAppeared(spec=spec):
-                self._kinds[spec.id] = Kind(spec.model, spec.memory_bytes)
+                self._kinds[spec.id] = DeviceModel(spec.model, spec.memory_bytes)
             case e.LeaseRequested(lease_id=lease_id):
                 self._leases[lease_id] = _Open(lease_id, event.tenant, event.request)
             case e.LeaseGranted(lease_id=lease_id) | e.LeaseResuming(lease_id=lease_id):
                 self._leases[lease_id].logical_gpu = event.logical_gpu
-            case e.LeasePrepared() | e.LeaseResumed() | e.LeaseNotParked():
+            case e.LeasePrepared() | e.LeaseResumed() | e.LeaseParkFailed():
                 yield from self._start(self._leases[event.lease_id], at)
             case e.LeaseParking(lease_id=lease_id):
                 yield from self._stop(self._leases[lease_id], at)
@@ -167,7 +166,7 @@ class Ledger:
                     yield from self._stop(self._leases.pop(lease_id), at)
             case e.ReservationMade() | e.ReservationBegan() | e.ReservationEnded():
                 known = self.reservations.get(event.reservation_id)
-                one = self.reservations[event.reservation_id] = cover.after(known, event, at)
+                one = self.reservations[event.reservation_id] = reservation_coverage.after(known, event, at)
                 yield from self._cover(one.tenant, at)
 
     def _change(self, lease: _Open, event: e.LeaseResized | e.LeaseTransferred, at: Instant) -> Iterator[Segment]:
@@ -190,7 +189,7 @@ def segments(records: Records, until: Instant, ledger: Ledger | None = None) -> 
     yield from ledger.cut(until)
 
 
-class Draft(NamedTuple):
+class StatementItem(NamedTuple):
     """A line of a statement without its amount."""
 
     of: Segment | Reservation  #: a lease's time, or a reservation's
@@ -200,10 +199,10 @@ class Draft(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class StatementLine:
     """One line of a statement."""
 
-    draft: Draft
+    item: StatementItem
     amount_micro: int
 
 
@@ -212,7 +211,7 @@ class Statement:
     """What a tenant used in a month."""
 
     tenant: str
-    lines: tuple[Line, ...]
+    lines: tuple[StatementLine, ...]
     total_micro: int
     active_ms: int
 
@@ -220,17 +219,17 @@ class Statement:
 def statements(records: Records, month: Month, until: Instant) -> list[Statement]:
     """A statement for each tenant that used or reserved anything in the month, by name; up to ``until``."""
     ledger = Ledger()
-    by_tenant: dict[str, list[Draft]] = {}
+    by_tenant: dict[str, list[StatementItem]] = {}
     found = (segment for segment in segments(records, until, ledger) if segment.month == month.number)
     for one in sorted(found, key=lambda segment: (segment.start.ms, segment.lease_id)):
-        draft = Draft(one, one.start.wall_ms, one.duration_ms, one.rate_micro_per_hour)
-        by_tenant.setdefault(one.tenant, []).append(draft)
+        item = StatementItem(one, one.start.wall_ms, one.duration_ms, one.rate_micro_per_hour)
+        by_tenant.setdefault(one.tenant, []).append(item)
     for reservation in ledger.reservations.values():
         begin, end = _paid_for(reservation, month, until)
         if end > begin:
-            draft = Draft(reservation, begin, end - begin, reservation.rate_micro_per_hour)
-            by_tenant.setdefault(reservation.tenant, []).append(draft)
-    return [_statement(name, drafts) for name, drafts in sorted(by_tenant.items())]
+            item = StatementItem(reservation, begin, end - begin, reservation.rate_micro_per_hour)
+            by_tenant.setdefault(reservation.tenant, []).append(item)
+    return [_statement(name, items) for name, items in sorted(by_tenant.items())]
 
 
 def _paid_for(one: Reservation, month: Month, until: Instant) -> tuple[int, int]:
@@ -240,12 +239,12 @@ def _paid_for(one: Reservation, month: Month, until: Instant) -> tuple[int, int]
     return max(one.began_wall_ms, month.begins_wall_ms), min(one.end_wall_ms, month.ends_wall_ms, until.wall_ms)
 
 
-def _statement(tenant: str, drafts: list[Draft]) -> Statement:
-    lines: list[Line] = []
+def _statement(tenant: str, items: list[StatementItem]) -> Statement:
+    lines: list[StatementLine] = []
     numerator = 0
-    for draft in drafts:
+    for item in items:
         before = numerator // MS_PER_HOUR
-        numerator += draft.rate_micro_per_hour * draft.duration_ms
-        lines.append(Line(draft, numerator // MS_PER_HOUR - before))
-    active_ms = sum(draft.duration_ms for draft in drafts if isinstance(draft.of, Segment))
+        numerator += item.rate_micro_per_hour * item.duration_ms
+        lines.append(StatementLine(item, numerator // MS_PER_HOUR - before))
+    active_ms = sum(item.duration_ms for item in items if isinstance(item.of, Segment))
     return Statement(tenant, tuple(lines), numerator // MS_PER_HOUR, active_ms)

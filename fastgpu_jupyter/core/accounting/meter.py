@@ -11,10 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ...units import MS_PER_HOUR
-from ..model.entities import HOLDING, LEAVING, Instant, Lease, Reservation, State, Tenant
-from . import calendar as months
-from . import reservation_coverage as cover
-from .reservation_coverage import Kind, Use
+from ..model.entities import HOLDING_CAPACITY, RELEASING_CAPACITY, Instant, Lease, Reservation, State, Tenant
+from . import calendar, reservation_coverage
+from .reservation_coverage import DeviceModel, Usage
 
 
 def open_segment(state: State, lease: Lease, now_ms: int) -> None:
@@ -44,31 +43,37 @@ def recut(state: State, name: str, now_ms: int) -> None:
     """What the tenant's reservations cover may be different from here on."""
     tenant = state.tenants[name]
     active = [state.leases[lease_id] for lease_id in tenant.active]
-    uses = uses_of(state, active)
-    covered = cover.cover(uses, running(state, name)).of_lease
+    uses = usages_of(state, active)
+    covered = reservation_coverage.allocate_reservations(uses, running(state, name)).by_lease
     milli = {use.lease_id: use.milli for use in uses}
     for lease in active:
         rate = lease.logical_gpu.rate_micro_per_hour if lease.logical_gpu else 0
-        _bill(state, lease, covered[lease.id], cover.billed(rate, milli[lease.id], covered[lease.id]), now_ms)
+        _bill(
+            state,
+            lease,
+            covered[lease.id],
+            reservation_coverage.billed(rate, milli[lease.id], covered[lease.id]),
+            now_ms,
+        )
 
 
-def uses_of(state: State, leases: Iterable[Lease]) -> list[Use]:
+def usages_of(state: State, leases: Iterable[Lease]) -> list[Usage]:
     """What the leases have of their devices, in order of grant."""
     held = [(lease.logical_gpu, lease.id) for lease in leases if lease.logical_gpu is not None]
     kinds = {
-        device_id: Kind(spec.model, spec.memory_bytes)
+        device_id: DeviceModel(spec.model, spec.memory_bytes)
         for gpu, _ in held
         for device_id in gpu.device_ids
         for spec in [state.devices[device_id].spec]
     }
     held.sort(key=lambda item: (item[0].generation, item[1]))
-    return [cover.use_of(lease_id, gpu, kinds) for gpu, lease_id in held]
+    return [reservation_coverage.usage_of(lease_id, gpu, kinds) for gpu, lease_id in held]
 
 
 def unused(state: State, name: str, leases: Iterable[Lease]) -> dict[str, int]:
     """What the tenant does not hold, with those leases, of each of its reservations that run."""
-    mine = [lease for lease in leases if lease.tenant == name and lease.state in HOLDING - LEAVING]
-    return cover.cover(uses_of(state, mine), running(state, name)).left
+    mine = [lease for lease in leases if lease.tenant == name and lease.state in HOLDING_CAPACITY - RELEASING_CAPACITY]
+    return reservation_coverage.allocate_reservations(usages_of(state, mine), running(state, name)).left
 
 
 def running(state: State, name: str) -> list[Reservation]:
@@ -97,7 +102,7 @@ def spent_micro(state: State, name: str, at: Instant) -> int:
     if tenant is None:
         return 0
     month, since_ms = state.month, tenant.spent_until_ms
-    for turn in months.turns(state.month, state.last, at):
+    for turn in calendar.turns(state.month, state.last, at):
         month, since_ms = turn.month, max(turn.at.ms, since_ms)
     numerator = tenant.spent.get(month.number, 0) + tenant.billed_micro_per_hour * max(0, at.ms - since_ms)
     for one in state.reservations.values():
@@ -118,13 +123,13 @@ def turn_month(state: State, at: Instant) -> None:
     """Count what is used to the month of ``at`` from where that begins."""
     if state.month.begins_wall_ms <= at.wall_ms < state.month.ends_wall_ms:
         return
-    for month, turned in months.turns(state.month, state.last, at):
+    for month, turned in calendar.turns(state.month, state.last, at):
         for tenant in state.tenants.values():
             _settle(state, tenant, turned.ms)
         state.month = month
     for tenant in state.tenants.values():
         tenant.budget_percent = 0
-    long_ago = months.after(state.month, -2).begins_wall_ms  # the clock may be set back, but hardly so far
+    long_ago = calendar.after(state.month, -2).begins_wall_ms  # the clock may be set back, but hardly so far
     for one in list(state.reservations.values()):
         if one.ended and one.end_wall_ms <= long_ago:
             del state.reservations[one.id]

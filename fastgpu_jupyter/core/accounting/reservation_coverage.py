@@ -16,32 +16,32 @@ from ..model.entities import Instant, LogicalGPU, Reservation
 from ..model.size import Size, parse_size
 
 
-class Kind(NamedTuple):
+class DeviceModel(NamedTuple):
     """What decides whether a reservation is of a device."""
 
     model: str
     memory_bytes: int
 
 
-class Use(NamedTuple):
+class Usage(NamedTuple):
     """A lease's devices and how many thousandths of devices it has of them."""
 
     lease_id: str
-    kinds: tuple[Kind, ...]
+    kinds: tuple[DeviceModel, ...]
     milli: int
 
 
-class Cover(NamedTuple):
+class Coverage(NamedTuple):
     """What is covered and what is left, in thousandths of devices."""
 
-    of_lease: dict[str, int]
+    by_lease: dict[str, int]
     left: dict[str, int]  #: by reservation
 
 
-def use_of(lease_id: str, gpu: LogicalGPU, kinds: Mapping[str, Kind]) -> Use:
+def usage_of(lease_id: str, gpu: LogicalGPU, kinds: Mapping[str, DeviceModel]) -> Usage:
     """The use that a logical GPU makes of its devices."""
     of = tuple(kinds[device_id] for device_id in gpu.device_ids)
-    return Use(lease_id, of, gpu.milli_of(of[0].memory_bytes))
+    return Usage(lease_id, of, gpu.milli_of(of[0].memory_bytes))
 
 
 @lru_cache(maxsize=1024)
@@ -50,16 +50,16 @@ def size_of(model: str | None) -> Size:
     return Size() if model is None else parse_size(model)
 
 
-def is_of(model: str | None, kinds: Collection[Kind]) -> bool:
+def is_of(model: str | None, kinds: Collection[DeviceModel]) -> bool:
     """Whether a reservation is of all those devices."""
     size = size_of(model)
     return all(size.matches(kind.model, kind.memory_bytes) for kind in kinds)
 
 
-def cover(uses: Iterable[Use], reservations: Iterable[Reservation]) -> Cover:
+def allocate_reservations(uses: Iterable[Usage], reservations: Iterable[Reservation]) -> Coverage:
     """What the reservations pay of the uses, which are in order of grant."""
     ordered = sorted(reservations, key=lambda one: (one.model is None, one.start_wall_ms, one.id))
-    result = Cover({}, {one.id: one.milli for one in ordered})
+    result = Coverage({}, {one.id: one.milli for one in ordered})
     for use in uses:
         wanted = use.milli
         for one in ordered:
@@ -67,7 +67,7 @@ def cover(uses: Iterable[Use], reservations: Iterable[Reservation]) -> Cover:
                 taken = min(wanted, result.left[one.id])
                 result.left[one.id] -= taken
                 wanted -= taken
-        result.of_lease[use.lease_id] = use.milli - wanted
+        result.by_lease[use.lease_id] = use.milli - wanted
     return result
 
 

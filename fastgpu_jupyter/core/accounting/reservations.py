@@ -1,8 +1,9 @@
 """Capacity that is reserved: made, begun and ended; and what of it may be lent while its tenant does not use it.
 
 A reservation is a guarantee that is paid for. Its tenant stands before others until it holds what it has reserved
-(:func:`.fairshare.standing`), and leases are parked for it (:mod:`.parking`). What it does not use is lent, but only to
-leases that can be parked for it again; to any other, nothing is granted that the reservations would then lack.
+(:func:`.fairshare.fair_share_key`), and leases are parked for it (:mod:`core.scheduling.preemption`). What it does not
+use may be borrowed, but only by leases that can be parked for it again; to any other, nothing is granted that the
+reservations would then lack.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from ...errors import InvalidRequest, NoSuchDevice, NotFound
 from ..model import commands as c
 from ..model import events as e
 from ..model.entities import (
-    LEAVING,
+    RELEASING_CAPACITY,
     Device,
     DeviceSpec,
     Instant,
@@ -29,10 +30,8 @@ from ..model.entities import (
 from ..model.events import Event
 from ..placement import eligibility, mechanisms
 from ..placement.eligibility import Devices
-from . import calendar as months
-from . import fairshare, meter
-from . import reservation_coverage as cover
-from .reservation_coverage import Kind, Use
+from . import calendar, fairshare, meter, reservation_coverage
+from .reservation_coverage import DeviceModel, Usage
 
 TERM_MONTHS = {Plan.MONTH: 1, Plan.YEAR: 12}
 MILLI = 1000
@@ -60,9 +59,9 @@ def reserve(state: State, command: c.ReserveCapacity, at: Instant) -> list[Event
         return []  # the same once more
     _require_sound(state, command)
     start = at.wall_ms if command.start_wall_ms is None else command.start_wall_ms
-    if not at.wall_ms <= start <= months.months_later(at.wall_ms, AHEAD_MONTHS_MAX):
+    if not at.wall_ms <= start <= calendar.months_later(at.wall_ms, AHEAD_MONTHS_MAX):
         raise InvalidRequest(f"A reservation begins now or later, within {AHEAD_MONTHS_MAX} months. Nothing was made.")
-    end = months.months_later(start, TERM_MONTHS[command.plan])
+    end = calendar.months_later(start, TERM_MONTHS[command.plan])
     _require_capacity(state, command, start, end)
     rate = rate_of(state, command.milli, command.model, command.discount_percent)
     made = e.ReservationMade(
@@ -94,13 +93,13 @@ def due(state: State, at: Instant) -> Iterator[Event]:
 
 def rate_of(state: State, milli: int, model: str | None, discount_percent: int) -> int:
     """What so much costs an hour when it is reserved, in millionths: at the price of the dearest that it may be."""
-    size = cover.size_of(model)
+    size = reservation_coverage.size_of(model)
     specs = (device.spec for device in state.devices.values() if device.present)
     rates = (spec.rate_micro_per_hour for spec in specs if size.matches(spec.model, spec.memory_bytes))
     return max(rates, default=0) * milli * (100 - discount_percent) // (100 * MILLI)
 
 
-class Lending:
+class ReservationGuard:
     """What of a state's devices others may have beside what is reserved; good for as long as the state is the same.
 
     ``but`` is a lease that is looked at as if it were not there yet.
@@ -140,12 +139,12 @@ class Lending:
             return len(able) >= count and self.leaves_room(lease, tuple(able[:count]))
         kept_bytes = {device.spec.id: kept_bytes for device, kept_bytes in self._look()}
         unlike = {
-            (_kind(device), kept_bytes[device.spec.id], device.spec.parkable, device.spec.offers): device
+            (_kind(device), kept_bytes[device.spec.id], device.spec.parkable, device.spec.capabilities): device
             for device in able
         }
         return any(self.leaves_room(lease, (device,)) for device in unlike.values())
 
-    def outsiders(self, lease: Lease) -> set[str]:
+    def affected_tenants(self, lease: Lease) -> set[str]:
         """Who is refused as well where that lease is refused a device."""
         if not self._is_one_of_many(lease):
             return {lease.tenant}
@@ -153,10 +152,10 @@ class Lending:
 
     def _is_one_of_many(self, lease: Lease) -> bool:
         """Whether whoever has nothing left that is reserved would be answered the same."""
-        never_lent = lease.requirements.keeps or not any(
+        never_borrowed = lease.requirements.non_preemptible or not any(
             device.spec.parkable for device in self._state.devices.values()
         )
-        return never_lent and not any(self._unused.get(lease.tenant, {}).values())
+        return never_borrowed and not any(self._unused.get(lease.tenant, {}).values())
 
     def _look(self) -> list[tuple[Device, int]]:
         """Each device in service, and the bytes of it that nobody could take back for a reservation."""
@@ -170,7 +169,7 @@ class Lending:
             for device in state.devices.values():
                 if device.grantable:
                     holding = [state.leases[name] for name in device.lease_ids if name != self._but]
-                    lent.update((one.id, _is_lent(state, one)) for one in holding if one.id not in lent)
+                    lent.update((one.id, _is_borrowed(state, one)) for one in holding if one.id not in lent)
                     kept_bytes = sum(_bytes_on(device, one) for one in holding if not lent[one.id])
                     self._kept.append((device, kept_bytes))
         return self._kept
@@ -191,7 +190,10 @@ class Lending:
         mine = [replace(self._state.reservations[name], milli=milli) for name, milli in left.items()]
         kinds = tuple(_kind(device) for device in devices)
         wanted = eligibility.milli(lease.request.size, devices)
-        return cover.cover([Use(lease.id, kinds, wanted)], mine).of_lease[lease.id] == wanted
+        return (
+            reservation_coverage.allocate_reservations([Usage(lease.id, kinds, wanted)], mine).by_lease[lease.id]
+            == wanted
+        )
 
     def _fits(self, kept: list[tuple[Device, int]], needs: list[_Need], lease: Lease, devices: Devices) -> bool:
         available = []
@@ -206,13 +208,15 @@ class Lending:
     def _those_of(self, model: str | None) -> list[int]:
         if model not in self._matching:
             kept = self._look()
-            self._matching[model] = [n for n, (device, _) in enumerate(kept) if cover.is_of(model, [_kind(device)])]
+            self._matching[model] = [
+                n for n, (device, _) in enumerate(kept) if reservation_coverage.is_of(model, [_kind(device)])
+            ]
         return self._matching[model]
 
 
-def lending(state: State) -> Lending:
+def reservation_guard(state: State) -> ReservationGuard:
     """The same, quicker where nothing is reserved."""
-    return Lending(state) if state.reservations else _ALL
+    return ReservationGuard(state) if state.reservations else _ALL
 
 
 def _require_sound(state: State, command: c.ReserveCapacity) -> None:
@@ -222,7 +226,7 @@ def _require_sound(state: State, command: c.ReserveCapacity) -> None:
         raise InvalidRequest("A reservation is of at least a thousandth of a device.")
     if not 0 <= command.discount_percent <= 100:
         raise InvalidRequest("A discount is from 0 to 100 percent.")
-    size = cover.size_of(command.model)
+    size = reservation_coverage.size_of(command.model)
     if size.devices > 1 or not size.whole:
         raise InvalidRequest("A reservation names a kind of device, like a100; how many is its own number.")
     if sum(not one.ended for one in state.reservations.values()) >= RESERVATIONS_MAX:
@@ -234,7 +238,7 @@ def _require_capacity(state: State, command: c.ReserveCapacity, start: int, end:
     kinds = [_kind(device) for device in state.devices.values() if device.present]
 
     def those_of(model: str | None) -> list[int]:
-        return [number for number, kind in enumerate(kinds) if cover.is_of(model, [kind])]
+        return [number for number, kind in enumerate(kinds) if reservation_coverage.is_of(model, [kind])]
 
     others = [
         _Need(one.model, one.milli)
@@ -252,29 +256,29 @@ def _require_capacity(state: State, command: c.ReserveCapacity, start: int, end:
     )
 
 
-def _is_lent(state: State, lease: Lease) -> bool:
+def _is_borrowed(state: State, lease: Lease) -> bool:
     """Whether the capacity that the lease holds can be had for a reservation."""
-    if lease.state in LEAVING:
+    if lease.state in RELEASING_CAPACITY:
         return True
     without = -eligibility.held_milli(state, lease)
-    beyond = fairshare.standing(state, lease.tenant, state.last.ms, without).beyond
-    return beyond and lease.unparkable is None and _returns(state, lease, eligibility.devices_of(state, lease))
+    beyond = fairshare.fair_share_key(state, lease.tenant, state.last.ms, without).beyond
+    return beyond and lease.park_failure is None and _returns(state, lease, eligibility.devices_of(state, lease))
 
 
 def _returns(state: State, lease: Lease, devices: Devices) -> bool:
     """Whether a lease of those devices is one that can be parked for who reserved them."""
-    beyond = lease.logical_gpu is not None or fairshare.standing(state, lease.tenant, state.last.ms).beyond
-    gentle = not lease.requirements.keeps and lease.request.priority <= Priority.NORMAL
+    beyond = lease.logical_gpu is not None or fairshare.fair_share_key(state, lease.tenant, state.last.ms).beyond
+    gentle = not lease.requirements.non_preemptible and lease.request.priority <= Priority.NORMAL
     return beyond and gentle and bool(devices) and all(_could_park(device.spec, lease) for device in devices)
 
 
 def _could_park(spec: DeviceSpec, lease: Lease) -> bool:
     """Whether the lease can be parked there, by the mechanism that it has or would have."""
     gpu = lease.logical_gpu
-    offer = (
+    capability = (
         mechanisms.choose(spec, lease.requirements) if gpu is None else mechanisms.capability_of(spec, gpu.mechanism)
     )
-    return spec.parkable and (offer is None or offer.parkable)
+    return spec.parkable and (capability is None or capability.parkable)
 
 
 def _bytes_on(device: Device, lease: Lease) -> int:
@@ -306,12 +310,12 @@ def _fits(available: list[int], needs: Iterable[_Need], those_of: Callable[[str 
     return True
 
 
-def _kind(device: Device) -> Kind:
-    return Kind(device.spec.model, device.spec.memory_bytes)
+def _kind(device: Device) -> DeviceModel:
+    return DeviceModel(device.spec.model, device.spec.memory_bytes)
 
 
 #: Nothing is reserved.
-_ALL = Lending(State())
+_ALL = ReservationGuard(State())
 
 
 def _cut_ms(one: Reservation, at: Instant) -> int:

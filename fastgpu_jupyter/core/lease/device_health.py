@@ -17,7 +17,7 @@ from ..model import commands as c
 from ..model import events as e
 from ..model.entities import Device, EndReason, Health, Instant, Lease, LeaseState, State
 from ..model.events import Event
-from . import migration as leaving
+from . import migration
 
 
 class Blame(Enum):
@@ -81,7 +81,7 @@ def report_xid(state: State, command: c.ReportXid, at: Instant) -> list[Event]:
         events.append(e.DeviceHealthChanged(command.device_id, health, reason, command.xid))
     if known.blame is Blame.LOST:
         return [*events, *_lost(state, device, reason)]
-    return [*events, *leaving.of_devices(state, [device])] if health is Health.SUSPECT else events
+    return [*events, *migration.of_devices(state, [device])] if health is Health.SUSPECT else events
 
 
 def set_health(state: State, command: c.SetHealth, at: Instant) -> list[Event]:
@@ -94,7 +94,7 @@ def set_health(state: State, command: c.SetHealth, at: Instant) -> list[Event]:
     if command.lost:
         return [*events, *_lost(state, device, command.reason)]
     goes = events and command.health is Health.SUSPECT and not command.stays
-    return [*events, *leaving.of_devices(state, [device])] if goes else events
+    return [*events, *migration.of_devices(state, [device])] if goes else events
 
 
 def restore(state: State, command: c.RestoreDevice, at: Instant) -> list[Event]:
@@ -110,7 +110,7 @@ def rebooted(state: State) -> Iterator[Event]:
 
 def due(state: State) -> Iterator[Event]:
     """Leases that can leave a suspect device by now, because there is room elsewhere."""
-    return leaving.of_devices(state, map(state.devices.__getitem__, state.suspect))
+    return migration.of_devices(state, map(state.devices.__getitem__, state.suspect))
 
 
 def message(state: State, lease: Lease) -> str | None:
@@ -126,7 +126,7 @@ def message(state: State, lease: Lease) -> str | None:
     trust = "may go wrong" if worst.health is Health.SUSPECT else "is not to be trusted"
     said = (
         f"{worst.health_reason or f'Its GPU is {worst.health.value}.'} What runs on it {trust}, and nothing new is "
-        f"granted there. Save your work. {leaving.advice(state, lease)}"
+        f"granted there. Save your work. {migration.advice(state, lease)}"
     )
     return said.rstrip()
 

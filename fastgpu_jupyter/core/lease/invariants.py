@@ -9,7 +9,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from ..model.entities import HOLDING, LEAVING, Device, Health, Lease, LeaseState, LogicalGPU, State, Tenant
+from ..model.entities import (
+    HOLDING_CAPACITY,
+    RELEASING_CAPACITY,
+    Device,
+    Health,
+    Lease,
+    LeaseState,
+    LogicalGPU,
+    State,
+    Tenant,
+)
 from ..placement import mig_partitions
 
 
@@ -19,7 +29,7 @@ def violations(state: State) -> Iterator[str]:
     of_tenant: dict[str, list[LogicalGPU]] = {}
     for lease in state.leases.values():
         yield from _lease_violations(state, lease)
-        if lease.state in HOLDING and lease.logical_gpu is not None:
+        if lease.state in HOLDING_CAPACITY and lease.logical_gpu is not None:
             of_tenant.setdefault(lease.tenant, []).append(lease.logical_gpu)
             for device_id in lease.logical_gpu.device_ids:
                 on_device.setdefault(device_id, {})[lease.id] = lease.logical_gpu
@@ -44,15 +54,15 @@ def _device_violations(state: State, device: Device, holders: dict[str, LogicalG
     leaving = sum(
         device.spec.memory_bytes if gpu.more_device_ids else gpu.memory_bytes
         for lease_id, gpu in holders.items()
-        if state.leases[lease_id].state in LEAVING
+        if state.leases[lease_id].state in RELEASING_CAPACITY
     )
-    if leaving != device.leaving_bytes:
-        yield f"{name}: its books say that {device.leaving_bytes} bytes are being given back, leases say {leaving}"
+    if leaving != device.releasing_bytes:
+        yield f"{name}: its books say that {device.releasing_bytes} bytes are being given back, leases say {leaving}"
     whole = [lease_id for lease_id, gpu in holders.items() if gpu.whole]
     if whole and len(holders) > 1:
         yield f"{name}: {whole[0]} has it whole, yet {len(holders)} leases hold it"
-    if device.whole_by != (whole[0] if whole else None):
-        yield f"{name}: its books say that {device.whole_by} has it whole, leases say {whole}"
+    if device.whole_lease_id != (whole[0] if whole else None):
+        yield f"{name}: its books say that {device.whole_lease_id} has it whole, leases say {whole}"
     yield from _partition_violations(device, holders)
 
 
@@ -60,8 +70,8 @@ def _partition_violations(device: Device, holders: dict[str, LogicalGPU]) -> Ite
     """What the hardware keeps apart must lie side by side, one partition a lease."""
     name, profiles = device.spec.id, {one.name: one for one in device.spec.profiles}
     parts = {lease_id: gpu.partition for lease_id, gpu in holders.items() if gpu.partition is not None}
-    if device.parts != parts:
-        yield f"{name}: its books say that leases have the partitions {device.parts}, leases say {parts}"
+    if device.partitions != parts:
+        yield f"{name}: its books say that leases have the partitions {device.partitions}, leases say {parts}"
     if mig_partitions.is_partitioned(device.spec) and len(parts) < len(holders):
         yield f"{name}: is divided, and a lease has something else than a partition of it"
     taken: dict[int, str] = {}
@@ -77,7 +87,7 @@ def _partition_violations(device: Device, holders: dict[str, LogicalGPU]) -> Ite
 
 
 def _lease_violations(state: State, lease: Lease) -> Iterator[str]:
-    holding = lease.state in HOLDING
+    holding = lease.state in HOLDING_CAPACITY
     if holding and (lease.logical_gpu is None or not state.devices.keys() >= set(lease.logical_gpu.device_ids)):
         yield f"{lease.id}: is {lease.state.value} without a device"
     if lease.state is LeaseState.WAITING and lease.logical_gpu is not None:
@@ -88,7 +98,7 @@ def _lease_violations(state: State, lease: Lease) -> Iterator[str]:
         yield f"{lease.id}: is {lease.state.value}, yet its tenant's books say otherwise"
     if lease.active_since_ms is None and (lease.billed_micro_per_hour or lease.covered_milli):
         yield f"{lease.id}: is billed while it is not active"
-    if (lease.over_since_ms is not None or lease.moving) and lease.state is not LeaseState.ACTIVE:
+    if (lease.over_limit_since_ms is not None or lease.migration_requested) and lease.state is not LeaseState.ACTIVE:
         yield f"{lease.id}: is {lease.state.value}, and said to use too much, or to wait for a restart to move"
     if (lease.state is LeaseState.ENDED) != (lease.ended_at is not None):
         yield f"{lease.id}: is {lease.state.value}, yet its end says otherwise"
@@ -109,7 +119,7 @@ def _book_violations(state: State) -> Iterator[str]:
     cpu_milli: Counter[str] = Counter()
     memory_bytes: Counter[str] = Counter()
     for lease in state.leases.values():
-        if lease.state in HOLDING and lease.logical_gpu is not None:
+        if lease.state in HOLDING_CAPACITY and lease.logical_gpu is not None:
             cpu_milli[lease.logical_gpu.host_id] += lease.request.cpu_milli
             memory_bytes[lease.logical_gpu.host_id] += lease.request.host_memory_bytes
     for host in state.hosts.values():

@@ -42,10 +42,10 @@ def report_memory(state: State, command: c.ReportMemory, at: Instant) -> list[Ev
     if lease is None or gpu is None or lease.state is not LeaseState.ACTIVE or gpu.generation != command.generation:
         return []
     if not is_watched(gpu) or command.used_bytes <= gpu.memory_bytes:
-        return [e.LeaseWithinLimit(lease.id)] if lease.over_since_ms is not None or lease.over_parks else []
-    if lease.over_since_ms is None:
+        return [e.LeaseWithinLimit(lease.id)] if lease.over_limit_since_ms is not None or lease.over_limit_parks else []
+    if lease.over_limit_since_ms is None:
         return [e.LeaseOverLimit(lease.id, command.used_bytes)]
-    if at.ms - lease.over_since_ms < state.policy.over_limit_grace_ms:
+    if at.ms - lease.over_limit_since_ms < state.policy.over_limit_grace_ms:
         return []
     return _act(state, lease, gpu, command.used_bytes)
 
@@ -53,7 +53,7 @@ def report_memory(state: State, command: c.ReportMemory, at: Instant) -> list[Ev
 def _act(state: State, lease: Lease, gpu: LogicalGPU, used_bytes: int) -> list[Event]:
     """It was told, and had time."""
     policy = state.policy.over_limit
-    again = policy is OverLimit.REVOKE and lease.over_parks > 0
+    again = policy is OverLimit.REVOKE and lease.over_limit_parks > 0
     if policy is not OverLimit.WARN and not again and parkability.park_refusal(state, lease) is None:
         return [e.LeaseParking(lease.id, ParkReason.OVER_LIMIT)]
     if policy is OverLimit.REVOKE:
@@ -65,13 +65,13 @@ def _act(state: State, lease: Lease, gpu: LogicalGPU, used_bytes: int) -> list[E
 def message(state: State, lease: Lease) -> str | None:
     """What the lease's user is to be told of its limit, or ``None``."""
     gpu = lease.logical_gpu
-    if lease.state in _AWAY and lease.park_reason is ParkReason.OVER_LIMIT and lease.over_bytes:
+    if lease.state in _AWAY and lease.park_reason is ParkReason.OVER_LIMIT and lease.over_limit_bytes:
         return _parked(state, lease)
     if lease.state is not LeaseState.ACTIVE or gpu is None:
         return None
-    if lease.over_since_ms is None:
+    if lease.over_limit_since_ms is None:
         return lease.limit_detail
-    used, has = format_memory(lease.over_bytes), format_memory(gpu.memory_bytes)
+    used, has = format_memory(lease.over_limit_bytes), format_memory(gpu.memory_bytes)
     told = f"It uses {used} of its GPU, more than the {has} that it has. Free memory, or give it a larger size"
     next_step = _next_step(state, lease)
     grace = format_duration(state.policy.over_limit_grace_ms)
@@ -84,7 +84,7 @@ def _parked(state: State, lease: Lease) -> str:
     again = "ended" if state.policy.over_limit is OverLimit.REVOKE else "parked again"
     back = "It waits to come back." if lease.state in _COMES_BACK else "It stays so until you choose."
     return (
-        f"It was parked because it used {format_memory(lease.over_bytes)} of its GPU, more than its size "
+        f"It was parked because it used {format_memory(lease.over_limit_bytes)} of its GPU, more than its size "
         f"({lease.request.name}). Its variables, and what they have on the GPU, are kept in the host's memory; a cell "
         f"that runs stands still at its next call to the GPU. {back} Give it a larger size by `%fastgpu resize SIZE`, "
         f"or while a cell runs by `jupyter fastgpu resize {lease.id} SIZE` in a terminal: it comes back and goes on. "
@@ -97,7 +97,7 @@ def _next_step(state: State, lease: Lease) -> str | None:
     policy = state.policy.over_limit
     if policy is OverLimit.WARN:
         return None
-    again = policy is OverLimit.REVOKE and lease.over_parks > 0
+    again = policy is OverLimit.REVOKE and lease.over_limit_parks > 0
     if not again and parkability.park_refusal(state, lease) is None:
         return "parked"
     return "ended" if policy is OverLimit.REVOKE else None

@@ -3,7 +3,7 @@
 Where its memory can be parked, a lease goes elsewhere by itself and goes on there. Where it cannot (no driver parks the
 memory of a MIG partition), a move is only *offered*: the lease keeps its id and its bill, but gets another logical GPU,
 its kernel must be restarted, and what it had on the old one is lost. So nothing is moved before its user has asked for
-it by :class:`~core.model.commands.MoveLease`, and then at the next restart of the kernel, because only then
+it by :class:`~core.model.commands.MigrateLease`, and then at the next restart of the kernel, because only then
 is there nothing left to lose. What is asked for is not taken back by a device that is well again.
 """
 
@@ -21,7 +21,7 @@ from ..placement import eligibility, parkability
 from ..placement.parkability import ParkDecision
 
 
-class Offer(StrEnum):
+class MigrationOption(StrEnum):
     """How a lease could leave its device."""
 
     LIVE = "live"  #: with its memory, while its kernel goes on
@@ -29,26 +29,26 @@ class Offer(StrEnum):
     ACCEPTED = "accepted"  #: so, and its user wants that
 
 
-def offer(state: State, lease: Lease) -> Offer | None:
+def migration_option(state: State, lease: Lease) -> MigrationOption | None:
     """What is offered to the lease; ``None`` where it has no reason to leave."""
     if lease.state is not LeaseState.ACTIVE or lease.logical_gpu is None:
         return None
-    if lease.moving:
-        return Offer.ACCEPTED
+    if lease.migration_requested:
+        return MigrationOption.ACCEPTED
     devices = (state.devices[name] for name in lease.logical_gpu.device_ids)
     if all(device.health is Health.HEALTHY and not device.drained for device in devices):
         return None
-    return Offer.LIVE if parkability.park_refusal(state, lease) is None else Offer.RESTART
+    return MigrationOption.LIVE if parkability.park_refusal(state, lease) is None else MigrationOption.RESTART
 
 
 def advice(state: State, lease: Lease) -> str:
     """What the lease's user can do, as a sentence or two."""
-    found = offer(state, lease)
+    found = migration_option(state, lease)
     if found is None:
         return ""
-    if found is Offer.ACCEPTED:
+    if found is MigrationOption.ACCEPTED:
         return "The lease goes to another GPU when the kernel is restarted; what it has on this one is lost with that."
-    if found is Offer.LIVE:
+    if found is MigrationOption.LIVE:
         return f"Where another one has room, `%fastgpu move` or `jupyter fastgpu move {lease.id}` takes it there."
     return (
         f"`%fastgpu move` or `jupyter fastgpu move {lease.id}` gets the lease another GPU, where one has room: the "
@@ -58,21 +58,29 @@ def advice(state: State, lease: Lease) -> str:
 
 def move(state: State, lease: Lease) -> list[Event]:
     """Its user accepts what is offered. Raises :class:`Conflict` with the reason where nothing is, or has room."""
-    found = offer(state, lease)
-    if found is Offer.ACCEPTED:
+    found = migration_option(state, lease)
+    if found is MigrationOption.ACCEPTED:
         return []
     if lease.state is not LeaseState.ACTIVE:
         raise Conflict(f"A lease that is {lease.state.value} cannot be moved. Nothing was changed.")
     if found is None:
         raise Conflict("Its GPU is well and in service, so there is no reason to move it. Nothing was changed.")
-    if not _has_room_elsewhere(state, lease, Counter(), live=found is Offer.LIVE):
+    if not _has_room_elsewhere(state, lease, Counter(), live=found is MigrationOption.LIVE):
         raise Conflict("No other GPU that could serve it has room now. Nothing was changed: it keeps what it has.")
-    return [e.LeaseParking(lease.id, ParkReason.HEALTH) if found is Offer.LIVE else e.LeaseMoving(lease.id)]
+    return [
+        e.LeaseParking(lease.id, ParkReason.HEALTH)
+        if found is MigrationOption.LIVE
+        else e.LeaseMigrationRequested(lease.id)
+    ]
 
 
 def rebound(state: State, lease: Lease) -> Iterator[Event]:
     """What comes before another process holds the lease: one that wants to move goes now, if there is still room."""
-    if lease.moving and lease.state is LeaseState.ACTIVE and _has_room_elsewhere(state, lease, Counter(), live=False):
+    if (
+        lease.migration_requested
+        and lease.state is LeaseState.ACTIVE
+        and _has_room_elsewhere(state, lease, Counter(), live=False)
+    ):
         yield e.LeaseParking(lease.id, ParkReason.RESTART)
 
 

@@ -33,10 +33,10 @@ def failed(state: State, command: c.PrepareFailed, at: Instant) -> list[Event]:
     if lease is None:
         return []
     why_never = _why_never(state, lease)
-    if why_never is None and lease.tries + 1 >= TRIES_MAX:
+    if why_never is None and lease.prepare_attempts + 1 >= TRIES_MAX:
         why_never = f"It was tried {TRIES_MAX} times; ask again, or tell the administrator."
     if why_never is None:
-        return [e.LeaseNotPrepared(lease.id, command.detail)]
+        return [e.LeasePrepareFailed(lease.id, command.detail)]
     return [e.LeaseDraining(lease.id, EndReason.PREPARE_FAILED, f"{command.detail} {why_never}".strip())]
 
 
@@ -55,11 +55,14 @@ def current(state: State, report: c.PrepareSucceeded | c.PrepareFailed) -> Lease
 
 def pause_ms(lease: Lease) -> int:
     """How long to rest after the failure that comes now."""
-    return PAUSE_MS << min(lease.tries, TRIES_MAX)
+    return PAUSE_MS << min(lease.prepare_attempts, TRIES_MAX)
 
 
 def message(lease: Lease) -> str:
     """What who waits is told of it; nothing where nothing failed."""
-    if lease.unprepared is None:
+    if lease.prepare_failure is None:
         return ""
-    return f"It was granted a GPU that could not be prepared (try {lease.tries} of {TRIES_MAX}): {lease.unprepared}"
+    return (
+        f"It was granted a GPU that could not be prepared (try {lease.prepare_attempts} of {TRIES_MAX}): "
+        f"{lease.prepare_failure}"
+    )

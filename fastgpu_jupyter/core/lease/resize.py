@@ -29,7 +29,7 @@ from ..model.entities import (
 from ..model.events import Event
 from ..model.size import Size
 from ..placement import eligibility
-from . import memory_limit as overuse
+from . import memory_limit
 
 
 class Outcome(StrEnum):
@@ -65,13 +65,13 @@ def resize_parked(state: State, lease: Lease, request: LeaseRequest, at: Instant
     # One that its user parked stays until it is wanted.
     computes = lease.busy or lease.park_reason is ParkReason.OVER_LIMIT
     wanted = lease.state is LeaseState.PARKED and computes and not budgets.is_spent(lease, at.ms)
-    return [resized, e.LeaseWanted(lease.id)] if wanted else [resized]
+    return [resized, e.LeaseResumeRequested(lease.id)] if wanted else [resized]
 
 
 def _require_room(lease: Lease, size: Size, device_memory_bytes: int) -> None:
     needed = lease.parked_bytes
     if lease.park_reason is ParkReason.OVER_LIMIT:
-        needed = max(needed, lease.over_bytes)
+        needed = max(needed, lease.over_limit_bytes)
     has = size.memory_on(device_memory_bytes) * size.devices
     if needed > has:
         raise Conflict(
@@ -82,13 +82,13 @@ def _require_room(lease: Lease, size: Size, device_memory_bytes: int) -> None:
 
 def is_told_anew(before: LogicalGPU, after: LogicalGPU) -> bool:
     """Whether libraries in the kernel have to be told of the change."""
-    asked = overuse.WATCHED & {before.enforcement, after.enforcement}
+    asked = memory_limit.WATCHED & {before.enforcement, after.enforcement}
     return bool(asked) and _memory(before) != _memory(after)
 
 
 def is_told(gpu: LogicalGPU) -> bool:
     """Whether libraries in the kernel have to be told how much of a device they may take."""
-    return gpu.enforcement in overuse.WATCHED or gpu.enforcement is Enforcement.HARDWARE
+    return gpu.enforcement in memory_limit.WATCHED or gpu.enforcement is Enforcement.HARDWARE
 
 
 def _memory(gpu: LogicalGPU) -> int | None:
@@ -101,17 +101,21 @@ def report(state: State, command: c.ReportLibraries, at: Instant) -> list[Event]
     gpu = lease.logical_gpu if lease is not None else None
     if lease is None or gpu is None or lease.state is not LeaseState.ACTIVE or _memory(gpu) != command.memory_bytes:
         return []
-    stuck = tuple(sorted(set(command.stuck)))
-    return [e.LeaseLibrariesTold(lease.id, stuck)] if lease.untold or lease.stuck != stuck else []
+    stuck = tuple(sorted(set(command.libraries_needing_restart)))
+    return (
+        [e.LeaseResizeAcknowledged(lease.id, stuck)]
+        if lease.resize_unacknowledged or lease.libraries_needing_restart != stuck
+        else []
+    )
 
 
 def outcome(lease: Lease) -> Outcome | None:
     """What came of the last change of size of an active lease; ``None`` of any other."""
     if lease.state is not LeaseState.ACTIVE:
         return None
-    if lease.stuck:
+    if lease.libraries_needing_restart:
         return Outcome.NEEDS_RESTART
-    return Outcome.PENDING if lease.untold else Outcome.APPLIED
+    return Outcome.PENDING if lease.resize_unacknowledged else Outcome.APPLIED
 
 
 def message(lease: Lease) -> str | None:
@@ -120,8 +124,8 @@ def message(lease: Lease) -> str | None:
     if found is Outcome.PENDING:
         return "The size is the lease's by now; libraries in the kernel are told before its next cell."
     if found is Outcome.NEEDS_RESTART:
-        keep = "keeps" if len(lease.stuck) == 1 else "keep"
-        return f"{' and '.join(lease.stuck)} {keep} the earlier size until the kernel is restarted."
+        keep = "keeps" if len(lease.libraries_needing_restart) == 1 else "keep"
+        return f"{' and '.join(lease.libraries_needing_restart)} {keep} the earlier size until the kernel is restarted."
     return None
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from .entities import (
     GONE,
     BudgetPolicy,
-    Cleaned,
     DeviceSpec,
     EndReason,
     Enforcement,
@@ -18,6 +17,7 @@ from .entities import (
     Plan,
     Policy,
     Retention,
+    ScrubResult,
 )
 
 
@@ -74,7 +74,7 @@ class DrainDevice:
 
 
 @dataclass(frozen=True, slots=True)
-class SetUnclean:
+class ReportScrubFailure:
     """Memory that a lease left on a device could not be overwritten, for that reason; with ``None`` it was, by now."""
 
     device_id: str
@@ -175,7 +175,7 @@ class ResizeLease:
 
 
 @dataclass(frozen=True, slots=True)
-class MoveLease:
+class MigrateLease:
     """Its user wants the lease on another device than the one that is not well; see :mod:`.leaving`."""
 
     lease_id: str
@@ -187,7 +187,7 @@ class ReportLibraries:
 
     lease_id: str
     memory_bytes: int | None
-    stuck: tuple[str, ...]
+    libraries_needing_restart: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +199,7 @@ class TransferLease:
 
 
 @dataclass(frozen=True, slots=True)
-class UseLease:
+class ReportActivity:
     """A cell begins or ends; one that begins wants a parked lease back."""
 
     lease_id: str
@@ -221,7 +221,7 @@ class ResumeLease:
 
 
 @dataclass(frozen=True, slots=True)
-class RetainLease:
+class SetRetention:
     """Whether the lease may be parked for others (``pin`` is to hold it)."""
 
     lease_id: str
@@ -269,7 +269,7 @@ class ParkSucceeded:
     lease_id: str
     generation: int
     host_memory_bytes: int
-    cleaned: Cleaned | None = None  #: what became of what it had there, where that is known
+    scrub_result: ScrubResult | None = None  #: what became of what it had there, where that is known
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,7 +327,7 @@ class DrainSucceeded:
 
     lease_id: str
     generation: int
-    cleaned: Cleaned = GONE
+    scrub_result: ScrubResult = GONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,7 +351,7 @@ Command = (
     | ReportXid
     | RestoreDevice
     | DrainDevice
-    | SetUnclean
+    | ReportScrubFailure
     | SetTenant
     | SetGroup
     | SetPolicy
@@ -362,13 +362,13 @@ Command = (
     | RequestLease
     | BindHolder
     | ResizeLease
-    | MoveLease
+    | MigrateLease
     | ReportLibraries
     | TransferLease
-    | UseLease
+    | ReportActivity
     | ParkLease
     | ResumeLease
-    | RetainLease
+    | SetRetention
     | ReleaseLease
     | HolderEnded
     | PrepareSucceeded

@@ -12,7 +12,7 @@ from .events import (
     LeaseDraining,
     LeaseEnded,
     LeaseGranted,
-    LeaseLimited,
+    LeaseLimitSet,
     LeaseParking,
     LeasePrepared,
     LeaseRequested,
@@ -31,7 +31,7 @@ class WatchHolder:
 
 
 @dataclass(frozen=True, slots=True)
-class ForgetHolder:
+class UnwatchHolder:
     """The lease is over: watch nobody for it."""
 
     lease_id: str
@@ -55,7 +55,7 @@ class Park:
 
 
 @dataclass(frozen=True, slots=True)
-class Leave:
+class Vacate:
     """Unmake the logical GPU once no process of the lease has memory on it, then say ``ParkSucceeded``."""
 
     lease_id: str
@@ -74,7 +74,7 @@ class Resume:
 
 
 @dataclass(frozen=True, slots=True)
-class Limit:
+class SetLimit:
     """Have the holder's processes kept within the lease's memory, then say ``LimitSet``."""
 
     lease_id: str
@@ -91,8 +91,8 @@ class Drain:
     holder: Holder
 
 
-OnDevice = Prepare | Limit | Park | Leave | Resume | Drain
-Effect = WatchHolder | ForgetHolder | OnDevice
+DeviceEffect = Prepare | SetLimit | Park | Vacate | Resume | Drain
+Effect = WatchHolder | UnwatchHolder | DeviceEffect
 
 
 def effects(state: State, events: Iterable[Event]) -> Iterator[Effect]:
@@ -104,7 +104,7 @@ def effects(state: State, events: Iterable[Event]) -> Iterator[Effect]:
                 yield from _limit(state.leases[lease_id])
             case LeasePrepared(lease_id=lease_id) | LeaseResumed(lease_id=lease_id) | LeaseResized(lease_id=lease_id):
                 yield from _limit(state.leases[lease_id])
-            case LeaseLimited(lease_id=lease_id, driver_handle=made) if made:
+            case LeaseLimitSet(lease_id=lease_id, driver_handle=handle) if handle:
                 lease = state.leases[lease_id]  # which may have got all of its device while its limit was set
                 yield from _limit(lease) if lease.logical_gpu and lease.logical_gpu.whole else ()
             case LeaseGranted(lease_id=lease_id, logical_gpu=granted):
@@ -112,7 +112,7 @@ def effects(state: State, events: Iterable[Event]) -> Iterator[Effect]:
             case LeaseParking(lease_id=lease_id) | LeaseResuming(lease_id=lease_id) | LeaseDraining(lease_id=lease_id):
                 yield from _of_device(state.leases[lease_id])
             case LeaseEnded(lease_id=lease_id):
-                yield ForgetHolder(lease_id)
+                yield UnwatchHolder(lease_id)
 
 
 def outstanding(state: State) -> Iterator[Effect]:
@@ -133,7 +133,7 @@ def _limit(lease: Lease) -> Iterator[Effect]:
         and gpu is not None
         and (gpu.enforcement is Enforcement.DRIVER or gpu.driver_handle)
     ):
-        yield Limit(lease.id, gpu, lease.holder)
+        yield SetLimit(lease.id, gpu, lease.holder)
 
 
 def _of_device(lease: Lease) -> Iterator[Effect]:
@@ -145,7 +145,7 @@ def _of_device(lease: Lease) -> Iterator[Effect]:
         case LeaseState.PREPARING:
             yield Prepare(lease.id, gpu)
         case LeaseState.PARKING if lease.image is not None and lease.park_reason is ParkReason.RESTART:
-            yield Leave(lease.id, gpu, lease.image.holder)
+            yield Vacate(lease.id, gpu, lease.image.holder)
         case LeaseState.PARKING if lease.image is not None:
             yield Park(lease.id, gpu, lease.image.holder)
         case LeaseState.RESUMING if lease.image is not None:

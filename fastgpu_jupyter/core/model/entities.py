@@ -21,10 +21,10 @@ AGING_GRANTS = 1000
 #: by all others, several times, before its turn comes, and would otherwise go before those who deserve more.
 AGING_GRANTS_EACH = 10
 #: More grants than anybody has to wait for.
-AGED_GRANTS = 1 << 40
+GRANTS_TO_OVERTAKE_ALL = 1 << 40
 WAIT_MS_MAX = 30 * 86_400_000
 #: Requests that are remembered for what is usual; at that many, the older half is forgotten.
-ASKED_MAX = 2048
+RECENT_REQUESTS_MAX = 2048
 
 
 class LeaseState(StrEnum):
@@ -41,12 +41,12 @@ class LeaseState(StrEnum):
 
 
 #: States in which a lease holds capacity of its device.
-HOLDING = frozenset(
+HOLDING_CAPACITY = frozenset(
     {LeaseState.PREPARING, LeaseState.ACTIVE, LeaseState.PARKING, LeaseState.RESUMING, LeaseState.DRAINING}
 )
 
 #: Of those, the states in which it is giving it back.
-LEAVING = frozenset({LeaseState.PARKING, LeaseState.DRAINING})
+RELEASING_CAPACITY = frozenset({LeaseState.PARKING, LeaseState.DRAINING})
 
 
 class EndReason(StrEnum):
@@ -62,7 +62,7 @@ class EndReason(StrEnum):
     OVER_LIMIT = "over_limit"  #: it used more device memory than it had, and went on to
 
 
-class Scrub(StrEnum):
+class ScrubOutcome(StrEnum):
     """What is known of a lease's device memory, before anybody else's lease can be on the device."""
 
     GONE = "gone"  #: the device listed its processes, and none of the lease was among them; nothing was overwritten
@@ -70,16 +70,16 @@ class Scrub(StrEnum):
     OVERWRITTEN = "overwritten"  #: and after that, all memory of the device that could be had was set to zero
 
 
-class Cleaned(NamedTuple):
+class ScrubResult(NamedTuple):
     """What became of the memory that a lease had on its device."""
 
-    scrub: Scrub = Scrub.GONE
+    scrub: ScrubOutcome = ScrubOutcome.GONE
     overwritten_bytes: int | None = None  #: set exactly where it was overwritten
     detail: str | None = None  #: what is to be known beside that, as sentences
 
 
 #: No process had any there, and nothing else is known.
-GONE = Cleaned()
+GONE = ScrubResult()
 
 
 class PendingReason(StrEnum):
@@ -130,7 +130,7 @@ class ParkReason(StrEnum):
 
 
 #: Reasons for which a lease is parked only to go on elsewhere.
-GOES_ON = frozenset({ParkReason.MOVE, ParkReason.HEALTH, ParkReason.RESTART})
+RELOCATING = frozenset({ParkReason.MOVE, ParkReason.HEALTH, ParkReason.RESTART})
 
 
 class Retention(StrEnum):
@@ -246,7 +246,7 @@ class HostSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
+class MechanismCapability:
     """A mechanism of a device, and what is promised to a lease that it serves."""
 
     mechanism: Mechanism
@@ -271,7 +271,7 @@ class PartitionProfile:
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Standing:
+class ExistingPartition:
     """A partition that is there and that the pool did not make: it is leased as it is and never changed."""
 
     profile: str
@@ -286,7 +286,7 @@ class Partition:
     profile: str
     start: int
     milli: int  #: see ``PartitionProfile.milli``
-    standing: bool = False  #: somebody else made it: it is not destroyed when the lease is over
+    preexisting: bool = False  #: somebody else made it: it is not destroyed when the lease is over
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,10 +304,10 @@ class DeviceSpec:
     parkable: bool = False  #: whether a lease's memory on it can be moved to the host's and back
     partition: PartitionStyle = PartitionStyle.NONE
     #: What its mechanisms promise, the preferred one first; empty where nothing is said: then what is usual for each.
-    offers: tuple[Offer, ...] = ()
+    capabilities: tuple[MechanismCapability, ...] = ()
     #: How its hardware divides it now; empty where it does not: then it has no partitions.
     profiles: tuple[PartitionProfile, ...] = ()
-    standing: tuple[Standing, ...] = ()  #: partitions that the pool did not make
+    existing_partitions: tuple[ExistingPartition, ...] = ()  #: partitions that the pool did not make
 
 
 @dataclass(frozen=True, slots=True)
@@ -407,13 +407,13 @@ class Requirements(NamedTuple):
     cpu_milli: int = 0
     host_memory_bytes: int = 0
     rate_micro_per_hour_max: int | None = None
-    keeps: bool = False  #: whether it could never be taken back, once granted
-    undivided: bool = False  #: no partition of a device that the hardware divides
+    non_preemptible: bool = False  #: whether it could never be taken back, once granted
+    unpartitioned: bool = False  #: no partition of a device that the hardware divides
 
     def on_kind(self, model: str, memory_bytes: int) -> Requirements:
         """The same on that kind of device only: no other takes back memory that was on one."""
         size = replace(self.size, models=(model.lower(),), device_memory_min=memory_bytes)
-        return self._replace(size=size, undivided=True)
+        return self._replace(size=size, unpartitioned=True)
 
 
 def requirements_of(request: LeaseRequest) -> Requirements:
@@ -426,7 +426,7 @@ def requirements_of(request: LeaseRequest) -> Requirements:
         request.cpu_milli,
         request.host_memory_bytes,
         request.rate_micro_per_hour_max,
-        keeps=request.retention is Retention.HOLD or request.parkable is False,
+        non_preemptible=request.retention is Retention.HOLD or request.parkable is False,
     )
 
 
@@ -447,7 +447,7 @@ class Policy:
     idle_ms: int | None = 5000  #: one without a running cell for so long, where somebody waits
     quantum_ms: int | None = None  #: one that computes for so long, where somebody waits who has had less
     parked_bytes_max: int | None = None  #: host memory that parked leases may take in all
-    moves: bool = False  #: whether leases are moved so that one that waits fits
+    defragments: bool = False  #: whether leases are moved so that one that waits fits
     over_limit: OverLimit = OverLimit.PARK
     over_limit_grace_ms: int = 30_000  #: between two steps
 
@@ -519,28 +519,28 @@ class Device:
     health_reason: str | None = None
     xid: int | None = None  #: the error number for which it left service, until it is put back
     drained: bool = False  #: an administrator wants it empty: it keeps its leases and gets no new ones
-    unclean: str | None = None  #: why memory that a lease left there is not overwritten yet, though it was to be
+    scrub_pending: str | None = None  #: why memory that a lease left there is not overwritten yet, though it was to be
     present: bool = True  #: False once the host no longer shows it while leases still hold it
     promised_bytes: int = 0  #: sum over the leases that hold it
-    leaving_bytes: int = 0  #: of those, what is being given back
-    whole_by: str | None = None  #: the lease that has all of it
+    releasing_bytes: int = 0  #: of those, what is being given back
+    whole_lease_id: str | None = None  #: the lease that has all of it
     lease_ids: dict[str, None] = field(default_factory=dict)  #: who holds it, in order of grant
-    parts: dict[str, Partition] = field(default_factory=dict)  #: of a divided device, who holds which
+    partitions: dict[str, Partition] = field(default_factory=dict)  #: of a divided device, who holds which
 
     @property
     def free_bytes(self) -> int:
         """Bytes that are promised to nobody; 0 where one lease has the device whole."""
-        return 0 if self.whole_by else self.spec.memory_bytes - self.promised_bytes
+        return 0 if self.whole_lease_id else self.spec.memory_bytes - self.promised_bytes
 
     @property
     def grantable(self) -> bool:
         """Whether new leases may be placed on it."""
-        return self.present and not self.drained and self.unclean is None and self.health is Health.HEALTHY
+        return self.present and not self.drained and self.scrub_pending is None and self.health is Health.HEALTHY
 
     @property
-    def told_health(self) -> Health:
+    def reported_health(self) -> Health:
         """Its health as people are told it: memory that is still to be overwritten makes a healthy one suspect."""
-        return Health.SUSPECT if self.unclean and self.health is Health.HEALTHY else self.health
+        return Health.SUSPECT if self.scrub_pending and self.health is Health.HEALTHY else self.health
 
 
 @dataclass(slots=True)
@@ -562,8 +562,8 @@ class Lease:
     ended_at: Instant | None = None
     end_reason: EndReason | None = None
     end_detail: str | None = None
-    scrub: Scrub | None = None  #: of what it had on its device, once it has ended or while it is parked
-    scrub_bytes: int | None = None  #: see ``Cleaned``
+    scrub: ScrubOutcome | None = None  #: of what it had on its device, once it has ended or while it is parked
+    scrub_bytes: int | None = None  #: see ``ScrubResult``
     scrub_detail: str | None = None
     active_since_ms: int | None = None  #: set exactly while ACTIVE: the open usage segment
     metered_ms: int = 0  #: up to here the open segment is in the two sums below
@@ -572,24 +572,28 @@ class Lease:
     billed_micro_per_hour: int = 0  #: what it costs while it is active: its rate, less what is reserved
     covered_milli: int = 0  #: what its tenant's reservations pay of it, in thousandths of devices
     budget_percent: int = 0  #: of its own budget, the last threshold that it passed
-    reports: bool = False  #: its kernel says when cells run; of any other nobody knows whether it is idle
+    reports_activity: bool = False  #: its kernel says when cells run; of any other nobody knows whether it is idle
     busy: bool = False  #: a cell runs
-    used_ms: int = 0  #: when a cell last began or ended, or the logical GPU last became ready
+    last_activity_ms: int = 0  #: when a cell last began or ended, or the logical GPU last became ready
     park_reason: ParkReason | None = None  #: of the last time
-    unparkable: str | None = None  #: why it could not be parked when that was tried
-    over_since_ms: int | None = None  #: set while it is active and known to use more memory than it has
-    over_bytes: int = 0  #: what it used then
-    over_parks: int = 0  #: how often it was parked for that since it was within its limit
+    park_failure: str | None = None  #: why it could not be parked when that was tried
+    over_limit_since_ms: int | None = None  #: set while it is active and known to use more memory than it has
+    over_limit_bytes: int = 0  #: what it used then
+    over_limit_parks: int = 0  #: how often it was parked for that since it was within its limit
     limit_detail: str | None = None  #: where its memory is kept by somebody else than was offered: why
     fault: str | None = None  #: what its user is told of a fault that hit its process, until another one holds it
     parked_bytes: int = 0  #: host memory that its parked memory takes, or may take
     image: Image | None = None  #: set from PARKING until it is back on a device
     waiting_since: Instant = Instant(0, 0)
-    tries: int = 0  #: how often in a row what it was granted could not be made
-    unprepared: str | None = None  #: why not, the last time
-    untold: bool = False  #: it has another size, and its kernel has not said yet that its libraries were told
-    stuck: tuple[str, ...] = ()  #: libraries in its kernel that keep an earlier size until that is started anew
-    moving: bool = False  #: its user wants it on another device once its kernel is restarted
+    prepare_attempts: int = 0  #: how often in a row what it was granted could not be made
+    prepare_failure: str | None = None  #: why not, the last time
+    resize_unacknowledged: bool = (
+        False  #: it has another size, and its kernel has not said yet that its libraries were told
+    )
+    libraries_needing_restart: tuple[
+        str, ...
+    ] = ()  #: libraries in its kernel that keep an earlier size until that is started anew
+    migration_requested: bool = False  #: its user wants it on another device once its kernel is restarted
 
     @property
     def has_image(self) -> bool:
@@ -632,8 +636,8 @@ class State:
     contended_since_ms: int | None = None  #: set exactly while anybody waits
     reservations: dict[str, Reservation] = field(default_factory=dict)  #: those that ended are forgotten after a while
     month: Month = NO_MONTH  #: to which what is used is counted now
-    #: What was asked for lately, the newest last: size, processors, host memory. :data:`ASKED_MAX` at most.
-    asked: list[tuple[str, int, int]] = field(default_factory=list)
+    #: What was asked for lately, the newest last: size, processors, host memory. :data:`RECENT_REQUESTS_MAX` at most.
+    recent_requests: list[tuple[str, int, int]] = field(default_factory=list)
     ended: dict[str, None] = field(default_factory=dict)  #: ids of leases that ended, in that order
     expiring: dict[str, int] = field(default_factory=dict)  #: when leases that wait for so long at most give up, ms
     budgeted: dict[str, None] = field(default_factory=dict)  #: ids of leases that have a budget and are not over

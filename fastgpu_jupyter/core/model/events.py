@@ -21,7 +21,7 @@ from .entities import (
     Plan,
     Policy,
     Retention,
-    Scrub,
+    ScrubOutcome,
 )
 
 
@@ -73,7 +73,7 @@ class DeviceDrained:
 
 
 @dataclass(frozen=True, slots=True)
-class DeviceUnclean:
+class DeviceScrubPendingSet:
     """Memory that a lease left on a device could not be overwritten; without a reason it was, or need not be."""
 
     device_id: str
@@ -118,7 +118,7 @@ class BudgetSet:
 
 
 @dataclass(frozen=True, slots=True)
-class BudgetPassed:
+class BudgetThresholdPassed:
     """A tenant has spent so much of this month's budget: it is told."""
 
     tenant: str
@@ -170,7 +170,7 @@ class LeaseBudgetSet:
 
 
 @dataclass(frozen=True, slots=True)
-class LeaseBudgetPassed:
+class LeaseBudgetThresholdPassed:
     """A lease has cost so much of its budget: its user is told."""
 
     lease_id: str
@@ -205,7 +205,7 @@ class LeasePrepared:
 
 
 @dataclass(frozen=True, slots=True)
-class LeaseNotPrepared:
+class LeasePrepareFailed:
     """The logical GPU could not be made, and nothing is left of it: the lease waits again, where it stood."""
 
     lease_id: str
@@ -230,15 +230,15 @@ class LeaseResized:
 
 
 @dataclass(frozen=True, slots=True)
-class LeaseLibrariesTold:
+class LeaseResizeAcknowledged:
     """Libraries in the lease's kernel keep to its size by now, but for those that need a new process for that."""
 
     lease_id: str
-    stuck: tuple[str, ...]
+    libraries_needing_restart: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class LeaseMoving:
+class LeaseMigrationRequested:
     """The lease goes to another device once its kernel is restarted."""
 
     lease_id: str
@@ -253,7 +253,7 @@ class LeaseTransferred:
 
 
 @dataclass(frozen=True, slots=True)
-class LeaseRetained:
+class LeaseRetentionSet:
     """The lease may be parked for others from here on, or may not."""
 
     lease_id: str
@@ -270,7 +270,7 @@ class LeaseFaulted:
 
 
 @dataclass(frozen=True, slots=True)
-class LeaseUsed:
+class LeaseActivityReported:
     """A cell began or ended."""
 
     lease_id: str
@@ -291,13 +291,13 @@ class LeaseParked:
 
     lease_id: str
     host_memory_bytes: int
-    scrub: Scrub | None = None  #: of what it had there, where that is known
-    scrub_bytes: int | None = None  #: see ``Cleaned``
+    scrub: ScrubOutcome | None = None  #: of what it had there, where that is known
+    scrub_bytes: int | None = None  #: see ``ScrubResult``
     scrub_detail: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class LeaseNotParked:
+class LeaseParkFailed:
     """Its memory could not be moved: the lease goes on where it was, and that is not tried again."""
 
     lease_id: str
@@ -305,7 +305,7 @@ class LeaseNotParked:
 
 
 @dataclass(frozen=True, slots=True)
-class LeaseWanted:
+class LeaseResumeRequested:
     """A parked lease is wanted back and waits for a device."""
 
     lease_id: str
@@ -328,7 +328,7 @@ class LeaseResumed:
 
 
 @dataclass(frozen=True, slots=True)
-class LeaseLimited:
+class LeaseLimitSet:
     """Who keeps the lease within its memory from here on, and where that is less than was offered, why."""
 
     lease_id: str
@@ -368,8 +368,8 @@ class LeaseEnded:
     lease_id: str
     reason: EndReason
     detail: str | None = None
-    scrub: Scrub | None = None  #: where it had a device, and the version that wrote it knew
-    scrub_bytes: int | None = None  #: see ``Cleaned``
+    scrub: ScrubOutcome | None = None  #: where it had a device, and the version that wrote it knew
+    scrub_bytes: int | None = None  #: see ``ScrubResult``
     scrub_detail: str | None = None
 
 
@@ -392,37 +392,37 @@ Event = (
     | DeviceVanished
     | DeviceHealthChanged
     | DeviceDrained
-    | DeviceUnclean
+    | DeviceScrubPendingSet
     | TenantSet
     | GroupSet
     | PolicySet
     | BudgetSet
-    | BudgetPassed
+    | BudgetThresholdPassed
     | MonthBegan
     | ReservationMade
     | ReservationBegan
     | ReservationEnded
     | LeaseBudgetSet
-    | LeaseBudgetPassed
+    | LeaseBudgetThresholdPassed
     | LeaseRequested
     | LeaseGranted
     | LeasePrepared
-    | LeaseNotPrepared
+    | LeasePrepareFailed
     | HolderBound
     | LeaseResized
-    | LeaseLibrariesTold
-    | LeaseMoving
+    | LeaseResizeAcknowledged
+    | LeaseMigrationRequested
     | LeaseTransferred
-    | LeaseRetained
-    | LeaseUsed
+    | LeaseRetentionSet
+    | LeaseActivityReported
     | LeaseFaulted
     | LeaseParking
     | LeaseParked
-    | LeaseNotParked
-    | LeaseWanted
+    | LeaseParkFailed
+    | LeaseResumeRequested
     | LeaseResuming
     | LeaseResumed
-    | LeaseLimited
+    | LeaseLimitSet
     | LeaseOverLimit
     | LeaseWithinLimit
     | LeaseDraining

@@ -9,15 +9,15 @@ from ...units import format_memory
 from ..model.entities import (
     Device,
     DeviceSpec,
+    ExistingPartition,
     Lease,
     LogicalGPU,
     Mechanism,
-    Offer,
+    MechanismCapability,
     PartitionProfile,
     PartitionStyle,
     PendingReason,
     Requirements,
-    Standing,
     State,
 )
 from ..model.size import PROFILES, Size
@@ -37,9 +37,9 @@ DeviceSignature = tuple[
     int,
     bool,
     PartitionStyle,
-    tuple[Offer, ...],
+    tuple[MechanismCapability, ...],
     tuple[PartitionProfile, ...],
-    tuple[Standing, ...],
+    tuple[ExistingPartition, ...],
 ]
 
 
@@ -53,9 +53,9 @@ def signature_of(spec: DeviceSpec) -> DeviceSignature:
         spec.rate_micro_per_hour,
         spec.parkable,
         spec.partition,
-        spec.offers,
+        spec.capabilities,
         spec.profiles,
-        spec.standing,
+        spec.existing_partitions,
     )
 
 
@@ -201,8 +201,8 @@ def require_satisfiable(state: State, requirements: Requirements) -> None:
 def make_logical_gpu(requirements: Requirements, devices: Devices, generation: int) -> LogicalGPU:
     """The logical GPU that serves the want on those devices, which can serve it."""
     first, size = devices[0].spec, requirements.size
-    offer = mechanisms.choose(first, requirements)
-    if offer is None:
+    capability = mechanisms.choose(first, requirements)
+    if capability is None:
         raise InternalError(f"{first.id} was chosen for {requirements!r}, which no mechanism of it serves.")
     partition = mig_partitions.find_partition(devices[0], size) if mig_partitions.is_partitioned(first) else None
     if partition is None and mig_partitions.is_partitioned(first):
@@ -212,13 +212,13 @@ def make_logical_gpu(requirements: Requirements, devices: Devices, generation: i
         device_id=first.id,
         memory_bytes=memory_bytes + sum([_needed(device, size) for device in more]) if more else memory_bytes,
         whole=size.whole and partition is None,
-        mechanism=offer.mechanism,
-        enforcement=offer.enforcement,
+        mechanism=capability.mechanism,
+        enforcement=capability.enforcement,
         rate_micro_per_hour=rate + sum([rate_of(size, device) for device in more]) if more else rate,
         generation=generation,
         more_device_ids=tuple([device.spec.id for device in more]) if more else (),
         host_id=first.host_id,
-        scope=offer.scope,
+        scope=capability.scope,
         partition=partition,
     )
 
@@ -245,7 +245,7 @@ def could_serve(state: State, device: Device, requirements: Requirements) -> boo
     if not size.matches(spec.model, spec.memory_bytes):
         return False
     if mig_partitions.is_partitioned(spec):
-        if requirements.undivided or mig_partitions.profile_for(spec, size) is None:
+        if requirements.unpartitioned or mig_partitions.profile_for(spec, size) is None:
             return False
     elif not size.whole and not _has_part(device, size):
         return False
@@ -290,7 +290,7 @@ def _unfit_to_divide(spec: DeviceSpec, requirements: Requirements) -> str | None
         if size.partition is None:
             return None
         return f"the {spec.model} is not divided by MIG, so it has no partition {size.partition}."
-    if requirements.undivided or size.devices > 1:
+    if requirements.unpartitioned or size.devices > 1:
         return f"the {spec.model} is divided by MIG, and a program sees one partition at most; this takes whole GPUs."
     if mig_partitions.profile_for(spec, size) is not None:
         return None

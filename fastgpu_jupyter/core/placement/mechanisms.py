@@ -1,7 +1,7 @@
 """By which of its mechanisms a device serves a want, why by that one, and why by none.
 
-A device says what each of its mechanisms promises (:class:`~core.model.entities.Offer`), the preferred one
-first. The first that keeps everything that the want requires is taken. What no mechanism offers is refused with the
+A device says what each of its mechanisms promises (:class:`~core.model.entities.MechanismCapability`), the preferred
+one first. The first that keeps everything that the want requires is taken. What no mechanism offers is refused with the
 reason, never served by half.
 """
 
@@ -9,15 +9,24 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from ..model.entities import DeviceSpec, Enforcement, Isolation, LimitScope, LogicalGPU, Mechanism, Offer, Requirements
+from ..model.entities import (
+    DeviceSpec,
+    Enforcement,
+    Isolation,
+    LimitScope,
+    LogicalGPU,
+    Mechanism,
+    MechanismCapability,
+    Requirements,
+)
 
 #: What a mechanism promises where its driver says no more.
 _USUAL = {
-    Mechanism.EXCLUSIVE: Offer(Mechanism.EXCLUSIVE, Enforcement.HARDWARE),
-    Mechanism.MIG: Offer(Mechanism.MIG, Enforcement.HARDWARE),
-    Mechanism.MPS: Offer(Mechanism.MPS, Enforcement.USERSPACE, LimitScope.PROCESS, parkable=False),
-    Mechanism.SHARED: Offer(Mechanism.SHARED, Enforcement.COOPERATIVE, resizable=True),
-    Mechanism.SIMULATED: Offer(Mechanism.SIMULATED, Enforcement.NONE, resizable=True),
+    Mechanism.EXCLUSIVE: MechanismCapability(Mechanism.EXCLUSIVE, Enforcement.HARDWARE),
+    Mechanism.MIG: MechanismCapability(Mechanism.MIG, Enforcement.HARDWARE),
+    Mechanism.MPS: MechanismCapability(Mechanism.MPS, Enforcement.USERSPACE, LimitScope.PROCESS, parkable=False),
+    Mechanism.SHARED: MechanismCapability(Mechanism.SHARED, Enforcement.COOPERATIVE, resizable=True),
+    Mechanism.SIMULATED: MechanismCapability(Mechanism.SIMULATED, Enforcement.NONE, resizable=True),
 }
 #: Mechanisms that give a lease all of its device, and those that give it a part.
 _WHOLE = frozenset({Mechanism.EXCLUSIVE, Mechanism.MIG, Mechanism.SIMULATED})
@@ -50,51 +59,53 @@ _REASONS = {
 }
 
 
-def capabilities_of(spec: DeviceSpec) -> tuple[Offer, ...]:
+def capabilities_of(spec: DeviceSpec) -> tuple[MechanismCapability, ...]:
     """What the mechanisms of a device promise, the preferred one first."""
-    return spec.offers or _usual(spec.mechanisms)
+    return spec.capabilities or _usual(spec.mechanisms)
 
 
 @lru_cache(maxsize=64)
-def _usual(mechanisms: tuple[Mechanism, ...]) -> tuple[Offer, ...]:
+def _usual(mechanisms: tuple[Mechanism, ...]) -> tuple[MechanismCapability, ...]:
     usual = tuple(_USUAL[mechanism] for mechanism in mechanisms if mechanism in _USUAL)
     # Whatever is shared can be had whole as well.
     return usual if _WHOLE.intersection(mechanisms) else (_USUAL[Mechanism.EXCLUSIVE], *usual)
 
 
-def capability_of(spec: DeviceSpec, mechanism: Mechanism) -> Offer | None:
+def capability_of(spec: DeviceSpec, mechanism: Mechanism) -> MechanismCapability | None:
     """What a mechanism promises there; of one that is not offered any more, what is usual."""
-    return next((offer for offer in capabilities_of(spec) if offer.mechanism is mechanism), _USUAL.get(mechanism))
+    return next(
+        (capability for capability in capabilities_of(spec) if capability.mechanism is mechanism), _USUAL.get(mechanism)
+    )
 
 
 def is_shareable(spec: DeviceSpec) -> bool:
     """Whether a lease can have a part of the device."""
-    return any(offer.mechanism in _PART for offer in capabilities_of(spec))
+    return any(capability.mechanism in _PART for capability in capabilities_of(spec))
 
 
-def choose(spec: DeviceSpec, requirements: Requirements) -> Offer | None:
+def choose(spec: DeviceSpec, requirements: Requirements) -> MechanismCapability | None:
     """The mechanism that serves the want on that device; ``None`` where none keeps all that it requires."""
     able = _WHOLE if requirements.size.whole else _PART
-    for offer in capabilities_of(spec):
-        if offer.mechanism in able and _keeps(spec, offer, requirements):
-            return offer
+    for capability in capabilities_of(spec):
+        if capability.mechanism in able and _keeps(spec, capability, requirements):
+            return capability
     return None
 
 
-def _keeps(spec: DeviceSpec, offer: Offer, requirements: Requirements) -> bool:
+def _keeps(spec: DeviceSpec, capability: MechanismCapability, requirements: Requirements) -> bool:
     return (
-        (requirements.size.whole or offer.enforcement in ENFORCED_BY[requirements.isolation])
-        and not (requirements.parkable and not (spec.parkable and offer.parkable))
-        and not (requirements.undivided and not offer.parkable)  # what was parked comes back to what lets it
-        and not (requirements.resizable and not _resizable(spec, offer, requirements))
+        (requirements.size.whole or capability.enforcement in ENFORCED_BY[requirements.isolation])
+        and not (requirements.parkable and not (spec.parkable and capability.parkable))
+        and not (requirements.unpartitioned and not capability.parkable)  # what was parked comes back to what lets it
+        and not (requirements.resizable and not _resizable(spec, capability, requirements))
     )
 
 
-def _resizable(spec: DeviceSpec, offer: Offer, requirements: Requirements) -> bool:
+def _resizable(spec: DeviceSpec, capability: MechanismCapability, requirements: Requirements) -> bool:
     """Whether the lease can have another size while its kernel runs; of a whole device, less of it."""
     if requirements.size.devices > 1:
         return False
-    return offer.resizable or (requirements.size.whole and any(other.resizable for other in capabilities_of(spec)))
+    return capability.resizable or (requirements.size.whole and any(other.resizable for other in capabilities_of(spec)))
 
 
 def refusal(spec: DeviceSpec, requirements: Requirements) -> str | None:
@@ -102,17 +113,17 @@ def refusal(spec: DeviceSpec, requirements: Requirements) -> str | None:
     if choose(spec, requirements) is not None:
         return None
     able = _WHOLE if requirements.size.whole else _PART
-    offers = [offer for offer in capabilities_of(spec) if offer.mechanism in able]
-    if not offers:
+    capabilities = [capability for capability in capabilities_of(spec) if capability.mechanism in able]
+    if not capabilities:
         return f"the {spec.model} is leased whole; ask for the profile 'full'."
     if not requirements.size.whole and not any(
-        offer.enforcement in ENFORCED_BY[requirements.isolation] for offer in offers
+        capability.enforcement in ENFORCED_BY[requirements.isolation] for capability in capabilities
     ):
         keeper = "by agreement" if requirements.isolation is Isolation.LIMITED else "by software"
         return f"a part of a {spec.model} is kept apart from others only {keeper}; ask for a whole one."
-    if requirements.parkable and not any(spec.parkable and offer.parkable for offer in offers):
+    if requirements.parkable and not any(spec.parkable and capability.parkable for capability in capabilities):
         return f"the memory of a {spec.model} cannot be parked on this machine."
-    if requirements.resizable and not any(_resizable(spec, offer, requirements) for offer in offers):
+    if requirements.resizable and not any(_resizable(spec, capability, requirements) for capability in capabilities):
         return f"the size of such a lease of a {spec.model} does not change while its kernel runs."
     return (
         f"no mechanism of a {spec.model} keeps all that it requires at once "

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from ..model.entities import LEAVING, Device, PartitionProfile, Requirements, State
+from ..model.entities import RELEASING_CAPACITY, Device, PartitionProfile, Requirements, State
 from . import eligibility, mig_partitions
 from .capacity_index import CapacityIndex, HostHeadroom
 from .demand import Demand, Exclusion, Placement
@@ -67,7 +67,7 @@ class MigIndex:
 
         def fullest(device: Device, profile: PartitionProfile) -> int | None:
             has_room = profile.name in self._room[device.spec.id]
-            return -sum(part.milli for part in device.parts.values()) if has_room else None
+            return -sum(part.milli for part in device.partitions.values()) if has_room else None
 
         return self._least(devices, profiles, fullest)
 
@@ -104,7 +104,9 @@ class MigIndex:
         """Slots that must be given back, beside those that are, before one of that profile has room there."""
         if not device.grantable:
             return None
-        leaving = {lease_id for lease_id in device.parts if self._state.leases[lease_id].state in LEAVING}
+        leaving = {
+            lease_id for lease_id in device.partitions if self._state.leases[lease_id].state in RELEASING_CAPACITY
+        }
         return mig_partitions.missing_slots(device, profile, leaving)
 
     def headroom(self, host_id: str, offer: HostHeadroom, kept: Exclusion | None) -> HostHeadroom:

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from functools import lru_cache
 
-from ..model.entities import Device, DeviceSpec, Partition, PartitionProfile, Standing
+from ..model.entities import Device, DeviceSpec, ExistingPartition, Partition, PartitionProfile
 from ..model.size import Size
 from .mig_geometry import MigGeometry, ProfileShape
 
@@ -45,17 +45,17 @@ def slot_count(profiles: tuple[PartitionProfile, ...]) -> int:
 
 def profile_for(spec: DeviceSpec, size: Size) -> PartitionProfile | None:
     """The smallest profile that serves the size on that device, whoever is on it; ``None`` where none does."""
-    return _profile_for(spec.profiles, spec.standing, size) if spec.profiles else None
+    return _profile_for(spec.profiles, spec.existing_partitions, size) if spec.profiles else None
 
 
 @lru_cache(maxsize=4096)
 def _profile_for(
-    profiles: tuple[PartitionProfile, ...], standing: tuple[Standing, ...], size: Size
+    profiles: tuple[PartitionProfile, ...], existing_partitions: tuple[ExistingPartition, ...], size: Size
 ) -> PartitionProfile | None:
     if size.devices > 1:
         return None
-    beside = frozenset((one.profile, one.start) for one in standing)
-    usable = {one.profile for one in standing if one.usable}
+    beside = frozenset((one.profile, one.start) for one in existing_partitions)
+    usable = {one.profile for one in existing_partitions if one.usable}
     possible = [
         one
         for one in profiles
@@ -89,17 +89,17 @@ def find_partition(device: Device, size: Size) -> Partition | None:
 def place_partition(device: Device, profile: PartitionProfile) -> Partition | None:
     """Where one of that profile is, or could be made; ``None`` where there is no room for it."""
     spec = device.spec
-    if device.whole_by is not None:
+    if device.whole_lease_id is not None:
         return None
-    held = {(part.profile, part.start) for part in device.parts.values()}
+    held = {(part.profile, part.start) for part in device.partitions.values()}
     shapes, taken = geometry_of(spec.profiles).shapes, 0
     for lost, at in held:
         taken |= shapes[lost].mask(at) if lost in shapes else 0
     # What stands where a lease has lost its own is not leased before that lease is known to have.
-    for one in sorted(spec.standing):
+    for one in sorted(spec.existing_partitions):
         if one.usable and one.profile == profile.name and not taken & shapes[profile.name].mask(one.start):
-            return Partition(profile.name, one.start, profile.milli, standing=True)
-    there = held | {(one.profile, one.start) for one in spec.standing}
+            return Partition(profile.name, one.start, profile.milli, preexisting=True)
+    there = held | {(one.profile, one.start) for one in spec.existing_partitions}
     start = _choose(spec.profiles, profile.name, frozenset(there))
     return None if start is None else Partition(profile.name, start, profile.milli)
 
@@ -122,11 +122,11 @@ def missing_slots(device: Device, profile: PartitionProfile, leaving: Collection
     """Slots that leases must give back before one of that profile has room, beside what those ``leaving`` give back."""
     shapes, spec = geometry_of(device.spec.profiles).shapes, device.spec
     shape, taken, fixed = shapes[profile.name], 0, 0
-    for lease_id, part in device.parts.items():
+    for lease_id, part in device.partitions.items():
         if lease_id not in leaving and part.profile in shapes:
             taken |= shapes[part.profile].mask(part.start)
-    for one in spec.standing:
+    for one in spec.existing_partitions:
         fixed |= shapes[one.profile].mask(one.start) if one.profile in shapes else 0
-    own = [one.start for one in spec.standing if one.usable and one.profile == profile.name]
+    own = [one.start for one in spec.existing_partitions if one.usable and one.profile == profile.name]
     starts = [*own, *(start for start in shape.starts if not fixed & shape.mask(start))]
     return min(((taken & shape.mask(start)).bit_count() for start in starts), default=slot_count(spec.profiles))

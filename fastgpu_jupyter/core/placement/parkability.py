@@ -25,8 +25,8 @@ def park_refusal(state: State, lease: Lease) -> str | None:
         return "This lease was asked for as one that is never parked."
     if not can_park(state, lease):
         return "The memory of this device cannot be moved to the host and back."
-    if lease.unparkable is not None:
-        return f"This lease could not be parked when that was tried: {lease.unparkable}"
+    if lease.park_failure is not None:
+        return f"This lease could not be parked when that was tried: {lease.park_failure}"
     if not _has_host_memory(state, parking_host_bytes(state, lease)):
         return "The host memory that parked leases may take is used up."
     return None
@@ -60,8 +60,8 @@ def can_park(state: State, lease: Lease) -> bool:
     gpu = lease.logical_gpu
     if gpu is None or not all(state.devices[name].spec.parkable for name in gpu.device_ids):
         return False
-    offer = mechanisms.capability_of(state.devices[gpu.device_id].spec, gpu.mechanism)
-    return offer is None or offer.parkable
+    capability = mechanisms.capability_of(state.devices[gpu.device_id].spec, gpu.mechanism)
+    return capability is None or capability.parkable
 
 
 def logical_gpu_of(lease: Lease) -> LogicalGPU:

@@ -58,7 +58,7 @@ class Placer:
 
     def estimate_shadow_prices(self) -> None:
         """Set the prices by what is usually asked for; of few requests nothing is learned."""
-        asked = self._state.asked
+        asked = self._state.recent_requests
         usual = Counter(asked[: len(asked) - len(asked) % SHADOW_PRICES_EVERY])
         if not usual or not self._state.devices:
             return
@@ -117,11 +117,11 @@ class Placer:
             return (
                 self.index.update(spec.id, 0, grantable=False, cpu_milli=cpu_milli, memory_bytes=memory_bytes) or more
             )
-        if device.leaving_bytes:
-            leaving[spec.id] = device.leaving_bytes
+        if device.releasing_bytes:
+            leaving[spec.id] = device.releasing_bytes
         elif spec.id in leaving:
             del leaving[spec.id]
-        free_bytes = 0 if device.whole_by else max(0, spec.memory_bytes - device.promised_bytes)
+        free_bytes = 0 if device.whole_lease_id else max(0, spec.memory_bytes - device.promised_bytes)
         return self.index.update(spec.id, free_bytes, device.grantable, cpu_milli, memory_bytes)
 
     def host_of(self, device_id: str) -> str:
@@ -171,7 +171,7 @@ class Placer:
     def _lacking_milli(self, requirements: Requirements, found: Placement) -> int:
         """Thousandths of a device that must be given back, beside what is, before those devices serve the want."""
         devices = self.devices(found)
-        lacking = (eligibility.missing_bytes(device, requirements.size) - device.leaving_bytes for device in devices)
+        lacking = (eligibility.missing_bytes(device, requirements.size) - device.releasing_bytes for device in devices)
         most = max(0, *lacking)
         return 1000 * most // devices[0].spec.memory_bytes
 

@@ -1,8 +1,8 @@
 """Moves: a lease goes from one device to another, so that one that waits fits where it was.
 
-Only where nothing else helps, and only where an administrator lets it (``Policy.moves``): a lease that may be parked is
-parked, waits before everybody else, and comes back on the device that was found for it. Its kernel stands still for as
-long as its memory travels twice. No lease is moved again before it has rested for :data:`PAUSE_MS`.
+Only where nothing else helps, and only where an administrator lets it (``Policy.defragments``): a lease that may be
+parked is parked, waits before everybody else, and comes back on the device that was found for it. Its kernel stands
+still for as long as its memory travels twice. No lease is moved again before it has rested for :data:`PAUSE_MS`.
 """
 
 from __future__ import annotations

@@ -9,16 +9,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from ..accounting.fairshare import Standing
+from ..accounting.fairshare import FairShareKey
 
-LOWEST = Standing(beyond=False, group=-math.inf, tenant=-math.inf)
-HIGHEST = Standing(beyond=True, group=math.inf, tenant=math.inf)
+LOWEST = FairShareKey(beyond=False, group=-math.inf, tenant=-math.inf)
+HIGHEST = FairShareKey(beyond=True, group=math.inf, tenant=math.inf)
 
 
 class MaxTree:
     """Standings in a row."""
 
-    def __init__(self, row: Sequence[Standing]) -> None:
+    def __init__(self, row: Sequence[FairShareKey]) -> None:
         size = 1
         while size < len(row):
             size *= 2
@@ -28,7 +28,7 @@ class MaxTree:
         for node in range(size - 1, 0, -1):
             self._nodes[node] = max(self._nodes[2 * node], self._nodes[2 * node + 1])
 
-    def next_above(self, start: int, level: Standing) -> int | None:
+    def next_above(self, start: int, level: FairShareKey) -> int | None:
         """Where the first standing above ``level`` is, from ``start`` on; ``None`` where there is none."""
         if start >= self._size:
             return None

@@ -17,7 +17,7 @@ from itertools import chain
 from typing import NamedTuple
 
 from ..accounting import fairshare, meter
-from ..accounting.reservation_coverage import Kind, is_of
+from ..accounting.reservation_coverage import DeviceModel, is_of
 from ..model.entities import Device, Lease, ParkReason, Priority, Requirements, Retention, State
 from ..model.size import Size
 from ..placement import eligibility
@@ -41,14 +41,14 @@ def plan_preemptions(
     if not takeable:
         return []
     # Where something is on its way, who comes first has spoken for it.
-    on_their_way = (name for name, device in state.devices.items() if device.leaving_bytes)
+    on_their_way = (name for name, device in state.devices.items() if device.releasing_bytes)
     candidates = dict.fromkeys([*on_their_way, *takeable])
     spare = {name: None for name, device in state.devices.items() if not device.lease_ids}  # one of several may be free
     parkings: dict[str, ParkDecision] = {}  # one of several devices may make room for more than one that waits
     ways: dict[Requirements, PreemptionPlanner] = {}
     nominal: dict[Requirements, int] = {}
     unsatisfiable: dict[
-        tuple[Requirements, Priority, bool], fairshare.Standing
+        tuple[Requirements, Priority, bool], fairshare.FairShareKey
     ] = {}  # what those had had who found no room
     for waiting, kept in unserved:
         requirements = waiting.requirements
@@ -102,8 +102,8 @@ class _PreemptibleLease(NamedTuple):
     @classmethod
     def of(cls, state: State, lease: Lease, now_ms: int) -> _PreemptibleLease:
         policy = state.policy
-        idle = lease.reports and not lease.busy
-        idle = idle and policy.idle_ms is not None and now_ms - lease.used_ms >= policy.idle_ms
+        idle = lease.reports_activity and not lease.busy
+        idle = idle and policy.idle_ms is not None and now_ms - lease.last_activity_ms >= policy.idle_ms
         turn_ms = 0 if lease.active_since_ms is None else now_ms - lease.active_since_ms
         return cls(lease, idle, policy.quantum_ms is not None and turn_ms >= policy.quantum_ms)
 
@@ -118,8 +118,8 @@ class _Claimant:
         self._tenant = lease.tenant
         self.priority = lease.request.priority
         self._milli = milli  #: thousandths of devices that it wants
-        self._standing: fairshare.Standing | None = None  #: with what it wants, once anybody asks
-        self.below_guarantee = not fairshare.standing(state, lease.tenant, now_ms).beyond
+        self._standing: fairshare.FairShareKey | None = None  #: with what it wants, once anybody asks
+        self.below_guarantee = not fairshare.fair_share_key(state, lease.tenant, now_ms).beyond
         #: Kinds of devices that are reserved for it and that it does not hold; ``None``: its guarantee is of any.
         self._reserved: list[str | None] | None = None
         if self.below_guarantee and not fairshare.has_less_than_guaranteed(state, lease.tenant):
@@ -137,14 +137,14 @@ class _Claimant:
             return None
         if self._is_entitled_to(lease) and _is_beyond(self._state, lease, self._now_ms):
             return ParkReason.GUARANTEE
-        if held.turn_is_over and self.standing() < fairshare.standing(self._state, lease.tenant, self._now_ms):
+        if held.turn_is_over and self.standing() < fairshare.fair_share_key(self._state, lease.tenant, self._now_ms):
             return ParkReason.FAIRNESS
         return None
 
-    def standing(self) -> fairshare.Standing:
+    def standing(self) -> fairshare.FairShareKey:
         """Where its tenant would stand with what it wants."""
         if self._standing is None:
-            self._standing = fairshare.standing(self._state, self._tenant, self._now_ms, self._milli)
+            self._standing = fairshare.fair_share_key(self._state, self._tenant, self._now_ms, self._milli)
         return self._standing
 
     def _is_entitled_to(self, lease: Lease) -> bool:
@@ -152,12 +152,12 @@ class _Claimant:
         if not self.below_guarantee or self._reserved is None:
             return self.below_guarantee
         spec = self._state.devices[logical_gpu_of(lease).device_id].spec
-        return any(is_of(model, [Kind(spec.model, spec.memory_bytes)]) for model in self._reserved)
+        return any(is_of(model, [DeviceModel(spec.model, spec.memory_bytes)]) for model in self._reserved)
 
 
 def _is_beyond(state: State, lease: Lease, now_ms: int) -> bool:
     """Whether the lease's tenant would keep what it is guaranteed without it."""
-    return fairshare.standing(state, lease.tenant, now_ms, -eligibility.held_milli(state, lease)).beyond
+    return fairshare.fair_share_key(state, lease.tenant, now_ms, -eligibility.held_milli(state, lease)).beyond
 
 
 class PreemptionPlanner:
@@ -184,7 +184,7 @@ class PreemptionPlanner:
                 self._ready.append(device)
             elif held is not None:
                 busy = not any(one.idle for one in held)
-                first_ms = min(one.lease.used_ms for one in held)
+                first_ms = min(one.lease.last_activity_ms for one in held)
                 least_bytes = min(logical_gpu_of(one.lease).memory_bytes for one in held)
                 self._others.append(((busy, first_ms, least_bytes, device.spec.id), device, held))
         self._others.sort(key=lambda other: other[0])
@@ -223,7 +223,7 @@ class PreemptionPlanner:
 
     def _level(
         self, device: Device, takeable: list[_PreemptibleLease], priority: Priority, below_guarantee: bool
-    ) -> fairshare.Standing:
+    ) -> fairshare.FairShareKey:
         lacking = _lacking(device, self._size)
         levels = ((self._level_of(held, priority, below_guarantee), _freed(device, held.lease)) for held in takeable)
         for level, freed_bytes in sorted(levels, reverse=True):
@@ -232,7 +232,7 @@ class PreemptionPlanner:
                 return level
         return LOWEST
 
-    def _level_of(self, held: _PreemptibleLease, priority: Priority, below_guarantee: bool) -> fairshare.Standing:
+    def _level_of(self, held: _PreemptibleLease, priority: Priority, below_guarantee: bool) -> fairshare.FairShareKey:
         lease = held.lease
         if held.idle or lease.request.priority < priority:
             return HIGHEST
@@ -240,7 +240,7 @@ class PreemptionPlanner:
             return LOWEST
         if below_guarantee and _is_beyond(self._state, lease, self._now_ms):
             return HIGHEST
-        return fairshare.standing(self._state, lease.tenant, self._now_ms) if held.turn_is_over else LOWEST
+        return fairshare.fair_share_key(self._state, lease.tenant, self._now_ms) if held.turn_is_over else LOWEST
 
 
 def _room_for_several(
@@ -273,7 +273,7 @@ class _PreemptionOption(NamedTuple):
         leases = [parking.lease for parking in parkings]
         return cls(
             busy=sum(parking.reason is not ParkReason.IDLE for parking in parkings),
-            latest_ms=max((lease.used_ms for lease in leases), default=0),
+            latest_ms=max((lease.last_activity_ms for lease in leases), default=0),
             bytes=sum(logical_gpu_of(lease).memory_bytes for lease in leases),
             device_id=device.spec.id,
             parkings=parkings,
@@ -282,7 +282,7 @@ class _PreemptionOption(NamedTuple):
 
 def _lacking(device: Device, size: Size) -> int:
     """Bytes that the device lacks to serve, once what is being given back is there."""
-    return eligibility.missing_bytes(device, size) - device.leaving_bytes
+    return eligibility.missing_bytes(device, size) - device.releasing_bytes
 
 
 def _on(device: Device, claimant: _Claimant, takeable: list[_PreemptibleLease]) -> _PreemptionOption | None:
@@ -307,4 +307,4 @@ def _freed(device: Device, lease: Lease) -> int:
 
 def _least_disruptive_first(parking: ParkDecision) -> tuple[bool, int, int, str]:
     lease = parking.lease
-    return parking.reason is not ParkReason.IDLE, lease.request.priority, lease.used_ms, lease.id
+    return parking.reason is not ParkReason.IDLE, lease.request.priority, lease.last_activity_ms, lease.id

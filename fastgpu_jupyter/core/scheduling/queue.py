@@ -19,11 +19,11 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import NamedTuple
 
-from ..accounting.fairshare import Standing
+from ..accounting.fairshare import FairShareKey
 from ..model.entities import AGING_GRANTS, AGING_GRANTS_EACH, Lease, Priority, Requirements, State
 from ..placement.host_filter import HostFilter
 
-NOTHING = Standing(beyond=False, group=0.0, tenant=0.0)
+NOTHING = FairShareKey(beyond=False, group=0.0, tenant=0.0)
 #: Seats that are compared one by one; of more the list of tenants is followed.
 FEW_TENANT_QUEUES = 64
 
@@ -37,11 +37,11 @@ class Rank(NamedTuple):
 
     on_time: bool  #: False for who waited too long: they go first, by arrival
     lower: int  #: the negative priority class
-    standing: Standing  #: what the tenant has had
+    standing: FairShareKey  #: what the tenant has had
     arrival: int
 
     @classmethod
-    def of(cls, lease: Lease, standing: Standing) -> Rank:
+    def of(cls, lease: Lease, standing: FairShareKey) -> Rank:
         """The rank of one that has not waited too long."""
         return cls(on_time=True, lower=-lease.request.priority, standing=standing, arrival=lease.arrival)
 
@@ -52,7 +52,7 @@ class Rank(NamedTuple):
 
 
 #: After everybody.
-LAST = Rank(on_time=True, lower=1, standing=Standing(beyond=True, group=math.inf, tenant=math.inf), arrival=0)
+LAST = Rank(on_time=True, lower=1, standing=FairShareKey(beyond=True, group=math.inf, tenant=math.inf), arrival=0)
 
 
 def aging_grants(state: State) -> int:
@@ -146,7 +146,7 @@ class TenantQueue:
 
 
 class _Entry(NamedTuple):
-    standing: Standing  #: it stands no better than that
+    standing: FairShareKey  #: it stands no better than that
     arrival: int  #: nor has any of its tickets waited longer
     number: int
     seat: TenantQueue
@@ -163,7 +163,7 @@ class Candidate(NamedTuple):
 class Queue:
     """All lines."""
 
-    def __init__(self, standing: Callable[[str], Standing], is_overdue: Callable[[Lease], bool]) -> None:
+    def __init__(self, standing: Callable[[str], FairShareKey], is_overdue: Callable[[Lease], bool]) -> None:
         self.lines: dict[Requirements, RequestClass] = {}
         self._standing = standing
         self._is_overdue = is_overdue
@@ -233,7 +233,7 @@ class Queue:
             if arrival:
                 insort(self.by_first, (arrival, line.number, line))
 
-    def _enter(self, seat: TenantQueue, standing: Standing) -> None:
+    def _enter(self, seat: TenantQueue, standing: FairShareKey) -> None:
         self._forget(seat)
         self._numbers += 1
         seat.entry = _Entry(standing, seat.first_arrival(), self._numbers, seat)
@@ -335,7 +335,7 @@ class Queue:
     def _best_of_few(
         self, among: Collection[RequestClass], skip: Collection[str], refused: Mapping[RequestClass, set[str]]
     ) -> Candidate | None:
-        best: tuple[int, Standing, int] | None = None
+        best: tuple[int, FairShareKey, int] | None = None
         found: tuple[Lease, RequestClass] | None = None
         for line in among:
             but = refused.get(line, ())
@@ -359,9 +359,9 @@ class Queue:
         skip: Collection[str],
         refused: Mapping[RequestClass, set[str]],
     ) -> Candidate | None:
-        best: tuple[Standing, int] | None = None
+        best: tuple[FairShareKey, int] | None = None
         found: tuple[Lease, RequestClass] | None = None
-        moved: list[tuple[TenantQueue, Standing]] = []
+        moved: list[tuple[TenantQueue, FairShareKey]] = []
         for standing, arrival, _, seat in self._those_waiting(priority):
             if best is not None and (standing, arrival) > best:
                 break
@@ -384,7 +384,7 @@ class Queue:
             self._enter(seat, current)
         return Candidate(Rank.of(found[0], best[0]), *found) if best and found else None
 
-    def _tenants(self, priority: Priority) -> Iterator[tuple[Standing, TenantQueue]]:
+    def _tenants(self, priority: Priority) -> Iterator[tuple[FairShareKey, TenantQueue]]:
         """Those who wait in a class, in order."""
         order = self._those_waiting(priority)
         at = 0

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from ..accounting import budgets, fairshare
-from ..accounting import reservations as reserved
+from ..accounting import budgets, fairshare, reservations
 from ..model.entities import Lease, LeaseState, ParkReason, PendingReason, Priority, Requirements, State
 from ..placement import eligibility
 from .queue import Rank, aging_grants, is_overdue
@@ -34,7 +33,7 @@ def positions(state: State) -> Iterator[tuple[Lease, int, PendingReason]]:
     """
     reasons: dict[Requirements, PendingReason] = {}
     told: dict[tuple[Requirements, str, Priority], PendingReason] = {}
-    lending = reserved.lending(state)
+    guard = reservations.reservation_guard(state)
     nominal: dict[Requirements, int] = {}
     highest: int | None = None  # class of those before
     for place, lease in enumerate(_in_order(state, nominal), start=1):
@@ -43,24 +42,24 @@ def positions(state: State) -> Iterator[tuple[Lease, int, PendingReason]]:
             reasons[requirements] = eligibility.pending_reason(state, requirements)
         alike = requirements, lease.tenant, lease.request.priority
         if alike not in told:
-            told[alike] = _reason(state, lease, nominal[requirements], reasons[requirements], lending)
+            told[alike] = _reason(state, lease, nominal[requirements], reasons[requirements], guard)
         reason = told[alike]
         if _goes_to_a_higher_class(lease, reason, highest):
             reason = PendingReason.PRIORITY
-        if lease.unprepared is not None and reason in (PendingReason.BEHIND, PendingReason.CAPACITY):
+        if lease.prepare_failure is not None and reason in (PendingReason.BEHIND, PendingReason.CAPACITY):
             reason = PendingReason.NOT_PREPARED
         highest = max(lease.request.priority, highest or 0)
         yield lease, place, reason
 
 
 def _reason(
-    state: State, lease: Lease, wanted_milli: int, reason: PendingReason, lending: reserved.Lending
+    state: State, lease: Lease, wanted_milli: int, reason: PendingReason, guard: reservations.ReservationGuard
 ) -> PendingReason:
     if not fairshare.within_limits(state, lease.tenant, wanted_milli):
         return PendingReason.QUOTA
     if not budgets.may_spend(state, lease.tenant, state.last.ms):
         return PendingReason.BUDGET
-    if reason in (PendingReason.BEHIND, PendingReason.CAPACITY) and not lending.may_hope(lease):
+    if reason in (PendingReason.BEHIND, PendingReason.CAPACITY) and not guard.may_hope(lease):
         return PendingReason.RESERVED
     return reason
 
@@ -83,7 +82,7 @@ def _in_order(state: State, nominal: dict[Requirements, int]) -> list[Lease]:
             nominal[requirements] = eligibility.nominal_milli(state, requirements)
         before = asked.get(lease.tenant, 0)
         asked[lease.tenant] = before + nominal[requirements]
-        standing = fairshare.standing(state, lease.tenant, state.last.ms, before)
+        standing = fairshare.fair_share_key(state, lease.tenant, state.last.ms, before)
         rank = Rank.overdue(lease) if is_overdue(state, lease, aging) else Rank.of(lease, standing)
         ranked.append((rank, lease))
     ranked.sort(key=lambda item: item[0])

@@ -26,9 +26,8 @@ from functools import reduce
 from itertools import islice
 from typing import NamedTuple
 
-from ..accounting import budgets, fairshare
-from ..accounting import reservations as reserved
-from ..accounting.fairshare import Standing
+from ..accounting import budgets, fairshare, reservations
+from ..accounting.fairshare import FairShareKey
 from ..model.entities import Lease, Priority, Requirements, State
 from ..placement import eligibility
 from ..placement.capacity_index import HostHeadroom
@@ -79,7 +78,7 @@ class Scheduler:
         self._aging_grants = aging_grants(state)
         self._waiting = Queue(self._standing, self._is_overdue)
         self._gone: list[Lease] = []  #: who is to be taken out of it, when it is next looked at
-        self._standings: dict[str, Standing] = {}  #: those of this instant
+        self._standings: dict[str, FairShareKey] = {}  #: those of this instant
         self._happened = False  #: whether anybody came, went or gave back since everything was looked at
         self._looked = 0  #: how many grants there had been when somebody was last chosen to have something kept
         self._limited: set[str] = set()  #: tenants that hold all that they may have
@@ -94,7 +93,7 @@ class Scheduler:
         self._take_out()
         self._stale = False
         self._placer = Placer(self._state)
-        self._learned = len(self._state.asked)
+        self._learned = len(self._state.recent_requests)
         self._few_hosts = len({device.spec.host_id for device in self._state.devices.values()}) <= FEW_HOSTS
         self._entered: set[RequestClass] = set()
         self._by_share: list[tuple[int, int, RequestClass]] = []  #: lines by the least that they take of a device
@@ -121,7 +120,10 @@ class Scheduler:
         if line in self._blocked_classes:
             self._blocked_classes.discard(line)
             self._candidate_classes.add(line)
-        if len(self._state.asked) != self._learned and len(self._state.asked) % SHADOW_PRICES_EVERY == 0:
+        if (
+            len(self._state.recent_requests) != self._learned
+            and len(self._state.recent_requests) % SHADOW_PRICES_EVERY == 0
+        ):
             self._learn()
 
     def dequeue(self, lease: Lease) -> None:
@@ -223,7 +225,7 @@ class Scheduler:
         self._look(now_ms)
         if not self._candidate_classes and not self._dirty_hosts:
             return None
-        lending = reserved.lending(self._state)
+        guard = reservations.reservation_guard(self._state)
         self._refused.clear()
         while (found := self._first()) is not None:
             lease = found.lease
@@ -233,16 +235,16 @@ class Scheduler:
                 else:
                     self._refused.setdefault(found.line, set()).add(lease.tenant)
                 continue
-            place = self._place(found, lending)
+            place = self._place(found, guard)
             if place is None:
                 self._drop({found.line})
                 continue
             devices = self._placer.devices(place)
             if not self._within_limit(lease, devices):
                 self._limited.add(lease.tenant)
-            elif not lending.leaves_room(lease, devices):
+            elif not guard.leaves_room(lease, devices):
                 # What others have reserved is in its way, and in that of its like.
-                self._refused.setdefault(found.line, set()).update(lending.outsiders(lease))
+                self._refused.setdefault(found.line, set()).update(guard.affected_tenants(lease))
             else:
                 return lease, found.line.requirements, devices
         return None
@@ -268,14 +270,14 @@ class Scheduler:
     def unserved(self, now_ms: int) -> Iterator[tuple[Lease, tuple[str, ...]]]:
         """Those who would be served next if there were room, one of each tenant, and the devices kept for its like."""
         self._look(now_ms)
-        lending = reserved.lending(self._state)
+        guard = reservations.reservation_guard(self._state)
         limited: set[str] = set()
         for lease, line in islice(self._queue.heads(), UNSERVED_MAX):
             if lease.tenant in limited:
                 continue
             if not self._may_have_more(lease):
                 limited.update([lease.tenant] if self._blocks_its_own(lease) else [])
-            elif lending.may_hope(lease):
+            elif guard.may_hope(lease):
                 yield lease, self._backfill[line].place.device_ids if line in self._backfill else ()
 
     def _look(self, now_ms: int) -> None:
@@ -363,7 +365,7 @@ class Scheduler:
             if news.fitting is not None:
                 news.fitting.difference_update(lines)
 
-    def _place(self, found: Candidate, lending: reserved.Lending) -> Placement | None:
+    def _place(self, found: Candidate, guard: reservations.ReservationGuard) -> Placement | None:
         """Where the best of the candidates goes, once devices are kept for those who come before it."""
         line, demand = found.line, found.line.host_filter.demand
         if demand is None:
@@ -371,7 +373,7 @@ class Scheduler:
         if self._few_hosts and len(self._backfill) < BACKFILL_CLASSES_MAX:
             for other in self._queue.ahead(found.rank, BACKFILL_CLASSES_MAX):
                 if other is not line and other not in self._backfill:
-                    self._reserve_for_head(other, lending)
+                    self._reserve_for_head(other, guard)
                     if len(self._backfill) >= BACKFILL_CLASSES_MAX:
                         break
         if line not in self._candidate_classes:
@@ -397,12 +399,12 @@ class Scheduler:
         if len(self._backfill) < BACKFILL_CLASSES_MAX:
             for line in self._queue.ahead(LAST, BACKFILL_CLASSES_MAX):
                 if line not in self._backfill and now - line.since >= RESERVE_EVERY:
-                    self._reserve_for_head(line, reserved.lending(self._state))
+                    self._reserve_for_head(line, reservations.reservation_guard(self._state))
                     return
 
-    def _reserve_for_head(self, line: RequestClass, lending: reserved.Lending) -> None:
+    def _reserve_for_head(self, line: RequestClass, guard: reservations.ReservationGuard) -> None:
         """Choose the devices that will serve the best of the line soonest, unless others came first."""
-        demand, best = line.host_filter.demand, self._best_entitled(line, lending)
+        demand, best = line.host_filter.demand, self._best_entitled(line, guard)
         if demand is not None and best is not None:
             place = self._placer.nearest(line.requirements, demand, self._excluded(best.rank))
             if place is not None:
@@ -410,14 +412,14 @@ class Scheduler:
                 self._backfill[line] = BackfillReservation(place, kept, best.rank)
                 self._backfill_by_host[place.host_id] = self._backfill_by_host.get(place.host_id, 0) + 1
 
-    def _best_entitled(self, line: RequestClass, lending: reserved.Lending) -> Candidate | None:
+    def _best_entitled(self, line: RequestClass, guard: reservations.ReservationGuard) -> Candidate | None:
         """The best of a line who may have so much more: for others nothing is kept."""
         beyond = {*self._limited, *self._refused.get(line, ())}
         while (found := self._queue.best((line,), beyond)) is not None:
             if not self._may_have_more(found.lease):
                 beyond.add(found.lease.tenant)
-            elif not lending.may_hope(found.lease):
-                beyond |= {*lending.outsiders(found.lease), found.lease.tenant}
+            elif not guard.may_hope(found.lease):
+                beyond |= {*guard.affected_tenants(found.lease), found.lease.tenant}
             else:
                 return found
         return None
@@ -488,10 +490,10 @@ class Scheduler:
         wanted = eligibility.nominal_milli(self._state, lease.requirements)
         return fairshare.could_be_within_limits(self._state, lease.tenant, wanted)
 
-    def _standing(self, name: str) -> Standing:
+    def _standing(self, name: str) -> FairShareKey:
         standing = self._standings.get(name)
         if standing is None:
-            standing = self._standings[name] = fairshare.standing(self._state, name, self._now_ms)
+            standing = self._standings[name] = fairshare.fair_share_key(self._state, name, self._now_ms)
         return standing
 
     def _is_overdue(self, lease: Lease) -> bool:
@@ -507,7 +509,7 @@ class Scheduler:
 
     def _learn(self) -> None:
         """Place by what was asked for lately, from now on."""
-        self._learned = len(self._state.asked)
+        self._learned = len(self._state.recent_requests)
         self._placer.estimate_shadow_prices()
         self._entered.clear()
         self._by_share.clear()

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from ...core.model import commands as c
 from ...core.model import effects as fx
-from ...core.model.entities import GONE, Cleaned, Enforcement, Holder, LogicalGPU, Scrub
+from ...core.model.entities import GONE, Enforcement, Holder, LogicalGPU, ScrubOutcome, ScrubResult
 from ...errors import FastGPUError, HostFault
 from ..devices.driver import DeviceGone, DeviceProcess, Driver, LimitResult, ProcessUnusable
 from ..host import cgroup
@@ -98,7 +98,7 @@ class Hands:
     async def _move(self, call: Callable[..., T], *args: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._movers, call, *args)
 
-    async def carry_out(self, effect: fx.OnDevice) -> c.Command:
+    async def carry_out(self, effect: fx.DeviceEffect) -> c.Command:
         """Do it, and say what it came to."""
         lease_id, generation = effect.lease_id, effect.logical_gpu.generation
         try:
@@ -106,12 +106,12 @@ class Hands:
                 case fx.Prepare():
                     made = await self._prepare(effect)
                     return c.PrepareSucceeded(lease_id, generation, made)
-                case fx.Limit():
+                case fx.SetLimit():
                     limited = await self._limit(effect)
                     return c.LimitSet(lease_id, generation, *limited, effect.logical_gpu.memory_bytes)
                 case fx.Park():
                     return c.ParkSucceeded(lease_id, generation, await self._park(effect), await self._clean(effect))
-                case fx.Leave():
+                case fx.Vacate():
                     return c.ParkSucceeded(lease_id, generation, 0, await self._drain(effect))
                 case fx.Resume():
                     made = await self._prepare(effect)
@@ -136,7 +136,7 @@ class Hands:
             await self._closing.open(effect.lease_id, replace(gpu, driver_handle=made))
         return made
 
-    async def _limit(self, effect: fx.Limit) -> LimitResult:
+    async def _limit(self, effect: fx.SetLimit) -> LimitResult:
         """Who keeps the lease within its memory; a server that asked for a kernel to come is not limited."""
         gpu = effect.logical_gpu
         if self._closing is not None:
@@ -163,7 +163,7 @@ class Hands:
         await self._release(gpu)
         return moved_bytes
 
-    async def _on_device(self, effect: fx.Park | fx.Leave | fx.Drain, since_s: float | None = None) -> set[int]:
+    async def _on_device(self, effect: fx.Park | fx.Vacate | fx.Drain, since_s: float | None = None) -> set[int]:
         """Numbers of the lease's processes that have memory on its devices, by lists begun since then, or now.
 
         Raises :class:`DeviceGone` where one of the devices is gone and nothing is left on the others.
@@ -191,9 +191,9 @@ class Hands:
         await asyncio.wait({listing.done})  # whoever gives up waiting leaves it to the others
         return listing.done.result()
 
-    async def _drain(self, effect: fx.Drain | fx.Leave) -> Cleaned:
+    async def _drain(self, effect: fx.Drain | fx.Vacate) -> ScrubResult:
         """Wait until no process of the lease has memory on the device: a fact, however long it takes; which one."""
-        said, cleaned = "", None
+        said, scrub_result = "", None
         clock, pause_s = asyncio.get_running_loop().time, DRAIN_POLL_S
         since_s = clock()
         while True:
@@ -201,19 +201,21 @@ class Hands:
                 if not await self._on_device(effect, since_s):
                     break
             except DeviceGone:
-                cleaned = Cleaned(Scrub.DEVICE_GONE)
+                scrub_result = ScrubResult(ScrubOutcome.DEVICE_GONE)
                 break
             except HostFault as error:
                 said = _warn("Cannot see whether lease %s is off its device: %s", effect.lease_id, error, said)
             since_s = clock() + pause_s / 2
             await asyncio.sleep(pause_s)
             pause_s = min(1.5 * pause_s, DRAIN_POLL_MOST_S)
-        if cleaned is None and effect.logical_gpu.partition is not None:
-            cleaned = await self._clean(effect)  # while it is there; of a device, what was made may have memory itself
+        if scrub_result is None and effect.logical_gpu.partition is not None:
+            scrub_result = await self._clean(
+                effect
+            )  # while it is there; of a device, what was made may have memory itself
         await self._release(effect.logical_gpu)
-        return cleaned or await self._clean(effect)
+        return scrub_result or await self._clean(effect)
 
-    async def _clean(self, effect: fx.Park | fx.Leave | fx.Drain) -> Cleaned:
+    async def _clean(self, effect: fx.Park | fx.Vacate | fx.Drain) -> ScrubResult:
         """Have what the lease left overwritten, where that is wanted; what became of it."""
 
         async def is_there() -> None:
@@ -279,7 +281,7 @@ def _warn(text: str, about: str, error: HostFault, said: str) -> str:
     return str(error)
 
 
-_FAILED: dict[type[fx.OnDevice], Callable[[str, int, str], c.Command]] = {
+_FAILED: dict[type[fx.DeviceEffect], Callable[[str, int, str], c.Command]] = {
     fx.Prepare: c.PrepareFailed,
     fx.Resume: c.ResumeFailed,
 }

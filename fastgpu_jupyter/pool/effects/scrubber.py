@@ -8,7 +8,7 @@ on it. Where others are, nothing is: only who takes all free memory knows that t
 others' own allocations would fail meanwhile. What they free themselves, too, goes from one to the other there.
 
 From the first try to the last, the device is *claimed*: leases that come to it meanwhile are not prepared. Where a try
-fails the pool is told (:class:`~core.model.commands.SetUnclean`) and grants nothing there, and it is tried
+fails the pool is told (:class:`~core.model.commands.ReportScrubFailure`) and grants nothing there, and it is tried
 again, until it works or an administrator goes on without (``jupyter fastgpu drain DEVICE --undo``).
 """
 
@@ -24,7 +24,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from ...core.model import commands as c
-from ...core.model.entities import GONE, Cleaned, LogicalGPU, Mechanism, Scrub
+from ...core.model.entities import GONE, LogicalGPU, Mechanism, ScrubOutcome, ScrubResult
 from ...errors import HostFault
 from ...units import MIB, format_memory
 from ..devices.driver import DeviceGone
@@ -86,7 +86,7 @@ class Scrubber:
 
     async def clean(
         self, lease_id: str, gpu: LogicalGPU, is_there: Callable[[], Awaitable[None]], *, ends: bool
-    ) -> Cleaned:
+    ) -> ScrubResult:
         """Overwrite what the lease left, if that is wanted and can be; what became of it.
 
         ``is_there`` raises :class:`DeviceGone` where the device is gone; ``ends``: its partition is destroyed after it.
@@ -95,13 +95,13 @@ class Scrubber:
             return GONE
         if self._how != OVERWRITE:
             await self._forgive(lease_id, gpu)
-            return Cleaned(detail=DESTROYED if ends and gpu.partition and not gpu.partition.standing else None)
+            return ScrubResult(detail=DESTROYED if ends and gpu.partition and not gpu.partition.preexisting else None)
         devices = [] if gpu.partition is not None else list(gpu.device_ids)
         async with self._free:  # a lease that drains may be one that was just being parked
             await self._free.wait_for(lambda: not any(one in self._claimed for one in devices))
             # Whoever is granted some of it from here on finds it claimed before it is prepared.
             if any(self._on_device(one).leases - {lease_id} for one in devices):
-                return Cleaned(detail=OTHERS)
+                return ScrubResult(detail=OTHERS)
             self._claimed.update(dict.fromkeys(devices, lease_id))
         try:
             return await self._until_clean(lease_id, gpu, is_there)
@@ -124,16 +124,18 @@ class Scrubber:
         finally:
             self._show(lease_id, None)
 
-    async def _until_clean(self, lease_id: str, gpu: LogicalGPU, is_there: Callable[[], Awaitable[None]]) -> Cleaned:
+    async def _until_clean(
+        self, lease_id: str, gpu: LogicalGPU, is_there: Callable[[], Awaitable[None]]
+    ) -> ScrubResult:
         failed = False
         while True:
             self._show(lease_id, "The memory that it had on its device is being overwritten.")
             try:
                 await is_there()
-                cleaned = await self._overwrite(gpu)
+                scrub_result = await self._overwrite(gpu)
             except DeviceGone:
                 await self._forgive(lease_id, gpu)
-                return Cleaned(Scrub.DEVICE_GONE)
+                return ScrubResult(ScrubOutcome.DEVICE_GONE)
             except HostFault as error:
                 failed = True
                 log.warning("The memory that lease %s left is not overwritten: %s", lease_id, error)
@@ -145,11 +147,11 @@ class Scrubber:
                 await self._blame(lease_id, gpu, str(error))
             else:
                 await self._forgive(lease_id, gpu)
-                return cleaned
+                return scrub_result
             await asyncio.sleep(RETRY_S)
             if failed and not any(self._on_device(one).unclean for one in gpu.device_ids):
                 await self._forgive(lease_id, gpu)
-                return Cleaned(detail=WENT_ON)
+                return ScrubResult(detail=WENT_ON)
 
     async def _blame(self, lease_id: str, gpu: LogicalGPU, why: str) -> None:
         reason = (
@@ -158,14 +160,14 @@ class Scrubber:
         )
         for device_id in gpu.device_ids:
             self._blamed.setdefault(device_id, set()).add(lease_id)
-            await self._say(c.SetUnclean(device_id, reason))
+            await self._say(c.ReportScrubFailure(device_id, reason))
 
     async def _forgive(self, lease_id: str, gpu: LogicalGPU) -> None:
         for device_id in gpu.device_ids:
             left = self._blamed.get(device_id, set())
             left.discard(lease_id)
             if not left and self._on_device(device_id).unclean:
-                await self._say(c.SetUnclean(device_id, None))
+                await self._say(c.ReportScrubFailure(device_id, None))
 
     def _show(self, lease_id: str, what: str | None) -> None:
         if what == self._doing.get(lease_id):
@@ -178,7 +180,7 @@ class Scrubber:
 
     # -- the processes that do it -------------------------------------------------------------------------------------
 
-    async def _overwrite(self, gpu: LogicalGPU) -> Cleaned:
+    async def _overwrite(self, gpu: LogicalGPU) -> ScrubResult:
         """One try on all devices of a logical GPU. Raises :class:`HostFault`."""
         names = [gpu.driver_handle] if gpu.partition is not None else gpu.device_ids
         results = await asyncio.gather(*(self._overwrite_one(name) for name in names), return_exceptions=True)
@@ -188,7 +190,7 @@ class Scrubber:
         done = [result for result in results if not isinstance(result, BaseException)]
         overwritten, total = sum(one[0] for one in done), sum(one[1] for one in done)
         rest = f"All but {format_memory(total - overwritten)}, which was in use by the driver or could not be had."
-        return Cleaned(Scrub.OVERWRITTEN, overwritten, rest)
+        return ScrubResult(ScrubOutcome.OVERWRITTEN, overwritten, rest)
 
     async def _overwrite_one(self, name: str) -> tuple[int, int]:
         """Bytes that were overwritten of the device or partition with that UUID, and how many it has."""

@@ -283,7 +283,7 @@ class Service:
 
     async def move(self, caller: Caller, lease_id: str, key: str | None) -> LeaseView:
         """Take a lease of the caller's tenant off a device that is not well."""
-        return await self._own(caller, c.MoveLease(lease_id), key)
+        return await self._own(caller, c.MigrateLease(lease_id), key)
 
     async def libraries(self, caller: Caller, lease_id: str, body: dict[str, Any], key: str | None) -> LeaseView:
         """What came of a change of size in the kernel; only with the lease's token, because its kernel is who knows."""
@@ -306,13 +306,13 @@ class Service:
     async def pin(self, caller: Caller, lease_id: str, body: dict[str, Any], key: str | None) -> LeaseView:
         """Hold a lease of the caller's tenant, or let it be parked for others."""
         retention = Retention.HOLD if asked.yes_or_no(body, "pinned") else Retention.YIELD
-        return await self._own(caller, c.RetainLease(lease_id, retention), key)
+        return await self._own(caller, c.SetRetention(lease_id, retention), key)
 
     async def activity(self, caller: Caller, lease_id: str, body: dict[str, Any], key: str | None) -> LeaseView:
         """A cell begins or ends; only with the lease's token, because its kernel is who knows."""
         busy = asked.yes_or_no(body, "busy")
         await self.runtime.read(lambda state, _: self._require_token(state, caller, lease_id))
-        return await self._own(caller, c.UseLease(lease_id, busy), key)
+        return await self._own(caller, c.ReportActivity(lease_id, busy), key)
 
     async def _own(self, caller: Caller, command: c.Command, key: str | None) -> LeaseView:
         """Carry out a command about a lease of the caller's tenant."""

@@ -9,9 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from ...core.accounting import calendar as months
-from ...core.accounting import ledger
-from ...core.accounting.ledger import Line, Segment, Statement
+from ...core.accounting import calendar, ledger
+from ...core.accounting.ledger import Segment, Statement, StatementLine
 from ...core.model.entities import Instant, Month, State
 from ...errors import InvalidRequest
 from ...wire.views import RateView, StatementLineView, StatementView
@@ -26,7 +25,7 @@ def month_of(month: str) -> Month:
     match = _MONTH.fullmatch(month)
     if match is None:
         raise InvalidRequest(f"{month[:20]!r} is not a month; write it like 2026-11.")
-    return months.month_of(int(match[1]), int(match[2]))
+    return calendar.month_of(int(match[1]), int(match[2]))
 
 
 def statements(journal: Journal, month: str, until: Instant, viewer: Viewer, currency: str) -> list[StatementView]:
@@ -66,8 +65,8 @@ def _view(statement: Statement, month: str, currency: str) -> StatementView:
     }
 
 
-def _line(line: Line) -> StatementLineView:
-    of, draft = line.draft.of, line.draft
+def _line(line: StatementLine) -> StatementLineView:
+    of, draft = line.item.of, line.item
     leased = of if isinstance(of, Segment) else None
     return {
         "kind": "lease" if leased else "reservation",

@@ -10,11 +10,7 @@ from dataclasses import dataclass
 
 from ... import __version__
 from ...core.accounting import budgets, meter
-from ...core.lease import device_health as health
-from ...core.lease import memory_limit as overuse
-from ...core.lease import migration as leaving
-from ...core.lease import preparation as preparing
-from ...core.lease import resize as sizes
+from ...core.lease import device_health, memory_limit, migration, preparation, resize
 from ...core.model.entities import Device, Instant, Lease, LeaseState, PendingReason, Priority, Reservation, State
 from ...core.placement import mechanisms, parkability
 from ...core.scheduling import queue_report
@@ -115,8 +111,8 @@ def _device_view(state: State, device: Device, viewer: Viewer, facts: Facts) -> 
         "memory_bytes": device.spec.memory_bytes,
         "memory_free_bytes": device.free_bytes,
         "simulated": device.spec.simulated,
-        "health": device.told_health.value,
-        "health_reason": device.health_reason or device.unclean,
+        "health": device.reported_health.value,
+        "health_reason": device.health_reason or device.scrub_pending,
         "parkable": device.spec.parkable,
         "drained": device.drained or not device.present,
         "mechanisms": [mechanism.value for mechanism in device.spec.mechanisms],
@@ -196,7 +192,9 @@ def lease_view(state: State, lease: Lease, at: Instant, facts: Facts) -> LeaseVi
         "cpu_milli": lease.request.cpu_milli,
         "host_memory_bytes": lease.request.host_memory_bytes,
         "busy": lease.busy,
-        "used_at": at.wall_ms - (at.ms - lease.used_ms) if lease.used_ms else lease.requested_at.wall_ms,
+        "used_at": at.wall_ms - (at.ms - lease.last_activity_ms)
+        if lease.last_activity_ms
+        else lease.requested_at.wall_ms,
         "parkable": lease.state is LeaseState.ACTIVE and parkability.park_refusal(state, lease) is None,
         "park_reason": lease.park_reason.value if lease.park_reason else None,
         "parked_bytes": lease.parked_bytes,
@@ -206,7 +204,7 @@ def lease_view(state: State, lease: Lease, at: Instant, facts: Facts) -> LeaseVi
         "partition": gpu.partition.profile if gpu and gpu.partition else None,
         "enforcement": gpu.enforcement.value if gpu else None,
         "limit_scope": gpu.scope.value if gpu else None,
-        "limit_message": overuse.message(state, lease),
+        "limit_message": memory_limit.message(state, lease),
         "environment": facts.environment_of(lease.id),
         "device_nodes": facts.device_nodes_of(lease.id),
         "device_nodes_closed": nodes.closed,
@@ -226,16 +224,16 @@ def lease_view(state: State, lease: Lease, at: Instant, facts: Facts) -> LeaseVi
         "budget_micro": lease.request.budget_micro,
         "budget_percent": lease.budget_percent or None,
         "budget_message": budgets.message(state, lease),
-        "fault_message": health.message(state, lease),
-        "size_applied": applied.value if (applied := sizes.outcome(lease)) else None,
-        "size_message": sizes.message(lease),
-        "move": offer.value if (offer := leaving.offer(state, lease)) else None,
+        "fault_message": device_health.message(state, lease),
+        "size_applied": applied.value if (applied := resize.outcome(lease)) else None,
+        "size_message": resize.message(lease),
+        "move": offer.value if (offer := migration.migration_option(state, lease)) else None,
         "currency": facts.currency,
         "utilization_percent": usage.utilization_percent,
         "memory_used_bytes": usage.memory_used_bytes,
         "place": ticket[0] if ticket else None,
         "pending_reason": ticket[1].value if ticket else None,
-        "pending_detail": f"{queue_report.explain(*ticket)} {preparing.message(lease)}".rstrip()
+        "pending_detail": f"{queue_report.explain(*ticket)} {preparation.message(lease)}".rstrip()
         if ticket
         else _detail(lease, facts),
     }
@@ -243,7 +241,7 @@ def lease_view(state: State, lease: Lease, at: Instant, facts: Facts) -> LeaseVi
 
 def _detail(lease: Lease, facts: Facts) -> str | None:
     """What is being done, after why it is over."""
-    tried = preparing.message(lease) if lease.state is LeaseState.PREPARING else None
+    tried = preparation.message(lease) if lease.state is LeaseState.PREPARING else None
     told = filter(None, (lease.end_detail, tried, facts.doing(lease.id)))
     return " ".join(told) or budgets.why_parked(lease)
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from ...core.model import commands as c
 from ...core.model.entities import Instant, State
-from ...core.model.events import BudgetPassed, BudgetSet, DeviceHealthChanged, Event
+from ...core.model.events import BudgetSet, BudgetThresholdPassed, DeviceHealthChanged, Event
 from ...errors import FastGPUError
 
 
@@ -42,7 +42,7 @@ def changes_of(events: Iterable[Event], state: State) -> Changes:
 
 def _tenants_of_money(events: Iterable[Event]) -> set[str]:
     """Whose leases say something else about money by now."""
-    return {event.tenant for event in events if isinstance(event, BudgetSet | BudgetPassed)}
+    return {event.tenant for event in events if isinstance(event, BudgetSet | BudgetThresholdPassed)}
 
 
 class Whereabouts:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from ...core.decide import decide
 from ...core.lease.invariants import violations
 from ...core.model import commands as c
-from ...core.model.entities import HOLDING, Health, Instant, Policy, State
+from ...core.model.entities import HOLDING_CAPACITY, Health, Instant, Policy, State
 from ...core.pool import Pool
 from ...core.pool import replay as apply_all
 from ...errors import HostFault, InternalError, NotFound, StoreFault
@@ -56,7 +56,7 @@ def recover(
     if broken:
         raise InternalError(f"The journal {journal.path} adds up to something impossible: {broken[0]}.")
     boot_id, boot_ms = clock.boot_id(), clock.boot_ms()
-    holding = (lease.logical_gpu for lease in state.leases.values() if lease.state in HOLDING)
+    holding = (lease.logical_gpu for lease in state.leases.values() if lease.state in HOLDING_CAPACITY)
     driver.adopt([gpu for gpu in holding if gpu is not None])
     devices, message = _look(driver, state)
     # Devices that are not to be granted are known as such before anything is.

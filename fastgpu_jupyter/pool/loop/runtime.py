@@ -20,7 +20,7 @@ from functools import partial
 from typing import Any, TypeVar, cast
 
 from ...core.decide import decide
-from ...core.lease import preparation as preparing
+from ...core.lease import preparation
 from ...core.model import commands as c
 from ...core.model import effects as fx
 from ...core.model.entities import Health, Holder, Instant, LeaseState, LogicalGPU, State
@@ -455,7 +455,7 @@ class Runtime:
                 self._closing.follow(self._pool.state, list(self._pool.state.leases))
             if self._journal.seq != expected:  # the write that was said to have failed is there
                 state = self._pool.state
-                ended = (fx.ForgetHolder(lease.id) for lease in state.leases.values() if lease.ended_at is not None)
+                ended = (fx.UnwatchHolder(lease.id) for lease in state.leases.values() if lease.ended_at is not None)
                 for effect in [*ended, *fx.outstanding(state)]:
                     self._run_effect(effect)
 
@@ -538,7 +538,7 @@ class Runtime:
         match effect:
             case fx.WatchHolder(lease_id=lease_id, holder=holder):
                 self._watcher.watch(lease_id, holder)
-            case fx.ForgetHolder(lease_id=lease_id):
+            case fx.UnwatchHolder(lease_id=lease_id):
                 self._watcher.forget(lease_id)
             case _:
                 self._spawn(self._carry_out(effect))
@@ -546,7 +546,7 @@ class Runtime:
     def _holder_ended(self, lease_id: str, holder: Holder) -> None:
         self._spawn(self._report(c.HolderEnded(lease_id, holder)))
 
-    async def _carry_out(self, effect: fx.OnDevice) -> None:
+    async def _carry_out(self, effect: fx.DeviceEffect) -> None:
         done = await self._hands.carry_out(effect)
         if isinstance(done, c.PrepareFailed):
             await self._give_up(done, effect.logical_gpu)
@@ -555,9 +555,9 @@ class Runtime:
     async def _give_up(self, failed: c.PrepareFailed, gpu: LogicalGPU) -> None:
         """Unmake what was made of it, see what is in its place, which may be granted anew, and rest a while."""
         pause_s = 0.0
-        while lease := await self.read(lambda state, _: preparing.current(state, failed)):
+        while lease := await self.read(lambda state, _: preparation.current(state, failed)):
             # While it is being prepared nobody else is where it was to be; once it drains, that unmakes it.
-            pause_s = preparing.pause_ms(lease) / 1000
+            pause_s = preparation.pause_ms(lease) / 1000
             with suppress(HostFault):
                 if gpu.partition is not None:
                     await self._hands.ask(self._driver.release, gpu)
@@ -604,7 +604,9 @@ class Runtime:
 
     def _on_device(self, device_id: str) -> OnDevice:
         device = self._pool.state.devices.get(device_id)
-        return OnDevice(frozenset(device.lease_ids if device else ()), bool(device and device.unclean is not None))
+        return OnDevice(
+            frozenset(device.lease_ids if device else ()), bool(device and device.scrub_pending is not None)
+        )
 
     # -- time ---------------------------------------------------------------------------------------------------------
 

@@ -159,6 +159,6 @@ def _reports(state: State, owned: Mapping[str, Owned]) -> list[c.ReportMemory]:
             gpu, used_bytes = lease.logical_gpu, one.memory_bytes.get(lease_id, 0)
             if used_bytes is None or lease.state is not LeaseState.ACTIVE or gpu is None or not is_watched(gpu):
                 continue
-            if used_bytes > gpu.memory_bytes or lease.over_since_ms is not None or lease.over_parks:
+            if used_bytes > gpu.memory_bytes or lease.over_limit_since_ms is not None or lease.over_limit_parks:
                 reports.append(c.ReportMemory(lease_id, gpu.generation, used_bytes))
     return reports

@@ -12,10 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastgpu_jupyter.core.accounting import calendar as months
-from fastgpu_jupyter.core.accounting import ledger, meter
-from fastgpu_jupyter.core.accounting import reservation_coverage as cover
-from fastgpu_jupyter.core.accounting.reservation_coverage import Kind, Use
+from fastgpu_jupyter.core.accounting import calendar, ledger, meter, reservation_coverage
+from fastgpu_jupyter.core.accounting.reservation_coverage import DeviceModel, Usage
 from fastgpu_jupyter.core.lease.invariants import violations
 from fastgpu_jupyter.core.model import commands as c
 from fastgpu_jupyter.core.model.entities import (
@@ -122,14 +120,14 @@ class Story:
             case LeaseState.DRAINING:
                 return c.DrainSucceeded(lease.id, generation)
             case LeaseState.PARKED if well:
-                return c.UseLease(lease.id, busy=True)
+                return c.ReportActivity(lease.id, busy=True)
         commands: list[c.Command] = [
             c.ReleaseLease(lease.id),
-            c.UseLease(lease.id, drawn.random() < 0.5),
+            c.ReportActivity(lease.id, drawn.random() < 0.5),
             c.ParkLease(lease.id),
             c.ResizeLease(lease.id, drawn.choice(["full", "half", "quarter"])),
             c.TransferLease(lease.id, drawn.choice(TENANTS)),
-            c.RetainLease(lease.id, drawn.choice(list(Retention))),
+            c.SetRetention(lease.id, drawn.choice(list(Retention))),
         ]
         return drawn.choice(commands)
 
@@ -160,7 +158,7 @@ def test_what_is_metered_is_what_is_billed_at_any_moment_of_any_history(seed: in
         count(copy.deepcopy(read).cut(later), leases, spent)
         for lease in world.state.leases.values():
             assert meter.cost_numerator(lease, later.ms) == leases[lease.id]
-        month = months.month_at(later.wall_ms)
+        month = calendar.month_at(later.wall_ms)
         for name in TENANTS:
             numerator = spent[name, month.number] + _reserved(read, name, month, later)
             assert meter.spent_micro(world.state, name, later) == numerator // MS_PER_HOUR
@@ -174,7 +172,7 @@ def test_what_is_metered_is_what_is_billed_at_any_moment_of_any_history(seed: in
         "ReservationEnded",
         "LeaseResumed",
         "LeaseResized",
-        "BudgetPassed",
+        "BudgetThresholdPassed",
     ):
         assert story.happened[needed] > 3, story.happened
 
@@ -204,14 +202,14 @@ def test_cutting_time_anywhere_changes_no_statement(seed: int, cuts: list[float]
         (before, _), (after, _) = cut[number], cut[number + 1]
         ms = before.ms + int((after.ms - before.ms) * part)
         cut.insert(number + 1, (Instant(ms, before.wall_ms + ms - before.ms), [Ticked()]))
-    for month in {months.month_at(at.wall_ms) for at, _ in history}:
+    for month in {calendar.month_at(at.wall_ms) for at, _ in history}:
         whole = ledger.statements(history, month, story.world.at)
         assert ledger.statements(cut, month, story.world.at) == whole
 
 
 def test_a_month_turns_at_its_millisecond_however_late_that_is_noticed() -> None:
     world = World(spec("gpu"))
-    month = months.month_at(world.at.wall_ms)
+    month = calendar.month_at(world.at.wall_ms)
     lease = world.active("a")
     began_ms = world.now_ms
     turns_ms = month.ends_wall_ms - world.wall_offset_ms
@@ -219,11 +217,11 @@ def test_a_month_turns_at_its_millisecond_however_late_that_is_noticed() -> None
     assert meter.spent_micro(world.state, "ann", world.at) == 2 * 3_600_000
     world.do(c.Tick())
     after = world.state.month
-    assert after == months.after(month, 1)
+    assert after == calendar.after(month, 1)
     first, second = (ledger.statements(world.history, one, world.at)[0] for one in (month, after))
     assert second.total_micro == meter.spent_micro(world.state, "ann", world.at) == 2 * 3_600_000
     assert first.total_micro == (turns_ms - began_ms) * 3_600_000 // MS_PER_HOUR
-    assert [line.draft.start_wall_ms for line in second.lines] == [after.begins_wall_ms]
+    assert [line.item.start_wall_ms for line in second.lines] == [after.begins_wall_ms]
     assert meter.cost_micro(lease, world.now_ms) == first.total_micro + second.total_micro
 
 
@@ -234,7 +232,7 @@ def test_each_month_that_passed_while_nobody_served_has_its_bill() -> None:
     home = world.state.month
     world.now_ms += 100 * DAY_MS
     world.do(c.Tick())
-    between = [months.after(home, more) for more in (1, 2)]
+    between = [calendar.after(home, more) for more in (1, 2)]
     for month in between:
         (statement,) = ledger.statements(world.history, month, world.at)
         assert statement.active_ms == month.ends_wall_ms - month.begins_wall_ms
@@ -252,20 +250,20 @@ def test_a_month_that_the_clock_was_set_back_to_goes_on_where_it_was() -> None:
     world.pass_time(1000)
     world.wall_offset_ms += 60 * DAY_MS
     world.pass_time(1000)
-    assert world.state.month == months.after(home, 2)
+    assert world.state.month == calendar.after(home, 2)
     world.wall_offset_ms -= 60 * DAY_MS
     world.pass_time(1000)
     assert world.state.month == home
     world.pass_time(1000)
     (statement,) = ledger.statements(world.history, home, world.at)
     assert meter.spent_micro(world.state, "ann", world.at) == statement.total_micro == 3000
-    elsewhere = ledger.statements(world.history, months.after(home, 2), world.at)
+    elsewhere = ledger.statements(world.history, calendar.after(home, 2), world.at)
     assert sum(one.total_micro for one in elsewhere) == 1000
 
 
 # -- what is covered --------------------------------------------------------------------------------------------------
 
-A100, L4 = Kind("A100-80GB", 80), Kind("L4", 24)
+A100, L4 = DeviceModel("A100-80GB", 80), DeviceModel("L4", 24)
 
 
 def held(name: str, milli: int, model: str | None = None) -> Reservation:
@@ -273,17 +271,25 @@ def held(name: str, milli: int, model: str | None = None) -> Reservation:
 
 
 def test_leases_are_covered_in_order_and_the_last_in_part() -> None:
-    found = cover.cover([Use("x", (A100,), 500), Use("y", (A100,), 1000)], [held("r", 1200)])
-    assert found.of_lease == {"x": 500, "y": 700}
+    found = reservation_coverage.allocate_reservations(
+        [Usage("x", (A100,), 500), Usage("y", (A100,), 1000)], [held("r", 1200)]
+    )
+    assert found.by_lease == {"x": 500, "y": 700}
     assert found.left == {"r": 0}
-    assert cover.billed(1000, 1000, 700) == 300
+    assert reservation_coverage.billed(1000, 1000, 700) == 300
 
 
 def test_what_is_of_one_kind_is_used_before_what_is_of_any() -> None:
-    found = cover.cover([Use("x", (A100,), 1000)], [held("any", 1000), held("mine", 1000, "a100")])
+    found = reservation_coverage.allocate_reservations(
+        [Usage("x", (A100,), 1000)], [held("any", 1000), held("mine", 1000, "a100")]
+    )
     assert found.left == {"mine": 0, "any": 1000}
-    assert cover.cover([Use("x", (L4,), 1000)], [held("r", 1000, "a100")]).of_lease == {"x": 0}
-    assert cover.cover([Use("x", (A100, L4), 2000)], [held("r", 2000, "a100")]).of_lease == {"x": 0}
+    assert reservation_coverage.allocate_reservations(
+        [Usage("x", (L4,), 1000)], [held("r", 1000, "a100")]
+    ).by_lease == {"x": 0}
+    assert reservation_coverage.allocate_reservations(
+        [Usage("x", (A100, L4), 2000)], [held("r", 2000, "a100")]
+    ).by_lease == {"x": 0}
 
 
 @pytest.mark.slow
@@ -292,10 +298,10 @@ def test_what_is_of_one_kind_is_used_before_what_is_of_any() -> None:
 )
 def test_what_is_billed_is_never_more_than_its_part(rate: int, milli: int, covered: int, parts: list[int]) -> None:
     covered = min(covered, milli)
-    billed = cover.billed(rate, milli, covered)
+    billed = reservation_coverage.billed(rate, milli, covered)
     assert 0 <= rate * (milli - covered) - billed * milli < milli
-    assert cover.billed(rate, milli, 0) == rate
-    assert cover.billed(rate, milli, milli) == 0
+    assert reservation_coverage.billed(rate, milli, 0) == rate
+    assert reservation_coverage.billed(rate, milli, milli) == 0
 
 
 # -- months -----------------------------------------------------------------------------------------------------------
@@ -317,12 +323,12 @@ def test_a_term_ends_on_the_same_day(start: str, months_more: int, end: str) -> 
     def wall_ms(text: str) -> int:
         return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()) * 1000
 
-    assert months.months_later(wall_ms(start), months_more) == wall_ms(end)
+    assert calendar.months_later(wall_ms(start), months_more) == wall_ms(end)
 
 
 @given(st.integers(-(10**12), 10**14))
 def test_every_millisecond_is_in_its_month(wall_ms: int) -> None:
-    month = months.month_at(wall_ms)
+    month = calendar.month_at(wall_ms)
     assert month.begins_wall_ms <= wall_ms < month.ends_wall_ms
-    assert months.after(month, 1).begins_wall_ms == month.ends_wall_ms
-    assert months.after(months.after(month, 5), -5) == month
+    assert calendar.after(month, 1).begins_wall_ms == month.ends_wall_ms
+    assert calendar.after(calendar.after(month, 5), -5) == month

@@ -6,8 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from fastgpu_jupyter.core.accounting import budgets, meter
-from fastgpu_jupyter.core.accounting import calendar as months
+from fastgpu_jupyter.core.accounting import budgets, calendar, meter
 from fastgpu_jupyter.core.model import commands as c
 from fastgpu_jupyter.core.model import events as e
 from fastgpu_jupyter.core.model.entities import (
@@ -30,7 +29,9 @@ MINUTE_MS = 60_000
 
 def warned(world: World) -> list[int]:
     events = [event for _, events in world.history for event in events]
-    return [event.percent for event in events if isinstance(event, e.BudgetPassed | e.LeaseBudgetPassed)]
+    return [
+        event.percent for event in events if isinstance(event, e.BudgetThresholdPassed | e.LeaseBudgetThresholdPassed)
+    ]
 
 
 def budget(world: World, policy: BudgetPolicy, micro: int | None = HOUR_MICRO) -> None:
@@ -97,7 +98,7 @@ def test_with_park_leases_make_way_and_those_that_cannot_are_told() -> None:
     world = World(spec("gpu-0", parkable=True), spec("gpu-1", index=1))
     budget(world, BudgetPolicy.PARK)
     can, cannot = world.active("can"), world.active("cannot")
-    world.do(c.UseLease("can", busy=True))
+    world.do(c.ReportActivity("can", busy=True))
     world.pass_time(MS_PER_HOUR)
     assert (can.state, can.park_reason) == (LeaseState.PARKING, ParkReason.BUDGET)
     assert cannot.state is LeaseState.ACTIVE
@@ -150,7 +151,7 @@ def test_a_raised_budget_tells_nothing_twice_and_a_lowered_one_what_it_means() -
 def test_a_lease_with_a_budget_is_parked_at_it_and_comes_back_with_a_higher_one() -> None:
     world = World(spec("gpu", parkable=True))
     lease = world.active("a", budget_micro=HOUR_MICRO)
-    world.do(c.UseLease("a", busy=True))
+    world.do(c.ReportActivity("a", busy=True))
     world.pass_time(30 * MINUTE_MS)
     assert "50 %" in str(budgets.message(world.state, lease))
     world.pass_time(30 * MINUTE_MS)
@@ -159,8 +160,8 @@ def test_a_lease_with_a_budget_is_parked_at_it_and_comes_back_with_a_higher_one(
     assert "budget is spent" in str(budgets.message(world.state, lease))
     with pytest.raises(Conflict, match="budget is spent"):
         world.do(c.ResumeLease("a"))
-    world.do(c.UseLease("a", busy=False))
-    world.do(c.UseLease("a", busy=True))
+    world.do(c.ReportActivity("a", busy=False))
+    world.do(c.ReportActivity("a", busy=True))
     assert lease.state is LeaseState.PARKED
     with pytest.raises(InvalidRequest, match="more than the lease has cost"):
         world.do(c.SetLeaseBudget("a", HOUR_MICRO))
@@ -210,4 +211,4 @@ def test_spending_is_read_without_an_event_past_the_end_of_a_month() -> None:
     ends_ms = world.state.month.ends_wall_ms - world.wall_offset_ms
     world.now_ms = ends_ms + 1000
     assert meter.spent_micro(world.state, "ann", world.at) == 1000
-    assert months.text(world.state.month) == "2001-09"
+    assert calendar.text(world.state.month) == "2001-09"

@@ -7,12 +7,11 @@ from collections.abc import Callable
 
 import pytest
 
-from fastgpu_jupyter.core.accounting import calendar as months
-from fastgpu_jupyter.core.accounting import ledger, meter
+from fastgpu_jupyter.core.accounting import calendar, ledger, meter
 from fastgpu_jupyter.core.accounting.ledger import Segment
 from fastgpu_jupyter.core.lease.invariants import violations
 from fastgpu_jupyter.core.model import commands as c
-from fastgpu_jupyter.core.model.entities import HOLDING, Instant, Lease, LeaseRequest, LeaseState, Plan
+from fastgpu_jupyter.core.model.entities import HOLDING_CAPACITY, Instant, Lease, LeaseRequest, LeaseState, Plan
 from fastgpu_jupyter.core.model.events import Event
 from fastgpu_jupyter.units import MS_PER_HOUR
 from tests.core.world import World, holder, spec
@@ -24,9 +23,9 @@ def now(world: World) -> Instant:
     return world.at
 
 
-def of(line: ledger.Line) -> Segment:
-    assert isinstance(line.draft.of, Segment)
-    return line.draft.of
+def of(line: ledger.StatementLine) -> Segment:
+    assert isinstance(line.item.of, Segment)
+    return line.item.of
 
 
 def end(world: World, name: str) -> None:
@@ -65,14 +64,14 @@ def test_a_bill_is_exact_over_many_random_events() -> None:
     world = World(*(spec(f"gpu{number}", index=number, parkable=True) for number in range(devices)))
     world.do(c.ReserveCapacity("reserved", "ann", 1500, None, Plan.MONTH, 20))
     began_ms = world.now_ms
-    spent = dict.fromkeys((*(state.value for state in HOLDING), "free"), 0)
+    spent = dict.fromkeys((*(state.value for state in HOLDING_CAPACITY), "free"), 0)
     live: dict[str, Lease] = {}
     records: list[tuple[Instant, list[Event]]] = world.history
     number = events = 0
     while events < 100_000:
         number += 1
         step_ms = drawn.randrange(100_000)
-        holding = [lease.state.value for lease in live.values() if lease.state in HOLDING]
+        holding = [lease.state.value for lease in live.values() if lease.state in HOLDING_CAPACITY]
         for name in holding:
             spent[name] += step_ms
         spent["free"] += (devices - len(holding)) * step_ms
@@ -91,11 +90,11 @@ def test_a_bill_is_exact_over_many_random_events() -> None:
     assert any(segment.covered_milli and segment.rate_micro_per_hour for segment in found)
     assert sum(segment.duration_ms for segment in found) == spent["active"]
     billed_ms = 0
-    assert world.state.month == months.after(months.month_at(WALL), 1)
-    for month in (months.month_at(WALL), world.state.month):
+    assert world.state.month == calendar.after(calendar.month_at(WALL), 1)
+    for month in (calendar.month_at(WALL), world.state.month):
         for statement in ledger.statements(records, month, now(world)):
             billed_ms += statement.active_ms
-            exact = sum(line.draft.rate_micro_per_hour * line.draft.duration_ms for line in statement.lines)
+            exact = sum(line.item.rate_micro_per_hour * line.item.duration_ms for line in statement.lines)
             assert statement.total_micro == sum(line.amount_micro for line in statement.lines) == exact // MS_PER_HOUR
     assert billed_ms == spent["active"]
 

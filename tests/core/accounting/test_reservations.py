@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fastgpu_jupyter.core.accounting import calendar as months
-from fastgpu_jupyter.core.accounting import ledger, meter
+from fastgpu_jupyter.core.accounting import calendar, ledger, meter
 from fastgpu_jupyter.core.model import commands as c
 from fastgpu_jupyter.core.model.entities import BudgetPolicy, LeaseState, PendingReason, Plan, Policy, Retention
 from fastgpu_jupyter.core.scheduling import queue_report
@@ -35,12 +34,12 @@ def test_the_price_is_that_of_the_term_at_its_discount_whether_it_is_used_or_not
     reserve(world)
     one = world.state.reservations["of-ann"]
     assert one.rate_micro_per_hour == 3_600_000 * 80 // 100
-    assert one.end_wall_ms == months.months_later(began.wall_ms, 1)
+    assert one.end_wall_ms == calendar.months_later(began.wall_ms, 1)
     world.pass_time(60 * DAY_MS)
     assert world.state.reservations["of-ann"].ended
     total = 0
     for more in range(3):
-        month = months.after(months.month_at(began.wall_ms), more)
+        month = calendar.after(calendar.month_at(began.wall_ms), more)
         for statement in ledger.statements(world.history, month, world.at):
             total += statement.total_micro
             (line,) = statement.lines
@@ -127,12 +126,12 @@ def test_one_is_cancelled_once_and_one_that_is_not_there_never() -> None:
 # -- who gets it ------------------------------------------------------------------------------------------------------
 
 
-def test_what_is_not_used_is_lent_to_who_can_be_parked_and_had_back_at_once() -> None:
+def test_what_is_not_used_is_borrowed_to_who_can_be_parked_and_had_back_at_once() -> None:
     world = World(spec("gpu", parkable=True))
     world.do(c.SetPolicy(Policy(idle_ms=None)))
     reserve(world)
     lent = world.active("lent", tenant="bob")
-    world.do(c.UseLease("lent", busy=True))  # it computes, and leaves all the same
+    world.do(c.ReportActivity("lent", busy=True))  # it computes, and leaves all the same
     mine = world.ask("mine")
     assert lent.state is LeaseState.PARKING
     world.parked("lent")
@@ -177,15 +176,15 @@ def test_devices_that_cannot_park_are_not_lent() -> None:
     assert world.ask("b", tenant="ann").state is LeaseState.PREPARING
 
 
-def test_what_is_lent_cannot_be_pinned() -> None:
+def test_what_is_borrowed_cannot_be_pinned() -> None:
     world = World(spec("gpu", parkable=True))
     reserve(world)
     lease = world.active("lent", "half", tenant="bob")
     with pytest.raises(Conflict, match="reserved"):
-        world.do(c.RetainLease("lent", Retention.HOLD))
+        world.do(c.SetRetention("lent", Retention.HOLD))
     assert lease.request.retention is Retention.YIELD
     world.do(c.CancelReservation("of-ann"))
-    world.do(c.RetainLease("lent", Retention.HOLD))
+    world.do(c.SetRetention("lent", Retention.HOLD))
     reserve(world, "ann", 500, name="part")
     with pytest.raises(Conflict, match="reserved"):
         world.do(c.ResizeLease("lent", "full"))
@@ -195,7 +194,7 @@ def test_one_that_waits_may_change_its_mind() -> None:
     world = World(spec("gpu", parkable=True))
     reserve(world)
     lease = world.ask("a", tenant="bob", retention=Retention.HOLD)
-    world.do(c.RetainLease("a", Retention.YIELD))
+    world.do(c.SetRetention("a", Retention.YIELD))
     assert lease.state is LeaseState.PREPARING
 
 

@@ -6,11 +6,10 @@ from typing import Any
 
 import pytest
 
-from fastgpu_jupyter.core.lease import device_health as health
+from fastgpu_jupyter.core.lease import device_health
 from fastgpu_jupyter.core.model import commands as c
 from fastgpu_jupyter.core.model import events as e
 from fastgpu_jupyter.core.model.entities import (
-    Cleaned,
     EndReason,
     Health,
     HostSpec,
@@ -18,7 +17,8 @@ from fastgpu_jupyter.core.model.entities import (
     ParkReason,
     PendingReason,
     Retention,
-    Scrub,
+    ScrubOutcome,
+    ScrubResult,
 )
 from fastgpu_jupyter.core.placement import eligibility
 from fastgpu_jupyter.core.scheduling.queue_report import positions
@@ -26,8 +26,8 @@ from fastgpu_jupyter.errors import NotFound
 from fastgpu_jupyter.units import GIB
 from tests.core.world import BOOT, World, holder, spec
 
-CODE = [number for number, one in health.XIDS.items() if one.blame is health.Blame.CODE]
-DEVICE = [number for number, one in health.XIDS.items() if one.blame is not health.Blame.CODE]
+CODE = [number for number, one in device_health.XIDS.items() if one.blame is device_health.Blame.CODE]
+DEVICE = [number for number, one in device_health.XIDS.items() if one.blame is not device_health.Blame.CODE]
 
 
 def shared(*, parkable: bool = True, devices: int = 2) -> World:
@@ -35,7 +35,7 @@ def shared(*, parkable: bool = True, devices: int = 2) -> World:
 
 
 def told(world: World, name: str) -> str:
-    return health.message(world.state, world.state.leases[name]) or ""
+    return device_health.message(world.state, world.state.leases[name]) or ""
 
 
 @pytest.mark.parametrize("xid", CODE)
@@ -275,7 +275,7 @@ def test_a_device_that_nobody_knows_is_refused() -> None:
 
 
 def test_each_sentence_fits_its_subject() -> None:
-    for number, one in health.XIDS.items():
+    for number, one in device_health.XIDS.items():
         assert not one.said.endswith("."), number
         assert one.said[0].islower(), number
 
@@ -291,14 +291,14 @@ def test_what_was_told_is_in_the_journal() -> None:
 def test_a_device_with_memory_that_could_not_be_overwritten_is_granted_to_nobody() -> None:
     world = shared()
     for name in ("gpu-0", "gpu-1"):
-        world.do(c.SetUnclean(name, "it hangs"))
-    assert world.do(c.SetUnclean("gpu-0", "it hangs")) == []
-    assert world.do(c.SetUnclean("no such device", "it hangs")) == []
-    assert world.state.devices["gpu-0"].told_health is Health.SUSPECT
+        world.do(c.ReportScrubFailure(name, "it hangs"))
+    assert world.do(c.ReportScrubFailure("gpu-0", "it hangs")) == []
+    assert world.do(c.ReportScrubFailure("no such device", "it hangs")) == []
+    assert world.state.devices["gpu-0"].reported_health is Health.SUSPECT
     waiting = world.ask("waiting")
     assert waiting.state is LeaseState.WAITING
     assert eligibility.pending_reason(world.state, waiting.requirements) is PendingReason.HEALTH
-    world.do(c.SetUnclean("gpu-0", None))
+    world.do(c.ReportScrubFailure("gpu-0", None))
     assert world.state_of(waiting.id) is LeaseState.PREPARING
     more = world.ask("more")
     assert more.state is LeaseState.WAITING
@@ -311,7 +311,7 @@ def test_what_became_of_a_lease_s_memory_is_remembered_until_it_is_on_a_device_a
     lease = world.active("a")
     assert lease.logical_gpu is not None
     world.do(c.ParkLease("a"))
-    zeros = Cleaned(Scrub.OVERWRITTEN, 80 * GIB, "All of it.")
+    zeros = ScrubResult(ScrubOutcome.OVERWRITTEN, 80 * GIB, "All of it.")
     world.do(c.ParkSucceeded("a", lease.logical_gpu.generation, GIB, zeros))
     assert (lease.scrub, lease.scrub_bytes, lease.scrub_detail) == zeros
     world.do(c.ResumeLease("a"))

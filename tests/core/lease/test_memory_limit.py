@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from fastgpu_jupyter.core.lease import memory_limit as overuse
+from fastgpu_jupyter.core.lease import memory_limit
 from fastgpu_jupyter.core.model import commands as c
 from fastgpu_jupyter.core.model.entities import (
     EndReason,
@@ -14,7 +14,7 @@ from fastgpu_jupyter.core.model.entities import (
     Lease,
     LeaseState,
     Mechanism,
-    Offer,
+    MechanismCapability,
     OverLimit,
     ParkReason,
     Policy,
@@ -29,7 +29,7 @@ def world(policy: OverLimit, *, parkable: bool = True) -> tuple[World, Lease]:
     made = World(spec("gpu", parkable=parkable))
     made.do(c.SetPolicy(Policy(over_limit=policy, over_limit_grace_ms=GRACE_MS)))
     lease = made.active("a", "half")
-    made.do(c.UseLease("a", busy=False))
+    made.do(c.ReportActivity("a", busy=False))
     return made, lease
 
 
@@ -44,14 +44,14 @@ def uses(made: World, gib: int, after_ms: int = 0) -> list[str]:
 def test_what_it_has_it_may_use() -> None:
     made, lease = world(OverLimit.REVOKE)
     assert uses(made, 40) == []
-    assert overuse.message(made.state, lease) is None
+    assert memory_limit.message(made.state, lease) is None
 
 
 def test_it_is_told_once_and_what_comes_next() -> None:
     made, lease = world(OverLimit.PARK)
     assert uses(made, 45) == ["LeaseOverLimit"]
     assert uses(made, 46, GRACE_MS - 1) == []
-    message = str(overuse.message(made.state, lease))
+    message = str(memory_limit.message(made.state, lease))
     assert "45 GiB" in message
     assert "40 GiB" in message
     assert "parked after 30 s" in message
@@ -61,7 +61,7 @@ def test_it_has_its_time_anew_once_it_was_within_its_limit() -> None:
     made, lease = world(OverLimit.PARK)
     uses(made, 45)
     assert uses(made, 40, GRACE_MS) == ["LeaseWithinLimit"]
-    assert overuse.message(made.state, lease) is None
+    assert memory_limit.message(made.state, lease) is None
     assert uses(made, 45) == ["LeaseOverLimit"]
     assert uses(made, 45, GRACE_MS - 1) == []
     assert uses(made, 45, 1) == ["LeaseParking"]
@@ -71,12 +71,12 @@ def test_a_policy_that_only_tells_only_tells() -> None:
     made, lease = world(OverLimit.WARN)
     uses(made, 45)
     assert uses(made, 45, 10 * GRACE_MS) == []
-    assert str(overuse.message(made.state, lease)).endswith("larger size.")
+    assert str(memory_limit.message(made.state, lease)).endswith("larger size.")
 
 
 def test_it_is_parked_and_stays_parked_until_it_is_wanted() -> None:
     made, lease = world(OverLimit.PARK)
-    made.do(c.UseLease("a", busy=True))  # a cell runs: it would go on to use too much
+    made.do(c.ReportActivity("a", busy=True))  # a cell runs: it would go on to use too much
     uses(made, 45)
     uses(made, 45, GRACE_MS)
     assert (lease.state, lease.park_reason) == (LeaseState.PARKING, ParkReason.OVER_LIMIT)
@@ -92,7 +92,7 @@ def test_it_is_parked_and_stays_parked_until_it_is_wanted() -> None:
 def test_one_that_cannot_be_parked_goes_on_or_is_ended(policy: OverLimit) -> None:
     made, lease = world(policy, parkable=False)
     uses(made, 45)
-    words = str(overuse.message(made.state, lease))
+    words = str(memory_limit.message(made.state, lease))
     assert ("ended after" in words) == (policy is OverLimit.REVOKE)
     uses(made, 45, GRACE_MS)
     if policy is OverLimit.PARK:
@@ -110,7 +110,7 @@ def test_where_parking_did_not_help_it_is_ended() -> None:
     made.do(c.ResumeLease("a"))
     made.resumed("a")
     uses(made, 45)
-    assert "ended after" in str(overuse.message(made.state, lease))
+    assert "ended after" in str(memory_limit.message(made.state, lease))
     uses(made, 45, GRACE_MS)
     assert (lease.state, lease.end_reason) == (LeaseState.DRAINING, EndReason.OVER_LIMIT)
 
@@ -127,8 +127,8 @@ def test_what_the_driver_keeps_is_not_watched() -> None:
     made, lease = world(OverLimit.REVOKE)
     made.do(c.LimitSet("a", 1, Enforcement.DRIVER, "group"))
     assert lease.logical_gpu is not None
-    assert not overuse.is_watched(lease.logical_gpu)
-    assert overuse.is_watched(replace(lease.logical_gpu, enforcement=Enforcement.COOPERATIVE))
+    assert not memory_limit.is_watched(lease.logical_gpu)
+    assert memory_limit.is_watched(replace(lease.logical_gpu, enforcement=Enforcement.COOPERATIVE))
     assert uses(made, 45) == []
 
 
@@ -141,8 +141,8 @@ def test_reports_of_an_earlier_grant_or_of_no_lease_change_nothing() -> None:
 
 
 def test_a_limit_that_is_kept_by_less_than_was_offered_is_told() -> None:
-    offer = Offer(Mechanism.SHARED, Enforcement.DRIVER, resizable=True)
-    made = World(replace(spec("gpu"), offers=(offer,)))
+    capability = MechanismCapability(Mechanism.SHARED, Enforcement.DRIVER, resizable=True)
+    made = World(replace(spec("gpu"), capabilities=(capability,)))
     lease = made.active("a", "half")
     made.do(c.LimitSet("a", 1, Enforcement.COOPERATIVE, "", "It shares its group."))
-    assert overuse.message(made.state, lease) == "It shares its group."
+    assert memory_limit.message(made.state, lease) == "It shares its group."

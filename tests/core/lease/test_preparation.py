@@ -7,7 +7,7 @@ from dataclasses import replace
 from fastgpu_jupyter.core.lease.preparation import TRIES_MAX, message, pause_ms
 from fastgpu_jupyter.core.model import commands as c
 from fastgpu_jupyter.core.model import events as e
-from fastgpu_jupyter.core.model.entities import EndReason, Lease, LeaseState, PendingReason, Standing
+from fastgpu_jupyter.core.model.entities import EndReason, ExistingPartition, Lease, LeaseState, PendingReason
 from fastgpu_jupyter.core.scheduling.queue_report import positions
 from tests.core.world import World, mig_spec, spec
 
@@ -25,13 +25,13 @@ def test_it_waits_where_it_stood_and_is_granted_what_there_is_by_then() -> None:
     asked = (first.arrival, first.waiting_since, first.grants_before)
     generation = first.logical_gpu.generation if first.logical_gpu else 0
     events = fails(world, first)
-    assert [type(event) for event in events] == [e.LeaseNotPrepared, e.LeaseGranted]
+    assert [type(event) for event in events] == [e.LeasePrepareFailed, e.LeaseGranted]
     assert (first.arrival, first.waiting_since, first.grants_before) == asked
     assert first.logical_gpu is not None
     assert first.logical_gpu.generation > generation
-    assert (first.tries, other.state) == (1, LeaseState.WAITING)
+    assert (first.prepare_attempts, other.state) == (1, LeaseState.WAITING)
     world.prepared("first")
-    assert (first.state, first.tries, first.unprepared) == (LeaseState.ACTIVE, 0, None)
+    assert (first.state, first.prepare_attempts, first.prepare_failure) == (LeaseState.ACTIVE, 0, None)
 
 
 def test_one_that_does_not_fit_any_more_keeps_its_place_and_says_why() -> None:
@@ -40,7 +40,7 @@ def test_one_that_does_not_fit_any_more_keeps_its_place_and_says_why() -> None:
     first = world.ask("first", "4g.40gb", wait_ms_max=60_000)
     world.ask("second", "full")
     world.ask("third", "full")
-    blocked = mig_spec("gpu", standing=(Standing("1g.10gb", 2),))  # in the way of the only place
+    blocked = mig_spec("gpu", existing_partitions=(ExistingPartition("1g.10gb", 2),))  # in the way of the only place
     world.do(c.SetDevices((blocked, mig_spec("whole", index=1))))
     fails(world, first)
     assert list(world.state.queue) == ["first", "second", "third"]
@@ -59,7 +59,7 @@ def test_the_reason_is_typed_while_it_cannot_be_granted_again() -> None:
     lease = world.ask("a", "7g.80gb")
     world.active("b", "7g.80gb")
     device = lease.logical_gpu.device_id if lease.logical_gpu else ""
-    taken = replace(mig_spec(device), standing=(Standing("1g.10gb", 0),))
+    taken = replace(mig_spec(device), existing_partitions=(ExistingPartition("1g.10gb", 0),))
     rest = [one.spec for one in world.state.devices.values() if one.spec.id != device]
     world.do(c.SetDevices((taken, *rest)))
     fails(world, lease)
@@ -86,7 +86,7 @@ def test_it_ends_after_so_many_tries_in_a_row_and_serves_the_next() -> None:
 def test_it_ends_at_once_where_nothing_can_ever_serve_it() -> None:
     world = World(mig_spec("gpu"))
     lease = world.ask("a", "full")
-    world.do(c.SetDevices((replace(mig_spec("gpu"), standing=(Standing("1g.10gb", 0),)),)))
+    world.do(c.SetDevices((replace(mig_spec("gpu"), existing_partitions=(ExistingPartition("1g.10gb", 0),)),)))
     assert lease.state is LeaseState.PREPARING
     fails(world, lease)
     world.drained("a")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fastgpu_jupyter.core.lease import memory_limit as overuse
-from fastgpu_jupyter.core.lease import resize as sizes
+from fastgpu_jupyter.core.lease import memory_limit, resize
 from fastgpu_jupyter.core.lease.resize import Outcome
 from fastgpu_jupyter.core.model import commands as c
 from fastgpu_jupyter.core.model.entities import (
@@ -13,7 +12,7 @@ from fastgpu_jupyter.core.model.entities import (
     Lease,
     LeaseState,
     Mechanism,
-    Offer,
+    MechanismCapability,
     OverLimit,
     ParkReason,
     Policy,
@@ -26,7 +25,7 @@ from tests.core.world import World, holder, spec
 def over(world: World, name: str = "a", gib: int = 45, size: str = "half") -> Lease:
     """A lease that used too much, and was parked for it under a cell that runs."""
     lease = world.active(name, size)
-    world.do(c.UseLease(name, busy=True))
+    world.do(c.ReportActivity(name, busy=True))
     assert lease.logical_gpu is not None
     for _ in range(2):
         world.do(c.ReportMemory(name, lease.logical_gpu.generation, gib * GIB))
@@ -48,7 +47,7 @@ def test_a_larger_size_brings_back_what_was_parked_for_using_too_much() -> None:
     world.resumed("a")
     assert lease.logical_gpu is not None
     assert (lease.request.name, lease.logical_gpu.whole) == ("full", True)
-    assert overuse.message(world.state, lease) is None
+    assert memory_limit.message(world.state, lease) is None
 
 
 def test_it_waits_with_its_new_size_where_there_is_no_room() -> None:
@@ -69,7 +68,7 @@ def test_it_waits_with_its_new_size_where_there_is_no_room() -> None:
 def test_one_that_its_user_parked_changes_its_size_and_stays() -> None:
     world = World(spec("gpu", parkable=True))
     lease = world.active("a", "half")
-    world.do(c.UseLease("a", busy=False))
+    world.do(c.ReportActivity("a", busy=False))
     world.do(c.ParkLease("a"))
     world.parked("a", 10 * GIB)
     world.do(c.ResizeLease("a", "quarter"))
@@ -101,21 +100,21 @@ def test_what_cannot_be_is_refused_and_it_stays_parked(size: str, error: type[Ex
 def test_its_user_is_told_what_is_kept_and_every_way_out() -> None:
     world = World(spec("gpu", parkable=True))
     lease = over(world)
-    said = str(overuse.message(world.state, lease))
+    said = str(memory_limit.message(world.state, lease))
     for part in ("used 45 GiB", "kept in the host's memory", "stands still", "jupyter fastgpu resize a SIZE",
                  "Interrupt the kernel", "parked again unless memory is freed within 30 s", "Restart the kernel",
                  "until you choose"):  # fmt: skip
         assert part in said
     world.do(c.ResumeLease("a"))
-    assert "waits to come back" in str(overuse.message(world.state, lease))
+    assert "waits to come back" in str(memory_limit.message(world.state, lease))
     world.resumed("a")
-    assert overuse.message(world.state, lease) is None
+    assert memory_limit.message(world.state, lease) is None
 
 
 def test_where_it_would_be_ended_the_next_time_that_is_said() -> None:
     world = World(spec("gpu", parkable=True))
     world.do(c.SetPolicy(Policy(over_limit=OverLimit.REVOKE)))
-    assert "is ended unless memory is freed" in str(overuse.message(world.state, over(world)))
+    assert "is ended unless memory is freed" in str(memory_limit.message(world.state, over(world)))
 
 
 # -- whether it holds -------------------------------------------------------------------------------------------------
@@ -129,13 +128,13 @@ def reported(world: World, memory_gib: int | None, *stuck: str) -> int:
 def test_a_size_holds_once_the_kernel_has_said_that_its_libraries_follow() -> None:
     world = World(spec("gpu"))
     lease = world.active("a", "half")
-    assert (sizes.outcome(lease), sizes.message(lease)) == (Outcome.APPLIED, None)
+    assert (resize.outcome(lease), resize.message(lease)) == (Outcome.APPLIED, None)
     world.do(c.ResizeLease("a", "quarter"))
-    assert sizes.outcome(lease) is Outcome.PENDING
-    assert "told before its next cell" in str(sizes.message(lease))
+    assert resize.outcome(lease) is Outcome.PENDING
+    assert "told before its next cell" in str(resize.message(lease))
     assert reported(world, 40) == 0, "that is of the size before"
     assert reported(world, 20) == 1
-    assert sizes.outcome(lease) is Outcome.APPLIED
+    assert resize.outcome(lease) is Outcome.APPLIED
     assert reported(world, 20) == 0
 
 
@@ -144,38 +143,38 @@ def test_what_cannot_follow_needs_a_restart_and_has_it() -> None:
     lease = world.active("a", "half")
     world.do(c.ResizeLease("a", "full"))
     assert reported(world, None, "JAX", "RAPIDS (RMM)") == 1
-    assert sizes.outcome(lease) is Outcome.NEEDS_RESTART
-    assert sizes.message(lease) == "JAX and RAPIDS (RMM) keep the earlier size until the kernel is restarted."
+    assert resize.outcome(lease) is Outcome.NEEDS_RESTART
+    assert resize.message(lease) == "JAX and RAPIDS (RMM) keep the earlier size until the kernel is restarted."
     world.do(c.ResizeLease("a", "half"))
-    assert sizes.outcome(lease) is Outcome.NEEDS_RESTART
+    assert resize.outcome(lease) is Outcome.NEEDS_RESTART
     assert reported(world, 40, "JAX") == 1
-    assert sizes.message(lease) == "JAX keeps the earlier size until the kernel is restarted."
+    assert resize.message(lease) == "JAX keeps the earlier size until the kernel is restarted."
     world.do(c.BindHolder("a", holder(77)))
-    assert sizes.outcome(lease) is Outcome.APPLIED
+    assert resize.outcome(lease) is Outcome.APPLIED
 
 
 def test_the_same_amount_by_another_name_tells_nobody() -> None:
     world = World(spec("gpu"))
     lease = world.active("a", "half")
     world.do(c.ResizeLease("a", "40GiB"))
-    assert sizes.outcome(lease) is Outcome.APPLIED
+    assert resize.outcome(lease) is Outcome.APPLIED
 
 
 def test_what_the_driver_keeps_holds_at_once() -> None:
     from dataclasses import replace
 
-    offers = (Offer(Mechanism.SHARED, Enforcement.DRIVER, resizable=True),)
-    world = World(replace(spec("gpu"), offers=offers))
+    capabilities = (MechanismCapability(Mechanism.SHARED, Enforcement.DRIVER, resizable=True),)
+    world = World(replace(spec("gpu"), capabilities=capabilities))
     lease = world.active("a", "half")
     world.do(c.ResizeLease("a", "quarter"))
-    assert sizes.outcome(lease) is Outcome.APPLIED
+    assert resize.outcome(lease) is Outcome.APPLIED
 
 
 def test_a_size_that_was_given_while_it_was_parked_is_to_be_told_as_well() -> None:
     world = World(spec("gpu", parkable=True))
     lease = over(world)
     world.do(c.ResizeLease("a", "60GiB"))
-    assert sizes.outcome(lease) is None
+    assert resize.outcome(lease) is None
     world.resumed("a")
-    assert sizes.outcome(lease) is Outcome.PENDING
+    assert resize.outcome(lease) is Outcome.PENDING
     assert reported(world, 60) == 1

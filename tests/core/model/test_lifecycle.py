@@ -11,7 +11,7 @@ from fastgpu_jupyter.core import apply, decide
 from fastgpu_jupyter.core.model import commands as c
 from fastgpu_jupyter.core.model import events as e
 from fastgpu_jupyter.core.model import lifecycle
-from fastgpu_jupyter.core.model.entities import HOLDING, LeaseState
+from fastgpu_jupyter.core.model.entities import HOLDING_CAPACITY, LeaseState
 from fastgpu_jupyter.core.model.events import Event
 from fastgpu_jupyter.errors import InternalError
 from tests.core.world import World, spec
@@ -37,10 +37,10 @@ def test_nothing_leads_out_of_the_end() -> None:
 
 def test_capacity_is_given_back_only_by_the_end() -> None:
     leaving = [(before, event, after) for (before, event), after in lifecycle.TRANSITIONS.items()
-               if before in HOLDING and after not in HOLDING]  # fmt: skip
+               if before in HOLDING_CAPACITY and after not in HOLDING_CAPACITY]  # fmt: skip
     assert {after for _, _, after in leaving} == {LeaseState.ENDED, LeaseState.PARKED, LeaseState.WAITING}
     # What could not be made, and of which nothing is left.
-    assert [event for _, event, after in leaving if after is LeaseState.WAITING] == [e.LeaseNotPrepared]
+    assert [event for _, event, after in leaving if after is LeaseState.WAITING] == [e.LeasePrepareFailed]
 
 
 def test_every_command_and_event_has_a_rule() -> None:

@@ -57,7 +57,7 @@ def starts(device: Device, requirements: Requirements) -> set[tuple[str, int]]:
         taken = {cell for one in there for cell in cells(*one)}
         found: dict[str, set[int]] = {}
         for one in spec.profiles:
-            places = {part.start for part in spec.standing if part.usable and part.profile == one.name}
+            places = {part.start for part in spec.existing_partitions if part.usable and part.profile == one.name}
             places = {start for start in places if (one.name, start) not in mine}
             count = len([name for name, _ in there if name == one.name])
             if one.at_most is None or count < one.at_most:
@@ -65,7 +65,7 @@ def starts(device: Device, requirements: Requirements) -> set[tuple[str, int]]:
             found[one.name] = places
         return found
 
-    standing = {(part.profile, part.start) for part in spec.standing}
+    standing = {(part.profile, part.start) for part in spec.existing_partitions}
     ever = beside(standing, set())
 
     def serves(profile: PartitionProfile) -> bool:
@@ -86,5 +86,5 @@ def starts(device: Device, requirements: Requirements) -> set[tuple[str, int]]:
         (one for one in possible if one.milli == least),
         key=lambda one: (one.memory_bytes, one.length, -(one.at_most or 99), one.name),
     )
-    held = {(part.profile, part.start) for part in device.parts.values()}
+    held = {(part.profile, part.start) for part in device.partitions.values()}
     return {(smallest.name, start) for start in beside(standing | held, held)[smallest.name]}

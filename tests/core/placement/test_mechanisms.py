@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from fastgpu_jupyter.core.model import commands as c
-from fastgpu_jupyter.core.model.effects import Limit, effects, outstanding
+from fastgpu_jupyter.core.model.effects import SetLimit, effects, outstanding
 from fastgpu_jupyter.core.model.entities import (
     DeviceSpec,
     EndReason,
@@ -16,7 +16,7 @@ from fastgpu_jupyter.core.model.entities import (
     LeaseState,
     LimitScope,
     Mechanism,
-    Offer,
+    MechanismCapability,
     Plan,
     Requirements,
 )
@@ -25,20 +25,24 @@ from fastgpu_jupyter.core.placement import mechanisms
 from fastgpu_jupyter.errors import Conflict, NeedsRestart, NoSuchDevice
 from tests.core.world import World, holder, spec
 
-WHOLE = Offer(Mechanism.EXCLUSIVE, Enforcement.HARDWARE)
-AGREED = Offer(Mechanism.SHARED, Enforcement.COOPERATIVE, resizable=True)
-KEPT = Offer(Mechanism.SHARED, Enforcement.DRIVER, resizable=True)
-TOGETHER = Offer(Mechanism.MPS, Enforcement.USERSPACE, LimitScope.PROCESS, parkable=False)
+WHOLE = MechanismCapability(Mechanism.EXCLUSIVE, Enforcement.HARDWARE)
+AGREED = MechanismCapability(Mechanism.SHARED, Enforcement.COOPERATIVE, resizable=True)
+KEPT = MechanismCapability(Mechanism.SHARED, Enforcement.DRIVER, resizable=True)
+TOGETHER = MechanismCapability(Mechanism.MPS, Enforcement.USERSPACE, LimitScope.PROCESS, parkable=False)
 #: Stands for a partition of the hardware: apart, but neither resized nor parked.
-FIXED = Offer(Mechanism.SHARED, Enforcement.HARDWARE, parkable=False)
+FIXED = MechanismCapability(Mechanism.SHARED, Enforcement.HARDWARE, parkable=False)
 
 
-def gpu(*offers: Offer, parkable: bool = False) -> DeviceSpec:
-    return replace(spec("gpu", parkable=parkable), mechanisms=tuple(offer.mechanism for offer in offers), offers=offers)
+def gpu(*capabilities: MechanismCapability, parkable: bool = False) -> DeviceSpec:
+    return replace(
+        spec("gpu", parkable=parkable),
+        mechanisms=tuple(capability.mechanism for capability in capabilities),
+        capabilities=capabilities,
+    )
 
 
 @pytest.mark.parametrize(
-    ("offers", "size", "required", "chosen"),
+    ("capabilities", "size", "required", "chosen"),
     [
         ((WHOLE, AGREED), "full", {}, WHOLE),
         ((WHOLE, AGREED), "half", {}, AGREED),
@@ -64,13 +68,16 @@ def gpu(*offers: Offer, parkable: bool = False) -> DeviceSpec:
         ((WHOLE, TOGETHER, AGREED), "half", {"resizable": True}, AGREED),
         ((WHOLE, TOGETHER, AGREED), "half", {"isolation": Isolation.LIMITED}, None),
         ((WHOLE, TOGETHER, KEPT), "half", {"isolation": Isolation.LIMITED}, KEPT),
-        ((WHOLE, TOGETHER, AGREED), "half", {"undivided": True}, AGREED),
+        ((WHOLE, TOGETHER, AGREED), "half", {"unpartitioned": True}, AGREED),
     ],
 )
 def test_the_first_that_keeps_all_that_is_required_serves(
-    offers: tuple[Offer, ...], size: str, required: dict[str, object], chosen: Offer | None
+    capabilities: tuple[MechanismCapability, ...],
+    size: str,
+    required: dict[str, object],
+    chosen: MechanismCapability | None,
 ) -> None:
-    device = gpu(*offers, parkable=True)
+    device = gpu(*capabilities, parkable=True)
     requirements = Requirements(parse_size(size), **required)  # type: ignore[arg-type]
     assert mechanisms.choose(device, requirements) == chosen
     why = mechanisms.refusal(device, requirements)
@@ -114,8 +121,8 @@ def test_each_mechanism_says_why_it_was_chosen() -> None:
 def test_a_limit_of_the_driver_is_set_for_each_process_and_each_size() -> None:
     world = World(gpu(WHOLE, KEPT))
 
-    def limits() -> list[Limit]:
-        return [effect for effect in effects(world.state, world.history[-1][1]) if isinstance(effect, Limit)]
+    def limits() -> list[SetLimit]:
+        return [effect for effect in effects(world.state, world.history[-1][1]) if isinstance(effect, SetLimit)]
 
     lease = world.active("a", "half")
     assert [limit.logical_gpu for limit in limits()] == [lease.logical_gpu]
@@ -123,7 +130,7 @@ def test_a_limit_of_the_driver_is_set_for_each_process_and_each_size() -> None:
     assert [limit.holder.pid for limit in limits()] == [99]
     world.do(c.ResizeLease("a", "quarter"))
     assert [limit.logical_gpu.memory_bytes for limit in limits()] == [20 * 2**30]
-    assert [effect for effect in outstanding(world.state) if isinstance(effect, Limit)] == limits()
+    assert [effect for effect in outstanding(world.state) if isinstance(effect, SetLimit)] == limits()
     world.do(c.LimitSet("a", 1, Enforcement.DRIVER, "group"))
     assert lease.logical_gpu is not None
     assert lease.logical_gpu.driver_handle == "group"
@@ -133,7 +140,7 @@ def test_a_limit_of_the_driver_is_set_for_each_process_and_each_size() -> None:
         "to be lifted"
     )
     world.do(c.LimitSet("a", 1, Enforcement.HARDWARE))
-    assert not [effect for effect in outstanding(world.state) if isinstance(effect, Limit)]
+    assert not [effect for effect in outstanding(world.state) if isinstance(effect, SetLimit)]
 
 
 def test_a_limit_that_was_asked_for_before_a_change_of_size_is_asked_for_anew() -> None:
@@ -143,11 +150,11 @@ def test_a_limit_that_was_asked_for_before_a_change_of_size_is_asked_for_anew() 
     late = world.do(c.LimitSet("a", 1, Enforcement.DRIVER, "group", None, 40 * 2**30))
     assert lease.logical_gpu is not None
     assert lease.logical_gpu.enforcement is Enforcement.HARDWARE
-    (lifting,) = [effect for effect in effects(world.state, late) if isinstance(effect, Limit)]
+    (lifting,) = [effect for effect in effects(world.state, late) if isinstance(effect, SetLimit)]
     assert (lifting.logical_gpu.whole, lifting.logical_gpu.driver_handle) == (True, "group")
     lifted = world.do(c.LimitSet("a", 1, Enforcement.HARDWARE, "", None, 80 * 2**30))
     assert lease.logical_gpu.driver_handle == ""
-    assert not [effect for effect in effects(world.state, lifted) if isinstance(effect, Limit)]
+    assert not [effect for effect in effects(world.state, lifted) if isinstance(effect, SetLimit)]
 
 
 def test_a_limit_that_the_driver_does_not_keep_after_all_is_said() -> None:
@@ -158,7 +165,7 @@ def test_a_limit_that_the_driver_does_not_keep_after_all_is_said() -> None:
     assert (lease.state, lease.logical_gpu.enforcement) == (LeaseState.ACTIVE, Enforcement.COOPERATIVE)
     assert lease.limit_detail == "It shares its group."
     world.do(c.BindHolder("a", holder(99)))
-    assert not [effect for effect in outstanding(world.state) if isinstance(effect, Limit)]
+    assert not [effect for effect in outstanding(world.state) if isinstance(effect, SetLimit)]
 
 
 def test_whoever_required_that_limit_does_not_go_on_without() -> None:

@@ -14,6 +14,7 @@ from fastgpu_jupyter.core.model import commands as c
 from fastgpu_jupyter.core.model import events as e
 from fastgpu_jupyter.core.model.entities import (
     Enforcement,
+    ExistingPartition,
     Isolation,
     Lease,
     LeaseState,
@@ -22,7 +23,6 @@ from fastgpu_jupyter.core.model.entities import (
     Partition,
     PendingReason,
     Requirements,
-    Standing,
     State,
 )
 from fastgpu_jupyter.core.model.size import parse_size
@@ -158,23 +158,27 @@ def test_what_is_counted_of_seven_is_never_more_than_the_device() -> None:
 
 
 def test_a_partition_that_stands_there_is_leased_as_it_is() -> None:
-    world = World(mig_spec("gpu", standing=(Standing("2g.20gb", 4), Standing("1g.10gb", 3))))
-    assert part_of(world.active("a", "2g.20gb")) == Partition("2g.20gb", 4, 285, standing=True)
-    assert part_of(world.active("b", "1g.10gb")) == Partition("1g.10gb", 3, 142, standing=True)
+    world = World(
+        mig_spec("gpu", existing_partitions=(ExistingPartition("2g.20gb", 4), ExistingPartition("1g.10gb", 3)))
+    )
+    assert part_of(world.active("a", "2g.20gb")) == Partition("2g.20gb", 4, 285, preexisting=True)
+    assert part_of(world.active("b", "1g.10gb")) == Partition("1g.10gb", 3, 142, preexisting=True)
     made = part_of(world.active("c", "1g.10gb"))
-    assert not made.standing
+    assert not made.preexisting
     assert made.start not in (3, 4, 5)
 
 
 def test_where_everything_stands_the_smallest_of_that_serves() -> None:
-    world = World(mig_spec("gpu", standing=(Standing("3g.40gb", 0), Standing("3g.40gb", 4))))
+    world = World(
+        mig_spec("gpu", existing_partitions=(ExistingPartition("3g.40gb", 0), ExistingPartition("3g.40gb", 4)))
+    )
     assert part_of(world.active("a", "eighth")).profile == "3g.40gb"
     with pytest.raises(NoSuchDevice, match="no partition of the A100-SXM4-80GB serves it"):
         world.ask("b", "full")
 
 
 def test_a_partition_that_cannot_be_used_is_only_in_the_way() -> None:
-    world = World(mig_spec("gpu", standing=(Standing("3g.40gb", 0, usable=False),)))
+    world = World(mig_spec("gpu", existing_partitions=(ExistingPartition("3g.40gb", 0, usable=False),)))
     assert part_of(world.active("a", "half")).start == 4
     assert world.ask("b", "half").state is LeaseState.WAITING
 
@@ -182,7 +186,7 @@ def test_a_partition_that_cannot_be_used_is_only_in_the_way() -> None:
 def test_somebody_makes_a_partition_and_the_pool_goes_round_it() -> None:
     world = World(mig_spec("gpu"))
     world.active("a", "1g.10gb")
-    world.do(c.SetDevices((mig_spec("gpu", standing=(Standing("3g.40gb", 0),)),)))
+    world.do(c.SetDevices((mig_spec("gpu", existing_partitions=(ExistingPartition("3g.40gb", 0),)),)))
     starts = {part_of(world.active(name, "1g.10gb")).start for name in "bc"}
     assert starts == {4, 5}
 
@@ -235,7 +239,7 @@ def test_another_table_of_the_driver_holds_once_the_device_is_empty() -> None:
 
 
 def test_it_is_all_in_the_journal() -> None:
-    world = World(mig_spec("gpu", standing=(Standing("1g.10gb", 0),)))
+    world = World(mig_spec("gpu", existing_partitions=(ExistingPartition("1g.10gb", 0),)))
     world.active("a", "half")
     world.active("b", "1g.10gb")
     read = State()
@@ -278,15 +282,23 @@ def test_two_leases_that_overlap_are_found(second: Partition | None, found: str 
 @given(
     data=st.data(),
     few=st.booleans(),
-    standing=st.sampled_from([(), (Standing("2g.20gb", 2),), (Standing("3g.40gb", 4, usable=False),)]),
+    existing_partitions=st.sampled_from(
+        [(), (ExistingPartition("2g.20gb", 2),), (ExistingPartition("3g.40gb", 4, usable=False),)]
+    ),
 )
 def test_nothing_overlaps_and_nothing_is_refused_where_a_start_is_free(
-    data: st.DataObject, few: bool, standing: tuple[Standing, ...]
+    data: st.DataObject, few: bool, existing_partitions: tuple[ExistingPartition, ...]
 ) -> None:
     before = scheduler.FEW_HOSTS
     scheduler.FEW_HOSTS = before if few else 0
     try:
-        _history(data, World(mig_spec("one", host_id="x"), mig_spec("two", index=1, host_id="y", standing=standing)))
+        _history(
+            data,
+            World(
+                mig_spec("one", host_id="x"),
+                mig_spec("two", index=1, host_id="y", existing_partitions=existing_partitions),
+            ),
+        )
     finally:
         scheduler.FEW_HOSTS = before
 

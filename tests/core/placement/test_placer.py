@@ -13,6 +13,7 @@ from fastgpu_jupyter.core.lease.invariants import violations
 from fastgpu_jupyter.core.model import commands as c
 from fastgpu_jupyter.core.model.entities import (
     DeviceSpec,
+    ExistingPartition,
     Health,
     HostSpec,
     Instant,
@@ -22,7 +23,6 @@ from fastgpu_jupyter.core.model.entities import (
     Mechanism,
     Priority,
     Requirements,
-    Standing,
     State,
     requirements_of,
 )
@@ -45,8 +45,8 @@ KINDS = {
 #: What MIG divides, with partitions of somebody else's or without.
 MIG = {
     "mig": (),
-    "mig with two": (Standing("2g.20gb", 4), Standing("1g.10gb", 3)),
-    "mig in threes": (Standing("3g.40gb", 0), Standing("3g.40gb", 4, usable=False)),
+    "mig with two": (ExistingPartition("2g.20gb", 4), ExistingPartition("1g.10gb", 3)),
+    "mig in threes": (ExistingPartition("3g.40gb", 0), ExistingPartition("3g.40gb", 4, usable=False)),
 }
 SIZES = (
     "full", "half", "quarter", "any:3/8", "any:2/3", "20GiB", "24GiB", "a100", "l4:1/2", "h100", "2xany", "2xh100",
@@ -70,7 +70,7 @@ REQUESTS = st.builds(
 
 def device(name: str, model: str, host_id: str, index: int) -> DeviceSpec:
     if model in MIG:
-        return mig_spec(name, index=index, host_id=host_id, standing=MIG[model])
+        return mig_spec(name, index=index, host_id=host_id, existing_partitions=MIG[model])
     memory_bytes, mechanisms, rate, parkable = KINDS[model]
     return DeviceSpec(name, index, model, memory_bytes, False, mechanisms, rate, host_id, parkable)  # noqa: FBT003
 
@@ -245,20 +245,20 @@ def test_equal_devices_are_taken_in_the_order_in_which_they_are_shown() -> None:
 def test_prices_follow_what_was_asked_for_and_survive_a_restart() -> None:
     world = World(spec("gpu"))
     for number in range(SHADOW_PRICES_EVERY + 3):
-        world.state.asked.append(("any:2/3" if number % 2 else "any:1/3", 0, 0))
+        world.state.recent_requests.append(("any:2/3" if number % 2 else "any:1/3", 0, 0))
     prices = Placer(world.state).index._prices
     assert prices == Placer(replace(world.state)).index._prices
     assert prices.sale[500] < prices.sale[1000] * 0.4  # a half serves a third, and no more
-    world.state.asked.clear()
+    world.state.recent_requests.clear()
     assert Placer(world.state).index._prices.sale[500] == prices.sale[1000] // 2
 
 
 def test_what_is_usual_is_counted_from_requests_and_fades(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fastgpu_jupyter.core.apply.ASKED_MAX", 4)
+    monkeypatch.setattr("fastgpu_jupyter.core.apply.RECENT_REQUESTS_MAX", 4)
     world = World(spec("gpu"))
     for number in range(5):
         world.ask(f"lease-{number}", "half" if number < 3 else None, None if number < 3 else 3 * GIB)
-    assert world.state.asked == [("half", 0, 0), (f"{3 * GIB}B", 0, 0), (f"{3 * GIB}B", 0, 0)]
+    assert world.state.recent_requests == [("half", 0, 0), (f"{3 * GIB}B", 0, 0), (f"{3 * GIB}B", 0, 0)]
 
 
 def test_a_host_without_processors_left_serves_nobody_who_needs_some() -> None:
@@ -294,8 +294,8 @@ def test_what_stands_where_a_lease_has_lost_its_partition_is_not_leased_before_t
     assert lease.logical_gpu is not None
     assert lease.logical_gpu.partition is not None
     start = lease.logical_gpu.partition.start
-    world.do(c.SetDevices((mig_spec("card", standing=(Standing("1g.10gb", start + 1),)),)))
+    world.do(c.SetDevices((mig_spec("card", existing_partitions=(ExistingPartition("1g.10gb", start + 1),)),)))
     other = world.ask("b", "1g.10gb")
     assert other.logical_gpu is not None
     assert other.logical_gpu.partition is not None
-    assert not other.logical_gpu.partition.standing
+    assert not other.logical_gpu.partition.preexisting

@@ -6,18 +6,18 @@ import random
 
 import pytest
 
-from fastgpu_jupyter.core.accounting.fairshare import Standing
+from fastgpu_jupyter.core.accounting.fairshare import FairShareKey
 from fastgpu_jupyter.core.scheduling.max_tree import HIGHEST, LOWEST, MaxTree
 
 
-def plainly(row: list[Standing], start: int, level: Standing) -> int | None:
+def plainly(row: list[FairShareKey], start: int, level: FairShareKey) -> int | None:
     return next((at for at in range(start, len(row)) if row[at] > level), None)
 
 
 @pytest.mark.parametrize("length", [0, 1, 2, 3, 7, 8, 33])
 def test_it_is_the_one_that_a_look_at_each_finds(length: int) -> None:
     draw = random.Random(length)
-    levels = [LOWEST, HIGHEST, *(Standing(draw.random() < 0.8, *[float(draw.randrange(9))] * 2) for _ in range(12))]
+    levels = [LOWEST, HIGHEST, *(FairShareKey(draw.random() < 0.8, *[float(draw.randrange(9))] * 2) for _ in range(12))]
     row = [draw.choice(levels) for _ in range(length)]
     peaks = MaxTree(row)
     for _ in range(length + 1):

@@ -38,13 +38,13 @@ def one(**more: object) -> World:
 def idle(world: World, name: str, **more: object) -> None:
     """``name`` is active, its kernel has said that it runs no cell, and that was long enough ago."""
     world.active(name, **more)  # type: ignore[arg-type]
-    world.do(c.UseLease(name, busy=False))
+    world.do(c.ReportActivity(name, busy=False))
     world.now_ms += IDLE_MS
 
 
 def busy(world: World, name: str, **more: object) -> None:
     world.active(name, **more)  # type: ignore[arg-type]
-    world.do(c.UseLease(name, busy=True))
+    world.do(c.ReportActivity(name, busy=True))
     world.now_ms += IDLE_MS
 
 
@@ -57,7 +57,7 @@ def test_an_idle_lease_makes_room_for_who_waits_and_comes_back_for_its_next_cell
     world.parked("a", 5 * GIB)
     assert (a.state, a.parked_bytes, world.state.parked_bytes, b.state) == (S.PARKED, 5 * GIB, 5 * GIB, S.PREPARING)
     world.prepared("b")
-    world.do(c.UseLease("a", busy=True))
+    world.do(c.ReportActivity("a", busy=True))
     assert a.state is S.WAITING
     world.do(c.ReleaseLease("b"))
     world.drained("b")
@@ -76,7 +76,7 @@ def test_nobody_is_parked_while_nobody_waits() -> None:
 def test_one_that_is_idle_for_too_short_is_left_alone_until_it_is() -> None:
     world = one()
     world.active("a")
-    world.do(c.UseLease("a", busy=False))
+    world.do(c.ReportActivity("a", busy=False))
     world.ask("b", tenant="bob")
     world.now_ms += IDLE_MS - 1
     world.do(c.Tick())
@@ -90,8 +90,8 @@ def test_the_one_used_longest_ago_goes_first() -> None:
     world = World(*(spec(name, index=i, parkable=True) for i, name in enumerate("xyz")))
     for name in "abc":
         idle(world, name)
-    world.do(c.UseLease("a", busy=True))
-    world.do(c.UseLease("a", busy=False))
+    world.do(c.ReportActivity("a", busy=True))
+    world.do(c.ReportActivity("a", busy=False))
     world.now_ms += IDLE_MS
     world.ask("d", tenant="dan")
     assert world.states() == {"a": "active", "b": "parking", "c": "active", "d": "waiting"}
@@ -100,8 +100,8 @@ def test_the_one_used_longest_ago_goes_first() -> None:
 @pytest.mark.parametrize(
     "kept",
     [
-        lambda world: world.do(c.RetainLease("a", Retention.HOLD)),
-        lambda world: world.do(c.UseLease("a", busy=True)),
+        lambda world: world.do(c.SetRetention("a", Retention.HOLD)),
+        lambda world: world.do(c.ReportActivity("a", busy=True)),
         lambda world: world.do(c.BindHolder("a", holder(77))),  # another process, which has not said anything yet
         lambda world: world.do(c.SetPolicy(Policy(idle_ms=None))),
         lambda world: world.do(c.SetPolicy(Policy(parked_bytes_max=79 * GIB))),
@@ -132,7 +132,7 @@ def test_a_device_that_cannot_park_is_left_alone_beside_one_that_can() -> None:
     world = World(spec("x"), spec("y", index=1, parkable=True))
     idle(world, "a")  # on x, which comes first
     idle(world, "b")
-    world.do(c.RetainLease("b", Retention.HOLD))
+    world.do(c.SetRetention("b", Retention.HOLD))
     world.ask("c", tenant="bob", priority=Priority.HIGH)
     assert world.states() == {"a": "active", "b": "active", "c": "waiting"}
     with pytest.raises(Conflict, match="cannot be moved to the host"):
@@ -184,7 +184,7 @@ def test_who_has_less_than_is_guaranteed_takes_from_who_has_more() -> None:
     assert world.state.leases["a1"].park_reason is ParkReason.GUARANTEE
     world.parked("a1")
     world.prepared("b1")
-    world.do(c.UseLease("b1", busy=True))
+    world.do(c.ReportActivity("b1", busy=True))
     # Now both have what they are guaranteed, and nobody takes anything any more.
     world.ask("b2", tenant="bob")
     world.now_ms += 3_600_000
@@ -203,7 +203,7 @@ def test_turns_are_taken_where_an_administrator_wants_it() -> None:
     assert (world.states()["a"], world.state.leases["a"].park_reason) == ("parking", ParkReason.FAIRNESS)
     world.parked("a")
     world.prepared("b")
-    world.do(c.UseLease("b", busy=True))
+    world.do(c.ReportActivity("b", busy=True))
     assert world.states() == {"a": "waiting", "b": "active"}
     world.now_ms += 70_000
     world.do(c.Tick())
@@ -218,7 +218,7 @@ def test_a_cell_that_begins_is_no_reason_to_look_for_room(monkeypatch: pytest.Mo
     world.now_ms += 60_000
     with monkeypatch.context() as patch:
         patch.delattr(preemption, "plan_preemptions")
-        world.do(c.UseLease("a", busy=True))
+        world.do(c.ReportActivity("a", busy=True))
         with pytest.raises(AttributeError):
             world.do(c.Tick())
     world.do(c.Tick())
@@ -246,7 +246,7 @@ def looks(tenants: int, wanted: str, monkeypatch: pytest.MonkeyPatch) -> int:
         return looked
 
     with monkeypatch.context() as patch:
-        patch.setattr(fairshare, "standing", counted(fairshare.standing))
+        patch.setattr(fairshare, "fair_share_key", counted(fairshare.fair_share_key))
         patch.setattr(eligibility, "milli", counted(eligibility.milli))
         world.do(c.Tick())
     assert S.PARKING not in {lease.state for lease in world.state.leases.values()}
@@ -291,13 +291,13 @@ def test_host_memory_is_enough_for_all_that_are_parked_at_once() -> None:
     world.do(c.SetPolicy(Policy(idle_ms=0, parked_bytes_max=100 * GIB)))
     for name in "ab":
         world.active(name, tenant=name)
-        world.do(c.UseLease(name, busy=True))
+        world.do(c.ReportActivity(name, busy=True))
     world.ask("c", tenant="cat")
     world.ask("d", tenant="dan")
     # Both become idle in one instant: for one of them there is host memory.
     world.do(c.SetPolicy(Policy(idle_ms=None, parked_bytes_max=100 * GIB)))
     for name in "ab":
-        world.do(c.UseLease(name, busy=False))
+        world.do(c.ReportActivity(name, busy=False))
     world.do(c.SetPolicy(Policy(idle_ms=0, parked_bytes_max=100 * GIB)))
     assert sorted(world.states().values()) == ["active", "parking", "waiting", "waiting"]
 
@@ -307,10 +307,10 @@ def test_a_gang_that_goes_makes_room_for_several() -> None:
     idle(world, "gang", profile="2xany")
     world.do(c.SetDevices(tuple(world.state.devices[name].spec for name in "xy")))
     busy_at = world.now_ms
-    world.do(c.UseLease("gang", busy=True))
+    world.do(c.ReportActivity("gang", busy=True))
     world.ask("a", tenant="bob")
     world.ask("b", tenant="eve")
-    world.do(c.UseLease("gang", busy=False))
+    world.do(c.ReportActivity("gang", busy=False))
     world.now_ms = busy_at + IDLE_MS
     world.do(c.Tick())
     assert world.states() == {"gang": "parking", "a": "waiting", "b": "waiting"}
@@ -325,7 +325,7 @@ def test_a_gang_gets_devices_of_one_host_all_or_none() -> None:
     world.do(c.SetDevices(tuple(devices), hosts))
     for name in ("a", "b", "d"):
         idle(world, name, tenant=name)
-    world.do(c.UseLease("b", busy=True))  # the other of its host is needed, too
+    world.do(c.ReportActivity("b", busy=True))  # the other of its host is needed, too
     gang = world.ask("gang", "2xany", tenant="eve")
     device_of = {name: lease.logical_gpu.device_id for name, lease in world.state.leases.items() if lease.logical_gpu}
     host_of_b = device_of["b"][:2]
@@ -515,7 +515,7 @@ def two_halves(**policy: object) -> World:
 
 
 def test_a_lease_is_moved_so_that_one_that_waits_fits_and_goes_on_at_once() -> None:
-    world = two_halves(moves=True)
+    world = two_halves(defragments=True)
     (moved,) = [name for name, state in world.states().items() if state == "parking"]
     assert world.state.leases[moved].park_reason is ParkReason.MOVE
     world.parked(moved)
@@ -534,7 +534,7 @@ def test_nothing_is_moved_where_nobody_wants_it_so() -> None:
 
 
 def test_a_lease_rests_before_it_is_moved_again() -> None:
-    world = two_halves(moves=True)
+    world = two_halves(defragments=True)
     (moved,) = [name for name, state in world.states().items() if state == "parking"]
     world.do(c.ParkFailed(moved, world.state.leases[moved].logical_gpu.generation, "no"))  # type: ignore[union-attr]
     (other,) = [name for name, state in world.states().items() if state == "parking"]
@@ -551,7 +551,7 @@ def test_what_is_held_is_not_moved() -> None:
     world = two_halves()
     for name in "abcd":
         if world.states()[name] == "active":
-            world.do(c.RetainLease(name, Retention.HOLD))
-    world.do(c.SetPolicy(Policy(idle_ms=None, moves=True)))
+            world.do(c.SetRetention(name, Retention.HOLD))
+    world.do(c.SetPolicy(Policy(idle_ms=None, defragments=True)))
     world.do(c.Tick())
     assert "parking" not in world.states().values()

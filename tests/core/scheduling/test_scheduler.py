@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from fastgpu_jupyter.core.accounting.fairshare import HALF_LIFE_MS, standing
+from fastgpu_jupyter.core.accounting.fairshare import HALF_LIFE_MS, fair_share_key
 from fastgpu_jupyter.core.model import commands as c
 from fastgpu_jupyter.core.model.entities import (
     AGING_GRANTS,
-    HOLDING,
+    HOLDING_CAPACITY,
     EndReason,
     HostSpec,
     LeaseRequest,
@@ -49,7 +49,7 @@ def order(world: World) -> list[str]:
 def held_by(world: World) -> dict[str, int]:
     held: dict[str, int] = {}
     for lease in world.state.leases.values():
-        if lease.state in HOLDING:
+        if lease.state in HOLDING_CAPACITY:
             held[lease.tenant] = held.get(lease.tenant, 0) + 1
     return held
 
@@ -85,7 +85,7 @@ def test_use_fades_by_half_in_each_half_life() -> None:
     world.active("b", tenant="bob")
     world.now_ms += HOUR_MS
     end(world, "b")
-    ann, bob = (standing(world.state, name, world.now_ms).tenant for name in ("ann", "bob"))
+    ann, bob = (fair_share_key(world.state, name, world.now_ms).tenant for name in ("ann", "bob"))
     # Ann's hour lies one half-life and one hour before Bob's.
     assert bob / ann == pytest.approx(2 ** (1 + HOUR_MS / HALF_LIFE_MS))
 
@@ -98,11 +98,17 @@ def test_moving_the_epoch_changes_no_order() -> None:
     world.active("b", tenant="bob")
     world.now_ms += 2 * HOUR_MS
     end(world, "b")
-    before = standing(world.state, "bob", world.now_ms).tenant / standing(world.state, "ann", world.now_ms).tenant
+    before = (
+        fair_share_key(world.state, "bob", world.now_ms).tenant
+        / fair_share_key(world.state, "ann", world.now_ms).tenant
+    )
     world.now_ms += 300 * HALF_LIFE_MS
     world.active("c", tenant="eve")
     assert world.state.usage_epoch_ms == world.now_ms
-    after = standing(world.state, "bob", world.now_ms).tenant / standing(world.state, "ann", world.now_ms).tenant
+    after = (
+        fair_share_key(world.state, "bob", world.now_ms).tenant
+        / fair_share_key(world.state, "ann", world.now_ms).tenant
+    )
     assert after == pytest.approx(before)
 
 
@@ -120,7 +126,7 @@ def test_weight_is_a_share_of_the_whole() -> None:
     # Everybody always wants more; each lease lasts about as long.
     for round_ in range(300):
         world.now_ms += 600_000
-        holding = [lease.id for lease in world.state.leases.values() if lease.state in HOLDING]
+        holding = [lease.id for lease in world.state.leases.values() if lease.state in HOLDING_CAPACITY]
         name = drawn.choice(holding)
         tenant = world.state.leases[name].tenant
         end(world, name)

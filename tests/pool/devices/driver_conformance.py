@@ -137,18 +137,18 @@ class DriverConformance:
 
     def test_what_it_offers_can_be_had(self, specs: list[DeviceSpec]) -> None:
         for spec in specs:
-            offers = mechanisms.capabilities_of(spec)
-            assert offers
-            if spec.offers:
-                assert tuple(offer.mechanism for offer in spec.offers) == spec.mechanisms
-            assert len({offer.mechanism for offer in offers}) == len(offers)
+            capabilities = mechanisms.capabilities_of(spec)
+            assert capabilities
+            if spec.capabilities:
+                assert tuple(capability.mechanism for capability in spec.capabilities) == spec.mechanisms
+            assert len({capability.mechanism for capability in capabilities}) == len(capabilities)
             whole = allocate(spec, "full")
             assert 0 < whole.memory_bytes <= spec.memory_bytes
             assert whole.whole or whole.partition is not None
             assert whole.partition is not None or whole.memory_bytes == spec.memory_bytes
-            for offer in offers:
-                simulated = offer.mechanism is Mechanism.SIMULATED
-                assert (offer.enforcement is Enforcement.NONE) == simulated == spec.simulated
+            for capability in capabilities:
+                simulated = capability.mechanism is Mechanism.SIMULATED
+                assert (capability.enforcement is Enforcement.NONE) == simulated == spec.simulated
 
     def test_a_device_that_is_listed_is_well(self, driver: Driver, specs: list[DeviceSpec]) -> None:
         for spec in specs:
@@ -230,7 +230,7 @@ class DriverConformance:
         of_driver = [
             spec
             for spec in specs
-            if any(offer.enforcement is Enforcement.DRIVER for offer in mechanisms.capabilities_of(spec))
+            if any(capability.enforcement is Enforcement.DRIVER for capability in mechanisms.capabilities_of(spec))
         ]
         if not of_driver:
             pytest.skip("this driver keeps no limits")

@@ -6,7 +6,14 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from fastgpu_jupyter.core.model.entities import DeviceSpec, Enforcement, Health, LogicalGPU, Mechanism, Offer
+from fastgpu_jupyter.core.model.entities import (
+    DeviceSpec,
+    Enforcement,
+    Health,
+    LogicalGPU,
+    Mechanism,
+    MechanismCapability,
+)
 from fastgpu_jupyter.errors import HostFault
 from fastgpu_jupyter.pool.devices.driver import (
     NOT_PARTITIONABLE,
@@ -31,9 +38,9 @@ def fake_spec(name: str, index: int = 0, share: Enforcement = Enforcement.COOPER
         simulated=False,
         mechanisms=(Mechanism.EXCLUSIVE, Mechanism.SHARED),
         rate_micro_per_hour=3_600_000,
-        offers=(
-            Offer(Mechanism.EXCLUSIVE, Enforcement.HARDWARE),
-            Offer(Mechanism.SHARED, share, resizable=True),
+        capabilities=(
+            MechanismCapability(Mechanism.EXCLUSIVE, Enforcement.HARDWARE),
+            MechanismCapability(Mechanism.SHARED, share, resizable=True),
         ),
     )
 

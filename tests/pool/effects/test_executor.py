@@ -24,7 +24,7 @@ from fastgpu_jupyter.core.model.entities import (
     LogicalGPU,
     Mechanism,
     PendingReason,
-    Scrub,
+    ScrubOutcome,
 )
 from fastgpu_jupyter.errors import HostFault
 from fastgpu_jupyter.pool.effects import executor as hands_module
@@ -174,7 +174,7 @@ def test_while_the_driver_hangs_nothing_is_granted_and_everything_is_answered(
         machine.answers.set()
         await until_health(pool, Health.HEALTHY)
         ended = await pool.until("before", LeaseState.ENDED)
-        assert (ended.end_reason, ended.scrub) == (EndReason.RELEASED, Scrub.GONE)
+        assert (ended.end_reason, ended.scrub) == (EndReason.RELEASED, ScrubOutcome.GONE)
         await pool.until("meanwhile", LeaseState.ACTIVE)
 
     def views(pool: Pool, state: object, at: object, viewer: Viewer) -> tuple[list[str], dict[str, str | None]]:
@@ -195,8 +195,8 @@ def test_a_grant_that_was_on_its_way_waits_again_and_is_told_why(tmp_path: Path,
         machine.answers.clear()
         await pool.ask("a")
         lease = await pool.until("a", LeaseState.WAITING)
-        assert lease.tries
-        assert "does not answer" in str(lease.unprepared) or "has not answered" in str(lease.unprepared)
+        assert lease.prepare_attempts
+        assert "does not answer" in str(lease.prepare_failure) or "has not answered" in str(lease.prepare_failure)
         machine.answers.set()
         await pool.until("a", LeaseState.ACTIVE)
 
@@ -239,7 +239,7 @@ def test_devices_come_and_go_while_the_pool_serves(tmp_path: Path, machine: Fake
         assert lease.logical_gpu.device_id == "fake-1"
         machine.remove("fake-1")
         ended = await pool.until("b", LeaseState.ENDED)
-        assert (ended.end_reason, ended.scrub) == (EndReason.DEVICE_LOST, Scrub.DEVICE_GONE)
+        assert (ended.end_reason, ended.scrub) == (EndReason.DEVICE_LOST, ScrubOutcome.DEVICE_GONE)
         assert (await pool.lease("a")).state is LeaseState.ACTIVE
 
     run(tmp_path, machine, story)
@@ -259,7 +259,7 @@ def test_device_files_are_open_before_a_lease_is_ready_and_closed_in_before_it_i
         kernel = holder_of(os.getpid(), Clock().boot_id())
         assert await hands.carry_out(fx.Prepare("a", gpu)) == c.PrepareSucceeded("a", 1, "it")
         assert machine.calls == ["prepare", "open a it"]
-        await hands.carry_out(fx.Limit("a", gpu, kernel))
+        await hands.carry_out(fx.SetLimit("a", gpu, kernel))
         assert machine.calls[2:] == ["settled a"], "this process is no kernel, and is not limited"
         hands.close()
 

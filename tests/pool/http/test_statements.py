@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fastgpu_jupyter.core.accounting import calendar as months
+from fastgpu_jupyter.core.accounting import calendar
 from fastgpu_jupyter.core.model import commands as c
 from fastgpu_jupyter.core.model.entities import BudgetPolicy, Instant, Plan
 from fastgpu_jupyter.errors import InvalidRequest
@@ -27,7 +27,7 @@ WALL = 10**12  # 2001-09-09
 def test_a_month_begins_and_ends(month: str, begin: int, days: int) -> None:
     found = billing.month_of(month)
     assert (found.begins_wall_ms, found.ends_wall_ms) == (begin, begin + days * 86_400_000)
-    assert months.text(found) == month
+    assert calendar.text(found) == month
 
 
 @pytest.mark.parametrize("month", ["", "2026", "2026-13", "2026-1", "26-01", "2026-11-01", "x" * 1000])

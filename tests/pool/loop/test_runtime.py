@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from fastgpu_jupyter.core.lease import preparation as preparing
+from fastgpu_jupyter.core.lease import preparation
 from fastgpu_jupyter.core.model import commands as c
 from fastgpu_jupyter.core.model.entities import (
     DeviceSpec,
@@ -23,7 +23,7 @@ from fastgpu_jupyter.core.model.entities import (
     LeaseRequest,
     LeaseState,
     LogicalGPU,
-    Scrub,
+    ScrubOutcome,
     State,
 )
 from fastgpu_jupyter.core.pool import Pool as Rules
@@ -318,7 +318,7 @@ def test_a_lease_drains_until_none_of_its_processes_has_memory_on_the_device(tmp
 def test_a_preparation_that_fails_is_tried_again_and_ends_the_lease_in_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(preparing, "PAUSE_MS", 1)
+    monkeypatch.setattr(preparation, "PAUSE_MS", 1)
 
     async def story(pool: Pool) -> None:
         pool.driver.refuse = "the GPU fell off the bus."
@@ -326,7 +326,7 @@ def test_a_preparation_that_fails_is_tried_again_and_ends_the_lease_in_the_end(
         lease = await pool.until("a", LeaseState.ENDED)
         assert lease.end_reason is EndReason.PREPARE_FAILED
         assert str(lease.end_detail).startswith("the GPU fell off the bus. It was tried 8 times")
-        assert pool.driver.prepared == preparing.TRIES_MAX
+        assert pool.driver.prepared == preparation.TRIES_MAX
 
     run(tmp_path, story)
 
@@ -335,14 +335,14 @@ def test_what_a_failed_preparation_has_left_is_unmade_before_it_is_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its user may give up meanwhile, and then nobody would."""
-    monkeypatch.setattr(preparing, "PAUSE_MS", 1)
+    monkeypatch.setattr(preparation, "PAUSE_MS", 1)
 
     async def story(pool: Pool) -> None:
         pool.driver.refuse = "no compute instance"
         await pool.ask("a", profile="half")
         await pool.until("a", LeaseState.ENDED)
-        assert pool.driver.prepared == preparing.TRIES_MAX
-        assert len(set(pool.driver.released)) == preparing.TRIES_MAX
+        assert pool.driver.prepared == preparation.TRIES_MAX
+        assert len(set(pool.driver.released)) == preparation.TRIES_MAX
 
     run(tmp_path, story, PlayedDriver(mig_spec("gpu")))
 
@@ -443,8 +443,8 @@ def test_nothing_is_taken_for_parked_that_has_memory_on_the_device(
         driver.pids, driver.blind = [4711], blind
         await pool.runtime.submit(c.ParkLease("a"))
         lease = await pool.until("a", LeaseState.ACTIVE)
-        assert lease.unparkable is not None
-        assert ("cannot see" if blind else "Process 4711 of this lease still has memory") in lease.unparkable
+        assert lease.park_failure is not None
+        assert ("cannot see" if blind else "Process 4711 of this lease still has memory") in lease.park_failure
         assert driver.parked == []  # what was moved is back
 
     run(tmp_path, story, driver)
@@ -478,7 +478,7 @@ def test_what_a_parked_lease_left_is_overwritten_before_its_device_is_another_s(
         assert (await pool.lease("b")).state is LeaseState.WAITING
         fails = False
         lease = await pool.until("a", LeaseState.PARKED)
-        assert (lease.scrub, lease.scrub_bytes, done) == (Scrub.OVERWRITTEN, 70, ["gpu"])
+        assert (lease.scrub, lease.scrub_bytes, done) == (ScrubOutcome.OVERWRITTEN, 70, ["gpu"])
         assert pool.runtime.scrubber.doing("a") is None
         await pool.until("b", LeaseState.ACTIVE)
 

@@ -14,7 +14,7 @@ import pynvml
 import pytest
 
 from fastgpu_jupyter.core.model import commands as c
-from fastgpu_jupyter.core.model.entities import Device, EndReason, Health, LeaseState, LogicalGPU, Scrub
+from fastgpu_jupyter.core.model.entities import Device, EndReason, Health, LeaseState, LogicalGPU, ScrubOutcome
 from fastgpu_jupyter.errors import Conflict, HostFault, NotFound
 from fastgpu_jupyter.pool.devices import health
 from fastgpu_jupyter.pool.devices.driver import DeviceGone, DeviceProcess, ProcessUnusable
@@ -294,7 +294,7 @@ def test_a_lease_of_two_gpus_drains_on_the_one_that_is_left(tmp_path: Path, monk
         await async_wait_until(lambda: len(asked) >= 6, "the processes are asked for again")
         assert (await pool.lease("a")).state is LeaseState.DRAINING
         driver.pids = []
-        assert (await pool.until("a", LeaseState.ENDED)).scrub is Scrub.DEVICE_GONE
+        assert (await pool.until("a", LeaseState.ENDED)).scrub is ScrubOutcome.DEVICE_GONE
 
     run(tmp_path, story, driver)
 

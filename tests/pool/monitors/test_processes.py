@@ -286,9 +286,11 @@ def test_what_children_use_counts_and_too_much_has_consequences(tmp_path: Path, 
             put(machine, "fake-0", kernel, 30)
             put(machine, "fake-0", neighbour, 40)
             await pool.looked()
-            assert (await pool.until("a", lambda _: True)).over_since_ms is None
+            assert (await pool.until("a", lambda _: True)).over_limit_since_ms is None
             put(machine, "fake-0", child, 11)
-            await pool.until("a", lambda lease: lease.over_bytes == 41 * GIB or lease.state is not LeaseState.ACTIVE)
+            await pool.until(
+                "a", lambda lease: lease.over_limit_bytes == 41 * GIB or lease.state is not LeaseState.ACTIVE
+            )
             lease = await pool.until("a", lambda lease: lease.state is LeaseState.DRAINING)
             assert lease.end_reason is EndReason.OVER_LIMIT
             assert lease.end_detail == "It used 41 GiB of its GPU, and it had 40 GiB."
@@ -339,8 +341,8 @@ def test_memory_that_was_freed_in_time_is_forgiven(tmp_path: Path, machine: Fake
         async def story(pool: Pool) -> None:
             await pool.ask("a", kernel)
             put(machine, "fake-0", kernel, 41)
-            await pool.until("a", lambda lease: lease.over_since_ms is not None)
+            await pool.until("a", lambda lease: lease.over_limit_since_ms is not None)
             put(machine, "fake-0", kernel, 40)
-            await pool.until("a", lambda lease: lease.over_since_ms is None)
+            await pool.until("a", lambda lease: lease.over_limit_since_ms is None)
 
         play(tmp_path, machine, story, policy=Policy(over_limit=OverLimit.REVOKE, over_limit_grace_ms=60_000))

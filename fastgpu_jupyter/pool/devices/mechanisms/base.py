@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
-from ....core.model.entities import LogicalGPU, Offer
+from ....core.model.entities import LogicalGPU, MechanismCapability
 from ....errors import HostFault
 from ..driver import LimitResult
 
@@ -69,7 +69,7 @@ class PartitionControl(Protocol):
 class LeaseMechanism(Protocol):
     """One mechanism: how a logical GPU is made of its devices, kept within its limits, and unmade."""
 
-    def offer(self, device_id: str) -> Offer | None:
+    def capability(self, device_id: str) -> MechanismCapability | None:
         """What it promises on a device; ``None`` where it cannot serve there."""
 
     def prepare(self, gpu: LogicalGPU) -> str:

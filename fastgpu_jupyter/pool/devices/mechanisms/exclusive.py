@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ....core.model.entities import Enforcement, LogicalGPU, Mechanism, Offer
+from ....core.model.entities import Enforcement, LogicalGPU, Mechanism, MechanismCapability
 from ..driver import LimitResult
 from .base import DeviceControl
 from .shared import lift
@@ -16,9 +16,9 @@ class Exclusive:
     def __init__(self, hardware: DeviceControl) -> None:
         self._hardware = hardware
 
-    def offer(self, device_id: str) -> Offer | None:
+    def capability(self, device_id: str) -> MechanismCapability | None:
         """Kept apart by the hardware; another number of devices takes a new process."""
-        return Offer(Mechanism.EXCLUSIVE, Enforcement.HARDWARE)
+        return MechanismCapability(Mechanism.EXCLUSIVE, Enforcement.HARDWARE)
 
     def prepare(self, gpu: LogicalGPU) -> str:
         """Only see that they are there."""

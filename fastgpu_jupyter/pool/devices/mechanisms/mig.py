@@ -21,7 +21,14 @@ import logging
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
-from ....core.model.entities import Enforcement, LogicalGPU, Mechanism, Offer, Partition, Standing
+from ....core.model.entities import (
+    Enforcement,
+    ExistingPartition,
+    LogicalGPU,
+    Mechanism,
+    MechanismCapability,
+    Partition,
+)
 from ....errors import HostFault, InternalError
 from ..driver import LimitResult
 from .base import PartitionControl, PartitionInstance, PlacementOccupied
@@ -42,15 +49,17 @@ class Mig:
     def adopt(self, held: Iterable[LogicalGPU]) -> None:
         """Learn what leases have, by the journal."""
         for gpu in held:
-            if gpu.partition is not None and not gpu.partition.standing:
+            if gpu.partition is not None and not gpu.partition.preexisting:
                 self._own[_place(gpu)] = gpu.driver_handle
         self._was_told = True
 
-    def standing(self, device_id: str, there: Iterable[PartitionInstance]) -> tuple[tuple[Standing, ...], str | None]:
+    def existing_partitions(
+        self, device_id: str, there: Iterable[PartitionInstance]
+    ) -> tuple[tuple[ExistingPartition, ...], str | None]:
         """Which of the partitions that are there somebody else made, and what is to be said of them."""
         others = [one for one in there if not self._is_own(device_id, one)]
         left = [one for one in others if not self._removed(device_id, one)]
-        found = sorted(Standing(one.profile, one.start, one.complete) for one in left)
+        found = sorted(ExistingPartition(one.profile, one.start, one.complete) for one in left)
         if not found:
             return (), None
         names = [
@@ -82,15 +91,15 @@ class Mig:
 
     # -- LeaseMechanism -----------------------------------------------------------------------------------------------
 
-    def offer(self, device_id: str) -> Offer | None:
+    def capability(self, device_id: str) -> MechanismCapability | None:
         """Memory, caches and processors of its own; neither its size nor its place can change."""
-        return Offer(Mechanism.MIG, Enforcement.HARDWARE)
+        return MechanismCapability(Mechanism.MIG, Enforcement.HARDWARE)
 
     def prepare(self, gpu: LogicalGPU) -> str:
         """Make the partition, or take up the one that is there if it is the lease's; its UUID."""
         part = _part(gpu)
         there = _find(gpu, self._hardware.require_partitioned(gpu.device_id))
-        if part.standing:
+        if part.preexisting:
             if there is None or not there.complete or (gpu.driver_handle and gpu.driver_handle not in there.devices):
                 raise HostFault(f"The MIG instance {part.profile} that was to be leased as it was is gone.")
             return there.devices[0]
@@ -124,7 +133,7 @@ class Mig:
 
     def release(self, gpu: LogicalGPU) -> None:
         """Unmake the partition unless somebody else made it. Raises while something runs there."""
-        if not _part(gpu).standing:
+        if not _part(gpu).preexisting:
             self._unmake(gpu)
 
     def _unmake(self, gpu: LogicalGPU) -> None:

@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from ....core.model.entities import Enforcement, LimitScope, LogicalGPU, Mechanism, Offer
+from ....core.model.entities import Enforcement, LimitScope, LogicalGPU, Mechanism, MechanismCapability
 from ....errors import HostFault
 from ....units import MIB
 from ...host import single
@@ -173,13 +173,13 @@ class Mps:
 
     # -- LeaseMechanism -----------------------------------------------------------------------------------------------
 
-    def offer(self, device_id: str) -> Offer | None:
+    def capability(self, device_id: str) -> MechanismCapability | None:
         """A limit for each process, fixed when it starts; where MPS is switched on and the device can."""
         if self._setup is None or not self._setup.on or self.why_not() is not None:
             return None
         if self._hardware.mps_obstacle(device_id) is not None:
             return None
-        return Offer(Mechanism.MPS, Enforcement.USERSPACE, LimitScope.PROCESS, parkable=False)
+        return MechanismCapability(Mechanism.MPS, Enforcement.USERSPACE, LimitScope.PROCESS, parkable=False)
 
     def prepare(self, gpu: LogicalGPU) -> str:
         """Have its user's daemon on the device, started if it must be."""

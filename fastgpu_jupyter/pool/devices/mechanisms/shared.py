@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ....core.model.entities import Enforcement, LogicalGPU, Mechanism, Offer
+from ....core.model.entities import Enforcement, LogicalGPU, Mechanism, MechanismCapability
 from ....errors import HostFault
 from ....units import MIB
 from ...host import cgroup
@@ -33,10 +33,12 @@ class Shared:
     def __init__(self, hardware: DeviceControl) -> None:
         self._hardware = hardware
 
-    def offer(self, device_id: str) -> Offer | None:
+    def capability(self, device_id: str) -> MechanismCapability | None:
         """A limit that the driver keeps where it can, else one by agreement; either can change while a kernel runs."""
         driver = self._hardware.supports_memory_limits(device_id)
-        return Offer(Mechanism.SHARED, Enforcement.DRIVER if driver else Enforcement.COOPERATIVE, resizable=True)
+        return MechanismCapability(
+            Mechanism.SHARED, Enforcement.DRIVER if driver else Enforcement.COOPERATIVE, resizable=True
+        )
 
     def prepare(self, gpu: LogicalGPU) -> str:
         """See that the device is there. What was limited stays limited."""

@@ -156,20 +156,20 @@ class NvidiaDriver:
         else:
             limiters = list(self._limiters.values())
             self._divider.forget(uuid)
-        offers = tuple(filter(None, (limiter.offer(uuid) for limiter in limiters)))
-        standing, said = self._mig.standing(uuid, self._divider.instances(uuid)) if divided else ((), None)
+        capabilities = tuple(filter(None, (limiter.capability(uuid) for limiter in limiters)))
+        existing, said = self._mig.existing_partitions(uuid, self._divider.instances(uuid)) if divided else ((), None)
         spec = DeviceSpec(
             id=uuid,
             index=index,
             model=name.removeprefix("NVIDIA "),
             memory_bytes=memory_bytes,
             simulated=False,
-            mechanisms=tuple(offer.mechanism for offer in offers),
+            mechanisms=tuple(capability.mechanism for capability in capabilities),
             rate_micro_per_hour=catalog.rate_of(name, self._rates),
             partition=PartitionStyle.DYNAMIC if divided else PartitionStyle.NONE,
-            offers=offers,
+            capabilities=capabilities,
             profiles=self._divider.profiles(uuid) if divided else (),
-            standing=standing,
+            existing_partitions=existing,
         )
         return spec, said
 

@@ -124,24 +124,24 @@ def test_whoever_does_not_see_the_daemon_has_no_limit_and_that_is_said(tmp_path:
 def test_it_is_offered_only_where_it_is_switched_on_and_can_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     hardware = DeviceControl()
-    assert Mps(hardware).offer("GPU-a") is None
+    assert Mps(hardware).capability("GPU-a") is None
     off, on = (Mps(hardware, MpsSettings(tmp_path / "mps", on=one)) for one in (False, True))
-    assert (off.offer("GPU-a"), off.why_not()) == (None, None)
-    assert on.offer("GPU-a") is None
+    assert (off.capability("GPU-a"), off.why_not()) == (None, None)
+    assert on.capability("GPU-a") is None
     assert f"{PROGRAM} was not found" in str(on.why_not())
     (tmp_path / PROGRAM).touch(0o755)
-    offer = on.offer("GPU-a")
-    assert offer is not None
-    assert (offer.enforcement, offer.scope, offer.resizable, offer.parkable) == (
+    capability = on.capability("GPU-a")
+    assert capability is not None
+    assert (capability.enforcement, capability.scope, capability.resizable, capability.parkable) == (
         Enforcement.USERSPACE, LimitScope.PROCESS, False, False,
     )  # fmt: skip
     everybody = Mps(hardware, MpsSettings(tmp_path / "mps", on=True, everybody=True))
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    assert everybody.offer("GPU-a") is None
+    assert everybody.capability("GPU-a") is None
     assert "must run as root" in str(everybody.why_not())
     monkeypatch.undo()
     hardware.lacks = "it is older than Volta"
-    assert on.offer("GPU-a") is None
+    assert on.capability("GPU-a") is None
 
 
 def test_what_was_switched_off_since_it_was_granted_is_refused(tmp_path: Path) -> None:
