@@ -47,7 +47,7 @@ CORE_STDLIB = {
 ONLY_IN = {"pynvml": {"pool/devices/nvidia/"}, "sqlite3": {"pool/"}, "msgspec": {"wire/", "pool/"}}
 
 #: Of the wire, the client's side: the kernel imports it, so it does without msgspec.
-WIRE_WITHOUT_MSGSPEC = {"client", "locate", "spawn", "unixsocket", "views", "__init__"}
+WIRE_WITHOUT_MSGSPEC = {"client", "locate", "options", "spawn", "unixsocket", "__init__"}
 
 
 class Import(NamedTuple):
@@ -169,7 +169,7 @@ def test_the_kernel_starts_without_what_it_does_not_need() -> None:
     [
         ("core/pool.py", "import time\n", "core must not import time"),
         ("core/pool.py", "def f():\n    from os import environ\n", "core must not import os"),
-        ("core/pool.py", "from ..wire import views\n", "core must not import wire"),
+        ("core/pool.py", "from ..wire import schemas\n", "core must not import wire"),
         ("core/pool.py", "from .. import wire\n", "core must not import wire"),
         ("errors.py", "from .core.pool import decide\n", "errors must not import core"),
         ("wire/client.py", "from fastgpu_jupyter.pool import app\n", "wire must not import pool"),
@@ -198,7 +198,7 @@ def test_a_broken_import_is_seen(tmp_path: Path, inside: str, text: str, says: s
     [
         ("core/pool.py", "from ..errors import NotFound\nfrom .model.entities import Lease\nimport dataclasses\n"),
         ("pool/devices/nvidia/driver.py", "import pynvml\n"),
-        ("pool/codec.py", "import msgspec\nfrom ..core import events\nfrom ..wire import views\n"),
+        ("pool/codec.py", "import msgspec\nfrom ..core import events\nfrom ..wire import schemas\n"),
         ("kernel/gate.py", "from ..wire.client import PoolClient\nimport ipykernel\n"),
         ("cli/leases.py", "from ..pool.app import serve\nfrom .. import __version__\n"),
     ],

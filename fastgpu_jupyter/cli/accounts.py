@@ -17,7 +17,7 @@ from traitlets import Bool, Enum, Float, Integer, Unicode
 from ..errors import InvalidRequest
 from ..units import format_duration, format_money, parse_money
 from ..wire.client import Entitlement, PoolClient
-from ..wire.views import (
+from ..wire.schemas import (
     RateView,
     ReservationView,
     StatementLineView,

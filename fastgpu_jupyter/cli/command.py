@@ -14,7 +14,7 @@ from .. import __version__
 from ..errors import FastGPUError, InvalidRequest, PoolUnreachable
 from ..wire.client import PoolClient
 from ..wire.locate import pool_socket
-from ..wire.views import LeaseView
+from ..wire.schemas import LeaseView
 
 
 class ClientApp(JupyterApp):

@@ -9,7 +9,7 @@ from typing import Any
 from ..errors import InvalidRequest
 from ..units import format_duration, format_memory, format_money
 from ..wire.client import PoolClient
-from ..wire.views import LeaseView, StatusView
+from ..wire.schemas import LeaseView, StatusView
 from .command import ClientApp, LeaseApp, table
 
 _QUEUE = ("PLACE", "LEASE", "PROFILE", "PRIORITY", "WAIT", "REASON")

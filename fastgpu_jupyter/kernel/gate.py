@@ -26,7 +26,7 @@ from .use import Use
 
 if TYPE_CHECKING:
     from ..wire.client import LeaseOptions, PoolClient
-    from ..wire.views import LeaseView
+    from ..wire.schemas import LeaseView
     from .caps import Caps
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"

@@ -16,7 +16,7 @@ from .sentences import KEPT, because
 from .waiting import is_away
 
 if TYPE_CHECKING:
-    from ..wire.views import DeviceView, LeaseView, QueueView, StatusView
+    from ..wire.schemas import DeviceView, LeaseView, QueueView, StatusView
 
 #: Who keeps a limit, in words.
 ENFORCED = {

@@ -16,7 +16,7 @@ from ..units import format_duration
 from .sentences import KEPT, because
 
 if TYPE_CHECKING:
-    from ..wire.views import LeaseView
+    from ..wire.schemas import LeaseView
 
 #: After this time the line is updated less often: every update is a message to each browser.
 FRESH_S = 60.0

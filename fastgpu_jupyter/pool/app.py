@@ -31,9 +31,9 @@ from .effects.scrubber import KNOWN, OVERWRITE
 from .host import machine, single
 from .host.clock import Clock
 from .host.threads import within
-from .http.limits import Limits
+from .http.limits import ServiceLimits
 from .http.routes import serve
-from .http.service import Service
+from .http.service import PoolService
 from .journal.reserve import Reserve
 from .journal.store import Journal
 from .logging import HumanFormatter, JsonFormatter, without_what_clients_sent
@@ -155,34 +155,40 @@ class FastGPUPool(JupyterApp):
         "leases that compute, where they can be parked. In a user's own pool everybody may.",
     ).tag(config=True)
     leases_max = Integer(
-        Limits().leases_max, min=1, help="Leases of all users that may exist, waiting ones included."
+        ServiceLimits().leases_max, min=1, help="Leases of all users that may exist, waiting ones included."
     ).tag(config=True)
     leases_max_per_tenant = Integer(
-        Limits().leases_max_per_tenant, min=1, help="Leases of one user that may exist, waiting ones included."
+        ServiceLimits().leases_max_per_tenant, min=1, help="Leases of one user that may exist, waiting ones included."
     ).tag(config=True)
-    waiting_max = Integer(Limits().waiting_max, min=1, help="Requests of all users that may wait.").tag(config=True)
-    waiting_max_per_tenant = Integer(
-        Limits().waiting_max_per_tenant, min=1, help="Requests of one user that may wait."
-    ).tag(config=True)
-    requests_per_s_per_tenant = Float(
-        Limits().requests_per_s_per_tenant, min=0.1, help="HTTP requests of one user in a second."
-    ).tag(config=True)
-    connections_max = Integer(Limits().connections_max, min=1, help="Open connections of all users.").tag(config=True)
-    connections_max_per_tenant = Integer(
-        Limits().connections_max_per_tenant, min=1, help="Open connections of one user."
-    ).tag(config=True)
-    subscribers_max = Integer(Limits().subscribers_max, min=1, help="Readers of the event stream of all users.").tag(
+    waiting_max = Integer(ServiceLimits().waiting_max, min=1, help="Requests of all users that may wait.").tag(
         config=True
     )
-    subscribers_max_per_tenant = Integer(
-        Limits().subscribers_max_per_tenant, min=1, help="Readers of the event stream of one user."
+    waiting_max_per_tenant = Integer(
+        ServiceLimits().waiting_max_per_tenant, min=1, help="Requests of one user that may wait."
     ).tag(config=True)
-    body_bytes_max = Integer(Limits().body_bytes_max, min=1024, help="Bytes in the body of a request.").tag(config=True)
-    header_bytes_max = Integer(Limits().header_bytes_max, min=1024, help="Bytes in the head of a request.").tag(
+    requests_per_s_per_tenant = Float(
+        ServiceLimits().requests_per_s_per_tenant, min=0.1, help="HTTP requests of one user in a second."
+    ).tag(config=True)
+    connections_max = Integer(ServiceLimits().connections_max, min=1, help="Open connections of all users.").tag(
+        config=True
+    )
+    connections_max_per_tenant = Integer(
+        ServiceLimits().connections_max_per_tenant, min=1, help="Open connections of one user."
+    ).tag(config=True)
+    subscribers_max = Integer(
+        ServiceLimits().subscribers_max, min=1, help="Readers of the event stream of all users."
+    ).tag(config=True)
+    subscribers_max_per_tenant = Integer(
+        ServiceLimits().subscribers_max_per_tenant, min=1, help="Readers of the event stream of one user."
+    ).tag(config=True)
+    body_bytes_max = Integer(ServiceLimits().body_bytes_max, min=1024, help="Bytes in the body of a request.").tag(
+        config=True
+    )
+    header_bytes_max = Integer(ServiceLimits().header_bytes_max, min=1024, help="Bytes in the head of a request.").tag(
         config=True
     )
     slow_reader_timeout_s = Float(
-        Limits().slow_reader_timeout_s,
+        ServiceLimits().slow_reader_timeout_s,
         min=0.1,
         help="Seconds for which an answer waits for a reader that does not read.",
     ).tag(config=True)
@@ -274,7 +280,7 @@ class FastGPUPool(JupyterApp):
         self, runtime: Runtime, clock: Clock, socket_path: Path, message: str | None, tell: Callable[[str], None]
     ) -> None:
         boot_id = clock.boot_id()
-        service = Service(
+        service = PoolService(
             runtime,
             scope="system" if self.system else "user",
             currency=self.currency,
@@ -283,7 +289,7 @@ class FastGPUPool(JupyterApp):
             message=message,
             high_priority=self.high_priority,
             discounts={"month": self.month_discount_percent, "year": self.year_discount_percent},
-            limits=Limits(**{name: getattr(self, name) for name in Limits._fields}),
+            limits=ServiceLimits(**{name: getattr(self, name) for name in ServiceLimits._fields}),
         )
         server = serve(service, boot_id)
         stopped = asyncio.Event()
@@ -327,7 +333,7 @@ class _End:
     """Sees when the pool manager is to end: nobody needs it, or nobody could reach it any more."""
 
     def __init__(
-        self, service: Service, socket_path: Path, ours: int | None, timeout_s: float, stopped: asyncio.Event
+        self, service: PoolService, socket_path: Path, ours: int | None, timeout_s: float, stopped: asyncio.Event
     ) -> None:
         self._service = service
         self._socket_path, self._ours = socket_path, ours

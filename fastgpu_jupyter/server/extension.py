@@ -1,4 +1,4 @@
-"""The server extension: routes, the event hub, and the pool started in the background.
+"""The server extension: routes, the event broadcaster, and the pool started in the background.
 
 Loading it never fails because of the pool, and never waits for it: a server whose pool cannot start is a working
 server that says so when it is asked.
@@ -16,11 +16,11 @@ from traitlets import Bool, Int
 
 from ..errors import FastGPUError
 from ..wire.client import PoolClient
-from .access import PoolAccess
-from .handlers import routes
-from .hub import EventHub
+from .broadcaster import EventBroadcaster
+from .pool_connector import PoolConnector
 from .provisioner import FastGPUProvisioner, abandon_launches
-from .tokens import sweep
+from .routes import routes
+from .token_files import remove_stale_tokens
 
 LEASE_SCHEMA = "urn:fastgpu-jupyter:lease:v1"
 _SCHEMAS = Path(__file__).parent / "event_schemas"
@@ -46,10 +46,10 @@ class FastGPUExtension(ExtensionApp):
     def initialize_settings(self) -> None:
         """Create what the handlers share."""
         assert self.serverapp is not None
-        access = PoolAccess(start_pool=self.start_pool)
-        self.settings["fastgpu_access"] = access
-        self.settings["fastgpu_hub"] = EventHub(
-            access,
+        connector = PoolConnector(start_pool=self.start_pool)
+        self.settings["fastgpu_pool"] = connector
+        self.settings["fastgpu_broadcaster"] = EventBroadcaster(
+            connector,
             subscribers_max=self.event_streams_max,
             queue_limit=self.event_queue_limit,
             on_lease=self._lease_changed,
@@ -66,17 +66,17 @@ class FastGPUExtension(ExtensionApp):
         self._start = asyncio.create_task(self._greet_pool())
 
     async def _greet_pool(self) -> None:
-        access: PoolAccess = self.settings["fastgpu_access"]
+        connector: PoolConnector = self.settings["fastgpu_pool"]
         try:
-            leases = await access.call(PoolClient.leases)
+            leases = await connector.call(PoolClient.leases)
             live = [view["kernel_id"] for view in leases if view["state"] != "ended" and view["kernel_id"]]
-            await asyncio.to_thread(sweep, live)
+            await asyncio.to_thread(remove_stale_tokens, live)
         except (FastGPUError, OSError) as error:
             self.log.warning("FastGPU: %s", error)
 
     async def stop_extension(self) -> None:
         """End what would keep the server from stopping; kernels are shut down after this."""
-        self.settings["fastgpu_hub"].close()
+        self.settings["fastgpu_broadcaster"].close()
         if self._start is not None:
             self._start.cancel()
             with contextlib.suppress(asyncio.CancelledError):

@@ -36,10 +36,10 @@ from ..units import parse_memory
 from ..wire.client import LeaseOptions, PoolClient, new_token
 from ..wire.locate import pool_socket
 from ..wire.options import read_mapping
+from ..wire.schemas import LeaseView
 from ..wire.spawn import ensure_pool
-from ..wire.views import LeaseView
-from .adopted import AdoptedProcess, start_time
-from .tokens import remove_token, token_path, write_token
+from .process import PidfdProcess, start_time
+from .token_files import remove_token_file, token_path, write_token_file
 
 T = TypeVar("T")
 BIND_PAUSE_S = 1.0
@@ -188,7 +188,7 @@ class FastGPUProvisioner(LocalProvisioner):
             options=self._options(),
         )
         self.lease_id = view["id"]
-        write_token(self.kernel_id, self._token)
+        write_token_file(self.kernel_id, self._token)
         return client, view
 
     def _current_lease(self, client: PoolClient) -> LeaseView | None:
@@ -359,7 +359,7 @@ class FastGPUProvisioner(LocalProvisioner):
             except FastGPUError as error:
                 self.log.warning("Lease %s was not released: %s It ends with its process.", lease_id, error)
             self._token = None
-            remove_token(self.kernel_id)
+            remove_token_file(self.kernel_id)
 
     # ---- persistence ---------------------------------------------------------------------------------------------
 
@@ -381,7 +381,7 @@ class FastGPUProvisioner(LocalProvisioner):
             self._token = None
         if self.pid is not None:
             # Without a process, LocalProvisioner takes the kernel for dead.
-            adopted: Any = AdoptedProcess(self.pid, provisioner_info.get("start_time"))
+            adopted: Any = PidfdProcess(self.pid, provisioner_info.get("start_time"))
             self.process = adopted
 
 

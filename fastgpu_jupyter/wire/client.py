@@ -22,7 +22,7 @@ from urllib.parse import quote, urlencode
 from .. import errors
 from . import unixsocket
 from .locate import SYSTEM_SOCKET
-from .views import (
+from .schemas import (
     DeviceView,
     GroupView,
     HistoryView,

@@ -1,6 +1,6 @@
 """The pool manager's interface as an OpenAPI 3.1 document, made from the table of operations below.
 
-The schemas of answers are the types in :mod:`.views`, those of bodies are the types here; there is no second
+The schemas of answers are the types in :mod:`.schemas`, those of bodies are the types here; there is no second
 description. Tests hold the table against the routes that there are and the answers that they give.
 """
 
@@ -12,7 +12,8 @@ from typing import Annotated, Any, Literal, NamedTuple, TypedDict
 import msgspec
 
 from .. import __version__
-from . import views
+from . import schemas
+from .schemas import HistoryView, LeaseView
 
 TEXT_MAX = 1024
 INTEGER_MAX = 2**53 - 1
@@ -35,49 +36,49 @@ class HealthView(TypedDict):
 class DevicesView(TypedDict):
     """All devices."""
 
-    devices: list[views.DeviceView]
+    devices: list[schemas.DeviceView]
 
 
 class LeasesView(TypedDict):
     """The caller's leases, those that ended in the last hour included."""
 
-    leases: list[views.LeaseView]
+    leases: list[LeaseView]
 
 
 class QueuesView(TypedDict):
     """The queue in order of grant."""
 
-    queue: list[views.QueueView]
+    queue: list[schemas.QueueView]
 
 
 class TenantsView(TypedDict):
     """Entitlements: the caller's own, or everybody's for an administrator."""
 
-    tenants: list[views.TenantView]
+    tenants: list[schemas.TenantView]
 
 
 class GroupsView(TypedDict):
     """Entitlements of groups: of the caller's own, or of all for an administrator."""
 
-    groups: list[views.GroupView]
+    groups: list[schemas.GroupView]
 
 
 class StatementsView(TypedDict):
     """Statements: the caller's own, or everybody's for an administrator."""
 
-    statements: list[views.StatementView]
+    statements: list[schemas.StatementView]
 
 
 class RatesView(TypedDict):
     """What each model costs."""
 
-    rates: list[views.RateView]
+    rates: list[schemas.RateView]
 
 
 class ReservationsView(TypedDict):
     """Reservations: the caller's own, or everybody's for an administrator."""
 
-    reservations: list[views.ReservationView]
+    reservations: list[schemas.ReservationView]
 
 
 class ProblemView(TypedDict):
@@ -101,12 +102,12 @@ class LeaseBody(_LeaseBodyRequired, total=False):
     memory_bytes: Bytes | None
     kernel_id: Text | None
     notebook: Text | None
-    priority: views.PriorityName | None
+    priority: schemas.PriorityName | None
     wait_ms_max: Count | None
-    isolation: views.IsolationName | None
+    isolation: schemas.IsolationName | None
     parkable: bool | None
     resizable: bool | None
-    retention: views.RetentionName | None
+    retention: schemas.RetentionName | None
     cpu_milli: Count | None
     host_memory_bytes: Count | None
     rate_micro_per_hour_max: Count | None
@@ -162,13 +163,13 @@ class BudgetBody(TypedDict):
     """
 
     budget_micro: Count | None
-    policy: views.BudgetPolicyName
+    policy: schemas.BudgetPolicyName
 
 
 class _ReservationBodyRequired(TypedDict):
     tenant: Annotated[str, msgspec.Meta(pattern=TENANT)]
     size: Text
-    plan: views.PlanName
+    plan: schemas.PlanName
 
 
 class ReservationBody(_ReservationBodyRequired, total=False):
@@ -203,7 +204,7 @@ class TenantBody(GroupBody, total=False):
     group: Annotated[str, msgspec.Meta(pattern=TENANT)] | None
 
 
-class SnapshotMessage(views.StatusView):
+class SnapshotMessage(schemas.StatusView):
     """The first message of the event stream, and whenever the pool manager itself changed: everything."""
 
     type: Literal["snapshot"]
@@ -215,17 +216,17 @@ class ChangedMessage(TypedDict):
 
     type: Literal["changed"]
     seq: int
-    devices: list[views.DeviceView]
-    leases: list[views.LeaseView]
-    queue: list[views.QueueView]
+    devices: list[schemas.DeviceView]
+    leases: list[LeaseView]
+    queue: list[schemas.QueueView]
 
 
 class UsageMessage(TypedDict):
     """What was used at the last reading, each second."""
 
     type: Literal["usage"]
-    devices: list[views.DeviceUsageView]
-    leases: list[views.LeaseUsageView]
+    devices: list[schemas.DeviceUsageView]
+    leases: list[schemas.LeaseUsageView]
 
 
 class Parameter(NamedTuple):
@@ -284,58 +285,58 @@ _ALWAYS = (400, 404, 405, 429)
 
 OPERATIONS = (
     Operation("get", "/v1/health", "Whether the pool manager serves; never refused", HealthView),
-    Operation("get", "/v1/status", "Everything at one instant", views.StatusView),
-    Operation("get", "/v1/pool", "The pool manager itself", views.PoolView),
+    Operation("get", "/v1/status", "Everything at one instant", schemas.StatusView),
+    Operation("get", "/v1/pool", "The pool manager itself", schemas.PoolView),
     Operation("get", "/v1/devices", "All devices", DevicesView),
     Operation("put", "/v1/devices/{device_id}", "Take a device out of service, or put it back; administrators only",
-              views.DeviceView, DrainBody, (_DEVICE, _KEY), problems=(403, 507)),
+              schemas.DeviceView, DrainBody, (_DEVICE, _KEY), problems=(403, 507)),
     Operation("get", "/v1/devices/{device_id}/history", "What was used of it since the pool manager started",
-              views.HistoryView, None, (_DEVICE, _RESOLUTION, _FROM)),
+              HistoryView, None, (_DEVICE, _RESOLUTION, _FROM)),
     Operation("get", "/v1/devices/{device_id}/mig", "MIG mode, and what it would disturb to switch it; administrators",
-              views.PartitionModeView, None, (_DEVICE,), problems=(403,)),
+              schemas.PartitionModeView, None, (_DEVICE,), problems=(403,)),
     Operation("put", "/v1/devices/{device_id}/mig", "Switch MIG mode where nothing is there; administrators only",
-              views.PartitionModeView, PartitionModeBody, (_DEVICE,), problems=(403, 409, 507)),
+              schemas.PartitionModeView, PartitionModeBody, (_DEVICE,), problems=(403, 409, 507)),
     Operation("get", "/v1/queue", "Who waits, in order of grant", QueuesView),
     Operation("get", "/v1/leases", "The caller's leases", LeasesView),
-    Operation("post", "/v1/leases", "Ask for a lease, held by the calling process", views.LeaseView, LeaseBody, (_KEY,),
+    Operation("post", "/v1/leases", "Ask for a lease, held by the calling process", LeaseView, LeaseBody, (_KEY,),
               status=201, problems=(403, 422, 507)),
-    Operation("get", "/v1/leases/{lease_id}", "One lease, now or as soon as it changes", views.LeaseView, None,
+    Operation("get", "/v1/leases/{lease_id}", "One lease, now or as soon as it changes", LeaseView, None,
               (_LEASE, _WAIT, _AFTER)),
-    Operation("delete", "/v1/leases/{lease_id}", "Release it", views.LeaseView, None, (_LEASE, _KEY), problems=(507,)),
-    Operation("get", "/v1/leases/{lease_id}/history", "What it used since the pool manager started", views.HistoryView,
+    Operation("delete", "/v1/leases/{lease_id}", "Release it", LeaseView, None, (_LEASE, _KEY), problems=(507,)),
+    Operation("get", "/v1/leases/{lease_id}/history", "What it used since the pool manager started", HistoryView,
               None, (_LEASE, _RESOLUTION, _FROM)),
-    Operation("post", "/v1/leases/{lease_id}/bind", "Make a process its holder", views.LeaseView, BindBody,
+    Operation("post", "/v1/leases/{lease_id}/bind", "Make a process its holder", LeaseView, BindBody,
               (_LEASE, _KEY), problems=(403, 409, 507), token=True),
-    Operation("post", "/v1/leases/{lease_id}/resize", "Give it another size", views.LeaseView, ResizeBody,
+    Operation("post", "/v1/leases/{lease_id}/resize", "Give it another size", LeaseView, ResizeBody,
               (_LEASE, _KEY), problems=(409, 422, 507)),
     Operation("post", "/v1/leases/{lease_id}/move", "Take it off a device that is not well; see `move`",
-              views.LeaseView, None, (_LEASE, _KEY), problems=(409, 507)),
+              LeaseView, None, (_LEASE, _KEY), problems=(409, 507)),
     Operation("post", "/v1/leases/{lease_id}/libraries", "Say what came of a change of size in the kernel",
-              views.LeaseView, LibrariesBody, (_LEASE, _KEY), problems=(403, 507), token=True),
+              LeaseView, LibrariesBody, (_LEASE, _KEY), problems=(403, 507), token=True),
     Operation("post", "/v1/leases/{lease_id}/park", "Move its memory to the host's and give its device to others",
-              views.LeaseView, None, (_LEASE, _KEY), problems=(409, 507)),
-    Operation("post", "/v1/leases/{lease_id}/resume", "Let a parked lease wait for a device", views.LeaseView, None,
+              LeaseView, None, (_LEASE, _KEY), problems=(409, 507)),
+    Operation("post", "/v1/leases/{lease_id}/resume", "Let a parked lease wait for a device", LeaseView, None,
               (_LEASE, _KEY), problems=(409, 507)),
-    Operation("post", "/v1/leases/{lease_id}/pin", "Hold it, or let it be parked for others", views.LeaseView, PinBody,
+    Operation("post", "/v1/leases/{lease_id}/pin", "Hold it, or let it be parked for others", LeaseView, PinBody,
               (_LEASE, _KEY), problems=(409, 507)),
-    Operation("post", "/v1/leases/{lease_id}/activity", "A cell begins or ends", views.LeaseView, ActivityBody,
+    Operation("post", "/v1/leases/{lease_id}/activity", "A cell begins or ends", LeaseView, ActivityBody,
               (_LEASE, _KEY), problems=(403, 409, 507), token=True),
     Operation("post", "/v1/leases/{lease_id}/transfer", "Let another tenant be billed; administrators only",
-              views.LeaseView, TransferBody, (_LEASE, _KEY), problems=(403, 409, 507)),
-    Operation("post", "/v1/leases/{lease_id}/budget", "Say what it may cost in all", views.LeaseView, LeaseBudgetBody,
+              LeaseView, TransferBody, (_LEASE, _KEY), problems=(403, 409, 507)),
+    Operation("post", "/v1/leases/{lease_id}/budget", "Say what it may cost in all", LeaseView, LeaseBudgetBody,
               (_LEASE, _KEY), problems=(409, 507)),
     Operation("get", "/v1/tenants", "Entitlements", TenantsView),
-    Operation("put", "/v1/tenants/{tenant}", "Set an entitlement; administrators only", views.TenantView, TenantBody,
+    Operation("put", "/v1/tenants/{tenant}", "Set an entitlement; administrators only", schemas.TenantView, TenantBody,
               (_TENANT, _KEY), problems=(403, 507)),
     Operation("put", "/v1/tenants/{tenant}/budget", "Say what it may spend in a month; administrators only",
-              views.TenantView, BudgetBody, (_TENANT, _KEY), problems=(403, 507)),
+              schemas.TenantView, BudgetBody, (_TENANT, _KEY), problems=(403, 507)),
     Operation("get", "/v1/reservations", "Reservations", ReservationsView),
     Operation("put", "/v1/reservations/{reservation_id}", "Hold capacity for a tenant; administrators only",
-              views.ReservationView, ReservationBody, (_RESERVATION, _KEY), problems=(403, 422, 507)),
+              schemas.ReservationView, ReservationBody, (_RESERVATION, _KEY), problems=(403, 422, 507)),
     Operation("delete", "/v1/reservations/{reservation_id}", "End a reservation now; administrators only",
-              views.ReservationView, None, (_RESERVATION, _KEY), problems=(403, 507)),
+              schemas.ReservationView, None, (_RESERVATION, _KEY), problems=(403, 507)),
     Operation("get", "/v1/groups", "Entitlements of groups", GroupsView),
-    Operation("put", "/v1/groups/{group}", "Set a group's entitlement; administrators only", views.GroupView,
+    Operation("put", "/v1/groups/{group}", "Set a group's entitlement; administrators only", schemas.GroupView,
               GroupBody, (_GROUP, _KEY), problems=(403, 507)),
     Operation("get", "/v1/statements/{month}", "What was used in a month", StatementsView, None, (_MONTH,),
               problems=(507,)),

@@ -14,8 +14,8 @@ from fastgpu_jupyter.cli import FastGPUApp
 from fastgpu_jupyter.kernel.magics import VERBS
 from fastgpu_jupyter.pool.app import FastGPUPool
 from fastgpu_jupyter.server.extension import FastGPUExtension
-from fastgpu_jupyter.server.handlers import routes
 from fastgpu_jupyter.server.provisioner import FastGPUProvisioner
+from fastgpu_jupyter.server.routes import routes
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 README = (ROOT / "README.md").read_text()

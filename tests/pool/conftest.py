@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from fastgpu_jupyter.pool.http.limits import Limits
+from fastgpu_jupyter.pool.http.limits import ServiceLimits
 from tests.helpers import PoolProcess
 from tests.pool.devices.nvidia.simulated_mps import FakeMpsControl
 from tests.pool.served import ServedPool
@@ -24,7 +24,7 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
     pools: list[ServedPool] = []
 
     def start(simulate: str = "1xA100-80GB", **limits: Any) -> ServedPool:
-        pools.append(ServedPool(tmp_path, simulate, Limits(**limits)))
+        pools.append(ServedPool(tmp_path, simulate, ServiceLimits(**limits)))
         return pools[-1]
 
     yield start

@@ -16,9 +16,9 @@ from typing import Any, TypeVar
 from fastgpu_jupyter.pool.devices.simulated import SimulatedDriver
 from fastgpu_jupyter.pool.host import single
 from fastgpu_jupyter.pool.host.clock import Clock
-from fastgpu_jupyter.pool.http.limits import Limits
+from fastgpu_jupyter.pool.http.limits import ServiceLimits
 from fastgpu_jupyter.pool.http.routes import serve
-from fastgpu_jupyter.pool.http.service import Service
+from fastgpu_jupyter.pool.http.service import PoolService
 from fastgpu_jupyter.pool.journal.reserve import Reserve
 from fastgpu_jupyter.pool.journal.store import Journal
 from fastgpu_jupyter.pool.loop.recovery import recover
@@ -32,9 +32,9 @@ T = TypeVar("T")
 class ServedPool:
     """Simulated devices, served at a socket in ``folder`` until :meth:`stop`."""
 
-    def __init__(self, folder: Path, simulate: str = "1xA100-80GB", limits: Limits | None = None) -> None:
+    def __init__(self, folder: Path, simulate: str = "1xA100-80GB", limits: ServiceLimits | None = None) -> None:
         self.path = folder / "pool.sock"
-        self.folder, self.simulate, self.limits = folder, simulate, limits or Limits()
+        self.folder, self.simulate, self.limits = folder, simulate, limits or ServiceLimits()
         self.client = PoolClient(self.path, timeout_s=10)
         self._thread = threading.Thread(target=lambda: asyncio.run(self._live()), daemon=True)
         self._ready: Future[None] = Future()
@@ -61,7 +61,7 @@ class ServedPool:
         self.reserve = Reserve(self.folder / "releases.reserve")
         pool, message = recover(self.journal, driver, clock, self.reserve)
         self.runtime = Runtime(pool, self.journal, driver, clock, self.reserve)
-        self.service = Service(
+        self.service = PoolService(
             self.runtime,
             scope="user",
             currency="USD",

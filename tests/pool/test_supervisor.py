@@ -274,7 +274,7 @@ def test_a_cancellation_that_comes_as_a_wait_ends_is_not_lost(serve: Serve, wait
             waiting: asyncio.Future[Any] = asyncio.ensure_future(set_within(changed, 60))
         else:
             service, lease = pool.service, await asyncio.to_thread(pool.client.request, "half", token=new_token())
-            caller: Any = SimpleNamespace(viewer=SimpleNamespace(owns=lambda _: True))
+            caller: Any = SimpleNamespace(access=SimpleNamespace(includes=lambda _: True))
             waiting = asyncio.ensure_future(service.wait(caller, lease["id"], 60, lambda _: False))
             await async_wait_until(lambda: service.publisher._waiting.get(lease["id"]), "it waits")
             await async_wait_until(lambda: not pool.runtime._settling.locked(), "all is settled")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import fastgpu_jupyter.server
-from fastgpu_jupyter.server.handlers import routes
+from fastgpu_jupyter.server.routes import routes
 from tests.helpers import PoolProcess, ServerProcess
 
 SERVER = Path(fastgpu_jupyter.server.__file__).parent
@@ -54,7 +54,7 @@ def decorated() -> list[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
     verbs = ("get", "head", "post", "put", "patch", "delete")
     return [
         (f"{path.name}:{node.name}.{item.name}", item)
-        for path in sorted(SERVER.glob("*.py"))
+        for path in sorted(SERVER.rglob("*.py"))
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.ClassDef) and node.name.endswith("Handler")
         for item in node.body

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 from jupyter_events import EventLogger
 
-from fastgpu_jupyter.server import tokens
-from fastgpu_jupyter.server.adopted import AdoptedProcess, start_time
+from fastgpu_jupyter.server import token_files
 from fastgpu_jupyter.server.extension import LEASE_SCHEMA
+from fastgpu_jupyter.server.process import PidfdProcess, start_time
 from tests.waiting import wait_until
 
 
@@ -29,11 +29,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("umask", [0o000, 0o277])
 def test_token_file_is_the_owners_whatever_the_umask(folder: Path, umask: int) -> None:
-    tokens.token_folder()
+    token_files.token_folder()
     before = os.umask(umask)
     try:
-        path = tokens.write_token("kernel-1", "first")
-        path = tokens.write_token("kernel-1", "second")
+        path = token_files.write_token_file("kernel-1", "first")
+        path = token_files.write_token_file("kernel-1", "second")
     finally:
         os.umask(before)
     assert path.read_text() == "second"
@@ -44,28 +44,28 @@ def test_token_file_is_the_owners_whatever_the_umask(folder: Path, umask: int) -
 def test_token_file_does_not_follow_links_or_ids(folder: Path) -> None:
     victim = folder / "victim"
     victim.write_text("mine")
-    path = tokens.token_path("../../etc/passwd")
-    assert path.parent == tokens.token_folder()
+    path = token_files.token_path("../../etc/passwd")
+    assert path.parent == token_files.token_folder()
     path.symlink_to(victim)
-    tokens.write_token("../../etc/passwd", "secret")
+    token_files.write_token_file("../../etc/passwd", "secret")
     assert victim.read_text() == "mine"
-    tokens.remove_token("../../etc/passwd")
-    tokens.remove_token("../../etc/passwd")
+    token_files.remove_token_file("../../etc/passwd")
+    token_files.remove_token_file("../../etc/passwd")
     assert not path.exists()
 
 
 def test_sweep_takes_what_nobody_needs(folder: Path) -> None:
-    live, gone, new = (tokens.write_token(name, "t") for name in ("live", "gone", "new"))
+    live, gone, new = (token_files.write_token_file(name, "t") for name in ("live", "gone", "new"))
     for path in (live, gone):
         os.utime(path, (1, 1))
-    tokens.sweep(["live"])
+    token_files.remove_stale_tokens(["live"])
     assert [path.exists() for path in (live, gone, new)] == [True, False, True]
 
 
 def test_adopted_process() -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
         started = start_time(child.pid)
-        adopted = AdoptedProcess(child.pid, started)
+        adopted = PidfdProcess(child.pid, started)
         assert adopted.poll() is None
         with pytest.raises(TimeoutError):
             adopted.wait(0.01)
@@ -91,16 +91,16 @@ def test_a_process_is_adopted_by_a_server_that_has_many_descriptors() -> None:
 
 
 def test_a_reused_number_is_not_adopted() -> None:
-    assert AdoptedProcess(os.getpid(), 1).poll() == -1
-    assert AdoptedProcess(os.getpid(), None).poll() == -1
-    assert AdoptedProcess(2**22 - 1, 1).poll() == -1
+    assert PidfdProcess(os.getpid(), 1).poll() == -1
+    assert PidfdProcess(os.getpid(), None).poll() == -1
+    assert PidfdProcess(2**22 - 1, 1).poll() == -1
     assert start_time(2**22 - 1) is None
 
 
 def test_lease_event_fits_its_schema() -> None:
     out = StringIO()
     logger = EventLogger(handlers=[StreamHandler(out)])
-    schema = Path(tokens.__file__).parent / "event_schemas" / "lease" / "v1.yaml"
+    schema = Path(token_files.__file__).parent / "event_schemas" / "lease" / "v1.yaml"
     logger.register_event_schema(schema)
     data = {
         "lease_id": "a",

@@ -13,7 +13,7 @@ from jupyter_client.kernelspec import KernelSpec
 from fastgpu_jupyter.errors import Conflict, InvalidRequest, NoSuchDevice
 from fastgpu_jupyter.server import provisioner as module
 from fastgpu_jupyter.server.provisioner import FastGPUProvisioner
-from fastgpu_jupyter.server.tokens import token_path
+from fastgpu_jupyter.server.token_files import token_path
 from tests.helpers import alive
 from tests.kernel.fakes import FakePool, active_view, lease_view
 from tests.waiting import async_wait_until, wait_until

@@ -23,7 +23,7 @@ BUCKETS_MAX = 10_000
 _NEWCOMER = Tenant()
 
 
-class Limits(NamedTuple):
+class ServiceLimits(NamedTuple):
     """The limits that an administrator can set; the names are those of the settings of ``FastGPUPool``."""
 
     leases_max: int = 10_000  #: that have not ended
@@ -58,7 +58,7 @@ def reached(what: str, retry_after_s: float) -> LimitReached:
     return LimitReached(f"{what}, or try again in {seconds} second{'s' * (seconds > 1)}.", seconds)
 
 
-class Rate:
+class RateLimiter:
     """Requests per second of each tenant: a bucket that holds one second's worth and fills steadily."""
 
     def __init__(self, per_s: float) -> None:

@@ -17,9 +17,9 @@ from ..host.process import peer_holder
 from ..monitors import metrics
 from ..monitors.history import RESOLUTIONS
 from .limits import READER_RETRY_S, reached
-from .server import Server, Stream
-from .service import Caller, Service
-from .stream import Subscriber
+from .server import PeerStream, PoolServer
+from .service import Caller, PoolService
+from .stream import StreamSubscriber
 
 log = logging.getLogger("fastgpu.pool")
 WAIT_MS_MAX = 30_000
@@ -30,15 +30,15 @@ METHODS = ("GET", "POST", "PUT", "DELETE")
 class _Route(web.RequestHandler):
     """Common to all routes: the caller, the body, one shape of error."""
 
-    def initialize(self, service: Service, boot_id: str) -> None:
+    def initialize(self, service: PoolService, boot_id: str) -> None:
         """Know the service; called by tornado."""
         self.service = service
         self._boot_id = boot_id
 
     @property
-    def stream(self) -> Stream:
+    def stream(self) -> PeerStream:
         """The connection."""
-        return cast(Stream, cast(Any, self.request.connection).stream)
+        return cast(PeerStream, cast(Any, self.request.connection).stream)
 
     def prepare(self) -> None:
         """Refuse what is over a limit, then know the caller."""
@@ -137,7 +137,7 @@ class HealthRoute(_Route):
 class StatusRoute(_Route):
     """Everything at one instant, or one part of it."""
 
-    def initialize(self, service: Service, boot_id: str, part: str | None = None) -> None:
+    def initialize(self, service: PoolService, boot_id: str, part: str | None = None) -> None:
         """Know which part of the status the route is for; all of it without one."""
         super().initialize(service, boot_id)
         self._part = part
@@ -179,7 +179,7 @@ class LeaseRoute(_Route):
                 raise
 
     def on_connection_close(self) -> None:
-        """Whoever asked is gone: wait no longer."""
+        """Stop waiting, because the client has closed the connection."""
         if self._waiting is not None:
             self._waiting.cancel()
 
@@ -191,7 +191,7 @@ class LeaseRoute(_Route):
 class _HistoryRoute(_Route):
     """What was used, as arrays."""
 
-    def asked(self) -> tuple[str, int | None]:
+    def window(self) -> tuple[str, int | None]:
         """The resolution, and from when on."""
         resolution = self.get_query_argument("resolution", "1s")
         if resolution not in RESOLUTIONS:
@@ -204,7 +204,7 @@ class LeaseHistoryRoute(_HistoryRoute):
 
     async def get(self, lease_id: str) -> None:
         """Send it."""
-        self.answer(await self.service.lease_history(self.caller, lease_id, *self.asked()))
+        self.answer(await self.service.lease_history(self.caller, lease_id, *self.window()))
 
 
 class DeviceHistoryRoute(_HistoryRoute):
@@ -212,7 +212,7 @@ class DeviceHistoryRoute(_HistoryRoute):
 
     async def get(self, device_id: str) -> None:
         """Send it."""
-        self.answer(await self.service.device_history(device_id, *self.asked()))
+        self.answer(await self.service.device_history(device_id, *self.window()))
 
 
 class BindRoute(_Route):
@@ -321,7 +321,7 @@ class DeviceRoute(_Route):
         self.answer(_one(status["devices"], "id", device_id))
 
 
-class DivisionRoute(_Route):
+class MigModeRoute(_Route):
     """MIG mode of one device, for administrators."""
 
     async def get(self, device_id: str) -> None:
@@ -409,7 +409,7 @@ def _one(views: Sequence[Any], name: str, value: str) -> Any:
 class EventsRoute(_Route):
     """The event stream: a line of JSON a message, until one side leaves."""
 
-    _subscriber: Subscriber | None = None
+    _subscriber: StreamSubscriber | None = None
 
     async def get(self) -> None:
         """Send messages for as long as the reader takes them."""
@@ -461,14 +461,14 @@ class NoRoute(_Route):
         self.send_error(404, reason="There is no such route")
 
 
-def serve(service: Service, boot_id: str) -> Server:
+def serve(service: PoolService, boot_id: str) -> PoolServer:
     """The server of one pool; it has no socket yet."""
-    server = Server(application(service, boot_id), limits=service.limits)
+    server = PoolServer(application(service, boot_id), limits=service.limits)
     service.connections = server.__len__
     return server
 
 
-def application(service: Service, boot_id: str) -> web.Application:
+def application(service: PoolService, boot_id: str) -> web.Application:
     """The web application for one pool."""
     common = {"service": service, "boot_id": boot_id}
     lease = r"([0-9A-Za-z_-]{1,64})"
@@ -482,7 +482,7 @@ def application(service: Service, boot_id: str) -> web.Application:
             ("/v1/leases", LeasesRoute, {**common, "part": "leases"}),
             (r"/v1/devices/([0-9A-Za-z_.:-]{1,80})", DeviceRoute, common),
             (r"/v1/devices/([0-9A-Za-z_.:-]{1,80})/history", DeviceHistoryRoute, common),
-            (r"/v1/devices/([0-9A-Za-z_.:-]{1,80})/mig", DivisionRoute, common),
+            (r"/v1/devices/([0-9A-Za-z_.:-]{1,80})/mig", MigModeRoute, common),
             (f"/v1/leases/{lease}/history", LeaseHistoryRoute, common),
             (f"/v1/leases/{lease}/resize", ResizeRoute, common),
             (f"/v1/leases/{lease}/move", MoveRoute, common),

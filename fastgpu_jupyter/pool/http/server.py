@@ -16,7 +16,7 @@ from tornado.httpserver import HTTPServer
 from tornado.iostream import IOStream
 
 from ...wire.unixsocket import peer_of
-from .limits import READER_RETRY_S, Limits
+from .limits import READER_RETRY_S, ServiceLimits
 
 if TYPE_CHECKING:
     from tornado.http1connection import HTTP1ServerConnection
@@ -41,7 +41,7 @@ _TOO_MANY = (
 )
 
 
-class Stream(IOStream):
+class PeerStream(IOStream):
     """A connection that knows whose it is and since when it waits for its reader."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -80,10 +80,10 @@ def _name_of(uid: int) -> str:
         return f"uid-{uid}"
 
 
-class Server(HTTPServer):
+class PoolServer(HTTPServer):
     """The HTTP server with limits on its connections."""
 
-    def initialize(self, request_callback: Application, *, limits: Limits) -> None:  # type: ignore[override]
+    def initialize(self, request_callback: Application, *, limits: ServiceLimits) -> None:  # type: ignore[override]
         """Know the limits; called by tornado."""
         super().initialize(
             request_callback,
@@ -93,7 +93,7 @@ class Server(HTTPServer):
             body_timeout=RECEIVE_S,
         )
         self._limits = limits
-        self._streams: set[Stream] = set()
+        self._streams: set[PeerStream] = set()
         self._of_user: Counter[int] = Counter()
 
     def handle_stream(self, stream: IOStream, address: Any) -> None:
@@ -104,7 +104,7 @@ class Server(HTTPServer):
             stream.close()
             return
         # The stream that tornado made was not used yet: ours takes its socket over.
-        ours = Stream(stream.socket, max_buffer_size=self.max_buffer_size, read_chunk_size=self.read_chunk_size)
+        ours = PeerStream(stream.socket, max_buffer_size=self.max_buffer_size, read_chunk_size=self.read_chunk_size)
         if self._of_user[ours.uid] >= self._limits.connections_max_per_tenant:
             ours.over = "You have as many connections to this pool as one user may have; close some"
         elif len(self._streams) >= self._limits.connections_max:
@@ -117,7 +117,7 @@ class Server(HTTPServer):
         """A connection is over."""
         super().on_close(server_conn)
         stream = server_conn.stream
-        if isinstance(stream, Stream) and stream in self._streams:
+        if isinstance(stream, PeerStream) and stream in self._streams:
             self._streams.remove(stream)
             self._of_user[stream.uid] -= 1
             if not self._of_user[stream.uid]:

@@ -23,7 +23,7 @@ from ...core.model import commands as c
 from ...core.model.entities import Holder, Instant, Lease, LeaseState, Plan, Priority, Retention, State
 from ...errors import Forbidden, InvalidRequest, NotFound
 from ...wire.client import token_digest
-from ...wire.views import (
+from ...wire.schemas import (
     GroupView,
     HistoryView,
     LeaseView,
@@ -39,12 +39,11 @@ from ..loop.calls import Changes
 from ..loop.runtime import Runtime
 from ..monitors.metrics import Metrics, Now
 from ..supervisor import set_within
-from . import request_parsing as asked
-from . import statements as billing
-from . import views
-from .limits import Limits, Rate
-from .stream import Publisher, Subscriber, UsageLines
-from .views import Facts, Viewer
+from . import request_parsing, views
+from . import statements as statement_views
+from .limits import RateLimiter, ServiceLimits
+from .stream import EventPublisher, StreamSubscriber, UsageEncoder
+from .views import AccessScope, ViewContext
 
 #: Changes are numbered from the start's wall clock on, so that a number of an earlier pool manager means nothing here.
 SEQ_PER_MS = 1000
@@ -64,12 +63,12 @@ class Caller(NamedTuple):
     token: str | None
 
     @property
-    def viewer(self) -> Viewer:
+    def access(self) -> AccessScope:
         """What the caller may see."""
-        return Viewer(self.tenant, sees_all=self.holder.uid == 0)
+        return AccessScope(self.tenant, all_tenants=self.holder.uid == 0)
 
 
-class Service:
+class PoolService:
     """The pool as its callers may use it."""
 
     def __init__(
@@ -81,14 +80,14 @@ class Service:
         started_at: int,
         boot_id: str,
         message: str | None,
-        limits: Limits,
+        limits: ServiceLimits,
         high_priority: Collection[str] = (),
         discounts: Mapping[str, int] = NO_DISCOUNTS,
     ) -> None:
         self.runtime = runtime
         self.metrics: Metrics = runtime.metrics
         self.limits = limits
-        self.rate = Rate(limits.requests_per_s_per_tenant)
+        self.rate = RateLimiter(limits.requests_per_s_per_tenant)
         runtime.admit = limits.admit
         #: How many connections there are; the server says it once there is one.
         self.connections: Callable[[], int] = int
@@ -99,7 +98,7 @@ class Service:
         self._started_at = started_at
         self._boot_id = boot_id
         runtime.inventory.message = message
-        self.publisher = Publisher(
+        self.publisher = EventPublisher(
             runtime, self._changed, self._usage, limits, self.metrics, first_seq=started_at * SEQ_PER_MS
         )
 
@@ -107,7 +106,7 @@ class Service:
 
     async def status(self, caller: Caller) -> dict[str, Any]:
         """Pool, devices, leases and queue at one instant."""
-        return await self.runtime.read(lambda state, at: self._everything(state, at, caller.viewer))
+        return await self.runtime.read(lambda state, at: self._everything(state, at, caller.access))
 
     async def lease(self, caller: Caller, lease_id: str) -> LeaseView:
         """One lease of the caller's. Raises :class:`NotFound`, also where it is somebody else's."""
@@ -133,11 +132,11 @@ class Service:
 
     async def subscribe(
         self, caller: Caller, lease_id: str | None, since: int | None, on_end: Callable[[], None]
-    ) -> Subscriber:
+    ) -> StreamSubscriber:
         """A new subscriber of the event stream."""
         if lease_id is not None:
             await self.lease(caller, lease_id)
-        return await self.publisher.subscribe(caller.viewer, lease_id, since, on_end)
+        return await self.publisher.subscribe(caller.access, lease_id, since, on_end)
 
     async def metrics_text(self) -> bytes:
         """All metrics in Prometheus' format."""
@@ -159,12 +158,12 @@ class Service:
 
         return await self.runtime.read(read)
 
-    def _everything(self, state: State, at: Instant, viewer: Viewer) -> dict[str, Any]:
+    def _everything(self, state: State, at: Instant, access: AccessScope) -> dict[str, Any]:
         return {
             "pool": self._pool(state),
-            "devices": views.device_views(state, viewer, self._facts()),
-            "leases": views.lease_views(state, at, viewer, self._facts()),
-            "queue": views.queue_views(state, viewer, self._facts()),
+            "devices": views.device_views(state, access, self._facts()),
+            "leases": views.lease_views(state, at, access, self._facts()),
+            "queue": views.queue_views(state, access, self._facts()),
         }
 
     def _pool(self, state: State) -> Any:
@@ -178,13 +177,13 @@ class Service:
             silent_since=self.runtime.silent_since,
         )
 
-    def _facts(self) -> Facts:
+    def _facts(self) -> ViewContext:
         runtime = self.runtime
-        return Facts(
+        return ViewContext(
             self._currency,
             runtime.usage,
             runtime.environment_of,
-            runtime.tickets,
+            runtime.queue_positions,
             runtime.device_nodes_of,
             runtime.lookout.foreign,
             runtime.closed_to,
@@ -199,33 +198,33 @@ class Service:
 
     def _visible(self, state: State, caller: Caller, lease_id: str) -> Lease:
         lease = find_lease(state, lease_id)
-        if not caller.viewer.owns(lease):
+        if not caller.access.includes(lease):
             raise NotFound(f"There is no lease {lease_id[:40]!r}. `jupyter fastgpu status` lists yours.")
         return lease
 
     # -- messages of the stream ---------------------------------------------------------------------------------------
 
     def _changed(
-        self, state: State, at: Instant, viewer: Viewer, lease_id: str | None, changes: Changes | None
+        self, state: State, at: Instant, access: AccessScope, lease_id: str | None, changes: Changes | None
     ) -> dict[str, Any] | None:
         if lease_id is not None:
             if changes is not None and lease_id not in changes.lease_ids and lease_id not in state.queue:
                 return None
-            leases = views.lease_views(state, at, viewer, self._facts(), [lease_id])
+            leases = views.lease_views(state, at, access, self._facts(), [lease_id])
             return {"seq": self.publisher.seq, "pool": self._pool(state), "devices": [], "leases": leases, "queue": []}
         if changes is None:
-            return {"seq": self.publisher.seq, **self._everything(state, at, viewer)}
+            return {"seq": self.publisher.seq, **self._everything(state, at, access)}
         # A lease that ends or is granted moves everybody behind it up.
         moved = changes.lease_ids | set(state.queue)
         return {
             "seq": self.publisher.seq,
-            "devices": views.device_views(state, viewer, self._facts(), changes.device_ids),
-            "leases": views.lease_views(state, at, viewer, self._facts(), moved),
-            "queue": views.queue_views(state, viewer, self._facts()),
+            "devices": views.device_views(state, access, self._facts(), changes.device_ids),
+            "leases": views.lease_views(state, at, access, self._facts(), moved),
+            "queue": views.queue_views(state, access, self._facts()),
         }
 
-    def _usage(self, state: State, at: Instant) -> UsageLines:
-        return UsageLines(state, at, self.runtime.usage)
+    def _usage(self, state: State, at: Instant) -> UsageEncoder:
+        return UsageEncoder(state, at, self.runtime.usage)
 
     # -- doing --------------------------------------------------------------------------------------------------------
 
@@ -234,7 +233,7 @@ class Service:
         digest = body.get("token_sha256")
         if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
             raise InvalidRequest("token_sha256 must be the SHA-256 of the lease's token, in hexadecimal.")
-        request = asked.lease_request(body)
+        request = request_parsing.lease_request(body)
         self._require_priority(caller, request.priority)
         command = c.RequestLease(secrets.token_hex(8), caller.tenant, request, caller.holder, digest)
         view = await self.runtime.ask(command, _scoped(caller, key), partial(self._one, caller=caller))
@@ -258,7 +257,7 @@ class Service:
     async def bind(self, caller: Caller, lease_id: str, body: dict[str, Any], key: str | None) -> LeaseView:
         """Make a process of the caller's user the lease's holder; only with the lease's token."""
         await self.runtime.read(lambda state, _: self._require_token(state, caller, lease_id))
-        pid = asked.integer(body, "pid")
+        pid = request_parsing.integer(body, "pid")
         if pid is not None:  # as the caller knows it, which may be in a container
             pid = await asyncio.to_thread(host_pid, pid, caller.holder.pid)
         holder = caller.holder if pid is None else holder_of(pid, self._boot_id)
@@ -274,7 +273,7 @@ class Service:
 
     async def resize(self, caller: Caller, lease_id: str, body: dict[str, Any], key: str | None) -> LeaseView:
         """Give a lease of the caller's tenant another size; its kernel goes on."""
-        profile = asked.text(body, "profile")
+        profile = request_parsing.text(body, "profile")
         if not profile:
             raise InvalidRequest("profile must say the new size, like half or 24GiB.")
         used = self.runtime.usage.leases.get(lease_id)
@@ -287,7 +286,10 @@ class Service:
 
     async def libraries(self, caller: Caller, lease_id: str, body: dict[str, Any], key: str | None) -> LeaseView:
         """What came of a change of size in the kernel; only with the lease's token, because its kernel is who knows."""
-        memory_bytes, stuck = asked.integer(body, "memory_bytes"), asked.libraries(body, "needs_restart")
+        memory_bytes, stuck = (
+            request_parsing.integer(body, "memory_bytes"),
+            request_parsing.libraries(body, "needs_restart"),
+        )
         await self.runtime.read(lambda state, _: self._require_token(state, caller, lease_id))
         return await self._own(caller, c.ReportLibraries(lease_id, memory_bytes, stuck), key)
 
@@ -301,16 +303,16 @@ class Service:
 
     async def set_lease_budget(self, caller: Caller, lease_id: str, body: dict[str, Any], key: str | None) -> LeaseView:
         """Say what a lease of the caller's tenant may cost in all."""
-        return await self._own(caller, c.SetLeaseBudget(lease_id, asked.integer(body, "budget_micro")), key)
+        return await self._own(caller, c.SetLeaseBudget(lease_id, request_parsing.integer(body, "budget_micro")), key)
 
     async def pin(self, caller: Caller, lease_id: str, body: dict[str, Any], key: str | None) -> LeaseView:
         """Hold a lease of the caller's tenant, or let it be parked for others."""
-        retention = Retention.HOLD if asked.yes_or_no(body, "pinned") else Retention.YIELD
+        retention = Retention.HOLD if request_parsing.yes_or_no(body, "pinned") else Retention.YIELD
         return await self._own(caller, c.SetRetention(lease_id, retention), key)
 
     async def activity(self, caller: Caller, lease_id: str, body: dict[str, Any], key: str | None) -> LeaseView:
         """A cell begins or ends; only with the lease's token, because its kernel is who knows."""
-        busy = asked.yes_or_no(body, "busy")
+        busy = request_parsing.yes_or_no(body, "busy")
         await self.runtime.read(lambda state, _: self._require_token(state, caller, lease_id))
         return await self._own(caller, c.ReportActivity(lease_id, busy), key)
 
@@ -325,7 +327,7 @@ class Service:
     async def transfer(self, caller: Caller, lease_id: str, body: dict[str, Any], key: str | None) -> LeaseView:
         """Let another tenant be billed for a lease; for administrators, since it spends somebody else's quota."""
         self._require_administrator(caller)
-        tenant = asked.text(body, "tenant")
+        tenant = request_parsing.text(body, "tenant")
         if not tenant:
             raise InvalidRequest("tenant must name who is to be billed.")
         await self.runtime.submit(c.TransferLease(lease_id, tenant), _scoped(caller, key))
@@ -333,26 +335,26 @@ class Service:
 
     async def statements(self, caller: Caller, month: str) -> list[StatementView]:
         """The caller's statement for a month; everybody's for an administrator."""
-        viewer = Viewer(caller.tenant, sees_all=self._administers(caller))
-        return await self.runtime.statements(month, viewer, self._currency)
+        access = AccessScope(caller.tenant, all_tenants=self._administers(caller))
+        return await self.runtime.statements(month, access, self._currency)
 
     async def rates(self) -> list[RateView]:
         """What each model costs."""
-        return await self.runtime.read(lambda state, _: billing.rates(state, self._currency, self._discounts))
+        return await self.runtime.read(lambda state, _: statement_views.rates(state, self._currency, self._discounts))
 
     # -- administration -----------------------------------------------------------------------------------------------
 
     async def tenants(self, caller: Caller) -> list[TenantView]:
         """What the caller is entitled to; everybody's for an administrator."""
-        viewer = Viewer(caller.tenant, sees_all=self._administers(caller))
-        return await self.runtime.read(lambda state, at: views.tenant_views(state, at, viewer))
+        access = AccessScope(caller.tenant, all_tenants=self._administers(caller))
+        return await self.runtime.read(lambda state, at: views.tenant_views(state, at, access))
 
     async def set_tenant(self, caller: Caller, tenant: str, body: dict[str, Any], key: str | None) -> None:
         """Set what a tenant is entitled to."""
         self._require_administrator(caller)
-        weight, limit, guaranteed = asked.entitlement(body)
-        group = asked.text(body, "group")
-        if group is not None and not asked.NAME.fullmatch(group):
+        weight, limit, guaranteed = request_parsing.entitlement(body)
+        group = request_parsing.text(body, "group")
+        if group is not None and not request_parsing.NAME.fullmatch(group):
             raise InvalidRequest("group must be a name of at most 64 letters, digits and _.@-.")
         command = c.SetTenant(tenant, weight, limit, guaranteed, group)
         await self.runtime.submit(command, _scoped(caller, key))
@@ -360,17 +362,17 @@ class Service:
     async def set_budget(self, caller: Caller, tenant: str, body: dict[str, Any], key: str | None) -> None:
         """Say what a tenant may spend in a month, and what happens after."""
         self._require_administrator(caller)
-        await self.runtime.submit(c.SetBudget(tenant, *asked.budget(body)), _scoped(caller, key))
+        await self.runtime.submit(c.SetBudget(tenant, *request_parsing.budget(body)), _scoped(caller, key))
 
     async def reservations(self, caller: Caller) -> list[ReservationView]:
         """The caller's reservations; everybody's for an administrator."""
-        viewer = Viewer(caller.tenant, sees_all=self._administers(caller))
-        return await self.runtime.read(lambda state, _: views.reservation_views(state, viewer, self._currency))
+        access = AccessScope(caller.tenant, all_tenants=self._administers(caller))
+        return await self.runtime.read(lambda state, _: views.reservation_views(state, access, self._currency))
 
     async def reserve(self, caller: Caller, reservation_id: str, body: dict[str, Any], key: str | None) -> None:
         """Hold capacity for a tenant."""
         self._require_administrator(caller)
-        command = asked.reservation(body, reservation_id, self._discounts)
+        command = request_parsing.reservation(body, reservation_id, self._discounts)
         await self.runtime.submit(command, _scoped(caller, key))
 
     async def cancel_reservation(self, caller: Caller, reservation_id: str, key: str | None) -> None:
@@ -380,18 +382,18 @@ class Service:
 
     async def groups(self, caller: Caller) -> list[GroupView]:
         """What the caller's group is entitled to; all groups for an administrator."""
-        viewer = Viewer(caller.tenant, sees_all=self._administers(caller))
-        return await self.runtime.read(lambda state, _: views.group_views(state, viewer))
+        access = AccessScope(caller.tenant, all_tenants=self._administers(caller))
+        return await self.runtime.read(lambda state, _: views.group_views(state, access))
 
     async def set_group(self, caller: Caller, group: str, body: dict[str, Any], key: str | None) -> None:
         """Set what a group of tenants is entitled to together."""
         self._require_administrator(caller)
-        await self.runtime.submit(c.SetGroup(group, *asked.entitlement(body)), _scoped(caller, key))
+        await self.runtime.submit(c.SetGroup(group, *request_parsing.entitlement(body)), _scoped(caller, key))
 
     async def drain(self, caller: Caller, device_id: str, body: dict[str, Any], key: str | None) -> None:
         """Take a device out of service, or put it back, where it is well."""
         self._require_administrator(caller)
-        command = c.DrainDevice(device_id, asked.yes_or_no(body, "drained"))
+        command = c.DrainDevice(device_id, request_parsing.yes_or_no(body, "drained"))
         if not command.drained:
             await self.runtime.restore(device_id)
         await self.runtime.submit(command, _scoped(caller, key))
@@ -415,7 +417,7 @@ class Service:
     async def set_partition_mode(self, caller: Caller, device_id: str, body: dict[str, Any]) -> PartitionModeView:
         """Switch MIG mode of a device, on which nothing may be."""
         self._require_administrator(caller)
-        on = asked.yes_or_no(body, "on")
+        on = request_parsing.yes_or_no(body, "on")
         await self.runtime.read(lambda state, _: _leases_on(state, device_id))
         await self.runtime.inventory.set_partition_mode(device_id, on=on)
         log.warning("%s had MIG mode of %s switched %s.", caller.tenant, device_id, "on" if on else "off")

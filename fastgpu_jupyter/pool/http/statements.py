@@ -1,6 +1,6 @@
 """Statements and rates as callers see them; the sums are :mod:`fastgpu_jupyter.core.accounting.ledger`'s.
 
-A statement is made from the journal each time it is asked for, so that there is one truth about money. It reads the
+A statement is made from the journal each time it is requested, so that there is one truth about money. It reads the
 whole history: not for the event loop's thread.
 """
 
@@ -13,9 +13,9 @@ from ...core.accounting import calendar, ledger
 from ...core.accounting.ledger import Segment, Statement, StatementLine
 from ...core.model.entities import Instant, Month, State
 from ...errors import InvalidRequest
-from ...wire.views import RateView, StatementLineView, StatementView
+from ...wire.schemas import RateView, StatementLineView, StatementView
 from ..journal.store import Journal
-from .views import Viewer
+from .views import AccessScope
 
 _MONTH = re.compile(r"([0-9]{4})-(0[1-9]|1[0-2])")
 
@@ -28,11 +28,11 @@ def month_of(month: str) -> Month:
     return calendar.month_of(int(match[1]), int(match[2]))
 
 
-def statements(journal: Journal, month: str, until: Instant, viewer: Viewer, currency: str) -> list[StatementView]:
-    """The viewer's statement for ``month``, or everybody's; leases that are active now are billed up to ``until``."""
+def statements(journal: Journal, month: str, until: Instant, access: AccessScope, currency: str) -> list[StatementView]:
+    """Return the statements for ``month`` within ``access``; active leases are billed up to ``until``."""
     records = ((record.at, record.events) for record in journal.history() if record.at.ms <= until.ms)
     made = ledger.statements(records, month_of(month), until)
-    return [_view(one, month, currency) for one in made if viewer.sees_all or one.tenant == viewer.tenant]
+    return [_view(one, month, currency) for one in made if access.all_tenants or one.tenant == access.tenant]
 
 
 def rates(state: State, currency: str, discounts: Mapping[str, int]) -> list[RateView]:

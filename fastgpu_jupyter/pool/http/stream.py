@@ -22,8 +22,8 @@ from ..loop.calls import Changes
 from ..loop.runtime import Runtime
 from ..monitors.metrics import Metrics
 from ..supervisor import RETRY_S
-from .limits import READER_RETRY_S, Limits, reached
-from .views import Viewer, device_usage_view, lease_usage_view
+from .limits import READER_RETRY_S, ServiceLimits, reached
+from .views import AccessScope, device_usage_view, lease_usage_view
 
 #: Messages, and bytes of them, that may wait for one subscriber; a reader that is further behind is gone or stuck.
 BACKLOG_MAX = 256
@@ -34,12 +34,12 @@ INTERVAL_S = 0.05
 #: Changes that are remembered for readers who come back.
 REMEMBER_CHANGES = 1024
 
-MessageMaker = Callable[[State, Instant, Viewer, "str | None", "Changes | None"], "dict[str, Any] | None"]
+MessageMaker = Callable[[State, Instant, AccessScope, "str | None", "Changes | None"], "dict[str, Any] | None"]
 _NOTHING = Changes(frozenset(), frozenset())
 _ENCODER = msgspec.json.Encoder()
 
 
-class UsageLines:
+class UsageEncoder:
     """What was used, as the bytes that each audience is sent."""
 
     def __init__(self, state: State, at: Instant, sample: Sample) -> None:
@@ -54,22 +54,22 @@ class UsageLines:
     def _encode(self, lease: Lease, usage: DeviceUsage) -> bytes:
         return _ENCODER.encode(lease_usage_view(lease, self._at, usage))
 
-    def line(self, viewer: Viewer, lease_id: str | None) -> bytes:
-        """The message for who sees what ``viewer`` does: of all its leases, or of one."""
+    def line(self, access: AccessScope, lease_id: str | None) -> bytes:
+        """The message for who sees what ``access`` does: of all its leases, or of one."""
         wanted = self._leases if lease_id is None else [lease_id]
         leases = []
         for one in wanted:
             lease = self._state.leases.get(one)
-            if lease is not None and viewer.owns(lease):  # one that waits, or is parked, uses nothing
+            if lease is not None and access.includes(lease):  # one that waits, or is parked, uses nothing
                 leases.append(self._leases.get(one) or self._encode(lease, DeviceUsage(None, None)))
         return b'{"type":"usage","devices":%b,"leases":[%b]}\n' % (self._devices, b",".join(leases))
 
 
-class Subscriber:
+class StreamSubscriber:
     """One reader of the stream: all of a tenant's messages, or those of one lease."""
 
-    def __init__(self, viewer: Viewer, lease_id: str | None, on_end: Callable[[], None]) -> None:
-        self.viewer = viewer
+    def __init__(self, access: AccessScope, lease_id: str | None, on_end: Callable[[], None]) -> None:
+        self.access = access
         self.lease_id = lease_id
         self.ended: str | None = None  #: why nothing more is sent: ``left`` or ``behind``
         self._on_end = on_end
@@ -125,15 +125,15 @@ def _wake(waiting: asyncio.Future[None] | None) -> None:
         waiting.set_result(None)
 
 
-class Publisher:
+class EventPublisher:
     """Brings what the runtime tells to all subscribers."""
 
     def __init__(
         self,
         runtime: Runtime,
         changed: MessageMaker,
-        usage: Callable[[State, Instant], UsageLines],
-        limits: Limits,
+        usage: Callable[[State, Instant], UsageEncoder],
+        limits: ServiceLimits,
         metrics: Metrics,
         *,
         first_seq: int,
@@ -143,7 +143,7 @@ class Publisher:
         self._usage = usage
         self._limits = limits
         self._metrics = metrics
-        self._subscribers: set[Subscriber] = set()
+        self._subscribers: set[StreamSubscriber] = set()
         self._waiting: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
         self._pending = _NOTHING
         self._sampled = False
@@ -160,18 +160,18 @@ class Publisher:
     # -- readers ------------------------------------------------------------------------------------------------------
 
     async def subscribe(
-        self, viewer: Viewer, lease_id: str | None, since: int | None, on_end: Callable[[], None]
-    ) -> Subscriber:
+        self, access: AccessScope, lease_id: str | None, since: int | None, on_end: Callable[[], None]
+    ) -> StreamSubscriber:
         """A subscriber that begins with a snapshot, or with what changed after ``since``, and misses nothing after.
 
         ``on_end`` is called when it is cut. Raises :class:`~fastgpu_jupyter.errors.LimitReached`.
         """
-        self._require_room(viewer)
-        subscriber = Subscriber(viewer, lease_id, on_end)
+        self._require_room(access)
+        subscriber = StreamSubscriber(access, lease_id, on_end)
 
         def begin(state: State, at: Instant) -> None:
             missed = self._missed(since)
-            first = self._changed(state, at, viewer, lease_id, missed)
+            first = self._changed(state, at, access, lease_id, missed)
             kind = "snapshot" if missed is None else "changed"
             nothing = {"seq": self.seq, "devices": [], "leases": [], "queue": []}
             subscriber.put(line({"type": kind, **(first or nothing)}))
@@ -185,14 +185,14 @@ class Publisher:
             raise
         return subscriber
 
-    def _require_room(self, viewer: Viewer) -> None:
+    def _require_room(self, access: AccessScope) -> None:
         if len(self._subscribers) >= self._limits.subscribers_max:
             raise reached("As many readers follow this pool as it serves; close some", READER_RETRY_S)
-        tenants = Counter(subscriber.viewer.tenant for subscriber in self._subscribers)
-        if tenants[viewer.tenant] >= self._limits.subscribers_max_per_tenant:
+        tenants = Counter(subscriber.access.tenant for subscriber in self._subscribers)
+        if tenants[access.tenant] >= self._limits.subscribers_max_per_tenant:
             raise reached("You have as many readers of events as one user may have; close some", READER_RETRY_S)
 
-    def unsubscribe(self, subscriber: Subscriber, cut: str | None) -> None:
+    def unsubscribe(self, subscriber: StreamSubscriber, cut: str | None) -> None:
         """Send it nothing more; ``cut`` says why, where that was not its own wish."""
         self._subscribers.discard(subscriber)
         if cut:
@@ -264,19 +264,19 @@ class Publisher:
         # The state that is read here has every change up to ``seq`` and none beyond: what is sent says so.
         changes, self._pending = self._pending, _NOTHING
         sampled, self._sampled = self._sampled, False
-        groups: defaultdict[tuple[Viewer, str | None], list[Subscriber]] = defaultdict(list)
+        groups: defaultdict[tuple[AccessScope, str | None], list[StreamSubscriber]] = defaultdict(list)
         for subscriber in self._subscribers:
-            groups[subscriber.viewer, subscriber.lease_id].append(subscriber)
+            groups[subscriber.access, subscriber.lease_id].append(subscriber)
         usage = self._usage(state, at) if sampled and groups else None
-        for (viewer, lease_id), subscribers in groups.items():
+        for (access, lease_id), subscribers in groups.items():
             messages = []
             if changes.pool:
-                messages.append(("snapshot", self._changed(state, at, viewer, lease_id, None)))
+                messages.append(("snapshot", self._changed(state, at, access, lease_id, None)))
             elif changes != _NOTHING:
-                messages.append(("changed", self._changed(state, at, viewer, lease_id, changes)))
+                messages.append(("changed", self._changed(state, at, access, lease_id, changes)))
             lines = [line({"type": kind, **message}) for kind, message in messages if message is not None]
             if usage is not None:
-                lines.append(usage.line(viewer, lease_id))
+                lines.append(usage.line(access, lease_id))
             for sent in lines:
                 for subscriber in subscribers:
                     subscriber.put(sent)

@@ -1,4 +1,4 @@
-"""The state as its readers see it: pure functions from state to the JSON objects of :mod:`fastgpu_jupyter.wire.views`.
+"""Render the state as its readers see it, as the JSON objects of :mod:`fastgpu_jupyter.wire.schemas`.
 
 A tenant sees names only of what is its own; of others it sees what is taken, as it must to understand its wait.
 """
@@ -14,7 +14,7 @@ from ...core.lease import device_health, memory_limit, migration, preparation, r
 from ...core.model.entities import Device, Instant, Lease, LeaseState, PendingReason, Priority, Reservation, State
 from ...core.placement import mechanisms, parkability
 from ...core.scheduling import queue_report
-from ...wire.views import (
+from ...wire.schemas import (
     DeviceUsageView,
     DeviceView,
     ForeignView,
@@ -40,29 +40,29 @@ PRIORITY_NAMES: dict[Priority, PriorityName] = {
 }
 _UNKNOWN = DeviceUsage(None, None)
 #: By lease that waits, its place and why; in order.
-Tickets = Mapping[str, tuple[int, PendingReason]]
+QueuePositions = Mapping[str, tuple[int, PendingReason]]
 
 
 @dataclass(frozen=True, slots=True)
-class Viewer:
-    """Whose view it is."""
+class AccessScope:
+    """The tenants whose leases a caller may see by name."""
 
     tenant: str
-    sees_all: bool = False
+    all_tenants: bool = False
 
-    def owns(self, lease: Lease) -> bool:
-        """Whether the viewer may see the lease's names."""
-        return self.sees_all or lease.tenant == self.tenant
+    def includes(self, lease: Lease) -> bool:
+        """Return whether the lease's names are visible within this scope."""
+        return self.all_tenants or lease.tenant == self.tenant
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class ViewContext:
     """What views need beside the state."""
 
     currency: str
     usage: Sample
     environment_of: Callable[[str], dict[str, str]]
-    tickets: Callable[[], Tickets]
+    queue_positions: Callable[[], QueuePositions]
     device_nodes_of: Callable[[str], list[str]]
     foreign: Mapping[str, Sequence[Foreign]]
     closed_to: Callable[[str], Kept] = lambda _: TOLD
@@ -92,17 +92,19 @@ def pool_view(
     }
 
 
-def device_views(state: State, viewer: Viewer, facts: Facts, only: Iterable[str] | None = None) -> list[DeviceView]:
+def device_views(
+    state: State, access: AccessScope, facts: ViewContext, only: Iterable[str] | None = None
+) -> list[DeviceView]:
     """All devices, or those named, in order of index."""
     chosen = state.devices.values() if only is None else (state.devices[i] for i in only if i in state.devices)
     return [
-        _device_view(state, device, viewer, facts)
+        _device_view(state, device, access, facts)
         for device in sorted(chosen, key=lambda device: device.spec.index)
         if device.present or device.lease_ids
     ]
 
 
-def _device_view(state: State, device: Device, viewer: Viewer, facts: Facts) -> DeviceView:
+def _device_view(state: State, device: Device, access: AccessScope, facts: ViewContext) -> DeviceView:
     usage = facts.usage.devices.get(device.spec.id, _UNKNOWN)
     return {
         "id": device.spec.id,
@@ -120,30 +122,30 @@ def _device_view(state: State, device: Device, viewer: Viewer, facts: Facts) -> 
         "rate_micro_per_hour": device.spec.rate_micro_per_hour,
         "utilization_percent": usage.utilization_percent,
         "memory_used_bytes": usage.memory_used_bytes,
-        "holdings": [_holding_view(state.leases[lease_id], viewer) for lease_id in device.lease_ids],
-        "foreign": [_foreign_view(state, one, viewer) for one in facts.foreign.get(device.spec.id, ())],
+        "holdings": [_holding_view(state.leases[lease_id], access) for lease_id in device.lease_ids],
+        "foreign": [_foreign_view(state, one, access) for one in facts.foreign.get(device.spec.id, ())],
     }
 
 
-def _foreign_view(state: State, one: Foreign, viewer: Viewer) -> ForeignView:
+def _foreign_view(state: State, one: Foreign, access: AccessScope) -> ForeignView:
     lease = state.leases.get(one.lease_id or "")
     return {
         "pid": one.holder.pid,
         "user": one.user,
         "memory_bytes": one.memory_bytes,
-        "lease_id": lease.id if lease is not None and viewer.owns(lease) else None,
+        "lease_id": lease.id if lease is not None and access.includes(lease) else None,
     }
 
 
-def _holding_view(lease: Lease, viewer: Viewer) -> HoldingView:
-    own = viewer.owns(lease)
+def _holding_view(lease: Lease, access: AccessScope) -> HoldingView:
+    own = access.includes(lease)
     return {
         "lease_id": lease.id if own else None,
         "tenant": lease.tenant if own else None,
         "notebook": lease.request.notebook if own else None,
         "state": lease.state.value,
         "memory_bytes": _memory_of_each(lease),
-        "mine": lease.tenant == viewer.tenant,
+        "mine": lease.tenant == access.tenant,
     }
 
 
@@ -154,20 +156,20 @@ def _memory_of_each(lease: Lease) -> int:
 
 
 def lease_views(
-    state: State, at: Instant, viewer: Viewer, facts: Facts, only: Iterable[str] | None = None
+    state: State, at: Instant, access: AccessScope, facts: ViewContext, only: Iterable[str] | None = None
 ) -> list[LeaseView]:
-    """The viewer's leases, or those of them that are named, oldest first."""
+    """Return the leases within ``access``, or those of them that are named, oldest first."""
     wanted = None if only is None else set(only)
     return [
         lease_view(state, lease, at, facts)
         for lease in state.leases.values()
-        if viewer.owns(lease) and (wanted is None or lease.id in wanted)
+        if access.includes(lease) and (wanted is None or lease.id in wanted)
     ]
 
 
-def lease_view(state: State, lease: Lease, at: Instant, facts: Facts) -> LeaseView:
+def lease_view(state: State, lease: Lease, at: Instant, facts: ViewContext) -> LeaseView:
     """One lease, with its place and reason where it waits."""
-    ticket = facts.tickets().get(lease.id) if lease.state is LeaseState.WAITING else None
+    ticket = facts.queue_positions().get(lease.id) if lease.state is LeaseState.WAITING else None
     gpu = lease.logical_gpu
     device = state.devices.get(gpu.device_id) if gpu else None
     usage = facts.usage.leases.get(lease.id, _UNKNOWN)
@@ -239,7 +241,7 @@ def lease_view(state: State, lease: Lease, at: Instant, facts: Facts) -> LeaseVi
     }
 
 
-def _detail(lease: Lease, facts: Facts) -> str | None:
+def _detail(lease: Lease, facts: ViewContext) -> str | None:
     """What is being done, after why it is over."""
     tried = preparation.message(lease) if lease.state is LeaseState.PREPARING else None
     told = filter(None, (lease.end_detail, tried, facts.doing(lease.id)))
@@ -268,12 +270,12 @@ def lease_usage_view(lease: Lease, at: Instant, usage: DeviceUsage) -> LeaseUsag
     }
 
 
-def queue_views(state: State, viewer: Viewer, facts: Facts) -> list[QueueView]:
+def queue_views(state: State, access: AccessScope, facts: ViewContext) -> list[QueueView]:
     """The queue in order of grant."""
     estimator = queue_report.Estimator(state)
     return [
-        _queue_view(state.leases[lease_id], place, reason, viewer, estimator.of(place))
-        for lease_id, (place, reason) in facts.tickets().items()
+        _queue_view(state.leases[lease_id], place, reason, access, estimator.of(place))
+        for lease_id, (place, reason) in facts.queue_positions().items()
     ]
 
 
@@ -282,8 +284,8 @@ def priority_name(priority: Priority) -> PriorityName:
     return PRIORITY_NAMES[priority]
 
 
-def tenant_views(state: State, at: Instant, viewer: Viewer) -> list[TenantView]:
-    """The viewer's own entitlement, or everybody's."""
+def tenant_views(state: State, at: Instant, access: AccessScope) -> list[TenantView]:
+    """Return the tenants within ``access`` with their entitlements."""
     return [
         {
             "tenant": name,
@@ -301,16 +303,16 @@ def tenant_views(state: State, at: Instant, viewer: Viewer) -> list[TenantView]:
             "spent_micro": meter.spent_micro(state, name, at),
         }
         for name, it in sorted(state.tenants.items())
-        if viewer.sees_all or name == viewer.tenant
+        if access.all_tenants or name == access.tenant
     ]
 
 
-def reservation_views(state: State, viewer: Viewer, currency: str) -> list[ReservationView]:
-    """The viewer's own reservations, or everybody's; those that ended are seen for two months."""
+def reservation_views(state: State, access: AccessScope, currency: str) -> list[ReservationView]:
+    """Return the reservations within ``access``; ended ones are included for two months."""
     return [
         reservation_view(one, currency)
         for one in state.reservations.values()
-        if viewer.sees_all or one.tenant == viewer.tenant
+        if access.all_tenants or one.tenant == access.tenant
     ]
 
 
@@ -330,9 +332,9 @@ def reservation_view(one: Reservation, currency: str) -> ReservationView:
     }
 
 
-def group_views(state: State, viewer: Viewer) -> list[GroupView]:
-    """The group that the viewer belongs to, or all."""
-    own = state.tenants.get(viewer.tenant)
+def group_views(state: State, access: AccessScope) -> list[GroupView]:
+    """Return the group of ``access``'s tenant, or all groups."""
+    own = state.tenants.get(access.tenant)
     return [
         {
             "group": name,
@@ -344,14 +346,14 @@ def group_views(state: State, viewer: Viewer) -> list[GroupView]:
             "held_memory_bytes": it.held_memory_bytes,
         }
         for name, it in sorted(state.groups.items())
-        if viewer.sees_all or (own is not None and own.group == name)
+        if access.all_tenants or (own is not None and own.group == name)
     ]
 
 
 def _queue_view(
-    lease: Lease, place: int, reason: PendingReason, viewer: Viewer, estimate: queue_report.Estimate
+    lease: Lease, place: int, reason: PendingReason, access: AccessScope, estimate: queue_report.Estimate
 ) -> QueueView:
-    own = viewer.owns(lease)
+    own = access.includes(lease)
     return {
         "lease_id": lease.id if own else None,
         "place": place,
@@ -365,5 +367,5 @@ def _queue_view(
         "notebook": lease.request.notebook if own else None,
         "tenant": lease.tenant if own else None,
         "since": lease.waiting_since.wall_ms,
-        "mine": lease.tenant == viewer.tenant,
+        "mine": lease.tenant == access.tenant,
     }

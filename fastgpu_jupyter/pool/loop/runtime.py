@@ -29,7 +29,7 @@ from ...core.pool import Pool
 from ...core.pool import replay as apply_all
 from ...core.scheduling import queue_report
 from ...errors import Conflict, FastGPUError, HostFault, InternalError, LimitReached, StoreFault
-from ...wire.views import StatementView
+from ...wire.schemas import StatementView
 from ..devices.driver import DeviceProcess, Driver, Sample, SampledLease
 from ..devices.health import HealthReport, WatchableDriver
 from ..effects import executor as hands
@@ -39,8 +39,8 @@ from ..effects.scrubber import KNOWN, OnDevice, Scrubber
 from ..host.clock import Clock
 from ..host.lease_groups import TOLD, Kept, LeaseGroups
 from ..host.process import Watcher
-from ..http import statements as billing
-from ..http.views import Tickets, Viewer
+from ..http import statements as statement_views
+from ..http.views import AccessScope, QueuePositions
 from ..journal.codec import encode_state
 from ..journal.reserve import Reserve
 from ..journal.store import Entry, Journal
@@ -133,7 +133,7 @@ class Runtime:
         self._listeners: list[Callable[[Changes], None]] = []
         self._whereabouts = Whereabouts(pool.state)
         self._usage_listeners: list[Callable[[], None]] = []
-        self._tickets: Tickets | None = None  #: of the state as it is, once anybody asked
+        self._queue_positions: QueuePositions | None = None  #: of the state as it is, once anybody asked
         #: Who has memory on the devices, rightly or not.
         owners = Owners(pool.state.boot_id)
         self.lookout = lookout.Lookout(pool.state.boot_id, owners, foreign)
@@ -195,24 +195,26 @@ class Runtime:
         async with self._settling:
             return view(self._pool.state, self.now())
 
-    def tickets(self) -> Tickets:
+    def queue_positions(self) -> QueuePositions:
         """Place and reason of everybody who waits, in order. Inside ``read`` or a view."""
-        if self._tickets is None:
-            self._tickets = {
+        if self._queue_positions is None:
+            self._queue_positions = {
                 lease.id: (place, reason) for lease, place, reason in queue_report.positions(self._pool.state)
             }
-        return self._tickets
+        return self._queue_positions
 
     def follow(self, changed: Callable[[Changes], None], sampled: Callable[[], None]) -> None:
         """Call ``changed`` after each write and ``sampled`` after each sample."""
         self._listeners.append(changed)
         self._usage_listeners.append(sampled)
 
-    async def statements(self, month: str, viewer: Viewer, currency: str) -> list[StatementView]:
-        """The viewer's statements of a month, from the journal; one at a time, since each reads all of it."""
-        billing.month_of(month)
+    async def statements(self, month: str, access: AccessScope, currency: str) -> list[StatementView]:
+        """Return the statements of a month within ``access``; one call at a time reads the journal."""
+        statement_views.month_of(month)
         async with self._reading:
-            return await asyncio.to_thread(billing.statements, self._journal, month, self.now(), viewer, currency)
+            return await asyncio.to_thread(
+                statement_views.statements, self._journal, month, self.now(), access, currency
+            )
 
     async def restore(self, device_id: str, key: str | None = None) -> None:
         """Put a device back into service that was found ill. Raises :class:`Conflict` where it still is."""
@@ -369,7 +371,7 @@ class Runtime:
                 self._spawn(self._until_writable())
                 await self._settle_unwritten([*(call for call, _ in decided), *(after_bug or ())])
                 return
-        self._tickets = None
+        self._queue_positions = None
         if after_bug is not None:
             await self._go_back()  # memory may have a part of what the disk will never have
         self._keys.update({entry.key: entry.lease_id for entry in entries if entry.key and entry.lease_id})
@@ -450,7 +452,7 @@ class Runtime:
             self._ahead = True
             self._degrade(str(unreadable))
         else:
-            self._tickets = None
+            self._queue_positions = None
             if self._closing:
                 self._closing.follow(self._pool.state, list(self._pool.state.leases))
             if self._journal.seq != expected:  # the write that was said to have failed is there
@@ -473,7 +475,7 @@ class Runtime:
                 call.refuse(refusal)
                 continue
             apply_all(state, entry.events, at)
-            self._tickets = None
+            self._queue_positions = None
             if self._reserve:
                 self._reserve.owed.append(entry)
             call.answer(state, at, entry.lease_id)
@@ -501,7 +503,7 @@ class Runtime:
         except StoreFault:
             return
         self.metrics.count_events(event for entry in entries for event in entry.events)
-        self._tickets = None
+        self._queue_positions = None
         self._pool = Pool(self._pool.state)  # whose queue did not follow what was applied meanwhile
         self._unwritable = None
         log.warning("The journal can be written again; the pool goes on.")

@@ -13,7 +13,7 @@ from struct import Struct, calcsize
 from typing import NamedTuple
 
 from ...core.model.entities import Instant
-from ...wire.views import HistoryView
+from ...wire.schemas import HistoryView
 from ..devices.driver import DeviceUsage, Sample
 
 SECOND_MS, MINUTE_MS = 1000, 60_000

@@ -33,7 +33,7 @@ from fastgpu_jupyter.pool.effects.executor import NO_ANSWER, Hands
 from fastgpu_jupyter.pool.host.clock import Clock
 from fastgpu_jupyter.pool.host.process import holder_of
 from fastgpu_jupyter.pool.host.threads import DaemonThreads, within
-from fastgpu_jupyter.pool.http.views import Viewer, device_views, lease_views
+from fastgpu_jupyter.pool.http.views import AccessScope, device_views, lease_views
 from fastgpu_jupyter.pool.loop import recovery
 from fastgpu_jupyter.pool.loop import runtime as runtime_module
 from fastgpu_jupyter.units import GIB
@@ -167,8 +167,8 @@ def test_while_the_driver_hangs_nothing_is_granted_and_everything_is_answered(
         assert (await pool.lease("before")).state is LeaseState.DRAINING, "not free before that is seen"
         await pool.ask("meanwhile")
         assert (await pool.lease("meanwhile")).state is LeaseState.WAITING
-        viewer = Viewer("ann")
-        facts = await pool.runtime.read(lambda state, at: views(pool, state, at, viewer))
+        access = AccessScope("ann")
+        facts = await pool.runtime.read(lambda state, at: views(pool, state, at, access))
         assert facts == (["suspect"], {"before": None, "meanwhile": PendingReason.HEALTH.value})
         await async_wait_until(lambda: pool.runtime.usage.leases == {}, "what was true once is shown no more")
         machine.answers.set()
@@ -177,13 +177,15 @@ def test_while_the_driver_hangs_nothing_is_granted_and_everything_is_answered(
         assert (ended.end_reason, ended.scrub) == (EndReason.RELEASED, ScrubOutcome.GONE)
         await pool.until("meanwhile", LeaseState.ACTIVE)
 
-    def views(pool: Pool, state: object, at: object, viewer: Viewer) -> tuple[list[str], dict[str, str | None]]:
-        from fastgpu_jupyter.pool.http.views import Facts
+    def views(pool: Pool, state: object, at: object, access: AccessScope) -> tuple[list[str], dict[str, str | None]]:
+        from fastgpu_jupyter.pool.http.views import ViewContext
 
         runtime = pool.runtime
-        facts = Facts("USD", runtime.usage, runtime.environment_of, runtime.tickets, runtime.device_nodes_of, {})
-        devices: list[str] = [view["health"] for view in device_views(state, viewer, facts)]  # type: ignore[arg-type]
-        leases = lease_views(state, at, viewer, facts)  # type: ignore[arg-type]
+        facts = ViewContext(
+            "USD", runtime.usage, runtime.environment_of, runtime.queue_positions, runtime.device_nodes_of, {}
+        )
+        devices: list[str] = [view["health"] for view in device_views(state, access, facts)]  # type: ignore[arg-type]
+        leases = lease_views(state, at, access, facts)  # type: ignore[arg-type]
         return devices, {view["id"]: view["pending_reason"] for view in leases}
 
     run(tmp_path, machine, story)

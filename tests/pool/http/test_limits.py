@@ -18,7 +18,7 @@ from fastgpu_jupyter.errors import LimitReached
 from fastgpu_jupyter.pool import logging as logs
 from fastgpu_jupyter.pool.app import FastGPUPool
 from fastgpu_jupyter.pool.http import server as server_module
-from fastgpu_jupyter.pool.http.limits import BUCKETS_MAX, Limits, Rate
+from fastgpu_jupyter.pool.http.limits import BUCKETS_MAX, RateLimiter, ServiceLimits
 from fastgpu_jupyter.wire.client import new_token
 from tests.core.world import World, holder, spec
 from tests.pool.conftest import Serve
@@ -50,9 +50,9 @@ def test_leases_and_waiting_requests_have_a_limit(limit: str, who: str, says: st
     for name in ("a", "b", "c"):
         world.ask(name, tenant="ann")
     most = 3 if limit.startswith("leases") else 2
-    Limits(**{limit: most + 1}).admit(world.state, another(who))
+    ServiceLimits(**{limit: most + 1}).admit(world.state, another(who))
     with pytest.raises(LimitReached, match=says) as caught:
-        Limits(**{limit: most}).admit(world.state, another(who))
+        ServiceLimits(**{limit: most}).admit(world.state, another(who))
     assert "release one, or try again in 30 seconds." in str(caught.value)
     assert caught.value.retry_after_s == 30
 
@@ -61,7 +61,7 @@ def test_another_tenants_leases_and_those_that_ended_do_not_count() -> None:
     world = World(spec("gpu"))
     world.ask("a", tenant="ann")
     world.ask("b", tenant="ann")
-    limits = Limits(leases_max_per_tenant=2, waiting_max_per_tenant=1)
+    limits = ServiceLimits(leases_max_per_tenant=2, waiting_max_per_tenant=1)
     limits.admit(world.state, another("bob"))
     with pytest.raises(LimitReached):
         limits.admit(world.state, another("ann"))
@@ -87,7 +87,7 @@ def test_a_client_at_the_limit_is_told_when_to_come_back(serve: Serve) -> None:
 
 
 def test_a_rate_lets_a_burst_through_and_then_so_many_a_second() -> None:
-    rate = Rate(10)
+    rate = RateLimiter(10)
     for _ in range(10):
         rate.take(1, 0.0)
     with pytest.raises(LimitReached, match=r"more than 10 requests a second; make fewer, or try again in 1 second\.$"):
@@ -99,7 +99,7 @@ def test_a_rate_lets_a_burst_through_and_then_so_many_a_second() -> None:
 
 
 def test_a_slow_rate_says_how_long_to_wait() -> None:
-    rate = Rate(0.1)
+    rate = RateLimiter(0.1)
     rate.take(1, 0.0)
     with pytest.raises(LimitReached) as caught:
         rate.take(1, 0.0)
@@ -107,7 +107,7 @@ def test_a_slow_rate_says_how_long_to_wait() -> None:
 
 
 def test_tenants_who_rest_are_forgotten() -> None:
-    rate = Rate(10)
+    rate = RateLimiter(10)
     for uid in range(BUCKETS_MAX):
         rate.take(uid, 0.0)
     rate.take(BUCKETS_MAX, 100.0)
@@ -268,8 +268,8 @@ def test_a_body_that_means_harm_is_refused_and_nothing_else_happens(serve: Serve
 
 def test_each_limit_is_a_setting_with_the_same_default() -> None:
     app = FastGPUPool()
-    assert Limits(**{name: getattr(app, name) for name in Limits._fields}) == Limits()
-    assert set(Limits._fields) <= set(FastGPUPool.class_trait_names(config=True))
+    assert ServiceLimits(**{name: getattr(app, name) for name in ServiceLimits._fields}) == ServiceLimits()
+    assert set(ServiceLimits._fields) <= set(FastGPUPool.class_trait_names(config=True))
 
 
 # -- the log ----------------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ import msgspec
 import pytest
 
 from fastgpu_jupyter.errors import FastGPUError, by_code
-from fastgpu_jupyter.pool.http.limits import Limits
+from fastgpu_jupyter.pool.http.limits import ServiceLimits
 from fastgpu_jupyter.pool.http.request_parsing import TEXT_MAX
 from fastgpu_jupyter.pool.http.routes import application, methods_of
 from fastgpu_jupyter.wire import openapi
@@ -212,7 +212,7 @@ class Bridge:
 @pytest.fixture(scope="module")
 def tried(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ServedPool, str]]:
     """One pool for all operations, as what one leaves behind is what the next meets."""
-    limits = Limits(requests_per_s_per_tenant=1e6, leases_max_per_tenant=200)
+    limits = ServiceLimits(requests_per_s_per_tenant=1e6, leases_max_per_tenant=200)
     pool = ServedPool(tmp_path_factory.mktemp("tried"), "4xA100-80GB", limits)
     bridge = Bridge(pool)
     yield pool, bridge.url

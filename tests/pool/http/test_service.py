@@ -17,7 +17,7 @@ from typing import Any, get_type_hints
 import pytest
 
 from fastgpu_jupyter.errors import Forbidden, NotFound, PoolUnreachable
-from fastgpu_jupyter.wire import unixsocket, views
+from fastgpu_jupyter.wire import schemas, unixsocket
 from fastgpu_jupyter.wire.client import PoolClient, new_token
 from fastgpu_jupyter.wire.locate import user_runtime_dir, user_socket, user_state_dir
 from fastgpu_jupyter.wire.spawn import ALREADY_RUNNING, ensure_pool
@@ -47,13 +47,13 @@ def test_the_views_are_what_their_types_say(pool: PoolProcess) -> None:
     pool.client.request("half", token=new_token())
     pool.client.request("full", token=new_token())
     status = pool.client.status()
-    shapes = {"devices": views.DeviceView, "leases": views.LeaseView, "queue": views.QueueView}
-    assert set(status["pool"]) == set(get_type_hints(views.PoolView))
+    shapes = {"devices": schemas.DeviceView, "leases": schemas.LeaseView, "queue": schemas.QueueView}
+    assert set(status["pool"]) == set(get_type_hints(schemas.PoolView))
     for part, shape in shapes.items():
         assert status[part], part  # type: ignore[literal-required]
         for item in status[part]:  # type: ignore[literal-required]
             assert set(item) == set(get_type_hints(shape))
-    assert set(status["devices"][0]["holdings"][0]) == set(get_type_hints(views.HoldingView))
+    assert set(status["devices"][0]["holdings"][0]) == set(get_type_hints(schemas.HoldingView))
 
 
 def test_status_is_a_table_or_one_json_object(pool: PoolProcess) -> None:

@@ -10,8 +10,8 @@ from fastgpu_jupyter.core.accounting import calendar
 from fastgpu_jupyter.core.model import commands as c
 from fastgpu_jupyter.core.model.entities import BudgetPolicy, Instant, Plan
 from fastgpu_jupyter.errors import InvalidRequest
-from fastgpu_jupyter.pool.http import statements as billing
-from fastgpu_jupyter.pool.http.views import Viewer
+from fastgpu_jupyter.pool.http import statements as statement_views
+from fastgpu_jupyter.pool.http.views import AccessScope
 from fastgpu_jupyter.pool.journal.store import Entry, Journal
 from fastgpu_jupyter.pool.loop.calls import changes_of
 from fastgpu_jupyter.units import MS_PER_HOUR
@@ -25,7 +25,7 @@ WALL = 10**12  # 2001-09-09
     [("1970-01", 0, 31), ("2001-09", 999_302_400_000, 30), ("2024-12", 1_733_011_200_000, 31)],
 )
 def test_a_month_begins_and_ends(month: str, begin: int, days: int) -> None:
-    found = billing.month_of(month)
+    found = statement_views.month_of(month)
     assert (found.begins_wall_ms, found.ends_wall_ms) == (begin, begin + days * 86_400_000)
     assert calendar.text(found) == month
 
@@ -33,7 +33,7 @@ def test_a_month_begins_and_ends(month: str, begin: int, days: int) -> None:
 @pytest.mark.parametrize("month", ["", "2026", "2026-13", "2026-1", "26-01", "2026-11-01", "x" * 1000])
 def test_what_is_no_month_is_refused(month: str) -> None:
     with pytest.raises(InvalidRequest, match="write it like 2026-11"):
-        billing.month_of(month)
+        statement_views.month_of(month)
 
 
 @pytest.fixture
@@ -49,12 +49,12 @@ def journal(tmp_path: Path) -> Journal:
 
 def test_each_sees_its_own_and_an_administrator_all(journal: Journal) -> None:
     until = Instant(1000 + MS_PER_HOUR, WALL + 1000 + MS_PER_HOUR)
-    ann = billing.statements(journal, "2001-09", until, Viewer("ann"), "USD")
+    ann = statement_views.statements(journal, "2001-09", until, AccessScope("ann"), "USD")
     assert [(one["tenant"], one["total_micro"], one["active_ms"]) for one in ann] == [("ann", 1_800_000, MS_PER_HOUR)]
-    everybody = billing.statements(journal, "2001-09", until, Viewer("root", sees_all=True), "USD")
+    everybody = statement_views.statements(journal, "2001-09", until, AccessScope("root", all_tenants=True), "USD")
     assert [one["tenant"] for one in everybody] == ["ann", "bob"]
     assert [line["lease_id"] for line in everybody[1]["lines"]] == ["bobs"]
-    assert billing.statements(journal, "2001-10", until, Viewer("ann"), "USD") == []
+    assert statement_views.statements(journal, "2001-10", until, AccessScope("ann"), "USD") == []
     journal.close()
 
 
@@ -77,7 +77,7 @@ def test_a_reservation_is_a_line_of_its_tenants_statement(tmp_path: Path) -> Non
     for at, events in world.history:
         journal.append([Entry(at, events)])
     until = Instant(1000 + MS_PER_HOUR, WALL + 1000 + MS_PER_HOUR)
-    (statement,) = billing.statements(journal, "2001-09", until, Viewer("ann"), "USD")
+    (statement,) = statement_views.statements(journal, "2001-09", until, AccessScope("ann"), "USD")
     leased, reserved = statement["lines"]
     assert (leased["kind"], leased["covered_milli"], leased["amount_micro"]) == ("lease", 500, 0)
     assert (reserved["kind"], reserved["lease_id"], reserved["profile"]) == ("reservation", None, "1 a100")

@@ -20,8 +20,8 @@ import pytest
 
 from fastgpu_jupyter.pool.http import server as server_module
 from fastgpu_jupyter.pool.http import stream as stream_module
-from fastgpu_jupyter.pool.http.stream import BACKLOG_BYTES_MAX, BACKLOG_MAX, Subscriber
-from fastgpu_jupyter.pool.http.views import Viewer
+from fastgpu_jupyter.pool.http.stream import BACKLOG_BYTES_MAX, BACKLOG_MAX, StreamSubscriber
+from fastgpu_jupyter.pool.http.views import AccessScope
 from fastgpu_jupyter.wire import unixsocket
 from fastgpu_jupyter.wire.client import new_token
 from fastgpu_jupyter.wire.locate import user_socket
@@ -52,7 +52,7 @@ def seen_until(stream: Iterator[dict[str, Any]], lease_id: str, state: str) -> d
     )
 
 
-def ended_as(subscriber: Subscriber) -> str | None:
+def ended_as(subscriber: StreamSubscriber) -> str | None:
     """Return why a subscriber was ended, as it is now; a type checker does not know that messages change it."""
     return subscriber.ended
 
@@ -209,7 +209,7 @@ def test_changes_in_quick_succession_make_few_messages_with_numbers_that_grow(se
 def test_a_subscriber_that_falls_behind_is_ended_and_holds_nothing() -> None:
     ended: list[str] = []
     for message, most in ((b"x", BACKLOG_MAX), (b"x" * 2**20, BACKLOG_BYTES_MAX // 2**20)):
-        subscriber = Subscriber(Viewer("ann"), None, lambda: ended.append("closed"))
+        subscriber = StreamSubscriber(AccessScope("ann"), None, lambda: ended.append("closed"))
         for _ in range(most):
             subscriber.put(message)
         assert ended_as(subscriber) is None
@@ -221,7 +221,7 @@ def test_a_subscriber_that_falls_behind_is_ended_and_holds_nothing() -> None:
 
 
 def test_one_message_may_be_larger_than_the_backlog() -> None:
-    subscriber = Subscriber(Viewer("ann"), None, lambda: None)
+    subscriber = StreamSubscriber(AccessScope("ann"), None, lambda: None)
     subscriber.put(b"x" * (BACKLOG_BYTES_MAX + 1))
     assert subscriber.ended is None
 

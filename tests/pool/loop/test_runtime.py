@@ -195,7 +195,7 @@ def test_tickets_are_those_of_the_state_also_where_a_write_fails(
 ) -> None:
     async def story(pool: Pool) -> None:
         def of(state: State) -> dict[str, int]:
-            known = {lease_id: place for lease_id, (place, _) in pool.runtime.tickets().items()}
+            known = {lease_id: place for lease_id, (place, _) in pool.runtime.queue_positions().items()}
             assert known == {lease.id: place for lease, place, _ in queue_report.positions(state)}
             return known
 

@@ -13,10 +13,10 @@ from jupyter_server.auth.decorator import authorized
 from tornado import web
 from tornado.iostream import StreamClosedError
 
-from .handlers import EVENTS, FastGPUHandler
+from .base import EVENTS, FastGPUHandler
 
 if TYPE_CHECKING:
-    from .hub import EventHub, Subscriber
+    from ..broadcaster import BrowserSubscriber, EventBroadcaster
 
 #: Proxies commonly cut a connection that is silent for a minute.
 HEARTBEAT_S = 15.0
@@ -25,19 +25,19 @@ HEARTBEAT_S = 15.0
 class EventsHandler(FastGPUHandler):
     """One open stream."""
 
-    _subscriber: Subscriber | None = None
+    _subscriber: BrowserSubscriber | None = None
 
     @property
-    def hub(self) -> EventHub:
-        """The server's one hub."""
-        found: EventHub = self.settings["fastgpu_hub"]
+    def broadcaster(self) -> EventBroadcaster:
+        """Return the broadcaster of this server."""
+        found: EventBroadcaster = self.settings["fastgpu_broadcaster"]
         return found
 
     @web.authenticated
     @authorized(action="read", resource=EVENTS)  # type: ignore[untyped-decorator]
     async def get(self) -> None:
         """Send messages until the browser leaves, is cut off for not reading, or the server stops."""
-        subscriber = self._subscriber = self.hub.subscribe()
+        subscriber = self._subscriber = self.broadcaster.subscribe()
         try:
             self.set_header("Content-Type", "text/event-stream")
             self.set_header("Cache-Control", "no-store")
@@ -57,7 +57,7 @@ class EventsHandler(FastGPUHandler):
         except StreamClosedError:
             pass  # the browser left
         finally:
-            self.hub.unsubscribe(subscriber)
+            self.broadcaster.unsubscribe(subscriber)
         self.finish(set_content_type="text/event-stream")
 
     def on_connection_close(self) -> None:

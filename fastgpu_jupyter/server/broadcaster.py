@@ -1,10 +1,11 @@
-"""One event stream from the pool, fanned out to however many browsers watch.
+"""Broadcast the pool's event stream to any number of browsers over one connection to the pool manager.
 
-The hub reads the pool's stream in one thread, and only while somebody subscribes. It keeps the present picture, so that
-a new subscriber gets its snapshot without a further connection. Every subscriber has a queue with a limit; one that
-does not read is cut off and has to connect again, which gives it a fresh snapshot. When the pool goes away the
-subscribers are told, and the hub connects again with a growing pause. It then asks for what it missed only, where the
-pool still knows that; the subscribers get a snapshot in any case, because that is what ends their being without one.
+The broadcaster reads the pool's stream in one thread, and only while there are subscribers. It keeps a copy of the
+pool's state, so that a new subscriber gets its snapshot without a further connection. Every subscriber has a queue with
+a limit; one that does not read is disconnected, and gets a new snapshot when it connects again. When the pool manager
+does not answer, the subscribers get a message and the broadcaster connects again, with a growing pause. It then
+requests only the changes that it missed, if the pool manager still has them; the subscribers get a snapshot in any
+case, because a snapshot ends the state *unreachable*.
 """
 
 from __future__ import annotations
@@ -17,16 +18,16 @@ from typing import Any
 
 from ..errors import FastGPUError, LimitReached, PoolUnreachable
 from ..wire.client import EventStream
-from .access import PoolAccess
+from .pool_connector import PoolConnector
 
 Message = dict[str, Any]
 PAUSE_FIRST_S = 0.2
 PAUSE_MOST_S = 10.0
-#: Ended leases that the picture keeps, newest first.
+#: Ended leases that the mirror keeps, newest first.
 ENDED_MAX = 500
 
 
-class Subscriber:
+class BrowserSubscriber:
     """One browser: the messages that it has not been sent yet."""
 
     def __init__(self, queue_limit: int) -> None:
@@ -57,7 +58,7 @@ class Subscriber:
         return await asyncio.wait_for(self._queue.get(), timeout_s)
 
 
-class Picture:
+class PoolMirror:
     """What the pool's messages so far add up to."""
 
     def __init__(self) -> None:
@@ -110,24 +111,24 @@ class Picture:
             del self._leases[view["id"]]
 
 
-class EventHub:
+class EventBroadcaster:
     """All methods but the reader's are for the event loop's thread."""
 
     def __init__(
         self,
-        access: PoolAccess,
+        connector: PoolConnector,
         *,
         subscribers_max: int,
         queue_limit: int,
         on_lease: Callable[[Message], None] | None = None,
     ) -> None:
-        self._access = access
+        self._connector = connector
         self._subscribers_max = subscribers_max
         self._queue_limit = queue_limit
         #: Called for each lease whose state differs from the one last seen.
         self._on_lease = on_lease
-        self._subscribers: set[Subscriber] = set()
-        self._picture = Picture()
+        self._subscribers: set[BrowserSubscriber] = set()
+        self._mirror = PoolMirror()
         self._unreachable: Message | None = None
         self._reader: _Reader | None = None
 
@@ -136,27 +137,27 @@ class EventHub:
         """Upstream connections: one while anybody subscribes, else none."""
         return 0 if self._reader is None else 1
 
-    def subscribe(self) -> Subscriber:
+    def subscribe(self) -> BrowserSubscriber:
         """A new subscriber; its first message is a snapshot, as soon as there is one."""
         if len(self._subscribers) >= self._subscribers_max:
             raise LimitReached(
                 f"This Jupyter server already has {self._subscribers_max} open FastGPU event streams. "
                 "Close a browser tab, or raise FastGPUExtension.event_streams_max."
             )
-        subscriber = Subscriber(self._queue_limit)
+        subscriber = BrowserSubscriber(self._queue_limit)
         self._subscribers.add(subscriber)
         if self._reader is None:
-            self._picture = Picture()
+            self._mirror = PoolMirror()
             self._unreachable = None
-            self._reader = _Reader(self._access, asyncio.get_running_loop(), self._take)
+            self._reader = _Reader(self._connector, asyncio.get_running_loop(), self._take)
             self._reader.start()
         else:
-            first = self._unreachable or self._picture.snapshot()
+            first = self._unreachable or self._mirror.snapshot()
             if first is not None:
                 subscriber.put(first)
         return subscriber
 
-    def unsubscribe(self, subscriber: Subscriber) -> None:
+    def unsubscribe(self, subscriber: BrowserSubscriber) -> None:
         """Forget ``subscriber``; the last one that leaves ends the upstream connection."""
         self._subscribers.discard(subscriber)
         if not self._subscribers and self._reader is not None:
@@ -175,10 +176,10 @@ class EventHub:
         if message["type"] == "unreachable":
             self._unreachable = message
         self._report(message)
-        self._picture.take(message)
+        self._mirror.take(message)
         if message["type"] in ("snapshot", "changed") and self._unreachable is not None:
             self._unreachable = None
-            message = self._picture.snapshot() or message
+            message = self._mirror.snapshot() or message
         for subscriber in list(self._subscribers):
             if not subscriber.put(message):
                 self.unsubscribe(subscriber)
@@ -188,7 +189,7 @@ class EventHub:
         if self._on_lease is None or message["type"] != "changed":
             return
         for view in message.get("leases", ()):
-            if self._picture.lease_state(view["id"]) != view["state"]:
+            if self._mirror.lease_state(view["id"]) != view["state"]:
                 self._on_lease(view)
 
 
@@ -196,10 +197,10 @@ class _Reader(threading.Thread):
     """Reads the pool's stream and hands each message to ``take`` in the event loop's thread."""
 
     def __init__(
-        self, access: PoolAccess, loop: asyncio.AbstractEventLoop, take: Callable[[_Reader, Message], None]
+        self, connector: PoolConnector, loop: asyncio.AbstractEventLoop, take: Callable[[_Reader, Message], None]
     ) -> None:
         super().__init__(name="fastgpu-events", daemon=True)
-        self._access = access
+        self._connector = connector
         self._loop = loop
         self._take = take
         self._stopped = threading.Event()
@@ -235,7 +236,7 @@ class _Reader(threading.Thread):
                 pause_s = min(pause_s * 2, PAUSE_MOST_S)
 
     def _open(self) -> EventStream:
-        stream = self._access.connect().events(since=self._seq)
+        stream = self._connector.connect().events(since=self._seq)
         with self._lock:
             self._stream = stream
         if self._stopped.is_set():

@@ -23,7 +23,7 @@ def start_time(pid: int) -> int | None:
     return int(stat.rpartition(")")[2].split()[19])
 
 
-class AdoptedProcess:
+class PidfdProcess:
     """Process ``pid``, if it is still the one that started at ``started``; else one that has ended."""
 
     stdin = stdout = stderr = None

@@ -21,7 +21,7 @@ T = TypeVar("T")
 RETRY_S = 5.0
 
 
-class PoolAccess:
+class PoolConnector:
     """Safe to use from several threads."""
 
     def __init__(self, *, start_pool: bool = True) -> None:

@@ -33,7 +33,7 @@ def token_path(kernel_id: str) -> Path:
     return token_folder() / (hashlib.sha256(kernel_id.encode()).hexdigest()[:32] + _SUFFIX)
 
 
-def write_token(kernel_id: str, token: str) -> Path:
+def write_token_file(kernel_id: str, token: str) -> Path:
     """Store ``token``; the file never exists with wider rights, whatever the umask is."""
     path = token_path(kernel_id)
     path.unlink(missing_ok=True)
@@ -44,13 +44,13 @@ def write_token(kernel_id: str, token: str) -> Path:
     return path
 
 
-def remove_token(kernel_id: str) -> None:
+def remove_token_file(kernel_id: str) -> None:
     """Forget the token of a kernel that has ended."""
     with contextlib.suppress(OSError):
         token_path(kernel_id).unlink()
 
 
-def sweep(live_kernel_ids: Iterable[str]) -> None:
+def remove_stale_tokens(live_kernel_ids: Iterable[str]) -> None:
     """Remove the files of kernels that hold no lease, which a killed server left behind."""
     keep = {token_path(kernel_id).name for kernel_id in live_kernel_ids}
     oldest = time.time() - _SETTLED_S

@@ -1,0 +1,88 @@
+"""The base class of all handlers: access to the pool manager, errors, limits.
+
+Every route is authenticated, and authorized by action and resource. Both are always written out, because the bare form
+of ``authorized`` keeps the action and the resource of the first request. Errors have one shape: ``{"message", "code",
+"detail"}``. Requests do not count as activity: an open page must not keep an idle server alive.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from http.client import responses
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from jupyter_server.base.handlers import APIHandler
+from tornado import web
+
+from ...errors import FastGPUError, InvalidRequest
+from ...wire.client import PoolClient
+
+if TYPE_CHECKING:
+    from ..pool_connector import PoolConnector
+
+T = TypeVar("T")
+POOL, DEVICES, LEASES, EVENTS = "fastgpu:pool", "fastgpu:devices", "fastgpu:leases", "fastgpu:events"
+#: The longest body of a request that this interface has is a few words.
+BODY_BYTES_MAX = 64 * 1024
+
+
+class FastGPUHandler(APIHandler):
+    """What all routes share: the way to the pool, errors and limits."""
+
+    _track_activity = False
+
+    @property
+    def connector(self) -> PoolConnector:
+        """The extension's way to the pool."""
+        found: PoolConnector = self.settings["fastgpu_pool"]
+        return found
+
+    async def prepare(self) -> None:  # type: ignore[override]
+        """Refuse a body that is too large, after the usual checks."""
+        await super().prepare()
+        if len(self.request.body) > BODY_BYTES_MAX:
+            raise web.HTTPError(413, f"The body may have at most {BODY_BYTES_MAX} bytes.")
+
+    async def ask(self, function: Callable[[PoolClient], T]) -> T:
+        """One call to the pool."""
+        return await self.connector.call(function)
+
+    def answer(self, value: Any, status: int = 200) -> None:
+        """Finish with JSON."""
+        self.set_status(status)
+        self.set_header("Cache-Control", "no-store")
+        self.finish(json.dumps(value))
+
+    def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
+        """A refusal of the pool is no fault of the server: one line is enough."""
+        if isinstance(value, FastGPUError):
+            self.log.info("%s: %s", self.request.uri, value)
+        else:
+            super().log_exception(typ, value, tb)
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Finish with the one shape of errors."""
+        error = (kwargs.get("exc_info") or (None, None, None))[1]
+        message = responses.get(status_code, "Unknown error")
+        code, detail = f"http_{status_code}", ""
+        if isinstance(error, FastGPUError):
+            status_code, code, message = error.status, error.code, str(error)
+            detail = type(error).__name__
+        elif isinstance(error, web.HTTPError):
+            message = error.log_message or error.reason or message
+        self.set_status(status_code)
+        self.set_header("Cache-Control", "no-store")
+        self.finish(json.dumps({"message": message, "code": code, "detail": detail}))
+
+
+class HistoryHandler(FastGPUHandler):
+    """What was used, as arrays."""
+
+    def window(self) -> tuple[str, int | None]:
+        """The resolution, and from when on; whether there is such a resolution the pool says."""
+        since = self.get_query_argument("since", None)
+        try:
+            return self.get_query_argument("resolution", "1s"), None if since is None else int(since)
+        except ValueError:
+            raise InvalidRequest("since must be a whole number.") from None

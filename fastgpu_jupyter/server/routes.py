@@ -1,0 +1,47 @@
+"""The table of routes below ``{base_url}fastgpu/api/``."""
+
+from __future__ import annotations
+
+from jupyter_server.utils import url_path_join
+
+from .handlers.base import FastGPUHandler
+from .handlers.devices import DeviceHistoryHandler, DevicesHandler
+from .handlers.events import EventsHandler
+from .handlers.leases import (
+    LeaseHandler,
+    LeaseHistoryHandler,
+    LeasesHandler,
+    MoveHandler,
+    ParkHandler,
+    PinHandler,
+    QueueHandler,
+    ResizeHandler,
+    ResumeHandler,
+)
+from .handlers.pool import PoolHandler, QuotaHandler, UnknownHandler
+
+PREFIX = "fastgpu/api"
+_DEVICE_ID = r"(?P<device_id>[A-Za-z0-9_.:-]{1,80})"
+_LEASE_ID = r"(?P<lease_id>[A-Za-z0-9_.-]{1,100})"
+
+
+def routes(base_url: str) -> list[tuple[str, type[FastGPUHandler]]]:
+    """Return every route with its handler, below ``base_url``."""
+    table: list[tuple[str, type[FastGPUHandler]]] = [
+        ("pool", PoolHandler),
+        ("devices", DevicesHandler),
+        ("leases", LeasesHandler),
+        ("queue", QueueHandler),
+        (f"devices/{_DEVICE_ID}/history", DeviceHistoryHandler),
+        (f"leases/{_LEASE_ID}", LeaseHandler),
+        (f"leases/{_LEASE_ID}/history", LeaseHistoryHandler),
+        (f"leases/{_LEASE_ID}/park", ParkHandler),
+        (f"leases/{_LEASE_ID}/resume", ResumeHandler),
+        (f"leases/{_LEASE_ID}/resize", ResizeHandler),
+        (f"leases/{_LEASE_ID}/move", MoveHandler),
+        (f"leases/{_LEASE_ID}/pin", PinHandler),
+        ("quota", QuotaHandler),
+        ("events", EventsHandler),
+        ("(.*)", UnknownHandler),
+    ]
+    return [(url_path_join(base_url, PREFIX, path), handler) for path, handler in table]
