@@ -77,7 +77,7 @@ def _forget_device(state: State, device_id: str) -> None:
 
 def _device_health_changed(state: State, event: e.DeviceHealthChanged, at: Instant) -> None:
     device = state.devices[event.device_id]
-    device.health, device.health_reason, device.xid = event.health, event.reason, event.xid
+    device.health, device.health_reason, device.fault_code = event.health, event.reason, event.fault_code
     if event.health is Health.SUSPECT:
         state.suspect[event.device_id] = None
     else:

@@ -433,7 +433,7 @@ _DECIDERS: dict[type[c.Command], Callable[[State, Any, Instant], list[Event]]] =
     c.StartPool: _start_pool,
     c.SetDevices: _set_devices,
     c.SetHealth: device_health.set_health,
-    c.ReportXid: device_health.report_xid,
+    c.ReportFault: device_health.report_fault,
     c.RestoreDevice: device_health.restore,
     c.DrainDevice: _drain_device,
     c.ReportScrubFailure: _set_unclean,

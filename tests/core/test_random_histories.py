@@ -13,6 +13,7 @@ from fastgpu_jupyter.core.model import commands as c
 from fastgpu_jupyter.core.model.entities import (
     HOLDING_CAPACITY,
     BudgetPolicy,
+    DeviceFault,
     DeviceSpec,
     ExistingPartition,
     Health,
@@ -28,6 +29,7 @@ from fastgpu_jupyter.core.model.entities import (
 from fastgpu_jupyter.core.pool import replay
 from fastgpu_jupyter.errors import CallerError
 from fastgpu_jupyter.units import GIB
+from tests.core.faults import BAD_MEMORY, MEMORY_ERRORS, OFF_THE_BUS, WRONG_ADDRESS
 from tests.core.world import EIGHTHS, World, holder, mig_spec, spec
 
 SPECS = (
@@ -231,9 +233,14 @@ class PoolMachine(RuleBasedStateMachine):
     def health(self, device: str, health: Health) -> None:
         self._try(c.SetHealth(device, health, "observed", lost=health is Health.FAULTY))
 
-    @rule(data=st.data(), device=st.sampled_from("abc"), xid=st.sampled_from([31, 48, 63, 79]), certain=st.booleans())
-    def xid(self, data: st.DataObject, device: str, xid: int, certain: bool) -> None:
-        self._try(c.ReportXid(device, xid, (self._names(data),), certain))
+    @rule(
+        data=st.data(),
+        device=st.sampled_from("abc"),
+        fault=st.sampled_from([WRONG_ADDRESS, MEMORY_ERRORS, BAD_MEMORY, OFF_THE_BUS]),
+        certain=st.booleans(),
+    )
+    def fault(self, data: st.DataObject, device: str, fault: DeviceFault, certain: bool) -> None:
+        self._try(c.ReportFault(device, fault, (self._names(data),), certain))
 
     @rule(device=st.sampled_from("abc"))
     def restore_device(self, device: str) -> None:

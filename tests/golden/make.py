@@ -26,6 +26,7 @@ from fastgpu_jupyter.core.model.entities import (
     State,
 )
 from fastgpu_jupyter.pool.journal.store import Entry, Journal
+from tests.core.faults import WRONG_ADDRESS
 from tests.core.world import World, holder, spec
 
 
@@ -51,7 +52,7 @@ def _come_and_go(world: World) -> None:
     world.do(c.DrainDevice("gpu-2", drained=False))
     world.do(c.ReportScrubFailure("gpu-2", "a call failed"))
     world.do(c.ReportScrubFailure("gpu-2", None))
-    world.do(c.ReportXid("gpu-0", 31, ("whole",), certain=True))
+    world.do(c.ReportFault("gpu-0", WRONG_ADDRESS, ("whole",), certain=True))
     world.do(c.ResizeLease("part", "half"))
     world.do(c.TransferLease("part", "bob"))
     world.do(c.ReleaseLease("waits"))

@@ -24,6 +24,7 @@ from fastgpu_jupyter.pool.loop.runtime import Runtime
 from fastgpu_jupyter.pool.monitors import health as healing
 from fastgpu_jupyter.pool.supervisor import PARTS, Parts, set_within
 from fastgpu_jupyter.wire.client import new_token
+from tests.core.faults import WRONG_ADDRESS
 from tests.pool.conftest import Serve
 from tests.pool.loop.test_runtime import Pool, run
 from tests.pool.monitors.test_health import FrailDriver
@@ -122,9 +123,9 @@ def test_an_error_that_cannot_be_told_does_not_keep_the_next_one_back(
         await pool.until("a", LeaseState.ACTIVE)
         bug = Bug(driver.played, "processes")
         for _ in range(FAILURES + 2):
-            driver.played.events.put(HealthEvent("gpu-0", 31))
+            driver.played.events.put(HealthEvent("gpu-0", WRONG_ADDRESS))
         await goes_on(pool.runtime, "errors", bug, caplog)
-        await async_wait_until(lambda: pool.runtime.metrics.xids["31"] == FAILURES + 2, "all were counted")
+        await async_wait_until(lambda: pool.runtime.metrics.faults["Xid 31"] == FAILURES + 2, "all were counted")
         assert (await pool.lease("a")).fault is not None
 
     run(tmp_path, story, driver)

@@ -54,6 +54,7 @@ from fastgpu_jupyter.pool.loop import runtime as runtime_module
 from fastgpu_jupyter.pool.loop.recovery import recover, replay
 from fastgpu_jupyter.pool.loop.runtime import Runtime
 from fastgpu_jupyter.pool.monitors import sampler as sampler_module
+from tests.core.faults import BAD_MEMORY, MEMORY_ERRORS, WRONG_ADDRESS
 from tests.sim.cards import CARDS, Place
 from tests.sim.clockwork import Crash, Loop, Thread
 from tests.sim.host import SPECS, Host, Process
@@ -393,11 +394,11 @@ class Story:
     def administer(self) -> None:
         device, health = self.drawn.choice((*SPECS, *CARDS)).id, self.drawn.choice(list(Health))
         drained, limit = self.drawn.random() < 0.3, self.drawn.choice((None, 500, 2000))
-        xid = self.drawn.choice((31, 48, 63))
+        fault = self.drawn.choice((WRONG_ADDRESS, MEMORY_ERRORS, BAD_MEMORY))
         what, command = self.drawn.choice(
             (
                 ("health", lambda: c.SetHealth(device, health, "observed")),
-                ("xid", lambda: c.ReportXid(device, xid)),
+                ("fault", lambda: c.ReportFault(device, fault)),
                 ("restore", lambda: c.RestoreDevice(device)),
                 ("drain", lambda: c.DrainDevice(device, drained)),
                 ("entitle", lambda: c.SetTenant("a", 100, limit)),

@@ -1,85 +1,57 @@
-"""What follows from what a device says of itself: who is told, what is drained, and which leases are offered a move.
+"""Rules for the health of a device: which leases are notified, what is drained, and which leases are offered a move.
 
-An error number that NVIDIA's driver reports is an *Xid*. Some mean that a program did something wrong: they end at its
-lease, and the device stays in service. The others mean that the device did: nothing new is granted on it, and each of
-its leases is moved where that can be, or told. What a device has once shown by an Xid is believed until somebody puts
-it back into service or the machine is started anew; what a look at it shows holds for as long as it shows it.
+A driver reports a :class:`~..model.entities.DeviceFault`. One whose scope is a process concerns the leases that may
+have caused it, and the device stays in service. Any other concerns the device: nothing new is granted on it, and each
+of its leases is moved where that is possible, or notified. The health that follows from a fault holds until an
+administrator restores the device or the machine restarts; the health that a check shows holds until the next check.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from enum import Enum
-from typing import NamedTuple
 
 from ...errors import NotFound
 from ..model import commands as c
 from ..model import events as e
-from ..model.entities import Device, EndReason, Health, Instant, Lease, LeaseState, State
+from ..model.entities import (
+    Device,
+    DeviceFault,
+    EndReason,
+    FaultScope,
+    FaultSeverity,
+    Health,
+    Instant,
+    Lease,
+    LeaseState,
+    State,
+)
 from ..model.events import Event
 from . import migration
 
-
-class Blame(Enum):
-    """What an Xid speaks of."""
-
-    CODE = "code"  #: of a user; the device is as good as before
-    SUSPECT = "suspect"  #: the device, which may go on for what runs there
-    FAULTY = "faulty"  #: the device, and what is on it is not to be trusted
-    LOST = "lost"  #: the device is gone, with all that was on it
-
-
-class Xid(NamedTuple):
-    """One error number; ``said`` goes on from "your code" where that is to blame, else from "the GPU"."""
-
-    blame: Blame
-    said: str
-
-
-#: Every number that is told apart; any other one makes the device suspect.
-XIDS: dict[int, Xid] = {
-    13: Xid(Blame.CODE, "made the GPU fault: an illegal instruction or a wrong address in a GPU function"),
-    31: Xid(Blame.CODE, "read or wrote outside its memory on the GPU"),
-    43: Xid(Blame.CODE, "was stopped on the GPU after an error in it"),
-    45: Xid(Blame.CODE, "lost its work on the GPU, because its process failed or was ended"),
-    46: Xid(Blame.SUSPECT, "stopped working for a moment"),
-    48: Xid(Blame.FAULTY, "has memory errors that it could not correct"),
-    63: Xid(Blame.SUSPECT, "has bad memory that is replaced when the GPU is reset"),
-    64: Xid(Blame.FAULTY, "has bad memory that it could not replace"),
-    68: Xid(Blame.CODE, "made the video decoder of the GPU fault"),
-    74: Xid(Blame.SUSPECT, "has errors on its links to other GPUs"),
-    79: Xid(Blame.LOST, "has fallen off the bus"),
-    94: Xid(Blame.SUSPECT, "has a memory error, which hit one program only"),
-    95: Xid(Blame.FAULTY, "has a memory error that may have hit every program on it"),
-    109: Xid(Blame.CODE, "took too long on the GPU and was stopped"),
-    119: Xid(Blame.FAULTY, "has a controller that does not answer"),
-    120: Xid(Blame.FAULTY, "has a controller that failed"),
+_HEALTH = {
+    FaultSeverity.SUSPECT: Health.SUSPECT,
+    FaultSeverity.FAULTY: Health.FAULTY,
+    FaultSeverity.LOST: Health.FAULTY,
 }
-_OTHER = Xid(Blame.SUSPECT, "reported a critical error")
-
-_HEALTH = {Blame.SUSPECT: Health.SUSPECT, Blame.FAULTY: Health.FAULTY, Blame.LOST: Health.FAULTY}
 _RANK = {Health.HEALTHY: 0, Health.SUSPECT: 1, Health.FAULTY: 2}
 #: States in which a lease has something on its device that can be hit.
 EXPOSED = frozenset({LeaseState.PREPARING, LeaseState.ACTIVE, LeaseState.PARKING, LeaseState.RESUMING})
 
 
-def xid(number: int) -> Xid:
-    """What is known of an error number."""
-    return XIDS.get(number, _OTHER)
-
-
-def report_xid(state: State, command: c.ReportXid, at: Instant) -> list[Event]:
-    """An Xid was seen: it ends at who caused it, or the device leaves service."""
+def report_fault(state: State, command: c.ReportFault, at: Instant) -> list[Event]:
+    """Attribute a reported fault to the leases that caused it, or take its device out of service."""
     device = find_device(state, command.device_id)
-    known = xid(command.xid)
-    if known.blame is Blame.CODE:
-        return list(_told(state, device, command, known))
-    reason = f"The GPU {known.said} (Xid {command.xid})."
-    health = max(_HEALTH[known.blame], device.health, key=_RANK.__getitem__)
+    fault = command.fault
+    if fault.scope is FaultScope.PROCESS:
+        return list(_lease_faults(state, device, command))
+    if fault.severity is FaultSeverity.MINOR:
+        return []
+    reason = f"The GPU {fault.message} ({fault.code})."
+    health = max(_HEALTH[fault.severity], device.health, key=_RANK.__getitem__)
     events: list[Event] = []
-    if (device.health, device.xid) != (health, command.xid):
-        events.append(e.DeviceHealthChanged(command.device_id, health, reason, command.xid))
-    if known.blame is Blame.LOST:
+    if (device.health, device.fault_code) != (health, fault.code):
+        events.append(e.DeviceHealthChanged(command.device_id, health, reason, fault.code))
+    if fault.severity is FaultSeverity.LOST:
         return [*events, *_lost(state, device, reason)]
     return [*events, *migration.of_devices(state, [device])] if health is Health.SUSPECT else events
 
@@ -88,9 +60,9 @@ def set_health(state: State, command: c.SetHealth, at: Instant) -> list[Event]:
     """A look at the device showed its health."""
     device = find_device(state, command.device_id)
     events: list[Event] = []
-    better = device.xid is not None and _RANK[command.health] <= _RANK[device.health]
+    better = device.fault_code is not None and _RANK[command.health] <= _RANK[device.health]
     if not better and (device.health, device.health_reason) != (command.health, command.reason):
-        events.append(e.DeviceHealthChanged(command.device_id, command.health, command.reason, device.xid))
+        events.append(e.DeviceHealthChanged(command.device_id, command.health, command.reason, device.fault_code))
     if command.lost:
         return [*events, *_lost(state, device, command.reason)]
     goes = events and command.health is Health.SUSPECT and not command.stays
@@ -104,8 +76,8 @@ def restore(state: State, command: c.RestoreDevice, at: Instant) -> list[Event]:
 
 
 def rebooted(state: State) -> Iterator[Event]:
-    """The machine was started anew, and each device with it: an error by number is no longer held against it."""
-    return (_restored(device) for device in state.devices.values() if device.xid is not None)
+    """Restore each device that a fault took out of service: the machine restarted, and the device with it."""
+    return (_restored(device) for device in state.devices.values() if device.fault_code is not None)
 
 
 def due(state: State) -> Iterator[Event]:
@@ -143,28 +115,28 @@ def _restored(device: Device) -> Event:
     return e.DeviceHealthChanged(device.spec.id, Health.HEALTHY, None)
 
 
-def _told(state: State, device: Device, command: c.ReportXid, known: Xid) -> Iterator[Event]:
-    """Who is told that it was, or may have been, its code."""
+def _lease_faults(state: State, device: Device, command: c.ReportFault) -> Iterator[Event]:
+    """Yield an event for each lease whose code caused the fault, or may have."""
     here = [state.leases[name] for name in device.lease_ids if state.leases[name].state in EXPOSED]
     named = [lease for lease in here if lease.id in command.suspects]
-    # The process that did it may have ended before anybody looked who it was.
+    # The process that caused it may have ended before the monitor listed the processes.
     blamed = named or here
     certain = (command.certain and bool(named)) or len(here) == 1
-    said = _certainly(known, command.xid) if certain else _perhaps(known, command.xid)
-    return (e.LeaseFaulted(lease.id, said, command.xid) for lease in blamed if lease.fault != said)
+    said = _certainly(command.fault) if certain else _perhaps(command.fault)
+    return (e.LeaseFaulted(lease.id, said, command.fault.code) for lease in blamed if lease.fault != said)
 
 
-def _certainly(known: Xid, number: int) -> str:
+def _certainly(fault: DeviceFault) -> str:
     return (
-        f"Your code {known.said}: Xid {number}. What this kernel has on the GPU is lost; restart the kernel. "
-        "With CUDA_LAUNCH_BLOCKING=1 in its environment the error is raised where it happens."
-    )
+        f"Your code {fault.message}: {fault.code}. What this kernel has on the GPU is lost; restart the kernel. "
+        f"{fault.advice}"
+    ).rstrip()
 
 
-def _perhaps(known: Xid, number: int) -> str:
+def _perhaps(fault: DeviceFault) -> str:
     return (
-        f"The code of somebody on this GPU {known.said}: Xid {number}. It may have been yours: "
-        "if calls to the GPU fail here, restart the kernel."
+        f"A process on this GPU (possibly yours) {fault.message}: {fault.code}. "
+        "If calls to the GPU fail here, restart the kernel."
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from .entities import (
     GONE,
     BudgetPolicy,
+    DeviceFault,
     DeviceSpec,
     EndReason,
     Enforcement,
@@ -49,11 +50,11 @@ class SetHealth:
 
 
 @dataclass(frozen=True, slots=True)
-class ReportXid:
-    """A device's driver reported an error by number; ``suspects`` are leases that may have caused it, where known."""
+class ReportFault:
+    """A driver reported a fault of a device; ``suspects`` are leases that may have caused it, where known."""
 
     device_id: str
-    xid: int
+    fault: DeviceFault
     suspects: tuple[str, ...] = ()
     certain: bool = False  #: it was the suspects
 
@@ -348,7 +349,7 @@ Command = (
     StartPool
     | SetDevices
     | SetHealth
-    | ReportXid
+    | ReportFault
     | RestoreDevice
     | DrainDevice
     | ReportScrubFailure

@@ -171,6 +171,32 @@ class Health(StrEnum):
     FAULTY = "faulty"
 
 
+class FaultScope(StrEnum):
+    """What a device fault is attributed to."""
+
+    PROCESS = "process"  #: a program on the device; the device itself works
+    DEVICE = "device"  #: the device itself
+
+
+class FaultSeverity(StrEnum):
+    """What a device fault means for the device."""
+
+    MINOR = "minor"  #: it stays in service
+    SUSPECT = "suspect"  #: no new leases; those on it can go on
+    FAULTY = "faulty"  #: no new leases; results of those on it cannot be trusted
+    LOST = "lost"  #: it is gone, with the memory of every lease on it
+
+
+class DeviceFault(NamedTuple):
+    """An error that a driver reported for a device."""
+
+    code: str  #: the vendor's name for it, like ``Xid 31``
+    severity: FaultSeverity
+    scope: FaultScope
+    message: str  #: continues "your code" where the scope is a process, else "the GPU"
+    advice: str = ""  #: a sentence on how to find the cause
+
+
 class Mechanism(StrEnum):
     """How a logical GPU is carved out of its device."""
 
@@ -517,7 +543,7 @@ class Device:
     spec: DeviceSpec
     health: Health = Health.HEALTHY
     health_reason: str | None = None
-    xid: int | None = None  #: the error number for which it left service, until it is put back
+    fault_code: str | None = None  #: of the fault for which it left service, until an administrator restores it
     drained: bool = False  #: an administrator wants it empty: it keeps its leases and gets no new ones
     scrub_pending: str | None = None  #: why memory that a lease left there is not overwritten yet, though it was to be
     present: bool = True  #: False once the host no longer shows it while leases still hold it

@@ -61,7 +61,7 @@ class DeviceHealthChanged:
     device_id: str
     health: Health
     reason: str | None
-    xid: int | None = None  #: the error number for which it did, which is held against it until it is put back
+    fault_code: str | None = None  #: of the fault that changed it, until an administrator restores it
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,7 +266,7 @@ class LeaseFaulted:
 
     lease_id: str
     detail: str
-    xid: int | None = None
+    fault_code: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

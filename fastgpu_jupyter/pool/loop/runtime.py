@@ -284,7 +284,7 @@ class Runtime:
                 devices=self._device_ids,
                 holders=self._holders_on,
                 say=self.submit,
-                count=self.metrics.count_xid,
+                count=self.metrics.count_fault,
                 parts=self.parts,
             )
             self._healer.start()

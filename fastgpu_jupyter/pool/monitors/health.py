@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from ...core.model import commands as c
-from ...core.model.entities import Health, Holder
+from ...core.model.entities import DeviceFault, Health, Holder
 from ...errors import HostFault, LimitReached, NotFound, StoreFault
 from ..devices.health import HealthEvent, HealthReport, HealthWatcher, WatchableDriver
 from ..effects.executor import Hands
@@ -27,15 +27,13 @@ LOOK_S = 30.0
 RETRY_S = 5.0
 #: Errors that wait to be told; a device that reports more at once says nothing new with them.
 SIGHTINGS_MAX = 1000
-#: After this one the driver has changed what it wants done about the device.
-RECOVERY_CHANGED = 154
 
 
 class Healer:
     """Watches the devices of one driver for one loop.
 
-    ``devices`` says which there are, ``holders`` who holds the leases on one, ``say`` takes a command, ``count`` is
-    told each error number.
+    ``devices`` says which there are, ``holders`` who holds the leases on one, ``say`` takes a command, ``count``
+    takes the code of each fault.
     """
 
     def __init__(
@@ -46,7 +44,7 @@ class Healer:
         devices: Callable[[], Awaitable[list[str]]],
         holders: Callable[[str], Awaitable[dict[str, Holder]]],
         say: Callable[[c.Command], Awaitable[object]],
-        count: Callable[[int], None],
+        count: Callable[[str], None],
         parts: Parts,
     ) -> None:
         self._driver = driver
@@ -88,9 +86,9 @@ class Healer:
         """Tell the loop of an error as it comes."""
         sighting = await self._seen.get()
         self._worth_a_look.set()  # whatever becomes of telling it
-        if sighting.xid is not None and sighting.xid != RECOVERY_CHANGED:
-            self._count(sighting.xid)
-            await self._submit(await self._with_suspects(sighting, sighting.xid))
+        if sighting.fault is not None:
+            self._count(sighting.fault.code)
+            await self._submit(await self._with_suspects(sighting, sighting.fault))
 
     async def look(self, device_id: str) -> HealthReport:
         """How the device is now. Raises :class:`HostFault` where the driver does not answer."""
@@ -107,16 +105,16 @@ class Healer:
         with suppress(StoreFault, LimitReached, NotFound):
             await self._say(command)
 
-    async def _with_suspects(self, sighting: HealthEvent, xid: int) -> c.ReportXid:
+    async def _with_suspects(self, sighting: HealthEvent, fault: DeviceFault) -> c.ReportFault:
         """With the leases that have a process where it happened; on an instance that one lease has, it was that one."""
         assert self._watch is not None
         suspects: tuple[str, ...] = ()
         with suppress(HostFault):
-            pids = await self._hands.ask(self._watch.processes, sighting.device_id, sighting.gpu_instance)
+            pids = await self._hands.ask(self._watch.processes, sighting.device_id, sighting.partition)
             holders = await self._holders(sighting.device_id)
             suspects = tuple(dict.fromkeys(lease_id for pid in pids for lease_id in sorted(leases_of(pid, holders))))
-        certain = sighting.gpu_instance is not None and len(suspects) == 1
-        return c.ReportXid(sighting.device_id, xid, suspects, certain)
+        certain = sighting.partition is not None and len(suspects) == 1
+        return c.ReportFault(sighting.device_id, fault, suspects, certain)
 
     # -- in the thread that waits -------------------------------------------------------------------------------------
 
@@ -146,6 +144,6 @@ class Healer:
             self._loop.call_soon_threadsafe(function, *args)
 
     def _note(self, sighting: HealthEvent) -> None:
-        log.warning("Device %s reported %s.", sighting.device_id, f"Xid {sighting.xid}" if sighting.xid else "an event")
+        log.warning("Device %s reported %s.", sighting.device_id, sighting.fault.code if sighting.fault else "an event")
         with suppress(asyncio.QueueFull):
             self._seen.put_nowait(sighting)

@@ -70,16 +70,16 @@ class Metrics:
         self.appends = Timings()
         self.events: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
-        self.xids: Counter[str] = Counter()
+        self.faults: Counter[str] = Counter()
         self.cut_subscribers: Counter[str] = Counter({"behind": 0, "stuck": 0})
 
     def count_events(self, events: Iterable[Event]) -> None:
         """Count events that are on disk."""
         self.events.update(type(event).__name__ for event in events)
 
-    def count_xid(self, xid: int) -> None:
+    def count_fault(self, code: str) -> None:
         """Count an error that a device reported by number."""
-        self.xids[str(xid)] += 1
+        self.faults[code] += 1
 
     def text(self, now: Now) -> bytes:
         """All metrics in Prometheus' format."""
@@ -108,7 +108,7 @@ class Metrics:
         for name, text, label, counts in (
             ("fastgpu_events", "Events that were journalled, by type.", "type", self.events),
             ("fastgpu_refused_requests", "Requests that were refused, by code of the error.", "code", self.refused),
-            ("fastgpu_xids", "Errors that devices reported, by NVIDIA's number (Xid).", "xid", self.xids),
+            ("fastgpu_device_faults", "Faults that devices reported, by code.", "code", self.faults),
             ("fastgpu_cut_subscribers", "Readers that were cut, by why.", "reason", self.cut_subscribers),
         ):
             family = CounterMetricFamily(name, text, labels=[label])

@@ -28,6 +28,7 @@ from fastgpu_jupyter.errors import StoreFault
 from fastgpu_jupyter.pool.journal.codec import decode, decode_state, encode, encode_state
 from fastgpu_jupyter.pool.journal.store import Entry, Journal
 from fastgpu_jupyter.pool.loop.recovery import replay
+from tests.core.faults import WRONG_ADDRESS
 from tests.core.world import World, spec
 
 AT = Instant(1000, 2000)
@@ -82,7 +83,7 @@ def test_every_event_survives_its_bytes() -> None:
     world.do(c.ResizeLease("a", "half"))
     world.do(c.ReportMemory("a", 2, 2**40))
     world.do(c.ReportMemory("a", 2, 0))
-    world.do(c.ReportXid("gpu", 31))
+    world.do(c.ReportFault("gpu", WRONG_ADDRESS))
     gpu = world.ask("again", "quarter").logical_gpu
     assert gpu is not None
     world.do(c.PrepareFailed("again", gpu.generation, "x"))

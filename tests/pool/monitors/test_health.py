@@ -1,4 +1,4 @@
-"""Faults of devices on their way from the driver to who must know: played events and looks, and NVML's own calls."""
+"""Faults of devices on their way from the driver to who must know: simulated events and checks."""
 
 from __future__ import annotations
 
@@ -7,26 +7,24 @@ import queue
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
-import pynvml
 import pytest
 
 from fastgpu_jupyter.core.model import commands as c
 from fastgpu_jupyter.core.model.entities import Device, EndReason, Health, LeaseState, LogicalGPU, ScrubOutcome
 from fastgpu_jupyter.errors import Conflict, HostFault, NotFound
-from fastgpu_jupyter.pool.devices import health
 from fastgpu_jupyter.pool.devices.driver import DeviceGone, DeviceProcess, ProcessUnusable
-from fastgpu_jupyter.pool.devices.health import HealthEvent, HealthReadings, HealthReport, assess
-from fastgpu_jupyter.pool.devices.nvidia import health as nvml_health
+from fastgpu_jupyter.pool.devices.health import HealthEvent, HealthReport
 from fastgpu_jupyter.pool.effects import executor as hands_module
 from fastgpu_jupyter.pool.monitors import health as healing
+from tests.core.faults import BAD_MEMORY, MEMORY_ERRORS, OFF_THE_BUS, WRONG_ADDRESS
 from tests.core.world import spec
 from tests.pool.loop.test_runtime import PlayedDriver, Pool, run
 from tests.waiting import async_wait_until
 
 WELL = HealthReport(Health.HEALTHY)
+RESET_WANTED = HealthReport(Health.FAULTY, "The driver wants this GPU reset.")
+DRAIN_WANTED = HealthReport(Health.SUSPECT, "The driver wants this GPU drained and then reset.")
 
 
 class FakeHealthWatcher:
@@ -53,10 +51,10 @@ class FakeHealthWatcher:
         assert self.answers.wait(20)
         return self.conditions.get(device_id, WELL)
 
-    def processes(self, device_id: str, gpu_instance: int | None) -> Sequence[int]:
-        if gpu_instance not in self.pids:
+    def processes(self, device_id: str, partition: int | None) -> Sequence[int]:
+        if partition not in self.pids:
             raise HostFault("cannot see")
-        return self.pids[gpu_instance]
+        return self.pids[partition]
 
     def close(self) -> None:
         self.closed.set()
@@ -111,9 +109,9 @@ def test_an_error_number_is_told_to_who_has_the_device(tmp_path: Path, driver: F
     async def story(pool: Pool) -> None:
         await pool.ask("a")
         await pool.until("a", LeaseState.ACTIVE)
-        driver.played.events.put(HealthEvent("gpu-0", 31))
+        driver.played.events.put(HealthEvent("gpu-0", WRONG_ADDRESS))
         assert "outside its memory on the GPU: Xid 31." in await until_told(pool, "a")
-        assert pool.runtime.metrics.xids == {"31": 1}
+        assert pool.runtime.metrics.faults == {"Xid 31": 1}
 
     run(tmp_path, story, driver)
     assert driver.played.closed.is_set()
@@ -123,8 +121,8 @@ def test_an_error_number_is_told_to_who_has_the_device(tmp_path: Path, driver: F
     ("instance", "pids", "begins"),
     [
         (3, {3: [os.getpid()]}, "Your code"),
-        (None, {None: [os.getpid()]}, "The code of somebody"),
-        (3, {}, "The code of somebody"),
+        (None, {None: [os.getpid()]}, "A process on this GPU (possibly yours)"),
+        (3, {}, "A process on this GPU (possibly yours)"),
     ],
 )
 def test_who_did_it_is_known_by_its_instance_and_else_only_supposed(
@@ -142,7 +140,7 @@ def test_who_did_it_is_known_by_its_instance_and_else_only_supposed(
         for name in "ab":
             await pool.ask(name, profile="quarter")
             await pool.until(name, LeaseState.ACTIVE)
-        driver.played.events.put(HealthEvent("gpu-0", 13, instance))
+        driver.played.events.put(HealthEvent("gpu-0", WRONG_ADDRESS, instance))
         assert (await until_told(pool, "a")).startswith(begins)
         assert ((await pool.lease("b")).fault is not None) == (pids == {})
 
@@ -151,7 +149,7 @@ def test_who_did_it_is_known_by_its_instance_and_else_only_supposed(
 
 def test_what_a_look_finds_takes_the_device_out_and_puts_it_back(tmp_path: Path, driver: FrailDriver) -> None:
     async def story(pool: Pool) -> None:
-        driver.played.conditions["gpu-0"] = health.RECOVERY[1]
+        driver.played.conditions["gpu-0"] = RESET_WANTED
         device = await until(pool, lambda devices: devices["gpu-0"].health is Health.FAULTY)
         assert "reset" in str(device.health_reason)
         await pool.ask("a")
@@ -170,7 +168,7 @@ def test_a_lost_device_ends_its_leases_and_who_waits_is_served_elsewhere(tmp_pat
             await pool.ask(name)
         lost = (await pool.until("a", LeaseState.ACTIVE)).logical_gpu
         assert lost is not None
-        driver.played.events.put(HealthEvent(lost.device_id, 79))
+        driver.played.events.put(HealthEvent(lost.device_id, OFF_THE_BUS))
         assert (await pool.until("a", LeaseState.ENDED)).end_reason is EndReason.DEVICE_LOST
         assert (await pool.lease("c")).state is LeaseState.WAITING  # not on the one that is lost
         await pool.runtime.submit(c.ReleaseLease("b"))
@@ -188,7 +186,7 @@ def test_a_lease_leaves_a_suspect_device_with_its_memory(tmp_path: Path) -> None
         await pool.ask("a")
         before = (await pool.until("a", LeaseState.ACTIVE)).logical_gpu
         assert before is not None
-        driver.played.events.put(HealthEvent(before.device_id, 63))
+        driver.played.events.put(HealthEvent(before.device_id, BAD_MEMORY))
         await until(pool, lambda devices: devices[before.device_id].health is Health.SUSPECT)
 
         async def moved() -> bool:
@@ -203,9 +201,9 @@ def test_a_lease_leaves_a_suspect_device_with_its_memory(tmp_path: Path) -> None
 
 def test_what_an_error_number_said_stands_until_the_device_is_put_back(tmp_path: Path, driver: FrailDriver) -> None:
     async def story(pool: Pool) -> None:
-        driver.played.events.put(HealthEvent("gpu-0", 95))
+        driver.played.events.put(HealthEvent("gpu-0", MEMORY_ERRORS))
         await until(pool, lambda devices: devices["gpu-0"].health is Health.FAULTY)
-        driver.played.conditions["gpu-0"] = health.RECOVERY[1]
+        driver.played.conditions["gpu-0"] = RESET_WANTED
         with pytest.raises(Conflict, match="wants this GPU reset"):
             await pool.runtime.restore("gpu-0")
         driver.played.conditions.clear()
@@ -250,7 +248,7 @@ def test_a_driver_that_refuses_to_be_watched_is_asked_again(tmp_path: Path, driv
     driver.played.events.put(HostFault("no events now"))
 
     async def story(pool: Pool) -> None:
-        driver.played.events.put(HealthEvent("gpu-0", 48))
+        driver.played.events.put(HealthEvent("gpu-0", MEMORY_ERRORS))
         await until(pool, lambda devices: devices["gpu-0"].health is Health.FAULTY)
 
     run(tmp_path, story, driver)
@@ -261,13 +259,13 @@ def test_an_event_without_a_number_is_a_reason_to_look_at_once(tmp_path: Path, m
 
     async def story(pool: Pool) -> None:
         await until(pool, lambda _: True)
-        driver.played.conditions["gpu-0"] = health.RECOVERY[4]
+        driver.played.conditions["gpu-0"] = DRAIN_WANTED
         driver.played.events.put(HealthEvent("gpu-0", None))
         await until(pool, lambda devices: devices["gpu-0"].health is Health.SUSPECT)
         driver.played.conditions.clear()
-        driver.played.events.put(HealthEvent("gpu-0", healing.RECOVERY_CHANGED))
+        driver.played.events.put(HealthEvent("gpu-0", None))
         await until(pool, lambda devices: devices["gpu-0"].health is Health.HEALTHY)
-        assert pool.runtime.metrics.xids == {}
+        assert pool.runtime.metrics.faults == {}
 
     run(tmp_path, story, driver)
 
@@ -315,131 +313,3 @@ def test_a_process_that_parking_broke_is_told_to_restart(
         assert (await pool.lease("a")).state is LeaseState.ACTIVE
 
     run(tmp_path, story, driver)
-
-
-@pytest.mark.parametrize(
-    ("readings", "found"),
-    [
-        (HealthReadings(), Health.HEALTHY),
-        (HealthReadings(recovery_action=0, uncorrected_errors=0), Health.HEALTHY),
-        (HealthReadings(recovery_action=1), Health.FAULTY),
-        (HealthReadings(recovery_action=4), Health.SUSPECT),
-        (HealthReadings(recovery_action=99), Health.SUSPECT),
-        (HealthReadings(remap_pending=True), Health.SUSPECT),
-        (HealthReadings(remap_pending=True, remap_failed=True), Health.FAULTY),
-        (HealthReadings(uncorrected_errors=3), Health.SUSPECT),
-        (HealthReadings(silent="Unknown Error"), Health.FAULTY),
-    ],
-)
-def test_what_a_look_means(readings: HealthReadings, found: Health) -> None:
-    condition = assess(readings)
-    assert condition.health is found
-    assert (condition.reason is None) == (found is Health.HEALTHY)
-    assert not condition.lost
-
-
-def test_only_a_gpu_that_is_gone_is_lost() -> None:
-    assert assess(HealthReadings(silent="GPU is lost", lost=True)).lost
-
-
-def error(number: int) -> pynvml.NVMLError:
-    return pynvml.NVMLError(number)
-
-
-class Nvml:
-    """Plays the calls of NVML that tell of health; a number as an answer is that error."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.answers: dict[str, Any] = {
-            "EventSetCreate": "set",
-            "EventSetFree": None,
-            "EventSetWait_v2": pynvml.NVML_ERROR_TIMEOUT,
-            "DeviceGetHandleByUUID": "handle",
-            "DeviceGetUUID": "GPU-1",
-            "DeviceGetSupportedEventTypes": pynvml.nvmlEventTypeXidCriticalError | pynvml.nvmlEventTypeClock,
-            "DeviceRegisterEvents": None,
-            "DeviceGetMemoryInfo": None,
-            "DeviceGetTotalEccErrors": lambda *_: 0,
-            "DeviceGetRemappedRows": (0, 0, 0, 0),
-            "DeviceGetFieldValues": [SimpleNamespace(nvmlReturn=0, value=SimpleNamespace(uiVal=0))],
-            "DeviceGetComputeRunningProcesses": [
-                SimpleNamespace(pid=7, gpuInstanceId=1),
-                SimpleNamespace(pid=8, gpuInstanceId=2),
-            ],
-            "DeviceGetMPSComputeRunningProcesses": [SimpleNamespace(pid=9, gpuInstanceId=1)],
-        }
-        self.asked: dict[str, tuple[Any, ...]] = {}
-        for name in self.answers:
-            monkeypatch.setattr(pynvml, f"nvml{name}", lambda *args, name=name: self._answer(name, args))
-
-    def _answer(self, name: str, args: tuple[Any, ...]) -> Any:
-        self.asked[name] = args
-        answer = self.answers[name]
-        if isinstance(answer, int):
-            if name == "DeviceGetSupportedEventTypes":
-                return answer
-            raise error(answer)
-        return answer(*args) if callable(answer) else answer
-
-
-@pytest.fixture
-def played_nvml(monkeypatch: pytest.MonkeyPatch) -> Nvml:
-    return Nvml(monkeypatch)
-
-
-def event(kind: int, data: int, instance: int = nvml_health.NO_INSTANCE) -> SimpleNamespace:
-    return SimpleNamespace(device="handle", eventType=kind, eventData=data, gpuInstanceId=instance)
-
-
-def test_events_of_nvml_are_read(played_nvml: Nvml) -> None:
-    watch = nvml_health.NvmlHealthWatcher(["GPU-1"])
-    assert played_nvml.asked["DeviceRegisterEvents"] == ("handle", pynvml.nvmlEventTypeXidCriticalError, "set")
-    assert watch.wait() is None
-    played_nvml.answers["EventSetWait_v2"] = event(pynvml.nvmlEventTypeXidCriticalError, 31)
-    assert watch.wait() == HealthEvent("GPU-1", 31)
-    played_nvml.answers["EventSetWait_v2"] = event(pynvml.nvmlEventTypeXidCriticalError, 31, instance=2)
-    assert watch.wait() == HealthEvent("GPU-1", 31, 2)
-    played_nvml.answers["EventSetWait_v2"] = event(pynvml.nvmlEventTypeDoubleBitEccError, 1)
-    assert watch.wait() == HealthEvent("GPU-1", None)
-    played_nvml.answers["EventSetWait_v2"] = pynvml.NVML_ERROR_UNKNOWN
-    with pytest.raises(HostFault):
-        watch.wait()
-    assert list(watch.processes("GPU-1", None)) == [7, 8, 9], "one of them runs by MPS"
-    assert list(watch.processes("GPU-1", 2)) == [8]
-    played_nvml.answers["EventSetFree"] = pynvml.NVML_ERROR_UNINITIALIZED
-    watch.close()
-
-
-def test_a_gpu_without_events_is_looked_at_all_the_same(played_nvml: Nvml) -> None:
-    played_nvml.answers["DeviceRegisterEvents"] = pynvml.NVML_ERROR_NOT_SUPPORTED
-    assert nvml_health.NvmlHealthWatcher(["GPU-1"]).look("GPU-1") == WELL
-    played_nvml.answers["EventSetCreate"] = pynvml.NVML_ERROR_FUNCTION_NOT_FOUND
-    with pytest.raises(HostFault, match="tells of no errors"):
-        nvml_health.NvmlHealthWatcher(["GPU-1"])
-
-
-@pytest.mark.parametrize(
-    ("name", "answer", "found"),
-    [
-        ("DeviceGetTotalEccErrors", pynvml.NVML_ERROR_NOT_SUPPORTED, Health.HEALTHY),
-        ("DeviceGetTotalEccErrors", lambda *_: 2, Health.SUSPECT),
-        ("DeviceGetRemappedRows", pynvml.NVML_ERROR_FUNCTION_NOT_FOUND, Health.HEALTHY),
-        ("DeviceGetRemappedRows", (0, 1, 1, 0), Health.SUSPECT),
-        ("DeviceGetRemappedRows", (0, 1, 0, 1), Health.FAULTY),
-        ("DeviceGetFieldValues", pynvml.NVML_ERROR_INVALID_ARGUMENT, Health.HEALTHY),
-        ("DeviceGetFieldValues", [SimpleNamespace(nvmlReturn=3)], Health.HEALTHY),
-        ("DeviceGetFieldValues", [SimpleNamespace(nvmlReturn=0, value=SimpleNamespace(uiVal=2))], Health.FAULTY),
-        ("DeviceGetMemoryInfo", pynvml.NVML_ERROR_UNKNOWN, Health.FAULTY),
-    ],
-)
-def test_a_look_asks_only_what_the_driver_knows(played_nvml: Nvml, name: str, answer: Any, found: Health) -> None:
-    played_nvml.answers[name] = answer
-    condition = nvml_health.NvmlHealthWatcher(["GPU-1"]).look("GPU-1")
-    assert (condition.health, condition.lost) == (found, False)
-
-
-@pytest.mark.parametrize("number", [pynvml.NVML_ERROR_GPU_IS_LOST, pynvml.NVML_ERROR_NOT_FOUND])
-def test_a_gpu_that_fell_off_the_bus_is_lost(played_nvml: Nvml, number: int) -> None:
-    watch = nvml_health.NvmlHealthWatcher(["GPU-1"])
-    played_nvml.answers["DeviceGetMemoryInfo"] = number
-    assert watch.look("GPU-1").lost

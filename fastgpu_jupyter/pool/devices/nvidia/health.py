@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import pynvml
 
+from ....core.model.entities import Health
 from ....errors import HostFault
-from ..health import HealthEvent, HealthReadings, HealthReport, assess
+from ..health import HealthEvent, HealthReport
+from .xid import RECOVERY_ACTION_CHANGED, fault_of
 
 T = TypeVar("T")
 WAIT_MS = 500
@@ -37,6 +39,53 @@ _UNKNOWN = frozenset(
         pynvml.NVML_ERROR_INVALID_ARGUMENT,
     }
 )
+
+
+class HealthReadings(NamedTuple):
+    """What one look at a device showed; ``None`` where it cannot say."""
+
+    recovery_action: int | None = None
+    remap_pending: bool = False
+    remap_failed: bool = False
+    uncorrected_errors: int | None = None  #: since it was last reset
+    silent: str | None = None  #: the error with which it answers nothing
+    lost: bool = False  #: it answers that it is no longer there
+
+
+#: What the driver wants done about a device, by number: how ill it is, and what helps.
+RECOVERY: dict[int, HealthReport] = {
+    1: HealthReport(Health.FAULTY, "The driver wants this GPU reset (`nvidia-smi --gpu-reset`)."),
+    2: HealthReport(Health.FAULTY, "The driver wants this machine restarted for the sake of this GPU."),
+    3: HealthReport(Health.SUSPECT, "The driver wants traffic between GPUs drained from this one."),
+    4: HealthReport(Health.SUSPECT, "The driver wants this GPU drained and then reset (`nvidia-smi --gpu-reset`)."),
+    5: HealthReport(Health.SUSPECT, "The driver wants the memory domain that this GPU shares with others recovered."),
+    6: HealthReport(Health.FAULTY, "The driver wants the bus of this GPU reset."),
+    7: HealthReport(Health.FAULTY, "The driver wants this machine restarted for the sake of this GPU."),
+}
+_OTHER_ACTION = HealthReport(Health.SUSPECT, "The driver wants something done about this GPU: see `nvidia-smi -q`.")
+
+
+def assess(readings: HealthReadings) -> HealthReport:
+    """What a look means, the worst first."""
+    if readings.lost:
+        return HealthReport(Health.FAULTY, f"The GPU is lost to the driver ({readings.silent}).", lost=True)
+    if readings.silent:
+        return HealthReport(Health.FAULTY, f"The GPU does not answer ({readings.silent}).")
+    if readings.remap_failed:
+        return HealthReport(Health.FAULTY, "The GPU has bad memory that it could not replace: it should be exchanged.")
+    if readings.recovery_action:
+        return RECOVERY.get(readings.recovery_action, _OTHER_ACTION)
+    if readings.remap_pending:
+        return HealthReport(
+            Health.SUSPECT, "The GPU has bad memory that is replaced when it is reset (`nvidia-smi --gpu-reset`)."
+        )
+    if readings.uncorrected_errors:
+        return HealthReport(
+            Health.SUSPECT,
+            f"The GPU has had {readings.uncorrected_errors} memory errors that could not be corrected since it was "
+            "last reset.",
+        )
+    return HealthReport(Health.HEALTHY)
 
 
 class NvmlHealthWatcher:
@@ -64,7 +113,8 @@ class NvmlHealthWatcher:
             raise HostFault(f"The NVIDIA driver tells of no errors of its GPUs ({error}).") from error
         instance = None if event.gpuInstanceId == NO_INSTANCE else event.gpuInstanceId
         xid = event.eventData if event.eventType == pynvml.nvmlEventTypeXidCriticalError else None
-        return HealthEvent(device_id, xid, instance)
+        fault = None if xid in (None, RECOVERY_ACTION_CHANGED) else fault_of(xid)
+        return HealthEvent(device_id, fault, instance)
 
     def look(self, device_id: str) -> HealthReport:
         """How the GPU is now."""
@@ -86,7 +136,7 @@ class NvmlHealthWatcher:
             wanted = WANTED & pynvml.nvmlDeviceGetSupportedEventTypes(handle)
             pynvml.nvmlDeviceRegisterEvents(handle, wanted, self._events)
 
-    def processes(self, device_id: str, gpu_instance: int | None) -> Sequence[int]:
+    def processes(self, device_id: str, partition: int | None) -> Sequence[int]:
         """Processes with a CUDA context on the GPU, or on that instance of it."""
         try:
             handle = self._handle(device_id)
@@ -95,7 +145,7 @@ class NvmlHealthWatcher:
                 found += pynvml.nvmlDeviceGetMPSComputeRunningProcesses(handle)
         except pynvml.NVMLError as error:
             raise HostFault(f"The GPU's processes cannot be listed ({error}).") from error
-        return [process.pid for process in found if gpu_instance is None or process.gpuInstanceId == gpu_instance]
+        return [process.pid for process in found if partition is None or process.gpuInstanceId == partition]
 
     def close(self) -> None:
         """Let go of the event set."""

@@ -1,0 +1,194 @@
+"""What the health watcher makes of NVML's answers: events, readings of a device, and processes."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pynvml
+import pytest
+
+from fastgpu_jupyter.core.lease import device_health
+from fastgpu_jupyter.core.model import commands as c
+from fastgpu_jupyter.core.model.entities import FaultScope, Health
+from fastgpu_jupyter.errors import HostFault
+from fastgpu_jupyter.pool.devices.health import HealthEvent, HealthReport
+from fastgpu_jupyter.pool.devices.nvidia.health import NO_INSTANCE, HealthReadings, NvmlHealthWatcher, assess
+from fastgpu_jupyter.pool.devices.nvidia.xid import KNOWN, RECOVERY_ACTION_CHANGED, fault_of
+from tests.core.world import World, spec
+
+PROCESS_XIDS = [number for number in KNOWN if fault_of(number).scope is FaultScope.PROCESS]
+DEVICE_XIDS = [number for number in KNOWN if fault_of(number).scope is FaultScope.DEVICE]
+
+
+def told(world: World, name: str) -> str:
+    return device_health.message(world.state, world.state.leases[name]) or ""
+
+
+@pytest.mark.parametrize("xid", PROCESS_XIDS)
+def test_fault_of_a_programs_xid_notifies_only_its_lease(xid: int) -> None:
+    world = World(spec("gpu-0", parkable=True))
+    world.active("a", "half")
+    world.active("b", "half")
+    world.do(c.ReportFault("gpu-0", fault_of(xid), ("a",), certain=True))
+    assert told(world, "a").startswith("Your code ")
+    assert f"Xid {xid}." in told(world, "a")
+    assert "restart the kernel" in told(world, "a")
+    assert told(world, "b") == ""
+    assert world.state.devices["gpu-0"].health is Health.HEALTHY
+    assert world.states() == {"a": "active", "b": "active"}
+
+
+@pytest.mark.parametrize("xid", [*DEVICE_XIDS, 9999])
+def test_fault_of_a_devices_xid_takes_it_out_of_service(xid: int) -> None:
+    world = World(*(spec(f"gpu-{n}", index=n, parkable=False) for n in range(2)))
+    world.active("a")
+    assert world.state.leases["a"].logical_gpu is not None
+    there = world.state.leases["a"].logical_gpu.device_id
+    world.do(c.ReportFault(there, fault_of(xid)))
+    device = world.state.devices[there]
+    assert device.health is not Health.HEALTHY
+    assert f"(Xid {xid})" in str(device.health_reason)
+    world.active("b")
+    assert world.state.leases["b"].logical_gpu.device_id != there  # type: ignore[union-attr]
+    world.ask("c")
+    assert world.states()["c"] == "waiting"
+
+
+def test_fault_messages_continue_a_sentence() -> None:
+    for number in (*KNOWN, 9999):
+        message = fault_of(number).message
+        assert not message.endswith("."), number
+        assert message[0].islower(), number
+
+
+@pytest.mark.parametrize(
+    ("readings", "found"),
+    [
+        (HealthReadings(), Health.HEALTHY),
+        (HealthReadings(recovery_action=0, uncorrected_errors=0), Health.HEALTHY),
+        (HealthReadings(recovery_action=1), Health.FAULTY),
+        (HealthReadings(recovery_action=4), Health.SUSPECT),
+        (HealthReadings(recovery_action=99), Health.SUSPECT),
+        (HealthReadings(remap_pending=True), Health.SUSPECT),
+        (HealthReadings(remap_pending=True, remap_failed=True), Health.FAULTY),
+        (HealthReadings(uncorrected_errors=3), Health.SUSPECT),
+        (HealthReadings(silent="Unknown Error"), Health.FAULTY),
+    ],
+)
+def test_what_a_look_means(readings: HealthReadings, found: Health) -> None:
+    condition = assess(readings)
+    assert condition.health is found
+    assert (condition.reason is None) == (found is Health.HEALTHY)
+    assert not condition.lost
+
+
+def test_only_a_gpu_that_is_gone_is_lost() -> None:
+    assert assess(HealthReadings(silent="GPU is lost", lost=True)).lost
+
+
+def error(number: int) -> pynvml.NVMLError:
+    return pynvml.NVMLError(number)
+
+
+class FakeNvmlHealth:
+    """The calls of NVML that report health; a number as an answer is that error."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.answers: dict[str, Any] = {
+            "EventSetCreate": "set",
+            "EventSetFree": None,
+            "EventSetWait_v2": pynvml.NVML_ERROR_TIMEOUT,
+            "DeviceGetHandleByUUID": "handle",
+            "DeviceGetUUID": "GPU-1",
+            "DeviceGetSupportedEventTypes": pynvml.nvmlEventTypeXidCriticalError | pynvml.nvmlEventTypeClock,
+            "DeviceRegisterEvents": None,
+            "DeviceGetMemoryInfo": None,
+            "DeviceGetTotalEccErrors": lambda *_: 0,
+            "DeviceGetRemappedRows": (0, 0, 0, 0),
+            "DeviceGetFieldValues": [SimpleNamespace(nvmlReturn=0, value=SimpleNamespace(uiVal=0))],
+            "DeviceGetComputeRunningProcesses": [
+                SimpleNamespace(pid=7, gpuInstanceId=1),
+                SimpleNamespace(pid=8, gpuInstanceId=2),
+            ],
+            "DeviceGetMPSComputeRunningProcesses": [SimpleNamespace(pid=9, gpuInstanceId=1)],
+        }
+        self.asked: dict[str, tuple[Any, ...]] = {}
+        for name in self.answers:
+            monkeypatch.setattr(pynvml, f"nvml{name}", lambda *args, name=name: self._answer(name, args))
+
+    def _answer(self, name: str, args: tuple[Any, ...]) -> Any:
+        self.asked[name] = args
+        answer = self.answers[name]
+        if isinstance(answer, int):
+            if name == "DeviceGetSupportedEventTypes":
+                return answer
+            raise error(answer)
+        return answer(*args) if callable(answer) else answer
+
+
+@pytest.fixture
+def fake_nvml(monkeypatch: pytest.MonkeyPatch) -> FakeNvmlHealth:
+    return FakeNvmlHealth(monkeypatch)
+
+
+def event(kind: int, data: int, instance: int = NO_INSTANCE) -> SimpleNamespace:
+    return SimpleNamespace(device="handle", eventType=kind, eventData=data, gpuInstanceId=instance)
+
+
+def test_events_of_nvml_are_read(fake_nvml: FakeNvmlHealth) -> None:
+    watch = NvmlHealthWatcher(["GPU-1"])
+    assert fake_nvml.asked["DeviceRegisterEvents"] == ("handle", pynvml.nvmlEventTypeXidCriticalError, "set")
+    assert watch.wait() is None
+    fake_nvml.answers["EventSetWait_v2"] = event(pynvml.nvmlEventTypeXidCriticalError, 31)
+    assert watch.wait() == HealthEvent("GPU-1", fault_of(31))
+    fake_nvml.answers["EventSetWait_v2"] = event(pynvml.nvmlEventTypeXidCriticalError, 31, instance=2)
+    assert watch.wait() == HealthEvent("GPU-1", fault_of(31), 2)
+    fake_nvml.answers["EventSetWait_v2"] = event(pynvml.nvmlEventTypeXidCriticalError, RECOVERY_ACTION_CHANGED)
+    assert watch.wait() == HealthEvent("GPU-1", None), "it says only that a check shows something else"
+    fake_nvml.answers["EventSetWait_v2"] = event(pynvml.nvmlEventTypeDoubleBitEccError, 1)
+    assert watch.wait() == HealthEvent("GPU-1", None)
+    fake_nvml.answers["EventSetWait_v2"] = pynvml.NVML_ERROR_UNKNOWN
+    with pytest.raises(HostFault):
+        watch.wait()
+    assert list(watch.processes("GPU-1", None)) == [7, 8, 9], "one of them runs by MPS"
+    assert list(watch.processes("GPU-1", 2)) == [8]
+    fake_nvml.answers["EventSetFree"] = pynvml.NVML_ERROR_UNINITIALIZED
+    watch.close()
+
+
+def test_a_gpu_without_events_is_looked_at_all_the_same(fake_nvml: FakeNvmlHealth) -> None:
+    fake_nvml.answers["DeviceRegisterEvents"] = pynvml.NVML_ERROR_NOT_SUPPORTED
+    assert NvmlHealthWatcher(["GPU-1"]).look("GPU-1") == HealthReport(Health.HEALTHY)
+    fake_nvml.answers["EventSetCreate"] = pynvml.NVML_ERROR_FUNCTION_NOT_FOUND
+    with pytest.raises(HostFault, match="tells of no errors"):
+        NvmlHealthWatcher(["GPU-1"])
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "found"),
+    [
+        ("DeviceGetTotalEccErrors", pynvml.NVML_ERROR_NOT_SUPPORTED, Health.HEALTHY),
+        ("DeviceGetTotalEccErrors", lambda *_: 2, Health.SUSPECT),
+        ("DeviceGetRemappedRows", pynvml.NVML_ERROR_FUNCTION_NOT_FOUND, Health.HEALTHY),
+        ("DeviceGetRemappedRows", (0, 1, 1, 0), Health.SUSPECT),
+        ("DeviceGetRemappedRows", (0, 1, 0, 1), Health.FAULTY),
+        ("DeviceGetFieldValues", pynvml.NVML_ERROR_INVALID_ARGUMENT, Health.HEALTHY),
+        ("DeviceGetFieldValues", [SimpleNamespace(nvmlReturn=3)], Health.HEALTHY),
+        ("DeviceGetFieldValues", [SimpleNamespace(nvmlReturn=0, value=SimpleNamespace(uiVal=2))], Health.FAULTY),
+        ("DeviceGetMemoryInfo", pynvml.NVML_ERROR_UNKNOWN, Health.FAULTY),
+    ],
+)
+def test_a_look_asks_only_what_the_driver_knows(
+    fake_nvml: FakeNvmlHealth, name: str, answer: Any, found: Health
+) -> None:
+    fake_nvml.answers[name] = answer
+    condition = NvmlHealthWatcher(["GPU-1"]).look("GPU-1")
+    assert (condition.health, condition.lost) == (found, False)
+
+
+@pytest.mark.parametrize("number", [pynvml.NVML_ERROR_GPU_IS_LOST, pynvml.NVML_ERROR_NOT_FOUND])
+def test_a_gpu_that_fell_off_the_bus_is_lost(fake_nvml: FakeNvmlHealth, number: int) -> None:
+    watch = NvmlHealthWatcher(["GPU-1"])
+    fake_nvml.answers["DeviceGetMemoryInfo"] = number
+    assert watch.look("GPU-1").lost
