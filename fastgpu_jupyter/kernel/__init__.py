@@ -1,5 +1,6 @@
-"""What runs in a FastGPU kernel: the gate in front of each cell, the ``%fastgpu`` magics and the kernel itself.
+"""The FastGPU kernel: the gate in front of each cell, the ``%fastgpu`` magics and the kernel itself.
 
-These modules import the standard library, ipykernel and ``fastgpu_jupyter.wire`` only, and load quickly: every start
-of a kernel pays for them. They hold a token for this kernel's own lease and nothing else, and never sample a GPU.
+These modules load quickly, because every start of a kernel waits for them: beside the standard library and ipykernel
+they import ``wire``, ``compat``, ``errors`` and ``units`` only. They hold the token of this kernel's own lease and no
+other secret, and never sample a GPU.
 """

@@ -3,11 +3,11 @@
 import gc
 import signal
 
-# Restart and shutdown begin with an interrupt. One that arrives before ipykernel ignores it, during the imports below,
-# would end the process, and with it the lease and the place in the queue.
+# Restart and shutdown begin with an interrupt. If it arrives during the imports below, before ipykernel ignores it,
+# it would end the process, and with it the lease or the position in the queue.
 signal.signal(signal.SIGINT, signal.SIG_IGN)
-# The imports make many objects and hardly any garbage: looking for it costs more of a start than FastGPU does.
-# FastGPUKernel.start() turns the collector on again.
+# The imports create many objects and hardly any garbage: collecting it would cost more time than FastGPU itself.
+# FastGPUKernel.start() enables the collector again.
 gc.disable()
 
 from .app import main  # noqa: E402

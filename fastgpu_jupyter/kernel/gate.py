@@ -1,14 +1,15 @@
-"""The gate: whether a cell may run now, and what its environment must say.
+"""The gate: whether a cell may run now, and what its environment must contain.
 
-A :class:`Gate` holds the last known state of this kernel's lease. A daemon thread (:mod:`.follow`) keeps it current
-from the pool's event stream, so that an open gate costs a cell one attribute read and no I/O. What the gate promises:
+A :class:`Gate` holds the last known view of this kernel's lease. A daemon thread (:mod:`.lease_follower`) keeps the
+view current from the pool's event stream, so that an open gate costs a cell one attribute read and no I/O. The gate
+guarantees:
 
-* a cell never waits while the lease is active, also when the pool manager does not answer;
-* the process environment is changed only by :meth:`Gate.settle`, which the kernel calls between two cells;
-* a lease that ended elsewhere, or was parked while a cell ran, is told to the user once;
-* that cells run is noted here (:class:`.use.Use`), and told to the pool by another thread (:mod:`.activity`).
+* a cell never waits while the lease is active, even if the pool manager does not answer;
+* only :meth:`Gate.apply_changes`, which the kernel calls between two cells, changes the process environment;
+* the user sees once that the lease ended elsewhere, or that it was parked while a cell ran.
 
-It must not talk to a GPU, and must not end the lease on its own account.
+The gate never talks to a GPU and never ends the lease by itself. The commands that users give (release, resize, ...)
+are in :mod:`.lease_commands`.
 """
 
 from __future__ import annotations
@@ -21,26 +22,25 @@ from collections.abc import Callable, MutableMapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import Conflict, FastGPUError, NotFound
-from .use import Use
+from ..errors import FastGPUError
+from .cell_activity import CellActivity
+from .lease_client import LeaseClient, connect_or_start
 
 if TYPE_CHECKING:
-    from ..wire.client import LeaseOptions, PoolClient
+    from ..wire.client import PoolClient
     from ..wire.schemas import LeaseView
-    from .caps import Caps
+    from .memory_caps import MemoryCaps
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
-#: In a grant whose memory limit libraries are told.
+#: Variable of a grant with a memory limit that the frameworks enforce.
 CAP = "FASTGPU_CAP_BYTES"
-#: In a grant of a part of a GPU.
+#: Variable of a grant of a part of a GPU.
 MEMORY = "FASTGPU_MEMORY_BYTES"
-#: What is asked for where nobody said anything else.
-FULL = "full"
 #: States in which a cell has to wait.
-HELD = frozenset({"waiting", "preparing", "parking", "parked", "resuming"})
-#: States in which the lease serves nobody any more.
+WAITS = frozenset({"waiting", "preparing", "parking", "parked", "resuming"})
+#: States in which the lease is over.
 OVER = frozenset({"draining", "ended"})
-#: States in which the lease's memory is not on a device, and nobody has asked for it back.
+#: States in which the lease's memory is not on a device and no cell has asked for it.
 PARKED = frozenset({"parking", "parked"})
 
 
@@ -58,51 +58,49 @@ class Gate:
         kernel_id: str | None = None,
         granted: tuple[str, ...] = (),
     ) -> None:
-        #: The one thing that the fast path reads: cells may run.
-        self.open = lease_id is None or state not in HELD
-        #: :meth:`settle` has something to do; read without the lock, too.
-        self.unsettled = False
+        #: Cells may run. The only attribute that the fast path reads.
+        self.open = lease_id is None or state not in WAITS
+        #: :meth:`apply_changes` has something to do; read without the lock, too.
+        self.has_changes = CAP in environ
         self.lease_id = lease_id
+        self.kernel_id = kernel_id
         self.view: LeaseView | None = None
-        #: This process has, or had, the lease's GPU: there is something to come back for when it is parked.
+        #: This process has, or had, the lease's GPU: its memory is restored when a parked lease resumes.
         self.had_gpu = lease_id is not None and state == "active"
-        #: Why the pool could not be reached, while it cannot.
-        self.trouble: str | None = None
+        #: Why the pool could not be reached; None while it answers.
+        self.pool_error: str | None = None
         #: The user turned the gate off with ``%fastgpu cpu``.
         self.cpu_only = False
-        #: A release by this process is under way: its end is no news to the user.
-        self._leaving = False
+        self.pool = LeaseClient(token_file, connect)
+        #: The cells that run, for the thread that reports to the pool.
+        self.activity = CellActivity()
+        #: Print a sentence at once in the output of the running cell; callable from any thread.
+        self.notify_now: Callable[[str], None] | None = None
+        #: Set when the follower should ask the pool at once: a cell waits, or there is another lease.
+        self.wake_follower = threading.Event()
+        self.closed = threading.Event()
+        #: A release by this process is in progress: the user need not hear of the lease's end.
+        self._releasing = False
         self._environ = environ
-        self._connect = connect
-        self._token_file = token_file
         #: A provisioner started this kernel and keeps its lease over a restart.
         self._provisioned = lease_id is not None
-        self._kernel_id = kernel_id
-        #: What a grant put into the environment; it is taken away with the grant.
-        self._granted = {name: environ[name] for name in granted if name in environ}
-        #: What the environment has to say before the next cell.
-        self._next = dict(self._granted)
-        #: What libraries are told of a memory limit; made when there is one for the first time.
-        self._caps: Caps | None = None
-        #: What libraries were told last: memory, ``None`` for a whole GPU, and those that cannot follow.
-        self._told: tuple[str | None, tuple[str, ...]] | None = None
-        #: Says something at once, in the output of the cell that runs, from any thread.
-        self.speak: Callable[[str], None] | None = None
-        self.unsettled = CAP in environ
-        self._notes: list[str] = []
+        #: Variables of the grant that are in the environment; they are removed with the grant.
+        self._applied = {name: environ[name] for name in granted if name in environ}
+        #: Variables that the environment must contain before the next cell.
+        self._target = dict(self._applied)
+        #: Created with the first memory limit.
+        self._memory_caps: MemoryCaps | None = None
+        #: Memory limit (None for a whole GPU) that was applied last, and the libraries that need a restart for it.
+        self._applied_caps: tuple[str | None, tuple[str, ...]] | None = None
+        self._pending_notes: list[str] = []
+        #: When the lease was parked while a cell ran, on the monotonic clock.
+        self._parked_at: float | None = None
         self._lock = threading.RLock()
         self._listeners: list[Callable[[], None]] = []
-        #: The cells that run, for the thread that tells the pool.
-        self.use = Use()
-        #: When the lease was parked under a cell that runs.
-        self._lent_at: float | None = None
-        #: Set when the follower should look at once: a cell waits, or there is another lease.
-        self.wanted = threading.Event()
-        self.closed = threading.Event()
 
     @classmethod
     def from_environment(cls, environ: MutableMapping[str, str] | None = None) -> Gate:
-        """The gate of a process that a FastGPU provisioner started; an open one elsewhere."""
+        """Return the gate of a process that a FastGPU provisioner started; elsewhere, an open gate without a lease."""
         env = os.environ if environ is None else environ
         token_file = env.get("FASTGPU_TOKEN_FILE")
         return cls(
@@ -110,340 +108,245 @@ class Gate:
             state=env.get("FASTGPU_LEASE_STATE", "waiting"),
             token_file=Path(token_file) if token_file else None,
             environ=env,
-            connect=_connect,
+            connect=connect_or_start,
             kernel_id=env.get("FASTGPU_KERNEL_ID") or None,
             granted=tuple(env.get("FASTGPU_GRANTED", "").split()),
         )
 
     # ---- for the kernel ------------------------------------------------------------------------------------------
 
-    def hold(self) -> None:
-        """A cell begins to wait for the gate: look at once, and tell the pool that it is wanted."""
-        self.wanted.set()
-        self.use.hurry()
+    def begin_wait(self) -> None:
+        """Note that a cell begins to wait: the follower asks the pool at once and the pool learns of the cell."""
+        self.wake_follower.set()
+        self.activity.report_now()
 
-    def explained(self) -> None:
-        """The cell that waits says where the GPU is: it need not be said afterwards."""
+    def wait_was_shown(self) -> None:
+        """Note that the waiting cell shows where the GPU is, so that no note about it follows."""
         with self._lock:
-            self._lent_at = None
+            self._parked_at = None
 
-    def settle(self) -> list[str]:
-        """Bring the environment up to date; returns what the user has to be told, once. Call between two cells."""
+    def apply_changes(self) -> list[str]:
+        """Bring the environment up to date and return the notes for the user, each once. Call between two cells."""
         with self._lock:
-            self.unsettled = False
-            for name in self._granted:
-                if name not in self._next:
+            self.has_changes = False
+            for name in self._applied:
+                if name not in self._target:
                     self._environ.pop(name, None)
-            self._environ.update(self._next)
-            self._granted = dict(self._next)
-            notes, self._notes = self._notes, []
-            if self._caps is None and CAP in self._environ:
-                from .caps import Caps  # late, as all that a start can do without
+            self._environ.update(self._target)
+            self._applied = dict(self._target)
+            notes, self._pending_notes = self._pending_notes, []
+            if self._memory_caps is None and CAP in self._environ:
+                from .memory_caps import MemoryCaps  # late, like everything that a start does not need
 
-                self._caps = Caps()
-            told = self._caps.settle(self._environ) if self._caps else None
-            if self._caps is not None:
-                self._told = self._environ.get(MEMORY), self._caps.stuck
-                self.use.stirred.set()  # the pool may have to know
-            return [*notes, told] if told else notes
+                self._memory_caps = MemoryCaps()
+            if self._memory_caps is None:
+                return notes
+            note = self._memory_caps.apply(self._environ)
+            self._applied_caps = self._environ.get(MEMORY), self._memory_caps.needs_restart
+            self.activity.changed.set()  # the reporter compares it with what the pool knows
+            return [*notes, note] if note else notes
 
-    def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
-        """Call ``listener``, from any thread, after each change; returns the function that ends it."""
+    def add_listener(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Call ``listener``, from any thread, after each change; return the function that removes it."""
         with self._lock:
             self._listeners.append(listener)
 
-        def forget() -> None:
+        def remove() -> None:
             with self._lock:
                 if listener in self._listeners:
                     self._listeners.remove(listener)
 
-        return forget
+        return remove
 
-    def leave(self, heir: int | None) -> None:
-        """This process is about to end: give the lease to process ``heir`` for a restart, or back to the pool."""
+    def close(self, successor_pid: int | None) -> None:
+        """Bind the lease to process ``successor_pid`` for a restart, or release it; this process is about to end."""
         self.closed.set()
-        self.wanted.set()
-        self.use.stirred.set()
-        # The pool, and a provisioner, do their part without this, only later and with less to say about why.
+        self.wake_follower.set()
+        self.activity.changed.set()
+        # The pool and a provisioner do the same without this call, only later and with a less precise reason.
         with contextlib.suppress(FastGPUError, OSError):
-            token = self._token()
+            token = self.pool.token()
             if self.lease_id is None or token is None:
                 return
-            if heir is None:
-                self._quick_client().release(self.lease_id, token)
-            elif self._provisioned and heir > 1:
-                self._quick_client().bind(self.lease_id, token, heir)
+            if successor_pid is None:
+                self.pool.quick().release(self.lease_id, token)
+            elif self._provisioned and successor_pid > 1:
+                self.pool.quick().bind(self.lease_id, token, successor_pid)
 
-    # ---- for the magics ------------------------------------------------------------------------------------------
-
-    def client(self) -> PoolClient:
-        """A client of a pool that answers."""
-        return self._connect()
+    # ---- for the commands of the user ----------------------------------------------------------------------------
 
     def refresh(self) -> LeaseView | None:
-        """The lease as the pool sees it now; None without one."""
+        """Return the lease as the pool sees it now; None without a lease."""
         if self.lease_id is None:
             return None
-        view = self._connect().lease(self.lease_id)
-        self.take_lease(view)
+        view = self.pool.connect().lease(self.lease_id)
+        self.update_lease(view)
         return view
 
-    def release(self, *, cpu_only: bool = False) -> LeaseView | None:
-        """Give the lease or the place in the queue back; cells run without a GPU from now on."""
-        with self._lock:
-            lease_id, view = self.lease_id, self.view
-            self._leaving = True
+    @contextlib.contextmanager
+    def releasing(self) -> Any:
+        """Suppress, inside the block, the note that the lease ended: the user asked for it."""
+        self._releasing = True
         try:
-            if lease_id is not None:
-                view = self._connect().release(lease_id, self._token())
-        except NotFound:
-            view = None
+            yield
         finally:
-            self._leaving = False
+            self._releasing = False
+
+    def set_released(self, view: LeaseView | None, *, cpu_only: bool) -> None:
+        """Record that the user released the lease; cells run without a GPU from now on."""
         with self._lock:
             self.cpu_only = cpu_only
             self.view = view
-            self._withdraw()
-        self._tell()
-        return view
+            self._clear_lease()
+        self._notify_listeners()
 
-    def request(self, size: str | None = None, options: LeaseOptions | None = None) -> LeaseView:
-        """Ask again, for another size if given, else for the last one; who waits already keeps its age.
-
-        Refused while the kernel has a GPU. ``options`` are those of a new lease: one that waits, or is parked, keeps
-        its own.
-        """
-        with self._lock:
-            old, live = self.view, self.lease_id is not None
-        if live and self.open:
-            raise Conflict(
-                "This kernel already has a GPU. `%fastgpu resize` changes its size. To get another one, run "
-                "`%fastgpu release` first; memory that this process allocated is given back when the kernel restarts."
-            )
-        if live and options:
-            raise Conflict(
-                "This kernel already asked for a GPU, and what was asked beside the size cannot be changed. "
-                "Run `%fastgpu release` first; that gives the place in the queue up."
-            )
-        if live and old is not None and old["state"] in PARKED and not size:
-            return self.resume()
-        if live:
-            return self.resize(size or (old["profile"] if old else FULL))
-        client = self._connect()
-        token = self._token() or self._new_token()
-        notebook = old["notebook"] if old else None
-        wanted = size or (old["profile"] if old else FULL)
-        view = client.request(wanted, None, self._kernel_id, notebook, token=token, options=options)
+    def set_requested(self, view: LeaseView) -> None:
+        """Record a new lease; cells wait until it is active."""
         with self._lock:
             self.lease_id, self.view, self.cpu_only, self.had_gpu = view["id"], None, False, False
             self.open = False
-        self.take_lease(view)
-        self.wanted.set()
-        return view
-
-    def resize(self, size: str) -> LeaseView:
-        """Give the lease, active or waiting, another size; where that cannot be, nothing changes."""
-        return self._change(lambda client, lease_id: client.resize(lease_id, size))
-
-    def move(self) -> LeaseView:
-        """Leave a GPU that is not well for another one; where that cannot be, nothing changes."""
-        return self._change(lambda client, lease_id: client.move(lease_id))
-
-    def park(self) -> LeaseView:
-        """Move what this kernel has on its GPU to the host's memory, and give the GPU to others until it is wanted."""
-
-        def park(client: PoolClient, lease_id: str) -> LeaseView:
-            # The cell in which this is said is no reason to want the GPU back, and neither are those before it.
-            self.use.forget()
-            with self.use.saying:
-                client.activity(lease_id, self._token(), busy=False)
-                return client.park(lease_id)
-
-        return self._change(park)
-
-    def resume(self) -> LeaseView:
-        """Want a parked lease back; it waits for a GPU like any other."""
-        return self._change(lambda client, lease_id: client.resume(lease_id))
-
-    def pin(self, *, pinned: bool) -> LeaseView:
-        """Keep the GPU although idle, or let others have it meanwhile."""
-        return self._change(lambda client, lease_id: client.pin(lease_id, pinned=pinned))
-
-    def _change(self, change: Callable[[PoolClient, str], LeaseView]) -> LeaseView:
-        lease_id = self.lease_id
-        if lease_id is None:
-            raise Conflict("This kernel has no GPU lease. `%fastgpu request` asks for one.")
-        view = change(self._connect(), lease_id)
-        self.take_lease(view)
-        return view
+        self.update_lease(view)
+        self.wake_follower.set()
 
     # ---- for the follower ----------------------------------------------------------------------------------------
 
-    def take(self, message: dict[str, Any]) -> None:
-        """One message of the pool's event stream."""
+    def handle_message(self, message: dict[str, Any]) -> None:
+        """Apply one message of the pool's event stream."""
         for view in message.get("leases", ()):
             if view.get("id") == self.lease_id:
                 if message["type"] == "usage":
-                    self._take_usage(view)
+                    self._update_usage(view)
                 else:
-                    self.take_lease(view, fresh=message["type"] == "snapshot")
-        for ticket in message.get("queue", ()):
-            if ticket.get("lease_id") == self.lease_id:
-                self._take_place(ticket)
+                    self.update_lease(view, fresh=message["type"] == "snapshot")
+        for entry in message.get("queue", ()):
+            if entry.get("lease_id") == self.lease_id:
+                self._update_queue_entry(entry)
 
-    def take_lease(self, view: LeaseView, *, fresh: bool = False) -> None:
-        """The lease changed; a version older than the known one is ignored, but for a ``fresh`` snapshot."""
+    def update_lease(self, view: LeaseView, *, fresh: bool = False) -> None:
+        """Replace the known view; ignore one with a lower version unless it is of a ``fresh`` snapshot."""
         with self._lock:
-            self.trouble = None
+            self.pool_error = None
             if view["id"] != self.lease_id:
                 return
             if self.view is not None and view["version"] < self.view["version"] and not fresh:
                 return
-            self._hear(view)
+            self._collect_notices(view)
             self.view = view
-            if self._leaving:
-                return  # release() draws the conclusions
+            if self._releasing:
+                return  # set_released() follows
             if view["state"] == "active":
-                self._admit(view["environment"])
+                self._open_gate(view["environment"])
             elif view["state"] in OVER:
                 self._end(view["end_reason"], view["pending_detail"])
             else:
-                self._shut()
-        self._tell()
+                self._close_gate()
+        self._notify_listeners()
 
-    def take_trouble(self, sentence: str) -> None:
-        """The pool cannot be reached. An open gate stays open."""
+    def report_pool_error(self, sentence: str) -> None:
+        """Record why the pool cannot be reached. An open gate stays open."""
         with self._lock:
-            if self.trouble == sentence:
+            if self.pool_error == sentence:
                 return
-            self.trouble = sentence
-        self._tell()
+            self.pool_error = sentence
+        self._notify_listeners()
 
     def forget_lease(self) -> None:
-        """The pool does not know the lease."""
+        """End the lease here, because the pool does not know it."""
         with self._lock:
             self._end("unknown")
-        self._tell()
+        self._notify_listeners()
 
-    # ---- inside --------------------------------------------------------------------------------------------------
+    # ---- for the reporter ----------------------------------------------------------------------------------------
 
-    def _admit(self, environment: dict[str, str]) -> None:
+    def report_activity(self, *, busy: bool) -> None:
+        """Report to the pool whether cells run. Raises the client's errors; starts no pool."""
+        with self.activity.report_lock:
+            lease_id = self.lease_id
+            if busy and not (self.activity.running or self.activity.began):
+                return  # the user has parked the lease meanwhile
+            view = self.pool.quick().activity(lease_id, self.pool.token(), busy=busy) if lease_id else None
+        if view is not None:
+            self.update_lease(view)
+
+    @property
+    def has_unreported_resize(self) -> bool:
+        """Whether the pool does not know yet which libraries follow the lease's size and which need a restart."""
+        view, applied = self.view, self._applied_caps
+        if view is None or applied is None or view["id"] != self.lease_id or view["state"] != "active":
+            return False
+        size_applied = view.get("size_applied")
+        known = size_applied == "applied" if not applied[1] else size_applied == "needs_restart"
+        return not known and view["environment"].get(MEMORY) == applied[0]
+
+    def report_libraries(self) -> None:
+        """Report to the pool which libraries need a restart for the lease's size. Raises the client's errors."""
+        lease_id, applied = self.lease_id, self._applied_caps
+        if lease_id is not None and applied is not None:
+            memory_bytes = None if applied[0] is None else int(applied[0])
+            self.update_lease(self.pool.quick().libraries(lease_id, self.pool.token(), memory_bytes, applied[1]))
+
+    # ---- inside; the lock is held --------------------------------------------------------------------------------
+
+    def _open_gate(self, environment: dict[str, str]) -> None:
         # The same grant again changes nothing: the user may have set the variables since.
-        if environment != self._next:
-            self._next = dict(environment)
-            self.unsettled = True
-        if self._lent_at is not None:
-            self._say_lent(time.monotonic() - self._lent_at)
+        if environment != self._target:
+            self._target = dict(environment)
+            self.has_changes = True
+        if self._parked_at is not None:
+            self._note_parked_while_running(time.monotonic() - self._parked_at)
         self.open = self.had_gpu = True
 
-    def _shut(self) -> None:
-        if self.open and self.use.running:
-            self._lent_at = time.monotonic()
+    def _close_gate(self) -> None:
+        if self.open and self.activity.running:
+            self._parked_at = time.monotonic()
         self.open = False
 
-    def _hear(self, view: LeaseView) -> None:
-        """A budget has come nearer to its end, a limit was passed, a fault is told: the user learns it, once."""
+    def _collect_notices(self, view: LeaseView) -> None:
+        """Note each message about budget, memory limit or faults that the last view did not have."""
         for name in ("budget_message", "limit_message", "fault_message"):
-            told = view.get(name)
-            if told and (self.view is None or told != self.view.get(name)):
-                if self.speak is not None and self.use.running:
-                    self.speak(f"FastGPU: {told}")  # the cell may stand still, and not end by itself
+            text = view.get(name)
+            if text and (self.view is None or text != self.view.get(name)):
+                if self.notify_now is not None and self.activity.running:
+                    self.notify_now(f"FastGPU: {text}")  # the cell may be stopped and never end by itself
                     continue
-                self._notes.append(f"FastGPU: {told}")
-                self.unsettled = True
+                self._pending_notes.append(f"FastGPU: {text}")
+                self.has_changes = True
 
-    def _say_lent(self, away_s: float) -> None:
-        from .sentences import lent  # late, as all that a start can do without
+    def _note_parked_while_running(self, parked_s: float) -> None:
+        from .sentences import parked_while_running  # late, like everything that a start does not need
 
-        self._notes.append(lent(self.view["park_reason"] if self.view else None, away_s))
-        self._lent_at, self.unsettled = None, True
+        self._pending_notes.append(parked_while_running(self.view["park_reason"] if self.view else None, parked_s))
+        self._parked_at, self.has_changes = None, True
 
     def _end(self, reason: str | None, detail: str | None = None) -> None:
         if self.lease_id is None:
             return
-        from .sentences import ended  # late, as all that a start can do without
+        from .sentences import ended  # late, like everything that a start does not need
 
-        self._notes.append(ended(reason, detail))
-        self._withdraw()
+        self._pending_notes.append(ended(reason, detail))
+        self._clear_lease()
 
-    def _withdraw(self) -> None:
-        self.lease_id, self._lent_at = None, None
-        self._next = {VISIBLE: ""}
-        self.unsettled = True
+    def _clear_lease(self) -> None:
+        self.lease_id, self._parked_at = None, None
+        self._target = {VISIBLE: ""}
+        self.has_changes = True
         self.open = True
 
-    def _take_usage(self, usage: dict[str, Any]) -> None:
+    def _update_usage(self, usage: dict[str, Any]) -> None:
         with self._lock:
             if self.view is not None:
                 self.view.update({name: usage[name] for name in usage if name in self.view})  # type: ignore[typeddict-item]
 
-    def _take_place(self, ticket: dict[str, Any]) -> None:
+    def _update_queue_entry(self, entry: dict[str, Any]) -> None:
         with self._lock:
             if self.view is None or self.open:
                 return
-            place = {"place": ticket["place"], "pending_reason": ticket["reason"], "pending_detail": ticket["detail"]}
+            place = {"place": entry["place"], "pending_reason": entry["reason"], "pending_detail": entry["detail"]}
             self.view.update(place)  # type: ignore[typeddict-item]
-        self._tell()
+        self._notify_listeners()
 
-    def _tell(self) -> None:
+    def _notify_listeners(self) -> None:
         with self._lock:
             listeners = list(self._listeners)
         for listener in listeners:
             listener()
-
-    def say(self, *, busy: bool) -> None:
-        """Tell the pool that cells run, or run no more; raises its errors. Starts no pool."""
-        with self.use.saying:
-            lease_id = self.lease_id
-            if busy and not (self.use.running or self.use.began):
-                return  # the user has parked it meanwhile
-            view = self._quick_client().activity(lease_id, self._token(), busy=busy) if lease_id else None
-        if view is not None:
-            self.take_lease(view)
-
-    @property
-    def has_unreported_resize(self) -> bool:
-        """Whether the pool must be told which libraries keep to the size of the lease, and which cannot."""
-        view, told = self.view, self._told
-        if view is None or told is None or view["id"] != self.lease_id or view["state"] != "active":
-            return False
-        applied = view.get("size_applied")
-        known = applied == "applied" if not told[1] else applied == "needs_restart"
-        return not known and view["environment"].get(MEMORY) == told[0]
-
-    def say_libraries(self) -> None:
-        """Tell it; raises its errors."""
-        lease_id, told = self.lease_id, self._told
-        if lease_id is not None and told is not None:
-            memory_bytes = None if told[0] is None else int(told[0])
-            self.take_lease(self._quick_client().libraries(lease_id, self._token(), memory_bytes, told[1]))
-
-    def _token(self) -> str | None:
-        try:
-            return self._token_file.read_text().strip() if self._token_file else None
-        except FileNotFoundError:
-            return None
-
-    def _new_token(self) -> str:
-        from ..wire.client import new_token
-
-        token = new_token()
-        if self._token_file is None:
-            return token  # not started by a provisioner: the lease ends with this process, nobody else needs it
-        # The provisioner releases and hands over with the same file, so the next lease must have the token in it.
-        with os.fdopen(os.open(self._token_file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
-            file.write(token)
-        return token
-
-    def _quick_client(self) -> PoolClient:
-        from ..wire.client import PoolClient
-        from ..wire.locate import pool_socket
-
-        return PoolClient(pool_socket(), timeout_s=2.0)
-
-
-def _connect() -> PoolClient:
-    # Imported late: the first cell of a granted kernel needs no client.
-    from ..wire.spawn import ensure_pool
-
-    return ensure_pool()

@@ -1,9 +1,9 @@
 """The FastGPU kernel: ipykernel with a gate in front of each cell.
 
 A cell of a kernel whose lease is active runs at once; the gate costs it a few attribute reads. A cell of a kernel whose
-lease waits shows a live line until the GPU is granted, and Stop ends the wait within a moment: the place in the queue
-is kept and the kernel lives on. Silent executions, and cells that hold nothing but ``%fastgpu`` lines, never wait, and
-do not count as use of the GPU.
+lease waits shows the queue position until the GPU is granted. Stop ends the wait within a moment; the position in the
+queue is kept and the kernel keeps running. Silent executions, and cells that contain only ``%fastgpu`` lines, never
+wait and do not count as use of the GPU.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from typing import Any, cast
 from ipykernel.ipkernel import IPythonKernel
 
 from ..compat.ipykernel import iopub_topic
-from .cost import Cells
+from .cell_cost import Cells
 from .gate import Gate
 
-#: A grant within this time shows no line: it would only flicker.
-PATIENCE_S = 0.15
+#: A wait shorter than this shows no display, which would only flicker.
+DISPLAY_AFTER_S = 0.15
 MAGIC = "%fastgpu"
 
 
 class FastGPUKernel(IPythonKernel):
-    """``IPythonKernel`` whose cells pass a :class:`Gate`."""
+    """An ``IPythonKernel`` with a :class:`Gate` in front of its cells."""
 
     def __init__(self, **kwargs: Any) -> None:
         self.gate = Gate.from_environment()
@@ -40,19 +40,19 @@ class FastGPUKernel(IPythonKernel):
         ipykernel: Any = super()  # its methods carry no types
         ipykernel.__init__(**kwargs)
         self._comm_msg: Callable[..., Any] = self.shell_handlers["comm_msg"]
-        self.shell_handlers["comm_msg"] = self._use_comm
+        self.shell_handlers["comm_msg"] = self._count_comm_as_activity
         if self.shell is not None:
             self.shell.register_magic_function(self._fastgpu, "line", "fastgpu")
 
     def start(self) -> None:
-        """Serve, and begin to follow the lease."""
-        from .follow import Follower
+        """Start to serve requests and to follow the lease."""
+        from .lease_follower import LeaseFollower
 
         ipykernel: Any = super()
         ipykernel.start()
-        stderr = sys.stderr  # as it is now: a cell may put something else in its place
-        self.gate.speak = lambda note: print(note, file=stderr, flush=True)
-        Follower(self.gate).start()
+        stderr = sys.stderr  # now: a cell may replace it
+        self.gate.notify_now = lambda note: print(note, file=stderr, flush=True)
+        LeaseFollower(self.gate).start()
         gc.enable()  # off since the first line of __main__
 
     async def do_execute(
@@ -66,69 +66,70 @@ class FastGPUKernel(IPythonKernel):
     ) -> dict[str, Any]:
         """Run a cell as soon as the gate is open; ``more`` is what ipykernel adds (cell_id, cell_meta)."""
         gate, ipykernel = self.gate, cast(Any, super())
-        if silent or (MAGIC in code and only_magics(code)):
-            self._settle(silent=silent)
+        if silent or (MAGIC in code and contains_only_magics(code)):
+            self._apply_changes(silent=silent)
             reply: dict[str, Any]
             reply = await ipykernel.do_execute(code, silent, store_history, user_expressions, allow_stdin, **more)
             return reply
-        cell = gate.use.begin()
+        cell = gate.activity.begin()
         try:
             if not gate.open:
-                stopped = await self._hold(store_history)
+                stopped = await self._wait_for_grant(store_history)
                 if stopped is not None:
                     return stopped
-            self._settle()
+            self._apply_changes()
             began = self.cells.begin(gate.view)
             reply = await ipykernel.do_execute(code, silent, store_history, user_expressions, allow_stdin, **more)
             self.cells.end(began, gate.view, reply.get("execution_count", 0))
-            self._settle()
+            self._apply_changes()
         finally:
-            gate.use.end(cell)
+            gate.activity.end(cell)
         return reply
 
     def do_shutdown(self, restart: bool) -> Any:
-        """Before a restart the lease goes to the process that will start this kernel again; else back to the pool."""
-        # The server does either, too, but perhaps after this process has ended, which would look like a crash.
-        self.gate.leave(_manager_pid() if restart else None)
+        """Bind the lease to the managing process before a restart; else release it."""
+        # The server does the same, but possibly after this process has ended, which would look like a crash.
+        self.gate.close(_manager_pid() if restart else None)
         ipykernel: Any = super()
         return ipykernel.do_shutdown(restart)
 
-    def _settle(self, *, silent: bool = False) -> None:
-        """Between two cells; a silent one has nowhere to say anything."""
-        if self.gate.unsettled and not silent:
-            for note in self.gate.settle():
-                self._say(note)
+    def _apply_changes(self, *, silent: bool = False) -> None:
+        """Apply the gate's changes between two cells; a silent execution has no output for the notes."""
+        if self.gate.has_changes and not silent:
+            for note in self.gate.apply_changes():
+                self._print(note)
 
-    def _use_comm(self, *message: Any) -> Any:
-        """A widget's callback is use of the GPU like a cell, only that it cannot wait."""
-        cell = self.gate.use.begin()
+    def _count_comm_as_activity(self, *message: Any) -> Any:
+        """Count a widget's callback as activity, like a cell; it cannot wait for the gate."""
+        cell = self.gate.activity.begin()
         try:
             return self._comm_msg(*message)
         finally:
-            self.gate.use.end(cell)
+            self.gate.activity.end(cell)
 
     def _fastgpu(self, line: str) -> None:
         """Show or change this kernel's GPU lease; ``%fastgpu help`` lists the verbs."""
-        from .magics import Verbs, show  # late: most starts of a kernel are not followed by one
+        from .magics import run_and_display  # late: most kernels never need it
+        from .verbs import Context
 
-        show(Verbs(self.gate, gated=True, cells=self.cells), line)
+        run_and_display(Context(self.gate, gated=True, cells=self.cells), line)
 
     def publish(self, kind: str, content: dict[str, Any]) -> None:
-        """Send an output message of the cell that runs."""
+        """Send an output message of the running cell."""
         kernel: Any = self
         kernel.send_response(kernel.iopub_socket, kind, content, ident=iopub_topic(kernel, kind))
 
     # ---- the wait ------------------------------------------------------------------------------------------------
 
-    async def _hold(self, store_history: bool) -> dict[str, Any] | None:
-        """Wait for the grant; returns the reply of a cell whose wait was stopped, else None."""
-        from .waiting import WaitingLine
+    async def _wait_for_grant(self, store_history: bool) -> dict[str, Any] | None:
+        """Wait for the grant; return the reply of a cell whose wait was stopped, else None."""
+        from .wait_display import WaitDisplay
 
         gate, loop, wake = self.gate, asyncio.get_running_loop(), asyncio.Event()
         stopped = False
 
         def wake_up() -> None:
-            # From another thread or from a signal handler: an idle loop must be woken, a plain call_soon does not.
+            # From another thread or a signal handler; a plain call_soon does not wake an idle loop.
             if not loop.is_closed():
                 loop.call_soon_threadsafe(wake.set)
 
@@ -137,29 +138,29 @@ class FastGPUKernel(IPythonKernel):
             stopped = True
             wake_up()
 
-        line = WaitingLine(self.publish, kept=gate.had_gpu)
-        forget = gate.listen(wake_up)
+        display = WaitDisplay(self.publish, had_gpu=gate.had_gpu)
+        remove_listener = gate.add_listener(wake_up)
         started = time.monotonic()
-        gate.hold()
+        gate.begin_wait()
         try:
             with _on_interrupt(stop):
                 while not gate.open and not stopped:
-                    if time.monotonic() - started > PATIENCE_S:
-                        line.show(gate.view, gate.trouble)
-                        gate.explained()
-                    with suppress(asyncio.TimeoutError):
-                        await asyncio.wait_for(wake.wait(), line.pause_s() if line.shown else PATIENCE_S)
+                    if time.monotonic() - started > DISPLAY_AFTER_S:
+                        display.show(gate.view, gate.pool_error)
+                        gate.wait_was_shown()
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(wake.wait(), display.pause_s() if display.shown else DISPLAY_AFTER_S)
                     wake.clear()
         finally:
-            forget()
-            line.clear()
+            remove_listener()
+            display.clear()
         return self._stopped(store_history) if stopped else None
 
     def _stopped(self, store_history: bool) -> dict[str, Any]:
-        from .waiting import stopped_sentence
+        from .wait_display import stopped_wait_text
 
         view = self.gate.view
-        error = {"ename": "StillWaiting", "evalue": stopped_sentence(view, kept=self.gate.had_gpu)}
+        error = {"ename": "StillWaiting", "evalue": stopped_wait_text(view, had_gpu=self.gate.had_gpu)}
         error_content = {**error, "traceback": [f"{error['ename']}: {error['evalue']}"]}
         self.publish("error", error_content)
         count = self.shell.execution_count if self.shell is not None else 0
@@ -173,12 +174,12 @@ class FastGPUKernel(IPythonKernel):
             **error_content,
         }
 
-    def _say(self, note: str) -> None:
+    def _print(self, note: str) -> None:
         self.publish("stream", {"name": "stderr", "text": note + "\n"})
 
 
-def only_magics(code: str) -> bool:
-    """Whether the cell holds nothing but ``%fastgpu`` lines (and comments): it is how one stops waiting."""
+def contains_only_magics(code: str) -> bool:
+    """Return whether the cell contains only ``%fastgpu`` lines and comments; such a cell never waits."""
     lines = [line.strip() for line in code.splitlines()]
     lines = [line for line in lines if line and not line.startswith("#")]
     return bool(lines) and all(line == MAGIC or line.startswith(MAGIC + " ") for line in lines)
@@ -202,6 +203,6 @@ def _on_interrupt(stop: Callable[[], None]) -> Iterator[None]:
 
 
 def _manager_pid() -> int:
-    """The process that manages this kernel; not the parent where a wrapper (``conda run``, a shell) is between."""
+    """Return the pid of the managing process, which is not the parent where a wrapper (``conda run``) is in between."""
     named = os.environ.get("JPY_PARENT_PID", "")
     return int(named) if named.isdigit() and int(named) > 1 else os.getppid()

@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..units import format_duration, format_memory, format_money
 from .sentences import KEPT, because
-from .waiting import is_away
+from .wait_display import is_parked
 
 if TYPE_CHECKING:
     from ..wire.schemas import DeviceView, LeaseView, QueueView, StatusView
 
-#: Who keeps a limit, in words.
-ENFORCED = {
+#: What enforces a memory limit.
+ENFORCED_BY = {
     "hardware": "by the hardware",
     "driver": "by the GPU driver",
     "userspace": "by CUDA, for each process",
-    "cooperative": "by the frameworks' own caps, watched by the pool",
-    "none": "by nobody",
+    "cooperative": "by the frameworks, watched by the pool",
+    "none": "not enforced",
 }
 _REASONS = {
     "released": "released",
@@ -39,14 +39,14 @@ _REASONS = {
 }
 
 
-class Shown(NamedTuple):
-    """The same thing twice: for a terminal and for a browser."""
+class Rendered(NamedTuple):
+    """An answer in two forms: for a terminal and for a browser."""
 
     text: str
     html: str
 
     def bundle(self) -> dict[str, str]:
-        """The MIME bundle."""
+        """Return the MIME bundle of both forms."""
         return {"text/plain": self.text, "text/html": self.html}
 
 
@@ -57,24 +57,24 @@ class _Row(NamedTuple):
     part: float | None = None
 
 
-def sentence(text: str) -> Shown:
-    """Plain words."""
-    return Shown(text, f'<div class="fastgpu" style="white-space: pre-wrap">{escape(text)}</div>')
+def sentence(text: str) -> Rendered:
+    """Return a plain sentence in both forms."""
+    return Rendered(text, f'<div class="fastgpu" style="white-space: pre-wrap">{escape(text)}</div>')
 
 
-def with_hint(shown: Shown, hint: str) -> Shown:
-    """``shown`` with a sentence below."""
-    return Shown(f"{shown.text}\n{hint}", f"{shown.html}<p>{escape(hint)}</p>")
+def with_hint(rendered: Rendered, hint: str) -> Rendered:
+    """Return ``rendered`` with a sentence below it."""
+    return Rendered(f"{rendered.text}\n{hint}", f"{rendered.html}<p>{escape(hint)}</p>")
 
 
-def lease(view: LeaseView) -> Shown:
-    """One lease."""
+def lease(view: LeaseView) -> Rendered:
+    """Return one lease as a table."""
     title = "GPU lease" + (" (simulated)" if view["simulated"] else "")
     return _table(title, _lease_rows(view))
 
 
-def status(view: StatusView) -> Shown:
-    """The pool at one instant."""
+def status(view: StatusView) -> Rendered:
+    """Return the devices, leases and queue of the pool as tables."""
     pool = view["pool"]
     title = "FastGPU pool" + (" (simulated)" if pool["simulated"] else "")
     head = ("GPU", "Model", "Health", "Memory in leases", "Utilization")
@@ -84,28 +84,30 @@ def status(view: StatusView) -> Shown:
         rows = [(one["notebook"] or "-", _state(one), one["profile"], _device_name(one), _cost(one)) for one in live]
         parts.append(_grid("Your leases", ("Notebook", "State", "Size", "GPU", "Cost"), rows))
     if view["queue"]:
-        parts.append(_grid("Queue", ("Place", "Notebook", "Size", "Reason"), [_ticket(one) for one in view["queue"]]))
+        parts.append(
+            _grid("Queue", ("Place", "Notebook", "Size", "Reason"), [_queue_row(one) for one in view["queue"]])
+        )
     if pool["message"]:
         parts.append(sentence(pool["message"]))
-    return Shown("\n\n".join(part.text for part in parts), "".join(part.html for part in parts))
+    return Rendered("\n\n".join(part.text for part in parts), "".join(part.html for part in parts))
 
 
-def cells(rows: Sequence[tuple[str, str, str, str]]) -> Shown:
-    """What cells cost."""
+def cells(rows: Sequence[tuple[str, str, str, str]]) -> Rendered:
+    """Return the costs of cells as a table."""
     return _grid("Cells", ("Cell", "Time", "Cost", ""), rows)
 
 
 def _lease_rows(view: LeaseView) -> list[_Row]:
     state = view["state"]
-    said = {"waiting": "waiting in the queue", "ended": "ended"}.get(state, state)
+    state_text = {"waiting": "waiting in the queue", "ended": "ended"}.get(state, state)
     if view["end_reason"]:
-        said += f" ({_REASONS.get(view['end_reason'], view['end_reason'])})"
-    rows = [_Row("State", said)]
+        state_text += f" ({_REASONS.get(view['end_reason'], view['end_reason'])})"
+    rows = [_Row("State", state_text)]
     if view["place"]:
         rows.append(_Row("Place in the queue", str(view["place"])))
     if view["pending_detail"]:
         rows.append(_Row("Why", view["pending_detail"]))
-    if is_away(view):
+    if is_parked(view):
         kept = "" if view["park_reason"] == "restart" else KEPT
         rows.append(_Row("Parked", f"{because(view['park_reason'])}. {kept}".rstrip()))
     rows.append(_Row("Size", view["profile"]))
@@ -117,9 +119,9 @@ def _lease_rows(view: LeaseView) -> list[_Row]:
         rows.append(_memory_row(view))
         used = view["utilization_percent"]
         rows.append(_Row("Utilization", _percent(used), None if used is None else used / 100))
-        rows.append(_Row("Limits kept", _enforced(view)))
+        rows.append(_Row("Memory limit enforced", _enforced(view)))
     for name, text in (
-        ("Served so because", view.get("mechanism_reason")),
+        ("Mechanism", view.get("mechanism_reason")),
         ("Memory limit", view.get("limit_message")),
         ("New size", view.get("size_message")),
         ("Device files", view.get("device_nodes_message")),
@@ -133,18 +135,18 @@ def _lease_rows(view: LeaseView) -> list[_Row]:
 
 
 def _state(view: LeaseView) -> str:
-    """The state in a word or two."""
+    """Return the state in a word or two."""
     if view["state"] == "active" and view["retention"] == "hold":
         return "active, pinned"
     if view["state"] == "active" and view["parkable"] and not view["busy"]:
         return "active, idle"
-    return "waiting to come back" if view["state"] == "waiting" and is_away(view) else view["state"]
+    return "waiting to resume" if view["state"] == "waiting" and is_parked(view) else view["state"]
 
 
 def _use(view: LeaseView) -> str:
     if view["busy"]:
-        return "one runs"
-    return f"none runs since {format_duration(max(0, int(time.time() * 1000) - view['used_at']))}"
+        return "a cell is running"
+    return f"no cell has run for {format_duration(max(0, int(time.time() * 1000) - view['used_at']))}"
 
 
 def _retention(view: LeaseView) -> str:
@@ -163,7 +165,7 @@ def _memory_row(view: LeaseView) -> _Row:
 
 def _enforced(view: LeaseView) -> str:
     enforcement = view["enforcement"]
-    who = ENFORCED.get(enforcement or "none", str(enforcement))
+    who = ENFORCED_BY.get(enforcement or "none", str(enforcement))
     if view.get("limit_scope") == "process":
         who += ", for each process"
     how = " ".join(filter(None, (view["mechanism"], view["partition"])))
@@ -182,14 +184,14 @@ def _cost(view: LeaseView) -> str:
 
 
 def _device(view: DeviceView) -> tuple[str, ...]:
-    held = view["memory_bytes"] - view["memory_free_bytes"]
+    leased = view["memory_bytes"] - view["memory_free_bytes"]
     health = view["health"] + (f": {view['health_reason']}" if view["health_reason"] else "")
     used = view["utilization_percent"]
     return (
         str(view["index"]),
         view["model"] + (" (simulated)" if view["simulated"] else ""),
         health + (", drained" if view["drained"] else ""),
-        f"{format_memory(held)} of {format_memory(view['memory_bytes'])}",
+        f"{format_memory(leased)} of {format_memory(view['memory_bytes'])}",
         _percent(used),
     )
 
@@ -198,12 +200,12 @@ def _percent(used: int | None) -> str:
     return "not known" if used is None else f"{used} %"
 
 
-def _ticket(view: QueueView) -> tuple[str, ...]:
+def _queue_row(view: QueueView) -> tuple[str, ...]:
     whose = view["notebook"] or ("-" if view["mine"] else "another user")
     return str(view["place"]), whose, view["profile"], view["detail"]
 
 
-def _table(title: str, rows: Sequence[_Row]) -> Shown:
+def _table(title: str, rows: Sequence[_Row]) -> Rendered:
     width = max(len(row.name) for row in rows)
     text = [title] + [f"  {row.name:<{width}}  {_text_bar(row.part)}{row.value}" for row in rows]
     body = "".join(
@@ -212,10 +214,10 @@ def _table(title: str, rows: Sequence[_Row]) -> Shown:
         for row in rows
     )
     caption = f'<caption style="text-align: left"><strong>{escape(title)}</strong></caption>'
-    return Shown("\n".join(text), f'<table class="fastgpu">{caption}<tbody>{body}</tbody></table>')
+    return Rendered("\n".join(text), f'<table class="fastgpu">{caption}<tbody>{body}</tbody></table>')
 
 
-def _grid(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Shown:
+def _grid(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Rendered:
     widths = [max(len(line[column]) for line in (head, *rows)) for column in range(len(head))]
     lines = [
         "  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip()
@@ -226,7 +228,7 @@ def _grid(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Sho
     body = "".join("<tr>" + "".join(f"<td{style}>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
     caption = f"<caption{style}><strong>{escape(title)}</strong></caption>"
     table = f'<table class="fastgpu">{caption}<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>'
-    return Shown("\n".join([title, *lines]), table)
+    return Rendered("\n".join([title, *lines]), table)
 
 
 def _text_bar(part: float | None) -> str:

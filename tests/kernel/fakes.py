@@ -120,12 +120,14 @@ class FakePool:
         back = {"state": "waiting", "place": 1} if busy and self.view["state"] == "parked" else {}
         return self._changed("activity", busy, busy=busy, **back)
 
-    def libraries(self, lease_id: str, token: str | None, memory_bytes: int | None, stuck: Any) -> dict[str, Any]:
+    def libraries(
+        self, lease_id: str, token: str | None, memory_bytes: int | None, needs_restart: Any
+    ) -> dict[str, Any]:
         """What the kernel says of its libraries."""
         if self.down:
             raise PoolUnreachable(self.down)
-        applied = "needs_restart" if stuck else "applied"
-        return self._changed("libraries", memory_bytes, tuple(stuck), size_applied=applied)
+        applied = "needs_restart" if needs_restart else "applied"
+        return self._changed("libraries", memory_bytes, tuple(needs_restart), size_applied=applied)
 
     def move(self, lease_id: str) -> dict[str, Any]:
         """Accepted, or on its way."""

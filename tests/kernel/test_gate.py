@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from fastgpu_jupyter.errors import Conflict
-from fastgpu_jupyter.kernel.follow import Follower
 from fastgpu_jupyter.kernel.gate import Gate
+from fastgpu_jupyter.kernel.lease_commands import LeaseCommands
+from fastgpu_jupyter.kernel.lease_follower import LeaseFollower
 from tests.kernel.fakes import FakePool, active_view, lease_view
 from tests.waiting import wait_until
 
@@ -36,35 +37,35 @@ def env(gate: Gate) -> dict[str, str]:
 def test_open_without_a_lease() -> None:
     gate = Gate.from_environment({})
     assert gate.open
-    assert not gate.unsettled
+    assert not gate.has_changes
 
 
 def test_granted_start_changes_nothing(token_file: Path) -> None:
     gate = make_gate(FakePool(), token_file, "active")
     gate._environ["CUDA_VISIBLE_DEVICES"] = "the user's own"
-    gate.take_lease(active_view())  # type: ignore[arg-type]
+    gate.update_lease(active_view())  # type: ignore[arg-type]
     assert gate.open
-    assert not gate.unsettled
+    assert not gate.has_changes
     assert env(gate)["CUDA_VISIBLE_DEVICES"] == "the user's own"
 
 
 def test_grant_opens_and_sets_the_environment_between_cells(token_file: Path) -> None:
     gate = make_gate(FakePool(), token_file)
     assert not gate.open
-    gate.take_lease(lease_view())  # type: ignore[arg-type]
+    gate.update_lease(lease_view())  # type: ignore[arg-type]
     assert not gate.open
-    gate.take({"type": "changed", "leases": [active_view()]})
+    gate.handle_message({"type": "changed", "leases": [active_view()]})
     assert [gate.open] == [True]
     assert env(gate) == {"CUDA_VISIBLE_DEVICES": ""}
-    assert gate.settle() == []
+    assert gate.apply_changes() == []
     assert env(gate) == {"CUDA_VISIBLE_DEVICES": "GPU-1"}
-    assert not gate.unsettled
+    assert not gate.has_changes
 
 
 @pytest.mark.parametrize("state", ["waiting", "preparing", "parking", "parked", "resuming"])
 def test_states_that_hold(token_file: Path, state: str) -> None:
     gate = make_gate(FakePool(), token_file, "active")
-    gate.take_lease(active_view(state=state, version=9))  # type: ignore[arg-type]
+    gate.update_lease(active_view(state=state, version=9))  # type: ignore[arg-type]
     assert not gate.open
 
 
@@ -73,12 +74,12 @@ def test_states_that_hold(token_file: Path, state: str) -> None:
 )
 def test_end_elsewhere_is_told_once(token_file: Path, reason: str, said: str) -> None:
     gate = make_gate(FakePool(), token_file, "active", OTHER="1")
-    gate.take({"type": "changed", "leases": [active_view(state="draining", end_reason=reason, version=3)]})
-    gate.take({"type": "changed", "leases": [active_view(state="ended", end_reason=reason, version=4)]})
-    (note,) = gate.settle()
+    gate.handle_message({"type": "changed", "leases": [active_view(state="draining", end_reason=reason, version=3)]})
+    gate.handle_message({"type": "changed", "leases": [active_view(state="ended", end_reason=reason, version=4)]})
+    (note,) = gate.apply_changes()
     assert said in note
     assert env(gate) == {"CUDA_VISIBLE_DEVICES": "", "OTHER": "1"}
-    assert gate.settle() == []
+    assert gate.apply_changes() == []
     assert gate.open
 
 
@@ -86,83 +87,85 @@ def test_what_the_pool_says_of_an_end_is_told_with_it(token_file: Path) -> None:
     gate = make_gate(FakePool(), token_file, "active")
     why = "Somebody destroyed its MIG instance."
     ended = active_view(state="draining", end_reason="device_lost", pending_detail=why, version=3)
-    gate.take({"type": "changed", "leases": [ended]})
-    assert f"lost its GPU. {why} Cells run" in gate.settle()[0]
+    gate.handle_message({"type": "changed", "leases": [ended]})
+    assert f"lost its GPU. {why} Cells run" in gate.apply_changes()[0]
 
 
 def test_every_variable_of_the_grant_goes_with_it(token_file: Path) -> None:
     gate = make_gate(FakePool(), token_file)
     both = {"CUDA_VISIBLE_DEVICES": "MIG-1", "CUDA_MPS_PIPE_DIRECTORY": "/x"}
-    gate.take_lease(active_view(environment=both))  # type: ignore[arg-type]
-    gate.settle()
+    gate.update_lease(active_view(environment=both))  # type: ignore[arg-type]
+    gate.apply_changes()
     assert env(gate) == both
-    gate.take_lease(active_view(state="ended", end_reason="released", version=3))  # type: ignore[arg-type]
-    gate.settle()
+    gate.update_lease(active_view(state="ended", end_reason="released", version=3))  # type: ignore[arg-type]
+    gate.apply_changes()
     assert env(gate) == {"CUDA_VISIBLE_DEVICES": ""}
 
 
 def test_older_versions_are_ignored_but_a_snapshot_counts(token_file: Path) -> None:
     gate = make_gate(FakePool(), token_file)
-    gate.take_lease(active_view(version=5))  # type: ignore[arg-type]
-    gate.take({"type": "changed", "leases": [lease_view(version=4)]})
+    gate.update_lease(active_view(version=5))  # type: ignore[arg-type]
+    gate.handle_message({"type": "changed", "leases": [lease_view(version=4)]})
     assert gate.open
-    gate.take({"type": "snapshot", "leases": [lease_view(version=4)], "queue": []})
+    gate.handle_message({"type": "snapshot", "leases": [lease_view(version=4)], "queue": []})
     assert not gate.open
 
 
 def test_other_leases_are_ignored(token_file: Path) -> None:
     gate = make_gate(FakePool(), token_file)
-    gate.take({"type": "changed", "leases": [active_view(id="another")], "queue": [{"lease_id": None, "place": 1}]})
+    gate.handle_message(
+        {"type": "changed", "leases": [active_view(id="another")], "queue": [{"lease_id": None, "place": 1}]}
+    )
     assert not gate.open
 
 
 def test_place_and_usage_are_kept_up_to_date(token_file: Path) -> None:
     gate = make_gate(FakePool(), token_file)
-    gate.take_lease(lease_view(place=3))  # type: ignore[arg-type]
+    gate.update_lease(lease_view(place=3))  # type: ignore[arg-type]
     ticket = {"lease_id": "lease-1", "place": 2, "reason": "behind", "detail": "another one is first"}
-    gate.take({"type": "changed", "leases": [], "queue": [ticket]})
+    gate.handle_message({"type": "changed", "leases": [], "queue": [ticket]})
     assert gate.view is not None
     assert (gate.view["place"], gate.view["pending_detail"]) == (2, "another one is first")
-    gate.take_lease(active_view())  # type: ignore[arg-type]
-    gate.take({"type": "usage", "leases": [{"id": "lease-1", "utilization_percent": 77, "surprise": 1}]})
+    gate.update_lease(active_view())  # type: ignore[arg-type]
+    gate.handle_message({"type": "usage", "leases": [{"id": "lease-1", "utilization_percent": 77, "surprise": 1}]})
     assert gate.view["utilization_percent"] == 77
     assert "surprise" not in gate.view
 
 
 def test_unreachable_pool_leaves_an_open_gate_open(token_file: Path) -> None:
     gate = make_gate(FakePool(), token_file, "active")
-    gate.take_trouble("The pool manager went away.")
+    gate.report_pool_error("The pool manager went away.")
     assert gate.open
-    assert gate.trouble == "The pool manager went away."
-    gate.take_lease(active_view())  # type: ignore[arg-type]
-    assert gate.trouble is None
+    assert gate.pool_error == "The pool manager went away."
+    gate.update_lease(active_view())  # type: ignore[arg-type]
+    assert gate.pool_error is None
 
 
 def test_release_by_the_user_needs_no_note(token_file: Path) -> None:
     pool = FakePool(active_view())
     gate = make_gate(pool, token_file, "active")
-    gate.release()
+    LeaseCommands(gate).release()
     assert pool.calls == [("release", "lease-1", "secret")]
     assert gate.open
-    assert gate.settle() == []
+    assert gate.apply_changes() == []
     assert env(gate) == {"CUDA_VISIBLE_DEVICES": ""}
-    gate.take({"type": "changed", "leases": [active_view(state="ended", end_reason="released", version=9)]})
-    assert gate.settle() == []
+    gate.handle_message({"type": "changed", "leases": [active_view(state="ended", end_reason="released", version=9)]})
+    assert gate.apply_changes() == []
 
 
 def test_request_after_release_uses_the_same_token_and_kernel(token_file: Path) -> None:
     pool = FakePool(active_view(profile="24GiB"))
     gate = make_gate(pool, token_file, "active")
     with pytest.raises(Conflict, match="already has a GPU"):
-        gate.request()
-    gate.release()
-    view = gate.request()
+        LeaseCommands(gate).request()
+    LeaseCommands(gate).release()
+    view = LeaseCommands(gate).request()
     assert pool.calls[-1] == ("request", "24GiB", None, "kernel-1", "a.ipynb")
     assert view["id"] == gate.lease_id == "lease-2"
     assert not gate.open
-    assert gate.wanted.is_set()
-    gate.take_lease(active_view(id="lease-2", version=1))  # type: ignore[arg-type]
-    gate.settle()
+    assert gate.wake_follower.is_set()
+    gate.update_lease(active_view(id="lease-2", version=1))  # type: ignore[arg-type]
+    gate.apply_changes()
     assert env(gate) == {"CUDA_VISIBLE_DEVICES": "GPU-1"}
 
 
@@ -170,31 +173,31 @@ def test_request_while_waiting_keeps_the_ticket(token_file: Path) -> None:
     pool = FakePool()
     gate = make_gate(pool, token_file)
     before = gate.lease_id
-    gate.request("half")
+    LeaseCommands(gate).request("half")
     assert [call[0] for call in pool.calls] == ["resize"]
     assert gate.lease_id == before
 
 
 def test_leaving_hands_over_or_gives_back(token_file: Path) -> None:
     pool = FakePool()
-    for heir, call in ((42, ("bind", "lease-1", "secret", 42)), (None, ("release", "lease-1", "secret"))):
+    for successor_pid, call in ((42, ("bind", "lease-1", "secret", 42)), (None, ("release", "lease-1", "secret"))):
         gate = make_gate(pool, token_file, "active")
-        gate._quick_client = pool.connect  # type: ignore[method-assign]
-        gate.leave(heir)
+        gate.pool.quick = pool.connect  # type: ignore[method-assign]
+        gate.close(successor_pid)
         assert pool.calls[-1] == call
         assert gate.closed.is_set()
     pool.down = "gone"
-    gate.leave(7)  # is no error
+    gate.close(7)  # is no error
 
 
 def test_listeners_are_told_until_they_leave(token_file: Path) -> None:
     gate = make_gate(FakePool(), token_file)
     told: list[int] = []
-    forget = gate.listen(lambda: told.append(1))
-    gate.take_lease(lease_view())  # type: ignore[arg-type]
+    forget = gate.add_listener(lambda: told.append(1))
+    gate.update_lease(lease_view())  # type: ignore[arg-type]
     forget()
     forget()
-    gate.take_lease(active_view())  # type: ignore[arg-type]
+    gate.update_lease(active_view())  # type: ignore[arg-type]
     assert told == [1]
 
 
@@ -203,7 +206,7 @@ class Followed:
 
     def __init__(self, pool: FakePool, gate: Gate) -> None:
         self.pool, self.gate = pool, gate
-        self.thread = Follower(gate)
+        self.thread = LeaseFollower(gate)
         self.thread._pause_s = 0.001
         self.thread.start()
 
@@ -212,7 +215,7 @@ class Followed:
 
     def end(self) -> None:
         self.gate.closed.set()
-        self.gate.wanted.set()
+        self.gate.wake_follower.set()
         self.put({"type": "keepalive"})
         self.thread.join(5)
         assert not self.thread.is_alive()
@@ -239,24 +242,24 @@ def test_follower_tells_of_a_pool_that_is_down(followed: Followed) -> None:
     wait_until(lambda: followed.gate.view, "the first view")
     followed.pool.down = "No pool manager answers."
     followed.put(None)
-    wait_until(lambda: followed.gate.trouble == "No pool manager answers.", "the trouble is known")
+    wait_until(lambda: followed.gate.pool_error == "No pool manager answers.", "the pool_error is known")
     followed.pool.down = None
-    wait_until(lambda: followed.gate.trouble is None, "and over")
+    wait_until(lambda: followed.gate.pool_error is None, "and over")
 
 
 def test_follower_of_a_lost_lease_opens_the_gate(token_file: Path) -> None:
     pool = FakePool(lease_view(id="somebody else's"))
     one = Followed(pool, make_gate(pool, token_file))
     wait_until(lambda: one.gate.open, "the gate opens")
-    (note,) = one.gate.settle()
+    (note,) = one.gate.apply_changes()
     assert "unknown to the pool manager" in note
     one.end()
 
 
 def test_follower_takes_up_the_next_lease(followed: Followed) -> None:
     wait_until(lambda: followed.gate.view, "the first view")
-    followed.gate.release()
-    followed.gate.request("half")
+    LeaseCommands(followed.gate).release()
+    LeaseCommands(followed.gate).request("half")
     followed.put({"type": "keepalive"})
     wait_until(lambda: ("events", "lease-2") in followed.pool.calls, "it follows the next lease")
 
@@ -264,7 +267,9 @@ def test_follower_takes_up_the_next_lease(followed: Followed) -> None:
 def test_gate_is_told_from_many_threads(token_file: Path) -> None:
     gate = make_gate(FakePool(), token_file)
     threads = [
-        threading.Thread(target=lambda n=n: gate.take({"type": "changed", "leases": [active_view(version=n)]}))
+        threading.Thread(
+            target=lambda n=n: gate.handle_message({"type": "changed", "leases": [active_view(version=n)]})
+        )
         for n in range(2, 12)
     ]
     for thread in threads:
@@ -277,21 +282,21 @@ def test_gate_is_told_from_many_threads(token_file: Path) -> None:
 
 def test_a_fault_is_told_once(token_file: Path) -> None:
     gate = make_gate(FakePool(), token_file, "active")
-    gate.take_lease(active_view(version=5))  # type: ignore[arg-type]
+    gate.update_lease(active_view(version=5))  # type: ignore[arg-type]
     fault = {"fault_message": "Your code read outside its memory: Xid 31."}
-    gate.take_lease(active_view(version=6, **fault))  # type: ignore[arg-type]
-    gate.take_lease(active_view(version=6, **fault))  # type: ignore[arg-type]
-    assert gate.settle() == ["FastGPU: Your code read outside its memory: Xid 31."]
-    assert gate.settle() == []
+    gate.update_lease(active_view(version=6, **fault))  # type: ignore[arg-type]
+    gate.update_lease(active_view(version=6, **fault))  # type: ignore[arg-type]
+    assert gate.apply_changes() == ["FastGPU: Your code read outside its memory: Xid 31."]
+    assert gate.apply_changes() == []
 
 
 def test_a_budget_that_runs_out_is_told_once_at_each_step(token_file: Path) -> None:
     gate = make_gate(FakePool(), token_file, "active")
-    gate.take_lease(active_view(version=5))  # type: ignore[arg-type]
+    gate.update_lease(active_view(version=5))  # type: ignore[arg-type]
     half = {"budget_message": "It has cost 50 % of its budget."}
-    gate.take_lease(active_view(version=6, **half))  # type: ignore[arg-type]
-    gate.take_lease(active_view(version=7, **half))  # type: ignore[arg-type]
-    assert gate.unsettled
-    assert gate.settle() == ["FastGPU: It has cost 50 % of its budget."]
-    gate.take_lease(active_view(version=8, **half))  # type: ignore[arg-type]
-    assert not gate.unsettled
+    gate.update_lease(active_view(version=6, **half))  # type: ignore[arg-type]
+    gate.update_lease(active_view(version=7, **half))  # type: ignore[arg-type]
+    assert gate.has_changes
+    assert gate.apply_changes() == ["FastGPU: It has cost 50 % of its budget."]
+    gate.update_lease(active_view(version=8, **half))  # type: ignore[arg-type]
+    assert not gate.has_changes

@@ -261,12 +261,16 @@ def test_an_idle_kernel_lends_its_gpu_and_gets_it_back(quick: PoolProcess, kerne
     long = second.send("import time; print('mine', flush=True); time.sleep(6); print('done')")
     second.message(long, "stream")
     wait_until(lambda: quick.lease(second.lease_id)["busy"], "the pool knows that a cell runs")
-    lent = quick.lease(first.lease_id)
-    assert (lent["state"], lent["park_reason"], lent["busy"]) == ("parked", "idle", False)
+    parked_while_running = quick.lease(first.lease_id)
+    assert (parked_while_running["state"], parked_while_running["park_reason"], parked_while_running["busy"]) == (
+        "parked",
+        "idle",
+        False,
+    )
     back = first.send("print(kept)")
     line = first.message(back, "display_data")["content"]["data"]["text/plain"]
     assert "Waiting for the GPU to come back to this notebook: place 1 in the queue" in line
-    assert "it was idle and somebody waited" in line
+    assert "it was idle and another request waited" in line
     assert quick.state(second.lease_id) == "active"
     assert second.collect(long).stream() == "done\n"  # one that computes is left alone
     ran = first.collect(back)
@@ -357,7 +361,7 @@ def test_what_was_lent_while_a_cell_ran_is_told_afterwards(pool: PoolProcess, ke
     long = first.send(
         "print('on', flush=True)\n"
         "while gate.open:\n    time.sleep(0.02)\n"
-        "print('lent', flush=True)\n"
+        "print('parked_while_running', flush=True)\n"
         "while not gate.open:\n    time.sleep(0.02)"
     )
     first.message(long, "stream")
@@ -369,7 +373,7 @@ def test_what_was_lent_while_a_cell_ran_is_told_afterwards(pool: PoolProcess, ke
     assert pool.lease(first.lease_id)["park_reason"] == "priority"
     pool.client.release(urgent["id"], token)
     said = first.collect(long).stream("stderr")
-    assert "because somebody of a higher priority waited; it is back" in said
+    assert "because a request of higher priority waited; its GPU memory is restored" in said
     assert first.run("1").stream("stderr") == ""
 
 

@@ -10,8 +10,9 @@ from IPython.core.error import UsageError
 
 from fastgpu_jupyter.kernel import magics, render
 from fastgpu_jupyter.kernel.gate import Gate
-from fastgpu_jupyter.kernel.kernel import only_magics
-from fastgpu_jupyter.kernel.waiting import WaitingLine, as_html, headline, stopped_sentence
+from fastgpu_jupyter.kernel.kernel import contains_only_magics
+from fastgpu_jupyter.kernel.verbs import VERBS, Context
+from fastgpu_jupyter.kernel.wait_display import WaitDisplay, as_html, headline, stopped_wait_text
 from tests.kernel.fakes import FakePool, active_view, lease_view
 
 
@@ -21,16 +22,16 @@ def pool() -> FakePool:
 
 
 @pytest.fixture
-def verbs(pool: FakePool, tmp_path: Path) -> magics.Verbs:
+def context(pool: FakePool, tmp_path: Path) -> Context:
     token = tmp_path / "token"
     token.write_text("secret")
     environ = {"CUDA_VISIBLE_DEVICES": "GPU-1"}
     gate = Gate("lease-1", "active", token, environ, pool.connect, granted=("CUDA_VISIBLE_DEVICES",))
-    return magics.Verbs(gate, gated=True)
+    return Context(gate, gated=True)
 
 
-def test_show_has_what_a_user_wants_to_know(verbs: magics.Verbs) -> None:
-    shown = magics.run(verbs, "")
+def test_show_has_what_a_user_wants_to_know(context: Context) -> None:
+    shown = magics.run(context, "")
     for wanted in ("active", "A100-80GB", "20 GiB of 80 GiB", "50 %", "1 min 05 s", "0.045000 USD", "by the hardware"):
         assert wanted in shown.text
         assert wanted in shown.html
@@ -40,123 +41,123 @@ def test_show_has_what_a_user_wants_to_know(verbs: magics.Verbs) -> None:
     assert "simulated" not in shown.text
 
 
-def test_simulated_is_said(verbs: magics.Verbs, pool: FakePool) -> None:
+def test_simulated_is_said(context: Context, pool: FakePool) -> None:
     pool.view = active_view(simulated=True, enforcement="none", mechanism="simulated")
-    shown = magics.run(verbs, "")
+    shown = magics.run(context, "")
     assert "GPU lease (simulated)" in shown.text
-    assert "by nobody (simulated)" in shown.html
+    assert "not enforced (simulated)" in shown.html
 
 
-def test_everything_from_outside_is_escaped(verbs: magics.Verbs, pool: FakePool) -> None:
+def test_everything_from_outside_is_escaped(context: Context, pool: FakePool) -> None:
     evil = "<script>alert('x')</script>"
     pool.view = lease_view(profile=evil, pending_detail=evil, device_id="d", device_model=evil)
-    assert "<script" not in magics.run(verbs, "").html
+    assert "<script" not in magics.run(context, "").html
     assert "<script" not in as_html(evil, 0)
     assert "<script" not in render.sentence(evil).html
 
 
-def test_verbs_are_listed_and_unknown_ones_refused(verbs: magics.Verbs) -> None:
-    listed = magics.run(verbs, "help").text
-    for verb in magics.VERBS:
+def test_verbs_are_listed_and_unknown_ones_refused(context: Context) -> None:
+    listed = magics.run(context, "help").text
+    for verb in VERBS:
         assert f"%fastgpu {verb}".strip() in listed
     with pytest.raises(UsageError, match=r"no verb 'sing'(?s:.*)%fastgpu release"):
-        magics.run(verbs, "sing loudly")
+        magics.run(context, "sing loudly")
     with pytest.raises(UsageError, match="takes no arguments"):
-        magics.run(verbs, "release now")
+        magics.run(context, "release now")
 
 
-def test_release_then_request(verbs: magics.Verbs, pool: FakePool) -> None:
-    assert "stays allocated until the kernel restarts" in magics.run(verbs, "release").text
-    assert "nothing to release" in magics.run(verbs, "release").text
-    shown = magics.run(verbs, "request 1.5 GiB")
+def test_release_then_request(context: Context, pool: FakePool) -> None:
+    assert "stays allocated until the kernel restarts" in magics.run(context, "release").text
+    assert "nothing to release" in magics.run(context, "release").text
+    shown = magics.run(context, "request 1.5 GiB")
     assert pool.calls[-1][:3] == ("request", "1.5 GiB", None)
     assert "The next cell waits for it." in shown.text
 
 
-def test_request_with_options(verbs: magics.Verbs, pool: FakePool) -> None:
+def test_request_with_options(context: Context, pool: FakePool) -> None:
     with pytest.raises(UsageError, match=r"cannot be changed. Run `%fastgpu release` first|already has a GPU"):
-        magics.run(verbs, "request half --hold")
-    magics.run(verbs, "release")
-    magics.run(verbs, "request half --priority low --hold --wait 10m")
+        magics.run(context, "request half --hold")
+    magics.run(context, "release")
+    magics.run(context, "request half --priority low --hold --wait 10m")
     options = {"priority": "low", "retention": "hold", "wait_ms_max": 600_000}
     assert pool.calls[-1] == ("request", "half", None, None, "a.ipynb", options)
     with pytest.raises(UsageError, match="cannot be changed"):
-        magics.run(verbs, "request half --priority high")
+        magics.run(context, "request half --priority high")
     with pytest.raises(UsageError, match="There is no option 'colour'"):
-        magics.run(verbs, "request --colour red")
+        magics.run(context, "request --colour red")
 
 
-def test_park_resume_and_what_is_shown_of_it(verbs: magics.Verbs, pool: FakePool) -> None:
-    assert "none runs since" in magics.run(verbs, "").text
-    assert "is parked. Its variables, and what they have on the GPU, are kept" in magics.run(verbs, "park").text
-    shown = magics.run(verbs, "")
+def test_park_resume_and_what_is_shown_of_it(context: Context, pool: FakePool) -> None:
+    assert "no cell has run for" in magics.run(context, "").text
+    assert "is parked. Its variables, and their GPU memory, are kept" in magics.run(context, "park").text
+    shown = magics.run(context, "")
     assert "you parked it. Its variables" in shown.text
-    assert not verbs.gate.open
-    assert "The next cell waits for it." in magics.run(verbs, "resume").text
+    assert not context.gate.open
+    assert "The next cell waits for it." in magics.run(context, "resume").text
     assert [call[0] for call in pool.calls] == ["activity", "park", "resume"]
 
 
-def test_a_request_of_a_parked_lease_is_for_itself(verbs: magics.Verbs, pool: FakePool) -> None:
-    magics.run(verbs, "park")
-    magics.run(verbs, "request")
+def test_a_request_of_a_parked_lease_is_for_itself(context: Context, pool: FakePool) -> None:
+    magics.run(context, "park")
+    magics.run(context, "request")
     assert pool.calls[-1] == ("resume",)
 
 
-def test_release_of_a_parked_lease_says_what_is_lost(verbs: magics.Verbs, pool: FakePool) -> None:
-    magics.run(verbs, "park")
-    assert "What this kernel had on its GPU is lost; restart the kernel" in magics.run(verbs, "release").text
+def test_release_of_a_parked_lease_says_what_is_lost(context: Context, pool: FakePool) -> None:
+    magics.run(context, "park")
+    assert "The GPU memory of this kernel is lost; restart the kernel" in magics.run(context, "release").text
 
 
-def test_pin_and_unpin(verbs: magics.Verbs, pool: FakePool) -> None:
-    assert "Pinned: this kernel keeps its GPU" in magics.run(verbs, "pin").text
-    assert "pinned: keeps its GPU" in magics.run(verbs, "").text
-    assert "Not pinned" in magics.run(verbs, "unpin").text
-    assert "may be parked for others" in magics.run(verbs, "").text
+def test_pin_and_unpin(context: Context, pool: FakePool) -> None:
+    assert "Pinned: this kernel keeps its GPU" in magics.run(context, "pin").text
+    assert "pinned: keeps its GPU" in magics.run(context, "").text
+    assert "Not pinned" in magics.run(context, "unpin").text
+    assert "may be parked for others" in magics.run(context, "").text
     assert pool.calls == [("pin", True), ("pin", False)]
     pool.view["busy"] = True
-    assert "one runs" in magics.run(verbs, "").text
-    magics.run(verbs, "release")
+    assert "a cell is running" in magics.run(context, "").text
+    magics.run(context, "release")
     for verb in ("park", "resume", "pin", "unpin"):
         with pytest.raises(UsageError, match="has no GPU lease"):
-            magics.run(verbs, verb)
+            magics.run(context, verb)
 
 
-def test_cpu(verbs: magics.Verbs) -> None:
-    assert "without a GPU from now on" in magics.run(verbs, "CPU").text
-    assert verbs.gate.open
-    assert verbs.gate.cpu_only
+def test_cpu(context: Context) -> None:
+    assert "without a GPU from now on" in magics.run(context, "CPU").text
+    assert context.gate.open
+    assert context.gate.cpu_only
 
 
-def test_resize_says_the_size_as_it_was_typed(verbs: magics.Verbs, pool: FakePool) -> None:
-    assert "half" in magics.run(verbs, "resize half").text
+def test_resize_says_the_size_as_it_was_typed(context: Context, pool: FakePool) -> None:
+    assert "half" in magics.run(context, "resize half").text
     assert pool.calls[-1][2] == "half"
-    with pytest.raises(UsageError, match="Say the new size"):
-        magics.run(verbs, "resize")
-    magics.run(verbs, "release")
+    with pytest.raises(UsageError, match="Give the new size"):
+        magics.run(context, "resize")
+    magics.run(context, "release")
     with pytest.raises(UsageError, match="has no GPU lease"):
-        magics.run(verbs, "resize half")
+        magics.run(context, "resize half")
 
 
-def test_errors_of_the_pool_are_one_sentence(verbs: magics.Verbs, pool: FakePool) -> None:
+def test_errors_of_the_pool_are_one_sentence(context: Context, pool: FakePool) -> None:
     pool.down = "No pool manager answers."
     with pytest.raises(UsageError, match=r"^No pool manager answers\.$"):
-        magics.run(verbs, "status")
+        magics.run(context, "status")
 
 
 def test_other_kernels(tmp_path: Path) -> None:
-    verbs = magics.Verbs(Gate.from_environment({}), gated=False)
-    assert "not started as a FastGPU kernel" in magics.run(verbs, "").text
-    assert "not started as a FastGPU kernel" in magics.run(verbs, "request").text
+    context = Context(Gate.from_environment({}), gated=False)
+    assert "not started as a FastGPU kernel" in magics.run(context, "").text
+    assert "not started as a FastGPU kernel" in magics.run(context, "request").text
 
 
 @pytest.mark.parametrize("code", ["%fastgpu", "%fastgpu release", "# why\n\n  %fastgpu cpu\n%fastgpu status\n"])
 def test_cells_that_pass(code: str) -> None:
-    assert only_magics(code)
+    assert contains_only_magics(code)
 
 
 @pytest.mark.parametrize("code", ["", "# only words", "x = 1", "%fastgpu release\nx = 1", "%fastgpus", "%time x"])
 def test_cells_that_wait(code: str) -> None:
-    assert not only_magics(code)
+    assert not contains_only_magics(code)
 
 
 def test_headlines() -> None:
@@ -166,28 +167,28 @@ def test_headlines() -> None:
     assert "asking" in headline(None, None)
     view = lease_view(state="preparing")
     assert "being prepared" in headline(view, None)
-    assert "%fastgpu cpu" in stopped_sentence(None)
+    assert "%fastgpu cpu" in stopped_wait_text(None)
 
 
 @pytest.mark.parametrize(
     ("reason", "because"),
     [
         ("asked", "you parked it"),
-        ("idle", "it was idle and somebody waited"),
-        ("priority", "somebody of a higher priority waited"),
-        ("guarantee", "somebody waited who has less than is guaranteed"),
-        ("fairness", "its turn was over and somebody waited"),
-        ("something new", "others waited"),
+        ("idle", "it was idle and another request waited"),
+        ("priority", "a request of higher priority waited"),
+        ("guarantee", "a tenant with less than its guarantee waited"),
+        ("fairness", "its turn was over and another request waited"),
+        ("something new", "another request waited"),
     ],
 )
 def test_the_line_of_a_parked_lease_says_why_and_what_is_kept(reason: str, because: str) -> None:
     view: Any = lease_view(park_reason=reason)
-    said = headline(view, None, kept=True)
+    said = headline(view, None, had_gpu=True)
     assert said.startswith("Waiting for the GPU to come back to this notebook: place 1 in the queue. Every GPU")
-    assert f"It was parked because {because}. Its variables, and what they have on the GPU, are kept." in said
+    assert f"It was parked because {because}. Its variables, and their GPU memory, are kept." in said
     resuming: Any = {**view, "state": "resuming"}
-    assert "brought back" in headline(resuming, None, kept=True)
-    assert "keeps its place in the queue (place 1). Its variables" in stopped_sentence(view, kept=True)
+    assert "being restored" in headline(resuming, None, had_gpu=True)
+    assert "keeps its place in the queue (place 1). Its variables" in stopped_wait_text(view, had_gpu=True)
     # After a restart of the kernel nothing is left to be kept: it waits like any other.
     assert headline(view, None).startswith("Waiting for a GPU: place 1")
     assert "kept" not in headline(view, None)
@@ -195,7 +196,7 @@ def test_the_line_of_a_parked_lease_says_why_and_what_is_kept(reason: str, becau
 
 def test_the_line_is_updated_in_place_and_cleared() -> None:
     sent: list[tuple[str, dict[str, Any]]] = []
-    line = WaitingLine(lambda kind, content: sent.append((kind, content)))
+    line = WaitDisplay(lambda kind, content: sent.append((kind, content)))
     line.clear()
     view: Any = lease_view(requested_at=2**50)
     line.show(view, None)

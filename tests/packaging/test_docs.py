@@ -11,7 +11,7 @@ from traitlets import HasTraits
 from traitlets.config import Configurable
 
 from fastgpu_jupyter.cli import FastGPUApp
-from fastgpu_jupyter.kernel.magics import VERBS
+from fastgpu_jupyter.kernel.verbs import VERBS
 from fastgpu_jupyter.pool.app import FastGPUPool
 from fastgpu_jupyter.server.extension import FastGPUExtension
 from fastgpu_jupyter.server.provisioner import FastGPUProvisioner

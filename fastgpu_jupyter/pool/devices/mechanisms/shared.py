@@ -6,7 +6,7 @@ Who keeps the limit:
   are in a group that nobody else is in. The limit is set once the kernel's process is known, changed while it runs, and
   cleared on release. The soft limit stays 0: a reservation would outlive its group;
 * else the libraries in the kernel, which are told it by environment (here) and by the kernel's gate
-  (:mod:`fastgpu_jupyter.kernel.caps`), and the pool, which watches (:mod:`fastgpu_jupyter.pool.watch`).
+  (:mod:`fastgpu_jupyter.kernel.memory_caps`), and the pool, which watches (:mod:`fastgpu_jupyter.pool.watch`).
 
 Computing time is shared by turns, without a limit; a fault of one process leaves the others alone.
 """

@@ -144,7 +144,7 @@ def test_it_is_told_at_once_and_a_larger_size_brings_it_back(
     (mover.folder / "enough").touch()
     ran = kernel.collect(cell)
     assert (ran.status, ran.stream()) == ("ok", "done\n")
-    assert "it is back, with everything that was on it" in ran.stream("stderr")
+    assert "its GPU memory is restored" in ran.stream("stderr")
 
 
 def test_an_interrupt_brings_it_back_and_ends_the_cell_so_that_memory_can_be_freed(

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from fastgpu_jupyter.kernel import caps as caps_module
-from fastgpu_jupyter.kernel.caps import BYTES, FRACTION, LIBRARIES, TORCH_VARIABLE, Caps
+from fastgpu_jupyter.kernel import memory_caps as caps_module
+from fastgpu_jupyter.kernel.memory_caps import CAP_BYTES, CAP_FRACTION, FRAMEWORKS, TORCH_VARIABLE, MemoryCaps
 from tests.kernel.fakes import FakePool, active_view
 from tests.kernel.test_gate import make_gate
 
-HALF = {BYTES: str(40 * 2**30), FRACTION: "0.5"}
-QUARTER = {BYTES: str(20 * 2**30), FRACTION: "0.25"}
+HALF = {CAP_BYTES: str(40 * 2**30), CAP_FRACTION: "0.5"}
+QUARTER = {CAP_BYTES: str(20 * 2**30), CAP_FRACTION: "0.25"}
 WHOLE = {"CUDA_VISIBLE_DEVICES": "GPU-1"}
 
 #: Each notes what it was told in ``told``; ``begin`` is its first use of a device.
@@ -87,7 +87,7 @@ def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Play]:
     """Makes a library that can be imported, and imports it."""
     import textwrap
 
-    assert not set(LIBRARIES) & set(sys.modules)
+    assert not set(FRAMEWORKS) & set(sys.modules)
     for name, text in PLAYED.items():
         (tmp_path / f"{name}.py").write_text(textwrap.dedent(text))
     monkeypatch.syspath_prepend(tmp_path)
@@ -98,13 +98,13 @@ def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Play]:
 
 
 @pytest.fixture
-def caps() -> Iterator[Caps]:
-    made = Caps()
+def caps() -> Iterator[MemoryCaps]:
+    made = MemoryCaps()
     yield made
     made.close()
 
 
-TOLD: dict[str, tuple[Any, Any, Any]] = {
+APPLIED: dict[str, tuple[Any, Any, Any]] = {
     # half, then a quarter, then all of the device
     "torch": (0.5, 0.25, 1.0),
     "cupy": (40 * 2**30, 20 * 2**30, 0),
@@ -112,66 +112,66 @@ TOLD: dict[str, tuple[Any, Any, Any]] = {
 }
 
 
-@pytest.mark.parametrize("name", TOLD)
-def test_what_is_imported_later_is_told_then(play: Play, caps: Caps, name: str) -> None:
-    assert caps.settle(dict(HALF)) is None
+@pytest.mark.parametrize("name", APPLIED)
+def test_what_is_imported_later_is_told_then(play: Play, caps: MemoryCaps, name: str) -> None:
+    assert caps.apply(dict(HALF)) is None
     assert name not in sys.modules, "nothing is imported for it"
     library: Any = play(name)
     library.begin()
-    assert library.told == [TOLD[name][0]]
+    assert library.told == [APPLIED[name][0]]
     assert type(library.__spec__.loader).__module__ == library.__loader__.__class__.__module__
     assert "caps" not in type(library.__loader__).__module__
 
 
-@pytest.mark.parametrize("name", TOLD)
-def test_what_is_imported_already_is_told_at_once(play: Play, caps: Caps, name: str) -> None:
+@pytest.mark.parametrize("name", APPLIED)
+def test_what_is_imported_already_is_told_at_once(play: Play, caps: MemoryCaps, name: str) -> None:
     library: Any = play(name)
     for number, environ in enumerate((HALF, QUARTER, WHOLE)):
-        assert caps.settle(dict(environ)) is None
+        assert caps.apply(dict(environ)) is None
         if name == "torch" and number == 0:
             assert library.told == [], "a device is not begun to be used for it"
             library.begin()
-        assert library.told[-1] == TOLD[name][number]
+        assert library.told[-1] == APPLIED[name][number]
 
 
-def test_the_same_again_tells_nobody(play: Play, caps: Caps) -> None:
+def test_the_same_again_tells_nobody(play: Play, caps: MemoryCaps) -> None:
     library: Any = play("cupy")
-    caps.settle(dict(HALF))
-    caps.settle(dict(HALF))
+    caps.apply(dict(HALF))
+    caps.apply(dict(HALF))
     assert len(library.told) == 1
 
 
 @pytest.mark.parametrize("name", ["tensorflow", "jax", "rmm"])
-def test_what_cannot_take_another_one_says_so(play: Play, caps: Caps, name: str) -> None:
-    caps.settle(dict(HALF))
+def test_what_cannot_take_another_one_says_so(play: Play, caps: MemoryCaps, name: str) -> None:
+    caps.apply(dict(HALF))
     library: Any = play(name)
     library.begin()
-    said = caps.settle(dict(QUARTER))
-    assert caps_module.NAMES[name] in str(said)
+    said = caps.apply(dict(QUARTER))
+    assert caps_module.DISPLAY_NAMES[name] in str(said)
     assert "restart the kernel" in str(said)
 
 
-def test_a_limit_of_rapids_is_that_of_all_its_allocations(play: Play, caps: Caps) -> None:
-    caps.settle(dict(HALF))
+def test_a_limit_of_rapids_is_that_of_all_its_allocations(play: Play, caps: MemoryCaps) -> None:
+    caps.apply(dict(HALF))
     rmm: Any = play("rmm")
     assert rmm.told == [40 * 2**30]
     assert isinstance(rmm.mr.current, rmm.mr.LimitingResourceAdaptor)
 
 
-def test_a_library_that_has_changed_keeps_no_cell_from_running(play: Play, caps: Caps) -> None:
+def test_a_library_that_has_changed_keeps_no_cell_from_running(play: Play, caps: MemoryCaps) -> None:
     torch: Any = play("torch")
     del torch.cuda.is_initialized
-    assert "PyTorch" in str(caps.settle(dict(HALF)))
+    assert "PyTorch" in str(caps.apply(dict(HALF)))
     caps.close()
     sys.modules.pop("torch")
-    again = Caps()
-    again.settle(dict(HALF))
+    again = MemoryCaps()
+    again.apply(dict(HALF))
     assert play("torch").__name__ == "torch"
     again.close()
 
 
-def test_what_is_not_there_is_not_found(caps: Caps) -> None:
-    caps.settle(dict(HALF))
+def test_what_is_not_there_is_not_found(caps: MemoryCaps) -> None:
+    caps.apply(dict(HALF))
     with pytest.raises(ModuleNotFoundError, match="torch"):
         importlib.import_module("torch")
 
@@ -187,72 +187,72 @@ def test_what_is_not_there_is_not_found(caps: Caps) -> None:
     ],
 )
 def test_processes_that_are_started_from_here_inherit_what_their_pytorch_understands(
-    monkeypatch: pytest.MonkeyPatch, caps: Caps, version: str, before: str | None, said: str | None
+    monkeypatch: pytest.MonkeyPatch, caps: MemoryCaps, version: str, before: str | None, said: str | None
 ) -> None:
     monkeypatch.setattr("importlib.metadata.version", lambda _: version)
     environ = {**HALF, **({TORCH_VARIABLE: before} if before else {})}
-    caps.settle(environ)
+    caps.apply(environ)
     assert environ.get(TORCH_VARIABLE) == said
     environ |= QUARTER
-    caps.settle(environ)
+    caps.apply(environ)
     assert environ.get(TORCH_VARIABLE) == (said and said.replace("0.5", "0.25"))
-    del environ[BYTES]
+    del environ[CAP_BYTES]
     environ |= WHOLE
-    caps.settle(environ)
+    caps.apply(environ)
     assert environ.get(TORCH_VARIABLE) == before
 
 
 def test_the_gate_tells_them_between_two_cells(tmp_path: Path, play: Play) -> None:
     library: Any = play("cupy")
     gate = make_gate(FakePool(), tmp_path / "token")
-    gate.take_lease(active_view(environment={"CUDA_VISIBLE_DEVICES": "GPU-1", **HALF}))  # type: ignore[arg-type]
+    gate.update_lease(active_view(environment={"CUDA_VISIBLE_DEVICES": "GPU-1", **HALF}))  # type: ignore[arg-type]
     assert library.told == []
-    gate.settle()
+    gate.apply_changes()
     assert library.told == [40 * 2**30]
-    gate.take_lease(active_view(environment={"CUDA_VISIBLE_DEVICES": "GPU-1", **QUARTER}, version=3))  # type: ignore[arg-type]
-    gate.settle()
+    gate.update_lease(active_view(environment={"CUDA_VISIBLE_DEVICES": "GPU-1", **QUARTER}, version=3))  # type: ignore[arg-type]
+    gate.apply_changes()
     assert library.told == [40 * 2**30, 20 * 2**30]
-    gate.take_lease(active_view(state="ended", end_reason="released", version=4))  # type: ignore[arg-type]
-    gate.settle()
+    gate.update_lease(active_view(state="ended", end_reason="released", version=4))  # type: ignore[arg-type]
+    gate.apply_changes()
     assert library.told == [40 * 2**30, 20 * 2**30], "what has ended gives no right to more"
-    assert gate._caps is not None
-    gate._caps.close()
+    assert gate._memory_caps is not None
+    gate._memory_caps.close()
 
 
 def test_a_kernel_that_starts_with_a_grant_has_something_to_settle(tmp_path: Path) -> None:
     gate = make_gate(FakePool(), tmp_path / "token", "active", **HALF)
-    assert gate.unsettled
-    assert not make_gate(FakePool(), tmp_path / "token", "active").unsettled
+    assert gate.has_changes
+    assert not make_gate(FakePool(), tmp_path / "token", "active").has_changes
 
 
 def test_what_the_pool_says_of_a_limit_is_told_once(tmp_path: Path) -> None:
     gate = make_gate(FakePool(), tmp_path / "token")
     over = {"limit_message": "It uses 45 GiB of its GPU, more than the 40 GiB that it has."}
-    gate.take_lease(active_view(**over))  # type: ignore[arg-type]
-    gate.take_lease(active_view(version=3, **over))  # type: ignore[arg-type]
-    assert [note for note in gate.settle() if "45 GiB" in note] == [f"FastGPU: {over['limit_message']}"]
+    gate.update_lease(active_view(**over))  # type: ignore[arg-type]
+    gate.update_lease(active_view(version=3, **over))  # type: ignore[arg-type]
+    assert [note for note in gate.apply_changes() if "45 GiB" in note] == [f"FastGPU: {over['limit_message']}"]
 
 
 @pytest.mark.parametrize("name", ["jax", "rmm"])
-def test_one_that_is_back_at_the_limit_that_it_keeps_is_not_stuck(play: Play, caps: Caps, name: str) -> None:
-    caps.settle(dict(HALF))
+def test_one_that_is_back_at_the_limit_that_it_keeps_is_not_stuck(play: Play, caps: MemoryCaps, name: str) -> None:
+    caps.apply(dict(HALF))
     library: Any = play(name)
     library.begin()
-    caps.settle(dict(QUARTER))
-    assert list(caps.stuck) == [caps_module.NAMES[name]]
-    assert caps.settle(dict(HALF)) is None
-    assert list(caps.stuck) == []
+    caps.apply(dict(QUARTER))
+    assert list(caps.needs_restart) == [caps_module.DISPLAY_NAMES[name]]
+    assert caps.apply(dict(HALF)) is None
+    assert list(caps.needs_restart) == []
 
 
 def test_what_is_said_at_once_goes_to_the_cell_that_runs_and_is_not_said_again(tmp_path: Path) -> None:
     gate, said = make_gate(FakePool(), tmp_path / "token"), list[str]()
-    gate.speak = said.append
-    gate.take_lease(active_view())  # type: ignore[arg-type]
+    gate.notify_now = said.append
+    gate.update_lease(active_view())  # type: ignore[arg-type]
     over = {"limit_message": "It was parked because it used 45 GiB of its GPU."}
-    gate.take_lease(active_view(version=3, limit_message="It uses 45 GiB."))  # type: ignore[arg-type]
-    assert (said, len(gate.settle())) == ([], 1), "no cell runs: the next one says it"
-    cell = gate.use.begin()
-    gate.take_lease(active_view(version=4, state="parked", **over))  # type: ignore[arg-type]
+    gate.update_lease(active_view(version=3, limit_message="It uses 45 GiB."))  # type: ignore[arg-type]
+    assert (said, len(gate.apply_changes())) == ([], 1), "no cell runs: the next one says it"
+    cell = gate.activity.begin()
+    gate.update_lease(active_view(version=4, state="parked", **over))  # type: ignore[arg-type]
     assert said == [f"FastGPU: {over['limit_message']}"]
-    gate.use.end(cell)
-    assert gate.settle() == []
+    gate.activity.end(cell)
+    assert gate.apply_changes() == []

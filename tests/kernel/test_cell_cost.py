@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from fastgpu_jupyter.kernel import cost, magics
-from fastgpu_jupyter.kernel.cost import CELLS_MAX, Cell, Cells, Known, cost_of
+from fastgpu_jupyter.kernel import cell_cost as cost
+from fastgpu_jupyter.kernel import magics
+from fastgpu_jupyter.kernel.cell_cost import CELLS_MAX, Cell, Cells, Known, cost_of
 from fastgpu_jupyter.kernel.gate import Gate
+from fastgpu_jupyter.kernel.verbs import Context
 from fastgpu_jupyter.units import MS_PER_HOUR
 from tests.helpers import KernelHelper, PoolProcess
 from tests.kernel.fakes import FakePool, active_view
@@ -91,15 +93,15 @@ def test_the_verb_shows_cells_their_sum_and_the_lease(tmp_path: Path) -> None:
     pool = FakePool({**active_view(), **money})
     gate = Gate("lease-1", "active", tmp_path / "token", {}, pool.connect)
     cells = Cells()
-    verbs = magics.Verbs(gate, gated=True, cells=cells)
-    assert "No cell has run yet." in magics.run(verbs, "cost").text
+    context = Context(gate, gated=True, cells=cells)
+    assert "No cell has run yet." in magics.run(context, "cost").text
     cells.end((now - 3_600_000, Known.of(pool.view)), pool.view, 7)
-    shown = magics.run(verbs, "cost")
+    shown = magics.run(context, "cost")
     assert re.search(r"\[7\] +1 h 00 min +1\.00 USD", shown.text)
     assert re.search(r"Sum +1 h 00 min +1\.00 USD", shown.text)
     assert "costs 1.00 USD an hour now; 0.5 GPU of it is reserved and paid for. Half is gone." in shown.text
     assert "<td" in shown.html
-    assert "not started as a FastGPU kernel" in magics.run(magics.Verbs(gate, gated=False), "cost").text
+    assert "not started as a FastGPU kernel" in magics.run(Context(gate, gated=False), "cost").text
 
 
 @pytest.mark.slow

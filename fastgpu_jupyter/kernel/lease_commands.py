@@ -1,0 +1,107 @@
+"""What the user can do with the lease of this kernel: request, release, resize, move, park, resume, pin.
+
+Each command asks the pool, updates the gate and returns the lease as it is then. Where the pool refuses, its error is
+raised and nothing changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ..errors import Conflict, NotFound
+from .gate import PARKED, Gate
+
+if TYPE_CHECKING:
+    from ..wire.client import LeaseOptions, PoolClient
+    from ..wire.schemas import LeaseView
+
+#: Size of a request that names none.
+FULL = "full"
+
+
+class LeaseCommands:
+    """The commands of one kernel's user."""
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+
+    def release(self, *, cpu_only: bool = False) -> LeaseView | None:
+        """Release the lease or leave the queue; cells run without a GPU from now on."""
+        gate = self._gate
+        view = gate.view
+        with gate.releasing():
+            try:
+                if gate.lease_id is not None:
+                    view = gate.pool.connect().release(gate.lease_id, gate.pool.token())
+            except NotFound:
+                view = None
+        gate.set_released(view, cpu_only=cpu_only)
+        return view
+
+    def request(self, size: str | None = None, options: LeaseOptions | None = None) -> LeaseView:
+        """Request a GPU of ``size``, or of the last size; a waiting request keeps its age.
+
+        ``options`` are those of a new lease. Raises :class:`Conflict` while the kernel has a GPU, and where ``options``
+        are given for a lease that waits or is parked.
+        """
+        gate = self._gate
+        old, live = gate.view, gate.lease_id is not None
+        if live and gate.open:
+            raise Conflict(
+                "This kernel already has a GPU. `%fastgpu resize` changes its size. To get another one, run "
+                "`%fastgpu release` first; memory that this process allocated is given back when the kernel restarts."
+            )
+        if live and options:
+            raise Conflict(
+                "This kernel already requested a GPU, and the options of a request cannot be changed. "
+                "Run `%fastgpu release` first; that gives up the position in the queue."
+            )
+        if live and old is not None and old["state"] in PARKED and not size:
+            return self.resume()
+        wanted = size or (old["profile"] if old else FULL)
+        if live:
+            return self.resize(wanted)
+        client = gate.pool.connect()
+        token = gate.pool.token() or gate.pool.new_token()
+        notebook = old["notebook"] if old else None
+        view = client.request(wanted, None, gate.kernel_id, notebook, token=token, options=options)
+        gate.set_requested(view)
+        return view
+
+    def resize(self, size: str) -> LeaseView:
+        """Change the size of the lease, active or waiting."""
+        return self._change(lambda client, lease_id: client.resize(lease_id, size))
+
+    def move(self) -> LeaseView:
+        """Move the lease off an unhealthy GPU to another one."""
+        return self._change(lambda client, lease_id: client.move(lease_id))
+
+    def park(self) -> LeaseView:
+        """Move the kernel's GPU memory to host memory and free the GPU until the next cell."""
+        activity, token = self._gate.activity, self._gate.pool.token
+
+        def park(client: PoolClient, lease_id: str) -> LeaseView:
+            # The cell that parks, and the cells before it, are no reason to resume.
+            activity.forget()
+            with activity.report_lock:
+                client.activity(lease_id, token(), busy=False)
+                return client.park(lease_id)
+
+        return self._change(park)
+
+    def resume(self) -> LeaseView:
+        """Request the GPU of a parked lease again; it waits in the queue like any other request."""
+        return self._change(lambda client, lease_id: client.resume(lease_id))
+
+    def pin(self, *, pinned: bool) -> LeaseView:
+        """Set the retention: ``hold`` where ``pinned``, else ``yield``."""
+        return self._change(lambda client, lease_id: client.pin(lease_id, pinned=pinned))
+
+    def _change(self, change: Callable[[PoolClient, str], LeaseView]) -> LeaseView:
+        lease_id = self._gate.lease_id
+        if lease_id is None:
+            raise Conflict("This kernel has no GPU lease. `%fastgpu request` asks for one.")
+        view = change(self._gate.pool.connect(), lease_id)
+        self._gate.update_lease(view)
+        return view

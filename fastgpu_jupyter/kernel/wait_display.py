@@ -1,0 +1,118 @@
+"""The display that a cell shows while its lease waits, and the text of a stopped wait.
+
+The display is one output that is updated in place, as plain text and as HTML. A screen reader reads the queue position
+and the reason when they change, not the seconds that pass.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from html import escape
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from ..units import format_duration
+from .sentences import KEPT, because
+
+if TYPE_CHECKING:
+    from ..wire.schemas import LeaseView
+
+#: After this time the display is updated less often: every update is a message to each browser.
+FREQUENT_UPDATES_S = 60.0
+HINT = "Stop ends the wait and keeps your place; %fastgpu cpu runs without a GPU."
+HINT_PARKED = "Stop ends the wait and keeps your place."
+
+
+class WaitDisplay:
+    """One updatable output of the running cell; ``publish`` sends its messages.
+
+    ``had_gpu``: this process had a GPU before, so that a parked lease is one whose memory is restored.
+    """
+
+    def __init__(self, publish: Callable[[str, dict[str, Any]], None], *, had_gpu: bool = False) -> None:
+        self._publish = publish
+        self._had_gpu = had_gpu
+        self._display_id = uuid4().hex
+        self._started = time.monotonic()
+        self._last: str | None = None
+        self.shown = False
+
+    def show(self, view: LeaseView | None, pool_error: str | None) -> None:
+        """Show or update the display; do nothing where the text would be the same."""
+        parked = self._had_gpu and view is not None and is_parked(view)
+        requested_ms = time.time() * 1000 - view["requested_at"] if view is not None and not parked else 0
+        waited_ms = max(int((time.monotonic() - self._started) * 1000), int(requested_ms))
+        head, hint = headline(view, pool_error, had_gpu=self._had_gpu), HINT_PARKED if parked else HINT
+        text = f"{head} Waited {format_duration(waited_ms)}. {hint}"
+        if text == self._last:
+            return
+        self._last = text
+        content: dict[str, Any] = {
+            "data": {"text/plain": text, "text/html": as_html(head, waited_ms, hint)},
+            "metadata": {},
+            "transient": {"display_id": self._display_id},
+        }
+        kind = "update_display_data" if self.shown else "display_data"
+        self._publish(kind, content)
+        self.shown = True
+
+    def clear(self) -> None:
+        """Remove the display; the cell has no other output yet."""
+        if self.shown:
+            self._publish("clear_output", {"wait": False})
+            self.shown = False
+
+    def pause_s(self) -> float:
+        """Return the seconds until the next update."""
+        return 1.0 if time.monotonic() - self._started < FREQUENT_UPDATES_S else 5.0
+
+
+def headline(view: LeaseView | None, pool_error: str | None, *, had_gpu: bool = False) -> str:
+    """Return one or two sentences about the state of a lease that waits."""
+    if pool_error is not None:
+        return f"Waiting for a GPU: the pool manager does not answer. {pool_error}"
+    if view is None:
+        return "Waiting for a GPU: asking the pool manager."
+    if had_gpu and view["state"] == "resuming":
+        return "A GPU is available; the GPU memory of this notebook is being restored."
+    place = f": place {view['place']} in the queue" if view["place"] else ""
+    detail = (view["pending_detail"] or "").strip()
+    reason = f"{detail[:1].upper()}{detail[1:]} " if detail else ""
+    if view["state"] == "preparing":
+        return f"Your GPU is granted and being prepared. {reason}".rstrip()
+    if had_gpu and is_parked(view):
+        why = f"It was parked because {because(view['park_reason'])}. {KEPT}"
+        return f"Waiting for the GPU to come back to this notebook{place}. {reason}{why}"
+    return f"Waiting for a GPU{place}. {reason}".rstrip()
+
+
+def is_parked(view: LeaseView) -> bool:
+    """Return whether the lease was parked and has not resumed; a lease that waits for the first grant was not."""
+    resumes = view["state"] in ("waiting", "resuming") and view["park_reason"] is not None
+    return resumes or view["state"] in ("parking", "parked")
+
+
+def as_html(head: str, waited_ms: int, hint: str = HINT) -> str:
+    """Return the display as HTML; all text from outside is escaped."""
+    return (
+        '<div class="fastgpu-waiting" style="border-left: 3px solid var(--jp-warn-color1, #b36b00); padding: 2px 8px">'
+        f'<span role="status">{escape(head)}</span> '
+        f'<span aria-live="off">Waited {escape(format_duration(waited_ms))}.</span><br>'
+        f"<small>{escape(hint)}</small></div>"
+    )
+
+
+def stopped_wait_text(view: LeaseView | None, *, had_gpu: bool = False) -> str:
+    """Return the error text of a cell whose wait was stopped."""
+    place = f" (place {view['place']})" if view is not None and view["place"] else ""
+    if had_gpu and view is not None and is_parked(view):
+        return (
+            f"Stopped waiting for the GPU to come back; this notebook keeps its place in the queue{place}. {KEPT} "
+            "Run the cell again to go on waiting."
+        )
+    return (
+        f"Stopped waiting for a GPU; this notebook keeps its place in the queue{place}. "
+        "Run the cell again to go on waiting, `%fastgpu cpu` to work without a GPU, "
+        "or `%fastgpu release` to leave the queue."
+    )
