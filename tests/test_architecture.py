@@ -1,7 +1,7 @@
-"""Who may import whom, how long a module may be, and what no committed file may say.
+"""Which package may import which, how long a module may be, and what no committed file may contain.
 
-The rules are read from the syntax tree of every module, late imports included. A rule that is never seen to fail
-proves nothing, so each one is also run on a small tree that breaks it.
+The imports are read from the syntax tree of every module, late imports included. Each rule is also run on a small tree
+that breaks it, which shows that the rule can fail.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import ast
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,43 +21,59 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "fastgpu_jupyter"
 LINES_MAX = 800
 
-#: Room -> the rooms of the package that it may import, itself left out. Nothing that is not written here is allowed.
-MAY_IMPORT = {
+#: Package -> the packages that it may import beside itself. An import that is not listed is not allowed.
+MAY_IMPORT: Mapping[str, AbstractSet[str]] = {
     "errors": set(),
     "units": {"errors"},
+    "messages": {"errors", "units"},
     "core": {"errors", "units"},
     "compat": set(),
     "wire": {"errors", "units", "core", ""},
-    "pool": {"errors", "units", "core", "wire", ""},
-    "server": {"errors", "units", "wire", "compat", ""},
-    "kernel": {"errors", "units", "wire", "compat", ""},
+    "pool": {"errors", "units", "messages", "core", "wire", ""},
+    "server": {"errors", "units", "messages", "wire", "compat", ""},
+    "kernel": {"errors", "units", "messages", "wire", "compat", ""},
     "kernelspec": {"errors", "units", "core", ""},
-    "cli": {"errors", "units", "wire", "pool", "kernelspec", ""},
-    # The package itself holds only the functions that Jupyter looks for; each imports its room when it is called.
+    "cli": {"errors", "units", "messages", "wire", "pool", "kernelspec", ""},
+    # The package itself has only the functions that Jupyter looks for; each imports its package when it is called.
     "": {"server", "kernel"},
     "__main__": {"cli"},
 }
+#: The same inside ``core``: each layer may import the layers below it, and never upwards.
+CORE_MAY_IMPORT: Mapping[str, AbstractSet[str]] = {
+    "model": set(),
+    "placement": {"model"},
+    "accounting": {"model", "placement"},
+    "scheduling": {"model", "placement", "accounting"},
+    "lease": {"model", "placement", "accounting"},
+    "decide": {"model", "placement", "accounting", "lease"},
+    "apply": {"model", "placement", "accounting", "lease"},
+    "pool": {"model", "placement", "accounting", "scheduling", "lease", "decide", "apply"},
+}
+#: Part of the package -> its table of allowed imports.
+LAYERS: Mapping[str, Mapping[str, AbstractSet[str]]] = {"": MAY_IMPORT, "core": CORE_MAY_IMPORT}
 
-#: What the rules of the pool may take from the standard library: nothing that reads a clock, draws or does I/O.
+#: The modules of the standard library that ``core`` may import: none reads a clock, draws a number or does I/O.
 CORE_STDLIB = {
     "__future__", "abc", "bisect", "collections", "dataclasses", "decimal", "enum", "fractions", "functools", "heapq",
     "itertools", "math", "operator", "re", "string", "types", "typing",
 }  # fmt: skip
 
-#: The only modules that may import it, by path in the package.
+#: Third-party module -> the path prefixes of the modules that may import it.
 ONLY_IN = {"pynvml": {"pool/devices/nvidia/"}, "sqlite3": {"pool/"}, "msgspec": {"wire/", "pool/"}}
 
-#: Of the wire, the client's side: the kernel imports it, so it does without msgspec.
+#: The client's side of ``wire``: the kernel imports it, so it must not import msgspec.
 WIRE_WITHOUT_MSGSPEC = {"client", "locate", "options", "spawn", "unixsocket", "__init__"}
 
 
 class Import(NamedTuple):
+    """One import in a module."""
+
     line: int
     module: str  #: absolute, e.g. "fastgpu_jupyter.core.pool"
 
 
 def imports_of(path: Path, package_root: Path) -> Iterator[Import]:
-    """Every import of a module, made absolute, wherever in the module it stands."""
+    """Yield every import of a module, made absolute, at any place in the module."""
     inside = path.relative_to(package_root.parent).with_suffix("").parts
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -64,71 +81,87 @@ def imports_of(path: Path, package_root: Path) -> Iterator[Import]:
         elif isinstance(node, ast.ImportFrom):
             base = list(inside[: -node.level]) if node.level else []
             module = ".".join([*base, *([node.module] if node.module else [])])
-            if module == PACKAGE:  # `from .. import wire` names a room, not an attribute
+            if module in (PACKAGE, *(f"{PACKAGE}.{part}" for part in LAYERS)):  # the names may be subpackages
                 yield from (Import(node.lineno, f"{module}.{alias.name}") for alias in node.names)
             else:
                 yield Import(node.lineno, module)
 
 
-def room_of(module: str) -> str:
-    """The room a dotted name of the package belongs to; the package itself is ''."""
-    parts = module.split(".")
-    return parts[1] if len(parts) > 1 and parts[1] in MAY_IMPORT else ""
+def layer_of(module: str, part: str = "") -> str | None:
+    """Return the layer of a dotted name within ``part`` of the package; "" for the package itself, None outside."""
+    parts = module.split(".")[1:]
+    if part:
+        if parts[:1] != [part]:
+            return None
+        parts = parts[1:]
+    known = LAYERS[part]
+    return parts[0] if parts and parts[0] in known else ""
 
 
 def broken_rules(package_root: Path) -> list[str]:
-    """Each import that the house does not allow, as `path:line: why`."""
+    """Return each import that is not allowed, as ``path:line: why``."""
     found = []
     for path in sorted(package_root.rglob("*.py")):
         inside = path.relative_to(package_root).as_posix()
         parts = path.relative_to(package_root.parent).with_suffix("").parts
-        room = room_of(".".join(part for part in parts if part != "__init__"))
+        name = ".".join(part for part in parts if part != "__init__")
         for line, module in imports_of(path, package_root):
-            why = _objection(inside, room, module)
+            why = _objection(inside, name, module)
             if why:
                 found.append(f"{inside}:{line}: {why}")
     return found
 
 
-def _objection(inside: str, room: str, module: str) -> str | None:
+def _objection(inside: str, name: str, module: str) -> str | None:
     top = module.partition(".")[0]
+    package = layer_of(name) or ""
     if top == PACKAGE:
-        target = room_of(module)
-        if target != room and target not in MAY_IMPORT[room]:
-            return f"{room or 'the package'} must not import {target or 'the package'}"
-        return None
-    if room in ("core", "errors", "units") and top not in CORE_STDLIB:
-        return f"{room} must not import {top}"
+        return next(filter(None, (_wrong_direction(name, module, part) for part in LAYERS)), None)
+    if package in ("core", "errors", "units") and top not in CORE_STDLIB:
+        return f"{package} must not import {top}"
     if top in ONLY_IN and not any(inside.startswith(allowed) for allowed in ONLY_IN[top]):
         return f"{inside} must not import {top}"
-    if top == "msgspec" and room == "wire" and Path(inside).stem in WIRE_WITHOUT_MSGSPEC:
-        return "the client's side of the wire must not import msgspec: the kernel imports it"
+    if top == "msgspec" and package == "wire" and Path(inside).stem in WIRE_WITHOUT_MSGSPEC:
+        return "the client's side of wire must not import msgspec: the kernel imports it"
     return None
 
 
+def _wrong_direction(name: str, module: str, part: str) -> str | None:
+    """Return why a module of one layer of ``part`` must not import a module of another; None where it may."""
+    source, target = layer_of(name, part), layer_of(module, part)
+    if source is None or target is None or source == target:
+        return None
+    prefix = f"{part}/" if part else ""
+    if part and (not source or not target):
+        return None if not source else f"{prefix}{source} must import the module that it needs, not {part}"
+    if target in LAYERS[part][source]:
+        return None
+    return f"{prefix}{source or 'the package'} must not import {prefix}{target or 'the package'}"
+
+
 def too_long(package_root: Path) -> list[str]:
-    """Modules beyond the hard limit of lines."""
+    """Return the modules with more lines than the hard limit."""
     sizes = ((path, len(path.read_text(encoding="utf-8").splitlines())) for path in package_root.rglob("*.py"))
     return [f"{path.relative_to(package_root)}: {lines} lines" for path, lines in sizes if lines > LINES_MAX]
 
 
-#: Words that must not be committed, and why. A bracket in each keeps this file from naming what it forbids.
-UNSAID = {
+#: Text that must not be committed, and what it is. A bracket in each pattern keeps this file from matching it.
+FORBIDDEN = {
     r"npm[j]s\.(org|com)|yarn[p]kg\.com|python[h]osted|pypi[.]org": "the host of a registry",
-    r"(?<![\w./-])/(work|tmp/(venv|contract))\b": "a path of somebody's machine",
+    r"(?<![\w./-])/(work|tmp/(venv|contract))\b": "a path of one machine",
     r"\b(Claud[e]|Anthropi[c]|ChatGP[T]|Copilo[t])\b": "a tool, where the text is about the project",
 }
 
 
-def unsaid_words(root: Path, names: list[str]) -> list[str]:
-    """Committed text that speaks of something other than the project."""
+def forbidden_text(root: Path, names: list[str]) -> list[str]:
+    """Return committed text that is about something other than the project, as ``path:line: what``."""
     found = []
     for name in names:
         try:
             text = (root / name).read_text(encoding="utf-8")
         except (UnicodeDecodeError, FileNotFoundError, IsADirectoryError):
             continue
-        for pattern, what in UNSAID.items():
+        for pattern, what in FORBIDDEN.items():
             found += [
                 f"{name}:{text.count(chr(10), 0, match.start()) + 1}: {match[0]!r} is {what}"
                 for match in re.finditer(pattern, text)
@@ -137,25 +170,25 @@ def unsaid_words(root: Path, names: list[str]) -> list[str]:
 
 
 @pytest.mark.slow
-def test_every_import_goes_the_way_the_house_allows() -> None:
+def test_imports_of_the_package_go_in_the_allowed_directions() -> None:
     assert broken_rules(ROOT / PACKAGE) == []
 
 
-def test_no_module_is_too_long() -> None:
+def test_modules_of_the_package_are_shorter_than_the_limit() -> None:
     assert too_long(ROOT / PACKAGE) == []
 
 
 @pytest.mark.slow
-def test_committed_text_speaks_of_the_project_only() -> None:
+def test_committed_files_contain_no_forbidden_text() -> None:
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
     if listed.returncode:
         pytest.skip("not a git checkout")
-    assert unsaid_words(ROOT, [name for name in listed.stdout.split("\0") if name]) == []
+    assert forbidden_text(ROOT, [name for name in listed.stdout.split("\0") if name]) == []
 
 
 @pytest.mark.slow
-def test_the_kernel_starts_without_what_it_does_not_need() -> None:
-    """What the syntax tree cannot see: an import of an import."""
+def test_client_and_spawn_import_nothing_that_a_kernel_does_not_need() -> None:
+    """An import of an import is not in the syntax tree of the module."""
     program = (
         "import sys, fastgpu_jupyter.wire.client, fastgpu_jupyter.wire.spawn; "
         "print([m for m in ('msgspec', 'pynvml', 'sqlite3', 'fastgpu_jupyter.pool') if m in sys.modules])"
@@ -171,9 +204,20 @@ def test_the_kernel_starts_without_what_it_does_not_need() -> None:
         ("core/pool.py", "def f():\n    from os import environ\n", "core must not import os"),
         ("core/pool.py", "from ..wire import schemas\n", "core must not import wire"),
         ("core/pool.py", "from .. import wire\n", "core must not import wire"),
+        ("core/pool.py", "from .. import messages\n", "core must not import messages"),
+        ("core/model/entities.py", "from ..placement import demand\n", "core/model must not import core/placement"),
+        (
+            "core/placement/demand.py",
+            "def f():\n    from ..accounting import meter\n",
+            "must not import core/accounting",
+        ),
+        ("core/accounting/meter.py", "from ..lease.resize import f\n", "must not import core/lease"),
+        ("core/lease/resize.py", "from .. import scheduling\n", "must not import core/scheduling"),
+        ("core/scheduling/queue.py", "from ..decide import decide\n", "must not import core/decide"),
         ("errors.py", "from .core.pool import decide\n", "errors must not import core"),
+        ("compat/jax.py", "from ..errors import FastGPUError\n", "compat must not import errors"),
         ("wire/client.py", "from fastgpu_jupyter.pool import app\n", "wire must not import pool"),
-        ("wire/client.py", "import msgspec\n", "the client's side of the wire"),
+        ("wire/client.py", "import msgspec\n", "the client's side of wire"),
         ("server/extension.py", "from ..pool.app import main\n", "server must not import pool"),
         ("server/extension.py", "from ..kernel import gate\n", "server must not import kernel"),
         ("server/extension.py", "from ..core.model import Lease\n", "server must not import core"),
@@ -185,7 +229,7 @@ def test_the_kernel_starts_without_what_it_does_not_need() -> None:
         ("cli/leases.py", "from ..server import extension\n", "cli must not import server"),
     ],
 )
-def test_a_broken_import_is_seen(tmp_path: Path, inside: str, text: str, says: str) -> None:
+def test_broken_rules_finds_an_import_that_is_not_allowed(tmp_path: Path, inside: str, text: str, says: str) -> None:
     path = tmp_path / PACKAGE / inside
     path.parent.mkdir(parents=True)
     path.write_text(text)
@@ -197,31 +241,32 @@ def test_a_broken_import_is_seen(tmp_path: Path, inside: str, text: str, says: s
     ("inside", "text"),
     [
         ("core/pool.py", "from ..errors import NotFound\nfrom .model.entities import Lease\nimport dataclasses\n"),
+        ("core/lease/resize.py", "from ..placement import eligibility\nfrom . import migration\n"),
         ("pool/devices/nvidia/driver.py", "import pynvml\n"),
         ("pool/codec.py", "import msgspec\nfrom ..core import events\nfrom ..wire import schemas\n"),
-        ("kernel/gate.py", "from ..wire.client import PoolClient\nimport ipykernel\n"),
+        ("kernel/gate.py", "from ..wire.client import PoolClient\nfrom ..compat import jax\nimport ipykernel\n"),
         ("cli/leases.py", "from ..pool.app import serve\nfrom .. import __version__\n"),
     ],
 )
-def test_an_allowed_import_is_allowed(tmp_path: Path, inside: str, text: str) -> None:
+def test_broken_rules_accepts_an_import_that_is_allowed(tmp_path: Path, inside: str, text: str) -> None:
     path = tmp_path / PACKAGE / inside
     path.parent.mkdir(parents=True)
     path.write_text(text)
     assert broken_rules(tmp_path / PACKAGE) == []
 
 
-def test_a_long_module_is_seen(tmp_path: Path) -> None:
+def test_too_long_finds_a_module_beyond_the_limit(tmp_path: Path) -> None:
     (tmp_path / "long.py").write_text("\n" * (LINES_MAX + 1))
     (tmp_path / "short.py").write_text("\n" * LINES_MAX)
     assert too_long(tmp_path) == [f"long.py: {LINES_MAX + 1} lines"]
 
 
 @pytest.mark.parametrize(
-    "host_or_word",
+    "parts",
     [("https://pypi", ".org/simple"), ("https://registry.npm", "js.org/x"), ("cd /wo", "rk/main"), ("by Clau", "de")],
 )
-def test_an_unsaid_word_is_seen(tmp_path: Path, host_or_word: tuple[str, str]) -> None:
-    (tmp_path / "note.md").write_text(f"fine\n{''.join(host_or_word)}\n")
-    assert len(unsaid_words(tmp_path, ["note.md"])) >= 1
+def test_forbidden_text_finds_hosts_paths_and_tools(tmp_path: Path, parts: tuple[str, str]) -> None:
+    (tmp_path / "note.md").write_text(f"fine\n{''.join(parts)}\n")
+    assert len(forbidden_text(tmp_path, ["note.md"])) >= 1
     (tmp_path / "note.md").write_text("PyPI name: fastgpu-jupyter; https://jupyter.org; ./work/x; /tmp/run\n")
-    assert unsaid_words(tmp_path, ["note.md"]) == []
+    assert forbidden_text(tmp_path, ["note.md"]) == []
