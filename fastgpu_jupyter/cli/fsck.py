@@ -13,7 +13,7 @@ from traitlets import Bool, Unicode
 
 from .. import __version__
 from ..errors import FastGPUError
-from ..pool.host import single
+from ..pool.host import single_instance
 from ..pool.journal.fsck import Finding, cut, examine
 from ..wire.locate import user_state_dir
 
@@ -56,7 +56,7 @@ class FsckApp(JupyterApp):
     def _mend(self, path: Path, finding: Finding) -> str | None:
         if not self.cut or finding.damage is None:
             return None
-        descriptor = single.lock(path.parent, "lock")
+        descriptor = single_instance.acquire_lock(path.parent, "lock")
         try:
             return str(cut(path, finding.records))
         finally:

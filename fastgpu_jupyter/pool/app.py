@@ -26,20 +26,20 @@ from ..wire.locate import SYSTEM_SOCKET, user_socket, user_state_dir
 from ..wire.spawn import ALREADY_RUNNING
 from .devices.mechanisms import mps
 from .devices.selection import select_driver
-from .effects.device_access import groups_of
+from .effects.device_access import create_lease_groups
 from .effects.scrubber import KNOWN, OVERWRITE
-from .host import machine, single
+from .host import machine, single_instance
 from .host.clock import Clock
-from .host.threads import within
+from .host.threads import call_with_timeout
 from .http.limits import ServiceLimits
 from .http.routes import serve
 from .http.service import PoolService
-from .journal.reserve import Reserve
+from .journal.release_log import PreallocatedReleaseLog
 from .journal.store import Journal
 from .logging import HumanFormatter, JsonFormatter, without_what_clients_sent
 from .loop.recovery import recover
 from .loop.runtime import Runtime
-from .monitors import processes as lookout
+from .monitors import processes as process_monitor
 
 LOG_BYTES_MAX = 2 * 2**20
 IDLE_CHECK_S = 1.0
@@ -144,8 +144,8 @@ class FastGPUPool(JupyterApp):
         "group of its own; as root only. Otherwise leases only say which files those are.",
     ).tag(config=True)
     foreign = CaselessStrEnum(
-        [lookout.IGNORE, lookout.WARN, lookout.END],
-        default_value=lookout.WARN,
+        [process_monitor.IGNORE, process_monitor.WARN, process_monitor.END],
+        default_value=process_monitor.WARN,
         help="What happens to processes that have memory on a GPU of this pool and no lease of it: warn shows them, "
         "end ends them as well, in a pool of the whole system only.",
     ).tag(config=True)
@@ -237,15 +237,17 @@ class FastGPUPool(JupyterApp):
         sys.exit(status)
 
     def _serve_alone(self, tell: Callable[[str], None]) -> None:
-        if self.foreign == lookout.END and not self.system:
+        if self.foreign == process_monitor.END and not self.system:
             raise InvalidRequest("Only a pool of the whole system (--system) ends processes that have no lease.")
         state_dir = Path(self.state_dir or (SYSTEM_STATE if self.system else user_state_dir()))
         socket_path = Path(self.socket_path or (SYSTEM_SOCKET if self.system else user_socket()))
-        single.private_folder(state_dir)
-        single.private_folder(socket_path.parent, 0o755 if self.system else 0o700)
-        descriptor = single.lock(state_dir, "lock")
-        single.say_who(descriptor, f"process {os.getpid()}, socket {socket_path}")
-        single.say_who(single.lock_socket(socket_path), f"process {os.getpid()}, state folder {state_dir}")
+        single_instance.create_private_folder(state_dir)
+        single_instance.create_private_folder(socket_path.parent, 0o755 if self.system else 0o700)
+        descriptor = single_instance.acquire_lock(state_dir, "lock")
+        single_instance.write_owner(descriptor, f"process {os.getpid()}, socket {socket_path}")
+        single_instance.write_owner(
+            single_instance.acquire_socket_lock(socket_path), f"process {os.getpid()}, state folder {state_dir}"
+        )
         self._set_up_log(state_dir)
         clock = Clock()
         driver = select_driver(
@@ -256,14 +258,14 @@ class FastGPUPool(JupyterApp):
             mps=mps.MpsSettings(mps.folder_for(socket_path), on=self.mps and self.share_gpus, everybody=self.system),
         )
         journal = Journal(state_dir / "journal.db")
-        reserve = Reserve(state_dir / "releases.reserve")
-        pool, message = recover(journal, driver, clock, reserve, self._policy())
-        groups = groups_of(state_dir, clock.boot_id(), close=self.close_nodes)
+        release_log = PreallocatedReleaseLog(state_dir / "releases.release_log")
+        pool, message = recover(journal, driver, clock, release_log, self._policy())
+        groups = create_lease_groups(state_dir, clock.boot_id(), close=self.close_nodes)
         how = {"foreign": self.foreign, "scrub": self.scrub, "scrub_timeout_s": self.scrub_timeout_s}
-        runtime = Runtime(pool, journal, driver, clock, reserve, groups=groups, **how)
+        runtime = Runtime(pool, journal, driver, clock, release_log, groups=groups, **how)
         asyncio.run(self._serve(runtime, clock, socket_path, message, tell))
         with suppress(HostFault):  # one that hangs is left to the end of the process
-            within(CLOSE_S, driver.close, "The driver does not close.")
+            call_with_timeout(CLOSE_S, driver.close, "The driver does not close.")
 
     def _policy(self) -> Policy:
         memory_bytes = parse_memory(self.park_memory) if self.park_memory else machine.spec().memory_bytes // 2
@@ -297,18 +299,18 @@ class FastGPUPool(JupyterApp):
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(number, stopped.set)
         await runtime.start()
-        server.add_socket(single.listen(socket_path, 0o666 if self.system else 0o600))
-        ours = single.inode(socket_path)
+        server.add_socket(single_instance.listen(socket_path, 0o666 if self.system else 0o600))
+        ours = single_instance.inode(socket_path)
         collect_seldom()
         log = logging.getLogger("fastgpu.pool")
         log.info("Serving at %s. %s", socket_path, message or "")
         tell("")
         end = _End(service, socket_path, ours, self.idle_timeout_s, stopped)
-        runtime.parts.keep("connections", server.sweep)
-        runtime.parts.keep("idle", end.look)
+        runtime.supervisor.run_forever("connections", server.sweep)
+        runtime.supervisor.run_forever("idle", end.look)
         await stopped.wait()
         server.stop()
-        single.unlisten(socket_path, ours)
+        single_instance.remove_socket(socket_path, ours)
         await server.close_all_connections()
         await runtime.stop()
         log.info("Ended; leases are kept and taken up again by the next pool manager.")
@@ -345,7 +347,7 @@ class _End:
         """After a pause: whether its socket was removed or replaced, and since when it is idle."""
         await asyncio.sleep(IDLE_CHECK_S)
         now_s = asyncio.get_running_loop().time()
-        if single.inode(self._socket_path) != self._ours:
+        if single_instance.inode(self._socket_path) != self._ours:
             logging.getLogger("fastgpu.pool").warning("The socket %s was taken away.", self._socket_path)
             self._stopped.set()
         if not await self._service.is_idle():

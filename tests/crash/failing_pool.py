@@ -24,7 +24,7 @@ from typing import Any
 from fastgpu_jupyter.core.pool import Pool
 from fastgpu_jupyter.pool import app
 from fastgpu_jupyter.pool.devices.simulated import SimulatedDriver
-from fastgpu_jupyter.pool.host import single
+from fastgpu_jupyter.pool.host import single_instance
 from fastgpu_jupyter.pool.journal import store
 from fastgpu_jupyter.pool.loop import calls, runtime
 
@@ -65,14 +65,14 @@ def install(at: Failpoint) -> None:
 
         setattr(owner, method, wrapped)
 
-    settle = runtime.Runtime._settle
+    settle = runtime.Runtime._commit
 
     async def settle_and_note(self: runtime.Runtime, batch: list[calls.Call]) -> None:
         at.batch = {type(call.command).__name__ for call in batch}
         await settle(self, batch)
         at.batch = set()
 
-    runtime.Runtime._settle = settle_and_note  # type: ignore[method-assign]
+    runtime.Runtime._commit = settle_and_note  # type: ignore[method-assign]
     runtime.SNAPSHOT_EVERY = 3
     around(Pool, "execute", "apply")
     around(calls.Call, "answer", "answer")
@@ -83,7 +83,7 @@ def install(at: Failpoint) -> None:
     around(store.Journal, "snapshot", "snapshot")
     around(store.Journal, "_migrate", "migrate")
     around(app, "recover", "recover")
-    around(single, "listen", "bind")
+    around(single_instance, "listen", "bind")
     real_rename = Path.rename
 
     def rename(path: Path, target: Any) -> Path:

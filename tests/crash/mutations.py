@@ -49,7 +49,7 @@ MUTATIONS = (
     Mutation(
         "read before it is written",
         RUNTIME,
-        "        async with self._settling:\n            return view",
+        "        async with self._commit_lock:\n            return view",
         "        if True:\n            return view",
     ),
     Mutation(
@@ -93,8 +93,8 @@ MUTATIONS = (
     Mutation(
         "memory stays half done after a bug",
         RUNTIME,
-        "        if after_bug is not None:\n            await self._go_back()",
-        "        if False:\n            await self._go_back()",
+        "        if after_bug is not None:\n            await self._reload()",
+        "        if False:\n            await self._reload()",
     ),
     Mutation(
         "the snapshot is taken before its records are written",
@@ -106,13 +106,13 @@ MUTATIONS = (
     Mutation(
         "a release on a full disk is not noted",
         "pool/loop/degraded_mode.py",
-        "            reserve.note(Release(command.lease_id, reason, at))",
+        "            release_log.note(Release(command.lease_id, reason, at))",
         "            Release(command.lease_id, reason, at)",
     ),
     Mutation(
         "releases noted on a full disk are not read",
         "pool/loop/recovery.py",
-        "    released = reserve.read() if reserve else []",
+        "    released = release_log.read() if release_log else []",
         "    released: list[Release] = []",
     ),
     Mutation(
@@ -163,7 +163,7 @@ MUTATIONS = (
     Mutation(
         "a driver that is silent is asked all the same",
         "pool/effects/executor.py",
-        "        if self.silence is not None:\n            raise HostFault(self.silence)\n",
+        "        if self.unresponsive_message is not None:\n            raise HostFault(self.unresponsive_message)\n",
         "",
         pytest("tests/pool/effects/test_executor.py"),
     ),
@@ -184,21 +184,21 @@ MUTATIONS = (
     Mutation(
         "a device is granted while its memory is not overwritten",
         "pool/effects/scrubber.py",
-        "            self._claimed.update(dict.fromkeys(devices, lease_id))\n",
+        "            self._scrubbing.update(dict.fromkeys(devices, lease_id))\n",
         "",
         pytest("tests/pool/effects/test_scrubber.py", "-k", "comes"),
     ),
     Mutation(
         "who overwrites is taken for a process without a lease",
         "pool/loop/runtime.py",
-        "        self.lookout.ours = self.scrubber.pids\n",
+        "        self.process_monitor.own_pids = self.scrubber.pids\n",
         "",
         pytest("tests/pool/effects/test_scrubber.py", "-k", "hangs"),
     ),
     Mutation(
         "a lease is ready before its device files are open",
         "pool/effects/executor.py",
-        "            await self._closing.open(effect.lease_id, replace(gpu, driver_handle=made))\n",
+        "            await self._device_access.open_devices(effect.lease_id, replace(gpu, driver_handle=made))\n",
         "            pass\n",
         pytest("tests/pool/effects/test_executor.py", "-k", "device_files"),
     ),
@@ -294,7 +294,7 @@ MUTATIONS = (
     ),
     Mutation(
         "the lock is shared",
-        "pool/host/single.py",
+        "pool/host/single_instance.py",
         "fcntl.LOCK_EX | fcntl.LOCK_NB",
         "fcntl.LOCK_SH | fcntl.LOCK_NB",
         pytest("tests/crash/test_alone.py", "-k", "twenty"),
@@ -314,8 +314,8 @@ MUTATIONS = (
         pytest("tests/crash/test_power.py", "-k", "acknowledged"),
     ),
     Mutation(
-        "the name of the reserve is not synced",
-        "pool/journal/reserve.py",
+        "the name of the release log is not synced",
+        "pool/journal/release_log.py",
         "            _sync_folder(path.parent)\n",
         "",
         pytest("tests/crash/test_power.py", "-k", "noted"),

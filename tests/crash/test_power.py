@@ -19,7 +19,7 @@ from fastgpu_jupyter.core.model.entities import EndReason
 from fastgpu_jupyter.errors import FastGPUError
 from fastgpu_jupyter.pool.devices.simulated import SimulatedDriver
 from fastgpu_jupyter.pool.host.clock import Clock
-from fastgpu_jupyter.pool.journal.reserve import Reserve
+from fastgpu_jupyter.pool.journal.release_log import PreallocatedReleaseLog
 from fastgpu_jupyter.pool.journal.store import Journal
 from fastgpu_jupyter.pool.loop.recovery import recover
 from fastgpu_jupyter.wire.client import new_token
@@ -103,11 +103,11 @@ def test_what_was_acknowledged_survives_a_power_cut(
 def wrong(folder: Path, told: list[str]) -> str | None:
     """What the next pool manager does not know of what somebody was told, or why it does not start."""
     try:
-        journal, reserve = Journal(folder / "journal.db"), Reserve(folder / "releases.reserve")
-        pool, _ = recover(journal, SimulatedDriver(DEVICES, {}), Clock(), reserve)
+        journal, release_log = Journal(folder / "journal.db"), PreallocatedReleaseLog(folder / "releases.release_log")
+        pool, _ = recover(journal, SimulatedDriver(DEVICES, {}), Clock(), release_log)
         answers = set(journal.answers().items())
         journal.close()
-        reserve.close()
+        release_log.close()
     except FastGPUError as error:
         return str(error)
     for what, lease_id, key in (one.split() for one in told):
@@ -125,11 +125,11 @@ NOTE = """
 import sys
 from pathlib import Path
 from fastgpu_jupyter.core.model.entities import EndReason, Instant
-from fastgpu_jupyter.pool.journal.reserve import Release, Reserve
+from fastgpu_jupyter.pool.journal.release_log import PreallocatedReleaseLog, Release
 from tests.crash import power
-reserve = Reserve(Path(sys.argv[1]) / "releases.reserve")
+release_log = PreallocatedReleaseLog(Path(sys.argv[1]) / "releases.preallocated")
 for number in range(20):
-    reserve.note(Release(f"lease-{number}", EndReason.RELEASED, Instant(number, number)))
+    release_log.note(Release(f"lease-{number}", EndReason.RELEASED, Instant(number, number)))
     power.tell(Path(sys.argv[2]), f"lease-{number}")
 """
 
@@ -141,7 +141,7 @@ def test_a_release_that_was_noted_survives_a_power_cut(recorder: Path, tmp_path:
     subprocess.run([sys.executable, "-c", NOTE, folder, log], env=environment, check=True, timeout=60)
     (tmp_path / "cuts").mkdir()
     for at, told, left in cuts(log, tmp_path / "cuts"):
-        reserve = Reserve(left / "releases.reserve")
-        found = [release.lease_id for release in reserve.read()]
-        reserve.close()
+        release_log = PreallocatedReleaseLog(left / "releases.release_log")
+        found = [release.lease_id for release in release_log.read()]
+        release_log.close()
         assert found[: len(told)] == told, f"seed {SEED}, cut at {at}"

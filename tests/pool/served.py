@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from fastgpu_jupyter.pool.devices.simulated import SimulatedDriver
-from fastgpu_jupyter.pool.host import single
+from fastgpu_jupyter.pool.host import single_instance
 from fastgpu_jupyter.pool.host.clock import Clock
 from fastgpu_jupyter.pool.http.limits import ServiceLimits
 from fastgpu_jupyter.pool.http.routes import serve
 from fastgpu_jupyter.pool.http.service import PoolService
-from fastgpu_jupyter.pool.journal.reserve import Reserve
+from fastgpu_jupyter.pool.journal.release_log import PreallocatedReleaseLog
 from fastgpu_jupyter.pool.journal.store import Journal
 from fastgpu_jupyter.pool.loop.recovery import recover
 from fastgpu_jupyter.pool.loop.runtime import Runtime
@@ -58,9 +58,9 @@ class ServedPool:
         clock = Clock()
         self.journal = Journal(self.folder / "journal.db")
         driver = SimulatedDriver(self.simulate, {})
-        self.reserve = Reserve(self.folder / "releases.reserve")
-        pool, message = recover(self.journal, driver, clock, self.reserve)
-        self.runtime = Runtime(pool, self.journal, driver, clock, self.reserve)
+        self.release_log = PreallocatedReleaseLog(self.folder / "releases.release_log")
+        pool, message = recover(self.journal, driver, clock, self.release_log)
+        self.runtime = Runtime(pool, self.journal, driver, clock, self.release_log)
         self.service = PoolService(
             self.runtime,
             scope="user",
@@ -72,8 +72,8 @@ class ServedPool:
         )
         self.server = serve(self.service, clock.boot_id())
         await self.runtime.start()
-        self.server.add_socket(single.listen(self.path, 0o600))
-        self.runtime.parts.keep("connections", self.server.sweep)
+        self.server.add_socket(single_instance.listen(self.path, 0o600))
+        self.runtime.supervisor.run_forever("connections", self.server.sweep)
 
     def stop(self) -> None:
         """End it as a signal would."""

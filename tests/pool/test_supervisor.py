@@ -16,13 +16,13 @@ from fastgpu_jupyter.core.model import commands as c
 from fastgpu_jupyter.core.model.entities import LeaseState
 from fastgpu_jupyter.errors import InternalError
 from fastgpu_jupyter.pool import app
-from fastgpu_jupyter.pool import supervisor as parts
+from fastgpu_jupyter.pool import supervisor as supervisor_module
 from fastgpu_jupyter.pool.devices.health import HealthEvent
 from fastgpu_jupyter.pool.http import server, stream
 from fastgpu_jupyter.pool.loop import runtime as runtime_module
 from fastgpu_jupyter.pool.loop.runtime import Runtime
 from fastgpu_jupyter.pool.monitors import health as healing
-from fastgpu_jupyter.pool.supervisor import PARTS, Parts, set_within
+from fastgpu_jupyter.pool.supervisor import TASKS, Supervisor, wait_for_event
 from fastgpu_jupyter.wire.client import new_token
 from tests.core.faults import WRONG_ADDRESS
 from tests.pool.conftest import Serve
@@ -37,7 +37,7 @@ FAILURES = 2
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parts, "RETRY_S", 0.01)
+    monkeypatch.setattr(supervisor_module, "RETRY_S", 0.01)
     monkeypatch.setattr(runtime_module, "FORGET_TICKS", 1)
     monkeypatch.setattr(stream, "RETRY_S", 0.01)
     for module, names in (
@@ -65,14 +65,14 @@ class Bug:
 
 
 def logged(caplog: pytest.LogCaptureFixture, part: str) -> list[logging.LogRecord]:
-    return [one for one in caplog.records if one.levelno == logging.ERROR and PARTS[part] in one.getMessage()]
+    return [one for one in caplog.records if one.levelno == logging.ERROR and TASKS[part] in one.getMessage()]
 
 
 async def goes_on(runtime: Runtime, part: str, bug: Bug, caplog: pytest.LogCaptureFixture) -> None:
     """It failed, somebody was told while it did, and now it does its work."""
     await async_wait_until(lambda: bug.calls > FAILURES + 1, f"{part} goes on")
-    assert runtime.parts.failures[part] == FAILURES
-    await async_wait_until(lambda: runtime.parts.trouble is None, "it is well again")
+    assert runtime.supervisor.failures[part] == FAILURES
+    await async_wait_until(lambda: runtime.supervisor.failure_message is None, "it is well again")
     first, *_ = logged(caplog, part)
     assert first.exc_info, "with the place of the bug"
     assert runtime.fault is None, "grants go on"
@@ -83,7 +83,7 @@ OWNERS: dict[str, tuple[str, Callable[[Runtime, FrailDriver], Any], str]] = {
     "counters": ("counters", lambda runtime, _: runtime._sampler, "sample"),
     "history": ("counters", lambda runtime, _: runtime.history, "add"),
     "devices": ("devices", lambda _, driver: driver, "inventory"),
-    "processes": ("processes", lambda runtime, _: runtime.lookout, "look"),
+    "processes": ("processes", lambda runtime, _: runtime.process_monitor, "refresh"),
     "health": ("health", lambda _, driver: driver.played, "look"),
     "health, thread": ("errors", lambda _, driver: driver.played, "wait"),
 }
@@ -99,13 +99,15 @@ def test_a_part_that_meets_a_bug_is_told_of_and_goes_on(
     async def story(pool: Pool) -> None:
         runtime = pool.runtime
         told: list[str | None] = []
-        runtime.follow(lambda changes: told.append(runtime.parts.trouble) if changes.pool else None, lambda: None)
+        runtime.follow(
+            lambda changes: told.append(runtime.supervisor.failure_message) if changes.pool else None, lambda: None
+        )
         bug = Bug(owner(runtime, driver), name)
         if which == "health, thread":
             await async_wait_until(lambda: bug.calls > FAILURES, "the thread goes on")
-            runtime.parts.mended(part)  # by the next error that is told
+            runtime.supervisor.report_recovery(part)  # by the next error that is told
         await goes_on(runtime, part, bug, caplog)
-        assert any(sentence and PARTS[part] in sentence for sentence in told)
+        assert any(sentence and TASKS[part] in sentence for sentence in told)
         assert told[-1] is None
         await pool.ask("a")
         await pool.until("a", LeaseState.ACTIVE)
@@ -139,11 +141,11 @@ def test_a_bug_in_deciding_stops_grants_and_answers_who_asked(
         await pool.ask("a")
         await pool.until("a", LeaseState.ACTIVE)
         with monkeypatch.context() as broken:
-            for name in ("_settle", "_go_back"):
+            for name in ("_commit", "_reload"):
                 broken.setattr(runtime, name, lambda *_: 1 / 0)
             with pytest.raises(InternalError):
                 await runtime.submit(c.ReleaseLease("a"))
-            await async_wait_until(lambda: runtime.parts.failures["requests"], "it is counted")
+            await async_wait_until(lambda: runtime.supervisor.failures["requests"], "it is counted")
         assert logged(caplog, "requests")
         assert runtime.fault is not None
         await runtime.submit(c.ReleaseLease("a"))
@@ -156,11 +158,11 @@ def test_a_bug_in_trying_the_disk_is_tried_again(tmp_path: Path, caplog: pytest.
     async def story(pool: Pool) -> None:
         runtime = pool.runtime
         runtime._unwritable = "the disk is full"
-        bug = Bug(runtime, "_try_to_write")
-        runtime.parts.once(runtime._until_writable())
+        bug = Bug(runtime, "_write_pending")
+        runtime.supervisor.run_once(runtime._retry_until_writable())
         await async_wait_until(lambda: runtime.fault is None, "the journal is written again")
         assert bug.calls == FAILURES + 1
-        assert runtime.parts.failures["journal"] == FAILURES
+        assert runtime.supervisor.failures["journal"] == FAILURES
         assert logged(caplog, "journal")
 
     run(tmp_path, story, FrailDriver())
@@ -176,7 +178,7 @@ def test_what_cannot_be_told_of_stands_and_readers_begin_anew(serve: Serve, capl
         again = next(snapshots)
     assert bug.calls > FAILURES
     assert (first["leases"], [one["id"] for one in again["leases"]]) == ([], [lease["id"]])
-    assert pool.runtime.parts.failures["events"] == FAILURES
+    assert pool.runtime.supervisor.failures["events"] == FAILURES
     assert logged(caplog, "events")
     wait_until(lambda: pool.client.pool()["message"] is None, "nothing is told of it any more")
     failures = 'fastgpu_failures_total{part="events"} 2.0'
@@ -188,7 +190,7 @@ def test_a_follower_with_a_bug_keeps_nobody_from_a_grant(serve: Serve) -> None:
     pool.call(lambda: pool.runtime.follow(lambda _: 1 // 0, lambda: None))  # type: ignore[arg-type]  # it raises
     assert pool.client.request("half", token=new_token())["state"] in {"preparing", "active"}
     assert pool.runtime.fault is None
-    assert PARTS["events"] in str(pool.client.pool()["message"])
+    assert TASKS["events"] in str(pool.client.pool()["message"])
 
 
 def test_connections_are_looked_after_although_that_failed(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
@@ -199,7 +201,7 @@ def test_connections_are_looked_after_although_that_failed(serve: Serve, caplog:
         (one,) = pool.server._streams
         bug = Bug(one, "waits_s")
         wait_until(lambda: bug.calls > FAILURES + 1, "it goes on")
-    assert pool.runtime.parts.failures["connections"] == FAILURES
+    assert pool.runtime.supervisor.failures["connections"] == FAILURES
     assert logged(caplog, "connections")
 
 
@@ -212,14 +214,14 @@ def test_a_pool_that_cannot_tell_whether_it_is_idle_asks_again(
     async def story() -> None:
         service, stopped = SimpleNamespace(is_idle=idle), asyncio.Event()
         bug = Bug(service, "is_idle")
-        kept = Parts(lambda: None, lambda _: None)
+        supervisor = Supervisor(lambda: None, lambda _: None)
         end: Any = app._End(service, tmp_path / "sock", None, 0.05, stopped)  # type: ignore[arg-type]
-        kept.keep("idle", end.look)
-        assert await set_within(stopped, 20), "it ends once nobody needs it"
+        supervisor.run_forever("idle", end.look)
+        assert await wait_for_event(stopped, 20), "it ends once nobody needs it"
         assert bug.calls > FAILURES
-        assert kept.failures["idle"] == FAILURES
+        assert supervisor.failures["idle"] == FAILURES
         assert logged(caplog, "idle")
-        await kept.stop()
+        await supervisor.stop()
 
     asyncio.run(story())
 
@@ -227,7 +229,7 @@ def test_a_pool_that_cannot_tell_whether_it_is_idle_asks_again(
 def test_a_part_that_fails_and_fails_rests_longer_and_says_it_less(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parts, "RETRY_MOST_S", 0.04)
+    monkeypatch.setattr(supervisor_module, "RETRY_S_MAX", 0.04)
     rests: list[float] = []
 
     async def sleep(seconds: float) -> None:
@@ -239,10 +241,10 @@ def test_a_part_that_fails_and_fails_rests_longer_and_says_it_less(
         raise KeyError("x")
 
     async def story() -> None:
-        kept = Parts(lambda: None, lambda _: None)
+        supervisor = Supervisor(lambda: None, lambda _: None)
         monkeypatch.setattr(asyncio, "sleep", sleep)
         with contextlib.suppress(asyncio.CancelledError):
-            await kept._keep("clock", fail)
+            await supervisor._run_forever("clock", fail)
 
     asyncio.run(story())
     assert rests == [0.01, 0.02, *[0.04] * 98]
@@ -255,30 +257,30 @@ def test_a_job_that_is_done_once_and_is_lost_is_told() -> None:
 
     async def story() -> None:
         lost: list[BaseException] = []
-        kept = Parts(lambda: None, lost.append)
-        kept.once(fail())
-        kept.once(asyncio.sleep(0))
+        supervisor = Supervisor(lambda: None, lost.append)
+        supervisor.run_once(fail())
+        supervisor.run_once(asyncio.sleep(0))
         await async_wait_until(lambda: lost, "it is told")
         assert [repr(bug) for bug in lost] == ["KeyError('x')"]
-        await kept.stop()
+        await supervisor.stop()
 
     asyncio.run(story())
 
 
-@pytest.mark.parametrize("waits", ["set_within", "service"])
+@pytest.mark.parametrize("waits", ["wait_for_event", "service"])
 def test_a_cancellation_that_comes_as_a_wait_ends_is_not_lost(serve: Serve, waits: str) -> None:
     """``asyncio.wait_for`` of Python 3.11 loses it, and whoever waits goes on waiting."""
 
     async def story() -> None:
         changed = asyncio.Event()
-        if waits == "set_within":
-            waiting: asyncio.Future[Any] = asyncio.ensure_future(set_within(changed, 60))
+        if waits == "wait_for_event":
+            waiting: asyncio.Future[Any] = asyncio.ensure_future(wait_for_event(changed, 60))
         else:
             service, lease = pool.service, await asyncio.to_thread(pool.client.request, "half", token=new_token())
             caller: Any = SimpleNamespace(access=SimpleNamespace(includes=lambda _: True))
             waiting = asyncio.ensure_future(service.wait(caller, lease["id"], 60, lambda _: False))
             await async_wait_until(lambda: service.publisher._waiting.get(lease["id"]), "it waits")
-            await async_wait_until(lambda: not pool.runtime._settling.locked(), "all is settled")
+            await async_wait_until(lambda: not pool.runtime._commit_lock.locked(), "all is settled")
             for _ in range(10):
                 await asyncio.sleep(0)
             (changed,) = service.publisher._waiting[lease["id"]]
@@ -289,7 +291,7 @@ def test_a_cancellation_that_comes_as_a_wait_ends_is_not_lost(serve: Serve, wait
         with pytest.raises(asyncio.CancelledError):
             await asyncio.wait_for(waiting, 20)
 
-    if waits == "set_within":
+    if waits == "wait_for_event":
         asyncio.run(story())
     else:
         pool = serve()

@@ -78,7 +78,7 @@ def test_a_token_is_nowhere_but_with_its_kernel(isolated: Path, log_json: bool) 
         ]
         log = user_state_dir() / "pool.log"
         wait_until(lambda: b"POST /v1/leases" in log.read_bytes(), "everything is logged")
-        assert {"journal.db", "pool.log", "releases.reserve"} <= {path.name for path in files}
+        assert {"journal.db", "pool.log", "releases.preallocated"} <= {path.name for path in files}
         assert not any(CANARY.encode() in text for text in told)
         assert not any(CANARY.encode() in line for line in lines)
         for path in files:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from fastgpu_jupyter.errors import HostFault
-from fastgpu_jupyter.pool.host import single
+from fastgpu_jupyter.pool.host import single_instance
 from fastgpu_jupyter.wire import unixsocket
 
 as_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can act as another user")
@@ -57,13 +57,13 @@ def test_a_link_in_place_of_the_folder_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "run").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(HostFault, match="is a link or belongs to somebody else"):
-        single.private_folder(tmp_path / "run")
+        single_instance.create_private_folder(tmp_path / "run")
 
 
 def test_a_file_in_place_of_the_folder_is_said(tmp_path: Path) -> None:
     (tmp_path / "run").touch()
     with pytest.raises(HostFault, match="cannot be made"):
-        single.private_folder(tmp_path / "run")
+        single_instance.create_private_folder(tmp_path / "run")
 
 
 def test_a_link_in_place_of_the_lock_is_not_followed(tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_a_link_in_place_of_the_lock_is_not_followed(tmp_path: Path) -> None:
     target.write_text("precious")
     (tmp_path / "lock").symlink_to(target)
     with pytest.raises(HostFault, match="cannot be opened"):
-        single.lock(tmp_path, "lock")
+        single_instance.acquire_lock(tmp_path, "lock")
     assert target.read_text() == "precious"
 
 
@@ -88,7 +88,7 @@ def test_what_lies_at_the_sockets_name_is_replaced_and_not_used(tmp_path: Path, 
             other = stack.enter_context(socket.socket(socket.AF_UNIX))
             other.bind(str(path))
             other.listen()
-        ours = stack.enter_context(single.listen(path, 0o600))
+        ours = stack.enter_context(single_instance.listen(path, 0o600))
         assert path.is_socket()
         assert path.lstat().st_mode & 0o777 == 0o600
         stack.enter_context(unixsocket.connect(path, 5))
@@ -102,17 +102,17 @@ def test_what_lies_at_the_sockets_name_is_replaced_and_not_used(tmp_path: Path, 
 @pytest.mark.parametrize("mode", [0o700, 0o755], ids=["own pool", "system pool"])
 def test_nobody_gets_in_between_while_pools_come_and_go(place: Path, mode: int) -> None:
     folder = place / "run"
-    single.private_folder(folder, mode)
+    single_instance.create_private_folder(folder, mode)
     path = folder / "pool.sock"
     command = [sys.executable, "-I", "-c", HIJACK, str(path), str(STRANGER), str(os.getpid())]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd="/") as stranger:
         assert stranger.stdout is not None
         stranger.stdout.readline()
         for _ in range(ROUNDS):
-            with contextlib.closing(single.listen(path, 0o666)):
+            with contextlib.closing(single_instance.listen(path, 0o666)):
                 with contextlib.closing(unixsocket.connect(path, 5)) as client:
                     assert unixsocket.peer_of(client).uid == os.getuid()
-                single.unlisten(path, single.inode(path))
+                single_instance.remove_socket(path, single_instance.inode(path))
             assert not path.exists()
         Path(f"{path}.over").touch()
         if mode == 0o700:

@@ -44,11 +44,11 @@ from fastgpu_jupyter.core.model.entities import (
 from fastgpu_jupyter.core.model.events import LeaseRequested
 from fastgpu_jupyter.core.pool import replay as apply_all
 from fastgpu_jupyter.errors import CallerError, FastGPUError, InternalError
-from fastgpu_jupyter.pool.effects import executor as hands_module
+from fastgpu_jupyter.pool.effects import executor as executor_module
 from fastgpu_jupyter.pool.host import process as process_module
 from fastgpu_jupyter.pool.journal import store as store_module
 from fastgpu_jupyter.pool.journal.codec import Record
-from fastgpu_jupyter.pool.journal.reserve import Reserve
+from fastgpu_jupyter.pool.journal.release_log import PreallocatedReleaseLog
 from fastgpu_jupyter.pool.journal.store import Journal
 from fastgpu_jupyter.pool.loop import runtime as runtime_module
 from fastgpu_jupyter.pool.loop.recovery import recover, replay
@@ -129,7 +129,7 @@ class Story:
         self.runtime: Runtime | None = None
         self.driver: Any = None
         self.journal: Journal | None = None
-        self.reserve: Reserve | None = None
+        self.release_log: PreallocatedReleaseLog | None = None
         self.found: Wrong | None = None
         self.lives = 0
         self.answers = 0
@@ -166,9 +166,9 @@ class Story:
         loop = self.host.loop = Loop(self.host.time)
         try:
             journal = self.journal = Journal(self.path)
-            self.reserve = Reserve(self.folder / "releases.reserve")
+            self.release_log = PreallocatedReleaseLog(self.folder / "releases.release_log")
             self.driver = self.host.driver()
-            pool, _ = recover(journal, self.driver, self.host, self.reserve)  # type: ignore[arg-type]
+            pool, _ = recover(journal, self.driver, self.host, self.release_log)  # type: ignore[arg-type]
         except Crash:
             self._die()
             return False
@@ -181,7 +181,7 @@ class Story:
         self.observe(pool.state)
         asyncio._set_running_loop(loop)
         try:
-            runtime = self.runtime = Runtime(pool, journal, self.driver, self.host, self.reserve)  # type: ignore[arg-type]
+            runtime = self.runtime = Runtime(pool, journal, self.driver, self.host, self.release_log)  # type: ignore[arg-type]
             runtime.follow(lambda _: self.read(), lambda: None)
         finally:
             asyncio._set_running_loop(None)
@@ -212,10 +212,10 @@ class Story:
         if self.journal is not None:
             with contextlib.suppress(Exception):
                 self.journal.close()
-        if self.reserve is not None:
-            self.reserve.close()
+        if self.release_log is not None:
+            self.release_log.close()
         shutil.rmtree(old.parent)
-        self.runtime = self.journal = self.reserve = self.host.loop = None
+        self.runtime = self.journal = self.release_log = self.host.loop = None
         self.host.descriptors.clear()
         for asked in self.open:
             asked.underway = 0
@@ -243,7 +243,7 @@ class Story:
             return
         self.say("crash")
         self.crashes += 1
-        quiet = not runtime._settling.locked() and runtime.fault is None and not self.bugged
+        quiet = not runtime._commit_lock.locked() and runtime.fault is None and not self.bugged
         before = runtime._pool.state
         self._die()
         self.bugged = False
@@ -460,7 +460,7 @@ class Story:
             name = self.drawn.choice(active)
             runtime = self.runtime
             # It counts only where the lease is active at this instant, not where somebody last saw it so.
-            lease = runtime._pool.state.leases.get(name) if runtime and not runtime._settling.locked() else None
+            lease = runtime._pool.state.leases.get(name) if runtime and not runtime._commit_lock.locked() else None
             if lease is not None and lease.state is LeaseState.ACTIVE:
                 child = self.host.spawn(lease_id=name)
                 gpu = lease.logical_gpu
@@ -488,7 +488,7 @@ class Story:
         if device_id in cards.hidden:
             return
         # What a write under way promises, nobody knows yet.
-        if self.drawn.random() < 0.6 and not (self.runtime is not None and self.runtime._settling.locked()):
+        if self.drawn.random() < 0.6 and not (self.runtime is not None and self.runtime._commit_lock.locked()):
             self.say(f"somebody makes {cards.somebody_makes(device_id, self.promised())}")
             return
         gone = cards.somebody_destroys(device_id)
@@ -642,7 +642,7 @@ class Story:
         runtime = self.runtime
         if runtime is None:
             self.stuck_since_s = None
-        if runtime is None or runtime._settling.locked():
+        if runtime is None or runtime._commit_lock.locked():
             return
         faults, now_s = self.host.faults, self.host.time.now_s
         stuck = runtime.fault is not None and not (self.bugged or faults.disk_full or faults.late)
@@ -785,15 +785,15 @@ def played(host: Host) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         for target, name, value in (
             (runtime_module, "ThreadPoolExecutor", Thread),
-            (hands_module, "DaemonThreads", Thread),
-            (hands_module, "ANSWER_S", 1e6),
+            (executor_module, "DaemonThreads", Thread),
+            (executor_module, "ANSWER_S", 1e6),
             (sampler_module, "DaemonThreads", Thread),
-            (hands_module, "lease_of", host.lease_of),
-            (hands_module, "leases_of", lambda pid, of: [one for one in of if one == host.lease_of(pid)]),
+            (executor_module, "lease_of", host.lease_of),
+            (executor_module, "leases_of", lambda pid, of: [one for one in of if one == host.lease_of(pid)]),
             (runtime_module, "SNAPSHOT_EVERY", 5),
             (runtime_module, "SAMPLE_S", 10.0),
             (runtime_module, "WATCH_S", 1e9),  # it reads the processes of the real machine
-            (hands_module, "DRAIN_POLL_S", 1.0),
+            (executor_module, "DRAIN_POLL_S", 1.0),
             (process_module, "os", host.operating_system()),
             (process_module, "_identify", host.identify),
             (store_module, "sqlite3", host.database()),

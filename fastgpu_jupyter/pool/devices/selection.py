@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from ...core.model.entities import DeviceSpec, Health, LogicalGPU
 from ...errors import HostFault
-from ..host.threads import within
+from ..host.threads import call_with_timeout
 from .driver import NOT_PARTITIONABLE, DeviceProcess, Driver, LimitResult, PartitionMode, Sample, SampledLease
 from .mechanisms.mps import MpsSettings
 from .nvidia.driver import DriverNotInstalled, NvidiaDriver
@@ -101,7 +101,7 @@ def select_driver(
         return SimulatedDriver(simulate, rates)
     driver = NvidiaDriver(rates, share=share, mig_remove_unknown=mig_remove_unknown, mps=mps)
     try:
-        within(START_S, driver.open, "The NVIDIA driver does not answer.")
+        call_with_timeout(START_S, driver.open, "The NVIDIA driver does not answer.")
     except DriverNotInstalled as error:
         return NoDevices(
             f"{error} Install the driver to lease real GPUs, or try FastGPU on simulated ones: "

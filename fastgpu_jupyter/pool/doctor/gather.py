@@ -46,7 +46,7 @@ def gather(root: Path = Path("/")) -> MachineFacts:
         pid_namespace=_in_pid_namespace(root / "proc/self/ns/pid"),
         host_memory_bytes=machine.spec().memory_bytes,
         libcuda=_loads(overwrite.LIBRARY),
-        closes=lease_groups.why_not(),
+        closes=lease_groups.unsupported_reason(),
     )
 
 

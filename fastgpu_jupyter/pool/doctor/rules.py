@@ -179,7 +179,7 @@ def _driver_limits(machine: MachineFacts) -> Iterator[DoctorFinding]:
         yield DoctorFinding(what, FindingState.OK, f"kept by the driver, accounted by {by}")
 
 
-def _closing(machine: MachineFacts) -> Iterator[DoctorFinding]:
+def _device_access(machine: MachineFacts) -> Iterator[DoctorFinding]:
     what = "device files"
     if machine.closes is None:
         said = "those of other GPUs can be closed to kernels, where FastGPUPool.close_nodes says so"
@@ -342,7 +342,7 @@ def _count(number: int, what: str) -> str:
 
 _BASICS: tuple[Callable[[MachineFacts], Iterator[DoctorFinding]], ...] = (_system, _driver, _gpus, _permissions)
 _MECHANISMS: tuple[Callable[[MachineFacts], Iterator[DoctorFinding]], ...] = (
-    _exclusive, _driver_limits, _closing, _overwriting, _mig, _mps, _parking, _health, _whose, _persistence,
+    _exclusive, _driver_limits, _device_access, _overwriting, _mig, _mps, _parking, _health, _whose, _persistence,
 )  # fmt: skip
 _PARKING: tuple[Callable[[MachineFacts], DoctorFinding | None], ...] = (
     _needs_driver, _needs_whole_gpus, _needs_bindings, _needs_cuda, _needs_its_own_kind,

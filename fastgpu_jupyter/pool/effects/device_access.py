@@ -1,9 +1,9 @@
-"""Keeps each kernel that holds leases in a control group that opens the device files of those leases only.
+"""Keeps the device files of other GPUs closed to each kernel that holds leases, by a control group of its own.
 
-Follows the state: after each write :meth:`Closing.follow` is told which leases changed, and a thread of its own has
-the groups (:mod:`.host.lease_groups`) be what they should be. A lease's files are opened before it is told that it is
-ready, so that its first cell finds them; they are closed when it is parked or over. Who must know waits for it
-(:meth:`Closing.settled`).
+After each write :meth:`DeviceAccessController.update` receives the ids of the leases that changed. One thread then
+changes the groups (:mod:`.host.lease_groups`). The files of a lease are opened before the lease is reported as ready,
+so that the first cell finds them; they are closed when the lease is parked or over. Callers that depend on it use
+:meth:`DeviceAccessController.wait_until_applied`.
 """
 
 from __future__ import annotations
@@ -17,56 +17,58 @@ from typing import TypeVar
 from ...core.model.entities import Holder, Lease, LeaseState, LogicalGPU, State
 from ..host import lease_groups
 from ..host.attribution import lease_of
-from ..host.lease_groups import TOLD, Kept, LeaseGroups
+from ..host.lease_groups import NOT_ENFORCED, DeviceAccess, LeaseGroups
 from ..host.threads import DaemonThreads
 
 T = TypeVar("T")
 log = logging.getLogger("fastgpu.pool")
 #: How long anybody waits for a group to be what it should be; it takes milliseconds.
-SETTLED_S = 5.0
+APPLY_TIMEOUT_S = 5.0
 #: Between two looks at groups in which something runs that outlived its lease.
-TIDY_S = 5.0
+CLEANUP_INTERVAL_S = 5.0
 #: States in which it is not known yet what is made for a lease.
-BEGINNING = frozenset({LeaseState.PREPARING, LeaseState.RESUMING})
-OVER = frozenset({LeaseState.DRAINING, LeaseState.ENDED})
+BEFORE_READY = frozenset({LeaseState.PREPARING, LeaseState.RESUMING})
+AFTER_USE = frozenset({LeaseState.DRAINING, LeaseState.ENDED})
 
 
-class Closing:
-    """For the event loop's thread. ``nodes_of`` says which files a logical GPU needs, ``tell`` is called with a lease
-    of which something else is known than before.
+class DeviceAccessController:
+    """Controller of the device files that kernels may open, for the event loop's thread.
+
+    ``nodes_of`` returns the device files of a logical GPU. ``notify_lease`` is called with the id of a lease whose
+    :meth:`access_of` changed.
     """
 
     def __init__(
-        self, groups: LeaseGroups, nodes_of: Callable[[LogicalGPU], Sequence[str]], tell: Callable[[str], None]
+        self, groups: LeaseGroups, nodes_of: Callable[[LogicalGPU], Sequence[str]], notify_lease: Callable[[str], None]
     ) -> None:
         self._groups = groups
         self._nodes_of = nodes_of
-        self._tell = tell
+        self._notify_lease = notify_lease
         self._thread = DaemonThreads(1, "groups")
         self._holders: dict[str, Holder] = {}  #: of leases that are not over
         self._open: dict[str, tuple[str, ...]] = {}  #: by lease, what it may open
         self._leases: dict[Holder, set[str]] = {}
-        self._kept: dict[str, Kept] = {}  #: by lease, what became of it
-        self._due: dict[Holder, asyncio.Future[None]] = {}
-        self._under_way: dict[Holder, asyncio.Future[None]] = {}
+        self._access: dict[str, DeviceAccess] = {}  #: by lease, what became of it
+        self._pending: dict[Holder, asyncio.Future[None]] = {}
+        self._in_progress: dict[Holder, asyncio.Future[None]] = {}
         self._wake = asyncio.Event()
-        self._took_over = False
+        self._adopted = False
 
-    def about(self, lease_id: str) -> Kept:
+    def access_of(self, lease_id: str) -> DeviceAccess:
         """Whether other devices' files are closed to the lease's kernel, and what is to be said of that."""
-        return self._kept.get(lease_id, TOLD)
+        return self._access.get(lease_id, NOT_ENFORCED)
 
     # -- what should be -----------------------------------------------------------------------------------------------
 
-    def follow(self, state: State, lease_ids: Iterable[str]) -> None:
+    def update(self, state: State, lease_ids: Iterable[str]) -> None:
         """Those leases may be other ones than before."""
         for lease_id in lease_ids:
-            self._follow(lease_id, state.leases.get(lease_id))
+            self._update(lease_id, state.leases.get(lease_id))
 
-    def _follow(self, lease_id: str, lease: Lease | None) -> None:
+    def _update(self, lease_id: str, lease: Lease | None) -> None:
         before, was_open = self._holders.get(lease_id), self._open.get(lease_id, ())
-        holder = None if lease is None or lease.state in OVER else lease.holder
-        begins = lease is not None and lease.state in BEGINNING
+        holder = None if lease is None or lease.state in AFTER_USE else lease.holder
+        begins = lease is not None and lease.state in BEFORE_READY
         now_open = was_open if begins else self._may_open(lease)
         if (holder, now_open) != (before, was_open):
             self._set(lease_id, holder, now_open)
@@ -76,7 +78,7 @@ class Closing:
 
     def _set(self, lease_id: str, holder: Holder | None, nodes: tuple[str, ...]) -> None:
         before = self._holders.pop(lease_id, None)
-        self._kept.pop(lease_id, None)
+        self._access.pop(lease_id, None)
         self._open.pop(lease_id, None)
         if before is not None and before != holder:
             self._leases[before].discard(lease_id)
@@ -87,68 +89,68 @@ class Closing:
             self._mark(holder)
 
     def _mark(self, holder: Holder) -> None:
-        if holder not in self._due:
-            self._due[holder] = asyncio.get_running_loop().create_future()
+        if holder not in self._pending:
+            self._pending[holder] = asyncio.get_running_loop().create_future()
             self._wake.set()
 
-    async def open(self, lease_id: str, gpu: LogicalGPU) -> None:
+    async def open_devices(self, lease_id: str, gpu: LogicalGPU) -> None:
         """Open the files of what was made for a lease, before it is told so."""
         holder = self._holders.get(lease_id)
         if holder is not None:
             self._set(lease_id, holder, tuple(self._nodes_of(gpu)))
-            await self.settled(lease_id)
+            await self.wait_until_applied(lease_id)
 
-    async def settled(self, lease_id: str) -> None:
+    async def wait_until_applied(self, lease_id: str) -> None:
         """Return once the group of the lease's kernel is what it should be, or after a while."""
         holder = self._holders.get(lease_id)
-        done = self._due.get(holder) or self._under_way.get(holder) if holder is not None else None
+        done = self._pending.get(holder) or self._in_progress.get(holder) if holder is not None else None
         if done is not None:
-            await asyncio.wait({done}, timeout=SETTLED_S)
+            await asyncio.wait({done}, timeout=APPLY_TIMEOUT_S)
 
     # -- making it so -------------------------------------------------------------------------------------------------
 
-    async def keep(self) -> None:
+    async def apply_pending(self) -> None:
         """Have the groups be what they should be, as soon as one is not."""
-        if not self._took_over:
-            await self._in_thread(self._groups.take_over, set(self._holders.values()))
-            self._took_over = True
-        if not self._due:
+        if not self._adopted:
+            await self._in_thread(self._groups.adopt, set(self._holders.values()))
+            self._adopted = True
+        if not self._pending:
             await self._wake.wait()
         self._wake.clear()
-        while self._due:
-            holder = next(iter(self._due))
-            done = self._under_way[holder] = self._due.pop(holder)
+        while self._pending:
+            holder = next(iter(self._pending))
+            done = self._in_progress[holder] = self._pending.pop(holder)
             try:
-                await self._make(holder)
+                await self._apply(holder)
             except Exception:
                 self._mark(holder)  # after a bug it is tried again
                 raise
             finally:
-                del self._under_way[holder]
+                del self._in_progress[holder]
                 done.set_result(None)
 
-    async def _make(self, holder: Holder) -> None:
+    async def _apply(self, holder: Holder) -> None:
         leases = self._leases.get(holder, set())
         if not leases:
             self._leases.pop(holder, None)
-            await self._in_thread(self._groups.drop, holder)
+            await self._in_thread(self._groups.release, holder)
             return
         nodes = {node for lease_id in leases for node in self._open[lease_id]}
-        kept = await self._in_thread(self._keep, holder, frozenset(leases), nodes)
-        for lease_id in [one for one in leases if self._holders.get(one) == holder and holder not in self._due]:
-            self._kept[lease_id] = kept
-            self._tell(lease_id)
+        access = await self._in_thread(self._restrict, holder, frozenset(leases), nodes)
+        for lease_id in [one for one in leases if self._holders.get(one) == holder and holder not in self._pending]:
+            self._access[lease_id] = access
+            self._notify_lease(lease_id)
 
-    def _keep(self, holder: Holder, leases: frozenset[str], nodes: set[str]) -> Kept:
+    def _restrict(self, holder: Holder, leases: frozenset[str], nodes: set[str]) -> DeviceAccess:
         """In the thread: a server, which holds leases of kernels to come, is left alone."""
         if not self._groups.has(holder) and lease_of(holder.pid) not in leases:
-            return TOLD
-        return self._groups.keep(holder, nodes)
+            return NOT_ENFORCED
+        return self._groups.restrict(holder, nodes)
 
-    async def tidy(self) -> None:
+    async def remove_empty_groups(self) -> None:
         """After a pause, remove groups in which nothing runs any more."""
-        await asyncio.sleep(TIDY_S)
-        await self._in_thread(self._groups.tidy)
+        await asyncio.sleep(CLEANUP_INTERVAL_S)
+        await self._in_thread(self._groups.remove_empty)
 
     async def _in_thread(self, call: Callable[..., T], *args: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, call, *args)
@@ -158,13 +160,13 @@ class Closing:
         self._thread.shutdown(cancel_futures=True)
 
 
-def groups_of(state_dir: Path, boot_id: str, *, close: bool) -> LeaseGroups | None:
+def create_lease_groups(state_dir: Path, boot_id: str, *, close: bool) -> LeaseGroups | None:
     """The groups of the pool with that journal, if it is to close device files and can; else that is said, once."""
-    why = lease_groups.why_not()
+    why = lease_groups.unsupported_reason()
     groups = LeaseGroups(state_dir, boot_id)
     if not close:
         if why is None:
-            groups.forget()  # what a pool manager closed that was told to
+            groups.remove_restrictions()  # what a pool manager closed that was told to
         return None
     if why is not None:
         log.warning("The device files of other GPUs are told to leases and not closed to them: %s", why)

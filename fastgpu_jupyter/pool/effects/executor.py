@@ -23,7 +23,7 @@ from ..devices.driver import DeviceGone, DeviceProcess, Driver, LimitResult, Pro
 from ..host import cgroup
 from ..host.attribution import lease_of, leases_of
 from ..host.threads import DaemonThreads
-from .device_access import Closing
+from .device_access import DeviceAccessController
 from .scrubber import Scrubber
 
 T = TypeVar("T")
@@ -40,65 +40,65 @@ NO_ANSWER = "The GPU driver does not answer. Nothing is granted here until it do
 MOVERS = 4
 
 
-class Hands:
+class EffectExecutor:
     """The driver, for use from the event loop. ``heard`` is called when it falls silent, and when it answers again."""
 
     def __init__(
         self,
         driver: Driver,
-        heard: Callable[[], None] = lambda: None,
+        on_responsiveness_changed: Callable[[], None] = lambda: None,
         scrubber: Scrubber | None = None,
-        closing: Closing | None = None,
+        device_access: DeviceAccessController | None = None,
     ) -> None:
         self._driver = driver
         self._scrubber = scrubber
-        self._closing = closing
-        self._heard = heard
+        self._device_access = device_access
+        self._on_responsiveness_changed = on_responsiveness_changed
         self._thread = DaemonThreads(1, "devices")
         self._movers = DaemonThreads(MOVERS, "movers")
         self._lists: dict[str, _Listing] = {}  #: by device, the newest
         #: Why no call is made now, or ``None``.
-        self.silence: str | None = None
+        self.unresponsive_message: str | None = None
 
-    async def ask(self, call: Callable[..., T], *args: Any) -> T:
+    async def call_driver(self, call: Callable[..., T], *args: Any) -> T:
         """What a method of the driver answers. Raises :class:`HostFault` where it does not answer in time."""
-        if self.silence is not None:
-            raise HostFault(self.silence)
+        if self.unresponsive_message is not None:
+            raise HostFault(self.unresponsive_message)
         answer = asyncio.get_running_loop().run_in_executor(self._thread, call, *args)
         await asyncio.wait({answer}, timeout=ANSWER_S)  # unlike wait_for, it never loses that this task is cancelled
         if answer.done():
             return answer.result()
         answer.cancel()
-        self._fall_silent(getattr(call, "__name__", "a call"))
+        self._note_timeout(getattr(call, "__name__", "a call"))
         raise HostFault(NO_ANSWER)
 
-    def _fall_silent(self, name: str) -> None:
-        if self.silence is not None:
+    def _note_timeout(self, name: str) -> None:
+        if self.unresponsive_message is not None:
             return
-        self.silence = (
+        self.unresponsive_message = (
             f"The GPU driver has not answered for {ANSWER_S:g} seconds, and nothing is granted on its GPUs until it "
             "does; running kernels go on. Check it with `nvidia-smi`."
         )
-        log.error("%s It was asked for: %s.", self.silence, name)
+        log.error("%s It was asked for: %s.", self.unresponsive_message, name)
         loop = asyncio.get_running_loop()
         # Whatever waited behind the call was given up with it, so this is the next thing that the thread does.
         free = self._thread.submit(int)
         free.add_done_callback(lambda done: self._when_free(loop, done))
-        self._heard()
+        self._on_responsiveness_changed()
 
     def _when_free(self, loop: asyncio.AbstractEventLoop, done: Future[Any]) -> None:
         if not done.cancelled() and not loop.is_closed():
-            loop.call_soon_threadsafe(self._answers_again)
+            loop.call_soon_threadsafe(self._note_answer)
 
-    def _answers_again(self) -> None:
-        self.silence = None
+    def _note_answer(self) -> None:
+        self.unresponsive_message = None
         log.warning("The GPU driver answers again.")
-        self._heard()
+        self._on_responsiveness_changed()
 
     async def _move(self, call: Callable[..., T], *args: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._movers, call, *args)
 
-    async def carry_out(self, effect: fx.DeviceEffect) -> c.Command:
+    async def execute(self, effect: fx.DeviceEffect) -> c.Command:
         """Do it, and say what it came to."""
         lease_id, generation = effect.lease_id, effect.logical_gpu.generation
         try:
@@ -110,7 +110,7 @@ class Hands:
                     limited = await self._limit(effect)
                     return c.LimitSet(lease_id, generation, *limited, effect.logical_gpu.memory_bytes)
                 case fx.Park():
-                    return c.ParkSucceeded(lease_id, generation, await self._park(effect), await self._clean(effect))
+                    return c.ParkSucceeded(lease_id, generation, await self._park(effect), await self._scrub(effect))
                 case fx.Vacate():
                     return c.ParkSucceeded(lease_id, generation, 0, await self._drain(effect))
                 case fx.Resume():
@@ -130,21 +130,21 @@ class Hands:
         """Make it usable, once nobody reads there what was another's, and open it to its kernel."""
         gpu = effect.logical_gpu
         if self._scrubber is not None:
-            await self._scrubber.wait_for(effect.lease_id, gpu)
-        made = await self.ask(self._driver.prepare, gpu)
-        if self._closing is not None:
-            await self._closing.open(effect.lease_id, replace(gpu, driver_handle=made))
+            await self._scrubber.wait_until_scrubbed(effect.lease_id, gpu)
+        made = await self.call_driver(self._driver.prepare, gpu)
+        if self._device_access is not None:
+            await self._device_access.open_devices(effect.lease_id, replace(gpu, driver_handle=made))
         return made
 
     async def _limit(self, effect: fx.SetLimit) -> LimitResult:
         """Who keeps the lease within its memory; a server that asked for a kernel to come is not limited."""
         gpu = effect.logical_gpu
-        if self._closing is not None:
-            await self._closing.settled(effect.lease_id)  # which gives the kernel a control group of its own
-        if lease_of(effect.holder.pid) != effect.lease_id and not cgroup.has_own(effect.holder.pid):
+        if self._device_access is not None:
+            await self._device_access.wait_until_applied(effect.lease_id)
+        if lease_of(effect.holder.pid) != effect.lease_id and not cgroup.has_own_group(effect.holder.pid):
             return LimitResult(gpu.enforcement, gpu.driver_handle)
         try:
-            return await self.ask(self._driver.limit, gpu, effect.holder.pid)
+            return await self.call_driver(self._driver.limit, gpu, effect.holder.pid)
         except HostFault as error:
             return LimitResult(Enforcement.COOPERATIVE, gpu.driver_handle, str(error))
 
@@ -178,7 +178,7 @@ class Hands:
                 gone = lost
         its = {effect.lease_id: effect.holder}
         # In that thread: a process that is stuck in the driver may not say who it is either.
-        found = await self.ask(_those_of, pids, its) if pids else pids
+        found = await self.call_driver(_those_of, pids, its) if pids else pids
         if gone is not None and not found:
             raise gone
         return found
@@ -187,7 +187,7 @@ class Hands:
         """The processes of a device, by a list that was begun since then, maybe one that somebody else asked for."""
         listing = self._lists.get(device_id)
         if listing is None or not listing.is_since(since_s):
-            listing = self._lists[device_id] = _Listing(self.ask, self._driver, device_id)
+            listing = self._lists[device_id] = _Listing(self.call_driver, self._driver, device_id)
         await asyncio.wait({listing.done})  # whoever gives up waiting leaves it to the others
         return listing.done.result()
 
@@ -209,13 +209,13 @@ class Hands:
             await asyncio.sleep(pause_s)
             pause_s = min(1.5 * pause_s, DRAIN_POLL_MOST_S)
         if scrub_result is None and effect.logical_gpu.partition is not None:
-            scrub_result = await self._clean(
+            scrub_result = await self._scrub(
                 effect
             )  # while it is there; of a device, what was made may have memory itself
         await self._release(effect.logical_gpu)
-        return scrub_result or await self._clean(effect)
+        return scrub_result or await self._scrub(effect)
 
-    async def _clean(self, effect: fx.Park | fx.Vacate | fx.Drain) -> ScrubResult:
+    async def _scrub(self, effect: fx.Park | fx.Vacate | fx.Drain) -> ScrubResult:
         """Have what the lease left overwritten, where that is wanted; what became of it."""
 
         async def is_there() -> None:
@@ -226,14 +226,14 @@ class Hands:
         if self._scrubber is None:
             return GONE
         ends = not isinstance(effect, fx.Park)
-        return await self._scrubber.clean(effect.lease_id, effect.logical_gpu, is_there, ends=ends)
+        return await self._scrubber.scrub(effect.lease_id, effect.logical_gpu, is_there, ends=ends)
 
     async def _release(self, gpu: LogicalGPU) -> None:
         """Have what was made for it unmade, however long that takes: it must not pass to the next lease."""
         said = ""
         while True:
             try:
-                return await self.ask(self._driver.release, gpu)
+                return await self.call_driver(self._driver.release, gpu)
             except HostFault as error:
                 said = _warn("What was made on %s cannot be unmade yet: %s", gpu.device_id, error, said)
             await asyncio.sleep(DRAIN_POLL_S)

@@ -45,7 +45,7 @@ WENT_ON = "It could not be overwritten, and an administrator went on without."
 DESTROYED = "Its MIG instance was destroyed; whether that clears memory NVIDIA does not say."
 
 
-class OnDevice(NamedTuple):
+class DeviceOccupancy(NamedTuple):
     """What the pool knows of a device now."""
 
     leases: frozenset[str]  #: that have any of it
@@ -53,38 +53,39 @@ class OnDevice(NamedTuple):
 
 
 class Scrubber:
-    """Overwrites for the leases of one pool. For the event loop's thread only.
+    """Scrubber of device memory for the leases of one pool, for the event loop's thread only.
 
-    ``on_device`` says what the pool knows of a device, ``say`` takes a command, ``tell`` is called with a lease whose
-    :meth:`doing` is another one. ``pids`` are the pool manager's processes, which belong to no lease.
+    ``occupancy_of`` returns what the pool knows of a device, ``submit`` takes a command, and ``notify_lease`` is called
+    with the id of a lease whose :meth:`status_of` changed. ``pids`` are the pool manager's own processes, which belong
+    to no lease.
     """
 
     def __init__(
         self,
-        how: str,
+        mode: str,
         limit_s: float,
         *,
-        on_device: Callable[[str], OnDevice],
-        say: Callable[[c.Command], Awaitable[object]],
-        tell: Callable[[str], None],
+        occupancy_of: Callable[[str], DeviceOccupancy],
+        submit: Callable[[c.Command], Awaitable[object]],
+        notify_lease: Callable[[str], None],
     ) -> None:
-        self._how = how
+        self._mode = mode
         self._limit_s = limit_s
-        self._on_device = on_device
-        self._say = say
-        self._tell = tell
-        self._doing: dict[str, str] = {}
-        self._claimed: dict[str, str] = {}  #: device -> lease
-        self._blamed: dict[str, set[str]] = {}  #: device -> leases for which it is unclean
+        self._occupancy_of = occupancy_of
+        self._submit = submit
+        self._notify_lease = notify_lease
+        self._status: dict[str, str] = {}
+        self._scrubbing: dict[str, str] = {}  #: device -> lease
+        self._failed_leases: dict[str, set[str]] = {}  #: device -> leases for which it is unclean
         self._free = asyncio.Condition()
         self._stuck: dict[str, asyncio.subprocess.Process] = {}  #: killed, and not gone
         self.pids: set[int] = {os.getpid()}
 
-    def doing(self, lease_id: str) -> str | None:
+    def status_of(self, lease_id: str) -> str | None:
         """What its user sees of it, while there is anything."""
-        return self._doing.get(lease_id)
+        return self._status.get(lease_id)
 
-    async def clean(
+    async def scrub(
         self, lease_id: str, gpu: LogicalGPU, is_there: Callable[[], Awaitable[None]], *, ends: bool
     ) -> ScrubResult:
         """Overwrite what the lease left, if that is wanted and can be; what became of it.
@@ -93,90 +94,90 @@ class Scrubber:
         """
         if gpu.mechanism is Mechanism.SIMULATED:
             return GONE
-        if self._how != OVERWRITE:
-            await self._forgive(lease_id, gpu)
+        if self._mode != OVERWRITE:
+            await self._clear_scrub_failure(lease_id, gpu)
             return ScrubResult(detail=DESTROYED if ends and gpu.partition and not gpu.partition.preexisting else None)
         devices = [] if gpu.partition is not None else list(gpu.device_ids)
         async with self._free:  # a lease that drains may be one that was just being parked
-            await self._free.wait_for(lambda: not any(one in self._claimed for one in devices))
+            await self._free.wait_for(lambda: not any(one in self._scrubbing for one in devices))
             # Whoever is granted some of it from here on finds it claimed before it is prepared.
-            if any(self._on_device(one).leases - {lease_id} for one in devices):
+            if any(self._occupancy_of(one).leases - {lease_id} for one in devices):
                 return ScrubResult(detail=OTHERS)
-            self._claimed.update(dict.fromkeys(devices, lease_id))
+            self._scrubbing.update(dict.fromkeys(devices, lease_id))
         try:
-            return await self._until_clean(lease_id, gpu, is_there)
+            return await self._scrub_until_done(lease_id, gpu, is_there)
         finally:
-            self._show(lease_id, None)
+            self._set_status(lease_id, None)
             async with self._free:
                 for one in devices:
-                    self._claimed.pop(one, None)
+                    self._scrubbing.pop(one, None)
                 self._free.notify_all()
 
-    async def wait_for(self, lease_id: str, gpu: LogicalGPU) -> None:
+    async def wait_until_scrubbed(self, lease_id: str, gpu: LogicalGPU) -> None:
         """Return once nothing is overwritten on the devices of a lease that was just granted."""
         mine = () if gpu.partition is not None else gpu.device_ids
-        if not any(one in self._claimed for one in mine):
+        if not any(one in self._scrubbing for one in mine):
             return
-        self._show(lease_id, "The memory of its device is overwritten first.")
+        self._set_status(lease_id, "The memory of its device is overwritten first.")
         try:
             async with self._free:
-                await self._free.wait_for(lambda: not any(one in self._claimed for one in mine))
+                await self._free.wait_for(lambda: not any(one in self._scrubbing for one in mine))
         finally:
-            self._show(lease_id, None)
+            self._set_status(lease_id, None)
 
-    async def _until_clean(
+    async def _scrub_until_done(
         self, lease_id: str, gpu: LogicalGPU, is_there: Callable[[], Awaitable[None]]
     ) -> ScrubResult:
         failed = False
         while True:
-            self._show(lease_id, "The memory that it had on its device is being overwritten.")
+            self._set_status(lease_id, "The memory that it had on its device is being overwritten.")
             try:
                 await is_there()
                 scrub_result = await self._overwrite(gpu)
             except DeviceGone:
-                await self._forgive(lease_id, gpu)
+                await self._clear_scrub_failure(lease_id, gpu)
                 return ScrubResult(ScrubOutcome.DEVICE_GONE)
             except HostFault as error:
                 failed = True
                 log.warning("The memory that lease %s left is not overwritten: %s", lease_id, error)
-                self._show(
+                self._set_status(
                     lease_id,
                     f"The memory that it had on its device could not be overwritten yet: {error} "
                     "Nobody gets it before it is; that is tried again and again.",
                 )
-                await self._blame(lease_id, gpu, str(error))
+                await self._mark_scrub_failure(lease_id, gpu, str(error))
             else:
-                await self._forgive(lease_id, gpu)
+                await self._clear_scrub_failure(lease_id, gpu)
                 return scrub_result
             await asyncio.sleep(RETRY_S)
-            if failed and not any(self._on_device(one).unclean for one in gpu.device_ids):
-                await self._forgive(lease_id, gpu)
+            if failed and not any(self._occupancy_of(one).unclean for one in gpu.device_ids):
+                await self._clear_scrub_failure(lease_id, gpu)
                 return ScrubResult(detail=WENT_ON)
 
-    async def _blame(self, lease_id: str, gpu: LogicalGPU, why: str) -> None:
+    async def _mark_scrub_failure(self, lease_id: str, gpu: LogicalGPU, why: str) -> None:
         reason = (
             f"Memory that a lease left there could not be overwritten: {why} It is tried again; "
             "`jupyter fastgpu drain DEVICE --undo` goes on without."
         )
         for device_id in gpu.device_ids:
-            self._blamed.setdefault(device_id, set()).add(lease_id)
-            await self._say(c.ReportScrubFailure(device_id, reason))
+            self._failed_leases.setdefault(device_id, set()).add(lease_id)
+            await self._submit(c.ReportScrubFailure(device_id, reason))
 
-    async def _forgive(self, lease_id: str, gpu: LogicalGPU) -> None:
+    async def _clear_scrub_failure(self, lease_id: str, gpu: LogicalGPU) -> None:
         for device_id in gpu.device_ids:
-            left = self._blamed.get(device_id, set())
+            left = self._failed_leases.get(device_id, set())
             left.discard(lease_id)
-            if not left and self._on_device(device_id).unclean:
-                await self._say(c.ReportScrubFailure(device_id, None))
+            if not left and self._occupancy_of(device_id).unclean:
+                await self._submit(c.ReportScrubFailure(device_id, None))
 
-    def _show(self, lease_id: str, what: str | None) -> None:
-        if what == self._doing.get(lease_id):
+    def _set_status(self, lease_id: str, what: str | None) -> None:
+        if what == self._status.get(lease_id):
             return
         if what is None:
-            self._doing.pop(lease_id, None)
+            self._status.pop(lease_id, None)
         else:
-            self._doing[lease_id] = what
-        self._tell(lease_id)
+            self._status[lease_id] = what
+        self._notify_lease(lease_id)
 
     # -- the processes that do it -------------------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 from ...core.model.entities import Holder
 from ...errors import NotFound
-from .process import read_small
+from .process import read_proc_file
 
 #: Processes that are remembered; beyond it all are read again.
 KNOWN_MAX = 8192
@@ -200,7 +200,7 @@ def _facts(key: Key) -> tuple[_Facts, bool]:
 def _stat(pid: int) -> tuple[int, int]:
     """When a process began, in ticks since boot, and its parent. Raises :class:`NotFound`."""
     try:
-        text = read_small(f"/proc/{pid}/stat")
+        text = read_proc_file(f"/proc/{pid}/stat")
     except OSError as error:
         raise NotFound(f"There is no process {pid}.") from error
     fields = text[text.rindex(b")") + 2 :].split(None, 20)

@@ -63,7 +63,7 @@ def is_made_for(group: Path, pid: int) -> bool:
     return group.name.startswith(PREFIX) and bool(prefix) and rest.partition("-")[0] == str(pid)
 
 
-def has_own(pid: int) -> bool:
+def has_own_group(pid: int) -> bool:
     """Whether the pool made a group for the process, and it is in there."""
     try:
         return is_made_for(group_of(pid), pid)

@@ -45,18 +45,18 @@ _NAMES: tuple[tuple[str, str, int | None], ...] = (
     ("nvidia", "nvidia", None),
 )
 #: A process that starts others faster than they can be moved is looked at so often.
-ROUNDS_MAX = 16
+MOVE_ROUNDS_MAX = 16
 
 
-class Kept(NamedTuple):
+class DeviceAccess(NamedTuple):
     """What became of it."""
 
     detail: str | None = None  #: why files are not closed, where they were to be
-    closed: bool = False  #: whether those of other GPUs are, for good
+    enforced: bool = False  #: whether those of other GPUs are, for good
 
 
 #: Which files it may open was said to the lease, and no more.
-TOLD = Kept()
+NOT_ENFORCED = DeviceAccess()
 
 
 class LeaseGroups:
@@ -67,9 +67,9 @@ class LeaseGroups:
         self._prefix = f"{cgroup.PREFIX}{tag}-"
         self._boot_id = boot_id
         self._groups: dict[Holder, Path] = {}
-        self._left: set[Path] = set()
+        self._abandoned: set[Path] = set()
 
-    def take_over(self, holders: Iterable[Holder]) -> None:
+    def adopt(self, holders: Iterable[Holder]) -> None:
         """Find what a pool manager before this one made: of ``holders`` it is kept, of anybody else closed."""
         root = cgroup.root()
         if root is None:
@@ -81,16 +81,16 @@ class LeaseGroups:
                 if name in names:
                     self._groups[names[name]] = path
                 else:
-                    self._left.add(path)
-        self.tidy()
+                    self._abandoned.add(path)
+        self.remove_empty()
 
-    def forget(self) -> None:
+    def remove_restrictions(self) -> None:
         """Open everything that was closed by a pool manager before this one, which does not close."""
-        self.take_over(())
-        for group in self._left:
+        self.adopt(())
+        for group in self._abandoned:
             with suppress(HostFault):
                 device_filter.detach(group)
-        self._left.clear()
+        self._abandoned.clear()
 
     def has(self, holder: Holder) -> bool:
         """Whether a group was made for that process, be it for a lease that is over by now."""
@@ -99,36 +99,38 @@ class LeaseGroups:
         except HostFault:
             return False
 
-    def keep(self, holder: Holder, nodes: Collection[str]) -> Kept:
+    def restrict(self, holder: Holder, nodes: Collection[str]) -> DeviceAccess:
         """Let the process, and what it starts, open those device files of GPUs and no other."""
         try:
             majors = driver_majors()
             allowed = {number for node in nodes if (number := number_of(node, majors)) is not None}
             governed = {*majors.values(), *(number.major for number in allowed)}
-            group = self._groups.get(holder) or self._made(holder)
+            group = self._groups.get(holder) or self._create_group(holder)
             device_filter.attach(group, device_filter.program(governed, allowed))
             self._groups[holder] = group
-            self._left.discard(group)  # a kernel may have had no lease for a while
-            self._gather(holder, group)
+            self._abandoned.discard(group)  # a kernel may have had no lease for a while
+            self._move_process_tree(holder, group)
             opened = _opened(group, governed, allowed)
         except HostFault as error:
-            return Kept(f"The device files of other GPUs are not closed to this lease: {error}")
+            return DeviceAccess(f"The device files of other GPUs are not closed to this lease: {error}")
         if opened is not None:
-            return Kept(f"{opened} What is open stays open; every other one is closed.")
+            return DeviceAccess(f"{opened} What is open stays open; every other one is closed.")
         if holder.uid == 0:
-            return Kept("The device files of other GPUs are closed, but root, whose kernel this is, can undo that.")
-        return Kept(closed=True)
+            return DeviceAccess(
+                "The device files of other GPUs are closed, but root, whose kernel this is, can undo that."
+            )
+        return DeviceAccess(enforced=True)
 
-    def drop(self, holder: Holder) -> None:
+    def release(self, holder: Holder) -> None:
         """No lease has that process any more: close everything, and remove the group once it is empty."""
         group = self._groups.pop(holder, None)
         if group is not None:
-            self._left.add(group)
-            self.tidy()
+            self._abandoned.add(group)
+            self.remove_empty()
 
-    def tidy(self) -> bool:
+    def remove_empty(self) -> bool:
         """Remove groups that are empty; whether there are others."""
-        for group in sorted(self._left):
+        for group in sorted(self._abandoned):
             try:
                 group.rmdir()
             except FileNotFoundError:
@@ -137,13 +139,13 @@ class LeaseGroups:
                 with suppress(HostFault):
                     device_filter.attach(group, device_filter.program(driver_majors().values(), ()))
                 continue
-            self._left.discard(group)
-        return bool(self._left)
+            self._abandoned.discard(group)
+        return bool(self._abandoned)
 
     def _name(self, holder: Holder) -> str:
         return f"{self._prefix}{holder.pid}-{holder.start_time}"
 
-    def _made(self, holder: Holder) -> Path:
+    def _create_group(self, holder: Holder) -> Path:
         """A new group below the one that the process is in, or the one that is there."""
         around = cgroup.group_of(holder.pid)
         if around.name == self._name(holder):
@@ -164,13 +166,13 @@ class LeaseGroups:
             raise HostFault(f"no control group can be made below {around} ({error.strerror}).") from error
         return group
 
-    def _gather(self, holder: Holder, group: Path) -> None:
+    def _move_process_tree(self, holder: Holder, group: Path) -> None:
         """Have the process, and all below it that are where it was, in the group."""
         pidfd = open_holder(holder, self._boot_id)
         if pidfd is None:
             raise HostFault(f"process {holder.pid} has ended.")
         os.close(pidfd)  # the number cannot have passed on between here and the move of a kernel that lives
-        for _ in range(ROUNDS_MAX):
+        for _ in range(MOVE_ROUNDS_MAX):
             outside = [pid for pid in _tree(holder.pid) if _is_in(pid, group.parent)]
             if not outside:
                 return
@@ -209,7 +211,7 @@ def number_of(node: str, majors: Mapping[str, int]) -> Number | None:
     return None
 
 
-def why_not() -> str | None:
+def unsupported_reason() -> str | None:
     """Why device files cannot be closed here, as the end of a sentence; ``None`` where they can."""
     if os.geteuid():
         return "only root can do that."

@@ -55,7 +55,7 @@ def holder_of(pid: int, boot_id: str) -> Holder:
 def _identify(pid: int, pidfd: int, boot_id: str) -> Holder:
     try:
         # The number cannot pass to another process while we look: the pidfd would have become readable.
-        stat = read_small(f"/proc/{pid}/stat").decode(errors="replace")
+        stat = read_proc_file(f"/proc/{pid}/stat").decode(errors="replace")
         uid = os.stat(f"/proc/{pid}").st_uid  # noqa: PTH116 (a Path takes longer than the call)
     except OSError as error:
         raise NotFound(f"Process {pid} has ended.") from error
@@ -65,7 +65,7 @@ def _identify(pid: int, pidfd: int, boot_id: str) -> Holder:
     return Holder(boot_id, pid, int(fields[18]), os.fstat(pidfd).st_ino, uid)
 
 
-def read_small(path: str) -> bytes:
+def read_proc_file(path: str) -> bytes:
     """A small file of the kernel's, without the objects that a Path and a text file are: each request reads one."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
@@ -95,7 +95,7 @@ def open_holder(holder: Holder, boot_id: str) -> int | None:
     return None
 
 
-class Watcher:
+class HolderWatcher:
     """Tells, once, when the current holder of a lease ends. For the event loop's thread only.
 
     One descriptor serves all leases of a holder: a server may hold thousands.

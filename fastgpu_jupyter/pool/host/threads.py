@@ -72,7 +72,7 @@ class DaemonThreads(Executor):
             self._changed.notify_all()
 
 
-def within(timeout_s: float, call: Callable[[], T], silence: str) -> T:
+def call_with_timeout(timeout_s: float, call: Callable[[], T], silence: str) -> T:
     """What ``call`` answers; raises :class:`HostFault` with ``silence`` where it does not in that time.
 
     It may still be under way then, in a thread that nobody waits for.

@@ -37,8 +37,8 @@ from ..host.attribution import host_pid
 from ..host.process import holder_of
 from ..loop.calls import Changes
 from ..loop.runtime import Runtime
-from ..monitors.metrics import Metrics, Now
-from ..supervisor import set_within
+from ..monitors.metrics import Metrics, MetricsSnapshot
+from ..supervisor import wait_for_event
 from . import request_parsing, views
 from . import statements as statement_views
 from .limits import RateLimiter, ServiceLimits
@@ -143,8 +143,8 @@ class PoolService:
 
         def read(state: State, at: Instant) -> bytes:
             accepting = self.runtime.fault is None
-            foreign = {name: len(found) for name, found in self.runtime.lookout.foreign.items()}
-            now = Now(
+            foreign = {name: len(found) for name, found in self.runtime.process_monitor.foreign.items()}
+            now = MetricsSnapshot(
                 state,
                 self.runtime.usage,
                 len(self.publisher),
@@ -152,7 +152,7 @@ class PoolService:
                 accepting,
                 at,
                 foreign,
-                self.runtime.parts.failures,
+                self.runtime.supervisor.failures,
             )
             return self.metrics.text(now)
 
@@ -172,7 +172,7 @@ class PoolService:
             scope=self._scope,
             currency=self._currency,
             started_at=self._started_at,
-            message=self.runtime.parts.trouble or self.runtime.inventory.message,
+            message=self.runtime.supervisor.failure_message or self.runtime.inventory.message,
             fault=self.runtime.fault,
             silent_since=self.runtime.silent_since,
         )
@@ -185,9 +185,9 @@ class PoolService:
             runtime.environment_of,
             runtime.queue_positions,
             runtime.device_nodes_of,
-            runtime.lookout.foreign,
-            runtime.closed_to,
-            runtime.scrubber.doing,
+            runtime.process_monitor.foreign,
+            runtime.device_access_of,
+            runtime.scrubber.status_of,
         )
 
     def _one(self, state: State, at: Instant, lease_id: str, caller: Caller) -> LeaseView:
@@ -252,7 +252,7 @@ class PoolService:
                 left_s = deadline - loop.time()
                 if left_s <= 0 or enough(view):
                     return view
-                await set_within(changed, left_s)
+                await wait_for_event(changed, left_s)
 
     async def bind(self, caller: Caller, lease_id: str, body: dict[str, Any], key: str | None) -> LeaseView:
         """Make a process of the caller's user the lease's holder; only with the lease's token."""
@@ -264,7 +264,7 @@ class PoolService:
         if caller.holder.uid not in {holder.uid, 0}:
             raise Forbidden(f"Process {pid} belongs to another user.")
         await self.runtime.submit(c.BindHolder(lease_id, holder), _scoped(caller, key))
-        await self.runtime.until_closed(lease_id)  # before a cell can run there
+        await self.runtime.wait_for_device_access(lease_id)  # before a cell can run there
         return await self.lease(caller, lease_id)
 
     async def release(self, caller: Caller, lease_id: str, key: str | None) -> LeaseView:

@@ -244,13 +244,13 @@ class EventPublisher:
 
     def _delivered(self, delivery: asyncio.Task[None]) -> None:
         """After a bug readers may have missed something: all of them begin anew, after a pause."""
-        parts = self._runtime.parts
+        supervisor = self._runtime.supervisor
         if delivery.cancelled() or (bug := delivery.exception()) is None:
-            parts.mended("events")
+            supervisor.report_recovery("events")
             return
         self._pending = self._pending._replace(pool=True)
         self._not_before_s = asyncio.get_running_loop().time() + RETRY_S
-        parts.failed("events", bug)
+        supervisor.report_failure("events", bug)
         self._begin_delivery()
 
     async def _deliver_all(self) -> None:

@@ -29,8 +29,8 @@ from ...wire.schemas import (
     TenantView,
 )
 from ..devices.driver import DeviceUsage, Sample
-from ..host.lease_groups import TOLD, Kept
-from ..monitors.process_owners import Foreign
+from ..host.lease_groups import NOT_ENFORCED, DeviceAccess
+from ..monitors.process_owners import ForeignProcess
 
 PRIORITY_NAMES: dict[Priority, PriorityName] = {
     Priority.LOW: "low",
@@ -64,8 +64,8 @@ class ViewContext:
     environment_of: Callable[[str], dict[str, str]]
     queue_positions: Callable[[], QueuePositions]
     device_nodes_of: Callable[[str], list[str]]
-    foreign: Mapping[str, Sequence[Foreign]]
-    closed_to: Callable[[str], Kept] = lambda _: TOLD
+    foreign: Mapping[str, Sequence[ForeignProcess]]
+    device_access_of: Callable[[str], DeviceAccess] = lambda _: NOT_ENFORCED
     doing: Callable[[str], str | None] = lambda _: None  #: what is being done to a lease's device, for its user
 
 
@@ -127,7 +127,7 @@ def _device_view(state: State, device: Device, access: AccessScope, facts: ViewC
     }
 
 
-def _foreign_view(state: State, one: Foreign, access: AccessScope) -> ForeignView:
+def _foreign_view(state: State, one: ForeignProcess, access: AccessScope) -> ForeignView:
     lease = state.leases.get(one.lease_id or "")
     return {
         "pid": one.holder.pid,
@@ -173,7 +173,7 @@ def lease_view(state: State, lease: Lease, at: Instant, facts: ViewContext) -> L
     gpu = lease.logical_gpu
     device = state.devices.get(gpu.device_id) if gpu else None
     usage = facts.usage.leases.get(lease.id, _UNKNOWN)
-    nodes = facts.closed_to(lease.id)
+    nodes = facts.device_access_of(lease.id)
     return {
         "id": lease.id,
         "version": lease.version,
@@ -209,7 +209,7 @@ def lease_view(state: State, lease: Lease, at: Instant, facts: ViewContext) -> L
         "limit_message": memory_limit.message(state, lease),
         "environment": facts.environment_of(lease.id),
         "device_nodes": facts.device_nodes_of(lease.id),
-        "device_nodes_closed": nodes.closed,
+        "device_nodes_closed": nodes.enforced,
         "device_nodes_message": nodes.detail,
         "requested_at": lease.requested_at.wall_ms,
         "granted_at": lease.granted_at.wall_ms if lease.granted_at else None,

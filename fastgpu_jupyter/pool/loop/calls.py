@@ -45,7 +45,7 @@ def _tenants_of_money(events: Iterable[Event]) -> set[str]:
     return {event.tenant for event in events if isinstance(event, BudgetSet | BudgetThresholdPassed)}
 
 
-class Whereabouts:
+class LeaseDeviceTracker:
     """On which devices each lease was last seen: one that is parked has left them, and they are news, too."""
 
     def __init__(self, state: State) -> None:

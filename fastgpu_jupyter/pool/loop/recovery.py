@@ -20,9 +20,9 @@ from ..devices.selection import START_S
 from ..effects.executor import NO_ANSWER
 from ..host import machine
 from ..host.clock import Clock
-from ..host.threads import within
+from ..host.threads import call_with_timeout
 from ..journal.codec import decode_state
-from ..journal.reserve import Release, Reserve
+from ..journal.release_log import PreallocatedReleaseLog, Release
 from ..journal.store import Entry, Journal
 
 #: Up to so many records the whole chain is verified before anything is served; a longer one while it is served.
@@ -42,11 +42,15 @@ def replay(journal: Journal) -> State:
 
 
 def recover(
-    journal: Journal, driver: Driver, clock: Clock, reserve: Reserve | None = None, policy: Policy | None = None
+    journal: Journal,
+    driver: Driver,
+    clock: Clock,
+    release_log: PreallocatedReleaseLog | None = None,
+    policy: Policy | None = None,
 ) -> tuple[Pool, str | None]:
     """The pool to serve, and what the driver says where it has no devices. What follows is journalled.
 
-    Where the disk has no room for that, it is served all the same, with nothing new granted: ``reserve`` then
+    Where the disk has no room for that, it is served all the same, with nothing new granted: ``release_log`` then
     has what the journal is owed.
     """
     state = replay(journal)
@@ -64,7 +68,7 @@ def recover(
     shown = [command for command in devices if command not in distrusted]
     begin = c.StartPool(boot_id, boot_ms)
     start = (*distrusted, begin, c.SetPolicy(policy or Policy()), *shown)
-    released = reserve.read() if reserve else []
+    released = release_log.read() if release_log else []
     entries = _take_back(state, released)
     same_boot = boot_id == state.boot_id
     ms = max(state.last.ms, boot_ms - state.clock_epoch_ms) if same_boot else state.last.ms
@@ -73,17 +77,17 @@ def recover(
     try:
         journal.append([*entries, *(Entry(at, pool.execute(command, at)) for command in start)])
     except StoreFault:
-        if reserve is None:
+        if release_log is None:
             raise
         # The same once more, but nobody is granted what the journal does not know of, and nobody loses what a device
         # that is missing now may show again before the journal knows of it: the runtime looks again by then.
         state = replay(journal)
-        reserve.owed = [*_take_back(state, released), _without_grants(state, begin, at)]
+        release_log.pending_entries = [*_take_back(state, released), _without_grants(state, begin, at)]
         pool = Pool(state)
     else:
-        if reserve is not None:
+        if release_log is not None:
             with suppress(StoreFault):
-                reserve.clear()
+                release_log.clear()
     return pool, message
 
 
@@ -93,7 +97,7 @@ def _look(driver: Driver, state: State) -> tuple[list[c.Command], str | None]:
     A driver that does not answer says nothing: the devices stay, and nothing is granted on them until it does.
     """
     try:
-        specs, message = within(START_S, driver.inventory, NO_ANSWER)
+        specs, message = call_with_timeout(START_S, driver.inventory, NO_ANSWER)
     except HostFault as error:
         return [c.SetHealth(name, Health.SUSPECT, NO_ANSWER, stays=True) for name in state.devices], str(error)
     silent = [device.spec.id for device in state.devices.values() if device.health_reason == NO_ANSWER]

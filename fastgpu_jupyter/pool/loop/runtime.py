@@ -4,7 +4,7 @@ All commands pass one queue. Those that wait together are decided one after the 
 nobody, caller or reader, learns of an event before it is durable: readers wait while a write is under way, and where
 a write fails the state is replayed from what is on disk.
 
-Lives in the event loop's thread. The journal has a thread of its own, and so have the devices (:mod:`.hands`) and
+Lives in the event loop's thread. The journal has a thread of its own, and so have the devices (:mod:`.executor`) and
 their counters (:mod:`.sampler`), so that neither a slow disk nor a driver that hangs holds up an answer.
 """
 
@@ -32,28 +32,28 @@ from ...errors import Conflict, FastGPUError, HostFault, InternalError, LimitRea
 from ...wire.schemas import StatementView
 from ..devices.driver import DeviceProcess, Driver, Sample, SampledLease
 from ..devices.health import HealthReport, WatchableDriver
-from ..effects import executor as hands
-from ..effects.device_access import Closing
-from ..effects.executor import Hands
-from ..effects.scrubber import KNOWN, OnDevice, Scrubber
+from ..effects import executor
+from ..effects.device_access import DeviceAccessController
+from ..effects.executor import EffectExecutor
+from ..effects.scrubber import KNOWN, DeviceOccupancy, Scrubber
 from ..host.clock import Clock
-from ..host.lease_groups import TOLD, Kept, LeaseGroups
-from ..host.process import Watcher
+from ..host.lease_groups import NOT_ENFORCED, DeviceAccess, LeaseGroups
+from ..host.process import HolderWatcher
 from ..http import statements as statement_views
 from ..http.views import AccessScope, QueuePositions
 from ..journal.codec import encode_state
-from ..journal.reserve import Reserve
+from ..journal.release_log import PreallocatedReleaseLog
 from ..journal.store import Entry, Journal
-from ..monitors import processes as lookout
-from ..monitors.health import Healer
+from ..monitors import processes as process_monitor
+from ..monitors.health import HealthMonitor
 from ..monitors.history import History
 from ..monitors.inventory import Inventory, specs_of
 from ..monitors.metrics import Metrics
-from ..monitors.process_owners import Owned, Owners, Rights, rights_of
+from ..monitors.process_owners import DeviceAssignments, OwnershipResolver, ProcessOwnership, assignments_of
 from ..monitors.sampler import Reading, Sampler
-from ..supervisor import Parts
+from ..supervisor import Supervisor
 from . import degraded_mode as degraded
-from .calls import Call, Changes, Whereabouts, changes_of
+from .calls import Call, Changes, LeaseDeviceTracker, changes_of
 from .recovery import VERIFY_FIRST_MAX, replay
 
 T = TypeVar("T")
@@ -90,15 +90,15 @@ class Runtime:
         journal: Journal,
         driver: Driver,
         clock: Clock,
-        reserve: Reserve | None = None,
+        release_log: PreallocatedReleaseLog | None = None,
         *,
-        foreign: str = lookout.WARN,
+        foreign: str = process_monitor.WARN,
         scrub: str = KNOWN,
         scrub_timeout_s: float = 60.0,
         groups: LeaseGroups | None = None,
     ) -> None:
         self._pool = pool
-        self._reserve = reserve
+        self._release_log = release_log
         self._journal = journal
         self._driver = driver
         self._clock = clock
@@ -107,51 +107,62 @@ class Runtime:
         self._ticks = 0
         self._calls: asyncio.Queue[Call] = asyncio.Queue(COMMANDS_MAX)
         #: Held from the first event of a batch until it is durable.
-        self._settling = asyncio.Lock()
+        self._commit_lock = asyncio.Lock()
         self._reading = asyncio.Lock()
         self._writer = ThreadPoolExecutor(1, "journal")
         self.scrubber = Scrubber(
-            scrub, scrub_timeout_s, on_device=self._on_device, say=self._report, tell=self._tell_of_lease
+            scrub,
+            scrub_timeout_s,
+            occupancy_of=self._occupancy_of,
+            submit=self._report,
+            notify_lease=self._notify_lease,
         )
-        self._closing = Closing(groups, driver.device_nodes, self._tell_of_lease) if groups else None
-        self._hands = Hands(
-            driver, lambda: self._spawn(self.inventory.heard()), scrubber=self.scrubber, closing=self._closing
+        self._device_access = (
+            DeviceAccessController(groups, driver.device_nodes, self._notify_lease) if groups else None
         )
-        self._healer: Healer | None = None
+        self._executor = EffectExecutor(
+            driver,
+            lambda: self._spawn(self.inventory.refresh_responsiveness()),
+            scrubber=self.scrubber,
+            device_access=self._device_access,
+        )
+        self._health_monitor: HealthMonitor | None = None
         #: What runs as long as the pool manager does.
-        self.parts = Parts(self._tell_of_pool, self._lost)
+        self.supervisor = Supervisor(self._notify_pool, self._on_job_failure)
         self.inventory = Inventory(
             driver,
-            self._hands,
-            self.parts,
+            self._executor,
+            self.supervisor,
             read=self.read,
             say=self.submit,
             report=self._report,
-            changed=self._tell_of_pool,
+            changed=self._notify_pool,
         )
-        self._watcher = Watcher(pool.state.boot_id, self._holder_ended)
+        self._watcher = HolderWatcher(pool.state.boot_id, self._on_holder_ended)
         self._listeners: list[Callable[[Changes], None]] = []
-        self._whereabouts = Whereabouts(pool.state)
+        self._lease_devices = LeaseDeviceTracker(pool.state)
         self._usage_listeners: list[Callable[[], None]] = []
         self._queue_positions: QueuePositions | None = None  #: of the state as it is, once anybody asked
         #: Who has memory on the devices, rightly or not.
-        owners = Owners(pool.state.boot_id)
-        self.lookout = lookout.Lookout(pool.state.boot_id, owners, foreign)
-        self.lookout.ours = self.scrubber.pids
+        ownership = OwnershipResolver(pool.state.boot_id)
+        self.process_monitor = process_monitor.ProcessMonitor(pool.state.boot_id, ownership, foreign)
+        self.process_monitor.own_pids = self.scrubber.pids
         self.metrics = Metrics()
         #: Asked before a request for a lease is decided; raises where a limit is reached.
         self.admit: Callable[[State, c.RequestLease], None] = lambda *_: None
-        self._sampler = Sampler(driver, owners)
+        self._sampler = Sampler(driver, ownership)
         self.usage = Sample()
-        self._owned: Mapping[str, Owned] = {}  #: whose the processes were that were listed with it, by device
+        self._owned: Mapping[
+            str, ProcessOwnership
+        ] = {}  #: whose the processes were that were listed with it, by device
         self.history = History()
         #: Since when the devices' counters cannot be read, on the wall clock; ``None`` while they can.
         self.silent_since: int | None = None
         #: A bug, or damage: nothing new is granted until the pool manager is started again.
         self._broken: str | None = None
         #: The journal cannot be written: nothing new is granted until it can.
-        self._ahead = False  #: memory may not be what the disk has: the journal must not go on from there
-        self._unwritable: str | None = degraded.FULL_AT_START if reserve and reserve.owed else None
+        self._memory_ahead = False  #: memory may not be what the disk has: the journal must not go on from there
+        self._unwritable: str | None = degraded.FULL_AT_START if release_log and release_log.pending_entries else None
 
     @property
     def fault(self) -> str | None:
@@ -192,7 +203,7 @@ class Runtime:
 
     async def read(self, view: Callable[[State, Instant], T]) -> T:
         """What ``view`` makes of the state, all of which is on disk. ``view`` must not keep or change it."""
-        async with self._settling:
+        async with self._commit_lock:
             return view(self._pool.state, self.now())
 
     def queue_positions(self) -> QueuePositions:
@@ -220,7 +231,11 @@ class Runtime:
         """Put a device back into service that was found ill. Raises :class:`Conflict` where it still is."""
         known = device_id in await self._device_ids()
         try:
-            condition = await self._healer.look(device_id) if self._healer and known else HealthReport(Health.HEALTHY)
+            condition = (
+                await self._health_monitor.condition_of(device_id)
+                if self._health_monitor and known
+                else HealthReport(Health.HEALTHY)
+            )
         except HostFault as silent:
             raise Conflict(f"{silent} Nothing was changed.") from silent
         if condition.health is not Health.HEALTHY:
@@ -252,14 +267,14 @@ class Runtime:
         gpu = self._granted(lease_id)
         return list(self._driver.device_nodes(gpu)) if gpu else []
 
-    def closed_to(self, lease_id: str) -> Kept:
+    def device_access_of(self, lease_id: str) -> DeviceAccess:
         """Whether its kernel can open no other GPU's device files, and what is to be said of that."""
-        return self._closing.about(lease_id) if self._closing else TOLD
+        return self._device_access.access_of(lease_id) if self._device_access else NOT_ENFORCED
 
-    async def until_closed(self, lease_id: str) -> None:
+    async def wait_for_device_access(self, lease_id: str) -> None:
         """Return once what is to be closed to the lease's kernel is, or after a while."""
-        if self._closing:
-            await self._closing.settled(lease_id)
+        if self._device_access:
+            await self._device_access.wait_until_applied(lease_id)
 
     def _granted(self, lease_id: str) -> LogicalGPU | None:
         lease = self._pool.state.leases[lease_id]
@@ -270,32 +285,32 @@ class Runtime:
     async def start(self) -> None:
         """Begin to serve: take up what is still owed for the recovered state."""
         for name, step in (
-            ("requests", self._serve_some),
+            ("requests", self._process_batch),
             ("counters", self._sample),
             ("clock", self._tick),
-            ("devices", self._look_again),
-            ("processes", self._watch_again),
+            ("devices", self._refresh_inventory),
+            ("processes", self._refresh_processes),
         ):
-            self.parts.keep(name, step)
+            self.supervisor.run_forever(name, step)
         if isinstance(self._driver, WatchableDriver):
-            self._healer = Healer(
+            self._health_monitor = HealthMonitor(
                 self._driver,
-                self._hands,
+                self._executor,
                 devices=self._device_ids,
                 holders=self._holders_on,
                 say=self.submit,
                 count=self.metrics.count_fault,
-                parts=self.parts,
+                supervisor=self.supervisor,
             )
-            self._healer.start()
+            self._health_monitor.start()
         if self._journal.seq > VERIFY_FIRST_MAX:
             self._spawn(self._verify())
         if self._unwritable:
-            self._spawn(self._until_writable())
-        if self._closing:
-            self._closing.follow(self._pool.state, list(self._pool.state.leases))
-            self.parts.keep("files", self._closing.keep)
-            self.parts.keep("groups", self._closing.tidy)
+            self._spawn(self._retry_until_writable())
+        if self._device_access:
+            self._device_access.update(self._pool.state, list(self._pool.state.leases))
+            self.supervisor.run_forever("files", self._device_access.apply_pending)
+            self.supervisor.run_forever("groups", self._device_access.remove_empty_groups)
         for effect in list(fx.outstanding(self._pool.state)):
             self._run_effect(effect)
 
@@ -308,52 +323,52 @@ class Runtime:
 
     async def stop(self) -> None:
         """Stop serving; leases live on in the journal and in their kernels."""
-        async with self._settling:
-            await self.parts.stop()
+        async with self._commit_lock:
+            await self.supervisor.stop()
         self._watcher.close()
-        if self._healer:
-            await self._healer.close()
+        if self._health_monitor:
+            await self._health_monitor.close()
         if self._journal.seq > self._snapshot_seq and self.fault is None:
             self._snapshot()
         self._writer.shutdown()
-        self._hands.close()
-        if self._closing:
-            self._closing.close()
+        self._executor.close()
+        if self._device_access:
+            self._device_access.close()
         self._sampler.close()
-        self.lookout.close()
+        self.process_monitor.close()
         self._journal.close()
-        if self._reserve:
-            self._reserve.close()
+        if self._release_log:
+            self._release_log.close()
 
     def _spawn(self, job: Coroutine[Any, Any, None]) -> None:
-        self.parts.once(job)
+        self.supervisor.run_once(job)
 
-    def _lost(self, bug: BaseException) -> None:
+    def _on_job_failure(self, bug: BaseException) -> None:
         self._degrade(f"A part of the pool manager failed ({bug!r}).", bug)
 
     def _degrade(self, why: str, error: BaseException | None = None) -> None:
         self._broken = f"{why} Running kernels go on and releases are accepted, but nothing new is granted."
         log.error(self._broken, exc_info=error)
-        self._tell_of_pool()
+        self._notify_pool()
 
     # -- the loop -----------------------------------------------------------------------------------------------------
 
-    async def _serve_some(self) -> None:
+    async def _process_batch(self) -> None:
         batch = [await self._calls.get()]
         while len(batch) < BATCH_MAX and not self._calls.empty():
             batch.append(self._calls.get_nowait())
-        async with self._settling:
+        async with self._commit_lock:
             try:
-                await (self._settle_unwritten if self._unwritable or self._ahead else self._settle)(batch)
+                await (self._commit_releases if self._unwritable or self._memory_ahead else self._commit)(batch)
             except Exception as bug:  # noqa: BLE001 (whatever it is, the loop goes on and says so)
                 self._degrade(f"The pool manager met a bug of its own ({bug!r}).", bug)
                 try:
-                    await self._go_back()
+                    await self._reload()
                 finally:
                     for call in batch:
                         call.refuse(InternalError(self._broken))
 
-    async def _settle(self, batch: list[Call]) -> None:
+    async def _commit(self, batch: list[Call]) -> None:
         decided, after_bug = self._decide_all(batch)
         entries = [entry for _, entry in decided]
         events = [event for entry in entries for event in entry.events]
@@ -366,14 +381,14 @@ class Runtime:
             except StoreFault as fault:
                 self._unwritable = f"{fault} Until then releases are accepted, but nothing new is granted."
                 log.error("%s", self._unwritable)  # noqa: TRY400 (what went wrong is said)
-                await self._go_back()
-                self._tell_of_pool()
-                self._spawn(self._until_writable())
-                await self._settle_unwritten([*(call for call, _ in decided), *(after_bug or ())])
+                await self._reload()
+                self._notify_pool()
+                self._spawn(self._retry_until_writable())
+                await self._commit_releases([*(call for call, _ in decided), *(after_bug or ())])
                 return
         self._queue_positions = None
         if after_bug is not None:
-            await self._go_back()  # memory may have a part of what the disk will never have
+            await self._reload()  # memory may have a part of what the disk will never have
         self._keys.update({entry.key: entry.lease_id for entry in entries if entry.key and entry.lease_id})
         if self._journal.seq - self._snapshot_seq >= SNAPSHOT_EVERY:
             self._snapshot()
@@ -382,9 +397,9 @@ class Runtime:
             call.answer(state, at, entry.lease_id)
         for effect in fx.effects(self._pool.state, events):
             self._run_effect(effect)
-        self._tell(events)
+        self._notify_events(events)
         if after_bug:
-            await (self._settle_unwritten if self._ahead else self._settle)(after_bug)
+            await (self._commit_releases if self._memory_ahead else self._commit)(after_bug)
 
     def _snapshot(self) -> None:
         """Begin to store the state as it is now: the records up to here need not be replayed again."""
@@ -440,28 +455,28 @@ class Runtime:
 
     # -- while the journal cannot be written --------------------------------------------------------------------------
 
-    async def _go_back(self) -> None:
+    async def _reload(self) -> None:
         """To what is on disk: memory must not be ahead of it, nor behind it."""
         expected = self._journal.seq
-        if self._reserve and self._reserve.owed:
-            self._ahead = True  # what is owed is not in what is read now, and may be in the journal: a start finds out
+        if self._release_log and self._release_log.pending_entries:
+            self._memory_ahead = True  # only a start can find out whether the journal has what is owed
         try:
             self._pool = Pool(await self._write(replay, self._journal))
             self._keys = await self._write(self._journal.answers)
         except StoreFault as unreadable:
-            self._ahead = True
+            self._memory_ahead = True
             self._degrade(str(unreadable))
         else:
             self._queue_positions = None
-            if self._closing:
-                self._closing.follow(self._pool.state, list(self._pool.state.leases))
+            if self._device_access:
+                self._device_access.update(self._pool.state, list(self._pool.state.leases))
             if self._journal.seq != expected:  # the write that was said to have failed is there
                 state = self._pool.state
                 ended = (fx.UnwatchHolder(lease.id) for lease in state.leases.values() if lease.ended_at is not None)
                 for effect in [*ended, *fx.outstanding(state)]:
                     self._run_effect(effect)
 
-    async def _settle_unwritten(self, batch: list[Call]) -> None:
+    async def _commit_releases(self, batch: list[Call]) -> None:
         for call in batch:
             at, state = self.now(), self._pool.state
             try:
@@ -469,37 +484,37 @@ class Runtime:
                 if call.key is not None and call.key in self._keys:
                     call.answer(state, at, self._keys[call.key])
                     continue
-                note = partial(degraded.release, always=self._ahead)
-                entry = await self._write(note, state, call.command, at, self._reserve, self.fault)
+                note = partial(degraded.release, always=self._memory_ahead)
+                entry = await self._write(note, state, call.command, at, self._release_log, self.fault)
             except FastGPUError as refusal:
                 call.refuse(refusal)
                 continue
             apply_all(state, entry.events, at)
             self._queue_positions = None
-            if self._reserve:
-                self._reserve.owed.append(entry)
+            if self._release_log:
+                self._release_log.pending_entries.append(entry)
             call.answer(state, at, entry.lease_id)
             for effect in fx.effects(state, entry.events):
                 self._run_effect(effect)
-            self._tell(entry.events)
+            self._notify_events(entry.events)
 
-    async def _until_writable(self) -> None:
-        while self._unwritable and not self._ahead:
+    async def _retry_until_writable(self) -> None:
+        while self._unwritable and not self._memory_ahead:
             await asyncio.sleep(PROBE_S)
-            await self.parts.attempt("journal", self._probe)
+            await self.supervisor.attempt("journal", self._retry_once)
         with suppress(FastGPUError):
-            await self.inventory.look()  # a start without the disk could not note what there is
+            await self.inventory.refresh()  # a start without the disk could not note what there is
             await self.submit(c.Tick())  # which serves who waited
 
-    async def _probe(self) -> None:
-        async with self._settling:
-            if not self._ahead:  # a bug may have been met meanwhile
-                await self._try_to_write()
+    async def _retry_once(self) -> None:
+        async with self._commit_lock:
+            if not self._memory_ahead:  # a bug may have been met meanwhile
+                await self._write_pending()
 
-    async def _try_to_write(self) -> None:
-        entries = degraded.owed(self._pool.state, self._reserve, self.now())
+    async def _write_pending(self) -> None:
+        entries = degraded.unwritten_entries(self._pool.state, self._release_log, self.now())
         try:
-            await self._write(degraded.catch_up, self._journal, self._reserve, entries)
+            await self._write(degraded.catch_up, self._journal, self._release_log, entries)
         except StoreFault:
             return
         self.metrics.count_events(event for entry in entries for event in entry.events)
@@ -507,32 +522,32 @@ class Runtime:
         self._pool = Pool(self._pool.state)  # whose queue did not follow what was applied meanwhile
         self._unwritable = None
         log.warning("The journal can be written again; the pool goes on.")
-        self._tell_of_pool()
+        self._notify_pool()
 
     async def _write(self, call: Callable[..., T], *args: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._writer, call, *args)
 
-    def _tell_of_pool(self) -> None:
-        self._tell_all(Changes(frozenset(), frozenset(), pool=True))
+    def _notify_pool(self) -> None:
+        self._notify_all(Changes(frozenset(), frozenset(), pool=True))
 
-    def _tell_of_lease(self, lease_id: str) -> None:
-        self._tell_all(Changes(frozenset({lease_id}), frozenset()))
+    def _notify_lease(self, lease_id: str) -> None:
+        self._notify_all(Changes(frozenset({lease_id}), frozenset()))
 
     # -- who follows --------------------------------------------------------------------------------------------------
 
-    def _tell(self, events: list[Event]) -> None:
+    def _notify_events(self, events: list[Event]) -> None:
         if events:
-            if self._closing:
+            if self._device_access:
                 lease_ids = {getattr(event, "lease_id", None) for event in events} - {None}
-                self._closing.follow(self._pool.state, cast("set[str]", lease_ids))
-            self._tell_all(self._whereabouts.follow(changes_of(events, self._pool.state), self._pool.state))
+                self._device_access.update(self._pool.state, cast("set[str]", lease_ids))
+            self._notify_all(self._lease_devices.follow(changes_of(events, self._pool.state), self._pool.state))
 
-    def _tell_all(self, changes: Changes) -> None:
+    def _notify_all(self, changes: Changes) -> None:
         for listener in self._listeners:
             try:
                 listener(changes)
             except Exception as bug:  # noqa: BLE001 (what was decided stands, whoever cannot be told)
-                self.parts.failed("events", bug)
+                self.supervisor.report_failure("events", bug)
 
     # -- effects ------------------------------------------------------------------------------------------------------
 
@@ -543,18 +558,18 @@ class Runtime:
             case fx.UnwatchHolder(lease_id=lease_id):
                 self._watcher.forget(lease_id)
             case _:
-                self._spawn(self._carry_out(effect))
+                self._spawn(self._execute_effect(effect))
 
-    def _holder_ended(self, lease_id: str, holder: Holder) -> None:
+    def _on_holder_ended(self, lease_id: str, holder: Holder) -> None:
         self._spawn(self._report(c.HolderEnded(lease_id, holder)))
 
-    async def _carry_out(self, effect: fx.DeviceEffect) -> None:
-        done = await self._hands.carry_out(effect)
+    async def _execute_effect(self, effect: fx.DeviceEffect) -> None:
+        done = await self._executor.execute(effect)
         if isinstance(done, c.PrepareFailed):
-            await self._give_up(done, effect.logical_gpu)
+            await self._undo_preparation(done, effect.logical_gpu)
         await self._report(done)
 
-    async def _give_up(self, failed: c.PrepareFailed, gpu: LogicalGPU) -> None:
+    async def _undo_preparation(self, failed: c.PrepareFailed, gpu: LogicalGPU) -> None:
         """Unmake what was made of it, see what is in its place, which may be granted anew, and rest a while."""
         pause_s = 0.0
         while lease := await self.read(lambda state, _: preparation.current(state, failed)):
@@ -562,10 +577,10 @@ class Runtime:
             pause_s = preparation.pause_ms(lease) / 1000
             with suppress(HostFault):
                 if gpu.partition is not None:
-                    await self._hands.ask(self._driver.release, gpu)
+                    await self._executor.call_driver(self._driver.release, gpu)
                 break
-            await asyncio.sleep(hands.DRAIN_POLL_S)
-        await self.inventory.look_once()
+            await asyncio.sleep(executor.DRAIN_POLL_S)
+        await self.inventory.refresh_once()
         await asyncio.sleep(pause_s)
 
     async def _report(self, command: c.Command) -> None:
@@ -579,11 +594,11 @@ class Runtime:
 
     # -- devices ------------------------------------------------------------------------------------------------------
 
-    async def _look_again(self) -> None:
+    async def _refresh_inventory(self) -> None:
         await asyncio.sleep(LOOK_S)
-        await self.inventory.look_if_answered()
+        await self.inventory.refresh_if_responsive()
 
-    async def _watch_again(self) -> None:
+    async def _refresh_processes(self) -> None:
         await asyncio.sleep(WATCH_S)
         with suppress(HostFault, StoreFault, LimitReached, InternalError):
             await self._watch()
@@ -595,18 +610,18 @@ class Runtime:
             return
 
         async def processes(device_id: str) -> Sequence[DeviceProcess]:
-            return await self._hands.ask(self._driver.processes, device_id)
+            return await self._executor.call_driver(self._driver.processes, device_id)
 
         now_s = time.monotonic()
-        changed = await self.lookout.look(
+        changed = await self.process_monitor.refresh(
             device_ids, self._owned, processes, say=self.submit, read=self.read, now_s=now_s
         )
         if changed:
-            self._tell_all(Changes(frozenset(), frozenset(changed)))
+            self._notify_all(Changes(frozenset(), frozenset(changed)))
 
-    def _on_device(self, device_id: str) -> OnDevice:
+    def _occupancy_of(self, device_id: str) -> DeviceOccupancy:
         device = self._pool.state.devices.get(device_id)
-        return OnDevice(
+        return DeviceOccupancy(
             frozenset(device.lease_ids if device else ()), bool(device and device.scrub_pending is not None)
         )
 
@@ -639,21 +654,21 @@ class Runtime:
         if (silent_s is None) != (self.silent_since is None):
             ago_ms = 0 if silent_s is None else round(1000 * (asyncio.get_running_loop().time() - silent_s))
             self.silent_since = None if silent_s is None else at.wall_ms - ago_ms
-            self._tell_of_pool()
+            self._notify_pool()
         # Once more after the last lease, so that nobody keeps seeing what it used.
         if self.usage.leases or self.usage != before:
             for listener in self._usage_listeners:
                 listener()
 
 
-def _subjects(state: State, _: Instant) -> tuple[list[SampledLease], Rights]:
+def _subjects(state: State, _: Instant) -> tuple[list[SampledLease], DeviceAssignments]:
     """The leases to be sampled, and all whose processes may be on a device."""
     subjects = [
         SampledLease(lease.id, lease.holder.pid, lease.logical_gpu)
         for lease in state.leases.values()
         if lease.state is LeaseState.ACTIVE and lease.logical_gpu is not None
     ]
-    return subjects, rights_of(state)
+    return subjects, assignments_of(state)
 
 
 def _warn_without_snapshot(stored: Future[None]) -> None:

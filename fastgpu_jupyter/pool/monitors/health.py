@@ -1,7 +1,7 @@
 """Watches the devices' health and says what it sees to the loop; the rules are :mod:`core.lease.device_health`.
 
 Errors come by an event set that a thread of its own waits on. How each device is, is looked at now and then, and after
-each error, by the thread that makes all other calls of the driver (:mod:`.hands`): a driver that hangs is given up
+each error, by the thread that makes all other calls of the driver (:mod:`.executor`): a driver that hangs is given up
 there, and its devices are taken out of service. Nothing here holds up the event loop.
 """
 
@@ -17,9 +17,9 @@ from ...core.model import commands as c
 from ...core.model.entities import DeviceFault, Health, Holder
 from ...errors import HostFault, LimitReached, NotFound, StoreFault
 from ..devices.health import HealthEvent, HealthReport, HealthWatcher, WatchableDriver
-from ..effects.executor import Hands
+from ..effects.executor import EffectExecutor
 from ..host.attribution import leases_of
-from ..supervisor import Parts, set_within
+from ..supervisor import Supervisor, wait_for_event
 
 log = logging.getLogger("fastgpu.pool")
 LOOK_S = 30.0
@@ -29,7 +29,7 @@ RETRY_S = 5.0
 SIGHTINGS_MAX = 1000
 
 
-class Healer:
+class HealthMonitor:
     """Watches the devices of one driver for one loop.
 
     ``devices`` says which there are, ``holders`` who holds the leases on one, ``say`` takes a command, ``count``
@@ -39,21 +39,21 @@ class Healer:
     def __init__(
         self,
         driver: WatchableDriver,
-        hands: Hands,
+        executor: EffectExecutor,
         *,
         devices: Callable[[], Awaitable[list[str]]],
         holders: Callable[[str], Awaitable[dict[str, Holder]]],
         say: Callable[[c.Command], Awaitable[object]],
         count: Callable[[str], None],
-        parts: Parts,
+        supervisor: Supervisor,
     ) -> None:
         self._driver = driver
-        self._hands = hands
+        self._executor = executor
         self._devices = devices
         self._holders = holders
         self._say = say
         self._count = count
-        self._parts = parts
+        self._supervisor = supervisor
         self._watch: HealthWatcher | None = None
         self._seen: asyncio.Queue[HealthEvent] = asyncio.Queue(SIGHTINGS_MAX)
         self._worth_a_look = asyncio.Event()
@@ -63,14 +63,14 @@ class Healer:
 
     def start(self) -> None:
         """Begin to watch, and to tell what is seen."""
-        self._parts.keep("errors", self._tell_next)
-        self._parts.keep("health", self._look_again)
+        self._supervisor.run_forever("errors", self._tell_next)
+        self._supervisor.run_forever("health", self._look_again)
 
     async def _look_again(self) -> None:
         """Look at each device now and then, and when there is a reason to."""
         if self._watch is None:
             try:
-                self._watch = await self._hands.ask(self._driver.watch)
+                self._watch = await self._executor.call_driver(self._driver.watch)
             except HostFault as error:
                 log.warning("%s", error)
                 await asyncio.sleep(RETRY_S)
@@ -79,8 +79,8 @@ class Healer:
         self._worth_a_look.clear()
         for device_id in await self._devices():
             with suppress(HostFault):  # whoever gave the driver up says so
-                await self._submit(c.SetHealth(device_id, *await self.look(device_id)))
-        await set_within(self._worth_a_look, LOOK_S)
+                await self._submit(c.SetHealth(device_id, *await self.condition_of(device_id)))
+        await wait_for_event(self._worth_a_look, LOOK_S)
 
     async def _tell_next(self) -> None:
         """Tell the loop of an error as it comes."""
@@ -90,9 +90,13 @@ class Healer:
             self._count(sighting.fault.code)
             await self._submit(await self._with_suspects(sighting, sighting.fault))
 
-    async def look(self, device_id: str) -> HealthReport:
+    async def condition_of(self, device_id: str) -> HealthReport:
         """How the device is now. Raises :class:`HostFault` where the driver does not answer."""
-        return await self._hands.ask(self._watch.look, device_id) if self._watch else HealthReport(Health.HEALTHY)
+        return (
+            await self._executor.call_driver(self._watch.look, device_id)
+            if self._watch
+            else HealthReport(Health.HEALTHY)
+        )
 
     async def close(self) -> None:
         """Stop watching; a thread that hangs in the driver is left behind."""
@@ -110,7 +114,7 @@ class Healer:
         assert self._watch is not None
         suspects: tuple[str, ...] = ()
         with suppress(HostFault):
-            pids = await self._hands.ask(self._watch.processes, sighting.device_id, sighting.partition)
+            pids = await self._executor.call_driver(self._watch.processes, sighting.device_id, sighting.partition)
             holders = await self._holders(sighting.device_id)
             suspects = tuple(dict.fromkeys(lease_id for pid in pids for lease_id in sorted(leases_of(pid, holders))))
         certain = sighting.partition is not None and len(suspects) == 1
@@ -132,7 +136,7 @@ class Healer:
                 self._call(self._worth_a_look.set)
                 self._closed.wait(RETRY_S)
             except Exception as bug:  # noqa: BLE001 (without this thread nobody would hear of an error any more)
-                self._call(self._parts.failed, "errors", bug)
+                self._call(self._supervisor.report_failure, "errors", bug)
                 self._closed.wait(RETRY_S)
             else:
                 if sighting is not None:

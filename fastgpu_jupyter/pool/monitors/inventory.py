@@ -10,9 +10,9 @@ from ...core.model import commands as c
 from ...core.model.entities import DeviceSpec, Health, Instant, LeaseState, LogicalGPU, State
 from ...errors import Conflict, HostFault, InternalError, LimitReached, NotFound, StoreFault
 from ..devices.driver import DeviceProcess, Driver, PartitionMode
-from ..effects.executor import NO_ANSWER, Hands
+from ..effects.executor import NO_ANSWER, EffectExecutor
 from ..host import machine
-from ..supervisor import Parts
+from ..supervisor import Supervisor
 from .processes import Read
 
 Say = Callable[[c.Command], Awaitable[object]]
@@ -27,8 +27,8 @@ class Inventory:
     def __init__(
         self,
         driver: Driver,
-        hands: Hands,
-        parts: Parts,
+        executor: EffectExecutor,
+        supervisor: Supervisor,
         *,
         read: Read,
         say: Say,
@@ -36,8 +36,8 @@ class Inventory:
         changed: Callable[[], None],
     ) -> None:
         self._driver = driver
-        self._hands = hands
-        self._parts = parts
+        self._executor = executor
+        self._supervisor = supervisor
         self._read = read
         self._say = say
         self._report = report
@@ -45,46 +45,46 @@ class Inventory:
         #: What the driver says where there are no devices, or not all.
         self.message: str | None = None
 
-    async def look_once(self) -> None:
+    async def refresh_once(self) -> None:
         """Look, whatever comes of it."""
-        await self._parts.attempt("devices", self.look_if_answered)
+        await self._supervisor.attempt("devices", self.refresh_if_responsive)
 
-    async def look_if_answered(self) -> None:
+    async def refresh_if_responsive(self) -> None:
         """Look; where somebody does not answer now, another look will do."""
         # A bug of the rules was said already, and stops grants.
         with suppress(HostFault, StoreFault, LimitReached, InternalError):
-            await self.look()
+            await self.refresh()
 
-    async def look(self) -> None:
+    async def refresh(self) -> None:
         """Take over which devices there are now. Where the driver does not say, all stay what they were."""
-        specs, message = await self._hands.ask(self._driver.inventory)
+        specs, message = await self._executor.call_driver(self._driver.inventory)
         if message != self.message:
             self.message = message
             self._changed()
         if {spec.id: spec for spec in specs} != await self._read(specs_of):
             await self._say(c.SetDevices(tuple(specs), (machine.spec(),)))
         for device_id in await self._read(_distrusted):  # it answers: let it say how each of them is
-            health, reason = await self._hands.ask(self._driver.health, device_id)
+            health, reason = await self._executor.call_driver(self._driver.health, device_id)
             with suppress(NotFound):
                 await self._report(c.SetHealth(device_id, health, reason))
         for lease_id, gpu in await self._read(_losable):
-            why = await self._hands.ask(self._driver.lost, gpu)
+            why = await self._executor.call_driver(self._driver.lost, gpu)
             if why is not None:
                 await self._say(c.LogicalGPULost(lease_id, gpu.generation, why))
 
-    async def heard(self) -> None:
+    async def refresh_responsiveness(self) -> None:
         """The driver has fallen silent, and nothing is granted on its devices; or it answers again."""
-        if self._hands.silence is None:
-            await self.look_once()
+        if self._executor.unresponsive_message is None:
+            await self.refresh_once()
             return
         for device_id in await self._read(specs_of):
-            if self._hands.silence is not None:
+            if self._executor.unresponsive_message is not None:
                 await self._report(c.SetHealth(device_id, Health.SUSPECT, NO_ANSWER, stays=True))
 
     async def partition_mode(self, device_id: str) -> tuple[PartitionMode, list[DeviceProcess]]:
         """The mode in which the hardware divides a device, and who is on it."""
-        mode = await self._hands.ask(self._driver.partition_mode, device_id)
-        return mode, list(await self._hands.ask(self._driver.processes, device_id)) if mode.capable else []
+        mode = await self._executor.call_driver(self._driver.partition_mode, device_id)
+        return mode, list(await self._executor.call_driver(self._driver.processes, device_id)) if mode.capable else []
 
     async def set_partition_mode(self, device_id: str, *, on: bool) -> None:
         """Switch that mode of a device on which no lease is, and to which none comes meanwhile."""
@@ -100,8 +100,8 @@ class Inventory:
             if processes:
                 pids = ", ".join(str(process.pid) for process in processes)
                 raise Conflict(f"Processes are on this device: {pids}. Nothing was changed; end them first.")
-            await self._hands.ask(self._driver.set_partition_mode, device_id, on)
-            await self.look_once()
+            await self._executor.call_driver(self._driver.set_partition_mode, device_id, on)
+            await self.refresh_once()
         finally:
             with suppress(NotFound):
                 await self._say(c.DrainDevice(device_id, drained=drained))

@@ -19,7 +19,7 @@ from ...core.model.events import Event, LeaseGranted
 from ...core.scheduling import queue_report
 from ...units import MICRO
 from ..devices.driver import DeviceUsage, Sample
-from ..supervisor import PARTS
+from ..supervisor import TASKS
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -29,7 +29,7 @@ BUCKETS_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
-class Timings:
+class Histogram:
     """How long something took, as a histogram."""
 
     def __init__(self) -> None:
@@ -49,7 +49,7 @@ class Timings:
             yield end, so_far
 
 
-class Now(NamedTuple):
+class MetricsSnapshot(NamedTuple):
     """What is read from the pool when somebody asks."""
 
     state: State
@@ -66,8 +66,8 @@ class Metrics:
     """Everything that is counted from the start of this pool manager on."""
 
     def __init__(self) -> None:
-        self.decisions = Timings()
-        self.appends = Timings()
+        self.decisions = Histogram()
+        self.appends = Histogram()
         self.events: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
         self.faults: Counter[str] = Counter()
@@ -81,7 +81,7 @@ class Metrics:
         """Count an error that a device reported by number."""
         self.faults[code] += 1
 
-    def text(self, now: Now) -> bytes:
+    def text(self, now: MetricsSnapshot) -> bytes:
         """All metrics in Prometheus' format."""
         from prometheus_client import CollectorRegistry, generate_latest
 
@@ -89,7 +89,7 @@ class Metrics:
         registry.register(_Collector(self, now))
         return generate_latest(registry)
 
-    def families(self, now: Now) -> Iterator[Metric]:
+    def families(self, now: MetricsSnapshot) -> Iterator[Metric]:
         """All metrics as Prometheus' own objects."""
         yield from self._counted()
         yield _failures(now)
@@ -125,7 +125,7 @@ class Metrics:
 class _Collector:
     """One reading, as ``prometheus_client`` wants to be given it."""
 
-    def __init__(self, metrics: Metrics, now: Now) -> None:
+    def __init__(self, metrics: Metrics, now: MetricsSnapshot) -> None:
         self._metrics = metrics
         self._now = now
 
@@ -140,17 +140,17 @@ def _gauge(name: str, text: str, value: float) -> Metric:
     return GaugeMetricFamily(name, text, value=value)
 
 
-def _failures(now: Now) -> Metric:
+def _failures(now: MetricsSnapshot) -> Metric:
     from prometheus_client.core import CounterMetricFamily
 
     text = "Bugs that a part of the pool manager met, and went on after."
     failures = CounterMetricFamily("fastgpu_failures", text, labels=["part"])
-    for part in PARTS:
+    for part in TASKS:
         failures.add_metric([part], now.failures.get(part, 0))
     return failures
 
 
-def _devices(now: Now) -> Iterator[Metric]:
+def _devices(now: MetricsSnapshot) -> Iterator[Metric]:
     from prometheus_client.core import GaugeMetricFamily
 
     devices = now.state.devices.values()
@@ -185,7 +185,7 @@ def _devices(now: Now) -> Iterator[Metric]:
     yield foreign
 
 
-def _usage(now: Now, device: Any) -> DeviceUsage:
+def _usage(now: MetricsSnapshot, device: Any) -> DeviceUsage:
     return now.usage.devices.get(device.spec.id, DeviceUsage(None, None))
 
 
@@ -193,7 +193,7 @@ def _thousandth(value: int | None) -> float | None:
     return None if value is None else value / 1000
 
 
-def _money(now: Now) -> Iterator[Metric]:
+def _money(now: MetricsSnapshot) -> Iterator[Metric]:
     from prometheus_client.core import GaugeMetricFamily
 
     state = now.state
@@ -208,7 +208,7 @@ def _money(now: Now) -> Iterator[Metric]:
     yield budgets
 
 
-def _leases(now: Now) -> Iterator[Metric]:
+def _leases(now: MetricsSnapshot) -> Iterator[Metric]:
     from prometheus_client.core import GaugeMetricFamily
 
     states = Counter(lease.state for lease in now.state.leases.values())

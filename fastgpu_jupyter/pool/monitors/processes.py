@@ -1,12 +1,12 @@
-"""Looks who has memory on the devices: leases that use more than they have, and processes that have no lease.
+"""Compares who has memory on the devices with who may: leases over their limit, and processes without a lease.
 
-Whose the processes are is found by :mod:`.owners`. One is *foreign* on a device of which its lease has no part, and so
-is one that has no lease at all; before anything is said of it the newest state is asked, so that a process that a lease
-began after its device was listed is its own.
+:mod:`.process_owners` finds the leases of each process. A process is *foreign* on a device if its lease has no part of
+that device, or if it has no lease. Before a process is reported, the newest state is read, so that a process that a
+lease started after its device was listed is not reported.
 
-What follows from too much memory is decided by the rules (:mod:`core.lease.memory_limit`). Foreign processes are
-shown, or, in a pool of the whole system that is configured so, ended: only the very process that was seen, by its
-pidfd, and only where it was in two lists.
+The rules (:mod:`core.lease.memory_limit`) decide what follows from too much memory. Foreign processes are shown, or, in
+a system pool that is configured so, ended: only the very process that was seen, by its pidfd, and only if it was in two
+lists.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from ...errors import HostFault
 from ..devices.driver import DeviceProcess
 from ..host.process import open_holder
 from ..host.threads import DaemonThreads
-from .process_owners import Foreign, Owned, Owners, rights_now
+from .process_owners import ForeignProcess, OwnershipResolver, ProcessOwnership, read_assignments
 
 T = TypeVar("T")
 
@@ -45,23 +45,23 @@ class Read(Protocol):
         """Such as :meth:`.runtime.Runtime.read`."""
 
 
-class Lookout:
+class ProcessMonitor:
     """Looks again and again; ``foreign`` is one of ``ignore``, ``warn`` and ``end``."""
 
-    def __init__(self, boot_id: str, owners: Owners, foreign: str = WARN) -> None:
+    def __init__(self, boot_id: str, ownership: OwnershipResolver, foreign: str = WARN) -> None:
         self._boot_id = boot_id
-        self._owners = owners
-        self._thread = DaemonThreads(1, "lookout")
+        self._ownership = ownership
+        self._thread = DaemonThreads(1, "processes")
         self.policy = foreign
-        self.ours: Container[int] = {os.getpid()}  #: processes of the pool manager's, which need no lease
-        self.foreign: dict[str, tuple[Foreign, ...]] = {}
+        self.own_pids: Container[int] = {os.getpid()}  #: processes of the pool manager's, which need no lease
+        self.foreign: dict[str, tuple[ForeignProcess, ...]] = {}
         self._numbers: dict[str, int | None] = {}  #: of the list that each device was last judged by
         self._ending: dict[Holder, float] = {}  #: when each was asked to end
 
-    async def look(
+    async def refresh(
         self,
         device_ids: Sequence[str],
-        known: Mapping[str, Owned],
+        known: Mapping[str, ProcessOwnership],
         processes: Callable[[str], Awaitable[Sequence[DeviceProcess]]],
         *,
         say: Callable[[c.Command], Awaitable[object]],
@@ -72,13 +72,13 @@ class Lookout:
 
         ``known`` is what the sampler found. Those that it could not list are asked for ``processes``.
         """
-        owned: dict[str, Owned] = {}
-        fresh: dict[str, tuple[Foreign, ...]] = {}
+        owned: dict[str, ProcessOwnership] = {}
+        fresh: dict[str, tuple[ForeignProcess, ...]] = {}
         for device_id in device_ids:
             with suppress(HostFault):  # of this one nothing is known now
                 one = known.get(device_id) or await self._list(device_id, await processes(device_id), read)
                 if one.number is None or one.number != self._numbers.get(device_id):
-                    fresh[device_id] = await self._foreign(device_id, one, read)
+                    fresh[device_id] = await self._find_foreign(device_id, one, read)
                 owned[device_id] = one
         for report in await read(lambda state, _: _reports(state, owned)):
             await say(report)
@@ -91,15 +91,15 @@ class Lookout:
             self._end(before, now_s)
         return {name for name in {*earlier, *self.foreign} if earlier.get(name) != self.foreign.get(name)}
 
-    async def _list(self, device_id: str, processes: Sequence[DeviceProcess], read: Read) -> Owned:
-        return await self._ask(self._owners.find, device_id, None, processes, await read(rights_now))
+    async def _list(self, device_id: str, processes: Sequence[DeviceProcess], read: Read) -> ProcessOwnership:
+        return await self._ask(self._ownership.find, device_id, None, processes, await read(read_assignments))
 
-    async def _foreign(self, device_id: str, owned: Owned, read: Read) -> tuple[Foreign, ...]:
+    async def _find_foreign(self, device_id: str, owned: ProcessOwnership, read: Read) -> tuple[ForeignProcess, ...]:
         """Those of a new list that are to be told of."""
-        found = tuple(one for one in owned.foreign if one.holder.pid not in self.ours)
+        found = tuple(one for one in owned.foreign if one.holder.pid not in self.own_pids)
         if self.policy == IGNORE or not found:
             return ()
-        return await self._ask(self._owners.still_foreign, device_id, found, await read(rights_now))
+        return await self._ask(self._ownership.still_foreign, device_id, found, await read(read_assignments))
 
     async def _ask(self, call: Callable[..., T], *args: object) -> T:
         """What a method of the owners answers. Raises :class:`HostFault` where it is stuck at some process."""
@@ -114,7 +114,7 @@ class Lookout:
         """Wait for nothing."""
         self._thread.shutdown(cancel_futures=True)
 
-    def _tell(self, before: Mapping[str, Sequence[Foreign]]) -> None:
+    def _tell(self, before: Mapping[str, Sequence[ForeignProcess]]) -> None:
         for device_id, found in self.foreign.items():
             known = {one.holder for one in before.get(device_id, ())}
             for one in found:
@@ -123,7 +123,7 @@ class Lookout:
                         "Process %d of %s has memory on %s and no lease of it.", one.holder.pid, one.user, device_id
                     )
 
-    def _end(self, before: Mapping[str, Sequence[Foreign]], now_s: float) -> None:
+    def _end(self, before: Mapping[str, Sequence[ForeignProcess]], now_s: float) -> None:
         """End those that were in the list before, too; the second time for good."""
         known = {one.holder for found in before.values() for one in found}
         present = {one.holder for found in self.foreign.values() for one in found}
@@ -149,7 +149,7 @@ class Lookout:
             os.close(pidfd)
 
 
-def _reports(state: State, owned: Mapping[str, Owned]) -> list[c.ReportMemory]:
+def _reports(state: State, owned: Mapping[str, ProcessOwnership]) -> list[c.ReportMemory]:
     """What the rules must hear: of leases that use too much, or did."""
     reports = []
     for device_id, one in owned.items():

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from ...core.model.entities import LogicalGPU
 from ..devices.driver import DeviceUsage, Driver, Sample, SampledLease, combine_usage
 from ..host.threads import DaemonThreads
-from .process_owners import Owned, Owners, Rights
+from .process_owners import DeviceAssignments, OwnershipResolver, ProcessOwnership
 
 log = logging.getLogger("fastgpu.pool")
 #: How long a reading may take before the driver is said not to answer: far longer than any that does.
@@ -30,15 +30,15 @@ class Reading(NamedTuple):
     """One reading of all counters, and whose the processes are that were listed, by device."""
 
     sample: Sample
-    owned: Mapping[str, Owned]
+    owned: Mapping[str, ProcessOwnership]
 
 
 class Sampler:
     """The driver's counters, for use from the event loop."""
 
-    def __init__(self, driver: Driver, owners: Owners) -> None:
+    def __init__(self, driver: Driver, ownership: OwnershipResolver) -> None:
         self._driver = driver
-        self._owners = owners
+        self._ownership = ownership
         self._energy = _Energy()
         self._thread = DaemonThreads(1, "sampler")
         self._under_way: asyncio.Future[Reading] | None = None
@@ -46,12 +46,12 @@ class Sampler:
         #: Since when the driver has not answered, by the loop's clock; ``None`` while it does.
         self.silent_since_s: float | None = None
 
-    async def sample(self, subjects: Sequence[SampledLease], rights: Rights) -> Reading | None:
+    async def sample(self, subjects: Sequence[SampledLease], assignments: DeviceAssignments) -> Reading | None:
         """One reading, or ``None`` where the driver does not answer."""
         loop = asyncio.get_running_loop()
         if self._under_way is None:  # else it hangs in an earlier one
             self._began_s = loop.time()
-            self._under_way = loop.run_in_executor(self._thread, self.read, subjects, rights)
+            self._under_way = loop.run_in_executor(self._thread, self.read, subjects, assignments)
         done, _ = await asyncio.wait({self._under_way}, timeout=ANSWER_S)
         if not done:
             self._note_silence(f"no answer for {loop.time() - self._began_s:.0f} s")
@@ -74,12 +74,12 @@ class Sampler:
 
     # -- in the thread ------------------------------------------------------------------------------------------------
 
-    def read(self, subjects: Sequence[SampledLease], rights: Rights) -> Reading:
+    def read(self, subjects: Sequence[SampledLease], assignments: DeviceAssignments) -> Reading:
         """One reading, now."""
         sample = self._driver.sample(subjects)
-        self._energy.keep(rights.holders)
+        self._energy.keep(assignments.holders)
         owned = {
-            device_id: self._owners.find(device_id, sample.lists.get(device_id), processes, rights)
+            device_id: self._ownership.find(device_id, sample.lists.get(device_id), processes, assignments)
             for device_id, processes in sample.processes.items()
         }
         shared: dict[str, Mapping[str, DeviceUsage] | None] = {}
@@ -101,7 +101,7 @@ class Sampler:
         return used._replace(energy_millijoule=self._energy.of(lease_id, gpu, sample.devices))
 
 
-def _use_by_lease(sample: Sample, device_id: str, owned: Owned | None) -> Mapping[str, DeviceUsage] | None:
+def _use_by_lease(sample: Sample, device_id: str, owned: ProcessOwnership | None) -> Mapping[str, DeviceUsage] | None:
     """What the processes of each lease use combine_usage, unknown where one's is.
 
     ``None`` where nothing can be said of any lease, as where there are processes that cannot be seen from here.

@@ -21,7 +21,7 @@ from fastgpu_jupyter.pool.devices.nvidia import driver as nvml
 from fastgpu_jupyter.pool.devices.nvidia import parking as lease_memory
 from fastgpu_jupyter.pool.devices.selection import NoDevices, select_driver
 from fastgpu_jupyter.pool.devices.simulated import SimulatedDriver
-from fastgpu_jupyter.pool.monitors.process_owners import Owners, Rights
+from fastgpu_jupyter.pool.monitors.process_owners import DeviceAssignments, OwnershipResolver
 from fastgpu_jupyter.pool.monitors.sampler import Sampler
 from fastgpu_jupyter.units import GIB, MIB
 from tests.pool.devices.nvidia.cuda_driver import FakeCuda
@@ -188,7 +188,9 @@ def test_an_nvidia_gpu_is_leased_whole_and_by_uuid(fake: FakeNvml) -> None:
     granted = replace(GPU, device_id="GPU-1234", mechanism=Mechanism.EXCLUSIVE)
     assert driver.env(granted) == {"CUDA_VISIBLE_DEVICES": "GPU-1234", "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
     assert list(driver.device_nodes(granted)) == ["/dev/nvidia3", "/dev/nvidiactl", "/dev/nvidia-uvm"]
-    reading = Sampler(driver, Owners("boot")).read([SampledLease("a", 1, granted)], Rights({}, {}))
+    reading = Sampler(driver, OwnershipResolver("boot")).read(
+        [SampledLease("a", 1, granted)], DeviceAssignments({}, {})
+    )
     assert reading.sample.leases == {"a": DeviceUsage(37, 3 * GIB)}
     fake.pids = [7, 8]
     assert list(driver.processes("GPU-1234")) == [(7, 7 * GIB), (8, 8 * GIB)]

@@ -23,7 +23,7 @@ from fastgpu_jupyter.errors import HostFault, InternalError
 from fastgpu_jupyter.pool.host import cgroup, device_filter, lease_groups
 from fastgpu_jupyter.pool.host.clock import Clock
 from fastgpu_jupyter.pool.host.device_filter import Number, program
-from fastgpu_jupyter.pool.host.lease_groups import Kept, LeaseGroups, number_of
+from fastgpu_jupyter.pool.host.lease_groups import DeviceAccess, LeaseGroups, number_of
 from fastgpu_jupyter.pool.host.process import holder_of
 from fastgpu_jupyter.wire.client import new_token
 from tests.helpers import Kernel, KernelHelper, PoolProcess, fastgpu
@@ -31,7 +31,7 @@ from tests.nvml.machine import FakeMachine
 from tests.waiting import DEADLINE_S, wait_until
 
 ROOT = Path(__file__).parents[3]
-WHY_NOT = lease_groups.why_not()
+WHY_NOT = lease_groups.unsupported_reason()
 real = pytest.mark.skipif(WHY_NOT is not None, reason=f"device files cannot be closed here: {WHY_NOT}")
 NOBODY = 65534
 Build = Callable[..., FakeMachine]
@@ -172,8 +172,8 @@ def _nothing_stays(tmp_path: Path) -> Iterator[None]:
 def remove_groups(folder: Path) -> None:
     """Remove the groups that a pool with this folder left."""
     left = LeaseGroups(folder, Clock().boot_id())
-    left.take_over([])
-    wait_until(lambda: not left.tidy(), "nothing is left of the groups")
+    left.adopt([])
+    wait_until(lambda: not left.remove_empty(), "nothing is left of the groups")
 
 
 def state_dir(folder: Path) -> Path:
@@ -239,13 +239,13 @@ def test_what_is_closed_is_refused_and_everything_else_is_as_before(
 ) -> None:
     kernel = start()
     assert [may(kernel(node)) for node in nodes] == [True, True]
-    assert groups.keep(holder(kernel), [str(nodes[1])]) == Kept(closed=True)
+    assert groups.restrict(holder(kernel), [str(nodes[1])]) == DeviceAccess(enforced=True)
     assert [may(kernel(node)) for node in nodes] == [False, True]
     assert [may(kernel(node, "child")) for node in nodes] == [False, True], "nor by a child without environment"
     assert kernel("/dev/null") == kernel("/dev/zero") == "opened"
-    groups.keep(holder(kernel), [str(nodes[0])])
+    groups.restrict(holder(kernel), [str(nodes[0])])
     assert [may(kernel(node)) for node in nodes] == [True, False], "it moved"
-    groups.keep(holder(kernel), [])
+    groups.restrict(holder(kernel), [])
     assert [may(kernel(node)) for node in nodes] == [False, False], "it is parked"
 
 
@@ -258,7 +258,7 @@ def test_a_file_that_opens_no_longer_opens_for_the_kernel_s_neighbours_as_before
     monkeypatch.setattr(lease_groups, "driver_majors", lambda: {"memory": 1})
     kernel, neighbour = start(), start()
     assert kernel("/dev/zero") == "opened"
-    assert groups.keep(holder(kernel), ["/dev/null", "/dev/urandom"]) == Kept(closed=True)
+    assert groups.restrict(holder(kernel), ["/dev/null", "/dev/urandom"]) == DeviceAccess(enforced=True)
     assert (kernel("/dev/zero"), neighbour("/dev/zero")) == ("EPERM", "opened")
     assert kernel("/dev/null") == "opened"
 
@@ -271,8 +271,8 @@ def test_what_was_open_before_stays_open_and_that_is_said(
     monkeypatch.setattr(lease_groups, "driver_majors", lambda: {"memory": 1})
     kernel = start()
     assert kernel("/dev/zero", "keep") == "opened"
-    kept = groups.keep(holder(kernel), ["/dev/null"])
-    assert not kept.closed
+    kept = groups.restrict(holder(kernel), ["/dev/null"])
+    assert not kept.enforced
     assert kept.detail is not None
     assert f"Process {kernel.pid} had /dev/zero open" in kept.detail
     assert kernel("/dev/zero") == "EPERM"
@@ -284,8 +284,8 @@ def test_a_kernel_of_root_is_closed_in_and_it_is_said_that_it_can_undo_that(
     groups: LeaseGroups, start: Callable[..., Program], nodes: list[Path]
 ) -> None:
     kernel = start(0)
-    kept = groups.keep(holder(kernel), [str(nodes[1])])
-    assert (kept.closed, "root" in str(kept.detail)) == (False, True)
+    kept = groups.restrict(holder(kernel), [str(nodes[1])])
+    assert (kept.enforced, "root" in str(kept.detail)) == (False, True)
     assert [may(kernel(node)) for node in nodes] == [False, True]
 
 
@@ -311,7 +311,7 @@ def test_children_that_were_there_before_are_closed_in_too(
 
     assert may(asked())
     one = holder_of(parent.pid, Clock().boot_id())
-    assert groups.keep(one, [str(nodes[1])]).closed
+    assert groups.restrict(one, [str(nodes[1])]).enforced
     assert not may(asked())
     assert may(kernel(nodes[0])), "somebody else's process is left alone"
     parent.stdin.close()
@@ -332,8 +332,8 @@ def test_a_group_that_was_handed_to_its_user_is_left_alone(
     try:
         (handed / "cgroup.procs").write_text(str(kernel.pid))
         os.chown(handed / "cgroup.procs", NOBODY, NOBODY)
-        kept = groups.keep(holder(kernel), [str(nodes[1])])
-        assert not kept.closed
+        kept = groups.restrict(holder(kernel), [str(nodes[1])])
+        assert not kept.enforced
         assert f"its user may move processes in the control group {handed}" in str(kept.detail)
         assert [path.name for path in handed.iterdir() if path.is_dir()] == []
         assert may(kernel(nodes[0]))
@@ -359,8 +359,8 @@ def test_somebody_else_s_program_above_is_not_put_out_of_work(
     try:
         (theirs / "cgroup.procs").write_text(str(kernel.pid))
         device_filter._call(8, struct.pack("<IIIII", folder, loaded, 6, 1, 0), "attached, to be overridden")
-        kept = groups.keep(holder(kernel), [str(nodes[0])])
-        assert not kept.closed
+        kept = groups.restrict(holder(kernel), [str(nodes[0])])
+        assert not kept.enforced
         assert "somebody else decides" in str(kept.detail)
         assert not may(kernel(nodes[0]))
     finally:
@@ -380,16 +380,16 @@ def test_the_next_pool_manager_finds_the_groups_and_closes_what_is_nobody_s(
     kernel, orphan = start(), start()
     before = LeaseGroups(tmp_path, boot_id)
     for one in (kernel, orphan):
-        assert before.keep(holder(one), [str(nodes[0])]).closed
+        assert before.restrict(holder(one), [str(nodes[0])]).enforced
     other = LeaseGroups(tmp_path / "of another pool", boot_id)
-    other.take_over([])
+    other.adopt([])
     assert may(kernel(nodes[0])), "another pool's are left alone"
     after = LeaseGroups(tmp_path, boot_id)
-    after.take_over([holder(kernel)])
+    after.adopt([holder(kernel)])
     assert [may(one(nodes[0])) for one in (kernel, orphan)] == [True, False]
-    assert after.keep(holder(kernel), [str(nodes[1])]).closed
+    assert after.restrict(holder(kernel), [str(nodes[1])]).enforced
     assert [may(kernel(node)) for node in nodes] == [False, True]
-    LeaseGroups(tmp_path, boot_id).forget()
+    LeaseGroups(tmp_path, boot_id).remove_restrictions()
     assert [may(one(nodes[0])) for one in (kernel, orphan)] == [True, True], "a pool that closes nothing opens all"
 
 
@@ -400,12 +400,12 @@ def test_a_kernel_that_had_no_lease_for_a_while_is_opened_again(
 ) -> None:
     kernel = start()
     assert not groups.has(holder(kernel))
-    groups.keep(holder(kernel), [str(nodes[0])])
-    groups.drop(holder(kernel))
+    groups.restrict(holder(kernel), [str(nodes[0])])
+    groups.release(holder(kernel))
     assert [may(kernel(node)) for node in nodes] == [False, False]
     assert groups.has(holder(kernel))
-    assert groups.keep(holder(kernel), [str(nodes[1])]).closed
-    groups.tidy()
+    assert groups.restrict(holder(kernel), [str(nodes[1])]).enforced
+    groups.remove_empty()
     assert [may(kernel(node)) for node in nodes] == [False, True]
 
 
@@ -415,8 +415,8 @@ def test_a_process_that_has_ended_is_no_fault(groups: LeaseGroups, start: Callab
     kernel = start()
     one = holder(kernel)
     kernel.end()
-    kept = groups.keep(one, [])
-    assert not kept.closed
+    kept = groups.restrict(one, [])
+    assert not kept.enforced
     assert "not closed" in str(kept.detail)
 
 
@@ -644,8 +644,8 @@ from fastgpu_jupyter.pool.host.attribution import lease_of
 from fastgpu_jupyter.pool.host.process import holder_of
 folder, pid, node = sys.argv[1:]
 boot_id = Clock().boot_id()
-kept = LeaseGroups(Path(folder), boot_id).keep(holder_of(int(pid), boot_id), [node])
-print(kept.closed, lease_of(int(pid)), kept.detail)
+kept = LeaseGroups(Path(folder), boot_id).restrict(holder_of(int(pid), boot_id), [node])
+print(kept.enforced, lease_of(int(pid)), kept.detail)
 """
 
 

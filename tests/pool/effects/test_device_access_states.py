@@ -11,11 +11,11 @@ import pytest
 
 from fastgpu_jupyter.core.model import commands as c
 from fastgpu_jupyter.core.model.entities import Holder, LogicalGPU
-from fastgpu_jupyter.pool import supervisor as parts_module
-from fastgpu_jupyter.pool.effects import device_access as closing_module
-from fastgpu_jupyter.pool.effects.device_access import Closing
-from fastgpu_jupyter.pool.host.lease_groups import TOLD, Kept, LeaseGroups
-from fastgpu_jupyter.pool.supervisor import Parts
+from fastgpu_jupyter.pool import supervisor as supervisor_module
+from fastgpu_jupyter.pool.effects import device_access as device_access_module
+from fastgpu_jupyter.pool.effects.device_access import DeviceAccessController
+from fastgpu_jupyter.pool.host.lease_groups import NOT_ENFORCED, DeviceAccess, LeaseGroups
+from fastgpu_jupyter.pool.supervisor import Supervisor
 from tests.core.world import World, holder, spec
 from tests.waiting import async_wait_until
 
@@ -31,22 +31,22 @@ class Groups:
         self.goes_on = threading.Event()
         self.goes_on.set()
 
-    def take_over(self, holders: Iterable[Holder]) -> None:
+    def adopt(self, holders: Iterable[Holder]) -> None:
         self.taken_over = {one.pid for one in holders}
 
     def has(self, one: Holder) -> bool:
         return one.pid in self.open
 
-    def keep(self, one: Holder, nodes: Collection[str]) -> Kept:
+    def restrict(self, one: Holder, nodes: Collection[str]) -> DeviceAccess:
         assert self.goes_on.wait(20)
         self.open[one.pid] = set(nodes)
         self.story.append((one.pid, tuple(sorted(nodes))))
-        return Kept(closed=True)
+        return DeviceAccess(enforced=True)
 
-    def drop(self, one: Holder) -> None:
+    def release(self, one: Holder) -> None:
         self.open.pop(one.pid, None)
 
-    def tidy(self) -> bool:
+    def remove_empty(self) -> bool:
         return False
 
 
@@ -55,23 +55,25 @@ class Closed(World):
 
     def __init__(self) -> None:
         self.groups, self.told = Groups(), list[str]()
-        self.closing: Closing | None = None
+        self.device_access: DeviceAccessController | None = None
         super().__init__(*(spec(f"gpu-{n}", index=n, parkable=True) for n in range(2)))
 
     def do(self, command: c.Command) -> Any:
         events = super().do(command)
-        if self.closing is not None:
+        if self.device_access is not None:
             changed = {str(event.lease_id) for event in events if hasattr(event, "lease_id")}
-            self.closing.follow(self.state, changed)
+            self.device_access.update(self.state, changed)
         return events
 
     def nodes_of(self, gpu: LogicalGPU) -> list[str]:
         return [*gpu.device_ids, *filter(None, [gpu.driver_handle])]
 
     async def settled(self) -> dict[int, set[str]]:
-        assert self.closing is not None
-        while self.closing._due or self.closing._under_way:
-            await asyncio.wait([*self.closing._due.values(), *self.closing._under_way.values()], timeout=20)
+        assert self.device_access is not None
+        while self.device_access._pending or self.device_access._in_progress:
+            await asyncio.wait(
+                [*self.device_access._pending.values(), *self.device_access._in_progress.values()], timeout=20
+            )
         return self.groups.open
 
     def gpu(self, name: str) -> LogicalGPU:
@@ -82,53 +84,55 @@ class Closed(World):
 
 @pytest.fixture(autouse=True)
 def _kernels(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(closing_module, "lease_of", lambda pid: "a" if pid in KERNELS else None)
+    monkeypatch.setattr(device_access_module, "lease_of", lambda pid: "a" if pid in KERNELS else None)
 
 
-def play(story: Callable[[Closed, Closing], Coroutine[Any, Any, None]]) -> None:
+def play(story: Callable[[Closed, DeviceAccessController], Coroutine[Any, Any, None]]) -> None:
     async def run() -> None:
         world = Closed()
-        closing = world.closing = Closing(cast(LeaseGroups, world.groups), world.nodes_of, world.told.append)
-        parts = Parts(lambda: None, lambda _: None)
-        parts.keep("files", closing.keep)
+        device_access = world.device_access = DeviceAccessController(
+            cast(LeaseGroups, world.groups), world.nodes_of, world.told.append
+        )
+        supervisor = Supervisor(lambda: None, lambda _: None)
+        supervisor.run_forever("files", device_access.apply_pending)
         try:
-            await story(world, closing)
+            await story(world, device_access)
         finally:
-            await parts.stop()
-            closing.close()
+            await supervisor.stop()
+            device_access.close()
 
     asyncio.run(run())
 
 
 def test_what_a_bug_kept_from_being_opened_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parts_module, "RETRY_S", 0.01)
+    monkeypatch.setattr(supervisor_module, "RETRY_S", 0.01)
 
-    async def story(world: Closed, closing: Closing) -> None:
-        keep, failures = world.groups.keep, iter([ZeroDivisionError(), KeyError("x")])
+    async def story(world: Closed, device_access: DeviceAccessController) -> None:
+        restrict, failures = world.groups.restrict, iter([ZeroDivisionError(), KeyError("x")])
 
-        def fail(one: Holder, nodes: Collection[str]) -> Kept:
+        def fail(one: Holder, nodes: Collection[str]) -> DeviceAccess:
             for bug in failures:
                 raise bug
-            return keep(one, nodes)
+            return restrict(one, nodes)
 
-        world.groups.keep = fail  # type: ignore[method-assign]
+        world.groups.restrict = fail  # type: ignore[method-assign]
         world.ask("a", "half")
         world.do(c.BindHolder("a", holder(100)))
-        await async_wait_until(lambda: closing.about("a").closed, "it is tried again")
+        await async_wait_until(lambda: device_access.access_of("a").enforced, "it is tried again")
 
     play(story)
 
 
 def test_a_kernel_opens_what_its_lease_has_while_it_has_it() -> None:
-    async def story(world: Closed, closing: Closing) -> None:
+    async def story(world: Closed, device_access: DeviceAccessController) -> None:
         world.ask("a", "half")
         assert await world.settled() == {}, "its holder is a server"
         world.do(c.BindHolder("a", holder(100)))
         assert await world.settled() == {100: set()}, "not before it is made"
         gpu = world.gpu("a")
-        await closing.open("a", gpu)
+        await device_access.open_devices("a", gpu)
         assert world.groups.open == {100: {gpu.device_id}}, "and then before that is said"
-        assert closing.about("a").closed
+        assert device_access.access_of("a").enforced
         world.prepared("a")
         world.do(c.ResizeLease("a", "quarter"))
         assert await world.settled() == {100: {gpu.device_id}}
@@ -141,27 +145,27 @@ def test_a_kernel_opens_what_its_lease_has_while_it_has_it() -> None:
         other = world.gpu("a")
         assert other.device_id != gpu.device_id
         assert await world.settled() == {100: set()}
-        await closing.open("a", other)
+        await device_access.open_devices("a", other)
         assert world.groups.open == {100: {other.device_id}}, "it moved"
         world.resumed("a")
         world.do(c.BindHolder("a", holder(101)))
         assert await world.settled() == {101: {other.device_id}}, "its kernel was started anew"
         world.do(c.ReleaseLease("a"))
         assert await world.settled() == {}
-        assert closing.about("a") == TOLD
+        assert device_access.access_of("a") == NOT_ENFORCED
 
     play(story)
 
 
 def test_what_is_made_for_a_lease_is_opened_with_it() -> None:
-    async def story(world: Closed, closing: Closing) -> None:
+    async def story(world: Closed, device_access: DeviceAccessController) -> None:
         world.ask("a")
         world.do(c.BindHolder("a", holder(100)))
         gpu = world.gpu("a")
         made = LogicalGPU(
             **{name: getattr(gpu, name) for name in gpu.__slots__ if name != "driver_handle"}, driver_handle="cap-7"
         )
-        await closing.open("a", made)
+        await device_access.open_devices("a", made)
         assert world.groups.open == {100: {gpu.device_id, "cap-7"}}
         world.do(c.PrepareSucceeded("a", gpu.generation, "cap-7"))
         assert await world.settled() == {100: {gpu.device_id, "cap-7"}}
@@ -170,7 +174,7 @@ def test_what_is_made_for_a_lease_is_opened_with_it() -> None:
 
 
 def test_a_kernel_that_holds_two_leases_opens_both_and_then_the_one_that_is_left() -> None:
-    async def story(world: Closed, closing: Closing) -> None:
+    async def story(world: Closed, device_access: DeviceAccessController) -> None:
         for name in ("a", "b"):
             world.active(name)
             world.do(c.BindHolder(name, holder(100)))
@@ -178,37 +182,37 @@ def test_a_kernel_that_holds_two_leases_opens_both_and_then_the_one_that_is_left
         gone = world.gpu("a").device_id
         world.do(c.ReleaseLease("a"))
         assert await world.settled() == {100: {"gpu-0", "gpu-1"} - {gone}}
-        assert closing.about("b").closed
+        assert device_access.access_of("b").enforced
 
     play(story)
 
 
 def test_whoever_waits_for_it_waits_until_it_is_done() -> None:
-    async def story(world: Closed, closing: Closing) -> None:
+    async def story(world: Closed, device_access: DeviceAccessController) -> None:
         world.active("a")
         world.groups.goes_on.clear()
         world.do(c.BindHolder("a", holder(100)))
-        waiting = asyncio.create_task(closing.settled("a"))
+        waiting = asyncio.create_task(device_access.wait_until_applied("a"))
         done, _ = await asyncio.wait({waiting}, timeout=0.05)
         assert not done
-        assert not closing.about("a").closed, "nothing is claimed before it is so"
+        assert not device_access.access_of("a").enforced, "nothing is claimed before it is so"
         world.groups.goes_on.set()
         await waiting
-        assert closing.about("a").closed
+        assert device_access.access_of("a").enforced
         assert world.told == ["a"]
-        await closing.settled("a")
-        await closing.settled("no such lease")
+        await device_access.wait_until_applied("a")
+        await device_access.wait_until_applied("no such lease")
 
     play(story)
 
 
 def test_a_pool_manager_that_starts_takes_over_what_there_is() -> None:
-    async def story(world: Closed, closing: Closing) -> None:
-        world.closing = None
+    async def story(world: Closed, device_access: DeviceAccessController) -> None:
+        world.device_access = None
         world.active("a")
         world.do(c.BindHolder("a", holder(100)))
-        closing.follow(world.state, list(world.state.leases))
-        world.closing = closing
+        device_access.update(world.state, list(world.state.leases))
+        world.device_access = device_access
         assert await world.settled() == {100: set(world.gpu("a").device_ids)}
         assert world.groups.taken_over == {100}
 

@@ -27,12 +27,12 @@ from fastgpu_jupyter.core.model.entities import (
     ScrubOutcome,
 )
 from fastgpu_jupyter.errors import HostFault
-from fastgpu_jupyter.pool.effects import executor as hands_module
-from fastgpu_jupyter.pool.effects.device_access import Closing
-from fastgpu_jupyter.pool.effects.executor import NO_ANSWER, Hands
+from fastgpu_jupyter.pool.effects import executor as executor_module
+from fastgpu_jupyter.pool.effects.device_access import DeviceAccessController
+from fastgpu_jupyter.pool.effects.executor import NO_ANSWER, EffectExecutor
 from fastgpu_jupyter.pool.host.clock import Clock
 from fastgpu_jupyter.pool.host.process import holder_of
-from fastgpu_jupyter.pool.host.threads import DaemonThreads, within
+from fastgpu_jupyter.pool.host.threads import DaemonThreads, call_with_timeout
 from fastgpu_jupyter.pool.http.views import AccessScope, device_views, lease_views
 from fastgpu_jupyter.pool.loop import recovery
 from fastgpu_jupyter.pool.loop import runtime as runtime_module
@@ -51,8 +51,8 @@ def machine() -> Iterator[FakeMachine]:
 
 @pytest.fixture(autouse=True)
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hands_module, "ANSWER_S", 0.05)
-    monkeypatch.setattr(hands_module, "DRAIN_POLL_S", 0.01)
+    monkeypatch.setattr(executor_module, "ANSWER_S", 0.05)
+    monkeypatch.setattr(executor_module, "DRAIN_POLL_S", 0.01)
     monkeypatch.setattr(runtime_module, "SAMPLE_S", 0.02)
     monkeypatch.setattr(runtime_module, "LOOK_S", 0.02)
 
@@ -61,22 +61,22 @@ def test_a_call_that_hangs_is_given_up_and_so_is_everything_behind_it(machine: F
     async def story() -> None:
         heard: list[bool] = []
         driver = machine.driver()
-        hands = Hands(driver, lambda: heard.append(hands.silence is not None))
+        executor = EffectExecutor(driver, lambda: heard.append(executor.unresponsive_message is not None))
         machine.answers.clear()
-        asked = [hands.ask(driver.health, "fake-0") for _ in range(3)]
+        asked = [executor.call_driver(driver.health, "fake-0") for _ in range(3)]
         results = await asyncio.gather(*asked, return_exceptions=True)
         assert all(isinstance(result, HostFault) for result in results)
         began_s = time.monotonic()
         with pytest.raises(HostFault, match="has not answered"):
-            await hands.ask(driver.inventory)
-        assert time.monotonic() - began_s < hands_module.ANSWER_S, "refused at once"
+            await executor.call_driver(driver.inventory)
+        assert time.monotonic() - began_s < executor_module.ANSWER_S, "refused at once"
         assert heard == [True]
         machine.answers.set()
-        await async_wait_until(lambda: hands.silence is None, "it answers again")
+        await async_wait_until(lambda: executor.unresponsive_message is None, "it answers again")
         assert heard == [True, False]
-        assert (await hands.ask(driver.health, "fake-0"))[0] is Health.HEALTHY
+        assert (await executor.call_driver(driver.health, "fake-0"))[0] is Health.HEALTHY
         assert machine.calls == ["health", "health"], "what was given up before it began was never done"
-        hands.close()
+        executor.close()
 
     asyncio.run(story())
 
@@ -84,8 +84,8 @@ def test_a_call_that_hangs_is_given_up_and_so_is_everything_behind_it(machine: F
 def test_leases_that_leave_a_device_share_its_lists_and_ask_less_as_time_passes(
     machine: FakeMachine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hands_module, "ANSWER_S", 20)
-    monkeypatch.setattr(hands_module, "DRAIN_POLL_MOST_S", 0.04)
+    monkeypatch.setattr(executor_module, "ANSWER_S", 20)
+    monkeypatch.setattr(executor_module, "DRAIN_POLL_MOST_S", 0.04)
     holder = holder_of(os.getpid(), "boot")
     gpu = LogicalGPU(
         "fake-0",
@@ -98,32 +98,32 @@ def test_leases_that_leave_a_device_share_its_lists_and_ask_less_as_time_passes(
     )
 
     async def story() -> None:
-        hands = Hands(machine.driver())
+        executor = EffectExecutor(machine.driver())
         machine.processes["fake-0"] = {os.getpid(): 1}
         began_s = time.monotonic()
-        drains = [asyncio.ensure_future(hands.carry_out(fx.Drain(f"lease-{n}", gpu, holder))) for n in range(32)]
+        drains = [asyncio.ensure_future(executor.execute(fx.Drain(f"lease-{n}", gpu, holder))) for n in range(32)]
         await async_wait_until(lambda: machine.calls.count("processes") >= 10, "they look again and again")
         looks, passed_s = machine.calls.count("processes"), time.monotonic() - began_s
         # Each for itself would have had 32 lists by now.
-        assert looks <= 2 + passed_s / (hands_module.DRAIN_POLL_S / 2)
+        assert looks <= 2 + passed_s / (executor_module.DRAIN_POLL_S / 2)
         assert not any(drain.done() for drain in drains)
         machine.processes.clear()
         assert {type(done) for done in await asyncio.gather(*drains)} == {c.DrainSucceeded}
-        hands.close()
+        executor.close()
 
     asyncio.run(story())
 
 
 def test_a_list_from_before_says_nothing_of_now(machine: FakeMachine) -> None:
     async def story() -> None:
-        hands = Hands(machine.driver())
+        executor = EffectExecutor(machine.driver())
         clock = asyncio.get_running_loop().time
         since_s = clock()
-        assert await hands._list("fake-0", since_s) == []
+        assert await executor._list("fake-0", since_s) == []
         machine.processes["fake-0"] = {4711: 1}
-        assert await hands._list("fake-0", since_s) == []
-        assert [one.pid for one in await hands._list("fake-0", clock())] == [4711]
-        hands.close()
+        assert await executor._list("fake-0", since_s) == []
+        assert [one.pid for one in await executor._list("fake-0", clock())] == [4711]
+        executor.close()
 
     asyncio.run(story())
 
@@ -256,14 +256,14 @@ def test_device_files_are_open_before_a_lease_is_ready_and_closed_in_before_it_i
             machine.calls.append(f"settled {lease_id}")
 
     async def story() -> None:
-        hands = Hands(machine.driver(), closing=cast(Closing, Played()))
+        executor = EffectExecutor(machine.driver(), device_access=cast(DeviceAccessController, Played()))
         gpu = LogicalGPU("fake-0", GIB, False, Mechanism.SHARED, Enforcement.DRIVER, 0, 1, driver_handle="it")  # noqa: FBT003
         kernel = holder_of(os.getpid(), Clock().boot_id())
-        assert await hands.carry_out(fx.Prepare("a", gpu)) == c.PrepareSucceeded("a", 1, "it")
+        assert await executor.execute(fx.Prepare("a", gpu)) == c.PrepareSucceeded("a", 1, "it")
         assert machine.calls == ["prepare", "open a it"]
-        await hands.carry_out(fx.SetLimit("a", gpu, kernel))
+        await executor.execute(fx.SetLimit("a", gpu, kernel))
         assert machine.calls[2:] == ["settled a"], "this process is no kernel, and is not limited"
-        hands.close()
+        executor.close()
 
     asyncio.run(story())
 
@@ -283,11 +283,11 @@ def test_threads_keep_the_order_and_tell_what_went_wrong() -> None:
 
 
 def test_what_takes_too_long_is_a_fault_and_what_fails_is_itself() -> None:
-    assert within(20, lambda: 7, "never") == 7
+    assert call_with_timeout(20, lambda: 7, "never") == 7
     with pytest.raises(HostFault, match="too long"):
-        within(0.01, lambda: time.sleep(0.2), "it takes too long")
+        call_with_timeout(0.01, lambda: time.sleep(0.2), "it takes too long")
     with pytest.raises(ZeroDivisionError):
-        within(20, lambda: 1 / 0, "never")
+        call_with_timeout(20, lambda: 1 / 0, "never")
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ import pytest
 
 from fastgpu_jupyter.core.model.entities import Holder
 from fastgpu_jupyter.errors import Conflict, HostFault, NotFound
-from fastgpu_jupyter.pool.host import process, single
+from fastgpu_jupyter.pool.host import process, single_instance
 from fastgpu_jupyter.pool.host.attribution import lease_of
 from fastgpu_jupyter.pool.host.clock import Clock
 from fastgpu_jupyter.wire import unixsocket
@@ -91,7 +91,7 @@ def test_the_end_of_a_holder_is_told_once_and_of_a_replaced_one_never(child: sub
             told.append((lease_id, holder))
             ended.set()
 
-        watcher = process.Watcher(BOOT, tell)
+        watcher = process.HolderWatcher(BOOT, tell)
         first = process.holder_of(child.pid, BOOT)
         watcher.watch("a", first)
         watcher.watch("b", first)
@@ -107,7 +107,7 @@ def test_the_end_of_a_holder_is_told_once_and_of_a_replaced_one_never(child: sub
 def test_a_holder_that_is_gone_already_is_told(child: subprocess.Popen[bytes]) -> None:
     async def story() -> None:
         ended = asyncio.Event()
-        watcher = process.Watcher(BOOT, lambda *_: ended.set())
+        watcher = process.HolderWatcher(BOOT, lambda *_: ended.set())
         gone = replace(process.holder_of(child.pid, BOOT), start_time=1)
         watcher.watch("a", gone)
         await asyncio.wait_for(ended.wait(), 5)
@@ -125,44 +125,44 @@ def test_the_lease_of_a_process_is_in_its_environment() -> None:
 
 
 def test_the_second_finds_the_lock_taken_and_by_whom(tmp_path: Path) -> None:
-    descriptor = single.lock(tmp_path, "lock")
-    single.say_who(descriptor, "process 42")
+    descriptor = single_instance.acquire_lock(tmp_path, "lock")
+    single_instance.write_owner(descriptor, "process 42")
     with pytest.raises(Conflict, match=r"already running here \(process 42\)"):
-        single.lock(tmp_path, "lock")
+        single_instance.acquire_lock(tmp_path, "lock")
     os.close(descriptor)
-    os.close(single.lock(tmp_path, "lock"))
+    os.close(single_instance.acquire_lock(tmp_path, "lock"))
 
 
 def test_a_child_does_not_inherit_the_lock(tmp_path: Path) -> None:
-    descriptor = single.lock(tmp_path, "lock")
+    descriptor = single_instance.acquire_lock(tmp_path, "lock")
     with subprocess.Popen(["sleep", "60"], close_fds=False) as running:
         os.close(descriptor)
-        os.close(single.lock(tmp_path, "lock"))
+        os.close(single_instance.acquire_lock(tmp_path, "lock"))
         running.kill()
 
 
 def test_a_folder_is_private_and_ours(tmp_path: Path) -> None:
-    single.private_folder(tmp_path / "a" / "b")
+    single_instance.create_private_folder(tmp_path / "a" / "b")
     assert (tmp_path / "a" / "b").stat().st_mode & 0o777 == 0o700
     (tmp_path / "link").symlink_to(tmp_path)
     with pytest.raises(HostFault, match="is a link or belongs to somebody else"):
-        single.private_folder(tmp_path / "link")
+        single_instance.create_private_folder(tmp_path / "link")
     (tmp_path / "file").touch()
     with pytest.raises(HostFault, match="cannot be made"):
-        single.private_folder(tmp_path / "file")
+        single_instance.create_private_folder(tmp_path / "file")
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give a folder away")
 def test_a_folder_of_somebody_else_is_not_used(tmp_path: Path) -> None:
     os.chown(tmp_path, 65534, 65534)
     with pytest.raises(HostFault, match="belongs to somebody else"):
-        single.private_folder(tmp_path)
+        single_instance.create_private_folder(tmp_path)
 
 
 def test_a_stale_socket_is_replaced_and_the_mode_is_right_from_the_first_instant(tmp_path: Path) -> None:
     path = tmp_path / "pool.sock"
-    single.listen(path, 0o600).close()
-    with single.listen(path, 0o600), unixsocket.connect(path, 1):
+    single_instance.listen(path, 0o600).close()
+    with single_instance.listen(path, 0o600), unixsocket.connect(path, 1):
         assert path.stat().st_mode & 0o777 == 0o600
         assert list(tmp_path.iterdir()) == [path]
 
@@ -180,37 +180,40 @@ def test_what_a_killed_pool_left_before_it_renamed_its_socket_is_removed(tmp_pat
         with socket.socket(socket.AF_UNIX) as left, unixsocket.short_address(tmp_path / name) as address:
             left.bind(address)
     (tmp_path / f".pool.sock.0{ended.pid}").write_text("no socket")
-    single.listen(tmp_path / "pool.sock", 0o600).close()
+    single_instance.listen(tmp_path / "pool.sock", 0o600).close()
     found = {path.name for path in tmp_path.iterdir()}
     assert found == {"pool.sock", f".pool.sock.0{ended.pid}", *names.values()} - {names["dead"]}
 
 
 def test_one_socket_is_for_one_pool_whatever_its_state_folder_is(tmp_path: Path) -> None:
     path = tmp_path / "pool.sock"
-    descriptor = single.lock_socket(path)
-    single.say_who(descriptor, "process 42, state folder /a")
+    descriptor = single_instance.acquire_socket_lock(path)
+    single_instance.write_owner(descriptor, "process 42, state folder /a")
     with pytest.raises(Conflict, match=r"already running at the socket .*pool\.sock \(process 42.*another socket"):
-        single.lock_socket(path)
-    os.close(single.lock_socket(tmp_path / "other.sock"))
+        single_instance.acquire_socket_lock(path)
+    os.close(single_instance.acquire_socket_lock(tmp_path / "other.sock"))
     os.close(descriptor)
-    os.close(single.lock_socket(path))
+    os.close(single_instance.acquire_socket_lock(path))
 
 
 def test_a_socket_that_is_not_ours_keeps_its_name(tmp_path: Path) -> None:
     path = tmp_path / "pool.sock"
-    with single.listen(path, 0o600):
-        ours = single.inode(path)
-        with single.listen(path, 0o600):  # somebody put another in its place
-            single.unlisten(path, ours)
+    with single_instance.listen(path, 0o600):
+        ours = single_instance.inode(path)
+        with single_instance.listen(path, 0o600):  # somebody put another in its place
+            single_instance.remove_socket(path, ours)
             unixsocket.connect(path, 1).close()
-            single.unlisten(path, single.inode(path))
+            single_instance.remove_socket(path, single_instance.inode(path))
             assert not path.exists()
 
 
 def test_a_path_of_any_length_can_be_served(tmp_path: Path) -> None:
     folder = tmp_path / ("x" * 120)
     folder.mkdir()
-    with single.listen(folder / "pool.sock", 0o600) as server, unixsocket.connect(folder / "pool.sock", 1) as client:
+    with (
+        single_instance.listen(folder / "pool.sock", 0o600) as server,
+        unixsocket.connect(folder / "pool.sock", 1) as client,
+    ):
         server.settimeout(1)
         accepted, _ = server.accept()
         with accepted:
@@ -222,7 +225,7 @@ def test_a_path_of_any_length_can_be_served(tmp_path: Path) -> None:
 def test_where_a_socket_cannot_be_made_it_says_why(tmp_path: Path) -> None:
     (tmp_path / "pool.sock").mkdir()
     with pytest.raises(HostFault, match="cannot be made"):
-        single.listen(tmp_path / "pool.sock", 0o600)
+        single_instance.listen(tmp_path / "pool.sock", 0o600)
 
 
 def test_without_the_newest_kernel_the_peer_is_found_by_its_number(monkeypatch: pytest.MonkeyPatch) -> None:

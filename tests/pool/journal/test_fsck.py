@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from fastgpu_jupyter.errors import StoreFault
-from fastgpu_jupyter.pool.host import single
+from fastgpu_jupyter.pool.host import single_instance
 from fastgpu_jupyter.pool.journal import fsck
 from fastgpu_jupyter.pool.journal.store import Entry, Journal
 from tests.golden.make import history
@@ -79,7 +79,7 @@ def test_the_command_explains_and_cuts_but_not_under_a_running_pool(path: Path, 
     assert explained.returncode == 1
     assert "damaged at record 4" in explained.stdout
     assert "fsck --cut" in explained.stdout
-    held = single.lock(path.parent, "lock")
+    held = single_instance.acquire_lock(path.parent, "lock")
     refused = fastgpu("fsck", f"--journal={path}", "--cut")
     assert (refused.returncode, refused.stderr.count("already running")) == (1, 1)
     os.close(held)

@@ -16,8 +16,8 @@ import pytest
 
 from fastgpu_jupyter.core.model.entities import EndReason, Instant, State
 from fastgpu_jupyter.errors import FastGPUError, PoolUnreachable, StoreFault
-from fastgpu_jupyter.pool.journal import reserve as reserve_module
-from fastgpu_jupyter.pool.journal.reserve import RECORD_BYTES, RECORDS_MAX, Release, Reserve
+from fastgpu_jupyter.pool.journal import release_log as release_log_module
+from fastgpu_jupyter.pool.journal.release_log import RECORD_BYTES, RECORDS_MAX, PreallocatedReleaseLog, Release
 from fastgpu_jupyter.pool.journal.store import Journal
 from fastgpu_jupyter.pool.loop import degraded_mode
 from fastgpu_jupyter.pool.loop import runtime as runtime_module
@@ -29,7 +29,7 @@ from tests.pool.conftest import Serve
 from tests.pool.served import ServedPool
 from tests.waiting import wait_until
 
-OpenReserve = Callable[[Path], Reserve]
+OpenReserve = Callable[[Path], PreallocatedReleaseLog]
 Break = Callable[[ServedPool], Callable[[], None]]
 
 
@@ -78,10 +78,10 @@ def broken(request: pytest.FixtureRequest) -> Break:
 
 
 @pytest.fixture
-def open_reserve() -> Iterator[OpenReserve]:
+def open_release_log() -> Iterator[OpenReserve]:
     """Opens reserves, and closes them with the test."""
     with contextlib.ExitStack() as opened:
-        yield lambda path: opened.enter_context(contextlib.closing(Reserve(path)))
+        yield lambda path: opened.enter_context(contextlib.closing(PreallocatedReleaseLog(path)))
 
 
 # -- in operation -----------------------------------------------------------------------------------------------------
@@ -118,8 +118,8 @@ def test_releases_are_accepted_and_nothing_is_granted_until_the_disk_is_mended(s
         waits: None,
         gives_up: EndReason.CANCELLED,
     }
-    with contextlib.closing(Reserve(pool.folder / "releases.reserve")) as reserve:
-        assert reserve.read() == []
+    with contextlib.closing(PreallocatedReleaseLog(pool.folder / "releases.release_log")) as release_log:
+        assert release_log.read() == []
 
 
 def test_what_was_refused_is_not_there_and_what_failed_is_not_billed(serve: Serve, broken: Break) -> None:
@@ -192,7 +192,7 @@ def test_who_was_away_when_it_changed_begins_anew(serve: Serve, monkeypatch: pyt
 def test_a_release_that_cannot_be_made_durable_is_not_acknowledged(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reserve_module, "RECORDS_MAX", 1)
+    monkeypatch.setattr(release_log_module, "RECORDS_MAX", 1)
     pool = serve()
     first, second = (pool.client.request("half", token=new_token())["id"] for _ in range(2))
     fill(pool)
@@ -230,8 +230,8 @@ def test_a_journal_that_cannot_even_be_read_takes_no_more_records(
 
     tried: list[object] = []
 
-    def catch_up(*owed: object) -> None:
-        tried.append(owed)
+    def catch_up(*pending_entries: object) -> None:
+        tried.append(pending_entries)
         raise StoreFault("The journal cannot be written.")
 
     monkeypatch.setattr(degraded_mode, "catch_up", catch_up)
@@ -259,7 +259,7 @@ def crash(pool: ServedPool, folder: Path) -> Path:
     folder.mkdir()
     for path in pool.folder.glob("journal.db*"):
         shutil.copy(path, folder)
-    shutil.copy(pool.folder / "releases.reserve", folder)
+    shutil.copy(pool.folder / "releases.release_log", folder)
     return folder
 
 
@@ -284,7 +284,7 @@ def test_what_was_released_is_released_after_a_crash(
         assert found[kept]["state"] == "active"
         assert again.client.pool()["accepting"]
         again.stop()
-        assert again.reserve._used == 0
+        assert again.release_log._used == 0
 
 
 def test_where_the_disk_is_full_at_the_start_it_serves_and_grants_nothing(
@@ -324,45 +324,45 @@ def release(number: int) -> Release:
     return Release(f"lease-{number}", EndReason.RELEASED, Instant(number, number + 10**12))
 
 
-def test_the_reserve_keeps_what_was_noted_and_its_size(tmp_path: Path, open_reserve: OpenReserve) -> None:
-    path = tmp_path / "reserve"
-    reserve = open_reserve(path)
+def test_the_reserve_keeps_what_was_noted_and_its_size(tmp_path: Path, open_release_log: OpenReserve) -> None:
+    path = tmp_path / "release_log"
+    release_log = open_release_log(path)
     size = path.stat()
     for number in range(5):
-        reserve.note(release(number))
+        release_log.note(release(number))
     assert (path.stat().st_size, path.stat().st_blocks) == (size.st_size, size.st_blocks)
     assert size.st_mode & 0o777 == 0o600
-    again = open_reserve(path)
+    again = open_release_log(path)
     assert again.read() == [release(number) for number in range(5)]
     again.note(release(5))
-    assert len(open_reserve(path).read()) == 6
+    assert len(open_release_log(path).read()) == 6
     again.clear()
-    assert open_reserve(path).read() == []
+    assert open_release_log(path).read() == []
 
 
 def test_a_record_that_was_torn_is_left_out_and_those_around_it_are_not(
-    tmp_path: Path, open_reserve: OpenReserve
+    tmp_path: Path, open_release_log: OpenReserve
 ) -> None:
-    path = tmp_path / "reserve"
-    reserve = open_reserve(path)
+    path = tmp_path / "release_log"
+    release_log = open_release_log(path)
     for number in range(3):
-        reserve.note(release(number))
+        release_log.note(release(number))
     with path.open("r+b") as file:
         file.seek(RECORD_BYTES + 100)
         file.write(b"torn")
-    assert open_reserve(path).read() == [release(0), release(2)]
+    assert open_release_log(path).read() == [release(0), release(2)]
 
 
-def test_the_reserve_says_when_it_is_full(tmp_path: Path, open_reserve: OpenReserve) -> None:
-    reserve = open_reserve(tmp_path / "reserve")
-    reserve._used = RECORDS_MAX
+def test_the_reserve_says_when_it_is_full(tmp_path: Path, open_release_log: OpenReserve) -> None:
+    release_log = open_release_log(tmp_path / "release_log")
+    release_log._used = RECORDS_MAX
     with pytest.raises(StoreFault, match="were used"):
-        reserve.note(release(1))
+        release_log.note(release(1))
 
 
-def test_a_lease_id_that_does_not_fit_is_refused(tmp_path: Path, open_reserve: OpenReserve) -> None:
+def test_a_lease_id_that_does_not_fit_is_refused(tmp_path: Path, open_release_log: OpenReserve) -> None:
     with pytest.raises(StoreFault, match="does not fit"):
-        open_reserve(tmp_path / "reserve").note(Release("x" * 300, EndReason.RELEASED, Instant(1, 1)))
+        open_release_log(tmp_path / "release_log").note(Release("x" * 300, EndReason.RELEASED, Instant(1, 1)))
 
 
 # -- a real disk ------------------------------------------------------------------------------------------------------

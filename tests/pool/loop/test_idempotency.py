@@ -14,8 +14,8 @@ from fastgpu_jupyter.core.model.entities import LeaseState
 from fastgpu_jupyter.core.model.events import LeaseDraining
 from fastgpu_jupyter.core.pool import Pool as Rules
 from fastgpu_jupyter.errors import InternalError, StoreFault
-from fastgpu_jupyter.pool.effects import executor as hands_module
-from fastgpu_jupyter.pool.journal.reserve import Reserve
+from fastgpu_jupyter.pool.effects import executor as executor_module
+from fastgpu_jupyter.pool.journal.release_log import PreallocatedReleaseLog
 from fastgpu_jupyter.pool.journal.store import Journal
 from fastgpu_jupyter.pool.loop import degraded_mode
 from fastgpu_jupyter.pool.loop import runtime as runtime_module
@@ -28,7 +28,7 @@ from tests.pool.loop.test_runtime import PlayedDriver, Pool, run
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("PROBE_S", "SAMPLE_S"):
         monkeypatch.setattr(runtime_module, name, 0.01)
-    monkeypatch.setattr(hands_module, "DRAIN_POLL_S", 0.01)
+    monkeypatch.setattr(executor_module, "DRAIN_POLL_S", 0.01)
 
 
 def test_one_key_twice_in_one_batch_is_one_lease(tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_what_was_owed_is_written_once_though_its_write_was_reported_as_failed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unread: bool
 ) -> None:
     async def story(pool: Pool) -> None:
-        pool.runtime._reserve = Reserve(tmp_path / "reserve")
+        pool.runtime._release_log = PreallocatedReleaseLog(tmp_path / "release_log")
         await pool.ask("a")
         await pool.until("a", LeaseState.ACTIVE)
         insert, missing = pool.journal._insert, pool.journal._missing
@@ -115,7 +115,7 @@ def test_what_was_owed_is_written_once_though_its_write_was_reported_as_failed(
         await pool.until_mended()
         assert len(tries) >= 2
         assert await pool.ask("c") == "c"
-        assert pool.runtime._reserve.read() == []
+        assert pool.runtime._release_log.read() == []
         released = [event for one in pool.journal.history() for event in one.events if isinstance(event, LeaseDraining)]
         assert [event.lease_id for event in released] == ["a"]
 
@@ -125,7 +125,7 @@ def test_what_was_owed_is_written_once_though_its_write_was_reported_as_failed(
 @pytest.mark.slow
 def test_after_a_bug_nothing_is_written_behind_what_is_owed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def story(pool: Pool) -> None:
-        pool.runtime._reserve = reserve = Reserve(tmp_path / "reserve")
+        pool.runtime._release_log = release_log = PreallocatedReleaseLog(tmp_path / "release_log")
         await pool.ask("a")
         await pool.until("a", LeaseState.ACTIVE)
         insert = pool.journal._insert
@@ -146,7 +146,7 @@ def test_after_a_bug_nothing_is_written_behind_what_is_owed(tmp_path: Path, monk
         for _ in range(20):  # of which each would have tried to write
             await asyncio.sleep(runtime_module.PROBE_S)
         assert pool.journal.seq == seq
-        assert [release.lease_id for release in reserve.read()] == ["a"]  # for the next start
+        assert [release.lease_id for release in release_log.read()] == ["a"]  # for the next start
 
     run(tmp_path, story)
 
@@ -182,17 +182,17 @@ def test_a_device_that_is_missing_at_a_start_without_the_disk_is_not_lost_before
         await pool.until("a", LeaseState.ACTIVE)
         await pool.runtime.stop()
         shown, pool.driver.specs = pool.driver.specs, []
-        journal, reserve = Journal(tmp_path / "journal.db"), Reserve(tmp_path / "reserve")
+        journal, release_log = Journal(tmp_path / "journal.db"), PreallocatedReleaseLog(tmp_path / "release_log")
 
         def fail(entries: Any) -> None:
             raise StoreFault("disk full")
 
         monkeypatch.setattr(journal, "append", fail)
-        recovered, _ = recover(journal, pool.driver, pool.clock, reserve)
+        recovered, _ = recover(journal, pool.driver, pool.clock, release_log)
         assert recovered.state.leases["a"].state is LeaseState.ACTIVE
         pool.driver.specs = shown
         journal.close()
-        reserve.close()
+        release_log.close()
         await pool.start()
         assert (await pool.lease("a")).state is LeaseState.ACTIVE
 

@@ -37,7 +37,7 @@ from fastgpu_jupyter.pool.devices.driver import (
     Sample,
     SampledLease,
 )
-from fastgpu_jupyter.pool.effects import executor as hands_module
+from fastgpu_jupyter.pool.effects import executor as executor_module
 from fastgpu_jupyter.pool.effects.scrubber import OVERWRITE, Scrubber
 from fastgpu_jupyter.pool.host.clock import Clock
 from fastgpu_jupyter.pool.host.process import holder_of
@@ -175,7 +175,7 @@ def run(tmp_path: Path, story: Callable[[Pool], Coroutine[Any, Any, None]], driv
 
 @pytest.fixture(autouse=True)
 def _quick_drain(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hands_module, "DRAIN_POLL_S", 0.01)
+    monkeypatch.setattr(executor_module, "DRAIN_POLL_S", 0.01)
     monkeypatch.setattr(runtime_module, "PROBE_S", 0.01)
 
 
@@ -435,7 +435,7 @@ def test_nothing_is_taken_for_parked_that_has_memory_on_the_device(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, blind: bool
 ) -> None:
     driver = parkable()
-    monkeypatch.setattr(hands_module, "leases_of", lambda pid, of: {"a"} & set(of) if pid == 4711 else ())
+    monkeypatch.setattr(executor_module, "leases_of", lambda pid, of: {"a"} & set(of) if pid == 4711 else ())
 
     async def story(pool: Pool) -> None:
         await pool.ask("a")
@@ -467,19 +467,19 @@ def test_what_a_parked_lease_left_is_overwritten_before_its_device_is_another_s(
 
     async def story(pool: Pool) -> None:
         nonlocal fails
-        pool.runtime.scrubber._how = OVERWRITE
+        pool.runtime.scrubber._mode = OVERWRITE
         await pool.ask("a")
         await pool.until("a", LeaseState.ACTIVE)
         await pool.ask("b")
         await pool.runtime.submit(c.ParkLease("a"))
         told = "could not be overwritten yet: It failed."
-        await async_wait_until(lambda: told in (pool.runtime.scrubber.doing("a") or ""), "the failure is shown")
+        await async_wait_until(lambda: told in (pool.runtime.scrubber.status_of("a") or ""), "the failure is shown")
         assert (await pool.lease("a")).state is LeaseState.PARKING
         assert (await pool.lease("b")).state is LeaseState.WAITING
         fails = False
         lease = await pool.until("a", LeaseState.PARKED)
         assert (lease.scrub, lease.scrub_bytes, done) == (ScrubOutcome.OVERWRITTEN, 70, ["gpu"])
-        assert pool.runtime.scrubber.doing("a") is None
+        assert pool.runtime.scrubber.status_of("a") is None
         await pool.until("b", LeaseState.ACTIVE)
 
     run(tmp_path, story, driver)

@@ -15,8 +15,8 @@ from fastgpu_jupyter.core.model.entities import Device, EndReason, Health, Lease
 from fastgpu_jupyter.errors import Conflict, HostFault, NotFound
 from fastgpu_jupyter.pool.devices.driver import DeviceGone, DeviceProcess, ProcessUnusable
 from fastgpu_jupyter.pool.devices.health import HealthEvent, HealthReport
-from fastgpu_jupyter.pool.effects import executor as hands_module
-from fastgpu_jupyter.pool.monitors import health as healing
+from fastgpu_jupyter.pool.effects import executor as executor_module
+from fastgpu_jupyter.pool.monitors import health as health_module
 from tests.core.faults import BAD_MEMORY, MEMORY_ERRORS, OFF_THE_BUS, WRONG_ADDRESS
 from tests.core.world import spec
 from tests.pool.loop.test_runtime import PlayedDriver, Pool, run
@@ -81,8 +81,8 @@ class FrailDriver(PlayedDriver):
 
 @pytest.fixture
 def driver(monkeypatch: pytest.MonkeyPatch) -> FrailDriver:
-    monkeypatch.setattr(healing, "LOOK_S", 0.01)
-    monkeypatch.setattr(healing, "RETRY_S", 0.01)
+    monkeypatch.setattr(health_module, "LOOK_S", 0.01)
+    monkeypatch.setattr(health_module, "RETRY_S", 0.01)
     return FrailDriver()
 
 
@@ -133,7 +133,7 @@ def test_who_did_it_is_known_by_its_instance_and_else_only_supposed(
     pids: dict[int | None, list[int]],
     begins: str,
 ) -> None:
-    monkeypatch.setattr(healing, "leases_of", lambda pid, holders: {"a"} & holders.keys())
+    monkeypatch.setattr(health_module, "leases_of", lambda pid, holders: {"a"} & holders.keys())
     driver.played.pids = pids
 
     async def story(pool: Pool) -> None:
@@ -220,8 +220,8 @@ def test_what_an_error_number_said_stands_until_the_device_is_put_back(tmp_path:
 def test_a_driver_that_hangs_holds_up_nobody_and_serves_again_when_it_answers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(healing, "LOOK_S", 0.01)
-    monkeypatch.setattr(hands_module, "ANSWER_S", 0.1)
+    monkeypatch.setattr(health_module, "LOOK_S", 0.01)
+    monkeypatch.setattr(executor_module, "ANSWER_S", 0.1)
     driver = FrailDriver(devices=2)
 
     async def story(pool: Pool) -> None:
@@ -273,7 +273,7 @@ def test_an_event_without_a_number_is_a_reason_to_look_at_once(tmp_path: Path, m
 @pytest.mark.slow
 def test_a_lease_of_two_gpus_drains_on_the_one_that_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     driver = FrailDriver(devices=2)
-    monkeypatch.setattr(hands_module, "leases_of", lambda pid, _: pid == 4711)
+    monkeypatch.setattr(executor_module, "leases_of", lambda pid, _: pid == 4711)
 
     def processes(device_id: str) -> Sequence[DeviceProcess]:
         asked.append(device_id)

@@ -14,7 +14,7 @@ from fastgpu_jupyter.core.model import commands as c
 from fastgpu_jupyter.core.model.entities import LeaseState, PendingReason, Plan, State
 from fastgpu_jupyter.errors import FastGPUError
 from fastgpu_jupyter.pool.devices.driver import DeviceUsage, Sample
-from fastgpu_jupyter.pool.monitors.metrics import BUCKETS_S, Metrics, Now, Timings
+from fastgpu_jupyter.pool.monitors.metrics import BUCKETS_S, Histogram, Metrics, MetricsSnapshot
 from fastgpu_jupyter.wire.client import new_token
 from tests.core.world import World, spec
 from tests.pool.conftest import Serve
@@ -25,8 +25,8 @@ README = (Path(__file__).resolve().parents[3] / "README.md").read_text()
 ROW = re.compile(r"^\| `(fastgpu_\w+)` \| (\w+) \|", re.MULTILINE)
 
 
-def now(state: State, usage: Sample | None = None) -> Now:
-    return Now(
+def now(state: State, usage: Sample | None = None) -> MetricsSnapshot:
+    return MetricsSnapshot(
         state, usage or Sample(), subscribers=0, connections=0, accepting=True, at=state.last, foreign={}, failures={}
     )
 
@@ -124,7 +124,7 @@ def test_money_is_told_without_names() -> None:
 
 @pytest.mark.parametrize("took_s", [0.0, BUCKETS_S[0], 0.003, BUCKETS_S[-1], 1e6])
 def test_a_time_is_in_each_bucket_that_it_fits(took_s: float) -> None:
-    timings = Timings()
+    timings = Histogram()
     timings.add(took_s)
     buckets = dict(timings.buckets())
     assert buckets.pop("+Inf") == 1

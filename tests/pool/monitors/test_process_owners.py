@@ -13,9 +13,9 @@ from fastgpu_jupyter.pool.devices.driver import DeviceProcess
 from fastgpu_jupyter.pool.host import attribution
 from fastgpu_jupyter.pool.host.attribution import Key
 from fastgpu_jupyter.pool.host.process import holder_of
-from fastgpu_jupyter.pool.monitors.process_owners import Owned, Owners, Rights
+from fastgpu_jupyter.pool.monitors.process_owners import DeviceAssignments, OwnershipResolver, ProcessOwnership
 
-NOBODY = Rights({}, {})
+NOBODY = DeviceAssignments({}, {})
 
 
 @pytest.fixture
@@ -39,28 +39,28 @@ def identified(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return numbers
 
 
-def rights(*device_ids: str, **pids: int) -> Rights:
+def assignments(*device_ids: str, **pids: int) -> DeviceAssignments:
     """Leases by the process that holds each, all of them on each of these devices."""
     holders = {lease_id: holder_of(pid, "boot") for lease_id, pid in pids.items()}
-    return Rights(holders, {device_id: tuple(pids) for device_id in device_ids})
+    return DeviceAssignments(holders, {device_id: tuple(pids) for device_id in device_ids})
 
 
-def foreign(owned: Owned) -> list[tuple[int, str | None]]:
+def foreign(owned: ProcessOwnership) -> list[tuple[int, str | None]]:
     return [(one.holder.pid, one.lease_id) for one in owned.foreign]
 
 
 def test_a_list_is_looked_through_once_and_judged_anew_when_leases_change(pid: int, identified: list[int]) -> None:
-    owners = Owners("boot")
+    owners = OwnershipResolver("boot")
     listed = [DeviceProcess(pid, 7)]
     for _ in range(3):
         found = owners.find("gpu", 1, listed, NOBODY)
         assert (foreign(found), found.memory_bytes) == ([(pid, None)], {})
     for _ in range(3):
-        found = owners.find("gpu", 1, listed, rights("gpu", a=pid))
+        found = owners.find("gpu", 1, listed, assignments("gpu", a=pid))
         assert (foreign(found), found.lease_of, found.memory_bytes) == ([], {pid: "a"}, {"a": 7})
-    assert foreign(owners.find("gpu", 1, listed, rights("another", a=pid))) == [(pid, "a")]
+    assert foreign(owners.find("gpu", 1, listed, assignments("another", a=pid))) == [(pid, "a")]
     assert identified == [pid]
-    assert owners.find("gpu", 2, [], NOBODY) == Owned(2, {}, {}, (), hidden=False)
+    assert owners.find("gpu", 2, [], NOBODY) == ProcessOwnership(2, {}, {}, (), hidden=False)
     owners.find("gpu", None, listed, NOBODY)
     owners.find("gpu", None, listed, NOBODY)
     assert identified == [pid] * 3, "a list without a number is a new one each time"
@@ -69,11 +69,13 @@ def test_a_list_is_looked_through_once_and_judged_anew_when_leases_change(pid: i
 def test_what_a_number_meant_in_its_list_it_means_though_another_has_it_now(
     pid: int, identified: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    owners = Owners("boot")
+    owners = OwnershipResolver("boot")
     listed = [DeviceProcess(pid, 7)]
-    mine = rights("gpu", a=pid)
+    mine = assignments("gpu", a=pid)
     assert owners.find("gpu", 1, listed, mine).lease_of == {pid: "a"}
-    another = Rights({"b": replace(mine.holders["a"], start_time=mine.holders["a"].start_time + 1)}, {"gpu": ("b",)})
+    another = DeviceAssignments(
+        {"b": replace(mine.holders["a"], start_time=mine.holders["a"].start_time + 1)}, {"gpu": ("b",)}
+    )
     assert owners.find("gpu", 1, listed, another).lease_of == {}
     # One that was reused between the list and the look at who holds it is not told of as the one that was listed.
     monkeypatch.setattr(attribution.Attribution, "identify", lambda _, number: Key(number, 1))
@@ -82,22 +84,22 @@ def test_what_a_number_meant_in_its_list_it_means_though_another_has_it_now(
 
 
 def test_what_a_lease_began_after_its_device_was_listed_is_its_own(pid: int) -> None:
-    owners = Owners("boot")
+    owners = OwnershipResolver("boot")
     found = owners.find("gpu", 1, [DeviceProcess(pid, 7)], NOBODY).foreign
     assert owners.still_foreign("gpu", found, NOBODY) == found
-    assert owners.still_foreign("gpu", found, rights("gpu", a=pid)) == ()
-    (elsewhere,) = owners.still_foreign("gpu", found, rights("another", a=pid))
+    assert owners.still_foreign("gpu", found, assignments("gpu", a=pid)) == ()
+    (elsewhere,) = owners.still_foreign("gpu", found, assignments("another", a=pid))
     assert elsewhere.lease_id == "a"
 
 
 def test_who_is_gone_is_not_foreign_but_hidden() -> None:
     with subprocess.Popen(["true"]) as process:
         process.wait(20)
-    found = Owners("boot").find("gpu", 1, [DeviceProcess(process.pid, 1)], NOBODY)
+    found = OwnershipResolver("boot").find("gpu", 1, [DeviceProcess(process.pid, 1)], NOBODY)
     assert (found.foreign, found.hidden) == ((), True)
 
 
 def test_of_several_leases_on_a_device_a_process_is_the_newest_ones() -> None:
     me = os.getpid()
-    found = Owners("boot").find("gpu", 1, [DeviceProcess(me, 5)], rights("gpu", old=me, new=me))
+    found = OwnershipResolver("boot").find("gpu", 1, [DeviceProcess(me, 5)], assignments("gpu", old=me, new=me))
     assert found.lease_of == {me: "new"}

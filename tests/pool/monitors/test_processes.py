@@ -28,7 +28,7 @@ from fastgpu_jupyter.core.model.entities import (
     Policy,
 )
 from fastgpu_jupyter.pool.devices.nvidia import counters
-from fastgpu_jupyter.pool.effects import executor as hands_module
+from fastgpu_jupyter.pool.effects import executor as executor_module
 from fastgpu_jupyter.pool.host.attribution import leases_of
 from fastgpu_jupyter.pool.host.clock import Clock
 from fastgpu_jupyter.pool.host.process import holder_of
@@ -36,8 +36,8 @@ from fastgpu_jupyter.pool.journal.store import Journal
 from fastgpu_jupyter.pool.loop import runtime as runtime_module
 from fastgpu_jupyter.pool.loop.recovery import recover
 from fastgpu_jupyter.pool.loop.runtime import Runtime
-from fastgpu_jupyter.pool.monitors import processes as lookout_module
-from fastgpu_jupyter.pool.monitors.process_owners import Owners
+from fastgpu_jupyter.pool.monitors import processes as processes_module
+from fastgpu_jupyter.pool.monitors.process_owners import OwnershipResolver
 from fastgpu_jupyter.pool.monitors.processes import END, IGNORE, WARN
 from fastgpu_jupyter.units import GIB
 from tests.helpers import alive
@@ -103,7 +103,7 @@ class Pool:
 
     @property
     def foreign(self) -> dict[str, list[int]]:
-        found = self.runtime.lookout.foreign
+        found = self.runtime.process_monitor.foreign
         return {name: [one.holder.pid for one in ones] for name, ones in found.items()}
 
     async def looked(self) -> None:
@@ -120,8 +120,8 @@ def machine() -> FakeMachine:
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime_module, "WATCH_S", 0.02)
-    monkeypatch.setattr(hands_module, "DRAIN_POLL_S", 0.01)
-    monkeypatch.setattr(lookout_module, "END_GRACE_S", 0.2)
+    monkeypatch.setattr(executor_module, "DRAIN_POLL_S", 0.01)
+    monkeypatch.setattr(processes_module, "END_GRACE_S", 0.2)
 
 
 def play(
@@ -154,7 +154,7 @@ def test_a_process_without_a_lease_is_found_and_one_with_a_lease_is_not(tmp_path
             for pid in (kernel, child, stranger, os.getpid()):  # and the pool itself
                 put(machine, "fake-0", pid, 1)
             await pool.until_foreign(lambda found: found == {"fake-0": [stranger]})
-            (one,) = pool.runtime.lookout.foreign["fake-0"]
+            (one,) = pool.runtime.process_monitor.foreign["fake-0"]
             assert (one.memory_bytes, one.lease_id) == (GIB, None)
             assert one.user == pwd.getpwuid(os.getuid()).pw_name
             machine.leave(stranger)
@@ -184,7 +184,7 @@ def test_a_lease_of_one_gpu_is_no_right_to_another(tmp_path: Path, machine: Fake
             await pool.ask("a", kernel, "full")
             put(machine, "fake-1", child, 1)
             await pool.until_foreign(lambda found: found == {"fake-1": [child]})
-            assert pool.runtime.lookout.foreign["fake-1"][0].lease_id == "a"
+            assert pool.runtime.process_monitor.foreign["fake-1"][0].lease_id == "a"
 
         play(tmp_path, machine, story)
 
@@ -268,12 +268,12 @@ def test_who_is_to_end_them_ends_exactly_those(tmp_path: Path, machine: FakeMach
 def test_a_number_that_was_reused_is_not_signalled(tmp_path: Path, machine: FakeMachine) -> None:
     with process() as (stranger, _):
         boot_id = Clock().boot_id()
-        lookout = lookout_module.Lookout(boot_id, Owners(boot_id), END)
+        process_monitor = processes_module.ProcessMonitor(boot_id, OwnershipResolver(boot_id), END)
         holder = holder_of(stranger, Clock().boot_id())
         earlier = type(holder)(holder.boot_id, holder.pid, holder.start_time - 1, holder.pidfd_inode, holder.uid)
-        lookout._signal(earlier, signal.SIGKILL)
+        process_monitor._signal(earlier, signal.SIGKILL)
         assert alive(stranger)
-        lookout._signal(holder, signal.SIGKILL)
+        process_monitor._signal(holder, signal.SIGKILL)
         wait_until(lambda: not alive(stranger), "the very process ends")
 
 

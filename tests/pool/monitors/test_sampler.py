@@ -17,12 +17,12 @@ from fastgpu_jupyter.pool.devices.driver import DeviceUsage, ProcessUsage, Sampl
 from fastgpu_jupyter.pool.devices.nvidia.counters import PROCESSES_S, UTILIZATION_HOLDS_S, WITHOUT_S, Counters
 from fastgpu_jupyter.pool.host.process import holder_of
 from fastgpu_jupyter.pool.monitors import sampler as sampler_module
-from fastgpu_jupyter.pool.monitors.process_owners import Owners, Rights
+from fastgpu_jupyter.pool.monitors.process_owners import DeviceAssignments, OwnershipResolver
 from fastgpu_jupyter.pool.monitors.sampler import Reading, Sampler
 from fastgpu_jupyter.units import GIB
 
 UNKNOWN = DeviceUsage(None, None)
-NONE = Rights({}, {})
+NONE = DeviceAssignments({}, {})
 ALL_ONES = 2**64 - 1
 
 
@@ -57,16 +57,16 @@ class PlayedCounters:
 
 def sampling() -> tuple[PlayedCounters, Sampler]:
     driver = PlayedCounters()
-    return driver, Sampler(driver, Owners("boot"))  # type: ignore[arg-type]
+    return driver, Sampler(driver, OwnershipResolver("boot"))  # type: ignore[arg-type]
 
 
 def me() -> Holder:
     return holder_of(os.getpid(), "boot")
 
 
-def sharing() -> Rights:
+def sharing() -> DeviceAssignments:
     """Two leases share a device: one is this process's, the other's holder is nobody here."""
-    return Rights({"a": me(), "idle": replace(me(), pid=1)}, {"gpu": ("idle", "a")})
+    return DeviceAssignments({"a": me(), "idle": replace(me(), pid=1)}, {"gpu": ("idle", "a")})
 
 
 # -- whose it is ------------------------------------------------------------------------------------------------------
@@ -97,12 +97,12 @@ def test_a_lease_that_shares_a_device_uses_what_its_processes_do() -> None:
 def test_whole_devices_are_their_leases_and_so_is_their_energy_while_they_are() -> None:
     driver, sampler = sampling()
     holders = {"a": me()}
-    rights = Rights(holders, {})
+    assignments = DeviceAssignments(holders, {})
 
     def energy(one: int | None, two: int | None, generation: int = 1) -> int | None:
         driver.now.devices = {"x": DeviceUsage(10, GIB, 100, one), "y": DeviceUsage(30, GIB, 200, two)}
         subject = SampledLease("a", 1, gpu("x", "y", whole=True, generation=generation))
-        usage = sampler.read([subject], rights).sample.leases["a"]
+        usage = sampler.read([subject], assignments).sample.leases["a"]
         assert usage[:3] == (20, 2 * GIB, 300)
         return usage.energy_millijoule
 

@@ -30,7 +30,7 @@ from typing import NamedTuple
 from ....core.model.entities import Enforcement, LimitScope, LogicalGPU, Mechanism, MechanismCapability
 from ....errors import HostFault
 from ....units import MIB
-from ...host import single
+from ...host import single_instance
 from ..driver import LimitResult
 from ..nvidia import mps_daemon
 from ..nvidia.mps_daemon import PATH_MAX, PROGRAM, Daemon
@@ -208,7 +208,7 @@ class Mps:
         lacks = self._hardware.mps_obstacle(gpu.device_id)
         if lacks is not None or (lacks := self.why_not()) is not None:
             raise HostFault(f"MPS cannot serve on this GPU any more: {lacks}.")
-        single.private_folder(self._setup.folder, 0o711 if self._setup.everybody else 0o700)
+        single_instance.create_private_folder(self._setup.folder, 0o711 if self._setup.everybody else 0o700)
         folder = self._setup.folder / f"{_name(gpu)}.{gpu.generation}"  # as no other grant has it
         mps_daemon.end(Daemon(0, 0, str(folder)))  # what is left of an earlier start for this one
         return self._starter.start(folder, gpu.device_id, _owner(gpu))

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ....errors import HostFault
-from ...host.process import read_small
+from ...host.process import read_proc_file
 
 PROGRAM = "nvidia-cuda-mps-control"
 #: Names the folder of a daemon in its environment, and in that of the servers that it starts.
@@ -174,7 +174,7 @@ def find(folder: Path) -> Daemon | None:
     """The daemon that runs in a folder, whoever started it, or ``None``."""
     for pid in family(str(folder)):
         with suppress(OSError):
-            if b"-f" in read_small(f"/proc/{pid}/cmdline").split(b"\0"):  # its servers are told nothing
+            if b"-f" in read_proc_file(f"/proc/{pid}/cmdline").split(b"\0"):  # its servers are told nothing
                 return Daemon(pid, _start_time(pid) or 0, str(folder))
     return None
 
@@ -284,6 +284,6 @@ def _start_time(pid: int) -> int | None:
 def _stat(pid: int) -> list[str] | None:
     """The fields of /proc/PID/stat from the state on."""
     try:
-        return read_small(f"/proc/{pid}/stat").decode(errors="replace").rpartition(")")[2].split()
+        return read_proc_file(f"/proc/{pid}/stat").decode(errors="replace").rpartition(")")[2].split()
     except OSError:
         return None

@@ -1,11 +1,11 @@
-"""Room for releases that was set aside while there was room: a file of fixed size for when the journal cannot grow.
+"""A preallocated file that records releases while the journal cannot grow, as on a full disk.
 
-On a full disk a record that lies on blocks which are there already can still be overwritten and made durable. So a
-release is acknowledged also then, and is not forgotten by a pool manager that is killed before the disk has room again.
-A record is a command, not an event: it is decided anew against the journal, and is harmless where the journal has it
-already.
+On a full disk a record on blocks that exist already can still be overwritten and made durable. So a release is
+acknowledged also then, and survives a pool manager that is killed before the disk has room again. A record is a
+command, not an event: recovery decides it against the journal, and it has no effect if the journal has it already.
 
-Promises that what :meth:`Reserve.note` returned from is on disk, or raises. Must not be used for anything that grants.
+:meth:`PreallocatedReleaseLog.note` returns only after its record is on disk, or raises. Nothing that grants capacity
+may be recorded here.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ class Release(NamedTuple):
     at: Instant
 
 
-class Reserve:
+class PreallocatedReleaseLog:
     """The file in ``path``; made where it is not there yet. Used by one thread at a time."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         #: What is true in memory, follows what the journal has, and is not in it yet.
-        self.owed: list[Entry] = []
+        self.pending_entries: list[Entry] = []
         self._used = 0
         self._file = -1
         try:
@@ -91,7 +91,7 @@ class Reserve:
         """Forget everything: the journal has it. Raises :class:`StoreFault` where that is not durable, and then what
         was noted is decided once more at the next start, which is harmless.
         """
-        self.owed = []
+        self.pending_entries = []
         try:
             if self._used:
                 os.pwrite(self._file, bytes(self._used * RECORD_BYTES), 0)

@@ -21,7 +21,7 @@ from ...wire.unixsocket import short_address
 _BACKLOG = 512
 
 
-def private_folder(path: Path, mode: int = 0o700) -> None:
+def create_private_folder(path: Path, mode: int = 0o700) -> None:
     """Create ``path`` for its owner only, or check that it is so. Raises :class:`HostFault` otherwise."""
     try:
         path.mkdir(mode=mode, parents=True, exist_ok=True)
@@ -34,7 +34,7 @@ def private_folder(path: Path, mode: int = 0o700) -> None:
         path.chmod(mode)
 
 
-def lock(folder: Path, name: str, where: str = "here", way_out: str = "") -> int:
+def acquire_lock(folder: Path, name: str, where: str = "here", way_out: str = "") -> int:
     """Take the lock of ``folder`` for the life of this process. Raises :class:`Conflict` where another has it."""
     try:
         descriptor = os.open(folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -49,12 +49,12 @@ def lock(folder: Path, name: str, where: str = "here", way_out: str = "") -> int
     return descriptor
 
 
-def lock_socket(path: Path) -> int:
+def acquire_socket_lock(path: Path) -> int:
     """Own the name ``path`` for the life of this process, also before and after there is a socket.
 
     Raises :class:`Conflict` where another process, which may have another state folder, owns it.
     """
-    return lock(
+    return acquire_lock(
         path.parent,
         f".{path.name}.lock",
         f"at the socket {path}",
@@ -62,7 +62,7 @@ def lock_socket(path: Path) -> int:
     )
 
 
-def say_who(descriptor: int, text: str) -> None:
+def write_owner(descriptor: int, text: str) -> None:
     """Write into the lock who holds it, for the message of whoever comes second."""
     with suppress(OSError):  # a full disk: the lock holds without it
         os.ftruncate(descriptor, 0)
@@ -105,7 +105,7 @@ def inode(path: Path) -> int | None:
         return None
 
 
-def unlisten(path: Path, ours: int | None) -> None:
+def remove_socket(path: Path, ours: int | None) -> None:
     """Take the socket's name away, so that clients see at once that nobody serves; one that is not ``ours`` stays."""
     with suppress(OSError):
         if inode(path) == ours:
