@@ -181,7 +181,7 @@ def test_what_cannot_be_told_of_stands_and_readers_begin_anew(serve: Serve, capl
     assert pool.runtime.supervisor.failures["events"] == FAILURES
     assert logged(caplog, "events")
     wait_until(lambda: pool.client.pool()["message"] is None, "nothing is told of it any more")
-    failures = 'fastgpu_failures_total{part="events"} 2.0'
+    failures = 'fastgpu_failures_total{task="events"} 2.0'
     assert failures in pool.run(pool.service.metrics_text()).decode()
 
 

@@ -144,7 +144,7 @@ def _failures(now: MetricsSnapshot) -> Metric:
     from prometheus_client.core import CounterMetricFamily
 
     text = "Bugs that a part of the pool manager met, and went on after."
-    failures = CounterMetricFamily("fastgpu_failures", text, labels=["part"])
+    failures = CounterMetricFamily("fastgpu_failures", text, labels=["task"])
     for part in TASKS:
         failures.add_metric([part], now.failures.get(part, 0))
     return failures

@@ -249,10 +249,10 @@ def test_devices_come_and_go_while_the_pool_serves(tmp_path: Path, machine: Fake
 
 def test_device_files_are_open_before_a_lease_is_ready_and_closed_in_before_it_is_limited(machine: FakeMachine) -> None:
     class Played:
-        async def open(self, lease_id: str, gpu: LogicalGPU) -> None:
+        async def open_devices(self, lease_id: str, gpu: LogicalGPU) -> None:
             machine.calls.append(f"open {lease_id} {gpu.driver_handle}")
 
-        async def settled(self, lease_id: str) -> None:
+        async def wait_until_applied(self, lease_id: str) -> None:
             machine.calls.append(f"settled {lease_id}")
 
     async def story() -> None:
