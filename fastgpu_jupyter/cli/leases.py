@@ -6,6 +6,7 @@ import json
 import sys
 from typing import Any
 
+from ..core.model.lifecycle import PARKED_OR_PARKING
 from ..errors import InvalidRequest
 from ..units import format_duration, format_memory, format_money
 from ..wire.client import PoolClient
@@ -220,7 +221,7 @@ def _partition(lease: Any) -> str:
 def _why_so(lease: Any) -> str:
     """What there is to say of the lease's state, in parentheses."""
     reason = lease["end_reason"]
-    if lease["state"] in ("parking", "parked"):
+    if lease["state"] in PARKED_OR_PARKING:
         reason = lease["park_reason"]
     elif lease["state"] == "active" and lease["retention"] == "hold":
         reason = "pinned"

@@ -9,11 +9,11 @@ from typing import Any
 from ..errors import InternalError
 from .accounting import budgets, fairshare, meter, reservation_coverage
 from .lease import resize
+from .lease.transition import next_state
 from .model import events as e
 from .model.entities import (
     GRANTS_TO_OVERTAKE_ALL,
     RECENT_REQUESTS_MAX,
-    RELEASING_CAPACITY,
     RELOCATING,
     Device,
     Health,
@@ -22,13 +22,12 @@ from .model.entities import (
     Instant,
     Lease,
     LeaseRequest,
-    LeaseState,
     LogicalGPU,
     ParkReason,
     State,
 )
 from .model.events import Event
-from .model.lifecycle import next_state
+from .model.lifecycle import RELEASING_CAPACITY, LeaseState
 from .placement import parkability
 
 

@@ -11,17 +11,16 @@ from ..errors import Conflict, InternalError, InvalidRequest, NotFound
 from ..units import format_memory
 from .accounting import budgets, meter, reservations
 from .lease import device_health, memory_limit, migration, preparation, resize
+from .lease.transition import find_granted
 from .model import commands as c
 from .model import events as e
 from .model.entities import (
-    HOLDING_CAPACITY,
     RELOCATING,
     Device,
     DeviceSpec,
     EndReason,
     Instant,
     Lease,
-    LeaseState,
     ParkReason,
     PartitionProfile,
     Retention,
@@ -29,7 +28,7 @@ from .model.entities import (
     requirements_of,
 )
 from .model.events import Event
-from .model.lifecycle import granted
+from .model.lifecycle import EXPOSED_TO_FAULTS, OVER, PARKED_OR_PARKING, WITHOUT_CAPACITY, LeaseState
 from .model.size import Size
 from .placement import eligibility, mechanisms, mig_partitions, parkability
 
@@ -60,9 +59,9 @@ def _start_pool(state: State, command: c.StartPool, at: Instant) -> list[Event]:
     started = e.PoolStarted(command.boot_id, command.boot_clock_ms - state.last.ms)
     events: list[Event] = [started, *device_health.rebooted(state)]
     for lease in state.leases.values():
-        if lease.state in HOLDING_CAPACITY and lease.state is not LeaseState.DRAINING:
+        if lease.state in EXPOSED_TO_FAULTS:
             events.append(e.LeaseDraining(lease.id, EndReason.HOLDER_DIED, "The machine was restarted."))
-        elif lease.state in (LeaseState.WAITING, LeaseState.PARKED):
+        elif lease.state in WITHOUT_CAPACITY:
             events.append(e.LeaseEnded(lease.id, EndReason.HOLDER_DIED, "The machine was restarted."))
     return events
 
@@ -267,7 +266,7 @@ def _use_lease(state: State, command: c.ReportActivity, at: Instant) -> list[Eve
 
 def _park_lease(state: State, command: c.ParkLease, at: Instant) -> list[Event]:
     lease = _live(state, command.lease_id)
-    if lease.state in (LeaseState.PARKING, LeaseState.PARKED):
+    if lease.state in PARKED_OR_PARKING:
         return []
     why_not = parkability.park_refusal(state, lease)
     if why_not is not None:
@@ -313,7 +312,7 @@ def _holder_ended(state: State, command: c.HolderEnded, at: Instant) -> list[Eve
 
 
 def _park_succeeded(state: State, command: c.ParkSucceeded, at: Instant) -> list[Event]:
-    lease = granted(state, command.lease_id, command.generation, LeaseState.PARKING)
+    lease = find_granted(state, command.lease_id, command.generation, LeaseState.PARKING)
     if lease is None:
         return []
     parked: list[Event] = [e.LeaseParked(lease.id, command.host_memory_bytes, *(command.scrub_result or ()))]
@@ -325,7 +324,7 @@ def _park_succeeded(state: State, command: c.ParkSucceeded, at: Instant) -> list
 
 
 def _park_failed(state: State, command: c.ParkFailed, at: Instant) -> list[Event]:
-    lease = granted(state, command.lease_id, command.generation, LeaseState.PARKING)
+    lease = find_granted(state, command.lease_id, command.generation, LeaseState.PARKING)
     if lease is None:
         return []
     stays = e.LeaseParkFailed(lease.id, command.detail)
@@ -333,12 +332,12 @@ def _park_failed(state: State, command: c.ParkFailed, at: Instant) -> list[Event
 
 
 def _resume_succeeded(state: State, command: c.ResumeSucceeded, at: Instant) -> list[Event]:
-    lease = granted(state, command.lease_id, command.generation, LeaseState.RESUMING)
+    lease = find_granted(state, command.lease_id, command.generation, LeaseState.RESUMING)
     return [e.LeaseResumed(lease.id, command.driver_handle)] if lease else []
 
 
 def _limit_set(state: State, command: c.LimitSet, at: Instant) -> list[Event]:
-    lease = granted(state, command.lease_id, command.generation, LeaseState.ACTIVE)
+    lease = find_granted(state, command.lease_id, command.generation, LeaseState.ACTIVE)
     if lease is None or lease.logical_gpu is None:
         return []
     gpu = lease.logical_gpu
@@ -356,12 +355,12 @@ def _limit_set(state: State, command: c.LimitSet, at: Instant) -> list[Event]:
 
 
 def _logical_gpu_lost(state: State, command: c.LogicalGPULost, at: Instant) -> list[Event]:
-    lease = granted(state, command.lease_id, command.generation, LeaseState.ACTIVE)
+    lease = find_granted(state, command.lease_id, command.generation, LeaseState.ACTIVE)
     return [e.LeaseDraining(lease.id, EndReason.DEVICE_LOST, command.detail)] if lease else []
 
 
 def _resume_failed(state: State, command: c.ResumeFailed, at: Instant) -> list[Event]:
-    lease = granted(state, command.lease_id, command.generation, LeaseState.RESUMING)
+    lease = find_granted(state, command.lease_id, command.generation, LeaseState.RESUMING)
     if lease is None:
         return []
     if not lease.has_image:  # a restart came between: there is nothing left to bring back, and the device is there
@@ -370,7 +369,7 @@ def _resume_failed(state: State, command: c.ResumeFailed, at: Instant) -> list[E
 
 
 def _drain_succeeded(state: State, command: c.DrainSucceeded, at: Instant) -> list[Event]:
-    lease = granted(state, command.lease_id, command.generation, LeaseState.DRAINING)
+    lease = find_granted(state, command.lease_id, command.generation, LeaseState.DRAINING)
     if lease is None or lease.end_reason is None:
         return []
     return [e.LeaseEnded(lease.id, lease.end_reason, lease.end_detail, *command.scrub_result)]
@@ -401,10 +400,10 @@ def _stale(state: State, at: Instant) -> Iterator[Event]:
 
 
 def _over(lease: Lease, reason: EndReason) -> list[Event]:
-    if lease.state in (LeaseState.WAITING, LeaseState.PARKED):
+    if lease.state in WITHOUT_CAPACITY:
         cancelled = reason is EndReason.RELEASED and lease.granted_at is None
         return [e.LeaseEnded(lease.id, EndReason.CANCELLED if cancelled else reason)]
-    if lease.state in (LeaseState.DRAINING, LeaseState.ENDED):
+    if lease.state in OVER:
         return []  # release, death and revocation may race: one wins
     return [_draining(lease, reason)]
 
@@ -416,7 +415,7 @@ def _draining(lease: Lease, reason: EndReason) -> Event:
 def _live(state: State, lease_id: str) -> Lease:
     """The lease. Raises where it is over."""
     lease = find_lease(state, lease_id)
-    if lease.state in (LeaseState.DRAINING, LeaseState.ENDED):
+    if lease.state in OVER:
         raise Conflict("This lease is over; ask for a new one.")
     return lease
 

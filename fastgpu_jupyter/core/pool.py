@@ -13,18 +13,9 @@ from .apply import apply
 from .decide import decide
 from .model import commands as c
 from .model import events as e
-from .model.entities import (
-    HOLDING_CAPACITY,
-    RELEASING_CAPACITY,
-    Instant,
-    Lease,
-    LeaseState,
-    LogicalGPU,
-    Mechanism,
-    ParkReason,
-    State,
-)
+from .model.entities import Instant, Lease, LogicalGPU, Mechanism, ParkReason, State
 from .model.events import Event
+from .model.lifecycle import HOLDING_CAPACITY, RELEASING_CAPACITY, LeaseState
 from .placement import eligibility, parkability
 from .scheduling import preemption
 from .scheduling.scheduler import Scheduler

@@ -31,6 +31,7 @@ from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 from traitlets import Bool, Float, Unicode, default
 
 from ..compat.jupyter_client import forget_pending_kernel
+from ..core.model.lifecycle import OVER
 from ..errors import Conflict, FastGPUError, LimitReached, NotFound, PoolUnreachable
 from ..units import parse_memory
 from ..wire.client import LeaseOptions, PoolClient, new_token
@@ -48,7 +49,6 @@ BOOT_S = 3.0
 GATE_MODULE = "fastgpu_jupyter.kernel"
 #: What a kernelspec's ``metadata.fastgpu`` says beside the options of its requests.
 _NOT_OPTIONS = ("gate", "profile", "memory")
-_OVER = ("draining", "ended")
 _TAKEN = {
     "revoked": "it was taken back by an administrator of the pool",
     "device_lost": "it lost its GPU",
@@ -165,7 +165,7 @@ class FastGPUProvisioner(LocalProvisioner):
     def _take_lease_from(self, client: PoolClient, key: str, *, automatic: bool) -> tuple[PoolClient, LeaseView]:
         if self.lease_id is not None:
             view = self._current_lease(client)
-            if view is not None and view["state"] not in _OVER:
+            if view is not None and view["state"] not in OVER:
                 self.lease_id = view["id"]
                 return client, view
             self.lease_id = None
@@ -198,16 +198,16 @@ class FastGPUProvisioner(LocalProvisioner):
             view = client.lease(self.lease_id)
         except NotFound:
             view = None
-        if view is not None and view["state"] not in _OVER:
+        if view is not None and view["state"] not in OVER:
             return view
-        later = [one for one in client.leases() if one["kernel_id"] == self.kernel_id and one["state"] not in _OVER]
+        later = [one for one in client.leases() if one["kernel_id"] == self.kernel_id and one["state"] not in OVER]
         return later[-1] if later else view
 
     async def _wait_for_grant(self, client: PoolClient, view: LeaseView) -> LeaseView:
         """For a kernel without a gate: the granted lease, or an error that says where the queue stands."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self.grant_timeout_s
-        while view["state"] not in ("active", *_OVER):
+        while view["state"] not in ({"active"} | OVER):
             left_s = deadline - loop.time()
             if self._abandoned:
                 raise LimitReached("The server is stopping; the kernel was not started.")
@@ -216,7 +216,7 @@ class FastGPUProvisioner(LocalProvisioner):
             # In short steps: a thread that waits cannot be cancelled, and a server that stops must not wait for it.
             wait_ms = int(min(left_s, 0.5) * 1000) + 1
             view = await in_thread(client.lease, view["id"], wait_ms, view["version"])
-        if view["state"] in _OVER:
+        if view["state"] in OVER:
             raise Conflict(f"The GPU lease ended before the kernel could start ({view['end_reason']}). Start it again.")
         return view
 
@@ -354,7 +354,7 @@ class FastGPUProvisioner(LocalProvisioner):
                 with contextlib.suppress(NotFound):
                     client.release(lease_id, self._token)
                 for view in client.leases():
-                    if view["kernel_id"] == self.kernel_id and view["state"] not in _OVER:
+                    if view["kernel_id"] == self.kernel_id and view["state"] not in OVER:
                         client.release(view["id"], self._token)  # the kernel asked for it by itself
             except FastGPUError as error:
                 self.log.warning("Lease %s was not released: %s It ends with its process.", lease_id, error)

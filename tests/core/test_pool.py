@@ -7,7 +7,8 @@ import pytest
 from fastgpu_jupyter.core import decide
 from fastgpu_jupyter.core.model import commands as c
 from fastgpu_jupyter.core.model import effects as fx
-from fastgpu_jupyter.core.model.entities import EndReason, Health, LeaseState, PendingReason, State
+from fastgpu_jupyter.core.model.entities import EndReason, Health, PendingReason, State
+from fastgpu_jupyter.core.model.lifecycle import LeaseState
 from fastgpu_jupyter.core.pool import replay
 from fastgpu_jupyter.core.scheduling import queue_report
 from fastgpu_jupyter.errors import Conflict, InvalidRequest, NoSuchDevice, NotFound

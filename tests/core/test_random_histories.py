@@ -11,7 +11,6 @@ from fastgpu_jupyter.core.accounting import calendar, ledger, meter
 from fastgpu_jupyter.core.lease.invariants import violations
 from fastgpu_jupyter.core.model import commands as c
 from fastgpu_jupyter.core.model.entities import (
-    HOLDING_CAPACITY,
     BudgetPolicy,
     DeviceFault,
     DeviceSpec,
@@ -19,13 +18,13 @@ from fastgpu_jupyter.core.model.entities import (
     Health,
     HostSpec,
     Instant,
-    LeaseState,
     Plan,
     Policy,
     Priority,
     Retention,
     State,
 )
+from fastgpu_jupyter.core.model.lifecycle import HOLDING_CAPACITY, LeaseState
 from fastgpu_jupyter.core.pool import replay
 from fastgpu_jupyter.errors import CallerError
 from fastgpu_jupyter.units import GIB

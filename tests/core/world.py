@@ -15,7 +15,6 @@ from fastgpu_jupyter.core.model.entities import (
     Instant,
     Lease,
     LeaseRequest,
-    LeaseState,
     Mechanism,
     PartitionProfile,
     PartitionStyle,
@@ -23,6 +22,7 @@ from fastgpu_jupyter.core.model.entities import (
     State,
 )
 from fastgpu_jupyter.core.model.events import Event
+from fastgpu_jupyter.core.model.lifecycle import LeaseState
 from fastgpu_jupyter.core.pool import Pool
 from fastgpu_jupyter.units import GIB, MIB
 

@@ -259,7 +259,7 @@ MUTATIONS = (
     ),
     Mutation(
         "any generation may report",
-        "core/model/lifecycle.py",
+        "core/lease/transition.py",
         "    return lease if lease.logical_gpu.generation == generation else None",
         "    return lease",
         pytest("tests/core/test_pool.py"),

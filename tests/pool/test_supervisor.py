@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from fastgpu_jupyter.core.model import commands as c
-from fastgpu_jupyter.core.model.entities import LeaseState
+from fastgpu_jupyter.core.model.lifecycle import LeaseState
 from fastgpu_jupyter.errors import InternalError
 from fastgpu_jupyter.pool import app
 from fastgpu_jupyter.pool import supervisor as supervisor_module

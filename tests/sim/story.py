@@ -29,19 +29,18 @@ from fastgpu_jupyter.core.accounting import ledger, meter
 from fastgpu_jupyter.core.lease.invariants import violations
 from fastgpu_jupyter.core.model import commands as c
 from fastgpu_jupyter.core.model.entities import (
-    HOLDING_CAPACITY,
     BudgetPolicy,
     EndReason,
     Health,
     Instant,
     Lease,
     LeaseRequest,
-    LeaseState,
     Plan,
     Priority,
     State,
 )
 from fastgpu_jupyter.core.model.events import LeaseRequested
+from fastgpu_jupyter.core.model.lifecycle import HOLDING_CAPACITY, LeaseState
 from fastgpu_jupyter.core.pool import replay as apply_all
 from fastgpu_jupyter.errors import CallerError, FastGPUError, InternalError
 from fastgpu_jupyter.pool.effects import executor as executor_module

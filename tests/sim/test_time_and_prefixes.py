@@ -10,7 +10,8 @@ import pytest
 
 from fastgpu_jupyter.core.accounting import meter
 from fastgpu_jupyter.core.lease.invariants import violations
-from fastgpu_jupyter.core.model.entities import EndReason, LeaseState, State
+from fastgpu_jupyter.core.model.entities import EndReason, State
+from fastgpu_jupyter.core.model.lifecycle import LeaseState
 from fastgpu_jupyter.core.pool import Pool
 from fastgpu_jupyter.core.pool import replay as apply_all
 from fastgpu_jupyter.pool.journal.codec import Record, decode_state, encode_state

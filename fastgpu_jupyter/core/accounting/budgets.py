@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from ...errors import InvalidRequest
 from ..model import commands as c
 from ..model import events as e
-from ..model.entities import BudgetPolicy, Instant, Lease, LeaseState, ParkReason, State, Tenant
+from ..model.entities import BudgetPolicy, Instant, Lease, ParkReason, State, Tenant
 from ..model.events import Event
+from ..model.lifecycle import LeaseState
 from ..placement import parkability
 from ..placement.parkability import ParkDecision
 from . import calendar, meter

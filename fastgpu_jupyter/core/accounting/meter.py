@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ...units import MS_PER_HOUR
-from ..model.entities import HOLDING_CAPACITY, RELEASING_CAPACITY, Instant, Lease, Reservation, State, Tenant
+from ..model.entities import Instant, Lease, Reservation, State, Tenant
+from ..model.lifecycle import HOLDING_CAPACITY, RELEASING_CAPACITY
 from . import calendar, reservation_coverage
 from .reservation_coverage import DeviceModel, Usage
 

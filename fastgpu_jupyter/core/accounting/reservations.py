@@ -15,19 +15,9 @@ from typing import NamedTuple
 from ...errors import InvalidRequest, NoSuchDevice, NotFound
 from ..model import commands as c
 from ..model import events as e
-from ..model.entities import (
-    RELEASING_CAPACITY,
-    Device,
-    DeviceSpec,
-    Instant,
-    Lease,
-    Plan,
-    Priority,
-    Requirements,
-    Reservation,
-    State,
-)
+from ..model.entities import Device, DeviceSpec, Instant, Lease, Plan, Priority, Requirements, Reservation, State
 from ..model.events import Event
+from ..model.lifecycle import RELEASING_CAPACITY
 from ..placement import eligibility, mechanisms
 from ..placement.eligibility import Devices
 from . import calendar, fairshare, meter, reservation_coverage

@@ -22,10 +22,10 @@ from ..model.entities import (
     Health,
     Instant,
     Lease,
-    LeaseState,
     State,
 )
 from ..model.events import Event
+from ..model.lifecycle import EXPOSED_TO_FAULTS
 from . import migration
 
 _HEALTH = {
@@ -34,8 +34,6 @@ _HEALTH = {
     FaultSeverity.LOST: Health.FAULTY,
 }
 _RANK = {Health.HEALTHY: 0, Health.SUSPECT: 1, Health.FAULTY: 2}
-#: States in which a lease has something on its device that can be hit.
-EXPOSED = frozenset({LeaseState.PREPARING, LeaseState.ACTIVE, LeaseState.PARKING, LeaseState.RESUMING})
 
 
 def report_fault(state: State, command: c.ReportFault, at: Instant) -> list[Event]:
@@ -87,7 +85,7 @@ def due(state: State) -> Iterator[Event]:
 
 def message(state: State, lease: Lease) -> str | None:
     """What the lease's user is to be told of faults, or ``None``."""
-    if lease.state not in EXPOSED or lease.logical_gpu is None:
+    if lease.state not in EXPOSED_TO_FAULTS or lease.logical_gpu is None:
         return None
     if lease.fault is not None:
         return lease.fault
@@ -117,7 +115,7 @@ def _restored(device: Device) -> Event:
 
 def _lease_faults(state: State, device: Device, command: c.ReportFault) -> Iterator[Event]:
     """Yield an event for each lease whose code caused the fault, or may have."""
-    here = [state.leases[name] for name in device.lease_ids if state.leases[name].state in EXPOSED]
+    here = [state.leases[name] for name in device.lease_ids if state.leases[name].state in EXPOSED_TO_FAULTS]
     named = [lease for lease in here if lease.id in command.suspects]
     # The process that caused it may have ended before the monitor listed the processes.
     blamed = named or here
@@ -142,5 +140,5 @@ def _perhaps(fault: DeviceFault) -> str:
 
 def _lost(state: State, device: Device, reason: str | None) -> Iterator[Event]:
     for lease_id in device.lease_ids:
-        if state.leases[lease_id].state in EXPOSED:
+        if state.leases[lease_id].state in EXPOSED_TO_FAULTS:
             yield e.LeaseDraining(lease_id, EndReason.DEVICE_LOST, reason)

@@ -9,17 +9,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from ..model.entities import (
-    HOLDING_CAPACITY,
-    RELEASING_CAPACITY,
-    Device,
-    Health,
-    Lease,
-    LeaseState,
-    LogicalGPU,
-    State,
-    Tenant,
-)
+from ..model.entities import Device, Health, Lease, LogicalGPU, State, Tenant
+from ..model.lifecycle import HAVING_PARKED_MEMORY, HOLDING_CAPACITY, OVER, RELEASING_CAPACITY, LeaseState
 from ..placement import mig_partitions
 
 
@@ -102,9 +93,9 @@ def _lease_violations(state: State, lease: Lease) -> Iterator[str]:
         yield f"{lease.id}: is {lease.state.value}, and said to use too much, or to wait for a restart to move"
     if (lease.state is LeaseState.ENDED) != (lease.ended_at is not None):
         yield f"{lease.id}: is {lease.state.value}, yet its end says otherwise"
-    if lease.state in (LeaseState.DRAINING, LeaseState.ENDED) and lease.end_reason is None:
+    if lease.state in OVER and lease.end_reason is None:
         yield f"{lease.id}: is {lease.state.value} for no reason"
-    parked = lease.state in (LeaseState.PARKING, LeaseState.PARKED, LeaseState.RESUMING)
+    parked = lease.state in HAVING_PARKED_MEMORY
     may = parked or lease.state in (LeaseState.WAITING, LeaseState.PREPARING)
     if (parked and lease.image is None) or (lease.image is not None and not may):
         yield f"{lease.id}: is {lease.state.value}, yet its parked memory says otherwise"

@@ -9,23 +9,11 @@ from __future__ import annotations
 from ...units import format_duration, format_memory
 from ..model import commands as c
 from ..model import events as e
-from ..model.entities import (
-    EndReason,
-    Enforcement,
-    Instant,
-    Lease,
-    LeaseState,
-    LogicalGPU,
-    OverLimit,
-    ParkReason,
-    State,
-)
+from ..model.entities import EndReason, Enforcement, Instant, Lease, LogicalGPU, OverLimit, ParkReason, State
 from ..model.events import Event
+from ..model.lifecycle import PARKED_OR_RETURNING, RETURNING, LeaseState
 from ..placement import parkability
 
-#: States in which what was parked is not back.
-_COMES_BACK = frozenset({LeaseState.WAITING, LeaseState.RESUMING})
-_AWAY = frozenset({LeaseState.PARKING, LeaseState.PARKED}) | _COMES_BACK
 #: Who keeps a limit only as far as programs play along.
 WATCHED = frozenset({Enforcement.COOPERATIVE, Enforcement.USERSPACE})
 
@@ -65,7 +53,7 @@ def _act(state: State, lease: Lease, gpu: LogicalGPU, used_bytes: int) -> list[E
 def message(state: State, lease: Lease) -> str | None:
     """What the lease's user is to be told of its limit, or ``None``."""
     gpu = lease.logical_gpu
-    if lease.state in _AWAY and lease.park_reason is ParkReason.OVER_LIMIT and lease.over_limit_bytes:
+    if lease.state in PARKED_OR_RETURNING and lease.park_reason is ParkReason.OVER_LIMIT and lease.over_limit_bytes:
         return _parked(state, lease)
     if lease.state is not LeaseState.ACTIVE or gpu is None:
         return None
@@ -82,7 +70,7 @@ def _parked(state: State, lease: Lease) -> str:
     """What it was parked for, what is kept, and every way out of it."""
     grace = format_duration(state.policy.over_limit_grace_ms)
     again = "ended" if state.policy.over_limit is OverLimit.REVOKE else "parked again"
-    back = "It waits to come back." if lease.state in _COMES_BACK else "It stays so until you choose."
+    back = "It waits to come back." if lease.state in RETURNING else "It stays so until you choose."
     return (
         f"It was parked because it used {format_memory(lease.over_limit_bytes)} of its GPU, more than its size "
         f"({lease.request.name}). Its variables, and what they have on the GPU, are kept in the host's memory; a cell "

@@ -15,8 +15,9 @@ from enum import StrEnum
 
 from ...errors import Conflict
 from ..model import events as e
-from ..model.entities import Device, Health, Lease, LeaseState, ParkReason, Retention, State
+from ..model.entities import Device, Health, Lease, ParkReason, Retention, State
 from ..model.events import Event
+from ..model.lifecycle import LeaseState
 from ..placement import eligibility, parkability
 from ..placement.parkability import ParkDecision
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 from ...errors import NoSuchDevice
 from ..model import commands as c
 from ..model import events as e
-from ..model.entities import EndReason, Instant, Lease, LeaseState, State
+from ..model.entities import EndReason, Instant, Lease, State
 from ..model.events import Event
-from ..model.lifecycle import granted
+from ..model.lifecycle import LeaseState
 from ..placement import eligibility
+from .transition import find_granted
 
 #: With the rests between them, half a minute.
 TRIES_MAX = 8
@@ -50,7 +51,7 @@ def _why_never(state: State, lease: Lease) -> str | None:
 
 def current(state: State, report: c.PrepareSucceeded | c.PrepareFailed) -> Lease | None:
     """The lease that a report is about, while that grant of it is being made."""
-    return granted(state, report.lease_id, report.generation, LeaseState.PREPARING)
+    return find_granted(state, report.lease_id, report.generation, LeaseState.PREPARING)
 
 
 def pause_ms(lease: Lease) -> int:

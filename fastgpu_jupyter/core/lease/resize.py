@@ -15,18 +15,9 @@ from ...units import format_memory
 from ..accounting import budgets
 from ..model import commands as c
 from ..model import events as e
-from ..model.entities import (
-    Enforcement,
-    Instant,
-    Lease,
-    LeaseRequest,
-    LeaseState,
-    LogicalGPU,
-    ParkReason,
-    State,
-    requirements_of,
-)
+from ..model.entities import Enforcement, Instant, Lease, LeaseRequest, LogicalGPU, ParkReason, State, requirements_of
 from ..model.events import Event
+from ..model.lifecycle import WITHOUT_CAPACITY, LeaseState
 from ..model.size import Size
 from ..placement import eligibility
 from . import memory_limit
@@ -46,7 +37,7 @@ def resize_parked(state: State, lease: Lease, request: LeaseRequest, at: Instant
     Raises :class:`Conflict` where what is parked would not fit, and what :func:`.placement.require_possible` raises.
     """
     image, size = lease.image, request.size
-    if lease.state not in (LeaseState.PARKED, LeaseState.WAITING) or image is None:
+    if lease.state not in WITHOUT_CAPACITY or image is None:
         raise Conflict(f"The lease is {lease.state.value}. Nothing was changed; try again in a moment.")
     if size == lease.request.size:
         return []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from .entities import Enforcement, Holder, Lease, LeaseState, LogicalGPU, ParkReason, State
+from .entities import Enforcement, Holder, Lease, LogicalGPU, ParkReason, State
 from .events import (
     Event,
     HolderBound,
@@ -20,6 +20,7 @@ from .events import (
     LeaseResumed,
     LeaseResuming,
 )
+from .lifecycle import LeaseState
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from ...errors import InvalidRequest
 from ...units import MEMORY_BYTES_MAX, format_memory
+from .lifecycle import LeaseState
 from .size import MEMORY_BYTES_MIN, Size, parse_size
 
 #: A tenant's weight where nobody set one.
@@ -25,28 +26,6 @@ GRANTS_TO_OVERTAKE_ALL = 1 << 40
 WAIT_MS_MAX = 30 * 86_400_000
 #: Requests that are remembered for what is usual; at that many, the older half is forgotten.
 RECENT_REQUESTS_MAX = 2048
-
-
-class LeaseState(StrEnum):
-    """Where a lease is in its life; ``lifecycle`` has the transitions."""
-
-    WAITING = "waiting"
-    PREPARING = "preparing"
-    ACTIVE = "active"
-    PARKING = "parking"
-    PARKED = "parked"
-    RESUMING = "resuming"
-    DRAINING = "draining"
-    ENDED = "ended"
-
-
-#: States in which a lease holds capacity of its device.
-HOLDING_CAPACITY = frozenset(
-    {LeaseState.PREPARING, LeaseState.ACTIVE, LeaseState.PARKING, LeaseState.RESUMING, LeaseState.DRAINING}
-)
-
-#: Of those, the states in which it is giving it back.
-RELEASING_CAPACITY = frozenset({LeaseState.PARKING, LeaseState.DRAINING})
 
 
 class EndReason(StrEnum):

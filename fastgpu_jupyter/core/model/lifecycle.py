@@ -1,75 +1,110 @@
-"""The lease's life as a table: which event leads from which state to which.
+"""The states of a lease, the groups of states that other modules ask for, and the transitions between states.
 
     WAITING ──granted──> PREPARING ──prepared──> ACTIVE ──parking──> PARKING ──parked──> PARKED
-       ▲ └───────resuming──────> RESUMING ──resumed──┘ ▲ └──not parked──┘                  │
-       ├──not prepared── PREPARING                     │                                   │
-       └────────────────────────────────── wanted ─────│───────────────────────────────────┘
-    those that hold capacity ──draining──> DRAINING ──ended──> ENDED <──ended── WAITING, PARKED
+       ▲ └───────resuming──────> RESUMING ──resumed──┘ ▲ └─park failed─┘                   │
+       ├──prepare failed── PREPARING                   │                                   │
+       └──────────────────────────── resume requested ─│───────────────────────────────────┘
+    states that hold capacity ──draining──> DRAINING ──ended──> ENDED <──ended── WAITING, PARKED
 
-A pair that is not in the table is a bug, and the error tells the lease's whole story.
+This module is the only place that lists states. It imports nothing of the package, so that every process can import it;
+:mod:`core.lease.transition` applies the table.
 """
 
 from __future__ import annotations
 
-from ...errors import InternalError
-from . import events as e
-from .entities import Lease, LeaseState, State
-from .events import Event
+from enum import StrEnum
 
-S = LeaseState
 
-#: Events that change something about a lease and leave it where it is.
-_STAYS: dict[type[Event], frozenset[LeaseState]] = {
-    e.HolderBound: frozenset(S) - {S.DRAINING, S.ENDED},
-    e.LeaseRetentionSet: frozenset(S) - {S.DRAINING, S.ENDED},
-    e.LeaseActivityReported: frozenset(S) - {S.DRAINING, S.ENDED},
-    e.LeaseBudgetSet: frozenset(S) - {S.DRAINING, S.ENDED},
-    e.LeaseBudgetThresholdPassed: frozenset({S.ACTIVE}),
-    e.LeaseFaulted: frozenset({S.PREPARING, S.ACTIVE, S.PARKING, S.RESUMING}),
-    e.LeaseResized: frozenset({S.WAITING, S.ACTIVE, S.PARKED}),
-    e.LeaseResizeAcknowledged: frozenset({S.ACTIVE}),
-    e.LeaseMigrationRequested: frozenset({S.ACTIVE}),
-    e.LeaseTransferred: frozenset({S.WAITING, S.ACTIVE}),
-    e.LeaseLimitSet: frozenset({S.ACTIVE}),
-    e.LeaseOverLimit: frozenset({S.ACTIVE}),
-    e.LeaseWithinLimit: frozenset({S.ACTIVE}),
+class LeaseState(StrEnum):
+    """The state of a lease; a lease is in exactly one."""
+
+    WAITING = "waiting"
+    PREPARING = "preparing"
+    ACTIVE = "active"
+    PARKING = "parking"
+    PARKED = "parked"
+    RESUMING = "resuming"
+    DRAINING = "draining"
+    ENDED = "ended"
+
+
+_S = LeaseState
+
+#: The lease holds capacity of its devices.
+HOLDING_CAPACITY = frozenset({_S.PREPARING, _S.ACTIVE, _S.PARKING, _S.RESUMING, _S.DRAINING})
+#: The lease holds capacity that it is about to give back.
+RELEASING_CAPACITY = frozenset({_S.PARKING, _S.DRAINING})
+#: The lease holds no capacity and may still get some.
+WITHOUT_CAPACITY = frozenset({_S.WAITING, _S.PARKED})
+#: The lease is over for its user: no command brings it back.
+OVER = frozenset({_S.DRAINING, _S.ENDED})
+#: The lease is not over.
+LIVE = frozenset(_S) - OVER
+#: The lease has devices on which it, or its memory, can be hit by a fault.
+EXPOSED_TO_FAULTS = HOLDING_CAPACITY - OVER
+#: The devices of the lease are being made usable for its process.
+BECOMING_ACTIVE = frozenset({_S.PREPARING, _S.RESUMING})
+#: A cell that needs the GPU waits; the lease may become active.
+BLOCKING_CELLS = LIVE - {_S.ACTIVE}
+#: The memory of the lease is in host memory, or on its way there.
+PARKED_OR_PARKING = frozenset({_S.PARKING, _S.PARKED})
+#: A lease that was parked is on its way back to a device. WAITING is also the state before the first grant.
+RETURNING = frozenset({_S.WAITING, _S.RESUMING})
+#: The lease was parked, where it was ever granted, and is not back on a device.
+PARKED_OR_RETURNING = PARKED_OR_PARKING | RETURNING
+#: The parked memory of the lease is known.
+HAVING_PARKED_MEMORY = PARKED_OR_PARKING | {_S.RESUMING}
+
+#: Names of the groups, for code in other languages that is generated from this module.
+GROUPS: dict[str, frozenset[LeaseState]] = {
+    "HOLDING_CAPACITY": HOLDING_CAPACITY,
+    "RELEASING_CAPACITY": RELEASING_CAPACITY,
+    "WITHOUT_CAPACITY": WITHOUT_CAPACITY,
+    "OVER": OVER,
+    "LIVE": LIVE,
+    "EXPOSED_TO_FAULTS": EXPOSED_TO_FAULTS,
+    "BECOMING_ACTIVE": BECOMING_ACTIVE,
+    "BLOCKING_CELLS": BLOCKING_CELLS,
+    "PARKED_OR_PARKING": PARKED_OR_PARKING,
+    "RETURNING": RETURNING,
+    "PARKED_OR_RETURNING": PARKED_OR_RETURNING,
+    "HAVING_PARKED_MEMORY": HAVING_PARKED_MEMORY,
 }
-#: Events that lead from one state to another.
-_MOVES: dict[tuple[LeaseState, type[Event]], LeaseState] = {
-    (S.WAITING, e.LeaseGranted): S.PREPARING,
-    (S.PREPARING, e.LeasePrepared): S.ACTIVE,
-    (S.PREPARING, e.LeasePrepareFailed): S.WAITING,
-    (S.ACTIVE, e.LeaseParking): S.PARKING,
-    (S.PARKING, e.LeaseParked): S.PARKED,
-    (S.PARKING, e.LeaseParkFailed): S.ACTIVE,
-    (S.PARKED, e.LeaseResumeRequested): S.WAITING,
-    (S.WAITING, e.LeaseResuming): S.RESUMING,
-    (S.RESUMING, e.LeaseResumed): S.ACTIVE,
-    (S.PREPARING, e.LeaseDraining): S.DRAINING,
-    (S.ACTIVE, e.LeaseDraining): S.DRAINING,
-    (S.PARKING, e.LeaseDraining): S.DRAINING,
-    (S.RESUMING, e.LeaseDraining): S.DRAINING,
-    (S.WAITING, e.LeaseEnded): S.ENDED,
-    (S.PARKED, e.LeaseEnded): S.ENDED,
-    (S.DRAINING, e.LeaseEnded): S.ENDED,
+
+#: Events, by name, that change something about a lease and leave its state as it is.
+UNCHANGED: dict[str, frozenset[LeaseState]] = {
+    "HolderBound": LIVE,
+    "LeaseRetentionSet": LIVE,
+    "LeaseActivityReported": LIVE,
+    "LeaseBudgetSet": LIVE,
+    "LeaseBudgetThresholdPassed": frozenset({_S.ACTIVE}),
+    "LeaseFaulted": EXPOSED_TO_FAULTS,
+    "LeaseResized": frozenset({_S.WAITING, _S.ACTIVE, _S.PARKED}),
+    "LeaseResizeAcknowledged": frozenset({_S.ACTIVE}),
+    "LeaseMigrationRequested": frozenset({_S.ACTIVE}),
+    "LeaseTransferred": frozenset({_S.WAITING, _S.ACTIVE}),
+    "LeaseLimitSet": frozenset({_S.ACTIVE}),
+    "LeaseOverLimit": frozenset({_S.ACTIVE}),
+    "LeaseWithinLimit": frozenset({_S.ACTIVE}),
 }
-TRANSITIONS: dict[tuple[LeaseState, type[Event]], LeaseState] = {
-    **{(state, event): state for event, states in _STAYS.items() for state in states},
-    **_MOVES,
+#: Events, by name, that lead from one state to another.
+CHANGED: dict[tuple[LeaseState, str], LeaseState] = {
+    (_S.WAITING, "LeaseGranted"): _S.PREPARING,
+    (_S.PREPARING, "LeasePrepared"): _S.ACTIVE,
+    (_S.PREPARING, "LeasePrepareFailed"): _S.WAITING,
+    (_S.ACTIVE, "LeaseParking"): _S.PARKING,
+    (_S.PARKING, "LeaseParked"): _S.PARKED,
+    (_S.PARKING, "LeaseParkFailed"): _S.ACTIVE,
+    (_S.PARKED, "LeaseResumeRequested"): _S.WAITING,
+    (_S.WAITING, "LeaseResuming"): _S.RESUMING,
+    (_S.RESUMING, "LeaseResumed"): _S.ACTIVE,
+    **{(state, "LeaseDraining"): _S.DRAINING for state in sorted(EXPOSED_TO_FAULTS)},
+    (_S.WAITING, "LeaseEnded"): _S.ENDED,
+    (_S.PARKED, "LeaseEnded"): _S.ENDED,
+    (_S.DRAINING, "LeaseEnded"): _S.ENDED,
 }
-
-
-def next_state(lease: Lease, event: Event) -> LeaseState:
-    """The state after ``event``. Raises :class:`InternalError` where the table has no such transition."""
-    after = TRANSITIONS.get((lease.state, type(event)))
-    if after is None:
-        raise InternalError(f"{event!r} does not fit a lease that is {lease.state.value}. Its story: {lease!r}")
-    return after
-
-
-def granted(state: State, lease_id: str, generation: int, expected: LeaseState) -> Lease | None:
-    """The lease in that state by that grant of it; ``None`` where a report is of an earlier one, or comes too late."""
-    lease = state.leases.get(lease_id)
-    if lease is None or lease.state is not expected or lease.logical_gpu is None:
-        return None
-    return lease if lease.logical_gpu.generation == generation else None
+#: The state after an event, by state and name of the event; a pair that is not here is a bug.
+TRANSITIONS: dict[tuple[LeaseState, str], LeaseState] = {
+    **{(state, event): state for event, states in UNCHANGED.items() for state in sorted(states)},
+    **CHANGED,
+}

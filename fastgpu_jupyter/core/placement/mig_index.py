@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from ..model.entities import RELEASING_CAPACITY, Device, PartitionProfile, Requirements, State
+from ..model.entities import Device, PartitionProfile, Requirements, State
+from ..model.lifecycle import RELEASING_CAPACITY
 from . import eligibility, mig_partitions
 from .capacity_index import CapacityIndex, HostHeadroom
 from .demand import Demand, Exclusion, Placement

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from ..model.entities import Lease, LeaseState, LogicalGPU, ParkReason, State
+from ..model.entities import Lease, LogicalGPU, ParkReason, State
+from ..model.lifecycle import LeaseState
 from . import mechanisms
 
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from ..accounting import budgets, fairshare, reservations
-from ..model.entities import Lease, LeaseState, ParkReason, PendingReason, Priority, Requirements, State
+from ..model.entities import Lease, ParkReason, PendingReason, Priority, Requirements, State
+from ..model.lifecycle import LeaseState
 from ..placement import eligibility
 from .queue import Rank, aging_grants, is_overdue
 

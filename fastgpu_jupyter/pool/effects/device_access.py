@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from ...core.model.entities import Holder, Lease, LeaseState, LogicalGPU, State
+from ...core.model.entities import Holder, Lease, LogicalGPU, State
+from ...core.model.lifecycle import BECOMING_ACTIVE, OVER
 from ..host import lease_groups
 from ..host.attribution import lease_of
 from ..host.lease_groups import NOT_ENFORCED, DeviceAccess, LeaseGroups
@@ -26,9 +27,6 @@ log = logging.getLogger("fastgpu.pool")
 APPLY_TIMEOUT_S = 5.0
 #: Between two looks at groups in which something runs that outlived its lease.
 CLEANUP_INTERVAL_S = 5.0
-#: States in which it is not known yet what is made for a lease.
-BEFORE_READY = frozenset({LeaseState.PREPARING, LeaseState.RESUMING})
-AFTER_USE = frozenset({LeaseState.DRAINING, LeaseState.ENDED})
 
 
 class DeviceAccessController:
@@ -67,8 +65,8 @@ class DeviceAccessController:
 
     def _update(self, lease_id: str, lease: Lease | None) -> None:
         before, was_open = self._holders.get(lease_id), self._open.get(lease_id, ())
-        holder = None if lease is None or lease.state in AFTER_USE else lease.holder
-        begins = lease is not None and lease.state in BEFORE_READY
+        holder = None if lease is None or lease.state in OVER else lease.holder
+        begins = lease is not None and lease.state in BECOMING_ACTIVE
         now_open = was_open if begins else self._may_open(lease)
         if (holder, now_open) != (before, was_open):
             self._set(lease_id, holder, now_open)

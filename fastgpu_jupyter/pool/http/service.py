@@ -20,7 +20,8 @@ from typing import Any, NamedTuple
 from ...core.decide import find_lease
 from ...core.lease.device_health import find_device
 from ...core.model import commands as c
-from ...core.model.entities import Holder, Instant, Lease, LeaseState, Plan, Priority, Retention, State
+from ...core.model.entities import Holder, Instant, Lease, Plan, Priority, Retention, State
+from ...core.model.lifecycle import LeaseState
 from ...errors import Forbidden, InvalidRequest, NotFound
 from ...wire.client import token_digest
 from ...wire.schemas import (

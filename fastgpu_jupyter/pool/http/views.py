@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from ... import __version__
 from ...core.accounting import budgets, meter
 from ...core.lease import device_health, memory_limit, migration, preparation, resize
-from ...core.model.entities import Device, Instant, Lease, LeaseState, PendingReason, Priority, Reservation, State
+from ...core.model.entities import Device, Instant, Lease, PendingReason, Priority, Reservation, State
+from ...core.model.lifecycle import LeaseState
 from ...core.placement import mechanisms, parkability
 from ...core.scheduling import queue_report
 from ...wire.schemas import (

@@ -11,7 +11,8 @@ from contextlib import suppress
 from ...core.decide import decide
 from ...core.lease.invariants import violations
 from ...core.model import commands as c
-from ...core.model.entities import HOLDING_CAPACITY, Health, Instant, Policy, State
+from ...core.model.entities import Health, Instant, Policy, State
+from ...core.model.lifecycle import HOLDING_CAPACITY
 from ...core.pool import Pool
 from ...core.pool import replay as apply_all
 from ...errors import HostFault, InternalError, NotFound, StoreFault

@@ -23,8 +23,9 @@ from ...core.decide import decide
 from ...core.lease import preparation
 from ...core.model import commands as c
 from ...core.model import effects as fx
-from ...core.model.entities import Health, Holder, Instant, LeaseState, LogicalGPU, State
+from ...core.model.entities import Health, Holder, Instant, LogicalGPU, State
 from ...core.model.events import Event
+from ...core.model.lifecycle import LeaseState
 from ...core.pool import Pool
 from ...core.pool import replay as apply_all
 from ...core.scheduling import queue_report

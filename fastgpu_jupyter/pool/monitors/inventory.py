@@ -7,7 +7,8 @@ from contextlib import suppress
 
 from ...core.lease.device_health import find_device
 from ...core.model import commands as c
-from ...core.model.entities import DeviceSpec, Health, Instant, LeaseState, LogicalGPU, State
+from ...core.model.entities import DeviceSpec, Health, Instant, LogicalGPU, State
+from ...core.model.lifecycle import LeaseState
 from ...errors import Conflict, HostFault, InternalError, LimitReached, NotFound, StoreFault
 from ..devices.driver import DeviceProcess, Driver, PartitionMode
 from ..effects.executor import NO_ANSWER, EffectExecutor

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...core.accounting import meter
 from ...core.accounting.budgets import THRESHOLDS
-from ...core.model.entities import Instant, LeaseState, PendingReason, State
+from ...core.model.entities import Instant, PendingReason, State
 from ...core.model.events import Event, LeaseGranted
+from ...core.model.lifecycle import LeaseState
 from ...core.scheduling import queue_report
 from ...units import MICRO
 from ..devices.driver import DeviceUsage, Sample

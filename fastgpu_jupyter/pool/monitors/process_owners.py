@@ -16,7 +16,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
-from ...core.model.entities import Holder, Instant, LeaseState, State
+from ...core.model.entities import Holder, Instant, State
+from ...core.model.lifecycle import LeaseState
 from ...errors import NotFound
 from ..devices.driver import DeviceProcess, ProcessUsage
 from ..host.attribution import Attribution, Key

@@ -21,7 +21,8 @@ from typing import Any, Protocol, TypeVar
 
 from ...core.lease.memory_limit import is_watched
 from ...core.model import commands as c
-from ...core.model.entities import Holder, Instant, LeaseState, State
+from ...core.model.entities import Holder, Instant, State
+from ...core.model.lifecycle import LeaseState
 from ...errors import HostFault
 from ..devices.driver import DeviceProcess
 from ..host.process import open_holder

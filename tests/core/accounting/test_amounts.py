@@ -21,13 +21,13 @@ from fastgpu_jupyter.core.model.entities import (
     Instant,
     Lease,
     LeaseRequest,
-    LeaseState,
     Month,
     Plan,
     Reservation,
     Retention,
 )
 from fastgpu_jupyter.core.model.events import Ticked
+from fastgpu_jupyter.core.model.lifecycle import LeaseState
 from fastgpu_jupyter.errors import CallerError
 from fastgpu_jupyter.units import MS_PER_HOUR
 from tests.core.world import World, holder, spec

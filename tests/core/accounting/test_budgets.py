@@ -9,15 +9,8 @@ import pytest
 from fastgpu_jupyter.core.accounting import budgets, calendar, meter
 from fastgpu_jupyter.core.model import commands as c
 from fastgpu_jupyter.core.model import events as e
-from fastgpu_jupyter.core.model.entities import (
-    BudgetPolicy,
-    LeaseState,
-    Mechanism,
-    ParkReason,
-    PendingReason,
-    Plan,
-    Policy,
-)
+from fastgpu_jupyter.core.model.entities import BudgetPolicy, Mechanism, ParkReason, PendingReason, Plan, Policy
+from fastgpu_jupyter.core.model.lifecycle import LeaseState
 from fastgpu_jupyter.core.scheduling import queue_report
 from fastgpu_jupyter.errors import Conflict, InvalidRequest
 from fastgpu_jupyter.units import MS_PER_HOUR

@@ -11,8 +11,9 @@ from fastgpu_jupyter.core.accounting import calendar, ledger, meter
 from fastgpu_jupyter.core.accounting.ledger import Segment
 from fastgpu_jupyter.core.lease.invariants import violations
 from fastgpu_jupyter.core.model import commands as c
-from fastgpu_jupyter.core.model.entities import HOLDING_CAPACITY, Instant, Lease, LeaseRequest, LeaseState, Plan
+from fastgpu_jupyter.core.model.entities import Instant, Lease, LeaseRequest, Plan
 from fastgpu_jupyter.core.model.events import Event
+from fastgpu_jupyter.core.model.lifecycle import HOLDING_CAPACITY, LeaseState
 from fastgpu_jupyter.units import MS_PER_HOUR
 from tests.core.world import World, holder, spec
 

@@ -6,7 +6,8 @@ import pytest
 
 from fastgpu_jupyter.core.accounting import calendar, ledger, meter
 from fastgpu_jupyter.core.model import commands as c
-from fastgpu_jupyter.core.model.entities import BudgetPolicy, LeaseState, PendingReason, Plan, Policy, Retention
+from fastgpu_jupyter.core.model.entities import BudgetPolicy, PendingReason, Plan, Policy, Retention
+from fastgpu_jupyter.core.model.lifecycle import LeaseState
 from fastgpu_jupyter.core.scheduling import queue_report
 from fastgpu_jupyter.errors import Conflict, InvalidRequest, NoSuchDevice, NotFound
 from fastgpu_jupyter.units import MS_PER_HOUR

@@ -15,13 +15,13 @@ from fastgpu_jupyter.core.model.entities import (
     FaultSeverity,
     Health,
     HostSpec,
-    LeaseState,
     ParkReason,
     PendingReason,
     Retention,
     ScrubOutcome,
     ScrubResult,
 )
+from fastgpu_jupyter.core.model.lifecycle import LeaseState
 from fastgpu_jupyter.core.placement import eligibility
 from fastgpu_jupyter.core.scheduling.queue_report import positions
 from fastgpu_jupyter.errors import NotFound

@@ -12,13 +12,13 @@ from fastgpu_jupyter.core.model.entities import (
     EndReason,
     Enforcement,
     Lease,
-    LeaseState,
     Mechanism,
     MechanismCapability,
     OverLimit,
     ParkReason,
     Policy,
 )
+from fastgpu_jupyter.core.model.lifecycle import LeaseState
 from fastgpu_jupyter.units import GIB
 from tests.core.world import World, spec
 

@@ -9,7 +9,8 @@ from fastgpu_jupyter.core.lease.migration import MigrationOption
 from fastgpu_jupyter.core.model import commands as c
 from fastgpu_jupyter.core.model import effects as fx
 from fastgpu_jupyter.core.model import events as e
-from fastgpu_jupyter.core.model.entities import Health, Lease, LeaseState, ParkReason, Retention
+from fastgpu_jupyter.core.model.entities import Health, Lease, ParkReason, Retention
+from fastgpu_jupyter.core.model.lifecycle import LeaseState
 from fastgpu_jupyter.errors import Conflict
 from tests.core.world import World, holder, mig_spec, spec
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 from fastgpu_jupyter.core.lease.preparation import TRIES_MAX, message, pause_ms
 from fastgpu_jupyter.core.model import commands as c
 from fastgpu_jupyter.core.model import events as e
-from fastgpu_jupyter.core.model.entities import EndReason, ExistingPartition, Lease, LeaseState, PendingReason
+from fastgpu_jupyter.core.model.entities import EndReason, ExistingPartition, Lease, PendingReason
+from fastgpu_jupyter.core.model.lifecycle import LeaseState
 from fastgpu_jupyter.core.scheduling.queue_report import positions
 from tests.core.world import World, mig_spec, spec
 

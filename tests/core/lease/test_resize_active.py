@@ -6,7 +6,8 @@ import pytest
 
 from fastgpu_jupyter.core.accounting import ledger, meter
 from fastgpu_jupyter.core.model import commands as c
-from fastgpu_jupyter.core.model.entities import Instant, LeaseState
+from fastgpu_jupyter.core.model.entities import Instant
+from fastgpu_jupyter.core.model.lifecycle import LeaseState
 from fastgpu_jupyter.core.scheduling import queue_report
 from fastgpu_jupyter.errors import Conflict, InvalidRequest, NeedsRestart, NoSuchDevice
 from fastgpu_jupyter.units import GIB, MS_PER_HOUR

@@ -10,13 +10,13 @@ from fastgpu_jupyter.core.model import commands as c
 from fastgpu_jupyter.core.model.entities import (
     Enforcement,
     Lease,
-    LeaseState,
     Mechanism,
     MechanismCapability,
     OverLimit,
     ParkReason,
     Policy,
 )
+from fastgpu_jupyter.core.model.lifecycle import LeaseState
 from fastgpu_jupyter.errors import Conflict, NeedsRestart, NoSuchDevice
 from fastgpu_jupyter.units import GIB
 from tests.core.world import World, holder, spec

@@ -13,13 +13,13 @@ from fastgpu_jupyter.core.model.entities import (
     EndReason,
     Enforcement,
     Isolation,
-    LeaseState,
     LimitScope,
     Mechanism,
     MechanismCapability,
     Plan,
     Requirements,
 )
+from fastgpu_jupyter.core.model.lifecycle import LeaseState
 from fastgpu_jupyter.core.model.size import parse_size
 from fastgpu_jupyter.core.placement import mechanisms
 from fastgpu_jupyter.errors import Conflict, NeedsRestart, NoSuchDevice

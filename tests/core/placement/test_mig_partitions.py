@@ -17,7 +17,6 @@ from fastgpu_jupyter.core.model.entities import (
     ExistingPartition,
     Isolation,
     Lease,
-    LeaseState,
     LogicalGPU,
     Mechanism,
     Partition,
@@ -25,6 +24,7 @@ from fastgpu_jupyter.core.model.entities import (
     Requirements,
     State,
 )
+from fastgpu_jupyter.core.model.lifecycle import LeaseState
 from fastgpu_jupyter.core.model.size import parse_size
 from fastgpu_jupyter.core.placement import mechanisms, mig_partitions
 from fastgpu_jupyter.core.pool import replay

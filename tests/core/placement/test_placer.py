@@ -19,13 +19,13 @@ from fastgpu_jupyter.core.model.entities import (
     Instant,
     Isolation,
     LeaseRequest,
-    LeaseState,
     Mechanism,
     Priority,
     Requirements,
     State,
     requirements_of,
 )
+from fastgpu_jupyter.core.model.lifecycle import LeaseState
 from fastgpu_jupyter.core.model.size import parse_size
 from fastgpu_jupyter.core.placement import eligibility
 from fastgpu_jupyter.core.placement.placer import SHADOW_PRICES_EVERY, Placer

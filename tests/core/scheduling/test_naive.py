@@ -9,7 +9,8 @@ from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from fastgpu_jupyter.core.model import commands as c
 from fastgpu_jupyter.core.model import events as e
-from fastgpu_jupyter.core.model.entities import Health, LeaseState, Priority
+from fastgpu_jupyter.core.model.entities import Health, Priority
+from fastgpu_jupyter.core.model.lifecycle import LeaseState
 from fastgpu_jupyter.errors import CallerError
 from tests.core.scheduling.naive import PARTS, Naive
 from tests.core.world import World, spec

@@ -13,13 +13,13 @@ from fastgpu_jupyter.core.model.entities import (
     EndReason,
     HostSpec,
     Isolation,
-    LeaseState,
     ParkReason,
     PendingReason,
     Policy,
     Priority,
     Retention,
 )
+from fastgpu_jupyter.core.model.lifecycle import LeaseState
 from fastgpu_jupyter.core.placement import eligibility
 from fastgpu_jupyter.core.scheduling import preemption
 from fastgpu_jupyter.core.scheduling.queue_report import positions

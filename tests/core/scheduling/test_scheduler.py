@@ -11,15 +11,14 @@ from fastgpu_jupyter.core.accounting.fairshare import HALF_LIFE_MS, fair_share_k
 from fastgpu_jupyter.core.model import commands as c
 from fastgpu_jupyter.core.model.entities import (
     AGING_GRANTS,
-    HOLDING_CAPACITY,
     EndReason,
     HostSpec,
     LeaseRequest,
-    LeaseState,
     PendingReason,
     Policy,
     Priority,
 )
+from fastgpu_jupyter.core.model.lifecycle import HOLDING_CAPACITY, LeaseState
 from fastgpu_jupyter.core.scheduling import queue, queue_report, scheduler
 from fastgpu_jupyter.core.scheduling.scheduler import Scheduler
 from fastgpu_jupyter.errors import InvalidRequest, NoSuchDevice

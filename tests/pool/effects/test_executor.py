@@ -20,12 +20,12 @@ from fastgpu_jupyter.core.model.entities import (
     EndReason,
     Enforcement,
     Health,
-    LeaseState,
     LogicalGPU,
     Mechanism,
     PendingReason,
     ScrubOutcome,
 )
+from fastgpu_jupyter.core.model.lifecycle import LeaseState
 from fastgpu_jupyter.errors import HostFault
 from fastgpu_jupyter.pool.effects import executor as executor_module
 from fastgpu_jupyter.pool.effects.device_access import DeviceAccessController

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from fastgpu_jupyter.core.model import commands as c
-from fastgpu_jupyter.core.model.entities import LeaseState
 from fastgpu_jupyter.core.model.events import LeaseDraining
+from fastgpu_jupyter.core.model.lifecycle import LeaseState
 from fastgpu_jupyter.core.pool import Pool as Rules
 from fastgpu_jupyter.errors import InternalError, StoreFault
 from fastgpu_jupyter.pool.effects import executor as executor_module

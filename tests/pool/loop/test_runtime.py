@@ -21,11 +21,11 @@ from fastgpu_jupyter.core.model.entities import (
     Instant,
     Lease,
     LeaseRequest,
-    LeaseState,
     LogicalGPU,
     ScrubOutcome,
     State,
 )
+from fastgpu_jupyter.core.model.lifecycle import LeaseState
 from fastgpu_jupyter.core.pool import Pool as Rules
 from fastgpu_jupyter.core.scheduling import queue_report
 from fastgpu_jupyter.errors import HostFault, InternalError, NoSuchDevice, NotFound, StoreFault

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from fastgpu_jupyter.core.model import commands as c
-from fastgpu_jupyter.core.model.entities import Device, EndReason, Health, LeaseState, LogicalGPU, ScrubOutcome
+from fastgpu_jupyter.core.model.entities import Device, EndReason, Health, LogicalGPU, ScrubOutcome
+from fastgpu_jupyter.core.model.lifecycle import LeaseState
 from fastgpu_jupyter.errors import Conflict, HostFault, NotFound
 from fastgpu_jupyter.pool.devices.driver import DeviceGone, DeviceProcess, ProcessUnusable
 from fastgpu_jupyter.pool.devices.health import HealthEvent, HealthReport

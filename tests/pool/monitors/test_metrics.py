@@ -11,7 +11,8 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from fastgpu_jupyter.core.model import commands as c
-from fastgpu_jupyter.core.model.entities import LeaseState, PendingReason, Plan, State
+from fastgpu_jupyter.core.model.entities import PendingReason, Plan, State
+from fastgpu_jupyter.core.model.lifecycle import LeaseState
 from fastgpu_jupyter.errors import FastGPUError
 from fastgpu_jupyter.pool.devices.driver import DeviceUsage, Sample
 from fastgpu_jupyter.pool.monitors.metrics import BUCKETS_S, Histogram, Metrics, MetricsSnapshot

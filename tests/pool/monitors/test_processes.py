@@ -18,15 +18,8 @@ from typing import Any
 import pytest
 
 from fastgpu_jupyter.core.model import commands as c
-from fastgpu_jupyter.core.model.entities import (
-    EndReason,
-    Enforcement,
-    Lease,
-    LeaseRequest,
-    LeaseState,
-    OverLimit,
-    Policy,
-)
+from fastgpu_jupyter.core.model.entities import EndReason, Enforcement, Lease, LeaseRequest, OverLimit, Policy
+from fastgpu_jupyter.core.model.lifecycle import LeaseState
 from fastgpu_jupyter.pool.devices.nvidia import counters
 from fastgpu_jupyter.pool.effects import executor as executor_module
 from fastgpu_jupyter.pool.host.attribution import leases_of
