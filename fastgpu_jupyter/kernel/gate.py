@@ -15,10 +15,11 @@ are in :mod:`.lease_commands`.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import threading
 import time
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from ..wire.schemas import LeaseView
     from .memory_caps import MemoryCaps
 
-VISIBLE = "CUDA_VISIBLE_DEVICES"
 #: Variable of a grant with a memory limit that the frameworks enforce.
 CAP = "FASTGPU_CAP_BYTES"
 #: Variable of a grant of a part of a GPU.
@@ -57,6 +57,7 @@ class Gate:
         *,
         kernel_id: str | None = None,
         granted: tuple[str, ...] = (),
+        hidden: Mapping[str, str] | None = None,
     ) -> None:
         #: Cells may run. The only attribute that the fast path reads.
         self.open = lease_id is None or state not in WAITS
@@ -88,6 +89,8 @@ class Gate:
         self._applied = {name: environ[name] for name in granted if name in environ}
         #: Variables that the environment must contain before the next cell.
         self._target = dict(self._applied)
+        #: Variables with which this process sees no device.
+        self._hidden = dict(hidden or {})
         #: Created with the first memory limit.
         self._memory_caps: MemoryCaps | None = None
         #: Memory limit (None for a whole GPU) that was applied last, and the libraries that need a restart for it.
@@ -111,6 +114,7 @@ class Gate:
             connect=connect_or_start,
             kernel_id=env.get("FASTGPU_KERNEL_ID") or None,
             granted=tuple(env.get("FASTGPU_GRANTED", "").split()),
+            hidden=json.loads(env.get("FASTGPU_HIDDEN", "{}")),
         )
 
     # ---- for the kernel ------------------------------------------------------------------------------------------
@@ -141,7 +145,7 @@ class Gate:
                 self._memory_caps = MemoryCaps()
             if self._memory_caps is None:
                 return notes
-            note = self._memory_caps.apply(self._environ)
+            note = self._memory_caps.apply(self._environ, has_lease=self.lease_id is not None)
             self._applied_caps = self._environ.get(MEMORY), self._memory_caps.needs_restart
             self.activity.changed.set()  # the reporter compares it with what the pool knows
             return [*notes, note] if note else notes
@@ -232,6 +236,7 @@ class Gate:
                 return
             self._collect_notices(view)
             self.view = view
+            self._hidden = view["hidden_environment"]
             if self._releasing:
                 return  # set_released() follows
             if view["state"] == "active":
@@ -328,7 +333,7 @@ class Gate:
 
     def _clear_lease(self) -> None:
         self.lease_id, self._parked_at = None, None
-        self._target = {VISIBLE: ""}
+        self._target = dict(self._hidden)
         self.has_changes = True
         self.open = True
 

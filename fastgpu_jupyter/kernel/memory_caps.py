@@ -113,11 +113,11 @@ class MemoryCaps:
         #: The value of PyTorch's variable before and after it was changed here.
         self._torch_variable: tuple[str | None, str] | None = None
 
-    def apply(self, environ: MutableMapping[str, str]) -> str | None:
+    def apply(self, environ: MutableMapping[str, str], *, has_lease: bool = True) -> str | None:
         """Set the limit of ``environ`` in all frameworks; return a sentence for the user where one needs a restart."""
         cap = cap_of(environ)
         # Without a lease no limit is lifted: the memory that this process has is no longer its own.
-        if cap == self._cap or (cap is None and not environ.get("CUDA_VISIBLE_DEVICES")):
+        if cap == self._cap or (cap is None and not has_lease):
             return None
         self._cap = cap
         self._set_torch_variable(environ)

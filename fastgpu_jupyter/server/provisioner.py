@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import secrets
 import signal
@@ -221,7 +222,7 @@ class FastGPUProvisioner(LocalProvisioner):
         return view
 
     def _kernel_environment(self, client: PoolClient, view: LeaseView) -> dict[str, str]:
-        granted = view["environment"] if view["state"] == "active" else {"CUDA_VISIBLE_DEVICES": ""}
+        granted = view["environment"] if view["state"] == "active" else view["hidden_environment"]
         return {
             **granted,
             "FASTGPU_SOCKET": str(client.path),
@@ -232,6 +233,8 @@ class FastGPUProvisioner(LocalProvisioner):
             "FASTGPU_KERNEL_ID": self.kernel_id,
             # What the kernel takes out of its environment when the lease ends.
             "FASTGPU_GRANTED": " ".join(granted),
+            # What it puts there instead.
+            "FASTGPU_HIDDEN": json.dumps(view["hidden_environment"]),
         }
 
     async def _launch_failed(self) -> None:

@@ -24,10 +24,15 @@ def token_file(tmp_path: Path) -> Path:
     return path
 
 
+HIDDEN = {"CUDA_VISIBLE_DEVICES": ""}
+
+
 def make_gate(pool: FakePool, token_file: Path | None, state: str = "waiting", **environ: str) -> Gate:
     environ.setdefault("CUDA_VISIBLE_DEVICES", "GPU-1" if state == "active" else "")
     granted = ("CUDA_VISIBLE_DEVICES",) if state == "active" else ()
-    return Gate("lease-1", state, token_file, environ, pool.connect, kernel_id="kernel-1", granted=granted)
+    return Gate(
+        "lease-1", state, token_file, environ, pool.connect, kernel_id="kernel-1", granted=granted, hidden=HIDDEN
+    )
 
 
 def env(gate: Gate) -> dict[str, str]:
@@ -89,6 +94,21 @@ def test_what_the_pool_says_of_an_end_is_told_with_it(token_file: Path) -> None:
     ended = active_view(state="draining", end_reason="device_lost", pending_detail=why, version=3)
     gate.handle_message({"type": "changed", "leases": [ended]})
     assert f"lost its GPU. {why} Cells run" in gate.apply_changes()[0]
+
+
+def test_a_lease_that_the_pool_does_not_know_hides_every_device(token_file: Path) -> None:
+    gate = make_gate(FakePool(), token_file, "active")
+    gate.forget_lease()
+    gate.apply_changes()
+    assert env(gate) == HIDDEN
+
+
+def test_what_hides_devices_is_what_the_pool_last_said(token_file: Path) -> None:
+    gate = make_gate(FakePool(), token_file)
+    gate.update_lease(active_view(hidden_environment={"OTHER_VISIBLE_DEVICES": "-1"}))  # type: ignore[arg-type]
+    gate.forget_lease()
+    gate.apply_changes()
+    assert env(gate)["OTHER_VISIBLE_DEVICES"] == "-1"
 
 
 def test_every_variable_of_the_grant_goes_with_it(token_file: Path) -> None:

@@ -105,6 +105,7 @@ def test_environment_and_token(pool: Pool) -> None:
     env = launch(provisioner)["env"]
     assert env["CUDA_VISIBLE_DEVICES"] == "GPU-1"
     assert env["FASTGPU_GRANTED"] == "CUDA_VISIBLE_DEVICES"
+    assert env["FASTGPU_HIDDEN"] == '{"CUDA_VISIBLE_DEVICES": ""}'
     assert env["FASTGPU_LEASE"] == "lease-2"
     assert env["FASTGPU_KERNEL_ID"] == "kernel-1"
     assert env["FASTGPU_SOCKET"] == "/nowhere/pool.sock"

@@ -241,6 +241,7 @@ class Host:
             park=self.park,
             resume=self.resume,
             env=self.env,
+            hidden_env=dict,
             device_nodes=lambda _: (),
             processes=self.processes_on,
             sample=self._sample,

@@ -4,9 +4,9 @@ What a driver must keep is tested by ``tests/pool/devices/driver_conformance.py`
 
 * device ids are opaque texts, stable over restarts of the host; what a device can do is in its ``DeviceSpec``;
 * a call may block, and may hang: the pool gives it up after a while and goes on (:mod:`pool.effects.executor`).
-  One thread makes all calls, one after the other, but for these: ``environment`` and ``device_nodes`` are asked from
-  the event loop and must answer from memory; ``park`` and ``resume`` may take long and have threads of their own,
-  and so has ``sample``, which is called each second;
+  One thread makes all calls, one after the other, but for these: ``env``, ``hidden_env`` and ``device_nodes`` are
+  asked from the event loop and must answer from memory; ``park`` and ``resume`` may take long and have threads of
+  their own, and so has ``sample``, which is called each second;
 * what goes wrong is said by :class:`~fastgpu_jupyter.errors.HostFault`, whose text its user reads, and by no other
   exception. Everything is safe to repeat, because whoever asked may have been killed before the answer.
 """
@@ -147,7 +147,10 @@ class Driver(Protocol):
         """Move it back, from the devices of ``origin`` to those of the logical GPU. Safe to repeat."""
 
     def env(self, logical_gpu: LogicalGPU) -> Mapping[str, str]:
-        """What a process needs in its environment to use this logical GPU, and no other."""
+        """Return the variables with which a process uses this logical GPU and no other."""
+
+    def hidden_env(self) -> Mapping[str, str]:
+        """Return the variables with which a process sees no device at all. Answers from memory."""
 
     def device_nodes(self, logical_gpu: LogicalGPU) -> Sequence[str]:
         """Paths of the device files that a process must be able to open to use it; empty where there are none."""

@@ -10,6 +10,7 @@ from ..host.threads import call_with_timeout
 from .driver import NOT_PARTITIONABLE, DeviceProcess, Driver, LimitResult, PartitionMode, Sample, SampledLease
 from .mechanisms.mps import MpsSettings
 from .nvidia.driver import DriverNotInstalled, NvidiaDriver
+from .nvidia.env import HIDDEN_ENV
 from .simulated import SimulatedDriver
 
 #: How long a start waits for each of the driver's first two answers, while whoever started the pool manager waits. One
@@ -58,8 +59,12 @@ class NoDevices:
         raise HostFault(self._reason)
 
     def env(self, logical_gpu: LogicalGPU) -> Mapping[str, str]:
-        """Nothing is visible."""
-        return {"CUDA_VISIBLE_DEVICES": ""}
+        """No device is visible."""
+        return HIDDEN_ENV
+
+    def hidden_env(self) -> Mapping[str, str]:
+        """No device is visible, whatever is installed later."""
+        return HIDDEN_ENV
 
     def device_nodes(self, logical_gpu: LogicalGPU) -> Sequence[str]:
         """None."""

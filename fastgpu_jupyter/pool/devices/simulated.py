@@ -14,6 +14,7 @@ from ...core.model.entities import DeviceSpec, Enforcement, Health, LogicalGPU, 
 from ...errors import HostFault
 from . import catalog
 from .driver import NOT_PARTITIONABLE, DeviceProcess, DeviceUsage, LimitResult, PartitionMode, Sample, SampledLease
+from .nvidia.env import HIDDEN_ENV
 
 
 class SimulatedDriver:
@@ -70,7 +71,11 @@ class SimulatedDriver:
 
     def env(self, logical_gpu: LogicalGPU) -> Mapping[str, str]:
         """No real device is visible, so that a program cannot take one that it has not leased."""
-        return {"CUDA_VISIBLE_DEVICES": "", "FASTGPU_SIMULATED": "1"}
+        return {**HIDDEN_ENV, "FASTGPU_SIMULATED": "1"}
+
+    def hidden_env(self) -> Mapping[str, str]:
+        """Hide the real devices; there is nothing else to hide."""
+        return HIDDEN_ENV
 
     def device_nodes(self, logical_gpu: LogicalGPU) -> Sequence[str]:
         """None: there is no such device."""

@@ -184,6 +184,7 @@ class PoolService:
             self._currency,
             runtime.usage,
             runtime.environment_of,
+            runtime.hidden_environment(),
             runtime.queue_positions,
             runtime.device_nodes_of,
             runtime.process_monitor.foreign,

@@ -63,6 +63,7 @@ class ViewContext:
     currency: str
     usage: Sample
     environment_of: Callable[[str], dict[str, str]]
+    hidden_environment: dict[str, str]
     queue_positions: Callable[[], QueuePositions]
     device_nodes_of: Callable[[str], list[str]]
     foreign: Mapping[str, Sequence[ForeignProcess]]
@@ -209,6 +210,7 @@ def lease_view(state: State, lease: Lease, at: Instant, facts: ViewContext) -> L
         "limit_scope": gpu.scope.value if gpu else None,
         "limit_message": memory_limit.message(state, lease),
         "environment": facts.environment_of(lease.id),
+        "hidden_environment": facts.hidden_environment,
         "device_nodes": facts.device_nodes_of(lease.id),
         "device_nodes_closed": nodes.enforced,
         "device_nodes_message": nodes.detail,

@@ -263,6 +263,10 @@ class Runtime:
         gpu = self._granted(lease_id)
         return dict(self._driver.env(gpu)) if gpu else {}
 
+    def hidden_environment(self) -> dict[str, str]:
+        """Return the variables with which a process sees no device."""
+        return dict(self._driver.hidden_env())
+
     def device_nodes_of(self, lease_id: str) -> list[str]:
         """The device files that the lease's kernel must be able to open; likewise."""
         gpu = self._granted(lease_id)

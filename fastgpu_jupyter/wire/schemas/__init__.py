@@ -142,6 +142,7 @@ class LeaseView(TypedDict):
     limit_scope: Literal["lease", "process"] | None
     limit_message: str | None
     environment: dict[str, str]
+    hidden_environment: dict[str, str]
     device_nodes: list[str]
     device_nodes_closed: bool
     device_nodes_message: str | None

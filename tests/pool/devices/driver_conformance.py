@@ -383,6 +383,14 @@ class DriverConformance:
         now = {spec.id: spec for spec in driver.inventory()[0]}
         assert now.get(specs[0].id) != specs[0]
 
+    def test_hidden_env_shows_none_of_the_devices(self, driver: Driver, specs: list[DeviceSpec]) -> None:
+        hidden = driver.hidden_env()
+        assert hidden, "without a variable every device is visible"
+        for spec in specs:
+            shown = driver.env(allocate(spec, "full"))
+            assert hidden.keys() <= shown.keys(), "a grant replaces what hid the devices"
+            assert not any(spec.id in value for value in hidden.values())
+
     def test_of_a_device_that_never_was_nothing_but_faults_is_heard(
         self, driver: Driver, specs: list[DeviceSpec]
     ) -> None:

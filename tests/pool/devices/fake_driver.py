@@ -170,6 +170,9 @@ class FakeDriver:
         shown = {"CUDA_VISIBLE_DEVICES": ",".join(logical_gpu.device_ids)}
         return shown if logical_gpu.whole else {**shown, "FASTGPU_MEMORY_BYTES": str(logical_gpu.memory_bytes)}
 
+    def hidden_env(self) -> Mapping[str, str]:
+        return {"CUDA_VISIBLE_DEVICES": ""}
+
     def device_nodes(self, logical_gpu: LogicalGPU) -> Sequence[str]:
         return [f"/dev/{device_id}" for device_id in logical_gpu.device_ids]
 

@@ -182,7 +182,7 @@ def test_while_the_driver_hangs_nothing_is_granted_and_everything_is_answered(
 
         runtime = pool.runtime
         facts = ViewContext(
-            "USD", runtime.usage, runtime.environment_of, runtime.queue_positions, runtime.device_nodes_of, {}
+            "USD", runtime.usage, runtime.environment_of, {}, runtime.queue_positions, runtime.device_nodes_of, {}
         )
         devices: list[str] = [view["health"] for view in device_views(state, access, facts)]  # type: ignore[arg-type]
         leases = lease_views(state, at, access, facts)  # type: ignore[arg-type]

@@ -99,6 +99,9 @@ class PlayedDriver:
     def env(self, logical_gpu: LogicalGPU) -> Mapping[str, str]:
         return {"CUDA_VISIBLE_DEVICES": logical_gpu.device_id}
 
+    def hidden_env(self) -> Mapping[str, str]:
+        return {"CUDA_VISIBLE_DEVICES": ""}
+
     def device_nodes(self, logical_gpu: LogicalGPU) -> Sequence[str]:
         return ()
 

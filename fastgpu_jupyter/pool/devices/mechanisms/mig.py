@@ -149,8 +149,8 @@ class Mig:
         self._own.pop(_place(gpu), None)
 
     def env(self, gpu: LogicalGPU) -> Mapping[str, str]:
-        """The MIG device in place of its GPU, of which a program would take the first partition that it finds."""
-        return {"CUDA_VISIBLE_DEVICES": gpu.driver_handle}
+        """Return nothing: the partition itself is the limit."""
+        return {}
 
 
 def _part(gpu: LogicalGPU) -> Partition:

@@ -29,6 +29,7 @@ from ..mechanisms.mps import Mps, MpsSettings, missing
 from ..mechanisms.shared import Shared
 from .counters import Counters
 from .cuda_checkpoint import MOVE_FROM, PARK_FROM, CheckpointParker
+from .env import HIDDEN_ENV, VISIBLE_DEVICES, visible_env
 from .health import NvmlHealthWatcher
 from .mig import MigController
 from .mps_facts import mps_facts
@@ -88,6 +89,8 @@ class NvidiaDriver:
         """
         if self._is_open:
             return
+        # A pool that a kernel started inherits the kernel's view of the devices, which is not the pool's.
+        os.environ.pop(VISIBLE_DEVICES, None)
         try:
             pynvml.nvmlInit()
         except pynvml.NVMLError_LibraryNotFound as error:
@@ -249,12 +252,16 @@ class NvidiaDriver:
 
     def env(self, logical_gpu: LogicalGPU) -> Mapping[str, str]:
         """CUDA sees exactly these devices."""
-        visible = {"CUDA_VISIBLE_DEVICES": ",".join(logical_gpu.device_ids), "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
-        if logical_gpu.partition is not None:
-            return {**visible, **self._mig.env(logical_gpu)}
+        if logical_gpu.partition is not None:  # of its GPU a program would take the first partition that it finds
+            return {**visible_env([logical_gpu.driver_handle]), **self._mig.env(logical_gpu)}
+        visible = visible_env(logical_gpu.device_ids)
         limiter = self._limiters.get(logical_gpu.mechanism)
         known = all(device_id in self._specs for device_id in logical_gpu.device_ids)
         return {**visible, **(limiter.env(logical_gpu) if limiter is not None and known else {})}
+
+    def hidden_env(self) -> Mapping[str, str]:
+        """CUDA sees no device."""
+        return HIDDEN_ENV
 
     def device_nodes(self, logical_gpu: LogicalGPU) -> Sequence[str]:
         """The files of its devices, and those that all share."""
