@@ -57,6 +57,8 @@ class ProcessMonitor:
         self.own_pids: Container[int] = {os.getpid()}  #: processes of the pool manager's, which need no lease
         self.foreign: dict[str, tuple[ForeignProcess, ...]] = {}
         self._numbers: dict[str, int | None] = {}  #: of the list that each device was last judged by
+        #: By lease: its grant, and the list of its device by which that was first seen active.
+        self._first_lists: dict[str, tuple[int, int | None]] = {}
         self._ending: dict[Holder, float] = {}  #: when each was asked to end
 
     async def refresh(
@@ -81,7 +83,7 @@ class ProcessMonitor:
                 if one.number is None or one.number != self._numbers.get(device_id):
                     fresh[device_id] = await self._find_foreign(device_id, one, read)
                 owned[device_id] = one
-        for report in await read(lambda state, _: _reports(state, owned)):
+        for report in await read(lambda state, _: self._reports(state, owned)):
             await say(report)
         self._numbers = {device_id: one.number for device_id, one in owned.items()}
         earlier, listed = self.foreign, {**self.foreign, **fresh}
@@ -110,6 +112,33 @@ class ProcessMonitor:
             return answer.result()
         answer.cancel()
         raise HostFault("It takes too long to find out whose the processes of a device are.")
+
+    def _reports(self, state: State, owned: Mapping[str, ProcessOwnership]) -> list[c.ReportMemory]:
+        """Return what the leases use that use more than they have, or did.
+
+        A grant is judged by lists that were made after it was first seen active. The list of that moment may be of
+        before, and have the memory of a process that was parked meanwhile, or has ended.
+        """
+        reports = []
+        seen: dict[str, tuple[int, int | None]] = {}
+        for device_id, one in owned.items():
+            device = state.devices.get(device_id)
+            for lease_id in device.lease_ids if device is not None else ():
+                lease = state.leases[lease_id]
+                gpu, used_bytes = lease.logical_gpu, one.memory_bytes.get(lease_id, 0)
+                if lease.state is not LeaseState.ACTIVE or gpu is None or not is_watched(gpu):
+                    continue
+                generation, number = self._first_lists.get(lease_id, (None, None))
+                if generation != gpu.generation:
+                    seen[lease_id] = (gpu.generation, one.number)
+                    continue
+                seen[lease_id] = (gpu.generation, number)
+                if used_bytes is None or (number is not None and number == one.number):
+                    continue
+                if used_bytes > gpu.memory_bytes or lease.over_limit_since_ms is not None or lease.over_limit_parks:
+                    reports.append(c.ReportMemory(lease_id, gpu.generation, used_bytes))
+        self._first_lists = seen
+        return reports
 
     def close(self) -> None:
         """Wait for nothing."""
@@ -148,18 +177,3 @@ class ProcessMonitor:
             log.warning("Process %d, which has no lease of its GPU, cannot be ended: %s", holder.pid, error)
         finally:
             os.close(pidfd)
-
-
-def _reports(state: State, owned: Mapping[str, ProcessOwnership]) -> list[c.ReportMemory]:
-    """What the rules must hear: of leases that use too much, or did."""
-    reports = []
-    for device_id, one in owned.items():
-        device = state.devices.get(device_id)
-        for lease_id in device.lease_ids if device is not None else ():
-            lease = state.leases[lease_id]
-            gpu, used_bytes = lease.logical_gpu, one.memory_bytes.get(lease_id, 0)
-            if used_bytes is None or lease.state is not LeaseState.ACTIVE or gpu is None or not is_watched(gpu):
-                continue
-            if used_bytes > gpu.memory_bytes or lease.over_limit_since_ms is not None or lease.over_limit_parks:
-                reports.append(c.ReportMemory(lease_id, gpu.generation, used_bytes))
-    return reports

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ import pytest
 from fastgpu_jupyter.core.model import commands as c
 from fastgpu_jupyter.core.model.entities import EndReason, Enforcement, Lease, LeaseRequest, OverLimit, Policy
 from fastgpu_jupyter.core.model.lifecycle import LeaseState
+from fastgpu_jupyter.pool.devices.driver import DeviceProcess
 from fastgpu_jupyter.pool.devices.nvidia import counters
 from fastgpu_jupyter.pool.effects import executor as executor_module
 from fastgpu_jupyter.pool.host.attribution import leases_of
@@ -30,9 +31,10 @@ from fastgpu_jupyter.pool.loop import runtime as runtime_module
 from fastgpu_jupyter.pool.loop.recovery import recover
 from fastgpu_jupyter.pool.loop.runtime import Runtime
 from fastgpu_jupyter.pool.monitors import processes as processes_module
-from fastgpu_jupyter.pool.monitors.process_owners import OwnershipResolver
+from fastgpu_jupyter.pool.monitors.process_owners import OwnershipResolver, ProcessOwnership
 from fastgpu_jupyter.pool.monitors.processes import END, IGNORE, WARN
 from fastgpu_jupyter.units import GIB
+from tests.core.world import World, spec
 from tests.helpers import alive
 from tests.pool.devices.fake_driver import FakeMachine, fake_spec
 from tests.waiting import async_wait_until, wait_until
@@ -339,3 +341,41 @@ def test_memory_that_was_freed_in_time_is_forgiven(tmp_path: Path, machine: Fake
             await pool.until("a", lambda lease: lease.over_limit_since_ms is None)
 
         play(tmp_path, machine, story, policy=Policy(over_limit=OverLimit.REVOKE, over_limit_grace_ms=60_000))
+
+
+def test_refresh_list_from_before_the_grant_reports_no_memory() -> None:
+    world = World(spec("gpu-0", parkable=True))
+    boot_id = Clock().boot_id()
+    monitor = processes_module.ProcessMonitor(boot_id, OwnershipResolver(boot_id))
+
+    def reports(number: int, gib: int) -> list[int]:
+        """Return what one look reports of the lease, by the list of that number."""
+        said: list[Any] = []
+
+        async def say(command: c.Command) -> None:
+            said.append(command)
+            world.do(command)
+
+        async def read(view: Callable[..., Any]) -> Any:
+            return view(world.state, world.at)
+
+        known = {"gpu-0": ProcessOwnership(number, {}, {"a": gib * GIB}, (), hidden=False)}
+        asyncio.run(monitor.refresh(["gpu-0"], known, never, say=say, read=read, now_s=0.0))
+        return [command.used_bytes // GIB for command in said]
+
+    world.active("a", "half")
+    assert reports(1, 50) == [], "it may have been made before the lease was active"
+    assert reports(1, 50) == []
+    assert reports(2, 50) == [50]
+    world.do(c.ParkLease("a"))
+    world.parked("a")
+    world.do(c.ResumeLease("a"))
+    world.resumed("a")
+    assert reports(2, 50) == [], "the process has been parked since"
+    assert reports(3, 10) == []
+    assert reports(4, 50) == [50]
+
+
+async def never(device_id: str) -> Sequence[DeviceProcess]:
+    """Fail: the list of every device is known."""
+    raise AssertionError(device_id)
