@@ -168,6 +168,10 @@ class Kernel:
         self.client = client
         self.manager = manager
 
+    def wait_ready(self) -> None:
+        """Wait until the kernel answers and its output arrives, also after a restart."""
+        wait_until(lambda: _answers(self.client), "the kernel answers")
+
     def send(self, code: str, **more: Any) -> str:
         """Send a cell; returns its message id."""
         return str(self.client.execute(code, **more))
@@ -238,10 +242,12 @@ def _answers(client: BlockingKernelClient) -> bool:
 
     ``wait_for_ready`` takes a kernel for dead when its heartbeat is late, which on a busy machine it is.
     """
-    client.kernel_info()
+    request = client.kernel_info()
     try:
-        client.get_shell_msg(timeout=1)
-        client.get_iopub_msg(timeout=0.5)
+        while client.get_shell_msg(timeout=1)["parent_header"].get("msg_id") != request:
+            pass  # of an earlier request
+        while client.get_iopub_msg(timeout=0.5)["parent_header"].get("msg_id") != request:
+            pass
     except queue.Empty:
         return False
     return True
@@ -262,7 +268,7 @@ class KernelHelper:
         kernel = Kernel(manager.client(), manager)
         self._kernels.append(kernel)
         kernel.client.start_channels()
-        kernel.client.wait_for_ready(timeout=DEADLINE_S)
+        kernel.wait_ready()
         return kernel
 
     def stop(self, kernel: Kernel) -> None:
@@ -368,8 +374,9 @@ class ServerProcess:
         client.load_connection_file(str(path))
         client.start_channels()
         self._clients.append(client)
-        wait_until(lambda: _answers(client), "the kernel answers")
-        return Kernel(client)
+        kernel = Kernel(client)
+        kernel.wait_ready()
+        return kernel
 
     def kill(self) -> None:
         """SIGKILL, the server's process only."""

@@ -145,7 +145,7 @@ def test_restart_keeps_the_lease(pool: PoolProcess, kernels: KernelHelper, now: 
     assert kernel.manager is not None
     for _ in range(3):
         kernel.manager.restart_kernel(now=now)
-        kernel.client.wait_for_ready(timeout=20)
+        kernel.wait_ready()
         assert kernel.lease_id == before
         assert pool.lease(before)["pid"] == kernel.pid != old_pid
         assert pool.state(before) == "active"
@@ -153,7 +153,7 @@ def test_restart_keeps_the_lease(pool: PoolProcess, kernels: KernelHelper, now: 
     ticket = waiting.lease_id
     assert waiting.manager is not None
     waiting.manager.restart_kernel(now=now)
-    waiting.client.wait_for_ready(timeout=20)
+    waiting.wait_ready()
     assert waiting.lease_id == ticket
     assert pool.lease(ticket)["place"] == 1
 
@@ -186,7 +186,7 @@ def test_restart_keeps_a_lease_that_the_kernel_asked_for(pool: PoolProcess, kern
     assert lease["profile"] == "quarter"
     assert kernel.manager is not None
     kernel.manager.restart_kernel()
-    kernel.client.wait_for_ready(timeout=20)
+    kernel.wait_ready()
     assert kernel.lease_id == lease["id"]
     assert pool.state(lease["id"]) == "active"
     kernels.stop(kernel)

@@ -522,7 +522,7 @@ def test_a_kernel_opens_its_own_gpu_only(
     assert first.manager is not None
     before = first.pid
     first.manager.restart_kernel(now=True)
-    first.client.wait_for_ready(timeout=DEADLINE_S)
+    first.wait_ready()
     assert first.pid != before
     assert opens(first, nodes) == mine[0], "the process after a restart, too"
     for kernel in (first, second):

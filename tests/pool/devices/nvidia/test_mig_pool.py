@@ -197,7 +197,7 @@ def test_a_lease_on_a_card_that_is_not_well_moves_when_its_user_asks_and_its_ker
 
     assert kernel.manager is not None
     kernel.manager.restart_kernel()
-    kernel.client.wait_for_ready(timeout=30)
+    kernel.wait_ready()
     assert kernel.value("__import__('os').environ['CUDA_VISIBLE_DEVICES']") == repr(other.instances[0].uuid)
     assert (kernel.lease_id, pool.lease(lease_id)["device_id"]) == (lease_id, other.uuid)
     assert pool.lease(lease_id)["move"] is None

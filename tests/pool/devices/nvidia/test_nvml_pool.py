@@ -115,7 +115,7 @@ def test_two_kernels_share_a_gpu_and_their_libraries_are_told(
     assert view["size_message"] in fastgpu("status").stdout
     assert first.manager is not None
     first.manager.restart_kernel()
-    first.client.wait_for_ready(timeout=30)
+    first.wait_ready()
     wait_until(lambda: pool.lease(first.lease_id)["size_applied"] == "applied", "a new process has it")
 
 

@@ -77,10 +77,17 @@ class Mover:
                 now = int(path.read_text()) if path.exists() else RUNNING
                 if now == CHECKPOINTING:
                     self.gpu.remove_process(pid)
-                    path.write_text(str(CHECKPOINTED))
+                    self._write(path, CHECKPOINTED)
                 elif now == RESTORING:
                     self.gpu.add_process(pid, memory_bytes)
-                    path.write_text(str(LOCKED))
+                    self._write(path, LOCKED)
+
+    @staticmethod
+    def _write(path: Path, state: int) -> None:
+        """Replace the state as a whole: whoever reads it meanwhile reads one or the other."""
+        written = path.with_suffix(".moved")
+        written.write_text(str(state))
+        written.replace(path)
 
 
 @pytest.fixture
@@ -115,20 +122,27 @@ def over(
         mover.close()
 
 
-def told(kernel: Kernel, cell: str, words: str) -> str:
-    """What the running cell shows from us, up to those words."""
-    said = ""
-    while words not in said:
-        said += kernel.message(cell, "stream")["content"]["text"]
-    return said
+class Shown:
+    """The text that a running cell shows, in however many messages it comes."""
+
+    def __init__(self, kernel: Kernel, cell: str) -> None:
+        self._kernel, self._cell = kernel, cell
+        self.text = ""
+
+    def wait_for(self, words: str) -> str:
+        """Return all text so far, once the words are in it."""
+        while words not in self.text:
+            self.text += self._kernel.message(self._cell, "stream")["content"]["text"]
+        return self.text
 
 
 def test_it_is_told_at_once_and_a_larger_size_brings_it_back(
     pool: PoolProcess, over: tuple[Kernel, str, Mover]
 ) -> None:
     kernel, cell, mover = over
-    told(kernel, cell, "uses 2 GiB of its GPU, more than the 1 GiB")
-    said = told(kernel, cell, "is given up.")
+    shown_by_cell = Shown(kernel, cell)
+    shown_by_cell.wait_for("uses 2 GiB of its GPU, more than the 1 GiB")
+    said = shown_by_cell.wait_for("is given up.")
     assert "It was parked because it used 2 GiB" in said
     assert f"jupyter fastgpu resize {kernel.lease_id} SIZE" in said
     pool.wait_state(kernel.lease_id, "parked")
@@ -172,7 +186,7 @@ def test_a_restart_gives_up_what_was_parked_and_keeps_the_lease(
     del mover.has[old_pid]
     assert kernel.manager is not None
     kernel.manager.restart_kernel(now=True)
-    kernel.client.wait_for_ready(timeout=30)
+    kernel.wait_ready()
     assert kernel.lease_id == before
     assert kernel.run("1 + 1").status == "ok"
     pool.wait_state(before, "active")
