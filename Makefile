@@ -6,6 +6,7 @@
 #   make test-long    the proofs that nothing is lost, for a night
 #   make test-gpu     what only a real NVIDIA GPU can show; it changes no setting of it
 #   make test-versions   private parts of other libraries, on their oldest and newest versions
+#   make docs         build the documentation into build/docs; warnings are errors
 #   make lint         formatting, linters and types only
 #   make clean        forget everything that was built
 #
@@ -42,9 +43,9 @@ shared := $(shell find kernels jupyter-config -type f) LICENSE README.md pyproje
 
 step = @printf '\n==> %s\n' $(1)
 
-.PHONY: help lab test test-quick test-long test-gpu test-versions lint clean browser
+.PHONY: help docs lab test test-quick test-long test-gpu test-versions lint clean browser
 help:
-	@sed -n '3,10s/^# *//p' Makefile
+	@sed -n '3,11s/^# *//p' Makefile
 
 # --- what the others stand on -----------------------------------------------------------------------------------------
 
@@ -108,6 +109,7 @@ lint: .make/needs-dev .make/installed
 	$(call step,'Linters and types: Python')
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
 	$(BIN)/mypy
 	$(call step,'Linters and types: TypeScript')
 	cd labextension && npm run --silent lint && npx --no-install tsc --noEmit
@@ -123,6 +125,11 @@ test: browser lint
 
 test-quick: .make/needs-dev .make/installed
 	$(BIN)/python -m pytest -m 'not slow and not browser and not gpu' $(TESTS)
+
+docs: .make/needs-dev .make/installed
+	$(call step,'Building the documentation into build/docs')
+	$(BIN)/sphinx-build -W --keep-going -q -b html docs build/docs
+	@echo 'Open build/docs/index.html'
 
 # FRAMEWORKS="torch jax" tests those, too; they are large.
 test-versions: .make/wheel
