@@ -196,9 +196,9 @@ def metrics() -> str:
     """Return the page of the Prometheus metrics."""
     from fastgpu_jupyter.core.model.entities import Instant, State
     from fastgpu_jupyter.pool.devices.driver import Sample
-    from fastgpu_jupyter.pool.monitors.metrics import Metrics, Now
+    from fastgpu_jupyter.pool.monitors.metrics import Metrics, MetricsSnapshot
 
-    empty = Now(State(), Sample(), 0, 0, accepting=True, at=Instant(0, 0), foreign={}, failures={})
+    empty = MetricsSnapshot(State(), Sample(), 0, 0, accepting=True, at=Instant(0, 0), foreign={}, failures={})
     rows = [
         (code(f"{family.name}_total" if family.type == "counter" else family.name), family.type, family.documentation)
         for family in Metrics().families(empty)
