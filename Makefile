@@ -3,7 +3,7 @@
 #   make lab          build, install into .venv and open JupyterLab     (ARGS="--no-browser" and the like are passed on)
 #   make test         every check there is, as continuous integration runs them
 #   make test-quick   the tests that need no browser and no patience
-#   make test-long    the proofs that nothing is lost, for a night
+#   make test-long    the proofs that nothing is lost, for a night    (PART=kill runs one part; see tests/crash/README.md)
 #   make test-gpu     what only a real NVIDIA GPU can show; it changes no setting of it
 #   make test-versions   private parts of other libraries, on their oldest and newest versions
 #   make docs         build the documentation into build/docs; warnings are errors
@@ -139,10 +139,38 @@ test-versions: .make/wheel
 test-gpu: .make/needs-dev .make/installed
 	$(BIN)/python -m pytest -m gpu tests/gpu $(TESTS)
 
-test-long: .make/needs-dev .make/installed
-	FASTGPU_SIM_SEEDS=20000 FASTGPU_SIM_STEPS=2000 FASTGPU_KILL_CYCLES=10000 FASTGPU_FAILPOINTS=all \
-	  FASTGPU_ALONE_ROUNDS=500 FASTGPU_REUSES=100 FASTGPU_STOPPED_S=120 FASTGPU_FLIPS=1000 FASTGPU_POWER_CUTS=10000 \
-	  $(BIN)/python -m pytest --timeout 0 tests/sim tests/crash $(TESTS)
+# The long tests in parts, each with its budget; a variable that is set in the environment or on the command line goes
+# before it. `make test-long PART=kill FASTGPU_KILL_CYCLES=500` runs a short one.
+parts := mutations sim kill failpoints alone flips power
+PART ?= $(parts)
+tests-of-mutations  := -n $(WORKERS) --dist load tests/crash/test_mutations.py
+tests-of-sim        := -n $(WORKERS) --dist load tests/sim
+tests-of-kill       := tests/crash/test_kill.py
+tests-of-failpoints := tests/crash/test_failpoints.py
+tests-of-alone      := tests/crash/test_alone.py
+tests-of-flips      := tests/crash/test_flips.py
+tests-of-power      := tests/crash/test_power.py
+FASTGPU_MUTATIONS ?= all
+FASTGPU_SIM_SEEDS ?= 20000
+FASTGPU_SIM_STEPS ?= 2000
+FASTGPU_KILL_CYCLES ?= 10000
+FASTGPU_FAILPOINTS ?= all
+FASTGPU_ALONE_ROUNDS ?= 500
+FASTGPU_REUSES ?= 100
+FASTGPU_STOPPED_S ?= 120
+FASTGPU_FLIPS ?= 1000
+FASTGPU_POWER_CUTS ?= 10000
+budgets := FASTGPU_MUTATIONS FASTGPU_SIM_SEEDS FASTGPU_SIM_STEPS FASTGPU_KILL_CYCLES FASTGPU_FAILPOINTS \
+	FASTGPU_ALONE_ROUNDS FASTGPU_REUSES FASTGPU_STOPPED_S FASTGPU_FLIPS FASTGPU_POWER_CUTS
+
+.PHONY: $(parts:%=test-long-%)
+test-long: $(PART:%=test-long-%)
+$(parts:%=test-long-%): test-long-%: .make/needs-dev .make/installed
+	$(call step,'Long tests: $*')
+	@began=$$SECONDS; \
+	$(foreach name,$(budgets),$(name)='$($(name))') \
+	  $(BIN)/python -m pytest --timeout 0 $(tests-of-$*) $(TESTS); \
+	printf '==> %s: %d s\n' '$*' $$((SECONDS - began))
 
 clean:
 	rm -rf .make $(VENV) dist build fastgpu_jupyter/labextension labextension/node_modules labextension/lib \

@@ -18,6 +18,7 @@ from typing import Any
 import hypothesis
 import pytest
 
+from tests.crash.mutations.sampling import sample_seed
 from tests.helpers import KernelHelper, PoolProcess, ServerProcess
 from tests.libcuda.stub import CudaStub
 from tests.nvml.machine import FakeMachine
@@ -26,6 +27,12 @@ from tests.nvml.stub import Stub
 ROOT = Path(__file__).parent.parent
 #: Where it only matters that something is found, not how short it can be told.
 hypothesis.settings.register_profile("no-shrinking", phases=[hypothesis.Phase.generate])
+
+
+def pytest_report_header() -> str:
+    """Show which mutations this run draws."""
+    return f"mutations: drawn by FASTGPU_MUTATIONS_SEED={sample_seed()}"
+
 
 #: So many more descriptors than at its start a process of tests may have at its end: what libraries keep once loaded.
 DESCRIPTORS_MORE = 24

@@ -111,7 +111,8 @@ class World:
         at = self.at
         events = self.pool.execute(command, at)
         self.history.append((at, events))
-        assert list(violations(self.state)) == []
+        broken = list(violations(self.state))
+        assert not broken, f"an invariant is broken: {broken}"
         return events
 
     def ask(

@@ -56,6 +56,7 @@ class Call(NamedTuple):
     path: str
     body: Any = None
     token: str | None = None
+    key: str | None = None
 
 
 def call_as(pool: ServedPool, uid: int, calls: list[Call]) -> list[tuple[int, Any]]:
@@ -64,6 +65,7 @@ def call_as(pool: ServedPool, uid: int, calls: list[Call]) -> list[tuple[int, An
     for call in calls:
         headers = {"Authorization": f"Bearer {call.token}"} if call.token else {}
         headers |= {"Content-Type": "application/json"} if call.body is not None else {}
+        headers |= {"Idempotency-Key": call.key} if call.key else {}
         described.append([call.method, call.path, None if call.body is None else json.dumps(call.body), headers])
     given = json.dumps([uid, str(pool.path), described])
     command = [sys.executable, "-I", "-c", CALLS]
@@ -200,10 +202,18 @@ def test_only_root_asks_with_the_systems_priority(pool: ServedPool) -> None:
 
 
 @pytest.mark.slow
+def test_idempotency_key_of_another_user_gives_a_lease_of_its_own(pool: ServedPool) -> None:
+    call = Call("POST", "/v1/leases", {"profile": "eighth", "token_sha256": "0" * 64}, key="once")
+    found = [call_as(pool, uid, [call])[0] for uid in (USER, STRANGER)]
+    assert [status for status, _ in found] == [201, 201]
+    assert len({json.loads(text)["id"] for _, text in found}) == 2
+
+
+@pytest.mark.slow
 def test_nobody_binds_a_lease_to_a_process_of_somebody_else(pool: ServedPool, held: Held) -> None:
     call = Call("POST", f"/v1/leases/{held.lease_id}/bind", {"pid": os.getpid()}, held.token)
     status, text = call_as(pool, USER, [call])[0]
-    assert (status, json.loads(text)["detail"]) == (403, f"Process {os.getpid()} belongs to another user.")
+    assert (status, json.loads(text).get("detail")) == (403, f"Process {os.getpid()} belongs to another user.")
 
 
 @pytest.mark.slow

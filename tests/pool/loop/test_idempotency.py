@@ -22,6 +22,7 @@ from fastgpu_jupyter.pool.loop import runtime as runtime_module
 from fastgpu_jupyter.pool.loop.recovery import recover, replay
 from tests.core.world import spec
 from tests.pool.loop.test_runtime import PlayedDriver, Pool, run
+from tests.waiting import async_wait_until
 
 
 @pytest.fixture(autouse=True)
@@ -221,5 +222,59 @@ def test_snapshots_are_counted_over_lives(tmp_path: Path, monkeypatch: pytest.Mo
             await pool.start()
         newest = next((seq for seq, _ in pool.journal.snapshots()), 0)
         assert pool.journal.seq - newest < 2 * 10
+
+    run(tmp_path, story)
+
+
+def test_snapshot_has_no_event_whose_write_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise StoreFault("gone")
+
+    async def story(pool: Pool) -> None:
+        await pool.ask("a")
+        await pool.until("a", LeaseState.ACTIVE)
+        monkeypatch.setattr(runtime_module, "SNAPSHOT_EVERY", 1)
+        with monkeypatch.context() as patch:
+            patch.setattr(pool.journal, "append", fail)
+            with pytest.raises(StoreFault):
+                await pool.ask("b")
+            assert await pool.runtime.read(lambda state, _: list(state.leases)) == ["a"]
+        await pool.until_mended()
+        await pool.ask("c")
+        assert set(replay(pool.journal).leases) == {"a", "c"}
+
+    run(tmp_path, story)
+
+
+def test_tick_whose_write_was_reported_as_failed_is_written_once(tmp_path: Path) -> None:
+    async def story(pool: Pool) -> None:
+        pool.runtime._release_log = PreallocatedReleaseLog(tmp_path / "reserve")
+        insert, missing = pool.journal._insert, pool.journal._missing
+        tries: list[object] = []
+
+        def fail(*_: object) -> None:
+            raise sqlite3.OperationalError("database or disk is full")
+
+        def fail_late(*what: Any) -> None:
+            tries.append(what)
+            insert(*what)
+            if tries == [what]:
+                raise sqlite3.OperationalError("disk I/O error")
+
+        def fail_to_read(rows: Any) -> Any:
+            pool.journal._missing = missing  # type: ignore[method-assign]
+            raise StoreFault("cannot be read")
+
+        pool.journal._insert = fail  # type: ignore[method-assign, assignment]
+        with pytest.raises(StoreFault):
+            await pool.ask("a")
+        # The next try is to write that time has passed. It succeeds, and is reported as failed.
+        written = pool.journal.seq
+        pool.journal._missing = fail_to_read  # type: ignore[method-assign]
+        pool.journal._insert = fail_late  # type: ignore[method-assign, assignment]
+        await async_wait_until(lambda: pool.runtime.fault is None or len(tries) > 10, "the journal is written again")
+        assert pool.runtime.fault is None
+        assert pool.journal.seq == written + 1
+        assert await pool.ask("b") == "b"
 
     run(tmp_path, story)

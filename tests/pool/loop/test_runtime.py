@@ -445,7 +445,8 @@ def test_nothing_is_taken_for_parked_that_has_memory_on_the_device(
         await pool.until("a", LeaseState.ACTIVE)
         driver.pids, driver.blind = [4711], blind
         await pool.runtime.submit(c.ParkLease("a"))
-        lease = await pool.until("a", LeaseState.ACTIVE)
+        lease = await pool.until("a", LeaseState.ACTIVE, LeaseState.PARKED)
+        assert lease.state is LeaseState.ACTIVE
         assert lease.park_failure is not None
         assert ("cannot see" if blind else "Process 4711 of this lease still has memory") in lease.park_failure
         assert driver.parked == []  # what was moved is back

@@ -158,6 +158,19 @@ def test_a_process_without_a_lease_is_found_and_one_with_a_lease_is_not(tmp_path
         play(tmp_path, machine, story)
 
 
+def test_process_that_scrubs_is_not_reported_as_one_without_a_lease(tmp_path: Path, machine: FakeMachine) -> None:
+    with process() as (worker, _), process() as (stranger, _):
+
+        async def story(pool: Pool) -> None:
+            pool.runtime.scrubber.pids.add(worker)
+            for pid in (worker, stranger):
+                put(machine, "fake-0", pid, 1)
+            await pool.until_foreign(bool)
+            assert pool.foreign == {"fake-0": [stranger]}
+
+        play(tmp_path, machine, story)
+
+
 def test_it_is_found_within_five_seconds(tmp_path: Path, machine: FakeMachine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()  # as it is in service
     assert runtime_module.WATCH_S + counters.PROCESSES_S + runtime_module.SAMPLE_S <= 5

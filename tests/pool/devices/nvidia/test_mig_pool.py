@@ -223,20 +223,20 @@ def test_one_that_is_made_anew_by_somebody_is_not_taken_for_the_leases(use_machi
     mine = active(pool, "half")
     (instance,) = gpu.instances
     instance.destroy()
-    theirs = gpu.create_instance("3g.40gb", instance.start)
+    theirs = gpu.create_instance("3g.40gb", instance.start).uuid
     pool.wait_state(mine, "ended")
-    assert [one.uuid for one in gpu.instances] == [theirs.uuid]
+    assert [one.uuids for one in gpu.instances] == [[theirs]]
     wait_until(lambda: "leased as it is" in str(pool.client.pool()["message"]), "it is somebody else's")
-    assert visible(pool, active(pool, "half")) == theirs.uuid
+    assert visible(pool, active(pool, "half")) == theirs
 
 
 def test_what_an_administrator_made_is_leased_as_it_is_and_stays(use_machine: Build, pool: PoolProcess) -> None:
     (gpu,) = use_machine("1xA100-SXM4-80GB MIG").gpus
-    made = gpu.create_instance("2g.20gb", 0)
+    made = gpu.create_instance("2g.20gb", 0).uuid
     pool.start()
     assert "2g.20gb at slot 0 (leased as it is)" in str(pool.client.pool()["message"])
     lease_id = active(pool, "2g.20gb")
-    assert visible(pool, lease_id) == made.uuid
+    assert visible(pool, lease_id) == made
     beside = active(pool, "2g.20gb")
     pool.kill()
     pool.start()
@@ -244,7 +244,7 @@ def test_what_an_administrator_made_is_leased_as_it_is_and_stays(use_machine: Bu
         assert pool.state(one) == "active"
         pool.client.release(one)
         pool.wait_state(one, "ended")
-    assert [one.uuid for one in gpu.instances] == [made.uuid]
+    assert [one.uuids for one in gpu.instances] == [[made]]
 
 
 def test_unknown_instances_go_where_that_is_configured_and_nobodys_lease_does(

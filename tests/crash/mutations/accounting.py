@@ -1,0 +1,74 @@
+"""Mutations of the meter, the ledger, reservations and budgets: each second is billed once or not at all."""
+
+from __future__ import annotations
+
+from fastgpu_jupyter.core import apply, decide
+from fastgpu_jupyter.core.accounting import calendar, meter, reservation_coverage
+from fastgpu_jupyter.core.accounting.ledger import Ledger
+from tests.core.accounting import test_amounts, test_budgets, test_reservations
+from tests.core.scheduling import test_preemption
+from tests.crash.mutations.edits import Edit
+from tests.crash.mutations.model import Fails, Guarantee, Mutation, Violates
+from tests.sim import test_time_and_prefixes
+
+B = Guarantee.BILLING
+
+MUTATIONS = (
+    Mutation(
+        "draining is billed",
+        B,
+        (Edit(apply._lease_draining, "meter.close_segment(...)", "pass"),),
+        Violates("is draining, yet its open usage segment says otherwise"),
+    ),
+    Mutation(
+        "parking is billed",
+        B,
+        (Edit(apply._lease_parking, "meter.close_segment(...)", "pass"),),
+        Fails(
+            test_preemption.test_parking_is_not_billed_and_says_why_it_cannot_be,
+            "is parking, yet its open usage segment says otherwise",
+        ),
+    ),
+    Mutation(
+        "a resize forgets the cost before it",
+        B,
+        (Edit(apply._lease_resized, "meter.close_segment(...)", "lease.active_ms = meter.active_ms(lease, at.ms)"),),
+        Violates("the ledger has another cost|its books say", first=8),
+    ),
+    Mutation(
+        "no time is recorded while leases are active",
+        B,
+        (Edit(decide._tick, "due and any(...)", "False"),),
+        Fails(test_time_and_prefixes.test_a_new_boot_ends_leases_and_never_bills_what_nobody_held),
+    ),
+    Mutation(
+        "usage within a reservation is billed again",
+        B,
+        (Edit(meter.open_segment, "tenant.reserved_milli", "False"),),
+        Fails(test_amounts.test_what_is_metered_is_what_is_billed_at_any_moment_of_any_history, "cost_numerator"),
+    ),
+    Mutation(
+        "usage after the end of a reservation is still covered",
+        B,
+        (Edit(Ledger._cover, "_1.runs", "_1.began_wall_ms is not None"),),
+        Fails(test_amounts.test_what_is_metered_is_what_is_billed_at_any_moment_of_any_history, "cost_numerator"),
+    ),
+    Mutation(
+        "a month ends when an event follows instead of at its last millisecond",
+        B,
+        (Edit(calendar.turns, "ms = min(...)", "ms = at.ms"),),
+        Fails(test_amounts.test_a_month_turns_at_its_millisecond_however_late_that_is_noticed, "spent_micro"),
+    ),
+    Mutation(
+        "a reservation is billed before it holds capacity",
+        B,
+        (Edit(reservation_coverage.after, "min(max(...), ...)", "known.start_wall_ms"),),
+        Fails(test_reservations.test_one_that_begins_later_is_not_paid_for_before_it_holds),
+    ),
+    Mutation(
+        "a lease whose budget is spent is resumed",
+        B,
+        (Edit(decide._park_succeeded, "goes_on and not budgets.is_spent(...)", "goes_on"),),
+        Fails(test_budgets.test_a_lease_with_a_budget_is_parked_at_it_and_comes_back_with_a_higher_one, "RESUMING"),
+    ),
+)

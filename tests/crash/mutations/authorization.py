@@ -1,0 +1,84 @@
+"""Mutations of who may do what: tenants, tokens, administrators, and the identity of a caller."""
+
+from __future__ import annotations
+
+from fastgpu_jupyter.pool.host import process
+from fastgpu_jupyter.pool.http import service
+from fastgpu_jupyter.pool.http.service import PoolService
+from fastgpu_jupyter.pool.http.views import AccessScope
+from fastgpu_jupyter.pool.loop.calls import Call
+from tests.crash.mutations.edits import Edit
+from tests.crash.mutations.model import Fails, Guarantee, Mutation
+from tests.pool.loop import test_runtime
+from tests.security import test_who_may
+
+AUTHORIZATION = Guarantee.AUTHORIZATION
+
+MUTATIONS = (
+    Mutation(
+        "the token of a lease is not compared",
+        AUTHORIZATION,
+        (Edit(PoolService._require_token, "not hmac.compare_digest(...)", "False"),),
+        Fails(
+            test_who_may.test_each_caller_is_answered_as_the_table_says,
+            "200.* == .*403",
+            parameters="POST /v1/leases/{lease_id}/bind",
+        ),
+    ),
+    Mutation(
+        "a tenant sees the leases of other tenants",
+        AUTHORIZATION,
+        (Edit(AccessScope.includes, "self.all_tenants or _1", "True"),),
+        Fails(test_who_may.test_a_stranger_sees_no_name_that_is_not_its_own, "secret.ipynb"),
+    ),
+    Mutation(
+        "a tenant releases a lease of another",
+        AUTHORIZATION,
+        (Edit(PoolService._visible, "not caller.access.includes(lease)", "False"),),
+        Fails(
+            test_who_may.test_each_caller_is_answered_as_the_table_says,
+            "== .*404",
+            parameters="DELETE /v1/leases/{lease_id}",
+        ),
+    ),
+    Mutation(
+        "every user is an administrator",
+        AUTHORIZATION,
+        (Edit(PoolService._administers, "_1 in {0, os.getuid()}", "True"),),
+        Fails(
+            test_who_may.test_each_caller_is_answered_as_the_table_says,
+            "== .*403",
+            parameters="PUT /v1/devices/{device_id}",
+        ),
+    ),
+    Mutation(
+        "every user may request with the priority of the system",
+        AUTHORIZATION,
+        (Edit(PoolService._require_priority, "priority is Priority.SYSTEM and _1", "False"),),
+        Fails(test_who_may.test_only_root_asks_with_the_systems_priority, "assert 201 == 403"),
+    ),
+    Mutation(
+        "a lease is bound to a process of another user",
+        AUTHORIZATION,
+        (Edit(PoolService.bind, "caller.holder.uid not in _1", "False"),),
+        Fails(test_who_may.test_nobody_binds_a_lease_to_a_process_of_somebody_else, "== .*403"),
+    ),
+    Mutation(
+        "a caller that runs a program of root is taken for root",
+        AUTHORIZATION,
+        (Edit(process.peer_holder, "holder.uid != peer.uid", "False"),),
+        Fails(test_who_may.test_who_executes_a_program_of_roots_after_connecting_is_not_taken_for_root),
+    ),
+    Mutation(
+        "a command is decided before it is authorized",
+        AUTHORIZATION,
+        (Edit(Call.require_allowed, "if self.allowed is not None: ...", "pass"),),
+        Fails(test_runtime.test_who_may_not_is_refused_before_anything_is_decided, "DID NOT RAISE", error="Failed"),
+    ),
+    Mutation(
+        "an idempotency key of one user is answered to another",
+        AUTHORIZATION,
+        (Edit(service._scoped, 'f"{_1}:{key}" if key else None', "key"),),
+        Fails(test_who_may.test_idempotency_key_of_another_user_gives_a_lease_of_its_own, "== .*201"),
+    ),
+)

@@ -1,0 +1,26 @@
+"""All mutations, by subject."""
+
+from __future__ import annotations
+
+import os
+
+from tests.crash.mutations import accounting, authorization, devices, durability, leases, scheduling
+from tests.crash.mutations.model import Mutation
+from tests.crash.mutations.sampling import sample, sample_seed
+
+MUTATIONS: tuple[Mutation, ...] = (
+    *durability.MUTATIONS,
+    *leases.MUTATIONS,
+    *authorization.MUTATIONS,
+    *scheduling.MUTATIONS,
+    *accounting.MUTATIONS,
+    *devices.MUTATIONS,
+)
+#: How many mutations ``make test`` runs.
+SAMPLE_SIZE = 25
+
+
+def selected() -> list[Mutation]:
+    """Return the mutations to run: all where ``FASTGPU_MUTATIONS`` is ``all``, else the sample of this commit."""
+    everything = os.environ.get("FASTGPU_MUTATIONS") == "all"
+    return list(MUTATIONS) if everything else sample(MUTATIONS, sample_seed(), SAMPLE_SIZE)

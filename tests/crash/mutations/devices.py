@@ -1,0 +1,172 @@
+"""Mutations of scrubbing, device access, partitions and MPS daemons."""
+
+from __future__ import annotations
+
+from fastgpu_jupyter.core import decide
+from fastgpu_jupyter.core.lease import invariants
+from fastgpu_jupyter.core.placement import mig_partitions
+from fastgpu_jupyter.pool.devices.mechanisms.mig import Mig
+from fastgpu_jupyter.pool.devices.mechanisms.mps import Mps
+from fastgpu_jupyter.pool.effects import scrub_worker
+from fastgpu_jupyter.pool.effects.device_access import DeviceAccessController
+from fastgpu_jupyter.pool.effects.executor import EffectExecutor
+from fastgpu_jupyter.pool.effects.scrubber import Scrubber
+from fastgpu_jupyter.pool.loop import recovery
+from fastgpu_jupyter.pool.loop.runtime import Runtime
+from fastgpu_jupyter.pool.monitors.inventory import Inventory
+from tests.core.placement import test_mig_partitions, test_placer
+from tests.crash.mutations.edits import Edit
+from tests.crash.mutations.model import Fails, Guarantee, Mutation, Violates
+from tests.pool.devices.nvidia import test_mig_pool, test_mps
+from tests.pool.effects import test_device_access_states, test_executor, test_scrubber
+from tests.pool.loop import test_runtime
+from tests.pool.monitors import test_processes
+
+SCRUB, PARTITION, ENFORCEMENT = Guarantee.SCRUB, Guarantee.PARTITION, Guarantee.ENFORCEMENT
+
+MUTATIONS = (
+    Mutation(
+        "memory is reported as overwritten and is not",
+        SCRUB,
+        (Edit(scrub_worker.overwrite, 'cuda("cuMemsetD8_v2", _1, _2, _3)', "None"),),
+        Fails(test_scrubber.test_the_next_tenant_reads_what_was_left_unless_it_is_overwritten, "look_for_it"),
+        in_processes=True,
+    ),
+    Mutation(
+        "a device is granted before its memory is overwritten",
+        SCRUB,
+        (Edit(Scrubber.scrub, "self._scrubbing.update(...)", "pass"),),
+        Fails(test_scrubber.test_who_comes_while_a_device_is_overwritten_waits_for_that),
+        in_processes=True,
+    ),
+    Mutation(
+        "the scrub worker is reported as a process without a lease",
+        SCRUB,
+        (Edit(Runtime.__init__, "self.process_monitor.own_pids = _1", "pass"),),
+        Fails(test_processes.test_process_that_scrubs_is_not_reported_as_one_without_a_lease, "Differing items"),
+    ),
+    Mutation(
+        "what was made for a lease passes to the next",
+        PARTITION,
+        (Edit(EffectExecutor._drain, "await self._release(...)", "None"),),
+        Fails(test_processes.test_a_limit_that_the_driver_keeps_follows_the_lease),
+    ),
+    Mutation(
+        "a lease is active before its device files are open",
+        ENFORCEMENT,
+        (Edit(EffectExecutor._prepare, "await self._device_access.open_devices(...)", "None"),),
+        Fails(test_executor.test_device_files_are_open_before_a_lease_is_ready_and_closed_in_before_it_is_limited),
+    ),
+    Mutation(
+        "a kernel may open a device that is not prepared for it yet",
+        ENFORCEMENT,
+        (Edit(DeviceAccessController._update, "was_open if begins else _1", "_1"),),
+        Fails(test_device_access_states.test_a_kernel_opens_what_its_lease_has_while_it_has_it),
+    ),
+    Mutation(
+        "the driver does not learn at the start what leases hold",
+        PARTITION,
+        (Edit(recovery.recover, "driver.adopt(...)", "None"),),
+        Fails(test_mig_pool.test_killed_between_making_and_noting_it_takes_up_what_it_made),
+        in_processes=True,
+    ),
+    Mutation(
+        "a partition that the pool did not make is destroyed with its lease",
+        PARTITION,
+        (Edit(Mig.release, "if ...: self._unmake(_1)", "self._unmake(_1)"),),
+        Fails(test_mig_pool.test_what_an_administrator_made_is_leased_as_it_is_and_stays),
+        in_processes=True,
+    ),
+    Mutation(
+        "a partition is made where another lease has one",
+        PARTITION,
+        (Edit(mig_partitions.place_partition, "held | _1", "_1"),),
+        Fails(test_mig_partitions.test_a_mixture_fills_a_device_and_one_more_waits_for_its_place),
+    ),
+    Mutation(
+        "an existing partition is leased twice",
+        PARTITION,
+        (Edit(mig_partitions.place_partition, "_1.usable and _2 and not _3 & _4", "_1.usable and _2"),),
+        Fails(test_mig_partitions.test_a_partition_that_stands_there_is_leased_as_it_is),
+    ),
+    Mutation(
+        "a lease that holds another partition than its own is not noticed",
+        PARTITION,
+        (Edit(invariants._device_violations, "yield from _partition_violations(...)", "None"),),
+        Fails(test_mig_partitions.test_two_leases_that_overlap_are_found),
+    ),
+    Mutation(
+        "a lease goes on although its GPU was divided",
+        PARTITION,
+        (Edit(decide._set_devices, "_1 + switched", "_1"),),
+        Fails(test_mig_partitions.test_the_mode_is_switched_underneath),
+    ),
+    Mutation(
+        "a partition stays after the end of its lease",
+        PARTITION,
+        (Edit(Mig.release, "self._unmake(gpu)", "pass"),),
+        Violates("a partition is left that no lease has"),
+    ),
+    Mutation(
+        "the remains of a failed preparation stay",
+        PARTITION,
+        (Edit(Runtime._undo_preparation, "gpu.partition is not None", "False"),),
+        Fails(test_runtime.test_what_a_failed_preparation_has_left_is_unmade_before_it_is_tried_again),
+    ),
+    Mutation(
+        "the partition in the place of a lost one is destroyed for it",
+        PARTITION,
+        (Edit(Mig._unmake, "if mine: ...", "self._hardware.destroy(gpu.device_id, there.profile, there.start)"),),
+        Fails(test_mig_pool.test_one_that_is_made_anew_by_somebody_is_not_taken_for_the_leases),
+        in_processes=True,
+    ),
+    Mutation(
+        "the loss of a partition is not noticed",
+        PARTITION,
+        (Edit(Inventory.refresh, "why is not None", "False"),),
+        Violates("it has a partition that is not there", first=1),
+    ),
+    Mutation(
+        "a partition is leased in the place of a lost one",
+        PARTITION,
+        (Edit(mig_partitions.place_partition, "not _1 & _2", "(one.profile, one.start) not in held"),),
+        Fails(test_placer.test_what_stands_where_a_lease_has_lost_its_partition_is_not_leased_before_that_is_known),
+    ),
+    Mutation(
+        "a partition stays after its lease has migrated",
+        PARTITION,
+        (
+            Edit(
+                EffectExecutor.execute,
+                "c.ParkSucceeded(lease_id, generation, 0, _1)",
+                "c.ParkSucceeded(lease_id, generation, 0)",
+            ),
+        ),
+        Fails(test_mig_pool.test_a_lease_on_a_card_that_is_not_well_moves_when_its_user_asks_and_its_kernel_restarts),
+        in_processes=True,
+    ),
+    Mutation(
+        "an MPS daemon ends with the first of its leases",
+        ENFORCEMENT,
+        (Edit(Mps.release, "_1 and not _2.generations", "_1"),),
+        Fails(test_mps.test_leases_of_a_user_on_a_gpu_have_one_daemon_that_ends_with_the_last),
+    ),
+    Mutation(
+        "an MPS daemon is started again after a crash",
+        ENFORCEMENT,
+        (Edit(Mps.prepare, "self._running(gpu) or _1", "_1"),),
+        Fails(test_mps.test_after_a_restart_it_is_taken_over_and_not_started_twice),
+    ),
+    Mutation(
+        "an MPS daemon of a killed pool manager is not ended",
+        ENFORCEMENT,
+        (Edit(Mps.tidy, "self._folders()", "[]"),),
+        Fails(test_mps.test_what_nobody_noted_and_no_lease_has_is_ended),
+    ),
+    Mutation(
+        "a lease goes on after its MPS daemon has ended",
+        ENFORCEMENT,
+        (Edit(Mps.lost, "return None if _1 else LOST", "return None"),),
+        Fails(test_mps.test_leases_of_one_that_is_killed_are_lost_and_the_next_gets_another),
+    ),
+)

@@ -1,0 +1,189 @@
+"""Mutations of the life of a lease: one grant at a time, one recorded process, and ends for stated reasons."""
+
+from __future__ import annotations
+
+from fastgpu_jupyter.core import apply, decide
+from fastgpu_jupyter.core.lease import migration, transition
+from fastgpu_jupyter.core.model import effects
+from fastgpu_jupyter.core.model.entities import Lease
+from fastgpu_jupyter.core.placement import parkability
+from fastgpu_jupyter.core.scheduling import preemption
+from fastgpu_jupyter.pool.effects.executor import EffectExecutor, _Listing
+from fastgpu_jupyter.pool.host import process, single_instance
+from fastgpu_jupyter.pool.host.attribution import Attribution
+from tests.core import test_pool
+from tests.core.lease import test_migration
+from tests.core.scheduling import test_preemption
+from tests.crash.mutations.edits import Edit
+from tests.crash.mutations.model import Fails, Guarantee, Mutation, Violates
+from tests.pool.effects import test_executor
+from tests.pool.host import test_host
+from tests.pool.loop import test_runtime
+from tests.pool.monitors import test_processes
+
+MUTATIONS = (
+    Mutation(
+        "a process is known by its number",
+        Guarantee.IDENTITY,
+        (Edit(process.open_holder, "_1 == holder", "_1.pid == holder.pid"),),
+        Violates("was not reaped", first=3),
+    ),
+    Mutation(
+        "holders are not watched after a restart",
+        Guarantee.LIFECYCLE,
+        (Edit(effects.outstanding, "yield WatchHolder(...)", "None"),),
+        Violates("was not reaped"),
+    ),
+    Mutation(
+        "a drain is not taken up after a restart",
+        Guarantee.LIFECYCLE,
+        (
+            Edit(
+                effects.outstanding,
+                "_of_device(lease)",
+                "() if lease.state is LeaseState.DRAINING else _of_device(lease)",
+            ),
+        ),
+        Violates("was not reaped|nothing comes of"),
+    ),
+    Mutation(
+        "a preparation is not taken up after a restart",
+        Guarantee.LIFECYCLE,
+        (
+            Edit(
+                effects.outstanding,
+                "_of_device(lease)",
+                "() if lease.state is LeaseState.PREPARING else _of_device(lease)",
+            ),
+        ),
+        Violates("nothing comes of", first=1),
+    ),
+    Mutation(
+        "the death of an earlier holder ends the lease",
+        Guarantee.IDENTITY,
+        (Edit(decide._holder_ended, "lease is None or _1", "lease is None"),),
+        Fails(test_pool.test_the_end_of_an_earlier_holder_is_nothing, "LeaseDraining"),
+    ),
+    Mutation(
+        "a lease outlives the boot",
+        Guarantee.LIFECYCLE,
+        (Edit(decide._start_pool, "command.boot_id == state.boot_id", "True"),),
+        Violates("was not reaped|ms seen, ms billed"),
+    ),
+    Mutation(
+        "a device is free before the memory of its lease is",
+        Guarantee.DOUBLE_GRANT,
+        (
+            Edit(
+                EffectExecutor._drain,
+                "not await self._on_device(...)",
+                "await self._on_device(effect, since_s) is not None",
+            ),
+        ),
+        Violates("had memory of it", first=1),
+    ),
+    Mutation(
+        "a list of processes that was begun earlier shows who is on the device now",
+        Guarantee.DOUBLE_GRANT,
+        (Edit(_Listing.is_since, "_1 >= since_s", "True"),),
+        Fails(test_executor.test_a_list_from_before_says_nothing_of_now, "4711"),
+    ),
+    Mutation(
+        "a driver that does not answer is called all the same",
+        Guarantee.LIFECYCLE,
+        (Edit(EffectExecutor.call_driver, "if ...: raise HostFault(_1)", "pass"),),
+        Fails(test_executor.test_a_call_that_hangs_is_given_up_and_so_is_everything_behind_it),
+    ),
+    Mutation(
+        "capacity is given back before the lease has drained",
+        Guarantee.DOUBLE_GRANT,
+        (
+            Edit(
+                apply._lease_draining,
+                "_drop_image(state, lease)",
+                "_drop_image(state, lease)\n_give_back(state, lease, lease.logical_gpu, at)",
+            ),
+            Edit(apply._lease_ended, "if lease.logical_gpu is not None: ...", "pass"),
+        ),
+        Violates("its books say .* bytes to"),
+    ),
+    Mutation(
+        "a report of an earlier grant is taken for one of this grant",
+        Guarantee.IDENTITY,
+        (Edit(transition.find_granted, "return lease if _1 else None", "return lease"),),
+        Fails(test_pool.test_a_report_about_an_earlier_grant_is_ignored, "LeasePrepared"),
+    ),
+    Mutation(
+        "the lock of the pool manager is shared",
+        Guarantee.DOUBLE_GRANT,
+        (Edit(single_instance.acquire_lock, "fcntl.LOCK_EX", "fcntl.LOCK_SH"),),
+        Fails(test_host.test_the_second_finds_the_lock_taken_and_by_whom, "DID NOT RAISE Conflict", error="Failed"),
+    ),
+    Mutation(
+        "a process counts for any lease that it names",
+        Guarantee.IDENTITY,
+        (Edit(Attribution._find, "_1 is not None and _1.uid == _2", "_1 is not None"),),
+        Fails(test_processes.test_a_lease_of_another_user_is_not_a_processes_own_by_its_word, "Extra items"),
+    ),
+    Mutation(
+        "a lease that is to hold its device is parked for others",
+        Guarantee.LIFECYCLE,
+        (Edit(preemption._takeable, "_1 and lease.request.retention is Retention.YIELD and _2", "_1 and _2"),),
+        Fails(test_preemption.test_what_may_not_be_parked_is_not, "'parking'"),
+    ),
+    Mutation(
+        "a lease is parked on a device that cannot park",
+        Guarantee.LIFECYCLE,
+        (Edit(parkability.park_refusal, "if not can_park(...): ...", "pass"),),
+        Fails(
+            test_preemption.test_a_device_that_cannot_park_is_left_alone_beside_one_that_can,
+            "DID NOT RAISE Conflict",
+            error="Failed",
+        ),
+    ),
+    Mutation(
+        "a kernel that does not report its work is taken for idle",
+        Guarantee.LIFECYCLE,
+        (Edit(preemption._PreemptibleLease.of, "_1 and not _2", "not _2"),),
+        Fails(test_preemption.test_what_may_not_be_parked_is_not, "'parking'"),
+    ),
+    Mutation(
+        "a device is free before its lease is parked",
+        Guarantee.DOUBLE_GRANT,
+        (
+            Edit(
+                apply._lease_parking,
+                "lease.image = _1",
+                "lease.image = _1\n_give_back(state, lease, gpu, at)",
+            ),
+        ),
+        Fails(
+            test_preemption.test_an_idle_lease_makes_room_for_who_waits_and_comes_back_for_its_next_cell,
+            "its books say .* bytes to",
+        ),
+    ),
+    Mutation(
+        "parked memory goes to another process",
+        Guarantee.IDENTITY,
+        (
+            Edit(
+                Lease.has_image,
+                "self.image is not None and self.image.holder == self.holder and _1",
+                "self.image is not None and _1",
+            ),
+        ),
+        Fails(test_preemption.test_a_kernel_that_restarts_while_parked_gets_a_fresh_device, "resuming"),
+    ),
+    Mutation(
+        "a lease is parked though it has memory on the device",
+        Guarantee.DOUBLE_GRANT,
+        (Edit(EffectExecutor._park, "if left: ...", "pass"),),
+        Fails(test_runtime.test_nothing_is_taken_for_parked_that_has_memory_on_the_device, "PARKED.* is .*ACTIVE"),
+    ),
+    Mutation(
+        "a lease is moved without being asked to",
+        Guarantee.LIFECYCLE,
+        (Edit(migration.rebound, "_1 and _2 and _3", "_2 and _3"),),
+        Fails(test_migration.test_a_partition_is_offered_another_and_nothing_happens_that_is_not_asked_for, "PARKING"),
+    ),
+)

@@ -1,0 +1,86 @@
+"""Mutations of placement and of the queue: order, limits, reservations, and devices that may be granted."""
+
+from __future__ import annotations
+
+from fastgpu_jupyter.core import apply
+from fastgpu_jupyter.core.accounting import fairshare, reservations
+from fastgpu_jupyter.core.lease import memory_limit
+from fastgpu_jupyter.core.model.entities import Device
+from fastgpu_jupyter.core.placement import mechanisms
+from fastgpu_jupyter.core.placement.placer import Placer
+from fastgpu_jupyter.core.scheduling.scheduler import Scheduler
+from tests.core.accounting import test_reservations
+from tests.core.lease import test_memory_limit, test_preparation
+from tests.core.placement import test_mechanisms, test_placer
+from tests.core.scheduling import test_scheduler
+from tests.crash.mutations.edits import Edit
+from tests.crash.mutations.model import Fails, Guarantee, Mutation
+
+MUTATIONS = (
+    Mutation(
+        "the tenant that has used more is served first",
+        Guarantee.QUEUE_ORDER,
+        (Edit(fairshare._per_weight, "return (_1 + ahead) / _2", "return -(_1 + ahead) / _2"),),
+        Fails(test_scheduler.test_who_used_less_is_served_first, "ann-again.*bob-first"),
+    ),
+    Mutation(
+        "a limit is compared with what is held without the request",
+        Guarantee.QUEUE_ORDER,
+        (Edit(fairshare.within_limits, "_1 + more_milli <= _2", "_1 <= _2"),),
+        Fails(test_scheduler.test_a_limit_holds_and_is_the_reason, "preparing"),
+    ),
+    Mutation(
+        "a drained device is granted",
+        Guarantee.QUEUE_ORDER,
+        (Edit(Device.grantable, "_1 and not self.drained and _2 and _3", "_1 and _3"),),
+        Fails(test_scheduler.test_a_drained_device_keeps_its_leases_and_gets_no_new_ones, "PREPARING"),
+    ),
+    Mutation(
+        "reserved capacity is granted to another tenant",
+        Guarantee.QUEUE_ORDER,
+        (Edit(Scheduler.next_grant, "not _1.leaves_room(...)", "False"),),
+        Fails(test_reservations.test_what_is_not_used_is_not_given_to_who_would_keep_it, "PREPARING"),
+    ),
+    Mutation(
+        "a lease that could not be prepared loses its position",
+        Guarantee.QUEUE_ORDER,
+        (
+            Edit(
+                apply._lease_not_prepared,
+                "_stand_where_it_stood(...)",
+                "state.arrivals += 1\nlease.arrival = state.arrivals\nstate.queue[lease.id] = None",
+            ),
+        ),
+        Fails(test_preparation.test_it_waits_where_it_stood_and_is_granted_what_there_is_by_then),
+    ),
+    Mutation(
+        "capacity is freed on one device and reserved on another",
+        Guarantee.QUEUE_ORDER,
+        (Edit(Placer.nearest, "found if _1 else part", "part"),),
+        Fails(
+            test_placer.test_room_that_is_made_for_who_comes_first_is_kept_for_it_though_a_card_would_do_as_well,
+            "resuming",
+        ),
+    ),
+    Mutation(
+        "reserved capacity is borrowed by a lease that cannot be parked",
+        Guarantee.QUEUE_ORDER,
+        (Edit(reservations._could_park, "_1.parkable and _2", "_1.parkable"),),
+        Fails(
+            test_mechanisms.test_what_is_reserved_is_not_lent_to_a_lease_by_mps_which_could_not_be_taken_back,
+            "PREPARING",
+        ),
+    ),
+    Mutation(
+        "isolation is promised that no mechanism enforces",
+        Guarantee.ENFORCEMENT,
+        (Edit(mechanisms._keeps, "_1.size.whole or _2", "True"),),
+        Fails(test_mechanisms.test_the_first_that_keeps_all_that_is_required_serves),
+    ),
+    Mutation(
+        "a lease over its memory limit is not reported",
+        Guarantee.ENFORCEMENT,
+        (Edit(memory_limit.report_memory, "[e.LeaseOverLimit(...)]", "[]"),),
+        Fails(test_memory_limit.test_it_is_told_once_and_what_comes_next, "LeaseOverLimit"),
+    ),
+)
