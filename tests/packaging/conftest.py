@@ -1,4 +1,9 @@
-"""A wheel of this source tree, and a fresh environment that it alone was installed into."""
+"""A wheel of this source tree, and an environment that it was installed into.
+
+With ``FASTGPU_FROM_CLONE=1`` the wheel is built from what a clone holds, its front end included, and installed alone
+into a fresh environment, with what it needs from the package index: that takes minutes, and is part of ``make
+test-long``. Otherwise they are the wheel that ``make`` built and the environment that it was installed into.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +16,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+FROM_CLONE = os.environ.get("FASTGPU_FROM_CLONE") == "1"
 
 
 def call(*command: str | Path, cwd: Path = ROOT, env: dict[str, str] | None = None) -> str:
@@ -41,10 +47,8 @@ def _pip_cache() -> str:
     return call(sys.executable, "-m", "pip", "cache", "dir").strip()
 
 
-@pytest.fixture(scope="session")
-def source_copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What a clone would hold, plus what is not committed yet; nothing that was built."""
-    target = tmp_path_factory.mktemp("source")
+def copy_source(target: Path) -> None:
+    """Copy what a clone would hold, plus what is not committed yet; nothing that was built."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
@@ -59,30 +63,36 @@ def source_copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             (target / name).write_bytes((ROOT / name).read_bytes())
             (target / name).chmod((ROOT / name).stat().st_mode)
-    return target
 
 
 @pytest.fixture(scope="session")
-def wheel(source_copy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel as `pip wheel .` builds it from a clone: front end included, by the build hook."""
-    folder = tmp_path_factory.mktemp("wheel")
-    call(sys.executable, "-m", "pip", "wheel", "--no-deps", "--wheel-dir", folder, source_copy)
-    [built] = folder.glob("*.whl")
-    return built
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel that `make` built, or the one that `pip wheel .` builds from a clone: front end included."""
+    folder = ROOT / "dist"
+    if FROM_CLONE:
+        source, folder = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
+        copy_source(source)
+        call(sys.executable, "-m", "pip", "wheel", "--no-deps", "--wheel-dir", folder, source)
+    wheels = list(folder.glob("*.whl"))
+    if len(wheels) != 1:
+        pytest.fail(f"There are {len(wheels)} wheels in {folder}: run `make .make/wheel` first.", pytrace=False)
+    return wheels[0]
 
 
 @pytest.fixture(scope="session")
-def fresh(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
-    """Run a command of an environment into which `pip install WHEEL` was all that was installed."""
-    folder = tmp_path_factory.mktemp("fresh")
+def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
+    """Run a command of an environment that has the wheel; from a clone, one that has nothing else."""
+    folder = tmp_path_factory.mktemp("environment")
     env = clean_environment(folder)
-    call(sys.executable, "-m", "venv", "--without-pip", folder / "venv")
-    python = folder / "venv/bin/python"
-    call(sys.executable, "-m", "pip", "--python", python, "install", "--quiet", wheel, env=env)
+    prefix = Path(sys.prefix)
+    if FROM_CLONE:
+        prefix = folder / "venv"
+        call(sys.executable, "-m", "venv", "--without-pip", prefix)
+        call(sys.executable, "-m", "pip", "--python", prefix / "bin/python", "install", "--quiet", wheel, env=env)
 
     def run(*command: str) -> str:
         if command[0] == "pip":
-            return call(sys.executable, "-m", "pip", "--python", python, *command[1:], env=env)
-        return call(folder / "venv/bin" / command[0], *command[1:], cwd=folder, env=env)
+            return call(sys.executable, "-m", "pip", "--python", prefix / "bin/python", *command[1:], env=env)
+        return call(prefix / "bin" / command[0], *command[1:], cwd=folder, env=env)
 
     return run
