@@ -19,15 +19,19 @@ from fastgpu_jupyter.wire.openapi import document
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.fixture(scope="module")
-def reference() -> ModuleType:
-    """The Sphinx extension, which is not part of the package."""
+def load_extension() -> ModuleType:
+    """Return the Sphinx extension, which is not part of the package."""
     spec = importlib.util.spec_from_file_location("reference_pages", ROOT / "docs/_ext/reference_pages.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def reference() -> ModuleType:
+    return load_extension()
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Who may do what at the pool's socket: each operation, for each kind of caller, as the README's table says."""
+"""Each operation of the pool's socket, for each kind of caller, against the table in docs/admin/security.md."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from fastgpu_jupyter.wire.openapi import OPERATIONS, Operation
 from tests.pool.served import ServedPool
 from tests.waiting import wait_until
 
-README = (Path(__file__).resolve().parent.parent.parent / "README.md").read_text()
-TABLE = dict(re.findall(r"^\| `([A-Z]+ /v1/\S+)` \| ([a-z ]+) \|$", README, re.MULTILINE))
+PAGE = (Path(__file__).resolve().parents[2] / "docs/admin/security.md").read_text()
+TABLE = dict(re.findall(r"^\| `([A-Z]+ /v1/\S+)` \| ([a-z ]+) \|$", PAGE, re.MULTILINE))
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="only root can act as several users")
 
