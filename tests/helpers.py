@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import queue
@@ -20,6 +21,7 @@ from typing import Any
 from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.manager import KernelManager
 
+from fastgpu_jupyter.cli import FastGPUApp
 from fastgpu_jupyter.errors import FastGPUError
 from fastgpu_jupyter.server.provisioner import FastGPUProvisioner
 from fastgpu_jupyter.wire.client import PoolClient
@@ -37,9 +39,25 @@ def alive(pid: int) -> bool:
 
 
 def fastgpu(*words: str) -> subprocess.CompletedProcess[str]:
-    """``jupyter fastgpu WORDS``, run to its end."""
+    """Run ``jupyter fastgpu WORDS`` to its end, in this process: for commands that only talk to the pool manager."""
+    app = FastGPUApp()
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            app.initialize([*words])
+            app.start()
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        finally:
+            if app.subapp is not None:
+                type(app.subapp).clear_instance()
+    return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
+
+
+def fastgpu_process(*words: str) -> subprocess.CompletedProcess[str]:
+    """Run ``jupyter fastgpu WORDS`` to its end, as a user does."""
     command = [sys.executable, "-m", "fastgpu_jupyter", *words]
-    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
 
 
 class PoolProcess:

@@ -21,7 +21,7 @@ from fastgpu_jupyter.wire import schemas, unixsocket
 from fastgpu_jupyter.wire.client import PoolClient, new_token
 from fastgpu_jupyter.wire.locate import user_runtime_dir, user_socket, user_state_dir
 from fastgpu_jupyter.wire.spawn import ALREADY_RUNNING, ensure_pool
-from tests.helpers import PoolProcess, alive, end_pool_at, fastgpu
+from tests.helpers import PoolProcess, alive, end_pool_at, fastgpu_process
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
@@ -58,29 +58,29 @@ def test_the_views_are_what_their_types_say(pool: PoolProcess) -> None:
 
 def test_status_is_a_table_or_one_json_object(pool: PoolProcess) -> None:
     lease = pool.client.request("half", notebook="digits.ipynb", token=new_token())
-    table = fastgpu("status").stdout
+    table = fastgpu_process("status").stdout
     for word in ("simulated", lease["id"], "digits.ipynb", "A100-80GB", "40 GiB"):
         assert word in table
-    status = json.loads(fastgpu("status", "--json").stdout)
+    status = json.loads(fastgpu_process("status", "--json").stdout)
     assert [one["id"] for one in status["leases"]] == [lease["id"]]
     assert status["leases"][0]["state"] == "active"
 
 
 def test_release_from_the_command_line(pool: PoolProcess) -> None:
     lease = pool.client.request("full", token=new_token())
-    done = fastgpu("release", lease["id"])
+    done = fastgpu_process("release", lease["id"])
     assert done.returncode == 0
     assert f"Released {lease['id']}" in done.stdout
     pool.wait_state(lease["id"], "ended")
-    ended = json.loads(fastgpu("status", "--json").stdout)["leases"]
+    ended = json.loads(fastgpu_process("status", "--json").stdout)["leases"]
     assert [(one["id"], one["end_reason"]) for one in ended] == [(lease["id"], "released")]
-    missing = fastgpu("release", "nobody")
+    missing = fastgpu_process("release", "nobody")
     assert (missing.returncode, missing.stderr.count("\n")) == (1, 1)
     assert "There is no lease 'nobody'" in missing.stderr
 
 
 def test_without_a_pool_the_command_line_says_what_to_do(isolated: Path) -> None:
-    done = fastgpu("status")
+    done = fastgpu_process("status")
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "No pool manager answers" in done.stderr
@@ -88,7 +88,7 @@ def test_without_a_pool_the_command_line_says_what_to_do(isolated: Path) -> None
 
 
 def test_the_second_pool_exits_with_one_clear_line(pool: PoolProcess) -> None:
-    second = fastgpu("pool", "--simulate", "1xT4-16GB")
+    second = fastgpu_process("pool", "--simulate", "1xT4-16GB")
     assert second.returncode == ALREADY_RUNNING
     assert second.stderr.count("\n") == 1
     assert f"already running here (process {pool.pid}" in second.stderr
@@ -96,7 +96,7 @@ def test_the_second_pool_exits_with_one_clear_line(pool: PoolProcess) -> None:
 
 
 def test_a_wrong_simulate_exits_with_one_clear_line(isolated: Path) -> None:
-    done = fastgpu("pool", "--simulate", "2xPotato")
+    done = fastgpu_process("pool", "--simulate", "2xPotato")
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert "'2xPotato' in --simulate is not a number and a model" in done.stderr
@@ -109,7 +109,7 @@ def test_a_damaged_journal_is_told_in_one_line_and_left_as_it_is(pool: PoolProce
     with contextlib.closing(sqlite3.connect(path)) as db, db:
         db.execute("UPDATE record SET payload = x'00' WHERE seq = 3")
     before = path.read_bytes()
-    done = fastgpu("pool", "--simulate", "1xA100-80GB")
+    done = fastgpu_process("pool", "--simulate", "1xA100-80GB")
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert "is damaged at record 3" in done.stderr

@@ -18,7 +18,7 @@ from fastgpu_jupyter.pool.host import single_instance
 from fastgpu_jupyter.pool.journal import fsck
 from fastgpu_jupyter.pool.journal.store import Entry, Journal
 from tests.golden.make import history
-from tests.helpers import fastgpu
+from tests.helpers import fastgpu_process
 
 
 @pytest.fixture
@@ -73,20 +73,20 @@ def test_a_journal_that_is_not_there_is_not_made(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_command_explains_and_cuts_but_not_under_a_running_pool(path: Path, isolated: Path) -> None:
-    assert fastgpu("fsck", f"--journal={path}").stdout.count("Nothing is wrong") == 1
+    assert fastgpu_process("fsck", f"--journal={path}").stdout.count("Nothing is wrong") == 1
     damage(path, "UPDATE record SET payload = x'00' WHERE seq = 4")
-    explained = fastgpu("fsck", f"--journal={path}")
+    explained = fastgpu_process("fsck", f"--journal={path}")
     assert explained.returncode == 1
     assert "damaged at record 4" in explained.stdout
     assert "fsck --cut" in explained.stdout
     held = single_instance.acquire_lock(path.parent, "lock")
-    refused = fastgpu("fsck", f"--journal={path}", "--cut")
+    refused = fastgpu_process("fsck", f"--journal={path}", "--cut")
     assert (refused.returncode, refused.stderr.count("already running")) == (1, 1)
     os.close(held)
-    mended = fastgpu("fsck", f"--journal={path}", "--cut", "--json")
+    mended = fastgpu_process("fsck", f"--journal={path}", "--cut", "--json")
     assert mended.returncode == 0
     assert Path(json.loads(mended.stdout)["backup"]).exists()
-    assert fastgpu("fsck", f"--journal={path}").returncode == 0
+    assert fastgpu_process("fsck", f"--journal={path}").returncode == 0
 
 
 @pytest.mark.slow
@@ -98,7 +98,7 @@ def test_a_terminal_sees_how_far_it_is_and_a_pipe_does_not(
     if damaged:
         damage(path, f"UPDATE record SET payload = x'00' WHERE seq = {damaged}")
         percent //= in_all
-    assert fastgpu("fsck", f"--journal={path}").stderr == ""
+    assert fastgpu_process("fsck", f"--journal={path}").stderr == ""
     ours, terminal = os.openpty()
     command = [sys.executable, "-m", "fastgpu_jupyter", "fsck", f"--journal={path}"]
     subprocess.run(command, stderr=terminal, stdout=subprocess.DEVNULL, timeout=30, check=False)

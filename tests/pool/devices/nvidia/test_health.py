@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fastgpu_jupyter.wire.client import new_token
-from tests.helpers import KernelHelper, PoolProcess, fastgpu
+from tests.helpers import KernelHelper, PoolProcess, fastgpu, fastgpu_process
 from tests.nvml.machine import FakeMachine
 from tests.pool.conftest import machine_pool
 from tests.waiting import wait_until
@@ -104,21 +104,21 @@ def test_a_gpu_that_falls_off_the_bus_takes_its_leases_with_it(use_machine: Buil
 
 def test_the_doctor_sees_what_nvml_shows(use_machine: Build) -> None:
     machine = use_machine("1xH200-141GB, 1xL4")
-    found = fastgpu("doctor", "--json")
+    found = fastgpu_process("doctor", "--json")
     told = json.loads(found.stdout)
     assert (found.returncode, told["verdict"]) == (0, "serves")
     states = {one["what"]: one["state"] for one in told["findings"]}
     assert (states["driver"], states["GPU 0"], states["exclusive"]) == ("ok", "ok", "ok")
     machine.gpus[1].lose()
-    assert fastgpu("doctor").returncode == 0
+    assert fastgpu_process("doctor").returncode == 0
     machine.no_driver()
-    broken = fastgpu("doctor")
+    broken = fastgpu_process("doctor")
     assert (broken.returncode, "Driver Not Loaded" in broken.stdout) == (4, True)
 
 
 def test_the_doctor_understands_an_old_driver(use_machine: Build) -> None:
     use_machine("1xA100-SXM4-80GB MIG", old_driver=True)
-    found = fastgpu("doctor")
+    found = fastgpu_process("doctor")
     assert found.returncode == 0
     told = " ".join(found.stdout.split())
     assert "needs a driver of R570 or newer, this is 515" in told

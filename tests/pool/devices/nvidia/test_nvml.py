@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from fastgpu_jupyter.wire.client import new_token
-from tests.helpers import KernelHelper, PoolProcess, fastgpu
+from tests.helpers import KernelHelper, PoolProcess, fastgpu_process
 from tests.nvml.machine import FakeMachine
 from tests.pool.conftest import machine_pool
 from tests.waiting import wait_until
@@ -80,10 +80,10 @@ def test_a_machine_whose_driver_is_not_loaded_has_no_gpus_and_says_so(use_machin
 
 def test_probe_tells_what_nvml_answers(use_machine: Build) -> None:
     machine = use_machine("1xH200-141GB")
-    found = fastgpu("probe")
+    found = fastgpu_process("probe")
     assert (found.returncode, found.stdout.strip()) == (0, "H200")
     machine.gpus[0].lose()
-    assert "no GPU" in fastgpu("probe").stdout
+    assert "no GPU" in fastgpu_process("probe").stdout
     machine.no_driver()
-    broken = fastgpu("probe")
+    broken = fastgpu_process("probe")
     assert (broken.returncode, "Driver Not Loaded" in broken.stdout) == (4, True)

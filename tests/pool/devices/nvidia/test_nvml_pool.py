@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 from fastgpu_jupyter.wire.client import new_token
-from tests.helpers import KernelHelper, PoolProcess, alive, fastgpu
+from tests.helpers import KernelHelper, PoolProcess, alive, fastgpu, fastgpu_process
 from tests.nvml.machine import FakeMachine
 from tests.pool.conftest import machine_pool
 from tests.waiting import DEADLINE_S, wait_until
@@ -269,7 +269,7 @@ def test_a_pool_that_starts_and_one_that_stops_do_not_wait_for_nvml(use_machine:
 
 def test_only_a_pool_of_the_whole_system_ends_what_has_no_lease(isolated: Path) -> None:
     command = ["pool", "--simulate=1xL4-24GB", "--FastGPUPool.foreign=end", f"--socket={isolated}/pool.sock"]
-    refused = fastgpu(*command)
+    refused = fastgpu_process(*command)
     assert refused.returncode != 0
     assert "Only a pool of the whole system" in refused.stderr
 
