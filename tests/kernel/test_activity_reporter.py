@@ -1,4 +1,4 @@
-"""What the pool is told of the cells that run, against a pool and a clock that a test drives; and the thread."""
+"""What is reported to the pool of the cells that run, against a pool and a clock that a test drives; and the thread."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def activity_reports(pool: FakePool) -> list[tuple[object, ...]]:
     return [call for call in pool.calls if call[0] == "activity"]
 
 
-def test_a_cell_that_lasts_is_told_after_a_moment_and_its_end_after_some_quiet(
+def test_reporter_reports_a_long_cell_after_a_delay_and_its_end_after_quiet(
     pool: FakePool, gate: Gate, clock: Clock
 ) -> None:
     reporter = ActivityReporter(gate)
@@ -79,7 +79,7 @@ def test_a_cell_that_lasts_is_told_after_a_moment_and_its_end_after_some_quiet(
     assert reporter.report_due() is None
 
 
-def test_many_short_cells_are_one_report_of_use(pool: FakePool, gate: Gate, clock: Clock) -> None:
+def test_reporter_with_many_short_cells_sends_one_report(pool: FakePool, gate: Gate, clock: Clock) -> None:
     reporter = ActivityReporter(gate)
     reporter.report_due()
     for _ in range(1000):
@@ -92,7 +92,7 @@ def test_many_short_cells_are_one_report_of_use(pool: FakePool, gate: Gate, cloc
     assert activity_reports(pool) == [BUSY, IDLE]
 
 
-def test_one_short_cell_moves_the_pools_idle_clock(pool: FakePool, gate: Gate, clock: Clock) -> None:
+def test_reporter_with_one_short_cell_resets_the_idle_time(pool: FakePool, gate: Gate, clock: Clock) -> None:
     reporter = ActivityReporter(gate)
     reporter.report_due()
     gate.activity.end(gate.activity.begin())
@@ -103,7 +103,7 @@ def test_one_short_cell_moves_the_pools_idle_clock(pool: FakePool, gate: Gate, c
 
 
 @pytest.mark.parametrize("changes", [{"parkable": False}, {"state": "preparing", "parkable": False}])
-def test_where_nothing_can_be_parked_nothing_is_told_and_nobody_woken(
+def test_reporter_of_an_unparkable_lease_sends_nothing_and_sleeps(
     tmp_path: Path, clock: Clock, changes: dict[str, object]
 ) -> None:
     pool = FakePool(active_view(**changes))
@@ -117,7 +117,7 @@ def test_where_nothing_can_be_parked_nothing_is_told_and_nobody_woken(
     assert activity_reports(pool) == []
 
 
-def test_a_cell_that_waits_for_a_parked_lease_wants_it_back_at_once(tmp_path: Path, clock: Clock) -> None:
+def test_reporter_reports_a_cell_waiting_for_a_parked_lease_at_once(tmp_path: Path, clock: Clock) -> None:
     pool = FakePool(lease_view(state="parked", park_reason="idle", place=None))
     gate = make_gate(pool, tmp_path)
     reporter = ActivityReporter(gate)
@@ -132,7 +132,7 @@ def test_a_cell_that_waits_for_a_parked_lease_wants_it_back_at_once(tmp_path: Pa
     assert activity_reports(pool) == [BUSY, IDLE]
 
 
-def test_a_short_callback_does_not_want_a_parked_lease_back(tmp_path: Path, clock: Clock) -> None:
+def test_reporter_ignores_a_short_callback_of_a_parked_lease(tmp_path: Path, clock: Clock) -> None:
     pool = FakePool(lease_view(state="parked", park_reason="idle"))
     gate = make_gate(pool, tmp_path)
     reporter = ActivityReporter(gate)
@@ -146,13 +146,13 @@ def test_a_short_callback_does_not_want_a_parked_lease_back(tmp_path: Path, cloc
     gate.activity.end(long)
 
 
-def test_what_was_told_of_the_process_before_a_restart_is_put_right(tmp_path: Path) -> None:
+def test_reporter_after_a_restart_corrects_the_reported_activity(tmp_path: Path) -> None:
     pool = FakePool(active_view(busy=True))
     ActivityReporter(make_gate(pool, tmp_path)).report_due()
     assert activity_reports(pool) == [IDLE]
 
 
-def test_a_cell_that_runs_when_it_is_first_seen_as_busy_wakes_the_thread_at_its_end(tmp_path: Path) -> None:
+def test_reporter_wakes_at_the_end_of_a_cell_that_was_already_reported(tmp_path: Path) -> None:
     gate = make_gate(FakePool(active_view(busy=True, parkable=False)), tmp_path)
     gate.activity.begin()
     reporter = ActivityReporter(gate)
@@ -160,7 +160,7 @@ def test_a_cell_that_runs_when_it_is_first_seen_as_busy_wakes_the_thread_at_its_
     assert reporter._pool_needs_activity
 
 
-def test_a_lease_that_became_active_under_a_cell_is_told(tmp_path: Path, clock: Clock) -> None:
+def test_reporter_reports_a_cell_that_runs_when_the_lease_becomes_active(tmp_path: Path, clock: Clock) -> None:
     pool = FakePool(lease_view())
     gate = make_gate(pool, tmp_path)
     reporter = ActivityReporter(gate)
@@ -173,7 +173,9 @@ def test_a_lease_that_became_active_under_a_cell_is_told(tmp_path: Path, clock: 
     assert activity_reports(pool) == [BUSY]
 
 
-def test_a_pool_that_is_down_is_asked_again_later_and_less_often(pool: FakePool, gate: Gate, clock: Clock) -> None:
+def test_reporter_with_an_unreachable_pool_retries_with_growing_pauses(
+    pool: FakePool, gate: Gate, clock: Clock
+) -> None:
     reporter = ActivityReporter(gate)
     reporter.report_due()
     gate.activity.begin()
@@ -187,7 +189,7 @@ def test_a_pool_that_is_down_is_asked_again_later_and_less_often(pool: FakePool,
     assert activity_reports(pool) == [BUSY]
 
 
-def test_parking_by_the_user_is_not_undone_by_its_own_cell(pool: FakePool, gate: Gate, clock: Clock) -> None:
+def test_park_by_the_user_is_not_undone_by_the_cell_that_parks(pool: FakePool, gate: Gate, clock: Clock) -> None:
     reporter = ActivityReporter(gate)
     before = gate.activity.begin()
     clock.now += 1
@@ -206,14 +208,14 @@ def test_parking_by_the_user_is_not_undone_by_its_own_cell(pool: FakePool, gate:
     assert activity_reports(pool)[-1] == BUSY
 
 
-def test_a_report_that_was_under_way_does_not_undo_a_parking(pool: FakePool, gate: Gate) -> None:
+def test_park_by_the_user_is_not_undone_by_a_report_in_progress(pool: FakePool, gate: Gate) -> None:
     gate.activity.begin()
     LeaseCommands(gate).park()
     gate.report_activity(busy=True)  # was due when the user parked, and comes after it
     assert pool.calls == [IDLE, ("park",)]
 
 
-def test_a_lease_lent_while_a_cell_ran_is_told_once_it_is_back(pool: FakePool, gate: Gate) -> None:
+def test_gate_notes_once_that_the_lease_was_parked_while_a_cell_ran(pool: FakePool, gate: Gate) -> None:
     cell = gate.activity.begin()
     for state, version in (("parking", 3), ("parked", 4), ("waiting", 5), ("resuming", 6)):
         view = active_view(state=state, version=version, park_reason="priority")
@@ -227,7 +229,7 @@ def test_a_lease_lent_while_a_cell_ran_is_told_once_it_is_back(pool: FakePool, g
     assert gate.apply_changes() == []
 
 
-def test_a_cell_that_waited_for_it_is_not_told_afterwards(pool: FakePool, gate: Gate) -> None:
+def test_gate_adds_no_note_where_the_cell_showed_the_wait(pool: FakePool, gate: Gate) -> None:
     cell = gate.activity.begin()
     gate.update_lease(active_view(state="parked", version=3, park_reason="priority"))  # type: ignore[arg-type]
     gate.activity.end(cell)
@@ -250,7 +252,7 @@ def running(gate: Gate) -> Iterator[ActivityReporter]:
 
 
 @pytest.mark.slow
-def test_the_thread_says_it_within_a_second(pool: FakePool, gate: Gate, running: ActivityReporter) -> None:
+def test_reporter_thread_reports_within_a_second(pool: FakePool, gate: Gate, running: ActivityReporter) -> None:
     took_s = []
     for _ in range(3):
         pool.calls.clear()
@@ -268,16 +270,16 @@ def test_the_thread_says_it_within_a_second(pool: FakePool, gate: Gate, running:
 
 
 @pytest.mark.slow
-def test_a_run_of_short_cells_wakes_the_thread_seldom(
+def test_reporter_thread_wakes_seldom_during_short_cells(
     pool: FakePool, gate: Gate, running: ActivityReporter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wait_until(lambda: gate.activity.reporter_sleeps, "the thread rests")
-    looks = 0
+    calls = 0
     look = running.report_due
 
     def counted() -> float | None:
-        nonlocal looks
-        looks += 1
+        nonlocal calls
+        calls += 1
         return look()
 
     monkeypatch.setattr(running, "report_due", counted)
@@ -286,11 +288,11 @@ def test_a_run_of_short_cells_wakes_the_thread_seldom(
         gate.activity.end(gate.activity.begin())
         cells += 1
     assert cells > 1000
-    assert looks < 40
-    wait_until(lambda: activity_reports(pool) == [BUSY, IDLE], "both are told")
+    assert calls < 40
+    wait_until(lambda: activity_reports(pool) == [BUSY, IDLE], "both are reported")
 
 
-def test_what_came_of_another_size_is_told_once_it_is_known(pool: FakePool, gate: Gate, clock: Clock) -> None:
+def test_reporter_reports_libraries_after_a_resize(pool: FakePool, gate: Gate, clock: Clock) -> None:
     half = {"CUDA_VISIBLE_DEVICES": "GPU-1", "FASTGPU_MEMORY_BYTES": str(40 * 2**30), "FASTGPU_CAP_BYTES": "1",
             "FASTGPU_CAP_FRACTION": "0.5"}  # fmt: skip
     reporter = ActivityReporter(gate)
@@ -314,7 +316,7 @@ def test_what_came_of_another_size_is_told_once_it_is_known(pool: FakePool, gate
     gate._memory_caps.close()
 
 
-def test_what_was_told_of_an_earlier_size_is_kept_to_itself(pool: FakePool, gate: Gate, clock: Clock) -> None:
+def test_reporter_does_not_report_libraries_of_an_earlier_size(pool: FakePool, gate: Gate, clock: Clock) -> None:
     half = {"CUDA_VISIBLE_DEVICES": "GPU-1", "FASTGPU_MEMORY_BYTES": str(40 * 2**30), "FASTGPU_CAP_BYTES": "1",
             "FASTGPU_CAP_FRACTION": "0.5"}  # fmt: skip
     gate.update_lease(active_view(version=5, environment=half, size_applied="applied"))  # type: ignore[arg-type]

@@ -23,29 +23,29 @@ def known(cost_micro: int, at_ms: int, micro_per_hour: int = RATE, lease_id: str
     return Known(lease_id, cost_micro, at_ms, micro_per_hour, "USD")
 
 
-def test_a_cell_costs_its_time_at_the_rate_of_the_lease() -> None:
-    told = known(500, 1000)
-    assert cost_of(Cell(1, 2000, 5000, told, told), None) == (3000, "")
+def test_cost_of_is_duration_times_rate() -> None:
+    rate = known(500, 1000)
+    assert cost_of(Cell(1, 2000, 5000, rate, rate), None) == (3000, "")
 
 
-def test_cells_that_follow_one_another_cost_together_what_the_lease_did() -> None:
+def test_cost_of_consecutive_cells_sums_to_the_cost_of_the_lease() -> None:
     one, two, three = known(0, 0), known(700, 700), known(10_000, 10_000)
     cells = [Cell(1, 0, 800, one, two), Cell(2, 800, 10_300, two, three)]
     assert [cost_of(cell, None).amount_micro for cell in cells] == [800, 9500]
 
 
-def test_a_rate_that_changed_while_it_ran_is_in_it_and_is_said() -> None:
-    # A second at the full rate, then nine at half of it: the pool told of both.
+def test_cost_of_a_cell_during_a_rate_change_has_a_note() -> None:
+    # A second at the full rate, then nine at half of it: the pool rate of both.
     found = cost_of(Cell(1, 0, 10_000, known(0, 0), known(1000 + 4500, 10_000, RATE // 2)), None)
     assert found == (5500, "the rate changed")
 
 
-def test_time_in_which_the_lease_was_parked_is_not_charged() -> None:
+def test_cost_of_excludes_parked_time() -> None:
     began, ended = known(0, 0), known(2000, 2000, 0)
     assert cost_of(Cell(1, 0, 60_000, began, ended), None) == (2000, "the rate changed")
 
 
-def test_a_cell_that_ran_before_anything_was_known_is_told_as_such() -> None:
+def test_cost_of_a_cell_before_anything_was_known_has_a_note() -> None:
     later = known(9000, 9000)
     note = "at the rate that was known later"
     assert cost_of(Cell(1, 1000, 3000, None, None), later) == (2000, note)
@@ -54,17 +54,17 @@ def test_a_cell_that_ran_before_anything_was_known_is_told_as_such() -> None:
     assert cost_of(Cell(1, 1000, 3000, None, None), None).amount_micro is None
 
 
-def test_nobody_adds_up_two_leases() -> None:
+def test_cost_of_a_cell_across_two_leases_is_unknown() -> None:
     found = cost_of(Cell(1, 0, 10, known(10**9, 0), known(0, 5, lease_id="lease-2")), None)
     assert found == (None, "the lease changed while it ran")
 
 
-def test_a_clock_that_was_set_back_costs_nothing() -> None:
-    told = known(0, 0)
-    assert cost_of(Cell(1, 5000, 2000, told, told), None).amount_micro == 0
+def test_cost_of_a_cell_with_a_clock_set_back_is_zero() -> None:
+    rate = known(0, 0)
+    assert cost_of(Cell(1, 5000, 2000, rate, rate), None).amount_micro == 0
 
 
-def test_only_the_last_cells_are_kept_and_an_older_pool_says_nothing() -> None:
+def test_cells_keep_a_bounded_number_and_accept_a_view_without_cost() -> None:
     cells = Cells()
     for number in range(CELLS_MAX + 5):
         cells.end(cells.begin(None), {"id": "lease-1", "cost_micro": 1}, number)
@@ -73,7 +73,7 @@ def test_only_the_last_cells_are_kept_and_an_older_pool_says_nothing() -> None:
     assert cells.last(1)[0].after is None
 
 
-def test_a_note_is_a_copy_because_the_follower_goes_on_writing() -> None:
+def test_cells_copy_the_view() -> None:
     view = {**active_view(), "cost_at": 1000, "billed_micro_per_hour": RATE}
     began = Cells().begin(view)
     view["cost_micro"] = 10**9
@@ -81,7 +81,7 @@ def test_a_note_is_a_copy_because_the_follower_goes_on_writing() -> None:
     assert known(45_000, 1000).numerator(3000) == 47_000 * MS_PER_HOUR
 
 
-def test_the_verb_shows_cells_their_sum_and_the_lease(tmp_path: Path) -> None:
+def test_verb_cost_shows_cells_sum_and_lease(tmp_path: Path) -> None:
     now = cost._now_ms()
     money = {
         "cost_micro": 5_000_000,
@@ -105,7 +105,7 @@ def test_the_verb_shows_cells_their_sum_and_the_lease(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_real_cell_costs_what_the_pool_charges_for_its_time(pool: PoolProcess, kernels: KernelHelper) -> None:
+def test_cost_of_a_real_cell_equals_what_the_pool_charges(pool: PoolProcess, kernels: KernelHelper) -> None:
     kernel = kernels.start()
     kernel.run("import time; time.sleep(2)")  # by its end the follower has heard of the lease
     before = pool.lease(kernel.lease_id)

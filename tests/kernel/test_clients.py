@@ -62,7 +62,9 @@ def test_granted_at_once(pool: PoolProcess, isolated: Path, installed: None, nam
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_waits_then_leaves_no_trace_of_it(pool: PoolProcess, isolated: Path, kernels: KernelHelper, name: str) -> None:
+def test_runner_that_waited_leaves_no_trace_of_the_wait(
+    pool: PoolProcess, isolated: Path, kernels: KernelHelper, name: str
+) -> None:
     first = kernels.start()
     write_notebook(isolated)
     (isolated / "script.py").write_text(CODE)
@@ -82,7 +84,7 @@ def check(folder: Path, name: str, said: str) -> None:
     assert [output["text"] for output in second] == [["second\n"]]
 
 
-def test_bare_client(pool: PoolProcess, kernels: KernelHelper) -> None:
+def test_bare_client_waits_and_runs(pool: PoolProcess, kernels: KernelHelper) -> None:
     from jupyter_client.manager import start_new_kernel
 
     manager, client = start_new_kernel(kernel_name="fastgpu")
@@ -95,7 +97,7 @@ def test_bare_client(pool: PoolProcess, kernels: KernelHelper) -> None:
     wait_until(lambda: not pool.live(), "the lease ends")
 
 
-def test_a_killed_runner_leaves_nothing(pool: PoolProcess, isolated: Path, installed: None) -> None:
+def test_killed_runner_leaves_no_lease(pool: PoolProcess, isolated: Path, installed: None) -> None:
     path = write_notebook(isolated)
     path.write_text(path.read_text().replace("print('second')", "import time; time.sleep(600)"))
     process = run(*COMMANDS["nbconvert"], cwd=isolated)

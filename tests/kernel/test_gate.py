@@ -39,13 +39,13 @@ def env(gate: Gate) -> dict[str, str]:
     return dict(gate._environ)
 
 
-def test_open_without_a_lease() -> None:
+def test_gate_without_a_lease_is_open() -> None:
     gate = Gate.from_environment({})
     assert gate.open
     assert not gate.has_changes
 
 
-def test_granted_start_changes_nothing(token_file: Path) -> None:
+def test_gate_of_a_granted_start_keeps_the_environment(token_file: Path) -> None:
     gate = make_gate(FakePool(), token_file, "active")
     gate._environ["CUDA_VISIBLE_DEVICES"] = "the user's own"
     gate.update_lease(active_view())  # type: ignore[arg-type]
@@ -54,7 +54,7 @@ def test_granted_start_changes_nothing(token_file: Path) -> None:
     assert env(gate)["CUDA_VISIBLE_DEVICES"] == "the user's own"
 
 
-def test_grant_opens_and_sets_the_environment_between_cells(token_file: Path) -> None:
+def test_gate_opens_on_a_grant_and_sets_the_environment_between_cells(token_file: Path) -> None:
     gate = make_gate(FakePool(), token_file)
     assert not gate.open
     gate.update_lease(lease_view())  # type: ignore[arg-type]
@@ -68,7 +68,7 @@ def test_grant_opens_and_sets_the_environment_between_cells(token_file: Path) ->
 
 
 @pytest.mark.parametrize("state", ["waiting", "preparing", "parking", "parked", "resuming"])
-def test_states_that_hold(token_file: Path, state: str) -> None:
+def test_gate_is_closed_in_states_without_a_gpu(token_file: Path, state: str) -> None:
     gate = make_gate(FakePool(), token_file, "active")
     gate.update_lease(active_view(state=state, version=9))  # type: ignore[arg-type]
     assert not gate.open
@@ -77,7 +77,7 @@ def test_states_that_hold(token_file: Path, state: str) -> None:
 @pytest.mark.parametrize(
     ("reason", "said"), [("released", "was released"), ("revoked", "taken back"), ("device_lost", "lost its GPU")]
 )
-def test_end_elsewhere_is_told_once(token_file: Path, reason: str, said: str) -> None:
+def test_gate_notes_an_end_elsewhere_once(token_file: Path, reason: str, said: str) -> None:
     gate = make_gate(FakePool(), token_file, "active", OTHER="1")
     gate.handle_message({"type": "changed", "leases": [active_view(state="draining", end_reason=reason, version=3)]})
     gate.handle_message({"type": "changed", "leases": [active_view(state="ended", end_reason=reason, version=4)]})
@@ -88,22 +88,22 @@ def test_end_elsewhere_is_told_once(token_file: Path, reason: str, said: str) ->
     assert gate.open
 
 
-def test_what_the_pool_says_of_an_end_is_told_with_it(token_file: Path) -> None:
+def test_gate_note_on_an_end_has_the_pools_explanation(token_file: Path) -> None:
     gate = make_gate(FakePool(), token_file, "active")
-    why = "Somebody destroyed its MIG instance."
+    why = "A process destroyed its MIG partition."
     ended = active_view(state="draining", end_reason="device_lost", pending_detail=why, version=3)
     gate.handle_message({"type": "changed", "leases": [ended]})
     assert f"lost its GPU. {why} Cells run" in gate.apply_changes()[0]
 
 
-def test_a_lease_that_the_pool_does_not_know_hides_every_device(token_file: Path) -> None:
+def test_gate_of_an_unknown_lease_hides_every_device(token_file: Path) -> None:
     gate = make_gate(FakePool(), token_file, "active")
     gate.forget_lease()
     gate.apply_changes()
     assert env(gate) == HIDDEN
 
 
-def test_what_hides_devices_is_what_the_pool_last_said(token_file: Path) -> None:
+def test_gate_hides_devices_with_the_variables_of_the_last_view(token_file: Path) -> None:
     gate = make_gate(FakePool(), token_file)
     gate.update_lease(active_view(hidden_environment={"OTHER_VISIBLE_DEVICES": "-1"}))  # type: ignore[arg-type]
     gate.forget_lease()
@@ -111,7 +111,7 @@ def test_what_hides_devices_is_what_the_pool_last_said(token_file: Path) -> None
     assert env(gate)["OTHER_VISIBLE_DEVICES"] == "-1"
 
 
-def test_every_variable_of_the_grant_goes_with_it(token_file: Path) -> None:
+def test_gate_removes_every_variable_of_a_grant_at_its_end(token_file: Path) -> None:
     gate = make_gate(FakePool(), token_file)
     both = {"CUDA_VISIBLE_DEVICES": "MIG-1", "CUDA_MPS_PIPE_DIRECTORY": "/x"}
     gate.update_lease(active_view(environment=both))  # type: ignore[arg-type]
@@ -122,7 +122,7 @@ def test_every_variable_of_the_grant_goes_with_it(token_file: Path) -> None:
     assert env(gate) == {"CUDA_VISIBLE_DEVICES": ""}
 
 
-def test_older_versions_are_ignored_but_a_snapshot_counts(token_file: Path) -> None:
+def test_gate_ignores_older_versions_except_in_snapshots(token_file: Path) -> None:
     gate = make_gate(FakePool(), token_file)
     gate.update_lease(active_view(version=5))  # type: ignore[arg-type]
     gate.handle_message({"type": "changed", "leases": [lease_view(version=4)]})
@@ -131,7 +131,7 @@ def test_older_versions_are_ignored_but_a_snapshot_counts(token_file: Path) -> N
     assert not gate.open
 
 
-def test_other_leases_are_ignored(token_file: Path) -> None:
+def test_gate_ignores_other_leases(token_file: Path) -> None:
     gate = make_gate(FakePool(), token_file)
     gate.handle_message(
         {"type": "changed", "leases": [active_view(id="another")], "queue": [{"lease_id": None, "place": 1}]}
@@ -139,11 +139,11 @@ def test_other_leases_are_ignored(token_file: Path) -> None:
     assert not gate.open
 
 
-def test_place_and_usage_are_kept_up_to_date(token_file: Path) -> None:
+def test_gate_updates_position_and_usage(token_file: Path) -> None:
     gate = make_gate(FakePool(), token_file)
     gate.update_lease(lease_view(place=3))  # type: ignore[arg-type]
-    ticket = {"lease_id": "lease-1", "place": 2, "reason": "behind", "detail": "another one is first"}
-    gate.handle_message({"type": "changed", "leases": [], "queue": [ticket]})
+    entry = {"lease_id": "lease-1", "place": 2, "reason": "behind", "detail": "another one is first"}
+    gate.handle_message({"type": "changed", "leases": [], "queue": [entry]})
     assert gate.view is not None
     assert (gate.view["place"], gate.view["pending_detail"]) == (2, "another one is first")
     gate.update_lease(active_view())  # type: ignore[arg-type]
@@ -152,7 +152,7 @@ def test_place_and_usage_are_kept_up_to_date(token_file: Path) -> None:
     assert "surprise" not in gate.view
 
 
-def test_unreachable_pool_leaves_an_open_gate_open(token_file: Path) -> None:
+def test_gate_stays_open_while_the_pool_is_unreachable(token_file: Path) -> None:
     gate = make_gate(FakePool(), token_file, "active")
     gate.report_pool_error("The pool manager went away.")
     assert gate.open
@@ -161,7 +161,7 @@ def test_unreachable_pool_leaves_an_open_gate_open(token_file: Path) -> None:
     assert gate.pool_error is None
 
 
-def test_release_by_the_user_needs_no_note(token_file: Path) -> None:
+def test_release_by_the_user_adds_no_note(token_file: Path) -> None:
     pool = FakePool(active_view())
     gate = make_gate(pool, token_file, "active")
     LeaseCommands(gate).release()
@@ -189,7 +189,7 @@ def test_request_after_release_uses_the_same_token_and_kernel(token_file: Path) 
     assert env(gate) == {"CUDA_VISIBLE_DEVICES": "GPU-1"}
 
 
-def test_request_while_waiting_keeps_the_ticket(token_file: Path) -> None:
+def test_request_while_waiting_keeps_the_lease(token_file: Path) -> None:
     pool = FakePool()
     gate = make_gate(pool, token_file)
     before = gate.lease_id
@@ -198,7 +198,7 @@ def test_request_while_waiting_keeps_the_ticket(token_file: Path) -> None:
     assert gate.lease_id == before
 
 
-def test_leaving_hands_over_or_gives_back(token_file: Path) -> None:
+def test_close_binds_to_a_successor_or_releases(token_file: Path) -> None:
     pool = FakePool()
     for successor_pid, call in ((42, ("bind", "lease-1", "secret", 42)), (None, ("release", "lease-1", "secret"))):
         gate = make_gate(pool, token_file, "active")
@@ -210,15 +210,15 @@ def test_leaving_hands_over_or_gives_back(token_file: Path) -> None:
     gate.close(7)  # is no error
 
 
-def test_listeners_are_told_until_they_leave(token_file: Path) -> None:
+def test_listeners_are_called_until_removed(token_file: Path) -> None:
     gate = make_gate(FakePool(), token_file)
-    told: list[int] = []
-    forget = gate.add_listener(lambda: told.append(1))
+    calls: list[int] = []
+    remove = gate.add_listener(lambda: calls.append(1))
     gate.update_lease(lease_view())  # type: ignore[arg-type]
-    forget()
-    forget()
+    remove()
+    remove()
     gate.update_lease(active_view())  # type: ignore[arg-type]
-    assert told == [1]
+    assert calls == [1]
 
 
 class Followed:
@@ -249,7 +249,7 @@ def followed(token_file: Path) -> Iterator[Followed]:
     one.end()
 
 
-def test_follower_feeds_the_gate_and_reconnects(followed: Followed) -> None:
+def test_follower_updates_the_gate_and_reconnects(followed: Followed) -> None:
     followed.put({"type": "snapshot", "leases": [lease_view()], "queue": []})
     wait_until(lambda: followed.gate.view, "the first view")
     followed.put(None)
@@ -258,7 +258,7 @@ def test_follower_feeds_the_gate_and_reconnects(followed: Followed) -> None:
     wait_until(lambda: followed.gate.open, "the gate opens")
 
 
-def test_follower_tells_of_a_pool_that_is_down(followed: Followed) -> None:
+def test_follower_reports_an_unreachable_pool(followed: Followed) -> None:
     wait_until(lambda: followed.gate.view, "the first view")
     followed.pool.down = "No pool manager answers."
     followed.put(None)
@@ -268,7 +268,7 @@ def test_follower_tells_of_a_pool_that_is_down(followed: Followed) -> None:
 
 
 def test_follower_of_a_lost_lease_opens_the_gate(token_file: Path) -> None:
-    pool = FakePool(lease_view(id="somebody else's"))
+    pool = FakePool(lease_view(id="another kernel's"))
     one = Followed(pool, make_gate(pool, token_file))
     wait_until(lambda: one.gate.open, "the gate opens")
     (note,) = one.gate.apply_changes()
@@ -276,7 +276,7 @@ def test_follower_of_a_lost_lease_opens_the_gate(token_file: Path) -> None:
     one.end()
 
 
-def test_follower_takes_up_the_next_lease(followed: Followed) -> None:
+def test_follower_follows_the_next_lease(followed: Followed) -> None:
     wait_until(lambda: followed.gate.view, "the first view")
     LeaseCommands(followed.gate).release()
     LeaseCommands(followed.gate).request("half")
@@ -284,7 +284,7 @@ def test_follower_takes_up_the_next_lease(followed: Followed) -> None:
     wait_until(lambda: ("events", "lease-2") in followed.pool.calls, "it follows the next lease")
 
 
-def test_gate_is_told_from_many_threads(token_file: Path) -> None:
+def test_gate_is_safe_to_update_from_many_threads(token_file: Path) -> None:
     gate = make_gate(FakePool(), token_file)
     threads = [
         threading.Thread(
@@ -300,7 +300,7 @@ def test_gate_is_told_from_many_threads(token_file: Path) -> None:
     assert gate.view["version"] == 11
 
 
-def test_a_fault_is_told_once(token_file: Path) -> None:
+def test_gate_notes_a_fault_once(token_file: Path) -> None:
     gate = make_gate(FakePool(), token_file, "active")
     gate.update_lease(active_view(version=5))  # type: ignore[arg-type]
     fault = {"fault_message": "Your code read outside its memory: Xid 31."}
@@ -310,7 +310,7 @@ def test_a_fault_is_told_once(token_file: Path) -> None:
     assert gate.apply_changes() == []
 
 
-def test_a_budget_that_runs_out_is_told_once_at_each_step(token_file: Path) -> None:
+def test_gate_notes_each_budget_step_once(token_file: Path) -> None:
     gate = make_gate(FakePool(), token_file, "active")
     gate.update_lease(active_view(version=5))  # type: ignore[arg-type]
     half = {"budget_message": "It has cost 50 % of its budget."}

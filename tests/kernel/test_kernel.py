@@ -40,7 +40,7 @@ def test_granted_at_once(pool: PoolProcess, kernels: KernelHelper) -> None:
     assert pool.lease(lease["id"])["end_reason"] == "released"
 
 
-def test_token_file_is_private_and_goes_with_the_lease(pool: PoolProcess, kernels: KernelHelper) -> None:
+def test_token_file_is_private_and_removed_with_the_lease(pool: PoolProcess, kernels: KernelHelper) -> None:
     kernel = kernels.start()
     path = Path(kernel.run("import os; print(os.environ['FASTGPU_TOKEN_FILE'])").stream().strip())
     assert path.stat().st_mode & 0o777 == 0o600
@@ -48,7 +48,7 @@ def test_token_file_is_private_and_goes_with_the_lease(pool: PoolProcess, kernel
     assert not path.exists()
 
 
-def test_two_wait_and_are_granted_in_order(pool: PoolProcess, kernels: KernelHelper) -> None:
+def test_waiting_kernels_are_granted_in_order(pool: PoolProcess, kernels: KernelHelper) -> None:
     first, second, third = (kernels.start(notebook=f"{n}.ipynb") for n in "abc")
     assert [pool.state(k.lease_id) for k in (first, second, third)] == ["active", "waiting", "waiting"]
     held = {kernel: kernel.send(ENVIRONMENT) for kernel in (second, third)}
@@ -82,10 +82,10 @@ def test_magics_and_silent_cells_do_not_wait(pool: PoolProcess, kernels: KernelH
     assert [view["profile"] for view in pool.live()] == ["full", "half"]
     waiting.run("%fastgpu cpu")
     assert waiting.run(ENVIRONMENT).stream().strip() == WITHOUT
-    wait_until(lambda: len(pool.live()) == 1, "the ticket is gone")
+    wait_until(lambda: len(pool.live()) == 1, "the waiting_id is gone")
 
 
-def test_stop_ends_the_wait_and_keeps_the_place(pool: PoolProcess, kernels: KernelHelper) -> None:
+def test_stop_ends_the_wait_and_keeps_the_position(pool: PoolProcess, kernels: KernelHelper) -> None:
     first = kernels.start()
     waiting = kernels.start()
     took_s = []
@@ -114,14 +114,14 @@ def test_stop_ends_the_wait_and_keeps_the_place(pool: PoolProcess, kernels: Kern
     assert waiting.collect(cell, 5).reply["ename"] == "KeyboardInterrupt"
 
 
-def test_granted_before_the_first_cell(pool: PoolProcess, kernels: KernelHelper) -> None:
+def test_lease_granted_before_the_first_cell_is_used(pool: PoolProcess, kernels: KernelHelper) -> None:
     first, waiting = kernels.start(), kernels.start()
     kernels.stop(first)
     pool.wait_state(waiting.lease_id, "active")
     assert waiting.run(ENVIRONMENT).stream().strip() == GRANTED
 
 
-def test_released_elsewhere_is_told_once(pool: PoolProcess, kernels: KernelHelper) -> None:
+def test_release_elsewhere_is_noted_once(pool: PoolProcess, kernels: KernelHelper) -> None:
     kernel = kernels.start()
     assert kernel.run(ENVIRONMENT).stream().strip() == GRANTED
     pool.client.release(kernel.lease_id)
@@ -150,35 +150,35 @@ def test_restart_keeps_the_lease(pool: PoolProcess, kernels: KernelHelper, now: 
         assert pool.lease(before)["pid"] == kernel.pid != old_pid
         assert pool.state(before) == "active"
         assert kernel.run(ENVIRONMENT).stream().strip() == GRANTED
-    ticket = waiting.lease_id
+    waiting_id = waiting.lease_id
     assert waiting.manager is not None
     waiting.manager.restart_kernel(now=now)
     waiting.wait_ready()
-    assert waiting.lease_id == ticket
-    assert pool.lease(ticket)["place"] == 1
+    assert waiting.lease_id == waiting_id
+    assert pool.lease(waiting_id)["place"] == 1
 
 
-def test_restart_of_a_kernel_that_still_starts_keeps_the_place(pool: PoolProcess, kernels: KernelHelper) -> None:
+def test_restart_of_a_starting_kernel_keeps_the_position(pool: PoolProcess, kernels: KernelHelper) -> None:
     kernels.start()
     for delay_s in (0.0, 0.02, 0.05, 0.1, 0.2):
         manager = KernelManager(kernel_name="fastgpu")
         manager.start_kernel()
         provisioner = provisioner_of(manager)
-        ticket, pid = str(provisioner.lease_id), provisioner.pid
+        waiting_id, pid = str(provisioner.lease_id), provisioner.pid
         time.sleep(delay_s)  # not a wait for anything: restarts come at different moments of the start
         try:
             manager.restart_kernel()
             provisioner = provisioner_of(manager)
-            assert provisioner.lease_id == ticket
+            assert provisioner.lease_id == waiting_id
             assert provisioner.pid != pid
-            assert pool.lease(ticket)["place"] == 1
-            assert pool.lease(ticket)["pid"] == provisioner.pid
+            assert pool.lease(waiting_id)["place"] == 1
+            assert pool.lease(waiting_id)["pid"] == provisioner.pid
         finally:
             manager.shutdown_kernel(now=True)
-        pool.wait_state(ticket, "ended")
+        pool.wait_state(waiting_id, "ended")
 
 
-def test_restart_keeps_a_lease_that_the_kernel_asked_for(pool: PoolProcess, kernels: KernelHelper) -> None:
+def test_restart_keeps_a_lease_that_the_kernel_requested(pool: PoolProcess, kernels: KernelHelper) -> None:
     kernel = kernels.start()
     kernel.run("%fastgpu release")
     kernel.run("%fastgpu request quarter")
@@ -193,7 +193,7 @@ def test_restart_keeps_a_lease_that_the_kernel_asked_for(pool: PoolProcess, kern
     pool.wait_state(lease["id"], "ended")
 
 
-def test_killed_kernel_gives_its_gpu_to_the_next(pool: PoolProcess, kernels: KernelHelper) -> None:
+def test_killed_kernel_frees_its_gpu_for_the_next(pool: PoolProcess, kernels: KernelHelper) -> None:
     kernel, waiting = kernels.start(), kernels.start()
     lease = kernel.lease_id
     cell = waiting.send(ENVIRONMENT)
@@ -204,7 +204,7 @@ def test_killed_kernel_gives_its_gpu_to_the_next(pool: PoolProcess, kernels: Ker
     assert pool.lease(lease)["end_reason"] == "holder_died"
 
 
-def test_pool_killed_while_a_cell_runs(pool: PoolProcess, kernels: KernelHelper) -> None:
+def test_cell_continues_when_the_pool_is_killed(pool: PoolProcess, kernels: KernelHelper) -> None:
     kernel, waiting = kernels.start(), kernels.start()
     before = {view["id"]: view["state"] for view in pool.live()}
     held = waiting.send(ENVIRONMENT)
@@ -254,7 +254,7 @@ def quick(isolated: Path) -> Iterator[PoolProcess]:
     process.end()
 
 
-def test_an_idle_kernel_lends_its_gpu_and_gets_it_back(quick: PoolProcess, kernels: KernelHelper) -> None:
+def test_idle_kernel_is_parked_and_resumes_with_the_next_cell(quick: PoolProcess, kernels: KernelHelper) -> None:
     first = kernels.start(notebook="first.ipynb")
     assert first.run("kept = 42").status == "ok"
     second = kernels.start(notebook="second.ipynb")
@@ -279,9 +279,7 @@ def test_an_idle_kernel_lends_its_gpu_and_gets_it_back(quick: PoolProcess, kerne
     assert quick.lease(second.lease_id)["park_reason"] == "idle"
 
 
-def test_a_cell_that_lasts_is_known_as_busy_and_a_pinned_kernel_stays(
-    quick: PoolProcess, kernels: KernelHelper
-) -> None:
+def test_long_cell_is_busy_and_pinned_kernel_is_not_parked(quick: PoolProcess, kernels: KernelHelper) -> None:
     first = kernels.start()
     wait_until(lambda: quick.lease(first.lease_id)["pid"] == first.pid, "the kernel holds its lease")
     long = first.send("import time; print('on', flush=True); time.sleep(6)")
@@ -298,7 +296,7 @@ def test_a_cell_that_lasts_is_known_as_busy_and_a_pinned_kernel_stays(
     quick.wait_state(second.lease_id, "active")
 
 
-def test_a_widgets_callback_that_lasts_is_use_of_the_gpu(pool: PoolProcess, kernels: KernelHelper) -> None:
+def test_long_widget_callback_counts_as_activity(pool: PoolProcess, kernels: KernelHelper) -> None:
     kernel = kernels.start()
     sent_ms = time.time() * 1000
     kernel.run(
@@ -321,7 +319,7 @@ def test_a_widgets_callback_that_lasts_is_use_of_the_gpu(pool: PoolProcess, kern
     wait_until(idle, "the pool knows that it is over")
 
 
-def test_parked_by_its_user_and_resumed_by_the_next_cell(pool: PoolProcess, kernels: KernelHelper) -> None:
+def test_park_by_the_user_ends_with_the_next_cell(pool: PoolProcess, kernels: KernelHelper) -> None:
     kernel = kernels.start()
     kernel.run("kept = 42")
     assert "parked" in kernel.run("%fastgpu park").shown()[0]
@@ -336,7 +334,9 @@ def test_parked_by_its_user_and_resumed_by_the_next_cell(pool: PoolProcess, kern
     pool.wait_state(kernel.lease_id, "active")
 
 
-def test_stop_of_the_wait_for_a_parked_lease_keeps_kernel_and_place(quick: PoolProcess, kernels: KernelHelper) -> None:
+def test_stop_while_waiting_for_a_parked_lease_keeps_kernel_and_position(
+    quick: PoolProcess, kernels: KernelHelper
+) -> None:
     first = kernels.start()
     first.run("kept = 42")
     second = kernels.start()
@@ -355,7 +355,7 @@ def test_stop_of_the_wait_for_a_parked_lease_keeps_kernel_and_place(quick: PoolP
     assert first.run("print(kept)").stream() == "42\n"
 
 
-def test_what_was_lent_while_a_cell_ran_is_told_afterwards(pool: PoolProcess, kernels: KernelHelper) -> None:
+def test_parking_while_a_cell_ran_is_noted_afterwards(pool: PoolProcess, kernels: KernelHelper) -> None:
     first = kernels.start()
     first.run("import time\ngate = get_ipython().kernel.gate")
     long = first.send(
@@ -377,7 +377,7 @@ def test_what_was_lent_while_a_cell_ran_is_told_afterwards(pool: PoolProcess, ke
     assert first.run("1").stream("stderr") == ""
 
 
-def test_plain_kernel_gets_a_clear_message(pool: PoolProcess, kernels: KernelHelper) -> None:
+def test_load_ext_in_a_plain_kernel_explains_itself(pool: PoolProcess, kernels: KernelHelper) -> None:
     kernel = kernels.start("python3")
     ran = kernel.run("%load_ext fastgpu_jupyter")
     assert "not started as a FastGPU kernel" in ran.stream()

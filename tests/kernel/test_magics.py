@@ -30,7 +30,7 @@ def context(pool: FakePool, tmp_path: Path) -> Context:
     return Context(gate, gated=True)
 
 
-def test_show_has_what_a_user_wants_to_know(context: Context) -> None:
+def test_show_lists_state_device_memory_and_cost(context: Context) -> None:
     shown = magics.run(context, "")
     for wanted in ("active", "A100-80GB", "20 GiB of 80 GiB", "50 %", "1 min 05 s", "0.045000 USD", "by the hardware"):
         assert wanted in shown.text
@@ -41,14 +41,14 @@ def test_show_has_what_a_user_wants_to_know(context: Context) -> None:
     assert "simulated" not in shown.text
 
 
-def test_simulated_is_said(context: Context, pool: FakePool) -> None:
+def test_show_labels_simulated_devices(context: Context, pool: FakePool) -> None:
     pool.view = active_view(simulated=True, enforcement="none", mechanism="simulated")
     shown = magics.run(context, "")
     assert "GPU lease (simulated)" in shown.text
     assert "not enforced (simulated)" in shown.html
 
 
-def test_everything_from_outside_is_escaped(context: Context, pool: FakePool) -> None:
+def test_html_escapes_text_from_outside(context: Context, pool: FakePool) -> None:
     evil = "<script>alert('x')</script>"
     pool.view = lease_view(profile=evil, pending_detail=evil, device_id="d", device_model=evil)
     assert "<script" not in magics.run(context, "").html
@@ -56,7 +56,7 @@ def test_everything_from_outside_is_escaped(context: Context, pool: FakePool) ->
     assert "<script" not in render.sentence(evil).html
 
 
-def test_verbs_are_listed_and_unknown_ones_refused(context: Context) -> None:
+def test_help_lists_verbs_and_unknown_verbs_are_refused(context: Context) -> None:
     listed = magics.run(context, "help").text
     for verb in VERBS:
         assert f"%fastgpu {verb}".strip() in listed
@@ -87,7 +87,7 @@ def test_request_with_options(context: Context, pool: FakePool) -> None:
         magics.run(context, "request --colour red")
 
 
-def test_park_resume_and_what_is_shown_of_it(context: Context, pool: FakePool) -> None:
+def test_park_and_resume_show_the_state(context: Context, pool: FakePool) -> None:
     assert "no cell has run for" in magics.run(context, "").text
     assert "is parked. Its variables, and their GPU memory, are kept" in magics.run(context, "park").text
     shown = magics.run(context, "")
@@ -97,13 +97,13 @@ def test_park_resume_and_what_is_shown_of_it(context: Context, pool: FakePool) -
     assert [call[0] for call in pool.calls] == ["activity", "park", "resume"]
 
 
-def test_a_request_of_a_parked_lease_is_for_itself(context: Context, pool: FakePool) -> None:
+def test_request_while_parked_resumes_the_lease(context: Context, pool: FakePool) -> None:
     magics.run(context, "park")
     magics.run(context, "request")
     assert pool.calls[-1] == ("resume",)
 
 
-def test_release_of_a_parked_lease_says_what_is_lost(context: Context, pool: FakePool) -> None:
+def test_release_while_parked_says_what_is_lost(context: Context, pool: FakePool) -> None:
     magics.run(context, "park")
     assert "The GPU memory of this kernel is lost; restart the kernel" in magics.run(context, "release").text
 
@@ -128,7 +128,7 @@ def test_cpu(context: Context) -> None:
     assert context.gate.cpu_only
 
 
-def test_resize_says_the_size_as_it_was_typed(context: Context, pool: FakePool) -> None:
+def test_resize_passes_the_size_as_typed(context: Context, pool: FakePool) -> None:
     assert "half" in magics.run(context, "resize half").text
     assert pool.calls[-1][2] == "half"
     with pytest.raises(UsageError, match="Give the new size"):
@@ -138,32 +138,32 @@ def test_resize_says_the_size_as_it_was_typed(context: Context, pool: FakePool) 
         magics.run(context, "resize half")
 
 
-def test_errors_of_the_pool_are_one_sentence(context: Context, pool: FakePool) -> None:
+def test_run_shows_an_error_of_the_pool_as_one_sentence(context: Context, pool: FakePool) -> None:
     pool.down = "No pool manager answers."
     with pytest.raises(UsageError, match=r"^No pool manager answers\.$"):
         magics.run(context, "status")
 
 
-def test_other_kernels(tmp_path: Path) -> None:
+def test_run_in_another_kernel_explains_itself(tmp_path: Path) -> None:
     context = Context(Gate.from_environment({}), gated=False)
     assert "not started as a FastGPU kernel" in magics.run(context, "").text
     assert "not started as a FastGPU kernel" in magics.run(context, "request").text
 
 
 @pytest.mark.parametrize("code", ["%fastgpu", "%fastgpu release", "# why\n\n  %fastgpu cpu\n%fastgpu status\n"])
-def test_cells_that_pass(code: str) -> None:
+def test_contains_only_magics_accepts_magics_and_comments(code: str) -> None:
     assert contains_only_magics(code)
 
 
 @pytest.mark.parametrize("code", ["", "# only words", "x = 1", "%fastgpu release\nx = 1", "%fastgpus", "%time x"])
-def test_cells_that_wait(code: str) -> None:
+def test_contains_only_magics_rejects_other_code(code: str) -> None:
     assert not contains_only_magics(code)
 
 
-def test_headlines() -> None:
+def test_headline_states_position_and_reason() -> None:
     view: Any = lease_view()
     assert headline(view, None) == "Waiting for a GPU: place 1 in the queue. Every GPU is in use."
-    assert "does not answer" in headline(view, "Nobody is there.")
+    assert "does not answer" in headline(view, "No pool manager answers.")
     assert "asking" in headline(None, None)
     view = lease_view(state="preparing")
     assert "being prepared" in headline(view, None)
@@ -181,7 +181,7 @@ def test_headlines() -> None:
         ("something new", "another request waited"),
     ],
 )
-def test_the_line_of_a_parked_lease_says_why_and_what_is_kept(reason: str, because: str) -> None:
+def test_headline_of_a_parked_lease_states_reason_and_what_is_kept(reason: str, because: str) -> None:
     view: Any = lease_view(park_reason=reason)
     said = headline(view, None, had_gpu=True)
     assert said.startswith("Waiting for the GPU to come back to this notebook: place 1 in the queue. Every GPU")
@@ -194,7 +194,7 @@ def test_the_line_of_a_parked_lease_says_why_and_what_is_kept(reason: str, becau
     assert "kept" not in headline(view, None)
 
 
-def test_the_line_is_updated_in_place_and_cleared() -> None:
+def test_wait_display_is_updated_in_place_and_cleared() -> None:
     sent: list[tuple[str, dict[str, Any]]] = []
     line = WaitDisplay(lambda kind, content: sent.append((kind, content)))
     line.clear()
@@ -217,12 +217,12 @@ def test_status() -> None:
         "rate_micro_per_hour": 1, "utilization_percent": None, "memory_used_bytes": None, "holdings": [],
     }  # fmt: skip
     pool: Any = {"simulated": True, "message": "Recovered <2> leases."}
-    ticket: Any = {
+    entry: Any = {
         "lease_id": None, "place": 1, "reason": "capacity", "detail": "in use", "profile": "full", "memory_bytes": None,
         "notebook": None, "tenant": None, "since": 0, "mine": False,
     }  # fmt: skip
     leases: Any = [active_view(), active_view(state="ended")]
-    shown = render.status({"pool": pool, "devices": [device], "leases": leases, "queue": [ticket]})
+    shown = render.status({"pool": pool, "devices": [device], "leases": leases, "queue": [entry]})
     for wanted in ("60 GiB of 80 GiB", "suspect: ECC, drained", "another user", "FastGPU pool (simulated)"):
         assert wanted in shown.text
     assert shown.text.count("a.ipynb") == 1

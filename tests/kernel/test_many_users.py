@@ -82,7 +82,7 @@ def machine(isolated: Path, installed: None) -> Iterator[Machine]:
         found.pool.end()
 
 
-def test_users_share_gpus_and_nothing_else(machine: Machine) -> None:
+def test_users_of_one_pool_share_gpus_and_see_nothing_of_each_other(machine: Machine) -> None:
     ann, ben, cleo = machine.user(ANN), machine.user(BEN), machine.user(CLEO)
     opened: dict[str, tuple[str, int]] = {}
     for name, user in (("a", ann), ("b", ann), ("c", ben), ("d", ben), ("e", cleo)):
@@ -90,9 +90,9 @@ def test_users_share_gpus_and_nothing_else(machine: Machine) -> None:
     machine.wait_states(ann_a="active", ann_b="active", ben_c="waiting", ben_d="waiting", cleo_e="waiting")
 
     _sees_and_ends_only_its_own(machine, ann, ben, opened["a"][0])
-    _nobody_loses_anything_to_a_killed_pool(machine, ann, ben, cleo)
+    _leases_survive_a_killed_pool(machine, ann, ben, cleo)
 
-    # Who has nothing goes before who has something, whoever came first.
+    # A tenant without a lease goes before a tenant with one, whichever came first.
     ann("run", "a", "%fastgpu release")
     machine.wait_states(ben_c="active", ben_d="waiting", cleo_e="waiting")
     os.kill(opened["b"][1], signal.SIGKILL)
@@ -109,17 +109,17 @@ def _sees_and_ends_only_its_own(machine: Machine, ann: UserProcess, ben: UserPro
     assert {view["notebook"] for view in ben("pool", "leases")} == {"c", "d"}
     with pytest.raises(RuntimeError, match="NotFound"):
         ben("pool", "release", of_ann)
-    places = {ticket["place"]: ticket["lease_id"] for ticket in ben("pool", "queue")}
+    places = {entry["place"]: entry["lease_id"] for entry in ben("pool", "queue")}
     assert len(places) == 3
-    assert sum(name is None for name in places.values()) == 1  # somebody else's
+    assert sum(name is None for name in places.values()) == 1  # of another tenant
     assert ann("run", "a", HAS) == "1"
     assert machine.states()[f"uid-{ANN}", "a"] == "active"
 
 
-def _nobody_loses_anything_to_a_killed_pool(machine: Machine, *users: UserProcess) -> None:
+def _leases_survive_a_killed_pool(machine: Machine, *users: UserProcess) -> None:
     before = machine.states()
     machine.pool.kill()
-    assert users[0]("run", "a", HAS) == "1"  # cells go on without a pool
+    assert users[0]("run", "a", HAS) == "1"  # cells run without a pool
     machine.start()
     assert machine.states() == before
     for user in users:

@@ -1,4 +1,4 @@
-"""Libraries, which are played here, are told how much GPU memory they may take: before and after they are imported."""
+"""Memory limits of frameworks, which are simulated here, before and after they are imported."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ APPLIED: dict[str, tuple[Any, Any, Any]] = {
 
 
 @pytest.mark.parametrize("name", APPLIED)
-def test_what_is_imported_later_is_told_then(play: Play, caps: MemoryCaps, name: str) -> None:
+def test_apply_limits_a_framework_that_is_imported_later(play: Play, caps: MemoryCaps, name: str) -> None:
     assert caps.apply(dict(HALF)) is None
     assert name not in sys.modules, "nothing is imported for it"
     library: Any = play(name)
@@ -124,7 +124,7 @@ def test_what_is_imported_later_is_told_then(play: Play, caps: MemoryCaps, name:
 
 
 @pytest.mark.parametrize("name", APPLIED)
-def test_what_is_imported_already_is_told_at_once(play: Play, caps: MemoryCaps, name: str) -> None:
+def test_apply_limits_an_imported_framework_at_once(play: Play, caps: MemoryCaps, name: str) -> None:
     library: Any = play(name)
     for number, environ in enumerate((HALF, QUARTER, WHOLE)):
         assert caps.apply(dict(environ)) is None
@@ -134,7 +134,7 @@ def test_what_is_imported_already_is_told_at_once(play: Play, caps: MemoryCaps, 
         assert library.told[-1] == APPLIED[name][number]
 
 
-def test_the_same_again_tells_nobody(play: Play, caps: MemoryCaps) -> None:
+def test_apply_of_the_same_limit_calls_no_framework(play: Play, caps: MemoryCaps) -> None:
     library: Any = play("cupy")
     caps.apply(dict(HALF))
     caps.apply(dict(HALF))
@@ -142,7 +142,7 @@ def test_the_same_again_tells_nobody(play: Play, caps: MemoryCaps) -> None:
 
 
 @pytest.mark.parametrize("name", ["tensorflow", "jax", "rmm"])
-def test_what_cannot_take_another_one_says_so(play: Play, caps: MemoryCaps, name: str) -> None:
+def test_apply_names_frameworks_that_need_a_restart(play: Play, caps: MemoryCaps, name: str) -> None:
     caps.apply(dict(HALF))
     library: Any = play(name)
     library.begin()
@@ -151,14 +151,14 @@ def test_what_cannot_take_another_one_says_so(play: Play, caps: MemoryCaps, name
     assert "restart the kernel" in str(said)
 
 
-def test_a_limit_of_rapids_is_that_of_all_its_allocations(play: Play, caps: MemoryCaps) -> None:
+def test_apply_limits_all_allocations_of_rapids(play: Play, caps: MemoryCaps) -> None:
     caps.apply(dict(HALF))
     rmm: Any = play("rmm")
     assert rmm.told == [40 * 2**30]
     assert isinstance(rmm.mr.current, rmm.mr.LimitingResourceAdaptor)
 
 
-def test_a_library_that_has_changed_keeps_no_cell_from_running(play: Play, caps: MemoryCaps) -> None:
+def test_apply_survives_a_framework_with_another_interface(play: Play, caps: MemoryCaps) -> None:
     torch: Any = play("torch")
     del torch.cuda.is_initialized
     assert "PyTorch" in str(caps.apply(dict(HALF)))
@@ -170,7 +170,7 @@ def test_a_library_that_has_changed_keeps_no_cell_from_running(play: Play, caps:
     again.close()
 
 
-def test_what_is_not_there_is_not_found(caps: MemoryCaps) -> None:
+def test_import_hook_finds_nothing_by_itself(caps: MemoryCaps) -> None:
     caps.apply(dict(HALF))
     with pytest.raises(ModuleNotFoundError, match="torch"):
         importlib.import_module("torch")
@@ -186,7 +186,7 @@ def test_what_is_not_there_is_not_found(caps: MemoryCaps) -> None:
         ("2.10.0", "per_process_memory_fraction:0.1", "per_process_memory_fraction:0.1"),
     ],
 )
-def test_processes_that_are_started_from_here_inherit_what_their_pytorch_understands(
+def test_apply_sets_the_variable_that_child_processes_with_pytorch_read(
     monkeypatch: pytest.MonkeyPatch, caps: MemoryCaps, version: str, before: str | None, said: str | None
 ) -> None:
     monkeypatch.setattr("importlib.metadata.version", lambda _: version)
@@ -202,7 +202,7 @@ def test_processes_that_are_started_from_here_inherit_what_their_pytorch_underst
     assert environ.get(TORCH_VARIABLE) == before
 
 
-def test_the_gate_tells_them_between_two_cells(tmp_path: Path, play: Play) -> None:
+def test_gate_applies_limits_between_two_cells(tmp_path: Path, play: Play) -> None:
     library: Any = play("cupy")
     gate = make_gate(FakePool(), tmp_path / "token")
     gate.update_lease(active_view(environment={"CUDA_VISIBLE_DEVICES": "GPU-1", **HALF}))  # type: ignore[arg-type]
@@ -219,13 +219,13 @@ def test_the_gate_tells_them_between_two_cells(tmp_path: Path, play: Play) -> No
     gate._memory_caps.close()
 
 
-def test_a_kernel_that_starts_with_a_grant_has_something_to_settle(tmp_path: Path) -> None:
+def test_gate_of_a_granted_start_with_a_limit_has_changes(tmp_path: Path) -> None:
     gate = make_gate(FakePool(), tmp_path / "token", "active", **HALF)
     assert gate.has_changes
     assert not make_gate(FakePool(), tmp_path / "token", "active").has_changes
 
 
-def test_what_the_pool_says_of_a_limit_is_told_once(tmp_path: Path) -> None:
+def test_gate_notes_a_limit_message_once(tmp_path: Path) -> None:
     gate = make_gate(FakePool(), tmp_path / "token")
     over = {"limit_message": "It uses 45 GiB of its GPU, more than the 40 GiB that it has."}
     gate.update_lease(active_view(**over))  # type: ignore[arg-type]
@@ -234,7 +234,7 @@ def test_what_the_pool_says_of_a_limit_is_told_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["jax", "rmm"])
-def test_one_that_is_back_at_the_limit_that_it_keeps_is_not_stuck(play: Play, caps: MemoryCaps, name: str) -> None:
+def test_apply_of_the_followed_limit_needs_no_restart(play: Play, caps: MemoryCaps, name: str) -> None:
     caps.apply(dict(HALF))
     library: Any = play(name)
     library.begin()
@@ -244,7 +244,7 @@ def test_one_that_is_back_at_the_limit_that_it_keeps_is_not_stuck(play: Play, ca
     assert list(caps.needs_restart) == []
 
 
-def test_what_is_said_at_once_goes_to_the_cell_that_runs_and_is_not_said_again(tmp_path: Path) -> None:
+def test_gate_prints_urgent_notes_in_the_running_cell_only(tmp_path: Path) -> None:
     gate, said = make_gate(FakePool(), tmp_path / "token"), list[str]()
     gate.notify_now = said.append
     gate.update_lease(active_view())  # type: ignore[arg-type]
