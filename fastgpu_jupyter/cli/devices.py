@@ -12,7 +12,8 @@ from traitlets import Bool
 
 from .. import __version__
 from ..errors import FastGPUError, InvalidRequest
-from ..pool.devices.nvidia.driver import DriverNotInstalled, NvidiaDriver
+from ..pool.devices.registration import DriverNotInstalled
+from ..pool.devices.selection import probe
 from ..wire.client import PoolClient
 from .command import ClientApp
 
@@ -69,15 +70,13 @@ class ProbeApp(JupyterApp):
 
     name = "jupyter-fastgpu-probe"
     version = __version__
-    description = "Exit 0 where NVIDIA GPUs answer, 3 where there is no driver, 4 where one does not work."
+    description = "Exit 0 where GPUs answer, 3 where there is no driver, 4 where one does not work."
 
     def start(self) -> None:
-        """Ask NVML, and nothing else."""
+        """Ask the drivers of this machine, and no pool."""
         super().start()
         try:
-            driver = NvidiaDriver({})
-            specs, message = driver.inventory()
-            driver.close()
+            specs, message = probe()
         except DriverNotInstalled as error:
             print(error)
             sys.exit(PROBE_NO_DRIVER)

@@ -24,7 +24,8 @@ from ..errors import Conflict, FastGPUError, HostFault, InvalidRequest
 from ..units import parse_memory
 from ..wire.locate import SYSTEM_SOCKET, user_socket, user_state_dir
 from ..wire.spawn import ALREADY_RUNNING
-from .devices.mechanisms import mps
+from .devices.registration import DriverOptions
+from .devices.registry import AllDeviceFiles
 from .devices.selection import select_driver
 from .effects.device_access import create_lease_groups
 from .effects.scrubber import KNOWN, OVERWRITE
@@ -111,7 +112,7 @@ class FastGPUPool(JupyterApp):
     ).tag(config=True)
     mps = Bool(
         False,
-        help="Lease parts of a GPU by NVIDIA's MPS where that can be: a user's notebooks on it compute at the same "
+        help="Lease parts of a GPU by MPS where that can be: a user's notebooks on it compute at the same "
         "time, and an error in one of them ends the others there. Such a lease is neither parked nor resized.",
     ).tag(config=True)
     share_gpus = Bool(
@@ -252,15 +253,19 @@ class FastGPUPool(JupyterApp):
         clock = Clock()
         driver = select_driver(
             self.simulate,
-            self.rates,
-            share=self.share_gpus,
-            mig_remove_unknown=self.mig_remove_unknown,
-            mps=mps.MpsSettings(mps.folder_for(socket_path), on=self.mps and self.share_gpus, everybody=self.system),
+            DriverOptions(
+                rates=self.rates,
+                share=self.share_gpus,
+                remove_unknown_partitions=self.mig_remove_unknown,
+                mps=self.mps and self.share_gpus,
+                all_users=self.system,
+                socket_path=socket_path,
+            ),
         )
         journal = Journal(state_dir / "journal.db")
         release_log = PreallocatedReleaseLog(state_dir / "releases.release_log")
         pool, message = recover(journal, driver, clock, release_log, self._policy())
-        groups = create_lease_groups(state_dir, clock.boot_id(), close=self.close_nodes)
+        groups = create_lease_groups(state_dir, clock.boot_id(), AllDeviceFiles(), close=self.close_nodes)
         how = {"foreign": self.foreign, "scrub": self.scrub, "scrub_timeout_s": self.scrub_timeout_s}
         runtime = Runtime(pool, journal, driver, clock, release_log, groups=groups, **how)
         asyncio.run(self._serve(runtime, clock, socket_path, message, tell))

@@ -45,7 +45,7 @@ def look_for_it(work: Work) -> int:
 
 def overwrite(gpu: str) -> dict[str, int]:
     """What the pool runs between two leases, and what it says."""
-    command = [sys.executable, "-m", "fastgpu_jupyter.pool.effects.scrub_worker", str(os.getpid())]
+    command = [sys.executable, "-m", "fastgpu_jupyter.pool.devices.nvidia.scrub_worker", str(os.getpid())]
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": gpu}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr

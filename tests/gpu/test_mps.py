@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from fastgpu_jupyter.core.model.entities import DeviceSpec, LogicalGPU, Mechanism
-from fastgpu_jupyter.pool.devices.mechanisms.mps import MpsSettings, folder_for
 from fastgpu_jupyter.pool.devices.nvidia.driver import NvidiaDriver
 from fastgpu_jupyter.pool.devices.nvidia.mps_daemon import PROGRAM, Daemon, family
+from fastgpu_jupyter.pool.devices.registration import DriverOptions
 from fastgpu_jupyter.units import GIB
 from tests.gpu.conftest import Note, Work
 from tests.gpu.cuda import MIB, OUT_OF_MEMORY, CudaError, WorkerProcess
@@ -24,8 +24,8 @@ from tests.waiting import wait_until
 class Bench:
     """A driver that serves by MPS, and what it made."""
 
-    def __init__(self, folder: Path) -> None:
-        self.driver = NvidiaDriver({}, mps=MpsSettings(folder, on=True))
+    def __init__(self, socket_path: Path) -> None:
+        self.driver = NvidiaDriver(DriverOptions(mps=True, socket_path=socket_path))
         self.made: list[LogicalGPU] = []
 
     def spec(self, gpu: str) -> DeviceSpec:
@@ -47,7 +47,7 @@ def benches(gpu: str, tmp_path: Path) -> Iterator[list[Bench]]:
     """Two, as of two users; each has a control daemon of its own on the GPU."""
     if shutil.which(PROGRAM) is None:
         pytest.skip(f"{PROGRAM} is not installed")
-    both = [Bench(folder_for(tmp_path / name / "pool.sock")) for name in ("one", "two")]
+    both = [Bench(tmp_path / name / "pool.sock") for name in ("one", "two")]
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
     if Mechanism.MPS not in both[0].spec(gpu).mechanisms:

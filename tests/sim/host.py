@@ -242,6 +242,7 @@ class Host:
             resume=self.resume,
             env=self.env,
             hidden_env=dict,
+            scrub_commands=lambda _: (),
             device_nodes=lambda _: (),
             processes=self.processes_on,
             sample=self._sample,

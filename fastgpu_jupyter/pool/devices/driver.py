@@ -4,9 +4,9 @@ What a driver must keep is tested by ``tests/pool/devices/driver_conformance.py`
 
 * device ids are opaque texts, stable over restarts of the host; what a device can do is in its ``DeviceSpec``;
 * a call may block, and may hang: the pool gives it up after a while and goes on (:mod:`pool.effects.executor`).
-  One thread makes all calls, one after the other, but for these: ``env``, ``hidden_env`` and ``device_nodes`` are
-  asked from the event loop and must answer from memory; ``park`` and ``resume`` may take long and have threads of
-  their own, and so has ``sample``, which is called each second;
+  One thread makes all calls, one after the other, but for these: ``env``, ``hidden_env``, ``device_nodes`` and
+  ``scrub_commands`` are called from the event loop and must answer from memory; ``park`` and ``resume`` may take long
+  and have threads of their own, and so has ``sample``, which is called each second;
 * what goes wrong is said by :class:`~fastgpu_jupyter.errors.HostFault`, whose text its user reads, and by no other
   exception. Everything is safe to repeat, because whoever asked may have been killed before the answer.
 """
@@ -88,6 +88,18 @@ class ProcessUnusable(HostFault):
     """A process can no longer use its device, and must be ended."""
 
 
+class ScrubCommand(NamedTuple):
+    """A program that overwrites the free memory of one device or partition and ends with the pool manager.
+
+    It prints a JSON object with the integers ``overwritten_bytes``, ``left_bytes`` and ``total_bytes`` and exits with
+    0, or prints one sentence to standard error and exits with another status.
+    """
+
+    target: str  #: identifies the device or partition
+    argv: tuple[str, ...]
+    env: Mapping[str, str]  #: in addition to the pool manager's own
+
+
 class PartitionMode(NamedTuple):
     """The mode of a device in which the hardware divides it."""
 
@@ -154,6 +166,12 @@ class Driver(Protocol):
 
     def device_nodes(self, logical_gpu: LogicalGPU) -> Sequence[str]:
         """Paths of the device files that a process must be able to open to use it; empty where there are none."""
+
+    def scrub_commands(self, logical_gpu: LogicalGPU) -> Sequence[ScrubCommand]:
+        """Return the commands that overwrite what a lease left, one for each device or partition of the logical GPU.
+
+        Empty where no memory is left. Answers from memory.
+        """
 
     def processes(self, device_id: str) -> Sequence[DeviceProcess]:
         """The processes that have memory on the device now, each once.

@@ -7,10 +7,18 @@ from collections.abc import Mapping, Sequence
 from ...core.model.entities import DeviceSpec, Health, LogicalGPU
 from ...errors import HostFault
 from ..host.threads import call_with_timeout
-from .driver import NOT_PARTITIONABLE, DeviceProcess, Driver, LimitResult, PartitionMode, Sample, SampledLease
-from .mechanisms.mps import MpsSettings
-from .nvidia.driver import DriverNotInstalled, NvidiaDriver
-from .nvidia.env import HIDDEN_ENV
+from .driver import (
+    NOT_PARTITIONABLE,
+    DeviceProcess,
+    Driver,
+    LimitResult,
+    PartitionMode,
+    Sample,
+    SampledLease,
+    ScrubCommand,
+)
+from .registration import DriverNotInstalled, DriverOptions
+from .registry import DRIVERS, HIDDEN_ENV
 from .simulated import SimulatedDriver
 
 #: How long a start waits for each of the driver's first two answers, while whoever started the pool manager waits. One
@@ -66,6 +74,10 @@ class NoDevices:
         """No device is visible, whatever is installed later."""
         return HIDDEN_ENV
 
+    def scrub_commands(self, logical_gpu: LogicalGPU) -> Sequence[ScrubCommand]:
+        """Nothing is left on a device that is not there."""
+        return ()
+
     def device_nodes(self, logical_gpu: LogicalGPU) -> Sequence[str]:
         """None."""
         return ()
@@ -90,28 +102,44 @@ class NoDevices:
         """Nothing is held."""
 
 
-def select_driver(
-    simulate: str,
-    rates: Mapping[str, float],
-    *,
-    share: bool = True,
-    mig_remove_unknown: bool = False,
-    mps: MpsSettings | None = None,
-) -> Driver:
-    """Simulated devices where ``simulate`` declares them, else NVIDIA's, else none with the reason.
+def select_driver(simulate: str, options: DriverOptions) -> Driver:
+    """Return simulated devices where ``simulate`` declares them, else the first driver that is installed.
 
-    A driver that does not answer, or not in time, is served all the same: it is asked again later.
+    A driver that does not answer, or not in time, is returned all the same: it is asked again later. Where none is
+    installed the result has no devices and says why.
     """
     if simulate:
-        return SimulatedDriver(simulate, rates)
-    driver = NvidiaDriver(rates, share=share, mig_remove_unknown=mig_remove_unknown, mps=mps)
-    try:
-        call_with_timeout(START_S, driver.open, "The NVIDIA driver does not answer.")
-    except DriverNotInstalled as error:
-        return NoDevices(
-            f"{error} Install the driver to lease real GPUs, or try FastGPU on simulated ones: "
-            "`jupyter fastgpu pool --simulate 2xA100-80GB`."
-        )
-    except HostFault:
-        pass  # its inventory says so, and is asked for again and again
-    return driver
+        return SimulatedDriver(simulate, options.rates)
+    reasons = []
+    for registration in DRIVERS:
+        driver = registration.create(options)
+        try:
+            call_with_timeout(START_S, driver.open, f"The driver of {registration.name} GPUs does not answer.")
+        except DriverNotInstalled as error:
+            reasons.append(str(error))
+            continue
+        except HostFault:
+            pass  # its inventory says so, and is asked for again and again
+        return driver
+    return NoDevices(
+        f"{' '.join(reasons)} Install the driver to lease real GPUs, or try FastGPU on simulated ones: "
+        "`jupyter fastgpu pool --simulate 2xA100-80GB`."
+    )
+
+
+def probe() -> tuple[list[DeviceSpec], str | None]:
+    """Return the devices of this machine as a pool would find them now, and what there is to say of them.
+
+    Raises :class:`DriverNotInstalled` where no driver is installed, ``HostFault`` where one does not answer.
+    """
+    missing: DriverNotInstalled | None = None
+    for registration in DRIVERS:
+        driver = registration.create(DriverOptions())
+        try:
+            driver.open()
+            return driver.inventory()
+        except DriverNotInstalled as error:
+            missing = missing or error
+        finally:
+            driver.close()
+    raise missing or DriverNotInstalled("No driver is registered.")

@@ -12,9 +12,17 @@ import psutil
 
 from ...core.model.entities import DeviceSpec, Enforcement, Health, LogicalGPU, Mechanism
 from ...errors import HostFault
-from . import catalog
-from .driver import NOT_PARTITIONABLE, DeviceProcess, DeviceUsage, LimitResult, PartitionMode, Sample, SampledLease
-from .nvidia.env import HIDDEN_ENV
+from .driver import (
+    NOT_PARTITIONABLE,
+    DeviceProcess,
+    DeviceUsage,
+    LimitResult,
+    PartitionMode,
+    Sample,
+    SampledLease,
+    ScrubCommand,
+)
+from .registry import CATALOG, HIDDEN_ENV
 
 
 class SimulatedDriver:
@@ -26,13 +34,13 @@ class SimulatedDriver:
                 id=f"SIM-{index}-{name}",
                 index=index,
                 model=name,
-                memory_bytes=catalog.MODELS[name].memory_bytes,
+                memory_bytes=CATALOG.models[name].memory_bytes,
                 simulated=True,
                 mechanisms=(Mechanism.SIMULATED,),
-                rate_micro_per_hour=catalog.rate_of(name, rates),
+                rate_micro_per_hour=CATALOG.rate_of(name, rates),
                 parkable=True,
             )
-            for index, name in enumerate(catalog.parse_simulated(text))
+            for index, name in enumerate(CATALOG.parse_simulated(text))
         ]
         self._known: dict[int, psutil.Process] = {}  #: psutil measures processor use between two calls on one object
 
@@ -76,6 +84,10 @@ class SimulatedDriver:
     def hidden_env(self) -> Mapping[str, str]:
         """Hide the real devices; there is nothing else to hide."""
         return HIDDEN_ENV
+
+    def scrub_commands(self, logical_gpu: LogicalGPU) -> Sequence[ScrubCommand]:
+        """Nothing is left on a device that is not there."""
+        return ()
 
     def device_nodes(self, logical_gpu: LogicalGPU) -> Sequence[str]:
         """None: there is no such device."""

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..devices.nvidia import doctor as nvml_facts
-from ..effects import scrub_worker as overwrite
+from ..devices.nvidia import scrub_worker as overwrite
+from ..devices.registry import AllDeviceFiles
 from ..host import lease_groups, machine
 from .machine import DeviceNode, MachineFacts, NvmlFacts
 
@@ -46,7 +47,7 @@ def gather(root: Path = Path("/")) -> MachineFacts:
         pid_namespace=_in_pid_namespace(root / "proc/self/ns/pid"),
         host_memory_bytes=machine.spec().memory_bytes,
         libcuda=_loads(overwrite.LIBRARY),
-        closes=lease_groups.unsupported_reason(),
+        closes=lease_groups.unsupported_reason(AllDeviceFiles()),
     )
 
 

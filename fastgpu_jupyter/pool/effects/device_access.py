@@ -18,6 +18,7 @@ from ...core.model.entities import Holder, Lease, LogicalGPU, State
 from ...core.model.lifecycle import BECOMING_ACTIVE, OVER
 from ..host import lease_groups
 from ..host.attribution import lease_of
+from ..host.device_filter import DeviceFiles
 from ..host.lease_groups import NOT_ENFORCED, DeviceAccess, LeaseGroups
 from ..host.threads import DaemonThreads
 
@@ -158,10 +159,10 @@ class DeviceAccessController:
         self._thread.shutdown(cancel_futures=True)
 
 
-def create_lease_groups(state_dir: Path, boot_id: str, *, close: bool) -> LeaseGroups | None:
+def create_lease_groups(state_dir: Path, boot_id: str, files: DeviceFiles, *, close: bool) -> LeaseGroups | None:
     """The groups of the pool with that journal, if it is to close device files and can; else that is said, once."""
-    why = lease_groups.unsupported_reason()
-    groups = LeaseGroups(state_dir, boot_id)
+    why = lease_groups.unsupported_reason(files)
+    groups = LeaseGroups(state_dir, boot_id, files)
     if not close:
         if why is None:
             groups.remove_restrictions()  # what a pool manager closed that was told to

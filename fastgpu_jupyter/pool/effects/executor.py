@@ -35,7 +35,7 @@ DRAIN_POLL_MOST_S = 1.0
 #: How long the driver may take for an answer; the slowest that is no fault takes a second or two.
 ANSWER_S = 10.0
 #: What is held against devices whose driver is silent.
-NO_ANSWER = "The GPU driver does not answer. Nothing is granted here until it does; check it with `nvidia-smi`."
+NO_ANSWER = "The GPU driver does not answer. Nothing is granted here until it does; see `jupyter fastgpu doctor`."
 #: Leases whose memory is moved at the same time.
 MOVERS = 4
 
@@ -77,7 +77,7 @@ class EffectExecutor:
             return
         self.unresponsive_message = (
             f"The GPU driver has not answered for {ANSWER_S:g} seconds, and nothing is granted on its GPUs until it "
-            "does; running kernels go on. Check it with `nvidia-smi`."
+            "does; running kernels go on. See `jupyter fastgpu doctor`."
         )
         log.error("%s It was asked for: %s.", self.unresponsive_message, name)
         loop = asyncio.get_running_loop()

@@ -1,7 +1,8 @@
 """Overwrites what a lease left in the memory of its device, before anybody else's lease can be there.
 
-Asked by :mod:`.hands`, once no process of the lease is on the device and while the lease still holds its capacity. The
-work is done by a process of its own for each device (:mod:`.scrub_worker`), which is killed after a time limit.
+Called by the effect executor, once no process of the lease is on the device and while the lease still holds its
+capacity. A process of its own for each device, the driver's :class:`ScrubCommand`, does the work and is killed after a
+time limit.
 
 What is overwritten: a partition of the hardware, whatever happens on its neighbours; a device, where no other lease is
 on it. Where others are, nothing is: only who takes all free memory knows that the right memory was among it, and the
@@ -18,16 +19,15 @@ import asyncio
 import json
 import logging
 import os
-import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
 from ...core.model import commands as c
-from ...core.model.entities import GONE, LogicalGPU, Mechanism, ScrubOutcome, ScrubResult
+from ...core.model.entities import GONE, LogicalGPU, ScrubOutcome, ScrubResult
 from ...errors import HostFault
 from ...units import MIB, format_memory
-from ..devices.driver import DeviceGone
+from ..devices.driver import DeviceGone, ScrubCommand
 
 log = logging.getLogger("fastgpu.pool")
 #: How it is made sure that memory is not read by others: by what is known of it, or by overwriting it.
@@ -42,7 +42,7 @@ _SAID_MAX = 300
 
 OTHERS = "It was not overwritten, because other leases are on the device: their allocations would fail meanwhile."
 WENT_ON = "It could not be overwritten, and an administrator went on without."
-DESTROYED = "Its MIG instance was destroyed; whether that clears memory NVIDIA does not say."
+DESTROYED = "Its partition was destroyed; whether that clears its memory is not documented."
 
 
 class DeviceOccupancy(NamedTuple):
@@ -55,9 +55,9 @@ class DeviceOccupancy(NamedTuple):
 class Scrubber:
     """Scrubber of device memory for the leases of one pool, for the event loop's thread only.
 
-    ``occupancy_of`` returns what the pool knows of a device, ``submit`` takes a command, and ``notify_lease`` is called
-    with the id of a lease whose :meth:`status_of` changed. ``pids`` are the pool manager's own processes, which belong
-    to no lease.
+    ``commands_of`` returns the driver's commands that overwrite a logical GPU, ``occupancy_of`` what the pool knows of
+    a device, ``submit`` takes a command, and ``notify_lease`` is called with the id of a lease whose :meth:`status_of`
+    changed. ``pids`` are the pool manager's own processes, which belong to no lease.
     """
 
     def __init__(
@@ -65,12 +65,14 @@ class Scrubber:
         mode: str,
         limit_s: float,
         *,
+        commands_of: Callable[[LogicalGPU], Sequence[ScrubCommand]],
         occupancy_of: Callable[[str], DeviceOccupancy],
         submit: Callable[[c.Command], Awaitable[object]],
         notify_lease: Callable[[str], None],
     ) -> None:
         self._mode = mode
         self._limit_s = limit_s
+        self._commands_of = commands_of
         self._occupancy_of = occupancy_of
         self._submit = submit
         self._notify_lease = notify_lease
@@ -92,7 +94,7 @@ class Scrubber:
 
         ``is_there`` raises :class:`DeviceGone` where the device is gone; ``ends``: its partition is destroyed after it.
         """
-        if gpu.mechanism is Mechanism.SIMULATED:
+        if not self._commands_of(gpu):
             return GONE
         if self._mode != OVERWRITE:
             await self._clear_scrub_failure(lease_id, gpu)
@@ -183,8 +185,8 @@ class Scrubber:
 
     async def _overwrite(self, gpu: LogicalGPU) -> ScrubResult:
         """One try on all devices of a logical GPU. Raises :class:`HostFault`."""
-        names = [gpu.driver_handle] if gpu.partition is not None else gpu.device_ids
-        results = await asyncio.gather(*(self._overwrite_one(name) for name in names), return_exceptions=True)
+        commands = self._commands_of(gpu)
+        results = await asyncio.gather(*(self._overwrite_one(one) for one in commands), return_exceptions=True)
         for result in results:
             if isinstance(result, BaseException):
                 raise result
@@ -193,17 +195,18 @@ class Scrubber:
         rest = f"All but {format_memory(total - overwritten)}, which was in use by the driver or could not be had."
         return ScrubResult(ScrubOutcome.OVERWRITTEN, overwritten, rest)
 
-    async def _overwrite_one(self, name: str) -> tuple[int, int]:
-        """Bytes that were overwritten of the device or partition with that UUID, and how many it has."""
+    async def _overwrite_one(self, command: ScrubCommand) -> tuple[int, int]:
+        """Return how many bytes of a device or partition were overwritten, and how many it has."""
+        name = command.target
         stuck = self._stuck.get(name)
         if stuck is not None and stuck.returncode is None:
             raise HostFault(f"Process {stuck.pid}, which was to do it, is stuck in the driver.")
         self._stuck.pop(name, None)
         try:
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", f"{__package__}.scrub_worker", str(os.getpid()),
+                *command.argv,
                 stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-                env=_environment(name),
+                env=_environment(command.env),
             )  # fmt: skip
         except OSError as error:
             raise HostFault(f"The process for it cannot be started ({error.strerror}).") from error
@@ -236,10 +239,10 @@ class Scrubber:
             self.pids.discard(process.pid)
 
 
-def _environment(name: str) -> dict[str, str]:
-    """The pool manager's own, but that CUDA shows one device; and it is no kernel's, whoever started the pool."""
+def _environment(env: Mapping[str, str]) -> dict[str, str]:
+    """Return the pool manager's own environment with ``env``, without a kernel's lease: the process belongs to none."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("FASTGPU_LEASE")}
-    return {**kept, "CUDA_VISIBLE_DEVICES": name}
+    return {**kept, **env}
 
 
 def _read(out: bytes) -> tuple[int, int]:

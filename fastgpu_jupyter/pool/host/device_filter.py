@@ -16,7 +16,7 @@ import platform
 import struct
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from ...errors import HostFault, InternalError
 
@@ -40,6 +40,16 @@ class Number(NamedTuple):
 
     major: int
     minor: int
+
+
+class DeviceFiles(Protocol):
+    """The device files of one kind of GPU, known by their numbers."""
+
+    def majors(self) -> Collection[int]:
+        """Return the major numbers of all files by which a program can use such a device."""
+
+    def number_of(self, path: str) -> Number | None:
+        """Return the number of a device file, which may not exist yet; ``None`` where it cannot be known yet."""
 
 
 def program(governed: Collection[int], allowed: Collection[Number]) -> bytes:

@@ -21,7 +21,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -29,21 +29,10 @@ from typing import NamedTuple
 from ...core.model.entities import Holder
 from ...errors import HostFault
 from . import cgroup, device_filter
-from .device_filter import Number
+from .device_filter import DeviceFiles, Number
 from .process import open_holder
 
 log = logging.getLogger("fastgpu.pool")
-#: Names under which NVIDIA's driver has its devices in /proc/devices, as far as programs compute with them.
-GOVERNED = frozenset({"nvidia", "nvidia-frontend", "nvidiactl", "nvidia-uvm", "nvidia-caps"})
-#: NVIDIA's major number; that of the others is chosen when the driver is loaded.
-NVIDIA = 195
-#: How files of the driver are named, whose major number they have, and their minor one, or ``None``: it is in the name.
-_NAMES: tuple[tuple[str, str, int | None], ...] = (
-    ("nvidiactl", "nvidia", 255),
-    ("nvidia-uvm", "nvidia-uvm", 0),
-    ("nvidia-cap", "nvidia-caps", None),
-    ("nvidia", "nvidia", None),
-)
 #: A process that starts others faster than they can be moved is looked at so often.
 MOVE_ROUNDS_MAX = 16
 
@@ -62,10 +51,11 @@ NOT_ENFORCED = DeviceAccess()
 class LeaseGroups:
     """The groups of one pool, which is known by the folder of its journal."""
 
-    def __init__(self, state_dir: Path, boot_id: str) -> None:
+    def __init__(self, state_dir: Path, boot_id: str, files: DeviceFiles) -> None:
         tag = hashlib.sha256(os.fsencode(state_dir.resolve())).hexdigest()[:8]
         self._prefix = f"{cgroup.PREFIX}{tag}-"
         self._boot_id = boot_id
+        self._files = files
         self._groups: dict[Holder, Path] = {}
         self._abandoned: set[Path] = set()
 
@@ -102,9 +92,8 @@ class LeaseGroups:
     def restrict(self, holder: Holder, nodes: Collection[str]) -> DeviceAccess:
         """Let the process, and what it starts, open those device files of GPUs and no other."""
         try:
-            majors = driver_majors()
-            allowed = {number for node in nodes if (number := number_of(node, majors)) is not None}
-            governed = {*majors.values(), *(number.major for number in allowed)}
+            allowed = {number for node in nodes if (number := self._files.number_of(node)) is not None}
+            governed = {*self._files.majors(), *(number.major for number in allowed)}
             group = self._groups.get(holder) or self._create_group(holder)
             device_filter.attach(group, device_filter.program(governed, allowed))
             self._groups[holder] = group
@@ -137,7 +126,7 @@ class LeaseGroups:
                 pass
             except OSError:  # something of it runs still
                 with suppress(HostFault):
-                    device_filter.attach(group, device_filter.program(driver_majors().values(), ()))
+                    device_filter.attach(group, device_filter.program(self._files.majors(), ()))
                 continue
             self._abandoned.discard(group)
         return bool(self._abandoned)
@@ -186,39 +175,14 @@ class LeaseGroups:
         raise HostFault(f"process {holder.pid} starts others faster than they can be moved.")
 
 
-def driver_majors() -> dict[str, int]:
-    """Major numbers of NVIDIA's devices on this machine, by the driver's names for them."""
-    majors = {"nvidia": NVIDIA}
-    with suppress(OSError):
-        characters, _, _ = Path("/proc/devices").read_text().partition("Block devices:")
-        for line in characters.splitlines():
-            number, _, name = line.strip().partition(" ")
-            if name in GOVERNED and number.isdigit():
-                majors[name] = int(number)
-    return majors
-
-
-def number_of(node: str, majors: Mapping[str, int]) -> Number | None:
-    """What a device file stands for, or will once it is made; ``None`` where the driver cannot have it yet."""
-    with suppress(OSError):
-        device = os.stat(node).st_rdev  # noqa: PTH116 (a text)
-        return Number(os.major(device), os.minor(device)) if device else None
-    name = Path(node).name
-    for prefix, driver, minor in _NAMES:
-        rest = name.removeprefix(prefix)
-        if name.startswith(prefix) and driver in majors and (rest.isdigit() if minor is None else not rest):
-            return Number(majors[driver], int(rest) if minor is None else minor)
-    return None
-
-
-def unsupported_reason() -> str | None:
+def unsupported_reason(files: DeviceFiles) -> str | None:
     """Why device files cannot be closed here, as the end of a sentence; ``None`` where they can."""
     if os.geteuid():
         return "only root can do that."
     if cgroup.root() is None:
         return "this machine has no control groups of version 2."
     try:
-        os.close(device_filter.load(device_filter.program(driver_majors().values(), ())))
+        os.close(device_filter.load(device_filter.program(files.majors(), ())))
     except HostFault as error:
         return str(error)
     return None

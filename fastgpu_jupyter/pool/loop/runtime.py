@@ -114,6 +114,7 @@ class Runtime:
         self.scrubber = Scrubber(
             scrub,
             scrub_timeout_s,
+            commands_of=driver.scrub_commands,
             occupancy_of=self._occupancy_of,
             submit=self._report,
             notify_lease=self._notify_lease,

@@ -7,7 +7,7 @@ from fastgpu_jupyter.core.lease import invariants
 from fastgpu_jupyter.core.placement import mig_partitions
 from fastgpu_jupyter.pool.devices.mechanisms.mig import Mig
 from fastgpu_jupyter.pool.devices.mechanisms.mps import Mps
-from fastgpu_jupyter.pool.effects import scrub_worker
+from fastgpu_jupyter.pool.devices.nvidia import scrub_worker
 from fastgpu_jupyter.pool.effects.device_access import DeviceAccessController
 from fastgpu_jupyter.pool.effects.executor import EffectExecutor
 from fastgpu_jupyter.pool.effects.scrubber import Scrubber

@@ -24,6 +24,7 @@ from fastgpu_jupyter.pool.devices.driver import (
     PartitionMode,
     Sample,
     SampledLease,
+    ScrubCommand,
 )
 from fastgpu_jupyter.units import GIB
 
@@ -175,6 +176,9 @@ class FakeDriver:
 
     def device_nodes(self, logical_gpu: LogicalGPU) -> Sequence[str]:
         return [f"/dev/{device_id}" for device_id in logical_gpu.device_ids]
+
+    def scrub_commands(self, logical_gpu: LogicalGPU) -> Sequence[ScrubCommand]:
+        return [ScrubCommand(device_id, ("scrub",), {}) for device_id in logical_gpu.device_ids]
 
     def processes(self, device_id: str) -> Sequence[DeviceProcess]:
         machine = self._call("processes")

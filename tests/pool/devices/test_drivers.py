@@ -15,7 +15,6 @@ import pytest
 
 from fastgpu_jupyter.core.model.entities import Enforcement
 from fastgpu_jupyter.pool.devices.driver import Driver
-from fastgpu_jupyter.pool.devices.mechanisms.mps import folder_for
 from fastgpu_jupyter.pool.devices.simulated import SimulatedDriver
 from tests.nvml import machine as nvml_machine
 from tests.nvml.stub import Stub
@@ -52,8 +51,8 @@ class TestFakeThatKeepsLimits(DriverConformance):
 _GROUPS = """
 import os
 from pathlib import Path
-from fastgpu_jupyter.pool.devices.mechanisms.mps import MpsSettings
 from fastgpu_jupyter.pool.devices.nvidia.driver import NvidiaDriver
+from fastgpu_jupyter.pool.devices.registration import DriverOptions
 from fastgpu_jupyter.pool.host import cgroup
 folder = Path(os.environ["GROUPS"])
 cgroup.root = lambda: folder
@@ -66,14 +65,14 @@ class NvmlBench:
     """The driver for NVIDIA GPUs on the stub of their library."""
 
     def __init__(self, stub: Stub, machine: nvml_machine.FakeMachine, groups: Path) -> None:
-        self.mps = "None"  #: as an expression
+        self.options = "DriverOptions()"  #: as an expression
         self._environment = {**stub.environment(machine), "GROUPS": str(groups)}
         self._machine, self._groups = machine, groups
         self._pids = itertools.count(4_000_000)
         self._kernels: list[subprocess.Popen[bytes]] = []
 
     def driver(self) -> Driver:
-        return remote(self._environment, _GROUPS, f"NvidiaDriver({{}}, mps={self.mps})")
+        return remote(self._environment, _GROUPS, f"NvidiaDriver({self.options})")
 
     def _gpu(self, device_id: str) -> nvml_machine.FakeGpu:
         return next(gpu for gpu in self._machine.gpus if gpu.uuid == device_id)
@@ -160,7 +159,7 @@ class TestNvmlWithMps(DriverConformance):
         (groups / "cgroup.procs").touch()
         machine = fake_machine("2xH100-80GB,1xA100-SXM4-80GB")
         with contextlib.closing(NvmlBench(nvml_stub, machine, groups)) as bench:
-            bench.mps = f"MpsSettings(Path({str(folder_for(tmp_path / 'pool.sock'))!r}), on=True)"
+            bench.options = f"DriverOptions(mps=True, socket_path=Path({str(tmp_path / 'pool.sock')!r}))"
             yield bench
 
 
@@ -203,9 +202,10 @@ def test_a_partition_has_files_of_its_own(
         "from pathlib import Path\n"
         "from fastgpu_jupyter.pool.devices.nvidia import mig\n"
         "from fastgpu_jupyter.pool.devices.nvidia.driver import NvidiaDriver\n"
+        "from fastgpu_jupyter.pool.devices.registration import DriverOptions\n"
         f"mig.MIG_MINORS = Path({str(minors)!r})\n"
     )
-    driver = remote(nvml_stub.environment(machine), code, "NvidiaDriver({})")
+    driver = remote(nvml_stub.environment(machine), code, "NvidiaDriver(DriverOptions())")
     gpu = allocate(driver.inventory()[0][0], "half")
     gpu = replace(gpu, driver_handle=driver.prepare(gpu))
     (instance,) = machine.gpus[0].instances

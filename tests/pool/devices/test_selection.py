@@ -14,11 +14,13 @@ import pytest
 
 from fastgpu_jupyter.core.model.entities import Enforcement, Health, LogicalGPU, Mechanism
 from fastgpu_jupyter.errors import HostFault, InvalidRequest
-from fastgpu_jupyter.pool.devices import catalog
+from fastgpu_jupyter.pool.devices.catalog import OTHER_RATE_MICRO_PER_HOUR
 from fastgpu_jupyter.pool.devices.driver import DeviceUsage, SampledLease
 from fastgpu_jupyter.pool.devices.nvidia import cuda_checkpoint as checkpoint
 from fastgpu_jupyter.pool.devices.nvidia import driver as nvml
 from fastgpu_jupyter.pool.devices.nvidia import parking as lease_memory
+from fastgpu_jupyter.pool.devices.registration import DriverOptions
+from fastgpu_jupyter.pool.devices.registry import CATALOG
 from fastgpu_jupyter.pool.devices.selection import NoDevices, select_driver
 from fastgpu_jupyter.pool.devices.simulated import SimulatedDriver
 from fastgpu_jupyter.pool.monitors.process_owners import DeviceAssignments, OwnershipResolver
@@ -48,13 +50,13 @@ GPU = LogicalGPU(
     ],
 )
 def test_simulated_devices_are_declared_in_a_few_words(text: str, names: list[str]) -> None:
-    assert catalog.parse_simulated(text) == names
+    assert CATALOG.parse_simulated(text) == names
 
 
 @pytest.mark.parametrize("text", ["2xB52", "x", "0xT4-16GB", "9999xT4-16GB", "two T4-16GB", " , "])
 def test_what_cannot_be_read_is_named_with_an_example(text: str) -> None:
     with pytest.raises(InvalidRequest, match="2xA100-80GB"):
-        catalog.parse_simulated(text)
+        CATALOG.parse_simulated(text)
 
 
 @pytest.mark.parametrize(
@@ -73,13 +75,13 @@ def test_what_cannot_be_read_is_named_with_an_example(text: str) -> None:
     ],
 )
 def test_a_real_device_has_the_price_of_its_model(name: str, model: str) -> None:
-    assert catalog.rate_of(name, {}) == catalog.MODELS[model].rate_micro_per_hour
-    assert catalog.rate_of(name, {model: 1.25}) == 1_250_000
-    assert catalog.rate_of(name, {name: 0.5, model: 1.25}) == 500_000
+    assert CATALOG.rate_of(name, {}) == CATALOG.models[model].rate_micro_per_hour
+    assert CATALOG.rate_of(name, {model: 1.25}) == 1_250_000
+    assert CATALOG.rate_of(name, {name: 0.5, model: 1.25}) == 500_000
 
 
 def test_an_unknown_device_has_the_common_price() -> None:
-    assert catalog.rate_of("Voodoo 2", {}) == catalog.OTHER_RATE_MICRO_PER_HOUR
+    assert CATALOG.rate_of("Voodoo 2", {}) == OTHER_RATE_MICRO_PER_HOUR
 
 
 def test_simulated_devices_say_so_and_hide_real_ones() -> None:
@@ -179,7 +181,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeNvml:
 
 
 def test_an_nvidia_gpu_is_leased_whole_and_by_uuid(fake: FakeNvml) -> None:
-    driver = select_driver("", {})
+    driver = select_driver("", DriverOptions())
     (gpu,), message = driver.inventory()
     assert (gpu.id, gpu.model, gpu.memory_bytes, gpu.mechanisms) == (
         "GPU-1234", "H100 80GB HBM3", 80 * GIB, (Mechanism.EXCLUSIVE, Mechanism.SHARED),
@@ -198,7 +200,7 @@ def test_an_nvidia_gpu_is_leased_whole_and_by_uuid(fake: FakeNvml) -> None:
 
 
 def test_a_part_of_an_nvidia_gpu_has_a_limit_that_libraries_are_told(fake: FakeNvml) -> None:
-    driver = select_driver("", {})
+    driver = select_driver("", DriverOptions())
     driver.inventory()
     part = replace(
         GPU, device_id="GPU-1234", whole=False, memory_bytes=40 * GIB, mechanism=Mechanism.SHARED,
@@ -215,12 +217,12 @@ def test_a_part_of_an_nvidia_gpu_has_a_limit_that_libraries_are_told(fake: FakeN
 
 
 def test_a_pool_that_does_not_share_leases_whole_gpus_only(fake: FakeNvml) -> None:
-    driver = select_driver("", {}, share=False)
+    driver = select_driver("", DriverOptions(share=False))
     assert driver.inventory()[0][0].mechanisms == (Mechanism.EXCLUSIVE,)
 
 
 def test_counters_that_a_gpu_does_not_have_are_unknown_not_zero(fake: FakeNvml) -> None:
-    driver = select_driver("", {})
+    driver = select_driver("", DriverOptions())
     driver.inventory()
     fake.broken = {"nvmlDeviceGetUtilizationRates"}
     assert driver.sample([]).devices == {"GPU-1234": DeviceUsage(None, 3 * GIB)}
@@ -230,7 +232,7 @@ def test_counters_that_a_gpu_does_not_have_are_unknown_not_zero(fake: FakeNvml) 
 
 
 def test_a_gpu_that_does_not_answer_is_no_empty_gpu(fake: FakeNvml) -> None:
-    driver = select_driver("", {})
+    driver = select_driver("", DriverOptions())
     driver.inventory()
     fake.broken = {"nvmlDeviceGetComputeRunningProcesses", "nvmlDeviceGetMemoryInfo"}
     with pytest.raises(HostFault, match="could not list the processes"):
@@ -241,19 +243,19 @@ def test_a_gpu_that_does_not_answer_is_no_empty_gpu(fake: FakeNvml) -> None:
 
 def test_a_gpu_without_mig_refuses_the_question(fake: FakeNvml) -> None:
     fake.unsupported = {"nvmlDeviceGetMigMode"}
-    assert len(select_driver("", {}).inventory()[0]) == 1
+    assert len(select_driver("", DriverOptions()).inventory()[0]) == 1
 
 
 def test_a_gpu_that_cannot_say_whether_mig_divides_it_is_not_leased(fake: FakeNvml) -> None:
     fake.broken = {"nvmlDeviceGetMigMode"}
-    specs, message = select_driver("", {}).inventory()
+    specs, message = select_driver("", DriverOptions()).inventory()
     assert specs == []
     assert "GPU 0 is not leased" in str(message)
 
 
 def test_broken_gpus_are_never_replaced_by_simulated_ones(fake: FakeNvml) -> None:
     fake.broken = {"nvmlInit"}
-    driver = select_driver("", {})
+    driver = select_driver("", DriverOptions())
     with pytest.raises(HostFault, match=r"does not answer.*nvidia-smi"):
         driver.inventory()
     fake.broken = set()
@@ -265,7 +267,7 @@ def test_without_a_driver_it_says_so_and_what_to_do(fake: FakeNvml, monkeypatch:
         raise fake.NVMLError_LibraryNotFound
 
     monkeypatch.setattr(fake, "nvmlInit", refuse, raising=False)
-    driver = select_driver("", {})
+    driver = select_driver("", DriverOptions())
     assert isinstance(driver, NoDevices)
     specs, message = driver.inventory()
     assert specs == []
@@ -287,7 +289,7 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> FakeCuda:
 def test_a_lease_on_nvidia_gpus_is_parked_and_comes_back(fake: FakeNvml, cuda: FakeCuda) -> None:
     fake.driver, fake.pids = "580.65.06", [os.getpid()]
     fake.usage_bytes = 5 * 2**20
-    driver = select_driver("", {})
+    driver = select_driver("", DriverOptions())
     (gpu,), _ = driver.inventory()
     assert gpu.parkable
     granted = replace(GPU, device_id=gpu.id, mechanism=Mechanism.EXCLUSIVE)
@@ -306,7 +308,7 @@ def test_what_can_be_parked_can_come_back(
     fake: FakeNvml, cuda: FakeCuda, version: str, gpus: int, parkable: bool
 ) -> None:
     fake.driver, fake.uuids = version, [f"GPU-{number}" for number in range(gpus)]
-    driver = select_driver("", {})
+    driver = select_driver("", DriverOptions())
     specs, _ = driver.inventory()
     assert {spec.parkable for spec in specs} == {parkable}
     if not parkable:
@@ -320,7 +322,7 @@ def test_without_its_package_nothing_is_parked(fake: FakeNvml, monkeypatch: pyte
 
     monkeypatch.setattr(checkpoint, "import_module", absent)
     fake.driver = "580.65.06"
-    driver = select_driver("", {})
+    driver = select_driver("", DriverOptions())
     (gpu,), message = driver.inventory()
     assert (gpu.parkable, message) == (False, None)
     with pytest.raises(HostFault, match=r"fastgpu-jupyter\[park\]"):

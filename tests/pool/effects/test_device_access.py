@@ -20,10 +20,12 @@ import pytest
 
 from fastgpu_jupyter.core.model.entities import Holder
 from fastgpu_jupyter.errors import HostFault, InternalError
+from fastgpu_jupyter.pool.devices.nvidia import device_files
+from fastgpu_jupyter.pool.devices.registry import AllDeviceFiles
 from fastgpu_jupyter.pool.host import cgroup, device_filter, lease_groups
 from fastgpu_jupyter.pool.host.clock import Clock
 from fastgpu_jupyter.pool.host.device_filter import Number, program
-from fastgpu_jupyter.pool.host.lease_groups import DeviceAccess, LeaseGroups, number_of
+from fastgpu_jupyter.pool.host.lease_groups import DeviceAccess, LeaseGroups
 from fastgpu_jupyter.pool.host.process import holder_of
 from fastgpu_jupyter.wire.client import new_token
 from tests.helpers import Kernel, KernelHelper, PoolProcess, fastgpu
@@ -31,7 +33,7 @@ from tests.nvml.machine import FakeMachine
 from tests.waiting import DEADLINE_S, wait_until
 
 ROOT = Path(__file__).parents[3]
-WHY_NOT = lease_groups.unsupported_reason()
+WHY_NOT = lease_groups.unsupported_reason(AllDeviceFiles())
 real = pytest.mark.skipif(WHY_NOT is not None, reason=f"device files cannot be closed here: {WHY_NOT}")
 NOBODY = 65534
 Build = Callable[..., FakeMachine]
@@ -101,8 +103,11 @@ def test_a_program_that_governs_nothing_is_not_made() -> None:
         ("/proc/devices", None),
     ],
 )
-def test_a_file_that_is_not_made_yet_is_known_by_its_name(node: str, number: Number | None) -> None:
-    assert number_of(node, {"nvidia": 195, "nvidia-uvm": 511}) == number
+def test_number_of_a_file_that_does_not_exist_follows_from_its_name(
+    node: str, number: Number | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(device_files, "driver_majors", lambda: {"nvidia": 195, "nvidia-uvm": 511})
+    assert AllDeviceFiles().number_of(node) == number
 
 
 def test_a_group_that_was_made_for_a_process_is_its_own() -> None:
@@ -171,7 +176,7 @@ def _nothing_stays(tmp_path: Path) -> Iterator[None]:
 
 def remove_groups(folder: Path) -> None:
     """Remove the groups that a pool with this folder left."""
-    left = LeaseGroups(folder, Clock().boot_id())
+    left = LeaseGroups(folder, Clock().boot_id(), AllDeviceFiles())
     left.adopt([])
     wait_until(lambda: not left.remove_empty(), "nothing is left of the groups")
 
@@ -219,7 +224,7 @@ def make_node(path: Path, minor: int) -> None:
 
 @pytest.fixture
 def groups(tmp_path: Path) -> LeaseGroups:
-    return LeaseGroups(tmp_path, Clock().boot_id())
+    return LeaseGroups(tmp_path, Clock().boot_id(), AllDeviceFiles())
 
 
 def holder(program: Program) -> Holder:
@@ -255,7 +260,7 @@ def test_a_file_that_opens_no_longer_opens_for_the_kernel_s_neighbours_as_before
     groups: LeaseGroups, start: Callable[..., Program], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With a device that is there on every machine, so that it is really opened."""
-    monkeypatch.setattr(lease_groups, "driver_majors", lambda: {"memory": 1})
+    monkeypatch.setattr(device_files, "driver_majors", lambda: {"memory": 1})
     kernel, neighbour = start(), start()
     assert kernel("/dev/zero") == "opened"
     assert groups.restrict(holder(kernel), ["/dev/null", "/dev/urandom"]) == DeviceAccess(enforced=True)
@@ -268,7 +273,7 @@ def test_a_file_that_opens_no_longer_opens_for_the_kernel_s_neighbours_as_before
 def test_what_was_open_before_stays_open_and_that_is_said(
     groups: LeaseGroups, start: Callable[..., Program], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lease_groups, "driver_majors", lambda: {"memory": 1})
+    monkeypatch.setattr(device_files, "driver_majors", lambda: {"memory": 1})
     kernel = start()
     assert kernel("/dev/zero", "keep") == "opened"
     kept = groups.restrict(holder(kernel), ["/dev/null"])
@@ -378,18 +383,18 @@ def test_the_next_pool_manager_finds_the_groups_and_closes_what_is_nobody_s(
 ) -> None:
     boot_id = Clock().boot_id()
     kernel, orphan = start(), start()
-    before = LeaseGroups(tmp_path, boot_id)
+    before = LeaseGroups(tmp_path, boot_id, AllDeviceFiles())
     for one in (kernel, orphan):
         assert before.restrict(holder(one), [str(nodes[0])]).enforced
-    other = LeaseGroups(tmp_path / "of another pool", boot_id)
+    other = LeaseGroups(tmp_path / "of another pool", boot_id, AllDeviceFiles())
     other.adopt([])
     assert may(kernel(nodes[0])), "another pool's are left alone"
-    after = LeaseGroups(tmp_path, boot_id)
+    after = LeaseGroups(tmp_path, boot_id, AllDeviceFiles())
     after.adopt([holder(kernel)])
     assert [may(one(nodes[0])) for one in (kernel, orphan)] == [True, False]
     assert after.restrict(holder(kernel), [str(nodes[1])]).enforced
     assert [may(kernel(node)) for node in nodes] == [False, True]
-    LeaseGroups(tmp_path, boot_id).remove_restrictions()
+    LeaseGroups(tmp_path, boot_id, AllDeviceFiles()).remove_restrictions()
     assert [may(one(nodes[0])) for one in (kernel, orphan)] == [True, True], "a pool that closes nothing opens all"
 
 
@@ -441,7 +446,7 @@ class ClosingPool(PoolProcess):
 
     def groups(self) -> list[str]:
         """Names of the groups that it has made now."""
-        prefix = LeaseGroups(state_dir(self.folder), "")._prefix
+        prefix = LeaseGroups(state_dir(self.folder), "", AllDeviceFiles())._prefix
         return [path.name for path in (cgroup.root() or Path()).rglob(f"{prefix}*") if path.is_dir()]
 
 
@@ -638,13 +643,14 @@ def test_where_it_cannot_be_done_that_is_said_and_files_are_told(
 KEEP = """
 import sys
 from pathlib import Path
+from fastgpu_jupyter.pool.devices.registry import AllDeviceFiles
 from fastgpu_jupyter.pool.host.clock import Clock
 from fastgpu_jupyter.pool.host.lease_groups import LeaseGroups
 from fastgpu_jupyter.pool.host.attribution import lease_of
 from fastgpu_jupyter.pool.host.process import holder_of
 folder, pid, node = sys.argv[1:]
 boot_id = Clock().boot_id()
-kept = LeaseGroups(Path(folder), boot_id).restrict(holder_of(int(pid), boot_id), [node])
+kept = LeaseGroups(Path(folder), boot_id, AllDeviceFiles()).restrict(holder_of(int(pid), boot_id), [node])
 print(kept.enforced, lease_of(int(pid)), kept.detail)
 """
 

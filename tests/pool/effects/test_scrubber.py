@@ -330,4 +330,4 @@ def test_a_mig_instance_is_overwritten_before_it_is_destroyed_whoever_is_beside_
     pool.start()
     pool.client.release(neighbour.lease_id)
     assert neighbour.ended() == ("gone", None)
-    assert "NVIDIA does not say" in neighbour.view["scrub_detail"]
+    assert "whether that clears its memory is not documented" in neighbour.view["scrub_detail"]

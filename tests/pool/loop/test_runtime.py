@@ -36,6 +36,7 @@ from fastgpu_jupyter.pool.devices.driver import (
     PartitionMode,
     Sample,
     SampledLease,
+    ScrubCommand,
 )
 from fastgpu_jupyter.pool.effects import executor as executor_module
 from fastgpu_jupyter.pool.effects.scrubber import OVERWRITE, Scrubber
@@ -104,6 +105,9 @@ class PlayedDriver:
 
     def device_nodes(self, logical_gpu: LogicalGPU) -> Sequence[str]:
         return ()
+
+    def scrub_commands(self, logical_gpu: LogicalGPU) -> Sequence[ScrubCommand]:
+        return [ScrubCommand(device_id, ("scrub",), {}) for device_id in logical_gpu.device_ids]
 
     def processes(self, device_id: str) -> Sequence[DeviceProcess]:
         if self.blind:
@@ -460,10 +464,10 @@ def test_what_a_parked_lease_left_is_overwritten_before_its_device_is_another_s(
     driver = parkable()
     fails, done = True, []
 
-    async def overwrite(self: Scrubber, name: str) -> tuple[int, int]:
+    async def overwrite(self: Scrubber, command: ScrubCommand) -> tuple[int, int]:
         if fails:
             raise HostFault("It failed.")
-        done.append(name)
+        done.append(command.target)
         return 70, 80
 
     monkeypatch.setattr(Scrubber, "_overwrite_one", overwrite)

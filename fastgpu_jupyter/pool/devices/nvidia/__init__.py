@@ -1,1 +1,1 @@
-"""Everything that is specific to NVIDIA devices: NVML, CUDA, MIG and MPS."""
+"""NVIDIA GPUs: everything that is specific to NVML, CUDA, MIG and MPS."""

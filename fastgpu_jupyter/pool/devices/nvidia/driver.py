@@ -9,6 +9,7 @@ make no sense is not leased, and one that was leased before is kept, as the pool
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -19,16 +20,18 @@ from ....core.model.entities import DeviceSpec, Health, LogicalGPU, Mechanism, P
 from ....errors import HostFault
 from ....units import MEMORY_BYTES_MAX
 from ...host import cgroup
-from .. import catalog
-from ..driver import DeviceGone, DeviceProcess, LimitResult, PartitionMode, Sample, SampledLease
+from ..driver import DeviceGone, DeviceProcess, LimitResult, PartitionMode, Sample, SampledLease, ScrubCommand
 from ..health import HealthWatcher
 from ..mechanisms.base import LeaseMechanism, PartitionInstance
 from ..mechanisms.exclusive import Exclusive
 from ..mechanisms.mig import Mig
-from ..mechanisms.mps import Mps, MpsSettings, missing
+from ..mechanisms.mps import Mps, MpsSettings, folder_for, missing
 from ..mechanisms.shared import Shared
+from ..registration import DriverNotInstalled, DriverOptions
+from .catalog import CATALOG
 from .counters import Counters
 from .cuda_checkpoint import MOVE_FROM, PARK_FROM, CheckpointParker
+from .device_files import SHARED_NODES
 from .env import HIDDEN_ENV, VISIBLE_DEVICES, visible_env
 from .health import NvmlHealthWatcher
 from .mig import MigController
@@ -41,29 +44,13 @@ TEXT_MAX = 96
 NOT_PARKABLE = "What is on this GPU could not be brought back to whichever GPU is free then, so it is not parked."
 _SWITCHED = "MIG mode of the GPU was switched since the pool looked last."
 _NONE = "The NVIDIA driver answers, but this machine has no GPU. Check with `nvidia-smi`."
-NODES = ("/dev/nvidiactl", "/dev/nvidia-uvm")
-
-
-class DriverNotInstalled(HostFault):
-    """There is no NVIDIA driver on this machine at all."""
 
 
 class NvidiaDriver:
-    """All NVIDIA GPUs of the host.
+    """Driver of all NVIDIA GPUs of the host."""
 
-    ``share``: whether several leases may be on one that MIG does not divide; ``mig_remove_unknown``: whether MIG
-    instances go that the pool did not make; ``mps``: whether and how parts are leased by MPS.
-    """
-
-    def __init__(
-        self,
-        rates: Mapping[str, float],
-        *,
-        share: bool = True,
-        mig_remove_unknown: bool = False,
-        mps: MpsSettings | None = None,
-    ) -> None:
-        self._rates = rates
+    def __init__(self, options: DriverOptions) -> None:
+        self._rates = options.rates
         self._is_open = False
         self._handles: dict[str, Any] = {}
         self._specs: dict[str, DeviceSpec] = {}  #: as each device last said it sensibly
@@ -72,15 +59,15 @@ class NvidiaDriver:
         self._parkable: set[str] = set()
         self._limits: dict[str, bool] = {}  #: whether the driver limits memory there
         self._memory: LeaseParker | str | None = None  #: what parks, or why nothing does, once that is known
-        self._mps = Mps(self, mps)
+        self._mps = Mps(self, _mps_settings(options))
         self._limiters: dict[Mechanism, LeaseMechanism] = {
             Mechanism.EXCLUSIVE: Exclusive(self),
             Mechanism.MPS: self._mps,
         }
-        if share:
+        if options.share:
             self._limiters[Mechanism.SHARED] = Shared(self)
         self._divider = MigController(self._handle)
-        self._mig = Mig(self, remove_unknown=mig_remove_unknown)
+        self._mig = Mig(self, remove_unknown=options.remove_unknown_partitions)
 
     def open(self) -> None:
         """Begin the session, unless there is one.
@@ -168,7 +155,7 @@ class NvidiaDriver:
             memory_bytes=memory_bytes,
             simulated=False,
             mechanisms=tuple(capability.mechanism for capability in capabilities),
-            rate_micro_per_hour=catalog.rate_of(name, self._rates),
+            rate_micro_per_hour=CATALOG.rate_of(name, self._rates),
             partition=PartitionStyle.DYNAMIC if divided else PartitionStyle.NONE,
             capabilities=capabilities,
             profiles=self._divider.profiles(uuid) if divided else (),
@@ -263,11 +250,17 @@ class NvidiaDriver:
         """CUDA sees no device."""
         return HIDDEN_ENV
 
+    def scrub_commands(self, logical_gpu: LogicalGPU) -> Sequence[ScrubCommand]:
+        """Return a process that uses CUDA for each device or MIG device, because CUDA sees one MIG device only."""
+        names = [logical_gpu.driver_handle] if logical_gpu.partition is not None else logical_gpu.device_ids
+        argv = (sys.executable, "-m", f"{__package__}.scrub_worker", str(os.getpid()))
+        return [ScrubCommand(name, argv, {VISIBLE_DEVICES: name}) for name in names]
+
     def device_nodes(self, logical_gpu: LogicalGPU) -> Sequence[str]:
         """The files of its devices, and those that all share."""
         own = [self._nodes[device_id] for device_id in logical_gpu.device_ids if device_id in self._nodes]
         parts = self._divider.nodes(logical_gpu.driver_handle) if logical_gpu.partition is not None else ()
-        return [*own, *NODES, *parts] if own else []
+        return [*own, *SHARED_NODES, *parts] if own else []
 
     def _limiter(self, gpu: LogicalGPU) -> LeaseMechanism:
         if gpu.mechanism is Mechanism.MIG:
@@ -420,6 +413,13 @@ class NvidiaDriver:
         if device_id not in self._handles:
             self._handles[device_id] = _ask("find the GPU", pynvml.nvmlDeviceGetHandleByUUID, device_id)
         return self._handles[device_id]
+
+
+def _mps_settings(options: DriverOptions) -> MpsSettings | None:
+    """Return how parts are leased by MPS; ``None`` where the pool has no place for its daemons."""
+    if options.socket_path is None:
+        return None
+    return MpsSettings(folder_for(options.socket_path), on=options.mps, everybody=options.all_users)
 
 
 def _ask(what: str, call: Callable[..., Any], *args: Any) -> Any:

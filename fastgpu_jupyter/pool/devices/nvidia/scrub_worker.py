@@ -1,6 +1,7 @@
-"""``python -m fastgpu_jupyter.pool.effects.scrub_worker``: set the free memory of the visible GPU to zero, and exit.
+"""Set the free memory of the visible GPU to zero, and exit.
 
-A process of its own, started by :mod:`.scrub`: the pool manager's own has nothing to do with CUDA's memory, and this
+The driver's command for scrubbing (:meth:`.driver.NvidiaDriver.scrub_commands`) runs this module in a process of its
+own: the pool manager's own has nothing to do with CUDA's memory, and this
 one can be killed where it hangs. It uses the driver's library and nothing else. It takes all that is free in pieces, so
 that each is other memory than the one before, writes zeros, and gives them back. Ordinary device memory only: managed
 memory would move to the host instead of being refused.

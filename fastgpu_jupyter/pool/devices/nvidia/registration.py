@@ -1,0 +1,17 @@
+"""What the registry of device drivers has of NVIDIA's."""
+
+from __future__ import annotations
+
+from ..registration import DriverRegistration
+from .catalog import CATALOG
+from .device_files import NvidiaDeviceFiles
+from .driver import NvidiaDriver
+from .env import HIDDEN_ENV
+
+NVIDIA = DriverRegistration(
+    name="nvidia",
+    create=NvidiaDriver,
+    hidden_env=HIDDEN_ENV,
+    device_files=NvidiaDeviceFiles(),
+    catalog=CATALOG,
+)
