@@ -99,7 +99,7 @@ def test_judge_accepts_only_the_named_failure(failure: tuple[str, str, tuple[str
 
 def test_judge_rejects_a_programming_error_beside_the_named_failure() -> None:
     mutation = Mutation("m", Guarantee.BILLING, (), Violates("not billed"))
-    failure = Failure("seed 1", "call", ("Wrong",), "not billed")
+    failure = Failure("seed 1", "call", ("InvariantViolation",), "not billed")
     assert judge(mutation, [failure]).caught
     assert not judge(mutation, [failure, Failure("log", "", ("AttributeError",), "")]).caught
     assert not judge(mutation, []).caught

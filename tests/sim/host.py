@@ -1,8 +1,8 @@
-"""A host that is played: processes with numbers that are reused, clocks that jump, devices and a disk that fail.
+"""A simulated host: processes whose numbers are used again, clocks that jump, devices and a disk that fail.
 
-The program under test sees it through its own ports: the driver, the clock, and the few functions of the operating
-system that its process and journal modules call. What it promises: it knows the truth, which the story compares with
-what the program says.
+The package sees it through its own protocols: the driver, the clock, and the functions of the operating system that its
+modules for processes and the journal call. The host knows the truth, which the simulation compares with what the pool
+manager shows.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from fastgpu_jupyter.errors import HostFault, NotFound
 from fastgpu_jupyter.pool.devices.driver import NOT_PARTITIONABLE, DeviceProcess, Sample, SampledLease
 from fastgpu_jupyter.pool.devices.mechanisms.mig import Mig
 from tests.core.world import spec
-from tests.sim.cards import CARDS, Cards
-from tests.sim.clockwork import Crash, Loop, Time
+from tests.sim.simulated_devices import MIG_SPECS, PartitionedDevices
+from tests.sim.simulated_loop import Crash, SimulatedLoop, SimulatedTime
 
 SPECS = (
     spec("gpu-0", index=0, parkable=True),
@@ -31,15 +31,15 @@ SPECS = (
 
 
 @dataclass(eq=False)
-class Process:
-    """One that runs, or ran."""
+class SimulatedProcess:
+    """A process that runs or ran on the host."""
 
     pid: int
     start_time: int
     inode: int
     boot_id: str
-    lease_id: str | None = None  #: in whose kernel's tree it is
-    partition: str = ""  #: on which it has memory, where that is one
+    lease_id: str | None = None  #: the lease of whose kernel it is a child
+    partition: str = ""  #: the partition on which it has memory, if it has any on one
     alive: bool = True
 
     @property
@@ -49,40 +49,42 @@ class Process:
 
 @dataclass
 class Faults:
-    """What goes wrong now."""
+    """The faults of the host at present."""
 
     disk_full: bool = False
-    crash_at: str | None = None  #: "insert", "commit", "committed", or on a card "created", "completed", "destroyed"
-    late: bool = False  #: the next commit is done, and yet reported as failed
-    unread: bool = False  #: and then it cannot be read at once whether it was done
-    refuse_s: float = 0.0  #: how likely the driver refuses to prepare
-    blind: bool = False  #: it cannot be seen who has memory on a device
+    crash_at: str | None = (
+        None  #: "insert", "commit", "committed", or of a partition "created", "completed", "destroyed"
+    )
+    late: bool = False  #: the next commit is done and reported as failed
+    unread: bool = False  #: after that it cannot be read at once whether it was done
+    refuse_s: float = 0.0  #: probability that the driver refuses to prepare
+    blind: bool = False  #: the processes of a device cannot be listed
     slow: bool = False
 
 
 @dataclass
-class Host:
-    """The truth."""
+class SimulatedHost:
+    """The host as it is, whatever the pool manager shows."""
 
-    drawn: random.Random
-    time: Time = field(default_factory=Time)
+    rng: random.Random
+    time: SimulatedTime = field(default_factory=SimulatedTime)
     faults: Faults = field(default_factory=Faults)
     boots: int = 1
     suspended_ms: int = 0
     wall_offset_ms: int = 1_700_000_000_000
-    loop: Loop | None = None
-    processes: dict[int, Process] = field(default_factory=dict)
-    cards: Cards = field(init=False)
-    shown: set[str] = field(default_factory=lambda: {one.id for one in (*SPECS, *CARDS)})
+    loop: SimulatedLoop | None = None
+    processes: dict[int, SimulatedProcess] = field(default_factory=dict)
+    partitions: PartitionedDevices = field(init=False)
+    shown: set[str] = field(default_factory=lambda: {one.id for one in (*SPECS, *MIG_SPECS)})
     ever_hidden: set[str] = field(default_factory=set)
     refused: set[int] = field(default_factory=set)  #: generations that the driver refused to prepare or to resume
-    prepared_ms: dict[int, int] = field(default_factory=dict)  #: when their preparation was first asked for
-    descriptors: dict[int, Process] = field(default_factory=dict)
+    prepared_ms: dict[int, int] = field(default_factory=dict)  #: time of the first call to prepare each
+    descriptors: dict[int, SimulatedProcess] = field(default_factory=dict)
     _numbers: int = 100
     _boot_began_ms: int = 0
 
     def __post_init__(self) -> None:
-        self.cards = Cards(self.drawn, self._crash_at, self._is_used)
+        self.partitions = PartitionedDevices(self.rng, self._crash_at, self._is_used)
 
     def _crash_at(self, point: str) -> None:
         if self.faults.crash_at == point:
@@ -96,7 +98,7 @@ class Host:
 
     @property
     def true_ms(self) -> int:
-        """Milliseconds that really passed, suspended ones included."""
+        """Return the milliseconds that passed, suspended ones included."""
         return int(self.time.now_s * 1000 + 1e-6) + self.suspended_ms
 
     def boot_id(self) -> str:
@@ -109,27 +111,27 @@ class Host:
         return self.true_ms + self.wall_offset_ms
 
     def reboot(self) -> None:
-        """Every process ends, and the boot clock begins anew."""
+        """End every process and set the boot clock back."""
         for process in self.processes.values():
             process.alive = False
         self.processes.clear()
         self.descriptors.clear()
-        self.cards.clear()
+        self.partitions.clear()
         self.boots += 1
-        self._boot_began_ms = self.true_ms - self.drawn.randrange(100_000)
+        self._boot_began_ms = self.true_ms - self.rng.randrange(100_000)
 
     # -- processes --------------------------------------------------------------------------------------------------
 
-    def spawn(self, lease_id: str | None = None, pid: int | None = None) -> Process:
-        """A new process, with a number of its own unless one is given that is free."""
+    def spawn(self, lease_id: str | None = None, pid: int | None = None) -> SimulatedProcess:
+        """Start a process, with the number ``pid`` where that is free."""
         self._numbers += 1
         pid = pid if pid is not None and pid not in self.processes else self._numbers
-        process = Process(pid, self.boot_ms() // 10, 7_000_000 + self._numbers, self.boot_id(), lease_id)
+        process = SimulatedProcess(pid, self.boot_ms() // 10, 7_000_000 + self._numbers, self.boot_id(), lease_id)
         self.processes[pid] = process
         return process
 
-    def kill(self, process: Process) -> None:
-        """It ends; whoever has a descriptor of it learns that."""
+    def kill(self, process: SimulatedProcess) -> None:
+        """End a process; its pidfds become readable."""
         process.alive = False
         if self.processes.get(process.pid) is process:
             del self.processes[process.pid]
@@ -145,7 +147,7 @@ class Host:
         process = self.processes.get(pid)
         return process.lease_id if process else None
 
-    # In place of the module ``os`` in the program's module of processes.
+    # In place of ``os`` in the package's module for processes.
 
     def operating_system(self) -> Any:
         return SimpleNamespace(pidfd_open=self._pidfd_open, close=self._close)
@@ -166,29 +168,29 @@ class Host:
     def identify(self, pid: int, pidfd: int, boot_id: str) -> Holder:
         process = self.descriptors[pidfd]
         if not process.alive:
-            raise NotFound(f"Process {pid} has ended.")
+            raise NotFound(f"SimulatedProcess {pid} has ended.")
         return Holder(boot_id, pid, process.start_time, process.inode, 1000)
 
     # -- devices ----------------------------------------------------------------------------------------------------
 
     def inventory(self, mig: Mig) -> tuple[list[DeviceSpec], str | None]:
-        cards = [
-            replace(one, existing_partitions=mig.existing_partitions(one.id, self.cards.instances(one.id))[0])
-            for one in CARDS
+        partitioned = [
+            replace(one, existing_partitions=mig.existing_partitions(one.id, self.partitions.instances(one.id))[0])
+            for one in MIG_SPECS
             if one.id in self.shown
         ]
-        return [*(one for one in SPECS if one.id in self.shown), *cards], None
+        return [*(one for one in SPECS if one.id in self.shown), *partitioned], None
 
     def hide(self, device_id: str) -> None:
         self.shown.discard(device_id)
         self.ever_hidden.add(device_id)
-        if device_id in self.cards.there:
-            self.cards.clear(device_id)
-            self.cards.hidden.add(device_id)
+        if device_id in self.partitions.there:
+            self.partitions.clear(device_id)
+            self.partitions.hidden.add(device_id)
 
     def show(self, device_id: str) -> None:
         self.shown.add(device_id)
-        self.cards.hidden.discard(device_id)
+        self.partitions.hidden.discard(device_id)
 
     def health(self, device_id: str) -> tuple[Health, str | None]:
         return Health.HEALTHY, None
@@ -196,7 +198,7 @@ class Host:
     def prepare(self, mig: Mig, logical_gpu: LogicalGPU) -> str:
         self.prepared_ms.setdefault(logical_gpu.generation, self.true_ms)
         try:
-            if self.drawn.random() < self.faults.refuse_s:
+            if self.rng.random() < self.faults.refuse_s:
                 raise HostFault("the device does not answer")
             return "" if logical_gpu.partition is None else mig.prepare(logical_gpu)
         except HostFault:
@@ -210,12 +212,12 @@ class Host:
             mig.release(logical_gpu)
 
     def park(self, logical_gpu: LogicalGPU, pid: int) -> int:
-        if self.drawn.random() < self.faults.refuse_s:
+        if self.rng.random() < self.faults.refuse_s:
             raise HostFault("its memory cannot be moved")
         return 1000
 
     def resume(self, logical_gpu: LogicalGPU, pid: int, origin: Sequence[str]) -> None:
-        if self.drawn.random() < self.faults.refuse_s:
+        if self.rng.random() < self.faults.refuse_s:
             self.refused.add(logical_gpu.generation)
             raise HostFault("its memory cannot be moved back")
 
@@ -228,8 +230,8 @@ class Host:
         return [DeviceProcess(process.pid, None) for process in self.processes.values()]
 
     def driver(self) -> Any:
-        """For one life of the program: what its limiter knows goes with that."""
-        mig = Mig(self.cards)
+        """Return a driver for one process of the pool manager; what its mechanism remembers ends with it."""
+        mig = Mig(self.partitions)
         return SimpleNamespace(
             adopt=mig.adopt,
             lost=lambda gpu: None if gpu.partition is None else mig.lost(gpu),
@@ -255,15 +257,15 @@ class Host:
     # -- disk -------------------------------------------------------------------------------------------------------
 
     def database(self) -> Any:
-        """In place of the module ``sqlite3`` in the program's journal."""
+        """Return what takes the place of ``sqlite3`` in the journal."""
         host = self
 
         class Connection(sqlite3.Connection):
-            """The real one, on a disk that fails as the story wants it."""
+            """A connection whose disk has the faults of the host."""
 
             def execute(self, sql: str, *args: Any) -> sqlite3.Cursor:
                 if sql == "PRAGMA synchronous=FULL":
-                    sql = "PRAGMA synchronous=OFF"  # a process that is killed loses nothing that it wrote
+                    sql = "PRAGMA synchronous=OFF"  # a killed process loses nothing that it wrote
                 if sql.startswith("SELECT seq, seal") and host.faults.unread and not host.faults.late:
                     host.faults.unread = False
                     raise sqlite3.OperationalError("disk I/O error")
@@ -285,7 +287,7 @@ class Host:
         return SimpleNamespace(connect=connect, Error=sqlite3.Error)
 
     def at(self, point: str) -> None:
-        """A write has come so far."""
+        """Raise the fault that is due at a point of a write."""
         if self.faults.crash_at == point:
             self.faults.crash_at = None
             raise Crash

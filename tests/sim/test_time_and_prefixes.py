@@ -1,4 +1,4 @@
-"""Clocks that jump leave the bill alone, a reboot ends what it must, and every beginning of a journal is a journal."""
+"""Jumps of the clocks, reboots, and every prefix of a journal."""
 
 from __future__ import annotations
 
@@ -17,96 +17,98 @@ from fastgpu_jupyter.core.pool import replay as apply_all
 from fastgpu_jupyter.pool.journal.codec import Record, decode_state, encode_state
 from fastgpu_jupyter.pool.journal.store import Entry, Journal
 from fastgpu_jupyter.pool.loop.recovery import recover, replay
-from tests.sim.story import Story, played, tell
+from tests.sim.simulation import Simulation, simulate, simulated_host
 
 pytestmark = pytest.mark.slow
 TEN_YEARS_MS = 10 * 365 * 86_400_000
 
 
 @pytest.fixture
-def story(tmp_path: Path) -> Iterator[Story]:
-    """One active lease, and nothing that goes wrong by itself."""
-    one = Story(0, tmp_path)
-    with played(one.host):
+def simulation(tmp_path: Path) -> Iterator[Simulation]:
+    """Yield a simulation with an active lease, in which nothing happens by itself."""
+    one = Simulation(0, tmp_path)
+    with simulated_host(one.host):
         assert one.start()
-        while not any(known.state is LeaseState.ACTIVE for known in one.known.values()):
+        while not any(lease.state is LeaseState.ACTIVE for lease in one.observed.values()):
             one.request()
             one.run(1.0)
             one.check()
         yield one
         if one.runtime is not None:
-            one._die()
+            one._end_process()
 
 
-def active(story: Story) -> tuple[str, int]:
-    """An active lease, and what it is billed."""
-    assert story.runtime is not None
-    state = story.runtime._pool.state
+def active(simulation: Simulation) -> tuple[str, int]:
+    """Return an active lease and the time that it is billed for."""
+    assert simulation.runtime is not None
+    state = simulation.runtime._pool.state
     lease = next(one for one in state.leases.values() if one.state is LeaseState.ACTIVE)
-    return lease.id, meter.active_ms(lease, story.runtime.now().ms)
+    return lease.id, meter.active_ms(lease, simulation.runtime.now().ms)
 
 
 @pytest.mark.parametrize("jump_ms", [TEN_YEARS_MS, -TEN_YEARS_MS, 86_400_000, -86_400_000, -1])
 @pytest.mark.parametrize("restarted", [False, True])
-def test_the_wall_clock_bills_nothing(story: Story, jump_ms: int, restarted: bool) -> None:
-    _, before_ms = active(story)
-    story.host.wall_offset_ms += jump_ms
-    story.run(30.0)
+def test_bill_after_a_jump_of_the_wall_clock_is_unchanged(
+    simulation: Simulation, jump_ms: int, restarted: bool
+) -> None:
+    _, before_ms = active(simulation)
+    simulation.host.wall_offset_ms += jump_ms
+    simulation.run(30.0)
     if restarted:
-        story.crash()
-        assert story.start()
-    story.run(30.0)
-    story.check()
-    assert abs(active(story)[1] - before_ms - 60_000) <= 2
+        simulation.crash()
+        assert simulation.start()
+    simulation.run(30.0)
+    simulation.check()
+    assert abs(active(simulation)[1] - before_ms - 60_000) <= 2
 
 
-def test_a_suspended_host_is_billed_for_what_it_held(story: Story) -> None:
-    _, before_ms = active(story)
-    story.host.suspended_ms += 3_600_000
-    story.run(1.0)
-    story.check()
-    assert abs(active(story)[1] - before_ms - 3_601_000) <= 2
+def test_bill_of_a_suspended_host_includes_the_suspended_time(simulation: Simulation) -> None:
+    _, before_ms = active(simulation)
+    simulation.host.suspended_ms += 3_600_000
+    simulation.run(1.0)
+    simulation.check()
+    assert abs(active(simulation)[1] - before_ms - 3_601_000) <= 2
 
 
-def test_a_new_boot_ends_leases_and_never_bills_what_nobody_held(story: Story) -> None:
-    lease_id, _ = active(story)
-    story.run(200.0)
-    _, before_ms = active(story)
-    story.crash()
-    story.host.reboot()
-    story.run(5000.0)
-    assert story.start()
-    story.run(5.0)
-    story.check()
-    assert story.runtime is not None
-    lease = story.runtime._pool.state.leases[lease_id]
+def test_reboot_ends_leases_and_bills_no_time_after_it(simulation: Simulation) -> None:
+    lease_id, _ = active(simulation)
+    simulation.run(200.0)
+    _, before_ms = active(simulation)
+    simulation.crash()
+    simulation.host.reboot()
+    simulation.run(5000.0)
+    assert simulation.start()
+    simulation.run(5.0)
+    simulation.check()
+    assert simulation.runtime is not None
+    lease = simulation.runtime._pool.state.leases[lease_id]
     assert (lease.state, lease.end_reason) == (LeaseState.ENDED, EndReason.HOLDER_DIED)
     assert before_ms - 65_000 <= lease.active_ms <= before_ms
 
 
-# -- M4 ---------------------------------------------------------------------------------------------------------------
+# -- prefixes of a journal --------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> list[Record]:
-    """What one story wrote."""
-    return tell(3, 600).records
+    """Return the records that one simulation wrote."""
+    return simulate(3, 600).records
 
 
-def test_every_beginning_of_a_journal_replays_to_a_sound_state(recorded: list[Record]) -> None:
+def test_replay_of_every_prefix_of_a_journal_gives_a_sound_state(recorded: list[Record]) -> None:
     state = State()
     assert len(recorded) > 100
     for record in recorded:
         apply_all(state, record.events, record.at)
         assert not list(violations(state))
         assert decode_state(encode_state(state)) == state
-        Pool(state).advance(record.at)  # who waits can be put in line, wherever the journal ends
+        Pool(state).advance(record.at)  # the queue can be built wherever the journal ends
 
 
-def test_a_pool_goes_on_from_any_beginning_with_or_without_a_snapshot(recorded: list[Record], tmp_path: Path) -> None:
-    drawn = random.Random(5)
+def test_recovery_from_any_prefix_continues_with_or_without_a_snapshot(recorded: list[Record], tmp_path: Path) -> None:
+    rng = random.Random(5)
     for number in range(25):
-        length, taken = drawn.randrange(1, len(recorded)), drawn.randrange(1, len(recorded))
+        length, taken = rng.randrange(1, len(recorded)), rng.randrange(1, len(recorded))
         journal = Journal(tmp_path / f"{number}.db")
         state = State()
         for seq, record in enumerate(recorded[:length], start=1):
@@ -116,13 +118,13 @@ def test_a_pool_goes_on_from_any_beginning_with_or_without_a_snapshot(recorded: 
                 journal.snapshot(encode_state(state))
         assert replay(journal) == state
         assert replay(journal) == replay(journal)
-        host = Story(number, tmp_path).host
+        host = Simulation(number, tmp_path).host
         host.boots = int(state.boot_id.partition("-")[2] or 1)
         pool, _ = recover(journal, host.driver(), host)  # type: ignore[arg-type]
-        going_on = pool.state
-        assert not list(violations(going_on))
-        assert set(state.leases) <= set(going_on.leases)
+        recovered = pool.state
+        assert not list(violations(recovered))
+        assert set(state.leases) <= set(recovered.leases)
         journal.close()
         again = Journal(tmp_path / f"{number}.db")
-        assert replay(again) == going_on
+        assert replay(again) == recovered
         again.close()

@@ -105,7 +105,7 @@ MUTATIONS = (
         "a partition stays after the end of its lease",
         PARTITION,
         (Edit(Mig.release, "self._unmake(gpu)", "pass"),),
-        Violates("a partition is left that no lease has"),
+        Violates("a partition is left without a lease"),
     ),
     Mutation(
         "the remains of a failed preparation stay",
@@ -124,7 +124,7 @@ MUTATIONS = (
         "the loss of a partition is not noticed",
         PARTITION,
         (Edit(Inventory.refresh, "why is not None", "False"),),
-        Violates("it has a partition that is not there", first=1),
+        Violates("the partition of an active lease does not exist", first=1),
     ),
     Mutation(
         "a partition is leased in the place of a lost one",

@@ -25,19 +25,19 @@ MUTATIONS = (
                 "entries = _1\nfor call, entry in decided: call.answer(self._pool.state, self.now(), entry.lease_id)",
             ),
         ),
-        Violates("acknowledged, and not there|the release was acknowledged", first=2),
+        Violates("an acknowledged lease is missing|an acknowledged release is missing", first=2),
     ),
     Mutation(
         "the state is read before it is written",
         D,
         (Edit(Runtime.read, "async with self._commit_lock: ...", "return view(self._pool.state, self.now())"),),
-        Violates("further on than it is was seen", first=2),
+        Violates("a state that was read is undone", first=2),
     ),
     Mutation(
         "events whose write failed stay in memory",
         D,
         (Edit(Runtime._reload, "self._pool = _1", "pass"),),
-        Violates("the snapshot was not what|memory was not what|further on than it is was seen"),
+        Violates("the snapshot differs|the state in memory differs|a state that was read is undone"),
     ),
     Mutation(
         "a key that is on disk is forgotten when its write is reported as failed",
@@ -61,7 +61,7 @@ MUTATIONS = (
         "a key twice in one batch is two leases",
         D,
         (Edit(Runtime._decide_all, "fresh[_1] = _2", "pass"),),
-        Violates("one key, two leases|one key became"),
+        Violates("one idempotency key has"),
     ),
     Mutation(
         "keys are not written",
@@ -71,7 +71,7 @@ MUTATIONS = (
                 Journal._insert, 'self._db.executemany("INSERT OR IGNORE INTO answer VALUES (?, ?, ?, ?)", _1)', "pass"
             ),
         ),
-        Violates("one key, two leases|one key became"),
+        Violates("one idempotency key has"),
     ),
     Mutation(
         "entries that may be on disk are written with another tick",
@@ -86,7 +86,7 @@ MUTATIONS = (
         "memory keeps a part of a command after a bug",
         D,
         (Edit(Runtime._commit, "if after_bug is not None: ...", "pass"),),
-        Violates("the snapshot was not what|memory was not what|further on than it is was seen", first=5),
+        Violates("the snapshot differs|the state in memory differs|a state that was read is undone", first=5),
     ),
     Mutation(
         "a snapshot is taken before its records are written",

@@ -26,13 +26,13 @@ MUTATIONS = (
         "a process is known by its number",
         Guarantee.IDENTITY,
         (Edit(process.open_holder, "_1 == holder", "_1.pid == holder.pid"),),
-        Violates("was not reaped", first=3),
+        Violates("the lease of a dead holder has not ended", first=3),
     ),
     Mutation(
         "holders are not watched after a restart",
         Guarantee.LIFECYCLE,
         (Edit(effects.outstanding, "yield WatchHolder(...)", "None"),),
-        Violates("was not reaped"),
+        Violates("the lease of a dead holder has not ended"),
     ),
     Mutation(
         "a drain is not taken up after a restart",
@@ -44,7 +44,7 @@ MUTATIONS = (
                 "() if lease.state is LeaseState.DRAINING else _of_device(lease)",
             ),
         ),
-        Violates("was not reaped|nothing comes of"),
+        Violates("the lease of a dead holder has not ended|a lease stays in a transient state"),
     ),
     Mutation(
         "a preparation is not taken up after a restart",
@@ -56,7 +56,7 @@ MUTATIONS = (
                 "() if lease.state is LeaseState.PREPARING else _of_device(lease)",
             ),
         ),
-        Violates("nothing comes of", first=1),
+        Violates("a lease stays in a transient state", first=1),
     ),
     Mutation(
         "the death of an earlier holder ends the lease",
@@ -68,7 +68,7 @@ MUTATIONS = (
         "a lease outlives the boot",
         Guarantee.LIFECYCLE,
         (Edit(decide._start_pool, "command.boot_id == state.boot_id", "True"),),
-        Violates("was not reaped|ms seen, ms billed"),
+        Violates("the lease of a dead holder has not ended|billed for less than the time seen active"),
     ),
     Mutation(
         "a device is free before the memory of its lease is",
@@ -80,7 +80,7 @@ MUTATIONS = (
                 "await self._on_device(effect, since_s) is not None",
             ),
         ),
-        Violates("had memory of it", first=1),
+        Violates("had memory on the device", first=1),
     ),
     Mutation(
         "a list of processes that was begun earlier shows who is on the device now",

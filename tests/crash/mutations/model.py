@@ -44,9 +44,9 @@ class Guarantee(enum.StrEnum):
 
 @dataclass(frozen=True)
 class Failure:
-    """One failed test, or one simulated story that broke an invariant."""
+    """One failed test, or one simulation that broke an invariant."""
 
-    test: str  #: the node id of the test, or the seed of the story
+    test: str  #: the node id of the test, or the seed of the simulation
     phase: str  #: "call" of a test; anything else is no failure of what it asserts
     errors: tuple[str, ...]  #: the type of the exception and of those that caused it
     message: str
@@ -87,13 +87,13 @@ class Violates:
     """The expectation that the simulator reports that an invariant is broken."""
 
     invariant: str  #: regular expression, searched in the report
-    seeds: int = 60  #: stories that are played at most
+    seeds: int = 60  #: simulations that are run at most
     steps: int = 200  #: of each story
-    first: int = 0  #: seed of the first story
+    first: int = 0  #: seed of the first one
 
     def is_met_by(self, failure: Failure) -> bool:
         """Return whether ``failure`` is the expected one."""
-        return failure.errors[0] == "Wrong" and re.search(self.invariant, failure.message) is not None
+        return failure.errors[0] == "InvariantViolation" and re.search(self.invariant, failure.message) is not None
 
 
 @dataclass(frozen=True)

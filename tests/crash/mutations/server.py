@@ -64,7 +64,7 @@ def _import_package() -> None:
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             if not module.name.endswith("__main__"):
                 importlib.import_module(module.name)
-    importlib.import_module("tests.sim.story")
+    importlib.import_module("tests.sim.simulation")
 
 
 def _fork(mutation: Mutation, folder: Path) -> tuple[list[Any], float]:
@@ -128,13 +128,13 @@ def _write_package(mutation: Mutation, folder: Path) -> None:
 
 
 def _simulate(expected: Violates) -> list[Failure]:
-    """Play stories until one reports the expected violation."""
-    from tests.sim.story import tell
+    """Run simulations until one reports the expected violation."""
+    from tests.sim.simulation import simulate
 
     found: list[Failure] = []
     for seed in range(expected.first, expected.first + expected.seeds):
         try:
-            tell(seed, expected.steps)
+            simulate(seed, expected.steps)
         except Exception as error:  # noqa: BLE001 (the judge looks at its type)
             found.append(Failure(f"seed {seed}", "call", _errors(error), str(error)))
             if expected.is_met_by(found[-1]) or found[-1].is_programming_error:

@@ -1,8 +1,8 @@
-"""An event loop whose time is played, and threads that are not there: one seed, one order of everything.
+"""A simulated event loop and simulated threads: one seed gives one order of all events.
 
-What it promises: nothing here reads a clock or starts a thread. Time goes on only where nobody has anything to do,
-and a job that the program hands to a thread runs at an instant drawn from the seed, in the order of its thread.
-What it must not do: change the order of what the program itself put in order.
+Nothing here reads a clock or starts a thread. Time goes on only when no callback is ready, and a job that the package
+submits to a thread runs at an instant drawn from the seed, in the order of its thread. What the package itself puts in
+order stays in order.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ Ts = TypeVarTuple("Ts")
 
 
 class Crash(BaseException):
-    """The process ends here and now: no handler of the program may see it."""
+    """The end of the process of the pool manager; derived from ``BaseException`` so that no handler catches it."""
 
 
-class Time:
-    """Seconds since the story began; shared by all lives of the program."""
+class SimulatedTime:
+    """The clock of a simulation, in seconds; all processes of the pool manager share it."""
 
     def __init__(self) -> None:
         self.now_s = 1000.0
 
 
-class Loop(asyncio.BaseEventLoop):
-    """Runs one life of the program, step by step."""
+class SimulatedLoop(asyncio.BaseEventLoop):
+    """The event loop of one process of the pool manager, which the simulation runs step by step."""
 
-    def __init__(self, time: Time) -> None:
+    def __init__(self, time: SimulatedTime) -> None:
         super().__init__()
-        self._played = time
+        self._simulated_time = time
         self._selector = self
         self.crashed = False
         self.readers: dict[Any, Callable[[], object]] = {}
@@ -45,27 +45,27 @@ class Loop(asyncio.BaseEventLoop):
     def _report(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         self.complaints.append(f"{context.get('message')}: {context.get('exception')!r}")
 
-    # -- what BaseEventLoop asks of a loop --------------------------------------------------------------------------
+    # -- what BaseEventLoop needs of a loop --------------------------------------------------------------------------
 
     def time(self) -> float:
-        return self._played.now_s
+        return self._simulated_time.now_s
 
     def select(self, timeout: float | None) -> list[Any]:
-        """Nobody has anything to do: time goes on to the next timer."""
+        """Let time go on to the next timer."""
         if timeout:
-            self._played.now_s += timeout
+            self._simulated_time.now_s += timeout
         return []
 
     def _process_events(self, event_list: Any) -> None:
-        """There are none: readers are called by whoever makes them ready."""
+        """Do nothing: readers are called by :meth:`fire`."""
 
     def _write_to_self(self) -> None:
-        """Nobody sleeps."""
+        """Do nothing: the loop never blocks."""
 
     def call_soon(
         self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
     ) -> asyncio.Handle:
-        if self.crashed:  # what a destroyed coroutine still wants is of no interest
+        if self.crashed:  # a destroyed coroutine may still call this
             return asyncio.Handle(callback, args, self)
         return super().call_soon(callback, *args, context=context)
 
@@ -81,28 +81,28 @@ class Loop(asyncio.BaseEventLoop):
         return self.readers.pop(fd, None) is not None
 
     def fire(self, fd: int) -> None:
-        """The descriptor is readable; whoever reads it, if anybody still does, is called."""
+        """Call the reader of a descriptor that has become readable, if it has one."""
         if fd in self.readers:
             self.readers[fd]()
 
     def run_in_executor(
         self, executor: concurrent.futures.Executor | None, func: Callable[[*Ts], T], *args: *Ts
     ) -> asyncio.Future[T]:
-        executor = executor or Thread(1, "other")
+        executor = executor or SimulatedThread(1, "other")
         return asyncio.wrap_future(executor.submit(func, *args), loop=self)
 
-    # -- what the story does with it --------------------------------------------------------------------------------
+    # -- what the simulation does with it ---------------------------------------------------------------------------
 
     def run(self, for_s: float, steps_max: int) -> int:
-        """Go on for so long, or for so many rounds if that is less; how many rounds are left."""
-        until_s = self._played.now_s + for_s
+        """Run for so many seconds and rounds at most; return how many rounds are left."""
+        until_s = self._simulated_time.now_s + for_s
         asyncio._set_running_loop(self)
         try:
             while not self.crashed:
                 timers: Any = self._scheduled  # type: ignore[attr-defined]
                 idle = not self._ready  # type: ignore[attr-defined]
                 if idle and (not timers or timers[0].when() > until_s):
-                    self._played.now_s = until_s
+                    self._simulated_time.now_s = until_s
                     return steps_max
                 if not steps_max:
                     return 0
@@ -114,11 +114,11 @@ class Loop(asyncio.BaseEventLoop):
         return 0
 
     def crash(self) -> None:
-        """The end, without a word to anybody."""
+        """End all tasks without running their handlers."""
         self.crashed = True
         for task in asyncio.all_tasks(self):
             task._log_destroy_pending = False  # type: ignore[attr-defined]
-            with contextlib.suppress(RuntimeError, ValueError):  # one that is running now ends by itself
+            with contextlib.suppress(RuntimeError, ValueError):  # the task that is running now ends by itself
                 task.get_coro().close()
         for handle in self._ready:  # type: ignore[attr-defined]
             handle.cancel()
@@ -127,10 +127,10 @@ class Loop(asyncio.BaseEventLoop):
             self.close()
 
 
-class Thread(concurrent.futures.Executor):
-    """A thread that the loop plays: its jobs run one after the other, each after a drawn while."""
+class SimulatedThread(concurrent.futures.Executor):
+    """An executor whose jobs the loop runs one after the other, each after a drawn delay."""
 
-    #: How long the next job of the thread of that name takes to begin; set by the story.
+    #: Delay in seconds before the next job of the thread of that name; set by the simulation.
     delay_s: Callable[[str], float] = staticmethod(lambda _: 0.0)
 
     def __init__(self, _: int, name: str) -> None:
@@ -147,7 +147,7 @@ class Thread(concurrent.futures.Executor):
         return future
 
     def _wait(self) -> None:
-        self._loop.call_later(Thread.delay_s(self._name), self._run_next)
+        self._loop.call_later(SimulatedThread.delay_s(self._name), self._run_next)
 
     def _run_next(self) -> None:
         if not self._jobs:
