@@ -73,28 +73,28 @@ class Outcome(NamedTuple):
     waiting: int = 0
 
 
-def fleet_of(trace: Trace) -> CapacityIndex:
-    """The cluster, empty; hosts are named in the order under test, because the smallest id wins a tie."""
+def index_of(trace: Trace, reference_hosts_max: int | None = None) -> CapacityIndex:
+    """Return the empty cluster; hosts are named in the order under test, because the smallest id wins a tie."""
     usual: Counter[Demand] = Counter()
     for demand, count in trace.usual().items():
         usual[replace(demand, host_memory_bytes=0)] += count
-    fleet = CapacityIndex(estimate_shadow_prices(usual, WHOLE))
+    index = CapacityIndex(estimate_shadow_prices(usual, WHOLE), reference_hosts_max)
     for i, node in enumerate(trace.nodes):
         host = f"{i:06d}"
-        fleet.add_host(host, node.cpu_milli, node.memory_mib << 20)
+        index.add_host(host, node.cpu_milli, node.memory_mib << 20)
         for g in range(node.gpus):
-            fleet.add_device(f"{host}/{g}", host, node.model, WHOLE)
-    return fleet
+            index.add_device(f"{host}/{g}", host, node.model, WHOLE)
+    return index
 
 
 def at_once(trace: Trace, arrivals: list[Demand]) -> Outcome:
     """Class a."""
-    fleet, total, allocated, decide_ns = fleet_of(trace), 0, [], []
+    index, total, allocated, decide_ns = index_of(trace), 0, [], []
     for demand in arrivals:
         began = time.perf_counter_ns()
-        placement = fleet.place(demand)
+        placement = index.place(demand)
         if placement is not None:
-            fleet.allocate(placement, demand)
+            index.allocate(placement, demand)
             total += gpu_milli(demand)
         decide_ns.append(time.perf_counter_ns() - began)
         allocated.append(total)
@@ -103,14 +103,14 @@ def at_once(trace: Trace, arrivals: list[Demand]) -> Outcome:
 
 def with_moves(trace: Trace, arrivals: list[Demand]) -> Outcome:
     """Class b."""
-    fleet, total, allocated, decide_ns, moves = fleet_of(trace), 0, [], [], 0
+    index, total, allocated, decide_ns, moves = index_of(trace), 0, [], [], 0
     held: dict[int, PlacedDemand[int]] = {}
     hopeless: set[Demand] = set()  # what did not help since anything was placed last
     for number, demand in enumerate(arrivals):
         began = time.perf_counter_ns()
-        placement = fleet.place(demand)
+        placement = index.place(demand)
         if placement is None and demand.devices and demand not in hopeless and moves < MOVES_PER_TASK * (number + 1):
-            made = _make_room(fleet, held, demand, number)
+            made = _make_room(index, held, demand, number)
             moves += made
             if made:
                 total += gpu_milli(demand)
@@ -118,7 +118,7 @@ def with_moves(trace: Trace, arrivals: list[Demand]) -> Outcome:
             else:
                 hopeless.add(demand)
         elif placement is not None:
-            fleet.allocate(placement, demand)
+            index.allocate(placement, demand)
             held[number] = PlacedDemand(number, placement, demand)
             total += gpu_milli(demand)
             hopeless.clear()
@@ -127,23 +127,23 @@ def with_moves(trace: Trace, arrivals: list[Demand]) -> Outcome:
     return Outcome(allocated, decide_ns, moves)
 
 
-def _make_room(fleet: CapacityIndex, held: dict[int, PlacedDemand[int]], demand: Demand, number: int) -> int:
+def _make_room(index: CapacityIndex, held: dict[int, PlacedDemand[int]], demand: Demand, number: int) -> int:
     """Let a task in by moving one other, or by exchanging two; how many were moved."""
-    move = find_move(fleet, held.values(), demand)
+    move = find_move(index, held.values(), demand)
     if move is not None:
-        changes, then = [(move.held, move.to)], move.then
+        changes, then = [(move.occupant, move.to)], move.then
     else:
-        change = find_swap(fleet, held.values(), demand)
+        change = find_swap(index, held.values(), demand)
         if change is None:
             return 0
         changes = [(change.one, change.other.placement), (change.other, change.one.placement)]
         then = change.then
     for old, _ in changes:
-        fleet.release(old.placement, old.demand)
-    fleet.allocate(then, demand)
+        index.release(old.placement, old.demand)
+    index.allocate(then, demand)
     held[number] = PlacedDemand(number, then, demand)
     for old, to in changes:
-        fleet.allocate(to, old.demand)
+        index.allocate(to, old.demand)
         held[old.key] = PlacedDemand(old.key, to, old.demand)
     return len(changes)
 
@@ -151,8 +151,8 @@ def _make_room(fleet: CapacityIndex, held: dict[int, PlacedDemand[int]], demand:
 class Batches:
     """The queue of class c: fractions that wait for each other."""
 
-    def __init__(self, fleet: CapacityIndex, bound: int) -> None:
-        self.index, self.bound = fleet, bound
+    def __init__(self, index: CapacityIndex, bound: int) -> None:
+        self.index, self.bound = index, bound
         self.waiting: dict[int, deque[tuple[int, Demand]]] = defaultdict(deque)  #: by size, in order of arrival
         self.late: deque[tuple[int, Demand]] = deque()  #: whole GPUs that found no room
         self.holds: list[int] = []
@@ -241,7 +241,7 @@ def _common(demands: list[Demand]) -> frozenset[str] | None:
 
 def queued(trace: Trace, arrivals: list[Demand], bound: int) -> Outcome:
     """Class c."""
-    batches, allocated, decide_ns = Batches(fleet_of(trace), bound), [], []
+    batches, allocated, decide_ns = Batches(index_of(trace), bound), [], []
     for now, demand in enumerate(arrivals):
         began = time.perf_counter_ns()
         batches.arrive(now, demand)

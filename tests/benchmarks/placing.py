@@ -20,7 +20,7 @@ sys.path[:0] = [str(Path(__file__).parents[2])]
 
 from fastgpu_jupyter.core.placement.demand import Demand, Placement
 from tests.benchmarks.openb import HOME, NODES, Trace, gpu_milli, read
-from tests.benchmarks.packing import fleet_of, quantile
+from tests.benchmarks.packing import index_of, quantile
 
 #: Microseconds for a placement, a grant and a return together.
 P50_US, P99_US = 30, 150
@@ -28,23 +28,23 @@ P50_US, P99_US = 30, 150
 
 def churn(trace: Trace, load: float, decisions: int) -> dict[str, list[int]]:
     """Nanoseconds of each step."""
-    fleet, draw, used = fleet_of(trace), random.Random(5), 0
+    index, draw, used = index_of(trace), random.Random(5), 0
     live: list[tuple[Placement, Demand]] = []
     took: dict[str, list[int]] = {"place": [], "take": [], "give_back": []}
     while len(took["give_back"]) < decisions:
         while used > load * trace.capacity:
             placement, demand = live.pop(draw.randrange(len(live)))
             began = time.perf_counter_ns()
-            fleet.release(placement, demand)
+            index.release(placement, demand)
             took["give_back"].append(time.perf_counter_ns() - began)
             used -= gpu_milli(demand)
         demand = trace.tasks[draw.randrange(len(trace.tasks))]
         began = time.perf_counter_ns()
-        found = fleet.place(demand)
+        found = index.place(demand)
         took["place"].append(time.perf_counter_ns() - began)
         if found is not None:
             began = time.perf_counter_ns()
-            fleet.allocate(found, demand)
+            index.allocate(found, demand)
             took["take"].append(time.perf_counter_ns() - began)
             used += gpu_milli(demand)
             live.append((found, demand))

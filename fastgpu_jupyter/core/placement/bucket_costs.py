@@ -1,8 +1,8 @@
-"""What a demand costs on each shelf of :mod:`.fleet`: everything that does not depend on the hosts.
+"""The cost of a demand in each bucket of :mod:`.capacity_index`: everything that does not depend on the host.
 
-What it is: the kinds of devices that no usual request tells apart, and for each demand one :class:`Quote` a kind. A
-quote knows what is spoiled and what is sold on a shelf; what a host's processors cost comes on top, in the fleet. What
-it must not do: know what is free, or where.
+A bucket lists the hosts that have a device of one class with the same number of free bins, or with the same number of
+entirely free devices. So the value that a demand destroys there is the same on all of them, and is computed once. The
+cost of a host's processors is added by the index.
 """
 
 from __future__ import annotations
@@ -10,145 +10,125 @@ from __future__ import annotations
 from bisect import insort
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from .demand import Demand, IndexedDevice
-from .shadow_prices import BINS, DEVICE, ShadowPrices
+from .capacity import IndexedDevice
+from .cutting_stock import BINS
+from .demand import Demand
+from .device_classes import DeviceClass, classify, units_by_class
+from .shadow_prices import ShadowPrices, to_bins
 
-#: Costs are compared in steps of this many bits of :data:`DEVICE`: finer differences are rounding.
+#: Costs are compared in units of this many bits of :data:`.shadow_prices.DEVICE_VALUE`; the rest is rounding.
 COST_SHIFT = 10
-# Which shelf of a kind: free bins of a partly used device, or how many devices are free (on a host in use, or on one
-# that is not), or just the host.
+
+# A bucket is a number: its device class in the high bits, and in the lowest CODE_BITS bits one of these codes.
+#   n           a partly used device with n free bins
+#   FREE + n    n entirely free devices, on a host that is in use
+#   EMPTY + n   n entirely free devices, on a host of several devices that are all free
+#   HOST_ONLY   the host itself, for demands without a device
 FREE = BINS
-UNTOUCHED = 2 * BINS
-HOST = 3 * BINS
-#: A shelf is numbered by its kind and, in this many bits, by its code: one of the above.
+EMPTY = 2 * BINS
+HOST_ONLY = 3 * BINS
 CODE_BITS = 12
 CODE_MASK = (1 << CODE_BITS) - 1
 
-#: Capacities are compared in so many bits.
-_WEIGHT_BITS = 12
-#: What the largest device costs beyond what is spoiled, where sizes differ: more than bins can be wrong by.
-_LARGE = DEVICE >> 8
-#: Demands that are remembered.
+#: Number of demands of which costs are kept.
 _DEMANDS_MAX = 4096
 
 
 @dataclass(slots=True)
-class DeviceClass:
-    """Devices that no usual request tells apart."""
-
-    number: int
-    capacity: int
-    worth: tuple[int, ...]
-    weight: int = 1 << _WEIGHT_BITS  #: how large it is beside the largest
-    extra: int = 0  #: what taking one costs beyond what that spoils
-    models: set[str] = field(default_factory=set)
-    known: list[int] = field(default_factory=list)  #: every shelf that ever was
-    ordered: list[int] = field(default_factory=list)  #: the same, by number
-
-
-@dataclass(slots=True)
 class BucketCosts:
-    """What a demand costs on each shelf of one kind."""
+    """The costs of one demand in the buckets of one device class."""
 
-    kind: DeviceClass
+    device_class: DeviceClass
     units: int
     bins: int
-    #: (lowest cost, code, cost without processors, what is sold, shelf), cheapest first
-    lines: list[tuple[int, int, int, int, int]] = field(default_factory=list)
-    seen: int = 0  #: how many known shelves are quoted
-    by_code: dict[int, tuple[int, int] | None] = field(default_factory=dict)  #: what is spoiled and sold, as needed
-    lowest: dict[int, int] = field(default_factory=dict)  #: what is sold -> cost at the cheapest price step
+    #: (lower bound of the cost, code, cost without processors, value taken, bucket), cheapest first.
+    entries: list[tuple[int, int, int, int, int]] = field(default_factory=list)
+    seen: int = 0  #: number of the class's buckets that have an entry
+    by_code: dict[int, tuple[int, int] | None] = field(default_factory=dict)  #: results of :meth:`CostTable.cost`
+    cheapest_cpu: dict[int, int] = field(default_factory=dict)  #: by value taken, the lowest cost of processors
+
+
+class DemandCosts(NamedTuple):
+    """The costs of one demand, by the numbers of the device classes that can serve it."""
+
+    by_class: dict[int, BucketCosts]
+    units: dict[int, int]  #: of a device; see :func:`.device_classes.units_by_class`
 
 
 class CostTable:
-    """The quotes of one fleet at certain prices; made anew when its devices or the prices change."""
+    """The costs of demands in buckets, for certain devices and shadow prices; made again when either changes."""
 
     def __init__(self, prices: ShadowPrices, devices: Iterable[IndexedDevice]) -> None:
-        """Sorts the devices into kinds, and tells each its own."""
         self._prices = prices
-        self._by_demand: dict[Demand, dict[int, BucketCosts]] = {}
-        self.kinds: list[DeviceClass] = []
-        devices = sorted(devices, key=lambda device: device.id)
-        numbers: dict[tuple[int, frozenset[int]], int] = {}
-        capacities = {device.capacity for device in devices}
-        refused_by = {model: prices.kind(model) for model in {device.model for device in devices}}
-        for device in devices:
-            signature = device.capacity, refused_by[device.model]
-            if signature not in numbers:
-                numbers[signature] = len(self.kinds)
-                weight = (device.capacity << _WEIGHT_BITS) // max(capacities)
-                extra = _LARGE * weight >> _WEIGHT_BITS if len(capacities) > 1 else 0
-                worth = prices.worth(refused_by[device.model])
-                self.kinds.append(DeviceClass(len(self.kinds), device.capacity, worth, weight, extra))
-            device.kind = numbers[signature]
-            self.kinds[device.kind].models.add(device.model)
-        self.as_such = DeviceClass(
-            len(self.kinds), 1, prices.worth(frozenset())
-        )  #: for hosts, whatever devices they have
+        self._by_demand: dict[Demand, DemandCosts] = {}
+        self.classes = classify(devices, prices)
+        #: The class that hosts belong to for demands without a device.
+        self.host_class = DeviceClass(len(self.classes), 1, prices.remainder_value(frozenset()))
 
-    def of(self, demand: Demand) -> dict[int, BucketCosts]:
-        """The quotes of a demand, by the kinds that will do."""
-        quotes = self._by_demand.get(demand)
-        return self._quote(demand) if quotes is None else quotes
+    def of(self, demand: Demand) -> DemandCosts:
+        """Return the costs of a demand."""
+        costs = self._by_demand.get(demand)
+        return self._make(demand) if costs is None else costs
 
-    def _quote(self, demand: Demand) -> dict[int, BucketCosts]:
+    def _make(self, demand: Demand) -> DemandCosts:
         if len(self._by_demand) >= _DEMANDS_MAX:
             self._by_demand.clear()
-        if demand.devices:
-            allowed = [kind for kind in self.kinds if any(map(demand.allows, kind.models))]
-            units = [(kind, demand.units_on(kind.capacity)) for kind in allowed]
-            quotes = [BucketCosts(kind, n, n * BINS // kind.capacity) for kind, n in units if 1 <= n <= kind.capacity]
-        else:
-            quotes = [BucketCosts(self.as_such, 0, -1)]
-        by_kind = self._by_demand[demand] = {quote.kind.number: quote for quote in quotes}
-        return by_kind
+        units = units_by_class(self.classes, demand)
+        by_class = {
+            number: BucketCosts(self.classes[number], n, to_bins(n, self.classes[number].capacity))
+            for number, n in units.items()
+        }
+        if not demand.devices:
+            by_class[self.host_class.number] = BucketCosts(self.host_class, 0, -1)
+        costs = self._by_demand[demand] = DemandCosts(by_class, units)
+        return costs
 
-    def note(self, place: int) -> None:
-        """There is a shelf of that number."""
-        number = place >> CODE_BITS
-        kind = self.kinds[number] if number < len(self.kinds) else self.as_such
-        if place not in kind.known:
-            kind.known.append(place)
-            insort(kind.ordered, place)
+    def add_bucket(self, bucket: int) -> None:
+        """Note that a bucket is in use."""
+        number = bucket >> CODE_BITS
+        device_class = self.classes[number] if number < len(self.classes) else self.host_class
+        if bucket not in device_class.buckets:
+            device_class.buckets.append(bucket)
+            insort(device_class.sorted_buckets, bucket)
 
-    def extend(self, quote: BucketCosts, demand: Demand) -> None:
-        """Quote the shelves that have come into use since."""
-        prices, kind = self._prices, quote.kind
-        for place in kind.known[quote.seen :]:
-            code = place & CODE_MASK
-            line = self.line(quote, code, demand)
-            if line is not None:
-                spoiled, sold = line
-                if sold not in quote.lowest:
-                    steps = zip(prices.core, prices.relief, strict=True)
-                    quote.lowest[sold] = min(core * demand.cpu_milli - (relief * sold >> 30) for core, relief in steps)
-                insort(quote.lines, (spoiled + quote.lowest[sold] >> COST_SHIFT, code, spoiled, sold, place))
-        quote.seen = len(kind.known)
+    def extend(self, costs: BucketCosts, demand: Demand) -> None:
+        """Add entries for the buckets that have come into use since the last call."""
+        prices, device_class = self._prices, costs.device_class
+        for bucket in device_class.buckets[costs.seen :]:
+            code = bucket & CODE_MASK
+            cost = self.cost(costs, code, demand)
+            if cost is not None:
+                lost, taken = cost
+                if taken not in costs.cheapest_cpu:
+                    levels = zip(prices.cpu_cost, prices.cpu_relief, strict=True)
+                    costs.cheapest_cpu[taken] = min(
+                        per_core * demand.cpu_milli - (relief * taken >> 30) for per_core, relief in levels
+                    )
+                lowest = lost + costs.cheapest_cpu[taken] >> COST_SHIFT
+                insort(costs.entries, (lowest, code, lost, taken, bucket))
+        costs.seen = len(device_class.buckets)
 
-    def line(self, quote: BucketCosts, code: int, demand: Demand) -> tuple[int, int] | None:
-        """What taking the demand from a shelf of that code spoils, and what is sold; ``None`` where it cannot be."""
-        if code not in quote.by_code:
-            quote.by_code[code] = self._line(quote, code, demand)
-        return quote.by_code[code]
+    def cost(self, costs: BucketCosts, code: int, demand: Demand) -> tuple[int, int] | None:
+        """Return the value lost and the value taken in a bucket of that code; ``None`` where it cannot serve."""
+        if code not in costs.by_code:
+            costs.by_code[code] = self._cost(costs, code, demand)
+        return costs.by_code[code]
 
-    def _line(self, quote: BucketCosts, code: int, demand: Demand) -> tuple[int, int] | None:
-        if code == HOST:
+    def _cost(self, costs: BucketCosts, code: int, demand: Demand) -> tuple[int, int] | None:
+        if code == HOST_ONLY:
             return 0, 0
-        prices, worth = self._prices, quote.kind.worth
-        untouched = prices.untouched if code > UNTOUCHED else 0
+        prices, device_class = self._prices, costs.device_class
+        first_use = prices.first_use_cost if code > EMPTY else 0
         if demand.whole:
             if code < FREE or code % BINS < demand.devices:
                 return None
-            spoiled = _weighed(quote.kind, worth[BINS] - worth[0])
-            return untouched + demand.devices * spoiled, demand.devices * prices.sale[BINS]
+            lost = demand.devices * device_class.value_lost(BINS, 0)
+            return first_use + lost, demand.devices * prices.packing_value[BINS]
         before = min(code, BINS)
-        if before < quote.bins:
+        if before < costs.bins:
             return None
-        after = before - quote.bins
-        spoiled = _weighed(quote.kind, worth[before] - worth[after])
-        return untouched + spoiled, prices.sale[before] - prices.sale[after]
-
-
-def _weighed(kind: DeviceClass, spoiled: int) -> int:
-    return (spoiled * kind.weight >> _WEIGHT_BITS) + kind.extra
+        after = before - costs.bins
+        taken = prices.packing_value[before] - prices.packing_value[after]
+        return first_use + device_class.value_lost(before, after), taken

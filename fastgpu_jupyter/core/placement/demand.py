@@ -1,4 +1,4 @@
-"""What is asked of the fleet, what it has, and what it answers: :mod:`core.placement.capacity_index` has the rules."""
+"""The input and the output of placement: a demand, a placement, and what a placement must leave alone."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What one lease needs: a fraction of one device, or some whole devices of one model on one host.
+    """The resources of one lease: a fraction of one device, or whole devices of one model on one host.
 
     Where ``units`` and ``divisor`` are both ``None``, whole devices are meant; with 0 devices only host resources.
     """
@@ -16,11 +16,11 @@ class Demand:
     devices: int = 1
     units: int | None = None  #: of one device's capacity
     divisor: int | None = None  #: n-th parts of one device's capacity, rounded down
-    models: frozenset[str] | None = None  #: which models will do; ``None``: all
+    models: frozenset[str] | None = None  #: acceptable models; ``None``: all
     cpu_milli: int = 0
     host_memory_bytes: int = 0
     numerator: int = 1  #: how many of the n-th parts
-    _hash: int = field(init=False, repr=False, compare=False)  #: every placement looks its demand up
+    _hash: int = field(init=False, repr=False, compare=False)  #: cached, because every placement looks its demand up
 
     def __post_init__(self) -> None:
         if min(self.devices, self.cpu_milli, self.host_memory_bytes) < 0:
@@ -42,26 +42,26 @@ class Demand:
         return self._hash
 
     def __reduce__(self) -> tuple[type[Demand], tuple[object, ...]]:
-        return Demand, self._values()  # the hash of a text is another one in another process
+        return Demand, self._values()  # the hash of a string differs from process to process
 
     @property
     def whole(self) -> bool:
-        """Whether nobody else may use any part of its devices."""
+        """Whether the demand takes its devices entirely."""
         return self.units is None and self.divisor is None
 
     def units_on(self, capacity: int) -> int:
-        """Units that it takes of each of its devices, if a device has ``capacity`` of them."""
+        """Return the units that the demand takes of each of its devices where a device has ``capacity`` units."""
         if self.units is not None:
             return self.units
         return capacity * self.numerator // self.divisor if self.divisor else capacity
 
     def allows(self, model: str) -> bool:
-        """Whether a device of ``model`` will do."""
+        """Return whether a device of ``model`` is acceptable."""
         return self.models is None or model in self.models
 
 
 class Placement(NamedTuple):
-    """Which devices would serve a demand, and how much of each."""
+    """The devices that serve a demand, and the units taken of each."""
 
     host_id: str
     device_ids: tuple[str, ...]
@@ -69,14 +69,14 @@ class Placement(NamedTuple):
 
 
 class Exclusion(NamedTuple):
-    """What a demand must leave alone on one host."""
+    """What a placement must leave alone on one host, because it is reserved for another request."""
 
     device_ids: frozenset[str]
     cpu_milli: int = 0
     memory_bytes: int = 0
 
     def combined_with(self, other: Exclusion) -> Exclusion:
-        """Both."""
+        """Return the exclusion of everything that either of the two excludes."""
         return Exclusion(
             self.device_ids | other.device_ids,
             self.cpu_milli + other.cpu_milli,
@@ -84,31 +84,5 @@ class Exclusion(NamedTuple):
         )
 
 
-@dataclass(slots=True)
-class IndexedDevice:
-    """A device as the books have it."""
-
-    id: str
-    host: IndexedHost
-    model: str
-    capacity: int
-    free: int
-    order: int = 0  #: among equal devices of its host the smallest is taken first
-    grantable: bool = True
-    kind: int = 0  #: which kind of device it is to the fleet
-
-
-@dataclass(slots=True)
-class IndexedHost:
-    """A host as the books have it."""
-
-    id: str
-    cpu_milli: int
-    memory_bytes: int
-    free_cpu_milli: int
-    free_memory_bytes: int
-    devices: dict[str, IndexedDevice] = field(default_factory=dict)
-    rank: int = 0  #: place among all hosts in order of id
-    key: int = 0  #: where it stands on its shelves
-    step: int = 0  #: which price of cores holds here
-    shelves: list[int] = field(default_factory=list)  #: where it stands
+#: Nothing is excluded.
+NO_EXCLUSION = Exclusion(frozenset())

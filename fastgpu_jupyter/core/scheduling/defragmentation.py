@@ -34,7 +34,7 @@ def select_lease_to_migrate(
         lower = (held for held in movable if held.request.priority <= waiting.request.priority)
         found = find_move(books.index, _held(state, books, lower), demand)
         if found is not None:
-            return state.leases[found.held.key]
+            return state.leases[found.occupant.key]
     return None
 
 

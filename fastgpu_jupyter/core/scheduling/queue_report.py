@@ -9,7 +9,7 @@ from ..accounting import budgets, fairshare, reservations
 from ..model.entities import Lease, ParkReason, PendingReason, Priority, Requirements, State
 from ..model.lifecycle import LeaseState
 from ..placement import eligibility
-from .queue import Rank, aging_grants, is_overdue
+from .rank import Rank, aging_grants, is_overdue
 
 _DETAILS = {
     PendingReason.CAPACITY: "Every GPU that could serve this is in use",

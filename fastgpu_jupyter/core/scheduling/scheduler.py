@@ -1,72 +1,37 @@
-"""Who is granted what, next: the order of the queue and the devices that are kept for its head.
+"""The scheduler: which waiting request is granted which devices next.
 
-The order is that of :class:`~core.scheduling.queue.Rank`: first who waited too long (:mod:`.line`), then by
-priority class, then the tenant that stands first (:mod:`.fairshare`), then by arrival. Requests that want the same
-stand in one line, because what serves one of them serves any. Where they are placed is :mod:`.fleet`'s choice.
-
-Before somebody is served out of turn, devices are *kept* for those who come first and cannot be served: nobody behind
-them is placed there, so that they get them when they drain. Others go past only on devices that those could not have
-anyway (conservative backfill). With the devices, what they need of that host's processors and memory is kept. In a pool
-of many hosts that is chosen for one line at a time (:data:`LOOK_EVERY`), when nobody waits for an answer to a grant.
-
-How it is quick: a line that cannot be served stays so until something is freed that it could use. So only *hopeful*
-lines, of which that is not known, are placed anywhere; of the others those that fit on a host where there is *news*, on
-that host. Ranks that changed by the passing of time alone are looked at with each tick (:meth:`Scheduler.reconsider`):
-then nothing is kept any more, and the hosts where something was are news. In a pool of few hosts everybody is looked at
-whenever anything happens.
-
-All of this follows from the state and can be made anew from it at any time; nothing here is journalled.
+The documentation of the package (:mod:`fastgpu_jupyter.core.scheduling`) explains the order, the reservations and what
+is cached.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right, insort
+from collections import deque
 from collections.abc import Collection, Iterable, Iterator
 from functools import reduce
 from itertools import islice
-from typing import NamedTuple
 
-from ..accounting import budgets, fairshare, reservations
+from ..accounting import fairshare, reservations
 from ..accounting.fairshare import FairShareKey
+from ..accounting.reservations import ReservationGuard
 from ..model.entities import Lease, Priority, Requirements, State
-from ..placement import eligibility
-from ..placement.capacity_index import HostHeadroom
 from ..placement.demand import Exclusion, Placement
 from ..placement.eligibility import Devices
 from ..placement.placer import SHADOW_PRICES_EVERY, Placer
-from . import defragmentation
-from .queue import LAST, Candidate, Queue, Rank, RequestClass, aging_grants, is_overdue
+from . import defragmentation, tenant_limits
+from .backfill import RESERVATIONS_MAX, BackfillReservation, BackfillReservations
+from .dirty_hosts import ClassesBySize, DirtyHost, DirtyHosts, that_may_fit
+from .queue import Candidate, Queue
+from .rank import Rank, aging_grants, is_overdue
+from .request_class import RequestClass
 
-#: For how many of those who wait room is made at once.
+#: Number of waiting requests that preemption is considered for at once.
 UNSERVED_MAX = 256
-#: Lines at the head of the queue that devices are kept for.
-BACKFILL_CLASSES_MAX = 16
-#: In a large pool, grants between two looks at who else should have something kept: most are served sooner than that.
+#: In a pool that is not small, the grants between two reservations, and the grants that a class must have seen without
+#: one of its own before devices are reserved for it: most classes are served sooner than that.
 RESERVE_EVERY = 16
-#: Lines that are compared all at once.
+#: Number of classes up to which all are compared; of more, overdue requests are looked for first.
 FEW_CLASSES = 24
-_AFTER_ALL = 1 << 62  #: more than the number of any line
-#: Hosts up to which everything is looked at anew whenever anything is freed.
-FEW_HOSTS = 8
-
-
-class _DirtyHost:
-    """A host that has more room than when it was last looked at."""
-
-    __slots__ = ("failed", "fitting", "headroom")
-
-    def __init__(self, failed: Iterable[RequestClass] = ()) -> None:
-        self.headroom: HostHeadroom | None = None  #: what it has free, once that was looked at
-        self.fitting: set[RequestClass] | None = None  #: lines that may fit
-        self.failed = set(failed)  #: lines that were found not to
-
-
-class BackfillReservation(NamedTuple):
-    """What is kept for the best of a line, and how it stood."""
-
-    place: Placement
-    kept: Exclusion
-    rank: Rank
 
 
 class Scheduler:
@@ -76,463 +41,403 @@ class Scheduler:
         self._state = state
         self._now_ms = state.last.ms
         self._aging_grants = aging_grants(state)
-        self._waiting = Queue(self._standing, self._is_overdue)
-        self._gone: list[Lease] = []  #: who is to be taken out of it, when it is next looked at
-        self._standings: dict[str, FairShareKey] = {}  #: those of this instant
-        self._happened = False  #: whether anybody came, went or gave back since everything was looked at
-        self._looked = 0  #: how many grants there had been when somebody was last chosen to have something kept
-        self._limited: set[str] = set()  #: tenants that hold all that they may have
-        self._refused: dict[RequestClass, set[str]] = {}  #: tenants who get nothing of what a line wants, this time
-        self._blocked_classes: set[RequestClass] = set()  #: lines in which only those wait
-        self._renew()
+        self._usage_now: dict[str, FairShareKey] = {}  #: by tenant, at this instant
+        self._waiting = Queue(self._usage, self._is_overdue)
+        self._left: list[Lease] = []  #: to be removed from the queue before it is next used
+        self._reservations = BackfillReservations(lambda one: self._is_overdue(one.first))
+        self._changed = False  #: whether anything happened since the last decision
+        self._limited: set[str] = set()  #: tenants at a limit
+        self._refused: dict[RequestClass, set[str]] = {}  #: by class, tenants that are refused in this decision
+        self._blocked_classes: set[RequestClass] = set()  #: only requests of limited or refused tenants are in them
+        self._reserved_at = 0  #: number of grants in the pool at the last reservation
+        self._rebuild()
         for lease_id in state.queue:
             self.enqueue(state.leases[lease_id])
 
-    def _renew(self) -> None:
-        """Make the books anew; needed when hosts or devices have come or gone."""
-        self._take_out()
-        self._stale = False
+    def _rebuild(self) -> None:
+        """Compute everything from the state; needed when hosts or devices were added or removed."""
+        self._remove_left()
+        self._outdated = False
         self._placer = Placer(self._state)
-        self._learned = len(self._state.recent_requests)
-        self._few_hosts = len({device.spec.host_id for device in self._state.devices.values()}) <= FEW_HOSTS
-        self._entered: set[RequestClass] = set()
-        self._by_share: list[tuple[int, int, RequestClass]] = []  #: lines by the least that they take of a device
-        #: Lines that nobody has tried to serve since they might be.
+        self._requests_priced = len(self._state.recent_requests)
         self._candidate_classes: set[RequestClass] = set()
-        self._dirty_hosts: dict[str, _DirtyHost] = {}
-        self._backfill: dict[RequestClass, BackfillReservation] = {}
-        self._backfill_by_host: dict[str, int] = {}  #: for how many of those lines, by host
-        for line in self._queue.lines.values():
-            self._enter(line)
+        self._dirty_hosts = DirtyHosts()
+        self._reservations.clear()
+        self._heads: deque[tuple[Rank, RequestClass]] | None = None
+        self._by_size = ClassesBySize()
+        for request_class in self._queue.classes.values():
+            self._add_class(request_class)
 
     # -- what happened ------------------------------------------------------------------------------------------------
 
     def enqueue(self, lease: Lease) -> None:
-        """``lease`` begins to wait."""
-        self._happened = True
-        line = self._queue.add(lease)
-        if line not in self._entered:
-            self._enter(line)
-        elif self._backfill and line not in self._candidate_classes and self._precedes_a_reservation(lease):
-            self._candidate_classes.add(line)
+        """Add a request that begins to wait."""
+        self._changed = True
+        request_class = self._queue.add(lease)
+        if len(request_class.leases) == 1:
+            self._add_class(request_class)
+        elif request_class not in self._candidate_classes and self._precedes_a_reservation(lease):
+            self._candidate_classes.add(request_class)
         if lease.tenant in self._limited:
-            self._lift(lease.tenant)  # it may ask for less, or come first
-        if line in self._blocked_classes:
-            self._blocked_classes.discard(line)
-            self._candidate_classes.add(line)
-        if (
-            len(self._state.recent_requests) != self._learned
-            and len(self._state.recent_requests) % SHADOW_PRICES_EVERY == 0
-        ):
-            self._learn()
+            self._unblock(lease.tenant)  # it may request less than before, or come first
+        if request_class in self._blocked_classes:
+            self._blocked_classes.discard(request_class)
+            self._candidate_classes.add(request_class)
+        requests = len(self._state.recent_requests)
+        if requests != self._requests_priced and requests % SHADOW_PRICES_EVERY == 0:
+            self._update_shadow_prices()
 
     def dequeue(self, lease: Lease) -> None:
-        """``lease`` waits no longer: it was granted, or gave up."""
-        self._happened = True
-        self._gone.append(lease)
-        line = self._waiting.line_of(lease)
-        line.since = self._state.generations
-        if line in self._backfill:
-            self._release(line)
+        """Remove a request that waits no longer, because it was granted or withdrawn."""
+        self._changed = True
+        self._left.append(lease)
+        request_class = self._waiting.class_of(lease)
+        request_class.last_change = self._state.generations
+        if request_class in self._reservations:
+            self._dirty_hosts.gained_room(self._reservations.remove(request_class))
         if lease.tenant in self._limited:
-            self._lift(lease.tenant)
-
-    @property
-    def _queue(self) -> Queue:
-        """Those who wait."""
-        if self._gone:
-            self._take_out()
-        return self._waiting
-
-    def _take_out(self) -> None:
-        """Let those go who left. Not at once: who was granted something has nothing of it, and somebody may wait."""
-        for lease in self._gone:
-            line = self._waiting.remove(lease)
-            if not line.tickets:
-                self._entered.discard(line)
-                del self._by_share[bisect_left(self._by_share, (line.host_filter.share, line.number))]
-                self._blocked_classes.discard(line)
-                self._drop({line})
-        self._gone.clear()
+            self._unblock(lease.tenant)
 
     def usage_decreased(self, tenant: str) -> None:
-        """``tenant`` holds less, or is entitled to more."""
-        books = self._state.tenants.get(tenant)
-        group = books.group if books else None
+        """Note that a tenant holds less than before, or is entitled to more."""
+        known = self._state.tenants.get(tenant)
+        group = known.group if known else None
         members = [tenant]
         if group is not None:
             tenants = self._state.tenants
             members = [name for name in self._queue.tenants() if name in tenants and tenants[name].group == group]
-        self._standings.clear()
+        self._usage_now.clear()
         for member in members:
-            self._queue.refresh(member)
+            self._queue.usage_decreased(member)
             if member in self._limited:
-                self._lift(member)
+                self._unblock(member)
 
     def entitlements_changed(self) -> None:
-        """What tenants or groups are entitled to has changed."""
-        self._standings.clear()
+        """Note that weights, limits, budgets, reservations or groups of tenants have changed."""
+        self._usage_now.clear()
         for tenant in self._queue.tenants():
-            self._queue.refresh(tenant)
+            self._queue.usage_decreased(tenant)
         self.reconsider()
 
     def devices_changed(self, device_ids: Collection[str]) -> None:
-        """What is promised of devices has changed, or what of that is being given back."""
-        if self._stale:
+        """Note that leases hold more or less of some devices, or give it back."""
+        if self._outdated:
             return
-        self._happened = True
-        devices, news, follow = self._state.devices, self._dirty_hosts, self._placer.follow
+        self._changed = True
         for device_id in device_ids:
-            device = devices.get(device_id)
+            device = self._state.devices.get(device_id)
             if device is None:
                 self.inventory_changed()
                 return
-            host_id = device.spec.host_id
-            if follow(device):
-                news[host_id] = _DirtyHost()
-            elif host_id in news:
-                news[host_id] = _DirtyHost(news[host_id].failed)  # it has less than before: nobody fits who did not
+            if self._placer.update_device(device):
+                self._dirty_hosts.gained_room(device.spec.host_id)
+            else:
+                self._dirty_hosts.lost_room(device.spec.host_id)
 
     def availability_changed(self, device_id: str) -> None:
-        """A device went out of service, or came back."""
+        """Note that a device left service or is back."""
         self.devices_changed((device_id,))
-        if self._stale:
+        if self._outdated:
             return
-        for line in [line for line, keep in self._backfill.items() if device_id in keep.place.device_ids]:
-            self._release(line)
-        self._dirty_hosts[self._placer.host_of(device_id)] = _DirtyHost()
+        for request_class in self._reservations.of_device(device_id):
+            self._dirty_hosts.gained_room(self._reservations.remove(request_class))
+        self._dirty_hosts.gained_room(self._placer.host_of(device_id))
 
     def inventory_changed(self) -> None:
-        """Hosts or devices have come, gone or become others."""
-        self._stale = True
+        """Note that hosts or devices were added, removed or replaced."""
+        self._outdated = True
 
     def reconsider(self) -> None:
-        """Look anew at everybody who could be served if nothing were kept and nobody limited."""
-        self._dirty_hosts.update((host_id, _DirtyHost()) for host_id in self._backfill_by_host)
-        self._backfill.clear()
-        self._backfill_by_host.clear()
+        """Drop everything that passing time may have made wrong: reservations, limits, and what follows from them."""
+        for host_id in self._reservations.clear():
+            self._dirty_hosts.gained_room(host_id)
+        self._heads = None
         self._limited.clear()
         self._candidate_classes |= self._blocked_classes
         self._blocked_classes.clear()
-        if self._few_hosts or self._state.reservations:
-            self._dirty_hosts.clear()
-            self._candidate_classes.update(self._queue.lines.values())
+        if self._state.reservations:  # what they guard changes with every grant, wherever that is
+            self._candidate_classes.update(self._queue.classes.values())
+            self._dirty_hosts.by_id.clear()
 
-    # -- what follows -------------------------------------------------------------------------------------------------
+    # -- decisions ----------------------------------------------------------------------------------------------------
 
     def next_grant(self, now_ms: int) -> tuple[Lease, Requirements, Devices] | None:
-        """The one to be granted next, what it wants and its devices, or ``None`` where everybody who waits has to."""
-        self._look(now_ms)
+        """Return the request to grant next, its requirements and its devices; ``None`` where all must wait."""
+        self._begin(now_ms)
         if not self._candidate_classes and not self._dirty_hosts:
             return None
         guard = reservations.reservation_guard(self._state)
         self._refused.clear()
-        while (found := self._first()) is not None:
-            lease = found.lease
-            if not self._may_have_more(lease):
-                if self._blocks_its_own(lease):
+        while (candidate := self._next_candidate()) is not None:
+            lease, request_class = candidate.lease, candidate.request_class
+            if not tenant_limits.may_hold_more(self._state, lease, self._now_ms):
+                if tenant_limits.blocks_tenant(self._state, lease):
                     self._limited.add(lease.tenant)
                 else:
-                    self._refused.setdefault(found.line, set()).add(lease.tenant)
+                    self._refused.setdefault(request_class, set()).add(lease.tenant)
                 continue
-            place = self._place(found, guard)
-            if place is None:
-                self._drop({found.line})
+            placement = self._place(candidate, guard)
+            if placement is None:
+                self._failed({request_class})
                 continue
-            devices = self._placer.devices(place)
-            if not self._within_limit(lease, devices):
+            devices = self._placer.devices(placement)
+            if not tenant_limits.may_hold(self._state, lease, devices):
                 self._limited.add(lease.tenant)
             elif not guard.leaves_room(lease, devices):
-                # What others have reserved is in its way, and in that of its like.
-                self._refused.setdefault(found.line, set()).update(guard.affected_tenants(lease))
+                # Reservations of other tenants forbid it, to this tenant and to all that are like it.
+                self._refused.setdefault(request_class, set()).update(guard.affected_tenants(lease))
             else:
-                return lease, found.line.requirements, devices
+                return lease, request_class.requirements, devices
         return None
 
-    def do_idle_work(self) -> None:
-        """Nobody waits for an answer to a grant: do a little of what the next one would else have to do first."""
-        self._take_out()
-        if self._stale:
-            return
-        if not self._few_hosts and self._state.generations - self._looked >= RESERVE_EVERY:
-            self._reserve_for_next_head()
-        self._placer.index.settle()
+    def unserved(self, now_ms: int) -> Iterator[tuple[Lease, tuple[str, ...]]]:
+        """Yield the requests that would be served next if there were room, with the devices reserved for their class.
+
+        Of each tenant, the first request in each class is among them, up to one that exceeds the tenant's limits.
+        """
+        self._begin(now_ms)
+        guard = reservations.reservation_guard(self._state)
+        self._reserve_for_heads(None, guard)
+        limited: set[str] = set()
+        for lease, request_class in islice(self._queue.heads(), UNSERVED_MAX):
+            if lease.tenant in limited:
+                continue
+            if not tenant_limits.may_hold_more(self._state, lease, self._now_ms):
+                limited.update([lease.tenant] if tenant_limits.blocks_tenant(self._state, lease) else [])
+            elif guard.may_hope(lease):
+                yield lease, self._reservations.devices_for(request_class)
+
+    def highest_priority(self) -> Priority:
+        """Return the highest priority of the waiting requests."""
+        return self._queue.highest_priority()
 
     def lease_to_migrate(self, parkable: Iterable[str], now_ms: int) -> Lease | None:
-        """The lease to move to another device so that one that waits fits, if there is one."""
+        """Return a lease to migrate so that a waiting request fits; ``None`` where there is none."""
         unserved = (lease for lease, _ in self.unserved(now_ms))
         return defragmentation.select_lease_to_migrate(self._state, self._placer, unserved, parkable, now_ms)
 
-    def highest_priority(self) -> Priority:
-        """The highest priority class of those who wait."""
-        return self._queue.highest_priority()
+    def do_idle_work(self) -> None:
+        """Do a little of what the next decision would have to do first; called when no grant is awaited."""
+        self._remove_left()
+        if self._outdated:
+            return
+        grants = self._state.generations
+        if grants - self._reserved_at >= RESERVE_EVERY:
+            self._reserved_at = grants
+            self._reserve_for_next_head(grants)
+        self._placer.index.prepare()
 
-    def unserved(self, now_ms: int) -> Iterator[tuple[Lease, tuple[str, ...]]]:
-        """Those who would be served next if there were room, one of each tenant, and the devices kept for its like."""
-        self._look(now_ms)
-        guard = reservations.reservation_guard(self._state)
-        limited: set[str] = set()
-        for lease, line in islice(self._queue.heads(), UNSERVED_MAX):
-            if lease.tenant in limited:
-                continue
-            if not self._may_have_more(lease):
-                limited.update([lease.tenant] if self._blocks_its_own(lease) else [])
-            elif guard.may_hope(lease):
-                yield lease, self._backfill[line].place.device_ids if line in self._backfill else ()
+    # -- candidates ---------------------------------------------------------------------------------------------------
 
-    def _look(self, now_ms: int) -> None:
+    def _begin(self, now_ms: int) -> None:
+        """Bring everything up to date before a decision."""
         self._now_ms = max(self._now_ms, now_ms)
         self._aging_grants = aging_grants(self._state)
-        self._standings.clear()
-        if self._stale:
-            self._renew()
-        if self._happened and (self._few_hosts or self._state.reservations):
+        self._usage_now.clear()
+        if self._outdated:
+            self._rebuild()
+        if self._changed and (self._placer.index.small or self._state.reservations):
             self.reconsider()
-        self._happened = False
+        self._changed = False
 
-    def _first(self) -> Candidate | None:
-        """The best of those who can perhaps be served."""
-        if not self._candidate_classes and len(self._dirty_hosts) == 1:
-            ((host_id, news),) = self._dirty_hosts.items()
-            if host_id not in self._backfill_by_host:
-                return self._first_on(host_id, news)
-        self._take_out()
+    def _next_candidate(self) -> Candidate | None:
+        """Return the first request, in the order of the queue, that has not been found to be unplaceable."""
+        if not self._candidate_classes and len(self._dirty_hosts.by_id) == 1:
+            ((host_id, host),) = self._dirty_hosts.by_id.items()
+            if not self._reservations.has_any_on(host_id):
+                return self._next_candidate_on(host_id, host)
+        self._remove_left()
         among = set(self._candidate_classes)
-        for host_id, news in list(self._dirty_hosts.items()):
-            fitting = self._fitting(host_id, news)
+        for host_id, host in list(self._dirty_hosts.by_id.items()):
+            fitting = self._fitting(host_id, host)
             if fitting:
                 among |= fitting
             else:
-                del self._dirty_hosts[host_id]
+                del self._dirty_hosts.by_id[host_id]
         return self._best_of(among)
+
+    def _next_candidate_on(self, host_id: str, host: DirtyHost) -> Candidate | None:
+        """Return the same where one host is dirty and nothing of it is reserved, which is the usual case."""
+        headroom = host.headroom = host.headroom or self._placer.headroom(host_id)
+        entries = self._by_size.candidates(headroom)
+        if len(entries) > FEW_CLASSES:
+            # Looked for one by one, because soon one fits.
+            for request_class in that_may_fit(self._queue.by_first_arrival, headroom):
+                lease = request_class.first
+                if not self._is_overdue(lease):
+                    break
+                refused = lease.tenant in self._limited or lease.tenant in self._refused.get(request_class, ())
+                if request_class not in host.failed and not refused:
+                    return Candidate(Rank.overdue(lease), lease, request_class)
+        fitting = [one for one in that_may_fit(entries, headroom) if one not in host.failed]
+        if not fitting:
+            del self._dirty_hosts.by_id[host_id]
+            return None
+        if self._left:
+            self._remove_left()
+            fitting = [one for one in fitting if one.leases]
+        return self._best_of(fitting)
 
     def _best_of(self, among: Collection[RequestClass]) -> Candidate | None:
         found = self._queue.best(among, self._limited, self._refused) if among else None
         if found is None:
             self._blocked_classes.update(among)
-            self._drop(among)
+            self._failed(among)
         return found
 
-    def _first_on(self, host_id: str, news: _DirtyHost) -> Candidate | None:
-        """The same where there is news of one host only, and nothing kept there: the usual case."""
-        offer = news.headroom = news.headroom or self._placer.headroom(host_id)
-        count = bisect_right(self._by_share, (offer.bins, _AFTER_ALL)) if offer.most else 0
-        if count > FEW_CLASSES:
-            # One after the other, because soon one fits.
-            for line in _that_fit(self._queue.by_first, offer):
-                lease = line.first
-                if not self._is_overdue(lease):
-                    break
-                refused = lease.tenant in self._limited or lease.tenant in self._refused.get(line, ())
-                if line not in news.failed and not refused:
-                    return Candidate(Rank.overdue(lease), lease, line)
-        fitting = [line for line in _that_fit(self._by_share[:count], offer) if line not in news.failed]
-        if not fitting:
-            del self._dirty_hosts[host_id]
-            return None
-        if self._gone:
-            self._take_out()
-            fitting = [line for line in fitting if line.tickets]
-        return self._best_of(fitting)
+    def _fitting(self, host_id: str, host: DirtyHost) -> set[RequestClass]:
+        """Return the classes of which a request may fit on a dirty host."""
+        if host.fitting is None:
+            host.fitting = self._may_fit_on(host_id, host) - host.failed
+        return host.fitting
 
-    def _fitting(self, host_id: str, news: _DirtyHost) -> set[RequestClass]:
-        """The lines of which somebody may perhaps be served on a host."""
-        if news.fitting is None:
-            news.fitting = self._fit(host_id, news) - news.failed
-        return news.fitting
-
-    def _fit(self, host_id: str, news: _DirtyHost) -> set[RequestClass]:
-        offer = news.headroom = news.headroom or self._placer.headroom(host_id)
-        some = self._by_share[: bisect_right(self._by_share, (offer.bins, _AFTER_ALL))] if offer.most else []
-        lines = set(_that_fit(some, offer))
-        if host_id not in self._backfill_by_host or not lines:
-            return lines
-        here = dict(self._backfill_on(host_id))
-        # What is kept there is for those whom it is kept for, and for those who come before them.
-        first, *more = (keep.kept for keep in here.values())
-        do_idle_work = self._placer.headroom(host_id, reduce(Exclusion.combined_with, more, first))
-        fit = {line for line in lines if line in here or line.host_filter.fits(do_idle_work)}
-        last = max(self._rank_of(line, keep) for line, keep in here.items())
-        others = lines - fit
+    def _may_fit_on(self, host_id: str, host: DirtyHost) -> set[RequestClass]:
+        headroom = host.headroom = host.headroom or self._placer.headroom(host_id)
+        classes = set(that_may_fit(self._by_size.candidates(headroom), headroom))
+        here = self._reservations.on(host_id)
+        if not here or not classes:
+            return classes
+        # What is reserved there is for the classes that hold the reservations, and for requests that precede these.
+        reserved = reduce(Exclusion.combined_with, [held.exclusion for _, held in here])
+        unreserved = self._placer.headroom(host_id, reserved)
+        holders = {request_class for request_class, _ in here}
+        fit = {one for one in classes if one in holders or one.host_filter.may_fit(unreserved)}
+        others = classes - fit
         best = self._queue.best(others, self._limited, self._refused) if others else None
-        return lines if best is not None and best.rank < last else fit
+        last = max(self._reservations.rank_of(*each) for each in here)
+        return classes if best is not None and best.rank < last else fit
 
-    def _drop(self, lines: Collection[RequestClass]) -> None:
-        """Nobody in those lines can be served, as far as is known."""
-        self._candidate_classes.difference_update(lines)
-        for news in self._dirty_hosts.values():
-            news.failed.update(lines)
-            if news.fitting is not None:
-                news.fitting.difference_update(lines)
+    def _failed(self, classes: Collection[RequestClass]) -> None:
+        """Note that no request of some classes can be placed now."""
+        self._candidate_classes.difference_update(classes)
+        self._dirty_hosts.failed(classes)
 
-    def _place(self, found: Candidate, guard: reservations.ReservationGuard) -> Placement | None:
-        """Where the best of the candidates goes, once devices are kept for those who come before it."""
-        line, demand = found.line, found.line.host_filter.demand
-        if demand is None:
+    def _place(self, candidate: Candidate, guard: ReservationGuard) -> Placement | None:
+        """Return where a candidate is placed, once devices are reserved for the requests that come before it."""
+        request_class, rank = candidate.request_class, candidate.rank
+        if request_class.demand is None:
             return None
-        if self._few_hosts and len(self._backfill) < BACKFILL_CLASSES_MAX:
-            for other in self._queue.ahead(found.rank, BACKFILL_CLASSES_MAX):
-                if other is not line and other not in self._backfill:
-                    self._reserve_for_head(other, guard)
-                    if len(self._backfill) >= BACKFILL_CLASSES_MAX:
-                        break
-        if line not in self._candidate_classes:
-            hosts = list(self._dirty_hosts)
+        self._reserve_for_heads(rank, guard)
+        requirements, demand = request_class.requirements, request_class.demand
+        if request_class not in self._candidate_classes:
+            hosts = list(self._dirty_hosts.by_id)
             if len(hosts) > 1:
-                hosts = [host_id for host_id, news in self._dirty_hosts.items() if self._is_news_for(line, news)]
+                dirty = self._dirty_hosts.by_id.items()
+                hosts = [host_id for host_id, host in dirty if self._is_fit_for(request_class, host)]
             if len(hosts) == 1:
-                return self._placer.place_on(
-                    hosts[0], line.requirements, demand, self._excluded_on(found.rank, hosts[0])
-                )
-        return self._placer.place(line.requirements, demand, self._excluded(found.rank))
+                exclusion = self._reservations.excluded_on(hosts[0], rank)
+                return self._placer.place_on(hosts[0], requirements, demand, exclusion)
+        return self._placer.place(requirements, demand, self._reservations.excluded_for(rank))
 
-    def _is_news_for(self, line: RequestClass, news: _DirtyHost) -> bool:
-        if news.fitting is not None:
-            return line in news.fitting
-        return news.headroom is not None and line not in news.failed and line.host_filter.fits(news.headroom)
+    @staticmethod
+    def _is_fit_for(request_class: RequestClass, host: DirtyHost) -> bool:
+        if host.fitting is not None:
+            return request_class in host.fitting
+        if host.headroom is None or request_class in host.failed:
+            return False
+        return request_class.host_filter.may_fit(host.headroom)
 
-    # -- what is kept -------------------------------------------------------------------------------------------------
+    # -- reservations -------------------------------------------------------------------------------------------------
 
-    def _reserve_for_next_head(self) -> None:
-        """In a large pool: keep something for the first who has waited for several grants and has nothing kept."""
-        now = self._looked = self._state.generations
-        if len(self._backfill) < BACKFILL_CLASSES_MAX:
-            for line in self._queue.ahead(LAST, BACKFILL_CLASSES_MAX):
-                if line not in self._backfill and now - line.since >= RESERVE_EVERY:
-                    self._reserve_for_head(line, reservations.reservation_guard(self._state))
+    def _reserve_for_heads(self, before: Rank | None, guard: ReservationGuard) -> None:
+        """Reserve devices for the first classes of the queue, up to a rank, once after :meth:`reconsider`.
+
+        A decision in a pool that is not small makes no reservation; :meth:`do_idle_work` does.
+        """
+        if not self._placer.index.small:
+            return
+        if self._heads is None:
+            # No request is behind the last class, so it needs no reservation.
+            self._heads = deque([*islice(self._queue.in_order(), RESERVATIONS_MAX + 1)][:-1])
+        while self._heads and (before is None or self._heads[0][0] < before):
+            _, request_class = self._heads.popleft()
+            if request_class not in self._reservations and len(self._reservations) < RESERVATIONS_MAX:
+                self._reserve_for_head(request_class, guard)
+
+    def _reserve_for_next_head(self, grants: int) -> None:
+        """Reserve devices for the first class that has none and has seen enough grants."""
+        if len(self._reservations) < RESERVATIONS_MAX:
+            for _, request_class in islice(self._queue.in_order(), RESERVATIONS_MAX):
+                if request_class not in self._reservations and grants - request_class.last_change >= RESERVE_EVERY:
+                    self._reserve_for_head(request_class, reservations.reservation_guard(self._state))
                     return
 
-    def _reserve_for_head(self, line: RequestClass, guard: reservations.ReservationGuard) -> None:
-        """Choose the devices that will serve the best of the line soonest, unless others came first."""
-        demand, best = line.host_filter.demand, self._best_entitled(line, guard)
-        if demand is not None and best is not None:
-            place = self._placer.nearest(line.requirements, demand, self._excluded(best.rank))
-            if place is not None:
-                kept = Exclusion(frozenset(place.device_ids), demand.cpu_milli, demand.host_memory_bytes)
-                self._backfill[line] = BackfillReservation(place, kept, best.rank)
-                self._backfill_by_host[place.host_id] = self._backfill_by_host.get(place.host_id, 0) + 1
+    def _reserve_for_head(self, request_class: RequestClass, guard: ReservationGuard) -> None:
+        """Reserve the devices that will serve the first request of a class soonest and are not reserved before it."""
+        demand, best = request_class.demand, self._best_entitled(request_class, guard)
+        if demand is None or best is None:
+            return
+        excluded = self._reservations.excluded_for(best.rank)
+        placement = self._placer.nearest_fit(request_class.requirements, demand, excluded)
+        if placement is not None:
+            exclusion = Exclusion(frozenset(placement.device_ids), demand.cpu_milli, demand.host_memory_bytes)
+            self._reservations.add(request_class, BackfillReservation(placement, exclusion, best.rank))
 
-    def _best_entitled(self, line: RequestClass, guard: reservations.ReservationGuard) -> Candidate | None:
-        """The best of a line who may have so much more: for others nothing is kept."""
-        beyond = {*self._limited, *self._refused.get(line, ())}
-        while (found := self._queue.best((line,), beyond)) is not None:
-            if not self._may_have_more(found.lease):
-                beyond.add(found.lease.tenant)
+    def _best_entitled(self, request_class: RequestClass, guard: ReservationGuard) -> Candidate | None:
+        """Return the first request of a class whose tenant may hold so much more; nothing is reserved for others."""
+        skip = {*self._limited, *self._refused.get(request_class, ())}
+        while (found := self._queue.best((request_class,), skip)) is not None:
+            if not tenant_limits.may_hold_more(self._state, found.lease, self._now_ms):
+                skip.add(found.lease.tenant)
             elif not guard.may_hope(found.lease):
-                beyond |= {*guard.affected_tenants(found.lease), found.lease.tenant}
+                skip |= {*guard.affected_tenants(found.lease), found.lease.tenant}
             else:
                 return found
         return None
 
-    def _release(self, line: RequestClass) -> None:
-        host_id = self._backfill.pop(line).place.host_id
-        self._dirty_hosts[host_id] = _DirtyHost()
-        self._backfill_by_host[host_id] -= 1
-        if not self._backfill_by_host[host_id]:
-            del self._backfill_by_host[host_id]
-
-    def _rank_of(self, line: RequestClass, keep: BackfillReservation) -> Rank:
-        """Where the best of a line stood when devices were kept for it, or that it waits too long by now."""
-        first = line.first
-        return Rank.overdue(first) if self._is_overdue(first) else keep.rank
-
-    def _excluded(self, rank: Rank) -> dict[str, Exclusion]:
-        """What is kept for those who come before that rank, by host."""
-        before: dict[str, Exclusion] = {}
-        for line, keep in self._backfill.items():
-            if self._rank_of(line, keep) < rank:
-                name = keep.place.host_id
-                before[name] = before[name].combined_with(keep.kept) if name in before else keep.kept
-        return before
-
-    def _excluded_on(self, rank: Rank, host_id: str) -> Exclusion | None:
-        """The same of one host."""
-        if host_id not in self._backfill_by_host:
-            return None
-        here = [keep.kept for line, keep in self._backfill_on(host_id) if self._rank_of(line, keep) < rank]
-        return reduce(Exclusion.combined_with, here) if here else None
-
-    def _backfill_on(self, host_id: str) -> list[tuple[RequestClass, BackfillReservation]]:
-        return [(line, keep) for line, keep in self._backfill.items() if keep.place.host_id == host_id]
-
     def _precedes_a_reservation(self, lease: Lease) -> bool:
-        """Whether it may have devices that are kept for somebody."""
-        rank = Rank.of(lease, self._standing(lease.tenant))
-        return any(rank < self._rank_of(line, keep) for line, keep in self._backfill.items())
+        """Return whether a request may have devices that are reserved for another one."""
+        if not len(self._reservations):
+            return False
+        return self._reservations.precedes_any(Rank.of(lease, self._usage(lease.tenant)))
 
-    # -- tenants ------------------------------------------------------------------------------------------------------
+    # -- the queue ----------------------------------------------------------------------------------------------------
 
-    def _lift(self, tenant: str) -> None:
-        """``tenant`` may perhaps have more than it has."""
+    @property
+    def _queue(self) -> Queue:
+        """The requests that wait."""
+        if self._left:
+            self._remove_left()
+        return self._waiting
+
+    def _remove_left(self) -> None:
+        """Remove from the queue what left it: late, because a caller may wait for the grant that it is part of."""
+        for lease in self._left:
+            request_class = self._waiting.remove(lease)
+            if not request_class.leases:
+                self._by_size.remove(request_class)
+                self._blocked_classes.discard(request_class)
+                self._failed({request_class})
+        self._left.clear()
+
+    def _add_class(self, request_class: RequestClass) -> None:
+        request_class.demand = self._placer.demand(request_class.requirements)
+        request_class.host_filter = self._placer.filter_of(request_class.requirements)
+        self._by_size.add(request_class)
+        self._candidate_classes.add(request_class)
+
+    def _update_shadow_prices(self) -> None:
+        """Place by the shadow prices of recent requests from now on. What could not be placed still cannot."""
+        self._requests_priced = len(self._state.recent_requests)
+        self._placer.update_shadow_prices()
+        self._by_size = ClassesBySize()
+        candidates = set(self._candidate_classes)
+        for request_class in self._queue.classes.values():
+            self._add_class(request_class)
+        self._candidate_classes = candidates
+        self._dirty_hosts.forget_classes()
+
+    def _unblock(self, tenant: str) -> None:
+        """Note that a tenant may perhaps hold more."""
         self._limited.discard(tenant)
         self._candidate_classes |= self._blocked_classes
         self._blocked_classes.clear()
 
-    def _within_limit(self, lease: Lease, devices: Devices) -> bool:
-        if not fairshare.is_limited(self._state, lease.tenant):
-            return True
-        return fairshare.within_limits(self._state, lease.tenant, eligibility.milli(lease.request.size, devices))
-
-    def _may_have_more(self, lease: Lease) -> bool:
-        """Whether its tenant may have so much more, and has the money for it."""
-        state = self._state
-        if fairshare.is_limited(state, lease.tenant):
-            wanted = eligibility.nominal_milli(state, lease.requirements)
-            if not fairshare.within_limits(state, lease.tenant, wanted):
-                return False
-        return budgets.may_spend(state, lease.tenant, self._now_ms)
-
-    def _blocks_its_own(self, lease: Lease) -> bool:
-        """Whether one that is more than its tenant may have now holds up what the tenant asked for after it.
-
-        It does so that less is not always there before it, but not where no release of its tenant's would help it.
-        """
-        wanted = eligibility.nominal_milli(self._state, lease.requirements)
-        return fairshare.could_be_within_limits(self._state, lease.tenant, wanted)
-
-    def _standing(self, name: str) -> FairShareKey:
-        standing = self._standings.get(name)
-        if standing is None:
-            standing = self._standings[name] = fairshare.fair_share_key(self._state, name, self._now_ms)
-        return standing
+    def _usage(self, tenant: str) -> FairShareKey:
+        usage = self._usage_now.get(tenant)
+        if usage is None:
+            usage = self._usage_now[tenant] = fairshare.fair_share_key(self._state, tenant, self._now_ms)
+        return usage
 
     def _is_overdue(self, lease: Lease) -> bool:
         return is_overdue(self._state, lease, self._aging_grants)
-
-    # -- lines --------------------------------------------------------------------------------------------------------
-
-    def _enter(self, line: RequestClass) -> None:
-        needs = line.host_filter = self._placer.host_filter(line.requirements)
-        self._entered.add(line)
-        insort(self._by_share, (needs.share, line.number, line))
-        self._candidate_classes.add(line)
-
-    def _learn(self) -> None:
-        """Place by what was asked for lately, from now on."""
-        self._learned = len(self._state.recent_requests)
-        self._placer.estimate_shadow_prices()
-        self._entered.clear()
-        self._by_share.clear()
-        hopeful = set(self._candidate_classes)
-        for line in self._queue.lines.values():
-            self._enter(line)
-        self._candidate_classes = hopeful
-        self._dirty_hosts = {host_id: _DirtyHost() for host_id in self._dirty_hosts}
-
-
-def _that_fit(lines: Iterable[tuple[int, int, RequestClass]], offer: HostHeadroom) -> Iterator[RequestClass]:
-    """Lines that may be placed on a host with that to offer, in the order given."""
-    if len(offer.most) != 1:
-        yield from (entry[2] for entry in lines if entry[2].host_filter.fits(offer))
-        return
-    ((kind, most),) = offer.most.items()  # the usual case, written out because it is what takes time
-    cpu_milli, memory_bytes, whole = offer.cpu_milli, offer.memory_bytes, offer.whole.get(kind, 0)
-    for entry in lines:
-        needs = entry[2].host_filter
-        if (
-            needs.cpu_milli <= cpu_milli
-            and needs.devices <= whole
-            and needs.memory_bytes <= memory_bytes
-            and needs.by_kind.get(kind, most + 1) <= most
-        ):
-            yield entry[2]

@@ -26,9 +26,9 @@ from fastgpu_jupyter.core.model.entities import (
 )
 from fastgpu_jupyter.core.model.lifecycle import LeaseState
 from fastgpu_jupyter.core.model.size import parse_size
-from fastgpu_jupyter.core.placement import mechanisms, mig_partitions
+from fastgpu_jupyter.core.placement import capacity_index, mechanisms, mig_partitions
 from fastgpu_jupyter.core.pool import replay
-from fastgpu_jupyter.core.scheduling import queue_report, scheduler
+from fastgpu_jupyter.core.scheduling import queue_report
 from fastgpu_jupyter.errors import InvalidRequest, NeedsRestart, NoSuchDevice
 from fastgpu_jupyter.pool.journal.codec import decode, encode
 from fastgpu_jupyter.units import GIB, MIB
@@ -289,8 +289,8 @@ def test_two_leases_that_overlap_are_found(second: Partition | None, found: str 
 def test_nothing_overlaps_and_nothing_is_refused_where_a_start_is_free(
     data: st.DataObject, few: bool, existing_partitions: tuple[ExistingPartition, ...]
 ) -> None:
-    before = scheduler.FEW_HOSTS
-    scheduler.FEW_HOSTS = before if few else 0
+    before = capacity_index.REFERENCE_HOSTS_MAX
+    capacity_index.REFERENCE_HOSTS_MAX = before if few else 0
     try:
         _history(
             data,
@@ -300,7 +300,7 @@ def test_nothing_overlaps_and_nothing_is_refused_where_a_start_is_free(
             ),
         )
     finally:
-        scheduler.FEW_HOSTS = before
+        capacity_index.REFERENCE_HOSTS_MAX = before
 
 
 SIZES = ("eighth", "quarter", "half", "full", "1g.10gb", "2g.20gb", "1g.10gb+me", "4g.40gb", "9GiB", "30GiB")

@@ -27,10 +27,10 @@ from fastgpu_jupyter.core.model.entities import (
 )
 from fastgpu_jupyter.core.model.lifecycle import LeaseState
 from fastgpu_jupyter.core.model.size import parse_size
-from fastgpu_jupyter.core.placement import eligibility
+from fastgpu_jupyter.core.placement import capacity_index, eligibility
 from fastgpu_jupyter.core.placement.placer import SHADOW_PRICES_EVERY, Placer
 from fastgpu_jupyter.core.pool import Pool
-from fastgpu_jupyter.core.scheduling import queue_report, scheduler
+from fastgpu_jupyter.core.scheduling import queue_report
 from fastgpu_jupyter.errors import FastGPUError
 from fastgpu_jupyter.units import GIB
 from tests.core.placement import naive_placement
@@ -80,7 +80,7 @@ class Following(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.few_hosts = scheduler.FEW_HOSTS
+        self.few_hosts = capacity_index.REFERENCE_HOSTS_MAX
         self.pool = Pool(State())
         self.now_ms = 0
         self.count = 0
@@ -92,14 +92,14 @@ class Following(RuleBasedStateMachine):
 
     @initialize(models=st.lists(st.sampled_from([*KINDS, *MIG]), min_size=1, max_size=8), few=st.booleans())
     def start(self, models: list[str], few: bool) -> None:
-        scheduler.FEW_HOSTS = self.few_hosts if few else 0  # the second as in a large pool
+        capacity_index.REFERENCE_HOSTS_MAX = self.few_hosts if few else 0  # the second as in a large pool
         self.do(c.StartPool(BOOT, 0))
         for number, model in enumerate(models):
             self.specs.append(device(f"gpu-{number}", model, ("host-0", "host-1", "unknown")[number % 3], number))
         self.do(c.SetDevices(tuple(self.specs), HOSTS))
 
     def teardown(self) -> None:
-        scheduler.FEW_HOSTS = self.few_hosts
+        capacity_index.REFERENCE_HOSTS_MAX = self.few_hosts
 
     @rule(request=REQUESTS, tenant=st.sampled_from(["ann", "bob", "eve"]))
     def ask(self, request: LeaseRequest, tenant: str) -> None:
@@ -165,7 +165,7 @@ class Following(RuleBasedStateMachine):
         assert list(violations(state)) == []
         made_anew = Placer(state)
         mirror = self.pool._scheduler
-        if mirror._stale:
+        if mirror._outdated:
             return
         for host in made_anew.index.hosts():
             mine = mirror._placer.index.host(host.id)
@@ -248,9 +248,9 @@ def test_prices_follow_what_was_asked_for_and_survive_a_restart() -> None:
         world.state.recent_requests.append(("any:2/3" if number % 2 else "any:1/3", 0, 0))
     prices = Placer(world.state).index._prices
     assert prices == Placer(replace(world.state)).index._prices
-    assert prices.sale[500] < prices.sale[1000] * 0.4  # a half serves a third, and no more
+    assert prices.packing_value[500] < prices.packing_value[1000] * 0.4  # a half serves a third, and no more
     world.state.recent_requests.clear()
-    assert Placer(world.state).index._prices.sale[500] == prices.sale[1000] // 2
+    assert Placer(world.state).index._prices.packing_value[500] == prices.packing_value[1000] // 2
 
 
 def test_what_is_usual_is_counted_from_requests_and_fades(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""One move lets a demand in that does not fit, and the search leaves no trace."""
+"""One move or one swap lets in a demand that does not fit, and the search leaves the index as it was."""
 
 from __future__ import annotations
 
@@ -9,50 +9,50 @@ from fastgpu_jupyter.core.placement.relocation import PlacedDemand, find_move, f
 PART = Demand(units=300)
 
 
-def halves() -> tuple[CapacityIndex, list[PlacedDemand[str]]]:
-    """Two hosts of one device; the same part is taken of both."""
-    fleet, held = CapacityIndex(), []
+def partly_used() -> tuple[CapacityIndex, list[PlacedDemand[str]]]:
+    """Return an index of two hosts with one device each, and the demand that occupies a part of both."""
+    index, occupants = CapacityIndex(), []
     for host in ("a", "b"):
-        fleet.add_host(host, 10)
-        fleet.add_device(f"{host}/0", host, "A", 1000)
-        held.append(PlacedDemand(host, Placement(host, (f"{host}/0",), 300), PART))
-        fleet.allocate(held[-1].placement, PART)
-    return fleet, held
+        index.add_host(host, 10)
+        index.add_device(f"{host}/0", host, "A", 1000)
+        occupants.append(PlacedDemand(host, Placement(host, (f"{host}/0",), 300), PART))
+        index.allocate(occupants[-1].placement, PART)
+    return index, occupants
 
 
-def test_the_holder_goes_and_the_demand_comes() -> None:
-    fleet, held = halves()
-    move = find_move(fleet, held, Demand())
+def test_find_move_gives_the_place_of_the_occupant_to_the_demand() -> None:
+    index, occupants = partly_used()
+    move = find_move(index, occupants, Demand())
     assert move is not None
-    assert (move.held.key, move.to.host_id, move.then.host_id) == ("a", "b", "a")
-    assert [fleet.free_units(f"{host}/0") for host in "ab"] == [700, 700]
-    fleet.release(move.held.placement, move.held.demand)
-    fleet.allocate(move.then, Demand())
-    fleet.allocate(move.to, PART)
+    assert (move.occupant.key, move.to.host_id, move.then.host_id) == ("a", "b", "a")
+    assert [index.free_units(f"{host}/0") for host in "ab"] == [700, 700]
+    index.release(move.occupant.placement, move.occupant.demand)
+    index.allocate(move.then, Demand())
+    index.allocate(move.to, PART)
 
 
-def test_there_is_no_move_where_the_holder_has_nowhere_to_go() -> None:
-    fleet, held = halves()
+def test_find_move_returns_none_where_the_occupant_fits_nowhere_else() -> None:
+    index, occupants = partly_used()
     for host in "ab":
-        fleet.allocate(Placement(host, (f"{host}/0",), 600), Demand(units=600))
-    assert find_move(fleet, held, Demand(units=400)) is None
-    assert find_move(fleet, held[:1], Demand(cpu_milli=11)) is None
-    assert [fleet.free_units(f"{host}/0") for host in "ab"] == [100, 100]
+        index.allocate(Placement(host, (f"{host}/0",), 600), Demand(units=600))
+    assert find_move(index, occupants, Demand(units=400)) is None
+    assert find_move(index, occupants[:1], Demand(cpu_milli=11)) is None
+    assert [index.free_units(f"{host}/0") for host in "ab"] == [100, 100]
 
 
-def test_two_of_a_size_change_places_for_the_sake_of_processors() -> None:
-    fleet, held = CapacityIndex(), []
+def test_find_swap_exchanges_occupants_of_one_size_to_free_processors() -> None:
+    index, occupants = CapacityIndex(), []
     for host, cpu_milli, needs in (("poor", 10, 9), ("rich", 100, 2)):
-        fleet.add_host(host, cpu_milli)
+        index.add_host(host, cpu_milli)
         for i in range(2):
-            fleet.add_device(f"{host}/{i}", host, "A", 1000)
-        held.append(PlacedDemand(host, Placement(host, (f"{host}/0",), 1000), Demand(cpu_milli=needs)))
-        fleet.allocate(held[-1].placement, held[-1].demand)
-    fleet.allocate(Placement("rich", ("rich/1",), 1000), Demand(cpu_milli=1))
+            index.add_device(f"{host}/{i}", host, "A", 1000)
+        occupants.append(PlacedDemand(host, Placement(host, (f"{host}/0",), 1000), Demand(cpu_milli=needs)))
+        index.allocate(occupants[-1].placement, occupants[-1].demand)
+    index.allocate(Placement("rich", ("rich/1",), 1000), Demand(cpu_milli=1))
     demand = Demand(cpu_milli=5)
-    assert find_move(fleet, held, demand) is None
-    change = find_swap(fleet, held, demand)
+    assert find_move(index, occupants, demand) is None
+    change = find_swap(index, occupants, demand)
     assert change is not None
     assert (change.one.key, change.other.key, change.then.host_id) == ("poor", "rich", "poor")
-    assert fleet.place(demand) is None
-    assert find_swap(fleet, held, Demand(cpu_milli=9)) is None
+    assert index.place(demand) is None
+    assert find_swap(index, occupants, Demand(cpu_milli=9)) is None

@@ -19,7 +19,8 @@ from fastgpu_jupyter.core.model.entities import (
     Priority,
 )
 from fastgpu_jupyter.core.model.lifecycle import HOLDING_CAPACITY, LeaseState
-from fastgpu_jupyter.core.scheduling import queue, queue_report, scheduler
+from fastgpu_jupyter.core.placement import capacity_index
+from fastgpu_jupyter.core.scheduling import queue_report, rank, scheduler
 from fastgpu_jupyter.core.scheduling.scheduler import Scheduler
 from fastgpu_jupyter.errors import InvalidRequest, NoSuchDevice
 from fastgpu_jupyter.units import GIB
@@ -32,7 +33,7 @@ HOUR_MS = 3_600_000
 def _pool_of(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything holds in a large pool, too, where not everything is looked at each time."""
     if request.param == "many hosts":
-        monkeypatch.setattr(scheduler, "FEW_HOSTS", 0)
+        monkeypatch.setattr(capacity_index, "REFERENCE_HOSTS_MAX", 0)
         monkeypatch.setattr(scheduler, "RESERVE_EVERY", 0)
 
 
@@ -235,7 +236,7 @@ def test_a_model_that_is_not_there_is_refused_with_those_that_are() -> None:
 
 @pytest.mark.parametrize(("many", "policy"), [(20, Policy()), (2, Policy(quantum_ms=60_000))])
 def test_who_waited_through_many_grants_goes_first(many: int, policy: Policy, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(queue, "AGING_GRANTS", many)
+    monkeypatch.setattr(rank, "AGING_GRANTS", many)
     world = World(spec("gpu"))
     world.do(c.SetPolicy(policy))  # with turns, two who wait make it twenty, too
     world.active("running", tenant="bob")

@@ -56,7 +56,7 @@ MUTATIONS = (
     Mutation(
         "capacity is freed on one device and reserved on another",
         Guarantee.QUEUE_ORDER,
-        (Edit(Placer.nearest, "found if _1 else part", "part"),),
+        (Edit(Placer.nearest_fit, "found if _1 else part", "part"),),
         Fails(
             test_placer.test_room_that_is_made_for_who_comes_first_is_kept_for_it_though_a_card_would_do_as_well,
             "resuming",
