@@ -12,8 +12,9 @@ from jupyter_core.application import JupyterApp
 from traitlets import Bool
 
 from .. import __version__
+from ..pool.devices.diagnosis import DoctorFinding
 from ..pool.doctor.gather import gather
-from ..pool.doctor.rules import DoctorFinding, examine, verdict
+from ..pool.doctor.rules import examine, verdict
 
 WIDTH = 76
 
@@ -48,15 +49,15 @@ class DoctorApp(JupyterApp):
 
 def table(findings: list[DoctorFinding]) -> list[str]:
     """The findings for a terminal, each with what would remedy it below."""
-    widest = max((len(finding.what) for finding in findings), default=0)
+    widest = max((len(finding.subject) for finding in findings), default=0)
     head = f"{'WHAT'.ljust(widest)}  STATE   WHY, AND WHAT TO DO"
     return [head, *(line for finding in findings for line in _lines(finding, widest))]
 
 
 def _lines(finding: DoctorFinding, widest: int) -> Iterator[str]:
-    begin = f"{finding.what.ljust(widest)}  {finding.state.value:6}  "
+    begin = f"{finding.subject.ljust(widest)}  {finding.state.value:6}  "
     indent = " " * len(begin)
-    for number, line in enumerate(textwrap.wrap(finding.said, WIDTH, break_long_words=False) or [""]):
+    for number, line in enumerate(textwrap.wrap(finding.detail, WIDTH, break_long_words=False) or [""]):
         yield (indent if number else begin) + line
     if finding.remedy is not None:
         yield f"{indent}-> {finding.remedy}"  # in one piece, to be copied

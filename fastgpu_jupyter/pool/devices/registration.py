@@ -10,6 +10,7 @@ from typing import Protocol
 from ...errors import HostFault
 from ..host.device_filter import DeviceFiles
 from .catalog import Catalog
+from .diagnosis import DriverDoctor
 from .driver import Driver
 
 
@@ -48,3 +49,4 @@ class DriverRegistration:
     hidden_env: Mapping[str, str]  #: with these variables a program sees no device of this kind
     device_files: DeviceFiles
     catalog: Catalog
+    doctor: DriverDoctor

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..registration import DriverRegistration
 from .catalog import CATALOG
 from .device_files import NvidiaDeviceFiles
+from .doctor import NvidiaDoctor
 from .driver import NvidiaDriver
 from .env import HIDDEN_ENV
 
@@ -14,4 +15,5 @@ NVIDIA = DriverRegistration(
     hidden_env=HIDDEN_ENV,
     device_files=NvidiaDeviceFiles(),
     catalog=CATALOG,
+    doctor=NvidiaDoctor(),
 )

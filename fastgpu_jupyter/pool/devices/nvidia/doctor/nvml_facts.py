@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 
 import pynvml
 
-from ...doctor.machine import GpuFacts, NvmlFacts
-from ..mechanisms.mps import missing
-from .mps_facts import mps_facts
+from ...mechanisms.mps import missing
+from ..mps_facts import mps_facts
+from .facts import GpuFacts, NvmlFacts
 
 T = TypeVar("T")
 

@@ -1,0 +1,38 @@
+"""``jupyter fastgpu doctor``: what it prints and its exit status."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from fastgpu_jupyter.cli import doctor
+from fastgpu_jupyter.pool.devices.diagnosis import DoctorFinding, FindingState
+from fastgpu_jupyter.pool.doctor.gather import gather
+from fastgpu_jupyter.pool.doctor.rules import verdict
+
+
+def test_a_finding_is_shown_with_what_would_mend_it_in_one_piece() -> None:
+    remedy = "sudo something " * 10
+    lines = doctor.table([DoctorFinding("driver", FindingState.BROKEN, "why " * 40, remedy.strip())])
+    assert lines[0].startswith("WHAT    STATE")
+    assert lines[-1].strip() == f"-> {remedy.strip()}"
+    assert all(len(line) <= 100 for line in lines[:-1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("flags", [[], ["--json"]])
+def test_the_command_says_how_it_is_and_exits_so(flags: list[str]) -> None:
+    command = [sys.executable, "-m", "fastgpu_jupyter", "doctor", *flags]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    outcome = verdict(gather())
+    assert done.returncode == outcome.value, done.stderr
+    if flags:
+        told = json.loads(done.stdout)
+        assert told["verdict"] == outcome.name.lower()
+        assert {"subject", "state", "detail", "remedy"} == set(told["findings"][0])
+        assert told["machine"]["host"]["system"] == "Linux"
+    else:
+        assert "WHAT" in done.stdout
