@@ -192,7 +192,7 @@ def test_a_lease_on_a_card_that_is_not_well_moves_when_its_user_asks_and_its_ker
     assert "the kernel must then be restarted, and what it has on this one is lost" in said
     assert (pool.state(lease_id), pool.lease(lease_id)["move"]) == ("active", "restart"), "nothing is moved unasked"
     (shown,) = kernel.run("%fastgpu move").shown()
-    assert "is lost with the restart" in shown
+    assert "the restart discards the kernel's GPU memory" in shown
     assert (visible(pool, lease_id), pool.lease(lease_id)["move"]) == (before, "accepted")
 
     assert kernel.manager is not None

@@ -107,7 +107,7 @@ def test_two_kernels_share_a_gpu_and_their_libraries_are_told(
     # One that has begun cannot, and everybody who looks learns it.
     first.run("sys.modules['jax'] = types.ModuleType('jax')")
     assert "told before its next cell" in fastgpu("resize", first.lease_id, "half").stdout
-    assert "JAX cannot be given a new memory limit" in first.run("1").stream("stderr")
+    assert "JAX cannot change the memory limit in this process" in first.run("1").stream("stderr")
     view = wait_until(
         lambda: (one := pool.lease(first.lease_id)) and one["size_applied"] == "needs_restart" and one, "it is told"
     )
@@ -140,7 +140,7 @@ def test_whoever_uses_more_than_its_part_is_told_and_then_ended(
     assert "ended after 6 s" in said
     pool.wait_state(kernel.lease_id, "draining", timeout_s=30)
     assert pool.lease(kernel.lease_id)["end_reason"] == "over_limit"
-    assert "used more GPU memory than it had" in wait_until(lambda: kernel.run("1").stream("stderr"), "and why")
+    assert "used more GPU memory than its limit" in wait_until(lambda: kernel.run("1").stream("stderr"), "and why")
     assert pool.state(neighbour.lease_id) == "active"
     for pid in (kernel.pid, child):
         assert pool.lease(kernel.lease_id)["scrub"] is None
