@@ -61,20 +61,25 @@ def open_descriptors() -> dict[int, str]:
 @pytest.fixture
 def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An environment of its own: no user configuration, no other pool, the FastGPU kernelspec installed."""
-    for name in ("FASTGPU_SOCKET", "FASTGPU_LEASE", "FASTGPU_TOKEN_FILE", "FASTGPU_LEASE_STATE", "FASTGPU_PYTHON"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
-    for name in ("JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR", "IPYTHONDIR"):
-        folder = tmp_path / name.split("_")[-2 if "_" in name else 0].lower()
-        folder.mkdir(mode=0o700)
-        monkeypatch.setenv(name, str(folder))
-    monkeypatch.setenv("JUPYTER_PLATFORM_DIRS", "1")
-    monkeypatch.setenv("FASTGPU_SIMULATE", "1xA100-80GB")  # for a pool that is started on demand
-    park_idle(tmp_path, 0)
-    monkeypatch.setenv("PYDEVD_DISABLE_FILE_VALIDATION", "1")
-    shutil.copytree(ROOT / "kernels" / "fastgpu", tmp_path / "data" / "kernels" / "fastgpu")
+    isolate(tmp_path, monkeypatch)
     return tmp_path
+
+
+def isolate(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    """Give this process, and those that it starts from now on, an environment in ``folder``."""
+    for name in ("FASTGPU_SOCKET", "FASTGPU_LEASE", "FASTGPU_TOKEN_FILE", "FASTGPU_LEASE_STATE", "FASTGPU_PYTHON"):
+        patch.delenv(name, raising=False)
+    patch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    patch.delenv("JPY_SESSION_NAME", raising=False)
+    for name in ("JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR", "IPYTHONDIR"):
+        own = folder / name.split("_")[-2 if "_" in name else 0].lower()
+        own.mkdir(mode=0o700)
+        patch.setenv(name, str(own))
+    patch.setenv("JUPYTER_PLATFORM_DIRS", "1")
+    patch.setenv("FASTGPU_SIMULATE", "1xA100-80GB")  # for a pool that is started on demand
+    park_idle(folder, 0)
+    patch.setenv("PYDEVD_DISABLE_FILE_VALIDATION", "1")
+    shutil.copytree(ROOT / "kernels" / "fastgpu", folder / "data" / "kernels" / "fastgpu")
 
 
 def park_idle(folder: Path, seconds: float) -> None:
@@ -86,7 +91,7 @@ def park_idle(folder: Path, seconds: float) -> None:
     config.write_text(f"c = get_config()\nc.FastGPUPool.park_idle_s = {seconds}\n")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def installed() -> None:
     """Jupyter finds the provisioner only where the project is installed."""
     if not entry_points(group="jupyter_client.kernel_provisioners", name="fastgpu-provisioner"):

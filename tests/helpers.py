@@ -331,7 +331,7 @@ class ServerProcess:
         ]  # fmt: skip
         with self._log.open("ab") as out:
             self._process = subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True)
-        self.url = wait_until(self._find_url, f"the server answers; see {self._log}", 30)
+        self.url = wait_until(self._find_url, f"the server answers; see {self._log}")
 
     @property
     def log(self) -> str:
@@ -396,13 +396,22 @@ class ServerProcess:
         kernel.wait_ready()
         return kernel
 
+    def close_sessions(self) -> None:
+        """Shut the kernels of all notebooks down, and forget their clients."""
+        for client in self._clients:
+            client.stop_channels()
+        self._clients.clear()
+        _, sessions = self.call("GET", "api/sessions")
+        for session in sessions:
+            self.call("DELETE", f"api/sessions/{session['id']}")
+
     def kill(self) -> None:
         """SIGKILL, the server's process only."""
         assert self._process is not None
         self._process.kill()
         self._process.wait()
 
-    def terminate(self, timeout_s: float = 20.0) -> int:
+    def terminate(self, timeout_s: float = DEADLINE_S) -> int:
         """SIGTERM; fails where the server does not stop."""
         assert self._process is not None
         self._process.terminate()

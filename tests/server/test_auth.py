@@ -12,6 +12,7 @@ import pytest
 import fastgpu_jupyter.server
 from fastgpu_jupyter.server.routes import routes
 from tests.helpers import PoolProcess, ServerProcess
+from tests.server.conftest import Running
 
 SERVER = Path(fastgpu_jupyter.server.__file__).parent
 
@@ -80,8 +81,8 @@ def test_the_table_has_every_route() -> None:
 
 
 @pytest.mark.slow
-def test_without_a_login(pool: PoolProcess, jupyter: ServerProcess) -> None:
-    jupyter.start()
+def test_without_a_login(running: Running) -> None:
+    jupyter = running.jupyter
     for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"):
         for path in {path for _, path in EXPECTED}:
             for token in (None, "wrong"):
@@ -108,8 +109,8 @@ def test_with_an_authorizer_that_says_no(
 
 
 @pytest.mark.slow
-def test_one_shape_of_errors(pool: PoolProcess, jupyter: ServerProcess) -> None:
-    jupyter.start()
+def test_one_shape_of_errors(running: Running) -> None:
+    jupyter = running.jupyter
     calls: list[tuple[str, str, Any, int, str]] = [
         ("GET", "leases/0123456789abcdef", None, 404, "not_found"),
         ("DELETE", "leases/0123456789abcdef", None, 404, "not_found"),

@@ -1,4 +1,4 @@
-"""A real Jupyter server, a real pool, real kernels."""
+"""A Jupyter server that stops, is killed or has its own configuration: a real one, with a real pool and kernels."""
 
 from __future__ import annotations
 
@@ -12,106 +12,15 @@ import tempfile
 import threading
 import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.helpers import PoolProcess, ServerProcess, alive
+from tests.server.conftest import PLAIN, write_kernelspec
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
-
-
-def write_kernelspec(folder: Path, name: str, **changes: Any) -> None:
-    """A kernelspec like FastGPU's, with other metadata or another command."""
-    spec = json.loads((folder / "data" / "kernels" / "fastgpu" / "kernel.json").read_text())
-    spec["argv"] = changes.get("argv", spec["argv"])
-    spec["metadata"]["fastgpu"] = changes.get("fastgpu", spec["metadata"]["fastgpu"])
-    spec["metadata"]["kernel_provisioner"]["config"] = changes.get("config", {})
-    target = folder / "data" / "kernels" / name
-    target.mkdir()
-    (target / "kernel.json").write_text(json.dumps(spec))
-
-
-PLAIN = ["python", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-
-
-def test_three_notebooks_one_gpu(pool: PoolProcess, jupyter: ServerProcess) -> None:
-    jupyter.start()
-    sessions = [jupyter.start_session(f"{name}.ipynb") for name in "abc"]
-    _, answer = jupyter.call("GET", "fastgpu/api/leases")
-    by_notebook = {view["notebook"]: view for view in answer["leases"]}
-    # The server says where a notebook is as a path of the system.
-    leases = [next(v for k, v in by_notebook.items() if k.endswith(f"{name}.ipynb")) for name in "abc"]
-    assert [view["state"] for view in leases] == ["active", "waiting", "waiting"]
-    assert [view["place"] for view in leases] == [None, 1, 2]
-    assert [view["kernel_id"] for view in leases] == [session["kernel"]["id"] for session in sessions]
-    second = jupyter.kernel(sessions[1])
-    cell = second.send("import os; print(os.environ['FASTGPU_SIMULATED'])")
-    second.message(cell, "display_data")
-    assert jupyter.call("DELETE", f"api/sessions/{sessions[0]['id']}")[0] == 204
-    assert second.collect(cell).stream() == "1\n"
-    pool.wait_state(leases[1]["id"], "active")
-    assert pool.state(leases[2]["id"]) == "waiting"
-    # Released from the browser, the kernel goes on and the next one gets the GPU.
-    status, released = jupyter.call("DELETE", f"fastgpu/api/leases/{leases[1]['id']}")
-    assert status == 200
-    assert released["state"] in ("draining", "ended")
-    pool.wait_state(leases[2]["id"], "active")
-    assert second.run("print(2)").stream() == "2\n"
-
-
-def test_park_resume_and_pin_from_the_browser(pool: PoolProcess, jupyter: ServerProcess) -> None:
-    jupyter.start()
-    jupyter.start_session("a.ipynb")
-    (lease,) = pool.live()
-    path = f"fastgpu/api/leases/{lease['id']}"
-    pool.wait_state(lease["id"], "active")
-    status, view = jupyter.call("POST", f"{path}/pin", {"pinned": True})
-    assert (status, view["retention"]) == (200, "hold")
-    status, view = jupyter.call("POST", f"{path}/pin", {"pinned": False})
-    assert (status, view["retention"]) == (200, "yield")
-    status, view = jupyter.call("POST", f"{path}/park")
-    assert status == 200
-    assert view["park_reason"] == "asked"
-    pool.wait_state(lease["id"], "parked")
-    assert jupyter.call("POST", f"{path}/resume", {})[0] == 200
-    pool.wait_state(lease["id"], "active")
-    assert jupyter.call("DELETE", path)[0] == 200
-    status, refusal = jupyter.call("POST", f"{path}/park")
-    assert (status, refusal["code"]) == (409, "conflict")
-    status, answer = jupyter.call("GET", "fastgpu/api/quota")
-    assert status == 200
-    assert [one["tenant"] for one in answer["tenants"]] == [lease["tenant"]]
-    assert answer["groups"] == []
-
-
-def test_a_restart_of_a_parked_kernel_keeps_its_lease_and_asks_for_a_gpu_again(
-    pool: PoolProcess, jupyter: ServerProcess
-) -> None:
-    jupyter.start()
-    session = jupyter.start_session("a.ipynb")
-    (lease,) = pool.live()
-    pool.wait_state(lease["id"], "active")
-    pool.client.park(lease["id"])
-    pool.wait_state(lease["id"], "parked")
-    assert jupyter.call("POST", f"api/kernels/{session['kernel']['id']}/restart")[0] == 200
-    assert pool.state(lease["id"]) == "parked"
-    kernel = jupyter.kernel(session)
-    assert kernel.run("import os; print(os.environ['FASTGPU_SIMULATED'])").stream() == "1\n"
-    pool.wait_state(lease["id"], "active")
-
-
-def test_restart_by_the_server_keeps_the_lease(pool: PoolProcess, jupyter: ServerProcess) -> None:
-    jupyter.start()
-    session = jupyter.start_session("a.ipynb")
-    (before,) = pool.live()
-    status, _ = jupyter.call("POST", f"api/kernels/{session['kernel']['id']}/restart")
-    assert status == 200
-    (after,) = pool.live()
-    assert after["id"] == before["id"]
-    assert after["pid"] != before["pid"]
 
 
 def test_a_kernel_that_died_is_restarted_with_a_new_lease(pool: PoolProcess, jupyter: ServerProcess) -> None:
@@ -147,24 +56,25 @@ def test_stopped_server_releases(pool: PoolProcess, jupyter: ServerProcess) -> N
     assert {pool.lease(view["id"])["end_reason"] for view in live} <= {"released", "cancelled"}
 
 
-@pytest.mark.parametrize(
-    ("changes", "sentence"),
-    [
-        ({"fastgpu": {"profile": "huge"}}, "No device of this pool is 'huge'"),
-        ({"fastgpu": {"memory": "900GiB"}}, "is more than any device of this pool has"),
-        ({"fastgpu": {"memory": "0 B"}}, "0 B is not possible"),
-        ({"config": {"memory": "lots"}}, "'lots' is not an amount of memory"),
-    ],
-)
-def test_bad_requests_say_so(pool: PoolProcess, jupyter: ServerProcess, changes: dict[str, Any], sentence: str) -> None:
-    write_kernelspec(jupyter.folder, "bad", **changes)
+BAD_REQUESTS: dict[str, tuple[dict[str, Any], str]] = {
+    "profile": ({"fastgpu": {"profile": "huge"}}, "No device of this pool is 'huge'"),
+    "memory": ({"fastgpu": {"memory": "900GiB"}}, "is more than any device of this pool has"),
+    "nothing": ({"fastgpu": {"memory": "0 B"}}, "0 B is not possible"),
+    "text": ({"config": {"memory": "lots"}}, "'lots' is not an amount of memory"),
+}
+
+
+def test_bad_requests_say_so(pool: PoolProcess, jupyter: ServerProcess) -> None:
+    for name, (changes, _) in BAD_REQUESTS.items():
+        write_kernelspec(jupyter.folder, name, **changes)
     jupyter.start()
-    body = {"path": "a.ipynb", "name": "a", "type": "notebook", "kernel": {"name": "bad"}}
-    status, answer = jupyter.call("POST", "api/sessions", body)
-    assert status == 500
-    assert sentence in answer["message"]
-    assert "\n" not in answer["message"]
-    # One failed launch and one live kernel used to keep a server from stopping.
+    for name, (_, sentence) in BAD_REQUESTS.items():
+        body = {"path": "a.ipynb", "name": "a", "type": "notebook", "kernel": {"name": name}}
+        status, answer = jupyter.call("POST", "api/sessions", body)
+        assert status == 500
+        assert sentence in answer["message"]
+        assert "\n" not in answer["message"]
+    # Failed launches and one live kernel used to keep a server from stopping.
     jupyter.start_session("b.ipynb")
     jupyter.terminate()
     wait_until(lambda: not pool.live(), "the leases end")
@@ -211,19 +121,6 @@ def test_socket_of_another_user(jupyter: ServerProcess, monkeypatch: pytest.Monk
             status, answer = jupyter.call("POST", "api/sessions", body)
             assert status == 500
             assert "No pool manager answers" in answer["message"]
-
-
-def test_kernel_without_a_gate_waits_then_says_why(pool: PoolProcess, jupyter: ServerProcess) -> None:
-    write_kernelspec(jupyter.folder, "nogate", argv=PLAIN, fastgpu={"gate": False}, config={"grant_timeout_s": 1.0})
-    jupyter.start()
-    session = jupyter.start_session("a.ipynb", "nogate")
-    kernel = jupyter.kernel(session)
-    assert kernel.run("import os; print(os.environ['FASTGPU_SIMULATED'])").stream() == "1\n"
-    body = {"path": "b.ipynb", "name": "b", "type": "notebook", "kernel": {"name": "nogate"}}
-    status, answer = jupyter.call("POST", "api/sessions", body)
-    assert status == 500
-    assert "No GPU was free within 1 s: place 1 in the queue" in answer["message"]
-    assert len(pool.live()) == 1
 
 
 def test_server_stops_while_a_launch_waits(pool: PoolProcess, jupyter: ServerProcess) -> None:

@@ -1,0 +1,97 @@
+"""Notebooks of a Jupyter server: a real server, a real pool, real kernels."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.server.conftest import PLAIN, Running, write_kernelspec
+
+pytestmark = pytest.mark.slow
+
+
+def test_three_notebooks_one_gpu(running: Running) -> None:
+    pool, jupyter = running
+    sessions = [jupyter.start_session(f"{name}.ipynb") for name in "abc"]
+    _, answer = jupyter.call("GET", "fastgpu/api/leases")
+    by_notebook = {view["notebook"]: view for view in answer["leases"]}
+    # The server says where a notebook is as a path of the system.
+    leases = [next(v for k, v in by_notebook.items() if k.endswith(f"{name}.ipynb")) for name in "abc"]
+    assert [view["state"] for view in leases] == ["active", "waiting", "waiting"]
+    assert [view["place"] for view in leases] == [None, 1, 2]
+    assert [view["kernel_id"] for view in leases] == [session["kernel"]["id"] for session in sessions]
+    second = jupyter.kernel(sessions[1])
+    cell = second.send("import os; print(os.environ['FASTGPU_SIMULATED'])")
+    second.message(cell, "display_data")
+    assert jupyter.call("DELETE", f"api/sessions/{sessions[0]['id']}")[0] == 204
+    assert second.collect(cell).stream() == "1\n"
+    pool.wait_state(leases[1]["id"], "active")
+    assert pool.state(leases[2]["id"]) == "waiting"
+    # Released from the browser, the kernel goes on and the next one gets the GPU.
+    status, released = jupyter.call("DELETE", f"fastgpu/api/leases/{leases[1]['id']}")
+    assert status == 200
+    assert released["state"] in ("draining", "ended")
+    pool.wait_state(leases[2]["id"], "active")
+    assert second.run("print(2)").stream() == "2\n"
+
+
+def test_park_resume_and_pin_from_the_browser(running: Running) -> None:
+    pool, jupyter = running
+    jupyter.start_session("a.ipynb")
+    (lease,) = pool.live()
+    path = f"fastgpu/api/leases/{lease['id']}"
+    pool.wait_state(lease["id"], "active")
+    status, view = jupyter.call("POST", f"{path}/pin", {"pinned": True})
+    assert (status, view["retention"]) == (200, "hold")
+    status, view = jupyter.call("POST", f"{path}/pin", {"pinned": False})
+    assert (status, view["retention"]) == (200, "yield")
+    status, view = jupyter.call("POST", f"{path}/park")
+    assert status == 200
+    assert view["park_reason"] == "asked"
+    pool.wait_state(lease["id"], "parked")
+    assert jupyter.call("POST", f"{path}/resume", {})[0] == 200
+    pool.wait_state(lease["id"], "active")
+    assert jupyter.call("DELETE", path)[0] == 200
+    status, refusal = jupyter.call("POST", f"{path}/park")
+    assert (status, refusal["code"]) == (409, "conflict")
+    status, answer = jupyter.call("GET", "fastgpu/api/quota")
+    assert status == 200
+    assert [one["tenant"] for one in answer["tenants"]] == [lease["tenant"]]
+    assert answer["groups"] == []
+
+
+def test_a_restart_of_a_parked_kernel_keeps_its_lease_and_asks_for_a_gpu_again(running: Running) -> None:
+    pool, jupyter = running
+    session = jupyter.start_session("a.ipynb")
+    (lease,) = pool.live()
+    pool.wait_state(lease["id"], "active")
+    pool.client.park(lease["id"])
+    pool.wait_state(lease["id"], "parked")
+    assert jupyter.call("POST", f"api/kernels/{session['kernel']['id']}/restart")[0] == 200
+    assert pool.state(lease["id"]) == "parked"
+    kernel = jupyter.kernel(session)
+    assert kernel.run("import os; print(os.environ['FASTGPU_SIMULATED'])").stream() == "1\n"
+    pool.wait_state(lease["id"], "active")
+
+
+def test_restart_by_the_server_keeps_the_lease(running: Running) -> None:
+    pool, jupyter = running
+    session = jupyter.start_session("a.ipynb")
+    (before,) = pool.live()
+    status, _ = jupyter.call("POST", f"api/kernels/{session['kernel']['id']}/restart")
+    assert status == 200
+    (after,) = pool.live()
+    assert after["id"] == before["id"]
+    assert after["pid"] != before["pid"]
+
+
+def test_kernel_without_a_gate_waits_then_says_why(running: Running) -> None:
+    pool, jupyter = running
+    write_kernelspec(jupyter.folder, "nogate", argv=PLAIN, fastgpu={"gate": False}, config={"grant_timeout_s": 1.0})
+    session = jupyter.start_session("a.ipynb", "nogate")
+    kernel = jupyter.kernel(session)
+    assert kernel.run("import os; print(os.environ['FASTGPU_SIMULATED'])").stream() == "1\n"
+    body = {"path": "b.ipynb", "name": "b", "type": "notebook", "kernel": {"name": "nogate"}}
+    status, answer = jupyter.call("POST", "api/sessions", body)
+    assert status == 500
+    assert "No GPU was free within 1 s: place 1 in the queue" in answer["message"]
+    assert len(pool.live()) == 1
