@@ -19,13 +19,13 @@ def test_it_is_the_one_that_a_look_at_each_finds(length: int) -> None:
     draw = random.Random(length)
     levels = [LOWEST, HIGHEST, *(FairShareKey(draw.random() < 0.8, *[float(draw.randrange(9))] * 2) for _ in range(12))]
     row = [draw.choice(levels) for _ in range(length)]
-    peaks = MaxTree(row)
+    tree = MaxTree(row)
     for _ in range(length + 1):
         for level in levels:
-            assert [peaks.next_above(start, level) for start in range(length + 1)] == [
+            assert [tree.next_above(start, level) for start in range(length + 1)] == [
                 plainly(row, start, level) for start in range(length + 1)
             ]
         if row:
             gone = draw.randrange(length)
             row[gone] = LOWEST
-            peaks.forget(gone)
+            tree.remove(gone)

@@ -7,7 +7,7 @@ from fastgpu_jupyter.core.lease import migration, transition
 from fastgpu_jupyter.core.model import effects
 from fastgpu_jupyter.core.model.entities import Lease
 from fastgpu_jupyter.core.placement import parkability
-from fastgpu_jupyter.core.scheduling import preemption
+from fastgpu_jupyter.core.scheduling import claims
 from fastgpu_jupyter.pool.effects.executor import EffectExecutor, _Listing
 from fastgpu_jupyter.pool.host import process, single_instance
 from fastgpu_jupyter.pool.host.attribution import Attribution
@@ -128,7 +128,7 @@ MUTATIONS = (
     Mutation(
         "a lease that is to hold its device is parked for others",
         Guarantee.LIFECYCLE,
-        (Edit(preemption._takeable, "_1 and lease.request.retention is Retention.YIELD and _2", "_1 and _2"),),
+        (Edit(claims.preemptible_by_device, "_1 and lease.request.retention is Retention.YIELD and _2", "_1 and _2"),),
         Fails(test_preemption.test_what_may_not_be_parked_is_not, "'parking'"),
     ),
     Mutation(
@@ -144,7 +144,7 @@ MUTATIONS = (
     Mutation(
         "a kernel that does not report its work is taken for idle",
         Guarantee.LIFECYCLE,
-        (Edit(preemption._PreemptibleLease.of, "_1 and not _2", "not _2"),),
+        (Edit(claims.PreemptibleLease.of, "_1 and not _2", "not _2"),),
         Fails(test_preemption.test_what_may_not_be_parked_is_not, "'parking'"),
     ),
     Mutation(
