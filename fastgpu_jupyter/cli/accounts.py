@@ -16,7 +16,8 @@ from traitlets import Bool, Enum, Float, Integer, Unicode
 
 from ..errors import InvalidRequest
 from ..units import format_duration, format_money, parse_money
-from ..wire.client import Entitlement, PoolClient
+from ..wire.client import PoolClient
+from ..wire.client.accounting import Entitlement
 from ..wire.schemas import (
     RateView,
     ReservationView,
@@ -135,9 +136,9 @@ class BudgetApp(ClientApp):
         if not self.extra_args:
             raise InvalidRequest("Name a lease and an amount, like `jupyter fastgpu budget --lease LEASE 5`.")
         lease = client.set_lease_budget(self.extra_args[0], _amount_micro(self.extra_args[1]))
-        budget, currency = lease["budget_micro"], lease["currency"]
+        budget, currency = lease["money"]["budget_micro"], lease["money"]["currency"]
         may = "as much as it does" if budget is None else format_money(budget, currency)
-        cost = format_money(lease["cost_micro"], currency)
+        cost = format_money(lease["money"]["cost_micro"], currency)
         print(json.dumps(lease) if self.as_json else f"{lease['id']} may cost {may}; so far it is {cost}.")
 
 
@@ -206,7 +207,12 @@ def _csv_rows(found: list[StatementView]) -> Iterator[list[Any]]:
     for statement in found:
         for line in statement["lines"]:
             values = {**line, "device_ids": " ".join(line["device_ids"])}
-            yield [statement["tenant"], statement["month"], statement["currency"], *(values[name] for name in names)]
+            yield [
+                statement["tenant"]["name"],
+                statement["month"],
+                statement["currency"],
+                *(values[name] for name in names),
+            ]
 
 
 def _statement_table(statement: StatementView) -> list[str]:
@@ -221,7 +227,7 @@ def _statement_table(statement: StatementView) -> list[str]:
         "",
         format_money(statement["total_micro"], currency),
     )
-    return [f"{statement['tenant']}, {statement['month']}", *table(_STATEMENT, [*rows, total])]
+    return [f"{statement['tenant']['name']}, {statement['month']}", *table(_STATEMENT, [*rows, total])]
 
 
 def _statement_row(line: StatementLineView, currency: str) -> tuple[str, ...]:
@@ -230,7 +236,7 @@ def _statement_row(line: StatementLineView, currency: str) -> tuple[str, ...]:
     notebook = "-" if line["notebook"] is None else line["notebook"]
     rate, amount = format_money(line["rate_micro_per_hour"], currency), format_money(line["amount_micro"], currency)
     began, lasted = format_day_time(line["started_at"]), format_duration(line["active_ms"])
-    return name, line["profile"], notebook, began, lasted, rate, amount
+    return name, line["size"], notebook, began, lasted, rate, amount
 
 
 def _rate_row(rate: RateView) -> tuple[str, ...]:
@@ -241,7 +247,7 @@ def _rate_row(rate: RateView) -> tuple[str, ...]:
 def _budget_row(tenant: TenantView, currency: str) -> tuple[str, ...]:
     budget, passed = tenant["budget_micro_per_month"], tenant["budget_percent"]
     return (
-        tenant["tenant"],
+        tenant["tenant"]["name"],
         "-" if budget is None else format_money(budget, currency),
         "-" if budget is None else tenant["budget_policy"],
         format_money(tenant["spent_micro"], currency),
@@ -252,7 +258,7 @@ def _budget_row(tenant: TenantView, currency: str) -> tuple[str, ...]:
 def _reservation_row(one: ReservationView) -> tuple[str, ...]:
     return (
         one["id"],
-        one["tenant"],
+        one["tenant"]["name"],
         f"{one['milli'] / 1000:g} {one['model'] or 'any'}",
         one["plan"],
         format_money(one["rate_micro_per_hour"], one["currency"]),
@@ -263,7 +269,7 @@ def _reservation_row(one: ReservationView) -> tuple[str, ...]:
 
 
 def _quota_row(quota: Any) -> tuple[str, ...]:
-    name = quota["tenant"] if "tenant" in quota else f"group {quota['group']}"
+    name = quota["tenant"]["name"] if "tenant" in quota else f"group {quota['group']}"
     limit = "-" if quota["limit_milli"] is None else f"{quota['limit_milli'] / 1000:g}"
     guaranteed, held = f"{quota['guaranteed_milli'] / 1000:g}", f"{quota['held_milli'] / 1000:g}"
     group = (quota["group"] or "-") if "tenant" in quota else "-"

@@ -39,7 +39,7 @@ class DrainApp(ClientApp):
             raise InvalidRequest("Name a device; `jupyter fastgpu status` lists them.")
         for device_id in self.extra_args:
             device = client.drain(device_id, drained=not self.undo)
-            left = len(device["holdings"])
+            left = len(device["allocations"])
             said = "is in service again" if self.undo else f"gets no new leases; {left} still hold it"
             print(json.dumps(device) if self.as_json else f"{device['id']} {said}.")
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..core.model.lifecycle import PARKED_OR_PARKING
 from ..errors import InvalidRequest
 from ..units import format_duration, format_memory, format_money
 from ..wire.client import PoolClient
-from ..wire.schemas import LeaseView, StatusView
+from ..wire.lease_view import device_of, explanation_of, position_of, text_of, value_of
+from ..wire.schemas import DeviceView, LeaseView, MessageView, QueueEntryView, StatusView, UnleasedProcessView
 from .command import ClientApp, LeaseApp, table
 
-_QUEUE = ("PLACE", "LEASE", "PROFILE", "PRIORITY", "WAIT", "REASON")
+_QUEUE = ("PLACE", "LEASE", "SIZE", "PRIORITY", "WAIT", "REASON")
 
 
 class StatusApp(ClientApp):
@@ -41,11 +43,11 @@ class ReleaseApp(ClientApp):
             sys.exit(1)
         for lease_id in self.extra_args:
             lease = client.release(lease_id)
-            cost = format_money(lease["cost_micro"], lease["currency"])
+            active = format_duration(lease["usage"]["active_ms"])
             print(
                 json.dumps(lease)
                 if self.as_json
-                else f"Released {lease['id']} ({lease['state']}) after {format_duration(lease['active_ms'])}, {cost}."
+                else f"Released {lease['id']} ({lease['state']}) after {active}, {_cost(lease)}."
             )
 
 
@@ -74,11 +76,12 @@ class ResizeApp(ClientApp):
         if len(self.extra_args) != 2:
             raise InvalidRequest("Name a lease and its new size, like half or 24GiB.")
         lease = client.resize(*self.extra_args)
-        has = f" ({format_memory(lease['memory_bytes'])})" if lease["memory_bytes"] else ""
-        now = f"is {lease['profile']} now{has}"
+        size, limit_bytes = lease["request"]["size"], lease["memory"]["limit_bytes"]
+        has = f" ({format_memory(limit_bytes)})" if limit_bytes else ""
+        now = f"is {size} now{has}"
         if lease["state"] != "active":
-            now = f"is {lease['state']}, and {lease['profile']} from then on"
-        said = [f"{lease['id']} {now}.", lease["size_message"] or ""]
+            now = f"is {lease['state']}, and {size} from then on"
+        said = [f"{lease['id']} {now}.", text_of(lease["size"]["message"]) or ""]
         print(json.dumps(lease) if self.as_json else " ".join(said).rstrip())
 
 
@@ -92,11 +95,11 @@ class MoveApp(LeaseApp):
 
     def change(self, client: PoolClient, lease_id: str) -> LeaseView:
         """Move it."""
-        return client.move(lease_id)
+        return client.migrate(lease_id)
 
     def said(self, lease: LeaseView) -> str:
         """What its user has to do, and to lose."""
-        if lease["move"] == "accepted":
+        if lease["health"]["migration"] == "accepted":
             return "goes to another GPU when its kernel is restarted; what it has on its GPU is lost with that"
         return "goes to another GPU with its memory"
 
@@ -126,7 +129,7 @@ class ResumeApp(LeaseApp):
 
     def said(self, lease: LeaseView) -> str:
         """With its place, where it waits."""
-        return super().said(lease) + (f" at place {lease['place']}" if lease["place"] else "")
+        return super().said(lease) + (f" at place {position}" if (position := position_of(lease)) else "")
 
 
 class PinApp(LeaseApp):
@@ -142,7 +145,7 @@ class PinApp(LeaseApp):
 
     def said(self, lease: LeaseView) -> str:
         """What follows from it."""
-        if lease["retention"] == "hold":
+        if lease["parking"]["retention"] == "hold":
             return "is pinned: it keeps its GPU although no cell runs"
         return "is not pinned: it may be parked while no cell runs"
 
@@ -159,76 +162,83 @@ def _tables(status: StatusView) -> list[str]:
     pool = status["pool"]
     lines = [f"FastGPU pool {pool['version']} ({pool['scope']}{', simulated' if pool['simulated'] else ''})"]
     if pool["message"]:
-        lines.append(pool["message"])
+        lines.append(pool["message"]["text"])
     lines += ["", *table(("DEVICE", "MODEL", "FREE", "OF", "USE", "HEALTH"), map(_device_row, status["devices"]))]
-    lines += [_foreign(device, one) for device in status["devices"] for one in device.get("foreign", ())]
-    lines += [f"{one['id']}: {one['health_reason']}" for one in status["devices"] if one["health_reason"]]
-    lines += [f"{one['id']}: {one['fault_message']}" for one in status["leases"] if one["fault_message"]]
-    lines += ["", *table(("LEASE", "STATE", "PROFILE", "DEVICE", "LIMIT", "NOTEBOOK", "ACTIVE", "COST"),
+    lines += [_unleased(device, one) for device in status["devices"] for one in device["unleased_processes"]]
+    lines += _messages(status["devices"], lambda device: [device["health"]["message"]])
+    lines += _messages(status["leases"], lambda lease: [lease["health"]["message"]])
+    lines += ["", *table(("LEASE", "STATE", "SIZE", "DEVICE", "LIMIT", "NOTEBOOK", "ACTIVE", "COST"),
                           map(_lease_row, status["leases"]))]  # fmt: skip
-    lines += [f"{one['id']}: {one['limit_message']}" for one in status["leases"] if one.get("limit_message")]
-    lines += [f"{one['id']}: {said}" for one in status["leases"] for said in _of_memory_and_files(one)]
-    lines += [f"{one['id']}: {one['size_message']}" for one in status["leases"] if one.get("size_message")]
+    lines += _messages(status["leases"], lambda lease: [lease["enforcement"]["message"]])
+    lines += [f"{lease['id']}: {text}" for lease in status["leases"] for text in _scrub_and_access(lease)]
+    lines += _messages(status["leases"], lambda lease: [lease["size"]["message"]])
     lines += ["", *table(_QUEUE, map(_queue_row, status["queue"]))]
     return lines
 
 
-def _of_memory_and_files(lease: Any) -> list[str]:
-    """What becomes of the device's memory once the lease is over, and whether other devices' files are closed to it."""
-    scrub, detail = lease.get("scrub"), lease.get("scrub_detail")
-    scrubbed = format_memory(lease["scrub_bytes"]) if scrub == "overwritten" else ""
-    said = [
-        lease["pending_detail"] if lease["state"] == "draining" else None,
-        " ".join(filter(None, (f"{scrubbed} of its GPU's memory were overwritten." if scrubbed else None, detail))),
-        lease.get("device_nodes_message") if lease["state"] == "active" else None,
+def _messages(views: Sequence[Any], messages_of: Callable[[Any], list[MessageView | None]]) -> list[str]:
+    return [f"{view['id']}: {message['text']}" for view in views for message in messages_of(view) if message]
+
+
+def _scrub_and_access(lease: LeaseView) -> list[str]:
+    """Return what is known of the lease's device memory once it is over, and of its access to other devices."""
+    scrub = lease["scrub"]
+    overwritten = scrub["bytes"] if scrub else None
+    texts = [
+        explanation_of(lease) if lease["state"] == "draining" else None,
+        f"{format_memory(overwritten)} of its GPU's memory were overwritten." if overwritten is not None else None,
+        text_of(scrub["message"]) if scrub else None,
+        text_of(lease["device_access"]["message"]) if lease["state"] == "active" else None,
     ]
-    return [one for one in said if one]
+    return [text for text in texts if text]
 
 
-def _foreign(device: Any, one: Any) -> str:
-    memory = "an unknown amount" if one["memory_bytes"] is None else format_memory(one["memory_bytes"])
-    whose = f"lease {one['lease_id']} of another GPU" if one["lease_id"] else "no lease"
-    return f"{device['id']}: process {one['pid']} of {one['user']} has {memory} there and {whose}."
+def _unleased(device: DeviceView, process: UnleasedProcessView) -> str:
+    memory = "an unknown amount" if process["memory_bytes"] is None else format_memory(process["memory_bytes"])
+    whose = f"lease {process['lease_id']} of another GPU" if process["lease_id"] else "no lease"
+    return f"{device['id']}: process {process['pid']} of {process['user']} has {memory} there and {whose}."
 
 
-def _device_row(device: Any) -> tuple[str, ...]:
-    name = device["model"] + (" (simulated)" if device["simulated"] else " (mig)" if device["partitions"] else "")
-    use = "-" if device["utilization_percent"] is None else f"{device['utilization_percent']} %"
-    free, total = format_memory(device["memory_free_bytes"]), format_memory(device["memory_bytes"])
-    health = "drained" if device["drained"] and device["health"] == "healthy" else device["health"]
-    return device["id"], name, free, total, use, health
+def _device_row(device: DeviceView) -> tuple[str, ...]:
+    divided = bool(device["capabilities"]["partitions"])
+    name = device["model"] + (" (simulated)" if device["simulated"] else " (mig)" if divided else "")
+    utilization = device["usage"]["utilization_percent"]
+    use = "-" if utilization is None else f"{utilization} %"
+    free, total = format_memory(device["memory"]["free_bytes"]), format_memory(device["memory"]["total_bytes"])
+    state = device["health"]["state"]
+    return device["id"], name, free, total, use, "drained" if device["drained"] and state == "healthy" else state
 
 
-def _lease_row(lease: Any) -> tuple[str, ...]:
-    cost = format_money(lease["cost_micro"], lease["currency"])
-    active = format_duration(lease["active_ms"])
+def _lease_row(lease: LeaseView) -> tuple[str, ...]:
+    gpu = lease["gpu"]
+    partition = f" ({gpu['mechanism']} {gpu['partition']})" if gpu and gpu["partition"] else ""
     return (
         lease["id"],
         lease["state"] + _why_so(lease),
-        lease["profile"] + _partition(lease),
-        lease["device_id"] or "-",
-        f"{lease['mechanism']}, {lease['enforcement']}" if lease["mechanism"] else "-",
-        lease["notebook"] or "-",
-        active,
-        cost,
+        lease["request"]["size"] + partition,
+        device_of(lease) or "-",
+        f"{gpu['mechanism']}, {lease['enforcement']['memory_limit']}" if gpu else "-",
+        lease["holder"]["notebook"] or "-",
+        format_duration(lease["usage"]["active_ms"]),
+        _cost(lease),
     )
 
 
-def _partition(lease: Any) -> str:
-    return f" ({lease['mechanism']} {lease['partition']})" if lease["partition"] else ""
+def _cost(lease: LeaseView) -> str:
+    return format_money(lease["money"]["cost_micro"], lease["money"]["currency"])
 
 
-def _why_so(lease: Any) -> str:
-    """What there is to say of the lease's state, in parentheses."""
-    reason = lease["end_reason"]
+def _why_so(lease: LeaseView) -> str:
+    """Return the reason of the lease's state in parentheses, where there is one."""
+    reason = value_of(lease["end_reason"])
     if lease["state"] in PARKED_OR_PARKING:
-        reason = lease["park_reason"]
-    elif lease["state"] == "active" and lease["retention"] == "hold":
+        reason = value_of(lease["parking"]["reason"])
+    elif lease["state"] == "active" and lease["parking"]["retention"] == "hold":
         reason = "pinned"
     return f" ({reason})" if reason else ""
 
 
-def _queue_row(ticket: Any) -> tuple[str, ...]:
-    wait = "-" if ticket["estimate_ms"] is None else f"about {format_duration(ticket['estimate_ms'])}"
-    name = ticket["lease_id"] or "(somebody else's)"
-    return str(ticket["place"]), name, ticket["profile"], ticket["priority"], wait, ticket["detail"]
+def _queue_row(entry: QueueEntryView) -> tuple[str, ...]:
+    wait = "-" if entry["estimate_ms"] is None else f"about {format_duration(entry['estimate_ms'])}"
+    name = entry["lease_id"] or "(another user's)"
+    return str(entry["position"]), name, entry["size"], entry["priority"], wait, entry["reason"]["text"]

@@ -13,8 +13,9 @@ from __future__ import annotations
 import threading
 import time
 
+from ..core.model.lifecycle import OVER, PARKED_OR_PARKING
 from ..errors import CallerError, FastGPUError
-from .gate import OVER, PARKED, Gate
+from .gate import Gate
 
 #: A cell that ends earlier is reported together with the cells that follow it.
 BUSY_AFTER_S = 0.2
@@ -75,12 +76,12 @@ class ActivityReporter(threading.Thread):
         if view is None or view["id"] != self._gate.lease_id or view["state"] in OVER:
             return None
         running = activity.running
-        if view["parkable"] or view["busy"] or view["state"] in PARKED:
+        if view["parking"]["parkable"] or view["usage"]["busy"] or view["state"] in PARKED_OR_PARKING:
             self._parkable = view["id"]
-        if view["busy"]:
+        if view["usage"]["busy"]:
             activity.acknowledge()
             return None if running else (False, max(0.0, activity.ended_at + QUIET_S - now))
-        if view["state"] in PARKED and not running:
+        if view["state"] in PARKED_OR_PARKING and not running:
             activity.acknowledge()  # a cell that ended that soon did not need the GPU
         if not self._pool_needs_activity or not (running or activity.began):
             return None
@@ -92,4 +93,4 @@ class ActivityReporter(threading.Thread):
         view = self._gate.view
         if view is None or view["id"] != self._gate.lease_id or self._parkable != view["id"]:
             return False
-        return view["busy"] or view["state"] == "active" or view["state"] in PARKED
+        return view["usage"]["busy"] or view["state"] == "active" or view["state"] in PARKED_OR_PARKING

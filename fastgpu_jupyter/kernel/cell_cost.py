@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ..units import MS_PER_HOUR, format_duration, format_money
+from ..wire.lease_view import text_of
 
 #: How many of the last cells are kept.
 CELLS_MAX = 1000
@@ -32,10 +33,11 @@ class Known(NamedTuple):
 
     @classmethod
     def of(cls, view: Mapping[str, Any] | None) -> Known | None:
-        """Return the cost in a view of a lease; None where the view is unknown or has none."""
-        if view is None or "cost_at" not in view:
+        """Return the cost in a view of a lease; None if there is no view."""
+        if view is None:
             return None
-        return cls(view["id"], view["cost_micro"], view["cost_at"], view["billed_micro_per_hour"], view["currency"])
+        money = view["money"]
+        return cls(view["id"], money["cost_micro"], money["cost_at"], money["billed_micro_per_hour"], money["currency"])
 
     def numerator(self, ms: int) -> int:
         """Return the cost at ``ms`` with the known rate, in micro-units times milliseconds per hour."""
@@ -122,13 +124,13 @@ def cell_rows(cells: list[Cell], known: Known | None) -> list[tuple[str, str, st
 
 def so_far(view: Mapping[str, Any]) -> str:
     """Return a sentence with the lease's cost, its rate and its budget."""
-    currency = view["currency"]
-    text = f"The lease has cost {format_money(view['cost_micro'], currency)}"
-    if view.get("billed_micro_per_hour") is not None:
-        text += f" and costs {format_money(view['billed_micro_per_hour'], currency)} an hour now"
-    if view.get("covered_milli"):
-        text += f"; {view['covered_milli'] / 1000:g} GPU of it is reserved and paid for"
-    return f"{text}. {view.get('budget_message') or ''}".rstrip()
+    money = view["money"]
+    currency = money["currency"]
+    text = f"The lease has cost {format_money(money['cost_micro'], currency)}"
+    text += f" and costs {format_money(money['billed_micro_per_hour'], currency)} an hour now"
+    if money["covered_milli"]:
+        text += f"; {money['covered_milli'] / 1000:g} GPU of it is reserved and paid for"
+    return f"{text}. {text_of(money['message']) or ''}".rstrip()
 
 
 def _duration(duration_ms: int) -> str:

@@ -21,9 +21,11 @@ import threading
 import time
 from collections.abc import Callable, Mapping, MutableMapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+from ..core.model.lifecycle import BLOCKING_CELLS, OVER
 from ..errors import FastGPUError
+from ..wire.lease_view import explanation_of, text_of, value_of, with_reading
 from .cell_activity import CellActivity
 from .lease_client import LeaseClient, connect_or_start
 
@@ -36,12 +38,6 @@ if TYPE_CHECKING:
 CAP = "FASTGPU_CAP_BYTES"
 #: Variable of a grant of a part of a GPU.
 MEMORY = "FASTGPU_MEMORY_BYTES"
-#: States in which a cell has to wait.
-WAITS = frozenset({"waiting", "preparing", "parking", "parked", "resuming"})
-#: States in which the lease is over.
-OVER = frozenset({"draining", "ended"})
-#: States in which the lease's memory is not on a device and no cell has asked for it.
-PARKED = frozenset({"parking", "parked"})
 
 
 class Gate:
@@ -60,7 +56,7 @@ class Gate:
         hidden: Mapping[str, str] | None = None,
     ) -> None:
         #: Cells may run. The only attribute that the fast path reads.
-        self.open = lease_id is None or state not in WAITS
+        self.open = lease_id is None or state not in BLOCKING_CELLS
         #: :meth:`apply_changes` has something to do; read without the lock, too.
         self.has_changes = CAP in environ
         self.lease_id = lease_id
@@ -242,7 +238,7 @@ class Gate:
             if view["state"] == "active":
                 self._open_gate(view["environment"])
             elif view["state"] in OVER:
-                self._end(view["end_reason"], view["pending_detail"])
+                self._end(value_of(view["end_reason"]), explanation_of(view))
             else:
                 self._close_gate()
         self._notify_listeners()
@@ -279,7 +275,7 @@ class Gate:
         view, applied = self.view, self._applied_caps
         if view is None or applied is None or view["id"] != self.lease_id or view["state"] != "active":
             return False
-        size_applied = view.get("size_applied")
+        size_applied = view["size"]["applied"]
         known = size_applied == "applied" if not applied[1] else size_applied == "needs_restart"
         return not known and view["environment"].get(MEMORY) == applied[0]
 
@@ -308,9 +304,9 @@ class Gate:
 
     def _collect_notices(self, view: LeaseView) -> None:
         """Note each message about budget, memory limit or faults that the last view did not have."""
-        for name in ("budget_message", "limit_message", "fault_message"):
-            text = view.get(name)
-            if text and (self.view is None or text != self.view.get(name)):
+        known = () if self.view is None else _notices(self.view)
+        for text in _notices(view):
+            if text not in known:
                 if self.notify_now is not None and self.activity.running:
                     self.notify_now(f"FastGPU: {text}")  # the cell may be stopped and never end by itself
                     continue
@@ -320,7 +316,8 @@ class Gate:
     def _note_parked_while_running(self, parked_s: float) -> None:
         from .sentences import parked_while_running  # late, like everything that a start does not need
 
-        self._pending_notes.append(parked_while_running(self.view["park_reason"] if self.view else None, parked_s))
+        reason = value_of(self.view["parking"]["reason"]) if self.view else None
+        self._pending_notes.append(parked_while_running(reason, parked_s))
         self._parked_at, self.has_changes = None, True
 
     def _end(self, reason: str | None, detail: str | None = None) -> None:
@@ -340,14 +337,14 @@ class Gate:
     def _update_usage(self, usage: dict[str, Any]) -> None:
         with self._lock:
             if self.view is not None:
-                self.view.update({name: usage[name] for name in usage if name in self.view})  # type: ignore[typeddict-item]
+                self.view = cast("LeaseView", with_reading(self.view, usage))
 
     def _update_queue_entry(self, entry: dict[str, Any]) -> None:
         with self._lock:
             if self.view is None or self.open:
                 return
-            place = {"place": entry["place"], "pending_reason": entry["reason"], "pending_detail": entry["detail"]}
-            self.view.update(place)  # type: ignore[typeddict-item]
+            names = ("position", "reason", "estimate_ms", "estimate_basis")
+            self.view = cast("LeaseView", {**self.view, "queue": {name: entry[name] for name in names}})
         self._notify_listeners()
 
     def _notify_listeners(self) -> None:
@@ -355,3 +352,9 @@ class Gate:
             listeners = list(self._listeners)
         for listener in listeners:
             listener()
+
+
+def _notices(view: LeaseView) -> list[str]:
+    """Return what the user has to know about budget, memory limit and faults."""
+    messages = (view["money"]["message"], view["enforcement"]["message"], view["health"]["message"])
+    return [text for text in map(text_of, messages) if text]

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from ..core.model.lifecycle import PARKED_OR_PARKING
 from ..errors import Conflict, NotFound
-from .gate import PARKED, Gate
+from .gate import Gate
 
 if TYPE_CHECKING:
     from ..wire.client import LeaseOptions, PoolClient
@@ -57,14 +58,14 @@ class LeaseCommands:
                 "This kernel already requested a GPU, and the options of a request cannot be changed. "
                 "Run `%fastgpu release` first; that gives up the position in the queue."
             )
-        if live and old is not None and old["state"] in PARKED and not size:
+        if live and old is not None and old["state"] in PARKED_OR_PARKING and not size:
             return self.resume()
-        wanted = size or (old["profile"] if old else FULL)
+        wanted = size or (old["request"]["size"] if old else FULL)
         if live:
             return self.resize(wanted)
         client = gate.pool.connect()
         token = gate.pool.token() or gate.pool.new_token()
-        notebook = old["notebook"] if old else None
+        notebook = old["holder"]["notebook"] if old else None
         view = client.request(wanted, None, gate.kernel_id, notebook, token=token, options=options)
         gate.set_requested(view)
         return view
@@ -75,7 +76,7 @@ class LeaseCommands:
 
     def move(self) -> LeaseView:
         """Move the lease off an unhealthy GPU to another one."""
-        return self._change(lambda client, lease_id: client.move(lease_id))
+        return self._change(lambda client, lease_id: client.migrate(lease_id))
 
     def park(self) -> LeaseView:
         """Move the kernel's GPU memory to host memory and free the GPU until the next cell."""

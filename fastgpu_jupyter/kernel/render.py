@@ -12,11 +12,12 @@ from html import escape
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..units import format_duration, format_memory, format_money
+from ..wire.lease_view import explanation_of, is_simulated, position_of, value_of
 from .sentences import KEPT, because
 from .wait_display import is_parked
 
 if TYPE_CHECKING:
-    from ..wire.schemas import DeviceView, LeaseView, QueueView, StatusView
+    from ..wire.schemas import DeviceView, LeaseView, QueueEntryView, StatusView
 
 #: What enforces a memory limit.
 ENFORCED_BY = {
@@ -69,7 +70,7 @@ def with_hint(rendered: Rendered, hint: str) -> Rendered:
 
 def lease(view: LeaseView) -> Rendered:
     """Return one lease as a table."""
-    title = "GPU lease" + (" (simulated)" if view["simulated"] else "")
+    title = "GPU lease" + (" (simulated)" if is_simulated(view) else "")
     return _table(title, _lease_rows(view))
 
 
@@ -81,14 +82,17 @@ def status(view: StatusView) -> Rendered:
     parts = [_grid(title, head, [_device(one) for one in view["devices"]])]
     live = [one for one in view["leases"] if one["state"] != "ended"]
     if live:
-        rows = [(one["notebook"] or "-", _state(one), one["profile"], _device_name(one), _cost(one)) for one in live]
+        rows = [
+            (one["holder"]["notebook"] or "-", _state(one), one["request"]["size"], _device_name(one), _cost(one))
+            for one in live
+        ]
         parts.append(_grid("Your leases", ("Notebook", "State", "Size", "GPU", "Cost"), rows))
     if view["queue"]:
         parts.append(
             _grid("Queue", ("Place", "Notebook", "Size", "Reason"), [_queue_row(one) for one in view["queue"]])
         )
     if pool["message"]:
-        parts.append(sentence(pool["message"]))
+        parts.append(sentence(pool["message"]["text"]))
     return Rendered("\n\n".join(part.text for part in parts), "".join(part.html for part in parts))
 
 
@@ -100,35 +104,36 @@ def cells(rows: Sequence[tuple[str, str, str, str]]) -> Rendered:
 def _lease_rows(view: LeaseView) -> list[_Row]:
     state = view["state"]
     state_text = {"waiting": "waiting in the queue", "ended": "ended"}.get(state, state)
-    if view["end_reason"]:
-        state_text += f" ({_REASONS.get(view['end_reason'], view['end_reason'])})"
+    if reason := value_of(view["end_reason"]):
+        state_text += f" ({_REASONS.get(reason, reason)})"
     rows = [_Row("State", state_text)]
-    if view["place"]:
-        rows.append(_Row("Place in the queue", str(view["place"])))
-    if view["pending_detail"]:
-        rows.append(_Row("Why", view["pending_detail"]))
+    if position := position_of(view):
+        rows.append(_Row("Place in the queue", str(position)))
+    if explanation := explanation_of(view):
+        rows.append(_Row("Why", explanation))
     if is_parked(view):
-        kept = "" if view["park_reason"] == "restart" else KEPT
-        rows.append(_Row("Parked", f"{because(view['park_reason'])}. {kept}".rstrip()))
-    rows.append(_Row("Size", view["profile"]))
+        park_reason = value_of(view["parking"]["reason"])
+        kept = "" if park_reason == "restart" else KEPT
+        rows.append(_Row("Parked", f"{because(park_reason)}. {kept}".rstrip()))
+    rows.append(_Row("Size", view["request"]["size"]))
     if view["state"] == "active":
         rows.append(_Row("Cells", _use(view)))
         rows.append(_Row("When idle", _retention(view)))
-    if view["device_id"]:
+    if view["gpu"]:
         rows.append(_Row("GPU", _device_name(view)))
         rows.append(_memory_row(view))
-        used = view["utilization_percent"]
+        used = view["usage"]["utilization_percent"]
         rows.append(_Row("Utilization", _percent(used), None if used is None else used / 100))
         rows.append(_Row("Memory limit enforced", _enforced(view)))
-    for name, text in (
-        ("Mechanism", view.get("mechanism_reason")),
-        ("Memory limit", view.get("limit_message")),
-        ("New size", view.get("size_message")),
-        ("Device files", view.get("device_nodes_message")),
-        ("Fault", view.get("fault_message")),
+    for name, message in (
+        ("Mechanism", view["gpu"]["mechanism_reason"] if view["gpu"] else None),
+        ("Memory limit", view["enforcement"]["message"]),
+        ("New size", view["size"]["message"]),
+        ("Device files", view["device_access"]["message"]),
+        ("Fault", view["health"]["message"]),
     ):
-        rows += [_Row(name, text)] if text else []
-    rows.append(_Row("Active for", format_duration(view["active_ms"])))
+        rows += [_Row(name, message["text"])] if message else []
+    rows.append(_Row("Active for", format_duration(view["usage"]["active_ms"])))
     rows.append(_Row("Cost", _cost(view)))
     rows.append(_Row("Lease", view["id"]))
     return rows
@@ -136,27 +141,27 @@ def _lease_rows(view: LeaseView) -> list[_Row]:
 
 def _state(view: LeaseView) -> str:
     """Return the state in a word or two."""
-    if view["state"] == "active" and view["retention"] == "hold":
+    if view["state"] == "active" and view["parking"]["retention"] == "hold":
         return "active, pinned"
-    if view["state"] == "active" and view["parkable"] and not view["busy"]:
+    if view["state"] == "active" and view["parking"]["parkable"] and not view["usage"]["busy"]:
         return "active, idle"
     return "waiting to resume" if view["state"] == "waiting" and is_parked(view) else view["state"]
 
 
 def _use(view: LeaseView) -> str:
-    if view["busy"]:
+    if view["usage"]["busy"]:
         return "a cell is running"
-    return f"no cell has run for {format_duration(max(0, int(time.time() * 1000) - view['used_at']))}"
+    return f"no cell has run for {format_duration(max(0, int(time.time() * 1000) - view['usage']['last_used_at']))}"
 
 
 def _retention(view: LeaseView) -> str:
-    if view["retention"] == "hold":
+    if view["parking"]["retention"] == "hold":
         return "pinned: keeps its GPU"
-    return "may be parked for others" if view["parkable"] else "keeps its GPU: it cannot be parked"
+    return "may be parked for others" if view["parking"]["parkable"] else "keeps its GPU: it cannot be parked"
 
 
 def _memory_row(view: LeaseView) -> _Row:
-    limit, used = view["memory_bytes"], view["memory_used_bytes"]
+    limit, used = view["memory"]["limit_bytes"], view["memory"]["used_bytes"]
     whole = "the whole GPU" if limit is None else format_memory(limit)
     if used is None:
         return _Row("Memory", whole)
@@ -164,35 +169,38 @@ def _memory_row(view: LeaseView) -> _Row:
 
 
 def _enforced(view: LeaseView) -> str:
-    enforcement = view["enforcement"]
-    who = ENFORCED_BY.get(enforcement or "none", str(enforcement))
-    if view.get("limit_scope") == "process":
+    enforced_by, gpu = view["enforcement"]["memory_limit"], view["gpu"]
+    who = ENFORCED_BY.get(enforced_by or "none", str(enforced_by))
+    if view["enforcement"]["scope"] == "process":
         who += ", for each process"
-    how = " ".join(filter(None, (view["mechanism"], view["partition"])))
+    how = " ".join(filter(None, (gpu["mechanism"], gpu["partition"]))) if gpu else ""
     return f"{who} ({how})" if how else who
 
 
 def _device_name(view: LeaseView) -> str:
-    name = view["device_model"] or view["device_id"] or "-"
-    return f"{name} (simulated)" if view["simulated"] and view["device_id"] else name
+    gpu = view["gpu"]
+    if gpu is None:
+        return "-"
+    return (gpu["model"] or gpu["device_ids"][0]) + (" (simulated)" if gpu["simulated"] else "")
 
 
 def _cost(view: LeaseView) -> str:
-    cost = format_money(view["cost_micro"], view["currency"])
-    rate = view["rate_micro_per_hour"]
-    return cost if rate is None else f"{cost} at {format_money(rate, view['currency'])} an hour"
+    money = view["money"]
+    cost = format_money(money["cost_micro"], money["currency"])
+    rate = money["rate_micro_per_hour"]
+    return cost if rate is None else f"{cost} at {format_money(rate, money['currency'])} an hour"
 
 
 def _device(view: DeviceView) -> tuple[str, ...]:
-    leased = view["memory_bytes"] - view["memory_free_bytes"]
-    health = view["health"] + (f": {view['health_reason']}" if view["health_reason"] else "")
-    used = view["utilization_percent"]
+    memory, health = view["memory"], view["health"]
+    leased = memory["total_bytes"] - memory["free_bytes"]
+    health_text = health["state"] + (f": {health['message']['text']}" if health["message"] else "")
     return (
         str(view["index"]),
         view["model"] + (" (simulated)" if view["simulated"] else ""),
-        health + (", drained" if view["drained"] else ""),
-        f"{format_memory(leased)} of {format_memory(view['memory_bytes'])}",
-        _percent(used),
+        health_text + (", drained" if view["drained"] else ""),
+        f"{format_memory(leased)} of {format_memory(memory['total_bytes'])}",
+        _percent(view["usage"]["utilization_percent"]),
     )
 
 
@@ -200,9 +208,9 @@ def _percent(used: int | None) -> str:
     return "not known" if used is None else f"{used} %"
 
 
-def _queue_row(view: QueueView) -> tuple[str, ...]:
+def _queue_row(view: QueueEntryView) -> tuple[str, ...]:
     whose = view["notebook"] or ("-" if view["mine"] else "another user")
-    return str(view["place"]), whose, view["profile"], view["detail"]
+    return str(view["position"]), whose, view["size"], view["reason"]["text"]
 
 
 def _table(title: str, rows: Sequence[_Row]) -> Rendered:

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from IPython.core.error import UsageError
 
-from .gate import PARKED, Gate
+from ..core.model.lifecycle import PARKED_OR_PARKING
+from ..wire.lease_view import explanation_of
+from .gate import Gate
 from .lease_commands import LeaseCommands
 
 if TYPE_CHECKING:
@@ -58,7 +60,7 @@ def release(context: Context, _words: list[str]) -> Rendered:
     state = gate.view["state"] if gate.view else ""
     had_gpu = gate.open
     context.commands.release()
-    if state in PARKED:
+    if state in PARKED_OR_PARKING:
         return render.sentence(
             "Released. The GPU memory of this kernel is lost; restart the kernel before it uses a GPU again. "
             "Its other variables are kept."
@@ -105,7 +107,7 @@ def resize(context: Context, words: list[str]) -> Rendered:
     if not words:
         raise UsageError("Give the new size, as in `%fastgpu resize half` or `%fastgpu resize 24GiB`.")
     view = context.commands.resize(" ".join(words))
-    hint = view["pending_detail"] if view["state"] == "waiting" else None
+    hint = explanation_of(view) if view["state"] == "waiting" else None
     return render.with_hint(render.lease(view), f"It waits to resume: {hint}") if hint else render.lease(view)
 
 
@@ -114,7 +116,7 @@ def move(context: Context, _words: list[str]) -> Rendered:
     from . import render
 
     view = context.commands.move()
-    if view.get("move") == "accepted":
+    if view["health"]["migration"] == "accepted":
         return render.sentence(
             "This lease moves to another GPU when the kernel restarts. Save what you need first: the restart "
             "discards the kernel's GPU memory. Until then nothing changes."

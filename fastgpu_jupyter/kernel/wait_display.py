@@ -12,7 +12,9 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from ..core.model.lifecycle import PARKED_OR_PARKING, RETURNING
 from ..units import format_duration
+from ..wire.lease_view import explanation_of, position_of, value_of
 from .sentences import KEPT, because
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ class WaitDisplay:
     def show(self, view: LeaseView | None, pool_error: str | None) -> None:
         """Show or update the display; do nothing where the text would be the same."""
         parked = self._had_gpu and view is not None and is_parked(view)
-        requested_ms = time.time() * 1000 - view["requested_at"] if view is not None and not parked else 0
+        requested_ms = time.time() * 1000 - view["times"]["requested_at"] if view is not None and not parked else 0
         waited_ms = max(int((time.monotonic() - self._started) * 1000), int(requested_ms))
         head, hint = headline(view, pool_error, had_gpu=self._had_gpu), HINT_PARKED if parked else HINT
         text = f"{head} Waited {format_duration(waited_ms)}. {hint}"
@@ -76,21 +78,22 @@ def headline(view: LeaseView | None, pool_error: str | None, *, had_gpu: bool = 
         return "Waiting for a GPU: asking the pool manager."
     if had_gpu and view["state"] == "resuming":
         return "A GPU is available; the GPU memory of this notebook is being restored."
-    place = f": place {view['place']} in the queue" if view["place"] else ""
-    detail = (view["pending_detail"] or "").strip()
+    position = position_of(view)
+    place = f": place {position} in the queue" if position else ""
+    detail = explanation_of(view) or ""
     reason = f"{detail[:1].upper()}{detail[1:]} " if detail else ""
     if view["state"] == "preparing":
         return f"Your GPU is granted and being prepared. {reason}".rstrip()
     if had_gpu and is_parked(view):
-        why = f"It was parked because {because(view['park_reason'])}. {KEPT}"
+        why = f"It was parked because {because(value_of(view['parking']['reason']))}. {KEPT}"
         return f"Waiting for the GPU to come back to this notebook{place}. {reason}{why}"
     return f"Waiting for a GPU{place}. {reason}".rstrip()
 
 
 def is_parked(view: LeaseView) -> bool:
     """Return whether the lease was parked and has not resumed; a lease that waits for the first grant was not."""
-    resumes = view["state"] in ("waiting", "resuming") and view["park_reason"] is not None
-    return resumes or view["state"] in ("parking", "parked")
+    resumes = view["state"] in RETURNING and view["parking"]["reason"] is not None
+    return resumes or view["state"] in PARKED_OR_PARKING
 
 
 def as_html(head: str, waited_ms: int, hint: str = HINT) -> str:
@@ -105,7 +108,8 @@ def as_html(head: str, waited_ms: int, hint: str = HINT) -> str:
 
 def stopped_wait_text(view: LeaseView | None, *, had_gpu: bool = False) -> str:
     """Return the error text of a cell whose wait was stopped."""
-    place = f" (place {view['place']})" if view is not None and view["place"] else ""
+    position = position_of(view) if view is not None else None
+    place = f" (place {position})" if position else ""
     if had_gpu and view is not None and is_parked(view):
         return (
             f"Stopped waiting for the GPU to come back; this notebook keeps its place in the queue{place}. {KEPT} "

@@ -16,8 +16,10 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from ..core.model.lifecycle import LeaseState
 from ..errors import FastGPUError, LimitReached, PoolUnreachable
 from ..wire.client import EventStream
+from ..wire.lease_view import with_reading
 from .pool_connector import PoolConnector
 
 Message = dict[str, Any]
@@ -83,7 +85,7 @@ class PoolMirror:
                     if kind != "usage":
                         known[view["id"]] = view
                     elif view["id"] in known:
-                        known[view["id"]] = {**known[view["id"]], **view}
+                        known[view["id"]] = with_reading(known[view["id"]], view)
             self._forget_old()
 
     def lease_state(self, lease_id: str) -> str | None:
@@ -105,8 +107,8 @@ class PoolMirror:
         }
 
     def _forget_old(self) -> None:
-        ended = [view for view in self._leases.values() if view["state"] == "ended"]
-        ended.sort(key=lambda view: view.get("ended_at") or 0)
+        ended = [view for view in self._leases.values() if view["state"] == LeaseState.ENDED]
+        ended.sort(key=lambda view: view["times"]["ended_at"] or 0)
         for view in ended[: max(0, len(ended) - ENDED_MAX)]:
             del self._leases[view["id"]]
 
@@ -120,7 +122,7 @@ class EventBroadcaster:
         *,
         subscribers_max: int,
         queue_limit: int,
-        on_lease: Callable[[Message], None] | None = None,
+        on_lease: Callable[[Any], None] | None = None,
     ) -> None:
         self._connector = connector
         self._subscribers_max = subscribers_max

@@ -9,22 +9,26 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jupyter_server.extension.application import ExtensionApp
 from traitlets import Bool, Int
 
+from ..core.model.lifecycle import LeaseState
 from ..errors import FastGPUError
 from ..wire.client import PoolClient
+from ..wire.lease_view import device_of, is_simulated, value_of
 from .broadcaster import EventBroadcaster
 from .pool_connector import PoolConnector
 from .provisioner import FastGPUProvisioner, abandon_launches
 from .routes import routes
 from .token_files import remove_stale_tokens
 
+if TYPE_CHECKING:
+    from ..wire.schemas import LeaseView
+
 LEASE_SCHEMA = "urn:fastgpu-jupyter:lease:v1"
 _SCHEMAS = Path(__file__).parent / "event_schemas"
-_REPORTED = ("state", "end_reason", "park_reason", "kernel_id", "device_id", "profile", "simulated")
 
 
 class FastGPUExtension(ExtensionApp):
@@ -69,7 +73,8 @@ class FastGPUExtension(ExtensionApp):
         connector: PoolConnector = self.settings["fastgpu_pool"]
         try:
             leases = await connector.call(PoolClient.leases)
-            live = [view["kernel_id"] for view in leases if view["state"] != "ended" and view["kernel_id"]]
+            kernel_ids = [view["holder"]["kernel_id"] for view in leases if view["state"] != LeaseState.ENDED]
+            live = [kernel_id for kernel_id in kernel_ids if kernel_id]
             await asyncio.to_thread(remove_stale_tokens, live)
         except (FastGPUError, OSError) as error:
             self.log.warning("FastGPU: %s", error)
@@ -84,9 +89,22 @@ class FastGPUExtension(ExtensionApp):
         assert self.serverapp is not None
         await abandon_launches(self.serverapp.kernel_manager)
 
-    def _lease_changed(self, view: dict[str, Any]) -> None:
+    def _lease_changed(self, view: LeaseView) -> None:
         assert self.serverapp is not None
         if self.serverapp.event_logger is None:
             return
-        data = {"lease_id": view["id"], **{name: view.get(name) for name in _REPORTED}}
-        self.serverapp.event_logger.emit(schema_id=LEASE_SCHEMA, data=data)
+        self.serverapp.event_logger.emit(schema_id=LEASE_SCHEMA, data=lease_event(view))
+
+
+def lease_event(view: LeaseView) -> dict[str, Any]:
+    """Return the data of the event that a lease changed its state."""
+    return {
+        "lease_id": view["id"],
+        "state": view["state"],
+        "end_reason": value_of(view["end_reason"]),
+        "park_reason": value_of(view["parking"]["reason"]),
+        "kernel_id": view["holder"]["kernel_id"],
+        "device_id": device_of(view),
+        "size": view["request"]["size"],
+        "simulated": is_simulated(view),
+    }

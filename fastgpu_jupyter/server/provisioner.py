@@ -36,6 +36,7 @@ from ..core.model.lifecycle import OVER
 from ..errors import Conflict, FastGPUError, LimitReached, NotFound, PoolUnreachable
 from ..units import parse_memory
 from ..wire.client import LeaseOptions, PoolClient, new_token
+from ..wire.lease_view import explanation_of, position_of, text_of, value_of
 from ..wire.locate import pool_socket
 from ..wire.options import read_mapping
 from ..wire.schemas import LeaseView
@@ -170,7 +171,7 @@ class FastGPUProvisioner(LocalProvisioner):
                 self.lease_id = view["id"]
                 return client, view
             self.lease_id = None
-            taken = _TAKEN.get((view["end_reason"] or "") if view is not None else "")
+            taken = _TAKEN.get(value_of(view["end_reason"]) or "") if view is not None else None
             if automatic and taken:
                 raise Conflict(
                     f"The GPU lease of this notebook ended: {taken}. "
@@ -201,7 +202,9 @@ class FastGPUProvisioner(LocalProvisioner):
             view = None
         if view is not None and view["state"] not in OVER:
             return view
-        later = [one for one in client.leases() if one["kernel_id"] == self.kernel_id and one["state"] not in OVER]
+        later = [
+            one for one in client.leases() if one["holder"]["kernel_id"] == self.kernel_id and one["state"] not in OVER
+        ]
         return later[-1] if later else view
 
     async def _wait_for_grant(self, client: PoolClient, view: LeaseView) -> LeaseView:
@@ -218,7 +221,8 @@ class FastGPUProvisioner(LocalProvisioner):
             wait_ms = int(min(left_s, 0.5) * 1000) + 1
             view = await in_thread(client.lease, view["id"], wait_ms, view["version"])
         if view["state"] in OVER:
-            raise Conflict(f"The GPU lease ended before the kernel could start ({view['end_reason']}). Start it again.")
+            reason = text_of(view["end_reason"])
+            raise Conflict(f"The GPU lease ended before the kernel could start ({reason}). Start it again.")
         return view
 
     def _kernel_environment(self, client: PoolClient, view: LeaseView) -> dict[str, str]:
@@ -318,7 +322,7 @@ class FastGPUProvisioner(LocalProvisioner):
         with contextlib.suppress(FastGPUError, OSError):
             client = PoolClient(pool_socket(), timeout_s=2.0)
             view = client.lease(self.lease_id)
-            if view["state"] == "parked" and view["busy"]:
+            if view["state"] == "parked" and view["usage"]["busy"]:
                 client.resume(self.lease_id)
 
     async def shutdown_requested(self, restart: bool = False) -> None:
@@ -357,7 +361,7 @@ class FastGPUProvisioner(LocalProvisioner):
                 with contextlib.suppress(NotFound):
                     client.release(lease_id, self._token)
                 for view in client.leases():
-                    if view["kernel_id"] == self.kernel_id and view["state"] not in OVER:
+                    if view["holder"]["kernel_id"] == self.kernel_id and view["state"] not in OVER:
                         client.release(view["id"], self._token)  # the kernel asked for it by itself
             except FastGPUError as error:
                 self.log.warning("Lease %s was not released: %s It ends with its process.", lease_id, error)
@@ -401,8 +405,9 @@ async def in_thread(function: Callable[..., T], *arguments: Any) -> T:
 
 
 def _still_waiting(view: LeaseView, waited_s: float) -> str:
-    place = f"place {view['place']} in the queue" if view["place"] else "the GPU is being prepared"
-    detail = f" ({view['pending_detail'].rstrip('.')})" if view["pending_detail"] else ""
+    position, explanation = position_of(view), explanation_of(view)
+    place = f"place {position} in the queue" if position else "the GPU is being prepared"
+    detail = f" ({explanation.rstrip('.')})" if explanation else ""
     return (
         f"No GPU was free within {waited_s:g} s: {place}{detail}. "
         "The kernel was not started and its place was given up; try again later, "

@@ -45,6 +45,7 @@ from fastgpu_jupyter.pool.journal.codec import encode_state  # noqa: E402
 from fastgpu_jupyter.pool.journal.store import Entry, Journal  # noqa: E402
 from fastgpu_jupyter.pool.loop.runtime import SNAPSHOT_EVERY  # noqa: E402
 from fastgpu_jupyter.wire.client import PoolClient  # noqa: E402
+from tests.views import device_of  # noqa: E402
 
 LIMIT_S = 2.0
 DEADLINE_S = 120.0
@@ -187,9 +188,9 @@ def lost(before: State, views: dict[str, Any]) -> list[str]:
     for lease in before.leases.values():
         view = views.get(lease.id)
         device = lease.logical_gpu.device_id if lease.logical_gpu else None
-        if view is None or view["state"] != lease.state.value or view["pid"] != lease.holder.pid:
+        if view is None or view["state"] != lease.state.value or view["holder"]["pid"] != lease.holder.pid:
             wrong.append(f"{lease.id} was {lease.state.value}, is {view and view['state']}")
-        elif lease.ended_at is None and view["device_id"] != device:
+        elif lease.ended_at is None and device_of(view) != device:
             wrong.append(f"{lease.id} was on {device}, is on {view['device_id']}")
     return wrong
 

@@ -28,6 +28,7 @@ sys.path[:0] = [str(ROOT)]
 from fastgpu_jupyter.errors import FastGPUError
 from fastgpu_jupyter.wire import unixsocket
 from fastgpu_jupyter.wire.client import PoolClient
+from tests.views import device_of
 
 PROCESSES = 2
 START_S = 60.0
@@ -68,7 +69,7 @@ class Client:
         if self.job == "lease":
             key = f"Idempotency-Key: {secrets.token_hex(16)}\r\n"
             if self.lease is None:
-                body = json.dumps({"profile": "eighth", "token_sha256": secrets.token_hex(32)}).encode()
+                body = json.dumps({"size": "eighth", "token_sha256": secrets.token_hex(32)}).encode()
                 head = f"POST /v1/leases HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{key}"
             else:
                 head = f"DELETE /v1/leases/{self.lease} HTTP/1.1\r\nHost: localhost\r\n{key}"
@@ -100,7 +101,7 @@ class Client:
             self.lease = None
         else:
             self.lease = view["id"]
-            if view["device_id"] is not None:
+            if device_of(view) is not None:
                 self.granted.append(took_ns)
 
 

@@ -47,6 +47,7 @@ from fastgpu_jupyter.wire import unixsocket
 from fastgpu_jupyter.wire.client import PoolClient, new_token
 from tests.nvml.machine import FakeMachine
 from tests.nvml.stub import Stub
+from tests.views import device_of
 
 SAMPLING_PERCENT_MAX = 0.5
 READER_PART_MAX = 0.1
@@ -154,7 +155,7 @@ def hold_leases(client: PoolClient, machine: FakeMachine, count: int, stack: Exi
         token = new_token()
         lease = client.request("eighth", token=token)
         client.bind(lease["id"], token, kernel.pid)
-        gpus[str(lease["device_id"])].add_process(
+        gpus[str(device_of(lease))].add_process(
             kernel.pid, GIB, utilization=10, stays=True
         )  # else the stub looks at it in each call
         lease_ids.append(lease["id"])
@@ -225,7 +226,10 @@ def _until_sampled(client: PoolClient, lease_ids: list[str]) -> None:
     """Until each lease is seen to use what its process does: cheap figures that are wrong would be no figures."""
     deadline = time.monotonic() + DEADLINE_S
     while True:
-        seen = {lease["id"]: (lease["memory_used_bytes"], lease["utilization_percent"]) for lease in client.leases()}
+        seen = {
+            lease["id"]: (lease["memory"]["used_bytes"], lease["usage"]["utilization_percent"])
+            for lease in client.leases()
+        }
         if all(seen.get(lease_id) == (GIB, 10) for lease_id in lease_ids):
             return
         if time.monotonic() > deadline:

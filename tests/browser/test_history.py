@@ -98,7 +98,7 @@ def test_device_history_shows_available_quantities_and_names_missing_ones(
     fetched: list[str] = []
     page.on("request", lambda request: fetched.append(request.url) if "/history" in request.url else None)
     panel = user.panel()
-    lab.pool.request(profile="full", notebook="elsewhere.ipynb", token=new_token())
+    lab.pool.request("full", notebook="elsewhere.ipynb", token=new_token())
     held = panel.locator("[data-device-id]", has_text="80 GiB yours")
     expect(held).to_have_count(1)
     assert fetched == []  # collapsed histories send no requests

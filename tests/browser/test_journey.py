@@ -70,7 +70,7 @@ def test_second_notebook_waits_until_first_releases_its_gpu(user: LabPage, scree
 
 
 def test_interrupt_ends_wait_but_not_kernel(user: LabPage) -> None:
-    user.server.pool.request(profile="full", token=new_token())  # another lease of the same user holds the GPU
+    user.server.pool.request("full", token=new_token())  # another lease of the same user holds the GPU
     user.start_notebook()
     output = user.run(WORK)
     expect(output).to_contain_text("Waiting for a GPU: place 1 in the queue.")
@@ -165,7 +165,7 @@ def test_panel_shows_changes_by_other_clients_within_a_second(user: LabPage) -> 
     for _ in range(3):
         token = new_token()
         requested = time.monotonic()
-        lease = user.server.pool.request(profile="full", notebook="elsewhere.ipynb", token=token)
+        lease = user.server.pool.request("full", notebook="elsewhere.ipynb", token=token)
         expect(panel.locator(".fg-Item", has_text="elsewhere.ipynb")).to_be_visible()
         held = time.monotonic()
         user.server.pool.release(lease["id"], token)

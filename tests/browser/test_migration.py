@@ -10,6 +10,7 @@ from playwright.sync_api import Page, expect
 from tests.browser.conftest import LabProcess
 from tests.browser.lab_page import LabPage
 from tests.nvml.machine import FakeMachine
+from tests.views import device_of
 from tests.waiting import wait_until
 
 
@@ -26,7 +27,7 @@ def test_lease_on_unhealthy_gpu_migrates_after_click_and_restart(
     move = item.get_by_role("button", name="Move Untitled.ipynb to another GPU")
     expect(move).to_have_count(0)
     (before,) = lab.pool.leases()
-    old = next(gpu for gpu in machine.gpus if gpu.uuid == before["device_id"])
+    old = next(gpu for gpu in machine.gpus if gpu.uuid == device_of(before))
 
     old.xid(63)
     expect(move).to_be_visible()
@@ -35,7 +36,7 @@ def test_lease_on_unhealthy_gpu_migrates_after_click_and_restart(
     expect(item).to_contain_text("restart")
     expect(move).to_have_count(0)
     page.screenshot(path=screenshots / "move-accepted.png")
-    assert lab.pool.lease(before["id"])["device_id"] == old.uuid
+    assert device_of(lab.pool.lease(before["id"])) == old.uuid
 
     page.evaluate("() => { void window.jupyterapp.commands.execute('notebook:restart-kernel'); }")
     user.dialog().locator(".jp-mod-accept").click()
@@ -49,4 +50,4 @@ def test_lease_on_unhealthy_gpu_migrates_after_click_and_restart(
 def moved(lab: LabProcess, lease_id: str, old: str) -> dict[str, object] | None:
     """Return the lease once it is active on another GPU than ``old``."""
     lease = dict(lab.pool.lease(lease_id))
-    return lease if lease["state"] == "active" and lease["device_id"] != old else None
+    return lease if lease["state"] == "active" and device_of(lease) != old else None

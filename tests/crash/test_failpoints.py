@@ -20,6 +20,7 @@ from fastgpu_jupyter.pool.journal.fsck import examine
 from fastgpu_jupyter.wire.client import new_token
 from fastgpu_jupyter.wire.locate import user_socket, user_state_dir
 from tests.crash.conftest import Forked
+from tests.views import value_of
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
@@ -103,11 +104,11 @@ def play(session: Session, child: subprocess.Popen[bytes]) -> None:
         session.until(lease_id, "ended")
     found = {lease["id"]: lease for lease in session.do(client.leases)}
     assert set(found) == {released, kept, orphan}, "each key is one lease"
-    assert found[released]["end_reason"] == "released"
-    assert found[orphan]["end_reason"] == "holder_died"
-    assert (found[kept]["state"], found[kept]["pid"]) == ("active", os.getpid())
+    assert value_of(found[released]["end_reason"]) == "released"
+    assert value_of(found[orphan]["end_reason"]) == "holder_died"
+    assert (found[kept]["state"], found[kept]["holder"]["pid"]) == ("active", os.getpid())
     assert session.do(client.devices)[-1]["drained"]
-    assert {tenant["tenant"]: tenant["weight"] for tenant in session.do(client.tenants)}["nobody-else"] == 7
+    assert {tenant["tenant"]["key"]: tenant["weight"] for tenant in session.do(client.tenants)}["nobody-else"] == 7
     assert [request(profile, n) for n, profile in enumerate(("half", "full", "quarter"))] == [released, kept, orphan]
 
 

@@ -13,6 +13,7 @@ import nbformat
 import pytest
 
 from tests.helpers import PoolProcess
+from tests.views import value_of
 
 NOTEBOOK = Path(__file__).resolve().parent.parent.parent / "binder/digits.ipynb"
 MINUTE_S = 60
@@ -53,5 +54,5 @@ def test_it_learns_and_says_plainly_where(pool: PoolProcess, installed: None, tm
     assert "image/png" in cells["plot"].outputs[0].data
 
     [lease] = pool.client.leases()
-    assert (lease["state"], lease["end_reason"]) == ("ended", "released")
-    assert lease["cost_micro"] > 0
+    assert (lease["state"], value_of(lease["end_reason"])) == ("ended", "released")
+    assert lease["money"]["cost_micro"] > 0

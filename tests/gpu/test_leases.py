@@ -36,7 +36,7 @@ def pool(gpu: str, isolated: Path) -> Iterator[PoolProcess]:
 def test_a_kernel_uses_its_lease_and_is_seen_to(
     pool: PoolProcess, kernels: KernelHelper, note: Note, profile: str
 ) -> None:
-    if profile != "full" and "shared" not in pool.client.devices()[0]["mechanisms"]:
+    if profile != "full" and "shared" not in pool.client.devices()[0]["capabilities"]["mechanisms"]:
         pytest.skip("the GPUs of this pool are leased whole")
     both = [kernels.start() for _ in range(1 if profile == "full" else 2)]
     for kernel in both:
@@ -47,7 +47,7 @@ def test_a_kernel_uses_its_lease_and_is_seen_to(
         assert ran.stream().split()[:1] == ["1"], ran.stream("stderr")
     for kernel in both:
         lease = wait_until(partial(seen, pool, kernel.pid, 2 * GIB), "its memory is seen")
-        used_bytes = lease["memory_used_bytes"]
+        used_bytes = lease["memory"]["used_bytes"]
         note(f"memory of a lease of {profile} with 2 GiB in PyTorch", f"{used_bytes / GIB:.2f} GiB")
         assert profile == "full" or used_bytes < 4 * GIB
         pool.client.release(lease["id"])
@@ -59,5 +59,5 @@ def test_a_kernel_uses_its_lease_and_is_seen_to(
 
 def seen(pool: PoolProcess, pid: int, memory_bytes: int) -> Any:
     """The lease of the kernel, once it is seen to use as much."""
-    mine = next((view for view in pool.live() if view["pid"] == pid), None)
-    return mine if mine is not None and (mine["memory_used_bytes"] or 0) >= memory_bytes else None
+    mine = next((view for view in pool.live() if view["holder"]["pid"] == pid), None)
+    return mine if mine is not None and (mine["memory"]["used_bytes"] or 0) >= memory_bytes else None

@@ -8,34 +8,103 @@ from typing import Any
 
 from fastgpu_jupyter.errors import NotFound, PoolUnreachable
 
+#: Short name of a field in these tests -> its group and its name there.
+FIELDS = {
+    "kernel_id": ("holder", "kernel_id"), "notebook": ("holder", "notebook"), "pid": ("holder", "pid"),
+    "size": ("request", "size"), "size_applied": ("size", "applied"), "size_message": ("size", "message"),
+    "limit_bytes": ("memory", "limit_bytes"), "used_bytes": ("memory", "used_bytes"),
+    "utilization_percent": ("usage", "utilization_percent"), "active_ms": ("usage", "active_ms"),
+    "busy": ("usage", "busy"), "last_used_at": ("usage", "last_used_at"),
+    "cost_micro": ("money", "cost_micro"), "cost_at": ("money", "cost_at"), "covered_milli": ("money", "covered_milli"),
+    "rate_micro_per_hour": ("money", "rate_micro_per_hour"),
+    "billed_micro_per_hour": ("money", "billed_micro_per_hour"), "budget_message": ("money", "message"),
+    "memory_limit": ("enforcement", "memory_limit"), "limit_message": ("enforcement", "message"),
+    "retention": ("parking", "retention"), "parkable": ("parking", "parkable"), "park_reason": ("parking", "reason"),
+    "parked_bytes": ("parking", "parked_bytes"), "migration": ("health", "migration"),
+    "fault_message": ("health", "message"), "requested_at": ("times", "requested_at"),
+}  # fmt: skip
+
+
+def message(code: str, text: str) -> dict[str, Any]:
+    """Return a message of the pool manager."""
+    return {"code": code, "params": {}, "text": text}
+
+
+def queue_group(position: int, detail: str = "every GPU is in use.") -> dict[str, Any]:
+    """Return the group ``queue`` of a waiting lease."""
+    return {
+        "position": position,
+        "reason": message("pending.capacity", detail),
+        "estimate_ms": None,
+        "estimate_basis": message("estimate.none", "no estimate"),
+    }
+
+
+def changed(view: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """Return a lease with ``changes``, by the names in :data:`FIELDS`, by group or by top-level field.
+
+    A text is enough for a field that holds a message. ``position`` is that in the queue.
+    """
+    new = {**view}
+    for name, value in changes.items():
+        if name == "position":
+            new["queue"] = None if value is None else queue_group(value)
+        elif name == "end_reason":
+            new["end_reason"] = value and message(f"end.{value}", value)
+        elif name not in FIELDS:
+            new[name] = value
+        else:
+            group, field = FIELDS[name]
+            code = f"park.{value}" if field == "reason" else f"{group}.message"
+            is_text = isinstance(value, str) and field in ("message", "reason")
+            new[group] = {**new[group], field: message(code, value) if is_text else value}
+    return new
+
 
 def lease_view(**changes: Any) -> dict[str, Any]:
-    """A waiting lease, with ``changes``."""
+    """Return a waiting lease with ``changes``; see :func:`changed`."""
     view: dict[str, Any] = {
-        "id": "lease-1", "version": 1, "state": "waiting", "end_reason": None, "kernel_id": "kernel-1",
-        "notebook": "a.ipynb", "pid": 1, "device_id": None, "device_model": None, "simulated": False,
-        "tenant": "ada", "profile": "full", "memory_bytes": None, "mechanism": None, "partition": None,
-        "enforcement": None,
-        "environment": {}, "hidden_environment": {"CUDA_VISIBLE_DEVICES": ""},
-        "requested_at": 0, "granted_at": None, "ended_at": None, "active_ms": 0,
-        "rate_micro_per_hour": None, "cost_micro": 0, "currency": "USD", "utilization_percent": None,
-        "memory_used_bytes": None, "place": 1, "pending_reason": "capacity",
-        "pending_detail": "every GPU is in use.", "retention": "yield", "busy": False, "used_at": 0, "parkable": False,
-        "park_reason": None, "parked_bytes": 0, "isolation": "none", "priority": "normal", "cpu_milli": 0,
-        "host_memory_bytes": 0, "device_ids": [],
+        "id": "lease-1", "version": 1, "state": "waiting", "tenant": {"key": "ada", "name": "ada"}, "end_reason": None,
+        "notes": [], "environment": {}, "hidden_environment": {"CUDA_VISIBLE_DEVICES": ""},
+        "holder": {"kernel_id": "kernel-1", "notebook": "a.ipynb", "pid": 1},
+        "request": {
+            "size": "full", "isolation": "none", "priority": "normal", "cpu_milli": 0, "host_memory_bytes": 0
+        },
+        "size": {"applied": None, "message": None},
+        "gpu": None,
+        "memory": {"limit_bytes": None, "used_bytes": None},
+        "usage": {"utilization_percent": None, "active_ms": 0, "busy": False, "last_used_at": 0},
+        "money": {
+            "currency": "USD", "rate_micro_per_hour": None, "billed_micro_per_hour": 0, "covered_milli": 0,
+            "cost_micro": 0, "cost_at": 0, "budget_micro": None, "budget_percent": None, "message": None,
+        },
+        "queue": queue_group(1),
+        "enforcement": {"memory_limit": None, "scope": None, "message": None},
+        "device_access": {"nodes": [], "restricted": False, "message": None},
+        "parking": {"retention": "yield", "parkable": False, "reason": None, "parked_bytes": 0},
+        "scrub": None,
+        "health": {"migration": None, "message": None},
+        "times": {"requested_at": 0, "granted_at": None, "ended_at": None},
     }  # fmt: skip
-    return {**view, **changes}
+    return changed(view, **changes)
+
+
+def logical_gpu(**changes: Any) -> dict[str, Any]:
+    """Return a whole GPU with ``changes``."""
+    gpu = {
+        "device_ids": ["GPU-1"], "model": "A100-80GB", "simulated": False, "mechanism": "exclusive",
+        "mechanism_reason": None, "partition": None,
+    }  # fmt: skip
+    return {**gpu, **changes}
 
 
 def active_view(**changes: Any) -> dict[str, Any]:
-    """A granted lease."""
+    """Return a granted lease with ``changes``; see :func:`changed`."""
     granted: dict[str, Any] = {
-        "version": 2, "state": "active", "device_id": "GPU-1", "device_model": "A100-80GB",
-        "memory_bytes": 80 * 2**30, "memory_used_bytes": 20 * 2**30, "utilization_percent": 50,
-        "mechanism": "exclusive", "partition": None, "enforcement": "hardware",
-        "environment": {"CUDA_VISIBLE_DEVICES": "GPU-1"},
-        "place": None, "pending_reason": None, "pending_detail": None, "active_ms": 65_000,
-        "rate_micro_per_hour": 2_500_000, "cost_micro": 45_000, "parkable": True,
+        "version": 2, "state": "active", "gpu": logical_gpu(), "limit_bytes": 80 * 2**30, "used_bytes": 20 * 2**30,
+        "utilization_percent": 50, "memory_limit": "hardware", "environment": {"CUDA_VISIBLE_DEVICES": "GPU-1"},
+        "position": None, "active_ms": 65_000, "rate_micro_per_hour": 2_500_000, "billed_micro_per_hour": 2_500_000,
+        "cost_micro": 45_000, "parkable": True,
     }  # fmt: skip
     return lease_view(**{**granted, **changes})
 
@@ -82,7 +151,7 @@ class FakePool:
 
     def request(
         self,
-        profile: Any,
+        size: Any,
         memory_bytes: Any,
         kernel_id: Any,
         notebook: Any,
@@ -92,23 +161,23 @@ class FakePool:
         options: Any = None,
     ) -> dict[str, Any]:
         """The next lease, waiting."""
-        self.calls.append(("request", profile, memory_bytes, kernel_id, notebook, *([options] if options else [])))
-        self.view = lease_view(id="lease-2", version=0, profile=profile or str(memory_bytes))
+        self.calls.append(("request", size, memory_bytes, kernel_id, notebook, *([options] if options else [])))
+        self.view = lease_view(id="lease-2", version=0, size=size or str(memory_bytes))
         return dict(self.view)
 
-    def resize(self, lease_id: str, profile: str) -> dict[str, Any]:
+    def resize(self, lease_id: str, size: str) -> dict[str, Any]:
         """Another size of the same lease."""
-        self.calls.append(("resize", lease_id, profile))
-        self.view = {**self.view, "profile": profile, "version": self.view["version"] + 1}
+        self.calls.append(("resize", lease_id, size))
+        self.view = changed(self.view, size=size, version=self.view["version"] + 1)
         return dict(self.view)
 
     def park(self, lease_id: str) -> dict[str, Any]:
         """Parked at once."""
-        return self._changed("park", state="parked", park_reason="asked", place=None)
+        return self._changed("park", state="parked", park_reason="asked", position=None)
 
     def resume(self, lease_id: str) -> dict[str, Any]:
         """Back in the queue."""
-        return self._changed("resume", state="waiting", place=1)
+        return self._changed("resume", state="waiting", position=1)
 
     def pin(self, lease_id: str, *, pinned: bool) -> dict[str, Any]:
         """Held, or not."""
@@ -118,7 +187,7 @@ class FakePool:
         """Busy or not; a parked lease begins to wait."""
         if self.down:
             raise PoolUnreachable(self.down)
-        back = {"state": "waiting", "place": 1} if busy and self.view["state"] == "parked" else {}
+        back = {"state": "waiting", "position": 1} if busy and self.view["state"] == "parked" else {}
         return self._changed("activity", busy, busy=busy, **back)
 
     def libraries(
@@ -130,19 +199,19 @@ class FakePool:
         applied = "needs_restart" if needs_restart else "applied"
         return self._changed("libraries", memory_bytes, tuple(needs_restart), size_applied=applied)
 
-    def move(self, lease_id: str) -> dict[str, Any]:
+    def migrate(self, lease_id: str) -> dict[str, Any]:
         """Accepted, or on its way."""
-        return self._changed("move", move="accepted")
+        return self._changed("migrate", migration="accepted")
 
     def _changed(self, *call: Any, **changes: Any) -> dict[str, Any]:
         self.calls.append(call)
-        self.view = {**self.view, **changes, "version": self.view["version"] + 1}
+        self.view = changed(self.view, **changes, version=self.view["version"] + 1)
         return dict(self.view)
 
     def release(self, lease_id: str, token: str | None = None) -> dict[str, Any]:
         """End it."""
         self.calls.append(("release", lease_id, token))
-        self.view = {**self.view, "state": "ended", "end_reason": "released", "version": self.view["version"] + 1}
+        self.view = changed(self.view, state="ended", end_reason="released", version=self.view["version"] + 1)
         return dict(self.view)
 
     def bind(self, lease_id: str, token: str, pid: int | None = None) -> dict[str, Any]:

@@ -118,7 +118,7 @@ def test_reporter_of_an_unparkable_lease_sends_nothing_and_sleeps(
 
 
 def test_reporter_reports_a_cell_waiting_for_a_parked_lease_at_once(tmp_path: Path, clock: Clock) -> None:
-    pool = FakePool(lease_view(state="parked", park_reason="idle", place=None))
+    pool = FakePool(lease_view(state="parked", park_reason="idle", position=None))
     gate = make_gate(pool, tmp_path)
     reporter = ActivityReporter(gate)
     cell = gate.activity.begin()

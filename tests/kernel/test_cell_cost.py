@@ -64,19 +64,19 @@ def test_cost_of_a_cell_with_a_clock_set_back_is_zero() -> None:
     assert cost_of(Cell(1, 5000, 2000, rate, rate), None).amount_micro == 0
 
 
-def test_cells_keep_a_bounded_number_and_accept_a_view_without_cost() -> None:
+def test_cells_keep_a_bounded_number_and_accept_no_view() -> None:
     cells = Cells()
     for number in range(CELLS_MAX + 5):
-        cells.end(cells.begin(None), {"id": "lease-1", "cost_micro": 1}, number)
+        cells.end(cells.begin(None), None, number)
     assert len(cells) == CELLS_MAX
     assert [cell.number for cell in cells.last(2)] == [CELLS_MAX + 3, CELLS_MAX + 4]
     assert cells.last(1)[0].after is None
 
 
 def test_cells_copy_the_view() -> None:
-    view = {**active_view(), "cost_at": 1000, "billed_micro_per_hour": RATE}
+    view = active_view(cost_at=1000, billed_micro_per_hour=RATE)
     began = Cells().begin(view)
-    view["cost_micro"] = 10**9
+    view["money"] = {**view["money"], "cost_micro": 10**9}
     assert began[1] == known(45_000, 1000)
     assert known(45_000, 1000).numerator(3000) == 47_000 * MS_PER_HOUR
 
@@ -90,7 +90,7 @@ def test_verb_cost_shows_cells_sum_and_lease(tmp_path: Path) -> None:
         "covered_milli": 500,
         "budget_message": "Half is gone.",
     }
-    pool = FakePool({**active_view(), **money})
+    pool = FakePool(active_view(**money))
     gate = Gate("lease-1", "active", tmp_path / "token", {}, pool.connect)
     cells = Cells()
     context = Context(gate, gated=True, cells=cells)
@@ -114,5 +114,7 @@ def test_cost_of_a_real_cell_equals_what_the_pool_charges(pool: PoolProcess, ker
     shown = kernel.run("%fastgpu cost").shown()[0]
     amounts = [float(amount) for amount in re.findall(r"\[\d+\].*?([0-9.]+) USD", shown)]
     assert len(amounts) == 2, shown
-    rate = before["billed_micro_per_hour"] / 1e6 / 3600
-    assert rate * 0.99 <= amounts[1] <= (after["cost_micro"] - before["cost_micro"]) / 1e6 + rate * 0.01
+    rate = before["money"]["billed_micro_per_hour"] / 1e6 / 3600
+    assert (
+        rate * 0.99 <= amounts[1] <= (after["money"]["cost_micro"] - before["money"]["cost_micro"]) / 1e6 + rate * 0.01
+    )

@@ -13,7 +13,8 @@ from fastgpu_jupyter.errors import Conflict
 from fastgpu_jupyter.kernel.gate import Gate
 from fastgpu_jupyter.kernel.lease_commands import LeaseCommands
 from fastgpu_jupyter.kernel.lease_follower import LeaseFollower
-from tests.kernel.fakes import FakePool, active_view, lease_view
+from tests.kernel.fakes import FakePool, active_view, lease_view, message, queue_group
+from tests.views import explanation_of, position_of
 from tests.waiting import wait_until
 
 
@@ -91,7 +92,7 @@ def test_gate_notes_an_end_elsewhere_once(token_file: Path, reason: str, said: s
 def test_gate_note_on_an_end_has_the_pools_explanation(token_file: Path) -> None:
     gate = make_gate(FakePool(), token_file, "active")
     why = "A process destroyed its MIG partition."
-    ended = active_view(state="draining", end_reason="device_lost", pending_detail=why, version=3)
+    ended = active_view(state="draining", end_reason="device_lost", notes=[message("end.detail", why)], version=3)
     gate.handle_message({"type": "changed", "leases": [ended]})
     assert f"lost its GPU. {why} Cells run" in gate.apply_changes()[0]
 
@@ -134,22 +135,28 @@ def test_gate_ignores_older_versions_except_in_snapshots(token_file: Path) -> No
 def test_gate_ignores_other_leases(token_file: Path) -> None:
     gate = make_gate(FakePool(), token_file)
     gate.handle_message(
-        {"type": "changed", "leases": [active_view(id="another")], "queue": [{"lease_id": None, "place": 1}]}
+        {"type": "changed", "leases": [active_view(id="another")], "queue": [{"lease_id": None, "position": 1}]}
     )
     assert not gate.open
 
 
 def test_gate_updates_position_and_usage(token_file: Path) -> None:
     gate = make_gate(FakePool(), token_file)
-    gate.update_lease(lease_view(place=3))  # type: ignore[arg-type]
-    entry = {"lease_id": "lease-1", "place": 2, "reason": "behind", "detail": "another one is first"}
+    gate.update_lease(lease_view(position=3))  # type: ignore[arg-type]
+    entry = {"lease_id": "lease-1", **queue_group(2, "another one is first")}
     gate.handle_message({"type": "changed", "leases": [], "queue": [entry]})
     assert gate.view is not None
-    assert (gate.view["place"], gate.view["pending_detail"]) == (2, "another one is first")
+    assert (position_of(gate.view), explanation_of(gate.view)) == (2, "another one is first")
     gate.update_lease(active_view())  # type: ignore[arg-type]
-    gate.handle_message({"type": "usage", "leases": [{"id": "lease-1", "utilization_percent": 77, "surprise": 1}]})
-    assert gate.view["utilization_percent"] == 77
-    assert "surprise" not in gate.view
+    gate.handle_message(
+        {
+            "type": "usage",
+            "leases": [{"id": "lease-1", "usage": {"utilization_percent": 77, "surprise": 1}, "other": {}}],
+        }
+    )
+    assert gate.view["usage"]["utilization_percent"] == 77
+    assert "surprise" not in gate.view["usage"]
+    assert "other" not in gate.view
 
 
 def test_gate_stays_open_while_the_pool_is_unreachable(token_file: Path) -> None:
@@ -174,7 +181,7 @@ def test_release_by_the_user_adds_no_note(token_file: Path) -> None:
 
 
 def test_request_after_release_uses_the_same_token_and_kernel(token_file: Path) -> None:
-    pool = FakePool(active_view(profile="24GiB"))
+    pool = FakePool(active_view(size="24GiB"))
     gate = make_gate(pool, token_file, "active")
     with pytest.raises(Conflict, match="already has a GPU"):
         LeaseCommands(gate).request()

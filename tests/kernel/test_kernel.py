@@ -13,6 +13,7 @@ from jupyter_client.manager import KernelManager
 
 from fastgpu_jupyter.wire.client import new_token
 from tests.helpers import KernelHelper, PoolProcess, provisioner_of
+from tests.views import position_of, value_of
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
@@ -30,14 +31,14 @@ def test_granted_at_once(pool: PoolProcess, kernels: KernelHelper) -> None:
     assert ran.stream().split() == ["1", kernel.lease_id]
     assert ran.kinds() == ["execute_input", "stream"]
     lease = pool.lease(kernel.lease_id)
-    assert lease["pid"] == kernel.pid
-    assert lease["notebook"] == "analysis.ipynb"
+    assert lease["holder"]["pid"] == kernel.pid
+    assert lease["holder"]["notebook"] == "analysis.ipynb"
     assert kernel.run("import gc; print(gc.isenabled())").stream() == "True\n"
     assert "FASTGPU_TOKEN" not in kernel.run("print([n for n in os.environ if n == 'FASTGPU_TOKEN'])").stream()
     kernels.stop(kernel)
     assert pool.state(lease["id"]) in ("draining", "ended")
     pool.wait_state(lease["id"], "ended")
-    assert pool.lease(lease["id"])["end_reason"] == "released"
+    assert value_of(pool.lease(lease["id"])["end_reason"]) == "released"
 
 
 def test_token_file_is_private_and_removed_with_the_lease(pool: PoolProcess, kernels: KernelHelper) -> None:
@@ -79,7 +80,7 @@ def test_magics_and_silent_cells_do_not_wait(pool: PoolProcess, kernels: KernelH
     assert ran.stream("stderr") == ""
     assert len(pool.live()) == 1
     waiting.run("%fastgpu request half")
-    assert [view["profile"] for view in pool.live()] == ["full", "half"]
+    assert [view["request"]["size"] for view in pool.live()] == ["full", "half"]
     waiting.run("%fastgpu cpu")
     assert waiting.run(ENVIRONMENT).stream().strip() == WITHOUT
     wait_until(lambda: len(pool.live()) == 1, "the waiting_id is gone")
@@ -147,7 +148,7 @@ def test_restart_keeps_the_lease(pool: PoolProcess, kernels: KernelHelper, now: 
         kernel.manager.restart_kernel(now=now)
         kernel.wait_ready()
         assert kernel.lease_id == before
-        assert pool.lease(before)["pid"] == kernel.pid != old_pid
+        assert pool.lease(before)["holder"]["pid"] == kernel.pid != old_pid
         assert pool.state(before) == "active"
         assert kernel.run(ENVIRONMENT).stream().strip() == GRANTED
     waiting_id = waiting.lease_id
@@ -155,7 +156,7 @@ def test_restart_keeps_the_lease(pool: PoolProcess, kernels: KernelHelper, now: 
     waiting.manager.restart_kernel(now=now)
     waiting.wait_ready()
     assert waiting.lease_id == waiting_id
-    assert pool.lease(waiting_id)["place"] == 1
+    assert position_of(pool.lease(waiting_id)) == 1
 
 
 def test_restart_of_a_starting_kernel_keeps_the_position(pool: PoolProcess, kernels: KernelHelper) -> None:
@@ -171,8 +172,8 @@ def test_restart_of_a_starting_kernel_keeps_the_position(pool: PoolProcess, kern
             provisioner = provisioner_of(manager)
             assert provisioner.lease_id == waiting_id
             assert provisioner.pid != pid
-            assert pool.lease(waiting_id)["place"] == 1
-            assert pool.lease(waiting_id)["pid"] == provisioner.pid
+            assert position_of(pool.lease(waiting_id)) == 1
+            assert pool.lease(waiting_id)["holder"]["pid"] == provisioner.pid
         finally:
             manager.shutdown_kernel(now=True)
         pool.wait_state(waiting_id, "ended")
@@ -183,7 +184,7 @@ def test_restart_keeps_a_lease_that_the_kernel_requested(pool: PoolProcess, kern
     kernel.run("%fastgpu release")
     kernel.run("%fastgpu request quarter")
     (lease,) = pool.live()
-    assert lease["profile"] == "quarter"
+    assert lease["request"]["size"] == "quarter"
     assert kernel.manager is not None
     kernel.manager.restart_kernel()
     kernel.wait_ready()
@@ -201,7 +202,7 @@ def test_killed_kernel_frees_its_gpu_for_the_next(pool: PoolProcess, kernels: Ke
     os.kill(kernel.pid, signal.SIGKILL)
     assert waiting.collect(cell).stream().strip() == GRANTED
     pool.wait_state(lease, "ended")
-    assert pool.lease(lease)["end_reason"] == "holder_died"
+    assert value_of(pool.lease(lease)["end_reason"]) == "holder_died"
 
 
 def test_cell_continues_when_the_pool_is_killed(pool: PoolProcess, kernels: KernelHelper) -> None:
@@ -260,9 +261,13 @@ def test_idle_kernel_is_parked_and_resumes_with_the_next_cell(quick: PoolProcess
     second = kernels.start(notebook="second.ipynb")
     long = second.send("import time; print('mine', flush=True); time.sleep(6); print('done')")
     second.message(long, "stream")
-    wait_until(lambda: quick.lease(second.lease_id)["busy"], "the pool knows that a cell runs")
+    wait_until(lambda: quick.lease(second.lease_id)["usage"]["busy"], "the pool knows that a cell runs")
     parked_while_running = quick.lease(first.lease_id)
-    assert (parked_while_running["state"], parked_while_running["park_reason"], parked_while_running["busy"]) == (
+    assert (
+        parked_while_running["state"],
+        value_of(parked_while_running["parking"]["reason"]),
+        parked_while_running["usage"]["busy"],
+    ) == (
         "parked",
         "idle",
         False,
@@ -276,17 +281,17 @@ def test_idle_kernel_is_parked_and_resumes_with_the_next_cell(quick: PoolProcess
     ran = first.collect(back)
     assert ran.stream() == "42\n"
     assert ran.stream("stderr") == ""
-    assert quick.lease(second.lease_id)["park_reason"] == "idle"
+    assert value_of(quick.lease(second.lease_id)["parking"]["reason"]) == "idle"
 
 
 def test_long_cell_is_busy_and_pinned_kernel_is_not_parked(quick: PoolProcess, kernels: KernelHelper) -> None:
     first = kernels.start()
-    wait_until(lambda: quick.lease(first.lease_id)["pid"] == first.pid, "the kernel holds its lease")
+    wait_until(lambda: quick.lease(first.lease_id)["holder"]["pid"] == first.pid, "the kernel holds its lease")
     long = first.send("import time; print('on', flush=True); time.sleep(6)")
     first.message(long, "stream")
-    wait_until(lambda: quick.lease(first.lease_id)["busy"], "the pool knows that a cell runs, while it runs")
+    wait_until(lambda: quick.lease(first.lease_id)["usage"]["busy"], "the pool knows that a cell runs, while it runs")
     first.collect(long)
-    wait_until(lambda: not quick.lease(first.lease_id)["busy"], "the pool knows that none runs", timeout_s=5)
+    wait_until(lambda: not quick.lease(first.lease_id)["usage"]["busy"], "the pool knows that none runs", timeout_s=5)
     assert "Pinned" in first.run("%fastgpu pin").shown()[0]
     second = kernels.start()
     time.sleep(5)  # nothing can be waited for: what would be wrong is that it is parked within this time
@@ -308,14 +313,14 @@ def test_long_widget_callback_counts_as_activity(pool: PoolProcess, kernels: Ker
 
     def idle() -> bool:
         view = pool.lease(kernel.lease_id)
-        return view["used_at"] > sent_ms and not view["busy"]
+        return view["usage"]["last_used_at"] > sent_ms and not view["usage"]["busy"]
 
     wait_until(idle, "the pool knows that the cell is over")
     client = kernel.client
     for kind, content in (("comm_open", {"target_name": "slider"}), ("comm_msg", {})):
         message = client.session.msg(kind, {"comm_id": "one", "data": {}, **content})
         client.shell_channel.send(message)
-    wait_until(lambda: pool.lease(kernel.lease_id)["busy"], "the pool knows that the callback runs")
+    wait_until(lambda: pool.lease(kernel.lease_id)["usage"]["busy"], "the pool knows that the callback runs")
     wait_until(idle, "the pool knows that it is over")
 
 
@@ -342,7 +347,7 @@ def test_stop_while_waiting_for_a_parked_lease_keeps_kernel_and_position(
     second = kernels.start()
     long = second.send("import time; print('mine', flush=True); time.sleep(30)")
     second.message(long, "stream")
-    wait_until(lambda: quick.lease(second.lease_id)["busy"], "the pool knows that a cell runs")
+    wait_until(lambda: quick.lease(second.lease_id)["usage"]["busy"], "the pool knows that a cell runs")
     cell = first.send("print(kept)")
     first.message(cell, "display_data")
     assert first.manager is not None
@@ -350,7 +355,7 @@ def test_stop_while_waiting_for_a_parked_lease_keeps_kernel_and_position(
     ran = first.collect(cell, 5)
     assert ran.reply["ename"] == "StillWaiting"
     assert "waiting for the GPU to come back" in ran.reply["evalue"]
-    assert quick.lease(first.lease_id)["place"] == 1
+    assert position_of(quick.lease(first.lease_id)) == 1
     kernels.stop(second)
     assert first.run("print(kept)").stream() == "42\n"
 
@@ -365,12 +370,12 @@ def test_parking_while_a_cell_ran_is_noted_afterwards(pool: PoolProcess, kernels
         "while not gate.open:\n    time.sleep(0.02)"
     )
     first.message(long, "stream")
-    wait_until(lambda: pool.lease(first.lease_id)["busy"], "the pool knows that a cell runs")
+    wait_until(lambda: pool.lease(first.lease_id)["usage"]["busy"], "the pool knows that a cell runs")
     token = new_token()
     urgent = pool.client.request("full", token=token, options={"priority": "high"})
     first.message(long, "stream")
     wait_until(lambda: pool.state(urgent["id"]) == "active", "the urgent lease has the device")
-    assert pool.lease(first.lease_id)["park_reason"] == "priority"
+    assert value_of(pool.lease(first.lease_id)["parking"]["reason"]) == "priority"
     pool.client.release(urgent["id"], token)
     said = first.collect(long).stream("stderr")
     assert "because a request of higher priority waited; its GPU memory is restored" in said

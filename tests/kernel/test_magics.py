@@ -13,7 +13,7 @@ from fastgpu_jupyter.kernel.gate import Gate
 from fastgpu_jupyter.kernel.kernel import contains_only_magics
 from fastgpu_jupyter.kernel.verbs import VERBS, Context
 from fastgpu_jupyter.kernel.wait_display import WaitDisplay, as_html, headline, stopped_wait_text
-from tests.kernel.fakes import FakePool, active_view, lease_view
+from tests.kernel.fakes import FakePool, active_view, changed, lease_view, logical_gpu, message, queue_group
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def test_show_lists_state_device_memory_and_cost(context: Context) -> None:
 
 
 def test_show_labels_simulated_devices(context: Context, pool: FakePool) -> None:
-    pool.view = active_view(simulated=True, enforcement="none", mechanism="simulated")
+    pool.view = active_view(gpu=logical_gpu(simulated=True, mechanism="simulated"), memory_limit="none")
     shown = magics.run(context, "")
     assert "GPU lease (simulated)" in shown.text
     assert "not enforced (simulated)" in shown.html
@@ -50,7 +50,7 @@ def test_show_labels_simulated_devices(context: Context, pool: FakePool) -> None
 
 def test_html_escapes_text_from_outside(context: Context, pool: FakePool) -> None:
     evil = "<script>alert('x')</script>"
-    pool.view = lease_view(profile=evil, pending_detail=evil, device_id="d", device_model=evil)
+    pool.view = lease_view(size=evil, queue=queue_group(1, evil), gpu=logical_gpu(model=evil))
     assert "<script" not in magics.run(context, "").html
     assert "<script" not in as_html(evil, 0)
     assert "<script" not in render.sentence(evil).html
@@ -114,7 +114,7 @@ def test_pin_and_unpin(context: Context, pool: FakePool) -> None:
     assert "Not pinned" in magics.run(context, "unpin").text
     assert "may be parked for others" in magics.run(context, "").text
     assert pool.calls == [("pin", True), ("pin", False)]
-    pool.view["busy"] = True
+    pool.view = changed(pool.view, busy=True)
     assert "a cell is running" in magics.run(context, "").text
     magics.run(context, "release")
     for verb in ("park", "resume", "pin", "unpin"):
@@ -201,7 +201,7 @@ def test_wait_display_is_updated_in_place_and_cleared() -> None:
     view: Any = lease_view(requested_at=2**50)
     line.show(view, None)
     line.show(view, None)
-    further: Any = {**view, "place": 2}
+    further: Any = changed(view, position=2)
     line.show(further, None)
     line.clear()
     assert [kind for kind, _ in sent] == ["display_data", "update_display_data", "clear_output"]
@@ -211,15 +211,17 @@ def test_wait_display_is_updated_in_place_and_cleared() -> None:
 
 def test_status() -> None:
     device: Any = {
-        "id": "GPU-1", "index": 0, "model": "A100-80GB", "memory_bytes": 80 * 2**30, "memory_free_bytes": 20 * 2**30,
-        "simulated": True, "health": "suspect", "health_reason": "ECC", "drained": True, "mechanisms": [],
-        "partitions": [],
-        "rate_micro_per_hour": 1, "utilization_percent": None, "memory_used_bytes": None, "holdings": [],
+        "id": "GPU-1", "index": 0, "model": "A100-80GB", "simulated": True, "drained": True, "rate_micro_per_hour": 1,
+        "health": {"state": "suspect", "message": message("health.reason", "ECC")},
+        "memory": {"total_bytes": 80 * 2**30, "free_bytes": 20 * 2**30, "used_bytes": None},
+        "usage": {"utilization_percent": None},
+        "capabilities": {"mechanisms": [], "partitions": [], "parkable": False},
+        "allocations": [], "unleased_processes": [],
     }  # fmt: skip
-    pool: Any = {"simulated": True, "message": "Recovered <2> leases."}
+    pool: Any = {"simulated": True, "message": message("pool.message", "Recovered <2> leases.")}
     entry: Any = {
-        "lease_id": None, "place": 1, "reason": "capacity", "detail": "in use", "profile": "full", "memory_bytes": None,
-        "notebook": None, "tenant": None, "since": 0, "mine": False,
+        "lease_id": None, **queue_group(1, "in use"), "size": "full", "priority": "normal", "memory_bytes": None,
+        "notebook": None, "tenant": None, "waiting_since": 0, "mine": False,
     }  # fmt: skip
     leases: Any = [active_view(), active_view(state="ended")]
     shown = render.status({"pool": pool, "devices": [device], "leases": leases, "queue": [entry]})

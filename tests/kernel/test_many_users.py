@@ -57,7 +57,9 @@ class Machine:
 
     def states(self) -> dict[tuple[str, str | None], str]:
         """By user and notebook: the state of each lease, as root sees it."""
-        return {(view["tenant"], view["notebook"]): view["state"] for view in self.pool.client.leases()}
+        return {
+            (view["tenant"]["key"], view["holder"]["notebook"]): view["state"] for view in self.pool.client.leases()
+        }
 
     def wait_states(self, **wanted: str) -> None:
         """Until the notebooks have these states; a notebook is written ``ann_a`` for that of ann named a."""
@@ -106,10 +108,10 @@ def test_users_of_one_pool_share_gpus_and_see_nothing_of_each_other(machine: Mac
 
 
 def _sees_and_ends_only_its_own(machine: Machine, ann: UserProcess, ben: UserProcess, of_ann: str) -> None:
-    assert {view["notebook"] for view in ben("pool", "leases")} == {"c", "d"}
+    assert {view["holder"]["notebook"] for view in ben("pool", "leases")} == {"c", "d"}
     with pytest.raises(RuntimeError, match="NotFound"):
         ben("pool", "release", of_ann)
-    places = {entry["place"]: entry["lease_id"] for entry in ben("pool", "queue")}
+    places = {entry["position"]: entry["lease_id"] for entry in ben("pool", "queue")}
     assert len(places) == 3
     assert sum(name is None for name in places.values()) == 1  # of another tenant
     assert ann("run", "a", HAS) == "1"
@@ -123,16 +125,16 @@ def _leases_survive_a_killed_pool(machine: Machine, *users: UserProcess) -> None
     machine.start()
     assert machine.states() == before
     for user in users:
-        assert all(view["notebook"] for view in user("pool", "leases"))
+        assert all(view["holder"]["notebook"] for view in user("pool", "leases"))
 
 
 def _each_pays_for_its_own(machine: Machine, ann: UserProcess, ben: UserProcess) -> None:
     month = time.strftime("%Y-%m", time.gmtime())
-    every: dict[str, Any] = {one["tenant"]: one for one in machine.pool.client.statements(month)}
+    every: dict[str, Any] = {one["tenant"]["key"]: one for one in machine.pool.client.statements(month)}
     assert {f"uid-{uid}" for uid in (ANN, BEN, CLEO)} == set(every)
     for uid, user in ((ANN, ann), (BEN, ben)):
         (own,) = user("pool", "statements", month)
-        assert own["tenant"] == f"uid-{uid}"
+        assert own["tenant"]["key"] == f"uid-{uid}"
     lines = every[f"uid-{ANN}"]["lines"]
     assert {line["notebook"] for line in lines} == {"a", "b"}
     assert sum(line["amount_micro"] for line in lines) == every[f"uid-{ANN}"]["total_micro"]

@@ -63,7 +63,7 @@ def test_a_token_is_nowhere_but_with_its_kernel(isolated: Path, log_json: bool) 
     try:
         client = PoolClient(user_socket())
         lease = client.request("full", notebook="digits.ipynb", token=CANARY)
-        assert client.bind(lease["id"], CANARY)["pid"] == os.getpid()
+        assert client.bind(lease["id"], CANARY)["holder"]["pid"] == os.getpid()
         told = [sent(request) for request in hostile_requests(lease["id"])]
         with contextlib.suppress(FastGPUError):
             client.bind("nobody", CANARY)

@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from fastgpu_jupyter.wire.client import new_token, token_digest
-from fastgpu_jupyter.wire.openapi import OPERATIONS, Operation
+from fastgpu_jupyter.wire.interfaces.operation import Operation
+from fastgpu_jupyter.wire.interfaces.pool import OPERATIONS
 from tests.pool.served import ServedPool
 from tests.waiting import wait_until
 
@@ -99,7 +100,7 @@ def held(pool: ServedPool) -> Iterator[Held]:
         assert kernel.stdout is not None
         kernel.stdout.readline()
         token = new_token()
-        body = {"profile": "quarter", "notebook": "secret.ipynb", "token_sha256": token_digest(token)}
+        body = {"size": "quarter", "notebook": "secret.ipynb", "token_sha256": token_digest(token)}
         # Asked for and bound to another process in one go, or it would end with the process that asked.
         calls = [Call("POST", "/v1/leases", body), Call("POST", "/v1/leases/LEASE/bind", {"pid": kernel.pid}, token)]
         (_, text), (status, _) = call_as(pool, USER, calls)
@@ -113,9 +114,9 @@ RESERVATION = {"tenant": "bob", "size": "a100:1/2", "plan": "month"}
 
 def body_of(operation: Operation) -> Any:
     return {
-        "POST /v1/leases": {"profile": "eighth", "token_sha256": "0" * 64},
+        "POST /v1/leases": {"size": "eighth", "token_sha256": "0" * 64},
         "POST /v1/leases/{lease_id}/bind": {"pid": None},
-        "POST /v1/leases/{lease_id}/resize": {"profile": "eighth"},
+        "POST /v1/leases/{lease_id}/resize": {"size": "eighth"},
         "POST /v1/leases/{lease_id}/transfer": {"tenant": "root"},
         "PUT /v1/devices/{device_id}": {"drained": True},
         "PUT /v1/devices/{device_id}/mig": {"on": False},
@@ -127,11 +128,7 @@ def body_of(operation: Operation) -> Any:
         "PUT /v1/tenants/{tenant}/budget": {"budget_micro": 10**9, "policy": "warn"},
         "PUT /v1/reservations/{reservation_id}": RESERVATION,
         "PUT /v1/groups/{group}": {"weight": 3},
-    }.get(named(operation))
-
-
-def named(operation: Operation) -> str:
-    return f"{operation.method.upper()} {operation.path}"
+    }.get(operation.name)
 
 
 #: Who may -> what each caller is answered: user without token, with a wrong one, with the right one, a stranger who
@@ -145,19 +142,19 @@ ANSWERS: dict[str, tuple[int | None, ...]] = {
 
 
 def test_the_readmes_table_has_every_operation() -> None:
-    assert set(TABLE) == {named(operation) for operation in OPERATIONS}
+    assert set(TABLE) == {operation.name for operation in OPERATIONS}
     assert set(TABLE.values()) <= set(ANSWERS)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("operation", OPERATIONS, ids=named)
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
 def test_each_caller_is_answered_as_the_table_says(pool: ServedPool, held: Held, operation: Operation) -> None:
     device = str(pool.client.devices()[0]["id"])
     names = {"lease_id": held.lease_id, "device_id": device, "tenant": "bob", "group": "lab", "month": "2026-11"}
     path = operation.path.format(**names, reservation_id="r1")
-    if named(operation) == "DELETE /v1/reservations/{reservation_id}":
+    if operation.name == "DELETE /v1/reservations/{reservation_id}":
         call_as(pool, 0, [Call("PUT", path, RESERVATION)])
-    call = Call(operation.method.upper(), path, body_of(operation))
+    call = Call(operation.method, path, body_of(operation))
     given = call._replace(token=held.token)
     tries = (
         (STRANGER, given),
@@ -168,8 +165,8 @@ def test_each_caller_is_answered_as_the_table_says(pool: ServedPool, held: Held,
     )
     found = [call_as(pool, uid, [one])[0][0] for uid, one in tries]
     stranger, without, wrong, right, root = found
-    wanted = [operation.status if code is None else code for code in ANSWERS[TABLE[named(operation)]]]
-    if operation.path.endswith("/move"):  # its GPU is well: who may is refused for that
+    wanted = [operation.status if code is None else code for code in ANSWERS[TABLE[operation.name]]]
+    if operation.path.endswith("/migrate"):  # its GPU is well: who may is refused for that
         wanted = [409 if code == operation.status else code for code in wanted]
     if operation.path.endswith("/bind"):
         # A caller that binds itself and ends is reaped: after the right one there is nothing left to bind.
@@ -181,9 +178,9 @@ def test_each_caller_is_answered_as_the_table_says(pool: ServedPool, held: Held,
 def test_a_stranger_sees_no_name_that_is_not_its_own(pool: ServedPool, held: Held) -> None:
     device = str(pool.client.devices()[0]["id"])
     reading = [
-        Call(operation.method.upper(), operation.path.format(month="2026-11", device_id=device))
+        Call(operation.method, operation.path.format(month="2026-11", device_id=device))
         for operation in OPERATIONS
-        if operation.method == "get" and "lease_id" not in operation.path
+        if operation.method == "GET" and "lease_id" not in operation.path
     ]
     for call, (status, text) in zip(reading, call_as(pool, STRANGER, reading), strict=True):
         assert status == (403 if call.path.endswith("/mig") else 200), call  # which administrators may read only
@@ -196,14 +193,14 @@ def test_a_stranger_sees_no_name_that_is_not_its_own(pool: ServedPool, held: Hel
 
 @pytest.mark.slow
 def test_only_root_asks_with_the_systems_priority(pool: ServedPool) -> None:
-    body = {"profile": "eighth", "token_sha256": "0" * 64, "priority": "system"}
+    body = {"size": "eighth", "token_sha256": "0" * 64, "priority": "system"}
     assert call_as(pool, USER, [Call("POST", "/v1/leases", body)])[0][0] == 403
     assert call_as(pool, 0, [Call("POST", "/v1/leases", body)])[0][0] == 201
 
 
 @pytest.mark.slow
 def test_idempotency_key_of_another_user_gives_a_lease_of_its_own(pool: ServedPool) -> None:
-    call = Call("POST", "/v1/leases", {"profile": "eighth", "token_sha256": "0" * 64}, key="once")
+    call = Call("POST", "/v1/leases", {"size": "eighth", "token_sha256": "0" * 64}, key="once")
     found = [call_as(pool, uid, [call])[0] for uid in (USER, STRANGER)]
     assert [status for status, _ in found] == [201, 201]
     assert len({json.loads(text)["id"] for _, text in found}) == 2

@@ -29,7 +29,7 @@ EXPECTED = {
     ("POST", "leases/0123456789abcdef/park"): ("write", "fastgpu:leases"),
     ("POST", "leases/0123456789abcdef/resume"): ("write", "fastgpu:leases"),
     ("POST", "leases/0123456789abcdef/resize"): ("write", "fastgpu:leases"),
-    ("POST", "leases/0123456789abcdef/move"): ("write", "fastgpu:leases"),
+    ("POST", "leases/0123456789abcdef/migrate"): ("write", "fastgpu:leases"),
     ("POST", "leases/0123456789abcdef/pin"): ("write", "fastgpu:leases"),
     ("GET", "quota"): ("read", "fastgpu:leases"),
     ("GET", "events"): ("read", "fastgpu:events"),

@@ -50,8 +50,8 @@ class FakeConnector:
         return self.stream
 
 
-def lease(lease_id: str, state: str, **more: Any) -> Message:
-    return {"id": lease_id, "state": state, **more}
+def lease(lease_id: str, state: str, cost_micro: int = 0, ended_at: int | None = None) -> Message:
+    return {"id": lease_id, "state": state, "money": {"cost_micro": cost_micro}, "times": {"ended_at": ended_at}}
 
 
 def snapshot(*leases: Message) -> Message:
@@ -105,7 +105,7 @@ def test_one_reader_for_many_and_none_for_nobody(connector: FakeConnector) -> No
         )
         await until("changed", first)
         connector.stream.messages.put(
-            {"type": "usage", "devices": [], "leases": [{"id": "a", "cost_micro": 5}, {"id": "?"}]}
+            {"type": "usage", "devices": [], "leases": [{"id": "a", "money": {"cost_micro": 5}}, {"id": "?"}]}
         )
         await until("usage", first)
         others = [broadcaster.subscribe() for _ in range(5)]
@@ -113,7 +113,7 @@ def test_one_reader_for_many_and_none_for_nobody(connector: FakeConnector) -> No
             message = await other.next(1)
             assert message is not None
             assert message["seq"] == 2
-            assert message["leases"] == [{"id": "a", "state": "active", "cost_micro": 5}]
+            assert message["leases"] == [lease("a", "active", cost_micro=5)]
         assert connector.opened == 1
         for subscriber in (first, *others):
             broadcaster.unsubscribe(subscriber)

@@ -109,7 +109,7 @@ def test_lease_event_fits_its_schema() -> None:
         "park_reason": "idle",
         "kernel_id": None,
         "device_id": "d",
-        "profile": "full",
+        "size": "full",
     }
     logger.emit(schema_id=LEASE_SCHEMA, data={**data, "simulated": True})
     wait_until(out.getvalue, "the event is written")

@@ -18,6 +18,7 @@ import pytest
 
 from tests.helpers import PoolProcess, ServerProcess, alive
 from tests.server.conftest import PLAIN, write_kernelspec
+from tests.views import value_of
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
@@ -27,11 +28,11 @@ def test_a_kernel_that_died_is_restarted_with_a_new_lease(pool: PoolProcess, jup
     jupyter.start()
     jupyter.start_session("a.ipynb")
     (before,) = pool.live()
-    os.kill(before["pid"], signal.SIGKILL)
+    os.kill(before["holder"]["pid"], signal.SIGKILL)
     pool.wait_state(before["id"], "ended")
     new = wait_until(lambda: [v for v in pool.live() if v["state"] == "active"], "the restarted kernel has a lease")
     assert new[0]["id"] != before["id"]
-    assert new[0]["notebook"] == before["notebook"]
+    assert new[0]["holder"]["notebook"] == before["holder"]["notebook"]
     jupyter.terminate()
     wait_until(lambda: not pool.live(), "the leases end")
 
@@ -42,7 +43,7 @@ def test_killed_server_ends_its_kernels_and_leases(pool: PoolProcess, jupyter: S
         jupyter.start_session(f"{name}.ipynb")
     live = pool.live()
     jupyter.kill()
-    wait_until(lambda: not any(alive(view["pid"]) for view in live), "the kernels end")
+    wait_until(lambda: not any(alive(view["holder"]["pid"]) for view in live), "the kernels end")
     wait_until(lambda: not pool.live(), "the leases end")
 
 
@@ -53,7 +54,7 @@ def test_stopped_server_releases(pool: PoolProcess, jupyter: ServerProcess) -> N
     live = pool.live()
     jupyter.terminate()  # the kernels may still be starting: no difference
     wait_until(lambda: not pool.live(), "the leases end")
-    assert {pool.lease(view["id"])["end_reason"] for view in live} <= {"released", "cancelled"}
+    assert {value_of(pool.lease(view["id"])["end_reason"]) for view in live} <= {"released", "cancelled"}
 
 
 BAD_REQUESTS: dict[str, tuple[dict[str, Any], str]] = {
@@ -155,16 +156,16 @@ def test_events_reach_the_browser(pool: PoolProcess, jupyter: ServerProcess) -> 
     assert len(snapshot["devices"]) == 1
     session = jupyter.start_session("a.ipynb")
     changed = stream.next("changed")
-    assert changed["leases"][0]["kernel_id"] == session["kernel"]["id"]
+    assert changed["leases"][0]["holder"]["kernel_id"] == session["kernel"]["id"]
     event = wait_until(lambda: [line for line in log.read_text().splitlines() if "lease:v1" in line], "the event")
     assert json.loads(event[0])["kernel_id"] == session["kernel"]["id"]
     second = Events(jupyter)
-    assert [view["kernel_id"] for view in second.next("snapshot")["leases"]] == [session["kernel"]["id"]]
+    assert [view["holder"]["kernel_id"] for view in second.next("snapshot")["leases"]] == [session["kernel"]["id"]]
     pool.kill()
     assert "message" in stream.next("unreachable")
     assert "message" in second.next("unreachable")
     again = stream.next("snapshot")
-    assert [view["kernel_id"] for view in again["leases"]] == [session["kernel"]["id"]]
+    assert [view["holder"]["kernel_id"] for view in again["leases"]] == [session["kernel"]["id"]]
     stream.close()
     second.close()
     jupyter.terminate()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.server.conftest import PLAIN, Running, write_kernelspec
+from tests.views import position_of, value_of
 
 pytestmark = pytest.mark.slow
 
@@ -13,12 +14,12 @@ def test_three_notebooks_one_gpu(running: Running) -> None:
     pool, jupyter = running
     sessions = [jupyter.start_session(f"{name}.ipynb") for name in "abc"]
     _, answer = jupyter.call("GET", "fastgpu/api/leases")
-    by_notebook = {view["notebook"]: view for view in answer["leases"]}
+    by_notebook = {view["holder"]["notebook"]: view for view in answer["leases"]}
     # The server says where a notebook is as a path of the system.
     leases = [next(v for k, v in by_notebook.items() if k.endswith(f"{name}.ipynb")) for name in "abc"]
     assert [view["state"] for view in leases] == ["active", "waiting", "waiting"]
-    assert [view["place"] for view in leases] == [None, 1, 2]
-    assert [view["kernel_id"] for view in leases] == [session["kernel"]["id"] for session in sessions]
+    assert [position_of(view) for view in leases] == [None, 1, 2]
+    assert [view["holder"]["kernel_id"] for view in leases] == [session["kernel"]["id"] for session in sessions]
     second = jupyter.kernel(sessions[1])
     cell = second.send("import os; print(os.environ['FASTGPU_SIMULATED'])")
     second.message(cell, "display_data")
@@ -41,12 +42,12 @@ def test_park_resume_and_pin_from_the_browser(running: Running) -> None:
     path = f"fastgpu/api/leases/{lease['id']}"
     pool.wait_state(lease["id"], "active")
     status, view = jupyter.call("POST", f"{path}/pin", {"pinned": True})
-    assert (status, view["retention"]) == (200, "hold")
+    assert (status, view["parking"]["retention"]) == (200, "hold")
     status, view = jupyter.call("POST", f"{path}/pin", {"pinned": False})
-    assert (status, view["retention"]) == (200, "yield")
+    assert (status, view["parking"]["retention"]) == (200, "yield")
     status, view = jupyter.call("POST", f"{path}/park")
     assert status == 200
-    assert view["park_reason"] == "asked"
+    assert value_of(view["parking"]["reason"]) == "asked"
     pool.wait_state(lease["id"], "parked")
     assert jupyter.call("POST", f"{path}/resume", {})[0] == 200
     pool.wait_state(lease["id"], "active")
@@ -55,7 +56,7 @@ def test_park_resume_and_pin_from_the_browser(running: Running) -> None:
     assert (status, refusal["code"]) == (409, "conflict")
     status, answer = jupyter.call("GET", "fastgpu/api/quota")
     assert status == 200
-    assert [one["tenant"] for one in answer["tenants"]] == [lease["tenant"]]
+    assert [one["tenant"]["key"] for one in answer["tenants"]] == [lease["tenant"]["key"]]
     assert answer["groups"] == []
 
 
@@ -81,7 +82,7 @@ def test_restart_by_the_server_keeps_the_lease(running: Running) -> None:
     assert status == 200
     (after,) = pool.live()
     assert after["id"] == before["id"]
-    assert after["pid"] != before["pid"]
+    assert after["holder"]["pid"] != before["holder"]["pid"]
 
 
 def test_kernel_without_a_gate_waits_then_says_why(running: Running) -> None:

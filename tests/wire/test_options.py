@@ -38,7 +38,7 @@ def test_words_and_metadata_say_the_same() -> None:
 
 
 def test_the_pool_takes_what_is_read() -> None:
-    request = lease_request({"profile": "half", **READ})
+    request = lease_request({"size": "half", **READ})
     request.validate()
     assert request.cpu_milli == 4000
     assert set(READ) <= set(get_type_hints(LeaseOptions))

@@ -1,4 +1,4 @@
-"""What callers say in the bodies of their requests, checked."""
+"""Parse and validate request bodies."""
 
 from __future__ import annotations
 
@@ -12,11 +12,8 @@ from ...core.model import commands as c
 from ...core.model.entities import WEIGHT_DEFAULT, BudgetPolicy, Isolation, LeaseRequest, Plan, Priority, Retention
 from ...core.model.size import parse_size
 from ...errors import InvalidRequest
-from . import views
+from ...wire.schemas.common import INTEGER_MAX, TEXT_MAX
 
-TEXT_MAX = 1024
-#: Beyond it a number is no longer the same in every language's JSON.
-INTEGER_MAX = 2**53 - 1
 NAMES_MAX = 16
 NAME = re.compile(r"[0-9A-Za-z_.@-]{1,64}")
 LIBRARY = re.compile(r"[0-9A-Za-z_.()+ -]{1,64}")
@@ -26,7 +23,7 @@ _Choice = TypeVar("_Choice", bound=Enum)
 def lease_request(body: dict[str, Any]) -> LeaseRequest:
     """A request for a lease; the core says whether it makes sense."""
     return LeaseRequest(
-        profile=text(body, "profile"),
+        profile=text(body, "size"),
         memory_bytes=integer(body, "memory_bytes"),
         kernel_id=text(body, "kernel_id"),
         notebook=text(body, "notebook"),
@@ -135,7 +132,7 @@ def _choice(body: dict[str, Any], name: str, default: _Choice) -> _Choice:
 
 def _priority(body: dict[str, Any]) -> Priority:
     name = body.get("priority") or "normal"
-    found = next((priority for priority, known in views.PRIORITY_NAMES.items() if known == name), None)
+    found = next((priority for priority in Priority if priority.name.lower() == name), None)
     if found is None:
         raise InvalidRequest(f"There is no priority {str(name)[:40]!r}; choose low, normal or high.")
     return found

@@ -13,10 +13,12 @@ from tornado import iostream, web
 
 from ...errors import FastGPUError, InternalError, InvalidRequest, LimitReached, NotFound
 from ...wire import openapi
+from ...wire.schemas import TenantView
 from ..host.process import peer_holder
 from ..monitors import metrics
 from ..monitors.history import RESOLUTIONS
 from .limits import READER_RETRY_S, reached
+from .messages import problem
 from .server import PeerStream, PoolServer
 from .service import Caller, PoolService
 from .stream import StreamSubscriber
@@ -108,9 +110,7 @@ class _Route(web.RequestHandler):
         if status == 405:
             self.set_header("Allow", ", ".join(methods_of(type(self))))
         self.set_header("Content-Type", "application/problem+json")
-        title = code.replace("_", " ").capitalize()
-        problem = {"type": "about:blank", "title": title, "status": status, "code": code, "detail": detail}
-        self.finish(msgspec.json.encode(problem))
+        self.finish(msgspec.json.encode(problem(status, code, detail)))
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
         """An error of ours is an answer, not an accident."""
@@ -231,12 +231,12 @@ class ResizeRoute(_Route):
         self.answer(await self.service.resize(self.caller, lease_id, self.body(), self.key()))
 
 
-class MoveRoute(_Route):
+class MigrateRoute(_Route):
     """A lease whose device is not well."""
 
     async def post(self, lease_id: str) -> None:
         """Take it elsewhere."""
-        self.answer(await self.service.move(self.caller, lease_id, self.key()))
+        self.answer(await self.service.migrate(self.caller, lease_id, self.key()))
 
 
 class LibrariesRoute(_Route):
@@ -347,7 +347,7 @@ class TenantRoute(_Route):
     async def put(self, tenant: str) -> None:
         """Set it."""
         await self.service.set_tenant(self.caller, tenant, self.body(), self.key())
-        self.answer(_one(await self.service.tenants(self.caller), "tenant", tenant))
+        self.answer(_tenant(await self.service.tenants(self.caller), tenant))
 
 
 class BudgetRoute(_Route):
@@ -356,7 +356,7 @@ class BudgetRoute(_Route):
     async def put(self, tenant: str) -> None:
         """Set it."""
         await self.service.set_budget(self.caller, tenant, self.body(), self.key())
-        self.answer(_one(await self.service.tenants(self.caller), "tenant", tenant))
+        self.answer(_tenant(await self.service.tenants(self.caller), tenant))
 
 
 class ReservationsRoute(_Route):
@@ -396,6 +396,14 @@ class GroupRoute(_Route):
         """Set it."""
         await self.service.set_group(self.caller, group, self.body(), self.key())
         self.answer(_one(await self.service.groups(self.caller), "group", group))
+
+
+def _tenant(views: Sequence[TenantView], tenant: str) -> TenantView:
+    """Return the view of a tenant. Raises :class:`NotFound` if there is none by now."""
+    found = next((view for view in views if view["tenant"]["key"] == tenant), None)
+    if found is None:
+        raise NotFound(f"There is no tenant {tenant[:80]!r} any more.")
+    return found
 
 
 def _one(views: Sequence[Any], name: str, value: str) -> Any:
@@ -485,7 +493,7 @@ def application(service: PoolService, boot_id: str) -> web.Application:
             (r"/v1/devices/([0-9A-Za-z_.:-]{1,80})/mig", MigModeRoute, common),
             (f"/v1/leases/{lease}/history", LeaseHistoryRoute, common),
             (f"/v1/leases/{lease}/resize", ResizeRoute, common),
-            (f"/v1/leases/{lease}/move", MoveRoute, common),
+            (f"/v1/leases/{lease}/migrate", MigrateRoute, common),
             (f"/v1/leases/{lease}/libraries", LibrariesRoute, common),
             (f"/v1/leases/{lease}/park", ParkRoute, common),
             (f"/v1/leases/{lease}/resume", ResumeRoute, common),

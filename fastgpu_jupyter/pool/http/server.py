@@ -12,11 +12,14 @@ import pwd
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from tornado.httpserver import HTTPServer
 from tornado.iostream import IOStream
 
+from ...errors import LimitReached
 from ...wire.unixsocket import peer_of
 from .limits import READER_RETRY_S, ServiceLimits
+from .messages import problem
 
 if TYPE_CHECKING:
     from tornado.http1connection import HTTP1ServerConnection
@@ -33,11 +36,14 @@ BODY_BYTES_OVER = 2**20
 
 _CLOSED_UNHEARD = (
     "HTTP/1.1 429 Too Many Requests\r\nContent-Type: application/problem+json\r\nConnection: close\r\n"
-    f"Retry-After: {READER_RETRY_S}\r\nContent-Length: %d\r\n\r\n%s"
-)
-_TOO_MANY = (
-    '{"type":"about:blank","title":"Limit reached","status":429,"code":"limit_reached","detail":"This pool has as many '
-    f'connections as it keeps; close some, or try again in {READER_RETRY_S} seconds."}}'
+    f"Retry-After: {READER_RETRY_S}\r\nContent-Length: %d\r\n\r\n"
+).encode()
+_TOO_MANY = msgspec.json.encode(
+    problem(
+        LimitReached.status,
+        LimitReached.code,
+        f"This pool has as many connections as it keeps; close some, or try again in {READER_RETRY_S} seconds.",
+    )
 )
 
 
@@ -100,7 +106,7 @@ class PoolServer(HTTPServer):
         """Take up a new connection, or refuse it."""
         if len(self._streams) >= self._limits.connections_max + HEARD_OVER_LIMIT:
             # Small enough for the buffer of a new socket, so that this cannot wait.
-            stream.socket.send((_CLOSED_UNHEARD % (len(_TOO_MANY), _TOO_MANY)).encode())
+            stream.socket.send(_CLOSED_UNHEARD % len(_TOO_MANY) + _TOO_MANY)
             stream.close()
             return
         # The stream that tornado made was not used yet: ours takes its socket over.

@@ -40,11 +40,15 @@ from ..loop.calls import Changes
 from ..loop.runtime import Runtime
 from ..monitors.metrics import Metrics, MetricsSnapshot
 from ..supervisor import wait_for_event
-from . import request_parsing, views
-from . import statements as statement_views
+from . import request_parsing
 from .limits import RateLimiter, ServiceLimits
 from .stream import EventPublisher, StreamSubscriber, UsageEncoder
-from .views import AccessScope, ViewContext
+from .views.accounting import group_views, rate_views, reservation_views, tenant_views
+from .views.context import AccessScope, EstimatorCache, ViewContext
+from .views.device import device_views
+from .views.lease import lease_view, lease_views
+from .views.pool import pool_view
+from .views.queue import queue_views
 
 #: Changes are numbered from the start's wall clock on, so that a number of an earlier pool manager means nothing here.
 SEQ_PER_MS = 1000
@@ -99,6 +103,7 @@ class PoolService:
         self._started_at = started_at
         self._boot_id = boot_id
         runtime.inventory.message = message
+        self._estimator = EstimatorCache(runtime.queue_positions)
         self.publisher = EventPublisher(
             runtime, self._changed, self._usage, limits, self.metrics, first_seq=started_at * SEQ_PER_MS
         )
@@ -162,13 +167,13 @@ class PoolService:
     def _everything(self, state: State, at: Instant, access: AccessScope) -> dict[str, Any]:
         return {
             "pool": self._pool(state),
-            "devices": views.device_views(state, access, self._facts()),
-            "leases": views.lease_views(state, at, access, self._facts()),
-            "queue": views.queue_views(state, access, self._facts()),
+            "devices": device_views(state, access, self._facts()),
+            "leases": lease_views(state, at, access, self._facts()),
+            "queue": queue_views(state, access, self._facts()),
         }
 
     def _pool(self, state: State) -> Any:
-        return views.pool_view(
+        return pool_view(
             state,
             scope=self._scope,
             currency=self._currency,
@@ -190,13 +195,14 @@ class PoolService:
             runtime.process_monitor.foreign,
             runtime.device_access_of,
             runtime.scrubber.status_of,
+            self._estimator,
         )
 
     def _one(self, state: State, at: Instant, lease_id: str, caller: Caller) -> LeaseView:
         return self._view(state, at, self._visible(state, caller, lease_id))
 
     def _view(self, state: State, at: Instant, lease: Lease) -> LeaseView:
-        return views.lease_view(state, lease, at, self._facts())
+        return lease_view(state, lease, at, self._facts())
 
     def _visible(self, state: State, caller: Caller, lease_id: str) -> Lease:
         lease = find_lease(state, lease_id)
@@ -212,7 +218,7 @@ class PoolService:
         if lease_id is not None:
             if changes is not None and lease_id not in changes.lease_ids and lease_id not in state.queue:
                 return None
-            leases = views.lease_views(state, at, access, self._facts(), [lease_id])
+            leases = lease_views(state, at, access, self._facts(), [lease_id])
             return {"seq": self.publisher.seq, "pool": self._pool(state), "devices": [], "leases": leases, "queue": []}
         if changes is None:
             return {"seq": self.publisher.seq, **self._everything(state, at, access)}
@@ -220,9 +226,9 @@ class PoolService:
         moved = changes.lease_ids | set(state.queue)
         return {
             "seq": self.publisher.seq,
-            "devices": views.device_views(state, access, self._facts(), changes.device_ids),
-            "leases": views.lease_views(state, at, access, self._facts(), moved),
-            "queue": views.queue_views(state, access, self._facts()),
+            "devices": device_views(state, access, self._facts(), changes.device_ids),
+            "leases": lease_views(state, at, access, self._facts(), moved),
+            "queue": queue_views(state, access, self._facts()),
         }
 
     def _usage(self, state: State, at: Instant) -> UsageEncoder:
@@ -275,14 +281,14 @@ class PoolService:
 
     async def resize(self, caller: Caller, lease_id: str, body: dict[str, Any], key: str | None) -> LeaseView:
         """Give a lease of the caller's tenant another size; its kernel goes on."""
-        profile = request_parsing.text(body, "profile")
-        if not profile:
-            raise InvalidRequest("profile must say the new size, like half or 24GiB.")
+        size = request_parsing.text(body, "size")
+        if not size:
+            raise InvalidRequest("size must be the new size, such as half or 24GiB.")
         used = self.runtime.usage.leases.get(lease_id)
         used_bytes = used.memory_used_bytes if used else None
-        return await self._own(caller, c.ResizeLease(lease_id, profile, used_bytes), key)
+        return await self._own(caller, c.ResizeLease(lease_id, size, used_bytes), key)
 
-    async def move(self, caller: Caller, lease_id: str, key: str | None) -> LeaseView:
+    async def migrate(self, caller: Caller, lease_id: str, key: str | None) -> LeaseView:
         """Take a lease of the caller's tenant off a device that is not well."""
         return await self._own(caller, c.MigrateLease(lease_id), key)
 
@@ -342,14 +348,14 @@ class PoolService:
 
     async def rates(self) -> list[RateView]:
         """What each model costs."""
-        return await self.runtime.read(lambda state, _: statement_views.rates(state, self._currency, self._discounts))
+        return await self.runtime.read(lambda state, _: rate_views(state, self._currency, self._discounts))
 
     # -- administration -----------------------------------------------------------------------------------------------
 
     async def tenants(self, caller: Caller) -> list[TenantView]:
         """What the caller is entitled to; everybody's for an administrator."""
         access = AccessScope(caller.tenant, all_tenants=self._administers(caller))
-        return await self.runtime.read(lambda state, at: views.tenant_views(state, at, access))
+        return await self.runtime.read(lambda state, at: tenant_views(state, at, access))
 
     async def set_tenant(self, caller: Caller, tenant: str, body: dict[str, Any], key: str | None) -> None:
         """Set what a tenant is entitled to."""
@@ -369,7 +375,7 @@ class PoolService:
     async def reservations(self, caller: Caller) -> list[ReservationView]:
         """The caller's reservations; everybody's for an administrator."""
         access = AccessScope(caller.tenant, all_tenants=self._administers(caller))
-        return await self.runtime.read(lambda state, _: views.reservation_views(state, access, self._currency))
+        return await self.runtime.read(lambda state, _: reservation_views(state, access, self._currency))
 
     async def reserve(self, caller: Caller, reservation_id: str, body: dict[str, Any], key: str | None) -> None:
         """Hold capacity for a tenant."""
@@ -385,7 +391,7 @@ class PoolService:
     async def groups(self, caller: Caller) -> list[GroupView]:
         """What the caller's group is entitled to; all groups for an administrator."""
         access = AccessScope(caller.tenant, all_tenants=self._administers(caller))
-        return await self.runtime.read(lambda state, _: views.group_views(state, access))
+        return await self.runtime.read(lambda state, _: group_views(state, access))
 
     async def set_group(self, caller: Caller, group: str, body: dict[str, Any], key: str | None) -> None:
         """Set what a group of tenants is entitled to together."""

@@ -23,7 +23,9 @@ from ..loop.runtime import Runtime
 from ..monitors.metrics import Metrics
 from ..supervisor import RETRY_S
 from .limits import READER_RETRY_S, ServiceLimits, reached
-from .views import AccessScope, device_usage_view, lease_usage_view
+from .views.context import UNKNOWN_USAGE, AccessScope
+from .views.device import device_reading
+from .views.lease import lease_reading
 
 #: Messages, and bytes of them, that may wait for one subscriber; a reader that is further behind is gone or stuck.
 BACKLOG_MAX = 256
@@ -44,7 +46,7 @@ class UsageEncoder:
 
     def __init__(self, state: State, at: Instant, sample: Sample) -> None:
         self._state, self._at = state, at
-        self._devices = _ENCODER.encode([device_usage_view(name, usage) for name, usage in sample.devices.items()])
+        self._devices = _ENCODER.encode([device_reading(name, usage) for name, usage in sample.devices.items()])
         self._leases = {
             lease_id: self._encode(lease, usage)
             for lease_id, usage in sample.leases.items()
@@ -52,7 +54,7 @@ class UsageEncoder:
         }
 
     def _encode(self, lease: Lease, usage: DeviceUsage) -> bytes:
-        return _ENCODER.encode(lease_usage_view(lease, self._at, usage))
+        return _ENCODER.encode(lease_reading(lease, self._at, usage))
 
     def line(self, access: AccessScope, lease_id: str | None) -> bytes:
         """The message for who sees what ``access`` does: of all its leases, or of one."""
@@ -61,7 +63,7 @@ class UsageEncoder:
         for one in wanted:
             lease = self._state.leases.get(one)
             if lease is not None and access.includes(lease):  # one that waits, or is parked, uses nothing
-                leases.append(self._leases.get(one) or self._encode(lease, DeviceUsage(None, None)))
+                leases.append(self._leases.get(one) or self._encode(lease, UNKNOWN_USAGE))
         return b'{"type":"usage","devices":%b,"leases":[%b]}\n' % (self._devices, b",".join(leases))
 
 

@@ -41,7 +41,7 @@ from ..host.clock import Clock
 from ..host.lease_groups import NOT_ENFORCED, DeviceAccess, LeaseGroups
 from ..host.process import HolderWatcher
 from ..http import statements as statement_views
-from ..http.views import AccessScope, QueuePositions
+from ..http.views.context import AccessScope, QueuePositions
 from ..journal.codec import encode_state
 from ..journal.release_log import PreallocatedReleaseLog
 from ..journal.store import Entry, Journal

@@ -85,20 +85,20 @@ class ResizeHandler(FastGPUHandler):
     async def post(self, lease_id: str) -> None:
         """Give it the size that the body's ``profile`` names; whether that holds already says ``size_applied``."""
         body = self.get_json_body()
-        profile = body.get("profile") if isinstance(body, dict) else None
-        if not isinstance(profile, str):
-            raise InvalidRequest("profile must say the new size, like half or 24GiB.")
-        self.answer(await self.ask(lambda client: client.resize(lease_id, profile)))
+        size = body.get("size") if isinstance(body, dict) else None
+        if not isinstance(size, str):
+            raise InvalidRequest("size must be the new size, such as half or 24GiB.")
+        self.answer(await self.ask(lambda client: client.resize(lease_id, size)))
 
 
-class MoveHandler(FastGPUHandler):
+class MigrateHandler(FastGPUHandler):
     """A lease whose device is not well."""
 
     @web.authenticated
     @authorized(action="write", resource=LEASES)  # type: ignore[untyped-decorator]
     async def post(self, lease_id: str) -> None:
         """Take it elsewhere, or with the next restart of its kernel."""
-        self.answer(await self.ask(lambda client: client.move(lease_id)))
+        self.answer(await self.ask(lambda client: client.migrate(lease_id)))
 
 
 class PinHandler(FastGPUHandler):

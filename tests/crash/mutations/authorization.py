@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastgpu_jupyter.pool.host import process
 from fastgpu_jupyter.pool.http import service
 from fastgpu_jupyter.pool.http.service import PoolService
-from fastgpu_jupyter.pool.http.views import AccessScope
+from fastgpu_jupyter.pool.http.views.context import AccessScope
 from fastgpu_jupyter.pool.loop.calls import Call
 from tests.crash.mutations.edits import Edit
 from tests.crash.mutations.model import Fails, Guarantee, Mutation
@@ -28,7 +28,7 @@ MUTATIONS = (
     Mutation(
         "a tenant sees the leases of other tenants",
         AUTHORIZATION,
-        (Edit(AccessScope.includes, "self.all_tenants or _1", "True"),),
+        (Edit(AccessScope.includes_tenant, "self.all_tenants or _1", "True"),),
         Fails(test_who_may.test_a_stranger_sees_no_name_that_is_not_its_own, "secret.ipynb"),
     ),
     Mutation(

@@ -15,6 +15,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,6 +31,7 @@ from fastgpu_jupyter.pool.host.process import holder_of
 from fastgpu_jupyter.wire.client import new_token
 from tests.helpers import Kernel, KernelHelper, PoolProcess, fastgpu
 from tests.nvml.machine import FakeMachine
+from tests.views import text
 from tests.waiting import DEADLINE_S, wait_until
 
 ROOT = Path(__file__).parents[3]
@@ -498,7 +500,7 @@ class Tenant:
         self._pool = pool
         self.lease_id = str(pool.client.request("full", token=token)["id"])
         self.opens = start(FASTGPU_LEASE=self.lease_id)
-        self.bound = dict(pool.client.bind(self.lease_id, token, self.opens.pid))
+        self.bound: Any = dict(pool.client.bind(self.lease_id, token, self.opens.pid))
 
     def may(self, nodes: list[Path]) -> list[bool]:
         return [may(self.opens(node)) for node in nodes]
@@ -506,7 +508,7 @@ class Tenant:
 
 def said(pool: PoolProcess, lease_id: str, nodes: list[Path]) -> list[bool]:
     """Which of the files its lease says."""
-    return [str(node) in pool.lease(lease_id)["device_nodes"] for node in nodes]
+    return [str(node) in pool.lease(lease_id)["device_access"]["nodes"] for node in nodes]
 
 
 @real
@@ -523,7 +525,7 @@ def test_a_kernel_opens_its_own_gpu_only(
     assert sorted(mine) == [[False, True], [True, False]]
     assert [opens(kernel, nodes) for kernel in (first, second)] == mine
     view = pool.lease(first.lease_id)
-    assert (view["device_nodes_closed"], "root" in view["device_nodes_message"]) == (False, True)
+    assert (view["device_access"]["restricted"], "root" in text(view["device_access"]["message"])) == (False, True)
     assert first.manager is not None
     before = first.pid
     first.manager.restart_kernel(now=True)
@@ -544,7 +546,8 @@ def test_files_are_opened_with_a_grant_and_closed_with_its_end_whichever_pool_ma
     pool.start(CLOSE)
     first, second, third = (Tenant(pool, start) for _ in range(3))
     for tenant in (first, second):
-        assert (tenant.bound["device_nodes_closed"], tenant.bound["device_nodes_message"]) == (True, None), "at once"
+        access = tenant.bound["device_access"]
+        assert (access["restricted"], text(access["message"])) == (True, None), "at once"
     mine = {one.lease_id: said(pool, one.lease_id, nodes) for one in (first, second)}
     assert sorted(mine.values()) == [[False, True], [True, False]]
     assert [one.may(nodes) for one in (first, second)] == list(mine.values())
@@ -558,7 +561,7 @@ def test_files_are_opened_with_a_grant_and_closed_with_its_end_whichever_pool_ma
     pool.kill()
     assert second.may(nodes) == mine[second.lease_id]
     pool.start(CLOSE)
-    wait_until(lambda: pool.lease(second.lease_id)["device_nodes_closed"], "it is taken over")
+    wait_until(lambda: pool.lease(second.lease_id)["device_access"]["restricted"], "it is taken over")
     assert second.may(nodes) == mine[second.lease_id]
     pool.client.release(third.lease_id)
     wait_until(lambda: third.may(nodes) == [False, False], "the next pool manager goes on with it")
@@ -566,7 +569,9 @@ def test_files_are_opened_with_a_grant_and_closed_with_its_end_whichever_pool_ma
     token = new_token()
     again = pool.client.request("full", token=token)["id"]
     pool.wait_state(again, "active")
-    assert pool.client.bind(again, token, third.opens.pid)["device_nodes_closed"], "one that asks again by itself"
+    assert pool.client.bind(again, token, third.opens.pid)["device_access"]["restricted"], (
+        "one that asks again by itself"
+    )
     assert third.may(nodes) == said(pool, again, nodes)
     pool.client.release(again)
 
@@ -575,7 +580,7 @@ def test_files_are_opened_with_a_grant_and_closed_with_its_end_whichever_pool_ma
     assert second.may(nodes) == [True, True], "one that closes nothing opens all"
     pool.kill()
     pool.start(CLOSE)
-    wait_until(lambda: pool.lease(second.lease_id)["device_nodes_closed"], "and one that does closes it again")
+    wait_until(lambda: pool.lease(second.lease_id)["device_access"]["restricted"], "and one that does closes it again")
     assert second.may(nodes) == mine[second.lease_id]
     for tenant in (first, second, third):
         tenant.opens.end()
@@ -593,7 +598,7 @@ def test_a_server_that_holds_a_lease_of_a_kernel_to_come_is_left_alone(
     lease_id = pool.client.request("full", token=new_token())["id"]
     pool.wait_state(lease_id, "active")
     view = pool.lease(lease_id)
-    assert (view["device_nodes_closed"], view["device_nodes_message"]) == (False, None)
+    assert (view["device_access"]["restricted"], text(view["device_access"]["message"])) == (False, None)
     assert cgroup.group_of(os.getpid()) == here
 
 
@@ -609,10 +614,10 @@ def test_the_driver_keeps_a_limit_for_the_group(
     (uuid,) = [gpu.uuid for gpu in machine.gpus]
     group = str(cgroup.group_of(kernel.pid))
     assert f"-{kernel.pid}-" in group
-    memory_bytes = pool.lease(kernel.lease_id)["memory_bytes"]
+    memory_bytes = pool.lease(kernel.lease_id)["memory"]["limit_bytes"]
     wait_until(lambda: machine.limits() == {(uuid, group): (0, memory_bytes)}, "the limit is set")
-    assert pool.lease(kernel.lease_id)["enforcement"] == "driver"
-    assert pool.lease(kernel.lease_id)["limit_message"] is None
+    assert pool.lease(kernel.lease_id)["enforcement"]["memory_limit"] == "driver"
+    assert text(pool.lease(kernel.lease_id)["enforcement"]["message"]) is None
     pool.client.resize(kernel.lease_id, "quarter")
     wait_until(lambda: machine.limits() == {(uuid, group): (0, memory_bytes // 2)}, "it follows the size")
     pool.client.release(kernel.lease_id)
@@ -630,9 +635,9 @@ def test_where_it_cannot_be_done_that_is_said_and_files_are_told(
     kernel = kernels.start()
     pool.wait_state(kernel.lease_id, "active")
     view = pool.lease(kernel.lease_id)
-    assert view["device_nodes"] != []
-    assert view["device_nodes_closed"] is False
-    assert "not closed to this lease" in view["device_nodes_message"]
+    assert view["device_access"]["nodes"] != []
+    assert view["device_access"]["restricted"] is False
+    assert "not closed to this lease" in text(view["device_access"]["message"])
     assert f"{kernel.lease_id}: {view['device_nodes_message']}" in fastgpu("status").stdout
     log = (pool.folder / "pool.out").read_text()
     assert log.count("are told to leases and not closed") == 1

@@ -33,12 +33,15 @@ from fastgpu_jupyter.pool.effects.executor import NO_ANSWER, EffectExecutor
 from fastgpu_jupyter.pool.host.clock import Clock
 from fastgpu_jupyter.pool.host.process import holder_of
 from fastgpu_jupyter.pool.host.threads import DaemonThreads, call_with_timeout
-from fastgpu_jupyter.pool.http.views import AccessScope, device_views, lease_views
+from fastgpu_jupyter.pool.http.views.context import AccessScope, ViewContext
+from fastgpu_jupyter.pool.http.views.device import device_views
+from fastgpu_jupyter.pool.http.views.lease import lease_views
 from fastgpu_jupyter.pool.loop import recovery
 from fastgpu_jupyter.pool.loop import runtime as runtime_module
 from fastgpu_jupyter.units import GIB
 from tests.pool.devices.fake_driver import FakeMachine, fake_spec
 from tests.pool.loop.test_runtime import Pool
+from tests.views import pending_reason_of
 from tests.waiting import async_wait_until
 
 
@@ -178,15 +181,13 @@ def test_while_the_driver_hangs_nothing_is_granted_and_everything_is_answered(
         await pool.until("meanwhile", LeaseState.ACTIVE)
 
     def views(pool: Pool, state: object, at: object, access: AccessScope) -> tuple[list[str], dict[str, str | None]]:
-        from fastgpu_jupyter.pool.http.views import ViewContext
-
         runtime = pool.runtime
         facts = ViewContext(
             "USD", runtime.usage, runtime.environment_of, {}, runtime.queue_positions, runtime.device_nodes_of, {}
         )
-        devices: list[str] = [view["health"] for view in device_views(state, access, facts)]  # type: ignore[arg-type]
+        devices: list[str] = [view["health"]["state"] for view in device_views(state, access, facts)]  # type: ignore[arg-type]
         leases = lease_views(state, at, access, facts)  # type: ignore[arg-type]
-        return devices, {view["id"]: view["pending_reason"] for view in leases}
+        return devices, {view["id"]: pending_reason_of(view) for view in leases}
 
     run(tmp_path, machine, story)
 

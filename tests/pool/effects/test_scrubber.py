@@ -22,6 +22,7 @@ from tests.helpers import PoolProcess, alive, fastgpu
 from tests.libcuda.stub import MEMORY_BYTES, OUT_OF_MEMORY, PAGES, CudaStub, FakeMemory
 from tests.nvml.machine import FakeGpu, FakeMachine
 from tests.pool.conftest import machine_pool
+from tests.views import device_of, explanation_of, pending_reason_of, scrub_of, text
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
@@ -71,7 +72,7 @@ class Tenant:
 
     def ended(self, timeout_s: float = 30) -> tuple[str, int | None]:
         self.pool.wait_state(self.lease_id, "ended", timeout_s=timeout_s)
-        return self.view["scrub"], self.view["scrub_bytes"]
+        return scrub_of(self.view)[0], scrub_of(self.view)[1]
 
 
 @pytest.fixture
@@ -131,19 +132,19 @@ def test_a_device_whose_memory_cannot_be_overwritten_is_kept_from_everybody_unti
     tenant = Tenant(pool, gpu).begin()
     memory.fail("cuMemsetD8_v2")
     tenant.leave_a_secret()
-    wait_until(lambda: device(pool)["health"] == "suspect", "it is known")
-    assert "cuMemsetD8_v2 answered CUDA_ERROR_UNKNOWN" in device(pool)["health_reason"]
-    assert "could not be overwritten yet" in tenant.view["pending_detail"]
+    wait_until(lambda: device(pool)["health"]["state"] == "suspect", "it is known")
+    assert "cuMemsetD8_v2 answered CUDA_ERROR_UNKNOWN" in text(device(pool)["health"]["message"])
+    assert "could not be overwritten yet" in explanation_of(tenant.view)
     assert f"{tenant.lease_id}: The memory that it had on its device could not be" in fastgpu("status").stdout
     assert tenant.view["state"] == "draining"
     waiting = Tenant(pool, gpu)
-    assert (waiting.view["state"], waiting.view["pending_reason"]) == ("waiting", "health")
+    assert (waiting.view["state"], pending_reason_of(waiting.view)) == ("waiting", "health")
     assert memory.pages_with(SECRET) == PAGES
     memory.lift()
     assert tenant.ended() == ("overwritten", MEMORY_BYTES)
     assert memory.pages_with(SECRET) == 0
     waiting.begin().end()
-    assert (device(pool)["health"], device(pool)["health_reason"]) == ("healthy", None)
+    assert (device(pool)["health"]["state"], text(device(pool)["health"]["message"])) == ("healthy", None)
     waiting.ended()
 
 
@@ -163,7 +164,7 @@ def test_no_room_to_overwrite_is_no_success(
     tenant.worker("fill", SECRET)
     memory.fail(call, OUT_OF_MEMORY)
     tenant.end()
-    wait_until(lambda: said in str(device(pool)["health_reason"]), "it is known")
+    wait_until(lambda: said in str(text(device(pool)["health"]["message"])), "it is known")
     assert memory.pages_with(SECRET) == PAGES
     memory.lift()
     assert tenant.ended() == ("overwritten", MEMORY_BYTES)
@@ -178,10 +179,12 @@ def test_one_that_hangs_is_killed_and_holds_up_nobody(
     memory.hang("cuMemsetD8_v2")
     tenant.leave_a_secret()
     (first,) = wait_until(lambda: children(pool.pid), "it is being overwritten")
-    assert tenant.view["pending_detail"] == "The memory that it had on its device is being overwritten."
+    assert explanation_of(tenant.view) == "The memory that it had on its device is being overwritten."
     for pid in (first, stranger):
         gpu.add_process(pid, 1 << 30)
-    wait_until(lambda: [one["pid"] for one in device(pool)["foreign"]] == [stranger], "only the other one is found")
+    wait_until(
+        lambda: [one["pid"] for one in device(pool)["unleased_processes"]] == [stranger], "only the other one is found"
+    )
     took_s = []
 
     def killed() -> bool:
@@ -194,7 +197,7 @@ def test_one_that_hangs_is_killed_and_holds_up_nobody(
     assert len(took_s) > 3
     assert sorted(took_s)[len(took_s) // 2] < 1
     gpu.remove_process(first)
-    wait_until(lambda: "not done within 5 seconds" in str(device(pool)["health_reason"]), "it is known")
+    wait_until(lambda: "not done within 5 seconds" in str(text(device(pool)["health"]["message"])), "it is known")
     memory.lift()
     assert tenant.ended() == ("overwritten", MEMORY_BYTES)
 
@@ -211,7 +214,7 @@ def test_other_devices_are_leased_meanwhile(
         hangs, other, last = Tenant(pool, gpus[0]), Tenant(pool, gpus[1]), Tenant(pool, gpus[1])
         for tenant in (hangs, other):
             pool.wait_state(tenant.lease_id, "active")
-        memory = memories[hangs.view["device_id"]]
+        memory = memories[device_of(hangs.view)]
         memory.hang("cuMemsetD8_v2")
         pool.client.release(hangs.lease_id)
         wait_until(lambda: children(pool.pid), "it is being overwritten")
@@ -228,11 +231,11 @@ def test_an_administrator_can_go_on_without(pool: PoolProcess, gpu: FakeGpu, mem
     tenant = Tenant(pool, gpu).begin()
     memory.fail("cuInit")
     tenant.leave_a_secret()
-    wait_until(lambda: device(pool)["health"] == "suspect", "it is known")
+    wait_until(lambda: device(pool)["health"]["state"] == "suspect", "it is known")
     assert fastgpu("drain", gpu.uuid, "--undo").returncode == 0
     assert tenant.ended() == ("gone", None)
-    assert "an administrator went on" in tenant.view["scrub_detail"]
-    assert device(pool)["health"] == "healthy"
+    assert "an administrator went on" in scrub_of(tenant.view)[2]
+    assert device(pool)["health"]["state"] == "healthy"
 
 
 def test_a_pool_that_is_killed_while_it_overwrites_does_it_again(
@@ -260,11 +263,11 @@ def test_what_another_pool_manager_could_not_overwrite_need_not_be_where_none_do
     tenant = Tenant(pool, gpu).begin()
     memory.fail("cuInit")
     tenant.leave_a_secret()
-    wait_until(lambda: device(pool)["health"] == "suspect", "it is known")
+    wait_until(lambda: device(pool)["health"]["state"] == "suspect", "it is known")
     pool.kill()
     pool.start()
     assert tenant.ended() == ("gone", None)
-    assert device(pool)["health"] == "healthy"
+    assert device(pool)["health"]["state"] == "healthy"
 
 
 def test_beside_others_nothing_is_overwritten_and_that_is_said(
@@ -278,7 +281,7 @@ def test_beside_others_nothing_is_overwritten_and_that_is_said(
         tenant.worker("fill", SECRET)
     first.end()
     assert first.ended() == ("gone", None)
-    assert "other leases are on the device" in first.view["scrub_detail"]
+    assert "other leases are on the device" in scrub_of(first.view)[2]
     assert memory.pages_with(SECRET) == PAGES
     second.end()
     assert second.ended() == ("overwritten", MEMORY_BYTES)
@@ -294,7 +297,7 @@ def test_who_comes_while_a_device_is_overwritten_waits_for_that(
     first.leave_a_secret()
     wait_until(lambda: children(pool.pid), "it is being overwritten")
     second = Tenant(pool, gpu, "quarter")
-    assert (second.view["state"], second.view["pending_detail"]) == (
+    assert (second.view["state"], explanation_of(second.view)) == (
         "preparing",
         "The memory of its device is overwritten first.",
     )
@@ -330,4 +333,4 @@ def test_a_mig_instance_is_overwritten_before_it_is_destroyed_whoever_is_beside_
     pool.start()
     pool.client.release(neighbour.lease_id)
     assert neighbour.ended() == ("gone", None)
-    assert "whether that clears its memory is not documented" in neighbour.view["scrub_detail"]
+    assert "whether that clears its memory is not documented" in scrub_of(neighbour.view)[2]

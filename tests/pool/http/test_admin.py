@@ -13,6 +13,7 @@ import pytest
 from fastgpu_jupyter.errors import Conflict, InvalidRequest, NoSuchDevice
 from fastgpu_jupyter.wire.client import new_token
 from tests.helpers import PoolProcess, fastgpu
+from tests.views import pending_reason_of, text, value_of
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
@@ -22,18 +23,18 @@ DEVICE = "SIM-0-A100-80GB"
 def test_a_lease_is_resized_and_the_next_in_the_queue_gets_what_it_leaves(pool: PoolProcess) -> None:
     lease = pool.client.request("full", token=new_token())
     waiting = pool.client.request("half", token=new_token())
-    assert waiting["pending_reason"] == "capacity"
+    assert pending_reason_of(waiting) == "capacity"
     done = fastgpu("resize", lease["id"], "half")
     assert (done.returncode, done.stdout) == (0, f"{lease['id']} is half now (40 GiB).\n")
     pool.wait_state(waiting["id"], "active")
     refused = fastgpu("resize", lease["id"], "full")
     assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
     assert "no room for 'full' on this device" in refused.stderr
-    assert pool.lease(lease["id"])["profile"] == "half"
+    assert pool.lease(lease["id"])["request"]["size"] == "half"
 
 
 def test_several_devices_and_models_are_asked_for_as_text(pool: PoolProcess) -> None:
-    assert pool.client.request("a100:1/4", token=new_token())["memory_bytes"] == 20 * 2**30
+    assert pool.client.request("a100:1/4", token=new_token())["memory"]["limit_bytes"] == 20 * 2**30
     with pytest.raises(NoSuchDevice, match="No device of this pool is 'h100'"):
         pool.client.request("h100", token=new_token())
     with pytest.raises(NoSuchDevice, match="has 1 such devices"):
@@ -59,7 +60,7 @@ def test_a_request_that_waited_long_enough_ends_by_itself(pool: PoolProcess) -> 
     pool.client.request("full", token=new_token())
     lease = pool.client.request("full", token=new_token(), options={"wait_ms_max": 1})
     pool.wait_state(lease["id"], "ended")
-    assert pool.lease(lease["id"])["end_reason"] == "expired"
+    assert value_of(pool.lease(lease["id"])["end_reason"]) == "expired"
 
 
 def test_a_drained_device_gets_no_new_leases_until_it_is_put_back(pool: PoolProcess) -> None:
@@ -67,7 +68,7 @@ def test_a_drained_device_gets_no_new_leases_until_it_is_put_back(pool: PoolProc
     assert "gets no new leases; 0 still hold it" in drained.stdout
     assert "drained" in fastgpu("status").stdout
     lease = pool.client.request("full", token=new_token())
-    assert (lease["state"], lease["pending_reason"]) == ("waiting", "drained")
+    assert (lease["state"], pending_reason_of(lease)) == ("waiting", "drained")
     assert "in service again" in fastgpu("drain", "--undo", DEVICE).stdout
     pool.wait_state(lease["id"], "active")
     missing = fastgpu("drain", "GPU-nowhere")
@@ -76,16 +77,16 @@ def test_a_drained_device_gets_no_new_leases_until_it_is_put_back(pool: PoolProc
 
 
 def test_a_quota_is_set_shown_and_kept(pool: PoolProcess) -> None:
-    (tenant,) = {one["tenant"] for one in [pool.client.request("half", token=new_token())]}
+    (tenant,) = {one["tenant"]["key"] for one in [pool.client.request("half", token=new_token())]}
     assert fastgpu("quota", tenant, "--weight=300", "--limit=0.75").returncode == 0
     with pytest.raises(InvalidRequest, match=r"may hold at most 0\.75 at once"):
         pool.client.request("full", token=new_token())
     waiting = pool.client.request("half", token=new_token())
-    assert waiting["pending_reason"] == "quota"
+    assert pending_reason_of(waiting) == "quota"
     pool.kill()
     pool.start()
     shown = json.loads(fastgpu("quota", "--json").stdout)["tenants"]
-    assert [(one["tenant"], one["weight"], one["limit_milli"], one["held_milli"]) for one in shown] == [
+    assert [(one["tenant"]["key"], one["weight"], one["limit_milli"], one["held_milli"]) for one in shown] == [
         (tenant, 300, 750, 500)
     ]
     wrong = fastgpu("quota", tenant, "--weight=0")
@@ -93,7 +94,7 @@ def test_a_quota_is_set_shown_and_kept(pool: PoolProcess) -> None:
 
 
 def test_a_group_is_entitled_and_its_tenants_together_stay_below_its_limit(pool: PoolProcess) -> None:
-    (tenant,) = {one["tenant"] for one in [pool.client.request("half", token=new_token())]}
+    (tenant,) = {one["tenant"]["key"] for one in [pool.client.request("half", token=new_token())]}
     assert fastgpu("quota", "lab", "--of-group", "--limit=0.75", "--guaranteed=0.25").returncode == 0
     shown = fastgpu("quota", tenant, "--group=lab").stdout
     assert "group lab" in shown
@@ -107,7 +108,7 @@ def test_a_group_is_entitled_and_its_tenants_together_stay_below_its_limit(pool:
         "held_memory_bytes": 0,
     }
     assert pool.client.request("quarter", token=new_token())["state"] == "active"
-    assert pool.client.request("eighth", token=new_token())["pending_reason"] == "quota"
+    assert pending_reason_of(pool.client.request("eighth", token=new_token())) == "quota"
     wrong = fastgpu("quota", "lab", "--of-group", "--limit=1", "--guaranteed=2")
     assert "more than the limit allows" in wrong.stderr
 
@@ -123,9 +124,13 @@ def test_a_lease_is_parked_waits_when_it_is_wanted_and_comes_back(pool: PoolProc
     pool.client.release(other["id"])
     pool.wait_state(lease["id"], "active")
     back = pool.lease(lease["id"])
-    assert (back["busy"], back["parked_bytes"], back["park_reason"]) == (True, 0, "asked")
+    assert (back["usage"]["busy"], back["parking"]["parked_bytes"], value_of(back["parking"]["reason"])) == (
+        True,
+        0,
+        "asked",
+    )
     pool.client.pin(lease["id"], pinned=True)
-    assert pool.lease(lease["id"])["retention"] == "hold"
+    assert pool.lease(lease["id"])["parking"]["retention"] == "hold"
 
 
 def test_a_parked_lease_survives_the_pool_manager(pool: PoolProcess) -> None:
@@ -141,15 +146,15 @@ def test_a_parked_lease_survives_the_pool_manager(pool: PoolProcess) -> None:
 
 def test_a_statement_is_a_table_json_or_csv_whose_lines_sum(pool: PoolProcess) -> None:
     lease = pool.client.request("full", notebook="=a,b.ipynb", token=new_token())
-    wait_until(lambda: pool.lease(lease["id"])["cost_micro"] > 0, "it costs something")
+    wait_until(lambda: pool.lease(lease["id"])["money"]["cost_micro"] > 0, "it costs something")
     pool.client.resize(lease["id"], "quarter")
     pool.client.release(lease["id"])
     pool.wait_state(lease["id"], "ended")
     month = time.strftime("%Y-%m", time.gmtime())
     (statement,) = json.loads(fastgpu("statement", "--json", f"--month={month}").stdout)["statements"]
-    assert [line["profile"] for line in statement["lines"]] == ["full", "quarter"]
+    assert [line["size"] for line in statement["lines"]] == ["full", "quarter"]
     assert sum(line["amount_micro"] for line in statement["lines"]) == statement["total_micro"]
-    assert statement["total_micro"] == pool.lease(lease["id"])["cost_micro"]
+    assert statement["total_micro"] == pool.lease(lease["id"])["money"]["cost_micro"]
     rows = list(csv.DictReader(io.StringIO(fastgpu("statement", "--csv").stdout)))
     assert [int(row["amount_micro"]) for row in rows] == [line["amount_micro"] for line in statement["lines"]]
     assert fastgpu("statement").stdout.splitlines()[-1].startswith("Total ")
@@ -159,7 +164,7 @@ def test_a_statement_is_a_table_json_or_csv_whose_lines_sum(pool: PoolProcess) -
 
 def test_a_lease_is_billed_to_another_tenant_from_its_transfer_on(pool: PoolProcess) -> None:
     lease = pool.client.request("half", token=new_token())
-    assert pool.client.transfer(lease["id"], "physics")["tenant"] == "physics"
+    assert pool.client.transfer(lease["id"], "physics")["tenant"]["key"] == "physics"
     over = pool.client.request("half", token=new_token())
     pool.client.release(over["id"])
     with pytest.raises(Conflict, match="cannot be transferred"):
@@ -183,7 +188,7 @@ def test_rates_are_listed_by_model(pool: PoolProcess) -> None:
 
 def test_a_budget_is_set_shown_and_stops_what_is_asked_after_it_is_spent(pool: PoolProcess) -> None:
     lease = pool.client.request("half", token=new_token())
-    tenant = lease["tenant"]
+    tenant = lease["tenant"]["key"]
     assert fastgpu("budget").stdout.splitlines()[1].split()[:2] == [tenant, "-"]
     shown = fastgpu("budget", tenant, "250.5", "--policy=stop").stdout
     assert "250.50 USD" in shown
@@ -192,9 +197,9 @@ def test_a_budget_is_set_shown_and_stops_what_is_asked_after_it_is_spent(pool: P
     (one,) = json.loads(fastgpu("budget", tenant, "0", "--policy=stop", "--json").stdout)["tenants"]
     assert (one["budget_micro_per_month"], one["budget_policy"]) == (0, "stop")
     waiting = pool.client.request("eighth", token=new_token())
-    assert waiting["pending_reason"] == "budget"
-    wait_until(lambda: pool.lease(lease["id"])["budget_message"], "the warning is told", 10)
-    assert "100 %" in str(pool.lease(lease["id"])["budget_message"])
+    assert pending_reason_of(waiting) == "budget"
+    wait_until(lambda: text(pool.lease(lease["id"])["money"]["message"]), "the warning is told", 10)
+    assert "100 %" in str(text(pool.lease(lease["id"])["money"]["message"]))
     pool.kill()
     pool.start()
     assert pool.lease(waiting["id"])["state"] == "waiting"
@@ -208,23 +213,23 @@ def test_a_budget_is_set_shown_and_stops_what_is_asked_after_it_is_spent(pool: P
 
 def test_a_lease_has_a_budget_of_its_own(pool: PoolProcess) -> None:
     lease = pool.client.request("half", token=new_token(), options={"budget_micro": 10**9})
-    assert (lease["budget_micro"], lease["budget_percent"]) == (10**9, None)
+    assert (lease["money"]["budget_micro"], lease["money"]["budget_percent"]) == (10**9, None)
     done = fastgpu("budget", "--lease", lease["id"], "2.5")
     assert f"{lease['id']} may cost 2.50 USD; so far it is" in done.stdout
-    assert pool.lease(lease["id"])["budget_micro"] == 2_500_000
+    assert pool.lease(lease["id"])["money"]["budget_micro"] == 2_500_000
     wrong = fastgpu("budget", "--lease", lease["id"], "0")
     assert "must be more than the lease has cost already" in wrong.stderr
 
 
 def test_capacity_is_reserved_covers_what_is_used_and_is_on_the_statement(pool: PoolProcess) -> None:
     lease = pool.client.request("half", token=new_token())
-    tenant = lease["tenant"]
+    tenant = lease["tenant"]["key"]
     made = fastgpu("reserve", tenant, "a100:1/2", "--plan=year").stdout.splitlines()
     reservation_id = made[1].split()[0]
     assert "0.5 a100" in made[1]
     assert "0.750000 USD" in made[1]
     held = pool.lease(lease["id"])
-    assert (held["billed_micro_per_hour"], held["covered_milli"]) == (0, 500)
+    assert (held["money"]["billed_micro_per_hour"], held["money"]["covered_milli"]) == (0, 500)
     assert (
         "1 a100 cannot be held for bob: the pool has 1 such GPUs, and 0.5 of all"
         in fastgpu("reserve", "bob", "a100").stderr
@@ -235,7 +240,7 @@ def test_capacity_is_reserved_covers_what_is_used_and_is_on_the_statement(pool: 
     (kept,) = json.loads(fastgpu("reserve", "--json").stdout)["reservations"]
     assert (kept["id"], kept["state"], kept["plan"], kept["milli"]) == (reservation_id, "running", "year", 500)
     assert "ended" in fastgpu("reserve", "--cancel", reservation_id).stdout
-    assert pool.lease(lease["id"])["billed_micro_per_hour"] == 1_250_000
+    assert pool.lease(lease["id"])["money"]["billed_micro_per_hour"] == 1_250_000
     (statement,) = json.loads(fastgpu("statement", "--json").stdout)["statements"]
     assert [line["kind"] for line in statement["lines"]][-1] == "reservation"
     assert sum(line["amount_micro"] for line in statement["lines"]) == statement["total_micro"]
@@ -257,7 +262,7 @@ def test_a_lease_is_parked_resumed_and_pinned_on_the_command_line(pool: PoolProc
     lease = pool.client.request("full", token=new_token())["id"]
     assert fastgpu("pin", lease).stdout == f"{lease} is pinned: it keeps its GPU although no cell runs.\n"
     assert "active (pinned)" in fastgpu("status").stdout
-    assert json.loads(fastgpu("unpin", "--json", lease).stdout)["retention"] == "yield"
+    assert json.loads(fastgpu("unpin", "--json", lease).stdout)["parking"]["retention"] == "yield"
     assert fastgpu("park", lease).stdout in (f"{lease} is parking.\n", f"{lease} is parked.\n")
     pool.wait_state(lease, "parked")
     assert "parked (asked)" in fastgpu("status").stdout

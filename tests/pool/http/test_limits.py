@@ -248,12 +248,12 @@ def test_a_head_that_is_too_large_is_closed(serve: Serve) -> None:
     "body",
     [
         b"[" * 60_000,
-        b'{"notebook": "\\ud800", "profile": "full", "token_sha256": "%s"}' % (b"0" * 64),
-        b'{"profile": "full", "token_sha256": "%s"}' % ("é" * 64).encode(),
+        b'{"notebook": "\\ud800", "size": "full", "token_sha256": "%s"}' % (b"0" * 64),
+        b'{"size": "full", "token_sha256": "%s"}' % ("é" * 64).encode(),
         b'{"memory_bytes": %s, "token_sha256": "%s"}' % (b"9" * 400, b"0" * 64),
-        b'{"profile": "full", "wait_ms_max": %s, "token_sha256": "%s"}' % (b"9" * 30, b"0" * 64),
-        b'{"notebook": "%s", "profile": "full", "token_sha256": "%s"}' % (b"n" * 2000, b"0" * 64),
-        b'{"profile": NaN}',
+        b'{"size": "full", "wait_ms_max": %s, "token_sha256": "%s"}' % (b"9" * 30, b"0" * 64),
+        b'{"notebook": "%s", "size": "full", "token_sha256": "%s"}' % (b"n" * 2000, b"0" * 64),
+        b'{"size": NaN}',
         b"\xff\xfe",
     ],
 )

@@ -8,6 +8,7 @@ import selectors
 import socket
 import threading
 from collections.abc import Iterator
+from operator import attrgetter
 from typing import Any, get_type_hints
 
 import jsonschema
@@ -16,13 +17,14 @@ import pytest
 
 from fastgpu_jupyter.errors import FastGPUError, by_code
 from fastgpu_jupyter.pool.http.limits import ServiceLimits
-from fastgpu_jupyter.pool.http.request_parsing import TEXT_MAX
 from fastgpu_jupyter.pool.http.routes import application, methods_of
-from fastgpu_jupyter.wire import openapi
+from fastgpu_jupyter.wire import openapi, schemas
 from fastgpu_jupyter.wire.client import new_token, token_digest
-from fastgpu_jupyter.wire.openapi import OPERATIONS, Operation
+from fastgpu_jupyter.wire.interfaces.operation import Operation
+from fastgpu_jupyter.wire.interfaces.pool import OPERATIONS
 from tests.pool.conftest import Serve
 from tests.pool.served import ServedPool
+from tests.views import device_of, value_of
 from tests.waiting import wait_until
 
 DOCUMENT = openapi.document()
@@ -34,11 +36,8 @@ EXAMPLES = {
     "group": "lab",
     "month": "2026-11",
 }
+OPERATION_NAME = attrgetter("name")
 JSON: dict[str, Any] = {"Content_Type": "application/json"}
-
-
-def named(operation: Operation) -> str:
-    return f"{operation.method.upper()} {operation.path}"
 
 
 def validate(instance: Any, schema: dict[str, Any]) -> None:
@@ -53,8 +52,8 @@ def test_the_document_has_every_route_and_no_other(serve: Serve) -> None:
     served = {(rule.matcher.regex, method) for rule in rules for method in methods_of(rule.target)}  # type: ignore[attr-defined]
     for operation in OPERATIONS:
         path = operation.path.format(**EXAMPLES)
-        found = [route for route in served if route[0].fullmatch(path) and route[1] == operation.method.upper()]
-        assert len(found) == 1, named(operation)
+        found = [route for route in served if route[0].fullmatch(path) and route[1] == operation.method]
+        assert len(found) == 1, operation.name
         served -= set(found)
     assert served == set()
 
@@ -85,10 +84,6 @@ def test_every_status_of_an_error_has_a_text() -> None:
     assert told - set(openapi._TEXTS) == {500, 502, 503}  # never an answer of this process to a request
 
 
-def test_the_limits_are_those_of_the_pool() -> None:
-    assert openapi.TEXT_MAX == TEXT_MAX
-
-
 # -- the answers ------------------------------------------------------------------------------------------------------
 
 
@@ -98,12 +93,12 @@ def test_every_answer_is_what_the_document_says(serve: Serve) -> None:
     held = pool.client.request("half", notebook="a.ipynb", token=token)
     pool.client.request("2xany", token=new_token())
     bodies: dict[str, tuple[bytes, dict[str, str]]] = {
-        "/v1/leases": (b'{"profile": "eighth", "token_sha256": "%s"}' % token_digest(token).encode(), {}),
+        "/v1/leases": (b'{"size": "eighth", "token_sha256": "%s"}' % token_digest(token).encode(), {}),
         "/v1/leases/{lease_id}/bind": (b'{"pid": null}', {"Authorization": f"Bearer {token}"}),
         "/v1/leases/{lease_id}/budget": (b'{"budget_micro": 1000000}', {}),
         "/v1/tenants/{tenant}/budget": (b'{"budget_micro": null, "policy": "stop"}', {}),
         "/v1/reservations/{reservation_id}": (b'{"tenant": "ann", "size": "half", "plan": "year"}', {}),
-        "/v1/leases/{lease_id}/resize": (b'{"profile": "quarter"}', {}),
+        "/v1/leases/{lease_id}/resize": (b'{"size": "quarter"}', {}),
         "/v1/leases/{lease_id}/transfer": (b'{"tenant": "bob"}', {}),
         "/v1/devices/{device_id}": (b'{"drained": true}', {}),
         "/v1/devices/{device_id}/mig": (b'{"on": false}', {}),
@@ -116,22 +111,21 @@ def test_every_answer_is_what_the_document_says(serve: Serve) -> None:
         "/v1/groups/{group}": (b'{"weight": 200}', {}),
         "/v1/tenants/{tenant}": (b'{"weight": 200, "limit_milli": null}', {}),
     }
-    path = {**EXAMPLES, "lease_id": held["id"], "device_id": str(held["device_id"])}
+    path = {**EXAMPLES, "lease_id": held["id"], "device_id": str(device_of(held))}
     # What ends the lease comes last.
-    for operation in sorted(OPERATIONS, key=lambda operation: operation.method == "delete"):
+    for operation in sorted(OPERATIONS, key=lambda operation: operation.method == "DELETE"):
         if isinstance(operation.answer, str):
             continue  # a stream, or text
         body, headers = bodies.get(operation.path, (None, {})) if operation.body else (None, {})
-        method = operation.method.upper()
         wait_until(lambda: pool.client.lease(held["id"])["state"] not in ("parking", "resuming"), "it was moved")
-        answer = pool.raw(method, operation.path.format(**path), body, **headers, **(JSON if body else {}))
-        assert answer.status == operation.status, (named(operation), answer.body)
+        answer = pool.raw(operation.method, operation.path.format(**path), body, **headers, **(JSON if body else {}))
+        assert answer.status == operation.status, (operation.name, answer.body)
         assert answer.headers["Content-Type"] == "application/json"
         assert "Etag" not in answer.headers
         if operation.answer is not dict:
             msgspec.convert(answer.json, operation.answer)
-            assert set(answer.json) == set(get_type_hints(operation.answer)), named(operation)
-        if operation.path.endswith("/move"):
+            assert set(answer.json) == set(get_type_hints(operation.answer)), operation.name
+        if operation.path.endswith("/migrate"):
             wait_until(lambda: pool.client.lease(str(held["id"]))["state"] == "active", "it is where it went")
 
 
@@ -145,33 +139,33 @@ def test_every_message_of_the_stream_is_what_the_document_says(serve: Serve) -> 
     with contextlib.closing(pool.client.events(lease_id=lease["id"], since=changed["seq"])) as stream:
         again = next(iter(stream))
     for message, shape in (
-        (snapshot, openapi.SnapshotMessage),
-        (changed, openapi.ChangedMessage),
-        (again, openapi.ChangedMessage),
+        (snapshot, schemas.SnapshotMessage),
+        (changed, schemas.ChangedMessage),
+        (again, schemas.ChangedMessage),
     ):
-        validate(message, openapi._ref(shape))
+        validate(message, openapi.reference(shape))
 
 
-@pytest.mark.parametrize("operation", OPERATIONS, ids=named)
+@pytest.mark.parametrize("operation", OPERATIONS, ids=OPERATION_NAME)
 def test_another_method_is_refused_with_those_that_there_are(serve: Serve, operation: Operation) -> None:
     pool = serve()
     path = operation.path.format(**EXAMPLES)
-    there_are = {one.method.upper() for one in OPERATIONS if one.path == operation.path}
+    there_are = {one.method for one in OPERATIONS if one.path == operation.path}
     for method in {"GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"} - there_are:
         refused = pool.raw(method, path)
         assert refused.status == 405
         assert set(refused.headers["Allow"].split(", ")) == there_are
-        validate(refused.json, openapi._ref(openapi.ProblemView))
+        validate(refused.json, openapi.reference(schemas.ProblemView))
 
 
 def test_a_key_is_of_one_call(serve: Serve) -> None:
     """The same key with another call is another call, and not an answer that has nothing to do with it."""
     pool = serve()
     key: dict[str, Any] = {"Idempotency_Key": "once"}
-    lease = {"profile": "full", "token_sha256": "0" * 64}
+    lease = {"size": "full", "token_sha256": "0" * 64}
     first = pool.raw("POST", "/v1/leases", msgspec.json.encode(lease), **key, **JSON).json
     assert pool.raw("PUT", "/v1/tenants/jo", b'{"weight": 7}', **key, **JSON).json["weight"] == 7
-    assert pool.raw("DELETE", f"/v1/leases/{first['id']}", **key).json["end_reason"] == "released"
+    assert value_of(pool.raw("DELETE", f"/v1/leases/{first['id']}", **key).json["end_reason"]) == "released"
     assert pool.raw("POST", "/v1/leases", msgspec.json.encode(lease), **key, **JSON).json["id"] == first["id"]
 
 
@@ -224,7 +218,7 @@ def tried(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ServedPool
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("with_token", [False, True], ids=["without token", "with token"])
 @pytest.mark.parametrize("mode", ["positive", "negative"])
-@pytest.mark.parametrize("operation", [one for one in OPERATIONS if one.path != "/v1/events"], ids=named)
+@pytest.mark.parametrize("operation", [one for one in OPERATIONS if one.path != "/v1/events"], ids=OPERATION_NAME)
 def test_whatever_is_sent_is_answered_as_documented(
     tried: tuple[ServedPool, str], operation: Operation, mode: str, with_token: bool
 ) -> None:
@@ -238,7 +232,7 @@ def test_whatever_is_sent_is_answered_as_documented(
     token = new_token()
     lease = pool.client.request("eighth", token=token)
     known = {**EXAMPLES, "lease_id": lease["id"], "device_id": str(pool.client.devices()[0]["id"])}
-    described = schemathesis.openapi.from_dict(DOCUMENT)[operation.path][operation.method.upper()]
+    described = schemathesis.openapi.from_dict(DOCUMENT)[operation.path][operation.method]
     count = 0
 
     @settings(

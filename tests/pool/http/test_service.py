@@ -22,6 +22,7 @@ from fastgpu_jupyter.wire.client import PoolClient, new_token
 from fastgpu_jupyter.wire.locate import user_runtime_dir, user_socket, user_state_dir
 from fastgpu_jupyter.wire.spawn import ALREADY_RUNNING, ensure_pool
 from tests.helpers import PoolProcess, alive, end_pool_at, fastgpu_process
+from tests.views import value_of
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
@@ -47,13 +48,13 @@ def test_the_views_are_what_their_types_say(pool: PoolProcess) -> None:
     pool.client.request("half", token=new_token())
     pool.client.request("full", token=new_token())
     status = pool.client.status()
-    shapes = {"devices": schemas.DeviceView, "leases": schemas.LeaseView, "queue": schemas.QueueView}
+    shapes = {"devices": schemas.DeviceView, "leases": schemas.LeaseView, "queue": schemas.QueueEntryView}
     assert set(status["pool"]) == set(get_type_hints(schemas.PoolView))
     for part, shape in shapes.items():
         assert status[part], part  # type: ignore[literal-required]
         for item in status[part]:  # type: ignore[literal-required]
             assert set(item) == set(get_type_hints(shape))
-    assert set(status["devices"][0]["holdings"][0]) == set(get_type_hints(schemas.HoldingView))
+    assert set(status["devices"][0]["allocations"][0]) == set(get_type_hints(schemas.AllocationView))
 
 
 def test_status_is_a_table_or_one_json_object(pool: PoolProcess) -> None:
@@ -73,7 +74,7 @@ def test_release_from_the_command_line(pool: PoolProcess) -> None:
     assert f"Released {lease['id']}" in done.stdout
     pool.wait_state(lease["id"], "ended")
     ended = json.loads(fastgpu_process("status", "--json").stdout)["leases"]
-    assert [(one["id"], one["end_reason"]) for one in ended] == [(lease["id"], "released")]
+    assert [(one["id"], value_of(one["end_reason"])) for one in ended] == [(lease["id"], "released")]
     missing = fastgpu_process("release", "nobody")
     assert (missing.returncode, missing.stderr.count("\n")) == (1, 1)
     assert "There is no lease 'nobody'" in missing.stderr
@@ -127,7 +128,7 @@ def test_only_the_token_makes_another_process_the_holder(pool: PoolProcess) -> N
     for wrong in (new_token(), "", token[:-1]):
         with pytest.raises(Forbidden, match="needs the token"):
             pool.client.bind(lease["id"], wrong, os.getpid())
-    assert pool.client.bind(lease["id"], token)["pid"] == os.getpid()
+    assert pool.client.bind(lease["id"], token)["holder"]["pid"] == os.getpid()
     with pytest.raises(NotFound):
         pool.client.bind(lease["id"], token, 2**31 - 1)
 
@@ -151,7 +152,7 @@ def test_a_repeated_request_is_one_lease(pool: PoolProcess) -> None:
         ("POST", "/v1/leases", b"{", {"Content_Type": "application/json"}, 400),
         ("POST", "/v1/leases", b"[]", {"Content_Type": "application/json"}, 400),
         ("POST", "/v1/leases", b"{}", {"Content_Type": "application/json"}, 400),
-        ("POST", "/v1/leases", b'{"profile": 7}', {"Content_Type": "application/json"}, 400),
+        ("POST", "/v1/leases", b'{"size": 7}', {"Content_Type": "application/json"}, 400),
         ("POST", "/v1/leases", b"{}", {"Content_Type": "application/json", "Idempotency_Key": "x" * 200}, 400),
         ("DELETE", "/v1/leases/nobody", None, {}, 404),
     ],
@@ -161,7 +162,7 @@ def test_every_error_has_one_shape(
 ) -> None:
     found, problem = raw(method, path, body, **headers)
     assert found == status
-    assert set(problem) == {"type", "title", "status", "code", "detail"}
+    assert set(problem) == {"type", "title", "status", "code", "detail", "message"}
     assert problem["status"] == status
     assert problem["detail"].endswith(".")
 
@@ -255,4 +256,4 @@ def test_the_stream_begins_with_everything_and_then_tells_each_change(pool: Pool
         assert set(seen) <= {"preparing", "active"}
         usage = next(message for message in messages if message["type"] == "usage")
         assert [one["id"] for one in usage["leases"]] == [lease["id"]]
-        assert usage["leases"][0]["memory_used_bytes"] > 0
+        assert usage["leases"][0]["memory"]["used_bytes"] > 0

@@ -11,7 +11,7 @@ from fastgpu_jupyter.core.model import commands as c
 from fastgpu_jupyter.core.model.entities import BudgetPolicy, Instant, Plan
 from fastgpu_jupyter.errors import InvalidRequest
 from fastgpu_jupyter.pool.http import statements as statement_views
-from fastgpu_jupyter.pool.http.views import AccessScope
+from fastgpu_jupyter.pool.http.views.context import AccessScope
 from fastgpu_jupyter.pool.journal.store import Entry, Journal
 from fastgpu_jupyter.pool.loop.calls import changes_of
 from fastgpu_jupyter.units import MS_PER_HOUR
@@ -50,9 +50,11 @@ def journal(tmp_path: Path) -> Journal:
 def test_each_sees_its_own_and_an_administrator_all(journal: Journal) -> None:
     until = Instant(1000 + MS_PER_HOUR, WALL + 1000 + MS_PER_HOUR)
     ann = statement_views.statements(journal, "2001-09", until, AccessScope("ann"), "USD")
-    assert [(one["tenant"], one["total_micro"], one["active_ms"]) for one in ann] == [("ann", 1_800_000, MS_PER_HOUR)]
+    assert [(one["tenant"]["key"], one["total_micro"], one["active_ms"]) for one in ann] == [
+        ("ann", 1_800_000, MS_PER_HOUR)
+    ]
     everybody = statement_views.statements(journal, "2001-09", until, AccessScope("root", all_tenants=True), "USD")
-    assert [one["tenant"] for one in everybody] == ["ann", "bob"]
+    assert [one["tenant"]["key"] for one in everybody] == ["ann", "bob"]
     assert [line["lease_id"] for line in everybody[1]["lines"]] == ["bobs"]
     assert statement_views.statements(journal, "2001-10", until, AccessScope("ann"), "USD") == []
     journal.close()
@@ -80,7 +82,7 @@ def test_a_reservation_is_a_line_of_its_tenants_statement(tmp_path: Path) -> Non
     (statement,) = statement_views.statements(journal, "2001-09", until, AccessScope("ann"), "USD")
     leased, reserved = statement["lines"]
     assert (leased["kind"], leased["covered_milli"], leased["amount_micro"]) == ("lease", 500, 0)
-    assert (reserved["kind"], reserved["lease_id"], reserved["profile"]) == ("reservation", None, "1 a100")
+    assert (reserved["kind"], reserved["lease_id"], reserved["size"]) == ("reservation", None, "1 a100")
     assert statement["total_micro"] == reserved["amount_micro"] == 1_800_000
     assert statement["active_ms"] == MS_PER_HOUR
     journal.close()

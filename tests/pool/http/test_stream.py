@@ -21,13 +21,14 @@ import pytest
 from fastgpu_jupyter.pool.http import server as server_module
 from fastgpu_jupyter.pool.http import stream as stream_module
 from fastgpu_jupyter.pool.http.stream import BACKLOG_BYTES_MAX, BACKLOG_MAX, StreamSubscriber
-from fastgpu_jupyter.pool.http.views import AccessScope
+from fastgpu_jupyter.pool.http.views.context import AccessScope
 from fastgpu_jupyter.wire import unixsocket
 from fastgpu_jupyter.wire.client import new_token
 from fastgpu_jupyter.wire.locate import user_socket
 from tests.helpers import PoolProcess
 from tests.pool.conftest import Serve
 from tests.pool.served import ServedPool
+from tests.views import device_of
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -77,7 +78,7 @@ def test_who_comes_back_gets_what_was_missed_and_no_more(serve: Serve) -> None:
         missed = next(stream)
         assert missed["type"] == "changed"
         assert [(lease["id"], lease["state"]) for lease in missed["leases"]] == [(new["id"], "active")]
-        assert [device["id"] for device in missed["devices"]] == [new["device_id"]]
+        assert [device["id"] for device in missed["devices"]] == [device_of(new)]
         assert missed["seq"] > since
         # It goes on from there like any other stream.
         pool.client.release(old["id"])
@@ -95,9 +96,9 @@ def test_a_device_that_a_parked_lease_has_left_is_told_to_be_free(serve: Serve) 
             told.update({device["id"]: device for device in message["devices"]})
             if any(view["state"] == "parked" for view in message["leases"]):
                 break
-    assert list(told) == [lease["device_id"]]
+    assert list(told) == [device_of(lease)]
     (device,) = told.values()
-    assert (device["holdings"], device["memory_free_bytes"]) == ([], device["memory_bytes"])
+    assert (device["allocations"], device["memory"]["free_bytes"]) == ([], device["memory"]["total_bytes"])
 
 
 def test_who_missed_nothing_is_told_so(serve: Serve) -> None:

@@ -27,6 +27,7 @@ from fastgpu_jupyter.wire.locate import user_state_dir
 from tests.helpers import PoolProcess
 from tests.pool.conftest import Serve
 from tests.pool.served import ServedPool
+from tests.views import text, value_of
 from tests.waiting import wait_until
 
 OpenReserve = Callable[[Path], PreallocatedReleaseLog]
@@ -94,7 +95,7 @@ def test_releases_are_accepted_and_nothing_is_granted_until_the_disk_is_mended(s
     gives_up = pool.client.request("full", token=new_token())["id"]
     mend = broken(pool)
     degrade(pool)
-    said = pool.client.pool()["message"]
+    said = text(pool.client.pool()["message"])
     assert said is not None
     assert "cannot be written" in said
     assert "releases are accepted, but nothing new is granted" in said
@@ -103,14 +104,14 @@ def test_releases_are_accepted_and_nothing_is_granted_until_the_disk_is_mended(s
     assert pool.raw("GET", "/v1/health").status == 200
     assert pool.client.release(held)["state"] == "draining"
     assert pool.client.release(held)["state"] == "draining"
-    assert pool.client.release(gives_up)["end_reason"] == "cancelled"
+    assert value_of(pool.client.release(gives_up)["end_reason"]) == "cancelled"
     assert pool.client.lease(waits)["state"] == "waiting"  # the device is given back, and granted to nobody
     assert pool.raw("DELETE", f"/v1/leases/{'x' * 16}").status == 404
     mend()
     wait_until(lambda: pool.client.pool()["accepting"], "it goes on by itself")
     assert pool.client.pool()["message"] is None
     wait_until(lambda: pool.client.lease(waits)["state"] == "active", "who waited is served")
-    assert pool.client.lease(held)["end_reason"] == "released"
+    assert value_of(pool.client.lease(held)["end_reason"]) == "released"
     pool.stop()
     state = on_disk(pool.folder)
     assert {name: state.leases[name].end_reason for name in (held, waits, gives_up)} == {
@@ -140,11 +141,11 @@ def test_the_time_of_a_release_is_that_of_its_answer(serve: Serve) -> None:
     lease = pool.client.request("full", token=new_token())["id"]
     mend = fill(pool)
     degrade(pool)
-    billed = pool.client.release(lease)["active_ms"]
+    billed = pool.client.release(lease)["usage"]["active_ms"]
     wait_until(lambda: pool.call(pool.runtime.now).ms > billed + 50, "time passes")
     mend()
     wait_until(lambda: pool.client.lease(lease)["state"] == "ended", "it ends")
-    assert pool.client.lease(lease)["active_ms"] == billed
+    assert pool.client.lease(lease)["usage"]["active_ms"] == billed
     pool.stop()
     assert on_disk(pool.folder).leases[lease].active_ms == billed
 
@@ -159,7 +160,7 @@ def test_a_holder_that_dies_meanwhile_is_reaped_and_billed_to_its_end(serve: Ser
         degrade(pool)
         kernel.kill()
     wait_until(lambda: pool.client.lease(lease)["state"] == "draining", "it is reaped")
-    assert pool.client.lease(lease)["end_reason"] == "holder_died"
+    assert value_of(pool.client.lease(lease)["end_reason"]) == "holder_died"
     mend()
     wait_until(lambda: pool.client.lease(lease)["state"] == "ended", "it ends")
 
@@ -247,7 +248,7 @@ def test_a_journal_that_cannot_even_be_read_takes_no_more_records(
     pool.stop()
     assert not tried
     again = ServedPool(pool.folder)
-    assert again.client.lease(lease)["end_reason"] == "released"
+    assert value_of(again.client.lease(lease)["end_reason"]) == "released"
     again.stop()
 
 
@@ -272,15 +273,15 @@ def test_what_was_released_is_released_after_a_crash(
     waits = pool.client.request("full", token=new_token())["id"]
     fill(pool)
     degrade(pool, monkeypatch)
-    billed = pool.client.release(held)["active_ms"]
+    billed = pool.client.release(held)["usage"]["active_ms"]
     pool.client.release(waits)
     left = crash(pool, tmp_path / "left")
     assert on_disk(left).leases[held].end_reason is None  # the journal alone does not know it
     for _ in range(2):  # and once it is known it stays so
         again = ServedPool(left, "2xA100-80GB")
         found = {lease["id"]: lease for lease in again.client.leases()}
-        assert (found[held]["end_reason"], found[held]["active_ms"]) == ("released", billed)
-        assert found[waits]["end_reason"] == "cancelled"
+        assert (value_of(found[held]["end_reason"]), found[held]["usage"]["active_ms"]) == ("released", billed)
+        assert value_of(found[waits]["end_reason"]) == "cancelled"
         assert found[kept]["state"] == "active"
         assert again.client.pool()["accepting"]
         again.stop()
@@ -307,13 +308,13 @@ def test_where_the_disk_is_full_at_the_start_it_serves_and_grants_nothing(
         again = ServedPool(left)
         assert not again.client.pool()["accepting"]
         assert "no room" in str(again.client.pool()["message"])
-        assert again.client.lease(held)["end_reason"] == "released"
+        assert value_of(again.client.lease(held)["end_reason"]) == "released"
         assert again.client.lease(waits)["state"] == "waiting"
         left = crash(again, tmp_path / "left once more")
     wait_until(lambda: again.client.lease(waits)["state"] == "active", "it goes on by itself")
     again.stop()
     third = ServedPool(left)
-    assert third.client.lease(held)["end_reason"] == "released"
+    assert value_of(third.client.lease(held)["end_reason"]) == "released"
     third.stop()
 
 
@@ -417,7 +418,7 @@ def test_kill_9_on_a_full_disk_loses_nothing_that_was_acknowledged(
 
 
 def _agrees(client: PoolClient, held: list[str], released: set[str]) -> None:
-    found = {lease["id"]: lease["end_reason"] for lease in client.leases()}
+    found = {lease["id"]: value_of(lease["end_reason"]) for lease in client.leases()}
     assert set(found) >= set(held), "an acknowledged lease was lost"
     for lease_id in held:
         assert (found[lease_id] is not None) == (lease_id in released), lease_id

@@ -18,6 +18,7 @@ from fastgpu_jupyter.wire.client import new_token
 from tests.core.world import World, spec
 from tests.pool.conftest import Serve
 from tests.pool.served import ServedPool
+from tests.views import device_of
 from tests.waiting import wait_until
 
 
@@ -76,7 +77,7 @@ def test_what_happens_is_counted(serve: Serve) -> None:
     assert 0 < seen["fastgpu_journal_append_seconds_count"] <= seen["fastgpu_decision_seconds_count"]
     assert seen["fastgpu_journal_append_seconds_sum"] > 0
     assert seen["fastgpu_accepting"] == 1
-    device = leases[0]["device_id"]
+    device = device_of(leases[0])
     assert seen[f"fastgpu_device_memory_bytes{{device={device}}}"] == 16 * 2**30
     assert seen[f"fastgpu_device_memory_free_bytes{{device={device}}}"] == 0
     wait_until(lambda: f"fastgpu_device_utilization_percent{{device={device}}}" in scrape(pool), "it was sampled")
@@ -88,7 +89,7 @@ def test_no_label_names_a_notebook_a_lease_or_a_user(serve: Serve) -> None:
     pool = serve()
     lease = pool.client.request("full", notebook="secret.ipynb", kernel_id="kernel-7", token=new_token())
     text = pool.raw("GET", "/v1/metrics").body.decode()
-    for name in ("secret", "kernel-7", lease["id"], lease["tenant"]):
+    for name in ("secret", "kernel-7", lease["id"], lease["tenant"]["key"]):
         assert f'"{name}' not in text
 
 

@@ -15,6 +15,7 @@ from fastgpu_jupyter.pool.monitors import sampler as sampler_module
 from fastgpu_jupyter.wire.client import new_token
 from tests.pool.conftest import Serve
 from tests.pool.served import ServedPool
+from tests.views import device_of
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
@@ -27,7 +28,7 @@ def known(numbers: list[int | None]) -> list[int]:
 def test_a_lease_and_its_device_have_a_history_from_the_first_second_on(serve: Serve) -> None:
     pool = serve(simulate="2xT4-16GB")
     lease = pool.client.request("half", token=new_token())
-    device_id = str(lease["device_id"])
+    device_id = str(device_of(lease))
 
     def seconds() -> list[int]:
         return known(pool.client.lease_history(lease["id"])["memory_used_bytes"])
@@ -84,7 +85,7 @@ def test_counters_that_are_silent_are_unknown_and_all_else_goes_on(
     lease = pool.client.request("half", token=new_token())
 
     def memory() -> int | None:
-        return pool.client.lease(lease["id"])["memory_used_bytes"]
+        return pool.client.lease(lease["id"])["memory"]["used_bytes"]
 
     wait_until(memory, "the counters are read")
     with contextlib.closing(pool.client.events()) as stream, hanging(pool) as come_back:
@@ -93,7 +94,7 @@ def test_counters_that_are_silent_are_unknown_and_all_else_goes_on(
         assert 0 < told["counters_silent_since"] - told["started_at"] < 60_000
         # What it said last is no longer so, and nobody is shown it.
         assert memory() is None
-        assert pool.client.devices()[0]["memory_used_bytes"] is None
+        assert pool.client.devices()[0]["memory"]["used_bytes"] is None
         # Leases come and go meanwhile.
         other = pool.client.request("half", token=new_token())
         assert pool.client.release(other["id"])["state"] in ("draining", "ended")

@@ -42,7 +42,7 @@ def kernel(pool: PoolProcess, profile: str) -> Iterator[tuple[str, int, int]]:
 
 def used(pool: PoolProcess, lease_id: str) -> tuple[int | None, int | None]:
     lease = pool.lease(lease_id)
-    return lease["utilization_percent"], lease["memory_used_bytes"]
+    return lease["usage"]["utilization_percent"], lease["memory"]["used_bytes"]
 
 
 def test_leases_on_one_gpu_use_what_their_processes_do(use_machine: Build, pool: PoolProcess) -> None:
@@ -56,9 +56,9 @@ def test_leases_on_one_gpu_use_what_their_processes_do(use_machine: Build, pool:
         wait_until(lambda: used(pool, one) == (45, 3 * GIB), "a lease uses what its process and its child do")
         assert used(pool, other) == (0, 0)
         device = pool.client.devices()[0]
-        assert device["utilization_percent"] == 65
-        assert device["memory_used_bytes"] is not None
-        assert device["memory_used_bytes"] >= 10 * GIB
+        assert device["usage"]["utilization_percent"] == 65
+        assert device["memory"]["used_bytes"] is not None
+        assert device["memory"]["used_bytes"] >= 10 * GIB
         history = pool.client.lease_history(one)
         assert 3 * GIB in history["memory_used_bytes"]
         # Nobody measures power or energy by process.
@@ -96,7 +96,7 @@ def test_garbage_is_nothing(use_machine: Build, pool: PoolProcess, old_driver: b
 
     def seen() -> tuple[int | None, bool]:
         device = pool.client.devices()[0]
-        return device["utilization_percent"], device["memory_used_bytes"] is not None
+        return device["usage"]["utilization_percent"], device["memory"]["used_bytes"] is not None
 
     wait_until(lambda: seen() == (40, True), "the device says what it does")
     for byte in (0xFF, 0x7F):
@@ -109,11 +109,11 @@ def test_garbage_is_nothing(use_machine: Build, pool: PoolProcess, old_driver: b
 def test_silence_is_said_and_ends(use_machine: Build, pool: PoolProcess) -> None:
     machine = use_machine("2xL4")
     pool.start()
-    wait_until(lambda: pool.client.devices()[0]["memory_used_bytes"] is not None, "the counters are read")
+    wait_until(lambda: pool.client.devices()[0]["memory"]["used_bytes"] is not None, "the counters are read")
     assert pool.client.pool()["counters_silent_since"] is None
     machine.hang()
     since = wait_until(lambda: pool.client.pool()["counters_silent_since"], "it is said that they are not")
-    assert {device["memory_used_bytes"] for device in pool.client.devices()} == {None}
+    assert {device["memory"]["used_bytes"] for device in pool.client.devices()} == {None}
     assert pool.client.pool()["counters_silent_since"] == since
     machine.lift()
     wait_until(lambda: pool.client.pool()["counters_silent_since"] is None, "they are read again")

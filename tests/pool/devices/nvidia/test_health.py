@@ -12,6 +12,7 @@ from fastgpu_jupyter.wire.client import new_token
 from tests.helpers import KernelHelper, PoolProcess, fastgpu, fastgpu_process
 from tests.nvml.machine import FakeMachine
 from tests.pool.conftest import machine_pool
+from tests.views import device_of, text, value_of
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
@@ -25,7 +26,8 @@ def device(pool: PoolProcess, number: int) -> Any:
 
 def until_health(pool: PoolProcess, number: int, health: str) -> Any:
     return wait_until(
-        lambda: found if (found := device(pool, number))["health"] == health else None, f"GPU {number} is {health}"
+        lambda: found if (found := device(pool, number))["health"]["state"] == health else None,
+        f"GPU {number} is {health}",
     )
 
 
@@ -41,15 +43,15 @@ def test_a_fault_of_the_code_is_told_in_its_notebook(
     pool.start()
     kernel = kernels.start()
     pool.wait_state(kernel.lease_id, "active")
-    held = pool.client.lease(kernel.lease_id)["device_id"]
+    held = device_of(pool.client.lease(kernel.lease_id))
     gpu = next(gpu for gpu in machine.gpus if gpu.uuid == held)
     gpu.add_process(kernel.pid, 2**30)
     watched(machine)
     gpu.xid(31)
-    told = wait_until(lambda: pool.client.lease(kernel.lease_id)["fault_message"], "the fault is told")
+    told = wait_until(lambda: text(pool.client.lease(kernel.lease_id)["health"]["message"]), "the fault is told")
     assert "Your code read or wrote outside its memory on the GPU: Xid 31." in told
     wait_until(lambda: "Xid 31" in kernel.run("1 + 1").stream("stderr"), "the notebook says so")
-    assert device(pool, gpu.place)["health"] == "healthy"
+    assert device(pool, gpu.place)["health"]["state"] == "healthy"
     status = fastgpu("status").stdout
     assert f"{kernel.lease_id}: Your code" in status
 
@@ -60,11 +62,11 @@ def test_a_gpu_leaves_service_while_the_driver_wants_it_reset(use_machine: Build
     watched(machine)
     machine.gpus[0].need(1)
     ill = until_health(pool, 0, "faulty")
-    assert "reset" in ill["health_reason"]
+    assert "reset" in text(ill["health"]["message"])
     assert f"{machine.gpus[0].uuid}: {ill['health_reason']}" in fastgpu("status").stdout
     lease_id = pool.client.request("full", token=new_token())["id"]
     pool.wait_state(lease_id, "active")
-    assert pool.client.lease(lease_id)["device_id"] == machine.gpus[1].uuid
+    assert device_of(pool.client.lease(lease_id)) == machine.gpus[1].uuid
     machine.gpus[0].need(0)
     until_health(pool, 0, "healthy")
 
@@ -82,7 +84,7 @@ def test_after_an_error_of_the_gpu_somebody_must_put_it_back(use_machine: Build,
     assert "replaced when it is reset" in refused.stderr
     gpu.set(remapped=(0, 1, False, False))
     assert "in service again" in fastgpu("drain", "--undo", gpu.uuid).stdout
-    assert device(pool, 0)["health"] == "healthy"
+    assert device(pool, 0)["health"]["state"] == "healthy"
 
 
 def test_a_gpu_that_falls_off_the_bus_takes_its_leases_with_it(use_machine: Build, pool: PoolProcess) -> None:
@@ -92,14 +94,16 @@ def test_a_gpu_that_falls_off_the_bus_takes_its_leases_with_it(use_machine: Buil
     leases = [pool.client.request("full", token=new_token())["id"] for _ in range(3)]
     for lease_id in leases[:2]:
         pool.wait_state(lease_id, "active")
-    lost = pool.client.lease(leases[0])["device_id"]
+    lost = device_of(pool.client.lease(leases[0]))
     next(gpu for gpu in machine.gpus if gpu.uuid == lost).lose()
-    view = wait_until(lambda: pool.client.lease(leases[0])["end_reason"] and pool.client.lease(leases[0]), "it is lost")
-    assert view["end_reason"] == "device_lost"
+    view = wait_until(
+        lambda: value_of(pool.client.lease(leases[0])["end_reason"]) and pool.client.lease(leases[0]), "it is lost"
+    )
+    assert value_of(view["end_reason"]) == "device_lost"
     assert pool.state(leases[1]) == "active"
     pool.client.release(leases[1])
     pool.wait_state(leases[2], "active")
-    assert pool.client.lease(leases[2])["device_id"] != lost
+    assert device_of(pool.client.lease(leases[2])) != lost
 
 
 def test_the_doctor_sees_what_nvml_shows(use_machine: Build) -> None:

@@ -12,6 +12,7 @@ from fastgpu_jupyter.wire.client import new_token
 from tests.helpers import KernelHelper, PoolProcess, fastgpu
 from tests.nvml.machine import FakeGpu, FakeMachine
 from tests.pool.conftest import machine_pool
+from tests.views import device_of, explanation_of, gpu_of, mechanisms_of, pending_reason_of, position_of, value_of
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
@@ -54,13 +55,17 @@ def test_a_card_is_filled_with_a_mixture_and_emptied_again(
     (gpu,) = use_machine(f"1x{model} MIG").gpus
     pool.start()
     (device,) = pool.client.devices()
-    assert (device["mechanisms"], device["parkable"]) == (["mig"], False)
+    assert (device["capabilities"]["mechanisms"], device["capabilities"]["parkable"]) == (["mig"], False)
     leases = [active(pool, size) for size in (small, "half", small, "any:1/8")]
     assert sorted(one.profile for one in gpu.instances) == [small, small, small, half]
     uuids = [visible(pool, lease_id) for lease_id in leases]
     assert sorted(uuids) == sorted(one.uuid for one in gpu.instances)
     view = pool.lease(leases[1])
-    assert (view["mechanism"], view["enforcement"], view["parkable"]) == ("mig", "hardware", False)
+    assert (gpu_of(view)["mechanism"], view["enforcement"]["memory_limit"], view["parking"]["parkable"]) == (
+        "mig",
+        "hardware",
+        False,
+    )
     waiting = ask(pool, "half")
     assert pool.state(waiting) == "waiting"
     for lease_id in leases:
@@ -82,8 +87,8 @@ def test_a_kernel_has_its_partition_until_its_memory_there_is_gone(
     shown = kernel.run("import os; print(os.environ['CUDA_VISIBLE_DEVICES'])").stream().strip()
     assert shown == instance.uuid
     gpu.add_process(kernel.pid, 3 * GIB, utilization=60, instance=instance)
-    wait_until(lambda: (pool.lease(kernel.lease_id)["memory_used_bytes"] or 0) >= 3 * GIB, "its memory is measured")
-    wait_until(lambda: pool.lease(kernel.lease_id)["utilization_percent"], "and its use, on Hopper")
+    wait_until(lambda: (pool.lease(kernel.lease_id)["memory"]["used_bytes"] or 0) >= 3 * GIB, "its memory is measured")
+    wait_until(lambda: pool.lease(kernel.lease_id)["usage"]["utilization_percent"], "and its use, on Hopper")
     pool.client.release(kernel.lease_id)
     pool.wait_state(kernel.lease_id, "draining")
     assert gpu.instances
@@ -181,7 +186,7 @@ def test_a_lease_on_a_card_that_is_not_well_moves_when_its_user_asks_and_its_ker
     lease_id, old_pid = kernel.lease_id, kernel.pid
     pool.wait_state(lease_id, "active")
     assert "is well and in service" in fastgpu("move", lease_id).stderr
-    old = cards[str(pool.lease(lease_id)["device_id"])]
+    old = cards[str(device_of(pool.lease(lease_id)))]
     other = next(gpu for gpu in machine.gpus if gpu is not old)
     before = visible(pool, lease_id)
     old.add_process(old_pid, GIB, instance=old.instances[0])
@@ -190,17 +195,19 @@ def test_a_lease_on_a_card_that_is_not_well_moves_when_its_user_asks_and_its_ker
     said = wait_until(lambda: kernel.run("1").stream("stderr"), "the notebook is told")
     assert "`%fastgpu move`" in said
     assert "the kernel must then be restarted, and what it has on this one is lost" in said
-    assert (pool.state(lease_id), pool.lease(lease_id)["move"]) == ("active", "restart"), "nothing is moved unasked"
+    assert (pool.state(lease_id), pool.lease(lease_id)["health"]["migration"]) == ("active", "restart"), (
+        "nothing is moved unasked"
+    )
     (shown,) = kernel.run("%fastgpu move").shown()
     assert "the restart discards the kernel's GPU memory" in shown
-    assert (visible(pool, lease_id), pool.lease(lease_id)["move"]) == (before, "accepted")
+    assert (visible(pool, lease_id), pool.lease(lease_id)["health"]["migration"]) == (before, "accepted")
 
     assert kernel.manager is not None
     kernel.manager.restart_kernel()
     kernel.wait_ready()
     assert kernel.value("__import__('os').environ['CUDA_VISIBLE_DEVICES']") == repr(other.instances[0].uuid)
-    assert (kernel.lease_id, pool.lease(lease_id)["device_id"]) == (lease_id, other.uuid)
-    assert pool.lease(lease_id)["move"] is None
+    assert (kernel.lease_id, device_of(pool.lease(lease_id))) == (lease_id, other.uuid)
+    assert pool.lease(lease_id)["health"]["migration"] is None
     assert not old.instances
 
 
@@ -211,8 +218,8 @@ def test_a_partition_that_somebody_destroys_ends_its_lease_and_no_other(use_mach
     next(one for one in gpu.instances if one.uuid == visible(pool, mine)).destroy()
     pool.wait_state(mine, "ended")
     view = pool.lease(mine)
-    assert view["end_reason"] == "device_lost"
-    assert "Somebody destroyed its MIG instance" in str(view["pending_detail"])
+    assert value_of(view["end_reason"]) == "device_lost"
+    assert "Somebody destroyed its MIG instance" in str(explanation_of(view))
     assert pool.state(other) == "active"
     active(pool, "half")
 
@@ -283,16 +290,16 @@ def test_one_that_fits_nowhere_any_more_keeps_its_place_and_is_told_why(use_mach
     machine = use_machine("2xA100-SXM4-80GB MIG")
     pool.start()
     held, machine_of = active(pool, "full"), {gpu.uuid: gpu for gpu in machine.gpus}
-    (other,) = set(machine_of) - {str(pool.lease(held)["device_id"])}
+    (other,) = set(machine_of) - {str(device_of(pool.lease(held)))}
     theirs = machine_of[other].create_instance("1g.10gb", 0)
     # Before the pool has looked, or after: it waits, and is next, and nothing is made.
     waiting, behind = ask(pool, "full"), ask(pool, "full")
     pool.wait_state(waiting, "waiting")
     view = pool.lease(waiting)
-    assert (view["place"], pool.lease(behind)["place"]) == (1, 2)
-    assert view["pending_reason"] in ("not prepared", "capacity")
-    if view["pending_reason"] == "not prepared":  # else the pool has looked just in time
-        assert "1g.10gb at slot 0" in str(view["pending_detail"])
+    assert (position_of(view), position_of(pool.lease(behind))) == (1, 2)
+    assert pending_reason_of(view) in ("not_prepared", "capacity")
+    if pending_reason_of(view) == "not_prepared":  # else the pool has looked just in time
+        assert "1g.10gb at slot 0" in str(explanation_of(view))
     theirs.destroy()
     pool.wait_state(waiting, "active")
     assert pool.state(behind) == "waiting"
@@ -323,13 +330,13 @@ def test_the_mode_is_switched_off_underneath_and_on_again(use_machine: Build, po
     lease_id = active(pool, "half")
     gpu.switch_mig(on=False)
     pool.wait_state(lease_id, "ended")
-    assert pool.lease(lease_id)["end_reason"] == "device_lost"
+    assert value_of(pool.lease(lease_id)["end_reason"]) == "device_lost"
     wait_until(lambda: "exclusive" in str(pool.client.devices()), "it is had whole")
     whole = active(pool, "full")
     assert visible(pool, whole) == gpu.uuid
     gpu.switch_mig(on=True)
     pool.wait_state(whole, "ended")
-    wait_until(lambda: [one["mechanisms"] for one in pool.client.devices()] == [["mig"]], "it is divided")
+    wait_until(lambda: mechanisms_of(pool.client.devices()) == [["mig"]], "it is divided")
     active(pool, "1g.10gb")
 
 
@@ -366,7 +373,7 @@ def test_the_command_line_shows_the_partition(use_machine: Build, pool: PoolProc
     shown = fastgpu("status")
     assert "mig 3g.40gb" in shown.stdout
     (lease,) = json.loads(fastgpu("status", "--json").stdout)["leases"]
-    assert (lease["partition"], lease["memory_bytes"]) == ("3g.40gb", 40192 * MIB)
+    assert (gpu_of(lease)["partition"], lease["memory"]["limit_bytes"]) == ("3g.40gb", 40192 * MIB)
 
 
 # -- the mode ---------------------------------------------------------------------------------------------------------
@@ -398,13 +405,13 @@ def test_the_mode_is_shown_first_and_switched_only_where_nothing_is_there(
 
     assert "MIG mode of" in fastgpu("mig", gpu.uuid, "on", "--yes").stdout
     assert gpu.raw.mig_current
-    assert [(one["mechanisms"], one["drained"]) for one in pool.client.devices()] == [(["mig"], False)]
+    assert [(one["capabilities"]["mechanisms"], one["drained"]) for one in pool.client.devices()] == [(["mig"], False)]
     half = active(pool, "half")
     assert "leases are on this device" in fastgpu("mig", gpu.uuid, "off", "--yes").stderr
     pool.client.release(half)
     pool.wait_state(half, "ended")
     assert fastgpu("mig", gpu.uuid, "off", "--yes").returncode == 0
-    assert pool.client.devices()[0]["partitions"] == []
+    assert pool.client.devices()[0]["capabilities"]["partitions"] == []
 
 
 def test_a_driver_that_says_yes_and_does_nothing_is_not_believed(use_machine: Build, pool: PoolProcess) -> None:
@@ -424,7 +431,7 @@ def test_where_a_reset_is_needed_the_mode_is_pending_until_then(use_machine: Bui
     done = fastgpu("mig", gpu.uuid, "on", "--yes")
     assert "MIG mode of" in done.stdout
     assert "once the GPU is reset" in done.stdout
-    assert pool.client.devices()[0]["partitions"] == []
+    assert pool.client.devices()[0]["capabilities"]["partitions"] == []
 
 
 def test_what_has_no_such_mode_says_so(use_machine: Build, pool: PoolProcess) -> None:

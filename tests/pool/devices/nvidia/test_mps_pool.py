@@ -21,6 +21,7 @@ from tests.helpers import Kernel, KernelHelper, PoolProcess, fastgpu
 from tests.nvml.machine import FakeMachine
 from tests.pool.conftest import machine_pool
 from tests.pool.devices.nvidia.simulated_mps import FakeMpsControl
+from tests.views import enforcement_of, explanation_of, gpu_of, mechanisms_of, text, value_of
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
@@ -59,15 +60,19 @@ def test_kernels_of_a_user_compute_by_one_daemon_that_ends_with_the_last(
 ) -> None:
     (gpu,) = use_machine("1xH100-80GB").gpus
     pool.start(BY_MPS)
-    assert pool.client.devices()[0]["mechanisms"] == ["exclusive", "mps", "shared"]
+    assert mechanisms_of(pool.client.devices())[0] == ["exclusive", "mps", "shared"]
     assert played_control.started == [], "nobody needs one yet"
     two = [kernels.start(half), kernels.start(half)]
     for kernel in two:
         pool.wait_state(kernel.lease_id, "active")
         view = pool.lease(kernel.lease_id)
-        assert (view["mechanism"], view["enforcement"], view["limit_scope"]) == ("mps", "userspace", "process")
-        assert "an error in one of them ends the others there" in view["mechanism_reason"]
-        assert not view["parkable"]
+        assert enforcement_of(view) == (
+            "mps",
+            "userspace",
+            "process",
+        )
+        assert "an error in one of them ends the others there" in text(gpu_of(view)["mechanism_reason"])
+        assert not view["parking"]["parkable"]
     (daemon,) = played_control.running
     assert daemon.device_id == gpu.uuid
     told = {
@@ -89,11 +94,11 @@ def test_kernels_of_a_user_compute_by_one_daemon_that_ends_with_the_last(
     server = daemon.start_server()
     gpu.add_process(server, GIB // 4)
     gpu.add_process(two[0].pid, 3 * GIB, by_mps=True)
-    wait_until(lambda: pool.lease(two[0].lease_id)["memory_used_bytes"] == 3 * GIB, "its memory is measured")
+    wait_until(lambda: pool.lease(two[0].lease_id)["memory"]["used_bytes"] == 3 * GIB, "its memory is measured")
     foreign = subprocess.Popen(["/bin/sleep", "1000"])
     try:
         gpu.add_process(foreign.pid, GIB)
-        listed = wait_until(lambda: pool.client.devices()[0]["foreign"], "a stranger is seen")
+        listed = wait_until(lambda: pool.client.devices()[0]["unleased_processes"], "a stranger is seen")
         assert [one["pid"] for one in listed] == [foreign.pid]
     finally:
         foreign.kill()
@@ -114,10 +119,10 @@ def test_what_requires_more_is_served_otherwise_on_the_same_gpu(
     pool.start(BY_MPS)
     by_mps = active(pool, "quarter")
     resizable = active(pool, "quarter", resizable=True)
-    assert [pool.lease(one)["mechanism"] for one in (by_mps, resizable)] == ["mps", "shared"]
+    assert [gpu_of(pool.lease(one))["mechanism"] for one in (by_mps, resizable)] == ["mps", "shared"]
     assert folder_of(pool, resizable) is None
     pool.client.resize(resizable, "eighth")
-    assert pool.lease(resizable)["mechanism"] == "shared"
+    assert gpu_of(pool.lease(resizable))["mechanism"] == "shared"
     assert len(played_control.running) == 1
 
 
@@ -126,20 +131,20 @@ def test_it_serves_only_where_it_is_switched_on_and_can_and_says_why_not(
 ) -> None:
     machine = use_machine("1xH100-80GB")
     pool.start()
-    assert pool.lease(active(pool))["mechanism"] == "shared"
+    assert gpu_of(pool.lease(active(pool)))["mechanism"] == "shared"
     pool.kill()
     (played_control.folder / PROGRAM).rename(played_control.folder / "hidden")
     pool.start(BY_MPS)
     if shutil.which(PROGRAM) is None:
         assert f"{PROGRAM} was not found" in str(pool.client.pool()["message"])
-        assert pool.client.devices()[0]["mechanisms"] == ["exclusive", "shared"]
+        assert mechanisms_of(pool.client.devices())[0] == ["exclusive", "shared"]
     (played_control.folder / "hidden").rename(played_control.folder / PROGRAM)
-    wait_until(lambda: "mps" in pool.client.devices()[0]["mechanisms"], "it is there now")
+    wait_until(lambda: "mps" in mechanisms_of(pool.client.devices())[0], "it is there now")
     assert pool.client.pool()["message"] is None
     with machine.locked():
         machine.gpus[0].raw.compute_mode = EXCLUSIVE_PROCESS
-    wait_until(lambda: "mps" not in pool.client.devices()[0]["mechanisms"], "one program only may use it")
-    assert pool.lease(active(pool))["mechanism"] == "shared"
+    wait_until(lambda: "mps" not in mechanisms_of(pool.client.devices())[0], "one program only may use it")
+    assert gpu_of(pool.lease(active(pool)))["mechanism"] == "shared"
     assert played_control.started == []
 
 
@@ -148,7 +153,7 @@ import hashlib, http.client, json, socket, sys
 connection = http.client.HTTPConnection("pool")
 connection.sock = socket.socket(socket.AF_UNIX)
 connection.sock.connect(sys.argv[1])
-body = {"profile": "half", "token_sha256": hashlib.sha256(b"t").hexdigest()}
+body = {"size": "half", "token_sha256": hashlib.sha256(b"t").hexdigest()}
 headers = {"Content-Type": "application/json", "Idempotency-Key": "0" * 32}
 connection.request("POST", "/v1/leases", json.dumps(body), headers)
 print(connection.getresponse().read().decode(), flush=True)
@@ -207,8 +212,8 @@ def test_a_daemon_that_is_killed_ends_its_leases_and_they_are_told(
     for lease_id in (kernel.lease_id, beside):
         pool.wait_state(lease_id, "ended")
         view = pool.lease(lease_id)
-        assert view["end_reason"] == "device_lost"
-        assert "MPS control daemon of this GPU has ended or" in str(view["pending_detail"])
+        assert value_of(view["end_reason"]) == "device_lost"
+        assert "MPS control daemon of this GPU has ended or" in str(explanation_of(view))
     assert pool.state(whole) == "active"
     assert "MPS control daemon of this GPU has ended or" in kernel.run("1").stream("stderr")
     after = active(pool)
@@ -235,7 +240,7 @@ def test_after_a_kill_of_the_pool_the_daemon_is_taken_over_and_not_leaked(
     assert folder_of(pool, beside) == str(daemon.folder)
     pool.client.release(beside)
     pool.wait_state(beside, "ended")
-    assert pool.lease(active(pool))["mechanism"] == "shared"
+    assert gpu_of(pool.lease(active(pool)))["mechanism"] == "shared"
     assert (daemon.runs, len(played_control.started)) == (True, 1)
     pool.client.release(first)
     pool.wait_state(first, "ended")
@@ -268,16 +273,16 @@ def test_one_that_hangs_when_it_is_started_is_given_up_and_tried_again(
     wait_until(lambda: played_control.started, "it is started")
     assert pool.client.health() == {"status": "ok"}
     wait_until(
-        lambda: "did not answer for 5 seconds" in str(pool.lease(lease_id)["pending_detail"]), "it is told why it waits"
+        lambda: "did not answer for 5 seconds" in str(explanation_of(pool.lease(lease_id))), "it is told why it waits"
     )
     assert pool.state(lease_id) in ("waiting", "preparing")
-    assert pool.client.devices()[0]["health"] == "healthy"
+    assert pool.client.devices()[0]["health"]["state"] == "healthy"
 
     pool.kill()  # while it hangs, or between two tries
     played_control.plan("serve")
     pool.start(BY_MPS)
     pool.wait_state(lease_id, "active")
-    assert pool.lease(lease_id)["mechanism"] == "mps"
+    assert gpu_of(pool.lease(lease_id))["mechanism"] == "mps"
     assert len(played_control.running) == 1  # what hung is not left
     pool.client.release(lease_id)
     pool.wait_state(lease_id, "ended")

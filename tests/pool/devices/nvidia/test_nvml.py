@@ -23,10 +23,10 @@ def test_eight_gpus_are_served_as_they_are(use_machine: Build, pool: PoolProcess
     pool.start()
     devices = pool.client.devices()
     assert [device["id"] for device in devices] == [gpu.uuid for gpu in machine.gpus]
-    assert {(one["model"], one["simulated"], one["health"]) for one in devices} == {
+    assert {(one["model"], one["simulated"], one["health"]["state"]) for one in devices} == {
         ("A100-SXM4-80GB", False, "healthy")
     }  # fmt: skip
-    assert devices[0]["memory_bytes"] == 80 * GIB
+    assert devices[0]["memory"]["total_bytes"] == 80 * GIB
 
 
 @pytest.mark.parametrize("old_driver", [False, True])
@@ -42,9 +42,10 @@ def test_a_kernel_has_a_gpu_until_its_memory_there_is_gone(
 
     gpu.add_process(kernel.pid, 3 * GIB, utilization=40)
     view = wait_until(
-        lambda: next((one for one in pool.live() if one["utilization_percent"] == 40), None), "its use is measured"
+        lambda: next((one for one in pool.live() if one["usage"]["utilization_percent"] == 40), None),
+        "its use is measured",
     )
-    assert 3 * GIB <= view["memory_used_bytes"] < 4 * GIB
+    assert 3 * GIB <= view["memory"]["used_bytes"] < 4 * GIB
 
     waiting = pool.client.request("full", token=new_token())["id"]
     pool.client.release(kernel.lease_id)

@@ -24,6 +24,18 @@ from fastgpu_jupyter.wire.client import new_token
 from tests.helpers import KernelHelper, PoolProcess, alive, fastgpu, fastgpu_process
 from tests.nvml.machine import FakeMachine
 from tests.pool.conftest import machine_pool
+from tests.views import (
+    device_of,
+    enforcement_of,
+    explanation_of,
+    gpu_of,
+    mechanisms_of,
+    partitions_of,
+    pending_reason_of,
+    scrub_of,
+    text,
+    value_of,
+)
 from tests.waiting import DEADLINE_S, wait_until
 
 pytestmark = pytest.mark.slow
@@ -78,13 +90,17 @@ def test_two_kernels_share_a_gpu_and_their_libraries_are_told(
     for kernel in (first, second):
         pool.wait_state(kernel.lease_id, "active")
         view = pool.lease(kernel.lease_id)
-        assert (view["mechanism"], view["enforcement"], view["limit_scope"]) == ("shared", "cooperative", "lease")
-        assert "part of a GPU was asked for" in view["mechanism_reason"]
-        assert view["device_nodes"] == ["/dev/nvidia0", "/dev/nvidiactl", "/dev/nvidia-uvm"]
+        assert enforcement_of(view) == (
+            "shared",
+            "cooperative",
+            "lease",
+        )
+        assert "part of a GPU was asked for" in text(gpu_of(view)["mechanism_reason"])
+        assert view["device_access"]["nodes"] == ["/dev/nvidia0", "/dev/nvidiactl", "/dev/nvidia-uvm"]
         assert kernel.value("__import__('os').environ['CUDA_VISIBLE_DEVICES']") == repr(gpu.uuid)
         cap = int(kernel.value("int(__import__('os').environ['FASTGPU_CAP_BYTES'])"))
-        assert cap == view["memory_bytes"] - 512 * 2**20
-    assert device(pool)["memory_free_bytes"] < GIB
+        assert cap == view["memory"]["limit_bytes"] - 512 * 2**20
+    assert device(pool)["memory"]["free_bytes"] < GIB
     waiting = pool.client.request("half", token=new_token())["id"]
     assert pool.state(waiting) == "waiting"
     assert "shared, cooperative" in fastgpu("status").stdout
@@ -99,24 +115,24 @@ def test_two_kernels_share_a_gpu_and_their_libraries_are_told(
         "sys.modules['cupy'] = cupy\n"
     )
     pool.client.resize(first.lease_id, "quarter")
-    quarter = pool.lease(first.lease_id)["memory_bytes"] - 512 * 2**20
-    assert pool.lease(first.lease_id)["size_applied"] == "pending"
+    quarter = pool.lease(first.lease_id)["memory"]["limit_bytes"] - 512 * 2**20
+    assert pool.lease(first.lease_id)["size"]["applied"] == "pending"
     wait_until(lambda: first.value("getattr(cupy, 'told', None)") == str(quarter), "the library is told")
-    wait_until(lambda: pool.lease(first.lease_id)["size_applied"] == "applied", "and the pool hears of it")
+    wait_until(lambda: pool.lease(first.lease_id)["size"]["applied"] == "applied", "and the pool hears of it")
 
     # One that has begun cannot, and everybody who looks learns it.
     first.run("sys.modules['jax'] = types.ModuleType('jax')")
     assert "told before its next cell" in fastgpu("resize", first.lease_id, "half").stdout
     assert "JAX cannot change the memory limit in this process" in first.run("1").stream("stderr")
     view = wait_until(
-        lambda: (one := pool.lease(first.lease_id)) and one["size_applied"] == "needs_restart" and one, "it is told"
+        lambda: (one := pool.lease(first.lease_id)) and one["size"]["applied"] == "needs_restart" and one, "it is told"
     )
-    assert view["size_message"] == "JAX keeps the earlier size until the kernel is restarted."
-    assert view["size_message"] in fastgpu("status").stdout
+    assert text(view["size"]["message"]) == "JAX keeps the earlier size until the kernel is restarted."
+    assert text(view["size"]["message"]) in fastgpu("status").stdout
     assert first.manager is not None
     first.manager.restart_kernel()
     first.wait_ready()
-    wait_until(lambda: pool.lease(first.lease_id)["size_applied"] == "applied", "a new process has it")
+    wait_until(lambda: pool.lease(first.lease_id)["size"]["applied"] == "applied", "a new process has it")
 
 
 def test_whoever_uses_more_than_its_part_is_told_and_then_ended(
@@ -134,19 +150,19 @@ def test_whoever_uses_more_than_its_part_is_told_and_then_ended(
         )
     )
     gpu.add_process(child, 25 * GIB)
-    wait_until(lambda: pool.lease(kernel.lease_id)["limit_message"], "it is told")
+    wait_until(lambda: text(pool.lease(kernel.lease_id)["enforcement"]["message"]), "it is told")
     said = wait_until(lambda: kernel.run("1").stream("stderr"), "the notebook is told")
     assert "45 GiB" in said
     assert "ended after 6 s" in said
     pool.wait_state(kernel.lease_id, "draining", timeout_s=30)
-    assert pool.lease(kernel.lease_id)["end_reason"] == "over_limit"
+    assert value_of(pool.lease(kernel.lease_id)["end_reason"]) == "over_limit"
     assert "used more GPU memory than its limit" in wait_until(lambda: kernel.run("1").stream("stderr"), "and why")
     assert pool.state(neighbour.lease_id) == "active"
     for pid in (kernel.pid, child):
-        assert pool.lease(kernel.lease_id)["scrub"] is None
+        assert scrub_of(pool.lease(kernel.lease_id))[0] is None
         gpu.remove_process(pid)
     pool.wait_state(kernel.lease_id, "ended")
-    assert pool.lease(kernel.lease_id)["scrub"] == "gone"
+    assert scrub_of(pool.lease(kernel.lease_id))[0] == "gone"
 
 
 def test_a_limit_of_the_driver_that_cannot_be_set_is_kept_by_agreement_and_says_so(
@@ -158,10 +174,11 @@ def test_a_limit_of_the_driver_that_cannot_be_set_is_kept_by_agreement_and_says_
     kernel = kernels.start(half)
     pool.wait_state(kernel.lease_id, "active")
     view = wait_until(
-        lambda: (one := pool.lease(kernel.lease_id)) and one["enforcement"] == "cooperative" and one, "it is found out"
+        lambda: (one := pool.lease(kernel.lease_id)) and enforcement_of(one)[1] == "cooperative" and one,
+        "it is found out",
     )
-    if view["limit_message"] is not None:  # where there are control groups at all
-        assert "does not keep the memory limit" in view["limit_message"]
+    if text(view["enforcement"]["message"]) is not None:  # where there are control groups at all
+        assert "does not keep the memory limit" in text(view["enforcement"]["message"])
     wait_until(lambda: kernel.value("'FASTGPU_CAP_BYTES' in __import__('os').environ") == "True", "the kernel caps")
     assert machine.limits() == {}, "nobody else was limited by it"
 
@@ -176,14 +193,14 @@ def test_a_process_without_a_lease_is_shown_with_user_and_memory(
     gpu.add_process(kernel.pid, GIB)
     other.add_process(stranger, 3 * GIB)
     began_s = time.monotonic()
-    found = wait_until(lambda: device(pool, 1)["foreign"], "it is found")
+    found = wait_until(lambda: device(pool, 1)["unleased_processes"], "it is found")
     assert time.monotonic() - began_s < 5
     user = pwd.getpwuid(os.getuid()).pw_name
     assert found == [{"pid": stranger, "user": user, "memory_bytes": 3 * GIB, "lease_id": None}]
-    assert device(pool)["foreign"] == []
+    assert device(pool)["unleased_processes"] == []
     assert f"process {stranger} of {user} has 3 GiB there and no lease" in fastgpu("status").stdout
     other.remove_process(stranger)
-    wait_until(lambda: device(pool, 1)["foreign"] == [], "it is gone")
+    wait_until(lambda: device(pool, 1)["unleased_processes"] == [], "it is gone")
 
 
 def test_a_gpu_that_vanished_ends_its_lease_and_no_other(use_machine: Build, pool: PoolProcess) -> None:
@@ -193,18 +210,18 @@ def test_a_gpu_that_vanished_ends_its_lease_and_no_other(use_machine: Build, poo
     for _ in machine.gpus:
         lease_id = pool.client.request("full", token=new_token())["id"]
         pool.wait_state(lease_id, "active")
-        leases[pool.lease(lease_id)["device_id"]] = lease_id
+        leases[device_of(pool.lease(lease_id))] = lease_id
     gone, stays = machine.gpus
     gone.vanish()
     pool.wait_state(leases[gone.uuid], "ended")
     ended = pool.lease(leases[gone.uuid])
-    assert (ended["end_reason"], ended["scrub"]) == ("device_lost", "device_gone")
+    assert (value_of(ended["end_reason"]), scrub_of(ended)[0]) == ("device_lost", "device_gone")
     assert pool.state(leases[stays.uuid]) == "active"
     pool.client.release(leases[stays.uuid])
     pool.wait_state(leases[stays.uuid], "ended")
     again = pool.client.request("full", token=new_token())["id"]
     pool.wait_state(again, "active")
-    assert pool.lease(again)["device_id"] == stays.uuid
+    assert device_of(pool.lease(again)) == stays.uuid
 
 
 def test_a_gpu_that_somebody_divides_is_not_granted_as_a_whole(use_machine: Build, pool: PoolProcess) -> None:
@@ -214,11 +231,14 @@ def test_a_gpu_that_somebody_divides_is_not_granted_as_a_whole(use_machine: Buil
     pool.wait_state(lease_id, "active")
     gpu.switch_mig(on=True)
     pool.wait_state(lease_id, "draining", "ended")
-    assert pool.lease(lease_id)["end_reason"] == "device_lost"
-    assert "MIG mode" in str(pool.lease(lease_id)["pending_detail"])
-    wait_until(lambda: [one["mechanisms"] for one in pool.client.devices()] == [["mig"]], "it is had by partitions")
+    assert value_of(pool.lease(lease_id)["end_reason"]) == "device_lost"
+    assert "MIG mode" in str(explanation_of(pool.lease(lease_id)))
+    wait_until(
+        lambda: mechanisms_of(pool.client.devices()) == [["mig"]],
+        "it is had by partitions",
+    )
     gpu.switch_mig(on=False)
-    wait_until(lambda: [one["partitions"] for one in pool.client.devices()] == [[]], "it is back")
+    wait_until(lambda: partitions_of(pool.client.devices()) == [[]], "it is back")
     again = pool.client.request("full", token=new_token())["id"]
     pool.wait_state(again, "active")
 
@@ -233,16 +253,18 @@ def test_nvml_that_hangs_for_30_seconds_holds_up_nobody(
     machine.hang(seconds=30)
     hung_s = time.monotonic()
     with answering(pool) as took_s:
-        wait_until(lambda: {one["health"] for one in pool.client.devices()} == {"suspect"}, "they are suspect", 25)
-        assert "does not answer" in device(pool)["health_reason"]
+        wait_until(
+            lambda: {one["health"]["state"] for one in pool.client.devices()} == {"suspect"}, "they are suspect", 25
+        )
+        assert "does not answer" in text(device(pool)["health"]["message"])
         waiting = pool.client.request("full", token=new_token())["id"]
         assert pool.state(waiting) == "waiting"
-        assert pool.lease(waiting)["pending_reason"] == "health"
+        assert pending_reason_of(pool.lease(waiting)) == "health"
         assert pool.state(kernel.lease_id) == "active"
         assert kernel.value("6 * 7") == "42"
         wait_until(lambda: pool.state(waiting) == "active", "it is granted once the driver answers", 60)
         assert time.monotonic() - hung_s > 29
-        assert {one["health"] for one in pool.client.devices()} == {"healthy"}
+        assert {one["health"]["state"] for one in pool.client.devices()} == {"healthy"}
     assert len(took_s) > 50
     assert sorted(took_s)[len(took_s) * 9 // 10] < 1, "the loop went on"
 
@@ -291,10 +313,10 @@ def test_answers_that_make_no_sense_grant_nothing(use_machine: Build, pool: Pool
         wait_until(lambda: tried(pool.lease(first)) or tried(pool.lease(second)), "it is tried")
         first, second = sorted(ids, key=lambda one: tried(pool.lease(one)))
     pool.wait_state(first, "active")
-    assert pool.lease(first)["device_id"] == good.uuid
+    assert device_of(pool.lease(first)) == good.uuid
     assert pool.state(second) in ("waiting", "preparing")
 
 
 def tried(view: dict[str, Any]) -> bool:
     """Whether a lease was granted what could not be prepared."""
-    return "could not be prepared" in str(view["pending_detail"])
+    return "could not be prepared" in str(explanation_of(view))

@@ -16,6 +16,7 @@ from fastgpu_jupyter.errors import Conflict
 from tests.helpers import Kernel, KernelHelper, PoolProcess, fastgpu
 from tests.nvml.machine import FakeGpu, FakeMachine
 from tests.pool.conftest import machine_pool
+from tests.views import text, value_of
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
@@ -114,7 +115,7 @@ def over(
         mover.put(kernel.pid, GIB // 2)
         cell = kernel.send(COMPUTE)
         kernel.message(cell, "stream")
-        wait_until(lambda: pool.lease(kernel.lease_id)["busy"], "the pool knows that a cell runs")
+        wait_until(lambda: pool.lease(kernel.lease_id)["usage"]["busy"], "the pool knows that a cell runs")
         mover.put(kernel.pid, 2 * GIB)
         yield kernel, cell, mover
     finally:
@@ -147,14 +148,18 @@ def test_it_is_told_at_once_and_a_larger_size_brings_it_back(
     assert f"jupyter fastgpu resize {kernel.lease_id} SIZE" in said
     pool.wait_state(kernel.lease_id, "parked")
     view = pool.lease(kernel.lease_id)
-    assert (view["park_reason"], view["parked_bytes"], view["limit_message"] in said) == ("over_limit", 2 * GIB, True)
+    assert (
+        value_of(view["parking"]["reason"]),
+        view["parking"]["parked_bytes"],
+        text(view["enforcement"]["message"]) in said,
+    ) == ("over_limit", 2 * GIB, True)
     with pytest.raises(Conflict, match=r"more than the 1\.5 GiB"):
         pool.client.resize(kernel.lease_id, "1.5GiB")
-    assert str(view["limit_message"]) in fastgpu("status").stdout
+    assert str(text(view["enforcement"]["message"])) in fastgpu("status").stdout
     shown = fastgpu("resize", kernel.lease_id, "4GiB")
     assert shown.returncode == 0, shown.stderr
     pool.wait_state(kernel.lease_id, "active")
-    assert pool.lease(kernel.lease_id)["memory_bytes"] == 4 * GIB
+    assert pool.lease(kernel.lease_id)["memory"]["limit_bytes"] == 4 * GIB
     (mover.folder / "enough").touch()
     ran = kernel.collect(cell)
     assert (ran.status, ran.stream()) == ("ok", "done\n")
@@ -172,7 +177,10 @@ def test_an_interrupt_brings_it_back_and_ends_the_cell_so_that_memory_can_be_fre
     assert (ran.status, ran.reply["ename"]) == ("error", "KeyboardInterrupt")
     pool.wait_state(kernel.lease_id, "active")
     mover.put(kernel.pid, GIB // 2)
-    wait_until(lambda: "It uses" not in str(pool.lease(kernel.lease_id)["limit_message"]), "it is within its limit")
+    wait_until(
+        lambda: "It uses" not in str(text(pool.lease(kernel.lease_id)["enforcement"]["message"])),
+        "it is within its limit",
+    )
     assert kernel.run("1 + 1").status == "ok"
     assert pool.state(kernel.lease_id) == "active"
 
@@ -190,4 +198,4 @@ def test_a_restart_gives_up_what_was_parked_and_keeps_the_lease(
     assert kernel.lease_id == before
     assert kernel.run("1 + 1").status == "ok"
     pool.wait_state(before, "active")
-    assert "parked" not in str(pool.lease(before)["limit_message"])
+    assert "parked" not in str(text(pool.lease(before)["enforcement"]["message"]))

@@ -1,0 +1,70 @@
+"""What the views need beside the state: whose leases a caller may see, and the readings of the moment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from ....core.model.entities import Lease, PendingReason, State
+from ....core.scheduling.queue_report import Estimator
+from ....wire.schemas import TenantReference
+from ...devices.driver import DeviceUsage, Sample
+from ...host.lease_groups import NOT_ENFORCED, DeviceAccess
+from ...monitors.process_owners import ForeignProcess
+
+UNKNOWN_USAGE = DeviceUsage(None, None)
+#: By waiting lease, in order of grant: its position and its pending reason.
+QueuePositions = Mapping[str, tuple[int, PendingReason]]
+
+
+@dataclass(frozen=True, slots=True)
+class AccessScope:
+    """The tenants whose leases a caller may see by name."""
+
+    tenant: str
+    all_tenants: bool = False
+
+    def includes(self, lease: Lease) -> bool:
+        """Return whether the lease's names are visible within this scope."""
+        return self.includes_tenant(lease.tenant)
+
+    def includes_tenant(self, tenant: str) -> bool:
+        """Return whether the tenant's own data are visible within this scope."""
+        return self.all_tenants or tenant == self.tenant
+
+
+@dataclass(frozen=True, slots=True)
+class ViewContext:
+    """The readings and the functions that the views of leases and devices need beside the state."""
+
+    currency: str
+    usage: Sample
+    environment_of: Callable[[str], dict[str, str]]
+    hidden_environment: dict[str, str]
+    queue_positions: Callable[[], QueuePositions]
+    device_nodes_of: Callable[[str], list[str]]
+    foreign: Mapping[str, Sequence[ForeignProcess]]
+    device_access_of: Callable[[str], DeviceAccess] = lambda _: NOT_ENFORCED
+    scrub_progress_of: Callable[[str], str | None] = lambda _: None  #: a sentence while device memory is overwritten
+    estimator: Callable[[State], Estimator] = Estimator
+
+
+def tenant_reference(tenant: str) -> TenantReference:
+    """Return a tenant's key and its display name."""
+    return {"key": tenant, "name": tenant}
+
+
+class EstimatorCache:
+    """The estimator of a state, kept for as long as the queue positions of that state are."""
+
+    def __init__(self, queue_positions: Callable[[], QueuePositions]) -> None:
+        self._queue_positions = queue_positions
+        self._positions: QueuePositions | None = None
+        self._estimator: Estimator | None = None
+
+    def __call__(self, state: State) -> Estimator:
+        """Return the estimator of ``state``, which the queue positions are of."""
+        positions = self._queue_positions()
+        if self._estimator is None or positions is not self._positions:
+            self._positions, self._estimator = positions, Estimator(state)
+        return self._estimator

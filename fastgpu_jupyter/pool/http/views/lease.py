@@ -1,0 +1,226 @@
+"""Views of leases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from ....core.accounting import budgets, meter
+from ....core.lease import device_health, memory_limit, migration, preparation, resize
+from ....core.model.entities import Instant, Lease, LogicalGPU, State
+from ....core.model.lifecycle import LeaseState
+from ....core.placement import mechanisms, parkability
+from ....wire.schemas import (
+    DeviceAccessView,
+    LeaseEnforcementView,
+    LeaseHealthView,
+    LeaseMoneyView,
+    LeaseParkingView,
+    LeaseQueueView,
+    LeaseReading,
+    LeaseScrubView,
+    LeaseSizeView,
+    LeaseTimesView,
+    LeaseUsageView,
+    LeaseView,
+    LogicalGPUView,
+    MessageView,
+)
+from ...devices.driver import DeviceUsage
+from ..messages import coded
+from .context import UNKNOWN_USAGE, AccessScope, ViewContext, tenant_reference
+from .queue import estimate_basis, pending_reason
+
+
+def lease_views(
+    state: State, at: Instant, access: AccessScope, context: ViewContext, only: Iterable[str] | None = None
+) -> list[LeaseView]:
+    """Return the leases within ``access``, or those of them that are named, oldest first."""
+    wanted = None if only is None else set(only)
+    return [
+        lease_view(state, lease, at, context)
+        for lease in state.leases.values()
+        if access.includes(lease) and (wanted is None or lease.id in wanted)
+    ]
+
+
+def lease_view(state: State, lease: Lease, at: Instant, context: ViewContext) -> LeaseView:
+    """Return one lease with everything that its tenant may know."""
+    request, gpu = lease.request, lease.logical_gpu
+    usage = context.usage.leases.get(lease.id, UNKNOWN_USAGE)
+    return {
+        "id": lease.id,
+        "version": lease.version,
+        "state": lease.state.value,
+        "tenant": tenant_reference(lease.tenant),
+        "end_reason": _enumerated("end", lease.end_reason),
+        "notes": list(_notes(lease, context)),
+        "environment": context.environment_of(lease.id),
+        "hidden_environment": context.hidden_environment,
+        "holder": {"kernel_id": request.kernel_id, "notebook": request.notebook, "pid": lease.holder.pid},
+        "request": {
+            "size": request.name,
+            "priority": request.priority.name.lower(),
+            "isolation": request.isolation.value,
+            "cpu_milli": request.cpu_milli,
+            "host_memory_bytes": request.host_memory_bytes,
+        },
+        "size": _size(lease),
+        "gpu": _gpu(state, gpu) if gpu else None,
+        "memory": {
+            "limit_bytes": gpu.memory_bytes if gpu else request.memory_bytes,
+            "used_bytes": usage.memory_used_bytes,
+        },
+        "usage": _usage(lease, at, usage),
+        "money": _money(state, lease, at, context.currency),
+        "queue": _queue(state, lease, context),
+        "enforcement": _enforcement(state, lease),
+        "device_access": _device_access(lease, context),
+        "parking": _parking(state, lease),
+        "scrub": _scrub(lease),
+        "health": _health(state, lease),
+        "times": _times(lease),
+    }
+
+
+def lease_reading(lease: Lease, at: Instant, usage: DeviceUsage) -> LeaseReading:
+    """Return the fields of a lease that change each second."""
+    return {
+        "id": lease.id,
+        "memory": {"used_bytes": usage.memory_used_bytes},
+        "usage": {"utilization_percent": usage.utilization_percent, "active_ms": meter.active_ms(lease, at.ms)},
+        "money": {
+            "billed_micro_per_hour": lease.billed_micro_per_hour,
+            "cost_micro": meter.cost_micro(lease, at.ms),
+            "cost_at": at.wall_ms,
+        },
+    }
+
+
+def _enumerated(prefix: str, value: str | None) -> MessageView | None:
+    """Return the message of a member of an enumeration."""
+    return None if value is None else coded(f"{prefix}.{value}", value.replace("_", " "))
+
+
+def _notes(lease: Lease, context: ViewContext) -> Iterator[MessageView]:
+    """Yield why the lease ended, failed preparations, the progress of scrubbing, or why the lease stays parked."""
+    retry = coded("prepare.retry", preparation.message(lease))
+    if lease.state is LeaseState.WAITING:
+        found: list[MessageView | None] = [retry]
+    else:
+        found = [
+            coded("end.detail", lease.end_detail),
+            retry if lease.state is LeaseState.PREPARING else None,
+            coded("scrub.progress", context.scrub_progress_of(lease.id)),
+        ]
+        if not any(found):
+            found = [coded("budget.stays_parked", budgets.why_parked(lease))]
+    yield from (note for note in found if note is not None)
+
+
+def _size(lease: Lease) -> LeaseSizeView:
+    outcome = resize.outcome(lease)
+    if outcome is None:
+        return {"applied": None, "message": None}
+    return {"applied": outcome.value, "message": coded(f"resize.{outcome.value}", resize.message(lease))}
+
+
+def _gpu(state: State, gpu: LogicalGPU) -> LogicalGPUView:
+    device = state.devices.get(gpu.device_id)
+    return {
+        "device_ids": list(gpu.device_ids),
+        "model": device.spec.model if device else None,
+        "simulated": gpu.mechanism.value == "simulated",
+        "mechanism": gpu.mechanism.value,
+        "mechanism_reason": coded(f"mechanism.{gpu.mechanism.value}", mechanisms.reason(gpu)),
+        "partition": gpu.partition.profile if gpu.partition else None,
+    }
+
+
+def _usage(lease: Lease, at: Instant, usage: DeviceUsage) -> LeaseUsageView:
+    requested_at = lease.requested_at.wall_ms
+    return {
+        "utilization_percent": usage.utilization_percent,
+        "active_ms": meter.active_ms(lease, at.ms),
+        "busy": lease.busy,
+        "last_used_at": at.wall_ms - (at.ms - lease.last_activity_ms) if lease.last_activity_ms else requested_at,
+    }
+
+
+def _money(state: State, lease: Lease, at: Instant, currency: str) -> LeaseMoneyView:
+    return {
+        "currency": currency,
+        "rate_micro_per_hour": lease.logical_gpu.rate_micro_per_hour if lease.logical_gpu else None,
+        "billed_micro_per_hour": lease.billed_micro_per_hour,
+        "covered_milli": lease.covered_milli,
+        "cost_micro": meter.cost_micro(lease, at.ms),
+        "cost_at": at.wall_ms,
+        "budget_micro": lease.request.budget_micro,
+        "budget_percent": lease.budget_percent or None,
+        "message": coded("budget.message", budgets.message(state, lease)),
+    }
+
+
+def _queue(state: State, lease: Lease, context: ViewContext) -> LeaseQueueView | None:
+    entry = context.queue_positions().get(lease.id) if lease.state is LeaseState.WAITING else None
+    if entry is None:
+        return None
+    estimate = context.estimator(state).of(entry[0])
+    return {
+        "position": entry[0],
+        "reason": pending_reason(*entry),
+        "estimate_ms": estimate.wait_ms,
+        "estimate_basis": estimate_basis(estimate),
+    }
+
+
+def _enforcement(state: State, lease: Lease) -> LeaseEnforcementView:
+    gpu = lease.logical_gpu
+    return {
+        "memory_limit": gpu.enforcement.value if gpu else None,
+        "scope": gpu.scope.value if gpu else None,
+        "message": coded("limit.message", memory_limit.message(state, lease)),
+    }
+
+
+def _device_access(lease: Lease, context: ViewContext) -> DeviceAccessView:
+    access = context.device_access_of(lease.id)
+    return {
+        "nodes": context.device_nodes_of(lease.id),
+        "restricted": access.enforced,
+        "message": coded("device_access.not_enforced", access.detail),
+    }
+
+
+def _parking(state: State, lease: Lease) -> LeaseParkingView:
+    return {
+        "retention": lease.request.retention.value,
+        "parkable": lease.state is LeaseState.ACTIVE and parkability.park_refusal(state, lease) is None,
+        "reason": _enumerated("park", lease.park_reason),
+        "parked_bytes": lease.parked_bytes,
+    }
+
+
+def _scrub(lease: Lease) -> LeaseScrubView | None:
+    if lease.scrub is None:
+        return None
+    return {
+        "result": lease.scrub.value,
+        "bytes": lease.scrub_bytes,
+        "message": coded("scrub.detail", lease.scrub_detail),
+    }
+
+
+def _health(state: State, lease: Lease) -> LeaseHealthView:
+    option = migration.migration_option(state, lease)
+    return {
+        "migration": option.value if option else None,
+        "message": coded("fault.message", device_health.message(state, lease)),
+    }
+
+
+def _times(lease: Lease) -> LeaseTimesView:
+    return {
+        "requested_at": lease.requested_at.wall_ms,
+        "granted_at": lease.granted_at.wall_ms if lease.granted_at else None,
+        "ended_at": lease.ended_at.wall_ms if lease.ended_at else None,
+    }

@@ -1,0 +1,31 @@
+"""The view of the pool manager itself."""
+
+from __future__ import annotations
+
+from .... import __version__
+from ....core.model.entities import State
+from ....wire.schemas import PoolView
+from ..messages import coded
+
+
+def pool_view(
+    state: State,
+    *,
+    scope: str,
+    currency: str,
+    started_at: int,
+    message: str | None,
+    fault: str | None,
+    silent_since: int | None,
+) -> PoolView:
+    """Return the pool manager itself; ``fault`` is why it accepts no requests."""
+    return {
+        "version": __version__,
+        "scope": "system" if scope == "system" else "user",
+        "simulated": any(device.spec.simulated for device in state.devices.values()),
+        "currency": currency,
+        "started_at": started_at,
+        "message": coded("pool.fault" if fault else "pool.message", fault or message),
+        "accepting": fault is None,
+        "counters_silent_since": silent_since,
+    }

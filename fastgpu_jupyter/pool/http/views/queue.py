@@ -1,0 +1,48 @@
+"""Views of the queue, and the messages about a waiting request."""
+
+from __future__ import annotations
+
+from ....core.model.entities import Lease, PendingReason, State
+from ....core.scheduling.queue_report import Estimate, explain
+from ....wire.schemas import MessageView, QueueEntryView
+from ..messages import coded
+from .context import AccessScope, ViewContext, tenant_reference
+
+
+def queue_views(state: State, access: AccessScope, context: ViewContext) -> list[QueueEntryView]:
+    """Return the queue in order of grant."""
+    estimator = context.estimator(state)
+    return [
+        _queue_entry(state.leases[lease_id], position, reason, access, estimator.of(position))
+        for lease_id, (position, reason) in context.queue_positions().items()
+    ]
+
+
+def pending_reason(position: int, reason: PendingReason) -> MessageView:
+    """Return the reason why a request at ``position`` is not granted yet."""
+    return coded(f"pending.{reason.value.replace(' ', '_')}", explain(position, reason))
+
+
+def estimate_basis(estimate: Estimate) -> MessageView:
+    """Return what an estimate is based on, or why there is none."""
+    return coded("estimate.none" if estimate.wait_ms is None else "estimate.mean", estimate.basis)
+
+
+def _queue_entry(
+    lease: Lease, position: int, reason: PendingReason, access: AccessScope, estimate: Estimate
+) -> QueueEntryView:
+    visible = access.includes(lease)
+    return {
+        "lease_id": lease.id if visible else None,
+        "position": position,
+        "reason": pending_reason(position, reason),
+        "estimate_ms": estimate.wait_ms,
+        "estimate_basis": estimate_basis(estimate),
+        "size": lease.request.name,
+        "priority": lease.request.priority.name.lower(),
+        "memory_bytes": lease.request.memory_bytes,
+        "notebook": lease.request.notebook if visible else None,
+        "tenant": tenant_reference(lease.tenant) if visible else None,
+        "waiting_since": lease.waiting_since.wall_ms,
+        "mine": lease.tenant == access.tenant,
+    }

@@ -1,0 +1,40 @@
+"""Calls about devices: list, history, drain, MIG mode."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+from urllib.parse import quote
+
+from .leases import history_query
+from .transport import Transport
+
+if TYPE_CHECKING:
+    from ..schemas import DeviceView, HistoryView, PartitionModeView
+
+
+class DeviceCalls(Transport):
+    """Calls about devices."""
+
+    def devices(self) -> list[DeviceView]:
+        """Return all devices and the leases that hold them."""
+        return cast("list[DeviceView]", self._call("GET", "/v1/devices")["devices"])
+
+    def device_history(self, device_id: str, resolution: str = "1s", since: int | None = None) -> HistoryView:
+        """Return the usage of a device by the second (``1s``) or the minute (``1m``), from ``since`` on."""
+        return cast("HistoryView", self._call("GET", _path(device_id, "history") + history_query(resolution, since)))
+
+    def drain(self, device_id: str, *, drained: bool) -> DeviceView:
+        """Drain a device, or return it to service; for administrators."""
+        return cast("DeviceView", self._change("PUT", _path(device_id), {"drained": drained}))
+
+    def partition_mode(self, device_id: str) -> PartitionModeView:
+        """Return MIG mode of a device, and what a switch of it would disturb; for administrators."""
+        return cast("PartitionModeView", self._call("GET", _path(device_id, "mig")))
+
+    def set_partition_mode(self, device_id: str, *, on: bool) -> PartitionModeView:
+        """Switch MIG mode of an unused device; for administrators."""
+        return cast("PartitionModeView", self._call("PUT", _path(device_id, "mig"), {"on": on}))
+
+
+def _path(device_id: str, part: str = "") -> str:
+    return f"/v1/devices/{quote(device_id, safe='')}" + (f"/{part}" if part else "")

@@ -1,0 +1,129 @@
+"""Calls about leases: request, bind, resize, park, migrate, release."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TypedDict, cast
+from urllib.parse import quote, urlencode
+
+from .tokens import token_digest
+from .transport import Transport
+
+if TYPE_CHECKING:
+    from ..schemas import HistoryView, LeaseView
+
+
+class LeaseOptions(TypedDict, total=False):
+    """The options of a request beside its size; the pool manager has a default for each."""
+
+    priority: str
+    wait_ms_max: int
+    isolation: str
+    parkable: bool
+    resizable: bool
+    retention: str
+    cpu_milli: int
+    host_memory_bytes: int
+    rate_micro_per_hour_max: int
+    budget_micro: int
+
+
+class LeaseCalls(Transport):
+    """Calls about leases."""
+
+    def leases(self) -> list[LeaseView]:
+        """Return the caller's leases, including those that ended in the last hour."""
+        return cast("list[LeaseView]", self._call("GET", "/v1/leases")["leases"])
+
+    def lease(self, lease_id: str, wait_ms: int = 0, after: int = -1) -> LeaseView:
+        """Return one lease; with ``wait_ms`` as soon as its version is beyond ``after``, or after that time."""
+        query = f"?{urlencode({'wait_ms': wait_ms, 'after': after})}" if wait_ms else ""
+        timeout_s = self.timeout_s + wait_ms / 1000
+        return cast("LeaseView", self._call("GET", _path(lease_id) + query, timeout_s=timeout_s))
+
+    def lease_history(self, lease_id: str, resolution: str = "1s", since: int | None = None) -> HistoryView:
+        """Return the usage of a lease by the second (``1s``) or the minute (``1m``), from ``since`` (wall clock) on."""
+        return cast("HistoryView", self._call("GET", _path(lease_id, "history") + history_query(resolution, since)))
+
+    def request(
+        self,
+        size: str | None = None,
+        memory_bytes: int | None = None,
+        kernel_id: str | None = None,
+        notebook: str | None = None,
+        *,
+        token: str,
+        key: str | None = None,
+        options: LeaseOptions | None = None,
+    ) -> LeaseView:
+        """Request a lease, held by the calling process until :meth:`bind`; return it at once, active or waiting."""
+        body = {
+            "size": size,
+            "memory_bytes": memory_bytes,
+            "kernel_id": kernel_id,
+            "notebook": notebook,
+            "token_sha256": token_digest(token),
+            **(options or {}),
+        }
+        return cast("LeaseView", self._call("POST", "/v1/leases", body, key=key or secrets.token_hex(16)))
+
+    def bind(self, lease_id: str, token: str, pid: int | None = None) -> LeaseView:
+        """Make process ``pid`` the holder of the lease; ``None`` is the calling process itself."""
+        return self._act(lease_id, "bind", {"pid": pid}, token)
+
+    def release(self, lease_id: str, token: str | None = None) -> LeaseView:
+        """Release the lease; a second release is not an error."""
+        return cast("LeaseView", self._change("DELETE", _path(lease_id), token=token))
+
+    def resize(self, lease_id: str, size: str) -> LeaseView:
+        """Change the size of the lease; its kernel goes on."""
+        return self._act(lease_id, "resize", {"size": size})
+
+    def park(self, lease_id: str) -> LeaseView:
+        """Move the device memory of the lease to host memory, and its device to other leases, until it is resumed."""
+        return self._act(lease_id, "park", {})
+
+    def resume(self, lease_id: str) -> LeaseView:
+        """Let a parked lease wait for a device."""
+        return self._act(lease_id, "resume", {})
+
+    def pin(self, lease_id: str, *, pinned: bool) -> LeaseView:
+        """Pin the lease, or let it be parked while it is idle."""
+        return self._act(lease_id, "pin", {"pinned": pinned})
+
+    def migrate(self, lease_id: str) -> LeaseView:
+        """Move the lease off an unhealthy device. Raises :class:`~fastgpu_jupyter.errors.Conflict` if it cannot."""
+        return self._act(lease_id, "migrate", {})
+
+    def set_lease_budget(self, lease_id: str, budget_micro: int | None) -> LeaseView:
+        """Set what the lease may cost in all."""
+        return self._act(lease_id, "budget", {"budget_micro": budget_micro})
+
+    def transfer(self, lease_id: str, tenant: str) -> LeaseView:
+        """Bill another tenant from now on; for administrators."""
+        return self._act(lease_id, "transfer", {"tenant": tenant})
+
+    def activity(self, lease_id: str, token: str | None, *, busy: bool) -> LeaseView:
+        """Report that a cell begins or ends; a cell that begins resumes a parked lease."""
+        return cast("LeaseView", self._call("POST", _path(lease_id, "activity"), {"busy": busy}, token=token))
+
+    def libraries(
+        self, lease_id: str, token: str | None, memory_bytes: int | None, needs_restart: Sequence[str]
+    ) -> LeaseView:
+        """Report the memory limit that the kernel applied to its libraries, and those that need a restart for it."""
+        body = {"memory_bytes": memory_bytes, "needs_restart": list(needs_restart)}
+        return cast("LeaseView", self._call("POST", _path(lease_id, "libraries"), body, token=token))
+
+    def _act(self, lease_id: str, action: str, body: dict[str, Any], token: str | None = None) -> LeaseView:
+        return cast("LeaseView", self._change("POST", _path(lease_id, action), body, token=token))
+
+
+def history_query(resolution: str, since: int | None) -> str:
+    """Return the query of a history from its resolution and its start."""
+    query = {"resolution": resolution, **({} if since is None else {"since": since})}
+    return f"?{urlencode(query)}"
+
+
+def _path(lease_id: str, action: str = "") -> str:
+    return f"/v1/leases/{quote(lease_id, safe='')}" + (f"/{action}" if action else "")

@@ -1,0 +1,46 @@
+"""Calls about the pool manager itself, the queue and the event stream."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlencode
+
+from .stream import EventStream
+from .transport import Transport
+
+if TYPE_CHECKING:
+    from ..schemas import PoolView, QueueEntryView, StatusView
+
+#: The pool manager sends a keepalive every few seconds; after this time without a message it is gone.
+SILENCE_MAX_S = 30.0
+
+
+class PoolCalls(Transport):
+    """Calls about the pool manager as a whole."""
+
+    def health(self) -> dict[str, Any]:
+        """Return ``{"status": "ok"}`` as soon as the pool manager serves."""
+        return cast("dict[str, Any]", self._call("GET", "/v1/health"))
+
+    def status(self) -> StatusView:
+        """Return pool manager, devices, leases and queue at one instant."""
+        return cast("StatusView", self._call("GET", "/v1/status"))
+
+    def pool(self) -> PoolView:
+        """Return the pool manager itself."""
+        return cast("PoolView", self._call("GET", "/v1/pool"))
+
+    def queue(self) -> list[QueueEntryView]:
+        """Return the queue in order of grant."""
+        return cast("list[QueueEntryView]", self._call("GET", "/v1/queue")["queue"])
+
+    def events(self, lease_id: str | None = None, since: int | None = None) -> EventStream:
+        """Open the stream of snapshots, changes and readings; only of one lease with ``lease_id``.
+
+        ``since`` is the ``seq`` of the last message that the caller has. The stream then begins with what the caller
+        missed if the pool manager still has that, else with a snapshot.
+        """
+        query = {name: value for name, value in (("lease", lease_id), ("since", since)) if value is not None}
+        path = "/v1/events" + (f"?{urlencode(query)}" if query else "")
+        connection, response = self._open("GET", path, None, {}, timeout_s=SILENCE_MAX_S)
+        return EventStream(connection, response)

@@ -1,0 +1,128 @@
+"""One HTTP call over the pool manager's Unix socket, and the translation of its errors."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import pwd
+import secrets
+import socket
+from pathlib import Path
+from typing import Any
+
+from ... import errors
+from .. import unixsocket
+from ..locate import SYSTEM_SOCKET
+
+#: A longer answer is not an answer of a pool manager.
+ANSWER_BYTES_MAX = 64 * 2**20
+_ERRORS = errors.by_code()
+
+
+class UnixConnection(http.client.HTTPConnection):
+    """An HTTP connection over the Unix socket at ``path``."""
+
+    def __init__(self, path: Path, timeout_s: float) -> None:
+        super().__init__("localhost", timeout=timeout_s)
+        self._path = path
+
+    def connect(self) -> None:
+        """Connect, and raise :class:`PoolUnreachable` if the socket belongs to an unknown user."""
+        self.sock = unixsocket.connect(self._path, self.timeout)
+        _require_trusted_peer(self.sock, self._path)
+
+
+def _require_trusted_peer(sock: socket.socket, path: Path) -> None:
+    """Raise unless the pool manager runs as this user, as root, or as the owner of the system's folder below ``/run``.
+
+    A socket of any other user may be a trap.
+    """
+    uid = unixsocket.peer_of(sock).uid
+    if uid in {0, os.getuid()} or (path == SYSTEM_SOCKET and uid == path.parent.stat().st_uid):
+        return
+    sock.close()
+    raise errors.PoolUnreachable(
+        f"The socket {path} belongs to another user ({_user_name(uid)}). Nothing was sent to it. "
+        "Set FASTGPU_SOCKET to your own pool's socket, or unset it."
+    )
+
+
+def _user_name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid {uid}"
+
+
+class Transport:
+    """Calls to the pool manager that serves ``path``; the base of the classes that have a method for each operation."""
+
+    def __init__(self, path: Path | str, timeout_s: float = 10.0) -> None:
+        self.path = Path(path)
+        self.timeout_s = timeout_s
+
+    def _change(self, method: str, path: str, body: dict[str, Any] | None = None, *, token: str | None = None) -> Any:
+        """Call an operation that changes something, with an idempotency key of its own."""
+        return self._call(method, path, body, token=token, key=secrets.token_hex(16))
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        body: dict[str, Any] | None = None,
+        *,
+        token: str | None = None,
+        key: str | None = None,
+        timeout_s: float | None = None,
+    ) -> Any:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        if key:
+            headers["Idempotency-Key"] = key
+        connection, response = self._open(method, path, body, headers, timeout_s or self.timeout_s)
+        try:
+            return json.loads(response.read(ANSWER_BYTES_MAX))
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise self._unreachable(error) from error
+        finally:
+            connection.close()
+
+    def _open(
+        self, method: str, path: str, body: dict[str, Any] | None, headers: dict[str, str], timeout_s: float
+    ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+        connection = UnixConnection(self.path, timeout_s)
+        payload = None if body is None else json.dumps(body).encode()
+        if payload is not None:
+            headers = {**headers, "Content-Type": "application/json"}
+        try:
+            connection.request(method, path, payload, headers)
+            response = connection.getresponse()
+            if response.status < 400:
+                return connection, response
+            problem = json.loads(response.read(ANSWER_BYTES_MAX))
+        except errors.FastGPUError:
+            connection.close()
+            raise
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            connection.close()
+            raise self._unreachable(error) from error
+        connection.close()
+        raise _refusal(problem, response.getheader("Retry-After") or "")
+
+    def _unreachable(self, error: Exception) -> errors.PoolUnreachable:
+        if isinstance(error, PermissionError):
+            return errors.PoolUnreachable(
+                f"You may not use the pool's socket {self.path}; it belongs to another user. "
+                "Unset FASTGPU_SOCKET to use your own pool, or ask its administrator for access."
+            )
+        return errors.PoolUnreachable(
+            f"No pool manager answers at {self.path} ({type(error).__name__}: {error}). "
+            "Start one with `jupyter fastgpu pool`; leases already granted are kept."
+        )
+
+
+def _refusal(problem: dict[str, Any], retry_after: str) -> errors.FastGPUError:
+    refusal = _ERRORS.get(problem.get("code", ""), errors.FastGPUError)(problem.get("detail", "The pool refused."))
+    if isinstance(refusal, errors.LimitReached) and retry_after.isascii() and retry_after.isdigit():
+        refusal.retry_after_s = int(retry_after)
+    return refusal

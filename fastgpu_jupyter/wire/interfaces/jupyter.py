@@ -1,0 +1,37 @@
+"""The operations of the Jupyter server's interface for the browser, below ``{base_url}fastgpu/api``."""
+
+from __future__ import annotations
+
+from .. import schemas
+from .operation import DEVICE, FROM, LEASE, RESOLUTION, Operation
+
+OPERATIONS = (
+    Operation("GET", "/pool", "Return the pool manager itself", schemas.PoolView),
+    Operation("GET", "/devices", "Return all devices", schemas.DeviceList),
+    Operation("GET", "/devices/{device_id}/history", "Return the usage of a device", schemas.HistoryView, None,
+              (DEVICE, RESOLUTION, FROM), problems=(400,)),
+    Operation("GET", "/leases", "Return the user's leases", schemas.LeaseList),
+    Operation("GET", "/leases/{lease_id}", "Return one lease", schemas.LeaseView, None, (LEASE,)),
+    Operation("DELETE", "/leases/{lease_id}", "Release a lease; its kernel goes on without a GPU", schemas.LeaseView,
+              None, (LEASE,)),
+    Operation("GET", "/leases/{lease_id}/history", "Return the usage of a lease", schemas.HistoryView, None,
+              (LEASE, RESOLUTION, FROM), problems=(400,)),
+    Operation("POST", "/leases/{lease_id}/park", "Move the device memory of a lease to host memory", schemas.LeaseView,
+              None, (LEASE,), problems=(409,)),
+    Operation("POST", "/leases/{lease_id}/resume", "Let a parked lease wait for a device", schemas.LeaseView, None,
+              (LEASE,), problems=(409,)),
+    Operation("POST", "/leases/{lease_id}/resize", "Change the size of a lease", schemas.LeaseView, schemas.ResizeBody,
+              (LEASE,), problems=(400, 409, 422)),
+    Operation("POST", "/leases/{lease_id}/migrate", "Move a lease off an unhealthy device; see `health.migration`",
+              schemas.LeaseView, None, (LEASE,), problems=(409,)),
+    Operation("POST", "/leases/{lease_id}/pin", "Pin a lease, or let it be parked while idle", schemas.LeaseView,
+              schemas.PinBody, (LEASE,), problems=(400, 409)),
+    Operation("GET", "/queue", "Return the waiting requests in order of grant", schemas.QueueList),
+    Operation("GET", "/quota", "Return the entitlements of the user and of the user's group", schemas.QuotaView),
+    Operation("GET", "/events", "Return the event stream (server-sent events): one JSON message an event",
+              "text/event-stream"),
+)  # fmt: skip
+
+#: Messages of the event stream, which no operation has as its answer.
+MESSAGES = (schemas.SnapshotMessage, schemas.ChangedMessage, schemas.UsageMessage, schemas.KeepaliveMessage,
+            schemas.UnreachableMessage)  # fmt: skip

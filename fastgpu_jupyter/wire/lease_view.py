@@ -1,0 +1,54 @@
+"""Functions that read and update the JSON object of a lease; for every process that shows one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .schemas import LeaseView, MessageView
+
+
+def text_of(message: MessageView | None) -> str | None:
+    """Return the English text of a message, ``None`` without one."""
+    return message["text"] if message else None
+
+
+def value_of(message: MessageView | None) -> str | None:
+    """Return the value of the enumeration that a message is made of: the last part of its code."""
+    return message["code"].rpartition(".")[2] if message else None
+
+
+def device_of(view: LeaseView) -> str | None:
+    """Return the first device of the lease, ``None`` while it has none."""
+    return view["gpu"]["device_ids"][0] if view["gpu"] else None
+
+
+def is_simulated(view: LeaseView) -> bool:
+    """Return whether the logical GPU of the lease is simulated; not known, and False, while there is none."""
+    return view["gpu"] is not None and view["gpu"]["simulated"]
+
+
+def position_of(view: LeaseView) -> int | None:
+    """Return the position in the queue, ``None`` unless the lease waits."""
+    return view["queue"]["position"] if view["queue"] else None
+
+
+def explanation_of(view: LeaseView) -> str | None:
+    """Return why the lease waits, and what its notes say; ``None`` if there is nothing to explain."""
+    reason = [view["queue"]["reason"]["text"]] if view["queue"] else []
+    return " ".join([*reason, *(note["text"] for note in view["notes"])]) or None
+
+
+def with_reading(view: Mapping[str, Any], reading: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a lease or a device with the fields of a reading, which has some of its groups with some of their fields.
+
+    Groups are replaced and never changed, so that another thread that reads one sees fields of the same instant.
+    Fields that the view does not have are left out.
+    """
+    new = {**view}
+    for name, fields in reading.items():
+        group = view.get(name)
+        if isinstance(group, Mapping):
+            new[name] = {**group, **{field: value for field, value in fields.items() if field in group}}
+    return new

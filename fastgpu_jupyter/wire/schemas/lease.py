@@ -1,0 +1,230 @@
+"""The schema of a lease, grouped by subject, and of the readings of a lease that change each second."""
+
+from __future__ import annotations
+
+from typing import Annotated, TypedDict
+
+import msgspec
+
+from .common import (
+    Count,
+    EnforcementName,
+    IsolationName,
+    LeaseStateName,
+    LimitScopeName,
+    MechanismName,
+    MessageView,
+    Percent,
+    PriorityName,
+    RetentionName,
+    ScrubOutcomeName,
+    TenantReference,
+    one_of,
+)
+
+SizeOutcomeName = Annotated[str, one_of(("applied", "pending", "needs_restart"))]
+MigrationName = Annotated[str, one_of(("live", "restart", "accepted"))]
+
+
+class LeaseHolderView(TypedDict):
+    """The process that holds the lease, and the kernel and the notebook that the lease is for."""
+
+    kernel_id: str | None
+    notebook: str | None
+    pid: Count | None
+
+
+class LeaseRequestView(TypedDict):
+    """The request that the lease grants; ``size`` is written as the user wrote it."""
+
+    size: str
+    priority: PriorityName
+    isolation: IsolationName
+    cpu_milli: Count
+    host_memory_bytes: Count
+
+
+class LeaseSizeView(TypedDict):
+    """The outcome of the last change of size of an active lease; ``null`` if its size was not changed."""
+
+    applied: SizeOutcomeName | None
+    message: MessageView | None
+
+
+class LogicalGPUView(TypedDict):
+    """The logical GPU of a lease: its devices or its partition, and the mechanism.
+
+    ``partition`` is the profile of its partition if the hardware divides its device.
+    """
+
+    device_ids: Annotated[list[str], msgspec.Meta(min_length=1)]
+    model: str | None
+    simulated: bool
+    mechanism: MechanismName
+    mechanism_reason: MessageView | None
+    partition: str | None
+
+
+class LeaseMemoryView(TypedDict):
+    """Device memory: what the lease may use, and what it used at the last reading.
+
+    ``limit_bytes`` is what the request asks for while there is no logical GPU, ``null`` if that is not known.
+    """
+
+    limit_bytes: Count | None
+    used_bytes: Count | None
+
+
+class LeaseUsageView(TypedDict):
+    """What the lease does: utilization at the last reading, billed time, and whether a cell runs.
+
+    ``last_used_at`` is the time at which a cell last began or ended, or the logical GPU last became ready.
+    """
+
+    utilization_percent: Percent | None
+    active_ms: Count
+    busy: bool
+    last_used_at: Count
+
+
+class LeaseMoneyView(TypedDict):
+    """The cost of the lease and its budget.
+
+    ``cost_micro`` is the cost at ``cost_at``; from then on the lease costs ``billed_micro_per_hour``, which is its rate
+    less the ``covered_milli`` that reservations of its tenant pay, until that changes. ``budget_percent`` is the last
+    threshold of its own budget that it passed.
+    """
+
+    currency: str
+    rate_micro_per_hour: Count | None
+    billed_micro_per_hour: Count
+    covered_milli: Count
+    cost_micro: Count
+    cost_at: Count
+    budget_micro: Count | None
+    budget_percent: Count | None
+    message: MessageView | None
+
+
+class LeaseQueueView(TypedDict):
+    """The place of a waiting lease in the queue: its position, the pending reason and the estimate."""
+
+    position: Count
+    reason: MessageView
+    estimate_ms: Count | None
+    estimate_basis: MessageView
+
+
+class LeaseEnforcementView(TypedDict):
+    """Who enforces the memory limit, and whether for the whole lease or for each of its processes."""
+
+    memory_limit: EnforcementName | None
+    scope: LimitScopeName | None
+    message: MessageView | None
+
+
+class DeviceAccessView(TypedDict):
+    """The device files that the kernel must be able to open; ``restricted`` if those of other GPUs are closed to it."""
+
+    nodes: list[str]
+    restricted: bool
+    message: MessageView | None
+
+
+class LeaseParkingView(TypedDict):
+    """Whether the lease may be parked and could be now, why it was parked the last time, and the memory parked."""
+
+    retention: RetentionName
+    parkable: bool
+    reason: MessageView | None
+    parked_bytes: Count
+
+
+class LeaseScrubView(TypedDict):
+    """What is known of the device memory of the lease since it ended or was parked."""
+
+    result: ScrubOutcomeName
+    bytes: Count | None
+    message: MessageView | None
+
+
+class LeaseHealthView(TypedDict):
+    """How the lease can leave an unhealthy device, and what its user should know of a fault.
+
+    ``migration``: ``live`` with its memory, ``restart`` without it when the kernel is restarted, ``accepted`` if that
+    was requested.
+    """
+
+    migration: MigrationName | None
+    message: MessageView | None
+
+
+class LeaseTimesView(TypedDict):
+    """The wall-clock times of the request, the grant and the end of the lease."""
+
+    requested_at: Count
+    granted_at: Count | None
+    ended_at: Count | None
+
+
+class LeaseView(TypedDict):
+    """One lease, as its tenant sees it.
+
+    ``version`` grows with each change. ``environment`` is what the environment of its processes must have while the
+    lease is active, ``hidden_environment`` what it must have otherwise: with it no device is visible. ``gpu`` is
+    ``null`` while the lease has no logical GPU, and ``queue`` unless it waits. ``notes`` say what is being done for
+    the lease, why it is parked, or why it ended.
+    """
+
+    id: str
+    version: Count
+    state: LeaseStateName
+    tenant: TenantReference
+    end_reason: MessageView | None
+    notes: list[MessageView]
+    environment: dict[str, str]
+    hidden_environment: dict[str, str]
+    holder: LeaseHolderView
+    request: LeaseRequestView
+    size: LeaseSizeView
+    gpu: LogicalGPUView | None
+    memory: LeaseMemoryView
+    usage: LeaseUsageView
+    money: LeaseMoneyView
+    queue: LeaseQueueView | None
+    enforcement: LeaseEnforcementView
+    device_access: DeviceAccessView
+    parking: LeaseParkingView
+    scrub: LeaseScrubView | None
+    health: LeaseHealthView
+    times: LeaseTimesView
+
+
+class MemoryReading(TypedDict):
+    """The memory in use at the last reading; ``null`` if it is not known."""
+
+    used_bytes: Count | None
+
+
+class LeaseUsageReading(TypedDict):
+    """The utilization at the last reading and the billed time of a lease."""
+
+    utilization_percent: Percent | None
+    active_ms: Count
+
+
+class LeaseMoneyReading(TypedDict):
+    """The cost of a lease at ``cost_at``, and its rate from then on."""
+
+    billed_micro_per_hour: Count
+    cost_micro: Count
+    cost_at: Count
+
+
+class LeaseReading(TypedDict):
+    """The fields of a lease that change each second, in the same groups as in :class:`LeaseView`."""
+
+    id: str
+    memory: MemoryReading
+    usage: LeaseUsageReading
+    money: LeaseMoneyReading

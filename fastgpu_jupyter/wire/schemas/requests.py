@@ -1,0 +1,141 @@
+"""The schemas of request bodies."""
+
+from __future__ import annotations
+
+from typing import Annotated, TypedDict
+
+import msgspec
+
+from .common import (
+    GROUP,
+    LIBRARY,
+    TENANT,
+    BudgetPolicyName,
+    Count,
+    IsolationName,
+    PlanName,
+    PriorityName,
+    RetentionName,
+    Text,
+)
+
+MemoryBytes = Annotated[int, msgspec.Meta(ge=2**20, le=2**53 - 1)]
+Pid = Annotated[int, msgspec.Meta(ge=1, le=2**22)]
+
+
+class _LeaseBodyRequired(TypedDict):
+    token_sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+
+
+class LeaseBody(_LeaseBodyRequired, total=False):
+    """A request for a lease: a size as text or an amount of memory, one of the two."""
+
+    size: Text | None
+    memory_bytes: MemoryBytes | None
+    kernel_id: Text | None
+    notebook: Text | None
+    priority: PriorityName | None
+    wait_ms_max: Count | None
+    isolation: IsolationName | None
+    parkable: bool | None
+    resizable: bool | None
+    retention: RetentionName | None
+    cpu_milli: Count | None
+    host_memory_bytes: Count | None
+    rate_micro_per_hour_max: Count | None
+    budget_micro: Count | None
+
+
+class BindBody(TypedDict, total=False):
+    """The process that shall hold the lease; ``null`` is the caller itself."""
+
+    pid: Pid | None
+
+
+class ResizeBody(TypedDict):
+    """The size that the lease shall have."""
+
+    size: Text
+
+
+class LibrariesBody(TypedDict):
+    """The limit that the kernel applied to its libraries, and the libraries that need a restart for it.
+
+    ``memory_bytes`` is ``null`` for the whole memory of a device.
+    """
+
+    memory_bytes: Count | None
+    needs_restart: Annotated[list[Annotated[str, msgspec.Meta(pattern=LIBRARY)]], msgspec.Meta(max_length=16)]
+
+
+class PinBody(TypedDict):
+    """Whether the lease is pinned; one that is not may be parked while it is idle."""
+
+    pinned: bool
+
+
+class ActivityBody(TypedDict):
+    """Whether a cell runs; a cell that begins resumes a parked lease."""
+
+    busy: bool
+
+
+class TransferBody(TypedDict):
+    """The tenant that is billed from now on."""
+
+    tenant: Annotated[str, msgspec.Meta(pattern=TENANT)]
+
+
+class LeaseBudgetBody(TypedDict):
+    """What the lease may cost in all; ``null`` for no budget."""
+
+    budget_micro: Count | None
+
+
+class BudgetBody(TypedDict):
+    """What a tenant may spend in a month; ``null`` for no budget.
+
+    At the limit the tenant gets a message (``warn``), no more leases (``stop``), or its leases are also parked where
+    that is possible (``park``).
+    """
+
+    budget_micro: Count | None
+    policy: BudgetPolicyName
+
+
+class _ReservationBodyRequired(TypedDict):
+    tenant: Annotated[str, msgspec.Meta(pattern=TENANT)]
+    size: Text
+    plan: PlanName
+
+
+class ReservationBody(_ReservationBodyRequired, total=False):
+    """The capacity to reserve, such as ``2xa100`` or ``a100:1/2``, from ``start`` or from now on."""
+
+    start: Count | None
+
+
+class DrainBody(TypedDict):
+    """Whether the device shall get no new leases."""
+
+    drained: bool
+
+
+class PartitionModeBody(TypedDict):
+    """Whether MIG mode shall be on."""
+
+    on: bool
+
+
+class GroupBody(TypedDict, total=False):
+    """An entitlement in thousandths of devices; a limit of ``null`` is no limit."""
+
+    weight: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] | None
+    guaranteed_milli: Count | None
+    limit_milli: Count | None
+
+
+class TenantBody(GroupBody, total=False):
+    """The entitlement of one tenant, and the group that it belongs to."""
+
+    group: Annotated[str, msgspec.Meta(pattern=GROUP)] | None
