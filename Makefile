@@ -8,6 +8,7 @@
 #   make test-versions   private parts of other libraries, on their oldest and newest versions
 #   make docs         build the documentation into build/docs; warnings are errors
 #   make lint         formatting, linters and types only
+#   make generate     the TypeScript sources that are made from definitions in Python
 #   make clean        forget everything that was built
 #
 # Each step leaves a stamp in .make/ and runs again only when something that it reads has changed.
@@ -43,9 +44,9 @@ shared := $(shell find kernels jupyter-config -type f) LICENSE README.md pyproje
 
 step = @printf '\n==> %s\n' $(1)
 
-.PHONY: help docs lab test test-quick test-long test-gpu test-versions lint clean browser
+.PHONY: help docs generate lab test test-quick test-long test-gpu test-versions lint clean browser
 help:
-	@sed -n '3,11s/^# *//p' Makefile
+	@sed -n '3,12s/^# *//p' Makefile
 
 # --- what the others stand on -----------------------------------------------------------------------------------------
 
@@ -104,6 +105,11 @@ lab: .make/needs-lab,demo .make/installed
 	  echo '==> FastGPU does not simulate devices on a machine whose GPUs should work; JupyterLab opens, and FastGPU says there what is wrong.'; \
 	fi; \
 	exec $(BIN)/jupyter lab $(ARGS)
+
+# Not a prerequisite of the front end: its output is committed, and tests/labextension compares it.
+generate: .make/venv .make/node
+	$(call step,'Generating TypeScript from the definitions in Python')
+	$(BIN)/python -m tests.labextension.generate
 
 lint: .make/needs-dev .make/installed
 	$(call step,'Linters and types: Python')

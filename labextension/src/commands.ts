@@ -8,7 +8,7 @@ export namespace CommandIDs {
   /** The next four take the same arguments as `releaseLease`. */
   export const parkLease = 'fastgpu:park-lease';
   export const resumeLease = 'fastgpu:resume-lease';
-  export const moveLease = 'fastgpu:move-lease';
+  export const migrateLease = 'fastgpu:migrate-lease';
   /** Pins a lease, or unpins one that is pinned. */
   export const togglePin = 'fastgpu:toggle-pin';
   export const refresh = 'fastgpu:refresh';
@@ -19,8 +19,8 @@ export namespace CommandIDs {
 /** Return the id of the command that requests an action. */
 export function actionCommand(action: LeaseAction): string {
   switch (action) {
-    case 'move':
-      return CommandIDs.moveLease;
+    case 'migrate':
+      return CommandIDs.migrateLease;
     case 'park':
       return CommandIDs.parkLease;
     case 'resume':

@@ -6,7 +6,8 @@ import { Token } from '@lumino/coreutils';
 import type { IDisposable } from '@lumino/disposable';
 import type { ISignal } from '@lumino/signaling';
 
-import type { Connection, ILease, IPoolState, LeaseAction } from './leases/lease';
+import type { LeaseView } from './generated/api';
+import type { Connection, IPoolState, LeaseAction } from './leases/lease';
 
 /** The page's model of the pool. */
 export interface ILeaseManager extends IDisposable {
@@ -41,7 +42,7 @@ export interface ICurrentLease {
   /** The kernel of the current widget; null if it has none. */
   readonly kernelId: string | null;
   /** The kernel's open lease, or else the one that ended last; null if it never had one. */
-  readonly lease: ILease | null;
+  readonly lease: LeaseView | null;
   /** Emitted when either has changed. */
   readonly changed: ISignal<ICurrentLease, void>;
 }

@@ -1,11 +1,46 @@
 /** Objects as the server sends them, for all tests. */
 
-import type { IHistory } from '../src/leases/history';
-import type { IDevice, ILease, IPool, ISnapshotMessage, IQueueEntry } from '../src/leases/lease';
+import type {
+  DeviceView,
+  HistoryView,
+  LeaseView,
+  MessageView,
+  PoolView,
+  QueueEntryView,
+  SnapshotMessage
+} from '../src/generated/api';
 
 export const GIB = 1024 ** 3;
 
-export const pool: IPool = {
+const ADA = { key: 'uid:1001', name: 'ada' };
+
+/** Changes of an object's fields; of a group, only the fields that differ. */
+export type Changes<T> = {
+  readonly [Name in keyof T]?: T[Name] extends ReadonlyArray<unknown>
+    ? T[Name]
+    : T[Name] extends object | null
+      ? Partial<NonNullable<T[Name]>> | Extract<T[Name], null>
+      : T[Name];
+};
+
+/** Return an object with changed fields; a group has the fields of both. */
+function withChanges<T extends object>(base: T, changes: Changes<T>): T {
+  const isGroup = (value: unknown) =>
+    typeof value === 'object' && value !== null && !Array.isArray(value);
+  return Object.fromEntries(
+    Object.entries({ ...base, ...changes }).map(([name, value]) => {
+      const old = (base as Record<string, unknown>)[name];
+      return [name, isGroup(old) && isGroup(value) ? { ...(old as object), ...(value as object) } : value];
+    })
+  ) as T;
+}
+
+/** A message that the catalogue does not have, so that its text is shown. */
+export function message(text: string, code = 'test.message'): MessageView {
+  return { code, params: {}, text };
+}
+
+export const pool: PoolView = {
   version: '0.1.0',
   scope: 'user',
   simulated: true,
@@ -16,104 +51,124 @@ export const pool: IPool = {
   counters_silent_since: null
 };
 
-export function device(changes: Partial<IDevice> = {}): IDevice {
+export function device(changes: Changes<DeviceView> = {}): DeviceView {
+  return withChanges<DeviceView>(
+    {
+      id: 'GPU-1',
+      index: 0,
+      model: 'NVIDIA A100-SXM4-80GB',
+      simulated: true,
+      drained: false,
+      rate_micro_per_hour: 2_000_000,
+      health: { state: 'healthy', message: null },
+      memory: { total_bytes: 80 * GIB, free_bytes: 40 * GIB, used_bytes: 3 * GIB },
+      usage: { utilization_percent: 12 },
+      capabilities: { mechanisms: ['simulated'], partitions: [], parkable: true },
+      allocations: [
+        {
+          lease_id: 'l1',
+          tenant: ADA,
+          notebook: '/home/ada/train.ipynb',
+          state: 'active',
+          memory_bytes: 40 * GIB,
+          mine: true
+        }
+      ],
+      unleased_processes: []
+    },
+    changes
+  );
+}
+
+export function lease(changes: Changes<LeaseView> = {}): LeaseView {
+  return withChanges<LeaseView>(
+    {
+      id: 'l1',
+      version: 3,
+      state: 'active',
+      tenant: ADA,
+      end_reason: null,
+      notes: [],
+      environment: {},
+      hidden_environment: {},
+      holder: { kernel_id: 'k1', notebook: '/home/ada/train.ipynb', pid: 4711 },
+      request: {
+        size: 'half',
+        priority: 'normal',
+        isolation: 'none',
+        cpu_milli: 0,
+        host_memory_bytes: 0
+      },
+      size: { applied: null, message: null },
+      gpu: {
+        device_ids: ['GPU-1'],
+        model: 'NVIDIA A100-SXM4-80GB',
+        simulated: true,
+        mechanism: 'simulated',
+        mechanism_reason: null,
+        partition: null
+      },
+      memory: { limit_bytes: 40 * GIB, used_bytes: 2 * GIB },
+      usage: { utilization_percent: 50, active_ms: 5_000, busy: false, last_used_at: 60_000 },
+      money: {
+        currency: 'USD',
+        rate_micro_per_hour: 1_000_000,
+        billed_micro_per_hour: 1_000_000,
+        covered_milli: 0,
+        cost_micro: 1_388,
+        cost_at: 16_000,
+        budget_micro: null,
+        budget_percent: null,
+        message: null
+      },
+      queue: null,
+      enforcement: { memory_limit: 'none', scope: null, message: null },
+      device_access: { nodes: [], restricted: false, message: null },
+      parking: { retention: 'yield', parkable: true, reason: null, parked_bytes: 0 },
+      scrub: null,
+      health: { migration: null, message: null },
+      times: { requested_at: 10_000, granted_at: 11_000, ended_at: null }
+    },
+    changes
+  );
+}
+
+/** The queue of a waiting lease. */
+export function queuePosition(position: number): NonNullable<LeaseView['queue']> {
   return {
-    id: 'GPU-1',
-    index: 0,
-    model: 'NVIDIA A100-SXM4-80GB',
-    memory_bytes: 80 * GIB,
-    memory_free_bytes: 40 * GIB,
-    simulated: true,
-    health: 'healthy',
-    health_reason: null,
-    drained: false,
-    mechanisms: ['simulated'],
-    rate_micro_per_hour: 2_000_000,
-    utilization_percent: 12,
-    memory_used_bytes: 3 * GIB,
-    holdings: [
-      {
-        lease_id: 'l1',
-        tenant: 'ada',
-        notebook: '/home/ada/train.ipynb',
-        state: 'active',
-        memory_bytes: 40 * GIB,
-        mine: true
-      }
-    ],
-    foreign: [],
-    ...changes
+    position,
+    reason: message('Waits for 80 GiB.'),
+    estimate_ms: null,
+    estimate_basis: message('unknown')
   };
 }
 
-export function lease(changes: Partial<ILease> = {}): ILease {
-  return {
-    id: 'l1',
-    version: 3,
-    state: 'active',
-    end_reason: null,
-    kernel_id: 'k1',
-    notebook: '/home/ada/train.ipynb',
-    device_id: 'GPU-1',
-    device_ids: ['GPU-1'],
-    device_model: 'NVIDIA A100-SXM4-80GB',
-    simulated: true,
-    tenant: 'ada',
-    profile: 'half',
-    retention: 'yield',
-    busy: false,
-    used_at: 60_000,
-    parkable: true,
-    park_reason: null,
-    budget_message: null,
-    fault_message: null,
-    parked_bytes: 0,
-    memory_bytes: 40 * GIB,
-    mechanism: 'simulated',
-    mechanism_reason: null,
-    partition: null,
-    enforcement: 'none',
-    limit_message: null,
-    size_message: null,
-    move: null,
-    device_nodes_closed: null,
-    device_nodes_message: null,
-    requested_at: 10_000,
-    granted_at: 11_000,
-    ended_at: null,
-    scrub: null,
-    scrub_bytes: null,
-    scrub_detail: null,
-    active_ms: 5_000,
-    rate_micro_per_hour: 1_000_000,
-    cost_micro: 1_388,
-    currency: 'USD',
-    utilization_percent: 50,
-    memory_used_bytes: 2 * GIB,
-    place: null,
-    pending_reason: null,
-    pending_detail: null,
-    ...changes
-  };
+/** The reason for which a lease was parked. */
+export function parkedFor(reason: string): Partial<LeaseView['parking']> {
+  return { reason: message(`Parked: ${reason}.`, `park.${reason}`) };
 }
 
-export function queueEntry(changes: Partial<IQueueEntry> = {}): IQueueEntry {
-  return {
-    lease_id: 'l2',
-    place: 1,
-    reason: 'capacity',
-    detail: 'Waits for 80 GiB.',
-    profile: 'full',
-    memory_bytes: 80 * GIB,
-    notebook: '/home/ada/wait.ipynb',
-    tenant: 'ada',
-    since: 12_000,
-    mine: true,
-    ...changes
-  };
+export function queueEntry(changes: Changes<QueueEntryView> = {}): QueueEntryView {
+  return withChanges<QueueEntryView>(
+    {
+      lease_id: 'l2',
+      position: 1,
+      reason: message('Waits for 80 GiB.'),
+      estimate_ms: null,
+      estimate_basis: message('unknown'),
+      size: 'full',
+      priority: 'normal',
+      memory_bytes: 80 * GIB,
+      notebook: '/home/ada/wait.ipynb',
+      tenant: ADA,
+      waiting_since: 12_000,
+      mine: true
+    },
+    changes
+  );
 }
 
-export function snapshot(changes: Partial<ISnapshotMessage> = {}): ISnapshotMessage {
+export function snapshot(changes: Partial<SnapshotMessage> = {}): SnapshotMessage {
   return {
     type: 'snapshot',
     seq: 7,
@@ -126,7 +181,7 @@ export function snapshot(changes: Partial<ISnapshotMessage> = {}): ISnapshotMess
 }
 
 /** A history by seconds with the same numbers as percent and GiB; power and temperature are unknown. */
-export function leaseHistory(started_at: number, ...percents: (number | null)[]): IHistory {
+export function leaseHistory(started_at: number, ...percents: (number | null)[]): HistoryView {
   const memory = percents.map(percent => (percent === null ? null : percent * GIB));
   return {
     resolution_ms: 1000,
@@ -135,12 +190,13 @@ export function leaseHistory(started_at: number, ...percents: (number | null)[])
     memory_used_bytes: memory,
     memory_used_bytes_max: memory,
     power_milliwatt: percents.map(() => null),
-    temperature_celsius: percents.map(() => null)
+    temperature_celsius: percents.map(() => null),
+    energy_millijoule: null
   };
 }
 
 /** The history of a device, which has power and temperature as well. */
-export function deviceHistory(started_at: number, ...percents: (number | null)[]): IHistory {
+export function deviceHistory(started_at: number, ...percents: (number | null)[]): HistoryView {
   return {
     ...leaseHistory(started_at, ...percents),
     power_milliwatt: percents.map(percent => (percent === null ? null : 1000 * percent)),

@@ -24,18 +24,18 @@ def test_lease_on_unhealthy_gpu_migrates_after_click_and_restart(
     user.start_notebook()
     item = user.panel().locator(".fg-Item[data-lease-id]").first
     expect(item).to_have_attribute("data-state", "active")
-    move = item.get_by_role("button", name="Move Untitled.ipynb to another GPU")
-    expect(move).to_have_count(0)
+    migrate = item.get_by_role("button", name="Migrate Untitled.ipynb to another GPU")
+    expect(migrate).to_have_count(0)
     (before,) = lab.pool.leases()
     old = next(gpu for gpu in machine.gpus if gpu.uuid == device_of(before))
 
     old.xid(63)
-    expect(move).to_be_visible()
-    page.screenshot(path=screenshots / "move-offered.png")
-    move.press("Enter")
+    expect(migrate).to_be_visible()
+    page.screenshot(path=screenshots / "migration-offered.png")
+    migrate.press("Enter")
     expect(item).to_contain_text("restart")
-    expect(move).to_have_count(0)
-    page.screenshot(path=screenshots / "move-accepted.png")
+    expect(migrate).to_have_count(0)
+    page.screenshot(path=screenshots / "migration-accepted.png")
     assert device_of(lab.pool.lease(before["id"])) == old.uuid
 
     page.evaluate("() => { void window.jupyterapp.commands.execute('notebook:restart-kernel'); }")

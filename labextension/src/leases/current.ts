@@ -11,7 +11,7 @@ import type { ISignal } from '@lumino/signaling';
 import { Signal } from '@lumino/signaling';
 import type { Widget } from '@lumino/widgets';
 
-import type { ILease } from './lease';
+import type { LeaseView } from '../generated/api';
 import { leaseOfKernel } from './lease';
 import type { ICurrentLease, ILeaseManager } from '../tokens';
 
@@ -29,7 +29,7 @@ export class CurrentLease implements ICurrentLease {
     return this._kernelId;
   }
 
-  get lease(): ILease | null {
+  get lease(): LeaseView | null {
     return this._lease;
   }
 
@@ -68,7 +68,7 @@ export class CurrentLease implements ICurrentLease {
   private readonly _changed = new Signal<this, void>(this);
   private _session: ISessionContext | null = null;
   private _kernelId: string | null = null;
-  private _lease: ILease | null = null;
+  private _lease: LeaseView | null = null;
 }
 
 export namespace CurrentLease {

@@ -2,6 +2,9 @@
  * Usage histories of leases and devices: time ranges, merging of newer samples, summaries and table rows. Pure.
  */
 
+import type { HistoryView } from '../generated/api';
+import { SCHEMAS } from '../generated/schemas';
+
 /** The lease or device whose history is shown; `kind` is the part of the URL. */
 export interface IHistorySubject {
   readonly kind: 'leases' | 'devices';
@@ -10,27 +13,14 @@ export interface IHistorySubject {
   readonly memoryBytes: number | null;
 }
 
-/** Readings by the server's clock, one for each step from `started_at` on; null where it was not known. */
-export interface IHistory {
-  readonly resolution_ms: number;
-  readonly started_at: number;
-  readonly utilization_percent: ReadonlyArray<number | null>;
-  readonly memory_used_bytes: ReadonlyArray<number | null>;
-  readonly memory_used_bytes_max: ReadonlyArray<number | null>;
-  /** Of whole devices, where they say it. */
-  readonly power_milliwatt: ReadonlyArray<number | null>;
-  readonly temperature_celsius: ReadonlyArray<number | null>;
-}
+/** The names of the lists in a history, which have one sample for each step. */
+type Series = {
+  [Name in keyof HistoryView]: HistoryView[Name] extends ReadonlyArray<unknown> ? Name : never;
+}[keyof HistoryView];
 
-export const SERIES = [
-  'utilization_percent',
-  'memory_used_bytes',
-  'memory_used_bytes_max',
-  'power_milliwatt',
-  'temperature_celsius'
-] as const;
-
-type Series = (typeof SERIES)[number];
+export const SERIES = Object.entries(SCHEMAS.HistoryView.properties ?? {})
+  .filter(([, schema]) => schema.type === 'array')
+  .map(([name]) => name as Series);
 
 /** The names of the server's resolutions. */
 export type Resolution = '1s' | '1m';
@@ -58,7 +48,7 @@ export const TIME_RANGES: Readonly<Record<TimeRange, ITimeRange>> = {
 };
 
 /** Return the time from which samples are missing. The newest one is requested again, because its minute may have continued. */
-export function missingSince(known: IHistory | null, range: TimeRange, now: number): number {
+export function missingSince(known: HistoryView | null, range: TimeRange, now: number): number {
   const start = Math.floor(now - TIME_RANGES[range].spanMs);
   return known === null || sampleCount(known) === 0
     ? start
@@ -74,7 +64,7 @@ export function missingSince(known: IHistory | null, range: TimeRange, now: numb
 const DRIFT_MS_MAX = 100;
 
 /** Return whether newer samples continue the known ones on the same steps, without a gap or a changed clock. */
-export function isContinuation(known: IHistory, newer: IHistory): boolean {
+export function isContinuation(known: HistoryView, newer: HistoryView): boolean {
   const offset = newer.started_at - known.started_at;
   const step = newer.resolution_ms;
   return (
@@ -91,11 +81,11 @@ export function isContinuation(known: IHistory, newer: IHistory): boolean {
  * Newer samples that are not a continuation replace the known ones.
  */
 export function mergeHistory(
-  known: IHistory | null,
-  newer: IHistory,
+  known: HistoryView | null,
+  newer: HistoryView,
   range: TimeRange,
   now: number
-): IHistory {
+): HistoryView {
   const step = newer.resolution_ms;
   const previous = known !== null && isContinuation(known, newer) ? known : null;
   const before = previous === null ? 0 : Math.round((newer.started_at - previous.started_at) / step);
@@ -105,25 +95,21 @@ export function mergeHistory(
   const merged = (name: Series) =>
     [...(previous?.[name].slice(0, before) ?? []), ...newer[name]].slice(drop);
   return {
-    resolution_ms: step,
+    ...newer,
     started_at: started + drop * step,
-    utilization_percent: merged('utilization_percent'),
-    memory_used_bytes: merged('memory_used_bytes'),
-    memory_used_bytes_max: merged('memory_used_bytes_max'),
-    power_milliwatt: merged('power_milliwatt'),
-    temperature_celsius: merged('temperature_celsius')
+    ...Object.fromEntries(SERIES.map(name => [name, merged(name)]))
   };
 }
 
 /** Return the time of each sample, in seconds since 1970. */
-export function sampleTimes(history: IHistory): number[] {
+export function sampleTimes(history: HistoryView): number[] {
   return history.utilization_percent.map(
     (_, index) => (history.started_at + index * history.resolution_ms) / 1000
   );
 }
 
 /** Return used memory as a percentage of the limit; null for each sample if the limit is unknown. */
-export function memoryPercents(history: IHistory, memoryBytes: number | null): (number | null)[] {
+export function memoryPercents(history: HistoryView, memoryBytes: number | null): (number | null)[] {
   const limit = memoryBytes === null || memoryBytes <= 0 ? null : memoryBytes;
   return history.memory_used_bytes.map(used =>
     used === null || limit === null ? null : (100 * used) / limit
@@ -158,7 +144,7 @@ export interface IHistorySummary {
 
 /** Return the summary of the samples with indices from `begin` to `end`, excluding `end`. */
 export function summarize(
-  history: IHistory,
+  history: HistoryView,
   begin = 0,
   end = sampleCount(history)
 ): IHistorySummary {
@@ -191,7 +177,7 @@ export interface IHistoryRow {
 }
 
 /** Return a history summarized by minute or hour, the newest row first. */
-export function historyRows(history: IHistory, range: TimeRange): ReadonlyArray<IHistoryRow> {
+export function historyRows(history: HistoryView, range: TimeRange): ReadonlyArray<IHistoryRow> {
   const { rowMs } = TIME_RANGES[range];
   const rows: IHistoryRow[] = [];
   for (let begin = 0; begin < sampleCount(history); ) {
@@ -212,10 +198,10 @@ function maximum(values: ReadonlyArray<number>): number | null {
   return values.length > 0 ? values.reduce((max, value) => Math.max(max, value)) : null;
 }
 
-function sampleCount(history: IHistory): number {
+function sampleCount(history: HistoryView): number {
   return history.utilization_percent.length;
 }
 
-function endTime(history: IHistory): number {
+function endTime(history: HistoryView): number {
   return history.started_at + sampleCount(history) * history.resolution_ms;
 }

@@ -10,7 +10,8 @@ import type { ISignal } from '@lumino/signaling';
 import { Signal } from '@lumino/signaling';
 
 import type { ILeaseManager } from '../tokens';
-import type { LeaseAction, Connection, ILease, IPoolState, StreamMessage } from './lease';
+import type { LeaseView } from '../generated/api';
+import type { LeaseAction, Connection, IPoolState, StreamMessage } from './lease';
 import { EMPTY_STATE, reduce } from './reduce';
 import type { ILeaseAPI } from './restapi';
 import { FastGPUError } from './restapi';
@@ -111,7 +112,7 @@ export class LeaseManager implements ILeaseManager {
   private async _request(
     pending: Set<string>,
     leaseId: string,
-    send: () => Promise<ILease>
+    send: () => Promise<LeaseView>
   ): Promise<void> {
     if (pending.has(leaseId)) {
       return;
@@ -264,7 +265,7 @@ export class LeaseManager implements ILeaseManager {
   }
 
   /** Apply the lease in an answer without waiting for the same change in the stream. */
-  private _applyLease(lease: ILease): void {
+  private _applyLease(lease: LeaseView): void {
     const known = this._state.leases.find(({ id }) => id === lease.id);
     if (this._isDisposed || known === undefined || known.version > lease.version) {
       return;

@@ -9,21 +9,19 @@ import type { ISignal } from '@lumino/signaling';
 import { Signal } from '@lumino/signaling';
 
 import type { ILeaseManager } from '../tokens';
-import type { ILease } from './lease';
+import type { GroupView, LeaseView, QuotaView } from '../generated/api';
 
 /** The quota of the user or of the user's group, in thousandths of GPUs. */
-export interface IEntitlement {
+export interface IEntitlement
+  extends Pick<GroupView, 'guaranteed_milli' | 'limit_milli' | 'held_milli'> {
   readonly name: string;
   /** Whether it is the quota of a group. */
   readonly isGroup: boolean;
-  readonly guaranteed_milli: number;
-  readonly limit_milli: number | null;
-  readonly held_milli: number;
 }
 
 /** The request that the model needs; tests provide a fake. */
 export interface IQuotaAPI {
-  quota(): Promise<ReadonlyArray<IEntitlement>>;
+  quota(): Promise<QuotaView>;
 }
 
 /** Loads the quotas and emits a signal when they change. */
@@ -61,8 +59,9 @@ export class QuotaModel {
     let loaded: string | null = null;
     while (this._fingerprint !== null && this._fingerprint !== loaded) {
       loaded = this._fingerprint;
-      const all = await this._options.api.quota().catch(() => []);
-      this._entitlements = relevantEntitlements(all, this._options.manager.state.leases);
+      const quota = await this._options.api.quota().catch(() => null);
+      const { leases } = this._options.manager.state;
+      this._entitlements = quota === null ? [] : relevantEntitlements(quota, leases);
     }
     this._isLoading = false;
     this._changed.emit();
@@ -84,20 +83,21 @@ export namespace QuotaModel {
 }
 
 /** Return a text that changes whenever the held amount may have changed. */
-export function leaseFingerprint(leases: ReadonlyArray<ILease>): string {
-  return leases.map(lease => `${lease.id} ${lease.state} ${lease.profile}`).join('\n');
+export function leaseFingerprint(leases: ReadonlyArray<LeaseView>): string {
+  return leases.map(lease => `${lease.id} ${lease.state} ${lease.request.size}`).join('\n');
 }
 
 /** Return the entitlements of the user and the user's group that have a limit or a guarantee. */
 export function relevantEntitlements(
-  all: ReadonlyArray<IEntitlement>,
-  leases: ReadonlyArray<ILease>
+  { tenants, groups }: QuotaView,
+  leases: ReadonlyArray<LeaseView>
 ): ReadonlyArray<IEntitlement> {
-  const tenants = all.filter(({ isGroup }) => !isGroup);
   // An administrator gets the entitlements of all tenants; the user's own leases show which one is the user's.
-  const own = leases.length > 0 ? leases[leases.length - 1].tenant : tenants[0]?.name;
-  return all.filter(
-    ({ isGroup, name, limit_milli, guaranteed_milli }) =>
-      (isGroup || name === own) && (limit_milli !== null || guaranteed_milli > 0)
-  );
+  const key = leases.length > 0 ? leases[leases.length - 1].tenant.key : tenants[0]?.tenant.key;
+  return [
+    ...tenants
+      .filter(({ tenant }) => tenant.key === key)
+      .map(view => ({ ...view, name: view.tenant.name, isGroup: false })),
+    ...groups.map(view => ({ ...view, name: view.group, isGroup: true }))
+  ].filter(({ limit_milli, guaranteed_milli }) => limit_milli !== null || guaranteed_milli > 0);
 }

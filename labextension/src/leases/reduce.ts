@@ -5,17 +5,8 @@
  * of messages: an older version of a lease does not replace a newer one.
  */
 
-import type {
-  IChangedMessage,
-  IDevice,
-  IDeviceUsage,
-  ILease,
-  ILeaseUsage,
-  IPoolState,
-  ISnapshotMessage,
-  IUsageMessage,
-  StreamMessage
-} from './lease';
+import type { ChangedMessage, DeviceReading, DeviceView, LeaseReading, LeaseView, SnapshotMessage, UsageMessage } from '../generated/api';
+import type { IPoolState, StreamMessage } from './lease';
 import { isOpen } from './lease';
 
 /** The number of utilization samples of each lease: two minutes at one sample per second. */
@@ -48,7 +39,7 @@ export function reduce(state: IPoolState, message: StreamMessage): IPoolState {
   }
 }
 
-function applySnapshot(state: IPoolState, snapshot: ISnapshotMessage): IPoolState {
+function applySnapshot(state: IPoolState, snapshot: SnapshotMessage): IPoolState {
   const leases = sortLeases(snapshot.leases);
   return {
     seq: snapshot.seq,
@@ -61,7 +52,7 @@ function applySnapshot(state: IPoolState, snapshot: ISnapshotMessage): IPoolStat
   };
 }
 
-function applyChanged(state: IPoolState, changed: IChangedMessage): IPoolState {
+function applyChanged(state: IPoolState, changed: ChangedMessage): IPoolState {
   // Changes before the first snapshot and repeated messages are ignored.
   if (state.pool === null || changed.seq <= state.seq) {
     return state;
@@ -88,77 +79,87 @@ function applyChanged(state: IPoolState, changed: IChangedMessage): IPoolState {
   };
 }
 
-function applyUsage(state: IPoolState, usage: IUsageMessage): IPoolState {
-  const deviceUsage = new Map(usage.devices.map(sample => [sample.id, sample]));
-  const leaseUsage = new Map(usage.leases.map(sample => [sample.id, sample]));
+function applyUsage(state: IPoolState, usage: UsageMessage): IPoolState {
+  const deviceReadings = new Map(usage.devices.map(reading => [reading.id, reading]));
+  const leaseReadings = new Map(usage.leases.map(reading => [reading.id, reading]));
   const samples: Record<string, ReadonlyArray<number | null>> = { ...state.samples };
   let changed = false;
 
   const leases = state.leases.map(lease => {
-    const sample = leaseUsage.get(lease.id);
-    if (sample === undefined || !isOpen(lease)) {
+    const reading = leaseReadings.get(lease.id);
+    if (reading === undefined || !isOpen(lease)) {
       return lease;
     }
     changed = true;
     const previous = samples[lease.id] ?? [];
-    samples[lease.id] = [...previous, sample.utilization_percent].slice(-UTILIZATION_SAMPLES_MAX);
-    return withLeaseUsage(lease, sample);
+    samples[lease.id] = [...previous, reading.usage.utilization_percent].slice(
+      -UTILIZATION_SAMPLES_MAX
+    );
+    return withLeaseReading(lease, reading);
   });
   const devices = state.devices.map(device => {
-    const sample = deviceUsage.get(device.id);
-    if (sample === undefined) {
+    const reading = deviceReadings.get(device.id);
+    if (reading === undefined) {
       return device;
     }
     changed = true;
-    return withDeviceUsage(device, sample);
+    return withDeviceReading(device, reading);
   });
   return changed ? { ...state, leases, devices, samples } : state;
 }
 
-function withDeviceUsage(device: IDevice, sample: IDeviceUsage): IDevice {
+function withDeviceReading(device: DeviceView, reading: DeviceReading): DeviceView {
   return {
     ...device,
-    utilization_percent: sample.utilization_percent,
-    memory_used_bytes: sample.memory_used_bytes
+    memory: { ...device.memory, ...reading.memory },
+    usage: { ...device.usage, ...reading.usage }
   };
 }
 
-function withLeaseUsage(lease: ILease, sample: ILeaseUsage): ILease {
+function withLeaseReading(lease: LeaseView, reading: LeaseReading): LeaseView {
+  const { memory, usage, money } = lease;
   return {
     ...lease,
-    utilization_percent: sample.utilization_percent,
-    memory_used_bytes: sample.memory_used_bytes,
-    // Meters never decrease: a sample that was taken before a change may arrive after it.
-    active_ms: Math.max(lease.active_ms, sample.active_ms),
-    cost_micro: Math.max(lease.cost_micro, sample.cost_micro)
+    memory: { ...memory, ...reading.memory },
+    // Meters never decrease: a reading that was taken before a change may arrive after it.
+    usage: {
+      ...usage,
+      ...reading.usage,
+      active_ms: Math.max(usage.active_ms, reading.usage.active_ms)
+    },
+    money: {
+      ...money,
+      ...reading.money,
+      cost_micro: Math.max(money.cost_micro, reading.money.cost_micro)
+    }
   };
 }
 
 /** Return the leases in order of request, with at most `ENDED_LEASES_MAX` ended ones. */
-function sortLeases(leases: ReadonlyArray<ILease>): ReadonlyArray<ILease> {
+function sortLeases(leases: ReadonlyArray<LeaseView>): ReadonlyArray<LeaseView> {
   const ended = leases
     .filter(lease => !isOpen(lease))
-    .sort((a, b) => (b.ended_at ?? 0) - (a.ended_at ?? 0))
+    .sort((a, b) => (b.times.ended_at ?? 0) - (a.times.ended_at ?? 0))
     .slice(0, ENDED_LEASES_MAX);
   return [...leases.filter(isOpen), ...ended].sort(
-    (a, b) => a.requested_at - b.requested_at || (a.id < b.id ? -1 : 1)
+    (a, b) => a.times.requested_at - b.times.requested_at || (a.id < b.id ? -1 : 1)
   );
 }
 
-function sortDevices(devices: ReadonlyArray<IDevice>): ReadonlyArray<IDevice> {
+function sortDevices(devices: ReadonlyArray<DeviceView>): ReadonlyArray<DeviceView> {
   return [...devices].sort((a, b) => a.index - b.index || (a.id < b.id ? -1 : 1));
 }
 
-function sortQueue<T extends { readonly place: number }>(
+function sortQueue<T extends { readonly position: number }>(
   queue: ReadonlyArray<T>
 ): ReadonlyArray<T> {
-  return [...queue].sort((a, b) => a.place - b.place);
+  return [...queue].sort((a, b) => a.position - b.position);
 }
 
 /** Return the samples of the open leases. */
 function samplesOfOpen(
   samples: IPoolState['samples'],
-  leases: ReadonlyArray<ILease>
+  leases: ReadonlyArray<LeaseView>
 ): IPoolState['samples'] {
   return Object.fromEntries(
     leases

@@ -8,9 +8,10 @@
 import { URLExt } from '@jupyterlab/coreutils';
 import { ServerConnection } from '@jupyterlab/services';
 
-import type { IHistory, IHistorySubject, Resolution } from './history';
-import type { FailureReason, ILease, LeaseAction, StreamMessage } from './lease';
-import type { IEntitlement, IQuotaAPI } from './quota';
+import type { HistoryView, LeaseView, QuotaView } from '../generated/api';
+import type { IHistorySubject, Resolution } from './history';
+import type { FailureReason, LeaseAction, StreamMessage } from './lease';
+import type { IQuotaAPI } from './quota';
 import { EventStreamParser } from './stream';
 import { readErrorMessage, readHistory, readLease, readMessage, readQuota } from './validate';
 
@@ -39,15 +40,15 @@ export interface ILeaseAPI {
   ): AsyncIterable<StreamMessage>;
 
   /** Release a lease. */
-  release(leaseId: string): Promise<ILease>;
+  release(leaseId: string): Promise<LeaseView>;
 
   /** Request an action on a lease. */
-  requestAction(leaseId: string, action: LeaseAction): Promise<ILease>;
+  requestAction(leaseId: string, action: LeaseAction): Promise<LeaseView>;
 }
 
 /** The path and the body of the request for each action. */
 const ACTION_REQUESTS: Readonly<Record<LeaseAction, { readonly path: string; readonly body: object }>> = {
-  move: { path: 'move', body: {} },
+  migrate: { path: 'migrate', body: {} },
   park: { path: 'park', body: {} },
   resume: { path: 'resume', body: {} },
   pin: { path: 'pin', body: { pinned: true } },
@@ -100,11 +101,11 @@ export class LeaseAPI implements ILeaseAPI, IQuotaAPI {
     }
   }
 
-  release(leaseId: string): Promise<ILease> {
+  release(leaseId: string): Promise<LeaseView> {
     return this._requestLease(`leases/${encodeURIComponent(leaseId)}`, { method: 'DELETE' });
   }
 
-  requestAction(leaseId: string, action: LeaseAction): Promise<ILease> {
+  requestAction(leaseId: string, action: LeaseAction): Promise<LeaseView> {
     const { path, body } = ACTION_REQUESTS[action];
     return this._requestLease(`leases/${encodeURIComponent(leaseId)}/${path}`, {
       method: 'POST',
@@ -113,25 +114,23 @@ export class LeaseAPI implements ILeaseAPI, IQuotaAPI {
   }
 
   /** Return the usage of a lease or device since a time of the server's clock. */
-  history(subject: IHistorySubject, resolution: Resolution, since: number): Promise<IHistory> {
+  history(subject: IHistorySubject, resolution: Resolution, since: number): Promise<HistoryView> {
     const query = URLExt.objectToQueryString({ resolution, since });
     return this._requestJSON(
       `${subject.kind}/${encodeURIComponent(subject.id)}/history${query}`,
       { method: 'GET', cache: 'no-store' },
-      body => readHistory(body, 'history')
+      readHistory
     );
   }
 
   /** Return the entitlements that the user may see. */
-  quota(): Promise<ReadonlyArray<IEntitlement>> {
-    return this._requestJSON('quota', { method: 'GET', cache: 'no-store' }, body =>
-      readQuota(body, 'quota')
-    );
+  quota(): Promise<QuotaView> {
+    return this._requestJSON('quota', { method: 'GET', cache: 'no-store' }, readQuota);
   }
 
   /** Send a request that the server answers with a lease. */
-  private _requestLease(path: string, init: RequestInit): Promise<ILease> {
-    return this._requestJSON(path, init, body => readLease(body, 'lease'));
+  private _requestLease(path: string, init: RequestInit): Promise<LeaseView> {
+    return this._requestJSON(path, init, readLease);
   }
 
   private async _requestJSON<T>(

@@ -3,36 +3,34 @@
  * near. Pure.
  */
 
-import type { ILease } from './lease';
+import type { LeaseView, MessageView } from '../generated/api';
+import { BECOMING_ACTIVE } from '../generated/lifecycle';
 import { isParkedOrReturning } from './lease';
 
 /** A transition; `kind` selects the notification. */
 export interface ILeaseTransition {
   readonly kind: 'granted' | 'lost' | 'preempted' | 'budget' | 'limit' | 'fault';
-  readonly lease: ILease;
+  readonly lease: LeaseView;
 }
 
-/** Ends that the user did not request. */
-const UNREQUESTED_ENDS: ReadonlySet<string | null> = new Set([
-  'revoked',
-  'device_lost',
-  'prepare_failed',
-  'resume_failed',
-  'expired',
-  'over_limit'
+/** The codes of ends that the user did not request. */
+const UNREQUESTED_ENDS: ReadonlySet<string | undefined> = new Set([
+  'end.revoked',
+  'end.device_lost',
+  'end.prepare_failed',
+  'end.resume_failed',
+  'end.expired',
+  'end.over_limit'
 ]);
 
-/** Reasons to park a lease that was not idle and whose user did not request it. */
-const PREEMPTION_REASONS: ReadonlySet<string | null> = new Set([
-  'priority',
-  'guarantee',
-  'fairness',
-  'budget',
-  'over_limit'
+/** The codes of reasons to park a lease that was not idle and whose user did not request it. */
+const PREEMPTION_REASONS: ReadonlySet<string | undefined> = new Set([
+  'park.priority',
+  'park.guarantee',
+  'park.fairness',
+  'park.budget',
+  'park.over_limit'
 ]);
-
-/** States between the request and the GPU. */
-const STATES_BEFORE_GPU: ReadonlySet<string> = new Set(['waiting', 'preparing', 'resuming']);
 
 /**
  * Return the transitions between two states of the leases.
@@ -43,8 +41,8 @@ const STATES_BEFORE_GPU: ReadonlySet<string> = new Set(['waiting', 'preparing', 
  * function updates it, because a lease passes through other states between waiting and active.
  */
 export function findTransitions(
-  before: ReadonlyArray<ILease>,
-  after: ReadonlyArray<ILease>,
+  before: ReadonlyArray<LeaseView>,
+  after: ReadonlyArray<LeaseView>,
   waited: Set<string>
 ): ReadonlyArray<ILeaseTransition> {
   const previous = new Map(before.map(lease => [lease.id, lease]));
@@ -60,13 +58,13 @@ export function findTransitions(
       if (waited.delete(lease.id) && old !== undefined) {
         transitions.push({ kind: 'granted', lease });
       }
-    } else if (!STATES_BEFORE_GPU.has(lease.state)) {
+    } else if (!BECOMING_ACTIVE.has(lease.state)) {
       waited.delete(lease.id);
       if (
         lease.state === 'ended' &&
         old !== undefined &&
         old.state !== 'ended' &&
-        UNREQUESTED_ENDS.has(lease.end_reason)
+        UNREQUESTED_ENDS.has(lease.end_reason?.code)
       ) {
         transitions.push({ kind: 'lost', lease });
       }
@@ -76,25 +74,25 @@ export function findTransitions(
 }
 
 /** Return the transitions that carry a message: a preemption, or else a new budget or limit message; and a new fault. */
-function messageTransitions(old: ILease, lease: ILease): ReadonlyArray<ILeaseTransition> {
+function messageTransitions(old: LeaseView, lease: LeaseView): ReadonlyArray<ILeaseTransition> {
   const transitions: ILeaseTransition[] = [];
   if (
     old.state === 'active' &&
     isParkedOrReturning(lease) &&
-    PREEMPTION_REASONS.has(lease.park_reason)
+    PREEMPTION_REASONS.has(lease.parking.reason?.code)
   ) {
     transitions.push({ kind: 'preempted', lease });
-  } else if (lease.state !== 'ended' && isNewMessage(old.budget_message, lease.budget_message)) {
+  } else if (lease.state !== 'ended' && isNewMessage(old.money.message, lease.money.message)) {
     transitions.push({ kind: 'budget', lease });
-  } else if (isNewMessage(old.limit_message, lease.limit_message)) {
+  } else if (isNewMessage(old.enforcement.message, lease.enforcement.message)) {
     transitions.push({ kind: 'limit', lease });
   }
-  if (isNewMessage(old.fault_message, lease.fault_message)) {
+  if (isNewMessage(old.health.message, lease.health.message)) {
     transitions.push({ kind: 'fault', lease });
   }
   return transitions;
 }
 
-function isNewMessage(old: string | null, message: string | null): boolean {
-  return message !== null && message !== old;
+function isNewMessage(old: MessageView | null, message: MessageView | null): boolean {
+  return message !== null && message.text !== old?.text;
 }

@@ -1,4 +1,4 @@
-/** The commands: refresh; release (with a confirmation), park, resume, move and pin a lease; open its notebook. */
+/** The commands: refresh; release (with a confirmation), park, resume, migrate and pin a lease; open its notebook. */
 
 import type { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { Dialog, ICommandPalette, showDialog, showErrorMessage } from '@jupyterlab/apputils';
@@ -7,7 +7,8 @@ import { refreshIcon } from '@jupyterlab/ui-components';
 import type { ReadonlyPartialJSONObject } from '@lumino/coreutils';
 
 import { CommandIDs } from '../commands';
-import type { LeaseAction, ILease } from '../leases/lease';
+import type { LeaseView } from '../generated/api';
+import type { LeaseAction } from '../leases/lease';
 import { isActionAvailable, isPinned, isReleasable } from '../leases/lease';
 import { actionTexts, notebookName, releaseDialogTexts } from '../texts/lease';
 import { ICurrentLease, ILeaseManager, TRANSLATION_DOMAIN } from '../tokens';
@@ -28,11 +29,11 @@ export const commandsPlugin: JupyterFrontEndPlugin<void> = {
     const trans = (translator ?? nullTranslator).load(TRANSLATION_DOMAIN);
     const { commands } = app;
 
-    const withId = (leaseId: string | undefined): ILease | null =>
+    const withId = (leaseId: string | undefined): LeaseView | null =>
       manager.state.leases.find(lease => lease.id === leaseId) ?? null;
 
     /** Return the lease of the arguments, that of the context menu, or that of the current notebook. */
-    const target = (args: ReadonlyPartialJSONObject): ILease | null => {
+    const target = (args: ReadonlyPartialJSONObject): LeaseView | null => {
       if (args.fromContextMenu === true) {
         const item = app.contextMenuHitTest(node => node.dataset.leaseId !== undefined);
         return withId(item?.dataset.leaseId);
@@ -106,13 +107,13 @@ export const commandsPlugin: JupyterFrontEndPlugin<void> = {
       }
     });
 
-    const canRequest = (lease: ILease | null, action: LeaseAction): boolean =>
+    const canRequest = (lease: LeaseView | null, action: LeaseAction): boolean =>
       lease !== null &&
       isActionAvailable(lease, action) &&
       !manager.pendingActions.has(lease.id) &&
       manager.connection.kind === 'connected';
 
-    const request = async (lease: ILease | null, action: LeaseAction): Promise<void> => {
+    const request = async (lease: LeaseView | null, action: LeaseAction): Promise<void> => {
       if (lease === null) {
         return;
       }
@@ -120,7 +121,7 @@ export const commandsPlugin: JupyterFrontEndPlugin<void> = {
         await manager.requestAction(lease.id, action);
       } catch (reason) {
         await showErrorMessage(
-          actionTexts(action, notebookName(lease, trans), trans).failed,
+          actionTexts(action, notebookName(lease.holder, trans), trans).failed,
           reason instanceof Error ? reason.message : String(reason)
         );
       }
@@ -142,17 +143,17 @@ export const commandsPlugin: JupyterFrontEndPlugin<void> = {
       execute: args => request(target(args), 'resume')
     });
 
-    commands.addCommand(CommandIDs.moveLease, {
-      label: trans.__('Move to Another GPU'),
+    commands.addCommand(CommandIDs.migrateLease, {
+      label: trans.__('Migrate to Another GPU'),
       caption: trans.__('Migrate this notebook from its GPU, which is unhealthy or drained, to another one'),
       describedBy,
-      isEnabled: args => canRequest(target(args), 'move'),
+      isEnabled: args => canRequest(target(args), 'migrate'),
       // Rarely available, so menus show it only when it is.
-      isVisible: args => canRequest(target(args), 'move'),
-      execute: args => request(target(args), 'move')
+      isVisible: args => canRequest(target(args), 'migrate'),
+      execute: args => request(target(args), 'migrate')
     });
 
-    const pinAction = (lease: ILease | null): LeaseAction =>
+    const pinAction = (lease: LeaseView | null): LeaseAction =>
       lease !== null && isPinned(lease) ? 'unpin' : 'pin';
 
     commands.addCommand(CommandIDs.togglePin, {
@@ -182,8 +183,8 @@ export const commandsPlugin: JupyterFrontEndPlugin<void> = {
       },
       execute: async args => {
         const lease = target(args);
-        if (lease !== null && lease.kernel_id !== null) {
-          await openSession(app, lease.kernel_id);
+        if (lease !== null && lease.holder.kernel_id !== null) {
+          await openSession(app, lease.holder.kernel_id);
         }
       }
     });
@@ -192,7 +193,7 @@ export const commandsPlugin: JupyterFrontEndPlugin<void> = {
     const leaseCommands = [
       CommandIDs.parkLease,
       CommandIDs.resumeLease,
-      CommandIDs.moveLease,
+      CommandIDs.migrateLease,
       CommandIDs.togglePin,
       CommandIDs.releaseLease
     ];

@@ -6,10 +6,11 @@ import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 import type { TranslationBundle } from '@jupyterlab/translation';
 
 import { CommandIDs } from '../commands';
-import type { ILease } from '../leases/lease';
+import type { LeaseView, MessageView } from '../generated/api';
 import type { ILeaseTransition } from '../leases/transitions';
 import { findTransitions } from '../leases/transitions';
-import { endReason, notebookName, parkedNote } from '../texts/lease';
+import { notebookName, parkedNote } from '../texts/lease';
+import { messageText } from '../texts/message';
 import { ICurrentLease, ILeaseManager, TRANSLATION_DOMAIN } from '../tokens';
 
 const AUTO_CLOSE_MS = 8_000;
@@ -27,7 +28,8 @@ export const notificationsPlugin: JupyterFrontEndPlugin<void> = {
     current: ICurrentLease | null,
     translator: ITranslator | null
   ): void => {
-    const trans = (translator ?? nullTranslator).load(TRANSLATION_DOMAIN);
+    const used = translator ?? nullTranslator;
+    const trans = used.load(TRANSLATION_DOMAIN);
     const waited = new Set<string>();
     let before = manager.state.leases;
 
@@ -40,7 +42,7 @@ export const notificationsPlugin: JupyterFrontEndPlugin<void> = {
       before = leases;
       for (const transition of transitions) {
         if (transition.kind !== 'granted') {
-          notify(transition, trans);
+          notify(transition, trans, used.languageCode);
         } else if (transition.lease.id !== current?.lease?.id) {
           // In the current notebook the cell that continues is notification enough.
           notifyGranted(app, transition.lease, trans);
@@ -52,33 +54,39 @@ export const notificationsPlugin: JupyterFrontEndPlugin<void> = {
   }
 };
 
-function notify({ kind, lease }: ILeaseTransition, trans: TranslationBundle): void {
-  const name = notebookName(lease, trans);
-  const show = (text: string | null) => trans.__('“%1”: %2', name, text ?? '');
+function notify(
+  { kind, lease }: ILeaseTransition,
+  trans: TranslationBundle,
+  language: string
+): void {
+  const name = notebookName(lease.holder, trans);
+  const text = (message: MessageView | null) =>
+    message === null ? '' : messageText(message, trans, language);
+  const show = (sentence: string) => trans.__('“%1”: %2', name, sentence);
   switch (kind) {
     case 'lost':
       Notification.warning(
-        trans.__('“%1” has lost its GPU: %2.', name, endReason(lease.end_reason, trans)),
+        trans.__('“%1” has lost its GPU: %2.', name, text(lease.end_reason)),
         { autoClose: false }
       );
       break;
     case 'preempted':
-      Notification.info(show(parkedNote(lease, trans)), { autoClose: AUTO_CLOSE_MS });
+      Notification.info(show(parkedNote(lease, trans, language)), { autoClose: AUTO_CLOSE_MS });
       break;
     case 'fault':
-      Notification.error(show(lease.fault_message), { autoClose: false });
+      Notification.error(show(text(lease.health.message)), { autoClose: false });
       break;
     case 'budget':
-      Notification.warning(show(lease.budget_message), { autoClose: AUTO_CLOSE_MS });
+      Notification.warning(show(text(lease.money.message)), { autoClose: AUTO_CLOSE_MS });
       break;
     case 'limit':
-      Notification.warning(show(lease.limit_message), { autoClose: AUTO_CLOSE_MS });
+      Notification.warning(show(text(lease.enforcement.message)), { autoClose: AUTO_CLOSE_MS });
       break;
   }
 }
 
-function notifyGranted(app: JupyterFrontEnd, lease: ILease, trans: TranslationBundle): void {
-  Notification.success(trans.__('The GPU for “%1” is ready.', notebookName(lease, trans)), {
+function notifyGranted(app: JupyterFrontEnd, lease: LeaseView, trans: TranslationBundle): void {
+  Notification.success(trans.__('The GPU for “%1” is ready.', notebookName(lease.holder, trans)), {
     autoClose: AUTO_CLOSE_MS,
     actions: [
       {

@@ -11,7 +11,7 @@ import { Signal } from '@lumino/signaling';
 import { CommandIDs } from '../commands';
 import { formatMemory } from '../texts/format';
 import { fastgpuIcon } from '../icon';
-import type { ILease } from '../leases/lease';
+import type { LeaseView } from '../generated/api';
 import { isOpen, isReleasable } from '../leases/lease';
 import { notebookName, stateName } from '../texts/lease';
 import { ILeaseManager, TRANSLATION_DOMAIN } from '../tokens';
@@ -77,13 +77,13 @@ class RunningLeases implements IRunningSessions.IManager {
     }
   }
 
-  private _item(lease: ILease): IRunningSessions.IRunningItem {
+  private _item(lease: LeaseView): IRunningSessions.IRunningItem {
     const { commands, trans, language } = this._options;
     const size =
-      lease.memory_bytes === null ? lease.profile : formatMemory(lease.memory_bytes, language);
+      lease.memory.limit_bytes === null ? lease.request.size : formatMemory(lease.memory.limit_bytes, language);
     return {
-      label: () => notebookName(lease, trans),
-      labelTitle: () => lease.notebook ?? lease.id,
+      label: () => notebookName(lease.holder, trans),
+      labelTitle: () => lease.holder.notebook ?? lease.id,
       detail: () => `${size}, ${stateName(lease.state, trans).toLowerCase()}`,
       icon: () => fastgpuIcon,
       open: () => {
@@ -97,7 +97,7 @@ class RunningLeases implements IRunningSessions.IManager {
     };
   }
 
-  private _leases(): ILease[] {
+  private _leases(): LeaseView[] {
     return this._options.manager.state.leases.filter(isOpen);
   }
 

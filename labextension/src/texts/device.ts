@@ -6,25 +6,28 @@
 
 import type { TranslationBundle } from '@jupyterlab/translation';
 
-import type { IDevice, IForeignProcess, IHolding, LeaseState } from '../leases/lease';
-import { LEASE_STATES } from '../leases/lease';
+import type { AllocationView, DeviceView, UnleasedProcessView } from '../generated/api';
 import { formatMemory } from './format';
-import { notebookName, stateName } from './lease';
+import { notebookName } from './lease';
+import { messageText } from './message';
 
 /** Return the worst known condition of a device: its health, or that it is drained. */
 export function healthName(
-  device: Pick<IDevice, 'health' | 'health_reason' | 'drained'>,
-  trans: TranslationBundle
+  device: Pick<DeviceView, 'health' | 'drained'>,
+  trans: TranslationBundle,
+  language: string
 ): {
   readonly kind: 'ok' | 'warning' | 'error';
   readonly name: string;
   readonly description: string;
 } {
-  if (device.health === 'faulty') {
+  const { state, message } = device.health;
+  const reason = message === null ? null : messageText(message, trans, language);
+  if (state === 'faulty') {
     return {
       kind: 'error',
       name: trans.__('faulty'),
-      description: device.health_reason ?? trans.__('No leases are granted on this device.')
+      description: reason ?? trans.__('No leases are granted on this device.')
     };
   }
   if (device.drained) {
@@ -34,12 +37,11 @@ export function healthName(
       description: trans.__('Running leases continue; no new leases are granted on this device.')
     };
   }
-  return device.health === 'suspect'
+  return state === 'suspect'
     ? {
         kind: 'warning',
         name: trans.__('suspect'),
-        description:
-          device.health_reason ?? trans.__('No new leases are granted on this device.')
+        description: reason ?? trans.__('No new leases are granted on this device.')
       }
     : {
         kind: 'ok',
@@ -48,20 +50,12 @@ export function healthName(
       };
 }
 
-/** Return the name of a holding, as far as the viewer may know it. */
-export function holdingName(holding: IHolding, trans: TranslationBundle): string {
-  if (holding.mine) {
-    return trans.__('%1 (you)', notebookName(holding, trans));
+/** Return the name of an allocation's notebook or tenant, as far as the viewer may know it. */
+export function allocationName(allocation: AllocationView, trans: TranslationBundle): string {
+  if (allocation.mine) {
+    return trans.__('%1 (you)', notebookName(allocation, trans));
   }
-  return holding.tenant ?? trans.__('another user');
-}
-
-/** Return the name of a holding's lease state; an unknown state is returned as it is. */
-export function holdingStateName(holding: IHolding, trans: TranslationBundle): string {
-  const known = LEASE_STATES.find(state => state === holding.state);
-  return known === undefined
-    ? holding.state
-    : stateName(known satisfies LeaseState, trans).toLowerCase();
+  return allocation.tenant?.name ?? trans.__('another user');
 }
 
 /**
@@ -69,17 +63,17 @@ export function holdingStateName(holding: IHolding, trans: TranslationBundle): s
  *
  * @param separate - Whether each process has a note of its own; otherwise several share one.
  */
-export function foreignProcessNotes(
-  device: Pick<IDevice, 'foreign'>,
+export function unleasedProcessNotes(
+  device: Pick<DeviceView, 'unleased_processes'>,
   separate: boolean,
   trans: TranslationBundle,
   language: string
 ): ReadonlyArray<string> {
-  const { foreign } = device;
+  const { unleased_processes: processes } = device;
   const memory = (bytes: number | null) =>
     bytes === null ? trans.__('unknown') : formatMemory(bytes, language);
-  if (separate || foreign.length < 2) {
-    return foreign.map(process =>
+  if (separate || processes.length < 2) {
+    return processes.map(process =>
       trans.__(
         'Process %1 of user %2 uses GPU memory (%3) without a lease of this GPU.',
         process.pid,
@@ -91,14 +85,14 @@ export function foreignProcessNotes(
   return [
     trans.__(
       '%1 processes use GPU memory (%2) without a lease of this GPU.',
-      foreign.length,
-      memory(totalMemory(foreign))
+      processes.length,
+      memory(totalMemory(processes))
     )
   ];
 }
 
 /** Return the memory of all processes; null if that of any is unknown, because the sum would be too small. */
-function totalMemory(processes: ReadonlyArray<IForeignProcess>): number | null {
+function totalMemory(processes: ReadonlyArray<UnleasedProcessView>): number | null {
   return processes.reduce<number | null>(
     (total, { memory_bytes }) =>
       total === null || memory_bytes === null ? null : total + memory_bytes,

@@ -135,7 +135,13 @@ export function shortModel(model: string): string {
   return model.replace(/^NVIDIA\s+/i, '').trim() || model;
 }
 
-function formatNumber(
+/** Format a list of names: `a, b, and c`. */
+export function formatList(names: ReadonlyArray<string>, language?: string): string {
+  return new Intl.ListFormat(locale(language)).format(names);
+}
+
+/** Format a number with a range of decimals. */
+export function formatNumber(
   value: number,
   digitsMin: number,
   digitsMax: number,

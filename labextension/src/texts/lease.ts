@@ -15,7 +15,10 @@ import {
   formatPercent,
   shortModel
 } from './format';
-import type { LeaseAction, ILease, LeaseState } from '../leases/lease';
+import { messageText } from './message';
+import type { LeaseView } from '../generated/api';
+import type { LeaseState } from '../generated/lifecycle';
+import type { LeaseAction } from '../leases/lease';
 import { isParkedOrReturning, isOpen, isPinned } from '../leases/lease';
 import type { IEntitlement } from '../leases/quota';
 
@@ -65,50 +68,30 @@ export function stateDescription(state: LeaseState, trans: TranslationBundle): s
   }
 }
 
-/** Return why a lease was parked, as a sentence. */
-export function parkReason(reason: string | null, trans: TranslationBundle): string {
-  switch (reason) {
-    case 'asked':
-      return trans.__('Parked at your request.');
-    case 'idle':
-      return trans.__('Parked while idle, because another request was waiting.');
-    case 'priority':
-      return trans.__('Parked for a request with a higher priority.');
-    case 'guarantee':
-      return trans.__('Parked for a user below their guaranteed share.');
-    case 'fairness':
-      return trans.__('Parked because its share of time was used and another request was waiting.');
-    case 'over_limit':
-      return trans.__('Parked because it exceeded its memory limit.');
-    case 'move':
-      return trans.__('Parked to migrate to another GPU, so that a waiting request fits.');
-    case 'health':
-      return trans.__('Parked to migrate to another GPU, because its GPU is unhealthy.');
-    case 'restart':
-      return trans.__('Its GPU is unhealthy; the lease migrates to another GPU when its kernel restarts.');
-    case 'budget':
-      return trans.__('Parked because its budget is used up.');
-    default:
-      return trans.__('Parked for another request.');
+/** Return why a lease was parked, and that its variables are preserved; empty if it was never parked. */
+export function parkedNote(
+  { parking: { reason } }: Pick<LeaseView, 'parking'>,
+  trans: TranslationBundle,
+  language: string
+): string {
+  if (reason === null) {
+    return '';
   }
-}
-
-/** Return why a lease was parked, and that its variables are preserved. */
-export function parkedNote(lease: ILease, trans: TranslationBundle): string {
-  const reason = parkReason(lease.park_reason, trans);
-  return lease.park_reason === 'restart' ? reason : trans.__('%1 Variables are preserved.', reason);
+  const text = messageText(reason, trans, language);
+  // A lease that migrates with the restart of its kernel loses the kernel's variables.
+  return reason.code === 'park.restart' ? text : trans.__('%1 Variables are preserved.', text);
 }
 
 /** Return whether a cell runs and whether the lease is pinned; empty if neither applies in the lease's state. */
 export function activityNotes(
-  lease: ILease,
+  lease: LeaseView,
   idleFor: string,
   trans: TranslationBundle
 ): ReadonlyArray<string> {
-  if (lease.state !== 'active' || !(lease.parkable || isPinned(lease))) {
+  if (lease.state !== 'active' || !(lease.parking.parkable || isPinned(lease))) {
     return isPinned(lease) && isOpen(lease) ? [trans.__('pinned')] : [];
   }
-  const activity = lease.busy ? trans.__('running a cell') : trans.__('idle for %1', idleFor);
+  const activity = lease.usage.busy ? trans.__('running a cell') : trans.__('idle for %1', idleFor);
   return isPinned(lease) ? [trans.__('pinned'), activity] : [activity];
 }
 
@@ -124,14 +107,14 @@ export function actionTexts(
   readonly failed: string;
 } {
   switch (action) {
-    case 'move':
+    case 'migrate':
       return {
-        label: trans.__('Move'),
-        aria: trans.__('Move %1 to another GPU', name),
+        label: trans.__('Migrate'),
+        aria: trans.__('Migrate %1 to another GPU', name),
         title: trans.__(
           'Migrate the lease from this GPU, which is unhealthy or drained, to another one. If its memory cannot be migrated, this happens when the kernel restarts, and the contents of GPU memory are lost.'
         ),
-        failed: trans.__('The lease was not moved')
+        failed: trans.__('The lease was not migrated')
       };
     case 'park':
       return {
@@ -169,40 +152,25 @@ export function actionTexts(
 }
 
 /** Return why a lease ended, as part of a sentence. */
-export function endReason(reason: string | null, trans: TranslationBundle): string {
-  switch (reason) {
-    case 'released':
-      return trans.__('released');
-    case 'cancelled':
-      return trans.__('left the queue');
-    case 'holder_died':
-      return trans.__('the kernel ended');
-    case 'revoked':
-      return trans.__('revoked by an operator');
-    case 'device_lost':
-      return trans.__('the GPU was lost');
-    case 'prepare_failed':
-      return trans.__('the GPU could not be prepared');
-    case 'resume_failed':
-      return trans.__('its parked memory could not be restored');
-    case 'over_limit':
-      return trans.__('it exceeded its memory limit');
-    case 'expired':
-      return trans.__('its maximum waiting time passed');
-    default:
-      return reason ?? trans.__('ended');
-  }
+export function endReason(
+  lease: Pick<LeaseView, 'end_reason'>,
+  trans: TranslationBundle,
+  language: string
+): string {
+  return lease.end_reason === null
+    ? trans.__('ended')
+    : messageText(lease.end_reason, trans, language);
 }
 
 /** Return how the memory limit of a lease is enforced; empty before the lease has a limit. */
 export function memoryLimitText(
-  lease: Pick<ILease, 'enforcement' | 'partition' | 'simulated'>,
+  { enforcement, gpu }: Pick<LeaseView, 'enforcement' | 'gpu'>,
   trans: TranslationBundle
 ): string {
-  if (lease.partition !== null) {
-    return trans.__('enforced by hardware (MIG partition %1)', lease.partition);
+  if (gpu !== null && gpu.partition !== null) {
+    return trans.__('enforced by hardware (MIG partition %1)', gpu.partition);
   }
-  switch (lease.enforcement) {
+  switch (enforcement.memory_limit) {
     case 'hardware':
       return trans.__('enforced by hardware');
     case 'driver':
@@ -212,58 +180,71 @@ export function memoryLimitText(
     case 'cooperative':
       return trans.__('cooperative: set in the kernel’s framework, monitored by the pool manager');
     case 'none':
-      return lease.simulated ? trans.__('not enforced (simulated)') : trans.__('not enforced');
-    default:
+      return gpu?.simulated ? trans.__('not enforced (simulated)') : trans.__('not enforced');
+    case null:
       return '';
   }
 }
 
-/** Return the name of a lease's mechanism; empty before it has one. */
+/** Return the name of the mechanism of a logical GPU. */
 export function mechanismName(
-  lease: Pick<ILease, 'mechanism' | 'partition'>,
+  { mechanism, partition }: Pick<NonNullable<LeaseView['gpu']>, 'mechanism' | 'partition'>,
   trans: TranslationBundle
 ): string {
-  switch (lease.mechanism) {
-    case null:
-      return '';
+  switch (mechanism) {
     case 'exclusive':
       return trans.__('Whole GPU');
     case 'mig':
-      return lease.partition === null ? trans.__('MIG') : trans.__('MIG %1', lease.partition);
+      return partition === null ? trans.__('MIG') : trans.__('MIG %1', partition);
     case 'shared':
       return trans.__('Shared GPU');
     case 'mps':
       return trans.__('MPS');
     case 'simulated':
       return trans.__('Simulated');
-    default:
-      return lease.mechanism;
   }
 }
 
 /** Return what happened to the device memory of a lease that ended or was parked; null if nothing is known. */
 export function scrubNote(
-  lease: Pick<ILease, 'scrub' | 'scrub_bytes' | 'scrub_detail'>,
+  { scrub }: Pick<LeaseView, 'scrub'>,
   trans: TranslationBundle,
   language: string
 ): string | null {
-  const result = (() => {
-    switch (lease.scrub) {
-      case null:
-        return null;
-      case 'gone':
-        return trans.__('All its GPU memory was freed.');
-      case 'device_gone':
-        return trans.__('Its GPU is missing, with all memory.');
-      case 'overwritten':
-        return lease.scrub_bytes === null
-          ? trans.__('Its GPU memory was overwritten.')
-          : trans.__('Its GPU memory was overwritten (%1).', formatMemory(lease.scrub_bytes, language));
-      default:
-        return lease.scrub;
-    }
-  })();
-  return [result, lease.scrub_detail].filter(Boolean).join(' ') || null;
+  if (scrub === null) {
+    return null;
+  }
+  const result = scrubResult(scrub, trans, language);
+  return scrub.message === null
+    ? result
+    : `${result} ${messageText(scrub.message, trans, language)}`;
+}
+
+function scrubResult(
+  { result, bytes }: NonNullable<LeaseView['scrub']>,
+  trans: TranslationBundle,
+  language: string
+): string {
+  switch (result) {
+    case 'gone':
+      return trans.__('All its GPU memory was freed.');
+    case 'device_gone':
+      return trans.__('Its GPU is missing, with all memory.');
+    case 'overwritten':
+      return bytes === null
+        ? trans.__('Its GPU memory was overwritten.')
+        : trans.__('Its GPU memory was overwritten (%1).', formatMemory(bytes, language));
+  }
+}
+
+/** Return the messages about a lease that is not waiting, or the pending reason of one that is. */
+export function leaseNotes(
+  lease: Pick<LeaseView, 'queue' | 'notes'>,
+  trans: TranslationBundle,
+  language: string
+): ReadonlyArray<string> {
+  const messages = lease.queue === null ? lease.notes : [lease.queue.reason, ...lease.notes];
+  return messages.map(message => messageText(message, trans, language));
 }
 
 /** Return the file name of a notebook; if there is none, the name of its kernel. */
@@ -281,40 +262,35 @@ export function notebookName(
 
 /** Return the text of the status bar item. */
 export function statusBarText(
-  lease: ILease | null,
+  lease: LeaseView | null,
   trans: TranslationBundle,
   language: string
 ): string {
   if (lease === null || !isOpen(lease)) {
     return trans.__('No GPU lease');
   }
-  if (lease.state === 'waiting' && isParkedOrReturning(lease)) {
-    return lease.place === null
-      ? trans.__('GPU: parked, waiting to resume')
-      : trans.__('GPU: parked, waiting to resume, position %1', lease.place);
-  }
-  if (lease.state === 'waiting') {
-    return lease.place === null
-      ? trans.__('GPU: waiting')
-      : trans.__('GPU: waiting, position %1', lease.place);
+  if (lease.queue !== null) {
+    return isParkedOrReturning(lease)
+      ? trans.__('GPU: parked, waiting to resume, position %1', lease.queue.position)
+      : trans.__('GPU: waiting, position %1', lease.queue.position);
   }
   if (lease.state !== 'active') {
     return trans.__('GPU: %1', stateName(lease.state, trans).toLowerCase());
   }
-  const model = shortModel(lease.device_model ?? trans.__('device'));
+  const model = shortModel(lease.gpu?.model ?? trans.__('device'));
   const parts = [
-    lease.utilization_percent === null
+    lease.usage.utilization_percent === null
       ? trans.__('GPU %1', model)
-      : trans.__('GPU %1 %2', model, formatPercent(lease.utilization_percent, language))
+      : trans.__('GPU %1 %2', model, formatPercent(lease.usage.utilization_percent, language))
   ];
-  if (lease.memory_used_bytes !== null && lease.memory_bytes !== null) {
-    parts.push(formatMemoryOf(lease.memory_used_bytes, lease.memory_bytes, language));
+  if (lease.memory.used_bytes !== null && lease.memory.limit_bytes !== null) {
+    parts.push(formatMemoryOf(lease.memory.used_bytes, lease.memory.limit_bytes, language));
   }
-  parts.push(formatMoney(lease.cost_micro, lease.currency, language));
+  parts.push(formatMoney(lease.money.cost_micro, lease.money.currency, language));
   if (isPinned(lease)) {
     parts.push(trans.__('pinned'));
   }
-  if (lease.simulated) {
+  if (lease.gpu?.simulated) {
     parts.push(trans.__('simulated'));
   }
   return parts.join(' · ');
@@ -341,10 +317,10 @@ export function quotaNote(
 
 /** Return the texts of the dialog that confirms a release: what is preserved, and what is lost. */
 export function releaseDialogTexts(
-  lease: ILease,
+  lease: LeaseView,
   trans: TranslationBundle
 ): { readonly title: string; readonly body: string; readonly accept: string } {
-  const name = notebookName(lease, trans);
+  const name = notebookName(lease.holder, trans);
   if (lease.state === 'waiting' && !isParkedOrReturning(lease)) {
     return {
       title: trans.__('Leave the queue?'),

@@ -4,10 +4,12 @@
 
 import * as React from 'react';
 
-import { foreignProcessNotes, healthName, holdingName, holdingStateName } from '../texts/device';
+import { allocationName, healthName, unleasedProcessNotes } from '../texts/device';
 import { formatMemory, formatMemoryOf, formatMoney, formatPercent, shortModel } from '../texts/format';
-import type { IDevice, IHolding, IPool } from '../leases/lease';
+import type { AllocationView, DeviceView, PoolView } from '../generated/api';
 import { isGranting } from '../leases/lease';
+import { stateName } from '../texts/lease';
+import { messageText } from '../texts/message';
 import type { ITextContext } from './textcontext';
 import type { IHistoryProps } from './historychart';
 import { HistoryChart } from './historychart';
@@ -15,12 +17,12 @@ import { Meter, FormattedText, Section, Tag } from './components';
 
 interface IDevicesProps
   extends ITextContext, Pick<IHistoryProps, 'live' | 'now' | 'asTable' | 'onLoadHistory'> {
-  readonly pool: IPool;
+  readonly pool: PoolView;
 }
 
 /** The section of the panel that lists the devices. */
 export function DevicesSection(
-  props: IDevicesProps & { readonly devices: ReadonlyArray<IDevice> }
+  props: IDevicesProps & { readonly devices: ReadonlyArray<DeviceView> }
 ): React.JSX.Element {
   const { devices, trans } = props;
   return (
@@ -45,7 +47,7 @@ export function DevicesSection(
 }
 
 /** One device. Its details are rendered, and its history is requested, only while it is expanded. */
-function DeviceItem(props: IDevicesProps & { readonly device: IDevice }): React.JSX.Element {
+function DeviceItem(props: IDevicesProps & { readonly device: DeviceView }): React.JSX.Element {
   const { device, trans, language } = props;
   const [open, setOpen] = React.useState(false);
   const id = React.useId();
@@ -67,25 +69,25 @@ function DeviceItem(props: IDevicesProps & { readonly device: IDevice }): React.
             <span className="fg-ellipsis">{shortModel(device.model)}</span>
           </button>
         </h4>
-        {device.utilization_percent !== null && (
+        {device.usage.utilization_percent !== null && (
           <span className="fg-Device-utilization" title={trans.__('Utilization of the whole device')}>
             <span className="fg-ScreenReaderOnly">{trans.__('Utilization of the whole device')} </span>
-            {formatPercent(device.utilization_percent, language)}
+            {formatPercent(device.usage.utilization_percent, language)}
           </span>
         )}
-        <HealthTag device={device} trans={trans} />
+        <HealthTag device={device} trans={trans} language={language} />
       </div>
-      {device.health !== 'healthy' && device.health_reason && (
-        <p className="fg-Note" data-kind={device.health === 'faulty' ? 'error' : 'warning'}>
-          <FormattedText text={device.health_reason} />
+      {device.health.state !== 'healthy' && device.health.message && (
+        <p className="fg-Note" data-kind={device.health.state === 'faulty' ? 'error' : 'warning'}>
+          <FormattedText text={messageText(device.health.message, trans, language)} />
         </p>
       )}
-      {foreignProcessNotes(device, open, trans, language).map((note, index) => (
+      {unleasedProcessNotes(device, open, trans, language).map((note, index) => (
         <p key={index} className="fg-Note" data-kind="warning">
           {note}
         </p>
       ))}
-      <HoldingsBar device={device} trans={trans} language={language} />
+      <AllocationsBar device={device} trans={trans} language={language} />
       <div id={`${id}-more`} className="fg-Device-more" hidden={!open}>
         {open && <DeviceDetails {...props} />}
       </div>
@@ -94,31 +96,31 @@ function DeviceItem(props: IDevicesProps & { readonly device: IDevice }): React.
 }
 
 /** Details of an expanded device: its rate and mechanisms, its leases, current usage and history. */
-function DeviceDetails(props: IDevicesProps & { readonly device: IDevice }): React.JSX.Element {
+function DeviceDetails(props: IDevicesProps & { readonly device: DeviceView }): React.JSX.Element {
   const { device, pool, trans, language } = props;
-  const used = device.memory_used_bytes;
+  const used = device.memory.used_bytes;
   return (
     <>
       <div className="fg-Facts">
-        <span>{formatMemory(device.memory_bytes, language)}</span>
+        <span>{formatMemory(device.memory.total_bytes, language)}</span>
         <span>
           {trans.__('%1 per hour', formatMoney(device.rate_micro_per_hour, pool.currency, language))}
         </span>
-        {device.mechanisms.length > 0 && !device.simulated && (
-          <span title={trans.__('Available mechanisms')}>{device.mechanisms.join(', ')}</span>
+        {device.capabilities.mechanisms.length > 0 && !device.simulated && (
+          <span title={trans.__('Available mechanisms')}>{device.capabilities.mechanisms.join(', ')}</span>
         )}
         {device.simulated && <SimulatedLabel trans={trans} />}
       </div>
-      {device.holdings.length > 0 && (
+      {device.allocations.length > 0 && (
         <ul className="fg-Holders" aria-label={trans.__('Leases on this device')}>
-          {sortedByOwner(device.holdings).map((holding, index) => (
-            <li key={holding.lease_id ?? `other-${index}`} data-kind={holding.mine ? 'mine' : 'other'}>
-              <span className="fg-Swatch" data-kind={holding.mine ? 'mine' : 'other'} aria-hidden="true" />
-              <span className="fg-ellipsis" title={holding.notebook ?? undefined}>
-                {holdingName(holding, trans)}
+          {sortedByOwner(device.allocations).map((allocation, index) => (
+            <li key={allocation.lease_id ?? `other-${index}`} data-kind={allocation.mine ? 'mine' : 'other'}>
+              <span className="fg-Swatch" data-kind={allocation.mine ? 'mine' : 'other'} aria-hidden="true" />
+              <span className="fg-ellipsis" title={allocation.notebook ?? undefined}>
+                {allocationName(allocation, trans)}
               </span>
-              <span className="fg-dim">{holdingStateName(holding, trans)}</span>
-              <span className="fg-Row-value">{formatMemory(holding.memory_bytes, language)}</span>
+              <span className="fg-dim">{stateName(allocation.state, trans).toLowerCase()}</span>
+              <span className="fg-Row-value">{formatMemory(allocation.memory_bytes, language)}</span>
             </li>
           ))}
         </ul>
@@ -126,26 +128,26 @@ function DeviceDetails(props: IDevicesProps & { readonly device: IDevice }): Rea
       <div className="fg-Rows">
         <Meter
           label={trans.__('GPU')}
-          value={device.utilization_percent}
+          value={device.usage.utilization_percent}
           max={100}
           text={
-            device.utilization_percent === null
+            device.usage.utilization_percent === null
               ? trans.__('unknown')
-              : formatPercent(device.utilization_percent, language)
+              : formatPercent(device.usage.utilization_percent, language)
           }
           title={trans.__('Utilization of the whole device')}
         />
         <Meter
           label={trans.__('Memory')}
           value={used}
-          max={device.memory_bytes}
-          text={used === null ? trans.__('unknown') : formatMemoryOf(used, device.memory_bytes, language)}
+          max={device.memory.total_bytes}
+          text={used === null ? trans.__('unknown') : formatMemoryOf(used, device.memory.total_bytes, language)}
           title={trans.__('Memory in use on the whole device')}
         />
       </div>
       <HistoryChart
         {...props}
-        subject={{ kind: 'devices', id: device.id, memoryBytes: device.memory_bytes }}
+        subject={{ kind: 'devices', id: device.id, memoryBytes: device.memory.total_bytes }}
         name={trans.__('GPU %1', device.index)}
       />
     </>
@@ -174,10 +176,8 @@ function simulatedDescription(trans: ITextContext['trans']): string {
   return trans.__('This is not a real GPU: its utilization and its timing are simulated.');
 }
 
-function HealthTag(
-  props: Pick<ITextContext, 'trans'> & { readonly device: IDevice }
-): React.JSX.Element {
-  const { kind, name, description } = healthName(props.device, props.trans);
+function HealthTag(props: ITextContext & { readonly device: DeviceView }): React.JSX.Element {
+  const { kind, name, description } = healthName(props.device, props.trans, props.language);
   return (
     <Tag kind={kind} title={description}>
       {name}
@@ -186,14 +186,14 @@ function HealthTag(
 }
 
 /** A bar of the leased memory with a pattern for each kind of holder, and a legend below it. */
-function HoldingsBar(props: ITextContext & { readonly device: IDevice }): React.JSX.Element {
+function AllocationsBar(props: ITextContext & { readonly device: DeviceView }): React.JSX.Element {
   const { device, trans, language } = props;
-  const holdings = device.holdings.filter(holding => holding.memory_bytes > 0);
+  const allocations = device.allocations.filter(allocation => allocation.memory_bytes > 0);
   const held = (mine: boolean) =>
-    holdings
-      .filter(holding => holding.mine === mine)
-      .reduce((sum, holding) => sum + holding.memory_bytes, 0);
-  const [own, others, free] = [held(true), held(false), device.memory_free_bytes];
+    allocations
+      .filter(allocation => allocation.mine === mine)
+      .reduce((sum, allocation) => sum + allocation.memory_bytes, 0);
+  const [own, others, free] = [held(true), held(false), device.memory.free_bytes];
   const legend = [
     { kind: 'mine', bytes: own, name: trans.__('yours') },
     { kind: 'other', bytes: others, name: trans.__('others') },
@@ -203,21 +203,21 @@ function HoldingsBar(props: ITextContext & { readonly device: IDevice }): React.
     .map(entry => `${formatMemory(entry.bytes, language)} ${entry.name}`)
     .join(', ');
   // Leases without a memory limit may add up to more than the device; the bar then shows proportions.
-  const total = Math.max(device.memory_bytes, own + others, 1);
+  const total = Math.max(device.memory.total_bytes, own + others, 1);
   return (
-    <div className="fg-Holdings">
+    <div className="fg-Allocations">
       <div
-        className="fg-Holdings-bar"
+        className="fg-Allocations-bar"
         role="img"
         aria-label={trans.__('Leased memory: %1', description)}
       >
-        {sortedByOwner(holdings).map((holding, index) => (
+        {sortedByOwner(allocations).map((allocation, index) => (
           <div
-            key={holding.lease_id ?? `other-${index}`}
-            className="fg-Holdings-part"
-            data-kind={holding.mine ? 'mine' : 'other'}
-            style={{ width: `${(holding.memory_bytes / total) * 100}%` }}
-            title={`${holdingName(holding, trans)}: ${formatMemory(holding.memory_bytes, language)}`}
+            key={allocation.lease_id ?? `other-${index}`}
+            className="fg-Allocations-part"
+            data-kind={allocation.mine ? 'mine' : 'other'}
+            style={{ width: `${(allocation.memory_bytes / total) * 100}%` }}
+            title={`${allocationName(allocation, trans)}: ${formatMemory(allocation.memory_bytes, language)}`}
           />
         ))}
       </div>
@@ -233,6 +233,6 @@ function HoldingsBar(props: ITextContext & { readonly device: IDevice }): React.
   );
 }
 
-function sortedByOwner(holdings: ReadonlyArray<IHolding>): ReadonlyArray<IHolding> {
-  return [...holdings].sort((a, b) => Number(b.mine) - Number(a.mine));
+function sortedByOwner(allocations: ReadonlyArray<AllocationView>): ReadonlyArray<AllocationView> {
+  return [...allocations].sort((a, b) => Number(b.mine) - Number(a.mine));
 }

@@ -14,7 +14,8 @@ import {
   formatTime
 } from '../texts/format';
 import { historyNote, formatMemoryWithLimit, missingNote, timeRangeName } from '../texts/history';
-import type { IHistorySummary, IHistory, IHistorySubject, TimeRange, Resolution } from '../leases/history';
+import type { HistoryView } from '../generated/api';
+import type { IHistorySummary, IHistorySubject, TimeRange, Resolution } from '../leases/history';
 import {
   axisMaximum,
   summarize,
@@ -38,7 +39,7 @@ const HEIGHT = 116;
 /** The height of a chart with a single line, below the first chart. */
 const HEIGHT_SMALL = 56;
 
-export type LoadHistory = (subject: IHistorySubject, resolution: Resolution, since: number) => Promise<IHistory>;
+export type LoadHistory = (subject: IHistorySubject, resolution: Resolution, since: number) => Promise<HistoryView>;
 
 export interface IHistoryProps extends ITextContext {
   readonly subject: IHistorySubject;
@@ -131,11 +132,11 @@ export function HistoryChart(props: IHistoryProps): React.JSX.Element {
 function useHistory(
   props: IHistoryProps,
   range: TimeRange
-): { readonly history: IHistory | null; readonly failure: string | null } {
+): { readonly history: HistoryView | null; readonly failure: string | null } {
   const { subject, live, now, onLoadHistory } = props;
   const [state, setState] = React.useState<{
     key: string;
-    history: IHistory | null;
+    history: HistoryView | null;
     failure: string | null;
   }>({ key: '', history: null, failure: null });
   const key = `${subject.kind} ${subject.id} ${range}`;
@@ -174,11 +175,11 @@ function useHistory(
 
 /** Request the missing samples and merge them with the known ones; reload the whole range if they do not connect. */
 async function load(
-  known: IHistory | null,
+  known: HistoryView | null,
   range: TimeRange,
   now: number,
-  request: (since: number) => Promise<IHistory>
-): Promise<IHistory> {
+  request: (since: number) => Promise<HistoryView>
+): Promise<HistoryView> {
   const newer = await request(missingSince(known, range, now));
   return known === null || isContinuation(known, newer)
     ? mergeHistory(known, newer, range, now)
@@ -188,7 +189,7 @@ async function load(
 /** Utilization and memory in one chart; power and temperature, if known, in separate charts below it. */
 function HistoryPlots(
   props: IHistoryProps & {
-    readonly history: IHistory;
+    readonly history: HistoryView;
     readonly summary: IHistorySummary;
     readonly range: TimeRange;
     readonly group: string;
@@ -281,7 +282,7 @@ function SmallPlot(
 
 /** Return the plotted series of each chart. */
 function plotSeries(
-  history: IHistory,
+  history: HistoryView,
   memoryBytes: number | null
 ): Readonly<Record<'utilization' | 'power' | 'temperature', ReadonlyArray<IPlotSeries>>> {
   return {
@@ -300,7 +301,7 @@ function plotSeries(
 }
 
 /** Format the time of a sample, to the minute or to the second, depending on the resolution. */
-function formatSampleTime(history: IHistory, index: number, language: string): string {
+function formatSampleTime(history: HistoryView, index: number, language: string): string {
   const time = history.started_at + index * history.resolution_ms;
   return history.resolution_ms >= 60_000
     ? formatDayTime(time, language)
@@ -310,7 +311,7 @@ function formatSampleTime(history: IHistory, index: number, language: string): s
 /** The legend of the first chart, with the values under the pointer or the latest ones. */
 function Legend(
   props: ITextContext & {
-    readonly history: IHistory;
+    readonly history: HistoryView;
     readonly index: number;
     readonly subject: IHistorySubject;
   }

@@ -6,7 +6,8 @@ import * as React from 'react';
 
 import { formatMemory, formatPercent, formatPower, formatTemperature } from '../texts/format';
 import { formatRowTime, tableCaption } from '../texts/history';
-import type { IHistorySummary, IHistory, IHistorySubject, TimeRange } from '../leases/history';
+import type { HistoryView } from '../generated/api';
+import type { IHistorySummary, IHistorySubject, TimeRange } from '../leases/history';
 import { historyRows, summarize } from '../leases/history';
 import type { ITextContext } from './textcontext';
 
@@ -21,7 +22,7 @@ interface IColumn {
 /** The table of a history, with one row for each minute or hour. */
 export function HistoryTable(
   props: ITextContext & {
-    readonly history: IHistory;
+    readonly history: HistoryView;
     readonly range: TimeRange;
     readonly subject: IHistorySubject;
     /** The name of the lease's notebook or of the device. */

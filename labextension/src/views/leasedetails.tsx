@@ -5,27 +5,37 @@
 import * as React from 'react';
 
 import { formatDayTime, shortModel } from '../texts/format';
-import type { IDevice, ILease } from '../leases/lease';
+import type { DeviceView, LeaseView, LogicalGPUView, MessageView } from '../generated/api';
 import { mechanismName, memoryLimitText, scrubNote } from '../texts/lease';
+import { messageText } from '../texts/message';
 import type { ITextContext } from './textcontext';
 import { FormattedText } from './components';
 
 /** A collapsed list of the details of a lease. */
 export function LeaseDetails(
   props: ITextContext & {
-    readonly lease: ILease;
+    readonly lease: LeaseView;
+    readonly gpu: LogicalGPUView;
     readonly name: string;
-    readonly devices: ReadonlyArray<IDevice>;
+    readonly devices: ReadonlyArray<DeviceView>;
   }
 ): React.JSX.Element {
-  const { lease, name, devices, trans, language } = props;
-  const mechanism = [mechanismName(lease, trans), lease.mechanism_reason].filter(Boolean).join('. ');
+  const { lease, gpu, name, devices, trans, language } = props;
+  const { message: accessMessage, restricted } = lease.device_access;
+  const text = (message: MessageView | null) =>
+    message === null ? null : messageText(message, trans, language);
   const facts: ReadonlyArray<readonly [string, string | null]> = [
-    [trans.__('Device'), deviceName(lease, devices, trans)],
-    [trans.__('Mechanism'), mechanism === '' ? null : mechanism],
+    [trans.__('Device'), deviceName(gpu, devices, trans)],
+    [
+      trans.__('Mechanism'),
+      [mechanismName(gpu, trans), text(gpu.mechanism_reason)].filter(Boolean).join('. ')
+    ],
     [trans.__('Memory limit'), memoryLimitText(lease, trans) || null],
-    [trans.__('Device files'), deviceFilesText(lease, trans)],
-    [trans.__('Granted'), lease.granted_at === null ? null : formatDayTime(lease.granted_at, language)],
+    [
+      trans.__('Device files'),
+      restricted ? trans.__('The kernel can open only those of its own GPU.') : text(accessMessage)
+    ],
+    [trans.__('Granted'), lease.times.granted_at === null ? null : formatDayTime(lease.times.granted_at, language)],
     [trans.__('After parking'), scrubNote(lease, trans, language)],
     [trans.__('Lease'), lease.id]
   ];
@@ -49,24 +59,15 @@ export function LeaseDetails(
   );
 }
 
-/** Return whether the kernel can open the device files of other GPUs; null if access is not restricted. */
-function deviceFilesText(lease: ILease, trans: ITextContext['trans']): string | null {
-  return lease.device_nodes_closed === true
-    ? trans.__('The kernel can open only those of its own GPU.')
-    : lease.device_nodes_message;
-}
-
-/** Return the indices and the model of a lease's devices; only the model if the devices are not listed. */
+/** Return the indices and the model of the devices; only the model if the devices are not listed. */
 function deviceName(
-  lease: ILease,
-  devices: ReadonlyArray<IDevice>,
+  gpu: LogicalGPUView,
+  devices: ReadonlyArray<DeviceView>,
   trans: ITextContext['trans']
-): string | null {
-  if (lease.device_id === null) {
-    return null;
-  }
-  const ids = lease.device_ids.length > 0 ? lease.device_ids : [lease.device_id];
-  const indices = devices.filter(device => ids.includes(device.id)).map(device => device.index);
-  const model = shortModel(lease.device_model ?? lease.device_id);
+): string {
+  const indices = devices
+    .filter(device => gpu.device_ids.includes(device.id))
+    .map(device => device.index);
+  const model = shortModel(gpu.model ?? gpu.device_ids[0]);
   return indices.length === 0 ? model : trans.__('GPU %1: %2', indices.join(', '), model);
 }

@@ -7,11 +7,13 @@ import * as React from 'react';
 
 import { failureTexts, kernelsNote } from '../texts/connection';
 import { formatDuration, formatTime } from '../texts/format';
-import type { Connection, IPool, IPoolState } from '../leases/lease';
+import type { PoolView } from '../generated/api';
+import type { Connection, IPoolState } from '../leases/lease';
 import type { IEntitlement } from '../leases/quota';
+import { messageText } from '../texts/message';
 import type { ITextContext } from './textcontext';
 import { DevicesSection, SimulatedTag } from './devices';
-import type { ILeaseCallbacks } from './leases';
+import type { ILeaseCallbacks } from './leaseitem';
 import { LeasesSection } from './leases';
 import { FormattedText } from './components';
 import { QueueSection } from './queue';
@@ -145,7 +147,7 @@ function UnreachableBanner(
 }
 
 /** A banner with the pool manager's message; null if there is none and leases are granted. */
-function PoolBanner(props: ITextContext & { readonly pool: IPool }): React.JSX.Element | null {
+function PoolBanner(props: ITextContext & { readonly pool: PoolView }): React.JSX.Element | null {
   const { pool, trans, language } = props;
   const silent = pool.counters_silent_since;
   if (pool.message === null && pool.accepting && silent === null) {
@@ -165,7 +167,7 @@ function PoolBanner(props: ITextContext & { readonly pool: IPool }): React.JSX.E
       {!pool.accepting && <strong>{trans.__('No new leases are granted at the moment')}</strong>}
       {pool.message !== null && (
         <p>
-          <FormattedText text={pool.message} />
+          <FormattedText text={messageText(pool.message, trans, language)} />
         </p>
       )}
     </div>

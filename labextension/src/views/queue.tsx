@@ -5,14 +5,15 @@
 import * as React from 'react';
 
 import { formatDuration, formatMemory } from '../texts/format';
-import type { IQueueEntry } from '../leases/lease';
+import type { QueueEntryView } from '../generated/api';
 import { notebookName } from '../texts/lease';
+import { messageText } from '../texts/message';
 import type { ITextContext } from './textcontext';
 import { FormattedText, Section, Tag } from './components';
 
 /** The section of the panel that lists the waiting requests. */
 export function QueueSection(
-  props: ITextContext & { readonly queue: ReadonlyArray<IQueueEntry>; readonly now: number }
+  props: ITextContext & { readonly queue: ReadonlyArray<QueueEntryView>; readonly now: number }
 ): React.JSX.Element {
   const { queue, trans, now, language } = props;
   return (
@@ -23,32 +24,32 @@ export function QueueSection(
         <ol className="fg-Queue">
           {queue.map(request => (
             <li
-              key={request.lease_id ?? `position-${request.place}`}
+              key={request.lease_id ?? `position-${request.position}`}
               className="fg-Request"
               data-mine={request.mine}
             >
-              <span className="fg-Request-position" aria-label={trans.__('Position %1', request.place)}>
-                {request.place}
+              <span className="fg-Request-position" aria-label={trans.__('Position %1', request.position)}>
+                {request.position}
               </span>
               <div className="fg-Request-body">
                 <div className="fg-Item-head">
                   <span
                     className="fg-Item-name fg-ellipsis"
-                    title={request.notebook ?? request.tenant ?? undefined}
+                    title={request.notebook ?? request.tenant?.name}
                   >
                     {requestName(request, trans)}
                   </span>
                   {request.mine && <Tag kind="mine">{trans.__('you')}</Tag>}
                 </div>
                 <div className="fg-Facts">
-                  <span>{request.profile}</span>
+                  <span>{request.size}</span>
                   {request.memory_bytes !== null && (
                     <span>{formatMemory(request.memory_bytes, language)}</span>
                   )}
-                  <span>{trans.__('waiting %1', formatDuration(now - request.since))}</span>
+                  <span>{trans.__('waiting %1', formatDuration(now - request.waiting_since))}</span>
                 </div>
                 <p className="fg-Note">
-                  <FormattedText text={request.detail ?? pendingReason(request.reason, trans)} />
+                  <FormattedText text={messageText(request.reason, trans, language)} />
                 </p>
               </div>
             </li>
@@ -59,7 +60,7 @@ export function QueueSection(
         {queue
           .filter(request => request.mine)
           .map(request =>
-            trans.__('%1 has position %2 in the queue.', requestName(request, trans), request.place)
+            trans.__('%1 has position %2 in the queue.', requestName(request, trans), request.position)
           )
           .join(' ')}
       </p>
@@ -67,21 +68,8 @@ export function QueueSection(
   );
 }
 
-function requestName(request: IQueueEntry, trans: ITextContext['trans']): string {
+function requestName(request: QueueEntryView, trans: ITextContext['trans']): string {
   return request.mine || request.notebook !== null
     ? notebookName(request, trans)
-    : (request.tenant ?? trans.__('Another user'));
-}
-
-function pendingReason(reason: string | null, trans: ITextContext['trans']): string {
-  switch (reason) {
-    case 'capacity':
-      return trans.__('No device has enough free capacity.');
-    case 'behind':
-      return trans.__('Earlier requests are served first.');
-    case 'health':
-      return trans.__('No healthy device fits.');
-    default:
-      return reason ?? '';
-  }
+    : (request.tenant?.name ?? trans.__('Another user'));
 }

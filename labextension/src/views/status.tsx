@@ -9,11 +9,12 @@ import * as React from 'react';
 
 import { failureTexts, kernelsNote } from '../texts/connection';
 import { formatDuration, formatMemory, shortModel } from '../texts/format';
-import type { ILease } from '../leases/lease';
+import type { LeaseView } from '../generated/api';
 import { isParkedOrReturning, isOpen } from '../leases/lease';
 import {
   parkedNote,
   endReason,
+  leaseNotes,
   notebookName,
   statusBarText,
   stateDescription,
@@ -104,41 +105,39 @@ export namespace StatusItem {
 }
 
 /** Return the text of the tooltip, with one fact on each line. */
-function tooltip(lease: ILease | null, now: number, { trans, language }: ITextContext): string {
+function tooltip(lease: LeaseView | null, now: number, { trans, language }: ITextContext): string {
   if (lease === null) {
     return trans.__('This kernel has no GPU lease. Choose a FastGPU kernel to request one.');
   }
   if (!isOpen(lease)) {
     return trans.__(
       'The GPU lease of this kernel has ended: %1.',
-      endReason(lease.end_reason, trans)
+      endReason(lease, trans, language)
     );
   }
   const lines = [
-    notebookName(lease, trans),
+    notebookName(lease.holder, trans),
     [
-      lease.device_model === null ? null : shortModel(lease.device_model),
-      lease.profile,
-      lease.memory_bytes === null ? null : formatMemory(lease.memory_bytes, language)
+      lease.gpu === null || lease.gpu.model === null ? null : shortModel(lease.gpu.model),
+      lease.request.size,
+      lease.memory.limit_bytes === null ? null : formatMemory(lease.memory.limit_bytes, language)
     ]
       .filter(part => part !== null)
       .join(' · '),
     stateDescription(lease.state, trans)
   ];
   if (isParkedOrReturning(lease)) {
-    lines.push(parkedNote(lease, trans));
+    lines.push(parkedNote(lease, trans, language));
   }
-  if (lease.pending_detail !== null) {
-    lines.push(lease.pending_detail);
-  }
-  const activity = activityNotes(lease, formatDuration(now - lease.used_at), trans);
+  lines.push(...leaseNotes(lease, trans, language));
+  const activity = activityNotes(lease, formatDuration(now - lease.usage.last_used_at), trans);
   if (activity.length > 0) {
     lines.push(activity.join(' · '));
   }
-  if (lease.active_ms > 0) {
-    lines.push(trans.__('Active for %1', formatDuration(lease.active_ms)));
+  if (lease.usage.active_ms > 0) {
+    lines.push(trans.__('Active for %1', formatDuration(lease.usage.active_ms)));
   }
-  if (lease.simulated) {
+  if (lease.gpu?.simulated) {
     lines.push(trans.__('Simulated: this is not a real GPU.'));
   }
   return lines.join('\n');

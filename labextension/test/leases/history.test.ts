@@ -109,13 +109,12 @@ test('isolatedIndices: values between two gaps', () => {
 });
 
 test('readHistory: invalid histories, throws', () => {
-  const sent = { ...deviceHistory(1000, 1, null), energy_millijoule: null };
-  assert.deepEqual(readHistory(sent, 'history'), deviceHistory(1000, 1, null));
-  const older = { ...sent, temperature_celsius: undefined };
-  assert.deepEqual(readHistory(older, 'history').temperature_celsius, [null, null]);
+  const sent = deviceHistory(1000, 1, null);
+  assert.deepEqual(readHistory(sent), deviceHistory(1000, 1, null));
   for (const wrong of [
     { ...sent, power_milliwatt: [1] },
     { ...sent, power_milliwatt: undefined },
+    { ...sent, temperature_celsius: undefined },
     { ...sent, temperature_celsius: [1, 'hot'] },
     { ...sent, utilization_percent: [101] },
     { ...sent, memory_used_bytes: ['1'] },
@@ -123,6 +122,6 @@ test('readHistory: invalid histories, throws', () => {
     { ...sent, started_at: 'now' },
     []
   ]) {
-    assert.throws(() => readHistory(wrong, 'history'), /is not/);
+    assert.throws(() => readHistory(wrong), /is not/);
   }
 });

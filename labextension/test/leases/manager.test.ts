@@ -3,14 +3,15 @@ import test from 'node:test';
 
 import { Signal } from '@lumino/signaling';
 
-import type { LeaseAction, ILease, StreamMessage } from '../../src/leases/lease';
+import type { LeaseView } from '../../src/generated/api';
+import type { LeaseAction, StreamMessage } from '../../src/leases/lease';
 import type { IPage } from '../../src/leases/manager';
 import { GRACE_PERIOD_MS, LeaseManager, INACTIVITY_TIMEOUT_MS } from '../../src/leases/manager';
 import type { ILeaseAPI } from '../../src/leases/restapi';
 import { FastGPUError } from '../../src/leases/restapi';
-import { lease, snapshot } from '../samples';
+import { lease, parkedFor, snapshot } from '../samples';
 
-/** A page whose clock moves when it is told to. */
+/** A page whose clock the test advances. */
 class FakePage implements IPage {
   visible = true;
   readonly visibilityChanged = new Signal<this, void>(this);
@@ -107,7 +108,7 @@ class FakeAPI implements ILeaseAPI {
   readonly streams: FakeStream[] = [];
   readonly asked: string[] = [];
   serverTime: number | null = null;
-  answer: () => Promise<ILease> = () => Promise.resolve(lease());
+  answer: () => Promise<LeaseView> = () => Promise.resolve(lease());
 
   events(signal: AbortSignal, onOpen: (time: number | null) => void): AsyncIterable<StreamMessage> {
     const stream = new FakeStream(signal);
@@ -116,11 +117,11 @@ class FakeAPI implements ILeaseAPI {
     return stream.read();
   }
 
-  release(): Promise<ILease> {
+  release(): Promise<LeaseView> {
     return this.answer();
   }
 
-  requestAction(leaseId: string, action: LeaseAction): Promise<ILease> {
+  requestAction(leaseId: string, action: LeaseAction): Promise<LeaseView> {
     this.asked.push(`${action} ${leaseId}`);
     return this.answer();
   }
@@ -190,7 +191,7 @@ test('LeaseManager: a lost connection, preserves the last state', async () => {
   const { api, page, manager } = setUp();
   await api.last.send(snapshot());
   await api.last.end();
-  assert.equal(kindOf(manager), 'connecting', 'the first loss alarms nobody');
+  assert.equal(kindOf(manager), 'connecting', 'the first loss is not reported');
   await page.advance(1_000);
   await api.last.fail(network());
   assert.equal(kindOf(manager), 'unreachable');
@@ -315,7 +316,7 @@ test('LeaseManager.release: marks the lease, applies the answer, throws a refusa
 
 test('LeaseManager.release: an answer older than the stream, ignored', async () => {
   const { api, manager } = setUp();
-  await api.last.send(snapshot({ leases: [lease({ version: 9, state: 'ended', ended_at: 1 })] }));
+  await api.last.send(snapshot({ leases: [lease({ version: 9, state: 'ended', times: { ended_at: 1 } })] }));
   api.answer = () => Promise.resolve(lease({ version: 8, state: 'draining' }));
   await manager.release('l1');
   assert.equal(manager.state.leases[0].state, 'ended');
@@ -350,13 +351,13 @@ test('LeaseManager.dispose: no stream, timer or signal afterwards', async () => 
 test('LeaseManager.requestAction: marks the lease, sends one request at a time, applies the answer', async () => {
   const { api, manager } = setUp();
   await api.last.send(snapshot());
-  let answer: (view: ILease) => void = () => undefined;
+  let answer: (view: LeaseView) => void = () => undefined;
   api.answer = () => new Promise(resolve => (answer = resolve));
   const first = manager.requestAction('l1', 'park');
   void manager.requestAction('l1', 'pin');
   assert.deepEqual([...manager.pendingActions], ['l1']);
   assert.equal(manager.pendingReleases.size, 0);
-  answer(lease({ version: 4, state: 'parking', park_reason: 'asked' }));
+  answer(lease({ version: 4, state: 'parking', parking: parkedFor('requested') }));
   await first;
   assert.deepEqual(api.asked, ['park l1']);
   assert.equal(manager.pendingActions.size, 0);

@@ -3,7 +3,8 @@ import test from 'node:test';
 
 import { Signal } from '@lumino/signaling';
 
-import type { Connection, ILease } from '../../src/leases/lease';
+import type { GroupView, LeaseView, QuotaView, TenantView } from '../../src/generated/api';
+import type { Connection } from '../../src/leases/lease';
 import type { IEntitlement } from '../../src/leases/quota';
 import { QuotaModel, relevantEntitlements } from '../../src/leases/quota';
 import { readQuota } from '../../src/leases/validate';
@@ -11,6 +12,43 @@ import { quotaNote } from '../../src/texts/lease';
 import type { ILeaseManager } from '../../src/tokens';
 import { lease } from '../samples';
 import { trans } from '../translation';
+
+function tenantView(changes: Partial<TenantView> = {}): TenantView {
+  return {
+    tenant: { key: 'uid:1001', name: 'ada' },
+    group: null,
+    weight: 100,
+    guaranteed_milli: 0,
+    limit_milli: 2000,
+    held_milli: 500,
+    held_cpu_milli: 0,
+    held_memory_bytes: 0,
+    reserved_milli: 0,
+    budget_micro_per_month: null,
+    budget_policy: 'warn',
+    budget_percent: null,
+    spent_micro: 0,
+    ...changes
+  };
+}
+
+function quotaView(tenants: TenantView[], groups: GroupView[] = []): QuotaView {
+  return { tenants, groups };
+}
+
+const LAB: GroupView = {
+  group: 'lab',
+  weight: 100,
+  guaranteed_milli: 1,
+  limit_milli: null,
+  held_milli: 250,
+  held_cpu_milli: 0,
+  held_memory_bytes: 0
+};
+
+function names(entitlements: ReadonlyArray<IEntitlement>): (readonly [string, boolean])[] {
+  return entitlements.map(({ name, isGroup }) => [name, isGroup] as const);
+}
 
 function entitlement(changes: Partial<IEntitlement> = {}): IEntitlement {
   return {
@@ -23,13 +61,13 @@ function entitlement(changes: Partial<IEntitlement> = {}): IEntitlement {
   };
 }
 
-/** A manager of which only what quotas look at is there. */
+/** A manager with only the members that the model of quotas uses. */
 class FakeManager {
   readonly changed = new Signal<this, void>(this);
   connection: Connection = { kind: 'connecting' };
-  state: { leases: ILease[] } = { leases: [lease({ tenant: 'ada' })] };
+  state: { leases: LeaseView[] } = { leases: [lease()] };
 
-  become(kind: 'connected' | 'paused', ...leases: ILease[]): void {
+  become(kind: 'connected' | 'paused', ...leases: LeaseView[]): void {
     this.connection = { kind };
     this.state = { leases };
     this.changed.emit();
@@ -44,27 +82,28 @@ async function settle(): Promise<void> {
 
 test('QuotaModel: loads after the connection and after changes of the held amount', async () => {
   const manager = new FakeManager();
-  let asked = 0;
-  const api = { quota: () => ((asked += 1), Promise.resolve([entitlement()])) };
+  let requests = 0;
+  const api = { quota: () => ((requests += 1), Promise.resolve(quotaView([tenantView()]))) };
   const quota = new QuotaModel({ manager: manager as unknown as ILeaseManager, api });
-  let drawn = 0;
-  quota.changed.connect(() => (drawn += 1));
+  let emitted = 0;
+  quota.changed.connect(() => (emitted += 1));
   await settle();
-  assert.equal(asked, 0);
-  manager.become('connected', lease({ tenant: 'ada' }));
+  assert.equal(requests, 0);
+  manager.become('connected', lease());
   await settle();
-  assert.deepEqual(quota.entitlements, [entitlement()]);
-  manager.become('connected', lease({ tenant: 'ada', cost_micro: 99 }));
+  assert.deepEqual(names(quota.entitlements), [['ada', false]]);
+  assert.equal(quota.entitlements[0].held_milli, 500);
+  manager.become('connected', lease({ money: { cost_micro: 99 } }));
   await settle();
-  assert.equal(asked, 1, 'a meter that runs is no reason');
-  manager.become('connected', lease({ tenant: 'ada', state: 'parked' }));
-  manager.become('connected', lease({ tenant: 'ada', state: 'waiting' }));
+  assert.equal(requests, 1, 'a change of cost causes no request');
+  manager.become('connected', lease({ state: 'parked' }));
+  manager.become('connected', lease({ state: 'waiting' }));
   await settle();
-  assert.equal(asked, 3);
-  assert.equal(drawn, 2, 'drawn when there is nothing more to ask');
-  manager.become('paused', lease({ tenant: 'ada' }));
+  assert.equal(requests, 3);
+  assert.equal(emitted, 2, 'emitted after the last request');
+  manager.become('paused', lease());
   await settle();
-  assert.equal(asked, 3);
+  assert.equal(requests, 3);
 });
 
 test('QuotaModel: a failed request, shows no quota', async () => {
@@ -77,34 +116,31 @@ test('QuotaModel: a failed request, shows no quota', async () => {
 });
 
 test('relevantEntitlements: own ones with a limit or a guarantee', () => {
-  const [mine, other] = [entitlement(), entitlement({ name: 'bob' })];
-  const group = entitlement({ name: 'lab', isGroup: true, limit_milli: null, guaranteed_milli: 1 });
-  assert.deepEqual(relevantEntitlements([other, mine, group], [lease({ tenant: 'ada' })]), [mine, group]);
-  assert.deepEqual(relevantEntitlements([mine], []), [mine]);
-  assert.deepEqual(relevantEntitlements([entitlement({ limit_milli: null })], []), []);
+  const [mine, other] = [tenantView(), tenantView({ tenant: { key: 'uid:1002', name: 'bob' } })];
+  const shown = (quota: QuotaView, leases: LeaseView[]) =>
+    names(relevantEntitlements(quota, leases));
+  assert.deepEqual(shown(quotaView([other, mine], [LAB]), [lease()]), [
+    ['ada', false],
+    ['lab', true]
+  ]);
+  assert.deepEqual(shown(quotaView([mine]), []), [['ada', false]]);
+  assert.deepEqual(shown(quotaView([tenantView({ limit_milli: null })]), []), []);
 });
 
 test('quotaNote: held amount, limit and guarantee', () => {
-  const said = (changes: Partial<IEntitlement>) => quotaNote(entitlement(changes), trans, 'en');
-  assert.equal(said({}), 'You: 0.5 of 2 GPUs held');
-  assert.equal(said({ guaranteed_milli: 1000 }), 'You: 0.5 of 2 GPUs held, 1 guaranteed');
+  const note = (changes: Partial<IEntitlement>) => quotaNote(entitlement(changes), trans, 'en');
+  assert.equal(note({}), 'You: 0.5 of 2 GPUs held');
+  assert.equal(note({ guaranteed_milli: 1000 }), 'You: 0.5 of 2 GPUs held, 1 guaranteed');
   assert.equal(
-    said({ name: 'lab', isGroup: true, limit_milli: null, guaranteed_milli: 1500 }),
+    note({ name: 'lab', isGroup: true, limit_milli: null, guaranteed_milli: 1500 }),
     'Group lab: 0.5 GPUs held, 1.5 guaranteed'
   );
 });
 
 test('readQuota: an invalid answer, throws', () => {
-  const amounts = { guaranteed_milli: 0, limit_milli: null, held_milli: 250, weight: 100 };
-  const answer = { tenants: [{ tenant: 'ada', ...amounts }], groups: [{ group: 'lab', ...amounts }] };
-  assert.deepEqual(
-    readQuota(answer, 'quota').map(({ name, isGroup, held_milli }) => [name, isGroup, held_milli]),
-    [
-      ['ada', false, 250],
-      ['lab', true, 250]
-    ]
-  );
+  const answer = quotaView([tenantView()], [LAB]);
+  assert.deepEqual(readQuota(answer), answer);
   for (const wrong of [null, {}, { tenants: [], groups: 3 }, { tenants: [null], groups: [] }]) {
-    assert.throws(() => readQuota(wrong, 'quota'));
+    assert.throws(() => readQuota(wrong));
   }
 });

@@ -1,24 +1,28 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 
-import type { IPoolState, IUsageMessage } from '../../src/leases/lease';
+import type { UsageMessage } from '../../src/generated/api';
+import type { IPoolState } from '../../src/leases/lease';
 import { EMPTY_STATE, ENDED_LEASES_MAX, UTILIZATION_SAMPLES_MAX, reduce } from '../../src/leases/reduce';
-import { device, GIB, lease, pool, snapshot, queueEntry } from '../samples';
+import { device, GIB, lease, message, pool, queueEntry, snapshot } from '../samples';
 
 const loaded: IPoolState = reduce(EMPTY_STATE, snapshot());
 
-function usage(percent: number | null, changes = {}): IUsageMessage {
+function usage(
+  percent: number | null,
+  { id = 'l1', active_ms = 6_000, cost_micro = 1_700 } = {}
+): UsageMessage {
   return {
     type: 'usage',
-    devices: [{ id: 'GPU-1', utilization_percent: 70, memory_used_bytes: 9 * GIB }],
+    devices: [
+      { id: 'GPU-1', usage: { utilization_percent: 70 }, memory: { used_bytes: 9 * GIB } }
+    ],
     leases: [
       {
-        id: 'l1',
-        utilization_percent: percent,
-        memory_used_bytes: GIB,
-        active_ms: 6_000,
-        cost_micro: 1_700,
-        ...changes
+        id,
+        usage: { utilization_percent: percent, active_ms },
+        memory: { used_bytes: GIB },
+        money: { billed_micro_per_hour: 1_000_000, cost_micro, cost_at: 17_000 }
       }
     ]
   };
@@ -47,8 +51,8 @@ test('reduce: a change, replaces its devices and leases and the whole queue', ()
     type: 'changed',
     seq: 8,
     devices: [device({ id: 'GPU-0', index: 0 })],
-    leases: [lease({ id: 'l2', version: 1, state: 'waiting', requested_at: 20_000 })],
-    queue: [queueEntry({ place: 2, mine: false }), queueEntry({ place: 1 })]
+    leases: [lease({ id: 'l2', version: 1, state: 'waiting', times: { requested_at: 20_000 } })],
+    queue: [queueEntry({ position: 2, mine: false }), queueEntry({ position: 1 })]
   });
   assert.deepEqual(
     next.devices.map(each => each.id),
@@ -59,7 +63,7 @@ test('reduce: a change, replaces its devices and leases and the whole queue', ()
     ['l1', 'l2']
   );
   assert.deepEqual(
-    next.queue.map(each => each.place),
+    next.queue.map(each => each.position),
     [1, 2]
   );
   assert.equal(next.pool, loaded.pool);
@@ -85,26 +89,26 @@ test('reduce: a change of the pool, applied', () => {
   const changed = {
     type: 'changed',
     seq: 8,
-    pool: { ...pool, message: 'No driver.' },
+    pool: { ...pool, message: message('No driver.') },
     devices: [],
     leases: [],
     queue: []
   } as const;
-  assert.equal(reduce(loaded, changed).pool?.message, 'No driver.');
+  assert.equal(reduce(loaded, changed).pool?.message?.text, 'No driver.');
 });
 
 test('reduce: usage, updates meters and devices and adds a sample', () => {
   const next = reduce(reduce(loaded, usage(40)), usage(null));
   assert.deepEqual(next.samples, { l1: [40, null] });
-  assert.equal(next.leases[0].utilization_percent, null);
-  assert.equal(next.leases[0].cost_micro, 1_700);
-  assert.equal(next.devices[0].memory_used_bytes, 9 * GIB);
+  assert.equal(next.leases[0].usage.utilization_percent, null);
+  assert.equal(next.leases[0].money.cost_micro, 1_700);
+  assert.equal(next.devices[0].memory.used_bytes, 9 * GIB);
 });
 
 test('reduce: usage with smaller meters, does not decrease them', () => {
   const next = reduce(loaded, usage(40, { active_ms: 1, cost_micro: 1 }));
-  assert.equal(next.leases[0].active_ms, 5_000);
-  assert.equal(next.leases[0].cost_micro, 1_388);
+  assert.equal(next.leases[0].usage.active_ms, 5_000);
+  assert.equal(next.leases[0].money.cost_micro, 1_388);
 });
 
 test('reduce: more samples than the limit, keeps the newest', () => {
@@ -120,7 +124,7 @@ test('reduce: more samples than the limit, keeps the newest', () => {
 test('reduce: usage of unknown or ended leases, ignored', () => {
   const other = { ...usage(1, { id: 'l99' }), devices: [] };
   assert.equal(reduce(loaded, other), loaded);
-  const ended = reduce(EMPTY_STATE, snapshot({ leases: [lease({ state: 'ended', ended_at: 9 })] }));
+  const ended = reduce(EMPTY_STATE, snapshot({ leases: [lease({ state: 'ended', times: { ended_at: 9 } })] }));
   assert.equal(reduce(ended, { ...usage(1), devices: [] }), ended);
 });
 
@@ -133,7 +137,7 @@ test('reduce: the end of a lease, removes its samples', () => {
     type: 'changed',
     seq: 9,
     devices: [],
-    leases: [lease({ version: 4, state: 'ended', ended_at: 99 })],
+    leases: [lease({ version: 4, state: 'ended', times: { ended_at: 99 } })],
     queue: []
   });
   assert.deepEqual(ended.samples, {});
@@ -142,7 +146,7 @@ test('reduce: the end of a lease, removes its samples', () => {
 
 test('reduce: more ended leases than the limit, removes the oldest', () => {
   const many = Array.from({ length: ENDED_LEASES_MAX + 10 }, (_, index) =>
-    lease({ id: `e${index}`, state: 'ended', ended_at: index })
+    lease({ id: `e${index}`, state: 'ended', times: { ended_at: index } })
   );
   const state = reduce(EMPTY_STATE, snapshot({ leases: [lease(), ...many] }));
   assert.equal(state.leases.length, ENDED_LEASES_MAX + 1);

@@ -60,7 +60,7 @@ test('LeaseAPI.events: requests the stream below the base URL with the token', a
 });
 
 test('LeaseAPI.events: a character divided between two chunks, decoded', async () => {
-  const sent = snapshot({ leases: [lease({ notebook: '/home/ada/größe-日本.ipynb' })] });
+  const sent = snapshot({ leases: [lease({ holder: { notebook: '/home/ada/größe-日本.ipynb' } })] });
   const bytes = new TextEncoder().encode(`data: ${JSON.stringify(sent)}\n\n`);
   const pieces = [...bytes.keys()].map(at => bytes.slice(at, at + 1));
   assert.deepEqual(await collect(apiOn(() => streamOf(...pieces))), [sent]);
@@ -132,7 +132,7 @@ test('LeaseAPI.requestAction: each action has its own path and body', async () =
     assert.equal((await api.requestAction('a/b', action)).state, 'parking');
   }
   assert.deepEqual(seen, [
-    'POST /user/ada/fastgpu/api/leases/a%2Fb/move {}',
+    'POST /user/ada/fastgpu/api/leases/a%2Fb/migrate {}',
     'POST /user/ada/fastgpu/api/leases/a%2Fb/park {}',
     'POST /user/ada/fastgpu/api/leases/a%2Fb/resume {}',
     'POST /user/ada/fastgpu/api/leases/a%2Fb/pin {"pinned":true}',
@@ -163,7 +163,8 @@ test('LeaseAPI.history: paths of devices and leases', async () => {
     memory_used_bytes: [2],
     memory_used_bytes_max: [3],
     power_milliwatt: [4],
-    temperature_celsius: [null]
+    temperature_celsius: [null],
+    energy_millijoule: null
   };
   const api = apiOn(request => {
     asked.push(new URL(request.url).pathname + new URL(request.url).search);

@@ -1,16 +1,16 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 
-import type { LeaseState } from '../../src/leases/lease';
+import type { LeaseState } from '../../src/generated/lifecycle';
 import { findTransitions } from '../../src/leases/transitions';
-import { lease } from '../samples';
+import { lease, message, parkedFor } from '../samples';
 
 /** Return the transitions while one lease passes through the states. */
 function transitionsOf(states: LeaseState[], endReason: string | null = null): string[] {
   const waited = new Set<string>();
   let before: ReturnType<typeof lease>[] = [];
   return states.flatMap(state => {
-    const after = [lease({ state, end_reason: state === 'ended' ? endReason : null })];
+    const after = [lease({ state, end_reason: endReason === null || state !== 'ended' ? null : message(endReason, `end.${endReason}`) })];
     const transitions = findTransitions(before, after, waited);
     before = after;
     return transitions.map(({ kind }) => `${kind} at ${state}`);
@@ -45,7 +45,7 @@ test('findTransitions: an end before the first state, not reported', () => {
 
 test('findTransitions: a preemption, reported once', () => {
   const kindsAfter = (reason: string) => {
-    const parked = { park_reason: reason };
+    const parked = { parking: parkedFor(reason) };
     const steps = [
       lease(),
       lease({ ...parked, state: 'parking' }),
@@ -61,15 +61,14 @@ test('findTransitions: a preemption, reported once', () => {
   for (const reason of ['priority', 'guarantee', 'fairness', 'budget', 'over_limit']) {
     assert.deepEqual(kindsAfter(reason), ['preempted', 'granted']);
   }
-  for (const reason of ['asked', 'idle']) {
+  for (const reason of ['requested', 'idle']) {
     assert.deepEqual(kindsAfter(reason), ['granted']);
   }
 });
 
 test('findTransitions: a new budget message, reported once', () => {
-  const message = 'It has cost 80 % of its budget.';
   const waited = new Set<string>();
-  const notified = lease({ budget_message: message });
+  const notified = lease({ money: { message: message('It has cost 80 % of its budget.') } });
   const kinds = (before: typeof notified, after: typeof notified) =>
     findTransitions([before], [after], waited).map(({ kind }) => kind);
   assert.deepEqual(kinds(lease(), notified), ['budget']);
@@ -79,7 +78,9 @@ test('findTransitions: a new budget message, reported once', () => {
 
 test('findTransitions: a new limit message, reported once', () => {
   const waited = new Set<string>();
-  const notified = lease({ limit_message: 'It uses 45 GiB of its GPU, more than the 40 GiB that it has.' });
+  const notified = lease({
+    enforcement: { message: message('It uses 45 GiB of its GPU, more than its 40 GiB.') }
+  });
   const kinds = (before: typeof notified, after: typeof notified) =>
     findTransitions([before], [after], waited).map(({ kind }) => kind);
   assert.deepEqual(kinds(lease(), notified), ['limit']);
@@ -88,12 +89,12 @@ test('findTransitions: a new limit message, reported once', () => {
 });
 
 test('findTransitions: each new fault message, reported once', () => {
-  const faulty = lease({ fault_message: 'Your code read outside its memory: Xid 31.' });
+  const faulty = lease({ health: { message: message('Your code read outside its memory: Xid 31.') } });
   const kinds = (before: typeof faulty, after: typeof faulty) =>
     findTransitions([before], [after], new Set()).map(({ kind }) => kind);
   assert.deepEqual(kinds(lease(), faulty), ['fault']);
   assert.deepEqual(kinds(faulty, faulty), []);
   assert.deepEqual(kinds(faulty, lease()), []);
-  assert.deepEqual(kinds(faulty, lease({ fault_message: 'Its GPU is lost.' })), ['fault']);
+  assert.deepEqual(kinds(faulty, lease({ health: { message: message('Its GPU is lost.') } })), ['fault']);
   assert.deepEqual(findTransitions([], [faulty], new Set()), []);
 });

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 
 import { InvalidMessage, readErrorMessage, readMessage } from '../../src/leases/validate';
-import { device, lease, snapshot, queueEntry } from '../samples';
+import { device, GIB, lease, message, queueEntry, queuePosition, snapshot } from '../samples';
 
 type Json = null | boolean | number | string | Json[] | { [name: string]: Json };
 
@@ -34,9 +34,16 @@ function mutate(value: Json, path: (string | number)[], change: (old: Json) => J
 
 const full = clone(
   snapshot({
-    devices: [device({ health_reason: 'Xid 79' })],
+    devices: [device({ health: { state: 'faulty', message: message('Xid 79') } })],
     leases: [
-      lease({ end_reason: 'released', ended_at: 5, place: 1, pending_reason: 'behind', pending_detail: 'x' })
+      lease({
+        end_reason: message('released', 'end.released'),
+        notes: [{ code: 'a', params: { count: 1.5, name: 'x' }, text: 'z' }],
+        environment: { CUDA_VISIBLE_DEVICES: 'GPU-1' },
+        queue: queuePosition(1),
+        scrub: { result: 'overwritten', bytes: GIB, message: null },
+        times: { ended_at: 5 }
+      })
     ],
     queue: [queueEntry()]
   })
@@ -49,7 +56,7 @@ test('readMessage: a valid snapshot, returned unchanged', () => {
 test('readMessage: a value of a wrong type at any path, throws', () => {
   let refused = 0;
   for (const path of paths(full)) {
-    // An object is of no field's type but a list's or a record's; a list of no field's but a list's.
+    // No scalar field accepts an object, and no list or record accepts a text.
     const wrong = mutate(full, path, old =>
       typeof old === 'object' && old !== null ? 'not this' : { not: 'this' }
     );
@@ -63,30 +70,38 @@ test('readMessage: a value of a wrong type at any path, throws', () => {
   assert.ok(refused > 60, `only ${refused} places were tried`);
 });
 
+test('readMessage: parameters of messages may be texts, numbers, lists or messages', () => {
+  const params = { name: 'x', count: 1.5, done: true, names: ['x', 'y'], cause: message('y') };
+  const sent = mutate(full, ['leases', 0, 'notes', 0, 'params'], () => clone(params));
+  assert.deepEqual(readMessage(sent), sent);
+  const wrong = mutate(full, ['leases', 0, 'notes', 0, 'params'], () => ({ names: [1] }));
+  assert.throws(() => readMessage(wrong), { message: /notes\[0\]\.params\.names/ });
+});
+
 test('readMessage: an invalid value, the error names the field', () => {
-  const wrong = mutate(full, ['leases', 0, 'memory_bytes'], () => 'a lot');
-  assert.throws(() => readMessage(wrong), { message: /snapshot\.leases\[0\]\.memory_bytes/ });
+  const wrong = mutate(full, ['leases', 0, 'memory', 'limit_bytes'], () => 'a lot');
+  assert.throws(() => readMessage(wrong), { message: /snapshot\.leases\[0\]\.memory\.limit_bytes/ });
 });
 
 test('readMessage: a missing field, throws unless it is nullable', () => {
-  for (const field of ['id', 'version', 'state', 'active_ms', 'cost_micro', 'currency']) {
+  for (const field of ['id', 'version', 'state', 'usage', 'money', 'memory']) {
     const wrong = clone(full) as { leases: Record<string, Json>[] };
     delete wrong.leases[0][field];
     assert.throws(() => readMessage(wrong), InvalidMessage, field);
   }
   const spare = clone(full) as { leases: Record<string, Json>[] };
-  delete spare.leases[0].pending_detail;
+  delete spare.leases[0].scrub;
   const message = readMessage(spare);
-  assert.ok(message?.type === 'snapshot' && message.leases[0].pending_detail === null);
+  assert.ok(message?.type === 'snapshot' && message.leases[0].scrub === null);
 });
 
 test('readMessage: a number out of range, throws', () => {
   for (const [path, value] of [
-    [['leases', 0, 'utilization_percent'], 101],
-    [['leases', 0, 'utilization_percent'], -1],
-    [['leases', 0, 'memory_bytes'], -5],
-    [['leases', 0, 'cost_micro'], 0.5],
-    [['devices', 0, 'memory_bytes'], 2 ** 60],
+    [['leases', 0, 'usage', 'utilization_percent'], 101],
+    [['leases', 0, 'usage', 'utilization_percent'], -1],
+    [['leases', 0, 'memory', 'limit_bytes'], -5],
+    [['leases', 0, 'money', 'cost_micro'], 0.5],
+    [['devices', 0, 'memory', 'total_bytes'], 2 ** 60],
     [['seq'], -1]
   ] as [(string | number)[], number][]) {
     assert.throws(() => readMessage(mutate(full, path, () => value)), InvalidMessage, String(path));
@@ -99,7 +114,7 @@ test('readMessage: an unknown lease state, throws', () => {
 
 test('readMessage: unknown fields and message types, dropped', () => {
   const newer = clone(full) as { leases: Record<string, Json>[] };
-  newer.leases[0].environment = { SECRET: 'x' };
+  newer.leases[0].credentials = { SECRET: 'x' };
   assert.deepEqual(readMessage(newer), full);
   assert.equal(readMessage({ type: 'horoscope', text: 'fine' }), null);
 });
@@ -118,17 +133,23 @@ test('readMessage: a change with and without the pool', () => {
 });
 
 test('readMessage: usage without meters, throws', () => {
-  const sample = { id: 'l1', utilization_percent: 5, memory_used_bytes: null, active_ms: 1, cost_micro: 2 };
-  const usage = { type: 'usage', devices: [], leases: [sample] };
+  const reading = {
+    id: 'l1',
+    usage: { utilization_percent: 5, active_ms: 1 },
+    memory: { used_bytes: null },
+    money: { billed_micro_per_hour: 3, cost_micro: 2, cost_at: 4 }
+  };
+  const usage = { type: 'usage', devices: [], leases: [reading] };
   assert.deepEqual(readMessage(usage), usage);
-  assert.throws(() => readMessage({ ...usage, leases: [{ ...sample, cost_micro: null }] }), InvalidMessage);
+  const wrong = { ...reading, money: { ...reading.money, cost_micro: null } };
+  assert.throws(() => readMessage({ ...usage, leases: [wrong] }), InvalidMessage);
 });
 
 test('readMessage: a very long text, truncated', () => {
-  const long = mutate(full, ['leases', 0, 'notebook'], () => 'x'.repeat(100_000));
+  const long = mutate(full, ['leases', 0, 'holder', 'notebook'], () => 'x'.repeat(100_000));
   const message = readMessage(long);
   assert.ok(message?.type === 'snapshot');
-  assert.equal(message.leases[0].notebook?.length, 4096);
+  assert.equal(message.leases[0].holder.notebook?.length, 4096);
 });
 
 test('readErrorMessage: returns message, detail or null', () => {

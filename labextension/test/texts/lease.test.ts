@@ -1,52 +1,61 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 
-import { LEASE_ACTIONS, LEASE_STATES } from '../../src/leases/lease';
+import { LEASE_STATES } from '../../src/generated/lifecycle';
+import type { LeaseView, LogicalGPUView } from '../../src/generated/api';
+import { LEASE_ACTIONS } from '../../src/leases/lease';
 import {
   actionTexts,
   activityNotes,
+  endReason,
+  leaseNotes,
   mechanismName,
   memoryLimitText,
   notebookName,
   parkedNote,
-  parkReason,
   releaseDialogTexts,
   scrubNote,
   stateDescription,
   stateName,
   statusBarText
 } from '../../src/texts/lease';
-import { GIB, lease } from '../samples';
+import { GIB, lease, message, parkedFor, queuePosition } from '../samples';
 import { trans } from '../translation';
 
 test('statusBarText: shows state, position, usage and cost', () => {
-  const line = (changes: Parameters<typeof lease>[0]) => statusBarText(lease(changes), trans, 'en');
-  const active = { utilization_percent: 37, memory_used_bytes: 12.3 * GIB, memory_bytes: 80 * GIB, cost_micro: 12_345 };
+  const text = (changes: Parameters<typeof lease>[0]) => statusBarText(lease(changes), trans, 'en');
+  const active = {
+    usage: { utilization_percent: 37 },
+    memory: { used_bytes: 12.3 * GIB, limit_bytes: 80 * GIB },
+    money: { cost_micro: 12_345 }
+  };
+  const real = { gpu: { simulated: false } };
   assert.equal(
-    line({ ...active, simulated: false }),
+    text({ ...active, ...real }),
     'GPU A100-SXM4-80GB 37% · 12.3 / 80 GiB · $0.0123'
   );
-  assert.match(line(active), /· simulated$/);
-  assert.equal(line({ ...active, utilization_percent: null, memory_used_bytes: null, simulated: false }), 'GPU A100-SXM4-80GB · $0.0123');
-  assert.equal(line({ state: 'waiting', place: 2 }), 'GPU: waiting, position 2');
-  assert.equal(line({ state: 'waiting', place: null }), 'GPU: waiting');
-  assert.equal(line({ state: 'parked' }), 'GPU: parked');
-  assert.equal(line({ state: 'parking' }), 'GPU: parking');
-  assert.equal(line({ state: 'resuming', park_reason: 'idle' }), 'GPU: resuming');
+  assert.match(text(active), /· simulated$/);
+  const unknown = { usage: { utilization_percent: null }, memory: { used_bytes: null } };
+  assert.equal(text({ ...active, ...unknown, ...real }), 'GPU A100-SXM4-80GB · $0.0123');
+  assert.equal(text({ state: 'waiting', queue: queuePosition(2) }), 'GPU: waiting, position 2');
+  assert.equal(text({ state: 'waiting', queue: null }), 'GPU: waiting');
+  assert.equal(text({ state: 'parked' }), 'GPU: parked');
+  assert.equal(text({ state: 'parking' }), 'GPU: parking');
+  assert.equal(text({ state: 'resuming', parking: parkedFor('idle') }), 'GPU: resuming');
   assert.equal(
-    line({ state: 'waiting', park_reason: 'idle', place: 2 }),
+    text({ state: 'waiting', parking: parkedFor('idle'), queue: queuePosition(2) }),
     'GPU: parked, waiting to resume, position 2'
   );
-  assert.match(line({ ...active, retention: 'hold' }), /· pinned · simulated$/);
-  assert.equal(line({ state: 'ended' }), 'No GPU lease');
+  assert.match(text({ ...active, parking: { retention: 'hold' } }), /· pinned · simulated$/);
+  assert.equal(text({ state: 'ended' }), 'No GPU lease');
   assert.equal(statusBarText(null, trans, 'en'), 'No GPU lease');
 });
 
 test('stateName, stateDescription: differ for all states', () => {
   const names = LEASE_STATES.map(state => stateName(state, trans));
-  const meanings = LEASE_STATES.map(state => stateDescription(state, trans));
+  const descriptions = LEASE_STATES.map(state => stateDescription(state, trans));
   assert.equal(new Set(names).size, LEASE_STATES.length);
-  assert.equal(new Set(meanings).size, LEASE_STATES.length);
+  assert.equal(new Set(descriptions).size, LEASE_STATES.length);
 });
 
 test('releaseDialogTexts: an active lease, mentions what is preserved and what is lost', () => {
@@ -58,25 +67,35 @@ test('releaseDialogTexts: an active lease, mentions what is preserved and what i
 });
 
 test('notebookName: without a notebook, returns the kernel', () => {
-  assert.equal(notebookName(lease({ notebook: null, kernel_id: '0123456789' }), trans), 'kernel 01234567');
-  assert.equal(notebookName(lease({ notebook: null, kernel_id: null }), trans), 'without a notebook');
+  assert.equal(notebookName({ notebook: null, kernel_id: '0123456789' }, trans), 'kernel 01234567');
+  assert.equal(notebookName({ notebook: null, kernel_id: null }, trans), 'without a notebook');
 });
 
-test('parkReason, parkedNote: differ for all reasons and mention the variables', () => {
-  assert.doesNotMatch(parkedNote(lease({ state: 'parked', park_reason: 'restart' }), trans), /preserved/);
-  const reasons = ['asked', 'idle', 'priority', 'guarantee', 'fairness', 'budget', 'something new'];
-  assert.equal(new Set(reasons.map(reason => parkReason(reason, trans))).size, reasons.length);
-  for (const reason of reasons) {
-    const note = parkedNote(lease({ state: 'parked', park_reason: reason }), trans);
-    assert.match(note, /^Parked .*\. Variables are preserved\.$/);
-  }
+test('parkedNote: the reason, and that variables are preserved unless the kernel restarts', () => {
+  const note = (reason: string) =>
+    parkedNote(lease({ state: 'parked', parking: parkedFor(reason) }), trans, 'en');
+  assert.equal(note('idle'), 'Parked: idle. Variables are preserved.');
+  assert.equal(note('restart'), 'Parked: restart.');
+  assert.equal(parkedNote(lease(), trans, 'en'), '');
+});
+
+test('endReason: the message of the end, or a general one', () => {
+  const reason = message('revoked by an operator', 'end.revoked');
+  assert.equal(endReason(lease({ end_reason: reason }), trans, 'en'), 'revoked by an operator');
+  assert.equal(endReason(lease(), trans, 'en'), 'ended');
+});
+
+test('leaseNotes: the pending reason of a waiting lease, and all notes', () => {
+  assert.deepEqual(leaseNotes(lease({ notes: [message('A.')] }), trans, 'en'), ['A.']);
+  const waiting = lease({ queue: queuePosition(1), notes: [message('A.')] });
+  assert.deepEqual(leaseNotes(waiting, trans, 'en'), ['Waits for 80 GiB.', 'A.']);
 });
 
 test('actionTexts: a short label and an accessible name with the notebook', () => {
-  const labels = LEASE_ACTIONS.map(change => actionTexts(change, 'a.ipynb', trans));
+  const labels = LEASE_ACTIONS.map(action => actionTexts(action, 'a.ipynb', trans));
   assert.deepEqual(
     labels.map(({ label }) => label),
-    ['Move', 'Park', 'Resume', 'Pin', 'Unpin']
+    ['Migrate', 'Park', 'Resume', 'Pin', 'Unpin']
   );
   for (const { aria, title, failed } of labels) {
     assert.match(aria, /a\.ipynb/);
@@ -85,53 +104,63 @@ test('actionTexts: a short label and an accessible name with the notebook', () =
 });
 
 test('activityNotes: an active lease that can be parked, or is pinned', () => {
-  const use = (changes: Parameters<typeof lease>[0]) => activityNotes(lease(changes), '3 min', trans);
-  assert.deepEqual(use({}), ['idle for 3 min']);
-  assert.deepEqual(use({ busy: true }), ['running a cell']);
-  assert.deepEqual(use({ retention: 'hold' }), ['pinned', 'idle for 3 min']);
-  assert.deepEqual(use({ parkable: false }), []);
-  assert.deepEqual(use({ state: 'parked', retention: 'hold' }), ['pinned']);
-  assert.deepEqual(use({ state: 'ended', retention: 'hold' }), []);
+  const notes = (changes: Parameters<typeof lease>[0]) => activityNotes(lease(changes), '3 min', trans);
+  assert.deepEqual(notes({}), ['idle for 3 min']);
+  assert.deepEqual(notes({ usage: { busy: true } }), ['running a cell']);
+  assert.deepEqual(notes({ parking: { retention: 'hold' } }), ['pinned', 'idle for 3 min']);
+  assert.deepEqual(notes({ parking: { parkable: false } }), []);
+  assert.deepEqual(notes({ state: 'parked', parking: { retention: 'hold' } }), ['pinned']);
+  assert.deepEqual(notes({ state: 'ended', parking: { retention: 'hold' } }), []);
 });
 
 test('releaseDialogTexts: a parked lease, mentions what is lost', () => {
-  const { title, body } = releaseDialogTexts(lease({ state: 'parked', park_reason: 'idle' }), trans);
+  const { title, body } = releaseDialogTexts(lease({ state: 'parked', parking: parkedFor('idle') }), trans);
   assert.equal(title, 'Release the parked GPU?');
   assert.match(body, /are lost/);
-  const waiting = lease({ state: 'waiting', park_reason: 'idle' });
+  const waiting = lease({ state: 'waiting', parking: parkedFor('idle') });
   assert.equal(releaseDialogTexts(waiting, trans).title, title);
 });
 
 test('memoryLimitText: differs for all kinds of enforcement, empty without a limit', () => {
   const limit = (changes: Parameters<typeof lease>[0]) => memoryLimitText(lease(changes), trans);
-  const kinds = ['hardware', 'driver', 'userspace', 'cooperative', 'none'];
-  assert.equal(new Set(kinds.map(kind => limit({ enforcement: kind }))).size, kinds.length);
-  assert.match(limit({ enforcement: 'hardware', partition: '1g.10gb' }), /MIG partition 1g\.10gb/);
-  assert.match(limit({ enforcement: 'userspace', mechanism: 'mps' }), /^enforced by CUDA, for each process/);
-  assert.equal(limit({ enforcement: 'none', simulated: true }), 'not enforced (simulated)');
-  assert.equal(limit({ enforcement: 'none', simulated: false }), 'not enforced');
-  assert.equal(limit({ enforcement: null }), '');
+  const by = (memory_limit: LeaseView['enforcement']['memory_limit']) => ({
+    enforcement: { memory_limit }
+  });
+  const kinds = ['hardware', 'driver', 'userspace', 'cooperative', 'none'] as const;
+  assert.equal(new Set(kinds.map(kind => limit(by(kind)))).size, kinds.length);
+  const partition = { gpu: { partition: '1g.10gb' } };
+  assert.match(limit({ ...by('hardware'), ...partition }), /MIG partition 1g\.10gb/);
+  assert.match(limit(by('userspace')), /^enforced by CUDA, for each process/);
+  assert.equal(limit(by('none')), 'not enforced (simulated)');
+  assert.equal(limit({ ...by('none'), gpu: { simulated: false } }), 'not enforced');
+  assert.equal(limit({ ...by(null), gpu: null }), '');
 });
 
-test('mechanismName: known mechanisms have names, unknown ones are returned as they are', () => {
-  const name = (mechanism: string | null, partition: string | null = null) =>
-    mechanismName(lease({ mechanism, partition }), trans);
+test('mechanismName: each mechanism has a name', () => {
+  const name = (mechanism: LogicalGPUView['mechanism'], partition: string | null = null) =>
+    mechanismName({ mechanism, partition }, trans);
+  const mechanisms = ['exclusive', 'shared', 'mps', 'simulated', 'mig'] as const;
   assert.deepEqual(
-    ['exclusive', 'shared', 'mps', 'simulated', 'mig', 'another', null].map(one => name(one)),
-    ['Whole GPU', 'Shared GPU', 'MPS', 'Simulated', 'MIG', 'another', '']
+    mechanisms.map(mechanism => name(mechanism)),
+    ['Whole GPU', 'Shared GPU', 'MPS', 'Simulated', 'MIG']
   );
   assert.equal(name('mig', '3g.40gb'), 'MIG 3g.40gb');
 });
 
-test('scrubNote: known results have sentences, unknown ones are returned as they are', () => {
-  const note = (changes: Parameters<typeof lease>[0]) => scrubNote(lease(changes), trans, 'en');
-  assert.equal(note({}), null);
-  assert.equal(note({ scrub: 'gone' }), 'All its GPU memory was freed.');
-  assert.equal(note({ scrub: 'overwritten', scrub_bytes: 40 * GIB }), 'Its GPU memory was overwritten (40 GiB).');
-  assert.equal(note({ scrub: 'overwritten' }), 'Its GPU memory was overwritten.');
+test('scrubNote: a sentence for each result, with its message', () => {
+  const note = (scrub: LeaseView['scrub']) => scrubNote(lease({ scrub }), trans, 'en');
+  const gone = { result: 'gone', bytes: null, message: null } as const;
+  const overwritten = { ...gone, result: 'overwritten' } as const;
+  assert.equal(note(null), null);
+  assert.equal(note(gone), 'All its GPU memory was freed.');
+  assert.equal(note({ ...gone, result: 'device_gone' }), 'Its GPU is missing, with all memory.');
+  assert.equal(note(overwritten), 'Its GPU memory was overwritten.');
   assert.equal(
-    note({ scrub: 'gone', scrub_detail: 'Others are on the device.' }),
+    note({ ...overwritten, bytes: 40 * GIB }),
+    'Its GPU memory was overwritten (40 GiB).'
+  );
+  assert.equal(
+    note({ ...gone, message: message('Others are on the device.') }),
     'All its GPU memory was freed. Others are on the device.'
   );
-  assert.equal(note({ scrub: 'something new' }), 'something new');
 });

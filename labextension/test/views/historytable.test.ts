@@ -4,22 +4,23 @@ import test from 'node:test';
 import * as React from 'react';
 import { renderToStaticMarkup } from 'react-dom/server';
 
-import type { IHistory } from '../../src/leases/history';
+import type { HistoryView } from '../../src/generated/api';
 import { HistoryTable } from '../../src/views/historytable';
 import { GIB } from '../samples';
 import { trans } from '../translation';
 
-const history: IHistory = {
+const history: HistoryView = {
   resolution_ms: 1000,
   started_at: 1_700_000_040_000,
   utilization_percent: [40, ...Array<null>(60).fill(null)],
   memory_used_bytes: [GIB, ...Array<null>(60).fill(null)],
   memory_used_bytes_max: [GIB, ...Array<null>(60).fill(null)],
   power_milliwatt: [212_000, ...Array<null>(60).fill(null)],
-  temperature_celsius: Array<null>(61).fill(null)
+  temperature_celsius: Array<null>(61).fill(null),
+  energy_millijoule: null
 };
 
-function markup(changes: Partial<IHistory> = {}): string {
+function markup(changes: Partial<HistoryView> = {}): string {
   return renderToStaticMarkup(
     React.createElement(HistoryTable, {
       history: { ...history, ...changes },

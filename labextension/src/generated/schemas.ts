@@ -1,0 +1,671 @@
+// Generated from fastgpu_jupyter/wire by `make generate`. Do not edit.
+
+import type { ISchema } from '../leases/validate';
+
+export const SCHEMAS: Readonly<Record<string, ISchema>> = {
+  AllocationView: {
+    type: 'object',
+    properties: {
+      lease_id: { anyOf: [{ type: 'string' }, { type: 'null' }] },
+      memory_bytes: { type: 'integer', minimum: 0 },
+      mine: { type: 'boolean' },
+      notebook: { anyOf: [{ type: 'string' }, { type: 'null' }] },
+      state: {
+        enum: [
+          'waiting',
+          'preparing',
+          'active',
+          'parking',
+          'parked',
+          'resuming',
+          'draining',
+          'ended'
+        ],
+        type: 'string'
+      },
+      tenant: { anyOf: [{ $ref: 'TenantReference' }, { type: 'null' }] }
+    }
+  },
+  ChangedMessage: {
+    type: 'object',
+    properties: {
+      devices: { type: 'array', items: { $ref: 'DeviceView' } },
+      leases: { type: 'array', items: { $ref: 'LeaseView' } },
+      pool: { $ref: 'PoolView' },
+      queue: { type: 'array', items: { $ref: 'QueueEntryView' } },
+      seq: { type: 'integer', minimum: 0 },
+      type: { enum: ['changed'] }
+    },
+    optional: ['pool']
+  },
+  DeviceAccessView: {
+    type: 'object',
+    properties: {
+      message: { anyOf: [{ $ref: 'MessageView' }, { type: 'null' }] },
+      nodes: { type: 'array', items: { type: 'string' } },
+      restricted: { type: 'boolean' }
+    }
+  },
+  DeviceCapabilitiesView: {
+    type: 'object',
+    properties: {
+      mechanisms: {
+        type: 'array',
+        items: {
+          enum: [
+            'exclusive',
+            'mig',
+            'mps',
+            'shared',
+            'simulated'
+          ],
+          type: 'string'
+        }
+      },
+      parkable: { type: 'boolean' },
+      partitions: { type: 'array', items: { type: 'string' } }
+    }
+  },
+  DeviceHealthView: {
+    type: 'object',
+    properties: {
+      message: { anyOf: [{ $ref: 'MessageView' }, { type: 'null' }] },
+      state: { enum: ['healthy', 'suspect', 'faulty'], type: 'string' }
+    }
+  },
+  DeviceMemoryView: {
+    type: 'object',
+    properties: {
+      free_bytes: { type: 'integer', minimum: 0 },
+      total_bytes: { type: 'integer', minimum: 0 },
+      used_bytes: {
+        anyOf: [
+          { type: 'integer', minimum: 0 },
+          { type: 'null' }
+        ]
+      }
+    }
+  },
+  DeviceReading: {
+    type: 'object',
+    properties: {
+      id: { type: 'string' },
+      memory: { $ref: 'MemoryReading' },
+      usage: { $ref: 'DeviceUsageView' }
+    }
+  },
+  DeviceUsageView: {
+    type: 'object',
+    properties: {
+      utilization_percent: {
+        anyOf: [
+          {
+            type: 'integer',
+            minimum: 0,
+            maximum: 100
+          },
+          { type: 'null' }
+        ]
+      }
+    }
+  },
+  DeviceView: {
+    type: 'object',
+    properties: {
+      allocations: { type: 'array', items: { $ref: 'AllocationView' } },
+      capabilities: { $ref: 'DeviceCapabilitiesView' },
+      drained: { type: 'boolean' },
+      health: { $ref: 'DeviceHealthView' },
+      id: { type: 'string' },
+      index: { type: 'integer', minimum: 0 },
+      memory: { $ref: 'DeviceMemoryView' },
+      model: { type: 'string' },
+      rate_micro_per_hour: { type: 'integer', minimum: 0 },
+      simulated: { type: 'boolean' },
+      unleased_processes: {
+        type: 'array',
+        items: { $ref: 'UnleasedProcessView' }
+      },
+      usage: { $ref: 'DeviceUsageView' }
+    }
+  },
+  GroupView: {
+    type: 'object',
+    properties: {
+      group: { type: 'string' },
+      guaranteed_milli: { type: 'integer', minimum: 0 },
+      held_cpu_milli: { type: 'integer', minimum: 0 },
+      held_memory_bytes: { type: 'integer', minimum: 0 },
+      held_milli: { type: 'integer', minimum: 0 },
+      limit_milli: { anyOf: [{ type: 'integer', minimum: 0 }, { type: 'null' }] },
+      weight: { type: 'integer', minimum: 0 }
+    }
+  },
+  HistoryView: {
+    type: 'object',
+    properties: {
+      energy_millijoule: {
+        anyOf: [
+          { type: 'integer', minimum: 0 },
+          { type: 'null' }
+        ]
+      },
+      memory_used_bytes: {
+        type: 'array',
+        items: {
+          anyOf: [
+            {
+              type: 'integer',
+              minimum: 0
+            },
+            { type: 'null' }
+          ]
+        }
+      },
+      memory_used_bytes_max: {
+        type: 'array',
+        items: {
+          anyOf: [
+            {
+              type: 'integer',
+              minimum: 0
+            },
+            { type: 'null' }
+          ]
+        }
+      },
+      power_milliwatt: {
+        type: 'array',
+        items: {
+          anyOf: [
+            { type: 'integer', minimum: 0 },
+            { type: 'null' }
+          ]
+        }
+      },
+      resolution_ms: { type: 'integer', minimum: 1 },
+      started_at: { type: 'integer' },
+      temperature_celsius: {
+        type: 'array',
+        items: {
+          anyOf: [
+            { type: 'integer' },
+            { type: 'null' }
+          ]
+        }
+      },
+      utilization_percent: {
+        type: 'array',
+        items: {
+          anyOf: [
+            {
+              type: 'integer',
+              minimum: 0,
+              maximum: 100
+            },
+            { type: 'null' }
+          ]
+        }
+      }
+    }
+  },
+  KeepaliveMessage: { type: 'object', properties: { type: { enum: ['keepalive'] } } },
+  LeaseEnforcementView: {
+    type: 'object',
+    properties: {
+      memory_limit: {
+        anyOf: [
+          {
+            enum: [
+              'hardware',
+              'driver',
+              'userspace',
+              'cooperative',
+              'none'
+            ],
+            type: 'string'
+          },
+          { type: 'null' }
+        ]
+      },
+      message: { anyOf: [{ $ref: 'MessageView' }, { type: 'null' }] },
+      scope: {
+        anyOf: [
+          {
+            enum: ['lease', 'process'],
+            type: 'string'
+          },
+          { type: 'null' }
+        ]
+      }
+    }
+  },
+  LeaseHealthView: {
+    type: 'object',
+    properties: {
+      message: { anyOf: [{ $ref: 'MessageView' }, { type: 'null' }] },
+      migration: {
+        anyOf: [
+          {
+            enum: ['live', 'restart', 'accepted'],
+            type: 'string'
+          },
+          { type: 'null' }
+        ]
+      }
+    }
+  },
+  LeaseHolderView: {
+    type: 'object',
+    properties: {
+      kernel_id: { anyOf: [{ type: 'string' }, { type: 'null' }] },
+      notebook: { anyOf: [{ type: 'string' }, { type: 'null' }] },
+      pid: { anyOf: [{ type: 'integer', minimum: 0 }, { type: 'null' }] }
+    }
+  },
+  LeaseMemoryView: {
+    type: 'object',
+    properties: {
+      limit_bytes: {
+        anyOf: [
+          { type: 'integer', minimum: 0 },
+          { type: 'null' }
+        ]
+      },
+      used_bytes: {
+        anyOf: [
+          { type: 'integer', minimum: 0 },
+          { type: 'null' }
+        ]
+      }
+    }
+  },
+  LeaseMoneyReading: {
+    type: 'object',
+    properties: {
+      billed_micro_per_hour: { type: 'integer', minimum: 0 },
+      cost_at: { type: 'integer', minimum: 0 },
+      cost_micro: { type: 'integer', minimum: 0 }
+    }
+  },
+  LeaseMoneyView: {
+    type: 'object',
+    properties: {
+      billed_micro_per_hour: { type: 'integer', minimum: 0 },
+      budget_micro: {
+        anyOf: [
+          { type: 'integer', minimum: 0 },
+          { type: 'null' }
+        ]
+      },
+      budget_percent: {
+        anyOf: [
+          { type: 'integer', minimum: 0 },
+          { type: 'null' }
+        ]
+      },
+      cost_at: { type: 'integer', minimum: 0 },
+      cost_micro: { type: 'integer', minimum: 0 },
+      covered_milli: { type: 'integer', minimum: 0 },
+      currency: { type: 'string' },
+      message: { anyOf: [{ $ref: 'MessageView' }, { type: 'null' }] },
+      rate_micro_per_hour: {
+        anyOf: [
+          { type: 'integer', minimum: 0 },
+          { type: 'null' }
+        ]
+      }
+    }
+  },
+  LeaseParkingView: {
+    type: 'object',
+    properties: {
+      parkable: { type: 'boolean' },
+      parked_bytes: { type: 'integer', minimum: 0 },
+      reason: { anyOf: [{ $ref: 'MessageView' }, { type: 'null' }] },
+      retention: { enum: ['yield', 'hold'], type: 'string' }
+    }
+  },
+  LeaseQueueView: {
+    type: 'object',
+    properties: {
+      estimate_basis: { $ref: 'MessageView' },
+      estimate_ms: {
+        anyOf: [
+          { type: 'integer', minimum: 0 },
+          { type: 'null' }
+        ]
+      },
+      position: { type: 'integer', minimum: 0 },
+      reason: { $ref: 'MessageView' }
+    }
+  },
+  LeaseReading: {
+    type: 'object',
+    properties: {
+      id: { type: 'string' },
+      memory: { $ref: 'MemoryReading' },
+      money: { $ref: 'LeaseMoneyReading' },
+      usage: { $ref: 'LeaseUsageReading' }
+    }
+  },
+  LeaseRequestView: {
+    type: 'object',
+    properties: {
+      cpu_milli: { type: 'integer', minimum: 0 },
+      host_memory_bytes: { type: 'integer', minimum: 0 },
+      isolation: { enum: ['none', 'limited', 'hardware'], type: 'string' },
+      priority: {
+        enum: ['low', 'normal', 'high', 'system'],
+        type: 'string'
+      },
+      size: { type: 'string' }
+    }
+  },
+  LeaseScrubView: {
+    type: 'object',
+    properties: {
+      bytes: { anyOf: [{ type: 'integer', minimum: 0 }, { type: 'null' }] },
+      message: { anyOf: [{ $ref: 'MessageView' }, { type: 'null' }] },
+      result: {
+        enum: ['gone', 'device_gone', 'overwritten'],
+        type: 'string'
+      }
+    }
+  },
+  LeaseSizeView: {
+    type: 'object',
+    properties: {
+      applied: {
+        anyOf: [
+          {
+            enum: ['applied', 'pending', 'needs_restart'],
+            type: 'string'
+          },
+          { type: 'null' }
+        ]
+      },
+      message: { anyOf: [{ $ref: 'MessageView' }, { type: 'null' }] }
+    }
+  },
+  LeaseTimesView: {
+    type: 'object',
+    properties: {
+      ended_at: {
+        anyOf: [
+          { type: 'integer', minimum: 0 },
+          { type: 'null' }
+        ]
+      },
+      granted_at: {
+        anyOf: [
+          { type: 'integer', minimum: 0 },
+          { type: 'null' }
+        ]
+      },
+      requested_at: { type: 'integer', minimum: 0 }
+    }
+  },
+  LeaseUsageReading: {
+    type: 'object',
+    properties: {
+      active_ms: { type: 'integer', minimum: 0 },
+      utilization_percent: {
+        anyOf: [
+          {
+            type: 'integer',
+            minimum: 0,
+            maximum: 100
+          },
+          { type: 'null' }
+        ]
+      }
+    }
+  },
+  LeaseUsageView: {
+    type: 'object',
+    properties: {
+      active_ms: { type: 'integer', minimum: 0 },
+      busy: { type: 'boolean' },
+      last_used_at: { type: 'integer', minimum: 0 },
+      utilization_percent: {
+        anyOf: [
+          {
+            type: 'integer',
+            minimum: 0,
+            maximum: 100
+          },
+          { type: 'null' }
+        ]
+      }
+    }
+  },
+  LeaseView: {
+    type: 'object',
+    properties: {
+      device_access: { $ref: 'DeviceAccessView' },
+      end_reason: { anyOf: [{ $ref: 'MessageView' }, { type: 'null' }] },
+      enforcement: { $ref: 'LeaseEnforcementView' },
+      environment: { type: 'object', additionalProperties: { type: 'string' } },
+      gpu: { anyOf: [{ $ref: 'LogicalGPUView' }, { type: 'null' }] },
+      health: { $ref: 'LeaseHealthView' },
+      hidden_environment: {
+        type: 'object',
+        additionalProperties: { type: 'string' }
+      },
+      holder: { $ref: 'LeaseHolderView' },
+      id: { type: 'string' },
+      memory: { $ref: 'LeaseMemoryView' },
+      money: { $ref: 'LeaseMoneyView' },
+      notes: { type: 'array', items: { $ref: 'MessageView' } },
+      parking: { $ref: 'LeaseParkingView' },
+      queue: { anyOf: [{ $ref: 'LeaseQueueView' }, { type: 'null' }] },
+      request: { $ref: 'LeaseRequestView' },
+      scrub: { anyOf: [{ $ref: 'LeaseScrubView' }, { type: 'null' }] },
+      size: { $ref: 'LeaseSizeView' },
+      state: {
+        enum: [
+          'waiting',
+          'preparing',
+          'active',
+          'parking',
+          'parked',
+          'resuming',
+          'draining',
+          'ended'
+        ],
+        type: 'string'
+      },
+      tenant: { $ref: 'TenantReference' },
+      times: { $ref: 'LeaseTimesView' },
+      usage: { $ref: 'LeaseUsageView' },
+      version: { type: 'integer', minimum: 0 }
+    }
+  },
+  LogicalGPUView: {
+    type: 'object',
+    properties: {
+      device_ids: { type: 'array', items: { type: 'string' } },
+      mechanism: {
+        enum: [
+          'exclusive',
+          'mig',
+          'mps',
+          'shared',
+          'simulated'
+        ],
+        type: 'string'
+      },
+      mechanism_reason: {
+        anyOf: [
+          { $ref: 'MessageView' },
+          { type: 'null' }
+        ]
+      },
+      model: { anyOf: [{ type: 'string' }, { type: 'null' }] },
+      partition: { anyOf: [{ type: 'string' }, { type: 'null' }] },
+      simulated: { type: 'boolean' }
+    }
+  },
+  MemoryReading: {
+    type: 'object',
+    properties: {
+      used_bytes: {
+        anyOf: [
+          { type: 'integer', minimum: 0 },
+          { type: 'null' }
+        ]
+      }
+    }
+  },
+  MessageView: {
+    type: 'object',
+    properties: {
+      code: { type: 'string' },
+      params: {
+        type: 'object',
+        additionalProperties: {
+          anyOf: [
+            { type: 'string' },
+            { type: 'number' },
+            { type: 'boolean' },
+            {
+              type: 'array',
+              items: {
+                type: 'string'
+              }
+            },
+            { $ref: 'MessageView' }
+          ]
+        }
+      },
+      text: { type: 'string' }
+    }
+  },
+  PoolView: {
+    type: 'object',
+    properties: {
+      accepting: { type: 'boolean' },
+      counters_silent_since: {
+        anyOf: [
+          { type: 'integer', minimum: 0 },
+          { type: 'null' }
+        ]
+      },
+      currency: { type: 'string' },
+      message: { anyOf: [{ $ref: 'MessageView' }, { type: 'null' }] },
+      scope: { enum: ['user', 'system'], type: 'string' },
+      simulated: { type: 'boolean' },
+      started_at: { type: 'integer', minimum: 0 },
+      version: { type: 'string' }
+    }
+  },
+  QueueEntryView: {
+    type: 'object',
+    properties: {
+      estimate_basis: { $ref: 'MessageView' },
+      estimate_ms: {
+        anyOf: [
+          { type: 'integer', minimum: 0 },
+          { type: 'null' }
+        ]
+      },
+      lease_id: { anyOf: [{ type: 'string' }, { type: 'null' }] },
+      memory_bytes: {
+        anyOf: [
+          { type: 'integer', minimum: 0 },
+          { type: 'null' }
+        ]
+      },
+      mine: { type: 'boolean' },
+      notebook: { anyOf: [{ type: 'string' }, { type: 'null' }] },
+      position: { type: 'integer', minimum: 0 },
+      priority: {
+        enum: ['low', 'normal', 'high', 'system'],
+        type: 'string'
+      },
+      reason: { $ref: 'MessageView' },
+      size: { type: 'string' },
+      tenant: { anyOf: [{ $ref: 'TenantReference' }, { type: 'null' }] },
+      waiting_since: { type: 'integer', minimum: 0 }
+    }
+  },
+  QuotaView: {
+    type: 'object',
+    properties: {
+      groups: { type: 'array', items: { $ref: 'GroupView' } },
+      tenants: { type: 'array', items: { $ref: 'TenantView' } }
+    }
+  },
+  SnapshotMessage: {
+    type: 'object',
+    properties: {
+      devices: { type: 'array', items: { $ref: 'DeviceView' } },
+      leases: { type: 'array', items: { $ref: 'LeaseView' } },
+      pool: { $ref: 'PoolView' },
+      queue: { type: 'array', items: { $ref: 'QueueEntryView' } },
+      seq: { type: 'integer', minimum: 0 },
+      type: { enum: ['snapshot'] }
+    }
+  },
+  TenantReference: { type: 'object', properties: { key: { type: 'string' }, name: { type: 'string' } } },
+  TenantView: {
+    type: 'object',
+    properties: {
+      budget_micro_per_month: {
+        anyOf: [
+          { type: 'integer', minimum: 0 },
+          { type: 'null' }
+        ]
+      },
+      budget_percent: {
+        anyOf: [
+          { type: 'integer', minimum: 0 },
+          { type: 'null' }
+        ]
+      },
+      budget_policy: { enum: ['warn', 'stop', 'park'], type: 'string' },
+      group: { anyOf: [{ type: 'string' }, { type: 'null' }] },
+      guaranteed_milli: { type: 'integer', minimum: 0 },
+      held_cpu_milli: { type: 'integer', minimum: 0 },
+      held_memory_bytes: { type: 'integer', minimum: 0 },
+      held_milli: { type: 'integer', minimum: 0 },
+      limit_milli: {
+        anyOf: [
+          { type: 'integer', minimum: 0 },
+          { type: 'null' }
+        ]
+      },
+      reserved_milli: { type: 'integer', minimum: 0 },
+      spent_micro: { type: 'integer', minimum: 0 },
+      tenant: { $ref: 'TenantReference' },
+      weight: { type: 'integer', minimum: 0 }
+    }
+  },
+  UnleasedProcessView: {
+    type: 'object',
+    properties: {
+      lease_id: { anyOf: [{ type: 'string' }, { type: 'null' }] },
+      memory_bytes: {
+        anyOf: [
+          { type: 'integer', minimum: 0 },
+          { type: 'null' }
+        ]
+      },
+      pid: { type: 'integer', minimum: 0 },
+      user: { type: 'string' }
+    }
+  },
+  UnreachableMessage: {
+    type: 'object',
+    properties: { message: { type: 'string' }, type: { enum: ['unreachable'] } }
+  },
+  UsageMessage: {
+    type: 'object',
+    properties: {
+      devices: { type: 'array', items: { $ref: 'DeviceReading' } },
+      leases: { type: 'array', items: { $ref: 'LeaseReading' } },
+      type: { enum: ['usage'] }
+    }
+  }
+};

@@ -1,0 +1,76 @@
+/**
+ * Rendering of messages of the server: a code with parameters becomes a sentence of the generated catalogue.
+ *
+ * Pure. A code that the catalogue does not have, which a newer server may send, falls back to the English text.
+ */
+
+import type { TranslationBundle } from '@jupyterlab/translation';
+
+import type { MessageView } from '../generated/api';
+import { MESSAGES } from '../generated/messages';
+import { formatDuration, formatGPUs, formatList, formatMemory, formatNumber } from './format';
+
+/** A sentence, or its forms for one and for several of the parameter that `plural` names. */
+export type MessageTemplate =
+  | string
+  | { readonly plural: string; readonly one: string; readonly other: string };
+
+type Parameter = MessageView['params'][string];
+
+/** Return the sentence of a message, with its parameters formatted by the unit in their names. */
+export function messageText(
+  message: MessageView,
+  trans: TranslationBundle,
+  language: string,
+  catalogue: Readonly<Record<string, MessageTemplate>> = MESSAGES
+): string {
+  const template = catalogue[message.code];
+  if (template === undefined) {
+    return message.text;
+  }
+  const { params } = message;
+  const sentence =
+    typeof template === 'string'
+      ? trans.__(template)
+      : trans._n(template.one, template.other, Number(params[template.plural]));
+  const text = (name: string): string => {
+    const value = params[name];
+    return value === undefined ? '' : parameterText(name, value, trans, language, catalogue);
+  };
+  return sentence.replace(/\{(\w+)\}/g, (_, name: string) => text(name));
+}
+
+function parameterText(
+  name: string,
+  value: Parameter,
+  trans: TranslationBundle,
+  language: string,
+  catalogue: Readonly<Record<string, MessageTemplate>>
+): string {
+  if (typeof value === 'number') {
+    return numberText(name, value, language);
+  }
+  if (value instanceof Array) {
+    return formatList(value, language);
+  }
+  return typeof value === 'object'
+    ? messageText(value, trans, language, catalogue)
+    : String(value);
+}
+
+/** Format a number by the suffix of its name; a number without a known unit has no grouping. */
+function numberText(name: string, value: number, language: string): string {
+  const unit = name.slice(name.lastIndexOf('_') + 1);
+  switch (unit) {
+    case 'bytes':
+      return formatMemory(value, language);
+    case 'ms':
+      return formatDuration(value);
+    case 'milli':
+      return formatGPUs(value, language);
+    case 'micro':
+      return formatNumber(value / 1_000_000, 2, 2, language);
+    default:
+      return String(value);
+  }
+}

@@ -1,0 +1,318 @@
+/**
+ * One of the user's leases: state, utilization, memory, time, cost, and the buttons for its actions.
+ */
+
+import * as React from 'react';
+
+import type { LeaseView } from '../generated/api';
+import type { IPoolState, LeaseAction } from '../leases/lease';
+import {
+  isActionAvailable,
+  isParkedOrReturning,
+  isReleasable,
+  LEASE_ACTIONS
+} from '../leases/lease';
+import {
+  formatDuration,
+  formatMemory,
+  formatMemoryOf,
+  formatMoney,
+  formatPercent,
+  shortModel
+} from '../texts/format';
+import {
+  actionTexts,
+  activityNotes,
+  leaseNotes,
+  mechanismName,
+  memoryLimitText,
+  notebookName,
+  parkedNote,
+  stateDescription,
+  stateName
+} from '../texts/lease';
+import { messageText } from '../texts/message';
+import { FormattedText, Meter, Sparkline, Tag } from './components';
+import { SimulatedLabel } from './devices';
+import type { IHistoryProps } from './historychart';
+import { HistoryDetails } from './historychart';
+import { LeaseDetails } from './leasedetails';
+import type { ITextContext } from './textcontext';
+
+/** What the views of leases call when the user acts. */
+export interface ILeaseCallbacks {
+  readonly onRelease: (lease: LeaseView) => void;
+  readonly onAction: (lease: LeaseView, action: LeaseAction) => void;
+  readonly onOpenNotebook: (lease: LeaseView) => void;
+  readonly onLoadHistory: IHistoryProps['onLoadHistory'];
+  /** Whether histories are first shown as tables. */
+  readonly asTable: boolean;
+  /** Undefined if the application has no launcher. */
+  readonly onOpenLauncher?: () => void;
+}
+
+/** An item of the list of leases. */
+export function LeaseItem(
+  props: ITextContext &
+    ILeaseCallbacks & {
+      readonly lease: LeaseView;
+      readonly samples: IPoolState['samples'];
+      readonly devices: IPoolState['devices'];
+      readonly pendingReleases: ReadonlySet<string>;
+      readonly pendingActions: ReadonlySet<string>;
+      readonly live: boolean;
+      readonly now: number;
+    }
+): React.JSX.Element {
+  const { lease, trans, language, live, now } = props;
+  const facts = [
+    lease.request.size,
+    lease.memory.limit_bytes === null ? null : formatMemory(lease.memory.limit_bytes, language),
+    devicesFact(lease),
+    mechanismFact(lease, trans),
+    ...activityNotes(lease, formatDuration(now - lease.usage.last_used_at), trans)
+  ].filter((fact): fact is string => fact !== null);
+  const isReleasing = props.pendingReleases.has(lease.id);
+  const leavesQueue = lease.state === 'waiting' && !isParkedOrReturning(lease);
+  const name = notebookName(lease.holder, trans);
+  return (
+    <>
+      <div className="fg-Item-head">
+        <NotebookLink {...props} lease={lease} />
+        <Tag kind={`state-${lease.state}`} title={stateDescription(lease.state, trans)}>
+          {stateName(lease.state, trans)}
+        </Tag>
+      </div>
+      <div className="fg-Facts">
+        {facts.map((fact, index) => (
+          <span key={index}>{fact}</span>
+        ))}
+        {lease.gpu?.simulated && <SimulatedLabel trans={trans} />}
+      </div>
+      {lease.state === 'waiting' ? (
+        <WaitingNote lease={lease} now={now} trans={trans} language={language} />
+      ) : lease.state === 'active' ? (
+        <UsageRows {...props} lease={lease} />
+      ) : (
+        <p className="fg-Note" data-kind={isParkedOrReturning(lease) ? 'parked' : undefined}>
+          {isParkedOrReturning(lease) && `${parkedNote(lease, trans, language)} `}
+          {stateDescription(lease.state, trans)}
+          {leaseNotes(lease, trans, language).map((note, index) => (
+            <FormattedText key={index} text={` ${note}`} />
+          ))}
+        </p>
+      )}
+      {lease.state !== 'ended' &&
+        [lease.money.message, lease.enforcement.message, lease.size.message].map(
+          (message, index) =>
+            message !== null && (
+              <p key={index} className="fg-Note" data-kind="warning">
+                <FormattedText text={messageText(message, trans, language)} />
+              </p>
+            )
+        )}
+      {lease.health.message !== null && (
+        <p className="fg-Note" data-kind="error">
+          <FormattedText text={messageText(lease.health.message, trans, language)} />
+        </p>
+      )}
+      {lease.gpu !== null && <LeaseDetails {...props} lease={lease} gpu={lease.gpu} name={name} />}
+      {lease.usage.active_ms > 0 && (
+        <HistoryDetails
+          {...props}
+          subject={{ kind: 'leases', id: lease.id, memoryBytes: lease.memory.limit_bytes }}
+          name={name}
+        />
+      )}
+      <div className="fg-Item-foot">
+        {(lease.usage.active_ms > 0 || lease.money.cost_micro > 0) && (
+          <>
+            <span className="fg-Cost" title={costTitle(lease, trans, language)}>
+              {formatMoney(lease.money.cost_micro, lease.money.currency, language)}
+            </span>
+            <span className="fg-dim fg-ellipsis" title={trans.__('Time the lease was active')}>
+              {formatDuration(lease.usage.active_ms)}
+            </span>
+          </>
+        )}
+        <div className="fg-Buttons" role="group" aria-label={trans.__('Actions for %1', name)}>
+          <ActionButtons {...props} lease={lease} name={name} />
+          <button
+            type="button"
+            className="fg-Button"
+            disabled={!live || isReleasing || !isReleasable(lease)}
+            aria-label={
+              leavesQueue
+                ? trans.__('Remove %1 from the queue', name)
+                : trans.__('Release the GPU of %1', name)
+            }
+            onClick={() => props.onRelease(lease)}
+          >
+            {isReleasing
+              ? trans.__('Releasing…')
+              : leavesQueue
+                ? trans.__('Leave queue')
+                : trans.__('Release')}
+          </button>
+        </div>
+      </div>
+    </>
+  );
+}
+
+/** Buttons for the actions that are available in the lease's state. */
+function ActionButtons(
+  props: Pick<ITextContext, 'trans'> &
+    Pick<ILeaseCallbacks, 'onAction'> & {
+      readonly lease: LeaseView;
+      readonly name: string;
+      readonly pendingActions: ReadonlySet<string>;
+      readonly live: boolean;
+    }
+): React.JSX.Element {
+  const { lease, name, trans } = props;
+  const isPending = props.pendingActions.has(lease.id);
+  return (
+    <>
+      {LEASE_ACTIONS.filter(action => isActionAvailable(lease, action)).map(action => {
+        const { label, aria, title } = actionTexts(action, name, trans);
+        return (
+          <button
+            key={action}
+            type="button"
+            className="fg-Button"
+            disabled={!props.live || isPending}
+            aria-label={aria}
+            title={title}
+            onClick={() => props.onAction(lease, action)}
+          >
+            {label}
+          </button>
+        );
+      })}
+    </>
+  );
+}
+
+function NotebookLink(
+  props: Pick<ITextContext, 'trans'> &
+    Pick<ILeaseCallbacks, 'onOpenNotebook'> & { readonly lease: LeaseView }
+): React.JSX.Element {
+  const { lease, trans } = props;
+  const name = notebookName(lease.holder, trans);
+  // A lease without a kernel has no session that could be opened.
+  if (lease.holder.kernel_id === null) {
+    return (
+      <span className="fg-Item-name fg-ellipsis" title={lease.holder.notebook ?? undefined}>
+        {name}
+      </span>
+    );
+  }
+  return (
+    <button
+      type="button"
+      className="fg-Item-name fg-Link fg-ellipsis"
+      title={lease.holder.notebook ?? undefined}
+      onClick={() => props.onOpenNotebook(lease)}
+    >
+      {name}
+    </button>
+  );
+}
+
+/** Utilization and memory of an active lease. */
+function UsageRows(
+  props: ITextContext & { readonly lease: LeaseView; readonly samples: IPoolState['samples'] }
+): React.JSX.Element {
+  const { lease, trans, language } = props;
+  const samples = props.samples[lease.id] ?? [];
+  const known = samples.filter((sample): sample is number => sample !== null);
+  const now =
+    lease.usage.utilization_percent === null ? trans.__('unknown') : formatPercent(lease.usage.utilization_percent, language);
+  const used = lease.memory.used_bytes;
+  const limit = lease.memory.limit_bytes;
+  return (
+    <div className="fg-Rows">
+      <div className="fg-Row">
+        <span className="fg-Row-label">{trans.__('GPU')}</span>
+        <Sparkline
+          samples={samples}
+          label={
+            known.length === 0
+              ? trans.__('GPU utilization: not yet known')
+              : trans.__(
+                  'GPU utilization: %1 now, at most %2 in the last two minutes',
+                  now,
+                  formatPercent(Math.max(...known), language)
+                )
+          }
+        />
+        <span className="fg-Row-value">{now}</span>
+      </div>
+      <Meter
+        warns
+        label={trans.__('Memory')}
+        value={used}
+        max={limit ?? used ?? 0}
+        text={
+          used === null
+            ? trans.__('unknown')
+            : limit === null
+              ? formatMemory(used, language)
+              : formatMemoryOf(used, limit, language)
+        }
+        title={trans.__('Memory limit: %1', memoryLimitText(lease, trans))}
+      />
+    </div>
+  );
+}
+
+/** Position, waiting time and pending reason of a waiting lease. */
+function WaitingNote(
+  props: ITextContext & { readonly lease: LeaseView; readonly now: number }
+): React.JSX.Element {
+  const { lease, now, trans, language } = props;
+  const waited = formatDuration(now - lease.times.requested_at);
+  const position = lease.queue?.position;
+  // The lease does not have the time at which a parked one began to wait; the queue below shows it.
+  const resumes = isParkedOrReturning(lease);
+  return (
+    <p className="fg-Note" data-kind="waiting">
+      {resumes
+        ? position === undefined
+          ? trans.__('Waiting to resume.')
+          : trans.__('Waiting to resume: position %1 in the queue.', position)
+        : position === undefined
+          ? trans.__('Waiting for %1.', waited)
+          : trans.__('Position %1 in the queue, waiting for %2.', position, waited)}
+      {leaseNotes(lease, trans, language).map((note, index) => (
+        <FormattedText key={index} text={` ${note}`} />
+      ))}
+      {resumes && ` ${parkedNote(lease, trans, language)}`}
+    </p>
+  );
+}
+
+/** Return the device model, with the number of devices if there are several. */
+function devicesFact({ gpu }: LeaseView): string | null {
+  if (gpu === null || gpu.model === null) {
+    return null;
+  }
+  const { length } = gpu.device_ids;
+  return length > 1 ? `${length} × ${shortModel(gpu.model)}` : shortModel(gpu.model);
+}
+
+/** Return the mechanism if it matters to the user (MIG, MPS) and the size does not already show it; else null. */
+function mechanismFact({ gpu, request }: LeaseView, trans: ITextContext['trans']): string | null {
+  const isRelevant = gpu?.mechanism === 'mig' || gpu?.mechanism === 'mps';
+  return isRelevant && gpu.partition !== request.size ? mechanismName(gpu, trans) : null;
+}
+
+function costTitle(lease: LeaseView, trans: ITextContext['trans'], language: string): string {
+  return lease.money.rate_micro_per_hour === null
+    ? trans.__('Cost so far')
+    : trans.__(
+        'Cost so far, at %1 per hour',
+        formatMoney(lease.money.rate_micro_per_hour, lease.money.currency, language)
+      );
+}

@@ -1,0 +1,149 @@
+"""Generate the TypeScript sources that describe the interface: types, validation schemas and the lease lifecycle.
+
+``python -m tests.labextension.generate`` (``make generate``) writes the files of :data:`OUTPUT`;
+``tests/labextension/test_generated.py`` compares them with what the definitions in Python produce.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from fastgpu_jupyter.core.model.lifecycle import CHANGED, GROUPS, LeaseState
+from fastgpu_jupyter.wire.openapi import jupyter_document, text
+from fastgpu_jupyter.wire.schemas.common import INTEGER_MAX
+
+LABEXTENSION = Path(__file__).resolve().parent.parent.parent / "labextension"
+OUTPUT = LABEXTENSION / "src/generated"
+#: What the browser reads. The schemas that these refer to are included.
+ROOTS = (
+    "SnapshotMessage", "ChangedMessage", "UsageMessage", "KeepaliveMessage", "UnreachableMessage",
+    "LeaseView", "HistoryView", "QuotaView",
+)  # fmt: skip
+#: The keywords of JSON Schema that labextension/src/leases/validate.ts implements.
+_KEYWORDS = ("$ref", "anyOf", "enum", "type", "minimum", "maximum", "items", "additionalProperties")
+_HEADER = "// Generated from {source} by `make generate`. Do not edit.\n\n"
+_PREFIX = "#/components/schemas/"
+
+
+def openapi() -> str:
+    """Return the OpenAPI document of the Jupyter server's interface."""
+    return text(jupyter_document())
+
+
+def types() -> str:
+    """Return the TypeScript types of the interface, made by openapi-typescript from ``labextension/openapi.json``."""
+    command = [
+        "npx", "--no-install", "openapi-typescript", "openapi.json",
+        "--immutable", "--root-types", "--root-types-no-schema-prefix", "--root-types-keep-casing",
+    ]  # fmt: skip
+    done = subprocess.run(command, cwd=LABEXTENSION, capture_output=True, text=True, check=True, timeout=120)
+    return done.stdout
+
+
+def schemas() -> str:
+    """Return the schemas that the browser validates answers with, reduced to the keywords that it implements."""
+    components = jupyter_document()["components"]["schemas"]
+    names = list(dict.fromkeys(name for root in ROOTS for name in _referenced(components, root)))
+    reduced = {name: _reduce(components[name]) for name in sorted(names)}
+    return (
+        _HEADER.format(source="fastgpu_jupyter/wire")
+        + "import type { ISchema } from '../leases/validate';\n\n"
+        + f"export const SCHEMAS: Readonly<Record<string, ISchema>> = {_literal(reduced)};\n"
+    )
+
+
+def lifecycle() -> str:
+    """Return the states of a lease, their transitions and the named groups of states."""
+    after: dict[str, list[str]] = {
+        state.value: list(dict.fromkeys(to.value for (before, _), to in CHANGED.items() if before is state))
+        for state in LeaseState
+    }
+    groups = "".join(
+        f"\nexport const {name}: ReadonlySet<LeaseState> = new Set<LeaseState>("
+        f"{_literal([state.value for state in LeaseState if state in states])});\n"
+        for name, states in GROUPS.items()
+    )
+    return (
+        _HEADER.format(source="fastgpu_jupyter/core/model/lifecycle.py")
+        + f"export const LEASE_STATES = {_literal([state.value for state in LeaseState])} as const;\n\n"
+        + "export type LeaseState = (typeof LEASE_STATES)[number];\n\n"
+        + "/** The states that can follow each state. */\n"
+        + f"export const TRANSITIONS: Readonly<Record<LeaseState, ReadonlyArray<LeaseState>>> = {_literal(after)};\n"
+        + groups
+    )
+
+
+#: Each generated file with the function that returns its text; later ones read earlier ones.
+FILES: dict[Path, Callable[[], str]] = {
+    LABEXTENSION / "openapi.json": openapi,
+    OUTPUT / "api.ts": types,
+    OUTPUT / "schemas.ts": schemas,
+    OUTPUT / "lifecycle.ts": lifecycle,
+}
+
+
+def _referenced(components: dict[str, Any], name: str) -> Iterator[str]:
+    """Yield ``name`` and the names of all schemas that it refers to."""
+    found = {name}
+    waiting = [name]
+    while waiting:
+        current = waiting.pop()
+        yield current
+        text = json.dumps(components[current])
+        targets = {part.split('"')[0] for part in text.split(_PREFIX)[1:]}
+        waiting.extend(sorted(targets - found))
+        found |= targets
+
+
+def _reduce(schema: Any) -> Any:
+    """Return ``schema`` with only the keywords that the browser implements."""
+    if not isinstance(schema, dict):
+        return schema
+    reduced: dict[str, Any] = {}
+    for key in _KEYWORDS:
+        # The browser accepts only integers that are exact, so that those bounds say nothing.
+        if key in schema and schema[key] not in (INTEGER_MAX, -INTEGER_MAX):
+            value = schema[key]
+            reduced[key] = [_reduce(one) for one in value] if isinstance(value, list) else _reduce(value)
+    if "$ref" in reduced:
+        reduced["$ref"] = reduced["$ref"].removeprefix(_PREFIX)
+    if "properties" in schema:
+        reduced["properties"] = {name: _reduce(value) for name, value in schema["properties"].items()}
+        optional = sorted(set(schema["properties"]) - set(schema.get("required", ())))
+        if optional:
+            reduced["optional"] = optional
+    return reduced
+
+
+def _literal(value: Any, indent: str = "", width: int = 110) -> str:
+    """Return ``value`` as a TypeScript literal in the style of the sources: on one line if it fits."""
+    if isinstance(value, dict):
+        parts = [
+            f"{_key(name)}: {_literal(item, indent + '  ', width - len(name) - 4)}" for name, item in value.items()
+        ]
+        opening, closing, space = "{", "}", " "
+    elif isinstance(value, list):
+        parts = [_literal(item, indent + "  ", width) for item in value]
+        opening, closing, space = "[", "]", ""
+    elif isinstance(value, str):
+        return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    else:
+        return json.dumps(value)
+    line = opening + space + ", ".join(parts) + space + closing
+    if not parts or (len(indent) + len(line) <= width and "\n" not in line):
+        return line if parts else opening + closing
+    return f"{opening}\n{indent}  " + f",\n{indent}  ".join(parts) + f"\n{indent}{closing}"
+
+
+def _key(name: str) -> str:
+    return name if name.isidentifier() or name == "$ref" else f"'{name}'"
+
+
+if __name__ == "__main__":
+    OUTPUT.mkdir(exist_ok=True)
+    for path, generate in FILES.items():
+        path.write_text(generate())
