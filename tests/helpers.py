@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import json
 import os
 import queue
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -234,6 +237,14 @@ class Kernel:
         """Run a cell to its end."""
         return self.collect(self.send(code, **more), timeout_s)
 
+    def run_until(self, flag: Path) -> str:
+        """Send a cell that runs until the file ``flag`` exists and then prints ``done``; return its id once it runs."""
+        wait = "while not flag.exists():\n    time.sleep(0.02)\nprint('done')"
+        code = f"import pathlib, time\nprint('runs', flush=True)\nflag = pathlib.Path({str(flag)!r})\n{wait}"
+        cell = self.send(code)
+        self.message(cell, "stream")
+        return cell
+
     def value(self, expression: str) -> str:
         """``repr`` of an expression, without waiting for a grant."""
         ran = self.run(f"print(repr({expression}))")
@@ -277,10 +288,20 @@ class KernelHelper:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._kernels: list[Kernel] = []
+        #: Short, because the path of a socket is.
+        self._sockets = Path(tempfile.mkdtemp(prefix="fastgpu-"))
+        self._numbers = itertools.count()
+
+    def manager(self, name: str = "fastgpu") -> KernelManager:
+        """Return what starts a kernel, at sockets in the file system.
+
+        A TCP port that is free when it is chosen may be another process's when the kernel takes it.
+        """
+        return KernelManager(kernel_name=name, transport="ipc", ip=str(self._sockets / f"kernel-{next(self._numbers)}"))
 
     def start(self, name: str = "fastgpu", notebook: str | None = None, **more: Any) -> Kernel:
         """Start a kernel and wait until it answers."""
-        manager = KernelManager(kernel_name=name)
+        manager = self.manager(name)
         env = {**os.environ, **({"JPY_SESSION_NAME": notebook} if notebook else {})}
         manager.start_kernel(env=env, cwd=str(self.folder), **more)
         kernel = Kernel(manager.client(), manager)
@@ -304,6 +325,7 @@ class KernelHelper:
             with contextlib.suppress(Exception):
                 kernel.manager.shutdown_kernel(now=True)
         self._kernels.clear()
+        shutil.rmtree(self._sockets, ignore_errors=True)
 
 
 class ServerProcess:

@@ -107,7 +107,10 @@ def test_verb_cost_shows_cells_sum_and_lease(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_cost_of_a_real_cell_equals_what_the_pool_charges(pool: PoolProcess, kernels: KernelHelper) -> None:
     kernel = kernels.start()
-    kernel.run("import time; time.sleep(2)")  # by its end the follower has heard of the lease
+    wait = "while gate.view is None or gate.view['state'] != 'active':\n    time.sleep(0.02)"
+    kernel.run(
+        f"import time\ngate = get_ipython().kernel.gate\n{wait}"
+    )  # by its end the follower has heard of the lease
     before = pool.lease(kernel.lease_id)
     kernel.run("time.sleep(1)")
     after = pool.lease(kernel.lease_id)

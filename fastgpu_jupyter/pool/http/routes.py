@@ -471,7 +471,9 @@ class NoRoute(_Route):
 
 def serve(service: PoolService, boot_id: str) -> PoolServer:
     """The server of one pool; it has no socket yet."""
-    return PoolServer(application(service, boot_id), limits=service.limits, streams=service.open_streams)
+    server = PoolServer(application(service, boot_id), limits=service.limits)
+    service.connections = server.__len__
+    return server
 
 
 def application(service: PoolService, boot_id: str) -> web.Application:
