@@ -99,7 +99,7 @@ def test_idle_notebook_is_parked_and_resumes_with_its_variables(page: Page, lab:
     expect(output).to_contain_text("7")
     second = panel.locator(".fg-Item", has_text="Untitled1.ipynb")
     expect(second).to_contain_text("running a cell")
-    expect(first).to_contain_text("Parked while idle, because another request was waiting. Variables are preserved.")
+    expect(first).to_contain_text("Parked: No cell ran, and another request needed the GPU. Variables are preserved.")
     expect(panel.get_by_role("button", name="Resume the GPU of Untitled.ipynb")).to_be_enabled()
     for name, theme in (("light", "Light"), ("dark", "Dark"), ("high-contrast", "Dark High Contrast")):
         user.theme(f"JupyterLab {theme}")
@@ -119,7 +119,7 @@ def test_idle_notebook_is_parked_and_resumes_with_its_variables(page: Page, lab:
     page.set_viewport_size({"width": 1280, "height": 800})
     expect(output).to_contain_text("43", timeout=60_000)
     expect(output).not_to_contain_text("Waiting for the GPU")
-    expect(second).to_contain_text("Parked while idle")
+    expect(second).to_contain_text("Parked: No cell ran")
 
     # A pinned lease keeps its GPU while it is idle and another request waits.
     expect(user.run("%fastgpu pin")).to_contain_text("Pinned: this kernel keeps its GPU")
@@ -131,7 +131,7 @@ def test_idle_notebook_is_parked_and_resumes_with_its_variables(page: Page, lab:
     page.screenshot(path=screenshots / "pinned.png")
     panel.get_by_role("button", name="Unpin the GPU of Untitled.ipynb").click()
     expect(second).to_contain_text("Active")
-    expect(first).to_contain_text("Parked while idle")
+    expect(first).to_contain_text("Parked: No cell ran")
 
 
 def test_buttons_and_commands_park_resume_and_pin_a_lease(user: LabPage, screenshots: Path) -> None:
@@ -143,7 +143,7 @@ def test_buttons_and_commands_park_resume_and_pin_a_lease(user: LabPage, screens
     expect(panel).to_contain_text("You: 1 of 2 GPUs held")
     item = panel.locator(".fg-Item", has_text="Untitled.ipynb")
     panel.get_by_role("button", name="Park the GPU of Untitled.ipynb").press("Enter")
-    expect(item).to_contain_text("Parked at your request. Variables are preserved.")
+    expect(item).to_contain_text("Parked: Its user parked it. Variables are preserved.")
     expect(item).to_be_focused()  # its button is gone; the focus moves to the item
     expect(user.status()).to_contain_text("GPU: parked")
     expect(panel).to_contain_text("80 GiB free")

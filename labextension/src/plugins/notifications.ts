@@ -9,7 +9,7 @@ import { CommandIDs } from '../commands';
 import type { LeaseView, MessageView } from '../generated/api';
 import type { ILeaseTransition } from '../leases/transitions';
 import { findTransitions } from '../leases/transitions';
-import { notebookName, parkedNote } from '../texts/lease';
+import { endReason, notebookName, parkedNote } from '../texts/lease';
 import { messageText } from '../texts/message';
 import { ICurrentLease, ILeaseManager, TRANSLATION_DOMAIN } from '../tokens';
 
@@ -66,7 +66,7 @@ function notify(
   switch (kind) {
     case 'lost':
       Notification.warning(
-        trans.__('“%1” has lost its GPU: %2.', name, text(lease.end_reason)),
+        trans.__('“%1” has lost its GPU. %2', name, endReason(lease, trans, language)),
         { autoClose: false }
       );
       break;

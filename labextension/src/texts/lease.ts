@@ -79,7 +79,9 @@ export function parkedNote(
   }
   const text = messageText(reason, trans, language);
   // A lease that migrates with the restart of its kernel loses the kernel's variables.
-  return reason.code === 'park.restart' ? text : trans.__('%1 Variables are preserved.', text);
+  return reason.code === 'park.restart'
+    ? trans.__('Parked: %1', text)
+    : trans.__('Parked: %1 Variables are preserved.', text);
 }
 
 /** Return whether a cell runs and whether the lease is pinned; empty if neither applies in the lease's state. */
@@ -151,14 +153,14 @@ export function actionTexts(
   }
 }
 
-/** Return why a lease ended, as part of a sentence. */
+/** Return why a lease ended, as a sentence. */
 export function endReason(
   lease: Pick<LeaseView, 'end_reason'>,
   trans: TranslationBundle,
   language: string
 ): string {
   return lease.end_reason === null
-    ? trans.__('ended')
+    ? trans.__('It has ended.')
     : messageText(lease.end_reason, trans, language);
 }
 

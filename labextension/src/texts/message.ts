@@ -37,7 +37,11 @@ export function messageText(
     const value = params[name];
     return value === undefined ? '' : parameterText(name, value, trans, language, catalogue);
   };
-  return sentence.replace(/\{(\w+)\}/g, (_, name: string) => text(name));
+  // An empty parameter leaves no gap.
+  return sentence
+    .replace(/\{(\w+)\}/g, (_, name: string) => text(name))
+    .replace(/\s+/g, ' ')
+    .trim();
 }
 
 function parameterText(

@@ -104,12 +104,12 @@ function EndedLeases(
               {formatMoney(lease.money.cost_micro, lease.money.currency, language)}
             </span>
             <span className="fg-dim fg-Ended-reason">
-              {trans.__(
-                '%1, %2 ago',
+              {trans.__('%1 ago', formatDuration(now - (lease.times.ended_at ?? now)))}
+              {[
                 endReason(lease, trans, language),
-                formatDuration(now - (lease.times.ended_at ?? now))
-              )}
-              {[...leaseNotes(lease, trans, language), scrubNote(lease, trans, language)].map(
+                ...leaseNotes(lease, trans, language),
+                scrubNote(lease, trans, language)
+              ].map(
                 (note, index) => note !== null && <FormattedText key={index} text={` · ${note}`} />
               )}
             </span>

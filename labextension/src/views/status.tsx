@@ -111,7 +111,7 @@ function tooltip(lease: LeaseView | null, now: number, { trans, language }: ITex
   }
   if (!isOpen(lease)) {
     return trans.__(
-      'The GPU lease of this kernel has ended: %1.',
+      'The GPU lease of this kernel has ended. %1',
       endReason(lease, trans, language)
     );
   }

@@ -74,15 +74,18 @@ test('notebookName: without a notebook, returns the kernel', () => {
 test('parkedNote: the reason, and that variables are preserved unless the kernel restarts', () => {
   const note = (reason: string) =>
     parkedNote(lease({ state: 'parked', parking: parkedFor(reason) }), trans, 'en');
-  assert.equal(note('idle'), 'Parked: idle. Variables are preserved.');
-  assert.equal(note('restart'), 'Parked: restart.');
+  assert.equal(
+    note('idle'),
+    'Parked: No cell ran, and another request needed the GPU. Variables are preserved.'
+  );
+  assert.match(note('restart'), /^Parked: It moves to another GPU without its memory/);
   assert.equal(parkedNote(lease(), trans, 'en'), '');
 });
 
 test('endReason: the message of the end, or a general one', () => {
-  const reason = message('revoked by an operator', 'end.revoked');
-  assert.equal(endReason(lease({ end_reason: reason }), trans, 'en'), 'revoked by an operator');
-  assert.equal(endReason(lease(), trans, 'en'), 'ended');
+  const reason = message('As sent.', 'end.device_lost');
+  assert.equal(endReason(lease({ end_reason: reason }), trans, 'en'), 'Its GPU was lost.');
+  assert.equal(endReason(lease(), trans, 'en'), 'It has ended.');
 });
 
 test('leaseNotes: the pending reason of a waiting lease, and all notes', () => {
