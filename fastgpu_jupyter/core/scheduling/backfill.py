@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from functools import reduce
 from typing import NamedTuple
 
+from ..model.entities import Lease
 from ..placement.demand import NO_EXCLUSION, Exclusion, Placement
 from .rank import Rank
 from .request_class import RequestClass
@@ -30,7 +31,7 @@ class BackfillReservation(NamedTuple):
 class BackfillReservations:
     """All reservations, by request class."""
 
-    def __init__(self, is_overdue: Callable[[RequestClass], bool]) -> None:
+    def __init__(self, is_overdue: Callable[[Lease], bool]) -> None:
         self._is_overdue = is_overdue
         self._by_class: dict[RequestClass, BackfillReservation] = {}
         self._count_by_host: dict[str, int] = {}
@@ -100,7 +101,7 @@ class BackfillReservations:
 
     def rank_of(self, request_class: RequestClass, reservation: BackfillReservation) -> Rank:
         """Return the rank that a reservation was made for, or a better one where a request is overdue by now."""
-        return Rank.overdue(request_class.first) if self._is_overdue(request_class) else reservation.rank
+        return Rank.overdue(request_class.first) if self._is_overdue(request_class.first) else reservation.rank
 
     def _before(self, rank: Rank) -> Iterator[tuple[Exclusion, str]]:
         for request_class, held in self._by_class.items():

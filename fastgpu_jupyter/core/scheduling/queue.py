@@ -9,7 +9,7 @@ served is examined again. A tenant whose usage has fallen is moved before the li
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from ..accounting.fairshare import FairShareKey
@@ -36,12 +36,21 @@ class Candidate(NamedTuple):
 class Queue:
     """All waiting requests."""
 
-    def __init__(self, usage: Callable[[str], FairShareKey], is_overdue: Callable[[Lease], bool]) -> None:
-        """``usage``: what the fair share counts for a tenant now."""
-        self.classes: dict[Requirements, RequestClass] = {}
-        self.by_first_arrival: list[tuple[int, int, RequestClass]] = []  #: arrival, number of the class, class
+    def __init__(
+        self,
+        usage: Callable[[str], FairShareKey],
+        is_overdue: Callable[[Lease], bool],
+        class_emptied: Callable[[RequestClass], None],
+    ) -> None:
+        """``usage``: what the fair share counts for a tenant now; ``class_emptied`` is called when a class is
+        removed.
+        """
+        self._classes: dict[Requirements, RequestClass] = {}
+        self._by_first_arrival: list[tuple[int, int, RequestClass]] = []
         self._usage = usage
         self._is_overdue = is_overdue
+        self._class_emptied = class_emptied
+        self._removals: list[Lease] = []  #: requests that have left and are still in the lists
         self._where: dict[str, tuple[RequestClass, TenantQueue]] = {}
         self._tenant_queues: dict[tuple[Priority, str], TenantQueue] = {}
         self._order: dict[Priority, list[TenantOrder]] = {}
@@ -52,11 +61,12 @@ class Queue:
 
     def add(self, lease: Lease) -> RequestClass:
         """Add a request that begins to wait, and return its class."""
+        self.apply_removals()
         requirements = lease.requirements
-        request_class = self.classes.get(requirements)
+        request_class = self._classes.get(requirements)
         if request_class is None:
             self._numbers += 1
-            request_class = self.classes[requirements] = RequestClass(requirements, self._numbers)
+            request_class = self._classes[requirements] = RequestClass(requirements, self._numbers)
         key = lease.request.priority, lease.tenant
         tenant_queue = self._tenant_queues.get(key)
         if tenant_queue is None:
@@ -73,22 +83,47 @@ class Queue:
         return request_class
 
     def remove(self, lease: Lease) -> RequestClass:
-        """Remove a request that waits no longer, and return its class."""
+        """Remove a request that waits no longer, before the queue is next used, and return its class.
+
+        It is done later because a caller may wait for the grant of this request.
+        """
+        self._removals.append(lease)
+        return self._where[lease.id][0]
+
+    def apply_removals(self) -> bool:
+        """Remove the requests that have left from the lists; return whether there were any."""
+        if not self._removals:
+            return False
+        for lease in self._removals:
+            self._remove(lease)
+        self._removals.clear()
+        return True
+
+    def _remove(self, lease: Lease) -> None:
         request_class, tenant_queue = self._where.pop(lease.id)
         del request_class.leases[lease.id]
         tenant_queue.remove(lease, request_class)
         if not request_class.leases:
-            del self.classes[request_class.requirements]
+            del self._classes[request_class.requirements]
         if not tenant_queue.leases:
             self._unplace(tenant_queue)
             del self._tenant_queues[tenant_queue.priority, tenant_queue.tenant]
         if lease is request_class.first:
             self._note_first_arrival(request_class)
-        return request_class
+        if not request_class.leases:
+            self._class_emptied(request_class)
 
-    def class_of(self, lease: Lease) -> RequestClass:
-        """Return the class of a waiting request."""
-        return self._where[lease.id][0]
+    @property
+    def classes(self) -> Mapping[Requirements, RequestClass]:
+        """The classes of the waiting requests."""
+        self.apply_removals()
+        return self._classes
+
+    @property
+    def by_first_arrival(self) -> Sequence[tuple[int, int, RequestClass]]:
+        """Arrival of the request that has waited longest in a class, number of the class, and the class; in order."""
+        self.apply_removals()
+        return self._by_first_arrival
 
     def usage_decreased(self, tenant: str) -> None:
         """Note that the usage of a tenant may have fallen."""
@@ -96,17 +131,18 @@ class Queue:
 
     def tenants(self) -> set[str]:
         """Return the tenants that have waiting requests."""
+        self.apply_removals()
         return {tenant_queue.tenant for tenant_queue in self._tenant_queues.values()}
 
     def _note_first_arrival(self, request_class: RequestClass) -> None:
         arrival = request_class.find_first().arrival if request_class.leases else 0
         if arrival != request_class.first_arrival:
             if request_class.first_arrival:
-                at = bisect_left(self.by_first_arrival, (request_class.first_arrival, request_class.number))
-                del self.by_first_arrival[at]
+                at = bisect_left(self._by_first_arrival, (request_class.first_arrival, request_class.number))
+                del self._by_first_arrival[at]
             request_class.first_arrival = arrival
             if arrival:
-                insort(self.by_first_arrival, (arrival, request_class.number, request_class))
+                insort(self._by_first_arrival, (arrival, request_class.number, request_class))
 
     def _place(self, tenant_queue: TenantQueue, usage: FairShareKey) -> None:
         self._unplace(tenant_queue)
@@ -139,6 +175,7 @@ class Queue:
 
         ``skip``: tenants that are left out; ``refused``: tenants that are left out in one class.
         """
+        self.apply_removals()
         overdue: Lease | None = None
         for request_class in among:
             if overdue is None or request_class.first_arrival < overdue.arrival:
@@ -180,6 +217,7 @@ class Queue:
 
     def highest_priority(self) -> Priority:
         """Return the highest priority of the waiting requests."""
+        self.apply_removals()
         return max((priority for priority, order in self._order.items() if order), default=Priority.LOW)
 
     def _heads(self) -> Iterator[tuple[Lease, RequestClass, FairShareKey | None]]:

@@ -8,19 +8,18 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator
-from functools import reduce
 from itertools import islice
 
 from ..accounting import fairshare, reservations
 from ..accounting.fairshare import FairShareKey
 from ..accounting.reservations import ReservationGuard
 from ..model.entities import Lease, Priority, Requirements, State
-from ..placement.demand import Exclusion, Placement
+from ..placement.demand import Exclusion
 from ..placement.eligibility import Devices
 from ..placement.placer import SHADOW_PRICES_EVERY, Placer
 from . import defragmentation, tenant_limits
 from .backfill import RESERVATIONS_MAX, BackfillReservation, BackfillReservations
-from .dirty_hosts import ClassesBySize, DirtyHost, DirtyHosts, that_may_fit
+from .candidates import Candidates
 from .queue import Candidate, Queue
 from .rank import Rank, aging_grants, is_overdue
 from .request_class import RequestClass
@@ -30,8 +29,6 @@ UNSERVED_MAX = 256
 #: In a pool that is not small, the grants between two reservations, and the grants that a class must have seen without
 #: one of its own before devices are reserved for it: most classes are served sooner than that.
 RESERVE_EVERY = 16
-#: Number of classes up to which all are compared; of more, overdue requests are looked for first.
-FEW_CLASSES = 24
 
 
 class Scheduler:
@@ -42,31 +39,25 @@ class Scheduler:
         self._now_ms = state.last.ms
         self._aging_grants = aging_grants(state)
         self._usage_now: dict[str, FairShareKey] = {}  #: by tenant, at this instant
-        self._waiting = Queue(self._usage, self._is_overdue)
-        self._left: list[Lease] = []  #: to be removed from the queue before it is next used
-        self._reservations = BackfillReservations(lambda one: self._is_overdue(one.first))
+        self._reservations = BackfillReservations(self._is_overdue)
+        self._queue = Queue(self._usage, self._is_overdue, self._class_emptied)
         self._changed = False  #: whether anything happened since the last decision
-        self._limited: set[str] = set()  #: tenants at a limit
-        self._refused: dict[RequestClass, set[str]] = {}  #: by class, tenants that are refused in this decision
-        self._blocked_classes: set[RequestClass] = set()  #: only requests of limited or refused tenants are in them
-        self._reserved_at = 0  #: number of grants in the pool at the last reservation
+        self._reserved_at = 0  #: number of grants in the pool when :meth:`do_idle_work` last reserved
         self._rebuild()
         for lease_id in state.queue:
             self.enqueue(state.leases[lease_id])
 
     def _rebuild(self) -> None:
         """Compute everything from the state; needed when hosts or devices were added or removed."""
-        self._remove_left()
+        self._queue.apply_removals()
         self._outdated = False
         self._placer = Placer(self._state)
         self._requests_priced = len(self._state.recent_requests)
-        self._candidate_classes: set[RequestClass] = set()
-        self._dirty_hosts = DirtyHosts()
         self._reservations.clear()
         self._heads: deque[tuple[Rank, RequestClass]] | None = None
-        self._by_size = ClassesBySize()
+        self._candidates = Candidates(self._queue, self._placer, self._reservations, self._is_overdue)
         for request_class in self._queue.classes.values():
-            self._add_class(request_class)
+            self._candidates.add_class(request_class)
 
     # -- what happened ------------------------------------------------------------------------------------------------
 
@@ -75,28 +66,22 @@ class Scheduler:
         self._changed = True
         request_class = self._queue.add(lease)
         if len(request_class.leases) == 1:
-            self._add_class(request_class)
-        elif request_class not in self._candidate_classes and self._precedes_a_reservation(lease):
-            self._candidate_classes.add(request_class)
-        if lease.tenant in self._limited:
-            self._unblock(lease.tenant)  # it may request less than before, or come first
-        if request_class in self._blocked_classes:
-            self._blocked_classes.discard(request_class)
-            self._candidate_classes.add(request_class)
+            self._candidates.add_class(request_class)
+        may_use_reserved = not self._candidates.is_tried_everywhere(request_class) and self._precedes_reservation(lease)
+        self._candidates.request_added(request_class, lease.tenant, may_use_reserved=may_use_reserved)
         requests = len(self._state.recent_requests)
         if requests != self._requests_priced and requests % SHADOW_PRICES_EVERY == 0:
-            self._update_shadow_prices()
+            self._requests_priced = requests
+            self._placer.update_shadow_prices()
+            self._candidates.filters_changed()
 
     def dequeue(self, lease: Lease) -> None:
         """Remove a request that waits no longer, because it was granted or withdrawn."""
         self._changed = True
-        self._left.append(lease)
-        request_class = self._waiting.class_of(lease)
+        request_class = self._queue.remove(lease)
         request_class.last_change = self._state.generations
-        if request_class in self._reservations:
-            self._dirty_hosts.gained_room(self._reservations.remove(request_class))
-        if lease.tenant in self._limited:
-            self._unblock(lease.tenant)
+        self._drop_reservation(request_class)
+        self._candidates.unblock(lease.tenant)
 
     def usage_decreased(self, tenant: str) -> None:
         """Note that a tenant holds less than before, or is entitled to more."""
@@ -109,8 +94,7 @@ class Scheduler:
         self._usage_now.clear()
         for member in members:
             self._queue.usage_decreased(member)
-            if member in self._limited:
-                self._unblock(member)
+            self._candidates.unblock(member)
 
     def entitlements_changed(self) -> None:
         """Note that weights, limits, budgets, reservations or groups of tenants have changed."""
@@ -130,9 +114,9 @@ class Scheduler:
                 self.inventory_changed()
                 return
             if self._placer.update_device(device):
-                self._dirty_hosts.gained_room(device.spec.host_id)
+                self._candidates.gained_room(device.spec.host_id)
             else:
-                self._dirty_hosts.lost_room(device.spec.host_id)
+                self._candidates.lost_room(device.spec.host_id)
 
     def availability_changed(self, device_id: str) -> None:
         """Note that a device left service or is back."""
@@ -140,52 +124,51 @@ class Scheduler:
         if self._outdated:
             return
         for request_class in self._reservations.of_device(device_id):
-            self._dirty_hosts.gained_room(self._reservations.remove(request_class))
-        self._dirty_hosts.gained_room(self._placer.host_of(device_id))
+            self._drop_reservation(request_class)
+        self._candidates.gained_room(self._placer.host_of(device_id))
 
     def inventory_changed(self) -> None:
         """Note that hosts or devices were added, removed or replaced."""
         self._outdated = True
 
     def reconsider(self) -> None:
-        """Drop everything that passing time may have made wrong: reservations, limits, and what follows from them."""
+        """Drop what passing time may have made wrong: the reservations and what is known of tenants at their limits."""
         for host_id in self._reservations.clear():
-            self._dirty_hosts.gained_room(host_id)
+            self._candidates.gained_room(host_id)
         self._heads = None
-        self._limited.clear()
-        self._candidate_classes |= self._blocked_classes
-        self._blocked_classes.clear()
-        if self._state.reservations:  # what they guard changes with every grant, wherever that is
-            self._candidate_classes.update(self._queue.classes.values())
-            self._dirty_hosts.by_id.clear()
+        self._candidates.unblock_all()
+        if self._state.reservations:  # what they guard changes with every grant, wherever it is
+            self._candidates.try_all()
 
     # -- decisions ----------------------------------------------------------------------------------------------------
 
     def next_grant(self, now_ms: int) -> tuple[Lease, Requirements, Devices] | None:
         """Return the request to grant next, its requirements and its devices; ``None`` where all must wait."""
-        self._begin(now_ms)
-        if not self._candidate_classes and not self._dirty_hosts:
+        self._begin_decision(now_ms)
+        candidates = self._candidates
+        if not candidates:
             return None
         guard = reservations.reservation_guard(self._state)
-        self._refused.clear()
-        while (candidate := self._next_candidate()) is not None:
+        candidates.refused.clear()
+        while (candidate := candidates.next()) is not None:
             lease, request_class = candidate.lease, candidate.request_class
             if not tenant_limits.may_hold_more(self._state, lease, self._now_ms):
                 if tenant_limits.blocks_tenant(self._state, lease):
-                    self._limited.add(lease.tenant)
+                    candidates.limited.add(lease.tenant)
                 else:
-                    self._refused.setdefault(request_class, set()).add(lease.tenant)
+                    candidates.refused.setdefault(request_class, set()).add(lease.tenant)
                 continue
-            placement = self._place(candidate, guard)
+            self._reserve_for_heads(candidate.rank, guard)
+            placement = candidates.place(candidate)
             if placement is None:
-                self._failed({request_class})
+                candidates.failed({request_class})
                 continue
             devices = self._placer.devices(placement)
             if not tenant_limits.may_hold(self._state, lease, devices):
-                self._limited.add(lease.tenant)
+                candidates.limited.add(lease.tenant)
             elif not guard.leaves_room(lease, devices):
                 # Reservations of other tenants forbid it, to this tenant and to all that are like it.
-                self._refused.setdefault(request_class, set()).update(guard.affected_tenants(lease))
+                candidates.refused.setdefault(request_class, set()).update(guard.affected_tenants(lease))
             else:
                 return lease, request_class.requirements, devices
         return None
@@ -195,7 +178,7 @@ class Scheduler:
 
         Of each tenant, the first request in each class is among them, up to one that exceeds the tenant's limits.
         """
-        self._begin(now_ms)
+        self._begin_decision(now_ms)
         guard = reservations.reservation_guard(self._state)
         self._reserve_for_heads(None, guard)
         limited: set[str] = set()
@@ -217,8 +200,8 @@ class Scheduler:
         return defragmentation.select_lease_to_migrate(self._state, self._placer, unserved, parkable, now_ms)
 
     def do_idle_work(self) -> None:
-        """Do a little of what the next decision would have to do first; called when no grant is awaited."""
-        self._remove_left()
+        """Do a little of what the next decision would have to do first; called when no caller awaits a grant."""
+        self._queue.apply_removals()
         if self._outdated:
             return
         grants = self._state.generations
@@ -227,10 +210,8 @@ class Scheduler:
             self._reserve_for_next_head(grants)
         self._placer.index.prepare()
 
-    # -- candidates ---------------------------------------------------------------------------------------------------
-
-    def _begin(self, now_ms: int) -> None:
-        """Bring everything up to date before a decision."""
+    def _begin_decision(self, now_ms: int) -> None:
+        """Bring everything up to date."""
         self._now_ms = max(self._now_ms, now_ms)
         self._aging_grants = aging_grants(self._state)
         self._usage_now.clear()
@@ -240,104 +221,7 @@ class Scheduler:
             self.reconsider()
         self._changed = False
 
-    def _next_candidate(self) -> Candidate | None:
-        """Return the first request, in the order of the queue, that has not been found to be unplaceable."""
-        if not self._candidate_classes and len(self._dirty_hosts.by_id) == 1:
-            ((host_id, host),) = self._dirty_hosts.by_id.items()
-            if not self._reservations.has_any_on(host_id):
-                return self._next_candidate_on(host_id, host)
-        self._remove_left()
-        among = set(self._candidate_classes)
-        for host_id, host in list(self._dirty_hosts.by_id.items()):
-            fitting = self._fitting(host_id, host)
-            if fitting:
-                among |= fitting
-            else:
-                del self._dirty_hosts.by_id[host_id]
-        return self._best_of(among)
-
-    def _next_candidate_on(self, host_id: str, host: DirtyHost) -> Candidate | None:
-        """Return the same where one host is dirty and nothing of it is reserved, which is the usual case."""
-        headroom = host.headroom = host.headroom or self._placer.headroom(host_id)
-        entries = self._by_size.candidates(headroom)
-        if len(entries) > FEW_CLASSES:
-            # Looked for one by one, because soon one fits.
-            for request_class in that_may_fit(self._queue.by_first_arrival, headroom):
-                lease = request_class.first
-                if not self._is_overdue(lease):
-                    break
-                refused = lease.tenant in self._limited or lease.tenant in self._refused.get(request_class, ())
-                if request_class not in host.failed and not refused:
-                    return Candidate(Rank.overdue(lease), lease, request_class)
-        fitting = [one for one in that_may_fit(entries, headroom) if one not in host.failed]
-        if not fitting:
-            del self._dirty_hosts.by_id[host_id]
-            return None
-        if self._left:
-            self._remove_left()
-            fitting = [one for one in fitting if one.leases]
-        return self._best_of(fitting)
-
-    def _best_of(self, among: Collection[RequestClass]) -> Candidate | None:
-        found = self._queue.best(among, self._limited, self._refused) if among else None
-        if found is None:
-            self._blocked_classes.update(among)
-            self._failed(among)
-        return found
-
-    def _fitting(self, host_id: str, host: DirtyHost) -> set[RequestClass]:
-        """Return the classes of which a request may fit on a dirty host."""
-        if host.fitting is None:
-            host.fitting = self._may_fit_on(host_id, host) - host.failed
-        return host.fitting
-
-    def _may_fit_on(self, host_id: str, host: DirtyHost) -> set[RequestClass]:
-        headroom = host.headroom = host.headroom or self._placer.headroom(host_id)
-        classes = set(that_may_fit(self._by_size.candidates(headroom), headroom))
-        here = self._reservations.on(host_id)
-        if not here or not classes:
-            return classes
-        # What is reserved there is for the classes that hold the reservations, and for requests that precede these.
-        reserved = reduce(Exclusion.combined_with, [held.exclusion for _, held in here])
-        unreserved = self._placer.headroom(host_id, reserved)
-        holders = {request_class for request_class, _ in here}
-        fit = {one for one in classes if one in holders or one.host_filter.may_fit(unreserved)}
-        others = classes - fit
-        best = self._queue.best(others, self._limited, self._refused) if others else None
-        last = max(self._reservations.rank_of(*each) for each in here)
-        return classes if best is not None and best.rank < last else fit
-
-    def _failed(self, classes: Collection[RequestClass]) -> None:
-        """Note that no request of some classes can be placed now."""
-        self._candidate_classes.difference_update(classes)
-        self._dirty_hosts.failed(classes)
-
-    def _place(self, candidate: Candidate, guard: ReservationGuard) -> Placement | None:
-        """Return where a candidate is placed, once devices are reserved for the requests that come before it."""
-        request_class, rank = candidate.request_class, candidate.rank
-        if request_class.demand is None:
-            return None
-        self._reserve_for_heads(rank, guard)
-        requirements, demand = request_class.requirements, request_class.demand
-        if request_class not in self._candidate_classes:
-            hosts = list(self._dirty_hosts.by_id)
-            if len(hosts) > 1:
-                dirty = self._dirty_hosts.by_id.items()
-                hosts = [host_id for host_id, host in dirty if self._is_fit_for(request_class, host)]
-            if len(hosts) == 1:
-                exclusion = self._reservations.excluded_on(hosts[0], rank)
-                return self._placer.place_on(hosts[0], requirements, demand, exclusion)
-        return self._placer.place(requirements, demand, self._reservations.excluded_for(rank))
-
-    @staticmethod
-    def _is_fit_for(request_class: RequestClass, host: DirtyHost) -> bool:
-        if host.fitting is not None:
-            return request_class in host.fitting
-        if host.headroom is None or request_class in host.failed:
-            return False
-        return request_class.host_filter.may_fit(host.headroom)
-
-    # -- reservations -------------------------------------------------------------------------------------------------
+    # -- reservations for the first requests of the queue -------------------------------------------------------------
 
     def _reserve_for_heads(self, before: Rank | None, guard: ReservationGuard) -> None:
         """Reserve devices for the first classes of the queue, up to a rank, once after :meth:`reconsider`.
@@ -375,7 +259,7 @@ class Scheduler:
 
     def _best_entitled(self, request_class: RequestClass, guard: ReservationGuard) -> Candidate | None:
         """Return the first request of a class whose tenant may hold so much more; nothing is reserved for others."""
-        skip = {*self._limited, *self._refused.get(request_class, ())}
+        skip = {*self._candidates.limited, *self._candidates.refused.get(request_class, ())}
         while (found := self._queue.best((request_class,), skip)) is not None:
             if not tenant_limits.may_hold_more(self._state, found.lease, self._now_ms):
                 skip.add(found.lease.tenant)
@@ -385,53 +269,17 @@ class Scheduler:
                 return found
         return None
 
-    def _precedes_a_reservation(self, lease: Lease) -> bool:
+    def _drop_reservation(self, request_class: RequestClass) -> None:
+        if request_class in self._reservations:
+            self._candidates.gained_room(self._reservations.remove(request_class))
+
+    def _precedes_reservation(self, lease: Lease) -> bool:
         """Return whether a request may have devices that are reserved for another one."""
         if not len(self._reservations):
             return False
         return self._reservations.precedes_any(Rank.of(lease, self._usage(lease.tenant)))
 
-    # -- the queue ----------------------------------------------------------------------------------------------------
-
-    @property
-    def _queue(self) -> Queue:
-        """The requests that wait."""
-        if self._left:
-            self._remove_left()
-        return self._waiting
-
-    def _remove_left(self) -> None:
-        """Remove from the queue what left it: late, because a caller may wait for the grant that it is part of."""
-        for lease in self._left:
-            request_class = self._waiting.remove(lease)
-            if not request_class.leases:
-                self._by_size.remove(request_class)
-                self._blocked_classes.discard(request_class)
-                self._failed({request_class})
-        self._left.clear()
-
-    def _add_class(self, request_class: RequestClass) -> None:
-        request_class.demand = self._placer.demand(request_class.requirements)
-        request_class.host_filter = self._placer.filter_of(request_class.requirements)
-        self._by_size.add(request_class)
-        self._candidate_classes.add(request_class)
-
-    def _update_shadow_prices(self) -> None:
-        """Place by the shadow prices of recent requests from now on. What could not be placed still cannot."""
-        self._requests_priced = len(self._state.recent_requests)
-        self._placer.update_shadow_prices()
-        self._by_size = ClassesBySize()
-        candidates = set(self._candidate_classes)
-        for request_class in self._queue.classes.values():
-            self._add_class(request_class)
-        self._candidate_classes = candidates
-        self._dirty_hosts.forget_classes()
-
-    def _unblock(self, tenant: str) -> None:
-        """Note that a tenant may perhaps hold more."""
-        self._limited.discard(tenant)
-        self._candidate_classes |= self._blocked_classes
-        self._blocked_classes.clear()
+    # -- what the queue asks for --------------------------------------------------------------------------------------
 
     def _usage(self, tenant: str) -> FairShareKey:
         usage = self._usage_now.get(tenant)
@@ -441,3 +289,6 @@ class Scheduler:
 
     def _is_overdue(self, lease: Lease) -> bool:
         return is_overdue(self._state, lease, self._aging_grants)
+
+    def _class_emptied(self, request_class: RequestClass) -> None:
+        self._candidates.remove_class(request_class)
