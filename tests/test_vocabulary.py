@@ -47,7 +47,7 @@ def test_rejected_identifiers_ignores_names_that_are_only_used() -> None:
         ("a.py", "# Nobody waits.\n"),
         ("a.py", 'x = f"it is told {b}"\n'),
         ("a.md", "made anew\n"),
-        ("a.ts", "// resize_unacknowledged"),
+        ("a.ts", "// untold"),
     ],
 )
 def test_rejected_phrases_finds_a_phrase_in_prose(name: str, text: str) -> None:

@@ -1,7 +1,7 @@
-"""``jupyter fastgpu …``: the command line for people and scripts.
+"""``jupyter fastgpu``: the command line for people and scripts.
 
-``pool`` runs the pool manager; ``fsck``, ``probe`` and ``doctor`` look at this machine by themselves; everything else
-talks to a pool over its socket like any other client.
+``pool`` runs the pool manager; ``fsck``, ``probe`` and ``doctor`` examine this machine without a pool; every other
+command is a client of a pool.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from .accounts import BudgetApp, QuotaApp, RatesApp, ReserveApp, StatementApp
 from .devices import DrainApp, MigApp, ProbeApp
 from .doctor import DoctorApp
 from .fsck import FsckApp
-from .leases import MoveApp, ParkApp, PinApp, QueueApp, ReleaseApp, ResizeApp, ResumeApp, StatusApp, UnpinApp
+from .leases import MigrateApp, ParkApp, PinApp, QueueApp, ReleaseApp, ResizeApp, ResumeApp, StatusApp, UnpinApp
 
 
 class FastGPUApp(JupyterApp):
-    """The command that has the others below it."""
+    """The command whose subcommands do the work."""
 
     name = "jupyter-fastgpu"
     version = __version__
@@ -29,13 +29,13 @@ class FastGPUApp(JupyterApp):
         "pool": (FastGPUPool, "Run the pool manager."),
         "status": (StatusApp, StatusApp.description),
         "release": (ReleaseApp, ReleaseApp.description),
-        # By name: it needs all of jupyter_client, without which a pool manager starts sooner.
+        # By name: importing it loads jupyter_client, which the pool manager does not need.
         "kernelspec": ("fastgpu_jupyter.kernelspec.KernelSpecApp", "Install kernelspecs that lease a GPU."),
         "queue": (QueueApp, QueueApp.description),
         "quota": (QuotaApp, QuotaApp.description),
         "budget": (BudgetApp, BudgetApp.description),
         "reserve": (ReserveApp, ReserveApp.description),
-        "move": (MoveApp, MoveApp.description),
+        "migrate": (MigrateApp, MigrateApp.description),
         "park": (ParkApp, ParkApp.description),
         "pin": (PinApp, PinApp.description),
         "unpin": (UnpinApp, UnpinApp.description),
@@ -51,7 +51,7 @@ class FastGPUApp(JupyterApp):
     }
 
     def start(self) -> None:
-        """Run the subcommand, or say which there are."""
+        """Run the subcommand; without one print the list and exit with 1."""
         if self.subapp is None:
             self.print_help()
             sys.exit(1)
@@ -59,5 +59,5 @@ class FastGPUApp(JupyterApp):
 
 
 def main() -> None:
-    """Entry point of ``jupyter-fastgpu``."""
+    """Run ``jupyter-fastgpu``, as its entry point."""
     FastGPUApp.launch_instance()

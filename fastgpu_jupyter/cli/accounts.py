@@ -1,4 +1,4 @@
-"""The commands about what tenants may have, and what it costs."""
+"""Commands for quotas, rates, budgets, reservations and statements."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ from .command import ClientApp, format_day_time, table
 _RATES = ("MODEL", "DEVICES", "PER HOUR", "BY THE MONTH", "BY THE YEAR")
 _RESERVED = ("RESERVATION", "TENANT", "SIZE", "PLAN", "PER HOUR", "FROM", "UNTIL", "STATE")
 _BUDGETS = ("TENANT", "BUDGET", "AT THE LIMIT", "SPENT", "PASSED")
-_STATEMENT = ("LEASE", "PROFILE", "NOTEBOOK", "FROM", "ACTIVE", "PER HOUR", "AMOUNT")
+_STATEMENT = ("LEASE", "SIZE", "NOTEBOOK", "FROM", "ACTIVE", "PER HOUR", "AMOUNT")
 _QUOTA = ("TENANT", "GROUP", "WEIGHT", "GUARANTEED", "LIMIT", "HOLDS")
-#: What takes longer is worth a line.
-PATIENCE_S = 1.0
+#: Seconds after which a command shows that it is still working.
+PROGRESS_AFTER_S = 1.0
 
 
 class QuotaApp(ClientApp):
-    """Show or set what tenants, and groups of them, are entitled to."""
+    """The command that shows or sets the quotas of tenants and groups."""
 
     name = "jupyter-fastgpu-quota"
     description = (
@@ -45,13 +45,9 @@ class QuotaApp(ClientApp):
         "With --of-group, NAME is a group; a tenant joins one with --group=NAME."
     )
 
-    weight = Integer(100, help="The part of what is wanted by several, in relation to others' weights.").tag(
-        config=True
-    )
-    guaranteed = Float(0.0, help="How many GPUs it gets before those who have what they are guaranteed.").tag(
-        config=True
-    )
-    limit = Float(0.0, help="How many GPUs it may hold at once; 0: no limit.").tag(config=True)
+    weight = Integer(100, help="Share of the capacity beyond guarantees, relative to other weights.").tag(config=True)
+    guaranteed = Float(0.0, help="GPUs that it gets before tenants above their guarantee.").tag(config=True)
+    limit = Float(0.0, help="GPUs that it may hold at once; 0: no limit.").tag(config=True)
     group = Unicode("", help="The group that the tenant belongs to.").tag(config=True)
     of_group = Bool(False, help="The name is that of a group.").tag(config=True)
     aliases = {
@@ -64,7 +60,7 @@ class QuotaApp(ClientApp):
     flags = {**ClientApp.flags, "of-group": ({"QuotaApp": {"of_group": True}}, "The name is that of a group.")}
 
     def run(self, client: PoolClient) -> None:
-        """Set the quota where a name is given; print all."""
+        """Set the quota of the named tenant or group, if any; print all quotas."""
         for name in self.extra_args[:1]:
             entitlement: Entitlement = {
                 "weight": self.weight,
@@ -83,7 +79,7 @@ class QuotaApp(ClientApp):
 
 
 class RatesApp(ClientApp):
-    """Show what devices cost."""
+    """The command that shows the rates of devices."""
 
     name = "jupyter-fastgpu-rates"
     description = (
@@ -92,7 +88,7 @@ class RatesApp(ClientApp):
     )
 
     def run(self, client: PoolClient) -> None:
-        """Print the rates."""
+        """Print the rates as a table or as JSON."""
         rates = client.rates()
         print(
             json.dumps({"rates": rates}, indent=2) if self.as_json else "\n".join(table(_RATES, map(_rate_row, rates)))
@@ -100,7 +96,7 @@ class RatesApp(ClientApp):
 
 
 class BudgetApp(ClientApp):
-    """Show or set what tenants may spend in a month, and what a lease may cost."""
+    """The command that shows or sets the budgets of tenants and leases."""
 
     name = "jupyter-fastgpu-budget"
     description = (
@@ -118,7 +114,7 @@ class BudgetApp(ClientApp):
     flags = {**ClientApp.flags, "lease": ({"BudgetApp": {"of_lease": True}}, "The name is that of a lease.")}
 
     def run(self, client: PoolClient) -> None:
-        """Set the budget that is named, and print it; or print all."""
+        """Set the budget of the named tenant or lease, if any; print the budgets."""
         if len(self.extra_args) not in (0, 2):
             raise InvalidRequest("Name a tenant and an amount, like `jupyter fastgpu budget ann 250`, or `ann none`.")
         if self.of_lease:
@@ -143,7 +139,7 @@ class BudgetApp(ClientApp):
 
 
 class ReserveApp(ClientApp):
-    """Show, make or end reservations."""
+    """The command that shows, makes or ends reservations."""
 
     name = "jupyter-fastgpu-reserve"
     description = (
@@ -160,7 +156,7 @@ class ReserveApp(ClientApp):
     flags = {**ClientApp.flags, "cancel": ({"ReserveApp": {"cancel": True}}, "End the reservation that is named.")}
 
     def run(self, client: PoolClient) -> None:
-        """Make or end the reservation that is named, and print it; or print all."""
+        """Make or end the named reservation and print it; without a name print all."""
         if not self.extra_args:
             found = client.reservations()
         elif self.cancel:
@@ -177,7 +173,7 @@ class ReserveApp(ClientApp):
 
 
 class StatementApp(ClientApp):
-    """Show what was used in a month."""
+    """The command that prints the statements of a month."""
 
     name = "jupyter-fastgpu-statement"
     description = "Show what was used in a month and what it cost: a table, --json, or --csv."
@@ -190,15 +186,15 @@ class StatementApp(ClientApp):
     flags = {**ClientApp.flags, "csv": ({"StatementApp": {"as_csv": True}}, "Print CSV.")}
 
     def run(self, client: PoolClient) -> None:
-        """Print the statements."""
-        with _patience("The pool reads its whole history"):
+        """Print the statements as a table, as JSON or as CSV."""
+        with _progress("The pool reads its whole history"):
             found = client.statements(self.month or time.strftime("%Y-%m", time.gmtime()))
         if self.as_json:
             print(json.dumps({"statements": found}, indent=2))
         elif self.as_csv:
             csv.writer(sys.stdout).writerows(_csv_rows(found))
         else:
-            print("\n\n".join("\n".join(_statement_table(one)) for one in found) or "Nothing was used.")
+            print("\n\n".join("\n".join(_statement_table(one)) for one in found) or "No usage in this month.")
 
 
 def _csv_rows(found: list[StatementView]) -> Iterator[list[Any]]:
@@ -277,7 +273,7 @@ def _quota_row(quota: Any) -> tuple[str, ...]:
 
 
 def _day_ms(day: str) -> int | None:
-    """The first millisecond of a day of UTC; ``None`` where none is named."""
+    """Return the first millisecond of a day in UTC; None where no day is given."""
     if not day:
         return None
     try:
@@ -287,30 +283,30 @@ def _day_ms(day: str) -> int | None:
 
 
 def _amount_micro(text: str) -> int | None:
-    """Millionths of the currency from ``250`` or ``0.5``; ``None`` for none."""
+    """Return millionths of the currency from ``250`` or ``0.5``; None for ``none``."""
     return None if text.lower() == "none" else parse_money(text)
 
 
 @contextmanager
-def _patience(what: str) -> Iterator[None]:
-    """Say on a terminal what takes so long, once it does, with the seconds."""
+def _progress(what: str) -> Iterator[None]:
+    """Show on a terminal, after a second, what the command waits for and for how long."""
     done = Event()
 
-    def tell() -> None:
+    def show() -> None:
         began_s = time.monotonic()
-        told = False
-        while not done.wait(PATIENCE_S):
-            told = True
+        shown = False
+        while not done.wait(PROGRESS_AFTER_S):
+            shown = True
             print(f"\r{what}: {time.monotonic() - began_s:.0f} s ", end="", file=sys.stderr, flush=True)
-        if told:
+        if shown:
             print(file=sys.stderr)
 
-    teller = Thread(target=tell, daemon=True)
+    thread = Thread(target=show, daemon=True)
     if sys.stderr.isatty():
-        teller.start()
+        thread.start()
     try:
         yield
     finally:
         done.set()
-        if teller.is_alive():
-            teller.join()
+        if thread.is_alive():
+            thread.join()

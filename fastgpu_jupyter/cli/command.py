@@ -26,7 +26,7 @@ class ClientApp(JupyterApp):
     flags = {"json": ({"ClientApp": {"as_json": True}}, "Print JSON for programs.")}
 
     def start(self) -> None:
-        """Do the command on the pool; an error is one line and an exit status."""
+        """Run the command; print an error as one line and exit with 1, or with 2 where no pool answers."""
         super().start()
         try:
             self.run(PoolClient(pool_socket()))
@@ -35,27 +35,27 @@ class ClientApp(JupyterApp):
             sys.exit(2 if isinstance(error, PoolUnreachable) else 1)
 
     def run(self, client: PoolClient) -> None:
-        """Do the command."""
+        """Run the command with a client of the pool."""
         raise NotImplementedError
 
 
 class LeaseApp(ClientApp):
-    """A command that does the same with each lease that is named."""
+    """A command that does the same to each named lease."""
 
     def run(self, client: PoolClient) -> None:
-        """Do it and say what the lease is now."""
+        """Change each lease and print its state."""
         if not self.extra_args:
             raise InvalidRequest("Name a lease; `jupyter fastgpu status` lists them.")
         for lease_id in self.extra_args:
             lease = self.change(client, lease_id)
-            print(json.dumps(lease) if self.as_json else f"{lease['id']} {self.said(lease)}.")
+            print(json.dumps(lease) if self.as_json else f"{lease['id']} {self.outcome(lease)}.")
 
     def change(self, client: PoolClient, lease_id: str) -> LeaseView:
-        """The lease after it."""
+        """Change one lease and return it."""
         raise NotImplementedError
 
-    def said(self, lease: LeaseView) -> str:
-        """What is to be said of the lease."""
+    def outcome(self, lease: LeaseView) -> str:
+        """Return what the command prints after the lease's id."""
         return f"is {lease['state']}"
 
 
@@ -63,7 +63,7 @@ def table(head: tuple[str, ...], rows: Any) -> list[str]:
     """The lines of a table with columns as wide as they need; a sentence where there are no rows."""
     lines = [head, *rows]
     if len(lines) == 1:
-        return [f"{head[0].capitalize()}s: none."] if head[0] != "PLACE" else ["Nobody waits."]
+        return [f"{head[0].capitalize()}s: none."] if head[0] != "POSITION" else ["No requests are waiting."]
     widths = [max(len(row[column]) for row in lines) for column in range(len(head))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in lines]
 

@@ -1,4 +1,4 @@
-"""The commands about devices."""
+"""Commands for devices: drain, MIG mode and probe."""
 
 from __future__ import annotations
 
@@ -22,30 +22,30 @@ PROBE_BROKEN = 4
 
 
 class DrainApp(ClientApp):
-    """Take a device out of service."""
+    """The command that takes a device out of service or puts it back."""
 
     name = "jupyter-fastgpu-drain"
     description = (
         "Grant nothing new on the device that is named; its leases stay. --undo puts it back into service, also after "
-        "an error, where it is well again."
+        "a fault, where it is healthy again."
     )
 
     undo = Bool(False, help="Put the device back into service.").tag(config=True)
     flags = {**ClientApp.flags, "undo": ({"DrainApp": {"undo": True}}, "Put the device back into service.")}
 
     def run(self, client: PoolClient) -> None:
-        """Drain each device that is named."""
+        """Drain each named device, or put it back into service."""
         if not self.extra_args:
             raise InvalidRequest("Name a device; `jupyter fastgpu status` lists them.")
         for device_id in self.extra_args:
             device = client.drain(device_id, drained=not self.undo)
             left = len(device["allocations"])
-            said = "is in service again" if self.undo else f"gets no new leases; {left} still hold it"
-            print(json.dumps(device) if self.as_json else f"{device['id']} {said}.")
+            state = "is in service again" if self.undo else f"gets no new leases; {left} still hold it"
+            print(json.dumps(device) if self.as_json else f"{device['id']} {state}.")
 
 
 class MigApp(ClientApp):
-    """Switch MIG mode of a device."""
+    """The command that shows or switches the MIG mode of a device."""
 
     name = "jupyter-fastgpu-mig"
     description = (
@@ -53,27 +53,27 @@ class MigApp(ClientApp):
         "It is switched with --yes only, and never while anything is on the device."
     )
 
-    yes = Bool(False, help="Do it.").tag(config=True)
-    flags = {**ClientApp.flags, "yes": ({"MigApp": {"yes": True}}, "Do it.")}
+    yes = Bool(False, help="Switch the mode.").tag(config=True)
+    flags = {**ClientApp.flags, "yes": ({"MigApp": {"yes": True}}, "Switch the mode.")}
 
     def run(self, client: PoolClient) -> None:
-        """Show, and with ``--yes`` switch."""
+        """Print what switching would disturb; switch with ``--yes``."""
         if len(self.extra_args) != 2 or self.extra_args[1] not in ("on", "off"):
             raise InvalidRequest("Name a device, and on or off; `jupyter fastgpu status` lists devices.")
         device_id, wanted = self.extra_args
         view = client.set_partition_mode(device_id, on=wanted == "on") if self.yes else client.partition_mode(device_id)
-        print(json.dumps(view) if self.as_json else "\n".join(_division(view, wanted, done=self.yes)))
+        print(json.dumps(view) if self.as_json else "\n".join(_mig_mode_lines(view, wanted, done=self.yes)))
 
 
 class ProbeApp(JupyterApp):
-    """Say in one line and by exit status whether GPUs answer on this machine."""
+    """The command that tells by its exit status whether GPUs answer on this machine."""
 
     name = "jupyter-fastgpu-probe"
     version = __version__
     description = "Exit 0 where GPUs answer, 3 where there is no driver, 4 where one does not work."
 
     def start(self) -> None:
-        """Ask the drivers of this machine, and no pool."""
+        """Ask the drivers of this machine, without a pool."""
         super().start()
         try:
             specs, message = probe()
@@ -87,14 +87,14 @@ class ProbeApp(JupyterApp):
         sys.exit(0 if specs else PROBE_BROKEN)
 
 
-def _division(view: Any, wanted: str, *, done: bool) -> Iterator[str]:
+def _mig_mode_lines(view: Any, wanted: str, *, done: bool) -> Iterator[str]:
     if not view["capable"]:
-        yield f"{view['device_id']} cannot be divided by MIG."
+        yield f"{view['device_id']} does not support MIG."
         return
     now = "on" if view["on"] else "off"
     yield f"MIG mode of {view['device_id']} is {now}."
     if view["pending"] != view["on"]:
-        yield f"It will be {'on' if view['pending'] else 'off'} once the GPU is reset: nvidia-smi --gpu-reset -i UUID."
+        yield f"It becomes {'on' if view['pending'] else 'off'} when the GPU is reset: nvidia-smi --gpu-reset -i UUID."
     if done or now == wanted:
         return
     yield f"To switch it {wanted}:"
@@ -102,8 +102,8 @@ def _division(view: Any, wanted: str, *, done: bool) -> Iterator[str]:
     yield f"  processes that must end first: {', '.join(map(str, view['processes'])) or 'none'}"
     yield "  the GPU must be reset after" if view["needs_reset"] else "  no reset is needed"
     yield (
-        "  it outlives a restart"
+        "  it survives a restart"
         if view["survives_restart"]
-        else "  it does not outlive a restart of the machine or driver"
+        else "  it does not survive a restart of the machine or driver"
     )
-    yield "Nothing was changed; say it again with --yes to do it."
+    yield "Nothing was changed; repeat the command with --yes to switch."

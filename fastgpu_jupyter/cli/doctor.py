@@ -20,7 +20,7 @@ WIDTH = 76
 
 
 class DoctorApp(JupyterApp):
-    """Explain this machine."""
+    """The command that explains what this machine can do with its GPUs."""
 
     name = "jupyter-fastgpu-doctor"
     version = __version__
@@ -33,7 +33,7 @@ class DoctorApp(JupyterApp):
     flags = {"json": ({"DoctorApp": {"as_json": True}}, "Print JSON for programs.")}
 
     def start(self) -> None:
-        """Look, and say it."""
+        """Examine the machine, print the findings and exit with the verdict."""
         super().start()
         machine = gather()
         findings, outcome = examine(machine), verdict(machine)
@@ -48,7 +48,7 @@ class DoctorApp(JupyterApp):
 
 
 def table(findings: list[DoctorFinding]) -> list[str]:
-    """The findings for a terminal, each with what would remedy it below."""
+    """Return the findings as lines for a terminal, each with its remedy below."""
     widest = max((len(finding.subject) for finding in findings), default=0)
     head = f"{'WHAT'.ljust(widest)}  STATE   WHY, AND WHAT TO DO"
     return [head, *(line for finding in findings for line in _lines(finding, widest))]
@@ -60,4 +60,4 @@ def _lines(finding: DoctorFinding, widest: int) -> Iterator[str]:
     for number, line in enumerate(textwrap.wrap(finding.detail, WIDTH, break_long_words=False) or [""]):
         yield (indent if number else begin) + line
     if finding.remedy is not None:
-        yield f"{indent}-> {finding.remedy}"  # in one piece, to be copied
+        yield f"{indent}-> {finding.remedy}"  # not wrapped, so that it can be copied

@@ -1,4 +1,4 @@
-"""``jupyter fastgpu fsck``: the journal, without a pool."""
+"""``jupyter fastgpu fsck``: verify the journal without a pool manager."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..wire.locate import user_state_dir
 
 
 class FsckApp(JupyterApp):
-    """Verify, explain, export and mend a journal."""
+    """The command that verifies, exports and repairs a journal."""
 
     name = "jupyter-fastgpu-fsck"
     version = __version__
@@ -42,18 +42,18 @@ class FsckApp(JupyterApp):
         super().start()
         path = Path(self.journal or user_state_dir() / "journal.db").absolute()
         try:
-            with open(self.export, "x") if self.export else nullcontext() as export:  # noqa: PTH123 (may be nothing)
+            with open(self.export, "x") if self.export else nullcontext() as export:  # noqa: PTH123 (the path is a string)
                 finding = examine(path, self._progress, export)
             if sys.stderr.isatty() and finding.in_all:
                 print(file=sys.stderr)
-            backup = self._mend(path, finding)
+            backup = self._repair(path, finding)
         except (FastGPUError, OSError) as error:
             print(f"jupyter fastgpu fsck: {error}", file=sys.stderr)
             sys.exit(1)
         print(json.dumps({**finding._asdict(), "backup": backup}) if self.as_json else _report(path, finding, backup))
         sys.exit(0 if finding.sound or backup else 1)
 
-    def _mend(self, path: Path, finding: Finding) -> str | None:
+    def _repair(self, path: Path, finding: Finding) -> str | None:
         if not self.cut or finding.damage is None:
             return None
         descriptor = single_instance.acquire_lock(path.parent, "lock")
@@ -70,15 +70,15 @@ class FsckApp(JupyterApp):
 def _report(path: Path, finding: Finding, backup: str | None) -> str:
     found = f"{path}: {finding.records:,} of {finding.in_all:,} records are sound, {finding.leases} leases."
     if finding.sound:
-        return f"{found} Nothing is wrong."
+        return f"{found} The journal is sound."
     if backup:
-        return f"{found} What came after them was cut off; the file as it was is kept as {backup}."
-    wrong = finding.damage or f"They add up to something impossible: {'; '.join(finding.violations)}."
+        return f"{found} The records after them were cut off; the original file is kept as {backup}."
+    problem = finding.damage or f"They violate invariants: {'; '.join(finding.violations)}."
     after = finding.in_all - finding.records
     way_out = (
-        f"Put a backup in its place, or give up the {after:,} records from the damaged one on: "
+        f"Restore a backup, or discard the {after:,} records from the damaged one on: "
         "stop the pool and run `jupyter fastgpu fsck --cut`."
         if finding.damage
-        else "Put a backup in its place, and report this as a bug."
+        else "Restore a backup, and report this as a bug."
     )
-    return f"{found}\n{wrong}\n{way_out}"
+    return f"{found}\n{problem}\n{way_out}"

@@ -1,4 +1,4 @@
-"""The commands about leases and the queue."""
+"""Commands for leases and the queue."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from ..wire.lease_view import device_of, explanation_of, position_of, text_of, v
 from ..wire.schemas import DeviceView, LeaseView, MessageView, QueueEntryView, StatusView, UnleasedProcessView
 from .command import ClientApp, LeaseApp, table
 
-_QUEUE = ("PLACE", "LEASE", "SIZE", "PRIORITY", "WAIT", "REASON")
+_QUEUE = ("POSITION", "LEASE", "SIZE", "PRIORITY", "WAIT", "REASON")
 
 
 class StatusApp(ClientApp):
-    """Show devices, leases and the queue."""
+    """The command that shows devices, leases and the queue."""
 
     name = "jupyter-fastgpu-status"
     description = "Show the pool's devices, your leases and the queue."
@@ -31,13 +31,13 @@ class StatusApp(ClientApp):
 
 
 class ReleaseApp(ClientApp):
-    """Give a lease back."""
+    """The command that releases leases."""
 
     name = "jupyter-fastgpu-release"
-    description = "Give back the lease with the given id; its kernel and its variables stay."
+    description = "Give back the lease with the given id; its kernel and variables are kept."
 
     def run(self, client: PoolClient) -> None:
-        """Release each lease that is named."""
+        """Release each named lease and print its cost."""
         if not self.extra_args:
             print("jupyter fastgpu release: name a lease; `jupyter fastgpu status` lists them.", file=sys.stderr)
             sys.exit(1)
@@ -52,10 +52,10 @@ class ReleaseApp(ClientApp):
 
 
 class QueueApp(ClientApp):
-    """Show who waits."""
+    """The command that shows the queue."""
 
     name = "jupyter-fastgpu-queue"
-    description = "Show the queue: places, reasons, and estimates where there are any."
+    description = "Show the queue: positions, reasons and estimates."
 
     def run(self, client: PoolClient) -> None:
         """Print the queue as a table or as JSON."""
@@ -66,13 +66,13 @@ class QueueApp(ClientApp):
 
 
 class ResizeApp(ClientApp):
-    """Give a lease another size."""
+    """The command that changes the size of a lease."""
 
     name = "jupyter-fastgpu-resize"
-    description = "Give a lease another size while its kernel goes on: jupyter fastgpu resize LEASE half."
+    description = "Change the size of a lease while its kernel runs: jupyter fastgpu resize LEASE half."
 
     def run(self, client: PoolClient) -> None:
-        """Resize, or say why not."""
+        """Resize the lease and print the outcome."""
         if len(self.extra_args) != 2:
             raise InvalidRequest("Name a lease and its new size, like half or 24GiB.")
         lease = client.resize(*self.extra_args)
@@ -81,80 +81,78 @@ class ResizeApp(ClientApp):
         now = f"is {size} now{has}"
         if lease["state"] != "active":
             now = f"is {lease['state']}, and {size} from then on"
-        said = [f"{lease['id']} {now}.", text_of(lease["size"]["message"]) or ""]
-        print(json.dumps(lease) if self.as_json else " ".join(said).rstrip())
+        texts = [f"{lease['id']} {now}.", text_of(lease["size"]["message"]) or ""]
+        print(json.dumps(lease) if self.as_json else " ".join(texts).rstrip())
 
 
-class MoveApp(LeaseApp):
-    """Take a lease off a device that is not well."""
+class MigrateApp(LeaseApp):
+    """The command that migrates a lease off an unhealthy device."""
 
-    name = "jupyter-fastgpu-move"
+    name = "jupyter-fastgpu-migrate"
     description = (
-        "Take a lease off a GPU that is not well: with its memory, or without it once its kernel is restarted."
+        "Migrate a lease off an unhealthy GPU: with its memory, or without it at the next restart of its kernel."
     )
 
     def change(self, client: PoolClient, lease_id: str) -> LeaseView:
-        """Move it."""
+        """Migrate the lease off its device."""
         return client.migrate(lease_id)
 
-    def said(self, lease: LeaseView) -> str:
-        """What its user has to do, and to lose."""
+    def outcome(self, lease: LeaseView) -> str:
+        """Return what the user has to do and what is lost."""
         if lease["health"]["migration"] == "accepted":
-            return "goes to another GPU when its kernel is restarted; what it has on its GPU is lost with that"
-        return "goes to another GPU with its memory"
+            return "migrates to another GPU when its kernel restarts; the restart discards its GPU memory"
+        return "migrates to another GPU with its memory"
 
 
 class ParkApp(LeaseApp):
-    """Give the device of a lease to others for a while."""
+    """The command that parks leases."""
 
     name = "jupyter-fastgpu-park"
-    description = (
-        "Move a lease's device memory to the host's and give its device to others; the next cell wants it back."
-    )
+    description = "Move a lease's device memory to host memory and free its device; the next cell resumes the lease."
 
     def change(self, client: PoolClient, lease_id: str) -> LeaseView:
-        """Park it."""
+        """Park the lease until its next cell."""
         return client.park(lease_id)
 
 
 class ResumeApp(LeaseApp):
-    """Want a parked lease back."""
+    """The command that resumes parked leases."""
 
     name = "jupyter-fastgpu-resume"
-    description = "Let a parked lease wait for a device, without a cell that wants it."
+    description = "Request the device of a parked lease without running a cell."
 
     def change(self, client: PoolClient, lease_id: str) -> LeaseView:
-        """Resume it."""
+        """Request the device of the lease again."""
         return client.resume(lease_id)
 
-    def said(self, lease: LeaseView) -> str:
-        """With its place, where it waits."""
-        return super().said(lease) + (f" at place {position}" if (position := position_of(lease)) else "")
+    def outcome(self, lease: LeaseView) -> str:
+        """Return the state, with the position where the lease waits."""
+        return super().outcome(lease) + (f" at position {position}" if (position := position_of(lease)) else "")
 
 
 class PinApp(LeaseApp):
-    """Keep a lease's device although it is idle."""
+    """The command that sets the retention of leases to ``hold``."""
 
     name = "jupyter-fastgpu-pin"
     description = "Never park a lease for others; it is billed all the time."
     pinned = True
 
     def change(self, client: PoolClient, lease_id: str) -> LeaseView:
-        """Pin it, or not."""
+        """Set the retention of the lease."""
         return client.pin(lease_id, pinned=self.pinned)
 
-    def said(self, lease: LeaseView) -> str:
-        """What follows from it."""
+    def outcome(self, lease: LeaseView) -> str:
+        """Return what the retention means."""
         if lease["parking"]["retention"] == "hold":
-            return "is pinned: it keeps its GPU although no cell runs"
+            return "is pinned: it keeps its GPU while no cell runs"
         return "is not pinned: it may be parked while no cell runs"
 
 
 class UnpinApp(PinApp):
-    """Let an idle lease be parked for others."""
+    """The command that sets the retention of leases to ``yield``."""
 
     name = "jupyter-fastgpu-unpin"
-    description = "Let a lease be parked for others while no cell runs; this is how leases begin."
+    description = "Allow a lease to be parked for others while no cell runs, which is the default."
     pinned = False
 
 

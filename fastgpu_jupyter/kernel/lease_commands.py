@@ -1,4 +1,4 @@
-"""What the user can do with the lease of this kernel: request, release, resize, move, park, resume, pin.
+"""What the user can do with the lease of this kernel: request, release, resize, migrate, park, resume, pin.
 
 Each command asks the pool, updates the gate and returns the lease as it is then. Where the pool refuses, its error is
 raised and nothing changes.
@@ -74,8 +74,8 @@ class LeaseCommands:
         """Change the size of the lease, active or waiting."""
         return self._change(lambda client, lease_id: client.resize(lease_id, size))
 
-    def move(self) -> LeaseView:
-        """Move the lease off an unhealthy GPU to another one."""
+    def migrate(self) -> LeaseView:
+        """Migrate the lease off an unhealthy GPU to another one."""
         return self._change(lambda client, lease_id: client.migrate(lease_id))
 
     def park(self) -> LeaseView:

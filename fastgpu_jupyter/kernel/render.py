@@ -89,7 +89,7 @@ def status(view: StatusView) -> Rendered:
         parts.append(_grid("Your leases", ("Notebook", "State", "Size", "GPU", "Cost"), rows))
     if view["queue"]:
         parts.append(
-            _grid("Queue", ("Place", "Notebook", "Size", "Reason"), [_queue_row(one) for one in view["queue"]])
+            _grid("Queue", ("Position", "Notebook", "Size", "Reason"), [_queue_row(one) for one in view["queue"]])
         )
     if pool["message"]:
         parts.append(sentence(pool["message"]["text"]))
@@ -108,7 +108,7 @@ def _lease_rows(view: LeaseView) -> list[_Row]:
         state_text += f" ({_REASONS.get(reason, reason)})"
     rows = [_Row("State", state_text)]
     if position := position_of(view):
-        rows.append(_Row("Place in the queue", str(position)))
+        rows.append(_Row("Position in the queue", str(position)))
     if explanation := explanation_of(view):
         rows.append(_Row("Why", explanation))
     if is_parked(view):

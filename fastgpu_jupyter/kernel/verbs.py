@@ -111,17 +111,17 @@ def resize(context: Context, words: list[str]) -> Rendered:
     return render.with_hint(render.lease(view), f"It waits to resume: {hint}") if hint else render.lease(view)
 
 
-def move(context: Context, _words: list[str]) -> Rendered:
-    """Move the lease off an unhealthy GPU."""
+def migrate(context: Context, _words: list[str]) -> Rendered:
+    """Migrate the lease off an unhealthy GPU."""
     from . import render
 
-    view = context.commands.move()
+    view = context.commands.migrate()
     if view["health"]["migration"] == "accepted":
         return render.sentence(
-            "This lease moves to another GPU when the kernel restarts. Save what you need first: the restart "
+            "This lease migrates to another GPU when the kernel restarts. Save what you need first: the restart "
             "discards the kernel's GPU memory. Until then nothing changes."
         )
-    return render.with_hint(render.lease(view), "It moves to another GPU together with its GPU memory.")
+    return render.with_hint(render.lease(view), "It migrates to another GPU together with its GPU memory.")
 
 
 def cost(context: Context, _words: list[str]) -> Rendered:
@@ -215,7 +215,7 @@ VERBS = {
             request,
         ),
         Verb("resize", "SIZE", "Change the size of this kernel's lease while it runs.", resize),
-        Verb("move", "", "Move from an unhealthy GPU to another; where memory cannot move, at the next restart.", move),
+        Verb("migrate", "", "Leave an unhealthy GPU; where its memory cannot move, at the next restart.", migrate),
         Verb("cost", "", "Show what the last cells of this kernel cost, and the lease so far.", cost),
         Verb("park", "", "Free the GPU until the next cell; its memory and all variables are kept.", park),
         Verb("resume", "", "Ask for the parked GPU again without running a cell.", resume),

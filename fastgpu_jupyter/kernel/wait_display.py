@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 #: After this time the display is updated less often: every update is a message to each browser.
 FREQUENT_UPDATES_S = 60.0
-HINT = "Stop ends the wait and keeps your place; %fastgpu cpu runs without a GPU."
-HINT_PARKED = "Stop ends the wait and keeps your place."
+HINT = "Stop ends the wait and keeps your position; %fastgpu cpu runs without a GPU."
+HINT_PARKED = "Stop ends the wait and keeps your position."
 
 
 class WaitDisplay:
@@ -79,15 +79,15 @@ def headline(view: LeaseView | None, pool_error: str | None, *, had_gpu: bool = 
     if had_gpu and view["state"] == "resuming":
         return "A GPU is available; the GPU memory of this notebook is being restored."
     position = position_of(view)
-    place = f": place {position} in the queue" if position else ""
+    where = f": position {position} in the queue" if position else ""
     detail = explanation_of(view) or ""
     reason = f"{detail[:1].upper()}{detail[1:]} " if detail else ""
     if view["state"] == "preparing":
         return f"Your GPU is granted and being prepared. {reason}".rstrip()
     if had_gpu and is_parked(view):
         why = f"It was parked because {because(value_of(view['parking']['reason']))}. {KEPT}"
-        return f"Waiting for the GPU to come back to this notebook{place}. {reason}{why}"
-    return f"Waiting for a GPU{place}. {reason}".rstrip()
+        return f"Waiting for the GPU to come back to this notebook{where}. {reason}{why}"
+    return f"Waiting for a GPU{where}. {reason}".rstrip()
 
 
 def is_parked(view: LeaseView) -> bool:
@@ -109,14 +109,14 @@ def as_html(head: str, waited_ms: int, hint: str = HINT) -> str:
 def stopped_wait_text(view: LeaseView | None, *, had_gpu: bool = False) -> str:
     """Return the error text of a cell whose wait was stopped."""
     position = position_of(view) if view is not None else None
-    place = f" (place {position})" if position else ""
+    where = f" (position {position})" if position else ""
     if had_gpu and view is not None and is_parked(view):
         return (
-            f"Stopped waiting for the GPU to come back; this notebook keeps its place in the queue{place}. {KEPT} "
-            "Run the cell again to go on waiting."
+            f"Stopped waiting for the GPU to come back; this notebook keeps its position in the queue{where}. "
+            f"{KEPT} Run the cell again to go on waiting."
         )
     return (
-        f"Stopped waiting for a GPU; this notebook keeps its place in the queue{place}. "
+        f"Stopped waiting for a GPU; this notebook keeps its position in the queue{where}. "
         "Run the cell again to go on waiting, `%fastgpu cpu` to work without a GPU, "
         "or `%fastgpu release` to leave the queue."
     )

@@ -406,7 +406,7 @@ async def in_thread(function: Callable[..., T], *arguments: Any) -> T:
 
 def _still_waiting(view: LeaseView, waited_s: float) -> str:
     position, explanation = position_of(view), explanation_of(view)
-    place = f"place {position} in the queue" if position else "the GPU is being prepared"
+    place = f"position {position} in the queue" if position else "the GPU is being prepared"
     detail = f" ({explanation.rstrip('.')})" if explanation else ""
     return (
         f"No GPU was free within {waited_s:g} s: {place}{detail}. "

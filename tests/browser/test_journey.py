@@ -44,7 +44,7 @@ def test_second_notebook_waits_until_first_releases_its_gpu(user: LabPage, scree
 
     user.start_notebook()
     output = user.run(WORK)
-    expect(output).to_contain_text("Waiting for a GPU: place 1 in the queue.")
+    expect(output).to_contain_text("Waiting for a GPU: position 1 in the queue.")
     expect(user.status()).to_contain_text("waiting, position 1")
     expect(panel.locator(".fg-Request")).to_contain_text("Untitled1.ipynb")
     expect(panel.locator(".fg-Request")).to_contain_text("you")
@@ -73,7 +73,7 @@ def test_interrupt_ends_wait_but_not_kernel(user: LabPage) -> None:
     user.server.pool.request("full", token=new_token())  # another lease of the same user holds the GPU
     user.start_notebook()
     output = user.run(WORK)
-    expect(output).to_contain_text("Waiting for a GPU: place 1 in the queue.")
+    expect(output).to_contain_text("Waiting for a GPU: position 1 in the queue.")
     user.notebook().locator("[data-jp-item-name='interrupt']").click()
     expect(output).to_contain_text("Stopped waiting for a GPU")
     expect(user.run("%fastgpu cpu")).to_contain_text("Cells run without a GPU")
@@ -110,7 +110,7 @@ def test_idle_notebook_is_parked_and_resumes_with_its_variables(page: Page, lab:
     user.show_tab("Untitled.ipynb")
     expect(user.status()).to_contain_text("GPU: parked")
     output = user.run("kept + 1")
-    expect(output).to_contain_text("Waiting for the GPU to come back to this notebook: place 1 in the queue.")
+    expect(output).to_contain_text("Waiting for the GPU to come back to this notebook: position 1 in the queue.")
     expect(output).to_contain_text("it was idle and another request waited. Its variables")
     expect(user.status()).to_contain_text("waiting to resume, position 1")
     page.screenshot(path=screenshots / "resuming.png")

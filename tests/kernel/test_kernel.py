@@ -53,9 +53,9 @@ def test_waiting_kernels_are_granted_in_order(pool: PoolProcess, kernels: Kernel
     assert [pool.state(k.lease_id) for k in (first, second, third)] == ["active", "waiting", "waiting"]
     held = {kernel: kernel.send(ENVIRONMENT) for kernel in (second, third)}
     line = second.message(held[second], "display_data")
-    assert "place 1 in the queue" in line["content"]["data"]["text/plain"]
+    assert "position 1 in the queue" in line["content"]["data"]["text/plain"]
     assert 'role="status"' in line["content"]["data"]["text/html"]
-    assert "place 2" in third.message(held[third], "display_data")["content"]["data"]["text/plain"]
+    assert "position 2" in third.message(held[third], "display_data")["content"]["data"]["text/plain"]
     kernels.stop(first)
     ran = second.collect(held[second])
     assert ran.status == "ok"
@@ -72,7 +72,7 @@ def test_magics_and_silent_cells_do_not_wait(pool: PoolProcess, kernels: KernelH
     assert waiting.run("x = 1", silent=True).status == "ok"
     shown = waiting.run("%fastgpu").shown()
     assert "waiting in the queue" in shown[0]
-    assert "Place in the queue" in shown[0]
+    assert "Position in the queue" in shown[0]
     assert "Left the queue" in waiting.run("# enough\n%fastgpu release").shown()[0]
     ran = waiting.run(ENVIRONMENT)
     assert ran.stream().strip() == WITHOUT
@@ -102,7 +102,7 @@ def test_stop_ends_the_wait_and_keeps_the_position(pool: PoolProcess, kernels: K
         took_s.append(time.monotonic() - asked)
         assert ran.status == "error"
         assert ran.reply["ename"] == "StillWaiting"
-        assert "keeps its place in the queue (place 1)" in ran.reply["evalue"]
+        assert "keeps its position in the queue (position 1)" in ran.reply["evalue"]
     assert min(took_s) < 0.2 + 10 * min(round_trips_s)  # what a busy machine delays, it delays in all messages
     assert pool.state(waiting.lease_id) == "waiting"
     cell = waiting.send("print('ran')")
@@ -277,7 +277,7 @@ def test_idle_kernel_is_parked_and_resumes_with_the_next_cell(quick: PoolProcess
     )
     back = first.send("print(kept)")
     line = first.message(back, "display_data")["content"]["data"]["text/plain"]
-    assert "Waiting for the GPU to come back to this notebook: place 1 in the queue" in line
+    assert "Waiting for the GPU to come back to this notebook: position 1 in the queue" in line
     assert "it was idle and another request waited" in line
     assert quick.state(second.lease_id) == "active"  # one that computes is left alone
     enough.touch()

@@ -162,7 +162,7 @@ def test_contains_only_magics_rejects_other_code(code: str) -> None:
 
 def test_headline_states_position_and_reason() -> None:
     view: Any = lease_view()
-    assert headline(view, None) == "Waiting for a GPU: place 1 in the queue. Every GPU is in use."
+    assert headline(view, None) == "Waiting for a GPU: position 1 in the queue. Every GPU is in use."
     assert "does not answer" in headline(view, "No pool manager answers.")
     assert "asking" in headline(None, None)
     view = lease_view(state="preparing")
@@ -184,13 +184,13 @@ def test_headline_states_position_and_reason() -> None:
 def test_headline_of_a_parked_lease_states_reason_and_what_is_kept(reason: str, because: str) -> None:
     view: Any = lease_view(park_reason=reason)
     said = headline(view, None, had_gpu=True)
-    assert said.startswith("Waiting for the GPU to come back to this notebook: place 1 in the queue. Every GPU")
+    assert said.startswith("Waiting for the GPU to come back to this notebook: position 1 in the queue. Every GPU")
     assert f"It was parked because {because}. Its variables, and their GPU memory, are kept." in said
     resuming: Any = {**view, "state": "resuming"}
     assert "being restored" in headline(resuming, None, had_gpu=True)
-    assert "keeps its place in the queue (place 1). Its variables" in stopped_wait_text(view, had_gpu=True)
+    assert "keeps its position in the queue (position 1). Its variables" in stopped_wait_text(view, had_gpu=True)
     # After a restart of the kernel nothing is left to be kept: it waits like any other.
-    assert headline(view, None).startswith("Waiting for a GPU: place 1")
+    assert headline(view, None).startswith("Waiting for a GPU: position 1")
     assert "kept" not in headline(view, None)
 
 

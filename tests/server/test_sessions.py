@@ -94,5 +94,5 @@ def test_kernel_without_a_gate_waits_then_says_why(running: Running) -> None:
     body = {"path": "b.ipynb", "name": "b", "type": "notebook", "kernel": {"name": "nogate"}}
     status, answer = jupyter.call("POST", "api/sessions", body)
     assert status == 500
-    assert "No GPU was free within 1 s: place 1 in the queue" in answer["message"]
+    assert "No GPU was free within 1 s: position 1 in the queue" in answer["message"]
     assert len(pool.live()) == 1

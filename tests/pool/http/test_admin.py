@@ -158,7 +158,7 @@ def test_a_statement_is_a_table_json_or_csv_whose_lines_sum(pool: PoolProcess) -
     rows = list(csv.DictReader(io.StringIO(fastgpu("statement", "--csv").stdout)))
     assert [int(row["amount_micro"]) for row in rows] == [line["amount_micro"] for line in statement["lines"]]
     assert fastgpu("statement").stdout.splitlines()[-1].startswith("Total ")
-    assert fastgpu("statement", "--month=1999-01").stdout == "Nothing was used.\n"
+    assert fastgpu("statement", "--month=1999-01").stdout == "No usage in this month.\n"
     assert "write it like 2026-11" in fastgpu("statement", "--month=November").stderr
 
 
@@ -267,7 +267,7 @@ def test_a_lease_is_parked_resumed_and_pinned_on_the_command_line(pool: PoolProc
     pool.wait_state(lease, "parked")
     assert "parked (asked)" in fastgpu("status").stdout
     other = pool.client.request("full", token=new_token(), options={"retention": "hold"})
-    assert fastgpu("resume", lease).stdout == f"{lease} is waiting at place 1.\n"
+    assert fastgpu("resume", lease).stdout == f"{lease} is waiting at position 1.\n"
     pool.client.release(other["id"])
     pool.wait_state(lease, "active")
     for words in (("park",), ("park", "nothing")):

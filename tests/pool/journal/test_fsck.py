@@ -73,7 +73,7 @@ def test_a_journal_that_is_not_there_is_not_made(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_command_explains_and_cuts_but_not_under_a_running_pool(path: Path, isolated: Path) -> None:
-    assert fastgpu_process("fsck", f"--journal={path}").stdout.count("Nothing is wrong") == 1
+    assert fastgpu_process("fsck", f"--journal={path}").stdout.count("The journal is sound") == 1
     damage(path, "UPDATE record SET payload = x'00' WHERE seq = 4")
     explained = fastgpu_process("fsck", f"--journal={path}")
     assert explained.returncode == 1

@@ -185,7 +185,7 @@ def test_a_lease_on_a_card_that_is_not_well_moves_when_its_user_asks_and_its_ker
     kernel = kernels.start(half)
     lease_id, old_pid = kernel.lease_id, kernel.pid
     pool.wait_state(lease_id, "active")
-    assert "is well and in service" in fastgpu("move", lease_id).stderr
+    assert "is well and in service" in fastgpu("migrate", lease_id).stderr
     old = cards[str(device_of(pool.lease(lease_id)))]
     other = next(gpu for gpu in machine.gpus if gpu is not old)
     before = visible(pool, lease_id)
@@ -198,7 +198,7 @@ def test_a_lease_on_a_card_that_is_not_well_moves_when_its_user_asks_and_its_ker
     assert (pool.state(lease_id), pool.lease(lease_id)["health"]["migration"]) == ("active", "restart"), (
         "nothing is moved unasked"
     )
-    (shown,) = kernel.run("%fastgpu move").shown()
+    (shown,) = kernel.run("%fastgpu migrate").shown()
     assert "the restart discards the kernel's GPU memory" in shown
     assert (visible(pool, lease_id), pool.lease(lease_id)["health"]["migration"]) == (before, "accepted")
 
@@ -437,7 +437,7 @@ def test_where_a_reset_is_needed_the_mode_is_pending_until_then(use_machine: Bui
 def test_what_has_no_such_mode_says_so(use_machine: Build, pool: PoolProcess) -> None:
     (gpu,) = use_machine("1xL4").gpus
     pool.start()
-    assert "cannot be divided by MIG" in fastgpu("mig", gpu.uuid, "on").stdout
+    assert "does not support MIG" in fastgpu("mig", gpu.uuid, "on").stdout
     assert "cannot be divided by MIG" in fastgpu("mig", gpu.uuid, "on", "--yes").stderr
     assert "no device" in fastgpu("mig", "GPU-nowhere", "on").stderr
     assert "Name a device" in fastgpu("mig").stderr
