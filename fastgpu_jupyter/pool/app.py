@@ -24,6 +24,7 @@ from ..errors import Conflict, FastGPUError, HostFault, InvalidRequest
 from ..units import parse_memory
 from ..wire.locate import SYSTEM_SOCKET, user_socket, user_state_dir
 from ..wire.spawn import ALREADY_RUNNING
+from .composition import PoolServices, ServiceOptions
 from .devices.registration import DriverOptions
 from .devices.registry import AllDeviceFiles
 from .devices.selection import select_driver
@@ -39,8 +40,8 @@ from .journal.release_log import PreallocatedReleaseLog
 from .journal.store import Journal
 from .logging import HumanFormatter, JsonFormatter, without_what_clients_sent
 from .loop.recovery import recover
-from .loop.runtime import Runtime
-from .monitors import processes as process_monitor
+from .monitors import processes
+from .monitors.inventory import DriverAtStartup
 
 LOG_BYTES_MAX = 2 * 2**20
 IDLE_CHECK_S = 1.0
@@ -145,8 +146,8 @@ class FastGPUPool(JupyterApp):
         "group of its own; as root only. Otherwise leases only say which files those are.",
     ).tag(config=True)
     foreign = CaselessStrEnum(
-        [process_monitor.IGNORE, process_monitor.WARN, process_monitor.END],
-        default_value=process_monitor.WARN,
+        [processes.IGNORE, processes.WARN, processes.END],
+        default_value=processes.WARN,
         help="What happens to processes that have memory on a GPU of this pool and no lease of it: warn shows them, "
         "end ends them as well, in a pool of the whole system only.",
     ).tag(config=True)
@@ -238,7 +239,7 @@ class FastGPUPool(JupyterApp):
         sys.exit(status)
 
     def _serve_alone(self, tell: Callable[[str], None]) -> None:
-        if self.foreign == process_monitor.END and not self.system:
+        if self.foreign == processes.END and not self.system:
             raise InvalidRequest("Only a pool of the whole system (--system) ends processes that have no lease.")
         state_dir = Path(self.state_dir or (SYSTEM_STATE if self.system else user_state_dir()))
         socket_path = Path(self.socket_path or (SYSTEM_SOCKET if self.system else user_socket()))
@@ -263,12 +264,21 @@ class FastGPUPool(JupyterApp):
             ),
         )
         journal = Journal(state_dir / "journal.db")
-        release_log = PreallocatedReleaseLog(state_dir / "releases.release_log")
-        pool, message = recover(journal, driver, clock, release_log, self._policy())
-        groups = create_lease_groups(state_dir, clock.boot_id(), AllDeviceFiles(), close=self.close_nodes)
-        how = {"foreign": self.foreign, "scrub": self.scrub, "scrub_timeout_s": self.scrub_timeout_s}
-        runtime = Runtime(pool, journal, driver, clock, release_log, groups=groups, **how)
-        asyncio.run(self._serve(runtime, clock, socket_path, message, tell))
+        release_log = PreallocatedReleaseLog(state_dir / "releases.preallocated")
+        pool, message = recover(journal, DriverAtStartup(driver), clock, release_log, self._policy())
+        limits = ServiceLimits(**{name: getattr(self, name) for name in ServiceLimits._fields})
+        services = PoolServices(
+            pool,
+            journal,
+            driver,
+            clock,
+            release_log,
+            options=ServiceOptions(self.foreign, self.scrub, self.scrub_timeout_s),
+            admit=limits.admit,
+            lease_groups=create_lease_groups(state_dir, clock.boot_id(), AllDeviceFiles(), close=self.close_nodes),
+            driver_message=message,
+        )
+        asyncio.run(self._serve(services, limits, clock, socket_path, tell))
         with suppress(HostFault):  # one that hangs is left to the end of the process
             call_with_timeout(CLOSE_S, driver.close, "The driver does not close.")
 
@@ -284,40 +294,44 @@ class FastGPUPool(JupyterApp):
         )
 
     async def _serve(
-        self, runtime: Runtime, clock: Clock, socket_path: Path, message: str | None, tell: Callable[[str], None]
+        self,
+        services: PoolServices,
+        limits: ServiceLimits,
+        clock: Clock,
+        socket_path: Path,
+        tell: Callable[[str], None],
     ) -> None:
         boot_id = clock.boot_id()
         service = PoolService(
-            runtime,
+            services.http_backend(),
             scope="system" if self.system else "user",
             currency=self.currency,
             started_at=clock.wall_ms(),
             boot_id=boot_id,
-            message=message,
             high_priority=self.high_priority,
             discounts={"month": self.month_discount_percent, "year": self.year_discount_percent},
-            limits=ServiceLimits(**{name: getattr(self, name) for name in ServiceLimits._fields}),
+            limits=limits,
         )
         server = serve(service, boot_id)
         stopped = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(number, stopped.set)
-        await runtime.start()
+        await services.start()
         server.add_socket(single_instance.listen(socket_path, 0o666 if self.system else 0o600))
         ours = single_instance.inode(socket_path)
         collect_seldom()
         log = logging.getLogger("fastgpu.pool")
-        log.info("Serving at %s. %s", socket_path, message or "")
+        log.info("Serving at %s. %s", socket_path, services.inventory.message or "")
         tell("")
         end = _End(service, socket_path, ours, self.idle_timeout_s, stopped)
-        runtime.supervisor.run_forever("connections", server.sweep)
-        runtime.supervisor.run_forever("idle", end.look)
+        services.supervisor.run_forever("connections", server.sweep)
+        services.supervisor.run_forever("idle", end.look)
         await stopped.wait()
         server.stop()
         single_instance.remove_socket(socket_path, ours)
         await server.close_all_connections()
-        await runtime.stop()
+        await services.stop()
         log.info("Ended; leases are kept and taken up again by the next pool manager.")
 
     def _set_up_log(self, state_dir: Path) -> None:

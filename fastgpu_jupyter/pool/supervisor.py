@@ -1,8 +1,8 @@
-"""The parts of the pool manager that run as long as it does, kept going in one place.
+"""The supervisor of the background tasks of the pool manager.
 
-A bug in one of them must not end it for good, nor in silence: it is logged, counted, shown to everybody as the pool's
-message while it lasts, and the part goes on after a pause that grows while it keeps failing. Leases, kernels and grants
-go on meanwhile. A job that is done once cannot be tried again in this way: what a bug in it means, its owner says.
+An error in a task must not end the task, nor stay unseen: it is logged, counted, and shown as the pool's message while
+it lasts, and the task continues after a pause that grows with each failure. Leases, kernels and grants continue. A job
+that runs once cannot be repeated in this way; its error goes to ``on_job_failure``.
 """
 
 from __future__ import annotations
@@ -14,89 +14,90 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 log = logging.getLogger("fastgpu.pool")
-#: How long a part that failed rests, at first and at most.
+#: The pause after the first failure of a task, and the longest one.
 RETRY_S, RETRY_S_MAX = 1.0, 60.0
-#: What each part does, as people are told.
+#: What each task does, in messages to users.
 TASKS = {
-    "requests": "deciding what is asked for",
-    "clock": "noting the time",
-    "counters": "reading the counters of the devices",
-    "devices": "looking which devices there are",
-    "processes": "looking who is on the devices",
-    "health": "looking how the devices are",
-    "errors": "hearing of errors of the devices",
-    "journal": "trying whether the journal can be written",
-    "events": "telling what changes",
-    "files": "closing device files to kernels",
-    "groups": "removing control groups that nothing needs",
-    "connections": "closing connections that are stuck",
-    "idle": "ending once nobody needs the pool",
+    "requests": "deciding on requests",
+    "clock": "recording the time",
+    "counters": "reading the device counters",
+    "devices": "listing the devices",
+    "processes": "finding processes on the devices",
+    "health": "checking device health",
+    "errors": "receiving device errors",
+    "journal": "checking whether the journal can be written",
+    "events": "publishing changes",
+    "files": "restricting device files",
+    "groups": "removing unused control groups",
+    "connections": "closing stuck connections",
+    "idle": "checking whether the pool is idle",
 }
 
 
 class Supervisor:
-    """Runs them. ``changed`` is called when one begins to fail, and when it no longer does.
+    """The owner of all background tasks of one pool manager.
 
-    ``lost`` is told of a bug in a job that is done once.
+    ``on_change`` is called when :attr:`failure_message` changes, ``on_job_failure`` with the error of a job that runs
+    once.
     """
 
-    def __init__(self, changed: Callable[[], None], lost: Callable[[BaseException], None]) -> None:
-        self._changed = changed
-        self._lost = lost
+    def __init__(self, on_change: Callable[[], None], on_job_failure: Callable[[BaseException], None]) -> None:
+        self._on_change = on_change
+        self._on_job_failure = on_job_failure
         self._tasks: set[asyncio.Task[None]] = set()
         self._failing: dict[str, BaseException] = {}
-        #: How often each failed.
+        #: The number of failures of each task.
         self.failures: Counter[str] = Counter()
 
     @property
     def failure_message(self) -> str | None:
-        """What fails now, for people; ``None`` while nothing does."""
+        """A sentence about the tasks that fail now, or ``None``."""
         if not self._failing:
             return None
-        what = ", ".join(f"{TASKS[name]} ({type(bug).__name__})" for name, bug in self._failing.items())
+        what = ", ".join(f"{TASKS[name]} ({type(error).__name__})" for name, error in self._failing.items())
         return (
-            f"A bug of the pool manager disturbs {what}; it is tried again and again, and leases go on. "
+            f"The pool manager met an internal error in {what}. It tries again, and leases continue. "
             "Its log says more; please report it."
         )
 
     def run_forever(self, name: str, step: Callable[[], Awaitable[object]]) -> None:
-        """Take ``step``, which is to pause by itself, again and again."""
-        self._begin(self._run_forever(name, step))
+        """Call ``step`` again and again; it pauses by itself."""
+        self._start(self._run_forever(name, step))
 
     def run_once(self, job: Coroutine[Any, Any, None]) -> None:
-        """Have a job done."""
-        self._begin(job).add_done_callback(self._report_lost_job)
+        """Run ``job`` to its end, or until :meth:`stop`."""
+        self._start(job).add_done_callback(self._report_job_failure)
 
     async def attempt(self, name: str, step: Callable[[], Awaitable[object]]) -> bool:
-        """Take one step of a part; whether it went well."""
+        """Call one step of task ``name`` and return whether it raised nothing."""
         try:
             await step()
-        except Exception as bug:  # noqa: BLE001 (whatever it is, it is told, and the part goes on)
-            self.report_failure(name, bug)
+        except Exception as error:  # noqa: BLE001 (any error is reported, and the task continues)
+            self.report_failure(name, error)
             return False
         self.report_recovery(name)
         return True
 
-    def report_failure(self, name: str, bug: BaseException) -> None:
-        """Note that a part met a bug, which did not end it."""
+    def report_failure(self, name: str, error: BaseException) -> None:
+        """Record that task ``name`` met an error that did not end it."""
         self.failures[name] += 1
-        before, self._failing[name] = self._failing.get(name), bug
+        before, self._failing[name] = self._failing.get(name), error
         count = self.failures[name]
-        if before is None or type(before) is not type(bug):
-            log.error("A bug of the pool manager in %s, which goes on: %r", TASKS[name], bug, exc_info=bug)
-        elif count & (count - 1) == 0:  # one that comes again and again must not drown all else
-            log.error("A bug of the pool manager in %s, now %d times: %r", TASKS[name], count, bug)
+        if before is None or type(before) is not type(error):
+            log.error("Internal error in %s; it is tried again: %r", TASKS[name], error, exc_info=error)
+        elif count & (count - 1) == 0:  # a repeated error must not fill the log
+            log.error("Internal error in %s, now %d times: %r", TASKS[name], count, error)
         if before is None:
-            self._changed()
+            self._on_change()
 
     def report_recovery(self, name: str) -> None:
-        """Note that a part does its work."""
+        """Record that task ``name`` works."""
         if self._failing.pop(name, None) is not None:
-            log.warning("%s goes well again.", TASKS[name].capitalize())
-            self._changed()
+            log.warning("Task recovered: %s.", TASKS[name])
+            self._on_change()
 
     async def stop(self) -> None:
-        """End all of them, and whatever is under way."""
+        """Cancel all tasks and jobs, and wait until they have ended."""
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -109,21 +110,21 @@ class Supervisor:
             if failures:
                 await asyncio.sleep(min(RETRY_S * 2 ** min(failures - 1, 10), RETRY_S_MAX))
 
-    def _begin(self, job: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def _start(self, job: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(job)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
 
-    def _report_lost_job(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and (bug := task.exception()):
-            self._lost(bug)
+    def _report_job_failure(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()):
+            self._on_job_failure(error)
 
 
 async def wait_for_event(event: asyncio.Event, timeout_s: float) -> bool:
-    """Whether the event is set in that time.
+    """Return whether ``event`` is set within ``timeout_s``.
 
-    Not ``wait_for``: before Python 3.12 that can lose a cancellation that comes as the event is set.
+    ``asyncio.wait_for`` is not used: before Python 3.12 it can lose a cancellation that comes as the event is set.
     """
     waiting = asyncio.ensure_future(event.wait())
     try:

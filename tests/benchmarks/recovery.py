@@ -43,7 +43,7 @@ from fastgpu_jupyter.pool.host.clock import Clock  # noqa: E402
 from fastgpu_jupyter.pool.host.process import holder_of  # noqa: E402
 from fastgpu_jupyter.pool.journal.codec import encode_state  # noqa: E402
 from fastgpu_jupyter.pool.journal.store import Entry, Journal  # noqa: E402
-from fastgpu_jupyter.pool.loop.runtime import SNAPSHOT_EVERY  # noqa: E402
+from fastgpu_jupyter.pool.journal.writer import SNAPSHOT_EVERY  # noqa: E402
 from fastgpu_jupyter.wire.client import PoolClient  # noqa: E402
 from tests.views import device_of  # noqa: E402
 

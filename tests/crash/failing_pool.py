@@ -24,9 +24,11 @@ from typing import Any
 from fastgpu_jupyter.core.pool import Pool
 from fastgpu_jupyter.pool import app
 from fastgpu_jupyter.pool.devices.simulated import SimulatedDriver
+from fastgpu_jupyter.pool.effects.runner import EffectRunner
 from fastgpu_jupyter.pool.host import single_instance
-from fastgpu_jupyter.pool.journal import store
-from fastgpu_jupyter.pool.loop import calls, runtime
+from fastgpu_jupyter.pool.journal import store, writer
+from fastgpu_jupyter.pool.loop.command_loop import CommandLoop
+from fastgpu_jupyter.pool.loop.command_queue import Call
 
 Reached = Callable[[str, str], None]
 
@@ -65,18 +67,18 @@ def install(at: Failpoint) -> None:
 
         setattr(owner, method, wrapped)
 
-    settle = runtime.Runtime._commit
+    commit = CommandLoop._commit
 
-    async def settle_and_note(self: runtime.Runtime, batch: list[calls.Call]) -> None:
+    async def commit_and_note(self: CommandLoop, batch: list[Call]) -> None:
         at.batch = {type(call.command).__name__ for call in batch}
-        await settle(self, batch)
+        await commit(self, batch)
         at.batch = set()
 
-    runtime.Runtime._commit = settle_and_note  # type: ignore[method-assign]
-    runtime.SNAPSHOT_EVERY = 3
+    CommandLoop._commit = commit_and_note  # type: ignore[method-assign]
+    writer.SNAPSHOT_EVERY = 3
     around(Pool, "execute", "apply")
-    around(calls.Call, "answer", "answer")
-    around(runtime.Runtime, "_run_effect", "effect")
+    around(Call, "answer", "answer")
+    around(EffectRunner, "run", "effect")
     around(SimulatedDriver, "prepare", "prepare")
     around(SimulatedDriver, "processes", "drain")
     around(store.Journal, "append", "append")

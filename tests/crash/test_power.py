@@ -22,6 +22,7 @@ from fastgpu_jupyter.pool.host.clock import Clock
 from fastgpu_jupyter.pool.journal.release_log import PreallocatedReleaseLog
 from fastgpu_jupyter.pool.journal.store import Journal
 from fastgpu_jupyter.pool.loop.recovery import recover
+from fastgpu_jupyter.pool.monitors.inventory import DriverAtStartup
 from fastgpu_jupyter.wire.client import new_token
 from fastgpu_jupyter.wire.locate import user_state_dir
 from tests.crash import power
@@ -103,8 +104,8 @@ def test_what_was_acknowledged_survives_a_power_cut(
 def wrong(folder: Path, told: list[str]) -> str | None:
     """What the next pool manager does not know of what somebody was told, or why it does not start."""
     try:
-        journal, release_log = Journal(folder / "journal.db"), PreallocatedReleaseLog(folder / "releases.release_log")
-        pool, _ = recover(journal, SimulatedDriver(DEVICES, {}), Clock(), release_log)
+        journal, release_log = Journal(folder / "journal.db"), PreallocatedReleaseLog(folder / "releases.preallocated")
+        pool, _ = recover(journal, DriverAtStartup(SimulatedDriver(DEVICES, {})), Clock(), release_log)
         answers = set(journal.answers().items())
         journal.close()
         release_log.close()
@@ -141,7 +142,7 @@ def test_a_release_that_was_noted_survives_a_power_cut(recorder: Path, tmp_path:
     subprocess.run([sys.executable, "-c", NOTE, folder, log], env=environment, check=True, timeout=60)
     (tmp_path / "cuts").mkdir()
     for at, told, left in cuts(log, tmp_path / "cuts"):
-        release_log = PreallocatedReleaseLog(left / "releases.release_log")
+        release_log = PreallocatedReleaseLog(left / "releases.preallocated")
         found = [release.lease_id for release in release_log.read()]
         release_log.close()
         assert found[: len(told)] == told, f"seed {SEED}, cut at {at}"

@@ -13,6 +13,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
 
+from fastgpu_jupyter.pool.composition import PoolServices
 from fastgpu_jupyter.pool.devices.simulated import SimulatedDriver
 from fastgpu_jupyter.pool.host import single_instance
 from fastgpu_jupyter.pool.host.clock import Clock
@@ -22,7 +23,7 @@ from fastgpu_jupyter.pool.http.service import PoolService
 from fastgpu_jupyter.pool.journal.release_log import PreallocatedReleaseLog
 from fastgpu_jupyter.pool.journal.store import Journal
 from fastgpu_jupyter.pool.loop.recovery import recover
-from fastgpu_jupyter.pool.loop.runtime import Runtime
+from fastgpu_jupyter.pool.monitors.inventory import DriverAtStartup
 from fastgpu_jupyter.wire import unixsocket
 from fastgpu_jupyter.wire.client import PoolClient
 
@@ -51,29 +52,36 @@ class ServedPool:
         await self._stopped.wait()
         self.server.stop()
         await self.server.close_all_connections()
-        await self.runtime.stop()
+        await self.services.stop()
 
     async def _start(self) -> None:
         self._loop, self._stopped = asyncio.get_running_loop(), asyncio.Event()
         clock = Clock()
         self.journal = Journal(self.folder / "journal.db")
-        driver = SimulatedDriver(self.simulate, {})
-        self.release_log = PreallocatedReleaseLog(self.folder / "releases.release_log")
-        pool, message = recover(self.journal, driver, clock, self.release_log)
-        self.runtime = Runtime(pool, self.journal, driver, clock, self.release_log)
+        self.driver = SimulatedDriver(self.simulate, {})
+        self.release_log = PreallocatedReleaseLog(self.folder / "releases.preallocated")
+        pool, message = recover(self.journal, DriverAtStartup(self.driver), clock, self.release_log)
+        self.services = PoolServices(
+            pool,
+            self.journal,
+            self.driver,
+            clock,
+            self.release_log,
+            admit=self.limits.admit,
+            driver_message=message,
+        )
         self.service = PoolService(
-            self.runtime,
+            self.services.http_backend(),
             scope="user",
             currency="USD",
             started_at=clock.wall_ms(),
             boot_id=clock.boot_id(),
-            message=message,
             limits=self.limits,
         )
         self.server = serve(self.service, clock.boot_id())
-        await self.runtime.start()
+        await self.services.start()
         self.server.add_socket(single_instance.listen(self.path, 0o600))
-        self.runtime.supervisor.run_forever("connections", self.server.sweep)
+        self.services.supervisor.run_forever("connections", self.server.sweep)
 
     def stop(self) -> None:
         """End it as a signal would."""

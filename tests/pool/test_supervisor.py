@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,11 +18,11 @@ from fastgpu_jupyter.core.model.lifecycle import LeaseState
 from fastgpu_jupyter.errors import InternalError
 from fastgpu_jupyter.pool import app
 from fastgpu_jupyter.pool import supervisor as supervisor_module
+from fastgpu_jupyter.pool.composition import PoolServices
 from fastgpu_jupyter.pool.devices.health import HealthEvent
 from fastgpu_jupyter.pool.http import server, stream
-from fastgpu_jupyter.pool.loop import runtime as runtime_module
-from fastgpu_jupyter.pool.loop.runtime import Runtime
-from fastgpu_jupyter.pool.monitors import health as healing
+from fastgpu_jupyter.pool.loop import command_queue, degraded_mode, ticker
+from fastgpu_jupyter.pool.monitors import health, inventory, processes, telemetry
 from fastgpu_jupyter.pool.supervisor import TASKS, Supervisor, wait_for_event
 from fastgpu_jupyter.wire.client import new_token
 from tests.core.faults import WRONG_ADDRESS
@@ -38,16 +39,25 @@ FAILURES = 2
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervisor_module, "RETRY_S", 0.01)
-    monkeypatch.setattr(runtime_module, "FORGET_TICKS", 1)
+    monkeypatch.setattr(ticker, "FORGET_TICKS", 1)
     monkeypatch.setattr(stream, "RETRY_S", 0.01)
     for module, names in (
-        (runtime_module, ("TICK_S", "SAMPLE_S", "LOOK_S", "WATCH_S", "PROBE_S")),
-        (healing, ("LOOK_S", "RETRY_S")),
+        (ticker, ("TICK_S",)),
+        (telemetry, ("SAMPLE_INTERVAL_S",)),
+        (inventory, ("REFRESH_INTERVAL_S",)),
+        (processes, ("CHECK_INTERVAL_S",)),
+        (degraded_mode, ("PROBE_S",)),
+        (command_queue, ("RETRY_S",)),
+        (health, ("CHECK_INTERVAL_S", "RETRY_S")),
         (server, ("SWEEP_S",)),
         (app, ("IDLE_CHECK_S",)),
     ):
         for name in names:
             monkeypatch.setattr(module, name, 0.01)
+
+
+def reraise(error: Exception) -> None:
+    raise error
 
 
 class Bug:
@@ -68,22 +78,22 @@ def logged(caplog: pytest.LogCaptureFixture, part: str) -> list[logging.LogRecor
     return [one for one in caplog.records if one.levelno == logging.ERROR and TASKS[part] in one.getMessage()]
 
 
-async def goes_on(runtime: Runtime, part: str, bug: Bug, caplog: pytest.LogCaptureFixture) -> None:
+async def goes_on(services: PoolServices, part: str, bug: Bug, caplog: pytest.LogCaptureFixture) -> None:
     """It failed, somebody was told while it did, and now it does its work."""
     await async_wait_until(lambda: bug.calls > FAILURES + 1, f"{part} goes on")
-    assert runtime.supervisor.failures[part] == FAILURES
-    await async_wait_until(lambda: runtime.supervisor.failure_message is None, "it is well again")
+    assert services.supervisor.failures[part] == FAILURES
+    await async_wait_until(lambda: services.supervisor.failure_message is None, "it is well again")
     first, *_ = logged(caplog, part)
     assert first.exc_info, "with the place of the bug"
-    assert runtime.fault is None, "grants go on"
+    assert services.faults.message is None, "grants go on"
 
 
-OWNERS: dict[str, tuple[str, Callable[[Runtime, FrailDriver], Any], str]] = {
-    "clock": ("clock", lambda runtime, _: runtime._journal, "forget_answers"),
-    "counters": ("counters", lambda runtime, _: runtime._sampler, "sample"),
-    "history": ("counters", lambda runtime, _: runtime.history, "add"),
+OWNERS: dict[str, tuple[str, Callable[[PoolServices, FrailDriver], Any], str]] = {
+    "clock": ("clock", lambda services, _: services.writer.journal, "forget_answers"),
+    "counters": ("counters", lambda services, _: services.telemetry._sampler, "sample"),
+    "history": ("counters", lambda services, _: services.telemetry.history, "add"),
     "devices": ("devices", lambda _, driver: driver, "inventory"),
-    "processes": ("processes", lambda runtime, _: runtime.process_monitor, "refresh"),
+    "processes": ("processes", lambda services, _: services.processes, "check_once"),
     "health": ("health", lambda _, driver: driver.played, "look"),
     "health, thread": ("errors", lambda _, driver: driver.played, "wait"),
 }
@@ -97,16 +107,16 @@ def test_a_part_that_meets_a_bug_is_told_of_and_goes_on(
     driver = FrailDriver()
 
     async def story(pool: Pool) -> None:
-        runtime = pool.runtime
+        services = pool.services
         told: list[str | None] = []
-        runtime.follow(
-            lambda changes: told.append(runtime.supervisor.failure_message) if changes.pool else None, lambda: None
+        services.notifier.subscribe(
+            lambda changes: told.append(services.supervisor.failure_message) if changes.pool else None, reraise
         )
-        bug = Bug(owner(runtime, driver), name)
+        bug = Bug(owner(services, driver), name)
         if which == "health, thread":
             await async_wait_until(lambda: bug.calls > FAILURES, "the thread goes on")
-            runtime.supervisor.report_recovery(part)  # by the next error that is told
-        await goes_on(runtime, part, bug, caplog)
+            services.supervisor.report_recovery(part)  # by the next error that is told
+        await goes_on(services, part, bug, caplog)
         assert any(sentence and TASKS[part] in sentence for sentence in told)
         assert told[-1] is None
         await pool.ask("a")
@@ -126,8 +136,8 @@ def test_an_error_that_cannot_be_told_does_not_keep_the_next_one_back(
         bug = Bug(driver.played, "processes")
         for _ in range(FAILURES + 2):
             driver.played.events.put(HealthEvent("gpu-0", WRONG_ADDRESS))
-        await goes_on(pool.runtime, "errors", bug, caplog)
-        await async_wait_until(lambda: pool.runtime.metrics.faults["Xid 31"] == FAILURES + 2, "all were counted")
+        await goes_on(pool.services, "errors", bug, caplog)
+        await async_wait_until(lambda: pool.services.metrics.faults["Xid 31"] == FAILURES + 2, "all were counted")
         assert (await pool.lease("a")).fault is not None
 
     run(tmp_path, story, driver)
@@ -137,18 +147,18 @@ def test_a_bug_in_deciding_stops_grants_and_answers_who_asked(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def story(pool: Pool) -> None:
-        runtime = pool.runtime
+        services = pool.services
         await pool.ask("a")
         await pool.until("a", LeaseState.ACTIVE)
         with monkeypatch.context() as broken:
-            for name in ("_commit", "_reload"):
-                broken.setattr(runtime, name, lambda *_: 1 / 0)
+            broken.setattr(services.loop, "_commit", lambda *_: 1 / 0)
+            broken.setattr(services.degraded_mode, "reload", lambda *_: 1 / 0)
             with pytest.raises(InternalError):
-                await runtime.submit(c.ReleaseLease("a"))
-            await async_wait_until(lambda: runtime.supervisor.failures["requests"], "it is counted")
+                await services.commands.submit(c.ReleaseLease("a"))
+            await async_wait_until(lambda: services.supervisor.failures["requests"], "it is counted")
         assert logged(caplog, "requests")
-        assert runtime.fault is not None
-        await runtime.submit(c.ReleaseLease("a"))
+        assert services.faults.message is not None
+        await services.commands.submit(c.ReleaseLease("a"))
         await pool.until("a", LeaseState.ENDED)
 
     run(tmp_path, story, FrailDriver())
@@ -156,13 +166,13 @@ def test_a_bug_in_deciding_stops_grants_and_answers_who_asked(
 
 def test_a_bug_in_trying_the_disk_is_tried_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     async def story(pool: Pool) -> None:
-        runtime = pool.runtime
-        runtime._unwritable = "the disk is full"
-        bug = Bug(runtime, "_write_pending")
-        runtime.supervisor.run_once(runtime._retry_until_writable())
-        await async_wait_until(lambda: runtime.fault is None, "the journal is written again")
+        services = pool.services
+        services.faults.begin_unwritable("The disk is full.")
+        bug = Bug(services.degraded_mode, "_write_pending")
+        services.supervisor.run_once(services.degraded_mode._retry_until_writable())
+        await async_wait_until(lambda: services.faults.message is None, "the journal is written again")
         assert bug.calls == FAILURES + 1
-        assert runtime.supervisor.failures["journal"] == FAILURES
+        assert services.supervisor.failures["journal"] == FAILURES
         assert logged(caplog, "journal")
 
     run(tmp_path, story, FrailDriver())
@@ -178,7 +188,7 @@ def test_what_cannot_be_told_of_stands_and_readers_begin_anew(serve: Serve, capl
         again = next(snapshots)
     assert bug.calls > FAILURES
     assert (first["leases"], [one["id"] for one in again["leases"]]) == ([], [lease["id"]])
-    assert pool.runtime.supervisor.failures["events"] == FAILURES
+    assert pool.services.supervisor.failures["events"] == FAILURES
     assert logged(caplog, "events")
     wait_until(lambda: pool.client.pool()["message"] is None, "nothing is told of it any more")
     failures = 'fastgpu_failures_total{task="events"} 2.0'
@@ -187,9 +197,11 @@ def test_what_cannot_be_told_of_stands_and_readers_begin_anew(serve: Serve, capl
 
 def test_a_follower_with_a_bug_keeps_nobody_from_a_grant(serve: Serve) -> None:
     pool = serve()
-    pool.call(lambda: pool.runtime.follow(lambda _: 1 // 0, lambda: None))  # type: ignore[arg-type]  # it raises
+    supervisor, notifier = pool.services.supervisor, pool.services.notifier
+    report = partial(supervisor.report_failure, "events")
+    pool.call(lambda: notifier.subscribe(lambda _: 1 // 0, report))  # type: ignore[arg-type]  # it raises
     assert pool.client.request("half", token=new_token())["state"] in {"preparing", "active"}
-    assert pool.runtime.fault is None
+    assert pool.services.faults.message is None
     assert TASKS["events"] in str(pool.client.pool()["message"])
 
 
@@ -201,7 +213,7 @@ def test_connections_are_looked_after_although_that_failed(serve: Serve, caplog:
         (one,) = pool.server._streams
         bug = Bug(one, "waits_s")
         wait_until(lambda: bug.calls > FAILURES + 1, "it goes on")
-    assert pool.runtime.supervisor.failures["connections"] == FAILURES
+    assert pool.services.supervisor.failures["connections"] == FAILURES
     assert logged(caplog, "connections")
 
 
@@ -280,7 +292,7 @@ def test_a_cancellation_that_comes_as_a_wait_ends_is_not_lost(serve: Serve, wait
             caller: Any = SimpleNamespace(access=SimpleNamespace(includes=lambda _: True))
             waiting = asyncio.ensure_future(service.wait(caller, lease["id"], 60, lambda _: False))
             await async_wait_until(lambda: service.publisher._waiting.get(lease["id"]), "it waits")
-            await async_wait_until(lambda: not pool.runtime._commit_lock.locked(), "all is settled")
+            await async_wait_until(lambda: not pool.services.store.commit_lock.locked(), "all is settled")
             for _ in range(10):
                 await asyncio.sleep(0)
             (changed,) = service.publisher._waiting[lease["id"]]

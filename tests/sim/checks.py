@@ -117,30 +117,30 @@ class Checks(SimulationState):
 
     def check(self) -> None:
         """Check the state after a step, unless a write is in progress."""
-        runtime = self.runtime
-        if runtime is None:
+        services = self.services
+        if services is None:
             self.degraded_since_s = None
-        if runtime is None or runtime._commit_lock.locked():
+        if services is None or services.store.commit_lock.locked():
             return
         faults, now_s = self.host.faults, self.host.time.now_s
-        stuck = runtime.fault is not None and not (self.has_bug or faults.disk_full or faults.late)
+        stuck = services.faults.message is not None and not (self.has_bug or faults.disk_full or faults.late)
         self.degraded_since_s = (self.degraded_since_s or now_s) if stuck else None
         if self.degraded_since_s is not None:
             require(
                 now_s - self.degraded_since_s <= DEGRADED_S_MAX,
                 "granting stays stopped though the disk is writable:",
-                runtime.fault,
+                services.faults.message,
             )
-        state = runtime._pool.state
+        state = services.store.state
         self.observe(state)
         require(
             not self.host.partitions.foreign_destroyed,
             "the pool destroyed partitions of others:",
             self.host.partitions.foreign_destroyed,
         )
-        if runtime.fault is None and not self.has_bug and not runtime._calls.qsize():
-            at = Instant(max(state.last.ms, runtime.now().ms), 0)
-            grants = runtime._pool.advance(at)
+        if services.faults.message is None and not self.has_bug and not services.commands._calls.qsize():
+            at = Instant(max(state.last.ms, services.store.now().ms), 0)
+            grants = services.store.pool.advance(at)
             self.grantable_since_ms = (self.grantable_since_ms or self.host.true_ms) if grants else None
             # Once the disk is writable again, waiting requests are granted within a tick.
             waited_ms = self.host.true_ms - (self.grantable_since_ms or self.host.true_ms)

@@ -13,7 +13,7 @@ from fastgpu_jupyter.core.model.entities import (
     Priority,
 )
 from fastgpu_jupyter.errors import CallerError, FastGPUError, InternalError
-from fastgpu_jupyter.pool.loop.runtime import Runtime
+from fastgpu_jupyter.pool.composition import PoolServices
 from tests.core.faults import BAD_MEMORY, MEMORY_ERRORS, WRONG_ADDRESS
 from tests.sim.checks import Checks
 from tests.sim.host import SPECS, SimulatedProcess
@@ -26,18 +26,18 @@ class Clients(Checks):
 
     def send(self, call: ClientCall) -> None:
         """Send a call, once more where it was sent before; it is lost where no pool manager runs."""
-        if self.runtime is None:
+        if self.services is None:
             return
         call.in_flight += 1
-        self.start_task(self._send(self.runtime, call))
+        self.start_task(self._send(self.services, call))
 
-    async def _send(self, runtime: Runtime, call: ClientCall) -> None:
+    async def _send(self, services: PoolServices, call: ClientCall) -> None:
         lost = self.rng.random() < 0.1
         command = call.command()
         if isinstance(command, c.ReleaseLease):
             self.observed[command.lease_id].release_sent = True
         try:
-            answer = await runtime.submit(command, call.key)
+            answer = await services.commands.submit(command, call.key)
         except CallerError as refusal:
             self.log(f"{call.kind} {call.key}: refused: {refusal}")
             call.refused = True

@@ -29,9 +29,10 @@ class HostEvents(Clients):
         active = [name for name, lease_seen in self.observed.items() if lease_seen.state is LeaseState.ACTIVE]
         if active:
             name = self.rng.choice(active)
-            runtime = self.runtime
+            services = self.services
             # The lease has to be active now; when it was read last it may have been active.
-            lease = runtime._pool.state.leases.get(name) if runtime and not runtime._commit_lock.locked() else None
+            store = services.store if services else None
+            lease = store.state.leases.get(name) if store and not store.commit_lock.locked() else None
             if lease is not None and lease.state is LeaseState.ACTIVE:
                 child = self.host.spawn(lease_id=name)
                 gpu = lease.logical_gpu
@@ -51,7 +52,7 @@ class HostEvents(Clients):
         else:
             self.host.show(device)
         self.log(f"devices shown: {sorted(self.host.shown)}")
-        if self.rng.random() < 0.5 and self.runtime is not None:
+        if self.rng.random() < 0.5 and self.services is not None:
             specs = tuple(self.driver.inventory()[0])
             self.submit(ClientCall(f"key-{self.next_number()}", lambda: c.SetDevices(specs), "devices"))
 
@@ -61,7 +62,7 @@ class HostEvents(Clients):
         if device_id in partitions.hidden:
             return
         # While a write is in progress it is not known which partitions are promised.
-        if self.rng.random() < 0.6 and not (self.runtime is not None and self.runtime._commit_lock.locked()):
+        if self.rng.random() < 0.6 and not (self.services is not None and self.services.store.commit_lock.locked()):
             self.log(f"an administrator creates {partitions.create_foreign(device_id, self.promised_partitions())}")
             return
         gone = partitions.destroy_any(device_id)
@@ -113,11 +114,11 @@ class HostEvents(Clients):
 
     def inject_bug(self) -> None:
         """Let the pool manager fail with an internal error after it has applied a part of a command."""
-        if self.runtime is None or self.has_bug or self.runtime.fault is not None:
+        if self.services is None or self.has_bug or self.services.faults.message is not None:
             return
         self.log("internal error")
         self.has_bug = True
-        pool = self.runtime._pool
+        pool = self.services.store.pool
 
         def fail(_: object, **_options: object) -> None:
             del pool.advance

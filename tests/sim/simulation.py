@@ -30,15 +30,19 @@ from fastgpu_jupyter.core.model.events import LeaseRequested
 from fastgpu_jupyter.core.model.lifecycle import LeaseState
 from fastgpu_jupyter.core.pool import replay as apply_all
 from fastgpu_jupyter.errors import FastGPUError, InternalError
+from fastgpu_jupyter.pool.composition import PoolServices, Threads
+from fastgpu_jupyter.pool.devices import driver_thread as driver_thread_module
 from fastgpu_jupyter.pool.effects import executor as executor_module
 from fastgpu_jupyter.pool.host import process as process_module
 from fastgpu_jupyter.pool.journal import store as store_module
+from fastgpu_jupyter.pool.journal import writer as writer_module
 from fastgpu_jupyter.pool.journal.release_log import PreallocatedReleaseLog
 from fastgpu_jupyter.pool.journal.store import Journal
-from fastgpu_jupyter.pool.loop import runtime as runtime_module
+from fastgpu_jupyter.pool.loop import command_queue as command_queue_module
 from fastgpu_jupyter.pool.loop.recovery import recover, replay
-from fastgpu_jupyter.pool.loop.runtime import Runtime
-from fastgpu_jupyter.pool.monitors import sampler as sampler_module
+from fastgpu_jupyter.pool.monitors import processes as processes_module
+from fastgpu_jupyter.pool.monitors import telemetry as telemetry_module
+from fastgpu_jupyter.pool.monitors.inventory import DriverAtStartup
 from tests.sim import checks
 from tests.sim.host import SimulatedHost
 from tests.sim.host_events import HostEvents
@@ -48,6 +52,10 @@ from tests.sim.state import InvariantViolation, require
 ROUNDS_MAX = 100_000
 #: States that a lease leaves by itself.
 TRANSIENT = frozenset({LeaseState.PREPARING, LeaseState.PARKING, LeaseState.RESUMING, LeaseState.DRAINING})
+
+
+def _reraise(error: Exception) -> None:
+    raise error
 
 
 class Simulation(HostEvents):
@@ -67,7 +75,7 @@ class Simulation(HostEvents):
             journal = self.journal = Journal(self.path)
             self.release_log = PreallocatedReleaseLog(self.folder / "releases.release_log")
             self.driver = self.host.driver()
-            pool, _ = recover(journal, self.driver, self.host, self.release_log)  # type: ignore[arg-type]
+            pool, _ = recover(journal, DriverAtStartup(self.driver), self.host, self.release_log)
         except Crash:
             self._end_process()
             return False
@@ -80,18 +88,25 @@ class Simulation(HostEvents):
         self.observe(pool.state)
         asyncio._set_running_loop(loop)
         try:
-            runtime = self.runtime = Runtime(pool, journal, self.driver, self.host, self.release_log)  # type: ignore[arg-type]
-            runtime.follow(lambda _: self.read(), lambda: None)
+            services = self.services = PoolServices(
+                pool,
+                journal,
+                self.driver,
+                self.host,
+                self.release_log,
+                threads=Threads(SimulatedThread, SimulatedThread),
+            )
+            services.notifier.subscribe(lambda _: self.read(), _reraise)
         finally:
             asyncio._set_running_loop(None)
-        self.start_task(runtime.start())
+        self.start_task(services.start())
         self.log(f"serves, process {self.process_count}")
         return True
 
     def read(self) -> None:
         """Read the state as soon as no write is in progress, and check it."""
-        if self.runtime is not None:
-            self.start_task(self.runtime.read(lambda state, _: self._guarded(lambda: self.observe(state))))
+        if self.services is not None:
+            self.start_task(self.services.store.read(lambda state, _: self._guarded(lambda: self.observe(state))))
 
     def _end_process(self) -> None:
         """End the process of the pool manager; the files stay as they are now."""
@@ -110,7 +125,7 @@ class Simulation(HostEvents):
         if self.release_log is not None:
             self.release_log.close()
         shutil.rmtree(old.parent)
-        self.runtime = self.journal = self.release_log = self.host.loop = None
+        self.services = self.journal = self.release_log = self.host.loop = None
         self.host.descriptors.clear()
         for call in self.open_calls:
             call.in_flight = 0
@@ -125,13 +140,13 @@ class Simulation(HostEvents):
 
     def crash(self) -> None:
         """Kill the pool manager; check that the journal has the state that it had in memory."""
-        runtime = self.runtime
-        if runtime is None:
+        services = self.services
+        if services is None:
             return
         self.log("crash")
         self.crashes += 1
-        quiet = not runtime._commit_lock.locked() and runtime.fault is None and not self.has_bug
-        before = runtime._pool.state
+        quiet = not services.store.commit_lock.locked() and services.faults.message is None and not self.has_bug
+        before = services.store.state
         self._end_process()
         self.has_bug = False
         if quiet:
@@ -146,9 +161,9 @@ class Simulation(HostEvents):
     def stop(self) -> None:
         """Stop the pool manager as a signal does."""
         loop = self.host.loop
-        if self.runtime is None or loop is None:
+        if self.services is None or loop is None:
             return
-        task = self.start_task(self.runtime.stop())
+        task = self.start_task(self.services.stop())
         self.run(60.0)
         if self.host.loop is not loop:
             return  # it crashed in its last write
@@ -227,7 +242,7 @@ class Simulation(HostEvents):
         self.rng.choices([action for _, action in actions], [weight for weight, _ in actions])[0]()
         if self.rng.random() < 0.15:
             self.host.faults.disk_full = False
-        if self.runtime is None and self.rng.random() < 0.8:
+        if self.services is None and self.rng.random() < 0.8:
             self.start()
         if self.rng.random() < 0.5:
             self.run(1.0, self.rng.randrange(1, 12))  # the next action comes at any await
@@ -246,7 +261,7 @@ class Simulation(HostEvents):
         if self.has_bug:
             self.crash()
         for _ in range(20):
-            if self.runtime is None:
+            if self.services is None:
                 self.start()
             for call in list(self.open_calls):
                 self.send(call)
@@ -257,9 +272,10 @@ class Simulation(HostEvents):
         self.grantable_since_ms = -checks.UNGRANTED_MS_MAX
         require(not self.open_calls, f"a call was never answered: {self.open_calls[:1]}")
         self.check()
-        assert self.runtime is not None
-        require(self.runtime.fault is None, f"granting stays stopped after all faults have ended: {self.runtime.fault}")
-        state = self.runtime._pool.state
+        assert self.services is not None
+        fault = self.services.faults.message
+        require(fault is None, f"granting stays stopped after all faults have ended: {fault}")
+        state = self.services.store.state
         for lease in state.leases.values():
             done = lease.state is LeaseState.ENDED
             require(done or self.host.is_alive(lease.holder), "the lease of a dead holder has not ended:", lease)
@@ -325,15 +341,13 @@ def simulated_host(host: SimulatedHost) -> Iterator[None]:
     """Replace the operating system, the disk and the threads of the package by those of ``host``."""
     with contextlib.ExitStack() as stack:
         for target, name, value in (
-            (runtime_module, "ThreadPoolExecutor", SimulatedThread),
-            (executor_module, "DaemonThreads", SimulatedThread),
-            (executor_module, "ANSWER_S", 1e6),
-            (sampler_module, "DaemonThreads", SimulatedThread),
+            (driver_thread_module, "ANSWER_S", 1e6),
             (executor_module, "lease_of", host.lease_of),
             (executor_module, "leases_of", lambda pid, of: [one for one in of if one == host.lease_of(pid)]),
-            (runtime_module, "SNAPSHOT_EVERY", 5),
-            (runtime_module, "SAMPLE_S", 10.0),
-            (runtime_module, "WATCH_S", 1e9),  # it reads the processes of the real machine
+            (writer_module, "SNAPSHOT_EVERY", 5),
+            (telemetry_module, "SAMPLE_INTERVAL_S", 10.0),
+            (command_queue_module, "RETRY_S", 10.0),
+            (processes_module, "CHECK_INTERVAL_S", 1e9),  # it reads the processes of the real machine
             (executor_module, "DRAIN_POLL_S", 1.0),
             (process_module, "os", host.operating_system()),
             (process_module, "_identify", host.identify),
@@ -353,7 +367,7 @@ def simulate(seed: int, steps: int, *, verbose: bool = False) -> Simulation:
         simulation = Simulation(seed, Path(folder), verbose=verbose)
         try:
             with simulated_host(simulation.host):
-                while simulation.runtime is None:
+                while simulation.services is None:
                     simulation.start()
                 for _ in range(steps):
                     simulation.step()
@@ -367,7 +381,7 @@ def simulate(seed: int, steps: int, *, verbose: bool = False) -> Simulation:
                 print(again, file=sys.stderr)  # noqa: T201
             raise
         finally:
-            if simulation.runtime is not None:
+            if simulation.services is not None:
                 simulation._end_process()
         return simulation
 

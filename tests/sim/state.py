@@ -10,10 +10,10 @@ from typing import Any
 
 from fastgpu_jupyter.core.model import commands as c
 from fastgpu_jupyter.core.model.lifecycle import HOLDING_CAPACITY, LeaseState
+from fastgpu_jupyter.pool.composition import PoolServices
 from fastgpu_jupyter.pool.journal.codec import Record
 from fastgpu_jupyter.pool.journal.release_log import PreallocatedReleaseLog
 from fastgpu_jupyter.pool.journal.store import Journal
-from fastgpu_jupyter.pool.loop.runtime import Runtime
 from tests.sim.host import SimulatedHost, SimulatedProcess
 from tests.sim.simulated_devices import PartitionPlace
 from tests.sim.simulated_loop import SimulatedThread
@@ -76,7 +76,7 @@ class SimulationState:
         self.open_calls: list[ClientCall] = []  #: not answered yet
         self.processes: list[SimulatedProcess] = []
         self.children: list[SimulatedProcess] = []
-        self.runtime: Runtime | None = None
+        self.services: PoolServices | None = None
         self.driver: Any = None
         self.journal: Journal | None = None
         self.release_log: PreallocatedReleaseLog | None = None
@@ -113,7 +113,7 @@ class SimulationState:
 
     def promised_partitions(self) -> set[PartitionPlace]:
         """Return the partitions that leases hold and that the pool creates."""
-        leases = self.runtime._pool.state.leases.values() if self.runtime is not None else ()
+        leases = self.services.store.state.leases.values() if self.services is not None else ()
         gpus = [
             lease.logical_gpu for lease in leases if lease.state in HOLDING_CAPACITY and lease.logical_gpu is not None
         ]

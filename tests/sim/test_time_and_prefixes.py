@@ -17,6 +17,7 @@ from fastgpu_jupyter.core.pool import replay as apply_all
 from fastgpu_jupyter.pool.journal.codec import Record, decode_state, encode_state
 from fastgpu_jupyter.pool.journal.store import Entry, Journal
 from fastgpu_jupyter.pool.loop.recovery import recover, replay
+from fastgpu_jupyter.pool.monitors.inventory import DriverAtStartup
 from tests.sim.simulation import Simulation, simulate, simulated_host
 
 pytestmark = pytest.mark.slow
@@ -34,16 +35,16 @@ def simulation(tmp_path: Path) -> Iterator[Simulation]:
             one.run(1.0)
             one.check()
         yield one
-        if one.runtime is not None:
+        if one.services is not None:
             one._end_process()
 
 
 def active(simulation: Simulation) -> tuple[str, int]:
     """Return an active lease and the time that it is billed for."""
-    assert simulation.runtime is not None
-    state = simulation.runtime._pool.state
+    assert simulation.services is not None
+    state = simulation.services.store.state
     lease = next(one for one in state.leases.values() if one.state is LeaseState.ACTIVE)
-    return lease.id, meter.active_ms(lease, simulation.runtime.now().ms)
+    return lease.id, meter.active_ms(lease, simulation.services.store.now().ms)
 
 
 @pytest.mark.parametrize("jump_ms", [TEN_YEARS_MS, -TEN_YEARS_MS, 86_400_000, -86_400_000, -1])
@@ -80,8 +81,8 @@ def test_reboot_ends_leases_and_bills_no_time_after_it(simulation: Simulation) -
     assert simulation.start()
     simulation.run(5.0)
     simulation.check()
-    assert simulation.runtime is not None
-    lease = simulation.runtime._pool.state.leases[lease_id]
+    assert simulation.services is not None
+    lease = simulation.services.store.state.leases[lease_id]
     assert (lease.state, lease.end_reason) == (LeaseState.ENDED, EndReason.HOLDER_DIED)
     assert before_ms - 65_000 <= lease.active_ms <= before_ms
 
@@ -120,7 +121,7 @@ def test_recovery_from_any_prefix_continues_with_or_without_a_snapshot(recorded:
         assert replay(journal) == replay(journal)
         host = Simulation(number, tmp_path).host
         host.boots = int(state.boot_id.partition("-")[2] or 1)
-        pool, _ = recover(journal, host.driver(), host)  # type: ignore[arg-type]
+        pool, _ = recover(journal, DriverAtStartup(host.driver()), host)
         recovered = pool.state
         assert not list(violations(recovered))
         assert set(state.leases) <= set(recovered.leases)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,9 +25,9 @@ from ..host.threads import DaemonThreads
 
 T = TypeVar("T")
 log = logging.getLogger("fastgpu.pool")
-#: How long anybody waits for a group to be what it should be; it takes milliseconds.
+#: How long a caller waits for a group to be up to date; it takes milliseconds.
 APPLY_TIMEOUT_S = 5.0
-#: Between two looks at groups in which something runs that outlived its lease.
+#: The pause between two searches for groups that have no process any more.
 CLEANUP_INTERVAL_S = 5.0
 
 
@@ -38,29 +39,33 @@ class DeviceAccessController:
     """
 
     def __init__(
-        self, groups: LeaseGroups, nodes_of: Callable[[LogicalGPU], Sequence[str]], notify_lease: Callable[[str], None]
+        self,
+        groups: LeaseGroups,
+        nodes_of: Callable[[LogicalGPU], Sequence[str]],
+        notify_lease: Callable[[str], None],
+        new_thread: Callable[[int, str], Executor] = DaemonThreads,
     ) -> None:
         self._groups = groups
         self._nodes_of = nodes_of
         self._notify_lease = notify_lease
-        self._thread = DaemonThreads(1, "groups")
+        self._thread = new_thread(1, "groups")
         self._holders: dict[str, Holder] = {}  #: of leases that are not over
         self._open: dict[str, tuple[str, ...]] = {}  #: by lease, what it may open
         self._leases: dict[Holder, set[str]] = {}
-        self._access: dict[str, DeviceAccess] = {}  #: by lease, what became of it
+        self._access: dict[str, DeviceAccess] = {}  #: by lease, its access now
         self._pending: dict[Holder, asyncio.Future[None]] = {}
         self._in_progress: dict[Holder, asyncio.Future[None]] = {}
         self._wake = asyncio.Event()
         self._adopted = False
 
     def access_of(self, lease_id: str) -> DeviceAccess:
-        """Whether other devices' files are closed to the lease's kernel, and what is to be said of that."""
+        """Return whether other devices' files are closed to the lease's kernel, and why not."""
         return self._access.get(lease_id, NOT_ENFORCED)
 
-    # -- what should be -----------------------------------------------------------------------------------------------
+    # -- wanted access ------------------------------------------------------------------------------------------------
 
     def update(self, state: State, lease_ids: Iterable[str]) -> None:
-        """Those leases may be other ones than before."""
+        """Take over the leases ``lease_ids`` of ``state``, which changed."""
         for lease_id in lease_ids:
             self._update(lease_id, state.leases.get(lease_id))
 
@@ -93,23 +98,23 @@ class DeviceAccessController:
             self._wake.set()
 
     async def open_devices(self, lease_id: str, gpu: LogicalGPU) -> None:
-        """Open the files of what was made for a lease, before it is told so."""
+        """Open the device files of ``gpu`` to the holder of the lease, before the lease is reported as ready."""
         holder = self._holders.get(lease_id)
         if holder is not None:
             self._set(lease_id, holder, tuple(self._nodes_of(gpu)))
             await self.wait_until_applied(lease_id)
 
     async def wait_until_applied(self, lease_id: str) -> None:
-        """Return once the group of the lease's kernel is what it should be, or after a while."""
+        """Return once the group of the lease's kernel is up to date, or after :data:`APPLY_TIMEOUT_S`."""
         holder = self._holders.get(lease_id)
         done = self._pending.get(holder) or self._in_progress.get(holder) if holder is not None else None
         if done is not None:
             await asyncio.wait({done}, timeout=APPLY_TIMEOUT_S)
 
-    # -- making it so -------------------------------------------------------------------------------------------------
+    # -- applied access -----------------------------------------------------------------------------------------------
 
     async def apply_pending(self) -> None:
-        """Have the groups be what they should be, as soon as one is not."""
+        """Wait until a group is out of date, and bring all of them up to date."""
         if not self._adopted:
             await self._in_thread(self._groups.adopt, set(self._holders.values()))
             self._adopted = True
@@ -122,7 +127,7 @@ class DeviceAccessController:
             try:
                 await self._apply(holder)
             except Exception:
-                self._mark(holder)  # after a bug it is tried again
+                self._mark(holder)  # after an internal error it is tried again
                 raise
             finally:
                 del self._in_progress[holder]
@@ -141,13 +146,13 @@ class DeviceAccessController:
             self._notify_lease(lease_id)
 
     def _restrict(self, holder: Holder, leases: frozenset[str], nodes: set[str]) -> DeviceAccess:
-        """In the thread: a server, which holds leases of kernels to come, is left alone."""
+        """Restrict a kernel, in the thread. A server, which holds leases for kernels to come, is not restricted."""
         if not self._groups.has(holder) and lease_of(holder.pid) not in leases:
             return NOT_ENFORCED
         return self._groups.restrict(holder, nodes)
 
     async def remove_empty_groups(self) -> None:
-        """After a pause, remove groups in which nothing runs any more."""
+        """Pause, then remove the groups that have no process."""
         await asyncio.sleep(CLEANUP_INTERVAL_S)
         await self._in_thread(self._groups.remove_empty)
 
@@ -155,18 +160,38 @@ class DeviceAccessController:
         return await asyncio.get_running_loop().run_in_executor(self._thread, call, *args)
 
     def close(self) -> None:
-        """Groups stay as they are: their kernels go on."""
-        self._thread.shutdown(cancel_futures=True)
+        """Leave the groups as they are, because their kernels go on."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+
+class UnrestrictedDeviceAccess:
+    """Device access of a pool that closes no device files: leases only say which files they need."""
+
+    def access_of(self, lease_id: str) -> DeviceAccess:  # noqa: ARG002 (the interface of the controller)
+        """Return that nothing is enforced."""
+        return NOT_ENFORCED
+
+    def update(self, state: State, lease_ids: Iterable[str]) -> None:
+        """Do nothing, because no group follows the state."""
+
+    async def open_devices(self, lease_id: str, gpu: LogicalGPU) -> None:
+        """Return at once, because every file is open."""
+
+    async def wait_until_applied(self, lease_id: str) -> None:
+        """Return at once, because nothing is applied."""
+
+    def close(self) -> None:
+        """Do nothing, because there is no thread."""
 
 
 def create_lease_groups(state_dir: Path, boot_id: str, files: DeviceFiles, *, close: bool) -> LeaseGroups | None:
-    """The groups of the pool with that journal, if it is to close device files and can; else that is said, once."""
+    """Return the groups of the pool in ``state_dir``, or ``None`` if device files are not, or cannot be, closed."""
     why = lease_groups.unsupported_reason(files)
     groups = LeaseGroups(state_dir, boot_id, files)
     if not close:
         if why is None:
-            groups.remove_restrictions()  # what a pool manager closed that was told to
+            groups.remove_restrictions()  # of an earlier pool manager that closed files
         return None
     if why is not None:
-        log.warning("The device files of other GPUs are told to leases and not closed to them: %s", why)
+        log.warning("Device files of other GPUs are reported to leases and not closed to them: %s", why)
     return groups

@@ -1,16 +1,16 @@
-"""Overwrites what a lease left in the memory of its device, before anybody else's lease can be there.
+"""The scrubber: overwrites what a lease left in the memory of its device, before another lease can be there.
 
-Called by the effect executor, once no process of the lease is on the device and while the lease still holds its
-capacity. A process of its own for each device, the driver's :class:`ScrubCommand`, does the work and is killed after a
-time limit.
+The effect executor calls it once no process of the lease is on the device, while the lease still holds its capacity. A
+process of its own for each device, the driver's :class:`ScrubCommand`, does the work and is killed after a time limit.
 
-What is overwritten: a partition of the hardware, whatever happens on its neighbours; a device, where no other lease is
-on it. Where others are, nothing is: only who takes all free memory knows that the right memory was among it, and the
-others' own allocations would fail meanwhile. What they free themselves, too, goes from one to the other there.
+A partition of the hardware is overwritten whatever happens on its neighbours. A device is overwritten if no other lease
+is on it. If others are there, nothing is overwritten: only a process that takes all free memory can be sure to have
+taken the right memory, and the allocations of the others would fail meanwhile. Memory that those others free passes
+from one to the other as well.
 
-From the first try to the last, the device is *claimed*: leases that come to it meanwhile are not prepared. Where a try
-fails the pool is told (:class:`~core.model.commands.ReportScrubFailure`) and grants nothing there, and it is tried
-again, until it works or an administrator goes on without (``jupyter fastgpu drain DEVICE --undo``).
+From the first try to the last, leases that are granted on the device are not prepared. If a try fails, the pool records
+it (:class:`~core.model.commands.ReportScrubFailure`) and grants nothing there. It is tried again until it works or an
+administrator continues without (``jupyter fastgpu drain DEVICE --undo``).
 """
 
 from __future__ import annotations
@@ -24,19 +24,20 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from ...core.model import commands as c
-from ...core.model.entities import GONE, LogicalGPU, ScrubOutcome, ScrubResult
+from ...core.model.entities import GONE, LogicalGPU, ScrubOutcome, ScrubResult, State
 from ...errors import HostFault
 from ...units import MIB, format_memory
 from ..devices.driver import DeviceGone, ScrubCommand
 
 log = logging.getLogger("fastgpu.pool")
-#: How it is made sure that memory is not read by others: by what is known of it, or by overwriting it.
+#: What happens before others have the memory: the pool waits until no process of the lease has any, or it overwrites it
+#: as well.
 KNOWN, OVERWRITE = "known", "overwrite"
-#: Between two tries.
+#: The pause between two tries.
 RETRY_S = 5.0
-#: How long one that was killed may take to end; one that does not is stuck in the driver.
+#: How long a killed worker may take to end; one that does not is stuck in the driver.
 KILL_S = 5.0
-#: Free memory that a try may leave, because it is in pieces too small to be had; and never more than that part of all.
+#: Free memory that a try may leave, in pieces too small to allocate; and never more than that fraction of all memory.
 LEFT_BYTES_MAX, LEFT_PART = 256 * MIB, 64
 _SAID_MAX = 300
 
@@ -46,10 +47,17 @@ DESTROYED = "Its partition was destroyed; whether that clears its memory is not 
 
 
 class DeviceOccupancy(NamedTuple):
-    """What the pool knows of a device now."""
+    """The leases on a device, and whether its memory is still to be scrubbed."""
 
-    leases: frozenset[str]  #: that have any of it
-    unclean: bool
+    leases: frozenset[str]
+    scrub_pending: bool
+
+
+def occupancy_of(state: State, device_id: str) -> DeviceOccupancy:
+    """Return the occupancy of a device in ``state``."""
+    device = state.devices.get(device_id)
+    scrub_pending = device is not None and device.scrub_pending is not None
+    return DeviceOccupancy(frozenset(device.lease_ids if device else ()), scrub_pending)
 
 
 class Scrubber:
@@ -78,21 +86,22 @@ class Scrubber:
         self._notify_lease = notify_lease
         self._status: dict[str, str] = {}
         self._scrubbing: dict[str, str] = {}  #: device -> lease
-        self._failed_leases: dict[str, set[str]] = {}  #: device -> leases for which it is unclean
+        self._failed_leases: dict[str, set[str]] = {}  #: device -> leases of which a scrub failed there
         self._free = asyncio.Condition()
         self._stuck: dict[str, asyncio.subprocess.Process] = {}  #: killed, and not gone
         self.pids: set[int] = {os.getpid()}
 
     def status_of(self, lease_id: str) -> str | None:
-        """What its user sees of it, while there is anything."""
+        """Return a sentence for the lease's user while its device is scrubbed, or ``None``."""
         return self._status.get(lease_id)
 
     async def scrub(
-        self, lease_id: str, gpu: LogicalGPU, is_there: Callable[[], Awaitable[None]], *, ends: bool
+        self, lease_id: str, gpu: LogicalGPU, require_unused: Callable[[], Awaitable[None]], *, ends: bool
     ) -> ScrubResult:
-        """Overwrite what the lease left, if that is wanted and can be; what became of it.
+        """Overwrite what the lease left, if that is configured and possible, and return the result.
 
-        ``is_there`` raises :class:`DeviceGone` where the device is gone; ``ends``: its partition is destroyed after it.
+        ``require_unused`` raises :class:`DeviceGone` if the device is gone, and :class:`HostFault` if the lease still
+        has processes there. ``ends``: its partition is destroyed afterwards.
         """
         if not self._commands_of(gpu):
             return GONE
@@ -102,12 +111,12 @@ class Scrubber:
         devices = [] if gpu.partition is not None else list(gpu.device_ids)
         async with self._free:  # a lease that drains may be one that was just being parked
             await self._free.wait_for(lambda: not any(one in self._scrubbing for one in devices))
-            # Whoever is granted some of it from here on finds it claimed before it is prepared.
+            # A lease that is granted some of it from here on waits before it is prepared.
             if any(self._occupancy_of(one).leases - {lease_id} for one in devices):
                 return ScrubResult(detail=OTHERS)
             self._scrubbing.update(dict.fromkeys(devices, lease_id))
         try:
-            return await self._scrub_until_done(lease_id, gpu, is_there)
+            return await self._scrub_until_done(lease_id, gpu, require_unused)
         finally:
             self._set_status(lease_id, None)
             async with self._free:
@@ -128,13 +137,13 @@ class Scrubber:
             self._set_status(lease_id, None)
 
     async def _scrub_until_done(
-        self, lease_id: str, gpu: LogicalGPU, is_there: Callable[[], Awaitable[None]]
+        self, lease_id: str, gpu: LogicalGPU, require_unused: Callable[[], Awaitable[None]]
     ) -> ScrubResult:
         failed = False
         while True:
             self._set_status(lease_id, "The memory that it had on its device is being overwritten.")
             try:
-                await is_there()
+                await require_unused()
                 scrub_result = await self._overwrite(gpu)
             except DeviceGone:
                 await self._clear_scrub_failure(lease_id, gpu)
@@ -145,14 +154,14 @@ class Scrubber:
                 self._set_status(
                     lease_id,
                     f"The memory that it had on its device could not be overwritten yet: {error} "
-                    "Nobody gets it before it is; that is tried again and again.",
+                    "No other lease gets it before that; it is tried again.",
                 )
                 await self._mark_scrub_failure(lease_id, gpu, str(error))
             else:
                 await self._clear_scrub_failure(lease_id, gpu)
                 return scrub_result
             await asyncio.sleep(RETRY_S)
-            if failed and not any(self._occupancy_of(one).unclean for one in gpu.device_ids):
+            if failed and not any(self._occupancy_of(one).scrub_pending for one in gpu.device_ids):
                 await self._clear_scrub_failure(lease_id, gpu)
                 return ScrubResult(detail=WENT_ON)
 
@@ -169,7 +178,7 @@ class Scrubber:
         for device_id in gpu.device_ids:
             left = self._failed_leases.get(device_id, set())
             left.discard(lease_id)
-            if not left and self._occupancy_of(device_id).unclean:
+            if not left and self._occupancy_of(device_id).scrub_pending:
                 await self._submit(c.ReportScrubFailure(device_id, None))
 
     def _set_status(self, lease_id: str, what: str | None) -> None:

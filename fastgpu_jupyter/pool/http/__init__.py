@@ -1,1 +1,1 @@
-"""The pool's HTTP on a Unix socket: thin routes over the runtime."""
+"""The pool's HTTP on a Unix socket: thin routes over the services."""

@@ -471,9 +471,7 @@ class NoRoute(_Route):
 
 def serve(service: PoolService, boot_id: str) -> PoolServer:
     """The server of one pool; it has no socket yet."""
-    server = PoolServer(application(service, boot_id), limits=service.limits)
-    service.connections = server.__len__
-    return server
+    return PoolServer(application(service, boot_id), limits=service.limits, streams=service.open_streams)
 
 
 def application(service: PoolService, boot_id: str) -> web.Application:

@@ -89,7 +89,7 @@ def _name_of(uid: int) -> str:
 class PoolServer(HTTPServer):
     """The HTTP server with limits on its connections."""
 
-    def initialize(self, request_callback: Application, *, limits: ServiceLimits) -> None:  # type: ignore[override]
+    def initialize(self, request_callback: Application, *, limits: ServiceLimits, streams: set[PeerStream]) -> None:  # type: ignore[override]
         """Know the limits; called by tornado."""
         super().initialize(
             request_callback,
@@ -99,7 +99,7 @@ class PoolServer(HTTPServer):
             body_timeout=RECEIVE_S,
         )
         self._limits = limits
-        self._streams: set[PeerStream] = set()
+        self._streams = streams
         self._of_user: Counter[int] = Counter()
 
     def handle_stream(self, stream: IOStream, address: Any) -> None:

@@ -36,12 +36,13 @@ from ...wire.schemas import (
 )
 from ..host.attribution import host_pid
 from ..host.process import holder_of
-from ..loop.calls import Changes
-from ..loop.runtime import Runtime
 from ..monitors.metrics import Metrics, MetricsSnapshot
+from ..protocols import Changes
 from ..supervisor import wait_for_event
 from . import request_parsing
+from .backend import Backend
 from .limits import RateLimiter, ServiceLimits
+from .server import PeerStream
 from .stream import EventPublisher, StreamSubscriber, UsageEncoder
 from .views.accounting import group_views, rate_views, reservation_views, tenant_views
 from .views.context import AccessScope, EstimatorCache, ViewContext
@@ -78,63 +79,58 @@ class PoolService:
 
     def __init__(
         self,
-        runtime: Runtime,
+        backend: Backend,
         *,
         scope: str,
         currency: str,
         started_at: int,
         boot_id: str,
-        message: str | None,
         limits: ServiceLimits,
         high_priority: Collection[str] = (),
         discounts: Mapping[str, int] = NO_DISCOUNTS,
     ) -> None:
-        self.runtime = runtime
-        self.metrics: Metrics = runtime.metrics
+        self._backend = backend
+        self.metrics: Metrics = backend.metrics
         self.limits = limits
         self.rate = RateLimiter(limits.requests_per_s_per_tenant)
-        runtime.admit = limits.admit
-        #: How many connections there are; the server says it once there is one.
-        self.connections: Callable[[], int] = int
+        #: The open connections, which the server adds and removes.
+        self.open_streams: set[PeerStream] = set()
         self._scope = scope
         self._high_priority = high_priority
         self._discounts = discounts
         self._currency = currency
         self._started_at = started_at
         self._boot_id = boot_id
-        runtime.inventory.message = message
-        self._estimator = EstimatorCache(runtime.queue_positions)
-        self.publisher = EventPublisher(
-            runtime, self._changed, self._usage, limits, self.metrics, first_seq=started_at * SEQ_PER_MS
-        )
+        self._estimator = EstimatorCache(backend.state.queue_positions)
+        self.publisher = EventPublisher(backend, self._changed, self._usage, limits, first_seq=started_at * SEQ_PER_MS)
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
     async def status(self, caller: Caller) -> dict[str, Any]:
         """Pool, devices, leases and queue at one instant."""
-        return await self.runtime.read(lambda state, at: self._everything(state, at, caller.access))
+        return await self._backend.state.read(lambda state, at: self._everything(state, at, caller.access))
 
     async def lease(self, caller: Caller, lease_id: str) -> LeaseView:
         """One lease of the caller's. Raises :class:`NotFound`, also where it is somebody else's."""
-        return await self.runtime.read(lambda state, at: self._one(state, at, lease_id, caller))
+        return await self._backend.state.read(lambda state, at: self._one(state, at, lease_id, caller))
 
     async def lease_history(self, caller: Caller, lease_id: str, resolution: str, since: int | None) -> HistoryView:
         """What a lease of the caller's used."""
 
         def read(state: State, at: Instant) -> HistoryView:
             lease = self._visible(state, caller, lease_id)
-            return self.runtime.history.lease(lease.id, resolution, since, at)
+            return self._backend.telemetry.history.lease(lease.id, resolution, since, at)
 
-        return await self.runtime.read(read)
+        return await self._backend.state.read(read)
 
     async def device_history(self, device_id: str, resolution: str, since: int | None) -> HistoryView:
         """What was used of a device; for everybody, as its utilization is. Raises :class:`NotFound`."""
 
         def read(state: State, at: Instant) -> HistoryView:
             find_device(state, device_id)
-            return self.runtime.history.device(device_id, resolution, since, at)
+            return self._backend.telemetry.history.device(device_id, resolution, since, at)
 
-        return await self.runtime.read(read)
+        return await self._backend.state.read(read)
 
     async def subscribe(
         self, caller: Caller, lease_id: str | None, since: int | None, on_end: Callable[[], None]
@@ -148,21 +144,21 @@ class PoolService:
         """All metrics in Prometheus' format."""
 
         def read(state: State, at: Instant) -> bytes:
-            accepting = self.runtime.fault is None
-            foreign = {name: len(found) for name, found in self.runtime.process_monitor.foreign.items()}
+            accepting = self._backend.faults.message is None
+            foreign = {name: len(found) for name, found in self._backend.processes.foreign.items()}
             now = MetricsSnapshot(
                 state,
-                self.runtime.usage,
+                self._backend.telemetry.usage,
                 len(self.publisher),
-                self.connections(),
+                len(self.open_streams),
                 accepting,
                 at,
                 foreign,
-                self.runtime.supervisor.failures,
+                self._backend.supervisor.failures,
             )
             return self.metrics.text(now)
 
-        return await self.runtime.read(read)
+        return await self._backend.state.read(read)
 
     def _everything(self, state: State, at: Instant, access: AccessScope) -> dict[str, Any]:
         return {
@@ -178,23 +174,23 @@ class PoolService:
             scope=self._scope,
             currency=self._currency,
             started_at=self._started_at,
-            message=self.runtime.supervisor.failure_message or self.runtime.inventory.message,
-            fault=self.runtime.fault,
-            silent_since=self.runtime.silent_since,
+            message=self._backend.supervisor.failure_message or self._backend.inventory.message,
+            fault=self._backend.faults.message,
+            silent_since=self._backend.telemetry.silent_since,
         )
 
     def _facts(self) -> ViewContext:
-        runtime = self.runtime
+        backend = self._backend
         return ViewContext(
             self._currency,
-            runtime.usage,
-            runtime.environment_of,
-            runtime.hidden_environment(),
-            runtime.queue_positions,
-            runtime.device_nodes_of,
-            runtime.process_monitor.foreign,
-            runtime.device_access_of,
-            runtime.scrubber.status_of,
+            backend.telemetry.usage,
+            backend.environment.variables_of,
+            backend.environment.hidden_variables(),
+            backend.state.queue_positions,
+            backend.environment.device_nodes_of,
+            backend.processes.foreign,
+            backend.device_access.access_of,
+            backend.scrubbing.status_of,
             self._estimator,
         )
 
@@ -232,7 +228,7 @@ class PoolService:
         }
 
     def _usage(self, state: State, at: Instant) -> UsageEncoder:
-        return UsageEncoder(state, at, self.runtime.usage)
+        return UsageEncoder(state, at, self._backend.telemetry.usage)
 
     # -- doing --------------------------------------------------------------------------------------------------------
 
@@ -244,7 +240,9 @@ class PoolService:
         request = request_parsing.lease_request(body)
         self._require_priority(caller, request.priority)
         command = c.RequestLease(secrets.token_hex(8), caller.tenant, request, caller.holder, digest)
-        view = await self.runtime.ask(command, _scoped(caller, key), partial(self._one, caller=caller))
+        view = await self._backend.commands.submit_and_read(
+            command, _scoped(caller, key), partial(self._one, caller=caller)
+        )
         if view["state"] != "preparing":
             return view
         return await self.wait(caller, view["id"], PREPARE_GRACE_S, lambda view: view["state"] != "preparing")
@@ -264,15 +262,15 @@ class PoolService:
 
     async def bind(self, caller: Caller, lease_id: str, body: dict[str, Any], key: str | None) -> LeaseView:
         """Make a process of the caller's user the lease's holder; only with the lease's token."""
-        await self.runtime.read(lambda state, _: self._require_token(state, caller, lease_id))
+        await self._backend.state.read(lambda state, _: self._require_token(state, caller, lease_id))
         pid = request_parsing.integer(body, "pid")
         if pid is not None:  # as the caller knows it, which may be in a container
             pid = await asyncio.to_thread(host_pid, pid, caller.holder.pid)
         holder = caller.holder if pid is None else holder_of(pid, self._boot_id)
         if caller.holder.uid not in {holder.uid, 0}:
             raise Forbidden(f"Process {pid} belongs to another user.")
-        await self.runtime.submit(c.BindHolder(lease_id, holder), _scoped(caller, key))
-        await self.runtime.wait_for_device_access(lease_id)  # before a cell can run there
+        await self._backend.commands.submit(c.BindHolder(lease_id, holder), _scoped(caller, key))
+        await self._backend.device_access.wait_until_applied(lease_id)  # before a cell can run there
         return await self.lease(caller, lease_id)
 
     async def release(self, caller: Caller, lease_id: str, key: str | None) -> LeaseView:
@@ -284,7 +282,7 @@ class PoolService:
         size = request_parsing.text(body, "size")
         if not size:
             raise InvalidRequest("size must be the new size, such as half or 24GiB.")
-        used = self.runtime.usage.leases.get(lease_id)
+        used = self._backend.telemetry.usage.leases.get(lease_id)
         used_bytes = used.memory_used_bytes if used else None
         return await self._own(caller, c.ResizeLease(lease_id, size, used_bytes), key)
 
@@ -298,7 +296,7 @@ class PoolService:
             request_parsing.integer(body, "memory_bytes"),
             request_parsing.libraries(body, "needs_restart"),
         )
-        await self.runtime.read(lambda state, _: self._require_token(state, caller, lease_id))
+        await self._backend.state.read(lambda state, _: self._require_token(state, caller, lease_id))
         return await self._own(caller, c.ReportLibraries(lease_id, memory_bytes, stuck), key)
 
     async def park(self, caller: Caller, lease_id: str, key: str | None) -> LeaseView:
@@ -321,14 +319,14 @@ class PoolService:
     async def activity(self, caller: Caller, lease_id: str, body: dict[str, Any], key: str | None) -> LeaseView:
         """A cell begins or ends; only with the lease's token, because its kernel is who knows."""
         busy = request_parsing.yes_or_no(body, "busy")
-        await self.runtime.read(lambda state, _: self._require_token(state, caller, lease_id))
+        await self._backend.state.read(lambda state, _: self._require_token(state, caller, lease_id))
         return await self._own(caller, c.ReportActivity(lease_id, busy), key)
 
     async def _own(self, caller: Caller, command: c.Command, key: str | None) -> LeaseView:
         """Carry out a command about a lease of the caller's tenant."""
         lease_id: str = getattr(command, "lease_id", "")
         view = partial(self._one, caller=caller)
-        return await self.runtime.ask(
+        return await self._backend.commands.submit_and_read(
             command, _scoped(caller, key), view, lambda state: self._visible(state, caller, lease_id)
         )
 
@@ -338,24 +336,24 @@ class PoolService:
         tenant = request_parsing.text(body, "tenant")
         if not tenant:
             raise InvalidRequest("tenant must name who is to be billed.")
-        await self.runtime.submit(c.TransferLease(lease_id, tenant), _scoped(caller, key))
-        return await self.runtime.read(lambda state, at: self._view(state, at, find_lease(state, lease_id)))
+        await self._backend.commands.submit(c.TransferLease(lease_id, tenant), _scoped(caller, key))
+        return await self._backend.state.read(lambda state, at: self._view(state, at, find_lease(state, lease_id)))
 
     async def statements(self, caller: Caller, month: str) -> list[StatementView]:
         """The caller's statement for a month; everybody's for an administrator."""
         access = AccessScope(caller.tenant, all_tenants=self._administers(caller))
-        return await self.runtime.statements(month, access, self._currency)
+        return await self._backend.statements.read(month, access, self._currency)
 
     async def rates(self) -> list[RateView]:
         """What each model costs."""
-        return await self.runtime.read(lambda state, _: rate_views(state, self._currency, self._discounts))
+        return await self._backend.state.read(lambda state, _: rate_views(state, self._currency, self._discounts))
 
     # -- administration -----------------------------------------------------------------------------------------------
 
     async def tenants(self, caller: Caller) -> list[TenantView]:
         """What the caller is entitled to; everybody's for an administrator."""
         access = AccessScope(caller.tenant, all_tenants=self._administers(caller))
-        return await self.runtime.read(lambda state, at: tenant_views(state, at, access))
+        return await self._backend.state.read(lambda state, at: tenant_views(state, at, access))
 
     async def set_tenant(self, caller: Caller, tenant: str, body: dict[str, Any], key: str | None) -> None:
         """Set what a tenant is entitled to."""
@@ -365,52 +363,52 @@ class PoolService:
         if group is not None and not request_parsing.NAME.fullmatch(group):
             raise InvalidRequest("group must be a name of at most 64 letters, digits and _.@-.")
         command = c.SetTenant(tenant, weight, limit, guaranteed, group)
-        await self.runtime.submit(command, _scoped(caller, key))
+        await self._backend.commands.submit(command, _scoped(caller, key))
 
     async def set_budget(self, caller: Caller, tenant: str, body: dict[str, Any], key: str | None) -> None:
         """Say what a tenant may spend in a month, and what happens after."""
         self._require_administrator(caller)
-        await self.runtime.submit(c.SetBudget(tenant, *request_parsing.budget(body)), _scoped(caller, key))
+        await self._backend.commands.submit(c.SetBudget(tenant, *request_parsing.budget(body)), _scoped(caller, key))
 
     async def reservations(self, caller: Caller) -> list[ReservationView]:
         """The caller's reservations; everybody's for an administrator."""
         access = AccessScope(caller.tenant, all_tenants=self._administers(caller))
-        return await self.runtime.read(lambda state, _: reservation_views(state, access, self._currency))
+        return await self._backend.state.read(lambda state, _: reservation_views(state, access, self._currency))
 
     async def reserve(self, caller: Caller, reservation_id: str, body: dict[str, Any], key: str | None) -> None:
         """Hold capacity for a tenant."""
         self._require_administrator(caller)
         command = request_parsing.reservation(body, reservation_id, self._discounts)
-        await self.runtime.submit(command, _scoped(caller, key))
+        await self._backend.commands.submit(command, _scoped(caller, key))
 
     async def cancel_reservation(self, caller: Caller, reservation_id: str, key: str | None) -> None:
         """End a reservation now."""
         self._require_administrator(caller)
-        await self.runtime.submit(c.CancelReservation(reservation_id), _scoped(caller, key))
+        await self._backend.commands.submit(c.CancelReservation(reservation_id), _scoped(caller, key))
 
     async def groups(self, caller: Caller) -> list[GroupView]:
         """What the caller's group is entitled to; all groups for an administrator."""
         access = AccessScope(caller.tenant, all_tenants=self._administers(caller))
-        return await self.runtime.read(lambda state, _: group_views(state, access))
+        return await self._backend.state.read(lambda state, _: group_views(state, access))
 
     async def set_group(self, caller: Caller, group: str, body: dict[str, Any], key: str | None) -> None:
         """Set what a group of tenants is entitled to together."""
         self._require_administrator(caller)
-        await self.runtime.submit(c.SetGroup(group, *request_parsing.entitlement(body)), _scoped(caller, key))
+        await self._backend.commands.submit(c.SetGroup(group, *request_parsing.entitlement(body)), _scoped(caller, key))
 
     async def drain(self, caller: Caller, device_id: str, body: dict[str, Any], key: str | None) -> None:
         """Take a device out of service, or put it back, where it is well."""
         self._require_administrator(caller)
         command = c.DrainDevice(device_id, request_parsing.yes_or_no(body, "drained"))
         if not command.drained:
-            await self.runtime.restore(device_id)
-        await self.runtime.submit(command, _scoped(caller, key))
+            await self._backend.health.restore(device_id)
+        await self._backend.commands.submit(command, _scoped(caller, key))
 
     async def partition_mode(self, caller: Caller, device_id: str) -> PartitionModeView:
         """What switching MIG mode of a device would take, and disturb."""
         self._require_administrator(caller)
-        leases = await self.runtime.read(lambda state, _: _leases_on(state, device_id))
-        mode, processes = await self.runtime.inventory.partition_mode(device_id)
+        leases = await self._backend.state.read(lambda state, _: _leases_on(state, device_id))
+        mode, processes = await self._backend.inventory.partition_mode(device_id)
         return {
             "device_id": device_id,
             "capable": mode.capable,
@@ -426,8 +424,8 @@ class PoolService:
         """Switch MIG mode of a device, on which nothing may be."""
         self._require_administrator(caller)
         on = request_parsing.yes_or_no(body, "on")
-        await self.runtime.read(lambda state, _: _leases_on(state, device_id))
-        await self.runtime.inventory.set_partition_mode(device_id, on=on)
+        await self._backend.state.read(lambda state, _: _leases_on(state, device_id))
+        await self._backend.inventory.set_partition_mode(device_id, on=on)
         log.warning("%s had MIG mode of %s switched %s.", caller.tenant, device_id, "on" if on else "off")
         return await self.partition_mode(caller, device_id)
 
@@ -455,7 +453,7 @@ class PoolService:
 
     async def is_idle(self) -> bool:
         """Whether no lease is left and nobody follows."""
-        ended = await self.runtime.read(
+        ended = await self._backend.state.read(
             lambda state, _: all(lease.state is LeaseState.ENDED for lease in state.leases.values())
         )
         return ended and not len(self.publisher)

@@ -6,6 +6,7 @@ whole history: not for the event loop's thread.
 
 from __future__ import annotations
 
+import asyncio
 import re
 
 from ...core.accounting import calendar, ledger
@@ -14,6 +15,7 @@ from ...core.model.entities import Instant, Month
 from ...errors import InvalidRequest
 from ...wire.schemas import StatementLineView, StatementView
 from ..journal.store import Journal
+from ..protocols import StateReader
 from .views.context import AccessScope, tenant_reference
 
 _MONTH = re.compile(r"([0-9]{4})-(0[1-9]|1[0-2])")
@@ -32,6 +34,22 @@ def statements(journal: Journal, month: str, until: Instant, access: AccessScope
     records = ((record.at, record.events) for record in journal.history() if record.at.ms <= until.ms)
     made = ledger.statements(records, month_of(month), until)
     return [_view(one, month, currency) for one in made if access.includes_tenant(one.tenant)]
+
+
+class StatementReader:
+    """Statements from the journal; one call at a time reads it, because each reads all of it."""
+
+    def __init__(self, journal: Journal, state: StateReader) -> None:
+        self._journal = journal
+        self._state = state
+        self._reading = asyncio.Lock()
+
+    async def read(self, month: str, access: AccessScope, currency: str) -> list[StatementView]:
+        """Return the statements of a month within ``access``. Raises :class:`InvalidRequest`."""
+        month_of(month)
+        async with self._reading:
+            until = self._state.now()
+            return await asyncio.to_thread(statements, self._journal, month, until, access, currency)
 
 
 def _view(statement: Statement, month: str, currency: str) -> StatementView:

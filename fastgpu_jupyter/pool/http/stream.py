@@ -12,16 +12,16 @@ import asyncio
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import msgspec
 
 from ...core.model.entities import Instant, Lease, State
 from ..devices.driver import DeviceUsage, Sample
-from ..loop.calls import Changes
-from ..loop.runtime import Runtime
-from ..monitors.metrics import Metrics
+from ..protocols import Changes
 from ..supervisor import RETRY_S
+from .backend import Backend
 from .limits import READER_RETRY_S, ServiceLimits, reached
 from .views.context import UNKNOWN_USAGE, AccessScope
 from .views.device import device_reading
@@ -128,23 +128,23 @@ def _wake(waiting: asyncio.Future[None] | None) -> None:
 
 
 class EventPublisher:
-    """Brings what the runtime tells to all subscribers."""
+    """The publisher of changes and readings to all subscribers."""
 
     def __init__(
         self,
-        runtime: Runtime,
+        backend: Backend,
         changed: MessageMaker,
         usage: Callable[[State, Instant], UsageEncoder],
         limits: ServiceLimits,
-        metrics: Metrics,
         *,
         first_seq: int,
     ) -> None:
-        self._runtime = runtime
+        self._state = backend.state
+        self._supervisor = backend.supervisor
+        self._metrics = backend.metrics
         self._changed = changed
         self._usage = usage
         self._limits = limits
-        self._metrics = metrics
         self._subscribers: set[StreamSubscriber] = set()
         self._waiting: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
         self._pending = _NOTHING
@@ -154,7 +154,8 @@ class EventPublisher:
         #: Counts changes. It begins where no earlier pool manager can have been, so that no number means two things.
         self.seq = first_seq
         self._recent: deque[tuple[int, Changes]] = deque([(first_seq, _NOTHING)], REMEMBER_CHANGES)
-        runtime.follow(self._on_changes, self._on_sample)
+        backend.notifier.subscribe(self._on_changes, partial(self._supervisor.report_failure, "events"))
+        backend.telemetry.subscribe(self._on_sample)
 
     def __len__(self) -> int:
         return len(self._subscribers)
@@ -181,7 +182,7 @@ class EventPublisher:
         # Counted before the state can be read, or many who come at once would all find room.
         self._subscribers.add(subscriber)
         try:
-            await self._runtime.read(begin)
+            await self._state.read(begin)
         except BaseException:
             self._subscribers.discard(subscriber)
             raise
@@ -222,7 +223,7 @@ class EventPublisher:
                 missed = missed.merged(changes)
         return None if missed.pool else missed
 
-    # -- what the runtime tells ---------------------------------------------------------------------------------------
+    # -- changes and readings -----------------------------------------------------------------------------------------
 
     def _on_changes(self, changes: Changes) -> None:
         self.seq += 1
@@ -246,20 +247,19 @@ class EventPublisher:
 
     def _delivered(self, delivery: asyncio.Task[None]) -> None:
         """After a bug readers may have missed something: all of them begin anew, after a pause."""
-        supervisor = self._runtime.supervisor
         if delivery.cancelled() or (bug := delivery.exception()) is None:
-            supervisor.report_recovery("events")
+            self._supervisor.report_recovery("events")
             return
         self._pending = self._pending._replace(pool=True)
         self._not_before_s = asyncio.get_running_loop().time() + RETRY_S
-        supervisor.report_failure("events", bug)
+        self._supervisor.report_failure("events", bug)
         self._begin_delivery()
 
     async def _deliver_all(self) -> None:
         loop = asyncio.get_running_loop()
         while self._sampled or self._pending != _NOTHING:
             await asyncio.sleep(max(0.0, self._not_before_s - loop.time()))
-            await self._runtime.read(self._deliver)
+            await self._state.read(self._deliver)
             self._not_before_s = loop.time() + INTERVAL_S
 
     def _deliver(self, state: State, at: Instant) -> None:

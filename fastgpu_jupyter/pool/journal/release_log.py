@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,7 +29,7 @@ _EMPTY = bytes(RECORD_BYTES)
 
 
 class Release(NamedTuple):
-    """That a lease is over, and since when."""
+    """The release of a lease, its reason and its time."""
 
     lease_id: str
     reason: EndReason
@@ -36,11 +37,11 @@ class Release(NamedTuple):
 
 
 class PreallocatedReleaseLog:
-    """The file in ``path``; made where it is not there yet. Used by one thread at a time."""
+    """The preallocated file in ``path``, which is created if it is missing. Used by one thread at a time."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        #: What is true in memory, follows what the journal has, and is not in it yet.
+        #: Entries that the state in memory has and the journal does not, in order.
         self.pending_entries: list[Entry] = []
         self._used = 0
         self._file = -1
@@ -48,7 +49,7 @@ class PreallocatedReleaseLog:
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             missing = RECORD_BYTES * RECORDS_MAX - os.fstat(self._file).st_size
             if missing > 0:
-                # Written, not just allocated: the first write to an allocated block can still need room elsewhere.
+                # Written, not only allocated: the first write to an allocated block can still need room elsewhere.
                 os.pwrite(self._file, bytes(missing), RECORD_BYTES * RECORDS_MAX - missing)
                 os.fsync(self._file)
             _sync_folder(path.parent)
@@ -57,7 +58,7 @@ class PreallocatedReleaseLog:
             self.fault = f"There is no room for releases at {path}: {error}."
 
     def read(self) -> list[Release]:
-        """What was noted and not cleared yet; a record that was not completely written is left out."""
+        """Return the releases that were recorded and not cleared; an incomplete record is left out."""
         found = []
         for number in range(RECORDS_MAX):
             record = self._read(number)
@@ -74,8 +75,12 @@ class PreallocatedReleaseLog:
         except OSError:
             return _EMPTY
 
+    def defer(self, entries: Iterable[Entry]) -> None:
+        """Remember ``entries`` for the journal, behind those that are pending already."""
+        self.pending_entries.extend(entries)
+
     def note(self, release: Release) -> None:
-        """Make ``release`` durable. Raises :class:`StoreFault`, and then it is not."""
+        """Make ``release`` durable. Raises :class:`StoreFault` if it is not."""
         record = _encode(release)
         if self.fault or self._used >= RECORDS_MAX:
             raise StoreFault(self.fault or f"The {RECORDS_MAX} releases for which there is room were used.")
@@ -88,8 +93,10 @@ class PreallocatedReleaseLog:
         self._used += 1
 
     def clear(self) -> None:
-        """Forget everything: the journal has it. Raises :class:`StoreFault` where that is not durable, and then what
-        was noted is decided once more at the next start, which is harmless.
+        """Remove everything, because the journal has it.
+
+        Raises :class:`StoreFault` if that is not durable. The next start then decides the releases again, which has no
+        effect.
         """
         self.pending_entries = []
         try:
@@ -101,7 +108,7 @@ class PreallocatedReleaseLog:
         self._used = 0
 
     def close(self) -> None:
-        """Close the file; what was noted stays."""
+        """Close the file; its records stay."""
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
@@ -109,7 +116,7 @@ class PreallocatedReleaseLog:
 
 
 def _sync_folder(path: Path) -> None:
-    """Make the names in it durable: a synced file can be without one after a power cut."""
+    """Make the file names in ``path`` durable: without it a synced file can lose its name in a power cut."""
     folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(folder)

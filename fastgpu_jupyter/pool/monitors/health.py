@@ -1,8 +1,8 @@
-"""Watches the devices' health and says what it sees to the loop; the rules are :mod:`core.lease.device_health`.
+"""The health monitor: submits what the driver reports of device health; :mod:`core.lease.device_health` decides on it.
 
-Errors come by an event set that a thread of its own waits on. How each device is, is looked at now and then, and after
-each error, by the thread that makes all other calls of the driver (:mod:`.executor`): a driver that hangs is given up
-there, and its devices are taken out of service. Nothing here holds up the event loop.
+Errors arrive as events, for which a thread of its own waits. The health of each device is checked at regular intervals
+and after each event, by the thread that makes all other calls of the driver (:mod:`.devices.driver_thread`): if the
+driver hangs, the check is given up there, and its devices get no grants. Nothing here blocks the event loop.
 """
 
 from __future__ import annotations
@@ -10,144 +10,164 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
 
 from ...core.model import commands as c
-from ...core.model.entities import DeviceFault, Health, Holder
-from ...errors import HostFault, LimitReached, NotFound, StoreFault
+from ...core.model.entities import DeviceFault, Health, Holder, Instant, State
+from ...errors import Conflict, HostFault, LimitReached, NotFound, StoreFault
+from ..devices.driver_thread import DriverThread
 from ..devices.health import HealthEvent, HealthReport, HealthWatcher, WatchableDriver
-from ..effects.executor import EffectExecutor
 from ..host.attribution import leases_of
-from ..supervisor import Supervisor, wait_for_event
+from ..protocols import CommandSink, StateReader, TaskSupervisor
+from ..supervisor import wait_for_event
 
 log = logging.getLogger("fastgpu.pool")
-LOOK_S = 30.0
-#: How long it rests where the driver refuses to be watched.
+#: The longest time between two checks.
+CHECK_INTERVAL_S = 30.0
+#: The pause after the driver refused to be watched.
 RETRY_S = 5.0
-#: Errors that wait to be told; a device that reports more at once says nothing new with them.
-SIGHTINGS_MAX = 1000
+#: Events that may be queued; of a device that reports more at once, the rest says nothing new.
+EVENTS_MAX = 1000
 
 
 class HealthMonitor:
-    """Watches the devices of one driver for one loop.
+    """The monitor of one driver's devices. A driver that cannot be watched has healthy devices only.
 
-    ``devices`` says which there are, ``holders`` who holds the leases on one, ``say`` takes a command, ``count``
-    takes the code of each fault.
+    ``count_fault`` is called with the code of each fault.
     """
 
     def __init__(
         self,
-        driver: WatchableDriver,
-        executor: EffectExecutor,
+        driver: WatchableDriver | None,
+        driver_thread: DriverThread,
         *,
-        devices: Callable[[], Awaitable[list[str]]],
-        holders: Callable[[str], Awaitable[dict[str, Holder]]],
-        say: Callable[[c.Command], Awaitable[object]],
-        count: Callable[[str], None],
-        supervisor: Supervisor,
+        state: StateReader,
+        commands: CommandSink,
+        supervisor: TaskSupervisor,
+        count_fault: Callable[[str], None],
     ) -> None:
         self._driver = driver
-        self._executor = executor
-        self._devices = devices
-        self._holders = holders
-        self._say = say
-        self._count = count
+        self._driver_thread = driver_thread
+        self._state = state
+        self._commands = commands
         self._supervisor = supervisor
-        self._watch: HealthWatcher | None = None
-        self._seen: asyncio.Queue[HealthEvent] = asyncio.Queue(SIGHTINGS_MAX)
-        self._worth_a_look = asyncio.Event()
+        self._count_fault = count_fault
+        self._watcher: HealthWatcher | None = None
+        self._events: asyncio.Queue[HealthEvent] = asyncio.Queue(EVENTS_MAX)
+        self._check_due = asyncio.Event()
         self._closed = threading.Event()
-        self._loop = asyncio.get_running_loop()
-        self._thread = threading.Thread(target=self._wait_for_ever, name="health-events", daemon=True)
+        self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin to watch, and to tell what is seen."""
-        self._supervisor.run_forever("errors", self._tell_next)
-        self._supervisor.run_forever("health", self._look_again)
+        """Begin to watch, if the driver can be watched."""
+        if self._driver is not None:
+            self._supervisor.run_forever("errors", self._submit_next_event)
+            self._supervisor.run_forever("health", self._check_all)
 
-    async def _look_again(self) -> None:
-        """Look at each device now and then, and when there is a reason to."""
-        if self._watch is None:
-            try:
-                self._watch = await self._executor.call_driver(self._driver.watch)
-            except HostFault as error:
-                log.warning("%s", error)
-                await asyncio.sleep(RETRY_S)
-                return
-            self._thread.start()
-        self._worth_a_look.clear()
-        for device_id in await self._devices():
-            with suppress(HostFault):  # whoever gave the driver up says so
-                await self._submit(c.SetHealth(device_id, *await self.condition_of(device_id)))
-        await wait_for_event(self._worth_a_look, LOOK_S)
+    async def restore(self, device_id: str, key: str | None = None) -> None:
+        """Put a device back into service that was unhealthy. Raises :class:`Conflict` if it still is."""
+        known = device_id in await self._state.read(_device_ids)
+        try:
+            report = await self.check(device_id) if known else HealthReport(Health.HEALTHY)
+        except HostFault as unresponsive:
+            raise Conflict(f"{unresponsive} Nothing was changed.") from unresponsive
+        if report.health is not Health.HEALTHY:
+            raise Conflict(f"{report.reason} Nothing was changed; mend it and try again.")
+        await self._commands.submit(c.RestoreDevice(device_id), key)
 
-    async def _tell_next(self) -> None:
-        """Tell the loop of an error as it comes."""
-        sighting = await self._seen.get()
-        self._worth_a_look.set()  # whatever becomes of telling it
-        if sighting.fault is not None:
-            self._count(sighting.fault.code)
-            await self._submit(await self._with_suspects(sighting, sighting.fault))
-
-    async def condition_of(self, device_id: str) -> HealthReport:
-        """How the device is now. Raises :class:`HostFault` where the driver does not answer."""
-        return (
-            await self._executor.call_driver(self._watch.look, device_id)
-            if self._watch
-            else HealthReport(Health.HEALTHY)
-        )
+    async def check(self, device_id: str) -> HealthReport:
+        """Return the health of a device now. Raises :class:`HostFault` if the driver does not answer."""
+        if self._watcher is None:
+            return HealthReport(Health.HEALTHY)
+        return await self._driver_thread.call(self._watcher.look, device_id)
 
     async def close(self) -> None:
         """Stop watching; a thread that hangs in the driver is left behind."""
         self._closed.set()
-        if self._thread.is_alive():
+        if self._thread is not None and self._thread.is_alive():
             await asyncio.to_thread(self._thread.join, 2)
 
-    async def _submit(self, command: c.Command) -> None:
-        # What is refused now is seen again at the next look.
-        with suppress(StoreFault, LimitReached, NotFound):
-            await self._say(command)
+    async def _check_all(self) -> None:
+        """Check every device, then wait for the next event or interval."""
+        assert self._driver is not None
+        if self._watcher is None:
+            try:
+                self._watcher = await self._driver_thread.call(self._driver.watch)
+            except HostFault as error:
+                log.warning("%s", error)
+                await asyncio.sleep(RETRY_S)
+                return
+            events = (asyncio.get_running_loop(), self._watcher)
+            self._thread = threading.Thread(
+                target=self._wait_for_events, args=events, name="health-events", daemon=True
+            )
+            self._thread.start()
+        self._check_due.clear()
+        for device_id in await self._state.read(_device_ids):
+            with suppress(HostFault):  # the driver thread has reported it
+                await self._submit(c.SetHealth(device_id, *await self.check(device_id)))
+        await wait_for_event(self._check_due, CHECK_INTERVAL_S)
 
-    async def _with_suspects(self, sighting: HealthEvent, fault: DeviceFault) -> c.ReportFault:
-        """With the leases that have a process where it happened; on an instance that one lease has, it was that one."""
-        assert self._watch is not None
+    async def _submit_next_event(self) -> None:
+        """Submit the fault of the next event as it arrives."""
+        event = await self._events.get()
+        self._check_due.set()  # even if submitting fails
+        if event.fault is not None:
+            self._count_fault(event.fault.code)
+            await self._submit(await self._with_suspects(event, event.fault))
+
+    async def _submit(self, command: c.Command) -> None:
+        # What is refused now is seen again at the next check.
+        with suppress(StoreFault, LimitReached, NotFound):
+            await self._commands.submit(command)
+
+    async def _with_suspects(self, event: HealthEvent, fault: DeviceFault) -> c.ReportFault:
+        """Return the report with the leases that have a process there; one lease on a partition is certain."""
+        assert self._watcher is not None
         suspects: tuple[str, ...] = ()
         with suppress(HostFault):
-            pids = await self._executor.call_driver(self._watch.processes, sighting.device_id, sighting.partition)
-            holders = await self._holders(sighting.device_id)
+            pids = await self._driver_thread.call(self._watcher.processes, event.device_id, event.partition)
+            holders = await self._state.read(lambda state, _: _holders_on(state, event.device_id))
             suspects = tuple(dict.fromkeys(lease_id for pid in pids for lease_id in sorted(leases_of(pid, holders))))
-        certain = sighting.partition is not None and len(suspects) == 1
-        return c.ReportFault(sighting.device_id, fault, suspects, certain)
+        certain = event.partition is not None and len(suspects) == 1
+        return c.ReportFault(event.device_id, fault, suspects, certain)
 
     # -- in the thread that waits -------------------------------------------------------------------------------------
 
-    def _wait_for_ever(self) -> None:
-        watch = self._watch
-        assert watch is not None
-        said = ""
+    def _wait_for_events(self, loop: asyncio.AbstractEventLoop, watcher: HealthWatcher) -> None:
+        def call_in_loop(function: Callable[..., object], *args: object) -> None:
+            with suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(function, *args)
+
+        reported = ""
         while not self._closed.is_set():
             try:
-                sighting = watch.wait()
+                event = watcher.wait()
             except HostFault as error:
-                if str(error) != said:
+                if str(error) != reported:
                     log.warning("%s", error)
-                said = str(error)
-                self._call(self._worth_a_look.set)
+                reported = str(error)
+                call_in_loop(self._check_due.set)
                 self._closed.wait(RETRY_S)
-            except Exception as bug:  # noqa: BLE001 (without this thread nobody would hear of an error any more)
-                self._call(self._supervisor.report_failure, "errors", bug)
+            except Exception as error:  # noqa: BLE001 (without this thread no error of a device would be seen)
+                call_in_loop(self._supervisor.report_failure, "errors", error)
                 self._closed.wait(RETRY_S)
             else:
-                if sighting is not None:
-                    self._call(self._note, sighting)
-        watch.close()
+                if event is not None:
+                    call_in_loop(self._add_event, event)
+        watcher.close()
 
-    def _call(self, function: Callable[..., object], *args: object) -> None:
-        with suppress(RuntimeError):  # the loop has ended meanwhile
-            self._loop.call_soon_threadsafe(function, *args)
-
-    def _note(self, sighting: HealthEvent) -> None:
-        log.warning("Device %s reported %s.", sighting.device_id, sighting.fault.code if sighting.fault else "an event")
+    def _add_event(self, event: HealthEvent) -> None:
+        log.warning("Device %s reported %s.", event.device_id, event.fault.code if event.fault else "an event")
         with suppress(asyncio.QueueFull):
-            self._seen.put_nowait(sighting)
+            self._events.put_nowait(event)
+
+
+def _device_ids(state: State, _: Instant) -> list[str]:
+    return list(state.devices)
+
+
+def _holders_on(state: State, device_id: str) -> dict[str, Holder]:
+    device = state.devices.get(device_id)
+    return {name: state.leases[name].holder for name in device.lease_ids} if device else {}

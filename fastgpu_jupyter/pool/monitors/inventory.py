@@ -1,8 +1,9 @@
-"""Which devices the host has, as their driver says it: taken over into the state, and given up while it is silent."""
+"""The inventory: compares the devices in the state with those of the driver, and records the differences."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Collection
 from contextlib import suppress
 
 from ...core.lease.device_health import find_device
@@ -11,114 +12,148 @@ from ...core.model.entities import DeviceSpec, Health, Instant, LogicalGPU, Stat
 from ...core.model.lifecycle import LeaseState
 from ...errors import Conflict, HostFault, InternalError, LimitReached, NotFound, StoreFault
 from ..devices.driver import DeviceProcess, Driver, PartitionMode
-from ..effects.executor import NO_ANSWER, EffectExecutor
+from ..devices.driver_thread import NO_ANSWER, DriverThread
+from ..devices.selection import START_S
 from ..host import machine
-from ..supervisor import Supervisor
-from .processes import Read
+from ..host.threads import call_with_timeout
+from ..protocols import ChangePublisher, CommandSink, StateReader, TaskSupervisor
 
-Say = Callable[[c.Command], Awaitable[object]]
+#: The pause between two comparisons: a device may vanish, appear, or be partitioned by another program.
+REFRESH_INTERVAL_S = 5.0
 
 
 class Inventory:
-    """The devices of one driver. ``say`` takes a command, ``report`` takes it however long the disk does not.
-
-    ``changed`` is called when there is another :attr:`message`.
-    """
+    """The devices of one driver. ``message`` is what the driver said at the start if it lacks devices."""
 
     def __init__(
         self,
         driver: Driver,
-        executor: EffectExecutor,
-        supervisor: Supervisor,
+        driver_thread: DriverThread,
+        supervisor: TaskSupervisor,
         *,
-        read: Read,
-        say: Say,
-        report: Say,
-        changed: Callable[[], None],
+        state: StateReader,
+        commands: CommandSink,
+        changes: ChangePublisher,
+        message: str | None = None,
     ) -> None:
         self._driver = driver
-        self._executor = executor
+        self._driver_thread = driver_thread
         self._supervisor = supervisor
-        self._read = read
-        self._say = say
-        self._report = report
-        self._changed = changed
-        #: What the driver says where there are no devices, or not all.
-        self.message: str | None = None
+        self._state = state
+        self._commands = commands
+        self._changes = changes
+        self._message = message
+        driver_thread.subscribe(lambda: supervisor.run_once(self._record_responsiveness()))
+
+    @property
+    def message(self) -> str | None:
+        """What the driver says if it has no devices, or not all."""
+        return self._message
+
+    async def refresh_regularly(self) -> None:
+        """Pause, then refresh once."""
+        await asyncio.sleep(REFRESH_INTERVAL_S)
+        await self.refresh_if_responsive()
 
     async def refresh_once(self) -> None:
-        """Look, whatever comes of it."""
+        """Refresh; errors are reported to the supervisor."""
         await self._supervisor.attempt("devices", self.refresh_if_responsive)
 
     async def refresh_if_responsive(self) -> None:
-        """Look; where somebody does not answer now, another look will do."""
-        # A bug of the rules was said already, and stops grants.
+        """Refresh; while the driver or the disk does not answer, the next refresh has to do."""
+        # An internal error of the rules was reported already, and stops grants.
         with suppress(HostFault, StoreFault, LimitReached, InternalError):
             await self.refresh()
 
     async def refresh(self) -> None:
-        """Take over which devices there are now. Where the driver does not say, all stay what they were."""
-        specs, message = await self._executor.call_driver(self._driver.inventory)
-        if message != self.message:
-            self.message = message
-            self._changed()
-        if {spec.id: spec for spec in specs} != await self._read(specs_of):
-            await self._say(c.SetDevices(tuple(specs), (machine.spec(),)))
-        for device_id in await self._read(_distrusted):  # it answers: let it say how each of them is
-            health, reason = await self._executor.call_driver(self._driver.health, device_id)
+        """Record which devices there are now. Raises :class:`HostFault`, and changes nothing, if the driver fails."""
+        specs, message = await self._driver_thread.call(self._driver.inventory)
+        if message != self._message:
+            self._message = message
+            self._changes.publish_pool()
+        if {spec.id: spec for spec in specs} != await self._state.read(specs_of):
+            await self._commands.submit(c.SetDevices(tuple(specs), (machine.spec(),)))
+        for device_id in await self._state.read(_distrusted):  # the driver answers, and knows the health of each
+            health, reason = await self._driver_thread.call(self._driver.health, device_id)
             with suppress(NotFound):
-                await self._report(c.SetHealth(device_id, health, reason))
-        for lease_id, gpu in await self._read(_losable):
-            why = await self._executor.call_driver(self._driver.lost, gpu)
+                await self._commands.submit_until_durable(c.SetHealth(device_id, health, reason))
+        for lease_id, gpu in await self._state.read(_losable):
+            why = await self._driver_thread.call(self._driver.lost, gpu)
             if why is not None:
-                await self._say(c.LogicalGPULost(lease_id, gpu.generation, why))
+                await self._commands.submit(c.LogicalGPULost(lease_id, gpu.generation, why))
 
-    async def refresh_responsiveness(self) -> None:
-        """The driver has fallen silent, and nothing is granted on its devices; or it answers again."""
-        if self._executor.unresponsive_message is None:
+    async def _record_responsiveness(self) -> None:
+        """Stop grants on all devices while the driver is unresponsive, and refresh once it answers again."""
+        if self._driver_thread.unresponsive_message is None:
             await self.refresh_once()
             return
-        for device_id in await self._read(specs_of):
-            if self._executor.unresponsive_message is not None:
-                await self._report(c.SetHealth(device_id, Health.SUSPECT, NO_ANSWER, stays=True))
+        for device_id in await self._state.read(specs_of):
+            if self._driver_thread.unresponsive_message is not None:
+                suspect = c.SetHealth(device_id, Health.SUSPECT, NO_ANSWER, stays=True)
+                await self._commands.submit_until_durable(suspect)
 
     async def partition_mode(self, device_id: str) -> tuple[PartitionMode, list[DeviceProcess]]:
-        """The mode in which the hardware divides a device, and who is on it."""
-        mode = await self._executor.call_driver(self._driver.partition_mode, device_id)
-        return mode, list(await self._executor.call_driver(self._driver.processes, device_id)) if mode.capable else []
+        """Return the partition mode of a device, and its processes if it has such a mode."""
+        mode = await self._driver_thread.call(self._driver.partition_mode, device_id)
+        processes = await self._driver_thread.call(self._driver.processes, device_id) if mode.capable else []
+        return mode, list(processes)
 
     async def set_partition_mode(self, device_id: str, *, on: bool) -> None:
-        """Switch that mode of a device on which no lease is, and to which none comes meanwhile."""
+        """Switch the partition mode of a device; it is drained meanwhile. Raises :class:`Conflict` if it is in use."""
         mode, processes = await self.partition_mode(device_id)
         if mode.on == mode.pending == on:
             return
-        drained = await self._read(lambda state, _: find_device(state, device_id).drained)
-        await self._say(c.DrainDevice(device_id, drained=True))
+        drained = await self._state.read(lambda state, _: find_device(state, device_id).drained)
+        await self._commands.submit(c.DrainDevice(device_id, drained=True))
         try:
-            held = await self._read(lambda state, _: len(state.devices[device_id].lease_ids))
+            held = await self._state.read(lambda state, _: len(state.devices[device_id].lease_ids))
             if held:
                 raise Conflict(f"{held} leases are on this device. Nothing was changed; release them first.")
             if processes:
                 pids = ", ".join(str(process.pid) for process in processes)
                 raise Conflict(f"Processes are on this device: {pids}. Nothing was changed; end them first.")
-            await self._executor.call_driver(self._driver.set_partition_mode, device_id, on)
+            await self._driver_thread.call(self._driver.set_partition_mode, device_id, on)
             await self.refresh_once()
         finally:
             with suppress(NotFound):
-                await self._say(c.DrainDevice(device_id, drained=drained))
+                await self._commands.submit(c.DrainDevice(device_id, drained=drained))
+
+
+class DriverAtStartup:
+    """The driver as recovery uses it, before its thread and the event loop run."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+
+    def adopt(self, held: Collection[LogicalGPU]) -> None:
+        """Take over the logical GPUs that leases held when the last pool manager ended."""
+        self._driver.adopt(list(held))
+
+    def observe(self, state: State) -> tuple[list[c.Command], str | None]:
+        """Return the commands that bring ``state`` in line with the devices, and the driver's message.
+
+        If the driver does not answer, all devices stay, and nothing is granted on them until it does.
+        """
+        try:
+            specs, message = call_with_timeout(START_S, self._driver.inventory, NO_ANSWER)
+        except HostFault as error:
+            return [c.SetHealth(name, Health.SUSPECT, NO_ANSWER, stays=True) for name in state.devices], str(error)
+        trusted = [c.SetHealth(device_id, Health.HEALTHY) for device_id in _distrusted(state)]
+        return [*trusted, c.SetDevices(tuple(specs), (machine.spec(),))], message
 
 
 def specs_of(state: State, _: Instant) -> dict[str, DeviceSpec]:
-    """The devices that are there, by id."""
+    """Return the specs of the devices that are present, by id."""
     return {device.spec.id: device.spec for device in state.devices.values() if device.present}
 
 
-def _distrusted(state: State, _: Instant) -> list[str]:
+def _distrusted(state: State, _: Instant | None = None) -> list[str]:
+    """Return the devices that got no grants because the driver was unresponsive."""
     return [device.spec.id for device in state.devices.values() if device.health_reason == NO_ANSWER]
 
 
 def _losable(state: State, _: Instant) -> list[tuple[str, LogicalGPU]]:
-    """What a driver made for leases, that somebody can take away while its device is there."""
+    """Return what the driver made for leases and another program can destroy while the device is there."""
     held = ((one.id, one.logical_gpu) for one in state.leases.values() if one.state is LeaseState.ACTIVE)
     made = ((lease_id, gpu) for lease_id, gpu in held if gpu is not None)
     return [(lease_id, gpu) for lease_id, gpu in made if gpu.partition is not None or gpu.owner_uid is not None]

@@ -74,6 +74,14 @@ class Metrics:
         self.faults: Counter[str] = Counter()
         self.cut_subscribers: Counter[str] = Counter({"behind": 0, "stuck": 0})
 
+    def count_decision(self, took_s: float) -> None:
+        """Count a decision and its duration."""
+        self.decisions.add(took_s)
+
+    def count_append(self, took_s: float) -> None:
+        """Count a write to the journal and its duration."""
+        self.appends.add(took_s)
+
     def count_events(self, events: Iterable[Event]) -> None:
         """Count events that are on disk."""
         self.events.update(type(event).__name__ for event in events)

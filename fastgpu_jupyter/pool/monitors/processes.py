@@ -15,103 +15,141 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Awaitable, Callable, Container, Coroutine, Mapping, Sequence
+import time
+from collections.abc import Callable, Container, Mapping, Sequence
+from concurrent.futures import Executor
 from contextlib import suppress
-from typing import Any, Protocol, TypeVar
+from typing import TypeVar
 
 from ...core.lease.memory_limit import is_watched
 from ...core.model import commands as c
-from ...core.model.entities import Holder, Instant, State
+from ...core.model.entities import Holder, State
 from ...core.model.lifecycle import LeaseState
-from ...errors import HostFault
-from ..devices.driver import DeviceProcess
+from ...errors import HostFault, InternalError, LimitReached, StoreFault
+from ..devices.driver import Driver
+from ..devices.driver_thread import DriverThread
 from ..host.process import open_holder
 from ..host.threads import DaemonThreads
+from ..protocols import ChangePublisher, Changes, CommandSink, StateReader
+from .inventory import specs_of
 from .process_owners import ForeignProcess, OwnershipResolver, ProcessOwnership, read_assignments
+from .telemetry import TelemetryMonitor
 
 T = TypeVar("T")
 
 log = logging.getLogger("fastgpu.pool")
-#: How long a foreign process that was asked to end may take.
+#: The pause between two checks. The lists are at most three seconds old, so a process without a right to be on a device
+#: is found within five.
+CHECK_INTERVAL_S = 1.5
+#: How long a foreign process may take to end after SIGTERM.
 END_GRACE_S = 10.0
-#: How long it may take to find out whose the processes of a device are.
+#: How long it may take to find the owners of a device's processes.
 ANSWER_S = 3.0
 IGNORE, WARN, END = "ignore", "warn", "end"
 
 
-class Read(Protocol):
-    """What a view makes of the state as it is now."""
-
-    def __call__(self, view: Callable[[State, Instant], T], /) -> Coroutine[Any, Any, T]:
-        """Such as :meth:`.runtime.Runtime.read`."""
-
-
 class ProcessMonitor:
-    """Looks again and again; ``foreign`` is one of ``ignore``, ``warn`` and ``end``."""
+    """The monitor of the processes on the devices of one driver.
 
-    def __init__(self, boot_id: str, ownership: OwnershipResolver, foreign: str = WARN) -> None:
+    ``policy`` is one of ``ignore``, ``warn`` and ``end`` and applies to foreign processes. ``own_pids`` are the
+    processes of the pool manager, which need no lease. ``telemetry`` has the newest process lists of the sampler; the
+    driver is asked only for those that are missing there.
+    """
+
+    def __init__(
+        self,
+        boot_id: str,
+        ownership: OwnershipResolver,
+        policy: str,
+        *,
+        own_pids: Container[int],
+        driver: Driver,
+        driver_thread: DriverThread,
+        telemetry: TelemetryMonitor,
+        state: StateReader,
+        commands: CommandSink,
+        changes: ChangePublisher,
+        new_thread: Callable[[int, str], Executor] = DaemonThreads,
+    ) -> None:
         self._boot_id = boot_id
         self._ownership = ownership
-        self._thread = DaemonThreads(1, "processes")
-        self.policy = foreign
-        self.own_pids: Container[int] = {os.getpid()}  #: processes of the pool manager's, which need no lease
-        self.foreign: dict[str, tuple[ForeignProcess, ...]] = {}
+        self._policy = policy
+        self._own_pids = own_pids
+        self._driver = driver
+        self._driver_thread = driver_thread
+        self._telemetry = telemetry
+        self._state = state
+        self._commands = commands
+        self._changes = changes
+        self._thread = new_thread(1, "processes")
+        self._foreign: dict[str, tuple[ForeignProcess, ...]] = {}
         self._numbers: dict[str, int | None] = {}  #: of the list that each device was last judged by
         #: By lease: its grant, and the list of its device by which that was first seen active.
         self._first_lists: dict[str, tuple[int, int | None]] = {}
-        self._ending: dict[Holder, float] = {}  #: when each was asked to end
+        self._ending: dict[Holder, float] = {}  #: when each was sent SIGTERM
 
-    async def refresh(
-        self,
-        device_ids: Sequence[str],
-        known: Mapping[str, ProcessOwnership],
-        processes: Callable[[str], Awaitable[Sequence[DeviceProcess]]],
-        *,
-        say: Callable[[c.Command], Awaitable[object]],
-        read: Read,
-        now_s: float,
-    ) -> set[str]:
-        """One look; on which devices other foreign processes are than before.
+    @property
+    def foreign(self) -> Mapping[str, tuple[ForeignProcess, ...]]:
+        """The foreign processes of each device that has any."""
+        return self._foreign
 
-        ``known`` is what the sampler found. Those that it could not list are asked for ``processes``.
-        """
+    async def check(self) -> None:
+        """Pause, then check once; while the driver or the disk does not answer, the next check has to do."""
+        await asyncio.sleep(CHECK_INTERVAL_S)
+        with suppress(HostFault, StoreFault, LimitReached, InternalError):
+            await self.check_once()
+
+    async def check_once(self) -> None:
+        """Report leases over their memory limit, and publish and handle foreign processes."""
+        device_ids = [spec.id for spec in (await self._state.read(specs_of)).values() if not spec.simulated]
+        if device_ids:
+            changed = await self._compare(device_ids)
+            if changed:
+                self._changes.publish(Changes(device_ids=frozenset(changed)))
+
+    async def _compare(self, device_ids: Sequence[str]) -> set[str]:
+        """Return the devices whose foreign processes are others than before."""
+        listed, now_s = self._telemetry.ownership, time.monotonic()
         owned: dict[str, ProcessOwnership] = {}
         fresh: dict[str, tuple[ForeignProcess, ...]] = {}
         for device_id in device_ids:
-            with suppress(HostFault):  # of this one nothing is known now
-                one = known.get(device_id) or await self._list(device_id, await processes(device_id), read)
+            with suppress(HostFault):  # nothing is known of this device now
+                one = listed.get(device_id) or await self._list(device_id)
                 if one.number is None or one.number != self._numbers.get(device_id):
-                    fresh[device_id] = await self._find_foreign(device_id, one, read)
+                    fresh[device_id] = await self._find_foreign(device_id, one)
                 owned[device_id] = one
-        for report in await read(lambda state, _: self._reports(state, owned)):
-            await say(report)
+        for report in await self._state.read(lambda state, _: self._reports(state, owned)):
+            await self._commands.submit(report)
         self._numbers = {device_id: one.number for device_id, one in owned.items()}
-        earlier, listed = self.foreign, {**self.foreign, **fresh}
-        self.foreign = {device_id: found for device_id in owned if (found := listed.get(device_id))}
+        earlier, found = self._foreign, {**self._foreign, **fresh}
+        self._foreign = {device_id: processes for device_id in owned if (processes := found.get(device_id))}
         before = {device_id: earlier.get(device_id, ()) for device_id in fresh}
-        self._tell(before)
-        if self.policy == END:
+        self._log_new(before)
+        if self._policy == END:
             self._end(before, now_s)
-        return {name for name in {*earlier, *self.foreign} if earlier.get(name) != self.foreign.get(name)}
+        return {name for name in {*earlier, *self._foreign} if earlier.get(name) != self._foreign.get(name)}
 
-    async def _list(self, device_id: str, processes: Sequence[DeviceProcess], read: Read) -> ProcessOwnership:
-        return await self._ask(self._ownership.find, device_id, None, processes, await read(read_assignments))
+    async def _list(self, device_id: str) -> ProcessOwnership:
+        processes = await self._driver_thread.call(self._driver.processes, device_id)
+        assignments = await self._state.read(read_assignments)
+        return await self._in_thread(self._ownership.find, device_id, None, processes, assignments)
 
-    async def _find_foreign(self, device_id: str, owned: ProcessOwnership, read: Read) -> tuple[ForeignProcess, ...]:
-        """Those of a new list that are to be told of."""
-        found = tuple(one for one in owned.foreign if one.holder.pid not in self.own_pids)
-        if self.policy == IGNORE or not found:
+    async def _find_foreign(self, device_id: str, owned: ProcessOwnership) -> tuple[ForeignProcess, ...]:
+        """Return the foreign processes of a new list that are to be reported."""
+        found = tuple(one for one in owned.foreign if one.holder.pid not in self._own_pids)
+        if self._policy == IGNORE or not found:
             return ()
-        return await self._ask(self._ownership.still_foreign, device_id, found, await read(read_assignments))
+        assignments = await self._state.read(read_assignments)
+        return await self._in_thread(self._ownership.still_foreign, device_id, found, assignments)
 
-    async def _ask(self, call: Callable[..., T], *args: object) -> T:
-        """What a method of the owners answers. Raises :class:`HostFault` where it is stuck at some process."""
+    async def _in_thread(self, call: Callable[..., T], *args: object) -> T:
+        """Return what ``call`` returns. Raises :class:`HostFault` if reading ``/proc`` takes too long."""
         answer = asyncio.get_running_loop().run_in_executor(self._thread, call, *args)
         await asyncio.wait({answer}, timeout=ANSWER_S)
         if answer.done():
             return answer.result()
         answer.cancel()
-        raise HostFault("It takes too long to find out whose the processes of a device are.")
+        raise HostFault("It takes too long to find the owners of a device's processes.")
 
     def _reports(self, state: State, owned: Mapping[str, ProcessOwnership]) -> list[c.ReportMemory]:
         """Return what the leases use that use more than they have, or did.
@@ -141,11 +179,11 @@ class ProcessMonitor:
         return reports
 
     def close(self) -> None:
-        """Wait for nothing."""
-        self._thread.shutdown(cancel_futures=True)
+        """Return at once; a thread that is stuck in ``/proc`` is left behind."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
 
-    def _tell(self, before: Mapping[str, Sequence[ForeignProcess]]) -> None:
-        for device_id, found in self.foreign.items():
+    def _log_new(self, before: Mapping[str, Sequence[ForeignProcess]]) -> None:
+        for device_id, found in self._foreign.items():
             known = {one.holder for one in before.get(device_id, ())}
             for one in found:
                 if one.holder not in known:
@@ -154,26 +192,27 @@ class ProcessMonitor:
                     )
 
     def _end(self, before: Mapping[str, Sequence[ForeignProcess]], now_s: float) -> None:
-        """End those that were in the list before, too; the second time for good."""
+        """Send SIGTERM to the processes that were in the list before, too, and SIGKILL after a grace period."""
         known = {one.holder for found in before.values() for one in found}
-        present = {one.holder for found in self.foreign.values() for one in found}
+        present = {one.holder for found in self._foreign.values() for one in found}
         self._ending = {holder: at_s for holder, at_s in self._ending.items() if holder in present}
         for holder in present & known:
             asked_s = self._ending.setdefault(holder, now_s)
             if asked_s == now_s:
-                self._signal(holder, signal.SIGTERM)
+                signal_process(holder, self._boot_id, signal.SIGTERM)
             elif now_s - asked_s >= END_GRACE_S:
-                self._signal(holder, signal.SIGKILL)
+                signal_process(holder, self._boot_id, signal.SIGKILL)
 
-    def _signal(self, holder: Holder, number: signal.Signals) -> None:
-        """Send a signal to exactly that process."""
-        pidfd = open_holder(holder, self._boot_id)
-        if pidfd is None:
-            return
-        try:
-            signal.pidfd_send_signal(pidfd, number)
-            log.warning("Process %d was sent %s: it has no lease of its GPU.", holder.pid, number.name)
-        except OSError as error:
-            log.warning("Process %d, which has no lease of its GPU, cannot be ended: %s", holder.pid, error)
-        finally:
-            os.close(pidfd)
+
+def signal_process(holder: Holder, boot_id: str, number: signal.Signals) -> None:
+    """Send a signal to exactly that process; one that has ended, its number reused or not, gets none."""
+    pidfd = open_holder(holder, boot_id)
+    if pidfd is None:
+        return
+    try:
+        signal.pidfd_send_signal(pidfd, number)
+        log.warning("Process %d was sent %s: it has no lease of its GPU.", holder.pid, number.name)
+    except OSError as error:
+        log.warning("Process %d, which has no lease of its GPU, cannot be ended: %s", holder.pid, error)
+    finally:
+        os.close(pidfd)

@@ -12,7 +12,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
+from concurrent.futures import Executor
 from typing import NamedTuple
 
 from ...core.model.entities import LogicalGPU
@@ -36,11 +37,16 @@ class Reading(NamedTuple):
 class Sampler:
     """The driver's counters, for use from the event loop."""
 
-    def __init__(self, driver: Driver, ownership: OwnershipResolver) -> None:
+    def __init__(
+        self,
+        driver: Driver,
+        ownership: OwnershipResolver,
+        new_thread: Callable[[int, str], Executor] = DaemonThreads,
+    ) -> None:
         self._driver = driver
         self._ownership = ownership
         self._energy = _Energy()
-        self._thread = DaemonThreads(1, "sampler")
+        self._thread = new_thread(1, "sampler")
         self._under_way: asyncio.Future[Reading] | None = None
         self._began_s = 0.0
         #: Since when the driver has not answered, by the loop's clock; ``None`` while it does.
@@ -70,7 +76,7 @@ class Sampler:
 
     def close(self) -> None:
         """Wait for nothing: a driver that hangs must not keep the pool manager from ending."""
-        self._thread.shutdown(cancel_futures=True)
+        self._thread.shutdown(wait=False, cancel_futures=True)
 
     # -- in the thread ------------------------------------------------------------------------------------------------
 

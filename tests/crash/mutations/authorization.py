@@ -6,7 +6,7 @@ from fastgpu_jupyter.pool.host import process
 from fastgpu_jupyter.pool.http import service
 from fastgpu_jupyter.pool.http.service import PoolService
 from fastgpu_jupyter.pool.http.views.context import AccessScope
-from fastgpu_jupyter.pool.loop.calls import Call
+from fastgpu_jupyter.pool.loop.command_queue import Call
 from tests.crash.mutations.edits import Edit
 from tests.crash.mutations.model import Fails, Guarantee, Mutation
 from tests.pool.loop import test_runtime

@@ -10,10 +10,11 @@ from fastgpu_jupyter.pool.devices.mechanisms.mps import Mps
 from fastgpu_jupyter.pool.devices.nvidia import scrub_worker
 from fastgpu_jupyter.pool.effects.device_access import DeviceAccessController
 from fastgpu_jupyter.pool.effects.executor import EffectExecutor
+from fastgpu_jupyter.pool.effects.runner import EffectRunner
 from fastgpu_jupyter.pool.effects.scrubber import Scrubber
 from fastgpu_jupyter.pool.loop import recovery
-from fastgpu_jupyter.pool.loop.runtime import Runtime
 from fastgpu_jupyter.pool.monitors.inventory import Inventory
+from fastgpu_jupyter.pool.monitors.processes import ProcessMonitor
 from tests.core.placement import test_mig_partitions, test_placer
 from tests.crash.mutations.edits import Edit
 from tests.crash.mutations.model import Fails, Guarantee, Mutation, Violates
@@ -42,7 +43,7 @@ MUTATIONS = (
     Mutation(
         "the scrub worker is reported as a process without a lease",
         SCRUB,
-        (Edit(Runtime.__init__, "self.process_monitor.own_pids = _1", "pass"),),
+        (Edit(ProcessMonitor._find_foreign, "_1 not in self._own_pids", "True"),),
         Fails(test_processes.test_process_that_scrubs_is_not_reported_as_one_without_a_lease, "Differing items"),
     ),
     Mutation(
@@ -66,7 +67,7 @@ MUTATIONS = (
     Mutation(
         "the driver does not learn at the start what leases hold",
         PARTITION,
-        (Edit(recovery.recover, "driver.adopt(...)", "None"),),
+        (Edit(recovery.recover, "inventory.adopt(...)", "None"),),
         Fails(test_mig_pool.test_killed_between_making_and_noting_it_takes_up_what_it_made),
         in_processes=True,
     ),
@@ -110,7 +111,7 @@ MUTATIONS = (
     Mutation(
         "the remains of a failed preparation stay",
         PARTITION,
-        (Edit(Runtime._undo_preparation, "gpu.partition is not None", "False"),),
+        (Edit(EffectRunner._undo_preparation, "gpu.partition is not None", "False"),),
         Fails(test_runtime.test_what_a_failed_preparation_has_left_is_unmade_before_it_is_tried_again),
     ),
     Mutation(

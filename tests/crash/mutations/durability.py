@@ -5,7 +5,9 @@ from __future__ import annotations
 from fastgpu_jupyter.pool.journal.release_log import PreallocatedReleaseLog
 from fastgpu_jupyter.pool.journal.store import Journal
 from fastgpu_jupyter.pool.loop import degraded_mode, recovery
-from fastgpu_jupyter.pool.loop.runtime import Runtime
+from fastgpu_jupyter.pool.loop.command_loop import CommandLoop
+from fastgpu_jupyter.pool.loop.degraded_mode import DegradedMode
+from fastgpu_jupyter.pool.loop.state_store import StateStore
 from tests.crash import test_flips, test_power
 from tests.crash.mutations.edits import Edit
 from tests.crash.mutations.model import Fails, Guarantee, Mutation, Violates
@@ -20,9 +22,10 @@ MUTATIONS = (
         D,
         (
             Edit(
-                Runtime._commit,
+                CommandLoop._commit,
                 "entries = _1",
-                "entries = _1\nfor call, entry in decided: call.answer(self._pool.state, self.now(), entry.lease_id)",
+                "entries = _1\nfor call, entry in decided:\n"
+                "    call.answer(self._store.state, self._store.now(), entry.lease_id)",
             ),
         ),
         Violates("an acknowledged lease is missing|an acknowledged release is missing", first=2),
@@ -30,19 +33,19 @@ MUTATIONS = (
     Mutation(
         "the state is read before it is written",
         D,
-        (Edit(Runtime.read, "async with self._commit_lock: ...", "return view(self._pool.state, self.now())"),),
+        (Edit(StateStore.read, "async with self.commit_lock: ...", "return view(self._pool.state, self.now())"),),
         Violates("a state that was read is undone", first=2),
     ),
     Mutation(
         "events whose write failed stay in memory",
         D,
-        (Edit(Runtime._reload, "self._pool = _1", "pass"),),
+        (Edit(DegradedMode.reload, "self._store.replace(...)", "None"),),
         Violates("the snapshot differs|the state in memory differs|a state that was read is undone"),
     ),
     Mutation(
         "a key that is on disk is forgotten when its write is reported as failed",
         D,
-        (Edit(Runtime._reload, "self._keys = _1", "pass"),),
+        (Edit(DegradedMode.reload, "self._answers.replace(...)", "None"),),
         Fails(
             test_idempotency.test_a_write_that_was_done_though_it_was_reported_as_failed_is_taken_up, error="StoreFault"
         ),
@@ -50,7 +53,7 @@ MUTATIONS = (
     Mutation(
         "a key is remembered before it is written",
         D,
-        (Edit(Runtime._decide_all, "fresh[_1] = _2", "self._keys[_1] = _2"),),
+        (Edit(CommandLoop._decide_all, "fresh.add(_1)", "self._answers.add(_1)"),),
         Fails(
             test_idempotency.test_a_key_whose_write_failed_is_not_answered_though_nothing_can_be_read_back,
             "DID NOT RAISE",
@@ -60,7 +63,7 @@ MUTATIONS = (
     Mutation(
         "a key twice in one batch is two leases",
         D,
-        (Edit(Runtime._decide_all, "fresh[_1] = _2", "pass"),),
+        (Edit(CommandLoop._decide_all, "fresh.add(_1)", "None"),),
         Violates("one idempotency key has"),
     ),
     Mutation(
@@ -85,7 +88,7 @@ MUTATIONS = (
     Mutation(
         "memory keeps a part of a command after a bug",
         D,
-        (Edit(Runtime._commit, "if after_bug is not None: ...", "pass"),),
+        (Edit(CommandLoop._commit, "if after_error is not None: ...", "pass"),),
         Violates("the snapshot differs|the state in memory differs|a state that was read is undone", first=5),
     ),
     Mutation(
@@ -93,9 +96,9 @@ MUTATIONS = (
         D,
         (
             Edit(
-                Runtime._commit,
+                CommandLoop._commit,
                 "entries = _1",
-                "entries = _1\nif self._journal.seq - self._snapshot_seq >= SNAPSHOT_EVERY:\n    self._snapshot()",
+                "entries = _1\nif self._writer.snapshot_due: self._writer.store_snapshot(self._store.state)",
             ),
         ),
         Fails(test_idempotency.test_snapshot_has_no_event_whose_write_failed, r"\[.a., .b.\] == \[.a.\]"),
@@ -103,7 +106,7 @@ MUTATIONS = (
     Mutation(
         "a release is not noted while the disk is full",
         D,
-        (Edit(degraded_mode.release, "release_log.note(...)", "pass"),),
+        (Edit(degraded_mode.record_release, "release_log.note(...)", "pass"),),
         Fails(test_degraded_mode.test_what_was_released_is_released_after_a_crash, r"== \('released'"),
     ),
     Mutation(
@@ -151,7 +154,7 @@ MUTATIONS = (
         in_processes=True,
     ),
     Mutation(
-        "the name of the reserve is not synced",
+        "the name of the release log is not synced",
         D,
         (Edit(PreallocatedReleaseLog.__init__, "_sync_folder(...)", "pass"),),
         Fails(test_power.test_a_release_that_was_noted_survives_a_power_cut, "cut at"),

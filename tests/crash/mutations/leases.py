@@ -8,7 +8,8 @@ from fastgpu_jupyter.core.model import effects
 from fastgpu_jupyter.core.model.entities import Lease
 from fastgpu_jupyter.core.placement import parkability
 from fastgpu_jupyter.core.scheduling import claims
-from fastgpu_jupyter.pool.effects.executor import EffectExecutor, _Listing
+from fastgpu_jupyter.pool.devices.driver_thread import DriverThread
+from fastgpu_jupyter.pool.effects.executor import EffectExecutor, _ProcessListing
 from fastgpu_jupyter.pool.host import process, single_instance
 from fastgpu_jupyter.pool.host.attribution import Attribution
 from tests.core import test_pool
@@ -76,8 +77,8 @@ MUTATIONS = (
         (
             Edit(
                 EffectExecutor._drain,
-                "not await self._on_device(...)",
-                "await self._on_device(effect, since_s) is not None",
+                "not await self._processes_on_devices(...)",
+                "await self._processes_on_devices(effect, since_s) is not None",
             ),
         ),
         Violates("had memory on the device", first=1),
@@ -85,13 +86,13 @@ MUTATIONS = (
     Mutation(
         "a list of processes that was begun earlier shows who is on the device now",
         Guarantee.DOUBLE_GRANT,
-        (Edit(_Listing.is_since, "_1 >= since_s", "True"),),
+        (Edit(_ProcessListing.is_since, "_1 >= since_s", "True"),),
         Fails(test_executor.test_a_list_from_before_says_nothing_of_now, "4711"),
     ),
     Mutation(
         "a driver that does not answer is called all the same",
         Guarantee.LIFECYCLE,
-        (Edit(EffectExecutor.call_driver, "if ...: raise HostFault(_1)", "pass"),),
+        (Edit(DriverThread.call, "if ...: raise HostFault(_1)", "pass"),),
         Fails(test_executor.test_a_call_that_hangs_is_given_up_and_so_is_everything_behind_it),
     ),
     Mutation(

@@ -640,7 +640,7 @@ def test_where_it_cannot_be_done_that_is_said_and_files_are_told(
     assert "not closed to this lease" in text(view["device_access"]["message"])
     assert f"{kernel.lease_id}: {view['device_nodes_message']}" in fastgpu("status").stdout
     log = (pool.folder / "pool.out").read_text()
-    assert log.count("are told to leases and not closed") == 1
+    assert log.count("are reported to leases and not closed") == 1
 
 
 # -- the rights that it takes ------------------------------------------------------------------------------------------

@@ -10,7 +10,6 @@ import textwrap
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import cast
 
 import pytest
 
@@ -27,17 +26,18 @@ from fastgpu_jupyter.core.model.entities import (
 )
 from fastgpu_jupyter.core.model.lifecycle import LeaseState
 from fastgpu_jupyter.errors import HostFault
+from fastgpu_jupyter.pool.devices import driver_thread
+from fastgpu_jupyter.pool.devices.driver_thread import NO_ANSWER, DriverThread
 from fastgpu_jupyter.pool.effects import executor as executor_module
-from fastgpu_jupyter.pool.effects.device_access import DeviceAccessController
-from fastgpu_jupyter.pool.effects.executor import NO_ANSWER, EffectExecutor
+from fastgpu_jupyter.pool.effects.executor import EffectExecutor
 from fastgpu_jupyter.pool.host.clock import Clock
 from fastgpu_jupyter.pool.host.process import holder_of
 from fastgpu_jupyter.pool.host.threads import DaemonThreads, call_with_timeout
-from fastgpu_jupyter.pool.http.views.context import AccessScope, ViewContext
+from fastgpu_jupyter.pool.http.views.context import AccessScope
 from fastgpu_jupyter.pool.http.views.device import device_views
 from fastgpu_jupyter.pool.http.views.lease import lease_views
-from fastgpu_jupyter.pool.loop import recovery
-from fastgpu_jupyter.pool.loop import runtime as runtime_module
+from fastgpu_jupyter.pool.loop import command_queue
+from fastgpu_jupyter.pool.monitors import inventory, telemetry
 from fastgpu_jupyter.units import GIB
 from tests.pool.devices.fake_driver import FakeMachine, fake_spec
 from tests.pool.loop.test_runtime import Pool
@@ -54,32 +54,34 @@ def machine() -> Iterator[FakeMachine]:
 
 @pytest.fixture(autouse=True)
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(executor_module, "ANSWER_S", 0.05)
+    monkeypatch.setattr(driver_thread, "ANSWER_S", 0.05)
     monkeypatch.setattr(executor_module, "DRAIN_POLL_S", 0.01)
-    monkeypatch.setattr(runtime_module, "SAMPLE_S", 0.02)
-    monkeypatch.setattr(runtime_module, "LOOK_S", 0.02)
+    monkeypatch.setattr(command_queue, "RETRY_S", 0.02)
+    monkeypatch.setattr(telemetry, "SAMPLE_INTERVAL_S", 0.02)
+    monkeypatch.setattr(inventory, "REFRESH_INTERVAL_S", 0.02)
 
 
 def test_a_call_that_hangs_is_given_up_and_so_is_everything_behind_it(machine: FakeMachine) -> None:
     async def story() -> None:
         heard: list[bool] = []
         driver = machine.driver()
-        executor = EffectExecutor(driver, lambda: heard.append(executor.unresponsive_message is not None))
+        thread = DriverThread()
+        thread.subscribe(lambda: heard.append(thread.unresponsive_message is not None))
         machine.answers.clear()
-        asked = [executor.call_driver(driver.health, "fake-0") for _ in range(3)]
+        asked = [thread.call(driver.health, "fake-0") for _ in range(3)]
         results = await asyncio.gather(*asked, return_exceptions=True)
         assert all(isinstance(result, HostFault) for result in results)
         began_s = time.monotonic()
         with pytest.raises(HostFault, match="has not answered"):
-            await executor.call_driver(driver.inventory)
-        assert time.monotonic() - began_s < executor_module.ANSWER_S, "refused at once"
+            await thread.call(driver.inventory)
+        assert time.monotonic() - began_s < driver_thread.ANSWER_S, "refused at once"
         assert heard == [True]
         machine.answers.set()
-        await async_wait_until(lambda: executor.unresponsive_message is None, "it answers again")
+        await async_wait_until(lambda: thread.unresponsive_message is None, "it answers again")
         assert heard == [True, False]
-        assert (await executor.call_driver(driver.health, "fake-0"))[0] is Health.HEALTHY
+        assert (await thread.call(driver.health, "fake-0"))[0] is Health.HEALTHY
         assert machine.calls == ["health", "health"], "what was given up before it began was never done"
-        executor.close()
+        thread.close()
 
     asyncio.run(story())
 
@@ -87,8 +89,8 @@ def test_a_call_that_hangs_is_given_up_and_so_is_everything_behind_it(machine: F
 def test_leases_that_leave_a_device_share_its_lists_and_ask_less_as_time_passes(
     machine: FakeMachine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(executor_module, "ANSWER_S", 20)
-    monkeypatch.setattr(executor_module, "DRAIN_POLL_MOST_S", 0.04)
+    monkeypatch.setattr(driver_thread, "ANSWER_S", 20)
+    monkeypatch.setattr(executor_module, "DRAIN_POLL_S_MAX", 0.04)
     holder = holder_of(os.getpid(), "boot")
     gpu = LogicalGPU(
         "fake-0",
@@ -101,7 +103,7 @@ def test_leases_that_leave_a_device_share_its_lists_and_ask_less_as_time_passes(
     )
 
     async def story() -> None:
-        executor = EffectExecutor(machine.driver())
+        executor = EffectExecutor(machine.driver(), DriverThread())
         machine.processes["fake-0"] = {os.getpid(): 1}
         began_s = time.monotonic()
         drains = [asyncio.ensure_future(executor.execute(fx.Drain(f"lease-{n}", gpu, holder))) for n in range(32)]
@@ -119,7 +121,7 @@ def test_leases_that_leave_a_device_share_its_lists_and_ask_less_as_time_passes(
 
 def test_a_list_from_before_says_nothing_of_now(machine: FakeMachine) -> None:
     async def story() -> None:
-        executor = EffectExecutor(machine.driver())
+        executor = EffectExecutor(machine.driver(), DriverThread())
         clock = asyncio.get_running_loop().time
         since_s = clock()
         assert await executor._list("fake-0", since_s) == []
@@ -138,13 +140,13 @@ def run(tmp_path: Path, machine: FakeMachine, story: object) -> None:
         try:
             await story(pool)  # type: ignore[operator]
         finally:
-            await pool.runtime.stop()
+            await pool.services.stop()
 
     asyncio.run(play())
 
 
 async def device(pool: Pool) -> tuple[Health, str | None]:
-    return await pool.runtime.read(
+    return await pool.services.store.read(
         lambda state, _: (state.devices["fake-0"].health, state.devices["fake-0"].health_reason)
     )
 
@@ -166,14 +168,16 @@ def test_while_the_driver_hangs_nothing_is_granted_and_everything_is_answered(
         machine.answers.clear()
         await until_health(pool, Health.SUSPECT)
         assert (await device(pool))[1] == NO_ANSWER
-        await pool.runtime.submit(c.ReleaseLease("before"))
+        await pool.services.commands.submit(c.ReleaseLease("before"))
         assert (await pool.lease("before")).state is LeaseState.DRAINING, "not free before that is seen"
         await pool.ask("meanwhile")
         assert (await pool.lease("meanwhile")).state is LeaseState.WAITING
         access = AccessScope("ann")
-        facts = await pool.runtime.read(lambda state, at: views(pool, state, at, access))
+        facts = await pool.services.store.read(lambda state, at: views(pool, state, at, access))
         assert facts == (["suspect"], {"before": None, "meanwhile": PendingReason.HEALTH.value})
-        await async_wait_until(lambda: pool.runtime.usage.leases == {}, "what was true once is shown no more")
+        await async_wait_until(
+            lambda: pool.services.telemetry.usage.leases == {}, "what was true once is shown no more"
+        )
         machine.answers.set()
         await until_health(pool, Health.HEALTHY)
         ended = await pool.until("before", LeaseState.ENDED)
@@ -181,9 +185,18 @@ def test_while_the_driver_hangs_nothing_is_granted_and_everything_is_answered(
         await pool.until("meanwhile", LeaseState.ACTIVE)
 
     def views(pool: Pool, state: object, at: object, access: AccessScope) -> tuple[list[str], dict[str, str | None]]:
-        runtime = pool.runtime
+        from fastgpu_jupyter.pool.http.views.context import ViewContext
+
+        services = pool.services
+        environment = services.environment
         facts = ViewContext(
-            "USD", runtime.usage, runtime.environment_of, {}, runtime.queue_positions, runtime.device_nodes_of, {}
+            "USD",
+            services.telemetry.usage,
+            environment.variables_of,
+            {},
+            services.store.queue_positions,
+            environment.device_nodes_of,
+            {},
         )
         devices: list[str] = [view["health"]["state"] for view in device_views(state, access, facts)]  # type: ignore[arg-type]
         leases = lease_views(state, at, access, facts)  # type: ignore[arg-type]
@@ -225,7 +238,7 @@ def test_a_pool_that_starts_while_the_driver_hangs_keeps_its_leases(
 
     run(tmp_path, machine, first)
     machine.answers.clear()
-    monkeypatch.setattr(recovery, "START_S", 0.05)
+    monkeypatch.setattr(inventory, "START_S", 0.05)
     run(tmp_path, machine, second)
     run(tmp_path, machine, third)
 
@@ -257,7 +270,7 @@ def test_device_files_are_open_before_a_lease_is_ready_and_closed_in_before_it_i
             machine.calls.append(f"settled {lease_id}")
 
     async def story() -> None:
-        executor = EffectExecutor(machine.driver(), device_access=cast(DeviceAccessController, Played()))
+        executor = EffectExecutor(machine.driver(), DriverThread(), device_access=Played())
         gpu = LogicalGPU("fake-0", GIB, False, Mechanism.SHARED, Enforcement.DRIVER, 0, 1, driver_handle="it")  # noqa: FBT003
         kernel = holder_of(os.getpid(), Clock().boot_id())
         assert await executor.execute(fx.Prepare("a", gpu)) == c.PrepareSucceeded("a", 1, "it")

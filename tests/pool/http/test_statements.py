@@ -13,7 +13,7 @@ from fastgpu_jupyter.errors import InvalidRequest
 from fastgpu_jupyter.pool.http import statements as statement_views
 from fastgpu_jupyter.pool.http.views.context import AccessScope
 from fastgpu_jupyter.pool.journal.store import Entry, Journal
-from fastgpu_jupyter.pool.loop.calls import changes_of
+from fastgpu_jupyter.pool.loop.changes import changes_of
 from fastgpu_jupyter.units import MS_PER_HOUR
 from tests.core.world import World, spec
 

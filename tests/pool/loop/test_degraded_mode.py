@@ -19,8 +19,7 @@ from fastgpu_jupyter.errors import FastGPUError, PoolUnreachable, StoreFault
 from fastgpu_jupyter.pool.journal import release_log as release_log_module
 from fastgpu_jupyter.pool.journal.release_log import RECORD_BYTES, RECORDS_MAX, PreallocatedReleaseLog, Release
 from fastgpu_jupyter.pool.journal.store import Journal
-from fastgpu_jupyter.pool.loop import degraded_mode
-from fastgpu_jupyter.pool.loop import runtime as runtime_module
+from fastgpu_jupyter.pool.loop import command_queue, degraded_mode
 from fastgpu_jupyter.pool.loop.recovery import replay
 from fastgpu_jupyter.wire.client import PoolClient, new_token
 from fastgpu_jupyter.wire.locate import user_state_dir
@@ -36,13 +35,13 @@ Break = Callable[[ServedPool], Callable[[], None]]
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runtime_module, "PROBE_S", 0.01)
-    monkeypatch.setattr(runtime_module, "SAMPLE_S", 0.02)
+    monkeypatch.setattr(degraded_mode, "PROBE_S", 0.01)
+    monkeypatch.setattr(command_queue, "RETRY_S", 0.02)
 
 
 def pragma(pool: ServedPool, text: str) -> Any:
     # In the thread that writes: a connection is for one thread at a time.
-    return pool.run(pool.runtime._write(lambda: pool.journal._db.execute(f"PRAGMA {text}").fetchall()))
+    return pool.run(pool.services.writer.run(lambda: pool.journal._db.execute(f"PRAGMA {text}").fetchall()))
 
 
 def fill(pool: ServedPool) -> Callable[[], None]:
@@ -60,7 +59,7 @@ def protect(pool: ServedPool) -> Callable[[], None]:
 def degrade(pool: ServedPool, monkeypatch: pytest.MonkeyPatch | None = None) -> None:
     """Ask until the disk is found to be full; with ``monkeypatch`` it stays so for as long as the test takes."""
     if monkeypatch:
-        monkeypatch.setattr(runtime_module, "PROBE_S", 60.0)
+        monkeypatch.setattr(degraded_mode, "PROBE_S", 60.0)
     with contextlib.suppress(StoreFault):
         for _ in range(200):
             pool.client.request("eighth", notebook="x" * 1000, token=new_token())
@@ -119,7 +118,7 @@ def test_releases_are_accepted_and_nothing_is_granted_until_the_disk_is_mended(s
         waits: None,
         gives_up: EndReason.CANCELLED,
     }
-    with contextlib.closing(PreallocatedReleaseLog(pool.folder / "releases.release_log")) as release_log:
+    with contextlib.closing(PreallocatedReleaseLog(pool.folder / "releases.preallocated")) as release_log:
         assert release_log.read() == []
 
 
@@ -142,7 +141,7 @@ def test_the_time_of_a_release_is_that_of_its_answer(serve: Serve) -> None:
     mend = fill(pool)
     degrade(pool)
     billed = pool.client.release(lease)["usage"]["active_ms"]
-    wait_until(lambda: pool.call(pool.runtime.now).ms > billed + 50, "time passes")
+    wait_until(lambda: pool.call(pool.services.store.now).ms > billed + 50, "time passes")
     mend()
     wait_until(lambda: pool.client.lease(lease)["state"] == "ended", "it ends")
     assert pool.client.lease(lease)["usage"]["active_ms"] == billed
@@ -237,11 +236,11 @@ def test_a_journal_that_cannot_even_be_read_takes_no_more_records(
 
     monkeypatch.setattr(degraded_mode, "catch_up", catch_up)
     with monkeypatch.context() as patch:
-        patch.setattr(runtime_module, "replay", unreadable)
+        patch.setattr(degraded_mode, "replay", unreadable)
         mend = fill(pool)
         degrade(pool)
     mend()
-    pool.run(asyncio.sleep(10 * runtime_module.PROBE_S))  # time enough to find that it could be written
+    pool.run(asyncio.sleep(10 * degraded_mode.PROBE_S))  # time enough to find that it could be written
     # Acknowledged from the reserve, and never written behind a gap.
     assert pool.client.release(lease)["state"] in {"draining", "ended"}
     assert not pool.client.pool()["accepting"]
@@ -260,7 +259,7 @@ def crash(pool: ServedPool, folder: Path) -> Path:
     folder.mkdir()
     for path in pool.folder.glob("journal.db*"):
         shutil.copy(path, folder)
-    shutil.copy(pool.folder / "releases.release_log", folder)
+    shutil.copy(pool.folder / "releases.preallocated", folder)
     return folder
 
 
@@ -302,7 +301,7 @@ def test_where_the_disk_is_full_at_the_start_it_serves_and_grants_nothing(
     def full(journal: Journal, entries: Any) -> None:
         raise StoreFault("The journal cannot be written.")
 
-    monkeypatch.setattr(runtime_module, "PROBE_S", 0.01)
+    monkeypatch.setattr(degraded_mode, "PROBE_S", 0.01)
     with monkeypatch.context() as patch:
         patch.setattr(Journal, "append", full)
         again = ServedPool(left)

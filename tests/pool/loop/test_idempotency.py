@@ -15,11 +15,12 @@ from fastgpu_jupyter.core.model.lifecycle import LeaseState
 from fastgpu_jupyter.core.pool import Pool as Rules
 from fastgpu_jupyter.errors import InternalError, StoreFault
 from fastgpu_jupyter.pool.effects import executor as executor_module
+from fastgpu_jupyter.pool.journal import writer as writer_module
 from fastgpu_jupyter.pool.journal.release_log import PreallocatedReleaseLog
 from fastgpu_jupyter.pool.journal.store import Journal
-from fastgpu_jupyter.pool.loop import degraded_mode
-from fastgpu_jupyter.pool.loop import runtime as runtime_module
+from fastgpu_jupyter.pool.loop import command_queue, degraded_mode
 from fastgpu_jupyter.pool.loop.recovery import recover, replay
+from fastgpu_jupyter.pool.monitors.inventory import DriverAtStartup
 from tests.core.world import spec
 from tests.pool.loop.test_runtime import PlayedDriver, Pool, run
 from tests.waiting import async_wait_until
@@ -27,15 +28,15 @@ from tests.waiting import async_wait_until
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("PROBE_S", "SAMPLE_S"):
-        monkeypatch.setattr(runtime_module, name, 0.01)
+    monkeypatch.setattr(degraded_mode, "PROBE_S", 0.01)
+    monkeypatch.setattr(command_queue, "RETRY_S", 0.01)
     monkeypatch.setattr(executor_module, "DRAIN_POLL_S", 0.01)
 
 
 def test_one_key_twice_in_one_batch_is_one_lease(tmp_path: Path) -> None:
     async def story(pool: Pool) -> None:
         assert len(set(await asyncio.gather(*(pool.ask(f"lease-{n}", key="once") for n in range(5))))) == 1
-        assert len(await pool.runtime.read(lambda state, _: list(state.leases))) == 1
+        assert len(await pool.services.store.read(lambda state, _: list(state.leases))) == 1
 
     run(tmp_path, story)
 
@@ -48,7 +49,7 @@ def test_a_key_whose_write_failed_is_not_answered_though_nothing_can_be_read_bac
             raise StoreFault("gone")
 
         monkeypatch.setattr(pool.journal, "append", fail)
-        monkeypatch.setattr(runtime_module, "replay", fail)
+        monkeypatch.setattr(degraded_mode, "replay", fail)
         for _ in range(2):
             with pytest.raises(StoreFault):
                 await pool.ask("a", key="once")
@@ -74,9 +75,9 @@ def test_a_write_that_was_done_though_it_was_reported_as_failed_is_taken_up(tmp_
         await pool.until("a", LeaseState.ACTIVE)
         pool.journal.append = fail_late  # type: ignore[method-assign]
         with pytest.raises(StoreFault, match="Until then"):
-            await pool.runtime.submit(c.SetTenant("ann", 200, None))
+            await pool.services.commands.submit(c.SetTenant("ann", 200, None))
         await pool.until_mended()
-        assert await pool.runtime.read(lambda state, _: state.tenants["ann"].weight) == 200
+        assert await pool.services.store.read(lambda state, _: state.tenants["ann"].weight) == 200
 
     run(tmp_path, story)
 
@@ -85,8 +86,9 @@ def test_a_write_that_was_done_though_it_was_reported_as_failed_is_taken_up(tmp_
 def test_what_was_owed_is_written_once_though_its_write_was_reported_as_failed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unread: bool
 ) -> None:
+    release_log = PreallocatedReleaseLog(tmp_path / "releases")
+
     async def story(pool: Pool) -> None:
-        pool.runtime._release_log = PreallocatedReleaseLog(tmp_path / "release_log")
         await pool.ask("a")
         await pool.until("a", LeaseState.ACTIVE)
         insert, missing = pool.journal._insert, pool.journal._missing
@@ -109,24 +111,25 @@ def test_what_was_owed_is_written_once_though_its_write_was_reported_as_failed(
         monkeypatch.setattr(pool.journal, "_insert", fail)
         with pytest.raises(StoreFault):
             await pool.ask("b")
-        await pool.runtime.submit(c.ReleaseLease("a"))
+        await pool.services.commands.submit(c.ReleaseLease("a"))
         if unread:
             pool.journal._missing = fail_to_read  # type: ignore[method-assign]
         monkeypatch.setattr(pool.journal, "_insert", fail_late)
         await pool.until_mended()
         assert len(tries) >= 2
         assert await pool.ask("c") == "c"
-        assert pool.runtime._release_log.read() == []
+        assert release_log.read() == []
         released = [event for one in pool.journal.history() for event in one.events if isinstance(event, LeaseDraining)]
         assert [event.lease_id for event in released] == ["a"]
 
-    run(tmp_path, story)
+    run(tmp_path, story, release_log=release_log)
 
 
 @pytest.mark.slow
 def test_after_a_bug_nothing_is_written_behind_what_is_owed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    release_log = PreallocatedReleaseLog(tmp_path / "releases")
+
     async def story(pool: Pool) -> None:
-        pool.runtime._release_log = release_log = PreallocatedReleaseLog(tmp_path / "release_log")
         await pool.ask("a")
         await pool.until("a", LeaseState.ACTIVE)
         insert = pool.journal._insert
@@ -137,19 +140,19 @@ def test_after_a_bug_nothing_is_written_behind_what_is_owed(tmp_path: Path, monk
         monkeypatch.setattr(pool.journal, "_insert", fail)
         with pytest.raises(StoreFault):
             await pool.ask("b")
-        await pool.runtime.submit(c.ReleaseLease("a"))
+        await pool.services.commands.submit(c.ReleaseLease("a"))
         with monkeypatch.context() as patch:
-            patch.setattr(degraded_mode, "release", lambda *_, **__: 1 / 0)
+            patch.setattr(degraded_mode, "record_release", lambda *_, **__: 1 / 0)
             with pytest.raises(InternalError):
-                await pool.runtime.submit(c.ReleaseLease("a"))
+                await pool.services.commands.submit(c.ReleaseLease("a"))
         seq = pool.journal.seq
         pool.journal._insert = insert  # type: ignore[method-assign]
         for _ in range(20):  # of which each would have tried to write
-            await asyncio.sleep(runtime_module.PROBE_S)
+            await asyncio.sleep(degraded_mode.PROBE_S)
         assert pool.journal.seq == seq
         assert [release.lease_id for release in release_log.read()] == ["a"]  # for the next start
 
-    run(tmp_path, story)
+    run(tmp_path, story, release_log=release_log)
 
 
 def test_what_a_bug_left_half_done_is_not_what_releases_are_decided_by(
@@ -165,8 +168,8 @@ def test_what_a_bug_left_half_done_is_not_what_releases_are_decided_by(
         with monkeypatch.context() as patch:
             patch.setattr(Rules, "advance", bug)  # after the release was applied, before it was written
             with pytest.raises(InternalError):
-                await pool.runtime.submit(c.ReleaseLease("a"))
-        await pool.runtime.submit(c.ReleaseLease("a"))
+                await pool.services.commands.submit(c.ReleaseLease("a"))
+        await pool.services.commands.submit(c.ReleaseLease("a"))
         other = Journal(tmp_path / "journal.db")
         assert replay(other).leases["a"].state in (LeaseState.DRAINING, LeaseState.ENDED)
         other.close()
@@ -181,7 +184,7 @@ def test_a_device_that_is_missing_at_a_start_without_the_disk_is_not_lost_before
     async def story(pool: Pool) -> None:
         await pool.ask("a")
         await pool.until("a", LeaseState.ACTIVE)
-        await pool.runtime.stop()
+        await pool.services.stop()
         shown, pool.driver.specs = pool.driver.specs, []
         journal, release_log = Journal(tmp_path / "journal.db"), PreallocatedReleaseLog(tmp_path / "release_log")
 
@@ -189,7 +192,7 @@ def test_a_device_that_is_missing_at_a_start_without_the_disk_is_not_lost_before
             raise StoreFault("disk full")
 
         monkeypatch.setattr(journal, "append", fail)
-        recovered, _ = recover(journal, pool.driver, pool.clock, release_log)
+        recovered, _ = recover(journal, DriverAtStartup(pool.driver), pool.clock, release_log)
         assert recovered.state.leases["a"].state is LeaseState.ACTIVE
         pool.driver.specs = shown
         journal.close()
@@ -210,15 +213,15 @@ def test_keys_that_cannot_be_read_are_a_fault_of_the_store(tmp_path: Path) -> No
 
 def test_snapshots_are_counted_over_lives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A pool manager that is killed again and again does not replay more and more."""
-    monkeypatch.setattr(runtime_module, "SNAPSHOT_EVERY", 10)
+    monkeypatch.setattr(writer_module, "SNAPSHOT_EVERY", 10)
 
     async def story(pool: Pool) -> None:
         for life in range(6):
             await pool.ask(f"lease-{life}")
-            await pool.runtime.submit(c.ReleaseLease(f"lease-{life}"))
+            await pool.services.commands.submit(c.ReleaseLease(f"lease-{life}"))
             await pool.until(f"lease-{life}", LeaseState.ENDED)
-            pool.runtime._broken = "killed"  # a runtime that stops so takes no snapshot
-            await pool.runtime.stop()
+            pool.services.faults.stop_grants("Killed.")  # no snapshot is stored at its end
+            await pool.services.stop()
             await pool.start()
         newest = next((seq for seq, _ in pool.journal.snapshots()), 0)
         assert pool.journal.seq - newest < 2 * 10
@@ -233,12 +236,12 @@ def test_snapshot_has_no_event_whose_write_failed(tmp_path: Path, monkeypatch: p
     async def story(pool: Pool) -> None:
         await pool.ask("a")
         await pool.until("a", LeaseState.ACTIVE)
-        monkeypatch.setattr(runtime_module, "SNAPSHOT_EVERY", 1)
+        monkeypatch.setattr(writer_module, "SNAPSHOT_EVERY", 1)
         with monkeypatch.context() as patch:
             patch.setattr(pool.journal, "append", fail)
             with pytest.raises(StoreFault):
                 await pool.ask("b")
-            assert await pool.runtime.read(lambda state, _: list(state.leases)) == ["a"]
+            assert await pool.services.store.read(lambda state, _: list(state.leases)) == ["a"]
         await pool.until_mended()
         await pool.ask("c")
         assert set(replay(pool.journal).leases) == {"a", "c"}
@@ -247,8 +250,9 @@ def test_snapshot_has_no_event_whose_write_failed(tmp_path: Path, monkeypatch: p
 
 
 def test_tick_whose_write_was_reported_as_failed_is_written_once(tmp_path: Path) -> None:
+    release_log = PreallocatedReleaseLog(tmp_path / "releases")
+
     async def story(pool: Pool) -> None:
-        pool.runtime._release_log = PreallocatedReleaseLog(tmp_path / "reserve")
         insert, missing = pool.journal._insert, pool.journal._missing
         tries: list[object] = []
 
@@ -272,9 +276,11 @@ def test_tick_whose_write_was_reported_as_failed_is_written_once(tmp_path: Path)
         written = pool.journal.seq
         pool.journal._missing = fail_to_read  # type: ignore[method-assign]
         pool.journal._insert = fail_late  # type: ignore[method-assign, assignment]
-        await async_wait_until(lambda: pool.runtime.fault is None or len(tries) > 10, "the journal is written again")
-        assert pool.runtime.fault is None
+        await async_wait_until(
+            lambda: pool.services.faults.message is None or len(tries) > 10, "the journal is written again"
+        )
+        assert pool.services.faults.message is None
         assert pool.journal.seq == written + 1
         assert await pool.ask("b") == "b"
 
-    run(tmp_path, story)
+    run(tmp_path, story, release_log=release_log)

@@ -29,6 +29,7 @@ from fastgpu_jupyter.core.model.lifecycle import LeaseState
 from fastgpu_jupyter.core.pool import Pool as Rules
 from fastgpu_jupyter.core.scheduling import queue_report
 from fastgpu_jupyter.errors import HostFault, InternalError, NoSuchDevice, NotFound, StoreFault
+from fastgpu_jupyter.pool.composition import PoolServices, ServiceOptions
 from fastgpu_jupyter.pool.devices.driver import (
     NOT_PARTITIONABLE,
     DeviceProcess,
@@ -42,10 +43,11 @@ from fastgpu_jupyter.pool.effects import executor as executor_module
 from fastgpu_jupyter.pool.effects.scrubber import OVERWRITE, Scrubber
 from fastgpu_jupyter.pool.host.clock import Clock
 from fastgpu_jupyter.pool.host.process import holder_of
+from fastgpu_jupyter.pool.journal.release_log import PreallocatedReleaseLog
 from fastgpu_jupyter.pool.journal.store import Journal
-from fastgpu_jupyter.pool.loop import runtime as runtime_module
+from fastgpu_jupyter.pool.loop import degraded_mode
 from fastgpu_jupyter.pool.loop.recovery import recover, replay
-from fastgpu_jupyter.pool.loop.runtime import Runtime
+from fastgpu_jupyter.pool.monitors.inventory import DriverAtStartup
 from tests.core.world import mig_spec, spec
 from tests.waiting import async_wait_until
 
@@ -130,27 +132,37 @@ class PlayedDriver:
 
 
 class Pool:
-    """A running runtime in a folder, which can be killed and started again."""
+    """A running services in a folder, which can be killed and started again."""
 
-    def __init__(self, folder: Path, driver: PlayedDriver) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        driver: PlayedDriver,
+        release_log: PreallocatedReleaseLog | None = None,
+        options: ServiceOptions | None = None,
+    ) -> None:
         self.folder, self.driver, self.clock = folder, driver, Clock()
+        self.release_log, self.options = release_log, options or ServiceOptions()
 
     async def start(self) -> None:
         self.journal = Journal(self.folder / "journal.db")
-        pool, _ = recover(self.journal, self.driver, self.clock)
-        self.runtime = Runtime(pool, self.journal, self.driver, self.clock)
-        await self.runtime.start()
+        pool, _ = recover(self.journal, DriverAtStartup(self.driver), self.clock, self.release_log)
+        self.services = PoolServices(
+            pool, self.journal, self.driver, self.clock, self.release_log, options=self.options
+        )
+        await self.services.start()
 
     async def ask(self, name: str, pid: int | None = None, key: str | None = None, profile: str = "full") -> str | None:
         holder = holder_of(pid or os.getpid(), self.clock.boot_id())
         request = LeaseRequest(profile, None, None, None)
-        return await self.runtime.submit(c.RequestLease(name, "ann", request, holder, "0" * 64), key)
+        return await self.services.commands.submit(c.RequestLease(name, "ann", request, holder, "0" * 64), key)
 
     async def lease(self, name: str) -> Lease:
-        return await self.runtime.read(lambda state, _: state.leases[name])
+        return await self.services.store.read(lambda state, _: state.leases[name])
 
     async def until_mended(self) -> None:
-        await async_wait_until(lambda: self.runtime.fault is None, lambda: f"mended; it is {self.runtime.fault}")
+        faults = self.services.faults
+        await async_wait_until(lambda: faults.message is None, lambda: f"mended; it is {faults.message}")
 
     async def until(self, name: str, *states: LeaseState) -> Lease:
         lease = await self.lease(name)
@@ -168,14 +180,20 @@ def _full(entries: Any) -> None:
     raise StoreFault("The journal cannot be written.")
 
 
-def run(tmp_path: Path, story: Callable[[Pool], Coroutine[Any, Any, None]], driver: PlayedDriver | None = None) -> None:
+def run(
+    tmp_path: Path,
+    story: Callable[[Pool], Coroutine[Any, Any, None]],
+    driver: PlayedDriver | None = None,
+    release_log: PreallocatedReleaseLog | None = None,
+    options: ServiceOptions | None = None,
+) -> None:
     async def play() -> None:
-        pool = Pool(tmp_path, driver or PlayedDriver(spec("gpu")))
+        pool = Pool(tmp_path, driver or PlayedDriver(spec("gpu")), release_log, options)
         await pool.start()
         try:
             await story(pool)
         finally:
-            await pool.runtime.stop()
+            await pool.services.stop()
 
     asyncio.run(play())
 
@@ -183,14 +201,14 @@ def run(tmp_path: Path, story: Callable[[Pool], Coroutine[Any, Any, None]], driv
 @pytest.fixture(autouse=True)
 def _quick_drain(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(executor_module, "DRAIN_POLL_S", 0.01)
-    monkeypatch.setattr(runtime_module, "PROBE_S", 0.01)
+    monkeypatch.setattr(degraded_mode, "PROBE_S", 0.01)
 
 
 def test_a_lease_becomes_active_and_ends_by_itself(tmp_path: Path) -> None:
     async def story(pool: Pool) -> None:
         await pool.ask("a")
         await pool.until("a", LeaseState.ACTIVE)
-        await pool.runtime.submit(c.ReleaseLease("a"))
+        await pool.services.commands.submit(c.ReleaseLease("a"))
         lease = await pool.until("a", LeaseState.ENDED)
         assert lease.end_reason is EndReason.RELEASED
 
@@ -202,17 +220,19 @@ def test_tickets_are_those_of_the_state_also_where_a_write_fails(
 ) -> None:
     async def story(pool: Pool) -> None:
         def of(state: State) -> dict[str, int]:
-            known = {lease_id: place for lease_id, (place, _) in pool.runtime.queue_positions().items()}
+            known = {lease_id: place for lease_id, (place, _) in pool.services.store.queue_positions().items()}
             assert known == {lease.id: place for lease, place, _ in queue_report.positions(state)}
             return known
 
         async def told() -> dict[str, int]:
-            return await pool.runtime.read(lambda state, _: of(state))
+            return await pool.services.store.read(lambda state, _: of(state))
 
         for name in "abc":
             await pool.ask(name)
         assert await told() == {"b": 1, "c": 2}
-        released = await pool.runtime.ask(c.ReleaseLease("b"), None, lambda state, _, lease_id: (lease_id, of(state)))
+        released = await pool.services.commands.submit_and_read(
+            c.ReleaseLease("b"), None, lambda state, _, lease_id: (lease_id, of(state))
+        )
         assert released == ("b", {"c": 1})
         with monkeypatch.context() as broken:
             broken.setattr(pool.journal, "append", _full)
@@ -233,7 +253,7 @@ def test_who_may_not_is_refused_before_anything_is_decided(tmp_path: Path) -> No
     async def story(pool: Pool) -> None:
         await pool.ask("a")
         with pytest.raises(NotFound, match="not yours"):
-            await pool.runtime.ask(c.ReleaseLease("a"), None, lambda *_: None, never)
+            await pool.services.commands.submit_and_read(c.ReleaseLease("a"), None, lambda *_: None, never)
         assert (await pool.until("a", LeaseState.ACTIVE)).end_reason is None
 
     run(tmp_path, story)
@@ -253,10 +273,10 @@ def test_a_key_that_was_answered_gives_the_same_answer_also_after_a_restart(tmp_
     async def story(pool: Pool) -> None:
         assert await pool.ask("a", key="once") == "a"
         assert await pool.ask("b", key="once") == "a"
-        await pool.runtime.stop()
+        await pool.services.stop()
         await pool.start()
         assert await pool.ask("c", key="once") == "a"
-        assert await pool.runtime.read(lambda state, _: list(state.leases)) == ["a"]
+        assert await pool.services.store.read(lambda state, _: list(state.leases)) == ["a"]
 
     run(tmp_path, story)
 
@@ -266,7 +286,7 @@ def test_a_refused_command_leaves_nothing_behind(tmp_path: Path) -> None:
         holder = holder_of(os.getpid(), pool.clock.boot_id())
         bad = c.RequestLease("a", "ann", LeaseRequest("no such", None, None, None), holder, "0" * 64)
         with pytest.raises(NoSuchDevice):
-            await pool.runtime.submit(bad, "key")
+            await pool.services.commands.submit(bad, "key")
         assert await pool.ask("a", key="key") == "a"
 
     run(tmp_path, story)
@@ -293,7 +313,7 @@ def test_a_holder_that_died_while_no_pool_ran_is_reaped_and_a_live_one_adopted(t
             await pool.ask("live")
             await pool.until("dead", LeaseState.ACTIVE)
             await pool.until("live", LeaseState.ACTIVE)
-            await pool.runtime.stop()
+            await pool.services.stop()
             kernel.kill()
         await pool.start()
         lease = await pool.until("dead", LeaseState.ENDED)
@@ -309,7 +329,7 @@ def test_a_lease_drains_until_none_of_its_processes_has_memory_on_the_device(tmp
         await pool.until("a", LeaseState.ACTIVE)
         with subprocess.Popen(["sleep", "60"], env={**os.environ, "FASTGPU_LEASE": "a"}) as worker:
             pool.driver.pids = [worker.pid, os.getppid()]
-            await pool.runtime.submit(c.ReleaseLease("a"))
+            await pool.services.commands.submit(c.ReleaseLease("a"))
             pool.driver.blind = True
             for _ in range(10):
                 await asyncio.sleep(0.01)
@@ -369,13 +389,13 @@ def test_where_the_disk_fails_nobody_is_told_and_memory_is_what_the_disk_has(
             with pytest.raises(StoreFault, match="disk full"):
                 await pool.ask("b")
             with pytest.raises(StoreFault, match="disk full"):
-                await pool.runtime.submit(c.ReleaseLease("a"))
-        assert await pool.runtime.read(lambda state, _: {i: s.state.value for i, s in state.leases.items()}) == {
+                await pool.services.commands.submit(c.ReleaseLease("a"))
+        assert await pool.services.store.read(lambda state, _: {i: s.state.value for i, s in state.leases.items()}) == {
             "a": "active"
         }
         await pool.until_mended()
         await pool.ask("b")
-        await pool.runtime.submit(c.ReleaseLease("a"))
+        await pool.services.commands.submit(c.ReleaseLease("a"))
         await pool.until("b", LeaseState.ACTIVE)
 
     run(tmp_path, story)
@@ -393,7 +413,7 @@ def test_after_a_bug_nothing_new_is_granted_but_releases_are_accepted(
                 await pool.ask("b")
         with pytest.raises(StoreFault, match="releases are accepted"):
             await pool.ask("c")
-        await pool.runtime.submit(c.ReleaseLease("a"))
+        await pool.services.commands.submit(c.ReleaseLease("a"))
         await pool.until("a", LeaseState.ENDED)
 
     run(tmp_path, story)
@@ -409,7 +429,7 @@ def test_a_journal_that_adds_up_to_something_impossible_is_not_served(
     journal = Journal(tmp_path / "journal.db")
     monkeypatch.setattr("fastgpu_jupyter.pool.loop.recovery.violations", lambda state: iter(["two have it whole"]))
     with pytest.raises(InternalError, match="two have it whole"):
-        recover(journal, PlayedDriver(), Clock())
+        recover(journal, DriverAtStartup(PlayedDriver()), Clock())
     journal.close()
 
 
@@ -423,14 +443,14 @@ def test_a_lease_is_parked_and_comes_back(tmp_path: Path) -> None:
     async def story(pool: Pool) -> None:
         await pool.ask("a")
         await pool.until("a", LeaseState.ACTIVE)
-        await pool.runtime.submit(c.ParkLease("a"))
+        await pool.services.commands.submit(c.ParkLease("a"))
         lease = await pool.until("a", LeaseState.PARKED)
         assert (lease.parked_bytes, driver.parked) == (7, [("gpu", os.getpid())])
         await pool.ask("b")
         await pool.until("b", LeaseState.ACTIVE)
-        await pool.runtime.submit(c.ReleaseLease("b"))
+        await pool.services.commands.submit(c.ReleaseLease("b"))
         await pool.until("b", LeaseState.ENDED)
-        await pool.runtime.submit(c.ResumeLease("a"))
+        await pool.services.commands.submit(c.ResumeLease("a"))
         await pool.until("a", LeaseState.ACTIVE)
         assert driver.parked == []
 
@@ -448,7 +468,7 @@ def test_nothing_is_taken_for_parked_that_has_memory_on_the_device(
         await pool.ask("a")
         await pool.until("a", LeaseState.ACTIVE)
         driver.pids, driver.blind = [4711], blind
-        await pool.runtime.submit(c.ParkLease("a"))
+        await pool.services.commands.submit(c.ParkLease("a"))
         lease = await pool.until("a", LeaseState.ACTIVE, LeaseState.PARKED)
         assert lease.state is LeaseState.ACTIVE
         assert lease.park_failure is not None
@@ -475,22 +495,21 @@ def test_what_a_parked_lease_left_is_overwritten_before_its_device_is_another_s(
 
     async def story(pool: Pool) -> None:
         nonlocal fails
-        pool.runtime.scrubber._mode = OVERWRITE
         await pool.ask("a")
         await pool.until("a", LeaseState.ACTIVE)
         await pool.ask("b")
-        await pool.runtime.submit(c.ParkLease("a"))
+        await pool.services.commands.submit(c.ParkLease("a"))
         told = "could not be overwritten yet: It failed."
-        await async_wait_until(lambda: told in (pool.runtime.scrubber.status_of("a") or ""), "the failure is shown")
+        await async_wait_until(lambda: told in (pool.services.scrubber.status_of("a") or ""), "the failure is shown")
         assert (await pool.lease("a")).state is LeaseState.PARKING
         assert (await pool.lease("b")).state is LeaseState.WAITING
         fails = False
         lease = await pool.until("a", LeaseState.PARKED)
         assert (lease.scrub, lease.scrub_bytes, done) == (ScrubOutcome.OVERWRITTEN, 70, ["gpu"])
-        assert pool.runtime.scrubber.status_of("a") is None
+        assert pool.services.scrubber.status_of("a") is None
         await pool.until("b", LeaseState.ACTIVE)
 
-    run(tmp_path, story, driver)
+    run(tmp_path, story, driver, options=ServiceOptions(scrub_mode=OVERWRITE))
 
 
 def test_parking_goes_on_after_a_restart_of_the_pool_manager(tmp_path: Path) -> None:
@@ -501,8 +520,8 @@ def test_parking_goes_on_after_a_restart_of_the_pool_manager(tmp_path: Path) -> 
         await pool.until("a", LeaseState.ACTIVE)
         stuck = threading.Event()
         driver.park = lambda *_: stuck.wait() or 0  # type: ignore[method-assign]
-        await pool.runtime.submit(c.ParkLease("a"))
-        await pool.runtime.stop()
+        await pool.services.commands.submit(c.ParkLease("a"))
+        await pool.services.stop()
         stuck.set()
         del driver.park
         await pool.start()

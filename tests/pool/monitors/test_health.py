@@ -14,6 +14,7 @@ from fastgpu_jupyter.core.model import commands as c
 from fastgpu_jupyter.core.model.entities import Device, EndReason, Health, LogicalGPU, ScrubOutcome
 from fastgpu_jupyter.core.model.lifecycle import LeaseState
 from fastgpu_jupyter.errors import Conflict, HostFault, NotFound
+from fastgpu_jupyter.pool.devices import driver_thread
 from fastgpu_jupyter.pool.devices.driver import DeviceGone, DeviceProcess, ProcessUnusable
 from fastgpu_jupyter.pool.devices.health import HealthEvent, HealthReport
 from fastgpu_jupyter.pool.effects import executor as executor_module
@@ -82,7 +83,7 @@ class FrailDriver(PlayedDriver):
 
 @pytest.fixture
 def driver(monkeypatch: pytest.MonkeyPatch) -> FrailDriver:
-    monkeypatch.setattr(health_module, "LOOK_S", 0.01)
+    monkeypatch.setattr(health_module, "CHECK_INTERVAL_S", 0.01)
     monkeypatch.setattr(health_module, "RETRY_S", 0.01)
     return FrailDriver()
 
@@ -93,7 +94,7 @@ async def until(pool: Pool, true: Callable[[dict[str, Device]], object], name: s
 
     async def reached() -> Device | None:
         nonlocal devices
-        devices = await pool.runtime.read(lambda state, _: dict(state.devices))
+        devices = await pool.services.store.read(lambda state, _: dict(state.devices))
         return devices[name] if true(devices) else None
 
     return await async_wait_until(reached, lambda: f"the devices are as they should be; they are {devices}")
@@ -112,7 +113,7 @@ def test_an_error_number_is_told_to_who_has_the_device(tmp_path: Path, driver: F
         await pool.until("a", LeaseState.ACTIVE)
         driver.played.events.put(HealthEvent("gpu-0", WRONG_ADDRESS))
         assert "outside its memory on the GPU: Xid 31." in await until_told(pool, "a")
-        assert pool.runtime.metrics.faults == {"Xid 31": 1}
+        assert pool.services.metrics.faults == {"Xid 31": 1}
 
     run(tmp_path, story, driver)
     assert driver.played.closed.is_set()
@@ -172,7 +173,7 @@ def test_a_lost_device_ends_its_leases_and_who_waits_is_served_elsewhere(tmp_pat
         driver.played.events.put(HealthEvent(lost.device_id, OFF_THE_BUS))
         assert (await pool.until("a", LeaseState.ENDED)).end_reason is EndReason.DEVICE_LOST
         assert (await pool.lease("c")).state is LeaseState.WAITING  # not on the one that is lost
-        await pool.runtime.submit(c.ReleaseLease("b"))
+        await pool.services.commands.submit(c.ReleaseLease("b"))
         served = await pool.until("c", LeaseState.ACTIVE)
         assert served.logical_gpu is not None
         assert served.logical_gpu.device_id != lost.device_id
@@ -206,13 +207,13 @@ def test_what_an_error_number_said_stands_until_the_device_is_put_back(tmp_path:
         await until(pool, lambda devices: devices["gpu-0"].health is Health.FAULTY)
         driver.played.conditions["gpu-0"] = RESET_WANTED
         with pytest.raises(Conflict, match="wants this GPU reset"):
-            await pool.runtime.restore("gpu-0")
+            await pool.services.health.restore("gpu-0")
         driver.played.conditions.clear()
         assert (await until(pool, lambda _: True)).health is Health.FAULTY
-        await pool.runtime.restore("gpu-0")
+        await pool.services.health.restore("gpu-0")
         assert (await until(pool, lambda _: True)).health is Health.HEALTHY
         with pytest.raises(NotFound):
-            await pool.runtime.restore("nothing")
+            await pool.services.health.restore("nothing")
 
     run(tmp_path, story, driver)
 
@@ -221,8 +222,8 @@ def test_what_an_error_number_said_stands_until_the_device_is_put_back(tmp_path:
 def test_a_driver_that_hangs_holds_up_nobody_and_serves_again_when_it_answers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(health_module, "LOOK_S", 0.01)
-    monkeypatch.setattr(executor_module, "ANSWER_S", 0.1)
+    monkeypatch.setattr(health_module, "CHECK_INTERVAL_S", 0.01)
+    monkeypatch.setattr(driver_thread, "ANSWER_S", 0.1)
     driver = FrailDriver(devices=2)
 
     async def story(pool: Pool) -> None:
@@ -236,7 +237,7 @@ def test_a_driver_that_hangs_holds_up_nobody_and_serves_again_when_it_answers(
         await pool.ask("a")  # the loop goes on
         assert (await pool.lease("a")).state is LeaseState.WAITING
         with pytest.raises(Conflict, match="has not answered"):
-            await pool.runtime.restore("gpu-0")
+            await pool.services.health.restore("gpu-0")
         driver.played.answers.set()
         await until(pool, everywhere(Health.HEALTHY))
         await pool.until("a", LeaseState.ACTIVE)
@@ -266,7 +267,7 @@ def test_an_event_without_a_number_is_a_reason_to_look_at_once(tmp_path: Path, m
         driver.played.conditions.clear()
         driver.played.events.put(HealthEvent("gpu-0", None))
         await until(pool, lambda devices: devices["gpu-0"].health is Health.HEALTHY)
-        assert pool.runtime.metrics.faults == {}
+        assert pool.services.metrics.faults == {}
 
     run(tmp_path, story, driver)
 
@@ -289,7 +290,7 @@ def test_a_lease_of_two_gpus_drains_on_the_one_that_is_left(tmp_path: Path, monk
         await pool.ask("a", profile="2xa100")
         await pool.until("a", LeaseState.ACTIVE)
         driver.pids = [4711]
-        await pool.runtime.submit(c.ReleaseLease("a"))
+        await pool.services.commands.submit(c.ReleaseLease("a"))
         await async_wait_until(lambda: len(asked) >= 6, "the processes are asked for again")
         assert (await pool.lease("a")).state is LeaseState.DRAINING
         driver.pids = []
@@ -309,7 +310,7 @@ def test_a_process_that_parking_broke_is_told_to_restart(
     async def story(pool: Pool) -> None:
         await pool.ask("a")
         await pool.until("a", LeaseState.ACTIVE)
-        await pool.runtime.submit(c.ParkLease("a"))
+        await pool.services.commands.submit(c.ParkLease("a"))
         assert await until_told(pool, "a") == "It failed. Restart the kernel."
         assert (await pool.lease("a")).state is LeaseState.ACTIVE
 

@@ -10,29 +10,31 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from fastgpu_jupyter.core.model import commands as c
 from fastgpu_jupyter.core.model.entities import EndReason, Enforcement, Lease, LeaseRequest, OverLimit, Policy
 from fastgpu_jupyter.core.model.lifecycle import LeaseState
-from fastgpu_jupyter.pool.devices.driver import DeviceProcess
+from fastgpu_jupyter.pool.composition import PoolServices, ServiceOptions
 from fastgpu_jupyter.pool.devices.nvidia import counters
 from fastgpu_jupyter.pool.effects import executor as executor_module
 from fastgpu_jupyter.pool.host.attribution import leases_of
 from fastgpu_jupyter.pool.host.clock import Clock
 from fastgpu_jupyter.pool.host.process import holder_of
 from fastgpu_jupyter.pool.journal.store import Journal
-from fastgpu_jupyter.pool.loop import runtime as runtime_module
 from fastgpu_jupyter.pool.loop.recovery import recover
-from fastgpu_jupyter.pool.loop.runtime import Runtime
 from fastgpu_jupyter.pool.monitors import processes as processes_module
+from fastgpu_jupyter.pool.monitors import telemetry
+from fastgpu_jupyter.pool.monitors.inventory import DriverAtStartup
 from fastgpu_jupyter.pool.monitors.process_owners import OwnershipResolver, ProcessOwnership
 from fastgpu_jupyter.pool.monitors.processes import END, IGNORE, WARN
+from fastgpu_jupyter.pool.notifications import ChangeNotifier
 from fastgpu_jupyter.units import GIB
 from tests.core.world import World, spec
 from tests.helpers import alive
@@ -74,13 +76,15 @@ class Pool:
     def __init__(self, folder: Path, machine: FakeMachine, foreign: str, policy: Policy) -> None:
         self.machine, self.clock = machine, Clock()
         journal, driver = Journal(folder / "journal.db"), machine.driver()
-        pool, _ = recover(journal, driver, self.clock, policy=policy)
-        self.runtime = Runtime(pool, journal, driver, self.clock, foreign=foreign)
+        pool, _ = recover(journal, DriverAtStartup(driver), self.clock, policy=policy)
+        self.services = PoolServices(
+            pool, journal, driver, self.clock, options=ServiceOptions(foreign_processes=foreign)
+        )
 
     async def ask(self, name: str, pid: int, size: str = "half") -> None:
         holder = holder_of(pid, self.clock.boot_id())
         request = LeaseRequest(size, None, None, None, parkable=False)
-        await self.runtime.submit(c.RequestLease(name, "ann", request, holder, "0" * 64))
+        await self.services.commands.submit(c.RequestLease(name, "ann", request, holder, "0" * 64))
         await self.until(name, lambda lease: lease.state is LeaseState.ACTIVE)
 
     async def until(self, name: str, condition: Callable[[Lease], bool]) -> Lease:
@@ -88,7 +92,7 @@ class Pool:
 
         async def found() -> Lease | None:
             nonlocal lease
-            lease = await self.runtime.read(lambda state, _: state.leases[name])
+            lease = await self.services.store.read(lambda state, _: state.leases[name])
             return lease if condition(lease) else None
 
         return await async_wait_until(found, lambda: f"the lease is as it should be; it is {lease}")
@@ -98,7 +102,7 @@ class Pool:
 
     @property
     def foreign(self) -> dict[str, list[int]]:
-        found = self.runtime.process_monitor.foreign
+        found = self.services.processes.foreign
         return {name: [one.holder.pid for one in ones] for name, ones in found.items()}
 
     async def looked(self) -> None:
@@ -114,7 +118,7 @@ def machine() -> FakeMachine:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runtime_module, "WATCH_S", 0.02)
+    monkeypatch.setattr(processes_module, "CHECK_INTERVAL_S", 0.02)
     monkeypatch.setattr(executor_module, "DRAIN_POLL_S", 0.01)
     monkeypatch.setattr(processes_module, "END_GRACE_S", 0.2)
 
@@ -128,11 +132,11 @@ def play(
 ) -> None:
     async def run() -> None:
         pool = Pool(tmp_path, machine, foreign, policy or Policy(over_limit=OverLimit.REVOKE, over_limit_grace_ms=100))
-        await pool.runtime.start()
+        await pool.services.start()
         try:
             await story(pool)
         finally:
-            await pool.runtime.stop()
+            await pool.services.stop()
 
     asyncio.run(run())
 
@@ -149,7 +153,7 @@ def test_a_process_without_a_lease_is_found_and_one_with_a_lease_is_not(tmp_path
             for pid in (kernel, child, stranger, os.getpid()):  # and the pool itself
                 put(machine, "fake-0", pid, 1)
             await pool.until_foreign(lambda found: found == {"fake-0": [stranger]})
-            (one,) = pool.runtime.process_monitor.foreign["fake-0"]
+            (one,) = pool.services.processes.foreign["fake-0"]
             assert (one.memory_bytes, one.lease_id) == (GIB, None)
             assert one.user == pwd.getpwuid(os.getuid()).pw_name
             machine.leave(stranger)
@@ -162,7 +166,7 @@ def test_process_that_scrubs_is_not_reported_as_one_without_a_lease(tmp_path: Pa
     with process() as (worker, _), process() as (stranger, _):
 
         async def story(pool: Pool) -> None:
-            pool.runtime.scrubber.pids.add(worker)
+            pool.services.scrubber.pids.add(worker)
             for pid in (worker, stranger):
                 put(machine, "fake-0", pid, 1)
             await pool.until_foreign(bool)
@@ -173,7 +177,7 @@ def test_process_that_scrubs_is_not_reported_as_one_without_a_lease(tmp_path: Pa
 
 def test_it_is_found_within_five_seconds(tmp_path: Path, machine: FakeMachine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()  # as it is in service
-    assert runtime_module.WATCH_S + counters.PROCESSES_S + runtime_module.SAMPLE_S <= 5
+    assert processes_module.CHECK_INTERVAL_S + counters.PROCESSES_S + telemetry.SAMPLE_INTERVAL_S <= 5
     with process() as (stranger, _):
 
         async def story(pool: Pool) -> None:
@@ -192,7 +196,7 @@ def test_a_lease_of_one_gpu_is_no_right_to_another(tmp_path: Path, machine: Fake
             await pool.ask("a", kernel, "full")
             put(machine, "fake-1", child, 1)
             await pool.until_foreign(lambda found: found == {"fake-1": [child]})
-            assert pool.runtime.process_monitor.foreign["fake-1"][0].lease_id == "a"
+            assert pool.services.processes.foreign["fake-1"][0].lease_id == "a"
 
         play(tmp_path, machine, story)
 
@@ -229,13 +233,13 @@ def test_a_kernel_that_gave_a_lease_back_with_memory_counts_for_both(tmp_path: P
         async def story(pool: Pool) -> None:
             await pool.ask("first", kernel)
             put(machine, "fake-0", child, 1)
-            await pool.runtime.submit(c.ReleaseLease("first"))
+            await pool.services.commands.submit(c.ReleaseLease("first"))
             await pool.ask("second", kernel, "full")
             await pool.looked()
             assert (await pool.until("first", lambda _: True)).state is LeaseState.DRAINING
             assert pool.foreign == {}
             put(machine, "fake-1", kernel, 1)
-            await pool.runtime.submit(c.ReleaseLease("second"))
+            await pool.services.commands.submit(c.ReleaseLease("second"))
             await pool.looked()
             assert (await pool.until("second", lambda _: True)).state is LeaseState.DRAINING, "by its holder alone"
             machine.leave(kernel)
@@ -276,12 +280,11 @@ def test_who_is_to_end_them_ends_exactly_those(tmp_path: Path, machine: FakeMach
 def test_a_number_that_was_reused_is_not_signalled(tmp_path: Path, machine: FakeMachine) -> None:
     with process() as (stranger, _):
         boot_id = Clock().boot_id()
-        process_monitor = processes_module.ProcessMonitor(boot_id, OwnershipResolver(boot_id), END)
         holder = holder_of(stranger, Clock().boot_id())
         earlier = type(holder)(holder.boot_id, holder.pid, holder.start_time - 1, holder.pidfd_inode, holder.uid)
-        process_monitor._signal(earlier, signal.SIGKILL)
+        processes_module.signal_process(earlier, boot_id, signal.SIGKILL)
         assert alive(stranger)
-        process_monitor._signal(holder, signal.SIGKILL)
+        processes_module.signal_process(holder, boot_id, signal.SIGKILL)
         wait_until(lambda: not alive(stranger), "the very process ends")
 
 
@@ -330,13 +333,13 @@ def test_a_limit_that_the_driver_keeps_follows_the_lease(tmp_path: Path, own_gro
                 assert machine.limits == {}
                 return
             await until_limit(40 * GIB)
-            await pool.runtime.submit(c.ResizeLease("a", "quarter"))
+            await pool.services.commands.submit(c.ResizeLease("a", "quarter"))
             await until_limit(20 * GIB)
-            await pool.runtime.submit(c.ResizeLease("a", "full"))
+            await pool.services.commands.submit(c.ResizeLease("a", "full"))
             await until_limit(None)
-            await pool.runtime.submit(c.ResizeLease("a", "half"))
+            await pool.services.commands.submit(c.ResizeLease("a", "half"))
             await until_limit(40 * GIB)
-            await pool.runtime.submit(c.ReleaseLease("a"))
+            await pool.services.commands.submit(c.ReleaseLease("a"))
             await pool.until("a", lambda lease: lease.state is LeaseState.ENDED)
             assert machine.limits == {}, "nobody else inherits it"
 
@@ -359,22 +362,35 @@ def test_memory_that_was_freed_in_time_is_forgiven(tmp_path: Path, machine: Fake
 def test_refresh_list_from_before_the_grant_reports_no_memory() -> None:
     world = World(spec("gpu-0", parkable=True))
     boot_id = Clock().boot_id()
-    monitor = processes_module.ProcessMonitor(boot_id, OwnershipResolver(boot_id))
+    reported: list[c.ReportMemory] = []
+
+    async def submit(command: c.ReportMemory) -> None:
+        reported.append(command)
+        world.do(command)
+
+    async def read(view: Callable[..., Any]) -> Any:
+        return view(world.state, world.at)
+
+    listed: dict[str, ProcessOwnership] = {}
+    monitor = processes_module.ProcessMonitor(
+        boot_id,
+        OwnershipResolver(boot_id),
+        WARN,
+        own_pids=(),
+        driver=cast(Any, None),  # the list of every device is known
+        driver_thread=cast(Any, None),
+        telemetry=cast(Any, SimpleNamespace(ownership=listed)),
+        state=cast(Any, SimpleNamespace(read=read)),
+        commands=cast(Any, SimpleNamespace(submit=submit)),
+        changes=ChangeNotifier(),
+    )
 
     def reports(number: int, gib: int) -> list[int]:
-        """Return what one look reports of the lease, by the list of that number."""
-        said: list[Any] = []
-
-        async def say(command: c.Command) -> None:
-            said.append(command)
-            world.do(command)
-
-        async def read(view: Callable[..., Any]) -> Any:
-            return view(world.state, world.at)
-
-        known = {"gpu-0": ProcessOwnership(number, {}, {"a": gib * GIB}, (), hidden=False)}
-        asyncio.run(monitor.refresh(["gpu-0"], known, never, say=say, read=read, now_s=0.0))
-        return [command.used_bytes // GIB for command in said]
+        """Return what one check reports of the lease, by the list of that number."""
+        reported.clear()
+        listed["gpu-0"] = ProcessOwnership(number, {}, {"a": gib * GIB}, (), hidden=False)
+        asyncio.run(monitor._compare(["gpu-0"]))
+        return [command.used_bytes // GIB for command in reported]
 
     world.active("a", "half")
     assert reports(1, 50) == [], "it may have been made before the lease was active"
@@ -387,8 +403,3 @@ def test_refresh_list_from_before_the_grant_reports_no_memory() -> None:
     assert reports(2, 50) == [], "the process has been parked since"
     assert reports(3, 10) == []
     assert reports(4, 50) == [50]
-
-
-async def never(device_id: str) -> Sequence[DeviceProcess]:
-    """Fail: the list of every device is known."""
-    raise AssertionError(device_id)

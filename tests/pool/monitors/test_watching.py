@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from fastgpu_jupyter.errors import InvalidRequest, NotFound
-from fastgpu_jupyter.pool.loop import runtime as runtime_module
 from fastgpu_jupyter.pool.monitors import sampler as sampler_module
+from fastgpu_jupyter.pool.monitors import telemetry
 from fastgpu_jupyter.wire.client import new_token
 from tests.pool.conftest import Serve
 from tests.pool.served import ServedPool
@@ -62,7 +62,7 @@ def test_what_is_asked_wrongly_is_refused(serve: Serve) -> None:
 @contextlib.contextmanager
 def hanging(pool: ServedPool) -> Iterator[Callable[[], None]]:
     """The pool's driver does not come back from reading counters until it is told to."""
-    driver = pool.runtime._driver
+    driver = pool.driver
     sample, back = driver.sample, threading.Event()
 
     def hang(subjects: Any) -> Any:
@@ -80,7 +80,7 @@ def test_counters_that_are_silent_are_unknown_and_all_else_goes_on(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sampler_module, "ANSWER_S", 0.3)
-    monkeypatch.setattr(runtime_module, "SAMPLE_S", 0.1)
+    monkeypatch.setattr(telemetry, "SAMPLE_INTERVAL_S", 0.1)
     pool = serve(simulate="2xT4-16GB")
     lease = pool.client.request("half", token=new_token())
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ....core.model.entities import Lease, PendingReason, State
+from ....core.model.entities import Lease, State
 from ....core.scheduling.queue_report import Estimator
 from ....wire.schemas import TenantReference
 from ...devices.driver import DeviceUsage, Sample
 from ...host.lease_groups import NOT_ENFORCED, DeviceAccess
 from ...monitors.process_owners import ForeignProcess
+from ...protocols import QueuePositions
 
 UNKNOWN_USAGE = DeviceUsage(None, None)
-#: By waiting lease, in order of grant: its position and its pending reason.
-QueuePositions = Mapping[str, tuple[int, PendingReason]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +38,10 @@ class ViewContext:
 
     currency: str
     usage: Sample
-    environment_of: Callable[[str], dict[str, str]]
+    environment_of: Callable[[Lease], dict[str, str]]
     hidden_environment: dict[str, str]
     queue_positions: Callable[[], QueuePositions]
-    device_nodes_of: Callable[[str], list[str]]
+    device_nodes_of: Callable[[Lease], list[str]]
     foreign: Mapping[str, Sequence[ForeignProcess]]
     device_access_of: Callable[[str], DeviceAccess] = lambda _: NOT_ENFORCED
     scrub_progress_of: Callable[[str], str | None] = lambda _: None  #: a sentence while device memory is overwritten

@@ -54,7 +54,7 @@ def lease_view(state: State, lease: Lease, at: Instant, context: ViewContext) ->
         "tenant": tenant_reference(lease.tenant),
         "end_reason": _enumerated("end", lease.end_reason),
         "notes": list(_notes(lease, context)),
-        "environment": context.environment_of(lease.id),
+        "environment": context.environment_of(lease),
         "hidden_environment": context.hidden_environment,
         "holder": {"kernel_id": request.kernel_id, "notebook": request.notebook, "pid": lease.holder.pid},
         "request": {
@@ -185,7 +185,7 @@ def _enforcement(state: State, lease: Lease) -> LeaseEnforcementView:
 def _device_access(lease: Lease, context: ViewContext) -> DeviceAccessView:
     access = context.device_access_of(lease.id)
     return {
-        "nodes": context.device_nodes_of(lease.id),
+        "nodes": context.device_nodes_of(lease),
         "restricted": access.enforced,
         "message": coded("device_access.not_enforced", access.detail),
     }

@@ -1,0 +1,245 @@
+"""The composition root: builds every service of a pool manager and passes each what it needs.
+
+All dependencies are passed to constructors, and nothing is replaced later. Services that must report to one another
+meet at the command queue and the notifier, which depend on nothing and are built first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
+from typing import NamedTuple
+
+from ..core.pool import Pool
+from .devices.driver import Driver
+from .devices.driver_thread import DriverThread
+from .devices.health import WatchableDriver
+from .effects.device_access import DeviceAccessController, UnrestrictedDeviceAccess
+from .effects.executor import EffectExecutor
+from .effects.lease_environment import LeaseEnvironment
+from .effects.runner import EffectRunner
+from .effects.scrubber import KNOWN, Scrubber, occupancy_of
+from .host.lease_groups import LeaseGroups
+from .host.threads import DaemonThreads
+from .http.backend import Backend
+from .http.statements import StatementReader
+from .journal.release_log import PreallocatedReleaseLog
+from .journal.store import Journal
+from .journal.writer import JournalWriter
+from .loop.command_loop import CommandLoop
+from .loop.command_queue import CommandQueue
+from .loop.degraded_mode import FULL_AT_START, DegradedMode
+from .loop.faults import FaultState
+from .loop.idempotency import AnsweredKeys
+from .loop.publication import CommitPublisher
+from .loop.recovery import verify
+from .loop.state_store import StateStore
+from .loop.ticker import Ticker
+from .monitors import processes
+from .monitors.health import HealthMonitor
+from .monitors.history import History
+from .monitors.inventory import Inventory
+from .monitors.metrics import Metrics
+from .monitors.process_owners import OwnershipResolver
+from .monitors.processes import ProcessMonitor
+from .monitors.sampler import Sampler
+from .monitors.telemetry import TelemetryMonitor
+from .notifications import ChangeNotifier
+from .protocols import Admission, Clock
+from .supervisor import Supervisor
+
+NewThreads = Callable[[int, str], Executor]
+
+
+class Threads(NamedTuple):
+    """How threads are made, from their number and a name."""
+
+    daemon: NewThreads = DaemonThreads
+    journal: NewThreads = ThreadPoolExecutor  #: whose calls are waited for when the process ends
+
+
+class ServiceOptions(NamedTuple):
+    """Options of the services that an administrator can set."""
+
+    foreign_processes: str = processes.WARN
+    scrub_mode: str = KNOWN
+    scrub_timeout_s: float = 60.0
+
+
+DEFAULT_THREADS, DEFAULT_OPTIONS = Threads(), ServiceOptions()
+
+
+def admit_all(*_: object) -> None:
+    """Admit every request, for pools without limits."""
+
+
+class PoolServices:
+    """All services of one pool manager, wired together; :meth:`start` begins to serve."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        journal: Journal,
+        driver: Driver,
+        clock: Clock,
+        release_log: PreallocatedReleaseLog | None = None,
+        *,
+        options: ServiceOptions = DEFAULT_OPTIONS,
+        admit: Admission = admit_all,
+        lease_groups: LeaseGroups | None = None,
+        driver_message: str | None = None,
+        threads: Threads = DEFAULT_THREADS,
+    ) -> None:
+        boot_id = pool.state.boot_id
+        self._journal, self._release_log = journal, release_log
+        self.notifier = ChangeNotifier()
+        full_at_start = release_log is not None and bool(release_log.pending_entries)
+        self.faults = FaultState(self.notifier, FULL_AT_START if full_at_start else None)
+        self.supervisor = Supervisor(self.notifier.publish_pool, self.faults.report_job_failure)
+        self.store = StateStore(pool, clock)
+        self.commands = CommandQueue()
+        self.metrics = Metrics()
+        self.writer = JournalWriter(journal, threads.journal)
+
+        # Devices and effects.
+        self.driver_thread = DriverThread(threads.daemon)
+        self.environment = LeaseEnvironment(driver)
+        self.device_access = (
+            DeviceAccessController(lease_groups, driver.device_nodes, self.notifier.publish_lease, threads.daemon)
+            if lease_groups
+            else UnrestrictedDeviceAccess()
+        )
+        self.scrubber = Scrubber(
+            options.scrub_mode,
+            options.scrub_timeout_s,
+            commands_of=driver.scrub_commands,
+            occupancy_of=lambda device_id: occupancy_of(self.store.state, device_id),
+            submit=self.commands.submit_until_durable,
+            notify_lease=self.notifier.publish_lease,
+        )
+        self.executor = EffectExecutor(driver, self.driver_thread, self.scrubber, self.device_access, threads.daemon)
+
+        # Monitors.
+        self.inventory = Inventory(
+            driver,
+            self.driver_thread,
+            self.supervisor,
+            state=self.store,
+            commands=self.commands,
+            changes=self.notifier,
+            message=driver_message,
+        )
+        ownership = OwnershipResolver(boot_id)
+        self.telemetry = TelemetryMonitor(
+            Sampler(driver, ownership, threads.daemon), History(), self.store, self.notifier
+        )
+        self.processes = ProcessMonitor(
+            boot_id,
+            ownership,
+            options.foreign_processes,
+            own_pids=self.scrubber.pids,
+            driver=driver,
+            driver_thread=self.driver_thread,
+            telemetry=self.telemetry,
+            state=self.store,
+            commands=self.commands,
+            changes=self.notifier,
+            new_thread=threads.daemon,
+        )
+        self.health = HealthMonitor(
+            driver if isinstance(driver, WatchableDriver) else None,
+            self.driver_thread,
+            state=self.store,
+            commands=self.commands,
+            supervisor=self.supervisor,
+            count_fault=self.metrics.count_fault,
+        )
+
+        # The command loop.
+        self.effects = EffectRunner(
+            boot_id,
+            self.executor,
+            commands=self.commands,
+            state=self.store,
+            inventory=self.inventory,
+            supervisor=self.supervisor,
+        )
+        answers = AnsweredKeys(journal.answers())
+        self.publisher = CommitPublisher(pool.state, self.effects, [self.device_access], self.notifier)
+        self.degraded_mode = DegradedMode(
+            store=self.store,
+            writer=self.writer,
+            release_log=release_log,
+            answers=answers,
+            faults=self.faults,
+            publisher=self.publisher,
+            commands=self.commands,
+            changes=self.notifier,
+            supervisor=self.supervisor,
+            metrics=self.metrics,
+            on_writable=self.inventory.refresh,
+        )
+        self.loop = CommandLoop(
+            commands=self.commands,
+            store=self.store,
+            writer=self.writer,
+            answers=answers,
+            faults=self.faults,
+            degraded=self.degraded_mode,
+            publisher=self.publisher,
+            admit=admit,
+            metrics=self.metrics,
+        )
+        self.ticker = Ticker(self.commands, self.store, self.writer, answers)
+
+    async def start(self) -> None:
+        """Begin to serve the recovered state, and the effects that are outstanding for it."""
+        for name, step in (
+            ("requests", self.loop.process_batch),
+            ("counters", self.telemetry.sample),
+            ("clock", self.ticker.tick),
+            ("devices", self.inventory.refresh_regularly),
+            ("processes", self.processes.check),
+        ):
+            self.supervisor.run_forever(name, step)
+        self.health.start()
+        self.supervisor.run_once(verify(self._journal, self.faults))
+        self.degraded_mode.start()
+        if isinstance(self.device_access, DeviceAccessController):
+            self.supervisor.run_forever("files", self.device_access.apply_pending)
+            self.supervisor.run_forever("groups", self.device_access.remove_empty_groups)
+        self.publisher.publish_recovered(self.store.state)
+
+    async def stop(self) -> None:
+        """Stop serving; leases live on in the journal and in their kernels."""
+        async with self.store.commit_lock:
+            await self.supervisor.stop()
+        self.effects.close()
+        await self.health.close()
+        self.writer.close(self.store.state if self.faults.message is None else None)
+        self.executor.close()
+        self.driver_thread.close()
+        self.device_access.close()
+        self.telemetry.close()
+        self.processes.close()
+        if self._release_log:
+            self._release_log.close()
+
+    def http_backend(self) -> Backend:
+        """Return the services that the HTTP interface uses."""
+        return Backend(
+            state=self.store,
+            commands=self.commands,
+            notifier=self.notifier,
+            faults=self.faults,
+            supervisor=self.supervisor,
+            telemetry=self.telemetry,
+            inventory=self.inventory,
+            processes=self.processes,
+            health=self.health,
+            environment=self.environment,
+            device_access=self.device_access,
+            scrubbing=self.scrubber,
+            statements=StatementReader(self._journal, self.store),
+            metrics=self.metrics,
+        )

@@ -1,0 +1,84 @@
+"""The thread that makes all calls of a driver, so that a driver that hangs never blocks the event loop.
+
+A call that is not answered within :data:`ANSWER_S` is given up. Until the thread is free again every other call is
+refused at once, because a second thread would hang as well. The driver is *unresponsive* during that time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from typing import Any, TypeVar
+
+from ...errors import HostFault
+from ..host.threads import DaemonThreads
+
+T = TypeVar("T")
+log = logging.getLogger("fastgpu.pool")
+#: How long the driver may take for an answer; the slowest answer of a driver that works takes a second or two.
+ANSWER_S = 10.0
+#: The health reason of devices whose driver is unresponsive.
+NO_ANSWER = "The GPU driver does not answer. Nothing is granted here until it does; see `jupyter fastgpu doctor`."
+
+
+class DriverThread:
+    """One thread for calls of a driver's methods, for use from the event loop."""
+
+    def __init__(self, new_thread: Callable[[int, str], Executor] = DaemonThreads) -> None:
+        self._thread = new_thread(1, "devices")
+        self._listeners: list[Callable[[], object]] = []
+        self._unresponsive_message: str | None = None
+
+    @property
+    def unresponsive_message(self) -> str | None:
+        """Why calls are refused now, or ``None`` while the driver answers."""
+        return self._unresponsive_message
+
+    def subscribe(self, listener: Callable[[], object]) -> None:
+        """Call ``listener`` when the driver becomes unresponsive, and when it answers again."""
+        self._listeners.append(listener)
+
+    async def call(self, call: Callable[..., T], *args: Any) -> T:
+        """Return what ``call`` returns in the thread. Raises :class:`HostFault` if it does not answer in time."""
+        if self._unresponsive_message is not None:
+            raise HostFault(self._unresponsive_message)
+        answer = asyncio.get_running_loop().run_in_executor(self._thread, call, *args)
+        await asyncio.wait({answer}, timeout=ANSWER_S)  # unlike wait_for, it never loses a cancellation of this task
+        if answer.done():
+            return answer.result()
+        answer.cancel()
+        self._note_timeout(getattr(call, "__name__", "a call"))
+        raise HostFault(NO_ANSWER)
+
+    def close(self) -> None:
+        """Cancel queued calls without waiting; a call that hangs must not keep the process from ending."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def _note_timeout(self, name: str) -> None:
+        if self._unresponsive_message is not None:
+            return
+        self._unresponsive_message = (
+            f"The GPU driver has not answered for {ANSWER_S:g} seconds, and nothing is granted on its GPUs until it "
+            "does; running kernels go on. See `jupyter fastgpu doctor`."
+        )
+        log.error("%s The call was: %s.", self._unresponsive_message, name)
+        loop = asyncio.get_running_loop()
+        # The calls behind this one were cancelled with it, so this is the next thing that the thread does.
+        free = self._thread.submit(int)
+        free.add_done_callback(lambda done: self._when_free(loop, done))
+        self._notify()
+
+    def _when_free(self, loop: asyncio.AbstractEventLoop, done: Future[Any]) -> None:
+        if not done.cancelled() and not loop.is_closed():
+            loop.call_soon_threadsafe(self._note_answer)
+
+    def _note_answer(self) -> None:
+        self._unresponsive_message = None
+        log.warning("The GPU driver answers again.")
+        self._notify()
+
+    def _notify(self) -> None:
+        for listener in self._listeners:
+            listener()

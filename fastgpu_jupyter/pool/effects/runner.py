@@ -1,0 +1,76 @@
+"""The effect runner: begins the effects of durable events and submits the commands that report their outcome."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+from ...core.lease import preparation
+from ...core.model import commands as c
+from ...core.model import effects as fx
+from ...core.model.entities import Holder, LogicalGPU
+from ...errors import HostFault
+from ..host.process import HolderWatcher
+from ..protocols import CommandSink, InventoryRefresher, StateReader, TaskSupervisor
+from .executor import EffectExecutor
+
+#: The pause between two tries to unmake what a failed preparation left.
+UNDO_RETRY_S = 0.25
+
+
+class EffectRunner:
+    """The link between the command loop and the effect executor."""
+
+    def __init__(
+        self,
+        boot_id: str,
+        executor: EffectExecutor,
+        *,
+        commands: CommandSink,
+        state: StateReader,
+        inventory: InventoryRefresher,
+        supervisor: TaskSupervisor,
+    ) -> None:
+        self._executor = executor
+        self._commands = commands
+        self._state = state
+        self._inventory = inventory
+        self._supervisor = supervisor
+        self._watcher = HolderWatcher(boot_id, self._on_holder_ended)
+
+    def run(self, effect: fx.Effect) -> None:
+        """Begin to carry out ``effect``; returns at once."""
+        match effect:
+            case fx.WatchHolder(lease_id=lease_id, holder=holder):
+                self._watcher.watch(lease_id, holder)
+            case fx.UnwatchHolder(lease_id=lease_id):
+                self._watcher.forget(lease_id)
+            case _:
+                self._supervisor.run_once(self._execute(effect))
+
+    def close(self) -> None:
+        """Watch no holder any more."""
+        self._watcher.close()
+
+    def _on_holder_ended(self, lease_id: str, holder: Holder) -> None:
+        self._supervisor.run_once(self._commands.submit_until_durable(c.HolderEnded(lease_id, holder)))
+
+    async def _execute(self, effect: fx.DeviceEffect) -> None:
+        report = await self._executor.execute(effect)
+        if isinstance(report, c.PrepareFailed):
+            await self._undo_preparation(report, effect.logical_gpu)
+        await self._commands.submit_until_durable(report)
+
+    async def _undo_preparation(self, failed: c.PrepareFailed, gpu: LogicalGPU) -> None:
+        """Unmake what was made, refresh the inventory, and pause, before the failure is reported."""
+        pause_s = 0.0
+        while lease := await self._state.read(lambda state, _: preparation.current(state, failed)):
+            # While the lease is prepared, no other lease has its place. Once it drains, draining unmakes it.
+            pause_s = preparation.pause_ms(lease) / 1000
+            with suppress(HostFault):
+                if gpu.partition is not None:
+                    await self._executor.release(gpu)
+                break
+            await asyncio.sleep(UNDO_RETRY_S)
+        await self._inventory.refresh_once()
+        await asyncio.sleep(pause_s)

@@ -1,0 +1,41 @@
+"""The services of the pool manager that the HTTP interface uses."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ..monitors.health import HealthMonitor
+from ..monitors.inventory import Inventory
+from ..monitors.metrics import Metrics
+from ..monitors.processes import ProcessMonitor
+from ..monitors.telemetry import TelemetryMonitor
+from ..protocols import (
+    CommandSink,
+    DeviceAccessReader,
+    FaultReader,
+    LeaseEnvironmentReader,
+    LeaseStatusReader,
+    Notifier,
+    QueueReader,
+)
+from ..supervisor import Supervisor
+from .statements import StatementReader
+
+
+class Backend(NamedTuple):
+    """What the HTTP interface reads and calls; the composition root fills it."""
+
+    state: QueueReader
+    commands: CommandSink
+    notifier: Notifier
+    faults: FaultReader
+    supervisor: Supervisor
+    telemetry: TelemetryMonitor
+    inventory: Inventory
+    processes: ProcessMonitor
+    health: HealthMonitor
+    environment: LeaseEnvironmentReader
+    device_access: DeviceAccessReader
+    scrubbing: LeaseStatusReader
+    statements: StatementReader
+    metrics: Metrics

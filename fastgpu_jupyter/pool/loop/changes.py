@@ -1,0 +1,50 @@
+"""Which leases and devices the events of a commit changed, for the readers of the event stream."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ...core.model.entities import State
+from ...core.model.events import BudgetSet, BudgetThresholdPassed, DeviceHealthChanged, Event
+from ..protocols import Changes
+
+
+def changes_of(events: Iterable[Event], state: State) -> Changes:
+    """Return the leases and devices that ``events`` changed; ``state`` is the one after them."""
+    events = list(events)
+    lease_ids = frozenset(filter(None, (getattr(event, "lease_id", None) for event in events)))
+    tenants = _tenants_with_budget_changes(events)
+    if tenants:
+        lease_ids |= {lease.id for lease in state.leases.values() if lease.tenant in tenants}
+    device_ids = {getattr(event, "device_id", None) for event in events}
+    unhealthy = {event.device_id for event in events if isinstance(event, DeviceHealthChanged)}
+    lease_ids |= {name for one in unhealthy if one in state.devices for name in state.devices[one].lease_ids}
+    for lease_id in lease_ids:
+        lease = state.leases.get(lease_id)
+        device_ids.update(lease.logical_gpu.device_ids if lease and lease.logical_gpu else ())
+    return Changes(lease_ids, frozenset(filter(None, device_ids)))
+
+
+def _tenants_with_budget_changes(events: Iterable[Event]) -> set[str]:
+    return {event.tenant for event in events if isinstance(event, BudgetSet | BudgetThresholdPassed)}
+
+
+class LeaseDeviceTracker:
+    """The devices that each lease was last seen on, because a lease that leaves a device changes that device, too."""
+
+    def __init__(self, state: State) -> None:
+        self._devices = {lease_id: _devices_of(state, lease_id) for lease_id in state.leases}
+
+    def update(self, changes: Changes, state: State) -> Changes:
+        """Return ``changes`` with the devices that its leases have left; ``state`` is the one after them."""
+        left: set[str] = set()
+        for lease_id in changes.lease_ids:
+            left.update(self._devices.pop(lease_id, ()))
+            if devices := _devices_of(state, lease_id):
+                self._devices[lease_id] = devices
+        return changes._replace(device_ids=changes.device_ids | left)
+
+
+def _devices_of(state: State, lease_id: str) -> tuple[str, ...]:
+    lease = state.leases.get(lease_id)
+    return lease.logical_gpu.device_ids if lease and lease.logical_gpu else ()

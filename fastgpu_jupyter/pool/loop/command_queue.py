@@ -1,0 +1,107 @@
+"""The queue of commands: every caller and every service submits its commands here, and the command loop takes them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar, cast
+
+from ...core.model.commands import Command
+from ...core.model.entities import Instant, State
+from ...errors import FastGPUError, LimitReached, StoreFault
+
+T = TypeVar("T")
+
+#: Commands that may be queued; beyond it callers are refused and may try again.
+COMMANDS_MAX = 10_000
+#: Commands that share one write.
+BATCH_MAX = 256
+#: The pause of :meth:`CommandQueue.submit_until_durable` between two tries.
+RETRY_S = 1.0
+
+#: Makes a caller's answer from the durable state and the id of the lease that its command was about.
+View = Callable[[State, Instant, str], Any]
+
+
+class Call(NamedTuple):
+    """A command with the future of its caller. ``key`` makes a repeated command find the first one's answer."""
+
+    command: Command
+    key: str | None
+    done: asyncio.Future[Any]
+    #: Raises if the caller may not submit the command.
+    allowed: Callable[[State], object] | None = None
+    #: Makes the answer; without it the answer is the id of the lease.
+    view: View | None = None
+
+    def require_allowed(self, state: State) -> None:
+        """Raise what ``allowed`` raises."""
+        if self.allowed is not None:
+            self.allowed(state)
+
+    def answer(self, state: State, at: Instant, lease_id: str | None) -> None:
+        """Answer the caller from ``state``, the one after the command. A caller that gave up gets nothing."""
+        if self.done.done():
+            return
+        try:
+            self.done.set_result(lease_id if self.view is None or lease_id is None else self.view(state, at, lease_id))
+        except Exception as error:  # noqa: BLE001 (an error of a view concerns its caller only)
+            self.done.set_exception(error)
+
+    def refuse(self, why: FastGPUError) -> None:
+        """Answer the caller with an error."""
+        if not self.done.done():
+            self.done.set_exception(why)
+
+
+class CommandQueue:
+    """A bounded queue of commands, for the event loop's thread."""
+
+    def __init__(self) -> None:
+        self._calls: asyncio.Queue[Call] = asyncio.Queue(COMMANDS_MAX)
+
+    async def submit(self, command: Command, key: str | None = None) -> str | None:
+        """Return the id of the lease that ``command`` was about, once its events are durable.
+
+        A ``key`` that was answered before gives the same answer and does nothing. Raises the refusal of ``decide``,
+        :class:`StoreFault` if the disk failed, and :class:`LimitReached` if the queue is full.
+        """
+        done: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+        return cast("str | None", await self._put(Call(command, key, done)))
+
+    async def submit_and_read(
+        self,
+        command: Command,
+        key: str | None,
+        view: Callable[[State, Instant, str], T],
+        allowed: Callable[[State], object] | None = None,
+    ) -> T:
+        """Return what ``view`` makes of the durable state after ``command``; otherwise like :meth:`submit`.
+
+        Raises what ``allowed`` raises, before anything is decided.
+        """
+        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        return cast(T, await self._put(Call(command, key, done, allowed, view)))
+
+    async def submit_until_durable(self, command: Command) -> None:
+        """Submit ``command`` again and again while the disk or the queue is full."""
+        while True:
+            try:
+                await self.submit(command)
+                return
+            except (StoreFault, LimitReached):
+                await asyncio.sleep(RETRY_S)
+
+    async def next_batch(self) -> list[Call]:
+        """Return the calls that are queued, at least one and at most :data:`BATCH_MAX`; waits for the first."""
+        batch = [await self._calls.get()]
+        while len(batch) < BATCH_MAX and not self._calls.empty():
+            batch.append(self._calls.get_nowait())
+        return batch
+
+    async def _put(self, call: Call) -> Any:
+        try:
+            self._calls.put_nowait(call)
+        except asyncio.QueueFull:
+            raise LimitReached("The pool has more to do than it can queue; try again in a few seconds.") from None
+        return await call.done

@@ -1,0 +1,211 @@
+"""The interfaces between the services of the pool manager.
+
+A service names here what it needs of another one; :mod:`.composition` passes the implementation to its constructor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+from ..core.model.commands import Command, RequestLease
+from ..core.model.effects import Effect
+from ..core.model.entities import Instant, Lease, LogicalGPU, PendingReason, State
+from ..core.model.events import Event
+from .host.lease_groups import DeviceAccess
+
+T = TypeVar("T")
+
+
+class Changes(NamedTuple):
+    """The leases and devices that one commit, or one observation of the host, changed."""
+
+    lease_ids: frozenset[str] = frozenset()
+    device_ids: frozenset[str] = frozenset()
+    pool: bool = False  #: the pool manager itself, such as whether it grants
+
+    def merged(self, other: Changes) -> Changes:
+        """Return the union of both."""
+        return Changes(self.lease_ids | other.lease_ids, self.device_ids | other.device_ids, self.pool or other.pool)
+
+
+class Clock(Protocol):
+    """The clocks of the host."""
+
+    def boot_id(self) -> str:
+        """Return an id that changes with every boot."""
+
+    def boot_ms(self) -> int:
+        """Return the milliseconds since boot, suspended time included; never goes back."""
+
+    def wall_ms(self) -> int:
+        """Return the milliseconds since 1970, for display only."""
+
+
+class StateReader(Protocol):
+    """Read access to the durable state."""
+
+    def now(self) -> Instant:
+        """Return this instant in the pool's time, never before the newest event."""
+
+    async def read(self, view: Callable[[State, Instant], T], /) -> T:
+        """Return what ``view`` makes of the state, all of which is on disk."""
+
+
+#: Position and pending reason of each waiting lease, in queue order.
+QueuePositions = Mapping[str, tuple[int, PendingReason]]
+
+
+class QueueReader(StateReader, Protocol):
+    """Read access to the durable state and to the queue."""
+
+    def queue_positions(self) -> QueuePositions:
+        """Return the position and pending reason of each waiting lease. Call it inside a view only."""
+
+
+class FaultReader(Protocol):
+    """The faults that stop new grants."""
+
+    @property
+    def message(self) -> str | None:
+        """A sentence that says why nothing new is granted, or ``None``."""
+
+
+class CommandSink(Protocol):
+    """The queue that every command passes."""
+
+    async def submit(self, command: Command, key: str | None = None) -> str | None:
+        """Return the id of the lease that ``command`` was about, once its events are durable."""
+
+    async def submit_and_read(
+        self,
+        command: Command,
+        key: str | None,
+        view: Callable[[State, Instant, str], T],
+        allowed: Callable[[State], object] | None = None,
+    ) -> T:
+        """Return what ``view`` makes of the durable state after ``command``."""
+
+    async def submit_until_durable(self, command: Command) -> None:
+        """Submit ``command`` again and again while the disk or the queue is full."""
+
+
+class ChangePublisher(Protocol):
+    """Where a service reports that something changed which readers see."""
+
+    def publish(self, changes: Changes) -> None:
+        """Report ``changes`` to every listener."""
+
+    def publish_pool(self) -> None:
+        """Report that the pool manager itself changed."""
+
+
+class Notifier(ChangePublisher, Protocol):
+    """A publisher to which listeners subscribe."""
+
+    def subscribe(self, listener: Callable[[Changes], None], on_error: Callable[[Exception], object]) -> None:
+        """Call ``listener`` with all changes from now on, and ``on_error`` with what it raises."""
+
+
+class EffectSink(Protocol):
+    """Where the command loop hands over effects of durable events."""
+
+    def run(self, effect: Effect) -> None:
+        """Begin to carry out ``effect``; returns at once."""
+
+
+class CommitObserver(Protocol):
+    """A service that follows the state, commit by commit."""
+
+    def update(self, state: State, lease_ids: Iterable[str]) -> None:
+        """Take over the leases ``lease_ids`` of ``state``, which changed."""
+
+
+class DeviceAccessGate(Protocol):
+    """The service that opens and closes device files to kernels."""
+
+    async def open_devices(self, lease_id: str, gpu: LogicalGPU) -> None:
+        """Open the device files of ``gpu`` to the holder of the lease."""
+
+    async def wait_until_applied(self, lease_id: str) -> None:
+        """Return once the holder's access is what it should be, or after a time limit."""
+
+
+class DeviceAccessReader(DeviceAccessGate, Protocol):
+    """The same service, as the HTTP interface reads it."""
+
+    def access_of(self, lease_id: str) -> DeviceAccess:
+        """Return whether other devices' files are closed to the lease's kernel, and why not."""
+
+
+class LeaseEnvironmentReader(Protocol):
+    """What a kernel needs to use its logical GPU."""
+
+    def variables_of(self, lease: Lease) -> dict[str, str]:
+        """Return the environment variables of the lease's kernel."""
+
+    def device_nodes_of(self, lease: Lease) -> list[str]:
+        """Return the device files that the lease's kernel must be able to open."""
+
+    def hidden_variables(self) -> dict[str, str]:
+        """Return the environment variables with which a process sees no device."""
+
+
+class LeaseStatusReader(Protocol):
+    """A service that does something for a lease which its user sees."""
+
+    def status_of(self, lease_id: str) -> str | None:
+        """Return a sentence for the lease's user, or ``None``."""
+
+
+class InventoryRefresher(Protocol):
+    """The service that compares the state's devices with the driver's."""
+
+    async def refresh_once(self) -> None:
+        """Compare once; errors are reported to the supervisor."""
+
+
+class StartupInventory(Protocol):
+    """What recovery asks of the devices before anything is served."""
+
+    def adopt(self, held: Collection[LogicalGPU]) -> None:
+        """Take over the logical GPUs that leases held when the last pool manager ended."""
+
+    def observe(self, state: State) -> tuple[list[Command], str | None]:
+        """Return the commands that bring ``state`` in line with the devices, and a message for users or ``None``."""
+
+
+class TaskSupervisor(Protocol):
+    """The owner of all background tasks."""
+
+    def run_forever(self, name: str, step: Callable[[], Awaitable[object]]) -> None:
+        """Call ``step`` again and again; an error delays the next call and is reported."""
+
+    def run_once(self, job: Coroutine[Any, Any, None]) -> None:
+        """Run ``job`` to its end."""
+
+    async def attempt(self, name: str, step: Callable[[], Awaitable[object]]) -> bool:
+        """Call ``step`` once and return whether it raised nothing."""
+
+    def report_failure(self, name: str, error: BaseException) -> None:
+        """Record that task ``name`` met an error that did not end it."""
+
+    def report_recovery(self, name: str) -> None:
+        """Record that task ``name`` works."""
+
+
+class LoopMetrics(Protocol):
+    """What the command loop counts."""
+
+    def count_decision(self, took_s: float) -> None:
+        """Count a decision and its duration."""
+
+    def count_append(self, took_s: float) -> None:
+        """Count a write to the journal and its duration."""
+
+    def count_events(self, events: Iterable[Event]) -> None:
+        """Count events that are on disk."""
+
+
+#: Raises :class:`~fastgpu_jupyter.errors.LimitReached` if a request may not be queued.
+Admission = Callable[[State, RequestLease], None]
