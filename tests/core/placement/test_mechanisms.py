@@ -71,7 +71,7 @@ def gpu(*capabilities: MechanismCapability, parkable: bool = False) -> DeviceSpe
         ((WHOLE, TOGETHER, AGREED), "half", {"unpartitioned": True}, AGREED),
     ],
 )
-def test_the_first_that_keeps_all_that_is_required_serves(
+def test_choose_several_mechanisms_takes_the_first_that_meets_all_requirements(
     capabilities: tuple[MechanismCapability, ...],
     size: str,
     required: dict[str, object],
@@ -85,30 +85,30 @@ def test_the_first_that_keeps_all_that_is_required_serves(
     assert why is None or why.endswith(".")
 
 
-def test_a_device_that_cannot_park_parks_by_no_mechanism() -> None:
+def test_choose_parkable_on_a_device_that_cannot_park_finds_no_mechanism() -> None:
     requirements = Requirements(parse_size("full"), parkable=True)
     assert mechanisms.choose(gpu(WHOLE), requirements) is None
     assert "cannot be parked" in str(mechanisms.refusal(gpu(WHOLE), requirements))
 
 
-def test_what_two_mechanisms_keep_only_between_them_is_refused_with_all_of_it() -> None:
+def test_refusal_names_all_requirements_that_no_single_mechanism_meets() -> None:
     requirements = Requirements(parse_size("half"), isolation=Isolation.HARDWARE, parkable=True)
     why = mechanisms.refusal(gpu(WHOLE, FIXED, AGREED, parkable=True), requirements)
     assert "isolation hardware, parkable" in str(why)
 
 
-def test_a_refusal_reaches_who_asked() -> None:
+def test_request_that_no_mechanism_serves_is_refused_with_the_reason() -> None:
     world = World(gpu(WHOLE, AGREED))
     with pytest.raises(NoSuchDevice, match=r"apart from others only by agreement; ask for a whole one"):
         world.ask("a", "half", isolation=Isolation.LIMITED)
 
 
-def test_of_an_older_journal_what_is_usual_holds() -> None:
+def test_capabilities_missing_in_an_older_journal_are_the_usual_ones() -> None:
     assert mechanisms.capabilities_of(spec("gpu", whole_only=True)) == (WHOLE,)
     assert mechanisms.capabilities_of(spec("gpu")) == (WHOLE, AGREED)
 
 
-def test_each_mechanism_says_why_it_was_chosen() -> None:
+def test_reason_of_each_mechanism_is_known() -> None:
     world = World(gpu(WHOLE, KEPT))
     for size, words in (("full", "whole GPU"), ("half", "keeps memory limits")):
         lease = world.active(size, size)
@@ -118,7 +118,7 @@ def test_each_mechanism_says_why_it_was_chosen() -> None:
         world.drained(size)
 
 
-def test_a_limit_of_the_driver_is_set_for_each_process_and_each_size() -> None:
+def test_driver_limit_is_set_for_each_process_and_each_size() -> None:
     world = World(gpu(WHOLE, KEPT))
 
     def limits() -> list[SetLimit]:
@@ -143,7 +143,7 @@ def test_a_limit_of_the_driver_is_set_for_each_process_and_each_size() -> None:
     assert not [effect for effect in outstanding(world.state) if isinstance(effect, SetLimit)]
 
 
-def test_a_limit_that_was_asked_for_before_a_change_of_size_is_asked_for_anew() -> None:
+def test_driver_limit_requested_before_a_resize_is_requested_again() -> None:
     world = World(gpu(WHOLE, KEPT))
     lease = world.active("a", "half")
     world.do(c.ResizeLease("a", "full"))  # before the first limit was set
@@ -157,7 +157,7 @@ def test_a_limit_that_was_asked_for_before_a_change_of_size_is_asked_for_anew() 
     assert not [effect for effect in effects(world.state, lifted) if isinstance(effect, SetLimit)]
 
 
-def test_a_limit_that_the_driver_does_not_keep_after_all_is_said() -> None:
+def test_driver_limit_that_is_not_enforced_is_reported() -> None:
     world = World(gpu(WHOLE, KEPT))
     lease = world.active("a", "half")
     world.do(c.LimitSet("a", 1, Enforcement.COOPERATIVE, "", "It shares its group."))
@@ -168,7 +168,7 @@ def test_a_limit_that_the_driver_does_not_keep_after_all_is_said() -> None:
     assert not [effect for effect in outstanding(world.state) if isinstance(effect, SetLimit)]
 
 
-def test_whoever_required_that_limit_does_not_go_on_without() -> None:
+def test_driver_limit_that_is_required_and_not_enforced_ends_the_lease() -> None:
     world = World(gpu(WHOLE, KEPT))
     lease = world.active("a", "half", isolation=Isolation.LIMITED)
     world.do(c.LimitSet("a", 1, Enforcement.COOPERATIVE, "", "It shares its group."))
@@ -176,7 +176,7 @@ def test_whoever_required_that_limit_does_not_go_on_without() -> None:
     assert lease.end_detail == "It shares its group."
 
 
-def test_a_late_limit_of_an_earlier_grant_changes_nothing() -> None:
+def test_driver_limit_of_an_earlier_grant_changes_nothing() -> None:
     world = World(gpu(WHOLE, KEPT))
     world.active("a", "half")
     assert world.do(c.LimitSet("a", 7, Enforcement.NONE)) == []
@@ -184,14 +184,14 @@ def test_a_late_limit_of_an_earlier_grant_changes_nothing() -> None:
     assert world.do(c.LimitSet("a", 1, Enforcement.NONE)) == []
 
 
-def test_a_fixed_part_is_not_resized() -> None:
+def test_resize_of_a_mechanism_that_cannot_is_refused() -> None:
     world = World(gpu(WHOLE, FIXED))
     world.active("a", "half")
     with pytest.raises(Conflict, match="does not change while its kernel runs"):
         world.do(c.ResizeLease("a", "quarter"))
 
 
-def test_a_whole_device_that_shares_by_agreement_is_resized_to_a_part() -> None:
+def test_resize_of_a_whole_device_that_can_be_shared_leaves_a_part() -> None:
     world = World(gpu(WHOLE, AGREED))
     lease = world.active("a", "full")
     world.do(c.ResizeLease("a", "half"))
@@ -203,7 +203,7 @@ def test_a_whole_device_that_shares_by_agreement_is_resized_to_a_part() -> None:
 # -- mps --------------------------------------------------------------------------------------------------------------
 
 
-def test_a_lease_by_mps_is_its_users_and_stays_as_it_is() -> None:
+def test_mps_lease_has_its_users_uid_and_a_fixed_size() -> None:
     world = World(gpu(WHOLE, TOGETHER, AGREED, parkable=True))
     lease = world.active("a", "half")
     held = lease.logical_gpu
@@ -221,7 +221,7 @@ def test_a_lease_by_mps_is_its_users_and_stays_as_it_is() -> None:
     assert lease.logical_gpu == held
 
 
-def test_a_lease_that_changes_its_size_or_comes_back_does_not_get_to_mps() -> None:
+def test_mps_is_not_chosen_for_a_resized_or_resumed_lease() -> None:
     world = World(gpu(WHOLE, AGREED, parkable=True))
     shared, parked = world.active("a", "half"), world.active("b", "quarter")
     world.do(c.ParkLease("b"))
@@ -235,7 +235,7 @@ def test_a_lease_that_changes_its_size_or_comes_back_does_not_get_to_mps() -> No
         assert (lease.logical_gpu.mechanism, lease.logical_gpu.owner_uid) == (Mechanism.SHARED, None)
 
 
-def test_a_lease_by_mps_is_not_parked_where_it_is_not_offered_any_more() -> None:
+def test_mps_lease_is_not_parked_after_mps_is_no_longer_offered() -> None:
     world = World(gpu(WHOLE, TOGETHER, AGREED, parkable=True))
     world.active("a", "half")
     world.do(c.SetDevices((gpu(WHOLE, AGREED, parkable=True),)))  # it was switched off
@@ -243,7 +243,7 @@ def test_a_lease_by_mps_is_not_parked_where_it_is_not_offered_any_more() -> None
         world.do(c.ParkLease("a"))
 
 
-def test_what_is_reserved_is_not_lent_to_a_lease_by_mps_which_could_not_be_taken_back() -> None:
+def test_reserved_capacity_is_not_borrowed_by_an_mps_lease_that_cannot_be_parked() -> None:
     world = World(gpu(WHOLE, TOGETHER, AGREED, parkable=True))
     world.do(c.ReserveCapacity("r", "ann", 1000, None, Plan.MONTH, 20))
     assert world.ask("a", "half", tenant="bob").state is LeaseState.WAITING

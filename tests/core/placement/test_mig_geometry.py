@@ -38,7 +38,7 @@ def tables(draw: st.DrawFn) -> MigGeometry:
 
 @pytest.mark.slow
 @given(table=st.one_of(st.just(EIGHT), st.just(FOUR), tables()), data=st.data())
-def test_it_never_overlaps_and_never_refuses_where_a_start_is_free(table: MigGeometry, data: st.DataObject) -> None:
+def test_choose_never_overlaps_and_never_refuses_where_a_start_is_free(table: MigGeometry, data: st.DataObject) -> None:
     parts: list[PlacedProfile] = []
     for _ in range(data.draw(st.integers(0, 14))):
         if bool(parts) and data.draw(st.booleans()):
@@ -58,7 +58,7 @@ def test_it_never_overlaps_and_never_refuses_where_a_start_is_free(table: MigGeo
             table.occupied(parts)  # raises where two overlap
 
 
-def test_small_ones_keep_the_lower_half_open() -> None:
+def test_choose_small_profiles_keeps_the_lower_half_open() -> None:
     parts: list[PlacedProfile] = []
     for _ in range(3):
         start = EIGHT.choose("1g", parts)
@@ -68,14 +68,14 @@ def test_small_ones_keep_the_lower_half_open() -> None:
     assert sorted(part.start for part in parts) == [4, 5, 6]
 
 
-def test_the_first_small_one_leaves_a_pair_open_beside_it() -> None:
+def test_choose_first_small_profile_leaves_a_pair_open_beside_it() -> None:
     assert EIGHT.choose("1g", []) == 6
     assert EIGHT.choose("2g", [PlacedProfile("1g", 6)]) == 4
     assert EIGHT.choose("3g", []) == 4
     assert EIGHT.choose("1g.double", []) == 6
 
 
-def test_seven_small_ones_fit_and_no_eighth() -> None:
+def test_choose_seven_small_profiles_fit_and_no_eighth() -> None:
     parts: list[PlacedProfile] = []
     while (start := EIGHT.choose("1g", parts)) is not None:
         parts.append(PlacedProfile("1g", start))
@@ -83,11 +83,11 @@ def test_seven_small_ones_fit_and_no_eighth() -> None:
     assert all(a.start != b.start for a, b in pairwise(sorted(parts, key=lambda part: part.start)))
 
 
-def test_a_profile_with_a_limit_is_refused_beyond_it() -> None:
+def test_choose_more_than_the_limit_of_a_profile_is_refused() -> None:
     assert EIGHT.choose("1g+me", [PlacedProfile("1g+me", 6)]) is None
 
 
-def test_what_cannot_be_is_not_accepted() -> None:
+def test_profile_shapes_and_partitions_that_are_impossible_are_rejected() -> None:
     with pytest.raises(ValueError, match="another partition"):
         EIGHT.choose("1g", [PlacedProfile("3g", 4), PlacedProfile("1g", 6)])
     with pytest.raises(ValueError, match="no partition"):

@@ -63,7 +63,9 @@ def places(world: World) -> dict[str, tuple[str, int]]:
         ("1g.10gb+me", "1g.10gb+me", 9728, 511_200),
     ],
 )
-def test_a_size_gets_the_smallest_partition_that_has_it(size: str, profile: str, memory_mib: int, rate: int) -> None:
+def test_size_is_served_by_the_smallest_sufficient_partition(
+    size: str, profile: str, memory_mib: int, rate: int
+) -> None:
     lease = World(mig_spec("gpu")).active("a", size)
     gpu = lease.logical_gpu
     assert gpu is not None
@@ -72,7 +74,7 @@ def test_a_size_gets_the_smallest_partition_that_has_it(size: str, profile: str,
     assert "the hardware keeps apart" in str(mechanisms.reason(gpu))
 
 
-def test_the_largest_places_stay_open() -> None:
+def test_small_partitions_leave_room_for_the_largest() -> None:
     world = World(mig_spec("gpu"))
     for name in "abc":
         world.active(name, "1g.10gb")
@@ -80,7 +82,7 @@ def test_the_largest_places_stay_open() -> None:
     assert part_of(world.active("large", "4g.40gb")).start == 0
 
 
-def test_a_mixture_fills_a_device_and_one_more_waits_for_its_place() -> None:
+def test_mixture_of_sizes_fills_a_device_and_one_more_waits() -> None:
     world = World(mig_spec("gpu"))
     for name, size in (("a", "half"), ("b", "quarter"), ("c", "1g.10gb"), ("d", "1g.10gb")):
         assert world.active(name, size).state is LeaseState.ACTIVE
@@ -94,7 +96,7 @@ def test_a_mixture_fills_a_device_and_one_more_waits_for_its_place() -> None:
     assert places(world)["waits"] == gone
 
 
-def test_a_whole_gpu_is_asked_of_those_that_are_not_divided_first_and_then_all_of_one_that_is() -> None:
+def test_whole_gpu_is_placed_outside_mig_mode_first() -> None:
     world = World(mig_spec("mig", index=0), spec("plain", index=1))
     assert world.active("first", "full").logical_gpu.device_id == "plain"  # type: ignore[union-attr]
     second = world.active("second", "full")
@@ -103,12 +105,12 @@ def test_a_whole_gpu_is_asked_of_those_that_are_not_divided_first_and_then_all_o
     assert world.ask("third", "eighth").state is LeaseState.WAITING
 
 
-def test_a_part_goes_to_a_divided_gpu_first_so_that_whole_ones_stay_whole() -> None:
+def test_part_is_placed_in_mig_mode_first() -> None:
     world = World(spec("plain", index=0), mig_spec("mig", index=1))
     assert part_of(world.active("a", "half")).profile == "3g.40gb"
 
 
-def test_the_fullest_of_several_is_taken() -> None:
+def test_part_is_placed_on_the_fullest_device_in_mig_mode() -> None:
     world = World(mig_spec("one", index=0), mig_spec("two", index=1))
     world.active("a", "half")
     world.active("b", "1g.10gb")
@@ -128,25 +130,25 @@ def test_the_fullest_of_several_is_taken() -> None:
         ("full", {"resizable": True}, "does not change while its kernel runs"),
     ],
 )
-def test_what_no_partition_keeps_is_refused_with_the_reason(size: str, more: dict[str, Any], why: str) -> None:
+def test_request_that_no_partition_serves_is_refused_with_the_reason(size: str, more: dict[str, Any], why: str) -> None:
     world = World(mig_spec("gpu", index=0), mig_spec("other", index=1))
     with pytest.raises(NoSuchDevice, match=why):
         world.ask("a", size, **more)
 
 
-def test_a_partition_is_asked_for_where_nothing_is_divided() -> None:
+def test_partition_requested_without_mig_mode_is_refused() -> None:
     with pytest.raises(NoSuchDevice, match="not divided by MIG"):
         World(spec("gpu")).ask("a", "1g.10gb")
 
 
-def test_hardware_keeps_it_apart_and_its_size_stays() -> None:
+def test_partition_is_enforced_by_hardware_and_keeps_its_size() -> None:
     world = World(mig_spec("gpu"))
     world.active("a", "half", isolation=Isolation.HARDWARE)
     with pytest.raises(NeedsRestart, match="does not change while its kernel runs"):
         world.do(c.ResizeLease("a", "quarter"))
 
 
-def test_what_is_counted_of_seven_is_never_more_than_the_device() -> None:
+def test_partitions_of_one_device_are_never_billed_as_more_than_the_device() -> None:
     world = World(mig_spec("gpu"))
     world.do(c.SetTenant("ann", 100, 1000))
     for number in range(7):
@@ -157,7 +159,7 @@ def test_what_is_counted_of_seven_is_never_more_than_the_device() -> None:
 # -- partitions of somebody else --------------------------------------------------------------------------------------
 
 
-def test_a_partition_that_stands_there_is_leased_as_it_is() -> None:
+def test_existing_partition_is_leased_as_it_is() -> None:
     world = World(
         mig_spec("gpu", existing_partitions=(ExistingPartition("2g.20gb", 4), ExistingPartition("1g.10gb", 3)))
     )
@@ -168,7 +170,7 @@ def test_a_partition_that_stands_there_is_leased_as_it_is() -> None:
     assert made.start not in (3, 4, 5)
 
 
-def test_where_everything_stands_the_smallest_of_that_serves() -> None:
+def test_existing_partitions_only_serve_by_the_smallest_sufficient_one() -> None:
     world = World(
         mig_spec("gpu", existing_partitions=(ExistingPartition("3g.40gb", 0), ExistingPartition("3g.40gb", 4)))
     )
@@ -177,13 +179,13 @@ def test_where_everything_stands_the_smallest_of_that_serves() -> None:
         world.ask("b", "full")
 
 
-def test_a_partition_that_cannot_be_used_is_only_in_the_way() -> None:
+def test_existing_partition_that_is_unusable_is_never_leased() -> None:
     world = World(mig_spec("gpu", existing_partitions=(ExistingPartition("3g.40gb", 0, usable=False),)))
     assert part_of(world.active("a", "half")).start == 4
     assert world.ask("b", "half").state is LeaseState.WAITING
 
 
-def test_somebody_makes_a_partition_and_the_pool_goes_round_it() -> None:
+def test_partition_made_by_an_administrator_is_avoided() -> None:
     world = World(mig_spec("gpu"))
     world.active("a", "1g.10gb")
     world.do(c.SetDevices((mig_spec("gpu", existing_partitions=(ExistingPartition("3g.40gb", 0),)),)))
@@ -194,7 +196,7 @@ def test_somebody_makes_a_partition_and_the_pool_goes_round_it() -> None:
 # -- what befalls leases ----------------------------------------------------------------------------------------------
 
 
-def test_a_lease_whose_partition_was_destroyed_is_told_and_ends() -> None:
+def test_lease_whose_partition_was_destroyed_ends_with_the_reason() -> None:
     world = World(mig_spec("gpu"))
     lease = world.active("a", "half")
     assert lease.logical_gpu is not None
@@ -209,7 +211,7 @@ def test_a_lease_whose_partition_was_destroyed_is_told_and_ends() -> None:
 
 
 @pytest.mark.parametrize("divided_first", [True, False])
-def test_the_mode_is_switched_underneath(divided_first: bool) -> None:
+def test_mig_mode_switched_under_leases_ends_them(divided_first: bool) -> None:
     plain, mig = spec("gpu"), mig_spec("gpu")
     before, after = (mig, plain) if divided_first else (plain, mig)
     world = World(before)
@@ -226,7 +228,7 @@ def test_the_mode_is_switched_underneath(divided_first: bool) -> None:
     assert (waits.logical_gpu.partition is None) == divided_first
 
 
-def test_another_table_of_the_driver_holds_once_the_device_is_empty() -> None:
+def test_profiles_that_the_driver_changes_hold_once_the_device_is_empty() -> None:
     world = World(mig_spec("gpu"))
     world.active("a", "half")
     fewer = replace(mig_spec("gpu"), profiles=tuple(one for one in mig_spec("gpu").profiles if one.length < 4))
@@ -238,7 +240,7 @@ def test_another_table_of_the_driver_holds_once_the_device_is_empty() -> None:
     assert world.state.devices["gpu"].spec.profiles == fewer.profiles
 
 
-def test_it_is_all_in_the_journal() -> None:
+def test_partitions_are_restored_from_the_journal() -> None:
     world = World(mig_spec("gpu", existing_partitions=(ExistingPartition("1g.10gb", 0),)))
     world.active("a", "half")
     world.active("b", "1g.10gb")
@@ -261,7 +263,7 @@ def test_it_is_all_in_the_journal() -> None:
         (None, "something else than a partition"),
     ],
 )
-def test_two_leases_that_overlap_are_found(second: Partition | None, found: str | None) -> None:
+def test_invariants_find_leases_with_overlapping_partitions(second: Partition | None, found: str | None) -> None:
     world = World(mig_spec("gpu"))
     first = world.active("a", "half")
     gpu = LogicalGPU(
@@ -286,7 +288,7 @@ def test_two_leases_that_overlap_are_found(second: Partition | None, found: str 
         [(), (ExistingPartition("2g.20gb", 2),), (ExistingPartition("3g.40gb", 4, usable=False),)]
     ),
 )
-def test_nothing_overlaps_and_nothing_is_refused_where_a_start_is_free(
+def test_histories_never_overlap_and_never_refuse_where_a_start_is_free(
     data: st.DataObject, few: bool, existing_partitions: tuple[ExistingPartition, ...]
 ) -> None:
     before = capacity_index.REFERENCE_HOSTS_MAX
@@ -326,7 +328,7 @@ def _history(data: st.DataObject, world: World) -> None:
             assert naive_placement.place(world.state, first.requirements) is None
 
 
-def test_room_is_what_find_finds() -> None:
+def test_profiles_with_room_are_those_that_find_partition_finds() -> None:
     world = World(mig_spec("gpu"))
     world.active("a", "half")
     device = world.state.devices["gpu"]
@@ -339,13 +341,13 @@ def test_room_is_what_find_finds() -> None:
 
 
 @pytest.mark.parametrize("text", ["1g.10gb", "h100:2g.20gb", "1g.24gb+me.all", "a100|h100:1g.10gb+me", "1g.10gb-me"])
-def test_a_partition_is_a_size(text: str) -> None:
+def test_parse_size_accepts_partition_names(text: str) -> None:
     size = parse_size(text.upper())
     assert str(size) == text
     assert not size.whole
 
 
 @pytest.mark.parametrize("text", ["1g.10g", "2x1g.10gb", "1g.10gb:1/2", "h100:1g.", "2xh100:1g.10gb"])
-def test_what_is_no_partition_points_at_the_character(text: str) -> None:
+def test_parse_size_points_at_the_wrong_character_of_a_partition_name(text: str) -> None:
     with pytest.raises(InvalidRequest, match="at character"):
         parse_size(text)

@@ -160,7 +160,7 @@ class Following(RuleBasedStateMachine):
         self.do(c.Tick())
 
     @invariant()
-    def books_are_those_of_the_state(self) -> None:
+    def index_agrees_with_the_state(self) -> None:
         state = self.pool.state
         assert list(violations(state)) == []
         made_anew = Placer(state)
@@ -174,7 +174,7 @@ class Following(RuleBasedStateMachine):
                 assert (mine.devices[name].free, mine.devices[name].grantable) == (one.free, one.grantable)
 
     @invariant()
-    def a_place_is_found_where_there_is_one(self) -> None:
+    def place_finds_room_exactly_where_a_scan_does(self) -> None:
         state = self.pool.state
         books = Placer(state)
         for size in SIZES:
@@ -193,7 +193,7 @@ class Following(RuleBasedStateMachine):
                         assert (part.profile, part.start) in naive_placement.starts(devices[0], requirements)
 
     @invariant()
-    def after_a_tick_nobody_waits_who_could_be_served(self) -> None:
+    def first_request_is_served_by_a_tick_where_there_is_room(self) -> None:
         """The first in the order is served wherever there is room: nothing is kept from that one."""
         state = self.pool.state
         if not state.queue or not state.devices:
@@ -212,10 +212,10 @@ Following.TestCase.settings = settings(
     suppress_health_check=list(HealthCheck),
     phases=(Phase.generate,),
 )
-test_the_books_follow_the_state = pytest.mark.slow(Following.TestCase)
+test_placer_agrees_with_the_state_after_any_history = pytest.mark.slow(Following.TestCase)
 
 
-def test_a_part_is_of_numerator_and_denominator() -> None:
+def test_place_parts_with_a_numerator_fill_a_device() -> None:
     world = World(spec("gpu"))
     lease = world.active("a", "any:3/8")
     assert lease.logical_gpu is not None
@@ -223,7 +223,7 @@ def test_a_part_is_of_numerator_and_denominator() -> None:
     assert world.active("b", "any:5/8").logical_gpu is not None
 
 
-def test_a_part_goes_to_the_smaller_device_and_a_whole_one_too() -> None:
+def test_place_on_devices_of_different_sizes_takes_the_smaller() -> None:
     world = World(spec("large", 80 * GIB), spec("small", 24 * GIB, index=1))
     for name, size in (("part", "24GiB"), ("rest", "half")):
         gpu = world.active(name, size).logical_gpu
@@ -235,14 +235,14 @@ def test_a_part_goes_to_the_smaller_device_and_a_whole_one_too() -> None:
     assert whole.device_id == "small"
 
 
-def test_equal_devices_are_taken_in_the_order_in_which_they_are_shown() -> None:
+def test_place_on_equal_devices_takes_the_lowest_index() -> None:
     world = World(spec("uuid-b", index=0), spec("uuid-a", index=1))
     first = world.active("a").logical_gpu
     assert first is not None
     assert first.device_id == "uuid-b"
 
 
-def test_prices_follow_what_was_asked_for_and_survive_a_restart() -> None:
+def test_shadow_prices_follow_recent_requests_and_survive_a_restart() -> None:
     world = World(spec("gpu"))
     for number in range(SHADOW_PRICES_EVERY + 3):
         world.state.recent_requests.append(("any:2/3" if number % 2 else "any:1/3", 0, 0))
@@ -253,7 +253,7 @@ def test_prices_follow_what_was_asked_for_and_survive_a_restart() -> None:
     assert Placer(world.state).index._prices.packing_value[500] == prices.packing_value[1000] // 2
 
 
-def test_what_is_usual_is_counted_from_requests_and_fades(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_recent_requests_beyond_the_maximum_drop_the_older_half(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fastgpu_jupyter.core.apply.RECENT_REQUESTS_MAX", 4)
     world = World(spec("gpu"))
     for number in range(5):
@@ -261,7 +261,7 @@ def test_what_is_usual_is_counted_from_requests_and_fades(monkeypatch: pytest.Mo
     assert world.state.recent_requests == [("half", 0, 0), (f"{3 * GIB}B", 0, 0), (f"{3 * GIB}B", 0, 0)]
 
 
-def test_a_host_without_processors_left_serves_nobody_who_needs_some() -> None:
+def test_place_on_a_host_without_free_processors_serves_no_request_that_needs_some() -> None:
     pool = Pool(State())
     at = Instant(0, 0)
     pool.execute(c.StartPool(BOOT, 0), at)
@@ -274,7 +274,7 @@ def test_a_host_without_processors_left_serves_nobody_who_needs_some() -> None:
     assert naive_placement.place(pool.state, requirements_of(pool.state.leases["b"].request)) is None
 
 
-def test_room_that_is_made_for_who_comes_first_is_kept_for_it_though_a_card_would_do_as_well() -> None:
+def test_room_freed_for_the_first_request_is_reserved_though_another_device_would_do() -> None:
     """Else those who made it come back there at once, and are parked again at the next tick, without end."""
     world = World(spec("gpu", parkable=True), mig_spec("card", index=1))
     world.active("on-card", "1g.10gb", parkable=False)  # in the way of the whole card, and not to be parked
@@ -288,7 +288,7 @@ def test_room_that_is_made_for_who_comes_first_is_kept_for_it_though_a_card_woul
     assert (urgent.state, urgent.logical_gpu is not None) == (LeaseState.PREPARING, True)
 
 
-def test_what_stands_where_a_lease_has_lost_its_partition_is_not_leased_before_that_is_known() -> None:
+def test_partition_reported_lost_is_not_leased_until_reconciled() -> None:
     world = World(mig_spec("card"))
     lease = world.active("a", "3g.40gb")
     assert lease.logical_gpu is not None

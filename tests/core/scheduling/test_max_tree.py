@@ -15,7 +15,7 @@ def plainly(row: list[FairShareKey], start: int, level: FairShareKey) -> int | N
 
 
 @pytest.mark.parametrize("length", [0, 1, 2, 3, 7, 8, 33])
-def test_it_is_the_one_that_a_look_at_each_finds(length: int) -> None:
+def test_next_above_finds_what_a_scan_finds(length: int) -> None:
     draw = random.Random(length)
     levels = [LOWEST, HIGHEST, *(FairShareKey(draw.random() < 0.8, *[float(draw.randrange(9))] * 2) for _ in range(12))]
     row = [draw.choice(levels) for _ in range(length)]

@@ -99,7 +99,7 @@ TestJudged = pytest.mark.slow(Judged.TestCase)
 TestJudged.settings = settings(max_examples=100, stateful_step_count=50, deadline=None)
 
 
-def test_the_judge_finds_fault_with_a_grant_out_of_turn() -> None:
+def test_model_reports_a_grant_out_of_turn() -> None:
     """A model that never says no proves nothing."""
     world, naive = World(spec("gpu")), Naive()
     first = world.ask("first", tenant="ann")

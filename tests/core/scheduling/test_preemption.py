@@ -48,7 +48,7 @@ def busy(world: World, name: str, **more: object) -> None:
     world.now_ms += IDLE_MS
 
 
-def test_an_idle_lease_makes_room_for_who_waits_and_comes_back_for_its_next_cell() -> None:
+def test_idle_lease_is_parked_for_a_waiting_request_and_resumes_for_its_next_cell() -> None:
     world = one()
     idle(world, "a")
     b = world.ask("b", tenant="bob")
@@ -66,14 +66,14 @@ def test_an_idle_lease_makes_room_for_who_waits_and_comes_back_for_its_next_cell
     assert (a.state, a.parked_bytes, world.state.parked_bytes, a.image) == (S.ACTIVE, 0, 0, None)
 
 
-def test_nobody_is_parked_while_nobody_waits() -> None:
+def test_idle_lease_is_not_parked_without_waiting_requests() -> None:
     world = one()
     idle(world, "a")
     world.do(c.Tick())
     assert world.states() == {"a": "active"}
 
 
-def test_one_that_is_idle_for_too_short_is_left_alone_until_it_is() -> None:
+def test_idle_lease_is_parked_only_after_the_idle_time() -> None:
     world = one()
     world.active("a")
     world.do(c.ReportActivity("a", busy=False))
@@ -86,7 +86,7 @@ def test_one_that_is_idle_for_too_short_is_left_alone_until_it_is() -> None:
     assert world.states()["a"] == "parking"
 
 
-def test_the_one_used_longest_ago_goes_first() -> None:
+def test_preemption_of_idle_leases_takes_the_least_recently_active() -> None:
     world = World(*(spec(name, index=i, parkable=True) for i, name in enumerate("xyz")))
     for name in "abc":
         idle(world, name)
@@ -108,7 +108,7 @@ def test_the_one_used_longest_ago_goes_first() -> None:
     ],
     ids=["held", "busy", "unknown", "never", "no host memory"],
 )
-def test_what_may_not_be_parked_is_not(kept: object) -> None:
+def test_lease_that_may_not_be_parked_is_not(kept: object) -> None:
     world = one()
     idle(world, "a")
     kept(world)  # type: ignore[operator]
@@ -121,14 +121,14 @@ def test_what_may_not_be_parked_is_not(kept: object) -> None:
 @pytest.mark.parametrize(
     ("device", "more"), [(False, {}), (True, {"parkable": False}), (True, {"retention": Retention.HOLD})]
 )
-def test_even_the_systems_priority_takes_nothing_that_cannot_be_parked(device: bool, more: dict[str, object]) -> None:
+def test_system_priority_preempts_nothing_that_cannot_be_parked(device: bool, more: dict[str, object]) -> None:
     world = World(spec("gpu", parkable=device))
     idle(world, "a", **more)
     world.ask("b", tenant="bob", priority=Priority.SYSTEM)
     assert world.states() == {"a": "active", "b": "waiting"}
 
 
-def test_a_device_that_cannot_park_is_left_alone_beside_one_that_can() -> None:
+def test_lease_on_a_device_that_cannot_park_is_left_alone() -> None:
     world = World(spec("x"), spec("y", index=1, parkable=True))
     idle(world, "a")  # on x, which comes first
     idle(world, "b")
@@ -139,7 +139,7 @@ def test_a_device_that_cannot_park_is_left_alone_beside_one_that_can() -> None:
         world.do(c.ParkLease("a"))
 
 
-def test_a_failed_parking_leaves_everything_where_it_was_and_is_not_tried_again() -> None:
+def test_failed_parking_changes_nothing_and_is_not_tried_again() -> None:
     world = one()
     idle(world, "a")
     world.ask("b", tenant="bob")
@@ -151,7 +151,7 @@ def test_a_failed_parking_leaves_everything_where_it_was_and_is_not_tried_again(
         world.do(c.ParkLease("a"))
 
 
-def test_a_higher_priority_takes_from_one_that_computes_which_goes_on_by_itself() -> None:
+def test_higher_priority_preempts_a_busy_lease_which_waits_to_resume() -> None:
     world = one()
     busy(world, "a", priority=Priority.LOW)
     world.ask("b", tenant="bob")
@@ -164,7 +164,7 @@ def test_a_higher_priority_takes_from_one_that_computes_which_goes_on_by_itself(
     assert world.states()["a"] == "resuming"
 
 
-def test_an_equal_priority_takes_nothing_from_one_that_computes() -> None:
+def test_equal_priority_preempts_no_busy_lease() -> None:
     world = one()
     busy(world, "a")
     world.ask("b", tenant="bob")
@@ -173,7 +173,7 @@ def test_an_equal_priority_takes_nothing_from_one_that_computes() -> None:
     assert world.states() == {"a": "active", "b": "waiting"}
 
 
-def test_who_has_less_than_is_guaranteed_takes_from_who_has_more() -> None:
+def test_tenant_below_its_guarantee_preempts_a_tenant_above_its_own() -> None:
     world = World(spec("x", parkable=True), spec("y", index=1, parkable=True))
     world.do(c.SetTenant("ann", 100, None, 1000))
     world.do(c.SetTenant("bob", 100, None, 1000))
@@ -192,7 +192,7 @@ def test_who_has_less_than_is_guaranteed_takes_from_who_has_more() -> None:
     assert [name for name, state in world.states().items() if state == "active"] == ["a2", "b1"]
 
 
-def test_turns_are_taken_where_an_administrator_wants_it() -> None:
+def test_busy_leases_take_turns_where_a_quantum_is_set() -> None:
     world = one()
     world.do(c.SetPolicy(Policy(quantum_ms=60_000)))
     busy(world, "a", tenant="ann")
@@ -210,7 +210,7 @@ def test_turns_are_taken_where_an_administrator_wants_it() -> None:
     assert world.states() == {"a": "waiting", "b": "parking"}
 
 
-def test_a_cell_that_begins_is_no_reason_to_look_for_room(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cell_that_begins_plans_no_preemption(monkeypatch: pytest.MonkeyPatch) -> None:
     world = one()
     world.do(c.SetPolicy(Policy(quantum_ms=60_000)))
     world.active("a")
@@ -254,13 +254,11 @@ def looks(tenants: int, wanted: str, monkeypatch: pytest.MonkeyPatch) -> int:
 
 
 @pytest.mark.parametrize("wanted", ["full", "half", "2xany"])
-def test_those_who_may_take_nothing_are_not_asked_about_each_lease(
-    wanted: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_requests_without_rights_are_not_compared_with_each_lease(wanted: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert looks(24, wanted, monkeypatch) < 2.5 * looks(12, wanted, monkeypatch)
 
 
-def test_enough_is_parked_for_a_large_one_and_no_more() -> None:
+def test_large_request_preempts_enough_leases_and_no_more() -> None:
     world = World(spec("x", parkable=True), spec("y", index=1, parkable=True))
     for name in "abcd":
         idle(world, name, profile="half", tenant=name)
@@ -277,7 +275,7 @@ def test_enough_is_parked_for_a_large_one_and_no_more() -> None:
     assert world.states()["big"] == "preparing"
 
 
-def test_room_is_made_for_several_at_once() -> None:
+def test_several_requests_preempt_at_once() -> None:
     world = World(spec("x", parkable=True), spec("y", index=1, parkable=True))
     idle(world, "a", tenant="ann")
     idle(world, "b", tenant="bob")
@@ -286,7 +284,7 @@ def test_room_is_made_for_several_at_once() -> None:
     assert world.states() == {"a": "parking", "b": "parking", "c": "waiting", "d": "waiting"}
 
 
-def test_host_memory_is_enough_for_all_that_are_parked_at_once() -> None:
+def test_leases_parked_at_once_stay_within_host_memory() -> None:
     world = World(*(spec(name, index=i, parkable=True) for i, name in enumerate("xy")))
     world.do(c.SetPolicy(Policy(idle_ms=0, parked_bytes_max=100 * GIB)))
     for name in "ab":
@@ -302,7 +300,7 @@ def test_host_memory_is_enough_for_all_that_are_parked_at_once() -> None:
     assert sorted(world.states().values()) == ["active", "parking", "waiting", "waiting"]
 
 
-def test_a_gang_that_goes_makes_room_for_several() -> None:
+def test_parked_lease_of_several_devices_makes_room_for_several_requests() -> None:
     world = World(spec("x", parkable=True), spec("y", index=1, parkable=True))
     idle(world, "gang", profile="2xany")
     world.do(c.SetDevices(tuple(world.state.devices[name].spec for name in "xy")))
@@ -318,7 +316,7 @@ def test_a_gang_that_goes_makes_room_for_several() -> None:
     assert world.states() == {"gang": "parked", "a": "preparing", "b": "preparing"}
 
 
-def test_a_gang_gets_devices_of_one_host_all_or_none() -> None:
+def test_request_for_several_devices_preempts_on_one_host_or_not_at_all() -> None:
     hosts = (HostSpec("h1", 8000, 10 * GIB), HostSpec("h2", 8000, 10 * GIB))
     devices = [spec(f"{host.id}{i}", index=i, parkable=True, host_id=host.id) for host in hosts for i in (0, 1)]
     world = World()
@@ -340,7 +338,7 @@ def test_a_gang_gets_devices_of_one_host_all_or_none() -> None:
 # -- by its user ------------------------------------------------------------------------------------------------------
 
 
-def test_a_user_parks_and_resumes() -> None:
+def test_user_parks_and_resumes_a_lease() -> None:
     world = one()
     busy(world, "a")
     world.do(c.ParkLease("a"))
@@ -352,7 +350,7 @@ def test_a_user_parks_and_resumes() -> None:
     assert world.states() == {"a": "resuming"}
 
 
-def test_parking_is_not_billed_and_says_why_it_cannot_be() -> None:
+def test_parking_is_not_billed_and_is_refused_while_waiting() -> None:
     world = one()
     busy(world, "a")
     before = world.state.leases["a"].active_ms
@@ -372,7 +370,7 @@ def test_parking_is_not_billed_and_says_why_it_cannot_be() -> None:
 
 
 @pytest.mark.parametrize("state", ["parking", "parked", "waiting", "resuming"])
-def test_its_process_may_end_and_its_lease_be_released_at_any_moment(state: str) -> None:
+def test_lease_ends_while_parking_parked_waiting_or_resuming(state: str) -> None:
     for over in (c.ReleaseLease("a"), c.HolderEnded("a", holder(1)), c.StartPool("boot-2", 5)):
         world = one()
         idle(world, "a", retention=Retention.YIELD)
@@ -393,7 +391,7 @@ def test_its_process_may_end_and_its_lease_be_released_at_any_moment(state: str)
         assert lease.end_reason in (EndReason.RELEASED, EndReason.HOLDER_DIED)
 
 
-def test_a_kernel_that_restarts_while_parked_gets_a_fresh_device() -> None:
+def test_kernel_that_restarts_while_parked_gets_a_device_without_its_image() -> None:
     world = one()
     idle(world, "a")
     world.do(c.ParkLease("a"))
@@ -405,7 +403,7 @@ def test_a_kernel_that_restarts_while_parked_gets_a_fresh_device() -> None:
     assert world.state.parked_bytes == 0
 
 
-def test_a_restart_between_grant_and_return_keeps_the_lease() -> None:
+def test_kernel_that_restarts_while_resuming_keeps_the_lease() -> None:
     world = one()
     idle(world, "a")
     world.do(c.ParkLease("a"))
@@ -416,7 +414,7 @@ def test_a_restart_between_grant_and_return_keeps_the_lease() -> None:
     assert world.states() == {"a": "active"}
 
 
-def test_what_cannot_be_brought_back_ends_with_the_reason() -> None:
+def test_lease_that_cannot_be_resumed_ends_with_the_reason() -> None:
     world = one()
     idle(world, "a")
     world.do(c.ParkLease("a"))
@@ -428,7 +426,7 @@ def test_what_cannot_be_brought_back_ends_with_the_reason() -> None:
     assert (lease.end_reason, lease.end_detail) == (EndReason.RESUME_FAILED, "The driver says no.")
 
 
-def test_memory_goes_back_only_to_a_device_of_its_kind() -> None:
+def test_parked_memory_resumes_only_on_a_device_of_its_kind() -> None:
     other = spec("small", 24 * GIB, index=1, parkable=True)
     world = World(spec("gpu", parkable=True), other)
     idle(world, "a", profile="16GiB")
@@ -461,7 +459,7 @@ def test_memory_goes_back_only_to_a_device_of_its_kind() -> None:
         ("full", {"rate_micro_per_hour_max": 3_599_999}, "costs more"),
     ],
 )
-def test_what_no_device_offers_is_refused_with_the_reason(profile: str, more: dict[str, Any], why: str) -> None:
+def test_request_that_no_device_serves_is_refused_with_the_reason(profile: str, more: dict[str, Any], why: str) -> None:
     world = World()
     world.do(c.SetDevices((spec("x"), spec("y", index=1)), (HostSpec("", 8000, 10 * GIB),)))
     with pytest.raises(NoSuchDevice, match=why):
@@ -469,12 +467,12 @@ def test_what_no_device_offers_is_refused_with_the_reason(profile: str, more: di
     assert world.ask("b", "full", isolation=Isolation.HARDWARE, rate_micro_per_hour_max=3_600_000).logical_gpu
 
 
-def test_held_and_parkable_at_once_is_refused() -> None:
+def test_request_held_and_parkable_is_refused() -> None:
     with pytest.raises(InvalidRequest, match="one of the two"):
         one().ask("a", parkable=True, retention=Retention.HOLD)
 
 
-def test_processors_and_memory_of_a_host_are_promised_once() -> None:
+def test_processors_and_memory_of_a_host_are_granted_once() -> None:
     world = World()
     world.do(c.SetDevices((spec("x"), spec("y", index=1)), (HostSpec("", 8000, 10 * GIB),)))
     world.active("a", "half", cpu_milli=6000, host_memory_bytes=GIB)
@@ -486,7 +484,7 @@ def test_processors_and_memory_of_a_host_are_promised_once() -> None:
     assert world.state.hosts[""].held_cpu_milli == 3000
 
 
-def test_use_counts_by_the_dominant_resource() -> None:
+def test_usage_counts_by_the_dominant_resource() -> None:
     world = World()
     world.do(c.SetDevices((spec("x"), spec("y", index=1)), (HostSpec("", 8000, 10 * GIB),)))
     world.active("a", "eighth", tenant="ann", cpu_milli=6000)
@@ -514,7 +512,7 @@ def two_halves(**policy: object) -> World:
     return world
 
 
-def test_a_lease_is_moved_so_that_one_that_waits_fits_and_goes_on_at_once() -> None:
+def test_lease_is_migrated_for_a_waiting_request_and_resumes_at_once() -> None:
     world = two_halves(defragments=True)
     (moved,) = [name for name, state in world.states().items() if state == "parking"]
     assert world.state.leases[moved].park_reason is ParkReason.MOVE
@@ -526,14 +524,14 @@ def test_a_lease_is_moved_so_that_one_that_waits_fits_and_goes_on_at_once() -> N
     assert gpus[moved].device_id == gpus[stays].device_id != gpus["whole"].device_id  # type: ignore[union-attr]
 
 
-def test_nothing_is_moved_where_nobody_wants_it_so() -> None:
+def test_lease_is_not_migrated_without_the_policy() -> None:
     world = two_halves()
     world.now_ms += 3_600_000
     world.do(c.Tick())
     assert "parking" not in world.states().values()
 
 
-def test_a_lease_rests_before_it_is_moved_again() -> None:
+def test_lease_is_not_migrated_again_before_its_minimum_stay() -> None:
     world = two_halves(defragments=True)
     (moved,) = [name for name, state in world.states().items() if state == "parking"]
     world.do(c.ParkFailed(moved, world.state.leases[moved].logical_gpu.generation, "no"))  # type: ignore[union-attr]
@@ -547,7 +545,7 @@ def test_a_lease_rests_before_it_is_moved_again() -> None:
     assert "parking" not in world.states().values()
 
 
-def test_what_is_held_is_not_moved() -> None:
+def test_held_lease_is_not_migrated() -> None:
     world = two_halves()
     for name in "abcd":
         if world.states()[name] == "active":

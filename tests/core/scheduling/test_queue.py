@@ -9,7 +9,7 @@ from tests.core.world import World, spec
 
 
 @pytest.mark.parametrize("moved", ["first", "second", "third"])
-def test_a_waiting_lease_that_changes_its_tenant_stays_in_line_once(moved: str) -> None:
+def test_waiting_lease_that_changes_its_tenant_waits_once(moved: str) -> None:
     world = World(spec("gpu"))
     world.active("now")
     for name in ("first", "second", "third"):
@@ -33,7 +33,7 @@ def test_a_waiting_lease_that_changes_its_tenant_stays_in_line_once(moved: str) 
     assert not world.state.queue
 
 
-def test_a_waiting_lease_that_changes_its_size_and_back_stays_in_line_once() -> None:
+def test_waiting_lease_that_changes_its_size_and_back_waits_once() -> None:
     world = World(spec("gpu"))
     world.active("now")
     for name in ("first", "second", "third"):

@@ -54,7 +54,7 @@ def held_by(world: World) -> dict[str, int]:
     return held
 
 
-def test_a_higher_class_is_served_first() -> None:
+def test_higher_priority_is_served_first() -> None:
     world = World(spec("gpu"))
     world.active("a")
     world.ask("low", priority=Priority.LOW)
@@ -65,7 +65,7 @@ def test_a_higher_class_is_served_first() -> None:
     assert world.states()["high"] == "preparing"
 
 
-def test_who_used_less_is_served_first() -> None:
+def test_tenant_with_less_usage_is_served_first() -> None:
     world = World(spec("gpu"))
     world.active("a", tenant="ann")
     world.now_ms += HOUR_MS
@@ -76,7 +76,7 @@ def test_who_used_less_is_served_first() -> None:
     assert world.states()["bob-first"] == "preparing"
 
 
-def test_use_fades_by_half_in_each_half_life() -> None:
+def test_usage_halves_in_each_half_life() -> None:
     world = World(spec("gpu"), spec("gpu2", index=1))
     world.active("a", tenant="ann")
     world.now_ms += HOUR_MS
@@ -90,7 +90,7 @@ def test_use_fades_by_half_in_each_half_life() -> None:
     assert bob / ann == pytest.approx(2 ** (1 + HOUR_MS / HALF_LIFE_MS))
 
 
-def test_moving_the_epoch_changes_no_order() -> None:
+def test_usage_epoch_that_moves_changes_no_order() -> None:
     world = World(spec("gpu"))
     world.active("a", tenant="ann")
     world.now_ms += HOUR_MS
@@ -113,7 +113,7 @@ def test_moving_the_epoch_changes_no_order() -> None:
 
 
 @pytest.mark.slow
-def test_weight_is_a_share_of_the_whole() -> None:
+def test_weight_is_a_share_of_the_pool() -> None:
     world = World(*(spec(f"gpu{number}", index=number) for number in range(6)))
     world.do(c.SetTenant("bob", 200, None))
     for number in range(6):
@@ -137,7 +137,7 @@ def test_weight_is_a_share_of_the_whole() -> None:
     assert served["bob"] / served["ann"] == pytest.approx(2, rel=0.1)
 
 
-def test_a_burst_of_one_tenant_does_not_take_everything_that_comes_free() -> None:
+def test_burst_of_one_tenant_shares_what_becomes_free() -> None:
     world = World(*(spec(f"gpu{number}", index=number) for number in range(4)))
     for number in range(4):
         world.active(f"old-{number}", tenant="eve")
@@ -150,7 +150,7 @@ def test_a_burst_of_one_tenant_does_not_take_everything_that_comes_free() -> Non
     assert held_by(world) == {"ann": 2, "bob": 2}
 
 
-def test_places_are_those_in_which_the_grants_then_come() -> None:
+def test_positions_are_the_order_of_the_grants() -> None:
     world = World(*(spec(f"gpu{number}", index=number) for number in range(7)))
     for number in range(7):
         world.active(f"old-{number}", tenant="eve")
@@ -166,7 +166,7 @@ def test_places_are_those_in_which_the_grants_then_come() -> None:
     assert came[0] == "urgent"
 
 
-def test_small_requests_do_not_starve_a_whole_one() -> None:
+def test_small_requests_do_not_starve_a_whole_device_request() -> None:
     world = World(spec("gpu0", index=0), spec("gpu1", index=1))
     for number in range(8):
         world.active(f"small-{number}", "quarter")
@@ -185,7 +185,7 @@ def test_small_requests_do_not_starve_a_whole_one() -> None:
     assert world.states()["whole"] == "preparing"
 
 
-def test_small_requests_pass_a_waiting_big_one_where_they_do_not_delay_it() -> None:
+def test_small_requests_backfill_where_they_do_not_delay_a_large_one() -> None:
     world = World(spec("gpu0", index=0), spec("gpu1", index=1))
     world.active("a", "half")
     world.active("b", "full")
@@ -200,7 +200,7 @@ def test_small_requests_pass_a_waiting_big_one_where_they_do_not_delay_it() -> N
     assert world.states() == {"a": "active", "b": "ended", "whole": "preparing", "small": "preparing"}
 
 
-def test_several_devices_are_had_all_or_none() -> None:
+def test_several_devices_are_granted_together() -> None:
     world = World(*(spec(f"gpu{number}", index=number) for number in range(3)))
     world.active("a")
     world.active("b")
@@ -215,7 +215,7 @@ def test_several_devices_are_had_all_or_none() -> None:
     assert world.states()["single"] == "preparing"
 
 
-def test_a_lease_of_several_devices_is_lost_once_though_all_vanish() -> None:
+def test_lease_of_several_devices_that_vanish_is_lost_once() -> None:
     world = World(spec("gpu0"), spec("gpu1", index=1))
     gang = world.active("gang", "2xany")
     world.do(c.SetDevices(()))
@@ -224,18 +224,18 @@ def test_a_lease_of_several_devices_is_lost_once_though_all_vanish() -> None:
     assert world.state.devices == {}
 
 
-def test_more_devices_than_there_are_is_refused() -> None:
+def test_request_for_more_devices_than_exist_is_refused() -> None:
     with pytest.raises(NoSuchDevice, match="has 1 such devices"):
         World(spec("gpu")).ask("a", "2xany")
 
 
-def test_a_model_that_is_not_there_is_refused_with_those_that_are() -> None:
+def test_request_for_a_missing_model_is_refused_with_the_present_ones() -> None:
     with pytest.raises(NoSuchDevice, match=r"'h100'; it has A100-80GB \(80 GiB\)"):
         World(spec("gpu")).ask("a", "h100")
 
 
 @pytest.mark.parametrize(("many", "policy"), [(20, Policy()), (2, Policy(quantum_ms=60_000))])
-def test_who_waited_through_many_grants_goes_first(many: int, policy: Policy, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_overdue_request_is_served_first(many: int, policy: Policy, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rank, "AGING_GRANTS", many)
     world = World(spec("gpu"))
     world.do(c.SetPolicy(policy))  # with turns, two who wait make it twenty, too
@@ -252,7 +252,7 @@ def test_who_waited_through_many_grants_goes_first(many: int, policy: Policy, mo
     assert AGING_GRANTS == 1000
 
 
-def test_devices_that_come_right_after_a_grant_are_known() -> None:
+def test_devices_that_appear_after_a_grant_are_used() -> None:
     world = World(spec("gpu"))
     world.active("a")
     world.ask("b")
@@ -263,7 +263,7 @@ def test_devices_that_come_right_after_a_grant_are_known() -> None:
     assert world.states()["c"] == "preparing"
 
 
-def test_a_limit_holds_and_is_the_reason() -> None:
+def test_tenant_at_its_limit_waits_for_quota() -> None:
     world = World(*(spec(f"gpu{number}", index=number) for number in range(3)))
     world.do(c.SetTenant("ann", 100, 1500))
     world.active("a", tenant="ann")
@@ -280,7 +280,7 @@ def test_a_limit_holds_and_is_the_reason() -> None:
     assert world.states()["b"] == "preparing"
 
 
-def test_what_a_lowered_limit_forbids_for_good_holds_up_nothing_else() -> None:
+def test_request_beyond_a_lowered_limit_does_not_block_smaller_ones() -> None:
     world = World(spec("gpu0"), spec("gpu1", index=1))
     world.active("a", tenant="bob")
     world.active("b", tenant="bob")
@@ -291,7 +291,7 @@ def test_what_a_lowered_limit_forbids_for_good_holds_up_nothing_else() -> None:
     assert world.states() == {"a": "ended", "b": "active", "full": "waiting", "half": "preparing"}
 
 
-def test_nobody_is_parked_for_who_waits_behind_its_own() -> None:
+def test_request_blocked_by_its_own_tenant_preempts_no_lease() -> None:
     world = World(spec("gpu0", parkable=True), spec("gpu1", index=1, parkable=True))
     world.do(c.SetTenant("ann", 100, 1500))
     world.active("a", tenant="ann")
@@ -301,14 +301,14 @@ def test_nobody_is_parked_for_who_waits_behind_its_own() -> None:
     assert world.states() == {"a": "active", "b": "active", "full": "waiting", "half": "waiting"}
 
 
-def test_more_than_the_limit_in_one_request_is_refused() -> None:
+def test_request_beyond_the_limit_is_refused() -> None:
     world = World(spec("gpu"))
     world.do(c.SetTenant("ann", 100, 500))
     with pytest.raises(InvalidRequest, match=r"is 1 GPUs, and ann may hold at most 0\.5"):
         world.ask("a")
 
 
-def test_a_higher_limit_serves_who_waited_for_it() -> None:
+def test_raised_limit_serves_a_waiting_request() -> None:
     world = World(spec("gpu0"), spec("gpu1", index=1))
     world.do(c.SetTenant("ann", 100, 1000))
     world.active("a")
@@ -317,7 +317,7 @@ def test_a_higher_limit_serves_who_waited_for_it() -> None:
     assert world.states()["b"] == "preparing"
 
 
-def test_a_request_that_waited_as_long_as_it_allows_ends() -> None:
+def test_request_that_waited_its_longest_wait_ends() -> None:
     world = World(spec("gpu"))
     world.active("a")
     lease = world.ask("b", wait_ms_max=60_000)
@@ -329,7 +329,7 @@ def test_a_request_that_waited_as_long_as_it_allows_ends() -> None:
     assert (lease.state, lease.end_reason) == (LeaseState.ENDED, EndReason.EXPIRED)
 
 
-def test_a_drained_device_keeps_its_leases_and_gets_no_new_ones() -> None:
+def test_drained_device_keeps_its_leases_and_gets_no_new_ones() -> None:
     world = World(spec("gpu"))
     world.active("a", "half")
     world.do(c.DrainDevice("gpu", drained=True))
@@ -343,7 +343,7 @@ def test_a_drained_device_keeps_its_leases_and_gets_no_new_ones() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("hosts", [1, 3])
 @pytest.mark.parametrize("seed", range(8))
-def test_the_index_decides_as_the_plain_order_does(seed: int, hosts: int) -> None:
+def test_scheduler_decides_as_a_new_one_of_the_same_state(seed: int, hosts: int) -> None:
     """At random moments, the indexed queue grants what a new index of the same state would."""
     drawn = random.Random(seed)
     world = World()
@@ -369,7 +369,7 @@ def test_the_index_decides_as_the_plain_order_does(seed: int, hosts: int) -> Non
         assert Scheduler(world.state).next_grant(world.now_ms) is None
 
 
-def test_who_may_have_no_more_keeps_nothing_from_others() -> None:
+def test_request_beyond_its_limit_reserves_nothing() -> None:
     world = World(spec("x"), spec("y", index=1), spec("z", index=2))
     world.active("a1", "2xany", tenant="ann")
     world.ask("a2", "2xany", tenant="ann")
@@ -379,7 +379,7 @@ def test_who_may_have_no_more_keeps_nothing_from_others() -> None:
     assert world.state_of(behind.id) is LeaseState.PREPARING
 
 
-def test_what_is_free_and_kept_for_a_higher_class_is_the_reason() -> None:
+def test_capacity_reserved_for_a_higher_priority_is_the_reason() -> None:
     world = World(spec("gpu0"), spec("gpu1", index=1))
     world.active("a", "half")
     world.active("b")
@@ -391,7 +391,7 @@ def test_what_is_free_and_kept_for_a_higher_class_is_the_reason() -> None:
     assert (reasons["as-urgent"], reasons["usual"]) == (PendingReason.BEHIND, PendingReason.PRIORITY)
 
 
-def test_a_better_request_may_have_what_is_kept_for_others() -> None:
+def test_request_of_higher_rank_takes_reserved_capacity() -> None:
     world = World(*(spec(f"gpu{number}", index=number) for number in range(2)))
     world.active("a")
     world.active("b", "half")
@@ -400,7 +400,7 @@ def test_a_better_request_may_have_what_is_kept_for_others() -> None:
     assert world.ask("urgent", "half", priority=Priority.HIGH).state is LeaseState.PREPARING
 
 
-def test_what_is_kept_includes_processors_of_the_host() -> None:
+def test_backfill_reservation_includes_processors_of_the_host() -> None:
     """Small requests that need processors do not starve one that needs many."""
     world = World()
     host = HostSpec("host", 16_000, 64 * GIB)

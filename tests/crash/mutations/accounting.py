@@ -25,7 +25,7 @@ MUTATIONS = (
         B,
         (Edit(apply._lease_parking, "meter.close_segment(...)", "pass"),),
         Fails(
-            test_preemption.test_parking_is_not_billed_and_says_why_it_cannot_be,
+            test_preemption.test_parking_is_not_billed_and_is_refused_while_waiting,
             "is parking, yet its open usage segment says otherwise",
         ),
     ),

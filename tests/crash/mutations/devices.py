@@ -82,25 +82,25 @@ MUTATIONS = (
         "a partition is made where another lease has one",
         PARTITION,
         (Edit(mig_partitions.place_partition, "held | _1", "_1"),),
-        Fails(test_mig_partitions.test_a_mixture_fills_a_device_and_one_more_waits_for_its_place),
+        Fails(test_mig_partitions.test_mixture_of_sizes_fills_a_device_and_one_more_waits),
     ),
     Mutation(
         "an existing partition is leased twice",
         PARTITION,
         (Edit(mig_partitions.place_partition, "_1.usable and _2 and not _3 & _4", "_1.usable and _2"),),
-        Fails(test_mig_partitions.test_a_partition_that_stands_there_is_leased_as_it_is),
+        Fails(test_mig_partitions.test_existing_partition_is_leased_as_it_is),
     ),
     Mutation(
         "a lease that holds another partition than its own is not noticed",
         PARTITION,
         (Edit(invariants._device_violations, "yield from _partition_violations(...)", "None"),),
-        Fails(test_mig_partitions.test_two_leases_that_overlap_are_found),
+        Fails(test_mig_partitions.test_invariants_find_leases_with_overlapping_partitions),
     ),
     Mutation(
         "a lease goes on although its GPU was divided",
         PARTITION,
         (Edit(decide._set_devices, "_1 + switched", "_1"),),
-        Fails(test_mig_partitions.test_the_mode_is_switched_underneath),
+        Fails(test_mig_partitions.test_mig_mode_switched_under_leases_ends_them),
     ),
     Mutation(
         "a partition stays after the end of its lease",
@@ -131,7 +131,7 @@ MUTATIONS = (
         "a partition is leased in the place of a lost one",
         PARTITION,
         (Edit(mig_partitions.place_partition, "not _1 & _2", "(one.profile, one.start) not in held"),),
-        Fails(test_placer.test_what_stands_where_a_lease_has_lost_its_partition_is_not_leased_before_that_is_known),
+        Fails(test_placer.test_partition_reported_lost_is_not_leased_until_reconciled),
     ),
     Mutation(
         "a partition stays after its lease has migrated",

@@ -130,14 +130,14 @@ MUTATIONS = (
         "a lease that is to hold its device is parked for others",
         Guarantee.LIFECYCLE,
         (Edit(claims.preemptible_by_device, "_1 and lease.request.retention is Retention.YIELD and _2", "_1 and _2"),),
-        Fails(test_preemption.test_what_may_not_be_parked_is_not, "'parking'"),
+        Fails(test_preemption.test_lease_that_may_not_be_parked_is_not, "'parking'"),
     ),
     Mutation(
         "a lease is parked on a device that cannot park",
         Guarantee.LIFECYCLE,
         (Edit(parkability.park_refusal, "if not can_park(...): ...", "pass"),),
         Fails(
-            test_preemption.test_a_device_that_cannot_park_is_left_alone_beside_one_that_can,
+            test_preemption.test_lease_on_a_device_that_cannot_park_is_left_alone,
             "DID NOT RAISE Conflict",
             error="Failed",
         ),
@@ -146,7 +146,7 @@ MUTATIONS = (
         "a kernel that does not report its work is taken for idle",
         Guarantee.LIFECYCLE,
         (Edit(claims.PreemptibleLease.of, "_1 and not _2", "not _2"),),
-        Fails(test_preemption.test_what_may_not_be_parked_is_not, "'parking'"),
+        Fails(test_preemption.test_lease_that_may_not_be_parked_is_not, "'parking'"),
     ),
     Mutation(
         "a device is free before its lease is parked",
@@ -159,7 +159,7 @@ MUTATIONS = (
             ),
         ),
         Fails(
-            test_preemption.test_an_idle_lease_makes_room_for_who_waits_and_comes_back_for_its_next_cell,
+            test_preemption.test_idle_lease_is_parked_for_a_waiting_request_and_resumes_for_its_next_cell,
             "its books say .* bytes to",
         ),
     ),
@@ -173,7 +173,7 @@ MUTATIONS = (
                 "self.image is not None and _1",
             ),
         ),
-        Fails(test_preemption.test_a_kernel_that_restarts_while_parked_gets_a_fresh_device, "resuming"),
+        Fails(test_preemption.test_kernel_that_restarts_while_parked_gets_a_device_without_its_image, "resuming"),
     ),
     Mutation(
         "a lease is parked though it has memory on the device",

@@ -21,19 +21,19 @@ MUTATIONS = (
         "the tenant that has used more is served first",
         Guarantee.QUEUE_ORDER,
         (Edit(fairshare._per_weight, "return (_1 + ahead) / _2", "return -(_1 + ahead) / _2"),),
-        Fails(test_scheduler.test_who_used_less_is_served_first, "ann-again.*bob-first"),
+        Fails(test_scheduler.test_tenant_with_less_usage_is_served_first, "ann-again.*bob-first"),
     ),
     Mutation(
         "a limit is compared with what is held without the request",
         Guarantee.QUEUE_ORDER,
         (Edit(fairshare.within_limits, "_1 + more_milli <= _2", "_1 <= _2"),),
-        Fails(test_scheduler.test_a_limit_holds_and_is_the_reason, "preparing"),
+        Fails(test_scheduler.test_tenant_at_its_limit_waits_for_quota, "preparing"),
     ),
     Mutation(
         "a drained device is granted",
         Guarantee.QUEUE_ORDER,
         (Edit(Device.grantable, "_1 and not self.drained and _2 and _3", "_1 and _3"),),
-        Fails(test_scheduler.test_a_drained_device_keeps_its_leases_and_gets_no_new_ones, "PREPARING"),
+        Fails(test_scheduler.test_drained_device_keeps_its_leases_and_gets_no_new_ones, "PREPARING"),
     ),
     Mutation(
         "reserved capacity is granted to another tenant",
@@ -58,7 +58,7 @@ MUTATIONS = (
         Guarantee.QUEUE_ORDER,
         (Edit(Placer.nearest_fit, "found if _1 else part", "part"),),
         Fails(
-            test_placer.test_room_that_is_made_for_who_comes_first_is_kept_for_it_though_a_card_would_do_as_well,
+            test_placer.test_room_freed_for_the_first_request_is_reserved_though_another_device_would_do,
             "resuming",
         ),
     ),
@@ -67,7 +67,7 @@ MUTATIONS = (
         Guarantee.QUEUE_ORDER,
         (Edit(reservations._could_park, "_1.parkable and _2", "_1.parkable"),),
         Fails(
-            test_mechanisms.test_what_is_reserved_is_not_lent_to_a_lease_by_mps_which_could_not_be_taken_back,
+            test_mechanisms.test_reserved_capacity_is_not_borrowed_by_an_mps_lease_that_cannot_be_parked,
             "PREPARING",
         ),
     ),
@@ -75,7 +75,7 @@ MUTATIONS = (
         "isolation is promised that no mechanism enforces",
         Guarantee.ENFORCEMENT,
         (Edit(mechanisms._keeps, "_1.size.whole or _2", "True"),),
-        Fails(test_mechanisms.test_the_first_that_keeps_all_that_is_required_serves),
+        Fails(test_mechanisms.test_choose_several_mechanisms_takes_the_first_that_meets_all_requirements),
     ),
     Mutation(
         "a lease over its memory limit is not reported",
