@@ -1,7 +1,7 @@
 """The server extension: routes, the event broadcaster, and the pool started in the background.
 
-Loading it never fails because of the pool, and never waits for it: a server whose pool cannot start is a working
-server that says so when it is asked.
+Loading it does not wait for the pool and does not fail because of it: a server whose pool manager cannot start works,
+and its REST interface answers with the reason.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from ..errors import FastGPUError
 from ..wire.client import PoolClient
 from ..wire.lease_view import device_of, is_simulated, value_of
 from .broadcaster import EventBroadcaster
+from .launches import abandon_launches
 from .pool_connector import PoolConnector
-from .provisioner import FastGPUProvisioner, abandon_launches
+from .provisioner import FastGPUProvisioner
 from .routes import routes
 from .token_files import remove_stale_tokens
 
@@ -32,7 +33,7 @@ _SCHEMAS = Path(__file__).parent / "event_schemas"
 
 
 class FastGPUExtension(ExtensionApp):
-    """Configuration and life of FastGPU in a Jupyter server."""
+    """The configuration of FastGPU in a Jupyter server, and what starts and stops with the server."""
 
     name = "fastgpu_jupyter"
     extension_url = "/"
@@ -48,7 +49,7 @@ class FastGPUExtension(ExtensionApp):
     _start: asyncio.Task[None] | None = None
 
     def initialize_settings(self) -> None:
-        """Create what the handlers share."""
+        """Create the objects that the handlers share."""
         assert self.serverapp is not None
         connector = PoolConnector(start_pool=self.start_pool)
         self.settings["fastgpu_pool"] = connector
@@ -62,14 +63,14 @@ class FastGPUExtension(ExtensionApp):
             self.serverapp.event_logger.register_event_schema(_SCHEMAS / "lease" / "v1.yaml")
 
     def initialize_handlers(self) -> None:
-        """Add the routes; the base URL is put before them by the application."""
+        """Add the routes; the application adds the base URL."""
         self.handlers.extend(routes("/"))
 
     async def _start_jupyter_server_extension(self, _serverapp: Any) -> None:
-        """The server runs: see to the pool, in the background."""
-        self._start = asyncio.create_task(self._greet_pool())
+        """Start the pool manager and remove stale token files, in the background."""
+        self._start = asyncio.create_task(self._prepare_pool())
 
-    async def _greet_pool(self) -> None:
+    async def _prepare_pool(self) -> None:
         connector: PoolConnector = self.settings["fastgpu_pool"]
         try:
             leases = await connector.call(PoolClient.leases)
@@ -80,7 +81,7 @@ class FastGPUExtension(ExtensionApp):
             self.log.warning("FastGPU: %s", error)
 
     async def stop_extension(self) -> None:
-        """End what would keep the server from stopping; kernels are shut down after this."""
+        """End streams and launches, which would keep the server from stopping; kernels are shut down after this."""
         self.settings["fastgpu_broadcaster"].close()
         if self._start is not None:
             self._start.cancel()

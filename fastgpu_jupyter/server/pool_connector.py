@@ -1,7 +1,7 @@
-"""One way to the pool for everything in the extension: connect, and start the user's own pool where nobody serves.
+"""The connection of the extension to the pool manager, which it starts if the user's own pool does not run.
 
-Calls run in threads. A pool that will not start is tried again only after a pause, so that an open browser tab does
-not start processes in a loop.
+Calls run in threads. A pool manager that fails to start is started again only after a pause, so that an open browser
+tab does not start processes in a loop.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ RETRY_S = 5.0
 
 
 class PoolConnector:
-    """Safe to use from several threads."""
+    """Calls to the pool manager. Safe to use from several threads."""
 
     def __init__(self, *, start_pool: bool = True) -> None:
         self._start_pool = start_pool
@@ -31,16 +31,16 @@ class PoolConnector:
         self._failure: PoolUnreachable | None = None
 
     async def call(self, function: Callable[[PoolClient], T]) -> T:
-        """What ``function`` returns for a client of a pool that answers; raises the pool's errors."""
+        """Return the result of ``function`` for a client of a pool manager that answers; raise the client's errors."""
         return await asyncio.to_thread(self._call, function)
 
     def connect(self) -> PoolClient:
-        """A client of a pool that answers. Blocks for as long as a pool takes to start."""
+        """Return a client of a pool manager that answers. Blocks for as long as the pool manager takes to start."""
         if not self._start_pool:
             client = PoolClient(pool_socket())
             client.health()
             return client
-        # One at a time: the callers behind the first find the pool running, or its failure.
+        # One start at a time: the callers behind the first find the pool manager running, or its failure.
         with self._lock:
             if self._failed_at is not None and time.monotonic() - self._failed_at < RETRY_S:
                 assert self._failure is not None
@@ -63,5 +63,5 @@ class PoolConnector:
         except PoolUnreachable:
             pass
         except OSError as error:
-            raise FastGPUError(f"The pool manager could not be asked: {error}.") from error
+            raise FastGPUError(f"The pool manager could not be called: {error}.") from error
         return function(self.connect())

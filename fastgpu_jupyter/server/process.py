@@ -1,7 +1,7 @@
-"""A process that this one did not start, with the verbs of :class:`subprocess.Popen` that a provisioner uses.
+"""A process that this process did not start, with the methods of :class:`subprocess.Popen` that a provisioner uses.
 
-The process is known by its number *and* its start time, and watched by a pidfd: a number alone may by now belong to
-somebody else, who must not be signalled or taken for alive.
+The process is identified by its number *and* its start time, and observed by a pidfd. The number alone may belong to
+another process by now, which must not be signalled or taken for alive.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 
 def start_time(pid: int) -> int | None:
-    """When process ``pid`` started, in clock ticks since boot; None where there is no such process."""
+    """Return when process ``pid`` started, in clock ticks since boot; None if there is no such process."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
@@ -24,7 +24,7 @@ def start_time(pid: int) -> int | None:
 
 
 class PidfdProcess:
-    """Process ``pid``, if it is still the one that started at ``started``; else one that has ended."""
+    """Process ``pid``, if it is the one that started at ``started``; else a process that has ended."""
 
     stdin = stdout = stderr = None
 
@@ -41,13 +41,13 @@ class PidfdProcess:
             self._ended()
 
     def poll(self) -> int | None:
-        """None while it lives; its true exit status is only its parent's to know."""
+        """Return None while the process lives, else -1: only its parent gets the true exit status."""
         if self.returncode is None and self._pidfd is not None and _is_readable(self._pidfd):
             self._ended()
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
-        """Block until it has ended."""
+        """Block until the process has ended."""
         deadline = None if timeout is None else time.monotonic() + timeout
         while self.poll() is None:
             left_s = None if deadline is None else deadline - time.monotonic()
@@ -58,16 +58,16 @@ class PidfdProcess:
         return self.returncode or 0
 
     def send_signal(self, signum: int) -> None:
-        """Signal this process and no other."""
+        """Send a signal to this process and to no other."""
         if self.poll() is None and self._pidfd is not None:
             signal.pidfd_send_signal(self._pidfd, signum)
 
     def kill(self) -> None:
-        """SIGKILL."""
+        """Send SIGKILL to the process."""
         self.send_signal(signal.SIGKILL)
 
     def terminate(self) -> None:
-        """SIGTERM."""
+        """Send SIGTERM to the process."""
         self.send_signal(signal.SIGTERM)
 
     def _ended(self) -> None:
@@ -78,9 +78,9 @@ class PidfdProcess:
 
 
 def _is_readable(descriptor: int, within_s: float | None = 0) -> bool:
-    """Whether there is something to read by then (``None``: wait for ever).
+    """Return whether the descriptor becomes readable in time (``None``: no limit).
 
-    A server has thousands of descriptors, and ``select`` takes the first 1,024.
+    A server has thousands of descriptors, and ``select`` takes only the first 1,024.
     """
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)

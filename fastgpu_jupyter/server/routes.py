@@ -8,15 +8,12 @@ from .handlers.base import FastGPUHandler
 from .handlers.devices import DeviceHistoryHandler, DevicesHandler
 from .handlers.events import EventsHandler
 from .handlers.leases import (
+    LEASE_ACTIONS,
+    LeaseActionHandler,
     LeaseHandler,
     LeaseHistoryHandler,
     LeasesHandler,
-    MigrateHandler,
-    ParkHandler,
-    PinHandler,
     QueueHandler,
-    ResizeHandler,
-    ResumeHandler,
 )
 from .handlers.pool import PoolHandler, QuotaHandler, UnknownHandler
 
@@ -35,11 +32,7 @@ def routes(base_url: str) -> list[tuple[str, type[FastGPUHandler]]]:
         (f"devices/{_DEVICE_ID}/history", DeviceHistoryHandler),
         (f"leases/{_LEASE_ID}", LeaseHandler),
         (f"leases/{_LEASE_ID}/history", LeaseHistoryHandler),
-        (f"leases/{_LEASE_ID}/park", ParkHandler),
-        (f"leases/{_LEASE_ID}/resume", ResumeHandler),
-        (f"leases/{_LEASE_ID}/resize", ResizeHandler),
-        (f"leases/{_LEASE_ID}/migrate", MigrateHandler),
-        (f"leases/{_LEASE_ID}/pin", PinHandler),
+        *((f"leases/{_LEASE_ID}/(?P<action>{action})", LeaseActionHandler) for action in LEASE_ACTIONS),
         ("quota", QuotaHandler),
         ("events", EventsHandler),
         ("(.*)", UnknownHandler),

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import fastgpu_jupyter.server
+from fastgpu_jupyter.server.handlers.pool import UnknownHandler
 from fastgpu_jupyter.server.routes import routes
+from fastgpu_jupyter.wire.interfaces.jupyter import OPERATIONS
 from tests.helpers import PoolProcess, ServerProcess
 from tests.server.conftest import Running
 
 SERVER = Path(fastgpu_jupyter.server.__file__).parent
 
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 #: (method, path) -> (action, resource): the whole interface.
 EXPECTED = {
     ("GET", "pool"): ("read", "fastgpu:pool"),
@@ -64,9 +68,7 @@ def decorated() -> list[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
 
 
 def test_every_method_is_authenticated_and_authorized_in_full() -> None:
-    methods = decorated()
-    assert len(methods) == len(EXPECTED)
-    for name, method in methods:
+    for name, method in decorated():
         first, second = method.decorator_list
         assert ast.unparse(first) == "web.authenticated", name
         # The bare form keeps the action and the resource of the first request that it ever saw.
@@ -76,8 +78,22 @@ def test_every_method_is_authenticated_and_authorized_in_full() -> None:
 
 
 def test_the_table_has_every_route() -> None:
-    patterns = {pattern for pattern, _ in routes("/")}
-    assert len(patterns) == len({path for _, path in EXPECTED})
+    """Each path of the interface has one pattern besides that of unknown paths, and its handler has those methods."""
+    *table, (unknown, handler) = routes("/")
+    assert handler is UnknownHandler
+    found = {(method, f"/fastgpu/api/{path}") for method, path in EXPECTED}
+    for pattern, handler in table:
+        paths = {path for _, path in found if re.fullmatch(pattern, path)}
+        assert len(paths) == 1, pattern
+        found -= {(method, path) for path in paths for method in METHODS if method.lower() in vars(handler)}
+    assert found == {("GET", "/fastgpu/api/nothing")}
+    assert re.fullmatch(unknown, "/fastgpu/api/nothing")
+
+
+def test_the_openapi_document_has_every_route_and_no_other() -> None:
+    examples = {"lease_id": "0123456789abcdef", "device_id": "SIM-0-A100-80GB"}
+    documented = {(one.method, one.path.removeprefix("/").format(**examples)) for one in OPERATIONS}
+    assert documented == set(EXPECTED) - {("GET", "nothing")}
 
 
 @pytest.mark.slow

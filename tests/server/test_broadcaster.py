@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from fastgpu_jupyter.errors import LimitReached, PoolUnreachable
-from fastgpu_jupyter.server import broadcaster as broadcaster_module
-from fastgpu_jupyter.server.broadcaster import BrowserSubscriber, EventBroadcaster, Message, PoolMirror
+from fastgpu_jupyter.server import pool_mirror, stream_reader
+from fastgpu_jupyter.server.broadcaster import BrowserSubscriber, EventBroadcaster
+from fastgpu_jupyter.server.pool_mirror import Message, PoolMirror
 
 
 class Stream:
@@ -67,7 +68,7 @@ def snapshot(*leases: Message) -> Message:
 
 @pytest.fixture
 def connector(monkeypatch: pytest.MonkeyPatch) -> FakeConnector:
-    monkeypatch.setattr(broadcaster_module, "PAUSE_FIRST_S", 0.001)
+    monkeypatch.setattr(stream_reader, "PAUSE_FIRST_S", 0.001)
     return FakeConnector()
 
 
@@ -188,7 +189,7 @@ def test_slow_subscriber_is_cut_and_others_go_on(connector: FakeConnector) -> No
         for number in range(10):
             connector.stream.messages.put({"type": "usage", "number": number})
             assert (await until("usage", quick))["number"] == number
-        assert slow.cut
+        assert slow.ended
         assert await slow.next(1) is None
         broadcaster.close()
 
@@ -226,12 +227,12 @@ def test_changes_of_state_are_reported_once(connector: FakeConnector) -> None:
 
 
 def test_picture_forgets_old_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(broadcaster_module, "ENDED_MAX", 2)
+    monkeypatch.setattr(pool_mirror, "ENDED_MAX", 2)
     mirror = PoolMirror()
     assert mirror.snapshot() is None
-    mirror.take(snapshot(*(lease(str(n), "ended", ended_at=n) for n in range(5)), lease("x", "active")))
+    mirror.apply(snapshot(*(lease(str(n), "ended", ended_at=n) for n in range(5)), lease("x", "active")))
     known = mirror.snapshot()
     assert known is not None
     assert [view["id"] for view in known["leases"]] == ["3", "4", "x"]
-    mirror.take(snapshot())
+    mirror.apply(snapshot())
     assert mirror.lease_state("x") is None

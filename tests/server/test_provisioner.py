@@ -11,7 +11,8 @@ import pytest
 from jupyter_client.kernelspec import KernelSpec
 
 from fastgpu_jupyter.errors import Conflict, InvalidRequest, NoSuchDevice
-from fastgpu_jupyter.server import provisioner as module
+from fastgpu_jupyter.server import holder_binding, kernel_lease
+from fastgpu_jupyter.server.launches import launches
 from fastgpu_jupyter.server.provisioner import FastGPUProvisioner
 from fastgpu_jupyter.server.token_files import token_path
 from tests.helpers import alive
@@ -47,8 +48,8 @@ class Pool(FakePool):
 def pool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pool:
     fake = Pool()
     monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path))
-    monkeypatch.setattr(module, "ensure_pool", lambda timeout_s=15.0: fake)
-    monkeypatch.setattr(module, "PoolClient", lambda path: fake)
+    monkeypatch.setattr(kernel_lease, "ensure_pool", lambda timeout_s=15.0: fake)
+    monkeypatch.setattr(kernel_lease, "PoolClient", lambda path: fake)
     return fake
 
 
@@ -135,7 +136,7 @@ def test_dead_kernel_asks_anew_and_a_taken_lease_fails_once(pool: Pool) -> None:
     pool.view = active_view(id="lease-2", state="ended", end_reason="holder_died")
     launch(provisioner)
     pool.view = active_view(id="lease-2", state="ended", end_reason="revoked")
-    with pytest.raises(Conflict, match="taken back by an administrator"):
+    with pytest.raises(Conflict, match="revoked by an administrator"):
         launch(provisioner)
     launch(provisioner)
     assert [call[0] for call in pool.calls] == ["request"] * 3
@@ -166,7 +167,7 @@ def test_refusal_leaves_nothing(pool: Pool, error: Exception) -> None:
     provisioner = make()
     with pytest.raises(type(error), match=str(error)):
         launch(provisioner)
-    assert provisioner not in module._launching
+    assert provisioner not in launches
     assert not list(token_path("x").parent.iterdir())
 
 
@@ -184,7 +185,7 @@ def test_cancelled_launch_releases_what_comes_late(pool: Pool) -> None:
 
     async def scenario() -> None:
         task = asyncio.create_task(provisioner.pre_launch(env={}))
-        await async_wait_until(provisioner._lease_lock.locked, "the launch requests its lease")
+        await async_wait_until(provisioner._lease.lock.locked, "the launch requests its lease")
         task.cancel()
         await asyncio.sleep(0)
         pool.hold.set()
@@ -209,8 +210,8 @@ def test_binding_is_tried_again(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> 
             done.set()
         return answer
 
-    monkeypatch.setattr(provisioner, "_bind", bind)
-    monkeypatch.setattr(module, "BIND_PAUSE_S", 0.001)
+    monkeypatch.setattr(provisioner._lease, "bind", bind)
+    monkeypatch.setattr(holder_binding, "BIND_PAUSE_FIRST_S", 0.001)
     provisioner.pid = 77
     asyncio.run(provisioner.post_launch())
     assert done.wait(5)
@@ -233,7 +234,7 @@ def test_taking_a_running_kernel_over(pool: Pool) -> None:
         assert second.has_process
         assert asyncio.run(second.poll()) is None
         assert second.lease_id == first.lease_id
-        assert second._token == first._token
+        assert second._lease.token == first._lease.token
         asyncio.run(second.kill())
         assert asyncio.run(second.wait()) is not None
         wait_until(lambda: not alive(child.pid), "it ends")

@@ -28,13 +28,13 @@ BODY_BYTES_MAX = 64 * 1024
 
 
 class FastGPUHandler(APIHandler):
-    """What all routes share: the way to the pool, errors and limits."""
+    """The base class of the handlers of all routes."""
 
     _track_activity = False
 
     @property
     def connector(self) -> PoolConnector:
-        """The extension's way to the pool."""
+        """Return the extension's connection to the pool manager."""
         found: PoolConnector = self.settings["fastgpu_pool"]
         return found
 
@@ -44,25 +44,25 @@ class FastGPUHandler(APIHandler):
         if len(self.request.body) > BODY_BYTES_MAX:
             raise web.HTTPError(413, f"The body may have at most {BODY_BYTES_MAX} bytes.")
 
-    async def ask(self, function: Callable[[PoolClient], T]) -> T:
-        """One call to the pool."""
+    async def call(self, function: Callable[[PoolClient], T]) -> T:
+        """Return the result of one call to the pool manager."""
         return await self.connector.call(function)
 
     def answer(self, value: Any, status: int = 200) -> None:
-        """Finish with JSON."""
+        """Finish the request with ``value`` as JSON."""
         self.set_status(status)
         self.set_header("Cache-Control", "no-store")
         self.finish(json.dumps(value))
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
-        """A refusal of the pool is no fault of the server: one line is enough."""
+        """Log a refusal of the pool manager in one line: it is not a failure of the server."""
         if isinstance(value, FastGPUError):
             self.log.info("%s: %s", self.request.uri, value)
         else:
             super().log_exception(typ, value, tb)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
-        """Finish with the one shape of errors."""
+        """Finish the request with an error: ``{"message", "code", "detail"}``."""
         error = (kwargs.get("exc_info") or (None, None, None))[1]
         message = responses.get(status_code, "Unknown error")
         code, detail = f"http_{status_code}", ""
@@ -77,10 +77,10 @@ class FastGPUHandler(APIHandler):
 
 
 class HistoryHandler(FastGPUHandler):
-    """What was used, as arrays."""
+    """The base class of the handlers of histories."""
 
     def window(self) -> tuple[str, int | None]:
-        """The resolution, and from when on; whether there is such a resolution the pool says."""
+        """Return the resolution, which the pool manager checks, and the start of a history."""
         since = self.get_query_argument("since", None)
         try:
             return self.get_query_argument("resolution", "1s"), None if since is None else int(since)

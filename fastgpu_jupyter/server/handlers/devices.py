@@ -10,21 +10,21 @@ from .base import DEVICES, FastGPUHandler, HistoryHandler
 
 
 class DevicesHandler(FastGPUHandler):
-    """The devices."""
+    """All devices of the pool."""
 
     @web.authenticated
     @authorized(action="read", resource=DEVICES)  # type: ignore[untyped-decorator]
     async def get(self) -> None:
-        """All devices and who holds what of them."""
-        self.answer({"devices": await self.ask(PoolClient.devices)})
+        """Answer with all devices and the leases that hold them."""
+        self.answer({"devices": await self.call(PoolClient.devices)})
 
 
 class DeviceHistoryHandler(HistoryHandler):
-    """What was used of a device."""
+    """The usage of one device over time."""
 
     @web.authenticated
     @authorized(action="read", resource=DEVICES)  # type: ignore[untyped-decorator]
     async def get(self, device_id: str) -> None:
-        """By the second or by the minute."""
+        """Answer with numbers by the second or by the minute."""
         resolution, since = self.window()
-        self.answer(await self.ask(lambda client: client.device_history(device_id, resolution, since)))
+        self.answer(await self.call(lambda client: client.device_history(device_id, resolution, since)))

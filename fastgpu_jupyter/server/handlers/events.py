@@ -1,7 +1,7 @@
 """``GET {base_url}fastgpu/api/events``: the pool's messages for one browser, as ``text/event-stream``.
 
-Each message is one ``data:`` line of JSON. Beside the pool's own messages there is ``{"type": "unreachable",
-"message"}`` while the pool does not answer; the next snapshot ends it.
+Each message is one ``data:`` line of JSON: the messages of the pool manager, and ``{"type": "unreachable", "message"}``
+while it does not answer; the next snapshot ends that.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ HEARTBEAT_S = 15.0
 
 
 class EventsHandler(FastGPUHandler):
-    """One open stream."""
+    """One open event stream of a browser."""
 
     _subscriber: BrowserSubscriber | None = None
 
@@ -36,12 +36,12 @@ class EventsHandler(FastGPUHandler):
     @web.authenticated
     @authorized(action="read", resource=EVENTS)  # type: ignore[untyped-decorator]
     async def get(self) -> None:
-        """Send messages until the browser leaves, is cut off for not reading, or the server stops."""
+        """Send messages until the browser disconnects, does not read, or the server stops."""
         subscriber = self._subscriber = self.broadcaster.subscribe()
         try:
             self.set_header("Content-Type", "text/event-stream")
             self.set_header("Cache-Control", "no-store")
-            self.set_header("X-Accel-Buffering", "no")  # nginx would collect the messages
+            self.set_header("X-Accel-Buffering", "no")  # else nginx buffers the messages
             self.write(": FastGPU events\n\n")
             await self.flush()
             while True:
@@ -55,13 +55,13 @@ class EventsHandler(FastGPUHandler):
                     self.write(f"data: {json.dumps(message)}\n\n")
                 await self.flush()
         except StreamClosedError:
-            pass  # the browser left
+            pass  # the browser disconnected
         finally:
             self.broadcaster.unsubscribe(subscriber)
         self.finish(set_content_type="text/event-stream")
 
     def on_connection_close(self) -> None:
-        """Wake the loop above at once, so that the last browser's leaving is noticed."""
+        """End :meth:`get` at once, so that the broadcaster learns that the browser disconnected."""
         super().on_connection_close()
         if self._subscriber is not None:
             self._subscriber.end()

@@ -17,29 +17,29 @@ class PoolHandler(FastGPUHandler):
     @web.authenticated
     @authorized(action="read", resource=POOL)  # type: ignore[untyped-decorator]
     async def get(self) -> None:
-        """Version, scope, whether it is simulated, and what it has to say."""
-        self.answer(await self.ask(PoolClient.pool))
+        """Answer with version, scope, whether devices are simulated, and a message if there is one."""
+        self.answer(await self.call(PoolClient.pool))
 
 
 class QuotaHandler(FastGPUHandler):
-    """What the user may hold."""
+    """The entitlements of the user and of the user's group."""
 
     @web.authenticated
     @authorized(action="read", resource=LEASES)  # type: ignore[untyped-decorator]
     async def get(self) -> None:
-        """What the user, and the group that the user belongs to, are entitled to and hold."""
+        """Answer with what both are entitled to, and what they hold."""
 
-        def ask(client: PoolClient) -> dict[str, Any]:
+        def quota(client: PoolClient) -> dict[str, Any]:
             return {"tenants": client.tenants(), "groups": client.groups()}
 
-        self.answer(await self.ask(ask))
+        self.answer(await self.call(quota))
 
 
 class UnknownHandler(FastGPUHandler):
-    """Anything else below the prefix: the shape of errors holds there, too."""
+    """Any other path below the prefix, so that its errors have the same shape."""
 
     @web.authenticated
     @authorized(action="read", resource=POOL)  # type: ignore[untyped-decorator]
     async def get(self, path: str) -> None:
-        """Refuse."""
+        """Refuse with the status 404."""
         raise web.HTTPError(404, f"There is no fastgpu/api/{path[:100]}.")

@@ -1,0 +1,224 @@
+"""The lease of one kernel as its provisioner handles it: request, keep over a restart, resume, release.
+
+All methods of :class:`KernelLease` block and are for threads; :func:`wait_for_grant` is for the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import secrets
+import sys
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..core.model.lifecycle import OVER, LeaseState
+from ..errors import Conflict, FastGPUError, LimitReached, NotFound, PoolUnreachable
+from ..wire.client import LeaseOptions, PoolClient, new_token
+from ..wire.lease_view import explanation_of, position_of, text_of, value_of
+from ..wire.locate import pool_socket
+from ..wire.spawn import ensure_pool
+from .threads import in_thread
+from .token_files import remove_token_file, token_path, write_token_file
+
+if TYPE_CHECKING:
+    from ..wire.schemas import LeaseView
+
+#: One step of a wait for a grant: a thread cannot be cancelled, and a server that stops must not wait for it.
+WAIT_STEP_S = 0.5
+#: End reasons after which an automatic restart must not request another lease silently, as clauses.
+_TAKEN = {
+    "revoked": "it was revoked by an administrator of the pool",
+    "device_lost": "it lost its GPU",
+    "over_limit": "it used more GPU memory than its limit",
+}
+
+
+class Wanted(NamedTuple):
+    """The request for the lease of a kernel; either ``size`` or ``memory_bytes`` is set."""
+
+    size: str | None
+    memory_bytes: int | None
+    notebook: str | None
+    options: LeaseOptions
+
+
+class KernelLease:
+    """The lease of kernel ``kernel_id``, and the token that proves the right to it."""
+
+    def __init__(self, kernel_id: str, log: logging.Logger | logging.LoggerAdapter[logging.Logger]) -> None:
+        self.kernel_id = kernel_id
+        self.lease_id: str | None = None
+        self.token: str | None = None
+        self._log = log
+        # A cancelled launch leaves a thread behind that requests a lease: the release must come after it.
+        self.lock = threading.Lock()
+
+    def acquire(self, wanted: Wanted, *, automatic: bool) -> tuple[PoolClient, LeaseView]:
+        """Return the lease that the kernel has, or a new one, and the client that knows it.
+
+        Raises :class:`Conflict` if the lease was taken away and the restart is ``automatic``, so that the user learns
+        of it before there is another one.
+        """
+        with self.lock:
+            key = secrets.token_hex(16)
+            try:
+                # In most cases a pool manager serves; to ask for that first would cost each start a round trip.
+                return self._acquire_from(PoolClient(pool_socket()), wanted, key, automatic=automatic)
+            except PoolUnreachable:
+                return self._acquire_from(ensure_pool(), wanted, key, automatic=automatic)
+
+    def _acquire_from(
+        self, client: PoolClient, wanted: Wanted, key: str, *, automatic: bool
+    ) -> tuple[PoolClient, LeaseView]:
+        if self.lease_id is not None:
+            view = self._current(client)
+            if view is not None and view["state"] not in OVER:
+                self.lease_id = view["id"]
+                return client, view
+            self.lease_id = None
+            taken = _TAKEN.get(value_of(view["end_reason"]) or "") if view is not None else None
+            if automatic and taken:
+                raise Conflict(
+                    f"The GPU lease of this notebook ended: {taken}. "
+                    "Restart the kernel to request another GPU; the variables of the old kernel are lost."
+                )
+        self.token = self.token or new_token()
+        view = client.request(
+            wanted.size,
+            wanted.memory_bytes,
+            self.kernel_id,
+            wanted.notebook,
+            token=self.token,
+            key=key,
+            options=wanted.options,
+        )
+        self.lease_id = view["id"]
+        write_token_file(self.kernel_id, self.token)
+        return client, view
+
+    def _current(self, client: PoolClient) -> LeaseView | None:
+        """Return the lease of the kernel: the known one, or the one that the kernel requested after releasing that."""
+        assert self.lease_id is not None
+        try:
+            view = client.lease(self.lease_id)
+        except NotFound:
+            view = None
+        if view is not None and view["state"] not in OVER:
+            return view
+        later = self._live_leases(client)
+        return later[-1] if later else view
+
+    def _live_leases(self, client: PoolClient) -> list[LeaseView]:
+        return [
+            view
+            for view in client.leases()
+            if view["holder"]["kernel_id"] == self.kernel_id and view["state"] not in OVER
+        ]
+
+    def environment(self, client: PoolClient, view: LeaseView) -> dict[str, str]:
+        """Return the variables that the kernel's process needs."""
+        granted = view["environment"] if view["state"] == LeaseState.ACTIVE else view["hidden_environment"]
+        return {
+            **granted,
+            "FASTGPU_SOCKET": str(client.path),
+            "FASTGPU_LEASE": view["id"],
+            "FASTGPU_TOKEN_FILE": str(token_path(self.kernel_id)),
+            "FASTGPU_PYTHON": sys.executable,
+            "FASTGPU_LEASE_STATE": view["state"],
+            "FASTGPU_KERNEL_ID": self.kernel_id,
+            # The variables that the kernel removes from its environment when the lease ends ...
+            "FASTGPU_GRANTED": " ".join(granted),
+            # ... and those that it sets then.
+            "FASTGPU_HIDDEN": json.dumps(view["hidden_environment"]),
+        }
+
+    def bind(self, pid: int | None) -> bool:
+        """Make process ``pid`` the holder (None: this process); return False if it must be tried again."""
+        if self.lease_id is None or self.token is None:
+            return True
+        try:
+            try:
+                PoolClient(pool_socket()).bind(self.lease_id, self.token, pid)
+            except PoolUnreachable:
+                ensure_pool().bind(self.lease_id, self.token, pid)
+        except PoolUnreachable as error:
+            self._log.warning("The pool manager could not be given the holder of lease %s: %s", self.lease_id, error)
+            return False
+        except FastGPUError as error:
+            # The lease or the process has ended: the next launch requests another lease.
+            self._log.debug("Lease %s was not bound: %s", self.lease_id, error)
+        return True
+
+    def resume_for_interrupt(self) -> None:
+        """Resume the lease if a cell waits for it: its GPU calls return, and can be interrupted, only then."""
+        if self.lease_id is None:
+            return
+        with contextlib.suppress(FastGPUError, OSError):
+            client = PoolClient(pool_socket(), timeout_s=2.0)
+            view = client.lease(self.lease_id)
+            if view["state"] == LeaseState.PARKED and view["usage"]["busy"]:
+                client.resume(self.lease_id)
+
+    def release(self) -> None:
+        """Release the lease, and the one that the kernel requested itself; a failure is logged."""
+        with self.lock:
+            lease_id, self.lease_id = self.lease_id, None
+            if lease_id is None:
+                return
+            try:
+                client = ensure_pool(timeout_s=5.0)
+                with contextlib.suppress(NotFound):
+                    client.release(lease_id, self.token)
+                for view in self._live_leases(client):
+                    client.release(view["id"], self.token)
+            except FastGPUError as error:
+                self._log.warning("Lease %s was not released: %s It ends with its process.", lease_id, error)
+            self.token = None
+            remove_token_file(self.kernel_id)
+
+    def adopt(self, lease_id: str | None) -> None:
+        """Take over the lease of a running kernel, with the token in the kernel's token file."""
+        self.lease_id = lease_id
+        try:
+            self.token = token_path(self.kernel_id).read_text()
+        except OSError:
+            self.token = None
+
+
+async def wait_for_grant(
+    client: PoolClient, view: LeaseView, timeout_s: float, is_abandoned: Callable[[], bool]
+) -> LeaseView:
+    """Return the granted lease of a kernel without a gate.
+
+    Raises :class:`LimitReached` with the position after ``timeout_s`` or when the server stops, and :class:`Conflict`
+    if the lease ends.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + timeout_s
+    while view["state"] not in ({LeaseState.ACTIVE} | OVER):
+        left_s = deadline - loop.time()
+        if is_abandoned():
+            raise LimitReached("The server is stopping; the kernel was not started.")
+        if left_s <= 0:
+            raise LimitReached(_timeout_text(view, timeout_s))
+        wait_ms = int(min(left_s, WAIT_STEP_S) * 1000) + 1
+        view = await in_thread(client.lease, view["id"], wait_ms, view["version"])
+    if view["state"] in OVER:
+        reason = text_of(view["end_reason"])
+        raise Conflict(f"The GPU lease ended before the kernel could start ({reason}). Start it again.")
+    return view
+
+
+def _timeout_text(view: LeaseView, waited_s: float) -> str:
+    position, explanation = position_of(view), explanation_of(view)
+    place = f"position {position} in the queue" if position else "the GPU is being prepared"
+    detail = f" ({explanation.rstrip('.')})" if explanation else ""
+    return (
+        f"No GPU was free within {waited_s:g} s: {place}{detail}. "
+        "The kernel was not started and its position was given up; try again later, "
+        "or choose a FastGPU kernel, which starts at once and waits in its cells."
+    )
