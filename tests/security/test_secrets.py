@@ -56,7 +56,7 @@ def hostile_requests(lease_id: str) -> list[bytes]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("log_json", [False, True], ids=["text", "json"])
-def test_a_token_is_nowhere_but_with_its_kernel(isolated: Path, log_json: bool) -> None:
+def test_lease_token_is_in_no_log_file_answer_or_command_line(isolated: Path, log_json: bool) -> None:
     command = [sys.executable, "-m", "fastgpu_jupyter", "pool", "--on-demand", "--debug", "--simulate=1xT4-16GB"]
     command += [f"--FastGPUPool.log_json={log_json}"]
     subprocess.run(command, check=True, timeout=30, capture_output=True)

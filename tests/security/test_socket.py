@@ -53,20 +53,20 @@ def place() -> Iterator[Path]:
         yield Path(folder)
 
 
-def test_a_link_in_place_of_the_folder_is_not_followed(tmp_path: Path) -> None:
+def test_socket_folder_that_is_a_link_is_refused(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "run").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(HostFault, match="is a link or belongs to somebody else"):
         single_instance.create_private_folder(tmp_path / "run")
 
 
-def test_a_file_in_place_of_the_folder_is_said(tmp_path: Path) -> None:
+def test_socket_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "run").touch()
     with pytest.raises(HostFault, match="cannot be made"):
         single_instance.create_private_folder(tmp_path / "run")
 
 
-def test_a_link_in_place_of_the_lock_is_not_followed(tmp_path: Path) -> None:
+def test_lock_that_is_a_link_is_refused(tmp_path: Path) -> None:
     target = tmp_path / "target"
     target.write_text("precious")
     (tmp_path / "lock").symlink_to(target)
@@ -76,7 +76,7 @@ def test_a_link_in_place_of_the_lock_is_not_followed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["link", "file", "socket"])
-def test_what_lies_at_the_sockets_name_is_replaced_and_not_used(tmp_path: Path, kind: str) -> None:
+def test_existing_file_at_the_sockets_path_is_replaced(tmp_path: Path, kind: str) -> None:
     path, target = tmp_path / "pool.sock", tmp_path / "target"
     target.write_text("precious")
     with contextlib.ExitStack() as stack:
@@ -100,7 +100,7 @@ def test_what_lies_at_the_sockets_name_is_replaced_and_not_used(tmp_path: Path, 
 @as_root
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", [0o700, 0o755], ids=["own pool", "system pool"])
-def test_nobody_gets_in_between_while_pools_come_and_go(place: Path, mode: int) -> None:
+def test_socket_is_never_another_users_while_pools_start_and_end(place: Path, mode: int) -> None:
     folder = place / "run"
     single_instance.create_private_folder(folder, mode)
     path = folder / "pool.sock"

@@ -141,14 +141,14 @@ ANSWERS: dict[str, tuple[int | None, ...]] = {
 }
 
 
-def test_the_readmes_table_has_every_operation() -> None:
+def test_documented_table_has_every_operation() -> None:
     assert set(TABLE) == {operation.name for operation in OPERATIONS}
     assert set(TABLE.values()) <= set(ANSWERS)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
-def test_each_caller_is_answered_as_the_table_says(pool: ServedPool, held: Held, operation: Operation) -> None:
+def test_each_caller_is_answered_as_documented(pool: ServedPool, held: Held, operation: Operation) -> None:
     device = str(pool.client.devices()[0]["id"])
     names = {"lease_id": held.lease_id, "device_id": device, "tenant": "bob", "group": "lab", "month": "2026-11"}
     path = operation.path.format(**names, reservation_id="r1")
@@ -175,7 +175,7 @@ def test_each_caller_is_answered_as_the_table_says(pool: ServedPool, held: Held,
 
 
 @pytest.mark.slow
-def test_a_stranger_sees_no_name_that_is_not_its_own(pool: ServedPool, held: Held) -> None:
+def test_another_tenant_sees_no_names_of_a_lease(pool: ServedPool, held: Held) -> None:
     device = str(pool.client.devices()[0]["id"])
     reading = [
         Call(operation.method, operation.path.format(month="2026-11", device_id=device))
@@ -192,7 +192,7 @@ def test_a_stranger_sees_no_name_that_is_not_its_own(pool: ServedPool, held: Hel
 
 
 @pytest.mark.slow
-def test_only_root_asks_with_the_systems_priority(pool: ServedPool) -> None:
+def test_only_root_requests_with_the_priority_system(pool: ServedPool) -> None:
     body = {"size": "eighth", "token_sha256": "0" * 64, "priority": "system"}
     assert call_as(pool, USER, [Call("POST", "/v1/leases", body)])[0][0] == 403
     assert call_as(pool, 0, [Call("POST", "/v1/leases", body)])[0][0] == 201
@@ -207,14 +207,14 @@ def test_idempotency_key_of_another_user_gives_a_lease_of_its_own(pool: ServedPo
 
 
 @pytest.mark.slow
-def test_nobody_binds_a_lease_to_a_process_of_somebody_else(pool: ServedPool, held: Held) -> None:
+def test_binding_to_a_process_of_another_user_is_forbidden(pool: ServedPool, held: Held) -> None:
     call = Call("POST", f"/v1/leases/{held.lease_id}/bind", {"pid": os.getpid()}, held.token)
     status, text = call_as(pool, USER, [call])[0]
     assert (status, json.loads(text).get("detail")) == (403, f"Process {os.getpid()} belongs to another user.")
 
 
 @pytest.mark.slow
-def test_who_executes_a_program_of_roots_after_connecting_is_not_taken_for_root(
+def test_caller_that_executes_a_set_user_id_program_is_not_taken_for_root(
     pool: ServedPool,
 ) -> None:
     """The user of a caller is the one that connected, not the one that its process has become by a set-user-id bit."""

@@ -67,7 +67,7 @@ def decorated() -> list[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
     ]
 
 
-def test_every_method_is_authenticated_and_authorized_in_full() -> None:
+def test_handler_methods_are_authenticated_and_authorized_explicitly() -> None:
     for name, method in decorated():
         first, second = method.decorator_list
         assert ast.unparse(first) == "web.authenticated", name
@@ -77,7 +77,7 @@ def test_every_method_is_authenticated_and_authorized_in_full() -> None:
         assert sorted(keyword.arg or "" for keyword in second.keywords) == ["action", "resource"], name
 
 
-def test_the_table_has_every_route() -> None:
+def test_routes_match_the_expected_interface() -> None:
     """Each path of the interface has one pattern besides that of unknown paths, and its handler has those methods."""
     *table, (unknown, handler) = routes("/")
     assert handler is UnknownHandler
@@ -90,14 +90,14 @@ def test_the_table_has_every_route() -> None:
     assert re.fullmatch(unknown, "/fastgpu/api/nothing")
 
 
-def test_the_openapi_document_has_every_route_and_no_other() -> None:
+def test_openapi_operations_match_the_expected_interface() -> None:
     examples = {"lease_id": "0123456789abcdef", "device_id": "SIM-0-A100-80GB"}
     documented = {(one.method, one.path.removeprefix("/").format(**examples)) for one in OPERATIONS}
     assert documented == set(EXPECTED) - {("GET", "nothing")}
 
 
 @pytest.mark.slow
-def test_without_a_login(running: Running) -> None:
+def test_routes_without_login_are_forbidden(running: Running) -> None:
     jupyter = running.jupyter
     for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"):
         for path in {path for _, path in EXPECTED}:
@@ -107,7 +107,7 @@ def test_without_a_login(running: Running) -> None:
 
 
 @pytest.mark.slow
-def test_with_an_authorizer_that_says_no(
+def test_routes_with_a_denying_authorizer_are_forbidden(
     pool: PoolProcess, jupyter: ServerProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = jupyter.folder / "asked"
@@ -125,7 +125,7 @@ def test_with_an_authorizer_that_says_no(
 
 
 @pytest.mark.slow
-def test_one_shape_of_errors(running: Running) -> None:
+def test_errors_of_all_kinds_have_one_shape(running: Running) -> None:
     jupyter = running.jupyter
     calls: list[tuple[str, str, Any, int, str]] = [
         ("GET", "leases/0123456789abcdef", None, 404, "not_found"),

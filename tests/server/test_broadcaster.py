@@ -94,7 +94,7 @@ async def until(kind: str, subscriber: BrowserSubscriber) -> Message:
             return message
 
 
-def test_one_reader_for_many_and_none_for_nobody(connector: FakeConnector) -> None:
+def test_broadcaster_opens_one_stream_for_all_subscribers_and_none_without(connector: FakeConnector) -> None:
     async def scenario() -> None:
         broadcaster = make_broadcaster(connector)
         assert broadcaster.readers == 0
@@ -123,7 +123,7 @@ def test_one_reader_for_many_and_none_for_nobody(connector: FakeConnector) -> No
     run(scenario())
 
 
-def test_pool_goes_away_and_comes_back(connector: FakeConnector) -> None:
+def test_broadcaster_reports_an_unreachable_pool_until_the_next_snapshot(connector: FakeConnector) -> None:
     async def scenario() -> None:
         broadcaster = make_broadcaster(connector)
         subscriber = broadcaster.subscribe()
@@ -142,7 +142,9 @@ def test_pool_goes_away_and_comes_back(connector: FakeConnector) -> None:
     run(scenario())
 
 
-def test_after_a_break_only_what_was_missed_is_asked_for_and_subscribers_have_it_all(connector: FakeConnector) -> None:
+def test_broadcaster_after_a_broken_stream_requests_missed_changes_and_sends_a_snapshot(
+    connector: FakeConnector,
+) -> None:
     async def scenario() -> None:
         seen: list[tuple[str, str]] = []
         broadcaster = make_broadcaster(connector, on_lease=lambda view: seen.append((view["id"], view["state"])))
@@ -168,7 +170,7 @@ def test_after_a_break_only_what_was_missed_is_asked_for_and_subscribers_have_it
     run(scenario())
 
 
-def test_a_hub_that_nobody_watched_begins_anew(connector: FakeConnector) -> None:
+def test_broadcaster_without_subscribers_drops_its_state(connector: FakeConnector) -> None:
     async def scenario() -> None:
         broadcaster = make_broadcaster(connector)
         for _ in range(2):
@@ -182,7 +184,7 @@ def test_a_hub_that_nobody_watched_begins_anew(connector: FakeConnector) -> None
     run(scenario())
 
 
-def test_slow_subscriber_is_cut_and_others_go_on(connector: FakeConnector) -> None:
+def test_broadcaster_disconnects_a_slow_subscriber_only(connector: FakeConnector) -> None:
     async def scenario() -> None:
         broadcaster = make_broadcaster(connector, queue_limit=3)
         slow, quick = broadcaster.subscribe(), broadcaster.subscribe()
@@ -196,7 +198,7 @@ def test_slow_subscriber_is_cut_and_others_go_on(connector: FakeConnector) -> No
     run(scenario())
 
 
-def test_limit_of_subscribers(connector: FakeConnector) -> None:
+def test_broadcaster_at_its_limit_refuses_subscribers(connector: FakeConnector) -> None:
     async def scenario() -> None:
         broadcaster = make_broadcaster(connector, subscribers_max=2)
         first = broadcaster.subscribe()
@@ -210,7 +212,7 @@ def test_limit_of_subscribers(connector: FakeConnector) -> None:
     run(scenario())
 
 
-def test_changes_of_state_are_reported_once(connector: FakeConnector) -> None:
+def test_broadcaster_reports_each_change_of_state_once(connector: FakeConnector) -> None:
     async def scenario() -> None:
         seen: list[tuple[str, str]] = []
         broadcaster = make_broadcaster(connector, on_lease=lambda view: seen.append((view["id"], view["state"])))
@@ -226,7 +228,7 @@ def test_changes_of_state_are_reported_once(connector: FakeConnector) -> None:
     run(scenario())
 
 
-def test_picture_forgets_old_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mirror_drops_the_oldest_ended_leases(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool_mirror, "ENDED_MAX", 2)
     mirror = PoolMirror()
     assert mirror.snapshot() is None

@@ -28,7 +28,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o277])
-def test_token_file_is_the_owners_whatever_the_umask(folder: Path, umask: int) -> None:
+def test_token_file_is_private_with_any_umask(folder: Path, umask: int) -> None:
     token_files.token_folder()
     before = os.umask(umask)
     try:
@@ -41,7 +41,7 @@ def test_token_file_is_the_owners_whatever_the_umask(folder: Path, umask: int) -
     assert path.parent.stat().st_mode & 0o777 == 0o700
 
 
-def test_token_file_does_not_follow_links_or_ids(folder: Path) -> None:
+def test_token_file_follows_neither_links_nor_kernel_ids(folder: Path) -> None:
     victim = folder / "victim"
     victim.write_text("mine")
     path = token_files.token_path("../../etc/passwd")
@@ -54,7 +54,7 @@ def test_token_file_does_not_follow_links_or_ids(folder: Path) -> None:
     assert not path.exists()
 
 
-def test_sweep_takes_what_nobody_needs(folder: Path) -> None:
+def test_remove_stale_tokens_keeps_live_and_new_files(folder: Path) -> None:
     live, gone, new = (token_files.write_token_file(name, "t") for name in ("live", "gone", "new"))
     for path in (live, gone):
         os.utime(path, (1, 1))
@@ -62,7 +62,7 @@ def test_sweep_takes_what_nobody_needs(folder: Path) -> None:
     assert [path.exists() for path in (live, gone, new)] == [True, False, True]
 
 
-def test_adopted_process() -> None:
+def test_pidfd_process_is_polled_signalled_and_waited_for() -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
         started = start_time(child.pid)
         adopted = PidfdProcess(child.pid, started)
@@ -76,28 +76,28 @@ def test_adopted_process() -> None:
         assert child.wait() == -signal.SIGTERM
 
 
-def test_a_process_is_adopted_by_a_server_that_has_many_descriptors() -> None:
+def test_pidfd_process_works_with_more_than_1024_descriptors() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 4096)), hard))
     held: list[int] = []
     try:
         while not held or held[-1] <= 1024:  # more than `select` can look at
             held.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
-        test_adopted_process()
+        test_pidfd_process_is_polled_signalled_and_waited_for()
     finally:
         for descriptor in held:
             os.close(descriptor)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def test_a_reused_number_is_not_adopted() -> None:
+def test_pidfd_process_with_another_start_time_has_ended() -> None:
     assert PidfdProcess(os.getpid(), 1).poll() == -1
     assert PidfdProcess(os.getpid(), None).poll() == -1
     assert PidfdProcess(2**22 - 1, 1).poll() == -1
     assert start_time(2**22 - 1) is None
 
 
-def test_lease_event_fits_its_schema() -> None:
+def test_lease_event_matches_its_schema() -> None:
     out = StringIO()
     logger = EventLogger(handlers=[StreamHandler(out)])
     schema = Path(token_files.__file__).parent / "event_schemas" / "lease" / "v1.yaml"

@@ -77,31 +77,31 @@ def test_size(pool: Pool, metadata: dict[str, Any], config: dict[str, Any], aske
     assert pool.calls == [("request", *asked, "kernel-1", "a.ipynb")]
 
 
-def test_the_kernelspec_says_what_is_asked_beside_the_size(pool: Pool) -> None:
+def test_launch_passes_the_options_of_the_kernelspec(pool: Pool) -> None:
     launch(make({"profile": "half", "priority": "low", "hold": True, "cpu": 2, "host-memory": "1GiB", "gate": True}))
     wanted = {"priority": "low", "retention": "hold", "cpu_milli": 2000, "host_memory_bytes": 2**30}
     assert pool.calls == [("request", "half", None, "kernel-1", "a.ipynb", wanted)]
 
 
-def test_a_kernel_that_cannot_ask_for_its_gpu_back_is_never_parked(pool: Pool) -> None:
+def test_launch_without_a_gate_requests_an_unparkable_lease(pool: Pool) -> None:
     launch(make({"parkable": True}, argv=["R"]))
     assert pool.calls[0] == ("request", "full", None, "kernel-1", "a.ipynb", {"parkable": False})
 
 
-def test_an_option_that_is_none_fails_the_start_with_a_sentence(pool: Pool) -> None:
+def test_launch_with_an_unknown_option_is_refused(pool: Pool) -> None:
     with pytest.raises(InvalidRequest, match="There is no option 'priorty'; use priority, hold"):
         launch(make({"priorty": "low"}))
     assert pool.calls == []
 
 
-def test_gate_is_known_from_the_command_unless_it_is_said() -> None:
+def test_gate_defaults_to_the_kernels_command() -> None:
     assert make().gate
     assert not make(argv=["R"]).gate
     assert make({"gate": True}, argv=["R"]).gate
     assert not make({"gate": False}).gate
 
 
-def test_environment_and_token(pool: Pool) -> None:
+def test_launch_sets_environment_and_token_file(pool: Pool) -> None:
     provisioner = make()
     env = launch(provisioner)["env"]
     assert env["CUDA_VISIBLE_DEVICES"] == "GPU-1"
@@ -130,7 +130,7 @@ def test_restart_keeps_the_lease_and_cleanup_releases_it_once(pool: Pool) -> Non
     assert [call[0] for call in pool.calls] == ["request", "release"]
 
 
-def test_dead_kernel_asks_anew_and_a_taken_lease_fails_once(pool: Pool) -> None:
+def test_automatic_restart_after_a_revoked_lease_fails_once(pool: Pool) -> None:
     provisioner = make()
     launch(provisioner)
     pool.view = active_view(id="lease-2", state="ended", end_reason="holder_died")
@@ -142,7 +142,7 @@ def test_dead_kernel_asks_anew_and_a_taken_lease_fails_once(pool: Pool) -> None:
     assert [call[0] for call in pool.calls] == ["request"] * 3
 
 
-def test_the_users_own_restart_after_a_taken_lease_asks_anew(pool: Pool) -> None:
+def test_requested_restart_after_a_lost_lease_requests_another(pool: Pool) -> None:
     provisioner = make()
     launch(provisioner)
     pool.view = active_view(id="lease-2", state="ended", end_reason="device_lost")
@@ -151,7 +151,7 @@ def test_the_users_own_restart_after_a_taken_lease_asks_anew(pool: Pool) -> None
     assert [call[0] for call in pool.calls] == ["request", "request"]
 
 
-def test_a_lease_that_the_kernel_asked_for_is_kept_and_released(pool: Pool) -> None:
+def test_lease_requested_by_the_kernel_is_kept_and_released(pool: Pool) -> None:
     provisioner = make()
     launch(provisioner)
     pool.view = active_view(id="lease-2", state="ended", end_reason="released")
@@ -162,7 +162,7 @@ def test_a_lease_that_the_kernel_asked_for_is_kept_and_released(pool: Pool) -> N
 
 
 @pytest.mark.parametrize("error", [InvalidRequest("No such profile."), NoSuchDevice("Too large.")])
-def test_refusal_leaves_nothing(pool: Pool, error: Exception) -> None:
+def test_refused_launch_leaves_no_token_and_no_launch(pool: Pool, error: Exception) -> None:
     pool.refuse = error
     provisioner = make()
     with pytest.raises(type(error), match=str(error)):
@@ -171,7 +171,7 @@ def test_refusal_leaves_nothing(pool: Pool, error: Exception) -> None:
     assert not list(token_path("x").parent.iterdir())
 
 
-def test_failed_process_releases(pool: Pool) -> None:
+def test_failed_start_of_the_process_releases_the_lease(pool: Pool) -> None:
     provisioner = make()
     launch(provisioner)
     with pytest.raises(FileNotFoundError):
@@ -179,7 +179,7 @@ def test_failed_process_releases(pool: Pool) -> None:
     assert [call[0] for call in pool.calls] == ["request", "release"]
 
 
-def test_cancelled_launch_releases_what_comes_late(pool: Pool) -> None:
+def test_cancelled_launch_releases_a_lease_granted_later(pool: Pool) -> None:
     pool.hold.clear()
     provisioner = make()
 
@@ -196,7 +196,7 @@ def test_cancelled_launch_releases_what_comes_late(pool: Pool) -> None:
     assert [call[0] for call in pool.calls] == ["request", "release"]
 
 
-def test_binding_is_tried_again(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_binding_is_repeated(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     provisioner = make()
     launch(provisioner)
     answers = iter([False, True])
@@ -219,7 +219,7 @@ def test_binding_is_tried_again(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> 
     asyncio.run(provisioner.cleanup())
 
 
-def test_taking_a_running_kernel_over(pool: Pool) -> None:
+def test_provisioner_adopts_a_running_kernel(pool: Pool) -> None:
     import subprocess
     import sys
 

@@ -24,7 +24,7 @@ from tests.waiting import wait_until
 pytestmark = pytest.mark.slow
 
 
-def test_a_kernel_that_died_is_restarted_with_a_new_lease(pool: PoolProcess, jupyter: ServerProcess) -> None:
+def test_dead_kernel_is_restarted_with_another_lease(pool: PoolProcess, jupyter: ServerProcess) -> None:
     jupyter.start()
     jupyter.start_session("a.ipynb")
     (before,) = pool.live()
@@ -47,7 +47,7 @@ def test_killed_server_ends_its_kernels_and_leases(pool: PoolProcess, jupyter: S
     wait_until(lambda: not pool.live(), "the leases end")
 
 
-def test_stopped_server_releases(pool: PoolProcess, jupyter: ServerProcess) -> None:
+def test_stopped_server_releases_its_leases(pool: PoolProcess, jupyter: ServerProcess) -> None:
     jupyter.start()
     for name in "ab":
         jupyter.start_session(f"{name}.ipynb")
@@ -65,7 +65,7 @@ BAD_REQUESTS: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
-def test_bad_requests_say_so(pool: PoolProcess, jupyter: ServerProcess) -> None:
+def test_invalid_requests_are_answered_with_a_sentence(pool: PoolProcess, jupyter: ServerProcess) -> None:
     for name, (changes, _) in BAD_REQUESTS.items():
         write_kernelspec(jupyter.folder, name, **changes)
     jupyter.start()
@@ -81,7 +81,9 @@ def test_bad_requests_say_so(pool: PoolProcess, jupyter: ServerProcess) -> None:
     wait_until(lambda: not pool.live(), "the leases end")
 
 
-def test_foreign_or_missing_pool(jupyter: ServerProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_server_without_a_pool_is_answered_with_a_sentence(
+    jupyter: ServerProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("FASTGPU_SOCKET", str(jupyter.folder / "nothing" / "pool.sock"))
     (jupyter.folder / "nothing").mkdir()
     jupyter.start()
@@ -98,7 +100,7 @@ def test_foreign_or_missing_pool(jupyter: ServerProcess, monkeypatch: pytest.Mon
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can make a socket of another user")
-def test_socket_of_another_user(jupyter: ServerProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_server_refuses_a_socket_of_another_user(jupyter: ServerProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     with tempfile.TemporaryDirectory(prefix="fastgpu-test-") as folder:
         os.chown(folder, 65534, 65534)
         path = f"{folder}/own/pool.sock"
@@ -124,7 +126,7 @@ def test_socket_of_another_user(jupyter: ServerProcess, monkeypatch: pytest.Monk
             assert "No pool manager answers" in answer["message"]
 
 
-def test_server_stops_while_a_launch_waits(pool: PoolProcess, jupyter: ServerProcess) -> None:
+def test_server_stops_while_a_launch_waits_for_a_grant(pool: PoolProcess, jupyter: ServerProcess) -> None:
     write_kernelspec(jupyter.folder, "nogate", argv=PLAIN, fastgpu={"gate": False})
     jupyter.start()
     jupyter.start_session("a.ipynb")
@@ -137,14 +139,14 @@ def test_server_stops_while_a_launch_waits(pool: PoolProcess, jupyter: ServerPro
     wait_until(lambda: not pool.live(), "the leases end")
 
 
-def test_the_server_starts_the_pool(jupyter: ServerProcess) -> None:
+def test_server_starts_the_pool_manager(jupyter: ServerProcess) -> None:
     jupyter.start()
     status, answer = wait_until(lambda: _if_ok(jupyter.call("GET", "fastgpu/api/pool")), "the pool was started")
     assert status == 200
     assert answer["simulated"] is True
 
 
-def test_events_reach_the_browser(pool: PoolProcess, jupyter: ServerProcess) -> None:
+def test_event_stream_sends_changes_to_the_browser(pool: PoolProcess, jupyter: ServerProcess) -> None:
     log = jupyter.folder / "events.log"
     (jupyter.folder / "config" / "jupyter_server_config.py").write_text(
         f"import logging\nc = get_config()\nc.EventLogger.handlers = [logging.FileHandler({str(log)!r})]\n"
@@ -171,7 +173,7 @@ def test_events_reach_the_browser(pool: PoolProcess, jupyter: ServerProcess) -> 
     jupyter.terminate()
 
 
-def test_stream_does_not_keep_the_server_from_stopping(pool: PoolProcess, jupyter: ServerProcess) -> None:
+def test_server_stops_while_a_stream_is_open(pool: PoolProcess, jupyter: ServerProcess) -> None:
     jupyter.start()
     stream = Events(jupyter)
     stream.next("snapshot")
@@ -179,7 +181,7 @@ def test_stream_does_not_keep_the_server_from_stopping(pool: PoolProcess, jupyte
     stream.close()
 
 
-def test_stream_limit(pool: PoolProcess, jupyter: ServerProcess) -> None:
+def test_event_stream_over_the_limit_is_refused(pool: PoolProcess, jupyter: ServerProcess) -> None:
     jupyter.start("--FastGPUExtension.event_streams_max=1")
     stream = Events(jupyter)
     stream.next("snapshot")

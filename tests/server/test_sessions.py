@@ -10,7 +10,7 @@ from tests.views import position_of, value_of
 pytestmark = pytest.mark.slow
 
 
-def test_three_notebooks_one_gpu(running: Running) -> None:
+def test_three_sessions_on_one_gpu_are_granted_in_turn(running: Running) -> None:
     pool, jupyter = running
     sessions = [jupyter.start_session(f"{name}.ipynb") for name in "abc"]
     _, answer = jupyter.call("GET", "fastgpu/api/leases")
@@ -35,7 +35,7 @@ def test_three_notebooks_one_gpu(running: Running) -> None:
     assert second.run("print(2)").stream() == "2\n"
 
 
-def test_park_resume_and_pin_from_the_browser(running: Running) -> None:
+def test_rest_interface_parks_resumes_and_pins_a_lease(running: Running) -> None:
     pool, jupyter = running
     jupyter.start_session("a.ipynb")
     (lease,) = pool.live()
@@ -60,7 +60,7 @@ def test_park_resume_and_pin_from_the_browser(running: Running) -> None:
     assert answer["groups"] == []
 
 
-def test_a_restart_of_a_parked_kernel_keeps_its_lease_and_asks_for_a_gpu_again(running: Running) -> None:
+def test_restart_of_a_parked_kernel_resumes_its_lease(running: Running) -> None:
     pool, jupyter = running
     session = jupyter.start_session("a.ipynb")
     (lease,) = pool.live()
@@ -85,7 +85,7 @@ def test_restart_by_the_server_keeps_the_lease(running: Running) -> None:
     assert after["holder"]["pid"] != before["holder"]["pid"]
 
 
-def test_kernel_without_a_gate_waits_then_says_why(running: Running) -> None:
+def test_kernel_without_a_gate_fails_after_the_grant_timeout(running: Running) -> None:
     pool, jupyter = running
     write_kernelspec(jupyter.folder, "nogate", argv=PLAIN, fastgpu={"gate": False}, config={"grant_timeout_s": 1.0})
     session = jupyter.start_session("a.ipynb", "nogate")

@@ -28,7 +28,7 @@ READ = {
 }
 
 
-def test_words_and_metadata_say_the_same() -> None:
+def test_read_words_and_read_mapping_give_the_same_options() -> None:
     assert read_words(EVERYTHING.split()) == ("half", READ)
     metadata = {
         "priority": "low", "hold": True, "parkable": False, "isolation": "none", "cpu": 4, "host_memory": "16GiB",
@@ -37,14 +37,14 @@ def test_words_and_metadata_say_the_same() -> None:
     assert read_mapping(metadata) == READ
 
 
-def test_the_pool_takes_what_is_read() -> None:
+def test_lease_request_accepts_all_options() -> None:
     request = lease_request({"size": "half", **READ})
     request.validate()
     assert request.cpu_milli == 4000
     assert set(READ) <= set(get_type_hints(LeaseOptions))
 
 
-def test_words_that_are_no_options_are_the_size() -> None:
+def test_read_words_joins_other_words_as_the_size() -> None:
     assert read_words([]) == (None, {})
     assert read_words(["1.5", "GiB"]) == ("1.5 GiB", {})
     assert read_words(["--priority=high", "half"]) == ("half", {"priority": "high"})
@@ -67,14 +67,14 @@ def test_words_that_are_no_options_are_the_size() -> None:
         ("--budget 5EUR", "budget: '5EUR' is not an amount of money"),
     ],
 )
-def test_what_cannot_be_read_is_said_by_name(words: str, says: str) -> None:
+def test_read_words_with_an_invalid_option_names_it(words: str, says: str) -> None:
     with pytest.raises(InvalidRequest) as refused:
         read_words(words.split())
     assert says in str(refused.value)
 
 
 @pytest.mark.parametrize("said", [{"hold": None}, {"cpu": []}, {"priority": 3}, {"wait": "\u0661s"}, {1: 2}])
-def test_metadata_of_any_kind_is_refused_with_a_sentence(said: Any) -> None:
+def test_read_mapping_of_any_value_raises_only_invalid_request(said: Any) -> None:
     with pytest.raises(InvalidRequest):
         read_mapping({str(name): value for name, value in said.items()})
 

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 DEVICE = "SIM-0-A100-80GB"
 
 
-def test_a_lease_is_resized_and_the_next_in_the_queue_gets_what_it_leaves(pool: PoolProcess) -> None:
+def test_resize_to_half_grants_the_other_half_to_the_queue(pool: PoolProcess) -> None:
     lease = pool.client.request("full", token=new_token())
     waiting = pool.client.request("half", token=new_token())
     assert pending_reason_of(waiting) == "capacity"
@@ -33,7 +33,7 @@ def test_a_lease_is_resized_and_the_next_in_the_queue_gets_what_it_leaves(pool: 
     assert pool.lease(lease["id"])["request"]["size"] == "half"
 
 
-def test_several_devices_and_models_are_asked_for_as_text(pool: PoolProcess) -> None:
+def test_sizes_with_models_and_counts_are_granted(pool: PoolProcess) -> None:
     assert pool.client.request("a100:1/4", token=new_token())["memory"]["limit_bytes"] == 20 * 2**30
     with pytest.raises(NoSuchDevice, match="No device of this pool is 'h100'"):
         pool.client.request("h100", token=new_token())
@@ -46,7 +46,7 @@ def test_several_devices_and_models_are_asked_for_as_text(pool: PoolProcess) -> 
         pool.client.request("half", token=new_token(), options=unknown)
 
 
-def test_who_asks_with_a_higher_priority_is_before_the_others(pool: PoolProcess) -> None:
+def test_request_with_a_higher_priority_is_first_in_the_queue(pool: PoolProcess) -> None:
     pool.client.request("full", token=new_token(), options={"retention": "hold"})
     low = pool.client.request("full", token=new_token(), options={"priority": "low"})
     high = pool.client.request("full", token=new_token(), options={"priority": "high"})
@@ -56,14 +56,14 @@ def test_who_asks_with_a_higher_priority_is_before_the_others(pool: PoolProcess)
     assert json.loads(fastgpu("queue", "--json").stdout)["queue"][0]["priority"] == "high"
 
 
-def test_a_request_that_waited_long_enough_ends_by_itself(pool: PoolProcess) -> None:
+def test_request_past_its_maximum_wait_ends(pool: PoolProcess) -> None:
     pool.client.request("full", token=new_token())
     lease = pool.client.request("full", token=new_token(), options={"wait_ms_max": 1})
     pool.wait_state(lease["id"], "ended")
     assert value_of(pool.lease(lease["id"])["end_reason"]) == "expired"
 
 
-def test_a_drained_device_gets_no_new_leases_until_it_is_put_back(pool: PoolProcess) -> None:
+def test_drained_device_gets_no_leases_until_it_returns_to_service(pool: PoolProcess) -> None:
     drained = fastgpu("drain", DEVICE)
     assert "gets no new leases; 0 still hold it" in drained.stdout
     assert "drained" in fastgpu("status").stdout
@@ -76,7 +76,7 @@ def test_a_drained_device_gets_no_new_leases_until_it_is_put_back(pool: PoolProc
     assert "There is no device 'GPU-nowhere'" in missing.stderr
 
 
-def test_a_quota_is_set_shown_and_kept(pool: PoolProcess) -> None:
+def test_quota_is_set_shown_and_enforced(pool: PoolProcess) -> None:
     (tenant,) = {one["tenant"]["key"] for one in [pool.client.request("half", token=new_token())]}
     assert fastgpu("quota", tenant, "--weight=300", "--limit=0.75").returncode == 0
     with pytest.raises(InvalidRequest, match=r"may hold at most 0\.75 at once"):
@@ -93,7 +93,7 @@ def test_a_quota_is_set_shown_and_kept(pool: PoolProcess) -> None:
     assert (wrong.returncode, wrong.stderr.count("\n")) == (1, 1)
 
 
-def test_a_group_is_entitled_and_its_tenants_together_stay_below_its_limit(pool: PoolProcess) -> None:
+def test_group_limit_applies_to_its_tenants_together(pool: PoolProcess) -> None:
     (tenant,) = {one["tenant"]["key"] for one in [pool.client.request("half", token=new_token())]}
     assert fastgpu("quota", "lab", "--of-group", "--limit=0.75", "--guaranteed=0.25").returncode == 0
     shown = fastgpu("quota", tenant, "--group=lab").stdout
@@ -113,7 +113,7 @@ def test_a_group_is_entitled_and_its_tenants_together_stay_below_its_limit(pool:
     assert "more than the limit allows" in wrong.stderr
 
 
-def test_a_lease_is_parked_waits_when_it_is_wanted_and_comes_back(pool: PoolProcess) -> None:
+def test_parked_lease_waits_and_resumes_when_a_cell_begins(pool: PoolProcess) -> None:
     token = new_token()
     lease = pool.client.request("full", token=token)
     pool.client.park(lease["id"])
@@ -133,7 +133,7 @@ def test_a_lease_is_parked_waits_when_it_is_wanted_and_comes_back(pool: PoolProc
     assert pool.lease(lease["id"])["parking"]["retention"] == "hold"
 
 
-def test_a_parked_lease_survives_the_pool_manager(pool: PoolProcess) -> None:
+def test_parked_lease_survives_a_restart_of_the_pool_manager(pool: PoolProcess) -> None:
     lease = pool.client.request("full", token=new_token())
     pool.client.park(lease["id"])
     pool.wait_state(lease["id"], "parked")
@@ -144,7 +144,7 @@ def test_a_parked_lease_survives_the_pool_manager(pool: PoolProcess) -> None:
     pool.wait_state(lease["id"], "active")
 
 
-def test_a_statement_is_a_table_json_or_csv_whose_lines_sum(pool: PoolProcess) -> None:
+def test_statement_lines_sum_to_the_total_in_all_formats(pool: PoolProcess) -> None:
     lease = pool.client.request("full", notebook="=a,b.ipynb", token=new_token())
     wait_until(lambda: pool.lease(lease["id"])["money"]["cost_micro"] > 0, "it costs something")
     pool.client.resize(lease["id"], "quarter")
@@ -162,7 +162,7 @@ def test_a_statement_is_a_table_json_or_csv_whose_lines_sum(pool: PoolProcess) -
     assert "write it like 2026-11" in fastgpu("statement", "--month=November").stderr
 
 
-def test_a_lease_is_billed_to_another_tenant_from_its_transfer_on(pool: PoolProcess) -> None:
+def test_transferred_lease_is_billed_to_the_other_tenant(pool: PoolProcess) -> None:
     lease = pool.client.request("half", token=new_token())
     assert pool.client.transfer(lease["id"], "physics")["tenant"]["key"] == "physics"
     over = pool.client.request("half", token=new_token())
@@ -186,7 +186,7 @@ def test_rates_are_listed_by_model(pool: PoolProcess) -> None:
     assert all(price in shown for price in ("2.50 USD", "2.00 USD", "1.50 USD"))
 
 
-def test_a_budget_is_set_shown_and_stops_what_is_asked_after_it_is_spent(pool: PoolProcess) -> None:
+def test_spent_budget_with_policy_stop_blocks_requests(pool: PoolProcess) -> None:
     lease = pool.client.request("half", token=new_token())
     tenant = lease["tenant"]["key"]
     assert fastgpu("budget").stdout.splitlines()[1].split()[:2] == [tenant, "-"]
@@ -211,7 +211,7 @@ def test_a_budget_is_set_shown_and_stops_what_is_asked_after_it_is_spent(pool: P
         assert "is not an amount of money" in wrong.stderr
 
 
-def test_a_lease_has_a_budget_of_its_own(pool: PoolProcess) -> None:
+def test_lease_budget_is_set_and_shown(pool: PoolProcess) -> None:
     lease = pool.client.request("half", token=new_token(), options={"budget_micro": 10**9})
     assert (lease["money"]["budget_micro"], lease["money"]["budget_percent"]) == (10**9, None)
     done = fastgpu("budget", "--lease", lease["id"], "2.5")
@@ -221,7 +221,7 @@ def test_a_lease_has_a_budget_of_its_own(pool: PoolProcess) -> None:
     assert "must be more than the lease has cost already" in wrong.stderr
 
 
-def test_capacity_is_reserved_covers_what_is_used_and_is_on_the_statement(pool: PoolProcess) -> None:
+def test_reservation_covers_leases_and_is_on_the_statement(pool: PoolProcess) -> None:
     lease = pool.client.request("half", token=new_token())
     tenant = lease["tenant"]["key"]
     made = fastgpu("reserve", tenant, "a100:1/2", "--plan=year").stdout.splitlines()
@@ -249,7 +249,7 @@ def test_capacity_is_reserved_covers_what_is_used_and_is_on_the_statement(pool: 
     assert "a number of devices" in fastgpu("reserve", "bob", "24GiB").stderr
 
 
-def test_the_same_reservation_asked_for_twice_is_one(pool: PoolProcess) -> None:
+def test_repeated_reservation_is_one_reservation(pool: PoolProcess) -> None:
     body = {"tenant": "ann", "size": "half", "plan": "month"}
     first = pool.client._call("PUT", "/v1/reservations/mine", body)
     assert pool.client._call("PUT", "/v1/reservations/mine", body) == first
@@ -258,7 +258,7 @@ def test_the_same_reservation_asked_for_twice_is_one(pool: PoolProcess) -> None:
     assert len(pool.client.reservations()) == 1
 
 
-def test_a_lease_is_parked_resumed_and_pinned_on_the_command_line(pool: PoolProcess) -> None:
+def test_command_line_parks_resumes_and_pins_a_lease(pool: PoolProcess) -> None:
     lease = pool.client.request("full", token=new_token())["id"]
     assert fastgpu("pin", lease).stdout == f"{lease} is pinned: it keeps its GPU although no cell runs.\n"
     assert "active (pinned)" in fastgpu("status").stdout

@@ -45,7 +45,7 @@ def another(tenant: str) -> c.RequestLease:
         ("waiting_max", "bob", "2 requests wait in this pool"),
     ],
 )
-def test_leases_and_waiting_requests_have_a_limit(limit: str, who: str, says: str) -> None:
+def test_request_over_a_limit_is_refused(limit: str, who: str, says: str) -> None:
     world = World(spec("gpu"))
     for name in ("a", "b", "c"):
         world.ask(name, tenant="ann")
@@ -57,7 +57,7 @@ def test_leases_and_waiting_requests_have_a_limit(limit: str, who: str, says: st
     assert caught.value.retry_after_s == 30
 
 
-def test_another_tenants_leases_and_those_that_ended_do_not_count() -> None:
+def test_limits_count_neither_other_tenants_nor_ended_leases() -> None:
     world = World(spec("gpu"))
     world.ask("a", tenant="ann")
     world.ask("b", tenant="ann")
@@ -69,7 +69,7 @@ def test_another_tenants_leases_and_those_that_ended_do_not_count() -> None:
     limits.admit(world.state, another("ann"))
 
 
-def test_a_client_at_the_limit_is_told_when_to_come_back(serve: Serve) -> None:
+def test_refusal_at_a_limit_has_retry_after(serve: Serve) -> None:
     pool = serve(leases_max_per_tenant=1)
     token = new_token()
     lease = pool.client.request("full", token=token, key="once")
@@ -86,7 +86,7 @@ def test_a_client_at_the_limit_is_told_when_to_come_back(serve: Serve) -> None:
 # -- requests per second ----------------------------------------------------------------------------------------------
 
 
-def test_a_rate_lets_a_burst_through_and_then_so_many_a_second() -> None:
+def test_rate_limiter_allows_a_burst_then_a_steady_rate() -> None:
     rate = RateLimiter(10)
     for _ in range(10):
         rate.take(1, 0.0)
@@ -98,7 +98,7 @@ def test_a_rate_lets_a_burst_through_and_then_so_many_a_second() -> None:
         rate.take(1, 0.1)
 
 
-def test_a_slow_rate_says_how_long_to_wait() -> None:
+def test_rate_limiter_with_a_slow_rate_has_the_time_to_wait() -> None:
     rate = RateLimiter(0.1)
     rate.take(1, 0.0)
     with pytest.raises(LimitReached) as caught:
@@ -106,7 +106,7 @@ def test_a_slow_rate_says_how_long_to_wait() -> None:
     assert caught.value.retry_after_s == 10
 
 
-def test_tenants_who_rest_are_forgotten() -> None:
+def test_rate_limiter_drops_idle_tenants() -> None:
     rate = RateLimiter(10)
     for uid in range(BUCKETS_MAX):
         rate.take(uid, 0.0)
@@ -117,7 +117,7 @@ def test_tenants_who_rest_are_forgotten() -> None:
     assert len(rate) == BUCKETS_MAX
 
 
-def test_too_many_requests_are_refused_and_health_is_not(serve: Serve) -> None:
+def test_requests_over_the_rate_are_refused_except_health(serve: Serve) -> None:
     pool = serve(requests_per_s_per_tenant=0.1)
     assert pool.raw("GET", "/v1/pool").status == 200
     refused = pool.raw("GET", "/v1/pool")
@@ -142,7 +142,7 @@ def answers(pool: ServedPool) -> bool:
     return pool.raw("GET", "/v1/pool").status == 200
 
 
-def test_over_the_limit_of_connections_only_health_is_answered(serve: Serve) -> None:
+def test_connection_over_the_limit_gets_only_health(serve: Serve) -> None:
     for limit, says in (
         ({"connections_max_per_tenant": 2}, "You have as many connections"),
         ({"connections_max": 2}, "This pool has as many connections"),
@@ -160,9 +160,7 @@ def test_over_the_limit_of_connections_only_health_is_answered(serve: Serve) -> 
         pool.stop()
 
 
-def test_far_over_the_limit_a_connection_is_closed_with_the_reason(
-    serve: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_connection_far_over_the_limit_is_closed_with_the_reason(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server_module, "HEARD_OVER_LIMIT", 1)
     pool = serve(connections_max=1)
     with contextlib.ExitStack() as stack:
@@ -180,7 +178,7 @@ def test_far_over_the_limit_a_connection_is_closed_with_the_reason(
 
 
 @pytest.mark.slow
-def test_who_stays_over_the_limit_is_closed(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_connection_that_stays_over_the_limit_is_closed(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server_module, "OVER_LIMIT_S", 0.2)
     monkeypatch.setattr(server_module, "SWEEP_S", 0.05)
     pool = serve(connections_max=1)
@@ -195,7 +193,7 @@ def test_who_stays_over_the_limit_is_closed(serve: Serve, monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     "begun", [b"", b"GET /v1/po", b"POST /v1/leases HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n{"]
 )
-def test_who_sends_a_request_by_the_drop_is_closed(serve: Serve, monkeypatch: pytest.MonkeyPatch, begun: bytes) -> None:
+def test_connection_with_a_slow_request_is_closed(serve: Serve, monkeypatch: pytest.MonkeyPatch, begun: bytes) -> None:
     monkeypatch.setattr(server_module, "RECEIVE_S", 0.3)
     pool = serve()
     with contextlib.closing(pool.connect()) as sock:
@@ -208,7 +206,7 @@ def test_who_sends_a_request_by_the_drop_is_closed(serve: Serve, monkeypatch: py
 
 
 @pytest.mark.parametrize("limit", ["subscribers_max", "subscribers_max_per_tenant"])
-def test_readers_of_events_have_a_limit(serve: Serve, limit: str) -> None:
+def test_event_stream_over_the_limit_of_subscribers_is_refused(serve: Serve, limit: str) -> None:
     pool = serve(**{limit: 1})
     with contextlib.closing(pool.connect()) as sock:
         sock.sendall(STREAM)
@@ -225,7 +223,7 @@ def test_readers_of_events_have_a_limit(serve: Serve, limit: str) -> None:
 # -- bodies and heads -------------------------------------------------------------------------------------------------
 
 
-def test_a_body_that_is_too_large_is_refused_with_the_reason(serve: Serve) -> None:
+def test_too_large_body_is_refused_with_the_reason(serve: Serve) -> None:
     pool = serve(body_bytes_max=1024)
     refused = pool.raw("POST", "/v1/leases", b" " * 2000, **JSON)
     assert (refused.status, refused.json["code"]) == (400, "invalid_request")
@@ -235,7 +233,7 @@ def test_a_body_that_is_too_large_is_refused_with_the_reason(serve: Serve) -> No
     assert pool.client.health() == {"status": "ok"}
 
 
-def test_a_head_that_is_too_large_is_closed(serve: Serve) -> None:
+def test_connection_with_too_large_headers_is_closed(serve: Serve) -> None:
     pool = serve(header_bytes_max=2048)
     with contextlib.closing(pool.connect()) as sock:
         sock.sendall(b"GET /v1/pool HTTP/1.1\r\nX: " + b"x" * 4096)
@@ -257,7 +255,7 @@ def test_a_head_that_is_too_large_is_closed(serve: Serve) -> None:
         b"\xff\xfe",
     ],
 )
-def test_a_body_that_means_harm_is_refused_and_nothing_else_happens(serve: Serve, body: bytes) -> None:
+def test_hostile_body_is_refused(serve: Serve, body: bytes) -> None:
     pool = serve()
     assert pool.raw("POST", "/v1/leases", body, **JSON).status == 400
     assert pool.client.request("full", token=new_token())["state"] == "active"
@@ -295,7 +293,7 @@ def record(text: str, error: bool = False) -> logging.LogRecord:
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_no_logged_string_is_long_or_does_more_than_stand_there(text: str) -> None:
+def test_logged_string_is_short_and_printable(text: str) -> None:
     line = logs.HumanFormatter().format(record(text))
     assert line.isprintable()
     assert len(line) < logs.TEXT_CHARS_MAX + 100
@@ -306,7 +304,7 @@ def test_no_logged_string_is_long_or_does_more_than_stand_there(text: str) -> No
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_a_traceback_cannot_pass_for_a_record(text: str) -> None:
+def test_logged_traceback_is_not_mistaken_for_a_record(text: str) -> None:
     first, *rest = logs.HumanFormatter().format(record(text, error=True)).split("\n")
     assert first.endswith(logs.printable(f"name: {text}"))
     assert rest
@@ -315,12 +313,12 @@ def test_a_traceback_cannot_pass_for_a_record(text: str) -> None:
     assert all(line.isprintable() for line in json.loads(written)["traceback"])
 
 
-def test_a_record_with_wrong_arguments_is_written_all_the_same() -> None:
+def test_log_record_with_wrong_arguments_is_written() -> None:
     wrong = logging.LogRecord("fastgpu", logging.INFO, "x.py", 1, "%d leases", ("many",), None)
     assert "%d leases" in logs.HumanFormatter().format(wrong)
 
 
-def test_served_pool_ends_without_leftovers(tmp_path: Path) -> None:
+def test_served_pool_ends_without_tasks_and_connections(tmp_path: Path) -> None:
     pool = ServedPool(tmp_path)
     with contextlib.closing(pool.connect()) as sock:
         sock.sendall(STREAM)

@@ -47,7 +47,7 @@ def validate(instance: Any, schema: dict[str, Any]) -> None:
 # -- the document -----------------------------------------------------------------------------------------------------
 
 
-def test_the_document_has_every_route_and_no_other(serve: Serve) -> None:
+def test_openapi_document_matches_the_routes(serve: Serve) -> None:
     rules = application(serve().service, "boot").wildcard_router.rules
     served = {(rule.matcher.regex, method) for rule in rules for method in methods_of(rule.target)}  # type: ignore[attr-defined]
     for operation in OPERATIONS:
@@ -58,19 +58,19 @@ def test_the_document_has_every_route_and_no_other(serve: Serve) -> None:
     assert served == set()
 
 
-def test_the_document_is_served(serve: Serve) -> None:
+def test_openapi_document_is_served(serve: Serve) -> None:
     assert serve().raw("GET", "/v1/openapi.json").json == DOCUMENT
 
 
 @pytest.mark.slow
-def test_every_schema_is_one_and_every_reference_leads_somewhere() -> None:
+def test_openapi_schemas_are_valid_and_references_resolve() -> None:
     for schema in DOCUMENT["components"]["schemas"].values():
         jsonschema.Draft202012Validator.check_schema(schema)
     references = set(re.findall(r"#/components/schemas/(\w+)", msgspec.json.encode(DOCUMENT).decode()))
     assert references <= set(DOCUMENT["components"]["schemas"])
 
 
-def test_every_parameter_of_a_path_is_described() -> None:
+def test_openapi_path_parameters_are_described() -> None:
     for operation in OPERATIONS:
         named_in_path = set(re.findall(r"{(\w+)}", operation.path))
         assert named_in_path == {one.name for one in operation.parameters if one.where == "path"}
@@ -79,7 +79,7 @@ def test_every_parameter_of_a_path_is_described() -> None:
                 assert re.fullmatch(parameter.schema["pattern"], EXAMPLES[parameter.name])
 
 
-def test_every_status_of_an_error_has_a_text() -> None:
+def test_openapi_error_statuses_have_texts() -> None:
     told = {error.status for error in by_code().values() if error is not FastGPUError}
     assert told - set(openapi._TEXTS) == {500, 502, 503}  # never an answer of this process to a request
 
@@ -87,7 +87,7 @@ def test_every_status_of_an_error_has_a_text() -> None:
 # -- the answers ------------------------------------------------------------------------------------------------------
 
 
-def test_every_answer_is_what_the_document_says(serve: Serve) -> None:
+def test_answers_match_the_openapi_document(serve: Serve) -> None:
     pool = serve("2xA100-80GB")
     token = new_token()
     held = pool.client.request("half", notebook="a.ipynb", token=token)
@@ -129,7 +129,7 @@ def test_every_answer_is_what_the_document_says(serve: Serve) -> None:
             wait_until(lambda: pool.client.lease(str(held["id"]))["state"] == "active", "it is where it went")
 
 
-def test_every_message_of_the_stream_is_what_the_document_says(serve: Serve) -> None:
+def test_stream_messages_match_the_openapi_document(serve: Serve) -> None:
     pool = serve()
     with contextlib.closing(pool.client.events()) as stream:
         messages = iter(stream)
@@ -147,7 +147,7 @@ def test_every_message_of_the_stream_is_what_the_document_says(serve: Serve) -> 
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=OPERATION_NAME)
-def test_another_method_is_refused_with_those_that_there_are(serve: Serve, operation: Operation) -> None:
+def test_unknown_method_is_refused_with_the_allowed_methods(serve: Serve, operation: Operation) -> None:
     pool = serve()
     path = operation.path.format(**EXAMPLES)
     there_are = {one.method for one in OPERATIONS if one.path == operation.path}
@@ -158,7 +158,7 @@ def test_another_method_is_refused_with_those_that_there_are(serve: Serve, opera
         validate(refused.json, openapi.reference(schemas.ProblemView))
 
 
-def test_a_key_is_of_one_call(serve: Serve) -> None:
+def test_idempotency_key_applies_to_one_operation(serve: Serve) -> None:
     """The same key with another call is another call, and not an answer that has nothing to do with it."""
     pool = serve()
     key: dict[str, Any] = {"Idempotency_Key": "once"}
@@ -219,7 +219,7 @@ def tried(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ServedPool
 @pytest.mark.parametrize("with_token", [False, True], ids=["without token", "with token"])
 @pytest.mark.parametrize("mode", ["positive", "negative"])
 @pytest.mark.parametrize("operation", [one for one in OPERATIONS if one.path != "/v1/events"], ids=OPERATION_NAME)
-def test_whatever_is_sent_is_answered_as_documented(
+def test_generated_requests_are_answered_as_documented(
     tried: tuple[ServedPool, str], operation: Operation, mode: str, with_token: bool
 ) -> None:
     schemathesis = pytest.importorskip("schemathesis")

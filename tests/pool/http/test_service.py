@@ -44,7 +44,7 @@ def raw(method: str, path: str, body: bytes | None = None, **headers: str) -> tu
 # -- what is told -----------------------------------------------------------------------------------------------------
 
 
-def test_the_views_are_what_their_types_say(pool: PoolProcess) -> None:
+def test_views_have_the_fields_of_their_types(pool: PoolProcess) -> None:
     pool.client.request("half", token=new_token())
     pool.client.request("full", token=new_token())
     status = pool.client.status()
@@ -57,7 +57,7 @@ def test_the_views_are_what_their_types_say(pool: PoolProcess) -> None:
     assert set(status["devices"][0]["allocations"][0]) == set(get_type_hints(schemas.AllocationView))
 
 
-def test_status_is_a_table_or_one_json_object(pool: PoolProcess) -> None:
+def test_status_command_prints_a_table_or_json(pool: PoolProcess) -> None:
     lease = pool.client.request("half", notebook="digits.ipynb", token=new_token())
     table = fastgpu_process("status").stdout
     for word in ("simulated", lease["id"], "digits.ipynb", "A100-80GB", "40 GiB"):
@@ -67,7 +67,7 @@ def test_status_is_a_table_or_one_json_object(pool: PoolProcess) -> None:
     assert status["leases"][0]["state"] == "active"
 
 
-def test_release_from_the_command_line(pool: PoolProcess) -> None:
+def test_release_command_releases_a_lease(pool: PoolProcess) -> None:
     lease = pool.client.request("full", token=new_token())
     done = fastgpu_process("release", lease["id"])
     assert done.returncode == 0
@@ -80,7 +80,7 @@ def test_release_from_the_command_line(pool: PoolProcess) -> None:
     assert "There is no lease 'nobody'" in missing.stderr
 
 
-def test_without_a_pool_the_command_line_says_what_to_do(isolated: Path) -> None:
+def test_status_command_without_a_pool_says_what_to_do(isolated: Path) -> None:
     done = fastgpu_process("status")
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
@@ -88,7 +88,7 @@ def test_without_a_pool_the_command_line_says_what_to_do(isolated: Path) -> None
     assert "jupyter fastgpu pool" in done.stderr
 
 
-def test_the_second_pool_exits_with_one_clear_line(pool: PoolProcess) -> None:
+def test_second_pool_manager_exits_with_one_line(pool: PoolProcess) -> None:
     second = fastgpu_process("pool", "--simulate", "1xT4-16GB")
     assert second.returncode == ALREADY_RUNNING
     assert second.stderr.count("\n") == 1
@@ -96,14 +96,14 @@ def test_the_second_pool_exits_with_one_clear_line(pool: PoolProcess) -> None:
     assert pool.client.devices()[0]["model"] == "A100-80GB"
 
 
-def test_a_wrong_simulate_exits_with_one_clear_line(isolated: Path) -> None:
+def test_pool_command_with_an_invalid_simulate_exits_with_one_line(isolated: Path) -> None:
     done = fastgpu_process("pool", "--simulate", "2xPotato")
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert "'2xPotato' in --simulate is not a number and a model" in done.stderr
 
 
-def test_a_damaged_journal_is_told_in_one_line_and_left_as_it_is(pool: PoolProcess) -> None:
+def test_pool_command_with_a_damaged_journal_exits_and_keeps_it(pool: PoolProcess) -> None:
     pool.client.request("full", token=new_token())
     pool.end()
     path = user_state_dir() / "journal.db"
@@ -122,7 +122,7 @@ def test_a_damaged_journal_is_told_in_one_line_and_left_as_it_is(pool: PoolProce
 # -- what may be done -------------------------------------------------------------------------------------------------
 
 
-def test_only_the_token_makes_another_process_the_holder(pool: PoolProcess) -> None:
+def test_bind_without_the_token_is_forbidden(pool: PoolProcess) -> None:
     token = new_token()
     lease = pool.client.request("full", token=token)
     for wrong in (new_token(), "", token[:-1]):
@@ -133,7 +133,7 @@ def test_only_the_token_makes_another_process_the_holder(pool: PoolProcess) -> N
         pool.client.bind(lease["id"], token, 2**31 - 1)
 
 
-def test_a_repeated_request_is_one_lease(pool: PoolProcess) -> None:
+def test_request_repeated_with_its_key_is_one_lease(pool: PoolProcess) -> None:
     token = new_token()
     first = pool.client.request("half", token=token, key="once")
     assert pool.client.request("half", token=token, key="once")["id"] == first["id"]
@@ -157,7 +157,7 @@ def test_a_repeated_request_is_one_lease(pool: PoolProcess) -> None:
         ("DELETE", "/v1/leases/nobody", None, {}, 404),
     ],
 )
-def test_every_error_has_one_shape(
+def test_errors_have_the_shape_of_a_problem(
     pool: PoolProcess, method: str, path: str, body: bytes | None, headers: dict[str, str], status: int
 ) -> None:
     found, problem = raw(method, path, body, **headers)
@@ -168,7 +168,7 @@ def test_every_error_has_one_shape(
 
 
 @as_root
-def test_another_user_cannot_even_reach_the_socket(pool: PoolProcess) -> None:
+def test_socket_is_not_reachable_for_another_user(pool: PoolProcess) -> None:
     code = f"import os; os.setuid(65534); os.stat({str(user_socket())!r})"
     # The folders above are pytest's own; what must stop the stranger is ours.
     for folder in (user_runtime_dir().parent, *user_runtime_dir().parent.parents):
@@ -180,7 +180,7 @@ def test_another_user_cannot_even_reach_the_socket(pool: PoolProcess) -> None:
 
 
 @as_root
-def test_a_socket_of_another_user_gets_nothing(isolated: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_client_sends_nothing_to_a_socket_of_another_user(isolated: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = isolated / "trap" / "pool.sock"
     path.parent.mkdir()
     os.chown(path.parent, 65534, 65534)
@@ -203,7 +203,7 @@ def test_a_socket_of_another_user_gets_nothing(isolated: Path, monkeypatch: pyte
 # -- life -------------------------------------------------------------------------------------------------------------
 
 
-def test_a_pool_that_nobody_needs_ends(isolated: Path) -> None:
+def test_idle_pool_manager_ends(isolated: Path) -> None:
     running = subprocess.Popen([*COMMAND, "pool", "--simulate", "1xT4-16GB", "--FastGPUPool.idle_timeout_s=1"])
     try:
         client = PoolClient(user_socket())
@@ -221,12 +221,12 @@ def test_a_pool_that_nobody_needs_ends(isolated: Path) -> None:
         running.wait()
 
 
-def test_a_pool_that_nobody_can_reach_ends(pool: PoolProcess) -> None:
+def test_pool_manager_without_its_socket_ends(pool: PoolProcess) -> None:
     user_socket().unlink()
     wait_until(lambda: not alive(pool.pid) or pool._process is None or pool._process.poll() is not None, "it ends")
 
 
-def test_many_starters_get_one_pool(isolated: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_concurrent_starts_give_one_pool_manager(isolated: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FASTGPU_SIMULATE", "1xT4-16GB")
     try:
         with ThreadPoolExecutor(8) as starters:
@@ -242,7 +242,7 @@ def test_many_starters_get_one_pool(isolated: Path, monkeypatch: pytest.MonkeyPa
         end_pool_at(user_socket())
 
 
-def test_the_stream_begins_with_everything_and_then_tells_each_change(pool: PoolProcess) -> None:
+def test_event_stream_sends_a_snapshot_then_changes(pool: PoolProcess) -> None:
     with contextlib.closing(pool.client.events()) as stream:
         messages = iter(stream)
         assert next(messages)["type"] == "snapshot"

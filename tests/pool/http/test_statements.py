@@ -24,14 +24,14 @@ WALL = 10**12  # 2001-09-09
     ("month", "begin", "days"),
     [("1970-01", 0, 31), ("2001-09", 999_302_400_000, 30), ("2024-12", 1_733_011_200_000, 31)],
 )
-def test_a_month_begins_and_ends(month: str, begin: int, days: int) -> None:
+def test_month_of_gives_its_begin_and_length(month: str, begin: int, days: int) -> None:
     found = statement_views.month_of(month)
     assert (found.begins_wall_ms, found.ends_wall_ms) == (begin, begin + days * 86_400_000)
     assert calendar.text(found) == month
 
 
 @pytest.mark.parametrize("month", ["", "2026", "2026-13", "2026-1", "26-01", "2026-11-01", "x" * 1000])
-def test_what_is_no_month_is_refused(month: str) -> None:
+def test_month_of_another_text_is_refused(month: str) -> None:
     with pytest.raises(InvalidRequest, match="write it like 2026-11"):
         statement_views.month_of(month)
 
@@ -47,7 +47,7 @@ def journal(tmp_path: Path) -> Journal:
     return journal
 
 
-def test_each_sees_its_own_and_an_administrator_all(journal: Journal) -> None:
+def test_statements_within_a_tenant_and_within_all_tenants(journal: Journal) -> None:
     until = Instant(1000 + MS_PER_HOUR, WALL + 1000 + MS_PER_HOUR)
     ann = statement_views.statements(journal, "2001-09", until, AccessScope("ann"), "USD")
     assert [(one["tenant"]["key"], one["total_micro"], one["active_ms"]) for one in ann] == [
@@ -60,7 +60,7 @@ def test_each_sees_its_own_and_an_administrator_all(journal: Journal) -> None:
     journal.close()
 
 
-def test_who_follows_a_lease_is_told_what_its_tenant_has_spent() -> None:
+def test_changes_of_a_budget_include_the_tenants_leases() -> None:
     world = World(spec("gpu0"), spec("gpu1", index=1))
     world.active("anns", "half", tenant="ann")
     world.active("bobs", tenant="bob")
@@ -71,7 +71,7 @@ def test_who_follows_a_lease_is_told_what_its_tenant_has_spent() -> None:
     assert changes_of(world.do(c.SetBudget("bob", None, BudgetPolicy.STOP)), world.state).lease_ids == {"bobs"}
 
 
-def test_a_reservation_is_a_line_of_its_tenants_statement(tmp_path: Path) -> None:
+def test_reservation_is_a_line_of_the_tenants_statement(tmp_path: Path) -> None:
     world = World(spec("gpu0"))
     world.do(c.ReserveCapacity("r", "ann", 1000, "a100", Plan.MONTH, 50))
     world.active("anns", "half", tenant="ann")

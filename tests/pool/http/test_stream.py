@@ -68,7 +68,7 @@ def hung_up(sock: socket.socket) -> bool:
 # -- coming back ------------------------------------------------------------------------------------------------------
 
 
-def test_who_comes_back_gets_what_was_missed_and_no_more(serve: Serve) -> None:
+def test_stream_with_since_begins_with_the_missed_changes(serve: Serve) -> None:
     pool = serve(simulate="4xT4-16GB")
     old = pool.client.request("full", token=new_token())
     with following(pool) as stream:
@@ -85,7 +85,7 @@ def test_who_comes_back_gets_what_was_missed_and_no_more(serve: Serve) -> None:
         assert seen_until(stream, old["id"], "ended")["seq"] > missed["seq"]
 
 
-def test_a_device_that_a_parked_lease_has_left_is_told_to_be_free(serve: Serve) -> None:
+def test_stream_reports_the_device_of_a_parked_lease(serve: Serve) -> None:
     pool = serve(simulate="2xT4-16GB")
     lease = pool.client.request("full", token=new_token())
     with following(pool) as stream:
@@ -101,7 +101,7 @@ def test_a_device_that_a_parked_lease_has_left_is_told_to_be_free(serve: Serve) 
     assert (device["allocations"], device["memory"]["free_bytes"]) == ([], device["memory"]["total_bytes"])
 
 
-def test_who_missed_nothing_is_told_so(serve: Serve) -> None:
+def test_stream_with_since_and_no_changes_begins_with_an_empty_change(serve: Serve) -> None:
     pool = serve()
     lease = pool.client.request("full", token=new_token())
     with following(pool) as stream:
@@ -112,7 +112,7 @@ def test_who_missed_nothing_is_told_so(serve: Serve) -> None:
             assert (first["type"], first["seq"], first["leases"], first["devices"]) == ("changed", since, [], [])
 
 
-def test_one_lease_comes_back_to_its_own_changes_only(serve: Serve) -> None:
+def test_stream_of_one_lease_with_since_has_its_changes_only(serve: Serve) -> None:
     pool = serve(simulate="2xT4-16GB")
     mine, other = (pool.client.request("full", token=new_token()) for _ in range(2))
     with following(pool) as stream:
@@ -125,7 +125,7 @@ def test_one_lease_comes_back_to_its_own_changes_only(serve: Serve) -> None:
         assert [lease["id"] for lease in next(stream)["leases"]] == [mine["id"]]
 
 
-def test_who_was_away_for_too_long_begins_anew(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stream_with_a_forgotten_since_begins_with_a_snapshot(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream_module, "REMEMBER_CHANGES", 4)
     pool = serve()
     with following(pool) as stream:
@@ -140,7 +140,7 @@ def test_who_was_away_for_too_long_begins_anew(serve: Serve, monkeypatch: pytest
         assert next(stream)["type"] == "changed"
 
 
-def test_a_number_of_an_earlier_pool_manager_means_nothing(tmp_path: Path) -> None:
+def test_stream_with_since_of_an_earlier_pool_manager_begins_with_a_snapshot(tmp_path: Path) -> None:
     first = ServedPool(tmp_path)
     with following(first) as stream:
         since = next(stream)["seq"]
@@ -153,13 +153,13 @@ def test_a_number_of_an_earlier_pool_manager_means_nothing(tmp_path: Path) -> No
     second.stop()
 
 
-def test_since_must_be_a_number(serve: Serve) -> None:
+def test_stream_with_an_invalid_since_is_refused(serve: Serve) -> None:
     refused = serve().raw("GET", "/v1/events?since=yesterday")
     assert (refused.status, refused.json["detail"]) == (400, "since must be a whole number.")
 
 
 @pytest.mark.slow
-def test_who_comes_and_goes_ends_up_with_the_same_picture(serve: Serve) -> None:
+def test_interrupted_reader_ends_with_the_same_state(serve: Serve) -> None:
     """A reader that leaves at any message and comes back with its number misses no change, and sees none twice."""
     pool = serve(simulate="2xT4-16GB", **MANY_REQUESTS)
     done = threading.Event()
@@ -190,7 +190,7 @@ def test_who_comes_and_goes_ends_up_with_the_same_picture(serve: Serve) -> None:
     assert kinds.count("snapshot") < kinds.count("changed")
 
 
-def test_changes_in_quick_succession_make_few_messages_with_numbers_that_grow(serve: Serve) -> None:
+def test_quick_changes_are_merged_into_few_messages(serve: Serve) -> None:
     pool = serve()
     with following(pool) as stream:
         numbers = [next(stream)["seq"]]
@@ -207,7 +207,7 @@ def test_changes_in_quick_succession_make_few_messages_with_numbers_that_grow(se
 # -- who does not read ------------------------------------------------------------------------------------------------
 
 
-def test_a_subscriber_that_falls_behind_is_ended_and_holds_nothing() -> None:
+def test_subscriber_behind_its_limit_is_ended_and_emptied() -> None:
     ended: list[str] = []
     for message, most in ((b"x", BACKLOG_MAX), (b"x" * 2**20, BACKLOG_BYTES_MAX // 2**20)):
         subscriber = StreamSubscriber(AccessScope("ann"), None, lambda: ended.append("closed"))
@@ -221,16 +221,14 @@ def test_a_subscriber_that_falls_behind_is_ended_and_holds_nothing() -> None:
     assert ended == ["closed", "closed"]
 
 
-def test_one_message_may_be_larger_than_the_backlog() -> None:
+def test_subscriber_accepts_one_message_larger_than_the_backlog() -> None:
     subscriber = StreamSubscriber(AccessScope("ann"), None, lambda: None)
     subscriber.put(b"x" * (BACKLOG_BYTES_MAX + 1))
     assert subscriber.ended is None
 
 
 @pytest.mark.slow
-def test_a_reader_that_stops_is_closed_by_the_server_while_others_are_served(
-    serve: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_reader_that_stops_reading_is_closed(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server_module, "SWEEP_S", 0.05)
     pool = serve(slow_reader_timeout_s=0.5, **MANY_REQUESTS)
     with contextlib.closing(pool.connect()) as stuck, following(pool) as stream:
@@ -261,7 +259,7 @@ def test_a_reader_that_stops_is_closed_by_the_server_while_others_are_served(
 
 
 @pytest.mark.slow
-def test_a_reader_that_reads_by_the_byte_is_closed_too(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reader_that_reads_slowly_is_closed(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server_module, "SWEEP_S", 0.05)
     pool = serve(slow_reader_timeout_s=0.5, **MANY_REQUESTS)
     for _ in range(400):
@@ -277,7 +275,7 @@ def test_a_reader_that_reads_by_the_byte_is_closed_too(serve: Serve, monkeypatch
 
 
 @pytest.mark.slow
-def test_an_answer_that_nobody_reads_is_closed_too(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_connection_with_an_unread_answer_is_closed(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server_module, "SWEEP_S", 0.05)
     pool = serve(slow_reader_timeout_s=0.5, **MANY_REQUESTS)
     for _ in range(400):
@@ -288,7 +286,7 @@ def test_an_answer_that_nobody_reads_is_closed_too(serve: Serve, monkeypatch: py
     assert pool.call(pool.server.__len__) == 0
 
 
-def test_who_waits_for_a_lease_and_leaves_is_waited_for_no_longer(serve: Serve) -> None:
+def test_wait_for_a_lease_ends_with_the_connection(serve: Serve) -> None:
     pool = serve()
     lease = pool.client.request("full", token=new_token())
     with contextlib.closing(pool.connect()) as sock:
@@ -311,7 +309,7 @@ def percentile(values: list[float], percent: int) -> float:
 
 
 @pytest.mark.slow
-def test_health_answers_at_once_under_load_and_who_does_not_read_is_closed(isolated: Path) -> None:
+def test_health_answers_at_once_under_load(isolated: Path) -> None:
     """Eight clients hammer, 50 follow of whom 10 stop reading: health within 100 ms, the 10 closed within 30 s."""
     config = isolated / "config" / "jupyter_fastgpu_config.py"
     config.write_text("c.FastGPUPool.slow_reader_timeout_s = 4\n")
