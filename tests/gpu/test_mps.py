@@ -12,7 +12,7 @@ import pytest
 
 from fastgpu_jupyter.core.model.entities import DeviceSpec, LogicalGPU, Mechanism
 from fastgpu_jupyter.pool.devices.nvidia.driver import NvidiaDriver
-from fastgpu_jupyter.pool.devices.nvidia.mps_daemon import PROGRAM, Daemon, family
+from fastgpu_jupyter.pool.devices.nvidia.mps.daemon import PROGRAM, Daemon, family
 from fastgpu_jupyter.pool.devices.registration import DriverOptions
 from fastgpu_jupyter.units import GIB
 from tests.gpu.conftest import Note, Work
@@ -88,7 +88,7 @@ def test_two_leases_compute_together_and_each_process_has_its_limit(
         return {process.pid: process.memory_bytes for process in bench.driver.processes(gpu)}
 
     wait_until(lambda: {first.pid, second.pid} <= set(listed()), "both are listed")
-    daemon = Daemon.read(one.driver_handle)
+    daemon = Daemon.parse(one.driver_handle)
     assert daemon is not None
     servers = set(family(daemon.folder)) - {daemon.pid}
     assert servers

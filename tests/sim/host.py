@@ -18,7 +18,7 @@ from typing import Any
 from fastgpu_jupyter.core.model.entities import DeviceSpec, Health, Holder, LogicalGPU
 from fastgpu_jupyter.errors import HostFault, NotFound
 from fastgpu_jupyter.pool.devices.driver import NOT_PARTITIONABLE, DeviceProcess, Sample, SampledLease
-from fastgpu_jupyter.pool.devices.mechanisms.mig import Mig
+from fastgpu_jupyter.pool.devices.mechanisms.mig import MigMechanism
 from tests.core.world import spec
 from tests.sim.simulated_devices import MIG_SPECS, PartitionedDevices
 from tests.sim.simulated_loop import Crash, SimulatedLoop, SimulatedTime
@@ -173,7 +173,7 @@ class SimulatedHost:
 
     # -- devices ----------------------------------------------------------------------------------------------------
 
-    def inventory(self, mig: Mig) -> tuple[list[DeviceSpec], str | None]:
+    def inventory(self, mig: MigMechanism) -> tuple[list[DeviceSpec], str | None]:
         partitioned = [
             replace(one, existing_partitions=mig.existing_partitions(one.id, self.partitions.instances(one.id))[0])
             for one in MIG_SPECS
@@ -195,7 +195,7 @@ class SimulatedHost:
     def health(self, device_id: str) -> tuple[Health, str | None]:
         return Health.HEALTHY, None
 
-    def prepare(self, mig: Mig, logical_gpu: LogicalGPU) -> str:
+    def prepare(self, mig: MigMechanism, logical_gpu: LogicalGPU) -> str:
         self.prepared_ms.setdefault(logical_gpu.generation, self.true_ms)
         try:
             if self.rng.random() < self.faults.refuse_s:
@@ -205,7 +205,7 @@ class SimulatedHost:
             self.refused.add(logical_gpu.generation)
             raise
 
-    def release(self, mig: Mig, logical_gpu: LogicalGPU) -> None:
+    def release(self, mig: MigMechanism, logical_gpu: LogicalGPU) -> None:
         if self.faults.blind:
             raise HostFault("cannot see")
         if logical_gpu.partition is not None:
@@ -231,10 +231,10 @@ class SimulatedHost:
 
     def driver(self) -> Any:
         """Return a driver for one process of the pool manager; what its mechanism remembers ends with it."""
-        mig = Mig(self.partitions)
+        mig = MigMechanism(self.partitions)
         return SimpleNamespace(
             adopt=mig.adopt,
-            lost=lambda gpu: None if gpu.partition is None else mig.lost(gpu),
+            lost=lambda gpu: None if gpu.partition is None else mig.loss_reason(gpu),
             partition_mode=lambda device_id: NOT_PARTITIONABLE,
             inventory=partial(self.inventory, mig),
             health=self.health,

@@ -1,7 +1,7 @@
 """Simulated GPUs in MIG mode: partitions of the pool and of others, and calls that fail.
 
-The mechanism of the pool (:class:`fastgpu_jupyter.pool.devices.mechanisms.mig.Mig`) works on them through its protocol.
-The simulation knows who created each partition and which ones the pool must leave alone.
+The mechanism of the pool (:class:`fastgpu_jupyter.pool.devices.mechanisms.mig.MigMechanism`) works on them through its
+protocol. The simulation knows who created each partition and which ones the pool must leave alone.
 """
 
 from __future__ import annotations

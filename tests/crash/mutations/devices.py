@@ -5,9 +5,9 @@ from __future__ import annotations
 from fastgpu_jupyter.core import decide
 from fastgpu_jupyter.core.lease import invariants
 from fastgpu_jupyter.core.placement import mig_partitions
-from fastgpu_jupyter.pool.devices.mechanisms.mig import Mig
-from fastgpu_jupyter.pool.devices.mechanisms.mps import Mps
+from fastgpu_jupyter.pool.devices.mechanisms.mig import MigMechanism
 from fastgpu_jupyter.pool.devices.nvidia import scrub_worker
+from fastgpu_jupyter.pool.devices.nvidia.mps.mechanism import MpsMechanism
 from fastgpu_jupyter.pool.effects.device_access import DeviceAccessController
 from fastgpu_jupyter.pool.effects.executor import EffectExecutor
 from fastgpu_jupyter.pool.effects.runner import EffectRunner
@@ -74,7 +74,7 @@ MUTATIONS = (
     Mutation(
         "a partition that the pool did not make is destroyed with its lease",
         PARTITION,
-        (Edit(Mig.release, "if ...: self._unmake(_1)", "self._unmake(_1)"),),
+        (Edit(MigMechanism.release, "if ...: self._destroy(_1)", "self._destroy(_1)"),),
         Fails(test_mig_pool.test_what_an_administrator_made_is_leased_as_it_is_and_stays),
         in_processes=True,
     ),
@@ -105,7 +105,7 @@ MUTATIONS = (
     Mutation(
         "a partition stays after the end of its lease",
         PARTITION,
-        (Edit(Mig.release, "self._unmake(gpu)", "pass"),),
+        (Edit(MigMechanism.release, "self._destroy(gpu)", "pass"),),
         Violates("a partition is left without a lease"),
     ),
     Mutation(
@@ -117,7 +117,13 @@ MUTATIONS = (
     Mutation(
         "the partition in the place of a lost one is destroyed for it",
         PARTITION,
-        (Edit(Mig._unmake, "if mine: ...", "self._hardware.destroy(gpu.device_id, there.profile, there.start)"),),
+        (
+            Edit(
+                MigMechanism._destroy,
+                "if mine: ...",
+                "self._devices.destroy(gpu.device_id, there.profile, there.start)",
+            ),
+        ),
         Fails(test_mig_pool.test_one_that_is_made_anew_by_somebody_is_not_taken_for_the_leases),
         in_processes=True,
     ),
@@ -149,25 +155,25 @@ MUTATIONS = (
     Mutation(
         "an MPS daemon ends with the first of its leases",
         ENFORCEMENT,
-        (Edit(Mps.release, "_1 and not _2.generations", "_1"),),
+        (Edit(MpsMechanism.release, "_1 and not _2.generations", "_1"),),
         Fails(test_mps.test_leases_of_a_user_on_a_gpu_have_one_daemon_that_ends_with_the_last),
     ),
     Mutation(
         "an MPS daemon is started again after a crash",
         ENFORCEMENT,
-        (Edit(Mps.prepare, "self._running(gpu) or _1", "_1"),),
+        (Edit(MpsMechanism.prepare, "self._find_running(gpu) or _1", "_1"),),
         Fails(test_mps.test_after_a_restart_it_is_taken_over_and_not_started_twice),
     ),
     Mutation(
         "an MPS daemon of a killed pool manager is not ended",
         ENFORCEMENT,
-        (Edit(Mps.tidy, "self._folders()", "[]"),),
+        (Edit(MpsMechanism.end_unused, "self._folders()", "[]"),),
         Fails(test_mps.test_what_nobody_noted_and_no_lease_has_is_ended),
     ),
     Mutation(
         "a lease goes on after its MPS daemon has ended",
         ENFORCEMENT,
-        (Edit(Mps.lost, "return None if _1 else LOST", "return None"),),
+        (Edit(MpsMechanism.loss_reason, "return None if _1 else LOST", "return None"),),
         Fails(test_mps.test_leases_of_one_that_is_killed_are_lost_and_the_next_gets_another),
     ),
 )

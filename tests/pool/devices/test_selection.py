@@ -18,6 +18,7 @@ from fastgpu_jupyter.pool.devices.catalog import OTHER_RATE_MICRO_PER_HOUR
 from fastgpu_jupyter.pool.devices.driver import DeviceUsage, SampledLease
 from fastgpu_jupyter.pool.devices.nvidia import cuda_checkpoint as checkpoint
 from fastgpu_jupyter.pool.devices.nvidia import driver as nvml
+from fastgpu_jupyter.pool.devices.nvidia import memory_limits, parkability, processes, session
 from fastgpu_jupyter.pool.devices.nvidia import parking as lease_memory
 from fastgpu_jupyter.pool.devices.registration import DriverOptions
 from fastgpu_jupyter.pool.devices.registry import CATALOG
@@ -176,7 +177,8 @@ class FakeNvml:
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> FakeNvml:
     played = FakeNvml()
-    monkeypatch.setattr(nvml, "pynvml", played)
+    for module in (nvml, session, memory_limits, parkability, processes):
+        monkeypatch.setattr(module, "pynvml", played)
     return played
 
 

@@ -1,1 +1,1 @@
-"""Mechanisms that make a logical GPU out of devices."""
+"""The mechanisms by which a device is leased whole or in parts, for drivers of any vendor."""

@@ -1,8 +1,8 @@
-"""What one mechanism needs, and what it asks of the driver whose devices it divides.
+"""What one mechanism offers, and what it needs of the driver whose devices it leases.
 
-A mechanism is one short module with one class, a :class:`LeaseMechanism`: :mod:`.exclusive`, :mod:`.mig`, :mod:`.mps`
-and :mod:`.shared`. It knows no library of a vendor; the driver is its :class:`DeviceControl` or its
-:class:`PartitionControl`.
+A mechanism is one short module with one class, a :class:`LeaseMechanism`: :mod:`.exclusive`, :mod:`.mig` and
+:mod:`.shared`; one that only one vendor has is in that vendor's folder. It knows no library of a vendor; the driver is
+its :class:`DeviceControl` or its :class:`PartitionControl`.
 """
 
 from __future__ import annotations
@@ -22,55 +22,55 @@ class DeviceControl(Protocol):
         """Raise :class:`~fastgpu_jupyter.errors.HostFault` unless the device answers."""
 
     def memory_bytes(self, device_id: str) -> int:
-        """All memory of a device; from memory, without asking it."""
+        """Return all memory of a device; from memory, without a call to it."""
 
     def supports_memory_limits(self, device_id: str) -> bool:
-        """Whether the device's driver keeps memory limits of control groups, and lets this process set them."""
+        """Return whether the driver enforces memory limits of control groups there, and lets this process set them."""
 
     def set_memory_limit(self, device_id: str, cgroup: str, memory_bytes: int | None) -> None:
-        """Let processes of a control group have so much of the device, or as much as there is. Raises HostFault."""
+        """Limit the memory of a control group's processes on the device; ``None`` removes the limit.
 
-    def mps_obstacle(self, device_id: str) -> str | None:
-        """What the device lacks to serve several processes at the same time by MPS; ``None`` where it can."""
+        Raises HostFault.
+        """
 
 
 class PartitionInstance(NamedTuple):
-    """A partition that is there, whoever made it."""
+    """A partition that exists, whether the pool created it or not."""
 
     profile: str
     start: int
     devices: tuple[str, ...]  #: the names by which programs see it, or parts of it
-    complete: bool  #: whether there is one, for all of it
+    complete: bool  #: whether there is exactly one name, for all of it
 
 
 class PlacementOccupied(HostFault):
-    """Something is where a partition was to be made."""
+    """The driver has no room for a partition at its place."""
 
 
 class PartitionControl(Protocol):
-    """The devices that are divided, as far as a mechanism needs them. Every call raises HostFault where it fails."""
+    """The partitioned devices, as far as a mechanism needs them. Every call raises HostFault where it fails."""
 
     def require_partitioned(self, device_id: str) -> list[PartitionInstance]:
-        """The partitions that are there. Raises unless the device answers and is divided."""
+        """Return the partitions that exist. Raises unless the device answers and is partitioned."""
 
     def instances(self, device_id: str) -> list[PartitionInstance]:
-        """The partitions that are there."""
+        """Return the partitions that exist."""
 
     def create(self, device_id: str, profile: str, start: int) -> None:
-        """Make a partition that no program sees yet. Raises :class:`PlacementOccupied`."""
+        """Create a partition that no program sees yet. Raises :class:`PlacementOccupied`."""
 
     def complete(self, device_id: str, profile: str, start: int) -> str:
-        """Let programs see it; the name by which they do."""
+        """Make a partition visible to programs, and return the name by which they see it."""
 
     def destroy(self, device_id: str, profile: str, start: int) -> None:
-        """Unmake it; nothing where it is not there. Raises while something runs there."""
+        """Destroy a partition, where it exists. Raises while a process uses it."""
 
 
 class LeaseMechanism(Protocol):
-    """One mechanism: how a logical GPU is made of its devices, kept within its limits, and unmade."""
+    """One mechanism: how a logical GPU is prepared, limited and released."""
 
     def capability(self, device_id: str) -> MechanismCapability | None:
-        """What it promises on a device; ``None`` where it cannot serve there."""
+        """Return what the mechanism offers on a device; ``None`` where it cannot serve there."""
 
     def prepare(self, gpu: LogicalGPU) -> str:
         """See :meth:`.driver.Driver.prepare`."""
@@ -82,4 +82,4 @@ class LeaseMechanism(Protocol):
         """See :meth:`.driver.Driver.release`."""
 
     def env(self, gpu: LogicalGPU) -> Mapping[str, str]:
-        """What it adds to the environment, beside what names the device."""
+        """Return the variables that the mechanism adds to those that name the device."""

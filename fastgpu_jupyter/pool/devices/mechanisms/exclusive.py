@@ -1,4 +1,4 @@
-"""Whole devices: nobody else is on them, so there is nothing to make and nothing to limit."""
+"""Whole devices: a lease has them alone, so there is nothing to create and nothing to limit."""
 
 from __future__ import annotations
 
@@ -7,34 +7,34 @@ from collections.abc import Mapping
 from ....core.model.entities import Enforcement, LogicalGPU, Mechanism, MechanismCapability
 from ..driver import LimitResult
 from .base import DeviceControl
-from .shared import lift
+from .shared import remove_limit
 
 
-class Exclusive:
+class ExclusiveMechanism:
     """One or several whole devices, which must answer."""
 
-    def __init__(self, hardware: DeviceControl) -> None:
-        self._hardware = hardware
+    def __init__(self, devices: DeviceControl) -> None:
+        self._devices = devices
 
     def capability(self, device_id: str) -> MechanismCapability | None:
-        """Kept apart by the hardware; another number of devices takes a new process."""
+        """Return that the hardware separates leases; another number of devices needs a new process."""
         return MechanismCapability(Mechanism.EXCLUSIVE, Enforcement.HARDWARE)
 
     def prepare(self, gpu: LogicalGPU) -> str:
-        """Only see that they are there."""
+        """Check that every device answers."""
         for device_id in gpu.device_ids:
-            self._hardware.require(device_id)
+            self._devices.require(device_id)
         return ""
 
     def limit(self, gpu: LogicalGPU, pid: int) -> LimitResult:
-        """The device itself is the limit; one from when the lease was a part of it is lifted."""
-        lift(self._hardware, gpu)
+        """Remove the limit from when the lease was a part of the device; the device itself is the limit."""
+        remove_limit(self._devices, gpu)
         return LimitResult(Enforcement.HARDWARE)
 
     def release(self, gpu: LogicalGPU) -> None:
-        """Nothing was made, but perhaps when the lease was a part of the device."""
-        lift(self._hardware, gpu)
+        """Remove the limit from when the lease was a part of the device, if there was one."""
+        remove_limit(self._devices, gpu)
 
     def env(self, gpu: LogicalGPU) -> Mapping[str, str]:
-        """No limit."""
+        """Return no variables: there is no limit."""
         return {}

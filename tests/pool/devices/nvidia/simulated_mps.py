@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from fastgpu_jupyter.pool.devices.nvidia import mps_daemon
+from fastgpu_jupyter.pool.devices.nvidia.mps import daemon as mps_daemon
 from tests.helpers import alive
 from tests.waiting import wait_until
 

@@ -111,7 +111,7 @@ def test_the_doctor_sees_what_nvml_shows(use_machine: Build) -> None:
     found = fastgpu_process("doctor", "--json")
     told = json.loads(found.stdout)
     assert (found.returncode, told["verdict"]) == (0, "serves")
-    states = {one["what"]: one["state"] for one in told["findings"]}
+    states = {one["subject"]: one["state"] for one in told["findings"]}
     assert (states["driver"], states["GPU 0"], states["exclusive"]) == ("ok", "ok", "ok")
     machine.gpus[1].lose()
     assert fastgpu_process("doctor").returncode == 0

@@ -14,9 +14,10 @@ import pytest
 
 from fastgpu_jupyter.core.model.entities import Enforcement, LimitScope, LogicalGPU, Mechanism
 from fastgpu_jupyter.errors import HostFault
-from fastgpu_jupyter.pool.devices.mechanisms.mps import Mps, MpsFacts, MpsSettings, folder_for, missing
-from fastgpu_jupyter.pool.devices.nvidia import mps_daemon
-from fastgpu_jupyter.pool.devices.nvidia.mps_daemon import PATH_MAX, PROGRAM, Daemon
+from fastgpu_jupyter.pool.devices.nvidia.mps import daemon as mps_daemon
+from fastgpu_jupyter.pool.devices.nvidia.mps.daemon import PATH_MAX, PROGRAM, Daemon
+from fastgpu_jupyter.pool.devices.nvidia.mps.mechanism import MpsMechanism, MpsSettings, folder_for
+from fastgpu_jupyter.pool.devices.nvidia.mps.requirements import MpsFacts, find_obstacle
 from fastgpu_jupyter.units import GIB
 from tests.helpers import alive
 from tests.pool.devices.nvidia.simulated_mps import FakeMpsControl
@@ -61,35 +62,35 @@ def half(generation: int, device_id: str = "GPU-a", owner_uid: int | None = None
 
 # -- what it needs, and says ------------------------------------------------------------------------------------------
 
-ABLE = MpsFacts((9, 0), 0, 13000, lists=True)
+ABLE = MpsFacts((9, 0), 0, 13000, lists_processes=True)
 
 
 @pytest.mark.parametrize(
-    ("mps_facts", "why", "remedy"),
+    ("facts", "why", "remedy"),
     [
         (ABLE, None, None),
         (ABLE._replace(capability=(7, 0), cuda=11050), None, None),
         (ABLE._replace(capability=(6, 1)), "older than Volta", None),
         (ABLE._replace(capability=None), "older than Volta", None),
         (ABLE._replace(cuda=11040), "its driver", None),
-        (ABLE._replace(lists=False), "its driver", None),
+        (ABLE._replace(lists_processes=False), "its driver", None),
         (ABLE._replace(compute_mode=3), "compute mode", "sudo nvidia-smi -i 4 -c DEFAULT"),
         (ABLE._replace(compute_mode=None), "compute mode", "sudo nvidia-smi -i 4 -c DEFAULT"),
     ],
 )
-def test_what_a_gpu_lacks_is_said_with_what_mends_it(mps_facts: MpsFacts, why: str | None, remedy: str | None) -> None:
-    found = missing(mps_facts, 4)
+def test_what_a_gpu_lacks_is_said_with_what_mends_it(facts: MpsFacts, why: str | None, remedy: str | None) -> None:
+    found = find_obstacle(facts, 4)
     assert (found is None) == (why is None)
     if found is not None:
-        assert str(why) in found.why
+        assert str(why) in found.reason
         assert found.remedy == remedy
 
 
 def test_a_daemon_is_known_by_its_text() -> None:
     daemon = Daemon(7, 99, "/run/fastgpu/mps/with:colon.0")
-    assert Daemon.read(str(daemon)) == daemon
+    assert Daemon.parse(str(daemon)) == daemon
     for text in ("", "7", "7:99:", "a:b:c", "/sys/fs/cgroup/kernel"):
-        assert Daemon.read(text) is None
+        assert Daemon.parse(text) is None
 
 
 def test_its_folder_is_beside_the_socket_or_where_a_path_is_short_enough() -> None:
@@ -101,7 +102,7 @@ def test_its_folder_is_beside_the_socket_or_where_a_path_is_short_enough() -> No
 
 
 def test_a_process_is_told_its_daemon_and_its_part_of_the_device() -> None:
-    mps, gpu = Mps(DeviceControl()), replace(half(1), driver_handle=str(Daemon(7, 99, "/run/mps/a.0")))
+    mps, gpu = MpsMechanism(DeviceControl()), replace(half(1), driver_handle=str(Daemon(7, 99, "/run/mps/a.0")))
     assert mps.env(gpu) == {
         "CUDA_MPS_PIPE_DIRECTORY": "/run/mps/a.0",
         "CUDA_MPS_PINNED_DEVICE_MEM_LIMIT": "0=40960M",
@@ -113,7 +114,7 @@ def test_a_process_is_told_its_daemon_and_its_part_of_the_device() -> None:
 
 
 def test_whoever_does_not_see_the_daemon_has_no_limit_and_that_is_said(tmp_path: Path) -> None:
-    mps, gpu = Mps(DeviceControl()), replace(half(1), driver_handle=str(Daemon(7, 99, str(tmp_path))))
+    mps, gpu = MpsMechanism(DeviceControl()), replace(half(1), driver_handle=str(Daemon(7, 99, str(tmp_path))))
     limited = mps.limit(gpu, os.getpid())
     assert (limited.enforcement, limited.driver_handle) == (Enforcement.COOPERATIVE, gpu.driver_handle)
     assert "does not see the folder" in str(limited.detail)
@@ -124,21 +125,21 @@ def test_whoever_does_not_see_the_daemon_has_no_limit_and_that_is_said(tmp_path:
 def test_it_is_offered_only_where_it_is_switched_on_and_can_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     hardware = DeviceControl()
-    assert Mps(hardware).capability("GPU-a") is None
-    off, on = (Mps(hardware, MpsSettings(tmp_path / "mps", on=one)) for one in (False, True))
-    assert (off.capability("GPU-a"), off.why_not()) == (None, None)
+    assert MpsMechanism(hardware).capability("GPU-a") is None
+    off, on = (MpsMechanism(hardware, MpsSettings(tmp_path / "mps", on=one)) for one in (False, True))
+    assert (off.capability("GPU-a"), off.refusal()) == (None, None)
     assert on.capability("GPU-a") is None
-    assert f"{PROGRAM} was not found" in str(on.why_not())
+    assert f"{PROGRAM} was not found" in str(on.refusal())
     (tmp_path / PROGRAM).touch(0o755)
     capability = on.capability("GPU-a")
     assert capability is not None
     assert (capability.enforcement, capability.scope, capability.resizable, capability.parkable) == (
         Enforcement.USERSPACE, LimitScope.PROCESS, False, False,
     )  # fmt: skip
-    everybody = Mps(hardware, MpsSettings(tmp_path / "mps", on=True, everybody=True))
+    everybody = MpsMechanism(hardware, MpsSettings(tmp_path / "mps", on=True, all_users=True))
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert everybody.capability("GPU-a") is None
-    assert "must run as root" in str(everybody.why_not())
+    assert "must run as root" in str(everybody.refusal())
     monkeypatch.undo()
     hardware.lacks = "it is older than Volta"
     assert on.capability("GPU-a") is None
@@ -146,8 +147,8 @@ def test_it_is_offered_only_where_it_is_switched_on_and_can_be(tmp_path: Path, m
 
 def test_what_was_switched_off_since_it_was_granted_is_refused(tmp_path: Path) -> None:
     with pytest.raises(HostFault, match="switched off"):
-        Mps(DeviceControl()).prepare(half(1))
-    mps = Mps(DeviceControl(), MpsSettings(tmp_path / "mps", on=False))
+        MpsMechanism(DeviceControl()).prepare(half(1))
+    mps = MpsMechanism(DeviceControl(), MpsSettings(tmp_path / "mps", on=False))
     with pytest.raises(HostFault, match="switched off"):
         mps.prepare(half(1))
     mps.release(half(1))
@@ -164,19 +165,19 @@ def setup(played_control: FakeMpsControl, tmp_path: Path) -> MpsSettings:
     return MpsSettings(folder_for(tmp_path / "runtime/fastgpu/pool.sock"), on=True)
 
 
-def prepared(mps: Mps, gpu: LogicalGPU) -> LogicalGPU:
+def prepared(mps: MpsMechanism, gpu: LogicalGPU) -> LogicalGPU:
     return replace(gpu, driver_handle=mps.prepare(gpu))
 
 
 @pytest.fixture
-def mps(setup: MpsSettings) -> Mps:
+def mps(setup: MpsSettings) -> MpsMechanism:
     setup.folder.parent.mkdir(parents=True, exist_ok=True)
-    return Mps(DeviceControl(), setup)
+    return MpsMechanism(DeviceControl(), setup)
 
 
 @slow
 def test_leases_of_a_user_on_a_gpu_have_one_daemon_that_ends_with_the_last(
-    mps: Mps, setup: MpsSettings, played_control: FakeMpsControl
+    mps: MpsMechanism, setup: MpsSettings, played_control: FakeMpsControl
 ) -> None:
     first, second = prepared(mps, half(1)), prepared(mps, half(2))
     other = prepared(mps, half(3, "GPU-b"))
@@ -189,7 +190,7 @@ def test_leases_of_a_user_on_a_gpu_have_one_daemon_that_ends_with_the_last(
     assert (daemon.folder.stat().st_mode & 0o777, setup.folder.stat().st_mode & 0o777) == (0o700, 0o700)
     assert mps.env(first)["CUDA_MPS_PIPE_DIRECTORY"] == str(daemon.folder)
     assert mps.serves("GPU-a")
-    assert mps.lost(first) is None
+    assert mps.loss_reason(first) is None
     mps.release(first)
     mps.release(first)
     assert daemon.runs
@@ -203,17 +204,17 @@ def test_leases_of_a_user_on_a_gpu_have_one_daemon_that_ends_with_the_last(
 
 @slow
 def test_after_a_restart_it_is_taken_over_and_not_started_twice(
-    mps: Mps, setup: MpsSettings, played_control: FakeMpsControl
+    mps: MpsMechanism, setup: MpsSettings, played_control: FakeMpsControl
 ) -> None:
     noted, cut_short = prepared(mps, half(1)), half(2, "GPU-b")
     mps.prepare(cut_short)  # and was killed before it noted that
-    again = Mps(DeviceControl(), setup)
+    again = MpsMechanism(DeviceControl(), setup)
     again.adopt([noted, cut_short])
-    again.tidy()
+    again.end_unused()
     assert again.prepare(noted) == noted.driver_handle
     found = prepared(again, cut_short)
     assert len(played_control.started) == 2
-    assert [mps.lost(gpu) for gpu in (noted, found)] == [None, None]
+    assert [mps.loss_reason(gpu) for gpu in (noted, found)] == [None, None]
     for gpu in (noted, found):
         again.release(gpu)
     assert played_control.running == []
@@ -221,30 +222,30 @@ def test_after_a_restart_it_is_taken_over_and_not_started_twice(
 
 @slow
 def test_what_nobody_noted_and_no_lease_has_is_ended(
-    mps: Mps, setup: MpsSettings, played_control: FakeMpsControl
+    mps: MpsMechanism, setup: MpsSettings, played_control: FakeMpsControl
 ) -> None:
     noted = prepared(mps, half(1))
     mps.prepare(half(2, "GPU-b"))
-    again = Mps(DeviceControl(), setup)
-    again.tidy()
+    again = MpsMechanism(DeviceControl(), setup)
+    again.end_unused()
     assert len(played_control.running) == 2, "nobody told it what leases have"
     again.adopt([noted])
-    again.tidy()
+    again.end_unused()
     assert [one.device_id for one in played_control.running] == ["GPU-a"]
     never_noted = half(3, "GPU-c")
     again.prepare(never_noted)
     again.release(never_noted)  # given back before the journal knew of it
     assert [one.device_id for one in played_control.running] == ["GPU-a"]
-    later = Mps(DeviceControl())  # a pool manager without MPS
+    later = MpsMechanism(DeviceControl())  # a pool manager without MPS
     later.adopt([noted])
-    assert later.lost(noted) is None
+    assert later.loss_reason(noted) is None
     later.release(noted)
     assert played_control.running == []
 
 
 @slow
 def test_one_that_does_not_come_up_is_given_up_and_leaves_nothing(
-    mps: Mps, setup: MpsSettings, played_control: FakeMpsControl, monkeypatch: pytest.MonkeyPatch
+    mps: MpsMechanism, setup: MpsSettings, played_control: FakeMpsControl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     played_control.plan("refuse")
     with pytest.raises(HostFault, match=r"ended as soon as it was started\. It said: .*told to refuse"):
@@ -265,7 +266,7 @@ def test_one_that_does_not_come_up_is_given_up_and_leaves_nothing(
 
 @slow
 def test_one_that_does_not_quit_is_ended(
-    mps: Mps, played_control: FakeMpsControl, monkeypatch: pytest.MonkeyPatch
+    mps: MpsMechanism, played_control: FakeMpsControl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mps_daemon, "QUIT_S", 0.5)
     played_control.plan("deaf")
@@ -278,7 +279,7 @@ def test_one_that_does_not_quit_is_ended(
 
 @slow
 def test_leases_of_one_that_is_killed_are_lost_and_the_next_gets_another(
-    mps: Mps, played_control: FakeMpsControl
+    mps: MpsMechanism, played_control: FakeMpsControl
 ) -> None:
     gpu, beside = prepared(mps, half(1)), prepared(mps, half(2))
     (daemon,) = played_control.running
@@ -288,7 +289,7 @@ def test_leases_of_one_that_is_killed_are_lost_and_the_next_gets_another(
     assert not mps.is_server(os.getpid())
     daemon.kill()
     for lost in (gpu, beside):
-        assert "has ended" in str(mps.lost(lost))
+        assert "has ended" in str(mps.loss_reason(lost))
     after = prepared(mps, half(3))
     assert after.driver_handle != gpu.driver_handle
     assert mps.env(after) != mps.env(gpu), "nobody of the old one gets to the new one"
@@ -297,24 +298,24 @@ def test_leases_of_one_that_is_killed_are_lost_and_the_next_gets_another(
     mps.release(beside)
     assert not daemon.folder.exists()
     wait_until(lambda: not alive(server), "its server was ended with it")
-    assert mps.lost(after) is None
+    assert mps.loss_reason(after) is None
     mps.release(after)
     assert played_control.running == []
 
 
 @slow
 def test_one_whose_folder_is_taken_away_is_lost_and_ended(
-    mps: Mps, setup: MpsSettings, played_control: FakeMpsControl
+    mps: MpsMechanism, setup: MpsSettings, played_control: FakeMpsControl
 ) -> None:
     gpu = prepared(mps, half(1))
     server = played_control.running[0].start_server()
     shutil.rmtree(setup.folder)
-    assert "cannot be found any more" in str(mps.lost(gpu))
+    assert "has ended or cannot be found" in str(mps.loss_reason(gpu))
     after = prepared(mps, half(2))
     assert len(played_control.running) == 2
-    again = Mps(DeviceControl(), setup)
+    again = MpsMechanism(DeviceControl(), setup)
     again.adopt([gpu, after])
-    again.tidy()
+    again.end_unused()
     again.release(gpu)
     wait_until(lambda: not alive(server), "its server is ended with it")
     assert [str(one.folder) for one in played_control.running] == [again.env(after)["CUDA_MPS_PIPE_DIRECTORY"]]
@@ -337,7 +338,7 @@ def test_each_user_has_one_of_his_own_that_runs_as_him(anybodys_folder: Path, mo
     played_control = FakeMpsControl(anybodys_folder / "bin", PYTHON)
     monkeypatch.setenv("PATH", f"{played_control.folder}{os.pathsep}{os.environ['PATH']}")
     folder = anybodys_folder / "mps"
-    mps = Mps(DeviceControl(), MpsSettings(folder, on=True, everybody=True))
+    mps = MpsMechanism(DeviceControl(), MpsSettings(folder, on=True, all_users=True))
     mine, his = prepared(mps, half(1)), prepared(mps, half(2, owner_uid=NOBODY))
     assert mine.driver_handle != his.driver_handle
     own, other = played_control.running
@@ -353,7 +354,7 @@ def test_each_user_has_one_of_his_own_that_runs_as_him(anybodys_folder: Path, mo
     finally:
         liar.kill()
         liar.wait()
-    again = Mps(DeviceControl(), MpsSettings(folder, on=True, everybody=True))
+    again = MpsMechanism(DeviceControl(), MpsSettings(folder, on=True, all_users=True))
     again.adopt([mine, half(2, owner_uid=NOBODY)])
     assert again.prepare(half(2, owner_uid=NOBODY)) == his.driver_handle
     for gpu in (mine, his):
@@ -367,14 +368,14 @@ def test_nvidias_own_program_serves_and_ends(tmp_path: Path) -> None:
     """Its daemon needs no GPU until a process comes to it."""
     if shutil.which(PROGRAM) is None:
         pytest.skip(f"{PROGRAM} is not installed")
-    mps = Mps(DeviceControl(), MpsSettings(folder_for(tmp_path / ("x" * 90) / "pool.sock"), on=True))
+    mps = MpsMechanism(DeviceControl(), MpsSettings(folder_for(tmp_path / ("x" * 90) / "pool.sock"), on=True))
     gpu = prepared(mps, half(1))
-    daemon = Daemon.read(gpu.driver_handle)
+    daemon = Daemon.parse(gpu.driver_handle)
     assert daemon is not None
     assert mps_daemon.find(Path(daemon.folder)) == daemon
     assert mps_daemon.ask(daemon.folder, "get_default_active_thread_percentage", 20).strip() == "100.0"
     assert "Unknown command" in mps_daemon.ask(daemon.folder, "nonsense", 20)
-    again = Mps(DeviceControl(), MpsSettings(folder_for(tmp_path / ("x" * 90) / "pool.sock"), on=True))
+    again = MpsMechanism(DeviceControl(), MpsSettings(folder_for(tmp_path / ("x" * 90) / "pool.sock"), on=True))
     again.adopt([half(1)])
     assert again.prepare(half(1)) == gpu.driver_handle
     again.release(gpu)

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from fastgpu_jupyter.errors import Conflict, NeedsRestart
-from fastgpu_jupyter.pool.devices.nvidia.mps_daemon import PROGRAM
+from fastgpu_jupyter.pool.devices.nvidia.mps.daemon import PROGRAM
 from fastgpu_jupyter.wire.client import PoolClient, new_token
 from tests.helpers import Kernel, KernelHelper, PoolProcess, fastgpu
 from tests.nvml.machine import FakeMachine

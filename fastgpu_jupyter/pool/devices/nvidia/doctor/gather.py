@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ....host.threads import call_with_timeout
-from ..mps_daemon import PROGRAM
+from ..mps.daemon import PROGRAM
 from ..scrub_worker import LIBRARY
 from . import nvml_facts
 from .facts import DeviceNode, NvidiaFacts, NvmlFacts

@@ -8,8 +8,7 @@ from typing import Any, TypeVar
 
 import pynvml
 
-from ...mechanisms.mps import missing
-from ..mps_facts import mps_facts
+from ..mps.requirements import find_obstacle, read_mps_facts
 from .facts import GpuFacts, NvmlFacts
 
 T = TypeVar("T")
@@ -60,7 +59,7 @@ def _gpu(index: int) -> GpuFacts:
         memory_limits=_knows_limits(handle),
         events=None if events is None else bool(events & pynvml.nvmlEventTypeXidCriticalError),
         gpm=bool(_try(lambda: pynvml.nvmlGpmQueryDeviceSupport(handle).isSupportedDevice)),
-        mps=missing(mps_facts(handle), index),
+        mps=find_obstacle(read_mps_facts(handle), index),
     )
 
 

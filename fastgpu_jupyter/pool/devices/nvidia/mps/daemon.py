@@ -1,13 +1,13 @@
-"""One MPS control daemon: started, found again, asked, and stopped.
+"""One MPS control daemon: start it, find it, send it commands, and end it.
 
 The program is NVIDIA's ``nvidia-cuda-mps-control``. Run with ``-f`` it serves in a folder, for as long as it holds a
-lock there; run without arguments it takes commands for the daemon of that folder. It says that a command failed only in
-what it writes: its exit status is 0 wherever there is a daemon.
+lock there; run without arguments it takes commands for the daemon of that folder. It reports that a command failed only
+in its output: its exit status is 0 wherever there is a daemon.
 
-A daemon serves the user that it runs as, and no other: where the pool manager is root, it starts each user's as that
-user, in a folder that only he may enter. It is a process group of its own, and no folder serves two of them one after
-the other, so a client of one that ended never finds another one. It outlives the pool manager, and is found again by
-what is in its environment (:data:`MARK`), which its clients do not have.
+A daemon serves the user that it runs as, and no other: a pool manager that runs as root starts each user's daemon as
+that user, in a folder that only the user may enter. A daemon is a process group of its own, and no folder serves two of
+them one after the other, so a client of a daemon that ended never finds another one. It outlives the pool manager,
+which finds it by a variable in its environment (:data:`MARK`) that its clients do not have.
 """
 
 from __future__ import annotations
@@ -15,25 +15,27 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
-import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ....errors import HostFault
-from ...host.process import read_proc_file
+from .....errors import HostFault
+from ....host.process import read_proc_file
+from ..env import visible_env
+from .processes import environ_of, kill_if, parent_of, pids, start_time
 
 PROGRAM = "nvidia-cuda-mps-control"
 #: Names the folder of a daemon in its environment, and in that of the servers that it starts.
 MARK = "FASTGPU_MPS"
-#: How long a daemon may take to serve, and to end. The pool gives a driver up after ten seconds.
+PIPE_DIRECTORY = "CUDA_MPS_PIPE_DIRECTORY"
+#: How long a daemon may take to answer, and to end. The pool gives a driver up after ten seconds.
 START_S = 5.0
 QUIT_S = 3.0
 POLL_S = 0.02
-#: What a socket's path may have, less the longest name that a daemon gives one.
+#: Longest path of a socket, less the longest name that a daemon gives one.
 PATH_MAX = 107 - len("/control_privileged")
 LOG = "control.log"
 
@@ -46,11 +48,16 @@ class Daemon(NamedTuple):
     folder: str
 
     @classmethod
-    def read(cls, text: str) -> Daemon | None:
-        """The one that ``str`` made that text of; ``None`` where it is of none."""
+    def parse(cls, text: str) -> Daemon | None:
+        """Return the daemon of which ``str`` gives that text; ``None`` where the text is of none."""
         pid, _, rest = text.partition(":")
-        start_time, _, folder = rest.partition(":")
-        return cls(int(pid), int(start_time), folder) if pid.isdigit() and start_time.isdigit() and folder else None
+        started, _, folder = rest.partition(":")
+        return cls(int(pid), int(started), folder) if pid.isdigit() and started.isdigit() and folder else None
+
+    @classmethod
+    def unknown(cls, folder: Path) -> Daemon:
+        """Return what stands for a daemon that may be in a folder."""
+        return cls(0, 0, str(folder))
 
     def __str__(self) -> str:
         return f"{self.pid}:{self.start_time}:{self.folder}"
@@ -58,7 +65,7 @@ class Daemon(NamedTuple):
     @property
     def runs(self) -> bool:
         """Whether it has not ended."""
-        return _start_time(self.pid) == self.start_time
+        return start_time(self.pid) == self.start_time
 
     @property
     def serves(self) -> bool:
@@ -67,32 +74,32 @@ class Daemon(NamedTuple):
 
 
 def program() -> str | None:
-    """Where the control program is, or ``None``."""
+    """Return the path of the control program, or ``None``."""
     return shutil.which(PROGRAM)
 
 
-class Starter:
-    """Starts daemons, and knows those that are children of this process: their ends must be taken note of."""
+class DaemonStarter:
+    """Starts daemons, and reaps those that are children of this process."""
 
     def __init__(self) -> None:
         self._children: set[int] = set()
 
     def start(self, folder: Path, device_id: str, owner_uid: int) -> Daemon:
-        """A daemon for processes of one user on one device, once it answers; in a folder that is not there yet.
+        """Start a daemon for processes of one user on one device, in a new folder, and return it once it answers.
 
-        Raises :class:`HostFault` where it does not, and leaves nothing behind then.
+        Raises :class:`HostFault` where it does not answer, and leaves nothing behind then.
         """
         command = program()
         if command is None:
             raise HostFault(f"{PROGRAM} was not found.")
-        environment = {**_environment(str(folder)), MARK: str(folder), "CUDA_VISIBLE_DEVICES": device_id}
+        env = {**_environment(str(folder)), MARK: str(folder), **visible_env([device_id])}
         try:
             folder.mkdir(mode=0o700)
             with (folder / LOG).open("xb") as log:
                 if owner_uid != os.geteuid():
                     os.chown(folder, owner_uid, -1)
                 child = subprocess.Popen(
-                    [command, "-f"], stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", env=environment,
+                    [command, "-f"], stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", env=env,
                     start_new_session=True, **_as(owner_uid),
                 )  # fmt: skip
         except (OSError, subprocess.SubprocessError) as error:
@@ -100,7 +107,7 @@ class Starter:
             raise HostFault(f"The MPS control daemon cannot be started in {folder} ({error}).") from error
         child.returncode = 0  # it is meant to outlive this object, and this process
         self._children.add(child.pid)
-        daemon = Daemon(child.pid, _start_time(child.pid) or 0, str(folder))
+        daemon = Daemon(child.pid, start_time(child.pid) or 0, str(folder))
         try:
             wait_until_it_answers(daemon)
         except HostFault:
@@ -110,7 +117,7 @@ class Starter:
         return daemon
 
     def reap(self) -> None:
-        """Take note of those that ended."""
+        """Reap the daemons that ended."""
         for pid in list(self._children):
             try:
                 ended, _ = os.waitpid(pid, os.WNOHANG)
@@ -121,22 +128,22 @@ class Starter:
 
 
 def wait_until_it_answers(daemon: Daemon) -> None:
-    """Raises :class:`HostFault` where it ends instead, or does not in :data:`START_S`."""
+    """Return once the daemon answers. Raises :class:`HostFault` where it ends instead, or takes too long."""
     deadline = time.monotonic() + START_S
     while daemon.runs:
         left_s = deadline - time.monotonic()
         if left_s <= 0:
-            raise HostFault(f"The MPS control daemon did not answer for {START_S:g} seconds.{_last_words(daemon)}")
+            raise HostFault(f"The MPS control daemon did not answer for {START_S:g} seconds.{_last_line(daemon)}")
         if (Path(daemon.folder) / "control").exists():
             with suppress(HostFault):
                 ask(daemon.folder, "get_server_list", left_s)
                 return
         time.sleep(POLL_S)
-    raise HostFault(f"The MPS control daemon ended as soon as it was started.{_last_words(daemon)}")
+    raise HostFault(f"The MPS control daemon ended as soon as it was started.{_last_line(daemon)}")
 
 
 def ask(folder: str, command: str, timeout_s: float) -> str:
-    """What the daemon of a folder answers. Raises :class:`HostFault` where there is none, or not in time."""
+    """Return the answer of a folder's daemon. Raises :class:`HostFault` where there is none, or not in time."""
     try:
         done: subprocess.CompletedProcess[str] = subprocess.run(
             [PROGRAM], input=f"{command}\n", env=_environment(folder), cwd="/",
@@ -153,9 +160,9 @@ def ask(folder: str, command: str, timeout_s: float) -> str:
 
 
 def end(daemon: Daemon, quit_s: float = QUIT_S) -> None:
-    """Have it quit, with its servers, for good; and remove its folder. Nothing where it is over already.
+    """End a daemon with its servers and remove its folder; do nothing where it has ended and is removed.
 
-    Raises :class:`HostFault` where something of it is there after all.
+    Raises :class:`HostFault` where a process of it remains.
     """
     deadline = time.monotonic() + quit_s
     if quit_s and daemon.runs:
@@ -163,50 +170,56 @@ def end(daemon: Daemon, quit_s: float = QUIT_S) -> None:
             ask(daemon.folder, "quit", quit_s)
         _wait(lambda: not daemon.runs, deadline - time.monotonic())
     for pid in [*_servers(daemon), *family(daemon.folder)]:
-        _kill(pid, lambda pid=pid: _is_of(pid, daemon.folder) or pid in _servers(daemon))  # type: ignore[misc]
-    _kill(daemon.pid, lambda: daemon.runs)  # whose folder may have been taken away
+        kill_if(pid, lambda pid=pid: _belongs_to(pid, daemon.folder) or pid in _servers(daemon))  # type: ignore[misc]
+    kill_if(daemon.pid, lambda: daemon.runs)  # its folder may have been removed
     if not _wait(lambda: not (daemon.runs or family(daemon.folder)), 1.0):
         raise HostFault(f"The MPS processes of {daemon.folder} do not end.")
     shutil.rmtree(daemon.folder, ignore_errors=True)
 
 
 def find(folder: Path) -> Daemon | None:
-    """The daemon that runs in a folder, whoever started it, or ``None``."""
+    """Return the daemon that runs in a folder, by whatever pool manager it was started, or ``None``."""
     for pid in family(str(folder)):
         with suppress(OSError):
-            if b"-f" in read_proc_file(f"/proc/{pid}/cmdline").split(b"\0"):  # its servers are told nothing
-                return Daemon(pid, _start_time(pid) or 0, str(folder))
+            if b"-f" in read_proc_file(f"/proc/{pid}/cmdline").split(b"\0"):  # its servers have no arguments
+                return Daemon(pid, start_time(pid) or 0, str(folder))
     return None
 
 
 def family(folder: str) -> list[int]:
-    """The processes of a daemon's folder: it, and its servers, its clients not."""
-    return [pid for pid in _pids() if _is_of(pid, folder)]
+    """Return the pids of a folder's daemon and its servers, without its clients."""
+    return [pid for pid in pids() if _belongs_to(pid, folder)]
 
 
-def is_seen_by(pid: int, daemon: Daemon) -> bool:
-    """Whether a process finds the daemon's folder where it is told: one in a container may not."""
+def is_visible_to(pid: int, daemon: Daemon) -> bool:
+    """Return whether a process finds the daemon's folder at its path: one in a container may not."""
     try:
         os.stat(f"/proc/{pid}/root{daemon.folder}/control")  # noqa: PTH116 (a Path would hide why not)
     except FileNotFoundError:
-        return _start_time(pid) is None
+        return start_time(pid) is None
     except OSError:
-        pass  # nobody may look
+        pass  # this process may not look
     return True
 
 
 def _servers(daemon: Daemon) -> list[int]:
-    return [pid for pid in _pids() if parent_of(pid) == daemon.pid] if daemon.runs else []
+    return [pid for pid in pids() if parent_of(pid) == daemon.pid] if daemon.runs else []
 
 
-def parent_of(pid: int) -> int | None:
-    """The process that started another one; ``None`` where that has ended."""
-    fields = _stat(pid)
-    return None if fields is None else int(fields[1])
+def _belongs_to(pid: int, folder: str) -> bool:
+    """Return whether a process has the folder's mark; the mark of a process of another user than the folder's does
+    not count.
+    """
+    if f"{MARK}={folder}".encode() not in environ_of(pid) or start_time(pid) is None:
+        return False
+    try:
+        return Path(f"/proc/{pid}").stat().st_uid == Path(folder).stat().st_uid
+    except OSError:
+        return False
 
 
 def _as(uid: int) -> dict[str, Any]:
-    """How a process is started as that user; by its number, as its name may have gone."""
+    """Return the arguments that start a process as that user; by number, as the user's name may have been removed."""
     if uid == os.geteuid():
         return {}
     try:
@@ -217,37 +230,13 @@ def _as(uid: int) -> dict[str, Any]:
 
 
 def _environment(folder: str) -> dict[str, str]:
-    """Nothing of this process's but where programs and libraries are: the user may read it."""
+    """Return where programs and libraries are, and nothing else of this process's: the user may read it."""
     ours = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
-    return {**ours, "CUDA_MPS_PIPE_DIRECTORY": folder, "CUDA_MPS_LOG_DIRECTORY": folder}
+    return {**ours, PIPE_DIRECTORY: folder, "CUDA_MPS_LOG_DIRECTORY": folder}
 
 
-def _is_of(pid: int, folder: str) -> bool:
-    """Whether a process says so; one of another user than the folder's is not believed."""
-    if f"{MARK}={folder}".encode() not in _environ(pid) or _start_time(pid) is None:
-        return False
-    try:
-        return Path(f"/proc/{pid}").stat().st_uid == Path(folder).stat().st_uid
-    except OSError:
-        return False
-
-
-def _kill(pid: int, is_it: Callable[[], bool]) -> None:
-    """End exactly that process, if it still is what it was."""
-    try:
-        pidfd = os.pidfd_open(pid)
-    except OSError:
-        return
-    try:
-        if is_it():  # whose number cannot pass to another one while we look
-            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-    except OSError:
-        pass
-    finally:
-        os.close(pidfd)
-
-
-def _last_words(daemon: Daemon) -> str:
+def _last_line(daemon: Daemon) -> str:
+    """Return the last line of a daemon's log as a sentence."""
     with suppress(OSError):
         lines = (Path(daemon.folder) / LOG).read_text(errors="replace").split("\n")
         said = next((line.strip() for line in reversed(lines) if line.strip()), "")
@@ -262,28 +251,3 @@ def _wait(condition: Callable[[], bool], timeout_s: float) -> bool:
             return False
         time.sleep(POLL_S)
     return True
-
-
-def _pids() -> Iterator[int]:
-    return (int(name) for name in os.listdir("/proc") if name.isdigit())  # noqa: PTH208 (there are thousands)
-
-
-def _environ(pid: int) -> list[bytes]:
-    try:
-        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-    except OSError:
-        return []
-
-
-def _start_time(pid: int) -> int | None:
-    """When a process started; ``None`` where it has ended."""
-    fields = _stat(pid)
-    return None if fields is None or fields[0] in "ZX" else int(fields[19])
-
-
-def _stat(pid: int) -> list[str] | None:
-    """The fields of /proc/PID/stat from the state on."""
-    try:
-        return read_proc_file(f"/proc/{pid}/stat").decode(errors="replace").rpartition(")")[2].split()
-    except OSError:
-        return None
