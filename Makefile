@@ -25,8 +25,8 @@ SIMULATE ?= 2xA100-80GB
 ARGS ?=
 #: Passed on to pytest.
 TESTS ?=
-#: How many tests run side by side.
-WORKERS ?= 2
+#: How many tests run side by side: more than two processors, as many tests wait for processes.
+WORKERS ?= 3
 #: Requirements that test-versions installs besides, such as "torch jax".
 FRAMEWORKS ?=
 
@@ -127,7 +127,7 @@ test: browser lint
 	$(call step,'Tests: TypeScript')
 	cd labextension && npm run --silent test
 	$(call step,'Tests: Python and the browser')
-	FASTGPU_CHROMIUM=$$(.ci/chromium) $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(TESTS)
+	FASTGPU_CHROMIUM=$$(.ci/chromium) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(TESTS)
 
 test-quick: .make/needs-dev .make/installed
 	$(BIN)/python -m pytest -m 'not slow and not browser and not gpu' $(TESTS)

@@ -18,6 +18,7 @@ from typing import Any
 import hypothesis
 import pytest
 
+from tests.compiled import session_compiler
 from tests.crash.mutations.sampling import sample_seed
 from tests.helpers import KernelHelper, PoolProcess, ServerProcess
 from tests.libcuda.stub import CudaStub
@@ -32,6 +33,16 @@ hypothesis.settings.register_profile("no-shrinking", phases=[hypothesis.Phase.ge
 def pytest_report_header() -> str:
     """Show which mutations this run draws."""
     return f"mutations: drawn by FASTGPU_MUTATIONS_SEED={sample_seed()}"
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run modules with slow tests first, those with browsers before all: a long test must not begin as the last one."""
+    ranks: dict[Path, int] = {}
+    for item in items:
+        rank = 0 if item.get_closest_marker("browser") else 1 if item.get_closest_marker("slow") else 2
+        ranks[item.path] = min(rank, ranks.get(item.path, rank))
+    items.sort(key=lambda item: ranks[item.path])
 
 
 #: So many more descriptors than at its start a process of tests may have at its end: what libraries keep once loaded.
@@ -128,10 +139,7 @@ def jupyter(isolated: Path, installed: None) -> Iterator[ServerProcess]:
 @pytest.fixture(scope="session")
 def nvml_stub(tmp_path_factory: pytest.TempPathFactory) -> Stub:
     """A ``libnvidia-ml.so.1`` for processes that are to see the GPUs of a :class:`FakeMachine`."""
-    compiler = shutil.which("cc") or shutil.which("gcc")
-    if compiler is None:
-        pytest.skip("a C compiler is needed to build the stub of libnvidia-ml.so.1")
-    return Stub(compiler, tmp_path_factory.mktemp("nvml"))
+    return Stub(session_compiler(tmp_path_factory))
 
 
 @pytest.fixture
@@ -167,7 +175,4 @@ def use_machine(
 @pytest.fixture(scope="session")
 def cuda_stub(tmp_path_factory: pytest.TempPathFactory) -> CudaStub:
     """A ``libcuda.so.1`` for processes that are to have memory on GPUs that exist only in files."""
-    compiler = shutil.which("cc") or shutil.which("gcc")
-    if compiler is None:
-        pytest.skip("a C compiler is needed to build the stub of libcuda.so.1")
-    return CudaStub(compiler, tmp_path_factory.mktemp("libcuda"))
+    return CudaStub(session_compiler(tmp_path_factory), tmp_path_factory.mktemp("libcuda"))

@@ -45,6 +45,7 @@ sys.path[:0] = [str(ROOT)]
 from fastgpu_jupyter.errors import FastGPUError
 from fastgpu_jupyter.wire import unixsocket
 from fastgpu_jupyter.wire.client import PoolClient, new_token
+from tests.compiled import Compiler
 from tests.nvml.machine import FakeMachine
 from tests.nvml.stub import Stub
 from tests.views import device_of
@@ -173,7 +174,7 @@ def measure(gpus: int, leases: int, seconds: float) -> dict[str, Any]:
             (folder / part).mkdir(mode=0o700)
         machine = FakeMachine(folder / "nvml", f"{gpus}xA100-SXM4-80GB")
         stack.callback(machine.close)
-        environment = Stub(compiler, folder).environment(machine)
+        environment = Stub(Compiler(compiler, folder)).environment(machine)
         path = folder / "run" / "pool.sock"
         settings = [f"--FastGPUPool.state_dir={folder / 'state'}", f"--FastGPUPool.socket_path={path}"]
         command = ["-m", "fastgpu_jupyter", "pool", *settings, "--FastGPUPool.simulate="]

@@ -25,6 +25,7 @@ from fastgpu_jupyter.pool.loop.recovery import recover
 from fastgpu_jupyter.pool.monitors.inventory import DriverAtStartup
 from fastgpu_jupyter.wire.client import new_token
 from fastgpu_jupyter.wire.locate import user_state_dir
+from tests.compiled import session_compiler
 from tests.crash import power
 from tests.helpers import PoolProcess
 
@@ -37,13 +38,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300 + CUTS // 5)]
 @pytest.fixture(scope="session")
 def recorder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The library that writes down what a process does to its files."""
-    compiler = shutil.which("cc") or shutil.which("gcc")
-    if compiler is None:
-        pytest.skip("a C compiler is needed to see which writes are synced")
-    library = tmp_path_factory.mktemp("power") / "power_cut.so"
+    name = "power_cut.so"
     source = Path(__file__).with_name("power_cut.c")
-    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", library, source, "-ldl", "-lpthread"], check=True)
-    return library
+    flags = ("-fvisibility=default", "-ldl", "-lpthread")
+    return session_compiler(tmp_path_factory).library("power", name, [source], *flags) / name
 
 
 def recorded(recorder: Path, folder: Path, log: Path) -> dict[str, str]:
@@ -128,7 +126,7 @@ from pathlib import Path
 from fastgpu_jupyter.core.model.entities import EndReason, Instant
 from fastgpu_jupyter.pool.journal.release_log import PreallocatedReleaseLog, Release
 from tests.crash import power
-release_log = PreallocatedReleaseLog(Path(sys.argv[1]) / "releases.preallocated")
+release_log = PreallocatedReleaseLog(Path(sys.argv[1]) / "releases.release_log")
 for number in range(20):
     release_log.note(Release(f"lease-{number}", EndReason.RELEASED, Instant(number, number)))
     power.tell(Path(sys.argv[2]), f"lease-{number}")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
-import subprocess
 from pathlib import Path
+
+from tests.compiled import Compiler
 
 _HERE = Path(__file__).parent
 _NAME = "libcuda.so.1"
@@ -69,22 +70,10 @@ class FakeMemory:
 
 
 class CudaStub:
-    """The library, compiled into ``folder``; memory is in ``folder/memory``."""
+    """The library, in ``folder``; the memory of its devices is in ``memory_folder``."""
 
-    def __init__(self, compiler: str, folder: Path) -> None:
-        self.folder, self.memory_folder = folder, folder / "memory"
-        self.memory_folder.mkdir()
-        command = [
-            compiler,
-            "-shared",
-            "-fPIC",
-            "-O1",
-            "-Wall",
-            "-Wextra",
-            "-fvisibility=hidden",
-            str(_HERE / "stub.c"),
-        ]
-        subprocess.run([*command, "-o", str(folder / _NAME), f"-Wl,-soname,{_NAME}"], check=True)
+    def __init__(self, compiler: Compiler, memory_folder: Path) -> None:
+        self.folder, self.memory_folder = compiler.library("libcuda", _NAME, [_HERE / "stub.c"]), memory_folder
 
     def memory(self, uuid: str) -> FakeMemory:
         """A device of that name, with memory in which nothing was ever written."""

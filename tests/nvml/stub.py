@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tests.compiled import Compiler
 from tests.nvml.machine import FakeMachine
 
 _HERE = Path(__file__).parent
@@ -18,25 +19,19 @@ _VARIABLE = "FASTGPU_FAKE_NVML_STATE"
 
 
 class Stub:
-    """The library, compiled into ``folder``; ``old_folder`` has one that lacks what drivers before R520 lack."""
+    """The library, in ``folder``; ``old_folder`` has one that lacks what drivers before R520 lack."""
 
-    def __init__(self, compiler: str, folder: Path) -> None:
+    def __init__(self, compiler: Compiler) -> None:
         self._compiler = compiler
-        self.folder = self._built(folder / "new")
-        self._old = folder / "old"
+        self.folder = self._built("nvml")
 
     @functools.cached_property
     def old_folder(self) -> Path:
         """Built when it is first asked for."""
-        return self._built(self._old, "-DOLD_DRIVER")
+        return self._built("nvml-old", "-DOLD_DRIVER")
 
-    def _built(self, target: Path, *flags: str) -> Path:
-        target.mkdir()
-        command = [self._compiler, "-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-fvisibility=hidden", *flags]
-        sources = map(str, sorted(_HERE.glob("*.c")))
-        library = ["-o", str(target / _NAME), f"-Wl,-soname,{_NAME}", "-lpthread"]
-        subprocess.run([*command, *sources, *library], check=True)
-        return target
+    def _built(self, folder: str, *flags: str) -> Path:
+        return self._compiler.library(folder, _NAME, sorted(_HERE.glob("*.c")), *flags, "-lpthread")
 
     def environment(self, machine: FakeMachine) -> dict[str, str]:
         """What a process needs in its environment, from its start on, to see ``machine``."""
