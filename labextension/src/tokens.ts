@@ -7,7 +7,8 @@ import type { IDisposable } from '@lumino/disposable';
 import type { ISignal } from '@lumino/signaling';
 
 import type { LeaseView } from './generated/api';
-import type { Connection, IPoolState, LeaseAction } from './leases/lease';
+import type { LeaseAction } from './leases/actions';
+import type { Connection, IPoolState } from './leases/lease';
 
 /** The page's model of the pool. */
 export interface ILeaseManager extends IDisposable {

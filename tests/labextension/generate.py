@@ -63,7 +63,7 @@ def lifecycle() -> str:
         for state in LeaseState
     }
     groups = "".join(
-        f"\nexport const {name}: ReadonlySet<LeaseState> = new Set<LeaseState>("
+        f"\nexport const {name}: ReadonlySet<LeaseState> = /* @__PURE__ */ new Set<LeaseState>("
         f"{_literal([state.value for state in LeaseState if state in states])});\n"
         for name, states in GROUPS.items()
     )

@@ -16,26 +16,26 @@ export const TRANSITIONS: Readonly<Record<LeaseState, ReadonlyArray<LeaseState>>
   ended: []
 };
 
-export const HOLDING_CAPACITY: ReadonlySet<LeaseState> = new Set<LeaseState>(['preparing', 'active', 'parking', 'resuming', 'draining']);
+export const HOLDING_CAPACITY: ReadonlySet<LeaseState> = /* @__PURE__ */ new Set<LeaseState>(['preparing', 'active', 'parking', 'resuming', 'draining']);
 
-export const RELEASING_CAPACITY: ReadonlySet<LeaseState> = new Set<LeaseState>(['parking', 'draining']);
+export const RELEASING_CAPACITY: ReadonlySet<LeaseState> = /* @__PURE__ */ new Set<LeaseState>(['parking', 'draining']);
 
-export const WITHOUT_CAPACITY: ReadonlySet<LeaseState> = new Set<LeaseState>(['waiting', 'parked']);
+export const WITHOUT_CAPACITY: ReadonlySet<LeaseState> = /* @__PURE__ */ new Set<LeaseState>(['waiting', 'parked']);
 
-export const OVER: ReadonlySet<LeaseState> = new Set<LeaseState>(['draining', 'ended']);
+export const OVER: ReadonlySet<LeaseState> = /* @__PURE__ */ new Set<LeaseState>(['draining', 'ended']);
 
-export const LIVE: ReadonlySet<LeaseState> = new Set<LeaseState>(['waiting', 'preparing', 'active', 'parking', 'parked', 'resuming']);
+export const LIVE: ReadonlySet<LeaseState> = /* @__PURE__ */ new Set<LeaseState>(['waiting', 'preparing', 'active', 'parking', 'parked', 'resuming']);
 
-export const EXPOSED_TO_FAULTS: ReadonlySet<LeaseState> = new Set<LeaseState>(['preparing', 'active', 'parking', 'resuming']);
+export const EXPOSED_TO_FAULTS: ReadonlySet<LeaseState> = /* @__PURE__ */ new Set<LeaseState>(['preparing', 'active', 'parking', 'resuming']);
 
-export const BECOMING_ACTIVE: ReadonlySet<LeaseState> = new Set<LeaseState>(['preparing', 'resuming']);
+export const BECOMING_ACTIVE: ReadonlySet<LeaseState> = /* @__PURE__ */ new Set<LeaseState>(['preparing', 'resuming']);
 
-export const BLOCKING_CELLS: ReadonlySet<LeaseState> = new Set<LeaseState>(['waiting', 'preparing', 'parking', 'parked', 'resuming']);
+export const BLOCKING_CELLS: ReadonlySet<LeaseState> = /* @__PURE__ */ new Set<LeaseState>(['waiting', 'preparing', 'parking', 'parked', 'resuming']);
 
-export const PARKED_OR_PARKING: ReadonlySet<LeaseState> = new Set<LeaseState>(['parking', 'parked']);
+export const PARKED_OR_PARKING: ReadonlySet<LeaseState> = /* @__PURE__ */ new Set<LeaseState>(['parking', 'parked']);
 
-export const RETURNING: ReadonlySet<LeaseState> = new Set<LeaseState>(['waiting', 'resuming']);
+export const RETURNING: ReadonlySet<LeaseState> = /* @__PURE__ */ new Set<LeaseState>(['waiting', 'resuming']);
 
-export const PARKED_OR_RETURNING: ReadonlySet<LeaseState> = new Set<LeaseState>(['waiting', 'parking', 'parked', 'resuming']);
+export const PARKED_OR_RETURNING: ReadonlySet<LeaseState> = /* @__PURE__ */ new Set<LeaseState>(['waiting', 'parking', 'parked', 'resuming']);
 
-export const HAVING_PARKED_MEMORY: ReadonlySet<LeaseState> = new Set<LeaseState>(['parking', 'parked', 'resuming']);
+export const HAVING_PARKED_MEMORY: ReadonlySet<LeaseState> = /* @__PURE__ */ new Set<LeaseState>(['parking', 'parked', 'resuming']);

@@ -87,33 +87,6 @@ export function isPinned(lease: LeaseView): boolean {
   return lease.parking.retention === 'hold';
 }
 
-/** The actions that a user can request, in addition to the release. */
-export const LEASE_ACTIONS = ['migrate', 'park', 'resume', 'pin', 'unpin'] as const;
-
-export type LeaseAction = (typeof LEASE_ACTIONS)[number];
-
-/** Return whether an action is available in the lease's state. */
-export function isActionAvailable(lease: LeaseView, action: LeaseAction): boolean {
-  switch (action) {
-    case 'migrate':
-      return (
-        lease.state === 'active' &&
-        (lease.health.migration === 'live' || lease.health.migration === 'restart')
-      );
-    case 'park':
-      return lease.state === 'active' && lease.parking.parkable;
-    case 'resume':
-      return lease.state === 'parked';
-    case 'pin':
-      // A lease that cannot be parked is never parked while idle, so pinning it would have no effect.
-      return (
-        !isPinned(lease) && isReleasable(lease) && (lease.parking.parkable || isParkedOrReturning(lease))
-      );
-    case 'unpin':
-      return isPinned(lease) && isReleasable(lease);
-  }
-}
-
 /** Return the open lease of a kernel, or else the one requested last; null if it has none. */
 export function leaseOfKernel(
   leases: ReadonlyArray<LeaseView>,

@@ -11,7 +11,8 @@ import { Signal } from '@lumino/signaling';
 
 import type { ILeaseManager } from '../tokens';
 import type { LeaseView } from '../generated/api';
-import type { LeaseAction, Connection, IPoolState, StreamMessage } from './lease';
+import type { LeaseAction } from './actions';
+import type { Connection, IPoolState, StreamMessage } from './lease';
 import { EMPTY_STATE, reduce } from './reduce';
 import type { ILeaseAPI } from './restapi';
 import { FastGPUError } from './restapi';

@@ -9,8 +9,10 @@ import { URLExt } from '@jupyterlab/coreutils';
 import { ServerConnection } from '@jupyterlab/services';
 
 import type { HistoryView, LeaseView, QuotaView } from '../generated/api';
+import type { LeaseAction } from './actions';
+import { LEASE_ACTIONS } from './actions';
 import type { IHistorySubject, Resolution } from './history';
-import type { FailureReason, LeaseAction, StreamMessage } from './lease';
+import type { FailureReason, StreamMessage } from './lease';
 import type { IQuotaAPI } from './quota';
 import { EventStreamParser } from './stream';
 import { readErrorMessage, readHistory, readLease, readMessage, readQuota } from './validate';
@@ -45,15 +47,6 @@ export interface ILeaseAPI {
   /** Request an action on a lease. */
   requestAction(leaseId: string, action: LeaseAction): Promise<LeaseView>;
 }
-
-/** The path and the body of the request for each action. */
-const ACTION_REQUESTS: Readonly<Record<LeaseAction, { readonly path: string; readonly body: object }>> = {
-  migrate: { path: 'migrate', body: {} },
-  park: { path: 'park', body: {} },
-  resume: { path: 'resume', body: {} },
-  pin: { path: 'pin', body: { pinned: true } },
-  unpin: { path: 'pin', body: { pinned: false } }
-};
 
 /** The client that sends real requests. */
 export class LeaseAPI implements ILeaseAPI, IQuotaAPI {
@@ -106,7 +99,7 @@ export class LeaseAPI implements ILeaseAPI, IQuotaAPI {
   }
 
   requestAction(leaseId: string, action: LeaseAction): Promise<LeaseView> {
-    const { path, body } = ACTION_REQUESTS[action];
+    const { path, body } = LEASE_ACTIONS[action];
     return this._requestLease(`leases/${encodeURIComponent(leaseId)}/${path}`, {
       method: 'POST',
       body: JSON.stringify(body)

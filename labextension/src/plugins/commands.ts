@@ -1,4 +1,4 @@
-/** The commands: refresh; release (with a confirmation), park, resume, migrate and pin a lease; open its notebook. */
+/** Adds the commands: refresh, release (with a confirmation), the actions of a lease, and open its notebook. */
 
 import type { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { Dialog, ICommandPalette, showDialog, showErrorMessage } from '@jupyterlab/apputils';
@@ -8,9 +8,10 @@ import type { ReadonlyPartialJSONObject } from '@lumino/coreutils';
 
 import { CommandIDs } from '../commands';
 import type { LeaseView } from '../generated/api';
-import type { LeaseAction } from '../leases/lease';
-import { isActionAvailable, isPinned, isReleasable } from '../leases/lease';
-import { actionTexts, notebookName, releaseDialogTexts } from '../texts/lease';
+import type { LeaseAction } from '../leases/actions';
+import { LEASE_ACTION_NAMES, LEASE_ACTIONS } from '../leases/actions';
+import { isReleasable } from '../leases/lease';
+import { notebookName, releaseDialogTexts } from '../texts/lease';
 import { ICurrentLease, ILeaseManager, TRANSLATION_DOMAIN } from '../tokens';
 
 export const commandsPlugin: JupyterFrontEndPlugin<void> = {
@@ -107,70 +108,63 @@ export const commandsPlugin: JupyterFrontEndPlugin<void> = {
       }
     });
 
-    const canRequest = (lease: LeaseView | null, action: LeaseAction): boolean =>
-      lease !== null &&
-      isActionAvailable(lease, action) &&
-      !manager.pendingActions.has(lease.id) &&
-      manager.connection.kind === 'connected';
-
-    const request = async (lease: LeaseView | null, action: LeaseAction): Promise<void> => {
-      if (lease === null) {
-        return;
+    /** Return the action of a command that can be requested now; null if there is none. */
+    const requestable = (
+      lease: LeaseView | null,
+      actions: ReadonlyArray<LeaseAction>
+    ): LeaseAction | null => {
+      if (
+        lease === null ||
+        manager.pendingActions.has(lease.id) ||
+        manager.connection.kind !== 'connected'
+      ) {
+        return null;
       }
+      return actions.find(action => LEASE_ACTIONS[action].isAvailable(lease)) ?? null;
+    };
+
+    const request = async (lease: LeaseView, action: LeaseAction): Promise<void> => {
       try {
         await manager.requestAction(lease.id, action);
       } catch (reason) {
         await showErrorMessage(
-          actionTexts(action, notebookName(lease.holder, trans), trans).failed,
+          LEASE_ACTIONS[action].texts(notebookName(lease.holder, trans), trans).failed,
           reason instanceof Error ? reason.message : String(reason)
         );
       }
     };
 
-    commands.addCommand(CommandIDs.parkLease, {
-      label: trans.__('Park GPU'),
-      caption: trans.__('Make the GPU of this notebook available to others until its next cell; nothing is lost'),
-      describedBy,
-      isEnabled: args => canRequest(target(args), 'park'),
-      execute: args => request(target(args), 'park')
-    });
-
-    commands.addCommand(CommandIDs.resumeLease, {
-      label: trans.__('Resume GPU'),
-      caption: trans.__('Request a GPU for this parked notebook without running a cell'),
-      describedBy,
-      isEnabled: args => canRequest(target(args), 'resume'),
-      execute: args => request(target(args), 'resume')
-    });
-
-    commands.addCommand(CommandIDs.migrateLease, {
-      label: trans.__('Migrate to Another GPU'),
-      caption: trans.__('Migrate this notebook from its GPU, which is unhealthy or drained, to another one'),
-      describedBy,
-      isEnabled: args => canRequest(target(args), 'migrate'),
-      // Rarely available, so menus show it only when it is.
-      isVisible: args => canRequest(target(args), 'migrate'),
-      execute: args => request(target(args), 'migrate')
-    });
-
-    const pinAction = (lease: LeaseView | null): LeaseAction =>
-      lease !== null && isPinned(lease) ? 'unpin' : 'pin';
-
-    commands.addCommand(CommandIDs.togglePin, {
-      label: trans.__('Pin GPU'),
-      caption: trans.__('Keep the GPU of this notebook while no cell runs; its time is billed'),
-      describedBy,
-      isToggleable: true,
-      isToggled: args => pinAction(target(args)) === 'unpin',
-      isEnabled: args => {
-        const lease = target(args);
-        return canRequest(lease, pinAction(lease));
-      },
-      execute: args => {
-        const lease = target(args);
-        return request(lease, pinAction(lease));
-      }
-    });
+    const actionCommands = new Map<string, LeaseAction[]>();
+    for (const action of LEASE_ACTION_NAMES) {
+      const { id } = LEASE_ACTIONS[action].command(trans);
+      actionCommands.set(id, [...(actionCommands.get(id) ?? []), action]);
+    }
+    for (const [id, actions] of actionCommands) {
+      const { command, isRare } = LEASE_ACTIONS[actions[0]];
+      const { label, caption } = command(trans);
+      const isEnabled = (args: ReadonlyPartialJSONObject) =>
+        requestable(target(args), actions) !== null;
+      commands.addCommand(id, {
+        label,
+        caption,
+        describedBy,
+        // The second action of a command reverses the first.
+        isToggleable: actions.length > 1,
+        isToggled: args => {
+          const lease = target(args);
+          return actions.length > 1 && lease !== null && LEASE_ACTIONS[actions[1]].isAvailable(lease);
+        },
+        isEnabled,
+        isVisible: args => !isRare || isEnabled(args),
+        execute: async args => {
+          const lease = target(args);
+          const action = requestable(lease, actions);
+          if (lease !== null && action !== null) {
+            await request(lease, action);
+          }
+        }
+      });
+    }
 
     commands.addCommand(CommandIDs.openNotebook, {
       label: trans.__('Open the Notebook of a GPU Lease'),
@@ -190,13 +184,7 @@ export const commandsPlugin: JupyterFrontEndPlugin<void> = {
     });
 
     // The palette and the menus update a command only after a notification.
-    const leaseCommands = [
-      CommandIDs.parkLease,
-      CommandIDs.resumeLease,
-      CommandIDs.migrateLease,
-      CommandIDs.togglePin,
-      CommandIDs.releaseLease
-    ];
+    const leaseCommands = [...actionCommands.keys(), CommandIDs.releaseLease];
     const commandState = (id: string) => `${commands.isEnabled(id)} ${commands.isToggled(id)}`;
     const states = new Map(leaseCommands.map(id => [id, commandState(id)]));
     const notifyChanges = () => {

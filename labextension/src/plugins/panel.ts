@@ -6,8 +6,9 @@ import { ICommandPalette } from '@jupyterlab/apputils';
 import { ISettingRegistry } from '@jupyterlab/settingregistry';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 
-import { actionCommand, CommandIDs } from '../commands';
+import { CommandIDs } from '../commands';
 import { fastgpuIcon } from '../icon';
+import { LEASE_ACTIONS } from '../leases/actions';
 import { QuotaModel } from '../leases/quota';
 import { LeaseAPI } from '../leases/restapi';
 import { ICurrentLease, ILeaseManager, TRANSLATION_DOMAIN } from '../tokens';
@@ -49,7 +50,7 @@ export const panelPlugin: JupyterFrontEndPlugin<void> = {
         void commands.execute(CommandIDs.releaseLease, { leaseId: lease.id });
       },
       onAction: (lease, action) => {
-        void commands.execute(actionCommand(action), { leaseId: lease.id });
+        void commands.execute(LEASE_ACTIONS[action].command(trans).id, { leaseId: lease.id });
       },
       onLoadHistory: (subject, resolution, since) => api.history(subject, resolution, since),
       onOpenNotebook: lease => {

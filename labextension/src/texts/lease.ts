@@ -1,5 +1,5 @@
 /**
- * Sentences about a lease: its state, the reasons of its changes, and the actions that a user can request.
+ * Sentences about a lease: its state, the reasons of its changes, its quota and its release.
  *
  * All functions are pure and take the translator's bundle, so that every string can be translated.
  */
@@ -18,7 +18,6 @@ import {
 import { messageText } from './message';
 import type { LeaseView } from '../generated/api';
 import type { LeaseState } from '../generated/lifecycle';
-import type { LeaseAction } from '../leases/lease';
 import { isParkedOrReturning, isOpen, isPinned } from '../leases/lease';
 import type { IEntitlement } from '../leases/quota';
 
@@ -95,62 +94,6 @@ export function activityNotes(
   }
   const activity = lease.usage.busy ? trans.__('running a cell') : trans.__('idle for %1', idleFor);
   return isPinned(lease) ? [trans.__('pinned'), activity] : [activity];
-}
-
-/** Return the texts of an action: its button, its accessible name, its description and the title of its failure. */
-export function actionTexts(
-  action: LeaseAction,
-  name: string,
-  trans: TranslationBundle
-): {
-  readonly label: string;
-  readonly aria: string;
-  readonly title: string;
-  readonly failed: string;
-} {
-  switch (action) {
-    case 'migrate':
-      return {
-        label: trans.__('Migrate'),
-        aria: trans.__('Migrate %1 to another GPU', name),
-        title: trans.__(
-          'Migrate the lease from this GPU, which is unhealthy or drained, to another one. If its memory cannot be migrated, this happens when the kernel restarts, and the contents of GPU memory are lost.'
-        ),
-        failed: trans.__('The lease was not migrated')
-      };
-    case 'park':
-      return {
-        label: trans.__('Park'),
-        aria: trans.__('Park the GPU of %1', name),
-        title: trans.__(
-          'Make the GPU available to others until the next cell runs. Variables and GPU memory are preserved; parked time is not billed.'
-        ),
-        failed: trans.__('The GPU was not parked')
-      };
-    case 'resume':
-      return {
-        label: trans.__('Resume'),
-        aria: trans.__('Resume the GPU of %1', name),
-        title: trans.__('Request a GPU again without running a cell.'),
-        failed: trans.__('The GPU was not requested')
-      };
-    case 'pin':
-      return {
-        label: trans.__('Pin'),
-        aria: trans.__('Pin the GPU of %1', name),
-        title: trans.__(
-          'Keep the GPU while no cell runs: an idle lease is not parked for others, and its time is billed.'
-        ),
-        failed: trans.__('The GPU was not pinned')
-      };
-    case 'unpin':
-      return {
-        label: trans.__('Unpin'),
-        aria: trans.__('Unpin the GPU of %1', name),
-        title: trans.__('Allow the GPU to be parked for others while no cell runs.'),
-        failed: trans.__('The GPU was not unpinned')
-      };
-  }
 }
 
 /** Return why a lease ended, as a sentence. */

@@ -5,13 +5,10 @@
 import * as React from 'react';
 
 import type { LeaseView } from '../generated/api';
-import type { IPoolState, LeaseAction } from '../leases/lease';
-import {
-  isActionAvailable,
-  isParkedOrReturning,
-  isReleasable,
-  LEASE_ACTIONS
-} from '../leases/lease';
+import type { LeaseAction } from '../leases/actions';
+import { availableActions, LEASE_ACTIONS } from '../leases/actions';
+import type { IPoolState } from '../leases/lease';
+import { isParkedOrReturning, isReleasable } from '../leases/lease';
 import {
   formatDuration,
   formatMemory,
@@ -21,7 +18,6 @@ import {
   shortModel
 } from '../texts/format';
 import {
-  actionTexts,
   activityNotes,
   leaseNotes,
   mechanismName,
@@ -174,8 +170,8 @@ function ActionButtons(
   const isPending = props.pendingActions.has(lease.id);
   return (
     <>
-      {LEASE_ACTIONS.filter(action => isActionAvailable(lease, action)).map(action => {
-        const { label, aria, title } = actionTexts(action, name, trans);
+      {availableActions(lease).map(action => {
+        const { label, aria, title } = LEASE_ACTIONS[action].texts(name, trans);
         return (
           <button
             key={action}

@@ -2,10 +2,8 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 
 import {
-  isActionAvailable,
   isGranting,
   isParkedOrReturning,
-  LEASE_ACTIONS,
   leaseOfKernel
 } from '../../src/leases/lease';
 import { device, lease, parkedFor } from '../samples';
@@ -20,24 +18,6 @@ test('isParkedOrReturning: from parking until active again', () => {
     assert.ok(!isParked({ state }));
   }
   assert.ok(!isParked({ state: 'active', parking: parkedFor('idle') }));
-});
-
-test('isActionAvailable: depends on state, retention, parkable and move', () => {
-  const can = (changes: Parameters<typeof lease>[0]) =>
-    LEASE_ACTIONS.filter(change => isActionAvailable(lease(changes), change));
-  assert.deepEqual(can({}), ['park', 'pin']);
-  assert.deepEqual(can({ parking: { retention: 'hold' } }), ['park', 'unpin']);
-  assert.deepEqual(can({ parking: { parkable: false } }), []);
-  assert.deepEqual(can({ state: 'parked', parking: { parkable: false } }), ['resume', 'pin']);
-  assert.deepEqual(can({ state: 'parking', parking: { parkable: false } }), ['pin']);
-  assert.deepEqual(can({ state: 'waiting', parking: { parkable: false } }), []);
-  for (const state of ['draining', 'ended'] as const) {
-    assert.deepEqual(can({ state, parking: { retention: 'hold' }, health: { migration: 'live' } }), []);
-  }
-  for (const migration of ['live', 'restart'] as const) {
-    assert.deepEqual(can({ health: { migration }, parking: { parkable: false } }), ['migrate']);
-  }
-  assert.deepEqual(can({ health: { migration: 'accepted' }, parking: { parkable: false } }), []);
 });
 
 test('leaseOfKernel: the open lease, or else the last', () => {

@@ -4,7 +4,8 @@ import test from 'node:test';
 import { Signal } from '@lumino/signaling';
 
 import type { LeaseView } from '../../src/generated/api';
-import type { LeaseAction, StreamMessage } from '../../src/leases/lease';
+import type { LeaseAction } from '../../src/leases/actions';
+import type { StreamMessage } from '../../src/leases/lease';
 import type { IPage } from '../../src/leases/manager';
 import { GRACE_PERIOD_MS, LeaseManager, INACTIVITY_TIMEOUT_MS } from '../../src/leases/manager';
 import type { ILeaseAPI } from '../../src/leases/restapi';

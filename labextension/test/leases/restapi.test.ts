@@ -4,7 +4,7 @@ import test from 'node:test';
 import { ServerConnection } from '@jupyterlab/services';
 
 import type { StreamMessage } from '../../src/leases/lease';
-import { LEASE_ACTIONS } from '../../src/leases/lease';
+import { LEASE_ACTION_NAMES } from '../../src/leases/actions';
 import { LeaseAPI } from '../../src/leases/restapi';
 import { lease, snapshot } from '../samples';
 
@@ -128,7 +128,7 @@ test('LeaseAPI.requestAction: each action has its own path and body', async () =
     seen.push(`${request.method} ${new URL(request.url).pathname} ${await request.text()}`);
     return json(lease({ state: 'parking' }));
   });
-  for (const action of LEASE_ACTIONS) {
+  for (const action of LEASE_ACTION_NAMES) {
     assert.equal((await api.requestAction('a/b', action)).state, 'parking');
   }
   assert.deepEqual(seen, [

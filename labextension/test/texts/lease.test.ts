@@ -3,9 +3,7 @@ import test from 'node:test';
 
 import { LEASE_STATES } from '../../src/generated/lifecycle';
 import type { LeaseView, LogicalGPUView } from '../../src/generated/api';
-import { LEASE_ACTIONS } from '../../src/leases/lease';
 import {
-  actionTexts,
   activityNotes,
   endReason,
   leaseNotes,
@@ -92,18 +90,6 @@ test('leaseNotes: the pending reason of a waiting lease, and all notes', () => {
   assert.deepEqual(leaseNotes(lease({ notes: [message('A.')] }), trans, 'en'), ['A.']);
   const waiting = lease({ queue: queuePosition(1), notes: [message('A.')] });
   assert.deepEqual(leaseNotes(waiting, trans, 'en'), ['Waits for 80 GiB.', 'A.']);
-});
-
-test('actionTexts: a short label and an accessible name with the notebook', () => {
-  const labels = LEASE_ACTIONS.map(action => actionTexts(action, 'a.ipynb', trans));
-  assert.deepEqual(
-    labels.map(({ label }) => label),
-    ['Migrate', 'Park', 'Resume', 'Pin', 'Unpin']
-  );
-  for (const { aria, title, failed } of labels) {
-    assert.match(aria, /a\.ipynb/);
-    assert.ok(title.endsWith('.') && failed !== '');
-  }
 });
 
 test('activityNotes: an active lease that can be parked, or is pinned', () => {
