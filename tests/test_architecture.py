@@ -49,8 +49,37 @@ CORE_MAY_IMPORT: Mapping[str, AbstractSet[str]] = {
     "apply": {"model", "placement", "accounting", "lease"},
     "pool": {"model", "placement", "accounting", "scheduling", "lease", "decide", "apply"},
 }
+#: The same inside ``pool``: ``loop`` knows no driver, effect, monitor or HTTP module; ``composition`` wires them.
+POOL_MAY_IMPORT: Mapping[str, AbstractSet[str]] = {
+    "host": set(),
+    "journal": set(),
+    "logging": set(),
+    "supervisor": set(),
+    "protocols": {"host"},
+    "notifications": {"protocols"},
+    "devices": {"host"},
+    "loop": {"journal", "protocols"},
+    "doctor": {"devices", "host"},
+    "effects": {"devices", "host", "protocols"},
+    "monitors": {"devices", "host", "protocols", "supervisor"},
+    "identity": {"host"},
+    "http": {"devices", "host", "identity", "journal", "monitors", "protocols", "supervisor"},
+    "settings": {"devices", "effects", "host", "http", "monitors"},
+    "composition": {
+        "devices", "effects", "host", "http", "identity", "journal", "loop", "monitors", "notifications", "protocols",
+        "supervisor",
+    },
+    "app": {
+        "composition", "devices", "effects", "host", "http", "identity", "journal", "logging", "loop", "monitors",
+        "notifications", "protocols", "settings", "supervisor",
+    },
+}  # fmt: skip
 #: Part of the package -> its table of allowed imports.
-LAYERS: Mapping[str, Mapping[str, AbstractSet[str]]] = {"": MAY_IMPORT, "core": CORE_MAY_IMPORT}
+LAYERS: Mapping[str, Mapping[str, AbstractSet[str]]] = {
+    "": MAY_IMPORT,
+    "core": CORE_MAY_IMPORT,
+    "pool": POOL_MAY_IMPORT,
+}
 
 #: Modules that every part but ``compat`` may import: they import nothing of the package.
 FOR_ALL = {f"{PACKAGE}.core.model.lifecycle"}
@@ -219,6 +248,10 @@ def test_client_and_spawn_import_nothing_that_a_kernel_does_not_need() -> None:
         ("core/accounting/meter.py", "from ..lease.resize import f\n", "must not import core/lease"),
         ("core/lease/resize.py", "from .. import scheduling\n", "must not import core/scheduling"),
         ("core/scheduling/queue.py", "from ..decide import decide\n", "must not import core/decide"),
+        ("pool/loop/recovery.py", "from ..devices.driver import Driver\n", "pool/loop must not import pool/devices"),
+        ("pool/devices/driver.py", "from ..effects import executor\n", "pool/devices must not import pool/effects"),
+        ("pool/host/clock.py", "from ..journal.store import Journal\n", "must not import pool/journal"),
+        ("pool/monitors/health.py", "from ..http.server import PoolServer\n", "must not import pool/http"),
         ("errors.py", "from .core.pool import decide\n", "errors must not import core"),
         ("compat/jax.py", "from ..errors import FastGPUError\n", "compat must not import errors"),
         ("wire/client.py", "from fastgpu_jupyter.pool import app\n", "wire must not import pool"),
@@ -248,7 +281,8 @@ def test_broken_rules_finds_an_import_that_is_not_allowed(tmp_path: Path, inside
         ("core/pool.py", "from ..errors import NotFound\nfrom .model.entities import Lease\nimport dataclasses\n"),
         ("core/lease/resize.py", "from ..placement import eligibility\nfrom . import migration\n"),
         ("pool/devices/nvidia/driver.py", "import pynvml\n"),
-        ("pool/codec.py", "import msgspec\nfrom ..core import events\nfrom ..wire import schemas\n"),
+        ("pool/journal/codec.py", "import msgspec\nfrom ...core import events\nfrom ...wire import schemas\n"),
+        ("pool/loop/recovery.py", "from ..journal.store import Journal\nfrom ..protocols import StateReader\n"),
         ("kernel/gate.py", "from ..wire.client import PoolClient\nfrom ..compat import jax\nimport ipykernel\n"),
         ("cli/leases.py", "from ..pool.app import serve\nfrom .. import __version__\n"),
     ],
