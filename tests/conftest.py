@@ -99,7 +99,7 @@ def park_idle(folder: Path, seconds: float) -> None:
     Never, unless a test says otherwise: on a busy machine any test may be slow enough to be idle somewhere.
     """
     config = folder / "config/jupyter_fastgpu_config.py"
-    config.write_text(f"c = get_config()\nc.FastGPUPool.park_idle_s = {seconds}\n")
+    config.write_text(f"c = get_config()\nc.Parking.idle_s = {seconds}\n")
 
 
 @pytest.fixture(scope="session")

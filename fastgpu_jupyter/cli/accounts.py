@@ -84,7 +84,7 @@ class RatesApp(ClientApp):
     name = "jupyter-fastgpu-rates"
     description = (
         "Show what each model of GPU costs for an hour: by use, and reserved by the month and by the year. "
-        "Set by FastGPUPool.rates, month_discount_percent and year_discount_percent."
+        "Set by Accounting.rates_per_hour, month_discount_percent and year_discount_percent."
     )
 
     def run(self, client: PoolClient) -> None:

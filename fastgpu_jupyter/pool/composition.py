@@ -18,7 +18,7 @@ from .effects.device_access import DeviceAccessController, UnrestrictedDeviceAcc
 from .effects.executor import EffectExecutor
 from .effects.lease_environment import LeaseEnvironment
 from .effects.runner import EffectRunner
-from .effects.scrubber import KNOWN, Scrubber, occupancy_of
+from .effects.scrubber import WAIT, Scrubber, occupancy_of
 from .host.lease_groups import LeaseGroups
 from .host.threads import DaemonThreads
 from .http.backend import Backend
@@ -62,7 +62,7 @@ class ServiceOptions(NamedTuple):
     """Options of the services that an administrator can set."""
 
     foreign_processes: str = processes.WARN
-    scrub_mode: str = KNOWN
+    scrub_mode: str = WAIT
     scrub_timeout_s: float = 60.0
 
 

@@ -1,8 +1,8 @@
-"""The pool's log: a line for each record, for people or as JSON for programs.
+"""The pool's log: one line for each record, as text for people or as JSON for programs.
 
-Whatever callers can put into a record cannot harm the log: it is cut to a limit, and characters that would begin a
-line, move the cursor or reverse the text are escaped. No secret is logged; what a client sent in a malformed head is
-not quoted either, because a token could be in it.
+What callers put into a record cannot harm the log: it is cut to a limit, and characters that would begin a line, move
+the cursor or reverse the text are escaped. No secret is logged. The content of a malformed request is not quoted: a
+token could be in it.
 """
 
 from __future__ import annotations
@@ -10,15 +10,19 @@ from __future__ import annotations
 import json
 import logging
 from datetime import UTC, datetime
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
 
-#: Of the text of a record and of a traceback; a traceback's beginning is cut, its end says what happened.
+#: The log file is replaced at this size; one older file is kept.
+LOG_BYTES_MAX = 2 * 2**20
+#: Limits of the text of a record and of a traceback. The beginning of a traceback is cut: its end says what happened.
 TEXT_CHARS_MAX = 2_000
 TRACEBACK_CHARS_MAX = 10_000
 _CUT = "..."
 
 
 def printable(text: str, chars_max: int = TEXT_CHARS_MAX) -> str:
-    """``text`` on one line, at most that long, with everything escaped that is not plainly visible."""
+    """Return ``text`` on one line, cut to ``chars_max``, with invisible characters escaped."""
     cut = text if len(text) <= chars_max else text[: chars_max - len(_CUT)] + _CUT
     if cut.isprintable():
         return cut
@@ -34,19 +38,19 @@ def _traceback(record: logging.LogRecord) -> list[str]:
 
 
 class HumanFormatter(logging.Formatter):
-    """Time, level and text; the lines of a traceback are indented, so that none passes for a record."""
+    """A formatter for people: time, level and text; traceback lines are indented, so that none looks like a record."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record as it is written."""
+        """Return the record as text."""
         head = f"{self.formatTime(record)} {record.levelname} {printable(_text(record))}"
         return "\n".join([head, *(f"    {line}" for line in _traceback(record))])
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time, level, logger, message, and traceback where there is one."""
+    """A formatter for programs: one JSON object a line, with time, level, logger, message and traceback."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record as it is written."""
+        """Return the record as JSON."""
         at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         fields: dict[str, object] = {
             "time": at,
@@ -66,8 +70,25 @@ def _text(record: logging.LogRecord) -> str:
         return str(record.msg)  # a wrong number of arguments must not cost the record
 
 
-def without_what_clients_sent(record: logging.LogRecord) -> bool:
-    """For the web server's loggers: say that a request was malformed, not what was in it. A filter; keeps all."""
+def remove_request_content(record: logging.LogRecord) -> bool:
+    """Replace the content of a malformed request in a record of the web server; a filter that keeps all records."""
     if isinstance(record.msg, str) and record.msg.startswith(("Malformed HTTP", "Invalid ")):
         record.msg, record.args = "A client sent a malformed request; it was refused.", ()
     return True
+
+
+def configure_logging(level: int, file: Path | None, *, as_json: bool) -> None:
+    """Write the log of FastGPU, asyncio and tornado to ``file``, or to standard error without one."""
+    handler: logging.Handler = logging.StreamHandler()
+    if file is not None:
+        handler = RotatingFileHandler(file, maxBytes=LOG_BYTES_MAX, backupCount=1)
+    handler.setFormatter(JsonFormatter() if as_json else HumanFormatter())
+    logger = logging.getLogger("fastgpu")
+    logger.setLevel(level)
+    logger.addHandler(handler)
+    for name in ("asyncio", "tornado"):
+        logging.getLogger(name).addHandler(handler)
+        if level <= logging.DEBUG:
+            logging.getLogger(name).setLevel(level)
+    for name in ("tornado.general", "tornado.access", "tornado.application"):
+        logging.getLogger(name).addFilter(remove_request_content)

@@ -50,7 +50,7 @@ from fastgpu_jupyter.core.model.entities import DeviceSpec, Holder, HostSpec, In
 from fastgpu_jupyter.core.model.events import Event, LeaseGranted
 from fastgpu_jupyter.core.placement.demand import Demand
 from fastgpu_jupyter.core.pool import Pool
-from fastgpu_jupyter.pool.app import collect_seldom
+from fastgpu_jupyter.pool.app import collect_garbage_seldom
 from tests.benchmarks.openb import HOME, NODES, Trace, read
 from tests.benchmarks.socket_grants import Measured, measure
 
@@ -198,7 +198,7 @@ def decide(trace: Trace, gpus: int, queued: int, steps: int) -> Decided:
         churn.step()
     churn.took.clear()
     gc.collect()
-    collect_seldom()
+    collect_garbage_seldom()
     for _ in range(steps // 2):
         churn.step()
     gc.unfreeze()

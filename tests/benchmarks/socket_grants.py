@@ -168,7 +168,7 @@ def _start(folder: Path, path: Path, devices: int) -> subprocess.Popen[bytes]:
     command = [
         sys.executable, "-m", "fastgpu_jupyter", "pool", "--simulate", f"{devices}xA100-80GB",
         f"--FastGPUPool.state_dir={folder / 'state'}", f"--socket={path}",
-        "--FastGPUPool.requests_per_s_per_tenant=1000000",
+        "--Limits.requests_per_s_per_tenant=1000000",
     ]  # fmt: skip
     with (folder / "pool.out").open("ab") as out:
         pool = subprocess.Popen(command, stdout=out, stderr=out, env={**os.environ, "PYTHONPATH": str(ROOT)})

@@ -177,7 +177,7 @@ def measure(gpus: int, leases: int, seconds: float) -> dict[str, Any]:
         environment = Stub(Compiler(compiler, folder)).environment(machine)
         path = folder / "run" / "pool.sock"
         settings = [f"--FastGPUPool.state_dir={folder / 'state'}", f"--FastGPUPool.socket_path={path}"]
-        command = ["-m", "fastgpu_jupyter", "pool", *settings, "--FastGPUPool.simulate="]
+        command = ["-m", "fastgpu_jupyter", "pool", *settings, "--Devices.simulate="]
         pool = stack.enter_context(running(*command, environment=environment))
         client = _until_served(path, pool)
         lease_ids = hold_leases(client, machine, leases, stack)

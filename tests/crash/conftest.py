@@ -43,7 +43,7 @@ class Forked:
 
     def launch(self, crash_at: str | None = None) -> None:
         """Start one, and do not wait for it."""
-        arguments = [*self.arguments, "--FastGPUPool.requests_per_s_per_tenant=100000"]
+        arguments = [*self.arguments, "--Limits.requests_per_s_per_tenant=100000"]
         self.pid = self._ask(arguments=arguments, crash_at=crash_at, output=str(self.output))
 
     def start(self, crash_at: str | None = None) -> bool:

@@ -59,8 +59,8 @@ class Diary:
 @pytest.mark.slow
 @pytest.mark.timeout(300 + CYCLES * 3)
 def test_kill_9_at_any_instant_loses_nothing_that_was_acknowledged(forked: Forked) -> None:
-    forked.arguments += ["--FastGPUPool.leases_max_per_tenant=1000000", "--FastGPUPool.waiting_max_per_tenant=1000000"]
-    forked.arguments += ["--FastGPUPool.leases_max=1000000", "--FastGPUPool.waiting_max=1000000"]
+    forked.arguments += ["--Limits.leases_max_per_tenant=1000000", "--Limits.waiting_max_per_tenant=1000000"]
+    forked.arguments += ["--Limits.leases_max=1000000", "--Limits.waiting_max=1000000"]
     assert forked.start()
     stop = threading.Event()
     diaries = [Diary(number) for number in range(8)]

@@ -253,7 +253,7 @@ def test_help_and_unknown_verbs(pool: PoolProcess, kernels: KernelHelper) -> Non
 def quick(isolated: Path) -> Iterator[PoolProcess]:
     """A pool that soon takes a kernel without a running cell for idle."""
     process = PoolProcess(isolated, "1xA100-80GB")
-    process.start("--FastGPUPool.park_idle_s=1")
+    process.start("--Parking.idle_s=1")
     yield process
     process.end()
 

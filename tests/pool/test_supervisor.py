@@ -227,8 +227,8 @@ def test_a_pool_that_cannot_tell_whether_it_is_idle_asks_again(
         service, stopped = SimpleNamespace(is_idle=idle), asyncio.Event()
         bug = Bug(service, "is_idle")
         supervisor = Supervisor(lambda: None, lambda _: None)
-        end: Any = app._End(service, tmp_path / "sock", None, 0.05, stopped)  # type: ignore[arg-type]
-        supervisor.run_forever("idle", end.look)
+        end: Any = app.ShutdownMonitor(service, tmp_path / "sock", None, 0.05, stopped)  # type: ignore[arg-type]
+        supervisor.run_forever("idle", end.check)
         assert await wait_for_event(stopped, 20), "it ends once nobody needs it"
         assert bug.calls > FAILURES
         assert supervisor.failures["idle"] == FAILURES

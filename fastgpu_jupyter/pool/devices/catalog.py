@@ -1,7 +1,7 @@
 """Models of GPUs by name: their memory and a list price, both only defaults.
 
 The models of a vendor are in its driver's folder. An administrator sets the pool's own prices with
-``FastGPUPool.rates``.
+``Accounting.rates_per_hour``.
 """
 
 from __future__ import annotations

@@ -41,10 +41,10 @@ def _system(host: HostFacts) -> Iterator[DoctorFinding]:
 def _device_access(host: HostFacts) -> Iterator[DoctorFinding]:
     what, refusal = "device files", host.device_access_refusal
     if refusal is None:
-        said = "those of other GPUs can be closed to kernels, where FastGPUPool.close_nodes says so"
+        said = "those of other GPUs can be closed to kernels, where Access.restrict_device_files says so"
         yield DoctorFinding(what, FindingState.OK, said)
     elif not host.root:
-        remedy = "sudo jupyter fastgpu pool --system --FastGPUPool.close_nodes=True"
+        remedy = "sudo jupyter fastgpu pool --system --Access.restrict_device_files=True"
         yield DoctorFinding(what, FindingState.OFF, f"leases say theirs, and none is closed: {refusal}", remedy)
     else:
         yield DoctorFinding(what, FindingState.OFF, f"leases say theirs, and none can be closed: {refusal}")

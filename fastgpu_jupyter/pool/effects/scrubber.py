@@ -32,7 +32,7 @@ from ..devices.driver import DeviceGone, ScrubCommand
 log = logging.getLogger("fastgpu.pool")
 #: What happens before others have the memory: the pool waits until no process of the lease has any, or it overwrites it
 #: as well.
-KNOWN, OVERWRITE = "known", "overwrite"
+WAIT, OVERWRITE = "wait", "overwrite"
 #: The pause between two tries.
 RETRY_S = 5.0
 #: How long a killed worker may take to end; one that does not is stuck in the driver.

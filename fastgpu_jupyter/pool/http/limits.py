@@ -24,7 +24,7 @@ _NEWCOMER = Tenant()
 
 
 class ServiceLimits(NamedTuple):
-    """The limits that an administrator can set; the names are those of the settings of ``FastGPUPool``."""
+    """The limits that an administrator can set; the names are those of the settings in section ``Limits``."""
 
     leases_max: int = 10_000  #: that have not ended
     leases_max_per_tenant: int = 1_000

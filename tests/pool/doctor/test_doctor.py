@@ -80,7 +80,7 @@ def test_processes_are_attributed_only_in_the_hosts_pid_namespace(limited: bool,
 @pytest.mark.parametrize(
     ("facts", "state", "says", "remedy"),
     [
-        (machine(), FindingState.OK, "FastGPUPool.close_nodes", None),
+        (machine(), FindingState.OK, "Access.restrict_device_files", None),
         (
             machine(device_access_refusal="no control groups."),
             FindingState.OFF,

@@ -452,7 +452,7 @@ class ClosingPool(PoolProcess):
         return [path.name for path in (cgroup.root() or Path()).rglob(f"{prefix}*") if path.is_dir()]
 
 
-CLOSE = "--FastGPUPool.close_nodes=True"
+CLOSE = "--Access.restrict_device_files=True"
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 SECRET = 0x5EC2E7AA
-OVERWRITE = "--FastGPUPool.scrub=overwrite"
+OVERWRITE = "--Scrubbing.mode=overwrite"
 Build = Callable[..., FakeMachine]
 pool = machine_pool
 
@@ -174,7 +174,7 @@ def test_one_that_hangs_is_killed_and_holds_up_nobody(
     pool: PoolProcess, gpu: FakeGpu, memory: FakeMemory, stranger: int
 ) -> None:
     """Nor is it taken for a process without a lease: of those, one is found beside it."""
-    pool.start(OVERWRITE, "--FastGPUPool.scrub_timeout_s=5")
+    pool.start(OVERWRITE, "--Scrubbing.timeout_s=5")
     tenant = Tenant(pool, gpu).begin()
     memory.hang("cuMemsetD8_v2")
     tenant.leave_a_secret()

@@ -16,9 +16,9 @@ from fastgpu_jupyter.core.model import commands as c
 from fastgpu_jupyter.core.model.entities import LeaseRequest
 from fastgpu_jupyter.errors import LimitReached
 from fastgpu_jupyter.pool import logging as logs
-from fastgpu_jupyter.pool.app import FastGPUPool
 from fastgpu_jupyter.pool.http import server as server_module
 from fastgpu_jupyter.pool.http.limits import BUCKETS_MAX, RateLimiter, ServiceLimits
+from fastgpu_jupyter.pool.settings import Limits
 from fastgpu_jupyter.wire.client import new_token
 from tests.core.world import World, holder, spec
 from tests.pool.conftest import Serve
@@ -265,9 +265,8 @@ def test_hostile_body_is_refused(serve: Serve, body: bytes) -> None:
 
 
 def test_each_limit_is_a_setting_with_the_same_default() -> None:
-    app = FastGPUPool()
-    assert ServiceLimits(**{name: getattr(app, name) for name in ServiceLimits._fields}) == ServiceLimits()
-    assert set(ServiceLimits._fields) <= set(FastGPUPool.class_trait_names(config=True))
+    assert Limits().service_limits() == ServiceLimits()
+    assert set(ServiceLimits._fields) == set(Limits.class_trait_names(config=True))
 
 
 # -- the log ----------------------------------------------------------------------------------------------------------

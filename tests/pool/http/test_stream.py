@@ -312,7 +312,7 @@ def percentile(values: list[float], percent: int) -> float:
 def test_health_answers_at_once_under_load(isolated: Path) -> None:
     """Eight clients hammer, 50 follow of whom 10 stop reading: health within 100 ms, the 10 closed within 30 s."""
     config = isolated / "config" / "jupyter_fastgpu_config.py"
-    config.write_text("c.FastGPUPool.slow_reader_timeout_s = 4\n")
+    config.write_text("c.Limits.slow_reader_timeout_s = 4\n")
     pool = PoolProcess(isolated, "8xA100-80GB")
     pool.start()
     path, seconds = user_socket(), 12

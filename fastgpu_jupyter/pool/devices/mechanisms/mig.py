@@ -6,7 +6,7 @@ explain is not the pool's:
 
 * one that programs can use *exists*: it is leased as it is, and stays when the lease is over;
 * one without a compute instance, or with several, only occupies its place;
-* both are reported, and destroyed where ``FastGPUPool.mig_remove_unknown`` says so, once no process uses them.
+* both are reported, and destroyed where ``Devices.remove_unknown_partitions`` says so, once no process uses them.
 
 Every call is safe to repeat. A partition that was created before a crash, and not journalled as created, is adopted.
 Only where another program creates one of the same profile at the same place between a grant and its preparation, and

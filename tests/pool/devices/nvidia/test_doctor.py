@@ -199,7 +199,7 @@ def test_of_a_driver_that_does_not_answer_no_mechanism_is_judged() -> None:
         (changed(WELL, cgroup=1), "memory limits", FindingState.OFF, "version 2", "unified_cgroup"),
         (changed(WELL, root=False), "memory limits", FindingState.OFF, "root", "--system"),
         (changed(WELL, mps=None), "MPS", FindingState.OFF, "not found", "nvidia-cuda-mps"),
-        (WELL, "MPS", FindingState.OK, "1 GPU can serve every user by it where FastGPUPool.mps is on", None),
+        (WELL, "MPS", FindingState.OK, "1 GPU can serve every user by it where Sharing.mps is on", None),
         (changed(WELL, root=False), "MPS", FindingState.OK, "this user only", None),
         (with_gpu(mig=(1, 1)), "MPS", FindingState.OFF, "leased by its instances", None),
         (with_gpu(mps=("it is older than Volta", None)), "MPS", FindingState.OFF, "GPU 0: it is older", None),

@@ -265,7 +265,7 @@ def test_unknown_instances_go_where_that_is_configured_and_nobodys_lease_does(
     busy = gpu.create_instance("2g.20gb", 0)
     gpu.add_process(4_000_000, GIB, instance=busy, stays=True)
     gpu.create_instance("1g.20gb", 2)
-    pool.start("--FastGPUPool.mig_remove_unknown=True")
+    pool.start("--Devices.remove_unknown_partitions=True")
     assert pool.state(mine) == "active"
     assert {one.uuid for one in gpu.instances} == {uuid, busy.uuid}
     gpu.remove_process(4_000_000)

@@ -27,7 +27,7 @@ from tests.waiting import wait_until
 pytestmark = pytest.mark.slow
 GIB = 1024**3
 Build = Callable[..., FakeMachine]
-BY_MPS = "--FastGPUPool.mps=True"
+BY_MPS = "--Sharing.mps=True"
 NOBODY, PYTHON = 65534, "/usr/bin/python3"
 EXCLUSIVE_PROCESS = 3
 pool = machine_pool

@@ -140,7 +140,7 @@ def test_whoever_uses_more_than_its_part_is_told_and_then_ended(
     use_machine: Build, pool: PoolProcess, kernels: KernelHelper, half: str
 ) -> None:
     (gpu,) = use_machine("1xH100-80GB", old_driver=True).gpus
-    pool.start("--FastGPUPool.over_limit=revoke", "--FastGPUPool.over_limit_grace_s=6")
+    pool.start("--Sharing.over_limit_action=revoke", "--Sharing.over_limit_grace_s=6")
     kernel, neighbour = kernels.start(half), kernels.start(half)
     for one in (kernel, neighbour):
         pool.wait_state(one.lease_id, "active")
@@ -291,7 +291,7 @@ def test_a_pool_that_starts_and_one_that_stops_do_not_wait_for_nvml(use_machine:
 
 
 def test_only_a_pool_of_the_whole_system_ends_what_has_no_lease(isolated: Path) -> None:
-    command = ["pool", "--simulate=1xL4-24GB", "--FastGPUPool.foreign=end", f"--socket={isolated}/pool.sock"]
+    command = ["pool", "--simulate=1xL4-24GB", "--Access.foreign_processes=end", f"--socket={isolated}/pool.sock"]
     refused = fastgpu_process(*command)
     assert refused.returncode != 0
     assert "Only a pool of the whole system" in refused.stderr

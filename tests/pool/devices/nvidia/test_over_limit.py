@@ -105,7 +105,7 @@ def over(
     spec["metadata"]["fastgpu"]["memory"] = "1GiB"
     (isolated / "data/kernels/small").mkdir()
     (isolated / "data/kernels/small/kernel.json").write_text(json.dumps(spec))
-    pool.start("--FastGPUPool.over_limit=park", "--FastGPUPool.over_limit_grace_s=3")
+    pool.start("--Sharing.over_limit_action=park", "--Sharing.over_limit_grace_s=3")
     mover = Mover(folder, gpu)
     try:
         kernel = kernels.start("small")

@@ -42,7 +42,7 @@ def _driver_limits(host: HostFacts, facts: NvidiaFacts) -> Iterator[DoctorFindin
 def _overwriting(host: HostFacts, facts: NvidiaFacts) -> Iterator[DoctorFinding]:
     what = "overwriting"
     if facts.libcuda:
-        said = "GPU memory can be overwritten between leases, where FastGPUPool.scrub says so"
+        said = "GPU memory can be overwritten between leases, where Scrubbing.mode says so"
         yield DoctorFinding(what, FindingState.OK, said)
     else:
         said = "GPU memory cannot be overwritten between leases: CUDA's library libcuda.so.1 is not here"
@@ -88,7 +88,7 @@ def _mps(host: HostFacts, facts: NvidiaFacts) -> Iterator[DoctorFinding]:
             able += 1
     if able:
         serves = "every user" if host.root else "this user only, as root every user"
-        said = f"{facts.mps}; {count(able, 'GPU')} can serve {serves} by it where FastGPUPool.mps is on"
+        said = f"{facts.mps}; {count(able, 'GPU')} can serve {serves} by it where Sharing.mps is on"
         yield DoctorFinding("MPS", FindingState.OK, said)
 
 
