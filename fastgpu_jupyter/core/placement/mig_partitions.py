@@ -1,17 +1,17 @@
-"""Devices that the hardware divides (MIG): which profile serves a size there, and where the next partition goes.
+"""Devices in MIG mode: which profile serves a size, and where the next partition goes.
 
-What it is: :mod:`.geometry` for devices as the state has them. A device of this kind has a table of profiles, and
-perhaps *standing* partitions, which somebody else made: those are leased as they are and never changed. A size is
-served by the smallest profile that has it and that the device could have if no lease held anything:
+This applies :mod:`.mig_geometry` to devices as the state has them. Such a device has a table of profiles, and perhaps
+*existing* partitions, which an administrator has made: they are leased as they are and never changed. A size is served
+by the smallest sufficient profile that the device could have if no lease held any of it. Sufficient is
 
-* an amount of memory by one with at least so much;
-* a part of a device by one with at least so much of its memory slots: what the driver keeps of each slot for itself
-  must not make half a device need all of it;
-* a named profile by that one;
-* a whole device by the one that has all slots. A program sees one partition at a time and no whole device beside it, so
-  that is all that one lease can have; several devices at once cannot be had.
+* for an amount of memory, a profile with at least so much;
+* for a part of a device, a profile with at least that part of its memory slots. Slots are compared, because the driver
+  reserves some memory of each, and half a device must not need all of its slots;
+* for a named profile, that profile;
+* for a whole device, the profile with all slots. A program sees one partition at a time and no whole device beside it,
+  so a lease cannot have more than that, nor several devices.
 
-What it promises: partitions never overlap; one is refused only where no start of its profile is free.
+Partitions never overlap, and one is refused only where no start of its profile is free.
 """
 
 from __future__ import annotations
@@ -23,28 +23,29 @@ from ..model.entities import Device, DeviceSpec, ExistingPartition, Partition, P
 from ..model.size import Size
 from .mig_geometry import MigGeometry, ProfileShape
 
-_NEVER_MANY = 1 << 30
+#: More partitions than a device can have.
+_UNLIMITED = 1 << 30
 
 
 def is_partitioned(spec: DeviceSpec) -> bool:
-    """Whether leases get partitions of the device, and nobody all of it at once but as one."""
+    """Return whether leases get partitions of the device, and never the device itself."""
     return bool(spec.profiles)
 
 
 @lru_cache(maxsize=256)
 def geometry_of(profiles: tuple[PartitionProfile, ...]) -> MigGeometry:
-    """The geometry of a device."""
+    """Return the geometry of a device with those profiles."""
     return MigGeometry({one.name: ProfileShape(one.length, one.starts, one.at_most) for one in profiles})
 
 
 @lru_cache(maxsize=256)
 def slot_count(profiles: tuple[PartitionProfile, ...]) -> int:
-    """How many slots of memory a device has."""
+    """Return the number of memory slots of a device with those profiles."""
     return max(start + one.length for one in profiles for start in one.starts)
 
 
 def profile_for(spec: DeviceSpec, size: Size) -> PartitionProfile | None:
-    """The smallest profile that serves the size on that device, whoever is on it; ``None`` where none does."""
+    """Return the smallest profile that serves a size, whatever leases hold; ``None`` where none does."""
     return _profile_for(spec.profiles, spec.existing_partitions, size) if spec.profiles else None
 
 
@@ -54,13 +55,13 @@ def _profile_for(
 ) -> PartitionProfile | None:
     if size.devices > 1:
         return None
-    beside = frozenset((one.profile, one.start) for one in existing_partitions)
+    present = frozenset((one.profile, one.start) for one in existing_partitions)
     usable = {one.profile for one in existing_partitions if one.usable}
     possible = [
         one
         for one in profiles
         if _serves(one, size, slot_count(profiles))
-        and (one.name in usable or _choose(profiles, one.name, beside) is not None)
+        and (one.name in usable or _choose_start(profiles, one.name, present) is not None)
     ]
     return min(possible, key=_smallest, default=None)
 
@@ -75,51 +76,56 @@ def _serves(profile: PartitionProfile, size: Size, all_slots: int) -> bool:
 
 
 def _smallest(profile: PartitionProfile) -> tuple[int, int, int, int, str]:
-    # Of profiles that differ in a media engine only, the one that there may be more of.
-    at_most = _NEVER_MANY if profile.at_most is None else profile.at_most
+    # Profiles may differ in a media engine only; the one that a device may have more of is smaller.
+    at_most = _UNLIMITED if profile.at_most is None else profile.at_most
     return profile.milli, profile.memory_bytes, profile.length, -at_most, profile.name
 
 
 def find_partition(device: Device, size: Size) -> Partition | None:
-    """The partition that would serve the size now: one that stands there already, or where one can be made."""
+    """Return the partition that would serve a size now: an existing one, or one that can be created."""
     profile = profile_for(device.spec, size)
     return None if profile is None else place_partition(device, profile)
 
 
 def place_partition(device: Device, profile: PartitionProfile) -> Partition | None:
-    """Where one of that profile is, or could be made; ``None`` where there is no room for it."""
+    """Return an existing partition of a profile or one that can be created; ``None`` where there is no room."""
     spec = device.spec
     if device.whole_lease_id is not None:
         return None
     held = {(part.profile, part.start) for part in device.partitions.values()}
     shapes, taken = geometry_of(spec.profiles).shapes, 0
-    for lost, at in held:
-        taken |= shapes[lost].mask(at) if lost in shapes else 0
-    # What stands where a lease has lost its own is not leased before that lease is known to have.
+    for name, start in held:
+        taken |= shapes[name].mask(start) if name in shapes else 0
+    # An existing partition may be where a lease has just lost its own: it is not leased until that lease has ended.
     for one in sorted(spec.existing_partitions):
         if one.usable and one.profile == profile.name and not taken & shapes[profile.name].mask(one.start):
             return Partition(profile.name, one.start, profile.milli, preexisting=True)
-    there = held | {(one.profile, one.start) for one in spec.existing_partitions}
-    start = _choose(spec.profiles, profile.name, frozenset(there))
-    return None if start is None else Partition(profile.name, start, profile.milli)
+    present = held | {(one.profile, one.start) for one in spec.existing_partitions}
+    new_start = _choose_start(spec.profiles, profile.name, frozenset(present))
+    return None if new_start is None else Partition(profile.name, new_start, profile.milli)
 
 
 @lru_cache(maxsize=16384)
-def _choose(profiles: tuple[PartitionProfile, ...], name: str, there: frozenset[tuple[str, int]]) -> int | None:
-    """Where to make one. What is there may lie over each other, while the hardware shows what a lease has lost."""
+def _choose_start(profiles: tuple[PartitionProfile, ...], name: str, present: frozenset[tuple[str, int]]) -> int | None:
+    """Return where to create a partition beside what is present.
+
+    What is present may overlap, while the hardware already shows another partition where a lease has lost its own.
+    """
     shapes, taken = geometry_of(profiles).shapes, 0
-    for profile, start in there:
+    for profile, start in present:
         taken |= shapes[profile].mask(start) if profile in shapes else 0
-    return geometry_of(profiles).choose_beside(name, taken, sum(profile == name for profile, _ in there))
+    return geometry_of(profiles).choose_beside(name, taken, sum(profile == name for profile, _ in present))
 
 
 def profiles_with_room(device: Device) -> frozenset[str]:
-    """Names of the profiles of which there is room for one now."""
+    """Return the names of the profiles that a device has room for now."""
     return frozenset(one.name for one in device.spec.profiles if place_partition(device, one) is not None)
 
 
 def missing_slots(device: Device, profile: PartitionProfile, leaving: Collection[str]) -> int:
-    """Slots that leases must give back before one of that profile has room, beside what those ``leaving`` give back."""
+    """Return the slots that leases must give back before a profile has room, beside what leases ``leaving`` give
+    back.
+    """
     shapes, spec = geometry_of(device.spec.profiles).shapes, device.spec
     shape, taken, fixed = shapes[profile.name], 0, 0
     for lease_id, part in device.partitions.items():

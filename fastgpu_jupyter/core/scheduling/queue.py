@@ -34,7 +34,7 @@ class Candidate(NamedTuple):
 
 
 class Queue:
-    """All waiting requests."""
+    """All waiting requests, in the order in which they are served."""
 
     def __init__(
         self,

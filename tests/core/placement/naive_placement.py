@@ -1,4 +1,4 @@
-"""Placement once more, as a scan over all devices of a state: whether a want could be served now, and by which.
+"""A plain scan over all devices of a state: whether a request could be served now, and by which devices.
 
 What fits on a device that the hardware divides is found by trying every start against a list of slots.
 """
@@ -11,8 +11,8 @@ from fastgpu_jupyter.core.model.entities import Device, PartitionProfile, Requir
 from fastgpu_jupyter.core.placement import eligibility
 
 
-def place(state: State, requirements: Requirements, taken: Collection[str] = ()) -> tuple[Device, ...] | None:
-    """The devices of one host that would have the least memory left, devices in ``taken`` left alone."""
+def find_devices(state: State, requirements: Requirements, taken: Collection[str] = ()) -> tuple[Device, ...] | None:
+    """Return the devices of one host that would have the least memory left, without those in ``taken``."""
     fitting = [
         device
         for device in eligibility.eligible_devices(state, requirements)
@@ -44,7 +44,7 @@ def _host_has_room(state: State, device: Device, requirements: Requirements) -> 
 
 
 def starts(device: Device, requirements: Requirements) -> set[tuple[str, int]]:
-    """Every partition of a divided device by which the want could be served now: profile and start."""
+    """Return the partitions of a device in MIG mode that could serve now, as profile and start."""
     spec, size = device.spec, requirements.size
     slots = max(start + one.length for one in spec.profiles for start in one.starts)
     length = {one.name: one.length for one in spec.profiles}
@@ -52,21 +52,21 @@ def starts(device: Device, requirements: Requirements) -> set[tuple[str, int]]:
     def cells(profile: str, start: int) -> set[int]:
         return set(range(start, start + length[profile]))
 
-    def beside(there: set[tuple[str, int]], mine: set[tuple[str, int]]) -> dict[str, set[int]]:
-        """By profile, where one more could be: as one that stands there and nobody has, or made anew."""
-        taken = {cell for one in there for cell in cells(*one)}
+    def starts_beside(present: set[tuple[str, int]], mine: set[tuple[str, int]]) -> dict[str, set[int]]:
+        """Return, by profile, the starts of an existing partition that no lease holds or of one that can be created."""
+        taken = {cell for one in present for cell in cells(*one)}
         found: dict[str, set[int]] = {}
         for one in spec.profiles:
             places = {part.start for part in spec.existing_partitions if part.usable and part.profile == one.name}
             places = {start for start in places if (one.name, start) not in mine}
-            count = len([name for name, _ in there if name == one.name])
+            count = len([name for name, _ in present if name == one.name])
             if one.at_most is None or count < one.at_most:
                 places |= {start for start in one.starts if taken.isdisjoint(cells(one.name, start))}
             found[one.name] = places
         return found
 
-    standing = {(part.profile, part.start) for part in spec.existing_partitions}
-    ever = beside(standing, set())
+    existing = {(part.profile, part.start) for part in spec.existing_partitions}
+    ever = starts_beside(existing, set())
 
     def serves(profile: PartitionProfile) -> bool:
         if not ever[profile.name] or size.devices > 1:
@@ -87,4 +87,4 @@ def starts(device: Device, requirements: Requirements) -> set[tuple[str, int]]:
         key=lambda one: (one.memory_bytes, one.length, -(one.at_most or 99), one.name),
     )
     held = {(part.profile, part.start) for part in device.partitions.values()}
-    return {(smallest.name, start) for start in beside(standing | held, held)[smallest.name]}
+    return {(smallest.name, start) for start in starts_beside(existing | held, held)[smallest.name]}

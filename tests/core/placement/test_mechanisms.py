@@ -1,4 +1,4 @@
-"""Which mechanism serves what: the first that keeps all that is required, and never one that keeps less."""
+"""The mechanism that serves a request: the first that meets all requirements, and never one that meets fewer."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ WHOLE = MechanismCapability(Mechanism.EXCLUSIVE, Enforcement.HARDWARE)
 AGREED = MechanismCapability(Mechanism.SHARED, Enforcement.COOPERATIVE, resizable=True)
 KEPT = MechanismCapability(Mechanism.SHARED, Enforcement.DRIVER, resizable=True)
 TOGETHER = MechanismCapability(Mechanism.MPS, Enforcement.USERSPACE, LimitScope.PROCESS, parkable=False)
-#: Stands for a partition of the hardware: apart, but neither resized nor parked.
+#: Like a partition of the hardware: isolated, but neither resizable nor parkable.
 FIXED = MechanismCapability(Mechanism.SHARED, Enforcement.HARDWARE, parkable=False)
 
 
@@ -247,9 +247,9 @@ def test_reserved_capacity_is_not_borrowed_by_an_mps_lease_that_cannot_be_parked
     world = World(gpu(WHOLE, TOGETHER, AGREED, parkable=True))
     world.do(c.ReserveCapacity("r", "ann", 1000, None, Plan.MONTH, 20))
     assert world.ask("a", "half", tenant="bob").state is LeaseState.WAITING
-    lent = world.active("b", "half", tenant="bob", parkable=True)
-    assert lent.logical_gpu is not None
-    assert lent.logical_gpu.mechanism is Mechanism.SHARED
+    borrowed = world.active("b", "half", tenant="bob", parkable=True)
+    assert borrowed.logical_gpu is not None
+    assert borrowed.logical_gpu.mechanism is Mechanism.SHARED
     own = world.active("c", "half")
     assert own.logical_gpu is not None
     assert own.logical_gpu.mechanism is Mechanism.MPS

@@ -1,4 +1,4 @@
-"""Partitions never overlap, are never refused where one fits, and keep the large places open."""
+"""Partitions never overlap, are never refused where one fits, and leave room for large ones."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_choose_never_overlaps_and_never_refuses_where_a_start_is_free(table: Mi
         assert (start in possible) if possible else start is None
         if start is not None:
             parts.append(PlacedProfile(profile, start))
-            table.occupied(parts)  # raises where two overlap
+            table.occupied(parts)  # raises if two overlap
 
 
 def test_choose_small_profiles_keeps_the_lower_half_open() -> None:

@@ -1,4 +1,4 @@
-"""Devices that MIG divides: who gets which partition, what it costs, what is refused, and what befalls leases there."""
+"""Devices in MIG mode: the partition that serves a size, its cost, refusals, and leases on a device that changes."""
 
 from __future__ import annotations
 
@@ -52,7 +52,12 @@ def places(world: World) -> dict[str, tuple[str, int]]:
     [
         ("eighth", "1g.10gb", 9728, 511_200),
         ("9GiB", "1g.10gb", 9728, 511_200),
-        ("10GiB", "1g.20gb", 19968, 900_000),  # the driver keeps a little of each: the small one has less than that
+        (
+            "10GiB",
+            "1g.20gb",
+            19968,
+            900_000,
+        ),  # the driver needs a little of each, so the small one has less than 10 GiB
         ("quarter", "1g.20gb", 19968, 900_000),
         ("a100:1/3", "3g.40gb", 40192, 1_800_000),
         ("half", "3g.40gb", 40192, 1_800_000),
@@ -156,7 +161,7 @@ def test_partitions_of_one_device_are_never_billed_as_more_than_the_device() -> 
     assert world.state.tenants["ann"].held_milli == 994
 
 
-# -- partitions of somebody else --------------------------------------------------------------------------------------
+# -- existing partitions ----------------------------------------------------------------------------------------------
 
 
 def test_existing_partition_is_leased_as_it_is() -> None:
@@ -193,7 +198,7 @@ def test_partition_made_by_an_administrator_is_avoided() -> None:
     assert starts == {4, 5}
 
 
-# -- what befalls leases ----------------------------------------------------------------------------------------------
+# -- changes of the device --------------------------------------------------------------------------------------------
 
 
 def test_lease_whose_partition_was_destroyed_ends_with_the_reason() -> None:
@@ -202,10 +207,10 @@ def test_lease_whose_partition_was_destroyed_ends_with_the_reason() -> None:
     assert lease.logical_gpu is not None
     generation = lease.logical_gpu.generation
     assert world.do(c.LogicalGPULost("a", generation - 1, "of an earlier grant")) == []
-    world.do(c.LogicalGPULost("a", generation, "Somebody destroyed it."))
+    world.do(c.LogicalGPULost("a", generation, "It was destroyed."))
     world.drained("a")
     assert (lease.state, lease.end_reason, lease.end_detail) == (
-        LeaseState.ENDED, "device_lost", "Somebody destroyed it.",
+        LeaseState.ENDED, "device_lost", "It was destroyed.",
     )  # fmt: skip
     assert world.do(c.LogicalGPULost("a", generation, "again")) == []
 
@@ -317,15 +322,15 @@ def _history(data: st.DataObject, world: World) -> None:
             world.drained(name)
         else:
             size = data.draw(st.sampled_from(SIZES))
-            free = naive_placement.place(world.state, Requirements(parse_size(size)))
+            free = naive_placement.find_devices(world.state, Requirements(parse_size(size)))
             alone = not world.state.queue
             lease = world.ask(f"lease-{number}", size)
             if alone:
                 assert (lease.logical_gpu is None) == (free is None), size
-        world.pass_time(1000)  # what was kept for somebody is thought over
+        world.pass_time(1000)  # reservations are reconsidered
         first = next((lease for lease, _, _ in queue_report.positions(world.state)), None)
         if first is not None:
-            assert naive_placement.place(world.state, first.requirements) is None
+            assert naive_placement.find_devices(world.state, first.requirements) is None
 
 
 def test_profiles_with_room_are_those_that_find_partition_finds() -> None:

@@ -1,4 +1,4 @@
-"""The scheduler's fleet is the state's, and it finds a place exactly where a scan over all devices does."""
+"""The placer agrees with the state, and it finds room exactly where a scan over all devices does."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ from tests.core.placement import naive_placement
 from tests.core.world import BOOT, World, holder, mig_spec, spec
 
 HOSTS = tuple(HostSpec(f"host-{number}", 16_000, 64 * GIB) for number in range(3))
-KINDS = {
+DEVICE_KINDS = {
     "A100-80GB": (80 * GIB, (Mechanism.EXCLUSIVE, Mechanism.SHARED), 3_600_000, True),
     "L4": (24 * GIB, (Mechanism.EXCLUSIVE, Mechanism.SHARED), 800_000, False),
     "H100": (80 * GIB, (Mechanism.EXCLUSIVE,), 9_000_000, True),  # leased whole
 }
-#: What MIG divides, with partitions of somebody else's or without.
+#: Devices in MIG mode, with and without existing partitions.
 MIG = {
     "mig": (),
     "mig with two": (ExistingPartition("2g.20gb", 4), ExistingPartition("1g.10gb", 3)),
@@ -71,12 +71,12 @@ REQUESTS = st.builds(
 def device(name: str, model: str, host_id: str, index: int) -> DeviceSpec:
     if model in MIG:
         return mig_spec(name, index=index, host_id=host_id, existing_partitions=MIG[model])
-    memory_bytes, mechanisms, rate, parkable = KINDS[model]
+    memory_bytes, mechanisms, rate, parkable = DEVICE_KINDS[model]
     return DeviceSpec(name, index, model, memory_bytes, False, mechanisms, rate, host_id, parkable)  # noqa: FBT003
 
 
-class Following(RuleBasedStateMachine):
-    """Whatever happens to a pool, its scheduler knows what is free."""
+class PlacerOfAnyHistory(RuleBasedStateMachine):
+    """Requests, releases, resizes and device changes in any order."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -90,9 +90,9 @@ class Following(RuleBasedStateMachine):
         self.now_ms += 1000
         self.pool.execute(command, Instant(self.now_ms, self.now_ms))
 
-    @initialize(models=st.lists(st.sampled_from([*KINDS, *MIG]), min_size=1, max_size=8), few=st.booleans())
+    @initialize(models=st.lists(st.sampled_from([*DEVICE_KINDS, *MIG]), min_size=1, max_size=8), few=st.booleans())
     def start(self, models: list[str], few: bool) -> None:
-        capacity_index.REFERENCE_HOSTS_MAX = self.few_hosts if few else 0  # the second as in a large pool
+        capacity_index.REFERENCE_HOSTS_MAX = self.few_hosts if few else 0  # 0: as in a large pool
         self.do(c.StartPool(BOOT, 0))
         for number, model in enumerate(models):
             self.specs.append(device(f"gpu-{number}", model, ("host-0", "host-1", "unknown")[number % 3], number))
@@ -110,8 +110,8 @@ class Following(RuleBasedStateMachine):
             return
 
     @rule(data=st.data())
-    def go_on(self, data: st.DataObject) -> None:
-        """Something happens to a lease that is there."""
+    def continue_lease(self, data: st.DataObject) -> None:
+        """Report the next step of a lease, or change an active one."""
         leases = [lease for lease in self.pool.state.leases.values() if lease.state is not LeaseState.ENDED]
         if not leases:
             return
@@ -137,22 +137,22 @@ class Following(RuleBasedStateMachine):
             return
 
     @rule(data=st.data(), drained=st.booleans(), health=st.sampled_from(Health))
-    def serve(self, data: st.DataObject, drained: bool, health: Health) -> None:
-        """A device goes out of service, or comes back."""
+    def change_availability(self, data: st.DataObject, drained: bool, health: Health) -> None:
+        """Drain a device or change its health."""
         name = data.draw(st.sampled_from([spec.id for spec in self.specs]))
         if name in self.pool.state.devices:
             self.do(c.DrainDevice(name, drained))
             self.do(c.SetHealth(name, health))
 
     @rule(data=st.data())
-    def vanish(self, data: st.DataObject) -> None:
-        """Some devices are not shown, or all are again."""
+    def show_devices(self, data: st.DataObject) -> None:
+        """Show only some devices, or all again."""
         shown = data.draw(st.lists(st.sampled_from(self.specs), unique=True))
         self.do(c.SetDevices(tuple(shown), HOSTS))
 
     @rule(limit=st.sampled_from([None, 500, 2000]), tenant=st.sampled_from(["ann", "bob"]))
     def limit(self, limit: int | None, tenant: str) -> None:
-        """An administrator changes his mind."""
+        """Change the limit of a tenant."""
         self.do(c.SetTenant(tenant, 100, limit))
 
     @rule()
@@ -163,11 +163,11 @@ class Following(RuleBasedStateMachine):
     def index_agrees_with_the_state(self) -> None:
         state = self.pool.state
         assert list(violations(state)) == []
-        made_anew = Placer(state)
+        rebuilt = Placer(state)
         mirror = self.pool._scheduler
         if mirror._outdated:
             return
-        for host in made_anew.index.hosts():
+        for host in rebuilt.index.hosts():
             mine = mirror._placer.index.host(host.id)
             assert (mine.free_cpu_milli, mine.free_memory_bytes) == (host.free_cpu_milli, host.free_memory_bytes)
             for name, one in host.devices.items():
@@ -176,17 +176,17 @@ class Following(RuleBasedStateMachine):
     @invariant()
     def place_finds_room_exactly_where_a_scan_does(self) -> None:
         state = self.pool.state
-        books = Placer(state)
+        placer = Placer(state)
         for size in SIZES:
             for requirements in (
                 Requirements(parse_size(size)),
                 Requirements(parse_size(size), cpu_milli=4000, host_memory_bytes=30 * GIB),
             ):
-                demand = books.demand(requirements)
-                found = books.place(requirements, demand, {}) if demand else None
-                assert (found is None) == (naive_placement.place(state, requirements) is None), requirements
+                demand = placer.demand(requirements)
+                found = placer.place(requirements, demand, {}) if demand else None
+                assert (found is None) == (naive_placement.find_devices(state, requirements) is None), requirements
                 if found is not None:
-                    devices = books.devices(found)
+                    devices = placer.devices(found)
                     assert {d.spec.host_id for d in devices} == {found.host_id}
                     part = eligibility.make_logical_gpu(requirements, devices, 1).partition
                     if part is not None:
@@ -194,7 +194,7 @@ class Following(RuleBasedStateMachine):
 
     @invariant()
     def first_request_is_served_by_a_tick_where_there_is_room(self) -> None:
-        """The first in the order is served wherever there is room: nothing is kept from that one."""
+        """Nothing is reserved for a request that comes before the first one."""
         state = self.pool.state
         if not state.queue or not state.devices:
             return
@@ -202,17 +202,17 @@ class Following(RuleBasedStateMachine):
         first = next((lease for lease, _, reason in queue_report.positions(state) if reason.value != "quota"), None)
         limited = any(tenant.limit_milli is not None for tenant in state.tenants.values())
         if first is not None and not limited:
-            assert naive_placement.place(state, first.requirements) is None
+            assert naive_placement.find_devices(state, first.requirements) is None
 
 
-Following.TestCase.settings = settings(
+PlacerOfAnyHistory.TestCase.settings = settings(
     max_examples=40,
     stateful_step_count=30,
     deadline=None,
     suppress_health_check=list(HealthCheck),
     phases=(Phase.generate,),
 )
-test_placer_agrees_with_the_state_after_any_history = pytest.mark.slow(Following.TestCase)
+test_placer_agrees_with_the_state_after_any_history = pytest.mark.slow(PlacerOfAnyHistory.TestCase)
 
 
 def test_place_parts_with_a_numerator_fill_a_device() -> None:
@@ -248,7 +248,7 @@ def test_shadow_prices_follow_recent_requests_and_survive_a_restart() -> None:
         world.state.recent_requests.append(("any:2/3" if number % 2 else "any:1/3", 0, 0))
     prices = Placer(world.state).index._prices
     assert prices == Placer(replace(world.state)).index._prices
-    assert prices.packing_value[500] < prices.packing_value[1000] * 0.4  # a half serves a third, and no more
+    assert prices.packing_value[500] < prices.packing_value[1000] * 0.4  # a half fits one third and no second
     world.state.recent_requests.clear()
     assert Placer(world.state).index._prices.packing_value[500] == prices.packing_value[1000] // 2
 
@@ -271,30 +271,30 @@ def test_place_on_a_host_without_free_processors_serves_no_request_that_needs_so
         request = LeaseRequest("half", None, None, None, cpu_milli=12_000)
         pool.execute(c.RequestLease(name, "ann", request, holder(1), "0" * 64), at)
     assert [lease.state for lease in pool.state.leases.values()] == [LeaseState.PREPARING, LeaseState.WAITING]
-    assert naive_placement.place(pool.state, requirements_of(pool.state.leases["b"].request)) is None
+    assert naive_placement.find_devices(pool.state, requirements_of(pool.state.leases["b"].request)) is None
 
 
 def test_room_freed_for_the_first_request_is_reserved_though_another_device_would_do() -> None:
-    """Else those who made it come back there at once, and are parked again at the next tick, without end."""
-    world = World(spec("gpu", parkable=True), mig_spec("card", index=1))
-    world.active("on-card", "1g.10gb", parkable=False)  # in the way of the whole card, and not to be parked
+    """Otherwise the parked leases would come back there at once and be parked again at each tick."""
+    world = World(spec("gpu", parkable=True), mig_spec("mig", index=1))
+    world.active("on-mig", "1g.10gb", parkable=False)  # occupies the other device, and cannot be parked
     for name in ("one", "two"):
         world.active(name, "half", tenant=name, parkable=True)
     urgent = world.ask("urgent", "70GiB", priority=Priority.HIGH)
     assert {world.states()[name] for name in ("one", "two")} == {"parking"}
     world.parked("one")
-    assert world.states()["one"] == "waiting", "what it left is kept"
+    assert world.states()["one"] == "waiting", "what it left is reserved"
     world.parked("two")
     assert (urgent.state, urgent.logical_gpu is not None) == (LeaseState.PREPARING, True)
 
 
 def test_partition_reported_lost_is_not_leased_until_reconciled() -> None:
-    world = World(mig_spec("card"))
+    world = World(mig_spec("mig"))
     lease = world.active("a", "3g.40gb")
     assert lease.logical_gpu is not None
     assert lease.logical_gpu.partition is not None
     start = lease.logical_gpu.partition.start
-    world.do(c.SetDevices((mig_spec("card", existing_partitions=(ExistingPartition("1g.10gb", start + 1),)),)))
+    world.do(c.SetDevices((mig_spec("mig", existing_partitions=(ExistingPartition("1g.10gb", start + 1),)),)))
     other = world.ask("b", "1g.10gb")
     assert other.logical_gpu is not None
     assert other.logical_gpu.partition is not None

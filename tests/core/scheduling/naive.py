@@ -1,9 +1,9 @@
-"""A second model of the pool, as simple as can be: lists, loops and sums over everything that ever happened.
+"""A second, naive model of the pool: lists, loops and sums over everything that ever happened.
 
-It hears the events and nothing else, decides nothing itself, and says what was wrong about them: capacity that was
-not there, a limit that was passed, somebody who was served before somebody who came first, somebody who waits for what
-is free. It shares no code with the rules: the sizes that it knows are written out here, the order of the queue is
-computed anew from the history of who held what.
+It reads the events and nothing else, decides nothing itself, and reports what was wrong about them: capacity that was
+not free, an exceeded limit, a request that was served before one that came first, a request that waits although it
+fits. It shares no code with the rules: the sizes that it knows are written out here, and the order of the queue is
+computed from the whole history of what each tenant held.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from fastgpu_jupyter.core.model import events as e
 
 HALF_LIFE_MS = 86_400_000
 AHEAD_MS = 600_000
-AGING = 1000
+OVERDUE_GRANTS = 1000
 #: Parts of a device in thousandths; a whole one is 1000.
 PARTS = {"full": 1000, "half": 500, "quarter": 250, "eighth": 125, "2xany": 1000}
 
 
 @dataclass
 class Device:
-    """What a list of its leases says."""
+    """A device and the leases that hold it."""
 
     memory: int
     usable: bool = True
@@ -35,13 +35,13 @@ class Device:
         return self.memory - sum(self.held.values())
 
     @property
-    def open(self) -> bool:
+    def in_service(self) -> bool:
         return self.usable and self.healthy and not self.drained
 
 
 @dataclass
-class Ticket:
-    """A lease, as far as its turn goes."""
+class WaitingRequest:
+    """A waiting lease, with what its position depends on."""
 
     tenant: str
     size: str
@@ -52,7 +52,7 @@ class Ticket:
 
 @dataclass
 class Hold:
-    """That a tenant held so much from then on."""
+    """What a tenant held, and from when to when."""
 
     tenant: str
     milli: int
@@ -60,12 +60,12 @@ class Hold:
     until: int | None = None
 
 
-class Naive:
-    """All that happened, and what was wrong about it."""
+class NaiveModel:
+    """Everything that happened, and what was wrong about it."""
 
     def __init__(self) -> None:
         self.devices: dict[str, Device] = {}
-        self.waiting: dict[str, Ticket] = {}
+        self.waiting: dict[str, WaitingRequest] = {}
         self.holds: dict[str, Hold] = {}
         self.past: list[Hold] = []
         self.weights: dict[str, int] = {}
@@ -73,15 +73,15 @@ class Naive:
         self.grants = 0
         self.arrivals = 0
 
-    def hear(self, events: Iterable[e.Event], now: int) -> Iterator[str]:
-        """Everything that is wrong about what a command led to, and about where it left the queue."""
+    def check(self, events: Iterable[e.Event], now: int) -> Iterator[str]:
+        """Yield what is wrong about the events of a command, and about the queue after it."""
         for event in events:
-            yield from self._hear(event, now)
-        for name, ticket in self.waiting.items():
-            if self._is_first(ticket, now) and self._fits(ticket):
+            yield from self._check(event, now)
+        for name, waiting in self.waiting.items():
+            if self._is_first(waiting, now) and self._fits(waiting):
                 yield f"{name} is first in the queue and waits, although it would fit"
 
-    def _hear(self, event: e.Event, now: int) -> Iterator[str]:
+    def _check(self, event: e.Event, now: int) -> Iterator[str]:
         match event:
             case e.DeviceAppeared(spec=spec):
                 self.devices.setdefault(spec.id, Device(spec.memory_bytes))
@@ -94,7 +94,7 @@ class Naive:
             case e.LeaseRequested(lease_id=name, tenant=tenant, request=request):
                 self.arrivals += 1
                 size, priority = request.profile or "", int(request.priority)
-                self.waiting[name] = Ticket(tenant, size, priority, self.arrivals, self.grants)
+                self.waiting[name] = WaitingRequest(tenant, size, priority, self.arrivals, self.grants)
             case e.LeaseGranted(lease_id=name):
                 yield from self._granted(event, now)
             case e.LeaseEnded(lease_id=name):
@@ -102,23 +102,23 @@ class Naive:
                 self._end(name, now)
 
     def _granted(self, event: e.LeaseGranted, now: int) -> Iterator[str]:
-        gpu, ticket = event.logical_gpu, self.waiting.pop(event.lease_id)
+        gpu, waiting = event.logical_gpu, self.waiting.pop(event.lease_id)
         for other_name, other in self.waiting.items():
-            if self._excluded(other, ticket, now) and self._may_have(other, now) and self._fits(other):
+            if self._precedes(other, waiting, now) and self._may_be_granted(other, now) and self._fits(other):
                 yield f"{event.lease_id} was served before {other_name}, which came first and would have fitted"
-        part = PARTS[ticket.size]
+        part = PARTS[waiting.size]
         for device_id in gpu.device_ids:
             device = self.devices[device_id]
-            if not device.open:
+            if not device.in_service:
                 yield f"{event.lease_id} was given {device_id}, which is out of service"
             device.held[event.lease_id] = device.memory * part // 1000
             if device.free < 0:
                 yield f"{device_id} was given away more than once"
         milli = part * len(gpu.device_ids)
-        if not self._within_limit(ticket):
+        if not self._within_limit(waiting):
             yield f"{event.lease_id} was granted beyond its tenant's limit"
         self.grants += 1
-        self.holds[event.lease_id] = Hold(ticket.tenant, milli, now)
+        self.holds[event.lease_id] = Hold(waiting.tenant, milli, now)
 
     def _end(self, name: str, now: int) -> None:
         hold = self.holds.pop(name, None)
@@ -130,77 +130,80 @@ class Naive:
 
     # -- the order ----------------------------------------------------------------------------------------------------
 
-    def _excluded(self, one: Ticket, other: Ticket, now: int) -> bool:
-        """Whether ``one`` is clearly to be served before ``other``."""
-        late, other_late = self._late(one), self._late(other)
-        if late or other_late:
-            return late and (not other_late or one.arrival < other.arrival)
+    def _precedes(self, one: WaitingRequest, other: WaitingRequest, now: int) -> bool:
+        """Return whether ``one`` must be served before ``other``; False where rounding could decide."""
+        overdue, other_overdue = self._is_overdue(one), self._is_overdue(other)
+        if overdue or other_overdue:
+            return overdue and (not other_overdue or one.arrival < other.arrival)
         if one.priority != other.priority:
             return one.priority > other.priority
         if one.tenant == other.tenant:
             return one.arrival < other.arrival
-        used, other_used = self._used(one.tenant, now), self._used(other.tenant, now)
-        if abs(used - other_used) <= 1e-6 * max(used, other_used):
-            return used == other_used == 0.0 and one.arrival < other.arrival
-        return used < other_used
+        usage, other_usage = self._usage(one.tenant, now), self._usage(other.tenant, now)
+        if abs(usage - other_usage) <= 1e-6 * max(usage, other_usage):
+            return usage == other_usage == 0.0 and one.arrival < other.arrival
+        return usage < other_usage
 
-    def _late(self, ticket: Ticket) -> bool:
-        return self.grants - ticket.grants_before >= AGING
+    def _is_overdue(self, waiting: WaitingRequest) -> bool:
+        return self.grants - waiting.grants_before >= OVERDUE_GRANTS
 
-    def _used(self, tenant: str, now: int) -> float:
-        """What it had of devices, and has, and will have for a while, each moment by how long ago it is."""
+    def _usage(self, tenant: str, now: int) -> float:
+        """Return the decayed usage per weight, what is held now counted ahead for a while."""
         total = 0.0
         for hold in [*self.past, *self.holds.values()]:
             if hold.tenant == tenant:
                 until = now if hold.until is None else hold.until
-                total += hold.milli * (_faded(now - until) - _faded(now - hold.since))
+                total += hold.milli * (_decayed(now - until) - _decayed(now - hold.since))
                 if hold.until is None:
                     total += hold.milli * AHEAD_MS * 0.6931471805599453 / HALF_LIFE_MS
         return total / self.weights.get(tenant, 100)
 
     # -- room ---------------------------------------------------------------------------------------------------------
 
-    def _is_first(self, ticket: Ticket, now: int) -> bool:
-        if not self._may_have(ticket, now):
+    def _is_first(self, waiting: WaitingRequest, now: int) -> bool:
+        if not self._may_be_granted(waiting, now):
             return False
-        others = [other for other in self.waiting.values() if other is not ticket and self._within_limit(other)]
-        return all(self._excluded(ticket, other, now) for other in others)
+        others = [other for other in self.waiting.values() if other is not waiting and self._within_limit(other)]
+        return all(self._precedes(waiting, other, now) for other in others)
 
-    def _may_have(self, ticket: Ticket, now: int) -> bool:
-        """Whether its limit allows it, and all that its tenant asked for before: nobody need pass its own.
+    def _may_be_granted(self, waiting: WaitingRequest, now: int) -> bool:
+        """Return whether the limit allows the request and all earlier ones of its tenant, which it must not overtake.
 
-        What is more than the limit alone, because that was lowered, is waited for by nobody.
+        A request that exceeds the limit by itself, because the limit was lowered, is overtaken.
         """
         earlier = [
             other
             for other in self.waiting.values()
-            if other.tenant == ticket.tenant and (other is ticket or self._excluded(other, ticket, now))
+            if other.tenant == waiting.tenant and (other is waiting or self._precedes(other, waiting, now))
         ]
-        return all(self._within_limit(other) or (other is not ticket and self._is_hopeless(other)) for other in earlier)
+        return all(
+            self._within_limit(other) or (other is not waiting and self._exceeds_limit_alone(other))
+            for other in earlier
+        )
 
-    def _is_hopeless(self, ticket: Ticket) -> bool:
-        limit = self.limits.get(ticket.tenant)
-        return limit is not None and _wanted(ticket) > limit
+    def _exceeds_limit_alone(self, waiting: WaitingRequest) -> bool:
+        limit = self.limits.get(waiting.tenant)
+        return limit is not None and _requested_milli(waiting) > limit
 
-    def _within_limit(self, ticket: Ticket) -> bool:
-        limit = self.limits.get(ticket.tenant)
-        wanted = _wanted(ticket)
-        held = sum(hold.milli for hold in self.holds.values() if hold.tenant == ticket.tenant)
-        return limit is None or held + wanted <= limit
+    def _within_limit(self, waiting: WaitingRequest) -> bool:
+        limit = self.limits.get(waiting.tenant)
+        requested = _requested_milli(waiting)
+        held = sum(hold.milli for hold in self.holds.values() if hold.tenant == waiting.tenant)
+        return limit is None or held + requested <= limit
 
-    def _fits(self, ticket: Ticket) -> bool:
-        part = PARTS[ticket.size]
-        wanted = 2 if ticket.size == "2xany" else 1
+    def _fits(self, waiting: WaitingRequest) -> bool:
+        part = PARTS[waiting.size]
+        requested = 2 if waiting.size == "2xany" else 1
         room = sum(
-            device.open and device.free >= device.memory * part // 1000 and (part < 1000 or not device.held)
+            device.in_service and device.free >= device.memory * part // 1000 and (part < 1000 or not device.held)
             for device in self.devices.values()
         )
-        return room >= wanted
+        return room >= requested
 
 
-def _wanted(ticket: Ticket) -> int:
-    return PARTS[ticket.size] * (2 if ticket.size == "2xany" else 1)
+def _requested_milli(waiting: WaitingRequest) -> int:
+    return PARTS[waiting.size] * (2 if waiting.size == "2xany" else 1)
 
 
-def _faded(ago: int) -> float:
+def _decayed(ago: int) -> float:
     return float(0.5 ** (ago / HALF_LIFE_MS))

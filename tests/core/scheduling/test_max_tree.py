@@ -1,4 +1,4 @@
-"""The next standing above a level, against a look at each."""
+"""The tree finds the next key above a given one, as a scan does."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fastgpu_jupyter.core.accounting.fairshare import FairShareKey
 from fastgpu_jupyter.core.scheduling.max_tree import HIGHEST, LOWEST, MaxTree
 
 
-def plainly(row: list[FairShareKey], start: int, level: FairShareKey) -> int | None:
+def scan(row: list[FairShareKey], start: int, level: FairShareKey) -> int | None:
     return next((at for at in range(start, len(row)) if row[at] > level), None)
 
 
@@ -23,7 +23,7 @@ def test_next_above_finds_what_a_scan_finds(length: int) -> None:
     for _ in range(length + 1):
         for level in levels:
             assert [tree.next_above(start, level) for start in range(length + 1)] == [
-                plainly(row, start, level) for start in range(length + 1)
+                scan(row, start, level) for start in range(length + 1)
             ]
         if row:
             gone = draw.randrange(length)

@@ -1,4 +1,4 @@
-"""The rules against a second, naive model (:mod:`.naive`) that hears the events and finds fault with them."""
+"""The rules against a second, naive model (:mod:`.naive`) that reads the events and reports what is wrong."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from fastgpu_jupyter.core.model import events as e
 from fastgpu_jupyter.core.model.entities import Health, Priority
 from fastgpu_jupyter.core.model.lifecycle import LeaseState
 from fastgpu_jupyter.errors import CallerError
-from tests.core.scheduling.naive import PARTS, Naive
+from tests.core.scheduling.naive import PARTS, NaiveModel
 from tests.core.world import World, spec
 
 SPECS = (spec("a", index=0), spec("b", index=1), spec("c", index=2))
 TENANTS = st.sampled_from(["ann", "bob", "eve"])
 
 
-class Judged(RuleBasedStateMachine):
-    """People ask and release, devices fail and are emptied, time passes."""
+class HistoryAgainstNaiveModel(RuleBasedStateMachine):
+    """Tenants request and release, devices fail and are drained, time passes."""
 
     def __init__(self) -> None:
         super().__init__()
         self.world = World(*SPECS)
-        self.naive = Naive()
+        self.naive = NaiveModel()
         self.asked = 0
         for at, events in self.world.history:
-            assert list(self.naive.hear(events, at.ms)) == []
+            assert list(self.naive.check(events, at.ms)) == []
 
     def _do(self, command: c.Command) -> None:
         try:
             events = self.world.do(command)
         except CallerError:
             return
-        assert list(self.naive.hear(events, self.world.now_ms)) == []
+        assert list(self.naive.check(events, self.world.now_ms)) == []
 
     def _in(self, data: st.DataObject, *states: LeaseState) -> str | None:
         names = [lease.id for lease in self.world.state.leases.values() if lease.state in states]
@@ -50,7 +50,7 @@ class Judged(RuleBasedStateMachine):
         except CallerError:
             return
         for _, events in self.world.history[before:]:
-            assert list(self.naive.hear(events, self.world.now_ms)) == []
+            assert list(self.naive.check(events, self.world.now_ms)) == []
 
     @rule(data=st.data())
     def prepared(self, data: st.DataObject) -> None:
@@ -59,20 +59,20 @@ class Judged(RuleBasedStateMachine):
             assert gpu is not None
             self._do(c.PrepareSucceeded(name, gpu.generation))
 
-    @rule(data=st.data(), and_gone=st.booleans())
-    def release(self, data: st.DataObject, and_gone: bool) -> None:
+    @rule(data=st.data(), memory_gone_at_once=st.booleans())
+    def release(self, data: st.DataObject, memory_gone_at_once: bool) -> None:
         name = self._in(data, LeaseState.ACTIVE, LeaseState.PREPARING, LeaseState.WAITING)
         if name:
             self._do(c.ReleaseLease(name))
-            if and_gone:
-                self._gone(name)
+            if memory_gone_at_once:
+                self._memory_gone(name)
 
     @rule(data=st.data())
-    def gone(self, data: st.DataObject) -> None:
+    def memory_gone(self, data: st.DataObject) -> None:
         if name := self._in(data, LeaseState.DRAINING):
-            self._gone(name)
+            self._memory_gone(name)
 
-    def _gone(self, name: str) -> None:
+    def _memory_gone(self, name: str) -> None:
         gpu = self.world.state.leases[name].logical_gpu
         if gpu is not None:
             self._do(c.DrainSucceeded(name, gpu.generation))
@@ -86,7 +86,7 @@ class Judged(RuleBasedStateMachine):
         self._do(c.DrainDevice(device, drained))
 
     @rule(tenant=TENANTS, weight=st.sampled_from([50, 100, 400]), limit=st.sampled_from([None, None, 500, 1500]))
-    def entitle(self, tenant: str, weight: int, limit: int | None) -> None:
+    def set_tenant(self, tenant: str, weight: int, limit: int | None) -> None:
         self._do(c.SetTenant(tenant, weight, limit))
 
     @rule(step_ms=st.sampled_from([1000, 60_000, 3_600_000, 86_400_000]))
@@ -95,21 +95,21 @@ class Judged(RuleBasedStateMachine):
         self._do(c.Tick())
 
 
-TestJudged = pytest.mark.slow(Judged.TestCase)
-TestJudged.settings = settings(max_examples=100, stateful_step_count=50, deadline=None)
+TestHistoryAgainstNaiveModel = pytest.mark.slow(HistoryAgainstNaiveModel.TestCase)
+TestHistoryAgainstNaiveModel.settings = settings(max_examples=100, stateful_step_count=50, deadline=None)
 
 
 def test_model_reports_a_grant_out_of_turn() -> None:
-    """A model that never says no proves nothing."""
-    world, naive = World(spec("gpu")), Naive()
+    """A model that never reports anything would prove nothing."""
+    world, naive = World(spec("gpu")), NaiveModel()
     first = world.ask("first", tenant="ann")
     world.ask("second", tenant="bob")
     world.ask("third", tenant="eve", priority=Priority.HIGH)
     for at, events in world.history:
-        assert list(naive.hear(events, at.ms)) == []
+        assert list(naive.check(events, at.ms)) == []
     assert first.logical_gpu is not None
-    (taken, *_) = naive.hear([e.LeaseGranted("second", first.logical_gpu)], world.now_ms)
+    (taken, *_) = naive.check([e.LeaseGranted("second", first.logical_gpu)], world.now_ms)
     assert "given away more than once" in taken
     naive.devices["gpu"].held.clear()
-    found = list(naive.hear([e.DeviceHealthChanged("gpu", Health.HEALTHY, None)], world.now_ms))
+    found = list(naive.check([e.DeviceHealthChanged("gpu", Health.HEALTHY, None)], world.now_ms))
     assert found == ["third is first in the queue and waits, although it would fit"]

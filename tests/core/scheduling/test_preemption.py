@@ -1,4 +1,4 @@
-"""Parking: who makes room for whom, what is never taken, and that nothing is lost on the way."""
+"""Preemption and parking: which lease is parked for which request, which never is, and that nothing is lost."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def one(**more: object) -> World:
 
 
 def idle(world: World, name: str, **more: object) -> None:
-    """``name`` is active, its kernel has said that it runs no cell, and that was long enough ago."""
+    """Make a lease active and idle: its kernel reported long enough ago that no cell runs."""
     world.active(name, **more)  # type: ignore[arg-type]
     world.do(c.ReportActivity(name, busy=False))
     world.now_ms += IDLE_MS
@@ -98,20 +98,20 @@ def test_preemption_of_idle_leases_takes_the_least_recently_active() -> None:
 
 
 @pytest.mark.parametrize(
-    "kept",
+    "forbid",
     [
         lambda world: world.do(c.SetRetention("a", Retention.HOLD)),
         lambda world: world.do(c.ReportActivity("a", busy=True)),
-        lambda world: world.do(c.BindHolder("a", holder(77))),  # another process, which has not said anything yet
+        lambda world: world.do(c.BindHolder("a", holder(77))),  # another process, which has not reported anything yet
         lambda world: world.do(c.SetPolicy(Policy(idle_ms=None))),
         lambda world: world.do(c.SetPolicy(Policy(parked_bytes_max=79 * GIB))),
     ],
     ids=["held", "busy", "unknown", "never", "no host memory"],
 )
-def test_lease_that_may_not_be_parked_is_not(kept: object) -> None:
+def test_lease_that_may_not_be_parked_is_not(forbid: object) -> None:
     world = one()
     idle(world, "a")
-    kept(world)  # type: ignore[operator]
+    forbid(world)  # type: ignore[operator]
     world.ask("b", tenant="bob")
     world.now_ms += IDLE_MS
     world.do(c.Tick())
@@ -185,7 +185,7 @@ def test_tenant_below_its_guarantee_preempts_a_tenant_above_its_own() -> None:
     world.parked("a1")
     world.prepared("b1")
     world.do(c.ReportActivity("b1", busy=True))
-    # Now both have what they are guaranteed, and nobody takes anything any more.
+    # Now both have what they are guaranteed, and neither preempts the other.
     world.ask("b2", tenant="bob")
     world.now_ms += 3_600_000
     world.do(c.Tick())
@@ -225,8 +225,8 @@ def test_cell_that_begins_plans_no_preemption(monkeypatch: pytest.MonkeyPatch) -
     assert world.states() == {"a": "parking", "b": "waiting"}
 
 
-def looks(tenants: int, wanted: str, monkeypatch: pytest.MonkeyPatch) -> int:
-    """How many standings and devices a tick looks at where so many compute, and as many wait who have had more."""
+def examined(tenants: int, wanted: str, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Return how many keys and devices a tick examines where as many tenants compute as wait and have had more."""
     world = World(*(spec(f"gpu-{i:03}", index=i, parkable=True) for i in range(tenants)))
     world.do(c.SetPolicy(Policy(quantum_ms=60_000)))
     for i in range(tenants):
@@ -237,13 +237,13 @@ def looks(tenants: int, wanted: str, monkeypatch: pytest.MonkeyPatch) -> int:
     world.now_ms += 60_000  # a turn of a tenant of four times the weight is a quarter of what one more would have had
     count = 0
 
-    def counted(look: Callable[..., object]) -> Callable[..., object]:
-        def looked(*args: object) -> object:
+    def counted(function: Callable[..., object]) -> Callable[..., object]:
+        def counting(*args: object) -> object:
             nonlocal count
             count += 1
-            return look(*args)
+            return function(*args)
 
-        return looked
+        return counting
 
     with monkeypatch.context() as patch:
         patch.setattr(fairshare, "fair_share_key", counted(fairshare.fair_share_key))
@@ -255,7 +255,7 @@ def looks(tenants: int, wanted: str, monkeypatch: pytest.MonkeyPatch) -> int:
 
 @pytest.mark.parametrize("wanted", ["full", "half", "2xany"])
 def test_requests_without_rights_are_not_compared_with_each_lease(wanted: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert looks(24, wanted, monkeypatch) < 2.5 * looks(12, wanted, monkeypatch)
+    assert examined(24, wanted, monkeypatch) < 2.5 * examined(12, wanted, monkeypatch)
 
 
 def test_large_request_preempts_enough_leases_and_no_more() -> None:
@@ -267,7 +267,7 @@ def test_large_request_preempts_enough_leases_and_no_more() -> None:
     assert len({world.state.leases[n].logical_gpu.device_id for n, s in world.states().items() if s == "parking"}) == 1  # type: ignore[union-attr]
     parking = [name for name, state in world.states().items() if state == "parking"]
     world.parked(parking[0])
-    # What is free now is kept for the large one: one that came later does not slip in.
+    # What is free now is reserved for the large request: one that came later does not get it.
     small = world.ask("small", "half", tenant="eve")
     assert world.states()["big"] == "waiting"
     assert small.state is S.WAITING
@@ -292,7 +292,7 @@ def test_leases_parked_at_once_stay_within_host_memory() -> None:
         world.do(c.ReportActivity(name, busy=True))
     world.ask("c", tenant="cat")
     world.ask("d", tenant="dan")
-    # Both become idle in one instant: for one of them there is host memory.
+    # Both become idle at once, and there is host memory for one of them.
     world.do(c.SetPolicy(Policy(idle_ms=None, parked_bytes_max=100 * GIB)))
     for name in "ab":
         world.do(c.ReportActivity(name, busy=False))
@@ -323,7 +323,7 @@ def test_request_for_several_devices_preempts_on_one_host_or_not_at_all() -> Non
     world.do(c.SetDevices(tuple(devices), hosts))
     for name in ("a", "b", "d"):
         idle(world, name, tenant=name)
-    world.do(c.ReportActivity("b", busy=True))  # the other of its host is needed, too
+    world.do(c.ReportActivity("b", busy=True))  # a lease on a device of its host that is needed as well
     gang = world.ask("gang", "2xany", tenant="eve")
     device_of = {name: lease.logical_gpu.device_id for name, lease in world.state.leases.items() if lease.logical_gpu}
     host_of_b = device_of["b"][:2]
@@ -335,7 +335,7 @@ def test_request_for_several_devices_preempts_on_one_host_or_not_at_all() -> Non
     assert len({device_id[:2] for device_id in gang.logical_gpu.device_ids}) == 1
 
 
-# -- by its user ------------------------------------------------------------------------------------------------------
+# -- by the user ------------------------------------------------------------------------------------------------------
 
 
 def test_user_parks_and_resumes_a_lease() -> None:
@@ -344,7 +344,7 @@ def test_user_parks_and_resumes_a_lease() -> None:
     world.do(c.ParkLease("a"))
     world.do(c.ParkLease("a"))
     world.parked("a")
-    assert world.states() == {"a": "parked"}  # although it was busy: its user wanted it so
+    assert world.states() == {"a": "parked"}  # although it was busy, because its user requested it
     world.do(c.ResumeLease("a"))
     world.do(c.ResumeLease("a"))
     assert world.states() == {"a": "resuming"}
@@ -493,11 +493,11 @@ def test_usage_counts_by_the_dominant_resource() -> None:
     assert world.state.tenants["bob"].share_milli == 250
 
 
-# -- moves ------------------------------------------------------------------------------------------------------------
+# -- defragmentation --------------------------------------------------------------------------------------------------
 
 
 def two_halves(**policy: object) -> World:
-    """Two devices, of each the half is free, and somebody waits for a whole one."""
+    """Return a world of two devices, each half free, in which a request for a whole one waits."""
     world = World(spec("x", parkable=True), spec("y", index=1, parkable=True))
     world.do(c.SetPolicy(Policy(idle_ms=None, **policy)))  # type: ignore[arg-type]
     for name in "abcd":

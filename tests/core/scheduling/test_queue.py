@@ -1,4 +1,4 @@
-"""A ticket that leaves a line from its middle and comes back is in it once, under its new tenant's name only."""
+"""A request that leaves the middle of the queue and comes back waits once, for its new tenant only."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_waiting_lease_that_changes_its_tenant_waits_once(moved: str) -> None:
         gpu = world.state.leases[before].logical_gpu
         assert gpu is not None
         world.do(c.PrepareSucceeded(before, gpu.generation))
-    # Bob has used nothing yet, so that his goes first; the others keep their order.
+    # Bob has used nothing yet, so his request is first; the others keep their order.
     assert served == [moved, *(name for name in ("first", "second", "third") if name != moved)]
     assert not world.state.queue
 

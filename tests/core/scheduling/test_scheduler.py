@@ -1,4 +1,4 @@
-"""The order of the queue: priority, fair share, age, and what is kept for whom."""
+"""The order of the queue: priority, fair share, age and backfill reservations."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from tests.core.world import World, holder, spec
 HOUR_MS = 3_600_000
 
 
-@pytest.fixture(autouse=True, params=["few hosts", "many hosts"])
+@pytest.fixture(autouse=True, params=["small pool", "large pool"])
 def _pool_of(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Everything holds in a large pool, too, where not everything is looked at each time."""
-    if request.param == "many hosts":
+    """Run each test as in a small pool and as in a large one, which reserves and reconsiders less often."""
+    if request.param == "large pool":
         monkeypatch.setattr(capacity_index, "REFERENCE_HOSTS_MAX", 0)
         monkeypatch.setattr(scheduler, "RESERVE_EVERY", 0)
 
@@ -86,7 +86,7 @@ def test_usage_halves_in_each_half_life() -> None:
     world.now_ms += HOUR_MS
     end(world, "b")
     ann, bob = (fair_share_key(world.state, name, world.now_ms).tenant for name in ("ann", "bob"))
-    # Ann's hour lies one half-life and one hour before Bob's.
+    # Ann's hour was one half-life and one hour before Bob's.
     assert bob / ann == pytest.approx(2 ** (1 + HOUR_MS / HALF_LIFE_MS))
 
 
@@ -123,7 +123,7 @@ def test_weight_is_a_share_of_the_pool() -> None:
         world.ask(f"bob-{number}", tenant="bob")
     drawn = random.Random(1)
     served = {"ann": 0, "bob": 0}
-    # Everybody always wants more; each lease lasts about as long.
+    # Both tenants always have waiting requests; leases last equally long on average.
     for round_ in range(300):
         world.now_ms += 600_000
         holding = [lease.id for lease in world.state.leases.values() if lease.state in HOLDING_CAPACITY]
@@ -173,7 +173,7 @@ def test_small_requests_do_not_starve_a_whole_device_request() -> None:
     world.ask("whole", tenant="bob")
     releases, number = 0, 8
     while world.states()["whole"] == "waiting":
-        # The smallest always come back at once: without a kept device the whole one would never find one empty.
+        # Small requests come back at once: without a reservation no device would ever become empty.
         name = next(i for i, state in world.states().items() if i.startswith("small") and state == "active")
         end(world, name)
         lease = world.ask(f"small-{number}", "quarter")
@@ -196,7 +196,7 @@ def test_small_requests_backfill_where_they_do_not_delay_a_large_one() -> None:
         PendingReason.BEHIND,
     ]
     end(world, "b")
-    # gpu0 was kept for the whole one; it took gpu1, which came free first, and lets the small one have gpu0.
+    # gpu0 was reserved for the whole one, which took gpu1 because that became free first.
     assert world.states() == {"a": "active", "b": "ended", "whole": "preparing", "small": "preparing"}
 
 
@@ -238,7 +238,7 @@ def test_request_for_a_missing_model_is_refused_with_the_present_ones() -> None:
 def test_overdue_request_is_served_first(many: int, policy: Policy, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rank, "AGING_GRANTS", many)
     world = World(spec("gpu"))
-    world.do(c.SetPolicy(policy))  # with turns, two who wait make it twenty, too
+    world.do(c.SetPolicy(policy))  # with turns, two waiting requests make it twenty as well
     world.active("running", tenant="bob")
     world.ask("patient", priority=Priority.LOW)
     for number in range(30):
@@ -269,7 +269,7 @@ def test_tenant_at_its_limit_waits_for_quota() -> None:
     world.active("a", tenant="ann")
     world.ask("b", tenant="ann")
     world.ask("half", "half", tenant="ann")
-    # Nor does the smaller one go past, for it would take what the first one waits for.
+    # The smaller one does not go first either: it would use up what the first one waits for.
     assert world.states() == {"a": "active", "b": "waiting", "half": "waiting"}
     assert [reason for _, _, reason in queue_report.positions(world.state)] == [
         PendingReason.QUOTA,
@@ -344,7 +344,7 @@ def test_drained_device_keeps_its_leases_and_gets_no_new_ones() -> None:
 @pytest.mark.parametrize("hosts", [1, 3])
 @pytest.mark.parametrize("seed", range(8))
 def test_scheduler_decides_as_a_new_one_of_the_same_state(seed: int, hosts: int) -> None:
-    """At random moments, the indexed queue grants what a new index of the same state would."""
+    """At any moment, a new scheduler of the same state would grant nothing more."""
     drawn = random.Random(seed)
     world = World()
     specs = [spec(f"gpu{number}", index=number, host_id=f"host{number % hosts}") for number in range(4 * hosts)]
@@ -365,7 +365,7 @@ def test_scheduler_decides_as_a_new_one_of_the_same_state(seed: int, hosts: int)
             world.do(c.ReleaseLease(name))
             if world.states()[name] == "draining":
                 world.drained(name)
-        world.do(c.Tick())  # ranks that time alone has changed, and what is kept, are looked at anew
+        world.do(c.Tick())  # so that ranks which only time has changed, and reservations, are reconsidered
         assert Scheduler(world.state).next_grant(world.now_ms) is None
 
 
@@ -374,7 +374,7 @@ def test_request_beyond_its_limit_reserves_nothing() -> None:
     world.active("a1", "2xany", tenant="ann")
     world.ask("a2", "2xany", tenant="ann")
     behind = world.ask("b", "half", tenant="bob", priority=Priority.LOW)
-    assert behind.state is LeaseState.WAITING  # what is free is kept for Ann's
+    assert behind.state is LeaseState.WAITING  # what is free is reserved for Ann's
     world.do(c.SetTenant("ann", 100, 2500))
     assert world.state_of(behind.id) is LeaseState.PREPARING
 
@@ -401,7 +401,7 @@ def test_request_of_higher_rank_takes_reserved_capacity() -> None:
 
 
 def test_backfill_reservation_includes_processors_of_the_host() -> None:
-    """Small requests that need processors do not starve one that needs many."""
+    """Small requests that need processors do not starve one that needs many of them."""
     world = World()
     host = HostSpec("host", 16_000, 64 * GIB)
     specs = [replace(spec(f"gpu{number}", index=number), host_id="host") for number in range(4)]
