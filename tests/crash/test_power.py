@@ -126,7 +126,7 @@ from pathlib import Path
 from fastgpu_jupyter.core.model.entities import EndReason, Instant
 from fastgpu_jupyter.pool.journal.release_log import PreallocatedReleaseLog, Release
 from tests.crash import power
-release_log = PreallocatedReleaseLog(Path(sys.argv[1]) / "releases.release_log")
+release_log = PreallocatedReleaseLog(Path(sys.argv[1]) / "releases.preallocated")
 for number in range(20):
     release_log.note(Release(f"lease-{number}", EndReason.RELEASED, Instant(number, number)))
     power.tell(Path(sys.argv[2]), f"lease-{number}")

@@ -144,6 +144,7 @@ def test_a_process_that_ended_is_on_no_gpu(ask: Session, fake_machine: Build) ->
     machine = fake_machine("1xL4")
     ask.use(machine)
     with subprocess.Popen(["sleep", "60"]) as sleeper:
+        wait_until(Path(f"/proc/{sleeper.pid}/cmdline").read_bytes, "the process has its name")
         machine.gpus[0].add_process(sleeper.pid, GIB)
         assert [one["pid"] for one in ask("nvmlDeviceGetComputeRunningProcesses(gpu)")] == [sleeper.pid]
         assert ask(f"nvmlSystemGetProcessName({sleeper.pid})") == "sleep"
