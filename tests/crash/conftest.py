@@ -1,4 +1,4 @@
-"""Pool managers that are killed: forked from one process that has the imports done, so that hundreds are quick."""
+"""A pool manager that tests kill and start again; it is forked from a process that has imported the package."""
 
 from __future__ import annotations
 
@@ -21,39 +21,40 @@ from tests.helpers import alive
 from tests.waiting import wait_until
 
 
-class Forked:
-    """A pool manager at this user's socket, started and killed again and again."""
+class KillablePool:
+    """The pool manager at the socket of this user, which can be killed and started many times."""
 
     def __init__(self, folder: Path, simulate: str) -> None:
         self.output = folder / "pool.out"
         self.arguments = ["--simulate", simulate]
         self.client = PoolClient(user_socket(), timeout_s=10)
         self.pid = 0
-        self._source = subprocess.Popen(
-            [sys.executable, "-m", "tests.crash.failing_pool", "--many"],
+        self._forker = subprocess.Popen(
+            [sys.executable, "-m", "tests.crash.failing_pool", "--fork"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
 
-    def _ask(self, **what: Any) -> Any:
-        assert self._source.stdin is not None
-        assert self._source.stdout is not None
-        self._source.stdin.write(json.dumps(what) + "\n")
-        self._source.stdin.flush()
-        return json.loads(self._source.stdout.readline())
+    def _send(self, **message: Any) -> Any:
+        assert self._forker.stdin is not None
+        assert self._forker.stdout is not None
+        self._forker.stdin.write(json.dumps(message) + "\n")
+        self._forker.stdin.flush()
+        return json.loads(self._forker.stdout.readline())
 
     def launch(self, crash_at: str | None = None) -> None:
-        """Start one, and do not wait for it."""
+        """Start it without waiting for it; it ends itself at the failpoint ``crash_at``."""
         arguments = [*self.arguments, "--Limits.requests_per_s_per_tenant=100000"]
-        self.pid = self._ask(arguments=arguments, crash_at=crash_at, output=str(self.output))
+        self.pid = self._send(arguments=arguments, crash_at=crash_at, output=str(self.output))
 
     def start(self, crash_at: str | None = None) -> bool:
-        """Start one, and wait until it answers or is gone; whether it answers."""
+        """Start it, wait until it answers or has ended, and return whether it answers."""
         self.launch(crash_at)
-        return wait_until(lambda: self.answers() or not alive(self.pid), f"it answers; see {self.output}") and alive(
-            self.pid
-        )
+        return wait_until(
+            lambda: self.answers() or not alive(self.pid), f"the pool manager answers; see {self.output}"
+        ) and alive(self.pid)
 
     def answers(self) -> bool:
+        """Return whether it answers a request."""
         try:
             self.client.health()
         except FastGPUError:
@@ -61,29 +62,31 @@ class Forked:
         return True
 
     def kill(self, number: int = signal.SIGKILL) -> int:
-        """End it and wait for its end; its status."""
+        """End it by a signal and return its exit status."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, number)
         return self.wait()
 
     def wait(self) -> int:
-        status = int(self._ask(wait=self.pid))
+        """Wait for its end and return its exit status."""
+        status = int(self._send(wait=self.pid))
         self.pid = 0
         return status
 
     def close(self) -> None:
+        """End it, and the process that it is forked from."""
         if self.pid:
             self.kill()
-        assert self._source.stdin is not None
-        assert self._source.stdout is not None
-        self._source.stdin.close()
-        self._source.stdout.close()
-        self._source.wait(10)
+        assert self._forker.stdin is not None
+        assert self._forker.stdout is not None
+        self._forker.stdin.close()
+        self._forker.stdout.close()
+        self._forker.wait(10)
 
 
 @pytest.fixture
-def forked(isolated: Path) -> Iterator[Forked]:
-    """Pool managers with eight simulated devices; none runs yet."""
-    pools = Forked(isolated, "8xA100-80GB")
-    yield pools
-    pools.close()
+def killable_pool(isolated: Path) -> Iterator[KillablePool]:
+    """Yield a pool manager with eight simulated devices that is not started yet."""
+    pool = KillablePool(isolated, "8xA100-80GB")
+    yield pool
+    pool.close()

@@ -1,11 +1,12 @@
-"""A pool manager that ends itself by SIGKILL when it comes to a named point: ``--crash-at before-commit@ReleaseLease``.
+"""A pool manager that kills itself at a failpoint, such as ``--crash-at before-commit@ReleaseLease``.
 
-``python -m tests.crash.failing_pool --crash-at POINT[:N] ARGUMENTS OF THE POOL`` runs one; ``--many`` reads one JSON
-object a line from standard input, ``{"arguments": [...], "crash_at": "POINT" or null, "output": PATH}``, and forks one
-for each, which saves the imports. The product itself has no hooks: its methods are wrapped here, in the child.
+``python -m tests.crash.failing_pool --crash-at POINT[:N] ARGUMENTS OF THE POOL`` runs one. ``--fork`` reads one JSON
+object per line from standard input, ``{"arguments": [...], "crash_at": "POINT" or null, "output": PATH}``, and forks
+one for each line, without importing the package again. The package has no hooks: the child wraps its methods.
 
-A point is ``before-`` or ``after-`` one of: append, insert, commit, apply, answer, effect, prepare, drain, snapshot,
-migrate, recover, bind, rename. What follows an ``@`` narrows it to a command, or an effect, of that name.
+A failpoint is ``before-`` or ``after-`` one of: append, insert, commit, apply, answer, effect, prepare, drain,
+snapshot, migrate, recover, bind, rename. The name of the command or effect in which it is reached follows an ``@``; how
+many times it is reached before the process ends follows a ``:``.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ import os
 import signal
 import sqlite3
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -30,21 +30,19 @@ from fastgpu_jupyter.pool.journal import store, writer
 from fastgpu_jupyter.pool.loop.command_loop import CommandLoop
 from fastgpu_jupyter.pool.loop.command_queue import Call
 
-Reached = Callable[[str, str], None]
-
 
 class Failpoint:
-    """Where to end."""
+    """A point in the code at which this process kills itself."""
 
     def __init__(self, text: str) -> None:
         text, _, count = text.partition(":")
         self._point, _, self._about = text.partition("@")
         self._left = int(count or 1)
-        #: The commands of the batch that is being settled.
+        #: The commands of the batch that is being committed.
         self.batch: set[str] = set()
 
     def __call__(self, point: str, about: str = "") -> None:
-        """The program is at ``point``."""
+        """Kill this process if ``point`` is the failpoint."""
         if point != self._point or (self._about and self._about not in {about, *self.batch}):
             return
         self._left -= 1
@@ -53,7 +51,7 @@ class Failpoint:
 
 
 def install(at: Failpoint) -> None:
-    """Let every point be reported to ``at``."""
+    """Call ``at`` at every point."""
 
     def around(owner: Any, method: str, name: str) -> None:
         real = getattr(owner, method)
@@ -94,7 +92,7 @@ def install(at: Failpoint) -> None:
         at("after-rename")
         return renamed
 
-    Path.rename = rename  # type: ignore[method-assign,assignment]  # for every path of the process
+    Path.rename = rename  # type: ignore[method-assign,assignment]
 
     class Connection(sqlite3.Connection):
         def execute(self, sql: str, *args: Any) -> sqlite3.Cursor:
@@ -124,23 +122,23 @@ def install(at: Failpoint) -> None:
 
 
 def run(arguments: list[str], crash_at: str | None) -> None:
-    """Be a pool manager."""
+    """Run a pool manager in this process."""
     if crash_at:
         install(Failpoint(crash_at))
     app.main(arguments)
 
 
-def many() -> None:
-    """Fork a pool manager for each line that is read; say its number, and later how it ended."""
+def serve_forks() -> None:
+    """Fork a pool manager for each line of standard input; print its process id, and its exit status when asked for."""
     for line in sys.stdin:
         wanted = json.loads(line)
         if "wait" in wanted:
             _, status = os.waitpid(wanted["wait"], 0)
-            print(json.dumps(os.waitstatus_to_exitcode(status)), flush=True)  # noqa: T201 (the answer)
+            print(json.dumps(os.waitstatus_to_exitcode(status)), flush=True)  # noqa: T201 (the reply)
             continue
         pid = os.fork()
         if pid:
-            print(pid, flush=True)  # noqa: T201 (the answer)
+            print(pid, flush=True)  # noqa: T201 (the reply)
             continue
         os.setsid()
         output = os.open(wanted["output"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -159,9 +157,9 @@ def many() -> None:
 
 
 def main() -> None:
-    """See the module."""
-    if sys.argv[1:] == ["--many"]:
-        many()
+    """Run one pool manager, or fork many."""
+    if sys.argv[1:] == ["--fork"]:
+        serve_forks()
         return
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--crash-at", metavar="POINT[:N]")

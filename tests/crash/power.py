@@ -1,8 +1,7 @@
-"""What a power cut may leave of a folder, from a log of what was done to its files (see power_cut.c).
+"""What a power cut may leave of a folder, from a log of the operations on its files (see power_cut.c).
 
-What was synced is there. Of what was written since, any part may be: each sector of each write is kept or lost by
-itself, a new length is or is not, and of the names that were given or taken since the folder was synced a first part
-is. This is as much as POSIX allows, and more than most file systems do.
+What was synced is kept. Of what was written since, any part may be lost: each sector of each write, each new length,
+and all changes of names after a random one. POSIX allows this; most file systems lose less.
 """
 
 from __future__ import annotations
@@ -15,13 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-CREATE, WRITE, TRUNCATE, SYNC, UNLINK, RENAME, TOLD = range(1, 8)
+CREATE, WRITE, TRUNCATE, SYNC, UNLINK, RENAME, ACKNOWLEDGED = range(1, 8)
 SECTOR_BYTES = 512
 _HEAD = struct.Struct("=IIQQ")
 
 
-class Done(NamedTuple):
-    """One thing that was done, or that somebody was told."""
+class FileOperation(NamedTuple):
+    """One operation on a file, or an acknowledgement to a client."""
 
     kind: int
     name: str
@@ -29,22 +28,22 @@ class Done(NamedTuple):
     data: bytes
 
 
-def done(log: Path) -> Iterator[Done]:
-    """What is in the log, in order."""
+def read_log(log: Path) -> Iterator[FileOperation]:
+    """Yield the operations in the log in order."""
     content = log.read_bytes()
     at = 0
     while at < len(content):
         kind, name_bytes, offset, data_bytes = _HEAD.unpack_from(content, at)
         at += _HEAD.size
         name = content[at : at + name_bytes].decode()
-        yield Done(kind, name, offset, content[at + name_bytes : at + name_bytes + data_bytes])
+        yield FileOperation(kind, name, offset, content[at + name_bytes : at + name_bytes + data_bytes])
         at += name_bytes + data_bytes
 
 
-def tell(log: Path, what: str) -> None:
-    """Put into the log that somebody was told ``what``: from here on it must survive."""
+def acknowledge(log: Path, what: str) -> None:
+    """Note in the log that ``what`` was acknowledged: a later power cut must not lose it."""
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    os.write(file, _HEAD.pack(TOLD, len(what.encode()), 0, 0) + what.encode())
+    os.write(file, _HEAD.pack(ACKNOWLEDGED, len(what.encode()), 0, 0) + what.encode())
     os.close(file)
 
 
@@ -55,32 +54,32 @@ class _File:
 
 
 class Disk:
-    """The files of one folder as the system shows them, and what of it is safe."""
+    """The files of one folder as the system shows them, and as they are after a power cut."""
 
     def __init__(self) -> None:
         self._shown: dict[str, _File] = {}
         self._safe: dict[str, _File] = {}
-        self._named: list[tuple[str, _File | None]] = []  #: since the folder was synced
+        self._named: list[tuple[str, _File | None]] = []  #: changes of names since the folder was synced
 
-    def do(self, one: Done) -> None:
-        """Go on by one."""
-        match one.kind:
-            case _ if one.kind == CREATE:
-                self._name(one.name, _File())
-            case _ if one.kind == WRITE:
-                self._shown[one.name].since.append((one.offset, one.data))
-            case _ if one.kind == TRUNCATE:
-                self._shown[one.name].since.append((one.offset, None))
-            case _ if one.kind == UNLINK:
-                self._name(one.name, None)
-            case _ if one.kind == RENAME:
-                file = self._shown[one.name]
-                self._name(one.name, None)
-                self._name(one.data.decode(), file)
-            case _ if one.kind == SYNC and one.name == ".":
+    def apply(self, operation: FileOperation) -> None:
+        """Apply one operation."""
+        match operation.kind:
+            case _ if operation.kind == CREATE:
+                self._name(operation.name, _File())
+            case _ if operation.kind == WRITE:
+                self._shown[operation.name].since.append((operation.offset, operation.data))
+            case _ if operation.kind == TRUNCATE:
+                self._shown[operation.name].since.append((operation.offset, None))
+            case _ if operation.kind == UNLINK:
+                self._name(operation.name, None)
+            case _ if operation.kind == RENAME:
+                file = self._shown[operation.name]
+                self._name(operation.name, None)
+                self._name(operation.data.decode(), file)
+            case _ if operation.kind == SYNC and operation.name == ".":
                 self._safe, self._named = dict(self._shown), []
-            case _ if one.kind == SYNC:
-                file = self._shown[one.name]
+            case _ if operation.kind == SYNC:
+                file = self._shown[operation.name]
                 for offset, data in file.since:
                     _write(file.synced, offset, data)
                 file.since = []
@@ -89,18 +88,18 @@ class Disk:
         _give(self._shown, name, file)
         self._named.append((name, file))
 
-    def cut(self, drawn: random.Random, folder: Path) -> None:
-        """Make in ``folder`` what is there after a power cut now; what is lost is drawn."""
+    def cut_power(self, rng: random.Random, folder: Path) -> None:
+        """Create in ``folder`` what a power cut now leaves; ``rng`` chooses what is lost."""
         folder.mkdir(mode=0o700)
         names = dict(self._safe)
-        for name, file in self._named[: drawn.randint(0, len(self._named))]:
+        for name, file in self._named[: rng.randint(0, len(self._named))]:
             _give(names, name, file)
         for name, file in names.items():
             content = bytearray(file.synced)
-            kept = drawn.choice((0.0, 0.1, 0.5, 0.9, 1.0))
+            kept = rng.choice((0.0, 0.1, 0.5, 0.9, 1.0))
             for offset, data in file.since:
                 for start, part in _sectors(offset, data):
-                    if drawn.random() < kept:
+                    if rng.random() < kept:
                         _write(content, start, part)
             (folder / name).write_bytes(content)
 

@@ -1,7 +1,7 @@
-"""The pool manager dies at each point of each command; what it acknowledged is there, the rest is had by asking again.
+"""The pool manager is killed at each failpoint of each command; nothing that it acknowledged is lost.
 
-``FASTGPU_FAILPOINTS=all`` takes every pair of a point and a command; otherwise each point meets some of the commands,
-and each command some of the points, all of both at least once.
+``FASTGPU_FAILPOINTS=all`` runs every pair of a point and a command. Otherwise each point is combined with some of the
+commands and each command with some of the points; each of both occurs at least once.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from fastgpu_jupyter.errors import PoolUnreachable
 from fastgpu_jupyter.pool.journal.fsck import examine
 from fastgpu_jupyter.wire.client import new_token
 from fastgpu_jupyter.wire.locate import user_socket, user_state_dir
-from tests.crash.conftest import Forked
+from tests.crash.conftest import KillablePool
 from tests.views import value_of
 from tests.waiting import wait_until
 
@@ -39,7 +39,7 @@ def _points() -> Iterator[str]:
             for side, when in enumerate(SIDES):
                 every = os.environ.get("FASTGPU_FAILPOINTS") == "all"
                 if command == "StartPool":
-                    if point in {"append", "commit"}:  # it is decided in recovery, which asks nobody
+                    if point in {"append", "commit"}:  # it is decided in recovery, which answers no caller
                         yield f"{when}-{point}"
                 elif every or (number + other + side) % 3 == 0 or command in {"RequestLease", "ReleaseLease"}:
                     yield f"{when}-{point}@{command}"
@@ -51,91 +51,97 @@ def _points() -> Iterator[str]:
     yield "before-snapshot:2"
 
 
-class Session:
-    """A client that gives no command up: it starts the pool again and asks with the same key."""
+class RetryingClient:
+    """A client that starts the pool manager again and repeats its call with the same key until it is answered."""
 
-    def __init__(self, pools: Forked) -> None:
-        self.pools = pools
-        self.deaths = 0
+    def __init__(self, pool: KillablePool) -> None:
+        self.pool = pool
+        self.crashes = 0
 
-    def revive(self) -> None:
-        self.pools.wait()
-        self.deaths += 1
-        assert self.pools.start(), self.pools.output.read_text()[-2000:]
+    def restart(self) -> None:
+        self.pool.wait()
+        self.crashes += 1
+        assert self.pool.start(), self.pool.output.read_text()[-2000:]
 
-    def do(self, call: Callable[..., Any], *args: Any, **how: Any) -> Any:
+    def call(self, function: Callable[..., Any], *args: Any, **options: Any) -> Any:
         for _ in range(3):
             try:
-                return call(*args, **how)
+                return function(*args, **options)
             except PoolUnreachable:
-                self.revive()
-        raise AssertionError("it dies again and again")
+                self.restart()
+        raise AssertionError("the pool manager ends each time")
 
-    def until(self, lease_id: str, *states: str) -> None:
+    def wait_for(self, lease_id: str, *states: str) -> None:
         def there() -> bool:
-            return self.do(self.pools.client.lease, lease_id)["state"] in states
+            return self.call(self.pool.client.lease, lease_id)["state"] in states
 
-        wait_until(there, f"{lease_id} is {states}")
+        wait_until(there, f"{lease_id} is one of {states}")
 
 
-def play(session: Session, child: subprocess.Popen[bytes]) -> None:
-    """One of each command, and what must be true after them."""
-    client, token = session.pools.client, new_token()
+def run_commands(caller: RetryingClient, child: subprocess.Popen[bytes]) -> None:
+    """Run one of each command and check what must be true after them."""
+    client, token = caller.pool.client, new_token()
     keys = [uuid.uuid4().hex for _ in range(3)]
 
     def request(profile: str, number: int) -> str:
-        return str(session.do(client.request, profile, token=token, key=keys[number])["id"])
+        return str(caller.call(client.request, profile, token=token, key=keys[number])["id"])
 
-    released, kept, orphan = request("half", 0), request("full", 1), request("quarter", 2)
-    session.do(client.bind, orphan, token, child.pid)
-    for lease_id in (released, kept, orphan):
-        session.until(lease_id, "active")
-    session.do(client.resize, released, "quarter")
-    session.do(client.transfer, kept, "nobody-else")
-    session.do(
-        client.set_tenant, "nobody-else", {"weight": 7, "guaranteed_milli": 0, "limit_milli": None, "group": None}
+    released, retained, orphan = request("half", 0), request("full", 1), request("quarter", 2)
+    caller.call(client.bind, orphan, token, child.pid)
+    for lease_id in (released, retained, orphan):
+        caller.wait_for(lease_id, "active")
+    caller.call(client.resize, released, "quarter")
+    caller.call(client.transfer, retained, "other-tenant")
+    caller.call(
+        client.set_tenant, "other-tenant", {"weight": 7, "guaranteed_milli": 0, "limit_milli": None, "group": None}
     )
-    device = session.do(client.devices)[-1]["id"]
-    session.do(client.drain, device, drained=True)
-    session.do(client.release, released)
+    device = caller.call(client.devices)[-1]["id"]
+    caller.call(client.drain, device, drained=True)
+    caller.call(client.release, released)
     child.kill()
     child.wait()
     for lease_id in (released, orphan):
-        session.until(lease_id, "ended")
-    found = {lease["id"]: lease for lease in session.do(client.leases)}
-    assert set(found) == {released, kept, orphan}, "each key is one lease"
+        caller.wait_for(lease_id, "ended")
+    found = {lease["id"]: lease for lease in caller.call(client.leases)}
+    assert set(found) == {released, retained, orphan}, "each key is one lease"
     assert value_of(found[released]["end_reason"]) == "released"
     assert value_of(found[orphan]["end_reason"]) == "holder_died"
-    assert (found[kept]["state"], found[kept]["holder"]["pid"]) == ("active", os.getpid())
-    assert session.do(client.devices)[-1]["drained"]
-    assert {tenant["tenant"]["key"]: tenant["weight"] for tenant in session.do(client.tenants)}["nobody-else"] == 7
-    assert [request(profile, n) for n, profile in enumerate(("half", "full", "quarter"))] == [released, kept, orphan]
+    assert (found[retained]["state"], found[retained]["holder"]["pid"]) == ("active", os.getpid())
+    assert caller.call(client.devices)[-1]["drained"]
+    assert {tenant["tenant"]["key"]: tenant["weight"] for tenant in caller.call(client.tenants)}["other-tenant"] == 7
+    assert [request(profile, n) for n, profile in enumerate(("half", "full", "quarter"))] == [
+        released,
+        retained,
+        orphan,
+    ]
 
 
-def wipe() -> None:
-    """The next pool manager begins without a history."""
+def remove_state() -> None:
+    """Remove the state of the pool manager, so that the next one starts with an empty journal."""
     for path in (*user_state_dir().glob("*"), user_socket()):
         path.unlink(missing_ok=True)
 
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("part", range(6))
-def test_death_at_a_point_loses_nothing(forked: Forked, isolated: Path, part: int) -> None:
+def test_pool_killed_at_a_failpoint_loses_nothing_acknowledged(
+    killable_pool: KillablePool, isolated: Path, part: int
+) -> None:
     points = list(_points())[part::6]
     for point in points:
-        wipe()
-        session = Session(forked)
-        if not forked.start(point):
-            session.revive()
+        remove_state()
+        caller = RetryingClient(killable_pool)
+        if not killable_pool.start(point):
+            caller.restart()
         with subprocess.Popen(["sleep", "600"]) as child:
             try:
-                play(session, child)
+                run_commands(caller, child)
             except AssertionError as error:
                 raise AssertionError(f"{point}: {error}") from error
             finally:
                 child.kill()
-        assert session.deaths == 1, f"{point} was not reached"
-        forked.kill()
+        assert caller.crashes == 1, f"{point} was not reached"
+        killable_pool.kill()
         found = examine(user_state_dir() / "journal.db")
         assert found.sound, (point, found)
         assert found.leases == 3

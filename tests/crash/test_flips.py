@@ -1,6 +1,6 @@
-"""One flipped bit anywhere in the journal's files: the pool says what it always said, or refuses and says why.
+"""A flipped bit anywhere in the files of the journal: the pool shows what was written, or refuses to serve.
 
-SQLite alone does not notice most of them. ``FASTGPU_FLIPS`` makes it long (1000 for a night).
+SQLite alone does not notice most of them. ``FASTGPU_FLIPS`` sets how many (1000 in a night).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SEED = int(os.environ.get("FASTGPU_FLIPS_SEED", "0"))
 
 
 class Written(NamedTuple):
-    """A journal that a killed pool manager left, and what it says."""
+    """The files of a killed pool manager, and what they hold."""
 
     folder: Path
     state: State
@@ -38,7 +38,7 @@ class Written(NamedTuple):
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
-    """Half of it is in the file and half in the log beside it, with a snapshot in each."""
+    """Write a journal half of which is in the file and half in the log beside it, with a snapshot in each."""
     folder = tmp_path_factory.mktemp("written")
     (folder / "running").mkdir()
     journal = Journal(folder / "running" / "journal.db")
@@ -62,7 +62,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
             journal.snapshot(encode_state(world.state))
         if number == 20:
             journal._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            journal._db.execute("PRAGMA wal_autocheckpoint=0")  # what follows stays in the log, however long it gets
+            journal._db.execute("PRAGMA wal_autocheckpoint=0")  # the records after this stay in the log
     for name in ("killed", "closed"):
         (folder / name).mkdir()
         for file in (folder / "running").iterdir():
@@ -76,7 +76,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
 
 
 def read(folder: Path) -> tuple[State, dict[str, str]]:
-    """What the pool would serve."""
+    """Return the state and the answers that a pool manager would serve."""
     journal = Journal(folder / "journal.db")
     try:
         state = replay(journal)
@@ -87,7 +87,7 @@ def read(folder: Path) -> tuple[State, dict[str, str]]:
 
 
 @pytest.mark.slow
-def test_nothing_flipped_is_read_as_written(written: Written, tmp_path: Path) -> None:
+def test_journal_without_a_flip_is_read_as_written(written: Written, tmp_path: Path) -> None:
     for name in ("killed", "closed"):
         shutil.copytree(written.folder / name, tmp_path / name)
         assert read(tmp_path / name) == (written.state, written.answers)
@@ -99,35 +99,37 @@ def test_nothing_flipped_is_read_as_written(written: Written, tmp_path: Path) ->
     ("left", "name"),
     [("closed", "journal.db"), ("killed", "journal.db"), ("killed", "journal.db-wal"), ("killed", "journal.db-head")],
 )
-def test_a_flipped_bit_never_gives_a_wrong_answer(written: Written, tmp_path: Path, left: str, name: str) -> None:
-    drawn = random.Random(SEED)
+def test_journal_with_a_flipped_bit_is_refused_or_unchanged(
+    written: Written, tmp_path: Path, left: str, name: str
+) -> None:
+    rng = random.Random(SEED)
     refused = 0
     wrong = []
     for number in range(FLIPS):
         folder = tmp_path / str(number)
         shutil.copytree(written.folder / left, folder)
         content = bytearray((folder / name).read_bytes())
-        place, bit = drawn.randrange(len(content)), drawn.randrange(8)
+        place, bit = rng.randrange(len(content)), rng.randrange(8)
         content[place] ^= 1 << bit
         (folder / name).write_bytes(content)
         try:
             state, answers = read(folder)
         except InternalError:
             raise
-        except FastGPUError as refusal:  # which names the file
+        except FastGPUError as refusal:  # its message names the file
             refused += str(folder) in str(refusal)
         else:
             if (state, answers) != (written.state, written.answers):
                 wrong.append((place, bit, state == written.state, len(answers) - len(written.answers)))
         shutil.rmtree(folder)
     assert not wrong, f"seed {SEED}: {len(wrong)} of {FLIPS}: {wrong}"
-    # A head that is not whole claims nothing, and one bit is flipped at a time.
-    assert refused or name == "journal.db-head", "none was found: nothing was proved"
+    # A head whose checksum is wrong is ignored.
+    assert refused or name == "journal.db-head", "no flip was noticed"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("damage", ["the log", "an answer"])
-def test_fsck_says_what_is_damaged_and_cuts_it_off(written: Written, tmp_path: Path, damage: str) -> None:
+def test_fsck_of_a_damaged_journal_reports_and_cuts_the_damage(written: Written, tmp_path: Path, damage: str) -> None:
     shutil.copytree(written.folder / ("killed" if damage == "the log" else "closed"), tmp_path / "copy")
     path = tmp_path / "copy" / "journal.db"
     if damage == "the log":

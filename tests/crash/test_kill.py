@@ -1,6 +1,6 @@
-"""The pool manager is killed at any instant while eight clients write diaries; at the end both must agree.
+"""The pool manager is killed at random instants while eight clients record what it acknowledged; both must agree.
 
-``FASTGPU_KILL_CYCLES`` makes it long (10000 for a night).
+``FASTGPU_KILL_CYCLES`` sets how often (10000 in a night).
 """
 
 from __future__ import annotations
@@ -17,38 +17,39 @@ from fastgpu_jupyter.errors import PoolUnreachable
 from fastgpu_jupyter.pool.journal.fsck import examine
 from fastgpu_jupyter.wire.client import PoolClient, new_token
 from fastgpu_jupyter.wire.locate import user_socket, user_state_dir
-from tests.crash.conftest import Forked
+from tests.crash.conftest import KillablePool
 from tests.views import value_of
 
 CYCLES = int(os.environ.get("FASTGPU_KILL_CYCLES", "60"))
 SEED = int(os.environ.get("FASTGPU_KILL_SEED", "20261122"))
 
 
-class Diary:
-    """What one client was told."""
+class ClientRecord:
+    """The leases that one client requested, and what was acknowledged."""
 
     def __init__(self, number: int) -> None:
         self.number = number
-        self.leases: dict[str, str] = {}  #: lease -> the key it was asked for with
+        self.leases: dict[str, str] = {}  #: the idempotency key of each lease
         self.released: set[str] = set()
-        self.unsure: list[str] = []  #: keys that were never answered
+        self.unanswered: list[str] = []  #: keys whose request was not answered
 
-    def write(self, stop: threading.Event) -> None:
+    def request_leases(self, stop: threading.Event) -> None:
+        """Request and release leases until ``stop`` is set."""
         client = PoolClient(user_socket(), timeout_s=5)
         count = 0
         while not stop.is_set():
             count += 1
             key, token = f"{self.number}-{count}", new_token()
-            while True:  # a lost answer is asked for again with the same key, until there is one
+            while True:  # a request without an answer is repeated with the same key
                 try:
                     lease_id = client.request("eighth", token=token, key=key)["id"]
                     break
                 except PoolUnreachable:
                     if stop.is_set():
-                        self.unsure.append(key)
+                        self.unanswered.append(key)
                         return
                     time.sleep(0.001)
-            assert lease_id not in self.leases, "this lease was given twice"
+            assert lease_id not in self.leases, "two requests have one lease"
             self.leases[lease_id] = key
             if count % 8:
                 with contextlib.suppress(PoolUnreachable):
@@ -58,54 +59,57 @@ class Diary:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300 + CYCLES * 3)
-def test_kill_9_at_any_instant_loses_nothing_that_was_acknowledged(forked: Forked) -> None:
-    forked.arguments += ["--Limits.leases_max_per_tenant=1000000", "--Limits.waiting_max_per_tenant=1000000"]
-    forked.arguments += ["--Limits.leases_max=1000000", "--Limits.waiting_max=1000000"]
-    assert forked.start()
+def test_pool_killed_at_any_instant_loses_nothing_acknowledged(killable_pool: KillablePool) -> None:
+    killable_pool.arguments += [
+        "--Limits.leases_max_per_tenant=1000000",
+        "--Limits.waiting_max_per_tenant=1000000",
+    ]
+    killable_pool.arguments += ["--Limits.leases_max=1000000", "--Limits.waiting_max=1000000"]
+    assert killable_pool.start()
     stop = threading.Event()
-    diaries = [Diary(number) for number in range(8)]
+    records = [ClientRecord(number) for number in range(8)]
     failed: list[BaseException] = []
 
-    def live(diary: Diary) -> None:
+    def run_client(record: ClientRecord) -> None:
         try:
-            diary.write(stop)
-        except BaseException as error:  # noqa: BLE001 (it is the test that fails, not a thread)
+            record.request_leases(stop)
+        except BaseException as error:  # noqa: BLE001 (the test fails, not the thread)
             failed.append(error)
 
-    clients = [threading.Thread(target=live, args=(diary,)) for diary in diaries]
+    clients = [threading.Thread(target=run_client, args=(record,)) for record in records]
     for thread in clients:
         thread.start()
-    drawn = random.Random(SEED)
+    rng = random.Random(SEED)
     try:
         for _ in range(CYCLES):
-            time.sleep(drawn.uniform(0, 0.05))  # the instant is what is drawn
-            forked.kill()
-            assert forked.start(), forked.output.read_text()[-2000:]
+            time.sleep(rng.uniform(0, 0.05))  # the instant of the kill is random
+            killable_pool.kill()
+            assert killable_pool.start(), killable_pool.output.read_text()[-2000:]
     finally:
         stop.set()
         for thread in clients:
             thread.join()
     assert not failed, (SEED, failed)
-    known = {lease["id"]: lease for lease in forked.client.leases()}
-    told = {lease_id for diary in diaries for lease_id in diary.leases}
-    assert len(told) > CYCLES
-    for diary in diaries:
-        for lease_id in diary.leases:
+    known = {lease["id"]: lease for lease in killable_pool.client.leases()}
+    acknowledged = {lease_id for record in records for lease_id in record.leases}
+    assert len(acknowledged) > CYCLES
+    for record in records:
+        for lease_id in record.leases:
             lease = known.get(lease_id)
             assert lease is not None, (SEED, "an acknowledged lease was lost")
-            if lease_id in diary.released:
+            if lease_id in record.released:
                 assert lease["state"] in {"draining", "ended"}, (SEED, lease)
             assert lease["state"] != "ended" or value_of(lease["end_reason"]) in {"released", "cancelled"}, (
                 SEED,
                 lease,
             )
-        # Who was never answered asks once more, and gets the one lease that there is, or a new one.
-        for key in diary.unsure:
-            lease_id = forked.client.request("eighth", token=new_token(), key=key)["id"]
-            assert lease_id not in told, "this lease was given twice"
-            told.add(lease_id)
-    # A lease that nobody was told of is one whose key was never answered: there is none besides.
-    assert {lease["id"] for lease in forked.client.leases()} == told
-    forked.kill()
+        # A request without an answer is repeated, and gets the lease that it has already or a new one.
+        for key in record.unanswered:
+            lease_id = killable_pool.client.request("eighth", token=new_token(), key=key)["id"]
+            assert lease_id not in acknowledged, "two requests have one lease"
+            acknowledged.add(lease_id)
+    # Every lease was acknowledged, or its request was repeated above: there is no other.
+    assert {lease["id"] for lease in killable_pool.client.leases()} == acknowledged
+    killable_pool.kill()
     found = examine(user_state_dir() / "journal.db")
     assert found.sound, found

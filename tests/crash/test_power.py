@@ -1,6 +1,6 @@
-"""What was acknowledged survives a power cut, whatever part of what was not synced is lost (see :mod:`.power`).
+"""Power cuts after which any part of what was not synced is lost (see :mod:`.power`); what was acknowledged is kept.
 
-``FASTGPU_POWER_CUTS`` makes it long (10000 for a night), ``FASTGPU_POWER_SEED`` makes it another one.
+``FASTGPU_POWER_CUTS`` sets how many (10000 in a night), ``FASTGPU_POWER_SEED`` draws others.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300 + CUTS // 5)]
 
 @pytest.fixture(scope="session")
 def recorder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The library that writes down what a process does to its files."""
+    """Build the library that logs what a process does to its files."""
     name = "power_cut.so"
     source = Path(__file__).with_name("power_cut.c")
     flags = ("-fvisibility=default", "-ldl", "-lpthread")
@@ -45,47 +45,47 @@ def recorder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def recorded(recorder: Path, folder: Path, log: Path) -> dict[str, str]:
-    """The environment in which a process is seen."""
+    """Return the environment in which the operations of a process are logged."""
     return {"LD_PRELOAD": str(recorder), "FASTGPU_POWER_FOLDER": str(folder), "FASTGPU_POWER_LOG": str(log)}
 
 
 def cuts(log: Path, folder: Path) -> Iterator[tuple[int, list[str], Path]]:
-    """Power cuts at drawn instants: which, what somebody had been told by then, and what is left."""
-    drawn = random.Random(SEED)
-    disk, told = power.Disk(), list[str]()
-    steps = list(power.done(log))
-    first = next(number for number, one in enumerate(steps) if one.kind == power.TOLD)
-    instants = sorted(drawn.randint(first, len(steps) - 1) for _ in range(CUTS))
-    for number, one in enumerate(steps):
-        if one.kind == power.TOLD:
-            told.append(one.name)
+    """Yield power cuts at random instants: the instant, what was acknowledged by then, and the folder that is left."""
+    rng = random.Random(SEED)
+    disk, acknowledged = power.Disk(), list[str]()
+    steps = list(power.read_log(log))
+    first = next(number for number, operation in enumerate(steps) if operation.kind == power.ACKNOWLEDGED)
+    instants = sorted(rng.randint(first, len(steps) - 1) for _ in range(CUTS))
+    for number, operation in enumerate(steps):
+        if operation.kind == power.ACKNOWLEDGED:
+            acknowledged.append(operation.name)
         else:
-            disk.do(one)
+            disk.apply(operation)
         while instants and instants[0] == number:
             left = folder / f"cut-{len(instants)}"
-            disk.cut(drawn, left)
-            yield instants.pop(0), told, left
+            disk.cut_power(rng, left)
+            yield instants.pop(0), acknowledged, left
             shutil.rmtree(left)
 
 
 def write_much(pool: PoolProcess, log: Path, count: int, life: int) -> None:
-    """Commands whose answers are told, enough of them to write the log of the journal back several times."""
+    """Send so many commands that the log of the journal is written back several times."""
     for number in range(count):
         key = f"key-{life}-{number}"
         lease_id = pool.client.request("eighth", token=new_token(), key=key)["id"]
-        power.tell(log, f"granted {lease_id} {key}")
+        power.acknowledge(log, f"granted {lease_id} {key}")
         if number % 4:
             pool.client.release(lease_id)
-            power.tell(log, f"released {lease_id} -")
+            power.acknowledge(log, f"released {lease_id} -")
 
 
-def test_what_was_acknowledged_survives_a_power_cut(
+def test_acknowledged_commands_survive_a_power_cut(
     recorder: Path, isolated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log, folder = tmp_path / "power.log", user_state_dir()
     pool = PoolProcess(isolated, DEVICES)
     try:
-        for life in range(2):  # the first ends in good order, which takes the journal's log away
+        for life in range(2):  # the first stops normally, which removes the log of the journal
             with monkeypatch.context() as patch:
                 for name, value in recorded(recorder, folder, log).items():
                     patch.setenv(name, value)
@@ -95,12 +95,16 @@ def test_what_was_acknowledged_survives_a_power_cut(
     finally:
         pool.end()
     (tmp_path / "cuts").mkdir()
-    lost = [f"cut at {at}: {why}" for at, told, left in cuts(log, tmp_path / "cuts") if (why := wrong(left, told))]
+    lost = [
+        f"cut at {at}: {why}"
+        for at, acknowledged, left in cuts(log, tmp_path / "cuts")
+        if (why := find_loss(left, acknowledged))
+    ]
     assert not lost, f"seed {SEED}: {len(lost)} of {CUTS}: {lost[:5]}"
 
 
-def wrong(folder: Path, told: list[str]) -> str | None:
-    """What the next pool manager does not know of what somebody was told, or why it does not start."""
+def find_loss(folder: Path, acknowledged: list[str]) -> str | None:
+    """Return what the next pool manager has lost of ``acknowledged``, or why it does not start; else ``None``."""
     try:
         journal, release_log = Journal(folder / "journal.db"), PreallocatedReleaseLog(folder / "releases.preallocated")
         pool, _ = recover(journal, DriverAtStartup(SimulatedDriver(DEVICES, {})), Clock(), release_log)
@@ -109,7 +113,7 @@ def wrong(folder: Path, told: list[str]) -> str | None:
         release_log.close()
     except FastGPUError as error:
         return str(error)
-    for what, lease_id, key in (one.split() for one in told):
+    for what, lease_id, key in (one.split() for one in acknowledged):
         lease = pool.state.leases.get(lease_id)
         if lease is None:
             return f"{what} {lease_id}, and it is not there"
@@ -129,18 +133,18 @@ from tests.crash import power
 release_log = PreallocatedReleaseLog(Path(sys.argv[1]) / "releases.preallocated")
 for number in range(20):
     release_log.note(Release(f"lease-{number}", EndReason.RELEASED, Instant(number, number)))
-    power.tell(Path(sys.argv[2]), f"lease-{number}")
+    power.acknowledge(Path(sys.argv[2]), f"lease-{number}")
 """
 
 
-def test_a_release_that_was_noted_survives_a_power_cut(recorder: Path, tmp_path: Path) -> None:
+def test_noted_release_survives_a_power_cut(recorder: Path, tmp_path: Path) -> None:
     log, folder = tmp_path / "power.log", tmp_path / "state"
     folder.mkdir()
     environment = {**os.environ, **recorded(recorder, folder, log)}
     subprocess.run([sys.executable, "-c", NOTE, folder, log], env=environment, check=True, timeout=60)
     (tmp_path / "cuts").mkdir()
-    for at, told, left in cuts(log, tmp_path / "cuts"):
+    for at, acknowledged, left in cuts(log, tmp_path / "cuts"):
         release_log = PreallocatedReleaseLog(left / "releases.preallocated")
         found = [release.lease_id for release in release_log.read()]
         release_log.close()
-        assert found[: len(told)] == told, f"seed {SEED}, cut at {at}"
+        assert found[: len(acknowledged)] == acknowledged, f"seed {SEED}, cut at {at}"

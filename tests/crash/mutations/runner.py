@@ -24,7 +24,7 @@ class Runner:
         command = [sys.executable, "-m", "pytest", "-q", "-s", "-p", "no:cacheprovider", "-o", "addopts="]
         for plugin in (*PLUGINS, "tests.crash.mutations.server"):
             command += ["-p", plugin]
-        environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "FASTGPU_ALONE_ROUNDS": "1"}
+        environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
         for name in ("PYTEST_XDIST_WORKER", "PYTEST_CURRENT_TEST", "PYTEST_ADDOPTS"):
             environment.pop(name, None)
         self._process = subprocess.Popen(
