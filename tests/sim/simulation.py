@@ -73,7 +73,7 @@ class Simulation(HostEvents):
         loop = self.host.loop = SimulatedLoop(self.host.time)
         try:
             journal = self.journal = Journal(self.path)
-            self.release_log = PreallocatedReleaseLog(self.folder / "releases.release_log")
+            self.release_log = PreallocatedReleaseLog(self.folder / "releases.preallocated")
             self.driver = self.host.driver()
             pool, _ = recover(journal, DriverAtStartup(self.driver), self.host, self.release_log)
         except Crash:
