@@ -1,4 +1,4 @@
-"""The policies that ours is compared with, as the FGD paper's simulator scores them.
+"""The policies that ours is compared with, scored as in the simulator of the FGD paper.
 
 Scores are integers, 100 at best, and the first node of the order wins a tie, as in that simulator. Node state lies in
 arrays, and only nodes that changed since a shape was last scored are scored again, which changes no result. The loop is
@@ -36,7 +36,7 @@ TYPICAL = 0.95
 
 
 class Controls:
-    """A trace as arrays."""
+    """A trace as arrays, and the policies on it."""
 
     def __init__(self, trace: Trace) -> None:
         self.trace = trace
@@ -59,7 +59,7 @@ class Controls:
         self.typical, self.weight = self._typical()
 
     def _typical(self) -> tuple[np.ndarray, np.ndarray]:
-        """Rows (cpu, devices, milli, models) of the most frequent tasks, memory left out, and their frequencies."""
+        """Return the most frequent tasks (cpu, devices, milli, models; without memory) and their frequencies."""
         counts: dict[tuple[int, ...], int] = {}
         for demand in self.trace.tasks:
             cpu, _, devices, milli, models = (int(x) for x in self.shapes[self.shape_of[demand]])
@@ -75,7 +75,7 @@ class Controls:
         return np.array(rows), np.array(weights) / sum(weights)
 
     def run(self, policy: str, arrivals: list[Any], seed: int) -> list[int]:
-        """Allocated thousandths of a GPU after each arrival."""
+        """Return the allocated thousandths of a GPU after each arrival."""
         tasks = np.array([self.shape_of[demand] for demand in arrivals])
         allocated = _run(
             POLICIES[policy], seed, tasks, self.shapes, self.typical, self.weight, self.free.copy(), self.gpus,
@@ -103,7 +103,7 @@ def _fits(free: Any, gpus: int, cpu: int, memory: int, model: int, shape: Any) -
 
 @njit
 def _fragments(free: Any, gpus: int, cpu: int, model: int, typical: Any, weight: Any) -> float:
-    """F of the paper: what of the node's free GPUs the typical tasks could not use."""
+    """Return F of the paper: what of the free GPUs of a node the typical tasks could not use."""
     total = 0
     for g in range(gpus):
         total += free[g]
@@ -126,7 +126,7 @@ def _fragments(free: Any, gpus: int, cpu: int, model: int, typical: Any, weight:
 
 @njit
 def _seen(free: Any, device: int) -> bool:
-    """Whether a GPU before this one has as much free."""
+    """Return whether a GPU before this one has as much free."""
     for g in range(device):  # noqa: SIM110 - numba compiles loops only
         if free[g] == free[device]:
             return True
@@ -149,7 +149,7 @@ def _put(free: Any, gpus: int, shape: Any, device: int) -> None:
 def _score(  # noqa: C901, PLR0912 - four short formulas that numba compiles as one
     policy: int, free: Any, gpus: int, cpu: int, model: int, shape: Any, typical: Any, weight: Any
 ) -> Any:
-    """Score of a node, and the GPU for a fraction (-1: whole GPUs)."""
+    """Return the score of a node, and the GPU for a fraction (-1: whole GPUs)."""
     fraction = shape[2] == 1 and shape[3] < 1000
     tightest, whole, total = -1, 0, 0
     for g in range(gpus):

@@ -1,31 +1,32 @@
-"""Whether tenants get their shares while leases take turns: the pool's own rules on a played clock.
+"""Measure whether tenants get their shares while leases take turns: the rules of the pool on a simulated clock.
 
     python tests/benchmarks/fairness.py [--tenants 10,100,1000] [--hours 2.5] [--turn-s 15] [--json FILE] [--check]
 
-There is one GPU for every two tenants. *backlogged*: every tenant always has one lease that wants a whole GPU and
-computes all the time. *bursty*: tenants come and go; they compute for a while and rest for a while (medians and spread
-in the manner of notebook cells: a session computes for minutes to hours). Weights are equal, or 1, 2 and 4 in turn.
-Moving a lease's memory takes 0.4 s each way, in which the GPU serves nobody.
+There is one GPU for every two tenants. *backlogged*: every tenant always has one lease that needs a whole GPU and
+computes all the time. *bursty*: tenants compute for a while and pause for a while (with medians and spread like those
+of notebook cells, minutes to hours). Weights are equal, or 1, 2 and 4 in turn. Copying a lease's memory takes 0.4 s
+each way, in which the GPU serves no lease.
 
-* Jain's index is that of GPU seconds in relation to what a tenant deserves, in windows of 10 minutes and of an hour,
-  over the tenants that wanted a GPU throughout the window; the worst window counts, after the first half hour. What is
-  deserved is the GPUs by weight at every instant, among those that want one then, and never more than the one GPU that
-  is asked for.
-* The finish-time ratio is how long a tenant's work takes here, in relation to how long it would take alone on its
-  share of the GPUs; everybody has as much work as its share does in an hour.
-* The longest wait is that of any ticket; a tenant starves if it gets nothing in any hour in which it wanted something.
+* Jain's index is computed from GPU seconds in relation to the fair share, in windows of 10 minutes and of an hour, over
+  the tenants that requested a GPU throughout the window; the worst window counts, after the first half hour. The fair
+  share divides the GPUs by weight at every instant, among the tenants that request one, of which none gets more than
+  one.
+* The finish-time ratio is how long a tenant's work takes here, in relation to how long it would take alone on its share
+  of the GPUs; every tenant has as much work as its share does in an hour.
+* The longest wait is that of any request; a tenant starves if it gets nothing in an hour in which it requested a GPU.
 
 The control is the same pool without turns: leases that compute are never parked.
 
-Measured, 2.5 hours, turns of 15 s, the worst of the four plays of so many tenants (control in brackets):
+Measured, 2.5 hours, turns of 15 s, the worst of the four simulations of so many tenants (control in brackets):
 
     tenants   index of 10 minutes   of an hour      finish-time ratio   longest wait   starved
          10   0.9948 (0.41)         0.9998 (0.41)   1.041 (1.36)         90 s          0 (5)
         100   0.9972                0.9994          1.041               105 s          0
       1,000   0.9975 (0.39)         0.9994 (0.39)   1.043 (1.50)        100 s          0 (500)
 
-A play of a thousand takes two to five minutes of a processor. Before a pool with turns let those who wait age more
-slowly where they are many, a thousand backlogged tenants of weights 1:2:4 had 0.9973 in an hour and a ratio of 1.136.
+A simulation of a thousand tenants takes two to five minutes of a processor. Before waiting requests aged more slowly in
+a pool with turns and many of them, a thousand backlogged tenants of weights 1:2:4 had an index of 0.9973 in an hour and
+a ratio of 1.136.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ JAIN_10_MIN, JAIN_HOUR, FINISH_MAX = 0.99, 0.999, 1.05
 
 @dataclass
 class Tenant:
-    """One user with one lease at a time, and when it had a GPU and when it wanted one."""
+    """A tenant with one lease at a time, the times in which it had a GPU, and those in which it requested one."""
 
     name: str
     weight: int
@@ -91,8 +92,8 @@ class Tenant:
         return f"{self.name}.{self.asked}"
 
 
-class Play:
-    """A pool whose devices and tenants are played."""
+class Simulation:
+    """A pool with simulated devices and tenants."""
 
     def __init__(self, tenants: list[Tenant], gpus: int, turn_ms: int | None, tick_ms: int = TICK_MS) -> None:
         self.now_ms = 0
@@ -132,14 +133,14 @@ class Play:
 
     # -- what tenants do ----------------------------------------------------------------------------------------------
 
-    def want(self, tenant: Tenant) -> None:
+    def request(self, tenant: Tenant) -> None:
         tenant.asked += 1
         tenant.wanted_since = tenant.waits_since = self.now_ms
         holder = Holder("boot", tenant.asked, 0, 0, 0)
         self.do(c.RequestLease(tenant.lease, tenant.name, LeaseRequest("full", None, None, None), holder, ""))
         self.do(c.ReportActivity(tenant.lease, busy=True))
 
-    def rest(self, tenant: Tenant) -> None:
+    def pause(self, tenant: Tenant) -> None:
         if tenant.wanted_since is not None:
             tenant.wanted.append((tenant.wanted_since, self.now_ms))
             tenant.wanted_since = None
@@ -149,9 +150,9 @@ class Play:
 
     def do(self, command: c.Command) -> None:
         for event in self.pool.execute(command, Instant(self.now_ms, self.now_ms)):
-            self._happened(event)
+            self._handle(event)
 
-    def _happened(self, event: e.Event) -> None:
+    def _handle(self, event: e.Event) -> None:
         lease_id = getattr(event, "lease_id", "")
         match event:
             case e.LeaseGranted(logical_gpu=gpu):
@@ -166,9 +167,9 @@ class Play:
                 self.after(0, lambda: self.do(c.DrainSucceeded(lease_id, generation)))
         tenant = self.tenants.get(lease_id.partition(".")[0])
         if tenant is not None:
-            self._follow(tenant, event)
+            self._update(tenant, event)
 
-    def _follow(self, tenant: Tenant, event: e.Event) -> None:
+    def _update(self, tenant: Tenant, event: e.Event) -> None:
         match event:
             case e.LeasePrepared() | e.LeaseResumed():
                 tenant.active_since = self.now_ms
@@ -190,7 +191,7 @@ class Play:
         def finish() -> None:
             if tenant.active_since == since and tenant.finished_ms is None:
                 tenant.finished_ms = self.now_ms
-                self.rest(tenant)
+                self.pause(tenant)
 
         self.after(max(0, ms), finish)
 
@@ -200,7 +201,7 @@ class Play:
         return gpu.generation
 
     def close(self) -> None:
-        """Book what is still open."""
+        """End the periods that are still open."""
         for tenant in self.tenants.values():
             if tenant.wanted_since is not None:
                 tenant.wanted.append((tenant.wanted_since, self.now_ms))
@@ -215,8 +216,8 @@ def overlap(spans: list[tuple[int, int]], begin: int, end: int) -> int:
     return sum(max(0, min(end, to) - max(begin, since)) for since, to in spans)
 
 
-def deserved(weights: dict[str, int], gpus: float) -> dict[str, float]:
-    """GPUs of each, in proportion to weight, nobody more than one; what that leaves goes to the others."""
+def fair_share(weights: dict[str, int], gpus: float) -> dict[str, float]:
+    """Return the GPUs of each tenant by weight, at most one each; the rest is divided among the others."""
     left = dict(weights)
     share: dict[str, float] = {}
     while left:
@@ -231,15 +232,15 @@ def deserved(weights: dict[str, int], gpus: float) -> dict[str, float]:
     return share
 
 
-def deserved_between(play: Play, begin: int, end: int) -> dict[str, float]:
-    """GPU milliseconds of each, if at every instant the GPUs were divided among those that want one then."""
+def fair_share_between(simulation: Simulation, begin: int, end: int) -> dict[str, float]:
+    """Return the GPU milliseconds of each tenant, if the GPUs were divided fairly at every instant."""
     cuts = {begin, end}
-    for tenant in play.tenants.values():
+    for tenant in simulation.tenants.values():
         cuts.update(ms for span in tenant.wanted for ms in span if begin < ms < end)
     total: dict[str, float] = defaultdict(float)
     for since, to in pairwise(sorted(cuts)):
-        wanting = {one.name: one.weight for one in play.tenants.values() if overlap(one.wanted, since, to)}
-        for name, share in deserved(wanting, len(play.pool.state.devices)).items():
+        requesting = {one.name: one.weight for one in simulation.tenants.values() if overlap(one.wanted, since, to)}
+        for name, share in fair_share(requesting, len(simulation.pool.state.devices)).items():
             total[name] += share * (to - since)
     return total
 
@@ -249,80 +250,80 @@ def jain(values: list[float]) -> float:
     return sum(values) ** 2 / (len(values) * squares) if squares else 0.0
 
 
-def worst_jain(play: Play, window_ms: int, from_ms: int) -> tuple[float, int]:
-    """The lowest index of all windows, and of how many tenants in the mean."""
+def worst_jain(simulation: Simulation, window_ms: int, from_ms: int) -> tuple[float, int]:
+    """Return the lowest index of all windows, and the mean number of tenants in them."""
     found, counted = [], []
-    for begin in range(from_ms, play.now_ms - window_ms + 1, window_ms):
+    for begin in range(from_ms, simulation.now_ms - window_ms + 1, window_ms):
         end = begin + window_ms
-        there = [one for one in play.tenants.values() if overlap(one.wanted, begin, end) == window_ms]
+        there = [one for one in simulation.tenants.values() if overlap(one.wanted, begin, end) == window_ms]
         if len(there) < 2:
             continue
-        fluid = deserved_between(play, begin, end)
+        fluid = fair_share_between(simulation, begin, end)
         found.append(jain([overlap(one.active, begin, end) / fluid[one.name] for one in there]))
         counted.append(len(there))
     return min(found, default=1.0), round(sum(counted) / max(1, len(counted)))
 
 
-def starved(play: Play) -> int:
-    """Tenants that wanted a GPU for a whole hour and had none in it."""
+def starved(simulation: Simulation) -> int:
+    """Return the number of hours in which a tenant requested a GPU throughout and had none."""
     count = 0
-    for tenant in play.tenants.values():
-        for begin in range(0, play.now_ms - HOUR_MS + 1, HOUR_MS):
+    for tenant in simulation.tenants.values():
+        for begin in range(0, simulation.now_ms - HOUR_MS + 1, HOUR_MS):
             end = begin + HOUR_MS
             count += overlap(tenant.wanted, begin, end) == HOUR_MS and not overlap(tenant.active, begin, end)
     return count
 
 
-# -- the plays --------------------------------------------------------------------------------------------------------
+# -- simulations ------------------------------------------------------------------------------------------------------
 
 
-def people(count: int, weights: tuple[int, ...]) -> list[Tenant]:
+def make_tenants(count: int, weights: tuple[int, ...]) -> list[Tenant]:
     return [Tenant(f"t{i:04}", weights[i % len(weights)]) for i in range(count)]
 
 
-def backlogged(count: int, weights: tuple[int, ...], hours: float, turn_ms: int | None) -> Play:
-    play = Play(people(count, weights), count // TENANTS_PER_GPU, turn_ms)
-    for number, tenant in enumerate(play.tenants.values()):
-        play.after(number, lambda tenant=tenant: play.want(tenant))  # type: ignore[misc]
-    play.run(round(hours * HOUR_MS))
-    play.close()
-    return play
+def backlogged(count: int, weights: tuple[int, ...], hours: float, turn_ms: int | None) -> Simulation:
+    simulation = Simulation(make_tenants(count, weights), count // TENANTS_PER_GPU, turn_ms)
+    for number, tenant in enumerate(simulation.tenants.values()):
+        simulation.after(number, lambda tenant=tenant: simulation.request(tenant))  # type: ignore[misc]
+    simulation.run(round(hours * HOUR_MS))
+    simulation.close()
+    return simulation
 
 
-def bursty(count: int, weights: tuple[int, ...], hours: float, turn_ms: int | None) -> Play:
+def bursty(count: int, weights: tuple[int, ...], hours: float, turn_ms: int | None) -> Simulation:
     draw = random.Random(count)
-    play = Play(people(count, weights), count // TENANTS_PER_GPU, turn_ms)
+    simulation = Simulation(make_tenants(count, weights), count // TENANTS_PER_GPU, turn_ms)
 
     def work(tenant: Tenant) -> None:
-        play.want(tenant)
-        play.after(spell(40), lambda: rest(tenant))
+        simulation.request(tenant)
+        simulation.after(duration(40), lambda: pause(tenant))
 
-    def rest(tenant: Tenant) -> None:
-        play.rest(tenant)
-        play.after(spell(8), lambda: work(tenant))
+    def pause(tenant: Tenant) -> None:
+        simulation.pause(tenant)
+        simulation.after(duration(8), lambda: work(tenant))
 
-    def spell(median_min: float) -> int:
+    def duration(median_min: float) -> int:
         return round(draw.lognormvariate(0.0, 1.0) * median_min * MINUTE_MS)
 
-    for tenant in play.tenants.values():
-        play.after(spell(8), lambda tenant=tenant: work(tenant))  # type: ignore[misc]
-    play.run(round(hours * HOUR_MS))
-    play.close()
-    return play
+    for tenant in simulation.tenants.values():
+        simulation.after(duration(8), lambda tenant=tenant: work(tenant))  # type: ignore[misc]
+    simulation.run(round(hours * HOUR_MS))
+    simulation.close()
+    return simulation
 
 
 def finishing(count: int, weights: tuple[int, ...], turn_ms: int | None) -> float:
-    """The largest finish-time ratio."""
+    """Return the largest finish-time ratio."""
     gpus = count // TENANTS_PER_GPU
-    tenants = people(count, weights)
-    share = deserved({tenant.name: tenant.weight for tenant in tenants}, gpus)
+    tenants = make_tenants(count, weights)
+    share = fair_share({tenant.name: tenant.weight for tenant in tenants}, gpus)
     for tenant in tenants:
         tenant.left_ms = round(share[tenant.name] * HOUR_MS)
-    play = Play(tenants, gpus, turn_ms)
+    simulation = Simulation(tenants, gpus, turn_ms)
     for number, tenant in enumerate(tenants):
-        play.after(number, lambda tenant=tenant: play.want(tenant))  # type: ignore[misc]
-    play.run(2 * HOUR_MS)
-    return max((tenant.finished_ms or play.now_ms) / HOUR_MS for tenant in tenants)
+        simulation.after(number, lambda tenant=tenant: simulation.request(tenant))  # type: ignore[misc]
+    simulation.run(2 * HOUR_MS)
+    return max((tenant.finished_ms or simulation.now_ms) / HOUR_MS for tenant in tenants)
 
 
 def rows(counts: list[int], hours: float, turn_ms: int) -> Iterator[dict[str, Any]]:
@@ -334,11 +335,11 @@ def rows(counts: list[int], hours: float, turn_ms: int) -> Iterator[dict[str, An
                     yield row(make(count, weights, hours, None), kind, weights, None)
 
 
-def row(play: Play, kind: str, weights: tuple[int, ...], turn_ms: int | None) -> dict[str, Any]:
-    short, present = worst_jain(play, 10 * MINUTE_MS, WARM_UP_MS)
-    long, _ = worst_jain(play, HOUR_MS, WARM_UP_MS)
-    count = len(play.tenants)
-    served = sum(overlap(one.active, 0, play.now_ms) for one in play.tenants.values())
+def row(simulation: Simulation, kind: str, weights: tuple[int, ...], turn_ms: int | None) -> dict[str, Any]:
+    short, present = worst_jain(simulation, 10 * MINUTE_MS, WARM_UP_MS)
+    long, _ = worst_jain(simulation, HOUR_MS, WARM_UP_MS)
+    count = len(simulation.tenants)
+    served = sum(overlap(one.active, 0, simulation.now_ms) for one in simulation.tenants.values())
     return {
         "tenants": count,
         "load": kind,
@@ -348,14 +349,14 @@ def row(play: Play, kind: str, weights: tuple[int, ...], turn_ms: int | None) ->
         "jain_10_min": round(short, 5),
         "jain_hour": round(long, 5),
         "finish_ratio": round(finishing(count, weights, turn_ms), 4) if kind == "backlogged" else None,
-        "longest_wait_s": round(max(one.longest_wait_ms for one in play.tenants.values()) / 1000, 1),
-        "starved": starved(play),
-        "busy": round(served / (play.now_ms * (count // TENANTS_PER_GPU)), 4),
+        "longest_wait_s": round(max(one.longest_wait_ms for one in simulation.tenants.values()) / 1000, 1),
+        "starved": starved(simulation),
+        "busy": round(served / (simulation.now_ms * (count // TENANTS_PER_GPU)), 4),
     }
 
 
 def misses(found: dict[str, Any]) -> list[str]:
-    """Which targets a row misses; the control has none."""
+    """Return the targets that a row misses; the control has none."""
     if found["turn_s"] is None:
         return []
     wrong = {
@@ -368,7 +369,7 @@ def misses(found: dict[str, Any]) -> list[str]:
 
 
 def main() -> int:
-    """Measure and print."""
+    """Measure and print; return 1 for a missed target if checked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tenants", default="10,100,1000")
     parser.add_argument("--hours", type=float, default=2.5)

@@ -1,19 +1,18 @@
-"""How long a grant takes: in process, with a deep queue, and over the socket with a durable journal.
+"""Measure how long a grant takes: in process with a deep queue, and over the socket with a durable journal.
 
     python tests/benchmarks/grants.py [--part decide,socket] [--gpus 1000,10000] [--queued 0,1000,100000]
                                       [--steps N] [--seconds S] [--clients N] [--json FILE] [--check]
 
-*Decide*: hosts drawn from the openb trace up to a number of GPUs, kept full by requests of its shapes (fractions and
-whole GPUs, with processors and memory), in a steady churn of releases; as many wait as asked for, of 500 tenants. With
-nobody waiting, requests stop at 95 percent of the GPUs. Timed is the whole ``Pool.execute`` of the command that leads
-to a grant: the end of a lease that frees what the next one gets, or a request that is granted at once, or a tick, which
-looks at everybody for whom something was kept and forgets what ended long ago; in the second half of the run, with
-garbage collected as the pool manager has it. *no ticks* is p99 without them, *tick* the median of all ticks. Time
-passes as if leases lasted ten minutes.
+*Decide*: hosts are drawn from the openb trace up to a number of GPUs and kept full by requests of its shapes (fractions
+and whole GPUs, with processors and memory) while leases end; ``--queued`` requests of 500 tenants wait. Without a
+queue, requests stop at 95 percent of the GPUs. Timed is the whole ``Pool.execute`` of each command that leads to a
+grant: the end of a lease, a request that is granted at once, or a tick, which drops reservations and forgets leases
+that ended long ago. Only the second half of the run counts, with garbage collected as in the pool manager. *no ticks*
+is p99 without ticks, *tick* the median of all ticks. Time passes as if leases lasted ten minutes.
 
-*Socket*: a real pool manager with simulated devices and its journal, and clients that request and release, each in a
-loop, in processes of their own. Its control is what the same machine and folder can do without any of that: a loop that
-appends records of the same size to a file and makes as many durable at once as clients wait (group commit).
+*Socket*: a real pool manager with simulated devices and its journal, and clients that request and release in a loop, in
+processes of their own. The control is what the same machine and folder can do otherwise: a loop that appends records of
+the same size to a file and makes as many durable at once as clients wait (group commit).
 
 Measured on 2 cores that other work kept busy (load average 2 to 4), at 10,000 GPUs, microseconds of the processor
 because wall time says more of that other work: with 1,000 queued p50 136, p99 457; with 100,000 queued p50 126 to 138,
@@ -54,23 +53,23 @@ from fastgpu_jupyter.pool.app import collect_garbage_seldom
 from tests.benchmarks.openb import HOME, NODES, Trace, read
 from tests.benchmarks.socket_grants import Measured, measure
 
-#: Microseconds for a decision, at the most GPUs and the deepest queue.
+#: Targets in microseconds for a decision, with the most GPUs and the deepest queue.
 P50_US, P99_US = 50, 200
-#: How much longer a decision may take with a queue of 100,000 than with one of 1,000.
+#: Factor by which a decision may take longer with a queue of 100,000 than with one of 1,000.
 DEEPER = 1.5
-#: What of the control the socket must reach.
+#: Part of the control that the socket must reach.
 OF_CONTROL = 0.5
 
 LOAD = 0.95
 TENANTS = 500
-TRIES = 20  #: requests that find no room, one after the other
+TRIES = 20  #: number of requests in a row that do not fit
 LEASE_MS = 600_000
 MILLI_BYTES = 80 << 20  #: a thousandth of a device
 HOLDER = Holder("boot", 1, 1, 1, 1000)
 
 
 def world(trace: Trace, gpus: int) -> c.SetDevices:
-    """Hosts like those of the trace, with that many GPUs."""
+    """Return the command that shows hosts like those of the trace, with that many GPUs."""
     draw, nodes = random.Random(5), []
     left = gpus
     while left:
@@ -97,7 +96,7 @@ def world(trace: Trace, gpus: int) -> c.SetDevices:
 
 
 def request_of(demand: Demand) -> LeaseRequest:
-    """A task of the trace as a user would ask for it."""
+    """Return a task of the trace as a request of a user."""
     part = None if demand.whole else (demand.units or 0) * MILLI_BYTES
     profile = (f"{demand.devices}xany" if demand.devices > 1 else "full") if demand.whole else None
     return LeaseRequest(
@@ -106,7 +105,7 @@ def request_of(demand: Demand) -> LeaseRequest:
 
 
 class Churn:
-    """One pool under load."""
+    """A pool that is kept at a load."""
 
     def __init__(self, trace: Trace, gpus: int, queued: int) -> None:
         self.draw = random.Random(7)
@@ -123,11 +122,11 @@ class Churn:
         self.fill()
 
     def milli(self) -> int:
-        """Thousandths of GPUs that are held."""
+        """Return the thousandths of GPUs that leases hold."""
         return sum(tenant.held_milli for tenant in self.pool.state.tenants.values())
 
     def do(self, command: c.Command) -> list[Event]:
-        """Carry out, take the time, and report what was granted as ready."""
+        """Execute a command, note its time, and report the granted leases as prepared."""
         at = Instant(int(self.now_ms), int(self.now_ms))
         began, began_cpu = time.perf_counter_ns(), time.thread_time_ns()
         events = self.pool.execute(command, at)
@@ -140,24 +139,24 @@ class Churn:
         return events
 
     def fill(self) -> None:
-        """Ask for more until so many wait, or where nobody shall wait, until so much is held."""
+        """Request more until enough requests wait, or without a queue, until enough is held."""
         while len(self.pool.state.queue) < self.queued:
             self.ask()
         tries = 0
         while not self.queued and tries < TRIES and self.milli() < self.most_milli:
             self.ask()
-            for lease_id in list(self.pool.state.queue):  # of a size that nothing has room for
+            for lease_id in list(self.pool.state.queue):  # it does not fit anywhere
                 self.do(c.ReleaseLease(lease_id))
                 tries += 1
 
     def ask(self) -> None:
-        """One more request."""
+        """Make one more request."""
         self.number += 1
         tenant = f"tenant-{int(TENANTS * self.draw.random() ** 2)}"
         self.do(c.RequestLease(f"lease-{self.number}", tenant, self.draw.choice(self.requests), HOLDER, "0" * 64))
 
     def step(self) -> None:
-        """A lease ends, and as many are asked for as there were."""
+        """End a lease, and request until the load is as before."""
         self.now_ms += LEASE_MS / max(1, len(self.held))
         place = self.draw.randrange(len(self.held))
         self.held[place], self.held[-1] = self.held[-1], self.held[place]
@@ -173,7 +172,7 @@ class Churn:
 
 
 class Decided(NamedTuple):
-    """A line of the table."""
+    """A row of the printed table."""
 
     gpus: int
     queued: int
@@ -192,7 +191,7 @@ class Decided(NamedTuple):
 
 
 def decide(trace: Trace, gpus: int, queued: int, steps: int) -> Decided:
-    """One run."""
+    """Run one configuration, and return its row."""
     churn = Churn(trace, gpus, queued)
     for _ in range(steps // 2):
         churn.step()
@@ -216,7 +215,7 @@ def decide(trace: Trace, gpus: int, queued: int, steps: int) -> Decided:
 
 
 def quantile(values: list[int], part: float) -> int:
-    """The value below which that part lies."""
+    """Return the quantile of the values for a part of 1; 0 without values."""
     return sorted(values)[min(len(values) - 1, int(part * len(values)))] if values else 0
 
 
@@ -224,7 +223,7 @@ def quantile(values: list[int], part: float) -> int:
 
 
 def judge(decided: list[Decided], measured: Measured | None) -> list[str]:
-    """The targets that are missed."""
+    """Return the targets that are missed."""
     missed = []
     most = max((row.gpus for row in decided), default=0)
     by_queue = {row.queued: row for row in decided if row.gpus == most}
@@ -239,7 +238,7 @@ def judge(decided: list[Decided], measured: Measured | None) -> list[str]:
 
 
 def show(row: Decided) -> Decided:
-    """A line of the first table."""
+    """Print a row of the first table, and return it."""
     times = f"{row.p50_us:8.0f} {row.p90_us:8.0f} {row.p99_us:8.0f} {row.max_us:9.0f}"
     cpu = f"{row.cpu_p50_us:8.0f} {row.cpu_p99_us:8.0f} {row.others_p99_us:8.0f} {row.tick_p50_us:8.0f}"
     print(
@@ -250,7 +249,7 @@ def show(row: Decided) -> Decided:
 
 
 def show_socket(row: Measured) -> None:
-    """The second table."""
+    """Print the second table."""
     print(
         f"\n{row.clients} clients over the socket, {row.cores} cores: "
         f"{row.commands_per_s:,.0f} commands/s, {row.grants_per_s:,.0f} grants/s, refused {row.refused}; "
@@ -265,7 +264,7 @@ def _numbers(text: str) -> list[int]:
 
 
 def main() -> int:
-    """Measure, print, judge."""
+    """Measure and print; return 1 for a missed target if checked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--part", default="decide,socket")
     parser.add_argument("--gpus", type=_numbers, default=[1000, 10_000])

@@ -1,4 +1,4 @@
-"""The openb cluster trace, and the published experiment on it: how to read it and how its arrivals are drawn.
+"""Read the openb cluster trace, and draw the arrivals of the published experiment on it.
 
 The trace (Alibaba, 2023, as the FGD paper of ATC 2023 uses it) is read from where it lies beside the repository, or
 from the folder that ``FASTGPU_OPENB`` names, and is never copied into it. An experiment is an empty cluster and a list
@@ -29,7 +29,7 @@ WHOLE = 1000
 
 
 class Node(NamedTuple):
-    """A row of the node list."""
+    """One row of the node list."""
 
     name: str
     cpu_milli: int
@@ -48,11 +48,11 @@ class Trace:
 
     @cached_property
     def capacity(self) -> int:
-        """Thousandths of a GPU."""
+        """The capacity in thousandths of a GPU."""
         return WHOLE * sum(node.gpus for node in self.nodes)
 
     def usual(self, cover: float = 1.0) -> dict[Demand, int]:
-        """How often each task comes, the most frequent ones that together are ``cover`` of the trace."""
+        """Return how often the most frequent tasks come, which together are ``cover`` of the trace."""
         counts = Counter(self.tasks)
         chosen: dict[Demand, int] = {}
         covered = 0
@@ -64,7 +64,7 @@ class Trace:
         return chosen
 
     def arrivals(self, seed: int, load: float) -> list[Demand]:
-        """The tasks of one experiment, in order."""
+        """Return the tasks of one experiment, in order."""
         draw = random.Random(seed)
         tasks = list(self.tasks)
         draw.shuffle(tasks)
@@ -79,12 +79,12 @@ class Trace:
 
 
 def gpu_milli(demand: Demand) -> int:
-    """Thousandths of a GPU that a task asks for."""
+    """Return the thousandths of a GPU that a task requests."""
     return demand.devices * demand.units_on(WHOLE)
 
 
 def read(nodes: Path, pods: Path, order: str = "file") -> Trace:
-    """A trace with its nodes in ``order``: file, small-first or random:SEED."""
+    """Return a trace with its nodes in ``order``: file, small-first or random:SEED."""
     missing = [str(path) for path in (nodes, pods) if not path.is_file()]
     if missing:
         sys.exit(f"The trace is not here: {', '.join(missing)}. Name its files with --nodes and --pods.")
@@ -122,7 +122,7 @@ def _demand(row: dict[str, str]) -> Demand:
 
 
 def published(trace: str, policy: str, load: int) -> float | None:
-    """Mean allocation in percent that the authors published for a trace, ``None`` where they did not."""
+    """Return the mean allocation in percent that the authors published; ``None`` where they did not."""
     if not PUBLISHED.is_file():
         return None
     with PUBLISHED.open(newline="", encoding="utf-8") as file:

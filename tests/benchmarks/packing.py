@@ -1,21 +1,22 @@
-"""How much of a cluster is allocated: the published packing experiment on the openb trace, ours against its policies.
+"""Measure how much of a cluster is allocated: our policy against the published ones, on the openb trace.
 
     python tests/benchmarks/packing.py [--traces default,...] [--order file,small-first,random:1] [--seeds 42-51]
                                        [--load 1.3] [--classes a,b,c] [--quick] [--check] [--json FILE]
 
-Protocol: see ``openb.py``. Figure: allocated thousandths of a GPU as part of the capacity, the mean over the arrivals
-at which the arrived load rounds to X percent, then the mean over the seeds. The policies of the paper are run beside
-ours on the same arrivals; a run is void where FGD or best-fit is not within 0.3 points of what its authors published.
+``openb.py`` has the protocol. The figure is the allocated part of the capacity, as the mean over the arrivals at which
+the arrived load rounds to X percent, and then over the seeds. The policies of the paper run on the same arrivals as
+ours. A run is void if FGD or best-fit is not within 0.3 points of what its authors published.
 
-Ours is ``fastgpu_jupyter.core.placement.capacity_index`` as the pool uses it, in three classes that are never mixed:
+Our policy is ``fastgpu_jupyter.core.placement.capacity_index`` as the pool uses it, in three classes that are never
+mixed:
 
-- a: at once or never, nothing is moved.
-- b: a task that does not fit may move one lease or exchange two (``relocation.py``), at most 0.1 moves a task.
-- c: fractions may wait in a queue until some that wait fill a device together to at least 96 percent; one that has been
+- a: a task is placed at once or never, and nothing is relocated.
+- b: for a task that does not fit, one lease may move or two may swap (``relocation.py``), at most 0.1 moves a task.
+- c: fractions may wait until some of them fill a device together to at least 96 percent. A fraction that has been
   passed over by ``--bound`` later tasks is placed as in class a as soon as it fits. Whole GPUs never wait by choice.
 
-The prices come from the trace itself, as FGD's typical tasks do. No constant was chosen on seeds 42 to 51: they were
-chosen on the default trace in file order with seeds 100 to 103, and looked at on the other traces with those seeds.
+The shadow prices come from the trace itself, as FGD's typical tasks do. No constant was chosen on seeds 42 to 51: all
+were chosen on the default trace in file order with seeds 100 to 103, and examined on the other traces with these seeds.
 
 Measured on default with seeds 42 to 51, allocated percent at 130 % load in file order, small-first and random:1:
 
@@ -25,9 +26,9 @@ Measured on default with seeds 42 to 51, allocated percent at 130 % load in file
     ours b    96.29  96.29  96.28   target 96.2; 0.005 moves a task, where 0.1 are allowed
     ours c    99.39  99.40  99.40   target 99.3; --bound 10000 (with 4000: 97.39, 97.39, 97.40)
 
-Class c pays for that with waiting: when as much has arrived as there is, 78.8 percent are allocated (class a: 96.05),
-one task in a hundred is passed over by 5,500 later ones, none by more than the bound, and of about 10,800 tasks 2,740
-still wait at the end.
+Class c pays for that with waiting: at 100 percent load, 78.8 percent are allocated (class a: 96.05), one task in a
+hundred is passed over by 5,500 later ones, none by more than the bound, and of about 10,800 tasks 2,740 still wait at
+the end.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ PARTS_MAX = 6
 
 
 class Outcome(NamedTuple):
-    """One experiment."""
+    """The result of one experiment."""
 
     allocated: list[int]  #: after each arrival
     decide_ns: list[int]
@@ -88,7 +89,7 @@ def index_of(trace: Trace, reference_hosts_max: int | None = None) -> CapacityIn
 
 
 def at_once(trace: Trace, arrivals: list[Demand]) -> Outcome:
-    """Class a."""
+    """Run an experiment of class a."""
     index, total, allocated, decide_ns = index_of(trace), 0, [], []
     for demand in arrivals:
         began = time.perf_counter_ns()
@@ -102,33 +103,33 @@ def at_once(trace: Trace, arrivals: list[Demand]) -> Outcome:
 
 
 def with_moves(trace: Trace, arrivals: list[Demand]) -> Outcome:
-    """Class b."""
+    """Run an experiment of class b."""
     index, total, allocated, decide_ns, moves = index_of(trace), 0, [], [], 0
     held: dict[int, PlacedDemand[int]] = {}
-    hopeless: set[Demand] = set()  # what did not help since anything was placed last
+    unplaceable: set[Demand] = set()  # demands for which no move was found since the last placement
     for number, demand in enumerate(arrivals):
         began = time.perf_counter_ns()
         placement = index.place(demand)
-        if placement is None and demand.devices and demand not in hopeless and moves < MOVES_PER_TASK * (number + 1):
-            made = _make_room(index, held, demand, number)
+        if placement is None and demand.devices and demand not in unplaceable and moves < MOVES_PER_TASK * (number + 1):
+            made = _relocate_for(index, held, demand, number)
             moves += made
             if made:
                 total += gpu_milli(demand)
-                hopeless.clear()
+                unplaceable.clear()
             else:
-                hopeless.add(demand)
+                unplaceable.add(demand)
         elif placement is not None:
             index.allocate(placement, demand)
             held[number] = PlacedDemand(number, placement, demand)
             total += gpu_milli(demand)
-            hopeless.clear()
+            unplaceable.clear()
         decide_ns.append(time.perf_counter_ns() - began)
         allocated.append(total)
     return Outcome(allocated, decide_ns, moves)
 
 
-def _make_room(index: CapacityIndex, held: dict[int, PlacedDemand[int]], demand: Demand, number: int) -> int:
-    """Let a task in by moving one other, or by exchanging two; how many were moved."""
+def _relocate_for(index: CapacityIndex, held: dict[int, PlacedDemand[int]], demand: Demand, number: int) -> int:
+    """Place a task by one move or by one swap; return how many tasks were relocated."""
     move = find_move(index, held.values(), demand)
     if move is not None:
         changes, then = [(move.occupant, move.to)], move.then
@@ -149,19 +150,19 @@ def _make_room(index: CapacityIndex, held: dict[int, PlacedDemand[int]], demand:
 
 
 class Batches:
-    """The queue of class c: fractions that wait for each other."""
+    """The queue of class c: fractions that wait until they fill a device together."""
 
     def __init__(self, index: CapacityIndex, bound: int) -> None:
         self.index, self.bound = index, bound
         self.waiting: dict[int, deque[tuple[int, Demand]]] = defaultdict(deque)  #: by size, in order of arrival
-        self.late: deque[tuple[int, Demand]] = deque()  #: whole GPUs that found no room
+        self.late: deque[tuple[int, Demand]] = deque()  #: whole GPUs that did not fit
         self.holds: list[int] = []
         self.gained = 0
         self._patterns: dict[int, list[tuple[tuple[int, int], ...]]] = {}
         self._known: tuple[int, ...] = ()
 
     def arrive(self, now: int, demand: Demand) -> None:
-        """Place what is best placed now that ``demand`` has come."""
+        """Add a demand, and place what can be placed now."""
         if demand.devices != 1 or demand.whole:
             if not self._place(now, now, demand):
                 self.late.append((now, demand))
@@ -172,7 +173,7 @@ class Batches:
         self._overdue(now)
 
     def _batch(self, now: int, size: int) -> None:
-        """The fullest device that can be made with a task of that size."""
+        """Fill a device as much as possible with waiting tasks, one of them of that size."""
         for pattern in self._with(size):
             if any(len(self.waiting[part]) < count for part, count in pattern):
                 continue
@@ -198,7 +199,7 @@ class Batches:
                 if self._place(now, since, demand):
                     queue.popleft()
                 else:
-                    queue.rotate(-1)  # no room for this one; ask for the next one next time
+                    queue.rotate(-1)  # it does not fit; the next one is tried next time
 
     def _place(self, now: int, since: int, demand: Demand) -> bool:
         placement = self.index.place(demand)
@@ -213,7 +214,7 @@ class Batches:
         self.holds.append(now - since)
 
     def _with(self, size: int) -> list[tuple[tuple[int, int], ...]]:
-        """Sets of sizes that hold ``size`` and fill a device, the fullest first, then the one with the fewest parts."""
+        """Return the sets of sizes with ``size`` that fill a device: the fullest first, of equal ones the smallest."""
         known = tuple(sorted(self.waiting, reverse=True))
         if known != self._known:
             self._known = known
@@ -240,7 +241,7 @@ def _common(demands: list[Demand]) -> frozenset[str] | None:
 
 
 def queued(trace: Trace, arrivals: list[Demand], bound: int) -> Outcome:
-    """Class c."""
+    """Run an experiment of class c."""
     batches, allocated, decide_ns = Batches(index_of(trace), bound), [], []
     for now, demand in enumerate(arrivals):
         began = time.perf_counter_ns()
@@ -255,7 +256,7 @@ def queued(trace: Trace, arrivals: list[Demand], bound: int) -> Outcome:
 
 
 def at_load(trace: Trace, arrivals: list[Demand], allocated: list[int], percent: int) -> float:
-    """Mean allocation in percent while the arrived load rounds to ``percent``."""
+    """Return the mean allocation in percent while the arrived load rounds to ``percent``."""
     arrived, values = 0, []
     for demand, now in zip(arrivals, allocated, strict=True):
         arrived += gpu_milli(demand)
@@ -265,12 +266,12 @@ def at_load(trace: Trace, arrivals: list[Demand], allocated: list[int], percent:
 
 
 def quantile(values: list[int], part: float) -> int:
-    """The value below which that part lies."""
+    """Return the quantile of the values for a part of 1; 0 without values."""
     return sorted(values)[min(len(values) - 1, int(part * len(values)))] if values else 0
 
 
 class Row(NamedTuple):
-    """A line of the table."""
+    """A row of the printed table."""
 
     trace: str
     order: str
@@ -286,7 +287,7 @@ class Row(NamedTuple):
 def summarise(
     trace: Trace, order: str, policy: str, args: argparse.Namespace, runs: list[tuple[list[Demand], Outcome]]
 ) -> Row:
-    """One row from the experiments of all seeds."""
+    """Return the row for the experiments of all seeds."""
     full = round(100 * args.load)
     at_full = [at_load(trace, arrivals, outcome.allocated, full) for arrivals, outcome in runs]
     at_100 = [at_load(trace, arrivals, outcome.allocated, min(100, full)) for arrivals, outcome in runs]
@@ -309,7 +310,7 @@ def summarise(
 
 
 def measure(args: argparse.Namespace) -> list[Row]:
-    """Every policy on every trace and order."""
+    """Run every policy on every trace and order; print and return the rows."""
     ours: dict[str, Callable[[Trace, list[Demand]], Outcome]] = {}
     if "a" in args.classes:
         ours["ours a"] = at_once
@@ -338,7 +339,7 @@ def measure(args: argparse.Namespace) -> list[Row]:
 
 
 def show(row: Row) -> Row:
-    """Print a line of the table."""
+    """Print a row of the table, and return it."""
     timing = f"{row.decide_us[0]:6.0f} {row.decide_us[1]:6.0f}" if any(row.decide_us) else " " * 13
     name = f"{row.trace:12} {row.order:12} {row.policy:13}"
     print(f"{name} {row.at_100:7.2f} {row.at_full:7.2f} ±{row.spread:.2f} {timing}  {row.note}", flush=True)
@@ -346,7 +347,7 @@ def show(row: Row) -> Row:
 
 
 def judge(rows: list[Row], load: int) -> list[str]:
-    """What makes the run void, and which targets are missed."""
+    """Return what makes the run void, and which targets are missed."""
     found = {(row.trace, row.order, row.policy): row for row in rows}
     wrong = []
     for policy, name in (("FGD", "FGD"), ("best-fit", "BestFit")):
@@ -396,7 +397,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def main() -> int:
-    """Measure, print, judge."""
+    """Run the experiments; return 1 for a void run or a missed target if checked."""
     args = _arguments()
     print(
         "trace        order        policy        @100 %  @full         p50 us p99 us  (whole decision; @full is --load)"

@@ -1,10 +1,10 @@
-"""How long a placement takes: openb nodes drawn up to a number of GPUs, kept at a load by leases that come and go.
+"""Measure how long a placement takes on a large cluster of openb nodes, kept at a load by leases that come and go.
 
     python tests/benchmarks/placing.py [--gpus 10000] [--load 0.95] [--decisions 20000] [--check]
 
-Timed are ``place``, ``take`` and ``give_back`` of ``capacity_index``, each alone and the three together, in
-the second half of the run. ``--check`` exits 1 where the three together take longer than the targets below; on a busy
-machine that says nothing.
+Timed are ``place``, ``allocate`` and ``release`` of ``CapacityIndex``, each alone and the three together, in the second
+half of the run. ``--check`` exits 1 where the three together take longer than the targets below; it is meaningless on a
+busy machine.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from fastgpu_jupyter.core.placement.demand import Demand, Placement
 from tests.benchmarks.openb import HOME, NODES, Trace, gpu_milli, read
 from tests.benchmarks.packing import index_of, quantile
 
-#: Microseconds for a placement, a grant and a return together.
+#: Target in microseconds for a placement, an allocation and a release together.
 P50_US, P99_US = 30, 150
 
 
 def churn(trace: Trace, load: float, decisions: int) -> dict[str, list[int]]:
-    """Nanoseconds of each step."""
+    """Return the nanoseconds of each operation."""
     index, draw, used = index_of(trace), random.Random(5), 0
     live: list[tuple[Placement, Demand]] = []
-    took: dict[str, list[int]] = {"place": [], "take": [], "give_back": []}
-    while len(took["give_back"]) < decisions:
+    took: dict[str, list[int]] = {"place": [], "allocate": [], "release": []}
+    while len(took["release"]) < decisions:
         while used > load * trace.capacity:
             placement, demand = live.pop(draw.randrange(len(live)))
             began = time.perf_counter_ns()
             index.release(placement, demand)
-            took["give_back"].append(time.perf_counter_ns() - began)
+            took["release"].append(time.perf_counter_ns() - began)
             used -= gpu_milli(demand)
         demand = trace.tasks[draw.randrange(len(trace.tasks))]
         began = time.perf_counter_ns()
@@ -45,7 +45,7 @@ def churn(trace: Trace, load: float, decisions: int) -> dict[str, list[int]]:
         if found is not None:
             began = time.perf_counter_ns()
             index.allocate(found, demand)
-            took["take"].append(time.perf_counter_ns() - began)
+            took["allocate"].append(time.perf_counter_ns() - began)
             used += gpu_milli(demand)
             live.append((found, demand))
     half = {name: values[-decisions // 2 :] for name, values in took.items()}
@@ -53,7 +53,7 @@ def churn(trace: Trace, load: float, decisions: int) -> dict[str, list[int]]:
 
 
 def main() -> int:
-    """Measure and print."""
+    """Measure and print; return 1 for a missed target if checked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gpus", type=int, default=10_000)
     parser.add_argument("--load", type=float, default=0.95)
