@@ -148,6 +148,8 @@ def _objection(inside: str, name: str, module: str) -> str | None:
     top = module.partition(".")[0]
     package = layer_of(name) or ""
     if top == PACKAGE:
+        if module.startswith(VENDOR_MODULE) and not inside.startswith((VENDOR_PACKAGE, REGISTRY)):
+            return f"{inside} must not import a device driver: {REGISTRY} does"
         if module in FOR_ALL and package not in ("compat", "errors", "units"):
             return None
         return next(filter(None, (_wrong_direction(name, module, part) for part in LAYERS)), None)
@@ -171,6 +173,51 @@ def _wrong_direction(name: str, module: str, part: str) -> str | None:
     if target in LAYERS[part][source]:
         return None
     return f"{prefix}{source or 'the package'} must not import {prefix}{target or 'the package'}"
+
+
+#: The package of a vendor's driver, and the only module that may import it.
+VENDOR_PACKAGE = "pool/devices/nvidia/"
+VENDOR_MODULE = f"{PACKAGE}.pool.devices.nvidia"
+REGISTRY = "pool/devices/registry.py"
+#: Words of a GPU vendor that only the vendor's driver may use, as a part of an identifier or in a string or comment.
+VENDOR_WORDS = frozenset(
+    {"cuda", "ecc", "libcuda", "libnvidia", "nvidia", "nvml", "pynvml", "smi", "volta", "xid", "xids"}
+)
+#: Path prefix -> the text of a line in which such a word may occur elsewhere, and why.
+VENDOR_WORDS_ALLOWED: Mapping[str, str] = {
+    # The one line by which a driver is registered, with its import.
+    REGISTRY: r"^from \.nvidia\.registration import NVIDIA$|^DRIVERS\b.* = \(NVIDIA,\)$",
+    # The public API of PyTorch has the word in its names.
+    "kernel/memory_caps.py": r"torch\.cuda\.|cuda_initializes|initialize CUDA",
+    "compat/torch.py": r"torch\.cuda\.|cuda_initializes|initializes? CUDA",
+    # The sentences for the codes of a driver's faults.
+    "messages/": r"\bxid\.",
+}
+#: A part of an identifier in snake or camel case.
+_PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+#: A text that the browser shows.
+_SHOWN = re.compile(r"trans\.(?:__|_n|_p)\(((?:[^()]|\([^()]*\))*)\)")
+
+
+def vendor_words(package_root: Path) -> list[str]:
+    """Return each use of a vendor's word outside its driver, as ``path:line: word: text``."""
+    found = []
+    for path in sorted(package_root.rglob("*.py")):
+        inside = path.relative_to(package_root).as_posix()
+        if inside.startswith(VENDOR_PACKAGE):
+            continue
+        allowed = [re.compile(text) for prefix, text in VENDOR_WORDS_ALLOWED.items() if inside.startswith(prefix)]
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            words = VENDOR_WORDS.intersection(part.lower() for part in _PART.findall(line))
+            if words and not any(pattern.search(line) for pattern in allowed):
+                found.append(f"{inside}:{number}: {', '.join(sorted(words))}: {line.strip()}")
+    return found
+
+
+def shown_vendor_words(text: str) -> list[str]:
+    """Return the texts of a TypeScript source that the browser shows and that have a vendor's word."""
+    shown = (match[1] for match in _SHOWN.finditer(text))
+    return [one for one in shown if VENDOR_WORDS.intersection(part.lower() for part in _PART.findall(one))]
 
 
 def too_long(package_root: Path) -> list[str]:
@@ -206,6 +253,16 @@ def forbidden_text(root: Path, names: list[str]) -> list[str]:
 @pytest.mark.slow
 def test_imports_of_the_package_go_in_the_allowed_directions() -> None:
     assert broken_rules(ROOT / PACKAGE) == []
+
+
+def test_vendor_words_occur_only_in_the_vendors_driver() -> None:
+    assert vendor_words(ROOT / PACKAGE) == []
+
+
+def test_vendor_words_occur_in_no_text_of_the_browser() -> None:
+    sources = [path for path in (ROOT / "labextension/src").rglob("*.ts*") if "generated" not in path.parts]
+    assert sources
+    assert {path.name: found for path in sources if (found := shown_vendor_words(path.read_text("utf-8")))} == {}
 
 
 def test_modules_of_the_package_are_shorter_than_the_limit() -> None:
@@ -264,6 +321,8 @@ def test_client_and_spawn_import_nothing_that_a_kernel_does_not_need() -> None:
         ("kernel/gate.py", "import pynvml as nvml\n", "kernel/gate.py must not import pynvml"),
         ("pool/devices/telemetry.py", "from pynvml import nvmlInit\n", "must not import pynvml"),
         ("pool/app.py", "from ..cli import main\n", "pool must not import cli"),
+        ("pool/app.py", "from .devices.nvidia.driver import NvidiaDriver\n", "must not import a device driver"),
+        ("cli/devices.py", "from ..pool.devices.nvidia import mig\n", "must not import a device driver"),
         ("cli/leases.py", "from ..server import extension\n", "cli must not import server"),
     ],
 )
@@ -292,6 +351,48 @@ def test_broken_rules_accepts_an_import_that_is_allowed(tmp_path: Path, inside: 
     path.parent.mkdir(parents=True)
     path.write_text(text)
     assert broken_rules(tmp_path / PACKAGE) == []
+
+
+@pytest.mark.parametrize(
+    ("inside", "text", "found"),
+    [
+        ("kernel/gate.py", 'VISIBLE = "CUDA_VISIBLE_DEVICES"\n', "cuda"),
+        ("pool/effects/executor.py", 'NO_ANSWER = "Check it with `nvidia-smi`."\n', "nvidia, smi"),
+        ("core/model/commands.py", "class ReportXid:\n", "xid"),
+        ("pool/monitors/metrics.py", "def count_xid() -> None: ...\n", "xid"),
+        ("pool/host/groups.py", "x = 1  # NVML numbers the host's processes\n", "nvml"),
+        ("pool/devices/mechanisms/shared.py", 'x = "/dev/nvidiactl /dev/nvidia-uvm"\n', "nvidia"),
+        ("kernel/memory_caps.py", 'x = "CUDA_VISIBLE_DEVICES"\n', "cuda"),
+        ("messages/en.py", 'x = {"host.silent": "Check it with `nvidia-smi`."}\n', "nvidia, smi"),
+    ],
+)
+def test_vendor_words_finds_a_word_outside_the_driver(tmp_path: Path, inside: str, text: str, found: str) -> None:
+    path = tmp_path / PACKAGE / inside
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    assert vendor_words(tmp_path / PACKAGE) == [f"{inside}:1: {found}: {text.strip()}"]
+
+
+@pytest.mark.parametrize(
+    ("inside", "text"),
+    [
+        ("pool/devices/nvidia/env.py", 'VISIBLE = "CUDA_VISIBLE_DEVICES"\n'),
+        ("pool/devices/registry.py", "from .nvidia.registration import NVIDIA\n"),
+        ("kernel/memory_caps.py", "torch.cuda.is_initialized()\n"),
+        ("core/placement/mechanisms.py", "x = Mechanism.MIG, Mechanism.MPS, 'exclusive', 'shared'\n"),
+    ],
+)
+def test_vendor_words_accepts_a_word_in_an_allowed_context(tmp_path: Path, inside: str, text: str) -> None:
+    path = tmp_path / PACKAGE / inside
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    assert vendor_words(tmp_path / PACKAGE) == []
+
+
+def test_shown_vendor_words_finds_a_text_and_no_code() -> None:
+    source = "const a = model.replace(/^NVIDIA /, ''); return trans.__('enforced by CUDA (%1)', limit(b));"
+    assert len(shown_vendor_words(source)) == 1
+    assert shown_vendor_words("const nvidia = trans.__('enforced by the driver');") == []
 
 
 def test_too_long_finds_a_module_beyond_the_limit(tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ def _mig_mode_lines(view: Any, wanted: str, *, done: bool) -> Iterator[str]:
     now = "on" if view["on"] else "off"
     yield f"MIG mode of {view['device_id']} is {now}."
     if view["pending"] != view["on"]:
-        yield f"It becomes {'on' if view['pending'] else 'off'} when the GPU is reset: nvidia-smi --gpu-reset -i UUID."
+        yield f"It becomes {'on' if view['pending'] else 'off'} when the GPU is reset: {view['reset_command']}."
     if done or now == wanted:
         return
     yield f"To switch it {wanted}:"

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 ENFORCED_BY = {
     "hardware": "by the hardware",
     "driver": "by the GPU driver",
-    "userspace": "by CUDA, for each process",
+    "userspace": "by the GPU's library, for each process",
     "cooperative": "by the frameworks, watched by the pool",
     "none": "not enforced",
 }

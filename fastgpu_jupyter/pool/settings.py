@@ -51,7 +51,7 @@ class Sharing(Configurable):
     ).tag(config=True)
     mps = Bool(
         False,
-        help="Lease parts of a GPU by NVIDIA's MPS where possible: a user's notebooks on it compute at the same time, "
+        help="Lease parts of a GPU by MPS where possible: a user's notebooks on it compute at the same time, "
         "and an error in one of them ends the others there. Such a lease is neither parked nor resized.",
     ).tag(config=True)
     over_limit_action = CaselessStrEnum(

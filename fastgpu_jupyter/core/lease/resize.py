@@ -48,7 +48,8 @@ def resize_parked(state: State, lease: Lease, request: LeaseRequest, at: Instant
         )
     if size.devices != max(1, len(image.device_ids)):
         raise NeedsRestart(
-            "The number of GPUs changes only with a restart, because CUDA does not see new ones. Nothing was changed."
+            "The number of GPUs changes only with a restart, because a running process does not see new ones. "
+            "Nothing was changed."
         )
     eligibility.require_satisfiable(state, requirements_of(request).on_kind(image.model, image.device_memory_bytes))
     _require_room(lease, size, image.device_memory_bytes)

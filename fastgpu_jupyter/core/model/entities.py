@@ -169,7 +169,7 @@ class FaultSeverity(StrEnum):
 class DeviceFault(NamedTuple):
     """An error that a driver reported for a device."""
 
-    code: str  #: the vendor's name for it, like ``Xid 31``
+    code: str  #: the vendor's short name for it
     severity: FaultSeverity
     scope: FaultScope
     message: str  #: continues "your code" where the scope is a process, else "the GPU"
@@ -299,7 +299,7 @@ class DeviceSpec:
     """What a driver says about a device."""
 
     id: str
-    index: int  #: for display only: neither stable nor CUDA's
+    index: int  #: for display only: not stable, and not the number that programs use
     model: str
     memory_bytes: int
     simulated: bool

@@ -29,7 +29,7 @@ TEXT_MAX = 200
 DEVICES_MAX = 64
 MODELS_MAX = 16
 PARTS_MAX = 64
-#: Smallest explicit amount of memory: below it not even a CUDA context fits.
+#: Smallest explicit amount of memory: below it not even the context of a program fits.
 MEMORY_BYTES_MIN = 2**20
 
 _COUNT = re.compile(r"([0-9]{1,4})\s*x\s*(?=[A-Za-z])")
@@ -203,8 +203,8 @@ def _words(name: str) -> list[str]:
 
 
 def _is_lead(wanted: list[str], name: list[str]) -> bool:
-    """Whether the words of ``wanted`` occur in ``name`` in this order, the first of them first (makers left out)."""
-    words = iter(name if not name or name[0] not in {"nvidia", "tesla", "geforce"} else name[1:])
+    """Return whether the words of ``wanted`` occur in ``name`` in this order."""
+    words = iter(name)
     return all(word in words for word in wanted)
 
 

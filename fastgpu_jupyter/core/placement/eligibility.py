@@ -85,8 +85,8 @@ def require_resizable(state: State, lease: Lease, size: Size) -> Devices:
     devices = devices_of(state, lease)
     if len(devices) != 1 or size.devices != 1:
         raise NeedsRestart(
-            "The number of GPUs changes only with a restart, because CUDA does not see new ones. Nothing was changed; "
-            "release the lease, ask for the other size and restart the kernel."
+            "The number of GPUs changes only with a restart, because a running process does not see new ones. "
+            "Nothing was changed; release the lease, ask for the other size and restart the kernel."
         )
     device = devices[0]
     spec = device.spec
@@ -173,7 +173,7 @@ def require_satisfiable(state: State, requirements: Requirements) -> None:
     if not present:
         raise NoSuchDevice(
             "This pool has no GPU, so the request could never be granted. Run `jupyter fastgpu status` to see why; "
-            "without an NVIDIA GPU, start the pool with `--simulate 2xA100-80GB` to try FastGPU."
+            "without a GPU, start the pool with `--simulate 2xA100-80GB` to try FastGPU."
         )
     matching = [device for device in present if size.matches(device.spec.model, device.spec.memory_bytes)]
     if not matching:

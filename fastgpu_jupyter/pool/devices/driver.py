@@ -1,4 +1,4 @@
-"""What the pool asks of a kind of GPU: one interface for NVIDIA, simulated devices and whatever comes later.
+"""The protocol of a device driver: one interface for every kind of GPU, real or simulated.
 
 What a driver must keep is tested by ``tests/pool/devices/driver_conformance.py`` for any driver. In short:
 
@@ -108,6 +108,7 @@ class PartitionMode(NamedTuple):
     pending: bool  #: whether it will be on, once the device is reset
     needs_reset: bool  #: whether the mode changes with a reset only
     survives_restart: bool  #: whether the mode outlives a restart of the machine
+    reset_command: str | None = None  #: the command that resets the device
 
 
 #: Of what cannot be divided.

@@ -7,7 +7,7 @@ Found by what a process cannot choose, then by what it was given:
 2. the control group, where it is the lease's own: neither the parent of its holder nor another holder is in it.
 
 A kernel that gave one lease back and asked for another holds both until the first has ended; its environment names the
-first for ever. Everything is in the numbers of this process's PID namespace, which NVML speaks too where that is the
+first for ever. Everything is in the numbers of this process's PID namespace, which drivers use too where that is the
 host's; a kernel in a namespace of its own has one here as well. Not safe for several threads.
 """
 

@@ -416,6 +416,7 @@ class PoolService:
             "pending": mode.pending,
             "needs_reset": mode.needs_reset,
             "survives_restart": mode.survives_restart,
+            "reset_command": mode.reset_command,
             "leases": leases,
             "processes": [process.pid for process in processes],
         }

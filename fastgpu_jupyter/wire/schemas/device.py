@@ -88,7 +88,8 @@ class DeviceReading(TypedDict):
 class PartitionModeView(TypedDict):
     """MIG mode of a device, and what is on the device: ``leases`` by id, ``processes`` by number.
 
-    ``pending``: the mode after the next reset of the device; ``survives_restart``: whether the mode outlives a restart.
+    ``pending``: the mode after the next reset of the device; ``survives_restart``: whether the mode outlives a restart;
+    ``reset_command``: resets the device.
     """
 
     device_id: str
@@ -97,5 +98,6 @@ class PartitionModeView(TypedDict):
     pending: bool
     needs_reset: bool
     survives_restart: bool
+    reset_command: str | None
     leases: list[str]
     processes: list[Count]

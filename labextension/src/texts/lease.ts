@@ -121,7 +121,7 @@ export function memoryLimitText(
     case 'driver':
       return trans.__('enforced by the driver');
     case 'userspace':
-      return trans.__('enforced by CUDA, for each process of the kernel');
+      return trans.__('enforced by the library of the GPU, for each process of the kernel');
     case 'cooperative':
       return trans.__('cooperative: set in the kernel’s framework, monitored by the pool manager');
     case 'none':

@@ -119,7 +119,7 @@ test('memoryLimitText: differs for all kinds of enforcement, empty without a lim
   assert.equal(new Set(kinds.map(kind => limit(by(kind)))).size, kinds.length);
   const partition = { gpu: { partition: '1g.10gb' } };
   assert.match(limit({ ...by('hardware'), ...partition }), /MIG partition 1g\.10gb/);
-  assert.match(limit(by('userspace')), /^enforced by CUDA, for each process/);
+  assert.match(limit(by('userspace')), /^enforced by the library of the GPU, for each process/);
   assert.equal(limit(by('none')), 'not enforced (simulated)');
   assert.equal(limit({ ...by('none'), gpu: { simulated: false } }), 'not enforced');
   assert.equal(limit({ ...by(null), gpu: null }), '');

@@ -83,7 +83,12 @@ class MigController:
             (value,) = pynvml.nvmlDeviceGetFieldValues(handle, [pynvml.NVML_FI_DEV_IS_RESETLESS_MIG_SUPPORTED])
             at_once = value.nvmlReturn == pynvml.NVML_SUCCESS and bool(value.value.uiVal)
         return PartitionMode(
-            capable=True, on=bool(current), pending=bool(pending), needs_reset=not at_once, survives_restart=not at_once
+            capable=True,
+            on=bool(current),
+            pending=bool(pending),
+            needs_reset=not at_once,
+            survives_restart=not at_once,
+            reset_command=f"sudo nvidia-smi --gpu-reset -i {device_id}",
         )
 
     def switch(self, device_id: str, on: bool) -> PartitionMode:
