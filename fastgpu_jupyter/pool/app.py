@@ -30,7 +30,7 @@ from .devices.registry import AllDeviceFiles
 from .devices.selection import select_driver
 from .effects.device_access import create_lease_groups
 from .host import single_instance
-from .host.clock import Clock
+from .host.clock import SystemClock
 from .host.threads import call_with_timeout
 from .http.routes import serve
 from .http.service import PoolService
@@ -129,7 +129,7 @@ class FastGPUPool(JupyterApp):
         self._take_locks(state_dir, socket_path)
         log_file = state_dir / "pool.log" if self.on_demand else None
         configure_logging(cast(int, self.log_level), log_file, as_json=self.log_json)
-        clock = Clock()
+        clock = SystemClock()
         driver = self._select_driver(socket_path)
         journal = Journal(state_dir / "journal.db")
         release_log = PreallocatedReleaseLog(state_dir / "releases.preallocated")
@@ -184,7 +184,7 @@ class FastGPUPool(JupyterApp):
         )
 
     async def _serve(
-        self, services: PoolServices, clock: Clock, socket_path: Path, report: Callable[[str], None]
+        self, services: PoolServices, clock: SystemClock, socket_path: Path, report: Callable[[str], None]
     ) -> None:
         accounting, boot_id = self.settings.accounting, clock.boot_id()
         service = PoolService(

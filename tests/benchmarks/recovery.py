@@ -39,7 +39,7 @@ from fastgpu_jupyter.core.placement import eligibility  # noqa: E402
 from fastgpu_jupyter.core.pool import replay as apply_all  # noqa: E402
 from fastgpu_jupyter.errors import FastGPUError  # noqa: E402
 from fastgpu_jupyter.pool.devices.simulated import SimulatedDriver  # noqa: E402
-from fastgpu_jupyter.pool.host.clock import Clock  # noqa: E402
+from fastgpu_jupyter.pool.host.clock import SystemClock  # noqa: E402
 from fastgpu_jupyter.pool.host.process import holder_of  # noqa: E402
 from fastgpu_jupyter.pool.journal.codec import encode_state  # noqa: E402
 from fastgpu_jupyter.pool.journal.store import Entry, Journal  # noqa: E402
@@ -59,7 +59,7 @@ class History:
     def __init__(self, devices: int, leases: int, events: int, holders: list[Holder]) -> None:
         self.simulate = f"{devices}xA100-80GB"
         self.driver = SimulatedDriver(self.simulate, {})
-        self.clock = Clock()
+        self.clock = SystemClock()
         self.state = State()
         self.holders = holders
         self.leases, self.events = leases, events
@@ -210,7 +210,7 @@ def main() -> int:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     processes = [subprocess.Popen(["sleep", "3600"]) for _ in range(options.holders)]
     try:
-        holders = [holder_of(process.pid, Clock().boot_id()) for process in processes]
+        holders = [holder_of(process.pid, SystemClock().boot_id()) for process in processes]
         history = History(options.devices, options.leases, options.events, holders)
         with tempfile.TemporaryDirectory(prefix="fastgpu-recovery-") as name:
             report = measure(Path(name), history, options.kills)

@@ -18,7 +18,7 @@ import pytest
 from fastgpu_jupyter.core.model.entities import EndReason
 from fastgpu_jupyter.errors import FastGPUError
 from fastgpu_jupyter.pool.devices.simulated import SimulatedDriver
-from fastgpu_jupyter.pool.host.clock import Clock
+from fastgpu_jupyter.pool.host.clock import SystemClock
 from fastgpu_jupyter.pool.journal.release_log import PreallocatedReleaseLog
 from fastgpu_jupyter.pool.journal.store import Journal
 from fastgpu_jupyter.pool.loop.recovery import recover
@@ -107,7 +107,7 @@ def find_loss(folder: Path, acknowledged: list[str]) -> str | None:
     """Return what the next pool manager has lost of ``acknowledged``, or why it does not start; else ``None``."""
     try:
         journal, release_log = Journal(folder / "journal.db"), PreallocatedReleaseLog(folder / "releases.preallocated")
-        pool, _ = recover(journal, DriverAtStartup(SimulatedDriver(DEVICES, {})), Clock(), release_log)
+        pool, _ = recover(journal, DriverAtStartup(SimulatedDriver(DEVICES, {})), SystemClock(), release_log)
         answers = set(journal.answers().items())
         journal.close()
         release_log.close()

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from fastgpu_jupyter.pool.composition import PoolServices
 from fastgpu_jupyter.pool.devices.simulated import SimulatedDriver
 from fastgpu_jupyter.pool.host import single_instance
-from fastgpu_jupyter.pool.host.clock import Clock
+from fastgpu_jupyter.pool.host.clock import SystemClock
 from fastgpu_jupyter.pool.http.limits import ServiceLimits
 from fastgpu_jupyter.pool.http.routes import serve
 from fastgpu_jupyter.pool.http.service import PoolService
@@ -56,7 +56,7 @@ class ServedPool:
 
     async def _start(self) -> None:
         self._loop, self._stopped = asyncio.get_running_loop(), asyncio.Event()
-        clock = Clock()
+        clock = SystemClock()
         self.journal = Journal(self.folder / "journal.db")
         self.driver = SimulatedDriver(self.simulate, {})
         self.release_log = PreallocatedReleaseLog(self.folder / "releases.preallocated")

@@ -56,7 +56,7 @@ def place() -> Iterator[Path]:
 def test_socket_folder_that_is_a_link_is_refused(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "run").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(HostFault, match="is a link or belongs to somebody else"):
+    with pytest.raises(HostFault, match="is a link or belongs to another user"):
         single_instance.create_private_folder(tmp_path / "run")
 
 

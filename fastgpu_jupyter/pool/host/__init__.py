@@ -1,1 +1,1 @@
-"""What the operating system knows: processes, clocks, who is at the other end of a socket."""
+"""What the operating system knows: processes, clocks, memory, control groups and sockets."""

@@ -1,13 +1,13 @@
-"""Whose a process is: the leases in whose kernel, or in a child of whose kernel, it runs.
+"""Finds the leases of a process: those in whose kernel, or in a child of whose kernel, it runs.
 
-Found by what a process cannot choose, then by what it was given:
+What a process cannot choose comes first, then what it was given:
 
 1. its nearest relation, itself first, then its ancestors, that is a lease's holder, or whose environment names a lease
-   that its user holds: nobody's process counts for a lease of somebody else by what it says of itself;
-2. the control group, where it is the lease's own: neither the parent of its holder nor another holder is in it.
+   that its user holds: a process never counts for the lease of another user by what it says of itself;
+2. the control group, if it is the lease's own: neither the parent of its holder nor another holder is in it.
 
-A kernel that gave one lease back and asked for another holds both until the first has ended; its environment names the
-first for ever. Everything is in the numbers of this process's PID namespace, which drivers use too where that is the
+A kernel that gave one lease back and requested another holds both until the first has ended; its environment names the
+first as long as it lives. All numbers are those of this process's PID namespace, which drivers use too if that is the
 host's; a kernel in a namespace of its own has one here as well. Not safe for several threads.
 """
 
@@ -24,23 +24,23 @@ from ...core.model.entities import Holder
 from ...errors import NotFound
 from .process import read_proc_file
 
-#: Processes that are remembered; beyond it all are read again.
+#: Processes that are remembered; beyond this number all are read again.
 KNOWN_MAX = 8192
-#: Longer chains of ancestors are taken for a mistake.
+#: The longest chain of ancestors that is followed.
 ANCESTORS_MAX = 256
 _LEASE = b"FASTGPU_LEASE="
 _NS_GET_PARENT = 0xB702  #: ioctl of a namespace's file
 
 
 class Key(NamedTuple):
-    """A process, whatever becomes of its number."""
+    """The identity of a process, which stays valid when its number is reused."""
 
     pid: int
     start_time: int  #: clock ticks after boot
 
 
 class _Facts(NamedTuple):
-    """What is read of a process, once."""
+    """The facts that are read of a process once."""
 
     parent: Key | None
     uid: int
@@ -52,7 +52,7 @@ _GONE = _Facts(None, -1, None, ())
 
 
 class Attribution:
-    """Remembers who is who, so that each process is read once."""
+    """A memory of processes and their leases, so that each process is read once."""
 
     def __init__(self) -> None:
         self._known: dict[Key, _Facts] = {}
@@ -63,7 +63,7 @@ class Attribution:
         self._found: dict[Key, frozenset[str]] = {}  #: whose each was that is some lease's, by these holders
 
     def follow(self, holders: Mapping[str, Holder]) -> None:
-        """From now on, the leases are these: by id, each with its holder."""
+        """Take over the leases that there are now, by id, each with its holder."""
         if holders == self._holders:
             return
         self._holders = dict(holders)
@@ -74,14 +74,14 @@ class Attribution:
         self._found.clear()
 
     def leases_of(self, pid: int, *, by_cgroup: bool = True) -> frozenset[str]:
-        """The leases of a process, none where it has none.
+        """Return the leases of a process; none if it has none.
 
-        Raises :class:`NotFound` where there is no such process here: it has ended, or is of another PID namespace.
+        Raises :class:`NotFound` if there is no such process here: it has ended, or is of another PID namespace.
         """
         return self.leases_of_process(self.identify(pid), by_cgroup=by_cgroup)
 
     def leases_of_process(self, key: Key, *, by_cgroup: bool = True) -> frozenset[str]:
-        """The leases of a process that was identified before; one that has ended since has those that it had."""
+        """Return the leases of a process that was identified before; one that has ended since has those that it had."""
         known = self._found.get(key) if by_cgroup else None
         if known is not None:
             return known
@@ -91,12 +91,12 @@ class Attribution:
         return found
 
     def _find(self, key: Key) -> frozenset[str]:
-        """By what it is and where it comes from."""
+        """Return the leases of the nearest relation that has any."""
         own = self._read(key).lease_id
         for one, facts in self._ancestry(key):
             found = set(self._leases_of_holder.get(one, ()))
             if one != key and facts.lease_id is None and own not in (None, *found):
-                found.clear()  # a server, which holds leases of kernels to come: this one runs, and is of none of those
+                found.clear()  # a server holds leases for kernels to come, and this process is none of those kernels
             named = self._holders.get(facts.lease_id or "")
             if named is not None and named.uid == facts.uid:
                 found.add(str(facts.lease_id))
@@ -107,7 +107,7 @@ class Attribution:
     def _ancestry(self, key: Key) -> Iterator[tuple[Key, _Facts]]:
         one: Key | None = key
         for _ in range(ANCESTORS_MAX):
-            if one is None or one.pid == 1:  # which adopts those whose parents are gone
+            if one is None or one.pid == 1:  # the parent of processes whose parent has ended
                 return
             facts = self._read(one)
             yield one, facts
@@ -132,7 +132,7 @@ class Attribution:
     # -- reading ------------------------------------------------------------------------------------------------------
 
     def identify(self, pid: int) -> Key:
-        """Which process has that number now. Raises :class:`NotFound` where none has that can be seen here."""
+        """Return the identity of the process with that number now. Raises :class:`NotFound` if there is none here."""
         start_time, _ = _stat(pid)
         return Key(pid, start_time)
 
@@ -145,7 +145,7 @@ class Attribution:
             self._unsettled.clear()
             self._found.clear()
         facts, settled = _facts(key)
-        if known is not None:  # whose child it is was true then, and its parent may have ended meanwhile
+        if known is not None:  # the parent that was read first is the right one: it may have ended meanwhile
             facts = known if facts is _GONE else facts._replace(parent=known.parent)
         self._known[key] = facts
         (self._unsettled.discard if settled else self._unsettled.add)(key)
@@ -153,9 +153,9 @@ class Attribution:
 
 
 def leases_of(pid: int, holders: Mapping[str, Holder]) -> frozenset[str]:
-    """The leases of a process, of those that ``holders`` names, looked up once; none where it has none or is gone.
+    """Return the leases of ``holders`` that a process has; none if it has ended.
 
-    Not by control group: who else is in one only those know who know all holders.
+    Control groups are not considered: whether a group is a lease's own depends on all holders.
     """
     once = Attribution()
     once.follow(holders)
@@ -165,10 +165,9 @@ def leases_of(pid: int, holders: Mapping[str, Holder]) -> frozenset[str]:
 
 
 def lease_of(pid: int) -> str | None:
-    """The lease that a process names as its own: the one that its kernel was started with, ``None`` where it has none.
+    """Return the lease that a process names in its environment, with which its kernel was started, or ``None``.
 
-    Its word alone, which says whether it is a kernel and whether two are of the same; whose it is says
-    :func:`leases_of`.
+    This is the word of the process alone. It shows whether the process is a kernel; :func:`leases_of` finds its leases.
     """
     return _named(_environ(pid))
 
@@ -178,7 +177,7 @@ def _key(holder: Holder) -> Key:
 
 
 def _facts(key: Key) -> tuple[_Facts, bool]:
-    """Whatever can be read, and whether that is all there will be: one that has ended has no more to tell."""
+    """Return the facts that can be read, and whether they are final: of a process that has ended they are."""
     folder = Path(f"/proc/{key.pid}")
     try:
         start_time, parent_pid = _stat(key.pid)
@@ -190,7 +189,7 @@ def _facts(key: Key) -> tuple[_Facts, bool]:
     parent = None
     with suppress(NotFound):
         parent_start, _ = _stat(parent_pid)
-        # One that is younger is somebody who got the number of a parent that has ended.
+        # A younger process has the reused number of a parent that has ended.
         parent = Key(parent_pid, parent_start) if parent_start <= start_time else None
     environ = _environ(key.pid)
     # While a process executes another program its environment is empty for a moment.
@@ -198,7 +197,7 @@ def _facts(key: Key) -> tuple[_Facts, bool]:
 
 
 def _stat(pid: int) -> tuple[int, int]:
-    """When a process began, in ticks since boot, and its parent. Raises :class:`NotFound`."""
+    """Return the start of a process in ticks since boot, and its parent's pid. Raises :class:`NotFound`."""
     try:
         text = read_proc_file(f"/proc/{pid}/stat")
     except OSError as error:
@@ -208,7 +207,7 @@ def _stat(pid: int) -> tuple[int, int]:
 
 
 def _environ(pid: int) -> bytes | None:
-    """A process's environment, ``None`` where it may not be read."""
+    """Return the environment of a process, or ``None`` if it may not be read."""
     try:
         return Path(f"/proc/{pid}/environ").read_bytes()
     except OSError:
@@ -216,13 +215,13 @@ def _environ(pid: int) -> bytes | None:
 
 
 def _named(environ: bytes | None) -> str | None:
-    """The lease that an environment names."""
+    """Return the lease that an environment names."""
     named = (item[len(_LEASE) :] for item in (environ or b"").split(b"\0") if item.startswith(_LEASE))
     return next((name.decode(errors="replace") for name in named), None)
 
 
 def _cgroup(folder: Path) -> tuple[str, ...]:
-    """``hierarchy:controllers:path`` of each hierarchy, in one order."""
+    """Return ``hierarchy:controllers:path`` of each hierarchy, sorted."""
     try:
         return tuple(sorted((folder / "cgroup").read_text().splitlines()))
     except OSError:
@@ -230,7 +229,7 @@ def _cgroup(folder: Path) -> tuple[str, ...]:
 
 
 def _inside(cgroup: tuple[str, ...], outer: tuple[str, ...]) -> bool:
-    """Whether ``cgroup`` is ``outer`` or below it, in each hierarchy."""
+    """Return whether ``cgroup`` is ``outer`` or below it, in each hierarchy."""
     if not outer or len(cgroup) != len(outer):
         return False
     pairs = zip(cgroup, outer, strict=True)
@@ -241,10 +240,10 @@ def _inside(cgroup: tuple[str, ...], outer: tuple[str, ...]) -> bool:
 
 
 def host_pid(pid: int, seen_by: int) -> int:
-    """The number here of the process that process ``seen_by`` (a number here) knows as ``pid``.
+    """Return the pid here of the process that process ``seen_by`` (a pid here) knows as ``pid``.
 
-    They differ where ``seen_by`` is in a PID namespace of its own, as a server in a container. Raises
-    :class:`NotFound` where no process is found that could be looked at.
+    They differ if ``seen_by`` is in a PID namespace of its own, as a server in a container is. Raises
+    :class:`NotFound` if no such process is found.
     """
     depth = len(_numbers(seen_by))
     if depth <= 1:
@@ -261,7 +260,7 @@ def host_pid(pid: int, seen_by: int) -> int:
 
 
 def _numbers(pid: int) -> list[int]:
-    """The numbers of a process, from this namespace's to its innermost. Raises :class:`NotFound`."""
+    """Return the pids of a process, from this namespace's to its innermost. Raises :class:`NotFound`."""
     try:
         status = Path(f"/proc/{pid}/status").read_text(errors="replace")
     except OSError as error:
@@ -271,7 +270,7 @@ def _numbers(pid: int) -> list[int]:
 
 
 def _namespace(pid: int, above: int) -> tuple[int, int]:
-    """The PID namespace of a process, or the one that many above it. Raises :class:`OSError`."""
+    """Return the PID namespace of a process, or the one ``above`` levels above it. Raises :class:`OSError`."""
     descriptor = os.open(f"/proc/{pid}/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
     try:
         for _ in range(above):

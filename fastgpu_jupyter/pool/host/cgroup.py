@@ -7,19 +7,19 @@ from pathlib import Path
 from ...errors import HostFault
 from .attribution import lease_of
 
-#: Where version 2 is mounted: alone, or beside version 1.
+#: Mount points of version 2: alone, or beside version 1.
 ROOTS = (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/unified"))
-#: Groups that the pool makes for kernels (:mod:`.lease_groups`) are named so.
+#: The prefix of the groups that the pool creates for kernels (:mod:`.lease_groups`).
 PREFIX = "fastgpu-"
 
 
 def root() -> Path | None:
-    """Where control groups of version 2 are; ``None`` where there are none."""
+    """Return the mount point of control groups of version 2, or ``None`` if there is none."""
     return next((path for path in ROOTS if (path / "cgroup.procs").is_file()), None)
 
 
 def group_of(pid: int) -> Path:
-    """The group of a process. Raises :class:`HostFault` where that cannot be seen."""
+    """Return the group of a process. Raises :class:`HostFault` if it cannot be read."""
     mounted = root()
     if mounted is None:
         raise HostFault("this machine has no control groups of version 2.")
@@ -28,15 +28,15 @@ def group_of(pid: int) -> Path:
     except OSError as error:
         raise HostFault(f"the control group of process {pid} cannot be read ({error.strerror}).") from error
     named = next((line.removeprefix("0::") for line in lines if line.startswith("0::")), None)
-    if named is None or ".." in named.split("/"):  # a group outside of what this namespace shows
+    if named is None or ".." in named.split("/"):  # a group outside this namespace
         raise HostFault(f"process {pid} is in no control group of version 2 that can be seen here.")
     return mounted / named.lstrip("/")
 
 
 def own_group(pid: int) -> str:
-    """The path of the group of a kernel's process, if all that is in it belongs to the kernel's lease.
+    """Return the path of the group of a kernel's process, if all processes in it belong to the kernel's lease.
 
-    Raises :class:`HostFault` where others are in it: their memory would be limited, too.
+    Raises :class:`HostFault` if others are in it, because their memory would be limited, too.
     """
     group, lease_id = group_of(pid), lease_of(pid)
     if group == root():
@@ -58,13 +58,13 @@ def own_group(pid: int) -> str:
 
 
 def is_made_for(group: Path, pid: int) -> bool:
-    """Whether the pool made the group for that process: all that is in it is of that process' leases."""
+    """Return whether the pool created the group for that process: all in it belongs to that process's leases."""
     prefix, _, rest = group.name.removeprefix(PREFIX).partition("-")
     return group.name.startswith(PREFIX) and bool(prefix) and rest.partition("-")[0] == str(pid)
 
 
 def has_own_group(pid: int) -> bool:
-    """Whether the pool made a group for the process, and it is in there."""
+    """Return whether the process is in a group that the pool created for it."""
     try:
         return is_made_for(group_of(pid), pid)
     except HostFault:
@@ -72,5 +72,5 @@ def has_own_group(pid: int) -> bool:
 
 
 def exists(group: str) -> bool:
-    """Whether the group is still there."""
+    """Return whether the group is still there."""
     return (Path(group) / "cgroup.procs").is_file()

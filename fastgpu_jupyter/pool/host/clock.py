@@ -1,4 +1,4 @@
-"""The boot this host is in, and a clock that no administrator and no suspend disturbs."""
+"""The clocks of the host: boot id, time since boot, and wall time."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import time
 from pathlib import Path
 
 
-class Clock:
-    """The real clocks; tests bring their own."""
+class SystemClock:
+    """The real clocks of the host, as :class:`.protocols.Clock`."""
 
     def boot_id(self) -> str:
-        """An id that changes with every boot."""
+        """Return an id that changes with every boot."""
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
     def boot_ms(self) -> int:
-        """Milliseconds since boot, suspended time included; never goes back."""
+        """Return the milliseconds since boot, suspended time included; never goes back."""
         return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
 
     def wall_ms(self) -> int:
-        """Milliseconds since 1970: to be shown, never to be computed with."""
+        """Return the milliseconds since 1970, for display only."""
         return time.time_ns() // 1_000_000

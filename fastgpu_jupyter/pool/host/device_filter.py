@@ -1,11 +1,11 @@
-"""Which device files the processes of a control group may open: a small program in the kernel, attached to the group.
+"""A small program in the Linux kernel that decides which device files the processes of a control group may open.
 
-Linux asks it whenever a process in the group, or below it, opens or makes a device file
-(``BPF_PROG_TYPE_CGROUP_DEVICE``, control groups of version 2). Ours knows *governed* major numbers, of which only those
-files may be opened that are named; every other device is as before. What is open already stays open. The program stays
+Linux runs it whenever a process in the group, or below it, opens or creates a device file
+(``BPF_PROG_TYPE_CGROUP_DEVICE``, control groups of version 2). The program *governs* some major numbers: of those, only
+the named files may be opened; every other device is as before. A file that is open stays open. The program stays
 attached when this process ends, and goes with the group.
 
-Programs of groups above are asked as well, and all must agree; so nothing that is closed there is opened here.
+The programs of groups above run as well, and all must agree, so nothing that is closed there is opened here.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from typing import NamedTuple, Protocol
 
 from ...errors import HostFault, InternalError
 
-#: The system call, by machine.
+#: The number of the system call, by machine.
 _BPF = {"x86_64": 321, "aarch64": 280, "ppc64le": 361, "riscv64": 280}  #: all of them little-endian
 _PROG_LOAD, _PROG_ATTACH, _PROG_DETACH, _PROG_QUERY = 5, 8, 9, 16
 _TYPE_CGROUP_DEVICE, _AT_CGROUP_DEVICE = 15, 6
-#: How a program is attached: several may be, one after the other; else it is the only one of its group.
+#: The flag of groups to which several programs are attached; without it a group has only one.
 _ALLOW_MULTI = 2
-_CHARACTER = 2  #: a kind of device, in the low half of what the program is told first
+_CHARACTER = 2  #: a kind of device, in the low half of the first word of the program's context
 _INSTRUCTION = "<BBhi"
-#: Operations: what the program is made of, by their numbers in the kernel's bpf_common.h.
+#: Operations of the program, by their numbers in the kernel's bpf_common.h.
 _LOAD_WORD, _AND, _SET, _EXIT = 0x61, 0x57, 0xB7, 0x95
 _JUMP, _JUMP_IF, _JUMP_UNLESS = 0x05, 0x15, 0x55
-_CONTEXT, _KIND, _MAJOR, _MINOR = 1, 2, 3, 4  #: registers; the first is given, and 0 is what is answered
+_CONTEXT, _KIND, _MAJOR, _MINOR = 1, 2, 3, 4  #: registers; the first is the context, and register 0 is the result
 _LOG_BYTES = 4096
 
 
 class Number(NamedTuple):
-    """Which device a file stands for."""
+    """The number of the device that a file stands for."""
 
     major: int
     minor: int
@@ -53,12 +53,12 @@ class DeviceFiles(Protocol):
 
 
 def program(governed: Collection[int], allowed: Collection[Number]) -> bytes:
-    """Refuse every device of a governed major number but those that are allowed."""
+    """Return a program that refuses every device of a governed major number except those that are allowed."""
     majors, numbers = sorted(set(governed)), sorted(set(allowed))
     if not majors:
         raise InternalError("A program that governs nothing is refused by the kernel.")
     code = [_word(_KIND, 0), _instruction(_AND, _KIND, value=0xFFFF), _word(_MAJOR, 4), _word(_MINOR, 8)]
-    # Behind those: one question for the kind, one a major and one jump; two for each number; then "no", and "yes".
+    # Then follow: one test of the kind, one for each major and one jump; two for each number; then "no", and "yes".
     begin = len(code) + 1 + len(majors) + 1
     yes = begin + 2 * len(numbers) + 2
 
@@ -86,7 +86,7 @@ def _instruction(operation: int, to: int = 0, source: int = 0, offset: int = 0, 
 
 
 def attach(group: Path, code: bytes) -> None:
-    """Have the program decide for a group, in place of the one that did. Raises :class:`HostFault`."""
+    """Attach the program to a group, in place of the one that was attached. Raises :class:`HostFault`."""
     loaded = load(code)
     try:
         with _Folder(group) as target:
@@ -96,24 +96,24 @@ def attach(group: Path, code: bytes) -> None:
 
 
 def detach(group: Path) -> None:
-    """Have no program decide for a group any more. Raises :class:`HostFault`, also where there is none."""
+    """Detach the program from a group. Raises :class:`HostFault`, also if there is none."""
     with _Folder(group) as target:
         _call(_PROG_DETACH, struct.pack("<IIIII", target, 0, _AT_CGROUP_DEVICE, 0, 0), f"taken from {group}")
 
 
 def require_no_other(groups: Sequence[Path]) -> None:
-    """Raise where a program of one of the groups would no longer be asked, once one below it has a program."""
+    """Raise :class:`HostFault` if a program of one of the groups would not run once a group below has one."""
     for group in groups:
         with _Folder(group) as target:
             asked = struct.pack("<IIIIQI", target, _AT_CGROUP_DEVICE, 0, 0, 0, 0)
             said = _call(_PROG_QUERY, asked, f"seen at {group}")[1]
         flags, count = struct.unpack_from("<I8xI", said, 12)
         if count and not flags & _ALLOW_MULTI:
-            raise HostFault(f"somebody else decides in {group} which devices may be opened, and would no longer.")
+            raise HostFault(f"another program decides in {group} which devices may be opened, and would no longer run.")
 
 
 def load(code: bytes) -> int:
-    """A descriptor of the program, once the kernel has found it sound. Raises :class:`HostFault`."""
+    """Return a descriptor of the program after the kernel verified it. Raises :class:`HostFault`."""
     instructions, licence = ctypes.create_string_buffer(code, len(code)), ctypes.create_string_buffer(b"BSD")
     log = ctypes.create_string_buffer(_LOG_BYTES)
     attributes = struct.pack(
@@ -125,7 +125,7 @@ def load(code: bytes) -> int:
 
 
 class _Folder:
-    """A folder that is open for a while."""
+    """A context manager that opens a folder."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -142,7 +142,7 @@ class _Folder:
 
 
 def _call(command: int, attributes: bytes, what: str) -> tuple[int, bytes]:
-    """What the system call gives back, and its attributes after it."""
+    """Return the result of the system call, and its attributes after it."""
     number = _BPF.get(platform.machine())
     if number is None:
         raise HostFault(f"device files cannot be closed on a machine of the kind {platform.machine()}.")

@@ -1,19 +1,19 @@
-"""A control group of its own for each kernel that holds leases, in which it can open the device files of those only.
+"""Control groups in which a kernel can open the device files of its leases and of no other GPU.
 
-The group is made *below the one that the kernel is in*: the limits, the accounting and the end of whatever started it
-(a login, a service, a hub's unit, a container) hold for it as before, which they would not in a group of the pool's own
-elsewhere. It needs no systemd, and nothing but files and one system call. Its name says which process it was made for,
-so that the next pool manager finds it again.
+The group is created *below the one that the kernel is in*: the limits, the accounting and the end of whatever started
+the kernel (a login, a service, a hub's unit, a container) hold for it as before. It needs no systemd, only files and a
+system call. Its name contains the process that it was created for, so that the next pool manager finds it again.
 
-What is closed by it, and what is not:
+What is closed, and what is not:
 
-* the kernel and all that it starts from then on, however they change their environment. A file that is open stays open,
-  so the processes are looked through once they are in the group, and what they have is said;
-* only as long as its user cannot move processes out of the group. Root can, which is said; and who was handed a group
-  above it (``systemd --user`` is): such a kernel is left alone, and the reason is said;
-* no process that somebody else starts for the same user: a terminal, ``ssh``, ``cron``. Those the pool only sees.
+* the kernel and all processes that it starts from then on, however they change their environment. A file that is open
+  stays open, so the processes are examined once they are in the group, and open files are reported;
+* only while its user cannot move processes out of the group. Root can, which is reported. A user who was given a group
+  above it (by ``systemd --user``) can, too: such a kernel is not restricted, and the reason is reported;
+* no process that is started in another way for the same user: by a terminal, ``ssh`` or ``cron``. The pool only sees
+  those.
 
-Blocking; for one thread.
+All calls block; use them in one thread.
 """
 
 from __future__ import annotations
@@ -33,23 +33,23 @@ from .device_filter import DeviceFiles, Number
 from .process import open_holder
 
 log = logging.getLogger("fastgpu.pool")
-#: A process that starts others faster than they can be moved is looked at so often.
+#: Rounds in which processes are moved, for a kernel that starts others meanwhile.
 MOVE_ROUNDS_MAX = 16
 
 
 class DeviceAccess(NamedTuple):
-    """What became of it."""
+    """Whether the device files of other GPUs are closed to a kernel."""
 
-    detail: str | None = None  #: why files are not closed, where they were to be
-    enforced: bool = False  #: whether those of other GPUs are, for good
+    detail: str | None = None  #: why files are not closed, if they were to be
+    enforced: bool = False  #: whether those of other GPUs are closed, and the user cannot undo it
 
 
-#: Which files it may open was said to the lease, and no more.
+#: No file is closed; the lease only says which files it needs.
 NOT_ENFORCED = DeviceAccess()
 
 
 class LeaseGroups:
-    """The groups of one pool, which is known by the folder of its journal."""
+    """The control groups of one pool, which is identified by the folder of its journal."""
 
     def __init__(self, state_dir: Path, boot_id: str, files: DeviceFiles) -> None:
         tag = hashlib.sha256(os.fsencode(state_dir.resolve())).hexdigest()[:8]
@@ -60,7 +60,7 @@ class LeaseGroups:
         self._abandoned: set[Path] = set()
 
     def adopt(self, holders: Iterable[Holder]) -> None:
-        """Find what a pool manager before this one made: of ``holders`` it is kept, of anybody else closed."""
+        """Find the groups of an earlier pool manager: keep those of ``holders``, and close all files to the others."""
         root = cgroup.root()
         if root is None:
             return
@@ -75,7 +75,7 @@ class LeaseGroups:
         self.remove_empty()
 
     def remove_restrictions(self) -> None:
-        """Open everything that was closed by a pool manager before this one, which does not close."""
+        """Remove the restrictions of an earlier pool manager, for one that closes no files."""
         self.adopt(())
         for group in self._abandoned:
             with suppress(HostFault):
@@ -83,14 +83,14 @@ class LeaseGroups:
         self._abandoned.clear()
 
     def has(self, holder: Holder) -> bool:
-        """Whether a group was made for that process, be it for a lease that is over by now."""
+        """Return whether there is a group for that process, even of a lease that is over."""
         try:
             return holder in self._groups or cgroup.group_of(holder.pid).name == self._name(holder)
         except HostFault:
             return False
 
     def restrict(self, holder: Holder, nodes: Collection[str]) -> DeviceAccess:
-        """Let the process, and what it starts, open those device files of GPUs and no other."""
+        """Let the process, and what it starts, open the device files ``nodes`` of GPUs and no other."""
         try:
             allowed = {number for node in nodes if (number := self._files.number_of(node)) is not None}
             governed = {*self._files.majors(), *(number.major for number in allowed)}
@@ -111,20 +111,20 @@ class LeaseGroups:
         return DeviceAccess(enforced=True)
 
     def release(self, holder: Holder) -> None:
-        """No lease has that process any more: close everything, and remove the group once it is empty."""
+        """Close all files to a process that has no lease any more, and remove its group once it is empty."""
         group = self._groups.pop(holder, None)
         if group is not None:
             self._abandoned.add(group)
             self.remove_empty()
 
     def remove_empty(self) -> bool:
-        """Remove groups that are empty; whether there are others."""
+        """Remove the abandoned groups that are empty, and return whether there are others."""
         for group in sorted(self._abandoned):
             try:
                 group.rmdir()
             except FileNotFoundError:
                 pass
-            except OSError:  # something of it runs still
+            except OSError:  # a process of it still runs
                 with suppress(HostFault):
                     device_filter.attach(group, device_filter.program(self._files.majors(), ()))
                 continue

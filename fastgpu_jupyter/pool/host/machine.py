@@ -1,4 +1,4 @@
-"""What this machine has beside GPUs."""
+"""The processors and the memory of this host."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import psutil
 
 from ...core.model.entities import HostSpec
 
-#: The embedded pool has one host, and devices name it with the empty text.
+#: The id of the only host of an embedded pool.
 HERE = ""
 
 
 def spec() -> HostSpec:
-    """Its processors, as far as this process may use them, and its memory."""
+    """Return the processors that this process may use, and the memory of the host."""
     return HostSpec(HERE, 1000 * len(os.sched_getaffinity(0)), psutil.virtual_memory().total)

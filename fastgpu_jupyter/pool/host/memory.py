@@ -1,4 +1,4 @@
-"""How much memory of the host a process may still take. Linux: admin-guide/cgroup-v2, proc(5)."""
+"""The host memory that a process may still use. Linux: admin-guide/cgroup-v2, proc(5)."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ KIB = 1024
 
 
 def available_bytes(proc: Path = Path("/proc")) -> int | None:
-    """What could be had without swapping; ``None`` where that cannot be seen."""
+    """Return the memory that is available without swapping, or ``None`` if that cannot be read."""
     return _field(proc / "meminfo", "MemAvailable:", KIB)
 
 
 def headroom_bytes(pid: int, proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> int | None:
-    """What the control groups (version 2) of a process leave it; ``None`` where none of them limits memory."""
+    """Return what the control groups (version 2) of a process leave it, or ``None`` if none limits memory."""
     found = [left for group in _groups(pid, proc, cgroups) if (left := _left(group)) is not None]
     return min(found, default=None)
 
 
 def _groups(pid: int, proc: Path, cgroups: Path) -> Iterator[Path]:
-    """The control group of the process and all above it."""
+    """Yield the control group of the process and all above it."""
     try:
         lines = (proc / str(pid) / "cgroup").read_text().splitlines()
     except OSError:
         return
     name = next((line[3:] for line in lines if line.startswith("0::")), None)
-    if name is None or ".." in name.split("/"):  # of another version, or outside of what is seen here
+    if name is None or ".." in name.split("/"):  # of another version, or outside this namespace
         return
     group = cgroups / name.lstrip("/")
     yield group
@@ -43,7 +43,7 @@ def _left(group: Path) -> int | None:
         return None
     if not most.isdigit():
         return None
-    # What files are kept in memory goes when somebody needs the room.
+    # Inactive file pages are dropped when memory is needed.
     reclaimable = _field(group / "memory.stat", "inactive_file", 1) or 0
     return max(0, int(most) - used_bytes + reclaimable)
 

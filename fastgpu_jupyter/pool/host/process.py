@@ -1,7 +1,7 @@
-"""Which process is which, and when one ends.
+"""The identity of processes, and a watcher that reports when one ends.
 
-A process number is reused; an open pidfd is not. A process is known by boot, number, start time and the inode of its
-pidfd, and is watched through that descriptor, which becomes readable the moment the process ends.
+A process number is reused; an open pidfd is not. A process is identified by boot id, pid, start time and the inode of
+its pidfd, and is watched through that descriptor, which becomes readable the moment the process ends.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from ...core.model.entities import Holder
 from ...errors import Forbidden, NotFound
 from ...wire.unixsocket import peer_of
 
-_SO_PEERPIDFD = 77  #: Linux 6.5; not in Python's socket module yet
+_SO_PEERPIDFD = 77  #: since Linux 6.5; not in Python's socket module
 
 
 def peer_holder(sock: socket.socket, boot_id: str) -> Holder:
-    """The process at the other end of a Unix socket. Raises :class:`NotFound` where it has ended already.
+    """Return the process at the other end of a Unix socket. Raises :class:`NotFound` if it has ended.
 
-    Its user is the one that connected. A process that has become another user's since, as one does that executes a
-    program with the set-user-id bit, is refused: it would be taken for root by what it was before.
+    Its user is the one that connected. A process that has changed its user since, as by executing a program with the
+    set-user-id bit, is refused with :class:`Forbidden`: it must not have the rights of an earlier user.
     """
     peer = peer_of(sock)
     try:
@@ -41,7 +41,7 @@ def peer_holder(sock: socket.socket, boot_id: str) -> Holder:
 
 
 def holder_of(pid: int, boot_id: str) -> Holder:
-    """The identity of the process that has that number now. Raises :class:`NotFound` where there is none."""
+    """Return the identity of the process with that number now. Raises :class:`NotFound` if there is none."""
     try:
         pidfd = os.pidfd_open(pid)
     except (OSError, OverflowError) as error:
@@ -54,7 +54,7 @@ def holder_of(pid: int, boot_id: str) -> Holder:
 
 def _identify(pid: int, pidfd: int, boot_id: str) -> Holder:
     try:
-        # The number cannot pass to another process while we look: the pidfd would have become readable.
+        # If the number passes to another process meanwhile, the pidfd becomes readable.
         stat = read_proc_file(f"/proc/{pid}/stat").decode(errors="replace")
         uid = os.stat(f"/proc/{pid}").st_uid  # noqa: PTH116 (a Path takes longer than the call)
     except OSError as error:
@@ -66,7 +66,7 @@ def _identify(pid: int, pidfd: int, boot_id: str) -> Holder:
 
 
 def read_proc_file(path: str) -> bytes:
-    """A small file of the kernel's, without the objects that a Path and a text file are: each request reads one."""
+    """Return a small file of the kernel, without the cost of a Path and a text file, because each request reads one."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         return os.read(descriptor, 4096)
@@ -81,7 +81,7 @@ def _has_ended(pidfd: int) -> bool:
 
 
 def open_holder(holder: Holder, boot_id: str) -> int | None:
-    """A pidfd of exactly that process, or ``None`` where it has ended, its number reused or not."""
+    """Return a pidfd of exactly that process, or ``None`` if it has ended, its number reused or not."""
     try:
         pidfd = os.pidfd_open(holder.pid)
     except OSError:
@@ -96,9 +96,10 @@ def open_holder(holder: Holder, boot_id: str) -> int | None:
 
 
 class HolderWatcher:
-    """Tells, once, when the current holder of a lease ends. For the event loop's thread only.
+    """A watcher of lease holders, for the event loop's thread only.
 
-    One descriptor serves all leases of a holder: a server may hold thousands.
+    ``ended`` is called once with a lease and its holder when the holder ends. One descriptor serves all leases of a
+    holder, because a server may hold thousands.
     """
 
     def __init__(self, boot_id: str, ended: Callable[[str, Holder], None]) -> None:
@@ -108,7 +109,7 @@ class HolderWatcher:
         self._watched: dict[Holder, tuple[int, set[str]]] = {}
 
     def watch(self, lease_id: str, holder: Holder) -> None:
-        """Watch ``holder`` for ``lease_id`` in place of any earlier one; one that is gone is told at once."""
+        """Watch ``holder`` for ``lease_id`` in place of any earlier one; one that has ended is reported at once."""
         self.forget(lease_id)
         loop = asyncio.get_running_loop()
         if holder not in self._watched:
@@ -127,7 +128,7 @@ class HolderWatcher:
             self._ended(lease_id, holder)
 
     def forget(self, lease_id: str) -> None:
-        """Watch nobody for ``lease_id`` any more."""
+        """Stop watching the holder of ``lease_id``."""
         holder = self._holders.pop(lease_id, None)
         if holder is None:
             return
@@ -139,6 +140,6 @@ class HolderWatcher:
             os.close(pidfd)
 
     def close(self) -> None:
-        """Watch nobody."""
+        """Stop watching all holders."""
         for lease_id in list(self._holders):
             self.forget(lease_id)

@@ -1,9 +1,9 @@
-"""One pool per state folder, one per socket, and a socket that only the right people can reach.
+"""One pool manager per state folder, one per socket, and a socket that only the right users can reach.
 
-Two locks are taken before anything else is touched and held for the life of the process: that of the state folder, and
-one beside the socket, because pools with different state folders may be given one socket. The socket is bound under a
-private name and renamed into place, so that at no instant somebody finds a half-made one; a stale one from a pool
-that was killed is replaced, because whoever holds the lock owns the name.
+Two locks are taken before anything else is touched, and are held for the life of the process: that of the state folder,
+and one beside the socket, because pools with different state folders may be given the same socket. The socket is bound
+under a private name and renamed into place, so that no client finds one that is not ready. A socket that a killed pool
+left is replaced, because the holder of the lock owns the name.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ _BACKLOG = 512
 
 
 def create_private_folder(path: Path, mode: int = 0o700) -> None:
-    """Create ``path`` for its owner only, or check that it is so. Raises :class:`HostFault` otherwise."""
+    """Create ``path`` for its owner only, or check it. Raises :class:`HostFault` if it is a link or of another user."""
     try:
         path.mkdir(mode=mode, parents=True, exist_ok=True)
         status = path.lstat()
     except OSError as error:
         raise HostFault(f"The folder {path} cannot be made: {error}.") from error
     if path.is_symlink() or status.st_uid != os.getuid():
-        raise HostFault(f"The folder {path} is a link or belongs to somebody else; FastGPU does not use it.")
+        raise HostFault(f"The folder {path} is a link or belongs to another user; FastGPU does not use it.")
     if status.st_mode & 0o777 != mode:
         path.chmod(mode)
 
 
 def acquire_lock(folder: Path, name: str, where: str = "here", way_out: str = "") -> int:
-    """Take the lock of ``folder`` for the life of this process. Raises :class:`Conflict` where another has it."""
+    """Take the lock of ``folder`` for the life of this process. Raises :class:`Conflict` if another process has it."""
     try:
         descriptor = os.open(folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
@@ -50,9 +50,9 @@ def acquire_lock(folder: Path, name: str, where: str = "here", way_out: str = ""
 
 
 def acquire_socket_lock(path: Path) -> int:
-    """Own the name ``path`` for the life of this process, also before and after there is a socket.
+    """Take the lock of the name ``path`` for the life of this process, also before and after there is a socket.
 
-    Raises :class:`Conflict` where another process, which may have another state folder, owns it.
+    Raises :class:`Conflict` if another process has it, which may use another state folder.
     """
     return acquire_lock(
         path.parent,
@@ -63,14 +63,14 @@ def acquire_socket_lock(path: Path) -> int:
 
 
 def write_owner(descriptor: int, text: str) -> None:
-    """Write into the lock who holds it, for the message of whoever comes second."""
+    """Write the owner into the lock, for the message of a process that is refused."""
     with suppress(OSError):  # a full disk: the lock holds without it
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, text.encode(), 0)
 
 
 def listen(path: Path, mode: int) -> socket.socket:
-    """A listening socket at ``path`` with that file mode. The caller holds the socket's lock."""
+    """Return a listening socket at ``path`` with that file mode. The caller holds the socket's lock."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     private = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -89,7 +89,7 @@ def listen(path: Path, mode: int) -> socket.socket:
 
 
 def _remove_leftovers(path: Path) -> None:
-    """Private names of pools that were killed before they renamed them; what is alive or is no socket is left."""
+    """Remove private names of pools that were killed before the rename; other files, and those of live pools, stay."""
     ours = re.compile(re.escape(f".{path.name}.") + r"(\d{1,9})")
     for entry in path.parent.iterdir():
         found = ours.fullmatch(entry.name)
@@ -98,7 +98,7 @@ def _remove_leftovers(path: Path) -> None:
 
 
 def inode(path: Path) -> int | None:
-    """Which file has that name now, or ``None`` where none has."""
+    """Return the inode of the file with that name, or ``None`` if there is none."""
     try:
         return path.lstat().st_ino
     except OSError:
@@ -106,7 +106,7 @@ def inode(path: Path) -> int | None:
 
 
 def remove_socket(path: Path, ours: int | None) -> None:
-    """Take the socket's name away, so that clients see at once that nobody serves; one that is not ``ours`` stays."""
+    """Remove the socket, so that clients see at once that no pool serves; one whose inode is not ``ours`` stays."""
     with suppress(OSError):
         if inode(path) == ours:
             path.unlink()

@@ -1,7 +1,7 @@
-"""Threads that may be stuck for ever without keeping the process from ending.
+"""Threads that may hang without keeping the process from ending.
 
-The standard library's pool of threads is waited for when the interpreter ends; a call into a driver that hangs would
-make the pool manager one that cannot be stopped.
+The standard library's thread pool is waited for when the interpreter ends. With it, a call into a driver that hangs
+would make a pool manager that cannot be stopped.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class DaemonThreads(Executor):
-    """So many threads that carry out calls in the order in which they come."""
+    """A number of daemon threads that carry out calls in the order of their submission."""
 
     def __init__(self, threads: int, name: str) -> None:
         self._most = threads
@@ -32,7 +32,7 @@ class DaemonThreads(Executor):
         self._changed = threading.Condition()
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Have ``fn`` called."""
+        """Call ``fn`` in one of the threads, and return the future of its result."""
         future: Future[T] = Future()
         with self._changed:
             if self._closed:
@@ -57,14 +57,14 @@ class DaemonThreads(Executor):
             if future.set_running_or_notify_cancel():
                 try:
                     result = call()
-                except BaseException as error:  # noqa: BLE001 (whatever it is, the caller is told)
+                except BaseException as error:  # noqa: BLE001 (any error is the caller's)
                     future.set_exception(error)
                 else:
                     future.set_result(result)
-            del future, call  # what was answered is not kept until the next call
+            del future, call  # do not keep the result until the next call
 
     def shutdown(self, wait: bool = False, *, cancel_futures: bool = False) -> None:  # noqa: ARG002 (see below)
-        """Take no more calls. Never waits, whatever ``wait`` says."""
+        """Refuse further calls. Never waits, whatever ``wait`` is."""
         with self._changed:
             self._closed = True
             while cancel_futures and self._calls:
@@ -73,9 +73,9 @@ class DaemonThreads(Executor):
 
 
 def call_with_timeout(timeout_s: float, call: Callable[[], T], silence: str) -> T:
-    """What ``call`` answers; raises :class:`HostFault` with ``silence`` where it does not in that time.
+    """Return what ``call`` returns. Raises :class:`HostFault` with ``silence`` if it takes longer than ``timeout_s``.
 
-    It may still be under way then, in a thread that nobody waits for.
+    The call may continue after that, in a daemon thread.
     """
     threads = DaemonThreads(1, "start")
     future = threads.submit(call)

@@ -1,1 +1,1 @@
-"""The event log: what is in it has happened, and nothing else has."""
+"""The journal: the durable record of all events, and what is kept beside it."""

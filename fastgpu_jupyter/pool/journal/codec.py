@@ -1,7 +1,7 @@
-"""Records of the journal as bytes and back.
+"""Encodes the records of the journal as bytes, and decodes them.
 
 A record is a JSON object ``{"ms", "wall_ms", "events": [{"type": NAME, ...fields}]}``. Names and fields are those of
-:mod:`fastgpu_jupyter.core.model.events`; they are for ever, so a rename there needs an entry in a migration here.
+:mod:`fastgpu_jupyter.core.model.events`. They stay valid for ever, so a rename there needs a migration here.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ _TYPES: dict[str, type[Any]] = {cls.__name__: cls for cls in get_args(Event)}
 
 
 class Record(NamedTuple):
-    """The events of one command, and when it was decided."""
+    """The events of one command, and the time of the decision."""
 
     at: Instant
     events: list[Event]
 
 
 def encode(at: Instant, events: Iterable[Event]) -> bytes:
-    """The bytes that are stored and checksummed."""
+    """Return the bytes of a record, which are stored and sealed."""
     tagged = [{"type": type(event).__name__, **msgspec.to_builtins(event)} for event in events]
     return msgspec.json.encode({"ms": at.ms, "wall_ms": at.wall_ms, "events": tagged})
 
 
 def decode(payload: bytes) -> Record:
-    """The record that :func:`encode` was given. Raises :class:`StoreFault` where it is not one."""
+    """Return the record that :func:`encode` was given. Raises :class:`StoreFault` if ``payload`` is not a record."""
     try:
         raw = msgspec.json.decode(payload)
         events = [msgspec.convert(fields, _TYPES[fields.pop("type")]) for fields in raw["events"]]
@@ -50,17 +50,17 @@ class _Snapshot(msgspec.Struct):
 
 @cache
 def _shape() -> str:
-    """Which fields a state has: books that another version did not keep must not be taken for empty ones."""
+    """Return a digest of the fields of a state: fields that another version did not have must not be read as empty."""
     return hashlib.sha256(msgspec.json.encode(msgspec.json.schema(State), order="sorted")).hexdigest()[:16]
 
 
 def encode_state(state: State) -> bytes:
-    """The whole state, for a snapshot."""
+    """Return the bytes of the whole state, for a snapshot."""
     return msgspec.json.encode(_Snapshot(_shape(), state))
 
 
 def decode_state(payload: bytes) -> State | None:
-    """The state that :func:`encode_state` was given, or ``None`` where it is of another shape: then it is replayed."""
+    """Return the state of a snapshot, or ``None`` if its fields are others and the records must be replayed."""
     try:
         snapshot = msgspec.json.decode(payload, type=_Snapshot)
     except msgspec.MsgspecError:

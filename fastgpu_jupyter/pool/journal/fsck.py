@@ -1,7 +1,7 @@
-"""``jupyter fastgpu fsck``: verify a journal, explain its damage, export it, and cut a damaged end off.
+"""``jupyter fastgpu fsck``: verify a journal, explain its damage, export it, and cut off a damaged end.
 
-Nothing is changed unless a cut is asked for; then the whole file is copied first. Cutting is for a torn end (a disk
-that lost its last writes): everything after the first damaged record goes, because nothing after it can be trusted.
+Nothing is changed unless a cut is requested; then the whole file is copied first. A cut is for a torn end (a disk that
+lost its last writes): everything after the first damaged record is removed, because it cannot be trusted.
 """
 
 from __future__ import annotations
@@ -26,27 +26,27 @@ REPORT_EVERY = 10_000
 
 
 class Finding(NamedTuple):
-    """What a journal holds, and what is wrong with it."""
+    """The content of a journal, and its damage."""
 
-    records: int  #: that are sound, from the first on
+    records: int  #: the sound ones, from the first on
     in_all: int
     leases: int
-    damage: str | None  #: what is wrong, and with which record
+    damage: str | None  #: a sentence that names the damaged record
     violations: list[str]  #: of the state that the sound records add up to
 
     @property
     def sound(self) -> bool:
-        """Whether the pool would serve it."""
+        """Whether the pool would serve this journal."""
         return self.damage is None and not self.violations
 
 
 def examine(
     path: Path, progress: Callable[[int, int], None] = lambda *_: None, export: TextIO | None = None
 ) -> Finding:
-    """Read the whole journal, writing each sound record to ``export`` as a line of JSON.
+    """Read the whole journal, and write each sound record to ``export`` as a line of JSON.
 
-    ``progress`` is called with the records read and the records in all. Raises :class:`StoreFault` where the file
-    is no journal at all.
+    ``progress`` is called with the number of records read and of all records. Raises :class:`StoreFault` if the file is
+    no journal.
     """
     with contextlib.closing(_read_only(path)) as journal:
         state, records, damage = State(), 0, None
@@ -71,9 +71,9 @@ def examine(
 
 
 def cut(path: Path, keep: int) -> Path:
-    """Remove every record after number ``keep``; returns the copy of the file as it was.
+    """Remove every record after number ``keep``, and return the copy of the file as it was.
 
-    Raises :class:`StoreFault` where the copy cannot be made, and then nothing is cut.
+    Raises :class:`StoreFault`, and cuts nothing, if the copy fails.
     """
     number = next(n for n in range(1, 10_000) if not _backup(path, n).exists())
     backup = _backup(path, number)
@@ -88,7 +88,7 @@ def cut(path: Path, keep: int) -> Path:
                 for key, lease_id, seal in db.execute("SELECT key, lease_id, seal FROM answer").fetchall():
                     if seal is not None and answer_seal(key, lease_id) != seal:
                         db.execute("DELETE FROM answer WHERE key = ?", (key,))
-        head_of(path).unlink(missing_ok=True)  # what it says is the end is no longer so
+        head_of(path).unlink(missing_ok=True)  # it names the old end
     except (OSError, sqlite3.Error) as error:
         raise StoreFault(f"The journal {path} was not cut: {error}.") from error
     return backup

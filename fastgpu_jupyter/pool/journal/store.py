@@ -1,14 +1,14 @@
 """The journal's file: an append-only SQLite table in which each record seals all records before it.
 
-Each row holds the record's bytes and ``sha256(seal of the row before + bytes)``. SQLite does not notice a changed
-byte in a row; the chain does, and names the record. One connection does all writes and all checkpoints, because
-SQLite before 3.51.3 could corrupt a file that two connections checkpoint at the same instant.
+Each row has the record's bytes and ``sha256(seal of the row before + bytes)``. SQLite does not notice a changed byte in
+a row; the chain does, and names the record. One connection makes all writes and all checkpoints, because SQLite before
+3.51.3 could corrupt a file that two connections checkpoint at the same instant.
 
 A chain cannot show that its end is missing, and SQLite silently ends its log before the first damaged frame. So a small
-file beside it, the head, has the number and the seal of the newest record. It is written after each commit and never
-waited for: after a power cut it may be older than the journal, but not newer.
+file beside the journal, the head, has the number and the seal of the newest record. It is written after each commit
+without waiting for the disk: after a power cut it may be older than the journal, but not newer.
 
-Not for an event loop's thread: an append waits for the disk.
+An append waits for the disk, so the journal is not for the event loop's thread.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from ...core.model.events import Event
 from ...errors import StoreFault
 from .codec import Record, decode, encode
 
-#: What brings a file from one format to the next; index 0 makes a new one. Never changed once released.
+#: Scripts that bring a file from one format to the next; index 0 creates it. Never changed once released.
 MIGRATIONS = (
     """
     CREATE TABLE record (seq INTEGER PRIMARY KEY, payload BLOB NOT NULL, seal BLOB NOT NULL) STRICT;
@@ -37,16 +37,16 @@ MIGRATIONS = (
     "ALTER TABLE answer ADD COLUMN seal BLOB;",
 )
 SCHEMA_VERSION = len(MIGRATIONS)
-#: Snapshots that are kept: the newest, and one to fall back on.
+#: Snapshots that are kept: the newest, and one in case it is damaged.
 SNAPSHOTS_KEPT = 2
-#: Pages in the write-ahead log before it is written back: little is lost to it on a small disk, and a start is quick.
+#: Pages in the write-ahead log before a checkpoint: few, so that the log stays small and a start is quick.
 WAL_PAGES_MAX = 64
 _GENESIS = hashlib.sha256(b"fastgpu journal").digest()
 _HEAD_BYTES = 8 + 32 + 32
 
 
 class Entry(NamedTuple):
-    """One command's outcome on its way to disk; ``key`` makes a repeated call find the lease again."""
+    """The events of one command on their way to disk; ``key`` makes a repeated command find the lease again."""
 
     at: Instant
     events: list[Event]
@@ -55,15 +55,15 @@ class Entry(NamedTuple):
 
 
 class Journal:
-    """The open journal in ``path``. Raises :class:`StoreFault` where the file cannot be opened or was damaged."""
+    """The open journal in ``path``. Raises :class:`StoreFault` if the file cannot be opened."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.seq = 0
-        self.replayed_after = 0  #: the record from which on the newest replay began
+        self.replayed_after = 0  #: the record after which the newest replay began
         self._seal = _GENESIS
         self._head = -1
-        with contextlib.ExitStack() as opened:  # which is closed where not all goes well
+        with contextlib.ExitStack() as opened:  # closes the file if a later step fails
             try:
                 os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
                 self._head = os.open(head_of(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -91,9 +91,9 @@ class Journal:
             self._db.executescript(f"BEGIN; {script} PRAGMA user_version={number}; COMMIT;")
 
     def replay(self, after: int = 0) -> Iterator[Record]:
-        """The records after number ``after`` in order, each verified against the chain before it is decoded.
+        """Yield the records after number ``after`` in order, each verified against the chain before it is decoded.
 
-        Raises :class:`StoreFault` that names the first damaged record; nothing is repaired or skipped.
+        Raises :class:`StoreFault`, which names the first damaged record; nothing is repaired or skipped.
         """
         self.replayed_after = after
         self.seq, self._seal = after, self._seal_at(self._db, after)
@@ -102,15 +102,15 @@ class Journal:
             yield decode(payload)
 
     def verify(self) -> int:
-        """Walk the whole chain, decoding nothing; the number of records. May run beside the writer.
+        """Verify the whole chain without decoding it, and return the number of records. May run beside the writer.
 
-        Raises :class:`StoreFault` that names the first damaged record.
+        Raises :class:`StoreFault`, which names the first damaged record.
         """
         with self._reader() as db:
             return sum(1 for _ in self._chain(db, 0))
 
     def history(self) -> Iterator[Record]:
-        """Every record from the first on, verified. May be read beside the writer, from another thread."""
+        """Yield every record from the first on, verified. May run beside the writer, in another thread."""
         with self._reader() as db:
             for _, payload, _ in self._chain(db, 0):
                 yield decode(payload)
@@ -146,12 +146,12 @@ class Journal:
         except OSError:
             return 0, _GENESIS
         seq, seal, check = content[:8], content[8:40], content[40:]
-        # One that says nothing, or was not completely written, claims nothing.
+        # An empty or incomplete head says nothing about the end.
         return (int.from_bytes(seq, "big"), seal) if hashlib.sha256(seq + seal).digest() == check else (0, _GENESIS)
 
     def _write_head(self) -> None:
         content = self.seq.to_bytes(8, "big") + self._seal
-        with contextlib.suppress(OSError):  # the journal has the record; only what guards its end is older
+        with contextlib.suppress(OSError):  # the journal has the record; only its head is older
             os.pwrite(self._head, content + hashlib.sha256(content).digest(), 0)
 
     def _seal_at(self, db: sqlite3.Connection, seq: int) -> bytes:
@@ -170,7 +170,7 @@ class Journal:
         )
 
     def snapshots(self) -> Iterator[tuple[int, bytes]]:
-        """Sealed states, newest first, each with the record after which it was taken; damaged ones are left out."""
+        """Yield the undamaged snapshots, newest first, each with the number of the record after which it was taken."""
         query = (
             "SELECT snapshot.seq, snapshot.payload, snapshot.seal, record.seal FROM snapshot JOIN record USING (seq) "
             "ORDER BY snapshot.seq DESC"
@@ -183,7 +183,7 @@ class Journal:
             raise self._fault("cannot be read", error) from error
 
     def snapshot(self, payload: bytes) -> None:
-        """Store the state after the newest record, so that a start need not replay what came before."""
+        """Store the state after the newest record, so that a start need not replay the records before."""
         if not self.seq:
             return
         try:
@@ -201,10 +201,10 @@ class Journal:
             raise self._fault("cannot be written", error) from error
 
     def append(self, entries: Iterable[Entry]) -> None:
-        """Make ``entries`` durable, all or none. Raises :class:`StoreFault` where they are not, or nobody can tell.
+        """Make ``entries`` durable, all or none. Raises :class:`StoreFault` if they are not, or if that is unknown.
 
-        After that the same may be appended once more, with others behind it: what is there already, because a write
-        was reported as failed though it was done, is not written twice.
+        After a failure the same entries may be appended again, with others behind them: those that are there already,
+        because a write was reported as failed though it was done, are not written twice.
         """
         seq, seal = self.seq, self._seal
         rows, answers = [], []
@@ -230,7 +230,7 @@ class Journal:
             self._write_head()
 
     def _missing(self, rows: list[tuple[int, bytes, bytes]]) -> list[tuple[int, bytes, bytes]]:
-        """Those of ``rows`` that are not on disk. Raises :class:`StoreFault` where that cannot be read."""
+        """Return those of ``rows`` that are not on disk. Raises :class:`StoreFault` if that cannot be read."""
         try:
             there = dict(self._db.execute("SELECT seq, seal FROM record WHERE seq > ?", (self.seq,)))
         except sqlite3.Error as error:
@@ -251,7 +251,7 @@ class Journal:
     def require_room(self, room_bytes: int) -> None:
         """Raise :class:`StoreFault` unless ``room_bytes`` more can be written.
 
-        Without it a full disk would be found writable by a record that just fits, and full again by the next.
+        Otherwise a full disk would be taken for writable because one record just fits.
         """
         try:
             self._shrink_log()
@@ -267,20 +267,20 @@ class Journal:
             raise self._fault("cannot be written", OSError("the disk is full"))
 
     def _shrink_log(self) -> None:
-        """Give up the older versions of pages that the write-ahead log holds."""
+        """Write the log back and truncate it."""
         with contextlib.suppress(sqlite3.Error):
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def answers(self) -> dict[str, str]:
-        """The lease that each remembered idempotency key was answered with, oldest first.
+        """Return the lease id that each remembered idempotency key was answered with, oldest first.
 
-        Raises :class:`StoreFault` where one is not what was written.
+        Raises :class:`StoreFault` if an answer is damaged.
         """
         found: dict[str, str] = {}
         sha256 = hashlib.sha256  # as in answer_seal, but there may be very many
         try:
             for key, lease_id, seal in self._db.execute("SELECT key, lease_id, seal FROM answer ORDER BY ms"):
-                # It has none from before format 3.
+                # Answers from before format 3 have no seal.
                 if seal is not None and sha256(f"{key}\0{lease_id}".encode()).digest() != seal:
                     raise StoreFault(
                         f"The journal {self.path} is damaged: the answer to a request is not what was written. Nothing "
@@ -292,7 +292,7 @@ class Journal:
         return found
 
     def forget_answers(self, before_ms: int, keep: int) -> int:
-        """Drop idempotency keys that no client still repeats, and the oldest beyond ``keep``; returns how many."""
+        """Remove idempotency keys from before ``before_ms`` and the oldest beyond ``keep``, and return their number."""
         old = "ms < ? OR rowid <= (SELECT max(rowid) FROM answer) - ?"
         try:
             return self._db.execute(f"DELETE FROM answer WHERE {old}", (before_ms, keep)).rowcount  # noqa: S608 (fixed)
@@ -300,7 +300,7 @@ class Journal:
             raise self._fault("cannot be written", error) from error
 
     def close(self) -> None:
-        """Close the file; what was appended is on disk already."""
+        """Close the file; all records are on disk already."""
         try:
             self._db.close()
         finally:
@@ -320,10 +320,10 @@ def _seal(before: bytes, payload: bytes) -> bytes:
 
 
 def answer_seal(key: str, lease_id: str | None) -> bytes:
-    """What shows that an answer is the one that was written."""
+    """Return the seal of an answer, which reveals damage."""
     return hashlib.sha256(f"{key}\0{lease_id}".encode()).digest()
 
 
 def head_of(path: Path) -> Path:
-    """The file that has the number and the seal of the newest record of the journal in ``path``."""
+    """Return the path of the head: the file with the number and seal of the newest record of a journal."""
     return path.with_name(f"{path.name}-head")

@@ -1,1 +1,1 @@
-"""Tasks of the pool manager that watch devices, processes and health."""
+"""The monitors of devices, processes and health, and what they measure."""

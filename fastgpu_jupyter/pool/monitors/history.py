@@ -1,9 +1,9 @@
-"""What each lease and each device used: the last hour by the second, the last seven days by the minute.
+"""The usage of each lease and each device: the last hour by the second, the last seven days by the minute.
 
-Rings of plain bytes that grow to their size and no further. In memory only: a new pool manager begins anew, and a
-lease's is forgotten with the lease. The time is the pool's own, which no change of the clock on the wall disturbs; a
-second without a reading, or with one that did not say, is a gap. A minute is the mean of what was known in it, and of
-memory the most as well.
+The readings are rings of bytes that grow to a fixed size. They are in memory only: a new pool manager begins with empty
+ones, and those of a lease go with the lease. The time is the pool's own, which no change of the wall clock disturbs. A
+second without a reading, or with an unknown one, is a gap. A minute has the mean of the known readings, and of memory
+the maximum as well.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from ..devices.driver import DeviceUsage, Sample
 SECOND_MS, MINUTE_MS = 1000, 60_000
 SECONDS, MINUTES = 3600, 7 * 24 * 60
 RESOLUTIONS = {"1s": SECOND_MS, "1m": MINUTE_MS}
-#: Leases and devices with a history, of at most 180 KB each. While there are more, new ones have none.
+#: Leases and devices with a history, of at most 180 KB each; beyond this number new ones have none.
 SERIES_MAX = 1024
 _KIB = 1024
 
 
 class _Field(NamedTuple):
     name: str
-    typecode: str  #: of a number that has no sign, as :mod:`struct` names them
-    unit: int = 1  #: what one stands for; memory is kept in KiB, which 4 TiB of a lease of many devices fit in
+    typecode: str  #: of an unsigned number, as in :mod:`struct`
+    unit: int = 1  #: the unit of the stored number; memory is in KiB, so that 4 TiB fit
 
     @property
     def unknown(self) -> int:
-        """The number that stands for a gap: the largest."""
+        """The largest number, which marks a gap."""
         return int(2 ** (8 * calcsize("<" + self.typecode)) - 1)
 
 
@@ -45,25 +45,25 @@ _BY_MINUTE = (UTILIZATION, MEMORY, MEMORY_MAX, POWER, TEMPERATURE)
 
 
 class Ring:
-    """The last ``size`` steps of some fields; the newest step is ``last``."""
+    """A ring of the last ``size`` steps of some fields; the newest step is ``last``."""
 
     def __init__(self, fields: tuple[_Field, ...], size: int) -> None:
         self._fields = fields
         self._bounds = [(field.unit, field.unknown) for field in fields]
         self._row = Struct("<" + "".join(field.typecode for field in fields))
         self._gap = self._row.pack(*(field.unknown for field in fields))
-        self._values: tuple[int | None, ...] = ()  #: what was put last
-        self._packed = b""  #: and its row
+        self._values: tuple[int | None, ...] = ()  #: the values of the newest step
+        self._packed = b""  #: the row of these values
         self._rows = bytearray()
         self._size = size
-        self._origin = 0  #: the step at index 0, or one that many sizes before it
+        self._origin = 0  #: the step at index 0, modulo the size
         self.last = -1
 
     def __len__(self) -> int:
         return len(self._rows) // self._row.size
 
     def put(self, step: int, values: tuple[int | None, ...]) -> None:
-        """Set step ``step``; those that were left out since the newest are gaps. One before the newest is ignored."""
+        """Set the values of ``step``; steps that were left out become gaps. A step before the newest is ignored."""
         if self.last < 0 or step - self.last >= self._size:
             self._rows.clear()
             self._origin, self.last = step, step - 1
@@ -73,8 +73,8 @@ class Ring:
             self.last += 1
             self._write(self.last, self._gap)
         self.last = step
-        if values != self._values:  # else the last row is made use of again: most readings are like the one before
-            # One that is too large for its field is a gap: better no number than a wrong one.
+        if values != self._values:  # most readings equal the one before, whose row is used again
+            # A value that is too large for its field becomes a gap, because a wrong number would be worse.
             numbers = [
                 unknown if value is None else min(value // unit, unknown)
                 for value, (unit, unknown) in zip(values, self._bounds, strict=True)
@@ -84,10 +84,10 @@ class Ring:
 
     def _write(self, step: int, row: bytes) -> None:
         at = (step - self._origin) % self._size * len(row)
-        self._rows[at : at + len(row)] = row  # the last one grows by it
+        self._rows[at : at + len(row)] = row  # at the end the ring grows
 
     def since(self, step: int) -> tuple[int, dict[str, list[int | None]]]:
-        """The first step that is known from ``step`` on, or the one to come, and each field from it to the newest."""
+        """Return the first known step from ``step`` on, or the next one, and each field from it to the newest."""
         first = min(max(step, self.last - len(self) + 1), self.last + 1)
         places = ((one - self._origin) % self._size for one in range(first, self.last + 1))
         rows = [self._row.unpack_from(self._rows, at * self._row.size) for at in places]
@@ -98,17 +98,17 @@ class Ring:
 
 
 class Series:
-    """The history of one lease or device."""
+    """The history of one lease or one device."""
 
     def __init__(self) -> None:
         self._seconds = Ring(_BY_SECOND, SECONDS)
         self._minutes = Ring(_BY_MINUTE, MINUTES)
         self._minute = -1
-        self._of_minute: list[tuple[int | None, ...]] = []  #: what was used in it
+        self._of_minute: list[tuple[int | None, ...]] = []  #: the readings of the current minute
         self.energy_millijoule: int | None = None
 
     def add(self, ms: int, usage: DeviceUsage) -> None:
-        """Note what was used at ``ms``."""
+        """Add the usage at ``ms``."""
         known = (
             usage.utilization_percent, usage.memory_used_bytes, usage.power_milliwatt, usage.temperature_celsius,
         )  # fmt: skip
@@ -120,7 +120,7 @@ class Series:
         self.energy_millijoule = usage.energy_millijoule
 
     def _end_minute(self) -> None:
-        """Write down the minute so far; more of it may come."""
+        """Store the current minute so far; more readings of it may follow."""
         if self._minute >= 0:
             fields = zip(*self._of_minute, strict=True)
             utilization, memory, power, temperature = ([one for one in field if one is not None] for field in fields)
@@ -129,7 +129,7 @@ class Series:
             self._minutes.put(self._minute, values)
 
     def view(self, resolution: str, since: int | None, at: Instant) -> HistoryView:
-        """From ``since`` on, on the wall clock as the answer's times are; all there is without it."""
+        """Return the readings from ``since`` on; all times are on the wall clock. Without ``since`` return all."""
         step_ms = RESOLUTIONS[resolution]
         self._end_minute()
         ring = self._seconds if step_ms == SECOND_MS else self._minutes
@@ -152,7 +152,7 @@ def _mean(known: list[int]) -> int | None:
 
 
 class History:
-    """All series, of leases and of devices."""
+    """The histories of all leases and devices."""
 
     def __init__(self) -> None:
         self._leases: dict[str, Series] = {}
@@ -162,7 +162,7 @@ class History:
         return len(self._leases) + len(self._devices)
 
     def add(self, ms: int, sample: Sample) -> None:
-        """Note a reading."""
+        """Add one reading of all leases and devices."""
         for series, usages in ((self._devices, sample.devices), (self._leases, sample.leases)):
             for one, usage in usages.items():
                 if one not in series:
@@ -172,15 +172,15 @@ class History:
                 series[one].add(ms, usage)
 
     def keep(self, leases: Container[str], devices: Container[str]) -> None:
-        """Forget whatever is no longer known to the pool."""
+        """Remove the histories of all other leases and devices."""
         for series, kept in ((self._leases, leases), (self._devices, devices)):
             for gone in [one for one in series if one not in kept]:
                 del series[gone]
 
     def lease(self, lease_id: str, resolution: str, since: int | None, at: Instant) -> HistoryView:
-        """What a lease used; empty where nothing is known of it."""
+        """Return the usage of a lease; empty if it has no history."""
         return self._leases.get(lease_id, Series()).view(resolution, since, at)
 
     def device(self, device_id: str, resolution: str, since: int | None, at: Instant) -> HistoryView:
-        """What was used of a device."""
+        """Return the usage of a device; empty if it has no history."""
         return self._devices.get(device_id, Series()).view(resolution, since, at)

@@ -1,8 +1,8 @@
-"""What the pool counts and measures about itself, and Prometheus' view of it.
+"""The metrics of the pool, in the format of Prometheus.
 
-Counting is plain arithmetic on this object, cheap enough for every command. The text for Prometheus, and the library
-that makes it, are only had when somebody asks. No label names a notebook, a tenant or a lease: whoever may read metrics
-need not know who works on what.
+Counting is plain arithmetic on this object, cheap enough for every command. The text, and the library that makes it,
+are only needed when a scraper asks. No label names a notebook, a tenant or a lease, so that metrics can be shown to
+readers who must not know them.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ from ..supervisor import TASKS
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
-#: Upper ends of the buckets, in seconds: from a decision in memory to a disk that hangs.
+#: Upper bounds of the buckets, in seconds: from a decision in memory to a disk that hangs.
 BUCKETS_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Histogram:
-    """How long something took, as a histogram."""
+    """A histogram of durations in seconds."""
 
     def __init__(self) -> None:
         self._counts = [0] * (len(BUCKETS_S) + 1)
         self.sum_s = 0.0
 
     def add(self, took_s: float) -> None:
-        """Count one."""
+        """Count one duration in seconds."""
         self._counts[bisect_left(BUCKETS_S, took_s)] += 1
         self.sum_s += took_s
 
     def buckets(self) -> Iterator[tuple[str, int]]:
-        """Upper end and how many took no longer, as Prometheus wants them."""
+        """Yield each upper bound with the number of durations up to it, as Prometheus defines buckets."""
         so_far = 0
         for end, count in zip((*map(str, BUCKETS_S), "+Inf"), self._counts, strict=True):
             so_far += count
@@ -51,7 +51,7 @@ class Histogram:
 
 
 class MetricsSnapshot(NamedTuple):
-    """What is read from the pool when somebody asks."""
+    """The readings of the pool at the time of a scrape."""
 
     state: State
     usage: Sample
@@ -60,11 +60,11 @@ class MetricsSnapshot(NamedTuple):
     accepting: bool
     at: Instant
     foreign: Mapping[str, int]  #: processes without a lease, by device
-    failures: Mapping[str, int]  #: bugs that a part of the pool manager met and went on after, by part
+    failures: Mapping[str, int]  #: internal errors of background tasks, by task
 
 
 class Metrics:
-    """Everything that is counted from the start of this pool manager on."""
+    """The counters since the start of this pool manager."""
 
     def __init__(self) -> None:
         self.decisions = Histogram()
@@ -87,11 +87,11 @@ class Metrics:
         self.events.update(type(event).__name__ for event in events)
 
     def count_fault(self, code: str) -> None:
-        """Count an error that a device reported by number."""
+        """Count a fault that a device reported, by its code."""
         self.faults[code] += 1
 
     def text(self, now: MetricsSnapshot) -> bytes:
-        """All metrics in Prometheus' format."""
+        """Return all metrics in the text format of Prometheus."""
         from prometheus_client import CollectorRegistry, generate_latest
 
         registry = CollectorRegistry(auto_describe=False)
@@ -99,7 +99,7 @@ class Metrics:
         return generate_latest(registry)
 
     def families(self, now: MetricsSnapshot) -> Iterator[Metric]:
-        """All metrics as Prometheus' own objects."""
+        """Yield all metrics as objects of ``prometheus_client``."""
         yield from self._counted()
         yield _failures(now)
         yield from _devices(now)
@@ -132,14 +132,14 @@ class Metrics:
 
 
 class _Collector:
-    """One reading, as ``prometheus_client`` wants to be given it."""
+    """A collector of one reading, for ``prometheus_client``."""
 
     def __init__(self, metrics: Metrics, now: MetricsSnapshot) -> None:
         self._metrics = metrics
         self._now = now
 
     def collect(self) -> Iterator[Metric]:
-        """The reading."""
+        """Yield the metrics of the reading."""
         return self._metrics.families(self._now)
 
 
@@ -152,7 +152,7 @@ def _gauge(name: str, text: str, value: float) -> Metric:
 def _failures(now: MetricsSnapshot) -> Metric:
     from prometheus_client.core import CounterMetricFamily
 
-    text = "Bugs that a part of the pool manager met, and went on after."
+    text = "Internal errors of background tasks, which are tried again."
     failures = CounterMetricFamily("fastgpu_failures", text, labels=["task"])
     for part in TASKS:
         failures.add_metric([part], now.failures.get(part, 0))
@@ -171,7 +171,7 @@ def _devices(now: MetricsSnapshot) -> Iterator[Metric]:
     yield count
     readings: tuple[tuple[str, str, Any], ...] = (
         ("memory_bytes", "Memory of the device.", lambda one: one.spec.memory_bytes),
-        ("memory_free_bytes", "Memory that is promised to nobody.", lambda one: one.free_bytes),
+        ("memory_free_bytes", "Memory that no lease holds.", lambda one: one.free_bytes),
         ("memory_used_bytes", "Memory in use, where the device says it.", lambda one: _usage(now, one)[1]),
         ("utilization_percent", "Utilization, where the device says it.", lambda one: _usage(now, one)[0]),
         ("power_watts", "Power, where the device says it.", lambda one: _thousandth(_usage(now, one)[2])),

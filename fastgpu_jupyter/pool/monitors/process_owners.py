@@ -1,11 +1,11 @@
-"""Whose the processes on the devices are: found out once for each list of them, for whoever needs to know.
+"""Finds the leases that the processes on the devices belong to, once for each process list.
 
-What is found serves the counters of leases (:mod:`.sampler`), leases that use more memory than they have, and processes
-that have no right to be where they are (:mod:`.process_monitor`).
+The result serves the counters of leases (:mod:`.sampler`), the check of leases that use more memory than they have, and
+the check of processes without a right to be where they are (:mod:`.processes`).
 
-A list is looked through when it is new, since later its numbers may be others'; where leases come and go meanwhile,
-only the same processes are judged anew. Not for the event loop's thread: what `/proc` says of a process that is stuck
-may be long in coming.
+A list is resolved when it is new, because later its numbers may be those of other processes. If leases come and go
+meanwhile, the same processes are assigned again. Not for the event loop's thread: ``/proc`` may block on a process that
+is stuck.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from ..host.process import holder_of
 
 
 class DeviceAssignments(NamedTuple):
-    """Who may be on which device, at one instant."""
+    """The leases that may have processes on each device, at one instant."""
 
     holders: Mapping[str, Holder]  #: of all leases that have not ended
     on_device: Mapping[str, tuple[str, ...]]  #: the leases that each device has, in order of grant
 
 
 def assignments_of(state: State) -> DeviceAssignments:
-    """Who may be where."""
+    """Return the assignments in ``state``."""
     return DeviceAssignments(
         {lease.id: lease.holder for lease in state.leases.values() if lease.state is not LeaseState.ENDED},
         {device_id: tuple(device.lease_ids) for device_id, device in state.devices.items() if device.lease_ids},
@@ -40,7 +40,7 @@ def assignments_of(state: State) -> DeviceAssignments:
 
 
 def read_assignments(state: State, _: Instant) -> DeviceAssignments:
-    """The same, as a view of the runtime's."""
+    """Return the assignments in ``state``, as a view for :meth:`.protocols.StateReader.read`."""
     return assignments_of(state)
 
 
@@ -61,17 +61,17 @@ class ForeignProcess(NamedTuple):
 
 
 class ProcessOwnership(NamedTuple):
-    """One list of a device's processes, and whose they are."""
+    """One list of a device's processes, and the leases that they belong to."""
 
     number: int | None  #: of the list
     lease_of: Mapping[int, str]  #: by process
-    memory_bytes: Mapping[str, int | None]  #: by lease; ``None`` where a process of it does not say what it has
+    memory_bytes: Mapping[str, int | None]  #: by lease; ``None`` if the memory of one of its processes is unknown
     foreign: tuple[ForeignProcess, ...]
-    hidden: bool  #: whether there are some that cannot be seen: they may be any lease's
+    hidden: bool  #: whether some processes cannot be identified: they may belong to any lease
 
 
 class _List(NamedTuple):
-    """A list of processes, each known whatever becomes of its number."""
+    """A list of processes with their identities, which stay valid when numbers are reused."""
 
     number: int | None
     keys: Mapping[int, Key]
@@ -79,7 +79,7 @@ class _List(NamedTuple):
 
 
 class _Judged(NamedTuple):
-    """Whose they are, by these rights."""
+    """The ownership of a list by certain assignments."""
 
     listed: _List
     assignments: DeviceAssignments
@@ -87,7 +87,7 @@ class _Judged(NamedTuple):
 
 
 class OwnershipResolver:
-    """Remembers who is who. Safe for several threads."""
+    """A resolver of process owners that remembers its results. Safe for several threads."""
 
     def __init__(self, boot_id: str) -> None:
         self._boot_id = boot_id
@@ -102,7 +102,7 @@ class OwnershipResolver:
         processes: Sequence[DeviceProcess | ProcessUsage],
         assignments: DeviceAssignments,
     ) -> ProcessOwnership:
-        """Whose the processes of a list are; the same ``number`` is the same list, ``None`` a new one each time."""
+        """Return the ownership of a list; the same ``number`` is the same list, ``None`` always a new one."""
         with self._lock:
             self._attribution.follow(assignments.holders)
             known = self._judged.get(device_id)
@@ -120,7 +120,7 @@ class OwnershipResolver:
     def still_foreign(
         self, device_id: str, found: Sequence[ForeignProcess], assignments: DeviceAssignments
     ) -> tuple[ForeignProcess, ...]:
-        """Those of ``found`` that have no lease of the device by ``assignments``, which are newer."""
+        """Return those of ``found`` that have no lease of the device by ``assignments``, which are newer."""
         here = assignments.on_device.get(device_id, ())
         still = []
         with self._lock:
@@ -139,7 +139,7 @@ class OwnershipResolver:
         return keys
 
     def _judge(self, listed: _List, here: Sequence[str], holders: Mapping[int, Holder]) -> ProcessOwnership:
-        """``here`` are the device's leases, ``holders`` processes of the list whose identity is known already."""
+        """Return the ownership; ``here`` are the device's leases, ``holders`` processes that are identified already."""
         lease_of: dict[int, str] = {}
         memory_bytes: dict[str, int | None] = {}
         foreign: list[ForeignProcess] = []
@@ -156,7 +156,7 @@ class OwnershipResolver:
         return ProcessOwnership(listed.number, lease_of, memory_bytes, tuple(foreign), hidden)
 
     def _holder(self, key: Key) -> Holder | None:
-        """The very process, ``None`` where it has ended."""
+        """Return the holder identity of exactly that process, or ``None`` if it has ended."""
         with suppress(NotFound):
             holder = holder_of(key.pid, self._boot_id)
             return holder if holder.start_time == key.start_time else None

@@ -1,10 +1,10 @@
-"""One thread that reads all counters of all devices, and makes of them what each lease uses.
+"""The sampler: one thread that reads all counters of all devices and derives the usage of each lease.
 
-A lease that has whole devices uses what they say. One that shares a device uses what its processes do, and has no
-energy: nobody measures that by process. What cannot be told is ``None``.
+A lease that has whole devices uses what they report. A lease that shares a device uses what its processes do, and has
+no energy, because energy is not measured by process. What is unknown is ``None``.
 
-A driver that hangs holds up this thread and nothing else: until it answers there is no sample, and
-:attr:`Sampler.silent_since_s` says since when.
+A driver that hangs blocks this thread only: until it answers there is no sample, and :attr:`Sampler.silent_since_s` is
+the time since which that is so.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from ..host.threads import DaemonThreads
 from .process_owners import DeviceAssignments, OwnershipResolver, ProcessOwnership
 
 log = logging.getLogger("fastgpu.pool")
-#: How long a reading may take before the driver is said not to answer: far longer than any that does.
+#: How long a reading may take before the driver counts as unresponsive; far longer than a normal reading.
 ANSWER_S = 3.0
 _UNKNOWN, _NOTHING = DeviceUsage(None, None), DeviceUsage(0, 0)
 
 
 class Reading(NamedTuple):
-    """One reading of all counters, and whose the processes are that were listed, by device."""
+    """One reading of all counters, and the owners of the listed processes by device."""
 
     sample: Sample
     owned: Mapping[str, ProcessOwnership]
@@ -49,13 +49,13 @@ class Sampler:
         self._thread = new_thread(1, "sampler")
         self._under_way: asyncio.Future[Reading] | None = None
         self._began_s = 0.0
-        #: Since when the driver has not answered, by the loop's clock; ``None`` while it does.
+        #: The time since which the driver has not answered, on the loop's clock; ``None`` while it does.
         self.silent_since_s: float | None = None
 
     async def sample(self, subjects: Sequence[SampledLease], assignments: DeviceAssignments) -> Reading | None:
-        """One reading, or ``None`` where the driver does not answer."""
+        """Return one reading, or ``None`` if the driver does not answer in time."""
         loop = asyncio.get_running_loop()
-        if self._under_way is None:  # else it hangs in an earlier one
+        if self._under_way is None:  # otherwise an earlier reading is still in progress
             self._began_s = loop.time()
             self._under_way = loop.run_in_executor(self._thread, self.read, subjects, assignments)
         done, _ = await asyncio.wait({self._under_way}, timeout=ANSWER_S)
@@ -75,13 +75,13 @@ class Sampler:
             log.warning("The counters of the devices cannot be read: %s.", why)
 
     def close(self) -> None:
-        """Wait for nothing: a driver that hangs must not keep the pool manager from ending."""
+        """Return at once: a driver that hangs must not keep the pool manager from ending."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     # -- in the thread ------------------------------------------------------------------------------------------------
 
     def read(self, subjects: Sequence[SampledLease], assignments: DeviceAssignments) -> Reading:
-        """One reading, now."""
+        """Return one reading; blocks until the driver has answered."""
         sample = self._driver.sample(subjects)
         self._energy.keep(assignments.holders)
         owned = {
@@ -108,9 +108,9 @@ class Sampler:
 
 
 def _use_by_lease(sample: Sample, device_id: str, owned: ProcessOwnership | None) -> Mapping[str, DeviceUsage] | None:
-    """What the processes of each lease use combine_usage, unknown where one's is.
+    """Return what the processes of each lease use together; unknown if that of one process is.
 
-    ``None`` where nothing can be said of any lease, as where there are processes that cannot be seen from here.
+    Return ``None`` if nothing is known of any lease, as when some processes cannot be identified from here.
     """
     if owned is None or owned.hidden:
         return None
@@ -131,27 +131,27 @@ def _use_by_lease(sample: Sample, device_id: str, owned: ProcessOwnership | None
 
 
 class _Energy:
-    """What each lease's whole devices took while they were its own, from their counters."""
+    """The energy of each lease's whole devices while the lease held them, from their counters."""
 
     def __init__(self) -> None:
         self._counted: dict[str, int] = {}
         self._last: dict[str, tuple[LogicalGPU, dict[str, int]]] = {}  #: by lease: the counters when last seen
 
     def of(self, lease_id: str, gpu: LogicalGPU, devices: Mapping[str, DeviceUsage]) -> int | None:
-        """Count up to now; ``None`` where a device does not say."""
+        """Return the energy up to now, or ``None`` if a device does not report it."""
         now = {device_id: devices.get(device_id, _UNKNOWN).energy_millijoule for device_id in gpu.device_ids}
         known = {device_id: counter for device_id, counter in now.items() if counter is not None}
         if len(known) < len(now):
-            return None  # what passes meanwhile is counted once it says it again
+            return None  # the energy of this time is counted with the next reading
         granted, before = self._last.get(lease_id, (gpu, known))
-        if granted == gpu:  # else it has been elsewhere meanwhile, and others on its device
-            # A driver that was loaded anew counts from zero: what it took meanwhile is not known.
+        if granted == gpu:  # otherwise other leases were on these devices meanwhile
+            # A driver that was reloaded counts from zero; the energy of that time is unknown.
             grown = sum(max(0, counter - before[device_id]) for device_id, counter in known.items())
             self._counted[lease_id] = self._counted.get(lease_id, 0) + grown
         self._last[lease_id] = (gpu, known)
         return self._counted[lease_id]
 
     def keep(self, lease_ids: Container[str]) -> None:
-        """Forget all other leases."""
+        """Remove the counters of all other leases."""
         for gone in [lease_id for lease_id in self._counted if lease_id not in lease_ids]:
             del self._counted[gone], self._last[gone]

@@ -24,7 +24,7 @@ from fastgpu_jupyter.errors import HostFault, InternalError
 from fastgpu_jupyter.pool.devices.nvidia import device_files
 from fastgpu_jupyter.pool.devices.registry import AllDeviceFiles
 from fastgpu_jupyter.pool.host import cgroup, device_filter, lease_groups
-from fastgpu_jupyter.pool.host.clock import Clock
+from fastgpu_jupyter.pool.host.clock import SystemClock
 from fastgpu_jupyter.pool.host.device_filter import Number, program
 from fastgpu_jupyter.pool.host.lease_groups import DeviceAccess, LeaseGroups
 from fastgpu_jupyter.pool.host.process import holder_of
@@ -178,7 +178,7 @@ def _nothing_stays(tmp_path: Path) -> Iterator[None]:
 
 def remove_groups(folder: Path) -> None:
     """Remove the groups that a pool with this folder left."""
-    left = LeaseGroups(folder, Clock().boot_id(), AllDeviceFiles())
+    left = LeaseGroups(folder, SystemClock().boot_id(), AllDeviceFiles())
     left.adopt([])
     wait_until(lambda: not left.remove_empty(), "nothing is left of the groups")
 
@@ -226,11 +226,11 @@ def make_node(path: Path, minor: int) -> None:
 
 @pytest.fixture
 def groups(tmp_path: Path) -> LeaseGroups:
-    return LeaseGroups(tmp_path, Clock().boot_id(), AllDeviceFiles())
+    return LeaseGroups(tmp_path, SystemClock().boot_id(), AllDeviceFiles())
 
 
 def holder(program: Program) -> Holder:
-    return holder_of(program.pid, Clock().boot_id())
+    return holder_of(program.pid, SystemClock().boot_id())
 
 
 def may(said: str) -> bool:
@@ -317,7 +317,7 @@ def test_children_that_were_there_before_are_closed_in_too(
         return parent.stdout.readline().strip()
 
     assert may(asked())
-    one = holder_of(parent.pid, Clock().boot_id())
+    one = holder_of(parent.pid, SystemClock().boot_id())
     assert groups.restrict(one, [str(nodes[1])]).enforced
     assert not may(asked())
     assert may(kernel(nodes[0])), "somebody else's process is left alone"
@@ -368,7 +368,7 @@ def test_somebody_else_s_program_above_is_not_put_out_of_work(
         device_filter._call(8, struct.pack("<IIIII", folder, loaded, 6, 1, 0), "attached, to be overridden")
         kept = groups.restrict(holder(kernel), [str(nodes[0])])
         assert not kept.enforced
-        assert "somebody else decides" in str(kept.detail)
+        assert "another program decides" in str(kept.detail)
         assert not may(kernel(nodes[0]))
     finally:
         os.close(folder)
@@ -383,7 +383,7 @@ def test_somebody_else_s_program_above_is_not_put_out_of_work(
 def test_the_next_pool_manager_finds_the_groups_and_closes_what_is_nobody_s(
     start: Callable[..., Program], nodes: list[Path], tmp_path: Path
 ) -> None:
-    boot_id = Clock().boot_id()
+    boot_id = SystemClock().boot_id()
     kernel, orphan = start(), start()
     before = LeaseGroups(tmp_path, boot_id, AllDeviceFiles())
     for one in (kernel, orphan):
@@ -649,12 +649,12 @@ KEEP = """
 import sys
 from pathlib import Path
 from fastgpu_jupyter.pool.devices.registry import AllDeviceFiles
-from fastgpu_jupyter.pool.host.clock import Clock
+from fastgpu_jupyter.pool.host.clock import SystemClock
 from fastgpu_jupyter.pool.host.lease_groups import LeaseGroups
 from fastgpu_jupyter.pool.host.attribution import lease_of
 from fastgpu_jupyter.pool.host.process import holder_of
 folder, pid, node = sys.argv[1:]
-boot_id = Clock().boot_id()
+boot_id = SystemClock().boot_id()
 kept = LeaseGroups(Path(folder), boot_id, AllDeviceFiles()).restrict(holder_of(int(pid), boot_id), [node])
 print(kept.enforced, lease_of(int(pid)), kept.detail)
 """

@@ -30,7 +30,7 @@ from fastgpu_jupyter.pool.devices import driver_thread
 from fastgpu_jupyter.pool.devices.driver_thread import NO_ANSWER, DriverThread
 from fastgpu_jupyter.pool.effects import executor as executor_module
 from fastgpu_jupyter.pool.effects.executor import EffectExecutor
-from fastgpu_jupyter.pool.host.clock import Clock
+from fastgpu_jupyter.pool.host.clock import SystemClock
 from fastgpu_jupyter.pool.host.process import holder_of
 from fastgpu_jupyter.pool.host.threads import DaemonThreads, call_with_timeout
 from fastgpu_jupyter.pool.http.views.context import AccessScope
@@ -272,7 +272,7 @@ def test_device_files_are_open_before_a_lease_is_ready_and_closed_in_before_it_i
     async def story() -> None:
         executor = EffectExecutor(machine.driver(), DriverThread(), device_access=Played())
         gpu = LogicalGPU("fake-0", GIB, False, Mechanism.SHARED, Enforcement.DRIVER, 0, 1, driver_handle="it")  # noqa: FBT003
-        kernel = holder_of(os.getpid(), Clock().boot_id())
+        kernel = holder_of(os.getpid(), SystemClock().boot_id())
         assert await executor.execute(fx.Prepare("a", gpu)) == c.PrepareSucceeded("a", 1, "it")
         assert machine.calls == ["prepare", "open a it"]
         await executor.execute(fx.SetLimit("a", gpu, kernel))

@@ -18,11 +18,11 @@ from fastgpu_jupyter.core.model.entities import Holder
 from fastgpu_jupyter.errors import Conflict, HostFault, NotFound
 from fastgpu_jupyter.pool.host import process, single_instance
 from fastgpu_jupyter.pool.host.attribution import lease_of
-from fastgpu_jupyter.pool.host.clock import Clock
+from fastgpu_jupyter.pool.host.clock import SystemClock
 from fastgpu_jupyter.wire import unixsocket
 from tests.waiting import wait_until
 
-BOOT = Clock().boot_id()
+BOOT = SystemClock().boot_id()
 
 
 @pytest.fixture
@@ -145,7 +145,7 @@ def test_a_folder_is_private_and_ours(tmp_path: Path) -> None:
     single_instance.create_private_folder(tmp_path / "a" / "b")
     assert (tmp_path / "a" / "b").stat().st_mode & 0o777 == 0o700
     (tmp_path / "link").symlink_to(tmp_path)
-    with pytest.raises(HostFault, match="is a link or belongs to somebody else"):
+    with pytest.raises(HostFault, match="is a link or belongs to another user"):
         single_instance.create_private_folder(tmp_path / "link")
     (tmp_path / "file").touch()
     with pytest.raises(HostFault, match="cannot be made"):
@@ -155,7 +155,7 @@ def test_a_folder_is_private_and_ours(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give a folder away")
 def test_a_folder_of_somebody_else_is_not_used(tmp_path: Path) -> None:
     os.chown(tmp_path, 65534, 65534)
-    with pytest.raises(HostFault, match="belongs to somebody else"):
+    with pytest.raises(HostFault, match="belongs to another user"):
         single_instance.create_private_folder(tmp_path)
 
 

@@ -41,7 +41,7 @@ from fastgpu_jupyter.pool.devices.driver import (
 )
 from fastgpu_jupyter.pool.effects import executor as executor_module
 from fastgpu_jupyter.pool.effects.scrubber import OVERWRITE, Scrubber
-from fastgpu_jupyter.pool.host.clock import Clock
+from fastgpu_jupyter.pool.host.clock import SystemClock
 from fastgpu_jupyter.pool.host.process import holder_of
 from fastgpu_jupyter.pool.journal.release_log import PreallocatedReleaseLog
 from fastgpu_jupyter.pool.journal.store import Journal
@@ -141,7 +141,7 @@ class Pool:
         release_log: PreallocatedReleaseLog | None = None,
         options: ServiceOptions | None = None,
     ) -> None:
-        self.folder, self.driver, self.clock = folder, driver, Clock()
+        self.folder, self.driver, self.clock = folder, driver, SystemClock()
         self.release_log, self.options = release_log, options or ServiceOptions()
 
     async def start(self) -> None:
@@ -429,7 +429,7 @@ def test_a_journal_that_adds_up_to_something_impossible_is_not_served(
     journal = Journal(tmp_path / "journal.db")
     monkeypatch.setattr("fastgpu_jupyter.pool.loop.recovery.violations", lambda state: iter(["two have it whole"]))
     with pytest.raises(InternalError, match="two have it whole"):
-        recover(journal, DriverAtStartup(PlayedDriver()), Clock())
+        recover(journal, DriverAtStartup(PlayedDriver()), SystemClock())
     journal.close()
 
 

@@ -25,7 +25,7 @@ from fastgpu_jupyter.pool.composition import PoolServices, ServiceOptions
 from fastgpu_jupyter.pool.devices.nvidia import counters
 from fastgpu_jupyter.pool.effects import executor as executor_module
 from fastgpu_jupyter.pool.host.attribution import leases_of
-from fastgpu_jupyter.pool.host.clock import Clock
+from fastgpu_jupyter.pool.host.clock import SystemClock
 from fastgpu_jupyter.pool.host.process import holder_of
 from fastgpu_jupyter.pool.journal.store import Journal
 from fastgpu_jupyter.pool.loop.recovery import recover
@@ -74,7 +74,7 @@ def process(lease_id: str | None = None) -> Iterator[tuple[int, int]]:
 
 class Pool:
     def __init__(self, folder: Path, machine: FakeMachine, foreign: str, policy: Policy) -> None:
-        self.machine, self.clock = machine, Clock()
+        self.machine, self.clock = machine, SystemClock()
         journal, driver = Journal(folder / "journal.db"), machine.driver()
         pool, _ = recover(journal, DriverAtStartup(driver), self.clock, policy=policy)
         self.services = PoolServices(
@@ -217,7 +217,7 @@ def test_a_kernel_that_asked_anew_is_known_by_its_holder(tmp_path: Path, machine
 
 def test_a_lease_of_another_user_is_not_a_processes_own_by_its_word() -> None:
     with process("a") as (liar, child):
-        boot_id = Clock().boot_id()
+        boot_id = SystemClock().boot_id()
         mine = holder_of(os.getpid(), boot_id)
         theirs = replace(mine, pid=4_000_000, uid=mine.uid + 1)
         assert leases_of(child, {"a": theirs}) == frozenset()
@@ -279,8 +279,8 @@ def test_who_is_to_end_them_ends_exactly_those(tmp_path: Path, machine: FakeMach
 
 def test_a_number_that_was_reused_is_not_signalled(tmp_path: Path, machine: FakeMachine) -> None:
     with process() as (stranger, _):
-        boot_id = Clock().boot_id()
-        holder = holder_of(stranger, Clock().boot_id())
+        boot_id = SystemClock().boot_id()
+        holder = holder_of(stranger, SystemClock().boot_id())
         earlier = type(holder)(holder.boot_id, holder.pid, holder.start_time - 1, holder.pidfd_inode, holder.uid)
         processes_module.signal_process(earlier, boot_id, signal.SIGKILL)
         assert alive(stranger)
@@ -361,7 +361,7 @@ def test_memory_that_was_freed_in_time_is_forgiven(tmp_path: Path, machine: Fake
 
 def test_refresh_list_from_before_the_grant_reports_no_memory() -> None:
     world = World(spec("gpu-0", parkable=True))
-    boot_id = Clock().boot_id()
+    boot_id = SystemClock().boot_id()
     reported: list[c.ReportMemory] = []
 
     async def submit(command: c.ReportMemory) -> None:
