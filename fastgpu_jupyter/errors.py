@@ -1,33 +1,83 @@
-"""The one exception tree of FastGPU.
+"""The one exception tree of FastGPU, and the messages that errors and leases carry.
 
     FastGPUError
     ├── CallerError        the request cannot be served as it was made
     │   ├── InvalidRequest     malformed or out of bounds
-    │   ├── NotFound           no such lease, device or profile
+    │   ├── NotFound           no such lease, device or size
     │   ├── Forbidden          the caller may not do that
     │   ├── Conflict           the lease is in a state that does not allow it
     │   │   └── NeedsRestart       only a new kernel process could have it so
     │   └── NoSuchDevice       no device of this pool could ever serve it
     ├── LimitReached       a limit of the pool; try again later
-    ├── PoolUnreachable    nobody serves the socket, or somebody who should not
+    ├── PoolUnreachable    no pool manager serves the socket, or the wrong one does
     ├── HostFault          a device, a driver or a process did not do what it should
     ├── StoreFault         the journal cannot be read or written
     └── InternalError      a bug: an invariant does not hold
 
-Each class has a ``code`` (stable, for programs), an HTTP ``status`` and, as its text, one or two sentences that say
-what happened and what to do next.
+Each class has a ``code`` (stable, for programs) and an HTTP ``status``. An error that is meant for users is made from a
+:class:`Message`: a code with parameters, for which :mod:`fastgpu_jupyter.messages` has the sentence. Errors that only
+an administrator or a developer reads may be made from text.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar, Union
+
+#: The value of a parameter: a text, a number or a message, or several texts or messages.
+Param = Union[str, int, "Message", tuple[Union[str, "Message"], ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A statement for users as a code with parameters; :func:`fastgpu_jupyter.messages.render` makes a sentence of it.
+
+    The name of a parameter ends with the unit of its value where it has one, as in ``used_bytes`` or ``grace_ms``.
+    """
+
+    code: str
+    params: Mapping[str, Param] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, code: str, /, **params: Param) -> Message:
+        """Return a message; ``code`` is a literal wherever this is called, so that a test finds every code."""
+        return cls(code, params)
+
+    @classmethod
+    def of_text(cls, text: str) -> Message:
+        """Return a message with a text that a device, a driver or the system said."""
+        return cls("host.detail", {"text": text})
+
+    @classmethod
+    def of_optional(cls, text: str | None) -> Message | None:
+        """Return a message with such a text; ``None`` stays ``None``."""
+        return None if text is None else cls.of_text(text)
+
+    def __str__(self) -> str:
+        """Return code and parameters, for logs; not for users."""
+        params = ", ".join(f"{name}={value!s}" for name, value in self.params.items())
+        return f"{self.code} ({params})" if params else self.code
 
 
 class FastGPUError(Exception):
-    """Base of all errors that FastGPU raises on purpose; ``str(error)`` is a sentence for the user."""
+    """Base of all errors that FastGPU raises on purpose.
+
+    ``fastgpu_jupyter.messages.text_of`` returns the sentence for the user; ``str`` of an error that was made from a
+    message is its code with parameters.
+    """
 
     code: ClassVar[str] = "error"
     status: ClassVar[int] = 500
+
+    def __init__(self, message: Message | str | None = None) -> None:
+        super().__init__(message or "")
+
+    @property
+    def message(self) -> Message:
+        """The message that the error was made from, or one that holds its text."""
+        (given,) = self.args
+        return given if isinstance(given, Message) else Message.of_text(str(given))
 
 
 class CallerError(FastGPUError):
@@ -38,13 +88,13 @@ class CallerError(FastGPUError):
 
 
 class InvalidRequest(CallerError):
-    """Malformed or out of bounds."""
+    """The request is malformed or out of bounds."""
 
     code = "invalid_request"
 
 
 class NotFound(CallerError):
-    """There is no such thing, or none that this caller may know of."""
+    """The thing does not exist, or this caller may not know of it."""
 
     code = "not_found"
     status = 404
@@ -58,14 +108,14 @@ class Forbidden(CallerError):
 
 
 class Conflict(CallerError):
-    """The state of the lease does not allow it."""
+    """The state of the lease does not allow the request."""
 
     code = "conflict"
     status = 409
 
 
 class NeedsRestart(Conflict):
-    """What was asked for can be had, but only by a kernel that is started anew."""
+    """The request can only be served after a restart of the kernel."""
 
     code = "needs_restart"
 
@@ -83,13 +133,13 @@ class LimitReached(FastGPUError):
     code = "limit_reached"
     status = 429
 
-    def __init__(self, sentence: str, retry_after_s: int = 5) -> None:
-        super().__init__(sentence)
+    def __init__(self, message: Message | str = "", retry_after_s: int = 5) -> None:
+        super().__init__(message)
         self.retry_after_s = retry_after_s
 
 
 class PoolUnreachable(FastGPUError):
-    """Nobody serves the socket, or somebody who should not."""
+    """No pool manager serves the socket, or the process that serves it is not to be trusted."""
 
     code = "pool_unreachable"
     status = 503

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from .errors import InvalidRequest
+from .errors import InvalidRequest, Message
 
 KIB, MIB, GIB, TIB = 2**10, 2**20, 2**30, 2**40
 MS_PER_HOUR = 3_600_000
@@ -35,10 +35,10 @@ def parse_memory(text: str) -> int:
     match = _AMOUNT.fullmatch(text)
     unit = _UNITS.get(match[3].lower()) if match else None
     if match is None or unit is None:
-        raise InvalidRequest(f"{text[:40]!r} is not an amount of memory; write it like 24GiB, 512MiB or 1.5GB.")
+        raise InvalidRequest(Message.of("units.no_memory", text=repr(text[:40])))
     amount = _scaled(match, unit)
     if amount > MEMORY_BYTES_MAX:
-        raise InvalidRequest(f"{text[:40]!r} is more memory than any device has.")
+        raise InvalidRequest(Message.of("units.too_much_memory", text=repr(text[:40])))
     return amount
 
 
@@ -50,7 +50,7 @@ def parse_duration(text: str) -> int:
     match = _AMOUNT.fullmatch(text)
     unit_ms = _TIMES.get(match[3].lower()) if match else None
     if match is None or unit_ms is None:
-        raise InvalidRequest(f"{text[:40]!r} is not a time; write it like 90s, 10m or 1.5h.")
+        raise InvalidRequest(Message.of("units.no_duration", text=repr(text[:40])))
     return _scaled(match, unit_ms)
 
 
@@ -59,7 +59,7 @@ def parse_money(text: str) -> int:
     match = _AMOUNT.fullmatch(text)
     # A millionth is the least there is: what is less must not become nothing.
     if match is None or match[3] or len((match[2] or "").rstrip("0")) > 6:
-        raise InvalidRequest(f"{text[:40]!r} is not an amount of money; write it in the pool's currency, like 2.50.")
+        raise InvalidRequest(Message.of("units.no_money", text=repr(text[:40])))
     return _scaled(match, MICRO)
 
 
@@ -67,7 +67,7 @@ def parse_cores(text: str) -> int:
     """Thousandths of processor cores from ``"4"`` or ``"0.5"``. Raises :class:`InvalidRequest` otherwise."""
     match = _AMOUNT.fullmatch(text)
     if match is None or match[3]:
-        raise InvalidRequest(f"{text[:40]!r} is not a number of processor cores; write it like 4 or 0.5.")
+        raise InvalidRequest(Message.of("units.no_cores", text=repr(text[:40])))
     return _scaled(match, 1000)
 
 
@@ -75,6 +75,12 @@ def _scaled(match: re.Match[str], unit: int) -> int:
     """What is left of the unit's smallest part is cut off."""
     fraction = match[2] or ""
     return int(match[1]) * unit + int(fraction or 0) * unit // int(10 ** len(fraction))
+
+
+def exact_memory(memory_bytes: int) -> str:
+    """Return a text without blanks that :func:`parse_memory` reads as exactly that many bytes, like ``1.5GiB``."""
+    text = format_memory(memory_bytes).replace(" ", "")
+    return text if parse_memory(text) == memory_bytes else f"{memory_bytes}B"
 
 
 def format_memory(memory_bytes: int) -> str:

@@ -18,6 +18,7 @@ from fastgpu_jupyter.units import (
     parse_memory,
     parse_money,
 )
+from tests.refusals import refused
 
 
 @pytest.mark.parametrize(
@@ -31,7 +32,7 @@ def test_memory_is_read(text: str, memory_bytes: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "GiB", "-1GiB", "1e9", "24 parsecs", "1.GiB", "99999999TiB", "\u0661GiB"])
 def test_what_is_no_memory_is_refused_with_an_example(text: str) -> None:
-    with pytest.raises(InvalidRequest, match=r"24GiB|more memory than any device"):
+    with refused(InvalidRequest, match=r"24GiB|more memory than any device"):
         parse_memory(text)
 
 
@@ -58,13 +59,13 @@ def test_times_money_and_cores_are_read() -> None:
     times = {"90s": 90_000, "10m": 600_000, "10 min": 600_000, "1.5h": 5_400_000, "2d": 172_800_000, "30": 30_000}
     assert {text: parse_duration(text) for text in times} == times
     assert [parse_money(text) for text in ("2.50", "20", "0.0000010")] == [2_500_000, 20_000_000, 1]
-    with pytest.raises(InvalidRequest, match="not an amount of money"):
-        parse_money("0.0000001")  # which would be a budget of nothing
+    with refused(InvalidRequest, match="not an amount of money"):
+        parse_money("0.0000001")  # which would be a budget of 0
     assert [parse_cores(text) for text in ("4", "0.5")] == [4000, 500]
 
 
 @pytest.mark.parametrize("text", ["", "-1", "soon", "1 fortnight", "1e3"])
 def test_what_is_none_of_them_is_refused_with_an_example(text: str) -> None:
     for parse, example in ((parse_duration, "10m"), (parse_money, r"2\.50"), (parse_cores, r"0\.5")):
-        with pytest.raises(InvalidRequest, match=example):
+        with refused(InvalidRequest, match=example):
             parse(text)

@@ -12,6 +12,7 @@ from traitlets import Bool
 
 from .. import __version__
 from ..errors import FastGPUError, InvalidRequest, PoolUnreachable
+from ..messages import text_of
 from ..wire.client import PoolClient
 from ..wire.locate import pool_socket
 from ..wire.schemas import LeaseView
@@ -31,7 +32,7 @@ class ClientApp(JupyterApp):
         try:
             self.run(PoolClient(pool_socket()))
         except FastGPUError as error:
-            print(f"jupyter fastgpu: {error}", file=sys.stderr)
+            print(f"jupyter fastgpu: {text_of(error)}", file=sys.stderr)
             sys.exit(2 if isinstance(error, PoolUnreachable) else 1)
 
     def run(self, client: PoolClient) -> None:

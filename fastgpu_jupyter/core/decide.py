@@ -7,8 +7,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any
 
-from ..errors import Conflict, InternalError, InvalidRequest, NotFound
-from ..units import format_memory
+from ..errors import Conflict, InternalError, InvalidRequest, Message, NotFound
 from .accounting import budgets, meter, reservations
 from .lease import device_health, memory_limit, migration, preparation, resize
 from .lease.transition import find_granted
@@ -41,7 +40,6 @@ FORGET_AT_REQUEST, FORGET_AT_TICK = 2, 16
 #: How much a sudden reboot can leave unbilled.
 TICK_MS = 60_000
 WEIGHT_MAX = 1_000_000
-_SWITCHED = "Somebody switched the MIG mode of its GPU, which ends everything that was on it."
 
 
 def decide(state: State, command: c.Command, at: Instant) -> list[Event]:
@@ -60,9 +58,9 @@ def _start_pool(state: State, command: c.StartPool, at: Instant) -> list[Event]:
     events: list[Event] = [started, *device_health.rebooted(state)]
     for lease in state.leases.values():
         if lease.state in EXPOSED_TO_FAULTS:
-            events.append(e.LeaseDraining(lease.id, EndReason.HOLDER_DIED, "The machine was restarted."))
+            events.append(e.LeaseDraining(lease.id, EndReason.HOLDER_DIED, Message.of("end.machine_restarted")))
         elif lease.state in WITHOUT_CAPACITY:
-            events.append(e.LeaseEnded(lease.id, EndReason.HOLDER_DIED, "The machine was restarted."))
+            events.append(e.LeaseEnded(lease.id, EndReason.HOLDER_DIED, Message.of("end.machine_restarted")))
     return events
 
 
@@ -75,9 +73,10 @@ def _set_devices(state: State, command: c.SetDevices, at: Instant) -> list[Event
     # A lease of several devices is lost with the first of them, once.
     lost = dict.fromkeys(lease_id for device in gone for lease_id in device.lease_ids)
     leases = [state.leases[lease_id] for lease_id in lost]
-    told = dict.fromkeys((lease_id for device in switched for lease_id in device.lease_ids), _SWITCHED)
+    switched_message = Message.of("end.mig_switched")
+    of_switched = {lease_id for device in switched for lease_id in device.lease_ids}
     events: list[Event] = [
-        e.LeaseDraining(lease.id, EndReason.DEVICE_LOST, told.get(lease.id))
+        e.LeaseDraining(lease.id, EndReason.DEVICE_LOST, switched_message if lease.id in of_switched else None)
         for lease in leases
         if lease.state is not LeaseState.DRAINING
     ]
@@ -146,11 +145,11 @@ def _set_group(state: State, command: c.SetGroup, at: Instant) -> list[Event]:
 
 def _require_entitlement(command: c.SetTenant | c.SetGroup) -> None:
     if not 1 <= command.weight <= WEIGHT_MAX:
-        raise InvalidRequest(f"A weight is a whole number from 1 to {WEIGHT_MAX}.")
+        raise InvalidRequest(Message.of("tenant.weight_out_of_range", weight_max=WEIGHT_MAX))
     if command.guaranteed_milli < 0 or (command.limit_milli is not None and command.limit_milli < 0):
-        raise InvalidRequest("Neither a limit nor a guarantee can be negative.")
+        raise InvalidRequest(Message.of("tenant.quota_negative"))
     if command.limit_milli is not None and command.guaranteed_milli > command.limit_milli:
-        raise InvalidRequest("Nobody can be guaranteed more than the limit allows.")
+        raise InvalidRequest(Message.of("tenant.guarantee_above_limit"))
 
 
 def _request_lease(state: State, command: c.RequestLease, at: Instant) -> list[Event]:
@@ -162,8 +161,13 @@ def _request_lease(state: State, command: c.RequestLease, at: Instant) -> list[E
         wanted = eligibility.nominal_milli(state, requirements)
         if wanted > tenant.limit_milli:
             raise InvalidRequest(
-                f"{command.request.name!r} is {wanted / 1000:g} GPUs, and {command.tenant} may hold at most "
-                f"{tenant.limit_milli / 1000:g} at once. Ask for less, or ask an administrator for a higher quota."
+                Message.of(
+                    "request.above_quota",
+                    size=command.request.name,
+                    requested_milli=wanted,
+                    tenant=command.tenant,
+                    limit_milli=tenant.limit_milli,
+                )
             )
     return [
         e.LeaseRequested(command.lease_id, command.tenant, command.request, command.holder, command.token_sha256),
@@ -192,7 +196,7 @@ def _resize_lease(state: State, command: c.ResizeLease, at: Instant) -> list[Eve
         eligibility.require_satisfiable(state, lease.requirements._replace(size=size))
         return [] if size == lease.request.size else [e.LeaseResized(lease.id, request, None)]
     if lease.state is not LeaseState.ACTIVE or lease.logical_gpu is None:
-        raise Conflict(f"A lease that is {lease.state.value} cannot be resized.")
+        raise Conflict(Message.of("resize.wrong_state", state=lease.state.value))
     if size == lease.request.size:
         return []
     devices = eligibility.require_resizable(state, lease, size)
@@ -202,8 +206,9 @@ def _resize_lease(state: State, command: c.ResizeLease, at: Instant) -> list[Eve
     gpu = replace(gpu, driver_handle=lease.logical_gpu.driver_handle)  # which is still there
     if command.used_bytes is not None and command.used_bytes > gpu.memory_bytes:
         raise Conflict(
-            f"This kernel has {format_memory(command.used_bytes)} on its device, which is more than the "
-            f"{format_memory(gpu.memory_bytes)} of {str(size)!r}. Nothing was changed; free memory and resize again."
+            Message.of(
+                "resize.memory_in_use", used_bytes=command.used_bytes, limit_bytes=gpu.memory_bytes, size=str(size)
+            )
         )
     _require_within_limit(state, lease, eligibility.milli(size, devices))
     if lease.requirements.non_preemptible:
@@ -217,23 +222,17 @@ def _require_within_limit(state: State, lease: Lease, wanted_milli: int) -> None
         return
     held = eligibility.milli(lease.request.size, eligibility.devices_of(state, lease))
     if tenant.held_milli - held + wanted_milli > tenant.limit_milli:
-        raise Conflict(
-            f"With that, {lease.tenant} would hold more than the {tenant.limit_milli / 1000:g} GPUs that it may have. "
-            "Nothing was changed; release another lease, or ask an administrator for a higher quota."
-        )
+        raise Conflict(Message.of("resize.above_quota", tenant=lease.tenant, limit_milli=tenant.limit_milli))
 
 
 def _transfer_lease(state: State, command: c.TransferLease, at: Instant) -> list[Event]:
     lease = find_lease(state, command.lease_id)
     if lease.state not in (LeaseState.WAITING, LeaseState.ACTIVE):
-        raise Conflict(f"A lease that is {lease.state.value} cannot be transferred.")
+        raise Conflict(Message.of("transfer.wrong_state", state=lease.state.value))
     if lease.tenant == command.tenant:
         return []
     if lease.logical_gpu is not None and lease.logical_gpu.owner_uid is not None:
-        raise Conflict(
-            "A lease by MPS shares its fate with its user's other notebooks on that GPU, so it cannot be another's. "
-            "Nothing was changed; release it, and let the other user ask."
-        )
+        raise Conflict(Message.of("transfer.mps"))
     return [e.LeaseTransferred(lease.id, command.tenant)]
 
 
@@ -251,9 +250,7 @@ def _require_not_reserved_by_others(state: State, lease: Lease, size: Size) -> N
     request = replace(lease.request, profile=str(size), memory_bytes=None, retention=Retention.HOLD)
     held = replace(lease, request=request)
     if not reservations.ReservationGuard(state, but=lease.id).leaves_room(held, eligibility.devices_of(state, lease)):
-        raise Conflict(
-            "Others have reserved that capacity: it is lent only to leases that can be taken back. Nothing was changed."
-        )
+        raise Conflict(Message.of("reservation.capacity_borrowed"))
 
 
 def _use_lease(state: State, command: c.ReportActivity, at: Instant) -> list[Event]:
@@ -268,10 +265,10 @@ def _park_lease(state: State, command: c.ParkLease, at: Instant) -> list[Event]:
     lease = _live(state, command.lease_id)
     if lease.state in PARKED_OR_PARKING:
         return []
-    why_not = parkability.park_refusal(state, lease)
-    if why_not is not None:
-        raise Conflict(f"{why_not} Nothing was changed; to give its GPU back for good, release it.")
-    return [e.LeaseParking(lease.id, ParkReason.ASKED)]
+    refusal = parkability.park_refusal(state, lease)
+    if refusal is not None:
+        raise Conflict(Message.of("parking.refused", reason=refusal))
+    return [e.LeaseParking(lease.id, ParkReason.REQUESTED)]
 
 
 def _resume_lease(state: State, command: c.ResumeLease, at: Instant) -> list[Event]:
@@ -279,7 +276,7 @@ def _resume_lease(state: State, command: c.ResumeLease, at: Instant) -> list[Eve
     if lease.state is not LeaseState.PARKED:
         return []
     if budgets.is_spent(lease, at.ms):
-        raise Conflict("Its budget is spent. Set a higher one, and it can be resumed; until then it stays parked.")
+        raise Conflict(Message.of("resume.budget_spent"))
     return [e.LeaseResumeRequested(lease.id)]
 
 
@@ -287,7 +284,7 @@ def _set_lease_budget(state: State, command: c.SetLeaseBudget, at: Instant) -> l
     lease = _live(state, command.lease_id)
     budget = command.budget_micro
     if budget is not None and budget <= meter.cost_micro(lease, at.ms):
-        raise InvalidRequest("A budget must be more than the lease has cost already. Nothing was changed.")
+        raise InvalidRequest(Message.of("budget.below_cost"))
     if lease.request.budget_micro == budget:
         return []
     stopped = lease.state is LeaseState.PARKED and budgets.is_spent(lease, at.ms)
@@ -317,7 +314,7 @@ def _park_succeeded(state: State, command: c.ParkSucceeded, at: Instant) -> list
         return []
     parked: list[Event] = [e.LeaseParked(lease.id, command.host_memory_bytes, *(command.scrub_result or ()))]
     # A cell runs or began meanwhile, or its process could not say so: it waits to go on, as one that comes now.
-    stays = lease.park_reason in (ParkReason.ASKED, ParkReason.OVER_LIMIT)
+    stays = lease.park_reason in (ParkReason.REQUESTED, ParkReason.OVER_LIMIT)
     goes_on = not stays and (lease.busy or not lease.reports_activity)
     goes_on = goes_on or lease.park_reason in RELOCATING
     return [*parked, e.LeaseResumeRequested(lease.id)] if goes_on and not budgets.is_spent(lease, at.ms) else parked
@@ -328,7 +325,11 @@ def _park_failed(state: State, command: c.ParkFailed, at: Instant) -> list[Event
     if lease is None:
         return []
     stays = e.LeaseParkFailed(lease.id, command.detail)
-    return [stays, e.LeaseFaulted(lease.id, f"{command.detail} Restart the kernel.")] if command.broken else [stays]
+    return (
+        [stays, e.LeaseFaulted(lease.id, Message.of("parking.broke_process", detail=command.detail))]
+        if command.broken
+        else [stays]
+    )
 
 
 def _resume_succeeded(state: State, command: c.ResumeSucceeded, at: Instant) -> list[Event]:
@@ -378,7 +379,7 @@ def _drain_succeeded(state: State, command: c.DrainSucceeded, at: Instant) -> li
 def _tick(state: State, command: c.Tick, at: Instant) -> list[Event]:
     stale = islice(_stale(state, at), FORGET_AT_TICK)
     expired = [
-        e.LeaseEnded(lease_id, EndReason.EXPIRED, "It waited as long as its request allowed.")
+        e.LeaseEnded(lease_id, EndReason.EXPIRED)
         for lease_id, expires_ms in state.expiring.items()
         if at.ms >= expires_ms
     ]
@@ -416,7 +417,7 @@ def _live(state: State, lease_id: str) -> Lease:
     """The lease. Raises where it is over."""
     lease = find_lease(state, lease_id)
     if lease.state in OVER:
-        raise Conflict("This lease is over; ask for a new one.")
+        raise Conflict(Message.of("lease.over"))
     return lease
 
 
@@ -424,7 +425,7 @@ def find_lease(state: State, lease_id: str) -> Lease:
     """The lease with that id. Raises :class:`NotFound`."""
     lease = state.leases.get(lease_id)
     if lease is None:
-        raise NotFound(f"There is no lease {lease_id[:40]!r}. `jupyter fastgpu status` lists yours.")
+        raise NotFound(Message.of("lease.not_found", lease=repr(lease_id[:40])))
     return lease
 
 

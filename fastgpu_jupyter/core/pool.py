@@ -96,7 +96,7 @@ class Pool:
         if any(device.releasing_bytes for device in self.state.devices.values()):
             return []  # what comes of that is waited for first
         moved = self._scheduler.lease_to_migrate(self._parkable, at.ms)
-        return [e.LeaseParking(moved.id, ParkReason.MOVE)] if moved else []
+        return [e.LeaseParking(moved.id, ParkReason.DEFRAGMENTATION)] if moved else []
 
     def _apply(self, events: Iterable[Event], at: Instant) -> None:
         state = self.state

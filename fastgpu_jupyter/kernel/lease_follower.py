@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 
 from ..errors import FastGPUError, NotFound
+from ..messages import text_of
 from .gate import Gate
 
 #: Delay of the first connection of a kernel that starts with a granted lease.
@@ -45,7 +46,7 @@ class LeaseFollower(threading.Thread):
                 if gate.lease_id == lease_id:
                     gate.forget_lease()
             except (FastGPUError, OSError) as error:
-                gate.report_pool_error(str(error))
+                gate.report_pool_error(text_of(error) if isinstance(error, FastGPUError) else str(error))
             if gate.lease_id == lease_id:
                 gate.wake_follower.wait(self._pause_s)
                 self._pause_s = min(self._pause_s * 2, PAUSE_MOST_S)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.error import UsageError
 
 from ..errors import FastGPUError
+from ..messages import text_of
 from .gate import Gate
 from .verbs import NOT_A_FASTGPU_KERNEL, VERBS, Context, usage
 
@@ -27,7 +28,7 @@ def run(context: Context, line: str) -> Rendered:
         return verb.run(context, words[1:])
     except FastGPUError as error:
         # IPython shows a usage error as one line; a traceback of this package would not help the user.
-        raise UsageError(str(error)) from None
+        raise UsageError(text_of(error)) from None
 
 
 def run_and_display(context: Context, line: str) -> None:

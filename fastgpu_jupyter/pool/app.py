@@ -21,6 +21,7 @@ from traitlets.config import catch_config_error
 from .. import __version__
 from ..core.model.entities import OverLimit, Policy
 from ..errors import Conflict, FastGPUError, HostFault, InvalidRequest
+from ..messages import render, text_of
 from ..wire.locate import SYSTEM_SOCKET, user_socket, user_state_dir
 from ..wire.spawn import ALREADY_RUNNING
 from .composition import PoolServices, ServiceOptions
@@ -106,11 +107,11 @@ class FastGPUPool(JupyterApp):
         try:
             self._serve_alone(report)
         except Conflict as error:
-            report(str(error))
-            self._exit(f"{error}", ALREADY_RUNNING)
+            report(text_of(error))
+            self._exit(text_of(error), ALREADY_RUNNING)
         except FastGPUError as error:
-            report(str(error))
-            self._exit(str(error), 1)
+            report(text_of(error))
+            self._exit(text_of(error), 1)
 
     def _exit(self, sentence: str, status: int) -> None:
         if self.on_demand:
@@ -206,7 +207,8 @@ class FastGPUPool(JupyterApp):
         server.add_socket(single_instance.listen(socket_path, 0o666 if self.system else 0o600))
         socket_inode = single_instance.inode(socket_path)
         collect_garbage_seldom()
-        log.info("Serving at %s. %s", socket_path, services.inventory.message or "")
+        message = services.inventory.message
+        log.info("Serving at %s. %s", socket_path, render(message) if message else "")
         report("")
         end = ShutdownMonitor(service, socket_path, socket_inode, self.idle_timeout_s, stopped)
         services.supervisor.run_forever("connections", server.sweep)

@@ -11,6 +11,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import NamedTuple
 
 from ..core.pool import Pool
+from ..errors import Message
 from .devices.driver import Driver
 from .devices.driver_thread import DriverThread
 from .devices.health import WatchableDriver
@@ -87,7 +88,7 @@ class PoolServices:
         options: ServiceOptions = DEFAULT_OPTIONS,
         admit: Admission = admit_all,
         lease_groups: LeaseGroups | None = None,
-        driver_message: str | None = None,
+        driver_message: Message | None = None,
         threads: Threads = DEFAULT_THREADS,
     ) -> None:
         boot_id = pool.state.boot_id

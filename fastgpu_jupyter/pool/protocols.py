@@ -12,6 +12,7 @@ from ..core.model.commands import Command, RequestLease
 from ..core.model.effects import Effect
 from ..core.model.entities import Instant, Lease, LogicalGPU, PendingReason, State
 from ..core.model.events import Event
+from ..errors import Message
 from .host.lease_groups import DeviceAccess
 
 T = TypeVar("T")
@@ -154,7 +155,7 @@ class LeaseEnvironmentReader(Protocol):
 class LeaseStatusReader(Protocol):
     """A service that does something for a lease which its user sees."""
 
-    def status_of(self, lease_id: str) -> str | None:
+    def status_of(self, lease_id: str) -> Message | None:
         """Return a sentence for the lease's user, or ``None``."""
 
 
@@ -171,7 +172,7 @@ class StartupInventory(Protocol):
     def adopt(self, held: Collection[LogicalGPU]) -> None:
         """Take over the logical GPUs that leases held when the last pool manager ended."""
 
-    def observe(self, state: State) -> tuple[list[Command], str | None]:
+    def observe(self, state: State) -> tuple[list[Command], Message | None]:
         """Return the commands that bring ``state`` in line with the devices, and a message for users or ``None``."""
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
-from ..errors import InvalidRequest
+from ..errors import InvalidRequest, Message
 from ..units import parse_cores, parse_duration, parse_memory, parse_money
 from .client import LeaseOptions
 
@@ -108,7 +108,7 @@ def read_mapping(said: Mapping[str, Any]) -> LeaseOptions:
         try:
             options[option.field] = option.read(_as_text(value))
         except InvalidRequest as error:
-            raise InvalidRequest(f"{name}: {error}") from None
+            raise InvalidRequest(Message.of("option.invalid", option=name, reason=error.message)) from None
     return cast(LeaseOptions, options)
 
 

@@ -11,9 +11,10 @@ from fastgpu_jupyter.core.model.entities import EndReason, Health, PendingReason
 from fastgpu_jupyter.core.model.lifecycle import LeaseState
 from fastgpu_jupyter.core.pool import replay
 from fastgpu_jupyter.core.scheduling import queue_report
-from fastgpu_jupyter.errors import Conflict, InvalidRequest, NoSuchDevice, NotFound
+from fastgpu_jupyter.errors import Conflict, FastGPUError, InvalidRequest, Message, NoSuchDevice, NotFound
 from fastgpu_jupyter.units import GIB
 from tests.core.world import World, holder, spec
+from tests.refusals import refused
 
 
 def test_a_request_is_granted_at_once_where_a_device_is_free() -> None:
@@ -53,7 +54,7 @@ def test_each_waiting_lease_has_its_place_and_one_reason() -> None:
 
 def test_a_faulty_device_is_not_granted_and_is_the_reason_of_the_wait() -> None:
     world = World(spec("gpu"))
-    world.do(c.SetHealth("gpu", Health.FAULTY, "fell off the bus"))
+    world.do(c.SetHealth("gpu", Health.FAULTY, Message.of_text("fell off the bus")))
     world.ask("a")
     assert [reason for _, _, reason in queue_report.positions(world.state)] == [PendingReason.HEALTH]
     world.do(c.SetHealth("gpu", Health.HEALTHY))
@@ -93,21 +94,21 @@ def test_best_fit_leaves_the_large_hole() -> None:
     ],
 )
 def test_a_bad_request_is_refused_and_nothing_changes(
-    profile: str | None, memory_bytes: int | None, error: type[Exception], says: str
+    profile: str | None, memory_bytes: int | None, error: type[FastGPUError], says: str
 ) -> None:
     world = World(spec("gpu"))
-    with pytest.raises(error, match=says):
+    with refused(error, match=says):
         world.ask("a", profile, memory_bytes)
     assert world.states() == {}
 
 
 def test_a_pool_without_devices_says_so_and_what_to_do() -> None:
-    with pytest.raises(NoSuchDevice, match=r"no GPU.*--simulate 2xA100-80GB"):
+    with refused(NoSuchDevice, match=r"no GPU.*--simulate 2xA100-80GB"):
         World().ask("a")
 
 
 def test_devices_that_are_leased_whole_refuse_parts() -> None:
-    with pytest.raises(NoSuchDevice, match=r"leased whole.*'full'"):
+    with refused(NoSuchDevice, match=r"leased whole.*'full'"):
         World(spec("gpu", whole_only=True)).ask("a", "half")
 
 
@@ -149,7 +150,7 @@ def test_a_lease_that_is_over_takes_no_holder() -> None:
     world = World(spec("gpu"))
     world.active("a")
     world.do(c.ReleaseLease("a"))
-    with pytest.raises(Conflict, match="ask for a new one"):
+    with refused(Conflict, match="ask for a new one"):
         world.do(c.BindHolder("a", holder(5)))
 
 
@@ -228,9 +229,9 @@ def test_each_request_forgets_some_so_that_no_tick_has_many_to_forget(monkeypatc
 
 
 def test_unknown_names_are_refused_with_what_to_do() -> None:
-    with pytest.raises(NotFound, match="jupyter fastgpu status"):
+    with refused(NotFound, match="jupyter fastgpu status"):
         World().do(c.ReleaseLease("nobody"))
-    with pytest.raises(NotFound, match="no device"):
+    with refused(NotFound, match="no device"):
         World().do(c.SetHealth("nothing", Health.FAULTY))
 
 

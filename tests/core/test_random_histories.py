@@ -26,10 +26,12 @@ from fastgpu_jupyter.core.model.entities import (
 )
 from fastgpu_jupyter.core.model.lifecycle import HOLDING_CAPACITY, LeaseState
 from fastgpu_jupyter.core.pool import replay
-from fastgpu_jupyter.errors import CallerError
+from fastgpu_jupyter.errors import CallerError, Message
 from fastgpu_jupyter.units import GIB
 from tests.core.faults import BAD_MEMORY, MEMORY_ERRORS, OFF_THE_BUS, WRONG_ADDRESS
 from tests.core.world import EIGHTHS, World, holder, mig_spec, spec
+
+NO = Message.of_text("no")
 
 SPECS = (
     spec("a", 80 * GIB, index=0, parkable=True),
@@ -117,7 +119,7 @@ class PoolMachine(RuleBasedStateMachine):
             gpu = self.world.state.leases[name].logical_gpu
             assert gpu is not None
             ok = data.draw(st.booleans())
-            self._try(c.PrepareSucceeded(name, gpu.generation) if ok else c.PrepareFailed(name, gpu.generation, "no"))
+            self._try(c.PrepareSucceeded(name, gpu.generation) if ok else c.PrepareFailed(name, gpu.generation, NO))
 
     @rule(data=st.data(), stale=st.integers(0, 2))
     def drained(self, data: st.DataObject, stale: int) -> None:
@@ -147,7 +149,7 @@ class PoolMachine(RuleBasedStateMachine):
             gpu = self.world.state.leases[name].logical_gpu
             assert gpu is not None
             generation = gpu.generation - stale
-            self._try(c.ParkSucceeded(name, generation, GIB) if ok else c.ParkFailed(name, generation, "no"))
+            self._try(c.ParkSucceeded(name, generation, GIB) if ok else c.ParkFailed(name, generation, NO))
 
     @rule(data=st.data(), stale=st.integers(0, 1), ok=st.booleans())
     def resumed(self, data: st.DataObject, stale: int, ok: bool) -> None:
@@ -156,7 +158,7 @@ class PoolMachine(RuleBasedStateMachine):
             gpu = self.world.state.leases[name].logical_gpu
             assert gpu is not None
             generation = gpu.generation - stale
-            self._try(c.ResumeSucceeded(name, generation) if ok else c.ResumeFailed(name, generation, "no"))
+            self._try(c.ResumeSucceeded(name, generation) if ok else c.ResumeFailed(name, generation, NO))
 
     @rule(idle_ms=st.sampled_from([None, 0, 5000]), quantum_ms=st.sampled_from([None, 60_000]), moves=st.booleans())
     def policy(self, idle_ms: int | None, quantum_ms: int | None, moves: bool) -> None:
@@ -230,7 +232,7 @@ class PoolMachine(RuleBasedStateMachine):
 
     @rule(device=st.sampled_from("abcde"), health=st.sampled_from(list(Health)))
     def health(self, device: str, health: Health) -> None:
-        self._try(c.SetHealth(device, health, "observed", lost=health is Health.FAULTY))
+        self._try(c.SetHealth(device, health, Message.of_text("observed"), lost=health is Health.FAULTY))
 
     @rule(
         data=st.data(),
@@ -274,7 +276,7 @@ class PoolMachine(RuleBasedStateMachine):
         if name != "nobody":
             gpu = self.world.state.leases[name].logical_gpu
             assert gpu is not None
-            self._try(c.LogicalGPULost(name, gpu.generation - stale, "Somebody destroyed it."))
+            self._try(c.LogicalGPULost(name, gpu.generation - stale, Message.of_text("Somebody destroyed it.")))
 
     @rule(step_ms=st.integers(0, 10**7) | st.integers(0, 40 * DAY_MS))
     def time_passes(self, step_ms: int) -> None:

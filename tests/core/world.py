@@ -24,9 +24,16 @@ from fastgpu_jupyter.core.model.entities import (
 from fastgpu_jupyter.core.model.events import Event
 from fastgpu_jupyter.core.model.lifecycle import LeaseState
 from fastgpu_jupyter.core.pool import Pool
+from fastgpu_jupyter.errors import Message
+from fastgpu_jupyter.messages import render
 from fastgpu_jupyter.units import GIB, MIB
 
 BOOT = "boot-1"
+
+
+def text(message: Message | None) -> str:
+    """Return the sentence of a message, or nothing where there is none."""
+    return "" if message is None else render(message)
 
 
 def spec(

@@ -17,7 +17,7 @@ import pytest
 
 from fastgpu_jupyter.core.model import commands as c
 from fastgpu_jupyter.core.model.entities import Health, State
-from fastgpu_jupyter.errors import FastGPUError, InternalError
+from fastgpu_jupyter.errors import FastGPUError, InternalError, Message
 from fastgpu_jupyter.pool.journal.codec import encode_state
 from fastgpu_jupyter.pool.journal.fsck import cut, examine
 from fastgpu_jupyter.pool.journal.store import Entry, Journal
@@ -53,7 +53,9 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
             if world.state.leases[f"lease-{number - 3}"].state.value == "draining":
                 world.drained(f"lease-{number - 3}")
         if number % 10 == 0:
-            world.do(c.SetHealth("gpu-1", Health.SUSPECT if number % 20 else Health.HEALTHY, "observed"))
+            world.do(
+                c.SetHealth("gpu-1", Health.SUSPECT if number % 20 else Health.HEALTHY, Message.of_text("observed"))
+            )
         for at, events in world.history:
             journal.append([Entry(at, events, f"key-{number}-{len(answers)}", name)])
             answers[f"key-{number}-{len(answers)}"] = name

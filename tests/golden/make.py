@@ -25,6 +25,7 @@ from fastgpu_jupyter.core.model.entities import (
     ScrubResult,
     State,
 )
+from fastgpu_jupyter.errors import Message
 from fastgpu_jupyter.pool.journal.store import Entry, Journal
 from tests.core.faults import WRONG_ADDRESS
 from tests.core.world import World, holder, spec
@@ -46,18 +47,18 @@ def _come_and_go(world: World) -> None:
     world.ask("waits", "2xany", wait_ms_max=600_000)
     world.pass_time(90_000)
     world.do(c.BindHolder("part", world.state.leases["whole"].holder))
-    world.do(c.SetHealth("gpu-2", Health.SUSPECT, "an ECC error"))
+    world.do(c.SetHealth("gpu-2", Health.SUSPECT, Message.of_text("an ECC error")))
     world.do(c.RestoreDevice("gpu-2"))
     world.do(c.DrainDevice("gpu-2", drained=True))
     world.do(c.DrainDevice("gpu-2", drained=False))
-    world.do(c.ReportScrubFailure("gpu-2", "a call failed"))
+    world.do(c.ReportScrubFailure("gpu-2", Message.of_text("a call failed")))
     world.do(c.ReportScrubFailure("gpu-2", None))
     world.do(c.ReportFault("gpu-0", WRONG_ADDRESS, ("whole",), certain=True))
     world.do(c.ResizeLease("part", "half"))
     world.do(c.TransferLease("part", "bob"))
     world.do(c.ReleaseLease("waits"))
     world.do(c.ReleaseLease("whole"))
-    world.drained("whole", ScrubResult(ScrubOutcome.OVERWRITTEN, 80 << 30, "All of it."))
+    world.drained("whole", ScrubResult(ScrubOutcome.OVERWRITTEN, 80 << 30, Message.of_text("All of it.")))
     world.do(c.HolderEnded("part", world.state.leases["part"].holder))
 
 
@@ -71,7 +72,7 @@ def _lend(world: World) -> None:
     world.do(c.SetRetention("lent", Retention.HOLD))
     world.do(c.SetRetention("lent", Retention.YIELD))
     world.do(c.ParkLease("lent"))
-    world.do(c.ParkFailed("lent", generation, "a process did not stop"))
+    world.do(c.ParkFailed("lent", generation, Message.of_text("a process did not stop")))
     world.active("tidy", "half", tenant="cleo")
     world.do(c.ParkLease("tidy"))
     world.parked("tidy", 1 << 30)
@@ -99,11 +100,11 @@ def _try_again(world: World) -> None:
     world.do(c.SetDevices((*there, spec("gpu-8", index=8, parkable=True), spec("gpu-9", index=9, parkable=True))))
     lease = world.ask("again", "half", tenant="dora", parkable=False)
     assert lease.logical_gpu is not None
-    world.do(c.PrepareFailed("again", lease.logical_gpu.generation, "somebody else made one there"))
+    world.do(c.PrepareFailed("again", lease.logical_gpu.generation, Message.of_text("somebody else made one there")))
     world.prepared("again")
     world.do(c.ResizeLease("again", "quarter"))
     world.do(c.ReportLibraries("again", lease.logical_gpu.memory_bytes, ("JAX",)))
-    world.do(c.SetHealth(lease.logical_gpu.device_id, Health.SUSPECT, "an ECC error"))
+    world.do(c.SetHealth(lease.logical_gpu.device_id, Health.SUSPECT, Message.of_text("an ECC error")))
     world.do(c.MigrateLease("again"))
     world.do(c.BindHolder("again", holder(4000)))
     world.parked("again", 0)

@@ -12,7 +12,7 @@ from fastgpu_jupyter.core.model.entities import (
     Plan,
     Priority,
 )
-from fastgpu_jupyter.errors import CallerError, FastGPUError, InternalError
+from fastgpu_jupyter.errors import CallerError, FastGPUError, InternalError, Message
 from fastgpu_jupyter.pool.composition import PoolServices
 from tests.core.faults import BAD_MEMORY, MEMORY_ERRORS, WRONG_ADDRESS
 from tests.sim.checks import Checks
@@ -141,7 +141,7 @@ class Clients(Checks):
         fault = self.rng.choice((WRONG_ADDRESS, MEMORY_ERRORS, BAD_MEMORY))
         kind, command = self.rng.choice(
             (
-                ("health", lambda: c.SetHealth(device, health, "observed")),
+                ("health", lambda: c.SetHealth(device, health, Message.of_text("observed"))),
                 ("fault", lambda: c.ReportFault(device, fault)),
                 ("restore", lambda: c.RestoreDevice(device)),
                 ("drain", lambda: c.DrainDevice(device, drained)),

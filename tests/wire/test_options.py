@@ -7,6 +7,7 @@ from typing import Any, get_type_hints
 import pytest
 
 from fastgpu_jupyter.errors import InvalidRequest
+from fastgpu_jupyter.messages import text_of
 from fastgpu_jupyter.pool.http.request_parsing import lease_request
 from fastgpu_jupyter.wire.client import LeaseOptions
 from fastgpu_jupyter.wire.options import OPTIONS, read_mapping, read_words, usage
@@ -70,7 +71,7 @@ def test_read_words_joins_other_words_as_the_size() -> None:
 def test_read_words_with_an_invalid_option_names_it(words: str, says: str) -> None:
     with pytest.raises(InvalidRequest) as refused:
         read_words(words.split())
-    assert says in str(refused.value)
+    assert says in text_of(refused.value)
 
 
 @pytest.mark.parametrize("said", [{"hold": None}, {"cpu": []}, {"priority": 3}, {"wait": "\u0661s"}, {1: 2}])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ...errors import InvalidRequest
+from ...errors import InvalidRequest, Message
 from ..model import commands as c
 from ..model import events as e
 from ..model.entities import BudgetPolicy, Instant, Lease, ParkReason, State, Tenant
@@ -32,7 +32,7 @@ def threshold(amount_micro: int, budget_micro: int | None) -> int:
 def set_budget(state: State, command: c.SetBudget, at: Instant) -> list[Event]:
     """Set what a tenant may spend in a month."""
     if command.budget_micro is not None and command.budget_micro < 0:
-        raise InvalidRequest("A budget cannot be negative.")
+        raise InvalidRequest(Message.of("budget.negative"))
     known = state.tenants.get(command.tenant, Tenant())
     if (known.budget_micro, known.budget_policy) == (command.budget_micro, command.policy):
         return []
@@ -85,33 +85,37 @@ def due(state: State, at: Instant) -> Iterator[Event]:
     yield from (e.LeaseParking(one.lease.id, one.reason) for one in parkability.within_host_memory(state, can))
 
 
-def why_parked(lease: Lease) -> str | None:
-    """Why a lease stays parked although its cell waits, or ``None``."""
+def why_parked(lease: Lease) -> Message | None:
+    """Return why a lease stays parked although its cell waits, or ``None``."""
     if lease.state is not LeaseState.PARKED or lease.budget_percent < SPENT:
         return None
-    return (
-        f"It stays parked: its budget is spent. `jupyter fastgpu budget --lease {lease.id} AMOUNT` sets a higher one."
-    )
+    return Message.of("budget.stays_parked", lease=lease.id)
 
 
-def message(state: State, lease: Lease) -> str | None:
-    """What the lease's user is to be told about money, or ``None``."""
+def message(state: State, lease: Lease) -> Message | None:
+    """Return the message about money that concerns the lease, or ``None``."""
     if (stays := why_parked(lease)) is not None:
         return stays
     if lease.budget_percent == SPENT and lease.state is LeaseState.ACTIVE:
-        stays = parkability.park_refusal(state, lease) or "it is parked in a moment."
-        return f"Its budget is spent, and it goes on: {stays}"
+        refusal = parkability.park_refusal(state, lease)
+        if refusal is None:
+            return Message.of("budget.lease_spent_parking")
+        return Message.of("budget.lease_spent_continues", reason=refusal)
     if lease.budget_percent:
-        return f"It has cost {lease.budget_percent} % of its budget."
+        return Message.of("budget.lease_percent", spent_percent=lease.budget_percent)
     tenant = state.tenants.get(lease.tenant)
     if tenant is None or not tenant.budget_percent:
         return None
-    told = f"{lease.tenant} has spent {tenant.budget_percent} % of this month's budget."
-    if tenant.budget_percent < SPENT:
-        return told
+    return _tenant_message(state, lease, tenant)
+
+
+def _tenant_message(state: State, lease: Lease, tenant: Tenant) -> Message:
+    name, percent = lease.tenant, tenant.budget_percent
+    if percent < SPENT:
+        return Message.of("budget.tenant_percent", tenant=name, spent_percent=percent)
     if tenant.budget_policy is BudgetPolicy.WARN:
-        return f"{told} Leases go on."
-    why_not = parkability.park_refusal(state, lease) if lease.state is LeaseState.ACTIVE else None
-    if tenant.budget_policy is BudgetPolicy.PARK and why_not is not None:
-        return f"{told} Nothing more is granted; this lease goes on: {why_not}"
-    return f"{told} Nothing more is granted until the month ends or an administrator sets a higher one."
+        return Message.of("budget.tenant_spent_warn", tenant=name, spent_percent=percent)
+    refusal = parkability.park_refusal(state, lease) if lease.state is LeaseState.ACTIVE else None
+    if tenant.budget_policy is BudgetPolicy.PARK and refusal is not None:
+        return Message.of("budget.tenant_spent_continues", tenant=name, spent_percent=percent, reason=refusal)
+    return Message.of("budget.tenant_spent_stop", tenant=name, spent_percent=percent)

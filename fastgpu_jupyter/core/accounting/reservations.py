@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
-from ...errors import InvalidRequest, NoSuchDevice, NotFound
+from ...errors import InvalidRequest, Message, NoSuchDevice, NotFound
 from ..model import commands as c
 from ..model import events as e
 from ..model.entities import Device, DeviceSpec, Instant, Lease, Plan, Priority, Requirements, Reservation, State
@@ -50,7 +50,7 @@ def reserve(state: State, command: c.ReserveCapacity, at: Instant) -> list[Event
     _require_sound(state, command)
     start = at.wall_ms if command.start_wall_ms is None else command.start_wall_ms
     if not at.wall_ms <= start <= calendar.months_later(at.wall_ms, AHEAD_MONTHS_MAX):
-        raise InvalidRequest(f"A reservation begins now or later, within {AHEAD_MONTHS_MAX} months. Nothing was made.")
+        raise InvalidRequest(Message.of("reservation.start_out_of_range", months_max=AHEAD_MONTHS_MAX))
     end = calendar.months_later(start, TERM_MONTHS[command.plan])
     _require_capacity(state, command, start, end)
     rate = rate_of(state, command.milli, command.model, command.discount_percent)
@@ -64,9 +64,7 @@ def cancel(state: State, command: c.CancelReservation, at: Instant) -> list[Even
     """End a reservation now; what it cost so far stands."""
     one = state.reservations.get(command.reservation_id)
     if one is None:
-        raise NotFound(
-            f"There is no reservation {command.reservation_id[:40]!r}; `jupyter fastgpu reserve` lists them."
-        )
+        raise NotFound(Message.of("reservation.not_found", reservation=repr(command.reservation_id[:40])))
     return [] if one.ended else [e.ReservationEnded(one.id, _cut_ms(one, at))]
 
 
@@ -211,16 +209,16 @@ def reservation_guard(state: State) -> ReservationGuard:
 
 def _require_sound(state: State, command: c.ReserveCapacity) -> None:
     if command.reservation_id in state.reservations:
-        raise InvalidRequest("There is another reservation with this id already. Nothing was changed.")
+        raise InvalidRequest(Message.of("reservation.id_taken"))
     if not 1 <= command.milli <= MILLI_MAX:
-        raise InvalidRequest("A reservation is of at least a thousandth of a device.")
+        raise InvalidRequest(Message.of("reservation.too_small"))
     if not 0 <= command.discount_percent <= 100:
-        raise InvalidRequest("A discount is from 0 to 100 percent.")
+        raise InvalidRequest(Message.of("reservation.discount_out_of_range"))
     size = reservation_coverage.size_of(command.model)
     if size.devices > 1 or not size.whole:
-        raise InvalidRequest("A reservation names a kind of device, like a100; how many is its own number.")
+        raise InvalidRequest(Message.of("reservation.model_only"))
     if sum(not one.ended for one in state.reservations.values()) >= RESERVATIONS_MAX:
-        raise InvalidRequest(f"There are {RESERVATIONS_MAX} reservations; end one before another is made.")
+        raise InvalidRequest(Message.of("reservation.too_many", reservations_max=RESERVATIONS_MAX))
 
 
 def _require_capacity(state: State, command: c.ReserveCapacity, start: int, end: int) -> None:
@@ -240,9 +238,14 @@ def _require_capacity(state: State, command: c.ReserveCapacity, start: int, end:
     matching = len(those_of(command.model))
     held = sum(need.milli for need in others)
     raise NoSuchDevice(
-        f"{command.milli / MILLI:g} {command.model or 'any'} cannot be held for {command.tenant}: the pool has "
-        f"{matching} such GPUs, and {held / MILLI:g} of all its GPUs are reserved in that time already. "
-        "Nothing was reserved; ask for less or for later."
+        Message.of(
+            "reservation.no_capacity",
+            requested_milli=command.milli,
+            model=command.model or "any",
+            tenant=command.tenant,
+            matching=matching,
+            reserved_milli=held,
+        )
     )
 
 

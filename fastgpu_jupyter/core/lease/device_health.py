@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ...errors import NotFound
+from ...errors import Message, NotFound
 from ..model import commands as c
 from ..model import events as e
 from ..model.entities import (
@@ -44,7 +44,7 @@ def report_fault(state: State, command: c.ReportFault, at: Instant) -> list[Even
         return list(_lease_faults(state, device, command))
     if fault.severity is FaultSeverity.MINOR:
         return []
-    reason = f"The GPU {fault.message} ({fault.code})."
+    reason = Message.of("health.fault", fault=fault.message, fault_code=fault.code)
     health = max(_HEALTH[fault.severity], device.health, key=_RANK.__getitem__)
     events: list[Event] = []
     if (device.health, device.fault_code) != (health, fault.code):
@@ -83,8 +83,8 @@ def due(state: State) -> Iterator[Event]:
     return migration.of_devices(state, map(state.devices.__getitem__, state.suspect))
 
 
-def message(state: State, lease: Lease) -> str | None:
-    """What the lease's user is to be told of faults, or ``None``."""
+def message(state: State, lease: Lease) -> Message | None:
+    """Return the message about faults that concern the lease, or ``None``."""
     if lease.state not in EXPOSED_TO_FAULTS or lease.logical_gpu is None:
         return None
     if lease.fault is not None:
@@ -93,19 +93,19 @@ def message(state: State, lease: Lease) -> str | None:
     worst = max(devices, key=lambda device: _RANK[device.health], default=None)
     if worst is None or worst.health is Health.HEALTHY:
         return None
-    trust = "may go wrong" if worst.health is Health.SUSPECT else "is not to be trusted"
-    said = (
-        f"{worst.health_reason or f'Its GPU is {worst.health.value}.'} What runs on it {trust}, and nothing new is "
-        f"granted there. Save your work. {migration.advice(state, lease)}"
-    )
-    return said.rstrip()
+    advice = migration.advice(state, lease) or ""
+    if worst.health is Health.SUSPECT:
+        reason = worst.health_reason or Message.of("health.is_suspect")
+        return Message.of("health.suspect", reason=reason, advice=advice)
+    reason = worst.health_reason or Message.of("health.is_faulty")
+    return Message.of("health.faulty", reason=reason, advice=advice)
 
 
 def find_device(state: State, device_id: str) -> Device:
     """The device with that id. Raises :class:`~fastgpu_jupyter.errors.NotFound`."""
     device = state.devices.get(device_id)
     if device is None:
-        raise NotFound(f"There is no device {device_id[:80]!r} in this pool; `jupyter fastgpu status` lists them.")
+        raise NotFound(Message.of("device.not_found", device=repr(device_id[:80])))
     return device
 
 
@@ -120,25 +120,19 @@ def _lease_faults(state: State, device: Device, command: c.ReportFault) -> Itera
     # The process that caused it may have ended before the monitor listed the processes.
     blamed = named or here
     certain = (command.certain and bool(named)) or len(here) == 1
-    said = _certainly(command.fault) if certain else _perhaps(command.fault)
+    said = _certain_fault(command.fault) if certain else _possible_fault(command.fault)
     return (e.LeaseFaulted(lease.id, said, command.fault.code) for lease in blamed if lease.fault != said)
 
 
-def _certainly(fault: DeviceFault) -> str:
-    return (
-        f"Your code {fault.message}: {fault.code}. What this kernel has on the GPU is lost; restart the kernel. "
-        f"{fault.advice}"
-    ).rstrip()
+def _certain_fault(fault: DeviceFault) -> Message:
+    return Message.of("fault.certain", fault=fault.message, fault_code=fault.code, advice=fault.advice or "")
 
 
-def _perhaps(fault: DeviceFault) -> str:
-    return (
-        f"A process on this GPU (possibly yours) {fault.message}: {fault.code}. "
-        "If calls to the GPU fail here, restart the kernel."
-    )
+def _possible_fault(fault: DeviceFault) -> Message:
+    return Message.of("fault.possible", fault=fault.message, fault_code=fault.code)
 
 
-def _lost(state: State, device: Device, reason: str | None) -> Iterator[Event]:
+def _lost(state: State, device: Device, reason: Message | None) -> Iterator[Event]:
     for lease_id in device.lease_ids:
         if state.leases[lease_id].state in EXPOSED_TO_FAULTS:
             yield e.LeaseDraining(lease_id, EndReason.DEVICE_LOST, reason)

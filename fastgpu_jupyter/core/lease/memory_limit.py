@@ -6,7 +6,7 @@ and says so (:class:`~core.model.commands.ReportMemory`); a lease that is within
 
 from __future__ import annotations
 
-from ...units import format_duration, format_memory
+from ...errors import Message
 from ..model import commands as c
 from ..model import events as e
 from ..model.entities import EndReason, Enforcement, Instant, Lease, LogicalGPU, OverLimit, ParkReason, State
@@ -45,13 +45,13 @@ def _act(state: State, lease: Lease, gpu: LogicalGPU, used_bytes: int) -> list[E
     if policy is not OverLimit.WARN and not again and parkability.park_refusal(state, lease) is None:
         return [e.LeaseParking(lease.id, ParkReason.OVER_LIMIT)]
     if policy is OverLimit.REVOKE:
-        used, had = format_memory(used_bytes), format_memory(gpu.memory_bytes)
-        return [e.LeaseDraining(lease.id, EndReason.OVER_LIMIT, f"It used {used} of its GPU, and it had {had}.")]
+        detail = Message.of("end.memory_used", used_bytes=used_bytes, limit_bytes=gpu.memory_bytes)
+        return [e.LeaseDraining(lease.id, EndReason.OVER_LIMIT, detail)]
     return []
 
 
-def message(state: State, lease: Lease) -> str | None:
-    """What the lease's user is to be told of its limit, or ``None``."""
+def message(state: State, lease: Lease) -> Message | None:
+    """Return the message about the lease's memory limit, or ``None``."""
     gpu = lease.logical_gpu
     if lease.state in PARKED_OR_RETURNING and lease.park_reason is ParkReason.OVER_LIMIT and lease.over_limit_bytes:
         return _parked(state, lease)
@@ -59,33 +59,41 @@ def message(state: State, lease: Lease) -> str | None:
         return None
     if lease.over_limit_since_ms is None:
         return lease.limit_detail
-    used, has = format_memory(lease.over_limit_bytes), format_memory(gpu.memory_bytes)
-    told = f"It uses {used} of its GPU, more than the {has} that it has. Free memory, or give it a larger size"
-    next_step = _next_step(state, lease)
-    grace = format_duration(state.policy.over_limit_grace_ms)
-    return f"{told}; otherwise it is {next_step} after {grace}." if next_step else f"{told}."
+    used_bytes, limit_bytes, grace_ms = lease.over_limit_bytes, gpu.memory_bytes, state.policy.over_limit_grace_ms
+    match _next_step(state, lease):
+        case OverLimit.PARK:
+            return Message.of(
+                "limit.over_then_parked", used_bytes=used_bytes, limit_bytes=limit_bytes, grace_ms=grace_ms
+            )
+        case OverLimit.REVOKE:
+            return Message.of(
+                "limit.over_then_ended", used_bytes=used_bytes, limit_bytes=limit_bytes, grace_ms=grace_ms
+            )
+        case _:
+            return Message.of("limit.over", used_bytes=used_bytes, limit_bytes=limit_bytes)
 
 
-def _parked(state: State, lease: Lease) -> str:
-    """What it was parked for, what is kept, and every way out of it."""
-    grace = format_duration(state.policy.over_limit_grace_ms)
-    again = "ended" if state.policy.over_limit is OverLimit.REVOKE else "parked again"
-    back = "It waits to come back." if lease.state in RETURNING else "It stays so until you choose."
-    return (
-        f"It was parked because it used {format_memory(lease.over_limit_bytes)} of its GPU, more than its size "
-        f"({lease.request.name}). Its variables, and what they have on the GPU, are kept in the host's memory; a cell "
-        f"that runs stands still at its next call to the GPU. {back} Give it a larger size by `%fastgpu resize SIZE`, "
-        f"or while a cell runs by `jupyter fastgpu resize {lease.id} SIZE` in a terminal: it comes back and goes on. "
-        f"Interrupt the kernel: it comes back as it was, and is {again} unless memory is freed within {grace}. Restart "
-        "the kernel: what it has on the GPU is given up."
+def _parked(state: State, lease: Lease) -> Message:
+    """Return why the lease was parked, what is kept, and every way out of it."""
+    returning = lease.state in RETURNING
+    revoked_next = state.policy.over_limit is OverLimit.REVOKE
+    return Message.of(
+        "limit.parked",
+        used_bytes=lease.over_limit_bytes,
+        size=lease.request.name,
+        lease=lease.id,
+        state=Message.of("limit.parked_returning") if returning else Message.of("limit.parked_until_you_choose"),
+        next_step=Message.of("limit.then_ended") if revoked_next else Message.of("limit.then_parked_again"),
+        grace_ms=state.policy.over_limit_grace_ms,
     )
 
 
-def _next_step(state: State, lease: Lease) -> str | None:
+def _next_step(state: State, lease: Lease) -> OverLimit:
+    """Return what happens after the grace period: ``WARN`` where nothing does."""
     policy = state.policy.over_limit
     if policy is OverLimit.WARN:
-        return None
+        return policy
     again = policy is OverLimit.REVOKE and lease.over_limit_parks > 0
     if not again and parkability.park_refusal(state, lease) is None:
-        return "parked"
-    return "ended" if policy is OverLimit.REVOKE else None
+        return OverLimit.PARK
+    return OverLimit.REVOKE if policy is OverLimit.REVOKE else OverLimit.WARN

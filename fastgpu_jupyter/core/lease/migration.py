@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
 
-from ...errors import Conflict
+from ...errors import Conflict, Message
 from ..model import events as e
 from ..model.entities import Device, Health, Lease, ParkReason, Retention, State
 from ..model.events import Event
@@ -42,19 +42,17 @@ def migration_option(state: State, lease: Lease) -> MigrationOption | None:
     return MigrationOption.LIVE if parkability.park_refusal(state, lease) is None else MigrationOption.RESTART
 
 
-def advice(state: State, lease: Lease) -> str:
-    """What the lease's user can do, as a sentence or two."""
-    found = migration_option(state, lease)
-    if found is None:
-        return ""
-    if found is MigrationOption.ACCEPTED:
-        return "The lease goes to another GPU when the kernel is restarted; what it has on this one is lost with that."
-    if found is MigrationOption.LIVE:
-        return f"Where another one has room, `%fastgpu move` or `jupyter fastgpu move {lease.id}` takes it there."
-    return (
-        f"`%fastgpu move` or `jupyter fastgpu move {lease.id}` gets the lease another GPU, where one has room: the "
-        "kernel must then be restarted, and what it has on this one is lost. Nothing is moved unless you ask for it."
-    )
+def advice(state: State, lease: Lease) -> Message | None:
+    """Return what the lease's user can do, or ``None`` where there is no reason to migrate."""
+    match migration_option(state, lease):
+        case MigrationOption.ACCEPTED:
+            return Message.of("migration.at_restart")
+        case MigrationOption.LIVE:
+            return Message.of("migration.live_possible", lease=lease.id)
+        case MigrationOption.RESTART:
+            return Message.of("migration.restart_possible", lease=lease.id)
+        case _:
+            return None
 
 
 def move(state: State, lease: Lease) -> list[Event]:
@@ -63,11 +61,11 @@ def move(state: State, lease: Lease) -> list[Event]:
     if found is MigrationOption.ACCEPTED:
         return []
     if lease.state is not LeaseState.ACTIVE:
-        raise Conflict(f"A lease that is {lease.state.value} cannot be moved. Nothing was changed.")
+        raise Conflict(Message.of("migration.wrong_state", state=lease.state.value))
     if found is None:
-        raise Conflict("Its GPU is well and in service, so there is no reason to move it. Nothing was changed.")
+        raise Conflict(Message.of("migration.not_needed"))
     if not _has_room_elsewhere(state, lease, Counter(), live=found is MigrationOption.LIVE):
-        raise Conflict("No other GPU that could serve it has room now. Nothing was changed: it keeps what it has.")
+        raise Conflict(Message.of("migration.no_room"))
     return [
         e.LeaseParking(lease.id, ParkReason.HEALTH)
         if found is MigrationOption.LIVE

@@ -7,7 +7,7 @@ tried :data:`TRIES_MAX` times in a row, or when no device of the pool could ever
 
 from __future__ import annotations
 
-from ...errors import NoSuchDevice
+from ...errors import Message, NoSuchDevice
 from ..model import commands as c
 from ..model import events as e
 from ..model.entities import EndReason, Instant, Lease, State
@@ -35,17 +35,18 @@ def failed(state: State, command: c.PrepareFailed, at: Instant) -> list[Event]:
         return []
     why_never = _why_never(state, lease)
     if why_never is None and lease.prepare_attempts + 1 >= TRIES_MAX:
-        why_never = f"It was tried {TRIES_MAX} times; ask again, or tell the administrator."
+        why_never = Message.of("prepare.gave_up", attempts_max=TRIES_MAX)
     if why_never is None:
         return [e.LeasePrepareFailed(lease.id, command.detail)]
-    return [e.LeaseDraining(lease.id, EndReason.PREPARE_FAILED, f"{command.detail} {why_never}".strip())]
+    detail = Message.of("prepare.failed_for_good", detail=command.detail, reason=why_never)
+    return [e.LeaseDraining(lease.id, EndReason.PREPARE_FAILED, detail)]
 
 
-def _why_never(state: State, lease: Lease) -> str | None:
+def _why_never(state: State, lease: Lease) -> Message | None:
     try:
         eligibility.require_satisfiable(state, lease.requirements)
     except NoSuchDevice as never:
-        return str(never)
+        return never.message
     return None
 
 
@@ -59,11 +60,10 @@ def pause_ms(lease: Lease) -> int:
     return PAUSE_MS << min(lease.prepare_attempts, TRIES_MAX)
 
 
-def message(lease: Lease) -> str:
-    """What who waits is told of it; nothing where nothing failed."""
+def message(lease: Lease) -> Message | None:
+    """Return the message about the last failure to prepare the lease's GPU; ``None`` where there was none."""
     if lease.prepare_failure is None:
-        return ""
-    return (
-        f"It was granted a GPU that could not be prepared (try {lease.prepare_attempts} of {TRIES_MAX}): "
-        f"{lease.prepare_failure}"
+        return None
+    return Message.of(
+        "prepare.retrying", attempt=lease.prepare_attempts, attempts_max=TRIES_MAX, detail=lease.prepare_failure
     )

@@ -10,8 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from enum import StrEnum
 
-from ...errors import Conflict, NeedsRestart
-from ...units import format_memory
+from ...errors import Conflict, Message, NeedsRestart
 from ..accounting import budgets
 from ..model import commands as c
 from ..model import events as e
@@ -38,19 +37,13 @@ def resize_parked(state: State, lease: Lease, request: LeaseRequest, at: Instant
     """
     image, size = lease.image, request.size
     if lease.state not in WITHOUT_CAPACITY or image is None:
-        raise Conflict(f"The lease is {lease.state.value}. Nothing was changed; try again in a moment.")
+        raise Conflict(Message.of("resize.try_again", state=lease.state.value))
     if size == lease.request.size:
         return []
     if not size.matches(image.model, image.device_memory_bytes):
-        raise Conflict(
-            f"{str(size)!r} is another device than the {image.model} that what is parked comes from, and only such a "
-            "one takes it back. Nothing was changed."
-        )
+        raise Conflict(Message.of("resize.parked_on_other_model", size=str(size), model=image.model))
     if size.devices != max(1, len(image.device_ids)):
-        raise NeedsRestart(
-            "The number of GPUs changes only with a restart, because a running process does not see new ones. "
-            "Nothing was changed."
-        )
+        raise NeedsRestart(Message.of("resize.parked_device_count"))
     eligibility.require_satisfiable(state, requirements_of(request).on_kind(image.model, image.device_memory_bytes))
     _require_room(lease, size, image.device_memory_bytes)
     resized = e.LeaseResized(lease.id, request, None)
@@ -66,10 +59,7 @@ def _require_room(lease: Lease, size: Size, device_memory_bytes: int) -> None:
         needed = max(needed, lease.over_limit_bytes)
     has = size.memory_on(device_memory_bytes) * size.devices
     if needed > has:
-        raise Conflict(
-            f"What is parked is {format_memory(needed)}, which is more than the {format_memory(has)} of {str(size)!r}. "
-            "Nothing was changed."
-        )
+        raise Conflict(Message.of("resize.parked_does_not_fit", parked_bytes=needed, limit_bytes=has, size=str(size)))
 
 
 def is_told_anew(before: LogicalGPU, after: LogicalGPU) -> bool:
@@ -110,15 +100,16 @@ def outcome(lease: Lease) -> Outcome | None:
     return Outcome.PENDING if lease.resize_unacknowledged else Outcome.APPLIED
 
 
-def message(lease: Lease) -> str | None:
-    """The same as a sentence, where there is something to say."""
-    found = outcome(lease)
-    if found is Outcome.PENDING:
-        return "The size is the lease's by now; libraries in the kernel are told before its next cell."
-    if found is Outcome.NEEDS_RESTART:
-        keep = "keeps" if len(lease.libraries_needing_restart) == 1 else "keep"
-        return f"{' and '.join(lease.libraries_needing_restart)} {keep} the earlier size until the kernel is restarted."
-    return None
+def message(lease: Lease) -> Message | None:
+    """Return the message about the last change of size, or ``None`` where there is nothing to say."""
+    match outcome(lease):
+        case Outcome.PENDING:
+            return Message.of("resize.pending")
+        case Outcome.NEEDS_RESTART:
+            libraries = lease.libraries_needing_restart
+            return Message.of("resize.needs_restart", libraries=libraries, count=len(libraries))
+        case _:
+            return None
 
 
 def request_of(lease: Lease, profile: str) -> LeaseRequest:

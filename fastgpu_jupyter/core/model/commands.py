@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ...errors import Message
 from .entities import (
     GONE,
     BudgetPolicy,
@@ -44,7 +45,7 @@ class SetHealth:
 
     device_id: str
     health: Health
-    reason: str | None = None
+    reason: Message | None = None
     lost: bool = False  #: it is gone, with all that was on it
     stays: bool = False  #: what is on it cannot be moved now
 
@@ -79,7 +80,7 @@ class ReportScrubFailure:
     """Memory that a lease left on a device could not be overwritten, for that reason; with ``None`` it was, by now."""
 
     device_id: str
-    reason: str | None
+    reason: Message | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,7 +261,7 @@ class PrepareFailed:
 
     lease_id: str
     generation: int
-    detail: str
+    detail: Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,7 +280,7 @@ class ParkFailed:
 
     lease_id: str
     generation: int
-    detail: str
+    detail: Message
     broken: bool = False  #: not so: its process cannot use its device any more
 
 
@@ -298,7 +299,7 @@ class ResumeFailed:
 
     lease_id: str
     generation: int
-    detail: str
+    detail: Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,7 +310,7 @@ class LimitSet:
     generation: int
     enforcement: Enforcement
     driver_handle: str = ""  #: see ``LogicalGPU.driver_handle``
-    detail: str | None = None
+    detail: Message | None = None
     memory_bytes: int | None = None  #: what the lease had when that was asked for
 
 
@@ -337,7 +338,7 @@ class LogicalGPULost:
 
     lease_id: str
     generation: int
-    detail: str
+    detail: Message
 
 
 @dataclass(frozen=True, slots=True)

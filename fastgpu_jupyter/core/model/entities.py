@@ -9,8 +9,8 @@ from enum import IntEnum, StrEnum
 from functools import lru_cache
 from typing import NamedTuple
 
-from ...errors import InvalidRequest
-from ...units import MEMORY_BYTES_MAX, format_memory
+from ...errors import InvalidRequest, Message
+from ...units import MEMORY_BYTES_MAX
 from .lifecycle import LeaseState
 from .size import MEMORY_BYTES_MIN, Size, parse_size
 
@@ -54,7 +54,7 @@ class ScrubResult(NamedTuple):
 
     scrub: ScrubOutcome = ScrubOutcome.GONE
     overwritten_bytes: int | None = None  #: set exactly where it was overwritten
-    detail: str | None = None  #: what is to be known beside that, as sentences
+    detail: Message | None = None  #: what is to be known beside that
 
 
 #: No process had any there, and nothing else is known.
@@ -71,9 +71,9 @@ class PendingReason(StrEnum):
     HEALTH = "health"  #: what could serve it is faulty
     BUDGET = "budget"  #: its tenant has spent its money
     RESERVED = "reserved"  #: what is free is another tenant's, and could not be taken back from this request
-    NO_SUCH_DEVICE = "no such device"  #: what could serve it has gone
+    NO_SUCH_DEVICE = "no_such_device"  #: what could serve it has gone
     DRAINED = "drained"  #: what could serve it is being emptied by an administrator
-    NOT_PREPARED = "not prepared"  #: what it was granted could not be made, and it is tried again
+    NOT_PREPARED = "not_prepared"  #: what it was granted could not be made, and it is tried again
 
 
 class Priority(IntEnum):
@@ -96,20 +96,20 @@ class Isolation(StrEnum):
 class ParkReason(StrEnum):
     """Why a lease is parked."""
 
-    ASKED = "asked"  #: its user wanted it
+    REQUESTED = "requested"  #: its user wanted it
     IDLE = "idle"  #: no cell ran, and somebody waits
     PRIORITY = "priority"  #: somebody of a higher priority class waits
     GUARANTEE = "guarantee"  #: somebody waits who has less than is guaranteed
     FAIRNESS = "fairness"  #: its turn is over, and somebody waits who has had less
     BUDGET = "budget"  #: the money for it is spent
-    MOVE = "move"  #: it goes to another device, so that one that waits fits where it was
+    DEFRAGMENTATION = "defragmentation"  #: it goes to another device, so that one that waits fits where it was
     OVER_LIMIT = "over_limit"  #: it uses more device memory than it has
     HEALTH = "health"  #: it goes to another device, because its own is not well
     RESTART = "restart"  #: so, but without its memory, because its kernel is restarted
 
 
 #: Reasons for which a lease is parked only to go on elsewhere.
-RELOCATING = frozenset({ParkReason.MOVE, ParkReason.HEALTH, ParkReason.RESTART})
+RELOCATING = frozenset({ParkReason.DEFRAGMENTATION, ParkReason.HEALTH, ParkReason.RESTART})
 
 
 class Retention(StrEnum):
@@ -172,8 +172,8 @@ class DeviceFault(NamedTuple):
     code: str  #: the vendor's short name for it
     severity: FaultSeverity
     scope: FaultScope
-    message: str  #: continues "your code" where the scope is a process, else "the GPU"
-    advice: str = ""  #: a sentence on how to find the cause
+    message: Message  #: continues "your code" where the scope is a process, else "the GPU"
+    advice: Message | None = None  #: how to find the cause
 
 
 class Mechanism(StrEnum):
@@ -373,23 +373,26 @@ class LeaseRequest:
     def validate(self) -> None:
         """Raise :class:`InvalidRequest` unless it is well formed."""
         if (self.profile is None) == (self.memory_bytes is None):
-            raise InvalidRequest("Ask for a size or for an amount of memory, one of the two.")
+            raise InvalidRequest(Message.of("request.size_or_memory"))
         if self.profile is not None:
             _read_size(self.profile, None)
         if self.memory_bytes is not None and not MEMORY_BYTES_MIN <= self.memory_bytes <= MEMORY_BYTES_MAX:
             raise InvalidRequest(
-                f"A lease of {format_memory(max(0, self.memory_bytes))} is not possible; "
-                f"ask for {format_memory(MEMORY_BYTES_MIN)} at least and no more than a device has."
+                Message.of(
+                    "request.memory_out_of_range",
+                    requested_bytes=max(0, self.memory_bytes),
+                    least_bytes=MEMORY_BYTES_MIN,
+                )
             )
         if self.wait_ms_max is not None and not 0 <= self.wait_ms_max <= WAIT_MS_MAX:
-            raise InvalidRequest("The longest wait is from 0 to 30 days.")
+            raise InvalidRequest(Message.of("request.wait_out_of_range"))
         for name in ("cpu_milli", "host_memory_bytes", "rate_micro_per_hour_max", "budget_micro"):
             if (getattr(self, name) or 0) < 0:
-                raise InvalidRequest(f"{name} cannot be negative.")
+                raise InvalidRequest(Message.of("request.negative", field=name))
         if self.budget_micro == 0:
-            raise InvalidRequest("With a budget of nothing it could never be granted; leave the budget away for none.")
+            raise InvalidRequest(Message.of("request.budget_zero"))
         if self.retention is Retention.HOLD and self.parkable:
-            raise InvalidRequest("A lease that is held is never parked: ask for one of the two.")
+            raise InvalidRequest(Message.of("request.hold_and_parkable"))
 
     @property
     def size(self) -> Size:
@@ -521,10 +524,10 @@ class Device:
 
     spec: DeviceSpec
     health: Health = Health.HEALTHY
-    health_reason: str | None = None
+    health_reason: Message | None = None
     fault_code: str | None = None  #: of the fault for which it left service, until an administrator restores it
     drained: bool = False  #: an administrator wants it empty: it keeps its leases and gets no new ones
-    scrub_pending: str | None = None  #: why memory that a lease left there is not overwritten yet, though it was to be
+    scrub_pending: Message | None = None  #: why memory that a lease left there is not overwritten yet
     present: bool = True  #: False once the host no longer shows it while leases still hold it
     promised_bytes: int = 0  #: sum over the leases that hold it
     releasing_bytes: int = 0  #: of those, what is being given back
@@ -566,10 +569,10 @@ class Lease:
     granted_at: Instant | None = None
     ended_at: Instant | None = None
     end_reason: EndReason | None = None
-    end_detail: str | None = None
+    end_detail: Message | None = None
     scrub: ScrubOutcome | None = None  #: of what it had on its device, once it has ended or while it is parked
     scrub_bytes: int | None = None  #: see ``ScrubResult``
-    scrub_detail: str | None = None
+    scrub_detail: Message | None = None
     active_since_ms: int | None = None  #: set exactly while ACTIVE: the open usage segment
     metered_ms: int = 0  #: up to here the open segment is in the two sums below
     active_ms: int = 0
@@ -581,17 +584,17 @@ class Lease:
     busy: bool = False  #: a cell runs
     last_activity_ms: int = 0  #: when a cell last began or ended, or the logical GPU last became ready
     park_reason: ParkReason | None = None  #: of the last time
-    park_failure: str | None = None  #: why it could not be parked when that was tried
+    park_failure: Message | None = None  #: why it could not be parked when that was tried
     over_limit_since_ms: int | None = None  #: set while it is active and known to use more memory than it has
     over_limit_bytes: int = 0  #: what it used then
     over_limit_parks: int = 0  #: how often it was parked for that since it was within its limit
-    limit_detail: str | None = None  #: where its memory is kept by somebody else than was offered: why
-    fault: str | None = None  #: what its user is told of a fault that hit its process, until another one holds it
+    limit_detail: Message | None = None  #: where its memory is kept by somebody else than was offered: why
+    fault: Message | None = None  #: what its user is told of a fault that hit its process, until another one holds it
     parked_bytes: int = 0  #: host memory that its parked memory takes, or may take
     image: Image | None = None  #: set from PARKING until it is back on a device
     waiting_since: Instant = Instant(0, 0)
     prepare_attempts: int = 0  #: how often in a row what it was granted could not be made
-    prepare_failure: str | None = None  #: why not, the last time
+    prepare_failure: Message | None = None  #: why not, the last time
     resize_unacknowledged: bool = (
         False  #: it has another size, and its kernel has not said yet that its libraries were told
     )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ...errors import Message
 from .entities import (
     BudgetPolicy,
     DeviceSpec,
@@ -60,7 +61,7 @@ class DeviceHealthChanged:
 
     device_id: str
     health: Health
-    reason: str | None
+    reason: Message | None
     fault_code: str | None = None  #: of the fault that changed it, until an administrator restores it
 
 
@@ -77,7 +78,7 @@ class DeviceScrubPendingSet:
     """Memory that a lease left on a device could not be overwritten; without a reason it was, or need not be."""
 
     device_id: str
-    reason: str | None
+    reason: Message | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +210,7 @@ class LeasePrepareFailed:
     """The logical GPU could not be made, and nothing is left of it: the lease waits again, where it stood."""
 
     lease_id: str
-    detail: str
+    detail: Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,7 +266,7 @@ class LeaseFaulted:
     """A fault hit, or may have hit, the lease's process: its user is told."""
 
     lease_id: str
-    detail: str
+    detail: Message
     fault_code: str | None = None
 
 
@@ -293,7 +294,7 @@ class LeaseParked:
     host_memory_bytes: int
     scrub: ScrubOutcome | None = None  #: of what it had there, where that is known
     scrub_bytes: int | None = None  #: see ``ScrubResult``
-    scrub_detail: str | None = None
+    scrub_detail: Message | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,7 +302,7 @@ class LeaseParkFailed:
     """Its memory could not be moved: the lease goes on where it was, and that is not tried again."""
 
     lease_id: str
-    detail: str
+    detail: Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,7 +335,7 @@ class LeaseLimitSet:
     lease_id: str
     enforcement: Enforcement
     driver_handle: str
-    detail: str | None
+    detail: Message | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -358,7 +359,7 @@ class LeaseDraining:
 
     lease_id: str
     reason: EndReason
-    detail: str | None = None
+    detail: Message | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -367,10 +368,10 @@ class LeaseEnded:
 
     lease_id: str
     reason: EndReason
-    detail: str | None = None
+    detail: Message | None = None
     scrub: ScrubOutcome | None = None  #: where it had a device, and the version that wrote it knew
     scrub_bytes: int | None = None  #: see ``ScrubResult``
-    scrub_detail: str | None = None
+    scrub_detail: Message | None = None
 
 
 @dataclass(frozen=True, slots=True)

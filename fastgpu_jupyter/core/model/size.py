@@ -19,8 +19,8 @@ import re
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from ...errors import InvalidRequest
-from ...units import format_memory, parse_memory
+from ...errors import InvalidRequest, Message
+from ...units import exact_memory, parse_memory
 
 #: Named parts of a device, by memory.
 PROFILES = {"full": (1, 1), "half": (1, 2), "quarter": (1, 4), "eighth": (1, 8)}
@@ -78,9 +78,9 @@ class Size:
         if self.models:
             kind = "|".join(self.models)
         else:
-            kind = f"{ANY}>={_exact(self.device_memory_min)}" if self.device_memory_min else ANY
+            kind = f"{ANY}>={exact_memory(self.device_memory_min)}" if self.device_memory_min else ANY
         if self.memory_bytes is not None:
-            return f"{kind}:{_exact(self.memory_bytes)}" if kind != ANY else _exact(self.memory_bytes)
+            return f"{kind}:{exact_memory(self.memory_bytes)}" if kind != ANY else exact_memory(self.memory_bytes)
         if self.partition is not None:
             return f"{kind}:{self.partition}" if kind != ANY else self.partition
         named = {part: name for name, part in PROFILES.items()}
@@ -94,7 +94,7 @@ class Size:
 def parse_size(text: str) -> Size:
     """The size that ``text`` asks for. Raises :class:`InvalidRequest` that points at the character."""
     if len(text) > TEXT_MAX:
-        raise InvalidRequest(f"A request may have {TEXT_MAX} characters; this one has {len(text)}.")
+        raise InvalidRequest(Message.of("size.too_long", characters_max=TEXT_MAX, characters=len(text)))
     return _Reader(text).size()
 
 
@@ -113,15 +113,15 @@ class _Reader:
         if _PARTITION.fullmatch(name):
             return Size(partition=name)
         if self._text[self._at : self._at + 1].isdigit() and not _COUNT.match(self._text, self._at):
-            return Size(memory_bytes=self._memory("an amount of memory, like 24GiB"))
+            return Size(memory_bytes=self._memory(Message.of("size.expected_memory", example="24GiB")))
         devices = self._count()
         models, least = self._models()
         if devices > 1 and self._text[self._at : self._at + 1] == ":":
-            raise self._wrong("no part: several devices are only had whole")
+            raise self._wrong(Message.of("size.expected_no_part"))
         part, memory_bytes, partition = self._part()
         self._blanks()
         if self._at < len(self._text):
-            raise self._wrong("the end")
+            raise self._wrong(Message.of("size.end"))
         return Size(devices, models, part, memory_bytes, least, partition)
 
     def _count(self) -> int:
@@ -130,7 +130,7 @@ class _Reader:
             return 1
         count = int(match[1])
         if not 1 <= count <= DEVICES_MAX:
-            raise self._wrong(f"a number of devices from 1 to {DEVICES_MAX}")
+            raise self._wrong(Message.of("size.expected_count", devices_max=DEVICES_MAX))
         self._at = match.end()
         return count
 
@@ -141,15 +141,15 @@ class _Reader:
             self._blanks()
             match = _MODEL.match(self._text, self._at)
             if not match:
-                raise self._wrong("a model like a100, a profile (full, half, quarter, eighth), or memory like 24GiB")
+                raise self._wrong(Message.of("size.expected_model"))
             if match[0].strip().lower() != ANY:
                 models.append(match[0].strip().lower())
             if len(models) > MODELS_MAX:
-                raise self._wrong(f"at most {MODELS_MAX} models")
+                raise self._wrong(Message.of("size.expected_fewer_models", models_max=MODELS_MAX))
             self._at = match.end()
             if self._text[self._at : self._at + 2] == ">=":
                 self._at += 2
-                least = self._memory("an amount of memory, like 40GiB")
+                least = self._memory(Message.of("size.expected_memory", example="40GiB"))
             if self._text[self._at : self._at + 1] != "|":
                 return tuple(models), least
             self._at += 1
@@ -165,21 +165,21 @@ class _Reader:
             return None, None, named[0].lower()
         match = _FRACTION.match(self._text, self._at)
         if not match:
-            return None, self._memory("a part like 1/2, or an amount of memory like 24GiB"), None
+            return None, self._memory(Message.of("size.expected_part")), None
         numerator, denominator = int(match[1]), int(match[2])
         if not 1 <= numerator <= denominator <= PARTS_MAX:
-            raise self._wrong(f"a part of at most 1/1 and at least 1/{PARTS_MAX}")
+            raise self._wrong(Message.of("size.expected_fraction", parts_max=PARTS_MAX))
         self._at = match.end()
         return (None if numerator == denominator else (numerator, denominator)), None, None
 
-    def _memory(self, expected: str) -> int:
+    def _memory(self, expected: Message) -> int:
         end = next((i for i in range(self._at, len(self._text)) if self._text[i] in ":|"), len(self._text))
         try:
             memory_bytes = parse_memory(self._text[self._at : end])
         except InvalidRequest as error:
             raise self._wrong(expected) from error
         if memory_bytes < MEMORY_BYTES_MIN:
-            raise self._wrong(f"at least {format_memory(MEMORY_BYTES_MIN)}")
+            raise self._wrong(Message.of("size.expected_more_memory", least_bytes=MEMORY_BYTES_MIN))
         self._at = end
         return memory_bytes
 
@@ -187,9 +187,12 @@ class _Reader:
         while self._text[self._at : self._at + 1].isspace():
             self._at += 1
 
-    def _wrong(self, expected: str) -> InvalidRequest:
-        found = repr(self._text[self._at]) if self._at < len(self._text) else "the end"
-        return InvalidRequest(f"{self._text!r}: at character {self._at + 1}, expected {expected}, found {found}.")
+    def _wrong(self, expected: Message) -> InvalidRequest:
+        at_end = self._at >= len(self._text)
+        found = Message.of("size.end") if at_end else Message.of("size.found", character=repr(self._text[self._at]))
+        return InvalidRequest(
+            Message.of("size.syntax", text=repr(self._text), position=self._at + 1, expected=expected, found=found)
+        )
 
 
 @lru_cache(maxsize=4096)
@@ -206,8 +209,3 @@ def _is_lead(wanted: list[str], name: list[str]) -> bool:
     """Return whether the words of ``wanted`` occur in ``name`` in this order."""
     words = iter(name)
     return all(word in words for word in wanted)
-
-
-def _exact(memory_bytes: int) -> str:
-    text = format_memory(memory_bytes).replace(" ", "")
-    return text if parse_memory(text) == memory_bytes else f"{memory_bytes}B"

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from ...errors import Conflict, InternalError, NeedsRestart, NoSuchDevice
-from ...units import format_memory
+from ...errors import Conflict, InternalError, Message, NeedsRestart, NoSuchDevice
 from ..model.entities import (
     Device,
     DeviceSpec,
@@ -26,8 +25,6 @@ from . import mechanisms, mig_partitions
 #: The devices of one lease: one, or several whole ones.
 Devices = tuple[Device, ...]
 MILLI = 1000
-#: Why a lease keeps its size while its kernel runs, by its mechanism.
-_FIXED = {Mechanism.MPS: "under MPS a program reads its limits when it starts to use the GPU."}
 #: Everything that a driver says of a device but which it is.
 DeviceSignature = tuple[
     str,
@@ -84,31 +81,22 @@ def require_resizable(state: State, lease: Lease, size: Size) -> Devices:
     """
     devices = devices_of(state, lease)
     if len(devices) != 1 or size.devices != 1:
-        raise NeedsRestart(
-            "The number of GPUs changes only with a restart, because a running process does not see new ones. "
-            "Nothing was changed; release the lease, ask for the other size and restart the kernel."
-        )
+        raise NeedsRestart(Message.of("resize.device_count"))
     device = devices[0]
     spec = device.spec
     if not size.matches(spec.model, spec.memory_bytes):
-        raise Conflict(f"{str(size)!r} is another device than the {spec.model} of this lease. Nothing was changed.")
+        raise Conflict(Message.of("resize.other_model", size=str(size), model=spec.model))
     requirements = live_resize_requirements(lease, size)
     mechanism = lease.logical_gpu.mechanism if lease.logical_gpu else Mechanism.EXCLUSIVE
     now = mechanisms.capability_of(spec, mechanism)
     leaves = mechanism is Mechanism.EXCLUSIVE or (now is not None and now.resizable)
     if not leaves or mechanisms.choose(spec, requirements) is None:
-        why = mechanisms.refusal(spec, requirements) or _FIXED.get(mechanism) or f"a {spec.model} cannot be resized so."
-        raise NeedsRestart(
-            f"The size of this lease does not change while its kernel runs: {why} Nothing was changed; "
-            "release the lease, ask for the other size and restart the kernel."
-        )
+        why = mechanisms.refusal(spec, requirements) or _fixed_size_reason(spec, mechanism)
+        raise NeedsRestart(Message.of("resize.fixed_while_running", reason=why))
     others = device.promised_bytes - (lease.logical_gpu.memory_bytes if lease.logical_gpu else 0)
     free_bytes = spec.memory_bytes - others
     if (size.whole and len(device.lease_ids) > 1) or _needed(device, size) > free_bytes:
-        raise Conflict(
-            f"There is no room for {str(size)!r} on this device: {format_memory(free_bytes)} could be had. "
-            "Nothing was changed; release the lease and ask anew to get another device."
-        )
+        raise Conflict(Message.of("resize.no_room", size=str(size), free_bytes=free_bytes))
     return devices
 
 
@@ -171,31 +159,23 @@ def require_satisfiable(state: State, requirements: Requirements) -> None:
         return
     present = [device for device in state.devices.values() if device.present]
     if not present:
-        raise NoSuchDevice(
-            "This pool has no GPU, so the request could never be granted. Run `jupyter fastgpu status` to see why; "
-            "without a GPU, start the pool with `--simulate 2xA100-80GB` to try FastGPU."
-        )
+        raise NoSuchDevice(Message.of("refused.no_devices"))
     matching = [device for device in present if size.matches(device.spec.model, device.spec.memory_bytes)]
     if not matching:
         raise NoSuchDevice(_no_such_model(present, size))
     largest = max(device.spec.memory_bytes for device in matching)
     if size.memory_bytes is not None and size.memory_bytes > largest:
         raise NoSuchDevice(
-            f"{format_memory(size.memory_bytes)} is more than any device of this pool has; "
-            f"the largest has {format_memory(largest)}."
+            Message.of("refused.too_much_memory", requested_bytes=size.memory_bytes, largest_bytes=largest)
         )
     if len(matching) < size.devices:
-        raise NoSuchDevice(f"This pool has {len(matching)} such devices, so {str(size)!r} could never be granted.")
-    reasons = [_unfit(state, device, requirements) for device in matching]
-    if all(reasons):
-        raise NoSuchDevice(f"{str(size)!r} could never be granted as it was asked for: {reasons[0]}")
+        raise NoSuchDevice(Message.of("refused.too_many_devices", count=len(matching), size=str(size)))
+    reasons = [reason for device in matching if (reason := _unfit(state, device, requirements)) is not None]
+    if len(reasons) == len(matching):
+        raise NoSuchDevice(Message.of("refused.unfit", size=str(size), reason=reasons[0]))
     if size.whole:
-        raise NoSuchDevice(
-            f"No machine of this pool has {size.devices} such devices, so {str(size)!r} cannot be served."
-        )
-    raise NoSuchDevice(
-        f"The devices of this pool are leased whole, so {str(size)!r} cannot be served. Ask for the profile 'full'."
-    )
+        raise NoSuchDevice(Message.of("refused.no_such_host", count=size.devices, size=str(size)))
+    raise NoSuchDevice(Message.of("refused.leased_whole", size=str(size)))
 
 
 def make_logical_gpu(requirements: Requirements, devices: Devices, generation: int) -> LogicalGPU:
@@ -258,7 +238,7 @@ def _has_part(device: Device, size: Size) -> bool:
     return shared and _needed(device, size) <= spec.memory_bytes
 
 
-def _unfit(state: State, device: Device, requirements: Requirements) -> str | None:
+def _unfit(state: State, device: Device, requirements: Requirements) -> Message | None:
     """Why a device of the right size will not do all the same."""
     spec, size = device.spec, requirements.size
     if (why_divided := _unfit_to_divide(spec, requirements)) is not None:
@@ -269,9 +249,7 @@ def _unfit(state: State, device: Device, requirements: Requirements) -> str | No
         requirements.rate_micro_per_hour_max is not None
         and rate_of(size, device) * size.devices > requirements.rate_micro_per_hour_max
     ):
-        return (
-            f"a {spec.model} costs more than the {requirements.rate_micro_per_hour_max / 1e6:g} per hour that it may."
-        )
+        return Message.of("unfit.too_expensive", model=spec.model, most_micro=requirements.rate_micro_per_hour_max)
     if requirements.cpu_milli or requirements.host_memory_bytes:
         host = state.hosts.get(spec.host_id)
         if (
@@ -279,23 +257,23 @@ def _unfit(state: State, device: Device, requirements: Requirements) -> str | No
             or host.spec.cpu_milli < requirements.cpu_milli
             or host.spec.memory_bytes < requirements.host_memory_bytes
         ):
-            return "no machine of this pool has so many processors and so much memory."
+            return Message.of("unfit.host_too_small")
     return None
 
 
-def _unfit_to_divide(spec: DeviceSpec, requirements: Requirements) -> str | None:
+def _unfit_to_divide(spec: DeviceSpec, requirements: Requirements) -> Message | None:
     """Why no partition of a device will do, or a partition is asked for that it does not have."""
     size = requirements.size
     if not mig_partitions.is_partitioned(spec):
         if size.partition is None:
             return None
-        return f"the {spec.model} is not divided by MIG, so it has no partition {size.partition}."
+        return Message.of("unfit.not_partitioned", model=spec.model, partition=size.partition)
     if requirements.unpartitioned or size.devices > 1:
-        return f"the {spec.model} is divided by MIG, and a program sees one partition at most; this takes whole GPUs."
+        return Message.of("unfit.partitioned", model=spec.model)
     if mig_partitions.profile_for(spec, size) is not None:
         return None
-    names = ", ".join(one.name for one in spec.profiles)
-    return f"no partition of the {spec.model} serves it; MIG can divide it into {names}."
+    names = tuple(one.name for one in spec.profiles)
+    return Message.of("unfit.no_partition", model=spec.model, partitions=names)
 
 
 def _host_has_room(state: State, device: Device, requirements: Requirements) -> bool:
@@ -337,11 +315,13 @@ def missing_bytes(device: Device, size: Size) -> int:
     return _needed(device, size) - device.free_bytes
 
 
-def _no_such_model(present: Iterable[Device], size: Size) -> str:
-    models = ", ".join(
-        sorted({f"{device.spec.model} ({format_memory(device.spec.memory_bytes)})" for device in present})
-    )
-    return (
-        f"No device of this pool is {str(size)!r}; it has {models}. "
-        f"Name one of them, a profile ({', '.join(PROFILES)}) or an amount of memory."
-    )
+def _no_such_model(present: Iterable[Device], size: Size) -> Message:
+    kinds = sorted({(device.spec.model, device.spec.memory_bytes) for device in present})
+    models = tuple(Message.of("refused.model", model=model, memory_bytes=memory_bytes) for model, memory_bytes in kinds)
+    return Message.of("refused.no_such_model", size=str(size), models=models, sizes=tuple(PROFILES))
+
+
+def _fixed_size_reason(spec: DeviceSpec, mechanism: Mechanism) -> Message:
+    if mechanism is Mechanism.MPS:
+        return Message.of("unfit.mps_limit_fixed")
+    return Message.of("unfit.not_resizable_so", model=spec.model)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from ...errors import Message
 from ..model.entities import (
     DeviceSpec,
     Enforcement,
@@ -37,25 +38,14 @@ ENFORCED_BY = {
     Isolation.LIMITED: frozenset({Enforcement.HARDWARE, Enforcement.DRIVER}),
     Isolation.HARDWARE: frozenset({Enforcement.HARDWARE}),
 }
-_BY_MPS = (
-    "A part of a GPU was asked for, and this pool serves parts by MPS: your notebooks on this GPU compute at the "
-    "same time, and an error in one of them ends the others there."
-)
 _REASONS = {
-    (Mechanism.EXCLUSIVE, Enforcement.HARDWARE): "A whole GPU was asked for, so nobody else is on it.",
-    (Mechanism.MIG, Enforcement.HARDWARE): (
-        "The GPU is divided by MIG, so a partition of it is had, which the hardware keeps apart from others."
-    ),
-    (Mechanism.MPS, Enforcement.USERSPACE): _BY_MPS,
-    (Mechanism.MPS, Enforcement.COOPERATIVE): _BY_MPS,  # its processes do not come to the daemon
-    (Mechanism.SHARED, Enforcement.DRIVER): (
-        "A part of a GPU was asked for, and the driver of this one keeps memory limits."
-    ),
-    (Mechanism.SHARED, Enforcement.COOPERATIVE): (
-        "A part of a GPU was asked for, and nothing stricter is to be had here: libraries are told the limit, "
-        "and the pool watches it."
-    ),
-    (Mechanism.SIMULATED, Enforcement.NONE): "The GPUs of this pool are simulated.",
+    (Mechanism.EXCLUSIVE, Enforcement.HARDWARE): Message.of("mechanism.exclusive"),
+    (Mechanism.MIG, Enforcement.HARDWARE): Message.of("mechanism.mig"),
+    (Mechanism.MPS, Enforcement.USERSPACE): Message.of("mechanism.mps"),
+    (Mechanism.MPS, Enforcement.COOPERATIVE): Message.of("mechanism.mps"),  # its processes do not come to the daemon
+    (Mechanism.SHARED, Enforcement.DRIVER): Message.of("mechanism.shared_by_driver"),
+    (Mechanism.SHARED, Enforcement.COOPERATIVE): Message.of("mechanism.shared_cooperative"),
+    (Mechanism.SIMULATED, Enforcement.NONE): Message.of("mechanism.simulated"),
 }
 
 
@@ -108,34 +98,32 @@ def _resizable(spec: DeviceSpec, capability: MechanismCapability, requirements: 
     return capability.resizable or (requirements.size.whole and any(other.resizable for other in capabilities_of(spec)))
 
 
-def refusal(spec: DeviceSpec, requirements: Requirements) -> str | None:
+def refusal(spec: DeviceSpec, requirements: Requirements) -> Message | None:
     """Why no mechanism of a device keeps what the want requires, as the end of a sentence; ``None`` where one does."""
     if choose(spec, requirements) is not None:
         return None
     able = _WHOLE if requirements.size.whole else _PART
     capabilities = [capability for capability in capabilities_of(spec) if capability.mechanism in able]
     if not capabilities:
-        return f"the {spec.model} is leased whole; ask for the profile 'full'."
+        return Message.of("unfit.leased_whole", model=spec.model)
     if not requirements.size.whole and not any(
         capability.enforcement in ENFORCED_BY[requirements.isolation] for capability in capabilities
     ):
-        keeper = "by agreement" if requirements.isolation is Isolation.LIMITED else "by software"
-        return f"a part of a {spec.model} is kept apart from others only {keeper}; ask for a whole one."
+        if requirements.isolation is Isolation.LIMITED:
+            return Message.of("unfit.isolation_cooperative", model=spec.model)
+        return Message.of("unfit.isolation_software", model=spec.model)
     if requirements.parkable and not any(spec.parkable and capability.parkable for capability in capabilities):
-        return f"the memory of a {spec.model} cannot be parked on this machine."
+        return Message.of("unfit.not_parkable", model=spec.model)
     if requirements.resizable and not any(_resizable(spec, capability, requirements) for capability in capabilities):
-        return f"the size of such a lease of a {spec.model} does not change while its kernel runs."
-    return (
-        f"no mechanism of a {spec.model} keeps all that it requires at once "
-        f"({', '.join(_required(requirements))}); require less, or ask for a whole one."
-    )
+        return Message.of("unfit.not_resizable", model=spec.model)
+    return Message.of("unfit.combination", model=spec.model, required=_required(requirements))
 
 
-def _required(requirements: Requirements) -> list[str]:
-    required = [f"isolation {requirements.isolation.value}"] if requirements.isolation is not Isolation.NONE else []
-    return required + ["parkable"] * bool(requirements.parkable) + ["resizable"] * bool(requirements.resizable)
+def _required(requirements: Requirements) -> tuple[str, ...]:
+    required = [f"isolation={requirements.isolation.value}"] if requirements.isolation is not Isolation.NONE else []
+    return tuple(required + ["parkable"] * bool(requirements.parkable) + ["resizable"] * bool(requirements.resizable))
 
 
-def reason(gpu: LogicalGPU) -> str | None:
-    """Why the lease has its mechanism, as a sentence."""
+def reason(gpu: LogicalGPU) -> Message | None:
+    """Return why the lease has its mechanism."""
     return _REASONS.get((gpu.mechanism, gpu.enforcement))

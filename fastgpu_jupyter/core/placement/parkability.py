@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from ...errors import Message
 from ..model.entities import Lease, LogicalGPU, ParkReason, State
 from ..model.lifecycle import LeaseState
 from . import mechanisms
+
+_EXCLUDED_BY_REQUEST = Message.of("parking.excluded_by_request")
+_NOT_SUPPORTED = Message.of("parking.not_supported")
+_HOST_MEMORY_FULL = Message.of("parking.host_memory_full")
 
 
 class ParkDecision(NamedTuple):
@@ -17,19 +22,19 @@ class ParkDecision(NamedTuple):
     reason: ParkReason
 
 
-def park_refusal(state: State, lease: Lease) -> str | None:
-    """Why an active lease cannot be parked, or ``None`` where it can."""
+def park_refusal(state: State, lease: Lease) -> Message | None:
+    """Return why an active lease cannot be parked, or ``None`` where it can."""
     gpu = lease.logical_gpu
     if lease.state is not LeaseState.ACTIVE or gpu is None:
-        return f"A lease that is {lease.state.value} cannot be parked."
+        return Message.of("parking.wrong_state", state=lease.state.value)
     if lease.request.parkable is False:
-        return "This lease was asked for as one that is never parked."
+        return _EXCLUDED_BY_REQUEST
     if not can_park(state, lease):
-        return "The memory of this device cannot be moved to the host and back."
+        return _NOT_SUPPORTED
     if lease.park_failure is not None:
-        return f"This lease could not be parked when that was tried: {lease.park_failure}"
+        return Message.of("parking.failed_before", detail=lease.park_failure)
     if not _has_host_memory(state, parking_host_bytes(state, lease)):
-        return "The host memory that parked leases may take is used up."
+        return _HOST_MEMORY_FULL
     return None
 
 

@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
+from ...errors import Message
 from ..accounting import budgets, fairshare, reservations
 from ..model.entities import Lease, ParkReason, PendingReason, Priority, Requirements, State
 from ..model.lifecycle import LeaseState
 from ..placement import eligibility
 from .rank import Rank, aging_grants, is_overdue
 
-_DETAILS = {
-    PendingReason.CAPACITY: "Every GPU that could serve this is in use",
-    PendingReason.BEHIND: "What is free is kept for those before it",
-    PendingReason.PRIORITY: "Requests of a higher priority go first",
-    PendingReason.QUOTA: "Its tenant holds all that it may have at once",
-    PendingReason.HEALTH: "The GPUs that could serve this are out of service",
-    PendingReason.BUDGET: "Its tenant has spent the money that it may spend this month",
-    PendingReason.RESERVED: "What is free is reserved by others, and lent only to leases that can be parked again",
-    PendingReason.NO_SUCH_DEVICE: "The devices that could serve this are no longer there",
-    PendingReason.DRAINED: "The GPUs that could serve this are being emptied by an administrator",
-    PendingReason.NOT_PREPARED: "What was granted could not be prepared, and it is tried again",
-}
+_PENDING_CODES = {reason: f"pending.{reason.value}" for reason in PendingReason}
 #: Leases that an estimate needs: fewer say nothing.
 SAMPLE_MIN = 3
 
@@ -90,17 +81,18 @@ def _in_order(state: State, nominal: dict[Requirements, int]) -> list[Lease]:
     return [lease for _, lease in ranked]
 
 
-def explain(place: int, reason: PendingReason) -> str:
-    """The reason as a sentence."""
-    where = "it is next" if place == 1 else f"{place - 1} request{'s are' if place > 2 else ' is'} before it"
-    return f"{_DETAILS[reason]}; {where}."
+@lru_cache(maxsize=4096)
+def explain(place: int, reason: PendingReason) -> Message:
+    """Return why a request waits at that position of the queue, as a message."""
+    ahead = Message.of("queue.next") if place == 1 else Message.of("queue.requests_ahead", count=place - 1)
+    return Message(_PENDING_CODES[reason], {"place": ahead})
 
 
 class Estimate(NamedTuple):
     """How long a wait may take, and what that is based on; ``wait_ms`` is ``None`` where nothing is known."""
 
     wait_ms: int | None
-    basis: str
+    basis: Message
 
 
 class Estimator:
@@ -115,7 +107,7 @@ class Estimator:
     def of(self, place: int) -> Estimate:
         """For the ticket at ``place``."""
         if self._sample < SAMPLE_MIN or not self._active:
-            return Estimate(None, "no estimate: too few leases ended in the last hour")
+            return Estimate(None, Message.of("estimate.unknown"))
         # With n leases that last m on average, one of them ends every m / n.
-        basis = f"the {self._sample} leases that ended in the last hour lasted {self._mean_ms // 60_000} min on average"
+        basis = Message.of("estimate.recent_leases", leases=self._sample, mean_ms=self._mean_ms)
         return Estimate(self._mean_ms * place // self._active, basis)

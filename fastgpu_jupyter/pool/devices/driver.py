@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from ...core.model.entities import DeviceSpec, Enforcement, Health, LogicalGPU
-from ...errors import HostFault
+from ...errors import HostFault, Message
 
 
 class DeviceGone(HostFault):
@@ -81,7 +81,7 @@ class LimitResult(NamedTuple):
 
     enforcement: Enforcement
     driver_handle: str = ""  #: what ``LogicalGPU.driver_handle`` is to be, so that ``release`` can undo it
-    detail: str | None = None  #: where it is less than was offered: why, as a sentence
+    detail: Message | None = None  #: why it is less than the mechanism promised
 
 
 class ProcessUnusable(HostFault):

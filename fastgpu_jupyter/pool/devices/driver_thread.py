@@ -12,7 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from typing import Any, TypeVar
 
-from ...errors import HostFault
+from ...errors import HostFault, Message
 from ..host.threads import DaemonThreads
 
 T = TypeVar("T")
@@ -20,7 +20,7 @@ log = logging.getLogger("fastgpu.pool")
 #: How long the driver may take for an answer; the slowest answer of a driver that works takes a second or two.
 ANSWER_S = 10.0
 #: The health reason of devices whose driver is unresponsive.
-NO_ANSWER = "The GPU driver does not answer. Nothing is granted here until it does; see `jupyter fastgpu doctor`."
+NO_ANSWER = Message.of("driver.no_answer")
 
 
 class DriverThread:

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from ...core.model import commands as c
 from ...core.model import effects as fx
 from ...core.model.entities import GONE, Enforcement, Holder, LogicalGPU, ScrubOutcome, ScrubResult
-from ...errors import FastGPUError, HostFault
+from ...errors import FastGPUError, HostFault, Message
 from ..devices.driver import DeviceGone, DeviceProcess, Driver, LimitResult, ProcessUnusable
 from ..devices.driver_thread import DriverThread
 from ..host import cgroup
@@ -81,8 +81,8 @@ class EffectExecutor:
         except FastGPUError as error:
             if isinstance(effect, fx.Park):
                 broken = isinstance(error, ProcessUnusable)
-                return c.ParkFailed(lease_id, generation, str(error), broken)
-            return _FAILURE_REPORTS[type(effect)](lease_id, generation, str(error))
+                return c.ParkFailed(lease_id, generation, error.message, broken)
+            return _FAILURE_REPORTS[type(effect)](lease_id, generation, error.message)
 
     async def release(self, gpu: LogicalGPU) -> None:
         """Unmake what the driver made for ``gpu``. Raises :class:`HostFault` if that is not possible now."""
@@ -108,7 +108,7 @@ class EffectExecutor:
         try:
             return await self._driver_thread.call(self._driver.limit, gpu, effect.holder.pid)
         except HostFault as error:
-            return LimitResult(Enforcement.COOPERATIVE, gpu.driver_handle, str(error))
+            return LimitResult(Enforcement.COOPERATIVE, gpu.driver_handle, error.message)
 
     async def _park(self, effect: fx.Park) -> int:
         """Move the holder's memory to the host, and return its bytes. If some of it stays, it is moved back."""
@@ -245,7 +245,7 @@ def _warn_once(text: str, about: str, error: HostFault, reported: str) -> str:
     return str(error)
 
 
-_FAILURE_REPORTS: dict[type[fx.DeviceEffect], Callable[[str, int, str], c.Command]] = {
+_FAILURE_REPORTS: dict[type[fx.DeviceEffect], Callable[[str, int, Message], c.Command]] = {
     fx.Prepare: c.PrepareFailed,
     fx.Resume: c.ResumeFailed,
 }

@@ -25,8 +25,8 @@ from typing import NamedTuple
 
 from ...core.model import commands as c
 from ...core.model.entities import GONE, LogicalGPU, ScrubOutcome, ScrubResult, State
-from ...errors import HostFault
-from ...units import MIB, format_memory
+from ...errors import HostFault, Message
+from ...units import MIB
 from ..devices.driver import DeviceGone, ScrubCommand
 
 log = logging.getLogger("fastgpu.pool")
@@ -41,9 +41,9 @@ KILL_S = 5.0
 LEFT_BYTES_MAX, LEFT_PART = 256 * MIB, 64
 _SAID_MAX = 300
 
-OTHERS = "It was not overwritten, because other leases are on the device: their allocations would fail meanwhile."
-WENT_ON = "It could not be overwritten, and an administrator went on without."
-DESTROYED = "Its partition was destroyed; whether that clears its memory is not documented."
+OTHERS = Message.of("scrub.other_leases")
+WENT_ON = Message.of("scrub.skipped")
+DESTROYED = Message.of("scrub.partition_destroyed")
 
 
 class DeviceOccupancy(NamedTuple):
@@ -84,15 +84,15 @@ class Scrubber:
         self._occupancy_of = occupancy_of
         self._submit = submit
         self._notify_lease = notify_lease
-        self._status: dict[str, str] = {}
+        self._status: dict[str, Message] = {}
         self._scrubbing: dict[str, str] = {}  #: device -> lease
         self._failed_leases: dict[str, set[str]] = {}  #: device -> leases of which a scrub failed there
         self._free = asyncio.Condition()
         self._stuck: dict[str, asyncio.subprocess.Process] = {}  #: killed, and not gone
         self.pids: set[int] = {os.getpid()}
 
-    def status_of(self, lease_id: str) -> str | None:
-        """Return a sentence for the lease's user while its device is scrubbed, or ``None``."""
+    def status_of(self, lease_id: str) -> Message | None:
+        """Return a message for the lease's user while its device is scrubbed, or ``None``."""
         return self._status.get(lease_id)
 
     async def scrub(
@@ -129,7 +129,7 @@ class Scrubber:
         mine = () if gpu.partition is not None else gpu.device_ids
         if not any(one in self._scrubbing for one in mine):
             return
-        self._set_status(lease_id, "The memory of its device is overwritten first.")
+        self._set_status(lease_id, Message.of("scrub.before_use"))
         try:
             async with self._free:
                 await self._free.wait_for(lambda: not any(one in self._scrubbing for one in mine))
@@ -141,7 +141,7 @@ class Scrubber:
     ) -> ScrubResult:
         failed = False
         while True:
-            self._set_status(lease_id, "The memory that it had on its device is being overwritten.")
+            self._set_status(lease_id, Message.of("scrub.in_progress"))
             try:
                 await require_unused()
                 scrub_result = await self._overwrite(gpu)
@@ -151,12 +151,8 @@ class Scrubber:
             except HostFault as error:
                 failed = True
                 log.warning("The memory that lease %s left is not overwritten: %s", lease_id, error)
-                self._set_status(
-                    lease_id,
-                    f"The memory that it had on its device could not be overwritten yet: {error} "
-                    "No other lease gets it before that; it is tried again.",
-                )
-                await self._mark_scrub_failure(lease_id, gpu, str(error))
+                self._set_status(lease_id, Message.of("scrub.retrying", detail=error.message))
+                await self._mark_scrub_failure(lease_id, gpu, error.message)
             else:
                 await self._clear_scrub_failure(lease_id, gpu)
                 return scrub_result
@@ -165,11 +161,8 @@ class Scrubber:
                 await self._clear_scrub_failure(lease_id, gpu)
                 return ScrubResult(detail=WENT_ON)
 
-    async def _mark_scrub_failure(self, lease_id: str, gpu: LogicalGPU, why: str) -> None:
-        reason = (
-            f"Memory that a lease left there could not be overwritten: {why} It is tried again; "
-            "`jupyter fastgpu drain DEVICE --undo` goes on without."
-        )
+    async def _mark_scrub_failure(self, lease_id: str, gpu: LogicalGPU, detail: Message) -> None:
+        reason = Message.of("scrub.pending", detail=detail)
         for device_id in gpu.device_ids:
             self._failed_leases.setdefault(device_id, set()).add(lease_id)
             await self._submit(c.ReportScrubFailure(device_id, reason))
@@ -181,7 +174,7 @@ class Scrubber:
             if not left and self._occupancy_of(device_id).scrub_pending:
                 await self._submit(c.ReportScrubFailure(device_id, None))
 
-    def _set_status(self, lease_id: str, what: str | None) -> None:
+    def _set_status(self, lease_id: str, what: Message | None) -> None:
         if what == self._status.get(lease_id):
             return
         if what is None:
@@ -201,7 +194,7 @@ class Scrubber:
                 raise result
         done = [result for result in results if not isinstance(result, BaseException)]
         overwritten, total = sum(one[0] for one in done), sum(one[1] for one in done)
-        rest = f"All but {format_memory(total - overwritten)}, which was in use by the driver or could not be had."
+        rest = Message.of("scrub.incomplete", left_bytes=total - overwritten)
         return ScrubResult(ScrubOutcome.OVERWRITTEN, overwritten, rest)
 
     async def _overwrite_one(self, command: ScrubCommand) -> tuple[int, int]:
@@ -261,5 +254,5 @@ def _read(out: bytes) -> tuple[int, int]:
     except (ValueError, KeyError, TypeError) as error:
         raise HostFault("What overwrites memory did not say how much that was.") from error
     if left > min(LEFT_BYTES_MAX, total // LEFT_PART):
-        raise HostFault(f"{format_memory(left)} of its free memory could not be had.")
+        raise HostFault(Message.of("scrub.too_much_left", left_bytes=left))
     return overwritten, total

@@ -13,7 +13,7 @@ from concurrent.futures import Executor, Future
 from concurrent.futures import TimeoutError as TooLate
 from typing import Any, ParamSpec, TypeVar
 
-from ...errors import HostFault
+from ...errors import HostFault, Message
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -72,7 +72,7 @@ class DaemonThreads(Executor):
             self._changed.notify_all()
 
 
-def call_with_timeout(timeout_s: float, call: Callable[[], T], silence: str) -> T:
+def call_with_timeout(timeout_s: float, call: Callable[[], T], silence: str | Message) -> T:
     """Return what ``call`` returns. Raises :class:`HostFault` with ``silence`` if it takes longer than ``timeout_s``.
 
     The call may continue after that, in a daemon thread.

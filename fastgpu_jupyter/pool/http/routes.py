@@ -11,14 +11,14 @@ from typing import Any, cast
 import msgspec
 from tornado import iostream, web
 
-from ...errors import FastGPUError, InternalError, InvalidRequest, LimitReached, NotFound
+from ...errors import FastGPUError, InternalError, InvalidRequest, LimitReached, Message, NotFound
 from ...wire import openapi
 from ...wire.schemas import TenantView
 from ..host.process import peer_holder
 from ..monitors import metrics
 from ..monitors.history import RESOLUTIONS
 from .limits import READER_RETRY_S, reached
-from .messages import problem
+from .problem import problem
 from .server import PeerStream, PoolServer
 from .service import Caller, PoolService
 from .stream import StreamSubscriber
@@ -98,11 +98,12 @@ class _Route(web.RequestHandler):
         """Send the error as problem+json."""
         error = kwargs.get("exc_info", (None, None, None))[1]
         if isinstance(error, FastGPUError):
-            status, code, detail = error.status, error.code, str(error)
+            status, code, message = error.status, error.code, error.message
         else:
             status = status_code
             code = InternalError.code if status_code >= 500 else "http_error"
-            detail = f"{self._reason}." if status_code < 500 else "The pool manager met a bug of its own; see its log."
+            bug = status_code >= 500
+            message = Message.of("pool.bug") if bug else Message.of("http.error", reason=self._reason)
         self.service.metrics.refused[code] += 1
         self.set_status(status)
         if isinstance(error, LimitReached):
@@ -110,7 +111,7 @@ class _Route(web.RequestHandler):
         if status == 405:
             self.set_header("Allow", ", ".join(methods_of(type(self))))
         self.set_header("Content-Type", "application/problem+json")
-        self.finish(msgspec.json.encode(problem(status, code, detail)))
+        self.finish(msgspec.json.encode(problem(status, code, message)))
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
         """An error of ours is an answer, not an accident."""

@@ -16,10 +16,10 @@ import msgspec
 from tornado.httpserver import HTTPServer
 from tornado.iostream import IOStream
 
-from ...errors import LimitReached
+from ...errors import LimitReached, Message
 from ...wire.unixsocket import peer_of
 from .limits import READER_RETRY_S, ServiceLimits
-from .messages import problem
+from .problem import problem
 
 if TYPE_CHECKING:
     from tornado.http1connection import HTTP1ServerConnection
@@ -42,7 +42,7 @@ _TOO_MANY = msgspec.json.encode(
     problem(
         LimitReached.status,
         LimitReached.code,
-        f"This pool has as many connections as it keeps; close some, or try again in {READER_RETRY_S} seconds.",
+        Message.of("pool.too_many_connections", seconds=READER_RETRY_S),
     )
 )
 

@@ -22,7 +22,7 @@ from ...core.lease.device_health import find_device
 from ...core.model import commands as c
 from ...core.model.entities import Holder, Instant, Lease, Plan, Priority, Retention, State
 from ...core.model.lifecycle import LeaseState
-from ...errors import Forbidden, InvalidRequest, NotFound
+from ...errors import Forbidden, InvalidRequest, Message, NotFound
 from ...wire.client import token_digest
 from ...wire.schemas import (
     GroupView,
@@ -174,7 +174,7 @@ class PoolService:
             scope=self._scope,
             currency=self._currency,
             started_at=self._started_at,
-            message=self._backend.supervisor.failure_message or self._backend.inventory.message,
+            message=Message.of_optional(self._backend.supervisor.failure_message) or self._backend.inventory.message,
             fault=self._backend.faults.message,
             silent_since=self._backend.telemetry.silent_since,
         )

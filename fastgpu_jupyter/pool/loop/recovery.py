@@ -16,7 +16,7 @@ from ...core.model.entities import Instant, Policy, State
 from ...core.model.lifecycle import HOLDING_CAPACITY
 from ...core.pool import Pool
 from ...core.pool import replay as apply_all
-from ...errors import InternalError, NotFound, StoreFault
+from ...errors import InternalError, Message, NotFound, StoreFault
 from ..journal.codec import decode_state
 from ..journal.release_log import PreallocatedReleaseLog, Release
 from ..journal.store import Entry, Journal
@@ -45,7 +45,7 @@ def recover(
     clock: Clock,
     release_log: PreallocatedReleaseLog | None = None,
     policy: Policy | None = None,
-) -> tuple[Pool, str | None]:
+) -> tuple[Pool, Message | None]:
     """Return the pool to serve, and the driver's message if it has no devices. What was decided is in the journal.
 
     If the disk has no room for that, the pool is served all the same, with nothing new granted: ``release_log`` then

@@ -15,7 +15,7 @@ from contextlib import suppress
 
 from ...core.model import commands as c
 from ...core.model.entities import DeviceFault, Health, Holder, Instant, State
-from ...errors import Conflict, HostFault, LimitReached, NotFound, StoreFault
+from ...errors import Conflict, HostFault, LimitReached, Message, NotFound, StoreFault
 from ..devices.driver_thread import DriverThread
 from ..devices.health import HealthEvent, HealthReport, HealthWatcher, WatchableDriver
 from ..host.attribution import leases_of
@@ -106,7 +106,9 @@ class HealthMonitor:
         self._check_due.clear()
         for device_id in await self._state.read(_device_ids):
             with suppress(HostFault):  # the driver thread has reported it
-                await self._submit(c.SetHealth(device_id, *await self.check(device_id)))
+                report = await self.check(device_id)
+                reason = Message.of_optional(report.reason)
+                await self._submit(c.SetHealth(device_id, report.health, reason, report.lost))
         await wait_for_event(self._check_due, CHECK_INTERVAL_S)
 
     async def _submit_next_event(self) -> None:

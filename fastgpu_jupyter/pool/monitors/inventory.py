@@ -10,7 +10,7 @@ from ...core.lease.device_health import find_device
 from ...core.model import commands as c
 from ...core.model.entities import DeviceSpec, Health, Instant, LogicalGPU, State
 from ...core.model.lifecycle import LeaseState
-from ...errors import Conflict, HostFault, InternalError, LimitReached, NotFound, StoreFault
+from ...errors import Conflict, HostFault, InternalError, LimitReached, Message, NotFound, StoreFault
 from ..devices.driver import DeviceProcess, Driver, PartitionMode
 from ..devices.driver_thread import NO_ANSWER, DriverThread
 from ..devices.selection import START_S
@@ -34,7 +34,7 @@ class Inventory:
         state: StateReader,
         commands: CommandSink,
         changes: ChangePublisher,
-        message: str | None = None,
+        message: Message | None = None,
     ) -> None:
         self._driver = driver
         self._driver_thread = driver_thread
@@ -46,7 +46,7 @@ class Inventory:
         driver_thread.subscribe(lambda: supervisor.run_once(self._record_responsiveness()))
 
     @property
-    def message(self) -> str | None:
+    def message(self) -> Message | None:
         """What the driver says if it has no devices, or not all."""
         return self._message
 
@@ -68,19 +68,19 @@ class Inventory:
     async def refresh(self) -> None:
         """Record which devices there are now. Raises :class:`HostFault`, and changes nothing, if the driver fails."""
         specs, message = await self._driver_thread.call(self._driver.inventory)
-        if message != self._message:
-            self._message = message
+        if Message.of_optional(message) != self._message:
+            self._message = Message.of_optional(message)
             self._changes.publish_pool()
         if {spec.id: spec for spec in specs} != await self._state.read(specs_of):
             await self._commands.submit(c.SetDevices(tuple(specs), (machine.spec(),)))
         for device_id in await self._state.read(_distrusted):  # the driver answers, and knows the health of each
             health, reason = await self._driver_thread.call(self._driver.health, device_id)
             with suppress(NotFound):
-                await self._commands.submit_until_durable(c.SetHealth(device_id, health, reason))
+                await self._commands.submit_until_durable(c.SetHealth(device_id, health, Message.of_optional(reason)))
         for lease_id, gpu in await self._state.read(_losable):
             why = await self._driver_thread.call(self._driver.lost, gpu)
             if why is not None:
-                await self._commands.submit(c.LogicalGPULost(lease_id, gpu.generation, why))
+                await self._commands.submit(c.LogicalGPULost(lease_id, gpu.generation, Message.of_text(why)))
 
     async def _record_responsiveness(self) -> None:
         """Stop grants on all devices while the driver is unresponsive, and refresh once it answers again."""
@@ -129,7 +129,7 @@ class DriverAtStartup:
         """Take over the logical GPUs that leases held when the last pool manager ended."""
         self._driver.adopt(list(held))
 
-    def observe(self, state: State) -> tuple[list[c.Command], str | None]:
+    def observe(self, state: State) -> tuple[list[c.Command], Message | None]:
         """Return the commands that bring ``state`` in line with the devices, and the driver's message.
 
         If the driver does not answer, all devices stay, and nothing is granted on them until it does.
@@ -137,9 +137,9 @@ class DriverAtStartup:
         try:
             specs, message = call_with_timeout(START_S, self._driver.inventory, NO_ANSWER)
         except HostFault as error:
-            return [c.SetHealth(name, Health.SUSPECT, NO_ANSWER, stays=True) for name in state.devices], str(error)
+            return [c.SetHealth(name, Health.SUSPECT, NO_ANSWER, stays=True) for name in state.devices], error.message
         trusted = [c.SetHealth(device_id, Health.HEALTHY) for device_id in _distrusted(state)]
-        return [*trusted, c.SetDevices(tuple(specs), (machine.spec(),))], message
+        return [*trusted, c.SetDevices(tuple(specs), (machine.spec(),))], Message.of_optional(message)
 
 
 def specs_of(state: State, _: Instant) -> dict[str, DeviceSpec]:

@@ -16,6 +16,7 @@ from jupyter_server.base.handlers import APIHandler
 from tornado import web
 
 from ...errors import FastGPUError, InvalidRequest
+from ...messages import text_of
 from ...wire.client import PoolClient
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class FastGPUHandler(APIHandler):
         message = responses.get(status_code, "Unknown error")
         code, detail = f"http_{status_code}", ""
         if isinstance(error, FastGPUError):
-            status_code, code, message = error.status, error.code, str(error)
+            status_code, code, message = error.status, error.code, text_of(error)
             detail = type(error).__name__
         elif isinstance(error, web.HTTPError):
             message = error.log_message or error.reason or message

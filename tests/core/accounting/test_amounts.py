@@ -28,9 +28,11 @@ from fastgpu_jupyter.core.model.entities import (
 )
 from fastgpu_jupyter.core.model.events import Ticked
 from fastgpu_jupyter.core.model.lifecycle import LeaseState
-from fastgpu_jupyter.errors import CallerError
+from fastgpu_jupyter.errors import CallerError, Message
 from fastgpu_jupyter.units import MS_PER_HOUR
 from tests.core.world import World, holder, spec
+
+NO = Message.of_text("no")
 
 DAY_MS = 86_400_000
 TENANTS = ("ann", "bob", "eve")
@@ -112,11 +114,11 @@ class Story:
         well = drawn.random() < 0.9
         match lease.state:
             case LeaseState.PREPARING:
-                return c.PrepareSucceeded(lease.id, generation) if well else c.PrepareFailed(lease.id, generation, "")
+                return c.PrepareSucceeded(lease.id, generation) if well else c.PrepareFailed(lease.id, generation, NO)
             case LeaseState.PARKING:
-                return c.ParkSucceeded(lease.id, generation, 1) if well else c.ParkFailed(lease.id, generation, "")
+                return c.ParkSucceeded(lease.id, generation, 1) if well else c.ParkFailed(lease.id, generation, NO)
             case LeaseState.RESUMING:
-                return c.ResumeSucceeded(lease.id, generation) if well else c.ResumeFailed(lease.id, generation, "")
+                return c.ResumeSucceeded(lease.id, generation) if well else c.ResumeFailed(lease.id, generation, NO)
             case LeaseState.DRAINING:
                 return c.DrainSucceeded(lease.id, generation)
             case LeaseState.PARKED if well:

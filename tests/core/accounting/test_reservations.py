@@ -12,6 +12,7 @@ from fastgpu_jupyter.core.scheduling import queue_report
 from fastgpu_jupyter.errors import Conflict, InvalidRequest, NoSuchDevice, NotFound
 from fastgpu_jupyter.units import MS_PER_HOUR
 from tests.core.world import World, spec
+from tests.refusals import refused
 
 DAY_MS = 86_400_000
 
@@ -96,7 +97,7 @@ def test_no_more_is_reserved_than_there_is() -> None:
     world = World(spec("gpu-0"), spec("gpu-1", index=1, model="L4"))
     reserve(world, "ann", 1000, "a100")
     for tenant, milli, model in (("bob", 1, "a100"), ("bob", 1001, None), ("bob", 1000, "h100")):
-        with pytest.raises(NoSuchDevice, match="Nothing was reserved"):
+        with refused(NoSuchDevice, match="Nothing was reserved"):
             reserve(world, tenant, milli, model)
     reserve(world, "bob", 1000)
     later = world.at.wall_ms + 40 * DAY_MS  # the others are over by then
@@ -181,13 +182,13 @@ def test_what_is_borrowed_cannot_be_pinned() -> None:
     world = World(spec("gpu", parkable=True))
     reserve(world)
     lease = world.active("lent", "half", tenant="bob")
-    with pytest.raises(Conflict, match="reserved"):
+    with refused(Conflict, match="reserved"):
         world.do(c.SetRetention("lent", Retention.HOLD))
     assert lease.request.retention is Retention.YIELD
     world.do(c.CancelReservation("of-ann"))
     world.do(c.SetRetention("lent", Retention.HOLD))
     reserve(world, "ann", 500, name="part")
-    with pytest.raises(Conflict, match="reserved"):
+    with refused(Conflict, match="reserved"):
         world.do(c.ResizeLease("lent", "full"))
 
 

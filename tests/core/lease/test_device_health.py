@@ -24,10 +24,11 @@ from fastgpu_jupyter.core.model.entities import (
 from fastgpu_jupyter.core.model.lifecycle import LeaseState
 from fastgpu_jupyter.core.placement import eligibility
 from fastgpu_jupyter.core.scheduling.queue_report import positions
-from fastgpu_jupyter.errors import NotFound
+from fastgpu_jupyter.errors import Message, NotFound
 from fastgpu_jupyter.units import GIB
 from tests.core.faults import BAD_MEMORY, MEMORY_ERRORS, OFF_THE_BUS, STOPPED, WRONG_ADDRESS
-from tests.core.world import BOOT, World, holder, spec
+from tests.core.world import BOOT, World, holder, spec, text
+from tests.refusals import refused
 
 
 def shared(*, parkable: bool = True, devices: int = 2) -> World:
@@ -35,7 +36,7 @@ def shared(*, parkable: bool = True, devices: int = 2) -> World:
 
 
 def told(world: World, name: str) -> str:
-    return device_health.message(world.state, world.state.leases[name]) or ""
+    return text(device_health.message(world.state, world.state.leases[name]))
 
 
 def test_report_fault_of_a_process_notifies_only_its_lease() -> None:
@@ -60,7 +61,7 @@ def test_report_fault_of_a_device_takes_it_out_of_service(fault: DeviceFault) ->
     world.do(c.ReportFault(there, fault))
     device = world.state.devices[there]
     assert device.health is not Health.HEALTHY
-    assert f"({fault.code})" in str(device.health_reason)
+    assert f"({fault.code})" in text(device.health_reason)
     world.active("b")
     assert world.state.leases["b"].logical_gpu.device_id != there  # type: ignore[union-attr]
     world.ask("c")
@@ -137,7 +138,7 @@ def test_what_was_on_a_device_that_is_gone_is_lost() -> None:
 def test_a_look_that_finds_the_device_gone_says_the_same() -> None:
     world = shared()
     world.active("a")
-    world.do(c.SetHealth("gpu-0", Health.FAULTY, "The GPU is lost.", lost=True))
+    world.do(c.SetHealth("gpu-0", Health.FAULTY, Message.of_text("The GPU is lost."), lost=True))
     assert world.states() == {"a": "draining"}
 
 
@@ -232,7 +233,7 @@ def test_an_error_number_is_held_against_the_device_until_it_is_put_back() -> No
     world.do(c.RestoreDevice("gpu-0"))
     assert world.health_of("gpu-0") is Health.HEALTHY
     assert world.do(c.RestoreDevice("gpu-0")) == []
-    world.do(c.SetHealth("gpu-0", Health.SUSPECT, "It should be reset."))
+    world.do(c.SetHealth("gpu-0", Health.SUSPECT, Message.of_text("It should be reset.")))
     world.do(c.SetHealth("gpu-0", Health.HEALTHY))  # what was seen is no longer seen
     assert world.health_of("gpu-0") is Health.HEALTHY
 
@@ -259,7 +260,7 @@ def test_a_process_that_parking_broke_is_told_to_restart() -> None:
     world.do(c.ParkLease("a"))
     gpu = world.state.leases["a"].logical_gpu
     assert gpu is not None
-    world.do(c.ParkFailed("a", gpu.generation, "The driver says that it failed.", broken=True))
+    world.do(c.ParkFailed("a", gpu.generation, Message.of_text("The driver says that it failed."), broken=True))
     assert world.states() == {"a": "active"}
     assert told(world, "a") == "The driver says that it failed. Restart the kernel."
 
@@ -275,7 +276,7 @@ def test_a_move_does_not_take_more_host_memory_than_there_is() -> None:
 
 def test_a_device_that_nobody_knows_is_refused() -> None:
     for command in (c.ReportFault("nothing", WRONG_ADDRESS), c.RestoreDevice("nothing")):
-        with pytest.raises(NotFound, match="nothing"):
+        with refused(NotFound, match="nothing"):
             World().do(command)
 
 
@@ -290,9 +291,9 @@ def test_what_was_told_is_in_the_journal() -> None:
 def test_a_device_with_memory_that_could_not_be_overwritten_is_granted_to_nobody() -> None:
     world = shared()
     for name in ("gpu-0", "gpu-1"):
-        world.do(c.ReportScrubFailure(name, "it hangs"))
-    assert world.do(c.ReportScrubFailure("gpu-0", "it hangs")) == []
-    assert world.do(c.ReportScrubFailure("no such device", "it hangs")) == []
+        world.do(c.ReportScrubFailure(name, Message.of_text("it hangs")))
+    assert world.do(c.ReportScrubFailure("gpu-0", Message.of_text("it hangs"))) == []
+    assert world.do(c.ReportScrubFailure("no such device", Message.of_text("it hangs"))) == []
     assert world.state.devices["gpu-0"].reported_health is Health.SUSPECT
     waiting = world.ask("waiting")
     assert waiting.state is LeaseState.WAITING
@@ -310,7 +311,7 @@ def test_what_became_of_a_lease_s_memory_is_remembered_until_it_is_on_a_device_a
     lease = world.active("a")
     assert lease.logical_gpu is not None
     world.do(c.ParkLease("a"))
-    zeros = ScrubResult(ScrubOutcome.OVERWRITTEN, 80 * GIB, "All of it.")
+    zeros = ScrubResult(ScrubOutcome.OVERWRITTEN, 80 * GIB, Message.of_text("All of it."))
     world.do(c.ParkSucceeded("a", lease.logical_gpu.generation, GIB, zeros))
     assert (lease.scrub, lease.scrub_bytes, lease.scrub_detail) == zeros
     world.do(c.ResumeLease("a"))

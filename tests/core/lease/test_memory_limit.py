@@ -19,8 +19,9 @@ from fastgpu_jupyter.core.model.entities import (
     Policy,
 )
 from fastgpu_jupyter.core.model.lifecycle import LeaseState
+from fastgpu_jupyter.errors import Message
 from fastgpu_jupyter.units import GIB
-from tests.core.world import World, spec
+from tests.core.world import World, spec, text
 
 GRACE_MS = 30_000
 
@@ -51,7 +52,7 @@ def test_it_is_told_once_and_what_comes_next() -> None:
     made, lease = world(OverLimit.PARK)
     assert uses(made, 45) == ["LeaseOverLimit"]
     assert uses(made, 46, GRACE_MS - 1) == []
-    message = str(memory_limit.message(made.state, lease))
+    message = text(memory_limit.message(made.state, lease))
     assert "45 GiB" in message
     assert "40 GiB" in message
     assert "parked after 30 s" in message
@@ -71,7 +72,7 @@ def test_a_policy_that_only_tells_only_tells() -> None:
     made, lease = world(OverLimit.WARN)
     uses(made, 45)
     assert uses(made, 45, 10 * GRACE_MS) == []
-    assert str(memory_limit.message(made.state, lease)).endswith("larger size.")
+    assert text(memory_limit.message(made.state, lease)).endswith("larger size.")
 
 
 def test_it_is_parked_and_stays_parked_until_it_is_wanted() -> None:
@@ -92,14 +93,14 @@ def test_it_is_parked_and_stays_parked_until_it_is_wanted() -> None:
 def test_one_that_cannot_be_parked_goes_on_or_is_ended(policy: OverLimit) -> None:
     made, lease = world(policy, parkable=False)
     uses(made, 45)
-    words = str(memory_limit.message(made.state, lease))
+    words = text(memory_limit.message(made.state, lease))
     assert ("ended after" in words) == (policy is OverLimit.REVOKE)
     uses(made, 45, GRACE_MS)
     if policy is OverLimit.PARK:
         assert lease.state is LeaseState.ACTIVE
         return
     assert (lease.state, lease.end_reason) == (LeaseState.DRAINING, EndReason.OVER_LIMIT)
-    assert lease.end_detail == "It used 45 GiB of its GPU, and it had 40 GiB."
+    assert text(lease.end_detail) == "It used 45 GiB of its GPU, and it had 40 GiB."
 
 
 def test_where_parking_did_not_help_it_is_ended() -> None:
@@ -110,7 +111,7 @@ def test_where_parking_did_not_help_it_is_ended() -> None:
     made.do(c.ResumeLease("a"))
     made.resumed("a")
     uses(made, 45)
-    assert "ended after" in str(memory_limit.message(made.state, lease))
+    assert "ended after" in text(memory_limit.message(made.state, lease))
     uses(made, 45, GRACE_MS)
     assert (lease.state, lease.end_reason) == (LeaseState.DRAINING, EndReason.OVER_LIMIT)
 
@@ -144,5 +145,5 @@ def test_a_limit_that_is_kept_by_less_than_was_offered_is_told() -> None:
     capability = MechanismCapability(Mechanism.SHARED, Enforcement.DRIVER, resizable=True)
     made = World(replace(spec("gpu"), capabilities=(capability,)))
     lease = made.active("a", "half")
-    made.do(c.LimitSet("a", 1, Enforcement.COOPERATIVE, "", "It shares its group."))
-    assert memory_limit.message(made.state, lease) == "It shares its group."
+    made.do(c.LimitSet("a", 1, Enforcement.COOPERATIVE, "", Message.of_text("It shares its group.")))
+    assert text(memory_limit.message(made.state, lease)) == "It shares its group."

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from fastgpu_jupyter.core.lease import device_health, migration
 from fastgpu_jupyter.core.lease.migration import MigrationOption
 from fastgpu_jupyter.core.model import commands as c
@@ -11,13 +9,14 @@ from fastgpu_jupyter.core.model import effects as fx
 from fastgpu_jupyter.core.model import events as e
 from fastgpu_jupyter.core.model.entities import Health, Lease, ParkReason, Retention
 from fastgpu_jupyter.core.model.lifecycle import LeaseState
-from fastgpu_jupyter.errors import Conflict
-from tests.core.world import World, holder, mig_spec, spec
+from fastgpu_jupyter.errors import Conflict, Message
+from tests.core.world import World, holder, mig_spec, spec, text
+from tests.refusals import refused
 
 
 def ill(world: World, lease: Lease) -> str:
     assert lease.logical_gpu is not None
-    world.do(c.SetHealth(lease.logical_gpu.device_id, Health.SUSPECT, "An ECC error."))
+    world.do(c.SetHealth(lease.logical_gpu.device_id, Health.SUSPECT, Message.of_text("An ECC error.")))
     return lease.logical_gpu.device_id
 
 
@@ -32,7 +31,7 @@ def cards() -> tuple[World, Lease]:
 def test_a_partition_is_offered_another_and_nothing_happens_that_is_not_asked_for() -> None:
     world, lease = cards()
     assert (lease.state, migration.migration_option(world.state, lease)) == (LeaseState.ACTIVE, MigrationOption.RESTART)
-    said = str(device_health.message(world.state, lease))
+    said = text(device_health.message(world.state, lease))
     assert "`%fastgpu move` or `jupyter fastgpu move a`" in said
     assert "the kernel must then be restarted, and what it has on this one is lost" in said
     assert "Nothing is moved unless you ask for it" in said
@@ -52,7 +51,7 @@ def test_what_was_asked_for_happens_at_the_restart_with_the_same_id() -> None:
         LeaseState.ACTIVE,
         MigrationOption.ACCEPTED,
     )
-    assert "goes to another GPU when the kernel is restarted" in str(device_health.message(world.state, lease))
+    assert "goes to another GPU when the kernel is restarted" in text(device_health.message(world.state, lease))
 
     old = lease.holder
     events = world.do(c.BindHolder("a", holder(50)))
@@ -90,7 +89,7 @@ def test_where_nothing_has_room_it_is_refused_and_keeps_what_it_has() -> None:
     lease = world.active("a", "full")
     world.active("b", "1g.10gb")
     ill(world, lease)
-    with pytest.raises(Conflict, match=r"has room now\. Nothing was changed: it keeps what it has"):
+    with refused(Conflict, match=r"has room now\. Nothing was changed: it keeps what it has"):
         world.do(c.MigrateLease("a"))
     world.do(c.ReleaseLease("b"))
     world.drained("b")
@@ -103,7 +102,7 @@ def test_where_nothing_has_room_it_is_refused_and_keeps_what_it_has() -> None:
 def test_where_its_gpu_is_well_there_is_no_reason_to() -> None:
     world = World(mig_spec("one"), mig_spec("two", index=1))
     lease = world.active("a", "half")
-    with pytest.raises(Conflict, match="is well and in service"):
+    with refused(Conflict, match="is healthy and in service"):
         world.do(c.MigrateLease("a"))
     assert lease.logical_gpu is not None
     world.do(c.DrainDevice(lease.logical_gpu.device_id, drained=True))
@@ -112,7 +111,7 @@ def test_where_its_gpu_is_well_there_is_no_reason_to() -> None:
     assert lease.migration_requested
     waiting = world.ask("b", "2g.20gb")
     if waiting.state is LeaseState.PREPARING:
-        with pytest.raises(Conflict, match="is preparing cannot be moved"):
+        with refused(Conflict, match="is preparing cannot be moved"):
             world.do(c.MigrateLease("b"))
 
 
@@ -121,7 +120,7 @@ def test_one_that_is_pinned_goes_with_its_memory_once_its_user_says_so() -> None
     lease = world.active("a", retention=Retention.HOLD)
     ill(world, lease)
     assert (lease.state, migration.migration_option(world.state, lease)) == (LeaseState.ACTIVE, MigrationOption.LIVE)
-    assert "takes it there" in str(device_health.message(world.state, lease))
+    assert "takes it there" in text(device_health.message(world.state, lease))
     world.do(c.MigrateLease("a"))
     assert (lease.state, lease.park_reason) == (LeaseState.PARKING, ParkReason.HEALTH)
     world.parked("a", 5)

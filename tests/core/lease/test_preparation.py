@@ -10,14 +10,15 @@ from fastgpu_jupyter.core.model import events as e
 from fastgpu_jupyter.core.model.entities import EndReason, ExistingPartition, Lease, PendingReason
 from fastgpu_jupyter.core.model.lifecycle import LeaseState
 from fastgpu_jupyter.core.scheduling.queue_report import positions
-from tests.core.world import World, mig_spec, spec
+from fastgpu_jupyter.errors import Message
+from tests.core.world import World, mig_spec, spec, text
 
 BAD = "Somebody else made the MIG instance that is where this was to be."
 
 
 def fails(world: World, lease: Lease, detail: str = BAD) -> list[e.Event]:
     assert lease.logical_gpu is not None
-    return world.do(c.PrepareFailed(lease.id, lease.logical_gpu.generation, detail))
+    return world.do(c.PrepareFailed(lease.id, lease.logical_gpu.generation, Message.of_text(detail)))
 
 
 def test_it_waits_where_it_stood_and_is_granted_what_there_is_by_then() -> None:
@@ -52,7 +53,7 @@ def test_one_that_does_not_fit_any_more_keeps_its_place_and_says_why() -> None:
     world.do(c.DrainDevice("whole", drained=False))
     assert first.logical_gpu is not None
     assert first.logical_gpu.device_id == "whole"
-    assert f"(try 1 of {TRIES_MAX}): {BAD}" in message(first)
+    assert f"(try 1 of {TRIES_MAX}): {BAD}" in text(message(first))
 
 
 def test_the_reason_is_typed_while_it_cannot_be_granted_again() -> None:
@@ -80,7 +81,7 @@ def test_it_ends_after_so_many_tries_in_a_row_and_serves_the_next() -> None:
     fails(world, lease, "no such GPU.")
     world.drained("a")
     assert lease.end_reason is EndReason.PREPARE_FAILED
-    assert str(lease.end_detail).startswith(f"no such GPU. It was tried {TRIES_MAX} times")
+    assert text(lease.end_detail).startswith(f"no such GPU. It was tried {TRIES_MAX} times")
     assert world.states() == {"a": "ended", "b": "preparing"}
 
 
@@ -92,7 +93,7 @@ def test_it_ends_at_once_where_nothing_can_ever_serve_it() -> None:
     fails(world, lease)
     world.drained("a")
     assert lease.end_reason is EndReason.PREPARE_FAILED
-    assert str(lease.end_detail).startswith(f"{BAD} 'full' could never be granted")
+    assert text(lease.end_detail).startswith(f"{BAD} 'full' could never be granted")
 
 
 def test_one_that_was_active_before_does_not_expire_when_its_return_fails() -> None:
@@ -107,6 +108,6 @@ def test_a_release_while_it_is_tried_again_wins() -> None:
     lease = world.ask("a")
     generation = lease.logical_gpu.generation if lease.logical_gpu else 0
     world.do(c.ReleaseLease("a"))
-    assert world.do(c.PrepareFailed("a", generation, BAD)) == []
+    assert world.do(c.PrepareFailed("a", generation, Message.of_text(BAD))) == []
     world.drained("a")
     assert lease.end_reason is EndReason.RELEASED

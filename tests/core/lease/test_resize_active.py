@@ -9,9 +9,10 @@ from fastgpu_jupyter.core.model import commands as c
 from fastgpu_jupyter.core.model.entities import Instant
 from fastgpu_jupyter.core.model.lifecycle import LeaseState
 from fastgpu_jupyter.core.scheduling import queue_report
-from fastgpu_jupyter.errors import Conflict, InvalidRequest, NeedsRestart, NoSuchDevice
+from fastgpu_jupyter.errors import Conflict, FastGPUError, InvalidRequest, NeedsRestart, NoSuchDevice
 from fastgpu_jupyter.units import GIB, MS_PER_HOUR
 from tests.core.world import World, spec
+from tests.refusals import refused
 
 
 def test_a_smaller_size_gives_room_to_who_waits_and_costs_less_from_then_on() -> None:
@@ -51,12 +52,12 @@ def test_a_larger_size_is_had_where_there_is_room() -> None:
         ("a100:", InvalidRequest, "at character 6"),
     ],
 )
-def test_what_cannot_be_is_refused_and_nothing_changes(size: str, error: type[Exception], says: str) -> None:
+def test_what_cannot_be_is_refused_and_nothing_changes(size: str, error: type[FastGPUError], says: str) -> None:
     world = World(spec("gpu"))
     lease = world.active("a", "quarter")
     world.active("b", "quarter")
     before = lease.logical_gpu
-    with pytest.raises(error, match=says):
+    with refused(error, match=says):
         world.do(c.ResizeLease("a", size))
     assert (lease.logical_gpu, lease.request.name) == (before, "quarter")
 
@@ -64,7 +65,7 @@ def test_what_cannot_be_is_refused_and_nothing_changes(size: str, error: type[Ex
 def test_a_device_that_is_leased_whole_is_not_divided() -> None:
     world = World(spec("gpu", whole_only=True))
     world.active("a")
-    with pytest.raises(Conflict, match="leased whole"):
+    with refused(Conflict, match="leased whole"):
         world.do(c.ResizeLease("a", "half"))
 
 
@@ -98,7 +99,7 @@ def test_growing_beyond_the_quota_is_refused() -> None:
     world.do(c.SetTenant("ann", 100, 500))
     world.active("a", "quarter")
     world.do(c.ResizeLease("a", "half"))
-    with pytest.raises(Conflict, match=r"more than the 0\.5 GPUs"):
+    with refused(Conflict, match=r"more than the 0\.5 GPUs"):
         world.do(c.ResizeLease("a", "full"))
 
 
@@ -112,14 +113,14 @@ def test_a_transferred_lease_is_billed_to_each_for_its_time() -> None:
     made = ledger.statements(world.history, world.state.month, world.at)
     assert [(one.tenant, one.active_ms) for one in made] == [("ann", 1000), ("bob", 2000)]
     world.do(c.ReleaseLease("a"))
-    with pytest.raises(Conflict, match="is draining cannot be transferred"):
+    with refused(Conflict, match="is draining cannot be transferred"):
         world.do(c.TransferLease("a", "eve"))
 
 
 def test_capacity_is_given_back_only_after_use_has_fallen() -> None:
     world = World(spec("gpu"))
     lease = world.active("a")
-    with pytest.raises(Conflict, match="has 41 GiB on its device, which is more than the 40 GiB"):
+    with refused(Conflict, match="has 41 GiB on its device, which is more than the 40 GiB"):
         world.do(c.ResizeLease("a", "half", used_bytes=41 * GIB))
     assert lease.request.name == "full"
     world.do(c.ResizeLease("a", "half", used_bytes=40 * GIB))
@@ -129,5 +130,5 @@ def test_capacity_is_given_back_only_after_use_has_fallen() -> None:
 def test_a_device_that_is_leased_whole_needs_a_restart() -> None:
     world = World(spec("gpu", whole_only=True))
     world.active("a")
-    with pytest.raises(NeedsRestart, match="restart the kernel"):
+    with refused(NeedsRestart, match="restart the kernel"):
         world.do(c.ResizeLease("a", "half"))

@@ -17,9 +17,10 @@ from fastgpu_jupyter.core.model.entities import (
     Policy,
 )
 from fastgpu_jupyter.core.model.lifecycle import LeaseState
-from fastgpu_jupyter.errors import Conflict, NeedsRestart, NoSuchDevice
+from fastgpu_jupyter.errors import Conflict, FastGPUError, NeedsRestart, NoSuchDevice
 from fastgpu_jupyter.units import GIB
-from tests.core.world import World, holder, spec
+from tests.core.world import World, holder, spec, text
+from tests.refusals import refused
 
 
 def over(world: World, name: str = "a", gib: int = 45, size: str = "half") -> Lease:
@@ -61,7 +62,7 @@ def test_it_waits_with_its_new_size_where_there_is_no_room() -> None:
     world.do(c.ReleaseLease("b"))
     world.drained("b")
     assert world.state_of(lease.id) is LeaseState.RESUMING
-    with pytest.raises(Conflict, match=r"resuming\. Nothing was changed"):
+    with refused(Conflict, match=r"resuming\. Nothing was changed"):
         world.do(c.ResizeLease("a", "full"))
 
 
@@ -82,17 +83,17 @@ def test_one_that_its_user_parked_changes_its_size_and_stays() -> None:
 @pytest.mark.parametrize(
     ("size", "error", "says"),
     [
-        ("quarter", Conflict, "What is parked is 45 GiB, which is more than the 20 GiB"),
+        ("quarter", Conflict, "The parked memory is 45 GiB, which is more than the 20 GiB"),
         ("44GiB", Conflict, "more than the 44 GiB"),
         ("l4", Conflict, "only such a one takes it back"),
         ("2xany", NeedsRestart, "only with a restart"),
         ("90GiB", NoSuchDevice, "more than any device"),
     ],
 )
-def test_what_cannot_be_is_refused_and_it_stays_parked(size: str, error: type[Exception], says: str) -> None:
+def test_what_cannot_be_is_refused_and_it_stays_parked(size: str, error: type[FastGPUError], says: str) -> None:
     world = World(spec("gpu", parkable=True), spec("l4", 24 * GIB, index=1, parkable=True, model="L4"))
     lease = over(world, size="a100:1/2")
-    with pytest.raises(error, match=says):
+    with refused(error, match=says):
         world.do(c.ResizeLease("a", size))
     assert (lease.state, lease.request.name) == (LeaseState.PARKED, "a100:1/2")
 
@@ -100,13 +101,13 @@ def test_what_cannot_be_is_refused_and_it_stays_parked(size: str, error: type[Ex
 def test_its_user_is_told_what_is_kept_and_every_way_out() -> None:
     world = World(spec("gpu", parkable=True))
     lease = over(world)
-    said = str(memory_limit.message(world.state, lease))
-    for part in ("used 45 GiB", "kept in the host's memory", "stands still", "jupyter fastgpu resize a SIZE",
+    said = text(memory_limit.message(world.state, lease))
+    for part in ("used 45 GiB", "kept in the host's memory", "a running cell stops", "jupyter fastgpu resize a SIZE",
                  "Interrupt the kernel", "parked again unless memory is freed within 30 s", "Restart the kernel",
                  "until you choose"):  # fmt: skip
         assert part in said
     world.do(c.ResumeLease("a"))
-    assert "waits to come back" in str(memory_limit.message(world.state, lease))
+    assert "waits to come back" in text(memory_limit.message(world.state, lease))
     world.resumed("a")
     assert memory_limit.message(world.state, lease) is None
 
@@ -114,7 +115,7 @@ def test_its_user_is_told_what_is_kept_and_every_way_out() -> None:
 def test_where_it_would_be_ended_the_next_time_that_is_said() -> None:
     world = World(spec("gpu", parkable=True))
     world.do(c.SetPolicy(Policy(over_limit=OverLimit.REVOKE)))
-    assert "is ended unless memory is freed" in str(memory_limit.message(world.state, over(world)))
+    assert "is ended unless memory is freed" in text(memory_limit.message(world.state, over(world)))
 
 
 # -- whether it holds -------------------------------------------------------------------------------------------------
@@ -131,7 +132,7 @@ def test_a_size_holds_once_the_kernel_has_said_that_its_libraries_follow() -> No
     assert (resize.outcome(lease), resize.message(lease)) == (Outcome.APPLIED, None)
     world.do(c.ResizeLease("a", "quarter"))
     assert resize.outcome(lease) is Outcome.PENDING
-    assert "told before its next cell" in str(resize.message(lease))
+    assert "follow before its next cell" in text(resize.message(lease))
     assert reported(world, 40) == 0, "that is of the size before"
     assert reported(world, 20) == 1
     assert resize.outcome(lease) is Outcome.APPLIED
@@ -144,11 +145,11 @@ def test_what_cannot_follow_needs_a_restart_and_has_it() -> None:
     world.do(c.ResizeLease("a", "full"))
     assert reported(world, None, "JAX", "RAPIDS (RMM)") == 1
     assert resize.outcome(lease) is Outcome.NEEDS_RESTART
-    assert resize.message(lease) == "JAX and RAPIDS (RMM) keep the earlier size until the kernel is restarted."
+    assert text(resize.message(lease)) == "JAX and RAPIDS (RMM) keep the earlier size until the kernel is restarted."
     world.do(c.ResizeLease("a", "half"))
     assert resize.outcome(lease) is Outcome.NEEDS_RESTART
     assert reported(world, 40, "JAX") == 1
-    assert resize.message(lease) == "JAX keeps the earlier size until the kernel is restarted."
+    assert text(resize.message(lease)) == "JAX keeps the earlier size until the kernel is restarted."
     world.do(c.BindHolder("a", holder(77)))
     assert resize.outcome(lease) is Outcome.APPLIED
 

@@ -29,11 +29,12 @@ from fastgpu_jupyter.core.model.size import parse_size
 from fastgpu_jupyter.core.placement import capacity_index, mechanisms, mig_partitions
 from fastgpu_jupyter.core.pool import replay
 from fastgpu_jupyter.core.scheduling import queue_report
-from fastgpu_jupyter.errors import InvalidRequest, NeedsRestart, NoSuchDevice
+from fastgpu_jupyter.errors import InvalidRequest, Message, NeedsRestart, NoSuchDevice
 from fastgpu_jupyter.pool.journal.codec import decode, encode
 from fastgpu_jupyter.units import GIB, MIB
 from tests.core.placement import naive_placement
-from tests.core.world import World, mig_spec, spec
+from tests.core.world import World, mig_spec, spec, text
+from tests.refusals import refused
 
 
 def part_of(lease: Lease) -> Partition:
@@ -76,7 +77,7 @@ def test_size_is_served_by_the_smallest_sufficient_partition(
     assert gpu is not None
     assert (part_of(lease).profile, gpu.memory_bytes, gpu.rate_micro_per_hour) == (profile, memory_mib * MIB, rate)
     assert (gpu.mechanism, gpu.enforcement, gpu.whole) == (Mechanism.MIG, Enforcement.HARDWARE, False)
-    assert "the hardware keeps apart" in str(mechanisms.reason(gpu))
+    assert "the hardware keeps apart" in text(mechanisms.reason(gpu))
 
 
 def test_small_partitions_leave_room_for_the_largest() -> None:
@@ -137,19 +138,19 @@ def test_part_is_placed_on_the_fullest_device_in_mig_mode() -> None:
 )
 def test_request_that_no_partition_serves_is_refused_with_the_reason(size: str, more: dict[str, Any], why: str) -> None:
     world = World(mig_spec("gpu", index=0), mig_spec("other", index=1))
-    with pytest.raises(NoSuchDevice, match=why):
+    with refused(NoSuchDevice, match=why):
         world.ask("a", size, **more)
 
 
 def test_partition_requested_without_mig_mode_is_refused() -> None:
-    with pytest.raises(NoSuchDevice, match="not divided by MIG"):
+    with refused(NoSuchDevice, match="not divided by MIG"):
         World(spec("gpu")).ask("a", "1g.10gb")
 
 
 def test_partition_is_enforced_by_hardware_and_keeps_its_size() -> None:
     world = World(mig_spec("gpu"))
     world.active("a", "half", isolation=Isolation.HARDWARE)
-    with pytest.raises(NeedsRestart, match="does not change while its kernel runs"):
+    with refused(NeedsRestart, match="does not change while its kernel runs"):
         world.do(c.ResizeLease("a", "quarter"))
 
 
@@ -180,7 +181,7 @@ def test_existing_partitions_only_serve_by_the_smallest_sufficient_one() -> None
         mig_spec("gpu", existing_partitions=(ExistingPartition("3g.40gb", 0), ExistingPartition("3g.40gb", 4)))
     )
     assert part_of(world.active("a", "eighth")).profile == "3g.40gb"
-    with pytest.raises(NoSuchDevice, match="no partition of the A100-SXM4-80GB serves it"):
+    with refused(NoSuchDevice, match="no partition of the A100-SXM4-80GB serves it"):
         world.ask("b", "full")
 
 
@@ -206,13 +207,13 @@ def test_lease_whose_partition_was_destroyed_ends_with_the_reason() -> None:
     lease = world.active("a", "half")
     assert lease.logical_gpu is not None
     generation = lease.logical_gpu.generation
-    assert world.do(c.LogicalGPULost("a", generation - 1, "of an earlier grant")) == []
-    world.do(c.LogicalGPULost("a", generation, "It was destroyed."))
+    assert world.do(c.LogicalGPULost("a", generation - 1, Message.of_text("of an earlier grant"))) == []
+    world.do(c.LogicalGPULost("a", generation, Message.of_text("It was destroyed.")))
     world.drained("a")
-    assert (lease.state, lease.end_reason, lease.end_detail) == (
+    assert (lease.state, lease.end_reason, text(lease.end_detail)) == (
         LeaseState.ENDED, "device_lost", "It was destroyed.",
     )  # fmt: skip
-    assert world.do(c.LogicalGPULost("a", generation, "again")) == []
+    assert world.do(c.LogicalGPULost("a", generation, Message.of_text("again"))) == []
 
 
 @pytest.mark.parametrize("divided_first", [True, False])
@@ -224,7 +225,7 @@ def test_mig_mode_switched_under_leases_ends_them(divided_first: bool) -> None:
     waits = world.ask("waits", "full")
     world.do(c.SetDevices((after,)))
     assert (lease.state, lease.end_reason) == (LeaseState.DRAINING, "device_lost")
-    assert "MIG mode" in str(lease.end_detail)
+    assert "MIG mode" in text(lease.end_detail)
     world.do(c.SetDevices((after,)))
     assert waits.state is LeaseState.WAITING, "nothing is granted of what was"
     world.drained("a")
@@ -354,5 +355,5 @@ def test_parse_size_accepts_partition_names(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["1g.10g", "2x1g.10gb", "1g.10gb:1/2", "h100:1g.", "2xh100:1g.10gb"])
 def test_parse_size_points_at_the_wrong_character_of_a_partition_name(text: str) -> None:
-    with pytest.raises(InvalidRequest, match="at character"):
+    with refused(InvalidRequest, match="at character"):
         parse_size(text)

@@ -23,9 +23,10 @@ from fastgpu_jupyter.core.model.lifecycle import LeaseState
 from fastgpu_jupyter.core.placement import eligibility
 from fastgpu_jupyter.core.scheduling import preemption
 from fastgpu_jupyter.core.scheduling.queue_report import positions
-from fastgpu_jupyter.errors import Conflict, InvalidRequest, NoSuchDevice
+from fastgpu_jupyter.errors import Conflict, InvalidRequest, Message, NoSuchDevice
 from fastgpu_jupyter.units import GIB
-from tests.core.world import World, holder, spec
+from tests.core.world import World, holder, spec, text
+from tests.refusals import refused
 
 IDLE_MS = 5000
 S = LeaseState
@@ -135,7 +136,7 @@ def test_lease_on_a_device_that_cannot_park_is_left_alone() -> None:
     world.do(c.SetRetention("b", Retention.HOLD))
     world.ask("c", tenant="bob", priority=Priority.HIGH)
     assert world.states() == {"a": "active", "b": "active", "c": "waiting"}
-    with pytest.raises(Conflict, match="cannot be moved to the host"):
+    with refused(Conflict, match="cannot be moved to the host"):
         world.do(c.ParkLease("a"))
 
 
@@ -143,11 +144,11 @@ def test_failed_parking_changes_nothing_and_is_not_tried_again() -> None:
     world = one()
     idle(world, "a")
     world.ask("b", tenant="bob")
-    world.do(c.ParkFailed("a", 1, "The driver says no."))
+    world.do(c.ParkFailed("a", 1, Message.of_text("The driver says no.")))
     world.now_ms += IDLE_MS
     world.do(c.Tick())
     assert world.states() == {"a": "active", "b": "waiting"}
-    with pytest.raises(Conflict, match="The driver says no"):
+    with refused(Conflict, match="The driver says no"):
         world.do(c.ParkLease("a"))
 
 
@@ -365,7 +366,7 @@ def test_parking_is_not_billed_and_is_refused_while_waiting() -> None:
     assert world.state.leases["a"].cost_numerator == cost
     assert world.state.leases["a"].active_ms == before + IDLE_MS
     waiting = world.ask("b")
-    with pytest.raises(Conflict, match="waiting cannot be parked"):
+    with refused(Conflict, match="waiting cannot be parked"):
         world.do(c.ParkLease(waiting.id))
 
 
@@ -410,7 +411,7 @@ def test_kernel_that_restarts_while_resuming_keeps_the_lease() -> None:
     world.parked("a", GIB)
     world.do(c.ResumeLease("a"))
     world.do(c.BindHolder("a", holder(99)))
-    world.do(c.ResumeFailed("a", 2, "That process has ended."))
+    world.do(c.ResumeFailed("a", 2, Message.of_text("That process has ended.")))
     assert world.states() == {"a": "active"}
 
 
@@ -420,10 +421,10 @@ def test_lease_that_cannot_be_resumed_ends_with_the_reason() -> None:
     world.do(c.ParkLease("a"))
     world.parked("a", GIB)
     world.do(c.ResumeLease("a"))
-    world.do(c.ResumeFailed("a", 2, "The driver says no."))
+    world.do(c.ResumeFailed("a", 2, Message.of_text("The driver says no.")))
     world.drained("a")
     lease = world.state.leases["a"]
-    assert (lease.end_reason, lease.end_detail) == (EndReason.RESUME_FAILED, "The driver says no.")
+    assert (lease.end_reason, text(lease.end_detail)) == (EndReason.RESUME_FAILED, "The driver says no.")
 
 
 def test_parked_memory_resumes_only_on_a_device_of_its_kind() -> None:
@@ -462,13 +463,13 @@ def test_parked_memory_resumes_only_on_a_device_of_its_kind() -> None:
 def test_request_that_no_device_serves_is_refused_with_the_reason(profile: str, more: dict[str, Any], why: str) -> None:
     world = World()
     world.do(c.SetDevices((spec("x"), spec("y", index=1)), (HostSpec("", 8000, 10 * GIB),)))
-    with pytest.raises(NoSuchDevice, match=why):
+    with refused(NoSuchDevice, match=why):
         world.ask("a", profile, **more)
     assert world.ask("b", "full", isolation=Isolation.HARDWARE, rate_micro_per_hour_max=3_600_000).logical_gpu
 
 
 def test_request_held_and_parkable_is_refused() -> None:
-    with pytest.raises(InvalidRequest, match="one of the two"):
+    with refused(InvalidRequest, match="one of the two"):
         one().ask("a", parkable=True, retention=Retention.HOLD)
 
 
@@ -515,7 +516,7 @@ def two_halves(**policy: object) -> World:
 def test_lease_is_migrated_for_a_waiting_request_and_resumes_at_once() -> None:
     world = two_halves(defragments=True)
     (moved,) = [name for name, state in world.states().items() if state == "parking"]
-    assert world.state.leases[moved].park_reason is ParkReason.MOVE
+    assert world.state.leases[moved].park_reason is ParkReason.DEFRAGMENTATION
     world.parked(moved)
     assert {moved: world.states()[moved], "whole": world.states()["whole"]} == {moved: "resuming", "whole": "preparing"}
     world.resumed(moved)
@@ -534,7 +535,7 @@ def test_lease_is_not_migrated_without_the_policy() -> None:
 def test_lease_is_not_migrated_again_before_its_minimum_stay() -> None:
     world = two_halves(defragments=True)
     (moved,) = [name for name, state in world.states().items() if state == "parking"]
-    world.do(c.ParkFailed(moved, world.state.leases[moved].logical_gpu.generation, "no"))  # type: ignore[union-attr]
+    world.do(c.ParkFailed(moved, world.state.leases[moved].logical_gpu.generation, Message.of_text("no")))  # type: ignore[union-attr]
     (other,) = [name for name, state in world.states().items() if state == "parking"]
     assert other != moved
     world.parked(other)

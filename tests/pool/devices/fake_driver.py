@@ -14,7 +14,7 @@ from fastgpu_jupyter.core.model.entities import (
     Mechanism,
     MechanismCapability,
 )
-from fastgpu_jupyter.errors import HostFault
+from fastgpu_jupyter.errors import HostFault, Message
 from fastgpu_jupyter.pool.devices.driver import (
     NOT_PARTITIONABLE,
     DeviceGone,
@@ -148,7 +148,9 @@ class FakeDriver:
             return LimitResult(logical_gpu.enforcement)
         if pid not in machine.own_groups:
             return LimitResult(
-                Enforcement.COOPERATIVE, logical_gpu.driver_handle, f"Process {pid} shares its control group."
+                Enforcement.COOPERATIVE,
+                logical_gpu.driver_handle,
+                Message.of_text(f"Process {pid} shares its control group."),
             )
         machine.limits[logical_gpu.device_id] = logical_gpu.memory_bytes
         return LimitResult(Enforcement.DRIVER, "group")

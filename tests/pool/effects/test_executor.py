@@ -25,7 +25,7 @@ from fastgpu_jupyter.core.model.entities import (
     ScrubOutcome,
 )
 from fastgpu_jupyter.core.model.lifecycle import LeaseState
-from fastgpu_jupyter.errors import HostFault
+from fastgpu_jupyter.errors import HostFault, Message
 from fastgpu_jupyter.pool.devices import driver_thread
 from fastgpu_jupyter.pool.devices.driver_thread import NO_ANSWER, DriverThread
 from fastgpu_jupyter.pool.effects import executor as executor_module
@@ -39,6 +39,7 @@ from fastgpu_jupyter.pool.http.views.lease import lease_views
 from fastgpu_jupyter.pool.loop import command_queue
 from fastgpu_jupyter.pool.monitors import inventory, telemetry
 from fastgpu_jupyter.units import GIB
+from tests.core.world import text
 from tests.pool.devices.fake_driver import FakeMachine, fake_spec
 from tests.pool.loop.test_runtime import Pool
 from tests.views import pending_reason_of
@@ -145,7 +146,7 @@ def run(tmp_path: Path, machine: FakeMachine, story: object) -> None:
     asyncio.run(play())
 
 
-async def device(pool: Pool) -> tuple[Health, str | None]:
+async def device(pool: Pool) -> tuple[Health, Message | None]:
     return await pool.services.store.read(
         lambda state, _: (state.devices["fake-0"].health, state.devices["fake-0"].health_reason)
     )
@@ -212,7 +213,7 @@ def test_a_grant_that_was_on_its_way_waits_again_and_is_told_why(tmp_path: Path,
         await pool.ask("a")
         lease = await pool.until("a", LeaseState.WAITING)
         assert lease.prepare_attempts
-        assert "does not answer" in str(lease.prepare_failure) or "has not answered" in str(lease.prepare_failure)
+        assert "does not answer" in text(lease.prepare_failure) or "has not answered" in text(lease.prepare_failure)
         machine.answers.set()
         await pool.until("a", LeaseState.ACTIVE)
 

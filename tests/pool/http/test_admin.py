@@ -37,7 +37,7 @@ def test_sizes_with_models_and_counts_are_granted(pool: PoolProcess) -> None:
     assert pool.client.request("a100:1/4", token=new_token())["memory"]["limit_bytes"] == 20 * 2**30
     with pytest.raises(NoSuchDevice, match="No device of this pool is 'h100'"):
         pool.client.request("h100", token=new_token())
-    with pytest.raises(NoSuchDevice, match="has 1 such devices"):
+    with pytest.raises(NoSuchDevice, match="has 1 such device,"):
         pool.client.request("2xany", token=new_token())
     with pytest.raises(InvalidRequest, match="at character 6"):
         pool.client.request("a100:lots", token=new_token())
@@ -231,7 +231,7 @@ def test_reservation_covers_leases_and_is_on_the_statement(pool: PoolProcess) ->
     held = pool.lease(lease["id"])
     assert (held["money"]["billed_micro_per_hour"], held["money"]["covered_milli"]) == (0, 500)
     assert (
-        "1 a100 cannot be held for bob: the pool has 1 such GPUs, and 0.5 of all"
+        "1 a100 cannot be reserved for bob: the pool has 1 such GPUs, and 0.5 of all"
         in fastgpu("reserve", "bob", "a100").stderr
     )
     assert "within 24 months" in fastgpu("reserve", "bob", "half", "--from=2099-01-01").stderr

@@ -24,7 +24,7 @@ from fastgpu_jupyter.core.model.entities import (
     State,
 )
 from fastgpu_jupyter.core.model.events import DeviceHealthChanged, Event, LeaseEnded, PoolStarted, Ticked
-from fastgpu_jupyter.errors import StoreFault
+from fastgpu_jupyter.errors import Message, StoreFault
 from fastgpu_jupyter.pool.journal.codec import decode, decode_state, encode, encode_state
 from fastgpu_jupyter.pool.journal.store import Entry, Journal
 from fastgpu_jupyter.pool.loop.recovery import replay
@@ -50,13 +50,13 @@ def open_journal(tmp_path: Path) -> Iterator[Callable[[], Journal]]:
 def test_what_was_appended_is_replayed_in_order(open_journal: Callable[[], Journal]) -> None:
     journal = open_journal()
     journal.append([Entry(AT, [Ticked()]), Entry(AT, [LeaseEnded("a", EndReason.RELEASED)], "key", "a")])
-    journal.append([Entry(Instant(1001, 2001), [DeviceHealthChanged("gpu", Health.FAULTY, "why")])])
+    journal.append([Entry(Instant(1001, 2001), [DeviceHealthChanged("gpu", Health.FAULTY, Message.of_text("why"))])])
     journal.close()
     again = open_journal()
     assert [record.events for record in again.replay()] == [
         [Ticked()],
         [LeaseEnded("a", EndReason.RELEASED)],
-        [DeviceHealthChanged("gpu", Health.FAULTY, "why")],
+        [DeviceHealthChanged("gpu", Health.FAULTY, Message.of_text("why"))],
     ]
     assert again.answers() == {"key": "a"}
     again.append([Entry(AT, [Ticked()])])
@@ -78,7 +78,7 @@ def test_every_event_survives_its_bytes() -> None:
     world.do(c.ResumeLease("a"))
     world.do(c.ResumeSucceeded("a", 2))
     world.do(c.ParkLease("a"))
-    world.do(c.ParkFailed("a", 2, "x"))
+    world.do(c.ParkFailed("a", 2, Message.of_text("x")))
     world.do(c.LimitSet("a", 2, Enforcement.DRIVER, "group"))
     world.do(c.ResizeLease("a", "half"))
     world.do(c.ReportMemory("a", 2, 2**40))
@@ -86,7 +86,7 @@ def test_every_event_survives_its_bytes() -> None:
     world.do(c.ReportFault("gpu", WRONG_ADDRESS))
     gpu = world.ask("again", "quarter").logical_gpu
     assert gpu is not None
-    world.do(c.PrepareFailed("again", gpu.generation, "x"))
+    world.do(c.PrepareFailed("again", gpu.generation, Message.of_text("x")))
     world.do(c.ReleaseLease("again"))
     world.drained("again")
     world.do(c.ReportLibraries("a", 40 << 30, ("JAX",)))
@@ -95,9 +95,9 @@ def test_every_event_survives_its_bytes() -> None:
     world.do(c.TransferLease("a", "bob"))
     world.do(c.ReleaseLease("a"))
     world.drained("a")
-    world.do(c.SetHealth("gpu", Health.SUSPECT, "x"))
+    world.do(c.SetHealth("gpu", Health.SUSPECT, Message.of_text("x")))
     world.do(c.DrainDevice("gpu", drained=True))
-    world.do(c.ReportScrubFailure("gpu", "a call failed"))
+    world.do(c.ReportScrubFailure("gpu", Message.of_text("a call failed")))
     world.do(c.SetTenant("ann", 200, None))
     world.do(c.SetDevices(()))
     world.do(c.SetDevices((spec("other"),)))

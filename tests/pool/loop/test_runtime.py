@@ -48,7 +48,8 @@ from fastgpu_jupyter.pool.journal.store import Journal
 from fastgpu_jupyter.pool.loop import degraded_mode
 from fastgpu_jupyter.pool.loop.recovery import recover, replay
 from fastgpu_jupyter.pool.monitors.inventory import DriverAtStartup
-from tests.core.world import mig_spec, spec
+from tests.core.world import mig_spec, spec, text
+from tests.refusals import refused
 from tests.waiting import async_wait_until
 
 
@@ -252,7 +253,7 @@ def test_who_may_not_is_refused_before_anything_is_decided(tmp_path: Path) -> No
 
     async def story(pool: Pool) -> None:
         await pool.ask("a")
-        with pytest.raises(NotFound, match="not yours"):
+        with refused(NotFound, match="not yours"):
             await pool.services.commands.submit_and_read(c.ReleaseLease("a"), None, lambda *_: None, never)
         assert (await pool.until("a", LeaseState.ACTIVE)).end_reason is None
 
@@ -352,7 +353,7 @@ def test_a_preparation_that_fails_is_tried_again_and_ends_the_lease_in_the_end(
         await pool.ask("a")
         lease = await pool.until("a", LeaseState.ENDED)
         assert lease.end_reason is EndReason.PREPARE_FAILED
-        assert str(lease.end_detail).startswith("the GPU fell off the bus. It was tried 8 times")
+        assert text(lease.end_detail).startswith("the GPU fell off the bus. It was tried 8 times")
         assert pool.driver.prepared == preparation.TRIES_MAX
 
     run(tmp_path, story)
@@ -472,7 +473,7 @@ def test_nothing_is_taken_for_parked_that_has_memory_on_the_device(
         lease = await pool.until("a", LeaseState.ACTIVE, LeaseState.PARKED)
         assert lease.state is LeaseState.ACTIVE
         assert lease.park_failure is not None
-        assert ("cannot see" if blind else "Process 4711 of this lease still has memory") in lease.park_failure
+        assert ("cannot see" if blind else "Process 4711 of this lease still has memory") in text(lease.park_failure)
         assert driver.parked == []  # what was moved is back
 
     run(tmp_path, story, driver)
@@ -500,7 +501,7 @@ def test_what_a_parked_lease_left_is_overwritten_before_its_device_is_another_s(
         await pool.ask("b")
         await pool.services.commands.submit(c.ParkLease("a"))
         told = "could not be overwritten yet: It failed."
-        await async_wait_until(lambda: told in (pool.services.scrubber.status_of("a") or ""), "the failure is shown")
+        await async_wait_until(lambda: told in text(pool.services.scrubber.status_of("a")), "the failure is shown")
         assert (await pool.lease("a")).state is LeaseState.PARKING
         assert (await pool.lease("b")).state is LeaseState.WAITING
         fails = False

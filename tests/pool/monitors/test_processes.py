@@ -36,7 +36,7 @@ from fastgpu_jupyter.pool.monitors.process_owners import OwnershipResolver, Proc
 from fastgpu_jupyter.pool.monitors.processes import END, IGNORE, WARN
 from fastgpu_jupyter.pool.notifications import ChangeNotifier
 from fastgpu_jupyter.units import GIB
-from tests.core.world import World, spec
+from tests.core.world import World, spec, text
 from tests.helpers import alive
 from tests.pool.devices.fake_driver import FakeMachine, fake_spec
 from tests.waiting import async_wait_until, wait_until
@@ -304,7 +304,7 @@ def test_what_children_use_counts_and_too_much_has_consequences(tmp_path: Path, 
             )
             lease = await pool.until("a", lambda lease: lease.state is LeaseState.DRAINING)
             assert lease.end_reason is EndReason.OVER_LIMIT
-            assert lease.end_detail == "It used 41 GiB of its GPU, and it had 40 GiB."
+            assert text(lease.end_detail) == "It used 41 GiB of its GPU, and it had 40 GiB."
             assert (await pool.until("b", lambda _: True)).state is LeaseState.ACTIVE
             machine.leave(kernel)
             machine.leave(child)

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ....core.model.entities import Enforcement, LogicalGPU, Mechanism, MechanismCapability
-from ....errors import HostFault
+from ....errors import HostFault, Message
 from ....units import MIB
 from ...host import cgroup
 from ..driver import LimitResult
@@ -51,7 +51,7 @@ class SharedMechanism:
             group = cgroup.own_group(pid)
             self._devices.set_memory_limit(gpu.device_id, group, gpu.memory_bytes)
         except HostFault as error:
-            detail = f"The driver does not enforce the memory limit of this lease: {error}"
+            detail = Message.of("limit.not_enforced_by_driver", detail=error.message)
             return LimitResult(Enforcement.COOPERATIVE, gpu.driver_handle, detail)
         if gpu.driver_handle and gpu.driver_handle != group:
             remove_limit(self._devices, gpu)  # the kernel was restarted in another group

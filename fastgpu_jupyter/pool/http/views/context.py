@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ....core.model.entities import Lease, State
 from ....core.scheduling.queue_report import Estimator
+from ....errors import Message
 from ....wire.schemas import TenantReference
 from ...devices.driver import DeviceUsage, Sample
 from ...host.lease_groups import NOT_ENFORCED, DeviceAccess
@@ -44,7 +45,7 @@ class ViewContext:
     device_nodes_of: Callable[[Lease], list[str]]
     foreign: Mapping[str, Sequence[ForeignProcess]]
     device_access_of: Callable[[str], DeviceAccess] = lambda _: NOT_ENFORCED
-    scrub_progress_of: Callable[[str], str | None] = lambda _: None  #: a sentence while device memory is overwritten
+    scrub_progress_of: Callable[[str], Message | None] = lambda _: None  #: while device memory is overwritten
     estimator: Callable[[State], Estimator] = Estimator
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ....core.model.entities import Device, Lease, State
+from ....messages import view_of
 from ....wire.schemas import AllocationView, DeviceReading, DeviceView, UnleasedProcessView
 from ...devices.driver import DeviceUsage
 from ...monitors.process_owners import ForeignProcess
-from ..messages import coded
 from .context import UNKNOWN_USAGE, AccessScope, ViewContext, tenant_reference
 
 
@@ -45,7 +45,7 @@ def _device_view(state: State, device: Device, access: AccessScope, context: Vie
         "rate_micro_per_hour": spec.rate_micro_per_hour,
         "health": {
             "state": device.reported_health.value,
-            "message": coded("health.reason", device.health_reason or device.scrub_pending),
+            "message": view_of(device.health_reason or device.scrub_pending),
         },
         "memory": {
             "total_bytes": spec.memory_bytes,

@@ -9,6 +9,8 @@ from ....core.lease import device_health, memory_limit, migration, preparation, 
 from ....core.model.entities import Instant, Lease, LogicalGPU, State
 from ....core.model.lifecycle import LeaseState
 from ....core.placement import mechanisms, parkability
+from ....errors import Message
+from ....messages import view_of
 from ....wire.schemas import (
     DeviceAccessView,
     LeaseEnforcementView,
@@ -26,7 +28,6 @@ from ....wire.schemas import (
     MessageView,
 )
 from ...devices.driver import DeviceUsage
-from ..messages import coded
 from .context import UNKNOWN_USAGE, AccessScope, ViewContext, tenant_reference
 from .queue import estimate_basis, pending_reason
 
@@ -98,22 +99,22 @@ def lease_reading(lease: Lease, at: Instant, usage: DeviceUsage) -> LeaseReading
 
 def _enumerated(prefix: str, value: str | None) -> MessageView | None:
     """Return the message of a member of an enumeration."""
-    return None if value is None else coded(f"{prefix}.{value}", value.replace("_", " "))
+    return None if value is None else view_of(Message(f"{prefix}.{value}"))
 
 
 def _notes(lease: Lease, context: ViewContext) -> Iterator[MessageView]:
     """Yield why the lease ended, failed preparations, the progress of scrubbing, or why the lease stays parked."""
-    retry = coded("prepare.retry", preparation.message(lease))
+    retry = view_of(preparation.message(lease))
     if lease.state is LeaseState.WAITING:
         found: list[MessageView | None] = [retry]
     else:
         found = [
-            coded("end.detail", lease.end_detail),
+            view_of(lease.end_detail),
             retry if lease.state is LeaseState.PREPARING else None,
-            coded("scrub.progress", context.scrub_progress_of(lease.id)),
+            view_of(context.scrub_progress_of(lease.id)),
         ]
         if not any(found):
-            found = [coded("budget.stays_parked", budgets.why_parked(lease))]
+            found = [view_of(budgets.why_parked(lease))]
     yield from (note for note in found if note is not None)
 
 
@@ -121,7 +122,7 @@ def _size(lease: Lease) -> LeaseSizeView:
     outcome = resize.outcome(lease)
     if outcome is None:
         return {"applied": None, "message": None}
-    return {"applied": outcome.value, "message": coded(f"resize.{outcome.value}", resize.message(lease))}
+    return {"applied": outcome.value, "message": view_of(resize.message(lease))}
 
 
 def _gpu(state: State, gpu: LogicalGPU) -> LogicalGPUView:
@@ -131,7 +132,7 @@ def _gpu(state: State, gpu: LogicalGPU) -> LogicalGPUView:
         "model": device.spec.model if device else None,
         "simulated": gpu.mechanism.value == "simulated",
         "mechanism": gpu.mechanism.value,
-        "mechanism_reason": coded(f"mechanism.{gpu.mechanism.value}", mechanisms.reason(gpu)),
+        "mechanism_reason": view_of(mechanisms.reason(gpu)),
         "partition": gpu.partition.profile if gpu.partition else None,
     }
 
@@ -156,7 +157,7 @@ def _money(state: State, lease: Lease, at: Instant, currency: str) -> LeaseMoney
         "cost_at": at.wall_ms,
         "budget_micro": lease.request.budget_micro,
         "budget_percent": lease.budget_percent or None,
-        "message": coded("budget.message", budgets.message(state, lease)),
+        "message": view_of(budgets.message(state, lease)),
     }
 
 
@@ -178,7 +179,7 @@ def _enforcement(state: State, lease: Lease) -> LeaseEnforcementView:
     return {
         "memory_limit": gpu.enforcement.value if gpu else None,
         "scope": gpu.scope.value if gpu else None,
-        "message": coded("limit.message", memory_limit.message(state, lease)),
+        "message": view_of(memory_limit.message(state, lease)),
     }
 
 
@@ -187,7 +188,7 @@ def _device_access(lease: Lease, context: ViewContext) -> DeviceAccessView:
     return {
         "nodes": context.device_nodes_of(lease),
         "restricted": access.enforced,
-        "message": coded("device_access.not_enforced", access.detail),
+        "message": view_of(Message.of_optional(access.detail)),
     }
 
 
@@ -206,7 +207,7 @@ def _scrub(lease: Lease) -> LeaseScrubView | None:
     return {
         "result": lease.scrub.value,
         "bytes": lease.scrub_bytes,
-        "message": coded("scrub.detail", lease.scrub_detail),
+        "message": view_of(lease.scrub_detail),
     }
 
 
@@ -214,7 +215,7 @@ def _health(state: State, lease: Lease) -> LeaseHealthView:
     option = migration.migration_option(state, lease)
     return {
         "migration": option.value if option else None,
-        "message": coded("fault.message", device_health.message(state, lease)),
+        "message": view_of(device_health.message(state, lease)),
     }
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from .... import __version__
 from ....core.model.entities import State
+from ....errors import Message
+from ....messages import view_of
 from ....wire.schemas import PoolView
-from ..messages import coded
 
 
 def pool_view(
@@ -14,7 +15,7 @@ def pool_view(
     scope: str,
     currency: str,
     started_at: int,
-    message: str | None,
+    message: Message | None,
     fault: str | None,
     silent_since: int | None,
 ) -> PoolView:
@@ -25,7 +26,7 @@ def pool_view(
         "simulated": any(device.spec.simulated for device in state.devices.values()),
         "currency": currency,
         "started_at": started_at,
-        "message": coded("pool.fault" if fault else "pool.message", fault or message),
+        "message": view_of(Message.of_optional(fault) or message),
         "accepting": fault is None,
         "counters_silent_since": silent_since,
     }

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ....core.model.entities import Lease, PendingReason, State
 from ....core.scheduling.queue_report import Estimate, explain
+from ....messages import view_of
 from ....wire.schemas import MessageView, QueueEntryView
-from ..messages import coded
 from .context import AccessScope, ViewContext, tenant_reference
 
 
@@ -20,12 +20,12 @@ def queue_views(state: State, access: AccessScope, context: ViewContext) -> list
 
 def pending_reason(position: int, reason: PendingReason) -> MessageView:
     """Return the reason why a request at ``position`` is not granted yet."""
-    return coded(f"pending.{reason.value.replace(' ', '_')}", explain(position, reason))
+    return view_of(explain(position, reason))
 
 
 def estimate_basis(estimate: Estimate) -> MessageView:
     """Return what an estimate is based on, or why there is none."""
-    return coded("estimate.none" if estimate.wait_ms is None else "estimate.mean", estimate.basis)
+    return view_of(estimate.basis)
 
 
 def _queue_entry(

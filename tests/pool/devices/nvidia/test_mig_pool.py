@@ -185,7 +185,7 @@ def test_a_lease_on_a_card_that_is_not_well_moves_when_its_user_asks_and_its_ker
     kernel = kernels.start(half)
     lease_id, old_pid = kernel.lease_id, kernel.pid
     pool.wait_state(lease_id, "active")
-    assert "is well and in service" in fastgpu("migrate", lease_id).stderr
+    assert "is healthy and in service" in fastgpu("migrate", lease_id).stderr
     old = cards[str(device_of(pool.lease(lease_id)))]
     other = next(gpu for gpu in machine.gpus if gpu is not old)
     before = visible(pool, lease_id)

@@ -15,14 +15,14 @@ from fastgpu_jupyter.errors import HostFault
 from fastgpu_jupyter.pool.devices.health import HealthEvent, HealthReport
 from fastgpu_jupyter.pool.devices.nvidia.health import NO_INSTANCE, HealthReadings, NvmlHealthWatcher, assess
 from fastgpu_jupyter.pool.devices.nvidia.xid import KNOWN, RECOVERY_ACTION_CHANGED, fault_of
-from tests.core.world import World, spec
+from tests.core.world import World, spec, text
 
 PROCESS_XIDS = [number for number in KNOWN if fault_of(number).scope is FaultScope.PROCESS]
 DEVICE_XIDS = [number for number in KNOWN if fault_of(number).scope is FaultScope.DEVICE]
 
 
 def told(world: World, name: str) -> str:
-    return device_health.message(world.state, world.state.leases[name]) or ""
+    return text(device_health.message(world.state, world.state.leases[name]))
 
 
 @pytest.mark.parametrize("xid", PROCESS_XIDS)
@@ -48,7 +48,7 @@ def test_fault_of_a_devices_xid_takes_it_out_of_service(xid: int) -> None:
     world.do(c.ReportFault(there, fault_of(xid)))
     device = world.state.devices[there]
     assert device.health is not Health.HEALTHY
-    assert f"(Xid {xid})" in str(device.health_reason)
+    assert f"(Xid {xid})" in text(device.health_reason)
     world.active("b")
     assert world.state.leases["b"].logical_gpu.device_id != there  # type: ignore[union-attr]
     world.ask("c")
@@ -58,8 +58,8 @@ def test_fault_of_a_devices_xid_takes_it_out_of_service(xid: int) -> None:
 def test_fault_messages_continue_a_sentence() -> None:
     for number in (*KNOWN, 9999):
         message = fault_of(number).message
-        assert not message.endswith("."), number
-        assert message[0].islower(), number
+        assert not text(message).endswith("."), number
+        assert text(message)[0].islower(), number
 
 
 @pytest.mark.parametrize(

@@ -122,7 +122,7 @@ def test_two_kernels_share_a_gpu_and_their_libraries_are_told(
 
     # One that has begun cannot, and everybody who looks learns it.
     first.run("sys.modules['jax'] = types.ModuleType('jax')")
-    assert "told before its next cell" in fastgpu("resize", first.lease_id, "half").stdout
+    assert "follow before its next cell" in fastgpu("resize", first.lease_id, "half").stdout
     said = "JAX cannot change the memory limit in this process"
     wait_until(lambda: said in first.run("1").stream("stderr"), "its user is told")
     view = wait_until(

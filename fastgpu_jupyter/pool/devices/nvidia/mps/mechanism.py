@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from .....core.model.entities import Enforcement, LimitScope, LogicalGPU, Mechanism, MechanismCapability
-from .....errors import HostFault
+from .....errors import HostFault, Message
 from .....units import MIB
 from ....host import single_instance
 from ...driver import LimitResult
@@ -41,7 +41,7 @@ LOST = (
     "The MPS control daemon of this GPU has ended or cannot be found, so the limits of this lease are not enforced. "
     "Restart the kernel to get a new lease; your other notebooks on this GPU have lost theirs as well."
 )
-UNSEEN = (
+UNSEEN = Message.of_text(
     "The kernel does not see the folder of the MPS control daemon, as in a container of its own: it takes turns with "
     "others instead, and CUDA enforces no limit."
 )

@@ -1,0 +1,356 @@
+"""The English sentences, by code. A dictionary instead of a text is a plural; see :mod:`fastgpu_jupyter.messages`.
+
+A sentence says what happened, what was kept and what to do next. Codes that are continued by another sentence, or that
+are a part of one, are phrases and have no full stop.
+"""
+
+from __future__ import annotations
+
+MESSAGES: dict[str, str | dict[str, str]] = {
+    # -- what a device, a driver or the system said ----------------------------------------------------------------
+    "host.detail": "{text}",
+    "driver.no_answer": (
+        "The GPU driver does not answer. Nothing is granted here until it does; see `jupyter fastgpu doctor`."
+    ),
+    "pool.bug": "The pool manager met a bug of its own; see its log.",
+    "pool.too_many_connections": (
+        "This pool has as many connections as it keeps; close some, or try again in {seconds} seconds."
+    ),
+    "http.error": "{reason}.",
+    "option.invalid": "{option}: {reason}",
+    # -- overwriting memory between tenants --------------------------------------------------------------------------
+    "scrub.before_use": "The memory of its device is overwritten first.",
+    "scrub.in_progress": "The memory that it had on its device is being overwritten.",
+    "scrub.retrying": (
+        "The memory that it had on its device could not be overwritten yet: {detail} No other lease gets it before "
+        "that; it is tried again."
+    ),
+    "scrub.pending": (
+        "Memory that a lease left there could not be overwritten: {detail} It is tried again; `jupyter fastgpu drain "
+        "DEVICE --undo` goes on without."
+    ),
+    "scrub.incomplete": "All but {left_bytes}, which was in use by the driver or could not be had.",
+    "scrub.too_much_left": "{left_bytes} of its free memory could not be had.",
+    "scrub.other_leases": (
+        "It was not overwritten, because other leases are on the device: their allocations would fail meanwhile."
+    ),
+    "scrub.skipped": "It could not be overwritten, and an administrator went on without.",
+    "scrub.partition_destroyed": "Its partition was destroyed; whether that clears its memory is not documented.",
+    # -- quantities --------------------------------------------------------------------------------------------------
+    "units.no_memory": "{text} is not an amount of memory; write it like 24GiB, 512MiB or 1.5GB.",
+    "units.too_much_memory": "{text} is more memory than any device has.",
+    "units.no_duration": "{text} is not a time; write it like 90s, 10m or 1.5h.",
+    "units.no_money": "{text} is not an amount of money; write it in the pool's currency, like 2.50.",
+    "units.no_cores": "{text} is not a number of processor cores; write it like 4 or 0.5.",
+    # -- the grammar of sizes ----------------------------------------------------------------------------------------
+    "size.too_long": "A size may have {characters_max} characters; this one has {characters}.",
+    "size.syntax": "{text}: at character {position}, expected {expected}, found {found}.",
+    "size.found": "{character}",
+    "size.end": "the end",
+    "size.expected_memory": "an amount of memory, like {example}",
+    "size.expected_more_memory": "at least {least_bytes}",
+    "size.expected_model": "a model like a100, a profile (full, half, quarter, eighth), or memory like 24GiB",
+    "size.expected_fewer_models": "at most {models_max} models",
+    "size.expected_count": "a number of devices from 1 to {devices_max}",
+    "size.expected_part": "a part like 1/2, or an amount of memory like 24GiB",
+    "size.expected_no_part": "no part: several devices are only leased whole",
+    "size.expected_fraction": "a part of at most 1/1 and at least 1/{parts_max}",
+    # -- requests that are malformed ---------------------------------------------------------------------------------
+    "request.size_or_memory": "Ask for a size or for an amount of memory, one of the two.",
+    "request.memory_out_of_range": (
+        "A lease of {requested_bytes} is not possible; ask for {least_bytes} at least and no more than a device has."
+    ),
+    "request.wait_out_of_range": "The longest wait is from 0 to 30 days.",
+    "request.negative": "{field} cannot be negative.",
+    "request.budget_zero": "A request with a budget of 0 could never be granted; leave the budget out for none.",
+    "request.hold_and_parkable": "A lease that is held is never parked: ask for one of the two.",
+    "request.above_quota": (
+        "'{size}' is {requested_milli} GPUs, and {tenant} may hold at most {limit_milli} at once. Ask for less, or ask "
+        "an administrator for a higher quota."
+    ),
+    # -- requests that no device of the pool can serve ---------------------------------------------------------------
+    "refused.no_devices": (
+        "This pool has no GPU, so the request could never be granted. Run `jupyter fastgpu status` to see why; without "
+        "a GPU, start the pool with `--simulate 2xA100-80GB` to try FastGPU."
+    ),
+    "refused.no_such_model": (
+        "No device of this pool is '{size}'; it has {models}. Name one of them, a profile ({sizes}) or an amount of "
+        "memory."
+    ),
+    "refused.model": "{model} ({memory_bytes})",
+    "refused.too_much_memory": (
+        "{requested_bytes} is more than any device of this pool has; the largest has {largest_bytes}."
+    ),
+    "refused.too_many_devices": {
+        "plural": "count",
+        "one": "This pool has {count} such device, so '{size}' could never be granted.",
+        "other": "This pool has {count} such devices, so '{size}' could never be granted.",
+    },
+    "refused.no_such_host": "No machine of this pool has {count} such devices, so '{size}' cannot be served.",
+    "refused.leased_whole": (
+        "The devices of this pool are leased whole, so '{size}' cannot be served. Ask for the profile 'full'."
+    ),
+    "refused.unfit": "'{size}' could never be granted as it was requested: {reason}",
+    # -- why a device does not do (each continues a sentence) --------------------------------------------------------
+    "unfit.leased_whole": "the {model} is leased whole; ask for the profile 'full'.",
+    "unfit.isolation_cooperative": (
+        "a part of a {model} is kept apart from others only by agreement; ask for a whole one."
+    ),
+    "unfit.isolation_software": "a part of a {model} is kept apart from others only by software; ask for a whole one.",
+    "unfit.not_parkable": "the memory of a {model} cannot be parked on this machine.",
+    "unfit.not_resizable": "the size of such a lease of a {model} does not change while its kernel runs.",
+    "unfit.not_resizable_so": "a {model} cannot be resized so.",
+    "unfit.mps_limit_fixed": "under MPS a program reads its limits when it starts to use the GPU.",
+    "unfit.combination": (
+        "no mechanism of a {model} offers all that is required at once ({required}); require less, or ask for a whole "
+        "one."
+    ),
+    "unfit.too_expensive": "a {model} costs more than the {most_micro} per hour that it may.",
+    "unfit.host_too_small": "no machine of this pool has so many processors and so much memory.",
+    "unfit.not_partitioned": "the {model} is not divided by MIG, so it has no partition {partition}.",
+    "unfit.partitioned": (
+        "the {model} is divided by MIG, and a program sees one partition at most; this takes whole GPUs."
+    ),
+    "unfit.no_partition": "no partition of the {model} serves it; MIG can divide it into {partitions}.",
+    # -- why a request waits -----------------------------------------------------------------------------------------
+    "pending.capacity": "Every GPU that could serve this is in use; {place}.",
+    "pending.behind": "Free capacity is reserved for earlier requests; {place}.",
+    "pending.priority": "Requests of a higher priority go first; {place}.",
+    "pending.quota": "Its tenant holds all that it may have at once; {place}.",
+    "pending.health": "The GPUs that could serve this are out of service; {place}.",
+    "pending.budget": "Its tenant has spent the money that it may spend this month; {place}.",
+    "pending.reserved": (
+        "Free capacity is reserved by others, and only leases that can be parked again may borrow it; {place}."
+    ),
+    "pending.no_such_device": "The devices that could serve this are no longer there; {place}.",
+    "pending.drained": "The GPUs that could serve this are being emptied by an administrator; {place}.",
+    "pending.not_prepared": "The granted GPU could not be prepared, and it is tried again; {place}.",
+    "queue.next": "it is next",
+    "queue.requests_ahead": {
+        "plural": "count",
+        "one": "{count} request is before it",
+        "other": "{count} requests are before it",
+    },
+    "estimate.unknown": "no estimate: too few leases ended in the last hour",
+    "estimate.recent_leases": "the {leases} leases that ended in the last hour lasted {mean_ms} on average",
+    # -- why a lease ended -------------------------------------------------------------------------------------------
+    "end.released": "It was released.",
+    "end.cancelled": "The request was cancelled while it waited.",
+    "end.holder_died": "Its process ended.",
+    "end.device_lost": "Its GPU was lost.",
+    "end.prepare_failed": "Its GPU could not be prepared.",
+    "end.resume_failed": "Its parked memory could not be brought back to a GPU.",
+    "end.expired": "It waited as long as its request allowed.",
+    "end.over_limit": "It used more GPU memory than it had.",
+    "end.memory_used": "It used {used_bytes} of its GPU, and it had {limit_bytes}.",
+    "end.machine_restarted": "The machine was restarted.",
+    "end.mig_switched": "The MIG mode of its GPU was switched, which ends everything that was on it.",
+    # -- why a lease is parked ---------------------------------------------------------------------------------------
+    "park.requested": "Its user parked it.",
+    "park.idle": "No cell ran, and another request needed the GPU.",
+    "park.priority": "A request of a higher priority needed the GPU.",
+    "park.guarantee": "A tenant that has less than it is guaranteed needed the GPU.",
+    "park.fairness": "Its turn was over, and a tenant that has had less needed the GPU.",
+    "park.budget": "The money for it is spent.",
+    "park.defragmentation": "It moves to another GPU, so that a request that waits fits where it was.",
+    "park.over_limit": "It used more GPU memory than it has.",
+    "park.health": "It moves to another GPU, because its own is unhealthy or is being emptied.",
+    "park.restart": "It moves to another GPU without its memory, because its kernel is restarted.",
+    # -- parking that is refused or failed ---------------------------------------------------------------------------
+    "parking.refused": "{reason} Nothing was changed; to give its GPU back for good, release it.",
+    "parking.wrong_state": "A lease that is {state} cannot be parked.",
+    "parking.excluded_by_request": "This lease was requested as one that is never parked.",
+    "parking.not_supported": "The memory of this device cannot be moved to the host and back.",
+    "parking.failed_before": "The last attempt to park this lease failed: {detail}",
+    "parking.host_memory_full": "The host memory that parked leases may take is used up.",
+    "parking.broke_process": "{detail} Restart the kernel.",
+    "resume.budget_spent": (
+        "Its budget is spent. Set a higher one, and it can be resumed; until then it stays parked."
+    ),
+    # -- leases ------------------------------------------------------------------------------------------------------
+    "lease.not_found": "There is no lease {lease}. `jupyter fastgpu status` lists yours.",
+    "lease.over": "This lease is over; ask for a new one.",
+    "transfer.wrong_state": "A lease that is {state} cannot be transferred.",
+    "transfer.mps": (
+        "A lease by MPS shares its fate with its user's other notebooks on that GPU, so it cannot be transferred. "
+        "Nothing was changed; release it, and let the other user ask."
+    ),
+    # -- another size ------------------------------------------------------------------------------------------------
+    "resize.pending": "The lease has its new size; libraries in the kernel follow before its next cell.",
+    "resize.needs_restart": {
+        "plural": "count",
+        "one": "{libraries} keeps the earlier size until the kernel is restarted.",
+        "other": "{libraries} keep the earlier size until the kernel is restarted.",
+    },
+    "resize.wrong_state": "A lease that is {state} cannot be resized.",
+    "resize.try_again": "The lease is {state}. Nothing was changed; try again in a moment.",
+    "resize.memory_in_use": (
+        "This kernel has {used_bytes} on its device, which is more than the {limit_bytes} of '{size}'. Nothing was "
+        "changed; free memory and resize again."
+    ),
+    "resize.above_quota": (
+        "With that, {tenant} would hold more than the {limit_milli} GPUs that it may have. Nothing was changed; "
+        "release another lease, or ask an administrator for a higher quota."
+    ),
+    "resize.device_count": (
+        "The number of GPUs changes only with a restart, because a running process does not see new ones. "
+        "Nothing was changed; release the lease, ask for the other size and restart the kernel."
+    ),
+    "resize.other_model": "'{size}' is another device than the {model} of this lease. Nothing was changed.",
+    "resize.fixed_while_running": (
+        "The size of this lease does not change while its kernel runs: {reason} Nothing was changed; release the "
+        "lease, ask for the other size and restart the kernel."
+    ),
+    "resize.no_room": (
+        "There is no room for '{size}' on this device: {free_bytes} could be had. Nothing was changed; release the "
+        "lease and ask again to get another device."
+    ),
+    "resize.parked_on_other_model": (
+        "'{size}' is another device than the {model} that the parked memory comes from, and only such a one takes it "
+        "back. Nothing was changed."
+    ),
+    "resize.parked_device_count": (
+        "The number of GPUs changes only with a restart, because a running process does not see new ones. Nothing "
+        "was changed."
+    ),
+    "resize.parked_does_not_fit": (
+        "The parked memory is {parked_bytes}, which is more than the {limit_bytes} of '{size}'. Nothing was changed."
+    ),
+    # -- memory limits -----------------------------------------------------------------------------------------------
+    "limit.not_enforced_by_driver": "The driver does not enforce the memory limit of this lease: {detail}",
+    "limit.over": (
+        "It uses {used_bytes} of its GPU, more than the {limit_bytes} that it has. Free memory, or give it a larger "
+        "size."
+    ),
+    "limit.over_then_parked": (
+        "It uses {used_bytes} of its GPU, more than the {limit_bytes} that it has. Free memory, or give it a larger "
+        "size; otherwise it is parked after {grace_ms}."
+    ),
+    "limit.over_then_ended": (
+        "It uses {used_bytes} of its GPU, more than the {limit_bytes} that it has. Free memory, or give it a larger "
+        "size; otherwise it is ended after {grace_ms}."
+    ),
+    "limit.parked": (
+        "It was parked because it used {used_bytes} of its GPU, more than its size ({size}). Its variables, and what "
+        "they have on the GPU, are kept in the host's memory; a running cell stops at its next call to the GPU. "
+        "{state} Give it a larger size by `%fastgpu resize SIZE`, or while a cell runs by `jupyter fastgpu resize "
+        "{lease} SIZE` in a terminal: it comes back and goes on. Interrupt the kernel: it comes back as it was, and is "
+        "{next_step} unless memory is freed within {grace_ms}. Restart the kernel: what it has on the GPU is given up."
+    ),
+    "limit.parked_returning": "It waits to come back.",
+    "limit.parked_until_you_choose": "It stays parked until you choose.",
+    "limit.then_ended": "ended",
+    "limit.then_parked_again": "parked again",
+    # -- preparation -------------------------------------------------------------------------------------------------
+    "prepare.retrying": ("It was granted a GPU that could not be prepared (try {attempt} of {attempts_max}): {detail}"),
+    "prepare.failed_for_good": "{detail} {reason}",
+    "prepare.gave_up": "It was tried {attempts_max} times; ask again, or tell the administrator.",
+    # -- health of devices -------------------------------------------------------------------------------------------
+    "device.not_found": "There is no device {device} in this pool; `jupyter fastgpu status` lists them.",
+    "health.fault": "The GPU {fault} ({fault_code}).",
+    "health.suspect": (
+        "{reason} What runs on it may go wrong, and nothing new is granted there. Save your work. {advice}"
+    ),
+    "health.faulty": (
+        "{reason} What runs on it is not to be trusted, and nothing new is granted there. Save your work. {advice}"
+    ),
+    "health.is_suspect": "Its GPU is suspect.",
+    "health.is_faulty": "Its GPU is faulty.",
+    "fault.certain": (
+        "Your code {fault}: {fault_code}. What this kernel has on the GPU is lost; restart the kernel. {advice}"
+    ),
+    "fault.possible": (
+        "A process on this GPU (possibly yours) {fault}: {fault_code}. If calls to the GPU fail here, restart the "
+        "kernel."
+    ),
+    # -- faults that a driver reports (each continues "your code" or "the GPU") --------------------------------------
+    "xid.13": "made the GPU fault: an illegal instruction or a wrong address in a GPU function",
+    "xid.31": "read or wrote outside its memory on the GPU",
+    "xid.43": "was stopped on the GPU after an error in it",
+    "xid.45": "lost its work on the GPU, because its process failed or was ended",
+    "xid.46": "stopped working for a moment",
+    "xid.48": "has memory errors that it could not correct",
+    "xid.63": "has bad memory that is replaced when the GPU is reset",
+    "xid.64": "has bad memory that it could not replace",
+    "xid.68": "made the video decoder of the GPU fault",
+    "xid.74": "has errors on its links to other GPUs",
+    "xid.79": "has fallen off the bus",
+    "xid.94": "has a memory error, which hit one program only",
+    "xid.95": "has a memory error that may have hit every program on it",
+    "xid.109": "took too long on the GPU and was stopped",
+    "xid.119": "has a controller that does not answer",
+    "xid.120": "has a controller that failed",
+    "xid.other": "reported a critical error",
+    "xid.advice": "With CUDA_LAUNCH_BLOCKING=1 in its environment the error is raised where it happens.",
+    # -- migration ---------------------------------------------------------------------------------------------------
+    "migration.at_restart": (
+        "The lease goes to another GPU when the kernel is restarted; what it has on this one is lost with that."
+    ),
+    "migration.live_possible": (
+        "Where another one has room, `%fastgpu move` or `jupyter fastgpu move {lease}` takes it there."
+    ),
+    "migration.restart_possible": (
+        "`%fastgpu move` or `jupyter fastgpu move {lease}` gets the lease another GPU, where one has room: the kernel "
+        "must then be restarted, and what it has on this one is lost. Nothing is moved unless you ask for it."
+    ),
+    "migration.wrong_state": "A lease that is {state} cannot be moved. Nothing was changed.",
+    "migration.not_needed": (
+        "Its GPU is healthy and in service, so there is no reason to move it. Nothing was changed."
+    ),
+    "migration.no_room": ("No other GPU that could serve it has room now. Nothing was changed: it keeps what it has."),
+    # -- money -------------------------------------------------------------------------------------------------------
+    "budget.negative": "A budget cannot be negative.",
+    "budget.below_cost": "A budget must be more than the lease has cost already. Nothing was changed.",
+    "budget.stays_parked": (
+        "It stays parked: its budget is spent. `jupyter fastgpu budget --lease {lease} AMOUNT` sets a higher one."
+    ),
+    "budget.lease_spent_parking": "Its budget is spent, and it is parked in a moment.",
+    "budget.lease_spent_continues": "Its budget is spent, and it goes on: {reason}",
+    "budget.lease_percent": "It has cost {spent_percent} % of its budget.",
+    "budget.tenant_percent": "{tenant} has spent {spent_percent} % of this month's budget.",
+    "budget.tenant_spent_warn": "{tenant} has spent {spent_percent} % of this month's budget. Leases go on.",
+    "budget.tenant_spent_continues": (
+        "{tenant} has spent {spent_percent} % of this month's budget. Nothing more is granted; this lease goes on: "
+        "{reason}"
+    ),
+    "budget.tenant_spent_stop": (
+        "{tenant} has spent {spent_percent} % of this month's budget. Nothing more is granted until the month ends or "
+        "an administrator sets a higher one."
+    ),
+    "reservation.not_found": "There is no reservation {reservation}; `jupyter fastgpu reserve` lists them.",
+    "reservation.start_out_of_range": (
+        "A reservation begins now or later, within {months_max} months. Nothing was reserved."
+    ),
+    "reservation.id_taken": "There is another reservation with this id already. Nothing was changed.",
+    "reservation.too_small": "A reservation is of at least a thousandth of a device.",
+    "reservation.discount_out_of_range": "A discount is from 0 to 100 percent.",
+    "reservation.model_only": "A reservation names a kind of device, like a100; how many is its own number.",
+    "reservation.too_many": "There are {reservations_max} reservations; end one before another is made.",
+    "reservation.no_capacity": (
+        "{requested_milli} {model} cannot be reserved for {tenant}: the pool has {matching} such GPUs, and "
+        "{reserved_milli} of all its GPUs are reserved in that time already. Nothing was reserved; ask for less or for "
+        "later."
+    ),
+    "reservation.capacity_borrowed": (
+        "Others have reserved that capacity: only leases that can be parked again may borrow it. Nothing was changed."
+    ),
+    # -- what tenants may have ---------------------------------------------------------------------------------------
+    "tenant.weight_out_of_range": "A weight is a whole number from 1 to {weight_max}.",
+    "tenant.quota_negative": "Neither a limit nor a guarantee can be negative.",
+    "tenant.guarantee_above_limit": "A guarantee cannot be more than the limit allows.",
+    # -- why a lease has its mechanism -------------------------------------------------------------------------------
+    "mechanism.exclusive": "A whole GPU was requested, so no other lease is on it.",
+    "mechanism.mig": (
+        "The GPU is divided by MIG, so the lease has a partition of it, which the hardware keeps apart from others."
+    ),
+    "mechanism.mps": (
+        "A part of a GPU was requested, and this pool serves parts by MPS: your notebooks on this GPU compute at the "
+        "same time, and an error in one of them ends the others there."
+    ),
+    "mechanism.shared_by_driver": "A part of a GPU was requested, and the driver of this one enforces memory limits.",
+    "mechanism.shared_cooperative": (
+        "A part of a GPU was requested, and nothing stricter is available here: libraries follow the limit, and the "
+        "pool watches it."
+    ),
+    "mechanism.simulated": "The GPUs of this pool are simulated.",
+}

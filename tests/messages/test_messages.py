@@ -1,0 +1,186 @@
+"""The catalogue of sentences: every code has one, with exactly its parameters, and the core has no prose of its own."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import string
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from fastgpu_jupyter.core.model.entities import EndReason, ParkReason, PendingReason
+from fastgpu_jupyter.errors import Conflict, HostFault, Message
+from fastgpu_jupyter.messages import Plural, catalogue, render, text_of, view_of
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / "fastgpu_jupyter"
+#: Codes that are made of an enumeration, with the parameters of each.
+OF_ENUMERATIONS: Mapping[str, frozenset[str]] = {
+    **{f"pending.{reason.value}": frozenset({"place"}) for reason in PendingReason},
+    **{f"end.{reason.value}": frozenset() for reason in EndReason},
+    **{f"park.{reason.value}": frozenset() for reason in ParkReason},
+}
+#: The parameters of the message that holds a text as it is.
+OF_TEXT = {"host.detail": frozenset({"text"})}
+
+
+class Use(NamedTuple):
+    """A call of ``Message.of`` in the source."""
+
+    where: str
+    code: str | None  #: ``None``: it is not a literal
+    params: frozenset[str]
+
+
+@cache
+def uses() -> tuple[Use, ...]:
+    """Every call of ``Message.of`` in the package."""
+    sources = ((path, path.read_text(encoding="utf-8")) for path in sorted(PACKAGE.rglob("*.py")))
+    return tuple(use for path, source in sources if "Message.of(" in source for use in uses_in(path, source))
+
+
+def uses_in(path: Path, source: str) -> Iterator[Use]:
+    """The calls of ``Message.of`` in one module."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "Message.of":
+            first = node.args[0] if node.args else None
+            code = first.value if isinstance(first, ast.Constant) and isinstance(first.value, str) else None
+            names = frozenset(one.arg or "**" for one in node.keywords)
+            yield Use(f"{path.relative_to(ROOT)}:{node.lineno}", code, names)
+
+
+def parameters(code: str) -> set[str]:
+    """The parameters that the sentence of a code names."""
+    template = catalogue()[code]
+    texts = (template.one, template.other) if isinstance(template, Plural) else (template,)
+    named = {name for text in texts for _, name, _, _ in string.Formatter().parse(text) if name}
+    return named | ({template.plural} if isinstance(template, Plural) else set())
+
+
+def test_message_of_every_call_has_a_sentence_with_exactly_its_parameters() -> None:
+    wrong = [use for use in uses() if use.code is None or use.code not in catalogue()]
+    assert wrong == []
+    differing = [use for use in uses() if use.code is not None and use.params != parameters(use.code)]
+    assert differing == []
+
+
+def test_catalogue_has_no_sentence_that_is_never_used() -> None:
+    used = {use.code for use in uses()} | OF_ENUMERATIONS.keys() | OF_TEXT.keys()
+    assert set(catalogue()) - used == set()
+
+
+@pytest.mark.parametrize(("code", "params"), [*OF_ENUMERATIONS.items(), *OF_TEXT.items()])
+def test_message_of_an_enumeration_has_a_sentence(code: str, params: frozenset[str]) -> None:
+    assert parameters(code) == params
+
+
+def test_catalogue_sentences_are_all_different() -> None:
+    texts = [str(template) for template in catalogue().values()]
+    assert len(set(texts)) == len(texts)
+
+
+@pytest.mark.parametrize("path", sorted([*(PACKAGE / "core").rglob("*.py"), PACKAGE / "units.py"]), ids=str)
+def test_core_module_has_no_prose_outside_of_docstrings_and_internal_errors(path: Path) -> None:
+    assert list(prose(path.read_text(encoding="utf-8"))) == []
+
+
+def prose(source: str) -> Iterator[str]:
+    """The sentences among the string literals of a module, but for docstrings and the texts of internal errors."""
+    tree = ast.parse(source)
+    allowed: set[int] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Expr):
+            allowed.add(id(node.value))  # a docstring
+        internal = isinstance(node, ast.Raise) and node.exc is not None and "InternalError" in ast.unparse(node.exc)
+        if internal or isinstance(node, ast.Assert):
+            allowed.update(id(inner) for inner in ast.walk(node))
+    for node in ast.walk(tree):
+        is_text = isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in allowed
+        if is_text and re.search(r"\w \w.*[.:;]\s*$", str(node.value)):  # type: ignore[attr-defined]
+            yield f"{node.lineno}: {node.value}"  # type: ignore[attr-defined]
+
+
+def test_prose_finds_a_sentence_in_a_literal_and_in_an_f_string() -> None:
+    assert list(prose('"""A doc string."""\nx = "It is so."\n')) == ["2: It is so."]
+    assert list(prose('x = f"{1} is too much."\nraise InternalError("It is so.")\n')) == ["1:  is too much."]
+    assert list(prose('x = "a.b.c"\ny = "no sentence"\n')) == []
+
+
+@pytest.mark.parametrize(
+    ("message", "text"),
+    [
+        (Message.of_text("As it is."), "As it is."),
+        (
+            Message.of("resize.memory_in_use", used_bytes=3 << 30, limit_bytes=1 << 30, size="1GiB"),
+            (
+                "This kernel has 3 GiB on its device, which is more than the 1 GiB of '1GiB'. Nothing was changed; "
+                "free memory and resize again."
+            ),
+        ),
+        (
+            Message.of("pending.capacity", place=Message.of("queue.requests_ahead", count=1)),
+            "Every GPU that could serve this is in use; 1 request is before it.",
+        ),
+        (
+            Message.of("pending.capacity", place=Message.of("queue.requests_ahead", count=2)),
+            "Every GPU that could serve this is in use; 2 requests are before it.",
+        ),
+        (
+            Message.of("resize.needs_restart", libraries=("A", "B", "C"), count=3),
+            "A, B and C keep the earlier size until the kernel is restarted.",
+        ),
+        (
+            Message.of("resize.above_quota", tenant="ann", limit_milli=1500),
+            (
+                "With that, ann would hold more than the 1.5 GPUs that it may have. Nothing was changed; release "
+                "another lease, or ask an administrator for a higher quota."
+            ),
+        ),
+        (
+            Message.of("fault.certain", fault=Message.of("xid.31"), fault_code="Xid 31", advice=""),
+            (
+                "Your code read or wrote outside its memory on the GPU: Xid 31. What this kernel has on the GPU is "
+                "lost; restart the kernel."
+            ),
+        ),
+        (Message("of.a.newer.version", {"count": 3}), "of.a.newer.version (count=3)"),
+    ],
+)
+def test_render_fills_parameters_in_by_their_units(message: Message, text: str) -> None:
+    assert render(message) == text
+
+
+def test_text_of_returns_the_sentence_of_a_code_and_the_text_of_a_plain_error() -> None:
+    assert text_of(Conflict(Message.of("lease.over"))) == "This lease is over; ask for a new one."
+    assert text_of(HostFault("The driver is gone.")) == "The driver is gone."
+    assert str(Conflict(Message.of("lease.not_found", lease="'a'"))) == "lease.not_found (lease='a')"
+
+
+def test_view_of_carries_code_parameters_and_the_english_text() -> None:
+    assert view_of(None) is None
+    view = view_of(Message.of("pending.quota", place=Message.of("queue.next")))
+    assert view == {
+        "code": "pending.quota",
+        "params": {"place": {"code": "queue.next", "params": {}, "text": "it is next"}},
+        "text": "Its tenant holds all that it may have at once; it is next.",
+    }
+    assert json.loads(json.dumps(view)) == view
+
+
+def test_module_prints_the_catalogue_as_json() -> None:
+    command = [sys.executable, "-m", "fastgpu_jupyter.messages", "--json"]
+    printed = json.loads(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout)
+    assert printed["language"] == "en"
+    assert set(printed["messages"]) == set(catalogue())
+    assert printed["messages"]["queue.requests_ahead"] == {
+        "plural": "count",
+        "one": "{count} request is before it",
+        "other": "{count} requests are before it",
+    }
