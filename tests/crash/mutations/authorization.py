@@ -9,7 +9,7 @@ from fastgpu_jupyter.pool.http.views.context import AccessScope
 from fastgpu_jupyter.pool.loop.command_queue import Call
 from tests.crash.mutations.edits import Edit
 from tests.crash.mutations.model import Fails, Guarantee, Mutation
-from tests.pool.loop import test_runtime
+from tests.pool.loop import test_command_loop
 from tests.security import test_authorization
 
 AUTHORIZATION = Guarantee.AUTHORIZATION
@@ -73,7 +73,11 @@ MUTATIONS = (
         "a command is decided before it is authorized",
         AUTHORIZATION,
         (Edit(Call.require_allowed, "if self.allowed is not None: ...", "pass"),),
-        Fails(test_runtime.test_who_may_not_is_refused_before_anything_is_decided, "DID NOT RAISE", error="Failed"),
+        Fails(
+            test_command_loop.test_command_that_is_not_allowed_is_refused_before_decision,
+            "DID NOT RAISE",
+            error="Failed",
+        ),
     ),
     Mutation(
         "an idempotency key of one user is answered to another",
