@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ..core.model.lifecycle import BLOCKING_CELLS, OVER
 from ..errors import FastGPUError
-from ..wire.lease_view import explanation_of, text_of, value_of, with_reading
+from ..wire.lease_view import explanation_of, text_of, with_reading
 from .cell_activity import CellActivity
 from .lease_client import LeaseClient, connect_or_start
 
@@ -238,7 +238,7 @@ class Gate:
             if view["state"] == "active":
                 self._open_gate(view["environment"])
             elif view["state"] in OVER:
-                self._end(value_of(view["end_reason"]), explanation_of(view))
+                self._end(text_of(view["end_reason"]), explanation_of(view))
             else:
                 self._close_gate()
         self._notify_listeners()
@@ -254,7 +254,7 @@ class Gate:
     def forget_lease(self) -> None:
         """End the lease here, because the pool does not know it."""
         with self._lock:
-            self._end("unknown")
+            self._end(None)
         self._notify_listeners()
 
     # ---- for the reporter ----------------------------------------------------------------------------------------
@@ -316,7 +316,7 @@ class Gate:
     def _note_parked_while_running(self, parked_s: float) -> None:
         from .sentences import parked_while_running  # late, like everything that a start does not need
 
-        reason = value_of(self.view["parking"]["reason"]) if self.view else None
+        reason = text_of(self.view["parking"]["reason"]) if self.view else None
         self._pending_notes.append(parked_while_running(reason, parked_s))
         self._parked_at, self.has_changes = None, True
 

@@ -12,8 +12,8 @@ from html import escape
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..units import format_duration, format_memory, format_money
-from ..wire.lease_view import explanation_of, is_simulated, position_of, value_of
-from .sentences import KEPT, because
+from ..wire.lease_view import explanation_of, is_simulated, position_of, text_of, value_of
+from .sentences import KEPT
 from .wait_display import is_parked
 
 if TYPE_CHECKING:
@@ -26,17 +26,6 @@ ENFORCED_BY = {
     "userspace": "by the GPU's library, for each process",
     "cooperative": "by the frameworks, watched by the pool",
     "none": "not enforced",
-}
-_REASONS = {
-    "released": "released",
-    "holder_died": "the kernel's process ended",
-    "revoked": "taken back by an administrator",
-    "cancelled": "cancelled",
-    "device_lost": "it lost its GPU",
-    "prepare_failed": "the GPU could not be prepared",
-    "resume_failed": "what was parked could not be brought back",
-    "expired": "it waited as long as its request allows",
-    "over_limit": "it used more GPU memory than it had",
 }
 
 
@@ -104,9 +93,9 @@ def cells(rows: Sequence[tuple[str, str, str, str]]) -> Rendered:
 def _lease_rows(view: LeaseView) -> list[_Row]:
     state = view["state"]
     state_text = {"waiting": "waiting in the queue", "ended": "ended"}.get(state, state)
-    if reason := value_of(view["end_reason"]):
-        state_text += f" ({_REASONS.get(reason, reason)})"
     rows = [_Row("State", state_text)]
+    if reason := text_of(view["end_reason"]):
+        rows.append(_Row("Ended", reason))
     if position := position_of(view):
         rows.append(_Row("Position in the queue", str(position)))
     if explanation := explanation_of(view):
@@ -114,7 +103,7 @@ def _lease_rows(view: LeaseView) -> list[_Row]:
     if is_parked(view):
         park_reason = value_of(view["parking"]["reason"])
         kept = "" if park_reason == "restart" else KEPT
-        rows.append(_Row("Parked", f"{because(park_reason)}. {kept}".rstrip()))
+        rows.append(_Row("Parked", " ".join(filter(None, (text_of(view["parking"]["reason"]), kept)))))
     rows.append(_Row("Size", view["request"]["size"]))
     if view["state"] == "active":
         rows.append(_Row("Cells", _use(view)))

@@ -14,8 +14,8 @@ from uuid import uuid4
 
 from ..core.model.lifecycle import PARKED_OR_PARKING, RETURNING
 from ..units import format_duration
-from ..wire.lease_view import explanation_of, position_of, value_of
-from .sentences import KEPT, because
+from ..wire.lease_view import explanation_of, position_of, text_of
+from .sentences import KEPT
 
 if TYPE_CHECKING:
     from ..wire.schemas import LeaseView
@@ -85,7 +85,7 @@ def headline(view: LeaseView | None, pool_error: str | None, *, had_gpu: bool = 
     if view["state"] == "preparing":
         return f"Your GPU is granted and being prepared. {reason}".rstrip()
     if had_gpu and is_parked(view):
-        why = f"It was parked because {because(value_of(view['parking']['reason']))}. {KEPT}"
+        why = f"It was parked: {text_of(view['parking']['reason'])} {KEPT}"
         return f"Waiting for the GPU to come back to this notebook{where}. {reason}{why}"
     return f"Waiting for a GPU{where}. {reason}".rstrip()
 

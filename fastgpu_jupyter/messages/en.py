@@ -146,7 +146,7 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     "end.machine_restarted": "The machine was restarted.",
     "end.mig_switched": "The MIG mode of its GPU was switched, which ends everything that was on it.",
     # -- why a lease is parked ---------------------------------------------------------------------------------------
-    "park.requested": "Its user parked it.",
+    "park.requested": "You parked it.",
     "park.idle": "No cell ran, and another request needed the GPU.",
     "park.priority": "A request of a higher priority needed the GPU.",
     "park.guarantee": "A tenant that has less than it is guaranteed needed the GPU.",

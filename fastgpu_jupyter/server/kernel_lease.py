@@ -29,12 +29,8 @@ if TYPE_CHECKING:
 
 #: One step of a wait for a grant: a thread cannot be cancelled, and a server that stops must not wait for it.
 WAIT_STEP_S = 0.5
-#: End reasons after which an automatic restart must not request another lease silently, as clauses.
-_TAKEN = {
-    "revoked": "it was revoked by an administrator of the pool",
-    "device_lost": "it lost its GPU",
-    "over_limit": "it used more GPU memory than its limit",
-}
+#: End reasons after which an automatic restart must not request another lease silently.
+_INVOLUNTARY_ENDS = {"device_lost", "over_limit"}
 
 
 class Wanted(NamedTuple):
@@ -80,10 +76,9 @@ class KernelLease:
                 self.lease_id = view["id"]
                 return client, view
             self.lease_id = None
-            taken = _TAKEN.get(value_of(view["end_reason"]) or "") if view is not None else None
-            if automatic and taken:
+            if automatic and view is not None and value_of(view["end_reason"]) in _INVOLUNTARY_ENDS:
                 raise Conflict(
-                    f"The GPU lease of this notebook ended: {taken}. "
+                    f"The GPU lease of this notebook ended. {text_of(view['end_reason'])} "
                     "Restart the kernel to request another GPU; the variables of the old kernel are lost."
                 )
         self.token = self.token or new_token()

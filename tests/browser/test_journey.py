@@ -111,7 +111,7 @@ def test_idle_notebook_is_parked_and_resumes_with_its_variables(page: Page, lab:
     expect(user.status()).to_contain_text("GPU: parked")
     output = user.run("kept + 1")
     expect(output).to_contain_text("Waiting for the GPU to come back to this notebook: position 1 in the queue.")
-    expect(output).to_contain_text("it was idle and another request waited. Its variables")
+    expect(output).to_contain_text("No cell ran, and another request needed the GPU. Its variables")
     expect(user.status()).to_contain_text("waiting to resume, position 1")
     page.screenshot(path=screenshots / "resuming.png")
     page.set_viewport_size({"width": 760, "height": 800})

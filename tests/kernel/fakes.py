@@ -6,7 +6,8 @@ import queue
 from collections.abc import Iterator
 from typing import Any
 
-from fastgpu_jupyter.errors import NotFound, PoolUnreachable
+from fastgpu_jupyter.errors import Message, NotFound, PoolUnreachable
+from fastgpu_jupyter.messages import render
 
 #: Short name of a field in these tests -> its group and its name there.
 FIELDS = {
@@ -30,6 +31,11 @@ def message(code: str, text: str) -> dict[str, Any]:
     return {"code": code, "params": {}, "text": text}
 
 
+def coded(code: str) -> dict[str, Any]:
+    """Return the message of a code without parameters, with the sentence that the pool manager gives it."""
+    return message(code, render(Message(code)))
+
+
 def queue_group(position: int, detail: str = "every GPU is in use.") -> dict[str, Any]:
     """Return the group ``queue`` of a waiting lease."""
     return {
@@ -50,15 +56,21 @@ def changed(view: dict[str, Any], **changes: Any) -> dict[str, Any]:
         if name == "position":
             new["queue"] = None if value is None else queue_group(value)
         elif name == "end_reason":
-            new["end_reason"] = value and message(f"end.{value}", value)
+            new["end_reason"] = value and coded(f"end.{value}")
         elif name not in FIELDS:
             new[name] = value
         else:
             group, field = FIELDS[name]
-            code = f"park.{value}" if field == "reason" else f"{group}.message"
-            is_text = isinstance(value, str) and field in ("message", "reason")
-            new[group] = {**new[group], field: message(code, value) if is_text else value}
+            new[group] = {**new[group], field: _field_value(group, field, value)}
     return new
+
+
+def _field_value(group: str, field: str, value: Any) -> Any:
+    if isinstance(value, str) and field == "reason":
+        return coded(f"park.{value}")
+    if isinstance(value, str) and field == "message":
+        return message(f"{group}.message", value)
+    return value
 
 
 def lease_view(**changes: Any) -> dict[str, Any]:
@@ -173,7 +185,7 @@ class FakePool:
 
     def park(self, lease_id: str) -> dict[str, Any]:
         """Parked at once."""
-        return self._changed("park", state="parked", park_reason="asked", position=None)
+        return self._changed("park", state="parked", park_reason="requested", position=None)
 
     def resume(self, lease_id: str) -> dict[str, Any]:
         """Back in the queue."""

@@ -224,7 +224,7 @@ def test_gate_notes_once_that_the_lease_was_parked_while_a_cell_ran(pool: FakePo
     gate.update_lease(active_view(version=7, park_reason="priority"))  # type: ignore[arg-type]
     gate.activity.end(cell)
     (note,) = gate.apply_changes()
-    assert "because a request of higher priority waited" in note
+    assert "A request of a higher priority needed the GPU." in note
     assert "is restored" in note
     assert gate.apply_changes() == []
 

@@ -76,7 +76,7 @@ def test_gate_is_closed_in_states_without_a_gpu(token_file: Path, state: str) ->
 
 
 @pytest.mark.parametrize(
-    ("reason", "said"), [("released", "was released"), ("revoked", "taken back"), ("device_lost", "lost its GPU")]
+    ("reason", "said"), [("released", "was released"), ("expired", "waited as long"), ("device_lost", "GPU was lost")]
 )
 def test_gate_notes_an_end_elsewhere_once(token_file: Path, reason: str, said: str) -> None:
     gate = make_gate(FakePool(), token_file, "active", OTHER="1")
@@ -94,7 +94,7 @@ def test_gate_note_on_an_end_has_the_pools_explanation(token_file: Path) -> None
     why = "A process destroyed its MIG partition."
     ended = active_view(state="draining", end_reason="device_lost", notes=[message("end.detail", why)], version=3)
     gate.handle_message({"type": "changed", "leases": [ended]})
-    assert f"lost its GPU. {why} Cells run" in gate.apply_changes()[0]
+    assert f"Its GPU was lost. {why} Cells run" in gate.apply_changes()[0]
 
 
 def test_gate_of_an_unknown_lease_hides_every_device(token_file: Path) -> None:

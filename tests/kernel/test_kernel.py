@@ -278,7 +278,7 @@ def test_idle_kernel_is_parked_and_resumes_with_the_next_cell(quick: PoolProcess
     back = first.send("print(kept)")
     line = first.message(back, "display_data")["content"]["data"]["text/plain"]
     assert "Waiting for the GPU to come back to this notebook: position 1 in the queue" in line
-    assert "it was idle and another request waited" in line
+    assert "It was parked: No cell ran, and another request needed the GPU." in line
     assert quick.state(second.lease_id) == "active"  # one that computes is left alone
     enough.touch()
     assert second.collect(long).stream() == "done\n"
@@ -334,7 +334,7 @@ def test_park_by_the_user_ends_with_the_next_cell(pool: PoolProcess, kernels: Ke
     kernel.run("kept = 42")
     assert "parked" in kernel.run("%fastgpu park").shown()[0]
     pool.wait_state(kernel.lease_id, "parked")
-    assert "you parked it" in kernel.run("%fastgpu").shown()[0]
+    assert "You parked it." in kernel.run("%fastgpu").shown()[0]
     ran = kernel.run("print(kept)")
     assert ran.stream() == "42\n"
     pool.wait_state(kernel.lease_id, "active")
@@ -382,7 +382,7 @@ def test_parking_while_a_cell_ran_is_noted_afterwards(pool: PoolProcess, kernels
     assert value_of(pool.lease(first.lease_id)["parking"]["reason"]) == "priority"
     pool.client.release(urgent["id"], token)
     said = first.collect(long).stream("stderr")
-    assert "because a request of higher priority waited; its GPU memory is restored" in said
+    assert "A request of a higher priority needed the GPU. Its GPU memory is restored." in said
     assert first.run("1").stream("stderr") == ""
 
 

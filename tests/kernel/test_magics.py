@@ -91,7 +91,7 @@ def test_park_and_resume_show_the_state(context: Context, pool: FakePool) -> Non
     assert "no cell has run for" in magics.run(context, "").text
     assert "is parked. Its variables, and their GPU memory, are kept" in magics.run(context, "park").text
     shown = magics.run(context, "")
-    assert "you parked it. Its variables" in shown.text
+    assert "You parked it. Its variables" in shown.text
     assert not context.gate.open
     assert "The next cell waits for it." in magics.run(context, "resume").text
     assert [call[0] for call in pool.calls] == ["activity", "park", "resume"]
@@ -171,21 +171,20 @@ def test_headline_states_position_and_reason() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reason", "because"),
+    ("reason", "sentence"),
     [
-        ("asked", "you parked it"),
-        ("idle", "it was idle and another request waited"),
-        ("priority", "a request of higher priority waited"),
-        ("guarantee", "a tenant with less than its guarantee waited"),
-        ("fairness", "its turn was over and another request waited"),
-        ("something new", "another request waited"),
+        ("requested", "You parked it."),
+        ("idle", "No cell ran, and another request needed the GPU."),
+        ("priority", "A request of a higher priority needed the GPU."),
+        ("guarantee", "A tenant that has less than it is guaranteed needed the GPU."),
+        ("fairness", "Its turn was over, and a tenant that has had less needed the GPU."),
     ],
 )
-def test_headline_of_a_parked_lease_states_reason_and_what_is_kept(reason: str, because: str) -> None:
+def test_headline_of_a_parked_lease_states_reason_and_what_is_kept(reason: str, sentence: str) -> None:
     view: Any = lease_view(park_reason=reason)
     said = headline(view, None, had_gpu=True)
     assert said.startswith("Waiting for the GPU to come back to this notebook: position 1 in the queue. Every GPU")
-    assert f"It was parked because {because}. Its variables, and their GPU memory, are kept." in said
+    assert f"It was parked: {sentence} Its variables, and their GPU memory, are kept." in said
     resuming: Any = {**view, "state": "resuming"}
     assert "being restored" in headline(resuming, None, had_gpu=True)
     assert "keeps its position in the queue (position 1). Its variables" in stopped_wait_text(view, had_gpu=True)

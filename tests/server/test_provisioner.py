@@ -130,13 +130,13 @@ def test_restart_keeps_the_lease_and_cleanup_releases_it_once(pool: Pool) -> Non
     assert [call[0] for call in pool.calls] == ["request", "release"]
 
 
-def test_automatic_restart_after_a_revoked_lease_fails_once(pool: Pool) -> None:
+def test_automatic_restart_after_a_lease_over_its_limit_fails_once(pool: Pool) -> None:
     provisioner = make()
     launch(provisioner)
     pool.view = active_view(id="lease-2", state="ended", end_reason="holder_died")
     launch(provisioner)
-    pool.view = active_view(id="lease-2", state="ended", end_reason="revoked")
-    with pytest.raises(Conflict, match="revoked by an administrator"):
+    pool.view = active_view(id="lease-2", state="ended", end_reason="over_limit")
+    with pytest.raises(Conflict, match="used more GPU memory than it had"):
         launch(provisioner)
     launch(provisioner)
     assert [call[0] for call in pool.calls] == ["request"] * 3
