@@ -29,7 +29,7 @@ from .model.entities import (
 from .model.events import Event
 from .model.lifecycle import EXPOSED_TO_FAULTS, OVER, PARKED_OR_PARKING, WITHOUT_CAPACITY, LeaseState
 from .model.size import Size
-from .placement import eligibility, mechanisms, mig_partitions, parkability
+from .placement import device_share, eligibility, logical_gpus, mechanisms, mig_partitions, parkability, refusals
 
 #: How long a lease that ended stays in the state, so that people see what it cost.
 REMEMBER_ENDED_MS = 3_600_000
@@ -155,7 +155,7 @@ def _require_entitlement(command: c.SetTenant | c.SetGroup) -> None:
 def _request_lease(state: State, command: c.RequestLease, at: Instant) -> list[Event]:
     command.request.validate()
     requirements = requirements_of(command.request)
-    eligibility.require_satisfiable(state, requirements)
+    refusals.require_satisfiable(state, requirements)
     tenant = state.tenants.get(command.tenant)
     if tenant is not None and tenant.limit_milli is not None:
         wanted = eligibility.nominal_milli(state, requirements)
@@ -193,15 +193,15 @@ def _resize_lease(state: State, command: c.ResizeLease, at: Instant) -> list[Eve
     if lease.has_image:
         return resize.resize_parked(state, lease, request, at)
     if lease.state is LeaseState.WAITING:
-        eligibility.require_satisfiable(state, lease.requirements._replace(size=size))
+        refusals.require_satisfiable(state, lease.requirements._replace(size=size))
         return [] if size == lease.request.size else [e.LeaseResized(lease.id, request, None)]
     if lease.state is not LeaseState.ACTIVE or lease.logical_gpu is None:
         raise Conflict(Message.of("resize.wrong_state", state=lease.state.value))
     if size == lease.request.size:
         return []
-    devices = eligibility.require_resizable(state, lease, size)
-    gpu = eligibility.make_logical_gpu(
-        eligibility.live_resize_requirements(lease, size), devices, lease.logical_gpu.generation
+    devices = refusals.require_resizable(state, lease, size)
+    gpu = logical_gpus.make_logical_gpu(
+        refusals.live_resize_requirements(lease, size), devices, lease.logical_gpu.generation
     )
     gpu = replace(gpu, driver_handle=lease.logical_gpu.driver_handle)  # which is still there
     if command.used_bytes is not None and command.used_bytes > gpu.memory_bytes:
@@ -210,7 +210,7 @@ def _resize_lease(state: State, command: c.ResizeLease, at: Instant) -> list[Eve
                 "resize.memory_in_use", used_bytes=command.used_bytes, limit_bytes=gpu.memory_bytes, size=str(size)
             )
         )
-    _require_within_limit(state, lease, eligibility.milli(size, devices))
+    _require_within_limit(state, lease, device_share.milli(size, devices))
     if lease.requirements.non_preemptible:
         _require_not_reserved_by_others(state, lease, size)
     return [e.LeaseResized(lease.id, request, gpu)]
@@ -220,7 +220,7 @@ def _require_within_limit(state: State, lease: Lease, wanted_milli: int) -> None
     tenant = state.tenants.get(lease.tenant)
     if tenant is None or tenant.limit_milli is None:
         return
-    held = eligibility.milli(lease.request.size, eligibility.devices_of(state, lease))
+    held = device_share.milli(lease.request.size, device_share.devices_of(state, lease))
     if tenant.held_milli - held + wanted_milli > tenant.limit_milli:
         raise Conflict(Message.of("resize.above_quota", tenant=lease.tenant, limit_milli=tenant.limit_milli))
 
@@ -249,7 +249,7 @@ def _require_not_reserved_by_others(state: State, lease: Lease, size: Size) -> N
     """Raise where the lease, of that size, would have for good what is reserved for others."""
     request = replace(lease.request, profile=str(size), memory_bytes=None, retention=Retention.HOLD)
     held = replace(lease, request=request)
-    if not reservations.ReservationGuard(state, but=lease.id).leaves_room(held, eligibility.devices_of(state, lease)):
+    if not reservations.ReservationGuard(state, but=lease.id).leaves_room(held, device_share.devices_of(state, lease)):
         raise Conflict(Message.of("reservation.capacity_borrowed"))
 
 

@@ -16,7 +16,7 @@ from .model import events as e
 from .model.entities import Instant, Lease, LogicalGPU, Mechanism, ParkReason, State
 from .model.events import Event
 from .model.lifecycle import HOLDING_CAPACITY, RELEASING_CAPACITY, LeaseState
-from .placement import eligibility, parkability
+from .placement import logical_gpus, parkability
 from .scheduling import preemption
 from .scheduling.scheduler import Scheduler
 
@@ -75,7 +75,7 @@ class Pool:
         if found is None:
             return self._make_room(at) if make_room else []
         lease, requirements, devices = found
-        logical_gpu = eligibility.make_logical_gpu(requirements, devices, self.state.generations + 1)
+        logical_gpu = logical_gpus.make_logical_gpu(requirements, devices, self.state.generations + 1)
         if logical_gpu.mechanism is Mechanism.MPS:
             logical_gpu = replace(logical_gpu, owner_uid=lease.holder.uid)
         granted = e.LeaseResuming if lease.has_image else e.LeaseGranted

@@ -35,7 +35,7 @@ sys.path.insert(0, str(ROOT))
 from fastgpu_jupyter.core.lease.invariants import violations  # noqa: E402
 from fastgpu_jupyter.core.model import events as e  # noqa: E402 (the path comes first)
 from fastgpu_jupyter.core.model.entities import EndReason, Holder, Instant, LeaseRequest, State, requirements_of  # noqa: E402
-from fastgpu_jupyter.core.placement import eligibility  # noqa: E402
+from fastgpu_jupyter.core.placement import logical_gpus  # noqa: E402
 from fastgpu_jupyter.core.pool import replay as apply_all  # noqa: E402
 from fastgpu_jupyter.errors import FastGPUError  # noqa: E402
 from fastgpu_jupyter.pool.devices.simulated import SimulatedDriver  # noqa: E402
@@ -108,7 +108,7 @@ class History:
         asked = e.LeaseRequested(lease_id, f"tenant-{number % 200}", request, holder, f"{number:064x}")
         if device_id is None:
             return [asked]
-        logical = eligibility.make_logical_gpu(
+        logical = logical_gpus.make_logical_gpu(
             requirements_of(request), (self.state.devices[device_id],), self.state.generations + 1
         )
         return [asked, e.LeaseGranted(lease_id, logical)]

@@ -1,4 +1,4 @@
-"""The path of the socket: what other users put there is not used, and none can replace the socket."""
+"""The socket's place: what others put there is not used, and nobody gets in between."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from fastgpu_jupyter.pool.host import single_instance
 from fastgpu_jupyter.wire import unixsocket
 
 as_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can act as another user")
-OTHER_UID = 65534
+STRANGER = 65534
 ROUNDS = 100
 
-#: Tries to replace the socket, or to create files beside it, until it is stopped; prints how often it succeeded.
+#: Tries to take the socket's name, or to put itself in its folder, again and again; says how often it could.
 HIJACK = """
 import os, socket, sys
 os.setuid(int(sys.argv[2]))
@@ -47,7 +47,7 @@ print(won)
 
 @pytest.fixture
 def place() -> Iterator[Path]:
-    """Yield a folder that every user may enter."""
+    """A folder that everybody may pass through."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         yield Path(folder)
@@ -104,10 +104,10 @@ def test_socket_is_never_another_users_while_pools_start_and_end(place: Path, mo
     folder = place / "run"
     single_instance.create_private_folder(folder, mode)
     path = folder / "pool.sock"
-    command = [sys.executable, "-I", "-c", HIJACK, str(path), str(OTHER_UID), str(os.getpid())]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd="/") as attacker:
-        assert attacker.stdout is not None
-        attacker.stdout.readline()
+    command = [sys.executable, "-I", "-c", HIJACK, str(path), str(STRANGER), str(os.getpid())]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd="/") as stranger:
+        assert stranger.stdout is not None
+        stranger.stdout.readline()
         for _ in range(ROUNDS):
             with contextlib.closing(single_instance.listen(path, 0o666)):
                 with contextlib.closing(unixsocket.connect(path, 5)) as client:
@@ -116,8 +116,8 @@ def test_socket_is_never_another_users_while_pools_start_and_end(place: Path, mo
             assert not path.exists()
         Path(f"{path}.over").touch()
         if mode == 0o700:
-            attacker.kill()  # it cannot see the file that ends it, because the folder is private
-            assert attacker.wait() != 0
+            stranger.kill()  # it cannot see that it is over, which is the point
+            assert stranger.wait() != 0
         else:
-            assert attacker.communicate(timeout=10)[0] == "0\n"
+            assert stranger.communicate(timeout=10)[0] == "0\n"
     assert [entry.name for entry in folder.iterdir()] == ["pool.sock.over"]

@@ -18,8 +18,8 @@ from ..model import events as e
 from ..model.entities import Device, DeviceSpec, Instant, Lease, Plan, Priority, Requirements, Reservation, State
 from ..model.events import Event
 from ..model.lifecycle import RELEASING_CAPACITY
-from ..placement import eligibility, mechanisms
-from ..placement.eligibility import Devices
+from ..placement import device_share, eligibility, mechanisms
+from ..placement.device_share import Devices
 from . import calendar, fairshare, meter, reservation_coverage
 from .reservation_coverage import DeviceModel, Usage
 
@@ -177,7 +177,7 @@ class ReservationGuard:
             return False
         mine = [replace(self._state.reservations[name], milli=milli) for name, milli in left.items()]
         kinds = tuple(_kind(device) for device in devices)
-        wanted = eligibility.milli(lease.request.size, devices)
+        wanted = device_share.milli(lease.request.size, devices)
         return (
             reservation_coverage.allocate_reservations([Usage(lease.id, kinds, wanted)], mine).by_lease[lease.id]
             == wanted
@@ -187,7 +187,7 @@ class ReservationGuard:
         available = []
         for device, kept_bytes in kept:
             total = device.spec.memory_bytes
-            mine = eligibility.occupied_bytes(device, lease.request.size) if device in devices else 0
+            mine = device_share.occupied_bytes(device, lease.request.size) if device in devices else 0
             if kept_bytes + mine > total:
                 return False  # others keep what it would need
             available.append(-(-(total - kept_bytes - mine) * MILLI // total))
@@ -253,9 +253,9 @@ def _is_borrowed(state: State, lease: Lease) -> bool:
     """Whether the capacity that the lease holds can be had for a reservation."""
     if lease.state in RELEASING_CAPACITY:
         return True
-    without = -eligibility.held_milli(state, lease)
+    without = -device_share.held_milli(state, lease)
     beyond = fairshare.fair_share_key(state, lease.tenant, state.last.ms, without).beyond
-    return beyond and lease.park_failure is None and _returns(state, lease, eligibility.devices_of(state, lease))
+    return beyond and lease.park_failure is None and _returns(state, lease, device_share.devices_of(state, lease))
 
 
 def _returns(state: State, lease: Lease, devices: Devices) -> bool:

@@ -18,7 +18,7 @@ from ..model import events as e
 from ..model.entities import Device, Health, Lease, ParkReason, Retention, State
 from ..model.events import Event
 from ..model.lifecycle import LeaseState
-from ..placement import eligibility, parkability
+from ..placement import device_share, eligibility, parkability
 from ..placement.parkability import ParkDecision
 
 
@@ -108,7 +108,7 @@ def _has_room_elsewhere(state: State, lease: Lease, taken_bytes: Counter[str], *
     requirements = lease.requirements.on_kind(spec.model, spec.memory_bytes) if live else lease.requirements
     by_host: dict[tuple[str, eligibility.DeviceSignature], list[str]] = {}
     for name, device in state.devices.items():
-        free = device.grantable and eligibility.missing_bytes(device, requirements.size) + taken_bytes[name] <= 0
+        free = device.grantable and device_share.missing_bytes(device, requirements.size) + taken_bytes[name] <= 0
         if free and name not in gpu.device_ids and eligibility.is_eligible(state, device, requirements):
             by_host.setdefault((device.spec.host_id, eligibility.signature_of(device.spec)), []).append(name)
     for names in by_host.values():

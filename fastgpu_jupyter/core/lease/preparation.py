@@ -13,7 +13,7 @@ from ..model import events as e
 from ..model.entities import EndReason, Instant, Lease, State
 from ..model.events import Event
 from ..model.lifecycle import LeaseState
-from ..placement import eligibility
+from ..placement import refusals
 from .transition import find_granted
 
 #: With the rests between them, half a minute.
@@ -44,7 +44,7 @@ def failed(state: State, command: c.PrepareFailed, at: Instant) -> list[Event]:
 
 def _why_never(state: State, lease: Lease) -> Message | None:
     try:
-        eligibility.require_satisfiable(state, lease.requirements)
+        refusals.require_satisfiable(state, lease.requirements)
     except NoSuchDevice as never:
         return never.message
     return None

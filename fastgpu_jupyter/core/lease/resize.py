@@ -18,7 +18,7 @@ from ..model.entities import Enforcement, Instant, Lease, LeaseRequest, LogicalG
 from ..model.events import Event
 from ..model.lifecycle import WITHOUT_CAPACITY, LeaseState
 from ..model.size import Size
-from ..placement import eligibility
+from ..placement import refusals
 from . import memory_limit
 
 
@@ -44,7 +44,7 @@ def resize_parked(state: State, lease: Lease, request: LeaseRequest, at: Instant
         raise Conflict(Message.of("resize.parked_on_other_model", size=str(size), model=image.model))
     if size.devices != max(1, len(image.device_ids)):
         raise NeedsRestart(Message.of("resize.parked_device_count"))
-    eligibility.require_satisfiable(state, requirements_of(request).on_kind(image.model, image.device_memory_bytes))
+    refusals.require_satisfiable(state, requirements_of(request).on_kind(image.model, image.device_memory_bytes))
     _require_room(lease, size, image.device_memory_bytes)
     resized = e.LeaseResized(lease.id, request, None)
     # One that its user parked stays until it is wanted.

@@ -1,8 +1,8 @@
-"""By which of its mechanisms a device serves a want, why by that one, and why by none.
+"""The mechanism by which a device serves a request, the reason for it, and the reason where there is none.
 
-A device says what each of its mechanisms promises (:class:`~core.model.entities.MechanismCapability`), the preferred
-one first. The first that keeps everything that the want requires is taken. What no mechanism offers is refused with the
-reason, never served by half.
+A device has a capability for each of its mechanisms (:class:`~..model.entities.MechanismCapability`), the preferred one
+first. The first that meets all requirements is chosen. A request that no mechanism can serve is refused with the
+reason, never served in part.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from ..model.entities import (
     Requirements,
 )
 
-#: What a mechanism promises where its driver says no more.
-_USUAL = {
+#: The capability of a mechanism where its driver reports nothing else.
+_DEFAULTS = {
     Mechanism.EXCLUSIVE: MechanismCapability(Mechanism.EXCLUSIVE, Enforcement.HARDWARE),
     Mechanism.MIG: MechanismCapability(Mechanism.MIG, Enforcement.HARDWARE),
     Mechanism.MPS: MechanismCapability(Mechanism.MPS, Enforcement.USERSPACE, LimitScope.PROCESS, parkable=False),
     Mechanism.SHARED: MechanismCapability(Mechanism.SHARED, Enforcement.COOPERATIVE, resizable=True),
     Mechanism.SIMULATED: MechanismCapability(Mechanism.SIMULATED, Enforcement.NONE, resizable=True),
 }
-#: Mechanisms that give a lease all of its device, and those that give it a part.
+#: Mechanisms by which a lease has a whole device, and those by which it has a part.
 _WHOLE = frozenset({Mechanism.EXCLUSIVE, Mechanism.MIG, Mechanism.SIMULATED})
 _PART = frozenset(Mechanism) - {Mechanism.EXCLUSIVE}
-#: Who must keep a part apart from others for each kind of isolation.
+#: The enforcement that each kind of isolation requires.
 ENFORCED_BY = {
     Isolation.NONE: frozenset(Enforcement),
     Isolation.LIMITED: frozenset({Enforcement.HARDWARE, Enforcement.DRIVER}),
@@ -42,7 +42,7 @@ _REASONS = {
     (Mechanism.EXCLUSIVE, Enforcement.HARDWARE): Message.of("mechanism.exclusive"),
     (Mechanism.MIG, Enforcement.HARDWARE): Message.of("mechanism.mig"),
     (Mechanism.MPS, Enforcement.USERSPACE): Message.of("mechanism.mps"),
-    (Mechanism.MPS, Enforcement.COOPERATIVE): Message.of("mechanism.mps"),  # its processes do not come to the daemon
+    (Mechanism.MPS, Enforcement.COOPERATIVE): Message.of("mechanism.mps"),  # where processes do not use the daemon
     (Mechanism.SHARED, Enforcement.DRIVER): Message.of("mechanism.shared_by_driver"),
     (Mechanism.SHARED, Enforcement.COOPERATIVE): Message.of("mechanism.shared_cooperative"),
     (Mechanism.SIMULATED, Enforcement.NONE): Message.of("mechanism.simulated"),
@@ -50,56 +50,59 @@ _REASONS = {
 
 
 def capabilities_of(spec: DeviceSpec) -> tuple[MechanismCapability, ...]:
-    """What the mechanisms of a device promise, the preferred one first."""
-    return spec.capabilities or _usual(spec.mechanisms)
+    """Return the capabilities of the mechanisms of a device, the preferred one first."""
+    return spec.capabilities or _default_capabilities(spec.mechanisms)
 
 
 @lru_cache(maxsize=64)
-def _usual(mechanisms: tuple[Mechanism, ...]) -> tuple[MechanismCapability, ...]:
-    usual = tuple(_USUAL[mechanism] for mechanism in mechanisms if mechanism in _USUAL)
-    # Whatever is shared can be had whole as well.
-    return usual if _WHOLE.intersection(mechanisms) else (_USUAL[Mechanism.EXCLUSIVE], *usual)
+def _default_capabilities(mechanisms: tuple[Mechanism, ...]) -> tuple[MechanismCapability, ...]:
+    capabilities = tuple(_DEFAULTS[mechanism] for mechanism in mechanisms if mechanism in _DEFAULTS)
+    # A device that is shared can be leased whole as well.
+    return capabilities if _WHOLE.intersection(mechanisms) else (_DEFAULTS[Mechanism.EXCLUSIVE], *capabilities)
 
 
 def capability_of(spec: DeviceSpec, mechanism: Mechanism) -> MechanismCapability | None:
-    """What a mechanism promises there; of one that is not offered any more, what is usual."""
+    """Return the capability of a mechanism on a device, or its default where the device no longer has it."""
     return next(
-        (capability for capability in capabilities_of(spec) if capability.mechanism is mechanism), _USUAL.get(mechanism)
+        (capability for capability in capabilities_of(spec) if capability.mechanism is mechanism),
+        _DEFAULTS.get(mechanism),
     )
 
 
 def is_shareable(spec: DeviceSpec) -> bool:
-    """Whether a lease can have a part of the device."""
+    """Return whether a lease can have a part of the device."""
     return any(capability.mechanism in _PART for capability in capabilities_of(spec))
 
 
 def choose(spec: DeviceSpec, requirements: Requirements) -> MechanismCapability | None:
-    """The mechanism that serves the want on that device; ``None`` where none keeps all that it requires."""
+    """Return the mechanism that serves a request on a device; ``None`` where none meets all requirements."""
     able = _WHOLE if requirements.size.whole else _PART
     for capability in capabilities_of(spec):
-        if capability.mechanism in able and _keeps(spec, capability, requirements):
+        if capability.mechanism in able and _meets(spec, capability, requirements):
             return capability
     return None
 
 
-def _keeps(spec: DeviceSpec, capability: MechanismCapability, requirements: Requirements) -> bool:
+def _meets(spec: DeviceSpec, capability: MechanismCapability, requirements: Requirements) -> bool:
     return (
         (requirements.size.whole or capability.enforcement in ENFORCED_BY[requirements.isolation])
         and not (requirements.parkable and not (spec.parkable and capability.parkable))
-        and not (requirements.unpartitioned and not capability.parkable)  # what was parked comes back to what lets it
+        and not (
+            requirements.unpartitioned and not capability.parkable
+        )  # parked memory resumes only where it can be parked
         and not (requirements.resizable and not _resizable(spec, capability, requirements))
     )
 
 
 def _resizable(spec: DeviceSpec, capability: MechanismCapability, requirements: Requirements) -> bool:
-    """Whether the lease can have another size while its kernel runs; of a whole device, less of it."""
+    """Return whether the lease could get another size while its kernel runs; a whole device can become a part."""
     if requirements.size.devices > 1:
         return False
     return capability.resizable or (requirements.size.whole and any(other.resizable for other in capabilities_of(spec)))
 
 
 def refusal(spec: DeviceSpec, requirements: Requirements) -> Message | None:
-    """Why no mechanism of a device keeps what the want requires, as the end of a sentence; ``None`` where one does."""
+    """Return why no mechanism of a device meets all requirements; ``None`` where one does."""
     if choose(spec, requirements) is not None:
         return None
     able = _WHOLE if requirements.size.whole else _PART

@@ -16,7 +16,7 @@ _HOST_MEMORY_FULL = Message.of("parking.host_memory_full")
 
 
 class ParkDecision(NamedTuple):
-    """One lease is to be parked."""
+    """A lease that is to be parked, and why."""
 
     lease: Lease
     reason: ParkReason
@@ -39,13 +39,13 @@ def park_refusal(state: State, lease: Lease) -> Message | None:
 
 
 def parking_host_bytes(state: State, lease: Lease) -> int:
-    """Host memory that parking the lease may take, at most; what a simulated device holds is there already."""
+    """Return the host memory that parking a lease takes at most; 0 on a simulated device, which uses host memory."""
     gpu = logical_gpu_of(lease)
     return 0 if state.devices[gpu.device_id].spec.simulated else gpu.memory_bytes
 
 
 def within_host_memory(state: State, parkings: Iterable[ParkDecision]) -> list[ParkDecision]:
-    """Those of the parkings, in their order, for which the host's memory suffices when all are done at once."""
+    """Return the leading parkings that fit into the host memory for parked leases, if all are done at once."""
     found: list[ParkDecision] = []
     taken_bytes = 0
     for parking in parkings:
@@ -62,7 +62,7 @@ def _has_host_memory(state: State, more_bytes: int) -> bool:
 
 
 def can_park(state: State, lease: Lease) -> bool:
-    """Whether the lease's devices can park at all, and its mechanism does not stand in the way."""
+    """Return whether the devices of a lease can park, and its mechanism allows it."""
     gpu = lease.logical_gpu
     if gpu is None or not all(state.devices[name].spec.parkable for name in gpu.device_ids):
         return False

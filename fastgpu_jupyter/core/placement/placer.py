@@ -14,10 +14,10 @@ from collections.abc import Mapping
 from ...errors import InvalidRequest
 from ..model.entities import Device, Requirements, State
 from ..model.size import parse_size
-from . import eligibility, mig_partitions
+from . import device_share, eligibility, mig_partitions
 from .capacity_index import CapacityIndex
 from .demand import NO_EXCLUSION, Demand, Exclusion, Placement
-from .eligibility import Devices
+from .device_share import Devices
 from .host_filter import NEVER_FITS, HostFilter, HostHeadroom
 from .mig_index import MigIndex
 from .nearest_fit import nearest_fit
@@ -178,7 +178,7 @@ class Placer:
     def _missing_milli(self, requirements: Requirements, found: Placement) -> int:
         """Return the thousandths of a device that must be given back, beside what is being, on the device with most."""
         devices = self.devices(found)
-        missing = (eligibility.missing_bytes(device, requirements.size) - device.releasing_bytes for device in devices)
+        missing = (device_share.missing_bytes(device, requirements.size) - device.releasing_bytes for device in devices)
         most = max(0, *missing)
         return 1000 * most // devices[0].spec.memory_bytes
 

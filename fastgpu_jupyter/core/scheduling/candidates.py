@@ -33,14 +33,14 @@ class Candidates:
         self._reservations = reservations
         self._is_overdue = is_overdue
         self._everywhere: set[RequestClass] = set()  #: classes that are tried on every host
-        self._dirty_hosts = DirtyHosts()
+        self.dirty_hosts = DirtyHosts()  #: hosts with more room, or of which less is reserved
         self._by_size = ClassesBySize()
         self._blocked: set[RequestClass] = set()  #: classes in which only limited and refused tenants wait
         self.limited: set[str] = set()  #: tenants at a limit
         self.refused: dict[RequestClass, set[str]] = {}  #: by class, tenants that are refused in this decision
 
     def __bool__(self) -> bool:
-        return bool(self._everywhere) or bool(self._dirty_hosts)
+        return bool(self._everywhere or self.dirty_hosts.by_id)
 
     # -- what happened ------------------------------------------------------------------------------------------------
 
@@ -59,7 +59,8 @@ class Candidates:
         """Note that one more request of a known class waits."""
         if may_use_reserved:
             self._everywhere.add(request_class)
-        self.unblock(tenant)  # it may request less than before, or come first
+        if tenant in self.limited:
+            self.unblock(tenant)  # it may request less than before, or come first
         if request_class in self._blocked:
             self._blocked.discard(request_class)
             self._everywhere.add(request_class)
@@ -68,19 +69,10 @@ class Candidates:
         """Return whether a class is tried on every host."""
         return request_class in self._everywhere
 
-    def gained_room(self, host_id: str) -> None:
-        """Note that there is more room on a host, or that less of it is reserved."""
-        self._dirty_hosts.gained_room(host_id)
-
-    def lost_room(self, host_id: str) -> None:
-        """Note that there is less room on a host."""
-        self._dirty_hosts.lost_room(host_id)
-
     def unblock(self, tenant: str) -> None:
-        """Note that a tenant may perhaps hold more, if it was at a limit."""
-        if tenant in self.limited:
-            self.limited.discard(tenant)
-            self._unblock_classes()
+        """Note that a limited tenant may perhaps hold more."""
+        self.limited.discard(tenant)
+        self._unblock_classes()
 
     def unblock_all(self) -> None:
         """Note that every tenant may perhaps hold more."""
@@ -90,19 +82,19 @@ class Candidates:
     def try_all(self) -> None:
         """Try every class on every host."""
         self._everywhere.update(self._queue.classes.values())
-        self._dirty_hosts.by_id.clear()
+        self.dirty_hosts.by_id.clear()
 
     def filters_changed(self) -> None:
         """Compute the filters of all classes again; what could not be placed still cannot."""
         self._by_size = ClassesBySize()
         for request_class in self._queue.classes.values():
             self._add_filter(request_class)
-        self._dirty_hosts.forget_classes()
+        self.dirty_hosts.forget_classes()
 
     def failed(self, classes: Collection[RequestClass]) -> None:
         """Note that no request of some classes can be placed now."""
         self._everywhere.difference_update(classes)
-        self._dirty_hosts.failed(classes)
+        self.dirty_hosts.failed(classes)
 
     def _unblock_classes(self) -> None:
         self._everywhere |= self._blocked
@@ -117,18 +109,18 @@ class Candidates:
 
     def next(self) -> Candidate | None:
         """Return the first request, in the order of the queue, that is not known to be unplaceable."""
-        if not self._everywhere and len(self._dirty_hosts.by_id) == 1:
-            ((host_id, host),) = self._dirty_hosts.by_id.items()
+        if not self._everywhere and len(self.dirty_hosts.by_id) == 1:
+            ((host_id, host),) = self.dirty_hosts.by_id.items()
             if not self._reservations.has_any_on(host_id):
                 return self._next_on(host_id, host)
         self._queue.apply_removals()
         among = set(self._everywhere)
-        for host_id, host in list(self._dirty_hosts.by_id.items()):
+        for host_id, host in list(self.dirty_hosts.by_id.items()):
             fitting = self._fitting(host_id, host)
             if fitting:
                 among |= fitting
             else:
-                del self._dirty_hosts.by_id[host_id]
+                del self.dirty_hosts.by_id[host_id]
         return self._best_of(among)
 
     def place(self, candidate: Candidate) -> Placement | None:
@@ -138,9 +130,9 @@ class Candidates:
         if demand is None:
             return None
         if request_class not in self._everywhere:
-            hosts = list(self._dirty_hosts.by_id)
+            hosts = list(self.dirty_hosts.by_id)
             if len(hosts) > 1:
-                hosts = [name for name, host in self._dirty_hosts.by_id.items() if _may_fit_on(request_class, host)]
+                hosts = [name for name, host in self.dirty_hosts.by_id.items() if _may_fit_on(request_class, host)]
             if len(hosts) == 1:
                 exclusion = self._reservations.excluded_on(hosts[0], rank)
                 return self._placer.place_on(hosts[0], requirements, demand, exclusion)
@@ -163,7 +155,7 @@ class Candidates:
                     return Candidate(Rank.overdue(lease), lease, request_class)
         fitting = [one for one in that_may_fit(entries, headroom) if one not in host.failed]
         if not fitting:
-            del self._dirty_hosts.by_id[host_id]
+            del self.dirty_hosts.by_id[host_id]
             return None
         if self._queue.apply_removals():
             fitting = [one for one in fitting if one.leases]

@@ -20,7 +20,7 @@ from ..accounting import fairshare, meter
 from ..accounting.fairshare import FairShareKey
 from ..accounting.reservation_coverage import DeviceModel, is_of
 from ..model.entities import Lease, ParkReason, Priority, Requirements, Retention, State
-from ..placement import eligibility
+from ..placement import device_share
 from ..placement.parkability import logical_gpu_of, park_refusal
 from .max_tree import HIGHEST, LOWEST
 
@@ -111,7 +111,7 @@ class Claimant:
 
 def exceeds_guarantee_without(state: State, lease: Lease, now_ms: int) -> bool:
     """Return whether the lease's tenant would have what it is guaranteed without the lease."""
-    return fairshare.fair_share_key(state, lease.tenant, now_ms, -eligibility.held_milli(state, lease)).beyond
+    return fairshare.fair_share_key(state, lease.tenant, now_ms, -device_share.held_milli(state, lease)).beyond
 
 
 def key_to_preempt(

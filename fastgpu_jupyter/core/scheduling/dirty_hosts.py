@@ -35,9 +35,6 @@ class DirtyHosts:
     def __init__(self) -> None:
         self.by_id: dict[str, DirtyHost] = {}
 
-    def __bool__(self) -> bool:
-        return bool(self.by_id)
-
     def gained_room(self, host_id: str) -> None:
         """Note that a host has more room than before: any class may fit."""
         self.by_id[host_id] = DirtyHost()

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from ..accounting.fairshare import FairShareKey
 from ..model.entities import Device, Lease, ParkReason, Priority, Requirements, State
 from ..model.size import Size
-from ..placement import eligibility
+from ..placement import device_share, eligibility
 from ..placement.parkability import ParkDecision, logical_gpu_of
 from .claims import Claimant, PreemptibleLease, key_to_preempt
 from .max_tree import LOWEST, MaxTree
@@ -150,7 +150,7 @@ def _option_on(device: Device, claimant: Claimant, leases: list[PreemptibleLease
 
 def _missing_bytes(device: Device, size: Size) -> int:
     """Return the bytes that a device lacks to serve, once what is being freed is free."""
-    return eligibility.missing_bytes(device, size) - device.releasing_bytes
+    return device_share.missing_bytes(device, size) - device.releasing_bytes
 
 
 def _freed_bytes(device: Device, lease: Lease) -> int:

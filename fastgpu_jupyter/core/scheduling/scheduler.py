@@ -15,7 +15,7 @@ from ..accounting.fairshare import FairShareKey
 from ..accounting.reservations import ReservationGuard
 from ..model.entities import Lease, Priority, Requirements, State
 from ..placement.demand import Exclusion
-from ..placement.eligibility import Devices
+from ..placement.device_share import Devices
 from ..placement.placer import SHADOW_PRICES_EVERY, Placer
 from . import defragmentation, tenant_limits
 from .backfill import RESERVATIONS_MAX, BackfillReservation, BackfillReservations
@@ -52,6 +52,7 @@ class Scheduler:
         self._queue.apply_removals()
         self._outdated = False
         self._placer = Placer(self._state)
+        self._small = self._placer.index.small  #: whether reservations are made again after every change
         self._requests_priced = len(self._state.recent_requests)
         self._reservations.clear()
         self._heads: deque[tuple[Rank, RequestClass]] | None = None
@@ -81,7 +82,8 @@ class Scheduler:
         request_class = self._queue.remove(lease)
         request_class.last_change = self._state.generations
         self._drop_reservation(request_class)
-        self._candidates.unblock(lease.tenant)
+        if lease.tenant in self._candidates.limited:
+            self._candidates.unblock(lease.tenant)
 
     def usage_decreased(self, tenant: str) -> None:
         """Note that a tenant holds less than before, or is entitled to more."""
@@ -94,7 +96,8 @@ class Scheduler:
         self._usage_now.clear()
         for member in members:
             self._queue.usage_decreased(member)
-            self._candidates.unblock(member)
+            if member in self._candidates.limited:
+                self._candidates.unblock(member)
 
     def entitlements_changed(self) -> None:
         """Note that weights, limits, budgets, reservations or groups of tenants have changed."""
@@ -114,9 +117,9 @@ class Scheduler:
                 self.inventory_changed()
                 return
             if self._placer.update_device(device):
-                self._candidates.gained_room(device.spec.host_id)
+                self._candidates.dirty_hosts.gained_room(device.spec.host_id)
             else:
-                self._candidates.lost_room(device.spec.host_id)
+                self._candidates.dirty_hosts.lost_room(device.spec.host_id)
 
     def availability_changed(self, device_id: str) -> None:
         """Note that a device left service or is back."""
@@ -125,7 +128,7 @@ class Scheduler:
             return
         for request_class in self._reservations.of_device(device_id):
             self._drop_reservation(request_class)
-        self._candidates.gained_room(self._placer.host_of(device_id))
+        self._candidates.dirty_hosts.gained_room(self._placer.host_of(device_id))
 
     def inventory_changed(self) -> None:
         """Note that hosts or devices were added, removed or replaced."""
@@ -134,7 +137,7 @@ class Scheduler:
     def reconsider(self) -> None:
         """Drop what passing time may have made wrong: the reservations and what is known of tenants at their limits."""
         for host_id in self._reservations.clear():
-            self._candidates.gained_room(host_id)
+            self._candidates.dirty_hosts.gained_room(host_id)
         self._heads = None
         self._candidates.unblock_all()
         if self._state.reservations:  # what they guard changes with every grant, wherever it is
@@ -217,7 +220,7 @@ class Scheduler:
         self._usage_now.clear()
         if self._outdated:
             self._rebuild()
-        if self._changed and (self._placer.index.small or self._state.reservations):
+        if self._changed and (self._small or self._state.reservations):
             self.reconsider()
         self._changed = False
 
@@ -228,7 +231,7 @@ class Scheduler:
 
         A decision in a pool that is not small makes no reservation; :meth:`do_idle_work` does.
         """
-        if not self._placer.index.small:
+        if not self._small:
             return
         if self._heads is None:
             # No request is behind the last class, so it needs no reservation.
@@ -271,7 +274,7 @@ class Scheduler:
 
     def _drop_reservation(self, request_class: RequestClass) -> None:
         if request_class in self._reservations:
-            self._candidates.gained_room(self._reservations.remove(request_class))
+            self._candidates.dirty_hosts.gained_room(self._reservations.remove(request_class))
 
     def _precedes_reservation(self, lease: Lease) -> bool:
         """Return whether a request may have devices that are reserved for another one."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ..accounting import budgets, fairshare
 from ..model.entities import Lease, State
-from ..placement import eligibility
-from ..placement.eligibility import Devices
+from ..placement import device_share, eligibility
+from ..placement.device_share import Devices
 
 
 def may_hold_more(state: State, lease: Lease, now_ms: int) -> bool:
@@ -21,7 +21,7 @@ def may_hold(state: State, lease: Lease, devices: Devices) -> bool:
     """Return whether the tenant may hold what the request takes of those devices."""
     if not fairshare.is_limited(state, lease.tenant):
         return True
-    return fairshare.within_limits(state, lease.tenant, eligibility.milli(lease.request.size, devices))
+    return fairshare.within_limits(state, lease.tenant, device_share.milli(lease.request.size, devices))
 
 
 def blocks_tenant(state: State, lease: Lease) -> bool:

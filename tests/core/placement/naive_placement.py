@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from fastgpu_jupyter.core.model.entities import Device, PartitionProfile, Requirements, State
-from fastgpu_jupyter.core.placement import eligibility
+from fastgpu_jupyter.core.placement import device_share, eligibility
 
 
 def find_devices(state: State, requirements: Requirements, taken: Collection[str] = ()) -> tuple[Device, ...] | None:
@@ -21,7 +21,7 @@ def find_devices(state: State, requirements: Requirements, taken: Collection[str
         and (
             starts(device, requirements)
             if device.spec.profiles
-            else eligibility.missing_bytes(device, requirements.size) <= 0
+            else device_share.missing_bytes(device, requirements.size) <= 0
         )
         and _host_has_room(state, device, requirements)
     ]

@@ -27,7 +27,7 @@ from fastgpu_jupyter.core.model.entities import (
 )
 from fastgpu_jupyter.core.model.lifecycle import LeaseState
 from fastgpu_jupyter.core.model.size import parse_size
-from fastgpu_jupyter.core.placement import capacity_index, eligibility
+from fastgpu_jupyter.core.placement import capacity_index, logical_gpus
 from fastgpu_jupyter.core.placement.placer import SHADOW_PRICES_EVERY, Placer
 from fastgpu_jupyter.core.pool import Pool
 from fastgpu_jupyter.core.scheduling import queue_report
@@ -188,7 +188,7 @@ class PlacerOfAnyHistory(RuleBasedStateMachine):
                 if found is not None:
                     devices = placer.devices(found)
                     assert {d.spec.host_id for d in devices} == {found.host_id}
-                    part = eligibility.make_logical_gpu(requirements, devices, 1).partition
+                    part = logical_gpus.make_logical_gpu(requirements, devices, 1).partition
                     if part is not None:
                         assert (part.profile, part.start) in naive_placement.starts(devices[0], requirements)
 

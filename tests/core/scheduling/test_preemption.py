@@ -20,7 +20,7 @@ from fastgpu_jupyter.core.model.entities import (
     Retention,
 )
 from fastgpu_jupyter.core.model.lifecycle import LeaseState
-from fastgpu_jupyter.core.placement import eligibility
+from fastgpu_jupyter.core.placement import device_share
 from fastgpu_jupyter.core.scheduling import preemption
 from fastgpu_jupyter.core.scheduling.queue_report import positions
 from fastgpu_jupyter.errors import Conflict, InvalidRequest, Message, NoSuchDevice
@@ -248,7 +248,7 @@ def examined(tenants: int, wanted: str, monkeypatch: pytest.MonkeyPatch) -> int:
 
     with monkeypatch.context() as patch:
         patch.setattr(fairshare, "fair_share_key", counted(fairshare.fair_share_key))
-        patch.setattr(eligibility, "milli", counted(eligibility.milli))
+        patch.setattr(device_share, "milli", counted(device_share.milli))
         world.do(c.Tick())
     assert S.PARKING not in {lease.state for lease in world.state.leases.values()}
     return count

@@ -74,7 +74,7 @@ MUTATIONS = (
     Mutation(
         "isolation is promised that no mechanism enforces",
         Guarantee.ENFORCEMENT,
-        (Edit(mechanisms._keeps, "_1.size.whole or _2", "True"),),
+        (Edit(mechanisms._meets, "_1.size.whole or _2", "True"),),
         Fails(test_mechanisms.test_choose_several_mechanisms_takes_the_first_that_meets_all_requirements),
     ),
     Mutation(

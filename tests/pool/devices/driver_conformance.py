@@ -26,7 +26,7 @@ from fastgpu_jupyter.core.model.entities import (
     Requirements,
 )
 from fastgpu_jupyter.core.model.size import parse_size
-from fastgpu_jupyter.core.placement import eligibility, mechanisms
+from fastgpu_jupyter.core.placement import logical_gpus, mechanisms
 from fastgpu_jupyter.errors import HostFault
 from fastgpu_jupyter.pool.devices.driver import DeviceGone, Driver
 from fastgpu_jupyter.units import GIB
@@ -89,7 +89,7 @@ def allocate(
 ) -> LogicalGPU:
     """What the pool would grant of a device that is free."""
     requirements = Requirements(parse_size(size), isolation)
-    return eligibility.make_logical_gpu(requirements, tuple(Device(one) for one in (spec, *more)), generation)
+    return logical_gpus.make_logical_gpu(requirements, tuple(Device(one) for one in (spec, *more)), generation)
 
 
 @contextmanager

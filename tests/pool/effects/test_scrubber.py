@@ -1,4 +1,7 @@
-"""The memory of a lease: the next lease reads it unless it is overwritten, and waits while it is."""
+"""What a lease left in a GPU's memory: read by the next one where nobody overwrites it, and zeros where the pool does.
+
+The real pool manager and the real program that overwrites, on device memory that is a file and outlives processes.
+"""
 
 from __future__ import annotations
 
@@ -88,8 +91,8 @@ def memory(gpu: FakeGpu, cuda_stub: CudaStub, monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.fixture
-def foreign_process() -> Iterator[int]:
-    """A process that belongs to no lease."""
+def stranger() -> Iterator[int]:
+    """A process that is nobody's kernel."""
     command = [sys.executable, "-I", "-c", "import sys; sys.stdin.read()"]
     with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
         yield process.pid
@@ -108,7 +111,7 @@ def children(pid: int) -> list[int]:
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_memory_of_a_lease_is_readable_unless_overwritten(
+def test_the_next_tenant_reads_what_was_left_unless_it_is_overwritten(
     pool: PoolProcess, gpu: FakeGpu, memory: FakeMemory, overwrite: bool
 ) -> None:
     pool.start(*[OVERWRITE] * overwrite)
@@ -122,7 +125,9 @@ def test_memory_of_a_lease_is_readable_unless_overwritten(
     second.ended()
 
 
-def test_device_that_cannot_be_scrubbed_is_not_granted(pool: PoolProcess, gpu: FakeGpu, memory: FakeMemory) -> None:
+def test_a_device_whose_memory_cannot_be_overwritten_is_kept_from_everybody_until_it_can(
+    pool: PoolProcess, gpu: FakeGpu, memory: FakeMemory
+) -> None:
     pool.start(OVERWRITE)
     tenant = Tenant(pool, gpu).begin()
     memory.fail("cuMemsetD8_v2")
@@ -150,7 +155,7 @@ def test_device_that_cannot_be_scrubbed_is_not_granted(pool: PoolProcess, gpu: F
         ("cuMemAlloc_v2", "32 MiB of its free memory could not be had"),
     ],
 )
-def test_scrub_without_room_to_allocate_fails(
+def test_no_room_to_overwrite_is_no_success(
     pool: PoolProcess, gpu: FakeGpu, memory: FakeMemory, call: str, said: str
 ) -> None:
     pool.start(OVERWRITE)
@@ -165,8 +170,8 @@ def test_scrub_without_room_to_allocate_fails(
     assert tenant.ended() == ("overwritten", MEMORY_BYTES)
 
 
-def test_scrub_worker_that_hangs_is_killed_and_delays_no_other_lease(
-    pool: PoolProcess, gpu: FakeGpu, memory: FakeMemory, foreign_process: int
+def test_one_that_hangs_is_killed_and_holds_up_nobody(
+    pool: PoolProcess, gpu: FakeGpu, memory: FakeMemory, stranger: int
 ) -> None:
     """Nor is it taken for a process without a lease: of those, one is found beside it."""
     pool.start(OVERWRITE, "--Scrubbing.timeout_s=5")
@@ -175,11 +180,10 @@ def test_scrub_worker_that_hangs_is_killed_and_delays_no_other_lease(
     tenant.leave_a_secret()
     (first,) = wait_until(lambda: children(pool.pid), "it is being overwritten")
     assert explanation_of(tenant.view) == "The memory that it had on its device is being overwritten."
-    for pid in (first, foreign_process):
+    for pid in (first, stranger):
         gpu.add_process(pid, 1 << 30)
     wait_until(
-        lambda: [one["pid"] for one in device(pool)["unleased_processes"]] == [foreign_process],
-        "only the other one is found",
+        lambda: [one["pid"] for one in device(pool)["unleased_processes"]] == [stranger], "only the other one is found"
     )
     took_s = []
 
@@ -198,7 +202,7 @@ def test_scrub_worker_that_hangs_is_killed_and_delays_no_other_lease(
     assert tenant.ended() == ("overwritten", MEMORY_BYTES)
 
 
-def test_other_devices_are_granted_during_a_scrub(
+def test_other_devices_are_leased_meanwhile(
     use_machine: Build, pool: PoolProcess, cuda_stub: CudaStub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gpus = use_machine("2xH100-80GB", old_driver=True).gpus
@@ -222,7 +226,7 @@ def test_other_devices_are_granted_during_a_scrub(
         assert hangs.ended() == ("overwritten", MEMORY_BYTES)
 
 
-def test_undrain_ends_a_scrub_that_keeps_failing(pool: PoolProcess, gpu: FakeGpu, memory: FakeMemory) -> None:
+def test_an_administrator_can_go_on_without(pool: PoolProcess, gpu: FakeGpu, memory: FakeMemory) -> None:
     pool.start(OVERWRITE)
     tenant = Tenant(pool, gpu).begin()
     memory.fail("cuInit")
@@ -234,7 +238,9 @@ def test_undrain_ends_a_scrub_that_keeps_failing(pool: PoolProcess, gpu: FakeGpu
     assert device(pool)["health"]["state"] == "healthy"
 
 
-def test_scrub_of_a_killed_pool_is_repeated(pool: PoolProcess, gpu: FakeGpu, memory: FakeMemory) -> None:
+def test_a_pool_that_is_killed_while_it_overwrites_does_it_again(
+    pool: PoolProcess, gpu: FakeGpu, memory: FakeMemory
+) -> None:
     pool.start(OVERWRITE)
     tenant = Tenant(pool, gpu).begin()
     memory.hang("cuMemsetD8_v2")
@@ -250,7 +256,7 @@ def test_scrub_of_a_killed_pool_is_repeated(pool: PoolProcess, gpu: FakeGpu, mem
     assert memory.pages_with(SECRET) == 0
 
 
-def test_failed_scrub_is_dropped_by_a_pool_that_does_not_overwrite(
+def test_what_another_pool_manager_could_not_overwrite_need_not_be_where_none_does(
     pool: PoolProcess, gpu: FakeGpu, memory: FakeMemory
 ) -> None:
     pool.start(OVERWRITE)
@@ -264,7 +270,7 @@ def test_failed_scrub_is_dropped_by_a_pool_that_does_not_overwrite(
     assert device(pool)["health"]["state"] == "healthy"
 
 
-def test_device_with_other_leases_is_not_scrubbed_and_reported(
+def test_beside_others_nothing_is_overwritten_and_that_is_said(
     pool: PoolProcess, gpu: FakeGpu, memory: FakeMemory
 ) -> None:
     pool.start(OVERWRITE)
@@ -282,7 +288,9 @@ def test_device_with_other_leases_is_not_scrubbed_and_reported(
     assert memory.pages_with(SECRET) == 0, "what the first one left, too"
 
 
-def test_lease_granted_during_a_scrub_waits_for_it(pool: PoolProcess, gpu: FakeGpu, memory: FakeMemory) -> None:
+def test_who_comes_while_a_device_is_overwritten_waits_for_that(
+    pool: PoolProcess, gpu: FakeGpu, memory: FakeMemory
+) -> None:
     pool.start(OVERWRITE)
     first = Tenant(pool, gpu, "half").begin()
     memory.hang("cuMemsetD8_v2")
@@ -300,7 +308,7 @@ def test_lease_granted_during_a_scrub_waits_for_it(pool: PoolProcess, gpu: FakeG
     second.ended()
 
 
-def test_mig_instance_is_scrubbed_before_it_is_destroyed(
+def test_a_mig_instance_is_overwritten_before_it_is_destroyed_whoever_is_beside_it(
     use_machine: Build, pool: PoolProcess, cuda_stub: CudaStub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (gpu,) = use_machine("1xH100-80GB MIG").gpus

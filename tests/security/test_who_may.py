@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pwd
 import re
 import shutil
 import socket
@@ -28,10 +27,10 @@ TABLE = dict(re.findall(r"^\| `([A-Z]+ /v1/\S+)` \| ([a-z ]+) \|$", PAGE, re.MUL
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="only root can act as several users")
 
-USER, OTHER_USER = 65534, 65533
+USER, STRANGER = 65534, 65533
 
-#: Reads calls from standard input, makes them as the user that is named there, and prints the answers. In the path and
-#: the body of a call, LEASE stands for the lease that the first call got.
+#: Does the calls that it is given on standard input, as the user that it is given, and says what came back. In a
+#: call's path and body, LEASE stands for the lease that the first call was given.
 CALLS = """
 import http.client, json, os, socket, sys
 uid, path, calls = json.load(sys.stdin)
@@ -62,7 +61,7 @@ class Call(NamedTuple):
 
 
 def call_as(pool: ServedPool, uid: int, calls: list[Call]) -> list[tuple[int, Any]]:
-    """Return the status and the body of the answer to each call of a user."""
+    """What the user is answered, call by call."""
     described = []
     for call in calls:
         headers = {"Authorization": f"Bearer {call.token}"} if call.token else {}
@@ -78,8 +77,8 @@ def call_as(pool: ServedPool, uid: int, calls: list[Call]) -> list[tuple[int, An
 
 @pytest.fixture
 def pool() -> Iterator[ServedPool]:
-    """Yield a pool of root whose socket every user can open, as that of a system service."""
-    with tempfile.TemporaryDirectory() as folder:  # the folders of pytest are private
+    """A pool of root's whose socket everybody reaches, as that of the system is."""
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own is closed to others again and again
         Path(folder).chmod(0o755)
         served = ServedPool(Path(folder), "4xA100-80GB")
         served.path.chmod(0o666)
@@ -88,7 +87,7 @@ def pool() -> Iterator[ServedPool]:
 
 
 class Held(NamedTuple):
-    """A lease of ``USER``, held by a process of that user."""
+    """A lease of the user's, which lives because a process of the user's does."""
 
     lease_id: str
     token: str
@@ -102,7 +101,7 @@ def held(pool: ServedPool) -> Iterator[Held]:
         kernel.stdout.readline()
         token = new_token()
         body = {"size": "quarter", "notebook": "secret.ipynb", "token_sha256": token_digest(token)}
-        # Requested and bound in one process, because the lease would end with the process that requested it.
+        # Asked for and bound to another process in one go, or it would end with the process that asked.
         calls = [Call("POST", "/v1/leases", body), Call("POST", "/v1/leases/LEASE/bind", {"pid": kernel.pid}, token)]
         (_, text), (status, _) = call_as(pool, USER, calls)
         assert status == 200
@@ -132,8 +131,8 @@ def body_of(operation: Operation) -> Any:
     }.get(operation.name)
 
 
-#: The documented right -> the status for each caller: the user without a token, with a wrong one and with the right
-#: one, another user with the right token, root without it. ``None`` is the status of success.
+#: Who may -> what each caller is answered: user without token, with a wrong one, with the right one, a stranger who
+#: knows the token, root without it. ``None`` is the operation's own status.
 ANSWERS: dict[str, tuple[int | None, ...]] = {
     "everybody": (None, None, None, None, None),
     "its user": (None, None, None, 404, None),
@@ -158,21 +157,21 @@ def test_each_caller_is_answered_as_documented(pool: ServedPool, held: Held, ope
     call = Call(operation.method, path, body_of(operation))
     given = call._replace(token=held.token)
     tries = (
-        (OTHER_USER, given),
+        (STRANGER, given),
         (USER, call),
         (USER, call._replace(token=new_token())),
         (USER, given),
         (0, call),
     )
     found = [call_as(pool, uid, [one])[0][0] for uid, one in tries]
-    other_user, without, wrong, right, root = found
+    stranger, without, wrong, right, root = found
     wanted = [operation.status if code is None else code for code in ANSWERS[TABLE[operation.name]]]
-    if operation.path.endswith("/migrate"):  # its GPU is healthy, so callers that may migrate it are refused for that
+    if operation.path.endswith("/migrate"):  # its GPU is well: who may is refused for that
         wanted = [409 if code == operation.status else code for code in wanted]
     if operation.path.endswith("/bind"):
-        # The lease ends with the caller that bound itself: after the right one there is nothing left to bind.
+        # A caller that binds itself and ends is reaped: after the right one there is nothing left to bind.
         wanted[4] = 403
-    assert [without, wrong, right, other_user, root] == wanted
+    assert [without, wrong, right, stranger, root] == wanted
 
 
 @pytest.mark.slow
@@ -183,11 +182,11 @@ def test_another_tenant_sees_no_names_of_a_lease(pool: ServedPool, held: Held) -
         for operation in OPERATIONS
         if operation.method == "GET" and "lease_id" not in operation.path
     ]
-    for call, (status, text) in zip(reading, call_as(pool, OTHER_USER, reading), strict=True):
-        assert status == (403 if call.path.endswith("/mig") else 200), call  # only administrators may read it
-        for secret in ("secret.ipynb", held.lease_id, f'"{pwd.getpwuid(USER).pw_name}"'):
+    for call, (status, text) in zip(reading, call_as(pool, STRANGER, reading), strict=True):
+        assert status == (403 if call.path.endswith("/mig") else 200), call  # which administrators may read only
+        for secret in ("secret.ipynb", held.lease_id, '"nobody"'):
             assert secret not in text, call
-    assert call_as(pool, OTHER_USER, [Call("GET", f"/v1/events?lease={held.lease_id}")])[0][0] == 404
+    assert call_as(pool, STRANGER, [Call("GET", f"/v1/events?lease={held.lease_id}")])[0][0] == 404
     own = dict(zip((call.path for call in reading), call_as(pool, USER, reading), strict=True))
     assert "secret.ipynb" in own["/v1/leases"][1]
 
@@ -202,7 +201,7 @@ def test_only_root_requests_with_the_priority_system(pool: ServedPool) -> None:
 @pytest.mark.slow
 def test_idempotency_key_of_another_user_gives_a_lease_of_its_own(pool: ServedPool) -> None:
     call = Call("POST", "/v1/leases", {"size": "eighth", "token_sha256": "0" * 64}, key="once")
-    found = [call_as(pool, uid, [call])[0] for uid in (USER, OTHER_USER)]
+    found = [call_as(pool, uid, [call])[0] for uid in (USER, STRANGER)]
     assert [status for status, _ in found] == [201, 201]
     assert len({json.loads(text)["id"] for _, text in found}) == 2
 
@@ -218,7 +217,7 @@ def test_binding_to_a_process_of_another_user_is_forbidden(pool: ServedPool, hel
 def test_caller_that_executes_a_set_user_id_program_is_not_taken_for_root(
     pool: ServedPool,
 ) -> None:
-    """The user of a caller is the one that connected, not the one of a set-user-id program that it executes later."""
+    """The user of a caller is the one that connected, not the one that its process has become by a set-user-id bit."""
     sleep = pool.folder / "sleep"
     shutil.copy("/bin/sleep", sleep)
     sleep.chmod(0o4755)
