@@ -6,7 +6,7 @@ meet at the command queue and the notifier, which depend on nothing and are buil
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -74,6 +74,137 @@ def admit_all(*_: object) -> None:
     """Admit every request, for pools without limits."""
 
 
+class Foundation:
+    """The services that depend on no other service, so that all others can be built on them."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        journal: Journal,
+        driver: Driver,
+        clock: Clock,
+        *,
+        release_log: PreallocatedReleaseLog | None,
+        threads: Threads,
+    ) -> None:
+        self.driver, self.journal, self.release_log, self.threads = driver, journal, release_log, threads
+        self.boot_id = pool.state.boot_id
+        self.notifier = ChangeNotifier()
+        full_at_start = release_log is not None and bool(release_log.pending_entries)
+        self.faults = FaultState(self.notifier, FULL_AT_START if full_at_start else None)
+        self.supervisor = Supervisor(self.notifier.publish_pool, self.faults.report_job_failure)
+        self.store = StateStore(pool, clock)
+        self.commands = CommandQueue()
+        self.metrics = Metrics()
+        self.driver_thread = DriverThread(threads.daemon)
+        self.writer = JournalWriter(journal, threads.journal)
+
+
+class Effects:
+    """The services that change devices, processes and device files."""
+
+    def __init__(self, base: Foundation, options: ServiceOptions, groups: LeaseGroups | None) -> None:
+        driver, store, new_thread = base.driver, base.store, base.threads.daemon
+        self.environment = LeaseEnvironment(driver)
+        self.device_access = (
+            DeviceAccessController(groups, driver.device_nodes, base.notifier.publish_lease, new_thread)
+            if groups
+            else UnrestrictedDeviceAccess()
+        )
+        self.scrubber = Scrubber(
+            options.scrub_mode,
+            options.scrub_timeout_s,
+            commands_of=driver.scrub_commands,
+            occupancy_of=lambda device_id: occupancy_of(store.state, device_id),
+            submit=base.commands.submit_until_durable,
+            notify_lease=base.notifier.publish_lease,
+        )
+        self.executor = EffectExecutor(driver, base.driver_thread, self.scrubber, self.device_access, new_thread)
+
+
+class Monitors:
+    """The services that observe devices and processes."""
+
+    def __init__(
+        self, base: Foundation, options: ServiceOptions, own_pids: Container[int], driver_message: Message | None
+    ) -> None:
+        driver, driver_thread, new_thread = base.driver, base.driver_thread, base.threads.daemon
+        self.inventory = Inventory(
+            driver,
+            driver_thread,
+            base.supervisor,
+            state=base.store,
+            commands=base.commands,
+            changes=base.notifier,
+            message=driver_message,
+        )
+        ownership = OwnershipResolver(base.boot_id)
+        sampler = Sampler(driver, ownership, new_thread)
+        self.telemetry = TelemetryMonitor(sampler, History(), base.store, base.notifier)
+        self.processes = ProcessMonitor(
+            base.boot_id,
+            ownership,
+            options.foreign_processes,
+            own_pids=own_pids,
+            driver=driver,
+            driver_thread=driver_thread,
+            telemetry=self.telemetry,
+            state=base.store,
+            commands=base.commands,
+            changes=base.notifier,
+            new_thread=new_thread,
+        )
+        self.health = HealthMonitor(
+            driver if isinstance(driver, WatchableDriver) else None,
+            driver_thread,
+            state=base.store,
+            commands=base.commands,
+            supervisor=base.supervisor,
+            count_fault=base.metrics.count_fault,
+        )
+
+
+class LoopServices:
+    """The command loop and the services around it, which change the state."""
+
+    def __init__(self, base: Foundation, effects: Effects, inventory: Inventory, admit: Admission) -> None:
+        self.runner = EffectRunner(
+            base.boot_id,
+            effects.executor,
+            commands=base.commands,
+            state=base.store,
+            inventory=inventory,
+            supervisor=base.supervisor,
+        )
+        answers = AnsweredKeys(base.journal.answers())
+        self.publisher = CommitPublisher(base.store.state, self.runner, [effects.device_access], base.notifier)
+        self.degraded_mode = DegradedMode(
+            store=base.store,
+            writer=base.writer,
+            release_log=base.release_log,
+            answers=answers,
+            faults=base.faults,
+            publisher=self.publisher,
+            commands=base.commands,
+            changes=base.notifier,
+            supervisor=base.supervisor,
+            metrics=base.metrics,
+            on_writable=inventory.refresh,
+        )
+        self.loop = CommandLoop(
+            commands=base.commands,
+            store=base.store,
+            writer=base.writer,
+            answers=answers,
+            faults=base.faults,
+            degraded=self.degraded_mode,
+            publisher=self.publisher,
+            admit=admit,
+            metrics=base.metrics,
+        )
+        self.ticker = Ticker(base.commands, base.store, base.writer, answers)
+
+
 class PoolServices:
     """All services of one pool manager, wired together; :meth:`start` begins to serve."""
 
@@ -91,107 +222,20 @@ class PoolServices:
         driver_message: Message | None = None,
         threads: Threads = DEFAULT_THREADS,
     ) -> None:
-        boot_id = pool.state.boot_id
+        base = Foundation(pool, journal, driver, clock, release_log=release_log, threads=threads)
+        effects = Effects(base, options, lease_groups)
+        monitors = Monitors(base, options, effects.scrubber.pids, driver_message)
+        loop = LoopServices(base, effects, monitors.inventory, admit)
         self._journal, self._release_log = journal, release_log
-        self.notifier = ChangeNotifier()
-        full_at_start = release_log is not None and bool(release_log.pending_entries)
-        self.faults = FaultState(self.notifier, FULL_AT_START if full_at_start else None)
-        self.supervisor = Supervisor(self.notifier.publish_pool, self.faults.report_job_failure)
-        self.store = StateStore(pool, clock)
-        self.commands = CommandQueue()
-        self.metrics = Metrics()
-        self.writer = JournalWriter(journal, threads.journal)
-
-        # Devices and effects.
-        self.driver_thread = DriverThread(threads.daemon)
-        self.environment = LeaseEnvironment(driver)
-        self.device_access = (
-            DeviceAccessController(lease_groups, driver.device_nodes, self.notifier.publish_lease, threads.daemon)
-            if lease_groups
-            else UnrestrictedDeviceAccess()
-        )
-        self.scrubber = Scrubber(
-            options.scrub_mode,
-            options.scrub_timeout_s,
-            commands_of=driver.scrub_commands,
-            occupancy_of=lambda device_id: occupancy_of(self.store.state, device_id),
-            submit=self.commands.submit_until_durable,
-            notify_lease=self.notifier.publish_lease,
-        )
-        self.executor = EffectExecutor(driver, self.driver_thread, self.scrubber, self.device_access, threads.daemon)
-
-        # Monitors.
-        self.inventory = Inventory(
-            driver,
-            self.driver_thread,
-            self.supervisor,
-            state=self.store,
-            commands=self.commands,
-            changes=self.notifier,
-            message=driver_message,
-        )
-        ownership = OwnershipResolver(boot_id)
-        self.telemetry = TelemetryMonitor(
-            Sampler(driver, ownership, threads.daemon), History(), self.store, self.notifier
-        )
-        self.processes = ProcessMonitor(
-            boot_id,
-            ownership,
-            options.foreign_processes,
-            own_pids=self.scrubber.pids,
-            driver=driver,
-            driver_thread=self.driver_thread,
-            telemetry=self.telemetry,
-            state=self.store,
-            commands=self.commands,
-            changes=self.notifier,
-            new_thread=threads.daemon,
-        )
-        self.health = HealthMonitor(
-            driver if isinstance(driver, WatchableDriver) else None,
-            self.driver_thread,
-            state=self.store,
-            commands=self.commands,
-            supervisor=self.supervisor,
-            count_fault=self.metrics.count_fault,
-        )
-
-        # The command loop.
-        self.effects = EffectRunner(
-            boot_id,
-            self.executor,
-            commands=self.commands,
-            state=self.store,
-            inventory=self.inventory,
-            supervisor=self.supervisor,
-        )
-        answers = AnsweredKeys(journal.answers())
-        self.publisher = CommitPublisher(pool.state, self.effects, [self.device_access], self.notifier)
-        self.degraded_mode = DegradedMode(
-            store=self.store,
-            writer=self.writer,
-            release_log=release_log,
-            answers=answers,
-            faults=self.faults,
-            publisher=self.publisher,
-            commands=self.commands,
-            changes=self.notifier,
-            supervisor=self.supervisor,
-            metrics=self.metrics,
-            on_writable=self.inventory.refresh,
-        )
-        self.loop = CommandLoop(
-            commands=self.commands,
-            store=self.store,
-            writer=self.writer,
-            answers=answers,
-            faults=self.faults,
-            degraded=self.degraded_mode,
-            publisher=self.publisher,
-            admit=admit,
-            metrics=self.metrics,
-        )
-        self.ticker = Ticker(self.commands, self.store, self.writer, answers)
+        self.notifier, self.faults, self.supervisor = base.notifier, base.faults, base.supervisor
+        self.store, self.commands, self.writer = base.store, base.commands, base.writer
+        self.metrics, self.driver_thread = base.metrics, base.driver_thread
+        self.environment, self.device_access = effects.environment, effects.device_access
+        self.scrubber, self.executor = effects.scrubber, effects.executor
+        self.inventory, self.telemetry = monitors.inventory, monitors.telemetry
+        self.processes, self.health = monitors.processes, monitors.health
+        self.effects, self.publisher, self.degraded_mode = loop.runner, loop.publisher, loop.degraded_mode
+        self.loop, self.ticker = loop.loop, loop.ticker
 
     async def start(self) -> None:
         """Begin to serve the recovered state, and the effects that are outstanding for it."""
