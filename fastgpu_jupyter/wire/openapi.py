@@ -87,8 +87,9 @@ def _components(operations: Iterable[Operation], others: Iterable[Any]) -> dict[
 
 def _message_parameter() -> dict[str, Any]:
     """Return the schema of a parameter of a message, which may be a message again."""
-    types = ({"type": name} for name in ("string", "number", "boolean"))
-    return {"anyOf": [*types, {"type": "array", "items": {"type": "string"}}, reference(schemas.MessageView)]}
+    text, message = {"type": "string"}, reference(schemas.MessageView)
+    texts = {"type": "array", "items": {"anyOf": [text, message]}}
+    return {"anyOf": [text, {"type": "number"}, {"type": "boolean"}, texts, message]}
 
 
 def _paths(operations: Iterable[Operation], always: tuple[int, ...], problem: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Generate the TypeScript sources that describe the interface: types, validation schemas and the lease lifecycle.
+"""Generate TypeScript sources from definitions in Python: types, validation schemas, lease states and messages.
 
 ``python -m tests.labextension.generate`` (``make generate``) writes the files of :data:`OUTPUT`;
 ``tests/labextension/test_generated.py`` compares them with what the definitions in Python produce.
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from fastgpu_jupyter.core.model.lifecycle import CHANGED, GROUPS, LeaseState
+from fastgpu_jupyter.messages.en import MESSAGES
 from fastgpu_jupyter.wire.openapi import jupyter_document, text
 from fastgpu_jupyter.wire.schemas.common import INTEGER_MAX
 
@@ -23,6 +24,10 @@ ROOTS = (
     "SnapshotMessage", "ChangedMessage", "UsageMessage", "KeepaliveMessage", "UnreachableMessage",
     "LeaseView", "HistoryView", "QuotaView",
 )  # fmt: skip
+#: Subjects of messages that only errors have; the server sends errors as text.
+ERROR_SUBJECTS = frozenset({
+    "http", "lease", "option", "refused", "request", "reservation", "size", "tenant", "transfer", "unfit", "units",
+})  # fmt: skip
 #: The keywords of JSON Schema that labextension/src/leases/validate.ts implements.
 _KEYWORDS = ("$ref", "anyOf", "enum", "type", "minimum", "maximum", "items", "additionalProperties")
 _HEADER = "// Generated from {source} by `make generate`. Do not edit.\n\n"
@@ -77,12 +82,24 @@ def lifecycle() -> str:
     )
 
 
+def messages() -> str:
+    """Return the English sentences of all messages that leases, devices, the queue and the pool can have."""
+    shown = {code: MESSAGES[code] for code in sorted(MESSAGES) if code.partition(".")[0] not in ERROR_SUBJECTS}
+    return (
+        _HEADER.format(source="fastgpu_jupyter/messages")
+        + "import type { MessageTemplate } from '../texts/message';\n\n"
+        + f"export const MESSAGES = {_literal(shown)} satisfies Record<string, MessageTemplate>;\n\n"
+        + "export type MessageCode = keyof typeof MESSAGES;\n"
+    )
+
+
 #: Each generated file with the function that returns its text; later ones read earlier ones.
 FILES: dict[Path, Callable[[], str]] = {
     LABEXTENSION / "openapi.json": openapi,
     OUTPUT / "api.ts": types,
     OUTPUT / "schemas.ts": schemas,
     OUTPUT / "lifecycle.ts": lifecycle,
+    OUTPUT / "messages.ts": messages,
 }
 
 

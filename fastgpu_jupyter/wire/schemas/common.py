@@ -52,7 +52,7 @@ ScrubOutcomeName = Annotated[str, one_of(model.ScrubOutcome)]
 class MessageView(TypedDict):
     """A sentence for the user as a code with parameters; ``text`` is the sentence in English.
 
-    The parameters are texts, numbers, truth values, lists of texts, or messages.
+    The parameters are texts, numbers, truth values, messages, or lists of texts and messages.
     """
 
     code: str

@@ -628,12 +628,12 @@ export interface components {
          * MessageView
          * @description A sentence for the user as a code with parameters; ``text`` is the sentence in English.
          *
-         *         The parameters are texts, numbers, truth values, lists of texts, or messages.
+         *         The parameters are texts, numbers, truth values, messages, or lists of texts and messages.
          */
         readonly MessageView: {
             readonly code: string;
             readonly params: {
-                readonly [key: string]: string | number | boolean | readonly string[] | components["schemas"]["MessageView"];
+                readonly [key: string]: string | number | boolean | readonly (string | components["schemas"]["MessageView"])[] | components["schemas"]["MessageView"];
             };
             readonly text: string;
         };

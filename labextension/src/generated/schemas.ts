@@ -532,7 +532,14 @@ export const SCHEMAS: Readonly<Record<string, ISchema>> = {
             {
               type: 'array',
               items: {
-                type: 'string'
+                anyOf: [
+                  {
+                    type: 'string'
+                  },
+                  {
+                    $ref: 'MessageView'
+                  }
+                ]
               }
             },
             { $ref: 'MessageView' }

@@ -5,6 +5,7 @@
 
 import type { LeaseView, MessageView } from '../generated/api';
 import { BECOMING_ACTIVE } from '../generated/lifecycle';
+import type { MessageCode } from '../generated/messages';
 import { isParkedOrReturning } from './lease';
 
 /** A transition; `kind` selects the notification. */
@@ -14,8 +15,7 @@ export interface ILeaseTransition {
 }
 
 /** The codes of ends that the user did not request. */
-const UNREQUESTED_ENDS: ReadonlySet<string | undefined> = new Set([
-  'end.revoked',
+const UNREQUESTED_ENDS: ReadonlySet<string | undefined> = new Set<MessageCode>([
   'end.device_lost',
   'end.prepare_failed',
   'end.resume_failed',
@@ -24,7 +24,7 @@ const UNREQUESTED_ENDS: ReadonlySet<string | undefined> = new Set([
 ]);
 
 /** The codes of reasons to park a lease that was not idle and whose user did not request it. */
-const PREEMPTION_REASONS: ReadonlySet<string | undefined> = new Set([
+const PREEMPTION_REASONS: ReadonlySet<string | undefined> = new Set<MessageCode>([
   'park.priority',
   'park.guarantee',
   'park.fairness',

@@ -18,6 +18,7 @@ import {
 import { messageText } from './message';
 import type { LeaseView } from '../generated/api';
 import type { LeaseState } from '../generated/lifecycle';
+import type { MessageCode } from '../generated/messages';
 import { isParkedOrReturning, isOpen, isPinned } from '../leases/lease';
 import type { IEntitlement } from '../leases/quota';
 
@@ -67,6 +68,9 @@ export function stateDescription(state: LeaseState, trans: TranslationBundle): s
   }
 }
 
+/** A lease that migrates with the restart of its kernel loses the kernel's variables. */
+const RESTART: MessageCode = 'park.restart';
+
 /** Return why a lease was parked, and that its variables are preserved; empty if it was never parked. */
 export function parkedNote(
   { parking: { reason } }: Pick<LeaseView, 'parking'>,
@@ -77,8 +81,7 @@ export function parkedNote(
     return '';
   }
   const text = messageText(reason, trans, language);
-  // A lease that migrates with the restart of its kernel loses the kernel's variables.
-  return reason.code === 'park.restart'
+  return reason.code === RESTART
     ? trans.__('Parked: %1', text)
     : trans.__('Parked: %1 Variables are preserved.', text);
 }

@@ -55,7 +55,10 @@ function parameterText(
     return numberText(name, value, language);
   }
   if (value instanceof Array) {
-    return formatList(value, language);
+    const texts = value.map((item: Parameter) =>
+      parameterText(name, item, trans, language, catalogue)
+    );
+    return formatList(texts, language);
   }
   return typeof value === 'object'
     ? messageText(value, trans, language, catalogue)

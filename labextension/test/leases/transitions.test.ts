@@ -31,7 +31,7 @@ test('findTransitions: a second wait, reported again', () => {
 });
 
 test('findTransitions: an unrequested end is reported, a requested one is not', () => {
-  for (const reason of ['revoked', 'device_lost', 'prepare_failed', 'resume_failed', 'expired']) {
+  for (const reason of ['over_limit', 'device_lost', 'prepare_failed', 'resume_failed', 'expired']) {
     assert.deepEqual(transitionsOf(['active', 'draining', 'ended', 'ended'], reason), ['lost at ended']);
   }
   for (const reason of ['released', 'cancelled', 'holder_died']) {
