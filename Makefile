@@ -147,7 +147,7 @@ test-gpu: .make/needs-dev .make/installed
 
 # The long tests in parts, each with its budget; a variable that is set in the environment or on the command line goes
 # before it. `make test-long PART=kill FASTGPU_KILL_CYCLES=500` runs a short one.
-parts := mutations sim kill failpoints processes flips power packaging
+parts := mutations sim kill failpoints processes flips power openapi packaging
 PART ?= $(parts)
 tests-of-mutations  := -n $(WORKERS) --dist load tests/crash/test_mutations.py
 tests-of-sim        := -n $(WORKERS) --dist load tests/sim
@@ -156,6 +156,7 @@ tests-of-failpoints := tests/crash/test_failpoints.py
 tests-of-processes  := tests/crash/test_single_instance.py tests/crash/test_holder_identity.py
 tests-of-flips      := tests/crash/test_flips.py
 tests-of-power      := tests/crash/test_power.py
+tests-of-openapi    := -n $(WORKERS) --dist load tests/pool/http/test_openapi.py
 tests-of-packaging  := tests/packaging
 FASTGPU_MUTATIONS ?= all
 FASTGPU_SIM_SEEDS ?= 20000
@@ -167,9 +168,11 @@ FASTGPU_PID_REUSES ?= 100
 FASTGPU_STOPPED_S ?= 120
 FASTGPU_FLIPS ?= 1000
 FASTGPU_POWER_CUTS ?= 10000
+FASTGPU_OPENAPI_EXAMPLES ?= 500
 FASTGPU_FROM_CLONE ?= 1
 budgets := FASTGPU_MUTATIONS FASTGPU_SIM_SEEDS FASTGPU_SIM_STEPS FASTGPU_KILL_CYCLES FASTGPU_FAILPOINTS \
-	FASTGPU_START_ROUNDS FASTGPU_PID_REUSES FASTGPU_STOPPED_S FASTGPU_FLIPS FASTGPU_POWER_CUTS FASTGPU_FROM_CLONE
+	FASTGPU_START_ROUNDS FASTGPU_PID_REUSES FASTGPU_STOPPED_S FASTGPU_FLIPS FASTGPU_POWER_CUTS \
+	FASTGPU_OPENAPI_EXAMPLES FASTGPU_FROM_CLONE
 
 .PHONY: $(parts:%=test-long-%)
 test-long: $(PART:%=test-long-%)

@@ -18,7 +18,7 @@ from fastgpu_jupyter.errors import FastGPUError
 from fastgpu_jupyter.wire.client import PoolClient
 from fastgpu_jupyter.wire.locate import user_socket
 from tests.helpers import alive
-from tests.waiting import wait_until
+from tests.waiting import DEADLINE_S, wait_until
 
 
 class KillablePool:
@@ -27,7 +27,7 @@ class KillablePool:
     def __init__(self, folder: Path, simulate: str) -> None:
         self.output = folder / "pool.out"
         self.arguments = ["--simulate", simulate]
-        self.client = PoolClient(user_socket(), timeout_s=10)
+        self.client = PoolClient(user_socket(), timeout_s=DEADLINE_S)
         self.pid = 0
         self._forker = subprocess.Popen(
             [sys.executable, "-m", "tests.crash.failing_pool", "--fork"],

@@ -8,6 +8,7 @@ from typing import Any
 
 from fastgpu_jupyter.errors import Message, NotFound, PoolUnreachable
 from fastgpu_jupyter.messages import render
+from tests.waiting import DEADLINE_S
 
 #: Short name of a field in these tests -> its group and its name there.
 FIELDS = {
@@ -130,7 +131,7 @@ class FakeStream:
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         while True:
-            message = self.messages.get(timeout=5)
+            message = self.messages.get(timeout=DEADLINE_S)
             if message is None:
                 raise PoolUnreachable("The pool manager went away; trying again.")
             yield message

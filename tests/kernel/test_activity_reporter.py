@@ -13,7 +13,7 @@ from fastgpu_jupyter.kernel.activity_reporter import BUSY_AFTER_S, QUIET_S, Acti
 from fastgpu_jupyter.kernel.gate import Gate
 from fastgpu_jupyter.kernel.lease_commands import LeaseCommands
 from tests.kernel.fakes import FakePool, active_view, lease_view
-from tests.waiting import wait_until
+from tests.waiting import DEADLINE_S, wait_until
 
 BUSY, IDLE = ("activity", True), ("activity", False)
 
@@ -247,7 +247,7 @@ def running(gate: Gate) -> Iterator[ActivityReporter]:
     yield reporter
     gate.closed.set()
     gate.activity.changed.set()
-    reporter.join(5)
+    reporter.join(DEADLINE_S)
     assert not reporter.is_alive()
 
 

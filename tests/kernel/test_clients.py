@@ -13,7 +13,7 @@ import pytest
 
 from tests.helpers import KernelHelper, PoolProcess
 from tests.views import value_of
-from tests.waiting import wait_until
+from tests.waiting import DEADLINE_S, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -36,7 +36,7 @@ def run(*command: str, cwd: Path) -> subprocess.Popen[str]:
 
 
 def finish(process: subprocess.Popen[str]) -> str:
-    out, _ = process.communicate(timeout=90)
+    out, _ = process.communicate(timeout=3 * DEADLINE_S)
     assert process.returncode == 0, out
     return out
 
@@ -90,7 +90,7 @@ def test_bare_client_waits_and_runs(pool: PoolProcess, kernels: KernelHelper) ->
 
     manager, client = start_new_kernel(kernel_name="fastgpu")
     try:
-        reply = client.execute_interactive(CODE, timeout=20)
+        reply = client.execute_interactive(CODE, timeout=DEADLINE_S)
         assert reply["content"]["status"] == "ok"
     finally:
         client.stop_channels()

@@ -15,7 +15,7 @@ from fastgpu_jupyter.kernel.lease_commands import LeaseCommands
 from fastgpu_jupyter.kernel.lease_follower import LeaseFollower
 from tests.kernel.fakes import FakePool, active_view, lease_view, message, queue_group
 from tests.views import explanation_of, position_of
-from tests.waiting import wait_until
+from tests.waiting import DEADLINE_S, wait_until
 
 
 @pytest.fixture
@@ -244,7 +244,7 @@ class Followed:
         self.gate.closed.set()
         self.gate.wake_follower.set()
         self.put({"type": "keepalive"})
-        self.thread.join(5)
+        self.thread.join(DEADLINE_S)
         assert not self.thread.is_alive()
 
 

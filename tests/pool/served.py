@@ -26,6 +26,7 @@ from fastgpu_jupyter.pool.loop.recovery import recover
 from fastgpu_jupyter.pool.monitors.inventory import DriverAtStartup
 from fastgpu_jupyter.wire import unixsocket
 from fastgpu_jupyter.wire.client import PoolClient
+from tests.waiting import DEADLINE_S
 
 T = TypeVar("T")
 
@@ -36,11 +37,11 @@ class ServedPool:
     def __init__(self, folder: Path, simulate: str = "1xA100-80GB", limits: ServiceLimits | None = None) -> None:
         self.path = folder / "pool.sock"
         self.folder, self.simulate, self.limits = folder, simulate, limits or ServiceLimits()
-        self.client = PoolClient(self.path, timeout_s=10)
+        self.client = PoolClient(self.path, timeout_s=DEADLINE_S)
         self._thread = threading.Thread(target=lambda: asyncio.run(self._live()), daemon=True)
         self._ready: Future[None] = Future()
         self._thread.start()
-        self._ready.result(10)
+        self._ready.result(DEADLINE_S)
 
     async def _live(self) -> None:
         try:
@@ -87,12 +88,12 @@ class ServedPool:
         """End it as a signal would."""
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._stopped.set)
-            self._thread.join(10)
+            self._thread.join(DEADLINE_S)
         assert not self._thread.is_alive()
 
     def run(self, job: Coroutine[Any, Any, T]) -> T:
         """Run ``job`` in the pool's loop."""
-        return asyncio.run_coroutine_threadsafe(job, self._loop).result(10)
+        return asyncio.run_coroutine_threadsafe(job, self._loop).result(DEADLINE_S)
 
     def call(self, function: Callable[[], T]) -> T:
         """Call ``function`` in the pool's loop."""
@@ -104,11 +105,11 @@ class ServedPool:
 
     def connect(self) -> socket.socket:
         """A connection without a client."""
-        return unixsocket.connect(self.path, 5)
+        return unixsocket.connect(self.path, DEADLINE_S)
 
     def raw(self, method: str, path: str, body: bytes | None = None, **headers: str) -> Answer:
         """One request without the client's manners."""
-        connection = http.client.HTTPConnection("localhost", timeout=5)
+        connection = http.client.HTTPConnection("localhost", timeout=DEADLINE_S)
         connection.sock = self.connect()
         with closing(connection):
             connection.request(method, path, body, {name.replace("_", "-"): text for name, text in headers.items()})

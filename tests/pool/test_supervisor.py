@@ -29,7 +29,7 @@ from tests.core.faults import WRONG_ADDRESS
 from tests.pool.conftest import Serve
 from tests.pool.loop.test_runtime import Pool, run
 from tests.pool.monitors.test_health import FrailDriver
-from tests.waiting import async_wait_until, wait_until
+from tests.waiting import DEADLINE_S, async_wait_until, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -301,7 +301,7 @@ def test_a_cancellation_that_comes_as_a_wait_ends_is_not_lost(serve: Serve, wait
         await asyncio.sleep(0)  # the one that waits for the event knows, who waits for it does not yet
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await asyncio.wait_for(waiting, 20)
+            await asyncio.wait_for(waiting, DEADLINE_S)
 
     if waits == "wait_for_event":
         asyncio.run(story())

@@ -16,7 +16,7 @@ from fastgpu_jupyter.wire import unixsocket
 from fastgpu_jupyter.wire.client import PoolClient, new_token
 from fastgpu_jupyter.wire.locate import user_runtime_dir, user_socket, user_state_dir
 from tests.helpers import end_pool_at
-from tests.waiting import wait_until
+from tests.waiting import DEADLINE_S, wait_until
 
 CANARY = "canary-" + new_token()
 
@@ -59,7 +59,7 @@ def hostile_requests(lease_id: str) -> list[bytes]:
 def test_lease_token_is_in_no_log_file_answer_or_command_line(isolated: Path, log_json: bool) -> None:
     command = [sys.executable, "-m", "fastgpu_jupyter", "pool", "--on-demand", "--debug", "--simulate=1xT4-16GB"]
     command += [f"--FastGPUPool.log_json={log_json}"]
-    subprocess.run(command, check=True, timeout=30, capture_output=True)
+    subprocess.run(command, check=True, timeout=DEADLINE_S, capture_output=True)
     try:
         client = PoolClient(user_socket())
         lease = client.request("full", notebook="digits.ipynb", token=CANARY)

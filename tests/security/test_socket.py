@@ -16,6 +16,7 @@ import pytest
 from fastgpu_jupyter.errors import HostFault
 from fastgpu_jupyter.pool.host import single_instance
 from fastgpu_jupyter.wire import unixsocket
+from tests.waiting import DEADLINE_S
 
 as_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can act as another user")
 STRANGER = 65534
@@ -91,8 +92,8 @@ def test_existing_file_at_the_sockets_path_is_replaced(tmp_path: Path, kind: str
         ours = stack.enter_context(single_instance.listen(path, 0o600))
         assert path.is_socket()
         assert path.lstat().st_mode & 0o777 == 0o600
-        stack.enter_context(unixsocket.connect(path, 5))
-        ours.settimeout(5)
+        stack.enter_context(unixsocket.connect(path, DEADLINE_S))
+        ours.settimeout(DEADLINE_S)
         ours.accept()[0].close()
     assert target.read_text() == "precious"
 
@@ -110,7 +111,7 @@ def test_socket_is_never_another_users_while_pools_start_and_end(place: Path, mo
         stranger.stdout.readline()
         for _ in range(ROUNDS):
             with contextlib.closing(single_instance.listen(path, 0o666)):
-                with contextlib.closing(unixsocket.connect(path, 5)) as client:
+                with contextlib.closing(unixsocket.connect(path, DEADLINE_S)) as client:
                     assert unixsocket.peer_of(client).uid == os.getuid()
                 single_instance.remove_socket(path, single_instance.inode(path))
             assert not path.exists()
@@ -119,5 +120,5 @@ def test_socket_is_never_another_users_while_pools_start_and_end(place: Path, mo
             stranger.kill()  # it cannot see that it is over, which is the point
             assert stranger.wait() != 0
         else:
-            assert stranger.communicate(timeout=10)[0] == "0\n"
+            assert stranger.communicate(timeout=DEADLINE_S)[0] == "0\n"
     assert [entry.name for entry in folder.iterdir()] == ["pool.sock.over"]

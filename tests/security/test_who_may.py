@@ -20,7 +20,7 @@ from fastgpu_jupyter.wire.client import new_token, token_digest
 from fastgpu_jupyter.wire.interfaces.operation import Operation
 from fastgpu_jupyter.wire.interfaces.pool import OPERATIONS
 from tests.pool.served import ServedPool
-from tests.waiting import wait_until
+from tests.waiting import DEADLINE_S, wait_until
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs/admin/security.md").read_text()
 TABLE = dict(re.findall(r"^\| `([A-Z]+ /v1/\S+)` \| ([a-z ]+) \|$", PAGE, re.MULTILINE))
@@ -37,7 +37,7 @@ uid, path, calls = json.load(sys.stdin)
 os.setuid(uid)
 found, lease_id = [], "none"
 for method, url, body, headers in calls:
-    connection = http.client.HTTPConnection("localhost", timeout=5)
+    connection = http.client.HTTPConnection("localhost", timeout=60)
     connection.sock = socket.socket(socket.AF_UNIX)
     connection.sock.connect(path)
     connection.request(method, url.replace("LEASE", lease_id), body, headers)
@@ -70,7 +70,9 @@ def call_as(pool: ServedPool, uid: int, calls: list[Call]) -> list[tuple[int, An
         described.append([call.method, call.path, None if call.body is None else json.dumps(call.body), headers])
     given = json.dumps([uid, str(pool.path), described])
     command = [sys.executable, "-I", "-c", CALLS]
-    done = subprocess.run(command, input=given, capture_output=True, text=True, timeout=30, check=False, cwd="/")
+    done = subprocess.run(
+        command, input=given, capture_output=True, text=True, timeout=DEADLINE_S, check=False, cwd="/"
+    )
     assert done.returncode == 0, done.stderr
     return [(status, text) for status, text in json.loads(done.stdout)]
 
@@ -237,7 +239,7 @@ def test_caller_that_executes_a_set_user_id_program_is_not_taken_for_root(
                     if os.stat(f"/proc/{process.pid}").st_uid != 0:  # noqa: PTH116
                         pytest.skip("set-user-id programs do not work here")
                     connection.sendall(b"GET /v1/leases HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
-                    connection.settimeout(5)
+                    connection.settimeout(DEADLINE_S)
                     answer = connection.recv(2**16)
             finally:
                 process.kill()

@@ -14,6 +14,7 @@ from fastgpu_jupyter.errors import LimitReached, PoolUnreachable
 from fastgpu_jupyter.server import pool_mirror, stream_reader
 from fastgpu_jupyter.server.broadcaster import BrowserSubscriber, EventBroadcaster
 from fastgpu_jupyter.server.pool_mirror import Message, PoolMirror
+from tests.waiting import DEADLINE_S
 
 
 class Stream:
@@ -23,7 +24,7 @@ class Stream:
         self.messages: queue.Queue[Any] = queue.Queue()
 
     def __iter__(self) -> Iterator[Message]:
-        while (message := self.messages.get(timeout=5)) is not None:
+        while (message := self.messages.get(timeout=DEADLINE_S)) is not None:
             if isinstance(message, Exception):
                 raise message
             yield message
@@ -77,18 +78,18 @@ def make_broadcaster(connector: FakeConnector, **more: Any) -> EventBroadcaster:
 
 
 def run(scenario: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(asyncio.wait_for(scenario, 10))
+    asyncio.run(asyncio.wait_for(scenario, DEADLINE_S))
     assert not [thread for thread in threading.enumerate() if thread.name == "fastgpu-events" and wait_dead(thread)]
 
 
 def wait_dead(thread: threading.Thread) -> bool:
-    thread.join(5)
+    thread.join(DEADLINE_S)
     return thread.is_alive()
 
 
 async def until(kind: str, subscriber: BrowserSubscriber) -> Message:
     while True:
-        message = await subscriber.next(5)
+        message = await subscriber.next(DEADLINE_S)
         assert message is not None
         if message["type"] == kind:
             return message
@@ -111,7 +112,7 @@ def test_broadcaster_opens_one_stream_for_all_subscribers_and_none_without(conne
         await until("usage", first)
         others = [broadcaster.subscribe() for _ in range(5)]
         for other in others:
-            message = await other.next(1)
+            message = await other.next(DEADLINE_S)
             assert message is not None
             assert message["seq"] == 2
             assert message["leases"] == [lease("a", "active", cost_micro=5)]
@@ -137,7 +138,7 @@ def test_broadcaster_reports_an_unreachable_pool_until_the_next_snapshot(connect
         await until("snapshot", subscriber)
         await until("snapshot", late)
         broadcaster.close()
-        assert await subscriber.next(1) is None
+        assert await subscriber.next(DEADLINE_S) is None
 
     run(scenario())
 
@@ -192,7 +193,7 @@ def test_broadcaster_disconnects_a_slow_subscriber_only(connector: FakeConnector
             connector.stream.messages.put({"type": "usage", "number": number})
             assert (await until("usage", quick))["number"] == number
         assert slow.ended
-        assert await slow.next(1) is None
+        assert await slow.next(DEADLINE_S) is None
         broadcaster.close()
 
     run(scenario())

@@ -18,7 +18,7 @@ from jupyter_events import EventLogger
 from fastgpu_jupyter.server import token_files
 from fastgpu_jupyter.server.extension import LEASE_SCHEMA
 from fastgpu_jupyter.server.process import PidfdProcess, start_time
-from tests.waiting import wait_until
+from tests.waiting import DEADLINE_S, wait_until
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_pidfd_process_is_polled_signalled_and_waited_for() -> None:
         with pytest.raises(TimeoutError):
             adopted.wait(0.01)
         adopted.send_signal(signal.SIGTERM)
-        assert adopted.wait(5) == -1
+        assert adopted.wait(DEADLINE_S) == -1
         assert adopted.poll() == -1
         adopted.kill()  # is no error, and reaches nobody
         assert child.wait() == -signal.SIGTERM

@@ -17,7 +17,7 @@ from fastgpu_jupyter.server.provisioner import FastGPUProvisioner
 from fastgpu_jupyter.server.token_files import token_path
 from tests.helpers import alive
 from tests.kernel.fakes import FakePool, active_view, lease_view
-from tests.waiting import async_wait_until, wait_until
+from tests.waiting import DEADLINE_S, async_wait_until, wait_until
 
 
 class Pool(FakePool):
@@ -33,7 +33,7 @@ class Pool(FakePool):
         self.others: list[dict[str, Any]] = []
 
     def request(self, *size: Any, **more: Any) -> dict[str, Any]:
-        self.hold.wait(5)
+        self.hold.wait(DEADLINE_S)
         if self.refuse:
             raise self.refuse
         super().request(*size, **more)
@@ -214,7 +214,7 @@ def test_failed_binding_is_repeated(pool: Pool, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(holder_binding, "BIND_PAUSE_FIRST_S", 0.001)
     provisioner.pid = 77
     asyncio.run(provisioner.post_launch())
-    assert done.wait(5)
+    assert done.wait(DEADLINE_S)
     assert bound == [77, 77]
     asyncio.run(provisioner.cleanup())
 

@@ -19,7 +19,7 @@ import pytest
 from tests.helpers import PoolProcess, ServerProcess, alive
 from tests.server.conftest import PLAIN, write_kernelspec
 from tests.views import value_of
-from tests.waiting import wait_until
+from tests.waiting import DEADLINE_S, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -135,7 +135,7 @@ def test_server_stops_while_a_launch_waits_for_a_grant(pool: PoolProcess, jupyte
     waiting.start()
     wait_until(lambda: len(pool.live()) == 2, "the second launch waits")
     jupyter.terminate()
-    waiting.join(10)
+    waiting.join(DEADLINE_S)
     wait_until(lambda: not pool.live(), "the leases end")
 
 
@@ -198,7 +198,7 @@ class Events:
     def __init__(self, server: ServerProcess) -> None:
         headers = {"Authorization": f"token {server.token}"}
         request = urllib.request.Request(f"{server.url}fastgpu/api/events", headers=headers)
-        self._answer = urllib.request.urlopen(request, timeout=20)
+        self._answer = urllib.request.urlopen(request, timeout=DEADLINE_S)
         assert self._answer.headers["Content-Type"].startswith("text/event-stream")
         assert self._answer.headers["X-Accel-Buffering"] == "no"
         self._messages = self._read()

@@ -534,7 +534,7 @@ def test_a_kernel_opens_its_own_gpu_only(
     assert opens(first, nodes) == mine[0], "the process after a restart, too"
     for kernel in (first, second):
         kernels.stop(kernel)
-    wait_until(lambda: pool.groups() == [], "nothing is left of the groups", 30)
+    wait_until(lambda: pool.groups() == [], "nothing is left of the groups")
 
 
 @real
@@ -584,7 +584,7 @@ def test_files_are_opened_with_a_grant_and_closed_with_its_end_whichever_pool_ma
     assert second.may(nodes) == mine[second.lease_id]
     for tenant in (first, second, third):
         tenant.opens.end()
-    wait_until(lambda: pool.groups() == [], "nothing is left of the groups", 30)
+    wait_until(lambda: pool.groups() == [], "nothing is left of the groups")
 
 
 @real

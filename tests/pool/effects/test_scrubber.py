@@ -42,7 +42,7 @@ class Tenant:
 
     def begin(self) -> Tenant:
         """Once it is granted."""
-        self.pool.wait_state(self.lease_id, "active", timeout_s=30)
+        self.pool.wait_state(self.lease_id, "active")
         visible = self.view["environment"]["CUDA_VISIBLE_DEVICES"]
         self.worker = WorkerProcess(os.environ | {"CUDA_VISIBLE_DEVICES": visible, "FASTGPU_LEASE": self.lease_id})
         self.worker("start")

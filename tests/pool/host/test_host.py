@@ -20,7 +20,7 @@ from fastgpu_jupyter.pool.host import process, single_instance
 from fastgpu_jupyter.pool.host.attribution import lease_of
 from fastgpu_jupyter.pool.host.clock import SystemClock
 from fastgpu_jupyter.wire import unixsocket
-from tests.waiting import wait_until
+from tests.waiting import DEADLINE_S, wait_until
 
 BOOT = SystemClock().boot_id()
 
@@ -97,7 +97,7 @@ def test_the_end_of_a_holder_is_told_once_and_of_a_replaced_one_never(child: sub
         watcher.watch("b", first)
         watcher.watch("b", process.holder_of(os.getpid(), BOOT))
         child.kill()
-        await asyncio.wait_for(ended.wait(), 5)
+        await asyncio.wait_for(ended.wait(), DEADLINE_S)
         watcher.close()
         assert told == [("a", first)]
 
@@ -110,7 +110,7 @@ def test_a_holder_that_is_gone_already_is_told(child: subprocess.Popen[bytes]) -
         watcher = process.HolderWatcher(BOOT, lambda *_: ended.set())
         gone = replace(process.holder_of(child.pid, BOOT), start_time=1)
         watcher.watch("a", gone)
-        await asyncio.wait_for(ended.wait(), 5)
+        await asyncio.wait_for(ended.wait(), DEADLINE_S)
 
     asyncio.run(story())
 
@@ -162,7 +162,7 @@ def test_a_folder_of_somebody_else_is_not_used(tmp_path: Path) -> None:
 def test_a_stale_socket_is_replaced_and_the_mode_is_right_from_the_first_instant(tmp_path: Path) -> None:
     path = tmp_path / "pool.sock"
     single_instance.listen(path, 0o600).close()
-    with single_instance.listen(path, 0o600), unixsocket.connect(path, 1):
+    with single_instance.listen(path, 0o600), unixsocket.connect(path, DEADLINE_S):
         assert path.stat().st_mode & 0o777 == 0o600
         assert list(tmp_path.iterdir()) == [path]
 
@@ -202,7 +202,7 @@ def test_a_socket_that_is_not_ours_keeps_its_name(tmp_path: Path) -> None:
         ours = single_instance.inode(path)
         with single_instance.listen(path, 0o600):  # somebody put another in its place
             single_instance.remove_socket(path, ours)
-            unixsocket.connect(path, 1).close()
+            unixsocket.connect(path, DEADLINE_S).close()
             single_instance.remove_socket(path, single_instance.inode(path))
             assert not path.exists()
 
@@ -212,9 +212,9 @@ def test_a_path_of_any_length_can_be_served(tmp_path: Path) -> None:
     folder.mkdir()
     with (
         single_instance.listen(folder / "pool.sock", 0o600) as server,
-        unixsocket.connect(folder / "pool.sock", 1) as client,
+        unixsocket.connect(folder / "pool.sock", DEADLINE_S) as client,
     ):
-        server.settimeout(1)
+        server.settimeout(DEADLINE_S)
         accepted, _ = server.accept()
         with accepted:
             assert unixsocket.peer_of(accepted).pid == os.getpid()

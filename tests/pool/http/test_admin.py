@@ -198,7 +198,7 @@ def test_spent_budget_with_policy_stop_blocks_requests(pool: PoolProcess) -> Non
     assert (one["budget_micro_per_month"], one["budget_policy"]) == (0, "stop")
     waiting = pool.client.request("eighth", token=new_token())
     assert pending_reason_of(waiting) == "budget"
-    wait_until(lambda: text(pool.lease(lease["id"])["money"]["message"]), "the warning is told", 10)
+    wait_until(lambda: text(pool.lease(lease["id"])["money"]["message"]), "the warning is told")
     assert "100 %" in str(text(pool.lease(lease["id"])["money"]["message"]))
     pool.kill()
     pool.start()

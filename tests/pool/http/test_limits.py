@@ -23,7 +23,7 @@ from fastgpu_jupyter.wire.client import new_token
 from tests.core.world import World, holder, spec
 from tests.pool.conftest import Serve
 from tests.pool.served import ServedPool, messages
-from tests.waiting import wait_until
+from tests.waiting import DEADLINE_S, wait_until
 
 STREAM = b"GET /v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n"
 JSON = {"Content_Type": "application/json"}
@@ -169,7 +169,7 @@ def test_connection_far_over_the_limit_is_closed_with_the_reason(serve: Serve, m
         wait_until(lambda: pool.call(pool.server.__len__) == 2, "both are taken up")
         # Nothing is asked: the answer comes before the pool has heard anything, and who sends then may find it closed.
         unheard = stack.enter_context(contextlib.closing(pool.connect()))
-        unheard.settimeout(5)
+        unheard.settimeout(DEADLINE_S)
         answer = b"".join(iter(lambda: unheard.recv(4096), b""))
         assert answer.startswith(b"HTTP/1.1 429 ")
         assert b"\r\nRetry-After: 5\r\n" in answer
@@ -323,7 +323,7 @@ def test_served_pool_ends_without_tasks_and_connections(tmp_path: Path) -> None:
         sock.sendall(STREAM)
         assert next(messages(sock))["type"] == "snapshot"
         pool.stop()
-        sock.settimeout(5)
+        sock.settimeout(DEADLINE_S)
         while sock.recv(2**16):
             pass
     with pytest.raises(OSError, match=r"refused|No such"), socket.socket(socket.AF_UNIX) as late:

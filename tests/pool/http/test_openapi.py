@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import selectors
 import socket
@@ -37,6 +38,8 @@ EXAMPLES = {
     "month": "2026-11",
 }
 OPERATION_NAME = attrgetter("name")
+#: Of each operation and mode; ``make test-long`` tries more.
+EXAMPLES_MAX = int(os.environ.get("FASTGPU_OPENAPI_EXAMPLES", "10"))
 JSON: dict[str, Any] = {"Content_Type": "application/json"}
 
 
@@ -236,7 +239,7 @@ def test_generated_requests_are_answered_as_documented(
     count = 0
 
     @settings(
-        max_examples=25,
+        max_examples=EXAMPLES_MAX,
         deadline=None,
         database=None,
         derandomize=True,

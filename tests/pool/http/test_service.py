@@ -23,7 +23,7 @@ from fastgpu_jupyter.wire.locate import user_runtime_dir, user_socket, user_stat
 from fastgpu_jupyter.wire.spawn import ALREADY_RUNNING, ensure_pool
 from tests.helpers import PoolProcess, alive, end_pool_at, fastgpu_process
 from tests.views import value_of
-from tests.waiting import wait_until
+from tests.waiting import DEADLINE_S, wait_until
 
 pytestmark = pytest.mark.slow
 as_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can act as another user")
@@ -32,8 +32,8 @@ COMMAND = [sys.executable, "-m", "fastgpu_jupyter"]
 
 def raw(method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, dict[str, Any]]:
     """One request without the client's manners."""
-    connection = http.client.HTTPConnection("localhost", timeout=5)
-    connection.sock = unixsocket.connect(user_socket(), 5)
+    connection = http.client.HTTPConnection("localhost", timeout=DEADLINE_S)
+    connection.sock = unixsocket.connect(user_socket(), DEADLINE_S)
     with contextlib.closing(connection):
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
         connection.request(method, path, body, sent)
@@ -174,7 +174,7 @@ def test_socket_is_not_reachable_for_another_user(pool: PoolProcess) -> None:
     for folder in (user_runtime_dir().parent, *user_runtime_dir().parent.parents):
         with contextlib.suppress(OSError):
             folder.chmod(0o755)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=DEADLINE_S, check=False)
     assert "PermissionError" in done.stderr
     assert user_runtime_dir().stat().st_mode & 0o777 == 0o700
 
@@ -214,7 +214,7 @@ def test_idle_pool_manager_ends(isolated: Path) -> None:
         time.sleep(3)
         assert running.poll() is None
         client.release(lease["id"])
-        assert running.wait(15) == 0
+        assert running.wait(DEADLINE_S) == 0
         assert not user_socket().exists()
     finally:
         running.kill()
@@ -233,7 +233,7 @@ def test_concurrent_starts_give_one_pool_manager(isolated: Path, monkeypatch: py
             clients = list(starters.map(lambda _: ensure_pool(30.0), range(8)))
         assert {client.pool()["started_at"] for client in clients} == {clients[0].pool()["started_at"]}
         # It is nobody's child: its parent is init.
-        sock = unixsocket.connect(user_socket(), 5)
+        sock = unixsocket.connect(user_socket(), DEADLINE_S)
         pid = unixsocket.peer_of(sock).pid
         sock.close()
         parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])

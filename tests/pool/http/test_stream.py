@@ -29,7 +29,7 @@ from tests.helpers import PoolProcess
 from tests.pool.conftest import Serve
 from tests.pool.served import ServedPool
 from tests.views import device_of
-from tests.waiting import wait_until
+from tests.waiting import DEADLINE_S, wait_until
 
 ROOT = Path(__file__).resolve().parents[3]
 log = logging.getLogger(__name__)
@@ -266,11 +266,12 @@ def test_reader_that_reads_slowly_is_closed(serve: Serve, monkeypatch: pytest.Mo
         pool.client.request("full", notebook="x" * 1000, token=new_token())
     with contextlib.closing(pool.connect()) as slow:
         slow.sendall(STREAM)
-        deadline = time.monotonic() + 10
-        while not hung_up(slow) and time.monotonic() < deadline:
-            slow.recv(1)
-            time.sleep(0.02)  # the reader's own pace
-        assert hung_up(slow)
+
+        def cut() -> bool:
+            slow.recv(1)  # at the pace of the waiting
+            return hung_up(slow)
+
+        wait_until(cut, "the server closes it")
         assert pool.service.metrics.cut_subscribers["stuck"] == 1
 
 
@@ -282,7 +283,7 @@ def test_connection_with_an_unread_answer_is_closed(serve: Serve, monkeypatch: p
         pool.client.request("full", notebook="x" * 1000, token=new_token())
     with contextlib.closing(pool.connect()) as stuck:
         stuck.sendall(b"GET /v1/leases HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        wait_until(lambda: hung_up(stuck), "the server closes it", 10)
+        wait_until(lambda: hung_up(stuck), "the server closes it")
     assert pool.call(pool.server.__len__) == 0
 
 
@@ -318,7 +319,7 @@ def test_health_answers_at_once_under_load(isolated: Path) -> None:
     path, seconds = user_socket(), 12
     try:
         with contextlib.ExitStack() as stack:
-            stuck = [stack.enter_context(contextlib.closing(unixsocket.connect(path, 5))) for _ in range(10)]
+            stuck = [stack.enter_context(contextlib.closing(unixsocket.connect(path, DEADLINE_S))) for _ in range(10)]
             for sock in stuck:
                 sock.sendall(STREAM)
             workers = [load("read", path, seconds + 2, 40), *(load("hammer", path, seconds) for _ in range(2))]

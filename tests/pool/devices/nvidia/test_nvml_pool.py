@@ -140,7 +140,7 @@ def test_whoever_uses_more_than_its_part_is_told_and_then_ended(
     use_machine: Build, pool: PoolProcess, kernels: KernelHelper, half: str
 ) -> None:
     (gpu,) = use_machine("1xH100-80GB", old_driver=True).gpus
-    pool.start("--Sharing.over_limit_action=revoke", "--Sharing.over_limit_grace_s=6")
+    pool.start("--Sharing.over_limit_action=revoke", "--Sharing.over_limit_grace_s=600")
     kernel, neighbour = kernels.start(half), kernels.start(half)
     for one in (kernel, neighbour):
         pool.wait_state(one.lease_id, "active")
@@ -154,8 +154,10 @@ def test_whoever_uses_more_than_its_part_is_told_and_then_ended(
     wait_until(lambda: text(pool.lease(kernel.lease_id)["enforcement"]["message"]), "it is told")
     said = wait_until(lambda: kernel.run("1").stream("stderr"), "the notebook is told")
     assert "45 GiB" in said
-    assert "ended after 6 s" in said
-    pool.wait_state(kernel.lease_id, "draining", timeout_s=30)
+    assert "ended after 10 min 00 s" in said
+    pool.kill()
+    pool.start("--Sharing.over_limit_action=revoke", "--Sharing.over_limit_grace_s=0.1")  # that time is over
+    pool.wait_state(kernel.lease_id, "draining")
     assert value_of(pool.lease(kernel.lease_id)["end_reason"]) == "over_limit"
     assert "used more GPU memory than its limit" in wait_until(lambda: kernel.run("1").stream("stderr"), "and why")
     assert pool.state(neighbour.lease_id) == "active"
@@ -254,16 +256,14 @@ def test_nvml_that_hangs_for_30_seconds_holds_up_nobody(
     machine.hang(seconds=30)
     hung_s = time.monotonic()
     with answering(pool) as took_s:
-        wait_until(
-            lambda: {one["health"]["state"] for one in pool.client.devices()} == {"suspect"}, "they are suspect", 25
-        )
+        wait_until(lambda: {one["health"]["state"] for one in pool.client.devices()} == {"suspect"}, "they are suspect")
         assert "does not answer" in text(device(pool)["health"]["message"])
         waiting = pool.client.request("full", token=new_token())["id"]
         assert pool.state(waiting) == "waiting"
         assert pending_reason_of(pool.lease(waiting)) == "health"
         assert pool.state(kernel.lease_id) == "active"
         assert kernel.value("6 * 7") == "42"
-        wait_until(lambda: pool.state(waiting) == "active", "it is granted once the driver answers", 60)
+        wait_until(lambda: pool.state(waiting) == "active", "it is granted once the driver answers")
         assert time.monotonic() - hung_s > 29
         assert {one["health"]["state"] for one in pool.client.devices()} == {"healthy"}
     assert len(took_s) > 50
