@@ -1,4 +1,7 @@
-"""Sentences about the end and the parking of a kernel's lease; imported when one of them is needed."""
+"""Notes about the end and the parking of a kernel's lease; imported when one of them is needed.
+
+Why a lease ended or was parked is a message of the pool; its sentence comes with the lease.
+"""
 
 from __future__ import annotations
 

@@ -139,21 +139,21 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     "end.holder_died": "Its process ended.",
     "end.device_lost": "Its GPU was lost.",
     "end.prepare_failed": "Its GPU could not be prepared.",
-    "end.resume_failed": "Its parked memory could not be brought back to a GPU.",
+    "end.resume_failed": "Its parked memory could not be restored on a GPU; restart the kernel.",
     "end.expired": "It waited as long as its request allowed.",
-    "end.over_limit": "It used more GPU memory than it had.",
-    "end.memory_used": "It used {used_bytes} of its GPU, and it had {limit_bytes}.",
+    "end.over_limit": "It used more GPU memory than its limit.",
+    "end.memory_used": "It used {used_bytes} of its GPU, more than its limit of {limit_bytes}.",
     "end.machine_restarted": "The machine was restarted.",
     "end.mig_switched": "The MIG mode of its GPU was switched, which ends everything that was on it.",
     # -- why a lease is parked ---------------------------------------------------------------------------------------
     "park.requested": "You parked it.",
     "park.idle": "No cell ran, and another request needed the GPU.",
     "park.priority": "A request of a higher priority needed the GPU.",
-    "park.guarantee": "A tenant that has less than it is guaranteed needed the GPU.",
-    "park.fairness": "Its turn was over, and a tenant that has had less needed the GPU.",
-    "park.budget": "The money for it is spent.",
-    "park.defragmentation": "It moves to another GPU, so that a request that waits fits where it was.",
-    "park.over_limit": "It used more GPU memory than it has.",
+    "park.guarantee": "A tenant below its guarantee needed the GPU.",
+    "park.fairness": "Its turn was over, and a tenant that was served less needed the GPU.",
+    "park.budget": "Its budget is spent.",
+    "park.defragmentation": "It moves to another GPU, so that a waiting request fits.",
+    "park.over_limit": "It was above its GPU memory limit.",
     "park.health": "It moves to another GPU, because its own is unhealthy or is being emptied.",
     "park.restart": "It moves to another GPU without its memory, because its kernel is restarted.",
     # -- parking that is refused or failed ---------------------------------------------------------------------------
@@ -237,7 +237,7 @@ MESSAGES: dict[str, str | dict[str, str]] = {
         "{lease} SIZE` in a terminal: it comes back and goes on. Interrupt the kernel: it comes back as it was, and is "
         "{next_step} unless memory is freed within {grace_ms}. Restart the kernel: what it has on the GPU is given up."
     ),
-    "limit.parked_returning": "It waits to come back.",
+    "limit.parked_returning": "It waits to resume.",
     "limit.parked_until_you_choose": "It stays parked until you choose.",
     "limit.then_ended": "ended",
     "limit.then_parked_again": "parked again",
@@ -287,11 +287,11 @@ MESSAGES: dict[str, str | dict[str, str]] = {
         "The lease goes to another GPU when the kernel is restarted; what it has on this one is lost with that."
     ),
     "migration.live_possible": (
-        "Where another one has room, `%fastgpu move` or `jupyter fastgpu move {lease}` takes it there."
+        "If another GPU has room, `%fastgpu migrate` or `jupyter fastgpu migrate {lease}` moves it there."
     ),
     "migration.restart_possible": (
-        "`%fastgpu move` or `jupyter fastgpu move {lease}` gets the lease another GPU, where one has room: the kernel "
-        "must then be restarted, and what it has on this one is lost. Nothing is moved unless you ask for it."
+        "`%fastgpu migrate` or `jupyter fastgpu migrate {lease}` moves the lease to another GPU that has room: the "
+        "kernel must then be restarted, and what it has on this one is lost. Nothing is moved unless you ask for it."
     ),
     "migration.wrong_state": "A lease that is {state} cannot be moved. Nothing was changed.",
     "migration.not_needed": (

@@ -279,7 +279,7 @@ def test_follower_of_a_lost_lease_opens_the_gate(token_file: Path) -> None:
     one = Followed(pool, make_gate(pool, token_file))
     wait_until(lambda: one.gate.open, "the gate opens")
     (note,) = one.gate.apply_changes()
-    assert "unknown to the pool manager" in note
+    assert "It is unknown to the pool manager" in note
     one.end()
 
 

@@ -176,8 +176,8 @@ def test_headline_states_position_and_reason() -> None:
         ("requested", "You parked it."),
         ("idle", "No cell ran, and another request needed the GPU."),
         ("priority", "A request of a higher priority needed the GPU."),
-        ("guarantee", "A tenant that has less than it is guaranteed needed the GPU."),
-        ("fairness", "Its turn was over, and a tenant that has had less needed the GPU."),
+        ("guarantee", "A tenant below its guarantee needed the GPU."),
+        ("fairness", "Its turn was over, and a tenant that was served less needed the GPU."),
     ],
 )
 def test_headline_of_a_parked_lease_states_reason_and_what_is_kept(reason: str, sentence: str) -> None:

@@ -136,7 +136,7 @@ def test_automatic_restart_after_a_lease_over_its_limit_fails_once(pool: Pool) -
     pool.view = active_view(id="lease-2", state="ended", end_reason="holder_died")
     launch(provisioner)
     pool.view = active_view(id="lease-2", state="ended", end_reason="over_limit")
-    with pytest.raises(Conflict, match="used more GPU memory than it had"):
+    with pytest.raises(Conflict, match="used more GPU memory than its limit"):
         launch(provisioner)
     launch(provisioner)
     assert [call[0] for call in pool.calls] == ["request"] * 3

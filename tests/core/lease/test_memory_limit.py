@@ -100,7 +100,7 @@ def test_one_that_cannot_be_parked_goes_on_or_is_ended(policy: OverLimit) -> Non
         assert lease.state is LeaseState.ACTIVE
         return
     assert (lease.state, lease.end_reason) == (LeaseState.DRAINING, EndReason.OVER_LIMIT)
-    assert text(lease.end_detail) == "It used 45 GiB of its GPU, and it had 40 GiB."
+    assert text(lease.end_detail) == "It used 45 GiB of its GPU, more than its limit of 40 GiB."
 
 
 def test_where_parking_did_not_help_it_is_ended() -> None:

@@ -32,7 +32,7 @@ def test_a_partition_is_offered_another_and_nothing_happens_that_is_not_asked_fo
     world, lease = cards()
     assert (lease.state, migration.migration_option(world.state, lease)) == (LeaseState.ACTIVE, MigrationOption.RESTART)
     said = text(device_health.message(world.state, lease))
-    assert "`%fastgpu move` or `jupyter fastgpu move a`" in said
+    assert "`%fastgpu migrate` or `jupyter fastgpu migrate a`" in said
     assert "the kernel must then be restarted, and what it has on this one is lost" in said
     assert "Nothing is moved unless you ask for it" in said
     world.pass_time(600_000)
@@ -120,7 +120,7 @@ def test_one_that_is_pinned_goes_with_its_memory_once_its_user_says_so() -> None
     lease = world.active("a", retention=Retention.HOLD)
     ill(world, lease)
     assert (lease.state, migration.migration_option(world.state, lease)) == (LeaseState.ACTIVE, MigrationOption.LIVE)
-    assert "takes it there" in text(device_health.message(world.state, lease))
+    assert "moves it there" in text(device_health.message(world.state, lease))
     world.do(c.MigrateLease("a"))
     assert (lease.state, lease.park_reason) == (LeaseState.PARKING, ParkReason.HEALTH)
     world.parked("a", 5)

@@ -107,7 +107,7 @@ def test_its_user_is_told_what_is_kept_and_every_way_out() -> None:
                  "until you choose"):  # fmt: skip
         assert part in said
     world.do(c.ResumeLease("a"))
-    assert "waits to come back" in text(memory_limit.message(world.state, lease))
+    assert "waits to resume" in text(memory_limit.message(world.state, lease))
     world.resumed("a")
     assert memory_limit.message(world.state, lease) is None
 

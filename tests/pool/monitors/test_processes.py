@@ -304,7 +304,7 @@ def test_what_children_use_counts_and_too_much_has_consequences(tmp_path: Path, 
             )
             lease = await pool.until("a", lambda lease: lease.state is LeaseState.DRAINING)
             assert lease.end_reason is EndReason.OVER_LIMIT
-            assert text(lease.end_detail) == "It used 41 GiB of its GPU, and it had 40 GiB."
+            assert text(lease.end_detail) == "It used 41 GiB of its GPU, more than its limit of 40 GiB."
             assert (await pool.until("b", lambda _: True)).state is LeaseState.ACTIVE
             machine.leave(kernel)
             machine.leave(child)

@@ -193,7 +193,7 @@ def test_a_lease_on_a_card_that_is_not_well_moves_when_its_user_asks_and_its_ker
 
     old.xid(63)
     said = wait_until(lambda: kernel.run("1").stream("stderr"), "the notebook is told")
-    assert "`%fastgpu move`" in said
+    assert "`%fastgpu migrate`" in said
     assert "the kernel must then be restarted, and what it has on this one is lost" in said
     assert (pool.state(lease_id), pool.lease(lease_id)["health"]["migration"]) == ("active", "restart"), (
         "nothing is moved unasked"
