@@ -1,4 +1,4 @@
-"""Each part of the pool manager meets a bug: it is told of, counted and shown, and the part goes on."""
+"""Errors in each background task: they are reported, counted and shown, and the task continues."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from fastgpu_jupyter.pool.supervisor import TASKS, Supervisor, wait_for_event
 from fastgpu_jupyter.wire.client import new_token
 from tests.core.faults import WRONG_ADDRESS
 from tests.pool.conftest import Serve
-from tests.pool.loop.test_runtime import Pool, run
 from tests.pool.monitors.test_health import FrailDriver
+from tests.pool.running_pool import Pool, run
 from tests.waiting import DEADLINE_S, async_wait_until, wait_until
 
 pytestmark = pytest.mark.slow
@@ -79,7 +79,7 @@ def logged(caplog: pytest.LogCaptureFixture, part: str) -> list[logging.LogRecor
 
 
 async def goes_on(services: PoolServices, part: str, bug: Bug, caplog: pytest.LogCaptureFixture) -> None:
-    """It failed, somebody was told while it did, and now it does its work."""
+    """Require that the task failed, was reported as failing, and works now."""
     await async_wait_until(lambda: bug.calls > FAILURES + 1, f"{part} goes on")
     assert services.supervisor.failures[part] == FAILURES
     await async_wait_until(lambda: services.supervisor.failure_message is None, "it is well again")
@@ -100,7 +100,7 @@ OWNERS: dict[str, tuple[str, Callable[[PoolServices, FrailDriver], Any], str]] =
 
 
 @pytest.mark.parametrize("which", OWNERS)
-def test_a_part_that_meets_a_bug_is_told_of_and_goes_on(
+def test_task_that_fails_is_reported_and_continues(
     tmp_path: Path, which: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     part, owner, name = OWNERS[which]
@@ -108,24 +108,24 @@ def test_a_part_that_meets_a_bug_is_told_of_and_goes_on(
 
     async def story(pool: Pool) -> None:
         services = pool.services
-        told: list[str | None] = []
+        published: list[str | None] = []
         services.notifier.subscribe(
-            lambda changes: told.append(services.supervisor.failure_message) if changes.pool else None, reraise
+            lambda changes: published.append(services.supervisor.failure_message) if changes.pool else None, reraise
         )
         bug = Bug(owner(services, driver), name)
         if which == "health, thread":
             await async_wait_until(lambda: bug.calls > FAILURES, "the thread goes on")
-            services.supervisor.report_recovery(part)  # by the next error that is told
+            services.supervisor.report_recovery(part)  # as by the next fault that is submitted
         await goes_on(services, part, bug, caplog)
-        assert any(sentence and TASKS[part] in sentence for sentence in told)
-        assert told[-1] is None
+        assert any(sentence and TASKS[part] in sentence for sentence in published)
+        assert published[-1] is None
         await pool.ask("a")
         await pool.until("a", LeaseState.ACTIVE)
 
     run(tmp_path, story, driver)
 
 
-def test_an_error_that_cannot_be_told_does_not_keep_the_next_one_back(
+def test_fault_that_cannot_be_submitted_does_not_block_the_next(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     driver = FrailDriver()
@@ -143,7 +143,7 @@ def test_an_error_that_cannot_be_told_does_not_keep_the_next_one_back(
     run(tmp_path, story, driver)
 
 
-def test_a_bug_in_deciding_stops_grants_and_answers_who_asked(
+def test_internal_error_in_a_decision_stops_grants_and_answers_the_caller(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def story(pool: Pool) -> None:
@@ -164,7 +164,7 @@ def test_a_bug_in_deciding_stops_grants_and_answers_who_asked(
     run(tmp_path, story, FrailDriver())
 
 
-def test_a_bug_in_trying_the_disk_is_tried_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_error_while_retrying_the_disk_is_tried_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     async def story(pool: Pool) -> None:
         services = pool.services
         services.faults.begin_unwritable("The disk is full.")
@@ -178,10 +178,12 @@ def test_a_bug_in_trying_the_disk_is_tried_again(tmp_path: Path, caplog: pytest.
     run(tmp_path, story, FrailDriver())
 
 
-def test_what_cannot_be_told_of_stands_and_readers_begin_anew(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+def test_error_in_delivery_keeps_the_commit_and_sends_a_snapshot(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
     pool = serve()
-    with contextlib.closing(pool.client.events()) as told:
-        snapshots = (message for message in told if message["type"] == "snapshot")
+    with contextlib.closing(pool.client.events()) as published:
+        snapshots = (message for message in published if message["type"] == "snapshot")
         first = next(snapshots)
         bug = Bug(pool.service.publisher, "_deliver")
         lease = pool.client.request("half", token=new_token())
@@ -190,12 +192,12 @@ def test_what_cannot_be_told_of_stands_and_readers_begin_anew(serve: Serve, capl
     assert (first["leases"], [one["id"] for one in again["leases"]]) == ([], [lease["id"]])
     assert pool.services.supervisor.failures["events"] == FAILURES
     assert logged(caplog, "events")
-    wait_until(lambda: pool.client.pool()["message"] is None, "nothing is told of it any more")
+    wait_until(lambda: pool.client.pool()["message"] is None, "the message is gone")
     failures = 'fastgpu_failures_total{task="events"} 2.0'
     assert failures in pool.run(pool.service.metrics_text()).decode()
 
 
-def test_a_follower_with_a_bug_keeps_nobody_from_a_grant(serve: Serve) -> None:
+def test_listener_that_fails_does_not_prevent_a_grant(serve: Serve) -> None:
     pool = serve()
     supervisor, notifier = pool.services.supervisor, pool.services.notifier
     report = partial(supervisor.report_failure, "events")
@@ -205,7 +207,7 @@ def test_a_follower_with_a_bug_keeps_nobody_from_a_grant(serve: Serve) -> None:
     assert TASKS["events"] in str(pool.client.pool()["message"])
 
 
-def test_connections_are_looked_after_although_that_failed(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+def test_connection_sweep_continues_after_an_error(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
     pool = serve()
     with pool.connect() as connection:
         connection.sendall(b"GET /v1/health HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -217,9 +219,7 @@ def test_connections_are_looked_after_although_that_failed(serve: Serve, caplog:
     assert logged(caplog, "connections")
 
 
-def test_a_pool_that_cannot_tell_whether_it_is_idle_asks_again(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_idle_check_continues_after_an_error(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     async def idle() -> bool:
         return True
 
@@ -229,7 +229,7 @@ def test_a_pool_that_cannot_tell_whether_it_is_idle_asks_again(
         supervisor = Supervisor(lambda: None, lambda _: None)
         end: Any = app.ShutdownMonitor(service, tmp_path / "sock", None, 0.05, stopped)  # type: ignore[arg-type]
         supervisor.run_forever("idle", end.check)
-        assert await wait_for_event(stopped, 20), "it ends once nobody needs it"
+        assert await wait_for_event(stopped, 20), "it ends once the pool is idle"
         assert bug.calls > FAILURES
         assert supervisor.failures["idle"] == FAILURES
         assert logged(caplog, "idle")
@@ -238,7 +238,7 @@ def test_a_pool_that_cannot_tell_whether_it_is_idle_asks_again(
     asyncio.run(story())
 
 
-def test_a_part_that_fails_and_fails_rests_longer_and_says_it_less(
+def test_task_that_keeps_failing_pauses_longer_and_logs_less(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(supervisor_module, "RETRY_S_MAX", 0.04)
@@ -263,7 +263,7 @@ def test_a_part_that_fails_and_fails_rests_longer_and_says_it_less(
     assert len(logged(caplog, "clock")) == 7
 
 
-def test_a_job_that_is_done_once_and_is_lost_is_told() -> None:
+def test_job_that_fails_is_reported() -> None:
     async def fail() -> None:
         raise KeyError("x")
 
@@ -272,7 +272,7 @@ def test_a_job_that_is_done_once_and_is_lost_is_told() -> None:
         supervisor = Supervisor(lambda: None, lost.append)
         supervisor.run_once(fail())
         supervisor.run_once(asyncio.sleep(0))
-        await async_wait_until(lambda: lost, "it is told")
+        await async_wait_until(lambda: lost, "it is reported")
         assert [repr(bug) for bug in lost] == ["KeyError('x')"]
         await supervisor.stop()
 
@@ -280,8 +280,8 @@ def test_a_job_that_is_done_once_and_is_lost_is_told() -> None:
 
 
 @pytest.mark.parametrize("waits", ["wait_for_event", "service"])
-def test_a_cancellation_that_comes_as_a_wait_ends_is_not_lost(serve: Serve, waits: str) -> None:
-    """``asyncio.wait_for`` of Python 3.11 loses it, and whoever waits goes on waiting."""
+def test_wait_for_event_keeps_a_cancellation_at_its_end(serve: Serve, waits: str) -> None:
+    """``asyncio.wait_for`` of Python 3.11 loses it, and the caller waits for ever."""
 
     async def story() -> None:
         changed = asyncio.Event()
@@ -298,7 +298,7 @@ def test_a_cancellation_that_comes_as_a_wait_ends_is_not_lost(serve: Serve, wait
             (changed,) = service.publisher._waiting[lease["id"]]
         await asyncio.sleep(0)
         changed.set()
-        await asyncio.sleep(0)  # the one that waits for the event knows, who waits for it does not yet
+        await asyncio.sleep(0)  # the inner task has ended, the outer one has not resumed yet
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asyncio.wait_for(waiting, DEADLINE_S)

@@ -1,4 +1,4 @@
-"""No secret is where somebody else could read it: not in a log, the journal, a command line or the text of an error."""
+"""A secret is in no place that other users can read: no log, journal, command line or text of an error."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from tests.waiting import DEADLINE_S, wait_until
 CANARY = "canary-" + new_token()
 
 
-def sent(request: bytes) -> bytes:
-    """Everything that comes back for those bytes."""
+def exchange(request: bytes) -> bytes:
+    """Return everything that the pool manager answers to these bytes."""
     with contextlib.closing(unixsocket.connect(user_socket(), 5)) as sock:
         sock.sendall(request)
         received = b""
@@ -33,7 +33,7 @@ def sent(request: bytes) -> bytes:
 
 
 def hostile_requests(lease_id: str) -> list[bytes]:
-    """Requests that are wrong in a way that a careless server would quote."""
+    """Return malformed requests that a careless server would quote."""
     bearer = f"Authorization: Bearer {CANARY}"
     close = "Host: a\r\nConnection: close\r\n"
     post = f"POST /v1/leases HTTP/1.1\r\n{close}"
@@ -64,12 +64,12 @@ def test_lease_token_is_in_no_log_file_answer_or_command_line(isolated: Path, lo
         client = PoolClient(user_socket())
         lease = client.request("full", notebook="digits.ipynb", token=CANARY)
         assert client.bind(lease["id"], CANARY)["holder"]["pid"] == os.getpid()
-        told = [sent(request) for request in hostile_requests(lease["id"])]
+        answers = [exchange(request) for request in hostile_requests(lease["id"])]
         with contextlib.suppress(FastGPUError):
-            client.bind("nobody", CANARY)
-        told.append(json.dumps(client.status()).encode())
+            client.bind("no-such-lease", CANARY)
+        answers.append(json.dumps(client.status()).encode())
         with contextlib.closing(client.events()) as stream:
-            told.append(json.dumps(next(iter(stream))).encode())
+            answers.append(json.dumps(next(iter(stream))).encode())
         client.release(lease["id"], CANARY)
         wait_until(lambda: client.lease(lease["id"])["state"] == "ended", "the lease ends")
         lines = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if _readable(path)]
@@ -79,7 +79,7 @@ def test_lease_token_is_in_no_log_file_answer_or_command_line(isolated: Path, lo
         log = user_state_dir() / "pool.log"
         wait_until(lambda: b"POST /v1/leases" in log.read_bytes(), "everything is logged")
         assert {"journal.db", "pool.log", "releases.preallocated"} <= {path.name for path in files}
-        assert not any(CANARY.encode() in text for text in told)
+        assert not any(CANARY.encode() in text for text in answers)
         assert not any(CANARY.encode() in line for line in lines)
         for path in files:
             assert CANARY.encode() not in path.read_bytes(), path

@@ -1,4 +1,4 @@
-"""The socket's place: what others put there is not used, and nobody gets in between."""
+"""The path of the socket: what other users put there is not used, and none can replace the socket."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from fastgpu_jupyter.wire import unixsocket
 from tests.waiting import DEADLINE_S
 
 as_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can act as another user")
-STRANGER = 65534
+OTHER_UID = 65534
 ROUNDS = 100
 
-#: Tries to take the socket's name, or to put itself in its folder, again and again; says how often it could.
+#: Tries to replace the socket, or to create files beside it, until it is stopped; prints how often it succeeded.
 HIJACK = """
 import os, socket, sys
 os.setuid(int(sys.argv[2]))
@@ -48,7 +48,7 @@ print(won)
 
 @pytest.fixture
 def place() -> Iterator[Path]:
-    """A folder that everybody may pass through."""
+    """Yield a folder that every user may enter."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         yield Path(folder)
@@ -105,10 +105,10 @@ def test_socket_is_never_another_users_while_pools_start_and_end(place: Path, mo
     folder = place / "run"
     single_instance.create_private_folder(folder, mode)
     path = folder / "pool.sock"
-    command = [sys.executable, "-I", "-c", HIJACK, str(path), str(STRANGER), str(os.getpid())]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd="/") as stranger:
-        assert stranger.stdout is not None
-        stranger.stdout.readline()
+    command = [sys.executable, "-I", "-c", HIJACK, str(path), str(OTHER_UID), str(os.getpid())]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd="/") as attacker:
+        assert attacker.stdout is not None
+        attacker.stdout.readline()
         for _ in range(ROUNDS):
             with contextlib.closing(single_instance.listen(path, 0o666)):
                 with contextlib.closing(unixsocket.connect(path, DEADLINE_S)) as client:
@@ -117,8 +117,8 @@ def test_socket_is_never_another_users_while_pools_start_and_end(place: Path, mo
             assert not path.exists()
         Path(f"{path}.over").touch()
         if mode == 0o700:
-            stranger.kill()  # it cannot see that it is over, which is the point
-            assert stranger.wait() != 0
+            attacker.kill()  # it cannot see the file that ends it, because the folder is private
+            assert attacker.wait() != 0
         else:
-            assert stranger.communicate(timeout=DEADLINE_S)[0] == "0\n"
+            assert attacker.communicate(timeout=DEADLINE_S)[0] == "0\n"
     assert [entry.name for entry in folder.iterdir()] == ["pool.sock.over"]

@@ -254,7 +254,7 @@ def test_after_a_restart_of_the_machine_each_device_is_looked_at_anew() -> None:
     assert world.health_of("gpu-0") is Health.HEALTHY
 
 
-def test_a_process_that_parking_broke_is_told_to_restart() -> None:
+def test_process_broken_by_parking_needs_a_restart() -> None:
     world = shared()
     world.active("a")
     world.do(c.ParkLease("a"))

@@ -9,8 +9,8 @@ from fastgpu_jupyter.pool.http.views.context import AccessScope
 from fastgpu_jupyter.pool.loop.command_queue import Call
 from tests.crash.mutations.edits import Edit
 from tests.crash.mutations.model import Fails, Guarantee, Mutation
-from tests.pool.loop import test_runtime
-from tests.security import test_who_may
+from tests.pool.loop import test_command_loop
+from tests.security import test_authorization
 
 AUTHORIZATION = Guarantee.AUTHORIZATION
 
@@ -20,7 +20,7 @@ MUTATIONS = (
         AUTHORIZATION,
         (Edit(PoolService._require_token, "not hmac.compare_digest(...)", "False"),),
         Fails(
-            test_who_may.test_each_caller_is_answered_as_documented,
+            test_authorization.test_each_caller_is_answered_as_documented,
             "200.* == .*403",
             parameters="POST /v1/leases/{lease_id}/bind",
         ),
@@ -29,14 +29,14 @@ MUTATIONS = (
         "a tenant sees the leases of other tenants",
         AUTHORIZATION,
         (Edit(AccessScope.includes_tenant, "self.all_tenants or _1", "True"),),
-        Fails(test_who_may.test_another_tenant_sees_no_names_of_a_lease, "secret.ipynb"),
+        Fails(test_authorization.test_another_tenant_sees_no_names_of_a_lease, "secret.ipynb"),
     ),
     Mutation(
         "a tenant releases a lease of another",
         AUTHORIZATION,
         (Edit(PoolService._visible, "not caller.access.includes(lease)", "False"),),
         Fails(
-            test_who_may.test_each_caller_is_answered_as_documented,
+            test_authorization.test_each_caller_is_answered_as_documented,
             "== .*404",
             parameters="DELETE /v1/leases/{lease_id}",
         ),
@@ -46,7 +46,7 @@ MUTATIONS = (
         AUTHORIZATION,
         (Edit(PoolService._administers, "_1 in {0, os.getuid()}", "True"),),
         Fails(
-            test_who_may.test_each_caller_is_answered_as_documented,
+            test_authorization.test_each_caller_is_answered_as_documented,
             "== .*403",
             parameters="PUT /v1/devices/{device_id}",
         ),
@@ -55,30 +55,34 @@ MUTATIONS = (
         "every user may request with the priority of the system",
         AUTHORIZATION,
         (Edit(PoolService._require_priority, "priority is Priority.SYSTEM and _1", "False"),),
-        Fails(test_who_may.test_only_root_requests_with_the_priority_system, "assert 201 == 403"),
+        Fails(test_authorization.test_only_root_requests_with_the_priority_system, "assert 201 == 403"),
     ),
     Mutation(
         "a lease is bound to a process of another user",
         AUTHORIZATION,
         (Edit(PoolService.bind, "caller.holder.uid not in _1", "False"),),
-        Fails(test_who_may.test_binding_to_a_process_of_another_user_is_forbidden, "== .*403"),
+        Fails(test_authorization.test_binding_to_a_process_of_another_user_is_forbidden, "== .*403"),
     ),
     Mutation(
         "a caller that runs a program of root is taken for root",
         AUTHORIZATION,
         (Edit(process.peer_holder, "holder.uid != peer.uid", "False"),),
-        Fails(test_who_may.test_caller_that_executes_a_set_user_id_program_is_not_taken_for_root),
+        Fails(test_authorization.test_caller_that_executes_a_set_user_id_program_is_not_taken_for_root),
     ),
     Mutation(
         "a command is decided before it is authorized",
         AUTHORIZATION,
         (Edit(Call.require_allowed, "if self.allowed is not None: ...", "pass"),),
-        Fails(test_runtime.test_who_may_not_is_refused_before_anything_is_decided, "DID NOT RAISE", error="Failed"),
+        Fails(
+            test_command_loop.test_command_that_is_not_allowed_is_refused_before_decision,
+            "DID NOT RAISE",
+            error="Failed",
+        ),
     ),
     Mutation(
         "an idempotency key of one user is answered to another",
         AUTHORIZATION,
         (Edit(service._scoped, 'f"{_1}:{key}" if key else None', "key"),),
-        Fails(test_who_may.test_idempotency_key_of_another_user_gives_a_lease_of_its_own, "== .*201"),
+        Fails(test_authorization.test_idempotency_key_of_another_user_gives_a_lease_of_its_own, "== .*201"),
     ),
 )

@@ -20,7 +20,7 @@ from tests.crash.mutations.edits import Edit
 from tests.crash.mutations.model import Fails, Guarantee, Mutation, Violates
 from tests.pool.devices.nvidia import test_mig_pool, test_mps
 from tests.pool.effects import test_device_access_states, test_executor, test_scrubber
-from tests.pool.loop import test_runtime
+from tests.pool.loop import test_command_loop
 from tests.pool.monitors import test_processes
 
 SCRUB, PARTITION, ENFORCEMENT = Guarantee.SCRUB, Guarantee.PARTITION, Guarantee.ENFORCEMENT
@@ -30,14 +30,14 @@ MUTATIONS = (
         "memory is reported as overwritten and is not",
         SCRUB,
         (Edit(scrub_worker.overwrite, 'cuda("cuMemsetD8_v2", _1, _2, _3)', "None"),),
-        Fails(test_scrubber.test_the_next_tenant_reads_what_was_left_unless_it_is_overwritten, "look_for_it"),
+        Fails(test_scrubber.test_memory_of_a_lease_is_readable_unless_overwritten, "look_for_it"),
         in_processes=True,
     ),
     Mutation(
         "a device is granted before its memory is overwritten",
         SCRUB,
         (Edit(Scrubber.scrub, "self._scrubbing.update(...)", "pass"),),
-        Fails(test_scrubber.test_who_comes_while_a_device_is_overwritten_waits_for_that),
+        Fails(test_scrubber.test_lease_granted_during_a_scrub_waits_for_it),
         in_processes=True,
     ),
     Mutation(
@@ -50,19 +50,19 @@ MUTATIONS = (
         "what was made for a lease passes to the next",
         PARTITION,
         (Edit(EffectExecutor._drain, "await self._release(...)", "None"),),
-        Fails(test_processes.test_a_limit_that_the_driver_keeps_follows_the_lease),
+        Fails(test_processes.test_driver_limit_follows_the_lease),
     ),
     Mutation(
         "a lease is active before its device files are open",
         ENFORCEMENT,
         (Edit(EffectExecutor._prepare, "await self._device_access.open_devices(...)", "None"),),
-        Fails(test_executor.test_device_files_are_open_before_a_lease_is_ready_and_closed_in_before_it_is_limited),
+        Fails(test_executor.test_executor_opens_device_files_before_ready_and_waits_before_limit),
     ),
     Mutation(
         "a kernel may open a device that is not prepared for it yet",
         ENFORCEMENT,
         (Edit(DeviceAccessController._update, "was_open if begins else _1", "_1"),),
-        Fails(test_device_access_states.test_a_kernel_opens_what_its_lease_has_while_it_has_it),
+        Fails(test_device_access_states.test_kernel_may_open_the_devices_of_its_lease_while_it_holds_them),
     ),
     Mutation(
         "the driver does not learn at the start what leases hold",
@@ -112,7 +112,7 @@ MUTATIONS = (
         "the remains of a failed preparation stay",
         PARTITION,
         (Edit(EffectRunner._undo_preparation, "gpu.partition is not None", "False"),),
-        Fails(test_runtime.test_what_a_failed_preparation_has_left_is_unmade_before_it_is_tried_again),
+        Fails(test_command_loop.test_failed_preparation_is_undone_before_the_retry),
     ),
     Mutation(
         "the partition in the place of a lost one is destroyed for it",

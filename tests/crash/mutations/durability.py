@@ -46,16 +46,14 @@ MUTATIONS = (
         "a key that is on disk is forgotten when its write is reported as failed",
         D,
         (Edit(DegradedMode.reload, "self._answers.replace(...)", "None"),),
-        Fails(
-            test_idempotency.test_a_write_that_was_done_though_it_was_reported_as_failed_is_taken_up, error="StoreFault"
-        ),
+        Fails(test_idempotency.test_write_that_was_done_though_reported_as_failed_is_taken_up, error="StoreFault"),
     ),
     Mutation(
         "a key is remembered before it is written",
         D,
         (Edit(CommandLoop._decide_all, "fresh.add(_1)", "self._answers.add(_1)"),),
         Fails(
-            test_idempotency.test_a_key_whose_write_failed_is_not_answered_though_nothing_can_be_read_back,
+            test_idempotency.test_key_whose_write_failed_is_not_answered,
             "DID NOT RAISE",
             error="Failed",
         ),
@@ -107,19 +105,19 @@ MUTATIONS = (
         "a release is not noted while the disk is full",
         D,
         (Edit(degraded_mode.record_release, "release_log.note(...)", "pass"),),
-        Fails(test_degraded_mode.test_what_was_released_is_released_after_a_crash, r"== \('released'"),
+        Fails(test_degraded_mode.test_release_on_a_full_disk_survives_a_crash, r"== \('released'"),
     ),
     Mutation(
         "noted releases are not read at the start",
         D,
         (Edit(recovery.recover, "released = _1", "released = []"),),
-        Fails(test_degraded_mode.test_what_was_released_is_released_after_a_crash, r"== \('released'"),
+        Fails(test_degraded_mode.test_release_on_a_full_disk_survives_a_crash, r"== \('released'"),
     ),
     Mutation(
         "seals of records are not checked",
         D,
         (Edit(Journal._chain, "_1 or _seal(...) != seal", "_1"),),
-        Fails(test_store.test_a_changed_byte_is_found_and_the_record_named, "DID NOT RAISE", error="Failed"),
+        Fails(test_store.test_changed_byte_is_found_and_its_record_named, "DID NOT RAISE", error="Failed"),
     ),
     Mutation(
         "a missing end of the journal is not noticed",
@@ -137,7 +135,7 @@ MUTATIONS = (
         "seals of snapshots are not checked",
         D,
         (Edit(Journal.snapshots, "_seal(...) == seal", "True"),),
-        Fails(test_store.test_a_damaged_snapshot_is_not_believed),
+        Fails(test_store.test_damaged_snapshot_is_not_used),
     ),
     Mutation(
         "the disk is not synced",

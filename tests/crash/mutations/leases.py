@@ -19,7 +19,7 @@ from tests.crash.mutations.edits import Edit
 from tests.crash.mutations.model import Fails, Guarantee, Mutation, Violates
 from tests.pool.effects import test_executor
 from tests.pool.host import test_host
-from tests.pool.loop import test_runtime
+from tests.pool.loop import test_command_loop
 from tests.pool.monitors import test_processes
 
 MUTATIONS = (
@@ -87,13 +87,13 @@ MUTATIONS = (
         "a list of processes that was begun earlier shows who is on the device now",
         Guarantee.DOUBLE_GRANT,
         (Edit(_ProcessListing.is_since, "_1 >= since_s", "True"),),
-        Fails(test_executor.test_a_list_from_before_says_nothing_of_now, "4711"),
+        Fails(test_executor.test_process_list_from_before_is_not_used, "4711"),
     ),
     Mutation(
         "a driver that does not answer is called all the same",
         Guarantee.LIFECYCLE,
         (Edit(DriverThread.call, "if ...: raise HostFault(_1)", "pass"),),
-        Fails(test_executor.test_a_call_that_hangs_is_given_up_and_so_is_everything_behind_it),
+        Fails(test_executor.test_call_that_hangs_is_given_up_with_all_calls_behind_it),
     ),
     Mutation(
         "capacity is given back before the lease has drained",
@@ -118,13 +118,13 @@ MUTATIONS = (
         "the lock of the pool manager is shared",
         Guarantee.DOUBLE_GRANT,
         (Edit(single_instance.acquire_lock, "fcntl.LOCK_EX", "fcntl.LOCK_SH"),),
-        Fails(test_host.test_the_second_finds_the_lock_taken_and_by_whom, "DID NOT RAISE Conflict", error="Failed"),
+        Fails(test_host.test_second_lock_is_refused_with_the_owner, "DID NOT RAISE Conflict", error="Failed"),
     ),
     Mutation(
         "a process counts for any lease that it names",
         Guarantee.IDENTITY,
         (Edit(Attribution._find, "_1 is not None and _1.uid == _2", "_1 is not None"),),
-        Fails(test_processes.test_a_lease_of_another_user_is_not_a_processes_own_by_its_word, "Extra items"),
+        Fails(test_processes.test_process_that_names_the_lease_of_another_user_is_foreign, "Extra items"),
     ),
     Mutation(
         "a lease that is to hold its device is parked for others",
@@ -179,7 +179,7 @@ MUTATIONS = (
         "a lease is parked though it has memory on the device",
         Guarantee.DOUBLE_GRANT,
         (Edit(EffectExecutor._park, "if left: ...", "pass"),),
-        Fails(test_runtime.test_nothing_is_taken_for_parked_that_has_memory_on_the_device, "PARKED.* is .*ACTIVE"),
+        Fails(test_command_loop.test_parking_that_leaves_memory_on_the_device_is_undone, "PARKED.* is .*ACTIVE"),
     ),
     Mutation(
         "a lease is moved without being asked to",

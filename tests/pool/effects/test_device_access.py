@@ -1,9 +1,4 @@
-"""Device files that are closed to kernels: the program that does it, the groups, and what the pool makes of them.
-
-What needs control groups of version 2 and root is skipped, saying so, where they cannot be had. It makes groups of its
-own, moves processes of its own, and leaves nothing behind. Device files are made in a temporary folder, with numbers of
-NVIDIA's driver: where that is not loaded, one that may be opened says ``ENXIO``, and one that may not ``EPERM``.
-"""
+"""Device files that are closed to kernels: the program, the control groups, and the pool that uses them."""
 
 from __future__ import annotations
 
@@ -37,7 +32,7 @@ from tests.waiting import DEADLINE_S, wait_until
 ROOT = Path(__file__).parents[3]
 WHY_NOT = lease_groups.unsupported_reason(AllDeviceFiles())
 real = pytest.mark.skipif(WHY_NOT is not None, reason=f"device files cannot be closed here: {WHY_NOT}")
-NOBODY = 65534
+UNPRIVILEGED_UID = 65534
 Build = Callable[..., FakeMachine]
 
 # -- the program -------------------------------------------------------------------------------------------------------
@@ -45,7 +40,7 @@ Build = Callable[..., FakeMachine]
 
 def answer(code: bytes, kind: int, access: int, number: Number) -> int:
     """What the program says, carried out one instruction after the other."""
-    told = {0: kind | access << 16, 4: number.major, 8: number.minor}
+    context = {0: kind | access << 16, 4: number.major, 8: number.minor}
     register, at = [0] * 11, 0
     for _ in range(len(code)):
         operation, registers, offset, value = struct.unpack_from("<BBhi", code, 8 * at)
@@ -53,8 +48,8 @@ def answer(code: bytes, kind: int, access: int, number: Number) -> int:
         at += 1
         match operation:
             case 0x61:
-                assert source == 1, "only what it was told is read"
-                register[to] = told[offset]
+                assert source == 1, "only the context is read"
+                register[to] = context[offset]
             case 0x57:
                 register[to] &= value
             case 0xB7:
@@ -74,9 +69,7 @@ def answer(code: bytes, kind: int, access: int, number: Number) -> int:
 
 @pytest.mark.parametrize("allowed", [(), (Number(195, 0),), (Number(195, 255), Number(195, 3), Number(511, 0))])
 @pytest.mark.parametrize("governed", [(195,), (195, 511), (195, 508, 511)])
-def test_of_governed_devices_only_those_are_opened_that_are_named(
-    governed: tuple[int, ...], allowed: tuple[Number, ...]
-) -> None:
+def test_program_allows_only_the_named_governed_devices(governed: tuple[int, ...], allowed: tuple[Number, ...]) -> None:
     code = program(governed, allowed)
     for major in (1, 195, 508, 511):
         for minor in (0, 1, 3, 254, 255):
@@ -87,7 +80,7 @@ def test_of_governed_devices_only_those_are_opened_that_are_named(
                 assert answer(code, 1, access, number) == 1, "a disk is no GPU, whatever its number"
 
 
-def test_a_program_that_governs_nothing_is_not_made() -> None:
+def test_program_that_governs_nothing_is_refused() -> None:
     with pytest.raises(InternalError):
         program((), ())
 
@@ -112,7 +105,7 @@ def test_number_of_a_file_that_does_not_exist_follows_from_its_name(
     assert AllDeviceFiles().number_of(node) == number
 
 
-def test_a_group_that_was_made_for_a_process_is_its_own() -> None:
+def test_group_created_for_a_process_is_its_own() -> None:
     assert cgroup.is_made_for(Path("/x/fastgpu-0a1b2c3d-42-99"), 42)
     for name in ("fastgpu-0a1b2c3d-420-99", "fastgpu-42", "user-42-42", "fastgpu--42-1"):
         assert not cgroup.is_made_for(Path("/x", name), 42)
@@ -139,7 +132,7 @@ for line in sys.stdin:
 
 
 class Program:
-    """A process that opens files when it is told to; as nobody, where a Python is there that nobody may run."""
+    """A process that opens files on request; another user needs a Python that every user may run."""
 
     def __init__(self, uid: int, **environment: str) -> None:
         python = sys.executable if uid == 0 else "/usr/bin/python3"
@@ -193,7 +186,7 @@ def start() -> Iterator[Callable[..., Program]]:
     """Starts processes that are ended with the test."""
     programs: list[Program] = []
 
-    def begin(uid: int = NOBODY, **environment: str) -> Program:
+    def begin(uid: int = UNPRIVILEGED_UID, **environment: str) -> Program:
         if uid and not os.access("/usr/bin/python3", os.X_OK):
             pytest.skip("there is no Python here that another user may run")
         programs.append(Program(uid, **environment))
@@ -206,7 +199,7 @@ def start() -> Iterator[Callable[..., Program]]:
 
 @pytest.fixture
 def nodes() -> Iterator[list[Path]]:
-    """Device files of two GPUs, for everybody: pytest's own folders are for nobody else."""
+    """Device files of two GPUs that every user can reach, unlike pytest's own folders."""
     with tempfile.TemporaryDirectory(prefix="fastgpu-dev-") as name:
         folder = Path(name)
         folder.chmod(0o755)
@@ -241,7 +234,7 @@ def may(said: str) -> bool:
 
 @real
 @pytest.mark.slow
-def test_what_is_closed_is_refused_and_everything_else_is_as_before(
+def test_restricted_kernel_is_refused_only_closed_files(
     groups: LeaseGroups, start: Callable[..., Program], nodes: list[Path]
 ) -> None:
     kernel = start()
@@ -258,7 +251,7 @@ def test_what_is_closed_is_refused_and_everything_else_is_as_before(
 
 @real
 @pytest.mark.slow
-def test_a_file_that_opens_no_longer_opens_for_the_kernel_s_neighbours_as_before(
+def test_restriction_does_not_affect_neighbours_of_the_kernel(
     groups: LeaseGroups, start: Callable[..., Program], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With a device that is there on every machine, so that it is really opened."""
@@ -272,7 +265,7 @@ def test_a_file_that_opens_no_longer_opens_for_the_kernel_s_neighbours_as_before
 
 @real
 @pytest.mark.slow
-def test_what_was_open_before_stays_open_and_that_is_said(
+def test_file_opened_before_the_restriction_stays_open_and_is_reported(
     groups: LeaseGroups, start: Callable[..., Program], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(device_files, "driver_majors", lambda: {"memory": 1})
@@ -287,7 +280,7 @@ def test_what_was_open_before_stays_open_and_that_is_said(
 
 @real
 @pytest.mark.slow
-def test_a_kernel_of_root_is_closed_in_and_it_is_said_that_it_can_undo_that(
+def test_kernel_of_root_is_restricted_and_reported_as_able_to_undo_it(
     groups: LeaseGroups, start: Callable[..., Program], nodes: list[Path]
 ) -> None:
     kernel = start(0)
@@ -298,13 +291,19 @@ def test_a_kernel_of_root_is_closed_in_and_it_is_said_that_it_can_undo_that(
 
 @real
 @pytest.mark.slow
-def test_children_that_were_there_before_are_closed_in_too(
+def test_existing_children_of_a_kernel_are_restricted(
     groups: LeaseGroups, start: Callable[..., Program], nodes: list[Path]
 ) -> None:
     kernel = start()
     code = f"import subprocess, sys; subprocess.run([sys.executable, '-Ic', {TRY!r}])"
     parent = subprocess.Popen(
-        ["/usr/bin/python3", "-Ic", code], stdin=-1, stdout=-1, text=True, user=NOBODY, group=NOBODY, extra_groups=[]
+        ["/usr/bin/python3", "-Ic", code],
+        stdin=-1,
+        stdout=-1,
+        text=True,
+        user=UNPRIVILEGED_UID,
+        group=UNPRIVILEGED_UID,
+        extra_groups=[],
     )
     assert parent.stdin is not None
     assert parent.stdout is not None
@@ -320,7 +319,7 @@ def test_children_that_were_there_before_are_closed_in_too(
     one = holder_of(parent.pid, SystemClock().boot_id())
     assert groups.restrict(one, [str(nodes[1])]).enforced
     assert not may(asked())
-    assert may(kernel(nodes[0])), "somebody else's process is left alone"
+    assert may(kernel(nodes[0])), "a process of another user is not moved"
     parent.stdin.close()
     parent.stdout.close()
     parent.wait(DEADLINE_S)
@@ -328,7 +327,7 @@ def test_children_that_were_there_before_are_closed_in_too(
 
 @real
 @pytest.mark.slow
-def test_a_group_that_was_handed_to_its_user_is_left_alone(
+def test_group_delegated_to_its_user_is_not_used(
     groups: LeaseGroups, start: Callable[..., Program], nodes: list[Path], tmp_path: Path
 ) -> None:
     root = cgroup.root()
@@ -338,7 +337,7 @@ def test_a_group_that_was_handed_to_its_user_is_left_alone(
     kernel = start()
     try:
         (handed / "cgroup.procs").write_text(str(kernel.pid))
-        os.chown(handed / "cgroup.procs", NOBODY, NOBODY)
+        os.chown(handed / "cgroup.procs", UNPRIVILEGED_UID, UNPRIVILEGED_UID)
         kept = groups.restrict(holder(kernel), [str(nodes[1])])
         assert not kept.enforced
         assert f"its user may move processes in the control group {handed}" in str(kept.detail)
@@ -352,7 +351,7 @@ def test_a_group_that_was_handed_to_its_user_is_left_alone(
 
 @real
 @pytest.mark.slow
-def test_somebody_else_s_program_above_is_not_put_out_of_work(
+def test_exclusive_program_of_a_group_above_is_kept(
     groups: LeaseGroups, start: Callable[..., Program], nodes: list[Path]
 ) -> None:
     """One that lets groups below it have another in its place would no longer be asked."""
@@ -380,7 +379,7 @@ def test_somebody_else_s_program_above_is_not_put_out_of_work(
 
 @real
 @pytest.mark.slow
-def test_the_next_pool_manager_finds_the_groups_and_closes_what_is_nobody_s(
+def test_next_pool_manager_adopts_groups_and_closes_abandoned_ones(
     start: Callable[..., Program], nodes: list[Path], tmp_path: Path
 ) -> None:
     boot_id = SystemClock().boot_id()
@@ -402,7 +401,7 @@ def test_the_next_pool_manager_finds_the_groups_and_closes_what_is_nobody_s(
 
 @real
 @pytest.mark.slow
-def test_a_kernel_that_had_no_lease_for_a_while_is_opened_again(
+def test_kernel_that_gets_a_lease_again_opens_its_files(
     groups: LeaseGroups, start: Callable[..., Program], nodes: list[Path]
 ) -> None:
     kernel = start()
@@ -418,7 +417,7 @@ def test_a_kernel_that_had_no_lease_for_a_while_is_opened_again(
 
 @real
 @pytest.mark.slow
-def test_a_process_that_has_ended_is_no_fault(groups: LeaseGroups, start: Callable[..., Program]) -> None:
+def test_restrict_of_an_ended_process_reports_it(groups: LeaseGroups, start: Callable[..., Program]) -> None:
     kernel = start()
     one = holder(kernel)
     kernel.end()
@@ -428,7 +427,7 @@ def test_a_process_that_has_ended_is_no_fault(groups: LeaseGroups, start: Callab
 
 
 @real
-def test_a_program_that_the_kernel_refuses_is_said() -> None:
+def test_program_that_the_kernel_refuses_raises_a_host_fault() -> None:
     with pytest.raises(HostFault, match="cannot be loaded"):
         device_filter.load(b"\xff" * 16)
 
@@ -513,7 +512,7 @@ def said(pool: PoolProcess, lease_id: str, nodes: list[Path]) -> list[bool]:
 
 @real
 @pytest.mark.slow
-def test_a_kernel_opens_its_own_gpu_only(
+def test_kernel_opens_only_its_own_gpu(
     use_machine: Build, pool: ClosingPool, kernels: KernelHelper, nodes: list[Path]
 ) -> None:
     use_machine("2xL4", old_driver=True)
@@ -539,7 +538,7 @@ def test_a_kernel_opens_its_own_gpu_only(
 
 @real
 @pytest.mark.slow
-def test_files_are_opened_with_a_grant_and_closed_with_its_end_whichever_pool_manager_serves(
+def test_files_follow_grants_over_restarts_of_the_pool(
     use_machine: Build, pool: ClosingPool, start: Callable[..., Program], nodes: list[Path]
 ) -> None:
     use_machine("2xL4", old_driver=True)
@@ -589,7 +588,7 @@ def test_files_are_opened_with_a_grant_and_closed_with_its_end_whichever_pool_ma
 
 @real
 @pytest.mark.slow
-def test_a_server_that_holds_a_lease_of_a_kernel_to_come_is_left_alone(
+def test_server_that_holds_a_lease_for_a_kernel_is_not_restricted(
     use_machine: Build, pool: ClosingPool, nodes: list[Path]
 ) -> None:
     use_machine("2xL4", old_driver=True)
@@ -604,7 +603,7 @@ def test_a_server_that_holds_a_lease_of_a_kernel_to_come_is_left_alone(
 
 @real
 @pytest.mark.slow
-def test_the_driver_keeps_a_limit_for_the_group(
+def test_driver_limit_applies_to_the_kernels_group(
     use_machine: Build, pool: ClosingPool, kernels: KernelHelper, half: str
 ) -> None:
     machine = use_machine("1xH100-80GB")
@@ -626,7 +625,7 @@ def test_the_driver_keeps_a_limit_for_the_group(
 
 
 @pytest.mark.slow
-def test_where_it_cannot_be_done_that_is_said_and_files_are_told(
+def test_unsupported_host_is_logged_once_and_lists_files(
     use_machine: Build, pool: ClosingPool, kernels: KernelHelper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use_machine("1xL4", old_driver=True)
@@ -638,7 +637,7 @@ def test_where_it_cannot_be_done_that_is_said_and_files_are_told(
     assert view["device_access"]["nodes"] != []
     assert view["device_access"]["restricted"] is False
     assert "not closed to this lease" in text(view["device_access"]["message"])
-    assert f"{kernel.lease_id}: {view['device_nodes_message']}" in fastgpu("status").stdout
+    assert f"{kernel.lease_id}: {text(view['device_access']['message'])}" in fastgpu("status").stdout
     log = (pool.folder / "pool.out").read_text()
     assert log.count("are reported to leases and not closed") == 1
 
@@ -685,10 +684,10 @@ def around() -> Iterator[Path]:
         ({"dac_read_search"}, "True None"),
     ],
 )
-def test_the_unit_of_the_system_has_the_rights_that_it_takes_and_no_more(
+def test_systemd_unit_has_exactly_the_needed_capabilities(
     around: Path, start: Callable[..., Program], tmp_path: Path, nodes: list[Path], without: set[str], outcome: str
 ) -> None:
-    """Without the last two it is not seen whose kernel a process is, and nobody's would be closed in."""
+    """Without the last two the kernel of a process cannot be identified, and no kernel would be restricted."""
     lines = (ROOT / "docs/fastgpu-pool.service").read_text().splitlines()
     (line,) = [line for line in lines if line.startswith("#CapabilityBoundingSet=")]
     rights = {name.removeprefix("CAP_").lower() for name in line.partition("=")[2].split()}

@@ -1,4 +1,4 @@
-"""Which files a kernel may open, and when, by the state of its leases: with groups that are played."""
+"""The device files that a kernel may open, by the state of its leases, with simulated groups."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Closed(World):
     """A pool under test whose device files are closed."""
 
     def __init__(self) -> None:
-        self.groups, self.told = Groups(), list[str]()
+        self.groups, self.notified = Groups(), list[str]()
         self.device_access: DeviceAccessController | None = None
         super().__init__(*(spec(f"gpu-{n}", index=n, parkable=True) for n in range(2)))
 
@@ -91,7 +91,7 @@ def play(story: Callable[[Closed, DeviceAccessController], Coroutine[Any, Any, N
     async def run() -> None:
         world = Closed()
         device_access = world.device_access = DeviceAccessController(
-            cast(LeaseGroups, world.groups), world.nodes_of, world.told.append
+            cast(LeaseGroups, world.groups), world.nodes_of, world.notified.append
         )
         supervisor = Supervisor(lambda: None, lambda _: None)
         supervisor.run_forever("files", device_access.apply_pending)
@@ -104,7 +104,7 @@ def play(story: Callable[[Closed, DeviceAccessController], Coroutine[Any, Any, N
     asyncio.run(run())
 
 
-def test_what_a_bug_kept_from_being_opened_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_apply_pending_after_an_error_tries_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervisor_module, "RETRY_S", 0.01)
 
     async def story(world: Closed, device_access: DeviceAccessController) -> None:
@@ -123,7 +123,7 @@ def test_what_a_bug_kept_from_being_opened_is_tried_again(monkeypatch: pytest.Mo
     play(story)
 
 
-def test_a_kernel_opens_what_its_lease_has_while_it_has_it() -> None:
+def test_kernel_may_open_the_devices_of_its_lease_while_it_holds_them() -> None:
     async def story(world: Closed, device_access: DeviceAccessController) -> None:
         world.ask("a", "half")
         assert await world.settled() == {}, "its holder is a server"
@@ -149,7 +149,7 @@ def test_a_kernel_opens_what_its_lease_has_while_it_has_it() -> None:
         assert world.groups.open == {100: {other.device_id}}, "it moved"
         world.resumed("a")
         world.do(c.BindHolder("a", holder(101)))
-        assert await world.settled() == {101: {other.device_id}}, "its kernel was started anew"
+        assert await world.settled() == {101: {other.device_id}}, "its kernel was restarted"
         world.do(c.ReleaseLease("a"))
         assert await world.settled() == {}
         assert device_access.access_of("a") == NOT_ENFORCED
@@ -157,7 +157,7 @@ def test_a_kernel_opens_what_its_lease_has_while_it_has_it() -> None:
     play(story)
 
 
-def test_what_is_made_for_a_lease_is_opened_with_it() -> None:
+def test_open_devices_includes_what_the_driver_created() -> None:
     async def story(world: Closed, device_access: DeviceAccessController) -> None:
         world.ask("a")
         world.do(c.BindHolder("a", holder(100)))
@@ -173,7 +173,7 @@ def test_what_is_made_for_a_lease_is_opened_with_it() -> None:
     play(story)
 
 
-def test_a_kernel_that_holds_two_leases_opens_both_and_then_the_one_that_is_left() -> None:
+def test_kernel_with_two_leases_opens_both_then_the_remaining_one() -> None:
     async def story(world: Closed, device_access: DeviceAccessController) -> None:
         for name in ("a", "b"):
             world.active(name)
@@ -187,7 +187,7 @@ def test_a_kernel_that_holds_two_leases_opens_both_and_then_the_one_that_is_left
     play(story)
 
 
-def test_whoever_waits_for_it_waits_until_it_is_done() -> None:
+def test_wait_until_applied_returns_after_the_group_is_changed() -> None:
     async def story(world: Closed, device_access: DeviceAccessController) -> None:
         world.active("a")
         world.groups.goes_on.clear()
@@ -199,14 +199,14 @@ def test_whoever_waits_for_it_waits_until_it_is_done() -> None:
         world.groups.goes_on.set()
         await waiting
         assert device_access.access_of("a").enforced
-        assert world.told == ["a"]
+        assert world.notified == ["a"]
         await device_access.wait_until_applied("a")
         await device_access.wait_until_applied("no such lease")
 
     play(story)
 
 
-def test_a_pool_manager_that_starts_takes_over_what_there_is() -> None:
+def test_controller_at_start_adopts_existing_groups() -> None:
     async def story(world: Closed, device_access: DeviceAccessController) -> None:
         world.device_access = None
         world.active("a")

@@ -1,4 +1,4 @@
-"""A driver that hangs: its calls are given up, nothing else waits for it, and what it says later is heard."""
+"""A driver that hangs: its calls are given up, other tasks continue, and its later answers are used."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from fastgpu_jupyter.pool.monitors import inventory, telemetry
 from fastgpu_jupyter.units import GIB
 from tests.core.world import text
 from tests.pool.devices.fake_driver import FakeMachine, fake_spec
-from tests.pool.loop.test_runtime import Pool
+from tests.pool.running_pool import Pool
 from tests.views import pending_reason_of
 from tests.waiting import DEADLINE_S, async_wait_until
 
@@ -62,7 +62,7 @@ def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inventory, "REFRESH_INTERVAL_S", 0.02)
 
 
-def test_a_call_that_hangs_is_given_up_and_so_is_everything_behind_it(
+def test_call_that_hangs_is_given_up_with_all_calls_behind_it(
     machine: FakeMachine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def story() -> None:
@@ -88,7 +88,7 @@ def test_a_call_that_hangs_is_given_up_and_so_is_everything_behind_it(
     asyncio.run(story())
 
 
-def test_leases_that_leave_a_device_share_its_lists_and_ask_less_as_time_passes(
+def test_draining_leases_share_process_lists_and_poll_less_often(
     machine: FakeMachine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(driver_thread, "ANSWER_S", 20)
@@ -121,7 +121,7 @@ def test_leases_that_leave_a_device_share_its_lists_and_ask_less_as_time_passes(
     asyncio.run(story())
 
 
-def test_a_list_from_before_says_nothing_of_now(machine: FakeMachine) -> None:
+def test_process_list_from_before_is_not_used(machine: FakeMachine) -> None:
     async def story() -> None:
         executor = EffectExecutor(machine.driver(), DriverThread())
         clock = asyncio.get_running_loop().time
@@ -161,9 +161,7 @@ async def until_health(pool: Pool, health: Health) -> None:
 
 
 @pytest.mark.slow
-def test_while_the_driver_hangs_nothing_is_granted_and_everything_is_answered(
-    tmp_path: Path, machine: FakeMachine
-) -> None:
+def test_unresponsive_driver_stops_grants_and_delays_no_answer(tmp_path: Path, machine: FakeMachine) -> None:
     async def story(pool: Pool) -> None:
         await pool.ask("before")
         await pool.until("before", LeaseState.ACTIVE)
@@ -208,7 +206,7 @@ def test_while_the_driver_hangs_nothing_is_granted_and_everything_is_answered(
 
 
 @pytest.mark.slow
-def test_a_grant_that_was_on_its_way_waits_again_and_is_told_why(tmp_path: Path, machine: FakeMachine) -> None:
+def test_grant_during_an_unresponsive_driver_waits_again_with_reason(tmp_path: Path, machine: FakeMachine) -> None:
     async def story(pool: Pool) -> None:
         machine.answers.clear()
         await pool.ask("a")
@@ -222,7 +220,7 @@ def test_a_grant_that_was_on_its_way_waits_again_and_is_told_why(tmp_path: Path,
 
 
 @pytest.mark.slow
-def test_a_pool_that_starts_while_the_driver_hangs_keeps_its_leases(
+def test_start_with_an_unresponsive_driver_keeps_leases(
     tmp_path: Path, machine: FakeMachine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def first(pool: Pool) -> None:
@@ -246,7 +244,7 @@ def test_a_pool_that_starts_while_the_driver_hangs_keeps_its_leases(
 
 
 @pytest.mark.slow
-def test_devices_come_and_go_while_the_pool_serves(tmp_path: Path, machine: FakeMachine) -> None:
+def test_inventory_follows_added_and_removed_devices(tmp_path: Path, machine: FakeMachine) -> None:
     async def story(pool: Pool) -> None:
         await pool.ask("a")
         await pool.until("a", LeaseState.ACTIVE)
@@ -263,7 +261,7 @@ def test_devices_come_and_go_while_the_pool_serves(tmp_path: Path, machine: Fake
     run(tmp_path, machine, story)
 
 
-def test_device_files_are_open_before_a_lease_is_ready_and_closed_in_before_it_is_limited(machine: FakeMachine) -> None:
+def test_executor_opens_device_files_before_ready_and_waits_before_limit(machine: FakeMachine) -> None:
     class Played:
         async def open_devices(self, lease_id: str, gpu: LogicalGPU) -> None:
             machine.calls.append(f"open {lease_id} {gpu.driver_handle}")
@@ -284,7 +282,7 @@ def test_device_files_are_open_before_a_lease_is_ready_and_closed_in_before_it_i
     asyncio.run(story())
 
 
-def test_threads_keep_the_order_and_tell_what_went_wrong() -> None:
+def test_daemon_threads_keep_the_order_and_pass_errors_on() -> None:
     threads = DaemonThreads(1, "test")
     done: list[int] = []
     futures = [threads.submit(done.append, number) for number in range(50)]
@@ -298,7 +296,7 @@ def test_threads_keep_the_order_and_tell_what_went_wrong() -> None:
         threads.submit(int)
 
 
-def test_what_takes_too_long_is_a_fault_and_what_fails_is_itself() -> None:
+def test_call_with_timeout_raises_a_fault_or_the_error_of_the_call() -> None:
     assert call_with_timeout(20, lambda: 7, "never") == 7
     with pytest.raises(HostFault, match="too long"):
         call_with_timeout(0.01, lambda: time.sleep(0.2), "it takes too long")
@@ -307,7 +305,7 @@ def test_what_takes_too_long_is_a_fault_and_what_fails_is_itself() -> None:
 
 
 @pytest.mark.slow
-def test_a_call_that_hangs_for_ever_does_not_keep_the_process() -> None:
+def test_daemon_thread_that_hangs_does_not_keep_the_process() -> None:
     code = """
         import threading
         from fastgpu_jupyter.pool.host.threads import DaemonThreads

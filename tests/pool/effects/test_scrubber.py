@@ -1,7 +1,4 @@
-"""What a lease left in a GPU's memory: read by the next one where nobody overwrites it, and zeros where the pool does.
-
-The real pool manager and the real program that overwrites, on device memory that is a file and outlives processes.
-"""
+"""The memory of a lease: the next lease reads it unless it is overwritten, and waits while it is."""
 
 from __future__ import annotations
 
@@ -91,8 +88,8 @@ def memory(gpu: FakeGpu, cuda_stub: CudaStub, monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.fixture
-def stranger() -> Iterator[int]:
-    """A process that is nobody's kernel."""
+def foreign_process() -> Iterator[int]:
+    """A process that belongs to no lease."""
     command = [sys.executable, "-I", "-c", "import sys; sys.stdin.read()"]
     with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
         yield process.pid
@@ -111,7 +108,7 @@ def children(pid: int) -> list[int]:
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_the_next_tenant_reads_what_was_left_unless_it_is_overwritten(
+def test_memory_of_a_lease_is_readable_unless_overwritten(
     pool: PoolProcess, gpu: FakeGpu, memory: FakeMemory, overwrite: bool
 ) -> None:
     pool.start(*[OVERWRITE] * overwrite)
@@ -125,9 +122,7 @@ def test_the_next_tenant_reads_what_was_left_unless_it_is_overwritten(
     second.ended()
 
 
-def test_a_device_whose_memory_cannot_be_overwritten_is_kept_from_everybody_until_it_can(
-    pool: PoolProcess, gpu: FakeGpu, memory: FakeMemory
-) -> None:
+def test_device_that_cannot_be_scrubbed_is_not_granted(pool: PoolProcess, gpu: FakeGpu, memory: FakeMemory) -> None:
     pool.start(OVERWRITE)
     tenant = Tenant(pool, gpu).begin()
     memory.fail("cuMemsetD8_v2")
@@ -155,7 +150,7 @@ def test_a_device_whose_memory_cannot_be_overwritten_is_kept_from_everybody_unti
         ("cuMemAlloc_v2", "32 MiB of its free memory could not be had"),
     ],
 )
-def test_no_room_to_overwrite_is_no_success(
+def test_scrub_without_room_to_allocate_fails(
     pool: PoolProcess, gpu: FakeGpu, memory: FakeMemory, call: str, said: str
 ) -> None:
     pool.start(OVERWRITE)
@@ -170,8 +165,8 @@ def test_no_room_to_overwrite_is_no_success(
     assert tenant.ended() == ("overwritten", MEMORY_BYTES)
 
 
-def test_one_that_hangs_is_killed_and_holds_up_nobody(
-    pool: PoolProcess, gpu: FakeGpu, memory: FakeMemory, stranger: int
+def test_scrub_worker_that_hangs_is_killed_and_delays_no_other_lease(
+    pool: PoolProcess, gpu: FakeGpu, memory: FakeMemory, foreign_process: int
 ) -> None:
     """Nor is it taken for a process without a lease: of those, one is found beside it."""
     pool.start(OVERWRITE, "--Scrubbing.timeout_s=5")
@@ -180,10 +175,11 @@ def test_one_that_hangs_is_killed_and_holds_up_nobody(
     tenant.leave_a_secret()
     (first,) = wait_until(lambda: children(pool.pid), "it is being overwritten")
     assert explanation_of(tenant.view) == "The memory that it had on its device is being overwritten."
-    for pid in (first, stranger):
+    for pid in (first, foreign_process):
         gpu.add_process(pid, 1 << 30)
     wait_until(
-        lambda: [one["pid"] for one in device(pool)["unleased_processes"]] == [stranger], "only the other one is found"
+        lambda: [one["pid"] for one in device(pool)["unleased_processes"]] == [foreign_process],
+        "only the other one is found",
     )
     took_s = []
 
@@ -202,7 +198,7 @@ def test_one_that_hangs_is_killed_and_holds_up_nobody(
     assert tenant.ended() == ("overwritten", MEMORY_BYTES)
 
 
-def test_other_devices_are_leased_meanwhile(
+def test_other_devices_are_granted_during_a_scrub(
     use_machine: Build, pool: PoolProcess, cuda_stub: CudaStub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gpus = use_machine("2xH100-80GB", old_driver=True).gpus
@@ -226,7 +222,7 @@ def test_other_devices_are_leased_meanwhile(
         assert hangs.ended() == ("overwritten", MEMORY_BYTES)
 
 
-def test_an_administrator_can_go_on_without(pool: PoolProcess, gpu: FakeGpu, memory: FakeMemory) -> None:
+def test_undrain_ends_a_scrub_that_keeps_failing(pool: PoolProcess, gpu: FakeGpu, memory: FakeMemory) -> None:
     pool.start(OVERWRITE)
     tenant = Tenant(pool, gpu).begin()
     memory.fail("cuInit")
@@ -238,9 +234,7 @@ def test_an_administrator_can_go_on_without(pool: PoolProcess, gpu: FakeGpu, mem
     assert device(pool)["health"]["state"] == "healthy"
 
 
-def test_a_pool_that_is_killed_while_it_overwrites_does_it_again(
-    pool: PoolProcess, gpu: FakeGpu, memory: FakeMemory
-) -> None:
+def test_scrub_of_a_killed_pool_is_repeated(pool: PoolProcess, gpu: FakeGpu, memory: FakeMemory) -> None:
     pool.start(OVERWRITE)
     tenant = Tenant(pool, gpu).begin()
     memory.hang("cuMemsetD8_v2")
@@ -256,7 +250,7 @@ def test_a_pool_that_is_killed_while_it_overwrites_does_it_again(
     assert memory.pages_with(SECRET) == 0
 
 
-def test_what_another_pool_manager_could_not_overwrite_need_not_be_where_none_does(
+def test_failed_scrub_is_dropped_by_a_pool_that_does_not_overwrite(
     pool: PoolProcess, gpu: FakeGpu, memory: FakeMemory
 ) -> None:
     pool.start(OVERWRITE)
@@ -270,7 +264,7 @@ def test_what_another_pool_manager_could_not_overwrite_need_not_be_where_none_do
     assert device(pool)["health"]["state"] == "healthy"
 
 
-def test_beside_others_nothing_is_overwritten_and_that_is_said(
+def test_device_with_other_leases_is_not_scrubbed_and_reported(
     pool: PoolProcess, gpu: FakeGpu, memory: FakeMemory
 ) -> None:
     pool.start(OVERWRITE)
@@ -288,9 +282,7 @@ def test_beside_others_nothing_is_overwritten_and_that_is_said(
     assert memory.pages_with(SECRET) == 0, "what the first one left, too"
 
 
-def test_who_comes_while_a_device_is_overwritten_waits_for_that(
-    pool: PoolProcess, gpu: FakeGpu, memory: FakeMemory
-) -> None:
+def test_lease_granted_during_a_scrub_waits_for_it(pool: PoolProcess, gpu: FakeGpu, memory: FakeMemory) -> None:
     pool.start(OVERWRITE)
     first = Tenant(pool, gpu, "half").begin()
     memory.hang("cuMemsetD8_v2")
@@ -308,7 +300,7 @@ def test_who_comes_while_a_device_is_overwritten_waits_for_that(
     second.ended()
 
 
-def test_a_mig_instance_is_overwritten_before_it_is_destroyed_whoever_is_beside_it(
+def test_mig_instance_is_scrubbed_before_it_is_destroyed(
     use_machine: Build, pool: PoolProcess, cuda_stub: CudaStub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (gpu,) = use_machine("1xH100-80GB MIG").gpus

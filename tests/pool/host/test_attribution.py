@@ -61,7 +61,7 @@ def following(**pids: int) -> Attribution:
     return found
 
 
-def test_children_of_a_kernel_are_its_leases_and_others_are_nobodys() -> None:
+def test_children_of_a_kernel_belong_to_its_lease() -> None:
     with tree(2) as mine, tree(1) as other:
         found = following(a=mine[0])
         assert [only(found.leases_of(pid)) for pid in mine] == ["a", "a", "a"]
@@ -69,14 +69,14 @@ def test_children_of_a_kernel_are_its_leases_and_others_are_nobodys() -> None:
         assert only(found.leases_of(os.getpid())) is None  # a parent is not a child
 
 
-def test_a_kernel_within_a_kernel_is_its_own_leases() -> None:
+def test_kernel_started_by_a_kernel_belongs_to_its_own_lease() -> None:
     with tree(2) as pids:
         found = following(outer=pids[0], inner=pids[1])
         assert [only(found.leases_of(pid)) for pid in pids] == ["outer", "inner", "inner"]
 
 
 @pytest.mark.parametrize(("environ", "look_first"), [({}, True), ({"FASTGPU_LEASE": "a"}, False)])
-def test_a_child_whose_parent_is_gone_is_still_its_leases(environ: dict[str, str], look_first: bool) -> None:
+def test_orphaned_child_still_belongs_to_its_lease(environ: dict[str, str], look_first: bool) -> None:
     """One that was seen in time is remembered; one that was not still has what it was given."""
     code = "import subprocess, sys; p = subprocess.Popen(['sleep', '60']); print(p.pid, flush=True); sys.stdin.read()"
     command, pipe = [sys.executable, "-I", "-c", code], subprocess.PIPE
@@ -95,10 +95,10 @@ def test_a_child_whose_parent_is_gone_is_still_its_leases(environ: dict[str, str
         os.kill(child, 9)
 
 
-def test_nobody_can_charge_a_process_to_another_users_lease() -> None:
+def test_process_cannot_name_the_lease_of_another_user() -> None:
     with tree(0, FASTGPU_LEASE="a") as (pid,):
-        found, stranger = Attribution(), Holder("boot", 1, 0, 0, uid=os.getuid() + 1)
-        found.follow({"a": stranger})
+        found, other = Attribution(), Holder("boot", 1, 0, 0, uid=os.getuid() + 1)
+        found.follow({"a": other})
         assert only(found.leases_of(pid)) is None
         found.follow({"a": Holder("boot", 1, 0, 0, uid=os.getuid())})
         assert only(found.leases_of(pid)) == "a"
@@ -106,27 +106,27 @@ def test_nobody_can_charge_a_process_to_another_users_lease() -> None:
         assert only(found.leases_of(pid)) is None  # a lease that has ended
 
 
-def test_a_kernel_that_holds_several_leases_is_all_of_theirs_and_so_are_its_children() -> None:
+def test_kernel_with_several_leases_belongs_to_all_with_its_children() -> None:
     with tree(1) as pids:
         found = following(a=pids[0], b=pids[0])
         assert [found.leases_of(pid) for pid in pids] == [{"a", "b"}] * 2
 
 
-def test_a_kernel_whose_lease_is_over_is_of_none_that_its_server_holds_for_others() -> None:
+def test_kernel_without_lease_gets_none_of_its_servers_leases() -> None:
     with tree(0, FASTGPU_LEASE="over") as (kernel,), tree(0) as (other,):
         found = following(coming=os.getpid())
         assert found.leases_of(kernel) == frozenset()
         assert found.leases_of(other) == {"coming"}
 
 
-def test_a_process_that_is_not_here_is_not_taken_for_a_foreign_one() -> None:
+def test_process_outside_the_namespace_raises_not_found() -> None:
     with tree(0) as (pid,):
         found = following(a=pid)
     with pytest.raises(NotFound):
         only(found.leases_of(pid))
 
 
-def test_each_process_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_attribution_reads_each_process_once(monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[int] = []
     facts = attribution._facts
 
@@ -143,7 +143,7 @@ def test_each_process_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert set(pids) <= set(read)
 
 
-def test_a_process_that_executes_another_program_is_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_process_without_environment_is_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
     with tree(0, FASTGPU_LEASE="a") as (pid,):
         found, environ = Attribution(), attribution._environ
         found.follow({"a": Holder("boot", 1, 0, 0, uid=os.getuid())})
@@ -153,7 +153,7 @@ def test_a_process_that_executes_another_program_is_looked_at_again(monkeypatch:
         assert only(found.leases_of(pid)) == "a"
 
 
-def test_a_process_that_executes_another_program_keeps_whose_child_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_process_that_executes_a_program_keeps_its_parent(monkeypatch: pytest.MonkeyPatch) -> None:
     code = "import subprocess, sys; p = subprocess.Popen(['sleep', '60']); print(p.pid, flush=True); sys.stdin.read()"
     command, pipe = [sys.executable, "-I", "-c", code], subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as kernel:
@@ -170,7 +170,7 @@ def test_a_process_that_executes_another_program_keeps_whose_child_it_was(monkey
         os.kill(child, 9)
 
 
-def test_a_control_group_of_the_leases_own_tells_what_the_tree_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_own_control_group_identifies_processes_outside_the_tree(monkeypatch: pytest.MonkeyPatch) -> None:
     """Played, as only some machines let a test make control groups: who is in which."""
     groups: dict[int, str] = {}
     monkeypatch.setattr(attribution, "_cgroup", lambda folder: (f"0::{groups.get(int(folder.name), '/shell')}",))
@@ -222,7 +222,7 @@ def _is_below(pid: int, above: int) -> bool:
     return pid == above
 
 
-def test_a_kernel_in_a_pid_namespace_of_its_own_has_its_children() -> None:
+def test_kernel_in_a_pid_namespace_has_its_children() -> None:
     words = unshare()
     with tree(1, *words) as inside, tree(0) as (other,):
         assert inside[0] == 1  # what the kernel knows of itself is no number of ours
@@ -231,7 +231,7 @@ def test_a_kernel_in_a_pid_namespace_of_its_own_has_its_children() -> None:
         assert [only(found.leases_of(pid)) for pid in (kernel, child, other)] == ["a", "a", None]
 
 
-def test_a_number_that_is_told_from_within_a_namespace_is_found_here() -> None:
+def test_host_pid_translates_a_pid_of_another_namespace() -> None:
     words = unshare()
     with tree(2, *words) as first, tree(2, *words) as second:
         outside = {here(1, os.getpid())}
@@ -246,7 +246,7 @@ def test_a_number_that_is_told_from_within_a_namespace_is_found_here() -> None:
             with pytest.raises(NotFound):
                 host_pid(4_000_000, server)
         assert host_pid(first[1], servers[0]) != host_pid(first[1], servers[1])
-    assert host_pid(4711, os.getpid()) == 4711  # whoever is in our namespace speaks of our numbers
+    assert host_pid(4711, os.getpid()) == 4711  # a process in our namespace uses our pids
 
 
 def _inits_below(above: int) -> list[int]:

@@ -33,7 +33,7 @@ def child() -> Iterator[subprocess.Popen[bytes]]:
     running.wait()
 
 
-def test_a_process_is_known_by_more_than_its_number(child: subprocess.Popen[bytes]) -> None:
+def test_holder_identity_has_more_than_the_pid(child: subprocess.Popen[bytes]) -> None:
     known = process.holder_of(child.pid, BOOT)
     pidfd = process.open_holder(known, BOOT)
     assert pidfd is not None
@@ -47,7 +47,7 @@ def test_a_process_is_known_by_more_than_its_number(child: subprocess.Popen[byte
         assert process.open_holder(other, BOOT) is None
 
 
-def test_a_zombie_is_dead(child: subprocess.Popen[bytes]) -> None:
+def test_zombie_has_ended(child: subprocess.Popen[bytes]) -> None:
     known = process.holder_of(child.pid, BOOT)
     child.send_signal(signal.SIGKILL)
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
@@ -57,13 +57,13 @@ def test_a_zombie_is_dead(child: subprocess.Popen[bytes]) -> None:
 
 
 @pytest.mark.parametrize("pid", [0, -1, 2**31 - 1, 2**70])
-def test_what_is_no_process_is_refused(pid: int) -> None:
+def test_holder_of_a_pid_without_process_raises_not_found(pid: int) -> None:
     with pytest.raises(NotFound):
         process.holder_of(pid, BOOT)
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can choose the next process number")
-def test_a_reused_number_is_another_process(child: subprocess.Popen[bytes]) -> None:
+def test_holder_of_a_reused_pid_is_another(child: subprocess.Popen[bytes]) -> None:
     known = process.holder_of(child.pid, BOOT)
     child.kill()
     child.wait()
@@ -81,14 +81,14 @@ def test_a_reused_number_is_another_process(child: subprocess.Popen[bytes]) -> N
     pytest.fail("the number was never reused")
 
 
-def test_the_end_of_a_holder_is_told_once_and_of_a_replaced_one_never(child: subprocess.Popen[bytes]) -> None:
-    told: list[tuple[str, Holder]] = []
+def test_watcher_reports_the_current_holder_once(child: subprocess.Popen[bytes]) -> None:
+    reported: list[tuple[str, Holder]] = []
 
     async def story() -> None:
         ended = asyncio.Event()
 
         def tell(lease_id: str, holder: Holder) -> None:
-            told.append((lease_id, holder))
+            reported.append((lease_id, holder))
             ended.set()
 
         watcher = process.HolderWatcher(BOOT, tell)
@@ -99,12 +99,12 @@ def test_the_end_of_a_holder_is_told_once_and_of_a_replaced_one_never(child: sub
         child.kill()
         await asyncio.wait_for(ended.wait(), DEADLINE_S)
         watcher.close()
-        assert told == [("a", first)]
+        assert reported == [("a", first)]
 
     asyncio.run(story())
 
 
-def test_a_holder_that_is_gone_already_is_told(child: subprocess.Popen[bytes]) -> None:
+def test_watcher_reports_a_holder_that_has_ended_already(child: subprocess.Popen[bytes]) -> None:
     async def story() -> None:
         ended = asyncio.Event()
         watcher = process.HolderWatcher(BOOT, lambda *_: ended.set())
@@ -115,7 +115,7 @@ def test_a_holder_that_is_gone_already_is_told(child: subprocess.Popen[bytes]) -
     asyncio.run(story())
 
 
-def test_the_lease_of_a_process_is_in_its_environment() -> None:
+def test_lease_of_reads_the_environment_of_a_process() -> None:
     environment = {**os.environ, "FASTGPU_LEASE": "abc"}
     with subprocess.Popen(["sleep", "60"], env=environment) as running:
         # Until exec is done the child still shows our own environment.
@@ -124,7 +124,7 @@ def test_the_lease_of_a_process_is_in_its_environment() -> None:
     assert lease_of(running.pid) is None
 
 
-def test_the_second_finds_the_lock_taken_and_by_whom(tmp_path: Path) -> None:
+def test_second_lock_is_refused_with_the_owner(tmp_path: Path) -> None:
     descriptor = single_instance.acquire_lock(tmp_path, "lock")
     single_instance.write_owner(descriptor, "process 42")
     with pytest.raises(Conflict, match=r"already running here \(process 42\)"):
@@ -133,7 +133,7 @@ def test_the_second_finds_the_lock_taken_and_by_whom(tmp_path: Path) -> None:
     os.close(single_instance.acquire_lock(tmp_path, "lock"))
 
 
-def test_a_child_does_not_inherit_the_lock(tmp_path: Path) -> None:
+def test_child_process_does_not_inherit_the_lock(tmp_path: Path) -> None:
     descriptor = single_instance.acquire_lock(tmp_path, "lock")
     with subprocess.Popen(["sleep", "60"], close_fds=False) as running:
         os.close(descriptor)
@@ -141,7 +141,7 @@ def test_a_child_does_not_inherit_the_lock(tmp_path: Path) -> None:
         running.kill()
 
 
-def test_a_folder_is_private_and_ours(tmp_path: Path) -> None:
+def test_private_folder_has_its_mode_and_owner(tmp_path: Path) -> None:
     single_instance.create_private_folder(tmp_path / "a" / "b")
     assert (tmp_path / "a" / "b").stat().st_mode & 0o777 == 0o700
     (tmp_path / "link").symlink_to(tmp_path)
@@ -153,13 +153,13 @@ def test_a_folder_is_private_and_ours(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give a folder away")
-def test_a_folder_of_somebody_else_is_not_used(tmp_path: Path) -> None:
+def test_folder_of_another_user_is_refused(tmp_path: Path) -> None:
     os.chown(tmp_path, 65534, 65534)
     with pytest.raises(HostFault, match="belongs to another user"):
         single_instance.create_private_folder(tmp_path)
 
 
-def test_a_stale_socket_is_replaced_and_the_mode_is_right_from_the_first_instant(tmp_path: Path) -> None:
+def test_listen_replaces_a_stale_socket_with_the_right_mode(tmp_path: Path) -> None:
     path = tmp_path / "pool.sock"
     single_instance.listen(path, 0o600).close()
     with single_instance.listen(path, 0o600), unixsocket.connect(path, DEADLINE_S):
@@ -167,7 +167,7 @@ def test_a_stale_socket_is_replaced_and_the_mode_is_right_from_the_first_instant
         assert list(tmp_path.iterdir()) == [path]
 
 
-def test_what_a_killed_pool_left_before_it_renamed_its_socket_is_removed(tmp_path: Path) -> None:
+def test_listen_removes_private_names_of_killed_pools(tmp_path: Path) -> None:
     with subprocess.Popen(["true"]) as ended:
         pass
     names = {
@@ -185,7 +185,7 @@ def test_what_a_killed_pool_left_before_it_renamed_its_socket_is_removed(tmp_pat
     assert found == {"pool.sock", f".pool.sock.0{ended.pid}", *names.values()} - {names["dead"]}
 
 
-def test_one_socket_is_for_one_pool_whatever_its_state_folder_is(tmp_path: Path) -> None:
+def test_socket_lock_is_refused_to_a_second_pool(tmp_path: Path) -> None:
     path = tmp_path / "pool.sock"
     descriptor = single_instance.acquire_socket_lock(path)
     single_instance.write_owner(descriptor, "process 42, state folder /a")
@@ -196,18 +196,18 @@ def test_one_socket_is_for_one_pool_whatever_its_state_folder_is(tmp_path: Path)
     os.close(single_instance.acquire_socket_lock(path))
 
 
-def test_a_socket_that_is_not_ours_keeps_its_name(tmp_path: Path) -> None:
+def test_remove_socket_keeps_the_socket_of_another_pool(tmp_path: Path) -> None:
     path = tmp_path / "pool.sock"
     with single_instance.listen(path, 0o600):
         ours = single_instance.inode(path)
-        with single_instance.listen(path, 0o600):  # somebody put another in its place
+        with single_instance.listen(path, 0o600):  # another pool replaced it
             single_instance.remove_socket(path, ours)
             unixsocket.connect(path, DEADLINE_S).close()
             single_instance.remove_socket(path, single_instance.inode(path))
             assert not path.exists()
 
 
-def test_a_path_of_any_length_can_be_served(tmp_path: Path) -> None:
+def test_listen_supports_a_path_of_any_length(tmp_path: Path) -> None:
     folder = tmp_path / ("x" * 120)
     folder.mkdir()
     with (
@@ -222,18 +222,18 @@ def test_a_path_of_any_length_can_be_served(tmp_path: Path) -> None:
             assert process.peer_holder(accepted, BOOT) == process.holder_of(os.getpid(), BOOT)
 
 
-def test_where_a_socket_cannot_be_made_it_says_why(tmp_path: Path) -> None:
+def test_listen_on_a_bad_path_says_why(tmp_path: Path) -> None:
     (tmp_path / "pool.sock").mkdir()
     with pytest.raises(HostFault, match="cannot be made"):
         single_instance.listen(tmp_path / "pool.sock", 0o600)
 
 
-def test_without_the_newest_kernel_the_peer_is_found_by_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_peer_holder_without_peer_pidfd_uses_the_pid(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "_SO_PEERPIDFD", 9999)
     one, other = socket.socketpair(socket.AF_UNIX)
     with one, other:
         assert process.peer_holder(one, BOOT).pid == os.getpid()
 
 
-def test_this_is_linux() -> None:
+def test_host_is_linux() -> None:
     assert sys.platform == "linux"

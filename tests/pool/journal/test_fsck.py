@@ -36,7 +36,7 @@ def damage(path: Path, sql: str) -> None:
         db.execute(sql)
 
 
-def test_a_sound_journal_is_counted_and_exported(path: Path) -> None:
+def test_examine_counts_and_exports_a_sound_journal(path: Path) -> None:
     exported = io.StringIO()
     finding = fsck.examine(path, export=exported)
     lines = [json.loads(line) for line in exported.getvalue().splitlines()]
@@ -45,7 +45,7 @@ def test_a_sound_journal_is_counted_and_exported(path: Path) -> None:
     assert lines[0]["events"][0]["type"] == "PoolStarted"
 
 
-def test_damage_is_named_and_nothing_is_changed(path: Path) -> None:
+def test_examine_names_damage_and_changes_nothing(path: Path) -> None:
     damage(path, "UPDATE record SET payload = x'00' WHERE seq = 4")
     before = path.read_bytes()
     finding = fsck.examine(path)
@@ -55,7 +55,7 @@ def test_damage_is_named_and_nothing_is_changed(path: Path) -> None:
     assert path.read_bytes() == before
 
 
-def test_a_cut_keeps_the_sound_part_and_a_copy_of_all(path: Path) -> None:
+def test_cut_keeps_the_sound_part_and_a_copy(path: Path) -> None:
     damage(path, "UPDATE record SET payload = x'00' WHERE seq = 4")
     before = path.read_bytes()
     backup = fsck.cut(path, fsck.examine(path).records)
@@ -65,14 +65,14 @@ def test_a_cut_keeps_the_sound_part_and_a_copy_of_all(path: Path) -> None:
     assert fsck.cut(path, 3) != backup
 
 
-def test_a_journal_that_is_not_there_is_not_made(tmp_path: Path) -> None:
+def test_examine_of_a_missing_journal_creates_none(tmp_path: Path) -> None:
     with pytest.raises(StoreFault, match="There is no journal"):
         fsck.examine(tmp_path / "journal.db")
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow
-def test_the_command_explains_and_cuts_but_not_under_a_running_pool(path: Path, isolated: Path) -> None:
+def test_fsck_command_cuts_only_without_a_running_pool(path: Path, isolated: Path) -> None:
     assert fastgpu_process("fsck", f"--journal={path}").stdout.count("The journal is sound") == 1
     damage(path, "UPDATE record SET payload = x'00' WHERE seq = 4")
     explained = fastgpu_process("fsck", f"--journal={path}")
@@ -91,7 +91,7 @@ def test_the_command_explains_and_cuts_but_not_under_a_running_pool(path: Path, 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("damaged", "percent"), [(None, 100), (4, 300)])
-def test_a_terminal_sees_how_far_it_is_and_a_pipe_does_not(
+def test_fsck_command_shows_progress_on_a_terminal_only(
     path: Path, isolated: Path, damaged: int | None, percent: int
 ) -> None:
     in_all = fsck.examine(path).in_all

@@ -22,7 +22,7 @@ from tests.golden.make import summary
 GOLDEN = Path(__file__).parents[2] / "golden"
 
 
-def test_what_is_kept_for_ever_has_one_of_every_event() -> None:
+def test_golden_journal_has_every_event() -> None:
     """An event that is new is added to the history, and the history is written once more under another name."""
     kept: set[str] = set()
     for path in GOLDEN.glob("*.db"):
@@ -33,7 +33,7 @@ def test_what_is_kept_for_ever_has_one_of_every_event() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in GOLDEN.glob("*.db")))
-def test_a_journal_of_an_earlier_release_is_read_and_goes_on(name: str, tmp_path: Path) -> None:
+def test_journal_of_an_earlier_release_is_read_and_continued(name: str, tmp_path: Path) -> None:
     for kept in GOLDEN.glob(f"{name}.db*"):
         shutil.copy(kept, tmp_path / kept.name.replace(name, "journal"))
     expected = json.loads((GOLDEN / f"{name}.json").read_text())

@@ -1,4 +1,4 @@
-"""The journal: what was appended is there, what was damaged is named, what cannot be written is told."""
+"""The journal: appended records are there, damage is named, and a failed write raises a fault."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def open_journal(tmp_path: Path) -> Iterator[Callable[[], Journal]]:
         journal.close()
 
 
-def test_what_was_appended_is_replayed_in_order(open_journal: Callable[[], Journal]) -> None:
+def test_replay_yields_appended_records_in_order(open_journal: Callable[[], Journal]) -> None:
     journal = open_journal()
     journal.append([Entry(AT, [Ticked()]), Entry(AT, [LeaseEnded("a", EndReason.RELEASED)], "key", "a")])
     journal.append([Entry(Instant(1001, 2001), [DeviceHealthChanged("gpu", Health.FAULTY, Message.of_text("why"))])])
@@ -63,7 +63,7 @@ def test_what_was_appended_is_replayed_in_order(open_journal: Callable[[], Journ
     assert len(list(again.replay())) == 4
 
 
-def test_every_event_survives_its_bytes() -> None:
+def test_every_event_is_decoded_as_it_was_encoded() -> None:
     from fastgpu_jupyter.core.model import commands as c
 
     world = World(spec("gpu", parkable=True))
@@ -121,7 +121,7 @@ def test_every_event_survives_its_bytes() -> None:
 
 
 @pytest.mark.parametrize("offset", range(0, 40, 3))
-def test_a_changed_byte_is_found_and_the_record_named(tmp_path: Path, offset: int) -> None:
+def test_changed_byte_is_found_and_its_record_named(tmp_path: Path, offset: int) -> None:
     path = tmp_path / "journal.db"
     journal = Journal(path)
     journal.append([Entry(AT, [PoolStarted("boot", number)]) for number in range(5)])
@@ -140,7 +140,7 @@ def test_a_changed_byte_is_found_and_the_record_named(tmp_path: Path, offset: in
 
 
 @pytest.mark.parametrize("sql", ["DELETE FROM record WHERE seq = 2", "UPDATE record SET seq = 9 WHERE seq = 5"])
-def test_a_missing_record_is_found(tmp_path: Path, sql: str) -> None:
+def test_missing_record_is_found(tmp_path: Path, sql: str) -> None:
     path = tmp_path / "journal.db"
     journal = Journal(path)
     journal.append([Entry(AT, [Ticked()]) for _ in range(5)])
@@ -155,7 +155,7 @@ def test_a_missing_record_is_found(tmp_path: Path, sql: str) -> None:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_a_flipped_byte_of_the_file_never_gives_a_wrong_answer(tmp_path: Path, seed: int) -> None:
+def test_flipped_byte_of_the_file_never_gives_a_wrong_state(tmp_path: Path, seed: int) -> None:
     path = tmp_path / "journal.db"
     journal = Journal(path)
     journal.append([Entry(AT, [PoolStarted(f"boot-{number}", number)]) for number in range(50)])
@@ -178,7 +178,7 @@ def test_a_flipped_byte_of_the_file_never_gives_a_wrong_answer(tmp_path: Path, s
     assert events == [PoolStarted(f"boot-{number}", number) for number in range(50)]
 
 
-def test_a_file_that_is_no_journal_is_left_alone(tmp_path: Path) -> None:
+def test_file_that_is_no_journal_is_not_changed(tmp_path: Path) -> None:
     path = tmp_path / "journal.db"
     path.write_bytes(b"a diary, not a database" * 100)
     with pytest.raises(StoreFault, match="kept as it is"):
@@ -186,7 +186,7 @@ def test_a_file_that_is_no_journal_is_left_alone(tmp_path: Path) -> None:
     assert path.read_bytes() == b"a diary, not a database" * 100
 
 
-def test_a_newer_format_is_left_alone(tmp_path: Path) -> None:
+def test_newer_format_is_refused_and_not_changed(tmp_path: Path) -> None:
     path = tmp_path / "journal.db"
     with sqlite3.connect(path) as db:
         db.execute("PRAGMA user_version = 99")
@@ -195,7 +195,7 @@ def test_a_newer_format_is_left_alone(tmp_path: Path) -> None:
         Journal(path)
 
 
-def test_a_full_disk_loses_the_new_and_keeps_the_old(open_journal: Callable[[], Journal]) -> None:
+def test_append_on_a_full_disk_fails_and_keeps_old_records(open_journal: Callable[[], Journal]) -> None:
     journal = open_journal()
     journal.append([Entry(AT, [PoolStarted("boot", 1)])])
     pages = journal._db.execute("PRAGMA page_count").fetchone()[0]
@@ -208,11 +208,11 @@ def test_a_full_disk_loses_the_new_and_keeps_the_old(open_journal: Callable[[], 
     assert len(list(journal.replay())) == 2
 
 
-def test_only_its_owner_can_read_it(open_journal: Callable[[], Journal]) -> None:
+def test_journal_is_readable_by_its_owner_only(open_journal: Callable[[], Journal]) -> None:
     assert open_journal().path.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_start_from_a_snapshot_reads_only_what_came_after(open_journal: Callable[[], Journal]) -> None:
+def test_replay_from_a_snapshot_reads_only_later_records(open_journal: Callable[[], Journal]) -> None:
     world = World(spec("gpu"))
     world.active("a")
     journal = open_journal()
@@ -232,7 +232,7 @@ def test_a_start_from_a_snapshot_reads_only_what_came_after(open_journal: Callab
     "damage",
     ["UPDATE snapshot SET payload = x'7b7d'", "UPDATE snapshot SET seal = x'00'", "UPDATE snapshot SET seq = 1"],
 )
-def test_a_damaged_snapshot_is_not_believed(open_journal: Callable[[], Journal], damage: str) -> None:
+def test_damaged_snapshot_is_not_used(open_journal: Callable[[], Journal], damage: str) -> None:
     world = World(spec("gpu"))
     world.active("a")
     journal = open_journal()
@@ -244,7 +244,7 @@ def test_a_damaged_snapshot_is_not_believed(open_journal: Callable[[], Journal],
     assert replay(journal) == world.state
 
 
-def test_a_snapshot_without_the_books_of_this_version_is_not_believed() -> None:
+def test_snapshot_with_other_fields_is_not_used() -> None:
     payload = msgspec.json.decode(encode_state(State(parked_bytes=1)))
     assert decode_state(msgspec.json.encode(payload)) == State(parked_bytes=1)
     payload["shape"] = "another"
@@ -253,7 +253,7 @@ def test_a_snapshot_without_the_books_of_this_version_is_not_believed() -> None:
     assert decode_state(msgspec.json.encode(payload["state"])) is None
 
 
-def test_old_snapshots_go(open_journal: Callable[[], Journal]) -> None:
+def test_old_snapshots_are_removed(open_journal: Callable[[], Journal]) -> None:
     journal = open_journal()
     journal.snapshot(b"of nothing")
     for number in range(4):
@@ -262,7 +262,7 @@ def test_old_snapshots_go(open_journal: Callable[[], Journal]) -> None:
     assert [seq for seq, _ in journal.snapshots()] == [4, 3]
 
 
-def test_damage_before_the_snapshot_is_found_by_verification(open_journal: Callable[[], Journal]) -> None:
+def test_verify_finds_damage_before_the_snapshot(open_journal: Callable[[], Journal]) -> None:
     journal = open_journal()
     journal.append([Entry(AT, [PoolStarted("boot", number)]) for number in range(5)])
     journal.snapshot(encode_state(State()))

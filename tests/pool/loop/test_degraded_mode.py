@@ -87,7 +87,7 @@ def open_release_log() -> Iterator[OpenReserve]:
 # -- in operation -----------------------------------------------------------------------------------------------------
 
 
-def test_releases_are_accepted_and_nothing_is_granted_until_the_disk_is_mended(serve: Serve, broken: Break) -> None:
+def test_pool_on_a_full_disk_accepts_releases_and_grants_nothing(serve: Serve, broken: Break) -> None:
     pool = serve()
     held = pool.client.request("full", token=new_token())["id"]
     waits = pool.client.request("full", token=new_token())["id"]
@@ -104,7 +104,7 @@ def test_releases_are_accepted_and_nothing_is_granted_until_the_disk_is_mended(s
     assert pool.client.release(held)["state"] == "draining"
     assert pool.client.release(held)["state"] == "draining"
     assert value_of(pool.client.release(gives_up)["end_reason"]) == "cancelled"
-    assert pool.client.lease(waits)["state"] == "waiting"  # the device is given back, and granted to nobody
+    assert pool.client.lease(waits)["state"] == "waiting"  # the device is given back, and not granted
     assert pool.raw("DELETE", f"/v1/leases/{'x' * 16}").status == 404
     mend()
     wait_until(lambda: pool.client.pool()["accepting"], "it goes on by itself")
@@ -122,7 +122,7 @@ def test_releases_are_accepted_and_nothing_is_granted_until_the_disk_is_mended(s
         assert release_log.read() == []
 
 
-def test_what_was_refused_is_not_there_and_what_failed_is_not_billed(serve: Serve, broken: Break) -> None:
+def test_request_whose_write_failed_leaves_no_lease_and_no_cost(serve: Serve, broken: Break) -> None:
     pool = serve()
     known = [pool.client.request("half", token=new_token())["id"]]
     mend = broken(pool)
@@ -135,7 +135,7 @@ def test_what_was_refused_is_not_there_and_what_failed_is_not_billed(serve: Serv
     assert [lease["id"] for lease in pool.client.leases()] == known
 
 
-def test_the_time_of_a_release_is_that_of_its_answer(serve: Serve) -> None:
+def test_release_on_a_full_disk_is_billed_until_its_answer(serve: Serve) -> None:
     pool = serve()
     lease = pool.client.request("full", token=new_token())["id"]
     mend = fill(pool)
@@ -149,7 +149,7 @@ def test_the_time_of_a_release_is_that_of_its_answer(serve: Serve) -> None:
     assert on_disk(pool.folder).leases[lease].active_ms == billed
 
 
-def test_a_holder_that_dies_meanwhile_is_reaped_and_billed_to_its_end(serve: Serve) -> None:
+def test_holder_that_dies_on_a_full_disk_is_reaped_and_billed_to_its_end(serve: Serve) -> None:
     pool = serve()
     token = new_token()
     lease = pool.client.request("full", token=token)["id"]
@@ -165,20 +165,20 @@ def test_a_holder_that_dies_meanwhile_is_reaped_and_billed_to_its_end(serve: Ser
 
 
 @pytest.mark.slow
-def test_readers_of_events_are_told_at_once(serve: Serve) -> None:
+def test_subscriber_is_notified_when_the_disk_becomes_full_and_writable(serve: Serve) -> None:
     pool = serve()
     with contextlib.closing(pool.client.events()) as stream:
-        told = (message["pool"]["accepting"] for message in stream if message["type"] == "snapshot")
-        assert next(told)
+        accepting = (message["pool"]["accepting"] for message in stream if message["type"] == "snapshot")
+        assert next(accepting)
         mend = fill(pool)
         degrade(pool)
-        assert not next(told)
+        assert not next(accepting)
         mend()
-        assert next(told)
+        assert next(accepting)
 
 
 @pytest.mark.slow
-def test_who_was_away_when_it_changed_begins_anew(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_subscriber_that_missed_the_fault_gets_a_snapshot(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     pool = serve()
     with contextlib.closing(pool.client.events()) as stream:
         since = next(iter(stream))["seq"]
@@ -189,9 +189,7 @@ def test_who_was_away_when_it_changed_begins_anew(serve: Serve, monkeypatch: pyt
         assert (first["type"], first["pool"]["accepting"]) == ("snapshot", False)
 
 
-def test_a_release_that_cannot_be_made_durable_is_not_acknowledged(
-    serve: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_release_that_cannot_be_recorded_is_not_acknowledged(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(release_log_module, "RECORDS_MAX", 1)
     pool = serve()
     first, second = (pool.client.request("half", token=new_token())["id"] for _ in range(2))
@@ -204,7 +202,9 @@ def test_a_release_that_cannot_be_made_durable_is_not_acknowledged(
     assert pool.client.lease(second)["state"] == "active"
 
 
-def test_without_a_reserve_nothing_is_acknowledged(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pool_without_release_log_refuses_releases_on_a_full_disk(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(os, "pwrite", _no_space)
         pool = serve()
@@ -219,9 +219,7 @@ def _no_space(*_: object) -> int:
     raise OSError(28, "No space left on device")
 
 
-def test_a_journal_that_cannot_even_be_read_takes_no_more_records(
-    serve: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_journal_that_cannot_be_read_back_gets_no_more_records(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     pool = serve()
     lease = pool.client.request("half", token=new_token())["id"]
 
@@ -263,9 +261,7 @@ def crash(pool: ServedPool, folder: Path) -> Path:
     return folder
 
 
-def test_what_was_released_is_released_after_a_crash(
-    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_release_on_a_full_disk_survives_a_crash(serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pool = serve(simulate="2xA100-80GB")
     held = pool.client.request("full", token=new_token())["id"]
     kept = pool.client.request("full", token=new_token())["id"]
@@ -287,7 +283,7 @@ def test_what_was_released_is_released_after_a_crash(
         assert again.release_log._used == 0
 
 
-def test_where_the_disk_is_full_at_the_start_it_serves_and_grants_nothing(
+def test_start_on_a_full_disk_serves_and_grants_nothing(
     serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pool = serve()
@@ -324,7 +320,7 @@ def release(number: int) -> Release:
     return Release(f"lease-{number}", EndReason.RELEASED, Instant(number, number + 10**12))
 
 
-def test_the_reserve_keeps_what_was_noted_and_its_size(tmp_path: Path, open_release_log: OpenReserve) -> None:
+def test_release_log_keeps_its_records_and_its_size(tmp_path: Path, open_release_log: OpenReserve) -> None:
     path = tmp_path / "release_log"
     release_log = open_release_log(path)
     size = path.stat()
@@ -340,9 +336,7 @@ def test_the_reserve_keeps_what_was_noted_and_its_size(tmp_path: Path, open_rele
     assert open_release_log(path).read() == []
 
 
-def test_a_record_that_was_torn_is_left_out_and_those_around_it_are_not(
-    tmp_path: Path, open_release_log: OpenReserve
-) -> None:
+def test_release_log_with_a_torn_record_leaves_out_only_that(tmp_path: Path, open_release_log: OpenReserve) -> None:
     path = tmp_path / "release_log"
     release_log = open_release_log(path)
     for number in range(3):
@@ -353,14 +347,14 @@ def test_a_record_that_was_torn_is_left_out_and_those_around_it_are_not(
     assert open_release_log(path).read() == [release(0), release(2)]
 
 
-def test_the_reserve_says_when_it_is_full(tmp_path: Path, open_release_log: OpenReserve) -> None:
+def test_release_log_that_is_full_refuses_a_record(tmp_path: Path, open_release_log: OpenReserve) -> None:
     release_log = open_release_log(tmp_path / "release_log")
     release_log._used = RECORDS_MAX
     with pytest.raises(StoreFault, match="were used"):
         release_log.note(release(1))
 
 
-def test_a_lease_id_that_does_not_fit_is_refused(tmp_path: Path, open_release_log: OpenReserve) -> None:
+def test_release_log_refuses_a_lease_id_that_does_not_fit(tmp_path: Path, open_release_log: OpenReserve) -> None:
     with pytest.raises(StoreFault, match="does not fit"):
         open_release_log(tmp_path / "release_log").note(Release("x" * 300, EndReason.RELEASED, Instant(1, 1)))
 
@@ -381,7 +375,7 @@ def small_disk(isolated: Path) -> Iterator[Path]:
 
 
 @pytest.mark.slow
-def test_kill_9_on_a_full_disk_loses_nothing_that_was_acknowledged(
+def test_kill_9_on_a_full_disk_loses_no_acknowledged_release(
     isolated: Path, small_disk: Path, request: pytest.FixtureRequest
 ) -> None:
     pool = PoolProcess(isolated, "8xA100-80GB")
@@ -424,7 +418,7 @@ def _agrees(client: PoolClient, held: list[str], released: set[str]) -> None:
 
 
 @pytest.mark.slow
-def test_a_first_start_on_a_full_disk_ends_with_one_clear_line(isolated: Path, small_disk: Path) -> None:
+def test_first_start_on_a_full_disk_exits_with_one_sentence(isolated: Path, small_disk: Path) -> None:
     with contextlib.suppress(OSError), (small_disk / "filler").open("wb", buffering=0) as file:
         while file.write(b"x" * 512):
             pass

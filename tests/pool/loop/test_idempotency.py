@@ -1,4 +1,4 @@
-"""What the seeded simulator found in the loop, one small story each: see tests/crash/README.md."""
+"""Failures of the command loop that the simulator found, one small story each: see tests/crash/README.md."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from fastgpu_jupyter.pool.loop import command_queue, degraded_mode
 from fastgpu_jupyter.pool.loop.recovery import recover, replay
 from fastgpu_jupyter.pool.monitors.inventory import DriverAtStartup
 from tests.core.world import spec
-from tests.pool.loop.test_runtime import PlayedDriver, Pool, run
+from tests.pool.running_pool import Pool, ScriptedDriver, run
 from tests.waiting import async_wait_until
 
 
@@ -33,7 +33,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(executor_module, "DRAIN_POLL_S", 0.01)
 
 
-def test_one_key_twice_in_one_batch_is_one_lease(tmp_path: Path) -> None:
+def test_key_twice_in_one_batch_gives_one_lease(tmp_path: Path) -> None:
     async def story(pool: Pool) -> None:
         assert len(set(await asyncio.gather(*(pool.ask(f"lease-{n}", key="once") for n in range(5))))) == 1
         assert len(await pool.services.store.read(lambda state, _: list(state.leases))) == 1
@@ -41,9 +41,7 @@ def test_one_key_twice_in_one_batch_is_one_lease(tmp_path: Path) -> None:
     run(tmp_path, story)
 
 
-def test_a_key_whose_write_failed_is_not_answered_though_nothing_can_be_read_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_key_whose_write_failed_is_not_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def story(pool: Pool) -> None:
         def fail(*_: object) -> None:
             raise StoreFault("gone")
@@ -57,7 +55,7 @@ def test_a_key_whose_write_failed_is_not_answered_though_nothing_can_be_read_bac
     run(tmp_path, story)
 
 
-def test_a_write_that_was_done_though_it_was_reported_as_failed_is_taken_up(tmp_path: Path) -> None:
+def test_write_that_was_done_though_reported_as_failed_is_taken_up(tmp_path: Path) -> None:
     async def story(pool: Pool) -> None:
         append = pool.journal.append
 
@@ -83,7 +81,7 @@ def test_a_write_that_was_done_though_it_was_reported_as_failed_is_taken_up(tmp_
 
 
 @pytest.mark.parametrize("unread", [False, True])
-def test_what_was_owed_is_written_once_though_its_write_was_reported_as_failed(
+def test_pending_entries_whose_write_was_reported_as_failed_are_written_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unread: bool
 ) -> None:
     release_log = PreallocatedReleaseLog(tmp_path / "releases")
@@ -126,7 +124,7 @@ def test_what_was_owed_is_written_once_though_its_write_was_reported_as_failed(
 
 
 @pytest.mark.slow
-def test_after_a_bug_nothing_is_written_behind_what_is_owed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_internal_error_with_pending_entries_stops_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     release_log = PreallocatedReleaseLog(tmp_path / "releases")
 
     async def story(pool: Pool) -> None:
@@ -155,7 +153,7 @@ def test_after_a_bug_nothing_is_written_behind_what_is_owed(tmp_path: Path, monk
     run(tmp_path, story, release_log=release_log)
 
 
-def test_what_a_bug_left_half_done_is_not_what_releases_are_decided_by(
+def test_release_after_an_internal_error_is_decided_by_the_durable_state(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def story(pool: Pool) -> None:
@@ -178,9 +176,7 @@ def test_what_a_bug_left_half_done_is_not_what_releases_are_decided_by(
     run(tmp_path, story)
 
 
-def test_a_device_that_is_missing_at_a_start_without_the_disk_is_not_lost_before_the_journal_knows(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_device_missing_at_a_start_on_a_full_disk_is_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def story(pool: Pool) -> None:
         await pool.ask("a")
         await pool.until("a", LeaseState.ACTIVE)
@@ -200,10 +196,10 @@ def test_a_device_that_is_missing_at_a_start_without_the_disk_is_not_lost_before
         await pool.start()
         assert (await pool.lease("a")).state is LeaseState.ACTIVE
 
-    run(tmp_path, story, PlayedDriver(spec("gpu")))
+    run(tmp_path, story, ScriptedDriver(spec("gpu")))
 
 
-def test_keys_that_cannot_be_read_are_a_fault_of_the_store(tmp_path: Path) -> None:
+def test_keys_that_cannot_be_read_raise_a_store_fault(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "journal.db")
     journal._db.execute("DROP TABLE answer")
     with pytest.raises(StoreFault, match="cannot be read"):
@@ -211,7 +207,7 @@ def test_keys_that_cannot_be_read_are_a_fault_of_the_store(tmp_path: Path) -> No
     journal.close()
 
 
-def test_snapshots_are_counted_over_lives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_snapshot_interval_counts_records_of_earlier_lives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A pool manager that is killed again and again does not replay more and more."""
     monkeypatch.setattr(writer_module, "SNAPSHOT_EVERY", 10)
 

@@ -1,4 +1,4 @@
-"""Faults of devices on their way from the driver to who must know: simulated events and checks."""
+"""Faults of devices, from the driver to the leases on them: simulated events and checks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from fastgpu_jupyter.pool.effects import executor as executor_module
 from fastgpu_jupyter.pool.monitors import health as health_module
 from tests.core.faults import BAD_MEMORY, MEMORY_ERRORS, OFF_THE_BUS, WRONG_ADDRESS
 from tests.core.world import spec, text
-from tests.pool.loop.test_runtime import PlayedDriver, Pool, run
+from tests.pool.running_pool import Pool, ScriptedDriver, run
 from tests.refusals import refused
 from tests.waiting import async_wait_until
 
@@ -63,7 +63,7 @@ class FakeHealthWatcher:
         self.closed.set()
 
 
-class FrailDriver(PlayedDriver):
+class FrailDriver(ScriptedDriver):
     """Devices that can fall ill."""
 
     def __init__(self, devices: int = 1) -> None:
@@ -101,19 +101,19 @@ async def until(pool: Pool, true: Callable[[dict[str, Device]], object], name: s
     return await async_wait_until(reached, lambda: f"the devices are as they should be; they are {devices}")
 
 
-async def until_told(pool: Pool, name: str) -> str:
-    async def told() -> str | None:
+async def until_fault(pool: Pool, name: str) -> str:
+    async def fault_message() -> str | None:
         return text((await pool.lease(name)).fault) or None
 
-    return await async_wait_until(told, "the lease has a fault")
+    return await async_wait_until(fault_message, "the lease has a fault")
 
 
-def test_an_error_number_is_told_to_who_has_the_device(tmp_path: Path, driver: FrailDriver) -> None:
+def test_fault_is_reported_to_leases_on_the_device(tmp_path: Path, driver: FrailDriver) -> None:
     async def story(pool: Pool) -> None:
         await pool.ask("a")
         await pool.until("a", LeaseState.ACTIVE)
         driver.played.events.put(HealthEvent("gpu-0", WRONG_ADDRESS))
-        assert "outside its memory on the GPU: Xid 31." in await until_told(pool, "a")
+        assert "outside its memory on the GPU: Xid 31." in await until_fault(pool, "a")
         assert pool.services.metrics.faults == {"Xid 31": 1}
 
     run(tmp_path, story, driver)
@@ -128,7 +128,7 @@ def test_an_error_number_is_told_to_who_has_the_device(tmp_path: Path, driver: F
         (3, {}, "A process on this GPU (possibly yours)"),
     ],
 )
-def test_who_did_it_is_known_by_its_instance_and_else_only_supposed(
+def test_fault_on_a_partition_names_its_lease_else_suspects(
     tmp_path: Path,
     driver: FrailDriver,
     monkeypatch: pytest.MonkeyPatch,
@@ -144,13 +144,13 @@ def test_who_did_it_is_known_by_its_instance_and_else_only_supposed(
             await pool.ask(name, profile="quarter")
             await pool.until(name, LeaseState.ACTIVE)
         driver.played.events.put(HealthEvent("gpu-0", WRONG_ADDRESS, instance))
-        assert (await until_told(pool, "a")).startswith(begins)
+        assert (await until_fault(pool, "a")).startswith(begins)
         assert ((await pool.lease("b")).fault is not None) == (pids == {})
 
     run(tmp_path, story, driver)
 
 
-def test_what_a_look_finds_takes_the_device_out_and_puts_it_back(tmp_path: Path, driver: FrailDriver) -> None:
+def test_health_check_stops_and_resumes_grants_on_a_device(tmp_path: Path, driver: FrailDriver) -> None:
     async def story(pool: Pool) -> None:
         driver.played.conditions["gpu-0"] = RESET_WANTED
         device = await until(pool, lambda devices: devices["gpu-0"].health is Health.FAULTY)
@@ -163,7 +163,7 @@ def test_what_a_look_finds_takes_the_device_out_and_puts_it_back(tmp_path: Path,
     run(tmp_path, story, driver)
 
 
-def test_a_lost_device_ends_its_leases_and_who_waits_is_served_elsewhere(tmp_path: Path) -> None:
+def test_lost_device_ends_its_leases_and_grants_elsewhere(tmp_path: Path) -> None:
     driver = FrailDriver(devices=2)
 
     async def story(pool: Pool) -> None:
@@ -182,7 +182,7 @@ def test_a_lost_device_ends_its_leases_and_who_waits_is_served_elsewhere(tmp_pat
     run(tmp_path, story, driver)
 
 
-def test_a_lease_leaves_a_suspect_device_with_its_memory(tmp_path: Path) -> None:
+def test_lease_migrates_from_a_suspect_device_with_its_memory(tmp_path: Path) -> None:
     driver = FrailDriver(devices=2)
 
     async def story(pool: Pool) -> None:
@@ -202,7 +202,7 @@ def test_a_lease_leaves_a_suspect_device_with_its_memory(tmp_path: Path) -> None
     run(tmp_path, story, driver)
 
 
-def test_what_an_error_number_said_stands_until_the_device_is_put_back(tmp_path: Path, driver: FrailDriver) -> None:
+def test_health_after_a_fault_lasts_until_the_device_is_restored(tmp_path: Path, driver: FrailDriver) -> None:
     async def story(pool: Pool) -> None:
         driver.played.events.put(HealthEvent("gpu-0", MEMORY_ERRORS))
         await until(pool, lambda devices: devices["gpu-0"].health is Health.FAULTY)
@@ -220,9 +220,7 @@ def test_what_an_error_number_said_stands_until_the_device_is_put_back(tmp_path:
 
 
 @pytest.mark.slow
-def test_a_driver_that_hangs_holds_up_nobody_and_serves_again_when_it_answers(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_health_check_that_hangs_stops_grants_until_it_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health_module, "CHECK_INTERVAL_S", 0.01)
     monkeypatch.setattr(driver_thread, "ANSWER_S", 0.1)
     driver = FrailDriver(devices=2)
@@ -246,7 +244,7 @@ def test_a_driver_that_hangs_holds_up_nobody_and_serves_again_when_it_answers(
     run(tmp_path, story, driver)
 
 
-def test_a_driver_that_refuses_to_be_watched_is_asked_again(tmp_path: Path, driver: FrailDriver) -> None:
+def test_driver_that_refuses_to_be_watched_is_tried_again(tmp_path: Path, driver: FrailDriver) -> None:
     driver.refusals = 2
     driver.played.events.put(HostFault("no events now"))
 
@@ -257,7 +255,7 @@ def test_a_driver_that_refuses_to_be_watched_is_asked_again(tmp_path: Path, driv
     run(tmp_path, story, driver)
 
 
-def test_an_event_without_a_number_is_a_reason_to_look_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_event_without_fault_triggers_a_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     driver = FrailDriver()
 
     async def story(pool: Pool) -> None:
@@ -274,7 +272,7 @@ def test_an_event_without_a_number_is_a_reason_to_look_at_once(tmp_path: Path, m
 
 
 @pytest.mark.slow
-def test_a_lease_of_two_gpus_drains_on_the_one_that_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lease_of_two_devices_drains_on_the_remaining_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     driver = FrailDriver(devices=2)
     monkeypatch.setattr(executor_module, "leases_of", lambda pid, _: pid == 4711)
 
@@ -300,7 +298,7 @@ def test_a_lease_of_two_gpus_drains_on_the_one_that_is_left(tmp_path: Path, monk
     run(tmp_path, story, driver)
 
 
-def test_a_process_that_parking_broke_is_told_to_restart(
+def test_process_broken_by_parking_needs_a_restart(
     tmp_path: Path, driver: FrailDriver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def break_it(*_: object) -> int:
@@ -312,7 +310,7 @@ def test_a_process_that_parking_broke_is_told_to_restart(
         await pool.ask("a")
         await pool.until("a", LeaseState.ACTIVE)
         await pool.services.commands.submit(c.ParkLease("a"))
-        assert await until_told(pool, "a") == "It failed. Restart the kernel."
+        assert await until_fault(pool, "a") == "It failed. Restart the kernel."
         assert (await pool.lease("a")).state is LeaseState.ACTIVE
 
     run(tmp_path, story, driver)

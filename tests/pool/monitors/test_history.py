@@ -26,9 +26,7 @@ def wall(ms: int) -> Instant:
     st.lists(st.tuples(st.integers(0, 12), st.none() | st.integers(0, 100)), min_size=1, max_size=60),
     st.integers(0, 120),
 )
-def test_a_ring_has_the_last_steps_and_gaps_where_nothing_was_put(
-    start: int, puts: list[tuple[int, int | None]], since: int
-) -> None:
+def test_ring_has_the_last_steps_and_gaps(start: int, puts: list[tuple[int, int | None]], since: int) -> None:
     ring, plain, step = Ring((UTILIZATION,), 8), dict[int, int | None](), start
     for ahead, value in puts:
         step += ahead
@@ -42,7 +40,7 @@ def test_a_ring_has_the_last_steps_and_gaps_where_nothing_was_put(
     assert all(one >= first for one, value in plain.items() if value is not None and one >= max(since, step - 7))
 
 
-def test_a_number_that_does_not_fit_is_a_gap_and_what_is_past_is_left_alone() -> None:
+def test_ring_stores_a_value_that_does_not_fit_as_a_gap() -> None:
     ring = Ring((UTILIZATION, MEMORY), 4)
     ring.put(7, (100, 3 * MIB + 5))
     ring.put(8, (255, 2**50))
@@ -50,7 +48,7 @@ def test_a_number_that_does_not_fit_is_a_gap_and_what_is_past_is_left_alone() ->
     assert ring.since(0) == (7, {"utilization_percent": [100, None], "memory_used_bytes": [3 * MIB, None]})
 
 
-def test_a_minute_is_the_mean_of_what_was_known_and_of_memory_the_most() -> None:
+def test_minute_has_the_mean_and_the_memory_maximum_of_known_readings() -> None:
     series = Series()
     first, second_half = DeviceUsage(10, MIB, 100, None, 40), DeviceUsage(20, 3 * MIB, None, None, 51)
     for second, usage in ((0, first), (30, second_half), (59, UNKNOWN), (180, DeviceUsage(7, 0))):
@@ -67,7 +65,7 @@ def test_a_minute_is_the_mean_of_what_was_known_and_of_memory_the_most() -> None
     assert series.view("1m", None, wall(181_000))["utilization_percent"] == [15, None, None, 8]
 
 
-def test_history_is_read_from_an_instant_on_the_wall_clock_on() -> None:
+def test_history_since_a_wall_clock_time_begins_there() -> None:
     series = Series()
     for second in range(10, 20):
         series.add(1000 * second + 500, DeviceUsage(second, None))
@@ -89,7 +87,7 @@ def test_history_is_read_from_an_instant_on_the_wall_clock_on() -> None:
 
 
 @pytest.mark.slow
-def test_an_hour_of_seconds_and_a_week_of_minutes_and_no_more() -> None:
+def test_history_has_an_hour_of_seconds_and_a_week_of_minutes() -> None:
     series = Series()
     for ms in range(0, 9 * 24 * 3_600_000, 20_000):
         series.add(ms, DeviceUsage(1, 1))
@@ -99,7 +97,7 @@ def test_an_hour_of_seconds_and_a_week_of_minutes_and_no_more() -> None:
     assert minutes == [1] * 10_080
 
 
-def test_a_lease_that_is_forgotten_has_no_history_and_there_are_no_more_than_a_limit() -> None:
+def test_history_drops_forgotten_leases_and_has_a_limit() -> None:
     kept = History()
     history_max = history.SERIES_MAX
     kept.add(0, Sample({"gpu": DeviceUsage(1, 1)}, {f"lease-{n}": DeviceUsage(2, 2) for n in range(history_max + 10)}))

@@ -1,4 +1,4 @@
-"""What the pool counts is what happened, is documented, and names nobody."""
+"""The metrics of the pool: they count what happens, are documented, and name no tenant."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def documented_name(family: Metric) -> str:
     return family.name + "_total" if family.type == "counter" else family.name
 
 
-def test_families_with_and_without_devices_are_the_same_and_documented() -> None:
+def test_metric_families_are_the_same_with_and_without_devices() -> None:
     families = list(Metrics().families(now(World(spec("gpu")).state)))
     assert [family.name for family in Metrics().families(now(State()))] == [family.name for family in families]
     assert all(len(family.documentation.split()) >= 3 for family in families)
@@ -56,11 +56,11 @@ def test_families_with_and_without_devices_are_the_same_and_documented() -> None
 
 
 @pytest.mark.slow
-def test_what_happens_is_counted(serve: Serve) -> None:
+def test_metrics_count_events_and_faults(serve: Serve) -> None:
     pool = serve(simulate="2xT4-16GB")
     leases = [pool.client.request("full", notebook="secret.ipynb", token=new_token()) for _ in range(3)]
     with contextlib.suppress(FastGPUError):
-        pool.client.lease("nobody")
+        pool.client.lease("no-such-lease")
     with contextlib.closing(pool.client.events()) as stream:
         messages = iter(stream)
         next(messages)
@@ -85,7 +85,7 @@ def test_what_happens_is_counted(serve: Serve) -> None:
     wait_until(lambda: scrape(pool)["fastgpu_grants_total"] == 3, "the next one is granted")
 
 
-def test_no_label_names_a_notebook_a_lease_or_a_user(serve: Serve) -> None:
+def test_metric_labels_name_no_notebook_lease_or_tenant(serve: Serve) -> None:
     pool = serve()
     lease = pool.client.request("full", notebook="secret.ipynb", kernel_id="kernel-7", token=new_token())
     text = pool.raw("GET", "/v1/metrics").body.decode()
@@ -93,14 +93,14 @@ def test_no_label_names_a_notebook_a_lease_or_a_user(serve: Serve) -> None:
         assert f'"{name}' not in text
 
 
-def test_every_state_and_reason_is_there_from_the_start() -> None:
+def test_metrics_have_every_state_and_reason_from_the_start() -> None:
     seen = parsed(Metrics().text(now(State())))
     assert {f"fastgpu_leases{{state={state.value}}}" for state in LeaseState} <= set(seen)
     assert {f"fastgpu_waiting_requests{{reason={reason.value}}}" for reason in PendingReason} <= set(seen)
     assert seen["fastgpu_cut_subscribers_total{reason=stuck}"] == 0
 
 
-def test_what_a_device_cannot_say_is_left_out() -> None:
+def test_metrics_leave_out_unknown_readings() -> None:
     state = World(spec("gpu"), spec("other", index=1)).state
     usage = Sample(devices={"gpu": DeviceUsage(37, None)})
     seen = parsed(Metrics().text(now(state, usage)))
@@ -108,7 +108,7 @@ def test_what_a_device_cannot_say_is_left_out() -> None:
     assert not any("used_bytes" in name or ("utilization" in name and "other" in name) for name in seen)
 
 
-def test_money_is_told_without_names() -> None:
+def test_cost_metrics_have_no_names() -> None:
     world = World(spec("gpu"), spec("other", index=1))
     world.do(c.ReserveCapacity("r", "ann", 500, None, Plan.MONTH, 0))
     world.do(c.SetBudget("bob", 3_600_000))
@@ -121,7 +121,7 @@ def test_money_is_told_without_names() -> None:
 
 
 @pytest.mark.parametrize("took_s", [0.0, BUCKETS_S[0], 0.003, BUCKETS_S[-1], 1e6])
-def test_a_time_is_in_each_bucket_that_it_fits(took_s: float) -> None:
+def test_histogram_counts_a_duration_in_each_bucket_that_it_fits(took_s: float) -> None:
     timings = Histogram()
     timings.add(took_s)
     buckets = dict(timings.buckets())

@@ -15,7 +15,7 @@ from fastgpu_jupyter.pool.host.attribution import Key
 from fastgpu_jupyter.pool.host.process import holder_of
 from fastgpu_jupyter.pool.monitors.process_owners import DeviceAssignments, OwnershipResolver, ProcessOwnership
 
-NOBODY = DeviceAssignments({}, {})
+OTHER_USER = DeviceAssignments({}, {})
 
 
 @pytest.fixture
@@ -49,24 +49,24 @@ def foreign(owned: ProcessOwnership) -> list[tuple[int, str | None]]:
     return [(one.holder.pid, one.lease_id) for one in owned.foreign]
 
 
-def test_a_list_is_looked_through_once_and_judged_anew_when_leases_change(pid: int, identified: list[int]) -> None:
+def test_resolver_reads_a_list_once_and_reassigns_when_leases_change(pid: int, identified: list[int]) -> None:
     owners = OwnershipResolver("boot")
     listed = [DeviceProcess(pid, 7)]
     for _ in range(3):
-        found = owners.find("gpu", 1, listed, NOBODY)
+        found = owners.find("gpu", 1, listed, OTHER_USER)
         assert (foreign(found), found.memory_bytes) == ([(pid, None)], {})
     for _ in range(3):
         found = owners.find("gpu", 1, listed, assignments("gpu", a=pid))
         assert (foreign(found), found.lease_of, found.memory_bytes) == ([], {pid: "a"}, {"a": 7})
     assert foreign(owners.find("gpu", 1, listed, assignments("another", a=pid))) == [(pid, "a")]
     assert identified == [pid]
-    assert owners.find("gpu", 2, [], NOBODY) == ProcessOwnership(2, {}, {}, (), hidden=False)
-    owners.find("gpu", None, listed, NOBODY)
-    owners.find("gpu", None, listed, NOBODY)
+    assert owners.find("gpu", 2, [], OTHER_USER) == ProcessOwnership(2, {}, {}, (), hidden=False)
+    owners.find("gpu", None, listed, OTHER_USER)
+    owners.find("gpu", None, listed, OTHER_USER)
     assert identified == [pid] * 3, "a list without a number is a new one each time"
 
 
-def test_what_a_number_meant_in_its_list_it_means_though_another_has_it_now(
+def test_resolver_keeps_the_identity_of_a_reused_pid(
     pid: int, identified: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     owners = OwnershipResolver("boot")
@@ -77,29 +77,29 @@ def test_what_a_number_meant_in_its_list_it_means_though_another_has_it_now(
         {"b": replace(mine.holders["a"], start_time=mine.holders["a"].start_time + 1)}, {"gpu": ("b",)}
     )
     assert owners.find("gpu", 1, listed, another).lease_of == {}
-    # One that was reused between the list and the look at who holds it is not told of as the one that was listed.
+    # One that was reused between the list and the look at who holds it is not reported as the one that was listed.
     monkeypatch.setattr(attribution.Attribution, "identify", lambda _, number: Key(number, 1))
-    assert owners.find("gpu", 2, listed, NOBODY).foreign == ()
+    assert owners.find("gpu", 2, listed, OTHER_USER).foreign == ()
     assert identified == [pid]
 
 
-def test_what_a_lease_began_after_its_device_was_listed_is_its_own(pid: int) -> None:
+def test_still_foreign_drops_a_process_whose_lease_is_newer(pid: int) -> None:
     owners = OwnershipResolver("boot")
-    found = owners.find("gpu", 1, [DeviceProcess(pid, 7)], NOBODY).foreign
-    assert owners.still_foreign("gpu", found, NOBODY) == found
+    found = owners.find("gpu", 1, [DeviceProcess(pid, 7)], OTHER_USER).foreign
+    assert owners.still_foreign("gpu", found, OTHER_USER) == found
     assert owners.still_foreign("gpu", found, assignments("gpu", a=pid)) == ()
     (elsewhere,) = owners.still_foreign("gpu", found, assignments("another", a=pid))
     assert elsewhere.lease_id == "a"
 
 
-def test_who_is_gone_is_not_foreign_but_hidden() -> None:
+def test_resolver_counts_an_ended_process_as_hidden() -> None:
     with subprocess.Popen(["true"]) as process:
         process.wait(20)
-    found = OwnershipResolver("boot").find("gpu", 1, [DeviceProcess(process.pid, 1)], NOBODY)
+    found = OwnershipResolver("boot").find("gpu", 1, [DeviceProcess(process.pid, 1)], OTHER_USER)
     assert (found.foreign, found.hidden) == ((), True)
 
 
-def test_of_several_leases_on_a_device_a_process_is_the_newest_ones() -> None:
+def test_process_of_several_leases_belongs_to_the_newest() -> None:
     me = os.getpid()
     found = OwnershipResolver("boot").find("gpu", 1, [DeviceProcess(me, 5)], assignments("gpu", old=me, new=me))
     assert found.lease_of == {me: "new"}

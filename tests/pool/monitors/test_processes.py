@@ -1,4 +1,4 @@
-"""Who has memory on a GPU and who may: real processes, on GPUs that are played."""
+"""The processes that have memory on a GPU and those that may: real processes on simulated GPUs."""
 
 from __future__ import annotations
 
@@ -145,43 +145,45 @@ def put(machine: FakeMachine, device_id: str, pid: int, gib: int) -> None:
     machine.processes.setdefault(device_id, {})[pid] = gib * GIB
 
 
-def test_a_process_without_a_lease_is_found_and_one_with_a_lease_is_not(tmp_path: Path, machine: FakeMachine) -> None:
-    with process("a") as (kernel, child), process() as (stranger, _):
+def test_monitor_reports_only_processes_without_a_lease(tmp_path: Path, machine: FakeMachine) -> None:
+    with process("a") as (kernel, child), process() as (foreign_pid, _):
 
         async def story(pool: Pool) -> None:
             await pool.ask("a", kernel)
-            for pid in (kernel, child, stranger, os.getpid()):  # and the pool itself
+            for pid in (kernel, child, foreign_pid, os.getpid()):  # and the pool itself
                 put(machine, "fake-0", pid, 1)
-            await pool.until_foreign(lambda found: found == {"fake-0": [stranger]})
+            await pool.until_foreign(lambda found: found == {"fake-0": [foreign_pid]})
             (one,) = pool.services.processes.foreign["fake-0"]
             assert (one.memory_bytes, one.lease_id) == (GIB, None)
             assert one.user == pwd.getpwuid(os.getuid()).pw_name
-            machine.leave(stranger)
+            machine.leave(foreign_pid)
             await pool.until_foreign(lambda found: found == {})
 
         play(tmp_path, machine, story)
 
 
 def test_process_that_scrubs_is_not_reported_as_one_without_a_lease(tmp_path: Path, machine: FakeMachine) -> None:
-    with process() as (worker, _), process() as (stranger, _):
+    with process() as (worker, _), process() as (foreign_pid, _):
 
         async def story(pool: Pool) -> None:
             pool.services.scrubber.pids.add(worker)
-            for pid in (worker, stranger):
+            for pid in (worker, foreign_pid):
                 put(machine, "fake-0", pid, 1)
             await pool.until_foreign(bool)
-            assert pool.foreign == {"fake-0": [stranger]}
+            assert pool.foreign == {"fake-0": [foreign_pid]}
 
         play(tmp_path, machine, story)
 
 
-def test_it_is_found_within_five_seconds(tmp_path: Path, machine: FakeMachine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_foreign_process_is_found_within_five_seconds(
+    tmp_path: Path, machine: FakeMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.undo()  # as it is in service
     assert processes_module.CHECK_INTERVAL_S + counters.PROCESSES_S + telemetry.SAMPLE_INTERVAL_S <= 5
-    with process() as (stranger, _):
+    with process() as (foreign_pid, _):
 
         async def story(pool: Pool) -> None:
-            put(machine, "fake-0", stranger, 1)
+            put(machine, "fake-0", foreign_pid, 1)
             began_s = time.monotonic()
             await pool.until_foreign(bool)
             assert time.monotonic() - began_s < 5
@@ -189,7 +191,7 @@ def test_it_is_found_within_five_seconds(tmp_path: Path, machine: FakeMachine, m
         play(tmp_path, machine, story)
 
 
-def test_a_lease_of_one_gpu_is_no_right_to_another(tmp_path: Path, machine: FakeMachine) -> None:
+def test_process_with_a_lease_of_another_device_is_foreign(tmp_path: Path, machine: FakeMachine) -> None:
     with process("a") as (kernel, child):
 
         async def story(pool: Pool) -> None:
@@ -201,7 +203,7 @@ def test_a_lease_of_one_gpu_is_no_right_to_another(tmp_path: Path, machine: Fake
         play(tmp_path, machine, story)
 
 
-def test_a_kernel_that_asked_anew_is_known_by_its_holder(tmp_path: Path, machine: FakeMachine) -> None:
+def test_kernel_with_a_new_lease_is_identified_by_its_holder(tmp_path: Path, machine: FakeMachine) -> None:
     """Its environment still names the first lease, which is over."""
     with process("first") as (kernel, child):
 
@@ -215,7 +217,7 @@ def test_a_kernel_that_asked_anew_is_known_by_its_holder(tmp_path: Path, machine
         play(tmp_path, machine, story)
 
 
-def test_a_lease_of_another_user_is_not_a_processes_own_by_its_word() -> None:
+def test_process_that_names_the_lease_of_another_user_is_foreign() -> None:
     with process("a") as (liar, child):
         boot_id = SystemClock().boot_id()
         mine = holder_of(os.getpid(), boot_id)
@@ -227,7 +229,7 @@ def test_a_lease_of_another_user_is_not_a_processes_own_by_its_word() -> None:
         assert leases_of(child, {"b": holder_of(liar, boot_id)}) == {"b"}
 
 
-def test_a_kernel_that_gave_a_lease_back_with_memory_counts_for_both(tmp_path: Path, machine: FakeMachine) -> None:
+def test_kernel_with_a_draining_and_a_new_lease_counts_for_both(tmp_path: Path, machine: FakeMachine) -> None:
     with process("first") as (kernel, child):
 
         async def story(pool: Pool) -> None:
@@ -250,25 +252,25 @@ def test_a_kernel_that_gave_a_lease_back_with_memory_counts_for_both(tmp_path: P
         play(tmp_path, machine, story)
 
 
-def test_who_is_to_ignore_them_shows_none(tmp_path: Path, machine: FakeMachine) -> None:
-    with process() as (stranger, _):
+def test_policy_ignore_reports_no_foreign_process(tmp_path: Path, machine: FakeMachine) -> None:
+    with process() as (foreign_pid, _):
 
         async def story(pool: Pool) -> None:
-            put(machine, "fake-0", stranger, 1)
+            put(machine, "fake-0", foreign_pid, 1)
             await pool.looked()
             assert pool.foreign == {}
 
         play(tmp_path, machine, story, IGNORE)
 
 
-def test_who_is_to_end_them_ends_exactly_those(tmp_path: Path, machine: FakeMachine) -> None:
-    with process("a") as (kernel, child), process() as (stranger, other):
+def test_policy_end_ends_exactly_the_foreign_processes(tmp_path: Path, machine: FakeMachine) -> None:
+    with process("a") as (kernel, child), process() as (foreign_pid, other):
 
         async def story(pool: Pool) -> None:
             await pool.ask("a", kernel)
-            for pid in (kernel, child, stranger):
+            for pid in (kernel, child, foreign_pid):
                 put(machine, "fake-0", pid, 1)
-            await pool.until_foreign(lambda _: not alive(stranger))
+            await pool.until_foreign(lambda _: not alive(foreign_pid))
             await pool.until_foreign(lambda found: found == {})
             assert alive(kernel)
             assert alive(child)
@@ -277,18 +279,18 @@ def test_who_is_to_end_them_ends_exactly_those(tmp_path: Path, machine: FakeMach
         play(tmp_path, machine, story, END)
 
 
-def test_a_number_that_was_reused_is_not_signalled(tmp_path: Path, machine: FakeMachine) -> None:
-    with process() as (stranger, _):
+def test_signal_process_does_not_reach_a_reused_pid(tmp_path: Path, machine: FakeMachine) -> None:
+    with process() as (foreign_pid, _):
         boot_id = SystemClock().boot_id()
-        holder = holder_of(stranger, SystemClock().boot_id())
+        holder = holder_of(foreign_pid, SystemClock().boot_id())
         earlier = type(holder)(holder.boot_id, holder.pid, holder.start_time - 1, holder.pidfd_inode, holder.uid)
         processes_module.signal_process(earlier, boot_id, signal.SIGKILL)
-        assert alive(stranger)
+        assert alive(foreign_pid)
         processes_module.signal_process(holder, boot_id, signal.SIGKILL)
-        wait_until(lambda: not alive(stranger), "the very process ends")
+        wait_until(lambda: not alive(foreign_pid), "the very process ends")
 
 
-def test_what_children_use_counts_and_too_much_has_consequences(tmp_path: Path, machine: FakeMachine) -> None:
+def test_memory_of_children_counts_and_over_use_revokes(tmp_path: Path, machine: FakeMachine) -> None:
     with process("a") as (kernel, child), process("b") as (neighbour, _):
 
         async def story(pool: Pool) -> None:
@@ -314,7 +316,7 @@ def test_what_children_use_counts_and_too_much_has_consequences(tmp_path: Path, 
 
 
 @pytest.mark.parametrize("own_group", [False, True])
-def test_a_limit_that_the_driver_keeps_follows_the_lease(tmp_path: Path, own_group: bool) -> None:
+def test_driver_limit_follows_the_lease(tmp_path: Path, own_group: bool) -> None:
     machine = FakeMachine([fake_spec("fake-0", 0, Enforcement.DRIVER)])
     with process("a") as (kernel, _):
         machine.own_groups |= {kernel} if own_group else set()
@@ -341,12 +343,12 @@ def test_a_limit_that_the_driver_keeps_follows_the_lease(tmp_path: Path, own_gro
             await until_limit(40 * GIB)
             await pool.services.commands.submit(c.ReleaseLease("a"))
             await pool.until("a", lambda lease: lease.state is LeaseState.ENDED)
-            assert machine.limits == {}, "nobody else inherits it"
+            assert machine.limits == {}, "no other lease inherits it"
 
         play(tmp_path, machine, story)
 
 
-def test_memory_that_was_freed_in_time_is_forgiven(tmp_path: Path, machine: FakeMachine) -> None:
+def test_over_use_that_ends_within_the_grace_period_has_no_consequence(tmp_path: Path, machine: FakeMachine) -> None:
     with process("a") as (kernel, _):
 
         async def story(pool: Pool) -> None:

@@ -1,4 +1,4 @@
-"""What is sampled is whose it is, is never a wrong number, and holds up nobody while the driver hangs."""
+"""The sampler: readings belong to the right lease, are never wrong, and a driver that hangs delays no other task."""
 
 from __future__ import annotations
 
@@ -65,14 +65,14 @@ def me() -> Holder:
 
 
 def sharing() -> DeviceAssignments:
-    """Two leases share a device: one is this process's, the other's holder is nobody here."""
+    """Two leases share a device: one is this process's, the other's holder does not exist here."""
     return DeviceAssignments({"a": me(), "idle": replace(me(), pid=1)}, {"gpu": ("idle", "a")})
 
 
 # -- whose it is ------------------------------------------------------------------------------------------------------
 
 
-def test_a_lease_that_shares_a_device_uses_what_its_processes_do() -> None:
+def test_lease_on_a_shared_device_uses_what_its_processes_use() -> None:
     driver, sampler = sampling()
     mine, parent, gone = os.getpid(), os.getppid(), 2**22 - 1
     driver.now.devices = {"gpu": DeviceUsage(90, 30 * GIB, 1, 1)}
@@ -94,7 +94,7 @@ def test_a_lease_that_shares_a_device_uses_what_its_processes_do() -> None:
     assert sampler.read(subjects, sharing()).sample.leases == {"a": UNKNOWN, "idle": UNKNOWN}
 
 
-def test_whole_devices_are_their_leases_and_so_is_their_energy_while_they_are() -> None:
+def test_lease_of_whole_devices_has_their_usage_and_energy() -> None:
     driver, sampler = sampling()
     holders = {"a": me()}
     assignments = DeviceAssignments(holders, {})
@@ -110,7 +110,7 @@ def test_whole_devices_are_their_leases_and_so_is_their_energy_while_they_are() 
     assert energy(1100, 7010) == 110
     assert energy(None, 7020) is None
     assert energy(1200, 7030) == 230  # what passed meanwhile is counted
-    assert energy(5, 7040) == 240  # a driver that was loaded anew begins at zero
+    assert energy(5, 7040) == 240  # a driver that was reloaded begins at zero
     # It was parked meanwhile: what others took on its devices is not its own.
     assert energy(9000, 9000, generation=2) == 240
     assert energy(9001, 9000, generation=2) == 241
@@ -118,7 +118,7 @@ def test_whole_devices_are_their_leases_and_so_is_their_energy_while_they_are() 
     assert energy(9002, 9000, generation=2) == 0  # forgotten with the lease
 
 
-def test_several_devices_as_one_are_unknown_where_one_is() -> None:
+def test_usage_of_several_devices_is_unknown_if_one_is() -> None:
     assert combine_usage([DeviceUsage(10, 5, None, 3), DeviceUsage(20, 6, 7, 4)]) == DeviceUsage(15, 11, None, 7)
     assert combine_usage([DeviceUsage(None, 5), DeviceUsage(20, 6)]) == DeviceUsage(None, 11)
     assert combine_usage([]) == UNKNOWN
@@ -133,7 +133,7 @@ def silent_since_s(sampler: Sampler) -> float | None:
 
 
 @pytest.mark.slow
-def test_a_driver_that_hangs_holds_up_nobody_and_is_heard_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sampler_with_a_driver_that_hangs_recovers_when_it_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sampler_module, "ANSWER_S", 0.05)
     driver, sampler = sampling()
 
@@ -216,7 +216,7 @@ def pcie(sent: int, received: int, failed: int = 0) -> list[Any]:
     return fields
 
 
-def test_a_device_says_what_it_can() -> None:
+def test_sampler_reads_what_a_device_supports() -> None:
     played = Played()
     assert played.device() == DeviceUsage(37, 3 * GIB, 250_000, 10**9, 55)
     played.nvml.answers["nvmlDeviceGetFieldValues"] = pcie(0, 0)
@@ -226,7 +226,7 @@ def test_a_device_says_what_it_can() -> None:
     played.nvml.answers["nvmlDeviceGetFieldValues"] = pcie(5000, 2000)
     assert played.device()[5:] == (2500, 1000)
     played.now_s += 1
-    played.nvml.answers["nvmlDeviceGetFieldValues"] = pcie(10, 3000)  # it has begun anew
+    played.nvml.answers["nvmlDeviceGetFieldValues"] = pcie(10, 3000)  # it has begun again
     assert played.device()[5:] == (None, None)
     played.nvml.answers["nvmlDeviceGetFieldValues"] = pcie(20, 4000, failed=3)
     assert played.device()[5:] == (None, None)
@@ -247,14 +247,14 @@ def test_a_device_says_what_it_can() -> None:
         ("nvmlDeviceGetMemoryInfo", Nvml.NVMLError(999), 1),
     ],
 )
-def test_a_number_that_cannot_be_true_is_none(name: str, garbage: Any, field: int) -> None:
+def test_sampler_drops_impossible_readings(name: str, garbage: Any, field: int) -> None:
     played = Played()
     well = played.device()
     played.nvml.answers[name] = garbage
     assert played.device() == well._replace(**{well._fields[field]: None})
 
 
-def test_what_a_device_does_not_have_is_not_asked_for_each_second() -> None:
+def test_sampler_does_not_repeat_unsupported_queries() -> None:
     played = Played()
     for name, error in (("nvmlDeviceGetPowerUsage", 13), ("nvmlDeviceGetTemperature", 15)):
         played.nvml.answers[name] = Nvml.NVMLError(error)
@@ -276,11 +276,13 @@ def measured(pid: int, at_us: int, percent: int) -> Any:
     return SimpleNamespace(pid=pid, timeStamp=at_us, smUtil=percent)
 
 
-def test_processes_are_listed_every_few_seconds_and_measured_each_time() -> None:
+def test_sampler_lists_processes_seldom_and_measures_each_time() -> None:
     played = Played()
     answers = played.nvml.answers
     answers["nvmlDeviceGetComputeRunningProcesses"] = [process(7, GIB), process(8, None), process(7, GIB)]
-    answers["nvmlDeviceGetProcessUtilization"] = Nvml.NVMLError(6)  # nobody computes: that is how it says so
+    answers["nvmlDeviceGetProcessUtilization"] = Nvml.NVMLError(
+        6
+    )  # no process computes: the driver reports it in this way
     played.device()
     assert played.processes() == [ProcessUsage(7, 2 * GIB, 0), ProcessUsage(8, None, 0)]
     answers["nvmlDeviceGetComputeRunningProcesses"] = []
@@ -291,7 +293,7 @@ def test_processes_are_listed_every_few_seconds_and_measured_each_time() -> None
     assert played.nvml.asked.count("nvmlDeviceGetComputeRunningProcesses") == 2
 
 
-def test_a_measurement_counts_once_and_holds_for_a_while() -> None:
+def test_process_measurement_counts_once_and_is_kept_for_a_while() -> None:
     played = Played()
     answers, since = played.nvml.answers, list[int]()
     answers["nvmlDeviceGetComputeRunningProcesses"] = [process(7, GIB)]
@@ -324,13 +326,13 @@ def test_a_measurement_counts_once_and_holds_for_a_while() -> None:
     assert percent() is None
 
 
-def test_processes_that_cannot_be_listed_are_not_none_at_all() -> None:
+def test_processes_that_cannot_be_listed_are_unknown() -> None:
     played = Played()
     played.nvml.answers["nvmlDeviceGetComputeRunningProcesses"] = Nvml.NVMLError(15)
     assert played.processes() is None
 
 
-def test_a_process_cannot_use_more_than_there_is() -> None:
+def test_process_usage_is_limited_to_the_device() -> None:
     played = Played()
     played.nvml.answers["nvmlDeviceGetComputeRunningProcesses"] = [process(7, ALL_ONES), process(8, 81 * GIB)]
     played.device()
@@ -374,7 +376,7 @@ class Gpm:
         return asked
 
 
-def test_a_mig_device_has_its_own_memory_and_its_utilization_between_two_samples() -> None:
+def test_mig_device_has_memory_and_utilization_between_samples() -> None:
     played = Played()
     gpm, counters = Gpm(played.nvml), played.counters
     for _ in range(2):  # a second sample would be too close to the first
@@ -391,7 +393,7 @@ def test_a_mig_device_has_its_own_memory_and_its_utilization_between_two_samples
     assert played.nvml.asked.count("nvmlDeviceGetHandleByUUID") == 1
 
 
-def test_a_mig_device_of_an_older_gpu_says_nothing_of_its_utilization() -> None:
+def test_mig_device_of_an_older_gpu_has_no_utilization() -> None:
     played = Played()
     Gpm(played.nvml)
     played.nvml.answers["nvmlGpmQueryDeviceSupport"] = SimpleNamespace(isSupportedDevice=0)
@@ -400,7 +402,7 @@ def test_a_mig_device_of_an_older_gpu_says_nothing_of_its_utilization() -> None:
     assert played.nvml.asked.count("nvmlGpmQueryDeviceSupport") == 1
 
 
-def test_a_mig_device_that_was_destroyed_is_unknown_and_looked_for_now_and_then() -> None:
+def test_destroyed_mig_device_is_unknown_and_searched_for_seldom() -> None:
     played = Played()
     gpm, answers = Gpm(played.nvml), played.nvml.answers
     played.counters.partitions({"MIG-1"})

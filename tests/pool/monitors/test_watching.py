@@ -1,4 +1,4 @@
-"""What the sampler reads is what callers are answered, in the stream and as history, and what they are told without."""
+"""Readings of the sampler in answers, in the stream and in the history, also while the driver does not answer."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def known(numbers: list[int | None]) -> list[int]:
     return [number for number in numbers if number is not None]
 
 
-def test_a_lease_and_its_device_have_a_history_from_the_first_second_on(serve: Serve) -> None:
+def test_lease_and_device_have_a_history_from_the_first_second(serve: Serve) -> None:
     pool = serve(simulate="2xT4-16GB")
     lease = pool.client.request("half", token=new_token())
     device_id = str(device_of(lease))
@@ -48,7 +48,7 @@ def test_a_lease_and_its_device_have_a_history_from_the_first_second_on(serve: S
     assert seconds()  # what is past is still to be seen
 
 
-def test_what_is_asked_wrongly_is_refused(serve: Serve) -> None:
+def test_history_with_invalid_arguments_is_refused(serve: Serve) -> None:
     pool = serve()
     with pytest.raises(InvalidRequest, match="resolution must be one of 1s, 1m"):
         pool.client.device_history(pool.client.devices()[0]["id"], "1h")
@@ -61,7 +61,7 @@ def test_what_is_asked_wrongly_is_refused(serve: Serve) -> None:
 
 @contextlib.contextmanager
 def hanging(pool: ServedPool) -> Iterator[Callable[[], None]]:
-    """The pool's driver does not come back from reading counters until it is told to."""
+    """Make the pool's driver hang while it reads counters, until the function that is yielded is called."""
     driver = pool.driver
     sample, back = driver.sample, threading.Event()
 
@@ -76,9 +76,7 @@ def hanging(pool: ServedPool) -> Iterator[Callable[[], None]]:
         back.set()
 
 
-def test_counters_that_are_silent_are_unknown_and_all_else_goes_on(
-    serve: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unresponsive_counters_are_unknown_and_grants_continue(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sampler_module, "ANSWER_S", 0.3)
     monkeypatch.setattr(telemetry, "SAMPLE_INTERVAL_S", 0.1)
     pool = serve(simulate="2xT4-16GB")
@@ -90,9 +88,9 @@ def test_counters_that_are_silent_are_unknown_and_all_else_goes_on(
     wait_until(memory, "the counters are read")
     with contextlib.closing(pool.client.events()) as stream, hanging(pool) as come_back:
         silent = (message["pool"] for message in stream if message["type"] == "snapshot")
-        told = next(view for view in silent if view["counters_silent_since"])
-        assert 0 < told["counters_silent_since"] - told["started_at"] < 60_000
-        # What it said last is no longer so, and nobody is shown it.
+        silent_view = next(view for view in silent if view["counters_silent_since"])
+        assert 0 < silent_view["counters_silent_since"] - silent_view["started_at"] < 60_000
+        # The last reading is no longer true and is not shown.
         assert memory() is None
         assert pool.client.devices()[0]["memory"]["used_bytes"] is None
         # Leases come and go meanwhile.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import re
 import shutil
 import socket
@@ -27,10 +28,10 @@ TABLE = dict(re.findall(r"^\| `([A-Z]+ /v1/\S+)` \| ([a-z ]+) \|$", PAGE, re.MUL
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="only root can act as several users")
 
-USER, STRANGER = 65534, 65533
+USER, OTHER_USER = 65534, 65533
 
-#: Does the calls that it is given on standard input, as the user that it is given, and says what came back. In a
-#: call's path and body, LEASE stands for the lease that the first call was given.
+#: Reads calls from standard input, makes them as the user that is named there, and prints the answers. In the path and
+#: the body of a call, LEASE stands for the lease that the first call got.
 CALLS = """
 import http.client, json, os, socket, sys
 uid, path, calls = json.load(sys.stdin)
@@ -61,7 +62,7 @@ class Call(NamedTuple):
 
 
 def call_as(pool: ServedPool, uid: int, calls: list[Call]) -> list[tuple[int, Any]]:
-    """What the user is answered, call by call."""
+    """Return the status and the body of the answer to each call of a user."""
     described = []
     for call in calls:
         headers = {"Authorization": f"Bearer {call.token}"} if call.token else {}
@@ -79,8 +80,8 @@ def call_as(pool: ServedPool, uid: int, calls: list[Call]) -> list[tuple[int, An
 
 @pytest.fixture
 def pool() -> Iterator[ServedPool]:
-    """A pool of root's whose socket everybody reaches, as that of the system is."""
-    with tempfile.TemporaryDirectory() as folder:  # pytest's own is closed to others again and again
+    """Yield a pool of root whose socket every user can open, as that of a system service."""
+    with tempfile.TemporaryDirectory() as folder:  # the folders of pytest are private
         Path(folder).chmod(0o755)
         served = ServedPool(Path(folder), "4xA100-80GB")
         served.path.chmod(0o666)
@@ -89,7 +90,7 @@ def pool() -> Iterator[ServedPool]:
 
 
 class Held(NamedTuple):
-    """A lease of the user's, which lives because a process of the user's does."""
+    """A lease of ``USER``, held by a process of that user."""
 
     lease_id: str
     token: str
@@ -103,7 +104,7 @@ def held(pool: ServedPool) -> Iterator[Held]:
         kernel.stdout.readline()
         token = new_token()
         body = {"size": "quarter", "notebook": "secret.ipynb", "token_sha256": token_digest(token)}
-        # Asked for and bound to another process in one go, or it would end with the process that asked.
+        # Requested and bound in one process, because the lease would end with the process that requested it.
         calls = [Call("POST", "/v1/leases", body), Call("POST", "/v1/leases/LEASE/bind", {"pid": kernel.pid}, token)]
         (_, text), (status, _) = call_as(pool, USER, calls)
         assert status == 200
@@ -133,8 +134,8 @@ def body_of(operation: Operation) -> Any:
     }.get(operation.name)
 
 
-#: Who may -> what each caller is answered: user without token, with a wrong one, with the right one, a stranger who
-#: knows the token, root without it. ``None`` is the operation's own status.
+#: The documented right -> the status for each caller: the user without a token, with a wrong one and with the right
+#: one, another user with the right token, root without it. ``None`` is the status of success.
 ANSWERS: dict[str, tuple[int | None, ...]] = {
     "everybody": (None, None, None, None, None),
     "its user": (None, None, None, 404, None),
@@ -159,21 +160,21 @@ def test_each_caller_is_answered_as_documented(pool: ServedPool, held: Held, ope
     call = Call(operation.method, path, body_of(operation))
     given = call._replace(token=held.token)
     tries = (
-        (STRANGER, given),
+        (OTHER_USER, given),
         (USER, call),
         (USER, call._replace(token=new_token())),
         (USER, given),
         (0, call),
     )
     found = [call_as(pool, uid, [one])[0][0] for uid, one in tries]
-    stranger, without, wrong, right, root = found
+    other_user, without, wrong, right, root = found
     wanted = [operation.status if code is None else code for code in ANSWERS[TABLE[operation.name]]]
-    if operation.path.endswith("/migrate"):  # its GPU is well: who may is refused for that
+    if operation.path.endswith("/migrate"):  # its GPU is healthy, so callers that may migrate it are refused for that
         wanted = [409 if code == operation.status else code for code in wanted]
     if operation.path.endswith("/bind"):
-        # A caller that binds itself and ends is reaped: after the right one there is nothing left to bind.
+        # The lease ends with the caller that bound itself: after the right one there is nothing left to bind.
         wanted[4] = 403
-    assert [without, wrong, right, stranger, root] == wanted
+    assert [without, wrong, right, other_user, root] == wanted
 
 
 @pytest.mark.slow
@@ -184,11 +185,11 @@ def test_another_tenant_sees_no_names_of_a_lease(pool: ServedPool, held: Held) -
         for operation in OPERATIONS
         if operation.method == "GET" and "lease_id" not in operation.path
     ]
-    for call, (status, text) in zip(reading, call_as(pool, STRANGER, reading), strict=True):
-        assert status == (403 if call.path.endswith("/mig") else 200), call  # which administrators may read only
-        for secret in ("secret.ipynb", held.lease_id, '"nobody"'):
+    for call, (status, text) in zip(reading, call_as(pool, OTHER_USER, reading), strict=True):
+        assert status == (403 if call.path.endswith("/mig") else 200), call  # only administrators may read it
+        for secret in ("secret.ipynb", held.lease_id, f'"{pwd.getpwuid(USER).pw_name}"'):
             assert secret not in text, call
-    assert call_as(pool, STRANGER, [Call("GET", f"/v1/events?lease={held.lease_id}")])[0][0] == 404
+    assert call_as(pool, OTHER_USER, [Call("GET", f"/v1/events?lease={held.lease_id}")])[0][0] == 404
     own = dict(zip((call.path for call in reading), call_as(pool, USER, reading), strict=True))
     assert "secret.ipynb" in own["/v1/leases"][1]
 
@@ -203,7 +204,7 @@ def test_only_root_requests_with_the_priority_system(pool: ServedPool) -> None:
 @pytest.mark.slow
 def test_idempotency_key_of_another_user_gives_a_lease_of_its_own(pool: ServedPool) -> None:
     call = Call("POST", "/v1/leases", {"size": "eighth", "token_sha256": "0" * 64}, key="once")
-    found = [call_as(pool, uid, [call])[0] for uid in (USER, STRANGER)]
+    found = [call_as(pool, uid, [call])[0] for uid in (USER, OTHER_USER)]
     assert [status for status, _ in found] == [201, 201]
     assert len({json.loads(text)["id"] for _, text in found}) == 2
 
@@ -219,7 +220,7 @@ def test_binding_to_a_process_of_another_user_is_forbidden(pool: ServedPool, hel
 def test_caller_that_executes_a_set_user_id_program_is_not_taken_for_root(
     pool: ServedPool,
 ) -> None:
-    """The user of a caller is the one that connected, not the one that its process has become by a set-user-id bit."""
+    """The user of a caller is the one that connected, not the one of a set-user-id program that it executes later."""
     sleep = pool.folder / "sleep"
     shutil.copy("/bin/sleep", sleep)
     sleep.chmod(0o4755)
