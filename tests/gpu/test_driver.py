@@ -75,11 +75,11 @@ def test_a_bad_program_is_told_by_its_number(gpu: str, work: Work, note: Note) -
         sighting = None
         while sighting is None or sighting.fault is None:
             assert time.monotonic() < deadline_s, "no error was told by number"
-            sighting = watch.wait()
+            sighting = watch.next_event()
         note("a program that writes where nothing is", sighting.fault.code)
         assert sighting.device_id == gpu
         assert sighting.fault.code in {"Xid 13", "Xid 31"}
-        assert watch.look(gpu).health.value == "healthy"
+        assert watch.check(gpu).health.value == "healthy"
     finally:
         watch.close()
 

@@ -123,7 +123,7 @@ def test_how_long_parking_takes(gpu: str, work: Work, note: Note, size_gib: int)
     worker("fill", SECRET)
     parker = Timed()
     parker.park([worker.pid])
-    assert parker.is_away(worker.pid)
+    assert parker.is_parked(worker.pid)
     assert pynvml.nvmlDeviceGetMemoryInfo(pynvml.nvmlDeviceGetHandleByUUID(gpu)).free > free_bytes - GIB
     parker.resume([worker.pid], {})
     assert worker("count", SECRET) == size_gib * 1024

@@ -98,10 +98,10 @@ def test_two_leases_compute_together_and_each_process_has_its_limit(
     wait_until(lambda: second.pid not in listed(), "it is gone")
     bench.driver.release(two)
     first("run", "spin", 10**6)
-    assert bench.driver.lost(one) is None
+    assert bench.driver.loss_reason(one) is None
     first.close()
     bench.driver.release(one)
-    assert bench.driver.lost(one)
+    assert bench.driver.loss_reason(one)
 
 
 def test_two_daemons_serve_on_one_gpu(gpu: str, benches: list[Bench], work: Work) -> None:

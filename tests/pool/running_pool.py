@@ -71,7 +71,7 @@ class ScriptedDriver:
     def release(self, logical_gpu: LogicalGPU) -> None:
         self.released.append(logical_gpu.generation)
 
-    def lost(self, logical_gpu: LogicalGPU) -> str | None:
+    def loss_reason(self, logical_gpu: LogicalGPU) -> str | None:
         return None
 
     def park(self, logical_gpu: LogicalGPU, pid: int) -> int:

@@ -234,7 +234,7 @@ class SimulatedHost:
         mig = MigMechanism(self.partitions)
         return SimpleNamespace(
             adopt=mig.adopt,
-            lost=lambda gpu: None if gpu.partition is None else mig.loss_reason(gpu),
+            loss_reason=lambda gpu: None if gpu.partition is None else mig.loss_reason(gpu),
             partition_mode=lambda device_id: NOT_PARTITIONABLE,
             inventory=partial(self.inventory, mig),
             health=self.health,

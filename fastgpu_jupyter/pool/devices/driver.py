@@ -1,14 +1,14 @@
 """The protocol of a device driver: one interface for every kind of GPU, real or simulated.
 
-What a driver must keep is tested by ``tests/pool/devices/driver_conformance.py`` for any driver. In short:
+``tests/pool/devices/driver_conformance.py`` tests what every driver guarantees. In short:
 
-* device ids are opaque texts, stable over restarts of the host; what a device can do is in its ``DeviceSpec``;
-* a call may block, and may hang: the pool gives it up after a while and goes on (:mod:`pool.effects.executor`).
-  One thread makes all calls, one after the other, but for these: ``env``, ``hidden_env``, ``device_nodes`` and
-  ``scrub_commands`` are called from the event loop and must answer from memory; ``park`` and ``resume`` may take long
-  and have threads of their own, and so has ``sample``, which is called each second;
-* what goes wrong is said by :class:`~fastgpu_jupyter.errors.HostFault`, whose text its user reads, and by no other
-  exception. Everything is safe to repeat, because whoever asked may have been killed before the answer.
+* device ids are opaque texts, stable over restarts of the host; a ``DeviceSpec`` has the capabilities of a device;
+* a call may block, and may hang: the pool gives up on it after a while (:mod:`pool.effects.executor`). One thread makes
+  all calls, one after the other, except for these: ``env``, ``hidden_env``, ``device_nodes`` and ``scrub_commands``
+  are called from the event loop and must answer from memory; ``park`` and ``resume`` may take long and have threads of
+  their own, and so has ``sample``, which is called each second;
+* a call fails with :class:`~fastgpu_jupyter.errors.HostFault`, whose text users read, and with no other exception.
+  Every call is safe to repeat, because the pool manager may have been killed before it had the answer.
 """
 
 from __future__ import annotations
@@ -22,23 +22,27 @@ from ...errors import HostFault, Message
 
 
 class DeviceGone(HostFault):
-    """The host has no such device any more: whatever was on it went with it."""
+    """The host has no such device any more: whatever was on it is gone as well."""
+
+
+class ProcessUnusable(HostFault):
+    """A process can no longer use its device and must be ended."""
 
 
 class DeviceUsage(NamedTuple):
-    """What is used at one instant; ``None`` where the device cannot say, never a number that may be wrong."""
+    """The usage of a device or a lease at one instant; ``None`` where it is unknown, never a guess."""
 
     utilization_percent: int | None
     memory_used_bytes: int | None
     power_milliwatt: int | None = None
-    energy_millijoule: int | None = None  #: of a device since its driver's start, of a lease since it was first sampled
+    energy_millijoule: int | None = None  #: of a device since its driver's start, of a lease since its first sample
     temperature_celsius: int | None = None
     pcie_sent_bytes_per_s: int | None = None
     pcie_received_bytes_per_s: int | None = None
 
 
 class ProcessUsage(NamedTuple):
-    """What one process uses of one device."""
+    """The usage of one device by one process."""
 
     pid: int
     memory_bytes: int | None
@@ -47,17 +51,17 @@ class ProcessUsage(NamedTuple):
 
 @dataclass(slots=True)
 class Sample:
-    """One reading of all devices and of the leases that were asked about.
+    """One reading of all devices and of the leases that the caller named.
 
-    A driver fills in the leases that it can tell by itself; those of the others are made from ``devices`` and
-    ``processes`` (see :mod:`..sampler`).
+    A driver fills in the leases that it can measure by itself; the sampler computes those of the others from
+    ``devices`` and ``processes`` (:mod:`pool.monitors.sampler`).
     """
 
     devices: dict[str, DeviceUsage] = field(default_factory=dict)
     leases: dict[str, DeviceUsage] = field(default_factory=dict)
-    #: By device, as they were listed last; a device that is missing could not say.
+    #: By device, from the newest list of its processes; a device that is missing could not list them.
     processes: dict[str, list[ProcessUsage]] = field(default_factory=dict)
-    #: By device, which list that was: the same number is the same processes. One that is missing is new each time.
+    #: By device, the number of that list: the same number means the same processes. A missing one is new each time.
     lists: dict[str, int] = field(default_factory=dict)
 
 
@@ -70,22 +74,18 @@ class SampledLease(NamedTuple):
 
 
 class DeviceProcess(NamedTuple):
-    """A process that has memory on a device, by its number on this host."""
+    """A process that has memory on a device, by its pid on this host."""
 
     pid: int
-    memory_bytes: int | None  #: ``None`` where the device does not say
+    memory_bytes: int | None  #: ``None`` where the device does not report it
 
 
 class LimitResult(NamedTuple):
-    """Who keeps a lease within its memory from now on."""
+    """How the memory limit of a lease is enforced from now on."""
 
     enforcement: Enforcement
-    driver_handle: str = ""  #: what ``LogicalGPU.driver_handle`` is to be, so that ``release`` can undo it
-    detail: Message | None = None  #: why it is less than the mechanism promised
-
-
-class ProcessUnusable(HostFault):
-    """A process can no longer use its device, and must be ended."""
+    driver_handle: str = ""  #: the new ``LogicalGPU.driver_handle``, with which ``release`` removes the limit
+    detail: Message | None = None  #: where the enforcement is weaker than offered: the reason
 
 
 class ScrubCommand(NamedTuple):
@@ -101,17 +101,17 @@ class ScrubCommand(NamedTuple):
 
 
 class PartitionMode(NamedTuple):
-    """The mode of a device in which the hardware divides it."""
+    """The mode of a device in which the hardware divides it into partitions."""
 
     capable: bool
     on: bool
-    pending: bool  #: whether it will be on, once the device is reset
-    needs_reset: bool  #: whether the mode changes with a reset only
+    pending: bool  #: whether the mode is on after the next reset of the device
+    needs_reset: bool  #: whether the mode changes only with a reset
     survives_restart: bool  #: whether the mode outlives a restart of the machine
     reset_command: str | None = None  #: the command that resets the device
 
 
-#: Of what cannot be divided.
+#: The mode of a device that cannot be partitioned.
 NOT_PARTITIONABLE = PartitionMode(capable=False, on=False, pending=False, needs_reset=False, survives_restart=False)
 
 
@@ -119,54 +119,54 @@ class Driver(Protocol):
     """One kind of GPU."""
 
     def adopt(self, held: Sequence[LogicalGPU]) -> None:
-        """Learn what leases hold, by the pool's journal: what was made for them is nobody else's.
+        """Record what leases hold, by the pool's journal: the pool created what was created for them.
 
-        Said once, before anything is asked for; no device is asked.
+        Called once, before any other call; makes no call to a device.
         """
 
     def inventory(self) -> tuple[list[DeviceSpec], str | None]:
-        """The devices there are, and where there are none a sentence that says why and what to do."""
+        """Return the devices, and where there are none a sentence with the reason and what to do."""
 
     def health(self, device_id: str) -> tuple[Health, str | None]:
-        """Whether the device may be granted, and why not."""
+        """Return whether the device may be granted, and why not."""
 
     def prepare(self, logical_gpu: LogicalGPU) -> str:
-        """Make the logical GPU usable; what ``LogicalGPU.driver_handle`` is to be. Safe to repeat."""
+        """Make the logical GPU usable and return its ``LogicalGPU.driver_handle``. Safe to repeat."""
 
     def limit(self, logical_gpu: LogicalGPU, pid: int) -> LimitResult:
-        """Keep the process ``pid`` and its children within the memory of the logical GPU. Safe to repeat.
+        """Limit the process ``pid`` and its children to the memory of the logical GPU. Safe to repeat.
 
-        Asked where a mechanism offers a limit that the driver keeps: once the kernel's process is known, and after
-        each change of size. A driver that cannot for this process says who keeps it then, and why.
+        Called where a mechanism offers a limit that the driver enforces: once the kernel's process is known, and after
+        each change of size. A driver that cannot limit this process returns what enforces the limit then, and why.
         """
 
     def release(self, logical_gpu: LogicalGPU) -> None:
-        """Undo what ``prepare`` and ``limit`` made: clear a limit, destroy a partition.
+        """Undo what ``prepare`` and ``limit`` did: remove a limit, destroy a partition.
 
-        Called once no process of the lease has memory on the device. Safe to repeat, also for what was never
-        prepared or is gone. Called again after a while where it raises.
+        Called once no process of the lease has memory on the device. Safe to repeat, also for what was never prepared
+        or is gone. Called again after a while where it raises.
         """
 
-    def lost(self, logical_gpu: LogicalGPU) -> str | None:
-        """Why what was prepared is not there any more, though its device is; ``None`` where it is."""
+    def loss_reason(self, logical_gpu: LogicalGPU) -> str | None:
+        """Return why what was prepared does not exist any more, though its device does; ``None`` where it exists."""
 
     def park(self, logical_gpu: LogicalGPU, pid: int) -> int:
-        """Move what the process tree of ``pid`` has on the device to the host's memory; how many bytes that were.
+        """Move what the process tree of ``pid`` has on the device to the host's memory; return how many bytes.
 
-        Safe to repeat. Where it raises, everything is where it was, but where it raises :class:`ProcessUnusable`.
+        Safe to repeat. Where it raises, everything is where it was, except with :class:`ProcessUnusable`.
         """
 
     def resume(self, logical_gpu: LogicalGPU, pid: int, origin: Sequence[str]) -> None:
         """Move it back, from the devices of ``origin`` to those of the logical GPU. Safe to repeat."""
 
     def env(self, logical_gpu: LogicalGPU) -> Mapping[str, str]:
-        """Return the variables with which a process uses this logical GPU and no other."""
+        """Return the variables with which a process uses this logical GPU and no other. Answers from memory."""
 
     def hidden_env(self) -> Mapping[str, str]:
         """Return the variables with which a process sees no device at all. Answers from memory."""
 
     def device_nodes(self, logical_gpu: LogicalGPU) -> Sequence[str]:
-        """Paths of the device files that a process must be able to open to use it; empty where there are none."""
+        """Return the paths of the device files that a process must be able to open to use it. Answers from memory."""
 
     def scrub_commands(self, logical_gpu: LogicalGPU) -> Sequence[ScrubCommand]:
         """Return the commands that overwrite what a lease left, one for each device or partition of the logical GPU.
@@ -175,26 +175,26 @@ class Driver(Protocol):
         """
 
     def processes(self, device_id: str) -> Sequence[DeviceProcess]:
-        """The processes that have memory on the device now, each once.
+        """Return the processes that have memory on the device now, each once.
 
         Raises :class:`DeviceGone` where there is no such device, another fault where that cannot be known.
         """
 
-    def sample(self, subjects: Sequence[SampledLease]) -> Sample:
-        """Utilization and memory now."""
+    def sample(self, leases: Sequence[SampledLease]) -> Sample:
+        """Return utilization and memory now."""
 
     def partition_mode(self, device_id: str) -> PartitionMode:
-        """The mode in which the hardware divides the device."""
+        """Return the mode in which the hardware divides the device."""
 
     def set_partition_mode(self, device_id: str, on: bool) -> PartitionMode:
-        """Switch that mode, on which nothing may be; what it is then. Raises HostFault where it cannot be."""
+        """Switch that mode of a device without leases, and return the new mode. Raises HostFault where it cannot."""
 
     def close(self) -> None:
-        """Let go of the hardware."""
+        """Close the library of the hardware."""
 
 
 def combine_usage(parts: Sequence[DeviceUsage]) -> DeviceUsage:
-    """The use of several devices as one: mean utilization, the sum of the rest; unknown where one is."""
+    """Return the usage of several devices as one: mean utilization, the sum of the rest; unknown where one is."""
     if len(parts) < 2:
         return parts[0] if parts else DeviceUsage(None, None)
     utilization, memory, power, energy, _, sent, received = (_sum(values) for values in zip(*parts, strict=True))

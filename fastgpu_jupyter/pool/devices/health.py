@@ -17,32 +17,32 @@ class HealthEvent(NamedTuple):
 
 
 class HealthReport(NamedTuple):
-    """What that means; ``lost``: what was on it is gone."""
+    """The result of a check of a device."""
 
     health: Health
     reason: str | None = None
-    lost: bool = False
+    lost: bool = False  #: the device is gone, with the memory of every lease on it
 
 
 class HealthWatcher(Protocol):
-    """The health of one driver's devices. ``wait`` has a thread of its own, the rest another one; both may block."""
+    """The health of one driver's devices. ``next_event`` has a thread of its own, the rest another; both may block."""
 
-    def wait(self) -> HealthEvent | None:
-        """What happened next, or ``None`` after less than a second in which nothing did."""
+    def next_event(self) -> HealthEvent | None:
+        """Return the next event, or ``None`` after less than a second without one."""
 
-    def look(self, device_id: str) -> HealthReport:
-        """How the device is now."""
+    def check(self, device_id: str) -> HealthReport:
+        """Return the health of the device now."""
 
     def processes(self, device_id: str, partition: int | None) -> Sequence[int]:
         """Return the pids of the processes on the device, or on that partition of it. Raises ``HostFault``."""
 
     def close(self) -> None:
-        """Wait for nothing more; called by the thread that waits."""
+        """Close the watcher; called by the thread that waits for events."""
 
 
 @runtime_checkable
 class WatchableDriver(Protocol):
-    """A driver whose devices can fall ill."""
+    """A driver that reports the health of its devices."""
 
     def watch(self) -> HealthWatcher:
-        """Begin to watch, for the thread that will wait. Raises ``HostFault``."""
+        """Return a watcher, for the thread that will wait for events. Raises ``HostFault``."""

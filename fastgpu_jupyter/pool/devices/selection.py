@@ -1,4 +1,4 @@
-"""Which driver serves this host. Simulated devices are only ever had by asking for them."""
+"""Selection of the driver that serves this host. Simulated devices are used only where the settings ask for them."""
 
 from __future__ import annotations
 
@@ -21,85 +21,85 @@ from .registration import DriverNotInstalled, DriverOptions
 from .registry import DRIVERS, HIDDEN_ENV
 from .simulated import SimulatedDriver
 
-#: How long a start waits for each of the driver's first two answers, while whoever started the pool manager waits. One
-#: that needs longer, as without persistence mode it may, is asked again while the pool serves.
+#: How long a start waits for each of the driver's first two answers, while the process that started the pool manager
+#: waits. A driver that needs longer, as it may without persistence mode, is called again while the pool serves.
 START_S = 5.0
 
 
 class NoDevices:
-    """A host without GPUs: serves an empty inventory and the reason for it."""
+    """The driver of a host without GPUs: an empty inventory and the reason for it."""
 
     def __init__(self, reason: str) -> None:
         self._reason = reason
 
     def adopt(self, held: Sequence[LogicalGPU]) -> None:
-        """Nothing was made."""
+        """Record nothing: no lease holds a device."""
 
     def inventory(self) -> tuple[list[DeviceSpec], str | None]:
-        """No devices, and why."""
+        """Return no devices, and the reason."""
         return [], self._reason
 
     def health(self, device_id: str) -> tuple[Health, str | None]:
-        """Whatever it was, it is gone."""
+        """Return faulty: a device that was there is gone."""
         return Health.FAULTY, self._reason
 
     def prepare(self, logical_gpu: LogicalGPU) -> str:
-        """Always fails."""
+        """Refuse: there is no device."""
         raise HostFault(self._reason)
 
     def limit(self, logical_gpu: LogicalGPU, pid: int) -> LimitResult:
-        """Always fails."""
+        """Refuse: there is no device."""
         raise HostFault(self._reason)
 
     def release(self, logical_gpu: LogicalGPU) -> None:
-        """What there was is gone with its device."""
+        """Do nothing: what there was is gone with its device."""
 
-    def lost(self, logical_gpu: LogicalGPU) -> str | None:
-        """Nothing was made that could be lost."""
+    def loss_reason(self, logical_gpu: LogicalGPU) -> str | None:
+        """Return nothing: no logical GPU was prepared that could be lost."""
         return None
 
     def park(self, logical_gpu: LogicalGPU, pid: int) -> int:
-        """Always fails."""
+        """Refuse: there is no device."""
         raise HostFault(self._reason)
 
     def resume(self, logical_gpu: LogicalGPU, pid: int, origin: Sequence[str]) -> None:
-        """Always fails."""
+        """Refuse: there is no device."""
         raise HostFault(self._reason)
 
     def env(self, logical_gpu: LogicalGPU) -> Mapping[str, str]:
-        """No device is visible."""
+        """Return the variables with which no device is visible."""
         return HIDDEN_ENV
 
     def hidden_env(self) -> Mapping[str, str]:
-        """No device is visible, whatever is installed later."""
+        """Return the variables with which no device is visible, whatever is installed later."""
         return HIDDEN_ENV
 
     def scrub_commands(self, logical_gpu: LogicalGPU) -> Sequence[ScrubCommand]:
-        """Nothing is left on a device that is not there."""
+        """Return no commands: there is no device."""
         return ()
 
     def device_nodes(self, logical_gpu: LogicalGPU) -> Sequence[str]:
-        """None."""
+        """Return no paths: there is no device."""
         return ()
 
     def processes(self, device_id: str) -> Sequence[DeviceProcess]:
-        """None that could be seen."""
+        """Return no processes: there is no device."""
         return ()
 
-    def sample(self, subjects: Sequence[SampledLease]) -> Sample:
-        """Nothing to read."""
+    def sample(self, leases: Sequence[SampledLease]) -> Sample:
+        """Return an empty sample: there is no device."""
         return Sample()
 
     def partition_mode(self, device_id: str) -> PartitionMode:
-        """It has no such mode."""
+        """Return that there is no such mode."""
         return NOT_PARTITIONABLE
 
     def set_partition_mode(self, device_id: str, on: bool) -> PartitionMode:
-        """Refused."""
+        """Refuse: there is no device."""
         raise HostFault("This device cannot be divided.")
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: no library is open."""
 
 
 def select_driver(simulate: str, options: DriverOptions) -> Driver:
@@ -119,7 +119,7 @@ def select_driver(simulate: str, options: DriverOptions) -> Driver:
             reasons.append(str(error))
             continue
         except HostFault:
-            pass  # its inventory says so, and is asked for again and again
+            pass  # its inventory reports it, and is requested again and again
         return driver
     return NoDevices(
         f"{' '.join(reasons)} Install the driver to lease real GPUs, or try FastGPU on simulated ones: "

@@ -1,7 +1,7 @@
-"""Devices that are not there, for a laptop, a lesson or a test; whatever shows them says *simulated*.
+"""Simulated devices, for a laptop, a lesson or a test; everything that shows them says *simulated*.
 
-Nothing about them is invented that could be measured: a lease's utilization is the processor use of its kernel's
-process tree (100 % is one core), its memory the resident memory of that tree.
+Their usage is measured, not invented: a lease's utilization is the processor use of its kernel's process tree (100 % is
+one core), its memory the resident memory of that tree.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from .registry import CATALOG, HIDDEN_ENV
 
 
 class SimulatedDriver:
-    """The devices that ``text`` declares, such as ``2xA100-80GB``."""
+    """Driver of the devices that ``text`` declares, such as ``2xA100-80GB``."""
 
     def __init__(self, text: str, rates: Mapping[str, float]) -> None:
         self._specs = [
@@ -45,64 +45,64 @@ class SimulatedDriver:
         self._known: dict[int, psutil.Process] = {}  #: psutil measures processor use between two calls on one object
 
     def adopt(self, held: Sequence[LogicalGPU]) -> None:
-        """Nothing was made."""
+        """Record nothing: nothing was created for leases."""
 
     def inventory(self) -> tuple[list[DeviceSpec], str | None]:
-        """The declared devices."""
+        """Return the declared devices."""
         return list(self._specs), None
 
     def health(self, device_id: str) -> tuple[Health, str | None]:
-        """Healthy: what is not there cannot break."""
+        """Return healthy: a simulated device cannot break."""
         return Health.HEALTHY, None
 
     def prepare(self, logical_gpu: LogicalGPU) -> str:
-        """Nothing to make."""
+        """Prepare nothing, and return an empty handle."""
         return ""
 
     def limit(self, logical_gpu: LogicalGPU, pid: int) -> LimitResult:
-        """Nobody keeps it: what a process has is the host's memory."""
+        """Return that no limit is enforced: what a process has is the host's memory."""
         return LimitResult(Enforcement.NONE)
 
     def release(self, logical_gpu: LogicalGPU) -> None:
-        """Nothing was made."""
+        """Do nothing: nothing was created."""
 
-    def lost(self, logical_gpu: LogicalGPU) -> str | None:
-        """Nothing was made that could be lost."""
+    def loss_reason(self, logical_gpu: LogicalGPU) -> str | None:
+        """Return nothing: nothing was created that could be lost."""
         return None
 
     def park(self, logical_gpu: LogicalGPU, pid: int) -> int:
-        """Nothing to move: what a process has on a simulated device is in the host's memory already."""
+        """Move nothing: what a process has on a simulated device is in the host's memory already."""
         return 0
 
     def resume(self, logical_gpu: LogicalGPU, pid: int, origin: Sequence[str]) -> None:
-        """Nothing to move."""
+        """Move nothing: the memory never left the host."""
 
     def env(self, logical_gpu: LogicalGPU) -> Mapping[str, str]:
-        """No real device is visible, so that a program cannot take one that it has not leased."""
+        """Return the variables that hide real devices, so that a program cannot use one that it has not leased."""
         return {**HIDDEN_ENV, "FASTGPU_SIMULATED": "1"}
 
     def hidden_env(self) -> Mapping[str, str]:
-        """Hide the real devices; there is nothing else to hide."""
+        """Return the variables that hide real devices."""
         return HIDDEN_ENV
 
     def scrub_commands(self, logical_gpu: LogicalGPU) -> Sequence[ScrubCommand]:
-        """Nothing is left on a device that is not there."""
+        """Return no commands: nothing is left on a simulated device."""
         return ()
 
     def device_nodes(self, logical_gpu: LogicalGPU) -> Sequence[str]:
-        """None: there is no such device."""
+        """Return no paths: there is no such device."""
         return ()
 
     def processes(self, device_id: str) -> Sequence[DeviceProcess]:
-        """None: the memory of a simulated device is the process's own and goes with it."""
+        """Return no processes: the memory of a simulated device is the process's own and goes with it."""
         return ()
 
-    def sample(self, subjects: Sequence[SampledLease]) -> Sample:
-        """Processor use and resident memory of each lease's process tree."""
-        children = _children() if subjects else {}
+    def sample(self, leases: Sequence[SampledLease]) -> Sample:
+        """Return processor use and resident memory of each lease's process tree."""
+        children = _children() if leases else {}
         seen: dict[int, psutil.Process] = {}
         sample = Sample(devices={spec.id: DeviceUsage(0, 0) for spec in self._specs})
-        for subject in subjects:
+        for subject in leases:
             usage = self._tree_usage(subject.pid, children, seen)
             sample.leases[subject.lease_id] = usage
             device = sample.devices.get(subject.logical_gpu.device_id, DeviceUsage(0, 0))
@@ -111,15 +111,15 @@ class SimulatedDriver:
         return sample
 
     def partition_mode(self, device_id: str) -> PartitionMode:
-        """It has no such mode."""
+        """Return that there is no such mode."""
         return NOT_PARTITIONABLE
 
     def set_partition_mode(self, device_id: str, on: bool) -> PartitionMode:
-        """Refused."""
+        """Refuse: there is no such mode."""
         raise HostFault("This device cannot be divided.")
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: no library is open."""
 
     def _tree_usage(self, pid: int, children: Mapping[int, list[int]], seen: dict[int, psutil.Process]) -> DeviceUsage:
         percent, memory_bytes, pending = 0.0, 0, [pid]

@@ -80,7 +80,7 @@ class HealthMonitor:
         """Return the health of a device now. Raises :class:`HostFault` if the driver does not answer."""
         if self._watcher is None:
             return HealthReport(Health.HEALTHY)
-        return await self._driver_thread.call(self._watcher.look, device_id)
+        return await self._driver_thread.call(self._watcher.check, device_id)
 
     async def close(self) -> None:
         """Stop watching; a thread that hangs in the driver is left behind."""
@@ -145,7 +145,7 @@ class HealthMonitor:
         reported = ""
         while not self._closed.is_set():
             try:
-                event = watcher.wait()
+                event = watcher.next_event()
             except HostFault as error:
                 if str(error) != reported:
                     log.warning("%s", error)

@@ -78,7 +78,7 @@ class Inventory:
             with suppress(NotFound):
                 await self._commands.submit_until_durable(c.SetHealth(device_id, health, Message.of_optional(reason)))
         for lease_id, gpu in await self._state.read(_losable):
-            why = await self._driver_thread.call(self._driver.lost, gpu)
+            why = await self._driver_thread.call(self._driver.loss_reason, gpu)
             if why is not None:
                 await self._commands.submit(c.LogicalGPULost(lease_id, gpu.generation, Message.of_text(why)))
 

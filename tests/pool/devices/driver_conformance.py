@@ -267,7 +267,7 @@ class DriverConformance:
         gpu = allocate(divided[0], "half")
         gpu = replace(gpu, driver_handle=driver.prepare(gpu))
         assert gpu.driver_handle
-        assert driver.lost(gpu) is None
+        assert driver.loss_reason(gpu) is None
         assert driver.inventory()[0] == specs, "it is the pool's own"
         after_a_restart = bench.driver()
         after_a_restart.adopt([gpu])
@@ -275,7 +275,7 @@ class DriverConformance:
         assert after_a_restart.prepare(gpu) == gpu.driver_handle
         after_a_restart.release(gpu)
         after_a_restart.close()
-        assert driver.lost(gpu)
+        assert driver.loss_reason(gpu)
         another = bench.driver()
         kept = allocate(divided[0], "half")
         kept = replace(kept, driver_handle=driver.prepare(kept))
@@ -301,9 +301,9 @@ class DriverConformance:
         assert after_a_restart.inventory()[0] == specs
         assert after_a_restart.prepare(one) == one.driver_handle
         after_a_restart.release(one)
-        assert after_a_restart.lost(two) is None
+        assert after_a_restart.loss_reason(two) is None
         after_a_restart.release(two)
-        assert after_a_restart.lost(two)
+        assert after_a_restart.loss_reason(two)
         after_a_restart.close()
 
     # -- processes ----------------------------------------------------------------------------------------------------

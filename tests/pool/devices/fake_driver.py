@@ -160,7 +160,7 @@ class FakeDriver:
         if logical_gpu.driver_handle:
             machine.limits.pop(logical_gpu.device_id, None)
 
-    def lost(self, logical_gpu: LogicalGPU) -> str | None:
+    def loss_reason(self, logical_gpu: LogicalGPU) -> str | None:
         return None
 
     def park(self, logical_gpu: LogicalGPU, pid: int) -> int:
@@ -189,9 +189,9 @@ class FakeDriver:
         self._require(machine, (device_id,))
         return [DeviceProcess(pid, used) for pid, used in machine.processes.get(device_id, {}).items()]
 
-    def sample(self, subjects: Sequence[SampledLease]) -> Sample:
+    def sample(self, leases: Sequence[SampledLease]) -> Sample:
         self._call("sample")
-        return Sample(leases={subject.lease_id: DeviceUsage(None, None) for subject in subjects})
+        return Sample(leases={subject.lease_id: DeviceUsage(None, None) for subject in leases})
 
     def partition_mode(self, device_id: str) -> PartitionMode:
         """It has no such mode."""

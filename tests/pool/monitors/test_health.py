@@ -41,7 +41,7 @@ class FakeHealthWatcher:
         self.answers.set()
         self.closed = threading.Event()
 
-    def wait(self) -> HealthEvent | None:
+    def next_event(self) -> HealthEvent | None:
         try:
             event = self.events.get(timeout=0.02)
         except queue.Empty:
@@ -50,7 +50,7 @@ class FakeHealthWatcher:
             raise event
         return event
 
-    def look(self, device_id: str) -> HealthReport:
+    def check(self, device_id: str) -> HealthReport:
         assert self.answers.wait(20)
         return self.conditions.get(device_id, WELL)
 

@@ -14,7 +14,8 @@ import pytest
 
 from fastgpu_jupyter.core.model.entities import Enforcement, Holder, LogicalGPU, Mechanism
 from fastgpu_jupyter.pool.devices.driver import DeviceUsage, ProcessUsage, Sample, SampledLease, combine_usage
-from fastgpu_jupyter.pool.devices.nvidia.counters import PROCESSES_S, UTILIZATION_HOLDS_S, WITHOUT_S, Counters
+from fastgpu_jupyter.pool.devices.nvidia.counter_calls import UNSUPPORTED_S
+from fastgpu_jupyter.pool.devices.nvidia.counters import PROCESSES_S, UTILIZATION_HOLDS_S, Counters
 from fastgpu_jupyter.pool.host.process import holder_of
 from fastgpu_jupyter.pool.monitors import sampler as sampler_module
 from fastgpu_jupyter.pool.monitors.process_owners import DeviceAssignments, OwnershipResolver
@@ -220,7 +221,7 @@ def test_sampler_reads_what_a_device_supports() -> None:
     played = Played()
     assert played.device() == DeviceUsage(37, 3 * GIB, 250_000, 10**9, 55)
     played.nvml.answers["nvmlDeviceGetFieldValues"] = pcie(0, 0)
-    played.now_s += WITHOUT_S  # until then it is not asked for what it does not have
+    played.now_s += UNSUPPORTED_S  # until then it is not asked for what it does not have
     assert played.device()[5:] == (None, None)  # a rate needs two readings
     played.now_s += 2
     played.nvml.answers["nvmlDeviceGetFieldValues"] = pcie(5000, 2000)
@@ -263,7 +264,7 @@ def test_sampler_does_not_repeat_unsupported_queries() -> None:
     # A function that is missing will be missing; a device that was lost for a moment may come back.
     assert played.nvml.asked.count("nvmlDeviceGetPowerUsage") == 1
     assert played.nvml.asked.count("nvmlDeviceGetTemperature") == 5
-    played.now_s += WITHOUT_S
+    played.now_s += UNSUPPORTED_S
     played.device()
     assert played.nvml.asked.count("nvmlDeviceGetPowerUsage") == 2
 

@@ -65,9 +65,9 @@ def hanging(pool: ServedPool) -> Iterator[Callable[[], None]]:
     driver = pool.driver
     sample, back = driver.sample, threading.Event()
 
-    def hang(subjects: Any) -> Any:
+    def hang(leases: Any) -> Any:
         back.wait(60)
-        return sample(subjects)
+        return sample(leases)
 
     driver.sample = hang  # type: ignore[method-assign]
     try:

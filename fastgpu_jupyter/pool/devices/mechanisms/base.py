@@ -73,13 +73,13 @@ class LeaseMechanism(Protocol):
         """Return what the mechanism offers on a device; ``None`` where it cannot serve there."""
 
     def prepare(self, gpu: LogicalGPU) -> str:
-        """See :meth:`.driver.Driver.prepare`."""
+        """Make the logical GPU usable, as :meth:`.driver.Driver.prepare` describes."""
 
     def limit(self, gpu: LogicalGPU, pid: int) -> LimitResult:
-        """See :meth:`.driver.Driver.limit`."""
+        """Limit a process to the logical GPU, as :meth:`.driver.Driver.limit` describes."""
 
     def release(self, gpu: LogicalGPU) -> None:
-        """See :meth:`.driver.Driver.release`."""
+        """Undo what was prepared and limited, as :meth:`.driver.Driver.release` describes."""
 
     def env(self, gpu: LogicalGPU) -> Mapping[str, str]:
         """Return the variables that the mechanism adds to those that name the device."""

@@ -58,7 +58,7 @@ class SharedMechanism:
         return LimitResult(Enforcement.DRIVER, group)
 
     def release(self, gpu: LogicalGPU) -> None:
-        """Remove the limit."""
+        """Remove the limit of the lease's group."""
         remove_limit(self._devices, gpu)
 
     def env(self, gpu: LogicalGPU) -> Mapping[str, str]:

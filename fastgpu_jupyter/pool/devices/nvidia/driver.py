@@ -179,7 +179,7 @@ class NvidiaDriver:
             if session.is_known(logical_gpu.device_id):
                 raise
 
-    def lost(self, logical_gpu: LogicalGPU) -> str | None:
+    def loss_reason(self, logical_gpu: LogicalGPU) -> str | None:
         """Return why it has lost its MIG instance or its MPS daemon; ``None`` where it has not."""
         if logical_gpu.mechanism is Mechanism.MPS:
             return self._mps.loss_reason(logical_gpu)
@@ -232,10 +232,10 @@ class NvidiaDriver:
         """Return the processes with a CUDA context on the GPU."""
         return self._processes.processes(device_id)
 
-    def sample(self, subjects: Sequence[SampledLease]) -> Sample:
+    def sample(self, leases: Sequence[SampledLease]) -> Sample:
         """Read the counters of each device and the usage of its processes; of leases, those on MIG devices."""
         sample = Sample()
-        shared = {gpu.device_id for _, _, gpu in subjects if not gpu.whole and gpu.partition is None}
+        shared = {gpu.device_id for _, _, gpu in leases if not gpu.whole and gpu.partition is None}
         for uuid, handle in list(self._handles.items()):
             sample.devices[uuid] = self._counters.device(uuid, handle)
             by_mps = self._mps.serves(uuid)
@@ -243,7 +243,7 @@ class NvidiaDriver:
             if processes is not None:
                 sample.processes[uuid] = [one for one in processes if not (by_mps and self._mps.is_server(one.pid))]
                 sample.lists[uuid] = self._counters.list_number(uuid)
-        divided = [subject for subject in subjects if subject.logical_gpu.partition is not None]
+        divided = [subject for subject in leases if subject.logical_gpu.partition is not None]
         partitions = self._counters.partitions({subject.logical_gpu.driver_handle for subject in divided})
         for subject in divided:
             sample.leases[subject.lease_id] = partitions[subject.logical_gpu.driver_handle]

@@ -1,7 +1,7 @@
-"""The health of NVIDIA's GPUs as NVML tells it: errors by number as they happen, and the rest at a look.
+"""The health of NVIDIA's GPUs: errors by number as NVML reports them, and readings that are checked regularly.
 
-Events can be had of whole GPUs only; one that happened on a MIG instance names it. Whatever an older driver does not
-know is left out: a GPU is not ill for that.
+Events exist for whole GPUs only; one of a MIG instance names the instance. What an older driver does not report is left
+out: a GPU is not unhealthy for that.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from .xid import RECOVERY_ACTION_CHANGED, fault_of
 
 T = TypeVar("T")
 WAIT_MS = 500
-#: In an event that happened on no instance.
+#: In an event that is not of an instance.
 NO_INSTANCE = 0xFFFFFFFF
-#: Events that are worth a look, beside those with an error number. Numbers of NVML.
-WORTH_A_LOOK = (
+#: Events that are a reason for a check, beside those with an error number. Numbers of NVML.
+REASONS_TO_CHECK = (
     pynvml.nvmlEventTypeDoubleBitEccError
     | pynvml.nvmlEventTypeDramRetirementEvent
     | pynvml.nvmlEventTypeDramRetirementFailure
     | pynvml.nvmlEventTypeGpuUnavailableError
     | pynvml.nvmlEventTypeGpuRecoveryAction
 )
-WANTED = pynvml.nvmlEventTypeXidCriticalError | WORTH_A_LOOK
-#: What is wrong with the question, not with the GPU.
+WANTED = pynvml.nvmlEventTypeXidCriticalError | REASONS_TO_CHECK
+#: Errors about the call, not about the GPU.
 _UNKNOWN = frozenset(
     {
         pynvml.NVML_ERROR_NOT_SUPPORTED,
@@ -42,7 +42,7 @@ _UNKNOWN = frozenset(
 
 
 class HealthReadings(NamedTuple):
-    """What one look at a device showed; ``None`` where it cannot say."""
+    """The readings of one check of a device; ``None`` where it does not report one."""
 
     recovery_action: int | None = None
     remap_pending: bool = False
@@ -52,7 +52,7 @@ class HealthReadings(NamedTuple):
     lost: bool = False  #: it answers that it is no longer there
 
 
-#: What the driver wants done about a device, by number: how ill it is, and what helps.
+#: The recovery action that the driver recommends, by number: the health of the device, and what helps.
 RECOVERY: dict[int, HealthReport] = {
     1: HealthReport(Health.FAULTY, "The driver wants this GPU reset (`nvidia-smi --gpu-reset`)."),
     2: HealthReport(Health.FAULTY, "The driver wants this machine restarted for the sake of this GPU."),
@@ -66,7 +66,7 @@ _OTHER_ACTION = HealthReport(Health.SUSPECT, "The driver wants something done ab
 
 
 def assess(readings: HealthReadings) -> HealthReport:
-    """What a look means, the worst first."""
+    """Return what the readings mean, the worst first."""
     if readings.lost:
         return HealthReport(Health.FAULTY, f"The GPU is lost to the driver ({readings.silent}).", lost=True)
     if readings.silent:
@@ -89,38 +89,38 @@ def assess(readings: HealthReadings) -> HealthReport:
 
 
 class NvmlHealthWatcher:
-    """Watches the GPUs that are named by UUID. Raises :class:`HostFault` where none of them can be watched."""
+    """Watches the GPUs with these UUIDs. Raises :class:`HostFault` where none of them can be watched."""
 
     def __init__(self, device_ids: Sequence[str]) -> None:
-        self._handles: dict[str, Any] = {}  # to ask for one by UUID may take seconds
+        self._handles: dict[str, Any] = {}  # a lookup by UUID may take seconds
         try:
             self._events = pynvml.nvmlEventSetCreate()
         except pynvml.NVMLError as error:
-            raise HostFault(f"The NVIDIA driver tells of no errors of its GPUs ({error}).") from error
-        self._listening: set[str] = set()  #: which have been asked to tell, whether they can or not
+            raise HostFault(f"The NVIDIA driver reports no errors of its GPUs ({error}).") from error
+        self._listening: set[str] = set()  #: devices that were registered for events, whether they support them or not
         for device_id in device_ids:
-            with suppress(pynvml.NVMLError):  # looks will say what is to be said of it
+            with suppress(pynvml.NVMLError):  # a check will report what is wrong with it
                 self._listen(device_id)
 
-    def wait(self) -> HealthEvent | None:
-        """The next event. Raises :class:`HostFault` where the driver does not even wait."""
+    def next_event(self) -> HealthEvent | None:
+        """Return the next event. Raises :class:`HostFault` where the driver does not even wait."""
         try:
             event = pynvml.nvmlEventSetWait_v2(self._events, WAIT_MS)
             device_id = pynvml.nvmlDeviceGetUUID(event.device)
         except pynvml.NVMLError_Timeout:
             return None
         except pynvml.NVMLError as error:
-            raise HostFault(f"The NVIDIA driver tells of no errors of its GPUs ({error}).") from error
+            raise HostFault(f"The NVIDIA driver reports no errors of its GPUs ({error}).") from error
         instance = None if event.gpuInstanceId == NO_INSTANCE else event.gpuInstanceId
         xid = event.eventData if event.eventType == pynvml.nvmlEventTypeXidCriticalError else None
         fault = None if xid in (None, RECOVERY_ACTION_CHANGED) else fault_of(xid)
         return HealthEvent(device_id, fault, instance)
 
-    def look(self, device_id: str) -> HealthReport:
-        """How the GPU is now."""
+    def check(self, device_id: str) -> HealthReport:
+        """Return the health of the GPU now."""
         try:
             readings = _read(self._handle(device_id))
-            if device_id not in self._listening:  # it has come, or come back, since
+            if device_id not in self._listening:  # it has appeared, or come back, since
                 self._listen(device_id)
         except pynvml.NVMLError as error:
             self._handles.pop(device_id, None)
@@ -137,7 +137,7 @@ class NvmlHealthWatcher:
             pynvml.nvmlDeviceRegisterEvents(handle, wanted, self._events)
 
     def processes(self, device_id: str, partition: int | None) -> Sequence[int]:
-        """Processes with a CUDA context on the GPU, or on that instance of it."""
+        """Return the pids of processes with a CUDA context on the GPU, or on that instance of it."""
         try:
             handle = self._handle(device_id)
             found = list(pynvml.nvmlDeviceGetComputeRunningProcesses(handle))
@@ -148,7 +148,7 @@ class NvmlHealthWatcher:
         return [process.pid for process in found if partition is None or process.gpuInstanceId == partition]
 
     def close(self) -> None:
-        """Let go of the event set."""
+        """Free the event set."""
         try:
             pynvml.nvmlEventSetFree(self._events)
         except pynvml.NVMLError:
@@ -175,7 +175,7 @@ def _recovery_action(handle: Any) -> int | None:
 
 
 def _if_known(ask: Callable[[], T]) -> T | None:
-    """The answer, or ``None`` where this driver or GPU does not know the question."""
+    """Return the answer, or ``None`` where this driver or GPU does not support the call."""
     try:
         return ask()
     except pynvml.NVMLError as error:

@@ -1,4 +1,4 @@
-"""Moves what one lease has on its devices: which processes those are, whether the host has room, and then the move."""
+"""Parking of one lease: find its processes, check that the host has room, and move their device memory."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from ...host import memory
 from ...host.attribution import lease_of
 from .cuda_checkpoint import Parker, mapping
 
-#: What is left to the host beside what is parked, for its own good.
+#: Memory that parking leaves to the host.
 SPARE_BYTES = GIB
 
 
 class LeaseParker:
     """Parks and resumes the leases of one driver.
 
-    ``on_device`` says which processes have how much on a device (``None``: it does not say), ``every`` which GPUs the
-    driver knows, ``moves`` whether memory may come back to another one than it was on.
+    ``on_device`` returns the memory of each process on a device by pid (``None``: unknown), ``every`` the GPUs that the
+    driver knows, and ``moves`` tells whether memory may come back to another GPU than it was on.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class LeaseParker:
         self.moves = moves
 
     def park(self, device_ids: Sequence[str], pid: int, memory_bytes: int) -> int:
-        """Move what the process tree of ``pid`` has there, ``memory_bytes`` at most; how much that was."""
+        """Move what the process tree of ``pid`` has there, ``memory_bytes`` at most, and return how much that was."""
         tree = set(_tree(pid))
         found: dict[int, int] = {}
         for device_id in device_ids:
@@ -47,24 +47,27 @@ class LeaseParker:
                     found[number] = found.get(number, 0) + (memory_bytes if used_bytes is None else used_bytes)
         needed_bytes = sum(found.values())
         _require_room(found, needed_bytes)
-        # What a pool manager before this one had parked already is on no device any more.
-        away = [number for number in tree - found.keys() if self._is_away(number)]
-        self._parker.park(sorted([*found, *away]))
+        # What an earlier pool manager parked is on no device any more.
+        parked = [number for number in tree - found.keys() if self._is_parked(number)]
+        self._parker.park(sorted([*found, *parked]))
         return needed_bytes
 
     def resume(self, origin: Sequence[str], device_ids: Sequence[str], pid: int) -> None:
-        """Move it back, from where it was to where it is to be."""
+        """Move it back, from the devices of ``origin`` to ``device_ids``."""
         onto = mapping(origin, device_ids, self._every()) if len(origin) == len(device_ids) else {}
         if onto and not self.moves:
-            raise HostFault("This driver brings memory back only to the GPU that it was on.")
-        self._parker.resume(sorted(number for number in _tree(pid) if self._is_away(number)), onto)
+            raise HostFault("This driver restores memory only to the GPU that it was on.")
+        self._parker.resume(sorted(number for number in _tree(pid) if self._is_parked(number)), onto)
 
-    def _is_away(self, pid: int) -> bool:
-        return _uses_cuda(pid) and self._parker.is_away(pid)
+    def _is_parked(self, pid: int) -> bool:
+        return _uses_cuda(pid) and self._parker.is_parked(pid)
 
 
 def _require_room(found: Mapping[int, int], needed_bytes: int) -> None:
-    """The memory goes to the processes themselves: what their control groups do not leave them would end them."""
+    """Raise :class:`HostFault` where the host or a control group lacks the memory.
+
+    The memory becomes the processes' own: what their control groups do not leave them would end them.
+    """
     free_bytes = memory.available_bytes()
     if free_bytes is not None and needed_bytes + SPARE_BYTES > free_bytes:
         raise HostFault(
@@ -81,7 +84,7 @@ def _require_room(found: Mapping[int, int], needed_bytes: int) -> None:
 
 
 def _tree(pid: int) -> list[int]:
-    """The process and all below it that are of its lease. Raises :class:`HostFault` where it has ended.
+    """Return the process and its descendants that belong to its lease. Raises :class:`HostFault` where it has ended.
 
     Below a server, which holds a lease until its kernel does, there are kernels with leases of their own.
     """
@@ -94,7 +97,7 @@ def _tree(pid: int) -> list[int]:
 
 
 def _uses_cuda(pid: int) -> bool:
-    """Whether it has CUDA loaded: no other process is to be asked what CUDA makes of it."""
+    """Return whether a process has CUDA loaded: CUDA cannot answer for any other."""
     try:
         return b"libcuda.so" in Path(f"/proc/{pid}/maps").read_bytes()
     except OSError:

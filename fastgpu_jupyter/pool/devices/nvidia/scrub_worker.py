@@ -1,10 +1,10 @@
 """Set the free memory of the visible GPU to zero, and exit.
 
 The driver's command for scrubbing (:meth:`.driver.NvidiaDriver.scrub_commands`) runs this module in a process of its
-own: the pool manager's own has nothing to do with CUDA's memory, and this
-one can be killed where it hangs. It uses the driver's library and nothing else. It takes all that is free in pieces, so
-that each is other memory than the one before, writes zeros, and gives them back. Ordinary device memory only: managed
-memory would move to the host instead of being refused.
+own: the pool manager itself uses no CUDA memory, and this process can be killed where it hangs. It uses the driver's
+library and nothing else. It allocates all free memory in pieces, so that each is other memory than the one before,
+writes zeros, and frees them. Ordinary device memory only: managed memory would move to the host instead of being
+refused.
 
 Prints ``{"overwritten_bytes": …, "left_bytes": …, "total_bytes": …}`` and ends with 0, or one sentence and ends with 1.
 Names and numbers are those of CUDA's driver API.
@@ -53,7 +53,7 @@ class Cuda:
         self("cuCtxSetCurrent", context)
 
     def __call__(self, name: str, *args: Any) -> None:
-        """Call it. Raises :class:`CudaRefused`."""
+        """Call a function of the library. Raises :class:`CudaRefused`."""
         number = getattr(self._library, name)(*args)
         if number:
             text = ctypes.c_char_p()
@@ -61,13 +61,13 @@ class Cuda:
             raise CudaRefused(name, number, (text.value or b"").decode(errors="replace") or f"error {number}")
 
     def memory(self) -> tuple[int, int]:
-        """Free bytes, and all bytes."""
+        """Return free bytes, and all bytes."""
         free, total = ctypes.c_size_t(), ctypes.c_size_t()
         self("cuMemGetInfo_v2", ctypes.byref(free), ctypes.byref(total))
         return free.value, total.value
 
-    def take(self, memory_bytes: int) -> int | None:
-        """The address of a new piece; ``None`` where there is none of that size."""
+    def allocate(self, memory_bytes: int) -> int | None:
+        """Return the address of a new piece; ``None`` where no piece of that size is free."""
         address = ctypes.c_uint64()
         try:
             self("cuMemAlloc_v2", ctypes.byref(address), ctypes.c_size_t(memory_bytes))
@@ -79,11 +79,11 @@ class Cuda:
 
 
 def overwrite(cuda: Cuda) -> dict[str, int]:
-    """Set all that is free to zero; how much that was."""
+    """Set all free memory to zero, and return how much that was."""
     pieces: list[tuple[int, int]] = []
     size = PIECE_BYTES_MAX
     while size >= PIECE_BYTES_MIN:
-        address = cuda.take(size)
+        address = cuda.allocate(size)
         if address is None:
             size //= 2
             continue
@@ -98,7 +98,7 @@ def overwrite(cuda: Cuda) -> dict[str, int]:
 
 
 def main() -> None:
-    """Do it, and say what it came to. Ends with its parent, whose number is the argument."""
+    """Overwrite the memory and print the result. Ends with its parent, whose pid is the argument."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if len(sys.argv) > 1 and os.getppid() != int(sys.argv[1]):
         sys.exit("The pool manager ended.")

@@ -32,7 +32,7 @@ S = CudaState
 
 
 def parker(cuda: FakeCuda) -> CheckpointParker:
-    return CheckpointParker(lambda: cuda, cuda.clock, cuda.sleep, lives=cuda.states.__contains__)
+    return CheckpointParker(lambda: cuda, cuda.clock, cuda.sleep, is_alive=cuda.states.__contains__)
 
 
 def test_all_are_locked_before_the_first_is_moved_and_all_come_back() -> None:
@@ -42,11 +42,11 @@ def test_all_are_locked_before_the_first_is_moved_and_all_come_back() -> None:
     assert cuda.states == {1: S.CHECKPOINTED, 2: S.CHECKPOINTED}
     assert cuda.done == ["Lock 1", "Lock 2", "Checkpoint 1", "Checkpoint 2"]
     assert cuda.lock_timeouts_ms == [checkpoint.LOCK_MS] * 2
-    assert parking.is_away(1)
+    assert parking.is_parked(1)
     parking.resume([1, 2], {})
     assert cuda.states == {1: S.RUNNING, 2: S.RUNNING}
     assert cuda.done[4:] == ["Restore 1", "Restore 2", "Unlock 1", "Unlock 2"]
-    assert not parking.is_away(1)
+    assert not parking.is_parked(1)
 
 
 def test_it_is_safe_to_repeat() -> None:
@@ -101,7 +101,7 @@ def test_one_that_had_failed_before_is_broken_at_once() -> None:
     for move in moves:
         with pytest.raises(ProcessUnusable):
             move()
-    assert parker(cuda).is_away(1)
+    assert parker(cuda).is_parked(1)
 
 
 def test_one_that_cannot_be_brought_back_after_a_refusal_is_broken() -> None:
@@ -157,7 +157,7 @@ def test_a_process_that_cuda_does_not_serve_is_refused() -> None:
     cuda.refuse["GetState 1"] = "CUDA_ERROR_NOT_SUPPORTED"  # one on MIG, say
     with pytest.raises(HostFault, match="NOT_SUPPORTED"):
         parker(cuda).park([1])
-    assert not parker(cuda).is_away(1)
+    assert not parker(cuda).is_parked(1)
 
 
 def test_what_is_missing_is_said_with_what_to_do() -> None:
@@ -219,7 +219,7 @@ class Hand:
         self.away: set[int] = set()
         self.asked: list[tuple[Any, ...]] = []
 
-    def is_away(self, pid: int) -> bool:
+    def is_parked(self, pid: int) -> bool:
         return pid in self.away
 
     def park(self, pids: Any) -> None:

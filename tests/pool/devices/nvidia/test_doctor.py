@@ -211,7 +211,7 @@ def test_of_a_driver_that_does_not_answer_no_mechanism_is_judged() -> None:
         (with_nvml(driver="575.1"), "parking", FindingState.OK, "come back to the same GPU", None),
         (with_nvml(driver="575.1", gpus=(GPU, GPU)), "parking", FindingState.OFF, "several GPUs of a model", "R580"),
         (with_nvml(driver="580.1", gpus=(GPU, GPU)), "parking", FindingState.OK, "or another of its model", None),
-        (with_gpu(events=False), "health", FindingState.OFF, "only looked at", None),
+        (with_gpu(events=False), "health", FindingState.OFF, "only checked regularly", None),
         (
             changed(WELL, pid_namespace=True),
             "processes",

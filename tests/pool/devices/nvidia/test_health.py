@@ -63,7 +63,7 @@ def test_a_gpu_leaves_service_while_the_driver_wants_it_reset(use_machine: Build
     machine.gpus[0].need(1)
     ill = until_health(pool, 0, "faulty")
     assert "reset" in text(ill["health"]["message"])
-    assert f"{machine.gpus[0].uuid}: {ill['health_reason']}" in fastgpu("status").stdout
+    assert f"{machine.gpus[0].uuid}: {text(ill['health']['message'])}" in fastgpu("status").stdout
     lease_id = pool.client.request("full", token=new_token())["id"]
     pool.wait_state(lease_id, "active")
     assert device_of(pool.client.lease(lease_id)) == machine.gpus[1].uuid

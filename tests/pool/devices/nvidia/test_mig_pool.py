@@ -389,7 +389,7 @@ def test_the_mode_is_shown_first_and_switched_only_where_nothing_is_there(
     assert shown.returncode == 0
     assert f"leases that must be released first: {lease_id}" in shown.stdout
     assert "no reset is needed" in shown.stdout
-    assert "does not outlive a restart" in shown.stdout
+    assert "does not survive a restart" in shown.stdout
     assert "Nothing was changed" in shown.stdout
     refused = fastgpu("mig", gpu.uuid, "on", "--yes")
     assert (refused.returncode, "1 leases are on this device" in refused.stderr) == (1, True)
@@ -430,7 +430,7 @@ def test_where_a_reset_is_needed_the_mode_is_pending_until_then(use_machine: Bui
     pool.start()
     done = fastgpu("mig", gpu.uuid, "on", "--yes")
     assert "MIG mode of" in done.stdout
-    assert "once the GPU is reset" in done.stdout
+    assert "when the GPU is reset" in done.stdout
     assert pool.client.devices()[0]["capabilities"]["partitions"] == []
 
 

@@ -79,7 +79,7 @@ def test_kernels_of_a_user_compute_by_one_daemon_that_ends_with_the_last(
         "CUDA_MPS_PIPE_DIRECTORY": str(daemon.folder),
         "CUDA_VISIBLE_DEVICES": gpu.uuid,
         "CUDA_MPS_ACTIVE_THREAD_PERCENTAGE": "50",
-        "CUDA_MPS_PINNED_DEVICE_MEM_LIMIT": f"0={pool.lease(two[0].lease_id)['memory_bytes'] // 2**20}M",
+        "CUDA_MPS_PINNED_DEVICE_MEM_LIMIT": f"0={pool.lease(two[0].lease_id)['memory']['limit_bytes'] // 2**20}M",
     }
     for kernel in two:
         shown = kernel.run(f"import os; print(*[os.environ[name] for name in {list(told)}])").stream().split()

@@ -139,18 +139,18 @@ def event(kind: int, data: int, instance: int = NO_INSTANCE) -> SimpleNamespace:
 def test_events_of_nvml_are_read(fake_nvml: FakeNvmlHealth) -> None:
     watch = NvmlHealthWatcher(["GPU-1"])
     assert fake_nvml.asked["DeviceRegisterEvents"] == ("handle", pynvml.nvmlEventTypeXidCriticalError, "set")
-    assert watch.wait() is None
+    assert watch.next_event() is None
     fake_nvml.answers["EventSetWait_v2"] = event(pynvml.nvmlEventTypeXidCriticalError, 31)
-    assert watch.wait() == HealthEvent("GPU-1", fault_of(31))
+    assert watch.next_event() == HealthEvent("GPU-1", fault_of(31))
     fake_nvml.answers["EventSetWait_v2"] = event(pynvml.nvmlEventTypeXidCriticalError, 31, instance=2)
-    assert watch.wait() == HealthEvent("GPU-1", fault_of(31), 2)
+    assert watch.next_event() == HealthEvent("GPU-1", fault_of(31), 2)
     fake_nvml.answers["EventSetWait_v2"] = event(pynvml.nvmlEventTypeXidCriticalError, RECOVERY_ACTION_CHANGED)
-    assert watch.wait() == HealthEvent("GPU-1", None), "it says only that a check shows something else"
+    assert watch.next_event() == HealthEvent("GPU-1", None), "it says only that a check shows something else"
     fake_nvml.answers["EventSetWait_v2"] = event(pynvml.nvmlEventTypeDoubleBitEccError, 1)
-    assert watch.wait() == HealthEvent("GPU-1", None)
+    assert watch.next_event() == HealthEvent("GPU-1", None)
     fake_nvml.answers["EventSetWait_v2"] = pynvml.NVML_ERROR_UNKNOWN
     with pytest.raises(HostFault):
-        watch.wait()
+        watch.next_event()
     assert list(watch.processes("GPU-1", None)) == [7, 8, 9], "one of them runs by MPS"
     assert list(watch.processes("GPU-1", 2)) == [8]
     fake_nvml.answers["EventSetFree"] = pynvml.NVML_ERROR_UNINITIALIZED
@@ -159,9 +159,9 @@ def test_events_of_nvml_are_read(fake_nvml: FakeNvmlHealth) -> None:
 
 def test_a_gpu_without_events_is_looked_at_all_the_same(fake_nvml: FakeNvmlHealth) -> None:
     fake_nvml.answers["DeviceRegisterEvents"] = pynvml.NVML_ERROR_NOT_SUPPORTED
-    assert NvmlHealthWatcher(["GPU-1"]).look("GPU-1") == HealthReport(Health.HEALTHY)
+    assert NvmlHealthWatcher(["GPU-1"]).check("GPU-1") == HealthReport(Health.HEALTHY)
     fake_nvml.answers["EventSetCreate"] = pynvml.NVML_ERROR_FUNCTION_NOT_FOUND
-    with pytest.raises(HostFault, match="tells of no errors"):
+    with pytest.raises(HostFault, match="reports no errors"):
         NvmlHealthWatcher(["GPU-1"])
 
 
@@ -183,7 +183,7 @@ def test_a_look_asks_only_what_the_driver_knows(
     fake_nvml: FakeNvmlHealth, name: str, answer: Any, found: Health
 ) -> None:
     fake_nvml.answers[name] = answer
-    condition = NvmlHealthWatcher(["GPU-1"]).look("GPU-1")
+    condition = NvmlHealthWatcher(["GPU-1"]).check("GPU-1")
     assert (condition.health, condition.lost) == (found, False)
 
 
@@ -191,4 +191,4 @@ def test_a_look_asks_only_what_the_driver_knows(
 def test_a_gpu_that_fell_off_the_bus_is_lost(fake_nvml: FakeNvmlHealth, number: int) -> None:
     watch = NvmlHealthWatcher(["GPU-1"])
     fake_nvml.answers["DeviceGetMemoryInfo"] = number
-    assert watch.look("GPU-1").lost
+    assert watch.check("GPU-1").lost

@@ -42,7 +42,7 @@ class NvmlFacts:
 
 @dataclass(frozen=True, slots=True)
 class DeviceNode:
-    """A device file."""
+    """A device file of the driver."""
 
     path: str
     usable: bool  #: by this process

@@ -25,18 +25,19 @@ def _exclusive(host: HostFacts, facts: NvidiaFacts) -> Iterator[DoctorFinding]:
 def _driver_limits(host: HostFacts, facts: NvidiaFacts) -> Iterator[DoctorFinding]:
     what = "memory limits"
     if not facts.since(LIMITS_FROM) or not any(gpu.memory_limits for gpu in facts.working()):
-        said = f"kept by frameworks only: the driver keeps limits from R{LIMITS_FROM} on, this is {facts.driver_name}"
+        since = f"the driver enforces limits from R{LIMITS_FROM} on, this is {facts.driver_name}"
+        said = f"enforced by frameworks only: {since}"
         yield DoctorFinding(what, FindingState.OFF, said, f"install R{LIMITS_FROM} or newer: {DRIVER_PAGE}")
     elif host.cgroup != 2:
-        said = "kept by frameworks only: the driver needs control groups of version 2"
+        said = "enforced by frameworks only: the driver needs control groups of version 2"
         remedy = "sudo grubby --update-kernel=ALL --args=systemd.unified_cgroup_hierarchy=1"
         yield DoctorFinding(what, FindingState.OFF, said, f"{remedy}, and {RESTART}")
     elif not host.root:
-        said = "kept by frameworks only: root must set the driver's limits"
+        said = "enforced by frameworks only: root must set the driver's limits"
         yield DoctorFinding(what, FindingState.OFF, said, "sudo jupyter fastgpu pool --system")
     else:
         by = "the kernel's dmem controller" if host.dmem else "the driver itself"
-        yield DoctorFinding(what, FindingState.OK, f"kept by the driver, accounted by {by}")
+        yield DoctorFinding(what, FindingState.OK, f"enforced by the driver, accounted by {by}")
 
 
 def _overwriting(host: HostFacts, facts: NvidiaFacts) -> Iterator[DoctorFinding]:
@@ -104,10 +105,10 @@ def _persistence(host: HostFacts, facts: NvidiaFacts) -> Iterator[DoctorFinding]
 def _health(host: HostFacts, facts: NvidiaFacts) -> Iterator[DoctorFinding]:
     deaf = [str(gpu.index) for gpu in facts.working() if not gpu.events]
     if deaf:
-        said = f"GPU {', '.join(deaf)} does not tell of errors as they happen; it is only looked at"
+        said = f"GPU {', '.join(deaf)} does not report errors as they happen; it is only checked regularly"
         yield DoctorFinding("health", FindingState.OFF, said)
     else:
-        yield DoctorFinding("health", FindingState.OK, "errors are told as they happen")
+        yield DoctorFinding("health", FindingState.OK, "errors are reported as they happen")
 
 
 MECHANISMS = (_exclusive, _driver_limits, _overwriting, _mig, _mps)
