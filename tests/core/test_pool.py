@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fastgpu_jupyter.core import decide
+from fastgpu_jupyter.core.lease import history, request, timer
 from fastgpu_jupyter.core.model import commands as c
 from fastgpu_jupyter.core.model import effects as fx
 from fastgpu_jupyter.core.model.entities import EndReason, Health, PendingReason, State
@@ -196,13 +196,13 @@ def test_leases_that_ended_long_ago_are_forgotten() -> None:
     world.active("a")
     world.do(c.ReleaseLease("a"))
     world.drained("a")
-    world.now_ms += decide.REMEMBER_ENDED_MS
+    world.now_ms += history.KEPT_MS
     world.do(c.Tick())
     assert world.states() == {}
 
 
 def test_of_many_leases_that_ended_only_the_newest_stay(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decide, "REMEMBER_ENDED_MAX", 3)
+    monkeypatch.setattr(history, "KEPT_MAX", 3)
     world = World(spec("gpu"))
     for number in range(5):
         world.now_ms += 1
@@ -214,17 +214,17 @@ def test_of_many_leases_that_ended_only_the_newest_stay(monkeypatch: pytest.Monk
 
 
 def test_each_request_forgets_some_so_that_no_tick_has_many_to_forget(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decide, "REMEMBER_ENDED_MAX", 0)
+    monkeypatch.setattr(history, "KEPT_MAX", 0)
     world = World(spec("gpu"))
     world.active("now")
-    for number in range(decide.FORGET_AT_TICK + 10):
+    for number in range(timer.FORGOTTEN_PER_TICK + 10):
         world.ask(f"lease-{number}")
-    for number in range(decide.FORGET_AT_TICK + 10):
+    for number in range(timer.FORGOTTEN_PER_TICK + 10):
         world.do(c.ReleaseLease(f"lease-{number}"))
     world.ask("waits")
-    assert next(iter(world.state.ended)) == f"lease-{decide.FORGET_AT_REQUEST}"
+    assert next(iter(world.state.ended)) == f"lease-{request.FORGOTTEN_PER_REQUEST}"
     world.do(c.Tick())
-    assert next(iter(world.state.ended)) == f"lease-{decide.FORGET_AT_REQUEST + decide.FORGET_AT_TICK}"
+    assert next(iter(world.state.ended)) == f"lease-{request.FORGOTTEN_PER_REQUEST + timer.FORGOTTEN_PER_TICK}"
     assert world.states()["waits"] == "waiting"
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from fastgpu_jupyter.core.lease.transition import find_granted
+from fastgpu_jupyter.core.lease.lookup import find_granted
 from fastgpu_jupyter.pool.journal.store import Journal
 from tests.crash.mutations.catalogue import MUTATIONS, SAMPLE_SIZE, selected
 from tests.crash.mutations.edits import Edit, NoSuchCode, apply, edited_sources

@@ -15,7 +15,7 @@ from ..model.events import Event
 from ..model.lifecycle import LeaseState
 from ..placement import parkability
 from ..placement.parkability import ParkDecision
-from . import calendar, meter
+from . import calendar, fairshare, meter
 
 THRESHOLDS = (50, 80, 100)
 #: The last threshold: nothing is left.
@@ -119,3 +119,16 @@ def _tenant_message(state: State, lease: Lease, tenant: Tenant) -> Message:
     if tenant.budget_policy is BudgetPolicy.PARK and refusal is not None:
         return Message.of("budget.tenant_spent_continues", tenant=name, spent_percent=percent, reason=refusal)
     return Message.of("budget.tenant_spent_stop", tenant=name, spent_percent=percent)
+
+
+def apply_budget(state: State, event: e.BudgetSet, at: Instant) -> None:
+    """Record what the tenant may spend in a month."""
+    tenant = fairshare.tenant_of(state, event.tenant)
+    tenant.budget_micro, tenant.budget_policy = event.budget_micro, event.policy
+    passed = threshold(meter.spent_micro(state, event.tenant, at), event.budget_micro)
+    tenant.budget_percent = min(tenant.budget_percent, passed)
+
+
+def apply_threshold_passed(state: State, event: e.BudgetThresholdPassed, at: Instant) -> None:
+    """Record the last threshold that the tenant has passed this month."""
+    state.tenants[event.tenant].budget_percent = event.percent

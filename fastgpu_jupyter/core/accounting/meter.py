@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ...units import MS_PER_HOUR
+from ..model import events as e
 from ..model.entities import Instant, Lease, Reservation, State, Tenant
 from ..model.lifecycle import HOLDING_CAPACITY, RELEASING_CAPACITY
 from . import calendar, reservation_coverage
@@ -157,3 +158,7 @@ def _settle(state: State, tenant: Tenant, now_ms: int) -> None:
 
 def _open_ms(lease: Lease, now_ms: int) -> int:
     return 0 if lease.active_since_ms is None else max(0, now_ms - lease.metered_ms)
+
+
+def apply_month(state: State, event: e.MonthBegan, at: Instant) -> None:
+    """Do nothing: the time of the record has begun the month already."""

@@ -12,12 +12,24 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
-from ...errors import InvalidRequest, Message, NoSuchDevice, NotFound
+from ...errors import Conflict, InvalidRequest, Message, NoSuchDevice, NotFound
 from ..model import commands as c
 from ..model import events as e
-from ..model.entities import Device, DeviceSpec, Instant, Lease, Plan, Priority, Requirements, Reservation, State
+from ..model.entities import (
+    Device,
+    DeviceSpec,
+    Instant,
+    Lease,
+    Plan,
+    Priority,
+    Requirements,
+    Reservation,
+    Retention,
+    State,
+)
 from ..model.events import Event
 from ..model.lifecycle import RELEASING_CAPACITY
+from ..model.size import Size
 from ..placement import device_share, eligibility, mechanisms
 from ..placement.device_share import Devices
 from . import calendar, fairshare, meter, reservation_coverage
@@ -315,3 +327,22 @@ def _cut_ms(one: Reservation, at: Instant) -> int:
     """Where a reservation that ends now is paid up to."""
     began = one.start_wall_ms if one.began_wall_ms is None else one.began_wall_ms
     return min(max(at.wall_ms, began), one.end_wall_ms)
+
+
+def require_not_reserved_by_others(state: State, lease: Lease, size: Size) -> None:
+    """Raise where the lease, of that size, would have for good what is reserved for others."""
+    request = replace(lease.request, profile=str(size), memory_bytes=None, retention=Retention.HOLD)
+    held = replace(lease, request=request)
+    if not ReservationGuard(state, but=lease.id).leaves_room(held, device_share.devices_of(state, lease)):
+        raise Conflict(Message.of("reservation.capacity_borrowed"))
+
+
+def apply_reservation(
+    state: State, event: e.ReservationMade | e.ReservationBegan | e.ReservationEnded, at: Instant
+) -> None:
+    """Record the reservation, and what the tenant's reservations cover from here on."""
+    one = reservation_coverage.after(state.reservations.get(event.reservation_id), event, at)
+    state.reservations[one.id] = one
+    tenant = fairshare.tenant_of(state, one.tenant)
+    tenant.reserved_milli = sum(other.milli for other in meter.running(state, one.tenant))
+    meter.recut(state, one.tenant, at.ms)

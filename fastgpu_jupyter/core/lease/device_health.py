@@ -10,23 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ...errors import Message, NotFound
+from ...errors import Message
 from ..model import commands as c
 from ..model import events as e
-from ..model.entities import (
-    Device,
-    DeviceFault,
-    EndReason,
-    FaultScope,
-    FaultSeverity,
-    Health,
-    Instant,
-    Lease,
-    State,
-)
+from ..model.entities import Device, DeviceFault, EndReason, FaultScope, FaultSeverity, Health, Instant, Lease, State
 from ..model.events import Event
 from ..model.lifecycle import EXPOSED_TO_FAULTS
+from ..placement.inventory import find_device
 from . import migration
+from .transition import advance
 
 _HEALTH = {
     FaultSeverity.SUSPECT: Health.SUSPECT,
@@ -101,14 +93,6 @@ def message(state: State, lease: Lease) -> Message | None:
     return Message.of("health.faulty", reason=reason, advice=advice)
 
 
-def find_device(state: State, device_id: str) -> Device:
-    """The device with that id. Raises :class:`~fastgpu_jupyter.errors.NotFound`."""
-    device = state.devices.get(device_id)
-    if device is None:
-        raise NotFound(Message.of("device.not_found", device=repr(device_id[:80])))
-    return device
-
-
 def _restored(device: Device) -> Event:
     return e.DeviceHealthChanged(device.spec.id, Health.HEALTHY, None)
 
@@ -136,3 +120,18 @@ def _lost(state: State, device: Device, reason: Message | None) -> Iterator[Even
     for lease_id in device.lease_ids:
         if state.leases[lease_id].state in EXPOSED_TO_FAULTS:
             yield e.LeaseDraining(lease_id, EndReason.DEVICE_LOST, reason)
+
+
+def apply_health(state: State, event: e.DeviceHealthChanged, at: Instant) -> None:
+    """Record the health of a device."""
+    device = state.devices[event.device_id]
+    device.health, device.health_reason, device.fault_code = event.health, event.reason, event.fault_code
+    if event.health is Health.SUSPECT:
+        state.suspect[event.device_id] = None
+    else:
+        state.suspect.pop(event.device_id, None)
+
+
+def apply_fault(state: State, event: e.LeaseFaulted, at: Instant) -> None:
+    """Record the fault to show to the lease's user."""
+    advance(state, event.lease_id, event).fault = event.detail

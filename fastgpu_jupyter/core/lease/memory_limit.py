@@ -6,13 +6,17 @@ and says so (:class:`~core.model.commands.ReportMemory`); a lease that is within
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ...errors import Message
 from ..model import commands as c
 from ..model import events as e
 from ..model.entities import EndReason, Enforcement, Instant, Lease, LogicalGPU, OverLimit, ParkReason, State
 from ..model.events import Event
 from ..model.lifecycle import PARKED_OR_RETURNING, RETURNING, LeaseState
-from ..placement import parkability
+from ..placement import mechanisms, parkability
+from .lookup import find_granted
+from .transition import advance
 
 #: Who keeps a limit only as far as programs play along.
 WATCHED = frozenset({Enforcement.COOPERATIVE, Enforcement.USERSPACE})
@@ -97,3 +101,42 @@ def _next_step(state: State, lease: Lease) -> OverLimit:
     if not again and parkability.park_refusal(state, lease) is None:
         return OverLimit.PARK
     return OverLimit.REVOKE if policy is OverLimit.REVOKE else OverLimit.WARN
+
+
+def limit_set(state: State, command: c.LimitSet, at: Instant) -> list[Event]:
+    """Record who enforces the memory limit; end the lease where that is less than it requires."""
+    lease = find_granted(state, command.lease_id, command.generation, LeaseState.ACTIVE)
+    if lease is None or lease.logical_gpu is None:
+        return []
+    gpu = lease.logical_gpu
+    if command.memory_bytes not in (None, gpu.memory_bytes):
+        # It was given another size meanwhile: what was made is there, and is asked to be what it should be now.
+        made = e.LeaseLimitSet(lease.id, gpu.enforcement, command.driver_handle, lease.limit_detail)
+        return [] if gpu.driver_handle == command.driver_handle else [made]
+    if (gpu.enforcement, gpu.driver_handle) == (command.enforcement, command.driver_handle):
+        return []
+    limited = e.LeaseLimitSet(lease.id, command.enforcement, command.driver_handle, command.detail)
+    if gpu.whole or command.enforcement in mechanisms.ENFORCED_BY[lease.request.isolation]:
+        return [limited]
+    # It was granted because the driver keeps its limit, and it does not: that is not passed over.
+    return [limited, e.LeaseDraining(lease.id, EndReason.PREPARE_FAILED, command.detail)]
+
+
+def apply_limit(state: State, event: e.LeaseLimitSet, at: Instant) -> None:
+    """Record who enforces the memory limit of the lease."""
+    lease = advance(state, event.lease_id, event)
+    assert lease.logical_gpu is not None
+    lease.logical_gpu = replace(lease.logical_gpu, enforcement=event.enforcement, driver_handle=event.driver_handle)
+    lease.limit_detail = event.detail
+
+
+def apply_over_limit(state: State, event: e.LeaseOverLimit, at: Instant) -> None:
+    """Record since when the lease uses more memory than it has."""
+    lease = advance(state, event.lease_id, event)
+    lease.over_limit_since_ms, lease.over_limit_bytes = at.ms, event.used_bytes
+
+
+def apply_within_limit(state: State, event: e.LeaseWithinLimit, at: Instant) -> None:
+    """Record that the lease uses no more memory than it has."""
+    lease = advance(state, event.lease_id, event)
+    lease.over_limit_since_ms, lease.over_limit_bytes, lease.over_limit_parks = None, 0, 0

@@ -14,12 +14,15 @@ from collections.abc import Iterable, Iterator
 from enum import StrEnum
 
 from ...errors import Conflict, Message
+from ..model import commands as c
 from ..model import events as e
-from ..model.entities import Device, Health, Lease, ParkReason, Retention, State
+from ..model.entities import Device, Health, Instant, Lease, ParkReason, Retention, State
 from ..model.events import Event
 from ..model.lifecycle import LeaseState
 from ..placement import device_share, eligibility, parkability
 from ..placement.parkability import ParkDecision
+from .lookup import find_live_lease
+from .transition import advance
 
 
 class MigrationOption(StrEnum):
@@ -118,3 +121,13 @@ def _has_room_elsewhere(state: State, lease: Lease, taken_bytes: Counter[str], *
             )
             return True
     return False
+
+
+def migrate_lease(state: State, command: c.MigrateLease, at: Instant) -> list[Event]:
+    """Migrate the lease as its user requests. Raises :class:`Conflict` with the reason where it cannot be migrated."""
+    return move(state, find_live_lease(state, command.lease_id))
+
+
+def apply_requested(state: State, event: e.LeaseMigrationRequested, at: Instant) -> None:
+    """Record that the lease migrates with the next restart of its kernel."""
+    advance(state, event.lease_id, event).migration_requested = True

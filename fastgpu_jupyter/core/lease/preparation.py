@@ -7,14 +7,19 @@ tried :data:`TRIES_MAX` times in a row, or when no device of the pool could ever
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ...errors import Message, NoSuchDevice
+from ..accounting import fairshare, meter
 from ..model import commands as c
 from ..model import events as e
 from ..model.entities import EndReason, Instant, Lease, State
 from ..model.events import Event
 from ..model.lifecycle import LeaseState
 from ..placement import refusals
-from .transition import find_granted
+from . import allocation, parking, request, resize
+from .lookup import find_granted
+from .transition import advance
 
 #: With the rests between them, half a minute.
 TRIES_MAX = 8
@@ -67,3 +72,35 @@ def message(lease: Lease) -> Message | None:
     return Message.of(
         "prepare.retrying", attempt=lease.prepare_attempts, attempts_max=TRIES_MAX, detail=lease.prepare_failure
     )
+
+
+def apply_prepared(state: State, event: e.LeasePrepared | e.LeaseResumed, at: Instant) -> None:
+    """Make the lease active and bill it from here on."""
+    lease = advance(state, event.lease_id, event)
+    parking.drop_image(state, lease)
+    if event.driver_handle and lease.logical_gpu is not None:
+        lease.logical_gpu = replace(lease.logical_gpu, driver_handle=event.driver_handle)
+    lease.limit_detail = None
+    lease.scrub = lease.scrub_bytes = lease.scrub_detail = None
+    lease.resize_unacknowledged = (
+        lease.resize_unacknowledged and lease.logical_gpu is not None and resize.is_told(lease.logical_gpu)
+    )
+    lease.prepare_attempts, lease.prepare_failure = 0, None
+    lease.last_activity_ms = at.ms
+    meter.open_segment(state, lease, at.ms)
+
+
+def apply_prepare_failed(state: State, event: e.LeasePrepareFailed, at: Instant) -> None:
+    """Put the lease back into the queue where it was, as if it had not been granted; the attempt is counted."""
+    lease = advance(state, event.lease_id, event)
+    gpu, lease.logical_gpu = lease.logical_gpu, None
+    assert gpu is not None
+    lease.prepare_attempts, lease.prepare_failure = lease.prepare_attempts + 1, event.detail
+    if not lease.metered_ms:  # it was never ready
+        lease.granted_at = None
+    request.requeue_at_original_position(state, lease)
+    expires_ms = lease.expires_ms
+    if expires_ms is not None:
+        state.expiring[lease.id] = expires_ms
+    fairshare.wait(state, lease.tenant, at.ms)  # before it gives anything back, so that its tenant's turn is not over
+    allocation.free(state, lease, gpu, at)

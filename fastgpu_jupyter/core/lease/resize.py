@@ -11,15 +11,17 @@ from dataclasses import replace
 from enum import StrEnum
 
 from ...errors import Conflict, Message, NeedsRestart
-from ..accounting import budgets
+from ..accounting import budgets, meter, reservations
 from ..model import commands as c
 from ..model import events as e
 from ..model.entities import Enforcement, Instant, Lease, LeaseRequest, LogicalGPU, ParkReason, State, requirements_of
 from ..model.events import Event
 from ..model.lifecycle import WITHOUT_CAPACITY, LeaseState
 from ..model.size import Size
-from ..placement import refusals
-from . import memory_limit
+from ..placement import device_share, logical_gpus, refusals
+from . import allocation, memory_limit
+from .lookup import find_lease
+from .transition import advance
 
 
 class Outcome(StrEnum):
@@ -117,3 +119,64 @@ def request_of(lease: Lease, profile: str) -> LeaseRequest:
     request = replace(lease.request, profile=profile, memory_bytes=None)
     request.validate()
     return request
+
+
+def resize_lease(state: State, command: c.ResizeLease, at: Instant) -> list[Event]:
+    """Give the lease another size while its kernel runs. Raises :class:`Conflict` where that is not possible."""
+    lease = find_lease(state, command.lease_id)
+    request = request_of(lease, command.profile)
+    size = request.size
+    if lease.has_image:
+        return resize_parked(state, lease, request, at)
+    if lease.state is LeaseState.WAITING:
+        refusals.require_satisfiable(state, lease.requirements._replace(size=size))
+        return [] if size == lease.request.size else [e.LeaseResized(lease.id, request, None)]
+    if lease.state is not LeaseState.ACTIVE or lease.logical_gpu is None:
+        raise Conflict(Message.of("resize.wrong_state", state=lease.state.value))
+    if size == lease.request.size:
+        return []
+    devices = refusals.require_resizable(state, lease, size)
+    gpu = logical_gpus.make_logical_gpu(
+        refusals.live_resize_requirements(lease, size), devices, lease.logical_gpu.generation
+    )
+    gpu = replace(gpu, driver_handle=lease.logical_gpu.driver_handle)  # which is still there
+    if command.used_bytes is not None and command.used_bytes > gpu.memory_bytes:
+        raise Conflict(
+            Message.of(
+                "resize.memory_in_use", used_bytes=command.used_bytes, limit_bytes=gpu.memory_bytes, size=str(size)
+            )
+        )
+    _require_within_quota(state, lease, device_share.milli(size, devices))
+    if lease.requirements.non_preemptible:
+        reservations.require_not_reserved_by_others(state, lease, size)
+    return [e.LeaseResized(lease.id, request, gpu)]
+
+
+def _require_within_quota(state: State, lease: Lease, wanted_milli: int) -> None:
+    tenant = state.tenants.get(lease.tenant)
+    if tenant is None or tenant.limit_milli is None:
+        return
+    held = device_share.milli(lease.request.size, device_share.devices_of(state, lease))
+    if tenant.held_milli - held + wanted_milli > tenant.limit_milli:
+        raise Conflict(Message.of("resize.above_quota", tenant=lease.tenant, limit_milli=tenant.limit_milli))
+
+
+def apply_resized(state: State, event: e.LeaseResized, at: Instant) -> None:
+    """Bill the lease at its new size from here on, and allocate the difference."""
+    lease = advance(state, event.lease_id, event)
+    if event.logical_gpu is None or lease.logical_gpu is None:
+        lease.request = event.request
+        lease.resize_unacknowledged = lease.has_image
+        return
+    lease.resize_unacknowledged = lease.resize_unacknowledged or is_told_anew(lease.logical_gpu, event.logical_gpu)
+    meter.close_segment(state, lease, at.ms)  # at the old rate
+    allocation.free(state, lease, lease.logical_gpu, at)
+    lease.request, lease.logical_gpu = event.request, event.logical_gpu
+    allocation.allocate(state, lease, event.logical_gpu, at)
+    meter.open_segment(state, lease, at.ms)
+
+
+def apply_acknowledged(state: State, event: e.LeaseResizeAcknowledged, at: Instant) -> None:
+    """Record which libraries follow the size of the lease only after a restart."""
+    lease = advance(state, event.lease_id, event)
+    lease.resize_unacknowledged, lease.libraries_needing_restart = False, event.libraries_needing_restart

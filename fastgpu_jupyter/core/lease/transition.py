@@ -6,7 +6,8 @@ from ...errors import InternalError
 from ..model import events
 from ..model.entities import Lease, State
 from ..model.events import Event
-from ..model.lifecycle import TRANSITIONS, LeaseState
+from ..model.lifecycle import RELEASING_CAPACITY, TRANSITIONS, LeaseState
+from .allocation import device_shares
 
 _NEXT: dict[tuple[LeaseState, type[Event]], LeaseState] = {
     (state, getattr(events, name)): after for (state, name), after in TRANSITIONS.items()
@@ -24,12 +25,15 @@ def next_state(lease: Lease, event: Event) -> LeaseState:
     return after
 
 
-def find_granted(state: State, lease_id: str, generation: int, expected: LeaseState) -> Lease | None:
-    """Return the lease if it is in the ``expected`` state by the grant with that generation, else ``None``.
-
-    ``None`` means that a report is about an earlier grant of the lease, or comes too late.
-    """
-    lease = state.leases.get(lease_id)
-    if lease is None or lease.state is not expected or lease.logical_gpu is None:
-        return None
-    return lease if lease.logical_gpu.generation == generation else None
+def advance(state: State, lease_id: str, event: Event) -> Lease:
+    """Move the lease to the state after ``event`` and return it; its devices learn whether capacity is being freed."""
+    lease = state.leases[lease_id]
+    before = lease.state
+    after = lease.state = next_state(lease, event)
+    lease.version += 1
+    if after is not before and lease.logical_gpu is not None:
+        releases = (after in RELEASING_CAPACITY) - (before in RELEASING_CAPACITY)
+        if releases:
+            for device, memory_bytes in device_shares(state, lease.logical_gpu):
+                device.releasing_bytes += releases * memory_bytes
+    return lease

@@ -17,11 +17,11 @@ from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
-from ...core.decide import find_lease
-from ...core.lease.device_health import find_device
+from ...core.lease.lookup import find_lease
 from ...core.model import commands as c
 from ...core.model.entities import Holder, Instant, Lease, Plan, Priority, Retention, State
 from ...core.model.lifecycle import LeaseState
+from ...core.placement.inventory import find_device
 from ...errors import Forbidden, InvalidRequest, Message, NotFound
 from ...wire.client import token_digest
 from ...wire.schemas import (

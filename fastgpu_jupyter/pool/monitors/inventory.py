@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Collection
 from contextlib import suppress
 
-from ...core.lease.device_health import find_device
 from ...core.model import commands as c
 from ...core.model.entities import DeviceSpec, Health, Instant, LogicalGPU, State
 from ...core.model.lifecycle import LeaseState
+from ...core.placement.inventory import find_device
 from ...errors import Conflict, HostFault, InternalError, LimitReached, Message, NotFound, StoreFault
 from ..devices.driver import DeviceProcess, Driver, PartitionMode
 from ..devices.driver_thread import NO_ANSWER, DriverThread

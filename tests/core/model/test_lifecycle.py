@@ -44,5 +44,5 @@ def test_capacity_is_given_back_only_by_the_end() -> None:
 
 
 def test_every_command_and_event_has_a_rule() -> None:
-    assert set(decide._DECIDERS) == set(get_args(c.Command))
-    assert set(apply._APPLIERS) == set(get_args(Event))
+    assert set(decide.DECIDERS) == set(get_args(c.Command))
+    assert set(apply.APPLIERS) == set(get_args(Event))

@@ -254,7 +254,7 @@ def test_shadow_prices_follow_recent_requests_and_survive_a_restart() -> None:
 
 
 def test_recent_requests_beyond_the_maximum_drop_the_older_half(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fastgpu_jupyter.core.apply.RECENT_REQUESTS_MAX", 4)
+    monkeypatch.setattr("fastgpu_jupyter.core.lease.request.RECENT_REQUESTS_MAX", 4)
     world = World(spec("gpu"))
     for number in range(5):
         world.ask(f"lease-{number}", "half" if number < 3 else None, None if number < 3 else 3 * GIB)

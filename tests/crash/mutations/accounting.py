@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from fastgpu_jupyter.core import apply, decide
 from fastgpu_jupyter.core.accounting import calendar, meter, reservation_coverage
 from fastgpu_jupyter.core.accounting.ledger import Ledger
+from fastgpu_jupyter.core.lease import ending, parking, resize, timer
 from tests.core.accounting import test_amounts, test_budgets, test_reservations
 from tests.core.scheduling import test_preemption
 from tests.crash.mutations.edits import Edit
@@ -17,13 +17,13 @@ MUTATIONS = (
     Mutation(
         "draining is billed",
         B,
-        (Edit(apply._lease_draining, "meter.close_segment(...)", "pass"),),
+        (Edit(ending.apply_draining, "meter.close_segment(...)", "pass"),),
         Violates("is draining, yet its open usage segment says otherwise"),
     ),
     Mutation(
         "parking is billed",
         B,
-        (Edit(apply._lease_parking, "meter.close_segment(...)", "pass"),),
+        (Edit(parking.apply_parking, "meter.close_segment(...)", "pass"),),
         Fails(
             test_preemption.test_parking_is_not_billed_and_is_refused_while_waiting,
             "is parking, yet its open usage segment says otherwise",
@@ -32,13 +32,13 @@ MUTATIONS = (
     Mutation(
         "a resize forgets the cost before it",
         B,
-        (Edit(apply._lease_resized, "meter.close_segment(...)", "lease.active_ms = meter.active_ms(lease, at.ms)"),),
+        (Edit(resize.apply_resized, "meter.close_segment(...)", "lease.active_ms = meter.active_ms(lease, at.ms)"),),
         Violates("the ledger has another cost", first=8),
     ),
     Mutation(
         "no time is recorded while leases are active",
         B,
-        (Edit(decide._tick, "due and any(...)", "False"),),
+        (Edit(timer.tick, "due and any(...)", "False"),),
         Fails(test_time_and_prefixes.test_reboot_ends_leases_and_bills_no_time_after_it),
     ),
     Mutation(
@@ -68,7 +68,7 @@ MUTATIONS = (
     Mutation(
         "a lease whose budget is spent is resumed",
         B,
-        (Edit(decide._park_succeeded, "goes_on and not budgets.is_spent(...)", "goes_on"),),
+        (Edit(parking.park_succeeded, "goes_on and not budgets.is_spent(...)", "goes_on"),),
         Fails(test_budgets.test_a_lease_with_a_budget_is_parked_at_it_and_comes_back_with_a_higher_one, "RESUMING"),
     ),
 )

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from fastgpu_jupyter.core import decide
 from fastgpu_jupyter.core.lease import invariants
-from fastgpu_jupyter.core.placement import mig_partitions
+from fastgpu_jupyter.core.placement import inventory, mig_partitions
 from fastgpu_jupyter.pool.devices.mechanisms.mig import MigMechanism
 from fastgpu_jupyter.pool.devices.nvidia import scrub_worker
 from fastgpu_jupyter.pool.devices.nvidia.mps.mechanism import MpsMechanism
@@ -99,7 +98,7 @@ MUTATIONS = (
     Mutation(
         "a lease goes on although its GPU was divided",
         PARTITION,
-        (Edit(decide._set_devices, "_1 + switched", "_1"),),
+        (Edit(inventory.set_devices, "_1 + switched", "_1"),),
         Fails(test_mig_partitions.test_mig_mode_switched_under_leases_ends_them),
     ),
     Mutation(

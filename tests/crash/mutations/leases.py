@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from fastgpu_jupyter.core import apply, decide
-from fastgpu_jupyter.core.lease import migration, transition
+from fastgpu_jupyter.core.lease import ending, lookup, migration, parking, startup
 from fastgpu_jupyter.core.model import effects
 from fastgpu_jupyter.core.model.entities import Lease
 from fastgpu_jupyter.core.placement import parkability
@@ -62,13 +61,13 @@ MUTATIONS = (
     Mutation(
         "the death of an earlier holder ends the lease",
         Guarantee.IDENTITY,
-        (Edit(decide._holder_ended, "lease is None or _1", "lease is None"),),
+        (Edit(ending.holder_ended, "lease is None or _1", "lease is None"),),
         Fails(test_pool.test_the_end_of_an_earlier_holder_is_nothing, "LeaseDraining"),
     ),
     Mutation(
         "a lease outlives the boot",
         Guarantee.LIFECYCLE,
-        (Edit(decide._start_pool, "command.boot_id == state.boot_id", "True"),),
+        (Edit(startup.start_pool, "command.boot_id == state.boot_id", "True"),),
         Violates("the lease of a dead holder has not ended|billed for less than the time seen active"),
     ),
     Mutation(
@@ -100,18 +99,18 @@ MUTATIONS = (
         Guarantee.DOUBLE_GRANT,
         (
             Edit(
-                apply._lease_draining,
-                "_drop_image(state, lease)",
-                "_drop_image(state, lease)\n_give_back(state, lease, lease.logical_gpu, at)",
+                ending.apply_draining,
+                "parking.drop_image(state, lease)",
+                "parking.drop_image(state, lease)\nallocation.free(state, lease, lease.logical_gpu, at)",
             ),
-            Edit(apply._lease_ended, "if lease.logical_gpu is not None: ...", "pass"),
+            Edit(ending.apply_ended, "if lease.logical_gpu is not None: ...", "pass"),
         ),
         Violates("its books say .* bytes to"),
     ),
     Mutation(
         "a report of an earlier grant is taken for one of this grant",
         Guarantee.IDENTITY,
-        (Edit(transition.find_granted, "return lease if _1 else None", "return lease"),),
+        (Edit(lookup.find_granted, "return lease if _1 else None", "return lease"),),
         Fails(test_pool.test_a_report_about_an_earlier_grant_is_ignored, "LeasePrepared"),
     ),
     Mutation(
@@ -153,9 +152,9 @@ MUTATIONS = (
         Guarantee.DOUBLE_GRANT,
         (
             Edit(
-                apply._lease_parking,
+                parking.apply_parking,
                 "lease.image = _1",
-                "lease.image = _1\n_give_back(state, lease, gpu, at)",
+                "lease.image = _1\nallocation.free(state, lease, gpu, at)",
             ),
         ),
         Fails(

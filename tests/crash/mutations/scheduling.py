@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from fastgpu_jupyter.core import apply
 from fastgpu_jupyter.core.accounting import fairshare, reservations
-from fastgpu_jupyter.core.lease import memory_limit
+from fastgpu_jupyter.core.lease import memory_limit, preparation
 from fastgpu_jupyter.core.model.entities import Device
 from fastgpu_jupyter.core.placement import mechanisms
 from fastgpu_jupyter.core.placement.placer import Placer
@@ -46,8 +45,8 @@ MUTATIONS = (
         Guarantee.QUEUE_ORDER,
         (
             Edit(
-                apply._lease_not_prepared,
-                "_stand_where_it_stood(...)",
+                preparation.apply_prepare_failed,
+                "request.requeue_at_original_position(...)",
                 "state.arrivals += 1\nlease.arrival = state.arrivals\nstate.queue[lease.id] = None",
             ),
         ),

@@ -1,0 +1,43 @@
+"""The process that holds a lease, and what it reports about its cells."""
+
+from __future__ import annotations
+
+from ..accounting import budgets
+from ..model import commands as c
+from ..model import events as e
+from ..model.entities import Instant, State
+from ..model.events import Event
+from ..model.lifecycle import LeaseState
+from . import migration
+from .lookup import find_live_lease
+from .transition import advance
+
+
+def bind_holder(state: State, command: c.BindHolder, at: Instant) -> list[Event]:
+    """Let another process hold the lease."""
+    lease = find_live_lease(state, command.lease_id)
+    if lease.holder == command.holder:
+        return []
+    return [*migration.rebound(state, lease), e.HolderBound(lease.id, command.holder)]
+
+
+def apply_bound(state: State, event: e.HolderBound, at: Instant) -> None:
+    """Record the new holder; nothing is known of its cells and libraries yet."""
+    lease = advance(state, event.lease_id, event)
+    lease.holder, lease.reports_activity, lease.busy, lease.fault = event.holder, False, False, None
+    lease.resize_unacknowledged, lease.libraries_needing_restart = False, ()
+
+
+def report_activity(state: State, command: c.ReportActivity, at: Instant) -> list[Event]:
+    """Record that a cell begins or ends; one that begins requests a parked lease back."""
+    lease = find_live_lease(state, command.lease_id)
+    known = lease.reports_activity and lease.busy == command.busy
+    events: list[Event] = [] if known else [e.LeaseActivityReported(lease.id, command.busy)]
+    wakes = command.busy and lease.state is LeaseState.PARKED and not budgets.is_spent(lease, at.ms)
+    return [*events, e.LeaseResumeRequested(lease.id)] if wakes else events
+
+
+def apply_activity(state: State, event: e.LeaseActivityReported, at: Instant) -> None:
+    """Record what the kernel reported about its cells."""
+    lease = advance(state, event.lease_id, event)
+    lease.reports_activity, lease.busy, lease.last_activity_ms = True, event.busy, at.ms

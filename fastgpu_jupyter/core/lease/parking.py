@@ -1,0 +1,179 @@
+"""Parking and resuming: device memory moves to host memory and back while the kernel lives."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ...errors import Conflict, Message
+from ..accounting import budgets, fairshare, meter, reservations
+from ..model import commands as c
+from ..model import events as e
+from ..model.entities import (
+    GRANTS_TO_OVERTAKE_ALL,
+    RELOCATING,
+    EndReason,
+    Image,
+    Instant,
+    Lease,
+    ParkReason,
+    Retention,
+    State,
+)
+from ..model.events import Event
+from ..model.lifecycle import PARKED_OR_PARKING, LeaseState
+from ..placement import parkability
+from . import allocation, request
+from .lookup import find_granted, find_live_lease
+from .transition import advance
+
+
+def set_policy(state: State, command: c.SetPolicy, at: Instant) -> list[Event]:
+    """Set when the pool parks leases of its own accord."""
+    return [] if state.policy == command.policy else [e.PolicySet(command.policy)]
+
+
+def apply_policy(state: State, event: e.PolicySet, at: Instant) -> None:
+    """Record the parking policy."""
+    state.policy = event.policy
+
+
+def set_retention(state: State, command: c.SetRetention, at: Instant) -> list[Event]:
+    """Set whether the lease may be parked for others. Raises where it would keep borrowed capacity."""
+    lease = find_live_lease(state, command.lease_id)
+    if lease.request.retention is command.retention:
+        return []
+    if lease.logical_gpu is not None and command.retention is Retention.HOLD:
+        reservations.require_not_reserved_by_others(state, lease, lease.request.size)
+    return [e.LeaseRetentionSet(lease.id, command.retention)]
+
+
+def apply_retention(state: State, event: e.LeaseRetentionSet, at: Instant) -> None:
+    """Record whether the lease may be parked for others."""
+    lease = advance(state, event.lease_id, event)
+    lease.request = replace(lease.request, retention=event.retention)
+
+
+def park_lease(state: State, command: c.ParkLease, at: Instant) -> list[Event]:
+    """Park the lease as its user requests. Raises :class:`Conflict` with the reason where it cannot be parked."""
+    lease = find_live_lease(state, command.lease_id)
+    if lease.state in PARKED_OR_PARKING:
+        return []
+    refusal = parkability.park_refusal(state, lease)
+    if refusal is not None:
+        raise Conflict(Message.of("parking.refused", reason=refusal))
+    return [e.LeaseParking(lease.id, ParkReason.REQUESTED)]
+
+
+def apply_parking(state: State, event: e.LeaseParking, at: Instant) -> None:
+    """Stop billing, and account for the host memory that parking may take at most."""
+    lease = advance(state, event.lease_id, event)
+    meter.close_segment(state, lease, at.ms)
+    gpu = lease.logical_gpu
+    assert gpu is not None
+    spec = state.devices[gpu.device_id].spec
+    lease.park_reason, lease.migration_requested = event.reason, False
+    lease.over_limit_since_ms, lease.over_limit_parks = (
+        None,
+        lease.over_limit_parks + (event.reason is ParkReason.OVER_LIMIT),
+    )
+    lease.image = Image(lease.holder, spec.model, spec.memory_bytes, gpu.device_ids)
+    # At most; what it really is, is known when it is done.
+    moved = event.reason is not ParkReason.RESTART
+    _set_parked_bytes(state, lease, parkability.parking_host_bytes(state, lease) if moved else 0)
+
+
+def park_succeeded(state: State, command: c.ParkSucceeded, at: Instant) -> list[Event]:
+    """Complete the parking; a lease that is needed at once waits for a device again."""
+    lease = find_granted(state, command.lease_id, command.generation, LeaseState.PARKING)
+    if lease is None:
+        return []
+    parked: list[Event] = [e.LeaseParked(lease.id, command.host_memory_bytes, *(command.scrub_result or ()))]
+    # A cell runs or began meanwhile, or its process could not say so: it waits to go on, as one that comes now.
+    stays = lease.park_reason in (ParkReason.REQUESTED, ParkReason.OVER_LIMIT)
+    goes_on = not stays and (lease.busy or not lease.reports_activity)
+    goes_on = goes_on or lease.park_reason in RELOCATING
+    return [*parked, e.LeaseResumeRequested(lease.id)] if goes_on and not budgets.is_spent(lease, at.ms) else parked
+
+
+def apply_parked(state: State, event: e.LeaseParked, at: Instant) -> None:
+    """Free the devices, and account for the host memory that parking took."""
+    lease = advance(state, event.lease_id, event)
+    gpu, lease.logical_gpu = lease.logical_gpu, None
+    assert gpu is not None
+    allocation.free(state, lease, gpu, at)
+    _set_parked_bytes(state, lease, event.host_memory_bytes)
+    lease.scrub, lease.scrub_bytes, lease.scrub_detail = event.scrub, event.scrub_bytes, event.scrub_detail
+
+
+def park_failed(state: State, command: c.ParkFailed, at: Instant) -> list[Event]:
+    """Keep the lease where it is; its user is notified where its process was broken."""
+    lease = find_granted(state, command.lease_id, command.generation, LeaseState.PARKING)
+    if lease is None:
+        return []
+    stays = e.LeaseParkFailed(lease.id, command.detail)
+    return (
+        [stays, e.LeaseFaulted(lease.id, Message.of("parking.broke_process", detail=command.detail))]
+        if command.broken
+        else [stays]
+    )
+
+
+def apply_park_failed(state: State, event: e.LeaseParkFailed, at: Instant) -> None:
+    """Go on billing; parking is not tried again."""
+    lease = advance(state, event.lease_id, event)
+    drop_image(state, lease)
+    lease.park_failure = event.detail
+    meter.open_segment(state, lease, at.ms)
+
+
+def resume_lease(state: State, command: c.ResumeLease, at: Instant) -> list[Event]:
+    """Let a parked lease wait for a device, as its user requests."""
+    lease = find_live_lease(state, command.lease_id)
+    if lease.state is not LeaseState.PARKED:
+        return []
+    if budgets.is_spent(lease, at.ms):
+        raise Conflict(Message.of("resume.budget_spent"))
+    return [e.LeaseResumeRequested(lease.id)]
+
+
+def apply_resume_requested(state: State, event: e.LeaseResumeRequested, at: Instant) -> None:
+    """Put the lease into the queue: at the end, or in front where it was moved for another lease's sake."""
+    lease = advance(state, event.lease_id, event)
+    lease.waiting_since, lease.grants_before = at, state.generations
+    if lease.park_reason in RELOCATING:
+        lease.grants_before -= GRANTS_TO_OVERTAKE_ALL  # it made room or had to go, and must not lose its turn by that
+    if lease.park_reason is ParkReason.RESTART:
+        request.requeue_at_original_position(state, lease)  # it takes anything, so who came after it may want the same
+    else:
+        state.arrivals += 1
+        lease.arrival = state.arrivals
+        state.queue[lease.id] = None
+    fairshare.wait(state, lease.tenant, at.ms)
+
+
+def resume_succeeded(state: State, command: c.ResumeSucceeded, at: Instant) -> list[Event]:
+    """Make the lease active with its memory back on a device."""
+    lease = find_granted(state, command.lease_id, command.generation, LeaseState.RESUMING)
+    return [e.LeaseResumed(lease.id, command.driver_handle)] if lease else []
+
+
+def resume_failed(state: State, command: c.ResumeFailed, at: Instant) -> list[Event]:
+    """End the lease whose memory could not be brought back."""
+    lease = find_granted(state, command.lease_id, command.generation, LeaseState.RESUMING)
+    if lease is None:
+        return []
+    if not lease.has_image:  # a restart came between: there is nothing left to bring back, and the device is there
+        return [e.LeaseResumed(lease.id)]
+    return [e.LeaseDraining(lease.id, EndReason.RESUME_FAILED, command.detail)]
+
+
+def drop_image(state: State, lease: Lease) -> None:
+    """Forget the parked memory of the lease."""
+    lease.image = None
+    if lease.parked_bytes:
+        _set_parked_bytes(state, lease, 0)
+
+
+def _set_parked_bytes(state: State, lease: Lease, memory_bytes: int) -> None:
+    state.parked_bytes += memory_bytes - lease.parked_bytes
+    lease.parked_bytes = memory_bytes
