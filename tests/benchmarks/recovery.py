@@ -68,7 +68,7 @@ class History:
         self.written = 0
 
     def records(self) -> Iterator[Record]:
-        """One a command, applied to the state as they are told."""
+        """Yield one record a command, and apply its events to the state."""
         for events in self._commands():
             self.written += len(events)
             # Time goes on from the first to now, in step with the events.
@@ -183,7 +183,7 @@ class Pool:
 
 
 def lost(before: State, views: dict[str, Any]) -> list[str]:
-    """What is not as it was: every lease that is held is held by the same process, and who waits still waits."""
+    """Return what has changed: a held lease must have the same holder, and a waiting lease must wait."""
     wrong = []
     for lease in before.leases.values():
         view = views.get(lease.id)

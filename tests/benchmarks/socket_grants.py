@@ -148,7 +148,7 @@ def measure(count: int, seconds: float) -> Measured:
         group_ns = _fsync(folder / "state" / "control", count, record_bytes, seconds / 2)
     granted = sorted(ns for each in leases for ns in each["granted_ns"])
     if not granted:
-        raise SystemExit("Nobody was granted anything.")
+        raise SystemExit("No lease was granted.")
     return Measured(
         clients=count,
         commands_per_s=sum(each["answered"] / each["seconds"] for each in leases),
