@@ -186,7 +186,7 @@ VENDOR_WORDS = frozenset(
 #: Path prefix -> the text of a line in which such a word may occur elsewhere, and why.
 VENDOR_WORDS_ALLOWED: Mapping[str, str] = {
     # The one line by which a driver is registered, with its import.
-    REGISTRY: r"^from \.nvidia\.registration import NVIDIA$|^DRIVERS\b.* = \(NVIDIA,\)$",
+    REGISTRY: r"^from \.nvidia\.registration import NVIDIA$|^DRIVERS\b.* = \((\w+, ?)*NVIDIA,.*\)$",
     # The public API of PyTorch has the word in its names.
     "kernel/memory_caps.py": r"torch\.cuda\.|cuda_initializes|initialize CUDA",
     "compat/torch.py": r"torch\.cuda\.|cuda_initializes|initializes? CUDA",

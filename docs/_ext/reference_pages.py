@@ -235,6 +235,21 @@ def events() -> str:
     )
 
 
+def message_catalogue() -> str:
+    """Return the page of the messages, from the English catalogue."""
+    from fastgpu_jupyter.messages import Plural, catalogue
+
+    rows = [
+        (code(name), f"{template.one} / {template.other}" if isinstance(template, Plural) else template)
+        for name, template in sorted(catalogue().items())
+    ]
+    introduction = (
+        "Refusals, reasons and notes are codes with parameters on the wire (`message`, `reason`, `notes`). The "
+        "sentence is made of the template. Parameters in braces are formatted by their unit."
+    )
+    return page("Messages", introduction, table(("code", "English"), rows))
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "command-line": command_line,
     "configuration": configuration,
@@ -243,6 +258,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "metrics": metrics,
     "events": events,
     "errors": errors,
+    "messages": message_catalogue,
 }
 
 

@@ -49,6 +49,7 @@ def test_configuration_page_has_every_setting_with_its_meaning(reference: Module
             assert len(trait.help.split()) >= 3, f"{cls.__name__}.{name} has no help"
 
 
+@pytest.mark.slow
 def test_magics_page_has_every_verb(reference: ModuleType) -> None:
     page = reference.magics()
     assert [verb for verb in VERBS if f"| `%fastgpu {verb}".rstrip() not in page] == []
@@ -62,6 +63,7 @@ def test_rest_page_has_every_operation_with_a_summary(reference: ModuleType) -> 
             assert f"\n| `{method.upper()} {path}` | {operation['summary']} |" in page
 
 
+@pytest.mark.slow
 def test_events_page_has_every_event(reference: ModuleType) -> None:
     page = reference.events()
     assert [cls.__name__ for cls in get_args(Event) if f"\n| `{cls.__name__}` | " not in page] == []

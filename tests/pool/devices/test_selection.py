@@ -21,7 +21,7 @@ from fastgpu_jupyter.pool.devices.nvidia import driver as nvml
 from fastgpu_jupyter.pool.devices.nvidia import memory_limits, parkability, processes, session
 from fastgpu_jupyter.pool.devices.nvidia import parking as lease_memory
 from fastgpu_jupyter.pool.devices.registration import DriverOptions
-from fastgpu_jupyter.pool.devices.registry import CATALOG
+from fastgpu_jupyter.pool.devices.registry import CATALOG, HIDDEN_ENV
 from fastgpu_jupyter.pool.devices.selection import NoDevices, select_driver
 from fastgpu_jupyter.pool.devices.simulated import SimulatedDriver
 from fastgpu_jupyter.pool.monitors.process_owners import DeviceAssignments, OwnershipResolver
@@ -90,7 +90,8 @@ def test_simulated_devices_say_so_and_hide_real_ones() -> None:
     specs, message = driver.inventory()
     assert [(spec.id, spec.simulated) for spec in specs] == [("SIM-0-A100-80GB", True), ("SIM-1-A100-80GB", True)]
     assert message is None
-    assert driver.env(GPU) == {"CUDA_VISIBLE_DEVICES": "", "FASTGPU_SIMULATED": "1"}
+    assert driver.env(GPU) == {**HIDDEN_ENV, "FASTGPU_SIMULATED": "1"}
+    assert HIDDEN_ENV["CUDA_VISIBLE_DEVICES"] == ""
     assert driver.health("SIM-0-A100-80GB") == (Health.HEALTHY, None)
 
 
