@@ -198,7 +198,7 @@ class FastGPUPool(JupyterApp):
             discounts={"month": accounting.month_discount_percent, "year": accounting.year_discount_percent},
             limits=self.settings.limits.service_limits(),
         )
-        server = serve(service, boot_id)
+        server = serve(service)
         stopped = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):

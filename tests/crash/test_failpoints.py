@@ -108,7 +108,7 @@ def run_commands(caller: RetryingClient, child: subprocess.Popen[bytes]) -> None
     assert value_of(found[orphan]["end_reason"]) == "holder_died"
     assert (found[retained]["state"], found[retained]["holder"]["pid"]) == ("active", os.getpid())
     assert caller.call(client.devices)[-1]["drained"]
-    assert {tenant["tenant"]["key"]: tenant["weight"] for tenant in caller.call(client.tenants)}["other-tenant"] == 7
+    assert {tenant["tenant"]["name"]: tenant["weight"] for tenant in caller.call(client.tenants)}["other-tenant"] == 7
     assert [request(profile, n) for n, profile in enumerate(("half", "full", "quarter"))] == [
         released,
         retained,

@@ -58,7 +58,7 @@ class Machine:
     def states(self) -> dict[tuple[str, str | None], str]:
         """By user and notebook: the state of each lease, as root sees it."""
         return {
-            (view["tenant"]["key"], view["holder"]["notebook"]): view["state"] for view in self.pool.client.leases()
+            (view["tenant"]["name"], view["holder"]["notebook"]): view["state"] for view in self.pool.client.leases()
         }
 
     def wait_states(self, **wanted: str) -> None:
@@ -130,11 +130,11 @@ def _leases_survive_a_killed_pool(machine: Machine, *users: UserProcess) -> None
 
 def _each_pays_for_its_own(machine: Machine, ann: UserProcess, ben: UserProcess) -> None:
     month = time.strftime("%Y-%m", time.gmtime())
-    every: dict[str, Any] = {one["tenant"]["key"]: one for one in machine.pool.client.statements(month)}
+    every: dict[str, Any] = {one["tenant"]["name"]: one for one in machine.pool.client.statements(month)}
     assert {f"uid-{uid}" for uid in (ANN, BEN, CLEO)} == set(every)
     for uid, user in ((ANN, ann), (BEN, ben)):
         (own,) = user("pool", "statements", month)
-        assert own["tenant"]["key"] == f"uid-{uid}"
+        assert (own["tenant"]["key"], own["tenant"]["name"]) == (f"uid:{uid}", f"uid-{uid}")
     lines = every[f"uid-{ANN}"]["lines"]
     assert {line["notebook"] for line in lines} == {"a", "b"}
     assert sum(line["amount_micro"] for line in lines) == every[f"uid-{ANN}"]["total_micro"]

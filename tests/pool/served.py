@@ -79,7 +79,7 @@ class ServedPool:
             boot_id=clock.boot_id(),
             limits=self.limits,
         )
-        self.server = serve(self.service, clock.boot_id())
+        self.server = serve(self.service)
         await self.services.start()
         self.server.add_socket(single_instance.listen(self.path, 0o600))
         self.services.supervisor.run_forever("connections", self.server.sweep)

@@ -20,7 +20,7 @@ from fastgpu_jupyter.pool import app
 from fastgpu_jupyter.pool import supervisor as supervisor_module
 from fastgpu_jupyter.pool.composition import PoolServices
 from fastgpu_jupyter.pool.devices.health import HealthEvent
-from fastgpu_jupyter.pool.http import server, stream
+from fastgpu_jupyter.pool.http import publisher, server
 from fastgpu_jupyter.pool.loop import command_queue, degraded_mode, ticker
 from fastgpu_jupyter.pool.monitors import health, inventory, processes, telemetry
 from fastgpu_jupyter.pool.supervisor import TASKS, Supervisor, wait_for_event
@@ -40,7 +40,7 @@ FAILURES = 2
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervisor_module, "RETRY_S", 0.01)
     monkeypatch.setattr(ticker, "FORGET_TICKS", 1)
-    monkeypatch.setattr(stream, "RETRY_S", 0.01)
+    monkeypatch.setattr(publisher, "RETRY_S", 0.01)
     for module, names in (
         (ticker, ("TICK_S",)),
         (telemetry, ("SAMPLE_INTERVAL_S",)),
@@ -194,7 +194,7 @@ def test_error_in_delivery_keeps_the_commit_and_sends_a_snapshot(
     assert logged(caplog, "events")
     wait_until(lambda: pool.client.pool()["message"] is None, "the message is gone")
     failures = 'fastgpu_failures_total{task="events"} 2.0'
-    assert failures in pool.run(pool.service.metrics_text()).decode()
+    assert failures in pool.raw("GET", "/v1/metrics").body.decode()
 
 
 def test_listener_that_fails_does_not_prevent_a_grant(serve: Serve) -> None:
@@ -290,7 +290,7 @@ def test_wait_for_event_keeps_a_cancellation_at_its_end(serve: Serve, waits: str
         else:
             service, lease = pool.service, await asyncio.to_thread(pool.client.request, "half", token=new_token())
             caller: Any = SimpleNamespace(access=SimpleNamespace(includes=lambda _: True))
-            waiting = asyncio.ensure_future(service.wait(caller, lease["id"], 60, lambda _: False))
+            waiting = asyncio.ensure_future(service.leases.wait(caller, lease["id"], 60, lambda _: False))
             await async_wait_until(lambda: service.publisher._waiting.get(lease["id"]), "it waits")
             await async_wait_until(lambda: not pool.services.store.commit_lock.locked(), "all is settled")
             for _ in range(10):

@@ -187,7 +187,7 @@ def test_another_tenant_sees_no_names_of_a_lease(pool: ServedPool, held: Held) -
     ]
     for call, (status, text) in zip(reading, call_as(pool, OTHER_USER, reading), strict=True):
         assert status == (403 if call.path.endswith("/mig") else 200), call  # only administrators may read it
-        for secret in ("secret.ipynb", held.lease_id, f'"{pwd.getpwuid(USER).pw_name}"'):
+        for secret in ("secret.ipynb", held.lease_id, f'"{pwd.getpwuid(USER).pw_name}"', f'"uid:{USER}"'):
             assert secret not in text, call
     assert call_as(pool, OTHER_USER, [Call("GET", f"/v1/events?lease={held.lease_id}")])[0][0] == 404
     own = dict(zip((call.path for call in reading), call_as(pool, USER, reading), strict=True))

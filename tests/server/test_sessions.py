@@ -47,7 +47,7 @@ def test_rest_interface_parks_resumes_and_pins_a_lease(running: Running) -> None
     assert (status, view["parking"]["retention"]) == (200, "yield")
     status, view = jupyter.call("POST", f"{path}/park")
     assert status == 200
-    assert value_of(view["parking"]["reason"]) == "asked"
+    assert value_of(view["parking"]["reason"]) == "requested"
     pool.wait_state(lease["id"], "parked")
     assert jupyter.call("POST", f"{path}/resume", {})[0] == 200
     pool.wait_state(lease["id"], "active")

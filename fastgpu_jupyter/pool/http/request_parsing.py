@@ -12,11 +12,11 @@ from ...core.model import commands as c
 from ...core.model.entities import WEIGHT_DEFAULT, BudgetPolicy, Isolation, LeaseRequest, Plan, Priority, Retention
 from ...core.model.size import parse_size
 from ...errors import InvalidRequest
+from ...wire.schemas import common
 from ...wire.schemas.common import INTEGER_MAX, TEXT_MAX
 
 NAMES_MAX = 16
-NAME = re.compile(r"[0-9A-Za-z_.@-]{1,64}")
-LIBRARY = re.compile(r"[0-9A-Za-z_.()+ -]{1,64}")
+TENANT, GROUP, LIBRARY = map(re.compile, (common.TENANT, common.GROUP, common.LIBRARY))
 _Choice = TypeVar("_Choice", bound=Enum)
 
 
@@ -57,11 +57,27 @@ def budget(body: dict[str, Any]) -> tuple[int | None, BudgetPolicy]:
     return integer(body, "budget_micro"), _choice(body, "policy", BudgetPolicy.WARN)
 
 
-def reservation(body: dict[str, Any], reservation_id: str, discounts: Mapping[str, int]) -> c.ReserveCapacity:
-    """What is to be held for whom; the discount is the pool's."""
-    tenant, wanted = text(body, "tenant") or "", text(body, "size") or ""
-    if not NAME.fullmatch(tenant):
-        raise InvalidRequest("tenant must be a name of at most 64 letters, digits and _.@-.")
+def tenant(body: dict[str, Any]) -> str:
+    """Return the key or the name of a tenant. Raises :class:`InvalidRequest`."""
+    found = text(body, "tenant") or ""
+    if not TENANT.fullmatch(found):
+        raise InvalidRequest("tenant must be a name or a key of at most 64 letters, digits and _.@:-.")
+    return found
+
+
+def group(body: dict[str, Any]) -> str | None:
+    """Return the name of a group, None without one. Raises :class:`InvalidRequest`."""
+    found = text(body, "group")
+    if found is not None and not GROUP.fullmatch(found):
+        raise InvalidRequest("group must be a name of at most 64 letters, digits and _.@-.")
+    return found
+
+
+def reservation(
+    body: dict[str, Any], reservation_id: str, tenant_key: str, discounts: Mapping[str, int]
+) -> c.ReserveCapacity:
+    """Return the command that reserves capacity for a tenant, at the discount of the pool."""
+    wanted = text(body, "size") or ""
     size, plan = parse_size(wanted), _choice(body, "plan", Plan.MONTH)
     if size.memory_bytes is not None:
         raise InvalidRequest("What is reserved is a number of devices or a part of one, like 2xa100 or a100:1/2.")
@@ -70,7 +86,7 @@ def reservation(body: dict[str, Any], reservation_id: str, discounts: Mapping[st
     kind = str(replace(size, devices=1, part=None))
     model = None if kind == "full" else kind
     discount = discounts[plan.value]
-    return c.ReserveCapacity(reservation_id, tenant, milli, model, plan, discount, integer(body, "start"))
+    return c.ReserveCapacity(reservation_id, tenant_key, milli, model, plan, discount, integer(body, "start"))
 
 
 def text(body: dict[str, Any], name: str) -> str | None:

@@ -8,7 +8,6 @@ told why not; beyond those a connection is told so and closed unheard.
 from __future__ import annotations
 
 import asyncio
-import pwd
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -53,7 +52,6 @@ class PeerStream(IOStream):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.uid = peer_of(self.socket).uid
-        self.tenant = _name_of(self.uid)
         self.over: str | None = None  #: which limit it is over, as the beginning of a sentence
         self.stuck = False  #: closed because it was not read
         self.opened_at = asyncio.get_running_loop().time()
@@ -76,14 +74,6 @@ class PeerStream(IOStream):
     def waits_s(self, now_s: float) -> float:
         """For how long the reader has left something unread."""
         return 0.0 if self._waits_since is None else now_s - self._waits_since
-
-
-def _name_of(uid: int) -> str:
-    """The name of a user."""
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f"uid-{uid}"
 
 
 class PoolServer(HTTPServer):

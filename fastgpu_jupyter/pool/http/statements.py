@@ -16,7 +16,7 @@ from ...errors import InvalidRequest
 from ...wire.schemas import StatementLineView, StatementView
 from ..journal.store import Journal
 from ..protocols import StateReader
-from .views.context import AccessScope, tenant_reference
+from .views.context import AccessScope, NameOf, tenant_reference
 
 _MONTH = re.compile(r"([0-9]{4})-(0[1-9]|1[0-2])")
 
@@ -29,11 +29,13 @@ def month_of(month: str) -> Month:
     return calendar.month_of(int(match[1]), int(match[2]))
 
 
-def statements(journal: Journal, month: str, until: Instant, access: AccessScope, currency: str) -> list[StatementView]:
+def statements(
+    journal: Journal, month: str, until: Instant, access: AccessScope, *, currency: str, name_of: NameOf
+) -> list[StatementView]:
     """Return the statements for ``month`` within ``access``; active leases are billed up to ``until``."""
     records = ((record.at, record.events) for record in journal.history() if record.at.ms <= until.ms)
     made = ledger.statements(records, month_of(month), until)
-    return [_view(one, month, currency) for one in made if access.includes_tenant(one.tenant)]
+    return [_view(one, month, currency, name_of) for one in made if access.includes_tenant(one.tenant)]
 
 
 class StatementReader:
@@ -44,17 +46,19 @@ class StatementReader:
         self._state = state
         self._reading = asyncio.Lock()
 
-    async def read(self, month: str, access: AccessScope, currency: str) -> list[StatementView]:
+    async def read(self, month: str, access: AccessScope, currency: str, name_of: NameOf) -> list[StatementView]:
         """Return the statements of a month within ``access``. Raises :class:`InvalidRequest`."""
         month_of(month)
         async with self._reading:
             until = self._state.now()
-            return await asyncio.to_thread(statements, self._journal, month, until, access, currency)
+            return await asyncio.to_thread(
+                statements, self._journal, month, until, access, currency=currency, name_of=name_of
+            )
 
 
-def _view(statement: Statement, month: str, currency: str) -> StatementView:
+def _view(statement: Statement, month: str, currency: str, name_of: NameOf) -> StatementView:
     return {
-        "tenant": tenant_reference(statement.tenant),
+        "tenant": tenant_reference(statement.tenant, name_of),
         "month": month,
         "currency": currency,
         "active_ms": statement.active_ms,

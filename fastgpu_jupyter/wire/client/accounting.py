@@ -72,4 +72,4 @@ class AccountingCalls(Transport):
 
 
 def _path(collection: str, name: str) -> str:
-    return f"/v1/{collection}/{quote(name, safe='')}"
+    return f"/v1/{collection}/{quote(name, safe=':')}"

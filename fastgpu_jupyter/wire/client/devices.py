@@ -37,4 +37,4 @@ class DeviceCalls(Transport):
 
 
 def _path(device_id: str, part: str = "") -> str:
-    return f"/v1/devices/{quote(device_id, safe='')}" + (f"/{part}" if part else "")
+    return f"/v1/devices/{quote(device_id, safe=':')}" + (f"/{part}" if part else "")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from fastgpu_jupyter.pool.host import process
-from fastgpu_jupyter.pool.http import service
-from fastgpu_jupyter.pool.http.service import PoolService
+from fastgpu_jupyter.pool.http import endpoint
+from fastgpu_jupyter.pool.http.handlers.leases import LeaseHandlers
+from fastgpu_jupyter.pool.http.permissions import Permissions
 from fastgpu_jupyter.pool.http.views.context import AccessScope
 from fastgpu_jupyter.pool.loop.command_queue import Call
 from tests.crash.mutations.edits import Edit
@@ -18,7 +19,7 @@ MUTATIONS = (
     Mutation(
         "the token of a lease is not compared",
         AUTHORIZATION,
-        (Edit(PoolService._require_token, "not hmac.compare_digest(...)", "False"),),
+        (Edit(Permissions._require_token, "not hmac.compare_digest(...)", "False"),),
         Fails(
             test_authorization.test_each_caller_is_answered_as_documented,
             "200.* == .*403",
@@ -34,7 +35,7 @@ MUTATIONS = (
     Mutation(
         "a tenant releases a lease of another",
         AUTHORIZATION,
-        (Edit(PoolService._visible, "not caller.access.includes(lease)", "False"),),
+        (Edit(Permissions.visible_lease, "not caller.access.includes(lease)", "False"),),
         Fails(
             test_authorization.test_each_caller_is_answered_as_documented,
             "== .*404",
@@ -44,7 +45,7 @@ MUTATIONS = (
     Mutation(
         "every user is an administrator",
         AUTHORIZATION,
-        (Edit(PoolService._administers, "_1 in {0, os.getuid()}", "True"),),
+        (Edit(Permissions.administers, "_1 in {0, os.getuid()}", "True"),),
         Fails(
             test_authorization.test_each_caller_is_answered_as_documented,
             "== .*403",
@@ -54,13 +55,13 @@ MUTATIONS = (
     Mutation(
         "every user may request with the priority of the system",
         AUTHORIZATION,
-        (Edit(PoolService._require_priority, "priority is Priority.SYSTEM and _1", "False"),),
+        (Edit(Permissions.require_priority, "priority is Priority.SYSTEM and _1", "False"),),
         Fails(test_authorization.test_only_root_requests_with_the_priority_system, "assert 201 == 403"),
     ),
     Mutation(
         "a lease is bound to a process of another user",
         AUTHORIZATION,
-        (Edit(PoolService.bind, "caller.holder.uid not in _1", "False"),),
+        (Edit(LeaseHandlers.bind, "caller.holder.uid not in _1", "False"),),
         Fails(test_authorization.test_binding_to_a_process_of_another_user_is_forbidden, "== .*403"),
     ),
     Mutation(
@@ -82,7 +83,7 @@ MUTATIONS = (
     Mutation(
         "an idempotency key of one user is answered to another",
         AUTHORIZATION,
-        (Edit(service._scoped, 'f"{_1}:{key}" if key else None', "key"),),
+        (Edit(endpoint.scoped_key, 'f"{_1}:{key}"', "key"),),
         Fails(test_authorization.test_idempotency_key_of_another_user_gives_a_lease_of_its_own, "== .*201"),
     ),
 )

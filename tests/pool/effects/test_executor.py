@@ -197,6 +197,7 @@ def test_unresponsive_driver_stops_grants_and_delays_no_answer(tmp_path: Path, m
             services.store.queue_positions,
             environment.device_nodes_of,
             {},
+            str.upper,
         )
         devices: list[str] = [view["health"]["state"] for view in device_views(state, access, facts)]  # type: ignore[arg-type]
         leases = lease_views(state, at, access, facts)  # type: ignore[arg-type]

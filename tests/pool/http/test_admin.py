@@ -77,7 +77,7 @@ def test_drained_device_gets_no_leases_until_it_returns_to_service(pool: PoolPro
 
 
 def test_quota_is_set_shown_and_enforced(pool: PoolProcess) -> None:
-    (tenant,) = {one["tenant"]["key"] for one in [pool.client.request("half", token=new_token())]}
+    (tenant,) = {one["tenant"]["name"] for one in [pool.client.request("half", token=new_token())]}
     assert fastgpu("quota", tenant, "--weight=300", "--limit=0.75").returncode == 0
     with pytest.raises(InvalidRequest, match=r"may hold at most 0\.75 at once"):
         pool.client.request("full", token=new_token())
@@ -86,7 +86,7 @@ def test_quota_is_set_shown_and_enforced(pool: PoolProcess) -> None:
     pool.kill()
     pool.start()
     shown = json.loads(fastgpu("quota", "--json").stdout)["tenants"]
-    assert [(one["tenant"]["key"], one["weight"], one["limit_milli"], one["held_milli"]) for one in shown] == [
+    assert [(one["tenant"]["name"], one["weight"], one["limit_milli"], one["held_milli"]) for one in shown] == [
         (tenant, 300, 750, 500)
     ]
     wrong = fastgpu("quota", tenant, "--weight=0")
@@ -94,7 +94,7 @@ def test_quota_is_set_shown_and_enforced(pool: PoolProcess) -> None:
 
 
 def test_group_limit_applies_to_its_tenants_together(pool: PoolProcess) -> None:
-    (tenant,) = {one["tenant"]["key"] for one in [pool.client.request("half", token=new_token())]}
+    (tenant,) = {one["tenant"]["name"] for one in [pool.client.request("half", token=new_token())]}
     assert fastgpu("quota", "lab", "--of-group", "--limit=0.75", "--guaranteed=0.25").returncode == 0
     shown = fastgpu("quota", tenant, "--group=lab").stdout
     assert "group lab" in shown
@@ -127,7 +127,7 @@ def test_parked_lease_waits_and_resumes_when_a_cell_begins(pool: PoolProcess) ->
     assert (back["usage"]["busy"], back["parking"]["parked_bytes"], value_of(back["parking"]["reason"])) == (
         True,
         0,
-        "asked",
+        "requested",
     )
     pool.client.pin(lease["id"], pinned=True)
     assert pool.lease(lease["id"])["parking"]["retention"] == "hold"
@@ -164,7 +164,7 @@ def test_statement_lines_sum_to_the_total_in_all_formats(pool: PoolProcess) -> N
 
 def test_transferred_lease_is_billed_to_the_other_tenant(pool: PoolProcess) -> None:
     lease = pool.client.request("half", token=new_token())
-    assert pool.client.transfer(lease["id"], "physics")["tenant"]["key"] == "physics"
+    assert pool.client.transfer(lease["id"], "physics")["tenant"] == {"key": "account:physics", "name": "physics"}
     over = pool.client.request("half", token=new_token())
     pool.client.release(over["id"])
     with pytest.raises(Conflict, match="cannot be transferred"):
@@ -188,7 +188,7 @@ def test_rates_are_listed_by_model(pool: PoolProcess) -> None:
 
 def test_spent_budget_with_policy_stop_blocks_requests(pool: PoolProcess) -> None:
     lease = pool.client.request("half", token=new_token())
-    tenant = lease["tenant"]["key"]
+    tenant = lease["tenant"]["name"]
     assert fastgpu("budget").stdout.splitlines()[1].split()[:2] == [tenant, "-"]
     shown = fastgpu("budget", tenant, "250.5", "--policy=stop").stdout
     assert "250.50 USD" in shown
@@ -223,7 +223,7 @@ def test_lease_budget_is_set_and_shown(pool: PoolProcess) -> None:
 
 def test_reservation_covers_leases_and_is_on_the_statement(pool: PoolProcess) -> None:
     lease = pool.client.request("half", token=new_token())
-    tenant = lease["tenant"]["key"]
+    tenant = lease["tenant"]["name"]
     made = fastgpu("reserve", tenant, "a100:1/2", "--plan=year").stdout.splitlines()
     reservation_id = made[1].split()[0]
     assert "0.5 a100" in made[1]
@@ -260,12 +260,12 @@ def test_repeated_reservation_is_one_reservation(pool: PoolProcess) -> None:
 
 def test_command_line_parks_resumes_and_pins_a_lease(pool: PoolProcess) -> None:
     lease = pool.client.request("full", token=new_token())["id"]
-    assert fastgpu("pin", lease).stdout == f"{lease} is pinned: it keeps its GPU although no cell runs.\n"
+    assert fastgpu("pin", lease).stdout == f"{lease} is pinned: it keeps its GPU while no cell runs.\n"
     assert "active (pinned)" in fastgpu("status").stdout
     assert json.loads(fastgpu("unpin", "--json", lease).stdout)["parking"]["retention"] == "yield"
     assert fastgpu("park", lease).stdout in (f"{lease} is parking.\n", f"{lease} is parked.\n")
     pool.wait_state(lease, "parked")
-    assert "parked (asked)" in fastgpu("status").stdout
+    assert "parked (requested)" in fastgpu("status").stdout
     other = pool.client.request("full", token=new_token(), options={"retention": "hold"})
     assert fastgpu("resume", lease).stdout == f"{lease} is waiting at position 1.\n"
     pool.client.release(other["id"])

@@ -18,7 +18,7 @@ import pytest
 
 from fastgpu_jupyter.errors import FastGPUError, by_code
 from fastgpu_jupyter.pool.http.limits import ServiceLimits
-from fastgpu_jupyter.pool.http.routes import application, methods_of
+from fastgpu_jupyter.pool.http.routes import application
 from fastgpu_jupyter.wire import openapi, schemas
 from fastgpu_jupyter.wire.client import new_token, token_digest
 from fastgpu_jupyter.wire.interfaces.operation import Operation
@@ -51,8 +51,8 @@ def validate(instance: Any, schema: dict[str, Any]) -> None:
 
 
 def test_openapi_document_matches_the_routes(serve: Serve) -> None:
-    rules = application(serve().service, "boot").wildcard_router.rules
-    served = {(rule.matcher.regex, method) for rule in rules for method in methods_of(rule.target)}  # type: ignore[attr-defined]
+    rules = application(serve().service).wildcard_router.rules
+    served = {(rule.matcher.regex, method) for rule in rules for method in rule.target_kwargs["routes"]}  # type: ignore[attr-defined]
     for operation in OPERATIONS:
         path = operation.path.format(**EXAMPLES)
         found = [route for route in served if route[0].fullmatch(path) and route[1] == operation.method]

@@ -18,9 +18,9 @@ from typing import Any
 
 import pytest
 
+from fastgpu_jupyter.pool.http import publisher as publisher_module
 from fastgpu_jupyter.pool.http import server as server_module
-from fastgpu_jupyter.pool.http import stream as stream_module
-from fastgpu_jupyter.pool.http.stream import BACKLOG_BYTES_MAX, BACKLOG_MAX, StreamSubscriber
+from fastgpu_jupyter.pool.http.subscriber import BACKLOG_BYTES_MAX, BACKLOG_MAX, StreamSubscriber
 from fastgpu_jupyter.pool.http.views.context import AccessScope
 from fastgpu_jupyter.wire import unixsocket
 from fastgpu_jupyter.wire.client import new_token
@@ -126,7 +126,7 @@ def test_stream_of_one_lease_with_since_has_its_changes_only(serve: Serve) -> No
 
 
 def test_stream_with_a_forgotten_since_begins_with_a_snapshot(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream_module, "REMEMBER_CHANGES", 4)
+    monkeypatch.setattr(publisher_module, "CHANGES_KEPT", 4)
     pool = serve()
     with following(pool) as stream:
         since = next(stream)["seq"]

@@ -89,7 +89,7 @@ def test_metric_labels_name_no_notebook_lease_or_tenant(serve: Serve) -> None:
     pool = serve()
     lease = pool.client.request("full", notebook="secret.ipynb", kernel_id="kernel-7", token=new_token())
     text = pool.raw("GET", "/v1/metrics").body.decode()
-    for name in ("secret", "kernel-7", lease["id"], lease["tenant"]["key"]):
+    for name in ("secret", "kernel-7", lease["id"], lease["tenant"]["key"], lease["tenant"]["name"]):
         assert f'"{name}' not in text
 
 

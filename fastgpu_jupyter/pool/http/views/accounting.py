@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from ....core.accounting import meter
 from ....core.model.entities import Instant, Reservation, State
 from ....wire.schemas import GroupView, RateView, ReservationView, TenantView
-from .context import AccessScope, tenant_reference
+from .context import AccessScope, NameOf, tenant_reference
 
 
-def tenant_views(state: State, at: Instant, access: AccessScope) -> list[TenantView]:
+def tenant_views(state: State, at: Instant, access: AccessScope, name_of: NameOf) -> list[TenantView]:
     """Return the tenants within ``access`` with their entitlements and what they hold."""
     return [
         {
-            "tenant": tenant_reference(key),
+            "tenant": tenant_reference(key, name_of),
             "group": tenant.group,
             "weight": tenant.weight,
             "guaranteed_milli": tenant.guaranteed_milli,
@@ -51,19 +51,19 @@ def group_views(state: State, access: AccessScope) -> list[GroupView]:
     ]
 
 
-def reservation_views(state: State, access: AccessScope, currency: str) -> list[ReservationView]:
+def reservation_views(state: State, access: AccessScope, currency: str, name_of: NameOf) -> list[ReservationView]:
     """Return the reservations within ``access``; ended ones are included for two months."""
     return [
-        _reservation(reservation, currency)
+        _reservation(reservation, currency, name_of)
         for reservation in state.reservations.values()
         if access.includes_tenant(reservation.tenant)
     ]
 
 
-def _reservation(reservation: Reservation, currency: str) -> ReservationView:
+def _reservation(reservation: Reservation, currency: str, name_of: NameOf) -> ReservationView:
     return {
         "id": reservation.id,
-        "tenant": tenant_reference(reservation.tenant),
+        "tenant": tenant_reference(reservation.tenant, name_of),
         "milli": reservation.milli,
         "model": reservation.model,
         "plan": reservation.plan.value,

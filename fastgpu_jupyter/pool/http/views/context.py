@@ -14,6 +14,8 @@ from ...host.lease_groups import NOT_ENFORCED, DeviceAccess
 from ...monitors.process_owners import ForeignProcess
 from ...protocols import QueuePositions
 
+#: The display name of a tenant, by its key.
+NameOf = Callable[[str], str]
 UNKNOWN_USAGE = DeviceUsage(None, None)
 
 
@@ -44,14 +46,15 @@ class ViewContext:
     queue_positions: Callable[[], QueuePositions]
     device_nodes_of: Callable[[Lease], list[str]]
     foreign: Mapping[str, Sequence[ForeignProcess]]
+    name_of: NameOf
     device_access_of: Callable[[str], DeviceAccess] = lambda _: NOT_ENFORCED
     scrub_progress_of: Callable[[str], Message | None] = lambda _: None  #: while device memory is overwritten
     estimator: Callable[[State], Estimator] = Estimator
 
 
-def tenant_reference(tenant: str) -> TenantReference:
+def tenant_reference(tenant: str, name_of: NameOf) -> TenantReference:
     """Return a tenant's key and its display name."""
-    return {"key": tenant, "name": tenant}
+    return {"key": tenant, "name": name_of(tenant)}
 
 
 class EstimatorCache:

@@ -58,7 +58,7 @@ def _device_view(state: State, device: Device, access: AccessScope, context: Vie
             "partitions": [profile.name for profile in spec.profiles],
             "parkable": spec.parkable,
         },
-        "allocations": [_allocation(state.leases[lease_id], access) for lease_id in device.lease_ids],
+        "allocations": [_allocation(state.leases[lease_id], access, context) for lease_id in device.lease_ids],
         "unleased_processes": [_unleased_process(state, one, access) for one in context.foreign.get(spec.id, ())],
     }
 
@@ -73,11 +73,11 @@ def _unleased_process(state: State, process: ForeignProcess, access: AccessScope
     }
 
 
-def _allocation(lease: Lease, access: AccessScope) -> AllocationView:
+def _allocation(lease: Lease, access: AccessScope, context: ViewContext) -> AllocationView:
     visible = access.includes(lease)
     return {
         "lease_id": lease.id if visible else None,
-        "tenant": tenant_reference(lease.tenant) if visible else None,
+        "tenant": tenant_reference(lease.tenant, context.name_of) if visible else None,
         "notebook": lease.request.notebook if visible else None,
         "state": lease.state.value,
         "memory_bytes": _memory_of_each(lease),

@@ -28,6 +28,7 @@ from ....wire.schemas import (
     MessageView,
 )
 from ...devices.driver import DeviceUsage
+from ...identity import with_display_name
 from .context import UNKNOWN_USAGE, AccessScope, ViewContext, tenant_reference
 from .queue import estimate_basis, pending_reason
 
@@ -52,7 +53,7 @@ def lease_view(state: State, lease: Lease, at: Instant, context: ViewContext) ->
         "id": lease.id,
         "version": lease.version,
         "state": lease.state.value,
-        "tenant": tenant_reference(lease.tenant),
+        "tenant": tenant_reference(lease.tenant, context.name_of),
         "end_reason": _enumerated("end", lease.end_reason),
         "notes": list(_notes(lease, context)),
         "environment": context.environment_of(lease),
@@ -72,7 +73,7 @@ def lease_view(state: State, lease: Lease, at: Instant, context: ViewContext) ->
             "used_bytes": usage.memory_used_bytes,
         },
         "usage": _usage(lease, at, usage),
-        "money": _money(state, lease, at, context.currency),
+        "money": _money(state, lease, at, context),
         "queue": _queue(state, lease, context),
         "enforcement": _enforcement(state, lease),
         "device_access": _device_access(lease, context),
@@ -147,9 +148,10 @@ def _usage(lease: Lease, at: Instant, usage: DeviceUsage) -> LeaseUsageView:
     }
 
 
-def _money(state: State, lease: Lease, at: Instant, currency: str) -> LeaseMoneyView:
+def _money(state: State, lease: Lease, at: Instant, context: ViewContext) -> LeaseMoneyView:
+    message = budgets.message(state, lease)
     return {
-        "currency": currency,
+        "currency": context.currency,
         "rate_micro_per_hour": lease.logical_gpu.rate_micro_per_hour if lease.logical_gpu else None,
         "billed_micro_per_hour": lease.billed_micro_per_hour,
         "covered_milli": lease.covered_milli,
@@ -157,7 +159,7 @@ def _money(state: State, lease: Lease, at: Instant, currency: str) -> LeaseMoney
         "cost_at": at.wall_ms,
         "budget_micro": lease.request.budget_micro,
         "budget_percent": lease.budget_percent or None,
-        "message": view_of(budgets.message(state, lease)),
+        "message": view_of(message and with_display_name(message, context.name_of)),
     }
 
 

@@ -11,10 +11,9 @@ from .context import AccessScope, ViewContext, tenant_reference
 
 def queue_views(state: State, access: AccessScope, context: ViewContext) -> list[QueueEntryView]:
     """Return the queue in order of grant."""
-    estimator = context.estimator(state)
     return [
-        _queue_entry(state.leases[lease_id], position, reason, access, estimator.of(position))
-        for lease_id, (position, reason) in context.queue_positions().items()
+        _queue_entry(state, state.leases[lease_id], access, context, entry)
+        for lease_id, entry in context.queue_positions().items()
     ]
 
 
@@ -29,9 +28,11 @@ def estimate_basis(estimate: Estimate) -> MessageView:
 
 
 def _queue_entry(
-    lease: Lease, position: int, reason: PendingReason, access: AccessScope, estimate: Estimate
+    state: State, lease: Lease, access: AccessScope, context: ViewContext, entry: tuple[int, PendingReason]
 ) -> QueueEntryView:
     visible = access.includes(lease)
+    position, reason = entry
+    estimate = context.estimator(state).of(position)
     return {
         "lease_id": lease.id if visible else None,
         "position": position,
@@ -42,7 +43,7 @@ def _queue_entry(
         "priority": lease.request.priority.name.lower(),
         "memory_bytes": lease.request.memory_bytes,
         "notebook": lease.request.notebook if visible else None,
-        "tenant": tenant_reference(lease.tenant) if visible else None,
+        "tenant": tenant_reference(lease.tenant, context.name_of) if visible else None,
         "waiting_since": lease.waiting_since.wall_ms,
         "mine": lease.tenant == access.tenant,
     }

@@ -1,0 +1,49 @@
+"""One request of a caller, independent of HTTP: who calls, and the values in path, query and body."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ...core.model.entities import Holder
+from ...errors import InvalidRequest
+from .views.context import AccessScope
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The process at the other end of a connection, and its tenant."""
+
+    holder: Holder
+    tenant: str  #: the key of the tenant
+    token: str | None  #: the token of a lease, if the caller sent one
+
+    @property
+    def access(self) -> AccessScope:
+        """Return the tenants whose leases the caller sees by name: all for root, else its own."""
+        return AccessScope(self.tenant, all_tenants=self.holder.uid == 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request: its caller, and its values, which are not validated yet."""
+
+    caller: Caller
+    path: Mapping[str, str]
+    query: Mapping[str, str]
+    body: dict[str, Any]
+    key: str | None  #: of the caller and the operation, so that a repeated call finds the first one's answer
+
+    @property
+    def lease_id(self) -> str:
+        """Return the id of the lease in the path."""
+        return self.path["lease_id"]
+
+    def number(self, name: str) -> int | None:
+        """Return a whole number of the query, None without it. Raises :class:`InvalidRequest`."""
+        text = self.query.get(name)
+        try:
+            return None if text is None else int(text)
+        except ValueError:
+            raise InvalidRequest(f"{name} must be a whole number.") from None

@@ -1,0 +1,202 @@
+"""The tornado handlers: from an HTTP request to a :class:`~.call.Call`, and from the answer or error to a response."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Mapping
+from typing import Any, cast
+
+import msgspec
+from tornado import iostream, web
+
+from ...errors import FastGPUError, InternalError, InvalidRequest, LimitReached, Message
+from ..host.process import peer_holder
+from ..identity import key_of_uid, with_display_name
+from ..monitors import metrics
+from .call import Call, Caller
+from .limits import READER_RETRY_S, reached
+from .problem import problem
+from .route import Route
+from .server import PeerStream
+from .service import PoolService
+from .subscriber import StreamSubscriber
+
+KEY = "[!-~]{1,128}"
+
+
+class Endpoint(web.RequestHandler):
+    """The handler of one path, with the route of each of its methods."""
+
+    #: A body may be sent with every method.
+    _answering: asyncio.Future[Any] | None = None
+
+    def initialize(self, service: PoolService, routes: Mapping[str, Route]) -> None:
+        """Take over the service and the routes of the path; called by tornado."""
+        self.service = service
+        self.routes = routes
+
+    @property
+    def stream(self) -> PeerStream:
+        """Return the connection of the request."""
+        return cast(PeerStream, cast(Any, self.request.connection).stream)
+
+    def prepare(self) -> None:
+        """Refuse a request that is over a limit, then identify the caller."""
+        if self.stream.over:
+            self.set_header("Connection", "close")
+            raise reached(self.stream.over, READER_RETRY_S)
+        self.service.rate.take(self.stream.uid, asyncio.get_running_loop().time())
+        if len(self.request.body) > self.service.limits.body_bytes_max:
+            raise InvalidRequest(f"The body may have {self.service.limits.body_bytes_max} bytes; this one has more.")
+        bearer = self.request.headers.get("Authorization", "")
+        token = bearer.removeprefix("Bearer ") if bearer.startswith("Bearer ") else None
+        holder = peer_holder(self.stream.socket, self.service.facts.boot_id)
+        self.caller = Caller(holder, key_of_uid(self.stream.uid), token)
+
+    async def _respond(self, **path: str) -> None:
+        """Check the permission of the route's operation, call its handler, and send the answer."""
+        route = self.routes.get(self.request.method or "")
+        if route is None or route.handler is None:
+            raise web.HTTPError(405)
+        call = self._call(route, path)
+        await self.service.permissions.require(route.operation.permission, call)
+        if not route.waits:
+            self._send(route, await route.handler(call))
+            return
+        self._answering = asyncio.ensure_future(route.handler(call))
+        try:
+            self._send(route, await self._answering)
+        except asyncio.CancelledError:
+            if not self.stream.closed():
+                raise
+
+    get = post = put = delete = _respond
+
+    def on_connection_close(self) -> None:
+        """Stop waiting for a lease, because the client has disconnected."""
+        if self._answering is not None:
+            self._answering.cancel()
+
+    def _call(self, route: Route, path: dict[str, str]) -> Call:
+        names = (parameter.name for parameter in route.operation.parameters if parameter.where == "query")
+        query = {name: value for name in names if (value := self.get_query_argument(name, None)) is not None}
+        body = self._body() if route.operation.body is not None else {}
+        return Call(self.caller, path, query, body, self._key())
+
+    def _body(self) -> dict[str, Any]:
+        """Return the JSON object of the request, an empty one without a body. Raises :class:`InvalidRequest`."""
+        if not self.request.body:
+            return {}
+        if not self.request.headers.get("Content-Type", "").startswith("application/json"):
+            raise InvalidRequest("The body must be JSON, sent as application/json.")
+        try:
+            body = msgspec.json.decode(self.request.body)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise InvalidRequest(f"The body is not JSON: {error}.") from error
+        if not isinstance(body, dict):
+            raise InvalidRequest("The body must be a JSON object.")
+        return body
+
+    def _key(self) -> str | None:
+        """Return the idempotency key, made one of this caller and this operation, or None without one."""
+        key = self.request.headers.get("Idempotency-Key")
+        if key is None:
+            return None
+        if not re.fullmatch(KEY, key):
+            raise InvalidRequest("Idempotency-Key must be 1 to 128 visible ASCII characters.")
+        return scoped_key(self.caller, f"{self.request.method} {self.request.path} {key}")
+
+    def _send(self, route: Route, value: Any) -> None:
+        self.set_status(route.operation.status)
+        if isinstance(value, bytes):
+            self.set_header("Content-Type", metrics.CONTENT_TYPE)
+            self.finish(value)
+        else:
+            self.set_header("Content-Type", "application/json")
+            self.finish(msgspec.json.encode(value))
+
+    def compute_etag(self) -> None:
+        """Return no tag: answers are not cached, because the pool changes."""
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Send the error as ``application/problem+json``."""
+        error = kwargs.get("exc_info", (None, None, None))[1]
+        if isinstance(error, FastGPUError):
+            status, code, message = error.status, error.code, error.message
+        elif status_code >= 500:
+            status, code, message = status_code, InternalError.code, Message.of("pool.bug")
+        else:
+            status, code, message = status_code, "http_error", Message.of("http.error", reason=self._reason)
+        self.service.metrics.refused[code] += 1
+        self.set_status(status)
+        if isinstance(error, LimitReached):
+            self.set_header("Retry-After", str(error.retry_after_s))
+        if status == 405:
+            self.set_header("Allow", ", ".join(self.routes))
+        self.set_header("Content-Type", "application/problem+json")
+        self.finish(msgspec.json.encode(problem(status, code, with_display_name(message, self.service.names.name_of))))
+
+    def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
+        """Log unexpected errors only: a :class:`FastGPUError` is an answer."""
+        if not isinstance(value, FastGPUError):
+            super().log_exception(typ, value, tb)
+
+
+def scoped_key(caller: Caller, key: str) -> str:
+    """Return an idempotency key that no other user's call has."""
+    return f"{caller.holder.uid}:{key}"
+
+
+class HealthEndpoint(Endpoint):
+    """The handler of ``/v1/health``, which is never refused and needs neither state nor disk."""
+
+    def prepare(self) -> None:
+        """Check no limit, and identify no caller."""
+
+    async def _respond(self, **_: str) -> None:
+        if self.request.method not in self.routes:
+            raise web.HTTPError(405)
+        self._send(self.routes["GET"], {"status": "ok"})
+
+    get = post = put = delete = _respond
+
+
+class EventsEndpoint(Endpoint):
+    """The handler of the event stream: one line of JSON a message, until one side disconnects."""
+
+    _subscriber: StreamSubscriber | None = None
+
+    async def _respond(self, **path: str) -> None:
+        route = self.routes.get(self.request.method or "")
+        if route is None:
+            raise web.HTTPError(405)
+        call = self._call(route, path)
+        # Closing the connection ends the wait for a reader that does not read.
+        subscriber = self._subscriber = await self.service.subscribe(call, self.stream.close)
+        self.set_header("Content-Type", "application/x-ndjson")
+        try:
+            while (message := await subscriber.next()) is not None:
+                self.write(message)
+                await self.flush()
+        except iostream.StreamClosedError:
+            pass  # the reader disconnected, or was disconnected
+        finally:
+            cut = "stuck" if self.stream.stuck else "behind" if subscriber.ended == "behind" else None
+            self.service.publisher.unsubscribe(subscriber, cut)
+
+    get = post = put = delete = _respond
+
+    def on_connection_close(self) -> None:
+        """End the subscriber, because the reader disconnected."""
+        if self._subscriber is not None:
+            self._subscriber.end("left")
+
+
+class UnknownEndpoint(Endpoint):
+    """The handler of unknown paths, so that their errors have the same shape."""
+
+    def prepare(self) -> None:
+        """Refuse with the status 404, after the checks of every request."""
+        super().prepare()
+        self.send_error(404, reason="There is no such route")

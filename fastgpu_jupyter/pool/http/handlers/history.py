@@ -1,0 +1,15 @@
+"""The window of a history: its resolution and its start."""
+
+from __future__ import annotations
+
+from ....errors import InvalidRequest
+from ...monitors.history import RESOLUTIONS
+from ..call import Call
+
+
+def window_of(call: Call) -> tuple[str, int | None]:
+    """Return the resolution and the start of the history that a caller requests. Raises :class:`InvalidRequest`."""
+    resolution = call.query.get("resolution", "1s")
+    if resolution not in RESOLUTIONS:
+        raise InvalidRequest(f"resolution must be one of {', '.join(RESOLUTIONS)}.")
+    return resolution, call.number("since")

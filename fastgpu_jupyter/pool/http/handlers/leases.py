@@ -1,0 +1,195 @@
+"""Handlers of leases."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+from collections.abc import Callable
+from functools import partial
+
+from ....core.lease.lookup import find_lease
+from ....core.model import commands as c
+from ....core.model.entities import Instant, Retention, State
+from ....core.model.lifecycle import LeaseState
+from ....errors import Forbidden, InvalidRequest
+from ....wire.schemas import HistoryView, LeaseList, LeaseView
+from ...host.attribution import host_pid
+from ...host.process import holder_of
+from ...supervisor import wait_for_event
+from .. import request_parsing
+from ..call import Call, Caller
+from .base import HandlerContext, HandlerTable
+from .history import window_of
+
+#: The longest wait of one request for a change of a lease.
+WAIT_MS_MAX = 30_000
+#: How long the answer to a request waits for the preparation of a logical GPU before it has the state ``preparing``.
+PREPARE_GRACE_S = 0.5
+_DIGEST = re.compile("[0-9a-f]{64}")
+
+
+class LeaseHandlers:
+    """Handlers of the operations on leases."""
+
+    def __init__(self, context: HandlerContext) -> None:
+        self._context = context
+        self._backend, self._reader = context.backend, context.reader
+
+    def table(self) -> HandlerTable:
+        """Return the handlers by operation."""
+        return {
+            "GET /v1/leases": self.list_leases,
+            "POST /v1/leases": self.request,
+            "GET /v1/leases/{lease_id}": self.get,
+            "DELETE /v1/leases/{lease_id}": self.release,
+            "GET /v1/leases/{lease_id}/history": self.history,
+            "POST /v1/leases/{lease_id}/bind": self.bind,
+            "POST /v1/leases/{lease_id}/resize": self.resize,
+            "POST /v1/leases/{lease_id}/migrate": self.migrate,
+            "POST /v1/leases/{lease_id}/libraries": self.report_libraries,
+            "POST /v1/leases/{lease_id}/park": self.park,
+            "POST /v1/leases/{lease_id}/resume": self.resume,
+            "POST /v1/leases/{lease_id}/pin": self.pin,
+            "POST /v1/leases/{lease_id}/activity": self.report_activity,
+            "POST /v1/leases/{lease_id}/budget": self.set_budget,
+            "POST /v1/leases/{lease_id}/transfer": self.transfer,
+        }
+
+    # -- reading ------------------------------------------------------------------------------------------------------
+
+    async def list_leases(self, call: Call) -> LeaseList:
+        """Return the caller's leases."""
+        return {"leases": (await self._reader.status(call.caller))["leases"]}
+
+    async def get(self, call: Call) -> LeaseView:
+        """Return a lease now, or as soon as its version is beyond ``after``."""
+        wait_ms = min(call.number("wait_ms") or 0, WAIT_MS_MAX)
+        after = call.number("after")
+        known = -1 if after is None else after
+        return await self.wait(call.caller, call.lease_id, wait_ms / 1000, lambda view: view["version"] > known)
+
+    async def history(self, call: Call) -> HistoryView:
+        """Return the usage of a lease."""
+        resolution, since = window_of(call)
+
+        def read(state: State, at: Instant) -> HistoryView:
+            lease = self._context.permissions.visible_lease(state, call.caller, call.lease_id)
+            return self._backend.telemetry.history.lease(lease.id, resolution, since, at)
+
+        return await self._backend.state.read(read)
+
+    async def wait(
+        self, caller: Caller, lease_id: str, timeout_s: float, is_enough: Callable[[LeaseView], bool]
+    ) -> LeaseView:
+        """Return a lease as soon as ``is_enough`` is true of it, or as it is after ``timeout_s``."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout_s
+        with self._context.publisher.changes_of(lease_id) as changed:
+            while True:
+                changed.clear()
+                view = await self._reader.lease(caller, lease_id)
+                left_s = deadline - loop.time()
+                if left_s <= 0 or is_enough(view):
+                    return view
+                await wait_for_event(changed, left_s)
+
+    # -- commands of the tenant ---------------------------------------------------------------------------------------
+
+    async def request(self, call: Call) -> LeaseView:
+        """Request a lease, held by the caller: active if capacity is free, else waiting."""
+        digest = call.body.get("token_sha256")
+        if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
+            raise InvalidRequest("token_sha256 must be the SHA-256 of the lease's token, in hexadecimal.")
+        request = request_parsing.lease_request(call.body)
+        caller = call.caller
+        self._context.permissions.require_priority(caller, request.priority)
+        command = c.RequestLease(secrets.token_hex(8), caller.tenant, request, caller.holder, digest)
+        view = await self._backend.commands.submit_and_read(
+            command, call.key, partial(self._reader.visible_view, caller=caller)
+        )
+        if view["state"] != LeaseState.PREPARING:
+            return view
+        return await self.wait(caller, view["id"], PREPARE_GRACE_S, lambda view: view["state"] != LeaseState.PREPARING)
+
+    async def release(self, call: Call) -> LeaseView:
+        """Release a lease."""
+        return await self._submit(call, c.ReleaseLease(call.lease_id))
+
+    async def resize(self, call: Call) -> LeaseView:
+        """Change the size of a lease; its kernel goes on."""
+        size = request_parsing.text(call.body, "size")
+        if not size:
+            raise InvalidRequest("size must be the new size, such as half or 24GiB.")
+        used = self._backend.telemetry.usage.leases.get(call.lease_id)
+        used_bytes = used.memory_used_bytes if used else None
+        return await self._submit(call, c.ResizeLease(call.lease_id, size, used_bytes))
+
+    async def migrate(self, call: Call) -> LeaseView:
+        """Move a lease off an unhealthy device."""
+        return await self._submit(call, c.MigrateLease(call.lease_id))
+
+    async def park(self, call: Call) -> LeaseView:
+        """Move the device memory of a lease to host memory."""
+        return await self._submit(call, c.ParkLease(call.lease_id))
+
+    async def resume(self, call: Call) -> LeaseView:
+        """Let a parked lease wait for a device."""
+        return await self._submit(call, c.ResumeLease(call.lease_id))
+
+    async def pin(self, call: Call) -> LeaseView:
+        """Pin a lease, or let it be parked while it is idle."""
+        retention = Retention.HOLD if request_parsing.yes_or_no(call.body, "pinned") else Retention.YIELD
+        return await self._submit(call, c.SetRetention(call.lease_id, retention))
+
+    async def set_budget(self, call: Call) -> LeaseView:
+        """Set what a lease may cost in all."""
+        budget_micro = request_parsing.integer(call.body, "budget_micro")
+        return await self._submit(call, c.SetLeaseBudget(call.lease_id, budget_micro))
+
+    async def _submit(self, call: Call, command: c.Command) -> LeaseView:
+        """Submit a command about a lease of the caller's tenant, and return the lease after it."""
+        lease_id, caller = call.lease_id, call.caller
+        return await self._backend.commands.submit_and_read(
+            command,
+            call.key,
+            partial(self._reader.visible_view, caller=caller),
+            lambda state: self._context.permissions.visible_lease(state, caller, lease_id),
+        )
+
+    # -- commands of the kernel and its server, which have the token of the lease --------------------------------------
+
+    async def bind(self, call: Call) -> LeaseView:
+        """Make a process of the caller's user the holder of a lease."""
+        caller = call.caller
+        pid = request_parsing.integer(call.body, "pid")
+        if pid is not None:  # the number in the caller's namespace, which may be that of a container
+            pid = await asyncio.to_thread(host_pid, pid, caller.holder.pid)
+        holder = caller.holder if pid is None else holder_of(pid, self._context.facts.boot_id)
+        if caller.holder.uid not in {holder.uid, 0}:
+            raise Forbidden(f"Process {pid} belongs to another user.")
+        await self._backend.commands.submit(c.BindHolder(call.lease_id, holder), call.key)
+        # Before a cell of the new holder can use the device:
+        await self._backend.device_access.wait_until_applied(call.lease_id)
+        return await self._reader.lease(caller, call.lease_id)
+
+    async def report_libraries(self, call: Call) -> LeaseView:
+        """Record the memory limit that the kernel applied to its libraries, and those that need a restart for it."""
+        memory_bytes = request_parsing.integer(call.body, "memory_bytes")
+        needs_restart = request_parsing.libraries(call.body, "needs_restart")
+        return await self._submit(call, c.ReportLibraries(call.lease_id, memory_bytes, needs_restart))
+
+    async def report_activity(self, call: Call) -> LeaseView:
+        """Record that a cell begins or ends."""
+        busy = request_parsing.yes_or_no(call.body, "busy")
+        return await self._submit(call, c.ReportActivity(call.lease_id, busy))
+
+    # -- commands of administrators -----------------------------------------------------------------------------------
+
+    async def transfer(self, call: Call) -> LeaseView:
+        """Bill another tenant for a lease; for administrators, because it spends the other tenant's quota."""
+        tenant = self._context.names.key_of(request_parsing.tenant(call.body))
+        await self._backend.commands.submit(c.TransferLease(call.lease_id, tenant), call.key)
+        return await self._backend.state.read(
+            lambda state, at: self._reader.view(state, at, find_lease(state, call.lease_id))
+        )
