@@ -28,9 +28,10 @@ _TEXTS = {
     403: "The caller may not do that",
     404: "There is no such thing, or none that the caller may know of",
     405: "The route has no such method",
-    409: "The state of the lease does not allow it",
+    409: "The state of the lease or of the device does not allow it",
     422: "No device of this pool could ever serve it",
     429: "A limit is reached; `Retry-After` says when to try again",
+    502: "The driver of the device does not answer, or failed",
     507: "The journal cannot be written",
 }
 _JUPYTER_TEXTS = {**_TEXTS, 503: "The pool manager does not answer"}

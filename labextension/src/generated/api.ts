@@ -1312,7 +1312,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorView"];
                 };
             };
-            /** @description The state of the lease does not allow it */
+            /** @description The state of the lease or of the device does not allow it */
             readonly 409: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -1380,7 +1380,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorView"];
                 };
             };
-            /** @description The state of the lease does not allow it */
+            /** @description The state of the lease or of the device does not allow it */
             readonly 409: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -1461,7 +1461,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorView"];
                 };
             };
-            /** @description The state of the lease does not allow it */
+            /** @description The state of the lease or of the device does not allow it */
             readonly 409: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -1538,7 +1538,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorView"];
                 };
             };
-            /** @description The state of the lease does not allow it */
+            /** @description The state of the lease or of the device does not allow it */
             readonly 409: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -1619,7 +1619,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorView"];
                 };
             };
-            /** @description The state of the lease does not allow it */
+            /** @description The state of the lease or of the device does not allow it */
             readonly 409: {
                 headers: {
                     readonly [name: string]: unknown;
