@@ -27,7 +27,7 @@ def handle(gpu: str) -> Any:
 @pytest.mark.parametrize(
     "name", ["MemoryInfo", "UtilizationRates", "ComputeRunningProcesses", "TotalEnergyConsumption", "Temperature"]
 )
-def test_what_a_call_of_the_sampler_costs(handle: Any, note: Note, name: str) -> None:
+def test_sampler_calls_take_little_time(handle: Any, note: Note, name: str) -> None:
     call: Callable[..., Any] = getattr(pynvml, f"nvmlDeviceGet{name}")
     more = (pynvml.NVML_TEMPERATURE_GPU,) if name == "Temperature" else ()
     took_us = []
@@ -40,7 +40,7 @@ def test_what_a_call_of_the_sampler_costs(handle: Any, note: Note, name: str) ->
     assert took_us[CALLS // 2] < 100_000
 
 
-def test_energy_grows_as_power_says(handle: Any, work: Work, note: Note) -> None:
+def test_energy_grows_with_reported_power(handle: Any, work: Work, note: Note) -> None:
     worker = work()
     began_mj, began_s, powers_mw = pynvml.nvmlDeviceGetTotalEnergyConsumption(handle), time.monotonic(), []
     for _ in range(3):
@@ -53,7 +53,7 @@ def test_energy_grows_as_power_says(handle: Any, work: Work, note: Note) -> None
     assert 0.3 * min(powers_mw) * lasted_s <= used_mj <= 3 * max(powers_mw) * lasted_s
 
 
-def test_memory_is_told_by_process(handle: Any, work: Work) -> None:
+def test_memory_is_reported_by_process(handle: Any, work: Work) -> None:
     one, other = work(), work()
     one("take", 512 * MIB)
     other("take", 1024 * MIB)
@@ -64,7 +64,7 @@ def test_memory_is_told_by_process(handle: Any, work: Work) -> None:
     assert 256 * MIB <= used[other.pid] - used[one.pid] <= 768 * MIB
 
 
-def test_a_bad_program_is_told_by_its_number(gpu: str, work: Work, note: Note) -> None:
+def test_fault_of_a_program_is_reported_by_its_xid(gpu: str, work: Work, note: Note) -> None:
     watch = NvmlHealthWatcher([gpu])
     try:
         worker = work()
@@ -84,7 +84,7 @@ def test_a_bad_program_is_told_by_its_number(gpu: str, work: Work, note: Note) -
         watch.close()
 
 
-def test_what_mig_offers_is_read_and_not_changed(handle: Any, note: Note) -> None:
+def test_mig_profiles_are_read_without_a_change(handle: Any, note: Note) -> None:
     try:
         before = pynvml.nvmlDeviceGetMigMode(handle)
     except pynvml.NVMLError_NotSupported:
@@ -119,7 +119,7 @@ def _text(name: Any) -> str:
     return name.decode() if isinstance(name, bytes) else str(name)
 
 
-def test_limits_of_memory_are_known_from_r615_on(handle: Any, note: Note) -> None:
+def test_memory_limits_are_supported_from_r615_on(handle: Any, note: Note) -> None:
     release = int(pynvml.nvmlSystemGetDriverVersion().partition(".")[0])
     known = hasattr(ctypes.CDLL("libnvidia-ml.so.1"), "nvmlDeviceSetMemoryLimits_v1")
     note("nvmlDeviceSetMemoryLimits_v1", "known" if known else "FunctionNotFound")

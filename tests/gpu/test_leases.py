@@ -33,7 +33,7 @@ def pool(gpu: str, isolated: Path) -> Iterator[PoolProcess]:
 
 
 @pytest.mark.parametrize("profile", ["full", "half"])
-def test_a_kernel_uses_its_lease_and_is_seen_to(
+def test_kernel_on_a_lease_computes_and_is_measured(
     pool: PoolProcess, kernels: KernelHelper, note: Note, profile: str
 ) -> None:
     if profile != "full" and "shared" not in pool.client.devices()[0]["capabilities"]["mechanisms"]:

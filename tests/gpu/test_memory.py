@@ -52,7 +52,7 @@ def overwrite(gpu: str) -> dict[str, int]:
     return dict(json.loads(done.stdout))
 
 
-def test_what_a_process_left_is_not_read_by_the_next_after_a_scrub(gpu: str, work: Work, note: Note) -> None:
+def test_scrubbed_memory_is_not_read_by_the_next_process(gpu: str, work: Work, note: Note) -> None:
     leave_a_secret(work)
     note("found of 2048 MiB that another process left", f"{look_for_it(work)} MiB")
     leave_a_secret(work)
@@ -78,7 +78,7 @@ except torch.OutOfMemoryError as error:
 """
 
 
-def test_the_error_that_a_user_sees_at_the_limit(gpu: str, note: Note) -> None:
+def test_allocation_over_the_limit_raises_out_of_memory(gpu: str, note: Note) -> None:
     pytest.importorskip("torch")
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": gpu}
     command = [sys.executable, "-c", TORCH]
@@ -101,7 +101,7 @@ def mps(gpu: str, tmp_path: Path) -> Iterator[dict[str, str]]:
     subprocess.run([control], input="quit\n", env=served, text=True, check=False, timeout=60)
 
 
-def test_two_clients_of_mps_have_a_limit_each(mps: dict[str, str], work: Work) -> None:
+def test_mps_clients_have_a_limit_each(mps: dict[str, str], work: Work) -> None:
     clients = [work(**mps, CUDA_MPS_PINNED_DEVICE_MEM_LIMIT="0=2G") for _ in range(2)]
     for client in clients:
         client("take", 512 * MIB)
@@ -112,7 +112,7 @@ def test_two_clients_of_mps_have_a_limit_each(mps: dict[str, str], work: Work) -
 
 
 @pytest.mark.parametrize("size_gib", [1, 10, 60])
-def test_how_long_parking_takes(gpu: str, work: Work, note: Note, size_gib: int) -> None:
+def test_parking_moves_memory_and_its_time_is_noted(gpu: str, work: Work, note: Note, size_gib: int) -> None:
     pytest.importorskip("cuda.bindings.driver")
     free_bytes = pynvml.nvmlDeviceGetMemoryInfo(pynvml.nvmlDeviceGetHandleByUUID(gpu)).free
     if free_bytes < (size_gib + 2) * GIB or (memory.available_bytes() or 0) < (size_gib + 4) * GIB:
@@ -147,7 +147,7 @@ class Timed(CheckpointParker):
             self.took_s[name] = time.perf_counter() - began_s
 
 
-def test_a_computation_that_does_not_end_is_not_parked(work: Work, note: Note, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_park_of_an_endless_computation_is_refused(work: Work, note: Note, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("cuda.bindings.driver")
     monkeypatch.setattr("fastgpu_jupyter.pool.devices.nvidia.cuda_checkpoint.LOCK_MS", 500)
     worker = work()

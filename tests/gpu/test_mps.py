@@ -61,7 +61,7 @@ def start(work: Work, bench: Bench, lease: LogicalGPU) -> WorkerProcess:
     return work(**bench.driver.env(lease))
 
 
-def test_two_leases_compute_together_and_each_process_has_its_limit(
+def test_leases_of_one_daemon_compute_together_with_their_own_limits(
     gpu: str, benches: list[Bench], work: Work, note: Note
 ) -> None:
     bench = benches[0]
@@ -104,7 +104,7 @@ def test_two_leases_compute_together_and_each_process_has_its_limit(
     assert bench.driver.loss_reason(one)
 
 
-def test_two_daemons_serve_on_one_gpu(gpu: str, benches: list[Bench], work: Work) -> None:
+def test_daemons_of_two_users_serve_one_gpu(gpu: str, benches: list[Bench], work: Work) -> None:
     leases = [bench.lease(gpu) for bench in benches]
     assert leases[0].driver_handle != leases[1].driver_handle
     clients = [start(work, bench, lease) for bench, lease in zip(benches, leases, strict=True)]
@@ -113,9 +113,7 @@ def test_two_daemons_serve_on_one_gpu(gpu: str, benches: list[Bench], work: Work
         client("run", "spin", 10**6)
 
 
-def test_a_fault_is_told_to_the_other_processes_of_its_daemon_and_to_no_other(
-    gpu: str, benches: list[Bench], work: Work, note: Note
-) -> None:
+def test_fault_reaches_only_the_processes_of_its_daemon(gpu: str, benches: list[Bench], work: Work, note: Note) -> None:
     mine, his = benches
     lease, beside, other = mine.lease(gpu), mine.lease(gpu), his.lease(gpu)
     bad, victim, stranger = start(work, mine, lease), start(work, mine, beside), start(work, his, other)

@@ -90,7 +90,7 @@ def mig(ask: Session, fake_machine: Build) -> tuple[Session, FakeMachine]:
 # --- what there is ----------------------------------------------------------------------------------------------------
 
 
-def test_eight_gpus_have_names_uuids_and_indices(ask: Session, fake_machine: Build) -> None:
+def test_devices_have_names_uuids_and_indices(ask: Session, fake_machine: Build) -> None:
     machine = fake_machine("8xA100-SXM4-80GB")
     ask.use(machine)
     assert ask("nvmlDeviceGetCount()") == 8
@@ -108,7 +108,7 @@ def test_eight_gpus_have_names_uuids_and_indices(ask: Session, fake_machine: Bui
     assert ask.refusal("nvmlDeviceGetHandleByUUID('GPU-of-somebody-else')") == NOT_FOUND
 
 
-def test_memory_is_what_processes_and_the_driver_have(ask: Session, fake_machine: Build) -> None:
+def test_memory_info_adds_processes_and_the_driver(ask: Session, fake_machine: Build) -> None:
     machine = fake_machine("1xL4")
     ask.use(machine)
     before = ask("nvmlDeviceGetMemoryInfo(gpu)")
@@ -122,7 +122,7 @@ def test_memory_is_what_processes_and_the_driver_have(ask: Session, fake_machine
     assert told["used"] + told["reserved"] == after["used"]
 
 
-def test_processes_of_any_number_are_listed(ask: Session, fake_machine: Build) -> None:
+def test_running_processes_lists_any_number(ask: Session, fake_machine: Build) -> None:
     machine = fake_machine("2xL4")
     ask.use(machine)
     processes = "nvmlDeviceGetComputeRunningProcesses(gpu)"
@@ -140,7 +140,7 @@ def test_processes_of_any_number_are_listed(ask: Session, fake_machine: Build) -
     assert len(ask(processes)) == 39
 
 
-def test_a_process_that_ended_is_on_no_gpu(ask: Session, fake_machine: Build) -> None:
+def test_running_processes_leaves_out_an_ended_process(ask: Session, fake_machine: Build) -> None:
     machine = fake_machine("1xL4")
     ask.use(machine)
     with subprocess.Popen(["sleep", "60"]) as sleeper:
@@ -154,7 +154,7 @@ def test_a_process_that_ended_is_on_no_gpu(ask: Session, fake_machine: Build) ->
     assert ask.refusal(f"nvmlSystemGetProcessName({sleeper.pid})") == NOT_FOUND
 
 
-def test_use_of_the_gpu_by_process(ask: Session, fake_machine: Build) -> None:
+def test_process_utilization_is_by_process(ask: Session, fake_machine: Build) -> None:
     machine = fake_machine("1xL4")
     ask.use(machine)
     for function in ("nvmlDeviceGetProcessUtilization", "nvmlDeviceGetProcessesUtilizationInfo"):
@@ -172,7 +172,7 @@ def test_use_of_the_gpu_by_process(ask: Session, fake_machine: Build) -> None:
     assert ask("nvmlDeviceGetUtilizationRates(gpu)") == {"gpu": 100, "memory": 20}
 
 
-def test_energy_grows_with_power_and_time(ask: Session, fake_machine: Build) -> None:
+def test_total_energy_grows_with_power_and_time(ask: Session, fake_machine: Build) -> None:
     machine = fake_machine("1xL4")
     ask.use(machine)
     machine.gpus[0].set(power_w=1_000_000, temperature_c=71)
@@ -189,7 +189,7 @@ def test_energy_grows_with_power_and_time(ask: Session, fake_machine: Build) -> 
     assert ask("nvmlDeviceGetFieldValues(gpu, [83])[0].value.ullVal") >= after_mj
 
 
-def test_ecc_errors_remapped_rows_and_what_would_heal(ask: Session, fake_machine: Build) -> None:
+def test_ecc_errors_remapped_rows_and_recovery_action_are_reported(ask: Session, fake_machine: Build) -> None:
     machine = fake_machine("1xH100-80GB, 1xT4")
     ask.use(machine)
     machine.gpus[0].set(remapped=(1, 2, True, False), ecc_corrected=7, ecc_uncorrected=3, pcie_kb_per_s=(11, 12))
@@ -214,7 +214,7 @@ def test_ecc_errors_remapped_rows_and_what_would_heal(ask: Session, fake_machine
         ("H200-141GB", {"7g.141gb": 132}),
     ],
 )
-def test_profiles_and_placements_are_those_of_cards(
+def test_profiles_and_placements_are_those_of_the_models(
     ask: Session, fake_machine: Build, model: str, multiprocessors: dict[str, int]
 ) -> None:
     ask.use(fake_machine(f"1x{model}"))
@@ -234,7 +234,7 @@ def test_profiles_and_placements_are_those_of_cards(
     assert ask.refusal("nvmlDeviceGetGpuInstanceProfileInfo(gpu, NVML_GPU_INSTANCE_PROFILE_COUNT)") == INVALID_ARGUMENT
 
 
-def test_a_card_without_mig_says_so(ask: Session, fake_machine: Build) -> None:
+def test_mig_mode_of_a_model_without_mig_is_not_supported(ask: Session, fake_machine: Build) -> None:
     ask.use(fake_machine("2xL4"))
     assert ask.refusal("nvmlDeviceGetMigMode(gpu)") == NOT_SUPPORTED
     assert ask.refusal("nvmlDeviceSetMigMode(gpu, 1)") == NOT_SUPPORTED
@@ -242,7 +242,7 @@ def test_a_card_without_mig_says_so(ask: Session, fake_machine: Build) -> None:
     assert ask("nvmlDeviceGetMaxMigDeviceCount(gpu)") == 0
 
 
-def test_an_instance_is_made_found_and_destroyed(mig: tuple[Session, FakeMachine]) -> None:
+def test_gpu_instance_is_created_found_and_destroyed(mig: tuple[Session, FakeMachine]) -> None:
     ask, machine = mig
     ask("instance = create(gpu, 9, 4, 4)")
     told = ask("nvmlGpuInstanceGetInfo(instance)")
@@ -277,7 +277,7 @@ def test_an_instance_is_made_found_and_destroyed(mig: tuple[Session, FakeMachine
     assert ask.refusal("nvmlDeviceGetMigDeviceHandleByIndex(gpu, 0)") == NOT_FOUND
 
 
-def test_what_overlaps_is_refused(mig: tuple[Session, FakeMachine]) -> None:
+def test_overlapping_placement_is_refused(mig: tuple[Session, FakeMachine]) -> None:
     ask, _ = mig
     ask("create(gpu, 9, 4, 4)")
     for profile, start, size in ((9, 4, 4), (0, 0, 8), (14, 4, 2), (19, 6, 1), (15, 6, 2)):
@@ -289,7 +289,7 @@ def test_what_overlaps_is_refused(mig: tuple[Session, FakeMachine]) -> None:
     assert ask.refusal("create(gpu, 4, 0, 4)") == NOT_SUPPORTED
 
 
-def test_without_a_place_the_first_free_one_is_taken(mig: tuple[Session, FakeMachine]) -> None:
+def test_creation_without_a_placement_takes_the_first_free_one(mig: tuple[Session, FakeMachine]) -> None:
     ask, machine = mig
     for profile in (19, 19, 14):
         ask(f"nvmlDeviceCreateGpuInstance(gpu, {profile})")
@@ -302,7 +302,7 @@ def test_without_a_place_the_first_free_one_is_taken(mig: tuple[Session, FakeMac
     assert ask("[nvmlGpuInstanceGetInfo(one).placement.start for one in instances[:count.value]]") == [0, 1]
 
 
-def test_several_compute_instances_share_the_memory_of_one_gpu_instance(mig: tuple[Session, FakeMachine]) -> None:
+def test_compute_instances_share_the_memory_of_their_gpu_instance(mig: tuple[Session, FakeMachine]) -> None:
     ask, machine = mig
     ask("instance = create(gpu, 9, 0, 4)")
     one = ask("nvmlGpuInstanceGetComputeInstanceProfileInfo(instance, NVML_COMPUTE_INSTANCE_PROFILE_1_SLICE, 0)")
@@ -318,7 +318,7 @@ def test_several_compute_instances_share_the_memory_of_one_gpu_instance(mig: tup
     assert len(set(machine.gpus[0].instances[0].uuids)) == 2
 
 
-def test_the_uuid_of_a_mig_device_is_its_own_for_its_life(ask: Session, fake_machine: Build) -> None:
+def test_uuid_of_a_mig_device_is_constant_and_unique(ask: Session, fake_machine: Build) -> None:
     remade = "exec('''for part in (c,): nvmlComputeInstanceDestroy(part)\nnvmlGpuInstanceDestroy(g)''')"
     for repeat in (False, True):
         machine = fake_machine("1xH200-141GB MIG", uuids_repeat=repeat)
@@ -334,7 +334,7 @@ def test_the_uuid_of_a_mig_device_is_its_own_for_its_life(ask: Session, fake_mac
         ask("nvmlShutdown()")
 
 
-def test_an_instance_of_somebody_else_comes_and_goes(mig: tuple[Session, FakeMachine]) -> None:
+def test_instance_of_another_program_appears_and_disappears(mig: tuple[Session, FakeMachine]) -> None:
     ask, machine = mig
     foreign = machine.gpus[0].create_instance("2g.20gb", 4)
     ask(f"device = nvmlDeviceGetHandleByUUID({foreign.uuid!r})")
@@ -348,7 +348,7 @@ def test_an_instance_of_somebody_else_comes_and_goes(mig: tuple[Session, FakeMac
     assert ask("nvmlDeviceGetComputeRunningProcesses(gpu)") == []
 
 
-def test_a_divided_gpu_does_not_tell_its_utilization(mig: tuple[Session, FakeMachine]) -> None:
+def test_utilization_of_a_divided_gpu_is_not_supported(mig: tuple[Session, FakeMachine]) -> None:
     ask, _ = mig
     ask("create(gpu, 0, 0, 8)")
     ask("device = mig_device(nvmlDeviceGetGpuInstanceById(gpu, 0), NVML_COMPUTE_INSTANCE_PROFILE_7_SLICE)")
@@ -359,7 +359,7 @@ def test_a_divided_gpu_does_not_tell_its_utilization(mig: tuple[Session, FakeMac
     assert ask.refusal("nvmlGpmSampleGet(device, nvmlGpmSampleAlloc())") == NOT_SUPPORTED
 
 
-def test_mig_mode_waits_for_processes_and_instances_to_go(ask: Session, fake_machine: Build) -> None:
+def test_set_mig_mode_is_refused_while_the_gpu_is_in_use(ask: Session, fake_machine: Build) -> None:
     machine = fake_machine("1xA100-SXM4-80GB")
     ask.use(machine)
     ask(PROFILES)
@@ -379,7 +379,7 @@ def test_mig_mode_waits_for_processes_and_instances_to_go(ask: Session, fake_mac
     assert ask("nvmlDeviceGetMigMode(gpu)") == [0, 0]
 
 
-def test_who_is_no_administrator_divides_nothing(ask: Session, fake_machine: Build) -> None:
+def test_mig_calls_without_privilege_are_refused(ask: Session, fake_machine: Build) -> None:
     ask.use(fake_machine("1xA100-SXM4-80GB MIG", privileged=False))
     ask(PROFILES)
     for code in (
@@ -410,7 +410,7 @@ def measured(apart_s):
 """
 
 
-def test_gpm_measures_a_mig_instance_from_hopper_on(ask: Session, fake_machine: Build) -> None:
+def test_gpm_of_a_mig_instance_is_supported_from_hopper_on(ask: Session, fake_machine: Build) -> None:
     machine = fake_machine("1xH100-80GB MIG, 1xA100-SXM4-80GB")
     ask.use(machine)
     ask("import time")
@@ -429,7 +429,7 @@ def test_gpm_measures_a_mig_instance_from_hopper_on(ask: Session, fake_machine: 
 # --- memory limits ----------------------------------------------------------------------------------------------------
 
 
-def test_a_memory_limit_is_of_a_cgroup(ask: Session, fake_machine: Build, tmp_path: Path) -> None:
+def test_memory_limit_applies_to_a_cgroup(ask: Session, fake_machine: Build, tmp_path: Path) -> None:
     machine = fake_machine("1xL4")
     ask.use(machine)
     group = tmp_path / "lease"
@@ -450,7 +450,7 @@ def test_a_memory_limit_is_of_a_cgroup(ask: Session, fake_machine: Build, tmp_pa
     assert ask.refusal(f"nvmlDeviceSetMemoryLimits_v1(gpu, {nowhere})") == NOT_FOUND
 
 
-def test_the_cgroup_of_a_real_process_counts(ask: Session, fake_machine: Build, tmp_path: Path) -> None:
+def test_memory_limit_counts_the_cgroup_of_a_real_process(ask: Session, fake_machine: Build, tmp_path: Path) -> None:
     lines = Path("/proc/self/cgroup").read_text().splitlines()
     own = next((line.removeprefix("0::") for line in lines if line.startswith("0::")), None)
     if own is None:
@@ -467,7 +467,7 @@ def test_the_cgroup_of_a_real_process_counts(ask: Session, fake_machine: Build, 
 # --- events -----------------------------------------------------------------------------------------------------------
 
 
-def test_events_reach_who_listens(ask: Session, fake_machine: Build) -> None:
+def test_events_reach_registered_sessions(ask: Session, fake_machine: Build) -> None:
     machine = fake_machine("1xH100-80GB MIG, 1xH100-80GB")
     ask.use(machine)
     machine.gpus[0].xid(13)  # nobody listens yet
@@ -497,7 +497,7 @@ def test_events_reach_who_listens(ask: Session, fake_machine: Build) -> None:
 # --- trouble ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_lost_gpu_answers_nothing_and_is_not_there_for_later_sessions(ask: Session, fake_machine: Build) -> None:
+def test_lost_gpu_answers_errors_and_is_missing_in_later_sessions(ask: Session, fake_machine: Build) -> None:
     machine = fake_machine("3xL4")
     ask.use(machine)
     ask("last = nvmlDeviceGetHandleByIndex(2)")
@@ -515,7 +515,7 @@ def test_a_lost_gpu_answers_nothing_and_is_not_there_for_later_sessions(ask: Ses
     assert ask("nvmlDeviceGetCount()") == 2
 
 
-def test_a_function_fails_as_it_is_told(ask: Session, fake_machine: Build) -> None:
+def test_function_fails_with_the_configured_error(ask: Session, fake_machine: Build) -> None:
     machine = fake_machine("2xL4")
     ask.use(machine)
     machine.fail("nvmlDeviceGetMemoryInfo", 999, gpu=machine.gpus[1], times=2)
@@ -529,7 +529,7 @@ def test_a_function_fails_as_it_is_told(ask: Session, fake_machine: Build) -> No
     assert ask("nvmlDeviceGetCount()") == 2
 
 
-def test_a_function_answers_garbage(ask: Session, fake_machine: Build) -> None:
+def test_function_returns_the_configured_garbage(ask: Session, fake_machine: Build) -> None:
     machine = fake_machine("1xL4")
     ask.use(machine)
     machine.gpus[0].add_process(4_000_001, GIB)
@@ -541,7 +541,7 @@ def test_a_function_answers_garbage(ask: Session, fake_machine: Build) -> None:
     assert (process["pid"], process["usedGpuMemory"]) == (2**32 - 1, None)
 
 
-def test_a_call_hangs_until_it_is_let_go(ask: Session, fake_machine: Build) -> None:
+def test_call_hangs_until_released(ask: Session, fake_machine: Build) -> None:
     machine = fake_machine("2xL4")
     ask.use(machine)
     ask("import threading; other = nvmlDeviceGetHandleByIndex(1)")
@@ -560,7 +560,7 @@ def test_a_call_hangs_until_it_is_let_go(ask: Session, fake_machine: Build) -> N
     assert time.monotonic() - start > 0.04
 
 
-def test_calls_are_counted(ask: Session, fake_machine: Build) -> None:
+def test_calls_are_counted_by_function(ask: Session, fake_machine: Build) -> None:
     machine = fake_machine("1xL4")
     ask.use(machine)
     machine.forget_calls()
@@ -569,7 +569,7 @@ def test_calls_are_counted(ask: Session, fake_machine: Build) -> None:
     assert machine.calls() == {"nvmlDeviceGetUtilizationRates": 5, "nvmlDeviceGetMigMode": 1}
 
 
-def test_no_driver(ask: Session, fake_machine: Build) -> None:
+def test_init_without_a_driver_fails(ask: Session, fake_machine: Build) -> None:
     machine = fake_machine("1xL4")
     machine.no_driver()
     with pytest.raises(Refused) as refused:
@@ -582,7 +582,7 @@ def test_no_driver(ask: Session, fake_machine: Build) -> None:
 
 
 @pytest.mark.slow
-def test_an_old_driver_lacks_what_is_newer(nvml_stub: Stub, fake_machine: Build) -> None:
+def test_old_driver_lacks_newer_functions(nvml_stub: Stub, fake_machine: Build) -> None:
     machine = fake_machine("1xA100-SXM4-80GB", old_driver=True)
     ask = Session(nvml_stub.environment(machine))
     ask.use(machine)
@@ -608,7 +608,7 @@ while True:
 
 
 @pytest.mark.slow
-def test_processes_that_die_in_a_call_leave_no_lock_behind(nvml_stub: Stub, fake_machine: Build) -> None:
+def test_process_killed_in_a_call_leaves_no_lock(nvml_stub: Stub, fake_machine: Build) -> None:
     machine = fake_machine("2xL4")
     environment = os.environ | nvml_stub.environment(machine)
     for _ in range(5):

@@ -118,7 +118,7 @@ class DriverConformance:
 
     # -- what there is ------------------------------------------------------------------------------------------------
 
-    def test_devices_have_names_of_their_own_and_sizes(self, specs: list[DeviceSpec]) -> None:
+    def test_inventory_names_each_device_once_with_its_size(self, specs: list[DeviceSpec]) -> None:
         assert len({spec.id for spec in specs}) == len(specs)
         for spec in specs:
             assert 0 < len(spec.id) <= 128
@@ -127,7 +127,7 @@ class DriverConformance:
             assert spec.memory_bytes > 0
             assert spec.rate_micro_per_hour >= 0
 
-    def test_it_says_the_same_again_and_to_the_next_pool_manager(
+    def test_inventory_is_the_same_again_and_for_the_next_pool_manager(
         self, bench: Bench, driver: Driver, specs: list[DeviceSpec]
     ) -> None:
         assert driver.inventory()[0] == specs
@@ -135,7 +135,7 @@ class DriverConformance:
         assert other.inventory()[0] == specs
         other.close()
 
-    def test_what_it_offers_can_be_had(self, specs: list[DeviceSpec]) -> None:
+    def test_inventory_offers_only_what_can_be_leased(self, specs: list[DeviceSpec]) -> None:
         for spec in specs:
             capabilities = mechanisms.capabilities_of(spec)
             assert capabilities
@@ -150,7 +150,7 @@ class DriverConformance:
                 simulated = capability.mechanism is Mechanism.SIMULATED
                 assert (capability.enforcement is Enforcement.NONE) == simulated == spec.simulated
 
-    def test_a_device_that_is_listed_is_well(self, driver: Driver, specs: list[DeviceSpec]) -> None:
+    def test_health_of_a_listed_device_is_healthy(self, driver: Driver, specs: list[DeviceSpec]) -> None:
         for spec in specs:
             assert driver.health(spec.id) == (Health.HEALTHY, None)
 
@@ -167,7 +167,7 @@ class DriverConformance:
             *([allocate(together[0], "2xfull", together[1])] if len(together) > 1 else []),
         ]
 
-    def test_everything_is_safe_to_repeat(self, driver: Driver, specs: list[DeviceSpec]) -> None:
+    def test_prepare_limit_and_release_are_safe_to_repeat(self, driver: Driver, specs: list[DeviceSpec]) -> None:
         for gpu in self.logical_gpus(specs):
             driver.release(gpu)  # never prepared
             made = driver.prepare(gpu)
@@ -177,7 +177,7 @@ class DriverConformance:
             driver.release(ready)
             driver.release(replace(gpu, driver_handle=driver.prepare(gpu)))
 
-    def test_what_a_process_needs_is_said_from_memory(
+    def test_env_and_device_nodes_answer_from_memory(
         self, bench: Bench, driver: Driver, specs: list[DeviceSpec]
     ) -> None:
         gpus = self.logical_gpus(specs)
@@ -200,9 +200,7 @@ class DriverConformance:
         asking.join(20)
         assert heard == before
 
-    def test_real_devices_are_told_apart_by_environment_and_files(
-        self, driver: Driver, specs: list[DeviceSpec]
-    ) -> None:
+    def test_env_and_device_nodes_differ_between_real_devices(self, driver: Driver, specs: list[DeviceSpec]) -> None:
         whole = [allocate(spec, "full") for spec in specs if not spec.simulated]
         real = [replace(gpu, driver_handle=driver.prepare(gpu)) for gpu in whole]
         environments = [tuple(sorted(driver.env(gpu).items())) for gpu in real]
@@ -210,9 +208,7 @@ class DriverConformance:
         assert len(set(environments)) == len(set(files)) == len(real)
         assert all(files)
 
-    def test_a_limit_is_kept_by_nobody_stricter_than_was_offered(
-        self, bench: Bench, driver: Driver, specs: list[DeviceSpec]
-    ) -> None:
+    def test_limit_is_not_stronger_than_offered(self, bench: Bench, driver: Driver, specs: list[DeviceSpec]) -> None:
         for spec in specs:
             if not mechanisms.is_shareable(spec):
                 continue
@@ -224,7 +220,7 @@ class DriverConformance:
                 assert limited.detail
             driver.release(replace(ready, driver_handle=limited.driver_handle))
 
-    def test_a_limit_of_the_driver_is_set_changed_and_cleared(
+    def test_limit_of_the_driver_is_set_changed_and_removed(
         self, bench: Bench, driver: Driver, specs: list[DeviceSpec]
     ) -> None:
         of_driver = [
@@ -258,7 +254,7 @@ class DriverConformance:
         after_a_restart.release(smaller)
         after_a_restart.close()
 
-    def test_a_partition_is_there_until_it_is_released_or_somebody_takes_it(
+    def test_partition_exists_until_released_or_destroyed_by_others(
         self, bench: Bench, driver: Driver, specs: list[DeviceSpec]
     ) -> None:
         divided = [spec for spec in specs if spec.profiles]
@@ -284,7 +280,7 @@ class DriverConformance:
         driver.release(kept)
         assert driver.inventory()[0] == specs
 
-    def test_what_leases_of_a_user_share_is_there_until_the_last_is_released(
+    def test_daemon_of_a_user_runs_until_the_last_lease_is_released(
         self, bench: Bench, driver: Driver, specs: list[DeviceSpec]
     ) -> None:
         together = [spec for spec in specs if Mechanism.MPS in spec.mechanisms]
@@ -308,7 +304,7 @@ class DriverConformance:
 
     # -- processes ----------------------------------------------------------------------------------------------------
 
-    def test_processes_are_listed_once_with_what_they_have(
+    def test_processes_lists_each_process_once_with_its_memory(
         self, bench: Bench, driver: Driver, specs: list[DeviceSpec]
     ) -> None:
         device_id = specs[-1].id
@@ -323,7 +319,7 @@ class DriverConformance:
         bench.leave(two)
         assert list(driver.processes(device_id)) == []
 
-    def test_a_device_that_does_not_answer_is_no_empty_one(
+    def test_processes_of_a_silent_device_raises_a_fault(
         self, bench: Bench, driver: Driver, specs: list[DeviceSpec]
     ) -> None:
         with where_it_can():
@@ -334,7 +330,7 @@ class DriverConformance:
 
     # -- what goes wrong ----------------------------------------------------------------------------------------------
 
-    def test_a_lost_device_is_not_granted_and_others_are(
+    def test_prepare_on_a_lost_device_is_refused_and_others_work(
         self, bench: Bench, driver: Driver, specs: list[DeviceSpec]
     ) -> None:
         with where_it_can():
@@ -350,7 +346,7 @@ class DriverConformance:
         assert driver.health(specs[0].id) == (Health.HEALTHY, None)
         driver.prepare(allocate(specs[0], "full"))
 
-    def test_a_device_that_is_gone_is_no_longer_listed(
+    def test_inventory_without_a_removed_device_lists_the_others(
         self, bench: Bench, driver: Driver, specs: list[DeviceSpec]
     ) -> None:
         with where_it_can():
@@ -363,7 +359,9 @@ class DriverConformance:
             driver.processes(specs[-1].id)
         driver.release(allocate(specs[-1], "full"))  # what was made there went with it
 
-    def test_what_cannot_be_true_is_not_believed(self, bench: Bench, driver: Driver, specs: list[DeviceSpec]) -> None:
+    def test_inventory_with_impossible_answers_keeps_the_known_device(
+        self, bench: Bench, driver: Driver, specs: list[DeviceSpec]
+    ) -> None:
         with where_it_can():
             bench.confuse(specs[0].id)
         assert driver.inventory()[0] == specs, "what is known of it stands"
@@ -373,7 +371,7 @@ class DriverConformance:
         assert fresh.inventory()[1], "and it says why"
         fresh.close()
 
-    def test_a_device_that_was_divided_underneath_is_not_granted(
+    def test_prepare_on_a_device_divided_by_others_is_refused(
         self, bench: Bench, driver: Driver, specs: list[DeviceSpec]
     ) -> None:
         with where_it_can():
@@ -391,9 +389,7 @@ class DriverConformance:
             assert hidden.keys() <= shown.keys(), "a grant replaces what hid the devices"
             assert not any(spec.id in value for value in hidden.values())
 
-    def test_of_a_device_that_never_was_nothing_but_faults_is_heard(
-        self, driver: Driver, specs: list[DeviceSpec]
-    ) -> None:
+    def test_calls_for_an_unknown_device_raise_only_faults(self, driver: Driver, specs: list[DeviceSpec]) -> None:
         gpu = replace(allocate(specs[0], "full"), device_id="no such device")
         calls: list[Callable[[], object]] = [
             lambda: driver.prepare(gpu),
@@ -412,7 +408,7 @@ class DriverConformance:
 
     # -- parking ------------------------------------------------------------------------------------------------------
 
-    def test_what_is_not_declared_parkable_refuses(self, driver: Driver, specs: list[DeviceSpec]) -> None:
+    def test_park_without_the_capability_is_refused(self, driver: Driver, specs: list[DeviceSpec]) -> None:
         for spec in specs:
             if not spec.parkable:
                 with pytest.raises(HostFault):

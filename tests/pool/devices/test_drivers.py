@@ -191,7 +191,7 @@ class TestMig(DriverConformance):
 
 
 @pytest.mark.slow
-def test_a_partition_has_files_of_its_own(
+def test_device_nodes_of_a_partition_include_its_capability_files(
     nvml_stub: Stub, fake_machine: Callable[..., nvml_machine.FakeMachine], tmp_path: Path
 ) -> None:
     machine = fake_machine("1xH100-80GB MIG")

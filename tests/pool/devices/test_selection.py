@@ -50,12 +50,12 @@ GPU = LogicalGPU(
         ("1xH200-141GB L4-24GB", ["H200-141GB", "L4-24GB"]),
     ],
 )
-def test_simulated_devices_are_declared_in_a_few_words(text: str, names: list[str]) -> None:
+def test_parse_simulated_reads_counts_and_models(text: str, names: list[str]) -> None:
     assert CATALOG.parse_simulated(text) == names
 
 
 @pytest.mark.parametrize("text", ["2xB52", "x", "0xT4-16GB", "9999xT4-16GB", "two T4-16GB", " , "])
-def test_what_cannot_be_read_is_named_with_an_example(text: str) -> None:
+def test_parse_simulated_of_an_unknown_term_shows_an_example(text: str) -> None:
     with pytest.raises(InvalidRequest, match="2xA100-80GB"):
         CATALOG.parse_simulated(text)
 
@@ -75,17 +75,17 @@ def test_what_cannot_be_read_is_named_with_an_example(text: str) -> None:
         ("NVIDIA GeForce RTX 4090", "RTX4090-24GB"),
     ],
 )
-def test_a_real_device_has_the_price_of_its_model(name: str, model: str) -> None:
+def test_rate_of_a_known_device_is_its_models_price(name: str, model: str) -> None:
     assert CATALOG.rate_of(name, {}) == CATALOG.models[model].rate_micro_per_hour
     assert CATALOG.rate_of(name, {model: 1.25}) == 1_250_000
     assert CATALOG.rate_of(name, {name: 0.5, model: 1.25}) == 500_000
 
 
-def test_an_unknown_device_has_the_common_price() -> None:
+def test_rate_of_an_unknown_device_is_the_default() -> None:
     assert CATALOG.rate_of("Voodoo 2", {}) == OTHER_RATE_MICRO_PER_HOUR
 
 
-def test_simulated_devices_say_so_and_hide_real_ones() -> None:
+def test_simulated_driver_labels_its_devices_and_hides_real_ones() -> None:
     driver = SimulatedDriver("2xA100-80GB", {})
     specs, message = driver.inventory()
     assert [(spec.id, spec.simulated) for spec in specs] == [("SIM-0-A100-80GB", True), ("SIM-1-A100-80GB", True)]
@@ -96,7 +96,7 @@ def test_simulated_devices_say_so_and_hide_real_ones() -> None:
 
 
 @pytest.mark.slow
-def test_a_simulated_lease_shows_what_its_process_tree_really_uses() -> None:
+def test_simulated_driver_samples_the_process_tree_of_a_lease() -> None:
     driver = SimulatedDriver("1xA100-80GB", {})
     code = "import subprocess, sys; block = bytearray(60_000_000); subprocess.run([sys.executable, '-c', 'while 1: 1'])"
     with subprocess.Popen([sys.executable, "-c", code], start_new_session=True) as running:
@@ -183,7 +183,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeNvml:
     return played
 
 
-def test_an_nvidia_gpu_is_leased_whole_and_by_uuid(fake: FakeNvml) -> None:
+def test_nvidia_driver_leases_a_gpu_whole_and_by_uuid(fake: FakeNvml) -> None:
     driver = select_driver("", DriverOptions())
     (gpu,), message = driver.inventory()
     assert (gpu.id, gpu.model, gpu.memory_bytes, gpu.mechanisms) == (
@@ -202,7 +202,7 @@ def test_an_nvidia_gpu_is_leased_whole_and_by_uuid(fake: FakeNvml) -> None:
     driver.prepare(granted)
 
 
-def test_a_part_of_an_nvidia_gpu_has_a_limit_that_libraries_are_told(fake: FakeNvml) -> None:
+def test_env_of_a_part_has_the_limit_for_frameworks(fake: FakeNvml) -> None:
     driver = select_driver("", DriverOptions())
     driver.inventory()
     part = replace(
@@ -219,12 +219,12 @@ def test_a_part_of_an_nvidia_gpu_has_a_limit_that_libraries_are_told(fake: FakeN
     assert small["FASTGPU_CAP_BYTES"] == str(GIB * 7 // 8)
 
 
-def test_a_pool_that_does_not_share_leases_whole_gpus_only(fake: FakeNvml) -> None:
+def test_inventory_without_sharing_offers_whole_gpus_only(fake: FakeNvml) -> None:
     driver = select_driver("", DriverOptions(share=False))
     assert driver.inventory()[0][0].mechanisms == (Mechanism.EXCLUSIVE,)
 
 
-def test_counters_that_a_gpu_does_not_have_are_unknown_not_zero(fake: FakeNvml) -> None:
+def test_sample_of_unsupported_counters_is_unknown_not_zero(fake: FakeNvml) -> None:
     driver = select_driver("", DriverOptions())
     driver.inventory()
     fake.broken = {"nvmlDeviceGetUtilizationRates"}
@@ -234,7 +234,7 @@ def test_counters_that_a_gpu_does_not_have_are_unknown_not_zero(fake: FakeNvml) 
     assert driver.health("GPU-1234")[0] is Health.FAULTY
 
 
-def test_a_gpu_that_does_not_answer_is_no_empty_gpu(fake: FakeNvml) -> None:
+def test_processes_of_a_gpu_that_does_not_answer_raises(fake: FakeNvml) -> None:
     driver = select_driver("", DriverOptions())
     driver.inventory()
     fake.broken = {"nvmlDeviceGetComputeRunningProcesses", "nvmlDeviceGetMemoryInfo"}
@@ -244,19 +244,19 @@ def test_a_gpu_that_does_not_answer_is_no_empty_gpu(fake: FakeNvml) -> None:
         driver.prepare(replace(GPU, device_id="GPU-1234", mechanism=Mechanism.EXCLUSIVE))
 
 
-def test_a_gpu_without_mig_refuses_the_question(fake: FakeNvml) -> None:
+def test_inventory_of_a_gpu_without_mig_is_complete(fake: FakeNvml) -> None:
     fake.unsupported = {"nvmlDeviceGetMigMode"}
     assert len(select_driver("", DriverOptions()).inventory()[0]) == 1
 
 
-def test_a_gpu_that_cannot_say_whether_mig_divides_it_is_not_leased(fake: FakeNvml) -> None:
+def test_inventory_leaves_out_a_gpu_with_an_unknown_mig_mode(fake: FakeNvml) -> None:
     fake.broken = {"nvmlDeviceGetMigMode"}
     specs, message = select_driver("", DriverOptions()).inventory()
     assert specs == []
     assert "GPU 0 is not leased" in str(message)
 
 
-def test_broken_gpus_are_never_replaced_by_simulated_ones(fake: FakeNvml) -> None:
+def test_select_driver_with_broken_gpus_simulates_nothing(fake: FakeNvml) -> None:
     fake.broken = {"nvmlInit"}
     driver = select_driver("", DriverOptions())
     with pytest.raises(HostFault, match=r"does not answer.*nvidia-smi"):
@@ -265,7 +265,9 @@ def test_broken_gpus_are_never_replaced_by_simulated_ones(fake: FakeNvml) -> Non
     assert len(driver.inventory()[0]) == 1, "it is asked again"
 
 
-def test_without_a_driver_it_says_so_and_what_to_do(fake: FakeNvml, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_select_driver_without_a_driver_has_no_devices_and_says_why(
+    fake: FakeNvml, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse() -> None:
         raise fake.NVMLError_LibraryNotFound
 
@@ -289,7 +291,7 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> FakeCuda:
     return played
 
 
-def test_a_lease_on_nvidia_gpus_is_parked_and_comes_back(fake: FakeNvml, cuda: FakeCuda) -> None:
+def test_park_and_resume_of_a_lease_move_its_memory(fake: FakeNvml, cuda: FakeCuda) -> None:
     fake.driver, fake.pids = "580.65.06", [os.getpid()]
     fake.usage_bytes = 5 * 2**20
     driver = select_driver("", DriverOptions())
@@ -307,7 +309,7 @@ def test_a_lease_on_nvidia_gpus_is_parked_and_comes_back(fake: FakeNvml, cuda: F
     ("version", "gpus", "parkable"),
     [("550.54.15", 1, False), ("garbage", 1, False), ("570.1", 1, True), ("570.1", 2, False), ("580.1", 2, True)],
 )
-def test_what_can_be_parked_can_come_back(
+def test_parkable_is_only_what_can_come_back(
     fake: FakeNvml, cuda: FakeCuda, version: str, gpus: int, parkable: bool
 ) -> None:
     fake.driver, fake.uuids = version, [f"GPU-{number}" for number in range(gpus)]
@@ -319,7 +321,7 @@ def test_what_can_be_parked_can_come_back(
             driver.park(replace(GPU, device_id=specs[0].id), os.getpid())
 
 
-def test_without_its_package_nothing_is_parked(fake: FakeNvml, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_park_without_cuda_bindings_is_refused(fake: FakeNvml, monkeypatch: pytest.MonkeyPatch) -> None:
     def absent(name: str) -> None:
         raise ImportError(name)
 

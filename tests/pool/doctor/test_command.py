@@ -14,7 +14,7 @@ from fastgpu_jupyter.pool.doctor.gather import gather
 from fastgpu_jupyter.pool.doctor.rules import verdict
 
 
-def test_a_finding_is_shown_with_what_would_mend_it_in_one_piece() -> None:
+def test_table_shows_a_remedy_in_one_piece() -> None:
     remedy = "sudo something " * 10
     lines = doctor.table([DoctorFinding("driver", FindingState.BROKEN, "why " * 40, remedy.strip())])
     assert lines[0].startswith("WHAT    STATE")
@@ -24,7 +24,7 @@ def test_a_finding_is_shown_with_what_would_mend_it_in_one_piece() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("flags", [[], ["--json"]])
-def test_the_command_says_how_it_is_and_exits_so(flags: list[str]) -> None:
+def test_doctor_command_exits_with_its_verdict(flags: list[str]) -> None:
     command = [sys.executable, "-m", "fastgpu_jupyter", "doctor", *flags]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     outcome = verdict(gather())

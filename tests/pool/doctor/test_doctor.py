@@ -95,7 +95,7 @@ def test_processes_are_attributed_only_in_the_hosts_pid_namespace(limited: bool,
         ),
     ],
 )
-def test_whether_device_files_can_be_closed(
+def test_device_access_finding_names_the_refusal(
     facts: MachineFacts, state: FindingState, says: str, remedy: str | None
 ) -> None:
     finding = found(facts, "device files")

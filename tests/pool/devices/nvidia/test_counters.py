@@ -45,7 +45,7 @@ def used(pool: PoolProcess, lease_id: str) -> tuple[int | None, int | None]:
     return lease["usage"]["utilization_percent"], lease["memory"]["used_bytes"]
 
 
-def test_leases_on_one_gpu_use_what_their_processes_do(use_machine: Build, pool: PoolProcess) -> None:
+def test_sample_of_leases_on_one_gpu_is_that_of_their_processes(use_machine: Build, pool: PoolProcess) -> None:
     machine = use_machine("1xA100-SXM4-80GB")
     (gpu,) = machine.gpus
     pool.start()
@@ -70,7 +70,7 @@ def test_leases_on_one_gpu_use_what_their_processes_do(use_machine: Build, pool:
         wait_until(lambda: used(pool, one) == used(pool, other) == (None, None), "nothing can be told of either")
 
 
-def test_a_whole_gpu_has_energy(use_machine: Build, pool: PoolProcess) -> None:
+def test_sample_of_a_whole_gpu_has_energy(use_machine: Build, pool: PoolProcess) -> None:
     machine = use_machine("1xA100-SXM4-80GB")
     machine.gpus[0].set(power_w=250.0, utilization=40, temperature_c=61)
     pool.start()
@@ -89,7 +89,7 @@ def test_a_whole_gpu_has_energy(use_machine: Build, pool: PoolProcess) -> None:
 
 
 @pytest.mark.parametrize("old_driver", [False, True])
-def test_garbage_is_nothing(use_machine: Build, pool: PoolProcess, old_driver: bool) -> None:
+def test_sample_of_impossible_values_is_unknown(use_machine: Build, pool: PoolProcess, old_driver: bool) -> None:
     machine = use_machine("1xA100-SXM4-80GB", old_driver=old_driver)
     machine.gpus[0].set(utilization=40)
     pool.start()
@@ -106,7 +106,7 @@ def test_garbage_is_nothing(use_machine: Build, pool: PoolProcess, old_driver: b
         wait_until(lambda: seen() == (40, True), "the device says what it does again")
 
 
-def test_silence_is_said_and_ends(use_machine: Build, pool: PoolProcess) -> None:
+def test_sample_of_a_silent_gpu_is_unknown_until_it_answers(use_machine: Build, pool: PoolProcess) -> None:
     machine = use_machine("2xL4")
     pool.start()
     wait_until(lambda: pool.client.devices()[0]["memory"]["used_bytes"] is not None, "the counters are read")
@@ -162,7 +162,9 @@ def read(nvml_stub: Stub, fake_machine: Build) -> Iterator[Callable[[str], tuple
         reader.process.communicate(timeout=20)
 
 
-def test_mig_devices_have_their_own_memory_and_utilization(read: Callable[[str], tuple[FakeMachine, Reader]]) -> None:
+def test_sample_of_mig_devices_has_their_own_memory_and_utilization(
+    read: Callable[[str], tuple[FakeMachine, Reader]],
+) -> None:
     machine, ask = read("1xH100-80GB MIG")
     (gpu,) = machine.gpus
     idle, busy = gpu.create_instance("1g.10gb", 0), gpu.create_instance("3g.40gb", 4)
@@ -182,7 +184,7 @@ def test_mig_devices_have_their_own_memory_and_utilization(read: Callable[[str],
     assert ask(idle.uuid)[0][1] == before
 
 
-def test_an_older_gpu_does_not_say_the_utilization_of_a_mig_device(
+def test_sample_of_a_mig_device_on_an_older_gpu_lacks_utilization(
     read: Callable[[str], tuple[FakeMachine, Reader]],
 ) -> None:
     machine, ask = read("1xA100-SXM4-80GB MIG")

@@ -35,7 +35,7 @@ def parker(cuda: FakeCuda) -> CheckpointParker:
     return CheckpointParker(lambda: cuda, cuda.clock, cuda.sleep, is_alive=cuda.states.__contains__)
 
 
-def test_all_are_locked_before_the_first_is_moved_and_all_come_back() -> None:
+def test_park_locks_all_processes_before_the_first_checkpoint() -> None:
     cuda = FakeCuda(1, 2)
     parking = parker(cuda)
     parking.park([1, 2])
@@ -49,7 +49,7 @@ def test_all_are_locked_before_the_first_is_moved_and_all_come_back() -> None:
     assert not parking.is_parked(1)
 
 
-def test_it_is_safe_to_repeat() -> None:
+def test_park_and_resume_are_safe_to_repeat() -> None:
     cuda = FakeCuda(1)
     for _ in range(2):
         parker(cuda).park([1])
@@ -59,7 +59,7 @@ def test_it_is_safe_to_repeat() -> None:
 
 
 @pytest.mark.parametrize("state", [S.LOCKED, S.CHECKPOINTED, S.CHECKPOINTING, S.RESTORING])
-def test_what_was_begun_before_is_taken_up_where_it_is(state: CudaState) -> None:
+def test_park_continues_from_the_state_of_each_process(state: CudaState) -> None:
     cuda = FakeCuda(1)
     cuda.states[1] = state
     parker(cuda).park([1])
@@ -69,7 +69,7 @@ def test_what_was_begun_before_is_taken_up_where_it_is(state: CudaState) -> None
     assert cuda.states == {1: S.RUNNING}
 
 
-def test_one_that_cannot_be_locked_leaves_all_as_they_were() -> None:
+def test_park_with_a_process_that_cannot_be_locked_changes_nothing() -> None:
     cuda = FakeCuda(1, 2, 3)
     cuda.refuse["Lock 2"] = "CUDA_ERROR_NOT_READY"
     with pytest.raises(Refused, match="did not come to an end within 10 seconds"):
@@ -78,7 +78,7 @@ def test_one_that_cannot_be_locked_leaves_all_as_they_were() -> None:
     assert cuda.done == ["Lock 1", "Unlock 1"]
 
 
-def test_one_that_cannot_be_moved_brings_the_others_back() -> None:
+def test_park_with_a_failed_checkpoint_restores_the_others() -> None:
     cuda = FakeCuda(1, 2)
     cuda.refuse["Checkpoint 2"] = "CUDA_ERROR_OUT_OF_MEMORY"
     with pytest.raises(Refused, match="OUT_OF_MEMORY"):
@@ -86,7 +86,7 @@ def test_one_that_cannot_be_moved_brings_the_others_back() -> None:
     assert set(cuda.states.values()) == {S.RUNNING}
 
 
-def test_one_that_fails_is_broken_and_the_others_go_on() -> None:
+def test_park_with_a_failed_process_reports_it_and_others_go_on() -> None:
     cuda = FakeCuda(1, 2)
     cuda.fail.add("Checkpoint 2")
     with pytest.raises(ProcessUnusable, match="process 2"):
@@ -94,7 +94,7 @@ def test_one_that_fails_is_broken_and_the_others_go_on() -> None:
     assert cuda.states == {1: S.RUNNING, 2: S.FAILED}
 
 
-def test_one_that_had_failed_before_is_broken_at_once() -> None:
+def test_park_of_a_process_that_had_failed_is_refused_at_once() -> None:
     cuda = FakeCuda(1)
     cuda.states[1] = S.FAILED
     moves: list[Callable[[], object]] = [lambda: parker(cuda).park([1]), lambda: parker(cuda).resume([1], {})]
@@ -104,7 +104,7 @@ def test_one_that_had_failed_before_is_broken_at_once() -> None:
     assert parker(cuda).is_parked(1)
 
 
-def test_one_that_cannot_be_brought_back_after_a_refusal_is_broken() -> None:
+def test_park_that_cannot_be_undone_reports_the_process_as_unusable() -> None:
     cuda = FakeCuda(1, 2)
     cuda.refuse.update({"Checkpoint 2": "CUDA_ERROR_UNKNOWN", "Restore 1": "CUDA_ERROR_OUT_OF_MEMORY"})
     with pytest.raises(ProcessUnusable, match=r"UNKNOWN.*OUT_OF_MEMORY"):
@@ -112,7 +112,7 @@ def test_one_that_cannot_be_brought_back_after_a_refusal_is_broken() -> None:
     assert cuda.states == {1: S.CHECKPOINTED, 2: S.RUNNING}
 
 
-def test_what_finds_no_room_stays_parked() -> None:
+def test_resume_without_room_leaves_the_process_parked() -> None:
     cuda = FakeCuda(1)
     parker(cuda).park([1])
     cuda.refuse["Restore 1"] = "CUDA_ERROR_OUT_OF_MEMORY"
@@ -121,7 +121,7 @@ def test_what_finds_no_room_stays_parked() -> None:
     assert cuda.states[1] is S.CHECKPOINTED
 
 
-def test_an_answer_that_is_not_true_is_not_believed() -> None:
+def test_park_checks_the_state_and_not_the_answer() -> None:
     cuda = FakeCuda(1)
     cuda.lie.add("Checkpoint 1")
     with pytest.raises(Refused, match="left process 1 locked, not checkpointed"):
@@ -129,7 +129,7 @@ def test_an_answer_that_is_not_true_is_not_believed() -> None:
     assert cuda.states[1] is S.RUNNING
 
 
-def test_what_takes_too_long_is_undone_when_it_is_over() -> None:
+def test_park_that_takes_too_long_is_undone() -> None:
     cuda = FakeCuda(1)
     cuda.takes_s["Checkpoint 1"] = LIMIT_S + 1
     with pytest.raises(HostFault, match="longer than"):
@@ -137,14 +137,14 @@ def test_what_takes_too_long_is_undone_when_it_is_over() -> None:
     assert cuda.states[1] is S.RUNNING
 
 
-def test_one_that_never_settles_is_given_up() -> None:
+def test_park_with_a_process_that_stays_transient_gives_up() -> None:
     cuda = FakeCuda(1)
     cuda.states[1], cuda.settles = S.CHECKPOINTING, False
     with pytest.raises(ProcessUnusable, match="has been moving"):
         parker(cuda).park([1])
 
 
-def test_a_process_that_ends_meanwhile_is_no_fault() -> None:
+def test_park_of_a_process_that_ends_succeeds() -> None:
     cuda = FakeCuda(1, 2)
     cuda.ends_at["Lock 1"] = 2
     parker(cuda).park([1, 2])
@@ -152,7 +152,7 @@ def test_a_process_that_ends_meanwhile_is_no_fault() -> None:
     parker(cuda).resume([1, 2], {})
 
 
-def test_a_process_that_cuda_does_not_serve_is_refused() -> None:
+def test_park_of_a_process_unknown_to_cuda_is_refused() -> None:
     cuda = FakeCuda(1)
     cuda.refuse["GetState 1"] = "CUDA_ERROR_NOT_SUPPORTED"  # one on MIG, say
     with pytest.raises(HostFault, match="NOT_SUPPORTED"):
@@ -160,7 +160,7 @@ def test_a_process_that_cuda_does_not_serve_is_refused() -> None:
     assert not parker(cuda).is_parked(1)
 
 
-def test_what_is_missing_is_said_with_what_to_do() -> None:
+def test_checkpoint_parker_without_the_package_says_what_to_install() -> None:
     def absent() -> Any:
         raise ImportError("cuda")
 
@@ -181,7 +181,7 @@ def test_what_is_missing_is_said_with_what_to_do() -> None:
 A, B, C = (f"GPU-{letter * 8}-0000-0000-0000-{letter * 12}" for letter in "abc")
 
 
-def test_memory_comes_back_to_another_gpu_with_every_gpu_named() -> None:
+def test_resume_on_another_gpu_names_every_gpu() -> None:
     cuda = FakeCuda(1)
     parking = parker(cuda)
     parking.park([1])
@@ -203,7 +203,7 @@ def test_memory_comes_back_to_another_gpu_with_every_gpu_named() -> None:
         ("a", "d", "dbca"),
     ],
 )
-def test_each_gpu_takes_one_place(origin: str, target: str, expected: str) -> None:
+def test_mapping_has_each_gpu_once_on_either_side(origin: str, target: str, expected: str) -> None:
     found = mapping(list(origin), list(target), list("abcd"))
     assert found == dict(zip("abcd", expected, strict=False))
     assert sorted(found.values()) == sorted(found)
@@ -250,7 +250,7 @@ def of_lease(hand: Hand, on_device: dict[int, int | None], *, moves: bool = True
     return LeaseParker(hand, lambda _: on_device, lambda: [A, B, C], moves=moves)
 
 
-def test_all_processes_of_the_lease_are_parked_and_no_other(family: tuple[int, int]) -> None:
+def test_lease_parker_parks_all_processes_of_the_lease_and_no_other(family: tuple[int, int]) -> None:
     own, child = family
     hand = Hand()
     lease = of_lease(hand, {own: GIB, child: 2 * GIB, 1: 5 * GIB})
@@ -260,7 +260,7 @@ def test_all_processes_of_the_lease_are_parked_and_no_other(family: tuple[int, i
     assert hand.asked[1] == ("resume", sorted(family), {A: B, B: A, C: C})
 
 
-def test_what_was_parked_before_a_restart_of_the_pool_is_found_again(family: tuple[int, int]) -> None:
+def test_lease_parker_finds_what_an_earlier_pool_parked(family: tuple[int, int]) -> None:
     own, child = family
     hand = Hand()
     hand.away = {child}
@@ -268,7 +268,7 @@ def test_what_was_parked_before_a_restart_of_the_pool_is_found_again(family: tup
     assert hand.asked == [("park", sorted(family))]
 
 
-def test_a_kernel_below_a_server_has_a_lease_of_its_own(
+def test_lease_parker_leaves_out_kernels_below_a_server(
     family: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own, child = family
@@ -278,17 +278,17 @@ def test_a_kernel_below_a_server_has_a_lease_of_its_own(
     assert hand.asked == [("park", [own])]
 
 
-def test_a_kernel_without_memory_on_a_gpu_has_nothing_to_park() -> None:
+def test_lease_parker_without_memory_parks_nothing() -> None:
     hand = Hand()
     assert of_lease(hand, {}).park([A], os.getpid(), GIB) == 0
     assert hand.asked == [("park", [])]
 
 
-def test_a_process_whose_use_is_unknown_may_have_all_of_the_lease() -> None:
+def test_lease_parker_counts_unknown_memory_as_the_whole_lease() -> None:
     assert of_lease(Hand(), {os.getpid(): None}).park([A], os.getpid(), 10 * GIB) == 10 * GIB
 
 
-def test_what_the_host_has_no_room_for_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lease_parker_without_host_memory_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
     hand = Hand()
     lease = of_lease(hand, {os.getpid(): 10 * GIB})
     monkeypatch.setattr(memory, "available_bytes", lambda: 10 * GIB)
@@ -301,7 +301,7 @@ def test_what_the_host_has_no_room_for_stays(monkeypatch: pytest.MonkeyPatch) ->
     assert hand.asked == []
 
 
-def test_an_older_driver_brings_memory_back_to_its_own_gpu_only() -> None:
+def test_lease_parker_of_an_older_driver_refuses_another_gpu() -> None:
     hand = Hand()
     lease = of_lease(hand, {}, moves=False)
     lease.resume([A], [A], os.getpid())
@@ -310,7 +310,7 @@ def test_an_older_driver_brings_memory_back_to_its_own_gpu_only() -> None:
     assert hand.asked == [("resume", [], {})]
 
 
-def test_a_process_that_has_ended_cannot_be_parked() -> None:
+def test_lease_parker_of_an_ended_process_raises() -> None:
     with pytest.raises(HostFault, match="has ended"):
         of_lease(Hand(), {}).park([A], 2**22 + 1, GIB)
 
@@ -318,7 +318,7 @@ def test_a_process_that_has_ended_cannot_be_parked() -> None:
 # -- the host's memory ------------------------------------------------------------------------------------------------
 
 
-def test_what_is_left_is_read_from_the_groups_above_a_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_headroom_is_the_least_of_the_groups_above_a_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     proc, groups = tmp_path / "proc", tmp_path / "cgroup"
     leaf = groups / "jupyter/kernel"
@@ -344,6 +344,6 @@ def test_what_is_left_is_read_from_the_groups_above_a_process(tmp_path: Path, mo
     assert memory.available_bytes(tmp_path / "nothing") is None
 
 
-def test_this_host_says_how_much_it_has_left(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_available_bytes_of_this_host_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     assert (memory.available_bytes() or 0) > 2**20

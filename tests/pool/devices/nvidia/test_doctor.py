@@ -69,7 +69,7 @@ def found(machine: MachineFacts, what: str) -> DoctorFinding:
     return max(findings, key=lambda finding: list(FindingState).index(finding.state))
 
 
-def test_where_all_is_well_nothing_is_to_be_done() -> None:
+def test_examine_of_a_complete_machine_finds_nothing_to_do() -> None:
     findings = examine(changed(WELL, nvml=replace(NVML, gpus=(replace(GPU, mig=None),))))
     assert {finding.subject for finding in findings if finding.state is not FindingState.OK} == {"MIG"}
     assert {finding.subject for finding in findings} >= {
@@ -148,7 +148,9 @@ def test_where_all_is_well_nothing_is_to_be_done() -> None:
         ),
     ],
 )
-def test_the_driver(machine: MachineFacts, state: FindingState, says: str, remedy: str, outcome: DoctorVerdict) -> None:
+def test_driver_finding_names_the_cause_and_the_remedy(
+    machine: MachineFacts, state: FindingState, says: str, remedy: str, outcome: DoctorVerdict
+) -> None:
     finding = found(machine, "driver")
     assert finding.state is state
     assert says in finding.detail
@@ -156,7 +158,7 @@ def test_the_driver(machine: MachineFacts, state: FindingState, says: str, remed
     assert verdict(machine) is outcome
 
 
-def test_of_a_driver_that_does_not_answer_no_mechanism_is_judged() -> None:
+def test_examine_of_a_silent_driver_leaves_out_mechanisms() -> None:
     assert "parking" not in {
         finding.subject for finding in examine(changed(WELL, nvml=NvmlFacts(error="Unknown Error")))
     }
@@ -223,7 +225,7 @@ def test_of_a_driver_that_does_not_answer_no_mechanism_is_judged() -> None:
         (changed(WELL, system="Darwin"), "system", FindingState.BROKEN, "runs on Linux", None),
     ],
 )
-def test_what_is_missing_and_what_would_mend_it(
+def test_findings_name_what_is_missing_and_the_remedy(
     machine: MachineFacts, what: str, state: FindingState, says: str, remedy: str | None
 ) -> None:
     finding = found(machine, what)
@@ -232,16 +234,16 @@ def test_what_is_missing_and_what_would_mend_it(
     assert (remedy is None and finding.remedy is None) or str(remedy) in str(finding.remedy)
 
 
-def test_one_gpu_that_answers_is_enough_to_serve() -> None:
+def test_verdict_with_one_answering_gpu_is_serves() -> None:
     assert verdict(with_nvml(gpus=(GpuFacts(0, error="GPU is lost"), GPU))) is DoctorVerdict.SERVES
     assert verdict(with_nvml(gpus=(GpuFacts(0, error="GPU is lost"),))) is DoctorVerdict.BROKEN
 
 
-def test_where_parking_works_no_need_is_unmet() -> None:
+def test_why_not_parkable_of_a_complete_machine_is_none() -> None:
     assert why_not_parkable(WELL.host, WELL.drivers["nvidia"]) is None
 
 
-def test_a_machine_is_read_from_its_files(tmp_path: Path) -> None:
+def test_gather_reads_the_files_of_the_machine(tmp_path: Path) -> None:
     files = {
         "sys/bus/pci/devices/0000:01:00.0/vendor": "0x10de\n",
         "sys/bus/pci/devices/0000:01:00.0/class": "0x030200\n",
@@ -313,12 +315,12 @@ def fake_nvml(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     return answers
 
 
-def test_what_nvml_says_is_read(fake_nvml: dict[str, Any]) -> None:
+def test_read_returns_what_nvml_reports(fake_nvml: dict[str, Any]) -> None:
     gpu = GpuFacts(0, "NVIDIA H200", "GPU-1", None, (0, 1), persistent=True, memory_limits=False, events=True, gpm=True)
     assert nvml_facts.read() == NvmlFacts(driver="580.65.06", version="13.580", cuda=13000, gpus=(gpu,))
 
 
-def test_an_old_driver_says_less_and_that_is_no_fault(fake_nvml: dict[str, Any]) -> None:
+def test_read_of_an_old_driver_leaves_values_unknown(fake_nvml: dict[str, Any]) -> None:
     fake_nvml.update(
         dict.fromkeys(
             (
@@ -347,7 +349,7 @@ def test_an_old_driver_says_less_and_that_is_no_fault(fake_nvml: dict[str, Any])
         ("DeviceGetCount", pynvml.NVML_ERROR_UNKNOWN, True, "Unknown"),
     ],
 )
-def test_what_does_not_answer_says_why(
+def test_read_of_a_silent_driver_has_its_error(
     fake_nvml: dict[str, Any], name: str, number: int, library: bool, says: str
 ) -> None:
     fake_nvml[name] = raising(number)
@@ -356,7 +358,7 @@ def test_what_does_not_answer_says_why(
     assert says.lower() in str(nvml.error).lower()
 
 
-def test_a_lost_gpu_does_not_hide_the_others(fake_nvml: dict[str, Any]) -> None:
+def test_read_with_a_lost_gpu_has_the_others(fake_nvml: dict[str, Any]) -> None:
     def name(index: int) -> str:
         if index == 0:
             raise pynvml.NVMLError(pynvml.NVML_ERROR_GPU_IS_LOST)
@@ -367,13 +369,13 @@ def test_a_lost_gpu_does_not_hide_the_others(fake_nvml: dict[str, Any]) -> None:
     assert [gpu.error is None for gpu in nvml_facts.read().gpus] == [False, True]
 
 
-def test_whether_memory_can_be_overwritten() -> None:
+def test_overwriting_needs_libcuda() -> None:
     assert found(WELL, "overwriting").state is FindingState.OK
     finding = found(changed(WELL, libcuda=False), "overwriting")
     assert (finding.state, "libcuda.so.1" in finding.detail, finding.remedy is None) == (FindingState.OFF, True, False)
 
 
-def test_control_groups_beside_those_of_version_1_are_found(tmp_path: Path) -> None:
+def test_gather_finds_unified_control_groups_beside_version_1(tmp_path: Path) -> None:
     mounted = tmp_path / "sys/fs/cgroup"
     (mounted / "unified").mkdir(parents=True)
     assert gather(tmp_path).host.cgroup == 1

@@ -36,7 +36,7 @@ def watched(machine: FakeMachine) -> None:
     wait_until(lambda: machine.calls().get("nvmlEventSetWait_v2"), "events are waited for")
 
 
-def test_a_fault_of_the_code_is_told_in_its_notebook(
+def test_fault_of_a_program_is_shown_in_its_notebook(
     use_machine: Build, pool: PoolProcess, kernels: KernelHelper
 ) -> None:
     machine = use_machine("2xA100-SXM4-80GB")
@@ -56,7 +56,7 @@ def test_a_fault_of_the_code_is_told_in_its_notebook(
     assert f"{kernel.lease_id}: Your code" in status
 
 
-def test_a_gpu_leaves_service_while_the_driver_wants_it_reset(use_machine: Build, pool: PoolProcess) -> None:
+def test_gpu_that_needs_a_reset_is_out_of_service_until_then(use_machine: Build, pool: PoolProcess) -> None:
     machine = use_machine("2xL4")
     pool.start()
     watched(machine)
@@ -71,7 +71,7 @@ def test_a_gpu_leaves_service_while_the_driver_wants_it_reset(use_machine: Build
     until_health(pool, 0, "healthy")
 
 
-def test_after_an_error_of_the_gpu_somebody_must_put_it_back(use_machine: Build, pool: PoolProcess) -> None:
+def test_gpu_with_a_fault_is_out_of_service_until_restored(use_machine: Build, pool: PoolProcess) -> None:
     machine = use_machine("1xL4")
     (gpu,) = machine.gpus
     pool.start()
@@ -87,7 +87,7 @@ def test_after_an_error_of_the_gpu_somebody_must_put_it_back(use_machine: Build,
     assert device(pool, 0)["health"]["state"] == "healthy"
 
 
-def test_a_gpu_that_falls_off_the_bus_takes_its_leases_with_it(use_machine: Build, pool: PoolProcess) -> None:
+def test_gpu_off_the_bus_ends_its_leases(use_machine: Build, pool: PoolProcess) -> None:
     machine = use_machine("2xL4")
     pool.start()
     watched(machine)
@@ -106,7 +106,7 @@ def test_a_gpu_that_falls_off_the_bus_takes_its_leases_with_it(use_machine: Buil
     assert device_of(pool.client.lease(leases[2])) != lost
 
 
-def test_the_doctor_sees_what_nvml_shows(use_machine: Build) -> None:
+def test_doctor_reports_what_nvml_shows(use_machine: Build) -> None:
     machine = use_machine("1xH200-141GB, 1xL4")
     found = fastgpu_process("doctor", "--json")
     told = json.loads(found.stdout)
@@ -120,7 +120,7 @@ def test_the_doctor_sees_what_nvml_shows(use_machine: Build) -> None:
     assert (broken.returncode, "Driver Not Loaded" in broken.stdout) == (4, True)
 
 
-def test_the_doctor_understands_an_old_driver(use_machine: Build) -> None:
+def test_doctor_with_an_old_driver_reports_what_it_lacks(use_machine: Build) -> None:
     use_machine("1xA100-SXM4-80GB MIG", old_driver=True)
     found = fastgpu_process("doctor")
     assert found.returncode == 0

@@ -49,7 +49,7 @@ def visible(pool: PoolProcess, lease_id: str) -> str:
         ("H200-141GB", "1g.18gb", "3g.71gb"),
     ],
 )
-def test_a_card_is_filled_with_a_mixture_and_emptied_again(
+def test_mixed_leases_fill_a_gpu_and_release_it(
     use_machine: Build, pool: PoolProcess, model: str, small: str, half: str
 ) -> None:
     (gpu,) = use_machine(f"1x{model} MIG").gpus
@@ -75,7 +75,7 @@ def test_a_card_is_filled_with_a_mixture_and_emptied_again(
     wait_until(lambda: not gpu.instances, "nothing is left")
 
 
-def test_a_kernel_has_its_partition_until_its_memory_there_is_gone(
+def test_partition_stays_until_the_kernels_memory_is_gone(
     use_machine: Build, pool: PoolProcess, kernels: KernelHelper
 ) -> None:
     (gpu,) = use_machine("1xH100-80GB MIG").gpus
@@ -97,7 +97,7 @@ def test_a_kernel_has_its_partition_until_its_memory_there_is_gone(
     assert not gpu.instances
 
 
-def test_killed_between_making_and_noting_it_takes_up_what_it_made(use_machine: Build, pool: PoolProcess) -> None:
+def test_pool_killed_before_journalling_a_partition_adopts_it(use_machine: Build, pool: PoolProcess) -> None:
     machine = use_machine("1xA100-SXM4-80GB MIG")
     (gpu,) = machine.gpus
     pool.start()
@@ -114,7 +114,7 @@ def test_killed_between_making_and_noting_it_takes_up_what_it_made(use_machine: 
     assert pool.client.pool()["message"] is None, "all of it is the pool's own"
 
 
-def test_killed_with_half_of_it_made_it_makes_the_rest(use_machine: Build, pool: PoolProcess) -> None:
+def test_pool_killed_during_creation_completes_the_partition(use_machine: Build, pool: PoolProcess) -> None:
     machine = use_machine("1xA100-SXM4-80GB MIG")
     (gpu,) = machine.gpus
     pool.start()
@@ -129,7 +129,7 @@ def test_killed_with_half_of_it_made_it_makes_the_rest(use_machine: Build, pool:
     assert visible(pool, lease_id) == instance.uuid
 
 
-def test_killed_while_it_unmakes_it_unmakes_the_rest(use_machine: Build, pool: PoolProcess) -> None:
+def test_pool_killed_during_destruction_completes_it(use_machine: Build, pool: PoolProcess) -> None:
     machine = use_machine("1xA100-SXM4-80GB MIG")
     (gpu,) = machine.gpus
     pool.start()
@@ -145,7 +145,7 @@ def test_killed_while_it_unmakes_it_unmakes_the_rest(use_machine: Build, pool: P
 
 
 @pytest.mark.parametrize("function", ["nvmlComputeInstanceDestroy", "nvmlGpuInstanceDestroy"])
-def test_what_is_in_use_is_unmade_once_it_is_not(use_machine: Build, pool: PoolProcess, function: str) -> None:
+def test_partition_in_use_is_destroyed_once_it_is_free(use_machine: Build, pool: PoolProcess, function: str) -> None:
     machine = use_machine("1xA100-SXM4-80GB MIG")
     (gpu,) = machine.gpus
     pool.start()
@@ -159,7 +159,7 @@ def test_what_is_in_use_is_unmade_once_it_is_not(use_machine: Build, pool: PoolP
     assert machine.calls()[function] >= 3
 
 
-def test_a_process_of_nobody_holds_its_partition_and_no_other(use_machine: Build, pool: PoolProcess) -> None:
+def test_unleased_process_blocks_only_its_partition(use_machine: Build, pool: PoolProcess) -> None:
     machine = use_machine("1xA100-SXM4-80GB MIG")
     (gpu,) = machine.gpus
     pool.start()
@@ -176,7 +176,7 @@ def test_a_process_of_nobody_holds_its_partition_and_no_other(use_machine: Build
     pool.wait_state(held, "ended")
 
 
-def test_a_lease_on_a_card_that_is_not_well_moves_when_its_user_asks_and_its_kernel_restarts(
+def test_lease_on_an_unhealthy_gpu_migrates_with_the_kernels_restart(
     use_machine: Build, pool: PoolProcess, kernels: KernelHelper, half: str
 ) -> None:
     machine = use_machine("2xA100-SXM4-80GB MIG")
@@ -211,7 +211,7 @@ def test_a_lease_on_a_card_that_is_not_well_moves_when_its_user_asks_and_its_ker
     assert not old.instances
 
 
-def test_a_partition_that_somebody_destroys_ends_its_lease_and_no_other(use_machine: Build, pool: PoolProcess) -> None:
+def test_partition_destroyed_by_others_ends_only_its_lease(use_machine: Build, pool: PoolProcess) -> None:
     (gpu,) = use_machine("1xA100-SXM4-80GB MIG").gpus
     pool.start()
     mine, other = active(pool, "half"), active(pool, "1g.10gb")
@@ -224,7 +224,7 @@ def test_a_partition_that_somebody_destroys_ends_its_lease_and_no_other(use_mach
     active(pool, "half")
 
 
-def test_one_that_is_made_anew_by_somebody_is_not_taken_for_the_leases(use_machine: Build, pool: PoolProcess) -> None:
+def test_partition_created_again_by_others_is_not_the_leases(use_machine: Build, pool: PoolProcess) -> None:
     (gpu,) = use_machine("1xA100-SXM4-80GB MIG").gpus
     pool.start()
     mine = active(pool, "half")
@@ -237,7 +237,7 @@ def test_one_that_is_made_anew_by_somebody_is_not_taken_for_the_leases(use_machi
     assert visible(pool, active(pool, "half")) == theirs
 
 
-def test_what_an_administrator_made_is_leased_as_it_is_and_stays(use_machine: Build, pool: PoolProcess) -> None:
+def test_partition_of_an_administrator_is_leased_as_it_is_and_stays(use_machine: Build, pool: PoolProcess) -> None:
     (gpu,) = use_machine("1xA100-SXM4-80GB MIG").gpus
     made = gpu.create_instance("2g.20gb", 0).uuid
     pool.start()
@@ -254,9 +254,7 @@ def test_what_an_administrator_made_is_leased_as_it_is_and_stays(use_machine: Bu
     assert [one.uuids for one in gpu.instances] == [[made]]
 
 
-def test_unknown_instances_go_where_that_is_configured_and_nobodys_lease_does(
-    use_machine: Build, pool: PoolProcess
-) -> None:
+def test_unknown_partitions_are_removed_only_if_configured(use_machine: Build, pool: PoolProcess) -> None:
     (gpu,) = use_machine("1xA100-SXM4-80GB MIG").gpus
     pool.start()
     mine = active(pool, "1g.10gb")
@@ -277,7 +275,7 @@ def visible_of(gpu: FakeGpu) -> str | None:
     return uuids[0] if len(uuids) == 1 else None
 
 
-def test_a_place_that_somebody_took_meanwhile_is_gone_round(use_machine: Build, pool: PoolProcess) -> None:
+def test_place_taken_by_others_is_avoided(use_machine: Build, pool: PoolProcess) -> None:
     (gpu,) = use_machine("1xA100-SXM4-80GB MIG").gpus
     pool.start()
     theirs = gpu.create_instance("1g.20gb", 6)
@@ -286,7 +284,7 @@ def test_a_place_that_somebody_took_meanwhile_is_gone_round(use_machine: Build, 
     assert {profile for profile, _ in places(gpu)} == {"1g.20gb", "1g.10gb"}
 
 
-def test_one_that_fits_nowhere_any_more_keeps_its_place_and_is_told_why(use_machine: Build, pool: PoolProcess) -> None:
+def test_request_that_fits_nowhere_keeps_its_position_with_a_reason(use_machine: Build, pool: PoolProcess) -> None:
     machine = use_machine("2xA100-SXM4-80GB MIG")
     pool.start()
     held, machine_of = active(pool, "full"), {gpu.uuid: gpu for gpu in machine.gpus}
@@ -313,7 +311,7 @@ def test_one_that_fits_nowhere_any_more_keeps_its_place_and_is_told_why(use_mach
         ("nvmlGpuInstanceCreateComputeInstance", IN_USE),
     ],
 )
-def test_a_driver_that_fails_for_a_while_is_asked_again_and_nothing_is_left_over(
+def test_driver_that_fails_for_a_while_leaves_no_partition(
     use_machine: Build, pool: PoolProcess, function: str, error: int
 ) -> None:
     machine = use_machine("1xA100-SXM4-80GB MIG")
@@ -324,7 +322,7 @@ def test_a_driver_that_fails_for_a_while_is_asked_again_and_nothing_is_left_over
     assert {one.uuid for one in machine.gpus[0].instances} == {visible(pool, lease_id)}
 
 
-def test_the_mode_is_switched_off_underneath_and_on_again(use_machine: Build, pool: PoolProcess) -> None:
+def test_mig_mode_switched_by_others_is_followed(use_machine: Build, pool: PoolProcess) -> None:
     (gpu,) = use_machine("1xH100-80GB MIG").gpus
     pool.start()
     lease_id = active(pool, "half")
@@ -340,7 +338,7 @@ def test_the_mode_is_switched_off_underneath_and_on_again(use_machine: Build, po
     active(pool, "1g.10gb")
 
 
-def test_what_the_card_lacks_is_refused_at_once(use_machine: Build, pool: PoolProcess) -> None:
+def test_size_that_the_gpu_lacks_is_refused_at_once(use_machine: Build, pool: PoolProcess) -> None:
     use_machine("1xA100-SXM4-80GB MIG, 1xL4")
     pool.start()
     with pytest.raises(NoSuchDevice, match=r"1g\.10gb"):
@@ -351,7 +349,7 @@ def test_what_the_card_lacks_is_refused_at_once(use_machine: Build, pool: PoolPr
         ask(pool, "2xa100")
 
 
-def test_an_old_driver_divides_as_well(use_machine: Build, pool: PoolProcess) -> None:
+def test_old_driver_creates_partitions_as_well(use_machine: Build, pool: PoolProcess) -> None:
     (gpu,) = use_machine("1xA100-SXM4-40GB MIG", old_driver=True).gpus
     pool.start()
     active(pool, "half")
@@ -359,14 +357,14 @@ def test_an_old_driver_divides_as_well(use_machine: Build, pool: PoolProcess) ->
     assert {profile for profile, _ in places(gpu)} == {"3g.20gb", "1g.5gb"}
 
 
-def test_a_pool_that_may_not_divide_says_so_and_what_to_do(use_machine: Build, pool: PoolProcess) -> None:
+def test_pool_without_permission_names_the_remedy(use_machine: Build, pool: PoolProcess) -> None:
     use_machine("1xA100-SXM4-80GB MIG", privileged=False)
     pool.start()
     assert pool.client.devices() == []
     assert "mig/config" in str(pool.client.pool()["message"])
 
 
-def test_the_command_line_shows_the_partition(use_machine: Build, pool: PoolProcess) -> None:
+def test_status_shows_the_partition(use_machine: Build, pool: PoolProcess) -> None:
     use_machine("1xA100-SXM4-80GB MIG")
     pool.start()
     active(pool, "half")
@@ -379,9 +377,7 @@ def test_the_command_line_shows_the_partition(use_machine: Build, pool: PoolProc
 # -- the mode ---------------------------------------------------------------------------------------------------------
 
 
-def test_the_mode_is_shown_first_and_switched_only_where_nothing_is_there(
-    use_machine: Build, pool: PoolProcess
-) -> None:
+def test_mig_command_shows_the_mode_and_switches_only_an_empty_gpu(use_machine: Build, pool: PoolProcess) -> None:
     (gpu,) = use_machine("1xH100-80GB").gpus
     pool.start()
     lease_id = active(pool, "full")
@@ -414,7 +410,7 @@ def test_the_mode_is_shown_first_and_switched_only_where_nothing_is_there(
     assert pool.client.devices()[0]["capabilities"]["partitions"] == []
 
 
-def test_a_driver_that_says_yes_and_does_nothing_is_not_believed(use_machine: Build, pool: PoolProcess) -> None:
+def test_mig_command_checks_the_mode_after_the_switch(use_machine: Build, pool: PoolProcess) -> None:
     (gpu,) = use_machine("1xA100-SXM4-80GB MIG").gpus
     gpu.create_instance("1g.10gb", 0)
     pool.start()
@@ -424,7 +420,7 @@ def test_a_driver_that_says_yes_and_does_nothing_is_not_believed(use_machine: Bu
     assert not pool.client.devices()[0]["drained"]
 
 
-def test_where_a_reset_is_needed_the_mode_is_pending_until_then(use_machine: Build, pool: PoolProcess) -> None:
+def test_mig_mode_is_pending_until_the_reset(use_machine: Build, pool: PoolProcess) -> None:
     (gpu,) = use_machine("1xA100-SXM4-80GB").gpus
     gpu.set(mig_needs_reset=True)
     pool.start()
@@ -434,7 +430,7 @@ def test_where_a_reset_is_needed_the_mode_is_pending_until_then(use_machine: Bui
     assert pool.client.devices()[0]["capabilities"]["partitions"] == []
 
 
-def test_what_has_no_such_mode_says_so(use_machine: Build, pool: PoolProcess) -> None:
+def test_mig_command_for_a_gpu_without_mig_says_so(use_machine: Build, pool: PoolProcess) -> None:
     (gpu,) = use_machine("1xL4").gpus
     pool.start()
     assert "does not support MIG" in fastgpu("mig", gpu.uuid, "on").stdout

@@ -78,7 +78,9 @@ ABLE = MpsFacts((9, 0), 0, 13000, lists_processes=True)
         (ABLE._replace(compute_mode=None), "compute mode", "sudo nvidia-smi -i 4 -c DEFAULT"),
     ],
 )
-def test_what_a_gpu_lacks_is_said_with_what_mends_it(facts: MpsFacts, why: str | None, remedy: str | None) -> None:
+def test_find_obstacle_names_what_is_missing_and_the_remedy(
+    facts: MpsFacts, why: str | None, remedy: str | None
+) -> None:
     found = find_obstacle(facts, 4)
     assert (found is None) == (why is None)
     if found is not None:
@@ -86,14 +88,14 @@ def test_what_a_gpu_lacks_is_said_with_what_mends_it(facts: MpsFacts, why: str |
         assert found.remedy == remedy
 
 
-def test_a_daemon_is_known_by_its_text() -> None:
+def test_daemon_parse_reads_its_own_text() -> None:
     daemon = Daemon(7, 99, "/run/fastgpu/mps/with:colon.0")
     assert Daemon.parse(str(daemon)) == daemon
     for text in ("", "7", "7:99:", "a:b:c", "/sys/fs/cgroup/kernel"):
         assert Daemon.parse(text) is None
 
 
-def test_its_folder_is_beside_the_socket_or_where_a_path_is_short_enough() -> None:
+def test_folder_for_is_beside_the_socket_unless_too_long() -> None:
     assert folder_for(Path("/run/fastgpu/pool.sock")) == Path("/run/fastgpu/mps")
     long = Path("/home") / ("u" * 90) / "pool.sock"
     assert folder_for(long) == folder_for(long)
@@ -101,7 +103,7 @@ def test_its_folder_is_beside_the_socket_or_where_a_path_is_short_enough() -> No
     assert len(str(folder_for(long) / "01234567.1234567890")) <= PATH_MAX
 
 
-def test_a_process_is_told_its_daemon_and_its_part_of_the_device() -> None:
+def test_env_names_the_daemon_and_the_limits() -> None:
     mps, gpu = MpsMechanism(DeviceControl()), replace(half(1), driver_handle=str(Daemon(7, 99, "/run/mps/a.0")))
     assert mps.env(gpu) == {
         "CUDA_MPS_PIPE_DIRECTORY": "/run/mps/a.0",
@@ -113,7 +115,7 @@ def test_a_process_is_told_its_daemon_and_its_part_of_the_device() -> None:
     assert mps.env(tiny)["CUDA_MPS_ACTIVE_THREAD_PERCENTAGE"] == "1", "none is not a limit"
 
 
-def test_whoever_does_not_see_the_daemon_has_no_limit_and_that_is_said(tmp_path: Path) -> None:
+def test_limit_of_a_process_without_the_daemon_is_cooperative(tmp_path: Path) -> None:
     mps, gpu = MpsMechanism(DeviceControl()), replace(half(1), driver_handle=str(Daemon(7, 99, str(tmp_path))))
     limited = mps.limit(gpu, os.getpid())
     assert (limited.enforcement, limited.driver_handle) == (Enforcement.COOPERATIVE, gpu.driver_handle)
@@ -122,7 +124,7 @@ def test_whoever_does_not_see_the_daemon_has_no_limit_and_that_is_said(tmp_path:
     assert mps.limit(gpu, os.getpid()) == (Enforcement.USERSPACE, gpu.driver_handle, None)
 
 
-def test_it_is_offered_only_where_it_is_switched_on_and_can_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_capability_needs_mps_switched_on_and_supported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     hardware = DeviceControl()
     assert MpsMechanism(hardware).capability("GPU-a") is None
@@ -145,7 +147,7 @@ def test_it_is_offered_only_where_it_is_switched_on_and_can_be(tmp_path: Path, m
     assert on.capability("GPU-a") is None
 
 
-def test_what_was_switched_off_since_it_was_granted_is_refused(tmp_path: Path) -> None:
+def test_prepare_after_mps_was_switched_off_is_refused(tmp_path: Path) -> None:
     with pytest.raises(HostFault, match="switched off"):
         MpsMechanism(DeviceControl()).prepare(half(1))
     mps = MpsMechanism(DeviceControl(), MpsSettings(tmp_path / "mps", on=False))
@@ -176,7 +178,7 @@ def mps(setup: MpsSettings) -> MpsMechanism:
 
 
 @slow
-def test_leases_of_a_user_on_a_gpu_have_one_daemon_that_ends_with_the_last(
+def test_daemon_serves_a_users_leases_until_the_last(
     mps: MpsMechanism, setup: MpsSettings, played_control: FakeMpsControl
 ) -> None:
     first, second = prepared(mps, half(1)), prepared(mps, half(2))
@@ -203,7 +205,7 @@ def test_leases_of_a_user_on_a_gpu_have_one_daemon_that_ends_with_the_last(
 
 
 @slow
-def test_after_a_restart_it_is_taken_over_and_not_started_twice(
+def test_daemon_is_adopted_after_a_restart(
     mps: MpsMechanism, setup: MpsSettings, played_control: FakeMpsControl
 ) -> None:
     noted, cut_short = prepared(mps, half(1)), half(2, "GPU-b")
@@ -221,9 +223,7 @@ def test_after_a_restart_it_is_taken_over_and_not_started_twice(
 
 
 @slow
-def test_what_nobody_noted_and_no_lease_has_is_ended(
-    mps: MpsMechanism, setup: MpsSettings, played_control: FakeMpsControl
-) -> None:
+def test_daemon_without_a_lease_is_ended(mps: MpsMechanism, setup: MpsSettings, played_control: FakeMpsControl) -> None:
     noted = prepared(mps, half(1))
     mps.prepare(half(2, "GPU-b"))
     again = MpsMechanism(DeviceControl(), setup)
@@ -244,7 +244,7 @@ def test_what_nobody_noted_and_no_lease_has_is_ended(
 
 
 @slow
-def test_one_that_does_not_come_up_is_given_up_and_leaves_nothing(
+def test_daemon_that_does_not_start_leaves_nothing(
     mps: MpsMechanism, setup: MpsSettings, played_control: FakeMpsControl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     played_control.plan("refuse")
@@ -265,7 +265,7 @@ def test_one_that_does_not_come_up_is_given_up_and_leaves_nothing(
 
 
 @slow
-def test_one_that_does_not_quit_is_ended(
+def test_daemon_that_does_not_quit_is_killed(
     mps: MpsMechanism, played_control: FakeMpsControl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mps_daemon, "QUIT_S", 0.5)
@@ -278,9 +278,7 @@ def test_one_that_does_not_quit_is_ended(
 
 
 @slow
-def test_leases_of_one_that_is_killed_are_lost_and_the_next_gets_another(
-    mps: MpsMechanism, played_control: FakeMpsControl
-) -> None:
+def test_killed_daemon_loses_its_leases_and_is_replaced(mps: MpsMechanism, played_control: FakeMpsControl) -> None:
     gpu, beside = prepared(mps, half(1)), prepared(mps, half(2))
     (daemon,) = played_control.running
     server = daemon.start_server()
@@ -304,7 +302,7 @@ def test_leases_of_one_that_is_killed_are_lost_and_the_next_gets_another(
 
 
 @slow
-def test_one_whose_folder_is_taken_away_is_lost_and_ended(
+def test_daemon_without_its_folder_is_lost_and_ended(
     mps: MpsMechanism, setup: MpsSettings, played_control: FakeMpsControl
 ) -> None:
     gpu = prepared(mps, half(1))
@@ -334,7 +332,7 @@ def anybodys_folder() -> Iterator[Path]:
 
 @slow
 @as_root
-def test_each_user_has_one_of_his_own_that_runs_as_him(anybodys_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_daemon_of_each_user_runs_as_that_user(anybodys_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     played_control = FakeMpsControl(anybodys_folder / "bin", PYTHON)
     monkeypatch.setenv("PATH", f"{played_control.folder}{os.pathsep}{os.environ['PATH']}")
     folder = anybodys_folder / "mps"
@@ -364,7 +362,7 @@ def test_each_user_has_one_of_his_own_that_runs_as_him(anybodys_folder: Path, mo
 
 
 @slow
-def test_nvidias_own_program_serves_and_ends(tmp_path: Path) -> None:
+def test_real_control_program_serves_and_ends(tmp_path: Path) -> None:
     """Its daemon needs no GPU until a process comes to it."""
     if shutil.which(PROGRAM) is None:
         pytest.skip(f"{PROGRAM} is not installed")

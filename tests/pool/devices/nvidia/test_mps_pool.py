@@ -55,7 +55,7 @@ def folder_of(pool: PoolProcess, lease_id: str) -> str | None:
     return folder
 
 
-def test_kernels_of_a_user_compute_by_one_daemon_that_ends_with_the_last(
+def test_kernels_of_a_user_share_one_daemon(
     use_machine: Build, pool: PoolProcess, kernels: KernelHelper, half: str, played_control: FakeMpsControl
 ) -> None:
     (gpu,) = use_machine("1xH100-80GB").gpus
@@ -112,7 +112,7 @@ def test_kernels_of_a_user_compute_by_one_daemon_that_ends_with_the_last(
     assert not daemon.folder.exists()
 
 
-def test_what_requires_more_is_served_otherwise_on_the_same_gpu(
+def test_request_that_needs_more_than_mps_uses_another_mechanism(
     use_machine: Build, pool: PoolProcess, played_control: FakeMpsControl
 ) -> None:
     use_machine("1xH100-80GB")
@@ -126,7 +126,7 @@ def test_what_requires_more_is_served_otherwise_on_the_same_gpu(
     assert len(played_control.running) == 1
 
 
-def test_it_serves_only_where_it_is_switched_on_and_can_and_says_why_not(
+def test_pool_uses_mps_only_if_it_can_and_says_why_not(
     use_machine: Build, pool: PoolProcess, played_control: FakeMpsControl
 ) -> None:
     machine = use_machine("1xH100-80GB")
@@ -162,7 +162,7 @@ sys.stdin.read()
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or not Path(PYTHON).exists(), reason="only root starts processes of others")
-def test_another_user_has_a_daemon_of_his_own_on_the_same_gpu(
+def test_second_user_has_a_daemon_of_their_own(
     use_machine: Build, pool: PoolProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use_machine("1xH100-80GB")
@@ -198,7 +198,7 @@ def test_another_user_has_a_daemon_of_his_own_on_the_same_gpu(
     shutil.rmtree(folder)
 
 
-def test_a_daemon_that_is_killed_ends_its_leases_and_they_are_told(
+def test_killed_daemon_ends_its_leases_with_a_reason(
     use_machine: Build, pool: PoolProcess, kernels: KernelHelper, half: str, played_control: FakeMpsControl
 ) -> None:
     use_machine("2xH100-80GB")
@@ -222,7 +222,7 @@ def test_a_daemon_that_is_killed_ends_its_leases_and_they_are_told(
     assert len(played_control.running) == 1
 
 
-def test_after_a_kill_of_the_pool_the_daemon_is_taken_over_and_not_leaked(
+def test_daemon_is_adopted_after_the_pool_was_killed(
     use_machine: Build, pool: PoolProcess, played_control: FakeMpsControl
 ) -> None:
     use_machine("1xH100-80GB")
@@ -247,7 +247,7 @@ def test_after_a_kill_of_the_pool_the_daemon_is_taken_over_and_not_leaked(
     assert played_control.running == []
 
 
-def test_killed_while_it_starts_one_the_pool_takes_up_what_it_started(
+def test_pool_killed_during_a_daemons_start_adopts_it(
     use_machine: Build, pool: PoolProcess, played_control: FakeMpsControl
 ) -> None:
     use_machine("1xH100-80GB")
@@ -263,7 +263,7 @@ def test_killed_while_it_starts_one_the_pool_takes_up_what_it_started(
     assert played_control.running == []
 
 
-def test_one_that_hangs_when_it_is_started_is_given_up_and_tried_again(
+def test_daemon_that_hangs_at_start_is_tried_again(
     use_machine: Build, pool: PoolProcess, played_control: FakeMpsControl
 ) -> None:
     use_machine("1xH100-80GB")
@@ -289,7 +289,7 @@ def test_one_that_hangs_when_it_is_started_is_given_up_and_tried_again(
     assert played_control.running == []
 
 
-def test_the_command_line_shows_it(use_machine: Build, pool: PoolProcess, played_control: FakeMpsControl) -> None:
+def test_status_shows_mps(use_machine: Build, pool: PoolProcess, played_control: FakeMpsControl) -> None:
     use_machine("1xH100-80GB")
     pool.start(BY_MPS)
     active(pool)

@@ -18,7 +18,7 @@ Build = Callable[..., FakeMachine]
 pool = machine_pool
 
 
-def test_eight_gpus_are_served_as_they_are(use_machine: Build, pool: PoolProcess) -> None:
+def test_pool_serves_eight_gpus_as_nvml_shows_them(use_machine: Build, pool: PoolProcess) -> None:
     machine = use_machine("8xA100-SXM4-80GB")
     pool.start()
     devices = pool.client.devices()
@@ -30,7 +30,7 @@ def test_eight_gpus_are_served_as_they_are(use_machine: Build, pool: PoolProcess
 
 
 @pytest.mark.parametrize("old_driver", [False, True])
-def test_a_kernel_has_a_gpu_until_its_memory_there_is_gone(
+def test_lease_ends_once_the_kernels_memory_is_gone(
     use_machine: Build, pool: PoolProcess, kernels: KernelHelper, old_driver: bool
 ) -> None:
     machine = use_machine("1xA100-SXM4-80GB", old_driver=old_driver)
@@ -58,7 +58,7 @@ def test_a_kernel_has_a_gpu_until_its_memory_there_is_gone(
     pool.wait_state(waiting, "active")
 
 
-def test_the_pool_answers_while_nvml_does_not(use_machine: Build, pool: PoolProcess) -> None:
+def test_pool_answers_while_nvml_hangs(use_machine: Build, pool: PoolProcess) -> None:
     machine = use_machine("2xL4")
     pool.start()
     lease_id = pool.client.request("full", token=new_token())["id"]
@@ -72,14 +72,14 @@ def test_the_pool_answers_while_nvml_does_not(use_machine: Build, pool: PoolProc
     machine.lift()
 
 
-def test_a_machine_whose_driver_is_not_loaded_has_no_gpus_and_says_so(use_machine: Build, pool: PoolProcess) -> None:
+def test_pool_without_a_loaded_driver_says_so(use_machine: Build, pool: PoolProcess) -> None:
     use_machine("2xL4").no_driver()
     pool.start()
     assert pool.client.devices() == []
     assert "does not answer (Driver Not Loaded)" in str(pool.client.pool()["message"])
 
 
-def test_probe_tells_what_nvml_answers(use_machine: Build) -> None:
+def test_probe_reports_what_nvml_answers(use_machine: Build) -> None:
     machine = use_machine("1xH200-141GB")
     found = fastgpu_process("probe")
     assert (found.returncode, found.stdout.strip()) == (0, "H200")

@@ -76,14 +76,14 @@ def test_fault_messages_continue_a_sentence() -> None:
         (HealthReadings(silent="Unknown Error"), Health.FAULTY),
     ],
 )
-def test_what_a_look_means(readings: HealthReadings, found: Health) -> None:
+def test_assess_of_readings_gives_the_worst_health(readings: HealthReadings, found: Health) -> None:
     condition = assess(readings)
     assert condition.health is found
     assert (condition.reason is None) == (found is Health.HEALTHY)
     assert not condition.lost
 
 
-def test_only_a_gpu_that_is_gone_is_lost() -> None:
+def test_assess_of_a_lost_gpu_reports_it_lost() -> None:
     assert assess(HealthReadings(silent="GPU is lost", lost=True)).lost
 
 
@@ -136,7 +136,7 @@ def event(kind: int, data: int, instance: int = NO_INSTANCE) -> SimpleNamespace:
     return SimpleNamespace(device="handle", eventType=kind, eventData=data, gpuInstanceId=instance)
 
 
-def test_events_of_nvml_are_read(fake_nvml: FakeNvmlHealth) -> None:
+def test_next_event_returns_faults_and_reasons_to_check(fake_nvml: FakeNvmlHealth) -> None:
     watch = NvmlHealthWatcher(["GPU-1"])
     assert fake_nvml.asked["DeviceRegisterEvents"] == ("handle", pynvml.nvmlEventTypeXidCriticalError, "set")
     assert watch.next_event() is None
@@ -157,7 +157,7 @@ def test_events_of_nvml_are_read(fake_nvml: FakeNvmlHealth) -> None:
     watch.close()
 
 
-def test_a_gpu_without_events_is_looked_at_all_the_same(fake_nvml: FakeNvmlHealth) -> None:
+def test_check_of_a_gpu_without_events_works(fake_nvml: FakeNvmlHealth) -> None:
     fake_nvml.answers["DeviceRegisterEvents"] = pynvml.NVML_ERROR_NOT_SUPPORTED
     assert NvmlHealthWatcher(["GPU-1"]).check("GPU-1") == HealthReport(Health.HEALTHY)
     fake_nvml.answers["EventSetCreate"] = pynvml.NVML_ERROR_FUNCTION_NOT_FOUND
@@ -179,7 +179,7 @@ def test_a_gpu_without_events_is_looked_at_all_the_same(fake_nvml: FakeNvmlHealt
         ("DeviceGetMemoryInfo", pynvml.NVML_ERROR_UNKNOWN, Health.FAULTY),
     ],
 )
-def test_a_look_asks_only_what_the_driver_knows(
+def test_check_of_unsupported_readings_is_healthy(
     fake_nvml: FakeNvmlHealth, name: str, answer: Any, found: Health
 ) -> None:
     fake_nvml.answers[name] = answer
@@ -188,7 +188,7 @@ def test_a_look_asks_only_what_the_driver_knows(
 
 
 @pytest.mark.parametrize("number", [pynvml.NVML_ERROR_GPU_IS_LOST, pynvml.NVML_ERROR_NOT_FOUND])
-def test_a_gpu_that_fell_off_the_bus_is_lost(fake_nvml: FakeNvmlHealth, number: int) -> None:
+def test_check_of_a_gpu_off_the_bus_reports_it_lost(fake_nvml: FakeNvmlHealth, number: int) -> None:
     watch = NvmlHealthWatcher(["GPU-1"])
     fake_nvml.answers["DeviceGetMemoryInfo"] = number
     assert watch.check("GPU-1").lost

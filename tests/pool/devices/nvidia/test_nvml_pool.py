@@ -81,7 +81,7 @@ def device(pool: PoolProcess, number: int = 0) -> dict[str, Any]:
     return dict(pool.client.devices()[number])
 
 
-def test_two_kernels_share_a_gpu_and_their_libraries_are_told(
+def test_kernels_on_one_gpu_apply_limits_in_their_libraries(
     use_machine: Build, pool: PoolProcess, kernels: KernelHelper, half: str
 ) -> None:
     (gpu,) = use_machine("1xH100-80GB", old_driver=True).gpus
@@ -136,7 +136,7 @@ def test_two_kernels_share_a_gpu_and_their_libraries_are_told(
     wait_until(lambda: pool.lease(first.lease_id)["size"]["applied"] == "applied", "a new process has it")
 
 
-def test_whoever_uses_more_than_its_part_is_told_and_then_ended(
+def test_lease_over_its_limit_is_warned_and_then_ended(
     use_machine: Build, pool: PoolProcess, kernels: KernelHelper, half: str
 ) -> None:
     (gpu,) = use_machine("1xH100-80GB", old_driver=True).gpus
@@ -168,7 +168,7 @@ def test_whoever_uses_more_than_its_part_is_told_and_then_ended(
     assert scrub_of(pool.lease(kernel.lease_id))[0] == "gone"
 
 
-def test_a_limit_of_the_driver_that_cannot_be_set_is_kept_by_agreement_and_says_so(
+def test_driver_limit_that_cannot_be_set_becomes_cooperative(
     use_machine: Build, pool: PoolProcess, kernels: KernelHelper, half: str
 ) -> None:
     """These kernels share the control group of the tests."""
@@ -186,7 +186,7 @@ def test_a_limit_of_the_driver_that_cannot_be_set_is_kept_by_agreement_and_says_
     assert machine.limits() == {}, "nobody else was limited by it"
 
 
-def test_a_process_without_a_lease_is_shown_with_user_and_memory(
+def test_unleased_process_is_shown_with_user_and_memory(
     use_machine: Build, pool: PoolProcess, kernels: KernelHelper, stranger: int
 ) -> None:
     (gpu, other) = use_machine("2xL4").gpus
@@ -206,7 +206,7 @@ def test_a_process_without_a_lease_is_shown_with_user_and_memory(
     wait_until(lambda: device(pool, 1)["unleased_processes"] == [], "it is gone")
 
 
-def test_a_gpu_that_vanished_ends_its_lease_and_no_other(use_machine: Build, pool: PoolProcess) -> None:
+def test_removed_gpu_ends_only_its_lease(use_machine: Build, pool: PoolProcess) -> None:
     machine = use_machine("2xL4")
     pool.start()
     leases = {}
@@ -227,7 +227,7 @@ def test_a_gpu_that_vanished_ends_its_lease_and_no_other(use_machine: Build, poo
     assert device_of(pool.lease(again)) == stays.uuid
 
 
-def test_a_gpu_that_somebody_divides_is_not_granted_as_a_whole(use_machine: Build, pool: PoolProcess) -> None:
+def test_gpu_divided_by_others_is_not_granted_whole(use_machine: Build, pool: PoolProcess) -> None:
     (gpu,) = use_machine("1xH100-80GB").gpus
     pool.start()
     lease_id = pool.client.request("full", token=new_token())["id"]
@@ -246,9 +246,7 @@ def test_a_gpu_that_somebody_divides_is_not_granted_as_a_whole(use_machine: Buil
     pool.wait_state(again, "active")
 
 
-def test_nvml_that_hangs_for_30_seconds_holds_up_nobody(
-    use_machine: Build, pool: PoolProcess, kernels: KernelHelper
-) -> None:
+def test_nvml_that_hangs_delays_no_request(use_machine: Build, pool: PoolProcess, kernels: KernelHelper) -> None:
     machine = use_machine("2xL4")
     pool.start()
     kernel = kernels.start()
@@ -270,7 +268,7 @@ def test_nvml_that_hangs_for_30_seconds_holds_up_nobody(
     assert sorted(took_s)[len(took_s) * 9 // 10] < 1, "the loop went on"
 
 
-def test_a_pool_that_starts_and_one_that_stops_do_not_wait_for_nvml(use_machine: Build, pool: PoolProcess) -> None:
+def test_pool_starts_and_stops_while_nvml_hangs(use_machine: Build, pool: PoolProcess) -> None:
     machine = use_machine("2xL4")
     machine.hang()
     pool.start()
@@ -290,7 +288,7 @@ def test_a_pool_that_starts_and_one_that_stops_do_not_wait_for_nvml(use_machine:
     assert time.monotonic() - began_s < 10
 
 
-def test_only_a_pool_of_the_whole_system_ends_what_has_no_lease(isolated: Path) -> None:
+def test_unleased_processes_are_ended_only_by_a_system_pool(isolated: Path) -> None:
     command = ["pool", "--simulate=1xL4-24GB", "--Access.foreign_processes=end", f"--socket={isolated}/pool.sock"]
     refused = fastgpu_process(*command)
     assert refused.returncode != 0
@@ -298,7 +296,7 @@ def test_only_a_pool_of_the_whole_system_ends_what_has_no_lease(isolated: Path) 
 
 
 @pytest.mark.parametrize("start_again", [False, True])
-def test_answers_that_make_no_sense_grant_nothing(use_machine: Build, pool: PoolProcess, start_again: bool) -> None:
+def test_impossible_answers_of_nvml_grant_nothing(use_machine: Build, pool: PoolProcess, start_again: bool) -> None:
     machine = use_machine("2xL4")
     bad, good = machine.gpus
     if not start_again:

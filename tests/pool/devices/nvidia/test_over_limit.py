@@ -137,7 +137,7 @@ class Shown:
         return self.text
 
 
-def test_it_is_told_at_once_and_a_larger_size_brings_it_back(
+def test_lease_over_its_limit_is_notified_and_resumes_with_a_larger_size(
     pool: PoolProcess, over: tuple[Kernel, str, Mover]
 ) -> None:
     kernel, cell, mover = over
@@ -166,7 +166,7 @@ def test_it_is_told_at_once_and_a_larger_size_brings_it_back(
     assert "its GPU memory is restored" in ran.stream("stderr")
 
 
-def test_an_interrupt_brings_it_back_and_ends_the_cell_so_that_memory_can_be_freed(
+def test_interrupt_resumes_a_lease_over_its_limit_and_stops_the_cell(
     pool: PoolProcess, over: tuple[Kernel, str, Mover]
 ) -> None:
     kernel, cell, mover = over
@@ -185,7 +185,7 @@ def test_an_interrupt_brings_it_back_and_ends_the_cell_so_that_memory_can_be_fre
     assert pool.state(kernel.lease_id) == "active"
 
 
-def test_a_restart_gives_up_what_was_parked_and_keeps_the_lease(
+def test_restart_drops_the_parked_memory_and_keeps_the_lease(
     pool: PoolProcess, over: tuple[Kernel, str, Mover]
 ) -> None:
     kernel, _, mover = over
