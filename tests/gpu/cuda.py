@@ -1,4 +1,4 @@
-"""A process that does on a GPU what it is told, with nothing but the driver's own library (``libcuda.so.1``).
+"""A process that runs commands on a GPU, with nothing but the driver's own library (``libcuda.so.1``).
 
 Run as ``python -m tests.gpu.cuda``: each line of standard input is a JSON list, a method of :class:`Worker` and its
 arguments; each line of output is ``[CUDA's error number, value]``. A worker of its own for each story: a fault on the

@@ -92,7 +92,7 @@ def test_leases_of_one_daemon_compute_together_with_their_own_limits(
     assert daemon is not None
     servers = set(family(daemon.folder)) - {daemon.pid}
     assert servers
-    assert not servers & set(listed()), "servers are nobody's"
+    assert not servers & set(listed()), "servers belong to no lease"
     note("a client of MPS with 512 MiB, as NVML lists it", f"{(listed()[first.pid] or 0) / MIB:.0f} MiB")
     second.close()
     wait_until(lambda: second.pid not in listed(), "it is gone")
@@ -116,7 +116,7 @@ def test_daemons_of_two_users_serve_one_gpu(gpu: str, benches: list[Bench], work
 def test_fault_reaches_only_the_processes_of_its_daemon(gpu: str, benches: list[Bench], work: Work, note: Note) -> None:
     mine, his = benches
     lease, beside, other = mine.lease(gpu), mine.lease(gpu), his.lease(gpu)
-    bad, victim, stranger = start(work, mine, lease), start(work, mine, beside), start(work, his, other)
+    bad, victim, unleased = start(work, mine, lease), start(work, mine, beside), start(work, his, other)
     victim("run", "spin", 10**6)
     with pytest.raises(CudaError):
         bad("run", "store")
@@ -125,4 +125,4 @@ def test_fault_reaches_only_the_processes_of_its_daemon(gpu: str, benches: list[
         note("a fault of another client of the same MPS daemon", "not told")
     except CudaError as error:
         note("a fault of another client of the same MPS daemon", f"CUDA error {error.number}")
-    stranger("run", "spin", 10**6)
+    unleased("run", "spin", 10**6)

@@ -59,7 +59,7 @@ class FakeMemory:
         return int(self._head.calls)
 
     def pages_with(self, word: int) -> int:
-        """How many pages begin with those 32 bits, whoever has them."""
+        """How many pages begin with those 32 bits, in whatever process."""
         begins = (PAGE_BYTES + page * PAGE_BYTES for page in range(PAGES))
         return sum(self._map[at : at + 4] == word.to_bytes(4, "little") for at in begins)
 

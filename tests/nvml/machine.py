@@ -37,7 +37,7 @@ XID, RECOVERY_ACTION_CHANGED, GPU_UNAVAILABLE = 0x8, 0x8000, 0x4000
 
 
 class FakeInstance:
-    """A GPU instance with one compute instance in it, as long as nobody destroys it."""
+    """A GPU instance with one compute instance in it, until it is destroyed."""
 
     def __init__(self, gpu: FakeGpu, place: int) -> None:
         self.gpu = gpu
@@ -103,8 +103,8 @@ class FakeGpu:
     ) -> None:
         """Change what it measures; what is not named stays.
 
-        ``utilization`` and ``memory_bytes`` are those of nobody: its processes' come on top. ``pcie_kb_per_s`` is sent
-        and received, ``remapped`` corrected rows, uncorrected rows, pending and failed.
+        ``utilization`` and ``memory_bytes`` are those without processes: its processes' come on top. ``pcie_kb_per_s``
+        is sent and received, ``remapped`` corrected rows, uncorrected rows, pending and failed.
         """
         plain = {
             "gpu_percent": utilization,
@@ -180,7 +180,7 @@ class FakeGpu:
 
     @property
     def instances(self) -> list[FakeInstance]:
-        """The GPU instances there are, whoever made them."""
+        """Return the GPU instances that exist."""
         with self.machine.locked():
             return [FakeInstance(self, place) for place, one in enumerate(self.raw.instances) if one.used]
 
@@ -236,7 +236,7 @@ class FakeGpu:
             state.events_raised += 1
 
     def lose(self) -> None:
-        """It falls off the bus: running sessions are told that it is lost, and later ones do not count it."""
+        """It falls off the bus: running sessions learn that it is lost, and later ones do not count it."""
         with self.machine.locked():
             self.raw.lost_at_ns = time.monotonic_ns()
 
@@ -246,7 +246,7 @@ class FakeGpu:
             self.raw.lost_at_ns = 0
 
     def vanish(self) -> None:
-        """Nobody knows its UUID any more, as when the card was taken out; the indices of those behind it change."""
+        """Its UUID is unknown from now on, as when the device was removed; the indices of those behind it change."""
         with self.machine.locked():
             self.raw.present = 0
 
@@ -316,7 +316,7 @@ class FakeMachine:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[Any]:
-        """The state, which nobody else reads or changes meanwhile."""
+        """Lock the state against other readers and writers and return it."""
         fcntl.flock(self._file, fcntl.LOCK_EX)
         try:
             yield self.state

@@ -1,7 +1,7 @@
-"""What the machines that are played are made of: models of GPU, and how MIG divides them.
+"""The models of GPU of which simulated machines consist, and how MIG divides them.
 
-Placements and the multiprocessors marked *real* were read on cards; the others are plausible and no more. So a test may
-rely on what the stub answers, and never on a number of this table: code has to ask the driver.
+Placements and the multiprocessors marked *real* were read on real devices; the others are only plausible. So a test may
+rely on what the stub answers, and never on a number of this table: code has to query the driver.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Model(NamedTuple):
 
 
 def _eighths(gb: tuple[int, ...], mib: tuple[int, ...], multiprocessors: tuple[int, ...]) -> tuple[Profile, ...]:
-    """A card of seven compute and eight memory slices. Placements and numbers are real (A100, H100).
+    """A device of seven compute and eight memory slices. Placements and numbers are real (A100, H100).
 
     ``gb``, ``mib``: of 1g, the double 1g, 3g and 7g; ``multiprocessors``: of 1g, 2g, 3g, 4g and 7g.
     """

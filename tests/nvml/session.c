@@ -133,7 +133,7 @@ static int hang(const char *function, uint32_t gpu) {
     return SUCCESS;
 }
 
-static void play(struct call *call, const char *function, uint32_t gpu) {
+static void apply_rules(struct call *call, const char *function, uint32_t gpu) {
     struct rule *rule;
     count(function);
     call->error = hang(function, gpu);
@@ -191,7 +191,7 @@ static int resolve(struct call *call, uint64_t bits, int takes) {
 struct call begin(const char *function, handle_t handle, int takes) {
     struct call call = {.garbage = -1};
     if (lock())
-        play(&call, function, takes == NO_HANDLE ? NO_GPU : (uint32_t)((uint64_t)handle >> 48 & 0xFF));
+        apply_rules(&call, function, takes == NO_HANDLE ? NO_GPU : (uint32_t)((uint64_t)handle >> 48 & 0xFF));
     else
         call.error = UNINITIALIZED;
     if (!call.error && takes != NO_HANDLE)
@@ -235,7 +235,7 @@ EXPORT int nvmlInitWithFlags(uint32_t flags) {
     if (call.error)
         return call.error;
     lock();
-    play(&call, __func__, NO_GPU);
+    apply_rules(&call, __func__, NO_GPU);
     if (!call.error && !sessions++)
         began_ns = now_ns();
     return end(&call, call.error);

@@ -1,4 +1,4 @@
-/* The played machine: what is in the file that FASTGPU_FAKE_NVML_STATE names.
+/* The simulated machine: what is in the file that FASTGPU_FAKE_NVML_STATE names.
  *
  * Every process that loads the stub maps this file; so does the test (layout.py reads the structures below from this
  * text, so keep to one field a line and to the types that are here). Whoever reads or writes holds flock() on the file.

@@ -39,7 +39,7 @@ void rest(int ms);
 int lock(void);
 void unlock(void);
 
-/* Counts the call, plays the rules for it, and finds what the handle stands for. */
+/* Counts the call, applies the rules for it, and finds what the handle stands for. */
 struct call begin(const char *function, handle_t handle, int takes);
 int end(struct call *call, int error);
 /* Writes an answer, or garbage in its place. */

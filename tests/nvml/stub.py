@@ -41,7 +41,7 @@ class Stub:
 
 
 class Caller:
-    """A process that does with the real ``pynvml`` what it is told, in names that stay from one line to the next.
+    """A process that makes calls of the real ``pynvml`` for a test; names persist from one line to the next.
 
     ``code`` is Python with ``pynvml``'s names and those of :mod:`ctypes`. Structures come back as dictionaries, and
     :class:`Refused` is raised with the number of an ``NVMLError``.

@@ -105,7 +105,7 @@ def test_devices_have_names_uuids_and_indices(ask: Session, fake_machine: Build)
     assert ask("nvmlDeviceGetArchitecture(gpu)") == 7
     assert ask("nvmlSystemGetCudaDriverVersion()") == 13040
     assert ask.refusal("nvmlDeviceGetHandleByIndex(8)") == INVALID_ARGUMENT
-    assert ask.refusal("nvmlDeviceGetHandleByUUID('GPU-of-somebody-else')") == NOT_FOUND
+    assert ask.refusal("nvmlDeviceGetHandleByUUID('GPU-of-another-machine')") == NOT_FOUND
 
 
 def test_memory_info_adds_processes_and_the_driver(ask: Session, fake_machine: Build) -> None:
@@ -117,9 +117,9 @@ def test_memory_info_adds_processes_and_the_driver(ask: Session, fake_machine: B
     after = ask("nvmlDeviceGetMemoryInfo(gpu)")
     assert after["used"] - before["used"] == 4 * GIB
     assert after["used"] + after["free"] == after["total"] == before["total"]
-    told = ask("nvmlDeviceGetMemoryInfo(gpu, version=nvmlMemory_v2)")
-    assert told["used"] == 4 * GIB
-    assert told["used"] + told["reserved"] == after["used"]
+    info = ask("nvmlDeviceGetMemoryInfo(gpu, version=nvmlMemory_v2)")
+    assert info["used"] == 4 * GIB
+    assert info["used"] + info["reserved"] == after["used"]
 
 
 def test_running_processes_lists_any_number(ask: Session, fake_machine: Build) -> None:
@@ -245,14 +245,14 @@ def test_mig_mode_of_a_model_without_mig_is_not_supported(ask: Session, fake_mac
 def test_gpu_instance_is_created_found_and_destroyed(mig: tuple[Session, FakeMachine]) -> None:
     ask, machine = mig
     ask("instance = create(gpu, 9, 4, 4)")
-    told = ask("nvmlGpuInstanceGetInfo(instance)")
-    assert (told["profileId"], told["placement"]) == (9, {"start": 4, "size": 4})
+    info = ask("nvmlGpuInstanceGetInfo(instance)")
+    assert (info["profileId"], info["placement"]) == (9, {"start": 4, "size": 4})
     ask("device = mig_device(instance, NVML_COMPUTE_INSTANCE_PROFILE_3_SLICE)")
     uuid = ask("nvmlDeviceGetUUID(device)")
     assert uuid == machine.gpus[0].instances[0].uuid
     assert uuid.startswith("MIG-")
     assert ask("nvmlDeviceGetName(device)") == "NVIDIA A100-SXM4-80GB MIG 3g.40gb"
-    assert ask("nvmlDeviceGetGpuInstanceId(device)") == told["id"]
+    assert ask("nvmlDeviceGetGpuInstanceId(device)") == info["id"]
     assert ask("nvmlDeviceGetComputeInstanceId(device)") == 0
     assert ask("nvmlDeviceIsMigDeviceHandle(device)") == 1
     assert ask("nvmlDeviceIsMigDeviceHandle(gpu)") == 0
@@ -435,7 +435,7 @@ def test_memory_limit_applies_to_a_cgroup(ask: Session, fake_machine: Build, tmp
     group = tmp_path / "lease"
     (group / "leaf").mkdir(parents=True)
     ask(f"group = {str(group)!r}.encode()")
-    ask("def limits(): told = c_nvmlGetMemoryLimits_v1_t(group); nvmlDeviceGetMemoryLimits_v1(gpu, told); return told")
+    ask("def limits(): l = c_nvmlGetMemoryLimits_v1_t(group); nvmlDeviceGetMemoryLimits_v1(gpu, l); return l")
     most = 2**64 - 1
     assert ask("(limits().softLimit, limits().hardLimit, limits().currentUsed)") == [0, most, 0]
     ask("nvmlDeviceSetMemoryLimits_v1(gpu, c_nvmlSetMemoryLimits_v1_t(group, 0, 5 << 30))")
@@ -460,8 +460,8 @@ def test_memory_limit_counts_the_cgroup_of_a_real_process(ask: Session, fake_mac
     group = Path(f"{tmp_path}{own}".rstrip("/"))
     group.mkdir(parents=True, exist_ok=True)
     machine.gpus[0].add_process(os.getpid(), GIB)
-    ask(f"told = c_nvmlGetMemoryLimits_v1_t({str(group)!r}.encode()); nvmlDeviceGetMemoryLimits_v1(gpu, told)")
-    assert ask("told.currentUsed") == GIB
+    ask(f"limit = c_nvmlGetMemoryLimits_v1_t({str(group)!r}.encode()); nvmlDeviceGetMemoryLimits_v1(gpu, limit)")
+    assert ask("limit.currentUsed") == GIB
 
 
 # --- events -----------------------------------------------------------------------------------------------------------
@@ -470,7 +470,7 @@ def test_memory_limit_counts_the_cgroup_of_a_real_process(ask: Session, fake_mac
 def test_events_reach_registered_sessions(ask: Session, fake_machine: Build) -> None:
     machine = fake_machine("1xH100-80GB MIG, 1xH100-80GB")
     ask.use(machine)
-    machine.gpus[0].xid(13)  # nobody listens yet
+    machine.gpus[0].xid(13)  # no session listens yet
     ask("events = nvmlEventSetCreate()")
     assert ask("nvmlDeviceGetSupportedEventTypes(gpu)") & 0xC008 == 0xC008
     ask("nvmlDeviceRegisterEvents(gpu, nvmlEventTypeXidCriticalError, events)")
@@ -480,8 +480,8 @@ def test_events_reach_registered_sessions(ask: Session, fake_machine: Build) -> 
     machine.gpus[0].xid(79)
     instance = machine.gpus[0].create_instance("1g.10gb", 2)
     machine.gpus[0].xid(31, instance)
-    told = [ask("nvmlEventSetWait_v2(events, 0)") for _ in range(2)]
-    assert [(one["eventType"], one["eventData"], one["gpuInstanceId"]) for one in told] == [
+    events = [ask("nvmlEventSetWait_v2(events, 0)") for _ in range(2)]
+    assert [(one["eventType"], one["eventData"], one["gpuInstanceId"]) for one in events] == [
         (8, 79, 0xFFFFFFFF), (8, 31, instance.id)
     ]  # fmt: skip
     assert ask.refusal("nvmlEventSetWait_v2(events, 0)") == TIMEOUT
@@ -617,4 +617,4 @@ def test_process_killed_in_a_call_leaves_no_lock(nvml_stub: Stub, fake_machine: 
             wait_until(lambda: machine.calls().get("nvmlDeviceGetMemoryInfo", 0) > 1000, "calls are made")
             busy.kill()
     made = machine.calls()
-    assert machine.calls() == made  # the lock is free, and nobody counts any more
+    assert machine.calls() == made  # the lock is free, and no process counts any more

@@ -33,8 +33,8 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
 
 
 @pytest.fixture
-def played_control(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeMpsControl]:
-    """NVIDIA's control program of MPS, played, where processes find it that are started from now on."""
+def fake_mps_control(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeMpsControl]:
+    """Install a fake of NVIDIA's MPS control program where processes find it that are started from now on."""
     control = FakeMpsControl(tmp_path / "bin")
     monkeypatch.setenv("PATH", f"{control.folder}{os.pathsep}{os.environ['PATH']}")
     yield control

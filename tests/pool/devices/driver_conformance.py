@@ -1,4 +1,4 @@
-"""What every driver must keep, whoever's GPUs it is for.
+"""What every driver guarantees, for GPUs of any vendor.
 
 A driver is held to it by a class that inherits :class:`DriverConformance` and has a fixture ``bench``: the driver, and
 what a test can do to the hardware behind it. A bench that cannot do something raises :class:`Cannot`, and the test says
@@ -42,7 +42,7 @@ class Cannot(Exception):
 
 
 class Bench(Protocol):
-    """DeviceControl, real or played."""
+    """Devices, real or simulated."""
 
     def driver(self) -> Driver:
         """A driver as a pool manager that starts now would have it."""
@@ -66,7 +66,7 @@ class Bench(Protocol):
         """What the device says of itself cannot be true."""
 
     def divide(self, device_id: str) -> None:
-        """Somebody else puts the device into a mode in which it cannot be leased as it was."""
+        """Put the device, as another program, into a mode in which it cannot be leased as before."""
 
     def own_group(self) -> int:
         """A process that is alone in its control group, or whatever else a limit of the driver needs."""
@@ -214,7 +214,7 @@ class DriverConformance:
                 continue
             gpu = allocate(spec, "half")
             ready = replace(gpu, driver_handle=driver.prepare(gpu))
-            limited = driver.limit(ready, 1)  # a process that is nobody's kernel
+            limited = driver.limit(ready, 1)  # a process that is no kernel
             assert STRICTNESS.index(limited.enforcement) >= STRICTNESS.index(gpu.enforcement)
             if limited.enforcement is not gpu.enforcement:
                 assert limited.detail
@@ -275,7 +275,7 @@ class DriverConformance:
         another = bench.driver()
         kept = allocate(divided[0], "half")
         kept = replace(kept, driver_handle=driver.prepare(kept))
-        assert another.inventory()[0] != specs, "nobody told it whose that is"
+        assert another.inventory()[0] != specs, "it has not adopted any lease"
         another.close()
         driver.release(kept)
         assert driver.inventory()[0] == specs

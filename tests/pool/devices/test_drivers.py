@@ -152,7 +152,7 @@ class TestNvmlWithMps(DriverConformance):
         nvml_stub: Stub,
         fake_machine: Callable[..., nvml_machine.FakeMachine],
         tmp_path: Path,
-        played_control: FakeMpsControl,
+        fake_mps_control: FakeMpsControl,
     ) -> Iterator[NvmlBench]:
         groups = tmp_path / "groups"
         groups.mkdir()
@@ -164,7 +164,7 @@ class TestNvmlWithMps(DriverConformance):
 
 
 class MigBench(NvmlBench):
-    """The same where MIG divides every GPU; processes are on a partition that somebody made."""
+    """The same where MIG divides every GPU; processes are on a partition that another program created."""
 
     def occupy(self, device_id: str, memory_bytes: int) -> int:
         gpu, pid = self._gpu(device_id), next(self._pids)

@@ -1,4 +1,4 @@
-"""Kinds of GPU: declared ones, NVIDIA's through a driver that is played, and none."""
+"""Kinds of GPU: declared ones, NVIDIA's through a fake of NVML, and none."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_simulated_driver_samples_the_process_tree_of_a_lease() -> None:
 
 
 class FakeNvml:
-    """Plays ``pynvml``: one GPU, and errors where a test asks for them."""
+    """A fake of ``pynvml``: one GPU, and errors where a test asks for them."""
 
     class NVMLError(Exception):
         pass
@@ -177,10 +177,10 @@ class FakeNvml:
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> FakeNvml:
-    played = FakeNvml()
+    fake = FakeNvml()
     for module in (nvml, session, memory_limits, parkability, processes):
-        monkeypatch.setattr(module, "pynvml", played)
-    return played
+        monkeypatch.setattr(module, "pynvml", fake)
+    return fake
 
 
 def test_nvidia_driver_leases_a_gpu_whole_and_by_uuid(fake: FakeNvml) -> None:
@@ -209,10 +209,10 @@ def test_env_of_a_part_has_the_limit_for_frameworks(fake: FakeNvml) -> None:
         GPU, device_id="GPU-1234", whole=False, memory_bytes=40 * GIB, mechanism=Mechanism.SHARED,
         enforcement=Enforcement.COOPERATIVE,
     )  # fmt: skip
-    told = driver.env(part)
-    assert told["FASTGPU_MEMORY_BYTES"] == str(40 * GIB)
-    assert told["FASTGPU_CAP_BYTES"] == told["CUPY_GPU_MEMORY_LIMIT"] == str(40 * GIB - 512 * MIB)
-    assert told["FASTGPU_CAP_FRACTION"] == told["XLA_CLIENT_MEM_FRACTION"] == f"{39.5 / 80:.4f}"
+    env = driver.env(part)
+    assert env["FASTGPU_MEMORY_BYTES"] == str(40 * GIB)
+    assert env["FASTGPU_CAP_BYTES"] == env["CUPY_GPU_MEMORY_LIMIT"] == str(40 * GIB - 512 * MIB)
+    assert env["FASTGPU_CAP_FRACTION"] == env["XLA_CLIENT_MEM_FRACTION"] == f"{39.5 / 80:.4f}"
     by_driver = driver.env(replace(part, enforcement=Enforcement.DRIVER))
     assert "XLA_CLIENT_MEM_FRACTION" not in by_driver, "what it sees as all of the memory is its part already"
     small = driver.env(replace(part, memory_bytes=GIB))
@@ -284,11 +284,11 @@ def test_select_driver_without_a_driver_has_no_devices_and_says_why(
 
 @pytest.fixture
 def cuda(monkeypatch: pytest.MonkeyPatch) -> FakeCuda:
-    """CUDA for this process, played."""
-    played = FakeCuda(os.getpid())
-    monkeypatch.setattr(checkpoint, "import_module", lambda _: played)
+    """Replace CUDA in this process by a fake."""
+    fake = FakeCuda(os.getpid())
+    monkeypatch.setattr(checkpoint, "import_module", lambda _: fake)
     monkeypatch.setattr(lease_memory, "_uses_cuda", lambda _: True)
-    return played
+    return fake
 
 
 def test_park_and_resume_of_a_lease_move_its_memory(fake: FakeNvml, cuda: FakeCuda) -> None:

@@ -30,9 +30,9 @@ def test_doctor_command_exits_with_its_verdict(flags: list[str]) -> None:
     outcome = verdict(gather())
     assert done.returncode == outcome.value, done.stderr
     if flags:
-        told = json.loads(done.stdout)
-        assert told["verdict"] == outcome.name.lower()
-        assert {"subject", "state", "detail", "remedy"} == set(told["findings"][0])
-        assert told["machine"]["host"]["system"] == "Linux"
+        output = json.loads(done.stdout)
+        assert output["verdict"] == outcome.name.lower()
+        assert {"subject", "state", "detail", "remedy"} == set(output["findings"][0])
+        assert output["machine"]["host"]["system"] == "Linux"
     else:
         assert "WHAT" in done.stdout

@@ -1,4 +1,4 @@
-"""Plays the calls of ``cuda.bindings.driver`` that park processes, as CUDA's own documents describe their states.
+"""A fake of the calls of ``cuda.bindings.driver`` that park processes, as CUDA's own documents describe their states.
 
 The records and the numbers are NVIDIA's own, so that a field which is not there, or holds something else, is found
 without a GPU.

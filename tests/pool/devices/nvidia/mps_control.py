@@ -1,4 +1,4 @@
-"""Plays ``nvidia-cuda-mps-control``: the daemon with ``-f``, else the program that takes commands for it.
+"""A fake of ``nvidia-cuda-mps-control``: the daemon with ``-f``, else the program that takes commands for it.
 
 As the real one (535.261.03, tried without a GPU): a daemon holds a lock in its folder, a second one there is refused;
 sockets of one that was killed stay; an unknown command is said and is no error; without a daemon the exit status is 1.

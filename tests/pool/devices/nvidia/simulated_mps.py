@@ -1,4 +1,4 @@
-"""A folder with a played ``nvidia-cuda-mps-control`` in it, and what became of what it started."""
+"""A folder with a fake ``nvidia-cuda-mps-control`` in it, and the daemons that it started."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Started(NamedTuple):
         return alive(self.pid)
 
     def kill(self) -> None:
-        """As ``kill -9`` by somebody."""
+        """Kill it, as ``kill -9`` does."""
         os.kill(self.pid, signal.SIGKILL)
         wait_until(lambda: not self.runs, "the daemon is gone")
 

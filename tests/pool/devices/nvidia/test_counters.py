@@ -1,4 +1,4 @@
-"""Counters through the real ``pynvml``, of GPUs that are played below it: whose use it is, MIG, garbage, silence."""
+"""Counters through the real ``pynvml``, of GPUs that are simulated below it: usage by lease, MIG, garbage, silence."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_sample_of_leases_on_one_gpu_is_that_of_their_processes(use_machine: Bui
     with kernel(pool, "half") as (one, parent, child), kernel(pool, "half") as (other, _, _):
         gpu.add_process(parent, 2 * GIB, utilization=30)
         gpu.add_process(child, GIB, utilization=15)
-        gpu.add_process(os.getpid(), 7 * GIB, utilization=20)  # nobody's
+        gpu.add_process(os.getpid(), 7 * GIB, utilization=20)  # of no lease
         wait_until(lambda: used(pool, one) == (45, 3 * GIB), "a lease uses what its process and its child do")
         assert used(pool, other) == (0, 0)
         device = pool.client.devices()[0]
@@ -61,7 +61,7 @@ def test_sample_of_leases_on_one_gpu_is_that_of_their_processes(use_machine: Bui
         assert device["memory"]["used_bytes"] >= 10 * GIB
         history = pool.client.lease_history(one)
         assert 3 * GIB in history["memory_used_bytes"]
-        # Nobody measures power or energy by process.
+        # Power and energy are not measured by process.
         assert set(history["power_milliwatt"]) == set(history["temperature_celsius"]) == {None}
         assert history["energy_millijoule"] is None
         assert any(pool.client.device_history(device["id"])["power_milliwatt"])
@@ -179,7 +179,7 @@ def test_sample_of_mig_devices_has_their_own_memory_and_utilization(
     assert percents[0] == 0
     assert percents[1] > 0
     gone = busy.uuid
-    busy.destroy()  # by somebody else
+    busy.destroy()  # by another program
     wait_until(lambda: ask(gone) == [[None, None]], "nothing is known of it")
     assert ask(idle.uuid)[0][1] == before
 

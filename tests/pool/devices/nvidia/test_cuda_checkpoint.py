@@ -1,4 +1,4 @@
-"""Parking by CUDA's checkpoint: every path of it, with CUDA played, and what the host must have room for."""
+"""Parking by CUDA's checkpoint: every path of it on a fake CUDA, and the memory that the host needs."""
 
 from __future__ import annotations
 
@@ -212,23 +212,23 @@ def test_mapping_has_each_gpu_once_on_either_side(origin: str, target: str, expe
 # -- one lease --------------------------------------------------------------------------------------------------------
 
 
-class Hand:
-    """A parker that remembers what it was asked."""
+class FakeParker:
+    """A parker that records its calls."""
 
     def __init__(self) -> None:
-        self.away: set[int] = set()
-        self.asked: list[tuple[Any, ...]] = []
+        self.parked: set[int] = set()
+        self.calls: list[tuple[Any, ...]] = []
 
     def is_parked(self, pid: int) -> bool:
-        return pid in self.away
+        return pid in self.parked
 
     def park(self, pids: Any) -> None:
-        self.asked.append(("park", list(pids)))
-        self.away.update(pids)
+        self.calls.append(("park", list(pids)))
+        self.parked.update(pids)
 
     def resume(self, pids: Any, onto: Any) -> None:
-        self.asked.append(("resume", list(pids), dict(onto)))
-        self.away.difference_update(pids)
+        self.calls.append(("resume", list(pids), dict(onto)))
+        self.parked.difference_update(pids)
 
 
 @pytest.fixture
@@ -246,26 +246,26 @@ def _cuda_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "headroom_bytes", lambda _: None)
 
 
-def of_lease(hand: Hand, on_device: dict[int, int | None], *, moves: bool = True) -> LeaseParker:
-    return LeaseParker(hand, lambda _: on_device, lambda: [A, B, C], moves=moves)
+def of_lease(parker: FakeParker, on_device: dict[int, int | None], *, moves: bool = True) -> LeaseParker:
+    return LeaseParker(parker, lambda _: on_device, lambda: [A, B, C], moves=moves)
 
 
 def test_lease_parker_parks_all_processes_of_the_lease_and_no_other(family: tuple[int, int]) -> None:
     own, child = family
-    hand = Hand()
-    lease = of_lease(hand, {own: GIB, child: 2 * GIB, 1: 5 * GIB})
+    parker = FakeParker()
+    lease = of_lease(parker, {own: GIB, child: 2 * GIB, 1: 5 * GIB})
     assert lease.park([A], own, 10 * GIB) == 3 * GIB
-    assert hand.asked == [("park", sorted(family))]
+    assert parker.calls == [("park", sorted(family))]
     lease.resume([A], [B], own)
-    assert hand.asked[1] == ("resume", sorted(family), {A: B, B: A, C: C})
+    assert parker.calls[1] == ("resume", sorted(family), {A: B, B: A, C: C})
 
 
 def test_lease_parker_finds_what_an_earlier_pool_parked(family: tuple[int, int]) -> None:
     own, child = family
-    hand = Hand()
-    hand.away = {child}
-    assert of_lease(hand, {own: GIB}).park([A], own, 10 * GIB) == GIB
-    assert hand.asked == [("park", sorted(family))]
+    parker = FakeParker()
+    parker.parked = {child}
+    assert of_lease(parker, {own: GIB}).park([A], own, 10 * GIB) == GIB
+    assert parker.calls == [("park", sorted(family))]
 
 
 def test_lease_parker_leaves_out_kernels_below_a_server(
@@ -273,24 +273,24 @@ def test_lease_parker_leaves_out_kernels_below_a_server(
 ) -> None:
     own, child = family
     monkeypatch.setattr(lease_memory, "lease_of", {child: "another"}.get)
-    hand = Hand()
-    assert of_lease(hand, {own: GIB, child: GIB}).park([A], own, 10 * GIB) == GIB
-    assert hand.asked == [("park", [own])]
+    parker = FakeParker()
+    assert of_lease(parker, {own: GIB, child: GIB}).park([A], own, 10 * GIB) == GIB
+    assert parker.calls == [("park", [own])]
 
 
 def test_lease_parker_without_memory_parks_nothing() -> None:
-    hand = Hand()
-    assert of_lease(hand, {}).park([A], os.getpid(), GIB) == 0
-    assert hand.asked == [("park", [])]
+    parker = FakeParker()
+    assert of_lease(parker, {}).park([A], os.getpid(), GIB) == 0
+    assert parker.calls == [("park", [])]
 
 
 def test_lease_parker_counts_unknown_memory_as_the_whole_lease() -> None:
-    assert of_lease(Hand(), {os.getpid(): None}).park([A], os.getpid(), 10 * GIB) == 10 * GIB
+    assert of_lease(FakeParker(), {os.getpid(): None}).park([A], os.getpid(), 10 * GIB) == 10 * GIB
 
 
 def test_lease_parker_without_host_memory_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
-    hand = Hand()
-    lease = of_lease(hand, {os.getpid(): 10 * GIB})
+    parker = FakeParker()
+    lease = of_lease(parker, {os.getpid(): 10 * GIB})
     monkeypatch.setattr(memory, "available_bytes", lambda: 10 * GIB)
     with pytest.raises(HostFault, match="10 GiB would move to the host's memory, and 10 GiB are left there"):
         lease.park([A], os.getpid(), 10 * GIB)
@@ -298,21 +298,21 @@ def test_lease_parker_without_host_memory_refuses(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(memory, "headroom_bytes", lambda _: 9 * GIB)
     with pytest.raises(HostFault, match=r"leaves it 9 GiB of memory.*memory\.max"):
         lease.park([A], os.getpid(), 10 * GIB)
-    assert hand.asked == []
+    assert parker.calls == []
 
 
 def test_lease_parker_of_an_older_driver_refuses_another_gpu() -> None:
-    hand = Hand()
-    lease = of_lease(hand, {}, moves=False)
+    parker = FakeParker()
+    lease = of_lease(parker, {}, moves=False)
     lease.resume([A], [A], os.getpid())
     with pytest.raises(HostFault, match="only to the GPU that it was on"):
         lease.resume([A], [B], os.getpid())
-    assert hand.asked == [("resume", [], {})]
+    assert parker.calls == [("resume", [], {})]
 
 
 def test_lease_parker_of_an_ended_process_raises() -> None:
     with pytest.raises(HostFault, match="has ended"):
-        of_lease(Hand(), {}).park([A], 2**22 + 1, GIB)
+        of_lease(FakeParker(), {}).park([A], 2**22 + 1, GIB)
 
 
 # -- the host's memory ------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""What NVIDIA's driver says of its GPUs reaches who must know: real ``pynvml``, real pool manager, played GPUs."""
+"""Reports of NVIDIA's driver reach notebooks and administrators: real ``pynvml``, real pool, simulated GPUs."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def test_fault_of_a_program_is_shown_in_its_notebook(
     gpu.add_process(kernel.pid, 2**30)
     watched(machine)
     gpu.xid(31)
-    told = wait_until(lambda: text(pool.client.lease(kernel.lease_id)["health"]["message"]), "the fault is told")
-    assert "Your code read or wrote outside its memory on the GPU: Xid 31." in told
+    message = wait_until(lambda: text(pool.client.lease(kernel.lease_id)["health"]["message"]), "the fault is reported")
+    assert "Your code read or wrote outside its memory on the GPU: Xid 31." in message
     wait_until(lambda: "Xid 31" in kernel.run("1 + 1").stream("stderr"), "the notebook says so")
     assert device(pool, gpu.place)["health"]["state"] == "healthy"
     status = fastgpu("status").stdout
@@ -109,9 +109,9 @@ def test_gpu_off_the_bus_ends_its_leases(use_machine: Build, pool: PoolProcess) 
 def test_doctor_reports_what_nvml_shows(use_machine: Build) -> None:
     machine = use_machine("1xH200-141GB, 1xL4")
     found = fastgpu_process("doctor", "--json")
-    told = json.loads(found.stdout)
-    assert (found.returncode, told["verdict"]) == (0, "serves")
-    states = {one["subject"]: one["state"] for one in told["findings"]}
+    output = json.loads(found.stdout)
+    assert (found.returncode, output["verdict"]) == (0, "serves")
+    states = {one["subject"]: one["state"] for one in output["findings"]}
     assert (states["driver"], states["GPU 0"], states["exclusive"]) == ("ok", "ok", "ok")
     machine.gpus[1].lose()
     assert fastgpu_process("doctor").returncode == 0
@@ -124,6 +124,6 @@ def test_doctor_with_an_old_driver_reports_what_it_lacks(use_machine: Build) -> 
     use_machine("1xA100-SXM4-80GB MIG", old_driver=True)
     found = fastgpu_process("doctor")
     assert found.returncode == 0
-    told = " ".join(found.stdout.split())
-    assert "needs a driver of R570 or newer, this is 515" in told
-    assert "from R615 on, this is 515" in told
+    output = " ".join(found.stdout.split())
+    assert "needs a driver of R570 or newer, this is 515" in output
+    assert "from R615 on, this is 515" in output

@@ -1,4 +1,4 @@
-"""The real pool manager on GPUs that MIG divides, played below ``pynvml`` (see ``tests/nvml/README.md``)."""
+"""The real pool manager on GPUs that MIG divides, simulated below ``pynvml`` (see ``tests/nvml/README.md``)."""
 
 from __future__ import annotations
 
@@ -180,19 +180,19 @@ def test_lease_on_an_unhealthy_gpu_migrates_with_the_kernels_restart(
     use_machine: Build, pool: PoolProcess, kernels: KernelHelper, half: str
 ) -> None:
     machine = use_machine("2xA100-SXM4-80GB MIG")
-    cards = {gpu.uuid: gpu for gpu in machine.gpus}
+    gpus = {gpu.uuid: gpu for gpu in machine.gpus}
     pool.start()
     kernel = kernels.start(half)
     lease_id, old_pid = kernel.lease_id, kernel.pid
     pool.wait_state(lease_id, "active")
     assert "is healthy and in service" in fastgpu("migrate", lease_id).stderr
-    old = cards[str(device_of(pool.lease(lease_id)))]
+    old = gpus[str(device_of(pool.lease(lease_id)))]
     other = next(gpu for gpu in machine.gpus if gpu is not old)
     before = visible(pool, lease_id)
     old.add_process(old_pid, GIB, instance=old.instances[0])
 
     old.xid(63)
-    said = wait_until(lambda: kernel.run("1").stream("stderr"), "the notebook is told")
+    said = wait_until(lambda: kernel.run("1").stream("stderr"), "the notebook shows it")
     assert "`%fastgpu migrate`" in said
     assert "the kernel must then be restarted, and what it has on this one is lost" in said
     assert (pool.state(lease_id), pool.lease(lease_id)["health"]["migration"]) == ("active", "restart"), (
@@ -233,7 +233,7 @@ def test_partition_created_again_by_others_is_not_the_leases(use_machine: Build,
     theirs = gpu.create_instance("3g.40gb", instance.start).uuid
     pool.wait_state(mine, "ended")
     assert [one.uuids for one in gpu.instances] == [[theirs]]
-    wait_until(lambda: "leased as it is" in str(pool.client.pool()["message"]), "it is somebody else's")
+    wait_until(lambda: "leased as it is" in str(pool.client.pool()["message"]), "it belongs to another program")
     assert visible(pool, active(pool, "half")) == theirs
 
 

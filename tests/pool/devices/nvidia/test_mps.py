@@ -1,4 +1,4 @@
-"""MPS: what a GPU needs for it, what a process is told, and the life of its control daemons."""
+"""MPS: what a GPU needs for it, the environment of a process, and the life of its control daemons."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from tests.helpers import alive
 from tests.pool.devices.nvidia.simulated_mps import FakeMpsControl
 from tests.waiting import wait_until
 
-NOBODY = 65534
-#: One that every user can run; that of the tests may be in somebody's home.
+OTHER_UID = 65534
+#: A Python that every user can run; that of the tests may be in a home directory.
 PYTHON = "/usr/bin/python3"
 as_root = pytest.mark.skipif(
     os.geteuid() != 0 or not Path(PYTHON).exists(), reason="only root starts processes of other users"
@@ -163,7 +163,7 @@ slow = pytest.mark.slow
 
 
 @pytest.fixture
-def setup(played_control: FakeMpsControl, tmp_path: Path) -> MpsSettings:
+def setup(fake_mps_control: FakeMpsControl, tmp_path: Path) -> MpsSettings:
     return MpsSettings(folder_for(tmp_path / "runtime/fastgpu/pool.sock"), on=True)
 
 
@@ -179,16 +179,16 @@ def mps(setup: MpsSettings) -> MpsMechanism:
 
 @slow
 def test_daemon_serves_a_users_leases_until_the_last(
-    mps: MpsMechanism, setup: MpsSettings, played_control: FakeMpsControl
+    mps: MpsMechanism, setup: MpsSettings, fake_mps_control: FakeMpsControl
 ) -> None:
     first, second = prepared(mps, half(1)), prepared(mps, half(2))
     other = prepared(mps, half(3, "GPU-b"))
     assert first.driver_handle == second.driver_handle != other.driver_handle
-    assert [(one.device_id, one.uid) for one in played_control.running] == [
+    assert [(one.device_id, one.uid) for one in fake_mps_control.running] == [
         ("GPU-a", os.geteuid()), ("GPU-b", os.geteuid()),
     ]  # fmt: skip
-    daemon, beside = played_control.running
-    assert os.getsid(daemon.pid) == daemon.pid, "it outlives whoever started it"
+    daemon, beside = fake_mps_control.running
+    assert os.getsid(daemon.pid) == daemon.pid, "it outlives the process that started it"
     assert (daemon.folder.stat().st_mode & 0o777, setup.folder.stat().st_mode & 0o777) == (0o700, 0o700)
     assert mps.env(first)["CUDA_MPS_PIPE_DIRECTORY"] == str(daemon.folder)
     assert mps.serves("GPU-a")
@@ -206,7 +206,7 @@ def test_daemon_serves_a_users_leases_until_the_last(
 
 @slow
 def test_daemon_is_adopted_after_a_restart(
-    mps: MpsMechanism, setup: MpsSettings, played_control: FakeMpsControl
+    mps: MpsMechanism, setup: MpsSettings, fake_mps_control: FakeMpsControl
 ) -> None:
     noted, cut_short = prepared(mps, half(1)), half(2, "GPU-b")
     mps.prepare(cut_short)  # and was killed before it noted that
@@ -215,49 +215,51 @@ def test_daemon_is_adopted_after_a_restart(
     again.end_unused()
     assert again.prepare(noted) == noted.driver_handle
     found = prepared(again, cut_short)
-    assert len(played_control.started) == 2
+    assert len(fake_mps_control.started) == 2
     assert [mps.loss_reason(gpu) for gpu in (noted, found)] == [None, None]
     for gpu in (noted, found):
         again.release(gpu)
-    assert played_control.running == []
+    assert fake_mps_control.running == []
 
 
 @slow
-def test_daemon_without_a_lease_is_ended(mps: MpsMechanism, setup: MpsSettings, played_control: FakeMpsControl) -> None:
+def test_daemon_without_a_lease_is_ended(
+    mps: MpsMechanism, setup: MpsSettings, fake_mps_control: FakeMpsControl
+) -> None:
     noted = prepared(mps, half(1))
     mps.prepare(half(2, "GPU-b"))
     again = MpsMechanism(DeviceControl(), setup)
     again.end_unused()
-    assert len(played_control.running) == 2, "nobody told it what leases have"
+    assert len(fake_mps_control.running) == 2, "it has not adopted what leases use"
     again.adopt([noted])
     again.end_unused()
-    assert [one.device_id for one in played_control.running] == ["GPU-a"]
+    assert [one.device_id for one in fake_mps_control.running] == ["GPU-a"]
     never_noted = half(3, "GPU-c")
     again.prepare(never_noted)
     again.release(never_noted)  # given back before the journal knew of it
-    assert [one.device_id for one in played_control.running] == ["GPU-a"]
+    assert [one.device_id for one in fake_mps_control.running] == ["GPU-a"]
     later = MpsMechanism(DeviceControl())  # a pool manager without MPS
     later.adopt([noted])
     assert later.loss_reason(noted) is None
     later.release(noted)
-    assert played_control.running == []
+    assert fake_mps_control.running == []
 
 
 @slow
 def test_daemon_that_does_not_start_leaves_nothing(
-    mps: MpsMechanism, setup: MpsSettings, played_control: FakeMpsControl, monkeypatch: pytest.MonkeyPatch
+    mps: MpsMechanism, setup: MpsSettings, fake_mps_control: FakeMpsControl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    played_control.plan("refuse")
+    fake_mps_control.plan("refuse")
     with pytest.raises(HostFault, match=r"ended as soon as it was started\. It said: .*told to refuse"):
         mps.prepare(half(1))
-    played_control.plan("hang")
+    fake_mps_control.plan("hang")
     monkeypatch.setattr(mps_daemon, "START_S", 1.0)
     with pytest.raises(HostFault, match="did not answer for 1 seconds"):
         mps.prepare(half(1))
-    assert (played_control.running, list(setup.folder.iterdir()), mps.serves("GPU-a")) == ([], [], False)
-    played_control.plan("serve")
+    assert (fake_mps_control.running, list(setup.folder.iterdir()), mps.serves("GPU-a")) == ([], [], False)
+    fake_mps_control.plan("serve")
     monkeypatch.undo()
-    monkeypatch.setenv("PATH", f"{played_control.folder}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("PATH", f"{fake_mps_control.folder}{os.pathsep}{os.environ['PATH']}")
     mps.release(prepared(mps, half(1)))
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(HostFault, match="was not found"):
@@ -266,21 +268,21 @@ def test_daemon_that_does_not_start_leaves_nothing(
 
 @slow
 def test_daemon_that_does_not_quit_is_killed(
-    mps: MpsMechanism, played_control: FakeMpsControl, monkeypatch: pytest.MonkeyPatch
+    mps: MpsMechanism, fake_mps_control: FakeMpsControl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mps_daemon, "QUIT_S", 0.5)
-    played_control.plan("deaf")
+    fake_mps_control.plan("deaf")
     gpu = prepared(mps, half(1))
-    server = played_control.running[0].start_server()
+    server = fake_mps_control.running[0].start_server()
     assert alive(server)
     mps.release(gpu)
-    assert (played_control.running, alive(server)) == ([], False)
+    assert (fake_mps_control.running, alive(server)) == ([], False)
 
 
 @slow
-def test_killed_daemon_loses_its_leases_and_is_replaced(mps: MpsMechanism, played_control: FakeMpsControl) -> None:
+def test_killed_daemon_loses_its_leases_and_is_replaced(mps: MpsMechanism, fake_mps_control: FakeMpsControl) -> None:
     gpu, beside = prepared(mps, half(1)), prepared(mps, half(2))
-    (daemon,) = played_control.running
+    (daemon,) = fake_mps_control.running
     server = daemon.start_server()
     assert mps.is_server(server)
     assert not mps.is_server(daemon.pid)
@@ -290,7 +292,7 @@ def test_killed_daemon_loses_its_leases_and_is_replaced(mps: MpsMechanism, playe
         assert "has ended" in str(mps.loss_reason(lost))
     after = prepared(mps, half(3))
     assert after.driver_handle != gpu.driver_handle
-    assert mps.env(after) != mps.env(gpu), "nobody of the old one gets to the new one"
+    assert mps.env(after) != mps.env(gpu), "no client of the old one reaches the new one"
     mps.release(gpu)
     assert daemon.folder.exists()
     mps.release(beside)
@@ -298,27 +300,27 @@ def test_killed_daemon_loses_its_leases_and_is_replaced(mps: MpsMechanism, playe
     wait_until(lambda: not alive(server), "its server was ended with it")
     assert mps.loss_reason(after) is None
     mps.release(after)
-    assert played_control.running == []
+    assert fake_mps_control.running == []
 
 
 @slow
 def test_daemon_without_its_folder_is_lost_and_ended(
-    mps: MpsMechanism, setup: MpsSettings, played_control: FakeMpsControl
+    mps: MpsMechanism, setup: MpsSettings, fake_mps_control: FakeMpsControl
 ) -> None:
     gpu = prepared(mps, half(1))
-    server = played_control.running[0].start_server()
+    server = fake_mps_control.running[0].start_server()
     shutil.rmtree(setup.folder)
     assert "has ended or cannot be found" in str(mps.loss_reason(gpu))
     after = prepared(mps, half(2))
-    assert len(played_control.running) == 2
+    assert len(fake_mps_control.running) == 2
     again = MpsMechanism(DeviceControl(), setup)
     again.adopt([gpu, after])
     again.end_unused()
     again.release(gpu)
     wait_until(lambda: not alive(server), "its server is ended with it")
-    assert [str(one.folder) for one in played_control.running] == [again.env(after)["CUDA_MPS_PIPE_DIRECTORY"]]
+    assert [str(one.folder) for one in fake_mps_control.running] == [again.env(after)["CUDA_MPS_PIPE_DIRECTORY"]]
     again.release(after)
-    assert played_control.running == []
+    assert fake_mps_control.running == []
 
 
 @pytest.fixture
@@ -333,18 +335,22 @@ def anybodys_folder() -> Iterator[Path]:
 @slow
 @as_root
 def test_daemon_of_each_user_runs_as_that_user(anybodys_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    played_control = FakeMpsControl(anybodys_folder / "bin", PYTHON)
-    monkeypatch.setenv("PATH", f"{played_control.folder}{os.pathsep}{os.environ['PATH']}")
+    fake_mps_control = FakeMpsControl(anybodys_folder / "bin", PYTHON)
+    monkeypatch.setenv("PATH", f"{fake_mps_control.folder}{os.pathsep}{os.environ['PATH']}")
     folder = anybodys_folder / "mps"
     mps = MpsMechanism(DeviceControl(), MpsSettings(folder, on=True, all_users=True))
-    mine, his = prepared(mps, half(1)), prepared(mps, half(2, owner_uid=NOBODY))
+    mine, his = prepared(mps, half(1)), prepared(mps, half(2, owner_uid=OTHER_UID))
     assert mine.driver_handle != his.driver_handle
-    own, other = played_control.running
-    assert (own.uid, other.uid) == (0, NOBODY)
-    assert (other.folder.stat().st_uid, other.folder.stat().st_mode & 0o777) == (NOBODY, 0o700)
-    # Somebody else who says that he is of the daemon is not believed.
+    own, other = fake_mps_control.running
+    assert (own.uid, other.uid) == (0, OTHER_UID)
+    assert (other.folder.stat().st_uid, other.folder.stat().st_mode & 0o777) == (OTHER_UID, 0o700)
+    # The mark of another user's process does not count.
     liar = subprocess.Popen(
-        ["/bin/sleep", "1000"], env={mps_daemon.MARK: str(own.folder)}, user=NOBODY, group=NOBODY, extra_groups=[]
+        ["/bin/sleep", "1000"],
+        env={mps_daemon.MARK: str(own.folder)},
+        user=OTHER_UID,
+        group=OTHER_UID,
+        extra_groups=[],
     )
     try:
         wait_until(lambda: Path(f"/proc/{liar.pid}/comm").read_text() == "sleep\n", "it is itself")
@@ -353,12 +359,12 @@ def test_daemon_of_each_user_runs_as_that_user(anybodys_folder: Path, monkeypatc
         liar.kill()
         liar.wait()
     again = MpsMechanism(DeviceControl(), MpsSettings(folder, on=True, all_users=True))
-    again.adopt([mine, half(2, owner_uid=NOBODY)])
-    assert again.prepare(half(2, owner_uid=NOBODY)) == his.driver_handle
+    again.adopt([mine, half(2, owner_uid=OTHER_UID)])
+    assert again.prepare(half(2, owner_uid=OTHER_UID)) == his.driver_handle
     for gpu in (mine, his):
         again.release(gpu)
-    assert played_control.running == []
-    played_control.close()
+    assert fake_mps_control.running == []
+    fake_mps_control.close()
 
 
 @slow

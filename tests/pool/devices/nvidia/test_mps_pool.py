@@ -1,4 +1,4 @@
-"""Leases by MPS: the real pool manager and real kernels, on GPUs that are played below ``pynvml`` and with a played
+"""Leases by MPS: the real pool manager and real kernels, on GPUs that are simulated below ``pynvml`` and with a fake
 control program."""
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.slow
 GIB = 1024**3
 Build = Callable[..., FakeMachine]
 BY_MPS = "--Sharing.mps=True"
-NOBODY, PYTHON = 65534, "/usr/bin/python3"
+OTHER_UID, PYTHON = 65534, "/usr/bin/python3"
 EXCLUSIVE_PROCESS = 3
 pool = machine_pool
 
@@ -56,12 +56,12 @@ def folder_of(pool: PoolProcess, lease_id: str) -> str | None:
 
 
 def test_kernels_of_a_user_share_one_daemon(
-    use_machine: Build, pool: PoolProcess, kernels: KernelHelper, half: str, played_control: FakeMpsControl
+    use_machine: Build, pool: PoolProcess, kernels: KernelHelper, half: str, fake_mps_control: FakeMpsControl
 ) -> None:
     (gpu,) = use_machine("1xH100-80GB").gpus
     pool.start(BY_MPS)
     assert mechanisms_of(pool.client.devices())[0] == ["exclusive", "mps", "shared"]
-    assert played_control.started == [], "nobody needs one yet"
+    assert fake_mps_control.started == [], "no lease needs one yet"
     two = [kernels.start(half), kernels.start(half)]
     for kernel in two:
         pool.wait_state(kernel.lease_id, "active")
@@ -73,24 +73,24 @@ def test_kernels_of_a_user_share_one_daemon(
         )
         assert "an error in one of them ends the others there" in text(gpu_of(view)["mechanism_reason"])
         assert not view["parking"]["parkable"]
-    (daemon,) = played_control.running
+    (daemon,) = fake_mps_control.running
     assert daemon.device_id == gpu.uuid
-    told = {
+    variables = {
         "CUDA_MPS_PIPE_DIRECTORY": str(daemon.folder),
         "CUDA_VISIBLE_DEVICES": gpu.uuid,
         "CUDA_MPS_ACTIVE_THREAD_PERCENTAGE": "50",
         "CUDA_MPS_PINNED_DEVICE_MEM_LIMIT": f"0={pool.lease(two[0].lease_id)['memory']['limit_bytes'] // 2**20}M",
     }
     for kernel in two:
-        shown = kernel.run(f"import os; print(*[os.environ[name] for name in {list(told)}])").stream().split()
-        assert shown == list(told.values())
+        shown = kernel.run(f"import os; print(*[os.environ[name] for name in {list(variables)}])").stream().split()
+        assert shown == list(variables.values())
         with pytest.raises(NeedsRestart, match="reads its limits when it starts"):
             pool.client.resize(kernel.lease_id, "quarter")
         with pytest.raises(Conflict):
             pool.client.park(kernel.lease_id)
         assert "compute at the same time" in "".join(kernel.run("%fastgpu").shown())
 
-    # What its kernel has by MPS is the lease's, and the server is nobody's.
+    # What its kernel has by MPS is the lease's, and the server belongs to no lease.
     server = daemon.start_server()
     gpu.add_process(server, GIB // 4)
     gpu.add_process(two[0].pid, 3 * GIB, by_mps=True)
@@ -106,14 +106,14 @@ def test_kernels_of_a_user_share_one_daemon(
     pool.client.release(two[0].lease_id)
     pool.wait_state(two[0].lease_id, "draining")
     ends(pool, kernels, two[0])
-    assert played_control.running == [daemon]
+    assert fake_mps_control.running == [daemon]
     ends(pool, kernels, two[1])
-    assert (played_control.started, played_control.running) == ([daemon], [])
+    assert (fake_mps_control.started, fake_mps_control.running) == ([daemon], [])
     assert not daemon.folder.exists()
 
 
 def test_request_that_needs_more_than_mps_uses_another_mechanism(
-    use_machine: Build, pool: PoolProcess, played_control: FakeMpsControl
+    use_machine: Build, pool: PoolProcess, fake_mps_control: FakeMpsControl
 ) -> None:
     use_machine("1xH100-80GB")
     pool.start(BY_MPS)
@@ -123,29 +123,29 @@ def test_request_that_needs_more_than_mps_uses_another_mechanism(
     assert folder_of(pool, resizable) is None
     pool.client.resize(resizable, "eighth")
     assert gpu_of(pool.lease(resizable))["mechanism"] == "shared"
-    assert len(played_control.running) == 1
+    assert len(fake_mps_control.running) == 1
 
 
 def test_pool_uses_mps_only_if_it_can_and_says_why_not(
-    use_machine: Build, pool: PoolProcess, played_control: FakeMpsControl
+    use_machine: Build, pool: PoolProcess, fake_mps_control: FakeMpsControl
 ) -> None:
     machine = use_machine("1xH100-80GB")
     pool.start()
     assert gpu_of(pool.lease(active(pool)))["mechanism"] == "shared"
     pool.kill()
-    (played_control.folder / PROGRAM).rename(played_control.folder / "hidden")
+    (fake_mps_control.folder / PROGRAM).rename(fake_mps_control.folder / "hidden")
     pool.start(BY_MPS)
     if shutil.which(PROGRAM) is None:
         assert f"{PROGRAM} was not found" in str(pool.client.pool()["message"])
         assert mechanisms_of(pool.client.devices())[0] == ["exclusive", "shared"]
-    (played_control.folder / "hidden").rename(played_control.folder / PROGRAM)
+    (fake_mps_control.folder / "hidden").rename(fake_mps_control.folder / PROGRAM)
     wait_until(lambda: "mps" in mechanisms_of(pool.client.devices())[0], "it is there now")
     assert pool.client.pool()["message"] is None
     with machine.locked():
         machine.gpus[0].raw.compute_mode = EXCLUSIVE_PROCESS
     wait_until(lambda: "mps" not in mechanisms_of(pool.client.devices())[0], "one program only may use it")
     assert gpu_of(pool.lease(active(pool)))["mechanism"] == "shared"
-    assert played_control.started == []
+    assert fake_mps_control.started == []
 
 
 REQUEST = """
@@ -176,14 +176,14 @@ def test_second_user_has_a_daemon_of_their_own(
     mine = active(pool)
     other = subprocess.Popen(
         [PYTHON, "-I", "-c", REQUEST, str(socket_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        user=NOBODY, group=NOBODY, extra_groups=[], text=True,
+        user=OTHER_UID, group=OTHER_UID, extra_groups=[], text=True,
     )  # fmt: skip
     try:
         assert other.stdout is not None
         his = str(json.loads(other.stdout.readline())["id"])
         pool.wait_state(his, "active")
         assert folder_of(pool, mine) != folder_of(pool, his)
-        assert [one.uid for one in control.running] == [0, NOBODY]
+        assert [one.uid for one in control.running] == [0, OTHER_UID]
         with pytest.raises(Conflict, match="cannot be another's"):
             pool.client.transfer(mine, "nobody")
     finally:
@@ -199,7 +199,7 @@ def test_second_user_has_a_daemon_of_their_own(
 
 
 def test_killed_daemon_ends_its_leases_with_a_reason(
-    use_machine: Build, pool: PoolProcess, kernels: KernelHelper, half: str, played_control: FakeMpsControl
+    use_machine: Build, pool: PoolProcess, kernels: KernelHelper, half: str, fake_mps_control: FakeMpsControl
 ) -> None:
     use_machine("2xH100-80GB")
     pool.start(BY_MPS)
@@ -207,7 +207,7 @@ def test_killed_daemon_ends_its_leases_with_a_reason(
     pool.wait_state(kernel.lease_id, "active")
     whole = active(pool, "full")
     beside = active(pool, "half")
-    (daemon,) = played_control.running
+    (daemon,) = fake_mps_control.running
     daemon.kill()
     for lease_id in (kernel.lease_id, beside):
         pool.wait_state(lease_id, "ended")
@@ -219,16 +219,16 @@ def test_killed_daemon_ends_its_leases_with_a_reason(
     after = active(pool)
     assert folder_of(pool, after) != str(daemon.folder)
     assert not daemon.folder.exists()
-    assert len(played_control.running) == 1
+    assert len(fake_mps_control.running) == 1
 
 
 def test_daemon_is_adopted_after_the_pool_was_killed(
-    use_machine: Build, pool: PoolProcess, played_control: FakeMpsControl
+    use_machine: Build, pool: PoolProcess, fake_mps_control: FakeMpsControl
 ) -> None:
     use_machine("1xH100-80GB")
     pool.start(BY_MPS)
     first = active(pool)
-    (daemon,) = played_control.running
+    (daemon,) = fake_mps_control.running
     pool.kill()
     assert daemon.runs
     pool.start(BY_MPS)
@@ -236,62 +236,63 @@ def test_daemon_is_adopted_after_the_pool_was_killed(
     beside = active(pool)
     assert folder_of(pool, beside) == folder_of(pool, first) == str(daemon.folder)
     pool.kill()
-    pool.start()  # it was switched off: what there is goes on, and nobody comes to it
+    pool.start()  # it was switched off: what there is goes on, and no lease is added
     assert folder_of(pool, beside) == str(daemon.folder)
     pool.client.release(beside)
     pool.wait_state(beside, "ended")
     assert gpu_of(pool.lease(active(pool)))["mechanism"] == "shared"
-    assert (daemon.runs, len(played_control.started)) == (True, 1)
+    assert (daemon.runs, len(fake_mps_control.started)) == (True, 1)
     pool.client.release(first)
     pool.wait_state(first, "ended")
-    assert played_control.running == []
+    assert fake_mps_control.running == []
 
 
 def test_pool_killed_during_a_daemons_start_adopts_it(
-    use_machine: Build, pool: PoolProcess, played_control: FakeMpsControl
+    use_machine: Build, pool: PoolProcess, fake_mps_control: FakeMpsControl
 ) -> None:
     use_machine("1xH100-80GB")
     pool.start(BY_MPS)
     lease_id = ask(pool)
-    wait_until(lambda: played_control.started, "it is started")  # and noted perhaps, or not yet
+    wait_until(lambda: fake_mps_control.started, "it is started")  # and noted perhaps, or not yet
     pool.kill()
     pool.start(BY_MPS)
     pool.wait_state(lease_id, "active")
-    assert len(played_control.started) == 1
+    assert len(fake_mps_control.started) == 1
     pool.client.release(lease_id)
     pool.wait_state(lease_id, "ended")
-    assert played_control.running == []
+    assert fake_mps_control.running == []
 
 
 def test_daemon_that_hangs_at_start_is_tried_again(
-    use_machine: Build, pool: PoolProcess, played_control: FakeMpsControl
+    use_machine: Build, pool: PoolProcess, fake_mps_control: FakeMpsControl
 ) -> None:
     use_machine("1xH100-80GB")
     pool.start(BY_MPS)
-    played_control.plan("hang")
+    fake_mps_control.plan("hang")
     lease_id = ask(pool)
-    wait_until(lambda: played_control.started, "it is started")
+    wait_until(lambda: fake_mps_control.started, "it is started")
     assert pool.client.health() == {"status": "ok"}
     wait_until(
-        lambda: "did not answer for 5 seconds" in str(explanation_of(pool.lease(lease_id))), "it is told why it waits"
+        lambda: "did not answer for 5 seconds" in str(explanation_of(pool.lease(lease_id))),
+        "it has the reason why it waits",
     )
     assert pool.state(lease_id) in ("waiting", "preparing")
     assert pool.client.devices()[0]["health"]["state"] == "healthy"
 
     pool.kill()  # while it hangs, or between two tries
-    played_control.plan("serve")
+    fake_mps_control.plan("serve")
     pool.start(BY_MPS)
     pool.wait_state(lease_id, "active")
     assert gpu_of(pool.lease(lease_id))["mechanism"] == "mps"
-    assert len(played_control.running) == 1  # what hung is not left
+    assert len(fake_mps_control.running) == 1  # what hung is not left
     pool.client.release(lease_id)
     pool.wait_state(lease_id, "ended")
-    assert played_control.running == []
+    assert fake_mps_control.running == []
 
 
-def test_status_shows_mps(use_machine: Build, pool: PoolProcess, played_control: FakeMpsControl) -> None:
+def test_status_shows_mps(use_machine: Build, pool: PoolProcess, fake_mps_control: FakeMpsControl) -> None:
     use_machine("1xH100-80GB")
     pool.start(BY_MPS)
     active(pool)
     assert "mps, userspace" in fastgpu("status").stdout
-    assert len(played_control.running) == 1
+    assert len(fake_mps_control.running) == 1

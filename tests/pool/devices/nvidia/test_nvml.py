@@ -1,4 +1,4 @@
-"""The real pool manager on NVIDIA GPUs that are played below ``pynvml`` (see ``tests/nvml/README.md``)."""
+"""The real pool manager on NVIDIA GPUs that are simulated below ``pynvml`` (see ``tests/nvml/README.md``)."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ PROCESS_XIDS = [number for number in KNOWN if fault_of(number).scope is FaultSco
 DEVICE_XIDS = [number for number in KNOWN if fault_of(number).scope is FaultScope.DEVICE]
 
 
-def told(world: World, name: str) -> str:
+def message_of(world: World, name: str) -> str:
     return text(device_health.message(world.state, world.state.leases[name]))
 
 
@@ -31,10 +31,10 @@ def test_fault_of_a_programs_xid_notifies_only_its_lease(xid: int) -> None:
     world.active("a", "half")
     world.active("b", "half")
     world.do(c.ReportFault("gpu-0", fault_of(xid), ("a",), certain=True))
-    assert told(world, "a").startswith("Your code ")
-    assert f"Xid {xid}." in told(world, "a")
-    assert "restart the kernel" in told(world, "a")
-    assert told(world, "b") == ""
+    assert message_of(world, "a").startswith("Your code ")
+    assert f"Xid {xid}." in message_of(world, "a")
+    assert "restart the kernel" in message_of(world, "a")
+    assert message_of(world, "b") == ""
     assert world.state.devices["gpu-0"].health is Health.HEALTHY
     assert world.states() == {"a": "active", "b": "active"}
 

@@ -1,5 +1,5 @@
 """Shared GPUs, too much memory, strangers, and hardware that misbehaves: the real pool manager and real kernels on
-NVIDIA GPUs that are played below ``pynvml``.
+NVIDIA GPUs that are simulated below ``pynvml``.
 
 Whatever happens there ends in a state with a name, nothing is granted that is not there, and the pool always answers.
 """
@@ -45,8 +45,8 @@ pool = machine_pool
 
 
 @pytest.fixture
-def stranger() -> Iterator[int]:
-    """A process that is nobody's kernel."""
+def unleased() -> Iterator[int]:
+    """A process that is no kernel."""
     env = {name: value for name, value in os.environ.items() if name != "FASTGPU_LEASE"}
     command = [sys.executable, "-I", "-c", "import sys; sys.stdin.read()"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, env=env) as process:
@@ -117,16 +117,17 @@ def test_kernels_on_one_gpu_apply_limits_in_their_libraries(
     pool.client.resize(first.lease_id, "quarter")
     quarter = pool.lease(first.lease_id)["memory"]["limit_bytes"] - 512 * 2**20
     assert pool.lease(first.lease_id)["size"]["applied"] == "pending"
-    wait_until(lambda: first.value("getattr(cupy, 'told', None)") == str(quarter), "the library is told")
+    wait_until(lambda: first.value("getattr(cupy, 'told', None)") == str(quarter), "the library is limited")
     wait_until(lambda: pool.lease(first.lease_id)["size"]["applied"] == "applied", "and the pool hears of it")
 
     # One that has begun cannot, and everybody who looks learns it.
     first.run("sys.modules['jax'] = types.ModuleType('jax')")
     assert "follow before its next cell" in fastgpu("resize", first.lease_id, "half").stdout
     said = "JAX cannot change the memory limit in this process"
-    wait_until(lambda: said in first.run("1").stream("stderr"), "its user is told")
+    wait_until(lambda: said in first.run("1").stream("stderr"), "its user reads it")
     view = wait_until(
-        lambda: (one := pool.lease(first.lease_id)) and one["size"]["applied"] == "needs_restart" and one, "it is told"
+        lambda: (one := pool.lease(first.lease_id)) and one["size"]["applied"] == "needs_restart" and one,
+        "the pool knows",
     )
     assert text(view["size"]["message"]) == "JAX keeps the earlier size until the kernel is restarted."
     assert text(view["size"]["message"]) in fastgpu("status").stdout
@@ -151,8 +152,8 @@ def test_lease_over_its_limit_is_warned_and_then_ended(
         )
     )
     gpu.add_process(child, 25 * GIB)
-    wait_until(lambda: text(pool.lease(kernel.lease_id)["enforcement"]["message"]), "it is told")
-    said = wait_until(lambda: kernel.run("1").stream("stderr"), "the notebook is told")
+    wait_until(lambda: text(pool.lease(kernel.lease_id)["enforcement"]["message"]), "the pool knows")
+    said = wait_until(lambda: kernel.run("1").stream("stderr"), "the notebook shows it")
     assert "45 GiB" in said
     assert "ended after 10 min 00 s" in said
     pool.kill()
@@ -183,26 +184,26 @@ def test_driver_limit_that_cannot_be_set_becomes_cooperative(
     if text(view["enforcement"]["message"]) is not None:  # where there are control groups at all
         assert "does not enforce the memory limit" in text(view["enforcement"]["message"])
     wait_until(lambda: kernel.value("'FASTGPU_CAP_BYTES' in __import__('os').environ") == "True", "the kernel caps")
-    assert machine.limits() == {}, "nobody else was limited by it"
+    assert machine.limits() == {}, "no other lease was limited by it"
 
 
 def test_unleased_process_is_shown_with_user_and_memory(
-    use_machine: Build, pool: PoolProcess, kernels: KernelHelper, stranger: int
+    use_machine: Build, pool: PoolProcess, kernels: KernelHelper, unleased: int
 ) -> None:
     (gpu, other) = use_machine("2xL4").gpus
     pool.start()
     kernel = kernels.start()
     pool.wait_state(kernel.lease_id, "active")
     gpu.add_process(kernel.pid, GIB)
-    other.add_process(stranger, 3 * GIB)
+    other.add_process(unleased, 3 * GIB)
     began_s = time.monotonic()
     found = wait_until(lambda: device(pool, 1)["unleased_processes"], "it is found")
     assert time.monotonic() - began_s < 5
     user = pwd.getpwuid(os.getuid()).pw_name
-    assert found == [{"pid": stranger, "user": user, "memory_bytes": 3 * GIB, "lease_id": None}]
+    assert found == [{"pid": unleased, "user": user, "memory_bytes": 3 * GIB, "lease_id": None}]
     assert device(pool)["unleased_processes"] == []
-    assert f"process {stranger} of {user} has 3 GiB there and no lease" in fastgpu("status").stdout
-    other.remove_process(stranger)
+    assert f"process {unleased} of {user} has 3 GiB there and no lease" in fastgpu("status").stdout
+    other.remove_process(unleased)
     wait_until(lambda: device(pool, 1)["unleased_processes"] == [], "it is gone")
 
 

@@ -1,5 +1,5 @@
 """A cell that uses more GPU memory than its lease has, from the first word to each way out: real kernels, the real pool
-manager, and the calls of NVML and CUDA played below it.
+manager, and fakes of NVML and CUDA below it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tests.waiting import wait_until
 pytestmark = pytest.mark.slow
 GIB = 1024**3
 Build = Callable[..., FakeMachine]
-PLAYED = Path(__file__).parent / "played_cuda"
+FAKE_CUDA = Path(__file__).parent / "fake_cuda"
 RUNNING, LOCKED, CHECKPOINTED, CHECKPOINTING, RESTORING = 0, 1, 2, 4, 5
 
 #: Has CUDA loaded, as far as anybody can see.
@@ -30,7 +30,7 @@ PREPARE = """
 import mmap, os, pathlib, signal, time
 folder = pathlib.Path(os.environ["FASTGPU_PLAYED_CUDA"])
 library = folder / "libcuda.so.1"
-library.write_bytes(b"played")
+library.write_bytes(b"fake")
 opened = library.open("rb")
 mapped = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
 state = folder / str(os.getpid())
@@ -52,7 +52,7 @@ pool = machine_pool
 
 
 class Mover:
-    """Moves the memory of processes between the played GPU and the played host, as their files say."""
+    """Moves the memory of processes between the simulated GPU and the simulated host, as their files say."""
 
     def __init__(self, folder: Path, gpu: FakeGpu) -> None:
         self.folder = folder
@@ -85,7 +85,7 @@ class Mover:
 
     @staticmethod
     def _write(path: Path, state: int) -> None:
-        """Replace the state as a whole: whoever reads it meanwhile reads one or the other."""
+        """Replace the state as a whole: a concurrent reader reads one or the other."""
         written = path.with_suffix(".moved")
         written.write_text(str(state))
         written.replace(path)
@@ -97,10 +97,10 @@ def over(
 ) -> Iterator[tuple[Kernel, str, Mover]]:
     """A kernel whose cell computes and has used too much: parked under it."""
     (gpu,) = use_machine("1xL4").gpus
-    folder = isolated / "played"
+    folder = isolated / "simulated"
     folder.mkdir()
     monkeypatch.setenv("FASTGPU_PLAYED_CUDA", str(folder))
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(PLAYED), *filter(None, [os.environ.get("PYTHONPATH")])]))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(FAKE_CUDA), *filter(None, [os.environ.get("PYTHONPATH")])]))
     spec = json.loads((isolated / "data/kernels/fastgpu/kernel.json").read_text())
     spec["metadata"]["fastgpu"]["memory"] = "1GiB"
     (isolated / "data/kernels/small").mkdir()

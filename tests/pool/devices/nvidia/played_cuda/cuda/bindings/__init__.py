@@ -1,1 +1,0 @@
-"""The part of it that is played."""
