@@ -1,7 +1,7 @@
 """Integer quantities, their text forms and their parsers.
 
 Memory is in bytes, time in milliseconds, money in millionths of a currency unit; all are integers, so that sums are
-exact. Nothing here rounds up what somebody asked for or is charged.
+exact. Nothing here rounds up what a user requests or is charged.
 """
 
 from __future__ import annotations

@@ -162,7 +162,7 @@ def test_a_report_about_an_earlier_grant_is_ignored() -> None:
     assert world.do(c.DrainSucceeded("a", lease.logical_gpu.generation)) == []
 
 
-def test_a_device_that_vanishes_ends_its_leases_and_its_books() -> None:
+def test_device_that_vanishes_ends_its_leases_and_its_capacity() -> None:
     world = World(spec("gpu"))
     lease = world.active("a")
     world.do(c.SetDevices(()))
@@ -230,7 +230,7 @@ def test_each_request_forgets_some_so_that_no_tick_has_many_to_forget(monkeypatc
 
 def test_unknown_names_are_refused_with_what_to_do() -> None:
     with refused(NotFound, match="jupyter fastgpu status"):
-        World().do(c.ReleaseLease("nobody"))
+        World().do(c.ReleaseLease("no tenant"))
     with refused(NotFound, match="no device"):
         World().do(c.SetHealth("nothing", Health.FAULTY))
 

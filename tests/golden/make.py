@@ -35,7 +35,7 @@ def history() -> World:
     """One of everything that can happen to a lease, to a device and to money."""
     world = World(*(spec(f"gpu-{index}", index=index, parkable=True) for index in range(3)))
     _come_and_go(world)
-    _lend(world)
+    _borrow(world)
     _pay(world)
     _try_again(world)
     return world
@@ -62,7 +62,7 @@ def _come_and_go(world: World) -> None:
     world.do(c.HolderEnded("part", world.state.leases["part"].holder))
 
 
-def _lend(world: World) -> None:
+def _borrow(world: World) -> None:
     world.do(c.SetPolicy(Policy(idle_ms=7000)))
     generation = world.active("lent", "half", tenant="cleo").logical_gpu.generation  # type: ignore[union-attr]
     world.do(c.ReportMemory("lent", generation, 60 << 30))
@@ -100,7 +100,9 @@ def _try_again(world: World) -> None:
     world.do(c.SetDevices((*there, spec("gpu-8", index=8, parkable=True), spec("gpu-9", index=9, parkable=True))))
     lease = world.ask("again", "half", tenant="dora", parkable=False)
     assert lease.logical_gpu is not None
-    world.do(c.PrepareFailed("again", lease.logical_gpu.generation, Message.of_text("somebody else made one there")))
+    world.do(
+        c.PrepareFailed("again", lease.logical_gpu.generation, Message.of_text("another process created one there"))
+    )
     world.prepared("again")
     world.do(c.ResizeLease("again", "quarter"))
     world.do(c.ReportLibraries("again", lease.logical_gpu.memory_bytes, ("JAX",)))

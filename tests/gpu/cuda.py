@@ -12,7 +12,7 @@ import json
 import sys
 from typing import Any
 
-from tests.told import ToldProcess
+from tests.command_process import CommandProcess
 
 OUT_OF_MEMORY, ILLEGAL_ADDRESS = 2, 700
 MIB = 2**20
@@ -124,7 +124,7 @@ class Worker:
         self._call("cuCtxSynchronize")
 
 
-class WorkerProcess(ToldProcess):
+class WorkerProcess(CommandProcess):
     """A worker as a process of its own. Raises :class:`CudaError`."""
 
     def __init__(self, environment: dict[str, str]) -> None:

@@ -15,8 +15,8 @@ from typing import Any
 from fastgpu_jupyter.errors import FastGPUError
 from fastgpu_jupyter.wire.client import PoolClient
 from fastgpu_jupyter.wire.locate import pool_socket
+from tests.command_process import CommandProcess
 from tests.helpers import Kernel, KernelHelper
-from tests.told import ToldProcess
 
 
 class User:
@@ -62,7 +62,7 @@ class User:
         self._kernels.end()
 
 
-class UserProcess(ToldProcess):
+class UserProcess(CommandProcess):
     """That process. Its methods are those of :class:`User`; one whose answer is an error raises it."""
 
     def __init__(self, uid: int, folder: Path, environment: dict[str, str]) -> None:

@@ -38,7 +38,7 @@ def call(*command: str | Path, cwd: Path = ROOT, env: dict[str, str] | None = No
 
 
 def clean_environment(home: Path) -> dict[str, str]:
-    """Nobody's Jupyter configuration and nobody's Python path."""
+    """An environment without Jupyter configuration and Python path."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("JUPYTER", "FASTGPU", "PYTHON", "VIRTUAL_ENV"))}
     return kept | {"HOME": str(home), "JUPYTER_NO_CONFIG": "1", "PIP_CACHE_DIR": _pip_cache()}
 

@@ -110,17 +110,17 @@ def test_server_refuses_a_socket_of_another_user(jupyter: ServerProcess, monkeyp
             "[print(s.accept()[0].recv(1), flush=True) for _ in iter(int, 1)]"
         )
         command = [sys.executable, "-c", trap, path]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as stranger:
-            assert stranger.stdout is not None
-            assert stranger.stdout.readline() == "ready\n"
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as foreign_server:
+            assert foreign_server.stdout is not None
+            assert foreign_server.stdout.readline() == "ready\n"
             monkeypatch.setenv("FASTGPU_SOCKET", path)
             jupyter.start()
             status, answer = jupyter.call("GET", "fastgpu/api/pool")
             assert status == 503
             assert "belongs to another user (nobody)" in answer["message"]
-            assert stranger.stdout.readline() == "b''\n"  # nothing was sent to it
+            assert foreign_server.stdout.readline() == "b''\n"  # nothing was sent to it
             body = {"path": "a.ipynb", "name": "a", "type": "notebook", "kernel": {"name": "fastgpu"}}
-            stranger.kill()
+            foreign_server.kill()
             status, answer = jupyter.call("POST", "api/sessions", body)
             assert status == 500
             assert "No pool manager answers" in answer["message"]

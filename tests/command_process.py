@@ -1,4 +1,4 @@
-"""A process that does what it is told, line by line: another user, or one that works on a GPU."""
+"""A process that runs commands from its input, line by line: another user, or a program that uses a GPU."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 
 
-class ToldProcess:
-    """``python -m MODULE``: it reads JSON lists, a name and its arguments, and answers each with ``[error, value]``.
+class CommandProcess:
+    """``python -m MODULE``: it reads JSON lists of a name and arguments, and answers each with ``[error, value]``.
 
-    An error that is neither ``null`` nor 0 is raised, as ``error`` makes of it.
+    An error that is neither ``null`` nor 0 is raised as the exception that ``error`` makes of it.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class ToldProcess:
         self.pid = self._process.pid
 
     def send(self, name: str, *args: Any) -> None:
-        """Begin, and do not wait."""
+        """Send a command without waiting for its answer."""
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps([name, *args]) + "\n")
         self._process.stdin.flush()
