@@ -128,7 +128,7 @@ def choices_on(host: IndexedHost, demand: Demand, units: Mapping[int, int], excl
                 if whole:
                     fitting.setdefault(number, []).append(device)
                 else:
-                    different.setdefault((number, free_bins(device)), [device])
+                    different.setdefault((number, free * BINS // device.capacity), [device])
     if not whole:
         return list(different.values())
     found = (of_one_model(devices, demand.devices) for devices in fitting.values())

@@ -43,7 +43,7 @@ cached                       what it is                                     it i
 ===========================  =============================================  ==========================================
 ``Placer``                   devices and demands as the indexes have them   ``devices_changed``; all: ``_outdated``
 ``Queue``                    requests by class and by tenant                ``enqueue``, ``dequeue`` (applied later)
-``Candidates._everywhere``   classes to try on every host                   a failed placement
+``Candidates.everywhere``    classes to try on every host                   a failed placement
 ``Candidates.dirty_hosts``   hosts with more room, and what may fit there   a failed placement; set by more room
 ``Candidates._blocked``      classes with requests of tenants at limits     ``unblock``, ``reconsider``
 ``BackfillReservations``     what is reserved for first requests            a grant to the class, ``reconsider``

@@ -32,22 +32,19 @@ class Candidates:
         self._placer = placer
         self._reservations = reservations
         self._is_overdue = is_overdue
-        self._everywhere: set[RequestClass] = set()  #: classes that are tried on every host
+        self.everywhere: set[RequestClass] = set()  #: classes that are tried on every host
         self.dirty_hosts = DirtyHosts()  #: hosts with more room, or of which less is reserved
         self._by_size = ClassesBySize()
         self._blocked: set[RequestClass] = set()  #: classes in which only limited and refused tenants wait
         self.limited: set[str] = set()  #: tenants at a limit
         self.refused: dict[RequestClass, set[str]] = {}  #: by class, tenants that are refused in this decision
 
-    def __bool__(self) -> bool:
-        return bool(self._everywhere or self.dirty_hosts.by_id)
-
     # -- what happened ------------------------------------------------------------------------------------------------
 
     def add_class(self, request_class: RequestClass) -> None:
         """Add a class whose requests have begun to wait."""
         self._add_filter(request_class)
-        self._everywhere.add(request_class)
+        self.everywhere.add(request_class)
 
     def remove_class(self, request_class: RequestClass) -> None:
         """Remove a class of which no request waits any more."""
@@ -58,16 +55,12 @@ class Candidates:
     def request_added(self, request_class: RequestClass, tenant: str, *, may_use_reserved: bool) -> None:
         """Note that one more request of a known class waits."""
         if may_use_reserved:
-            self._everywhere.add(request_class)
+            self.everywhere.add(request_class)
         if tenant in self.limited:
             self.unblock(tenant)  # it may request less than before, or come first
         if request_class in self._blocked:
             self._blocked.discard(request_class)
-            self._everywhere.add(request_class)
-
-    def is_tried_everywhere(self, request_class: RequestClass) -> bool:
-        """Return whether a class is tried on every host."""
-        return request_class in self._everywhere
+            self.everywhere.add(request_class)
 
     def unblock(self, tenant: str) -> None:
         """Note that a limited tenant may perhaps hold more."""
@@ -81,7 +74,7 @@ class Candidates:
 
     def try_all(self) -> None:
         """Try every class on every host."""
-        self._everywhere.update(self._queue.classes.values())
+        self.everywhere.update(self._queue.classes.values())
         self.dirty_hosts.by_id.clear()
 
     def filters_changed(self) -> None:
@@ -93,11 +86,11 @@ class Candidates:
 
     def failed(self, classes: Collection[RequestClass]) -> None:
         """Note that no request of some classes can be placed now."""
-        self._everywhere.difference_update(classes)
+        self.everywhere.difference_update(classes)
         self.dirty_hosts.failed(classes)
 
     def _unblock_classes(self) -> None:
-        self._everywhere |= self._blocked
+        self.everywhere |= self._blocked
         self._blocked.clear()
 
     def _add_filter(self, request_class: RequestClass) -> None:
@@ -109,12 +102,12 @@ class Candidates:
 
     def next(self) -> Candidate | None:
         """Return the first request, in the order of the queue, that is not known to be unplaceable."""
-        if not self._everywhere and len(self.dirty_hosts.by_id) == 1:
+        if not self.everywhere and len(self.dirty_hosts.by_id) == 1:
             ((host_id, host),) = self.dirty_hosts.by_id.items()
             if not self._reservations.has_any_on(host_id):
                 return self._next_on(host_id, host)
         self._queue.apply_removals()
-        among = set(self._everywhere)
+        among = set(self.everywhere)
         for host_id, host in list(self.dirty_hosts.by_id.items()):
             fitting = self._fitting(host_id, host)
             if fitting:
@@ -129,7 +122,7 @@ class Candidates:
         requirements, demand = request_class.requirements, request_class.demand
         if demand is None:
             return None
-        if request_class not in self._everywhere:
+        if request_class not in self.everywhere:
             hosts = list(self.dirty_hosts.by_id)
             if len(hosts) > 1:
                 hosts = [name for name, host in self.dirty_hosts.by_id.items() if _may_fit_on(request_class, host)]

@@ -122,7 +122,8 @@ class Queue:
     @property
     def by_first_arrival(self) -> Sequence[tuple[int, int, RequestClass]]:
         """Arrival of the request that has waited longest in a class, number of the class, and the class; in order."""
-        self.apply_removals()
+        if self._removals:
+            self.apply_removals()
         return self._by_first_arrival
 
     def usage_decreased(self, tenant: str) -> None:
@@ -175,7 +176,8 @@ class Queue:
 
         ``skip``: tenants that are left out; ``refused``: tenants that are left out in one class.
         """
-        self.apply_removals()
+        if self._removals:
+            self.apply_removals()
         overdue: Lease | None = None
         for request_class in among:
             if overdue is None or request_class.first_arrival < overdue.arrival:

@@ -68,7 +68,7 @@ class Scheduler:
         request_class = self._queue.add(lease)
         if len(request_class.leases) == 1:
             self._candidates.add_class(request_class)
-        may_use_reserved = not self._candidates.is_tried_everywhere(request_class) and self._precedes_reservation(lease)
+        may_use_reserved = request_class not in self._candidates.everywhere and self._precedes_reservation(lease)
         self._candidates.request_added(request_class, lease.tenant, may_use_reserved=may_use_reserved)
         requests = len(self._state.recent_requests)
         if requests != self._requests_priced and requests % SHADOW_PRICES_EVERY == 0:
@@ -149,7 +149,7 @@ class Scheduler:
         """Return the request to grant next, its requirements and its devices; ``None`` where all must wait."""
         self._begin_decision(now_ms)
         candidates = self._candidates
-        if not candidates:
+        if not candidates.everywhere and not candidates.dirty_hosts.by_id:
             return None
         guard = reservations.reservation_guard(self._state)
         candidates.refused.clear()
@@ -161,7 +161,8 @@ class Scheduler:
                 else:
                     candidates.refused.setdefault(request_class, set()).add(lease.tenant)
                 continue
-            self._reserve_for_heads(candidate.rank, guard)
+            if self._small:
+                self._reserve_for_heads(candidate.rank, guard)
             placement = candidates.place(candidate)
             if placement is None:
                 candidates.failed({request_class})
@@ -183,7 +184,8 @@ class Scheduler:
         """
         self._begin_decision(now_ms)
         guard = reservations.reservation_guard(self._state)
-        self._reserve_for_heads(None, guard)
+        if self._small:
+            self._reserve_for_heads(None, guard)
         limited: set[str] = set()
         for lease, request_class in islice(self._queue.heads(), UNSERVED_MAX):
             if lease.tenant in limited:
@@ -229,10 +231,8 @@ class Scheduler:
     def _reserve_for_heads(self, before: Rank | None, guard: ReservationGuard) -> None:
         """Reserve devices for the first classes of the queue, up to a rank, once after :meth:`reconsider`.
 
-        A decision in a pool that is not small makes no reservation; :meth:`do_idle_work` does.
+        In a pool that is not small, a decision makes no reservations; :meth:`do_idle_work` does.
         """
-        if not self._small:
-            return
         if self._heads is None:
             # No request is behind the last class, so it needs no reservation.
             self._heads = deque([*islice(self._queue.in_order(), RESERVATIONS_MAX + 1)][:-1])
