@@ -190,8 +190,6 @@ VENDOR_WORDS_ALLOWED: Mapping[str, str] = {
     # The public API of PyTorch has the word in its names.
     "kernel/memory_caps.py": r"torch\.cuda\.|cuda_initializes|initialize CUDA",
     "compat/torch.py": r"torch\.cuda\.|cuda_initializes|initializes? CUDA",
-    # The sentences for the codes of a driver's faults.
-    "messages/": r"\bxid\.",
 }
 #: A part of an identifier in snake or camel case.
 _PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")

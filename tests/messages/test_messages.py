@@ -144,7 +144,12 @@ def test_prose_finds_a_sentence_in_a_literal_and_in_an_f_string() -> None:
             ),
         ),
         (
-            Message.of("fault.certain", fault=Message.of("xid.31"), fault_code="Xid 31", advice=""),
+            Message.of(
+                "fault.certain",
+                fault=Message.of_text("read or wrote outside its memory on the GPU"),
+                fault_code="Xid 31",
+                advice="",
+            ),
             (
                 "Your code read or wrote outside its memory on the GPU: Xid 31. What this kernel has on the GPU is "
                 "lost; restart the kernel."

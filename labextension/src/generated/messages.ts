@@ -121,25 +121,7 @@ export const MESSAGES = {
   'scrub.pending': 'Memory that a lease left there could not be overwritten: {detail} It is tried again; `jupyter fastgpu drain DEVICE --undo` goes on without.',
   'scrub.retrying': 'The memory that it had on its device could not be overwritten yet: {detail} No other lease gets it before that; it is tried again.',
   'scrub.skipped': 'It could not be overwritten, and an administrator went on without.',
-  'scrub.too_much_left': '{left_bytes} of its free memory could not be had.',
-  'xid.109': 'took too long on the GPU and was stopped',
-  'xid.119': 'has a controller that does not answer',
-  'xid.120': 'has a controller that failed',
-  'xid.13': 'made the GPU fault: an illegal instruction or a wrong address in a GPU function',
-  'xid.31': 'read or wrote outside its memory on the GPU',
-  'xid.43': 'was stopped on the GPU after an error in it',
-  'xid.45': 'lost its work on the GPU, because its process failed or was ended',
-  'xid.46': 'stopped working for a moment',
-  'xid.48': 'has memory errors that it could not correct',
-  'xid.63': 'has bad memory that is replaced when the GPU is reset',
-  'xid.64': 'has bad memory that it could not replace',
-  'xid.68': 'made the video decoder of the GPU fault',
-  'xid.74': 'has errors on its links to other GPUs',
-  'xid.79': 'has fallen off the bus',
-  'xid.94': 'has a memory error, which hit one program only',
-  'xid.95': 'has a memory error that may have hit every program on it',
-  'xid.advice': 'With CUDA_LAUNCH_BLOCKING=1 in its environment the error is raised where it happens.',
-  'xid.other': 'reported a critical error'
+  'scrub.too_much_left': '{left_bytes} of its free memory could not be had.'
 } satisfies Record<string, MessageTemplate>;
 
 export type MessageCode = keyof typeof MESSAGES;
