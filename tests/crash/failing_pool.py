@@ -28,7 +28,7 @@ from fastgpu_jupyter.pool.effects.runner import EffectRunner
 from fastgpu_jupyter.pool.host import single_instance
 from fastgpu_jupyter.pool.journal import store, writer
 from fastgpu_jupyter.pool.loop.command_loop import CommandLoop
-from fastgpu_jupyter.pool.loop.command_queue import Call
+from fastgpu_jupyter.pool.loop.command_queue import QueuedCommand
 
 
 class Failpoint:
@@ -67,7 +67,7 @@ def install(at: Failpoint) -> None:
 
     commit = CommandLoop._commit
 
-    async def commit_and_note(self: CommandLoop, batch: list[Call]) -> None:
+    async def commit_and_note(self: CommandLoop, batch: list[QueuedCommand]) -> None:
         at.batch = {type(call.command).__name__ for call in batch}
         await commit(self, batch)
         at.batch = set()
@@ -75,7 +75,7 @@ def install(at: Failpoint) -> None:
     CommandLoop._commit = commit_and_note  # type: ignore[method-assign]
     writer.SNAPSHOT_EVERY = 3
     around(Pool, "execute", "apply")
-    around(Call, "answer", "answer")
+    around(QueuedCommand, "answer", "answer")
     around(EffectRunner, "run", "effect")
     around(SimulatedDriver, "prepare", "prepare")
     around(SimulatedDriver, "processes", "drain")

@@ -94,8 +94,8 @@ OWNERS: dict[str, tuple[str, Callable[[PoolServices, FrailDriver], Any], str]] =
     "history": ("counters", lambda services, _: services.telemetry.history, "add"),
     "devices": ("devices", lambda _, driver: driver, "inventory"),
     "processes": ("processes", lambda services, _: services.processes, "check_once"),
-    "health": ("health", lambda _, driver: driver.played, "look"),
-    "health, thread": ("errors", lambda _, driver: driver.played, "wait"),
+    "health": ("health", lambda _, driver: driver.played, "check"),
+    "health, thread": ("errors", lambda _, driver: driver.played, "next_event"),
 }
 
 

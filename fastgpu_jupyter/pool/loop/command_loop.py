@@ -24,7 +24,7 @@ from ...errors import FastGPUError, InternalError, StoreFault
 from ..journal.store import Entry
 from ..journal.writer import JournalWriter
 from ..protocols import Admission, LoopMetrics
-from .command_queue import Call, CommandQueue
+from .command_queue import CommandQueue, QueuedCommand
 from .degraded_mode import DegradedMode
 from .faults import FaultState
 from .idempotency import AnsweredKeys
@@ -74,13 +74,13 @@ class CommandLoop:
                     for call in batch:
                         call.refuse(InternalError(self._faults.message))
 
-    async def _commit_or_degrade(self, batch: list[Call]) -> None:
+    async def _commit_or_degrade(self, batch: list[QueuedCommand]) -> None:
         if self._faults.only_releases:
             await self._degraded.commit_releases(batch)
         else:
             await self._commit(batch)
 
-    async def _commit(self, batch: list[Call]) -> None:
+    async def _commit(self, batch: list[QueuedCommand]) -> None:
         decided, after_error = self._decide_all(batch)
         entries = [entry for _, entry in decided]
         events = [event for entry in entries for event in entry.events]
@@ -109,12 +109,14 @@ class CommandLoop:
         elif after_error:
             await self._commit(after_error)
 
-    def _decide_all(self, batch: list[Call]) -> tuple[list[tuple[Call, Entry]], list[Call] | None]:
+    def _decide_all(
+        self, batch: list[QueuedCommand]
+    ) -> tuple[list[tuple[QueuedCommand, Entry]], list[QueuedCommand] | None]:
         """Return the calls with what is to be written for each.
 
         After an internal error the second value has the calls behind it, which are decided once memory is reloaded.
         """
-        decided: list[tuple[Call, Entry]] = []
+        decided: list[tuple[QueuedCommand, Entry]] = []
         fresh = AnsweredKeys({})  # keys that are not on disk yet: the batch may have the same call twice
         for number, call in enumerate(batch, start=1):
             try:
@@ -129,7 +131,7 @@ class CommandLoop:
                 fresh.add([entry])
         return decided, None
 
-    def _decide(self, call: Call, fresh: AnsweredKeys) -> Entry:
+    def _decide(self, call: QueuedCommand, fresh: AnsweredKeys) -> Entry:
         at = self._store.now()
         call.require_allowed(self._store.state)
         lease_id = getattr(call.command, "lease_id", None)

@@ -23,7 +23,7 @@ RETRY_S = 1.0
 View = Callable[[State, Instant, str], Any]
 
 
-class Call(NamedTuple):
+class QueuedCommand(NamedTuple):
     """A command with the future of its caller. ``key`` makes a repeated command find the first one's answer."""
 
     command: Command
@@ -58,7 +58,7 @@ class CommandQueue:
     """A bounded queue of commands, for the event loop's thread."""
 
     def __init__(self) -> None:
-        self._calls: asyncio.Queue[Call] = asyncio.Queue(COMMANDS_MAX)
+        self._calls: asyncio.Queue[QueuedCommand] = asyncio.Queue(COMMANDS_MAX)
 
     async def submit(self, command: Command, key: str | None = None) -> str | None:
         """Return the id of the lease that ``command`` was about, once its events are durable.
@@ -67,7 +67,7 @@ class CommandQueue:
         :class:`StoreFault` if the disk failed, and :class:`LimitReached` if the queue is full.
         """
         done: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
-        return cast("str | None", await self._put(Call(command, key, done)))
+        return cast("str | None", await self._put(QueuedCommand(command, key, done)))
 
     async def submit_and_read(
         self,
@@ -81,7 +81,7 @@ class CommandQueue:
         Raises what ``allowed`` raises, before anything is decided.
         """
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        return cast(T, await self._put(Call(command, key, done, allowed, view)))
+        return cast(T, await self._put(QueuedCommand(command, key, done, allowed, view)))
 
     async def submit_until_durable(self, command: Command) -> None:
         """Submit ``command`` again and again while the disk or the queue is full."""
@@ -92,14 +92,14 @@ class CommandQueue:
             except (StoreFault, LimitReached):
                 await asyncio.sleep(RETRY_S)
 
-    async def next_batch(self) -> list[Call]:
+    async def next_batch(self) -> list[QueuedCommand]:
         """Return the calls that are queued, at least one and at most :data:`BATCH_MAX`; waits for the first."""
         batch = [await self._calls.get()]
         while len(batch) < BATCH_MAX and not self._calls.empty():
             batch.append(self._calls.get_nowait())
         return batch
 
-    async def _put(self, call: Call) -> Any:
+    async def _put(self, call: QueuedCommand) -> Any:
         try:
             self._calls.put_nowait(call)
         except asyncio.QueueFull:

@@ -23,7 +23,7 @@ from ..journal.release_log import PreallocatedReleaseLog, Release
 from ..journal.store import Entry, Journal
 from ..journal.writer import JournalWriter
 from ..protocols import ChangePublisher, CommandSink, LoopMetrics, TaskSupervisor
-from .command_queue import Call
+from .command_queue import QueuedCommand
 from .faults import FaultState
 from .idempotency import AnsweredKeys
 from .publication import CommitPublisher
@@ -104,7 +104,7 @@ class DegradedMode:
             if journal.seq != expected_seq:  # the write that was reported as failed is there
                 self._publisher.publish_missed(self._store.state)
 
-    async def commit_releases(self, batch: list[Call]) -> None:
+    async def commit_releases(self, batch: list[QueuedCommand]) -> None:
         """Carry out the releases of ``batch`` and refuse the other commands. The caller holds the commit lock."""
         for call in batch:
             at, state = self._store.now(), self._store.state

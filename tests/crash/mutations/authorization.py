@@ -7,7 +7,7 @@ from fastgpu_jupyter.pool.http import endpoint
 from fastgpu_jupyter.pool.http.handlers.leases import LeaseHandlers
 from fastgpu_jupyter.pool.http.permissions import Permissions
 from fastgpu_jupyter.pool.http.views.context import AccessScope
-from fastgpu_jupyter.pool.loop.command_queue import Call
+from fastgpu_jupyter.pool.loop.command_queue import QueuedCommand
 from tests.crash.mutations.edits import Edit
 from tests.crash.mutations.model import Fails, Guarantee, Mutation
 from tests.pool.loop import test_command_loop
@@ -73,7 +73,7 @@ MUTATIONS = (
     Mutation(
         "a command is decided before it is authorized",
         AUTHORIZATION,
-        (Edit(Call.require_allowed, "if self.allowed is not None: ...", "pass"),),
+        (Edit(QueuedCommand.require_allowed, "if self.allowed is not None: ...", "pass"),),
         Fails(
             test_command_loop.test_command_that_is_not_allowed_is_refused_before_decision,
             "DID NOT RAISE",
