@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fastgpu_jupyter.core.lease import invariants
+from fastgpu_jupyter.core.model.entities import Device
 from fastgpu_jupyter.core.placement import inventory, mig_partitions
 from fastgpu_jupyter.pool.devices.mechanisms.mig import MigMechanism
 from fastgpu_jupyter.pool.devices.nvidia import scrub_worker
@@ -14,6 +15,7 @@ from fastgpu_jupyter.pool.effects.scrubber import Scrubber
 from fastgpu_jupyter.pool.loop import recovery
 from fastgpu_jupyter.pool.monitors.inventory import Inventory
 from fastgpu_jupyter.pool.monitors.processes import ProcessMonitor
+from tests.core.lease import test_device_health
 from tests.core.placement import test_mig_partitions, test_placer
 from tests.crash.mutations.edits import Edit
 from tests.crash.mutations.model import Fails, Guarantee, Mutation, Violates
@@ -174,5 +176,38 @@ MUTATIONS = (
         ENFORCEMENT,
         (Edit(MpsMechanism.loss_reason, "return None if _1 else LOST", "return None"),),
         Fails(test_mps.test_killed_daemon_loses_its_leases_and_is_replaced),
+    ),
+    Mutation(
+        "the memory of a parked lease is not overwritten",
+        SCRUB,
+        (
+            Edit(
+                EffectExecutor.execute,
+                "c.ParkSucceeded(_1, _2, await self._park(effect), _3)",
+                "c.ParkSucceeded(_1, _2, await self._park(effect))",
+            ),
+        ),
+        Fails(
+            test_command_loop.test_memory_of_a_parked_lease_is_scrubbed_before_the_next_grant, "PARKED.* is .*PARKING"
+        ),
+    ),
+    Mutation(
+        "a partition is destroyed before its memory is overwritten",
+        SCRUB,
+        (Edit(EffectExecutor._drain, "if _1 and effect.logical_gpu.partition is not None: ...", "pass"),),
+        Fails(test_executor.test_executor_scrubs_a_partition_before_and_a_device_after_the_release, "At index 0 diff"),
+    ),
+    Mutation(
+        "a device is overwritten although other leases are on it",
+        SCRUB,
+        (Edit(Scrubber.scrub, "if ...: return ScrubResult(detail=OTHERS)", "pass"),),
+        Fails(test_scrubber.test_device_with_other_leases_is_not_scrubbed_and_reported),
+        in_processes=True,
+    ),
+    Mutation(
+        "a device whose memory could not be overwritten is granted",
+        SCRUB,
+        (Edit(Device.grantable, "_1 and _2 and self.scrub_pending is None and _3", "_1 and _2 and _3"),),
+        Fails(test_device_health.test_a_device_with_memory_that_could_not_be_overwritten_is_granted_to_nobody),
     ),
 )

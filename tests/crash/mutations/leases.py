@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastgpu_jupyter.core.lease import ending, lookup, migration, parking, startup
 from fastgpu_jupyter.core.model import effects
-from fastgpu_jupyter.core.model.entities import Lease
+from fastgpu_jupyter.core.model.entities import Lease, Requirements
 from fastgpu_jupyter.core.placement import parkability
 from fastgpu_jupyter.core.scheduling import claims
 from fastgpu_jupyter.pool.devices.driver_thread import DriverThread
@@ -92,7 +92,7 @@ MUTATIONS = (
         "a driver that does not answer is called all the same",
         Guarantee.LIFECYCLE,
         (Edit(DriverThread.call, "if ...: raise HostFault(_1)", "pass"),),
-        Fails(test_executor.test_call_that_hangs_is_given_up_with_all_calls_behind_it),
+        Fails(test_executor.test_call_that_hangs_is_given_up_with_all_calls_behind_it, "it waits for the driver"),
     ),
     Mutation(
         "capacity is given back before the lease has drained",
@@ -185,5 +185,17 @@ MUTATIONS = (
         Guarantee.LIFECYCLE,
         (Edit(migration.rebound, "_1 and _2 and _3", "_2 and _3"),),
         Fails(test_migration.test_a_partition_is_offered_another_and_nothing_happens_that_is_not_asked_for, "PARKING"),
+    ),
+    Mutation(
+        "a signal reaches a process that has the number of an earlier one",
+        Guarantee.IDENTITY,
+        (Edit(process.open_holder, "_1 == holder", "True"),),
+        Fails(test_processes.test_signal_process_does_not_reach_a_reused_pid),
+    ),
+    Mutation(
+        "parked memory resumes on a device of another kind",
+        Guarantee.DOUBLE_GRANT,
+        (Edit(Requirements.on_kind, "return _1", "return self"),),
+        Fails(test_preemption.test_parked_memory_resumes_only_on_a_device_of_its_kind),
     ),
 )

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from fastgpu_jupyter.core.accounting import fairshare, reservations
-from fastgpu_jupyter.core.lease import memory_limit, preparation
+from fastgpu_jupyter.core.lease import memory_limit, preparation, resize
 from fastgpu_jupyter.core.model.entities import Device
 from fastgpu_jupyter.core.placement import mechanisms
 from fastgpu_jupyter.core.placement.placer import Placer
+from fastgpu_jupyter.core.scheduling import claims, rank
+from fastgpu_jupyter.core.scheduling.claims import Claimant
+from fastgpu_jupyter.core.scheduling.queue import Queue
 from fastgpu_jupyter.core.scheduling.scheduler import Scheduler
 from tests.core.accounting import test_reservations
-from tests.core.lease import test_memory_limit, test_preparation
+from tests.core.lease import test_memory_limit, test_preparation, test_resize_active
 from tests.core.placement import test_mechanisms, test_placer
-from tests.core.scheduling import test_scheduler
+from tests.core.scheduling import test_preemption, test_scheduler
 from tests.crash.mutations.edits import Edit
 from tests.crash.mutations.model import Fails, Guarantee, Mutation
 
@@ -81,5 +84,45 @@ MUTATIONS = (
         Guarantee.ENFORCEMENT,
         (Edit(memory_limit.report_memory, "[e.LeaseOverLimit(...)]", "[]"),),
         Fails(test_memory_limit.test_it_is_told_once_and_what_comes_next, "LeaseOverLimit"),
+    ),
+    Mutation(
+        "the priority of a request does not count",
+        Guarantee.QUEUE_ORDER,
+        (Edit(Queue._best_of_few, "rank = _1, _2, _3", "rank = 0, _2, _3"),),
+        Fails(test_scheduler.test_higher_priority_is_served_first),
+    ),
+    Mutation(
+        "an overdue request is not served before others",
+        Guarantee.QUEUE_ORDER,
+        (Edit(rank.is_overdue, "return _1", "return False"),),
+        Fails(test_scheduler.test_overdue_request_is_served_first),
+    ),
+    Mutation(
+        "later requests delay the first one of the queue",
+        Guarantee.QUEUE_ORDER,
+        (Edit(Scheduler._reserve_for_head, "if placement is not None: ...", "pass"),),
+        Fails(test_scheduler.test_small_requests_do_not_starve_a_whole_device_request),
+    ),
+    Mutation(
+        "a request preempts a lease of the same priority",
+        Guarantee.QUEUE_ORDER,
+        (
+            Edit(
+                Claimant.right_to, "self.priority > lease.request.priority", "self.priority >= lease.request.priority"
+            ),
+            Edit(claims.preemptible_by_device, "_1 < highest", "_1 <= highest"),
+            Edit(
+                claims.key_to_preempt,
+                "_1 or lease.request.priority < priority",
+                "_1 or lease.request.priority <= priority",
+            ),
+        ),
+        Fails(test_preemption.test_equal_priority_preempts_no_busy_lease),
+    ),
+    Mutation(
+        "a resize may exceed the quota of the tenant",
+        Guarantee.QUEUE_ORDER,
+        (Edit(resize.resize_lease, "_require_within_quota(...)", "pass"),),
+        Fails(test_resize_active.test_growing_beyond_the_quota_is_refused, "DID NOT RAISE", error="Failed"),
     ),
 )

@@ -21,8 +21,10 @@ from fastgpu_jupyter.core.model.entities import (
     Health,
     LogicalGPU,
     Mechanism,
+    Partition,
     PendingReason,
     ScrubOutcome,
+    ScrubResult,
 )
 from fastgpu_jupyter.core.model.lifecycle import LeaseState
 from fastgpu_jupyter.errors import HostFault, Message
@@ -75,8 +77,11 @@ def test_call_that_hangs_is_given_up_with_all_calls_behind_it(
         results = await asyncio.gather(*asked, return_exceptions=True)
         assert all(isinstance(result, HostFault) for result in results)
         monkeypatch.setattr(driver_thread, "ANSWER_S", 10 * DEADLINE_S)
-        with pytest.raises(HostFault, match="has not answered"):  # at once
-            await asyncio.wait_for(thread.call(driver.inventory), DEADLINE_S)
+        refused = asyncio.ensure_future(thread.call(driver.inventory))
+        await asyncio.sleep(0)
+        assert refused.done(), "it waits for the driver"
+        with pytest.raises(HostFault, match="has not answered"):
+            await refused
         assert heard == [True]
         machine.answers.set()
         await async_wait_until(lambda: thread.unresponsive_message is None, "it answers again")
@@ -278,6 +283,27 @@ def test_executor_opens_device_files_before_ready_and_waits_before_limit(machine
         assert machine.calls == ["prepare", "open a it"]
         await executor.execute(fx.SetLimit("a", gpu, kernel))
         assert machine.calls[2:] == ["settled a"], "this process is no kernel, and is not limited"
+        executor.close()
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("partition", [None, Partition("1g.10gb", 0, 142)])
+def test_executor_scrubs_a_partition_before_and_a_device_after_the_release(
+    machine: FakeMachine, partition: Partition | None
+) -> None:
+    class RecordingScrubber:
+        async def scrub(self, lease_id: str, *_: object, **_options: object) -> ScrubResult:
+            machine.calls.append("scrub")
+            return ScrubResult(ScrubOutcome.OVERWRITTEN, GIB)
+
+    async def story() -> None:
+        executor = EffectExecutor(machine.driver(), DriverThread(), scrubber=RecordingScrubber())  # type: ignore[arg-type]
+        gpu = LogicalGPU("fake-0", GIB, False, Mechanism.SHARED, Enforcement.DRIVER, 0, 1, partition=partition)  # noqa: FBT003
+        holder = holder_of(os.getpid(), SystemClock().boot_id())
+        await executor.execute(fx.Drain("a", gpu, holder))
+        order = [call for call in machine.calls if call in {"scrub", "release"}]
+        assert order == (["release", "scrub"] if partition is None else ["scrub", "release"])
         executor.close()
 
     asyncio.run(story())

@@ -279,14 +279,23 @@ def test_policy_end_ends_exactly_the_foreign_processes(tmp_path: Path, machine: 
         play(tmp_path, machine, story, END)
 
 
-def test_signal_process_does_not_reach_a_reused_pid(tmp_path: Path, machine: FakeMachine) -> None:
+def test_signal_process_does_not_reach_a_reused_pid(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[int] = []
+    send = signal.pidfd_send_signal
+
+    def note_and_send(pidfd: int, number: int) -> None:
+        sent.append(number)
+        send(pidfd, number)
+
+    monkeypatch.setattr(signal, "pidfd_send_signal", note_and_send)
     with process() as (foreign_pid, _):
         boot_id = SystemClock().boot_id()
         holder = holder_of(foreign_pid, SystemClock().boot_id())
         earlier = type(holder)(holder.boot_id, holder.pid, holder.start_time - 1, holder.pidfd_inode, holder.uid)
         processes_module.signal_process(earlier, boot_id, signal.SIGKILL)
-        assert alive(foreign_pid)
+        assert sent == []
         processes_module.signal_process(holder, boot_id, signal.SIGKILL)
+        assert sent == [signal.SIGKILL]
         wait_until(lambda: not alive(foreign_pid), "the very process ends")
 
 
