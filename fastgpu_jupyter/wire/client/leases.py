@@ -70,7 +70,7 @@ class LeaseCalls(Transport):
 
     def bind(self, lease_id: str, token: str, pid: int | None = None) -> LeaseView:
         """Make process ``pid`` the holder of the lease; ``None`` is the calling process itself."""
-        return self._act(lease_id, "bind", {"pid": pid}, token)
+        return self.act(lease_id, "bind", {"pid": pid}, token)
 
     def release(self, lease_id: str, token: str | None = None) -> LeaseView:
         """Release the lease; a second release is not an error."""
@@ -78,31 +78,31 @@ class LeaseCalls(Transport):
 
     def resize(self, lease_id: str, size: str) -> LeaseView:
         """Change the size of the lease; its kernel goes on."""
-        return self._act(lease_id, "resize", {"size": size})
+        return self.act(lease_id, "resize", {"size": size})
 
     def park(self, lease_id: str) -> LeaseView:
         """Move the device memory of the lease to host memory, and its device to other leases, until it is resumed."""
-        return self._act(lease_id, "park", {})
+        return self.act(lease_id, "park", {})
 
     def resume(self, lease_id: str) -> LeaseView:
         """Let a parked lease wait for a device."""
-        return self._act(lease_id, "resume", {})
+        return self.act(lease_id, "resume", {})
 
     def pin(self, lease_id: str, *, pinned: bool) -> LeaseView:
         """Pin the lease, or let it be parked while it is idle."""
-        return self._act(lease_id, "pin", {"pinned": pinned})
+        return self.act(lease_id, "pin", {"pinned": pinned})
 
     def migrate(self, lease_id: str) -> LeaseView:
         """Move the lease off an unhealthy device. Raises :class:`~fastgpu_jupyter.errors.Conflict` if it cannot."""
-        return self._act(lease_id, "migrate", {})
+        return self.act(lease_id, "migrate", {})
 
     def set_lease_budget(self, lease_id: str, budget_micro: int | None) -> LeaseView:
         """Set what the lease may cost in all."""
-        return self._act(lease_id, "budget", {"budget_micro": budget_micro})
+        return self.act(lease_id, "budget", {"budget_micro": budget_micro})
 
     def transfer(self, lease_id: str, tenant: str) -> LeaseView:
         """Bill another tenant from now on; for administrators."""
-        return self._act(lease_id, "transfer", {"tenant": tenant})
+        return self.act(lease_id, "transfer", {"tenant": tenant})
 
     def activity(self, lease_id: str, token: str | None, *, busy: bool) -> LeaseView:
         """Report that a cell begins or ends; a cell that begins resumes a parked lease."""
@@ -115,7 +115,8 @@ class LeaseCalls(Transport):
         body = {"memory_bytes": memory_bytes, "needs_restart": list(needs_restart)}
         return cast("LeaseView", self._call("POST", _path(lease_id, "libraries"), body, token=token))
 
-    def _act(self, lease_id: str, action: str, body: dict[str, Any], token: str | None = None) -> LeaseView:
+    def act(self, lease_id: str, action: str, body: dict[str, Any], token: str | None = None) -> LeaseView:
+        """Return the lease after an action of the interface, such as ``park``."""
         return cast("LeaseView", self._change("POST", _path(lease_id, action), body, token=token))
 
 
