@@ -61,8 +61,8 @@ def run(folder: Path, *command: str) -> None:
     assert done.returncode == 0, f"{' '.join(command)}:\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
 
 
-def test_recipes_exist() -> None:
-    assert {patch.stem for patch in PATCHES} >= {"device-driver", "magic-verb"}
+def test_there_is_a_recipe_for_an_action_a_driver_and_a_verb() -> None:
+    assert {patch.stem for patch in PATCHES} >= {"lease-action", "device-driver", "magic-verb"}
 
 
 @pytest.mark.parametrize("patch", PATCHES, ids=lambda patch: patch.stem)
