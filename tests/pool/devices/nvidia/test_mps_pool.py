@@ -184,7 +184,7 @@ def test_second_user_has_a_daemon_of_their_own(
         pool.wait_state(his, "active")
         assert folder_of(pool, mine) != folder_of(pool, his)
         assert [one.uid for one in control.running] == [0, OTHER_UID]
-        with pytest.raises(Conflict, match="cannot be another's"):
+        with pytest.raises(Conflict, match="cannot be transferred"):
             pool.client.transfer(mine, "nobody")
     finally:
         other.communicate()

@@ -95,7 +95,7 @@ def test_kernels_on_one_gpu_apply_limits_in_their_libraries(
             "cooperative",
             "lease",
         )
-        assert "part of a GPU was asked for" in text(gpu_of(view)["mechanism_reason"])
+        assert "part of a GPU was requested" in text(gpu_of(view)["mechanism_reason"])
         assert view["device_access"]["nodes"] == ["/dev/nvidia0", "/dev/nvidiactl", "/dev/nvidia-uvm"]
         assert kernel.value("__import__('os').environ['CUDA_VISIBLE_DEVICES']") == repr(gpu.uuid)
         cap = int(kernel.value("int(__import__('os').environ['FASTGPU_CAP_BYTES'])"))
@@ -141,7 +141,7 @@ def test_lease_over_its_limit_is_warned_and_then_ended(
     use_machine: Build, pool: PoolProcess, kernels: KernelHelper, half: str
 ) -> None:
     (gpu,) = use_machine("1xH100-80GB", old_driver=True).gpus
-    pool.start("--Sharing.over_limit_action=revoke", "--Sharing.over_limit_grace_s=600")
+    pool.start("--Sharing.over_limit_action=revoke", "--Sharing.over_limit_grace_s=20")
     kernel, neighbour = kernels.start(half), kernels.start(half)
     for one in (kernel, neighbour):
         pool.wait_state(one.lease_id, "active")
@@ -155,9 +155,7 @@ def test_lease_over_its_limit_is_warned_and_then_ended(
     wait_until(lambda: text(pool.lease(kernel.lease_id)["enforcement"]["message"]), "the pool knows")
     said = wait_until(lambda: kernel.run("1").stream("stderr"), "the notebook shows it")
     assert "45 GiB" in said
-    assert "ended after 10 min 00 s" in said
-    pool.kill()
-    pool.start("--Sharing.over_limit_action=revoke", "--Sharing.over_limit_grace_s=0.1")  # that time is over
+    assert "ended after 20 s" in said
     pool.wait_state(kernel.lease_id, "draining")
     assert value_of(pool.lease(kernel.lease_id)["end_reason"]) == "over_limit"
     assert "used more GPU memory than its limit" in wait_until(lambda: kernel.run("1").stream("stderr"), "and why")

@@ -163,7 +163,7 @@ def test_lease_over_its_limit_is_notified_and_resumes_with_a_larger_size(
     (mover.folder / "enough").touch()
     ran = kernel.collect(cell)
     assert (ran.status, ran.stream()) == ("ok", "done\n")
-    assert "its GPU memory is restored" in ran.stream("stderr")
+    assert "Its GPU memory is restored" in ran.stream("stderr")
 
 
 def test_interrupt_resumes_a_lease_over_its_limit_and_stops_the_cell(
