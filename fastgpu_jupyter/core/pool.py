@@ -1,4 +1,4 @@
-"""The pool: a command is decided, its events applied, and whoever waits is served.
+"""The pool: a command is decided, its events applied, and waiting requests are served.
 
 ``decide`` reads the state and changes nothing; ``apply`` changes it and cannot fail except on a bug. ``Pool.execute``
 strings them together for the runtime, which journals the events before anybody learns of them.
@@ -44,7 +44,7 @@ class Pool:
     def __init__(self, state: State) -> None:
         self.state = state
         self._scheduler = Scheduler(state)
-        #: Active leases on devices that can park: without any, nobody looks for room to make.
+        #: Active leases on devices that can park; without any, no room can be made.
         self._parkable = {
             lease.id: None
             for lease in state.leases.values()
@@ -70,7 +70,7 @@ class Pool:
         return events
 
     def advance(self, at: Instant, *, make_room: bool = True) -> list[Event]:
-        """The next grant, if anybody who waits can be served; else what is parked so that somebody can be, soon."""
+        """Return the next grant, if a waiting request can be served; else what to park so that one can be soon."""
         found = self._scheduler.next_grant(at.ms)
         if found is None:
             return self._make_room(at) if make_room else []
@@ -112,7 +112,7 @@ class Pool:
                 self._apply_to(lease, event, at)
 
     def _apply_to(self, lease: Lease, event: Event, at: Instant) -> None:
-        """Whatever the event is, the scheduler learns who waits and what is held from before and after."""
+        """Apply the event and update the scheduler from the lease before and after it."""
         before, tenant, scheduler = lease.state, lease.tenant, self._scheduler
         held = lease.logical_gpu if before in HOLDING_CAPACITY else None
         requeued = before is LeaseState.WAITING and type(event) in _REQUEUED
@@ -160,13 +160,13 @@ def _devices_of(before: LogicalGPU | None, after: LogicalGPU | None) -> tuple[st
 
 
 def _may_give_rights(command: c.Command, events: list[Event]) -> bool:
-    """Whether somebody may have a right to more by a command; where nobody has, room is made at the next tick."""
+    """Return whether the command may entitle a tenant to more; otherwise room is made at the next tick."""
     if type(command) is c.ReportActivity and command.busy:
         return any(type(event) in _JOINS for event in events)  # who computes already only gives others less right
     return type(command) not in _COMPLETES
 
 
 def replay(state: State, events: Iterable[Event], at: Instant) -> None:
-    """Apply what was journalled; nobody is served before it all is."""
+    """Apply journalled events; no request is served before all of them are applied."""
     for event in events:
         apply(state, event, at)

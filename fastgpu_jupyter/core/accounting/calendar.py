@@ -1,7 +1,7 @@
 """Calendar months of UTC, by which money is counted, on a wall clock that may be set at any time.
 
 A month begins where the wall clock says so. The clock that bills never jumps; where the wall clock was set, time is
-counted to the month that was current until somebody noticed, which is at the next event.
+counted to the month that was current until the next event.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def months_later(wall_ms: int, months: int) -> int:
 
 
 def text(month: Month) -> str:
-    """``2026-11``."""
+    """Return the month as text, such as ``2026-11``."""
     return f"{month.number // 12:04d}-{month.number % 12 + 1:02d}"
 
 

@@ -1,14 +1,14 @@
-"""Who has had how much: usage that fades with a half-life, per unit of weight, of tenants and of their groups.
+"""Fair share: usage that decays with a half-life, per unit of weight, of tenants and of their groups.
 
 What counts is the *dominant* resource: of the thousandths of all devices, of all processors and of all host memory that
-a tenant holds, the largest, told in thousandths of devices. Its usage is the integral of that over time, each moment
+a tenant holds, the largest, in thousandths of devices. Its usage is the integral of that over time, each moment
 counting half as much as one that is a half-life later. Instead of fading the past, the future is scaled up ("forward
 decay"): a moment ``t`` counts ``2 ** ((t - epoch) / HALF_LIFE_MS)``. So the order of two tenants that hold nothing
 never changes, which lets the queue keep them in a heap. The epoch is moved before the scale outgrows a float.
 
 Where an administrator lets leases take turns (``Policy.quantum_ms``), not the past days count but the present: what
-tenants were served, per weight, while anybody waited ("start-time fair queueing"). Who begins to contend stands where
-the one that was granted something last stood: nobody saves turns up, and nobody is behind for having come late.
+tenants were served, per weight, while anybody waited ("start-time fair queueing"). A tenant that begins to contend
+starts at the value of the last granted one, so that no tenant saves turns up or is behind for having come late.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class ResourceAmounts(NamedTuple):
 class FairShareKey(NamedTuple):
     """How much a tenant has had; the smaller, the sooner it is served.
 
-    It never becomes smaller as time passes, only when the tenant or its group gives something back or is set anew.
+    It never becomes smaller as time passes, only when the tenant or its group gives something back or is set again.
     """
 
     beyond: bool  #: it has what it is guaranteed
@@ -53,7 +53,7 @@ def tenant_of(state: State, name: str) -> Tenant:
 
 
 def group_of(state: State, name: str) -> Tenant:
-    """The group of that name, made where it is new; it has the books of a tenant."""
+    """The group of that name, made where it is new; it has the account of a tenant."""
     return state.groups.get(name) or state.groups.setdefault(name, Tenant())
 
 
@@ -73,7 +73,7 @@ def fair_share_key(state: State, name: str, now_ms: int, more_milli: int = 0) ->
 
 def has_less_than_guaranteed(state: State, name: str) -> bool:
     """Whether the tenant, or its group, holds less than it is guaranteed, whatever it has reserved."""
-    return any(books.held_milli < books.guaranteed_milli for books in _books(state, name))
+    return any(account.held_milli < account.guaranteed_milli for account in _account_of(state, name))
 
 
 def is_limited(state: State, name: str) -> bool:
@@ -89,13 +89,14 @@ def is_limited(state: State, name: str) -> bool:
 def within_limits(state: State, name: str, more_milli: int) -> bool:
     """Whether the tenant, and its group, may hold so much more."""
     return all(
-        books.limit_milli is None or books.held_milli + more_milli <= books.limit_milli for books in _books(state, name)
+        account.limit_milli is None or account.held_milli + more_milli <= account.limit_milli
+        for account in _account_of(state, name)
     )
 
 
 def could_be_within_limits(state: State, name: str, milli: int) -> bool:
     """Whether they may hold so much at all, once they hold nothing else: a limit may have been lowered since."""
-    return all(books.limit_milli is None or milli <= books.limit_milli for books in _books(state, name))
+    return all(account.limit_milli is None or milli <= account.limit_milli for account in _account_of(state, name))
 
 
 def hold(state: State, name: str, change: ResourceAmounts, now_ms: int) -> None:
@@ -130,10 +131,10 @@ def wait(state: State, name: str, now_ms: int) -> None:
     if state.contended_since_ms is None:
         state.contended_since_ms = now_ms
     tenant_of(state, name)
-    for books in _books(state, name):
-        if not books.waiting and not books.share_milli:
-            books.served = max(books.served, state.served)
-        books.waiting += 1
+    for account in _account_of(state, name):
+        if not account.waiting and not account.share_milli:
+            account.served = max(account.served, state.served)
+        account.waiting += 1
 
 
 def served(state: State, name: str, now_ms: int) -> None:
@@ -153,9 +154,9 @@ def leave(state: State, name: str, now_ms: int) -> None:
         state.contended_since_ms = None
 
 
-def settle(state: State, books: Tenant, now_ms: int) -> None:
+def settle(state: State, account: Tenant, now_ms: int) -> None:
     """Count what was held until now at the present weight, which is about to change."""
-    _account(state, books, ResourceAmounts(), now_ms)
+    _account(state, account, ResourceAmounts(), now_ms)
 
 
 def move_epoch(state: State, now_ms: int) -> bool:
@@ -163,14 +164,14 @@ def move_epoch(state: State, now_ms: int) -> bool:
     if now_ms - state.usage_epoch_ms < _EPOCH_MS:
         return False
     factor = math.exp(-_RATE * (now_ms - state.usage_epoch_ms))
-    for books in chain(state.tenants.values(), state.groups.values()):
-        books.used = _used(state, books, now_ms) * factor
-        books.used_until_ms = max(now_ms, books.used_until_ms)
+    for account in chain(state.tenants.values(), state.groups.values()):
+        account.used = _used(state, account, now_ms) * factor
+        account.used_until_ms = max(now_ms, account.used_until_ms)
     state.usage_epoch_ms = now_ms
     return True
 
 
-def _books(state: State, name: str) -> tuple[Tenant, ...]:
+def _account_of(state: State, name: str) -> tuple[Tenant, ...]:
     """Of the tenant and of its group."""
     tenant = state.tenants.get(name)
     if tenant is None:
@@ -178,43 +179,48 @@ def _books(state: State, name: str) -> tuple[Tenant, ...]:
     return (tenant, group_of(state, tenant.group)) if tenant.group else (tenant,)
 
 
-def _account(state: State, books: Tenant, change: ResourceAmounts, now_ms: int) -> None:
+def _account(state: State, account: Tenant, change: ResourceAmounts, now_ms: int) -> None:
     contended_ms = _contended_ms(state, now_ms)
-    if books.share_milli:
-        books.used = _used(state, books, now_ms)
-        books.served += books.share_milli * (contended_ms - books.served_until_ms) / books.weight
-    books.used_until_ms = max(books.used_until_ms, now_ms)
-    books.served_until_ms = contended_ms
-    books.held_milli += change.milli
-    books.held_cpu_milli += change.cpu_milli
-    books.held_memory_bytes += change.memory_bytes
-    books.share_milli = _dominant(state, books)
+    if account.share_milli:
+        account.used = _used(state, account, now_ms)
+        account.served += account.share_milli * (contended_ms - account.served_until_ms) / account.weight
+    account.used_until_ms = max(account.used_until_ms, now_ms)
+    account.served_until_ms = contended_ms
+    account.held_milli += change.milli
+    account.held_cpu_milli += change.cpu_milli
+    account.held_memory_bytes += change.memory_bytes
+    account.share_milli = _dominant(state, account)
 
 
-def _dominant(state: State, books: Tenant) -> int:
-    share = books.held_milli
+def _dominant(state: State, account: Tenant) -> int:
+    share = account.held_milli
     devices_milli = 1000 * len(state.devices)
-    if books.held_cpu_milli and state.cpu_milli:
-        of_cpu = devices_milli * books.held_cpu_milli // state.cpu_milli
+    if account.held_cpu_milli and state.cpu_milli:
+        of_cpu = devices_milli * account.held_cpu_milli // state.cpu_milli
         share = max(share, of_cpu)
-    if books.held_memory_bytes and state.memory_bytes:
-        of_memory = devices_milli * books.held_memory_bytes // state.memory_bytes
+    if account.held_memory_bytes and state.memory_bytes:
+        of_memory = devices_milli * account.held_memory_bytes // state.memory_bytes
         share = max(share, of_memory)
     return share
 
 
-def _per_weight(state: State, books: Tenant, now_ms: int, more_milli: int) -> float:
+def _per_weight(state: State, account: Tenant, now_ms: int, more_milli: int) -> float:
     if state.policy.quantum_ms is not None:
-        return _served(state, books, now_ms) + (books.share_milli + more_milli) * state.policy.quantum_ms / books.weight
-    ahead = (books.share_milli + more_milli) * ADVANCE_MS * math.exp(_RATE * (now_ms - state.usage_epoch_ms)) * _RATE
-    return (_used(state, books, now_ms) + ahead) / books.weight
+        return (
+            _served(state, account, now_ms)
+            + (account.share_milli + more_milli) * state.policy.quantum_ms / account.weight
+        )
+    ahead = (account.share_milli + more_milli) * ADVANCE_MS * math.exp(_RATE * (now_ms - state.usage_epoch_ms)) * _RATE
+    return (_used(state, account, now_ms) + ahead) / account.weight
 
 
-def _served(state: State, books: Tenant, now_ms: int) -> float:
-    if not books.share_milli:
-        return books.served
-    # What nobody else wanted is nobody's debt.
-    return books.served + books.share_milli * (_contended_ms(state, now_ms) - books.served_until_ms) / books.weight
+def _served(state: State, account: Tenant, now_ms: int) -> float:
+    if not account.share_milli:
+        return account.served
+    # Usage without contention is not counted.
+    return (
+        account.served + account.share_milli * (_contended_ms(state, now_ms) - account.served_until_ms) / account.weight
+    )
 
 
 def _contended_ms(state: State, now_ms: int) -> int:
@@ -224,9 +230,9 @@ def _contended_ms(state: State, now_ms: int) -> int:
     return state.contended_ms + now_ms - since_ms
 
 
-def _used(state: State, books: Tenant, now_ms: int) -> float:
-    if not books.share_milli or now_ms <= books.used_until_ms:
-        return books.used
-    start = _RATE * (books.used_until_ms - state.usage_epoch_ms)
-    span = math.expm1(_RATE * (now_ms - books.used_until_ms))
-    return books.used + books.share_milli * math.exp(start) * span
+def _used(state: State, account: Tenant, now_ms: int) -> float:
+    if not account.share_milli or now_ms <= account.used_until_ms:
+        return account.used
+    start = _RATE * (account.used_until_ms - state.usage_epoch_ms)
+    span = math.expm1(_RATE * (now_ms - account.used_until_ms))
+    return account.used + account.share_milli * math.exp(start) * span

@@ -1,4 +1,4 @@
-"""Capacity that is reserved: made, begun and ended; and what of it may be lent while its tenant does not use it.
+"""Capacity that is reserved: made, begun and ended; and what of it may be borrowed while its tenant does not use it.
 
 A reservation is a guarantee that is paid for. Its tenant stands before others until it holds what it has reserved
 (:func:`.fairshare.fair_share_key`), and leases are parked for it (:mod:`core.scheduling.preemption`). What it does not
@@ -151,26 +151,26 @@ class ReservationGuard:
         return {name for name in self._state.tenants if not any(self._unused.get(name, {}).values())}
 
     def _is_one_of_many(self, lease: Lease) -> bool:
-        """Whether whoever has nothing left that is reserved would be answered the same."""
+        """Return whether a tenant without unused reserved capacity would get the same answer."""
         never_borrowed = lease.requirements.non_preemptible or not any(
             device.spec.parkable for device in self._state.devices.values()
         )
         return never_borrowed and not any(self._unused.get(lease.tenant, {}).values())
 
     def _look(self) -> list[tuple[Device, int]]:
-        """Each device in service, and the bytes of it that nobody could take back for a reservation."""
+        """Yield each device in service with the bytes of it that cannot be taken back for a reservation."""
         if self._kept is None:
             state = self._state
             held = dict.fromkeys(name for device in state.devices.values() for name in device.lease_ids)
             leases = [state.leases[name] for name in held if name != self._but]
             self._unused = {name: meter.unused(state, name, leases) for name in self._unused}
-            lent: dict[str, bool] = {}
+            borrowed: dict[str, bool] = {}
             self._kept = []
             for device in state.devices.values():
                 if device.grantable:
                     holding = [state.leases[name] for name in device.lease_ids if name != self._but]
-                    lent.update((one.id, _is_borrowed(state, one)) for one in holding if one.id not in lent)
-                    kept_bytes = sum(_bytes_on(device, one) for one in holding if not lent[one.id])
+                    borrowed.update((one.id, _is_borrowed(state, one)) for one in holding if one.id not in borrowed)
+                    kept_bytes = sum(_bytes_on(device, one) for one in holding if not borrowed[one.id])
                     self._kept.append((device, kept_bytes))
         return self._kept
 
@@ -183,7 +183,7 @@ class ReservationGuard:
         ]
 
     def _is_own(self, lease: Lease, devices: Devices) -> bool:
-        """Whether it would take no more than its own tenant has reserved, which then is nobody's to lend."""
+        """Return whether the lease takes no more than its own tenant has reserved, which is not borrowed."""
         left = self._unused.get(lease.tenant, {})
         if not any(left.values()):
             return False

@@ -60,7 +60,7 @@ def set_health(state: State, command: c.SetHealth, at: Instant) -> list[Event]:
 
 
 def restore(state: State, command: c.RestoreDevice, at: Instant) -> list[Event]:
-    """Somebody vouches for the device: what was held against it is forgotten."""
+    """Put the device back into service on an administrator's word; reported faults are forgotten."""
     device = find_device(state, command.device_id)
     return [] if device.health is Health.HEALTHY else [_restored(device)]
 

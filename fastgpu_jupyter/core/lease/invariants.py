@@ -134,7 +134,7 @@ def _book_violations(state: State) -> Iterator[str]:
 
 
 def _list_violations(state: State) -> Iterator[str]:
-    """Lists and counts of leases, kept so that nobody looks at all of them."""
+    """Compare the lists and counts of leases, which save scans, with the leases themselves."""
     lasting = [lease for lease in state.leases.values() if lease.ended_at is None]
     if {lease.id for lease in lasting if lease.request.budget_micro is not None} != state.budgeted.keys():
         yield "the list of leases that have a budget is not of those"

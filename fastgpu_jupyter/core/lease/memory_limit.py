@@ -1,7 +1,7 @@
 """Leases that use more device memory than they have: told, then parked, then ended, as the policy says.
 
-Only where nobody stricter keeps the limit: what the hardware or the driver keeps cannot be passed. The shell measures
-and says so (:class:`~core.model.commands.ReportMemory`); a lease that is within its limit again starts anew.
+Only where neither hardware nor driver enforces the limit, because then it can be exceeded. The pool manager measures
+and reports (:class:`~core.model.commands.ReportMemory`); a lease that is within its limit again starts over.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Logical GPUs that are being made, and those that could not be.
+"""Preparation of granted logical GPUs, and what follows when it fails.
 
-What fails to be made costs nobody a place: the lease waits again where it stood, and is granted what there is by then.
-Somebody else may have made a partition in its place, or something may be in use for a while. It ends only once it was
-tried :data:`TRIES_MAX` times in a row, or when no device of the pool could ever serve it as they are now.
+A failed preparation does not cost the lease its position: it waits again where it was, and is granted what is free by
+then. Another process may have created a partition in its place, or something may be in use for a while. The lease ends
+after :data:`TRIES_MAX` failures in a row, or when no device of the pool could ever serve it as they are now.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def succeeded(state: State, command: c.PrepareSucceeded, at: Instant) -> list[Ev
 
 
 def failed(state: State, command: c.PrepareFailed, at: Instant) -> list[Event]:
-    """It could not be made, and nothing is left of it: the lease waits again, or it is told why that is no use."""
+    """Let the lease wait again after a failed preparation, or end it with the reason why another try is useless."""
     lease = current(state, command)
     if lease is None:
         return []
@@ -83,7 +83,7 @@ def apply_prepared(state: State, event: e.LeasePrepared | e.LeaseResumed, at: In
     lease.limit_detail = None
     lease.scrub = lease.scrub_bytes = lease.scrub_detail = None
     lease.resize_unacknowledged = (
-        lease.resize_unacknowledged and lease.logical_gpu is not None and resize.is_told(lease.logical_gpu)
+        lease.resize_unacknowledged and lease.logical_gpu is not None and resize.has_library_limit(lease.logical_gpu)
     )
     lease.prepare_attempts, lease.prepare_failure = 0, None
     lease.last_activity_ms = at.ms

@@ -1,8 +1,8 @@
-"""Another size for a lease: while it is active, while it waits, and while it is parked; and whether it holds already.
+"""Changes of a lease's size while it is active, waiting or parked, and whether the new size is applied.
 
-A size that nobody but libraries in the kernel keeps holds once those were told. The kernel tells them before its next
-cell and says what came of it; a library that has begun cannot always follow, and keeps the earlier size until the
-kernel is started anew. Of that a lease is not said to have what was only asked.
+A size that only libraries in the kernel enforce is applied once they have it. The kernel sets it before its next cell
+and reports the outcome; a library that has initialized cannot always follow, and keeps the earlier size until the
+kernel restarts. Until then the lease shows the requested and the applied size separately.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Outcome(StrEnum):
 
     APPLIED = "applied"
     PENDING = "pending"  #: the kernel has not said yet whether its libraries follow
-    NEEDS_RESTART = "needs_restart"  #: some of them keep the earlier size until the kernel is started anew
+    NEEDS_RESTART = "needs_restart"  #: some of them keep the earlier size until the kernel restarts
 
 
 def resize_parked(state: State, lease: Lease, request: LeaseRequest, at: Instant) -> list[Event]:
@@ -64,14 +64,14 @@ def _require_room(lease: Lease, size: Size, device_memory_bytes: int) -> None:
         raise Conflict(Message.of("resize.parked_does_not_fit", parked_bytes=needed, limit_bytes=has, size=str(size)))
 
 
-def is_told_anew(before: LogicalGPU, after: LogicalGPU) -> bool:
-    """Whether libraries in the kernel have to be told of the change."""
+def changes_library_limit(before: LogicalGPU, after: LogicalGPU) -> bool:
+    """Return whether libraries in the kernel have to apply another limit."""
     asked = memory_limit.WATCHED & {before.enforcement, after.enforcement}
     return bool(asked) and _memory(before) != _memory(after)
 
 
-def is_told(gpu: LogicalGPU) -> bool:
-    """Whether libraries in the kernel have to be told how much of a device they may take."""
+def has_library_limit(gpu: LogicalGPU) -> bool:
+    """Return whether libraries in the kernel have a limit of device memory to apply."""
     return gpu.enforcement in memory_limit.WATCHED or gpu.enforcement is Enforcement.HARDWARE
 
 
@@ -168,7 +168,9 @@ def apply_resized(state: State, event: e.LeaseResized, at: Instant) -> None:
         lease.request = event.request
         lease.resize_unacknowledged = lease.has_image
         return
-    lease.resize_unacknowledged = lease.resize_unacknowledged or is_told_anew(lease.logical_gpu, event.logical_gpu)
+    lease.resize_unacknowledged = lease.resize_unacknowledged or changes_library_limit(
+        lease.logical_gpu, event.logical_gpu
+    )
     meter.close_segment(state, lease, at.ms)  # at the old rate
     allocation.free(state, lease, lease.logical_gpu, at)
     lease.request, lease.logical_gpu = event.request, event.logical_gpu
