@@ -1,4 +1,4 @@
-"""What callers and the host say to the pool. Whether a caller may say it is the shell's question."""
+"""Commands: what callers request from the pool, and what its host reports. Permissions are checked outside."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from .entities import (
 
 @dataclass(frozen=True, slots=True)
 class StartPool:
-    """A pool manager starts on a host of which it is told the boot and the boot clock."""
+    """A pool manager starts on a host with that boot id and boot clock."""
 
     boot_id: str
     boot_clock_ms: int
@@ -33,7 +33,7 @@ class StartPool:
 
 @dataclass(frozen=True, slots=True)
 class SetDevices:
-    """The hosts show exactly these devices."""
+    """The hosts have exactly these devices now."""
 
     specs: tuple[DeviceSpec, ...]
     hosts: tuple[HostSpec, ...] = ()
@@ -41,13 +41,13 @@ class SetDevices:
 
 @dataclass(frozen=True, slots=True)
 class SetHealth:
-    """A device's health was observed."""
+    """A check of a device showed its health."""
 
     device_id: str
     health: Health
     reason: Message | None = None
-    lost: bool = False  #: it is gone, with all that was on it
-    stays: bool = False  #: what is on it cannot be moved now
+    lost: bool = False  #: it is gone, with the memory of every lease on it
+    stays: bool = False  #: leases on it cannot be moved now
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +62,14 @@ class ReportFault:
 
 @dataclass(frozen=True, slots=True)
 class RestoreDevice:
-    """An administrator, who had it looked at, puts a device back into service that was found suspect or faulty."""
+    """An administrator puts a suspect or faulty device back into service."""
 
     device_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class DrainDevice:
-    """An administrator wants the device empty, or back in service."""
+    """An administrator drains a device, or puts it back into service."""
 
     device_id: str
     drained: bool
@@ -77,7 +77,7 @@ class DrainDevice:
 
 @dataclass(frozen=True, slots=True)
 class ReportScrubFailure:
-    """Memory that a lease left on a device could not be overwritten, for that reason; with ``None`` it was, by now."""
+    """Memory that a lease left on a device could not be overwritten, for that reason; ``None``: it is by now."""
 
     device_id: str
     reason: Message | None
@@ -85,7 +85,7 @@ class ReportScrubFailure:
 
 @dataclass(frozen=True, slots=True)
 class SetTenant:
-    """An administrator sets what a tenant is entitled to."""
+    """An administrator sets the quota, weight and group of a tenant."""
 
     tenant: str
     weight: int
@@ -96,7 +96,7 @@ class SetTenant:
 
 @dataclass(frozen=True, slots=True)
 class SetGroup:
-    """An administrator sets what a group of tenants is entitled to."""
+    """An administrator sets the quota and weight of a group of tenants."""
 
     group: str
     weight: int
@@ -106,14 +106,14 @@ class SetGroup:
 
 @dataclass(frozen=True, slots=True)
 class SetPolicy:
-    """An administrator says when the pool parks of its own accord."""
+    """An administrator sets when the pool parks leases of its own accord."""
 
     policy: Policy
 
 
 @dataclass(frozen=True, slots=True)
 class SetBudget:
-    """An administrator says what a tenant may spend in a month, and what happens after."""
+    """An administrator sets what a tenant may spend in a month, and what happens at the limit."""
 
     tenant: str
     budget_micro: int | None
@@ -122,7 +122,7 @@ class SetBudget:
 
 @dataclass(frozen=True, slots=True)
 class SetLeaseBudget:
-    """The lease may cost so much in all; one that is parked because it had is then wanted back."""
+    """A user sets what a lease may cost in all; one that is parked because of its budget resumes."""
 
     lease_id: str
     budget_micro: int | None
@@ -130,7 +130,7 @@ class SetLeaseBudget:
 
 @dataclass(frozen=True, slots=True)
 class ReserveCapacity:
-    """An administrator holds capacity for a tenant, from now or from a later time on, at a discount."""
+    """An administrator reserves capacity for a tenant, from now or from a later time on, at a discount."""
 
     reservation_id: str
     tenant: str
@@ -143,14 +143,14 @@ class ReserveCapacity:
 
 @dataclass(frozen=True, slots=True)
 class CancelReservation:
-    """An administrator ends a reservation; harmless where it has ended."""
+    """An administrator ends a reservation; nothing happens if it has ended."""
 
     reservation_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class RequestLease:
-    """A process asks for a lease; ids are the shell's to choose."""
+    """A process requests a lease; the caller of the core chooses its id."""
 
     lease_id: str
     tenant: str
@@ -161,7 +161,7 @@ class RequestLease:
 
 @dataclass(frozen=True, slots=True)
 class BindHolder:
-    """Another process is to hold the lease."""
+    """Another process shall hold the lease."""
 
     lease_id: str
     holder: Holder
@@ -169,7 +169,7 @@ class BindHolder:
 
 @dataclass(frozen=True, slots=True)
 class ResizeLease:
-    """The lease is to have another size; its kernel goes on. ``used_bytes`` is what it has on its device, if known."""
+    """A user gives a lease another size while its kernel runs; ``used_bytes`` is its memory on the device, if known."""
 
     lease_id: str
     profile: str
@@ -178,14 +178,14 @@ class ResizeLease:
 
 @dataclass(frozen=True, slots=True)
 class MigrateLease:
-    """Its user wants the lease on another device than the one that is not well; see :mod:`.leaving`."""
+    """A user migrates a lease from an unhealthy or drained device; see :mod:`core.lease.migration`."""
 
     lease_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class ReportLibraries:
-    """The lease's kernel told its libraries their memory (``None``: a whole device); some cannot follow."""
+    """The kernel of a lease applied a memory size (``None``: a whole device) to its libraries; some need a restart."""
 
     lease_id: str
     memory_bytes: int | None
@@ -194,7 +194,7 @@ class ReportLibraries:
 
 @dataclass(frozen=True, slots=True)
 class TransferLease:
-    """Another tenant is to be billed for the lease."""
+    """An administrator bills another tenant for a lease."""
 
     lease_id: str
     tenant: str
@@ -202,7 +202,7 @@ class TransferLease:
 
 @dataclass(frozen=True, slots=True)
 class ReportActivity:
-    """A cell begins or ends; one that begins wants a parked lease back."""
+    """A cell begins or ends; one that begins requests a parked lease back."""
 
     lease_id: str
     busy: bool
@@ -210,21 +210,21 @@ class ReportActivity:
 
 @dataclass(frozen=True, slots=True)
 class ParkLease:
-    """Its user can do without the device for now: its memory is to wait in the host's."""
+    """A user parks a lease: its memory moves to host memory."""
 
     lease_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class ResumeLease:
-    """A parked lease is wanted back on a device; harmless where it is there or waits already."""
+    """A user resumes a parked lease; nothing happens if it is active or waits already."""
 
     lease_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class SetRetention:
-    """Whether the lease may be parked for others (``pin`` is to hold it)."""
+    """A user sets whether a lease may be parked for others (``pin`` sets it to hold)."""
 
     lease_id: str
     retention: Retention
@@ -232,7 +232,7 @@ class SetRetention:
 
 @dataclass(frozen=True, slots=True)
 class ReleaseLease:
-    """The lease is given back, or taken back for ``reason``; harmless where it is over already."""
+    """A user releases a lease, or the pool ends it for ``reason``; nothing happens if it is over."""
 
     lease_id: str
     reason: EndReason = EndReason.RELEASED
@@ -240,7 +240,7 @@ class ReleaseLease:
 
 @dataclass(frozen=True, slots=True)
 class HolderEnded:
-    """A process that held the lease has ended; harmless where another one holds it by now."""
+    """A process that held a lease has ended; nothing happens if another process holds it by now."""
 
     lease_id: str
     holder: Holder
@@ -248,7 +248,7 @@ class HolderEnded:
 
 @dataclass(frozen=True, slots=True)
 class PrepareSucceeded:
-    """Effect done: the logical GPU is ready."""
+    """The effect ``Prepare`` is done: the logical GPU is ready."""
 
     lease_id: str
     generation: int
@@ -257,7 +257,7 @@ class PrepareSucceeded:
 
 @dataclass(frozen=True, slots=True)
 class PrepareFailed:
-    """Effect failed: the logical GPU could not be made."""
+    """The effect ``Prepare`` failed: the logical GPU could not be made, and nothing is left of it."""
 
     lease_id: str
     generation: int
@@ -266,27 +266,27 @@ class PrepareFailed:
 
 @dataclass(frozen=True, slots=True)
 class ParkSucceeded:
-    """Effect done: the lease has no memory on the device any more, but so much in the host's."""
+    """The effect ``Park`` is done: the lease has no device memory any more, but so much host memory."""
 
     lease_id: str
     generation: int
     host_memory_bytes: int
-    scrub_result: ScrubResult | None = None  #: what became of what it had there, where that is known
+    scrub_result: ScrubResult | None = None  #: what became of its device memory, where that is known
 
 
 @dataclass(frozen=True, slots=True)
 class ParkFailed:
-    """Effect failed: everything is where it was."""
+    """The effect ``Park`` failed, and everything is where it was."""
 
     lease_id: str
     generation: int
     detail: Message
-    broken: bool = False  #: not so: its process cannot use its device any more
+    broken: bool = False  #: except that the process can no longer use its device
 
 
 @dataclass(frozen=True, slots=True)
 class ResumeSucceeded:
-    """Effect done: the lease's memory is on its device."""
+    """The effect ``Resume`` is done: the memory of the lease is on its device."""
 
     lease_id: str
     generation: int
@@ -295,7 +295,7 @@ class ResumeSucceeded:
 
 @dataclass(frozen=True, slots=True)
 class ResumeFailed:
-    """Effect failed: the memory could not be brought back."""
+    """The effect ``Resume`` failed: the memory could not be brought back."""
 
     lease_id: str
     generation: int
@@ -304,19 +304,19 @@ class ResumeFailed:
 
 @dataclass(frozen=True, slots=True)
 class LimitSet:
-    """Effect done: somebody keeps the lease within its memory from now on, perhaps not who was to."""
+    """The effect ``SetLimit`` is done: the memory limit is enforced; ``enforcement`` may be weaker than promised."""
 
     lease_id: str
     generation: int
     enforcement: Enforcement
     driver_handle: str = ""  #: see ``LogicalGPU.driver_handle``
     detail: Message | None = None
-    memory_bytes: int | None = None  #: what the lease had when that was asked for
+    memory_bytes: int | None = None  #: the limit that was set
 
 
 @dataclass(frozen=True, slots=True)
 class ReportMemory:
-    """So much of its device's memory does a lease use."""
+    """A measurement showed how much device memory a lease uses."""
 
     lease_id: str
     generation: int
@@ -325,7 +325,7 @@ class ReportMemory:
 
 @dataclass(frozen=True, slots=True)
 class DrainSucceeded:
-    """Effect done: no process of the lease has memory on the device."""
+    """The effect ``Drain`` is done: no process of the lease has memory on the device."""
 
     lease_id: str
     generation: int
@@ -334,7 +334,7 @@ class DrainSucceeded:
 
 @dataclass(frozen=True, slots=True)
 class LogicalGPULost:
-    """What an active lease had of its device is not there any more, though the pool did not take it."""
+    """The partition of an active lease was destroyed by another program."""
 
     lease_id: str
     generation: int
@@ -343,7 +343,7 @@ class LogicalGPULost:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """Time passed."""
+    """Time has passed, and something may be due."""
 
 
 Command = (

@@ -1,4 +1,4 @@
-"""What the shell must do after events are on disk. Each is safe to repeat; recovery derives them from the state."""
+"""Effects: what must be done outside after events are on disk. Each is safe to repeat; recovery derives them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from .lifecycle import LeaseState
 
 @dataclass(frozen=True, slots=True)
 class WatchHolder:
-    """Say ``HolderEnded`` when that process ends, and stop watching any earlier holder of the lease."""
+    """Report ``HolderEnded`` when that process ends, and stop watching any earlier holder of the lease."""
 
     lease_id: str
     holder: Holder
@@ -33,14 +33,14 @@ class WatchHolder:
 
 @dataclass(frozen=True, slots=True)
 class UnwatchHolder:
-    """The lease is over: watch nobody for it."""
+    """Stop watching the holder of a lease that is over."""
 
     lease_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Prepare:
-    """Make the logical GPU, then say ``PrepareSucceeded`` or ``PrepareFailed``."""
+    """Make the logical GPU, then report ``PrepareSucceeded`` or ``PrepareFailed``."""
 
     lease_id: str
     logical_gpu: LogicalGPU
@@ -48,7 +48,7 @@ class Prepare:
 
 @dataclass(frozen=True, slots=True)
 class Park:
-    """Move the holder's memory from the device to the host, then say ``ParkSucceeded`` or ``ParkFailed``."""
+    """Move the memory of the holder from the device to the host, then report ``ParkSucceeded`` or ``ParkFailed``."""
 
     lease_id: str
     logical_gpu: LogicalGPU
@@ -57,7 +57,7 @@ class Park:
 
 @dataclass(frozen=True, slots=True)
 class Vacate:
-    """Unmake the logical GPU once no process of the lease has memory on it, then say ``ParkSucceeded``."""
+    """Destroy the logical GPU once no process of the lease has memory on it, then report ``ParkSucceeded``."""
 
     lease_id: str
     logical_gpu: LogicalGPU
@@ -66,7 +66,7 @@ class Vacate:
 
 @dataclass(frozen=True, slots=True)
 class Resume:
-    """Move the holder's memory to the device, then say ``ResumeSucceeded`` or ``ResumeFailed``."""
+    """Move the memory of the holder to the device, then report ``ResumeSucceeded`` or ``ResumeFailed``."""
 
     lease_id: str
     logical_gpu: LogicalGPU
@@ -76,7 +76,7 @@ class Resume:
 
 @dataclass(frozen=True, slots=True)
 class SetLimit:
-    """Have the holder's processes kept within the lease's memory, then say ``LimitSet``."""
+    """Have the memory limit enforced for the processes of the holder, then report ``LimitSet``."""
 
     lease_id: str
     logical_gpu: LogicalGPU
@@ -85,7 +85,7 @@ class SetLimit:
 
 @dataclass(frozen=True, slots=True)
 class Drain:
-    """Unmake the logical GPU once no process of the lease has memory on it, then say ``DrainSucceeded``."""
+    """Destroy the logical GPU once no process of the lease has memory on it, then report ``DrainSucceeded``."""
 
     lease_id: str
     logical_gpu: LogicalGPU
@@ -97,7 +97,7 @@ Effect = WatchHolder | UnwatchHolder | DeviceEffect
 
 
 def effects(state: State, events: Iterable[Event]) -> Iterator[Effect]:
-    """What the events ask of the shell; ``state`` is the one after them."""
+    """Yield the effects of the events; ``state`` is the one after them."""
     for event in events:
         match event:
             case LeaseRequested(lease_id=lease_id, holder=holder) | HolderBound(lease_id=lease_id, holder=holder):
@@ -106,7 +106,7 @@ def effects(state: State, events: Iterable[Event]) -> Iterator[Effect]:
             case LeasePrepared(lease_id=lease_id) | LeaseResumed(lease_id=lease_id) | LeaseResized(lease_id=lease_id):
                 yield from _limit(state.leases[lease_id])
             case LeaseLimitSet(lease_id=lease_id, driver_handle=handle) if handle:
-                lease = state.leases[lease_id]  # which may have got all of its device while its limit was set
+                lease = state.leases[lease_id]  # it may have got all of its device while its limit was set
                 yield from _limit(lease) if lease.logical_gpu and lease.logical_gpu.whole else ()
             case LeaseGranted(lease_id=lease_id, logical_gpu=granted):
                 yield Prepare(lease_id, granted)
@@ -117,7 +117,7 @@ def effects(state: State, events: Iterable[Event]) -> Iterator[Effect]:
 
 
 def outstanding(state: State) -> Iterator[Effect]:
-    """What is still owed for a state that was just recovered."""
+    """Yield the effects that are due for a state that was just recovered."""
     for lease in state.leases.values():
         if lease.state is LeaseState.ENDED:
             continue
@@ -127,7 +127,7 @@ def outstanding(state: State) -> Iterator[Effect]:
 
 
 def _limit(lease: Lease) -> Iterator[Effect]:
-    """A limit that the driver keeps is set for a process, so anew for each and for each size; or it is lifted."""
+    """Yield the effect of a limit that the driver enforces: it is set for each process and size, or removed."""
     gpu = lease.logical_gpu
     if (
         lease.state is LeaseState.ACTIVE
@@ -138,7 +138,7 @@ def _limit(lease: Lease) -> Iterator[Effect]:
 
 
 def _of_device(lease: Lease) -> Iterator[Effect]:
-    """What the lease's device owes it in its state."""
+    """Yield what is to be done on the devices of the lease in its state."""
     gpu = lease.logical_gpu
     if gpu is None:
         return

@@ -1,6 +1,6 @@
-"""Facts that are journalled. An event is never changed once released: old journals must replay for ever.
+"""Events: facts that are journalled. Once released, an event never changes, because old journals must replay.
 
-Events carry no time; the journal's record does, once for all events of a command.
+Events have no time; the record of the journal has one for all events of a command.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from .entities import (
 
 @dataclass(frozen=True, slots=True)
 class PoolStarted:
-    """A pool manager began to serve; its boot clock minus ``clock_epoch_ms`` is the pool's time."""
+    """A pool manager began to serve; the boot clock minus ``clock_epoch_ms`` is the time of the pool."""
 
     boot_id: str
     clock_epoch_ms: int
@@ -36,21 +36,21 @@ class PoolStarted:
 
 @dataclass(frozen=True, slots=True)
 class HostAppeared:
-    """A machine is there, for the first time or with other properties."""
+    """A machine was found, for the first time or with other properties."""
 
     spec: HostSpec
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceAppeared:
-    """The host shows a device, for the first time or with other properties."""
+    """A device was found, for the first time or with other properties."""
 
     spec: DeviceSpec
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceVanished:
-    """The host no longer shows a device."""
+    """A device was no longer found."""
 
     device_id: str
 
@@ -67,7 +67,7 @@ class DeviceHealthChanged:
 
 @dataclass(frozen=True, slots=True)
 class DeviceDrained:
-    """An administrator took a device out of service, or put it back."""
+    """An administrator drained a device, or put it back into service."""
 
     device_id: str
     drained: bool
@@ -75,7 +75,7 @@ class DeviceDrained:
 
 @dataclass(frozen=True, slots=True)
 class DeviceScrubPendingSet:
-    """Memory that a lease left on a device could not be overwritten; without a reason it was, or need not be."""
+    """Memory that a lease left on a device could not be overwritten; ``None``: it was, or need not be."""
 
     device_id: str
     reason: Message | None
@@ -83,7 +83,7 @@ class DeviceScrubPendingSet:
 
 @dataclass(frozen=True, slots=True)
 class TenantSet:
-    """A tenant's entitlement was set."""
+    """The quota, weight and group of a tenant were set."""
 
     tenant: str
     weight: int
@@ -94,7 +94,7 @@ class TenantSet:
 
 @dataclass(frozen=True, slots=True)
 class GroupSet:
-    """A group's entitlement was set."""
+    """The quota and weight of a group were set."""
 
     group: str
     weight: int
@@ -104,14 +104,14 @@ class GroupSet:
 
 @dataclass(frozen=True, slots=True)
 class PolicySet:
-    """When the pool parks of its own accord was set."""
+    """The policy of parking was set."""
 
     policy: Policy
 
 
 @dataclass(frozen=True, slots=True)
 class BudgetSet:
-    """What a tenant may spend in a month was set, and what happens after."""
+    """The monthly budget of a tenant was set, and what happens at its limit."""
 
     tenant: str
     budget_micro: int | None
@@ -120,7 +120,7 @@ class BudgetSet:
 
 @dataclass(frozen=True, slots=True)
 class BudgetThresholdPassed:
-    """A tenant has spent so much of this month's budget: it is told."""
+    """A tenant has spent so much of its budget of this month."""
 
     tenant: str
     percent: int
@@ -128,14 +128,14 @@ class BudgetThresholdPassed:
 
 @dataclass(frozen=True, slots=True)
 class MonthBegan:
-    """Another month is current, like ``2026-11``; the time of the record says since when."""
+    """Another month is current, like ``2026-11``, from the time of the record on."""
 
     month: str
 
 
 @dataclass(frozen=True, slots=True)
 class ReservationMade:
-    """Capacity will be held for a tenant, at a price that is fixed."""
+    """Capacity will be reserved for a tenant, at a fixed rate."""
 
     reservation_id: str
     tenant: str
@@ -149,14 +149,14 @@ class ReservationMade:
 
 @dataclass(frozen=True, slots=True)
 class ReservationBegan:
-    """A reservation holds capacity, and is paid for, from here."""
+    """A reservation holds capacity, and is billed, from here on."""
 
     reservation_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class ReservationEnded:
-    """A reservation holds nothing any more; it is paid for up to ``end_wall_ms``."""
+    """A reservation holds nothing any more; it is billed up to ``end_wall_ms``."""
 
     reservation_id: str
     end_wall_ms: int
@@ -164,7 +164,7 @@ class ReservationEnded:
 
 @dataclass(frozen=True, slots=True)
 class LeaseBudgetSet:
-    """What a lease may cost in all was set."""
+    """The budget of a lease was set."""
 
     lease_id: str
     budget_micro: int | None
@@ -172,7 +172,7 @@ class LeaseBudgetSet:
 
 @dataclass(frozen=True, slots=True)
 class LeaseBudgetThresholdPassed:
-    """A lease has cost so much of its budget: its user is told."""
+    """A lease has cost so much of its budget."""
 
     lease_id: str
     percent: int
@@ -180,7 +180,7 @@ class LeaseBudgetThresholdPassed:
 
 @dataclass(frozen=True, slots=True)
 class LeaseRequested:
-    """A lease waits."""
+    """A lease was requested, and waits."""
 
     lease_id: str
     tenant: str
@@ -191,7 +191,7 @@ class LeaseRequested:
 
 @dataclass(frozen=True, slots=True)
 class LeaseGranted:
-    """Capacity is promised; the logical GPU is being made (the *Intended* of its preparation)."""
+    """Capacity is allocated, and the logical GPU is being made (the *Intended* of its preparation)."""
 
     lease_id: str
     logical_gpu: LogicalGPU
@@ -199,7 +199,7 @@ class LeaseGranted:
 
 @dataclass(frozen=True, slots=True)
 class LeasePrepared:
-    """The logical GPU is ready (the *Done* of its preparation); its usage is billed from here."""
+    """The logical GPU is ready (the *Done* of its preparation); usage is billed from here on."""
 
     lease_id: str
     driver_handle: str = ""  #: see ``LogicalGPU.driver_handle``
@@ -207,7 +207,7 @@ class LeasePrepared:
 
 @dataclass(frozen=True, slots=True)
 class LeasePrepareFailed:
-    """The logical GPU could not be made, and nothing is left of it: the lease waits again, where it stood."""
+    """The logical GPU could not be made, and nothing is left of it: the lease waits again at its old position."""
 
     lease_id: str
     detail: Message
@@ -215,7 +215,7 @@ class LeasePrepareFailed:
 
 @dataclass(frozen=True, slots=True)
 class HolderBound:
-    """Another process holds the lease."""
+    """Another process holds the lease from here on."""
 
     lease_id: str
     holder: Holder
@@ -223,7 +223,7 @@ class HolderBound:
 
 @dataclass(frozen=True, slots=True)
 class LeaseResized:
-    """The lease has another size; ``logical_gpu`` is its new one, or ``None`` while it waits."""
+    """The lease has another size; ``logical_gpu`` is the new one, or ``None`` while it has none."""
 
     lease_id: str
     request: LeaseRequest
@@ -232,7 +232,7 @@ class LeaseResized:
 
 @dataclass(frozen=True, slots=True)
 class LeaseResizeAcknowledged:
-    """Libraries in the lease's kernel keep to its size by now, but for those that need a new process for that."""
+    """The libraries in the kernel follow the size of the lease, but for those that need a restart."""
 
     lease_id: str
     libraries_needing_restart: tuple[str, ...]
@@ -240,7 +240,7 @@ class LeaseResizeAcknowledged:
 
 @dataclass(frozen=True, slots=True)
 class LeaseMigrationRequested:
-    """The lease goes to another device once its kernel is restarted."""
+    """The lease goes to another device with the next restart of its kernel."""
 
     lease_id: str
 
@@ -255,7 +255,7 @@ class LeaseTransferred:
 
 @dataclass(frozen=True, slots=True)
 class LeaseRetentionSet:
-    """The lease may be parked for others from here on, or may not."""
+    """Whether the lease may be parked for others was set."""
 
     lease_id: str
     retention: Retention
@@ -263,7 +263,7 @@ class LeaseRetentionSet:
 
 @dataclass(frozen=True, slots=True)
 class LeaseFaulted:
-    """A fault hit, or may have hit, the lease's process: its user is told."""
+    """A fault hit, or may have hit, the process of the lease."""
 
     lease_id: str
     detail: Message
@@ -272,7 +272,7 @@ class LeaseFaulted:
 
 @dataclass(frozen=True, slots=True)
 class LeaseActivityReported:
-    """A cell began or ended."""
+    """A cell of the lease's kernel began or ended."""
 
     lease_id: str
     busy: bool
@@ -280,7 +280,7 @@ class LeaseActivityReported:
 
 @dataclass(frozen=True, slots=True)
 class LeaseParking:
-    """Its memory is being moved to the host's (the *Intended* of its parking); it is not billed from here."""
+    """The memory of the lease is being moved to the host (the *Intended* of its parking); billing stops here."""
 
     lease_id: str
     reason: ParkReason
@@ -288,18 +288,18 @@ class LeaseParking:
 
 @dataclass(frozen=True, slots=True)
 class LeaseParked:
-    """Its memory is in the host's (the *Done* of its parking); its device is free."""
+    """The memory of the lease is in host memory (the *Done* of its parking); its devices are free."""
 
     lease_id: str
     host_memory_bytes: int
-    scrub: ScrubOutcome | None = None  #: of what it had there, where that is known
+    scrub: ScrubOutcome | None = None  #: of its device memory, where that is known
     scrub_bytes: int | None = None  #: see ``ScrubResult``
     scrub_detail: Message | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class LeaseParkFailed:
-    """Its memory could not be moved: the lease goes on where it was, and that is not tried again."""
+    """The memory could not be moved: the lease goes on where it was, and parking is not tried again."""
 
     lease_id: str
     detail: Message
@@ -307,14 +307,14 @@ class LeaseParkFailed:
 
 @dataclass(frozen=True, slots=True)
 class LeaseResumeRequested:
-    """A parked lease is wanted back and waits for a device."""
+    """A parked lease was requested back, and waits for a device."""
 
     lease_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class LeaseResuming:
-    """Capacity is promised to it again; its memory is being moved there (the *Intended* of its return)."""
+    """Capacity is allocated again, and the memory is being moved there (the *Intended* of resuming)."""
 
     lease_id: str
     logical_gpu: LogicalGPU
@@ -322,7 +322,7 @@ class LeaseResuming:
 
 @dataclass(frozen=True, slots=True)
 class LeaseResumed:
-    """Its memory is on a device again (the *Done* of its return); it is billed from here."""
+    """The memory is on a device again (the *Done* of resuming); usage is billed from here on."""
 
     lease_id: str
     driver_handle: str = ""  #: see ``LogicalGPU.driver_handle``
@@ -330,7 +330,7 @@ class LeaseResumed:
 
 @dataclass(frozen=True, slots=True)
 class LeaseLimitSet:
-    """Who keeps the lease within its memory from here on, and where that is less than was offered, why."""
+    """What enforces the memory limit of the lease from here on; ``detail`` says why it is less than promised."""
 
     lease_id: str
     enforcement: Enforcement
@@ -340,7 +340,7 @@ class LeaseLimitSet:
 
 @dataclass(frozen=True, slots=True)
 class LeaseOverLimit:
-    """The lease uses more device memory than it has: its user is told."""
+    """The lease uses more device memory than it has."""
 
     lease_id: str
     used_bytes: int
@@ -348,7 +348,7 @@ class LeaseOverLimit:
 
 @dataclass(frozen=True, slots=True)
 class LeaseWithinLimit:
-    """The lease uses no more device memory than it has any more."""
+    """The lease uses no more device memory than it has again."""
 
     lease_id: str
 
@@ -364,26 +364,26 @@ class LeaseDraining:
 
 @dataclass(frozen=True, slots=True)
 class LeaseEnded:
-    """The lease holds nothing any more."""
+    """The lease has ended, and holds nothing any more."""
 
     lease_id: str
     reason: EndReason
     detail: Message | None = None
-    scrub: ScrubOutcome | None = None  #: where it had a device, and the version that wrote it knew
+    scrub: ScrubOutcome | None = None  #: ``None``: it had no device, or that was recorded when it was parked
     scrub_bytes: int | None = None  #: see ``ScrubResult``
     scrub_detail: Message | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class LeaseForgotten:
-    """A lease that ended some time ago leaves the state; the journal keeps it."""
+    """A lease that ended some time ago leaves the state; its records stay in the journal."""
 
     lease_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Ticked:
-    """Nothing but time passed: bounds what a sudden reboot can leave unbilled."""
+    """Time has passed; this bounds what a sudden restart of the machine can leave unbilled."""
 
 
 Event = (
