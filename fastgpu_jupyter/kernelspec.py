@@ -29,9 +29,9 @@ _IPYKERNEL_MODULES = ("ipykernel_launcher", "ipykernel")
 
 
 def twin_of(spec: dict[str, Any], *, gate: bool, profile: str, memory: str) -> dict[str, Any]:
-    """The kernel.json of the FastGPU twin of ``spec`` (itself the content of a kernel.json).
+    """Return the kernel.json of the FastGPU twin of ``spec``, which is the content of a kernel.json.
 
-    Raises :class:`~fastgpu_jupyter.errors.InvalidRequest` where ``profile`` or ``memory`` cannot be asked for.
+    Raises :class:`~fastgpu_jupyter.errors.InvalidRequest` if ``profile`` or ``memory`` is not a size.
     """
     LeaseRequest(None if memory else profile, parse_memory(memory) if memory else None, None, None).validate()
     metadata = dict(spec.get("metadata", {}))
@@ -46,7 +46,7 @@ def twin_of(spec: dict[str, Any], *, gate: bool, profile: str, memory: str) -> d
 
 
 def can_have_gate(argv: list[str]) -> bool:
-    """Whether ``argv`` starts an ipykernel whose interpreter can import this package."""
+    """Return whether ``argv`` starts an ipykernel whose interpreter can import this package."""
     if not any(argv[index] == "-m" and argv[index + 1] in _IPYKERNEL_MODULES for index in range(len(argv) - 1)):
         return False
     python = sys.executable if argv[0] in ("python", "python3") else argv[0]
@@ -64,8 +64,8 @@ class KernelSpecInstallApp(JupyterApp):
     version = __version__
     description = "Install a FastGPU twin of the installed kernelspec that is named (default: python3)."
 
-    profile = Unicode("full", help="Size that the twin asks for: full, half, quarter or eighth.").tag(config=True)
-    memory = Unicode("", help="Memory that the twin asks for, like 24GiB; in place of a profile.").tag(config=True)
+    profile = Unicode("full", help="Size that the twin requests: full, half, quarter or eighth.").tag(config=True)
+    memory = Unicode("", help="Memory that the twin requests, like 24GiB, in place of a profile.").tag(config=True)
     target = Unicode("", help="Name of the twin; default: the kernel's name, a dash and fastgpu.").tag(config=True)
     prefix = Unicode("", help="Environment to install into, like {sys.prefix}; default: the user's.").tag(config=True)
     sys_prefix = Bool(False, help="Install into this environment.").tag(config=True)
@@ -80,7 +80,7 @@ class KernelSpecInstallApp(JupyterApp):
     flags = {"sys-prefix": ({"KernelSpecInstallApp": {"sys_prefix": True}}, "Install into this environment.")}
 
     def start(self) -> None:
-        """Install the twin and say where and of what kind it is."""
+        """Install the twin, and print its folder and whether it has a gate."""
         super().start()
         try:
             print(self._install(self.extra_args[0] if self.extra_args else "python3"))
@@ -116,7 +116,7 @@ class KernelSpecApp(JupyterApp):
     subcommands = {"install": (KernelSpecInstallApp, KernelSpecInstallApp.description)}
 
     def start(self) -> None:
-        """Run the subcommand, or say which there are."""
+        """Run the subcommand, or print the subcommands."""
         if self.subapp is None:
             self.print_help()
             sys.exit(1)

@@ -17,6 +17,79 @@ MESSAGES: dict[str, str | dict[str, str]] = {
         "This pool has as many connections as it keeps; close some, or try again in {seconds} seconds."
     ),
     "http.error": "{reason}.",
+    # -- limits of the interface ---------------------------------------------------------------------------------------
+    "limits.leases_of_tenant": {
+        "plural": "seconds",
+        "one": "You have {count} leases, as many as one user may have; release one, or try again in {seconds} second.",
+        "other": "You have {count} leases, as many as one user may have; release one, or try again in {seconds} "
+        "seconds.",
+    },
+    "limits.leases": {
+        "plural": "seconds",
+        "one": "This pool has {count} leases, as many as it keeps; release one, or try again in {seconds} second.",
+        "other": "This pool has {count} leases, as many as it keeps; release one, or try again in {seconds} seconds.",
+    },
+    "limits.waiting_of_tenant": {
+        "plural": "seconds",
+        "one": "You wait for {count} leases, as many as one user may; release one, or try again in {seconds} second.",
+        "other": "You wait for {count} leases, as many as one user may; release one, or try again in {seconds} "
+        "seconds.",
+    },
+    "limits.waiting": {
+        "plural": "seconds",
+        "one": "{count} requests wait in this pool, as many as it queues; release one, or try again in {seconds} "
+        "second.",
+        "other": "{count} requests wait in this pool, as many as it queues; release one, or try again in {seconds} "
+        "seconds.",
+    },
+    "limits.requests": {
+        "plural": "seconds",
+        "one": "You make more than {per_second} requests a second; make fewer, or try again in {seconds} second.",
+        "other": "You make more than {per_second} requests a second; make fewer, or try again in {seconds} seconds.",
+    },
+    "limits.connections_of_tenant": (
+        "You have as many connections to this pool as one user may have; close some, or try again in {seconds} seconds."
+    ),
+    "limits.subscribers": (
+        "As many readers follow this pool as it serves; close some, or try again in {seconds} seconds."
+    ),
+    "limits.subscribers_of_tenant": (
+        "You have as many readers of events as one user may have; close some, or try again in {seconds} seconds."
+    ),
+    "forbidden.administrators_only": "Only root and the user that the pool manager runs as may do that.",
+    "forbidden.lease_token": "This needs the token of the lease, which only its own kernel and server have.",
+    "forbidden.priority_system": "Only root may request with priority system.",
+    "forbidden.priority_high": (
+        "On this pool only users named by its administrator may request with priority high: it takes GPUs from "
+        "other users while they compute. Request with priority normal, or ask the administrator."
+    ),
+    "forbidden.process_of_another_user": "Process {pid} belongs to another user.",
+    "request.body_too_large": "The body may have {most} bytes; this one has more.",
+    "request.body_media_type": "The body must be JSON, sent as application/json.",
+    "request.body_syntax": "The body is not JSON: {reason}.",
+    "request.body_not_object": "The body must be a JSON object.",
+    "request.idempotency_key": "Idempotency-Key must be 1 to 128 visible ASCII characters.",
+    "request.not_integer": "{field} must be a whole number.",
+    "request.not_bounded_integer": "{field} must be a whole number, at most 2^53.",
+    "request.not_boolean": "{field} must be true or false.",
+    "request.not_text": "{field} must be a text of at most {characters_max} characters.",
+    "request.lone_surrogate": "{field} has half of a character (a lone surrogate) in it.",
+    "request.not_names": "{field} must be a list of at most {names_max} names.",
+    "request.library": "{field} must be names of at most 64 letters, digits, blanks and _.()+-.",
+    "request.choice": "There is no {field} {value}; choose one of {choices}.",
+    "request.priority": "There is no priority {value}; choose low, normal or high.",
+    "request.resolution": "resolution must be one of {choices}.",
+    "request.tenant": "tenant must be a name or a key of at most 64 letters, digits and _.@:-.",
+    "request.group": "group must be a name of at most 64 letters, digits and _.@-.",
+    "request.month": "{text} is not a month; write it like 2026-11.",
+    "request.token_digest": "token_sha256 must be the SHA-256 of the lease's token, in hexadecimal.",
+    "request.new_size": "size must be the new size, such as half or 24GiB.",
+    "request.reserved_size": "Reserve a number of devices or a part of one, like 2xa100 or a100:1/2.",
+    "request.budget_missing": (
+        "{field} is missing. Give the amount, or null for no budget, and the policy at the limit."
+    ),
+    "request.budget_policy": "policy must be one of warn, stop and park.",
+    "request.gone": "There is no {name} any more.",
     "option.invalid": "{option}: {reason}",
     # -- overwriting memory between tenants --------------------------------------------------------------------------
     "scrub.before_use": "The memory of its device is overwritten first.",

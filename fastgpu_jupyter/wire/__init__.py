@@ -1,4 +1,5 @@
-"""What crosses a process boundary: the views, the client everybody uses, and how to find or start a pool.
+"""What crosses a process boundary: schemas, interfaces, the client, and how to find or start a pool manager.
 
-Nothing here imports a third-party package, because kernels import it and must start as fast as without it.
+The client, and the modules beside it, import no third-party package but ``jupyter_core``, because a kernel imports them
+and must start as fast as without them. :mod:`.schemas`, :mod:`.interfaces` and :mod:`.openapi` import ``msgspec``.
 """

@@ -1,7 +1,7 @@
 """Where the pool manager's socket and files are.
 
-A system-wide pool wins where it exists. The per-user folders carry the host's name: a home directory shared by
-several machines must not make one machine's pool answer, or write, for another.
+A system-wide pool is used if it exists. The folders of a user have the name of the host, so that with a shared home
+directory the pool manager of one machine neither answers nor writes for another.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ SOCKET_VARIABLE = "FASTGPU_SOCKET"
 
 
 def user_runtime_dir() -> Path:
-    """The folder of this user's socket and lease tokens; only its owner may enter it."""
+    """Return the folder of this user's socket and lease tokens, which only the user may enter."""
     return Path(jupyter_runtime_dir()) / "fastgpu" / socket.gethostname()
 
 
 def user_state_dir() -> Path:
-    """The folder of this user's journal and log."""
+    """Return the folder of this user's journal and log."""
     return Path(jupyter_data_dir()) / "fastgpu" / socket.gethostname()
 
 
 def user_socket() -> Path:
-    """The socket of this user's own pool, whether or not it exists."""
+    """Return the path of the socket of this user's own pool, whether or not it exists."""
     return user_runtime_dir() / "pool.sock"
 
 
 def pool_socket() -> Path:
-    """The socket to talk to: the one in ``FASTGPU_SOCKET``, the system's where it exists, else the user's own."""
+    """Return the socket to use: that in ``FASTGPU_SOCKET``, the system's if it exists, or the user's own."""
     named = os.environ.get(SOCKET_VARIABLE)
     if named:
         return Path(named)

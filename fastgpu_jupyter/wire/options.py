@@ -1,7 +1,8 @@
-"""What can be said of a lease beside its size, as people write it: words of a command, or a mapping of metadata.
+"""The options of a request beside its size, as users write them: words of a command, or a mapping of metadata.
 
-One table, :data:`OPTIONS`, for ``%fastgpu request`` and for a kernelspec's ``metadata.fastgpu``, so that a name means
-the same everywhere. What is left out is left to the pool. Standard library only: the kernel imports it.
+One table, :data:`OPTIONS`, serves ``%fastgpu request`` and a kernelspec's ``metadata.fastgpu``, so that a name means
+the same everywhere. The pool manager has a default for each option. This module imports the standard library only,
+because the kernel imports it.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ from .client import LeaseOptions
 
 class _Option(NamedTuple):
     field: str  #: of :class:`LeaseOptions`
-    argument: str  #: what follows the name, for the help; empty for one that is said or not
+    argument: str  #: the value in the help; empty for a flag
     read: Callable[[str], Any]
 
 
-class Request(NamedTuple):
-    """A size, ``None`` where none was named, and the options."""
+class ParsedRequest(NamedTuple):
+    """The size, None if none was named, and the options of a request."""
 
     size: str | None
     options: LeaseOptions
@@ -60,13 +61,13 @@ OPTIONS: dict[str, _Option] = {
 }
 
 
-def read_words(words: Sequence[str]) -> Request:
-    """``["half", "--priority", "low", "--hold", "--wait=10m"]``; the words that are no options are the size.
+def read_words(words: Sequence[str]) -> ParsedRequest:
+    """Return the request in words such as ``["half", "--priority", "low", "--hold", "--wait=10m"]``.
 
-    Raises :class:`InvalidRequest` with a sentence that names the option.
+    The words that are not options are the size. Raises :class:`InvalidRequest` with a sentence that names the option.
     """
     size: list[str] = []
-    said: dict[str, str] = {}
+    given: dict[str, str] = {}
     rest = list(words)
     while rest:
         word = rest.pop(0)
@@ -79,10 +80,10 @@ def read_words(words: Sequence[str]) -> Request:
             name, value = negated, "no"
         elif not equals:
             value = _next_word(name, rest)
-        if name in said:
+        if name in given:
             raise InvalidRequest(f"--{name} was given twice.")
-        said[name] = value
-    return Request(" ".join(size) or None, read_mapping(said))
+        given[name] = value
+    return ParsedRequest(" ".join(size) or None, read_mapping(given))
 
 
 def _next_word(name: str, rest: list[str]) -> str:
@@ -94,17 +95,17 @@ def _next_word(name: str, rest: list[str]) -> str:
     return rest.pop(0)
 
 
-def read_mapping(said: Mapping[str, Any]) -> LeaseOptions:
-    """The options that ``said`` has by name, such as ``{"priority": "low", "hold": True, "cpu": 4}``.
+def read_mapping(given: Mapping[str, Any]) -> LeaseOptions:
+    """Return the options in a mapping such as ``{"priority": "low", "hold": True, "cpu": 4}``.
 
-    An underscore in a name is as good as a hyphen. Raises :class:`InvalidRequest` for a name or a value that is none.
+    Names may have underscores for hyphens. Raises :class:`InvalidRequest` for an unknown name or an invalid value.
     """
     options: dict[str, Any] = {}
-    for given, value in said.items():
-        name = given.replace("_", "-")
+    for key, value in given.items():
+        name = key.replace("_", "-")
         option = OPTIONS.get(name)
         if option is None:
-            raise InvalidRequest(f"There is no option {given[:40]!r}; use {', '.join(OPTIONS)}.")
+            raise InvalidRequest(f"There is no option {key[:40]!r}; use {', '.join(OPTIONS)}.")
         try:
             options[option.field] = option.read(_as_text(value))
         except InvalidRequest as error:
@@ -113,13 +114,13 @@ def read_mapping(said: Mapping[str, Any]) -> LeaseOptions:
 
 
 def _as_text(value: Any) -> str:
-    """JSON has numbers and truth values where a command has words."""
+    """Return a JSON value as the word of a command."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     return str(value)
 
 
 def usage() -> str:
-    """The options in one line each, for the help of a command."""
+    """Return the options with their values, for the help of a command."""
     named = (f"--{name} {option.argument}".rstrip() for name, option in OPTIONS.items())
     return " ".join(f"[{name}]" for name in named)

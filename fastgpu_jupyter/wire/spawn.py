@@ -1,8 +1,8 @@
-"""Start the user's own pool manager when nobody serves yet.
+"""Start the user's own pool manager if none serves yet.
 
-The pool is started detached: its starter returns as soon as it answers, and the pool itself lives on in a session of
-its own, adopted by init, so that it outlives the server or kernel that started it, is ended by no terminal, and
-counts as nobody's child. Several callers may do so at once; the pool's own lock lets one through.
+The pool manager is started detached: the process that is started returns as soon as the pool manager answers, and the
+pool manager runs on in a session of its own as a child of init. It outlives the server or kernel that started it, and
+no terminal ends it. Several callers may start it at once; its lock lets one of them succeed.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from ..errors import PoolUnreachable
 from .client import PoolClient
 from .locate import SOCKET_VARIABLE, pool_socket, user_socket, user_state_dir
 
-#: Exit status of a pool that found another one already serving or about to.
+#: The exit status of a pool manager that found another one running or starting.
 ALREADY_RUNNING = 75
 
-#: Variables of a kernel that must not reach a pool which that kernel happens to start.
+#: Variables of a kernel that a pool manager started by it must not get.
 _KERNEL_ONLY = (
     "FASTGPU_LEASE",
     "FASTGPU_TOKEN_FILE",
@@ -33,10 +33,10 @@ _POLL_S = 0.02
 
 
 def ensure_pool(timeout_s: float = 15.0) -> PoolClient:
-    """A client of a pool that answers; starts the user's own pool where that is the one to use and nobody serves it.
+    """Return a client of a pool manager that answers; start the user's own one if that is to be used and does not run.
 
-    Raises :class:`PoolUnreachable` with the reason where none answers within ``timeout_s``. Blocks; not for an event
-    loop's thread.
+    Raises :class:`PoolUnreachable` with the reason if none answers within ``timeout_s``. Blocks, so that it is not for
+    the thread of an event loop.
     """
     client = PoolClient(pool_socket())
     try:
@@ -44,7 +44,7 @@ def ensure_pool(timeout_s: float = 15.0) -> PoolClient:
         return client
     except PoolUnreachable:
         if client.path != user_socket():
-            raise  # a pool that was named, or the system's, is for its owner to start
+            raise  # a named pool manager, or the system's, is started by its owner
     deadline = time.monotonic() + timeout_s
     _start(timeout_s)
     while True:
@@ -52,7 +52,7 @@ def ensure_pool(timeout_s: float = 15.0) -> PoolClient:
             client.health()
             return client
         except PoolUnreachable:
-            # Another caller's pool has the lock and is about to listen.
+            # The pool manager of another caller has the lock and is about to serve.
             if time.monotonic() > deadline:
                 raise
             time.sleep(_POLL_S)

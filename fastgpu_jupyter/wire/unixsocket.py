@@ -1,4 +1,4 @@
-"""Unix sockets at paths of any length, and who is at the other end.
+"""Unix sockets at paths of any length, and the process at the other end.
 
 The address of a Unix socket is limited to 107 bytes, which a runtime folder easily exceeds. A path through the
 folder's descriptor in ``/proc`` is always short.
@@ -18,7 +18,7 @@ _UCRED = struct.Struct("3i")
 
 
 class Peer(NamedTuple):
-    """The process at the other end, as the system recorded it when the connection was made."""
+    """The process at the other end, as the system recorded it at the time of the connection."""
 
     pid: int
     uid: int
@@ -27,7 +27,7 @@ class Peer(NamedTuple):
 
 @contextmanager
 def short_address(path: Path) -> Iterator[str]:
-    """An address for ``path`` that fits ``sun_path``; valid inside the block. The folder must exist."""
+    """Yield an address for ``path`` that fits ``sun_path``, valid inside the block. The folder must exist."""
     folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         yield f"/proc/self/fd/{folder}/{path.name}"
@@ -36,7 +36,7 @@ def short_address(path: Path) -> Iterator[str]:
 
 
 def connect(path: Path, timeout_s: float | None) -> socket.socket:
-    """A connected stream socket. Raises :class:`OSError` as :meth:`socket.socket.connect` does."""
+    """Return a connected stream socket. Raises :class:`OSError` as :meth:`socket.socket.connect` does."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.settimeout(timeout_s)
@@ -49,5 +49,5 @@ def connect(path: Path, timeout_s: float | None) -> socket.socket:
 
 
 def peer_of(sock: socket.socket) -> Peer:
-    """Who connected, or who listens, at the other end of ``sock``."""
+    """Return the process that connected, or that listens, at the other end of ``sock``."""
     return Peer(*_UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)))

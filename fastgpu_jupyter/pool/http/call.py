@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...core.model.entities import Holder
-from ...errors import InvalidRequest
+from ...errors import InvalidRequest, Message
 from .views.context import AccessScope
 
 
@@ -26,7 +26,7 @@ class Caller:
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class HttpCall:
     """A request: its caller, and its values, which are not validated yet."""
 
     caller: Caller
@@ -46,4 +46,4 @@ class Call:
         try:
             return None if text is None else int(text)
         except ValueError:
-            raise InvalidRequest(f"{name} must be a whole number.") from None
+            raise InvalidRequest(Message.of("request.not_integer", field=name)) from None

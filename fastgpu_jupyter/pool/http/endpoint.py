@@ -1,4 +1,4 @@
-"""The tornado handlers: from an HTTP request to a :class:`~.call.Call`, and from the answer or error to a response."""
+"""The tornado handlers, which make a :class:`~.call.HttpCall` of a request and a response of the answer or error."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from ...errors import FastGPUError, InternalError, InvalidRequest, LimitReached,
 from ..host.process import peer_holder
 from ..identity import key_of_uid, with_display_name
 from ..monitors import metrics
-from .call import Call, Caller
-from .limits import READER_RETRY_S, reached
+from .call import Caller, HttpCall
+from .limits import reached
 from .problem import problem
 from .route import Route
 from .server import PeerStream
@@ -28,8 +28,7 @@ KEY = "[!-~]{1,128}"
 class Endpoint(web.RequestHandler):
     """The handler of one path, with the route of each of its methods."""
 
-    #: A body may be sent with every method.
-    _answering: asyncio.Future[Any] | None = None
+    _answering: asyncio.Future[Any] | None = None  #: set while the handler may wait for a change
 
     def initialize(self, service: PoolService, routes: Mapping[str, Route]) -> None:
         """Take over the service and the routes of the path; called by tornado."""
@@ -45,10 +44,10 @@ class Endpoint(web.RequestHandler):
         """Refuse a request that is over a limit, then identify the caller."""
         if self.stream.over:
             self.set_header("Connection", "close")
-            raise reached(self.stream.over, READER_RETRY_S)
+            raise reached(self.stream.over)
         self.service.rate.take(self.stream.uid, asyncio.get_running_loop().time())
         if len(self.request.body) > self.service.limits.body_bytes_max:
-            raise InvalidRequest(f"The body may have {self.service.limits.body_bytes_max} bytes; this one has more.")
+            raise InvalidRequest(Message.of("request.body_too_large", most=self.service.limits.body_bytes_max))
         bearer = self.request.headers.get("Authorization", "")
         token = bearer.removeprefix("Bearer ") if bearer.startswith("Bearer ") else None
         holder = peer_holder(self.stream.socket, self.service.facts.boot_id)
@@ -78,24 +77,24 @@ class Endpoint(web.RequestHandler):
         if self._answering is not None:
             self._answering.cancel()
 
-    def _call(self, route: Route, path: dict[str, str]) -> Call:
+    def _call(self, route: Route, path: dict[str, str]) -> HttpCall:
         names = (parameter.name for parameter in route.operation.parameters if parameter.where == "query")
         query = {name: value for name in names if (value := self.get_query_argument(name, None)) is not None}
         body = self._body() if route.operation.body is not None else {}
-        return Call(self.caller, path, query, body, self._key())
+        return HttpCall(self.caller, path, query, body, self._key())
 
     def _body(self) -> dict[str, Any]:
         """Return the JSON object of the request, an empty one without a body. Raises :class:`InvalidRequest`."""
         if not self.request.body:
             return {}
         if not self.request.headers.get("Content-Type", "").startswith("application/json"):
-            raise InvalidRequest("The body must be JSON, sent as application/json.")
+            raise InvalidRequest(Message.of("request.body_media_type"))
         try:
             body = msgspec.json.decode(self.request.body)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            raise InvalidRequest(f"The body is not JSON: {error}.") from error
+            raise InvalidRequest(Message.of("request.body_syntax", reason=str(error))) from error
         if not isinstance(body, dict):
-            raise InvalidRequest("The body must be a JSON object.")
+            raise InvalidRequest(Message.of("request.body_not_object"))
         return body
 
     def _key(self) -> str | None:
@@ -104,7 +103,7 @@ class Endpoint(web.RequestHandler):
         if key is None:
             return None
         if not re.fullmatch(KEY, key):
-            raise InvalidRequest("Idempotency-Key must be 1 to 128 visible ASCII characters.")
+            raise InvalidRequest(Message.of("request.idempotency_key"))
         return scoped_key(self.caller, f"{self.request.method} {self.request.path} {key}")
 
     def _send(self, route: Route, value: Any) -> None:

@@ -1,8 +1,7 @@
-"""What the pool takes at most, of one tenant and in all, and how it says that a limit is reached.
+"""The limits of what callers can make grow, for one tenant and for the pool, and the refusals at a limit.
 
-Everything that a caller can make grow has a limit here: at the limit the pool refuses with a sentence that says when
-to try again, and does not grow. ``/v1/health`` is refused to nobody. A limit bounds what one program gone wild can
-cost its neighbours; it is no quota: who gets how much of the GPUs is a question of the core.
+A refusal says when to try again. ``/v1/health`` is never refused. The limits bound what one faulty program costs other
+tenants; how much of the GPUs a tenant gets is decided by quotas, in the core.
 """
 
 from __future__ import annotations
@@ -12,13 +11,13 @@ from typing import NamedTuple
 
 from ...core.model.commands import RequestLease
 from ...core.model.entities import State, Tenant
-from ...errors import LimitReached
+from ...errors import LimitReached, Message
 
-#: When to come back for a lease: nobody can know, so often enough and no oftener.
+#: When to try again to get a lease; the time at which one ends is not known.
 LEASE_RETRY_S = 30
-#: When to come back for a connection or a stream.
+#: When to try again to connect or to read events.
 READER_RETRY_S = 5
-#: Tenants whose rate is remembered; one that rests is forgotten, as its bucket is full again.
+#: How many tenants the rate limiter has; one without requests is removed, because its bucket is full again.
 BUCKETS_MAX = 10_000
 _NEWCOMER = Tenant()
 
@@ -40,39 +39,42 @@ class ServiceLimits(NamedTuple):
     slow_reader_timeout_s: float = 20.0  #: how long an answer may wait for its reader
 
     def admit(self, state: State, command: RequestLease) -> None:
-        """Raise :class:`LimitReached` where the pool, or the tenant, has as many leases or waits as it may."""
+        """Raise :class:`LimitReached` if the pool or the tenant has as many leases or waiting requests as it may."""
         own = state.tenants.get(command.tenant, _NEWCOMER)
-        for taken, most, what in (
-            (own.leases, self.leases_max_per_tenant, "You have {} leases, as many as one user may have"),
-            (len(state.leases) - len(state.ended), self.leases_max, "This pool has {} leases, as many as it keeps"),
-            (own.waiting, self.waiting_max_per_tenant, "You wait for {} leases, as many as one user may"),
-            (len(state.queue), self.waiting_max, "{} requests wait in this pool, as many as it queues"),
-        ):
-            if taken >= most:
-                raise reached(f"{what.format(taken)}; release one", LEASE_RETRY_S)
+        live, seconds = len(state.leases) - len(state.ended), LEASE_RETRY_S
+        if own.leases >= self.leases_max_per_tenant:
+            raise reached(Message.of("limits.leases_of_tenant", count=own.leases, seconds=seconds))
+        if live >= self.leases_max:
+            raise reached(Message.of("limits.leases", count=live, seconds=seconds))
+        if own.waiting >= self.waiting_max_per_tenant:
+            raise reached(Message.of("limits.waiting_of_tenant", count=own.waiting, seconds=seconds))
+        if len(state.queue) >= self.waiting_max:
+            raise reached(Message.of("limits.waiting", count=len(state.queue), seconds=seconds))
 
 
-def reached(what: str, retry_after_s: float) -> LimitReached:
-    """The refusal at a limit: what is reached, and when to try again."""
-    seconds = max(1, math.ceil(retry_after_s))
-    return LimitReached(f"{what}, or try again in {seconds} second{'s' * (seconds > 1)}.", seconds)
+def reached(message: Message) -> LimitReached:
+    """Return the refusal at a limit; the parameter ``seconds`` of its message says when to try again."""
+    seconds = message.params["seconds"]
+    assert isinstance(seconds, int)
+    return LimitReached(message, seconds)
 
 
 class RateLimiter:
-    """Requests per second of each tenant: a bucket that holds one second's worth and fills steadily."""
+    """A token bucket for each user, which holds the requests of one second and fills steadily."""
 
     def __init__(self, per_s: float) -> None:
         self._per_s = per_s
         self._most = max(1.0, per_s)
-        self._buckets: dict[int, tuple[float, float]] = {}  #: by user: what was left, and when
+        self._buckets: dict[int, tuple[float, float]] = {}  #: by user: what was left, and at which time
 
     def take(self, uid: int, now_s: float) -> None:
-        """Count one request of ``uid``. Raises :class:`LimitReached` where it has made too many."""
+        """Count one request of the user ``uid``. Raises :class:`LimitReached` if it made too many."""
         left = self._left(uid, now_s)
         if left < 1:
-            raise reached(f"You make more than {self._per_s:g} requests a second; make fewer", (1 - left) / self._per_s)
+            seconds = max(1, math.ceil((1 - left) / self._per_s))
+            raise reached(Message.of("limits.requests", per_second=f"{self._per_s:g}", seconds=seconds))
         if uid not in self._buckets and len(self._buckets) >= BUCKETS_MAX:
-            self._forget_rested(now_s)
+            self._remove_idle(now_s)
         self._buckets[uid] = (left - 1, now_s)
 
     def __len__(self) -> int:
@@ -82,7 +84,7 @@ class RateLimiter:
         left, since_s = self._buckets.get(uid, (self._most, now_s))
         return min(self._most, left + (now_s - since_s) * self._per_s)
 
-    def _forget_rested(self, now_s: float) -> None:
+    def _remove_idle(self, now_s: float) -> None:
         self._buckets = {uid: entry for uid, entry in self._buckets.items() if self._left(uid, now_s) < self._most}
         while len(self._buckets) >= BUCKETS_MAX:
             self._buckets.pop(next(iter(self._buckets)))

@@ -12,11 +12,11 @@ from collections.abc import Collection
 
 from ...core.lease.lookup import find_lease
 from ...core.model.entities import Lease, Priority, State
-from ...errors import Forbidden, NotFound
+from ...errors import Forbidden, Message, NotFound
 from ...wire.client import token_digest
 from ...wire.interfaces.operation import Permission
 from ..protocols import StateReader
-from .call import Call, Caller
+from .call import Caller, HttpCall
 from .views.context import AccessScope
 
 
@@ -28,7 +28,7 @@ class Permissions:
         self._scope = scope
         self._trusted = trusted
 
-    async def require(self, permission: Permission, call: Call) -> None:
+    async def require(self, permission: Permission, call: HttpCall) -> None:
         """Raise :class:`Forbidden` or :class:`NotFound` unless the caller has the permission that the operation needs.
 
         The permission ``TENANT`` is checked with the state in which the command is decided; see :meth:`visible_lease`.
@@ -50,25 +50,22 @@ class Permissions:
         """Return a lease of the caller's tenant. Raises :class:`NotFound`, also for a lease of another tenant."""
         lease = find_lease(state, lease_id)
         if not caller.access.includes(lease):
-            raise NotFound(f"There is no lease {lease_id[:40]!r}. `jupyter fastgpu status` lists yours.")
+            raise NotFound(Message.of("lease.not_found", lease=repr(lease_id[:40])))
         return lease
 
     def require_priority(self, caller: Caller, priority: Priority) -> None:
         """Raise :class:`Forbidden` unless the caller may request with ``priority``."""
         if priority is Priority.SYSTEM and caller.holder.uid != 0:
-            raise Forbidden("Only root may request with priority system.")
+            raise Forbidden(Message.of("forbidden.priority_system"))
         trusted = self._scope == "user" or self.administers(caller) or caller.tenant in self._trusted
         if priority is Priority.HIGH and not trusted:
-            raise Forbidden(
-                "On this pool only users named by its administrator may request with priority high: it takes GPUs from "
-                "other users while they compute. Request with priority normal, or ask the administrator."
-            )
+            raise Forbidden(Message.of("forbidden.priority_high"))
 
     def _require_administrator(self, caller: Caller) -> None:
         if not self.administers(caller):
-            raise Forbidden("Only root and the user that the pool manager runs as may do that.")
+            raise Forbidden(Message.of("forbidden.administrators_only"))
 
     def _require_token(self, state: State, caller: Caller, lease_id: str) -> None:
         lease = self.visible_lease(state, caller, lease_id)
         if not caller.token or not hmac.compare_digest(token_digest(caller.token), lease.token_sha256):
-            raise Forbidden("This needs the token of the lease, which only its own kernel and server have.")
+            raise Forbidden(Message.of("forbidden.lease_token"))

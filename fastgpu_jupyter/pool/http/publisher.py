@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from ...core.model.entities import Instant, State
+from ...errors import Message
 from ..protocols import Changes
 from ..supervisor import RETRY_S
 from .backend import Backend
@@ -98,10 +99,10 @@ class EventPublisher:
 
     def _require_room(self, access: AccessScope) -> None:
         if len(self._subscribers) >= self._limits.subscribers_max:
-            raise reached("As many readers follow this pool as it serves; close some", READER_RETRY_S)
+            raise reached(Message.of("limits.subscribers", seconds=READER_RETRY_S))
         tenants = Counter(subscriber.access.tenant for subscriber in self._subscribers)
         if tenants[access.tenant] >= self._limits.subscribers_max_per_tenant:
-            raise reached("You have as many readers of events as one user may have; close some", READER_RETRY_S)
+            raise reached(Message.of("limits.subscribers_of_tenant", seconds=READER_RETRY_S))
 
     def unsubscribe(self, subscriber: StreamSubscriber, cut: str | None) -> None:
         """Remove a subscriber; ``cut`` is the reason if the pool manager disconnected it."""

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from ...core.model import commands as c
 from ...core.model.entities import WEIGHT_DEFAULT, BudgetPolicy, Isolation, LeaseRequest, Plan, Priority, Retention
 from ...core.model.size import parse_size
-from ...errors import InvalidRequest
+from ...errors import InvalidRequest, Message
 from ...wire.schemas import common
 from ...wire.schemas.common import INTEGER_MAX, TEXT_MAX
 
@@ -21,7 +21,7 @@ _Choice = TypeVar("_Choice", bound=Enum)
 
 
 def lease_request(body: dict[str, Any]) -> LeaseRequest:
-    """A request for a lease; the core says whether it makes sense."""
+    """Return the request for a lease; the core validates its values together."""
     return LeaseRequest(
         profile=text(body, "size"),
         memory_bytes=integer(body, "memory_bytes"),
@@ -41,19 +41,19 @@ def lease_request(body: dict[str, Any]) -> LeaseRequest:
 
 
 def entitlement(body: dict[str, Any]) -> tuple[int, int | None, int]:
-    """Weight, limit and guarantee."""
+    """Return the weight, the limit and the guarantee of an entitlement."""
     weight = integer(body, "weight")
     limit_milli, guaranteed_milli = integer(body, "limit_milli"), integer(body, "guaranteed_milli")
     return WEIGHT_DEFAULT if weight is None else weight, limit_milli, guaranteed_milli or 0
 
 
 def budget(body: dict[str, Any]) -> tuple[int | None, BudgetPolicy]:
-    """What may be spent, and what happens after; both must be said, or a slip would lift a budget."""
+    """Return what may be spent, and the policy at the limit; both are required, or a slip would lift a budget."""
     for name in ("budget_micro", "policy"):
         if name not in body:
-            raise InvalidRequest(f"{name} is missing. Say the amount, or null for no budget, and what happens after.")
+            raise InvalidRequest(Message.of("request.budget_missing", field=name))
     if body["policy"] is None:
-        raise InvalidRequest("policy must be one of warn, stop and park.")
+        raise InvalidRequest(Message.of("request.budget_policy"))
     return integer(body, "budget_micro"), _choice(body, "policy", BudgetPolicy.WARN)
 
 
@@ -61,7 +61,7 @@ def tenant(body: dict[str, Any]) -> str:
     """Return the key or the name of a tenant. Raises :class:`InvalidRequest`."""
     found = text(body, "tenant") or ""
     if not TENANT.fullmatch(found):
-        raise InvalidRequest("tenant must be a name or a key of at most 64 letters, digits and _.@:-.")
+        raise InvalidRequest(Message.of("request.tenant"))
     return found
 
 
@@ -69,7 +69,7 @@ def group(body: dict[str, Any]) -> str | None:
     """Return the name of a group, None without one. Raises :class:`InvalidRequest`."""
     found = text(body, "group")
     if found is not None and not GROUP.fullmatch(found):
-        raise InvalidRequest("group must be a name of at most 64 letters, digits and _.@-.")
+        raise InvalidRequest(Message.of("request.group"))
     return found
 
 
@@ -80,7 +80,7 @@ def reservation(
     wanted = text(body, "size") or ""
     size, plan = parse_size(wanted), _choice(body, "plan", Plan.MONTH)
     if size.memory_bytes is not None:
-        raise InvalidRequest("What is reserved is a number of devices or a part of one, like 2xa100 or a100:1/2.")
+        raise InvalidRequest(Message.of("request.reserved_size"))
     numerator, denominator = size.part or (1, 1)
     milli = -(-1000 * size.devices * numerator // denominator)
     kind = str(replace(size, devices=1, part=None))
@@ -90,47 +90,47 @@ def reservation(
 
 
 def text(body: dict[str, Any], name: str) -> str | None:
-    """A text, or ``None`` where there is none. Raises :class:`InvalidRequest`."""
+    """Return a text, None without it. Raises :class:`InvalidRequest`."""
     value = body.get(name)
     if value is None:
         return None
     if not isinstance(value, str) or len(value) > TEXT_MAX:
-        raise InvalidRequest(f"{name} must be a text of at most {TEXT_MAX} characters.")
+        raise InvalidRequest(Message.of("request.not_text", field=name, characters_max=TEXT_MAX))
     if any("\ud800" <= character <= "\udfff" for character in value):
-        raise InvalidRequest(f"{name} has half of a character (a lone surrogate) in it.")
+        raise InvalidRequest(Message.of("request.lone_surrogate", field=name))
     return value
 
 
 def libraries(body: dict[str, Any], name: str) -> tuple[str, ...]:
-    """A few names of libraries. Raises :class:`InvalidRequest`."""
+    """Return a list of names of libraries. Raises :class:`InvalidRequest`."""
     value = body.get(name)
     if not isinstance(value, list) or len(value) > NAMES_MAX:
-        raise InvalidRequest(f"{name} must be a list of at most {NAMES_MAX} names.")
+        raise InvalidRequest(Message.of("request.not_names", field=name, names_max=NAMES_MAX))
     if not all(isinstance(one, str) and LIBRARY.fullmatch(one) for one in value):
-        raise InvalidRequest(f"{name} must be names of at most 64 letters, digits, blanks and _.()+-.")
+        raise InvalidRequest(Message.of("request.library", field=name))
     return tuple(value)
 
 
 def integer(body: dict[str, Any], name: str) -> int | None:
-    """A whole number, or ``None`` where there is none. Raises :class:`InvalidRequest`."""
+    """Return a whole number, None without it. Raises :class:`InvalidRequest`."""
     value = body.get(name)
     if value is not None and (not isinstance(value, int) or isinstance(value, bool) or abs(value) > INTEGER_MAX):
-        raise InvalidRequest(f"{name} must be a whole number, at most 2^53.")
+        raise InvalidRequest(Message.of("request.not_bounded_integer", field=name))
     return value
 
 
 def yes_or_no(body: dict[str, Any], name: str) -> bool:
-    """True or false, one of which must be there. Raises :class:`InvalidRequest`."""
+    """Return a required truth value. Raises :class:`InvalidRequest`."""
     value = _maybe(body, name)
     if value is None:
-        raise InvalidRequest(f"{name} must be true or false.")
+        raise InvalidRequest(Message.of("request.not_boolean", field=name))
     return value
 
 
 def _maybe(body: dict[str, Any], name: str) -> bool | None:
     value = body.get(name)
     if value is not None and not isinstance(value, bool):
-        raise InvalidRequest(f"{name} must be true or false.")
+        raise InvalidRequest(Message.of("request.not_boolean", field=name))
     return value
 
 
@@ -142,7 +142,7 @@ def _choice(body: dict[str, Any], name: str, default: _Choice) -> _Choice:
     found = next((choice for choice in kind if choice.value == value), None)
     if found is None:
         choices = ", ".join(str(choice.value) for choice in kind)
-        raise InvalidRequest(f"There is no {name} {str(value)[:40]!r}; choose one of {choices}.")
+        raise InvalidRequest(Message.of("request.choice", field=name, value=repr(str(value)[:40]), choices=choices))
     return found
 
 
@@ -150,5 +150,5 @@ def _priority(body: dict[str, Any]) -> Priority:
     name = body.get("priority") or "normal"
     found = next((priority for priority in Priority if priority.name.lower() == name), None)
     if found is None:
-        raise InvalidRequest(f"There is no priority {str(name)[:40]!r}; choose low, normal or high.")
+        raise InvalidRequest(Message.of("request.priority", value=repr(str(name)[:40])))
     return found

@@ -1,8 +1,8 @@
-"""The connections: how many there may be, and how long one may keep an answer waiting.
+"""The HTTP server with limits: how many connections there are, and how long an answer waits for its reader.
 
-Promises that a reader which does not read costs a bounded time and a bounded amount of memory, and nobody else
-anything. Over the limit of connections a few more are heard, so that ``/v1/health`` is answered and everybody else is
-told why not; beyond those a connection is told so and closed unheard.
+A reader that does not read costs a bounded time and a bounded amount of memory. Above the limit of connections a few
+more are served, so that ``/v1/health`` is answered and other requests are refused with the reason; beyond those a
+connection gets the reason and is closed without reading its request.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
     from tornado.http1connection import HTTP1ServerConnection
     from tornado.web import Application
 
-#: Connections over the limit that are still heard, for a moment.
-HEARD_OVER_LIMIT = 64
+#: Connections above the limit whose requests are still read, for a short time.
+SERVED_OVER_LIMIT = 64
 OVER_LIMIT_S = 5.0
-#: How long the head or the body of a request may take to arrive.
+#: How long the headers or the body of a request may take to arrive.
 RECEIVE_S = 15.0
 SWEEP_S = 1.0
-#: A body that is larger than the limit, but not by more than this, is read, so that its sender hears the reason.
+#: A body that is larger than the limit by at most this is read, so that its sender gets the reason.
 BODY_BYTES_OVER = 2**20
 
-_CLOSED_UNHEARD = (
+_REFUSED_UNREAD = (
     "HTTP/1.1 429 Too Many Requests\r\nContent-Type: application/problem+json\r\nConnection: close\r\n"
     f"Retry-After: {READER_RETRY_S}\r\nContent-Length: %d\r\n\r\n"
 ).encode()
@@ -47,18 +47,18 @@ _TOO_MANY = msgspec.json.encode(
 
 
 class PeerStream(IOStream):
-    """A connection that knows whose it is and since when it waits for its reader."""
+    """A connection with the user of its peer, and the time since which it waits for its reader."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.uid = peer_of(self.socket).uid
-        self.over: str | None = None  #: which limit it is over, as the beginning of a sentence
-        self.stuck = False  #: closed because it was not read
+        self.over: Message | None = None  #: the refusal, if it is above a limit
+        self.stuck = False  #: closed because its peer did not read
         self.opened_at = asyncio.get_running_loop().time()
         self._waits_since: float | None = None
 
     def write(self, data: bytes | memoryview) -> asyncio.Future[None]:
-        """Write, and note since when something is left to be written."""
+        """Write, and record since when something is left to be written."""
         written = super().write(data)
         if self.writing() and self._waits_since is None:
             self._waits_since = asyncio.get_running_loop().time()
@@ -72,7 +72,7 @@ class PeerStream(IOStream):
             self._waits_since = None
 
     def waits_s(self, now_s: float) -> float:
-        """For how long the reader has left something unread."""
+        """Return for how long the peer has left something unread."""
         return 0.0 if self._waits_since is None else now_s - self._waits_since
 
 
@@ -80,7 +80,7 @@ class PoolServer(HTTPServer):
     """The HTTP server with limits on its connections."""
 
     def initialize(self, request_callback: Application, *, limits: ServiceLimits, streams: set[PeerStream]) -> None:  # type: ignore[override]
-        """Know the limits; called by tornado."""
+        """Take over the limits; called by tornado."""
         super().initialize(
             request_callback,
             max_header_size=limits.header_bytes_max,
@@ -93,24 +93,24 @@ class PoolServer(HTTPServer):
         self._of_user: Counter[int] = Counter()
 
     def handle_stream(self, stream: IOStream, address: Any) -> None:
-        """Take up a new connection, or refuse it."""
-        if len(self._streams) >= self._limits.connections_max + HEARD_OVER_LIMIT:
+        """Serve a new connection, or refuse it."""
+        if len(self._streams) >= self._limits.connections_max + SERVED_OVER_LIMIT:
             # Small enough for the buffer of a new socket, so that this cannot wait.
-            stream.socket.send(_CLOSED_UNHEARD % len(_TOO_MANY) + _TOO_MANY)
+            stream.socket.send(_REFUSED_UNREAD % len(_TOO_MANY) + _TOO_MANY)
             stream.close()
             return
-        # The stream that tornado made was not used yet: ours takes its socket over.
+        # The stream that tornado made has not been used yet: ours takes over its socket.
         ours = PeerStream(stream.socket, max_buffer_size=self.max_buffer_size, read_chunk_size=self.read_chunk_size)
         if self._of_user[ours.uid] >= self._limits.connections_max_per_tenant:
-            ours.over = "You have as many connections to this pool as one user may have; close some"
+            ours.over = Message.of("limits.connections_of_tenant", seconds=READER_RETRY_S)
         elif len(self._streams) >= self._limits.connections_max:
-            ours.over = "This pool has as many connections as it keeps; close some"
+            ours.over = Message.of("pool.too_many_connections", seconds=READER_RETRY_S)
         self._streams.add(ours)
         self._of_user[ours.uid] += 1
         super().handle_stream(ours, address)
 
     def on_close(self, server_conn: HTTP1ServerConnection) -> None:  # type: ignore[override]
-        """A connection is over."""
+        """Remove a connection that has ended."""
         super().on_close(server_conn)
         stream = server_conn.stream
         if isinstance(stream, PeerStream) and stream in self._streams:
@@ -123,7 +123,7 @@ class PoolServer(HTTPServer):
         return len(self._streams)
 
     async def sweep(self) -> None:
-        """After a pause, close what does not read, and what is over the limit and stays."""
+        """After a pause, close connections that do not read, and those that stay above the limit."""
         await asyncio.sleep(SWEEP_S)
         now_s = asyncio.get_running_loop().time()
         for stream in list(self._streams):

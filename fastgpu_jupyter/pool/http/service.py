@@ -9,7 +9,7 @@ from ...core.model.lifecycle import LeaseState
 from ..identity import TenantNames
 from ..monitors.metrics import Metrics
 from .backend import Backend
-from .call import Call
+from .call import HttpCall
 from .handlers.accounting import AccountingHandlers
 from .handlers.base import HandlerContext, HandlerTable
 from .handlers.devices import DeviceHandlers
@@ -68,7 +68,7 @@ class PoolService:
             **self._accounting.table(),
         }
 
-    async def subscribe(self, call: Call, on_end: Callable[[], None]) -> StreamSubscriber:
+    async def subscribe(self, call: HttpCall, on_end: Callable[[], None]) -> StreamSubscriber:
         """Return a new subscriber of the event stream, which may be that of one lease of the caller's tenant."""
         lease_id = call.query.get("lease")
         since = call.number("since")

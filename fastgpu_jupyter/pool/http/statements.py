@@ -1,7 +1,7 @@
 """Views of statements; the sums are :mod:`fastgpu_jupyter.core.accounting.ledger`'s.
 
-A statement is made from the journal each time it is requested, so that there is one truth about money. It reads the
-whole history: not for the event loop's thread.
+A statement is made from the journal each time it is requested, so that there is one source for amounts of money. That
+reads the whole history, and is not for the thread of the event loop.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 from ...core.accounting import calendar, ledger
 from ...core.accounting.ledger import Segment, Statement, StatementLine
 from ...core.model.entities import Instant, Month
-from ...errors import InvalidRequest
+from ...errors import InvalidRequest, Message
 from ...wire.schemas import StatementLineView, StatementView
 from ..journal.store import Journal
 from ..protocols import StateReader
@@ -25,7 +25,7 @@ def month_of(month: str) -> Month:
     """Return the month (UTC) that a text such as ``2026-11`` names. Raises :class:`InvalidRequest`."""
     match = _MONTH.fullmatch(month)
     if match is None:
-        raise InvalidRequest(f"{month[:20]!r} is not a month; write it like 2026-11.")
+        raise InvalidRequest(Message.of("request.month", text=repr(month[:20])))
     return calendar.month_of(int(match[1]), int(match[2]))
 
 

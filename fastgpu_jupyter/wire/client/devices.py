@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class DeviceCalls(Transport):
-    """Calls about devices."""
+    """Calls about devices and their MIG mode."""
 
     def devices(self) -> list[DeviceView]:
         """Return all devices and the leases that hold them."""

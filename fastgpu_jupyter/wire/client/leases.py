@@ -30,7 +30,7 @@ class LeaseOptions(TypedDict, total=False):
 
 
 class LeaseCalls(Transport):
-    """Calls about leases."""
+    """Calls about the leases of the caller."""
 
     def leases(self) -> list[LeaseView]:
         """Return the caller's leases, including those that ended in the last hour."""

@@ -30,6 +30,11 @@ export const MESSAGES = {
   'estimate.unknown': 'no estimate: too few leases ended in the last hour',
   'fault.certain': 'Your code {fault}: {fault_code}. What this kernel has on the GPU is lost; restart the kernel. {advice}',
   'fault.possible': 'A process on this GPU (possibly yours) {fault}: {fault_code}. If calls to the GPU fail here, restart the kernel.',
+  'forbidden.administrators_only': 'Only root and the user that the pool manager runs as may do that.',
+  'forbidden.lease_token': 'This needs the token of the lease, which only its own kernel and server have.',
+  'forbidden.priority_high': 'On this pool only users named by its administrator may request with priority high: it takes GPUs from other users while they compute. Request with priority normal, or ask the administrator.',
+  'forbidden.priority_system': 'Only root may request with priority system.',
+  'forbidden.process_of_another_user': 'Process {pid} belongs to another user.',
   'health.fault': 'The GPU {fault} ({fault_code}).',
   'health.faulty': '{reason} What runs on it is not to be trusted, and nothing new is granted there. Save your work. {advice}',
   'health.is_faulty': 'Its GPU is faulty.',
@@ -45,6 +50,34 @@ export const MESSAGES = {
   'limit.parked_until_you_choose': 'It stays parked until you choose.',
   'limit.then_ended': 'ended',
   'limit.then_parked_again': 'parked again',
+  'limits.connections_of_tenant': 'You have as many connections to this pool as one user may have; close some, or try again in {seconds} seconds.',
+  'limits.leases': {
+    plural: 'seconds',
+    one: 'This pool has {count} leases, as many as it keeps; release one, or try again in {seconds} second.',
+    other: 'This pool has {count} leases, as many as it keeps; release one, or try again in {seconds} seconds.'
+  },
+  'limits.leases_of_tenant': {
+    plural: 'seconds',
+    one: 'You have {count} leases, as many as one user may have; release one, or try again in {seconds} second.',
+    other: 'You have {count} leases, as many as one user may have; release one, or try again in {seconds} seconds.'
+  },
+  'limits.requests': {
+    plural: 'seconds',
+    one: 'You make more than {per_second} requests a second; make fewer, or try again in {seconds} second.',
+    other: 'You make more than {per_second} requests a second; make fewer, or try again in {seconds} seconds.'
+  },
+  'limits.subscribers': 'As many readers follow this pool as it serves; close some, or try again in {seconds} seconds.',
+  'limits.subscribers_of_tenant': 'You have as many readers of events as one user may have; close some, or try again in {seconds} seconds.',
+  'limits.waiting': {
+    plural: 'seconds',
+    one: '{count} requests wait in this pool, as many as it queues; release one, or try again in {seconds} second.',
+    other: '{count} requests wait in this pool, as many as it queues; release one, or try again in {seconds} seconds.'
+  },
+  'limits.waiting_of_tenant': {
+    plural: 'seconds',
+    one: 'You wait for {count} leases, as many as one user may; release one, or try again in {seconds} second.',
+    other: 'You wait for {count} leases, as many as one user may; release one, or try again in {seconds} seconds.'
+  },
   'mechanism.exclusive': 'A whole GPU was requested, so no other lease is on it.',
   'mechanism.mig': 'The GPU is divided by MIG, so the lease has a partition of it, which the hardware keeps apart from others.',
   'mechanism.mps': 'A part of a GPU was requested, and this pool serves parts by MPS: your notebooks on this GPU compute at the same time, and an error in one of them ends the others there.',

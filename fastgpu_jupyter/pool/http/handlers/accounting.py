@@ -14,7 +14,7 @@ from ....wire.schemas import (
     TenantView,
 )
 from .. import request_parsing
-from ..call import Call
+from ..call import HttpCall
 from ..views.accounting import group_views, rate_views, reservation_views, tenant_views
 from .base import HandlerContext, HandlerTable
 from .found import found
@@ -44,7 +44,7 @@ class AccountingHandlers:
 
     # -- tenants and groups -------------------------------------------------------------------------------------------
 
-    async def list_tenants(self, call: Call) -> TenantList:
+    async def list_tenants(self, call: HttpCall) -> TenantList:
         """Return the entitlement of the caller; of all tenants for an administrator."""
         access = self._permissions.accounting_access(call.caller)
         return {
@@ -53,7 +53,7 @@ class AccountingHandlers:
             )
         }
 
-    async def set_tenant(self, call: Call) -> TenantView:
+    async def set_tenant(self, call: HttpCall) -> TenantView:
         """Set the entitlement of a tenant."""
         key = self._names.key_of(call.path["tenant"])
         weight, limit, guaranteed = request_parsing.entitlement(call.body)
@@ -61,22 +61,22 @@ class AccountingHandlers:
         await self._backend.commands.submit(c.SetTenant(key, weight, limit, guaranteed, group), call.key)
         return await self._tenant(call, key)
 
-    async def set_budget(self, call: Call) -> TenantView:
+    async def set_budget(self, call: HttpCall) -> TenantView:
         """Set what a tenant may spend in a month, and what happens at the limit."""
         key = self._names.key_of(call.path["tenant"])
         await self._backend.commands.submit(c.SetBudget(key, *request_parsing.budget(call.body)), call.key)
         return await self._tenant(call, key)
 
-    async def _tenant(self, call: Call, key: str) -> TenantView:
+    async def _tenant(self, call: HttpCall, key: str) -> TenantView:
         views = (await self.list_tenants(call))["tenants"]
         return found(views, lambda view: view["tenant"]["key"] == key, key)
 
-    async def list_groups(self, call: Call) -> GroupList:
+    async def list_groups(self, call: HttpCall) -> GroupList:
         """Return the entitlement of the caller's group; of all groups for an administrator."""
         access = self._permissions.accounting_access(call.caller)
         return {"groups": await self._backend.state.read(lambda state, _: group_views(state, access))}
 
-    async def set_group(self, call: Call) -> GroupView:
+    async def set_group(self, call: HttpCall) -> GroupView:
         """Set the entitlement of a group of tenants together."""
         group = call.path["group"]
         await self._backend.commands.submit(c.SetGroup(group, *request_parsing.entitlement(call.body)), call.key)
@@ -84,7 +84,7 @@ class AccountingHandlers:
 
     # -- reservations -------------------------------------------------------------------------------------------------
 
-    async def list_reservations(self, call: Call) -> ReservationList:
+    async def list_reservations(self, call: HttpCall) -> ReservationList:
         """Return the caller's reservations; those of all tenants for an administrator."""
         access = self._permissions.accounting_access(call.caller)
         return {
@@ -93,7 +93,7 @@ class AccountingHandlers:
             )
         }
 
-    async def reserve(self, call: Call) -> ReservationView:
+    async def reserve(self, call: HttpCall) -> ReservationView:
         """Reserve capacity for a tenant."""
         reservation_id = call.path["reservation_id"]
         tenant = self._names.key_of(request_parsing.tenant(call.body))
@@ -101,26 +101,26 @@ class AccountingHandlers:
         await self._backend.commands.submit(command, call.key)
         return await self._reservation(call, reservation_id)
 
-    async def cancel_reservation(self, call: Call) -> ReservationView:
+    async def cancel_reservation(self, call: HttpCall) -> ReservationView:
         """End a reservation now."""
         reservation_id = call.path["reservation_id"]
         await self._backend.commands.submit(c.CancelReservation(reservation_id), call.key)
         return await self._reservation(call, reservation_id)
 
-    async def _reservation(self, call: Call, reservation_id: str) -> ReservationView:
+    async def _reservation(self, call: HttpCall, reservation_id: str) -> ReservationView:
         views = (await self.list_reservations(call))["reservations"]
         return found(views, lambda view: view["id"] == reservation_id, reservation_id)
 
     # -- money --------------------------------------------------------------------------------------------------------
 
-    async def list_statements(self, call: Call) -> StatementList:
+    async def list_statements(self, call: HttpCall) -> StatementList:
         """Return the caller's statement of a month; those of all tenants for an administrator."""
         access = self._permissions.accounting_access(call.caller)
         currency = self._context.facts.currency
         statements = await self._backend.statements.read(call.path["month"], access, currency, self._names.name_of)
         return {"statements": statements}
 
-    async def list_rates(self, _: Call) -> RateList:
+    async def list_rates(self, _: HttpCall) -> RateList:
         """Return what each model costs."""
         currency, discounts = self._context.facts.currency, self._context.discounts
         return {"rates": await self._backend.state.read(lambda state, _: rate_views(state, currency, discounts))}

@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 
 from ...identity import TenantNames
 from ..backend import Backend
-from ..call import Call
+from ..call import HttpCall
 from ..permissions import Permissions
 from ..publisher import EventPublisher
 from ..reader import PoolFacts, PoolReader
 
 #: A handler returns the answer of an operation as a JSON value.
-Handler = Callable[[Call], Awaitable[Any]]
+Handler = Callable[[HttpCall], Awaitable[Any]]
 #: By the name of the operation, such as ``GET /v1/leases``.
 HandlerTable = dict[str, Handler]
 

@@ -9,7 +9,7 @@ from ....core.model.entities import Instant, State
 from ....core.placement.inventory import find_device
 from ....wire.schemas import DeviceList, DeviceView, HistoryView, PartitionModeView
 from .. import request_parsing
-from ..call import Call
+from ..call import HttpCall
 from .base import HandlerContext, HandlerTable
 from .found import found
 from .history import window_of
@@ -34,11 +34,11 @@ class DeviceHandlers:
             "PUT /v1/devices/{device_id}/mig": self.set_partition_mode,
         }
 
-    async def list_devices(self, call: Call) -> DeviceList:
-        """Return all devices."""
+    async def list_devices(self, call: HttpCall) -> DeviceList:
+        """Return all devices of the pool."""
         return {"devices": (await self._reader.status(call.caller))["devices"]}
 
-    async def history(self, call: Call) -> HistoryView:
+    async def history(self, call: HttpCall) -> HistoryView:
         """Return the usage of a device, for every caller, as its utilization is."""
         resolution, since = window_of(call)
         device_id = call.path["device_id"]
@@ -49,7 +49,7 @@ class DeviceHandlers:
 
         return await self._backend.state.read(read)
 
-    async def drain(self, call: Call) -> DeviceView:
+    async def drain(self, call: HttpCall) -> DeviceView:
         """Drain a device, or return it to service if it is healthy."""
         device_id = call.path["device_id"]
         command = c.DrainDevice(device_id, request_parsing.yes_or_no(call.body, "drained"))
@@ -59,7 +59,7 @@ class DeviceHandlers:
         devices = (await self._reader.status(call.caller))["devices"]
         return found(devices, lambda view: view["id"] == device_id, device_id)
 
-    async def partition_mode(self, call: Call) -> PartitionModeView:
+    async def partition_mode(self, call: HttpCall) -> PartitionModeView:
         """Return MIG mode of a device, and what a switch of it would disturb."""
         device_id = call.path["device_id"]
         leases = await self._backend.state.read(lambda state, _: _leases_on(state, device_id))
@@ -76,7 +76,7 @@ class DeviceHandlers:
             "processes": [process.pid for process in processes],
         }
 
-    async def set_partition_mode(self, call: Call) -> PartitionModeView:
+    async def set_partition_mode(self, call: HttpCall) -> PartitionModeView:
         """Switch MIG mode of an unused device."""
         device_id = call.path["device_id"]
         on = request_parsing.yes_or_no(call.body, "on")

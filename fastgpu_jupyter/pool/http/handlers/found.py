@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from ....errors import NotFound
+from ....errors import Message, NotFound
 
 T = TypeVar("T")
 
@@ -15,4 +15,4 @@ def found(views: Sequence[T], is_wanted: Callable[[T], bool], name: str) -> T:
     for view in views:
         if is_wanted(view):
             return view
-    raise NotFound(f"There is no {name[:80]!r} any more.")
+    raise NotFound(Message.of("request.gone", name=repr(name[:80])))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from ....errors import InvalidRequest
+from ....errors import InvalidRequest, Message
 from ...monitors.history import RESOLUTIONS
-from ..call import Call
+from ..call import HttpCall
 
 
-def window_of(call: Call) -> tuple[str, int | None]:
+def window_of(call: HttpCall) -> tuple[str, int | None]:
     """Return the resolution and the start of the history that a caller requests. Raises :class:`InvalidRequest`."""
     resolution = call.query.get("resolution", "1s")
     if resolution not in RESOLUTIONS:
-        raise InvalidRequest(f"resolution must be one of {', '.join(RESOLUTIONS)}.")
+        raise InvalidRequest(Message.of("request.resolution", choices=", ".join(RESOLUTIONS)))
     return resolution, call.number("since")

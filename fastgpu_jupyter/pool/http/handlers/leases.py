@@ -1,4 +1,4 @@
-"""Handlers of leases."""
+"""Handlers of the operations on leases."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from ....core.lease.lookup import find_lease
 from ....core.model import commands as c
 from ....core.model.entities import Instant, Retention, State
 from ....core.model.lifecycle import LeaseState
-from ....errors import Forbidden, InvalidRequest
+from ....errors import Forbidden, InvalidRequest, Message
 from ....wire.schemas import HistoryView, LeaseList, LeaseView
 from ...host.attribution import host_pid
 from ...host.process import holder_of
 from ...supervisor import wait_for_event
 from .. import request_parsing
-from ..call import Call, Caller
+from ..call import Caller, HttpCall
 from .base import HandlerContext, HandlerTable
 from .history import window_of
 
@@ -58,18 +58,18 @@ class LeaseHandlers:
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
-    async def list_leases(self, call: Call) -> LeaseList:
+    async def list_leases(self, call: HttpCall) -> LeaseList:
         """Return the caller's leases."""
         return {"leases": (await self._reader.status(call.caller))["leases"]}
 
-    async def get(self, call: Call) -> LeaseView:
+    async def get(self, call: HttpCall) -> LeaseView:
         """Return a lease now, or as soon as its version is beyond ``after``."""
         wait_ms = min(call.number("wait_ms") or 0, WAIT_MS_MAX)
         after = call.number("after")
         known = -1 if after is None else after
         return await self.wait(call.caller, call.lease_id, wait_ms / 1000, lambda view: view["version"] > known)
 
-    async def history(self, call: Call) -> HistoryView:
+    async def history(self, call: HttpCall) -> HistoryView:
         """Return the usage of a lease."""
         resolution, since = window_of(call)
 
@@ -96,11 +96,11 @@ class LeaseHandlers:
 
     # -- commands of the tenant ---------------------------------------------------------------------------------------
 
-    async def request(self, call: Call) -> LeaseView:
+    async def request(self, call: HttpCall) -> LeaseView:
         """Request a lease, held by the caller: active if capacity is free, else waiting."""
         digest = call.body.get("token_sha256")
         if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
-            raise InvalidRequest("token_sha256 must be the SHA-256 of the lease's token, in hexadecimal.")
+            raise InvalidRequest(Message.of("request.token_digest"))
         request = request_parsing.lease_request(call.body)
         caller = call.caller
         self._context.permissions.require_priority(caller, request.priority)
@@ -112,42 +112,42 @@ class LeaseHandlers:
             return view
         return await self.wait(caller, view["id"], PREPARE_GRACE_S, lambda view: view["state"] != LeaseState.PREPARING)
 
-    async def release(self, call: Call) -> LeaseView:
-        """Release a lease."""
+    async def release(self, call: HttpCall) -> LeaseView:
+        """Release a lease of the caller."""
         return await self._submit(call, c.ReleaseLease(call.lease_id))
 
-    async def resize(self, call: Call) -> LeaseView:
+    async def resize(self, call: HttpCall) -> LeaseView:
         """Change the size of a lease; its kernel goes on."""
         size = request_parsing.text(call.body, "size")
         if not size:
-            raise InvalidRequest("size must be the new size, such as half or 24GiB.")
+            raise InvalidRequest(Message.of("request.new_size"))
         used = self._backend.telemetry.usage.leases.get(call.lease_id)
         used_bytes = used.memory_used_bytes if used else None
         return await self._submit(call, c.ResizeLease(call.lease_id, size, used_bytes))
 
-    async def migrate(self, call: Call) -> LeaseView:
+    async def migrate(self, call: HttpCall) -> LeaseView:
         """Move a lease off an unhealthy device."""
         return await self._submit(call, c.MigrateLease(call.lease_id))
 
-    async def park(self, call: Call) -> LeaseView:
+    async def park(self, call: HttpCall) -> LeaseView:
         """Move the device memory of a lease to host memory."""
         return await self._submit(call, c.ParkLease(call.lease_id))
 
-    async def resume(self, call: Call) -> LeaseView:
+    async def resume(self, call: HttpCall) -> LeaseView:
         """Let a parked lease wait for a device."""
         return await self._submit(call, c.ResumeLease(call.lease_id))
 
-    async def pin(self, call: Call) -> LeaseView:
+    async def pin(self, call: HttpCall) -> LeaseView:
         """Pin a lease, or let it be parked while it is idle."""
         retention = Retention.HOLD if request_parsing.yes_or_no(call.body, "pinned") else Retention.YIELD
         return await self._submit(call, c.SetRetention(call.lease_id, retention))
 
-    async def set_budget(self, call: Call) -> LeaseView:
+    async def set_budget(self, call: HttpCall) -> LeaseView:
         """Set what a lease may cost in all."""
         budget_micro = request_parsing.integer(call.body, "budget_micro")
         return await self._submit(call, c.SetLeaseBudget(call.lease_id, budget_micro))
 
-    async def _submit(self, call: Call, command: c.Command) -> LeaseView:
+    async def _submit(self, call: HttpCall, command: c.Command) -> LeaseView:
         """Submit a command about a lease of the caller's tenant, and return the lease after it."""
         lease_id, caller = call.lease_id, call.caller
         return await self._backend.commands.submit_and_read(
@@ -159,7 +159,7 @@ class LeaseHandlers:
 
     # -- commands of the kernel and its server, which have the token of the lease --------------------------------------
 
-    async def bind(self, call: Call) -> LeaseView:
+    async def bind(self, call: HttpCall) -> LeaseView:
         """Make a process of the caller's user the holder of a lease."""
         caller = call.caller
         pid = request_parsing.integer(call.body, "pid")
@@ -167,26 +167,26 @@ class LeaseHandlers:
             pid = await asyncio.to_thread(host_pid, pid, caller.holder.pid)
         holder = caller.holder if pid is None else holder_of(pid, self._context.facts.boot_id)
         if caller.holder.uid not in {holder.uid, 0}:
-            raise Forbidden(f"Process {pid} belongs to another user.")
+            raise Forbidden(Message.of("forbidden.process_of_another_user", pid=str(pid)))
         await self._backend.commands.submit(c.BindHolder(call.lease_id, holder), call.key)
         # Before a cell of the new holder can use the device:
         await self._backend.device_access.wait_until_applied(call.lease_id)
         return await self._reader.lease(caller, call.lease_id)
 
-    async def report_libraries(self, call: Call) -> LeaseView:
+    async def report_libraries(self, call: HttpCall) -> LeaseView:
         """Record the memory limit that the kernel applied to its libraries, and those that need a restart for it."""
         memory_bytes = request_parsing.integer(call.body, "memory_bytes")
         needs_restart = request_parsing.libraries(call.body, "needs_restart")
         return await self._submit(call, c.ReportLibraries(call.lease_id, memory_bytes, needs_restart))
 
-    async def report_activity(self, call: Call) -> LeaseView:
+    async def report_activity(self, call: HttpCall) -> LeaseView:
         """Record that a cell begins or ends."""
         busy = request_parsing.yes_or_no(call.body, "busy")
         return await self._submit(call, c.ReportActivity(call.lease_id, busy))
 
     # -- commands of administrators -----------------------------------------------------------------------------------
 
-    async def transfer(self, call: Call) -> LeaseView:
+    async def transfer(self, call: HttpCall) -> LeaseView:
         """Bill another tenant for a lease; for administrators, because it spends the other tenant's quota."""
         tenant = self._context.names.key_of(request_parsing.tenant(call.body))
         await self._backend.commands.submit(c.TransferLease(call.lease_id, tenant), call.key)

@@ -8,7 +8,7 @@ from ....core.model.entities import Instant, State
 from ....wire import openapi
 from ....wire.schemas import PoolView, QueueList, StatusView
 from ...monitors.metrics import MetricsSnapshot
-from ..call import Call
+from ..call import HttpCall
 from ..server import PeerStream
 from .base import HandlerContext, HandlerTable
 
@@ -30,23 +30,23 @@ class PoolHandlers:
             "GET /v1/openapi.json": self.openapi,
         }
 
-    async def status(self, call: Call) -> StatusView:
+    async def status(self, call: HttpCall) -> StatusView:
         """Return pool manager, devices, leases and queue at one instant."""
         return await self._context.reader.status(call.caller)
 
-    async def pool(self, call: Call) -> PoolView:
+    async def pool(self, call: HttpCall) -> PoolView:
         """Return the pool manager itself."""
         return (await self.status(call))["pool"]
 
-    async def queue(self, call: Call) -> QueueList:
+    async def queue(self, call: HttpCall) -> QueueList:
         """Return the waiting requests in order of grant."""
         return {"queue": (await self.status(call))["queue"]}
 
-    async def openapi(self, _: Call) -> dict[str, Any]:
+    async def openapi(self, _: HttpCall) -> dict[str, Any]:
         """Return the OpenAPI document of this interface."""
         return openapi.document()
 
-    async def metrics(self, _: Call) -> bytes:
+    async def metrics(self, _: HttpCall) -> bytes:
         """Return all metrics in the format of Prometheus."""
         backend = self._context.backend
 

@@ -1,4 +1,4 @@
-"""Views of leases."""
+"""Views of leases and of their readings."""
 
 from __future__ import annotations
 
