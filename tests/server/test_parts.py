@@ -72,7 +72,7 @@ def test_pidfd_process_is_polled_signalled_and_waited_for() -> None:
         adopted.send_signal(signal.SIGTERM)
         assert adopted.wait(DEADLINE_S) == -1
         assert adopted.poll() == -1
-        adopted.kill()  # is no error, and reaches no one
+        adopted.kill()  # is not an error, and signals no process
         assert child.wait() == -signal.SIGTERM
 
 

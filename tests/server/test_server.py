@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pwd
 import signal
 import subprocess
 import sys
@@ -110,17 +111,17 @@ def test_server_refuses_a_socket_of_another_user(jupyter: ServerProcess, monkeyp
             "[print(s.accept()[0].recv(1), flush=True) for _ in iter(int, 1)]"
         )
         command = [sys.executable, "-c", trap, path]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as foreign_server:
-            assert foreign_server.stdout is not None
-            assert foreign_server.stdout.readline() == "ready\n"
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as trap_process:
+            assert trap_process.stdout is not None
+            assert trap_process.stdout.readline() == "ready\n"
             monkeypatch.setenv("FASTGPU_SOCKET", path)
             jupyter.start()
             status, answer = jupyter.call("GET", "fastgpu/api/pool")
             assert status == 503
-            assert "belongs to another user (nobody)" in answer["message"]
-            assert foreign_server.stdout.readline() == "b''\n"  # nothing was sent to it
+            assert f"belongs to another user ({pwd.getpwuid(65534).pw_name})" in answer["message"]
+            assert trap_process.stdout.readline() == "b''\n"  # nothing was sent to it
             body = {"path": "a.ipynb", "name": "a", "type": "notebook", "kernel": {"name": "fastgpu"}}
-            foreign_server.kill()
+            trap_process.kill()
             status, answer = jupyter.call("POST", "api/sessions", body)
             assert status == 500
             assert "No pool manager answers" in answer["message"]

@@ -50,7 +50,7 @@ def test_request_with_a_higher_priority_is_first_in_the_queue(pool: PoolProcess)
     pool.client.request("full", token=new_token(), options={"retention": "hold"})
     low = pool.client.request("full", token=new_token(), options={"priority": "low"})
     high = pool.client.request("full", token=new_token(), options={"priority": "high"})
-    assert [ticket["lease_id"] for ticket in pool.client.queue()] == [high["id"], low["id"]]
+    assert [entry["lease_id"] for entry in pool.client.queue()] == [high["id"], low["id"]]
     table = fastgpu("queue").stdout
     assert table.index(high["id"]) < table.index(low["id"])
     assert json.loads(fastgpu("queue", "--json").stdout)["queue"][0]["priority"] == "high"
@@ -198,7 +198,7 @@ def test_spent_budget_with_policy_stop_blocks_requests(pool: PoolProcess) -> Non
     assert (one["budget_micro_per_month"], one["budget_policy"]) == (0, "stop")
     waiting = pool.client.request("eighth", token=new_token())
     assert pending_reason_of(waiting) == "budget"
-    wait_until(lambda: text(pool.lease(lease["id"])["money"]["message"]), "the warning is told")
+    wait_until(lambda: text(pool.lease(lease["id"])["money"]["message"]), "the lease has the warning")
     assert "100 %" in str(text(pool.lease(lease["id"])["money"]["message"]))
     pool.kill()
     pool.start()

@@ -83,8 +83,8 @@ def test_openapi_path_parameters_are_described() -> None:
 
 
 def test_openapi_error_statuses_have_texts() -> None:
-    told = {error.status for error in by_code().values() if error is not FastGPUError}
-    assert told - set(openapi._TEXTS) == {500, 503}  # never an answer of this process to a request
+    statuses = {error.status for error in by_code().values() if error is not FastGPUError}
+    assert statuses - set(openapi._TEXTS) == {500, 503}  # never an answer of this process to a request
 
 
 # -- the answers ------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The pool manager as a process: what callers may do, what they are told, and what survives."""
+"""The pool manager as a process: what callers may do, which answers they get, and what survives."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def raw(method: str, path: str, body: bytes | None = None, **headers: str) -> tu
         return response.status, json.loads(response.read())
 
 
-# -- what is told -----------------------------------------------------------------------------------------------------
+# -- views and commands -----------------------------------------------------------------------------------------------
 
 
 def test_views_have_the_fields_of_their_types(pool: PoolProcess) -> None:
@@ -75,9 +75,9 @@ def test_release_command_releases_a_lease(pool: PoolProcess) -> None:
     pool.wait_state(lease["id"], "ended")
     ended = json.loads(fastgpu_process("status", "--json").stdout)["leases"]
     assert [(one["id"], value_of(one["end_reason"])) for one in ended] == [(lease["id"], "released")]
-    missing = fastgpu_process("release", "nobody")
+    missing = fastgpu_process("release", "no-such")
     assert (missing.returncode, missing.stderr.count("\n")) == (1, 1)
-    assert "There is no lease 'nobody'" in missing.stderr
+    assert "There is no lease 'no-such'" in missing.stderr
 
 
 def test_status_command_without_a_pool_says_what_to_do(isolated: Path) -> None:
@@ -144,9 +144,9 @@ def test_request_repeated_with_its_key_is_one_lease(pool: PoolProcess) -> None:
     ("method", "path", "body", "headers", "status"),
     [
         ("GET", "/", None, {}, 404),
-        ("GET", "/v1/leases/nobody", None, {}, 404),
-        ("GET", "/v1/leases/nobody?wait_ms=soon", None, {}, 400),
-        ("GET", "/v1/events?lease=nobody", None, {}, 404),
+        ("GET", "/v1/leases/no-such", None, {}, 404),
+        ("GET", "/v1/leases/no-such?wait_ms=soon", None, {}, 400),
+        ("GET", "/v1/events?lease=no-such", None, {}, 404),
         ("PUT", "/v1/leases", b"{}", {"Content_Type": "application/json"}, 405),
         ("POST", "/v1/leases", b"{}", {"Content_Type": "text/plain"}, 400),
         ("POST", "/v1/leases", b"{", {"Content_Type": "application/json"}, 400),
@@ -154,7 +154,7 @@ def test_request_repeated_with_its_key_is_one_lease(pool: PoolProcess) -> None:
         ("POST", "/v1/leases", b"{}", {"Content_Type": "application/json"}, 400),
         ("POST", "/v1/leases", b'{"size": 7}', {"Content_Type": "application/json"}, 400),
         ("POST", "/v1/leases", b"{}", {"Content_Type": "application/json", "Idempotency_Key": "x" * 200}, 400),
-        ("DELETE", "/v1/leases/nobody", None, {}, 404),
+        ("DELETE", "/v1/leases/no-such", None, {}, 404),
     ],
 )
 def test_errors_have_the_shape_of_a_problem(
@@ -188,12 +188,12 @@ def test_client_sends_nothing_to_a_socket_of_another_user(isolated: Path, monkey
         "import os, socket; os.setuid(65534); s = socket.socket(socket.AF_UNIX); s.bind('pool.sock'); s.listen();"
         "print('up', flush=True); c, _ = s.accept(); c.settimeout(5); print('got', c.recv(100), flush=True)"
     )
-    # Listening was done by the stranger, so that the system names the stranger as our peer.
+    # The other user's process listens, so that the system names it as the peer.
     trap = subprocess.Popen([sys.executable, "-c", code], cwd=path.parent, stdout=subprocess.PIPE, text=True)
     assert trap.stdout is not None
     with trap, trap.stdout:
         assert trap.stdout.readline() == "up\n"
-        # Nobody is root in this test: for root no socket is somebody else's in the way that it is for a user.
+        # Not as root, which trusts other sockets than a user does.
         monkeypatch.setattr(os, "getuid", lambda: 1000)
         with pytest.raises(PoolUnreachable, match=r"belongs to another user.*Nothing was sent"):
             PoolClient(path).request("full", token=new_token())
@@ -210,7 +210,7 @@ def test_idle_pool_manager_ends(isolated: Path) -> None:
         wait_until(user_socket().exists, "the pool serves")
         token = new_token()
         lease = client.request("full", token=token)
-        # With a lease it stays, however long nobody calls; that it would have gone shows in what follows.
+        # With a lease it runs on without calls; that it would have ended shows in what follows.
         time.sleep(3)
         assert running.poll() is None
         client.release(lease["id"])
@@ -232,7 +232,7 @@ def test_concurrent_starts_give_one_pool_manager(isolated: Path, monkeypatch: py
         with ThreadPoolExecutor(8) as starters:
             clients = list(starters.map(lambda _: ensure_pool(30.0), range(8)))
         assert {client.pool()["started_at"] for client in clients} == {clients[0].pool()["started_at"]}
-        # It is nobody's child: its parent is init.
+        # Its parent is init, and none of the processes that started it.
         sock = unixsocket.connect(user_socket(), DEADLINE_S)
         pid = unixsocket.peer_of(sock).pid
         sock.close()

@@ -73,8 +73,8 @@ def test_changes_of_a_budget_include_the_tenants_leases() -> None:
     world.active("bobs", tenant="bob")
     world.do(c.SetBudget("ann", 1_800_000))
     world.now_ms += MS_PER_HOUR
-    told = changes_of(world.do(c.Tick()), world.state)
-    assert told.lease_ids == {"anns"}
+    changes = changes_of(world.do(c.Tick()), world.state)
+    assert changes.lease_ids == {"anns"}
     assert changes_of(world.do(c.SetBudget("bob", None, BudgetPolicy.STOP)), world.state).lease_ids == {"bobs"}
 
 

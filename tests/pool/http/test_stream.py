@@ -1,4 +1,4 @@
-"""The event stream: nothing is missed, and who does not read costs nobody else anything."""
+"""The event stream: no change is missed, and a reader that does not read is disconnected."""
 
 from __future__ import annotations
 
@@ -91,13 +91,13 @@ def test_stream_reports_the_device_of_a_parked_lease(serve: Serve) -> None:
     with following(pool) as stream:
         seen_until(stream, lease["id"], "active")
         pool.client.park(lease["id"])
-        told: dict[str, Any] = {}
+        seen: dict[str, Any] = {}
         for message in stream:
-            told.update({device["id"]: device for device in message["devices"]})
+            seen.update({device["id"]: device for device in message["devices"]})
             if any(view["state"] == "parked" for view in message["leases"]):
                 break
-    assert list(told) == [device_of(lease)]
-    (device,) = told.values()
+    assert list(seen) == [device_of(lease)]
+    (device,) = seen.values()
     assert (device["allocations"], device["memory"]["free_bytes"]) == ([], device["memory"]["total_bytes"])
 
 
@@ -234,17 +234,17 @@ def test_reader_that_stops_reading_is_closed(serve: Serve, monkeypatch: pytest.M
     with contextlib.closing(pool.connect()) as stuck, following(pool) as stream:
         stuck.sendall(STREAM)
         wait_until(lambda: len(pool.service.publisher) == 2, "both follow")
-        token, told = new_token(), set[str]()
+        token, ended = new_token(), set[str]()
 
         def read() -> None:
             for message in stream:
-                told.update(lease["id"] for lease in message["leases"] if lease["state"] == "ended")
+                ended.update(lease["id"] for lease in message["leases"] if lease["state"] == "ended")
 
         threading.Thread(target=read, daemon=True).start()
         while not hung_up(stuck):
             last = pool.client.request("eighth", notebook="x" * 1000, token=token)["id"]
             pool.client.release(last)
-            wait_until(partial(told.__contains__, last), "the reader that reads is told")
+            wait_until(partial(ended.__contains__, last), "the other reader gets the message")
         assert len(pool.service.publisher) == 1
         cut = pool.service.metrics.cut_subscribers
         assert cut["stuck"] + cut["behind"] == 1
