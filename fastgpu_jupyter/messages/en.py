@@ -319,6 +319,7 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     "prepare.failed_for_good": "{detail} {reason}",
     "prepare.gave_up": "It was tried {attempts_max} times; ask again, or tell the administrator.",
     # -- health of devices -------------------------------------------------------------------------------------------
+    "device.no_partition_mode": "This device cannot be divided by MIG. Nothing was changed.",
     "device.not_found": "There is no device {device} in this pool; `jupyter fastgpu status` lists them.",
     "health.fault": "The GPU {fault} ({fault_code}).",
     "health.suspect": (

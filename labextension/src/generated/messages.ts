@@ -13,6 +13,7 @@ export const MESSAGES = {
   'budget.tenant_spent_continues': '{tenant} has spent {spent_percent} % of this month\'s budget. Nothing more is granted; this lease goes on: {reason}',
   'budget.tenant_spent_stop': '{tenant} has spent {spent_percent} % of this month\'s budget. Nothing more is granted until the month ends or an administrator sets a higher one.',
   'budget.tenant_spent_warn': '{tenant} has spent {spent_percent} % of this month\'s budget. Leases go on.',
+  'device.no_partition_mode': 'This device cannot be divided by MIG. Nothing was changed.',
   'device.not_found': 'There is no device {device} in this pool; `jupyter fastgpu status` lists them.',
   'driver.no_answer': 'The GPU driver does not answer. Nothing is granted here until it does; see `jupyter fastgpu doctor`.',
   'end.cancelled': 'The request was cancelled while it waited.',

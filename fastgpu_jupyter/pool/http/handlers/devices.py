@@ -7,6 +7,7 @@ import logging
 from ....core.model import commands as c
 from ....core.model.entities import Instant, State
 from ....core.placement.inventory import find_device
+from ....errors import Conflict, Message
 from ....wire.schemas import DeviceList, DeviceView, HistoryView, PartitionModeView
 from .. import request_parsing
 from ..call import HttpCall
@@ -80,7 +81,9 @@ class DeviceHandlers:
         """Switch MIG mode of an unused device."""
         device_id = call.path["device_id"]
         on = request_parsing.yes_or_no(call.body, "on")
-        await self._backend.state.read(lambda state, _: _leases_on(state, device_id))
+        mode = await self.partition_mode(call)
+        if on and not mode["capable"]:
+            raise Conflict(Message.of("device.no_partition_mode"))
         await self._backend.inventory.set_partition_mode(device_id, on=on)
         name = self._context.names.name_of(call.caller.tenant)
         log.warning("%s switched MIG mode of %s %s.", name, device_id, "on" if on else "off")
