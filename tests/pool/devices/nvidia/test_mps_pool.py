@@ -185,7 +185,7 @@ def test_second_user_has_a_daemon_of_their_own(
         assert folder_of(pool, mine) != folder_of(pool, his)
         assert [one.uid for one in control.running] == [0, OTHER_UID]
         with pytest.raises(Conflict, match="cannot be transferred"):
-            pool.client.transfer(mine, "nobody")
+            pool.client.transfer(mine, "another")
     finally:
         other.communicate()
     pool.wait_state(his, "ended")
