@@ -72,7 +72,7 @@ class PoolMachine(RuleBasedStateMachine):
     def _names(self, data: st.DataObject, *states: LeaseState) -> str:
         leases = self.world.state.leases.values()
         names = [lease.id for lease in leases if not states or lease.state in states]
-        return data.draw(st.sampled_from(names)) if names else "nobody"
+        return data.draw(st.sampled_from(names)) if names else "none"
 
     @rule(
         profile=st.sampled_from(
@@ -115,7 +115,7 @@ class PoolMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def prepared(self, data: st.DataObject) -> None:
         name = self._names(data, LeaseState.PREPARING)
-        if name != "nobody":
+        if name != "none":
             gpu = self.world.state.leases[name].logical_gpu
             assert gpu is not None
             ok = data.draw(st.booleans())
@@ -124,7 +124,7 @@ class PoolMachine(RuleBasedStateMachine):
     @rule(data=st.data(), stale=st.integers(0, 2))
     def drained(self, data: st.DataObject, stale: int) -> None:
         name = self._names(data, LeaseState.DRAINING)
-        if name != "nobody":
+        if name != "none":
             gpu = self.world.state.leases[name].logical_gpu
             assert gpu is not None
             self._try(c.DrainSucceeded(name, gpu.generation - stale))
@@ -145,7 +145,7 @@ class PoolMachine(RuleBasedStateMachine):
     @rule(data=st.data(), stale=st.integers(0, 1), ok=st.booleans())
     def parked(self, data: st.DataObject, stale: int, ok: bool) -> None:
         name = self._names(data, LeaseState.PARKING)
-        if name != "nobody":
+        if name != "none":
             gpu = self.world.state.leases[name].logical_gpu
             assert gpu is not None
             generation = gpu.generation - stale
@@ -154,7 +154,7 @@ class PoolMachine(RuleBasedStateMachine):
     @rule(data=st.data(), stale=st.integers(0, 1), ok=st.booleans())
     def resumed(self, data: st.DataObject, stale: int, ok: bool) -> None:
         name = self._names(data, LeaseState.RESUMING)
-        if name != "nobody":
+        if name != "none":
             gpu = self.world.state.leases[name].logical_gpu
             assert gpu is not None
             generation = gpu.generation - stale
@@ -193,7 +193,7 @@ class PoolMachine(RuleBasedStateMachine):
         self._try(c.SetLeaseBudget(self._names(data), budget_micro))
 
     @rule(days=st.integers(-40, 40))
-    def somebody_sets_the_wall_clock(self, days: int) -> None:
+    def set_the_wall_clock(self, days: int) -> None:
         self.world.wall_offset_ms += days * DAY_MS
 
     @rule(data=st.data())
@@ -211,7 +211,7 @@ class PoolMachine(RuleBasedStateMachine):
     @rule(data=st.data(), stuck=st.sampled_from([(), ("JAX",)]), stale=st.booleans())
     def libraries(self, data: st.DataObject, stuck: tuple[str, ...], stale: bool) -> None:
         name = self._names(data, LeaseState.ACTIVE)
-        if name != "nobody":
+        if name != "none":
             gpu = self.world.state.leases[name].logical_gpu
             assert gpu is not None
             self._try(c.ReportLibraries(name, None if gpu.whole or stale else gpu.memory_bytes, stuck))
@@ -273,10 +273,10 @@ class PoolMachine(RuleBasedStateMachine):
     @rule(data=st.data(), stale=st.integers(0, 1))
     def its_part_is_gone(self, data: st.DataObject, stale: int) -> None:
         name = self._names(data, LeaseState.ACTIVE)
-        if name != "nobody":
+        if name != "none":
             gpu = self.world.state.leases[name].logical_gpu
             assert gpu is not None
-            self._try(c.LogicalGPULost(name, gpu.generation - stale, Message.of_text("Somebody destroyed it.")))
+            self._try(c.LogicalGPULost(name, gpu.generation - stale, Message.of_text("A process destroyed it.")))
 
     @rule(step_ms=st.integers(0, 10**7) | st.integers(0, 40 * DAY_MS))
     def time_passes(self, step_ms: int) -> None:
@@ -303,7 +303,7 @@ class PoolMachine(RuleBasedStateMachine):
 
     @invariant()
     def memory_is_promised_once(self) -> None:
-        # Counted anew from the leases, without the books of the pool.
+        # Counted from the leases, without the indexes of the pool.
         for device in SPECS:
             holding = (lease for lease in self.world.state.leases.values() if lease.state in HOLDING_CAPACITY)
             gpus = [lease.logical_gpu for lease in holding if lease.logical_gpu is not None]

@@ -194,7 +194,7 @@ def _reserved(read: ledger.Ledger, tenant: str, month: Month, at: Instant) -> in
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 10**6), cuts=st.lists(st.floats(0, 1), max_size=30))
 def test_cutting_time_anywhere_changes_no_statement(seed: int, cuts: list[float]) -> None:
-    story = Story(seed, steady=True)  # when the wall clock is set while nobody looks, nobody can say when
+    story = Story(seed, steady=True)  # a wall clock set without an event in between has no known time
     for _ in range(200):
         story.step()
     history = story.world.history
@@ -215,7 +215,7 @@ def test_a_month_turns_at_its_millisecond_however_late_that_is_noticed() -> None
     lease = world.active("a")
     began_ms = world.now_ms
     turns_ms = month.ends_wall_ms - world.wall_offset_ms
-    world.now_ms = turns_ms + 7_200_000  # nobody served for two hours
+    world.now_ms = turns_ms + 7_200_000  # no pool ran for two hours
     assert meter.spent_micro(world.state, "ann", world.at) == 2 * 3_600_000
     world.do(c.Tick())
     after = world.state.month
@@ -227,7 +227,7 @@ def test_a_month_turns_at_its_millisecond_however_late_that_is_noticed() -> None
     assert meter.cost_micro(lease, world.now_ms) == first.total_micro + second.total_micro
 
 
-def test_each_month_that_passed_while_nobody_served_has_its_bill() -> None:
+def test_statement_exists_for_each_month_without_a_running_pool() -> None:
     world = World(spec("gpu"))
     world.active("a")
     began = world.at

@@ -41,7 +41,7 @@ def test_thresholds(amount: int, limit: int | None, percent: int) -> None:
     assert budgets.threshold(amount, limit) == percent
 
 
-def test_each_threshold_is_told_once_a_month() -> None:
+def test_budget_threshold_is_reported_once_a_month() -> None:
     world = World(spec("gpu"))
     budget(world, BudgetPolicy.WARN)
     lease = world.active("a")
@@ -88,7 +88,7 @@ def test_with_stop_nothing_more_is_granted_until_the_month_turns_or_the_budget_d
     assert world.state_of(again.id) is LeaseState.PREPARING
 
 
-def test_with_park_leases_make_way_and_those_that_cannot_are_told() -> None:
+def test_budget_with_policy_park_parks_leases_and_reports_those_that_cannot() -> None:
     world = World(spec("gpu-0", parkable=True), spec("gpu-1", index=1))
     budget(world, BudgetPolicy.PARK)
     can, cannot = world.active("can"), world.active("cannot")

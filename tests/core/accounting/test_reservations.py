@@ -1,4 +1,4 @@
-"""Capacity that is reserved: held for its tenant, lent to whoever can be asked to leave, paid for its whole time."""
+"""Reserved capacity: held for its tenant, borrowed by leases that can be parked, paid for its whole time."""
 
 from __future__ import annotations
 
@@ -132,11 +132,11 @@ def test_what_is_not_used_is_borrowed_to_who_can_be_parked_and_had_back_at_once(
     world = World(spec("gpu", parkable=True))
     world.do(c.SetPolicy(Policy(idle_ms=None)))
     reserve(world)
-    lent = world.active("lent", tenant="bob")
-    world.do(c.ReportActivity("lent", busy=True))  # it computes, and leaves all the same
+    borrowed = world.active("borrowed", tenant="bob")
+    world.do(c.ReportActivity("borrowed", busy=True))  # it computes, and leaves all the same
     mine = world.ask("mine")
-    assert lent.state is LeaseState.PARKING
-    world.parked("lent")
+    assert borrowed.state is LeaseState.PARKING
+    world.parked("borrowed")
     assert mine.state is LeaseState.PREPARING
 
 
@@ -147,7 +147,7 @@ def test_what_is_not_used_is_not_given_to_who_would_keep_it() -> None:
     waits = world.ask("two", tenant="bob", retention=Retention.HOLD)
     assert waits.state is LeaseState.WAITING
     assert reasons(world) == {"two": PendingReason.RESERVED}
-    assert world.ask("mine").state is LeaseState.PREPARING  # past who waits for what it cannot have
+    assert world.ask("mine").state is LeaseState.PREPARING  # passes a request that cannot be served
     world.do(c.CancelReservation("of-ann"))
     world.do(c.ReleaseLease("mine"))
     world.drained("mine")
@@ -158,20 +158,20 @@ def test_one_that_would_keep_it_does_not_hold_up_its_tenant() -> None:
     world = World(spec("gpu", parkable=True))
     reserve(world)
     world.ask("keeps", tenant="bob", retention=Retention.HOLD)
-    assert world.ask("lent", tenant="bob").state is LeaseState.PREPARING
+    assert world.ask("borrowed", tenant="bob").state is LeaseState.PREPARING
     assert reasons(world) == {"keeps": PendingReason.RESERVED}
 
 
-def test_nobody_is_parked_for_who_may_not_have_it() -> None:
+def test_reserved_capacity_parks_no_lease_for_a_tenant_without_right_to_it() -> None:
     world = World(spec("gpu", parkable=True))
     reserve(world)
-    lent = world.active("lent", tenant="bob")
+    borrowed = world.active("borrowed", tenant="bob")
     world.ask("keeps", tenant="eve", retention=Retention.HOLD)
     world.pass_time(60_000)  # the one that is there is idle
-    assert lent.state is LeaseState.ACTIVE
+    assert borrowed.state is LeaseState.ACTIVE
 
 
-def test_devices_that_cannot_park_are_not_lent() -> None:
+def test_reserved_devices_that_cannot_park_are_not_borrowed() -> None:
     world = World(spec("gpu"))
     reserve(world)
     assert world.ask("a", tenant="bob").state is LeaseState.WAITING
@@ -181,15 +181,15 @@ def test_devices_that_cannot_park_are_not_lent() -> None:
 def test_what_is_borrowed_cannot_be_pinned() -> None:
     world = World(spec("gpu", parkable=True))
     reserve(world)
-    lease = world.active("lent", "half", tenant="bob")
+    lease = world.active("borrowed", "half", tenant="bob")
     with refused(Conflict, match="reserved"):
-        world.do(c.SetRetention("lent", Retention.HOLD))
+        world.do(c.SetRetention("borrowed", Retention.HOLD))
     assert lease.request.retention is Retention.YIELD
     world.do(c.CancelReservation("of-ann"))
-    world.do(c.SetRetention("lent", Retention.HOLD))
+    world.do(c.SetRetention("borrowed", Retention.HOLD))
     reserve(world, "ann", 500, name="part")
     with refused(Conflict, match="reserved"):
-        world.do(c.ResizeLease("lent", "full"))
+        world.do(c.ResizeLease("borrowed", "full"))
 
 
 def test_one_that_waits_may_change_its_mind() -> None:
@@ -214,12 +214,12 @@ def test_a_reservation_takes_nothing_from_devices_of_another_kind() -> None:
     world = World(spec("gpu-0", parkable=True), spec("gpu-1", index=1, parkable=True, model="L4"))
     world.do(c.SetPolicy(Policy(idle_ms=None)))
     reserve(world, "ann", model="a100")
-    lent = [world.active("lent", "a100", tenant="bob"), world.active("other", "l4", tenant="bob")]
+    borrowed = [world.active("borrowed", "a100", tenant="bob"), world.active("other", "l4", tenant="bob")]
     world.ask("wants", "l4")
-    assert [lease.state for lease in lent] == [LeaseState.ACTIVE, LeaseState.ACTIVE]
+    assert [lease.state for lease in borrowed] == [LeaseState.ACTIVE, LeaseState.ACTIVE]
     world.do(c.ReleaseLease("wants"))
     world.ask("mine", "a100")
-    assert [lease.state for lease in lent] == [LeaseState.PARKING, LeaseState.ACTIVE]
+    assert [lease.state for lease in borrowed] == [LeaseState.PARKING, LeaseState.ACTIVE]
 
 
 def test_a_lease_that_goes_beyond_what_is_reserved_is_beyond_it() -> None:
@@ -238,10 +238,10 @@ def test_who_cannot_have_it_keeps_no_device_from_others() -> None:
     world.active("one", tenant="bob")
     world.active("two", tenant="bob")
     world.ask("keeps", tenant="eve", retention=Retention.HOLD)
-    world.ask("lent", tenant="ida")
+    world.ask("borrowed", tenant="ida")
     world.do(c.ReleaseLease("one"))
     world.drained("one")
-    assert world.states()["lent"] == "preparing"
+    assert world.states()["borrowed"] == "preparing"
     assert reasons(world) == {"keeps": PendingReason.RESERVED}
 
 

@@ -1,4 +1,4 @@
-"""Faults of devices: whose they are, who is told, what leaves service, and who is moved."""
+"""Faults of devices: the leases that they concern, devices that leave service, leases that migrate."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def shared(*, parkable: bool = True, devices: int = 2) -> World:
     return World(*(spec(f"gpu-{n}", index=n, parkable=parkable) for n in range(devices)))
 
 
-def told(world: World, name: str) -> str:
+def message_of(world: World, name: str) -> str:
     return text(device_health.message(world.state, world.state.leases[name]))
 
 
@@ -44,10 +44,10 @@ def test_report_fault_of_a_process_notifies_only_its_lease() -> None:
     world.active("a", "half")
     world.active("b", "half")
     world.do(c.ReportFault("gpu-0", WRONG_ADDRESS, ("a",), certain=True))
-    assert told(world, "a").startswith("Your code ")
-    assert "Xid 31." in told(world, "a")
-    assert "restart the kernel" in told(world, "a")
-    assert told(world, "b") == ""
+    assert message_of(world, "a").startswith("Your code ")
+    assert "Xid 31." in message_of(world, "a")
+    assert "restart the kernel" in message_of(world, "a")
+    assert message_of(world, "b") == ""
     assert world.state.devices["gpu-0"].health is Health.HEALTHY
     assert world.states() == {"a": "active", "b": "active"}
 
@@ -80,41 +80,43 @@ def test_report_fault_of_a_device_that_is_minor_changes_nothing() -> None:
         ((), False, {"a": "perhaps", "b": "perhaps"}),
         (("b",), False, {"a": "", "b": "perhaps"}),
         (("b",), True, {"a": "", "b": "surely"}),
-        (("gone",), True, {"a": "perhaps", "b": "perhaps"}),  # it ended meanwhile: nobody is accused
+        (("gone",), True, {"a": "perhaps", "b": "perhaps"}),  # it ended meanwhile: the cause is unknown
     ],
 )
-def test_who_may_have_done_it_is_told_so(suspects: tuple[str, ...], certain: bool, who: dict[str, str]) -> None:
+def test_fault_marks_the_leases_that_may_have_caused_it(
+    suspects: tuple[str, ...], certain: bool, who: dict[str, str]
+) -> None:
     world = shared(devices=1)
     world.active("a", "half")
     world.active("b", "half")
     world.do(c.ReportFault("gpu-0", WRONG_ADDRESS, suspects, certain=certain))
     begins = {"Your": "surely", "A pr": "perhaps", "": ""}
-    assert {name: begins[told(world, name)[:4]] for name in "ab"} == who
+    assert {name: begins[message_of(world, name)[:4]] for name in "ab"} == who
 
 
 def test_who_has_the_device_alone_did_it() -> None:
     world = shared(devices=1)
     world.active("a")
     world.do(c.ReportFault("gpu-0", WRONG_ADDRESS))
-    assert told(world, "a").startswith("Your code read or wrote outside its memory on the GPU: Xid 31.")
+    assert message_of(world, "a").startswith("Your code read or wrote outside its memory on the GPU: Xid 31.")
 
 
-def test_the_same_fault_is_told_once_and_a_new_process_starts_clean() -> None:
+def test_fault_is_reported_once_per_process() -> None:
     world = shared(devices=1)
     lease = world.active("a")
     assert world.do(c.ReportFault("gpu-0", WRONG_ADDRESS))
     assert world.do(c.ReportFault("gpu-0", WRONG_ADDRESS)) == []
     world.do(c.BindHolder("a", holder(777)))
-    assert (lease.fault, told(world, "a")) == (None, "")
+    assert (lease.fault, message_of(world, "a")) == (None, "")
     assert world.do(c.ReportFault("gpu-0", WRONG_ADDRESS))
 
 
-def test_who_stays_on_an_unwell_device_is_told_what_to_do() -> None:
+def test_lease_on_a_suspect_device_is_told_what_to_do_next() -> None:
     world = shared(parkable=False)
     world.active("a")
     world.do(c.ReportFault("gpu-0", MEMORY_ERRORS))
-    assert "memory errors that it could not correct (Xid 48)" in told(world, "a")
-    assert "Save your work" in told(world, "a")
+    assert "memory errors that it could not correct (Xid 48)" in message_of(world, "a")
+    assert "Save your work" in message_of(world, "a")
 
 
 def test_who_waits_is_served_elsewhere_and_otherwise_knows_why_not() -> None:
@@ -157,7 +159,7 @@ def test_a_lease_that_can_park_leaves_a_suspect_device() -> None:
     world.do(c.ReportFault("gpu-0", BAD_MEMORY))
     moved(world, "a")
     assert world.state.leases["a"].logical_gpu.device_id == "gpu-1"  # type: ignore[union-attr]
-    assert told(world, "a") == ""
+    assert message_of(world, "a") == ""
 
 
 def test_it_goes_before_everybody_else() -> None:
@@ -196,13 +198,13 @@ def test_no_more_go_than_there_is_room_for() -> None:
 
 
 @pytest.mark.parametrize("more", [{"retention": Retention.HOLD}, {"parkable": False}])
-def test_who_wants_never_to_be_parked_is_told_instead(more: dict[str, Any]) -> None:
+def test_unparkable_lease_on_a_suspect_device_gets_a_message(more: dict[str, Any]) -> None:
     world = shared()
     world.active("a", **more)
     world.do(c.ReportFault("gpu-0", BAD_MEMORY))
     world.pass_time(5000)
     assert world.states() == {"a": "active"}
-    assert "Xid 63" in told(world, "a")
+    assert "Xid 63" in message_of(world, "a")
 
 
 def test_memory_that_is_not_to_be_trusted_is_not_moved() -> None:
@@ -245,7 +247,7 @@ def test_a_lesser_error_does_not_make_a_device_better() -> None:
     assert world.state.devices["gpu-0"].health is Health.FAULTY
 
 
-def test_after_a_restart_of_the_machine_each_device_is_looked_at_anew() -> None:
+def test_restart_of_the_machine_resets_device_health() -> None:
     world = shared()
     world.do(c.ReportFault("gpu-0", MEMORY_ERRORS))
     world.do(c.StartPool(BOOT, 5000))
@@ -262,7 +264,7 @@ def test_process_broken_by_parking_needs_a_restart() -> None:
     assert gpu is not None
     world.do(c.ParkFailed("a", gpu.generation, Message.of_text("The driver says that it failed."), broken=True))
     assert world.states() == {"a": "active"}
-    assert told(world, "a") == "The driver says that it failed. Restart the kernel."
+    assert message_of(world, "a") == "The driver says that it failed. Restart the kernel."
 
 
 def test_a_move_does_not_take_more_host_memory_than_there_is() -> None:
@@ -274,13 +276,13 @@ def test_a_move_does_not_take_more_host_memory_than_there_is() -> None:
     assert world.states() == {"a": "active"}
 
 
-def test_a_device_that_nobody_knows_is_refused() -> None:
+def test_command_on_an_unknown_device_is_refused() -> None:
     for command in (c.ReportFault("nothing", WRONG_ADDRESS), c.RestoreDevice("nothing")):
         with refused(NotFound, match="nothing"):
             World().do(command)
 
 
-def test_what_was_told_is_in_the_journal() -> None:
+def test_fault_message_is_in_the_journal() -> None:
     world = shared(devices=1)
     world.active("a")
     [event] = world.do(c.ReportFault("gpu-0", STOPPED))
@@ -288,7 +290,7 @@ def test_what_was_told_is_in_the_journal() -> None:
     assert (event.lease_id, event.fault_code) == ("a", "Xid 43")
 
 
-def test_a_device_with_memory_that_could_not_be_overwritten_is_granted_to_nobody() -> None:
+def test_device_with_pending_scrub_is_not_granted() -> None:
     world = shared()
     for name in ("gpu-0", "gpu-1"):
         world.do(c.ReportScrubFailure(name, Message.of_text("it hangs")))

@@ -1,4 +1,4 @@
-"""A lease that uses more memory than it has is told, then parked, then ended, each after its time."""
+"""A lease above its memory limit gets a warning, then is parked, then ended, each after the grace time."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_what_it_has_it_may_use() -> None:
     assert memory_limit.message(made.state, lease) is None
 
 
-def test_it_is_told_once_and_what_comes_next() -> None:
+def test_lease_over_its_limit_is_reported_once_with_the_next_step() -> None:
     made, lease = world(OverLimit.PARK)
     assert uses(made, 45) == ["LeaseOverLimit"]
     assert uses(made, 46, GRACE_MS - 1) == []
@@ -58,7 +58,7 @@ def test_it_is_told_once_and_what_comes_next() -> None:
     assert "parked after 30 s" in message
 
 
-def test_it_has_its_time_anew_once_it_was_within_its_limit() -> None:
+def test_grace_time_restarts_once_the_lease_was_within_its_limit() -> None:
     made, lease = world(OverLimit.PARK)
     uses(made, 45)
     assert uses(made, 40, GRACE_MS) == ["LeaseWithinLimit"]
@@ -136,12 +136,12 @@ def test_what_the_driver_keeps_is_not_watched() -> None:
 def test_reports_of_an_earlier_grant_or_of_no_lease_change_nothing() -> None:
     made, _ = world(OverLimit.REVOKE)
     assert made.do(c.ReportMemory("a", 99, 80 * GIB)) == []
-    assert made.do(c.ReportMemory("nobody", 1, 80 * GIB)) == []
+    assert made.do(c.ReportMemory("unknown", 1, 80 * GIB)) == []
     made.do(c.ReleaseLease("a"))
     assert uses(made, 45) == []
 
 
-def test_a_limit_that_is_kept_by_less_than_was_offered_is_told() -> None:
+def test_limit_enforced_weaker_than_offered_is_reported() -> None:
     capability = MechanismCapability(Mechanism.SHARED, Enforcement.DRIVER, resizable=True)
     made = World(replace(spec("gpu"), capabilities=(capability,)))
     lease = made.active("a", "half")

@@ -20,8 +20,8 @@ def ill(world: World, lease: Lease) -> str:
     return lease.logical_gpu.device_id
 
 
-def cards() -> tuple[World, Lease]:
-    """A lease of a partition, on one of two cards."""
+def devices() -> tuple[World, Lease]:
+    """A lease of a partition, on one of two devices."""
     world = World(mig_spec("one"), mig_spec("two", index=1))
     lease = world.active("a", "half")
     ill(world, lease)
@@ -29,7 +29,7 @@ def cards() -> tuple[World, Lease]:
 
 
 def test_a_partition_is_offered_another_and_nothing_happens_that_is_not_asked_for() -> None:
-    world, lease = cards()
+    world, lease = devices()
     assert (lease.state, migration.migration_option(world.state, lease)) == (LeaseState.ACTIVE, MigrationOption.RESTART)
     said = text(device_health.message(world.state, lease))
     assert "`%fastgpu migrate` or `jupyter fastgpu migrate a`" in said
@@ -42,7 +42,7 @@ def test_a_partition_is_offered_another_and_nothing_happens_that_is_not_asked_fo
 
 
 def test_what_was_asked_for_happens_at_the_restart_with_the_same_id() -> None:
-    world, lease = cards()
+    world, lease = devices()
     before = lease.logical_gpu
     assert before is not None
     assert [type(one) for one in world.do(c.MigrateLease("a"))] == [e.LeaseMigrationRequested]
@@ -72,7 +72,7 @@ def test_what_was_asked_for_happens_at_the_restart_with_the_same_id() -> None:
 
 
 def test_it_goes_before_everybody_else() -> None:
-    world, lease = cards()
+    world, lease = devices()
     world.do(c.MigrateLease("a"))
     world.do(c.BindHolder("a", holder(50)))
     for name in ("b", "c", "d"):
@@ -142,7 +142,7 @@ def test_a_whole_gpu_that_cannot_be_parked_is_left_at_the_restart_for_any_that_s
 
 
 def test_a_lease_that_ends_on_its_way_ends() -> None:
-    world, lease = cards()
+    world, lease = devices()
     world.do(c.MigrateLease("a"))
     world.do(c.BindHolder("a", holder(50)))
     world.do(c.ReleaseLease("a"))

@@ -1,4 +1,4 @@
-"""What cannot be made at once is tried again, and who waits for it loses no place."""
+"""A failed preparation is tried again, and the lease keeps its position."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fastgpu_jupyter.core.scheduling.queue_report import positions
 from fastgpu_jupyter.errors import Message
 from tests.core.world import World, mig_spec, spec, text
 
-BAD = "Somebody else made the MIG instance that is where this was to be."
+BAD = "Another process created a MIG instance at this place."
 
 
 def fails(world: World, lease: Lease, detail: str = BAD) -> list[e.Event]:

@@ -81,7 +81,7 @@ def test_a_waiting_lease_asks_for_less_and_keeps_its_age() -> None:
         world.do(c.ResizeLease("second", "9xany"))
 
 
-def test_an_earlier_ticket_that_joins_a_line_stands_where_it_came() -> None:
+def test_resized_request_joins_its_class_at_its_original_position() -> None:
     world = World(spec("gpu"))
     world.active("a")
     for name, size in (("one", "half"), ("two", "quarter"), ("three", "quarter")):

@@ -98,7 +98,7 @@ def test_what_cannot_be_is_refused_and_it_stays_parked(size: str, error: type[Fa
     assert (lease.state, lease.request.name) == (LeaseState.PARKED, "a100:1/2")
 
 
-def test_its_user_is_told_what_is_kept_and_every_way_out() -> None:
+def test_parked_lease_over_its_limit_names_every_way_out() -> None:
     world = World(spec("gpu", parkable=True))
     lease = over(world)
     said = text(memory_limit.message(world.state, lease))
@@ -154,7 +154,7 @@ def test_what_cannot_follow_needs_a_restart_and_has_it() -> None:
     assert resize.outcome(lease) is Outcome.APPLIED
 
 
-def test_the_same_amount_by_another_name_tells_nobody() -> None:
+def test_resize_to_the_same_amount_reports_nothing() -> None:
     world = World(spec("gpu"))
     lease = world.active("a", "half")
     world.do(c.ResizeLease("a", "40GiB"))
@@ -171,7 +171,7 @@ def test_what_the_driver_keeps_holds_at_once() -> None:
     assert resize.outcome(lease) is Outcome.APPLIED
 
 
-def test_a_size_that_was_given_while_it_was_parked_is_to_be_told_as_well() -> None:
+def test_resize_while_parked_is_unacknowledged_after_resume() -> None:
     world = World(spec("gpu", parkable=True))
     lease = over(world)
     world.do(c.ResizeLease("a", "60GiB"))

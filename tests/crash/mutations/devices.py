@@ -208,6 +208,6 @@ MUTATIONS = (
         "a device whose memory could not be overwritten is granted",
         SCRUB,
         (Edit(Device.grantable, "_1 and _2 and self.scrub_pending is None and _3", "_1 and _2 and _3"),),
-        Fails(test_device_health.test_a_device_with_memory_that_could_not_be_overwritten_is_granted_to_nobody),
+        Fails(test_device_health.test_device_with_pending_scrub_is_not_granted),
     ),
 )

@@ -83,7 +83,7 @@ MUTATIONS = (
         "a lease over its memory limit is not reported",
         Guarantee.ENFORCEMENT,
         (Edit(memory_limit.report_memory, "[e.LeaseOverLimit(...)]", "[]"),),
-        Fails(test_memory_limit.test_it_is_told_once_and_what_comes_next, "LeaseOverLimit"),
+        Fails(test_memory_limit.test_lease_over_its_limit_is_reported_once_with_the_next_step, "LeaseOverLimit"),
     ),
     Mutation(
         "the priority of a request does not count",
