@@ -7,6 +7,7 @@ import textwrap
 import pytest
 
 from tests.vocabulary import (
+    findings,
     load_rules,
     parts_of,
     rejected_identifiers,
@@ -69,3 +70,8 @@ def test_short_docstrings_finds_public_names_only() -> None:
 def test_types_defined_twice_names_both_places() -> None:
     [found] = types_defined_twice([("a.py", "class Offer: ..."), ("b.py", "\nclass Offer: ...\nclass Other: ...")])
     assert found == "Offer: a.py:1, b.py:2"
+
+
+@pytest.mark.slow
+def test_committed_files_use_the_terms_of_the_glossary() -> None:
+    assert findings() == []

@@ -111,7 +111,7 @@ def test_fault_is_reported_once_per_process() -> None:
     assert world.do(c.ReportFault("gpu-0", WRONG_ADDRESS))
 
 
-def test_lease_on_a_suspect_device_is_told_what_to_do_next() -> None:
+def test_lease_on_a_suspect_device_has_a_message_with_the_next_step() -> None:
     world = shared(parkable=False)
     world.active("a")
     world.do(c.ReportFault("gpu-0", MEMORY_ERRORS))
