@@ -23,6 +23,8 @@ from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 from traitlets import Bool, Float, Unicode, default
 
 from ..compat.jupyter_client import forget_pending_kernel
+from ..errors import FastGPUError
+from ..messages import text_of
 from ..units import parse_memory
 from ..wire.client import LeaseOptions
 from ..wire.options import read_mapping
@@ -120,6 +122,10 @@ class FastGPUProvisioner(LocalProvisioner):
                 view = await wait_for_grant(client, view, self.grant_timeout_s, lambda: self._abandoned)
             env.update(self._lease.environment(client, view))
             return await super().pre_launch(env=env, **kwargs)
+        except FastGPUError as error:
+            await self._launch_failed()
+            # Jupyter shows the text of the exception to the user.
+            raise type(error)(text_of(error)) from error
         except BaseException:
             await self._launch_failed()
             raise

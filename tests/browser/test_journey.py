@@ -143,7 +143,7 @@ def test_buttons_and_commands_park_resume_and_pin_a_lease(user: LabPage, screens
     expect(panel).to_contain_text("You: 1 of 2 GPUs held")
     item = panel.locator(".fg-Item", has_text="Untitled.ipynb")
     panel.get_by_role("button", name="Park the GPU of Untitled.ipynb").press("Enter")
-    expect(item).to_contain_text("Parked: Its user parked it. Variables are preserved.")
+    expect(item).to_contain_text("Parked: You parked it. Variables are preserved.")
     expect(item).to_be_focused()  # its button is gone; the focus moves to the item
     expect(user.status()).to_contain_text("GPU: parked")
     expect(panel).to_contain_text("80 GiB free")
