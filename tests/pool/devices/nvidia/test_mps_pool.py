@@ -279,7 +279,8 @@ def test_daemon_that_hangs_at_start_is_tried_again(
     assert pool.state(lease_id) in ("waiting", "preparing")
     assert pool.client.devices()[0]["health"]["state"] == "healthy"
 
-    pool.kill()  # while it hangs, or between two tries
+    wait_until(lambda: fake_mps_control.running, "another one is started, which hangs")
+    pool.kill()
     fake_mps_control.plan("serve")
     pool.start(BY_MPS)
     pool.wait_state(lease_id, "active")

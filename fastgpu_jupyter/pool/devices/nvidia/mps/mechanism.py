@@ -179,8 +179,12 @@ class MpsMechanism:
             daemon = served.daemon if served else daemons.find(folder)
             if daemon is None or not (daemon.serves if served else daemon.runs):
                 continue
-            if served is None:  # its start was cut short and may have failed
-                daemons.wait_until_it_answers(daemon)
+            if served is None:  # the pool manager that started it was killed, and the start may have failed
+                try:
+                    daemons.wait_until_it_answers(daemon)
+                except HostFault:
+                    daemons.end(daemon, quit_s=0)  # or every later try would find it again
+                    raise
             return daemon
         return None
 
