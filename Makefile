@@ -9,6 +9,7 @@
 #   make docs         build the documentation into build/docs; warnings are errors
 #   make lint         formatting, linters and types only
 #   make generate     the TypeScript sources that are made from definitions in Python
+#   make golden       the golden journal of this version, after a change of the events
 #   make clean        forget everything that was built
 #
 # Each step leaves a stamp in .make/ and runs again only when something that it reads has changed.
@@ -44,9 +45,9 @@ shared := $(shell find kernels jupyter-config -type f) LICENSE README.md pyproje
 
 step = @printf '\n==> %s\n' $(1)
 
-.PHONY: help docs generate lab test test-quick test-long test-gpu test-versions lint clean browser
+.PHONY: help docs generate golden lab test test-quick test-long test-gpu test-versions lint clean browser
 help:
-	@sed -n '3,12s/^# *//p' Makefile
+	@sed -n '3,13s/^# *//p' Makefile
 
 # --- what the others stand on -----------------------------------------------------------------------------------------
 
@@ -110,6 +111,10 @@ lab: .make/needs-lab,demo .make/installed
 generate: .make/venv .make/node
 	$(call step,'Generating TypeScript from the definitions in Python')
 	$(BIN)/python -m tests.labextension.generate
+
+golden: .make/needs-dev .make/installed
+	$(call step,'Writing the golden journal of this version')
+	$(BIN)/python -m tests.golden.make tests/golden every-event
 
 lint: .make/needs-dev .make/installed
 	$(call step,'Linters and types: Python')

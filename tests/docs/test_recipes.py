@@ -1,7 +1,8 @@
 """Each recipe of the contributor's guide is a patch that applies, passes the linters and the tests that it names.
 
-A patch begins with three lines that ``git apply`` ignores: ``Recipe:`` what it adds, ``Files-max:`` how many files it
-may touch (generated files, tests and documentation do not count), ``Tests:`` the paths for pytest.
+A patch begins with lines that ``git apply`` ignores: ``Recipe:`` what it adds, ``Files-max:`` how many files it may
+touch (generated files, tests and documentation do not count), ``Tests:`` the paths for pytest and, where files are
+generated from what it changes, ``Then:`` the targets of make that write them.
 """
 
 from __future__ import annotations
@@ -23,11 +24,16 @@ PATCHES = sorted(RECIPES.glob("*.patch"))
 NOT_COUNTED = re.compile(r"^(tests|docs)/|/generated/|^labextension/(openapi\.json|test/)|\.md$")
 
 
-def header(patch: Path, name: str) -> str:
-    """Return the value of a line ``name: value`` before the first diff."""
+#: What a target of make runs, without the steps that prepare a clean clone.
+GENERATORS = {"golden": (sys.executable, "-m", "tests.golden.make", "tests/golden", "every-event")}
+
+
+def header(patch: Path, name: str, default: str | None = None) -> str:
+    """Return the value of a line ``name: value`` before the first diff, or ``default`` where there is no such line."""
     match = re.search(rf"^{name}: (.+)$", patch.read_text(encoding="utf-8").partition("\ndiff --git")[0], re.MULTILINE)
-    assert match is not None, f"{patch.name} has no line '{name}:'"
-    return match[1]
+    value = match[1] if match else default
+    assert value is not None, f"{patch.name} has no line '{name}:'"
+    return value
 
 
 def touched(patch: Path) -> list[str]:
@@ -76,6 +82,8 @@ def test_recipe_touches_few_files(patch: Path) -> None:
 def test_recipe_applies_and_passes_linters_and_tests(patch: Path, checkout: Path) -> None:
     run(checkout, "git", "apply", "--whitespace=error", str(patch))
     python = sys.executable
+    for target in header(patch, "Then", "").split():
+        run(checkout, *GENERATORS[target])
     run(checkout, python, "-m", "ruff", "check", "--no-cache", ".")
     run(checkout, python, "-m", "ruff", "format", "--check", "--no-cache", ".")
     run(checkout, python, "-m", "mypy")

@@ -1,7 +1,8 @@
 """Writes a golden journal: a small history, in the format and with the events of the version that runs this.
 
 A golden journal is made once for each format that was ever released and is then kept for ever: every later version
-must open it and come to the state that is written beside it. ``python -m tests.golden.make FOLDER NAME``.
+must open it and come to the state that is written beside it. ``python -m tests.golden.make FOLDER NAME`` replaces the
+one of that name; ``make golden`` does so for the format of this version, before its release.
 """
 
 from __future__ import annotations
@@ -136,6 +137,8 @@ def summary(state: State) -> dict[str, object]:
 def main() -> None:
     """Write NAME.db and NAME.json into FOLDER."""
     folder, name = Path(sys.argv[1]), sys.argv[2]
+    for old in folder.glob(f"{name}.*"):
+        old.unlink()
     world = history()
     journal = Journal(folder / f"{name}.db")
     for at, events in world.history:
