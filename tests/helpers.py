@@ -385,9 +385,9 @@ class ServerProcess:
     def call(
         self, method: str, path: str, body: Any = None, *, token: str | None = token, timeout_s: float = 60.0
     ) -> tuple[int, Any]:
-        """Status and JSON of a request."""
+        """Status and JSON of a request; a body that is bytes is sent as it is."""
         headers = {"Authorization": f"token {token}"} if token else {}
-        data = None if body is None else json.dumps(body).encode()
+        data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         request = urllib.request.Request(self.url + path, data, headers, method=method)
         try:
             with urllib.request.urlopen(request, timeout=timeout_s) as answer:

@@ -69,6 +69,8 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     "request.body_syntax": "The body is not JSON: {reason}.",
     "request.body_not_object": "The body must be a JSON object.",
     "request.idempotency_key": "Idempotency-Key must be 1 to 128 visible ASCII characters.",
+    "request.lease_id": "{text} cannot be the id of a lease; `jupyter fastgpu status` lists them.",
+    "request.device_id": "{text} cannot be the id of a device; `jupyter fastgpu status` lists them.",
     "request.not_integer": "{field} must be a whole number.",
     "request.not_bounded_integer": "{field} must be a whole number, at most 2^53.",
     "request.not_boolean": "{field} must be true or false.",

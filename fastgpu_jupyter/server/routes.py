@@ -18,8 +18,9 @@ from .handlers.leases import (
 from .handlers.pool import PoolHandler, QuotaHandler, UnknownHandler
 
 PREFIX = "fastgpu/api"
-_DEVICE_ID = r"(?P<device_id>[A-Za-z0-9_.:-]{1,80})"
-_LEASE_ID = r"(?P<lease_id>[A-Za-z0-9_.-]{1,100})"
+# Any text, so that the client can refuse what is no id with a sentence.
+_DEVICE_ID = "(?P<device_id>[^/]+)"
+_LEASE_ID = "(?P<lease_id>[^/]+)"
 
 
 def routes(base_url: str) -> list[tuple[str, type[FastGPUHandler]]]:

@@ -15,7 +15,7 @@ from fastgpu_jupyter.errors import FastGPUError
 from fastgpu_jupyter.wire import unixsocket
 from fastgpu_jupyter.wire.client import PoolClient, new_token
 from fastgpu_jupyter.wire.locate import user_runtime_dir, user_socket, user_state_dir
-from tests.helpers import end_pool_at
+from tests.helpers import PoolProcess, ServerProcess, end_pool_at
 from tests.waiting import DEADLINE_S, wait_until
 
 CANARY = "canary-" + new_token()
@@ -97,3 +97,28 @@ def _readable(path: Path) -> bool:
         return bool(path.read_bytes())
     except OSError:
         return False
+
+
+@pytest.mark.slow
+def test_jupyter_token_in_a_query_is_not_logged(pool: PoolProcess, jupyter: ServerProcess) -> None:
+    (jupyter.folder / "config" / "jupyter_server_config.py").write_text(
+        "from fastgpu_jupyter.wire.client import PoolClient\nPoolClient.devices = lambda _: 1 / 0\n"
+    )
+    jupyter.start("--debug")
+    requests = {
+        ("GET", "nothing"): 404,
+        ("GET", "leases/.."): 400,
+        ("GET", "leases/%FF"): 400,
+        ("GET", "leases/0123456789abcdef"): 404,
+        ("POST", "leases/0123456789abcdef/pin"): 400,
+        ("GET", "leases/0123456789abcdef/pin"): 405,
+        ("GET", "devices"): 500,
+    }
+    for (method, path), status in requests.items():
+        answer = jupyter.call(method, f"fastgpu/api/{path}?token={jupyter.token}", b"{", token=None)
+        assert answer[0] == status, (method, path, answer)
+    jupyter.terminate()
+    ours = [line for line in jupyter.log.splitlines() if "fastgpu/api" in line]
+    assert len(ours) >= 2 * len(requests)
+    assert not [line for line in ours if jupyter.token in line]
+    assert "ZeroDivisionError" in jupyter.log

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from jupyter_server.base.handlers import APIHandler
 from tornado import web
 
-from ...errors import FastGPUError, InvalidRequest
+from ...errors import FastGPUError, InvalidRequest, Message
 from ...messages import text_of
 from ...wire.client import PoolClient
 
@@ -55,12 +55,30 @@ class FastGPUHandler(APIHandler):
         self.set_header("Cache-Control", "no-store")
         self.finish(json.dumps(value))
 
+    def json_object(self) -> dict[str, Any]:
+        """Return the JSON object in the body, an empty one without a body. Raises :class:`InvalidRequest`."""
+        if not self.request.body.strip():
+            return {}
+        try:
+            body = json.loads(self.request.body.decode())
+        except (ValueError, RecursionError) as error:
+            raise InvalidRequest(Message.of("request.body_syntax", reason=str(error))) from error
+        if not isinstance(body, dict):
+            raise InvalidRequest(Message.of("request.body_not_object"))
+        return body
+
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
-        """Log a refusal of the pool manager in one line: it is not a failure of the server."""
+        """Log a refusal in one line, and the traceback of an unexpected error, without the query of the request.
+
+        A query may have the token of the server, which tornado would write into the log.
+        """
+        request = f"{self.request.method} {self.request.path}"
         if isinstance(value, FastGPUError):
-            self.log.info("%s: %s", self.request.uri, value)
+            self.log.info("%s: %s", request, value)
+        elif isinstance(value, web.HTTPError):
+            self.log.warning("%s: %s", request, value.log_message or value.reason or value.status_code)
         else:
-            super().log_exception(typ, value, tb)
+            self.log.error("Uncaught exception in %s", request, exc_info=(typ, value, tb))
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Finish the request with an error: ``{"message", "code", "detail"}``."""

@@ -97,6 +97,5 @@ class LeaseActionHandler(FastGPUHandler):
     @authorized(action="write", resource=LEASES)  # type: ignore[untyped-decorator]
     async def post(self, lease_id: str, action: str) -> None:
         """Do the action, and answer with the lease after it."""
-        body = self.get_json_body()
-        known = body if isinstance(body, dict) else {}
-        self.answer(await self.call(lambda client: LEASE_ACTIONS[action](client, lease_id, known)))
+        body = self.json_object()
+        self.answer(await self.call(lambda client: LEASE_ACTIONS[action](client, lease_id, body)))

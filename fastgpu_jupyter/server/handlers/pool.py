@@ -40,6 +40,6 @@ class UnknownHandler(FastGPUHandler):
 
     @web.authenticated
     @authorized(action="read", resource=POOL)  # type: ignore[untyped-decorator]
-    async def get(self, path: str) -> None:
+    async def get(self, _path: str) -> None:
         """Refuse with the status 404."""
-        raise web.HTTPError(404, f"There is no fastgpu/api/{path[:100]}.")
+        raise web.HTTPError(404, "There is no such path below fastgpu/api.")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
-from urllib.parse import quote
 
+from ..ids import device_id_of
 from .leases import history_query
 from .transport import Transport
 
@@ -37,4 +37,4 @@ class DeviceCalls(Transport):
 
 
 def _path(device_id: str, part: str = "") -> str:
-    return f"/v1/devices/{quote(device_id, safe=':')}" + (f"/{part}" if part else "")
+    return f"/v1/devices/{device_id_of(device_id)}" + (f"/{part}" if part else "")

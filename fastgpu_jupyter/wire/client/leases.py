@@ -5,8 +5,9 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypedDict, cast
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
+from ..ids import lease_id_of
 from .tokens import token_digest
 from .transport import Transport
 
@@ -127,4 +128,4 @@ def history_query(resolution: str, since: int | None) -> str:
 
 
 def _path(lease_id: str, action: str = "") -> str:
-    return f"/v1/leases/{quote(lease_id, safe='')}" + (f"/{action}" if action else "")
+    return f"/v1/leases/{lease_id_of(lease_id)}" + (f"/{action}" if action else "")

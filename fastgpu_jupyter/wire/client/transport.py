@@ -18,6 +18,10 @@ from ..locate import SYSTEM_SOCKET
 #: A longer answer is not an answer of a pool manager.
 ANSWER_BYTES_MAX = 64 * 2**20
 _ERRORS = errors.by_code()
+#: The error of a refusal whose code this version does not know, by HTTP status.
+_BY_STATUS: dict[int, type[errors.FastGPUError]] = {
+    error.status: error for error in (errors.Forbidden, errors.NotFound, errors.Conflict, errors.LimitReached)
+}
 
 
 class UnixConnection(http.client.HTTPConnection):
@@ -107,7 +111,7 @@ class Transport:
             connection.close()
             raise self._unreachable(error) from error
         connection.close()
-        raise _refusal(problem, response.getheader("Retry-After") or "")
+        raise _refusal(response.status, problem, response.getheader("Retry-After") or "")
 
     def _unreachable(self, error: Exception) -> errors.PoolUnreachable:
         if isinstance(error, PermissionError):
@@ -121,8 +125,11 @@ class Transport:
         )
 
 
-def _refusal(problem: dict[str, Any], retry_after: str) -> errors.FastGPUError:
-    refusal = _ERRORS.get(problem.get("code", ""), errors.FastGPUError)(problem.get("detail", "The pool refused."))
+def _refusal(status: int, problem: Any, retry_after: str) -> errors.FastGPUError:
+    content = problem if isinstance(problem, dict) else {}
+    unknown = errors.CallerError if status < 500 else errors.FastGPUError
+    error = _ERRORS.get(str(content.get("code"))) or _BY_STATUS.get(status, unknown)
+    refusal = error(str(content.get("detail", "The pool refused.")))
     if isinstance(refusal, errors.LimitReached) and retry_after.isascii() and retry_after.isdigit():
         refusal.retry_after_s = int(retry_after)
     return refusal

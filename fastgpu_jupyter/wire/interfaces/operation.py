@@ -5,7 +5,8 @@ from __future__ import annotations
 from enum import Enum
 from typing import Any, NamedTuple
 
-from ..schemas.common import DEVICE_ID, INTEGER_MAX, LEASE_ID
+from ..ids import DEVICE_ID, LEASE_ID
+from ..schemas.common import INTEGER_MAX
 
 
 class Permission(Enum):

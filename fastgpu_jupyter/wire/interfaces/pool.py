@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from .. import schemas
-from ..schemas.common import GROUP, LEASE_ID, TENANT
+from ..ids import LEASE_ID
+from ..schemas.common import GROUP, TENANT
 from .operation import AFTER, DEVICE, FROM, LEASE, RESOLUTION, WAIT, Operation, Parameter, Permission
 
 _TENANT = Parameter("tenant", "path", {"type": "string", "pattern": TENANT}, "The tenant, by key or by name.")

@@ -16,8 +16,6 @@ from ...core.model import entities as model
 TEXT_MAX = 1024
 #: The largest integer that every JSON implementation reads exactly.
 INTEGER_MAX = 2**53 - 1
-LEASE_ID = "^[0-9A-Za-z_-]{1,64}$"
-DEVICE_ID = "^[0-9A-Za-z_.:-]{1,80}$"
 TENANT = "^[0-9A-Za-z_.@:-]{1,64}$"
 GROUP = "^[0-9A-Za-z_.@-]{1,64}$"
 LIBRARY = "^[0-9A-Za-z_.()+ -]{1,64}$"
