@@ -10,7 +10,7 @@ import contextlib
 import gc
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         rank = 0 if item.get_closest_marker("browser") else 1 if item.get_closest_marker("slow") else 2
         ranks[item.path] = min(rank, ranks.get(item.path, rank))
     items.sort(key=lambda item: ranks[item.path])
+
+
+#: How many characters of the log of a process are shown where a test fails.
+LOG_TAIL = 4000
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show the end of the log of each process that the fixtures of a failed test started."""
+    report = yield
+    if report.failed:
+        for name, value in getattr(item, "funcargs", {}).items():
+            if isinstance(value, PoolProcess | ServerProcess):
+                with contextlib.suppress(OSError):  # it was not started
+                    report.sections.append((f"Log of {name}", value.log[-LOG_TAIL:]))
+    return report
 
 
 #: So many more descriptors than at its start a process of tests may have at its end: what libraries keep once loaded.

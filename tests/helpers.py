@@ -71,6 +71,12 @@ class PoolProcess:
         self.simulate = simulate
         self.client = PoolClient(user_socket())
         self._process: subprocess.Popen[bytes] | None = None
+        self._log = folder / "pool.out"
+
+    @property
+    def log(self) -> str:
+        """What it has logged."""
+        return self._log.read_text()
 
     @property
     def pid(self) -> int:
@@ -81,15 +87,15 @@ class PoolProcess:
     def start(self, *settings: str) -> None:
         """Start, and return when it answers."""
         arguments = [sys.executable, "-m", "fastgpu_jupyter", "pool", "--simulate", self.simulate, *settings]
-        with (self.folder / "pool.out").open("ab") as out:
+        with self._log.open("ab") as out:
             self._process = subprocess.Popen(arguments, stdout=out, stderr=out, start_new_session=True)
-        wait_until(self.answers, f"the pool answers; see {self.folder / 'pool.out'}")
+        wait_until(self.answers, f"the pool answers; see {self._log}")
 
     def answers(self) -> bool:
         """Whether a pool serves."""
         assert self._process is not None
         if self._process.poll() is not None:
-            raise AssertionError((self.folder / "pool.out").read_text()[-2000:])
+            raise AssertionError(self.log[-2000:])
         try:
             self.client.health()
         except FastGPUError:
