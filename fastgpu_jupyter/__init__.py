@@ -1,14 +1,14 @@
 """FastGPU for Jupyter: lease logical GPUs from notebooks.
 
 This module holds only the functions that Jupyter looks for. It does no work at import, because every kernel, server
-and command line imports it first.
+and command line imports it first. It imports nothing, not even ``__future__``: ``python -m fastgpu_jupyter.kernel``
+imports it while the notebook's folder is still in front of ``sys.path``, and a ``typing.py`` there must not be found.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # type checkers take it for true
 if TYPE_CHECKING:
+    from typing import Any
+
     from IPython.core.interactiveshell import InteractiveShell
 
 __version__ = "0.1.0"
@@ -18,13 +18,13 @@ def _jupyter_labextension_paths() -> list[dict[str, str]]:
     return [{"src": "labextension", "dest": "fastgpu-jupyter"}]
 
 
-def _jupyter_server_extension_points() -> list[dict[str, Any]]:
+def _jupyter_server_extension_points() -> "list[dict[str, Any]]":
     from .server.extension import FastGPUExtension
 
     return [{"module": "fastgpu_jupyter", "app": FastGPUExtension}]
 
 
-def load_ipython_extension(shell: InteractiveShell) -> None:
+def load_ipython_extension(shell: "InteractiveShell") -> None:
     """Make ``%fastgpu`` available after ``%load_ext fastgpu_jupyter``."""
     from .kernel.magics import load
 

@@ -50,7 +50,7 @@ def can_have_gate(argv: list[str]) -> bool:
     if not any(argv[index] == "-m" and argv[index + 1] in _IPYKERNEL_MODULES for index in range(len(argv) - 1)):
         return False
     python = sys.executable if argv[0] in ("python", "python3") else argv[0]
-    probe = [python, "-c", "import fastgpu_jupyter.kernel"]
+    probe = [python, "-P", "-c", "import fastgpu_jupyter.kernel"]
     try:
         return subprocess.run(probe, capture_output=True, timeout=60, check=False, cwd="/").returncode == 0
     except (OSError, subprocess.TimeoutExpired):

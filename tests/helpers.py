@@ -305,11 +305,11 @@ class KernelHelper:
         """
         return KernelManager(kernel_name=name, transport="ipc", ip=str(self._sockets / f"kernel-{next(self._numbers)}"))
 
-    def start(self, name: str = "fastgpu", notebook: str | None = None, **more: Any) -> Kernel:
+    def start(self, name: str = "fastgpu", notebook: str | None = None, cwd: Path | None = None, **more: Any) -> Kernel:
         """Start a kernel and wait until it answers."""
         manager = self.manager(name)
         env = {**os.environ, **({"JPY_SESSION_NAME": notebook} if notebook else {})}
-        manager.start_kernel(env=env, cwd=str(self.folder), **more)
+        manager.start_kernel(env=env, cwd=str(cwd or self.folder), **more)
         kernel = Kernel(manager.client(), manager)
         self._kernels.append(kernel)
         kernel.client.start_channels()

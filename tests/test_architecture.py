@@ -275,6 +275,14 @@ def test_committed_files_contain_no_forbidden_text() -> None:
     assert forbidden_text(ROOT, [name for name in listed.stdout.split("\0") if name]) == []
 
 
+def test_helper_processes_do_not_import_from_the_current_folder() -> None:
+    """A ``queue.py`` in the folder in which a server, a pool manager or a notebook runs must not be found."""
+    without = re.compile(r"""[\[(](sys\.executable|python), (?!"-P")""")
+    sources = {path: path.read_text("utf-8") for path in (ROOT / PACKAGE).rglob("*.py")}
+    assert any('sys.executable, "-P"' in source for source in sources.values())
+    assert [str(path) for path, source in sources.items() if without.search(source)] == []
+
+
 @pytest.mark.slow
 def test_client_and_spawn_import_nothing_that_a_kernel_does_not_need() -> None:
     """An import of an import is not in the syntax tree of the module."""

@@ -1,5 +1,14 @@
 """``python -m fastgpu_jupyter.kernel -f {connection_file}``: what the FastGPU kernelspec runs."""
 
+import os
+import sys
+
+# Python puts the current folder, which is the notebook's, in front of sys.path. A queue.py or signal.py there must not
+# replace the standard library's in the imports below. IPython adds the folder again, behind the standard library.
+# (os and sys are loaded already: this finds no file.)
+if not sys.path[0] or sys.path[0] == os.getcwd():  # noqa: PTH109 (pathlib would be searched for in that folder)
+    del sys.path[0]
+
 import gc
 import signal
 

@@ -10,9 +10,11 @@ from .kernel import FastGPUKernel
 
 
 class FastGPUKernelApp(IPKernelApp):
-    """``IPKernelApp`` whose kernel class is FastGPU's unless the configuration names another."""
+    """``IPKernelApp`` whose kernel class is FastGPU's unless the configuration names another.
 
-    name = "fastgpu-kernel"
+    It keeps the name of ``IPKernelApp``, from which the name of its configuration file comes
+    (``ipython_kernel_config.py``).
+    """
 
     def __init__(self, **kwargs: object) -> None:
         kwargs.setdefault("kernel_class", FastGPUKernel)

@@ -61,7 +61,7 @@ def ensure_pool(timeout_s: float = 15.0) -> PoolClient:
 def _start(timeout_s: float) -> None:
     environment = {name: value for name, value in os.environ.items() if name not in (*_KERNEL_ONLY, SOCKET_VARIABLE)}
     python = os.environ.get("FASTGPU_PYTHON") or sys.executable
-    command = [python, "-m", "fastgpu_jupyter", "pool", "--on-demand"]
+    command = [python, "-P", "-m", "fastgpu_jupyter", "pool", "--on-demand"]
     try:
         done = subprocess.run(
             command,

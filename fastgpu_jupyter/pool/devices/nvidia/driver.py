@@ -209,7 +209,7 @@ class NvidiaDriver:
     def scrub_commands(self, logical_gpu: LogicalGPU) -> Sequence[ScrubCommand]:
         """Return one command for each device or MIG device, because CUDA in a process sees one MIG device only."""
         names = [logical_gpu.driver_handle] if logical_gpu.partition is not None else logical_gpu.device_ids
-        argv = (sys.executable, "-m", f"{__package__}.scrub_worker", str(os.getpid()))
+        argv = (sys.executable, "-P", "-m", f"{__package__}.scrub_worker", str(os.getpid()))
         return [ScrubCommand(name, argv, {VISIBLE_DEVICES: name}) for name in names]
 
     def device_nodes(self, logical_gpu: LogicalGPU) -> Sequence[str]:
