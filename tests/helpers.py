@@ -52,8 +52,10 @@ def fastgpu(*words: str) -> subprocess.CompletedProcess[str]:
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else int(end.code is not None)
         finally:
-            if app.subapp is not None:
-                type(app.subapp).clear_instance()
+            subapp = app.subapp
+            while subapp is not None:
+                type(subapp).clear_instance()
+                subapp = subapp.subapp
     return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
 
 

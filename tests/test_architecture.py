@@ -32,8 +32,8 @@ MAY_IMPORT: Mapping[str, AbstractSet[str]] = {
     "pool": {"errors", "units", "messages", "core", "wire", ""},
     "server": {"errors", "units", "messages", "wire", "compat", ""},
     "kernel": {"errors", "units", "messages", "wire", "compat", ""},
-    "kernelspec": {"errors", "units", "core", ""},
-    "cli": {"errors", "units", "messages", "wire", "pool", "kernelspec", ""},
+    "kernelspec": {"errors", "units", "core", "wire", ""},
+    "cli": {"errors", "units", "messages", "core", "wire", "pool", "kernelspec", ""},
     # The package itself has only the functions that Jupyter looks for; each imports its package when it is called.
     "": {"server", "kernel"},
     "__main__": {"cli"},

@@ -30,7 +30,7 @@ class FastGPUApp(JupyterApp):
         "status": (StatusApp, StatusApp.description),
         "release": (ReleaseApp, ReleaseApp.description),
         # By name: importing it loads jupyter_client, which the pool manager does not need.
-        "kernelspec": ("fastgpu_jupyter.kernelspec.KernelSpecApp", "Install kernelspecs that lease a GPU."),
+        "kernelspec": ("fastgpu_jupyter.cli.kernelspec.KernelSpecApp", "Install kernelspecs that lease a GPU."),
         "queue": (QueueApp, QueueApp.description),
         "quota": (QuotaApp, QuotaApp.description),
         "budget": (BudgetApp, BudgetApp.description),

@@ -93,6 +93,46 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     "request.budget_policy": "policy must be one of warn, stop and park.",
     "request.gone": "There is no {name} any more.",
     "option.invalid": "{option}: {reason}",
+    # -- kernelspecs -----------------------------------------------------------------------------------------------
+    "kernelspec.metadata": "metadata.fastgpu of the kernelspec cannot be used: {reason}",
+    "kernelspec.not_object": "It must be an object, like {{}}; it is {value}.",
+    "kernelspec.not_boolean": "{field} must be true or false; it is {value}.",
+    "kernelspec.not_text": "{field} must be a text; it is {value}.",
+    "kernelspec.no_metadata": "The metadata of kernelspec {name} is not an object.",
+    "kernelspec.two_sizes": "Give a profile or an amount of memory, not both.",
+    "kernelspec.no_size": (
+        "This kernelspec is one of FastGPU already. For one of another size, give --profile, like half, or --memory, "
+        "like 24GiB."
+    ),
+    "kernelspec.unknown_model": (
+        "{size} is neither a profile (full, half, quarter, eighth) nor a GPU model that FastGPU or a pool of this "
+        "machine knows. Known models: {models}. With --any-model the size is accepted all the same."
+    ),
+    "kernelspec.other_provisioner": (
+        "The kernels of this kernelspec are started by the provisioner {name}. FastGPU starts processes of this "
+        "machine only, so that its kernelspec would be another kernel."
+    ),
+    "kernelspec.one_source": "Name one kernelspec; `jupyter kernelspec list` lists them.",
+    "kernelspec.no_source": "There is no kernelspec {name}. Installed are: {known}.",
+    "kernelspec.name": (
+        "{name} cannot be the name of a kernelspec: use at most 100 letters without accents, digits, and - . _ (as in "
+        "python3-half)."
+    ),
+    "kernelspec.taken": (
+        "There is a kernelspec {name} already ({display_name}); it was left as it is. Give another name with --name, "
+        "or --replace to have this one in its place."
+    ),
+    "kernelspec.other_kernel": "it is not started as a module of ipykernel.",
+    "kernelspec.no_package": (
+        "its interpreter cannot import fastgpu_jupyter. Install fastgpu-jupyter there and install this kernelspec "
+        "again, and a cell waits instead."
+    ),
+    "kernelspec.not_run": "its command could not be tried ({reason}), so that what its interpreter has is not known.",
+    "kernelspec.probe_timeout": "its command did not answer within {timeout_ms}, so that what it has is not known.",
+    "kernelspec.installed_with_gate": (
+        "Installed {display_name} in {folder}: it starts at once, and a cell waits for its GPU."
+    ),
+    "kernelspec.installed": "Installed {display_name} in {folder}: its start waits for its GPU, because {reason}",
     # -- overwriting memory between tenants --------------------------------------------------------------------------
     "scrub.before_use": "The memory of its device is overwritten first.",
     "scrub.in_progress": "The memory that it had on its device is being overwritten.",

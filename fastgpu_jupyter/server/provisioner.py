@@ -27,7 +27,7 @@ from ..errors import FastGPUError
 from ..messages import text_of
 from ..units import parse_memory
 from ..wire.client import LeaseOptions
-from ..wire.options import read_mapping
+from ..wire.options import KernelspecRequest, read_kernelspec
 from .holder_binding import HolderBinding
 from .kernel_lease import KernelLease, Wanted, wait_for_grant
 from .launches import launches
@@ -38,8 +38,6 @@ from .token_files import token_path
 #: A kernel that is younger than this may still be importing.
 BOOT_S = 3.0
 GATE_MODULE = "fastgpu_jupyter.kernel"
-#: Entries of a kernelspec's ``metadata.fastgpu`` that are not options of a request.
-_NOT_OPTIONS = ("gate", "profile", "memory")
 
 
 class FastGPUProvisioner(LocalProvisioner):
@@ -79,24 +77,23 @@ class FastGPUProvisioner(LocalProvisioner):
 
     @default("profile")
     def _default_profile(self) -> str:
-        return str(self._defaults().get("profile") or "full")
+        return self._defaults().profile or "full"
 
     @default("memory")
     def _default_memory(self) -> str:
-        return str(self._defaults().get("memory") or "")
+        return self._defaults().memory
 
     @default("gate")
     def _default_gate(self) -> bool:
-        named = self._defaults().get("gate")
-        return GATE_MODULE in self.kernel_spec.argv if named is None else bool(named)
+        named = self._defaults().gate
+        return GATE_MODULE in self.kernel_spec.argv if named is None else named
 
-    def _defaults(self) -> dict[str, Any]:
-        found = self.kernel_spec.metadata.get("fastgpu")
-        return found if isinstance(found, dict) else {}
+    def _defaults(self) -> KernelspecRequest:
+        return read_kernelspec(self.kernel_spec.metadata)
 
     def _options(self) -> LeaseOptions:
         """Return the options of a request that the kernelspec has beside the size."""
-        options = read_mapping({name: value for name, value in self._defaults().items() if name not in _NOT_OPTIONS})
+        options = self._defaults().options
         if not self.gate:
             # Such a kernel neither reports that it computes nor resumes a parked lease.
             options["parkable"] = False

@@ -21,6 +21,15 @@ class _Option(NamedTuple):
     read: Callable[[str], Any]
 
 
+class KernelspecRequest(NamedTuple):
+    """What ``metadata.fastgpu`` of a kernelspec says; a field that it does not have is None or empty."""
+
+    gate: bool | None  #: whether cells of the kernel wait for the grant
+    profile: str
+    memory: str
+    options: LeaseOptions
+
+
 class ParsedRequest(NamedTuple):
     """The size, None if none was named, and the options of a request."""
 
@@ -48,6 +57,8 @@ def _retention(text: str) -> str:
 
 
 _TRUTH = {"yes": True, "true": True, "no": False, "false": False}
+#: Entries of a kernelspec's ``metadata.fastgpu`` that are not options of a request.
+_NOT_OPTIONS = ("gate", "profile", "memory")
 OPTIONS: dict[str, _Option] = {
     "priority": _Option("priority", "low|normal|high", _one_of("low", "normal", "high", "system")),
     "hold": _Option("retention", "", _retention),
@@ -111,6 +122,31 @@ def read_mapping(given: Mapping[str, Any]) -> LeaseOptions:
         except InvalidRequest as error:
             raise InvalidRequest(Message.of("option.invalid", option=name, reason=error.message)) from None
     return cast(LeaseOptions, options)
+
+
+def read_kernelspec(metadata: Mapping[str, Any]) -> KernelspecRequest:
+    """Return what the ``metadata`` of a kernelspec says of its request, in the object ``fastgpu``.
+
+    Raises :class:`InvalidRequest` for anything that is not understood, because an option that is ignored would be
+    noticed only by its cost.
+    """
+    try:
+        return _read_request(metadata.get("fastgpu", {}))
+    except InvalidRequest as error:
+        raise InvalidRequest(Message.of("kernelspec.metadata", reason=error.message)) from None
+
+
+def _read_request(found: Any) -> KernelspecRequest:
+    if not isinstance(found, Mapping):
+        raise InvalidRequest(Message.of("kernelspec.not_object", value=repr(found)[:40]))
+    gate, profile, memory = found.get("gate"), found.get("profile", ""), found.get("memory", "")
+    if not isinstance(gate, bool | None):
+        raise InvalidRequest(Message.of("kernelspec.not_boolean", field="gate", value=repr(gate)[:40]))
+    for size in (profile, memory):
+        if not isinstance(size, str):
+            raise InvalidRequest(Message.of("kernelspec.not_text", field="A size", value=repr(size)[:40]))
+    options = read_mapping({name: value for name, value in found.items() if name not in _NOT_OPTIONS})
+    return KernelspecRequest(gate, profile, memory, options)
 
 
 def _as_text(value: Any) -> str:
