@@ -10,6 +10,7 @@ This enforcement is cooperative: a program can raise its limit. The pool watches
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Mapping, MutableMapping
 from contextlib import suppress
@@ -25,6 +26,8 @@ APPLIED, NEEDS_RESTART = True, False
 #: From this version on PyTorch reads its limit from a variable, which child processes inherit.
 TORCH_WITH_VARIABLE = (2, 10)
 TORCH_VARIABLE, TORCH_KEY = "PYTORCH_ALLOC_CONF", "per_process_memory_fraction"
+#: Older names of that variable, one for each vendor, which PyTorch reads only where the newer is not set.
+TORCH_OLDER_NAME = re.compile("PYTORCH_[A-Z]+_ALLOC_CONF")
 
 
 class Cap(NamedTuple):
@@ -110,8 +113,9 @@ class MemoryCaps:
         #: The limit that each framework follows.
         self._applied: dict[str, Cap] = {}
         self._hook: ImportHook | None = None
-        #: The value of PyTorch's variable before and after it was changed here.
-        self._torch_variable: tuple[str | None, str] | None = None
+        #: Variables that were changed here, with the value of each before and after; ``None``: it was not set.
+        self._changed: dict[str, tuple[str | None, str | None]] = {}
+        self._environ: MutableMapping[str, str] = {}
 
     def apply(self, environ: MutableMapping[str, str], *, has_lease: bool = True) -> str | None:
         """Set the limit of ``environ`` in all frameworks; return a sentence for the user where one needs a restart."""
@@ -119,10 +123,11 @@ class MemoryCaps:
         # Without a lease no limit is lifted: the memory that this process has is no longer its own.
         if cap == self._cap or (cap is None and not has_lease):
             return None
-        self._cap = cap
-        self._set_torch_variable(environ)
+        self._cap, self._environ = cap, environ
+        self._set_variables()
         if self._hook is None:
-            self._hook = ImportHook(FRAMEWORKS, self._imported)
+            # What a cell set itself, as before it imports PyTorch, is not to be lost.
+            self._hook = ImportHook(FRAMEWORKS, self._imported, lambda _: self._set_variables())
             self._hook.install()
         imported = [name for name in FRAMEWORKS if name in sys.modules]
         self.needs_restart = tuple(DISPLAY_NAMES[name] for name in imported if not self._set_limit(name))
@@ -131,19 +136,27 @@ class MemoryCaps:
         names = " and ".join(self.needs_restart)
         return f"FastGPU: {names} cannot change the memory limit in this process; restart the kernel to apply it."
 
-    def _set_torch_variable(self, environ: MutableMapping[str, str]) -> None:
-        """Set the variable that PyTorch reads in child processes, where the installed version knows it."""
-        if self._torch_variable is not None and environ.get(TORCH_VARIABLE) == self._torch_variable[1]:
-            before = self._torch_variable[0]
-            environ.pop(TORCH_VARIABLE)
-            environ.update({} if before is None else {TORCH_VARIABLE: before})
-        self._torch_variable = None
-        before = environ.get(TORCH_VARIABLE)
-        if self._cap is None or TORCH_KEY in (before or "") or not _torch_knows_variable():
-            return
-        value = ",".join(filter(None, [before, f"{TORCH_KEY}:{self._cap.fraction}"]))
-        self._torch_variable = before, value
-        environ[TORCH_VARIABLE] = value
+    def _set_variables(self) -> None:
+        """Set the variables that frameworks read when they start, here or in a child process, with the user's own."""
+        environ, names = self._environ, (TORCH_VARIABLE, *compat_jax.MEMORY_FRACTIONS)
+        for name, (before, after) in self._changed.items():
+            if environ.get(name) == after:
+                environ.pop(name, None)
+                environ.update({} if before is None else {name: before})
+        # What the pool gave is not the user's own, and is not to come back.
+        earlier = {name: value for name in names if (value := environ.get(name)) != environ.get(CAP_FRACTION)}
+        if self._cap is not None:
+            self._set_torch_variable(environ, self._cap)
+            compat_jax.set_memory_fraction(environ, str(self._cap.fraction), _version_of("jaxlib"))
+        now = {name: environ.get(name) for name in names}
+        self._changed = {name: (earlier.get(name), now[name]) for name in names if earlier.get(name) != now[name]}
+
+    def _set_torch_variable(self, environ: MutableMapping[str, str], cap: Cap) -> None:
+        """Add the limit to what the user set by either name, where the installed version knows it."""
+        older = (environ[name] for name in sorted(environ) if TORCH_OLDER_NAME.fullmatch(name))
+        own = environ.get(TORCH_VARIABLE) or next(filter(None, older), "")
+        if TORCH_KEY not in own and _torch_knows_variable():
+            environ[TORCH_VARIABLE] = ",".join(filter(None, [own, f"{TORCH_KEY}:{cap.fraction}"]))
 
     def _imported(self, name: str) -> None:
         if self._cap is not None:
@@ -164,10 +177,17 @@ class MemoryCaps:
 
 
 def _torch_knows_variable() -> bool:
+    parts = (_version_of("torch") or "").split(".")
+    try:
+        return (int(parts[0]), int(parts[1])) >= TORCH_WITH_VARIABLE
+    except (ValueError, IndexError):
+        return False
+
+
+def _version_of(package: str) -> str | None:
     from importlib.metadata import PackageNotFoundError, version
 
     try:
-        parts = version("torch").split(".")
-        return (int(parts[0]), int(parts[1])) >= TORCH_WITH_VARIABLE
-    except (PackageNotFoundError, ValueError, IndexError):
-        return False
+        return version(package)
+    except PackageNotFoundError:
+        return None

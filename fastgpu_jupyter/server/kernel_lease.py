@@ -12,9 +12,10 @@ import logging
 import secrets
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..compat.jax import MEMORY_FRACTIONS, set_memory_fraction
 from ..core.model.lifecycle import OVER, LeaseState
 from ..errors import Conflict, FastGPUError, LimitReached, NotFound, PoolUnreachable
 from ..wire.client import LeaseOptions, PoolClient, new_token
@@ -114,11 +115,15 @@ class KernelLease:
             if view["holder"]["kernel_id"] == self.kernel_id and view["state"] not in OVER
         ]
 
-    def environment(self, client: PoolClient, view: LeaseView) -> dict[str, str]:
-        """Return the variables that the kernel's process needs."""
+    def environment(self, client: PoolClient, view: LeaseView, own: Mapping[str, str]) -> dict[str, str]:
+        """Return the environment of the kernel's process: ``own`` with what its lease needs."""
         granted = view["environment"] if view["state"] == LeaseState.ACTIVE else view["hidden_environment"]
+        env = {**own, **granted}
+        fraction = next((granted[name] for name in MEMORY_FRACTIONS if name in granted), None)
+        if fraction is not None:
+            set_memory_fraction(env, fraction)  # the user may have set the other name of the variable
         return {
-            **granted,
+            **env,
             "FASTGPU_SOCKET": str(client.path),
             "FASTGPU_LEASE": view["id"],
             "FASTGPU_TOKEN_FILE": str(token_path(self.kernel_id)),

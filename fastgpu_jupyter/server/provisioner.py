@@ -117,8 +117,7 @@ class FastGPUProvisioner(LocalProvisioner):
             client, view = await in_thread(self._acquire)
             if not self.gate:
                 view = await wait_for_grant(client, view, self.grant_timeout_s, lambda: self._abandoned)
-            env.update(self._lease.environment(client, view))
-            return await super().pre_launch(env=env, **kwargs)
+            return await super().pre_launch(env=self._lease.environment(client, view, env), **kwargs)
         except FastGPUError as error:
             await self._launch_failed()
             # Jupyter shows the text of the exception to the user.

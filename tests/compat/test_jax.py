@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from fastgpu_jupyter.compat.jax import backends_are_initialized
+from fastgpu_jupyter.compat.jax import MEMORY_FRACTIONS, backends_are_initialized, set_memory_fraction
 
 _PROGRAM = """
 import jax
@@ -28,3 +28,18 @@ def test_backends_are_initialized_follows_the_first_use_of_a_device() -> None:
 
 def test_backends_are_initialized_of_an_unknown_version_returns_none() -> None:
     assert backends_are_initialized(SimpleNamespace()) is None
+
+
+@pytest.mark.slow
+def test_installed_jaxlib_reads_the_variable_that_is_set_for_its_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    jaxlib = pytest.importorskip("jaxlib", reason="JAX is not installed")
+    from importlib import import_module
+
+    options = import_module("jaxlib.xla_client").generate_pjrt_gpu_plugin_options
+    for name in MEMORY_FRACTIONS:
+        monkeypatch.delenv(name, raising=False)
+    environ = dict.fromkeys(MEMORY_FRACTIONS, "0.9")
+    set_memory_fraction(environ, "0.25", jaxlib.__version__)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    assert options()["memory_fraction"] == 0.25

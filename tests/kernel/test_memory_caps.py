@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from fastgpu_jupyter.compat.jax import MEMORY_FRACTIONS
 from fastgpu_jupyter.kernel import memory_caps as caps_module
 from fastgpu_jupyter.kernel.memory_caps import CAP_BYTES, CAP_FRACTION, FRAMEWORKS, TORCH_VARIABLE, MemoryCaps
 from tests.kernel.fakes import FakePool, active_view
@@ -18,6 +19,7 @@ from tests.kernel.test_gate import make_gate
 
 HALF = {CAP_BYTES: str(40 * 2**30), CAP_FRACTION: "0.5"}
 QUARTER = {CAP_BYTES: str(20 * 2**30), CAP_FRACTION: "0.25"}
+NEW, OLD = MEMORY_FRACTIONS
 WHOLE = {"CUDA_VISIBLE_DEVICES": "GPU-1"}
 
 #: Each notes what it was told in ``told``; ``begin`` is its first use of a device.
@@ -64,7 +66,7 @@ PLAYED = {
                 backends_are_initialized = staticmethod(lambda: bool(_begun))
         def begin():
             _begun.append(1)
-            told.append(os.environ.get("XLA_CLIENT_MEM_FRACTION"))
+            told.append(os.environ.get("XLA_PYTHON_CLIENT_MEM_FRACTION"))
     """,
     "rmm": """
         told = []
@@ -200,6 +202,71 @@ def test_apply_sets_the_variable_that_child_processes_with_pytorch_read(
     environ |= WHOLE
     caps.apply(environ)
     assert environ.get(TORCH_VARIABLE) == before
+
+
+@pytest.mark.parametrize(
+    ("own", "said"),
+    [
+        ({"PYTORCH_CUDA_ALLOC_CONF": "max_split_size_mb:128"}, "max_split_size_mb:128,per_process_memory_fraction:0.5"),
+        (
+            {TORCH_VARIABLE: "backend:native", "PYTORCH_CUDA_ALLOC_CONF": "max_split_size_mb:128"},
+            "backend:native,per_process_memory_fraction:0.5",
+        ),
+        ({"PYTORCH_CUDA_ALLOC_CONF": "per_process_memory_fraction:0.1"}, None),
+    ],
+)
+def test_apply_merges_what_the_user_set_for_pytorch_by_an_older_name(
+    monkeypatch: pytest.MonkeyPatch, caps: MemoryCaps, own: dict[str, str], said: str | None
+) -> None:
+    monkeypatch.setattr("importlib.metadata.version", lambda _: "2.10.0")
+    environ = {**HALF, **own}
+    caps.apply(environ)
+    assert environ.get(TORCH_VARIABLE) == said
+    assert environ["PYTORCH_CUDA_ALLOC_CONF"] == own["PYTORCH_CUDA_ALLOC_CONF"]
+    del environ[CAP_BYTES]
+    caps.apply(environ)
+    assert {name: environ.get(name) for name in own} == own
+    assert environ.keys() - own.keys() == {CAP_FRACTION}
+
+
+def test_variable_that_a_cell_sets_before_it_imports_pytorch_is_merged(
+    monkeypatch: pytest.MonkeyPatch, play: Play, caps: MemoryCaps
+) -> None:
+    monkeypatch.setattr("importlib.metadata.version", lambda _: "2.10.0")
+    environ = dict(HALF)
+    caps.apply(environ)
+    environ["PYTORCH_CUDA_ALLOC_CONF"] = "expandable_segments:True"
+    play("torch")
+    assert environ[TORCH_VARIABLE] == "expandable_segments:True,per_process_memory_fraction:0.5"
+
+
+@pytest.mark.parametrize(
+    ("jaxlib", "own", "said"),
+    [
+        ("0.4.31", {}, {OLD: "0.5"}),
+        ("0.4.34", {}, {NEW: "0.5"}),
+        ("0.10.2", {}, {NEW: "0.5"}),
+        ("0.10.2", {OLD: "0.2"}, {NEW: "0.2"}),
+        ("0.10.2", {NEW: ".9"}, {NEW: "0.5"}),
+        ("0.10.2", {NEW: "x", OLD: "0.5"}, {NEW: "0.5"}),
+        ("0.4.20", {NEW: "0.2"}, {OLD: "0.2"}),
+        ("odd", {}, {OLD: "0.5"}),
+    ],
+)
+def test_apply_sets_exactly_one_variable_of_jax_by_its_version(
+    monkeypatch: pytest.MonkeyPatch, caps: MemoryCaps, jaxlib: str, own: dict[str, str], said: dict[str, str]
+) -> None:
+    monkeypatch.setattr("importlib.metadata.version", lambda _: jaxlib)
+    environ = {**HALF, OLD: HALF[CAP_FRACTION], **own}  # the pool sets the name that every version reads
+    caps.apply(environ)
+    assert {name: environ[name] for name in (NEW, OLD) if name in environ} == said
+    # As the gate does when the lease becomes a whole device.
+    for name in (CAP_BYTES, CAP_FRACTION):
+        del environ[name]
+    environ.pop(OLD, None)
+    caps.apply(environ)
+    kept = {name: value for name, value in own.items() if value != HALF[CAP_FRACTION] and name == NEW}
+    assert {name: environ[name] for name in (NEW,) if name in environ} == kept
 
 
 def test_gate_applies_limits_between_two_cells(tmp_path: Path, play: Play) -> None:

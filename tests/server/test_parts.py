@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import resource
 import signal
@@ -11,13 +12,17 @@ import sys
 from io import StringIO
 from logging import StreamHandler
 from pathlib import Path
+from typing import Any
 
 import pytest
 from jupyter_events import EventLogger
 
+from fastgpu_jupyter.compat.jax import MEMORY_FRACTIONS
 from fastgpu_jupyter.server import token_files
 from fastgpu_jupyter.server.extension import LEASE_SCHEMA
+from fastgpu_jupyter.server.kernel_lease import KernelLease
 from fastgpu_jupyter.server.process import PidfdProcess, start_time
+from fastgpu_jupyter.wire.client import PoolClient
 from tests.waiting import DEADLINE_S, wait_until
 
 
@@ -25,6 +30,15 @@ from tests.waiting import DEADLINE_S, wait_until
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path))
     return tmp_path
+
+
+@pytest.mark.parametrize("own", [{}, {"XLA_CLIENT_MEM_FRACTION": "0.9"}, {"XLA_PYTHON_CLIENT_MEM_FRACTION": "0.9"}])
+def test_environment_of_a_kernel_has_one_variable_that_limits_jax(folder: Path, own: dict[str, str]) -> None:
+    granted = {"CUDA_VISIBLE_DEVICES": "GPU-1", "XLA_PYTHON_CLIENT_MEM_FRACTION": "0.4938"}
+    view: Any = {"id": "lease-1", "state": "active", "environment": granted, "hidden_environment": {}}
+    lease = KernelLease("kernel-1", logging.getLogger())
+    env = lease.environment(PoolClient(folder / "pool.sock"), view, own)
+    assert {name: env[name] for name in MEMORY_FRACTIONS if name in env} == {"XLA_PYTHON_CLIENT_MEM_FRACTION": "0.4938"}
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o277])

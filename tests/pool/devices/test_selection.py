@@ -73,6 +73,16 @@ def test_parse_simulated_of_an_unknown_term_shows_an_example(text: str) -> None:
         ("NVIDIA A10", "A10-24GB"),
         ("NVIDIA L40S", "L40S-48GB"),
         ("NVIDIA GeForce RTX 4090", "RTX4090-24GB"),
+        ("NVIDIA B200", "B200-180GB"),
+        ("NVIDIA GB200", "GB200-186GB"),
+        ("NVIDIA GH200 480GB", "GH200-96GB"),
+        ("NVIDIA H20", "H20-96GB"),
+        ("NVIDIA RTX PRO 6000 Blackwell Server Edition", "RTXPRO6000-96GB"),
+        ("NVIDIA RTX 6000 Ada Generation", "RTX6000Ada-48GB"),
+        ("NVIDIA L40", "L40-48GB"),
+        ("NVIDIA A10G", "A10G-24GB"),
+        ("NVIDIA L4", "L4-24GB"),
+        ("NVIDIA GB10", "GB10-128GB"),
     ],
 )
 def test_rate_of_a_known_device_is_its_models_price(name: str, model: str) -> None:
@@ -212,9 +222,10 @@ def test_env_of_a_part_has_the_limit_for_frameworks(fake: FakeNvml) -> None:
     env = driver.env(part)
     assert env["FASTGPU_MEMORY_BYTES"] == str(40 * GIB)
     assert env["FASTGPU_CAP_BYTES"] == env["CUPY_GPU_MEMORY_LIMIT"] == str(40 * GIB - 512 * MIB)
-    assert env["FASTGPU_CAP_FRACTION"] == env["XLA_CLIENT_MEM_FRACTION"] == f"{39.5 / 80:.4f}"
+    assert env["FASTGPU_CAP_FRACTION"] == env["XLA_PYTHON_CLIENT_MEM_FRACTION"] == f"{39.5 / 80:.4f}"
     by_driver = driver.env(replace(part, enforcement=Enforcement.DRIVER))
-    assert "XLA_CLIENT_MEM_FRACTION" not in by_driver, "what it sees as all of the memory is its part already"
+    assert "XLA_CLIENT_MEM_FRACTION" not in env, "with both names JAX uses the CPU"
+    assert "XLA_PYTHON_CLIENT_MEM_FRACTION" not in by_driver, "what it sees as all of the memory is its part already"
     small = driver.env(replace(part, memory_bytes=GIB))
     assert small["FASTGPU_CAP_BYTES"] == str(GIB * 7 // 8)
 

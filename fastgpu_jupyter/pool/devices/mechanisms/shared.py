@@ -77,7 +77,7 @@ class SharedMechanism:
             "FASTGPU_CAP_BYTES": str(cap_bytes),
             "FASTGPU_CAP_FRACTION": fraction,
             "CUPY_GPU_MEMORY_LIMIT": str(cap_bytes),
-            "XLA_CLIENT_MEM_FRACTION": fraction,
+            # One name only: with both, JAX goes on with the CPU. Every version reads this one.
             "XLA_PYTHON_CLIENT_MEM_FRACTION": fraction,
         }
 
