@@ -154,12 +154,15 @@ class FastGPUPool(JupyterApp):
             call_with_timeout(CLOSE_S, driver.close, "The driver does not close.")
 
     def _take_locks(self, state_dir: Path, socket_path: Path) -> None:
-        single_instance.create_private_folder(state_dir)
-        single_instance.create_private_folder(socket_path.parent, 0o755 if self.system else 0o700)
+        single_instance.require_socket_or_nothing(socket_path)  # before anything is made beside it
+        single_instance.create_private_folder(state_dir, named=bool(self.state_dir))
+        mode = 0o755 if self.system else 0o700
+        single_instance.create_private_folder(socket_path.parent, mode, named=bool(self.socket_path))
         descriptor = single_instance.acquire_lock(state_dir, "lock")
-        single_instance.write_owner(descriptor, f"process {os.getpid()}, socket {socket_path}")
+        single_instance.write_owner(descriptor, f"socket {socket_path}")
         descriptor = single_instance.acquire_socket_lock(socket_path)
-        single_instance.write_owner(descriptor, f"process {os.getpid()}, state folder {state_dir}")
+        single_instance.write_owner(descriptor, f"state folder {state_dir}")
+        single_instance.require_replaceable(socket_path)
 
     def _select_driver(self, socket_path: Path) -> Driver:
         settings = self.settings

@@ -16,6 +16,7 @@ import pytest
 from fastgpu_jupyter.errors import HostFault
 from fastgpu_jupyter.pool.host import single_instance
 from fastgpu_jupyter.wire import unixsocket
+from tests.helpers import fastgpu_process
 from tests.waiting import DEADLINE_S
 
 as_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can act as another user")
@@ -76,26 +77,81 @@ def test_lock_that_is_a_link_is_refused(tmp_path: Path) -> None:
     assert target.read_text() == "precious"
 
 
-@pytest.mark.parametrize("kind", ["link", "file", "socket"])
-def test_existing_file_at_the_sockets_path_is_replaced(tmp_path: Path, kind: str) -> None:
+def test_stale_socket_at_the_path_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "pool.sock"
+    with contextlib.closing(socket.socket(socket.AF_UNIX)) as other:
+        other.bind(str(path))
+    with single_instance.listen(path, 0o600) as ours, unixsocket.connect(path, DEADLINE_S):
+        assert path.lstat().st_mode & 0o777 == 0o600
+        ours.settimeout(DEADLINE_S)
+        ours.accept()[0].close()
+
+
+@pytest.mark.parametrize("kind", ["link", "file", "folder", "pipe", "dangling link", "served socket"])
+def test_what_is_no_stale_socket_at_the_path_is_left_as_it_is(tmp_path: Path, kind: str) -> None:
     path, target = tmp_path / "pool.sock", tmp_path / "target"
     target.write_text("precious")
     with contextlib.ExitStack() as stack:
-        if kind == "link":
-            path.symlink_to(target)
-        elif kind == "file":
-            path.write_text("x")
-        else:
-            other = stack.enter_context(socket.socket(socket.AF_UNIX))
-            other.bind(str(path))
-            other.listen()
-        ours = stack.enter_context(single_instance.listen(path, 0o600))
-        assert path.is_socket()
-        assert path.lstat().st_mode & 0o777 == 0o600
-        stack.enter_context(unixsocket.connect(path, DEADLINE_S))
-        ours.settimeout(DEADLINE_S)
-        ours.accept()[0].close()
+        match kind:
+            case "link":
+                path.symlink_to(target)
+            case "dangling link":
+                path.symlink_to(tmp_path / "missing")
+            case "file":
+                path.write_text("precious")
+            case "folder":
+                path.mkdir()
+            case "pipe":
+                os.mkfifo(path)
+            case "served socket":
+                other = stack.enter_context(socket.socket(socket.AF_UNIX))
+                other.bind(str(path))
+                other.listen()
+        before = path.lstat()
+        with pytest.raises(HostFault, match="It was left as it is"):
+            single_instance.listen(path, 0o600)
+        assert (path.lstat().st_ino, path.lstat().st_mode) == (before.st_ino, before.st_mode)
     assert target.read_text() == "precious"
+    assert {entry.name for entry in tmp_path.iterdir()} == {"pool.sock", "target"}
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o750, 0o1777])
+def test_mode_of_a_named_folder_is_not_changed(tmp_path: Path, mode: int) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    folder.chmod(mode)
+    single_instance.create_private_folder(folder, named=True)
+    assert folder.stat().st_mode & 0o7777 == mode
+
+
+def test_named_folder_in_which_every_user_may_replace_files_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    folder.chmod(0o777)
+    with pytest.raises(HostFault, match="Its mode was not changed"):
+        single_instance.create_private_folder(folder, named=True)
+    assert folder.stat().st_mode & 0o777 == 0o777
+
+
+def test_file_with_the_name_of_the_lock_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "lock").write_text("how to pick one")
+    with pytest.raises(HostFault, match="It was left as it is"):
+        single_instance.acquire_lock(tmp_path, "lock")
+    assert (tmp_path / "lock").read_text() == "how to pick one"
+
+
+@pytest.mark.slow
+def test_pool_with_a_file_as_its_socket_changes_nothing(isolated: Path, tmp_path: Path) -> None:
+    """What ``jupyter fastgpu pool --socket=notes.txt`` once did: the file deleted, its folder private."""
+    home = tmp_path / "home"
+    home.mkdir()
+    home.chmod(0o755)
+    (home / "notes.txt").write_text("precious")
+    ran = fastgpu_process("pool", "--simulate=1xA100-80GB", f"--socket={home / 'notes.txt'}")
+    assert ran.returncode == 1
+    assert f"There is something at {home / 'notes.txt'} that is not a socket" in ran.stderr
+    assert [(entry.name, entry.read_text()) for entry in home.iterdir()] == [("notes.txt", "precious")]
+    assert home.stat().st_mode & 0o777 == 0o755
 
 
 @as_root

@@ -1,5 +1,8 @@
 """One pool manager per state folder, one per socket, and a socket that only the right users can reach.
 
+What exists already is not changed: the mode of a folder that was not made here stays, and a file that is no socket is
+refused, because its path may be a mistake on the command line.
+
 Two locks are taken before anything else is touched, and are held for the life of the process: that of the state folder,
 and one beside the socket, because pools with different state folders may be given the same socket. The socket is bound
 under a private name and renamed into place, so that no client finds one that is not ready. A socket that a killed pool
@@ -8,30 +11,84 @@ left is replaced, because the holder of the lock owns the name.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
 import socket
+import stat
 from contextlib import suppress
 from pathlib import Path
 
 from ...errors import Conflict, HostFault
-from ...wire.unixsocket import short_address
+from ...wire.unixsocket import connect, short_address
 
 _BACKLOG = 512
+#: How the text in a lock begins, see :func:`write_owner`.
+_OWNER = b"process "
 
 
-def create_private_folder(path: Path, mode: int = 0o700) -> None:
-    """Create ``path`` for its owner only, or check it. Raises :class:`HostFault` if it is a link or of another user."""
+def create_private_folder(path: Path, mode: int = 0o700, *, named: bool = False) -> None:
+    """Create ``path`` with that mode, or check it.
+
+    A folder that exists gets the mode only if it is FastGPU's own; ``named`` says that its path was given by a user, so
+    that other programs may use it. Raises :class:`HostFault` for a folder that is a link, that belongs to another user,
+    or in which every user may replace files.
+    """
     try:
+        made = not path.exists()
         path.mkdir(mode=mode, parents=True, exist_ok=True)
         status = path.lstat()
     except OSError as error:
         raise HostFault(f"The folder {path} cannot be made: {error}.") from error
-    if path.is_symlink() or status.st_uid != os.getuid():
+    # In a sticky folder, such as /tmp, only the owner of a file can replace it.
+    sticky = named and status.st_mode & stat.S_ISVTX != 0
+    if path.is_symlink() or status.st_uid not in {os.getuid(), 0 if sticky else os.getuid()}:
         raise HostFault(f"The folder {path} is a link or belongs to another user; FastGPU does not use it.")
-    if status.st_mode & 0o777 != mode:
+    if named and not made:
+        if status.st_mode & stat.S_IWOTH and not sticky:
+            raise HostFault(
+                f"Every user may replace files in the folder {path}, so FastGPU does not use it. Its mode was not "
+                f"changed: name another folder, or run `chmod o-w {path}`."
+            )
+    elif status.st_mode & 0o777 != mode:
         path.chmod(mode)
+
+
+def require_socket_or_nothing(path: Path) -> bool:
+    """Return whether there is a socket at ``path``. Raises :class:`HostFault` for anything else that is there."""
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise HostFault(f"The socket {path} cannot be made: {error}.") from error
+    if not stat.S_ISSOCK(mode):
+        raise HostFault(
+            f"There is something at {path} that is not a socket. It was left as it is; name another path for the "
+            "socket of the pool."
+        )
+    return True
+
+
+def require_replaceable(path: Path) -> None:
+    """Raise :class:`HostFault` unless a socket at ``path`` may be made; one that a killed pool left is replaced.
+
+    The caller holds the socket's lock, so a program that serves there is no pool manager.
+    """
+    if not require_socket_or_nothing(path):
+        return
+    try:
+        connect(path, 0).close()
+    except (ConnectionRefusedError, FileNotFoundError):
+        return
+    except OSError as error:
+        if error.errno not in {errno.EAGAIN, errno.EINPROGRESS, errno.EPROTOTYPE}:  # not those of a server
+            raise HostFault(f"The socket {path} cannot be made: {error}.") from error
+    raise HostFault(
+        f"Another program serves at the socket {path}. It was left as it is; name another path for the socket of the "
+        "pool."
+    )
 
 
 def acquire_lock(folder: Path, name: str, where: str = "here", way_out: str = "") -> int:
@@ -42,6 +99,13 @@ def acquire_lock(folder: Path, name: str, where: str = "here", way_out: str = ""
         raise HostFault(f"The lock {folder / name} cannot be opened: {error}.") from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        content = os.read(descriptor, 200)
+        if content and not content.startswith(_OWNER):
+            os.close(descriptor)
+            raise HostFault(
+                f"The file {folder / name} was not made by FastGPU, which needs that name. It was left as it is; name "
+                "another folder."
+            )
     except BlockingIOError:
         other = os.read(descriptor, 200).decode(errors="replace").strip() or "starting"
         os.close(descriptor)
@@ -62,15 +126,16 @@ def acquire_socket_lock(path: Path) -> int:
     )
 
 
-def write_owner(descriptor: int, text: str) -> None:
-    """Write the owner into the lock, for the message of a process that is refused."""
+def write_owner(descriptor: int, detail: str) -> None:
+    """Write this process and ``detail`` into the lock, for the message of a process that is refused."""
     with suppress(OSError):  # a full disk: the lock holds without it
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, text.encode(), 0)
+        os.pwrite(descriptor, b"%s%d, %s" % (_OWNER, os.getpid(), detail.encode()), 0)
 
 
 def listen(path: Path, mode: int) -> socket.socket:
     """Return a listening socket at ``path`` with that file mode. The caller holds the socket's lock."""
+    require_replaceable(path)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     private = path.with_name(f".{path.name}.{os.getpid()}")
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastgpu_jupyter.pool.host import process
+from fastgpu_jupyter.pool.host import process, single_instance
 from fastgpu_jupyter.pool.http import endpoint
 from fastgpu_jupyter.pool.http.handlers.leases import LeaseHandlers
 from fastgpu_jupyter.pool.http.permissions import Permissions
@@ -11,7 +11,7 @@ from fastgpu_jupyter.pool.loop.command_queue import QueuedCommand
 from tests.crash.mutations.edits import Edit
 from tests.crash.mutations.model import Fails, Guarantee, Mutation
 from tests.pool.loop import test_command_loop
-from tests.security import test_authorization
+from tests.security import test_authorization, test_socket
 
 AUTHORIZATION = Guarantee.AUTHORIZATION
 
@@ -85,5 +85,22 @@ MUTATIONS = (
         AUTHORIZATION,
         (Edit(endpoint.scoped_key, 'f"{_1}:{key}"', "key"),),
         Fails(test_authorization.test_idempotency_key_of_another_user_gives_a_lease_of_its_own, "== .*201"),
+    ),
+    Mutation(
+        "a file at the path of the socket is replaced",
+        AUTHORIZATION,
+        (Edit(single_instance.require_socket_or_nothing, "not stat.S_ISSOCK(mode)", "False"),),
+        Fails(
+            test_socket.test_what_is_no_stale_socket_at_the_path_is_left_as_it_is,
+            "DID NOT RAISE",
+            error="Failed",
+            parameters="file",
+        ),
+    ),
+    Mutation(
+        "the mode of a folder that a user named is changed",
+        AUTHORIZATION,
+        (Edit(single_instance.create_private_folder, "named and not made", "False"),),
+        Fails(test_socket.test_mode_of_a_named_folder_is_not_changed),
     ),
 )
