@@ -173,6 +173,14 @@ class Gate:
             elif self._provisioned and successor_pid > 1:
                 self.pool.quick().bind(self.lease_id, token, successor_pid)
 
+    def abandon(self) -> None:
+        """Forget the lease in a process that the kernel has forked, which does not hold it."""
+        self._lock = threading.RLock()  # another thread of the kernel may have held it
+        self._listeners, self.activity = [], CellActivity()
+        self.lease_id, self.view, self.open = None, None, True
+        self.pool = LeaseClient(None, self.pool.connect)
+        self.closed.set()
+
     # ---- for the commands of the user ----------------------------------------------------------------------------
 
     def refresh(self) -> LeaseView | None:

@@ -36,6 +36,7 @@ class FastGPUKernel(IPythonKernel):
 
     def __init__(self, **kwargs: Any) -> None:
         self.gate = Gate.from_environment()
+        os.register_at_fork(after_in_child=self.gate.abandon)
         self.cells = Cells()
         ipykernel: Any = super()  # its methods carry no types
         ipykernel.__init__(**kwargs)

@@ -23,6 +23,7 @@ from .launches import abandon_launches
 from .pool_connector import PoolConnector
 from .provisioner import FastGPUProvisioner
 from .routes import routes
+from .threads import in_thread
 from .token_files import remove_stale_tokens
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class FastGPUExtension(ExtensionApp):
             leases = await connector.call(PoolClient.leases)
             kernel_ids = [view["holder"]["kernel_id"] for view in leases if view["state"] != LeaseState.ENDED]
             live = [kernel_id for kernel_id in kernel_ids if kernel_id]
-            await asyncio.to_thread(remove_stale_tokens, live)
+            await in_thread(remove_stale_tokens, live)
         except (FastGPUError, OSError) as error:
             self.log.warning("FastGPU: %s", error)
 

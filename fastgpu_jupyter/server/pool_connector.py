@@ -6,7 +6,6 @@ tab does not start processes in a loop.
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from ..errors import FastGPUError, PoolUnreachable
 from ..wire.client import PoolClient
 from ..wire.locate import pool_socket
 from ..wire.spawn import ensure_pool
+from .threads import in_thread
 
 T = TypeVar("T")
 RETRY_S = 5.0
@@ -32,7 +32,7 @@ class PoolConnector:
 
     async def call(self, function: Callable[[PoolClient], T]) -> T:
         """Return the result of ``function`` for a client of a pool manager that answers; raise the client's errors."""
-        return await asyncio.to_thread(self._call, function)
+        return await in_thread(self._call, function)
 
     def connect(self) -> PoolClient:
         """Return a client of a pool manager that answers. Blocks for as long as the pool manager takes to start."""

@@ -1,4 +1,4 @@
-"""Unix sockets at paths of any length, and the process at the other end.
+"""Unix sockets at paths of any length, that no forked process inherits, and the process at the other end.
 
 The address of a Unix socket is limited to 107 bytes, which a runtime folder easily exceeds. A path through the
 folder's descriptor in ``/proc`` is always short.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +24,25 @@ class Peer(NamedTuple):
     pid: int
     uid: int
     gid: int
+
+
+#: The connections of this process.
+_connections: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+
+
+def _close_inherited() -> None:
+    """Close the connections of the parent in a process that was forked; they stay open there.
+
+    Else a worker process keeps a connection to the pool manager open after the kernel or server that made it has ended.
+    """
+    for sock in list(_connections):
+        descriptor = sock.detach()  # unlike close(), also while a response reads from it
+        if descriptor >= 0:
+            os.close(descriptor)
+    _connections.clear()
+
+
+os.register_at_fork(after_in_child=_close_inherited)
 
 
 @contextmanager
@@ -45,6 +65,7 @@ def connect(path: Path, timeout_s: float | None) -> socket.socket:
     except BaseException:
         sock.close()
         raise
+    _connections.add(sock)
     return sock
 
 

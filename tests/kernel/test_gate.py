@@ -217,6 +217,18 @@ def test_close_binds_to_a_successor_or_releases(token_file: Path) -> None:
     gate.close(7)  # is no error
 
 
+def test_gate_in_a_forked_process_has_no_lease_to_release(token_file: Path) -> None:
+    pool = FakePool()
+    gate = make_gate(pool, token_file, "active")
+    with gate._lock:  # another thread had it when the kernel forked
+        gate.abandon()
+    threading.Thread(target=gate.close, args=(None,), daemon=True).start()
+    assert gate.open
+    assert LeaseCommands(gate).release() is None
+    assert gate.pool.token() is None
+    assert pool.calls == []
+
+
 def test_listeners_are_called_until_removed(token_file: Path) -> None:
     gate = make_gate(FakePool(), token_file)
     calls: list[int] = []

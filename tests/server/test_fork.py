@@ -1,0 +1,63 @@
+"""Processes that are forked: the workers that run several notebooks at a time, and the workers of a notebook."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fastgpu_jupyter.wire import unixsocket
+from tests.helpers import PoolProcess
+from tests.waiting import DEADLINE_S
+
+#: As nbclient's own test_many_parallel_notebooks does: a process that has run a notebook forks, and the child runs one.
+RUN_AND_FORK = """
+import os, sys, nbformat
+from nbclient import NotebookClient
+
+def run():
+    cell = nbformat.v4.new_code_cell("import os; print('granted', os.environ['FASTGPU_SIMULATED'])")
+    notebook = nbformat.v4.new_notebook(cells=[cell])
+    NotebookClient(notebook, kernel_name="fastgpu").execute()
+    print(notebook.cells[0].outputs[0].text, flush=True)
+
+run()
+child = os.fork()
+run()
+if not child:
+    os._exit(0)
+sys.exit(os.waitpid(child, 0)[1])
+"""
+
+
+@pytest.mark.slow
+def test_kernel_starts_in_a_forked_process_of_one_that_started_a_kernel(pool: PoolProcess, installed: None) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", RUN_AND_FORK],
+        cwd=pool.folder, capture_output=True, text=True, check=False, timeout=2 * DEADLINE_S,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split().count("granted") == 3
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_connection_is_closed_in_a_forked_process_and_open_in_its_parent(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as server:
+        with unixsocket.short_address(tmp_path / "socket") as address:
+            server.bind(address)
+        server.listen()
+        client = unixsocket.connect(tmp_path / "socket", DEADLINE_S)
+        reader = client.makefile("rb")
+        here, _ = server.accept()
+        child = os.fork()
+        if not child:
+            os._exit(client.fileno() != -1)
+        assert os.waitpid(child, 0)[1] == 0
+        here.sendall(b"still here\n")
+        assert reader.readline() == b"still here\n"
+        for one in (reader, client, here):
+            one.close()
