@@ -58,7 +58,7 @@ POOL_MAY_IMPORT: Mapping[str, AbstractSet[str]] = {
     "protocols": {"host"},
     "notifications": {"protocols"},
     "devices": {"host"},
-    "loop": {"journal", "protocols"},
+    "loop": {"journal", "protocols", "supervisor"},
     "doctor": {"devices", "host"},
     "effects": {"devices", "host", "protocols"},
     "monitors": {"devices", "host", "protocols", "supervisor"},

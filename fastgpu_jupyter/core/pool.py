@@ -17,7 +17,7 @@ from .model.entities import Instant, Lease, LogicalGPU, Mechanism, ParkReason, S
 from .model.events import Event
 from .model.lifecycle import HOLDING_CAPACITY, RELEASING_CAPACITY, LeaseState
 from .placement import logical_gpus, parkability
-from .scheduling import preemption
+from .scheduling import idleness, preemption
 from .scheduling.scheduler import Scheduler
 
 #: Events after which one that waits stands elsewhere in the queue, or no longer in it.
@@ -61,7 +61,7 @@ class Pool:
         if type(command) is c.Tick:
             self._scheduler.reconsider()
         decided = len(events)
-        make_room = _may_give_rights(command, events)
+        make_room = _may_give_rights(self.state, command, events)
         while more := self.advance(at, make_room=make_room):
             self._apply(more, at)
             events += more
@@ -159,11 +159,14 @@ def _devices_of(before: LogicalGPU | None, after: LogicalGPU | None) -> tuple[st
     return tuple(dict.fromkeys((*before.device_ids, *after.device_ids)))
 
 
-def _may_give_rights(command: c.Command, events: list[Event]) -> bool:
+def _may_give_rights(state: State, command: c.Command, events: list[Event]) -> bool:
     """Return whether the command may entitle a tenant to more; otherwise room is made at the next tick."""
-    if type(command) is c.ReportActivity and command.busy:
-        return any(type(event) in _JOINS for event in events)  # who computes already only gives others less right
-    return type(command) not in _COMPLETES
+    lease = state.leases.get(getattr(command, "lease_id", ""))
+    if type(command) is c.ReportActivity and command.busy:  # a lease that computes only gives others less right
+        return bool(events) and lease is not None and lease.state is LeaseState.WAITING
+    if type(command) in _COMPLETES:  # it may be ready when no cell needs it any more
+        return lease is not None and idleness.is_resting(state, lease)
+    return True
 
 
 def replay(state: State, events: Iterable[Event], at: Instant) -> None:

@@ -1,9 +1,9 @@
 """The thread that reports to the pool whether cells run, and which libraries need a restart for a new size.
 
-The pool parks a lease only while no cell runs. Short cells cause few reports: *busy* is reported once a cell has run
-for a moment, *not busy* after a moment without cells. A cell that waits because the lease is parked is reported at
-once, which makes the lease resume. The reporter compares what it would report with the pool's view of the lease, so
-that a restart of the pool manager or of the kernel loses nothing.
+The pool parks a lease only while no cell runs, and needs to know where a cell waits. A kernel reports at its start that
+it is idle. Short cells cause few reports: *busy* is reported once a cell has run for a moment, *not busy* after a
+moment without cells. A cell that waits for the lease is reported at once. The reporter compares what it would report
+with the pool's view of the lease, so that a restart of the pool manager or of the kernel loses nothing.
 
 A pool that does not answer is not an error for the user: the report is repeated later.
 """
@@ -13,7 +13,7 @@ from __future__ import annotations
 import threading
 import time
 
-from ..core.model.lifecycle import OVER, PARKED_OR_PARKING
+from ..core.model.lifecycle import BLOCKING_CELLS, OVER
 from ..errors import CallerError, FastGPUError
 from .gate import Gate
 
@@ -32,8 +32,6 @@ class ActivityReporter(threading.Thread):
         super().__init__(name="fastgpu-reporter", daemon=True)
         self._gate = gate
         self._activity = gate.activity
-        #: Id of the lease that was seen to be parkable, now or later.
-        self._parkable: str | None = None
         self._retry_s = RETRY_FIRST_S
 
     def run(self) -> None:
@@ -76,21 +74,19 @@ class ActivityReporter(threading.Thread):
         if view is None or view["id"] != self._gate.lease_id or view["state"] in OVER:
             return None
         running = activity.running
-        if view["parking"]["parkable"] or view["usage"]["busy"] or view["state"] in PARKED_OR_PARKING:
-            self._parkable = view["id"]
+        if view["usage"]["busy"] is None:
+            return running, 0.0
         if view["usage"]["busy"]:
             activity.acknowledge()
             return None if running else (False, max(0.0, activity.ended_at + QUIET_S - now))
-        if view["state"] in PARKED_OR_PARKING and not running:
+        if view["state"] in BLOCKING_CELLS and not running:
             activity.acknowledge()  # a cell that ended that soon did not need the GPU
-        if not self._pool_needs_activity or not (running or activity.began):
+        if not (running or activity.began):
             return None
         return True, max(0.0, activity.began_at + BUSY_AFTER_S - now)
 
     @property
     def _pool_needs_activity(self) -> bool:
-        """Whether the begin or end of a cell matters to the pool in the lease's current state."""
+        """Whether the begin or end of a cell matters to the pool: whether the lease is not over."""
         view = self._gate.view
-        if view is None or view["id"] != self._gate.lease_id or self._parkable != view["id"]:
-            return False
-        return view["usage"]["busy"] or view["state"] == "active" or view["state"] in PARKED_OR_PARKING
+        return view is not None and view["id"] == self._gate.lease_id and view["state"] not in OVER

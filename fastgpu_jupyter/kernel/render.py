@@ -132,12 +132,14 @@ def _state(view: LeaseView) -> str:
     """Return the state in a word or two."""
     if view["state"] == "active" and view["parking"]["retention"] == "hold":
         return "active, pinned"
-    if view["state"] == "active" and view["parking"]["parkable"] and not view["usage"]["busy"]:
+    if view["state"] == "active" and view["parking"]["parkable"] and view["usage"]["busy"] is False:
         return "active, idle"
     return "waiting to resume" if view["state"] == "waiting" and is_parked(view) else view["state"]
 
 
 def _use(view: LeaseView) -> str:
+    if view["usage"]["busy"] is None:
+        return "not known yet"
     if view["usage"]["busy"]:
         return "a cell is running"
     return f"no cell has run for {format_duration(max(0, int(time.time() * 1000) - view['usage']['last_used_at']))}"

@@ -177,7 +177,9 @@ class LoopServices:
             supervisor=base.supervisor,
         )
         answers = AnsweredKeys(base.journal.answers())
-        self.publisher = CommitPublisher(base.store.state, self.runner, [effects.device_access], base.notifier)
+        self.ticker = Ticker(base.commands, base.store, base.writer, answers)
+        observers = [effects.device_access, self.ticker]
+        self.publisher = CommitPublisher(base.store.state, self.runner, observers, base.notifier)
         self.degraded_mode = DegradedMode(
             store=base.store,
             writer=base.writer,
@@ -202,7 +204,6 @@ class LoopServices:
             admit=admit,
             metrics=base.metrics,
         )
-        self.ticker = Ticker(base.commands, base.store, base.writer, answers)
 
 
 class PoolServices:

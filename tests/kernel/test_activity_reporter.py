@@ -102,11 +102,36 @@ def test_reporter_with_one_short_cell_resets_the_idle_time(pool: FakePool, gate:
     assert activity_reports(pool) == [BUSY, IDLE]
 
 
-@pytest.mark.parametrize("changes", [{"parkable": False}, {"state": "preparing", "parkable": False}])
-def test_reporter_of_an_unparkable_lease_sends_nothing_and_sleeps(
-    tmp_path: Path, clock: Clock, changes: dict[str, object]
+@pytest.mark.parametrize("state", ["waiting", "active", "parked"])
+def test_reporter_without_a_cell_reports_once_where_the_pool_knows_nothing(
+    tmp_path: Path, clock: Clock, state: str
 ) -> None:
-    pool = FakePool(active_view(**changes))
+    pool = FakePool(active_view(state=state, busy=None))
+    gate = make_gate(pool, tmp_path)
+    reporter = ActivityReporter(gate)
+    reporter.report_due()
+    assert activity_reports(pool) == [IDLE]
+    clock.now += 60
+    assert reporter.report_due() is None
+    bound = {**pool.view, "version": 9, "usage": {**pool.view["usage"], "busy": None}}  # as after a new binding
+    gate.update_lease(bound)  # type: ignore[arg-type]
+    reporter.report_due()
+    assert activity_reports(pool) == [IDLE, IDLE]
+
+
+def test_reporter_of_an_unparkable_lease_reports_as_well(tmp_path: Path, clock: Clock) -> None:
+    """It may become parkable while the cell runs, and must not be taken for idle then."""
+    pool = FakePool(active_view(parkable=False))
+    gate = make_gate(pool, tmp_path)
+    reporter = ActivityReporter(gate)
+    gate.activity.begin()
+    clock.now += BUSY_AFTER_S
+    reporter.report_due()
+    assert activity_reports(pool) == [BUSY]
+
+
+def test_reporter_of_an_ended_lease_sends_nothing_and_sleeps(tmp_path: Path, clock: Clock) -> None:
+    pool = FakePool(active_view(state="draining"))
     gate = make_gate(pool, tmp_path)
     reporter = ActivityReporter(gate)
     cell = gate.activity.begin()
@@ -115,6 +140,19 @@ def test_reporter_of_an_unparkable_lease_sends_nothing_and_sleeps(
     assert not reporter._pool_needs_activity
     gate.activity.end(cell)
     assert activity_reports(pool) == []
+
+
+def test_reporter_reports_a_cell_waiting_for_the_first_grant_at_once(tmp_path: Path, clock: Clock) -> None:
+    pool = FakePool(lease_view())
+    gate = make_gate(pool, tmp_path)
+    reporter = ActivityReporter(gate)
+    gate.activity.end(gate.activity.begin())  # a callback that did not wait
+    clock.now += 1
+    assert reporter.report_due() is None
+    gate.activity.begin()
+    gate.begin_wait()
+    reporter.report_due()
+    assert activity_reports(pool) == [BUSY]
 
 
 def test_reporter_reports_a_cell_waiting_for_a_parked_lease_at_once(tmp_path: Path, clock: Clock) -> None:
@@ -158,19 +196,6 @@ def test_reporter_wakes_at_the_end_of_a_cell_that_was_already_reported(tmp_path:
     reporter = ActivityReporter(gate)
     assert reporter.report_due() is None
     assert reporter._pool_needs_activity
-
-
-def test_reporter_reports_a_cell_that_runs_when_the_lease_becomes_active(tmp_path: Path, clock: Clock) -> None:
-    pool = FakePool(lease_view())
-    gate = make_gate(pool, tmp_path)
-    reporter = ActivityReporter(gate)
-    gate.activity.begin()
-    clock.now += 60
-    assert reporter.report_due() is None
-    pool.view = active_view()
-    gate.update_lease(pool.lease("lease-1"))  # type: ignore[arg-type]
-    reporter.report_due()
-    assert activity_reports(pool) == [BUSY]
 
 
 def test_reporter_with_an_unreachable_pool_retries_with_growing_pauses(

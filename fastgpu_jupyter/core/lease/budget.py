@@ -24,7 +24,7 @@ def set_lease_budget(state: State, command: c.SetLeaseBudget, at: Instant) -> li
     if lease.request.budget_micro == budget:
         return []
     stopped = lease.state is LeaseState.PARKED and budgets.is_spent(lease, at.ms)
-    wakes = stopped and (lease.busy or not lease.reports_activity)
+    wakes = stopped and lease.busy is not False
     event = e.LeaseBudgetSet(lease.id, budget)
     return [event, e.LeaseResumeRequested(lease.id)] if wakes else [event]
 

@@ -24,15 +24,16 @@ def bind_holder(state: State, command: c.BindHolder, at: Instant) -> list[Event]
 def apply_bound(state: State, event: e.HolderBound, at: Instant) -> None:
     """Record the new holder; nothing is known of its cells and libraries yet."""
     lease = advance(state, event.lease_id, event)
-    lease.holder, lease.reports_activity, lease.busy, lease.fault = event.holder, False, False, None
+    lease.holder, lease.busy, lease.fault = event.holder, None, None
     lease.resize_unacknowledged, lease.libraries_needing_restart = False, ()
 
 
 def report_activity(state: State, command: c.ReportActivity, at: Instant) -> list[Event]:
-    """Record that a cell begins or ends; one that begins requests a parked lease back."""
+    """Record whether a cell runs; one that begins requests a parked lease back."""
     lease = find_live_lease(state, command.lease_id)
-    known = lease.reports_activity and lease.busy == command.busy
-    events: list[Event] = [] if known else [e.LeaseActivityReported(lease.id, command.busy)]
+    events: list[Event] = []
+    if lease.busy is not command.busy:
+        events.append(e.LeaseActivityReported(lease.id, command.busy))
     wakes = command.busy and lease.state is LeaseState.PARKED and not budgets.is_spent(lease, at.ms)
     return [*events, e.LeaseResumeRequested(lease.id)] if wakes else events
 
@@ -40,4 +41,6 @@ def report_activity(state: State, command: c.ReportActivity, at: Instant) -> lis
 def apply_activity(state: State, event: e.LeaseActivityReported, at: Instant) -> None:
     """Record what the kernel reported about its cells."""
     lease = advance(state, event.lease_id, event)
-    lease.reports_activity, lease.busy, lease.last_activity_ms = True, event.busy, at.ms
+    if lease.busy is not None or event.busy:  # else the kernel says that it has been idle since its start
+        lease.last_activity_ms = at.ms
+    lease.busy = event.busy

@@ -88,9 +88,9 @@ def park_succeeded(state: State, command: c.ParkSucceeded, at: Instant) -> list[
     if lease is None:
         return []
     parked: list[Event] = [e.LeaseParked(lease.id, command.host_memory_bytes, *(command.scrub_result or ()))]
-    # A cell runs or began meanwhile, or its process could not say so: it waits to go on, as one that comes now.
+    # A cell runs or began meanwhile, or that is unknown: it waits to go on, as one that comes now.
     stays = lease.park_reason in (ParkReason.REQUESTED, ParkReason.OVER_LIMIT)
-    goes_on = not stays and (lease.busy or not lease.reports_activity)
+    goes_on = not stays and lease.busy is not False
     goes_on = goes_on or lease.park_reason in RELOCATING
     return [*parked, e.LeaseResumeRequested(lease.id)] if goes_on and not budgets.is_spent(lease, at.ms) else parked
 

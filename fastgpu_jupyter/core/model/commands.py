@@ -202,7 +202,7 @@ class TransferLease:
 
 @dataclass(frozen=True, slots=True)
 class ReportActivity:
-    """A cell begins or ends; one that begins requests a parked lease back."""
+    """A kernel reports whether a cell runs or waits, at its start as well; one requests a parked lease back."""
 
     lease_id: str
     busy: bool

@@ -272,7 +272,7 @@ class LeaseFaulted:
 
 @dataclass(frozen=True, slots=True)
 class LeaseActivityReported:
-    """A cell of the lease's kernel began or ended."""
+    """The lease's kernel reported whether a cell runs or waits."""
 
     lease_id: str
     busy: bool

@@ -258,8 +258,7 @@ class Lease:
     billed_micro_per_hour: int = 0  #: what it costs while it is active: its rate, less what is reserved
     covered_milli: int = 0  #: what its tenant's reservations pay of it, in thousandths of devices
     budget_percent: int = 0  #: the last threshold of its own budget that it passed
-    reports_activity: bool = False  #: its kernel reports when cells run; whether another one is idle is not known
-    busy: bool = False  #: a cell runs
+    busy: bool | None = None  #: whether a cell runs or waits; ``None``: unknown, its process has not reported
     last_activity_ms: int = 0  #: when a cell last began or ended, or the logical GPU last became ready
     park_reason: ParkReason | None = None  #: of the last parking
     park_failure: Message | None = None  #: why the last attempt to park it failed

@@ -3,7 +3,8 @@
 Only leases that may be parked are preempted: their users allow it (``Retention.YIELD``) and their devices can. Of
 these,
 
-* a lease whose kernel has reported that no cell runs for a while (``Policy.idle_ms``) yields to any request;
+* a lease whose kernel has reported that no cell runs yields at once to a request of its own tenant that needs a device
+  now, and after a while (``Policy.idle_ms``) to any request (:mod:`.idleness`);
 * a lease that computes yields to a request of a higher priority, and to a tenant that has less than it is guaranteed,
   unless its own tenant would then have less than that as well;
 * a lease that has computed for a whole turn (``Policy.quantum_ms``, where an administrator has set one) yields to a
@@ -12,7 +13,7 @@ these,
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from itertools import chain
 from typing import NamedTuple
 
@@ -22,6 +23,7 @@ from ..accounting.reservation_coverage import DeviceModel, is_of
 from ..model.entities import Lease, ParkReason, Priority, Requirements, Retention, State
 from ..placement import device_share
 from ..placement.parkability import logical_gpu_of, park_refusal
+from . import idleness
 from .max_tree import HIGHEST, LOWEST
 
 
@@ -29,17 +31,21 @@ class PreemptibleLease(NamedTuple):
     """An active lease that may be parked for a request with the right to it."""
 
     lease: Lease
-    idle: bool
+    idle: bool  #: it yields to any request
     turn_is_over: bool
+    yields_to_own_tenant: bool = False  #: no cell runs, and its tenant needs a device now
 
     @classmethod
-    def of(cls, state: State, lease: Lease, now_ms: int) -> PreemptibleLease:
-        """Return the lease with what decides who may preempt it."""
-        policy = state.policy
-        idle = lease.reports_activity and not lease.busy
-        idle = idle and policy.idle_ms is not None and now_ms - lease.last_activity_ms >= policy.idle_ms
+    def of(cls, state: State, lease: Lease, now_ms: int, in_need: Container[str]) -> PreemptibleLease:
+        """Return the lease with what decides who may preempt it; ``in_need``: tenants that need a device now."""
+        quantum_ms, idle_at_ms = state.policy.quantum_ms, idleness.idle_at_ms(state, lease)
         turn_ms = 0 if lease.active_since_ms is None else now_ms - lease.active_since_ms
-        return cls(lease, idle, policy.quantum_ms is not None and turn_ms >= policy.quantum_ms)
+        return cls(
+            lease,
+            idle=idle_at_ms is not None and now_ms >= idle_at_ms,
+            turn_is_over=quantum_ms is not None and turn_ms >= quantum_ms,
+            yields_to_own_tenant=idle_at_ms is not None and lease.tenant in in_need,
+        )
 
 
 def preemptible_by_device(
@@ -52,9 +58,11 @@ def preemptible_by_device(
     tenants_and_groups = chain(state.tenants.values(), state.groups.values())
     guarantees = any(one.guaranteed_milli or one.reserved_milli for one in tenants_and_groups)
     found: dict[str, list[PreemptibleLease]] = {}
+    in_need = idleness.tenants_in_need(state)
     for lease in (state.leases[lease_id] for lease_id in parkable):
-        one = PreemptibleLease.of(state, lease, now_ms)
-        claimable = one.idle or one.turn_is_over or guarantees or lease.request.priority < highest
+        one = PreemptibleLease.of(state, lease, now_ms, in_need)
+        claimable = one.idle or one.yields_to_own_tenant or one.turn_is_over or guarantees
+        claimable = claimable or lease.request.priority < highest
         if claimable and lease.request.retention is Retention.YIELD and park_refusal(state, lease) is None:
             for device_id in logical_gpu_of(lease).device_ids:
                 found.setdefault(device_id, []).append(one)
@@ -83,7 +91,7 @@ class Claimant:
     def right_to(self, preemptible: PreemptibleLease) -> ParkReason | None:
         """Return the reason for which the request may preempt a lease, or ``None`` where it may not."""
         lease = preemptible.lease
-        if preemptible.idle:
+        if preemptible.idle or (preemptible.yields_to_own_tenant and self._tenant == lease.tenant):
             return ParkReason.IDLE
         if self.priority > lease.request.priority:
             return ParkReason.PRIORITY
@@ -122,7 +130,7 @@ def key_to_preempt(
     It is never lower than what :meth:`Claimant.right_to` requires, so that a claimant above it need not be compared.
     """
     lease = preemptible.lease
-    if preemptible.idle or lease.request.priority < priority:
+    if preemptible.idle or preemptible.yields_to_own_tenant or lease.request.priority < priority:
         return HIGHEST
     if lease.request.priority > priority:
         return LOWEST

@@ -60,7 +60,7 @@ class PreemptionPlanner:
             if _missing_bytes(device, requirements.size) <= 0:
                 self._ready.append(device)
             elif leases is not None:
-                busy = not any(one.idle for one in leases)
+                busy = not any(one.idle or one.yields_to_own_tenant for one in leases)
                 earliest_ms = min(one.lease.last_activity_ms for one in leases)
                 least_bytes = min(logical_gpu_of(one.lease).memory_bytes for one in leases)
                 self._others.append(((busy, earliest_ms, least_bytes, device.spec.id), device, leases))

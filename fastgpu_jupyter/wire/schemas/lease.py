@@ -76,14 +76,15 @@ class LeaseMemoryView(TypedDict):
 
 
 class LeaseUsageView(TypedDict):
-    """What the lease does: utilization at the last reading, billed time, and whether a cell runs.
+    """What the lease does: utilization at the last reading, billed time, and whether a cell runs or waits.
 
-    ``last_used_at`` is the time at which a cell last began or ended, or the logical GPU last became ready.
+    ``busy`` is ``null`` while that is unknown, because the lease's process has not reported. ``last_used_at`` is the
+    time at which a cell last began or ended, or the logical GPU last became ready.
     """
 
     utilization_percent: Percent | None
     active_ms: Count
-    busy: bool
+    busy: bool | None
     last_used_at: Count
 
 

@@ -554,13 +554,14 @@ export interface components {
         };
         /**
          * LeaseUsageView
-         * @description What the lease does: utilization at the last reading, billed time, and whether a cell runs.
+         * @description What the lease does: utilization at the last reading, billed time, and whether a cell runs or waits.
          *
-         *         ``last_used_at`` is the time at which a cell last began or ended, or the logical GPU last became ready.
+         *         ``busy`` is ``null`` while that is unknown, because the lease's process has not reported. ``last_used_at`` is the
+         *         time at which a cell last began or ended, or the logical GPU last became ready.
          */
         readonly LeaseUsageView: {
             readonly active_ms: number;
-            readonly busy: boolean;
+            readonly busy: boolean | null;
             readonly last_used_at: number;
             readonly utilization_percent: number | null;
         };

@@ -426,7 +426,7 @@ export const SCHEMAS: Readonly<Record<string, ISchema>> = {
     type: 'object',
     properties: {
       active_ms: { type: 'integer', minimum: 0 },
-      busy: { type: 'boolean' },
+      busy: { anyOf: [{ type: 'boolean' }, { type: 'null' }] },
       last_used_at: { type: 'integer', minimum: 0 },
       utilization_percent: {
         anyOf: [

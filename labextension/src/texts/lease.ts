@@ -95,8 +95,11 @@ export function activityNotes(
   if (lease.state !== 'active' || !(lease.parking.parkable || isPinned(lease))) {
     return isPinned(lease) && isOpen(lease) ? [trans.__('pinned')] : [];
   }
-  const activity = lease.usage.busy ? trans.__('running a cell') : trans.__('idle for %1', idleFor);
-  return isPinned(lease) ? [trans.__('pinned'), activity] : [activity];
+  const pinned = isPinned(lease) ? [trans.__('pinned')] : [];
+  if (lease.usage.busy === null) {
+    return pinned;
+  }
+  return [...pinned, lease.usage.busy ? trans.__('running a cell') : trans.__('idle for %1', idleFor)];
 }
 
 /** Return why a lease ended, as a sentence. */

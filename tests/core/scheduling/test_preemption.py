@@ -87,6 +87,79 @@ def test_idle_lease_is_parked_only_after_the_idle_time() -> None:
     assert world.states()["a"] == "parking"
 
 
+def test_report_of_a_kernel_at_its_start_counts_from_when_its_gpu_was_ready() -> None:
+    world = one()
+    world.active("a")
+    world.now_ms += IDLE_MS
+    world.ask("b", tenant="bob")
+    world.do(c.Tick())
+    assert world.states()["a"] == "active", "what its process does is unknown"
+    world.do(c.ReportActivity("a", busy=False))
+    assert world.states()["a"] == "parking"
+
+
+def test_lease_without_a_cell_yields_at_once_to_a_request_of_its_own_tenant() -> None:
+    world = one()
+    world.active("a")
+    world.do(c.ReportActivity("a", busy=False))
+    world.ask("b")  # what its process does is unknown, so it may need the device
+    assert world.states() == {"a": "parking", "b": "waiting"}
+
+
+def own(world: World, *, tenant: str = "ann") -> None:
+    """Make ``a`` active and without a cell, and let the idle ``b`` wait: neither needs a device."""
+    world.ask("b", tenant=tenant)
+    world.do(c.ReportActivity("b", busy=False))
+    world.do(c.ReportActivity("a", busy=False))
+
+
+def test_lease_without_a_cell_keeps_its_device_while_no_request_needs_it_now() -> None:
+    world = one()
+    world.active("a")
+    own(world)
+    world.do(c.Tick())
+    assert world.states() == {"a": "active", "b": "waiting"}
+    world.do(c.ReportActivity("b", busy=True))
+    assert world.states() == {"a": "parking", "b": "waiting"}
+
+
+def test_lease_without_a_cell_yields_to_other_tenants_only_when_idle() -> None:
+    world = one()
+    world.active("a")
+    own(world, tenant="bob")
+    world.do(c.ReportActivity("b", busy=True))
+    assert world.states()["a"] == "active"
+    world.pass_time(IDLE_MS)
+    assert world.states()["a"] == "parking"
+
+
+def test_waiting_cell_gets_its_device_through_idle_requests_before_it() -> None:
+    world = one()
+    world.active("a")
+    own(world)
+    world.ask("c")
+    world.do(c.ReportActivity("c", busy=True))
+    assert world.states() == {"a": "parking", "b": "waiting", "c": "waiting"}
+    world.parked("a")
+    world.prepared("b")  # it came first, and is parked again without a tick
+    assert world.states() == {"a": "parked", "b": "parking", "c": "waiting"}
+    world.parked("b")
+    world.prepared("c")
+    assert world.states() == {"a": "parked", "b": "parked", "c": "active"}
+
+
+def test_lease_whose_user_resumes_it_needs_its_device_at_once() -> None:
+    world = one()
+    world.active("a")
+    world.do(c.ReportActivity("a", busy=False))
+    world.do(c.ParkLease("a"))
+    world.parked("a")
+    world.active("b")
+    world.do(c.ReportActivity("b", busy=False))
+    world.do(c.ResumeLease("a"))
+    assert world.states() == {"a": "waiting", "b": "parking"}
+
+
 def test_preemption_of_idle_leases_takes_the_least_recently_active() -> None:
     world = World(*(spec(name, index=i, parkable=True) for i, name in enumerate("xyz")))
     for name in "abc":

@@ -6,7 +6,8 @@ from fastgpu_jupyter.core.lease import ending, lookup, migration, parking, start
 from fastgpu_jupyter.core.model import effects
 from fastgpu_jupyter.core.model.entities import Lease, Requirements
 from fastgpu_jupyter.core.placement import parkability
-from fastgpu_jupyter.core.scheduling import claims
+from fastgpu_jupyter.core.scheduling import claims, idleness
+from fastgpu_jupyter.core.scheduling.claims import Claimant, PreemptibleLease
 from fastgpu_jupyter.pool.devices.driver_thread import DriverThread
 from fastgpu_jupyter.pool.effects.executor import EffectExecutor, _ProcessListing
 from fastgpu_jupyter.pool.host import process, single_instance
@@ -144,8 +145,27 @@ MUTATIONS = (
     Mutation(
         "a kernel that does not report its work is taken for idle",
         Guarantee.LIFECYCLE,
-        (Edit(claims.PreemptibleLease.of, "_1 and not _2", "not _2"),),
+        (Edit(idleness.is_resting, "lease.busy is False", "not lease.busy"),),
         Fails(test_preemption.test_lease_that_may_not_be_parked_is_not, "'parking'"),
+    ),
+    Mutation(
+        "a lease without a cell keeps its device from its own tenant's waiting cell until it is idle",
+        Guarantee.QUEUE_ORDER,
+        (
+            Edit(
+                Claimant.right_to, "if preemptible.idle or _1: ...", "if preemptible.idle:\n    return ParkReason.IDLE"
+            ),
+        ),
+        Fails(
+            test_preemption.test_lease_without_a_cell_keeps_its_device_while_no_request_needs_it_now,
+            "'a': 'active'} != {'a': 'parking'",
+        ),
+    ),
+    Mutation(
+        "a lease without a cell is parked at once for another tenant",
+        Guarantee.LIFECYCLE,
+        (Edit(PreemptibleLease.of, "_1 and now_ms >= idle_at_ms", "_1"),),
+        Fails(test_preemption.test_lease_without_a_cell_yields_to_other_tenants_only_when_idle, "parking"),
     ),
     Mutation(
         "a device is free before its lease is parked",
