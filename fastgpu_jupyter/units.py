@@ -7,6 +7,7 @@ exact. Nothing here rounds up what a user requests or is charged.
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 
 from .errors import InvalidRequest, Message
 
@@ -16,6 +17,9 @@ MICRO = 1_000_000
 
 #: Largest memory a request may name: beyond any device, and well inside a 64-bit integer.
 MEMORY_BYTES_MAX = 1024 * TIB
+
+#: Amounts below this would read as nothing with four decimals.
+_LEAST_MICRO = 50
 
 _UNITS = {
     "": 1, "b": 1,
@@ -102,7 +106,16 @@ def format_duration(duration_ms: int) -> str:
 
 
 def format_money(amount_micro: int, currency: str) -> str:
-    """``"1.25 USD"``; under one unit to the micro-unit, so that small costs do not read as nothing."""
-    whole, micro = divmod(abs(amount_micro), MICRO)
-    digits = f"{micro:06d}" if whole == 0 else f"{micro // 10_000:02d}"
-    return f"{'-' if amount_micro < 0 else ''}{whole}.{digits} {currency}"
+    """Return an amount with its currency: ``"1.25 USD"``, ``"0.0417 USD"``."""
+    return f"{format_amount(amount_micro)} {currency}"
+
+
+def format_amount(amount_micro: int) -> str:
+    """Return an amount of money: ``"1.25"``; under one unit ``"0.0417"``, so that a small cost is seen to grow.
+
+    The interface in the browser uses the same decimals. What would read as nothing is ``"<0.0001"``.
+    """
+    if 0 < amount_micro < _LEAST_MICRO:
+        return "<0.0001"
+    digits = 2 if amount_micro == 0 or abs(amount_micro) >= MICRO else 4
+    return f"{Decimal(amount_micro) / MICRO:.{digits}f}"

@@ -51,7 +51,7 @@ def test_quantities_are_written_for_people() -> None:
         "0 s", "45 s", "2 min 05 s", "3 h 07 min",
     ]  # fmt: skip
     assert [format_money(n, "USD") for n in (1543, 1_250_000, 0, -20_000_000)] == [
-        "0.001543 USD", "1.25 USD", "0.000000 USD", "-20.00 USD",
+        "0.0015 USD", "1.25 USD", "0.00 USD", "-20.00 USD",
     ]  # fmt: skip
 
 

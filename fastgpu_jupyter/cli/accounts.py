@@ -19,6 +19,7 @@ from ..units import format_duration, format_money, parse_money
 from ..wire.client import PoolClient
 from ..wire.client.accounting import Entitlement
 from ..wire.schemas import (
+    GroupView,
     RateView,
     ReservationView,
     StatementLineView,
@@ -42,13 +43,17 @@ class QuotaApp(ClientApp):
     name = "jupyter-fastgpu-quota"
     description = (
         "Show quotas, or set one: jupyter fastgpu quota NAME --weight=100 --guaranteed=1 --limit=2.5 (GPUs). "
-        "With --of-group, NAME is a group; a tenant joins one with --group=NAME."
+        "What is not named is kept. With --of-group, NAME is a group; a tenant joins one with --group=NAME."
     )
 
-    weight = Integer(100, help="Share of the capacity beyond guarantees, relative to other weights.").tag(config=True)
-    guaranteed = Float(0.0, help="GPUs that it gets before tenants above their guarantee.").tag(config=True)
-    limit = Float(0.0, help="GPUs that it may hold at once; 0: no limit.").tag(config=True)
-    group = Unicode("", help="The group that the tenant belongs to.").tag(config=True)
+    weight = Integer(
+        None, allow_none=True, help="Share of the capacity beyond guarantees, relative to other weights."
+    ).tag(config=True)
+    guaranteed = Float(None, allow_none=True, help="GPUs that it gets before tenants above their guarantee.").tag(
+        config=True
+    )
+    limit = Float(None, allow_none=True, help="GPUs that it may hold at once; 0: no limit.").tag(config=True)
+    group = Unicode(None, allow_none=True, help="The group that the tenant belongs to; '': none.").tag(config=True)
     of_group = Bool(False, help="The name is that of a group.").tag(config=True)
     aliases = {
         **ClientApp.aliases,
@@ -62,20 +67,36 @@ class QuotaApp(ClientApp):
     def run(self, client: PoolClient) -> None:
         """Set the quota of the named tenant or group, if any; print all quotas."""
         for name in self.extra_args[:1]:
-            entitlement: Entitlement = {
-                "weight": self.weight,
-                "guaranteed_milli": round(self.guaranteed * 1000),
-                "limit_milli": round(self.limit * 1000) if self.limit else None,
-            }
             if self.of_group:
-                client.set_group(name, entitlement)
+                known_group = next((one for one in client.groups() if one["group"] == name), None)
+                client.set_group(name, self._changed(known_group))
             else:
-                client.set_tenant(name, {**entitlement, "group": self.group or None})
+                names = (one for one in client.tenants() if name in (one["tenant"]["name"], one["tenant"]["key"]))
+                known = next(names, None)
+                group = (known["group"] if known else None) if self.group is None else self.group
+                client.set_tenant(name, {**self._changed(known), "group": group or None})
         tenants, groups = client.tenants(), client.groups()
         if self.as_json:
             print(json.dumps({"tenants": tenants, "groups": groups}, indent=2))
         else:
             print("\n".join(table(_QUOTA, [*map(_quota_row, tenants), *map(_quota_row, groups)])))
+
+    def _changed(self, known: TenantView | GroupView | None) -> Entitlement:
+        """Return the entitlement with what the options name; the rest is as it is known, or as without a quota."""
+        changed: Entitlement = {}
+        if known is not None:
+            changed = {
+                "weight": known["weight"],
+                "guaranteed_milli": known["guaranteed_milli"],
+                "limit_milli": known["limit_milli"],
+            }
+        if self.weight is not None:
+            changed["weight"] = self.weight
+        if self.guaranteed is not None:
+            changed["guaranteed_milli"] = round(self.guaranteed * 1000)
+        if self.limit is not None:
+            changed["limit_milli"] = round(self.limit * 1000) if self.limit else None
+        return changed
 
 
 class RatesApp(ClientApp):
@@ -101,13 +122,15 @@ class BudgetApp(ClientApp):
     name = "jupyter-fastgpu-budget"
     description = (
         "Show budgets, or set one: jupyter fastgpu budget TENANT AMOUNT --policy=stop (an amount of money for a month, "
-        "or none). With --lease, the name is that of a lease, and the amount is what it may cost in all."
+        "or none). Without --policy the one that was set is kept. With --lease, the name is that of a lease, and the "
+        "amount is what it may cost in all."
     )
 
     policy = Enum(
         ["warn", "stop", "park"],
-        "warn",
-        help="At the limit: warn only, stop new leases, or park what it has as well.",
+        None,
+        allow_none=True,
+        help="At the limit: warn only, stop new leases, or park what it has as well; default: as it was set, or warn.",
     ).tag(config=True)
     of_lease = Bool(False, help="The name is that of a lease.").tag(config=True)
     aliases = {**ClientApp.aliases, "policy": "BudgetApp.policy"}

@@ -62,6 +62,7 @@ APPLIERS: dict[type[Event], Callable[[State, Any, Instant], None]] = {
     e.LeaseParked: parking.apply_parked,
     e.LeaseParkFailed: parking.apply_park_failed,
     e.LeaseResumeRequested: parking.apply_resume_requested,
+    e.LeaseResumeWithdrawn: parking.apply_resume_withdrawn,
     e.LeaseResuming: grant.apply_granted,
     e.LeaseResumed: preparation.apply_prepared,
     e.HolderBound: holder.apply_bound,

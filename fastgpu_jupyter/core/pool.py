@@ -25,6 +25,7 @@ _REQUEUED = {
     e.LeaseGranted,
     e.LeaseResuming,
     e.LeaseEnded,
+    e.LeaseResumeWithdrawn,
     e.LeaseResized,
     e.LeaseTransferred,
     e.LeaseRetentionSet,

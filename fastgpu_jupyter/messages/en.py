@@ -87,10 +87,7 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     "request.token_digest": "token_sha256 must be the SHA-256 of the lease's token, in hexadecimal.",
     "request.new_size": "size must be the new size, such as half or 24GiB.",
     "request.reserved_size": "Reserve a number of devices or a part of one, like 2xa100 or a100:1/2.",
-    "request.budget_missing": (
-        "{field} is missing. Give the amount, or null for no budget, and the policy at the limit."
-    ),
-    "request.budget_policy": "policy must be one of warn, stop and park.",
+    "request.budget_missing": "{field} is missing. Give the amount, or null for no budget.",
     "request.gone": "There is no {name} any more.",
     "option.invalid": "{option}: {reason}",
     # -- kernelspecs -----------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any, NamedTuple, TypedDict, Union, overload
 
 from ..errors import FastGPUError, Message, Param
-from ..units import MICRO, format_duration, format_memory
+from ..units import format_amount, format_duration, format_memory
 from . import en
 
 
@@ -95,13 +95,9 @@ def _format_milli(milli: int) -> str:
     return f"{milli / 1000:g}"
 
 
-def _format_micro(amount_micro: int) -> str:
-    return f"{amount_micro / MICRO:g}"
-
-
 _FORMATTERS: Mapping[str, Callable[[int], str]] = {
     "bytes": format_memory,
     "ms": format_duration,
     "milli": _format_milli,
-    "micro": _format_micro,
+    "micro": format_amount,
 }

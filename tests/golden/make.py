@@ -77,6 +77,12 @@ def _borrow(world: World) -> None:
     world.active("tidy", "half", tenant="cleo")
     world.do(c.ParkLease("tidy"))
     world.parked("tidy", 1 << 30)
+    for device_id in world.state.devices:
+        world.do(c.DrainDevice(device_id, drained=True))
+    world.do(c.ResumeLease("tidy"))
+    world.do(c.ParkLease("tidy"))  # withdraws it
+    for device_id in world.state.devices:
+        world.do(c.DrainDevice(device_id, drained=False))
     world.do(c.ResumeLease("tidy"))
     world.resumed("tidy")
 

@@ -32,7 +32,7 @@ def context(pool: FakePool, tmp_path: Path) -> Context:
 
 def test_show_lists_state_device_memory_and_cost(context: Context) -> None:
     shown = magics.run(context, "")
-    for wanted in ("active", "A100-80GB", "20 GiB of 80 GiB", "50 %", "1 min 05 s", "0.045000 USD", "by the hardware"):
+    for wanted in ("active", "A100-80GB", "20 GiB of 80 GiB", "50 %", "1 min 05 s", "0.0450 USD", "by the hardware"):
         assert wanted in shown.text
         assert wanted in shown.html
     assert "[#####..............." in shown.text

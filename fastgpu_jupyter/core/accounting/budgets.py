@@ -34,9 +34,10 @@ def set_budget(state: State, command: c.SetBudget, at: Instant) -> list[Event]:
     if command.budget_micro is not None and command.budget_micro < 0:
         raise InvalidRequest(Message.of("budget.negative"))
     known = state.tenants.get(command.tenant, Tenant())
-    if (known.budget_micro, known.budget_policy) == (command.budget_micro, command.policy):
+    policy = known.budget_policy if command.policy is None else command.policy
+    if (known.budget_micro, known.budget_policy) == (command.budget_micro, policy):
         return []
-    return [e.BudgetSet(command.tenant, command.budget_micro, command.policy)]
+    return [e.BudgetSet(command.tenant, command.budget_micro, policy)]
 
 
 def may_spend(state: State, name: str, now_ms: int) -> bool:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from ..accounting import fairshare, meter
+from ..accounting import meter
 from ..model import commands as c
 from ..model import events as e
 from ..model.entities import EndReason, Instant, Lease, State
 from ..model.events import Event
 from ..model.lifecycle import OVER, WITHOUT_CAPACITY, LeaseState
-from . import allocation, parking
+from . import allocation, parking, request
 from .lookup import find_granted, find_lease
 from .transition import advance
 
@@ -64,10 +64,7 @@ def apply_ended(state: State, event: e.LeaseEnded, at: Instant) -> None:
     lease.end_reason, lease.end_detail, lease.ended_at = event.reason, event.detail, at
     if event.scrub is not None:  # else it had no device, or that was known when it was parked
         lease.scrub, lease.scrub_bytes, lease.scrub_detail = event.scrub, event.scrub_bytes, event.scrub_detail
-    if lease.id in state.queue:
-        del state.queue[lease.id]
-        fairshare.leave(state, lease.tenant, at.ms)
-        state.expiring.pop(lease.id, None)
+    request.leave_queue(state, lease, at)
     if state.budgeted:
         state.budgeted.pop(lease.id, None)
     state.ended[lease.id] = None

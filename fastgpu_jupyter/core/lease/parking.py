@@ -54,10 +54,15 @@ def apply_retention(state: State, event: e.LeaseRetentionSet, at: Instant) -> No
 
 
 def park_lease(state: State, command: c.ParkLease, at: Instant) -> list[Event]:
-    """Park the lease as its user requests. Raises :class:`Conflict` with the reason where it cannot be parked."""
+    """Park the lease as its user requests, or keep one parked that waits to resume.
+
+    Raises :class:`Conflict` with the reason where it cannot be parked.
+    """
     lease = find_live_lease(state, command.lease_id)
     if lease.state in PARKED_OR_PARKING:
         return []
+    if lease.state is LeaseState.WAITING and lease.has_image:
+        return [e.LeaseResumeWithdrawn(lease.id)]
     refusal = parkability.park_refusal(state, lease)
     if refusal is not None:
         raise Conflict(Message.of("parking.refused", reason=refusal))
@@ -149,6 +154,13 @@ def apply_resume_requested(state: State, event: e.LeaseResumeRequested, at: Inst
         lease.arrival = state.arrivals
         state.queue[lease.id] = None
     fairshare.wait(state, lease.tenant, at.ms)
+
+
+def apply_resume_withdrawn(state: State, event: e.LeaseResumeWithdrawn, at: Instant) -> None:
+    """Take the lease out of the queue; as one that its user parked it stays parked until it is wanted again."""
+    lease = advance(state, event.lease_id, event)
+    lease.park_reason = ParkReason.REQUESTED
+    request.leave_queue(state, lease, at)
 
 
 def resume_succeeded(state: State, command: c.ResumeSucceeded, at: Instant) -> list[Event]:

@@ -75,6 +75,14 @@ def _remember(state: State, request: LeaseRequest) -> None:
         del state.recent_requests[: RECENT_REQUESTS_MAX // 2]
 
 
+def leave_queue(state: State, lease: Lease, at: Instant) -> None:
+    """Take the lease out of the queue; harmless where it is not in the queue."""
+    if lease.id in state.queue:
+        del state.queue[lease.id]
+        fairshare.leave(state, lease.tenant, at.ms)
+        state.expiring.pop(lease.id, None)
+
+
 def requeue_at_original_position(state: State, lease: Lease) -> None:
     """Put a lease back into the queue where its arrival places it."""
     state.queue[lease.id] = None

@@ -117,7 +117,7 @@ class SetBudget:
 
     tenant: str
     budget_micro: int | None
-    policy: BudgetPolicy = BudgetPolicy.WARN
+    policy: BudgetPolicy | None = None  #: None keeps the policy that was set, at first to warn
 
 
 @dataclass(frozen=True, slots=True)

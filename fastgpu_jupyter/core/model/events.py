@@ -313,6 +313,13 @@ class LeaseResumeRequested:
 
 
 @dataclass(frozen=True, slots=True)
+class LeaseResumeWithdrawn:
+    """A lease that waited to resume left the queue; its memory stays parked."""
+
+    lease_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class LeaseResuming:
     """Capacity is allocated again, and the memory is being moved there (the *Intended* of resuming)."""
 
@@ -421,6 +428,7 @@ Event = (
     | LeaseParked
     | LeaseParkFailed
     | LeaseResumeRequested
+    | LeaseResumeWithdrawn
     | LeaseResuming
     | LeaseResumed
     | LeaseLimitSet

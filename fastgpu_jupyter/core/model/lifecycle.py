@@ -3,7 +3,7 @@
     WAITING ──granted──> PREPARING ──prepared──> ACTIVE ──parking──> PARKING ──parked──> PARKED
        ▲ └───────resuming──────> RESUMING ──resumed──┘ ▲ └─park failed─┘                   │
        ├──prepare failed── PREPARING                   │                                   │
-       └──────────────────────────── resume requested ─│───────────────────────────────────┘
+       └─────────────── resume requested or withdrawn ─│───────────────────────────────────┘
     states that hold capacity ──draining──> DRAINING ──ended──> ENDED <──ended── WAITING, PARKED
 
 This module is the only place that lists states. It imports nothing of the package, so that every process can import it;
@@ -96,6 +96,7 @@ CHANGED: dict[tuple[LeaseState, str], LeaseState] = {
     (_S.PARKING, "LeaseParked"): _S.PARKED,
     (_S.PARKING, "LeaseParkFailed"): _S.ACTIVE,
     (_S.PARKED, "LeaseResumeRequested"): _S.WAITING,
+    (_S.WAITING, "LeaseResumeWithdrawn"): _S.PARKED,
     (_S.WAITING, "LeaseResuming"): _S.RESUMING,
     (_S.RESUMING, "LeaseResumed"): _S.ACTIVE,
     **{(state, "LeaseDraining"): _S.DRAINING for state in sorted(EXPOSED_TO_FAULTS)},

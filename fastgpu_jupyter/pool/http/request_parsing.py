@@ -47,14 +47,15 @@ def entitlement(body: dict[str, Any]) -> tuple[int, int | None, int]:
     return WEIGHT_DEFAULT if weight is None else weight, limit_milli, guaranteed_milli or 0
 
 
-def budget(body: dict[str, Any]) -> tuple[int | None, BudgetPolicy]:
-    """Return what may be spent, and the policy at the limit; both are required, or a slip would lift a budget."""
-    for name in ("budget_micro", "policy"):
-        if name not in body:
-            raise InvalidRequest(Message.of("request.budget_missing", field=name))
-    if body["policy"] is None:
-        raise InvalidRequest(Message.of("request.budget_policy"))
-    return integer(body, "budget_micro"), _choice(body, "policy", BudgetPolicy.WARN)
+def budget(body: dict[str, Any]) -> tuple[int | None, BudgetPolicy | None]:
+    """Return what may be spent, and the policy at the limit, None to keep it.
+
+    The amount is required, or a slip would lift a budget.
+    """
+    if "budget_micro" not in body:
+        raise InvalidRequest(Message.of("request.budget_missing", field="budget_micro"))
+    policy = None if body.get("policy") is None else _choice(body, "policy", BudgetPolicy.WARN)
+    return integer(body, "budget_micro"), policy
 
 
 def tenant(body: dict[str, Any]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ...core.model.entities import State
-from ...core.model.events import BudgetSet, BudgetThresholdPassed, DeviceHealthChanged, Event
+from ...core.model.events import BudgetSet, BudgetThresholdPassed, DeviceHealthChanged, Event, MonthBegan
 from ..protocols import Changes
 
 
@@ -13,7 +13,7 @@ def changes_of(events: Iterable[Event], state: State) -> Changes:
     """Return the leases and devices that ``events`` changed; ``state`` is the one after them."""
     events = list(events)
     lease_ids = frozenset(filter(None, (getattr(event, "lease_id", None) for event in events)))
-    tenants = _tenants_with_budget_changes(events)
+    tenants = _tenants_with_budget_changes(events, state)
     if tenants:
         lease_ids |= {lease.id for lease in state.leases.values() if lease.tenant in tenants}
     device_ids = {getattr(event, "device_id", None) for event in events}
@@ -25,8 +25,16 @@ def changes_of(events: Iterable[Event], state: State) -> Changes:
     return Changes(lease_ids, frozenset(filter(None, device_ids)))
 
 
-def _tenants_with_budget_changes(events: Iterable[Event]) -> set[str]:
-    return {event.tenant for event in events if isinstance(event, BudgetSet | BudgetThresholdPassed)}
+def _tenants_with_budget_changes(events: Iterable[Event], state: State) -> set[str]:
+    """Return the tenants whose leases have another message about money than before."""
+    tenants: set[str] = set()
+    for event in events:
+        match event:
+            case BudgetSet(tenant=tenant) | BudgetThresholdPassed(tenant=tenant):
+                tenants.add(tenant)
+            case MonthBegan():
+                tenants.update(name for name, one in state.tenants.items() if one.budget_micro is not None)
+    return tenants
 
 
 class LeaseDeviceTracker:

@@ -35,8 +35,8 @@ class AccountingCalls(Transport):
         """Set the entitlement of a tenant."""
         return cast("TenantView", self._change("PUT", _path("tenants", tenant), {**entitlement}))
 
-    def set_budget(self, tenant: str, budget_micro: int | None, policy: str) -> TenantView:
-        """Set what a tenant may spend in a month, and what happens at the limit."""
+    def set_budget(self, tenant: str, budget_micro: int | None, policy: str | None) -> TenantView:
+        """Set what a tenant may spend in a month, and what happens at the limit: as before where ``policy`` is None."""
         body = {"budget_micro": budget_micro, "policy": policy}
         return cast("TenantView", self._change("PUT", f"{_path('tenants', tenant)}/budget", body))
 

@@ -92,15 +92,18 @@ class LeaseBudgetBody(TypedDict):
     budget_micro: Count | None
 
 
-class BudgetBody(TypedDict):
+class _BudgetBodyRequired(TypedDict):
+    budget_micro: Count | None
+
+
+class BudgetBody(_BudgetBodyRequired, total=False):
     """What a tenant may spend in a month; ``null`` for no budget.
 
     At the limit the tenant gets a message (``warn``), no more leases (``stop``), or its leases are also parked where
-    that is possible (``park``).
+    that is possible (``park``). Without a ``policy`` the tenant keeps the one that it has, which is ``warn`` at first.
     """
 
-    budget_micro: Count | None
-    policy: BudgetPolicyName
+    policy: BudgetPolicyName | None
 
 
 class _ReservationBodyRequired(TypedDict):

@@ -6,7 +6,7 @@ export type LeaseState = (typeof LEASE_STATES)[number];
 
 /** The states that can follow each state. */
 export const TRANSITIONS: Readonly<Record<LeaseState, ReadonlyArray<LeaseState>>> = {
-  waiting: ['preparing', 'resuming', 'ended'],
+  waiting: ['preparing', 'parked', 'resuming', 'ended'],
   preparing: ['active', 'waiting', 'draining'],
   active: ['parking', 'draining'],
   parking: ['parked', 'active', 'draining'],

@@ -37,12 +37,22 @@ interface ILeaseAction {
   readonly command: (trans: TranslationBundle) => IActionCommand;
   /** Whether menus show the command only while it is available. */
   readonly isRare?: boolean;
+  /** Whether the command shows that the action has been done, which the other action of the command undoes. */
+  readonly isToggle?: boolean;
 }
 
 const pinCommand = (trans: TranslationBundle): IActionCommand => ({
   id: 'fastgpu:toggle-pin',
   label: trans.__('Pin GPU'),
   caption: trans.__('Keep the GPU of this notebook while no cell runs; its time is billed')
+});
+
+const parkCommand = (trans: TranslationBundle): IActionCommand => ({
+  id: 'fastgpu:park-lease',
+  label: trans.__('Park GPU'),
+  caption: trans.__(
+    'Make the GPU of this notebook available to others until its next cell; nothing is lost'
+  )
 });
 
 const ACTIONS = {
@@ -80,13 +90,21 @@ const ACTIONS = {
       ),
       failed: trans.__('The GPU was not parked')
     }),
-    command: trans => ({
-      id: 'fastgpu:park-lease',
-      label: trans.__('Park GPU'),
-      caption: trans.__(
-        'Make the GPU of this notebook available to others until its next cell; nothing is lost'
-      )
-    })
+    command: parkCommand
+  },
+  withdraw: {
+    isAvailable: lease => lease.state === 'waiting' && isParkedOrReturning(lease),
+    path: 'park',
+    body: {},
+    texts: (name, trans) => ({
+      label: trans.__('Keep parked'),
+      aria: trans.__('Keep %1 parked: leave the queue', name),
+      title: trans.__(
+        'Leave the queue and stay parked. Variables and GPU memory are preserved; the next cell requests a GPU again.'
+      ),
+      failed: trans.__('The request was not withdrawn')
+    }),
+    command: parkCommand
   },
   resume: {
     isAvailable: ({ state }) => state === 'parked',
@@ -120,7 +138,8 @@ const ACTIONS = {
       ),
       failed: trans.__('The GPU was not pinned')
     }),
-    command: pinCommand
+    command: pinCommand,
+    isToggle: true
   },
   unpin: {
     isAvailable: lease => isPinned(lease) && isReleasable(lease),
@@ -132,7 +151,8 @@ const ACTIONS = {
       title: trans.__('Allow the GPU to be parked for others while no cell runs.'),
       failed: trans.__('The GPU was not unpinned')
     }),
-    command: pinCommand
+    command: pinCommand,
+    isToggle: true
   }
 } satisfies Record<string, ILeaseAction>;
 

@@ -78,6 +78,19 @@ export namespace CurrentLease {
   }
 }
 
+/** Return whether a document of the kernel is the current one, or beside it in view. */
+export function isShown(shell: JupyterFrontEnd.IShell, kernelId: string | null): boolean {
+  if (kernelId === null) {
+    return false;
+  }
+  const isOfKernel = (widget: Widget | null) =>
+    sessionOf(widget)?.session?.kernel?.id === kernelId;
+  return (
+    isOfKernel(shell.currentWidget) ||
+    [...shell.widgets('main')].some(widget => widget.isVisible && isOfKernel(widget))
+  );
+}
+
 function sessionOf(widget: Widget | null): ISessionContext | null {
   const candidate = (widget as { readonly sessionContext?: Partial<ISessionContext> } | null)
     ?.sessionContext;

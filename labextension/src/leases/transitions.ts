@@ -47,10 +47,17 @@ export function findTransitions(
 ): ReadonlyArray<ILeaseTransition> {
   const previous = new Map(before.map(lease => [lease.id, lease]));
   const transitions: ILeaseTransition[] = [];
+  const reported = new Set(before.map(budgetKey));
   for (const lease of after) {
     const old = previous.get(lease.id);
     if (old !== undefined) {
-      transitions.push(...messageTransitions(old, lease));
+      for (const transition of messageTransitions(old, lease)) {
+        const key = transition.kind === 'budget' ? budgetKey(lease) : null;
+        if (key === null || !reported.has(key)) {
+          transitions.push(transition);
+          reported.add(key);
+        }
+      }
     }
     if (lease.state === 'waiting') {
       waited.add(lease.id);
@@ -91,6 +98,19 @@ function messageTransitions(old: LeaseView, lease: LeaseView): ReadonlyArray<ILe
     transitions.push({ kind: 'fault', lease });
   }
   return transitions;
+}
+
+/**
+ * Return what identifies the event that a message about money is about; null without a message.
+ *
+ * The budget of a tenant concerns all its leases, and they are not all updated at once.
+ */
+export function budgetKey({ id, money: { message } }: LeaseView): string | null {
+  if (message === null) {
+    return null;
+  }
+  const { tenant, spent_percent } = message.params;
+  return tenant === undefined ? `lease ${id}: ${message.text}` : `tenant ${tenant}: ${spent_percent}`;
 }
 
 function isNewMessage(old: MessageView | null, message: MessageView | null): boolean {

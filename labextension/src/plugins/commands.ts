@@ -1,7 +1,7 @@
 /** Adds the commands: refresh, release (with a confirmation), the actions of a lease, and open its notebook. */
 
 import type { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
-import { Dialog, ICommandPalette, showDialog, showErrorMessage } from '@jupyterlab/apputils';
+import { Dialog, ICommandPalette, showDialog } from '@jupyterlab/apputils';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 import { refreshIcon } from '@jupyterlab/ui-components';
 import type { ReadonlyPartialJSONObject } from '@lumino/coreutils';
@@ -13,6 +13,7 @@ import { LEASE_ACTION_NAMES, LEASE_ACTIONS } from '../leases/actions';
 import { isReleasable } from '../leases/lease';
 import { notebookName, releaseDialogTexts } from '../texts/lease';
 import { ICurrentLease, ILeaseManager, TRANSLATION_DOMAIN } from '../tokens';
+import { showFailure } from '../views/failuredialog';
 
 export const commandsPlugin: JupyterFrontEndPlugin<void> = {
   id: 'fastgpu-jupyter:commands',
@@ -100,10 +101,7 @@ export const commandsPlugin: JupyterFrontEndPlugin<void> = {
         try {
           await manager.release(lease.id);
         } catch (reason) {
-          await showErrorMessage(
-            trans.__('The GPU was not released'),
-            reason instanceof Error ? reason.message : String(reason)
-          );
+          await showFailure(trans.__('The GPU was not released'), reason, trans);
         }
       }
     });
@@ -127,10 +125,8 @@ export const commandsPlugin: JupyterFrontEndPlugin<void> = {
       try {
         await manager.requestAction(lease.id, action);
       } catch (reason) {
-        await showErrorMessage(
-          LEASE_ACTIONS[action].texts(notebookName(lease.holder, trans), trans).failed,
-          reason instanceof Error ? reason.message : String(reason)
-        );
+        const { failed } = LEASE_ACTIONS[action].texts(notebookName(lease.holder, trans), trans);
+        await showFailure(failed, reason, trans);
       }
     };
 
@@ -140,7 +136,7 @@ export const commandsPlugin: JupyterFrontEndPlugin<void> = {
       actionCommands.set(id, [...(actionCommands.get(id) ?? []), action]);
     }
     for (const [id, actions] of actionCommands) {
-      const { command, isRare } = LEASE_ACTIONS[actions[0]];
+      const { command, isRare, isToggle = false } = LEASE_ACTIONS[actions[0]];
       const { label, caption } = command(trans);
       const isEnabled = (args: ReadonlyPartialJSONObject) =>
         requestable(target(args), actions) !== null;
@@ -148,11 +144,10 @@ export const commandsPlugin: JupyterFrontEndPlugin<void> = {
         label,
         caption,
         describedBy,
-        // The second action of a command reverses the first.
-        isToggleable: actions.length > 1,
+        isToggleable: isToggle,
         isToggled: args => {
           const lease = target(args);
-          return actions.length > 1 && lease !== null && LEASE_ACTIONS[actions[1]].isAvailable(lease);
+          return isToggle && lease !== null && LEASE_ACTIONS[actions[1]].isAvailable(lease);
         },
         isEnabled,
         isVisible: args => !isRare || isEnabled(args),

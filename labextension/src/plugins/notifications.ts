@@ -6,14 +6,30 @@ import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 import type { TranslationBundle } from '@jupyterlab/translation';
 
 import { CommandIDs } from '../commands';
-import type { LeaseView, MessageView } from '../generated/api';
+import type { LeaseView } from '../generated/api';
+import { isShown } from '../leases/current';
 import type { ILeaseTransition } from '../leases/transitions';
-import { findTransitions } from '../leases/transitions';
-import { endReason, notebookName, parkedNote } from '../texts/lease';
-import { messageText } from '../texts/message';
-import { ICurrentLease, ILeaseManager, TRANSLATION_DOMAIN } from '../tokens';
+import { budgetKey, findTransitions } from '../leases/transitions';
+import { notebookName } from '../texts/lease';
+import { toastName, toastText } from '../texts/toast';
+import { transitionText } from '../texts/transition';
+import { ILeaseManager, TRANSLATION_DOMAIN } from '../tokens';
 
 const AUTO_CLOSE_MS = 8_000;
+
+/** How each transition but a grant is shown; `false` is until the user closes it. */
+const TOASTS: Readonly<
+  Record<
+    Exclude<ILeaseTransition['kind'], 'granted'>,
+    { readonly type: 'info' | 'warning' | 'error'; readonly autoClose: number | false }
+  >
+> = {
+  lost: { type: 'warning', autoClose: false },
+  preempted: { type: 'info', autoClose: AUTO_CLOSE_MS },
+  fault: { type: 'error', autoClose: false },
+  budget: { type: 'warning', autoClose: AUTO_CLOSE_MS },
+  limit: { type: 'warning', autoClose: AUTO_CLOSE_MS }
+};
 
 export const notificationsPlugin: JupyterFrontEndPlugin<void> = {
   id: 'fastgpu-jupyter:notifications',
@@ -21,16 +37,13 @@ export const notificationsPlugin: JupyterFrontEndPlugin<void> = {
     'Notifies when a GPU was granted after a wait, failed or was taken back, or when a limit is near.',
   autoStart: true,
   requires: [ILeaseManager],
-  optional: [ICurrentLease, ITranslator],
-  activate: (
-    app: JupyterFrontEnd,
-    manager: ILeaseManager,
-    current: ICurrentLease | null,
-    translator: ITranslator | null
-  ): void => {
+  optional: [ITranslator],
+  activate: (app: JupyterFrontEnd, manager: ILeaseManager, translator: ITranslator | null): void => {
     const used = translator ?? nullTranslator;
     const trans = used.load(TRANSLATION_DOMAIN);
     const waited = new Set<string>();
+    /** The notifications about budgets, which are removed when they no longer hold. */
+    const budgets = new Map<string, string>();
     let before = manager.state.leases;
 
     const onChanged = () => {
@@ -40,12 +53,21 @@ export const notificationsPlugin: JupyterFrontEndPlugin<void> = {
       }
       const transitions = findTransitions(before, leases, waited);
       before = leases;
-      for (const transition of transitions) {
-        if (transition.kind !== 'granted') {
-          notify(transition, trans, used.languageCode);
-        } else if (transition.lease.id !== current?.lease?.id) {
-          // In the current notebook the cell that continues is notification enough.
-          notifyGranted(app, transition.lease, trans);
+      if (budgets.size > 0) {
+        dismissOthers(budgets, new Set(leases.map(budgetKey)));
+      }
+      for (const { kind, lease } of transitions) {
+        if (kind === 'granted') {
+          // In the notebook itself the cell that continues is notification enough.
+          if (!isShown(app.shell, lease.holder.kernel_id)) {
+            notifyGranted(app, lease, trans);
+          }
+          continue;
+        }
+        const id = notify(app, { kind, lease }, trans, used.languageCode);
+        const key = kind === 'budget' ? budgetKey(lease) : null;
+        if (key !== null) {
+          budgets.set(key, id);
         }
       }
     };
@@ -54,39 +76,39 @@ export const notificationsPlugin: JupyterFrontEndPlugin<void> = {
   }
 };
 
-function notify(
-  { kind, lease }: ILeaseTransition,
-  trans: TranslationBundle,
-  language: string
-): void {
-  const name = notebookName(lease.holder, trans);
-  const text = (message: MessageView | null) =>
-    message === null ? '' : messageText(message, trans, language);
-  const show = (sentence: string) => trans.__('“%1”: %2', name, sentence);
-  switch (kind) {
-    case 'lost':
-      Notification.warning(
-        trans.__('“%1” has lost its GPU. %2', name, endReason(lease, trans, language)),
-        { autoClose: false }
-      );
-      break;
-    case 'preempted':
-      Notification.info(show(parkedNote(lease, trans, language)), { autoClose: AUTO_CLOSE_MS });
-      break;
-    case 'fault':
-      Notification.error(show(text(lease.health.message)), { autoClose: false });
-      break;
-    case 'budget':
-      Notification.warning(show(text(lease.money.message)), { autoClose: AUTO_CLOSE_MS });
-      break;
-    case 'limit':
-      Notification.warning(show(text(lease.enforcement.message)), { autoClose: AUTO_CLOSE_MS });
-      break;
+/** Dismiss the notifications about budgets that no lease has a message about any more. */
+function dismissOthers(budgets: Map<string, string>, current: ReadonlySet<string | null>): void {
+  for (const [key, id] of budgets) {
+    if (!current.has(key)) {
+      budgets.delete(key);
+      Notification.dismiss(id);
+    }
   }
 }
 
+function notify(
+  app: JupyterFrontEnd,
+  { kind, lease }: ILeaseTransition & { readonly kind: keyof typeof TOASTS },
+  trans: TranslationBundle,
+  language: string
+): string {
+  const { text, isShortened } = toastText(transitionText({ kind, lease }, trans, language));
+  const { type, autoClose } = TOASTS[kind];
+  const details = {
+    label: trans.__('Details'),
+    caption: trans.__('Show your GPU leases'),
+    callback: () => {
+      if (app.commands.hasCommand(CommandIDs.openPanel)) {
+        void app.commands.execute(CommandIDs.openPanel);
+      }
+    }
+  };
+  return Notification.emit(text, type, { autoClose, actions: isShortened ? [details] : [] });
+}
+
 function notifyGranted(app: JupyterFrontEnd, lease: LeaseView, trans: TranslationBundle): void {
-  Notification.success(trans.__('The GPU for “%1” is ready.', notebookName(lease.holder, trans)), {
+  const name = toastName(notebookName(lease.holder, trans));
+  Notification.success(trans.__('The GPU for “%1” is ready.', name), {
     autoClose: AUTO_CLOSE_MS,
     actions: [
       {

@@ -9,7 +9,7 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 import type { AllocationView, DeviceView, UnleasedProcessView } from '../generated/api';
 import { formatMemory } from './format';
 import { notebookName } from './lease';
-import { messageText } from './message';
+import { messageText, withoutMarkup } from './message';
 
 /** Return the worst known condition of a device: its health, or that it is drained. */
 export function healthName(
@@ -22,7 +22,7 @@ export function healthName(
   readonly description: string;
 } {
   const { state, message } = device.health;
-  const reason = message === null ? null : messageText(message, trans, language);
+  const reason = message === null ? null : withoutMarkup(messageText(message, trans, language));
   if (state === 'faulty') {
     return {
       kind: 'error',

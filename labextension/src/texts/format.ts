@@ -26,31 +26,23 @@ function splitMemory(bytes: number, scale: number, language?: string): [string, 
   return [formatNumber(value, 0, digits, language), unit];
 }
 
+/** Format an amount of money, given in millionths of the currency's unit, as commands and messages do: `1.25 USD`. */
+export function formatMoney(micro: number, currency: string, language?: string): string {
+  return `${formatAmount(micro, language)} ${currency}`.trim();
+}
+
 /**
- * Format an amount of money, given in millionths of the currency's unit.
+ * Format an amount of money without its currency.
  *
  * Amounts below one unit have four decimals, so that a growing cost is visible; an amount that would still round to
  * zero is shown as less than the smallest amount.
  */
-export function formatMoney(micro: number, currency: string, language?: string): string {
-  const digits = Math.abs(micro) < 1_000_000 && micro !== 0 ? 4 : 2;
+export function formatAmount(micro: number, language?: string): string {
   if (micro > 0 && micro < 50) {
-    return `<${money(0.0001, 4, currency, language)}`;
+    return `<${formatNumber(0.0001, 4, 4, language)}`;
   }
-  return money(micro / 1_000_000, digits, currency, language);
-}
-
-function money(value: number, digits: number, currency: string, language?: string): string {
-  // Intl accepts only ISO codes; "credits", for example, is none.
-  if (/^[A-Z]{3}$/.test(currency)) {
-    return new Intl.NumberFormat(locale(language), {
-      style: 'currency',
-      currency,
-      minimumFractionDigits: digits,
-      maximumFractionDigits: digits
-    }).format(value);
-  }
-  return `${formatNumber(value, digits, digits, language)} ${currency}`.trim();
+  const digits = Math.abs(micro) < 1_000_000 && micro !== 0 ? 4 : 2;
+  return formatNumber(micro / 1_000_000, digits, digits, language);
 }
 
 /** Format thousandths of GPUs as GPUs: `0.5`, `2`. */

@@ -8,6 +8,7 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 
 import {
   baseName,
+  formatDuration,
   formatGPUs,
   formatMemory,
   formatMemoryOf,
@@ -16,7 +17,7 @@ import {
   shortModel
 } from './format';
 import { messageText } from './message';
-import type { LeaseView } from '../generated/api';
+import type { LeaseView, QueueEntryView } from '../generated/api';
 import type { LeaseState } from '../generated/lifecycle';
 import type { MessageCode } from '../generated/messages';
 import { isParkedOrReturning, isOpen, isPinned } from '../leases/lease';
@@ -198,6 +199,18 @@ export function leaseNotes(
   return messages.map(message => messageText(message, trans, language));
 }
 
+/** Return when a waiting request is expected to be granted, and what that is based on, as a sentence. */
+export function estimateText(
+  { estimate_ms, estimate_basis }: Pick<QueueEntryView, 'estimate_ms' | 'estimate_basis'>,
+  trans: TranslationBundle,
+  language: string
+): string {
+  const basis = messageText(estimate_basis, trans, language);
+  return estimate_ms === null
+    ? trans.__('Expected wait: unknown (%1).', basis)
+    : trans.__('Expected wait: about %1 (%2).', formatDuration(estimate_ms), basis);
+}
+
 /** Return the file name of a notebook; if there is none, the name of its kernel. */
 export function notebookName(
   item: { readonly notebook: string | null; readonly kernel_id?: string | null },
@@ -221,9 +234,12 @@ export function statusBarText(
     return trans.__('No GPU lease');
   }
   if (lease.queue !== null) {
-    return isParkedOrReturning(lease)
+    const waiting = isParkedOrReturning(lease)
       ? trans.__('GPU: parked, waiting to resume, position %1', lease.queue.position)
       : trans.__('GPU: waiting, position %1', lease.queue.position);
+    return lease.queue.estimate_ms === null
+      ? waiting
+      : trans.__('%1, about %2', waiting, formatDuration(lease.queue.estimate_ms));
   }
   if (lease.state !== 'active') {
     return trans.__('GPU: %1', stateName(lease.state, trans).toLowerCase());
@@ -290,6 +306,16 @@ export function releaseDialogTexts(
         name
       ),
       accept: trans.__('Release')
+    };
+  }
+  if (lease.usage.busy) {
+    return {
+      title: trans.__('Release the GPU while a cell runs?'),
+      body: trans.__(
+        'A cell of “%1” is running. If it uses the GPU, interrupt it first: it keeps the memory that it has there, and the GPU is granted to nobody else until that is freed, at the latest when the kernel restarts. The kernel and its variables are preserved; cells that run afterwards have no GPU.',
+        name
+      ),
+      accept: trans.__('Release while it runs')
     };
   }
   return {

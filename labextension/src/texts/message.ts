@@ -8,7 +8,7 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 
 import type { MessageView } from '../generated/api';
 import { MESSAGES } from '../generated/messages';
-import { formatDuration, formatGPUs, formatList, formatMemory, formatNumber } from './format';
+import { formatAmount, formatDuration, formatGPUs, formatList, formatMemory } from './format';
 
 /** A sentence, or its forms for one and for several of the parameter that `plural` names. */
 export type MessageTemplate =
@@ -44,6 +44,11 @@ export function messageText(
     .trim();
 }
 
+/** Return a sentence as plain text, for places without markup: what is marked as code by backticks is quoted. */
+export function withoutMarkup(sentence: string): string {
+  return sentence.replace(/`([^`]+)`/g, '“$1”');
+}
+
 function parameterText(
   name: string,
   value: Parameter,
@@ -76,7 +81,7 @@ function numberText(name: string, value: number, language: string): string {
     case 'milli':
       return formatGPUs(value, language);
     case 'micro':
-      return formatNumber(value / 1_000_000, 2, 2, language);
+      return formatAmount(value, language);
     default:
       return String(value);
   }

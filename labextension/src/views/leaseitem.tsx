@@ -19,6 +19,7 @@ import {
 } from '../texts/format';
 import {
   activityNotes,
+  estimateText,
   leaseNotes,
   mechanismName,
   memoryLimitText,
@@ -91,7 +92,9 @@ export function LeaseItem(
         <UsageRows {...props} lease={lease} />
       ) : (
         <p className="fg-Note" data-kind={isParkedOrReturning(lease) ? 'parked' : undefined}>
-          {isParkedOrReturning(lease) && `${parkedNote(lease, trans, language)} `}
+          {isParkedOrReturning(lease) && (
+            <FormattedText text={`${parkedNote(lease, trans, language)} `} />
+          )}
           {stateDescription(lease.state, trans)}
           {leaseNotes(lease, trans, language).map((note, index) => (
             <FormattedText key={index} text={` ${note}`} />
@@ -284,7 +287,8 @@ function WaitingNote(
       {leaseNotes(lease, trans, language).map((note, index) => (
         <FormattedText key={index} text={` ${note}`} />
       ))}
-      {resumes && ` ${parkedNote(lease, trans, language)}`}
+      {lease.queue !== null && ` ${estimateText(lease.queue, trans, language)}`}
+      {resumes && <FormattedText text={` ${parkedNote(lease, trans, language)}`} />}
     </p>
   );
 }

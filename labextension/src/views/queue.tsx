@@ -6,7 +6,7 @@ import * as React from 'react';
 
 import { formatDuration, formatMemory } from '../texts/format';
 import type { QueueEntryView } from '../generated/api';
-import { notebookName } from '../texts/lease';
+import { estimateText, notebookName } from '../texts/lease';
 import { messageText } from '../texts/message';
 import type { ITextContext } from './textcontext';
 import { FormattedText, Section, Tag } from './components';
@@ -49,7 +49,8 @@ export function QueueSection(
                   <span>{trans.__('waiting %1', formatDuration(now - request.waiting_since))}</span>
                 </div>
                 <p className="fg-Note">
-                  <FormattedText text={messageText(request.reason, trans, language)} />
+                  <FormattedText text={messageText(request.reason, trans, language)} />{' '}
+                  {request.mine && estimateText(request, trans, language)}
                 </p>
               </div>
             </li>

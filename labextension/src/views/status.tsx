@@ -14,12 +14,14 @@ import { isParkedOrReturning, isOpen } from '../leases/lease';
 import {
   parkedNote,
   endReason,
+  estimateText,
   leaseNotes,
   notebookName,
   statusBarText,
   stateDescription,
   activityNotes
 } from '../texts/lease';
+import { withoutMarkup } from '../texts/message';
 import type { ICurrentLease, ILeaseManager } from '../tokens';
 import type { ITextContext } from './textcontext';
 
@@ -130,6 +132,9 @@ function tooltip(lease: LeaseView | null, now: number, { trans, language }: ITex
     lines.push(parkedNote(lease, trans, language));
   }
   lines.push(...leaseNotes(lease, trans, language));
+  if (lease.queue !== null) {
+    lines.push(estimateText(lease.queue, trans, language));
+  }
   const activity = activityNotes(lease, formatDuration(now - lease.usage.last_used_at), trans);
   if (activity.length > 0) {
     lines.push(activity.join(' · '));
@@ -140,5 +145,5 @@ function tooltip(lease: LeaseView | null, now: number, { trans, language }: ITex
   if (lease.gpu?.simulated) {
     lines.push(trans.__('Simulated: this is not a real GPU.'));
   }
-  return lines.join('\n');
+  return withoutMarkup(lines.join('\n'));
 }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 
 import { availableActions, LEASE_ACTION_NAMES, LEASE_ACTIONS } from '../../src/leases/actions';
-import { lease } from '../samples';
+import { lease, parkedFor } from '../samples';
 import { trans } from '../translation';
 
 test('availableActions: depends on state, retention, parkable and migration', () => {
@@ -13,6 +13,10 @@ test('availableActions: depends on state, retention, parkable and migration', ()
   assert.deepEqual(can({ state: 'parked', parking: { parkable: false } }), ['resume', 'pin']);
   assert.deepEqual(can({ state: 'parking', parking: { parkable: false } }), ['pin']);
   assert.deepEqual(can({ state: 'waiting', parking: { parkable: false } }), []);
+  assert.deepEqual(can({ state: 'waiting', parking: { ...parkedFor('idle'), parkable: false } }), [
+    'withdraw',
+    'pin'
+  ]);
   for (const state of ['draining', 'ended'] as const) {
     assert.deepEqual(can({ state, parking: { retention: 'hold' }, health: { migration: 'live' } }), []);
   }
@@ -26,7 +30,7 @@ test('LEASE_ACTIONS: each has a short label and an accessible name with the note
   const labels = LEASE_ACTION_NAMES.map(action => LEASE_ACTIONS[action].texts('a.ipynb', trans));
   assert.deepEqual(
     labels.map(({ label }) => label),
-    ['Migrate', 'Park', 'Resume', 'Pin', 'Unpin']
+    ['Migrate', 'Park', 'Keep parked', 'Resume', 'Pin', 'Unpin']
   );
   for (const { aria, title, failed } of labels) {
     assert.match(aria, /a\.ipynb/);
@@ -39,6 +43,7 @@ test('LEASE_ACTIONS: actions with the same command exclude each other', () => {
     lease(),
     lease({ parking: { retention: 'hold' } }),
     lease({ state: 'parked' }),
+    lease({ state: 'waiting', parking: parkedFor('idle') }),
     lease({ health: { migration: 'live' } })
   ];
   for (const available of leases.map(availableActions)) {

@@ -134,6 +134,7 @@ test('LeaseAPI.requestAction: each action has its own path and body', async () =
   assert.deepEqual(seen, [
     'POST /user/ada/fastgpu/api/leases/a%2Fb/migrate {}',
     'POST /user/ada/fastgpu/api/leases/a%2Fb/park {}',
+    'POST /user/ada/fastgpu/api/leases/a%2Fb/park {}',
     'POST /user/ada/fastgpu/api/leases/a%2Fb/resume {}',
     'POST /user/ada/fastgpu/api/leases/a%2Fb/pin {"pinned":true}',
     'POST /user/ada/fastgpu/api/leases/a%2Fb/pin {"pinned":false}'

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 
+import type { LeaseView, MessageView } from '../../src/generated/api';
 import type { LeaseState } from '../../src/generated/lifecycle';
 import { findTransitions } from '../../src/leases/transitions';
 import { lease, message, parkedFor } from '../samples';
@@ -74,6 +75,25 @@ test('findTransitions: a new budget message, reported once', () => {
   assert.deepEqual(kinds(lease(), notified), ['budget']);
   assert.deepEqual(kinds(notified, notified), []);
   assert.deepEqual(kinds(notified, lease()), []);
+});
+
+test('findTransitions: the budget of a tenant, reported once for all its leases', () => {
+  const spent = (percent: number): MessageView => ({
+    code: 'budget.tenant_spent_stop',
+    params: { tenant: 'ada', spent_percent: percent },
+    text: `ada has spent ${percent} %`
+  });
+  const leases = (count: number, told: number, percent = 100) =>
+    Array.from({ length: count }, (_, index) =>
+      lease({ id: `l${index}`, money: { message: index < told ? spent(percent) : null } })
+    );
+  const kinds = (before: LeaseView[], after: LeaseView[]) =>
+    findTransitions(before, after, new Set()).map(({ kind }) => kind);
+  assert.deepEqual(kinds(leases(300, 0), leases(300, 300)), ['budget']);
+  // The stream may update some of the leases first.
+  assert.deepEqual(kinds(leases(300, 0), leases(300, 100)), ['budget']);
+  assert.deepEqual(kinds(leases(300, 100), leases(300, 300)), []);
+  assert.deepEqual(kinds(leases(300, 300, 80), leases(300, 300, 100)), ['budget']);
 });
 
 test('findTransitions: a new limit message, reported once', () => {

@@ -6,6 +6,7 @@ import type { LeaseView, LogicalGPUView } from '../../src/generated/api';
 import {
   activityNotes,
   endReason,
+  estimateText,
   leaseNotes,
   mechanismName,
   memoryLimitText,
@@ -30,11 +31,11 @@ test('statusBarText: shows state, position, usage and cost', () => {
   const real = { gpu: { simulated: false } };
   assert.equal(
     text({ ...active, ...real }),
-    'GPU A100-SXM4-80GB 37% · 12.3 / 80 GiB · $0.0123'
+    'GPU A100-SXM4-80GB 37% · 12.3 / 80 GiB · 0.0123 USD'
   );
   assert.match(text(active), /· simulated$/);
   const unknown = { usage: { utilization_percent: null }, memory: { used_bytes: null } };
-  assert.equal(text({ ...active, ...unknown, ...real }), 'GPU A100-SXM4-80GB · $0.0123');
+  assert.equal(text({ ...active, ...unknown, ...real }), 'GPU A100-SXM4-80GB · 0.0123 USD');
   assert.equal(text({ state: 'waiting', queue: queuePosition(2) }), 'GPU: waiting, position 2');
   assert.equal(text({ state: 'waiting', queue: null }), 'GPU: waiting');
   assert.equal(text({ state: 'parked' }), 'GPU: parked');
@@ -62,6 +63,29 @@ test('releaseDialogTexts: an active lease, mentions what is preserved and what i
     assert.match(body, word);
   }
   assert.equal(releaseDialogTexts(lease({ state: 'waiting' }), trans).accept, 'Leave the queue');
+});
+
+test('releaseDialogTexts: says when a cell runs', () => {
+  const { title, body, accept } = releaseDialogTexts(lease({ usage: { busy: true } }), trans);
+  assert.equal(title, 'Release the GPU while a cell runs?');
+  assert.match(body, /train\.ipynb.*is running/);
+  assert.match(body, /preserved/);
+  assert.equal(accept, 'Release while it runs');
+});
+
+test('estimateText: the expected wait with its basis, or why it is unknown', () => {
+  const known = { estimate_ms: 240_000, estimate_basis: message('12 leases lasted 8 min on average') };
+  assert.equal(
+    estimateText(known, trans, 'en'),
+    'Expected wait: about 4 min 00 s (12 leases lasted 8 min on average).'
+  );
+  const unknown = { estimate_ms: null, estimate_basis: message('no estimate: too few leases') };
+  assert.equal(estimateText(unknown, trans, 'en'), 'Expected wait: unknown (no estimate: too few leases).');
+});
+
+test('statusBarText: a waiting lease, shows the expected wait', () => {
+  const waiting = lease({ state: 'waiting', queue: { ...queuePosition(2), estimate_ms: 61_000 } });
+  assert.equal(statusBarText(waiting, trans, 'en'), 'GPU: waiting, position 2, about 1 min 01 s');
 });
 
 test('notebookName: without a notebook, returns the kernel', () => {

@@ -127,6 +127,16 @@ def test_what_a_reservation_pays_is_not_parked_for_the_money_that_it_costs() -> 
     assert world.state_of(lease.id) is LeaseState.PARKING
 
 
+def test_budget_without_a_policy_keeps_the_one_that_was_set() -> None:
+    world = World(spec("gpu"))
+    world.do(c.SetBudget("ann", HOUR_MICRO))
+    policies = [world.state.tenants["ann"].budget_policy]
+    budget(world, BudgetPolicy.STOP)
+    world.do(c.SetBudget("ann", 2 * HOUR_MICRO))
+    policies.append(world.state.tenants["ann"].budget_policy)
+    assert policies == [BudgetPolicy.WARN, BudgetPolicy.STOP]
+
+
 def test_a_raised_budget_tells_nothing_twice_and_a_lowered_one_what_it_means() -> None:
     world = World(spec("gpu"))
     budget(world, BudgetPolicy.WARN)

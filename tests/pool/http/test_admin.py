@@ -89,6 +89,9 @@ def test_quota_is_set_shown_and_enforced(pool: PoolProcess) -> None:
     assert [(one["tenant"]["name"], one["weight"], one["limit_milli"], one["held_milli"]) for one in shown] == [
         (tenant, 300, 750, 500)
     ]
+    assert fastgpu("quota", tenant, "--guaranteed=0.5").returncode == 0  # keeps the rest
+    (kept,) = json.loads(fastgpu("quota", "--json").stdout)["tenants"]
+    assert (kept["weight"], kept["limit_milli"], kept["guaranteed_milli"]) == (300, 750, 500)
     wrong = fastgpu("quota", tenant, "--weight=0")
     assert (wrong.returncode, wrong.stderr.count("\n")) == (1, 1)
 
@@ -194,7 +197,7 @@ def test_spent_budget_with_policy_stop_blocks_requests(pool: PoolProcess) -> Non
     assert "250.50 USD" in shown
     assert "stop" in shown
     assert pool.client.request("eighth", token=new_token())["state"] == "active"
-    (one,) = json.loads(fastgpu("budget", tenant, "0", "--policy=stop", "--json").stdout)["tenants"]
+    (one,) = json.loads(fastgpu("budget", tenant, "0", "--json").stdout)["tenants"]  # keeps the policy
     assert (one["budget_micro_per_month"], one["budget_policy"]) == (0, "stop")
     waiting = pool.client.request("eighth", token=new_token())
     assert pending_reason_of(waiting) == "budget"
@@ -227,7 +230,7 @@ def test_reservation_covers_leases_and_is_on_the_statement(pool: PoolProcess) ->
     made = fastgpu("reserve", tenant, "a100:1/2", "--plan=year").stdout.splitlines()
     reservation_id = made[1].split()[0]
     assert "0.5 a100" in made[1]
-    assert "0.750000 USD" in made[1]
+    assert "0.7500 USD" in made[1]
     held = pool.lease(lease["id"])
     assert (held["money"]["billed_micro_per_hour"], held["money"]["covered_milli"]) == (0, 500)
     assert (

@@ -78,6 +78,17 @@ def test_changes_of_a_budget_include_the_tenants_leases() -> None:
     assert changes_of(world.do(c.SetBudget("bob", None, BudgetPolicy.STOP)), world.state).lease_ids == {"bobs"}
 
 
+def test_changes_of_a_month_include_the_leases_of_tenants_with_budgets() -> None:
+    world = World(spec("gpu-0"), spec("gpu-1", index=1))
+    world.active("anns")
+    world.active("bobs", tenant="bob")
+    world.do(c.SetBudget("ann", 1_800_000, BudgetPolicy.STOP))
+    world.now_ms += 32 * 86_400_000
+    changes = changes_of(world.do(c.Tick()), world.state)
+    assert "anns" in changes.lease_ids
+    assert "bobs" not in changes.lease_ids
+
+
 def test_reservation_is_a_line_of_the_tenants_statement(tmp_path: Path) -> None:
     world = World(spec("gpu0"))
     world.do(c.ReserveCapacity("r", "ann", 1000, "a100", Plan.MONTH, 50))

@@ -75,6 +75,10 @@ def test_every_event_is_decoded_as_it_was_encoded() -> None:
     world.do(c.SetRetention("a", Retention.HOLD))
     world.do(c.ParkLease("a"))
     world.do(c.ParkSucceeded("a", 1, 5))
+    world.do(c.DrainDevice("gpu", drained=True))
+    world.do(c.ResumeLease("a"))
+    world.do(c.ParkLease("a"))  # waits to resume, and stays parked
+    world.do(c.DrainDevice("gpu", drained=False))
     world.do(c.ResumeLease("a"))
     world.do(c.ResumeSucceeded("a", 2))
     world.do(c.ParkLease("a"))

@@ -1,0 +1,36 @@
+/** Sentences about transitions of leases. Pure. */
+
+import type { TranslationBundle } from '@jupyterlab/translation';
+
+import type { LeaseView, MessageView } from '../generated/api';
+import type { ILeaseTransition } from '../leases/transitions';
+import { endReason, notebookName, parkedNote } from './lease';
+import { messageText } from './message';
+import { toastName } from './toast';
+
+/** The message that a transition of a kind carries. */
+const MESSAGES: Readonly<Record<'fault' | 'budget' | 'limit', (lease: LeaseView) => MessageView | null>> = {
+  fault: lease => lease.health.message,
+  budget: lease => lease.money.message,
+  limit: lease => lease.enforcement.message
+};
+
+/** Return what a transition other than a grant tells the user. */
+export function transitionText(
+  { kind, lease }: ILeaseTransition & { readonly kind: Exclude<ILeaseTransition['kind'], 'granted'> },
+  trans: TranslationBundle,
+  language: string
+): string {
+  const name = toastName(notebookName(lease.holder, trans));
+  if (kind === 'lost') {
+    return trans.__('“%1” has lost its GPU. %2', name, endReason(lease, trans, language));
+  }
+  if (kind === 'preempted') {
+    return trans.__('“%1”: %2', name, parkedNote(lease, trans, language));
+  }
+  const message = MESSAGES[kind](lease);
+  const text = message === null ? '' : messageText(message, trans, language);
+  // The budget of a tenant concerns more than one notebook, and its message names the tenant.
+  const isOfTenant = kind === 'budget' && message?.params.tenant !== undefined;
+  return isOfTenant ? text : trans.__('“%1”: %2', name, text);
+}
