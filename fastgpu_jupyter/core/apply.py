@@ -38,6 +38,7 @@ APPLIERS: dict[type[Event], Callable[[State, Any, Instant], None]] = {
     e.DeviceDrained: inventory.apply_drained,
     e.DeviceScrubPendingSet: inventory.apply_scrub_pending,
     e.TenantSet: tenants.apply_tenant,
+    e.TenantNamed: tenants.apply_named,
     e.GroupSet: tenants.apply_group,
     e.PolicySet: parking.apply_policy,
     e.BudgetSet: budgets.apply_budget,

@@ -187,7 +187,7 @@ class Gate:
         """Return the lease as the pool sees it now; None without a lease."""
         if self.lease_id is None:
             return None
-        view = self.pool.connect().lease(self.lease_id)
+        view = self.pool.connect().lease(self.lease_id, token=self.pool.token())
         self.update_lease(view)
         return view
 

@@ -54,8 +54,10 @@ class LeaseFollower(threading.Thread):
     def _follow(self, lease_id: str) -> None:
         gate = self._gate
         client = gate.pool.connect()
-        gate.update_lease(client.lease(lease_id))  # raises NotFound where the pool does not know it
-        stream = client.events(lease_id)
+        gate.update_lease(
+            client.lease(lease_id, token=gate.pool.token())
+        )  # raises NotFound where the pool does not know it
+        stream = client.events(lease_id, token=gate.pool.token())
         try:
             for message in stream:
                 gate.handle_message(message)

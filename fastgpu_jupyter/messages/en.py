@@ -58,6 +58,10 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     ),
     "forbidden.administrators_only": "Only root and the user that the pool manager runs as may do that.",
     "forbidden.lease_token": "This needs the token of the lease, which only its own kernel and server have.",
+    "forbidden.another_user": (
+        "Lease {lease} belongs to another user than the one that this process is seen as here (uid {uid}). The lease "
+        "was not changed. Start the kernel as the user who requested the lease, outside other user namespaces."
+    ),
     "forbidden.priority_system": "Only root may request with priority system.",
     "forbidden.priority_high": (
         "On this pool only users named by its administrator may request with priority high: it takes GPUs from "
@@ -81,8 +85,26 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     "request.choice": "There is no {field} {value}; choose one of {choices}.",
     "request.priority": "There is no priority {value}; choose low, normal or high.",
     "request.resolution": "resolution must be one of {choices}.",
-    "request.tenant": "tenant must be a name or a key of at most 64 letters, digits and _.@:-.",
-    "request.group": "group must be a name of at most 64 letters, digits and _.@-.",
+    "request.tenant": "tenant must be a name or a key of at most 264 characters, without control characters.",
+    "request.group": "group must be a name of at most 256 characters, without control characters.",
+    "tenant.no_uid": (
+        "{key} is no tenant: the number of a user is one from 0 to {uid_max}. Nothing was changed; a name that has "
+        "only digits and is no user's can be written as account:NAME."
+    ),
+    "tenant.unknown_tag": (
+        "{key} is no tenant: a name with a colon must be a key such as uid:1001 or account:physics. Nothing was "
+        "changed."
+    ),
+    "tenant.ambiguous": (
+        "{name} is no user of this system now, and was the name of several: {keys}. Nothing was changed; name one of "
+        "them by its key, or write account:{name} for an account of that name."
+    ),
+    "users.silent": "The user database of this system does not answer.",
+    "users.fault": "The user database of this system does not answer: {reason}.",
+    "users.who": (
+        "It cannot be found out now who {name} is. {reason} Nothing was changed; try again later, or name the tenant "
+        "by its key, such as uid:1001."
+    ),
     "request.month": "{text} is not a month; write it like 2026-11.",
     "request.token_digest": "token_sha256 must be the SHA-256 of the lease's token, in hexadecimal.",
     "request.new_size": "size must be the new size, such as half or 24GiB.",

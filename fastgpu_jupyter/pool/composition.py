@@ -24,6 +24,9 @@ from .host.lease_groups import LeaseGroups
 from .host.threads import DaemonThreads
 from .http.backend import Backend
 from .http.statements import StatementReader
+from .identity import TenantNames
+from .identity.known_users import Database, KnownUsers
+from .identity.user_database import UserDatabase
 from .journal.release_log import PreallocatedReleaseLog
 from .journal.store import Journal
 from .journal.writer import JournalWriter
@@ -86,6 +89,7 @@ class Foundation:
         *,
         release_log: PreallocatedReleaseLog | None,
         threads: Threads,
+        users: Database,
     ) -> None:
         self.driver, self.journal, self.release_log, self.threads = driver, journal, release_log, threads
         self.boot_id = pool.state.boot_id
@@ -98,6 +102,8 @@ class Foundation:
         self.metrics = Metrics()
         self.driver_thread = DriverThread(threads.daemon)
         self.writer = JournalWriter(journal, threads.journal)
+        self.users = KnownUsers(users, threads.daemon)
+        self.names = TenantNames(self.users, lambda: pool.state.tenants)
 
 
 class Effects:
@@ -152,6 +158,7 @@ class Monitors:
             state=base.store,
             commands=base.commands,
             changes=base.notifier,
+            learn_user=base.names.learn_user,
             new_thread=new_thread,
         )
         self.health = HealthMonitor(
@@ -222,8 +229,11 @@ class PoolServices:
         lease_groups: LeaseGroups | None = None,
         driver_message: Message | None = None,
         threads: Threads = DEFAULT_THREADS,
+        users: Database | None = None,
     ) -> None:
-        base = Foundation(pool, journal, driver, clock, release_log=release_log, threads=threads)
+        base = Foundation(
+            pool, journal, driver, clock, release_log=release_log, threads=threads, users=users or UserDatabase()
+        )
         effects = Effects(base, options, lease_groups)
         monitors = Monitors(base, options, effects.scrubber.pids, driver_message)
         loop = LoopServices(base, effects, monitors.inventory, admit)
@@ -231,6 +241,7 @@ class PoolServices:
         self.notifier, self.faults, self.supervisor = base.notifier, base.faults, base.supervisor
         self.store, self.commands, self.writer = base.store, base.commands, base.writer
         self.metrics, self.driver_thread = base.metrics, base.driver_thread
+        self.users, self.names = base.users, base.names
         self.environment, self.device_access = effects.environment, effects.device_access
         self.scrubber, self.executor = effects.scrubber, effects.executor
         self.inventory, self.telemetry = monitors.inventory, monitors.telemetry
@@ -254,6 +265,8 @@ class PoolServices:
         if isinstance(self.device_access, DeviceAccessController):
             self.supervisor.run_forever("files", self.device_access.apply_pending)
             self.supervisor.run_forever("groups", self.device_access.remove_empty_groups)
+        for tenant in self.store.state.tenants:
+            self.names.name_of(tenant)  # asks for it, so that it is known when it is shown
         self.publisher.publish_recovered(self.store.state)
 
     async def stop(self) -> None:
@@ -268,6 +281,7 @@ class PoolServices:
         self.device_access.close()
         self.telemetry.close()
         self.processes.close()
+        self.users.close()
         if self._release_log:
             self._release_log.close()
 
@@ -288,4 +302,5 @@ class PoolServices:
             scrubbing=self.scrubber,
             statements=StatementReader(self._journal, self.store),
             metrics=self.metrics,
+            names=self.names,
         )

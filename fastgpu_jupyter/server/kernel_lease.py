@@ -100,7 +100,7 @@ class KernelLease:
         """Return the lease of the kernel: the known one, or the one that the kernel requested after releasing that."""
         assert self.lease_id is not None
         try:
-            view = client.lease(self.lease_id)
+            view = client.lease(self.lease_id, token=self.token)
         except NotFound:
             view = None
         if view is not None and view["state"] not in OVER:
@@ -159,7 +159,7 @@ class KernelLease:
             return
         with contextlib.suppress(FastGPUError, OSError):
             client = PoolClient(pool_socket(), timeout_s=2.0)
-            view = client.lease(self.lease_id)
+            view = client.lease(self.lease_id, token=self.token)
             if view["state"] == LeaseState.PARKED and view["usage"]["busy"]:
                 client.resume(self.lease_id)
 

@@ -129,10 +129,11 @@ class World:
         memory_bytes: int | None = None,
         *,
         tenant: str = "ann",
+        tenant_name: str | None = None,
         **more: Any,
     ) -> Lease:
         request = LeaseRequest(profile, memory_bytes, None, f"{name}.ipynb", **more)
-        self.do(c.RequestLease(name, tenant, request, holder(len(self.history)), "0" * 64))
+        self.do(c.RequestLease(name, tenant, request, holder(len(self.history)), "0" * 64, tenant_name))
         return self.state.leases[name]
 
     def active(

@@ -43,7 +43,7 @@ def history() -> World:
 
 
 def _come_and_go(world: World) -> None:
-    world.active("whole")
+    world.active("whole", tenant_name="Ann")
     world.active("part", "quarter")
     world.ask("waits", "2xany", wait_ms_max=600_000)
     world.pass_time(90_000)

@@ -156,7 +156,7 @@ class FakePool:
             raise PoolUnreachable(self.down)
         return self
 
-    def lease(self, lease_id: str) -> dict[str, Any]:
+    def lease(self, lease_id: str, *, token: str | None = None) -> dict[str, Any]:
         """The lease."""
         if lease_id != self.view["id"]:
             raise NotFound(f"There is no lease {lease_id}.")
@@ -232,7 +232,7 @@ class FakePool:
         self.calls.append(("bind", lease_id, token, pid))
         return dict(self.view)
 
-    def events(self, lease_id: str | None = None) -> FakeStream:
+    def events(self, lease_id: str | None = None, *, token: str | None = None) -> FakeStream:
         """The one stream."""
         self.calls.append(("events", lease_id))
         return self.stream

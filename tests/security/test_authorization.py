@@ -138,8 +138,8 @@ def body_of(operation: Operation) -> Any:
 #: one, another user with the right token, root without it. ``None`` is the status of success.
 ANSWERS: dict[str, tuple[int | None, ...]] = {
     "everybody": (None, None, None, None, None),
-    "its user": (None, None, None, 404, None),
-    "its user with its token": (403, 403, None, 404, 403),
+    "its user": (None, None, None, 403, None),
+    "its user with its token": (403, 403, None, 403, 403),
     "administrators": (403, 403, 403, 403, None),
 }
 

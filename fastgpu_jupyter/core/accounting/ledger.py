@@ -69,6 +69,7 @@ class Ledger:
     month: Month = NO_MONTH
     last: Instant = NEVER
     reservations: dict[str, Reservation] = field(default_factory=dict)
+    _names: dict[str, dict[int, str]] = field(default_factory=dict)  #: of users, by tenant and month
     _leases: dict[str, _Open] = field(default_factory=dict)
     _active: dict[str, dict[str, None]] = field(default_factory=dict)  #: by tenant
     _kinds: dict[str, DeviceModel] = field(default_factory=dict)
@@ -94,6 +95,10 @@ class Ledger:
         yield from self.turn(until)
         for lease in self._open():
             yield from self._cut(lease, until)
+
+    def name_in(self, tenant: str, month: int) -> str | None:
+        """Return the name that the tenant's user had in a month, None if none was known until its end."""
+        return next((name for begun, name in reversed(self._names.get(tenant, {}).items()) if begun <= month), None)
 
     def _open(self) -> list[_Open]:
         return [self._leases[lease_id] for active in self._active.values() for lease_id in active]
@@ -151,6 +156,8 @@ class Ledger:
         match event:
             case e.DeviceAppeared(spec=spec):
                 self._kinds[spec.id] = DeviceModel(spec.model, spec.memory_bytes)
+            case e.TenantNamed():
+                self._names.setdefault(event.tenant, {})[self.month.number] = event.name
             case e.LeaseRequested(lease_id=lease_id):
                 self._leases[lease_id] = _Open(lease_id, event.tenant, event.request)
             case e.LeaseGranted(lease_id=lease_id) | e.LeaseResuming(lease_id=lease_id):
@@ -211,6 +218,7 @@ class Statement:
     """What a tenant used in a month."""
 
     tenant: str
+    name: str | None  #: that its user had then, if it was known
     lines: tuple[StatementLine, ...]
     total_micro: int
     active_ms: int
@@ -229,7 +237,9 @@ def statements(records: Records, month: Month, until: Instant) -> list[Statement
         if end > begin:
             item = StatementItem(reservation, begin, end - begin, reservation.rate_micro_per_hour)
             by_tenant.setdefault(reservation.tenant, []).append(item)
-    return [_statement(name, items) for name, items in sorted(by_tenant.items())]
+    return [
+        _statement(tenant, ledger.name_in(tenant, month.number), items) for tenant, items in sorted(by_tenant.items())
+    ]
 
 
 def _paid_for(one: Reservation, month: Month, until: Instant) -> tuple[int, int]:
@@ -239,7 +249,7 @@ def _paid_for(one: Reservation, month: Month, until: Instant) -> tuple[int, int]
     return max(one.began_wall_ms, month.begins_wall_ms), min(one.end_wall_ms, month.ends_wall_ms, until.wall_ms)
 
 
-def _statement(tenant: str, items: list[StatementItem]) -> Statement:
+def _statement(tenant: str, name: str | None, items: list[StatementItem]) -> Statement:
     lines: list[StatementLine] = []
     numerator = 0
     for item in items:
@@ -247,4 +257,4 @@ def _statement(tenant: str, items: list[StatementItem]) -> Statement:
         numerator += item.rate_micro_per_hour * item.duration_ms
         lines.append(StatementLine(item, numerator // MS_PER_HOUR - before))
     active_ms = sum(item.duration_ms for item in items if isinstance(item.of, Segment))
-    return Statement(tenant, tuple(lines), numerator // MS_PER_HOUR, active_ms)
+    return Statement(tenant, name, tuple(lines), numerator // MS_PER_HOUR, active_ms)

@@ -56,6 +56,19 @@ def apply_tenant(state: State, event: e.TenantSet, at: Instant) -> None:
     fairshare.join(state, event.tenant, event.group, at.ms)
 
 
+def naming(state: State, tenant: str, name: str | None) -> list[Event]:
+    """Return the event that records the name of a tenant's user; none where ``name`` is unknown or the same."""
+    known = state.tenants.get(tenant)
+    if name is None or (known is not None and known.name == name):
+        return []
+    return [e.TenantNamed(tenant, name)]
+
+
+def apply_named(state: State, event: e.TenantNamed, at: Instant) -> None:
+    """Record the name of a tenant's user."""
+    fairshare.tenant_of(state, event.tenant).name = event.name
+
+
 def apply_group(state: State, event: e.GroupSet, at: Instant) -> None:
     """Record the quota and the weight of a group."""
     group = fairshare.group_of(state, event.group)

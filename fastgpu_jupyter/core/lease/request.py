@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import islice
 
 from ...errors import InternalError, InvalidRequest, Message
-from ..accounting import fairshare
+from ..accounting import fairshare, tenants
 from ..model import commands as c
 from ..model import events as e
 from ..model.entities import RECENT_REQUESTS_MAX, Instant, Lease, LeaseRequest, State, requirements_of
@@ -37,6 +37,7 @@ def request_lease(state: State, command: c.RequestLease, at: Instant) -> list[Ev
             )
     return [
         e.LeaseRequested(command.lease_id, command.tenant, command.request, command.holder, command.token_sha256),
+        *tenants.naming(state, command.tenant, command.tenant_name),
         *islice(history.stale_leases(state, at), FORGOTTEN_PER_REQUEST),
     ]
 

@@ -157,6 +157,7 @@ class RequestLease:
     request: LeaseRequest
     holder: Holder
     token_sha256: str
+    tenant_name: str | None = None  #: the name of the tenant's user, if it is known
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,6 +93,14 @@ class TenantSet:
 
 
 @dataclass(frozen=True, slots=True)
+class TenantNamed:
+    """The user of a tenant has this name now. The name is only shown: the key says who is billed."""
+
+    tenant: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class GroupSet:
     """The quota and weight of a group were set."""
 
@@ -402,6 +410,7 @@ Event = (
     | DeviceDrained
     | DeviceScrubPendingSet
     | TenantSet
+    | TenantNamed
     | GroupSet
     | PolicySet
     | BudgetSet

@@ -75,6 +75,7 @@ class Tenant:
 
     weight: int = WEIGHT_DEFAULT
     group: str | None = None
+    name: str | None = None  #: of its user when it last requested a lease; only shown
     guaranteed_milli: int = (
         0  #: thousandths of devices that it gets before tenants above their guarantee, and from them
     )

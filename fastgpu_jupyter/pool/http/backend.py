@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from ..identity import TenantNames
 from ..monitors.health import HealthMonitor
 from ..monitors.inventory import Inventory
 from ..monitors.metrics import Metrics
@@ -39,3 +40,4 @@ class Backend(NamedTuple):
     scrubbing: LeaseStatusReader
     statements: StatementReader
     metrics: Metrics
+    names: TenantNames

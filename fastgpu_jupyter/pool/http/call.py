@@ -22,7 +22,7 @@ class Caller:
     @property
     def access(self) -> AccessScope:
         """Return the tenants whose leases the caller sees by name: all for root, else its own."""
-        return AccessScope(self.tenant, all_tenants=self.holder.uid == 0)
+        return AccessScope(self.tenant, self.holder.uid, all_tenants=self.holder.uid == 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,6 +59,7 @@ class Endpoint(web.RequestHandler):
         if route is None or route.handler is None:
             raise web.HTTPError(405)
         call = self._call(route, path)
+        await self.service.names.learn(self.caller.tenant)
         await self.service.permissions.require(route.operation.permission, call)
         if not route.waits:
             self._send(route, await route.handler(call))

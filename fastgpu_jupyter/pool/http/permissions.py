@@ -9,22 +9,25 @@ from __future__ import annotations
 import hmac
 import os
 from collections.abc import Collection
+from contextlib import suppress
 
 from ...core.lease.lookup import find_lease
 from ...core.model.entities import Lease, Priority, State
-from ...errors import Forbidden, Message, NotFound
+from ...errors import Conflict, Forbidden, HostFault, InvalidRequest, Message, NotFound
 from ...wire.client import token_digest
 from ...wire.interfaces.operation import Permission
+from ..identity import TenantNames
 from ..protocols import StateReader
 from .call import Caller, HttpCall
 from .views.context import AccessScope
 
 
 class Permissions:
-    """The permissions of callers. ``trusted`` are the keys of tenants that may request with the priority ``high``."""
+    """The permissions of callers. ``trusted`` are the tenants that may request with the priority ``high``."""
 
-    def __init__(self, state: StateReader, *, scope: str, trusted: Collection[str]) -> None:
+    def __init__(self, state: StateReader, names: TenantNames, *, scope: str, trusted: Collection[str]) -> None:
         self._state = state
+        self._names = names
         self._scope = scope
         self._trusted = trusted
 
@@ -44,22 +47,37 @@ class Permissions:
 
     def accounting_access(self, caller: Caller) -> AccessScope:
         """Return the tenants whose entitlements and statements the caller sees: all for an administrator."""
-        return AccessScope(caller.tenant, all_tenants=self.administers(caller))
+        return AccessScope(caller.tenant, caller.holder.uid, all_tenants=self.administers(caller))
 
     def visible_lease(self, state: State, caller: Caller, lease_id: str) -> Lease:
-        """Return a lease of the caller's tenant. Raises :class:`NotFound`, also for a lease of another tenant."""
-        lease = find_lease(state, lease_id)
-        if not caller.access.includes(lease):
-            raise NotFound(Message.of("lease.not_found", lease=repr(lease_id[:40])))
-        return lease
+        """Return a lease of the caller. Raises :class:`NotFound`, also for a lease of another user.
 
-    def require_priority(self, caller: Caller, priority: Priority) -> None:
+        A caller with the token of such a lease gets :class:`Forbidden`, because the lease lives on: the kernel must not
+        take it for ended where the system shows its user under another number, as between two user namespaces.
+        """
+        lease = find_lease(state, lease_id)
+        if caller.access.includes(lease):
+            return lease
+        if _has_token(caller, lease):
+            raise Forbidden(Message.of("forbidden.another_user", lease=lease_id, uid=str(caller.holder.uid)))
+        raise NotFound(Message.of("lease.not_found", lease=repr(lease_id[:40])))
+
+    async def require_priority(self, caller: Caller, priority: Priority) -> None:
         """Raise :class:`Forbidden` unless the caller may request with ``priority``."""
         if priority is Priority.SYSTEM and caller.holder.uid != 0:
             raise Forbidden(Message.of("forbidden.priority_system"))
-        trusted = self._scope == "user" or self.administers(caller) or caller.tenant in self._trusted
-        if priority is Priority.HIGH and not trusted:
+        if priority is Priority.HIGH and not (
+            self._scope == "user" or self.administers(caller) or await self._trusts(caller.tenant)
+        ):
             raise Forbidden(Message.of("forbidden.priority_high"))
+
+    async def _trusts(self, tenant: str) -> bool:
+        """Return whether a tenant is trusted; the keys of names are asked for now, because users come and go."""
+        for name in self._trusted:
+            with suppress(HostFault, Conflict, InvalidRequest):  # a name that is not known now
+                if await self._names.key_of(name) == tenant:
+                    return True
+        return False
 
     def _require_administrator(self, caller: Caller) -> None:
         if not self.administers(caller):
@@ -67,5 +85,9 @@ class Permissions:
 
     def _require_token(self, state: State, caller: Caller, lease_id: str) -> None:
         lease = self.visible_lease(state, caller, lease_id)
-        if not caller.token or not hmac.compare_digest(token_digest(caller.token), lease.token_sha256):
+        if not _has_token(caller, lease):
             raise Forbidden(Message.of("forbidden.lease_token"))
+
+
+def _has_token(caller: Caller, lease: Lease) -> bool:
+    return bool(caller.token) and hmac.compare_digest(token_digest(caller.token or ""), lease.token_sha256)

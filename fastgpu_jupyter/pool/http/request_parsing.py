@@ -16,7 +16,7 @@ from ...wire.schemas import common
 from ...wire.schemas.common import INTEGER_MAX, TEXT_MAX
 
 NAMES_MAX = 16
-TENANT, GROUP, LIBRARY = map(re.compile, (common.TENANT, common.GROUP, common.LIBRARY))
+GROUP, LIBRARY = map(re.compile, (common.GROUP, common.LIBRARY))
 _Choice = TypeVar("_Choice", bound=Enum)
 
 
@@ -58,17 +58,9 @@ def budget(body: dict[str, Any]) -> tuple[int | None, BudgetPolicy | None]:
     return integer(body, "budget_micro"), policy
 
 
-def tenant(body: dict[str, Any]) -> str:
-    """Return the key or the name of a tenant. Raises :class:`InvalidRequest`."""
-    found = text(body, "tenant") or ""
-    if not TENANT.fullmatch(found):
-        raise InvalidRequest(Message.of("request.tenant"))
-    return found
-
-
-def group(body: dict[str, Any]) -> str | None:
+def group(values: Mapping[str, Any]) -> str | None:
     """Return the name of a group, None without one. Raises :class:`InvalidRequest`."""
-    found = text(body, "group")
+    found = text(values, "group")
     if found is not None and not GROUP.fullmatch(found):
         raise InvalidRequest(Message.of("request.group"))
     return found
@@ -90,7 +82,7 @@ def reservation(
     return c.ReserveCapacity(reservation_id, tenant_key, milli, model, plan, discount, integer(body, "start"))
 
 
-def text(body: dict[str, Any], name: str) -> str | None:
+def text(body: Mapping[str, Any], name: str) -> str | None:
     """Return a text, None without it. Raises :class:`InvalidRequest`."""
     value = body.get(name)
     if value is None:

@@ -19,8 +19,9 @@ from .service import PoolService
 log = logging.getLogger("fastgpu.pool")
 #: Paths whose requests need something else than the call of a handler.
 SPECIAL: dict[str, type[Endpoint]] = {"/v1/health": HealthEndpoint, "/v1/events": EventsEndpoint}
-#: Patterns of path parameters that differ from the documented ones: the handler explains what is wrong.
-LENIENT = {"month": "[^/]{1,32}"}
+#: Patterns of path parameters that differ from the documented ones: the handler explains what is wrong. Names are
+#: matched as they travel, percent-encoded.
+LENIENT = {"month": "[^/]{1,32}", "tenant": "[^/]*", "group": "[^/]*"}
 
 
 def routes(handlers: HandlerTable) -> list[Route]:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Collection, Mapping
 
 from ...core.model.entities import Plan
 from ...core.model.lifecycle import LeaseState
-from ..identity import TenantNames
 from ..monitors.metrics import Metrics
 from .backend import Backend
 from .call import HttpCall
@@ -47,9 +46,8 @@ class PoolService:
         self.metrics: Metrics = backend.metrics
         #: The open connections, which the server adds and removes.
         self.open_streams: set[PeerStream] = set()
-        self.names = names = TenantNames()
-        trusted = {names.key_of(tenant) for tenant in high_priority}
-        self.permissions = Permissions(backend.state, scope=scope, trusted=trusted)
+        self.names = names = backend.names
+        self.permissions = Permissions(backend.state, names, scope=scope, trusted=high_priority)
         self.reader = PoolReader(backend, self.facts, self.permissions, names)
         self.publisher = EventPublisher(backend, self.reader, limits, started_at=started_at)
         self._backend = backend

@@ -16,7 +16,7 @@ from ...errors import InvalidRequest, Message
 from ...wire.schemas import StatementLineView, StatementView
 from ..journal.store import Journal
 from ..protocols import StateReader
-from .views.context import AccessScope, NameOf, tenant_reference
+from .views.context import AccessScope, NameOf
 
 _MONTH = re.compile(r"([0-9]{4})-(0[1-9]|1[0-2])")
 
@@ -58,7 +58,8 @@ class StatementReader:
 
 def _view(statement: Statement, month: str, currency: str, name_of: NameOf) -> StatementView:
     return {
-        "tenant": tenant_reference(statement.tenant, name_of),
+        # A user who has the number of a former user now is not shown with what that one used.
+        "tenant": {"key": statement.tenant, "name": statement.name or name_of(statement.tenant)},
         "month": month,
         "currency": currency,
         "active_ms": statement.active_ms,

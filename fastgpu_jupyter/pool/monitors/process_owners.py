@@ -10,7 +10,6 @@ is stuck.
 
 from __future__ import annotations
 
-import pwd
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -50,14 +49,6 @@ class ForeignProcess(NamedTuple):
     holder: Holder
     memory_bytes: int | None
     lease_id: str | None  #: its lease, of another device
-
-    @property
-    def user(self) -> str:
-        """The name of its user."""
-        try:
-            return pwd.getpwuid(self.holder.uid).pw_name
-        except KeyError:
-            return f"uid-{self.holder.uid}"
 
 
 class ProcessOwnership(NamedTuple):

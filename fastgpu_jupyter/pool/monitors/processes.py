@@ -16,7 +16,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
 from typing import TypeVar
@@ -52,8 +52,9 @@ class ProcessMonitor:
     """The monitor of the processes on the devices of one driver.
 
     ``policy`` is one of ``ignore``, ``warn`` and ``end`` and applies to foreign processes. ``own_pids`` are the
-    processes of the pool manager, which need no lease. ``telemetry`` has the newest process lists of the sampler; the
-    driver is asked only for those that are missing there.
+    processes of the pool manager, which need no lease. ``learn_user`` waits a moment for the name of a user, by number.
+    ``telemetry`` has the newest process lists of the sampler; the driver is asked only for those that are missing
+    there.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class ProcessMonitor:
         state: StateReader,
         commands: CommandSink,
         changes: ChangePublisher,
+        learn_user: Callable[[int], Awaitable[None]],
         new_thread: Callable[[int, str], Executor] = DaemonThreads,
     ) -> None:
         self._boot_id = boot_id
@@ -81,6 +83,7 @@ class ProcessMonitor:
         self._state = state
         self._commands = commands
         self._changes = changes
+        self._learn_user = learn_user
         self._thread = new_thread(1, "processes")
         self._foreign: dict[str, tuple[ForeignProcess, ...]] = {}
         self._numbers: dict[str, int | None] = {}  #: of the list that each device was last judged by
@@ -139,6 +142,7 @@ class ProcessMonitor:
         found = tuple(one for one in owned.foreign if one.holder.pid not in self._own_pids)
         if self._policy == IGNORE or not found:
             return ()
+        await asyncio.gather(*map(self._learn_user, {one.holder.uid for one in found}))
         assignments = await self._state.read(read_assignments)
         return await self._in_thread(self._ownership.still_foreign, device_id, found, assignments)
 
@@ -188,7 +192,10 @@ class ProcessMonitor:
             for one in found:
                 if one.holder not in known:
                     log.warning(
-                        "Process %d of %s has memory on %s and no lease of it.", one.holder.pid, one.user, device_id
+                        "Process %d of user %d has memory on %s and no lease of it.",
+                        one.holder.pid,
+                        one.holder.uid,
+                        device_id,
                     )
 
     def _end(self, before: Mapping[str, Sequence[ForeignProcess]], now_s: float) -> None:

@@ -72,4 +72,5 @@ class AccountingCalls(Transport):
 
 
 def _path(collection: str, name: str) -> str:
-    return f"/v1/{collection}/{quote(name, safe=':')}"
+    """Return a path with a name, which may have any characters and travels percent-encoded."""
+    return f"/v1/{collection}/{quote(name, safe=':', errors='surrogateescape')}"

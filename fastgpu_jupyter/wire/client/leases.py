@@ -37,11 +37,15 @@ class LeaseCalls(Transport):
         """Return the caller's leases, including those that ended in the last hour."""
         return cast("list[LeaseView]", self._call("GET", "/v1/leases")["leases"])
 
-    def lease(self, lease_id: str, wait_ms: int = 0, after: int = -1) -> LeaseView:
-        """Return one lease; with ``wait_ms`` as soon as its version is beyond ``after``, or after that time."""
+    def lease(self, lease_id: str, wait_ms: int = 0, after: int = -1, *, token: str | None = None) -> LeaseView:
+        """Return one lease; with ``wait_ms`` as soon as its version is beyond ``after``, or after that time.
+
+        With the ``token`` of the lease, :class:`~fastgpu_jupyter.errors.NotFound` means that the lease has ended; else
+        it may be that of another user.
+        """
         query = f"?{urlencode({'wait_ms': wait_ms, 'after': after})}" if wait_ms else ""
         timeout_s = self.timeout_s + wait_ms / 1000
-        return cast("LeaseView", self._call("GET", _path(lease_id) + query, timeout_s=timeout_s))
+        return cast("LeaseView", self._call("GET", _path(lease_id) + query, token=token, timeout_s=timeout_s))
 
     def lease_history(self, lease_id: str, resolution: str = "1s", since: int | None = None) -> HistoryView:
         """Return the usage of a lease by the second (``1s``) or the minute (``1m``), from ``since`` (wall clock) on."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlencode
 
 from .stream import EventStream
-from .transport import Transport
+from .transport import Transport, bearer
 
 if TYPE_CHECKING:
     from ..schemas import PoolView, QueueEntryView, StatusView
@@ -34,13 +34,13 @@ class PoolCalls(Transport):
         """Return the queue in order of grant."""
         return cast("list[QueueEntryView]", self._call("GET", "/v1/queue")["queue"])
 
-    def events(self, lease_id: str | None = None, since: int | None = None) -> EventStream:
-        """Open the stream of snapshots, changes and readings; only of one lease with ``lease_id``.
+    def events(self, lease_id: str | None = None, since: int | None = None, *, token: str | None = None) -> EventStream:
+        """Open the stream of snapshots, changes and readings; only of one lease with ``lease_id`` and its ``token``.
 
         ``since`` is the ``seq`` of the last message that the caller has. The stream then begins with what the caller
         missed if the pool manager still has that, else with a snapshot.
         """
         query = {name: value for name, value in (("lease", lease_id), ("since", since)) if value is not None}
         path = "/v1/events" + (f"?{urlencode(query)}" if query else "")
-        connection, response = self._open("GET", path, None, {}, timeout_s=SILENCE_MAX_S)
+        connection, response = self._open("GET", path, None, bearer(token), timeout_s=SILENCE_MAX_S)
         return EventStream(connection, response)

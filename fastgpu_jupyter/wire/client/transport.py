@@ -80,7 +80,7 @@ class Transport:
         key: str | None = None,
         timeout_s: float | None = None,
     ) -> Any:
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        headers = bearer(token)
         if key:
             headers["Idempotency-Key"] = key
         connection, response = self._open(method, path, body, headers, timeout_s or self.timeout_s)
@@ -123,6 +123,11 @@ class Transport:
             f"No pool manager answers at {self.path} ({type(error).__name__}: {error}). "
             "Start one with `jupyter fastgpu pool`; leases already granted are kept."
         )
+
+
+def bearer(token: str | None) -> dict[str, str]:
+    """Return the headers that prove the right to a lease, none without a token."""
+    return {"Authorization": f"Bearer {token}"} if token else {}
 
 
 def _refusal(status: int, problem: Any, retry_after: str) -> errors.FastGPUError:

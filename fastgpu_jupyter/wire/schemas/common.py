@@ -16,8 +16,11 @@ from ...core.model import entities as model
 TEXT_MAX = 1024
 #: The largest integer that every JSON implementation reads exactly.
 INTEGER_MAX = 2**53 - 1
-TENANT = "^[0-9A-Za-z_.@:-]{1,64}$"
-GROUP = "^[0-9A-Za-z_.@-]{1,64}$"
+#: What a user database may hold, such as ``EXAMPLE\\dave`` or ``eve@example.org``: all but control characters and line
+#: breaks. The longest login name of Linux has 256 characters; a key has a tag in front of it.
+NAME = r"[^\u0000-\u001f\u007f-\u009f\u2028\u2029]"
+TENANT = f"^{NAME}{{1,264}}$"
+GROUP = f"^{NAME}{{1,256}}$"
 LIBRARY = "^[0-9A-Za-z_.()+ -]{1,64}$"
 PRIORITIES = tuple(priority.name.lower() for priority in model.Priority)
 

@@ -32,6 +32,7 @@ export const MESSAGES = {
   'fault.certain': 'Your code {fault}: {fault_code}. What this kernel has on the GPU is lost; restart the kernel. {advice}',
   'fault.possible': 'A process on this GPU (possibly yours) {fault}: {fault_code}. If calls to the GPU fail here, restart the kernel.',
   'forbidden.administrators_only': 'Only root and the user that the pool manager runs as may do that.',
+  'forbidden.another_user': 'Lease {lease} belongs to another user than the one that this process is seen as here (uid {uid}). The lease was not changed. Start the kernel as the user who requested the lease, outside other user namespaces.',
   'forbidden.lease_token': 'This needs the token of the lease, which only its own kernel and server have.',
   'forbidden.priority_high': 'On this pool only users named by its administrator may request with priority high: it takes GPUs from other users while they compute. Request with priority normal, or ask the administrator.',
   'forbidden.priority_system': 'Only root may request with priority system.',
@@ -174,7 +175,10 @@ export const MESSAGES = {
   'scrub.pending': 'Memory that a lease left there could not be overwritten: {detail} It is tried again; `jupyter fastgpu drain DEVICE --undo` goes on without.',
   'scrub.retrying': 'The memory that it had on its device could not be overwritten yet: {detail} No other lease gets it before that; it is tried again.',
   'scrub.skipped': 'It could not be overwritten, and an administrator went on without.',
-  'scrub.too_much_left': '{left_bytes} of its free memory could not be had.'
+  'scrub.too_much_left': '{left_bytes} of its free memory could not be had.',
+  'users.fault': 'The user database of this system does not answer: {reason}.',
+  'users.silent': 'The user database of this system does not answer.',
+  'users.who': 'It cannot be found out now who {name} is. {reason} Nothing was changed; try again later, or name the tenant by its key, such as uid:1001.'
 } satisfies Record<string, MessageTemplate>;
 
 export type MessageCode = keyof typeof MESSAGES;

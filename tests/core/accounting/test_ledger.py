@@ -49,6 +49,21 @@ def test_a_statement_has_a_line_for_each_time_a_lease_was_active() -> None:
     assert [(of(line).notebook, of(line).size) for line in ann.lines] == [("a.ipynb", "half")]
 
 
+def test_a_statement_has_the_name_that_the_user_had_in_its_month() -> None:
+    world = World(spec("gpu"))
+    world.active("a", "half", tenant="uid:7", tenant_name="ann")
+    world.now_ms += MS_PER_HOUR
+    end(world, "a")
+    september = world.state.month
+    world.pass_time(31 * 86_400_000)
+    world.active("b", tenant="uid:7", tenant_name="bob")
+    world.now_ms += MS_PER_HOUR
+    for month, name in ((september, "ann"), (world.state.month, "bob")):
+        (statement,) = ledger.statements(world.history, month, world.at)
+        assert (statement.tenant, statement.name) == ("uid:7", name)
+    assert world.state.tenants["uid:7"].name == "bob"
+
+
 def test_the_statement_agrees_with_the_meter() -> None:
     world = World(spec("gpu"))
     lease = world.active("a", "eighth")

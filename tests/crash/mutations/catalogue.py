@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from tests.crash.mutations import accounting, authorization, devices, durability, leases, scheduling
+from tests.crash.mutations import accounting, authorization, devices, durability, identity, leases, scheduling
 from tests.crash.mutations.model import Mutation
 from tests.crash.mutations.sampling import sample, sample_seed
 
@@ -12,6 +12,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     *durability.MUTATIONS,
     *leases.MUTATIONS,
     *authorization.MUTATIONS,
+    *identity.MUTATIONS,
     *scheduling.MUTATIONS,
     *accounting.MUTATIONS,
     *devices.MUTATIONS,

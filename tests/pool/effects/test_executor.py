@@ -177,7 +177,7 @@ def test_unresponsive_driver_stops_grants_and_delays_no_answer(tmp_path: Path, m
         assert (await pool.lease("before")).state is LeaseState.DRAINING, "not free before that is seen"
         await pool.ask("meanwhile")
         assert (await pool.lease("meanwhile")).state is LeaseState.WAITING
-        access = AccessScope("ann")
+        access = AccessScope("ann", 1001)
         facts = await pool.services.store.read(lambda state, at: views(pool, state, at, access))
         assert facts == (["suspect"], {"before": None, "meanwhile": PendingReason.HEALTH.value})
         await async_wait_until(

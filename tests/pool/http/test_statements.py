@@ -51,17 +51,21 @@ def journal(tmp_path: Path) -> Journal:
 
 def test_statements_within_a_tenant_and_within_all_tenants(journal: Journal) -> None:
     until = Instant(1000 + MS_PER_HOUR, WALL + 1000 + MS_PER_HOUR)
-    ann = statement_views.statements(journal, "2001-09", until, AccessScope("ann"), currency="USD", name_of=str.upper)
+    ann = statement_views.statements(
+        journal, "2001-09", until, AccessScope("ann", 1001), currency="USD", name_of=str.upper
+    )
     assert [(one["tenant"]["key"], one["total_micro"], one["active_ms"]) for one in ann] == [
         ("ann", 1_800_000, MS_PER_HOUR)
     ]
     everybody = statement_views.statements(
-        journal, "2001-09", until, AccessScope("root", all_tenants=True), currency="USD", name_of=str.upper
+        journal, "2001-09", until, AccessScope("root", 0, all_tenants=True), currency="USD", name_of=str.upper
     )
     assert [one["tenant"]["key"] for one in everybody] == ["ann", "bob"]
     assert [line["lease_id"] for line in everybody[1]["lines"]] == ["bobs"]
     assert (
-        statement_views.statements(journal, "2001-10", until, AccessScope("ann"), currency="USD", name_of=str.upper)
+        statement_views.statements(
+            journal, "2001-10", until, AccessScope("ann", 1001), currency="USD", name_of=str.upper
+        )
         == []
     )
     journal.close()
@@ -98,7 +102,7 @@ def test_reservation_is_a_line_of_the_tenants_statement(tmp_path: Path) -> None:
         journal.append([Entry(at, events)])
     until = Instant(1000 + MS_PER_HOUR, WALL + 1000 + MS_PER_HOUR)
     (statement,) = statement_views.statements(
-        journal, "2001-09", until, AccessScope("ann"), currency="USD", name_of=str.upper
+        journal, "2001-09", until, AccessScope("ann", 1001), currency="USD", name_of=str.upper
     )
     leased, reserved = statement["lines"]
     assert (leased["kind"], leased["covered_milli"], leased["amount_micro"]) == ("lease", 500, 0)

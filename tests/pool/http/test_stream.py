@@ -210,7 +210,7 @@ def test_quick_changes_are_merged_into_few_messages(serve: Serve) -> None:
 def test_subscriber_behind_its_limit_is_ended_and_emptied() -> None:
     ended: list[str] = []
     for message, most in ((b"x", BACKLOG_MAX), (b"x" * 2**20, BACKLOG_BYTES_MAX // 2**20)):
-        subscriber = StreamSubscriber(AccessScope("ann"), None, lambda: ended.append("closed"))
+        subscriber = StreamSubscriber(AccessScope("ann", 1001), None, lambda: ended.append("closed"))
         for _ in range(most):
             subscriber.put(message)
         assert ended_as(subscriber) is None
@@ -222,7 +222,7 @@ def test_subscriber_behind_its_limit_is_ended_and_emptied() -> None:
 
 
 def test_subscriber_accepts_one_message_larger_than_the_backlog() -> None:
-    subscriber = StreamSubscriber(AccessScope("ann"), None, lambda: None)
+    subscriber = StreamSubscriber(AccessScope("ann", 1001), None, lambda: None)
     subscriber.put(b"x" * (BACKLOG_BYTES_MAX + 1))
     assert subscriber.ended is None
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import pwd
 import signal
 import subprocess
 import sys
@@ -155,7 +154,7 @@ def test_monitor_reports_only_processes_without_a_lease(tmp_path: Path, machine:
             await pool.until_foreign(lambda found: found == {"fake-0": [foreign_pid]})
             (one,) = pool.services.processes.foreign["fake-0"]
             assert (one.memory_bytes, one.lease_id) == (GIB, None)
-            assert one.user == pwd.getpwuid(os.getuid()).pw_name
+            assert one.holder.uid == os.getuid()
             machine.leave(foreign_pid)
             await pool.until_foreign(lambda found: found == {})
 
@@ -393,6 +392,7 @@ def test_refresh_list_from_before_the_grant_reports_no_memory() -> None:
         telemetry=cast(Any, SimpleNamespace(ownership=listed)),
         state=cast(Any, SimpleNamespace(read=read)),
         commands=cast(Any, SimpleNamespace(submit=submit)),
+        learn_user=cast(Any, None),  # no process is foreign
         changes=ChangeNotifier(),
     )
 

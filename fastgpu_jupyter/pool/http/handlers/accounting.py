@@ -55,7 +55,7 @@ class AccountingHandlers:
 
     async def set_tenant(self, call: HttpCall) -> TenantView:
         """Set the entitlement of a tenant."""
-        key = self._names.key_of(call.path["tenant"])
+        key = await self._names.key_of(call.path["tenant"])
         weight, limit, guaranteed = request_parsing.entitlement(call.body)
         group = request_parsing.group(call.body)
         await self._backend.commands.submit(c.SetTenant(key, weight, limit, guaranteed, group), call.key)
@@ -63,7 +63,7 @@ class AccountingHandlers:
 
     async def set_budget(self, call: HttpCall) -> TenantView:
         """Set what a tenant may spend in a month, and what happens at the limit."""
-        key = self._names.key_of(call.path["tenant"])
+        key = await self._names.key_of(call.path["tenant"])
         await self._backend.commands.submit(c.SetBudget(key, *request_parsing.budget(call.body)), call.key)
         return await self._tenant(call, key)
 
@@ -78,7 +78,7 @@ class AccountingHandlers:
 
     async def set_group(self, call: HttpCall) -> GroupView:
         """Set the entitlement of a group of tenants together."""
-        group = call.path["group"]
+        group = request_parsing.group(call.path) or ""
         await self._backend.commands.submit(c.SetGroup(group, *request_parsing.entitlement(call.body)), call.key)
         return found((await self.list_groups(call))["groups"], lambda view: view["group"] == group, group)
 
@@ -96,7 +96,7 @@ class AccountingHandlers:
     async def reserve(self, call: HttpCall) -> ReservationView:
         """Reserve capacity for a tenant."""
         reservation_id = call.path["reservation_id"]
-        tenant = self._names.key_of(request_parsing.tenant(call.body))
+        tenant = await self._names.key_of(request_parsing.text(call.body, "tenant") or "")
         command = request_parsing.reservation(call.body, reservation_id, tenant, self._context.discounts)
         await self._backend.commands.submit(command, call.key)
         return await self._reservation(call, reservation_id)

@@ -103,8 +103,9 @@ class LeaseHandlers:
             raise InvalidRequest(Message.of("request.token_digest"))
         request = request_parsing.lease_request(call.body)
         caller = call.caller
-        self._context.permissions.require_priority(caller, request.priority)
-        command = c.RequestLease(secrets.token_hex(8), caller.tenant, request, caller.holder, digest)
+        await self._context.permissions.require_priority(caller, request.priority)
+        name = self._context.names.current_name_of(caller.tenant)
+        command = c.RequestLease(secrets.token_hex(8), caller.tenant, request, caller.holder, digest, name)
         view = await self._backend.commands.submit_and_read(
             command, call.key, partial(self._reader.visible_view, caller=caller)
         )
@@ -188,7 +189,7 @@ class LeaseHandlers:
 
     async def transfer(self, call: HttpCall) -> LeaseView:
         """Bill another tenant for a lease; for administrators, because it spends the other tenant's quota."""
-        tenant = self._context.names.key_of(request_parsing.tenant(call.body))
+        tenant = await self._context.names.key_of(request_parsing.text(call.body, "tenant") or "")
         await self._backend.commands.submit(c.TransferLease(call.lease_id, tenant), call.key)
         return await self._backend.state.read(
             lambda state, at: self._reader.view(state, at, find_lease(state, call.lease_id))

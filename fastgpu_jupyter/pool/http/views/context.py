@@ -21,14 +21,19 @@ UNKNOWN_USAGE = DeviceUsage(None, None)
 
 @dataclass(frozen=True, slots=True)
 class AccessScope:
-    """The tenants whose leases a caller may see by name."""
+    """The tenants whose leases a caller may see by name; ``uid`` is the caller's user."""
 
     tenant: str
+    uid: int
     all_tenants: bool = False
 
     def includes(self, lease: Lease) -> bool:
         """Return whether the lease's names are visible within this scope."""
-        return self.includes_tenant(lease.tenant)
+        return self.all_tenants or self.owns(lease)
+
+    def owns(self, lease: Lease) -> bool:
+        """Return whether the lease is the caller's: its tenant pays for it, or its user holds it for another tenant."""
+        return lease.tenant == self.tenant or lease.holder.uid == self.uid
 
     def includes_tenant(self, tenant: str) -> bool:
         """Return whether the tenant's own data are visible within this scope."""

@@ -8,6 +8,7 @@ from ....core.model.entities import Device, Lease, State
 from ....messages import view_of
 from ....wire.schemas import AllocationView, DeviceReading, DeviceView, UnleasedProcessView
 from ...devices.driver import DeviceUsage
+from ...identity import key_of_uid
 from ...monitors.process_owners import ForeignProcess
 from .context import UNKNOWN_USAGE, AccessScope, ViewContext, tenant_reference
 
@@ -59,15 +60,19 @@ def _device_view(state: State, device: Device, access: AccessScope, context: Vie
             "parkable": spec.parkable,
         },
         "allocations": [_allocation(state.leases[lease_id], access, context) for lease_id in device.lease_ids],
-        "unleased_processes": [_unleased_process(state, one, access) for one in context.foreign.get(spec.id, ())],
+        "unleased_processes": [
+            _unleased_process(state, one, access, context) for one in context.foreign.get(spec.id, ())
+        ],
     }
 
 
-def _unleased_process(state: State, process: ForeignProcess, access: AccessScope) -> UnleasedProcessView:
+def _unleased_process(
+    state: State, process: ForeignProcess, access: AccessScope, context: ViewContext
+) -> UnleasedProcessView:
     lease = state.leases.get(process.lease_id or "")
     return {
         "pid": process.holder.pid,
-        "user": process.user,
+        "user": context.name_of(key_of_uid(process.holder.uid)),
         "memory_bytes": process.memory_bytes,
         "lease_id": lease.id if lease is not None and access.includes(lease) else None,
     }
@@ -81,7 +86,7 @@ def _allocation(lease: Lease, access: AccessScope, context: ViewContext) -> Allo
         "notebook": lease.request.notebook if visible else None,
         "state": lease.state.value,
         "memory_bytes": _memory_of_each(lease),
-        "mine": lease.tenant == access.tenant,
+        "mine": access.owns(lease),
     }
 
 

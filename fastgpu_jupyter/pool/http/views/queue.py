@@ -45,5 +45,5 @@ def _queue_entry(
         "notebook": lease.request.notebook if visible else None,
         "tenant": tenant_reference(lease.tenant, context.name_of) if visible else None,
         "waiting_since": lease.waiting_since.wall_ms,
-        "mine": lease.tenant == access.tenant,
+        "mine": access.owns(lease),
     }
