@@ -23,6 +23,7 @@ from .lease import (
     startup,
     timer,
     transfer,
+    unaccounted_memory,
 )
 from .model import events as e
 from .model.entities import Instant, State
@@ -37,6 +38,7 @@ APPLIERS: dict[type[Event], Callable[[State, Any, Instant], None]] = {
     e.DeviceHealthChanged: device_health.apply_health,
     e.DeviceDrained: inventory.apply_drained,
     e.DeviceScrubPendingSet: inventory.apply_scrub_pending,
+    e.DeviceMemoryAssessed: unaccounted_memory.apply_assessed,
     e.TenantSet: tenants.apply_tenant,
     e.TenantNamed: tenants.apply_named,
     e.GroupSet: tenants.apply_group,

@@ -24,6 +24,7 @@ from .lease import (
     startup,
     timer,
     transfer,
+    unaccounted_memory,
 )
 from .model import commands as c
 from .model.entities import Instant, State
@@ -38,6 +39,7 @@ DECIDERS: dict[type[c.Command], Callable[[State, Any, Instant], list[Event]]] = 
     c.RestoreDevice: device_health.restore,
     c.DrainDevice: inventory.drain_device,
     c.ReportScrubFailure: inventory.report_scrub_failure,
+    c.ReportUnownedMemory: unaccounted_memory.report,
     c.SetTenant: tenants.set_tenant,
     c.SetGroup: tenants.set_group,
     c.SetPolicy: parking.set_policy,

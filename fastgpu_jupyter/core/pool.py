@@ -146,7 +146,7 @@ class Pool:
                 self._scheduler.entitlements_changed()
             case e.DeviceHealthChanged(device_id=device_id) | e.DeviceDrained(device_id=device_id):
                 self._scheduler.availability_changed(device_id)
-            case e.DeviceScrubPendingSet(device_id=device_id):
+            case e.DeviceScrubPendingSet(device_id=device_id) | e.DeviceMemoryAssessed(device_id=device_id):
                 self._scheduler.availability_changed(device_id)
             case e.DeviceAppeared() | e.DeviceVanished() | e.HostAppeared():
                 self._scheduler.inventory_changed()

@@ -350,6 +350,19 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     "resize.parked_does_not_fit": (
         "The parked memory is {parked_bytes}, which is more than the {limit_bytes} of '{size}'. Nothing was changed."
     ),
+    # -- memory without a visible owner ------------------------------------------------------------------------------
+    "device.memory_unaccounted": (
+        "{in_use_bytes} of it is in use by processes that this pool cannot see. Nothing new is granted there until "
+        "that is free. If no lease can be the cause, `jupyter fastgpu drain DEVICE --undo` accepts it."
+    ),
+    "device.memory_of_ended_lease": (
+        "A lease ended, and whether its GPU memory is free cannot be seen here. Nothing new is granted until "
+        "the memory in use is back at what it was without leases."
+    ),
+    "device.memory_of_ended_lease_in_use": (
+        "A lease ended, and {in_use_bytes} of it is in use by processes that this pool cannot see. Nothing new is "
+        "granted there until that is free; `jupyter fastgpu drain DEVICE --undo` goes on without."
+    ),
     # -- memory limits -----------------------------------------------------------------------------------------------
     "limit.not_enforced_by_driver": "The driver does not enforce the memory limit of this lease: {detail}",
     "limit.over": (

@@ -54,6 +54,8 @@ def _come_and_go(world: World) -> None:
     world.do(c.DrainDevice("gpu-2", drained=False))
     world.do(c.ReportScrubFailure("gpu-2", Message.of_text("a call failed")))
     world.do(c.ReportScrubFailure("gpu-2", None))
+    world.do(c.ReportUnownedMemory("gpu-2", 60 << 30))
+    world.do(c.ReportUnownedMemory("gpu-2", 1 << 30))
     world.do(c.ReportFault("gpu-0", WRONG_ADDRESS, ("whole",), certain=True))
     world.do(c.ResizeLease("part", "half"))
     world.do(c.TransferLease("part", "bob"))

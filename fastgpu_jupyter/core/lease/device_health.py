@@ -84,7 +84,8 @@ def message(state: State, lease: Lease) -> Message | None:
     devices = (state.devices[name] for name in lease.logical_gpu.device_ids if name in state.devices)
     worst = max(devices, key=lambda device: _RANK[device.health], default=None)
     if worst is None or worst.health is Health.HEALTHY:
-        return None
+        withheld = (state.devices[name].unaccounted for name in lease.logical_gpu.device_ids if name in state.devices)
+        return next((one.reason for one in withheld if one is not None), None)
     advice = migration.advice(state, lease) or ""
     if worst.health is Health.SUSPECT:
         reason = worst.health_reason or Message.of("health.is_suspect")

@@ -8,7 +8,7 @@ from ..model import events as e
 from ..model.entities import EndReason, Instant, Lease, State
 from ..model.events import Event
 from ..model.lifecycle import OVER, WITHOUT_CAPACITY, LeaseState
-from . import allocation, parking, request
+from . import allocation, parking, request, unaccounted_memory
 from .lookup import find_granted, find_lease
 from .transition import advance
 
@@ -33,11 +33,12 @@ def logical_gpu_lost(state: State, command: c.LogicalGPULost, at: Instant) -> li
 
 
 def drain_succeeded(state: State, command: c.DrainSucceeded, at: Instant) -> list[Event]:
-    """Complete the end of a lease that has no memory on its devices any more."""
+    """Complete the end of a lease that has no memory on its devices any more, or of which that is unknown for good."""
     lease = find_granted(state, command.lease_id, command.generation, LeaseState.DRAINING)
     if lease is None or lease.end_reason is None:
         return []
-    return [e.LeaseEnded(lease.id, lease.end_reason, lease.end_detail, *command.scrub_result)]
+    blocked = unaccounted_memory.left_by(state, lease, command.scrub_result)
+    return [*blocked, e.LeaseEnded(lease.id, lease.end_reason, lease.end_detail, *command.scrub_result)]
 
 
 def _end(lease: Lease, reason: EndReason) -> list[Event]:

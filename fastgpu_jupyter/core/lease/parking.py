@@ -22,7 +22,7 @@ from ..model.entities import (
 from ..model.events import Event
 from ..model.lifecycle import PARKED_OR_PARKING, LeaseState
 from ..placement import parkability
-from . import allocation, request
+from . import allocation, request, unaccounted_memory
 from .lookup import find_granted, find_live_lease
 from .transition import advance
 
@@ -92,7 +92,8 @@ def park_succeeded(state: State, command: c.ParkSucceeded, at: Instant) -> list[
     lease = find_granted(state, command.lease_id, command.generation, LeaseState.PARKING)
     if lease is None:
         return []
-    parked: list[Event] = [e.LeaseParked(lease.id, command.host_memory_bytes, *(command.scrub_result or ()))]
+    parked: list[Event] = unaccounted_memory.left_by(state, lease, command.scrub_result)
+    parked.append(e.LeaseParked(lease.id, command.host_memory_bytes, *(command.scrub_result or ())))
     # A cell runs or began meanwhile, or that is unknown: it waits to go on, as one that comes now.
     stays = lease.park_reason in (ParkReason.REQUESTED, ParkReason.OVER_LIMIT)
     goes_on = not stays and lease.busy is not False

@@ -84,6 +84,18 @@ class ReportScrubFailure:
 
 
 @dataclass(frozen=True, slots=True)
+class ReportUnownedMemory:
+    """Memory of a device is in use that no visible process has.
+
+    ``explained_bytes`` of it may belong to leases on the device whose processes the driver does not list.
+    """
+
+    device_id: str
+    unowned_bytes: int
+    explained_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class SetTenant:
     """An administrator sets the quota, weight and group of a tenant."""
 
@@ -355,6 +367,7 @@ Command = (
     | RestoreDevice
     | DrainDevice
     | ReportScrubFailure
+    | ReportUnownedMemory
     | SetTenant
     | SetGroup
     | SetPolicy

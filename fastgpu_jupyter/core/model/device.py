@@ -192,6 +192,15 @@ class Host:
     held_memory_bytes: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Unaccounted:
+    """Why memory of a device counts as in use though no visible process has it: nothing is granted there."""
+
+    reason: Message
+    in_use_bytes: int | None = None  #: without a visible owner, when it was last measured
+    lease_id: str | None = None  #: the lease that ended while its memory may still be there
+
+
 @dataclass(slots=True)
 class Device:
     """A physical GPU, and what leases hold of it."""
@@ -202,6 +211,9 @@ class Device:
     fault_code: str | None = None  #: of the fault for which it left service, until an administrator restores it
     drained: bool = False  #: it keeps its leases and gets no new ones
     scrub_pending: Message | None = None  #: why memory that a lease left there is not overwritten yet
+    #: Memory in use there without a visible owner while no lease was on it: that of a display, or of the driver.
+    baseline_bytes: int | None = None
+    unaccounted: Unaccounted | None = None  #: set while more than that is in use, or may be
     present: bool = True  #: False once the host no longer shows it while leases still hold it
     promised_bytes: int = 0  #: sum over the leases that hold it
     releasing_bytes: int = 0  #: of those, what is being freed
@@ -217,9 +229,17 @@ class Device:
     @property
     def grantable(self) -> bool:
         """Whether new leases may be placed on it."""
-        return self.present and not self.drained and self.scrub_pending is None and self.health is Health.HEALTHY
+        accounted = self.scrub_pending is None and self.unaccounted is None
+        return self.present and not self.drained and accounted and self.health is Health.HEALTHY
 
     @property
     def reported_health(self) -> Health:
-        """Its health for users: memory that is still to be overwritten makes a healthy device suspect."""
-        return Health.SUSPECT if self.scrub_pending and self.health is Health.HEALTHY else self.health
+        """Its health for users: memory to be overwritten, or of no visible process, makes a healthy device suspect."""
+        withheld = self.scrub_pending is not None or self.unaccounted is not None
+        return Health.SUSPECT if withheld and self.health is Health.HEALTHY else self.health
+
+    @property
+    def health_message(self) -> Message | None:
+        """Why it is not healthy for users."""
+        unaccounted = None if self.unaccounted is None else self.unaccounted.reason
+        return self.health_reason or self.scrub_pending or unaccounted

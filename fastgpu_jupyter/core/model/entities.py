@@ -20,6 +20,7 @@ from .device import (
     Partition,
     PartitionProfile,
     PartitionStyle,
+    Unaccounted,
 )
 from .lease import (
     AGING_GRANTS,
@@ -111,5 +112,6 @@ __all__ = [
     "ScrubResult",
     "State",
     "Tenant",
+    "Unaccounted",
     "requirements_of",
 ]

@@ -23,6 +23,7 @@ from .entities import (
     Policy,
     Retention,
     ScrubOutcome,
+    Unaccounted,
 )
 
 
@@ -79,6 +80,15 @@ class DeviceScrubPendingSet:
 
     device_id: str
     reason: Message | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceMemoryAssessed:
+    """How much memory of an unused device is in use, or whether more is in use than visible processes account for."""
+
+    device_id: str
+    baseline_bytes: int | None  #: see ``Device.baseline_bytes``
+    unaccounted: Unaccounted | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -409,6 +419,7 @@ Event = (
     | DeviceHealthChanged
     | DeviceDrained
     | DeviceScrubPendingSet
+    | DeviceMemoryAssessed
     | TenantSet
     | TenantNamed
     | GroupSet

@@ -41,8 +41,10 @@ class EndReason(StrEnum):
 class ScrubOutcome(StrEnum):
     """What is known of the device memory that a lease had, before another lease can be on the device."""
 
-    GONE = "gone"  #: the device listed no process of the lease; nothing was overwritten
+    #: The device listed no process of the lease, or has no memory in use; nothing was overwritten.
+    GONE = "gone"
     DEVICE_GONE = "device_gone"  #: the host has that device no more
+    UNKNOWN = "unknown"  #: processes there cannot be seen, and memory is in use: the device is withheld meanwhile
     OVERWRITTEN = "overwritten"  #: and after that, all available memory of the device was set to zero
 
 

@@ -58,6 +58,9 @@ def drain_device(state: State, command: c.DrainDevice, at: Instant) -> list[Even
         events.append(e.DeviceDrained(command.device_id, command.drained))
     if not command.drained and device.scrub_pending is not None:  # an administrator goes on without
         events.append(e.DeviceScrubPendingSet(command.device_id, None))
+    if not command.drained and device.unaccounted is not None:  # what is in use there is not a lease's, by his word
+        baseline_bytes = max(device.baseline_bytes or 0, device.unaccounted.in_use_bytes or 0)
+        events.append(e.DeviceMemoryAssessed(command.device_id, baseline_bytes, None))
     return events
 
 

@@ -525,7 +525,7 @@ export interface components {
             readonly bytes: number | null;
             readonly message: components["schemas"]["MessageView"] | null;
             /** @enum {string} */
-            readonly result: "gone" | "device_gone" | "overwritten";
+            readonly result: "gone" | "device_gone" | "unknown" | "overwritten";
         };
         /**
          * LeaseSizeView

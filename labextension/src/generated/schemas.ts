@@ -368,7 +368,7 @@ export const SCHEMAS: Readonly<Record<string, ISchema>> = {
       bytes: { anyOf: [{ type: 'integer', minimum: 0 }, { type: 'null' }] },
       message: { anyOf: [{ $ref: 'MessageView' }, { type: 'null' }] },
       result: {
-        enum: ['gone', 'device_gone', 'overwritten'],
+        enum: ['gone', 'device_gone', 'unknown', 'overwritten'],
         type: 'string'
       }
     }

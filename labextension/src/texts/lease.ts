@@ -182,6 +182,8 @@ function scrubResult(
       return trans.__('All its GPU memory was freed.');
     case 'device_gone':
       return trans.__('Its GPU is missing, with all memory.');
+    case 'unknown':
+      return trans.__('Whether its GPU memory was freed cannot be seen.');
     case 'overwritten':
       return bytes === null
         ? trans.__('Its GPU memory was overwritten.')

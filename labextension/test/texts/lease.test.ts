@@ -167,6 +167,10 @@ test('scrubNote: a sentence for each result, with its message', () => {
   assert.equal(note(null), null);
   assert.equal(note(gone), 'All its GPU memory was freed.');
   assert.equal(note({ ...gone, result: 'device_gone' }), 'Its GPU is missing, with all memory.');
+  assert.equal(
+    note({ ...gone, result: 'unknown' }),
+    'Whether its GPU memory was freed cannot be seen.'
+  );
   assert.equal(note(overwritten), 'Its GPU memory was overwritten.');
   assert.equal(
     note({ ...overwritten, bytes: 40 * GIB }),

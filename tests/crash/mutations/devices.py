@@ -1,8 +1,8 @@
-"""Mutations of scrubbing, device access, partitions and MPS daemons."""
+"""Mutations of scrubbing, hidden processes, device access, partitions and MPS daemons."""
 
 from __future__ import annotations
 
-from fastgpu_jupyter.core.lease import invariants
+from fastgpu_jupyter.core.lease import ending, invariants, unaccounted_memory
 from fastgpu_jupyter.core.model.entities import Device
 from fastgpu_jupyter.core.placement import inventory, mig_partitions
 from fastgpu_jupyter.pool.devices.mechanisms.mig import MigMechanism
@@ -15,7 +15,7 @@ from fastgpu_jupyter.pool.effects.scrubber import Scrubber
 from fastgpu_jupyter.pool.loop import recovery
 from fastgpu_jupyter.pool.monitors.inventory import Inventory
 from fastgpu_jupyter.pool.monitors.processes import ProcessMonitor
-from tests.core.lease import test_device_health
+from tests.core.lease import test_device_health, test_unaccounted_memory
 from tests.core.placement import test_mig_partitions, test_placer
 from tests.crash.mutations.edits import Edit
 from tests.crash.mutations.model import Fails, Guarantee, Mutation, Violates
@@ -25,6 +25,7 @@ from tests.pool.loop import test_command_loop
 from tests.pool.monitors import test_processes
 
 SCRUB, PARTITION, ENFORCEMENT = Guarantee.SCRUB, Guarantee.PARTITION, Guarantee.ENFORCEMENT
+VISIBILITY = Guarantee.VISIBILITY
 
 MUTATIONS = (
     Mutation(
@@ -207,7 +208,25 @@ MUTATIONS = (
     Mutation(
         "a device whose memory could not be overwritten is granted",
         SCRUB,
-        (Edit(Device.grantable, "_1 and _2 and self.scrub_pending is None and _3", "_1 and _2 and _3"),),
+        (Edit(Device.grantable, "self.scrub_pending is None and _1", "_1"),),
         Fails(test_device_health.test_device_with_pending_scrub_is_not_granted),
+    ),
+    Mutation(
+        "a device with memory in use that no visible process has is granted",
+        VISIBILITY,
+        (Edit(Device.grantable, "_1 and self.unaccounted is None", "_1"),),
+        Fails(test_unaccounted_memory.test_unused_device_with_memory_in_use_is_granted_up_to_what_a_display_takes),
+    ),
+    Mutation(
+        "a lease that ended without a list of its processes gives its device to the next",
+        VISIBILITY,
+        (Edit(ending.drain_succeeded, "unaccounted_memory.left_by(...)", "[]"),),
+        Fails(test_unaccounted_memory.test_lease_that_ends_unknown_gives_its_device_to_no_lease_until_the_baseline),
+    ),
+    Mutation(
+        "what other leases may use explains what an ended one left",
+        VISIBILITY,
+        (Edit(unaccounted_memory.report, "device.lease_ids and not _1", "device.lease_ids"),),
+        Fails(test_unaccounted_memory.test_what_another_lease_may_use_does_not_explain_what_an_ended_one_left),
     ),
 )

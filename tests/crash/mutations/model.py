@@ -36,6 +36,7 @@ class Guarantee(enum.StrEnum):
     IDENTITY = "identity"  #: a process is the recorded one
     AUTHORIZATION = "authorization"  #: a caller changes only what it may change
     QUEUE_ORDER = "queue order"  #: requests are granted in their order, within limits and reservations
+    VISIBILITY = "visibility"  #: what cannot be seen on a device is not taken for absent
     SCRUB = "scrub"  #: memory of one tenant is not read by the next
     PARTITION = "partition"  #: partitions are made and destroyed with their leases
     LIFECYCLE = "lifecycle"  #: a lease goes through its states for stated reasons

@@ -102,6 +102,7 @@ def test_every_event_is_decoded_as_it_was_encoded() -> None:
     world.do(c.SetHealth("gpu", Health.SUSPECT, Message.of_text("x")))
     world.do(c.DrainDevice("gpu", drained=True))
     world.do(c.ReportScrubFailure("gpu", Message.of_text("a call failed")))
+    world.do(c.ReportUnownedMemory("gpu", 100 << 30))
     world.do(c.SetTenant("ann", 200, None))
     world.do(c.SetDevices(()))
     world.do(c.SetDevices((spec("other"),)))

@@ -46,7 +46,7 @@ def _device_view(state: State, device: Device, access: AccessScope, context: Vie
         "rate_micro_per_hour": spec.rate_micro_per_hour,
         "health": {
             "state": device.reported_health.value,
-            "message": view_of(device.health_reason or device.scrub_pending),
+            "message": view_of(device.health_message),
         },
         "memory": {
             "total_bytes": spec.memory_bytes,

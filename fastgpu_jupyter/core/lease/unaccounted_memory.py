@@ -1,0 +1,93 @@
+"""Rules for device memory that is in use though no visible process has it: it is not granted to others.
+
+Processes of a device can be hidden: in a PID namespace of its own the pool does not know the numbers that the driver
+lists, and some drivers list none. Then a lease ends with its processes, but its capacity does not pass to others: the
+device is *unaccounted* until the memory in use there is back at its baseline, which is what was in use while no lease
+was on it. The same holds where more is in use than the leases there account for, whoever has it. An administrator can
+declare what is in use to be the baseline (``jupyter fastgpu drain DEVICE --undo``).
+"""
+
+from __future__ import annotations
+
+from ...errors import Message
+from ...units import GIB, MIB
+from ..model import commands as c
+from ..model import events as e
+from ..model.entities import Device, Instant, Lease, ScrubOutcome, ScrubResult, State, Unaccounted
+from ..model.events import Event
+
+#: What an unused device may have in use, as for a display: a tenth of its memory, and 1 GiB at least.
+TOLERATED_PART, TOLERATED_BYTES_MIN = 10, GIB
+#: How much memory in use may exceed the baseline: what the driver itself takes varies by that much.
+MARGIN_BYTES = 512 * MIB
+#: Smaller changes of the baseline are not recorded.
+CHANGE_BYTES = 128 * MIB
+
+
+def left_by(state: State, lease: Lease, result: ScrubResult | None) -> list[Event]:
+    """Return the events that withhold the devices of a lease that gives them back while its memory may be there."""
+    if result is None or result.scrub is not ScrubOutcome.UNKNOWN or lease.logical_gpu is None:
+        return []
+    devices = (state.devices[device_id] for device_id in lease.logical_gpu.device_ids)
+    why = Unaccounted(Message.of("device.memory_of_ended_lease"), lease_id=lease.id)
+    return [e.DeviceMemoryAssessed(device.spec.id, device.baseline_bytes, why) for device in devices]
+
+
+def report(state: State, command: c.ReportUnownedMemory, at: Instant) -> list[Event]:
+    """Withhold a device with more memory in use than is accounted for, or put it back; record its baseline."""
+    device = state.devices.get(command.device_id)
+    if device is None:
+        return []
+    unowned_bytes = command.unowned_bytes
+    # What other leases may use cannot be told from what one that ended has left.
+    explained_bytes = command.explained_bytes if device.lease_ids and not _was_left(device) else 0
+    over = unowned_bytes - explained_bytes > _limit_bytes(device)
+    baseline_bytes = device.baseline_bytes if over or device.lease_ids else _new_baseline(device, unowned_bytes)
+    unaccounted = _unaccounted(device, unowned_bytes) if over else None
+    if (baseline_bytes, unaccounted) == (device.baseline_bytes, device.unaccounted):
+        return []
+    return [e.DeviceMemoryAssessed(command.device_id, baseline_bytes, unaccounted)]
+
+
+def _limit_bytes(device: Device) -> int:
+    """Return how much may be in use without a visible owner."""
+    if device.baseline_bytes is None:
+        return _tolerated_bytes(device)
+    limit_bytes = device.baseline_bytes + MARGIN_BYTES
+    return limit_bytes if device.lease_ids or _was_left(device) else max(limit_bytes, _tolerated_bytes(device))
+
+
+def _tolerated_bytes(device: Device) -> int:
+    return max(device.spec.memory_bytes // TOLERATED_PART, TOLERATED_BYTES_MIN)
+
+
+def _was_left(device: Device) -> bool:
+    return device.unaccounted is not None and device.unaccounted.lease_id is not None
+
+
+def _new_baseline(device: Device, unowned_bytes: int) -> int:
+    """Return the baseline of an unused device. Beyond what is tolerated it only falls."""
+    known_bytes = device.baseline_bytes
+    if known_bytes is None:
+        return unowned_bytes
+    if abs(unowned_bytes - known_bytes) < CHANGE_BYTES or unowned_bytes > max(known_bytes, _tolerated_bytes(device)):
+        return known_bytes
+    return unowned_bytes
+
+
+def _unaccounted(device: Device, unowned_bytes: int) -> Unaccounted:
+    known = device.unaccounted
+    shown_bytes = None if known is None else known.in_use_bytes
+    if shown_bytes is not None and abs(unowned_bytes - shown_bytes) < MARGIN_BYTES:
+        unowned_bytes = shown_bytes  # it varies all the time
+    if known is not None and known.lease_id is not None:
+        reason = Message.of("device.memory_of_ended_lease_in_use", in_use_bytes=unowned_bytes)
+        return Unaccounted(reason, unowned_bytes, known.lease_id)
+    return Unaccounted(Message.of("device.memory_unaccounted", in_use_bytes=unowned_bytes), unowned_bytes)
+
+
+def apply_assessed(state: State, event: e.DeviceMemoryAssessed, at: Instant) -> None:
+    """Record the baseline of a device, and what is in use there without a visible owner."""
+    device = state.devices.get(event.device_id)  # it may have gone meanwhile
+    if device is not None:
+        device.baseline_bytes, device.unaccounted = event.baseline_bytes, event.unaccounted
