@@ -107,6 +107,7 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     ),
     "request.month": "{text} is not a month; write it like 2026-11.",
     "request.token_digest": "token_sha256 must be the SHA-256 of the lease's token, in hexadecimal.",
+    "request.no_notebook": "notebook must be the new name of the notebook.",
     "request.new_size": "size must be the new size, such as half or 24GiB.",
     "request.reserved_size": "Reserve a number of devices or a part of one, like 2xa100 or a100:1/2.",
     "request.budget_missing": "{field} is missing. Give the amount, or null for no budget.",

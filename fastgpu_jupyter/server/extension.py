@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jupyter_server.extension.application import ExtensionApp
 from traitlets import Bool, Int
 
+from ..compat.jupyter_server import call_after_session_changes
 from ..core.model.lifecycle import LeaseState
 from ..errors import FastGPUError
 from ..wire.client import PoolClient
 from ..wire.lease_view import device_of, is_simulated, value_of
 from .broadcaster import EventBroadcaster
 from .launches import abandon_launches
+from .notebook_name import SESSION_VARIABLE, name_of_session
 from .pool_connector import PoolConnector
 from .provisioner import FastGPUProvisioner
 from .routes import routes
@@ -49,6 +52,10 @@ class FastGPUExtension(ExtensionApp):
 
     _start: asyncio.Task[None] | None = None
 
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._renames: set[asyncio.Task[None]] = set()
+
     def initialize_settings(self) -> None:
         """Create the objects that the handlers share."""
         assert self.serverapp is not None
@@ -62,6 +69,29 @@ class FastGPUExtension(ExtensionApp):
         )
         if self.serverapp.event_logger is not None:
             self.serverapp.event_logger.register_event_schema(_SCHEMAS / "lease" / "v1.yaml")
+
+        call_after_session_changes(self.serverapp.session_manager, self._session_changed)
+
+    def _session_changed(self, before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> None:
+        """Give the kernel's lease the name of its notebook, after a rename or where it has none."""
+        assert self.serverapp is not None
+        sessions, kernels = self.serverapp.session_manager, self.serverapp.kernel_manager
+
+        def name_of(session: Mapping[str, Any]) -> str:
+            return name_of_session(sessions.get_kernel_env(session["path"], session["name"])[SESSION_VARIABLE])
+
+        kernel_id = after["kernel"]["id"]
+        if kernel_id not in kernels:
+            return
+        provisioner = getattr(kernels.get_kernel(kernel_id), "provisioner", None)
+        if not isinstance(provisioner, FastGPUProvisioner):
+            return
+        # A console of the same kernel is another session, and does not name the lease.
+        names = [None, *([] if before is None or before["kernel"]["id"] != kernel_id else [name_of(before)])]
+        if provisioner.notebook in names and provisioner.notebook != name_of(after):
+            task = asyncio.create_task(provisioner.rename(name_of(after)))
+            self._renames.add(task)
+            task.add_done_callback(self._renames.discard)
 
     def initialize_handlers(self) -> None:
         """Add the routes; the application adds the base URL."""

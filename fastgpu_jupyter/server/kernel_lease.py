@@ -75,6 +75,7 @@ class KernelLease:
             view = self._current(client)
             if view is not None and view["state"] not in OVER:
                 self.lease_id = view["id"]
+                self._rename(client, view, wanted.notebook)
                 return client, view
             self.lease_id = None
             if automatic and view is not None and value_of(view["end_reason"]) in _INVOLUNTARY_ENDS:
@@ -95,6 +96,14 @@ class KernelLease:
         self.lease_id = view["id"]
         write_token_file(self.kernel_id, self.token)
         return client, view
+
+    def _rename(self, client: PoolClient, view: LeaseView, notebook: str | None) -> None:
+        if notebook is None or view["holder"]["notebook"] == notebook:
+            return
+        try:
+            client.rename(view["id"], notebook, self.token)
+        except FastGPUError as error:  # only a name: the next restart tries again
+            self._log.info("Lease %s keeps the name %r: %s", view["id"], view["holder"]["notebook"], error)
 
     def _current(self, client: PoolClient) -> LeaseView | None:
         """Return the lease of the kernel: the known one, or the one that the kernel requested after releasing that."""
@@ -152,6 +161,20 @@ class KernelLease:
             # The lease or the process has ended: the next launch requests another lease.
             self._log.debug("Lease %s was not bound: %s", self.lease_id, error)
         return True
+
+    def rename(self, notebook: Callable[[], str | None]) -> None:
+        """Give the live lease of the kernel the name that ``notebook`` returns then; a failure is logged."""
+        with self.lock:
+            if self.lease_id is None:
+                return
+            try:
+                client = ensure_pool(timeout_s=5.0)
+                view = self._current(client)
+            except FastGPUError as error:
+                self._log.info("Lease %s could not be renamed: %s", self.lease_id, error)
+                return
+            if view is not None and view["state"] not in OVER:
+                self._rename(client, view, notebook())
 
     def resume_for_interrupt(self) -> None:
         """Resume the lease if a cell waits for it: its GPU calls return, and can be interrupted, only then."""

@@ -16,9 +16,11 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from collections.abc import Mapping
 from typing import Any
 
 from jupyter_client.connect import KernelConnectionInfo
+from jupyter_client.multikernelmanager import MultiKernelManager
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 from traitlets import Bool, Float, Unicode, default
 
@@ -31,6 +33,7 @@ from ..wire.options import KernelspecRequest, read_kernelspec
 from .holder_binding import HolderBinding
 from .kernel_lease import KernelLease, Wanted, wait_for_grant
 from .launches import launches
+from .notebook_name import name_of_kernel, this_program
 from .process import PidfdProcess, start_time
 from .threads import in_thread
 from .token_files import token_path
@@ -60,6 +63,7 @@ class FastGPUProvisioner(LocalProvisioner):
     ).tag(config=True)
 
     _notebook: str | None = None
+    _named: str | None = None  # by the environment of the last launch
     #: A restart was requested, as opposed to a kernel that died. Only such a restart may follow a revoked lease.
     _restart_requested = False
     _abandoned = False
@@ -113,7 +117,7 @@ class FastGPUProvisioner(LocalProvisioner):
         try:
             env = kwargs.pop("env", None)
             env = dict(os.environ if env is None else env)
-            self._notebook = env.get("JPY_SESSION_NAME") or self._notebook
+            self._read_name(env)
             client, view = await in_thread(self._acquire)
             if not self.gate:
                 view = await wait_for_grant(client, view, self.grant_timeout_s, lambda: self._abandoned)
@@ -125,6 +129,23 @@ class FastGPUProvisioner(LocalProvisioner):
         except BaseException:
             await self._launch_failed()
             raise
+
+    def _read_name(self, env: Mapping[str, str]) -> None:
+        """Take the name in the environment, unless it is the one that was there before a rename."""
+        has_sessions = isinstance(getattr(self.parent, "parent", None), MultiKernelManager)
+        named = name_of_kernel(env, this_program(), has_sessions=has_sessions)
+        if named is not None and named != self._named:
+            self._notebook = self._named = named
+
+    async def rename(self, notebook: str) -> None:
+        """Give the lease the name of the notebook that the kernel is for now."""
+        self._notebook = notebook
+        await in_thread(self._lease.rename, lambda: self._notebook)
+
+    @property
+    def notebook(self) -> str | None:
+        """Return the name of what the kernel is for, None if it is not known."""
+        return self._notebook
 
     def _acquire(self) -> Any:
         automatic, self._restart_requested = not self._restart_requested, False

@@ -58,6 +58,7 @@ def _come_and_go(world: World) -> None:
     world.do(c.ReportUnownedMemory("gpu-2", 1 << 30))
     world.do(c.ReportFault("gpu-0", WRONG_ADDRESS, ("whole",), certain=True))
     world.do(c.ResizeLease("part", "half"))
+    world.do(c.RenameLease("part", "training run.ipynb"))
     world.do(c.TransferLease("part", "bob"))
     world.do(c.ReleaseLease("waits"))
     world.do(c.ReleaseLease("whole"))

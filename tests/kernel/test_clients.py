@@ -59,7 +59,10 @@ def test_granted_at_once(pool: PoolProcess, isolated: Path, installed: None, nam
     said = finish(run(*COMMANDS[name], cwd=isolated))
     check(isolated, name, said)
     wait_until(lambda: not pool.live(), "the lease ends")
-    assert value_of(pool.client.leases()[-1]["end_reason"]) == "released"
+    ended = pool.client.leases()[-1]
+    assert value_of(ended["end_reason"]) == "released"
+    document = "script.py" if name == "jupyter run" else "in.ipynb"
+    assert ended["holder"]["notebook"] == str(isolated / document)
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -26,7 +26,7 @@ ROOTS = (
 )  # fmt: skip
 #: Subjects of messages that only errors have; the server sends errors as text.
 ERROR_SUBJECTS = frozenset({
-    "http", "lease", "option", "refused", "request", "reservation", "size", "tenant", "transfer", "unfit", "units",
+    "http", "kernelspec", "lease", "option", "refused", "request", "reservation", "size", "tenant", "transfer", "unfit", "units",
 })  # fmt: skip
 #: The keywords of JSON Schema that labextension/src/leases/validate.ts implements.
 _KEYWORDS = ("$ref", "anyOf", "enum", "type", "minimum", "maximum", "items", "additionalProperties")

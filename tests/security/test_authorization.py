@@ -125,6 +125,7 @@ def body_of(operation: Operation) -> Any:
         "PUT /v1/devices/{device_id}/mig": {"on": False},
         "POST /v1/leases/{lease_id}/pin": {"pinned": True},
         "POST /v1/leases/{lease_id}/activity": {"busy": True},
+        "POST /v1/leases/{lease_id}/rename": {"notebook": "b.ipynb"},
         "POST /v1/leases/{lease_id}/libraries": {"memory_bytes": None, "needs_restart": []},
         "POST /v1/leases/{lease_id}/budget": {"budget_micro": 10**9},
         "PUT /v1/tenants/{tenant}": {"weight": 3},

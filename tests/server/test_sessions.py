@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from tests.server.conftest import PLAIN, Running, write_kernelspec
 from tests.views import position_of, value_of
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -96,3 +99,64 @@ def test_kernel_without_a_gate_fails_after_the_grant_timeout(running: Running) -
     assert status == 500
     assert "No GPU was free within 1 s: position 1 in the queue" in answer["message"]
     assert len(pool.live()) == 1
+
+
+def notebook(running: Running, lease_id: str) -> str:
+    """The name of a lease, without the folder."""
+    return str(running.pool.lease(lease_id)["holder"]["notebook"]).rpartition("/")[2]
+
+
+def test_rename_of_a_notebook_reaches_the_lease_the_bill_and_the_next_restart(running: Running) -> None:
+    pool, jupyter = running
+    session = jupyter.start_session("Untitled.ipynb")
+    (lease,) = pool.live()
+    new = {"path": "sub/training run.ipynb", "name": "training run.ipynb"}
+    assert jupyter.call("PATCH", f"api/sessions/{session['id']}", new)[0] == 200
+    wait_until(lambda: notebook(running, lease["id"]) == "training run.ipynb", "the lease has the new name")
+    (line,) = [
+        line
+        for statement in pool.client.statements(time.strftime("%Y-%m", time.gmtime()))
+        for line in statement["lines"]
+        if line["lease_id"] == lease["id"]
+    ]
+    assert str(line["notebook"]).endswith("training run.ipynb")
+    assert jupyter.call("POST", f"api/kernels/{session['kernel']['id']}/restart")[0] == 200
+    (restarted,) = pool.live()
+    assert (restarted["id"], notebook(running, restarted["id"])) == (lease["id"], "training run.ipynb")
+    # What is requested later has the new name as well.
+    assert jupyter.call("DELETE", f"fastgpu/api/leases/{lease['id']}")[0] == 200
+    pool.wait_state(lease["id"], "ended")
+    assert jupyter.call("POST", f"api/kernels/{session['kernel']['id']}/restart")[0] == 200
+    (later,) = pool.live()
+    assert later["id"] != lease["id"]
+    assert notebook(running, later["id"]) == "training run.ipynb"
+
+
+def test_console_of_the_same_kernel_does_not_rename_the_lease(running: Running) -> None:
+    pool, jupyter = running
+    session = jupyter.start_session("a.ipynb")
+    (lease,) = pool.live()
+    body = {"path": "console-1", "name": "Console 1", "type": "console", "kernel": {"id": session["kernel"]["id"]}}
+    status, console = jupyter.call("POST", "api/sessions", body)
+    assert status == 201
+    assert jupyter.call("PATCH", f"api/sessions/{console['id']}", {"path": "console-2", "name": "Console 2"})[0] == 200
+    assert jupyter.call("PATCH", f"api/sessions/{session['id']}", {"path": "b.ipynb", "name": "b.ipynb"})[0] == 200
+    wait_until(lambda: notebook(running, lease["id"]) == "b.ipynb", "the lease has the notebook's name")
+
+
+def test_kernel_that_was_started_without_a_session_gets_its_name_with_one(running: Running) -> None:
+    pool, jupyter = running
+    status, kernel = jupyter.call("POST", "api/kernels", {"name": "fastgpu"})
+    assert status == 201
+    (lease,) = pool.live()
+    assert lease["holder"]["notebook"] is None
+    body = {"path": "late.ipynb", "name": "late.ipynb", "type": "notebook", "kernel": {"id": kernel["id"]}}
+    assert jupyter.call("POST", "api/sessions", body)[0] == 201
+    wait_until(lambda: notebook(running, lease["id"]) == "late.ipynb", "the lease has the notebook's name")
+
+
+def test_notebook_with_a_very_long_path_starts(running: Running) -> None:
+    pool, jupyter = running
+    jupyter.start_session("/".join(["d" * 200] * 15) + "/run.ipynb")
+    (lease,) = pool.live()
+    assert notebook(running, lease["id"]) == "run.ipynb"

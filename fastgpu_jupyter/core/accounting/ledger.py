@@ -11,7 +11,7 @@ A reservation costs its rate for as long as it runs on the wall clock, whatever 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from ...units import MS_PER_HOUR
@@ -166,6 +166,9 @@ class Ledger:
                 yield from self._start(self._leases[event.lease_id], at)
             case e.LeaseParking(lease_id=lease_id):
                 yield from self._stop(self._leases[lease_id], at)
+            case e.LeaseRenamed(lease_id=lease_id):
+                lease = self._leases[lease_id]
+                lease.request = replace(lease.request, notebook=event.notebook)
             case e.LeaseResized() | e.LeaseTransferred():
                 yield from self._change(self._leases[event.lease_id], event, at)
             case e.LeaseDraining(lease_id=lease_id) | e.LeaseEnded(lease_id=lease_id):

@@ -206,6 +206,14 @@ class ReportLibraries:
 
 
 @dataclass(frozen=True, slots=True)
+class RenameLease:
+    """The notebook that the lease is for has another name."""
+
+    lease_id: str
+    notebook: str
+
+
+@dataclass(frozen=True, slots=True)
 class TransferLease:
     """An administrator bills another tenant for a lease."""
 
@@ -380,6 +388,7 @@ Command = (
     | ResizeLease
     | MigrateLease
     | ReportLibraries
+    | RenameLease
     | TransferLease
     | ReportActivity
     | ParkLease

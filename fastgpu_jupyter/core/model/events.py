@@ -264,6 +264,14 @@ class LeaseMigrationRequested:
 
 
 @dataclass(frozen=True, slots=True)
+class LeaseRenamed:
+    """The notebook that the lease is for got another name."""
+
+    lease_id: str
+    notebook: str
+
+
+@dataclass(frozen=True, slots=True)
 class LeaseTransferred:
     """Another tenant is billed for the lease from here on."""
 
@@ -440,6 +448,7 @@ Event = (
     | LeaseResized
     | LeaseResizeAcknowledged
     | LeaseMigrationRequested
+    | LeaseRenamed
     | LeaseTransferred
     | LeaseRetentionSet
     | LeaseActivityReported

@@ -82,6 +82,7 @@ UNCHANGED: dict[str, frozenset[LeaseState]] = {
     "LeaseResized": frozenset({_S.WAITING, _S.ACTIVE, _S.PARKED}),
     "LeaseResizeAcknowledged": frozenset({_S.ACTIVE}),
     "LeaseMigrationRequested": frozenset({_S.ACTIVE}),
+    "LeaseRenamed": LIVE,
     "LeaseTransferred": frozenset({_S.WAITING, _S.ACTIVE}),
     "LeaseLimitSet": frozenset({_S.ACTIVE}),
     "LeaseOverLimit": frozenset({_S.ACTIVE}),

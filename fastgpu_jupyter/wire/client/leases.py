@@ -105,6 +105,10 @@ class LeaseCalls(Transport):
         """Set what the lease may cost in all."""
         return self.act(lease_id, "budget", {"budget_micro": budget_micro})
 
+    def rename(self, lease_id: str, notebook: str, token: str | None) -> LeaseView:
+        """Report that the notebook of the lease has another name."""
+        return self.act(lease_id, "rename", {"notebook": notebook}, token)
+
     def transfer(self, lease_id: str, tenant: str) -> LeaseView:
         """Bill another tenant from now on; for administrators."""
         return self.act(lease_id, "transfer", {"tenant": tenant})

@@ -66,6 +66,8 @@ OPERATIONS = (
               schemas.PinBody, _LEASE_KEY, problems=(409, 507), permission=_TENANT_ONLY),
     Operation("POST", "/v1/leases/{lease_id}/activity", "Report that a cell begins or ends", schemas.LeaseView,
               schemas.ActivityBody, _LEASE_KEY, problems=(403, 409, 507), permission=_TOKEN),
+    Operation("POST", "/v1/leases/{lease_id}/rename", "Report that the notebook of a lease has another name",
+              schemas.LeaseView, schemas.RenameBody, _LEASE_KEY, problems=(403, 409, 507), permission=_TOKEN),
     Operation("POST", "/v1/leases/{lease_id}/transfer", "Bill another tenant for a lease", schemas.LeaseView,
               schemas.TransferBody, _LEASE_KEY, problems=(403, 409, 507), permission=_ADMIN),
     Operation("POST", "/v1/leases/{lease_id}/budget", "Set the budget of a lease", schemas.LeaseView,

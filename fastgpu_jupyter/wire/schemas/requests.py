@@ -10,6 +10,7 @@ from .common import (
     GROUP,
     LIBRARY,
     TENANT,
+    TEXT_MAX,
     BudgetPolicyName,
     Count,
     IsolationName,
@@ -66,6 +67,12 @@ class LibrariesBody(TypedDict):
 
     memory_bytes: Count | None
     needs_restart: Annotated[list[Annotated[str, msgspec.Meta(pattern=LIBRARY)]], msgspec.Meta(max_length=16)]
+
+
+class RenameBody(TypedDict):
+    """The name of the notebook that the lease is for."""
+
+    notebook: Annotated[str, msgspec.Meta(min_length=1, max_length=TEXT_MAX)]
 
 
 class PinBody(TypedDict):

@@ -53,6 +53,7 @@ class LeaseHandlers:
             "POST /v1/leases/{lease_id}/pin": self.pin,
             "POST /v1/leases/{lease_id}/activity": self.report_activity,
             "POST /v1/leases/{lease_id}/budget": self.set_budget,
+            "POST /v1/leases/{lease_id}/rename": self.rename,
             "POST /v1/leases/{lease_id}/transfer": self.transfer,
         }
 
@@ -184,6 +185,13 @@ class LeaseHandlers:
         """Record that a cell begins or ends."""
         busy = request_parsing.yes_or_no(call.body, "busy")
         return await self._submit(call, c.ReportActivity(call.lease_id, busy))
+
+    async def rename(self, call: HttpCall) -> LeaseView:
+        """Record that the notebook of a lease has another name."""
+        notebook = request_parsing.text(call.body, "notebook")
+        if not notebook:
+            raise InvalidRequest(Message.of("request.no_notebook"))
+        return await self._submit(call, c.RenameLease(call.lease_id, notebook))
 
     # -- commands of administrators -----------------------------------------------------------------------------------
 
