@@ -5,13 +5,14 @@ A service names here what it needs of another one; :mod:`.composition` passes th
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from ..core.model.commands import Command, RequestLease
 from ..core.model.effects import Effect
-from ..core.model.entities import Instant, Lease, LogicalGPU, PendingReason, State
+from ..core.model.entities import Instant, Lease, LogicalGPU, State
 from ..core.model.events import Event
+from ..core.scheduling.queue_report import QueueReport
 from ..errors import Message
 from .host.lease_groups import DeviceAccess
 
@@ -52,16 +53,16 @@ class StateReader(Protocol):
     async def read(self, view: Callable[[State, Instant], T], /) -> T:
         """Return what ``view`` makes of the state, all of which is on disk."""
 
-
-#: Position and pending reason of each waiting lease, in queue order.
-QueuePositions = Mapping[str, tuple[int, PendingReason]]
+    async def read_in_steps(self, view: Callable[[State, Instant], Awaitable[T]], /) -> T:
+        """Return what ``view`` makes of the state with pauses, in which others are served and nothing is changed."""
 
 
 class QueueReader(StateReader, Protocol):
     """Read access to the durable state and to the queue."""
 
-    def queue_positions(self) -> QueuePositions:
-        """Return the position and pending reason of each waiting lease. Call it inside a view only."""
+    @property
+    def queue_report(self) -> QueueReport:
+        """Positions, pending reasons and estimates of the waiting leases. Read it inside a view only."""
 
 
 class FaultReader(Protocol):

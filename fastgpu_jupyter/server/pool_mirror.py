@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..core.model.lifecycle import LeaseState
-from ..wire.lease_view import with_reading
+from ..wire.lease_view import with_position, with_reading
 
 Message = dict[str, Any]
 #: How many ended leases the mirror keeps; the oldest are dropped.
@@ -39,6 +39,8 @@ class PoolMirror:
                     elif view["id"] in known:
                         known[view["id"]] = with_reading(known[view["id"]], view)
             self._drop_old()
+        if kind == "changed":
+            self._take_positions()
 
     def lease_state(self, lease_id: str) -> str | None:
         """Return the last known state of a lease, None for an unknown one."""
@@ -57,6 +59,12 @@ class PoolMirror:
             "leases": list(self._leases.values()),
             "queue": self._queue,
         }
+
+    def _take_positions(self) -> None:
+        """Take over the positions in the queue: a waiting lease that has changed in nothing else is not sent again."""
+        for entry in self._queue:
+            if entry["lease_id"] in self._leases:
+                self._leases[entry["lease_id"]] = with_position(self._leases[entry["lease_id"]], entry)
 
     def _drop_old(self) -> None:
         ended = [view for view in self._leases.values() if view["state"] == LeaseState.ENDED]

@@ -40,6 +40,12 @@ def explanation_of(view: LeaseView) -> str | None:
     return " ".join([*reason, *(note["text"] for note in view["notes"])]) or None
 
 
+def with_position(view: dict[str, Any], entry: dict[str, Any]) -> dict[str, Any]:
+    """Return the view of a waiting lease with the position, reason and estimate of its entry in the queue."""
+    place = view["queue"]
+    return view if place is None else {**view, "queue": {name: entry[name] for name in place}}
+
+
 def with_reading(view: Mapping[str, Any], reading: Mapping[str, Any]) -> dict[str, Any]:
     """Return a lease or a device with the fields of a reading, which has some of its groups with some of their fields.
 

@@ -229,6 +229,21 @@ def test_broadcaster_reports_each_change_of_state_once(connector: FakeConnector)
     run(scenario())
 
 
+def test_mirror_takes_positions_from_the_queue() -> None:
+    mirror = PoolMirror()
+    place = {"position": 4, "reason": "later", "estimate_ms": None, "estimate_basis": "none"}
+    mirror.apply(snapshot({**lease("w", "waiting"), "queue": place}, {**lease("a", "active"), "queue": None}))
+    entry = {"lease_id": "w", "position": 1, "reason": "next", "estimate_ms": 5, "estimate_basis": "some"}
+    others = [{**entry, "lease_id": name} for name in ("a", None, "unknown")]
+    mirror.apply(
+        {"type": "changed", "seq": 2, "devices": [], "leases": [], "queue": [*others, {**entry, "mine": True}]}
+    )
+    known = mirror.snapshot()
+    assert known is not None
+    moved = {name: entry[name] for name in place}
+    assert {view["id"]: view["queue"] for view in known["leases"]} == {"w": moved, "a": None}
+
+
 def test_mirror_drops_the_oldest_ended_leases(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool_mirror, "ENDED_MAX", 2)
     mirror = PoolMirror()

@@ -57,18 +57,35 @@ def group_of(state: State, name: str) -> Tenant:
     return state.groups.get(name) or state.groups.setdefault(name, Tenant())
 
 
+class FairShareLine(NamedTuple):
+    """Where a tenant stands at one instant, as a function of what it would hold besides what it holds."""
+
+    missing_milli: int  #: so much more is guaranteed to the tenant or its group, or reserved for it
+    own: tuple[float, float]  #: usage per weight, and how much more that is for each thousandth of a device
+    group: tuple[float, float]
+
+    def key(self, more_milli: int) -> FairShareKey:
+        """Return where the tenant would stand if it held ``more_milli`` thousandths of devices more."""
+        (used, per_milli), (group_used, group_per_milli) = self.own, self.group
+        beyond = more_milli >= self.missing_milli
+        return FairShareKey(beyond, group_used + more_milli * group_per_milli, used + more_milli * per_milli)
+
+
+def fair_share_line(state: State, name: str, now_ms: int) -> FairShareLine:
+    """Return where the tenant stands now, whatever it would hold besides."""
+    tenant = state.tenants.get(name) or Tenant()
+    missing = max(tenant.guaranteed_milli, tenant.reserved_milli) - tenant.held_milli
+    own = _per_weight(state, tenant, now_ms)
+    group = state.groups.get(tenant.group) if tenant.group else None
+    if group is None:
+        return FairShareLine(missing, own, own)
+    missing = max(missing, group.guaranteed_milli - group.held_milli)
+    return FairShareLine(missing, own, _per_weight(state, group, now_ms))
+
+
 def fair_share_key(state: State, name: str, now_ms: int, more_milli: int = 0) -> FairShareKey:
     """Where the tenant stands now, if it held ``more_milli`` thousandths of devices besides what it holds."""
-    tenant = state.tenants.get(name)
-    if tenant is None:
-        tenant = Tenant()
-    own = _per_weight(state, tenant, now_ms, more_milli)
-    group = state.groups.get(tenant.group) if tenant.group else None
-    beyond = tenant.held_milli + more_milli >= max(tenant.guaranteed_milli, tenant.reserved_milli)
-    if group is None:
-        return FairShareKey(beyond, own, own)
-    beyond = beyond and group.held_milli + more_milli >= group.guaranteed_milli
-    return FairShareKey(beyond, _per_weight(state, group, now_ms, more_milli), own)
+    return fair_share_line(state, name, now_ms).key(more_milli)
 
 
 def has_less_than_guaranteed(state: State, name: str) -> bool:
@@ -204,14 +221,14 @@ def _dominant(state: State, account: Tenant) -> int:
     return share
 
 
-def _per_weight(state: State, account: Tenant, now_ms: int, more_milli: int) -> float:
-    if state.policy.quantum_ms is not None:
-        return (
-            _served(state, account, now_ms)
-            + (account.share_milli + more_milli) * state.policy.quantum_ms / account.weight
-        )
-    ahead = (account.share_milli + more_milli) * ADVANCE_MS * math.exp(_RATE * (now_ms - state.usage_epoch_ms)) * _RATE
-    return (_used(state, account, now_ms) + ahead) / account.weight
+def _per_weight(state: State, account: Tenant, now_ms: int) -> tuple[float, float]:
+    """Usage per weight, and how much more it is for each thousandth of a device that is held besides."""
+    quantum_ms = state.policy.quantum_ms
+    if quantum_ms is not None:
+        per_milli = quantum_ms / account.weight
+        return _served(state, account, now_ms) + account.share_milli * per_milli, per_milli
+    per_milli = ADVANCE_MS * math.exp(_RATE * (now_ms - state.usage_epoch_ms)) * _RATE / account.weight
+    return _used(state, account, now_ms) / account.weight + account.share_milli * per_milli, per_milli
 
 
 def _served(state: State, account: Tenant, now_ms: int) -> float:

@@ -2,84 +2,120 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
 from ...errors import Message
 from ..accounting import budgets, fairshare, reservations
 from ..model.entities import Lease, ParkReason, PendingReason, Priority, Requirements, State
+from ..model.events import Event, Ticked
 from ..model.lifecycle import LeaseState
 from ..placement import eligibility
-from .rank import Rank, aging_grants, is_overdue
+from .waiting_order import WaitingOrder
 
 _PENDING_CODES = {reason: f"pending.{reason.value}" for reason in PendingReason}
 #: Number of leases that an estimate needs at least.
 SAMPLE_MIN = 3
 
 
-def positions(state: State) -> Iterator[tuple[Lease, int, PendingReason]]:
-    """Yield the waiting leases in the order in which they would be served now, with position (from 1) and reason.
+class QueueEntry(NamedTuple):
+    """What is known of the wait of one request."""
 
-    The result depends on the state alone: two calls without an event between them are equal.
+    position: int  #: from 1 on
+    reason: PendingReason
+
+
+class QueueReport:
+    """Positions, pending reasons and estimates of the waiting leases of ``state``.
+
+    :meth:`update` follows every change of the state. What is reported depends on the state alone: two calls without an
+    event between them are equal.
     """
-    by_devices: dict[Requirements, PendingReason] = {}
-    by_tenant: dict[tuple[Requirements, str, Priority], PendingReason] = {}
-    guard = reservations.reservation_guard(state)
-    nominal: dict[Requirements, int] = {}
-    highest: int | None = None  # priority of the leases before
-    for position, lease in enumerate(_in_order(state, nominal), start=1):
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._order = WaitingOrder(state)
+        self.estimator = Estimator(state)
+        self._forget()
+
+    def _forget(self) -> None:
+        """Forget what was derived from the state before it changed."""
+        self._entries: dict[str, QueueEntry] | None = None
+        self._by_devices: dict[Requirements, PendingReason] = {}
+        self._by_tenant: dict[tuple[Requirements, str, Priority], PendingReason] = {}
+        self._guard: reservations.ReservationGuard | None = None
+
+    def update(self, events: Iterable[Event]) -> None:
+        """Follow ``events``, which have been applied to the state."""
+        lease_ids: set[str] = set()
+        devices_changed = False
+        for event in events:
+            lease_id = getattr(event, "lease_id", None)
+            if lease_id is not None:
+                lease_ids.add(lease_id)
+            elif type(event) is not Ticked:
+                devices_changed = True  # or something else that is as rare
+        self._order.update(lease_ids, devices_changed=devices_changed)
+        self.estimator.update(self._state, lease_ids)
+        self._forget()
+
+    def find(self, lease_id: str) -> QueueEntry | None:
+        """Return the entry of a waiting lease; None for any other lease."""
+        if lease_id not in self._state.queue:
+            return None
+        if self._entries is not None:
+            return self._entries[lease_id]
+        lease = self._state.leases[lease_id]
+        return QueueEntry(self._order.position(lease), self._reason(lease))
+
+    def entries(self) -> Mapping[str, QueueEntry]:
+        """Return the entry of every waiting lease, in the order in which they would be served now."""
+        if self._entries is None:
+            self._entries = {
+                lease_id: QueueEntry(position, self._reason(self._state.leases[lease_id]))
+                for position, lease_id in enumerate(self._order.in_order(), start=1)
+            }
+        return self._entries
+
+    def _reason(self, lease: Lease) -> PendingReason:
         requirements = lease.requirements
-        if requirements not in by_devices:
-            by_devices[requirements] = eligibility.pending_reason(state, requirements)
         alike = requirements, lease.tenant, lease.request.priority
-        if alike not in by_tenant:
-            by_tenant[alike] = _reason(state, lease, nominal[requirements], by_devices[requirements], guard)
-        reason = by_tenant[alike]
-        if _yields_to_higher_priority(lease, reason, highest):
+        reason = self._by_tenant.get(alike)
+        if reason is None:
+            reason = self._by_tenant[alike] = self._reason_of_those_alike(lease)
+        if self._yields_to_higher_priority(lease, reason):
             reason = PendingReason.PRIORITY
         if lease.prepare_failure is not None and reason in (PendingReason.BEHIND, PendingReason.CAPACITY):
             reason = PendingReason.NOT_PREPARED
-        highest = max(lease.request.priority, highest or 0)
-        yield lease, position, reason
+        return reason
+
+    def _reason_of_those_alike(self, lease: Lease) -> PendingReason:
+        state, requirements = self._state, lease.requirements
+        if not fairshare.within_limits(state, lease.tenant, self._order.nominal_milli(requirements)):
+            return PendingReason.QUOTA
+        if not budgets.may_spend(state, lease.tenant, state.last.ms):
+            return PendingReason.BUDGET
+        reason = self._by_devices.get(requirements)
+        if reason is None:
+            reason = self._by_devices[requirements] = eligibility.pending_reason(state, requirements)
+        if self._guard is None:
+            self._guard = reservations.reservation_guard(state)
+        if reason in (PendingReason.BEHIND, PendingReason.CAPACITY) and not self._guard.may_hope(lease):
+            return PendingReason.RESERVED
+        return reason
+
+    def _yields_to_higher_priority(self, lease: Lease, reason: PendingReason) -> bool:
+        """Return whether free capacity is for a higher priority, or a higher priority has preempted the lease."""
+        if reason is PendingReason.BEHIND:
+            return self._order.is_behind_higher_priority(lease)
+        return reason is PendingReason.CAPACITY and lease.has_image and lease.park_reason is ParkReason.PRIORITY
 
 
-def _reason(
-    state: State, lease: Lease, wanted_milli: int, reason: PendingReason, guard: reservations.ReservationGuard
-) -> PendingReason:
-    if not fairshare.within_limits(state, lease.tenant, wanted_milli):
-        return PendingReason.QUOTA
-    if not budgets.may_spend(state, lease.tenant, state.last.ms):
-        return PendingReason.BUDGET
-    if reason in (PendingReason.BEHIND, PendingReason.CAPACITY) and not guard.may_hope(lease):
-        return PendingReason.RESERVED
-    return reason
-
-
-def _yields_to_higher_priority(lease: Lease, reason: PendingReason, highest: int | None) -> bool:
-    """Return whether free capacity is reserved for a higher priority, or a higher priority has preempted the lease."""
-    if reason is PendingReason.BEHIND:
-        return highest is not None and highest > lease.request.priority
-    return reason is PendingReason.CAPACITY and lease.has_image and lease.park_reason is ParkReason.PRIORITY
-
-
-def _in_order(state: State, nominal: dict[Requirements, int]) -> list[Lease]:
-    """Return the waiting leases in order, each ranked as if the earlier ones of its tenant had been granted."""
-    requested: dict[str, int] = {}  # by tenant, the thousandths of its earlier requests
-    ranked: list[tuple[Rank, Lease]] = []
-    aging = aging_grants(state)
-    waiting = [state.leases[lease_id] for lease_id in state.queue]
-    for lease in sorted(waiting, key=lambda lease: (-lease.request.priority, lease.arrival)):
-        requirements = lease.requirements
-        if requirements not in nominal:
-            nominal[requirements] = eligibility.nominal_milli(state, requirements)
-        before = requested.get(lease.tenant, 0)
-        requested[lease.tenant] = before + nominal[requirements]
-        usage = fairshare.fair_share_key(state, lease.tenant, state.last.ms, before)
-        rank = Rank.overdue(lease) if is_overdue(state, lease, aging) else Rank.of(lease, usage)
-        ranked.append((rank, lease))
-    ranked.sort(key=lambda item: item[0])
-    return [lease for _, lease in ranked]
+def positions(state: State) -> Iterator[tuple[Lease, int, PendingReason]]:
+    """Yield the waiting leases in the order in which they would be served now, with position (from 1) and reason."""
+    for lease_id, entry in QueueReport(state).entries().items():
+        yield state.leases[lease_id], *entry
 
 
 @lru_cache(maxsize=4096)
@@ -100,15 +136,28 @@ class Estimator:
     """Estimates from the leases that ended in the last hour, and the number of active leases."""
 
     def __init__(self, state: State) -> None:
-        ended = [lease for lease in state.leases.values() if lease.state is LeaseState.ENDED and lease.active_ms]
-        self._sample = len(ended)
-        self._mean_ms = sum(lease.active_ms for lease in ended) // self._sample if ended else 0
-        self._active = sum(1 for lease in state.leases.values() if lease.state is LeaseState.ACTIVE)
+        self._ended_ms: dict[str, int] = {}  #: by lease that ended, how long it was active
+        self._sum_ms = 0
+        self._active: set[str] = set()
+        self.update(state, state.leases)
+
+    def update(self, state: State, lease_ids: Iterable[str]) -> None:
+        """Follow a change of these leases."""
+        for lease_id in lease_ids:
+            lease = state.leases.get(lease_id)
+            ended_ms = lease.active_ms if lease is not None and lease.state is LeaseState.ENDED else 0
+            self._sum_ms += ended_ms - self._ended_ms.pop(lease_id, 0)
+            if ended_ms:
+                self._ended_ms[lease_id] = ended_ms
+            active = lease is not None and lease.state is LeaseState.ACTIVE
+            (self._active.add if active else self._active.discard)(lease_id)
 
     def of(self, position: int) -> Estimate:
         """Return the estimate for a request at that position of the queue."""
-        if self._sample < SAMPLE_MIN or not self._active:
+        sample, active = len(self._ended_ms), len(self._active)
+        if sample < SAMPLE_MIN or not active:
             return Estimate(None, Message.of("estimate.unknown"))
         # Of n active leases that last m on average, one ends every m / n.
-        basis = Message.of("estimate.recent_leases", leases=self._sample, mean_ms=self._mean_ms)
-        return Estimate(self._mean_ms * position // self._active, basis)
+        mean_ms = self._sum_ms // sample
+        basis = Message.of("estimate.recent_leases", leases=sample, mean_ms=mean_ms)
+        return Estimate(mean_ms * position // active, basis)

@@ -20,6 +20,7 @@ from ..protocols import Changes
 from ..supervisor import RETRY_S
 from .backend import Backend
 from .limits import READER_RETRY_S, ServiceLimits, reached
+from .steps import Steps
 from .subscriber import StreamSubscriber, encode_message
 from .usage_encoder import UsageEncoder
 from .views.context import AccessScope
@@ -28,6 +29,8 @@ from .views.context import AccessScope
 SEQ_PER_MS = 1000
 #: The shortest time between two messages about changes; the first after a pause is sent at once.
 INTERVAL_S = 0.05
+#: The pause after a delivery that took long, as a multiple of its time: publishing takes a fraction of all time.
+PAUSE_FACTOR = 10
 #: How many changes are kept for readers that reconnect.
 CHANGES_KEPT = 1024
 
@@ -37,7 +40,7 @@ _NO_CHANGES = Changes(frozenset(), frozenset())
 class MessageSource(Protocol):
     """The content of the messages."""
 
-    def changed(
+    async def changed(
         self, state: State, at: Instant, access: AccessScope, lease_id: str | None, changes: Changes | None
     ) -> dict[str, Any] | None:
         """Return what ``changes`` changed, or everything if they are None; None if there is nothing to send."""
@@ -82,16 +85,16 @@ class EventPublisher:
         self._require_room(access)
         subscriber = StreamSubscriber(access, lease_id, on_end)
 
-        def begin(state: State, at: Instant) -> None:
-            missed = self._missed(since)
-            content = self._source.changed(state, at, access, lease_id, missed)
+        async def begin(state: State, at: Instant) -> None:
+            seq, missed = self.seq, self._missed(since)
+            content = await self._source.changed(state, at, access, lease_id, missed)
             nothing: dict[str, Any] = {"devices": [], "leases": [], "queue": []}
-            subscriber.put(self._encode("snapshot" if missed is None else "changed", content or nothing))
+            subscriber.put(_encode("snapshot" if missed is None else "changed", seq, content or nothing))
 
         # Counted before the state is read, or many concurrent callers would all find room.
         self._subscribers.add(subscriber)
         try:
-            await self._state.read(begin)
+            await self._state.read_in_steps(begin)
         except BaseException:
             self._subscribers.discard(subscriber)
             raise
@@ -168,28 +171,34 @@ class EventPublisher:
         loop = asyncio.get_running_loop()
         while self._sampled or self._pending != _NO_CHANGES:
             await asyncio.sleep(max(0.0, self._not_before_s - loop.time()))
-            await self._state.read(self._deliver)
-            self._not_before_s = loop.time() + INTERVAL_S
+            began_s = loop.time()
+            await self._state.read_in_steps(self._deliver)
+            ended_s = loop.time()
+            self._not_before_s = ended_s + max(INTERVAL_S, PAUSE_FACTOR * (ended_s - began_s))
 
-    def _deliver(self, state: State, at: Instant) -> None:
-        # This state has every change up to ``seq`` and none after it, as the messages say.
-        changes, self._pending = self._pending, _NO_CHANGES
+    async def _deliver(self, state: State, at: Instant) -> None:
+        # This state has every change up to ``seq`` and none after it, as the messages say. What is reported meanwhile
+        # by others than the command loop comes with the next delivery.
+        seq, changes, self._pending = self.seq, self._pending, _NO_CHANGES
         sampled, self._sampled = self._sampled, False
         groups: defaultdict[tuple[AccessScope, str | None], list[StreamSubscriber]] = defaultdict(list)
         for subscriber in self._subscribers:
             groups[subscriber.access, subscriber.lease_id].append(subscriber)
         usage = self._source.usage(state, at) if sampled and groups else None
+        steps = Steps()
         for (access, lease_id), subscribers in groups.items():
             messages = []
             if changes != _NO_CHANGES:
-                content = self._source.changed(state, at, access, lease_id, None if changes.pool else changes)
+                content = await self._source.changed(state, at, access, lease_id, None if changes.pool else changes)
                 if content is not None:
-                    messages.append(self._encode("snapshot" if changes.pool else "changed", content))
+                    messages.append(_encode("snapshot" if changes.pool else "changed", seq, content))
             if usage is not None:
                 messages.append(usage.message(access, lease_id))
             for message in messages:
                 for subscriber in subscribers:
                     subscriber.put(message)
+            await steps.pause()
 
-    def _encode(self, kind: str, content: dict[str, Any]) -> bytes:
-        return encode_message({"type": kind, "seq": self.seq, **content})
+
+def _encode(kind: str, seq: int, content: dict[str, Any]) -> bytes:
+    return encode_message({"type": kind, "seq": seq, **content})

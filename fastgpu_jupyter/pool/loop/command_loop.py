@@ -94,7 +94,7 @@ class CommandLoop:
                 return
             self._metrics.count_append(time.perf_counter() - began_s)
             self._metrics.count_events(events)
-        self._store.mark_changed()
+        self._store.follow(events)
         if after_error is not None:
             await self._degraded.reload()  # memory may have a part of what the disk will never have
         self._answers.add(entries)

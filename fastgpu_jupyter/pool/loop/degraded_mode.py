@@ -121,7 +121,7 @@ class DegradedMode:
                 call.refuse(refusal)
                 continue
             apply_all(state, entry.events, at)
-            self._store.mark_changed()
+            self._store.follow(entry.events)
             if self._release_log:
                 self._release_log.defer([entry])
             call.answer(state, at, entry.lease_id)

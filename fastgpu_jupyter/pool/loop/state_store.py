@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
 from ...core.model.entities import Instant, State
+from ...core.model.events import Event
 from ...core.pool import Pool
-from ...core.scheduling import queue_report
-from ..protocols import Clock, QueuePositions
+from ...core.scheduling.queue_report import QueueReport
+from ..protocols import Clock
 
 T = TypeVar("T")
 
@@ -20,7 +21,8 @@ class StateStore:
     def __init__(self, pool: Pool, clock: Clock) -> None:
         self._pool = pool
         self._clock = clock
-        self._queue_positions: QueuePositions | None = None
+        #: Positions, pending reasons and estimates of the waiting leases. Read it inside a view only.
+        self.queue_report = QueueReport(pool.state)
         #: Held from the first event of a batch until it is durable.
         self.commit_lock = asyncio.Lock()
 
@@ -35,13 +37,13 @@ class StateStore:
         return self._pool.state
 
     def replace(self, pool: Pool) -> None:
-        """Continue with ``pool``, which was replayed from the journal."""
+        """Continue with ``pool``, whose state was replayed from the journal or changed by other means."""
         self._pool = pool
-        self.mark_changed()
+        self.queue_report = QueueReport(pool.state)
 
-    def mark_changed(self) -> None:
-        """Discard what was derived from the state before it changed."""
-        self._queue_positions = None
+    def follow(self, events: Iterable[Event]) -> None:
+        """Update what is derived from the state, to which ``events`` have been applied."""
+        self.queue_report.update(events)
 
     def now(self) -> Instant:
         """Return this instant in the pool's time, never before the newest event."""
@@ -53,9 +55,7 @@ class StateStore:
         async with self.commit_lock:
             return view(self._pool.state, self.now())
 
-    def queue_positions(self) -> QueuePositions:
-        """Return the position and pending reason of each waiting lease, in queue order. Call it inside a view only."""
-        if self._queue_positions is None:
-            positions = queue_report.positions(self._pool.state)
-            self._queue_positions = {lease.id: (position, reason) for lease, position, reason in positions}
-        return self._queue_positions
+    async def read_in_steps(self, view: Callable[[State, Instant], Awaitable[T]]) -> T:
+        """Return what ``view`` makes of the state with pauses, in which others are served and nothing is changed."""
+        async with self.commit_lock:
+            return await view(self._pool.state, self.now())

@@ -17,7 +17,7 @@ from ...core.accounting.budgets import THRESHOLDS
 from ...core.model.entities import Instant, PendingReason, State
 from ...core.model.events import Event, LeaseGranted
 from ...core.model.lifecycle import LeaseState
-from ...core.scheduling import queue_report
+from ...core.scheduling.queue_report import QueueReport
 from ...units import MICRO
 from ..devices.driver import DeviceUsage, Sample
 from ..supervisor import TASKS
@@ -54,6 +54,7 @@ class MetricsSnapshot(NamedTuple):
     """The readings of the pool at the time of a scrape."""
 
     state: State
+    queue: QueueReport
     usage: Sample
     subscribers: int
     connections: int
@@ -225,7 +226,7 @@ def _leases(now: MetricsSnapshot) -> Iterator[Metric]:
     for state in LeaseState:
         leases.add_metric([state.value], states[state])
     yield leases
-    reasons = Counter(reason for _, _, reason in queue_report.positions(now.state))
+    reasons = Counter(entry.reason for entry in now.queue.entries().values())
     waiting = GaugeMetricFamily("fastgpu_waiting_requests", "Requests in the queue by reason.", labels=["reason"])
     for reason in PendingReason:
         waiting.add_metric([reason.value], reasons[reason])

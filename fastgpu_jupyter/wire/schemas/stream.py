@@ -26,7 +26,10 @@ class _ChangedMessageRequired(TypedDict):
 
 
 class ChangedMessage(_ChangedMessageRequired, total=False):
-    """The changed devices and leases, and the whole queue; ``pool`` in the stream of one lease."""
+    """The changed devices and leases, and the whole queue; ``pool`` in the stream of one lease.
+
+    A waiting lease whose position alone has changed is in the queue only.
+    """
 
     pool: PoolView
 

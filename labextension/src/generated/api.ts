@@ -263,6 +263,8 @@ export interface components {
         /**
          * ChangedMessage
          * @description The changed devices and leases, and the whole queue; ``pool`` in the stream of one lease.
+         *
+         *         A waiting lease whose position alone has changed is in the queue only.
          */
         readonly ChangedMessage: {
             readonly devices: readonly components["schemas"]["DeviceView"][];

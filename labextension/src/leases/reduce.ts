@@ -5,7 +5,17 @@
  * of messages: an older version of a lease does not replace a newer one.
  */
 
-import type { ChangedMessage, DeviceReading, DeviceView, LeaseReading, LeaseView, SnapshotMessage, UsageMessage } from '../generated/api';
+import type {
+  ChangedMessage,
+  DeviceReading,
+  DeviceView,
+  LeaseQueueView,
+  LeaseReading,
+  LeaseView,
+  QueueEntryView,
+  SnapshotMessage,
+  UsageMessage
+} from '../generated/api';
 import type { IPoolState, StreamMessage } from './lease';
 import { isOpen } from './lease';
 
@@ -64,6 +74,13 @@ function applyChanged(state: IPoolState, changed: ChangedMessage): IPoolState {
       leases.set(lease.id, lease);
     }
   }
+  // A waiting lease whose position alone has changed is not sent again.
+  for (const entry of changed.queue) {
+    const lease = entry.lease_id === null ? undefined : leases.get(entry.lease_id);
+    if (lease !== undefined && lease.queue !== null) {
+      leases.set(lease.id, { ...lease, queue: position(entry) });
+    }
+  }
   const devices = new Map(state.devices.map(device => [device.id, device]));
   for (const device of changed.devices) {
     devices.set(device.id, device);
@@ -77,6 +94,11 @@ function applyChanged(state: IPoolState, changed: ChangedMessage): IPoolState {
     queue: sortQueue(changed.queue),
     samples: samplesOfOpen(state.samples, sorted)
   };
+}
+
+function position(entry: QueueEntryView): LeaseQueueView {
+  const { position, reason, estimate_ms, estimate_basis } = entry;
+  return { position, reason, estimate_ms, estimate_basis };
 }
 
 function applyUsage(state: IPoolState, usage: UsageMessage): IPoolState {

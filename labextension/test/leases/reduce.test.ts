@@ -69,6 +69,23 @@ test('reduce: a change, replaces its devices and leases and the whole queue', ()
   assert.equal(next.pool, loaded.pool);
 });
 
+test('reduce: a change of the queue alone, moves a waiting lease', () => {
+  const queue = (position: number) => ({
+    position,
+    reason: message('Waits for 80 GiB.'),
+    estimate_ms: null,
+    estimate_basis: message('unknown')
+  });
+  const waiting = lease({ id: 'l2', state: 'waiting', queue: queue(4) });
+  const state = reduce(loaded, snapshot({ leases: [lease(), waiting] }));
+  const entries = [queueEntry({ lease_id: null, position: 1 }), queueEntry({ position: 2 })];
+  const next = reduce(state, { type: 'changed', seq: 8, devices: [], leases: [], queue: entries });
+  assert.deepEqual(
+    next.leases.map(each => each.queue),
+    [null, queue(2)]
+  );
+});
+
 test('reduce: a late or repeated change, ignored', () => {
   const changed = { type: 'changed', seq: 7, devices: [], leases: [], queue: [queueEntry()] } as const;
   assert.equal(reduce(loaded, changed), loaded);

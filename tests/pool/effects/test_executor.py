@@ -10,6 +10,7 @@ import textwrap
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,12 +20,14 @@ from fastgpu_jupyter.core.model.entities import (
     EndReason,
     Enforcement,
     Health,
+    Instant,
     LogicalGPU,
     Mechanism,
     Partition,
     PendingReason,
     ScrubOutcome,
     ScrubResult,
+    State,
 )
 from fastgpu_jupyter.core.model.lifecycle import LeaseState
 from fastgpu_jupyter.errors import HostFault, Message
@@ -178,7 +181,7 @@ def test_unresponsive_driver_stops_grants_and_delays_no_answer(tmp_path: Path, m
         await pool.ask("meanwhile")
         assert (await pool.lease("meanwhile")).state is LeaseState.WAITING
         access = AccessScope("ann", 1001)
-        facts = await pool.services.store.read(lambda state, at: views(pool, state, at, access))
+        facts = await pool.services.store.read_in_steps(lambda state, at: views(pool, state, at, access))
         assert facts == (["suspect"], {"before": None, "meanwhile": PendingReason.HEALTH.value})
         await async_wait_until(
             lambda: pool.services.telemetry.usage.leases == {}, "what was true once is shown no more"
@@ -189,7 +192,7 @@ def test_unresponsive_driver_stops_grants_and_delays_no_answer(tmp_path: Path, m
         assert (ended.end_reason, ended.scrub) == (EndReason.RELEASED, ScrubOutcome.GONE)
         await pool.until("meanwhile", LeaseState.ACTIVE)
 
-    def views(pool: Pool, state: object, at: object, access: AccessScope) -> tuple[list[str], dict[str, str | None]]:
+    async def views(pool: Pool, state: State, at: Instant, access: AccessScope) -> tuple[list[str], dict[str, Any]]:
         from fastgpu_jupyter.pool.http.views.context import ViewContext
 
         services = pool.services
@@ -199,13 +202,13 @@ def test_unresponsive_driver_stops_grants_and_delays_no_answer(tmp_path: Path, m
             services.telemetry.usage,
             environment.variables_of,
             {},
-            services.store.queue_positions,
+            services.store.queue_report,
             environment.device_nodes_of,
             {},
             str.upper,
         )
-        devices: list[str] = [view["health"]["state"] for view in device_views(state, access, facts)]  # type: ignore[arg-type]
-        leases = lease_views(state, at, access, facts)  # type: ignore[arg-type]
+        devices: list[str] = [view["health"]["state"] for view in device_views(state, access, facts)]
+        leases = await lease_views(state, at, access, facts)
         return devices, {view["id"]: pending_reason_of(view) for view in leases}
 
     run(tmp_path, machine, story)

@@ -68,7 +68,7 @@ def test_queue_positions_match_the_state_also_after_a_failed_write(
 ) -> None:
     async def story(pool: Pool) -> None:
         def of(state: State) -> dict[str, int]:
-            known = {lease_id: place for lease_id, (place, _) in pool.services.store.queue_positions().items()}
+            known = {name: entry.position for name, entry in pool.services.store.queue_report.entries().items()}
             assert known == {lease.id: place for lease, place, _ in queue_report.positions(state)}
             return known
 

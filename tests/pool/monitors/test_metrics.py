@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from fastgpu_jupyter.core.model import commands as c
 from fastgpu_jupyter.core.model.entities import PendingReason, Plan, State
 from fastgpu_jupyter.core.model.lifecycle import LeaseState
+from fastgpu_jupyter.core.scheduling.queue_report import QueueReport
 from fastgpu_jupyter.errors import FastGPUError
 from fastgpu_jupyter.pool.devices.driver import DeviceUsage, Sample
 from fastgpu_jupyter.pool.monitors.metrics import BUCKETS_S, Histogram, Metrics, MetricsSnapshot
@@ -24,7 +25,15 @@ from tests.waiting import wait_until
 
 def now(state: State, usage: Sample | None = None) -> MetricsSnapshot:
     return MetricsSnapshot(
-        state, usage or Sample(), subscribers=0, connections=0, accepting=True, at=state.last, foreign={}, failures={}
+        state,
+        QueueReport(state),
+        usage or Sample(),
+        subscribers=0,
+        connections=0,
+        accepting=True,
+        at=state.last,
+        foreign={},
+        failures={},
     )
 
 

@@ -37,7 +37,7 @@ class DeviceHandlers:
 
     async def list_devices(self, call: HttpCall) -> DeviceList:
         """Return all devices of the pool."""
-        return {"devices": (await self._reader.status(call.caller))["devices"]}
+        return {"devices": await self._reader.devices(call.caller)}
 
     async def history(self, call: HttpCall) -> HistoryView:
         """Return the usage of a device, for every caller, as its utilization is."""
@@ -57,7 +57,7 @@ class DeviceHandlers:
         if not command.drained:
             await self._backend.health.restore(device_id)
         await self._backend.commands.submit(command, call.key)
-        devices = (await self._reader.status(call.caller))["devices"]
+        devices = await self._reader.devices(call.caller)
         return found(devices, lambda view: view["id"] == device_id, device_id)
 
     async def partition_mode(self, call: HttpCall) -> PartitionModeView:

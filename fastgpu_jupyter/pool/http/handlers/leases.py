@@ -61,7 +61,7 @@ class LeaseHandlers:
 
     async def list_leases(self, call: HttpCall) -> LeaseList:
         """Return the caller's leases."""
-        return {"leases": (await self._reader.status(call.caller))["leases"]}
+        return {"leases": await self._reader.leases(call.caller)}
 
     async def get(self, call: HttpCall) -> LeaseView:
         """Return a lease now, or as soon as its version is beyond ``after``."""

@@ -34,13 +34,13 @@ class PoolHandlers:
         """Return pool manager, devices, leases and queue at one instant."""
         return await self._context.reader.status(call.caller)
 
-    async def pool(self, call: HttpCall) -> PoolView:
+    async def pool(self, _: HttpCall) -> PoolView:
         """Return the pool manager itself."""
-        return (await self.status(call))["pool"]
+        return await self._context.reader.pool()
 
     async def queue(self, call: HttpCall) -> QueueList:
         """Return the waiting requests in order of grant."""
-        return {"queue": (await self.status(call))["queue"]}
+        return {"queue": await self._context.reader.queue(call.caller)}
 
     async def openapi(self, _: HttpCall) -> dict[str, Any]:
         """Return the OpenAPI document of this interface."""
@@ -53,6 +53,7 @@ class PoolHandlers:
         def read(state: State, at: Instant) -> bytes:
             now = MetricsSnapshot(
                 state,
+                backend.state.queue_report,
                 backend.telemetry.usage,
                 len(self._context.publisher),
                 len(self._open_streams),

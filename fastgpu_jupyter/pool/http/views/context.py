@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ....core.model.entities import Lease, State
-from ....core.scheduling.queue_report import Estimator
+from ....core.model.entities import Lease
+from ....core.scheduling.queue_report import QueueReport
 from ....errors import Message
 from ....wire.schemas import TenantReference
 from ...devices.driver import DeviceUsage, Sample
 from ...host.lease_groups import NOT_ENFORCED, DeviceAccess
 from ...monitors.process_owners import ForeignProcess
-from ...protocols import QueuePositions
 
 #: The display name of a tenant, by its key.
 NameOf = Callable[[str], str]
@@ -48,31 +47,14 @@ class ViewContext:
     usage: Sample
     environment_of: Callable[[Lease], dict[str, str]]
     hidden_environment: dict[str, str]
-    queue_positions: Callable[[], QueuePositions]
+    queue: QueueReport
     device_nodes_of: Callable[[Lease], list[str]]
     foreign: Mapping[str, Sequence[ForeignProcess]]
     name_of: NameOf
     device_access_of: Callable[[str], DeviceAccess] = lambda _: NOT_ENFORCED
     scrub_progress_of: Callable[[str], Message | None] = lambda _: None  #: while device memory is overwritten
-    estimator: Callable[[State], Estimator] = Estimator
 
 
 def tenant_reference(tenant: str, name_of: NameOf) -> TenantReference:
     """Return a tenant's key and its display name."""
     return {"key": tenant, "name": name_of(tenant)}
-
-
-class EstimatorCache:
-    """The estimator of a state, kept for as long as the queue positions of that state are."""
-
-    def __init__(self, queue_positions: Callable[[], QueuePositions]) -> None:
-        self._queue_positions = queue_positions
-        self._positions: QueuePositions | None = None
-        self._estimator: Estimator | None = None
-
-    def __call__(self, state: State) -> Estimator:
-        """Return the estimator of ``state``, which the queue positions are of."""
-        positions = self._queue_positions()
-        if self._estimator is None or positions is not self._positions:
-            self._positions, self._estimator = positions, Estimator(state)
-        return self._estimator

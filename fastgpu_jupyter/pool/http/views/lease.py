@@ -29,20 +29,22 @@ from ....wire.schemas import (
 )
 from ...devices.driver import DeviceUsage
 from ...identity import with_display_name
+from ..steps import in_steps
 from .context import UNKNOWN_USAGE, AccessScope, ViewContext, tenant_reference
 from .queue import estimate_basis, pending_reason
 
 
-def lease_views(
+async def lease_views(
     state: State, at: Instant, access: AccessScope, context: ViewContext, only: Iterable[str] | None = None
 ) -> list[LeaseView]:
     """Return the leases within ``access``, or those of them that are named, oldest first."""
-    wanted = None if only is None else set(only)
-    return [
-        lease_view(state, lease, at, context)
-        for lease in state.leases.values()
-        if access.includes(lease) and (wanted is None or lease.id in wanted)
-    ]
+    if only is None:
+        found = [lease for lease in state.leases.values() if access.includes(lease)]
+    else:
+        named = (state.leases.get(lease_id) for lease_id in only)
+        found = [lease for lease in named if lease is not None and access.includes(lease)]
+        found.sort(key=lambda lease: lease.requested_at.ms)
+    return await in_steps(lambda lease: lease_view(state, lease, at, context), found)
 
 
 def lease_view(state: State, lease: Lease, at: Instant, context: ViewContext) -> LeaseView:
@@ -74,7 +76,7 @@ def lease_view(state: State, lease: Lease, at: Instant, context: ViewContext) ->
         },
         "usage": _usage(lease, at, usage),
         "money": _money(state, lease, at, context),
-        "queue": _queue(state, lease, context),
+        "queue": _queue(lease, context),
         "enforcement": _enforcement(state, lease),
         "device_access": _device_access(lease, context),
         "parking": _parking(state, lease),
@@ -163,13 +165,13 @@ def _money(state: State, lease: Lease, at: Instant, context: ViewContext) -> Lea
     }
 
 
-def _queue(state: State, lease: Lease, context: ViewContext) -> LeaseQueueView | None:
-    entry = context.queue_positions().get(lease.id) if lease.state is LeaseState.WAITING else None
+def _queue(lease: Lease, context: ViewContext) -> LeaseQueueView | None:
+    entry = context.queue.find(lease.id) if lease.state is LeaseState.WAITING else None
     if entry is None:
         return None
-    estimate = context.estimator(state).of(entry[0])
+    estimate = context.queue.estimator.of(entry.position)
     return {
-        "position": entry[0],
+        "position": entry.position,
         "reason": pending_reason(*entry),
         "estimate_ms": estimate.wait_ms,
         "estimate_basis": estimate_basis(estimate),

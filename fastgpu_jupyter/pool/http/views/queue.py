@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from ....core.model.entities import Lease, PendingReason, State
-from ....core.scheduling.queue_report import Estimate, explain
+from ....core.scheduling.queue_report import Estimate, QueueEntry, explain
 from ....messages import view_of
 from ....wire.schemas import MessageView, QueueEntryView
+from ..steps import in_steps
 from .context import AccessScope, ViewContext, tenant_reference
 
 
-def queue_views(state: State, access: AccessScope, context: ViewContext) -> list[QueueEntryView]:
+async def queue_views(state: State, access: AccessScope, context: ViewContext) -> list[QueueEntryView]:
     """Return the queue in order of grant."""
-    return [
-        _queue_entry(state, state.leases[lease_id], access, context, entry)
-        for lease_id, entry in context.queue_positions().items()
-    ]
+
+    def view(item: tuple[str, QueueEntry]) -> QueueEntryView:
+        return _queue_entry(state.leases[item[0]], access, context, item[1])
+
+    return await in_steps(view, context.queue.entries().items())
 
 
 def pending_reason(position: int, reason: PendingReason) -> MessageView:
@@ -27,12 +29,10 @@ def estimate_basis(estimate: Estimate) -> MessageView:
     return view_of(estimate.basis)
 
 
-def _queue_entry(
-    state: State, lease: Lease, access: AccessScope, context: ViewContext, entry: tuple[int, PendingReason]
-) -> QueueEntryView:
+def _queue_entry(lease: Lease, access: AccessScope, context: ViewContext, entry: QueueEntry) -> QueueEntryView:
     visible = access.includes(lease)
     position, reason = entry
-    estimate = context.estimator(state).of(position)
+    estimate = context.queue.estimator.of(position)
     return {
         "lease_id": lease.id if visible else None,
         "position": position,
