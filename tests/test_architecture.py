@@ -187,9 +187,9 @@ VENDOR_WORDS = frozenset(
 VENDOR_WORDS_ALLOWED: Mapping[str, str] = {
     # The one line by which a driver is registered, with its import.
     REGISTRY: r"^from \.nvidia\.registration import NVIDIA$|^DRIVERS\b.* = \((\w+, ?)*NVIDIA,.*\)$",
-    # The public API of PyTorch has the word in its names.
+    # The public API of PyTorch, and the library that it loads, have the word in their names.
     "kernel/memory_caps.py": r"torch\.cuda\.|cuda_initializes|initialize CUDA",
-    "compat/torch.py": r"torch\.cuda\.|cuda_initializes|initializes? CUDA",
+    "compat/torch.py": r"torch\.cuda\.|cuda_initializes|initializes? CUDA|/libcuda\.so",
 }
 #: A part of an identifier in snake or camel case.
 _PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")

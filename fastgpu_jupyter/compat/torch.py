@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 
@@ -12,3 +13,15 @@ def call_when_cuda_initializes(torch: Any, callback: Callable[[], None]) -> None
     A call of the public API before that would initialize CUDA at once, which takes seconds and device memory.
     """
     torch.cuda._lazy_call(callback)  # noqa: SLF001 (no public name)
+
+
+def driver_is_loaded() -> bool:
+    """Return whether this process has loaded the driver with which PyTorch, among others, finds devices.
+
+    PyTorch loads it with the first question about devices and keeps the answer. A function of PyTorch that told whether
+    it has asked would ask itself, and no process that is forked afterwards could use a device.
+    """
+    try:
+        return "/libcuda.so" in Path("/proc/self/maps").read_text(errors="replace")
+    except OSError:
+        return False

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Set as AbstractSet
 
 
 class CellActivity:
@@ -15,6 +16,9 @@ class CellActivity:
 
     def __init__(self) -> None:
         self._running: set[object] = set()
+        #: Code that runs and does not count as use, and a lock for it.
+        self._uncounted: set[object] = set()
+        self._uncounted_lock = threading.Lock()
         #: The reporter sleeps until a cell wakes it; False while it polls, or while the pool needs no reports.
         self.reporter_sleeps = False
         #: Wakes the reporter.
@@ -48,6 +52,35 @@ class CellActivity:
         self.ended_at = time.monotonic()
         if self.reporter_sleeps:
             self.changed.set()
+
+    @property
+    def uncounted(self) -> frozenset[object]:
+        """The code that runs and does not count as use, as tokens."""
+        return frozenset(self._uncounted)
+
+    def begin_uncounted(self) -> object:
+        """Record that code begins that does not count as use; return the token that :meth:`end_uncounted` takes."""
+        code = object()
+        with self._uncounted_lock:
+            self._uncounted.add(code)
+        return code
+
+    def count(self, codes: AbstractSet[object]) -> None:
+        """Count those of ``codes`` that still run as use from now on."""
+        with self._uncounted_lock:
+            codes &= self._uncounted
+            self._uncounted -= codes
+            self._running |= codes
+            self.began = self.began or bool(codes)
+        if codes:
+            self.report_now()
+
+    def end_uncounted(self, code: object) -> None:
+        """Record that code ended that did not count as use when it began."""
+        with self._uncounted_lock:
+            self._uncounted.discard(code)
+        if code in self._running:
+            self.end(code)
 
     def report_now(self) -> None:
         """Make the reporter report without its usual delay, because a cell waits."""

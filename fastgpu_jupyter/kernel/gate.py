@@ -19,25 +19,24 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from ..core.model.lifecycle import BLOCKING_CELLS, OVER
 from ..errors import FastGPUError
+from ..wire import variables
 from ..wire.lease_view import explanation_of, text_of, with_reading
 from .cell_activity import CellActivity
+from .grant_environment import MEMORY, GrantEnvironment
 from .lease_client import LeaseClient, connect_or_start
 
 if TYPE_CHECKING:
     from ..wire.client import PoolClient
     from ..wire.schemas import LeaseView
-    from .memory_caps import MemoryCaps
 
-#: Variable of a grant with a memory limit that the frameworks enforce.
-CAP = "FASTGPU_CAP_BYTES"
-#: Variable of a grant of a part of a GPU.
-MEMORY = "FASTGPU_MEMORY_BYTES"
+#: Code that does not count as use is taken for blocked, on a parked lease, once it has run for this time.
+BLOCKED_AFTER_S = 2.0
 
 
 class Gate:
@@ -55,10 +54,12 @@ class Gate:
         granted: tuple[str, ...] = (),
         hidden: Mapping[str, str] | None = None,
     ) -> None:
+        #: What the process environment contains of the grant.
+        self.environment = GrantEnvironment(environ, granted, hidden or {})
         #: Cells may run. The only attribute that the fast path reads.
         self.open = lease_id is None or state not in BLOCKING_CELLS
         #: :meth:`apply_changes` has something to do; read without the lock, too.
-        self.has_changes = CAP in environ
+        self.has_changes = self.environment.has_cap
         self.lease_id = lease_id
         self.kernel_id = kernel_id
         self.view: LeaseView | None = None
@@ -78,19 +79,8 @@ class Gate:
         self.closed = threading.Event()
         #: A release by this process is in progress: the user need not hear of the lease's end.
         self._releasing = False
-        self._environ = environ
         #: A provisioner started this kernel and keeps its lease over a restart.
         self._provisioned = lease_id is not None
-        #: Variables of the grant that are in the environment; they are removed with the grant.
-        self._applied = {name: environ[name] for name in granted if name in environ}
-        #: Variables that the environment must contain before the next cell.
-        self._target = dict(self._applied)
-        #: Variables with which this process sees no device.
-        self._hidden = dict(hidden or {})
-        #: Created with the first memory limit.
-        self._memory_caps: MemoryCaps | None = None
-        #: Memory limit (None for a whole GPU) that was applied last, and the libraries that need a restart for it.
-        self._applied_caps: tuple[str | None, tuple[str, ...]] | None = None
         self._pending_notes: list[str] = []
         #: When the lease was parked while a cell ran, on the monotonic clock.
         self._parked_at: float | None = None
@@ -99,19 +89,24 @@ class Gate:
 
     @classmethod
     def from_environment(cls, environ: MutableMapping[str, str] | None = None) -> Gate:
-        """Return the gate of a process that a FastGPU provisioner started; elsewhere, an open gate without a lease."""
+        """Return the gate of a process that a FastGPU provisioner started; elsewhere, an open gate without a lease.
+
+        The variables of the lease are removed: a process that this one starts does not hold it.
+        """
         env = os.environ if environ is None else environ
-        token_file = env.get("FASTGPU_TOKEN_FILE")
-        return cls(
-            lease_id=env.get("FASTGPU_LEASE") or None,
-            state=env.get("FASTGPU_LEASE_STATE", "waiting"),
-            token_file=Path(token_file) if token_file else None,
+        given = {name: env.pop(name, "") for name in variables.KERNEL_ONLY}
+        gate = cls(
+            lease_id=given[variables.LEASE] or None,
+            state=given[variables.LEASE_STATE] or "waiting",
+            token_file=Path(given[variables.TOKEN_FILE]) if given[variables.TOKEN_FILE] else None,
             environ=env,
             connect=connect_or_start,
-            kernel_id=env.get("FASTGPU_KERNEL_ID") or None,
-            granted=tuple(env.get("FASTGPU_GRANTED", "").split()),
-            hidden=json.loads(env.get("FASTGPU_HIDDEN", "{}")),
+            kernel_id=given[variables.KERNEL_ID] or None,
+            granted=tuple(given[variables.GRANTED].split()),
+            hidden=json.loads(given[variables.HIDDEN] or "{}"),
         )
+        gate.environment.name_lease(gate.lease_id)
+        return gate
 
     # ---- for the kernel ------------------------------------------------------------------------------------------
 
@@ -125,26 +120,34 @@ class Gate:
         with self._lock:
             self._parked_at = None
 
-    def apply_changes(self) -> list[str]:
-        """Bring the environment up to date and return the notes for the user, each once. Call between two cells."""
-        with self._lock:
-            self.has_changes = False
-            for name in self._applied:
-                if name not in self._target:
-                    self._environ.pop(name, None)
-            self._environ.update(self._target)
-            self._applied = dict(self._target)
-            notes, self._pending_notes = self._pending_notes, []
-            if self._memory_caps is None and CAP in self._environ:
-                from .memory_caps import MemoryCaps  # late, like everything that a start does not need
+    def apply_changes(self, *, with_notes: bool = True) -> list[str]:
+        """Bring the environment up to date and return the notes for the user, each once. Call between two cells.
 
-                self._memory_caps = MemoryCaps()
-            if self._memory_caps is None:
-                return notes
-            note = self._memory_caps.apply(self._environ, has_lease=self.lease_id is not None)
-            self._applied_caps = self._environ.get(MEMORY), self._memory_caps.needs_restart
-            self.activity.changed.set()  # the reporter compares it with what the pool knows
-            return [*notes, note] if note else notes
+        With ``with_notes`` false, the notes are kept for a later call.
+        """
+        with self._lock:
+            self._pending_notes += self.environment.apply(self.lease_id)
+            if self.environment.applied_caps is not None:
+                self.activity.changed.set()  # the reporter compares it with what the pool knows
+            notes = self._pending_notes if with_notes else []
+            if with_notes:
+                self._pending_notes = []
+            self.has_changes = bool(self._pending_notes)
+            return notes
+
+    @contextlib.contextmanager
+    def not_counted(self) -> Iterator[None]:
+        """Inside the block, code runs that does not count as use of the GPU.
+
+        It counts once it has run for :data:`BLOCKED_AFTER_S` on a parked lease: it may use memory that is not on the
+        device, and would then end only after the lease has resumed.
+        """
+        code = self.activity.begin_uncounted()
+        try:
+            self._count_blocked_code()
+            yield
+        finally:
+            self.activity.end_uncounted(code)
 
     def add_listener(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Call ``listener``, from any thread, after each change; return the function that removes it."""
@@ -240,7 +243,7 @@ class Gate:
                 return
             self._collect_notices(view)
             self.view = view
-            self._hidden = view["hidden_environment"]
+            self.environment.hidden = view["hidden_environment"]
             if self._releasing:
                 return  # set_released() follows
             if view["state"] == "active":
@@ -280,7 +283,7 @@ class Gate:
     @property
     def has_unreported_resize(self) -> bool:
         """Whether the pool does not know yet which libraries follow the lease's size and which need a restart."""
-        view, applied = self.view, self._applied_caps
+        view, applied = self.view, self.environment.applied_caps
         if view is None or applied is None or view["id"] != self.lease_id or view["state"] != "active":
             return False
         size_applied = view["size"]["applied"]
@@ -289,7 +292,7 @@ class Gate:
 
     def report_libraries(self) -> None:
         """Report to the pool which libraries need a restart for the lease's size. Raises the client's errors."""
-        lease_id, applied = self.lease_id, self._applied_caps
+        lease_id, applied = self.lease_id, self.environment.applied_caps
         if lease_id is not None and applied is not None:
             memory_bytes = None if applied[0] is None else int(applied[0])
             self.update_lease(self.pool.quick().libraries(lease_id, self.pool.token(), memory_bytes, applied[1]))
@@ -297,9 +300,7 @@ class Gate:
     # ---- inside; the lock is held --------------------------------------------------------------------------------
 
     def _open_gate(self, environment: dict[str, str]) -> None:
-        # The same grant again changes nothing: the user may have set the variables since.
-        if environment != self._target:
-            self._target = dict(environment)
+        if self.environment.set_target(environment):
             self.has_changes = True
         if self._parked_at is not None:
             self._note_parked_while_running(time.monotonic() - self._parked_at)
@@ -309,6 +310,14 @@ class Gate:
         if self.open and self.activity.running:
             self._parked_at = time.monotonic()
         self.open = False
+        self._count_blocked_code()
+
+    def _count_blocked_code(self) -> None:
+        codes = self.activity.uncounted
+        if codes and self.had_gpu and not self.open:
+            timer = threading.Timer(BLOCKED_AFTER_S, self.activity.count, (codes,))
+            timer.daemon = True
+            timer.start()
 
     def _collect_notices(self, view: LeaseView) -> None:
         """Note each message about budget, memory limit or faults that the last view did not have."""
@@ -338,7 +347,7 @@ class Gate:
 
     def _clear_lease(self) -> None:
         self.lease_id, self._parked_at = None, None
-        self._target = dict(self._hidden)
+        self.environment.set_target(self.environment.hidden)
         self.has_changes = True
         self.open = True
 

@@ -2,8 +2,8 @@
 
 A cell of a kernel whose lease is active runs at once; the gate costs it a few attribute reads. A cell of a kernel whose
 lease waits shows the queue position until the GPU is granted. Stop ends the wait within a moment; the position in the
-queue is kept and the kernel keeps running. Silent executions, and cells that contain only ``%fastgpu`` lines, never
-wait and do not count as use of the GPU.
+queue is kept and the kernel keeps running. Code that a front end runs by itself (silent, or without a number in the
+history) and cells that only ask something (:mod:`.cell_kinds`) never wait and do not count as use of the GPU.
 """
 
 from __future__ import annotations
@@ -11,33 +11,35 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from types import FrameType
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, cast
 
 from ipykernel.ipkernel import IPythonKernel
 
-from ..compat.ipykernel import iopub_topic
+from ..compat.ipykernel import AsyncCellInterrupts, iopub_topic
 from .cell_cost import Cells
+from .cell_kinds import only_asks
 from .gate import Gate
+from .interrupts import Interrupts
 
 #: A wait shorter than this shows no display, which would only flicker.
 DISPLAY_AFTER_S = 0.15
-MAGIC = "%fastgpu"
+#: ipykernel returns to the loop of a GUI toolkit 1 ms after a message, unless it was replaced by then.
+EVENTLOOP_SETTLES_S = 0.02
 
 
-class FastGPUKernel(IPythonKernel):
+class FastGPUKernel(AsyncCellInterrupts, IPythonKernel):
     """An ``IPythonKernel`` with a :class:`Gate` in front of its cells."""
 
     def __init__(self, **kwargs: Any) -> None:
         self.gate = Gate.from_environment()
         os.register_at_fork(after_in_child=self.gate.abandon)
         self.cells = Cells()
+        self._interrupts = Interrupts()
         ipykernel: Any = super()  # its methods carry no types
         ipykernel.__init__(**kwargs)
         self._comm_msg: Callable[..., Any] = self.shell_handlers["comm_msg"]
@@ -51,6 +53,7 @@ class FastGPUKernel(IPythonKernel):
 
         ipykernel: Any = super()
         ipykernel.start()
+        self._interrupts.install()
         stderr = sys.stderr  # now: a cell may replace it
         self.gate.notify_now = lambda note: print(note, file=stderr, flush=True)
         LeaseFollower(self.gate).start()
@@ -67,10 +70,11 @@ class FastGPUKernel(IPythonKernel):
     ) -> dict[str, Any]:
         """Run a cell as soon as the gate is open; ``more`` is what ipykernel adds (cell_id, cell_meta)."""
         gate, ipykernel = self.gate, cast(Any, super())
-        if silent or (MAGIC in code and contains_only_magics(code)):
-            self._apply_changes(silent=silent)
-            reply: dict[str, Any]
-            reply = await ipykernel.do_execute(code, silent, store_history, user_expressions, allow_stdin, **more)
+        reply: dict[str, Any]
+        if silent or not store_history or only_asks(code):
+            self._apply_changes(with_notes=store_history and not silent)
+            with gate.not_counted():
+                reply = await ipykernel.do_execute(code, silent, store_history, user_expressions, allow_stdin, **more)
             return reply
         cell = gate.activity.begin()
         try:
@@ -94,10 +98,20 @@ class FastGPUKernel(IPythonKernel):
         ipykernel: Any = super()
         return ipykernel.do_shutdown(restart)
 
-    def _apply_changes(self, *, silent: bool = False) -> None:
-        """Apply the gate's changes between two cells; a silent execution has no output for the notes."""
-        if self.gate.has_changes and not silent:
-            for note in self.gate.apply_changes():
+    def pre_handler_hook(self) -> None:
+        """Prepare the handling of a message: SIGINT interrupts it, and the cells that wait in other threads."""
+        ipykernel: Any = super()
+        ipykernel.pre_handler_hook()
+        self._interrupts.install_for_cell()
+
+    def interrupted(self) -> None:
+        """Stop the cells that wait in other threads when SIGINT cancels a cell with ``await``."""
+        self._interrupts.stop_waits()
+
+    def _apply_changes(self, *, with_notes: bool = True) -> None:
+        """Apply the gate's changes between two cells; code whose output no user reads gets no notes."""
+        if self.gate.has_changes:
+            for note in self.gate.apply_changes(with_notes=with_notes):
                 self._print(note)
 
     def _count_comm_as_activity(self, *message: Any) -> Any:
@@ -126,6 +140,10 @@ class FastGPUKernel(IPythonKernel):
         """Wait for the grant; return the reply of a cell whose wait was stopped, else None."""
         from .wait_display import WaitDisplay
 
+        # The loop of a GUI toolkit would run in this thread, and block everything below, until the next message.
+        eventloop, in_main_shell = self.eventloop, threading.current_thread() is threading.main_thread()
+        if in_main_shell:
+            self.eventloop = None
         gate, loop, wake = self.gate, asyncio.get_running_loop(), asyncio.Event()
         stopped = False
 
@@ -144,7 +162,7 @@ class FastGPUKernel(IPythonKernel):
         started = time.monotonic()
         gate.begin_wait()
         try:
-            with _on_interrupt(stop):
+            with self._interrupts.stopping(stop):
                 while not gate.open and not stopped:
                     if time.monotonic() - started > DISPLAY_AFTER_S:
                         display.show(gate.view, gate.pool_error)
@@ -155,6 +173,9 @@ class FastGPUKernel(IPythonKernel):
         finally:
             remove_listener()
             display.clear()
+            if in_main_shell and eventloop is not None:
+                await asyncio.sleep(EVENTLOOP_SETTLES_S)
+                self.eventloop = eventloop
         return self._stopped(store_history) if stopped else None
 
     def _stopped(self, store_history: bool) -> dict[str, Any]:
@@ -177,30 +198,6 @@ class FastGPUKernel(IPythonKernel):
 
     def _print(self, note: str) -> None:
         self.publish("stream", {"name": "stderr", "text": note + "\n"})
-
-
-def contains_only_magics(code: str) -> bool:
-    """Return whether the cell contains only ``%fastgpu`` lines and comments; such a cell never waits."""
-    lines = [line.strip() for line in code.splitlines()]
-    lines = [line for line in lines if line and not line.startswith("#")]
-    return bool(lines) and all(line == MAGIC or line.startswith(MAGIC + " ") for line in lines)
-
-
-@contextmanager
-def _on_interrupt(stop: Callable[[], None]) -> Iterator[None]:
-    """Call ``stop`` on SIGINT inside the block; does nothing in a subshell's thread, which no signal reaches."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def handler(_signum: int, _frame: FrameType | None) -> None:
-        stop()
-
-    saved = signal.signal(signal.SIGINT, handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, saved)
 
 
 def _manager_pid() -> int:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def run(context: Context, line: str) -> Rendered:
     """Run the verb of ``line`` and return what to show; raise :class:`UsageError` with a sentence where it fails."""
-    words = line.split()
+    words = line.partition("#")[0].rstrip(" ;").split()
     name = words[0].lower() if words else ""
     verb = VERBS.get(name)
     if verb is None:

@@ -24,3 +24,12 @@ def parked_while_running(reason: str | None, parked_s: float) -> str:
     lasted = format_duration(int(parked_s * 1000)) if parked_s >= 1 else "a moment"
     words = (f"FastGPU: this lease was parked for {lasted} while a cell ran.", reason, "Its GPU memory is restored.")
     return " ".join(filter(None, words))
+
+
+def does_not_see_the_gpu(names: list[str]) -> str:
+    """Return the note on libraries that looked for devices before this kernel had its GPU."""
+    them = " and ".join(names)
+    return (
+        f"FastGPU: {them} looked for GPUs before this kernel had one, and will not see it in this process. "
+        "Restart the kernel to use the GPU; the lease is kept."
+    )

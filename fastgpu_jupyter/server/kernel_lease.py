@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..compat.jax import MEMORY_FRACTIONS, set_memory_fraction
 from ..core.model.lifecycle import OVER, LeaseState
 from ..errors import Conflict, FastGPUError, LimitReached, NotFound, PoolUnreachable
+from ..wire import variables
 from ..wire.client import LeaseOptions, PoolClient, new_token
 from ..wire.lease_view import explanation_of, position_of, text_of, value_of
 from ..wire.locate import pool_socket
@@ -134,15 +135,15 @@ class KernelLease:
         return {
             **env,
             "FASTGPU_SOCKET": str(client.path),
-            "FASTGPU_LEASE": view["id"],
-            "FASTGPU_TOKEN_FILE": str(token_path(self.kernel_id)),
-            "FASTGPU_PYTHON": sys.executable,
-            "FASTGPU_LEASE_STATE": view["state"],
-            "FASTGPU_KERNEL_ID": self.kernel_id,
+            variables.LEASE: view["id"],
+            variables.TOKEN_FILE: str(token_path(self.kernel_id)),
+            variables.PYTHON: sys.executable,
+            variables.LEASE_STATE: view["state"],
+            variables.KERNEL_ID: self.kernel_id,
             # The variables that the kernel removes from its environment when the lease ends ...
-            "FASTGPU_GRANTED": " ".join(granted),
+            variables.GRANTED: " ".join(granted),
             # ... and those that it sets then.
-            "FASTGPU_HIDDEN": json.dumps(view["hidden_environment"]),
+            variables.HIDDEN: json.dumps(view["hidden_environment"]),
         }
 
     def bind(self, pid: int | None) -> bool:

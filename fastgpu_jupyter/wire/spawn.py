@@ -13,6 +13,7 @@ import sys
 import time
 
 from ..errors import PoolUnreachable
+from . import variables
 from .client import PoolClient
 from .locate import SOCKET_VARIABLE, pool_socket, user_socket, user_state_dir
 
@@ -20,15 +21,7 @@ from .locate import SOCKET_VARIABLE, pool_socket, user_socket, user_state_dir
 ALREADY_RUNNING = 75
 
 #: Variables of a kernel that a pool manager started by it must not get.
-_KERNEL_ONLY = (
-    "FASTGPU_LEASE",
-    "FASTGPU_TOKEN_FILE",
-    "FASTGPU_LEASE_STATE",
-    "FASTGPU_KERNEL_ID",
-    "FASTGPU_GRANTED",
-    "FASTGPU_HIDDEN",
-    "JPY_PARENT_PID",
-)
+_KERNEL_ONLY = (*variables.OF_A_LEASE, "JPY_PARENT_PID")
 _POLL_S = 0.02
 
 
@@ -60,7 +53,7 @@ def ensure_pool(timeout_s: float = 15.0) -> PoolClient:
 
 def _start(timeout_s: float) -> None:
     environment = {name: value for name, value in os.environ.items() if name not in (*_KERNEL_ONLY, SOCKET_VARIABLE)}
-    python = os.environ.get("FASTGPU_PYTHON") or sys.executable
+    python = os.environ.get(variables.PYTHON) or sys.executable
     command = [python, "-P", "-m", "fastgpu_jupyter", "pool", "--on-demand"]
     try:
         done = subprocess.run(

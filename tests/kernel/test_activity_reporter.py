@@ -326,19 +326,19 @@ def test_reporter_reports_libraries_after_a_resize(pool: FakePool, gate: Gate, c
     reporter.report_due()
     assert pool.calls == [], "no library was told yet"
     gate.apply_changes()
-    assert gate._memory_caps is not None
+    assert gate.environment.memory_caps is not None
     pool.down = "away"
     reporter.report_due()
     pool.down = None
     reporter.report_due()
     reporter.report_due()
     assert pool.calls == [("libraries", 40 * 2**30, ())]
-    gate._memory_caps.needs_restart = ("JAX",)
+    gate.environment.memory_caps.needs_restart = ("JAX",)
     gate.apply_changes()
     reporter.report_due()
     reporter.report_due()
     assert pool.calls[1:] == [("libraries", 40 * 2**30, ("JAX",))]
-    gate._memory_caps.close()
+    gate.environment.memory_caps.close()
 
 
 def test_reporter_does_not_report_libraries_of_an_earlier_size(pool: FakePool, gate: Gate, clock: Clock) -> None:
@@ -346,7 +346,7 @@ def test_reporter_does_not_report_libraries_of_an_earlier_size(pool: FakePool, g
             "FASTGPU_CAP_FRACTION": "0.5"}  # fmt: skip
     gate.update_lease(active_view(version=5, environment=half, size_applied="applied"))  # type: ignore[arg-type]
     gate.apply_changes()
-    assert gate._memory_caps is not None
+    assert gate.environment.memory_caps is not None
     assert [gate.has_unreported_resize] == [False], "no library needs a restart, and the pool knows"
     whole = active_view(version=6, environment={"CUDA_VISIBLE_DEVICES": "GPU-1"}, size_applied="pending")
     gate.update_lease(whole)  # type: ignore[arg-type]
@@ -355,4 +355,4 @@ def test_reporter_does_not_report_libraries_of_an_earlier_size(pool: FakePool, g
     assert [gate.has_unreported_resize] == [True]
     gate.report_libraries()
     assert pool.calls == [("libraries", None, ())]
-    gate._memory_caps.close()
+    gate.environment.memory_caps.close()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from fastgpu_jupyter.errors import Conflict
 from fastgpu_jupyter.kernel.gate import Gate
 from fastgpu_jupyter.kernel.lease_commands import LeaseCommands
 from fastgpu_jupyter.kernel.lease_follower import LeaseFollower
+from fastgpu_jupyter.wire.variables import ANCESTOR_LEASES
 from tests.kernel.fakes import FakePool, active_view, lease_view, message, queue_group
 from tests.views import explanation_of, position_of
 from tests.waiting import DEADLINE_S, wait_until
@@ -37,7 +40,8 @@ def make_gate(pool: FakePool, token_file: Path | None, state: str = "waiting", *
 
 
 def env(gate: Gate) -> dict[str, str]:
-    return dict(gate._environ)
+    """The environment without what it says to the processes that the kernel starts."""
+    return {name: value for name, value in gate.environment.environ.items() if name != ANCESTOR_LEASES}
 
 
 def test_gate_without_a_lease_is_open() -> None:
@@ -46,9 +50,24 @@ def test_gate_without_a_lease_is_open() -> None:
     assert not gate.has_changes
 
 
+def test_gate_leaves_children_no_lease_but_whose_device_they_use(token_file: Path) -> None:
+    environ = {
+        "FASTGPU_LEASE": "inner", "FASTGPU_TOKEN_FILE": str(token_file), "FASTGPU_LEASE_STATE": "active",
+        "FASTGPU_KERNEL_ID": "kernel-1", "FASTGPU_GRANTED": "CUDA_VISIBLE_DEVICES",
+        "FASTGPU_HIDDEN": '{"CUDA_VISIBLE_DEVICES": ""}', "CUDA_VISIBLE_DEVICES": "GPU-1", ANCESTOR_LEASES: "outer",
+    }  # fmt: skip
+    gate = Gate.from_environment(environ)
+    assert gate.open
+    assert (gate.lease_id, gate.kernel_id, gate.pool.token()) == ("inner", "kernel-1", "secret")
+    assert environ == {"CUDA_VISIBLE_DEVICES": "GPU-1", ANCESTOR_LEASES: "outer inner"}
+    gate.forget_lease()
+    gate.apply_changes()
+    assert environ == {"CUDA_VISIBLE_DEVICES": "", ANCESTOR_LEASES: "outer"}
+
+
 def test_gate_of_a_granted_start_keeps_the_environment(token_file: Path) -> None:
     gate = make_gate(FakePool(), token_file, "active")
-    gate._environ["CUDA_VISIBLE_DEVICES"] = "the user's own"
+    gate.environment.environ["CUDA_VISIBLE_DEVICES"] = "the user's own"
     gate.update_lease(active_view())  # type: ignore[arg-type]
     assert gate.open
     assert not gate.has_changes
@@ -339,3 +358,59 @@ def test_gate_notes_each_budget_step_once(token_file: Path) -> None:
     assert gate.apply_changes() == ["FastGPU: It has cost 50 % of its budget."]
     gate.update_lease(active_view(version=8, **half))  # type: ignore[arg-type]
     assert not gate.has_changes
+
+
+@pytest.fixture
+def jax_that_looked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A JAX that has created its backends."""
+    bridge = SimpleNamespace(backends_are_initialized=lambda: True)
+    monkeypatch.setitem(sys.modules, "jax", SimpleNamespace(_src=SimpleNamespace(xla_bridge=bridge)))
+    monkeypatch.setattr("fastgpu_jupyter.compat.torch.driver_is_loaded", lambda: False)
+
+
+def test_gate_notes_that_a_library_looked_for_a_gpu_too_early(token_file: Path, jax_that_looked: None) -> None:
+    gate = make_gate(FakePool(), token_file)
+    gate.update_lease(active_view())  # type: ignore[arg-type]
+    assert gate.apply_changes(with_notes=False) == []
+    assert env(gate) == {"CUDA_VISIBLE_DEVICES": "GPU-1"}
+    assert gate.has_changes  # the note is for a cell whose output a user reads
+    gate.environment.environ["CUDA_VISIBLE_DEVICES"] = "the user's own"
+    (note,) = gate.apply_changes()
+    assert note.startswith("FastGPU: JAX looked for GPUs before this kernel had one")
+    assert "Restart the kernel" in note
+    assert env(gate) == {"CUDA_VISIBLE_DEVICES": "the user's own"}
+    assert gate.apply_changes() == []
+
+
+def test_gate_notes_nothing_where_the_gpu_was_visible_or_is_simulated(token_file: Path, jax_that_looked: None) -> None:
+    gate = make_gate(FakePool(), token_file)
+    simulated = {"CUDA_VISIBLE_DEVICES": "", "FASTGPU_SIMULATED": "1"}
+    gate.update_lease(active_view(environment=simulated))  # type: ignore[arg-type]
+    assert gate.apply_changes() == []
+    granted = make_gate(FakePool(), token_file, "active")
+    granted.update_lease(active_view(environment={"CUDA_VISIBLE_DEVICES": "GPU-1", "MORE": "1"}))  # type: ignore[arg-type]
+    assert granted.apply_changes() == []
+
+
+def test_gate_notes_a_driver_that_was_loaded_too_early(token_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fastgpu_jupyter.compat.torch.driver_is_loaded", lambda: True)
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    gate = make_gate(FakePool(), token_file)
+    gate.update_lease(active_view())  # type: ignore[arg-type]
+    assert gate.apply_changes()[0].startswith("FastGPU: A library looked")
+
+
+def test_uncounted_code_counts_once_it_is_blocked_on_a_parked_lease(
+    token_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fastgpu_jupyter.kernel.gate.BLOCKED_AFTER_S", 0.0)
+    waiting = make_gate(FakePool(), token_file)
+    with waiting.not_counted():
+        pass
+    gate = make_gate(FakePool(), token_file, "active")
+    with gate.not_counted():
+        assert not gate.activity.running
+        gate.update_lease(active_view(state="parked", version=3))  # type: ignore[arg-type]
+        wait_until(lambda: gate.activity.running, "the code counts")
+        assert not waiting.activity.began
+    assert not gate.activity.running

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
 import pytest
 
-from tests.helpers import KernelHelper, PoolProcess, end_pool_at
+from fastgpu_jupyter.wire.variables import KERNEL_ONLY
+from tests.helpers import Kernel, KernelHelper, PoolProcess, end_pool_at
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -46,3 +49,160 @@ def test_configuration_of_ipykernel_is_read(pool: PoolProcess, kernels: KernelHe
     (folder / "ipython_kernel_config.py").write_text("c.IPKernelApp.exec_lines = ['from_kernel_config = 1']\n")
     kernel = kernels.start()
     assert kernel.run("print(from_kernel_config)").stream() == "1\n"
+
+
+# ---- Stop in subshells and under the loops of GUI toolkits -----------------------------------------------------------
+
+
+def create_subshell(kernel: Kernel) -> str:
+    """The id of a new subshell."""
+    request = kernel.client.session.msg("create_subshell_request")
+    kernel.client.control_channel.send(request)
+    return str(kernel.client.get_control_msg(timeout=60)["content"]["subshell_id"])
+
+
+def send_to(kernel: Kernel, subshell_id: str, code: str) -> str:
+    """Send a cell to a subshell; its message id."""
+    content = {"code": code, "silent": False, "store_history": True, "user_expressions": {}, "allow_stdin": False}
+    message = kernel.client.session.msg("execute_request", content)
+    message["header"]["subshell_id"] = subshell_id
+    kernel.client.shell_channel.send(message)
+    return str(message["header"]["msg_id"])
+
+
+def stop(kernel: Kernel) -> None:
+    """Press Stop."""
+    assert kernel.manager is not None
+    kernel.manager.interrupt_kernel()
+
+
+MAIN_SHELL = {
+    "idle": "",
+    "waits": "print('ran')",
+    "runs": "%fastgpu\nimport time\nwhile True: time.sleep(0.01)",
+    "runs an await": "import asyncio\nwhile True: await asyncio.sleep(0.01)",
+}
+
+
+@pytest.mark.parametrize("main", MAIN_SHELL)
+def test_stop_ends_the_wait_of_a_cell_in_a_subshell(pool: PoolProcess, kernels: KernelHelper, main: str) -> None:
+    kernels.start().run("%fastgpu pin")
+    waiting = kernels.start()
+    subshell = create_subshell(waiting)
+    cell = send_to(waiting, subshell, "print('ran')")
+    waiting.message(cell, "display_data")
+    code = MAIN_SHELL[main]
+    # Code that a front end runs by itself does not wait, so that the main shell runs while the subshell waits.
+    beside = waiting.send(f"print('on', flush=True)\n{code}", store_history=main == "waits") if code else None
+    if beside is not None:
+        waiting.message(beside, "display_data" if main == "waits" else "stream")
+    stop(waiting)
+    replies: dict[str, dict[str, str]] = {}
+    while len(replies) < 1 + (beside is not None):
+        reply = waiting.client.get_shell_msg(timeout=60)
+        replies[reply["parent_header"]["msg_id"]] = reply["content"]
+    assert replies[cell]["ename"] == "StillWaiting"
+    assert "position 1" in replies[cell]["evalue"]
+    if beside is not None:
+        assert replies[beside]["ename"] == {
+            "waits": "StillWaiting", "runs": "KeyboardInterrupt", "runs an await": "CancelledError"
+        }[main]  # fmt: skip
+    stop(waiting)  # of a kernel that does nothing: nothing happens
+    assert waiting.run("print('alive')", store_history=False).stream() == "alive\n"
+
+
+#: A toolkit's loop as ipykernel runs it: in the main thread, until a message arrives.
+EVENTLOOP = """
+import time
+from ipykernel.eventloops import get_shell_stream, register_integration
+
+entered, exit_at = False, None
+
+@register_integration("toolkit")
+def loop(kernel):
+    global entered, exit_at
+    entered, exit_at = True, None
+    stream = get_shell_stream(kernel)
+    while not stream.flush(limit=1) and not (exit_at and time.monotonic() > exit_at):
+        time.sleep(kernel._poll_interval)
+
+def schedule_exit(delay_s):
+    global exit_at
+    exit_at = time.monotonic() + delay_s
+
+loop._schedule_exit = schedule_exit
+"""
+
+
+def test_cell_waits_under_the_loop_of_a_gui_toolkit(pool: PoolProcess, kernels: KernelHelper) -> None:
+    holder = kernels.start()
+    waiting = kernels.start()
+
+    def hidden(code: str) -> str:
+        ran = waiting.run(code, store_history=False)
+        assert ran.status == "ok", ran
+        return ran.stream().strip()
+
+    hidden(EVENTLOOP)
+    hidden("%gui toolkit")
+    wait_until(lambda: hidden("print(entered)") == "True", "its loop runs")
+    cell = waiting.send("print('ran')")
+    waiting.message(cell, "display_data")
+    stop(waiting)
+    assert waiting.collect(cell).reply["ename"] == "StillWaiting"
+    hidden("entered = False")
+    wait_until(lambda: hidden("print(entered)") == "True", "its loop runs again")
+    cell = waiting.send("print('ran')")
+    waiting.message(cell, "display_data")
+    kernels.stop(holder)
+    assert waiting.collect(cell).stream() == "ran\n"
+    hidden("entered = False")
+    wait_until(lambda: hidden("print(entered)") == "True", "its loop runs again")
+
+
+# ---- code that a front end runs by itself ----------------------------------------------------------------------------
+
+
+def test_hidden_code_and_questions_neither_wait_nor_count_as_use(pool: PoolProcess, kernels: KernelHelper) -> None:
+    first = kernels.start()
+    waiting = kernels.start()
+    assert waiting.run("print(dir())", store_history=False).status == "ok"
+    for code in ("", "# words", "%fastgpu?", "len?", "%fastgpu help  # what can I do"):
+        assert waiting.run(code).status == "ok"
+    first.run("kept = 42")
+    first.run("%fastgpu park")
+    pool.wait_state(first.lease_id, "parked")
+    pool.wait_state(waiting.lease_id, "active")
+    assert first.run("print(kept)", store_history=False).stream() == "42\n"
+    assert pool.state(first.lease_id) == "parked"
+    kernels.stop(waiting)
+    # Code that uses memory that is not on the device waits in the driver; nothing but itself would make it resume.
+    blocked = "import time\nwhile not get_ipython().kernel.gate.open: time.sleep(0.01)"
+    assert first.run(blocked, store_history=False).status == "ok"
+    assert pool.state(first.lease_id) == "active"
+
+
+# ---- processes that a kernel starts ----------------------------------------------------------------------------------
+
+CHILD = """
+import json, os, subprocess, sys
+code = "import json, os; print(json.dumps({k: v for k, v in os.environ.items() if k.startswith(('FASTGPU', 'CUDA'))}))"
+print(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+"""
+FORK = """
+pid = os.fork()
+if not pid:
+    get_ipython().kernel.gate.close(None)
+    os._exit(0)
+print(os.waitpid(pid, 0)[1])
+"""
+
+
+def test_child_process_inherits_the_devices_and_not_the_lease(pool: PoolProcess, kernels: KernelHelper) -> None:
+    kernel = kernels.start()
+    inherited = json.loads(kernel.run(CHILD).stream())
+    assert (inherited["CUDA_VISIBLE_DEVICES"], inherited["FASTGPU_SIMULATED"]) == ("", "1")
+    assert inherited["FASTGPU_ANCESTOR_LEASES"] == kernel.lease_id
+    assert not set(inherited).intersection(KERNEL_ONLY)
+    assert kernel.run(FORK).stream() == "0\n"
+    assert pool.state(kernel.lease_id) == "active"

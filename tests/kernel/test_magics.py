@@ -10,7 +10,6 @@ from IPython.core.error import UsageError
 
 from fastgpu_jupyter.kernel import magics, render
 from fastgpu_jupyter.kernel.gate import Gate
-from fastgpu_jupyter.kernel.kernel import contains_only_magics
 from fastgpu_jupyter.kernel.verbs import VERBS, Context
 from fastgpu_jupyter.kernel.wait_display import WaitDisplay, as_html, headline, stopped_wait_text
 from tests.kernel.fakes import FakePool, active_view, changed, lease_view, logical_gpu, message, queue_group
@@ -150,14 +149,9 @@ def test_run_in_another_kernel_explains_itself(tmp_path: Path) -> None:
     assert "not started as a FastGPU kernel" in magics.run(context, "request").text
 
 
-@pytest.mark.parametrize("code", ["%fastgpu", "%fastgpu release", "# why\n\n  %fastgpu cpu\n%fastgpu status\n"])
-def test_contains_only_magics_accepts_magics_and_comments(code: str) -> None:
-    assert contains_only_magics(code)
-
-
-@pytest.mark.parametrize("code", ["", "# only words", "x = 1", "%fastgpu release\nx = 1", "%fastgpus", "%time x"])
-def test_contains_only_magics_rejects_other_code(code: str) -> None:
-    assert not contains_only_magics(code)
+@pytest.mark.parametrize("line", ["help;", "help  # what can I do", "help; # all"])
+def test_comment_and_semicolon_after_a_verb_are_no_arguments(context: Context, line: str) -> None:
+    assert magics.run(context, line).text == magics.run(context, "help").text
 
 
 def test_headline_states_position_and_reason() -> None:

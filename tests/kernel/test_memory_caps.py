@@ -282,8 +282,8 @@ def test_gate_applies_limits_between_two_cells(tmp_path: Path, play: Play) -> No
     gate.update_lease(active_view(state="ended", end_reason="released", version=4))  # type: ignore[arg-type]
     gate.apply_changes()
     assert library.told == [40 * 2**30, 20 * 2**30], "what has ended gives no right to more"
-    assert gate._memory_caps is not None
-    gate._memory_caps.close()
+    assert gate.environment.memory_caps is not None
+    gate.environment.memory_caps.close()
 
 
 def test_gate_of_a_granted_start_with_a_limit_has_changes(tmp_path: Path) -> None:

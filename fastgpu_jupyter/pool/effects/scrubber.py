@@ -27,6 +27,7 @@ from ...core.model import commands as c
 from ...core.model.entities import GONE, LogicalGPU, ScrubOutcome, ScrubResult, State
 from ...errors import HostFault, Message
 from ...units import MIB
+from ...wire.variables import OF_A_LEASE
 from ..devices.driver import DeviceGone, ScrubCommand
 
 log = logging.getLogger("fastgpu.pool")
@@ -243,7 +244,7 @@ class Scrubber:
 
 def _environment(env: Mapping[str, str]) -> dict[str, str]:
     """Return the pool manager's own environment with ``env``, without a kernel's lease: the process belongs to none."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("FASTGPU_LEASE")}
+    kept = {key: value for key, value in os.environ.items() if key not in OF_A_LEASE}
     return {**kept, **env}
 
 

@@ -22,13 +22,15 @@ from typing import NamedTuple
 
 from ...core.model.entities import Holder
 from ...errors import NotFound
+from ...wire.variables import ANCESTOR_LEASES, LEASE
 from .process import read_proc_file
 
 #: Processes that are remembered; beyond this number all are read again.
 KNOWN_MAX = 8192
 #: The longest chain of ancestors that is followed.
 ANCESTORS_MAX = 256
-_LEASE = b"FASTGPU_LEASE="
+#: How an environment names a lease: that of a kernel, and those of the kernels from which a process descends.
+_LEASE, _ANCESTORS = f"{LEASE}=".encode(), f"{ANCESTOR_LEASES}=".encode()
 _NS_GET_PARENT = 0xB702  #: ioctl of a namespace's file
 
 
@@ -215,9 +217,12 @@ def _environ(pid: int) -> bytes | None:
 
 
 def _named(environ: bytes | None) -> str | None:
-    """Return the lease that an environment names."""
-    named = (item[len(_LEASE) :] for item in (environ or b"").split(b"\0") if item.startswith(_LEASE))
-    return next((name.decode(errors="replace") for name in named), None)
+    """Return the lease that an environment names: the kernel's own, or that of the nearest kernel above."""
+    items = (environ or b"").split(b"\0")
+    own = next((item.removeprefix(_LEASE) for item in items if item.startswith(_LEASE)), None)
+    above = (item.removeprefix(_ANCESTORS).split() for item in items if item.startswith(_ANCESTORS))
+    name = own or next((names[-1] for names in above if names), None)
+    return None if name is None else name.decode(errors="replace")
 
 
 def _cgroup(folder: Path) -> tuple[str, ...]:

@@ -75,7 +75,10 @@ def test_kernel_started_by_a_kernel_belongs_to_its_own_lease() -> None:
         assert [only(found.leases_of(pid)) for pid in pids] == ["outer", "inner", "inner"]
 
 
-@pytest.mark.parametrize(("environ", "look_first"), [({}, True), ({"FASTGPU_LEASE": "a"}, False)])
+@pytest.mark.parametrize(
+    ("environ", "look_first"),
+    [({}, True), ({"FASTGPU_LEASE": "a"}, False), ({"FASTGPU_ANCESTOR_LEASES": "outer a"}, False)],
+)
 def test_orphaned_child_still_belongs_to_its_lease(environ: dict[str, str], look_first: bool) -> None:
     """One that was seen in time is remembered; one that was not still has what it was given."""
     code = "import subprocess, sys; p = subprocess.Popen(['sleep', '60']); print(p.pid, flush=True); sys.stdin.read()"
