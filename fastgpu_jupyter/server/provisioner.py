@@ -25,13 +25,12 @@ from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 from traitlets import Bool, Float, Unicode, default
 
 from ..compat.jupyter_client import forget_pending_kernel
-from ..errors import FastGPUError
-from ..messages import text_of
 from ..units import parse_memory
 from ..wire.client import LeaseOptions
 from ..wire.options import KernelspecRequest, read_kernelspec
 from .holder_binding import HolderBinding
 from .kernel_lease import KernelLease, Wanted, wait_for_grant
+from .launch_error import launch_error
 from .launches import launches
 from .notebook_name import name_of_kernel, this_program
 from .process import PidfdProcess, start_time
@@ -122,18 +121,21 @@ class FastGPUProvisioner(LocalProvisioner):
             if not self.gate:
                 view = await wait_for_grant(client, view, self.grant_timeout_s, lambda: self._abandoned)
             return await super().pre_launch(env=self._lease.environment(client, view, env), **kwargs)
-        except FastGPUError as error:
+        except Exception as error:
             await self._launch_failed()
-            # Jupyter shows the text of the exception to the user.
-            raise type(error)(text_of(error)) from error
+            raise launch_error(error, in_server=self._in_server) from error
         except BaseException:
             await self._launch_failed()
             raise
 
+    @property
+    def _in_server(self) -> bool:
+        """Whether a server starts the kernel, as opposed to a program that runs a notebook itself."""
+        return isinstance(getattr(self.parent, "parent", None), MultiKernelManager)
+
     def _read_name(self, env: Mapping[str, str]) -> None:
         """Take the name in the environment, unless it is the one that was there before a rename."""
-        has_sessions = isinstance(getattr(self.parent, "parent", None), MultiKernelManager)
-        named = name_of_kernel(env, this_program(), has_sessions=has_sessions)
+        named = name_of_kernel(env, this_program(), has_sessions=self._in_server)
         if named is not None and named != self._named:
             self._notebook = self._named = named
 
@@ -155,6 +157,9 @@ class FastGPUProvisioner(LocalProvisioner):
         """Start the kernel's process; release the lease if that fails."""
         try:
             return await super().launch_kernel(cmd, **kwargs)
+        except Exception as error:
+            await self._launch_failed()
+            raise launch_error(error, in_server=self._in_server) from error
         except BaseException:
             await self._launch_failed()
             raise

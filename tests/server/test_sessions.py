@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
 
@@ -97,8 +98,32 @@ def test_kernel_without_a_gate_fails_after_the_grant_timeout(running: Running) -
     body = {"path": "b.ipynb", "name": "b", "type": "notebook", "kernel": {"name": "nogate"}}
     status, answer = jupyter.call("POST", "api/sessions", body)
     assert status == 500
-    assert "No GPU was free within 1 s: position 1 in the queue" in answer["message"]
+    assert answer["message"].startswith("No GPU was free within 1 s: position 1 in the queue")
+    status, answer = jupyter.call("POST", "api/kernels", {"name": "nogate"})
+    assert status == 429
+    assert answer["message"].startswith("No GPU was free within 1 s: position 1 in the queue")
     assert len(pool.live()) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "why"),
+    [
+        ({"fastgpu": {"gate": True, "profile": "7xa100"}}, 422, "7xa100"),
+        ({"fastgpu": {"gate": True, "profle": "half"}}, 400, "no option 'profle'"),
+        ({"argv": ["/nonexistent/python", "-m", "fastgpu_jupyter.kernel"]}, 500, "/nonexistent/python"),
+    ],
+)
+def test_kernel_that_cannot_start_says_why(running: Running, changes: dict[str, Any], status: int, why: str) -> None:
+    pool, jupyter = running
+    write_kernelspec(jupyter.folder, f"refused-{status}", **changes)
+    found, answer = jupyter.call("POST", "api/kernels", {"name": f"refused-{status}"})
+    assert found == status
+    assert why in answer["message"]
+    body = {"path": "a.ipynb", "name": "a", "type": "notebook", "kernel": {"name": f"refused-{status}"}}
+    found, answer = jupyter.call("POST", "api/sessions", body)
+    assert found == 500  # of jupyter_server, whatever was raised
+    assert why in answer["message"]
+    assert pool.live() == []
 
 
 def notebook(running: Running, lease_id: str) -> str:

@@ -1,0 +1,37 @@
+"""The error of a kernel that could not be started, as a Jupyter server passes it on.
+
+``POST /api/sessions`` answers with the text of any exception, ``POST /api/kernels`` only with that of an ``HTTPError``:
+of any other it says "Unhandled error". Programs without a server get the exception itself.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+
+from tornado import web
+
+from ..errors import FastGPUError
+from ..messages import text_of
+
+#: Characters in a line of JupyterLab's dialog, which does not break lines itself.
+DIALOG_WIDTH = 88
+
+
+class KernelNotStarted(web.HTTPError):
+    """A launch that failed in a Jupyter server; its text is a sentence for the user."""
+
+    def __init__(self, status: int, text: str) -> None:
+        # tornado formats the text of an error when it logs it.
+        super().__init__(status, textwrap.fill(re.sub(r"\s*%", " percent", text), DIALOG_WIDTH))
+
+    def __str__(self) -> str:
+        return self.log_message or ""
+
+
+def launch_error(error: Exception, *, in_server: bool) -> Exception:
+    """Return what a launch that failed with ``error`` raises, with a sentence as its text."""
+    text = text_of(error) if isinstance(error, FastGPUError) else str(error) or type(error).__name__
+    if in_server and not isinstance(error, web.HTTPError):
+        return KernelNotStarted(error.status if isinstance(error, FastGPUError) else 500, text)
+    return type(error)(text) if isinstance(error, FastGPUError) else error
