@@ -177,6 +177,15 @@ class KernelLease:
             if view is not None and view["state"] not in OVER:
                 self._rename(client, view, notebook())
 
+    def has_started(self) -> bool:
+        """Return whether the kernel has told the pool manager what it does; False where that is not known."""
+        if self.lease_id is None:
+            return False
+        with contextlib.suppress(FastGPUError, OSError):
+            view = PoolClient(pool_socket(), timeout_s=2.0).lease(self.lease_id, token=self.token)
+            return view["usage"]["busy"] is not None
+        return False
+
     def resume_for_interrupt(self) -> None:
         """Resume the lease if a cell waits for it: its GPU calls return, and can be interrupted, only then."""
         if self.lease_id is None:

@@ -203,7 +203,8 @@ class FastGPUProvisioner(LocalProvisioner):
     async def send_signal(self, signum: int) -> None:
         """Signal the kernel. Restart and shutdown begin with an interrupt, which ends a process that still starts."""
         young = asyncio.get_running_loop().time() - self._launched_at < BOOT_S
-        if signum != signal.SIGINT or not young or self.process is None or self.pid is None:
+        starts = signum == signal.SIGINT and young and not await in_thread(self._lease.has_started)
+        if not starts or self.process is None or self.pid is None:
             await super().send_signal(signum)
             if signum == signal.SIGINT:
                 await in_thread(self._lease.resume_for_interrupt)
