@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from ipykernel.ipkernel import IPythonKernel
 
@@ -25,6 +25,9 @@ from .cell_cost import Cells
 from .cell_kinds import only_asks
 from .gate import Gate
 from .interrupts import Interrupts
+
+if TYPE_CHECKING:
+    from .ancestor_watch import AncestorWatch
 
 #: A wait shorter than this shows no display, which would only flicker.
 DISPLAY_AFTER_S = 0.15
@@ -157,6 +160,7 @@ class FastGPUKernel(AsyncCellInterrupts, IPythonKernel):
             stopped = True
             wake_up()
 
+        ancestors = self._watch_ancestors(wake_up)
         display = WaitDisplay(self.publish, had_gpu=gate.had_gpu)
         remove_listener = gate.add_listener(wake_up)
         started = time.monotonic()
@@ -165,18 +169,29 @@ class FastGPUKernel(AsyncCellInterrupts, IPythonKernel):
             with self._interrupts.stopping(stop):
                 while not gate.open and not stopped:
                     if time.monotonic() - started > DISPLAY_AFTER_S:
-                        display.show(gate.view, gate.pool_error)
+                        display.show(gate.view, gate.pool_error, ancestors.note if ancestors else None)
                         gate.wait_was_shown()
                     with suppress(TimeoutError):
                         await asyncio.wait_for(wake.wait(), display.pause_s() if display.shown else DISPLAY_AFTER_S)
                     wake.clear()
         finally:
             remove_listener()
+            if ancestors is not None:
+                ancestors.end()
             display.clear()
             if in_main_shell and eventloop is not None:
                 await asyncio.sleep(EVENTLOOP_SETTLES_S)
                 self.eventloop = eventloop
         return self._stopped(store_history) if stopped else None
+
+    def _watch_ancestors(self, changed: Callable[[], None]) -> AncestorWatch | None:
+        if not self.gate.environment.ancestors:
+            return None
+        from .ancestor_watch import AncestorWatch
+
+        watch = AncestorWatch(self.gate, changed)
+        watch.start()
+        return watch
 
     def _stopped(self, store_history: bool) -> dict[str, Any]:
         from .wait_display import stopped_wait_text

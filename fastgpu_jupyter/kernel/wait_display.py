@@ -40,12 +40,13 @@ class WaitDisplay:
         self._last: str | None = None
         self.shown = False
 
-    def show(self, view: LeaseView | None, pool_error: str | None) -> None:
-        """Show or update the display; do nothing where the text would be the same."""
+    def show(self, view: LeaseView | None, pool_error: str | None, note: str | None = None) -> None:
+        """Show or update the display, with ``note`` after its state; do nothing where the text would be the same."""
         parked = self._had_gpu and view is not None and is_parked(view)
         requested_ms = time.time() * 1000 - view["times"]["requested_at"] if view is not None and not parked else 0
         waited_ms = max(int((time.monotonic() - self._started) * 1000), int(requested_ms))
         head, hint = headline(view, pool_error, had_gpu=self._had_gpu), HINT_PARKED if parked else HINT
+        head = f"{head} {note}" if note else head
         text = f"{head} Waited {format_duration(waited_ms)}. {hint}"
         if text == self._last:
             return

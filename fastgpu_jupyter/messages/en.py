@@ -303,6 +303,22 @@ MESSAGES: dict[str, str | dict[str, str]] = {
         "Its budget is spent. Set a higher one, and it can be resumed; until then it stays parked."
     ),
     # -- leases ------------------------------------------------------------------------------------------------------
+    "nested.held": (
+        "The kernel that started this one holds a GPU. If its cell waits for this notebook, neither goes on: stop that "
+        "cell, run `%fastgpu release` in its notebook, and run this notebook again."
+    ),
+    "nested.held_by_notebook": (
+        "The kernel that started this one, of {notebook}, holds a GPU. If its cell waits for this notebook, neither "
+        "goes on: stop that cell, run `%fastgpu release` in its notebook, and run this notebook again."
+    ),
+    "timeout.in_queue": (
+        "The time ran out while the notebook waited for a GPU, at position {position} in the queue. {explanation} The "
+        "time limit of a cell includes the wait: raise it, or run the notebook again when a GPU is free."
+    ),
+    "timeout.in_preparation": (
+        "The time ran out while the notebook's GPU was being made ready. The time limit of a cell includes that: raise "
+        "it, or run the notebook again."
+    ),
     "lease.not_found": "There is no lease {lease}. `jupyter fastgpu status` lists yours.",
     "lease.over": "This lease is over; ask for a new one.",
     "transfer.wrong_state": "A lease that is {state} cannot be transferred.",

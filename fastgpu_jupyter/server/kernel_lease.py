@@ -177,14 +177,17 @@ class KernelLease:
             if view is not None and view["state"] not in OVER:
                 self._rename(client, view, notebook())
 
+    def view(self) -> LeaseView | None:
+        """Return the lease; None without one, or if the pool manager does not answer soon."""
+        with contextlib.suppress(FastGPUError, OSError):
+            if self.lease_id is not None:
+                return PoolClient(pool_socket(), timeout_s=2.0).lease(self.lease_id, token=self.token)
+        return None
+
     def has_started(self) -> bool:
         """Return whether the kernel has told the pool manager what it does; False where that is not known."""
-        if self.lease_id is None:
-            return False
-        with contextlib.suppress(FastGPUError, OSError):
-            view = PoolClient(pool_socket(), timeout_s=2.0).lease(self.lease_id, token=self.token)
-            return view["usage"]["busy"] is not None
-        return False
+        view = self.view()
+        return view is not None and view["usage"]["busy"] is not None
 
     def resume_for_interrupt(self) -> None:
         """Resume the lease if a cell waits for it: its GPU calls return, and can be interrupted, only then."""

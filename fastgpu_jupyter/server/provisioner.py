@@ -17,7 +17,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.multikernelmanager import MultiKernelManager
@@ -25,9 +25,14 @@ from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 from traitlets import Bool, Float, Unicode, default
 
 from ..compat.jupyter_client import forget_pending_kernel
+from ..core.model.lifecycle import LeaseState
+from ..messages import render
 from ..units import parse_memory
-from ..wire.client import LeaseOptions
+from ..wire.ancestors import held_by_ancestor
+from ..wire.client import LeaseOptions, PoolClient
 from ..wire.options import KernelspecRequest, read_kernelspec
+from ..wire.variables import ANCESTOR_LEASES
+from .cell_timeout import explain_timeout, timeout_in_progress
 from .holder_binding import HolderBinding
 from .kernel_lease import KernelLease, Wanted, wait_for_grant
 from .launch_error import launch_error
@@ -36,6 +41,9 @@ from .notebook_name import name_of_kernel, this_program
 from .process import PidfdProcess, start_time
 from .threads import in_thread
 from .token_files import token_path
+
+if TYPE_CHECKING:
+    from ..wire.schemas import LeaseView
 
 #: A kernel that is younger than this may still be importing.
 BOOT_S = 3.0
@@ -118,6 +126,7 @@ class FastGPUProvisioner(LocalProvisioner):
             env = dict(os.environ if env is None else env)
             self._read_name(env)
             client, view = await in_thread(self._acquire)
+            await self._warn_of_ancestor(client, view, env)
             if not self.gate:
                 view = await wait_for_grant(client, view, self.grant_timeout_s, lambda: self._abandoned)
             return await super().pre_launch(env=self._lease.environment(client, view, env), **kwargs)
@@ -148,6 +157,17 @@ class FastGPUProvisioner(LocalProvisioner):
     def notebook(self) -> str | None:
         """Return the name of what the kernel is for, None if it is not known."""
         return self._notebook
+
+    async def _warn_of_ancestor(self, client: PoolClient, view: LeaseView, env: Mapping[str, str]) -> None:
+        """Log a warning if this kernel waits for the GPU of a kernel from which it descends.
+
+        The program that runs the notebook shows it, in most cases in the cell that has started it.
+        """
+        ancestors = env.get(ANCESTOR_LEASES, "").split()
+        if ancestors and view["state"] == LeaseState.WAITING:
+            held = await in_thread(held_by_ancestor, client, ancestors)
+            if held is not None:
+                self.log.warning("FastGPU: %s", render(held))
 
     def _acquire(self) -> Any:
         automatic, self._restart_requested = not self._restart_requested, False
@@ -202,6 +222,8 @@ class FastGPUProvisioner(LocalProvisioner):
 
     async def send_signal(self, signum: int) -> None:
         """Signal the kernel. Restart and shutdown begin with an interrupt, which ends a process that still starts."""
+        if signum == signal.SIGINT:
+            await self._explain_timeout()
         young = asyncio.get_running_loop().time() - self._launched_at < BOOT_S
         starts = signum == signal.SIGINT and young and not await in_thread(self._lease.has_started)
         if not starts or self.process is None or self.pid is None:
@@ -212,6 +234,13 @@ class FastGPUProvisioner(LocalProvisioner):
         await self._binding.bind_server()
         await super().send_signal(signum)
         self._binding.keep_binding(self.pid)  # if it was only an interrupt, and the process lives
+
+    async def _explain_timeout(self) -> None:
+        """Let the error of a cell whose time ran out say that it waited for its GPU."""
+        error = timeout_in_progress()
+        view = None if error is None else await in_thread(self._lease.view)
+        if error is not None and view is not None:
+            explain_timeout(error, view)
 
     async def shutdown_requested(self, restart: bool = False) -> None:
         """Keep the lease if the kernel ends for a restart."""

@@ -112,3 +112,50 @@ def test_killed_runner_leaves_no_lease(pool: PoolProcess, isolated: Path, instal
     process.communicate()
     wait_until(lambda: not pool.live(), "the lease ends")
     assert value_of(pool.lease(lease[0]["id"])["end_reason"]) == "holder_died"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [(*COMMANDS["nbconvert"], "--ExecutePreprocessor.timeout=1"), (*COMMANDS["papermill"], "--execution-timeout", "1")],
+    ids=["nbconvert", "papermill"],
+)
+def test_time_out_of_a_cell_in_the_queue_says_so(
+    pool: PoolProcess, isolated: Path, kernels: KernelHelper, command: tuple[str, ...]
+) -> None:
+    kernels.start()
+    write_notebook(isolated)
+    process = run(*command, cwd=isolated)
+    said, _ = process.communicate(timeout=3 * DEADLINE_S)
+    assert process.returncode != 0
+    assert "CellTimeoutError" in said
+    assert "The time ran out while the notebook waited for a GPU, at position 1 in the queue." in said
+    wait_until(lambda: len(pool.live()) == 1, "the lease of the notebook ends")
+
+
+def test_time_out_of_a_cell_that_runs_says_nothing_of_a_queue(
+    pool: PoolProcess, isolated: Path, installed: None
+) -> None:
+    path = write_notebook(isolated)
+    path.write_text(path.read_text().replace("print('second')", "import time; time.sleep(600)"))
+    process = run(*COMMANDS["nbconvert"], "--ExecutePreprocessor.timeout=1", cwd=isolated)
+    said, _ = process.communicate(timeout=3 * DEADLINE_S)
+    assert "CellTimeoutError" in said
+    assert "waited for a GPU" not in said
+
+
+def test_notebook_that_waits_for_the_gpu_of_its_own_cell_says_so(
+    pool: PoolProcess, isolated: Path, kernels: KernelHelper
+) -> None:
+    write_notebook(isolated)
+    outer = kernels.start(notebook="outer.ipynb")
+    command = " ".join(COMMANDS["papermill"])
+    cell = outer.send(f"!{sys.executable} -m {command}")
+    said = ""
+    while "of outer.ipynb, holds a GPU" not in said:  # by the program, in the output of the cell that runs it
+        said += outer.message(cell, "stream")["content"]["text"]
+    nested = wait_until(pool.client.queue, "it waits")[0]["lease_id"]
+    assert outer.manager is not None
+    outer.manager.interrupt_kernel()
+    assert outer.collect(cell).status in ("ok", "error")
+    pool.wait_state(str(nested), "ended")
+    assert pool.state(outer.lease_id) == "active"

@@ -206,3 +206,17 @@ def test_child_process_inherits_the_devices_and_not_the_lease(pool: PoolProcess,
     assert not set(inherited).intersection(KERNEL_ONLY)
     assert kernel.run(FORK).stream() == "0\n"
     assert pool.state(kernel.lease_id) == "active"
+
+
+def test_waiting_cell_names_the_kernel_above_that_holds_the_gpu(
+    pool: PoolProcess, kernels: KernelHelper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outer = kernels.start(notebook="outer.ipynb")
+    monkeypatch.setenv("FASTGPU_ANCESTOR_LEASES", f"of-another-pool {outer.lease_id}")
+    inner = kernels.start()
+    cell = inner.send("print('ran')")
+    shown = inner.message(cell, "display_data")["content"]["data"]["text/plain"]
+    while "The kernel that started this one, of outer.ipynb, holds a GPU." not in shown:
+        shown = inner.message(cell, "update_display_data")["content"]["data"]["text/plain"]
+    outer.run("%fastgpu release")
+    assert inner.collect(cell).stream() == "ran\n"

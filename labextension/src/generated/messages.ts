@@ -95,6 +95,8 @@ export const MESSAGES = {
   'migration.not_needed': 'Its GPU is healthy and in service, so there is no reason to move it. Nothing was changed.',
   'migration.restart_possible': '`%fastgpu migrate` or `jupyter fastgpu migrate {lease}` moves the lease to another GPU that has room: the kernel must then be restarted, and what it has on this one is lost. Nothing is moved unless you ask for it.',
   'migration.wrong_state': 'A lease that is {state} cannot be moved. Nothing was changed.',
+  'nested.held': 'The kernel that started this one holds a GPU. If its cell waits for this notebook, neither goes on: stop that cell, run `%fastgpu release` in its notebook, and run this notebook again.',
+  'nested.held_by_notebook': 'The kernel that started this one, of {notebook}, holds a GPU. If its cell waits for this notebook, neither goes on: stop that cell, run `%fastgpu release` in its notebook, and run this notebook again.',
   'park.budget': 'Its budget is spent.',
   'park.defragmentation': 'It moves to another GPU, so that a waiting request fits.',
   'park.fairness': 'Its turn was over, and a tenant that was served less needed the GPU.',
@@ -160,6 +162,8 @@ export const MESSAGES = {
   'scrub.retrying': 'The memory that it had on its device could not be overwritten yet: {detail} No other lease gets it before that; it is tried again.',
   'scrub.skipped': 'It could not be overwritten, and an administrator went on without.',
   'scrub.too_much_left': '{left_bytes} of its free memory could not be had.',
+  'timeout.in_preparation': 'The time ran out while the notebook\'s GPU was being made ready. The time limit of a cell includes that: raise it, or run the notebook again.',
+  'timeout.in_queue': 'The time ran out while the notebook waited for a GPU, at position {position} in the queue. {explanation} The time limit of a cell includes the wait: raise it, or run the notebook again when a GPU is free.',
   'users.fault': 'The user database of this system does not answer: {reason}.',
   'users.silent': 'The user database of this system does not answer.',
   'users.who': 'It cannot be found out now who {name} is. {reason} Nothing was changed; try again later, or name the tenant by its key, such as uid:1001.'

@@ -1,0 +1,36 @@
+"""Notes on the errors of programs that run notebooks: whether a cell's time ran out while it waited for a GPU."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from ..core.model.lifecycle import BLOCKING_CELLS
+from ..errors import Message
+from ..messages import render
+from ..wire.lease_view import explanation_of, position_of
+
+if TYPE_CHECKING:
+    from ..wire.schemas import LeaseView
+
+
+def timeout_in_progress() -> TimeoutError | None:
+    """Return the error for which the caller ends the kernel, if a time-out is one.
+
+    nbclient, on which nbconvert and papermill are built, raises it and shuts the kernel down while it propagates.
+    """
+    error = sys.exception()
+    return error if isinstance(error, TimeoutError) else None
+
+
+def explain_timeout(error: TimeoutError, view: LeaseView) -> None:
+    """Add a note to ``error``, which tracebacks show, if the lease ``view`` has no GPU yet."""
+    if view["state"] not in BLOCKING_CELLS:
+        return
+    position = position_of(view)
+    note = (
+        Message.of("timeout.in_queue", position=position, explanation=explanation_of(view) or "")
+        if position
+        else Message.of("timeout.in_preparation")
+    )
+    error.add_note(render(note))
