@@ -24,16 +24,17 @@ LINES_MAX = 800
 #: Package -> the packages that it may import beside itself. An import that is not listed is not allowed.
 MAY_IMPORT: Mapping[str, AbstractSet[str]] = {
     "errors": set(),
+    "text": set(),
     "units": {"errors"},
     "messages": {"errors", "units"},
     "core": {"errors", "units"},
     "compat": set(),
     "wire": {"errors", "units", "core", ""},
-    "pool": {"errors", "units", "messages", "core", "wire", ""},
-    "server": {"errors", "units", "messages", "wire", "compat", ""},
-    "kernel": {"errors", "units", "messages", "wire", "compat", ""},
+    "pool": {"errors", "units", "text", "messages", "core", "wire", ""},
+    "server": {"errors", "units", "text", "messages", "wire", "compat", ""},
+    "kernel": {"errors", "units", "text", "messages", "wire", "compat", ""},
     "kernelspec": {"errors", "units", "core", "wire", ""},
-    "cli": {"errors", "units", "messages", "core", "wire", "pool", "kernelspec", ""},
+    "cli": {"errors", "units", "text", "messages", "core", "wire", "pool", "kernelspec", ""},
     # The package itself has only the functions that Jupyter looks for; each imports its package when it is called.
     "": {"server", "kernel"},
     "__main__": {"cli"},

@@ -17,6 +17,7 @@ from .devices import DrainApp, MigApp, ProbeApp
 from .doctor import DoctorApp
 from .fsck import FsckApp
 from .leases import MigrateApp, ParkApp, PinApp, QueueApp, ReleaseApp, ResizeApp, ResumeApp, StatusApp, UnpinApp
+from .output import run
 
 
 class FastGPUApp(JupyterApp):
@@ -60,4 +61,4 @@ class FastGPUApp(JupyterApp):
 
 def main() -> None:
     """Run ``jupyter-fastgpu``, as its entry point."""
-    FastGPUApp.launch_instance()
+    run(FastGPUApp.launch_instance)

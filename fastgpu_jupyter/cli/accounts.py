@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import sys
 import time
 from calendar import timegm
@@ -15,6 +13,7 @@ from typing import Any
 from traitlets import Bool, Enum, Float, Integer, Unicode
 
 from ..errors import InvalidRequest
+from ..text import shortened
 from ..units import format_duration, format_money, parse_money
 from ..wire.client import PoolClient
 from ..wire.client.accounting import Entitlement
@@ -26,7 +25,8 @@ from ..wire.schemas import (
     StatementView,
     TenantView,
 )
-from .command import ClientApp, format_day_time, table
+from .command import NOTEBOOK_WIDTH, ClientApp, format_day_time, table
+from .output import write_csv, write_progress
 
 _RATES = ("MODEL", "DEVICES", "PER HOUR", "BY THE MONTH", "BY THE YEAR")
 _RESERVED = ("RESERVATION", "TENANT", "SIZE", "PLAN", "PER HOUR", "FROM", "UNTIL", "STATE")
@@ -76,10 +76,8 @@ class QuotaApp(ClientApp):
                 group = (known["group"] if known else None) if self.group is None else self.group
                 client.set_tenant(name, {**self._changed(known), "group": group or None})
         tenants, groups = client.tenants(), client.groups()
-        if self.as_json:
-            print(json.dumps({"tenants": tenants, "groups": groups}, indent=2))
-        else:
-            print("\n".join(table(_QUOTA, [*map(_quota_row, tenants), *map(_quota_row, groups)])))
+        rows = [*map(_quota_row, tenants), *map(_quota_row, groups)]
+        self.show({"tenants": tenants, "groups": groups}, *table(_QUOTA, rows), indent=2)
 
     def _changed(self, known: TenantView | GroupView | None) -> Entitlement:
         """Return the entitlement with what the options name; the rest is as it is known, or as without a quota."""
@@ -111,9 +109,7 @@ class RatesApp(ClientApp):
     def run(self, client: PoolClient) -> None:
         """Print the rates as a table or as JSON."""
         rates = client.rates()
-        print(
-            json.dumps({"rates": rates}, indent=2) if self.as_json else "\n".join(table(_RATES, map(_rate_row, rates)))
-        )
+        self.show({"rates": rates}, *table(_RATES, map(_rate_row, rates)), indent=2)
 
 
 class BudgetApp(ClientApp):
@@ -146,10 +142,8 @@ class BudgetApp(ClientApp):
         if self.extra_args:
             client.set_budget(self.extra_args[0], _amount_micro(self.extra_args[1]), self.policy)
         tenants, currency = client.tenants(), client.pool()["currency"]
-        if self.as_json:
-            print(json.dumps({"tenants": tenants, "currency": currency}, indent=2))
-        else:
-            print("\n".join(table(_BUDGETS, (_budget_row(one, currency) for one in tenants))))
+        rows = (_budget_row(one, currency) for one in tenants)
+        self.show({"tenants": tenants, "currency": currency}, *table(_BUDGETS, rows), indent=2)
 
     def _of_lease(self, client: PoolClient) -> None:
         if not self.extra_args:
@@ -158,7 +152,7 @@ class BudgetApp(ClientApp):
         budget, currency = lease["money"]["budget_micro"], lease["money"]["currency"]
         may = "as much as it does" if budget is None else format_money(budget, currency)
         cost = format_money(lease["money"]["cost_micro"], currency)
-        print(json.dumps(lease) if self.as_json else f"{lease['id']} may cost {may}; so far it is {cost}.")
+        self.show(lease, f"{lease['id']} may cost {may}; so far it is {cost}.")
 
 
 class ReserveApp(ClientApp):
@@ -189,10 +183,7 @@ class ReserveApp(ClientApp):
             found = [client.reserve(tenant, size, self.plan, _day_ms(self.start_date))]
         else:
             raise InvalidRequest("Name a tenant and a size, like `jupyter fastgpu reserve ann 2xa100 --plan=month`.")
-        if self.as_json:
-            print(json.dumps({"reservations": found}, indent=2))
-        else:
-            print("\n".join(table(_RESERVED, map(_reservation_row, found))))
+        self.show({"reservations": found}, *table(_RESERVED, map(_reservation_row, found)), indent=2)
 
 
 class StatementApp(ClientApp):
@@ -212,12 +203,12 @@ class StatementApp(ClientApp):
         """Print the statements as a table, as JSON or as CSV."""
         with _progress("The pool reads its whole history"):
             found = client.statements(self.month or time.strftime("%Y-%m", time.gmtime()))
-        if self.as_json:
-            print(json.dumps({"statements": found}, indent=2))
-        elif self.as_csv:
-            csv.writer(sys.stdout).writerows(_csv_rows(found))
-        else:
-            print("\n\n".join("\n".join(_statement_table(one)) for one in found) or "No usage in this month.")
+        if self.as_csv and not self.as_json:
+            write_csv(_csv_rows(found))
+            return
+        # An empty line between two statements.
+        lines = [line for one in found for line in ("", *_statement_table(one))][1:]
+        self.show({"statements": found}, *(lines or ["No usage in this month."]), indent=2)
 
 
 def _csv_rows(found: list[StatementView]) -> Iterator[list[Any]]:
@@ -252,7 +243,7 @@ def _statement_table(statement: StatementView) -> list[str]:
 def _statement_row(line: StatementLineView, currency: str) -> tuple[str, ...]:
     reserved = line["kind"] == "reservation"
     name = f"(reserved {line['reservation_id']})" if reserved else line["lease_id"] or ""
-    notebook = "-" if line["notebook"] is None else line["notebook"]
+    notebook = shortened(line["notebook"] or "-", NOTEBOOK_WIDTH)
     rate, amount = format_money(line["rate_micro_per_hour"], currency), format_money(line["amount_micro"], currency)
     began, lasted = format_day_time(line["started_at"]), format_duration(line["active_ms"])
     return name, line["size"], notebook, began, lasted, rate, amount
@@ -320,9 +311,9 @@ def _progress(what: str) -> Iterator[None]:
         shown = False
         while not done.wait(PROGRESS_AFTER_S):
             shown = True
-            print(f"\r{what}: {time.monotonic() - began_s:.0f} s ", end="", file=sys.stderr, flush=True)
+            write_progress(f"{what}: {time.monotonic() - began_s:.0f} s")
         if shown:
-            print(file=sys.stderr)
+            write_progress("")
 
     thread = Thread(target=show, daemon=True)
     if sys.stderr.isatty():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from typing import Any
@@ -13,9 +12,14 @@ from traitlets import Bool
 from .. import __version__
 from ..errors import FastGPUError, InvalidRequest, PoolUnreachable
 from ..messages import text_of
+from ..text import printable
 from ..wire.client import PoolClient
 from ..wire.locate import pool_socket
 from ..wire.schemas import LeaseView
+from .output import write, write_error, write_json
+
+#: Characters of a notebook's path that a table shows; JSON and CSV have all of it.
+NOTEBOOK_WIDTH = 60
 
 
 class ClientApp(JupyterApp):
@@ -32,12 +36,19 @@ class ClientApp(JupyterApp):
         try:
             self.run(PoolClient(pool_socket()))
         except FastGPUError as error:
-            print(f"jupyter fastgpu: {text_of(error)}", file=sys.stderr)
+            write_error("jupyter fastgpu", text_of(error))
             sys.exit(2 if isinstance(error, PoolUnreachable) else 1)
 
     def run(self, client: PoolClient) -> None:
         """Run the command with a client of the pool."""
         raise NotImplementedError
+
+    def show(self, value: Any, *lines: str, indent: int | None = None) -> None:
+        """Print ``value`` as JSON if that was asked for, else the lines."""
+        if self.as_json:
+            write_json(value, indent)
+        else:
+            write(*lines)
 
 
 class LeaseApp(ClientApp):
@@ -49,7 +60,7 @@ class LeaseApp(ClientApp):
             raise InvalidRequest("Name a lease; `jupyter fastgpu status` lists them.")
         for lease_id in self.extra_args:
             lease = self.change(client, lease_id)
-            print(json.dumps(lease) if self.as_json else f"{lease['id']} {self.outcome(lease)}.")
+            self.show(lease, f"{lease['id']} {self.outcome(lease)}.")
 
     def change(self, client: PoolClient, lease_id: str) -> LeaseView:
         """Change one lease and return it."""
@@ -62,7 +73,7 @@ class LeaseApp(ClientApp):
 
 def table(head: tuple[str, ...], rows: Any) -> list[str]:
     """The lines of a table with columns as wide as they need; a sentence where there are no rows."""
-    lines = [head, *rows]
+    lines = [head, *(tuple(printable(cell) for cell in row) for row in rows)]
     if len(lines) == 1:
         return [f"{head[0].capitalize()}s: none."] if head[0] != "POSITION" else ["No requests are waiting."]
     widths = [max(len(row[column]) for row in lines) for column in range(len(head))]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -16,6 +15,7 @@ from ..pool.devices.registration import DriverNotInstalled
 from ..pool.devices.selection import probe
 from ..wire.client import PoolClient
 from .command import ClientApp
+from .output import write
 
 PROBE_NO_DRIVER = 3
 PROBE_BROKEN = 4
@@ -41,7 +41,7 @@ class DrainApp(ClientApp):
             device = client.drain(device_id, drained=not self.undo)
             left = len(device["allocations"])
             state = "is in service again" if self.undo else f"gets no new leases; {left} still hold it"
-            print(json.dumps(device) if self.as_json else f"{device['id']} {state}.")
+            self.show(device, f"{device['id']} {state}.")
 
 
 class MigApp(ClientApp):
@@ -62,7 +62,7 @@ class MigApp(ClientApp):
             raise InvalidRequest("Name a device, and on or off; `jupyter fastgpu status` lists devices.")
         device_id, wanted = self.extra_args
         view = client.set_partition_mode(device_id, on=wanted == "on") if self.yes else client.partition_mode(device_id)
-        print(json.dumps(view) if self.as_json else "\n".join(_mig_mode_lines(view, wanted, done=self.yes)))
+        self.show(view, *_mig_mode_lines(view, wanted, done=self.yes))
 
 
 class ProbeApp(JupyterApp):
@@ -78,12 +78,12 @@ class ProbeApp(JupyterApp):
         try:
             specs, message = probe()
         except DriverNotInstalled as error:
-            print(error)
+            write(str(error))
             sys.exit(PROBE_NO_DRIVER)
         except FastGPUError as error:
-            print(error)
+            write(str(error))
             sys.exit(PROBE_BROKEN)
-        print(", ".join(spec.model for spec in specs) if specs else message)
+        write(", ".join(spec.model for spec in specs) if specs else message or "")
         sys.exit(0 if specs else PROBE_BROKEN)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import textwrap
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from .. import __version__
 from ..pool.devices.diagnosis import DoctorFinding
 from ..pool.doctor.gather import gather
 from ..pool.doctor.rules import examine, verdict
+from .output import write, write_json
 
 WIDTH = 76
 
@@ -39,11 +39,9 @@ class DoctorApp(JupyterApp):
         findings, outcome = examine(machine), verdict(machine)
         if self.as_json:
             found = [finding._asdict() for finding in findings]
-            print(
-                json.dumps({"findings": found, "verdict": outcome.name.lower(), "machine": asdict(machine)}, indent=2)
-            )
+            write_json({"findings": found, "verdict": outcome.name.lower(), "machine": asdict(machine)}, indent=2)
         else:
-            print("\n".join(table(findings)))
+            write(*table(findings))
         sys.exit(outcome.value)
 
 

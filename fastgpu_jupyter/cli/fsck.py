@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from contextlib import nullcontext
@@ -16,6 +15,7 @@ from ..errors import FastGPUError
 from ..pool.host import single_instance
 from ..pool.journal.fsck import Finding, cut, examine
 from ..wire.locate import user_state_dir
+from .output import write, write_error, write_json, write_progress
 
 
 class FsckApp(JupyterApp):
@@ -44,13 +44,16 @@ class FsckApp(JupyterApp):
         try:
             with open(self.export, "x") if self.export else nullcontext() as export:  # noqa: PTH123 (the path is a string)
                 finding = examine(path, self._progress, export)
-            if sys.stderr.isatty() and finding.in_all:
-                print(file=sys.stderr)
+            if finding.in_all:
+                write_progress("")
             backup = self._repair(path, finding)
         except (FastGPUError, OSError) as error:
-            print(f"jupyter fastgpu fsck: {error}", file=sys.stderr)
+            write_error("jupyter fastgpu fsck", str(error))
             sys.exit(1)
-        print(json.dumps({**finding._asdict(), "backup": backup}) if self.as_json else _report(path, finding, backup))
+        if self.as_json:
+            write_json({**finding._asdict(), "backup": backup})
+        else:
+            write(*_report(path, finding, backup))
         sys.exit(0 if finding.sound or backup else 1)
 
     def _repair(self, path: Path, finding: Finding) -> str | None:
@@ -63,16 +66,16 @@ class FsckApp(JupyterApp):
             os.close(descriptor)
 
     def _progress(self, done: int, in_all: int) -> None:
-        if sys.stderr.isatty() and in_all:
-            print(f"\r{100 * done // in_all:3} % of {in_all:,} records", end="", file=sys.stderr, flush=True)
+        if in_all:
+            write_progress(f"{100 * done // in_all:3} % of {in_all:,} records")
 
 
-def _report(path: Path, finding: Finding, backup: str | None) -> str:
+def _report(path: Path, finding: Finding, backup: str | None) -> list[str]:
     found = f"{path}: {finding.records:,} of {finding.in_all:,} records are sound, {finding.leases} leases."
     if finding.sound:
-        return f"{found} The journal is sound."
+        return [f"{found} The journal is sound."]
     if backup:
-        return f"{found} The records after them were cut off; the original file is kept as {backup}."
+        return [f"{found} The records after them were cut off; the original file is kept as {backup}."]
     problem = finding.damage or f"They violate invariants: {'; '.join(finding.violations)}."
     after = finding.in_all - finding.records
     way_out = (
@@ -81,4 +84,4 @@ def _report(path: Path, finding: Finding, backup: str | None) -> str:
         if finding.damage
         else "Restore a backup, and report this as a bug."
     )
-    return f"{found}\n{problem}\n{way_out}"
+    return [found, problem, way_out]

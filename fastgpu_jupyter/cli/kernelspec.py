@@ -24,6 +24,7 @@ from ..messages import render, text_of
 from ..pool.devices.registry import CATALOG
 from ..wire.client import PoolClient
 from ..wire.locate import pool_socket
+from .output import write, write_error
 
 #: What a logo shows where no size is given.
 _NO_SIZE = "GPU"
@@ -65,14 +66,14 @@ class KernelSpecInstallApp(JupyterApp):
         try:
             if len(self.extra_args) > 1:
                 raise InvalidRequest(Message.of("kernelspec.one_source"))
-            print(self._install(self.extra_args[0] if self.extra_args else "python3"))
+            write(self._install(self.extra_args[0] if self.extra_args else "python3"))
         except FastGPUError as error:
             self._refuse(text_of(error))
         except OSError as error:
             self._refuse(str(error))
 
     def _refuse(self, sentence: str) -> None:
-        print(f"jupyter fastgpu kernelspec install: {sentence}", file=sys.stderr)
+        write_error("jupyter fastgpu kernelspec install", sentence)
         sys.exit(1)
 
     def _install(self, source: str) -> str:

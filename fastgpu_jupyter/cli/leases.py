@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..core.model.lifecycle import PARKED_OR_PARKING
 from ..errors import InvalidRequest
+from ..text import shortened
 from ..units import format_duration, format_memory, format_money
 from ..wire.client import PoolClient
 from ..wire.lease_view import device_of, explanation_of, position_of, text_of, value_of
 from ..wire.schemas import DeviceView, LeaseView, MessageView, QueueEntryView, StatusView, UnleasedProcessView
-from .command import ClientApp, LeaseApp, table
+from .command import NOTEBOOK_WIDTH, ClientApp, LeaseApp, table
 
 _QUEUE = ("POSITION", "LEASE", "SIZE", "PRIORITY", "WAIT", "REASON")
 
@@ -27,7 +26,7 @@ class StatusApp(ClientApp):
     def run(self, client: PoolClient) -> None:
         """Print the status as a table or as one JSON object."""
         status = client.status()
-        print(json.dumps(status, indent=2) if self.as_json else "\n".join(_tables(status)))
+        self.show(status, *_tables(status), indent=2)
 
 
 class ReleaseApp(ClientApp):
@@ -39,16 +38,11 @@ class ReleaseApp(ClientApp):
     def run(self, client: PoolClient) -> None:
         """Release each named lease and print its cost."""
         if not self.extra_args:
-            print("jupyter fastgpu release: name a lease; `jupyter fastgpu status` lists them.", file=sys.stderr)
-            sys.exit(1)
+            raise InvalidRequest("Name a lease; `jupyter fastgpu status` lists them.")
         for lease_id in self.extra_args:
             lease = client.release(lease_id)
             active = format_duration(lease["usage"]["active_ms"])
-            print(
-                json.dumps(lease)
-                if self.as_json
-                else f"Released {lease['id']} ({lease['state']}) after {active}, {_cost(lease)}."
-            )
+            self.show(lease, f"Released {lease['id']} ({lease['state']}) after {active}, {_cost(lease)}.")
 
 
 class QueueApp(ClientApp):
@@ -60,9 +54,7 @@ class QueueApp(ClientApp):
     def run(self, client: PoolClient) -> None:
         """Print the queue as a table or as JSON."""
         queue = client.queue()
-        print(
-            json.dumps({"queue": queue}, indent=2) if self.as_json else "\n".join(table(_QUEUE, map(_queue_row, queue)))
-        )
+        self.show({"queue": queue}, *table(_QUEUE, map(_queue_row, queue)), indent=2)
 
 
 class ResizeApp(ClientApp):
@@ -82,7 +74,7 @@ class ResizeApp(ClientApp):
         if lease["state"] != "active":
             now = f"is {lease['state']}, and {size} from then on"
         texts = [f"{lease['id']} {now}.", text_of(lease["size"]["message"]) or ""]
-        print(json.dumps(lease) if self.as_json else " ".join(texts).rstrip())
+        self.show(lease, " ".join(texts).rstrip())
 
 
 class MigrateApp(LeaseApp):
@@ -216,7 +208,7 @@ def _lease_row(lease: LeaseView) -> tuple[str, ...]:
         lease["request"]["size"] + partition,
         device_of(lease) or "-",
         f"{gpu['mechanism']}, {lease['enforcement']['memory_limit']}" if gpu else "-",
-        lease["holder"]["notebook"] or "-",
+        shortened(lease["holder"]["notebook"] or "-", NOTEBOOK_WIDTH),
         format_duration(lease["usage"]["active_ms"]),
         _cost(lease),
     )

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..text import printable
 from ..units import format_duration, format_memory, format_money
 from ..wire.lease_view import explanation_of, is_simulated, position_of, text_of, value_of
 from .sentences import KEPT
@@ -49,6 +50,7 @@ class _Row(NamedTuple):
 
 def sentence(text: str) -> Rendered:
     """Return a plain sentence in both forms."""
+    text = "\n".join(map(printable, text.split("\n")))
     return Rendered(text, f'<div class="fastgpu" style="white-space: pre-wrap">{escape(text)}</div>')
 
 
@@ -205,6 +207,7 @@ def _queue_row(view: QueueEntryView) -> tuple[str, ...]:
 
 
 def _table(title: str, rows: Sequence[_Row]) -> Rendered:
+    rows = [row._replace(value=printable(row.value)) for row in rows]
     width = max(len(row.name) for row in rows)
     text = [title] + [f"  {row.name:<{width}}  {_text_bar(row.part)}{row.value}" for row in rows]
     body = "".join(
@@ -217,6 +220,7 @@ def _table(title: str, rows: Sequence[_Row]) -> Rendered:
 
 
 def _grid(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Rendered:
+    rows = [[printable(cell) for cell in row] for row in rows]
     widths = [max(len(line[column]) for line in (head, *rows)) for column in range(len(head))]
     lines = [
         "  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip()

@@ -22,6 +22,7 @@ from .. import __version__
 from ..core.model.entities import OverLimit, Policy
 from ..errors import Conflict, FastGPUError, HostFault, InvalidRequest
 from ..messages import render, text_of
+from ..text import printable
 from ..wire.locate import SYSTEM_SOCKET, user_socket, user_state_dir
 from ..wire.spawn import ALREADY_RUNNING
 from .composition import PoolServices, ServiceOptions
@@ -117,7 +118,7 @@ class FastGPUPool(JupyterApp):
         if self.on_demand:
             log.error(sentence)
         else:
-            print(f"jupyter fastgpu pool: {sentence}", file=sys.stderr)
+            print(f"jupyter fastgpu pool: {printable(sentence)}", file=sys.stderr)
         sys.exit(status)
 
     def _serve_alone(self, report: Callable[[str], None]) -> None:
@@ -281,7 +282,7 @@ def _detach() -> Callable[[str], None]:
             outcome = pipe.read()
         serves = outcome == "serves"
         if not serves:
-            print(outcome or "The pool manager ended before it answered.", file=sys.stderr, flush=True)
+            print(printable(outcome) or "The pool manager ended before it answered.", file=sys.stderr, flush=True)
         os._exit(0 if serves else ALREADY_RUNNING if "already running" in outcome else 1)
     os.close(reader)
     null = os.open(os.devnull, os.O_RDWR)

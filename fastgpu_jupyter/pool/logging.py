@@ -13,6 +13,8 @@ from datetime import UTC, datetime
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
+from ..text import printable
+
 #: The log file is replaced at this size; one older file is kept.
 LOG_BYTES_MAX = 2 * 2**20
 #: Limits of the text of a record and of a traceback. The beginning of a traceback is cut: its end says what happened.
@@ -21,20 +23,17 @@ TRACEBACK_CHARS_MAX = 10_000
 _CUT = "..."
 
 
-def printable(text: str, chars_max: int = TEXT_CHARS_MAX) -> str:
-    """Return ``text`` on one line, cut to ``chars_max``, with invisible characters escaped."""
-    cut = text if len(text) <= chars_max else text[: chars_max - len(_CUT)] + _CUT
-    if cut.isprintable():
-        return cut
-    escaped = "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in cut)
-    return escaped if len(escaped) <= chars_max else escaped[: chars_max - len(_CUT)] + _CUT
+def one_line(text: str) -> str:
+    """Return ``text`` on one line with invisible characters escaped, cut to :data:`TEXT_CHARS_MAX`."""
+    escaped = printable(text[: TEXT_CHARS_MAX + 1])
+    return escaped if len(escaped) <= TEXT_CHARS_MAX else escaped[: TEXT_CHARS_MAX - len(_CUT)] + _CUT
 
 
 def _traceback(record: logging.LogRecord) -> list[str]:
     if not record.exc_info:
         return []
     text = logging.Formatter().formatException(record.exc_info)[-TRACEBACK_CHARS_MAX:]
-    return [printable(line) for line in text.splitlines()]
+    return [one_line(line) for line in text.splitlines()]
 
 
 class HumanFormatter(logging.Formatter):
@@ -42,7 +41,7 @@ class HumanFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the record as text."""
-        head = f"{self.formatTime(record)} {record.levelname} {printable(_text(record))}"
+        head = f"{self.formatTime(record)} {record.levelname} {one_line(_text(record))}"
         return "\n".join([head, *(f"    {line}" for line in _traceback(record))])
 
 
@@ -56,7 +55,7 @@ class JsonFormatter(logging.Formatter):
             "time": at,
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": printable(_text(record)),
+            "message": one_line(_text(record)),
         }
         if lines := _traceback(record):
             fields["traceback"] = lines
@@ -81,7 +80,9 @@ def configure_logging(level: int, file: Path | None, *, as_json: bool) -> None:
     """Write the log of FastGPU, asyncio and tornado to ``file``, or to standard error without one."""
     handler: logging.Handler = logging.StreamHandler()
     if file is not None:
-        handler = RotatingFileHandler(file, maxBytes=LOG_BYTES_MAX, backupCount=1)
+        handler = RotatingFileHandler(
+            file, maxBytes=LOG_BYTES_MAX, backupCount=1, encoding="utf-8", errors="backslashreplace"
+        )
     handler.setFormatter(JsonFormatter() if as_json else HumanFormatter())
     logger = logging.getLogger("fastgpu")
     logger.setLevel(level)

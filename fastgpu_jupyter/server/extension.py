@@ -18,6 +18,7 @@ from traitlets import Bool, Int
 from ..compat.jupyter_server import call_after_session_changes
 from ..core.model.lifecycle import LeaseState
 from ..errors import FastGPUError
+from ..text import printable
 from ..wire.client import PoolClient
 from ..wire.lease_view import device_of, is_simulated, value_of
 from .broadcaster import EventBroadcaster
@@ -109,7 +110,7 @@ class FastGPUExtension(ExtensionApp):
             live = [kernel_id for kernel_id in kernel_ids if kernel_id]
             await in_thread(remove_stale_tokens, live)
         except (FastGPUError, OSError) as error:
-            self.log.warning("FastGPU: %s", error)
+            self.log.warning("FastGPU: %s", printable(str(error)))
 
     async def stop_extension(self) -> None:
         """End streams and launches, which would keep the server from stopping; kernels are shut down after this."""

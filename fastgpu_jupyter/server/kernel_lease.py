@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..compat.jax import MEMORY_FRACTIONS, set_memory_fraction
 from ..core.model.lifecycle import OVER, LeaseState
 from ..errors import Conflict, FastGPUError, LimitReached, NotFound, PoolUnreachable
+from ..text import printable
 from ..wire import variables
 from ..wire.client import LeaseOptions, PoolClient, new_token
 from ..wire.lease_view import explanation_of, position_of, text_of, value_of
@@ -104,7 +105,7 @@ class KernelLease:
         try:
             client.rename(view["id"], notebook, self.token)
         except FastGPUError as error:  # only a name: the next restart tries again
-            self._log.info("Lease %s keeps the name %r: %s", view["id"], view["holder"]["notebook"], error)
+            self._log.info("Lease %s keeps the name %r: %s", view["id"], view["holder"]["notebook"], _logged(error))
 
     def _current(self, client: PoolClient) -> LeaseView | None:
         """Return the lease of the kernel: the known one, or the one that the kernel requested after releasing that."""
@@ -156,11 +157,13 @@ class KernelLease:
             except PoolUnreachable:
                 ensure_pool().bind(self.lease_id, self.token, pid)
         except PoolUnreachable as error:
-            self._log.warning("The pool manager could not be given the holder of lease %s: %s", self.lease_id, error)
+            self._log.warning(
+                "The pool manager could not be given the holder of lease %s: %s", self.lease_id, _logged(error)
+            )
             return False
         except FastGPUError as error:
             # The lease or the process has ended: the next launch requests another lease.
-            self._log.debug("Lease %s was not bound: %s", self.lease_id, error)
+            self._log.debug("Lease %s was not bound: %s", self.lease_id, _logged(error))
         return True
 
     def rename(self, notebook: Callable[[], str | None]) -> None:
@@ -172,7 +175,7 @@ class KernelLease:
                 client = ensure_pool(timeout_s=5.0)
                 view = self._current(client)
             except FastGPUError as error:
-                self._log.info("Lease %s could not be renamed: %s", self.lease_id, error)
+                self._log.info("Lease %s could not be renamed: %s", self.lease_id, _logged(error))
                 return
             if view is not None and view["state"] not in OVER:
                 self._rename(client, view, notebook())
@@ -212,7 +215,7 @@ class KernelLease:
                 for view in self._live_leases(client):
                     client.release(view["id"], self.token)
             except FastGPUError as error:
-                self._log.warning("Lease %s was not released: %s It ends with its process.", lease_id, error)
+                self._log.warning("Lease %s was not released: %s It ends with its process.", lease_id, _logged(error))
             self.token = None
             remove_token_file(self.kernel_id)
 
@@ -258,3 +261,8 @@ def _timeout_text(view: LeaseView, waited_s: float) -> str:
         "The kernel was not started and its position was given up; try again later, "
         "or choose a FastGPU kernel, which starts at once and waits in its cells."
     )
+
+
+def _logged(error: FastGPUError) -> str:
+    """Return an error for a line of the server's log."""
+    return printable(str(error))

@@ -17,6 +17,7 @@ from tornado import web
 
 from ...errors import FastGPUError, InvalidRequest, Message
 from ...messages import text_of
+from ...text import printable
 from ...wire.client import PoolClient
 
 if TYPE_CHECKING:
@@ -72,11 +73,12 @@ class FastGPUHandler(APIHandler):
 
         A query may have the token of the server, which tornado would write into the log.
         """
-        request = f"{self.request.method} {self.request.path}"
+        request = printable(f"{self.request.method} {self.request.path}")
         if isinstance(value, FastGPUError):
-            self.log.info("%s: %s", request, value)
+            self.log.info("%s: %s", request, printable(text_of(value)))
         elif isinstance(value, web.HTTPError):
-            self.log.warning("%s: %s", request, value.log_message or value.reason or value.status_code)
+            said = value.log_message or value.reason or str(value.status_code)
+            self.log.warning("%s: %s", request, printable(said))
         else:
             self.log.error("Uncaught exception in %s", request, exc_info=(typ, value, tb))
 

@@ -308,7 +308,7 @@ def test_logged_string_is_short_and_printable(text: str) -> None:
 @pytest.mark.parametrize("text", HOSTILE)
 def test_logged_traceback_is_not_mistaken_for_a_record(text: str) -> None:
     first, *rest = logs.HumanFormatter().format(record(text, error=True)).split("\n")
-    assert first.endswith(logs.printable(f"name: {text}"))
+    assert first.endswith(logs.one_line(f"name: {text}"))
     assert rest
     assert all(line.startswith("    ") and line.isprintable() for line in rest)
     written = logs.JsonFormatter().format(record(text, error=True))

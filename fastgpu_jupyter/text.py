@@ -1,0 +1,18 @@
+"""Text from users and devices, made safe to show: on one line, with nothing that moves a cursor or reverses letters."""
+
+from __future__ import annotations
+
+
+def printable(text: str) -> str:
+    """Return ``text`` with control characters, line breaks, bidirectional overrides and half characters escaped.
+
+    Letters of all languages stay as they are. What :meth:`str.isprintable` accepts does not change.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+
+
+def shortened(text: str, chars_max: int) -> str:
+    """Return the end of ``text``, which of a path is the name of the file, in at most ``chars_max`` characters."""
+    return text if len(text) <= chars_max else f"…{text[1 - chars_max :]}"

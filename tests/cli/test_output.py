@@ -1,0 +1,159 @@
+"""What the command line prints: hostile names, other encodings, and readers that leave."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fastgpu_jupyter.cli import output
+from fastgpu_jupyter.cli.command import table
+from fastgpu_jupyter.text import printable, shortened
+from fastgpu_jupyter.wire.client import new_token
+from tests.conftest import isolate
+from tests.helpers import PoolProcess, fastgpu
+from tests.waiting import DEADLINE_S
+
+#: Names that clear a screen, forge a row, become a formula, reverse what follows, or are not in an encoding.
+HOSTILE = [
+    "\x1b]0;owned\x07\x1b[2Jclear.ipynb",
+    "a\nSIM-0  forged row.ipynb",
+    '=HYPERLINK("http://x").ipynb',
+    'tab\there,comma"quote.ipynb',
+    "\u202egnp.ipynb",
+    "half\ud800.ipynb",
+    "größe €.ipynb",
+]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_printable_escapes_what_a_terminal_obeys_and_keeps_letters(name: str) -> None:
+    shown = printable(name)
+    assert shown.isprintable()
+    assert printable(shown) == shown
+    assert shown.endswith(".ipynb")
+    assert ("größe" in shown) == ("größe" in name)
+
+
+def test_shortened_keeps_the_end() -> None:
+    assert shortened("sub/run.ipynb", 13) == "sub/run.ipynb"
+    assert shortened("sub/run.ipynb", 12) == "…b/run.ipynb"
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_table_has_one_line_for_each_row(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    output.write(*table(("LEASE", "NOTEBOOK"), [("a", name), ("b", "b.ipynb")]))
+    lines = capsys.readouterr().out.split("\n")
+    assert len(lines) == 4
+    assert all(line.isprintable() for line in lines)
+
+
+@pytest.mark.parametrize("begin", ["=", "+", "-", "@", "\uff1d"])
+def test_csv_cell_of_a_name_is_no_formula(begin: str, capsys: pytest.CaptureFixture[str]) -> None:
+    output.write_csv([[f"{begin}1+1", "a", 5, -5, None]])
+    assert next(csv.reader(io.StringIO(capsys.readouterr().out))) == [f"'{begin}1+1", "a", "5", "-5", ""]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_csv_of_a_hostile_name_is_one_line(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    output.write_csv([[name, 1], ["b", 2]])
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2
+    assert all(line.isprintable() for line in lines)
+
+
+# -- the commands, with a pool whose leases have hostile names --------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PoolProcess]:
+    """A pool with a lease for each hostile name."""
+    folder = tmp_path_factory.mktemp("hostile")
+    with pytest.MonkeyPatch.context() as patch:
+        isolate(folder, patch)
+        pool = PoolProcess(folder, "1xA100-80GB")
+        pool.start()
+        try:
+            for name in HOSTILE:
+                if "\ud800" not in name:  # half a character is refused
+                    lease = pool.client.request("eighth", notebook=name, token=new_token())
+                    pool.wait_state(lease["id"], "active")
+            pool.client.request("full", notebook=HOSTILE[0], token=new_token())
+            yield pool
+        finally:
+            pool.end()
+
+
+COMMANDS = [("status",), ("queue",), ("statement",), ("statement", "--csv"), ("statement", "--json")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_command_prints_hostile_names_escaped(hostile: PoolProcess, words: tuple[str, ...]) -> None:
+    done = fastgpu(*words)
+    assert done.returncode == 0, done.stderr
+    assert all(line.isprintable() for line in done.stdout.splitlines())
+    assert "\nSIM-0  forged" not in done.stdout
+    if words != ("queue",):
+        assert "\\x1b" in done.stdout or "\\u001b" in done.stdout
+    if "--csv" in words:
+        notebooks = [row["notebook"] for row in csv.DictReader(io.StringIO(done.stdout))]
+        assert any(one.startswith("'=HYPERLINK") for one in notebooks)
+
+
+def run(*words: str, stdout: Any = subprocess.PIPE, **env: str) -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-m", "fastgpu_jupyter", *words]
+    environment = {**os.environ, **env}
+    return subprocess.run(
+        command, stdout=stdout, stderr=subprocess.PIPE, env=environment, timeout=DEADLINE_S, check=False
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "env",
+    [
+        {"PYTHONIOENCODING": "latin-1"},
+        {"PYTHONIOENCODING": "ascii"},
+        {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"},
+    ],
+    ids=["latin-1", "ascii", "C"],
+)
+def test_command_survives_an_encoding_without_its_letters(hostile: PoolProcess, env: dict[str, str]) -> None:
+    done = run("status", **env)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"\\u20ac" in done.stdout  # the currency sign that no legacy encoding has
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", [("status",), ("statement", "--csv"), ("--help-all",), ("nothing",)], ids=" ".join)
+def test_command_whose_reader_left_ends_without_a_word(hostile: PoolProcess, words: tuple[str, ...]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = run(*words, stdout=writer)
+    finally:
+        os.close(writer)
+    assert done.stderr == b""
+    assert done.returncode == output.READER_GONE
+
+
+@pytest.mark.slow
+def test_pool_manager_in_a_legacy_locale_logs_any_name(isolated: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}.items():
+        monkeypatch.setenv(name, value)
+    pool = PoolProcess(isolated, "1xA100-80GB")
+    pool.start()
+    try:
+        pool.client.set_tenant("größe", {"weight": 5})
+        pool.client.request("half", notebook="größe €.ipynb", token=new_token())
+    finally:
+        pool.end()
+    assert "Traceback" not in (isolated / "pool.out").read_text(errors="replace")
