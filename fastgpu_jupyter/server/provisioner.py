@@ -14,6 +14,7 @@ The methods do not block the event loop, and their errors are sentences that a d
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 from collections.abc import Mapping
@@ -26,6 +27,7 @@ from traitlets import Bool, Float, Unicode, default
 
 from ..compat.jupyter_client import forget_pending_kernel
 from ..core.model.lifecycle import LeaseState
+from ..errors import FastGPUError
 from ..messages import render
 from ..units import parse_memory
 from ..wire.ancestors import held_by_ancestor
@@ -165,9 +167,10 @@ class FastGPUProvisioner(LocalProvisioner):
         """
         ancestors = env.get(ANCESTOR_LEASES, "").split()
         if ancestors and view["state"] == LeaseState.WAITING:
-            held = await in_thread(held_by_ancestor, client, ancestors)
-            if held is not None:
-                self.log.warning("FastGPU: %s", render(held))
+            with contextlib.suppress(FastGPUError):  # the kernel starts without the warning
+                held = await in_thread(held_by_ancestor, client, ancestors)
+                if held is not None:
+                    self.log.warning("FastGPU: %s", render(held))
 
     def _acquire(self) -> Any:
         automatic, self._restart_requested = not self._restart_requested, False

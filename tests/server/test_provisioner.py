@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import signal
 import threading
 from pathlib import Path
 from typing import Any
@@ -10,11 +12,12 @@ from typing import Any
 import pytest
 from jupyter_client.kernelspec import KernelSpec
 
-from fastgpu_jupyter.errors import Conflict, InvalidRequest, NoSuchDevice
+from fastgpu_jupyter.errors import Conflict, InvalidRequest, NoSuchDevice, NotFound, PoolUnreachable
 from fastgpu_jupyter.server import holder_binding, kernel_lease
 from fastgpu_jupyter.server.launches import launches
 from fastgpu_jupyter.server.provisioner import FastGPUProvisioner
 from fastgpu_jupyter.server.token_files import token_path
+from fastgpu_jupyter.wire.variables import ANCESTOR_LEASES
 from tests.helpers import alive
 from tests.kernel.fakes import FakePool, active_view, lease_view
 from tests.waiting import DEADLINE_S, async_wait_until, wait_until
@@ -238,3 +241,64 @@ def test_provisioner_adopts_a_running_kernel(pool: Pool) -> None:
         asyncio.run(second.kill())
         assert asyncio.run(second.wait()) is not None
         wait_until(lambda: not alive(child.pid), "it ends")
+
+
+class Ancestor:
+    """A client that knows one lease, or refuses."""
+
+    def __init__(self, view: dict[str, Any] | Exception) -> None:
+        self.view = view
+
+    def lease(self, lease_id: str) -> dict[str, Any]:
+        if isinstance(self.view, Exception):
+            raise self.view
+        return self.view
+
+
+@pytest.mark.parametrize(
+    ("own", "above", "says"),
+    [
+        (lease_view(), active_view(notebook="outer.ipynb"), "of outer.ipynb, holds a GPU. If its cell waits"),
+        (lease_view(), active_view(notebook=None), "The kernel that started this one holds a GPU."),
+        (lease_view(), active_view(state="parked"), ""),
+        (lease_view(), NotFound("There is no such lease."), ""),
+        (lease_view(), PoolUnreachable("No pool manager answers."), ""),
+        (active_view(), active_view(), ""),
+    ],
+)
+def test_launch_warns_where_the_gpu_is_held_by_a_kernel_above(
+    own: Any, above: Any, says: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    provisioner, client = make(), Ancestor(above)
+    provisioner.log = logging.getLogger("test-ancestors")
+    asyncio.run(provisioner._warn_of_ancestor(client, own, {ANCESTOR_LEASES: "outer"}))  # type: ignore[arg-type]
+    assert says in caplog.text
+    assert bool(says) == bool(caplog.records)
+
+
+@pytest.mark.parametrize(
+    ("view", "says"),
+    [
+        (lease_view(position=2), "at position 2 in the queue. every GPU is in use. The time limit"),
+        (lease_view(state="preparing", position=None), "while the notebook's GPU was being made ready"),
+        (active_view(), None),
+    ],
+)
+def test_time_out_that_ends_a_kernel_gets_a_note_on_its_wait(
+    view: Any, says: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provisioner = make()
+    monkeypatch.setattr(provisioner._lease, "view", lambda: view)
+    error = TimeoutError("A cell timed out")
+
+    async def end_kernel() -> None:
+        try:
+            raise error
+        finally:
+            await provisioner.send_signal(signal.SIGINT)
+
+    with pytest.raises(TimeoutError):
+        asyncio.run(end_kernel())
+    notes = getattr(error, "__notes__", [])
+    assert len(notes) == (says is not None)
+    assert (says or "") in "".join(notes)
