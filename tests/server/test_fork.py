@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
+from fastgpu_jupyter.server import threads
+from fastgpu_jupyter.server.threads import in_thread
 from fastgpu_jupyter.wire import unixsocket
 from tests.helpers import PoolProcess
 from tests.waiting import DEADLINE_S
@@ -42,6 +46,20 @@ def test_kernel_starts_in_a_forked_process_of_one_that_started_a_kernel(pool: Po
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.split().count("granted") == 3
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_threads_are_not_those_of_the_process_that_forked() -> None:
+    async def ran_in() -> str:
+        return await in_thread(lambda: threading.current_thread().name)
+
+    assert asyncio.run(ran_in()).startswith("fastgpu")
+    inherited = threads._threads.executor()
+    assert threads._threads.executor() is inherited
+    child = os.fork()
+    if not child:
+        os._exit(threads._threads.executor() is inherited)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")

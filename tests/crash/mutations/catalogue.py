@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from tests.crash.mutations import accounting, authorization, devices, durability, identity, leases, scheduling
+from tests.crash.mutations import accounting, authorization, devices, durability, identity, kernels, leases, scheduling
 from tests.crash.mutations.model import Mutation
 from tests.crash.mutations.sampling import sample, sample_seed
 
@@ -16,6 +16,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     *scheduling.MUTATIONS,
     *accounting.MUTATIONS,
     *devices.MUTATIONS,
+    *kernels.MUTATIONS,
 )
 #: How many mutations ``make test`` runs.
 SAMPLE_SIZE = 25

@@ -40,6 +40,7 @@ class Guarantee(enum.StrEnum):
     SCRUB = "scrub"  #: memory of one tenant is not read by the next
     PARTITION = "partition"  #: partitions are made and destroyed with their leases
     LIFECYCLE = "lifecycle"  #: a lease goes through its states for stated reasons
+    KERNEL = "kernel"  #: a kernel does what one of ipykernel does, and its cells wait only for a GPU
     ENFORCEMENT = "enforcement"  #: limits are enforced as they are shown
 
 
