@@ -314,7 +314,7 @@ export function releaseDialogTexts(
     return {
       title: trans.__('Release the GPU while a cell runs?'),
       body: trans.__(
-        'A cell of “%1” is running. If it uses the GPU, interrupt it first: it keeps the memory that it has there, and the GPU is granted to nobody else until that is freed, at the latest when the kernel restarts. The kernel and its variables are preserved; cells that run afterwards have no GPU.',
+        'A cell of “%1” is running. If it uses the GPU, interrupt it first: it keeps the memory that it has there, and no other request is granted it until that is freed, at the latest when the kernel restarts. The kernel and its variables are preserved; cells that run afterwards have no GPU.',
         name
       ),
       accept: trans.__('Release while it runs')
