@@ -38,7 +38,7 @@ class Clock(Protocol):
         """Return an id that changes with every boot."""
 
     def boot_ms(self) -> int:
-        """Return the milliseconds since boot, suspended time included; never goes back."""
+        """Return the milliseconds for which the host has run since boot, not suspended; never goes back."""
 
     def wall_ms(self) -> int:
         """Return the milliseconds since 1970, for display only."""

@@ -98,8 +98,8 @@ class SimulatedHost:
 
     @property
     def true_ms(self) -> int:
-        """Return the milliseconds that passed, suspended ones included."""
-        return int(self.time.now_s * 1000 + 1e-6) + self.suspended_ms
+        """Return the milliseconds that passed, without suspended ones, in which nothing happens."""
+        return int(self.time.now_s * 1000 + 1e-6)
 
     def boot_id(self) -> str:
         return f"boot-{self.boots}"
@@ -108,7 +108,7 @@ class SimulatedHost:
         return self.true_ms - self._boot_began_ms
 
     def wall_ms(self) -> int:
-        return self.true_ms + self.wall_offset_ms
+        return self.true_ms + self.suspended_ms + self.wall_offset_ms
 
     def reboot(self) -> None:
         """End every process and set the boot clock back."""

@@ -200,7 +200,6 @@ class Simulation(HostEvents):
                 self.host.wall_offset_ms += self.rng.choice((-1, 1)) * 10 * 365 * 86_400_000
             case "suspend":
                 self.host.suspended_ms += self.rng.randrange(600_000)
-                self.time_may_be_lost = True
             case "reboot":
                 self.log("reboot")
                 self.crash()

@@ -63,12 +63,16 @@ def test_bill_after_a_jump_of_the_wall_clock_is_unchanged(
     assert abs(active(simulation)[1] - before_ms - 60_000) <= 2
 
 
-def test_bill_of_a_suspended_host_includes_the_suspended_time(simulation: Simulation) -> None:
+@pytest.mark.parametrize("restarted", [False, True])
+def test_bill_of_a_suspended_host_excludes_the_suspended_time(simulation: Simulation, restarted: bool) -> None:
     _, before_ms = active(simulation)
-    simulation.host.suspended_ms += 3_600_000
-    simulation.run(1.0)
+    simulation.host.suspended_ms += 12 * 3_600_000
+    if restarted:
+        simulation.crash()
+        assert simulation.start()
+    simulation.run(30.0)
     simulation.check()
-    assert abs(active(simulation)[1] - before_ms - 3_601_000) <= 2
+    assert abs(active(simulation)[1] - before_ms - 30_000) <= 2
 
 
 def test_reboot_ends_leases_and_bills_no_time_after_it(simulation: Simulation) -> None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from fastgpu_jupyter.core.accounting import calendar, meter, reservation_coverage
 from fastgpu_jupyter.core.accounting.ledger import Ledger
 from fastgpu_jupyter.core.lease import ending, parking, resize, timer
+from fastgpu_jupyter.pool.host.clock import SystemClock
 from tests.core.accounting import test_amounts, test_budgets, test_reservations
+from tests.core.lease import test_rename
 from tests.core.scheduling import test_preemption
 from tests.crash.mutations.edits import Edit
 from tests.crash.mutations.model import Fails, Guarantee, Mutation, Violates
+from tests.pool.host import test_clock
 from tests.sim import test_time_and_prefixes
 
 B = Guarantee.BILLING
@@ -40,6 +43,18 @@ MUTATIONS = (
         B,
         (Edit(timer.tick, "due and any(...)", "False"),),
         Fails(test_time_and_prefixes.test_reboot_ends_leases_and_bills_no_time_after_it),
+    ),
+    Mutation(
+        "time in which the host is suspended is billed",
+        B,
+        (Edit(SystemClock.boot_ms, "time.CLOCK_MONOTONIC", "time.CLOCK_BOOTTIME"),),
+        Fails(test_clock.test_system_clock_of_a_suspended_host_excludes_that_time),
+    ),
+    Mutation(
+        "a rename does not reach the bill",
+        B,
+        (Edit(Ledger._read, "replace(lease.request, notebook=event.notebook)", "lease.request"),),
+        Fails(test_rename.test_rename_reaches_the_lease_and_the_open_line_of_the_bill),
     ),
     Mutation(
         "usage within a reservation is billed again",
