@@ -57,8 +57,8 @@ class FsckApp(JupyterApp):
         sys.exit(0 if finding.sound or backup else 1)
 
     def _repair(self, path: Path, finding: Finding) -> str | None:
-        if not self.cut or finding.damage is None:
-            return None
+        if not self.cut or finding.damage in {None, finding.archive_damage}:
+            return None  # a part of the archive can only be restored
         descriptor = single_instance.acquire_lock(path.parent, "lock")
         try:
             return str(cut(path, finding.records))
@@ -76,6 +76,8 @@ def _report(path: Path, finding: Finding, backup: str | None) -> list[str]:
         return [f"{found} The journal is sound."]
     if backup:
         return [f"{found} The records after them were cut off; the original file is kept as {backup}."]
+    if finding.archive_damage is not None and finding.damage in {None, finding.archive_damage}:
+        return [found, finding.archive_damage]
     problem = finding.damage or f"They violate invariants: {'; '.join(finding.violations)}."
     after = finding.in_all - finding.records
     way_out = (

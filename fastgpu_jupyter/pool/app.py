@@ -135,7 +135,11 @@ class FastGPUPool(JupyterApp):
         driver = self._select_driver(socket_path)
         journal = Journal(state_dir / "journal.db")
         release_log = PreallocatedReleaseLog(state_dir / "releases.preallocated")
-        pool, message = recover(journal, DriverAtStartup(driver), clock, release_log, self._policy())
+        try:
+            pool, message = recover(journal, DriverAtStartup(driver), clock, release_log, self._policy())
+        except BaseException:
+            journal.close()  # as it is: what was not verified is not written to
+            raise
         restrict = settings.access.restrict_device_files
         services = PoolServices(
             pool,

@@ -183,7 +183,7 @@ class LoopServices:
             inventory=inventory,
             supervisor=base.supervisor,
         )
-        answers = AnsweredKeys(base.journal.answers())
+        answers = AnsweredKeys(base.journal.answers.lease_ids())
         self.ticker = Ticker(base.commands, base.store, base.writer, answers)
         observers = [effects.device_access, self.ticker]
         self.publisher = CommitPublisher(base.store.state, self.runner, observers, base.notifier)

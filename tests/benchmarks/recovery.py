@@ -137,7 +137,7 @@ def write(path: Path, history: History) -> int:
         apply_all(history.state, [e.Ticked()], at)
         chunk.append(Entry(at, [e.Ticked()]))
     journal.append(chunk)
-    journal.forget_answers(0, 100_000)
+    journal.answers.forget(0, 100_000)
     records = journal.seq
     journal._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     journal.close()

@@ -5,8 +5,8 @@ object per line from standard input, ``{"arguments": [...], "crash_at": "POINT" 
 one for each line, without importing the package again. The package has no hooks: the child wraps its methods.
 
 A failpoint is ``before-`` or ``after-`` one of: append, insert, commit, apply, answer, effect, prepare, drain,
-snapshot, migrate, recover, bind, rename. The name of the command or effect in which it is reached follows an ``@``; how
-many times it is reached before the process ends follows a ``:``.
+snapshot, create, archive, part, recover, bind, rename. The name of the command or effect in which it is reached follows
+an ``@``; how many times it is reached before the process ends follows a ``:``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from fastgpu_jupyter.pool import app
 from fastgpu_jupyter.pool.devices.simulated import SimulatedDriver
 from fastgpu_jupyter.pool.effects.runner import EffectRunner
 from fastgpu_jupyter.pool.host import single_instance
-from fastgpu_jupyter.pool.journal import store, writer
+from fastgpu_jupyter.pool.journal import archive, database, store, writer
 from fastgpu_jupyter.pool.loop.command_loop import CommandLoop
 from fastgpu_jupyter.pool.loop.command_queue import QueuedCommand
 
@@ -74,6 +74,7 @@ def install(at: Failpoint) -> None:
 
     CommandLoop._commit = commit_and_note  # type: ignore[method-assign]
     writer.SNAPSHOT_EVERY = 3
+    vars(store)["PART_RECORDS"] = 2
     around(Pool, "execute", "apply")
     around(QueuedCommand, "answer", "answer")
     around(EffectRunner, "run", "effect")
@@ -81,7 +82,9 @@ def install(at: Failpoint) -> None:
     around(SimulatedDriver, "processes", "drain")
     around(store.Journal, "append", "append")
     around(store.Journal, "snapshot", "snapshot")
-    around(store.Journal, "_migrate", "migrate")
+    around(archive.Archive, "append", "part")
+    around(database.Database, "_create", "create")
+    around(store.Journal, "archive_part", "archive")
     around(app, "recover", "recover")
     around(single_instance, "listen", "bind")
     real_rename = Path.rename
@@ -109,16 +112,10 @@ def install(at: Failpoint) -> None:
             at("after-insert")
             return done
 
-        def executescript(self, sql: str) -> sqlite3.Cursor:
-            at("before-migrate", "Script")
-            done = super().executescript(sql)
-            at("after-migrate", "Script")
-            return done
-
     def connect(*args: Any, **kwargs: Any) -> sqlite3.Connection:
         return sqlite3.connect(*args, factory=Connection, **kwargs)
 
-    vars(store)["sqlite3"] = SimpleNamespace(connect=connect, Error=sqlite3.Error)
+    vars(database)["sqlite3"] = vars(store)["sqlite3"] = SimpleNamespace(connect=connect, Error=sqlite3.Error)
 
 
 def run(arguments: list[str], crash_at: str | None) -> None:

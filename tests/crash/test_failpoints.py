@@ -45,10 +45,10 @@ def _points() -> Iterator[str]:
                     yield f"{when}-{point}@{command}"
     for effect in ("WatchHolder", "Prepare", "Drain", "UnwatchHolder"):
         yield from (f"{when}-effect@{effect}" for when in SIDES)
-    for point in ("prepare", "drain", "snapshot", "migrate", "migrate@Script", "recover", "bind", "rename"):
+    for point in ("prepare", "drain", "snapshot", "create", "archive", "part", "recover", "bind", "rename"):
         yield from (f"{when}-{point}" for when in SIDES)
-    yield "after-migrate@Script:2"
     yield "before-snapshot:2"
+    yield from ("before-part:2", "after-part:2", "after-archive:2")
 
 
 class RetryingClient:

@@ -83,7 +83,7 @@ def read(folder: Path) -> tuple[State, dict[str, str]]:
     try:
         state = replay(journal)
         journal.verify()
-        return state, journal.answers()
+        return state, journal.answers.lease_ids()
     finally:
         journal.close()
 

@@ -108,7 +108,7 @@ def find_loss(folder: Path, acknowledged: list[str]) -> str | None:
     try:
         journal, release_log = Journal(folder / "journal.db"), PreallocatedReleaseLog(folder / "releases.preallocated")
         pool, _ = recover(journal, DriverAtStartup(SimulatedDriver(DEVICES, {})), SystemClock(), release_log)
-        answers = set(journal.answers().items())
+        answers = set(journal.answers.lease_ids().items())
         journal.close()
         release_log.close()
     except FastGPUError as error:
@@ -148,3 +148,43 @@ def test_noted_release_survives_a_power_cut(recorder: Path, tmp_path: Path) -> N
         found = [release.lease_id for release in release_log.read()]
         release_log.close()
         assert found[: len(acknowledged)] == acknowledged, f"seed {SEED}, cut at {at}"
+
+
+ARCHIVE = """
+import sys
+from pathlib import Path
+from fastgpu_jupyter.core.model.entities import Instant
+from fastgpu_jupyter.core.model.events import PoolStarted
+from fastgpu_jupyter.pool.journal import archive, store
+from fastgpu_jupyter.pool.journal.store import Entry, Journal
+from tests.crash import power
+store.PART_RECORDS, archive.FILE_BYTES_MAX = 4, 1000
+journal = Journal(Path(sys.argv[1]) / "journal.db")
+for number in range(1, 61):
+    journal.append([Entry(Instant(number, number), [PoolStarted(f"boot-{number}", number)])])
+    power.acknowledge(Path(sys.argv[2]), str(number))
+    if number % 7 == 0:
+        journal.snapshot(b"{}")
+        while journal.archive_part():
+            pass
+"""
+
+
+def test_archived_records_survive_a_power_cut(recorder: Path, tmp_path: Path) -> None:
+    log, folder = tmp_path / "power.log", tmp_path / "state"
+    folder.mkdir()
+    environment = {**os.environ, **recorded(recorder, folder, log)}
+    subprocess.run([sys.executable, "-c", ARCHIVE, folder, log], env=environment, check=True, timeout=60)
+    (tmp_path / "cuts").mkdir()
+    cut_with_archive = 0
+    for at, acknowledged, left in cuts(log, tmp_path / "cuts"):
+        journal = Journal(left / "journal.db")
+        try:
+            found = [event.clock_epoch_ms for record in journal.history() for event in record.events]  # type: ignore[union-attr]
+        except FastGPUError as error:
+            raise AssertionError(f"seed {SEED}, cut at {at}: {error}") from error
+        finally:
+            journal.close()
+        assert found[: len(acknowledged)] == list(range(1, len(acknowledged) + 1)), f"seed {SEED}, cut at {at}"
+        cut_with_archive += any(left.glob("journal.db-archive-*"))
+    assert cut_with_archive > CUTS // 2

@@ -89,7 +89,7 @@ async def goes_on(services: PoolServices, part: str, bug: Bug, caplog: pytest.Lo
 
 
 OWNERS: dict[str, tuple[str, Callable[[PoolServices, FrailDriver], Any], str]] = {
-    "clock": ("clock", lambda services, _: services.writer.journal, "forget_answers"),
+    "clock": ("clock", lambda services, _: services.writer.journal.answers, "forget"),
     "counters": ("counters", lambda services, _: services.telemetry._sampler, "sample"),
     "history": ("counters", lambda services, _: services.telemetry.history, "add"),
     "devices": ("devices", lambda _, driver: driver, "inventory"),

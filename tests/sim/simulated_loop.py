@@ -102,7 +102,8 @@ class SimulatedLoop(asyncio.BaseEventLoop):
                 timers: Any = self._scheduled  # type: ignore[attr-defined]
                 idle = not self._ready  # type: ignore[attr-defined]
                 if idle and (not timers or timers[0].when() > until_s):
-                    self._simulated_time.now_s = until_s
+                    # A timer that was cancelled may have let time go on beyond that; it never goes back.
+                    self._simulated_time.now_s = max(until_s, self._simulated_time.now_s)
                     return steps_max
                 if not steps_max:
                     return 0

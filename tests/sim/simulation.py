@@ -34,6 +34,7 @@ from fastgpu_jupyter.pool.composition import PoolServices, Threads
 from fastgpu_jupyter.pool.devices import driver_thread as driver_thread_module
 from fastgpu_jupyter.pool.effects import executor as executor_module
 from fastgpu_jupyter.pool.host import process as process_module
+from fastgpu_jupyter.pool.journal import database as database_module
 from fastgpu_jupyter.pool.journal import store as store_module
 from fastgpu_jupyter.pool.journal import writer as writer_module
 from fastgpu_jupyter.pool.journal.release_log import PreallocatedReleaseLog
@@ -351,6 +352,8 @@ def simulated_host(host: SimulatedHost) -> Iterator[None]:
             (process_module, "os", host.operating_system()),
             (process_module, "_identify", host.identify),
             (store_module, "sqlite3", host.database()),
+            (database_module, "sqlite3", host.database()),
+            (store_module, "PART_RECORDS", 3),
             (os, "fsync", lambda _: None),
         ):
             stack.enter_context(mock.patch.object(target, name, value))

@@ -20,6 +20,7 @@ import msgspec
 
 from ...core.model.entities import EndReason, Instant
 from ...errors import StoreFault
+from .files import sync_folder
 from .store import Entry
 
 RECORD_BYTES = 256
@@ -52,7 +53,7 @@ class PreallocatedReleaseLog:
                 # Written, not only allocated: the first write to an allocated block can still need room elsewhere.
                 os.pwrite(self._file, bytes(missing), RECORD_BYTES * RECORDS_MAX - missing)
                 os.fsync(self._file)
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
             self.fault: str | None = None
         except OSError as error:
             self.fault = f"There is no room for releases at {path}: {error}."
@@ -113,15 +114,6 @@ class PreallocatedReleaseLog:
             os.close(self._file)
             self._file = -1
             self.fault = "closed"
-
-
-def _sync_folder(path: Path) -> None:
-    """Make the file names in ``path`` durable: without it a synced file can lose its name in a power cut."""
-    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _encode(release: Release) -> bytes:

@@ -1,12 +1,8 @@
-"""The journal's file: an append-only SQLite table in which each record seals all records before it.
+"""The journal: an append-only table in which each record seals all records before it (:mod:`.chain`).
 
-Each row has the record's bytes and ``sha256(seal of the row before + bytes)``. SQLite does not notice a changed byte in
-a row; the chain does, and names the record. One connection makes all writes and all checkpoints, because SQLite before
-3.51.3 could corrupt a file that two connections checkpoint at the same instant.
-
-A chain cannot show that its end is missing, and SQLite silently ends its log before the first damaged frame. So a small
-file beside the journal, the head, has the number and the seal of the newest record. It is written after each commit
-without waiting for the disk: after a power cut it may be older than the journal, but not newer.
+A start needs the newest snapshot of the state and the records behind it. Records before the oldest snapshot that is
+kept move to compressed files (:mod:`.archive`): the whole history stays, for statements and for versions that cannot
+read the snapshot, and the file stays small.
 
 An append waits for the disk, so the journal is not for the event loop's thread.
 """
@@ -14,35 +10,28 @@ An append waits for the disk, so the journal is not for the event loop's thread.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import sqlite3
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from ...core.model.entities import Instant
+from ...core.model.entities import Instant, State
 from ...core.model.events import Event
 from ...errors import StoreFault
-from .codec import Record, decode, encode
+from . import database as database_module
+from .answers import AnswerTable
+from .archive import PART_RECORDS, Archive, Part
+from .chain import GENESIS
+from .chain import seal as seal_after
+from .codec import Record, decode, decode_state, encode
+from .database import Database
 
-#: Scripts that bring a file from one format to the next; index 0 creates it. Never changed once released.
-MIGRATIONS = (
-    """
-    CREATE TABLE record (seq INTEGER PRIMARY KEY, payload BLOB NOT NULL, seal BLOB NOT NULL) STRICT;
-    CREATE TABLE answer (key TEXT PRIMARY KEY, lease_id TEXT NOT NULL, ms INTEGER NOT NULL) STRICT;
-    CREATE INDEX answer_by_age ON answer (ms);
-    """,
-    "CREATE TABLE snapshot (seq INTEGER PRIMARY KEY, payload BLOB NOT NULL, seal BLOB NOT NULL) STRICT;",
-    "ALTER TABLE answer ADD COLUMN seal BLOB;",
-)
-SCHEMA_VERSION = len(MIGRATIONS)
 #: Snapshots that are kept: the newest, and one in case it is damaged.
 SNAPSHOTS_KEPT = 2
-#: Pages in the write-ahead log before a checkpoint: few, so that the log stays small and a start is quick.
-WAL_PAGES_MAX = 64
-_GENESIS = hashlib.sha256(b"fastgpu journal").digest()
-_HEAD_BYTES = 8 + 32 + 32
+
+Row = tuple[int, bytes, bytes]  #: number, payload and seal of a record
 
 
 class Entry(NamedTuple):
@@ -55,40 +44,25 @@ class Entry(NamedTuple):
 
 
 class Journal:
-    """The open journal in ``path``. Raises :class:`StoreFault` if the file cannot be opened."""
+    """The open journal in ``path``. Raises :class:`StoreFault` if the file cannot be opened.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    Nothing on disk changes until something is written. ``archive_folder`` has the archive if that is not beside it.
+    """
+
+    def __init__(self, path: Path, archive_folder: Path | None = None) -> None:
+        self.path = path.absolute()
         self.seq = 0
         self.replayed_after = 0  #: the record after which the newest replay began
-        self._seal = _GENESIS
-        self._head = -1
-        with contextlib.ExitStack() as opened:  # closes the file if a later step fails
-            try:
-                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-                self._head = os.open(head_of(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-                opened.callback(os.close, self._head)
-                # Used by one thread at a time, though not always by the one that opened it.
-                self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-                opened.callback(self._db.close)
-                self._db.execute("PRAGMA journal_mode=WAL")
-                self._db.execute("PRAGMA synchronous=FULL")
-                self._db.execute("PRAGMA mmap_size=0")
-                self._db.execute(f"PRAGMA wal_autocheckpoint={WAL_PAGES_MAX}")
-                self._migrate()
-            except (OSError, sqlite3.Error) as error:
-                raise self._fault("cannot be opened", error) from error
-            opened.pop_all()
+        self._seal = GENESIS
+        self._database = Database(self.path)
+        self._archive = Archive(self.path, archive_folder)
+        self.answers = AnswerTable(self._database)
 
-    def _migrate(self) -> None:
-        version = self._db.execute("PRAGMA user_version").fetchone()[0]
-        if version > SCHEMA_VERSION:
-            raise StoreFault(
-                f"The journal {self.path} was written by a newer version of FastGPU (format {version}); "
-                "it was left as it is. Upgrade fastgpu-jupyter to use it."
-            )
-        for number, script in enumerate(MIGRATIONS[version:], start=version + 1):
-            self._db.executescript(f"BEGIN; {script} PRAGMA user_version={number}; COMMIT;")
+    @property
+    def _db(self) -> sqlite3.Connection:
+        return self._database.connection
+
+    # -- reading ------------------------------------------------------------------------------------------------------
 
     def replay(self, after: int = 0) -> Iterator[Record]:
         """Yield the records after number ``after`` in order, each verified against the chain before it is decoded.
@@ -101,66 +75,83 @@ class Journal:
             self.seq, self._seal = seq, seal
             yield decode(payload)
 
-    def verify(self) -> int:
-        """Verify the whole chain without decoding it, and return the number of records. May run beside the writer.
+    def verify(self, *, archive: bool = True) -> int:
+        """Verify the chain without decoding it, and return the number of records. May run beside the writer.
 
-        Raises :class:`StoreFault`, which names the first damaged record.
+        Without ``archive``, only the records that are not archived. Raises :class:`StoreFault`, which names the first
+        damaged record.
         """
-        with self._reader() as db:
-            return sum(1 for _ in self._chain(db, 0))
+        with database_module.reader(self.path) as db:
+            return sum(1 for _ in self._chain(db, 0 if archive else self._archived(db)))
 
     def history(self) -> Iterator[Record]:
         """Yield every record from the first on, verified. May run beside the writer, in another thread."""
-        with self._reader() as db:
+        with database_module.reader(self.path) as db:
             for _, payload, _ in self._chain(db, 0):
                 yield decode(payload)
 
-    @contextlib.contextmanager
-    def _reader(self) -> Iterator[sqlite3.Connection]:
-        with contextlib.closing(sqlite3.connect(f"{self.path.as_uri()}?mode=ro", uri=True)) as db:
-            yield db
+    def last_seq(self) -> int:
+        """Return the number of the newest record, sound or not."""
+        try:
+            newest = self._db.execute("SELECT coalesce(max(seq), 0) FROM record").fetchone()[0]
+            return max(int(newest), self._archived(self._db))
+        except sqlite3.Error as error:
+            raise self._database.fault("cannot be read", error) from error
 
-    def _chain(self, db: sqlite3.Connection, after: int) -> Iterator[tuple[int, bytes, bytes]]:
-        head, head_seal = self._read_head()  # before the rows: a writer may go on meanwhile
+    @property
+    def unarchived(self) -> int:
+        """The number of records that are not archived, once the journal was replayed."""
+        return self.seq - self._archived(self._db)
+
+    def _chain(self, db: sqlite3.Connection, after: int) -> Iterator[Row]:
+        """Yield the records after number ``after``, verified."""
+        head, head_seal = self._database.head.read()  # before the rows: a writer may go on meanwhile
         before, seal_before = after, self._seal_at(db, after)
         try:
-            for seq, payload, seal in db.execute("SELECT * FROM record WHERE seq > ? ORDER BY seq", (after,)):
-                if seq != before + 1 or _seal(seal_before, payload) != seal:
+            for seq, payload, seal in self._rows(db, after, seal_before):
+                if seq != before + 1 or seal_after(seal_before, payload) != seal:
                     raise self._damaged(before + 1)
                 if seq == head and seal != head_seal:
                     raise self._damaged(seq)
                 yield seq, payload, seal
                 before, seal_before = seq, seal
         except (sqlite3.Error, TypeError) as error:
-            raise self._fault("cannot be read", error) from error
+            raise self._database.fault("cannot be read", error) from error
         if before < head:
             raise StoreFault(
                 f"The journal {self.path} is damaged at record {before + 1}: it ends there, and record {head} was "
-                "written. Its log was damaged, or an older copy was put in its place. Kernels that run now keep "
-                "running. `jupyter fastgpu fsck` explains the damage and what can be done."
+                "written. Its log was damaged, or an older copy was put in its place. Nothing was changed, and kernels "
+                "that run now keep running. `jupyter fastgpu fsck` explains the damage and what can be done."
             )
 
-    def _read_head(self) -> tuple[int, bytes]:
+    def _rows(self, db: sqlite3.Connection, after: int, seal_before: bytes) -> Iterator[Row]:
+        """Yield the rows after number ``after``: those of the archive, then those of the table."""
+        db.execute("BEGIN")  # the writer may archive records meanwhile
         try:
-            content = os.pread(self._head, _HEAD_BYTES, 0)
-        except OSError:
-            return 0, _GENESIS
-        seq, seal, check = content[:8], content[8:40], content[40:]
-        # An empty or incomplete head says nothing about the end.
-        return (int.from_bytes(seq, "big"), seal) if hashlib.sha256(seq + seal).digest() == check else (0, _GENESIS)
-
-    def _write_head(self) -> None:
-        content = self.seq.to_bytes(8, "big") + self._seal
-        with contextlib.suppress(OSError):  # the journal has the record; only its head is older
-            os.pwrite(self._head, content + hashlib.sha256(content).digest(), 0)
+            parts = db.execute("SELECT * FROM archive WHERE last > ? ORDER BY first", (after,)).fetchall()
+            rows = db.execute("SELECT seq, payload, seal FROM record WHERE seq > ? ORDER BY seq", (after,)).fetchall()
+        finally:
+            db.execute("ROLLBACK")
+        for part in parts:
+            for row in self._archive.records(Part(*part), seal_before):
+                yield row
+                seal_before = row[2]
+        yield from rows
 
     def _seal_at(self, db: sqlite3.Connection, seq: int) -> bytes:
         if seq == 0:
-            return _GENESIS
-        row = db.execute("SELECT seal FROM record WHERE seq = ?", (seq,)).fetchone()
-        if row is None:
-            raise self._damaged(seq)
-        return bytes(row[0])
+            return GENESIS
+        for table, number in (("record", "seq"), ("archive", "last")):
+            row = db.execute(f"SELECT seal FROM {table} WHERE {number} = ?", (seq,)).fetchone()  # noqa: S608 (fixed)
+            if row is not None:
+                return bytes(row[0])
+        raise self._damaged(seq)
+
+    def _archived(self, db: sqlite3.Connection) -> int:
+        try:
+            return int(db.execute("SELECT coalesce(max(last), 0) FROM archive").fetchone()[0])
+        except sqlite3.Error as error:
+            raise self._database.fault("cannot be read", error) from error
 
     def _damaged(self, seq: int) -> StoreFault:
         return StoreFault(
@@ -168,6 +159,8 @@ class Journal:
             "Nothing was changed, and kernels that run now keep running. `jupyter fastgpu fsck` explains the damage "
             "and what can be done; a backup of the file can be put in its place."
         )
+
+    # -- snapshots and the archive ------------------------------------------------------------------------------------
 
     def snapshots(self) -> Iterator[tuple[int, bytes]]:
         """Yield the undamaged snapshots, newest first, each with the number of the record after which it was taken."""
@@ -177,28 +170,72 @@ class Journal:
         )
         try:
             for seq, payload, seal, record_seal in self._db.execute(query):
-                if _seal(record_seal, payload) == seal:
-                    yield seq, payload
+                if seal_after(record_seal, payload) == seal:
+                    yield seq, zlib.decompress(payload)
         except (sqlite3.Error, TypeError) as error:
-            raise self._fault("cannot be read", error) from error
+            raise self._database.fault("cannot be read", error) from error
+
+    def newest_snapshot(self) -> tuple[int, State]:
+        """Return the newest state that this version can read, and the number of its record; 0 for an empty state."""
+        usable = ((seq, decode_state(payload)) for seq, payload in self.snapshots())
+        return next(((seq, state) for seq, state in usable if state is not None), (0, State()))
 
     def snapshot(self, payload: bytes) -> None:
         """Store the state after the newest record, so that a start need not replay the records before."""
         if not self.seq:
             return
-        try:
-            self._db.execute("BEGIN IMMEDIATE")
-            row = (self.seq, payload, _seal(self._seal, payload))
-            self._db.execute("INSERT OR REPLACE INTO snapshot VALUES (?, ?, ?)", row)
-            self._db.execute(
+        compressed = zlib.compress(payload, 1)
+        row = (self.seq, compressed, seal_after(self._seal, compressed))
+        with self._transaction() as db:
+            db.execute("INSERT OR REPLACE INTO snapshot VALUES (?, ?, ?)", row)
+            db.execute(
                 "DELETE FROM snapshot WHERE seq NOT IN (SELECT seq FROM snapshot ORDER BY seq DESC LIMIT ?)",
                 (SNAPSHOTS_KEPT,),
             )
+
+    def archive_part(self) -> bool:
+        """Move :data:`PART_RECORDS` records before the oldest snapshot to the archive; return whether there were any.
+
+        They are in the archive, on disk, before they leave the journal. Raises :class:`StoreFault`.
+        """
+        self._database.require_in_place()
+        newest = self._db.execute("SELECT * FROM archive ORDER BY first DESC LIMIT 1").fetchone()
+        newest = Part(*newest) if newest else None
+        # The record of a snapshot stays, because its seal is that of the snapshot, too.
+        rows = self._db.execute(
+            "SELECT seq, payload, seal FROM record WHERE seq < (SELECT min(seq) FROM snapshot) ORDER BY seq LIMIT ?",
+            (PART_RECORDS,),
+        ).fetchall()
+        if len(rows) < PART_RECORDS:
+            return False
+        seq, seal = (newest.last, newest.seal) if newest else (0, GENESIS)
+        for number, payload, sealed in rows:
+            seq, seal = seq + 1, seal_after(seal, payload)
+            if (number, sealed) != (seq, seal):
+                raise self._damaged(seq)
+        try:
+            part = self._archive.append(newest, rows[0][0], [payload for _, payload, _ in rows], seal)
+        except OSError as error:
+            raise self._database.fault("cannot be archived", error) from error
+        with self._transaction() as db:
+            db.execute("INSERT INTO archive VALUES (?, ?, ?, ?, ?, ?)", part)
+            db.execute("DELETE FROM record WHERE seq <= ?", (part.last,))
+        return True
+
+    # -- writing ------------------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """Begin a transaction that is committed at the end of the block. Raises :class:`StoreFault`."""
+        try:
+            self._database.begin_writing()
+            self._db.execute("BEGIN IMMEDIATE")
+            yield self._db
             self._db.execute("COMMIT")
-        except sqlite3.Error as error:
+        except (OSError, sqlite3.Error) as error:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
-            raise self._fault("cannot be written", error) from error
+            raise self._database.fault("cannot be written", error) from error
 
     def append(self, entries: Iterable[Entry]) -> None:
         """Make ``entries`` durable, all or none. Raises :class:`StoreFault` if they are not, or if that is unknown.
@@ -211,37 +248,42 @@ class Journal:
         for entry in entries:
             if entry.events:
                 payload = encode(entry.at, entry.events)
-                seq, seal = seq + 1, _seal(seal, payload)
+                seq, seal = seq + 1, seal_after(seal, payload)
                 rows.append((seq, payload, seal))
             if entry.key is not None:
-                seal_of_answer = answer_seal(entry.key, entry.lease_id)
-                answers.append((entry.key, entry.lease_id, entry.at.ms, seal_of_answer))
+                answers.append((entry.key, entry.lease_id or "", entry.at.ms))
         try:
             self._insert(rows, answers)
-        except sqlite3.Error:
+        except (OSError, sqlite3.Error):
             self._shrink_log()
             try:
                 self._insert(self._missing(rows), answers)
-            except sqlite3.Error as error:
+            except (OSError, sqlite3.Error) as error:
                 if not rows or self._missing(rows):
-                    raise self._fault("cannot be written", error) from error
+                    raise self._database.fault("cannot be written", error) from error
+        self.require_in_place()  # after the commit: what was written to a removed file is gone with the process
         self.seq, self._seal = seq, seal
         if rows:
-            self._write_head()
+            self._database.head.write(seq, seal)
 
-    def _missing(self, rows: list[tuple[int, bytes, bytes]]) -> list[tuple[int, bytes, bytes]]:
+    def require_in_place(self) -> None:
+        """Raise :class:`StoreFault` if the journal, its log, its head or its folder was removed or replaced."""
+        self._database.require_in_place()
+
+    def _missing(self, rows: list[Row]) -> list[Row]:
         """Return those of ``rows`` that are not on disk. Raises :class:`StoreFault` if that cannot be read."""
         try:
             there = dict(self._db.execute("SELECT seq, seal FROM record WHERE seq > ?", (self.seq,)))
         except sqlite3.Error as error:
-            raise self._fault("cannot be read", error) from error
+            raise self._database.fault("cannot be read", error) from error
         return [row for row in rows if there.get(row[0]) != row[2]]
 
-    def _insert(self, rows: list[tuple[int, bytes, bytes]], answers: list[tuple[str, str | None, int, bytes]]) -> None:
+    def _insert(self, rows: list[Row], answers: list[tuple[str, str, int]]) -> None:
+        self._database.begin_writing()
         try:
             self._db.execute("BEGIN IMMEDIATE")
             self._db.executemany("INSERT INTO record VALUES (?, ?, ?)", rows)
-            self._db.executemany("INSERT OR IGNORE INTO answer VALUES (?, ?, ?, ?)", answers)
+            self.answers.insert(answers)
             self._db.execute("COMMIT")
         except sqlite3.Error:
             if self._db.in_transaction:
@@ -254,6 +296,8 @@ class Journal:
         Otherwise a full disk would be taken for writable because one record just fits.
         """
         try:
+            self._database.begin_writing()
+            self.require_in_place()
             self._shrink_log()
             self._db.execute("BEGIN IMMEDIATE")
             self._db.execute("INSERT INTO record VALUES (0, zeroblob(?), x'')", (room_bytes,))
@@ -262,68 +306,15 @@ class Journal:
         except (OSError, sqlite3.Error) as error:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
-            raise self._fault("cannot be written", error) from error
+            raise self._database.fault("cannot be written", error) from error
         if disk.f_frsize * (disk.f_bavail if os.geteuid() else disk.f_bfree) < room_bytes:
-            raise self._fault("cannot be written", OSError("the disk is full"))
+            raise self._database.fault("cannot be written", OSError("the disk is full"))
 
     def _shrink_log(self) -> None:
         """Write the log back and truncate it."""
         with contextlib.suppress(sqlite3.Error):
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
-    def answers(self) -> dict[str, str]:
-        """Return the lease id that each remembered idempotency key was answered with, oldest first.
-
-        Raises :class:`StoreFault` if an answer is damaged.
-        """
-        found: dict[str, str] = {}
-        sha256 = hashlib.sha256  # as in answer_seal, but there may be very many
-        try:
-            for key, lease_id, seal in self._db.execute("SELECT key, lease_id, seal FROM answer ORDER BY ms"):
-                # Answers from before format 3 have no seal.
-                if seal is not None and sha256(f"{key}\0{lease_id}".encode()).digest() != seal:
-                    raise StoreFault(
-                        f"The journal {self.path} is damaged: the answer to a request is not what was written. Nothing "
-                        "was changed, and kernels that run now keep running. `jupyter fastgpu fsck` can leave it out."
-                    )
-                found[key] = lease_id
-        except (sqlite3.Error, TypeError, AttributeError) as error:
-            raise self._fault("cannot be read", error) from error
-        return found
-
-    def forget_answers(self, before_ms: int, keep: int) -> int:
-        """Remove idempotency keys from before ``before_ms`` and the oldest beyond ``keep``, and return their number."""
-        old = "ms < ? OR rowid <= (SELECT max(rowid) FROM answer) - ?"
-        try:
-            return self._db.execute(f"DELETE FROM answer WHERE {old}", (before_ms, keep)).rowcount  # noqa: S608 (fixed)
-        except sqlite3.Error as error:
-            raise self._fault("cannot be written", error) from error
-
     def close(self) -> None:
-        """Close the file; all records are on disk already."""
-        try:
-            self._db.close()
-        finally:
-            if self._head >= 0:
-                os.close(self._head)
-                self._head = -1
-
-    def _fault(self, what: str, error: Exception) -> StoreFault:
-        return StoreFault(
-            f"The journal {self.path} {what} ({error}). What it holds was kept as it is, and kernels keep running. "
-            "Free or repair the disk; the pool then goes on by itself or by `jupyter fastgpu pool`."
-        )
-
-
-def _seal(before: bytes, payload: bytes) -> bytes:
-    return hashlib.sha256(before + payload).digest()
-
-
-def answer_seal(key: str, lease_id: str | None) -> bytes:
-    """Return the seal of an answer, which reveals damage."""
-    return hashlib.sha256(f"{key}\0{lease_id}".encode()).digest()
-
-
-def head_of(path: Path) -> Path:
-    """Return the path of the head: the file with the number and seal of the newest record of a journal."""
-    return path.with_name(f"{path.name}-head")
+        """Close the file; all records are on disk already. One that was only read stays as it is, to the byte."""
+        self._database.close()

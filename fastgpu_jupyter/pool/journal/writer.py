@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from ...core.model.entities import State
@@ -43,8 +44,18 @@ class JournalWriter:
         """Begin to store ``state``, so that the records up to here need not be replayed again."""
         self._snapshot_seq = self.journal.seq
         # Handed over at once, so that no later record can come before it.
-        stored = self._thread.submit(self.journal.snapshot, encode_state(state))
+        stored = self._thread.submit(self._store, encode_state(state))
         stored.add_done_callback(_log_failure)
+
+    def _store(self, payload: bytes) -> None:
+        self.journal.snapshot(payload)
+        self._archive()
+
+    def _archive(self) -> None:
+        """Archive a part, then let waiting writes go first before the next one."""
+        if self.journal.archive_part():
+            with suppress(RuntimeError):  # it is being closed; the next start continues
+                self._thread.submit(self._archive).add_done_callback(_log_failure)
 
     def close(self, state: State | None) -> None:
         """Store a last snapshot of ``state``, if it is given and differs from the last one, and close the journal."""

@@ -95,7 +95,7 @@ class DegradedMode:
             self._faults.memory_ahead = True  # only a start can find out whether the journal has them
         try:
             self._store.replace(Pool(await self._writer.run(replay, journal)))
-            self._answers.replace(await self._writer.run(journal.answers))
+            self._answers.replace(await self._writer.run(journal.answers.lease_ids))
         except StoreFault as unreadable:
             self._faults.memory_ahead = True
             self._faults.stop_grants(str(unreadable))

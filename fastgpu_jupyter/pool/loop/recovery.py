@@ -7,6 +7,7 @@ again: each is identified by boot, number, start time and pidfd.
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import suppress
 
 from ...core.decide import decide
@@ -17,13 +18,15 @@ from ...core.model.lifecycle import HOLDING_CAPACITY
 from ...core.pool import Pool
 from ...core.pool import replay as apply_all
 from ...errors import InternalError, Message, NotFound, StoreFault
-from ..journal.codec import decode_state
+from ..journal.archive import ArchiveDamaged
 from ..journal.release_log import PreallocatedReleaseLog, Release
 from ..journal.store import Entry, Journal
 from ..protocols import Clock, StartupInventory
 from .faults import FaultState
 
-#: Up to this number of records the whole chain is verified before anything is served; a longer one while it is served.
+log = logging.getLogger("fastgpu.pool")
+#: Up to this number of records they are all verified before anything is served; more are verified while it is served.
+#: Those in the archive always are, because the state does not depend on them.
 VERIFY_FIRST_MAX = 50_000
 
 
@@ -32,8 +35,7 @@ def replay(journal: Journal) -> State:
 
     Raises :class:`~fastgpu_jupyter.errors.StoreFault`.
     """
-    usable = ((seq, decode_state(payload)) for seq, payload in journal.snapshots())
-    after, state = next(((seq, state) for seq, state in usable if state is not None), (0, State()))
+    after, state = journal.newest_snapshot()
     for record in journal.replay(after):
         apply_all(state, record.events, record.at)
     return state
@@ -52,8 +54,8 @@ def recover(
     has the entries that the journal lacks.
     """
     state = replay(journal)
-    if journal.seq <= VERIFY_FIRST_MAX:
-        journal.verify()
+    if journal.unarchived <= VERIFY_FIRST_MAX:
+        journal.verify(archive=False)
     broken = list(violations(state))
     if broken:
         raise InternalError(f"The journal {journal.path} adds up to something impossible: {broken[0]}.")
@@ -90,11 +92,13 @@ def recover(
 
 
 async def verify(journal: Journal, faults: FaultState) -> None:
-    """Verify the chain of a journal that is too long for :func:`recover`; damage stops new grants."""
-    if journal.seq <= VERIFY_FIRST_MAX:
+    """Verify what :func:`recover` did not. Damage stops new grants; in the archive it is only logged."""
+    if journal.seq <= VERIFY_FIRST_MAX and journal.seq == journal.unarchived:
         return
     try:
         await asyncio.to_thread(journal.verify)
+    except ArchiveDamaged as damage:
+        log.error("%s", damage)  # noqa: TRY400 (its sentence says it all)
     except StoreFault as damage:
         faults.stop_grants(str(damage))
 

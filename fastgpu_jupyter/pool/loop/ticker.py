@@ -80,6 +80,6 @@ class Ticker:
         self._idle_ms = idleness.next_idle_ms(state, state.leases, at.ms) if state.queue else None
 
     async def _forget_old_keys(self) -> None:
-        journal, before_ms = self._writer.journal, self._state.now().ms - REMEMBER_KEYS_MS
-        if await self._writer.run(journal.forget_answers, before_ms, REMEMBER_KEYS_MAX):
-            self._answers.replace(await self._writer.run(journal.answers))
+        answers, before_ms = self._writer.journal.answers, self._state.now().ms - REMEMBER_KEYS_MS
+        if await self._writer.run(answers.forget, before_ms, REMEMBER_KEYS_MAX):
+            self._answers.replace(await self._writer.run(answers.lease_ids))

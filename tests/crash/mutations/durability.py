@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from fastgpu_jupyter.pool.journal import database, files
+from fastgpu_jupyter.pool.journal.answers import AnswerTable
+from fastgpu_jupyter.pool.journal.archive import Archive
+from fastgpu_jupyter.pool.journal.database import Database
 from fastgpu_jupyter.pool.journal.release_log import PreallocatedReleaseLog
 from fastgpu_jupyter.pool.journal.store import Journal
 from fastgpu_jupyter.pool.loop import degraded_mode, recovery
 from fastgpu_jupyter.pool.loop.command_loop import CommandLoop
 from fastgpu_jupyter.pool.loop.degraded_mode import DegradedMode
 from fastgpu_jupyter.pool.loop.state_store import StateStore
-from tests.crash import test_flips, test_power
+from tests.crash import test_flips, test_power, test_refusals
 from tests.crash.mutations.edits import Edit
 from tests.crash.mutations.model import Fails, Guarantee, Mutation, Violates
-from tests.pool.journal import test_store
+from tests.pool.journal import test_archive, test_store
 from tests.pool.loop import test_degraded_mode, test_idempotency
 
 D = Guarantee.DURABILITY
@@ -67,11 +71,7 @@ MUTATIONS = (
     Mutation(
         "keys are not written",
         D,
-        (
-            Edit(
-                Journal._insert, 'self._db.executemany("INSERT OR IGNORE INTO answer VALUES (?, ?, ?, ?)", _1)', "pass"
-            ),
-        ),
+        (Edit(Journal._insert, "self.answers.insert(...)", "pass"),),
         Violates("one idempotency key has"),
     ),
     Mutation(
@@ -116,7 +116,7 @@ MUTATIONS = (
     Mutation(
         "seals of records are not checked",
         D,
-        (Edit(Journal._chain, "_1 or _seal(...) != seal", "_1"),),
+        (Edit(Journal._chain, "_1 or seal_after(...) != seal", "_1"),),
         Fails(test_store.test_changed_byte_is_found_and_its_record_named, "DID NOT RAISE", error="Failed"),
     ),
     Mutation(
@@ -128,34 +128,72 @@ MUTATIONS = (
     Mutation(
         "seals of answers are not checked",
         D,
-        (Edit(Journal.answers, "seal is not None and _1", "False"),),
+        (Edit(AnswerTable.lease_ids, "_1 != seal", "False"),),
         Fails(test_flips.test_fsck_of_a_damaged_journal_reports_and_cuts_the_damage, "DID NOT RAISE", error="Failed"),
     ),
     Mutation(
         "seals of snapshots are not checked",
         D,
-        (Edit(Journal.snapshots, "_seal(...) == seal", "True"),),
+        (Edit(Journal.snapshots, "seal_after(...) == seal", "True"),),
         Fails(test_store.test_damaged_snapshot_is_not_used),
     ),
     Mutation(
         "the disk is not synced",
         D,
-        (Edit(Journal.__init__, '"PRAGMA synchronous=FULL"', '"PRAGMA synchronous=OFF"'),),
+        (Edit(Database._open_for_writing, '"PRAGMA synchronous=FULL"', '"PRAGMA synchronous=OFF"'),),
         Fails(test_power.test_acknowledged_commands_survive_a_power_cut, "cut at"),
         in_processes=True,
     ),
     Mutation(
         "the disk is synced only at checkpoints",
         D,
-        (Edit(Journal.__init__, '"PRAGMA synchronous=FULL"', '"PRAGMA synchronous=NORMAL"'),),
+        (Edit(Database._open_for_writing, '"PRAGMA synchronous=FULL"', '"PRAGMA synchronous=NORMAL"'),),
         Fails(test_power.test_acknowledged_commands_survive_a_power_cut, "cut at"),
         in_processes=True,
     ),
     Mutation(
         "the name of the release log is not synced",
         D,
-        (Edit(PreallocatedReleaseLog.__init__, "_sync_folder(...)", "pass"),),
+        (Edit(PreallocatedReleaseLog.__init__, "sync_folder(...)", "pass"),),
         Fails(test_power.test_noted_release_survives_a_power_cut, "cut at"),
         in_processes=True,
+    ),
+    Mutation(
+        "a journal that was only read is written to when it is closed",
+        D,
+        (
+            Edit(
+                database._read_only,
+                "return _1",
+                "return sqlite3.connect(path, isolation_level=None, check_same_thread=False)",
+            ),
+        ),
+        Fails(test_refusals.test_refused_start_changes_no_byte, parameters="a flipped bit in the log"),
+    ),
+    Mutation(
+        "the copy that is made before a cut lacks the log",
+        D,
+        (Edit(files.copy_journal, "not source.exists()", "not source.exists() or source != path"),),
+        Fails(test_refusals.test_fsck_changes_no_byte_and_cuts_after_a_complete_copy, parameters="a truncated log"),
+    ),
+    Mutation(
+        "an empty journal is made where records were written",
+        D,
+        (Edit(Database._require_format, "self.head.read()[0]", "0"),),
+        Fails(test_refusals.test_pool_that_refuses_to_start_leaves_its_files_to_be_repaired),
+        in_processes=True,
+    ),
+    Mutation(
+        "the archive is not synced before records leave the journal",
+        D,
+        (Edit(Archive.append, "os.fsync(descriptor)", "pass"),),
+        Fails(test_power.test_archived_records_survive_a_power_cut, "cut at"),
+        in_processes=True,
+    ),
+    Mutation(
+        "archived records are not verified",
+        D,
+        (Edit(Archive.records, "seal != part.seal or _1", "_1"),),
+        Fails(test_archive.test_changed_record_of_the_archive_is_found, "DID NOT RAISE", error="Failed"),
     ),
 )

@@ -58,7 +58,7 @@ def test_replay_yields_appended_records_in_order(open_journal: Callable[[], Jour
         [LeaseEnded("a", EndReason.RELEASED)],
         [DeviceHealthChanged("gpu", Health.FAULTY, Message.of_text("why"))],
     ]
-    assert again.answers() == {"key": "a"}
+    assert again.answers.lease_ids() == {"key": "a"}
     again.append([Entry(AT, [Ticked()])])
     assert len(list(again.replay())) == 4
 

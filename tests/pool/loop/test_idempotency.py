@@ -203,7 +203,7 @@ def test_keys_that_cannot_be_read_raise_a_store_fault(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "journal.db")
     journal._db.execute("DROP TABLE answer")
     with pytest.raises(StoreFault, match="cannot be read"):
-        journal.answers()
+        journal.answers.lease_ids()
     journal.close()
 
 

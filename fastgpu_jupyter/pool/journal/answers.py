@@ -1,0 +1,125 @@
+"""Idempotency keys in the journal, each with the lease that it was answered with and with the first answer itself.
+
+The key is written together with the events of its command, so that the command is never carried out twice. The answer
+is written right after, before it is sent: a crash in between loses the answer only, and the repeated command is
+answered with what there is then.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+import zlib
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from ...errors import StoreFault
+from .database import Database
+
+_CHECK_BYTES = 8
+#: Removes the oldest keys of each user beyond a number; a key begins with its user.
+_OVER_LIMIT = """
+    DELETE FROM answer WHERE rowid IN (
+        SELECT rowid FROM (
+            SELECT rowid, row_number() OVER (PARTITION BY substr(key, 1, instr(key, ':')) ORDER BY rowid DESC) AS age
+            FROM answer
+        ) WHERE age > ?
+    )
+"""
+
+
+class FirstAnswer(NamedTuple):
+    """The answer to the first request with a key."""
+
+    status: int
+    body: bytes
+
+
+class AnswerTable:
+    """The table of keys in the journal; used in the thread of the journal."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def lease_ids(self) -> dict[str, str]:
+        """Return the lease id that each key was answered with, oldest first; empty for commands about no lease.
+
+        Raises :class:`StoreFault` if a row is damaged.
+        """
+        found: dict[str, str] = {}
+        sha256 = hashlib.sha256  # as in answer_seal, but there may be very many
+        try:
+            for key, lease_id, seal in self._database.connection.execute(
+                "SELECT key, lease_id, seal FROM answer ORDER BY rowid"
+            ):
+                if sha256(f"{key}\0{lease_id}".encode()).digest() != seal:
+                    raise StoreFault(
+                        f"The journal {self._database.path} is damaged: the answer to a request is not what was "
+                        "written. Nothing was changed, and kernels that run now keep running. `jupyter fastgpu fsck` "
+                        "can leave it out."
+                    )
+                found[key] = lease_id
+        except (sqlite3.Error, TypeError, AttributeError) as error:
+            raise self._database.fault("cannot be read", error) from error
+        return found
+
+    def insert(self, answers: Iterable[tuple[str, str, int]]) -> None:
+        """Add keys with lease id and time, in the transaction that is open; a key that is there stays as it is."""
+        rows = [(key, lease_id, ms, answer_seal(key, lease_id)) for key, lease_id, ms in answers]
+        insert = "INSERT OR IGNORE INTO answer (key, lease_id, ms, seal) VALUES (?, ?, ?, ?)"
+        self._database.connection.executemany(insert, rows)
+
+    def keep_first(self, key: str, answer: FirstAnswer) -> None:
+        """Keep the answer to the first request with ``key``; nothing happens if there is one, or no such key.
+
+        A process that is killed right after it keeps it; after a power cut it may be missing. Raises
+        :class:`StoreFault`.
+        """
+        content = b"%d\0%s" % (answer.status, answer.body)
+        body = _check(key, content) + zlib.compress(content, 6)
+        connection = self._database.connection
+        try:
+            connection.execute("PRAGMA synchronous=NORMAL")  # the key is on disk, which is what must not be lost
+            try:
+                connection.execute("UPDATE answer SET body = ? WHERE key = ? AND body IS NULL", (body, key))
+            finally:
+                connection.execute("PRAGMA synchronous=FULL")
+        except sqlite3.Error as error:
+            raise self._database.fault("cannot be written", error) from error
+
+    def first(self, key: str) -> FirstAnswer | None:
+        """Return the answer to the first request with ``key``, or ``None`` if it is not known or damaged."""
+        try:
+            row = self._database.connection.execute("SELECT body FROM answer WHERE key = ?", (key,)).fetchone()
+            if row is None or row[0] is None:
+                return None
+            content = zlib.decompress(row[0][_CHECK_BYTES:])
+            status, _, body = content.partition(b"\0")
+            return FirstAnswer(int(status), body) if row[0][:_CHECK_BYTES] == _check(key, content) else None
+        except (sqlite3.Error, zlib.error, TypeError, ValueError):
+            return None
+
+    def forget(self, before_ms: int, keep: int) -> int:
+        """Remove keys from before ``before_ms`` and the oldest of each user beyond ``keep``; return their number."""
+        connection = self._database.connection
+        try:
+            # Rows are in the order of time, so that only those that go are read.
+            (newest_old,) = connection.execute(
+                "SELECT max(rowid) FROM answer WHERE rowid < "
+                "coalesce((SELECT rowid FROM answer WHERE ms >= ? ORDER BY rowid LIMIT 1), 1 << 62)",
+                (before_ms,),
+            ).fetchone()
+            removed = connection.execute("DELETE FROM answer WHERE rowid <= ?", (newest_old or 0,)).rowcount
+            (left,) = connection.execute("SELECT count(*) FROM answer").fetchone()
+            return removed + (connection.execute(_OVER_LIMIT, (keep,)).rowcount if left > keep else 0)
+        except sqlite3.Error as error:
+            raise self._database.fault("cannot be written", error) from error
+
+
+def _check(key: str, content: bytes) -> bytes:
+    return hashlib.sha256(key.encode() + content).digest()[:_CHECK_BYTES]
+
+
+def answer_seal(key: str, lease_id: str) -> bytes:
+    """Return the seal of an answer, which reveals damage."""
+    return hashlib.sha256(f"{key}\0{lease_id}".encode()).digest()

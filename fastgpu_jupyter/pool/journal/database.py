@@ -1,0 +1,170 @@
+"""The SQLite file of a journal, with its log and its head beside it.
+
+It is open for reading only until something is written, because a connection that may write does so by itself: when it
+is closed it copies what SQLite takes for the log into the file and deletes the log. If the log is damaged, that
+destroys the sound copy of what is in the file. One connection makes all writes and all checkpoints, because SQLite
+before 3.51.3 could corrupt a file that two connections checkpoint at the same instant.
+
+While it is open for writing, the folder, the file, the log and the head must stay in place. Whatever is written after
+one of them was removed or replaced is gone with the process, so it must not be acknowledged.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+from ...errors import StoreFault
+from .chain import Head
+from .files import log_of
+
+#: The version of the tables and of the records in them. 1 to 3 were never released.
+FORMAT = 4
+#: Marks the file as a journal of FastGPU ("FGPU"), so that no other program's database is written to.
+APPLICATION_ID = 0x46475055
+#: The tables, each with what keeps damage in it from going unnoticed.
+SCHEMA = f"""
+    CREATE TABLE record (seq INTEGER PRIMARY KEY, payload BLOB NOT NULL, seal BLOB NOT NULL) STRICT;
+    CREATE TABLE snapshot (seq INTEGER PRIMARY KEY, payload BLOB NOT NULL, seal BLOB NOT NULL) STRICT;
+    CREATE TABLE archive (
+        first INTEGER PRIMARY KEY, last INTEGER NOT NULL, file INTEGER NOT NULL,
+        offset INTEGER NOT NULL, length INTEGER NOT NULL, seal BLOB NOT NULL
+    ) STRICT;
+    CREATE TABLE answer (
+        key TEXT PRIMARY KEY, lease_id TEXT NOT NULL, ms INTEGER NOT NULL, seal BLOB NOT NULL, body BLOB
+    ) STRICT;
+    PRAGMA application_id = {APPLICATION_ID};
+    PRAGMA user_version = {FORMAT};
+"""
+#: Pages in the write-ahead log before a checkpoint: few, so that the log stays small and a start is quick.
+WAL_PAGES_MAX = 64
+
+
+class Database:
+    """The file in ``path``, which is created if there is none. Raises :class:`StoreFault` if it cannot be used."""
+
+    connection: sqlite3.Connection
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.head = Head(path)
+        self._writing = False
+        self._in_place: dict[Path, tuple[int, int]] = {}
+        try:
+            if self._is_missing():
+                self._open_for_writing()
+            else:
+                self.connection = _read_only(path)
+                self.head.open_for_reading()
+            try:
+                self._require_format()
+            except BaseException:
+                self.close()
+                raise
+        except (OSError, sqlite3.Error) as error:
+            raise self.fault("cannot be opened", error) from error
+
+    def _is_missing(self) -> bool:
+        """Return whether there is no file, or one in which nothing was written. A log without its file is damage."""
+        if self.path.exists() and self.path.stat().st_size:
+            return False
+        log = log_of(self.path)
+        if log.exists() and log.stat().st_size:
+            raise self.fault("is damaged", OSError("the file is empty or missing, and its log is not"))
+        return True
+
+    def _require_format(self) -> None:
+        application, version, tables = (
+            self.connection.execute(sql).fetchone()[0]
+            for sql in ("PRAGMA application_id", "PRAGMA user_version", "SELECT count(*) FROM sqlite_master")
+        )
+        if not tables and not version:
+            if self.head.read()[0]:
+                raise self.fault("is damaged", OSError("it is empty, and records were written to it"))
+            self.begin_writing()
+            self._create()
+        elif version > FORMAT:
+            raise StoreFault(
+                f"The journal {self.path} was written by a newer version of FastGPU (format {version}); "
+                "it was left as it is. Upgrade fastgpu-jupyter to use it."
+            )
+        elif version != FORMAT or application != APPLICATION_ID:
+            raise StoreFault(
+                f"The file {self.path} is not a journal that this version of FastGPU can read (format {version}); it "
+                "was left as it is. Use the version that wrote it, or move the file to another folder."
+            )
+
+    def _create(self) -> None:
+        self.connection.executescript(f"BEGIN; {SCHEMA} COMMIT;")
+
+    def begin_writing(self) -> None:
+        """Open the file for writing if it is not yet. What it holds has been verified."""
+        if self._writing:
+            return
+        reader = self.connection
+        self._open_for_writing()
+        reader.close()
+
+    def _open_for_writing(self) -> None:
+        with contextlib.ExitStack() as opened:  # closes the file if a later step fails
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            # Used by one thread at a time, though not always by the one that opened it.
+            connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+            opened.callback(connection.close)
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=FULL")
+            connection.execute("PRAGMA mmap_size=0")
+            connection.execute(f"PRAGMA wal_autocheckpoint={WAL_PAGES_MAX}")
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()  # makes the log
+            self.head.open_for_writing()
+            paths = (self.path.parent, self.path, log_of(self.path), self.head.path)
+            self._in_place = {path: _identity(path) for path in paths}
+            opened.pop_all()
+        self.connection, self._writing = connection, True
+
+    def require_in_place(self) -> None:
+        """Raise :class:`StoreFault` if a file that is open for writing was removed or replaced."""
+        for path, identity in self._in_place.items():
+            try:
+                there = _identity(path) == identity
+            except OSError:
+                there = False
+            if not there:
+                raise StoreFault(
+                    f"{path} was removed or replaced while the pool manager uses it. Kernels keep running. Put back "
+                    "what was there, and the pool goes on by itself; an older copy would lose leases."
+                )
+
+    def close(self) -> None:
+        """Close the file; one that was only read stays as it is, to the byte."""
+        try:
+            self.connection.close()
+        finally:
+            self.head.close()
+            self._in_place = {}
+
+    def fault(self, what: str, error: Exception) -> StoreFault:
+        """Return the fault that the journal ``what`` because of ``error``."""
+        return StoreFault(
+            f"The journal {self.path} {what} ({error}). What it holds was kept as it is, and kernels keep running. "
+            "Free or repair the disk; the pool then goes on by itself or by `jupyter fastgpu pool`."
+        )
+
+
+def _read_only(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, isolation_level=None, check_same_thread=False)
+
+
+@contextlib.contextmanager
+def reader(path: Path) -> Iterator[sqlite3.Connection]:
+    """Yield a connection that cannot write, for another thread than the writer's."""
+    with contextlib.closing(_read_only(path)) as connection:
+        yield connection
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    status = path.lstat()
+    return status.st_dev, status.st_ino
