@@ -7,7 +7,8 @@
     │   ├── Forbidden          the caller may not do that
     │   ├── Conflict           the lease is in a state that does not allow it
     │   │   └── NeedsRestart       only a new kernel process could have it so
-    │   └── NoSuchDevice       no device of this pool could ever serve it
+    │   ├── NoSuchDevice       no device of this pool could ever serve it
+    │   └── VersionMismatch    the two sides are of versions that do not understand each other
     ├── LimitReached       a limit of the pool; try again later
     ├── PoolUnreachable    no pool manager serves the socket, or the wrong one does
     ├── HostFault          a device, a driver or a process did not do what it should
@@ -125,6 +126,12 @@ class NoSuchDevice(CallerError):
 
     code = "no_such_device"
     status = 422
+
+
+class VersionMismatch(CallerError):
+    """The two sides of an exchange are of versions that do not understand each other."""
+
+    code = "version_mismatch"
 
 
 class LimitReached(FastGPUError):

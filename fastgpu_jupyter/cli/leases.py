@@ -12,6 +12,7 @@ from ..units import format_duration, format_memory, format_money
 from ..wire.client import PoolClient
 from ..wire.lease_view import device_of, explanation_of, position_of, text_of, value_of
 from ..wire.schemas import DeviceView, LeaseView, MessageView, QueueEntryView, StatusView, UnleasedProcessView
+from ..wire.version import difference_in_status
 from .command import NOTEBOOK_WIDTH, ClientApp, LeaseApp, table
 
 _QUEUE = ("POSITION", "LEASE", "SIZE", "PRIORITY", "WAIT", "REASON")
@@ -151,6 +152,8 @@ class UnpinApp(PinApp):
 def _tables(status: StatusView) -> list[str]:
     pool = status["pool"]
     lines = [f"FastGPU pool {pool['version']} ({pool['scope']}{', simulated' if pool['simulated'] else ''})"]
+    if differs := difference_in_status(pool["version"]):
+        lines.append(differs)
     if pool["message"]:
         lines.append(pool["message"]["text"])
     lines += ["", *table(("DEVICE", "MODEL", "FREE", "OF", "USE", "HEALTH"), map(_device_row, status["devices"]))]

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ..core.model.lifecycle import BLOCKING_CELLS, OVER
 from ..errors import FastGPUError
-from ..wire import variables
+from ..wire import variables, version
 from ..wire.lease_view import explanation_of, text_of, with_reading
 from .cell_activity import CellActivity
 from .grant_environment import MEMORY, GrantEnvironment
@@ -106,9 +106,18 @@ class Gate:
             hidden=json.loads(given[variables.HIDDEN] or "{}"),
         )
         gate.environment.name_lease(gate.lease_id)
+        server = version.read(given[variables.VERSION])
+        if gate.lease_id is not None and not server.fits:
+            gate.add_note(f"FastGPU: {version.difference_from_server(server)}")
         return gate
 
     # ---- for the kernel ------------------------------------------------------------------------------------------
+
+    def add_note(self, note: str) -> None:
+        """Show ``note`` to the user before the next cell."""
+        with self._lock:
+            self._pending_notes.append(note)
+            self.has_changes = True
 
     def begin_wait(self) -> None:
         """Note that a cell begins to wait: the follower asks the pool at once and the pool learns of the cell."""

@@ -13,6 +13,7 @@ from IPython.core.error import UsageError
 
 from ..core.model.lifecycle import PARKED_OR_PARKING
 from ..wire.lease_view import explanation_of
+from ..wire.version import difference_in_status
 from .gate import Gate
 from .lease_commands import LeaseCommands
 
@@ -183,7 +184,9 @@ def status(context: Context, _words: list[str]) -> Rendered:
     """Return the whole pool: devices, the user's leases and the queue."""
     from . import render
 
-    return render.status(context.gate.pool.connect().status())
+    view = context.gate.pool.connect().status()
+    differs = difference_in_status(view["pool"]["version"])
+    return render.with_hint(render.status(view), differs) if differs else render.status(view)
 
 
 def show_help(_context: Context, _words: list[str]) -> Rendered:

@@ -74,7 +74,7 @@ class WaitDisplay:
 def headline(view: LeaseView | None, pool_error: str | None, *, had_gpu: bool = False) -> str:
     """Return one or two sentences about the state of a lease that waits."""
     if pool_error is not None:
-        return f"Waiting for a GPU: the pool manager does not answer. {pool_error}"
+        return f"Waiting for a GPU. {pool_error}"
     if view is None:
         return "Waiting for a GPU: asking the pool manager."
     if had_gpu and view["state"] == "resuming":

@@ -99,6 +99,10 @@ MESSAGES: dict[str, str | dict[str, str]] = {
         "{name} is no user of this system now, and was the name of several: {keys}. Nothing was changed; name one of "
         "them by its key, or write account:{name} for an account of that name."
     ),
+    "version.mismatch": (
+        "The caller is {caller} and the pool manager is {pool}: they do not understand each other. Restart the kernel, "
+        "server or command, after an upgrade of fastgpu-jupyter in its environment; leases are kept."
+    ),
     "users.silent": "The user database of this system does not answer.",
     "users.fault": "The user database of this system does not answer: {reason}.",
     "users.who": (

@@ -19,7 +19,7 @@ from ..compat.jax import MEMORY_FRACTIONS, set_memory_fraction
 from ..core.model.lifecycle import OVER, LeaseState
 from ..errors import Conflict, FastGPUError, LimitReached, NotFound, PoolUnreachable
 from ..text import printable
-from ..wire import variables
+from ..wire import variables, version
 from ..wire.client import LeaseOptions, PoolClient, new_token
 from ..wire.lease_view import explanation_of, position_of, text_of, value_of
 from ..wire.locate import pool_socket
@@ -141,6 +141,7 @@ class KernelLease:
             variables.PYTHON: sys.executable,
             variables.LEASE_STATE: view["state"],
             variables.KERNEL_ID: self.kernel_id,
+            variables.VERSION: version.stated(),
             # The variables that the kernel removes from its environment when the lease ends ...
             variables.GRANTED: " ".join(granted),
             # ... and those that it sets then.

@@ -7,7 +7,7 @@ import contextlib
 import threading
 from collections.abc import Callable
 
-from ..errors import FastGPUError, PoolUnreachable
+from ..errors import FastGPUError, PoolUnreachable, VersionMismatch
 from ..wire.client import EventStream
 from .pool_connector import PoolConnector
 from .pool_mirror import Message
@@ -56,7 +56,7 @@ class StreamReader(threading.Thread):
                     pause_s = PAUSE_FIRST_S
                     self._seq = message.get("seq", self._seq)
                     self._hand_over(message)
-            except PoolUnreachable as error:
+            except (PoolUnreachable, VersionMismatch) as error:
                 reason = str(error)
             except (FastGPUError, OSError, ValueError) as error:
                 reason = f"The pool manager's events could not be read: {error}"

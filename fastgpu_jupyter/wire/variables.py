@@ -11,8 +11,10 @@ LEASE_STATE = "FASTGPU_LEASE_STATE"
 KERNEL_ID = "FASTGPU_KERNEL_ID"
 #: Names of the variables of the grant, which the kernel removes when the lease ends, and JSON of those it sets then.
 GRANTED, HIDDEN = "FASTGPU_GRANTED", "FASTGPU_HIDDEN"
+#: The version of the Jupyter server.
+VERSION = "FASTGPU_VERSION"
 #: What a kernel reads at its start and removes: the processes that it starts do not hold the lease.
-KERNEL_ONLY = (LEASE, TOKEN_FILE, LEASE_STATE, KERNEL_ID, GRANTED, HIDDEN)
+KERNEL_ONLY = (LEASE, TOKEN_FILE, LEASE_STATE, KERNEL_ID, GRANTED, HIDDEN, VERSION)
 #: The leases of the kernels from which a process descends, outermost first. It says whose devices the process uses, and
 #: gives no right to the lease.
 ANCESTOR_LEASES = "FASTGPU_ANCESTOR_LEASES"

@@ -14,6 +14,7 @@ from typing import Any
 
 from fastgpu_jupyter.core.model.lifecycle import CHANGED, GROUPS, LeaseState
 from fastgpu_jupyter.messages.en import MESSAGES
+from fastgpu_jupyter.wire import version
 from fastgpu_jupyter.wire.openapi import jupyter_document, text
 from fastgpu_jupyter.wire.schemas.common import INTEGER_MAX
 
@@ -26,7 +27,8 @@ ROOTS = (
 )  # fmt: skip
 #: Subjects of messages that only errors have; the server sends errors as text.
 ERROR_SUBJECTS = frozenset({
-    "http", "kernelspec", "lease", "option", "refused", "request", "reservation", "size", "tenant", "transfer", "unfit", "units",
+    "http", "kernelspec", "lease", "option", "refused", "request", "reservation", "size", "tenant", "transfer", "unfit",
+    "units", "users", "version",
 })  # fmt: skip
 #: The keywords of JSON Schema that labextension/src/leases/validate.ts implements.
 _KEYWORDS = ("$ref", "anyOf", "enum", "type", "minimum", "maximum", "items", "additionalProperties")
@@ -93,6 +95,17 @@ def messages() -> str:
     )
 
 
+def stated_version() -> str:
+    """Return the version of the page and the number of the interface that it understands."""
+    return (
+        _HEADER.format(source="fastgpu_jupyter/wire/version.py")
+        + f"/** The version of this page. */\nexport const VERSION = {_literal(version.OURS.version)};\n\n"
+        + f"/** The interface that it understands; see `wire/version.py`. */\nexport const INTERFACE = {version.INTERFACE};\n\n"
+        + f"/** The interface of a server from before versions were stated. */\nexport const UNSTATED = {version.UNSTATED};\n\n"
+        + f"/** The header in which the server states both. */\nexport const HEADER = {_literal(version.HEADER)};\n"
+    )
+
+
 #: Each generated file with the function that returns its text; later ones read earlier ones.
 FILES: dict[Path, Callable[[], str]] = {
     LABEXTENSION / "openapi.json": openapi,
@@ -100,6 +113,7 @@ FILES: dict[Path, Callable[[], str]] = {
     OUTPUT / "schemas.ts": schemas,
     OUTPUT / "lifecycle.ts": lifecycle,
     OUTPUT / "messages.ts": messages,
+    OUTPUT / "version.ts": stated_version,
 }
 
 

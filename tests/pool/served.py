@@ -109,6 +109,7 @@ class ServedPool:
 
     def raw(self, method: str, path: str, body: bytes | None = None, **headers: str) -> Answer:
         """One request without the client's manners."""
+        headers.setdefault("User_Agent", "a program of others")
         connection = http.client.HTTPConnection("localhost", timeout=DEADLINE_S)
         connection.sock = self.connect()
         with closing(connection):

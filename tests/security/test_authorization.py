@@ -65,7 +65,8 @@ def call_as(pool: ServedPool, uid: int, calls: list[Call]) -> list[tuple[int, An
     """Return the status and the body of the answer to each call of a user."""
     described = []
     for call in calls:
-        headers = {"Authorization": f"Bearer {call.token}"} if call.token else {}
+        headers = {"User-Agent": "a program of others"}
+        headers |= {"Authorization": f"Bearer {call.token}"} if call.token else {}
         headers |= {"Content-Type": "application/json"} if call.body is not None else {}
         headers |= {"Idempotency-Key": call.key} if call.key else {}
         described.append([call.method, call.path, None if call.body is None else json.dumps(call.body), headers])

@@ -9,8 +9,10 @@ from typing import Any, cast
 
 import msgspec
 from tornado import iostream, web
+from tornado.httputil import HTTPHeaders
 
-from ...errors import FastGPUError, InternalError, InvalidRequest, LimitReached, Message
+from ...errors import FastGPUError, InternalError, InvalidRequest, LimitReached, Message, VersionMismatch
+from ...wire import version
 from ..host.process import peer_holder
 from ..identity import key_of_uid, with_display_name
 from ..monitors import metrics
@@ -53,11 +55,28 @@ class Endpoint(web.RequestHandler):
         holder = peer_holder(self.stream.socket, self.service.facts.boot_id)
         self.caller = Caller(holder, key_of_uid(self.stream.uid), token)
 
+    def set_default_headers(self) -> None:
+        """State the version in every answer, refusals included."""
+        self.set_header(version.HEADER, version.stated())
+
+    async def require_version(self, lease_id: str | None) -> None:
+        """Raise :class:`VersionMismatch` for a caller of FastGPU that would not understand the answer.
+
+        A kernel that cannot follow its lease does not report its cells either, so the lease counts as used from now on.
+        """
+        headers = self.request.headers
+        theirs = version.read(headers.get(version.HEADER))
+        if not theirs.fits and (version.HEADER in headers or _has_unstated_version(headers)):
+            if lease_id is not None:
+                await self.service.leases.count_as_busy(self.caller, lease_id)
+            raise VersionMismatch(Message.of("version.mismatch", caller=str(theirs), pool=str(version.OURS)))
+
     async def _respond(self, **path: str) -> None:
         """Check the permission of the route's operation, call its handler, and send the answer."""
         route = self.routes.get(self.request.method or "")
         if route is None or route.handler is None:
             raise web.HTTPError(405)
+        await self.require_version(path.get("lease_id"))
         call = self._call(route, path)
         await self.service.names.learn(self.caller.tenant)
         await self.service.permissions.require(route.operation.permission, call)
@@ -143,6 +162,14 @@ class Endpoint(web.RequestHandler):
             super().log_exception(typ, value, tb)
 
 
+def _has_unstated_version(headers: HTTPHeaders) -> bool:
+    """Return whether a request without a version looks like that of a FastGPU from before versions were stated.
+
+    Its client was Python's, which sends this header; other programs have another, or name themselves.
+    """
+    return headers.get("Accept-Encoding") == "identity" and "User-Agent" not in headers
+
+
 def scoped_key(caller: Caller, key: str) -> str:
     """Return an idempotency key that no other user's call has."""
     return f"{caller.holder.uid}:{key}"
@@ -171,6 +198,7 @@ class EventsEndpoint(Endpoint):
         route = self.routes.get(self.request.method or "")
         if route is None:
             raise web.HTTPError(405)
+        await self.require_version(self.get_query_argument("lease", None))
         call = self._call(route, path)
         # Closing the connection ends the wait for a reader that does not read.
         subscriber = self._subscriber = await self.service.subscribe(call, self.stream.close)

@@ -16,6 +16,7 @@ from tornado.httpserver import HTTPServer
 from tornado.iostream import IOStream
 
 from ...errors import LimitReached, Message
+from ...wire import version
 from ...wire.unixsocket import peer_of
 from .limits import READER_RETRY_S, ServiceLimits
 from .problem import problem
@@ -35,7 +36,7 @@ BODY_BYTES_OVER = 2**20
 
 _REFUSED_UNREAD = (
     "HTTP/1.1 429 Too Many Requests\r\nContent-Type: application/problem+json\r\nConnection: close\r\n"
-    f"Retry-After: {READER_RETRY_S}\r\nContent-Length: %d\r\n\r\n"
+    f"Retry-After: {READER_RETRY_S}\r\n{version.HEADER}: {version.stated()}\r\nContent-Length: %d\r\n\r\n"
 ).encode()
 _TOO_MANY = msgspec.json.encode(
     problem(

@@ -18,6 +18,7 @@ from tornado import web
 from ...errors import FastGPUError, InvalidRequest, Message
 from ...messages import text_of
 from ...text import printable
+from ...wire import version
 from ...wire.client import PoolClient
 
 if TYPE_CHECKING:
@@ -39,6 +40,11 @@ class FastGPUHandler(APIHandler):
         """Return the extension's connection to the pool manager."""
         found: PoolConnector = self.settings["fastgpu_pool"]
         return found
+
+    def set_default_headers(self) -> None:
+        """State the version in every answer, so that a page of another one says so."""
+        super().set_default_headers()
+        self.set_header(version.HEADER, version.stated())
 
     async def prepare(self) -> None:  # type: ignore[override]
         """Refuse a body that is too large, after the usual checks."""

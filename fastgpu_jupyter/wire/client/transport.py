@@ -8,11 +8,12 @@ import os
 import pwd
 import secrets
 import socket
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from ... import errors
-from .. import unixsocket
+from .. import unixsocket, version
 from ..locate import SYSTEM_SOCKET
 
 #: A longer answer is not an answer of a pool manager.
@@ -95,12 +96,14 @@ class Transport:
         self, method: str, path: str, body: dict[str, Any] | None, headers: dict[str, str], timeout_s: float
     ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
         connection = UnixConnection(self.path, timeout_s)
+        headers = {**headers, version.HEADER: version.stated()}
         payload = None if body is None else json.dumps(body).encode()
         if payload is not None:
             headers = {**headers, "Content-Type": "application/json"}
         try:
             connection.request(method, path, payload, headers)
             response = connection.getresponse()
+            self._require_same_interface(response)
             if response.status < 400:
                 return connection, response
             problem = json.loads(response.read(ANSWER_BYTES_MAX))
@@ -112,6 +115,23 @@ class Transport:
             raise self._unreachable(error) from error
         connection.close()
         raise _refusal(response.status, problem, response.getheader("Retry-After") or "")
+
+    def _require_same_interface(self, response: http.client.HTTPResponse) -> None:
+        theirs = version.read(response.getheader(version.HEADER))
+        if not theirs.fits:
+            response.close()
+            known = theirs if theirs.version else theirs._replace(version=self._older_version())
+            raise errors.VersionMismatch(version.difference_from_pool(f"The pool manager at {self.path}", known))
+
+    def _older_version(self) -> str | None:
+        """Return the version of a pool manager that does not state it in a header, None if it says none."""
+        with closing(UnixConnection(self.path, self.timeout_s)) as connection:
+            try:
+                connection.request("GET", "/v1/pool")
+                stated = json.loads(connection.getresponse().read(ANSWER_BYTES_MAX)).get("version")
+            except (OSError, http.client.HTTPException, ValueError, AttributeError):
+                return None
+        return stated if isinstance(stated, str) else None
 
     def _unreachable(self, error: Exception) -> errors.PoolUnreachable:
         if isinstance(error, PermissionError):

@@ -163,10 +163,7 @@ export const MESSAGES = {
   'scrub.skipped': 'It could not be overwritten, and an administrator went on without.',
   'scrub.too_much_left': '{left_bytes} of its free memory could not be had.',
   'timeout.in_preparation': 'The time ran out while the notebook\'s GPU was being made ready. The time limit of a cell includes that: raise it, or run the notebook again.',
-  'timeout.in_queue': 'The time ran out while the notebook waited for a GPU, at position {position} in the queue. {explanation} The time limit of a cell includes the wait: raise it, or run the notebook again when a GPU is free.',
-  'users.fault': 'The user database of this system does not answer: {reason}.',
-  'users.silent': 'The user database of this system does not answer.',
-  'users.who': 'It cannot be found out now who {name} is. {reason} Nothing was changed; try again later, or name the tenant by its key, such as uid:1001.'
+  'timeout.in_queue': 'The time ran out while the notebook waited for a GPU, at position {position} in the queue. {explanation} The time limit of a cell includes the wait: raise it, or run the notebook again when a GPU is free.'
 } satisfies Record<string, MessageTemplate>;
 
 export type MessageCode = keyof typeof MESSAGES;

@@ -43,7 +43,14 @@ export interface IPoolState {
 }
 
 /** Why the page has no connection. */
-export type FailureReason = 'missing' | 'forbidden' | 'refused' | 'pool' | 'network' | 'protocol';
+export type FailureReason =
+  | 'missing'
+  | 'forbidden'
+  | 'refused'
+  | 'pool'
+  | 'network'
+  | 'protocol'
+  | 'version';
 
 /** The state of the connection to the event stream. */
 export type Connection =

@@ -9,6 +9,7 @@ import { URLExt } from '@jupyterlab/coreutils';
 import { ServerConnection } from '@jupyterlab/services';
 
 import type { HistoryView, LeaseView, QuotaView } from '../generated/api';
+import { HEADER, INTERFACE, UNSTATED, VERSION } from '../generated/version';
 import type { LeaseAction } from './actions';
 import { LEASE_ACTIONS } from './actions';
 import type { IHistorySubject, Resolution } from './history';
@@ -151,6 +152,7 @@ export class LeaseAPI implements ILeaseAPI, IQuotaAPI {
     if (!response.ok) {
       throw await errorOf(response);
     }
+    requireSameInterface(response);
     return response;
   }
 
@@ -188,6 +190,19 @@ async function errorOf(response: Response): Promise<FastGPUError> {
       return new FastGPUError('pool', message);
     default:
       return new FastGPUError('refused', message);
+  }
+}
+
+/** Throw a `FastGPUError` if the page would not understand the answer, because the server is of another version. */
+function requireSameInterface(response: Response): void {
+  const stated = /^([\w.+!-]{1,64}); interface=(\d{1,6})$/.exec(response.headers.get(HEADER) ?? '');
+  const theirs = stated === null ? UNSTATED : Number(stated[2]);
+  if (theirs !== INTERFACE) {
+    const server = `FastGPU ${stated === null ? '(older than 0.1.0)' : stated[1]} (interface ${theirs})`;
+    throw new FastGPUError(
+      'version',
+      `This page is FastGPU ${VERSION} (interface ${INTERFACE}), and the Jupyter server is ${server}.`
+    );
   }
 }
 

@@ -51,9 +51,12 @@ export function failureTexts(
     case 'protocol':
       return {
         title: trans.__('The server sent an unexpected answer'),
-        advice: trans.__(
-          'The page and the server may have different versions. Reload this page.'
-        )
+        advice: trans.__('Reload this page.')
+      };
+    case 'version':
+      return {
+        title: trans.__('The page and the server are of different versions'),
+        advice: trans.__('Reload this page; if it continues, restart the Jupyter server.')
       };
   }
 }

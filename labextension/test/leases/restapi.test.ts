@@ -3,6 +3,7 @@ import test from 'node:test';
 
 import { ServerConnection } from '@jupyterlab/services';
 
+import { HEADER, INTERFACE, UNSTATED, VERSION } from '../../src/generated/version';
 import type { StreamMessage } from '../../src/leases/lease';
 import { LEASE_ACTION_NAMES } from '../../src/leases/actions';
 import { LeaseAPI } from '../../src/leases/restapi';
@@ -18,8 +19,10 @@ function apiOn(serve: (request: Request) => Response | Promise<Response>): Lease
   return new LeaseAPI({ serverSettings });
 }
 
+const STATED = { [HEADER]: `${VERSION}; interface=${INTERFACE}` };
+
 function json(value: unknown, status = 200): Response {
-  return new Response(JSON.stringify(value), { status });
+  return new Response(JSON.stringify(value), { status, headers: STATED });
 }
 
 function streamOf(...pieces: Uint8Array[]): Response {
@@ -29,7 +32,7 @@ function streamOf(...pieces: Uint8Array[]): Response {
       controller.close();
     }
   });
-  return new Response(body, { headers: { Date: 'Sun, 22 Nov 2026 12:00:00 GMT' } });
+  return new Response(body, { headers: { ...STATED, Date: 'Sun, 22 Nov 2026 12:00:00 GMT' } });
 }
 
 async function collect(api: LeaseAPI): Promise<StreamMessage[]> {
@@ -86,6 +89,25 @@ test('LeaseAPI.events: a refusal, throws the message and the reason of the statu
   await assert.rejects(collect(page), { reason: 'pool', message: 'HTTP 502 Bad Gateway' });
 });
 
+test('LeaseAPI: a server of another version, throws an error that names both', async () => {
+  const stated = { '9.8.7; interface=99': 'FastGPU 9.8.7 (interface 99)', '': `(interface ${UNSTATED})` };
+  for (const [header, server] of Object.entries(stated)) {
+    const headers: Record<string, string> = header === '' ? {} : { [HEADER]: header };
+    const api = apiOn(() => new Response('{"unlike": "any"}', { headers }));
+    for (const request of [collect(api), api.release('a'), api.quota()]) {
+      await assert.rejects(request, (error: Error & { reason?: string }) => {
+        assert.equal(error.reason, 'version');
+        assert.ok(error.message.includes(`This page is FastGPU ${VERSION} (interface ${INTERFACE})`));
+        return error.message.includes(server);
+      });
+    }
+  }
+  const later = apiOn(
+    () => new Response('', { headers: { [HEADER]: `9.8.7; interface=${INTERFACE}` } })
+  );
+  assert.deepEqual(await collect(later), []);
+});
+
 test('LeaseAPI.events: no network, throws a network error', async () => {
   const api = apiOn(() => Promise.reject(new TypeError('failed to fetch')));
   await assert.rejects(collect(api), { reason: 'network' });
@@ -102,7 +124,8 @@ test('LeaseAPI.events: a consumer that stops early, closes the connection', asyn
           cancel: () => {
             closed = true;
           }
-        })
+        }),
+        { headers: STATED }
       )
   );
   for await (const message of api.events(new AbortController().signal, () => undefined)) {

@@ -2,19 +2,41 @@
 
 from __future__ import annotations
 
+from fastgpu_jupyter.pool.http.handlers.leases import LeaseHandlers
 from fastgpu_jupyter.pool.http.permissions import Permissions
 from fastgpu_jupyter.pool.http.views.context import AccessScope
 from fastgpu_jupyter.pool.identity import user_database
 from fastgpu_jupyter.pool.identity.known_users import KnownUsers
 from fastgpu_jupyter.pool.identity.tenants import TenantNames
+from fastgpu_jupyter.wire.client.transport import Transport
 from tests.crash.mutations.edits import Edit
 from tests.crash.mutations.model import Fails, Guarantee, Mutation
 from tests.pool.identity import test_known_users, test_tenants, test_user_database
 from tests.security import test_identity
+from tests.wire import test_version
 
 IDENTITY = Guarantee.IDENTITY
 
 MUTATIONS = (
+    Mutation(
+        "an answer of another version is read",
+        IDENTITY,
+        (Edit(Transport._require_same_interface, "not theirs.fits", "False"),),
+        Fails(
+            test_version.test_answer_of_another_interface_is_one_sentence_with_both_versions,
+            "DID NOT RAISE",
+            error="Failed",
+        ),
+    ),
+    Mutation(
+        "a kernel of another version is taken for idle",
+        IDENTITY,
+        (Edit(LeaseHandlers.count_as_busy, "holder == caller.holder", "False"),),
+        Fails(
+            test_version.test_caller_of_another_interface_is_refused_and_its_lease_counts_as_used,
+            "assert (False|None)",
+        ),
+    ),
     Mutation(
         "a user database that fails has no users",
         IDENTITY,

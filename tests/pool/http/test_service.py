@@ -35,7 +35,9 @@ def raw(method: str, path: str, body: bytes | None = None, **headers: str) -> tu
     connection = http.client.HTTPConnection("localhost", timeout=DEADLINE_S)
     connection.sock = unixsocket.connect(user_socket(), DEADLINE_S)
     with contextlib.closing(connection):
-        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        sent = {"User-Agent": "a program of others"} | {
+            name.replace("_", "-"): value for name, value in headers.items()
+        }
         connection.request(method, path, body, sent)
         response = connection.getresponse()
         return response.status, json.loads(response.read())

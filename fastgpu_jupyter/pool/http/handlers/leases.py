@@ -6,13 +6,14 @@ import asyncio
 import re
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 from ....core.lease.lookup import find_lease
 from ....core.model import commands as c
 from ....core.model.entities import Instant, Retention, State
 from ....core.model.lifecycle import LeaseState
-from ....errors import Forbidden, InvalidRequest, Message
+from ....errors import FastGPUError, Forbidden, InvalidRequest, Message
 from ....wire.schemas import HistoryView, LeaseList, LeaseView
 from ...host.attribution import host_pid
 from ...host.process import holder_of
@@ -192,6 +193,13 @@ class LeaseHandlers:
         if not notebook:
             raise InvalidRequest(Message.of("request.no_notebook"))
         return await self._submit(call, c.RenameLease(call.lease_id, notebook))
+
+    async def count_as_busy(self, caller: Caller, lease_id: str) -> None:
+        """Record that a cell runs if the caller is the holder of the lease, whose cells cannot be seen."""
+        holder = await self._backend.state.read(lambda state, _: getattr(state.leases.get(lease_id), "holder", None))
+        if holder == caller.holder:
+            with suppress(FastGPUError):  # it is about to be refused for another reason
+                await self._backend.commands.submit(c.ReportActivity(lease_id, busy=True))
 
     # -- commands of administrators -----------------------------------------------------------------------------------
 

@@ -154,7 +154,7 @@ connection = http.client.HTTPConnection("pool")
 connection.sock = socket.socket(socket.AF_UNIX)
 connection.sock.connect(sys.argv[1])
 body = {"size": "half", "token_sha256": hashlib.sha256(b"t").hexdigest()}
-headers = {"Content-Type": "application/json", "Idempotency-Key": "0" * 32}
+headers = {"User-Agent": "a program of others", "Content-Type": "application/json", "Idempotency-Key": "0" * 32}
 connection.request("POST", "/v1/leases", json.dumps(body), headers)
 print(connection.getresponse().read().decode(), flush=True)
 sys.stdin.read()
