@@ -13,7 +13,7 @@ from jupyter_core.application import JupyterApp
 from .. import __version__
 from ..pool.app import FastGPUPool
 from .accounts import BudgetApp, QuotaApp, RatesApp, ReserveApp, StatementApp
-from .devices import DrainApp, MigApp, ProbeApp
+from .devices import DevicesApp, DrainApp, MigApp, ProbeApp
 from .doctor import DoctorApp
 from .fsck import FsckApp
 from .leases import MigrateApp, ParkApp, PinApp, QueueApp, ReleaseApp, ResizeApp, ResumeApp, StatusApp, UnpinApp
@@ -44,6 +44,7 @@ class FastGPUApp(JupyterApp):
         "rates": (RatesApp, RatesApp.description),
         "resize": (ResizeApp, ResizeApp.description),
         "statement": (StatementApp, StatementApp.description),
+        "devices": (DevicesApp, DevicesApp.description),
         "drain": (DrainApp, DrainApp.description),
         "mig": (MigApp, MigApp.description),
         "fsck": (FsckApp, FsckApp.description),

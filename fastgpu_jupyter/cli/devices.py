@@ -15,6 +15,7 @@ from ..pool.devices.registration import DriverNotInstalled
 from ..pool.devices.selection import probe
 from ..wire.client import PoolClient
 from .command import ClientApp
+from .leases import device_lines
 from .output import write
 
 PROBE_NO_DRIVER = 3
@@ -42,6 +43,26 @@ class DrainApp(ClientApp):
             left = len(device["allocations"])
             state = "is in service again" if self.undo else f"gets no new leases; {left} still hold it"
             self.show(device, f"{device['id']} {state}.")
+
+
+class DevicesApp(ClientApp):
+    """The command that lists the devices of the pool, or gives up those that are missing."""
+
+    name = "jupyter-fastgpu-devices"
+    description = (
+        "List the GPUs of the pool. `jupyter fastgpu devices forget DEVICE` says that a missing GPU is gone: its "
+        "leases, which keep their place until then, end."
+    )
+
+    def run(self, client: PoolClient) -> None:
+        """List all devices, after giving up those that are to be forgotten."""
+        verb, *device_ids = self.extra_args or [""]
+        if (verb, bool(device_ids)) not in {("", False), ("forget", True)}:
+            raise InvalidRequest("Use `jupyter fastgpu devices`, or `jupyter fastgpu devices forget DEVICE`.")
+        for device_id in device_ids:
+            client.forget_device(device_id)
+        devices = client.devices()
+        self.show({"devices": devices}, "\n".join(device_lines(devices)))
 
 
 class MigApp(ClientApp):

@@ -156,9 +156,7 @@ def _tables(status: StatusView) -> list[str]:
         lines.append(differs)
     if pool["message"]:
         lines.append(pool["message"]["text"])
-    lines += ["", *table(("DEVICE", "MODEL", "FREE", "OF", "USE", "HEALTH"), map(_device_row, status["devices"]))]
-    lines += [_unleased(device, one) for device in status["devices"] for one in device["unleased_processes"]]
-    lines += _messages(status["devices"], lambda device: [device["health"]["message"]])
+    lines += ["", *device_lines(status["devices"])]
     lines += _messages(status["leases"], lambda lease: [lease["health"]["message"]])
     lines += ["", *table(("LEASE", "STATE", "SIZE", "DEVICE", "LIMIT", "NOTEBOOK", "ACTIVE", "COST"),
                           map(_lease_row, status["leases"]))]  # fmt: skip
@@ -167,6 +165,13 @@ def _tables(status: StatusView) -> list[str]:
     lines += _messages(status["leases"], lambda lease: [lease["size"]["message"]])
     lines += ["", *table(_QUEUE, map(_queue_row, status["queue"]))]
     return lines
+
+
+def device_lines(devices: Sequence[DeviceView]) -> list[str]:
+    """Return a table of devices, and below it what is to be said of some of them."""
+    lines = table(("DEVICE", "MODEL", "FREE", "OF", "USE", "HEALTH"), map(_device_row, devices))
+    lines += [_unleased(device, one) for device in devices for one in device["unleased_processes"]]
+    return lines + _messages(devices, lambda device: [device["health"]["message"]])
 
 
 def _messages(views: Sequence[Any], messages_of: Callable[[Any], list[MessageView | None]]) -> list[str]:

@@ -18,6 +18,7 @@ from .lease import (
     migration,
     parking,
     preparation,
+    presence,
     rename,
     request,
     resize,
@@ -34,7 +35,8 @@ from .placement import inventory
 APPLIERS: dict[type[Event], Callable[[State, Any, Instant], None]] = {
     e.PoolStarted: startup.apply_started,
     e.HostAppeared: inventory.apply_host,
-    e.DeviceAppeared: inventory.apply_device,
+    e.DeviceAppeared: presence.apply_appeared,
+    e.DeviceMissing: presence.apply_missing,
     e.DeviceVanished: inventory.apply_device_vanished,
     e.DeviceHealthChanged: device_health.apply_health,
     e.DeviceDrained: inventory.apply_drained,

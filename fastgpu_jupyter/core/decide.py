@@ -19,6 +19,7 @@ from .lease import (
     migration,
     parking,
     preparation,
+    presence,
     rename,
     request,
     resize,
@@ -34,7 +35,9 @@ from .placement import inventory
 
 DECIDERS: dict[type[c.Command], Callable[[State, Any, Instant], list[Event]]] = {
     c.StartPool: startup.start_pool,
-    c.SetDevices: inventory.set_devices,
+    c.SetDevices: presence.set_devices,
+    c.ReportNoAnswer: presence.report_no_answer,
+    c.ForgetDevice: presence.forget_device,
     c.SetHealth: device_health.set_health,
     c.ReportFault: device_health.report_fault,
     c.RestoreDevice: device_health.restore,

@@ -148,6 +148,8 @@ class Pool:
                 self._scheduler.availability_changed(device_id)
             case e.DeviceScrubPendingSet(device_id=device_id) | e.DeviceMemoryAssessed(device_id=device_id):
                 self._scheduler.availability_changed(device_id)
+            case e.DeviceMissing(device_id=device_id):
+                self._scheduler.availability_changed(device_id)
             case e.DeviceAppeared() | e.DeviceVanished() | e.HostAppeared():
                 self._scheduler.inventory_changed()
 

@@ -256,7 +256,9 @@ class Gate:
             if self._releasing:
                 return  # set_released() follows
             if view["state"] == "active":
-                self._open_gate(view["environment"])
+                # While its GPU is missing the pool may not know the environment: what there is stays.
+                missing = self.had_gpu and view["health"]["missing_since"] is not None
+                self._open_gate(None if missing else view["environment"])
             elif view["state"] in OVER:
                 self._end(text_of(view["end_reason"]), explanation_of(view))
             else:
@@ -308,8 +310,9 @@ class Gate:
 
     # ---- inside; the lock is held --------------------------------------------------------------------------------
 
-    def _open_gate(self, environment: dict[str, str]) -> None:
-        if self.environment.set_target(environment):
+    def _open_gate(self, environment: dict[str, str] | None) -> None:
+        """Open the gate; ``None`` leaves the environment as it is."""
+        if environment is not None and self.environment.set_target(environment):
             self.has_changes = True
         if self._parked_at is not None:
             self._note_parked_while_running(time.monotonic() - self._parked_at)

@@ -10,7 +10,8 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     # -- what a device, a driver or the system said ----------------------------------------------------------------
     "host.detail": "{text}",
     "driver.no_answer": (
-        "The GPU driver does not answer. Nothing is granted here until it does; see `jupyter fastgpu doctor`."
+        "The GPU driver does not answer. Nothing is granted here until it does; leases keep their place and are not "
+        "billed. See `jupyter fastgpu doctor`."
     ),
     "pool.bug": "The pool manager met a bug of its own; see its log.",
     "pool.too_many_connections": (
@@ -263,6 +264,7 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     ),
     "pending.no_such_device": "The devices that could serve this are no longer there; {place}.",
     "pending.drained": "The GPUs that could serve this are being emptied by an administrator; {place}.",
+    "pending.missing": "The GPUs that could serve this are missing: they, or their driver, do not answer; {place}.",
     "pending.not_prepared": "The granted GPU could not be prepared, and it is tried again; {place}.",
     "queue.next": "it is next",
     "queue.requests_ahead": {
@@ -283,6 +285,8 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     "end.over_limit": "It used more GPU memory than its limit.",
     "end.memory_used": "It used {used_bytes} of its GPU, more than its limit of {limit_bytes}.",
     "end.machine_restarted": "The machine was restarted.",
+    "end.device_missing": "The driver has answered without its GPU for {missing_ms}.",
+    "end.device_forgotten": "An administrator said that its GPU, which was missing, is gone.",
     "end.mig_switched": "The MIG mode of its GPU was switched, which ends everything that was on it.",
     # -- why a lease is parked ---------------------------------------------------------------------------------------
     "park.requested": "You parked it.",
@@ -300,6 +304,7 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     "parking.wrong_state": "A lease that is {state} cannot be parked.",
     "parking.excluded_by_request": "This lease was requested as one that is never parked.",
     "parking.not_supported": "The memory of this device cannot be moved to the host and back.",
+    "parking.device_missing": "Its GPU is missing, so that its memory cannot be moved.",
     "parking.failed_before": "The last attempt to park this lease failed: {detail}",
     "parking.host_memory_full": "The host memory that parked leases may take is used up.",
     "parking.broke_process": "{detail} Restart the kernel.",
@@ -356,6 +361,7 @@ MESSAGES: dict[str, str | dict[str, str]] = {
         "The size of this lease does not change while its kernel runs: {reason} Nothing was changed; release the "
         "lease, ask for the other size and restart the kernel."
     ),
+    "resize.device_missing": "Its GPU is missing. Nothing was changed; try again when it is back.",
     "resize.no_room": (
         "There is no room for '{size}' on this device: {free_bytes} could be had. Nothing was changed; release the "
         "lease and ask again to get another device."
@@ -416,6 +422,31 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     # -- health of devices -------------------------------------------------------------------------------------------
     "device.no_partition_mode": "This device cannot be divided by MIG. Nothing was changed.",
     "device.not_found": "There is no device {device} in this pool; `jupyter fastgpu status` lists them.",
+    "device.not_listed": (
+        "Its driver does not list this GPU any more. Its leases keep their place and are not billed; they end when the "
+        "driver has answered without it for {missing_ms}, or an administrator says that it is gone "
+        "(`jupyter fastgpu devices forget {device}`)."
+    ),
+    "device.no_answer": (
+        "This GPU, or its driver, does not answer. Its leases keep their place and are not billed until it does, or an "
+        "administrator says that it is gone (`jupyter fastgpu devices forget {device}`). See `jupyter fastgpu doctor`."
+    ),
+    "device.not_missing": (
+        "{device} is there; only a device that is missing can be forgotten. Nothing was changed; to take it out of "
+        "service, drain it."
+    ),
+    "missing.not_listed": (
+        "Its GPU is missing: the driver does not list it any more. The lease keeps its place and is not billed; it "
+        "ends if the GPU is not back within {missing_ms}. Save your work."
+    ),
+    "missing.no_answer": (
+        "Its GPU is missing: it does not answer, or its driver does not. The lease keeps its place and is not billed "
+        "until it does. Calls to the GPU may fail or hang meanwhile; save your work."
+    ),
+    "missing.ending": (
+        "Its GPU is missing, so that nothing shows whether it still has memory there. It ends when the GPU is back, or "
+        "is gone for good."
+    ),
     "health.fault": "The GPU {fault} ({fault_code}).",
     "health.suspect": (
         "{reason} What runs on it may go wrong, and nothing new is granted there. Save your work. {advice}"

@@ -42,7 +42,7 @@ from .loop.ticker import Ticker
 from .monitors import processes
 from .monitors.health import HealthMonitor
 from .monitors.history import History
-from .monitors.inventory import Inventory
+from .monitors.inventory import Inventory, is_present
 from .monitors.metrics import Metrics
 from .monitors.process_owners import OwnershipResolver
 from .monitors.processes import ProcessMonitor
@@ -125,7 +125,14 @@ class Effects:
             submit=base.commands.submit_until_durable,
             notify_lease=base.notifier.publish_lease,
         )
-        self.executor = EffectExecutor(driver, base.driver_thread, self.scrubber, self.device_access, new_thread)
+        self.executor = EffectExecutor(
+            driver,
+            base.driver_thread,
+            self.scrubber,
+            self.device_access,
+            new_thread,
+            may_come_back=lambda device_id: is_present(store.state, device_id),
+        )
 
 
 class Monitors:

@@ -60,7 +60,7 @@ export function device(changes: Changes<DeviceView> = {}): DeviceView {
       simulated: true,
       drained: false,
       rate_micro_per_hour: 2_000_000,
-      health: { state: 'healthy', message: null },
+      health: { state: 'healthy', message: null, missing_since: null },
       memory: { total_bytes: 80 * GIB, free_bytes: 40 * GIB, used_bytes: 3 * GIB },
       usage: { utilization_percent: 12 },
       capabilities: { mechanisms: ['simulated'], partitions: [], parkable: true },
@@ -126,7 +126,7 @@ export function lease(changes: Changes<LeaseView> = {}): LeaseView {
       device_access: { nodes: [], restricted: false, message: null },
       parking: { retention: 'yield', parkable: true, reason: null, parked_bytes: 0 },
       scrub: null,
-      health: { migration: null, message: null },
+      health: { migration: null, message: null, missing_since: null },
       times: { requested_at: 10_000, granted_at: 11_000, ended_at: null }
     },
     changes

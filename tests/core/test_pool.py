@@ -165,7 +165,7 @@ def test_a_report_about_an_earlier_grant_is_ignored() -> None:
 def test_device_that_vanishes_ends_its_leases_and_its_capacity() -> None:
     world = World(spec("gpu"))
     lease = world.active("a")
-    world.do(c.SetDevices(()))
+    world.lose("gpu")
     assert (lease.state, lease.end_reason) == (LeaseState.DRAINING, EndReason.DEVICE_LOST)
     world.drained("a")
     assert world.state.devices == {}

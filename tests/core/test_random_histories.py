@@ -265,10 +265,19 @@ class PoolMachine(RuleBasedStateMachine):
     def entitle_group(self, weight: int, limit: int | None, guaranteed: int) -> None:
         self._try(c.SetGroup("lab", weight, limit, guaranteed))
 
-    @rule(shown=st.sets(st.sampled_from(SPECS)), other=st.sampled_from((None, *OTHERS)))
-    def devices(self, shown: set, other: DeviceSpec | None) -> None:  # type: ignore[type-arg]
+    @rule(
+        shown=st.sets(st.sampled_from(SPECS)),
+        other=st.sampled_from((None, *OTHERS)),
+        silent=st.sampled_from([(), *((one.id,) for one in SPECS)]),
+    )
+    def devices(self, shown: set, other: DeviceSpec | None, silent: tuple[str, ...]) -> None:  # type: ignore[type-arg]
         now = {one.id: one for one in (*shown, *([other] if other else []))}
-        self._try(c.SetDevices(tuple(sorted(now.values(), key=lambda item: item.index)), HOSTS))
+        self._try(c.SetDevices(tuple(sorted(now.values(), key=lambda item: item.index)), HOSTS, silent))
+
+    @rule(name=st.sampled_from([one.id for one in SPECS]))
+    def no_device_is_known(self, name: str) -> None:
+        self._try(c.ReportNoAnswer())
+        self._try(c.ForgetDevice(name))
 
     @rule(data=st.data(), stale=st.integers(0, 1))
     def its_part_is_gone(self, data: st.DataObject, stale: int) -> None:

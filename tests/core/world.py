@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from fastgpu_jupyter.core.lease import presence
 from fastgpu_jupyter.core.lease.invariants import violations
 from fastgpu_jupyter.core.model import commands as c
 from fastgpu_jupyter.core.model.entities import (
@@ -168,6 +169,13 @@ class World:
     def pass_time(self, step_ms: int) -> None:
         self.now_ms += step_ms
         self.do(c.Tick())
+
+    def lose(self, *names: str) -> None:
+        """Let the driver answer without those devices until they are given up."""
+        left = tuple(one.spec for one in self.state.devices.values() if one.spec.id not in names)
+        for step_ms in (0, presence.GONE_AFTER_MS):
+            self.now_ms += step_ms
+            self.do(c.SetDevices(left))
 
     def drained(self, name: str, scrub_result: ScrubResult = GONE) -> None:
         gpu = self.state.leases[name].logical_gpu

@@ -100,6 +100,7 @@ def _pay(world: World) -> None:
     world.do(c.CancelReservation("cancelled"))
     for _ in range(30):
         world.pass_time(60_000)
+    world.do(c.ReportNoAnswer())
     left = tuple(device.spec for device in world.state.devices.values() if device.spec.index < 2)
     world.do(c.SetDevices(left, (HostSpec("host", 8000, 64 << 30),)))
     world.pass_time(35 * 86_400_000)

@@ -23,7 +23,8 @@ FIELDS = {
     "memory_limit": ("enforcement", "memory_limit"), "limit_message": ("enforcement", "message"),
     "retention": ("parking", "retention"), "parkable": ("parking", "parkable"), "park_reason": ("parking", "reason"),
     "parked_bytes": ("parking", "parked_bytes"), "migration": ("health", "migration"),
-    "fault_message": ("health", "message"), "requested_at": ("times", "requested_at"),
+    "fault_message": ("health", "message"), "missing_since": ("health", "missing_since"),
+    "requested_at": ("times", "requested_at"),
 }  # fmt: skip
 
 
@@ -96,7 +97,7 @@ def lease_view(**changes: Any) -> dict[str, Any]:
         "device_access": {"nodes": [], "restricted": False, "message": None},
         "parking": {"retention": "yield", "parkable": False, "reason": None, "parked_bytes": 0},
         "scrub": None,
-        "health": {"migration": None, "message": None},
+        "health": {"migration": None, "message": None, "missing_since": None},
         "times": {"requested_at": 0, "granted_at": None, "ended_at": None},
     }  # fmt: skip
     return changed(view, **changes)

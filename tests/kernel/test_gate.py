@@ -414,3 +414,14 @@ def test_uncounted_code_counts_once_it_is_blocked_on_a_parked_lease(
         wait_until(lambda: gate.activity.running, "the code counts")
         assert not waiting.activity.began
     assert not gate.activity.running
+
+
+def test_gate_keeps_the_environment_while_the_gpu_is_missing(token_file: Path) -> None:
+    gate = make_gate(FakePool(), token_file, "active")
+    gone = active_view(version=3, environment={"CUDA_VISIBLE_DEVICES": ""}, missing_since=1)
+    gate.update_lease(gone)  # type: ignore[arg-type]
+    gate.apply_changes()
+    assert (gate.open, env(gate)["CUDA_VISIBLE_DEVICES"]) == (True, "GPU-1")
+    gate.update_lease(active_view(version=4, environment={"CUDA_VISIBLE_DEVICES": "GPU-2"}))  # type: ignore[arg-type]
+    gate.apply_changes()
+    assert env(gate)["CUDA_VISIBLE_DEVICES"] == "GPU-2"

@@ -250,6 +250,11 @@ class FakeGpu:
         with self.machine.locked():
             self.raw.present = 0
 
+    def appear(self) -> None:
+        """It is listed again after :meth:`vanish`."""
+        with self.machine.locked():
+            self.raw.present = 1
+
 
 class FakeMachine:
     """A machine of GPUs as in ``"1xH100-80GB MIG, 2xL4"``; ``MIG`` behind a model switches the mode on.

@@ -56,6 +56,9 @@ class ScriptedDriver:
     def inventory(self) -> tuple[list[DeviceSpec], str | None]:
         return list(self.specs), None
 
+    def knows(self, device_id: str) -> bool:
+        return any(spec.id == device_id for spec in self.specs)
+
     def health(self, device_id: str) -> tuple[Health, str | None]:
         return Health.HEALTHY, None
 

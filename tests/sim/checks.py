@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fastgpu_jupyter.core.accounting import meter
+from fastgpu_jupyter.core.lease import presence
 from fastgpu_jupyter.core.lease.invariants import violations
 from fastgpu_jupyter.core.model.entities import (
     EndReason,
@@ -58,7 +59,7 @@ class Checks(SimulationState):
                 left = [child.pid for child in self.children if child.alive and child.lease_id == lease.id]
                 require(not left, f"{lease.id} ended while its processes {left} had memory on the device")
             lease_seen.state = lease.state
-            self._check_bill(lease, lease_seen, pool_ms)
+            self._check_bill(state, lease, lease_seen, pool_ms)
 
     def _check_partitions(self, state: State) -> None:
         """Check that each partition of the pool has a lease, and each active lease the partition that it names."""
@@ -82,7 +83,7 @@ class Checks(SimulationState):
             EndReason.RELEASED: lease_seen.release_sent,
             EndReason.CANCELLED: lease_seen.release_sent,
             EndReason.HOLDER_DIED: not self.host.is_alive(lease.holder),
-            EndReason.DEVICE_LOST: lease_seen.granted_on & self.host.ever_hidden,
+            EndReason.DEVICE_LOST: any(map(self.host.may_be_lost, lease_seen.granted_on)),
             EndReason.PREPARE_FAILED: lease_seen.generation in self.host.refused,
             EndReason.RESUME_FAILED: lease_seen.generation in self.host.refused,
             EndReason.EXPIRED: lease.request.wait_ms_max is not None
@@ -90,10 +91,13 @@ class Checks(SimulationState):
         }
         require(reason is not None and allowed[reason], "the end reason is not true:", lease)
 
-    def _check_bill(self, lease: Lease, lease_seen: ObservedLease, pool_ms: int) -> None:
+    def _check_bill(self, state: State, lease: Lease, lease_seen: ObservedLease, pool_ms: int) -> None:
         """Check that the billed time lies between the time seen active and the time that capacity was held."""
         now_ms, billed_ms = self.host.true_ms, meter.active_ms(lease, pool_ms)
-        if lease.state is LeaseState.ACTIVE:
+        if presence.missing_device(state, lease) is not None:
+            require(lease.active_since_ms is None, "a lease on a missing device is billed:", lease)
+            lease_seen.first_active_ms = lease_seen.last_active_ms = None  # it was not billed all the time
+        elif lease.state is LeaseState.ACTIVE:
             lease_seen.first_active_ms = now_ms if lease_seen.first_active_ms is None else lease_seen.first_active_ms
             lease_seen.last_active_ms = now_ms
         elif lease.state in (LeaseState.DRAINING, LeaseState.ENDED) and lease_seen.ended_ms is None:

@@ -15,6 +15,7 @@ from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
+from fastgpu_jupyter.core.lease.presence import GONE_AFTER_MS
 from fastgpu_jupyter.core.model.entities import DeviceSpec, Health, Holder, LogicalGPU
 from fastgpu_jupyter.errors import HostFault, NotFound
 from fastgpu_jupyter.pool.devices.driver import NOT_PARTITIONABLE, DeviceProcess, Sample, SampledLease
@@ -28,6 +29,9 @@ SPECS = (
     spec("gpu-1", index=1),
     spec("gpu-2", index=2, whole_only=True, parkable=True),
 )
+
+#: How long an answer of the driver may take to arrive, so that it is of an earlier time.
+ANSWER_MS_MAX = 30_000
 
 
 @dataclass(eq=False)
@@ -58,6 +62,7 @@ class Faults:
     late: bool = False  #: the next commit is done and reported as failed
     unread: bool = False  #: after that it cannot be read at once whether it was done
     refuse_s: float = 0.0  #: probability that the driver refuses to prepare
+    no_answer: bool = False  #: the devices cannot be listed
     blind: bool = False  #: the processes of a device cannot be listed
     slow: bool = False
 
@@ -76,7 +81,9 @@ class SimulatedHost:
     processes: dict[int, SimulatedProcess] = field(default_factory=dict)
     partitions: PartitionedDevices = field(init=False)
     shown: set[str] = field(default_factory=lambda: {one.id for one in (*SPECS, *MIG_SPECS)})
-    ever_hidden: set[str] = field(default_factory=set)
+    hidden_since_ms: dict[str, int] = field(default_factory=dict)  #: by device
+    #: Devices that were hidden for long, given up by an administrator, or lost a partition.
+    ever_lost: set[str] = field(default_factory=set)
     refused: set[int] = field(default_factory=set)  #: generations that the driver refused to prepare or to resume
     prepared_ms: dict[int, int] = field(default_factory=dict)  #: time of the first call to prepare each
     descriptors: dict[int, SimulatedProcess] = field(default_factory=dict)
@@ -174,6 +181,8 @@ class SimulatedHost:
     # -- devices ----------------------------------------------------------------------------------------------------
 
     def inventory(self, mig: MigMechanism) -> tuple[list[DeviceSpec], str | None]:
+        if self.faults.no_answer:
+            raise HostFault("the driver does not answer")
         partitioned = [
             replace(one, existing_partitions=mig.existing_partitions(one.id, self.partitions.instances(one.id))[0])
             for one in MIG_SPECS
@@ -183,12 +192,21 @@ class SimulatedHost:
 
     def hide(self, device_id: str) -> None:
         self.shown.discard(device_id)
-        self.ever_hidden.add(device_id)
+        self.hidden_since_ms.setdefault(device_id, self.true_ms)
         if device_id in self.partitions.there:
             self.partitions.clear(device_id)
             self.partitions.hidden.add(device_id)
+            self.ever_lost.add(device_id)  # with its partitions
+
+    def may_be_lost(self, device_id: str) -> bool:
+        """Return whether leases may have ended because of the device."""
+        hidden_ms = self.true_ms - self.hidden_since_ms.get(device_id, self.true_ms)
+        return device_id in self.ever_lost or hidden_ms >= GONE_AFTER_MS - ANSWER_MS_MAX
 
     def show(self, device_id: str) -> None:
+        if self.may_be_lost(device_id):
+            self.ever_lost.add(device_id)
+        self.hidden_since_ms.pop(device_id, None)
         self.shown.add(device_id)
         self.partitions.hidden.discard(device_id)
 
@@ -237,6 +255,7 @@ class SimulatedHost:
             loss_reason=lambda gpu: None if gpu.partition is None else mig.loss_reason(gpu),
             partition_mode=lambda device_id: NOT_PARTITIONABLE,
             inventory=partial(self.inventory, mig),
+            knows=lambda device_id: device_id in self.shown,
             health=self.health,
             prepare=partial(self.prepare, mig),
             release=partial(self.release, mig),

@@ -53,8 +53,14 @@ class HostEvents(Clients):
             self.host.show(device)
         self.log(f"devices shown: {sorted(self.host.shown)}")
         if self.rng.random() < 0.5 and self.services is not None:
-            specs = tuple(self.driver.inventory()[0])
-            self.submit(ClientCall(f"key-{self.next_number()}", lambda: c.SetDevices(specs), "devices"))
+            self.submit(ClientCall(f"key-{self.next_number()}", self._current_devices, "devices"))
+        if device in self.host.hidden_since_ms and self.rng.random() < 0.2:
+            self.host.ever_lost.add(device)
+            self.submit(ClientCall(f"key-{self.next_number()}", lambda: c.ForgetDevice(device), "forget"))
+
+    def _current_devices(self) -> c.Command:
+        """Return what the driver answers now."""
+        return c.ReportNoAnswer() if self.host.faults.no_answer else c.SetDevices(tuple(self.driver.inventory()[0]))
 
     def change_partitions(self) -> None:
         """Create or destroy a partition, as an administrator does who does not use the pool."""
@@ -68,7 +74,7 @@ class HostEvents(Clients):
         gone = partitions.destroy_any(device_id)
         self.log(f"an administrator destroys {gone}")
         if gone is not None:
-            self.host.ever_hidden.add(device_id)
+            self.host.ever_lost.add(device_id)
 
     def inject_fault(self) -> None:
         """Begin or end a fault of the disk, of the devices or of the pool manager."""
@@ -85,6 +91,7 @@ class HostEvents(Clients):
                 "partitions",
                 "refuse",
                 "blind",
+                "no answer",
                 "slow",
             )
         )
@@ -108,6 +115,8 @@ class HostEvents(Clients):
                 faults.refuse_s = self.rng.choice((0.0, 0.3, 1.0))
             case "blind":
                 faults.blind = not faults.blind
+            case "no answer":
+                faults.no_answer = not faults.no_answer
             case "slow":
                 faults.slow = not faults.slow
         self.log(f"faults: {faults}")

@@ -253,7 +253,7 @@ class Simulation(HostEvents):
     def finish(self) -> None:
         """End all faults, repeat all calls until they are answered, and check what is left."""
         faults = self.host.faults
-        faults.disk_full = faults.late = faults.unread = faults.blind = faults.slow = False
+        faults.disk_full = faults.late = faults.unread = faults.blind = faults.slow = faults.no_answer = False
         faults.crash_at, faults.refuse_s = None, 0.0
         self.host.partitions.fail_s = self.host.partitions.busy_s = 0.0
         while self.children:

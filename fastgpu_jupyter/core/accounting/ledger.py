@@ -57,7 +57,8 @@ class _Open:
     tenant: str
     request: LeaseRequest
     logical_gpu: LogicalGPU | None = None
-    since: Instant | None = None  #: of the segment that is open
+    active: bool = False
+    since: Instant | None = None  #: of the segment that is open: while it is active and no device of it is missing
     rate_micro_per_hour: int = 0
     covered_milli: int = 0
 
@@ -73,6 +74,7 @@ class Ledger:
     _leases: dict[str, _Open] = field(default_factory=dict)
     _active: dict[str, dict[str, None]] = field(default_factory=dict)  #: by tenant
     _kinds: dict[str, DeviceModel] = field(default_factory=dict)
+    _missing: dict[str, None] = field(default_factory=dict)  #: devices
 
     def take(self, at: Instant, events: Iterable[Event]) -> Iterator[Segment]:
         """The segments that end with what happened at ``at``."""
@@ -123,11 +125,16 @@ class Ledger:
             )
 
     def _start(self, lease: _Open, at: Instant) -> Iterator[Segment]:
+        lease.active = True
+        gpu = lease.logical_gpu
+        if gpu is not None and not self._missing.keys().isdisjoint(gpu.device_ids):
+            return
         lease.since = at
         self._active.setdefault(lease.tenant, {})[lease.lease_id] = None
         yield from self._cover(lease.tenant, at)
 
     def _stop(self, lease: _Open, at: Instant) -> Iterator[Segment]:
+        lease.active = False
         if lease.since is None:
             return
         yield from self._cut(lease, at)
@@ -154,8 +161,8 @@ class Ledger:
 
     def _read(self, event: Event, at: Instant) -> Iterator[Segment]:
         match event:
-            case e.DeviceAppeared(spec=spec):
-                self._kinds[spec.id] = DeviceModel(spec.model, spec.memory_bytes)
+            case e.DeviceAppeared() | e.DeviceMissing() | e.DeviceVanished():
+                yield from self._read_device(event, at)
             case e.TenantNamed():
                 self._names.setdefault(event.tenant, {})[self.month.number] = event.name
             case e.LeaseRequested(lease_id=lease_id):
@@ -179,8 +186,30 @@ class Ledger:
                 one = self.reservations[event.reservation_id] = reservation_coverage.after(known, event, at)
                 yield from self._cover(one.tenant, at)
 
+    def _read_device(
+        self, event: e.DeviceAppeared | e.DeviceMissing | e.DeviceVanished, at: Instant
+    ) -> Iterator[Segment]:
+        match event:
+            case e.DeviceAppeared(spec=spec):
+                self._kinds[spec.id] = DeviceModel(spec.model, spec.memory_bytes)
+                if spec.id in self._missing:
+                    del self._missing[spec.id]
+                    for lease in self._active_on(spec.id):
+                        yield from self._start(lease, at)
+            case e.DeviceMissing(device_id=device_id):
+                self._missing[device_id] = None
+                for lease in self._active_on(device_id):
+                    yield from self._stop(lease, at)
+                    lease.active = True  # it goes on once all of its devices are there
+            case e.DeviceVanished(device_id=device_id):
+                self._missing.pop(device_id, None)
+
+    def _active_on(self, device_id: str) -> list[_Open]:
+        leases = (one for one in self._leases.values() if one.active and one.logical_gpu is not None)
+        return [one for one in leases if one.logical_gpu and device_id in one.logical_gpu.device_ids]
+
     def _change(self, lease: _Open, event: e.LeaseResized | e.LeaseTransferred, at: Instant) -> Iterator[Segment]:
-        was_active = lease.since is not None
+        was_active = lease.active
         yield from self._stop(lease, at)
         if isinstance(event, e.LeaseTransferred):
             lease.tenant = event.tenant

@@ -19,14 +19,17 @@ from .reservation_coverage import DeviceModel, Usage
 
 
 def open_segment(state: State, lease: Lease, now_ms: int) -> None:
-    """The logical GPU is the lease's, and its tenant pays for it, from here."""
-    lease.active_since_ms = lease.metered_ms = now_ms
+    """The logical GPU is the lease's, and its tenant pays for it, from here; not while a device of it is missing."""
+    gpu, lease.metered_ms = lease.logical_gpu, now_ms
+    if gpu is not None and any(state.devices[name].missing for name in gpu.device_ids):
+        return
+    lease.active_since_ms = now_ms
     tenant = state.tenants[lease.tenant]
     tenant.active[lease.id] = None
     if tenant.reserved_milli:
         recut(state, lease.tenant, now_ms)
     else:
-        _bill(state, lease, 0, lease.logical_gpu.rate_micro_per_hour if lease.logical_gpu else 0, now_ms)
+        _bill(state, lease, 0, gpu.rate_micro_per_hour if gpu else 0, now_ms)
 
 
 def close_segment(state: State, lease: Lease, now_ms: int) -> None:

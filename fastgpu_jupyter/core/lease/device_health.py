@@ -17,7 +17,7 @@ from ..model.entities import Device, DeviceFault, EndReason, FaultScope, FaultSe
 from ..model.events import Event
 from ..model.lifecycle import EXPOSED_TO_FAULTS
 from ..placement.inventory import find_device
-from . import migration
+from . import migration, presence
 from .transition import advance
 
 _HEALTH = {
@@ -55,7 +55,7 @@ def set_health(state: State, command: c.SetHealth, at: Instant) -> list[Event]:
         events.append(e.DeviceHealthChanged(command.device_id, command.health, command.reason, device.fault_code))
     if command.lost:
         return [*events, *_lost(state, device, command.reason)]
-    goes = events and command.health is Health.SUSPECT and not command.stays
+    goes = events and command.health is Health.SUSPECT
     return [*events, *migration.of_devices(state, [device])] if goes else events
 
 
@@ -76,7 +76,9 @@ def due(state: State) -> Iterator[Event]:
 
 
 def message(state: State, lease: Lease) -> Message | None:
-    """Return the message about faults that concern the lease, or ``None``."""
+    """Return the message about missing devices and faults that concern the lease, or ``None``."""
+    if (missing := presence.message(state, lease)) is not None:
+        return missing
     if lease.state not in EXPOSED_TO_FAULTS or lease.logical_gpu is None:
         return None
     if lease.fault is not None:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from ..model.entities import Device, Health, Lease, LogicalGPU, State, Tenant
 from ..model.lifecycle import HAVING_PARKED_MEMORY, HOLDING_CAPACITY, OVER, RELEASING_CAPACITY, LeaseState
 from ..placement import mig_partitions
+from . import presence
 
 
 def violations(state: State) -> Iterator[str]:
@@ -37,6 +38,8 @@ def violations(state: State) -> Iterator[str]:
 
 def _device_violations(state: State, device: Device, holders: dict[str, LogicalGPU]) -> Iterator[str]:
     name = device.spec.id
+    if device.missing is not None and not device.present:
+        yield f"{name}: is missing and gone at the same time"
     promised = sum(device.spec.memory_bytes if gpu.more_device_ids else gpu.memory_bytes for gpu in holders.values())
     if promised > device.spec.memory_bytes:
         yield f"{name}: {promised} bytes are promised of {device.spec.memory_bytes}"
@@ -83,12 +86,15 @@ def _lease_violations(state: State, lease: Lease) -> Iterator[str]:
         yield f"{lease.id}: is {lease.state.value} without a device"
     if lease.state is LeaseState.WAITING and lease.logical_gpu is not None:
         yield f"{lease.id}: waits, yet has a logical GPU"
-    if (lease.state is LeaseState.ACTIVE) != (lease.active_since_ms is not None):
-        yield f"{lease.id}: is {lease.state.value}, yet its open usage segment says otherwise"
-    if (lease.state is LeaseState.ACTIVE) != (lease.id in getattr(state.tenants.get(lease.tenant), "active", ())):
-        yield f"{lease.id}: is {lease.state.value}, yet its tenant's books say otherwise"
+    missing = presence.missing_device(state, lease)
+    paid = lease.state is LeaseState.ACTIVE and missing is None
+    where = f" on {missing.spec.id}, which is missing" if missing else ""
+    if paid != (lease.active_since_ms is not None):
+        yield f"{lease.id}: is {lease.state.value}{where}, yet its open usage segment says otherwise"
+    if paid != (lease.id in getattr(state.tenants.get(lease.tenant), "active", ())):
+        yield f"{lease.id}: is {lease.state.value}{where}, yet its tenant's books say otherwise"
     if lease.active_since_ms is None and (lease.billed_micro_per_hour or lease.covered_milli):
-        yield f"{lease.id}: is billed while it is not active"
+        yield f"{lease.id}: is billed while it is not active, or its device is missing"
     if (lease.over_limit_since_ms is not None or lease.migration_requested) and lease.state is not LeaseState.ACTIVE:
         yield f"{lease.id}: is {lease.state.value}, and said to use too much, or to wait for a restart to move"
     if (lease.state is LeaseState.ENDED) != (lease.ended_at is not None):

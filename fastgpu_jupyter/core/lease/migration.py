@@ -39,7 +39,9 @@ def migration_option(state: State, lease: Lease) -> MigrationOption | None:
         return None
     if lease.migration_requested:
         return MigrationOption.ACCEPTED
-    devices = (state.devices[name] for name in lease.logical_gpu.device_ids)
+    devices = [state.devices[name] for name in lease.logical_gpu.device_ids]
+    if any(device.missing for device in devices):
+        return None  # it may come back with what the lease has on it
     if all(device.health is Health.HEALTHY and not device.drained for device in devices):
         return None
     return MigrationOption.LIVE if parkability.park_refusal(state, lease) is None else MigrationOption.RESTART

@@ -135,6 +135,8 @@ def resize_lease(state: State, command: c.ResizeLease, at: Instant) -> list[Even
         raise Conflict(Message.of("resize.wrong_state", state=lease.state.value))
     if size == lease.request.size:
         return []
+    if any(state.devices[name].missing for name in lease.logical_gpu.device_ids):
+        raise Conflict(Message.of("resize.device_missing"))
     devices = refusals.require_resizable(state, lease, size)
     gpu = logical_gpus.make_logical_gpu(
         refusals.live_resize_requirements(lease, size), devices, lease.logical_gpu.generation

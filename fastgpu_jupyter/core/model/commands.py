@@ -33,10 +33,23 @@ class StartPool:
 
 @dataclass(frozen=True, slots=True)
 class SetDevices:
-    """The hosts have exactly these devices now."""
+    """The drivers answered: the hosts have exactly these devices now."""
 
     specs: tuple[DeviceSpec, ...]
     hosts: tuple[HostSpec, ...] = ()
+    silent: tuple[str, ...] = ()  #: devices that a driver knows by their ids, and that do not answer
+
+
+@dataclass(frozen=True, slots=True)
+class ReportNoAnswer:
+    """The drivers did not answer: nothing is known of any device."""
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetDevice:
+    """An administrator says that a missing device is gone."""
+
+    device_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +60,6 @@ class SetHealth:
     health: Health
     reason: Message | None = None
     lost: bool = False  #: it is gone, with the memory of every lease on it
-    stays: bool = False  #: leases on it cannot be moved now
 
 
 @dataclass(frozen=True, slots=True)
@@ -370,6 +382,8 @@ class Tick:
 Command = (
     StartPool
     | SetDevices
+    | ReportNoAnswer
+    | ForgetDevice
     | SetHealth
     | ReportFault
     | RestoreDevice

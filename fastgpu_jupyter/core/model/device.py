@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from ...errors import Message
+from .tenant import Instant
 
 
 class Health(StrEnum):
@@ -15,6 +16,25 @@ class Health(StrEnum):
     HEALTHY = "healthy"
     SUSPECT = "suspect"
     FAULTY = "faulty"
+
+
+#: What users see in place of the health of a device that is missing.
+MISSING = "missing"
+
+
+class MissingReason(StrEnum):
+    """Why nothing is known of a device; a device that is missing may come back as it was."""
+
+    NOT_LISTED = "not_listed"  #: its driver answers, and does not list it
+    NO_ANSWER = "no_answer"  #: the driver, or the device, does not answer
+
+
+class Missing(NamedTuple):
+    """Since when nothing is known of a device, in the pool's time."""
+
+    reason: MissingReason
+    since: Instant
+    reason_since_ms: int  #: when the reason became this one, or the pool manager started again
 
 
 class FaultScope(StrEnum):
@@ -214,7 +234,8 @@ class Device:
     #: Memory in use there without a visible owner while no lease was on it: that of a display, or of the driver.
     baseline_bytes: int | None = None
     unaccounted: Unaccounted | None = None  #: set while more than that is in use, or may be
-    present: bool = True  #: False once the host no longer shows it while leases still hold it
+    present: bool = True  #: False once it is gone while leases still hold it
+    missing: Missing | None = None  #: set while it is present and nothing is known of it
     promised_bytes: int = 0  #: sum over the leases that hold it
     releasing_bytes: int = 0  #: of those, what is being freed
     whole_lease_id: str | None = None  #: the lease that has all of it
@@ -229,14 +250,20 @@ class Device:
     @property
     def grantable(self) -> bool:
         """Whether new leases may be placed on it."""
+        in_service = self.present and self.missing is None and not self.drained
         accounted = self.scrub_pending is None and self.unaccounted is None
-        return self.present and not self.drained and accounted and self.health is Health.HEALTHY
+        return in_service and accounted and self.health is Health.HEALTHY
 
     @property
-    def reported_health(self) -> Health:
-        """Its health for users: memory to be overwritten, or of no visible process, makes a healthy device suspect."""
+    def reported_health(self) -> str:
+        """Its health for users, or :data:`MISSING`.
+
+        Memory to be overwritten, or of no visible process, makes a healthy device suspect.
+        """
+        if self.missing is not None:
+            return MISSING
         withheld = self.scrub_pending is not None or self.unaccounted is not None
-        return Health.SUSPECT if withheld and self.health is Health.HEALTHY else self.health
+        return (Health.SUSPECT if withheld and self.health is Health.HEALTHY else self.health).value
 
     @property
     def health_message(self) -> Message | None:

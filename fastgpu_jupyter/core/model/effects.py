@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from .entities import Enforcement, Holder, Lease, LogicalGPU, ParkReason, State
 from .events import (
+    DeviceAppeared,
     Event,
     HolderBound,
     LeaseDraining,
@@ -108,6 +109,9 @@ def effects(state: State, events: Iterable[Event]) -> Iterator[Effect]:
             case LeaseLimitSet(lease_id=lease_id, driver_handle=handle) if handle:
                 lease = state.leases[lease_id]  # it may have got all of its device while its limit was set
                 yield from _limit(lease) if lease.logical_gpu and lease.logical_gpu.whole else ()
+            case DeviceAppeared(spec=spec):  # it may have been missing while a limit was to be set
+                for lease_id in state.devices[spec.id].lease_ids:
+                    yield from _limit(state.leases[lease_id])
             case LeaseGranted(lease_id=lease_id, logical_gpu=granted):
                 yield Prepare(lease_id, granted)
             case LeaseParking(lease_id=lease_id) | LeaseResuming(lease_id=lease_id) | LeaseDraining(lease_id=lease_id):

@@ -18,6 +18,7 @@ from .entities import (
     HostSpec,
     LeaseRequest,
     LogicalGPU,
+    MissingReason,
     ParkReason,
     Plan,
     Policy,
@@ -44,14 +45,22 @@ class HostAppeared:
 
 @dataclass(frozen=True, slots=True)
 class DeviceAppeared:
-    """A device was found, for the first time or with other properties."""
+    """A device was found, for the first time, with other properties, or after it was missing."""
 
     spec: DeviceSpec
 
 
 @dataclass(frozen=True, slots=True)
+class DeviceMissing:
+    """Nothing is known of a device from here on, until it appears or vanishes; its leases are not billed meanwhile."""
+
+    device_id: str
+    reason: MissingReason
+
+
+@dataclass(frozen=True, slots=True)
 class DeviceVanished:
-    """A device was no longer found."""
+    """A device is gone, with everything that was on it."""
 
     device_id: str
 
@@ -423,6 +432,7 @@ Event = (
     PoolStarted
     | HostAppeared
     | DeviceAppeared
+    | DeviceMissing
     | DeviceVanished
     | DeviceHealthChanged
     | DeviceDrained

@@ -72,6 +72,7 @@ class PendingReason(StrEnum):
     RESERVED = "reserved"  #: free capacity is reserved by other tenants, and could not be taken back from this request
     NO_SUCH_DEVICE = "no_such_device"  #: what could serve it has gone
     DRAINED = "drained"  #: what could serve it is drained
+    MISSING = "missing"  #: nothing is known of what could serve it
     NOT_PREPARED = "not_prepared"  #: the granted logical GPU could not be prepared, and it is tried again
 
 
@@ -253,7 +254,7 @@ class Lease:
     scrub: ScrubOutcome | None = None  #: of its device memory, once it has ended or while it is parked
     scrub_bytes: int | None = None  #: see ``ScrubResult``
     scrub_detail: Message | None = None
-    active_since_ms: int | None = None  #: set exactly while ACTIVE: the open usage segment
+    active_since_ms: int | None = None  #: set exactly while it is billed: the open usage segment
     metered_ms: int = 0  #: up to here the open segment is counted in the two sums below
     active_ms: int = 0
     cost_numerator: int = 0  #: in micro-units x ms per hour: exact however segments are cut

@@ -152,7 +152,9 @@ def pending_reason(state: State, requirements: Requirements) -> PendingReason:
     if not possible:
         return PendingReason.NO_SUCH_DEVICE
     if sum(device.grantable for device in possible) < requirements.size.devices:
-        return PendingReason.DRAINED if any(device.drained for device in possible) else PendingReason.HEALTH
+        if any(device.drained for device in possible):
+            return PendingReason.DRAINED
+        return PendingReason.MISSING if any(device.missing for device in possible) else PendingReason.HEALTH
     return PendingReason.BEHIND if _has_room(state, requirements, possible) else PendingReason.CAPACITY
 
 

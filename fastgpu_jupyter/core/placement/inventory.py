@@ -2,48 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 from ...errors import Message, NotFound
 from ..model import commands as c
 from ..model import events as e
-from ..model.entities import Device, DeviceSpec, EndReason, Host, Instant, PartitionProfile, State
+from ..model.entities import Device, DeviceSpec, Host, Instant, PartitionProfile, State
 from ..model.events import Event
-from ..model.lifecycle import LeaseState
 from . import mig_partitions
 
 
-def set_devices(state: State, command: c.SetDevices, at: Instant) -> list[Event]:
-    """Record which devices the hosts show; leases on devices that are gone are ended."""
-    shown = {spec.id: spec for spec in command.specs}
-    present = [device for device in state.devices.values() if device.present]
-    # Divided while it was leased whole, or the other way: the device that was leased is no more.
-    switched = [device for device in present if device.lease_ids and _is_switched(device, shown.get(device.spec.id))]
-    gone = [device for device in present if device.spec.id not in shown] + switched
-    # A lease of several devices is lost with the first of them, once.
-    lost = dict.fromkeys(lease_id for device in gone for lease_id in device.lease_ids)
-    leases = [state.leases[lease_id] for lease_id in lost]
-    switched_message = Message.of("end.mig_switched")
-    of_switched = {lease_id for device in switched for lease_id in device.lease_ids}
-    events: list[Event] = [
-        e.LeaseDraining(lease.id, EndReason.DEVICE_LOST, switched_message if lease.id in of_switched else None)
-        for lease in leases
-        if lease.state is not LeaseState.DRAINING
-    ]
-    events += [e.DeviceVanished(device.spec.id) for device in gone]
+def found(state: State, command: c.SetDevices) -> Iterator[Event]:
+    """Yield an event for each host and device that is new, has changed, or was missing."""
     for host in command.hosts:
         known_host = state.hosts.get(host.id)
         if known_host is None or known_host.spec != host:
-            events.append(e.HostAppeared(host))
-    for spec in command.specs:
-        known = state.devices.get(spec.id)
-        if known is not None and known.lease_ids and _counts(known.spec) != _counts(spec):
-            continue  # a driver that counts differently: what is promised of it stands until it is empty
-        if known is None or not known.present or known.spec != spec:
-            events.append(e.DeviceAppeared(spec))
-    return events
+            yield e.HostAppeared(host)
+    for listed in command.specs:
+        known = state.devices.get(listed.id)
+        if known is not None and known.lease_ids and _counts(known.spec) != _counts(listed):
+            # A driver that counts differently: what is promised of the device stands until it is empty.
+            if known.missing is not None:
+                yield e.DeviceAppeared(known.spec)
+        elif known is None or not known.present or known.missing is not None or known.spec != listed:
+            yield e.DeviceAppeared(listed)
 
 
-def _is_switched(device: Device, now: DeviceSpec | None) -> bool:
-    return now is not None and mig_partitions.is_partitioned(device.spec) != mig_partitions.is_partitioned(now)
+def switched_devices(state: State, specs: Iterable[DeviceSpec]) -> Iterator[Device]:
+    """Yield each leased device that was divided while it was leased whole, or the other way: it exists no more."""
+    for spec in specs:
+        device = state.devices.get(spec.id)
+        if device is not None and device.present and device.lease_ids and _is_switched(device, spec):
+            yield device
+
+
+def _is_switched(device: Device, now: DeviceSpec) -> bool:
+    return mig_partitions.is_partitioned(device.spec) != mig_partitions.is_partitioned(now)
 
 
 def _counts(spec: DeviceSpec) -> tuple[int, tuple[PartitionProfile, ...]]:
@@ -88,7 +82,7 @@ def apply_device(state: State, event: e.DeviceAppeared, at: Instant) -> None:
 def apply_device_vanished(state: State, event: e.DeviceVanished, at: Instant) -> None:
     """Record that a device is gone; it is forgotten once no lease has any of it."""
     device = state.devices[event.device_id]
-    device.present = False
+    device.present, device.missing = False, None
     if not device.lease_ids:
         forget_device(state, event.device_id)
 

@@ -12,6 +12,7 @@ from . import mechanisms
 
 _EXCLUDED_BY_REQUEST = Message.of("parking.excluded_by_request")
 _NOT_SUPPORTED = Message.of("parking.not_supported")
+_MISSING = Message.of("parking.device_missing")
 _HOST_MEMORY_FULL = Message.of("parking.host_memory_full")
 
 
@@ -31,6 +32,8 @@ def park_refusal(state: State, lease: Lease) -> Message | None:
         return _EXCLUDED_BY_REQUEST
     if not can_park(state, lease):
         return _NOT_SUPPORTED
+    if any(state.devices[name].missing for name in gpu.device_ids):
+        return _MISSING
     if lease.park_failure is not None:
         return Message.of("parking.failed_before", detail=lease.park_failure)
     if not _has_host_memory(state, parking_host_bytes(state, lease)):

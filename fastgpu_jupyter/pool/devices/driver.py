@@ -127,6 +127,12 @@ class Driver(Protocol):
     def inventory(self) -> tuple[list[DeviceSpec], str | None]:
         """Return the devices, and where there are none a sentence with the reason and what to do."""
 
+    def knows(self, device_id: str) -> bool:
+        """Return whether the driver serves a device of that id, even one that does not answer.
+
+        Raises ``HostFault`` where that cannot be said. A device that is only unknown is given up after a while.
+        """
+
     def health(self, device_id: str) -> tuple[Health, str | None]:
         """Return whether the device may be granted, and why not."""
 

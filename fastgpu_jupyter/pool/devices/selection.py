@@ -9,6 +9,7 @@ from ...errors import HostFault
 from ..host.threads import call_with_timeout
 from .driver import (
     NOT_PARTITIONABLE,
+    DeviceGone,
     DeviceProcess,
     Driver,
     LimitResult,
@@ -38,6 +39,10 @@ class NoDevices:
     def inventory(self) -> tuple[list[DeviceSpec], str | None]:
         """Return no devices, and the reason."""
         return [], self._reason
+
+    def knows(self, device_id: str) -> bool:
+        """Return false: there is no device."""
+        return False
 
     def health(self, device_id: str) -> tuple[Health, str | None]:
         """Return faulty: a device that was there is gone."""
@@ -83,8 +88,8 @@ class NoDevices:
         return ()
 
     def processes(self, device_id: str) -> Sequence[DeviceProcess]:
-        """Return no processes: there is no device."""
-        return ()
+        """Raise :class:`DeviceGone`: a device that was leased is not here."""
+        raise DeviceGone(self._reason)
 
     def sample(self, leases: Sequence[SampledLease]) -> Sample:
         """Return an empty sample: there is no device."""

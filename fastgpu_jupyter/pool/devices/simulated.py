@@ -14,6 +14,7 @@ from ...core.model.entities import DeviceSpec, Enforcement, Health, LogicalGPU, 
 from ...errors import HostFault
 from .driver import (
     NOT_PARTITIONABLE,
+    DeviceGone,
     DeviceProcess,
     DeviceUsage,
     LimitResult,
@@ -50,6 +51,10 @@ class SimulatedDriver:
     def inventory(self) -> tuple[list[DeviceSpec], str | None]:
         """Return the declared devices."""
         return list(self._specs), None
+
+    def knows(self, device_id: str) -> bool:
+        """Return whether the device is declared."""
+        return any(spec.id == device_id for spec in self._specs)
 
     def health(self, device_id: str) -> tuple[Health, str | None]:
         """Return healthy: a simulated device cannot break."""
@@ -94,7 +99,12 @@ class SimulatedDriver:
         return ()
 
     def processes(self, device_id: str) -> Sequence[DeviceProcess]:
-        """Return no processes: the memory of a simulated device is the process's own and goes with it."""
+        """Return no processes: the memory of a simulated device is the process's own and goes with it.
+
+        Raises :class:`DeviceGone` for a device of an earlier pool manager, which may have been a real one.
+        """
+        if not self.knows(device_id):
+            raise DeviceGone(f"There is no simulated device {device_id}.")
         return ()
 
     def sample(self, leases: Sequence[SampledLease]) -> Sample:

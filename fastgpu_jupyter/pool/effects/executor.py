@@ -45,11 +45,15 @@ class EffectExecutor:
         scrubber: Scrubber | None = None,
         device_access: DeviceAccessGate | None = None,
         new_thread: Callable[[int, str], Executor] = DaemonThreads,
+        *,
+        may_come_back: Callable[[str], bool] = lambda _: False,
     ) -> None:
+        """``may_come_back``: whether the pool has not given up a device that its driver does not have."""
         self._driver = driver
         self._driver_thread = driver_thread
         self._scrubber = scrubber
         self._device_access = device_access
+        self._may_come_back = may_come_back
         self._movers = new_thread(MOVERS, "movers")
         self._lists: dict[str, _ProcessListing] = {}  #: by device, the newest
 
@@ -130,7 +134,8 @@ class EffectExecutor:
     ) -> set[int]:
         """Return the pids of the lease that have memory on its devices, by lists begun at ``since_s`` or later.
 
-        Raises :class:`DeviceGone` if one of the devices is gone and the lease has nothing on the others.
+        Raises :class:`DeviceGone` if one of the devices is gone and the lease has nothing on the others, and
+        :class:`HostFault` if it is only missing: it may come back with what was on it.
         """
         since_s = asyncio.get_running_loop().time() if since_s is None else since_s
         pids: set[int] = set()
@@ -139,6 +144,8 @@ class EffectExecutor:
             try:
                 pids.update([process.pid for process in await self._list(device_id, since_s)])
             except DeviceGone as lost:
+                if self._may_come_back(device_id):
+                    raise HostFault(lost.message) from lost
                 gone = lost
         holders = {effect.lease_id: effect.holder}
         # In that thread: reading /proc may block on a process that is stuck in the driver.

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
-from ...core.lease import preparation
+from ...core.lease import preparation, presence
+from ...core.lease.lookup import find_granted
 from ...core.model import commands as c
 from ...core.model import effects as fx
-from ...core.model.entities import Holder, LogicalGPU
+from ...core.model.entities import Holder, Lease, LogicalGPU, State
+from ...core.model.lifecycle import LeaseState
 from ...errors import HostFault
 from ..host.process import HolderWatcher
 from ..protocols import CommandSink, InventoryRefresher, StateReader, TaskSupervisor
@@ -16,6 +18,8 @@ from .executor import EffectExecutor
 
 #: The pause between two tries to unmake what a failed preparation left.
 UNDO_RETRY_S = 0.25
+#: The pause between two looks whether a missing device is back.
+MISSING_POLL_S = 1.0
 
 
 class EffectRunner:
@@ -57,9 +61,20 @@ class EffectRunner:
 
     async def _execute(self, effect: fx.DeviceEffect) -> None:
         report = await self._executor.execute(effect)
+        while isinstance(report, c.ResumeFailed) and await self._device_came_back(report):
+            report = await self._executor.execute(effect)
         if isinstance(report, c.PrepareFailed):
             await self._undo_preparation(report, effect.logical_gpu)
         await self._commands.submit_until_durable(report)
+
+    async def _device_came_back(self, failed: c.ResumeFailed) -> bool:
+        """Wait while a device that the lease resumes on is missing, and return whether it was and is back."""
+        await self._inventory.refresh_once()
+        was_missing = False
+        while await self._state.read(lambda state, _: _resumes_on_missing_device(state, failed)):
+            was_missing = True
+            await asyncio.sleep(MISSING_POLL_S)
+        return was_missing and await self._state.read(lambda state, _: _resumes(state, failed) is not None)
 
     async def _undo_preparation(self, failed: c.PrepareFailed, gpu: LogicalGPU) -> None:
         """Unmake what was made, refresh the inventory, and pause, before the failure is reported."""
@@ -74,3 +89,12 @@ class EffectRunner:
             await asyncio.sleep(UNDO_RETRY_S)
         await self._inventory.refresh_once()
         await asyncio.sleep(pause_s)
+
+
+def _resumes(state: State, failed: c.ResumeFailed) -> Lease | None:
+    return find_granted(state, failed.lease_id, failed.generation, LeaseState.RESUMING)
+
+
+def _resumes_on_missing_device(state: State, failed: c.ResumeFailed) -> bool:
+    lease = _resumes(state, failed)
+    return lease is not None and presence.missing_device(state, lease) is not None

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ...core.model.entities import State
-from ...core.model.events import BudgetSet, BudgetThresholdPassed, DeviceHealthChanged, Event, MonthBegan
+from ...core.model.events import (
+    BudgetSet,
+    BudgetThresholdPassed,
+    DeviceAppeared,
+    DeviceHealthChanged,
+    DeviceMissing,
+    Event,
+    MonthBegan,
+)
 from ..protocols import Changes
 
 
@@ -16,13 +24,14 @@ def changes_of(events: Iterable[Event], state: State) -> Changes:
     tenants = _tenants_with_budget_changes(events, state)
     if tenants:
         lease_ids |= {lease.id for lease in state.leases.values() if lease.tenant in tenants}
-    device_ids = {getattr(event, "device_id", None) for event in events}
-    unhealthy = {event.device_id for event in events if isinstance(event, DeviceHealthChanged)}
-    lease_ids |= {name for one in unhealthy if one in state.devices for name in state.devices[one].lease_ids}
+    device_ids: set[str | None] = {getattr(event, "device_id", None) for event in events}
+    appeared = {event.spec.id for event in events if isinstance(event, DeviceAppeared)}
+    changed = {event.device_id for event in events if isinstance(event, DeviceHealthChanged | DeviceMissing)} | appeared
+    lease_ids |= {name for one in changed if one in state.devices for name in state.devices[one].lease_ids}
     for lease_id in lease_ids:
         lease = state.leases.get(lease_id)
         device_ids.update(lease.logical_gpu.device_ids if lease and lease.logical_gpu else ())
-    return Changes(lease_ids, frozenset(filter(None, device_ids)))
+    return Changes(lease_ids, frozenset(filter(None, device_ids | appeared)))
 
 
 def _tenants_with_budget_changes(events: Iterable[Event], state: State) -> set[str]:
@@ -50,7 +59,9 @@ class LeaseDeviceTracker:
             left.update(self._devices.pop(lease_id, ()))
             if devices := _devices_of(state, lease_id):
                 self._devices[lease_id] = devices
-        return changes._replace(device_ids=changes.device_ids | left)
+        device_ids = changes.device_ids | left
+        # Only a snapshot tells readers that a device is no more.
+        return changes._replace(device_ids=device_ids, pool=changes.pool or not device_ids <= state.devices.keys())
 
 
 def _devices_of(state: State, lease_id: str) -> tuple[str, ...]:

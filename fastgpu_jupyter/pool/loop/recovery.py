@@ -63,14 +63,12 @@ def recover(
     holding = (lease.logical_gpu for lease in state.leases.values() if lease.state in HOLDING_CAPACITY)
     inventory.adopt([gpu for gpu in holding if gpu is not None])
     devices, message = inventory.observe(state)
-    # The health of devices that must not be granted is recorded before anything is granted.
-    distrusted = [command for command in devices if isinstance(command, c.SetHealth)]
-    shown = [command for command in devices if command not in distrusted]
-    begin = c.StartPool(boot_id, boot_ms)
-    start = (*distrusted, begin, c.SetPolicy(policy or Policy()), *shown)
+    begin, same_boot = c.StartPool(boot_id, boot_ms), boot_id == state.boot_id
+    beginning = (begin, c.SetPolicy(policy or Policy()))
+    # Missing devices are recorded before anything is granted; after a boot no lease is left that could be granted.
+    start = (*devices, *beginning) if same_boot else (*beginning, *devices)
     released = release_log.read() if release_log else []
     entries = _apply_releases(state, released)
-    same_boot = boot_id == state.boot_id
     ms = max(state.last.ms, boot_ms - state.clock_epoch_ms) if same_boot else state.last.ms
     at = Instant(ms, clock.wall_ms())
     pool = Pool(state)

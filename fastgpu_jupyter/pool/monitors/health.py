@@ -21,6 +21,7 @@ from ..devices.health import HealthEvent, HealthReport, HealthWatcher, Watchable
 from ..host.attribution import leases_of
 from ..protocols import CommandSink, StateReader, TaskSupervisor
 from ..supervisor import wait_for_event
+from .inventory import ids_of_those_there
 
 log = logging.getLogger("fastgpu.pool")
 #: The longest time between two checks.
@@ -104,7 +105,7 @@ class HealthMonitor:
             )
             self._thread.start()
         self._check_due.clear()
-        for device_id in await self._state.read(_device_ids):
+        for device_id in await self._state.read(ids_of_those_there):
             with suppress(HostFault):  # the driver thread has reported it
                 report = await self.check(device_id)
                 reason = Message.of_optional(report.reason)

@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import Collection
 from contextlib import suppress
 
+from ...core.lease import presence
 from ...core.model import commands as c
-from ...core.model.entities import DeviceSpec, Health, Instant, LogicalGPU, State
+from ...core.model.entities import DeviceSpec, Instant, LogicalGPU, State
 from ...core.model.lifecycle import LeaseState
 from ...core.placement.inventory import find_device
 from ...errors import Conflict, HostFault, InternalError, LimitReached, Message, NotFound, StoreFault
@@ -67,30 +68,41 @@ class Inventory:
 
     async def refresh(self) -> None:
         """Record which devices there are now. Raises :class:`HostFault`, and changes nothing, if the driver fails."""
-        specs, message = await self._driver_thread.call(self._driver.inventory)
+        try:
+            specs, message = await self._driver_thread.call(self._driver.inventory)
+        except HostFault:
+            await self._report_no_answer()
+            raise
         if Message.of_optional(message) != self._message:
             self._message = Message.of_optional(message)
             self._changes.publish_pool()
-        if {spec.id: spec for spec in specs} != await self._state.read(specs_of):
-            await self._commands.submit(c.SetDevices(tuple(specs), (machine.spec(),)))
-        for device_id in await self._state.read(_distrusted):  # the driver answers, and knows the health of each
+        listed = {spec.id: spec for spec in specs}
+        known = await self._state.read(specs_of)
+        silent = [one for one in known if one not in listed and await self._driver_thread.call(self._driver.knows, one)]
+        missing = await self._state.read(_missing)
+        for device_id in missing & listed.keys():  # before anything is granted there
             health, reason = await self._driver_thread.call(self._driver.health, device_id)
             with suppress(NotFound):
-                await self._commands.submit_until_durable(c.SetHealth(device_id, health, Message.of_optional(reason)))
+                await self._commands.submit(c.SetHealth(device_id, health, Message.of_optional(reason)))
+        if listed != known or missing:
+            await self._commands.submit(c.SetDevices(tuple(specs), (machine.spec(),), tuple(silent)))
         for lease_id, gpu in await self._state.read(_losable):
             why = await self._driver_thread.call(self._driver.loss_reason, gpu)
             if why is not None:
                 await self._commands.submit(c.LogicalGPULost(lease_id, gpu.generation, Message.of_text(why)))
 
+    async def _report_no_answer(self) -> None:
+        """Record that nothing is known of the devices, where the state has any of which something is known."""
+        if await self._state.read(_would_become_missing):
+            with suppress(StoreFault, LimitReached):  # the next refresh reports it again
+                await self._commands.submit(c.ReportNoAnswer())
+
     async def _record_responsiveness(self) -> None:
-        """Stop grants on all devices while the driver is unresponsive, and refresh once it answers again."""
+        """Record that the driver became unresponsive, or refresh because it answers again."""
         if self._driver_thread.unresponsive_message is None:
             await self.refresh_once()
-            return
-        for device_id in await self._state.read(specs_of):
-            if self._driver_thread.unresponsive_message is not None:
-                suspect = c.SetHealth(device_id, Health.SUSPECT, NO_ANSWER, stays=True)
-                await self._commands.submit_until_durable(suspect)
+        else:
+            await self._report_no_answer()
 
     async def partition_mode(self, device_id: str) -> tuple[PartitionMode, list[DeviceProcess]]:
         """Return the partition mode of a device, and its processes if it has such a mode."""
@@ -132,28 +144,45 @@ class DriverAtStartup:
     def observe(self, state: State) -> tuple[list[c.Command], Message | None]:
         """Return the commands that bring ``state`` in line with the devices, and the driver's message.
 
-        If the driver does not answer, all devices stay, and nothing is granted on them until it does.
+        If the driver does not answer, all devices are missing.
         """
         try:
             specs, message = call_with_timeout(START_S, self._driver.inventory, NO_ANSWER)
+            listed = {spec.id for spec in specs}
+            unlisted = [device_id for device_id in specs_of(state) if device_id not in listed]
+            silent = call_with_timeout(START_S, lambda: list(filter(self._driver.knows, unlisted)), NO_ANSWER)
         except HostFault as error:
-            return [c.SetHealth(name, Health.SUSPECT, NO_ANSWER, stays=True) for name in state.devices], error.message
-        trusted = [c.SetHealth(device_id, Health.HEALTHY) for device_id in _distrusted(state)]
-        return [*trusted, c.SetDevices(tuple(specs), (machine.spec(),))], Message.of_optional(message)
+            return [c.ReportNoAnswer()], error.message
+        return [c.SetDevices(tuple(specs), (machine.spec(),), tuple(silent))], Message.of_optional(message)
 
 
-def specs_of(state: State, _: Instant) -> dict[str, DeviceSpec]:
-    """Return the specs of the devices that are present, by id."""
+def is_present(state: State, device_id: str) -> bool:
+    """Return whether the device is there, or missing and not given up."""
+    device = state.devices.get(device_id)
+    return device is not None and device.present
+
+
+def specs_of(state: State, _: Instant | None = None) -> dict[str, DeviceSpec]:
+    """Return the specs of the devices that are present or missing, by id."""
     return {device.spec.id: device.spec for device in state.devices.values() if device.present}
 
 
-def _distrusted(state: State, _: Instant | None = None) -> list[str]:
-    """Return the devices that got no grants because the driver was unresponsive."""
-    return [device.spec.id for device in state.devices.values() if device.health_reason == NO_ANSWER]
+def ids_of_those_there(state: State, _: Instant) -> list[str]:
+    """Return the ids of the devices of which something is known."""
+    return [device.spec.id for device in state.devices.values() if device.missing is None]
+
+
+def _missing(state: State, _: Instant) -> set[str]:
+    return {device.spec.id for device in state.devices.values() if device.missing is not None}
+
+
+def _would_become_missing(state: State, at: Instant) -> bool:
+    return bool(presence.report_no_answer(state, c.ReportNoAnswer(), at))
 
 
 def _losable(state: State, _: Instant) -> list[tuple[str, LogicalGPU]]:
     """Return what the driver made for leases and another program can destroy while the device is there."""
-    held = ((one.id, one.logical_gpu) for one in state.leases.values() if one.state is LeaseState.ACTIVE)
+    there = (one for one in state.leases.values() if presence.missing_device(state, one) is None)
+    held = ((one.id, one.logical_gpu) for one in there if one.state is LeaseState.ACTIVE)
     made = ((lease_id, gpu) for lease_id, gpu in held if gpu is not None)
     return [(lease_id, gpu) for lease_id, gpu in made if gpu.partition is not None or gpu.owner_uid is not None]

@@ -165,9 +165,7 @@ def _devices(now: MetricsSnapshot) -> Iterator[Metric]:
 
     devices = now.state.devices.values()
     count = GaugeMetricFamily("fastgpu_devices", "Devices by model and health.", labels=["model", "health"])
-    for (model, health), number in sorted(
-        Counter((one.spec.model, one.reported_health.value) for one in devices).items()
-    ):
+    for (model, health), number in sorted(Counter((one.spec.model, one.reported_health) for one in devices).items()):
         count.add_metric([model, health], number)
     yield count
     readings: tuple[tuple[str, str, Any], ...] = (

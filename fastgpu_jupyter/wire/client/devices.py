@@ -27,6 +27,10 @@ class DeviceCalls(Transport):
         """Drain a device, or return it to service; for administrators."""
         return cast("DeviceView", self._change("PUT", _path(device_id), {"drained": drained}))
 
+    def forget_device(self, device_id: str) -> list[DeviceView]:
+        """Give a missing device up, so that its leases end; return the devices that are left. For administrators."""
+        return cast("list[DeviceView]", self._change("DELETE", _path(device_id))["devices"])
+
     def partition_mode(self, device_id: str) -> PartitionModeView:
         """Return MIG mode of a device, and what a switch of it would disturb; for administrators."""
         return cast("PartitionModeView", self._call("GET", _path(device_id, "mig")))

@@ -34,6 +34,8 @@ OPERATIONS = (
     Operation("GET", "/v1/devices", "Return all devices", schemas.DeviceList),
     Operation("PUT", "/v1/devices/{device_id}", "Drain a device, or return it to service", schemas.DeviceView,
               schemas.DrainBody, (DEVICE, _KEY), problems=(403, 409, 507), permission=_ADMIN),
+    Operation("DELETE", "/v1/devices/{device_id}", "Give a missing device up, and end its leases", schemas.DeviceList,
+              None, (DEVICE, _KEY), problems=(403, 409, 507), permission=_ADMIN),
     Operation("GET", "/v1/devices/{device_id}/history", "Return the usage of a device since the pool manager started",
               schemas.HistoryView, None, (DEVICE, RESOLUTION, FROM)),
     Operation("GET", "/v1/devices/{device_id}/mig", "Return MIG mode, and what a switch of it would disturb",

@@ -12,6 +12,7 @@ from typing import Annotated, Any, TypedDict
 import msgspec
 
 from ...core.model import entities as model
+from ...core.model.device import MISSING
 
 TEXT_MAX = 1024
 #: The largest integer that every JSON implementation reads exactly.
@@ -38,7 +39,7 @@ Positive = Annotated[int, msgspec.Meta(ge=1, le=INTEGER_MAX)]
 Percent = Annotated[int, msgspec.Meta(ge=0, le=100)]
 
 LeaseStateName = Annotated[str, one_of(model.LeaseState)]
-HealthName = Annotated[str, one_of(model.Health)]
+HealthName = Annotated[str, one_of((*(health.value for health in model.Health), MISSING))]
 BudgetPolicyName = Annotated[str, one_of(model.BudgetPolicy)]
 PlanName = Annotated[str, one_of(model.Plan)]
 PriorityName = Annotated[str, one_of(PRIORITIES)]

@@ -32,10 +32,14 @@ class UnleasedProcessView(TypedDict):
 
 
 class DeviceHealthView(TypedDict):
-    """The health of a device and the reason for it."""
+    """The health of a device and the reason for it.
+
+    ``missing``: its driver does not list it, or does not answer, since ``missing_since``; nothing is known of it.
+    """
 
     state: HealthName
     message: MessageView | None
+    missing_since: Count | None
 
 
 class DeviceMemoryView(TypedDict):

@@ -150,14 +150,16 @@ class LeaseScrubView(TypedDict):
 
 
 class LeaseHealthView(TypedDict):
-    """How the lease can leave an unhealthy device, and what its user should know of a fault.
+    """How the lease can leave an unhealthy device, and what its user should know of a fault or a missing device.
 
     ``migration``: ``live`` with its memory, ``restart`` without it when the kernel is restarted, ``accepted`` if that
-    was requested.
+    was requested. ``missing_since``: nothing is known of a device of the lease since then; the lease keeps its place
+    and is not billed.
     """
 
     migration: MigrationName | None
     message: MessageView | None
+    missing_since: Count | None
 
 
 class LeaseTimesView(TypedDict):

@@ -296,11 +296,14 @@ export interface components {
         /**
          * DeviceHealthView
          * @description The health of a device and the reason for it.
+         *
+         *         ``missing``: its driver does not list it, or does not answer, since ``missing_since``; nothing is known of it.
          */
         readonly DeviceHealthView: {
             readonly message: components["schemas"]["MessageView"] | null;
+            readonly missing_since: number | null;
             /** @enum {string} */
-            readonly state: "healthy" | "suspect" | "faulty";
+            readonly state: "healthy" | "suspect" | "faulty" | "missing";
         };
         /**
          * DeviceList
@@ -412,14 +415,16 @@ export interface components {
         };
         /**
          * LeaseHealthView
-         * @description How the lease can leave an unhealthy device, and what its user should know of a fault.
+         * @description How the lease can leave an unhealthy device, and what its user should know of a fault or a missing device.
          *
          *         ``migration``: ``live`` with its memory, ``restart`` without it when the kernel is restarted, ``accepted`` if that
-         *         was requested.
+         *         was requested. ``missing_since``: nothing is known of a device of the lease since then; the lease keeps its place
+         *         and is not billed.
          */
         readonly LeaseHealthView: {
             readonly message: components["schemas"]["MessageView"] | null;
             readonly migration: ("live" | "restart" | "accepted") | null;
+            readonly missing_since: number | null;
         };
         /**
          * LeaseHolderView

@@ -70,7 +70,16 @@ export const SCHEMAS: Readonly<Record<string, ISchema>> = {
     type: 'object',
     properties: {
       message: { anyOf: [{ $ref: 'MessageView' }, { type: 'null' }] },
-      state: { enum: ['healthy', 'suspect', 'faulty'], type: 'string' }
+      missing_since: {
+        anyOf: [
+          { type: 'integer', minimum: 0 },
+          { type: 'null' }
+        ]
+      },
+      state: {
+        enum: ['healthy', 'suspect', 'faulty', 'missing'],
+        type: 'string'
+      }
     }
   },
   DeviceMemoryView: {
@@ -250,6 +259,12 @@ export const SCHEMAS: Readonly<Record<string, ISchema>> = {
             enum: ['live', 'restart', 'accepted'],
             type: 'string'
           },
+          { type: 'null' }
+        ]
+      },
+      missing_since: {
+        anyOf: [
+          { type: 'integer', minimum: 0 },
           { type: 'null' }
         ]
       }

@@ -11,7 +11,7 @@ import { formatMemory } from './format';
 import { notebookName } from './lease';
 import { messageText, withoutMarkup } from './message';
 
-/** Return the worst known condition of a device: its health, or that it is drained. */
+/** Return the worst known condition of a device: that it is missing, its health, or that it is drained. */
 export function healthName(
   device: Pick<DeviceView, 'health' | 'drained'>,
   trans: TranslationBundle,
@@ -23,6 +23,13 @@ export function healthName(
 } {
   const { state, message } = device.health;
   const reason = message === null ? null : withoutMarkup(messageText(message, trans, language));
+  if (state === 'missing') {
+    return {
+      kind: 'error',
+      name: trans.__('missing'),
+      description: reason ?? trans.__('Nothing is known of this device. Its leases keep their place.')
+    };
+  }
   if (state === 'faulty') {
     return {
       kind: 'error',

@@ -34,4 +34,5 @@ test('isGranting: false for unhealthy and drained devices', () => {
   assert.ok(isGranting(device()));
   assert.ok(!isGranting(device({ drained: true })));
   assert.ok(!isGranting(device({ health: { state: 'suspect' } })));
+  assert.ok(!isGranting(device({ health: { state: 'missing' } })));
 });

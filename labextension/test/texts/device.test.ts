@@ -12,6 +12,7 @@ test('healthName: returns the worst condition', () => {
   assert.equal(name({ health: { state: 'suspect' } }), 'suspect');
   assert.equal(name({ health: { state: 'suspect' }, drained: true }), 'drained');
   assert.equal(name({ health: { state: 'faulty' }, drained: true }), 'faulty');
+  assert.equal(name({ health: { state: 'missing' }, drained: true }), 'missing');
   const suspect = device({ health: { state: 'suspect', message: message('Xid 94.') } });
   assert.equal(healthName(suspect, trans, 'en').description, 'Xid 94.');
 });

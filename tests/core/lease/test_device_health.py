@@ -296,7 +296,7 @@ def test_device_with_pending_scrub_is_not_granted() -> None:
         world.do(c.ReportScrubFailure(name, Message.of_text("it hangs")))
     assert world.do(c.ReportScrubFailure("gpu-0", Message.of_text("it hangs"))) == []
     assert world.do(c.ReportScrubFailure("no such device", Message.of_text("it hangs"))) == []
-    assert world.state.devices["gpu-0"].reported_health is Health.SUSPECT
+    assert world.state.devices["gpu-0"].reported_health == Health.SUSPECT.value
     waiting = world.ask("waiting")
     assert waiting.state is LeaseState.WAITING
     assert eligibility.pending_reason(world.state, waiting.requirements) is PendingReason.HEALTH

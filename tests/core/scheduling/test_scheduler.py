@@ -219,7 +219,7 @@ def test_several_devices_are_granted_together() -> None:
 def test_lease_of_several_devices_that_vanish_is_lost_once() -> None:
     world = World(spec("gpu0"), spec("gpu1", index=1))
     gang = world.active("gang", "2xany")
-    world.do(c.SetDevices(()))
+    world.lose("gpu0", "gpu1")
     assert (gang.state, gang.end_reason) == (LeaseState.DRAINING, EndReason.DEVICE_LOST)
     world.drained("gang")
     assert world.state.devices == {}

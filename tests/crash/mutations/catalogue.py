@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import os
 
-from tests.crash.mutations import accounting, authorization, devices, durability, identity, kernels, leases, scheduling
+from tests.crash.mutations import (
+    accounting,
+    authorization,
+    devices,
+    durability,
+    identity,
+    kernels,
+    leases,
+    presence,
+    scheduling,
+)
 from tests.crash.mutations.model import Mutation
 from tests.crash.mutations.sampling import sample, sample_seed
 
@@ -17,6 +27,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     *accounting.MUTATIONS,
     *devices.MUTATIONS,
     *kernels.MUTATIONS,
+    *presence.MUTATIONS,
 )
 #: How many mutations ``make test`` runs.
 SAMPLE_SIZE = 25

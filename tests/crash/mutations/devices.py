@@ -101,7 +101,7 @@ MUTATIONS = (
     Mutation(
         "a lease goes on although its GPU was divided",
         PARTITION,
-        (Edit(inventory.set_devices, "_1 + switched", "_1"),),
+        (Edit(inventory._is_switched, "_1 != _2", "False"),),
         Fails(test_mig_partitions.test_mig_mode_switched_under_leases_ends_them),
     ),
     Mutation(

@@ -34,7 +34,7 @@ MUTATIONS = (
     Mutation(
         "a drained device is granted",
         Guarantee.QUEUE_ORDER,
-        (Edit(Device.grantable, "_1 and not self.drained and _2 and _3", "_1 and _3"),),
+        (Edit(Device.grantable, "_1 and _2 and not self.drained", "_1 and _2"),),
         Fails(test_scheduler.test_drained_device_keeps_its_leases_and_gets_no_new_ones, "PREPARING"),
     ),
     Mutation(

@@ -339,6 +339,7 @@ class DriverConformance:
         with pytest.raises(HostFault):
             driver.prepare(allocate(specs[0], "full"))
         assert driver.inventory()[0] == specs, "it is counted, so it is not taken for gone"
+        assert driver.knows(specs[0].id)
         for spec in specs[1:]:
             assert driver.health(spec.id)[0] is Health.HEALTHY
             driver.prepare(allocate(spec, "full"))
@@ -353,6 +354,7 @@ class DriverConformance:
             bench.remove(specs[-1].id)
         assert specs[-1].id not in {spec.id for spec in driver.inventory()[0]}
         assert {spec.id for spec in specs[:-1]} == {spec.id for spec in driver.inventory()[0]}
+        assert not driver.knows(specs[-1].id)
         with pytest.raises(HostFault):
             driver.prepare(allocate(specs[-1], "full"))
         with pytest.raises(DeviceGone):
@@ -369,6 +371,7 @@ class DriverConformance:
         fresh = bench.driver()
         assert specs[0].id not in {spec.id for spec in fresh.inventory()[0]}, "nothing was known of it"
         assert fresh.inventory()[1], "and it says why"
+        assert fresh.knows(specs[0].id), "its leases wait for it as long as it does not answer"
         fresh.close()
 
     def test_prepare_on_a_device_divided_by_others_is_refused(

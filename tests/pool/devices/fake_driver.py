@@ -128,6 +128,9 @@ class FakeDriver:
         self._known = {name: spec for name, spec in self._known.items() if name in present}
         return list(self._known.values()), " ".join(said) or None
 
+    def knows(self, device_id: str) -> bool:
+        return device_id in {spec.id for spec in self._call("knows").specs}
+
     def health(self, device_id: str) -> tuple[Health, str | None]:
         machine = self._call("health")
         if device_id in machine.lost:

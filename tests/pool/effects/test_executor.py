@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from fastgpu_jupyter.core.lease import presence
 from fastgpu_jupyter.core.model import commands as c
 from fastgpu_jupyter.core.model import effects as fx
 from fastgpu_jupyter.core.model.entities import (
@@ -23,6 +24,7 @@ from fastgpu_jupyter.core.model.entities import (
     Instant,
     LogicalGPU,
     Mechanism,
+    MissingReason,
     Partition,
     PendingReason,
     ScrubOutcome,
@@ -32,7 +34,7 @@ from fastgpu_jupyter.core.model.entities import (
 from fastgpu_jupyter.core.model.lifecycle import LeaseState
 from fastgpu_jupyter.errors import HostFault, Message
 from fastgpu_jupyter.pool.devices import driver_thread
-from fastgpu_jupyter.pool.devices.driver_thread import NO_ANSWER, DriverThread
+from fastgpu_jupyter.pool.devices.driver_thread import DriverThread
 from fastgpu_jupyter.pool.effects import executor as executor_module
 from fastgpu_jupyter.pool.effects.executor import EffectExecutor
 from fastgpu_jupyter.pool.host.clock import SystemClock
@@ -161,11 +163,12 @@ async def device(pool: Pool) -> tuple[Health, Message | None]:
     )
 
 
-async def until_health(pool: Pool, health: Health) -> None:
+async def until_missing(pool: Pool, reason: MissingReason | None) -> None:
     async def reached() -> bool:
-        return (await device(pool))[0] is health
+        missing = await pool.services.store.read(lambda state, _: state.devices["fake-0"].missing)
+        return (missing.reason if missing else None) is reason
 
-    await async_wait_until(reached, f"the device is {health}")
+    await async_wait_until(reached, f"the device is missing because of {reason}")
 
 
 @pytest.mark.slow
@@ -174,20 +177,19 @@ def test_unresponsive_driver_stops_grants_and_delays_no_answer(tmp_path: Path, m
         await pool.ask("before")
         await pool.until("before", LeaseState.ACTIVE)
         machine.answers.clear()
-        await until_health(pool, Health.SUSPECT)
-        assert (await device(pool))[1] == NO_ANSWER
+        await until_missing(pool, MissingReason.NO_ANSWER)
         await pool.services.commands.submit(c.ReleaseLease("before"))
         assert (await pool.lease("before")).state is LeaseState.DRAINING, "not free before that is seen"
         await pool.ask("meanwhile")
         assert (await pool.lease("meanwhile")).state is LeaseState.WAITING
         access = AccessScope("ann", 1001)
         facts = await pool.services.store.read_in_steps(lambda state, at: views(pool, state, at, access))
-        assert facts == (["suspect"], {"before": None, "meanwhile": PendingReason.HEALTH.value})
+        assert facts == (["missing"], {"before": None, "meanwhile": PendingReason.MISSING.value})
         await async_wait_until(
             lambda: pool.services.telemetry.usage.leases == {}, "what was true once is shown no more"
         )
         machine.answers.set()
-        await until_health(pool, Health.HEALTHY)
+        await until_missing(pool, None)
         ended = await pool.until("before", LeaseState.ENDED)
         assert (ended.end_reason, ended.scrub) == (EndReason.RELEASED, ScrubOutcome.GONE)
         await pool.until("meanwhile", LeaseState.ACTIVE)
@@ -237,10 +239,13 @@ def test_start_with_an_unresponsive_driver_keeps_leases(
         await pool.until("a", LeaseState.ACTIVE)
 
     async def second(pool: Pool) -> None:
+        assert pool.services.store.state.devices["fake-0"].missing, "before anything is served"
         assert (await pool.lease("a")).state is LeaseState.ACTIVE
-        assert await device(pool) == (Health.SUSPECT, NO_ANSWER)
+        await until_missing(pool, MissingReason.NO_ANSWER)
+        assert (await pool.lease("a")).active_since_ms is None, "it is not billed"
         machine.answers.set()
-        await until_health(pool, Health.HEALTHY)
+        await until_missing(pool, None)
+        assert (await pool.lease("a")).active_since_ms is not None
 
     async def third(pool: Pool) -> None:
         assert await device(pool) == (Health.HEALTHY, None)
@@ -253,7 +258,11 @@ def test_start_with_an_unresponsive_driver_keeps_leases(
 
 
 @pytest.mark.slow
-def test_inventory_follows_added_and_removed_devices(tmp_path: Path, machine: FakeMachine) -> None:
+def test_inventory_follows_added_and_removed_devices(
+    tmp_path: Path, machine: FakeMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(presence, "GONE_AFTER_MS", 100)
+
     async def story(pool: Pool) -> None:
         await pool.ask("a")
         await pool.until("a", LeaseState.ACTIVE)

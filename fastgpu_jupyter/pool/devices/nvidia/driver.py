@@ -144,6 +144,11 @@ class NvidiaDriver:
     def _existing_partitions(self, device_id: str) -> tuple[tuple[ExistingPartition, ...], str | None]:
         return self._mig.existing_partitions(device_id, self._mig_controller.instances(device_id))
 
+    def knows(self, device_id: str) -> bool:
+        """Return whether NVML finds the GPU, working or not."""
+        self.open()
+        return session.is_known(device_id)
+
     def health(self, device_id: str) -> tuple[Health, str | None]:
         """Return faulty where the GPU does not answer, or nothing that makes sense."""
         try:

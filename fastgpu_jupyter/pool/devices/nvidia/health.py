@@ -125,8 +125,8 @@ class NvmlHealthWatcher:
         except pynvml.NVMLError as error:
             self._handles.pop(device_id, None)
             self._listening.discard(device_id)
-            lost = error.value in (pynvml.NVML_ERROR_GPU_IS_LOST, pynvml.NVML_ERROR_NOT_FOUND)
-            readings = HealthReadings(silent=str(error), lost=lost)
+            # One that is not found may come back; the inventory gives it up if it does not.
+            readings = HealthReadings(silent=str(error), lost=error.value == pynvml.NVML_ERROR_GPU_IS_LOST)
         return assess(readings)
 
     def _listen(self, device_id: str) -> None:

@@ -30,6 +30,7 @@ class DeviceHandlers:
         return {
             "GET /v1/devices": self.list_devices,
             "PUT /v1/devices/{device_id}": self.drain,
+            "DELETE /v1/devices/{device_id}": self.forget,
             "GET /v1/devices/{device_id}/history": self.history,
             "GET /v1/devices/{device_id}/mig": self.partition_mode,
             "PUT /v1/devices/{device_id}/mig": self.set_partition_mode,
@@ -59,6 +60,13 @@ class DeviceHandlers:
         await self._backend.commands.submit(command, call.key)
         devices = await self._reader.devices(call.caller)
         return found(devices, lambda view: view["id"] == device_id, device_id)
+
+    async def forget(self, call: HttpCall) -> DeviceList:
+        """Give a missing device up, so that its leases end, and return the devices that are left."""
+        device_id = call.path["device_id"]
+        await self._backend.commands.submit(c.ForgetDevice(device_id), call.key)
+        log.warning("%s gave the missing device %s up.", self._context.names.name_of(call.caller.tenant), device_id)
+        return await self.list_devices(call)
 
     async def partition_mode(self, call: HttpCall) -> PartitionModeView:
         """Return MIG mode of a device, and what a switch of it would disturb."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from ....core.lease import presence
 from ....core.model.entities import Device, Lease, State
 from ....messages import view_of
 from ....wire.schemas import AllocationView, DeviceReading, DeviceView, UnleasedProcessView
@@ -45,8 +46,9 @@ def _device_view(state: State, device: Device, access: AccessScope, context: Vie
         "drained": device.drained or not device.present,
         "rate_micro_per_hour": spec.rate_micro_per_hour,
         "health": {
-            "state": device.reported_health.value,
-            "message": view_of(device.health_message),
+            "state": device.reported_health,
+            "message": view_of(presence.device_message(device) or device.health_message),
+            "missing_since": device.missing.since.wall_ms if device.missing else None,
         },
         "memory": {
             "total_bytes": spec.memory_bytes,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from ....core.accounting import budgets, meter
-from ....core.lease import device_health, memory_limit, migration, preparation, resize
+from ....core.lease import device_health, memory_limit, migration, preparation, presence, resize
 from ....core.model.entities import Instant, Lease, LogicalGPU, State
 from ....core.model.lifecycle import LeaseState
 from ....core.placement import mechanisms, parkability
@@ -216,10 +216,11 @@ def _scrub(lease: Lease) -> LeaseScrubView | None:
 
 
 def _health(state: State, lease: Lease) -> LeaseHealthView:
-    option = migration.migration_option(state, lease)
+    option, device = migration.migration_option(state, lease), presence.missing_device(state, lease)
     return {
         "migration": option.value if option else None,
         "message": view_of(device_health.message(state, lease)),
+        "missing_since": device.missing.since.wall_ms if device and device.missing else None,
     }
 
 

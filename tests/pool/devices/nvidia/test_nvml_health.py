@@ -187,8 +187,16 @@ def test_check_of_unsupported_readings_is_healthy(
     assert (condition.health, condition.lost) == (found, False)
 
 
-@pytest.mark.parametrize("number", [pynvml.NVML_ERROR_GPU_IS_LOST, pynvml.NVML_ERROR_NOT_FOUND])
-def test_check_of_a_gpu_off_the_bus_reports_it_lost(fake_nvml: FakeNvmlHealth, number: int) -> None:
+@pytest.mark.parametrize(
+    ("number", "lost"),
+    [
+        (pynvml.NVML_ERROR_GPU_IS_LOST, True),
+        (pynvml.NVML_ERROR_NOT_FOUND, False),  # it may come back; the inventory gives it up
+    ],
+)
+def test_check_of_a_gpu_reports_it_lost_only_where_the_driver_says_so(
+    fake_nvml: FakeNvmlHealth, number: int, lost: bool
+) -> None:
     watch = NvmlHealthWatcher(["GPU-1"])
     fake_nvml.answers["DeviceGetMemoryInfo"] = number
-    assert watch.check("GPU-1").lost
+    assert (watch.check("GPU-1").health, watch.check("GPU-1").lost) == (Health.FAULTY, lost)

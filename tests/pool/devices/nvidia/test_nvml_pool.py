@@ -22,7 +22,7 @@ import pytest
 
 from fastgpu_jupyter.wire.client import new_token
 from tests.helpers import KernelHelper, PoolProcess, alive, fastgpu, fastgpu_process
-from tests.nvml.machine import FakeMachine
+from tests.nvml.machine import FakeGpu, FakeMachine
 from tests.pool.conftest import machine_pool
 from tests.views import (
     device_of,
@@ -215,6 +215,8 @@ def test_removed_gpu_ends_only_its_lease(use_machine: Build, pool: PoolProcess) 
         leases[device_of(pool.lease(lease_id))] = lease_id
     gone, stays = machine.gpus
     gone.vanish()
+    wait_until(lambda: condition_of(pool, gone) == "missing", "the device is missing")
+    assert fastgpu("devices", "forget", gone.uuid).returncode == 0
     pool.wait_state(leases[gone.uuid], "ended")
     ended = pool.lease(leases[gone.uuid])
     assert (value_of(ended["end_reason"]), scrub_of(ended)[0]) == ("device_lost", "device_gone")
@@ -224,6 +226,43 @@ def test_removed_gpu_ends_only_its_lease(use_machine: Build, pool: PoolProcess) 
     again = pool.client.request("full", token=new_token())["id"]
     pool.wait_state(again, "active")
     assert device_of(pool.lease(again)) == stays.uuid
+
+
+def test_missing_gpu_keeps_its_lease_unbilled_until_it_is_back(
+    use_machine: Build, pool: PoolProcess, kernels: KernelHelper
+) -> None:
+    (gpu,) = use_machine("1xL4").gpus
+    pool.start()
+    kernel = kernels.start()
+    pool.wait_state(kernel.lease_id, "active")
+    waits = pool.client.request("full", token=new_token())["id"]
+    shown = kernel.value("__import__('os').environ['CUDA_VISIBLE_DEVICES']")
+    gpu.vanish()
+    wait_until(lambda: condition_of(pool, gpu) == "missing", "the device is missing")
+    for _ in range(2):
+        lease = pool.lease(kernel.lease_id)
+        assert lease["state"] == "active"
+        assert lease["health"]["missing_since"] is not None
+        assert "is not billed" in text(lease["health"]["message"])
+        assert lease["money"]["billed_micro_per_hour"] == 0
+        assert pending_reason_of(pool.lease(waits)) == "missing"
+        assert "missing" in fastgpu("devices").stdout
+        pool.kill()
+        pool.start()  # it finds the driver without the GPU from its start
+    gpu.appear()
+    wait_until(lambda: condition_of(pool, gpu) == "healthy", "the device is back")
+    lease = pool.lease(kernel.lease_id)
+    assert (lease["state"], lease["health"]["missing_since"]) == ("active", None)
+    assert lease["money"]["billed_micro_per_hour"] > 0
+    assert pool.state(waits) == "waiting"
+    assert kernel.value("__import__('os').environ['CUDA_VISIBLE_DEVICES']") == shown
+    refused = fastgpu("devices", "forget", gpu.uuid)
+    assert (refused.returncode, "is there" in refused.stderr) == (1, True)
+
+
+def condition_of(pool: PoolProcess, gpu: FakeGpu) -> str:
+    """Return the health that the pool shows of a GPU."""
+    return next(one["health"]["state"] for one in pool.client.devices() if one["id"] == gpu.uuid)
 
 
 def test_gpu_divided_by_others_is_not_granted_whole(use_machine: Build, pool: PoolProcess) -> None:
@@ -253,11 +292,11 @@ def test_nvml_that_hangs_delays_no_request(use_machine: Build, pool: PoolProcess
     machine.hang(seconds=30)
     hung_s = time.monotonic()
     with answering(pool) as took_s:
-        wait_until(lambda: {one["health"]["state"] for one in pool.client.devices()} == {"suspect"}, "they are suspect")
+        wait_until(lambda: {one["health"]["state"] for one in pool.client.devices()} == {"missing"}, "they are missing")
         assert "does not answer" in text(device(pool)["health"]["message"])
         waiting = pool.client.request("full", token=new_token())["id"]
         assert pool.state(waiting) == "waiting"
-        assert pending_reason_of(pool.lease(waiting)) == "health"
+        assert pending_reason_of(pool.lease(waiting)) == "missing"
         assert pool.state(kernel.lease_id) == "active"
         assert kernel.value("6 * 7") == "42"
         wait_until(lambda: pool.state(waiting) == "active", "it is granted once the driver answers")

@@ -1,0 +1,75 @@
+"""Mutations of devices that are missing: what is promised to their leases."""
+
+from __future__ import annotations
+
+from fastgpu_jupyter.core.accounting.ledger import Ledger
+from fastgpu_jupyter.core.lease import presence
+from fastgpu_jupyter.core.model.entities import Device
+from fastgpu_jupyter.pool.devices.nvidia.health import NvmlHealthWatcher
+from fastgpu_jupyter.pool.effects.executor import EffectExecutor
+from fastgpu_jupyter.pool.monitors.inventory import DriverAtStartup
+from tests.core.lease import test_presence
+from tests.crash.mutations.edits import Edit
+from tests.crash.mutations.model import Fails, Guarantee, Mutation, Violates
+from tests.pool.devices.nvidia import test_nvml_health
+from tests.pool.effects import test_executor
+from tests.pool.monitors import test_health
+
+BILLING, LIFECYCLE = Guarantee.BILLING, Guarantee.LIFECYCLE
+
+MUTATIONS = (
+    Mutation(
+        "a device that is missing for a moment ends its leases",
+        LIFECYCLE,
+        (Edit(presence.set_devices, "not device.lease_ids or _is_due(_1, _2)", "True"),),
+        Violates("the end reason is not true"),
+    ),
+    Mutation(
+        "a device is given up although its driver did not answer meanwhile",
+        LIFECYCLE,
+        (Edit(presence.apply_missing, "Missing(_1, since, at.ms)", "Missing(_1, since, since.ms)"),),
+        Fails(test_presence.test_minute_counts_only_while_the_driver_answers),
+    ),
+    Mutation(
+        "a device is given up although no pool manager asked for it",
+        LIFECYCLE,
+        (Edit(presence.restart_countdown, "device.missing is not None", "False"),),
+        Fails(test_presence.test_minute_begins_again_with_another_pool_manager),
+    ),
+    Mutation(
+        "a device that the driver does not find is taken for lost at once",
+        LIFECYCLE,
+        (Edit(NvmlHealthWatcher.check, "error.value == _1", "True"),),
+        Fails(test_nvml_health.test_check_of_a_gpu_reports_it_lost_only_where_the_driver_says_so),
+    ),
+    Mutation(
+        "a driver that does not answer at the start is not noticed",
+        Guarantee.DOUBLE_GRANT,
+        (Edit(DriverAtStartup.observe, "[c.ReportNoAnswer()]", "[]"),),
+        Fails(test_executor.test_start_with_an_unresponsive_driver_keeps_leases),
+    ),
+    Mutation(
+        "a missing device is granted",
+        Guarantee.DOUBLE_GRANT,
+        (Edit(Device.grantable, "self.present and self.missing is None and _1", "self.present and _1"),),
+        Fails(test_presence.test_nothing_is_granted_on_a_missing_device),
+    ),
+    Mutation(
+        "a lease is billed while its device is missing",
+        BILLING,
+        (Edit(presence.apply_missing, "meter.close_segment(...)", "None"),),
+        Violates("an invariant is broken"),
+    ),
+    Mutation(
+        "a statement bills the time in which a device was missing",
+        BILLING,
+        (Edit(Ledger._read_device, "yield from self._stop(lease, at)", "pass"),),
+        Fails(test_presence.test_lease_on_a_missing_device_keeps_its_place_unbilled),
+    ),
+    Mutation(
+        "a lease on a missing device ends although its memory may still be there",
+        Guarantee.SCRUB,
+        (Edit(EffectExecutor._processes_on_devices, "self._may_come_back(device_id)", "False"),),
+        Fails(test_health.test_lease_of_two_devices_drains_on_the_remaining_one),
+    ),
+)
