@@ -59,6 +59,8 @@ POOL_MAY_IMPORT: Mapping[str, AbstractSet[str]] = {
     "protocols": {"host"},
     "notifications": {"protocols"},
     "devices": {"host"},
+    "config_source": set(),
+    "rates": {"config_source", "devices"},
     "loop": {"journal", "protocols", "supervisor"},
     "doctor": {"devices", "host"},
     "effects": {"devices", "host", "protocols"},
@@ -71,8 +73,8 @@ POOL_MAY_IMPORT: Mapping[str, AbstractSet[str]] = {
         "supervisor",
     },
     "app": {
-        "composition", "devices", "effects", "host", "http", "identity", "journal", "logging", "loop", "monitors",
-        "notifications", "protocols", "settings", "supervisor",
+        "composition", "config_source", "devices", "effects", "host", "http", "identity", "journal", "logging", "loop",
+        "monitors", "notifications", "protocols", "rates", "settings", "supervisor",
     },
 }  # fmt: skip
 #: Part of the package -> its table of allowed imports.

@@ -118,6 +118,28 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     "request.budget_missing": "{field} is missing. Give the amount, or null for no budget.",
     "request.gone": "There is no {name} any more.",
     "option.invalid": "{option}: {reason}",
+    # -- configuration ---------------------------------------------------------------------------------------------
+    "config.file": "{file}, line {line}",
+    "config.some_file": "A configuration file",
+    "config.command_line": "{setting} on the command line",
+    "config.setting": "{setting}",
+    "config.unreadable": (
+        "{place}: the configuration cannot be read ({reason}). The pool manager was not started, because the settings "
+        "in the file would not hold. Correct the file."
+    ),
+    "rates.wrong": (
+        "{place}: the rate of {model} is {value}: {reason} The pool manager was not started; leases and bills stay as "
+        "they are."
+    ),
+    "rates.no_number": "that is not a number, such as 2.50.",
+    "rates.not_finite": "that is not a finite number.",
+    "rates.negative": "it must not be negative.",
+    "rates.too_small": "it is less than a millionth. For a model that is free give 0.",
+    "rates.too_large": "the highest rate is {most} an hour.",
+    "rates.unknown_model": (
+        "{place}: there is no GPU model {model}, so that the rate would have no effect. The pool manager was not "
+        "started; leases and bills stay as they are. There are {models}."
+    ),
     # -- kernelspecs -----------------------------------------------------------------------------------------------
     "kernelspec.metadata": "metadata.fastgpu of the kernelspec cannot be used: {reason}",
     "kernelspec.not_object": "It must be an object, like {{}}; it is {value}.",

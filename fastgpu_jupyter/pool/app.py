@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from jupyter_core.application import JupyterApp, base_aliases
-from traitlets import Bool, Integer, Unicode, default
+from traitlets import Bool, Integer, TraitError, Unicode, default
 from traitlets.config import catch_config_error
 
 from .. import __version__
@@ -26,9 +26,10 @@ from ..text import printable
 from ..wire.locate import SYSTEM_SOCKET, user_socket, user_state_dir
 from ..wire.spawn import ALREADY_RUNNING
 from .composition import PoolServices, ServiceOptions
+from .config_source import ConfigSource, error_in_file
 from .devices.driver import Driver
 from .devices.registration import DriverOptions
-from .devices.registry import AllDeviceFiles
+from .devices.registry import CATALOG, AllDeviceFiles
 from .devices.selection import select_driver
 from .effects.device_access import create_lease_groups
 from .host import single_instance
@@ -42,6 +43,7 @@ from .logging import configure_logging
 from .loop.recovery import recover
 from .monitors import processes
 from .monitors.inventory import DriverAtStartup
+from .rates import read_rates, require_known_models
 from .settings import SECTIONS, Settings, require_known
 
 IDLE_CHECK_S = 1.0
@@ -65,6 +67,7 @@ class FastGPUPool(JupyterApp):
     jupyter fastgpu pool --system                  for all users of this host, as a service
     """
     classes = list(SECTIONS)
+    raise_config_file_errors = True
 
     system = Bool(False, help="Serve all users of this host at /run/fastgpu/pool.sock.").tag(config=True)
     socket_path = Unicode(help="Socket to serve at, in place of the user's or the system's own.").tag(config=True)
@@ -94,7 +97,14 @@ class FastGPUPool(JupyterApp):
     @catch_config_error
     def initialize(self, argv: Any = None) -> None:
         """Read the command line and the configuration files, and check all settings."""
-        super().initialize(argv)
+        try:
+            super().initialize(argv)
+        except TraitError:
+            raise
+        except Exception as error:
+            # Otherwise a file with an error would be ignored with a warning, and with it its rates and limits.
+            names = {f"{name}.py" for name in (self.config_file_name, "jupyter_config")}
+            raise TraitError(render(error_in_file(error, names))) from error
         require_known(self.config, self.cli_config, type(self))
         self.settings = Settings(self)
 
@@ -124,6 +134,8 @@ class FastGPUPool(JupyterApp):
     def _serve_alone(self, report: Callable[[str], None]) -> None:
         """Take the locks of the state folder and the socket, recover, and serve."""
         settings = self.settings
+        source = ConfigSource(self.loaded_config_files, self.cli_config)
+        self.rates = read_rates(settings.accounting.rates_per_hour, source)
         if settings.access.foreign_processes == processes.END and not self.system:
             raise InvalidRequest("Only a pool of the whole system (--system) ends processes that have no lease.")
         state_dir = Path(self.state_dir or (SYSTEM_STATE if self.system else user_state_dir()))
@@ -137,6 +149,9 @@ class FastGPUPool(JupyterApp):
         release_log = PreallocatedReleaseLog(state_dir / "releases.preallocated")
         try:
             pool, message = recover(journal, DriverAtStartup(driver), clock, release_log, self._policy())
+            if pool.state.devices:  # which devices there are is not known where the driver does not answer
+                names = {device.spec.model for device in pool.state.devices.values()}
+                require_known_models(self.rates, CATALOG, names, source)
         except BaseException:
             journal.close()  # as it is: what was not verified is not written to
             raise
@@ -172,7 +187,7 @@ class FastGPUPool(JupyterApp):
     def _select_driver(self, socket_path: Path) -> Driver:
         settings = self.settings
         options = DriverOptions(
-            rates=settings.accounting.rates_per_hour,
+            rates=self.rates,
             share=settings.sharing.enabled,
             remove_unknown_partitions=settings.devices.remove_unknown_partitions,
             mps=settings.sharing.mps and settings.sharing.enabled,

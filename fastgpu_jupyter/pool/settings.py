@@ -7,10 +7,11 @@ is refused; the refusal names the new one where a setting was renamed.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from typing import Any
 
-from traitlets import Bool, CaselessStrEnum, Dict, Float, Integer, List, TraitError, Unicode, default
+from traitlets import Bool, CaselessStrEnum, Dict, Float, Integer, List, TraitError, Unicode, default, validate
 from traitlets.config import Config, Configurable
 
 from ..core.model.entities import OverLimit
@@ -21,6 +22,8 @@ from .http.limits import ServiceLimits
 from .monitors import processes
 
 _LIMITS = ServiceLimits()
+#: No digits, blanks, quotes or separators: it stands beside numbers, in CSV too, and begins no formula.
+_CURRENCY = re.compile(r"""[^\d\s"'`,;:.=+\-@<>&|\\]{1,8}""")
 
 
 class Devices(Configurable):
@@ -133,17 +136,25 @@ class Accounting(Configurable):
     """What the use of devices costs."""
 
     rates_per_hour = Dict(
-        value_trait=Float(),
         help="Price of one GPU for one hour by model, in the pool's currency, like {'A100-80GB': 2.5}; "
         "models that are not named keep their list price.",
     ).tag(config=True)
-    currency = Unicode("USD", help="The currency in which rates are given and costs are shown.").tag(config=True)
+    currency = Unicode(
+        "USD", help="The currency in which rates are given and costs are shown: at most 8 letters or a sign."
+    ).tag(config=True)
     month_discount_percent = Integer(
         20, min=0, max=100, help="What is taken off the price of capacity that is reserved by the month."
     ).tag(config=True)
     year_discount_percent = Integer(
         40, min=0, max=100, help="What is taken off the price of capacity that is reserved by the year."
     ).tag(config=True)
+
+    @validate("currency")
+    def _require_currency(self, proposal: Any) -> str:
+        currency = str(proposal["value"])
+        if not _CURRENCY.fullmatch(currency) or not currency.isprintable():
+            raise TraitError(f"Accounting.currency is {currency[:40]!r}; give 1 to 8 letters or a sign, like USD or €.")
+        return currency
 
 
 class Limits(Configurable):

@@ -27,8 +27,8 @@ ROOTS = (
 )  # fmt: skip
 #: Subjects of messages that only errors have; the server sends errors as text.
 ERROR_SUBJECTS = frozenset({
-    "http", "kernelspec", "lease", "option", "refused", "request", "reservation", "size", "tenant", "transfer", "unfit",
-    "units", "users", "version",
+    "config", "http", "kernelspec", "lease", "option", "rates", "refused", "request", "reservation", "size", "tenant",
+    "transfer", "unfit", "units", "users", "version",
 })  # fmt: skip
 #: The keywords of JSON Schema that labextension/src/leases/validate.ts implements.
 _KEYWORDS = ("$ref", "anyOf", "enum", "type", "minimum", "maximum", "items", "additionalProperties")

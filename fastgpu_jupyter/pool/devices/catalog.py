@@ -46,6 +46,15 @@ class Catalog:
                 return round(rates[key] * MICRO)
         return self.models[model].rate_micro_per_hour if model else OTHER_RATE_MICRO_PER_HOUR
 
+    def names_model_or_device(self, name: str) -> bool:
+        """Return whether ``name`` is a model, or could be the name of a device of one, with more words than that.
+
+        The words of a model alone, are neither: such a key has no effect.
+        """
+        model = None if name in self.models else self._model_of(name)
+        words = () if model is None else self.models[model].words
+        return name in self.models or (model is not None and len(name) > sum(map(len, words)) + len(words))
+
     def _model_of(self, device_name: str) -> str | None:
         if device_name not in self._known:
             found = (key for key, model in self.models.items() if key == device_name or _matches(model, device_name))

@@ -5,12 +5,14 @@ from __future__ import annotations
 from fastgpu_jupyter.core.accounting import calendar, meter, reservation_coverage
 from fastgpu_jupyter.core.accounting.ledger import Ledger
 from fastgpu_jupyter.core.lease import ending, parking, resize, timer
+from fastgpu_jupyter.pool import rates
 from fastgpu_jupyter.pool.host.clock import SystemClock
 from tests.core.accounting import test_amounts, test_budgets, test_reservations
 from tests.core.lease import test_rename
 from tests.core.scheduling import test_preemption
 from tests.crash.mutations.edits import Edit
 from tests.crash.mutations.model import Fails, Guarantee, Mutation, Violates
+from tests.pool import test_rates
 from tests.pool.host import test_clock
 from tests.sim import test_time_and_prefixes
 
@@ -49,6 +51,12 @@ MUTATIONS = (
         B,
         (Edit(SystemClock.boot_ms, "time.CLOCK_MONOTONIC", "time.CLOCK_BOOTTIME"),),
         Fails(test_clock.test_system_clock_of_a_suspended_host_excludes_that_time),
+    ),
+    Mutation(
+        "a negative rate is served",
+        B,
+        (Edit(rates._read, "rate < 0", "False"),),
+        Fails(test_rates.test_rate_that_no_bill_can_have_is_refused, "DID NOT RAISE", error="Failed"),
     ),
     Mutation(
         "a rename does not reach the bill",

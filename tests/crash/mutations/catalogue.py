@@ -12,6 +12,7 @@ from tests.crash.mutations import (
     identity,
     kernels,
     leases,
+    names,
     presence,
     scheduling,
 )
@@ -28,6 +29,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     *devices.MUTATIONS,
     *kernels.MUTATIONS,
     *presence.MUTATIONS,
+    *names.MUTATIONS,
 )
 #: How many mutations ``make test`` runs.
 SAMPLE_SIZE = 25

@@ -41,6 +41,7 @@ class Guarantee(enum.StrEnum):
     PARTITION = "partition"  #: partitions are made and destroyed with their leases
     LIFECYCLE = "lifecycle"  #: a lease goes through its states for stated reasons
     KERNEL = "kernel"  #: a kernel does what one of ipykernel does, and its cells wait only for a GPU
+    NAMES = "names"  #: a name that a user chose is shown, never obeyed, and hides nothing of another name
     ENFORCEMENT = "enforcement"  #: limits are enforced as they are shown
 
 
