@@ -13,6 +13,7 @@ from traitlets import Bool, Unicode
 from .. import __version__
 from ..errors import FastGPUError
 from ..pool.host import single_instance
+from ..pool.journal.files import LOCK
 from ..pool.journal.fsck import Finding, cut, examine
 from ..wire.locate import user_state_dir
 from .output import write, write_error, write_json, write_progress
@@ -59,7 +60,7 @@ class FsckApp(JupyterApp):
     def _repair(self, path: Path, finding: Finding) -> str | None:
         if not self.cut or finding.damage in {None, finding.archive_damage}:
             return None  # a part of the archive can only be restored
-        descriptor = single_instance.acquire_lock(path.parent, "lock")
+        descriptor = single_instance.acquire_lock(path.parent, LOCK)
         try:
             return str(cut(path, finding.records))
         finally:

@@ -20,7 +20,7 @@ from traitlets.config import catch_config_error
 
 from .. import __version__
 from ..core.model.entities import OverLimit, Policy
-from ..errors import Conflict, FastGPUError, HostFault, InvalidRequest
+from ..errors import Conflict, FastGPUError, HostFault, InvalidRequest, StoreFault
 from ..messages import render, text_of
 from ..text import printable
 from ..wire.locate import SYSTEM_SOCKET, user_socket, user_state_dir
@@ -34,9 +34,11 @@ from .devices.selection import select_driver
 from .effects.device_access import create_lease_groups
 from .host import single_instance
 from .host.clock import SystemClock
+from .host.lease_holders import find_lease_holders
 from .host.threads import call_with_timeout
 from .http.routes import serve
 from .http.service import PoolService
+from .journal.marker import Markers, marker_paths
 from .journal.release_log import PreallocatedReleaseLog
 from .journal.store import Journal
 from .logging import configure_logging
@@ -78,12 +80,16 @@ class FastGPUPool(JupyterApp):
         600, min=0, help="End after this many seconds without a lease and without a client; 0 never ends."
     ).tag(config=True)
     log_json = Bool(False, help="Write the log as one JSON object a line.").tag(config=True)
+    start_empty = Bool(
+        False, help="Start with an empty journal although there was one: its leases and statements are forgotten."
+    ).tag(config=True)
     on_demand = Bool(False, help="Detach once the pool answers; this is how Jupyter starts it.").tag(config=True)
 
     aliases = {**base_aliases, "simulate": "Devices.simulate", "socket": "FastGPUPool.socket_path"}
     flags = {
         "debug": ({"Application": {"log_level": logging.DEBUG}}, "Log everything."),
         "system": ({"FastGPUPool": {"system": True}}, "Serve all users of this host."),
+        "start-empty": ({"FastGPUPool": {"start_empty": True}}, "Start with an empty journal although there was one."),
         "on-demand": ({"FastGPUPool": {"on_demand": True}}, "Detach once the pool answers."),
     }
 
@@ -138,14 +144,14 @@ class FastGPUPool(JupyterApp):
         self.rates = read_rates(settings.accounting.rates_per_hour, source)
         if settings.access.foreign_processes == processes.END and not self.system:
             raise InvalidRequest("Only a pool of the whole system (--system) ends processes that have no lease.")
-        state_dir = Path(self.state_dir or (SYSTEM_STATE if self.system else user_state_dir()))
-        socket_path = Path(self.socket_path or (SYSTEM_SOCKET if self.system else user_socket()))
+        state_dir = Path(self.state_dir or (SYSTEM_STATE if self.system else user_state_dir())).absolute()
+        socket_path = Path(self.socket_path or (SYSTEM_SOCKET if self.system else user_socket())).absolute()
         self._take_locks(state_dir, socket_path)
         log_file = state_dir / "pool.log" if self.on_demand else None
         configure_logging(cast(int, self.log_level), log_file, as_json=self.log_json)
         clock = SystemClock()
         driver = self._select_driver(socket_path)
-        journal = Journal(state_dir / "journal.db")
+        journal = self._open_journal(state_dir, socket_path)
         release_log = PreallocatedReleaseLog(state_dir / "releases.preallocated")
         try:
             pool, message = recover(journal, DriverAtStartup(driver), clock, release_log, self._policy())
@@ -155,6 +161,8 @@ class FastGPUPool(JupyterApp):
         except BaseException:
             journal.close()  # as it is: what was not verified is not written to
             raise
+        if not Markers(journal.path, marker_paths(state_dir, socket_path)).write():
+            log.warning("No file outside %s says that there is a journal; its loss would not be noticed.", state_dir)
         restrict = settings.access.restrict_device_files
         services = PoolServices(
             pool,
@@ -183,6 +191,30 @@ class FastGPUPool(JupyterApp):
         descriptor = single_instance.acquire_socket_lock(socket_path)
         single_instance.write_owner(descriptor, f"state folder {state_dir}")
         single_instance.require_replaceable(socket_path)
+
+    def _open_journal(self, state_dir: Path, socket_path: Path) -> Journal:
+        """Return the journal; an empty one only at the first start, and where no process holds a lease."""
+        path = state_dir / "journal.db"
+        if not path.exists():
+            self._require_first_start(path, state_dir, socket_path)
+        journal = Journal(path)
+        try:
+            if journal.is_new:
+                self._require_first_start(path, state_dir, socket_path)
+        except BaseException:
+            journal.close()
+            raise
+        return journal
+
+    def _require_first_start(self, journal: Path, state_dir: Path, socket_path: Path) -> None:
+        if holders := find_lease_holders(socket_path):
+            raise StoreFault(
+                f"There is no journal at {journal}, and processes hold leases of a pool at {socket_path}: "
+                f"{', '.join(map(str, holders[:5]))}{' and others' if len(holders) > 5 else ''}. No pool was started, "
+                "so that no GPU is leased twice. Put the journal back, or end these processes first."
+            )
+        if not self.start_empty:
+            Markers(journal, marker_paths(state_dir, socket_path)).require_first_start()
 
     def _select_driver(self, socket_path: Path) -> Driver:
         settings = self.settings

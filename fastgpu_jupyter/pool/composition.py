@@ -262,6 +262,7 @@ class PoolServices:
             ("requests", self.loop.process_batch),
             ("counters", self.telemetry.sample),
             ("clock", self.ticker.tick),
+            ("journal files", self.degraded_mode.watch),
             ("devices", self.inventory.refresh_regularly),
             ("processes", self.processes.check),
         ):

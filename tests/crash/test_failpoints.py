@@ -17,6 +17,7 @@ import pytest
 
 from fastgpu_jupyter.errors import PoolUnreachable
 from fastgpu_jupyter.pool.journal.fsck import examine
+from fastgpu_jupyter.pool.journal.marker import marker_paths
 from fastgpu_jupyter.wire.client import new_token
 from fastgpu_jupyter.wire.locate import user_socket, user_state_dir
 from tests.crash.conftest import KillablePool
@@ -118,7 +119,8 @@ def run_commands(caller: RetryingClient, child: subprocess.Popen[bytes]) -> None
 
 def remove_state() -> None:
     """Remove the state of the pool manager, so that the next one starts with an empty journal."""
-    for path in (*user_state_dir().glob("*"), user_socket()):
+    markers = marker_paths(user_state_dir(), user_socket())
+    for path in (*user_state_dir().glob("*"), user_socket(), *markers):
         path.unlink(missing_ok=True)
 
 

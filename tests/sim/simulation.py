@@ -40,6 +40,7 @@ from fastgpu_jupyter.pool.journal import writer as writer_module
 from fastgpu_jupyter.pool.journal.release_log import PreallocatedReleaseLog
 from fastgpu_jupyter.pool.journal.store import Journal
 from fastgpu_jupyter.pool.loop import command_queue as command_queue_module
+from fastgpu_jupyter.pool.loop import degraded_mode as degraded_mode_module
 from fastgpu_jupyter.pool.loop.recovery import recover, replay
 from fastgpu_jupyter.pool.monitors import processes as processes_module
 from fastgpu_jupyter.pool.monitors import telemetry as telemetry_module
@@ -345,6 +346,7 @@ def simulated_host(host: SimulatedHost) -> Iterator[None]:
             (executor_module, "lease_of", host.lease_of),
             (executor_module, "leases_of", lambda pid, of: [one for one in of if one == host.lease_of(pid)]),
             (writer_module, "SNAPSHOT_EVERY", 5),
+            (degraded_mode_module, "WATCH_S", 1e9),  # no process of the simulation removes files
             (telemetry_module, "SAMPLE_INTERVAL_S", 10.0),
             (command_queue_module, "RETRY_S", 10.0),
             (processes_module, "CHECK_INTERVAL_S", 1e9),  # it reads the processes of the real machine

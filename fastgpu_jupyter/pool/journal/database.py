@@ -19,7 +19,7 @@ from pathlib import Path
 
 from ...errors import StoreFault
 from .chain import Head
-from .files import log_of
+from .files import lock_of, log_of
 
 #: The version of the tables and of the records in them. 1 to 3 were never released.
 FORMAT = 4
@@ -120,23 +120,43 @@ class Database:
             connection.execute(f"PRAGMA wal_autocheckpoint={WAL_PAGES_MAX}")
             connection.execute("SELECT count(*) FROM sqlite_master").fetchone()  # makes the log
             self.head.open_for_writing()
-            paths = (self.path.parent, self.path, log_of(self.path), self.head.path)
+            lock = lock_of(self.path)  # whose removal would let another pool manager write
+            paths = (self.path.parent, self.path, log_of(self.path), self.head.path, *([lock] if lock.exists() else []))
             self._in_place = {path: _identity(path) for path in paths}
             opened.pop_all()
         self.connection, self._writing = connection, True
 
     def require_in_place(self) -> None:
         """Raise :class:`StoreFault` if a file that is open for writing was removed or replaced."""
-        for path, identity in self._in_place.items():
-            try:
-                there = _identity(path) == identity
-            except OSError:
-                there = False
-            if not there:
+        for path in self._missing():
+            if path == self.head.path:
+                self.head.open_for_writing()  # the next record is written to it
+                self._in_place[path] = _identity(path)
+            else:
                 raise StoreFault(
                     f"{path} was removed or replaced while the pool manager uses it. Kernels keep running. Put back "
                     "what was there, and the pool goes on by itself; an older copy would lose leases."
                 )
+
+    def restore_log(self) -> None:
+        """Make the log again if it alone was removed: what it held goes to the file, which is synced, first."""
+        if self._missing() != [log_of(self.path)]:
+            return
+        (busy, _, _) = self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if not busy:
+            self.connection.close()
+            self._open_for_writing()
+
+    def _missing(self) -> list[Path]:
+        """Return what was removed or replaced."""
+        missing = []
+        for path, identity in self._in_place.items():
+            try:
+                if _identity(path) != identity:
+                    missing.append(path)
+            except OSError:
+                missing.append(path)
+        return missing
 
     def close(self) -> None:
         """Close the file; one that was only read stays as it is, to the byte."""

@@ -8,10 +8,18 @@ from pathlib import Path
 
 from .chain import head_of
 
+#: The name of the lock of a state folder.
+LOCK = "lock"
+
 
 def log_of(path: Path) -> Path:
     """Return the path of SQLite's write-ahead log of a journal."""
     return path.with_name(f"{path.name}-wal")
+
+
+def lock_of(path: Path) -> Path:
+    """Return the path of the lock that the pool manager holds while it uses a journal."""
+    return path.with_name(LOCK)
 
 
 def sync_folder(path: Path) -> None:

@@ -28,7 +28,7 @@ from .archive import ArchiveDamaged
 from .chain import head_of
 from .codec import Record
 from .database import reader
-from .files import copy_journal
+from .files import LOCK, copy_journal
 from .store import Journal
 
 #: Records between two reports of progress.
@@ -174,7 +174,7 @@ def _copy(path: Path, copy: Path) -> None:
 def _is_served(folder: Path) -> bool:
     """Return whether a pool manager has the lock of the folder; nothing is created to find out."""
     try:
-        lock = os.open(folder / "lock", os.O_RDONLY | os.O_CLOEXEC)
+        lock = os.open(folder / LOCK, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return False
     try:

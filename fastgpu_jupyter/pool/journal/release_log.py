@@ -89,6 +89,8 @@ class PreallocatedReleaseLog:
             if os.pwrite(self._file, record, self._used * RECORD_BYTES) != RECORD_BYTES:
                 raise OSError("only a part was written")  # noqa: TRY301 (the same fault as one that the system names)
             os.fsync(self._file)
+            if not os.path.samestat(os.fstat(self._file), self.path.lstat()):
+                raise OSError("another file was put in its place")  # noqa: TRY301 (as above)
         except OSError as error:
             raise StoreFault(f"The release was not noted at {self.path}: {error}.") from error
         self._used += 1

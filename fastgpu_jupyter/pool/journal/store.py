@@ -99,6 +99,11 @@ class Journal:
             raise self._database.fault("cannot be read", error) from error
 
     @property
+    def is_new(self) -> bool:
+        """Whether nothing was ever written to it."""
+        return not self.last_seq() and not self._database.head.read()[0]
+
+    @property
     def unarchived(self) -> int:
         """The number of records that are not archived, once the journal was replayed."""
         return self.seq - self._archived(self._db)
@@ -243,6 +248,7 @@ class Journal:
         After a failure the same entries may be appended again, with others behind them: those that are there already,
         because a write was reported as failed though it was done, are not written twice.
         """
+        self.require_in_place()
         seq, seal = self.seq, self._seal
         rows, answers = [], []
         for entry in entries:
@@ -261,7 +267,7 @@ class Journal:
             except (OSError, sqlite3.Error) as error:
                 if not rows or self._missing(rows):
                     raise self._database.fault("cannot be written", error) from error
-        self.require_in_place()  # after the commit: what was written to a removed file is gone with the process
+        self.require_in_place()  # also after the commit: what was written to a removed file is gone with the process
         self.seq, self._seal = seq, seal
         if rows:
             self._database.head.write(seq, seal)
@@ -297,6 +303,7 @@ class Journal:
         """
         try:
             self._database.begin_writing()
+            self._database.restore_log()
             self.require_in_place()
             self._shrink_log()
             self._db.execute("BEGIN IMMEDIATE")

@@ -34,6 +34,8 @@ from .state_store import StateStore
 ROOM_BYTES_MIN = 128 * 2**10
 #: The pause between two tries to write the journal.
 PROBE_S = 1.0
+#: The pause between two looks at the files of the journal.
+WATCH_S = 2.0
 #: Why nothing is granted if the disk was full already at the start.
 FULL_AT_START = (
     "The disk had no room for the journal when the pool manager started. Free or repair it; the pool then goes on by "
@@ -80,6 +82,16 @@ class DegradedMode:
         if self._faults.unwritable:
             self._supervisor.run_once(self._retry_until_writable())
 
+    async def watch(self) -> None:
+        """Pause, then begin degraded mode if a file of the journal was removed or replaced: nothing else may notice."""
+        await asyncio.sleep(WATCH_S)
+        try:
+            await self._writer.run(self._writer.journal.require_in_place)
+        except StoreFault as fault:
+            async with self._store.commit_lock:
+                if not self._faults.only_releases:
+                    await self.enter(fault)
+
     async def enter(self, fault: StoreFault) -> None:
         """Begin degraded mode after a write failed. The caller holds the commit lock."""
         self._faults.begin_unwritable(str(fault))
@@ -106,12 +118,13 @@ class DegradedMode:
 
     async def commit_releases(self, batch: list[QueuedCommand]) -> None:
         """Carry out the releases of ``batch`` and refuse the other commands. The caller holds the commit lock."""
+        in_place = await self._is_in_place()
         for call in batch:
             at, state = self._store.now(), self._store.state
             try:
                 call.require_allowed(state)
                 answered = self._answers.find(call.key)
-                if answered is not None:
+                if answered is not None and in_place:
                     call.answer(state, at, answered)
                     continue
                 record = partial(record_release, always=self._faults.memory_ahead)
@@ -126,6 +139,14 @@ class DegradedMode:
                 self._release_log.defer([entry])
             call.answer(state, at, entry.lease_id)
             self._publisher.publish(state, entry.events)
+
+    async def _is_in_place(self) -> bool:
+        """Return whether what is in the journal outlives this process."""
+        try:
+            await self._writer.run(self._writer.journal.require_in_place)
+        except StoreFault:
+            return False
+        return True
 
     async def _retry_until_writable(self) -> None:
         while self._faults.unwritable and not self._faults.memory_ahead:

@@ -6,13 +6,14 @@ from fastgpu_jupyter.pool.journal import database, files
 from fastgpu_jupyter.pool.journal.answers import AnswerTable
 from fastgpu_jupyter.pool.journal.archive import Archive
 from fastgpu_jupyter.pool.journal.database import Database
+from fastgpu_jupyter.pool.journal.marker import Markers
 from fastgpu_jupyter.pool.journal.release_log import PreallocatedReleaseLog
 from fastgpu_jupyter.pool.journal.store import Journal
 from fastgpu_jupyter.pool.loop import degraded_mode, recovery
 from fastgpu_jupyter.pool.loop.command_loop import CommandLoop
 from fastgpu_jupyter.pool.loop.degraded_mode import DegradedMode
 from fastgpu_jupyter.pool.loop.state_store import StateStore
-from tests.crash import test_flips, test_power, test_refusals
+from tests.crash import test_flips, test_missing_journal, test_power, test_refusals
 from tests.crash.mutations.edits import Edit
 from tests.crash.mutations.model import Fails, Guarantee, Mutation, Violates
 from tests.pool.journal import test_archive, test_store
@@ -195,5 +196,32 @@ MUTATIONS = (
         D,
         (Edit(Archive.records, "seal != part.seal or _1", "_1"),),
         Fails(test_archive.test_changed_record_of_the_archive_is_found, "DID NOT RAISE", error="Failed"),
+    ),
+    Mutation(
+        "what is written to a removed file is acknowledged",
+        D,
+        (Edit(Database.require_in_place, "self._missing()", "()"),),
+        Fails(
+            test_missing_journal.test_nothing_is_acknowledged_until_the_file_is_back,
+            "DID NOT RAISE",
+            error="Failed",
+            parameters="removed-journal.db",
+        ),
+    ),
+    Mutation(
+        "a key in a removed file is answered",
+        D,
+        (Edit(DegradedMode.commit_releases, "answered is not None and in_place", "answered is not None"),),
+        Fails(
+            test_missing_journal.test_commit_to_a_file_that_is_removed_meanwhile_is_not_acknowledged,
+            "DID NOT RAISE",
+            error="Failed",
+        ),
+    ),
+    Mutation(
+        "a pool whose journal is missing starts with an empty one",
+        D,
+        (Edit(Markers.require_first_start, "_read(path) == str(self._journal)", "False"),),
+        Fails(test_missing_journal.test_marker_is_about_its_own_journal_only, "DID NOT RAISE", error="Failed"),
     ),
 )

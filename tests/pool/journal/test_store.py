@@ -12,15 +12,9 @@ import msgspec
 import pytest
 
 from fastgpu_jupyter.core.model.entities import (
-    BudgetPolicy,
     EndReason,
-    Enforcement,
     Health,
-    HostSpec,
     Instant,
-    Plan,
-    Policy,
-    Retention,
     State,
 )
 from fastgpu_jupyter.core.model.events import DeviceHealthChanged, Event, LeaseEnded, PoolStarted, Ticked
@@ -28,8 +22,8 @@ from fastgpu_jupyter.errors import Message, StoreFault
 from fastgpu_jupyter.pool.journal.codec import decode, decode_state, encode, encode_state
 from fastgpu_jupyter.pool.journal.store import Entry, Journal
 from fastgpu_jupyter.pool.loop.recovery import replay
-from tests.core.faults import WRONG_ADDRESS
 from tests.core.world import World, spec
+from tests.golden.make import history
 
 AT = Instant(1000, 2000)
 
@@ -64,66 +58,10 @@ def test_replay_yields_appended_records_in_order(open_journal: Callable[[], Jour
 
 
 def test_every_event_is_decoded_as_it_was_encoded() -> None:
-    from fastgpu_jupyter.core.model import commands as c
-
-    world = World(spec("gpu", parkable=True))
-    world.do(c.SetDevices((spec("gpu", parkable=True),), (HostSpec("", 1, 1),)))
-    world.do(c.SetPolicy(Policy(idle_ms=None)))
-    world.do(c.SetGroup("lab", 100, None))
-    world.active("a")
-    world.do(c.ReportActivity("a", busy=True))
-    world.do(c.SetRetention("a", Retention.HOLD))
-    world.do(c.ParkLease("a"))
-    world.do(c.ParkSucceeded("a", 1, 5))
-    world.do(c.DrainDevice("gpu", drained=True))
-    world.do(c.ResumeLease("a"))
-    world.do(c.ParkLease("a"))  # waits to resume, and stays parked
-    world.do(c.DrainDevice("gpu", drained=False))
-    world.do(c.ResumeLease("a"))
-    world.do(c.ResumeSucceeded("a", 2))
-    world.do(c.ParkLease("a"))
-    world.do(c.ParkFailed("a", 2, Message.of_text("x")))
-    world.do(c.LimitSet("a", 2, Enforcement.DRIVER, "group"))
-    world.do(c.ResizeLease("a", "half"))
-    world.do(c.ReportMemory("a", 2, 2**40))
-    world.do(c.ReportMemory("a", 2, 0))
-    world.do(c.ReportFault("gpu", WRONG_ADDRESS))
-    gpu = world.ask("again", "quarter").logical_gpu
-    assert gpu is not None
-    world.do(c.PrepareFailed("again", gpu.generation, Message.of_text("x")))
-    world.do(c.ReleaseLease("again"))
-    world.drained("again")
-    world.do(c.ReportLibraries("a", 40 << 30, ("JAX",)))
-    world.ask("b")
-    world.do(c.BindHolder("b", world.state.leases["a"].holder))
-    world.do(c.TransferLease("a", "bob"))
-    world.do(c.ReleaseLease("a"))
-    world.drained("a")
-    world.do(c.SetHealth("gpu", Health.SUSPECT, Message.of_text("x")))
-    world.do(c.DrainDevice("gpu", drained=True))
-    world.do(c.ReportScrubFailure("gpu", Message.of_text("a call failed")))
-    world.do(c.ReportUnownedMemory("gpu", 100 << 30))
-    world.do(c.SetTenant("ann", 200, None))
-    world.do(c.ReportNoAnswer())
-    world.do(c.ForgetDevice("gpu"))
-    world.do(c.SetDevices((spec("other"),)))
-    world.active("c")
-    world.do(c.SetDevices((spec("other"), spec("third", index=1))))
-    world.do(c.DrainDevice("other", drained=True))
-    world.do(c.MigrateLease("c"))
-    world.do(c.SetBudget("ann", 1, BudgetPolicy.STOP))
-    world.do(c.SetLeaseBudget("c", 2))
-    world.do(c.ReserveCapacity("r", "ann", 1, None, Plan.YEAR, 40))
-    world.do(c.CancelReservation("r"))
-    world.now_ms += 10**8
-    world.do(c.Tick())
-    world.pass_time(31 * 86_400_000)
-    world.drained("b")
-    world.do(c.Tick())
-    seen = {type(event) for _, events in world.history for event in events}
-    for at, events in world.history:
+    recorded = history().history
+    for at, events in recorded:
         assert decode(encode(at, events)) == (at, events)
-    assert seen == set(get_args(Event))
+    assert {type(event) for _, events in recorded for event in events} == set(get_args(Event))
 
 
 @pytest.mark.parametrize("offset", range(0, 40, 3))
