@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ipykernel.ipkernel import IPythonKernel
 
-from ..compat.ipykernel import AsyncCellInterrupts, iopub_topic
+from ..compat.ipykernel import iopub_topic
 from .cell_cost import Cells
 from .cell_kinds import only_asks
 from .gate import Gate
@@ -35,7 +35,7 @@ DISPLAY_AFTER_S = 0.15
 EVENTLOOP_SETTLES_S = 0.02
 
 
-class FastGPUKernel(AsyncCellInterrupts, IPythonKernel):
+class FastGPUKernel(IPythonKernel):
     """An ``IPythonKernel`` with a :class:`Gate` in front of its cells."""
 
     def __init__(self, **kwargs: Any) -> None:
@@ -100,16 +100,6 @@ class FastGPUKernel(AsyncCellInterrupts, IPythonKernel):
         self.gate.close(_manager_pid() if restart else None)
         ipykernel: Any = super()
         return ipykernel.do_shutdown(restart)
-
-    def pre_handler_hook(self) -> None:
-        """Prepare the handling of a message: SIGINT interrupts it, and the cells that wait in other threads."""
-        ipykernel: Any = super()
-        ipykernel.pre_handler_hook()
-        self._interrupts.install_for_cell()
-
-    def interrupted(self) -> None:
-        """Stop the cells that wait in other threads when SIGINT cancels a cell with ``await``."""
-        self._interrupts.stop_waits()
 
     def _apply_changes(self, *, with_notes: bool = True) -> None:
         """Apply the gate's changes between two cells; code whose output no user reads gets no notes."""

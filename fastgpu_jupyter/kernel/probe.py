@@ -10,5 +10,5 @@ from . import app
 #: The same as ``kernelspec.command.MARKER``, which this package cannot import; a test compares the two.
 MARKER = "FASTGPU_KERNEL_CAN_RUN"
 
-if __name__ == "__main__" and app.FastGPUKernelApp is not None:
+if __name__ == "__main__" and app.main is not None:
     sys.stdout.write(f"{MARKER}\n")

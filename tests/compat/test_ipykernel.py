@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-import signal
-
-from ipykernel.ipkernel import IPythonKernel
 from ipykernel.kernelbase import Kernel
 
-from fastgpu_jupyter.compat.ipykernel import AsyncCellInterrupts, iopub_topic
+from fastgpu_jupyter.compat.ipykernel import iopub_topic
 
 
 class _Kernel(Kernel):
@@ -22,31 +18,3 @@ def test_iopub_topic_names_the_kernel_and_the_message_type() -> None:
     assert topic.startswith(b"kernel.")
     assert topic.endswith(b".stream")
     assert kernel.ident.encode() in topic
-
-
-class _Interrupted(AsyncCellInterrupts, IPythonKernel):
-    calls = 0
-
-    def __init__(self) -> None:
-        """No kernel: only its loop is needed."""
-
-    def interrupted(self) -> None:
-        self.calls += 1
-
-
-def test_interrupted_is_called_when_sigint_cancels_an_async_cell() -> None:
-    async def run() -> int:
-        kernel = _Interrupted()
-        from tornado.ioloop import IOLoop
-
-        kernel.io_loop = IOLoop.current()
-        cell = asyncio.ensure_future(asyncio.Event().wait())
-        saved = signal.getsignal(signal.SIGINT)
-        with kernel._cancel_on_sigint(cell):
-            signal.raise_signal(signal.SIGINT)
-            await asyncio.wait({cell})
-        assert signal.getsignal(signal.SIGINT) is saved
-        assert cell.cancelled()
-        return kernel.calls
-
-    assert asyncio.run(run()) == 1

@@ -49,8 +49,8 @@ MUTATIONS = (
     Mutation(
         "Stop reaches the main shell only",
         KERNEL,
-        (Edit(Interrupts._stop_waits_and_cell, "self.stop_waits()", "None"),),
-        Fails(test_interrupts.test_sigint_stops_the_cells_of_subshells_and_interrupts_a_cell_that_runs),
+        (Edit(Interrupts._start_reader, "self._reader.start()", "None"),),
+        Fails(test_interrupts.test_sigint_stops_the_cells_of_subshells_while_the_main_shell_is_idle),
     ),
     Mutation(
         "a forked process waits for threads that it does not have",
