@@ -11,6 +11,8 @@
     │   └── VersionMismatch    the two sides are of versions that do not understand each other
     ├── LimitReached       a limit of the pool; try again later
     ├── PoolUnreachable    no pool manager serves the socket, or the wrong one does
+    │   └── PoolSilent         it serves the socket and does not answer in time
+    │       └── OutcomeUnknown     a change was sent to it and may have been done
     ├── HostFault          a device, a driver or a process did not do what it should
     ├── StoreFault         the journal cannot be read or written
     └── InternalError      a bug: an invariant does not hold
@@ -150,6 +152,19 @@ class PoolUnreachable(FastGPUError):
 
     code = "pool_unreachable"
     status = 503
+
+
+class PoolSilent(PoolUnreachable):
+    """The pool manager that serves the socket has not answered in time; no other one can be started."""
+
+    code = "pool_silent"
+    status = 504
+
+
+class OutcomeUnknown(PoolSilent):
+    """A change was sent to the pool manager, which has not answered in time; the change may have been done."""
+
+    code = "outcome_unknown"
 
 
 class HostFault(FastGPUError):

@@ -391,10 +391,17 @@ class ServerProcess:
         return url
 
     def call(
-        self, method: str, path: str, body: Any = None, *, token: str | None = token, timeout_s: float = 60.0
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        token: str | None = token,
+        headers: dict[str, str] | None = None,
+        timeout_s: float = 60.0,
     ) -> tuple[int, Any]:
         """Status and JSON of a request; a body that is bytes is sent as it is."""
-        headers = {"Authorization": f"token {token}"} if token else {}
+        headers = {**({"Authorization": f"token {token}"} if token else {}), **(headers or {})}
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         request = urllib.request.Request(self.url + path, data, headers, method=method)
         try:

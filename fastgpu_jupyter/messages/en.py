@@ -14,6 +14,20 @@ MESSAGES: dict[str, str | dict[str, str]] = {
         "billed. See `jupyter fastgpu doctor`."
     ),
     "pool.bug": "The pool manager met a bug of its own; see its log.",
+    "pool.silent": (
+        "The pool manager has not answered for {seconds} seconds: it is stopped, or the machine is overloaded. Leases "
+        "and running cells continue."
+    ),
+    "pool.outcome_unknown": (
+        "The pool manager has not answered for {seconds} seconds. What you asked for may have been done: "
+        "`jupyter fastgpu status` shows it once the pool manager answers."
+    ),
+    "pool.no_message": (
+        "The pool manager has sent no message for some seconds: it is stopped, or the machine is overloaded. Leases "
+        "and running cells continue."
+    ),
+    "pool.starting": "The pool manager is being started and does not answer yet. Try again in a few seconds.",
+    "server.busy": "Too many requests wait for the pool manager; this one was not sent. Try again in a few seconds.",
     "pool.too_many_connections": (
         "This pool has as many connections as it keeps; close some, or try again in {seconds} seconds."
     ),

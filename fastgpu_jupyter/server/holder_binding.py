@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import threading
 
+from ..errors import PoolUnreachable
 from .kernel_lease import KernelLease
+from .repeat import repeat_until_answered
 from .threads import in_thread
-
-BIND_PAUSE_FIRST_S = 1.0
-BIND_PAUSE_MOST_S = 30.0
 
 
 class HolderBinding:
@@ -29,18 +28,14 @@ class HolderBinding:
         await in_thread(self._lease.bind, None)
 
     def keep_binding(self, pid: int) -> None:
-        """Bind process ``pid`` in a thread, with growing pauses, until that succeeds or :meth:`stop`."""
-        # A thread, not a task: a blocking kernel manager runs each method of a provisioner in a loop of its own.
-        stop = self._stop = threading.Event()
+        """Bind process ``pid`` in a thread, until that succeeds or :meth:`stop`."""
+        self.stop()
 
-        def run() -> None:
-            pause_s = BIND_PAUSE_FIRST_S
-            while not stop.wait(pause_s):
-                if self._lease.bind(pid):
-                    return
-                pause_s = min(pause_s * 2, BIND_PAUSE_MOST_S)
+        def bind() -> None:
+            if not self._lease.bind(pid):
+                raise PoolUnreachable
 
-        threading.Thread(target=run, name="fastgpu-bind", daemon=True).start()
+        self._stop = repeat_until_answered(bind)
 
     def stop(self) -> None:
         """End the thread that binds, if there is one."""

@@ -13,17 +13,29 @@ import secrets
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..compat.jax import MEMORY_FRACTIONS, set_memory_fraction
 from ..core.model.lifecycle import OVER, LeaseState
-from ..errors import Conflict, FastGPUError, LimitReached, NotFound, PoolUnreachable
+from ..errors import (
+    Conflict,
+    FastGPUError,
+    LimitReached,
+    Message,
+    NotFound,
+    OutcomeUnknown,
+    PoolSilent,
+    PoolUnreachable,
+)
+from ..messages import text_of as sentence_of
 from ..text import printable
 from ..wire import variables, version
 from ..wire.client import LeaseOptions, PoolClient, new_token
 from ..wire.lease_view import explanation_of, position_of, text_of, value_of
 from ..wire.locate import pool_socket
 from ..wire.spawn import ensure_pool
+from .repeat import repeat_until_answered
 from .threads import in_thread
 from .token_files import remove_token_file, token_path, write_token_file
 
@@ -53,6 +65,8 @@ class KernelLease:
         self.lease_id: str | None = None
         self.token: str | None = None
         self._log = log
+        #: The request that was not answered: there may be a lease that this process holds.
+        self._unanswered: Callable[[PoolClient], LeaseView] | None = None
         # A cancelled launch leaves a thread behind that requests a lease: the release must come after it.
         self.lock = threading.Lock()
 
@@ -67,6 +81,8 @@ class KernelLease:
             try:
                 # In most cases a pool manager serves; to ask for that first would cost each start a round trip.
                 return self._acquire_from(PoolClient(pool_socket()), wanted, key, automatic=automatic)
+            except PoolSilent:
+                raise
             except PoolUnreachable:
                 return self._acquire_from(ensure_pool(), wanted, key, automatic=automatic)
 
@@ -86,15 +102,12 @@ class KernelLease:
                     "Restart the kernel to request another GPU; the variables of the old kernel are lost."
                 )
         self.token = self.token or new_token()
-        view = client.request(
-            wanted.size,
-            wanted.memory_bytes,
-            self.kernel_id,
-            wanted.notebook,
-            token=self.token,
-            key=key,
-            options=wanted.options,
-        )
+        request = partial(_request, kernel_id=self.kernel_id, wanted=wanted, token=self.token, key=key)
+        try:
+            view = request(client)
+        except OutcomeUnknown:
+            self._unanswered = request
+            raise
         self.lease_id = view["id"]
         write_token_file(self.kernel_id, self.token)
         return client, view
@@ -155,12 +168,12 @@ class KernelLease:
         try:
             try:
                 PoolClient(pool_socket()).bind(self.lease_id, self.token, pid)
+            except PoolSilent:
+                raise
             except PoolUnreachable:
                 ensure_pool().bind(self.lease_id, self.token, pid)
         except PoolUnreachable as error:
-            self._log.warning(
-                "The pool manager could not be given the holder of lease %s: %s", self.lease_id, _logged(error)
-            )
+            self._log.warning("Lease %s has no new holder yet: %s", self.lease_id, _logged(error))
             return False
         except FastGPUError as error:
             # The lease or the process has ended: the next launch requests another lease.
@@ -204,21 +217,41 @@ class KernelLease:
                 client.resume(self.lease_id)
 
     def release(self) -> None:
-        """Release the lease, and the one that the kernel requested itself; a failure is logged."""
+        """Release the lease, and the one that the kernel requested itself, or that was requested without an answer.
+
+        Where the pool manager does not answer, that is repeated in the background; other failures are logged.
+        """
         with self.lock:
             lease_id, self.lease_id = self.lease_id, None
-            if lease_id is None:
+            request, self._unanswered = self._unanswered, None
+            if lease_id is None and request is None:
                 return
+            release = partial(self._release_all, lease_id, request, self.token)
             try:
-                client = ensure_pool(timeout_s=5.0)
-                with contextlib.suppress(NotFound):
-                    client.release(lease_id, self.token)
-                for view in self._live_leases(client):
-                    client.release(view["id"], self.token)
+                if request is not None:
+                    raise PoolSilent(Message.of("pool.starting"))
+                release(ensure_pool(timeout_s=5.0))
+            except PoolUnreachable as error:
+                self._log.warning("Lease %s is not released yet: %s It is tried again.", lease_id, _logged(error))
+                repeat_until_answered(lambda: release(PoolClient(pool_socket())))
             except FastGPUError as error:
                 self._log.warning("Lease %s was not released: %s It ends with its process.", lease_id, _logged(error))
             self.token = None
             remove_token_file(self.kernel_id)
+
+    def _release_all(
+        self,
+        lease_id: str | None,
+        request: Callable[[PoolClient], LeaseView] | None,
+        token: str | None,
+        client: PoolClient,
+    ) -> None:
+        if request is not None:
+            lease_id = request(client)["id"]
+        with contextlib.suppress(NotFound):
+            client.release(str(lease_id), token)
+        for view in self._live_leases(client):
+            client.release(view["id"], token)
 
     def adopt(self, lease_id: str | None) -> None:
         """Take over the lease of a running kernel, with the token in the kernel's token file."""
@@ -227,6 +260,13 @@ class KernelLease:
             self.token = token_path(self.kernel_id).read_text()
         except OSError:
             self.token = None
+
+
+def _request(client: PoolClient, *, kernel_id: str, wanted: Wanted, token: str, key: str) -> LeaseView:
+    """Request a lease; repeated with the same key that returns the same lease."""
+    return client.request(
+        wanted.size, wanted.memory_bytes, kernel_id, wanted.notebook, token=token, key=key, options=wanted.options
+    )
 
 
 async def wait_for_grant(
@@ -266,4 +306,4 @@ def _timeout_text(view: LeaseView, waited_s: float) -> str:
 
 def _logged(error: FastGPUError) -> str:
     """Return an error for a line of the server's log."""
-    return printable(str(error))
+    return printable(sentence_of(error))

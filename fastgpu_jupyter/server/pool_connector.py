@@ -1,24 +1,29 @@
 """The connection of the extension to the pool manager, which it starts if the user's own pool does not run.
 
-Calls run in threads. A pool manager that fails to start is started again only after a pause, so that an open browser
-tab does not start processes in a loop.
+Calls run in threads of their own, a few at a time, so that a pool manager that does not answer delays neither kernels
+nor other extensions. Each has one time limit. A pool manager that fails to start is started again only after a pause,
+so that an open browser tab does not start processes in a loop.
 """
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from ..errors import FastGPUError, PoolUnreachable
+from ..errors import FastGPUError, LimitReached, Message, OutcomeUnknown, PoolSilent, PoolUnreachable
 from ..wire.client import PoolClient
+from ..wire.client.transport import TIMEOUT_S
 from ..wire.locate import pool_socket
 from ..wire.spawn import ensure_pool
-from .threads import in_thread
+from .threads import Threads
 
 T = TypeVar("T")
 RETRY_S = 5.0
+#: Calls that are under way at a time; the others wait for one of these, as long as their time limit allows.
+CALLS_MAX = 8
 
 
 class PoolConnector:
@@ -29,10 +34,24 @@ class PoolConnector:
         self._lock = threading.Lock()
         self._failed_at: float | None = None
         self._failure: PoolUnreachable | None = None
+        self._threads = Threads(CALLS_MAX)
 
-    async def call(self, function: Callable[[PoolClient], T]) -> T:
-        """Return the result of ``function`` for a client of a pool manager that answers; raise the client's errors."""
-        return await in_thread(self._call, function)
+    async def call(self, function: Callable[[PoolClient], T], *, key: str | None = None) -> T:
+        """Return the result of ``function`` for a client of a pool manager that answers; raise the client's errors.
+
+        ``key`` is the idempotency key of a change. After the time limit raises :class:`LimitReached` if nothing was
+        sent, :class:`OutcomeUnknown` if the change may have been done, else :class:`PoolSilent`.
+        """
+        future = self._threads.submit(self._call, function, key)
+        try:
+            # A little more than the client, whose errors say more.
+            return await asyncio.wait_for(asyncio.wrap_future(future), TIMEOUT_S + 0.5)
+        except TimeoutError:
+            if future.cancelled():
+                raise LimitReached(Message.of("server.busy")) from None
+            if key is not None:
+                raise OutcomeUnknown(Message.of("pool.outcome_unknown", seconds=round(TIMEOUT_S))) from None
+            raise PoolSilent(Message.of("pool.starting")) from None
 
     def connect(self) -> PoolClient:
         """Return a client of a pool manager that answers. Blocks for as long as the pool manager takes to start."""
@@ -42,9 +61,8 @@ class PoolConnector:
             return client
         # One start at a time: the callers behind the first find the pool manager running, or its failure.
         with self._lock:
-            if self._failed_at is not None and time.monotonic() - self._failed_at < RETRY_S:
-                assert self._failure is not None
-                raise PoolUnreachable(str(self._failure))
+            if self._failure is not None and time.monotonic() - (self._failed_at or 0) < RETRY_S:
+                raise type(self._failure)(self._failure.message)
             try:
                 client = ensure_pool()
             except PoolUnreachable as error:
@@ -54,14 +72,16 @@ class PoolConnector:
                 self._failed_at = time.monotonic()
                 self._failure = PoolUnreachable(f"The pool manager could not be started: {error}.")
                 raise self._failure from error
-            self._failed_at = None
+            self._failure = None
             return client
 
-    def _call(self, function: Callable[[PoolClient], T]) -> T:
+    def _call(self, function: Callable[[PoolClient], T], key: str | None) -> T:
         try:
-            return function(PoolClient(pool_socket()))
+            return function(PoolClient(pool_socket(), key=key))
+        except PoolSilent:
+            raise
         except PoolUnreachable:
             pass
         except OSError as error:
             raise FastGPUError(f"The pool manager could not be called: {error}.") from error
-        return function(self.connect())
+        return function(PoolClient(self.connect().path, key=key))

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+import time
 from collections.abc import Callable
 
 from ..errors import FastGPUError, PoolUnreachable, VersionMismatch
+from ..messages import text_of
 from ..wire.client import EventStream
 from .pool_connector import PoolConnector
 from .pool_mirror import Message
 
 PAUSE_FIRST_S = 0.2
-PAUSE_MOST_S = 10.0
+PAUSE_MOST_S = 5.0
 
 
 class StreamReader(threading.Thread):
@@ -36,6 +38,8 @@ class StreamReader(threading.Thread):
         self._stopped = threading.Event()
         #: The number of the last message about changes; a new stream begins after it.
         self._seq: int | None = None
+        #: When the last message came, in milliseconds of the wall clock.
+        self._received_at: int | None = None
         self._stream: EventStream | None = None
         self._lock = threading.Lock()
 
@@ -55,13 +59,16 @@ class StreamReader(threading.Thread):
                 for message in self._open():
                     pause_s = PAUSE_FIRST_S
                     self._seq = message.get("seq", self._seq)
+                    self._received_at = round(1000 * time.time())
                     self._hand_over(message)
             except (PoolUnreachable, VersionMismatch) as error:
-                reason = str(error)
-            except (FastGPUError, OSError, ValueError) as error:
+                reason = text_of(error)
+            except FastGPUError as error:
+                reason = f"The pool manager's events could not be read: {text_of(error)}"
+            except (OSError, ValueError) as error:
                 reason = f"The pool manager's events could not be read: {error}"
             if not self._stopped.is_set():
-                self._hand_over({"type": "unreachable", "message": reason})
+                self._hand_over({"type": "unreachable", "message": reason, "since": self._received_at})
                 self._stopped.wait(pause_s)
                 pause_s = min(pause_s * 2, PAUSE_MOST_S)
 

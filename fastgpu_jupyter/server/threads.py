@@ -5,37 +5,43 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from typing import Any, TypeVar
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, ParamSpec, TypeVar
 
 T = TypeVar("T")
-#: More calls at a time wait for one of these threads.
+P = ParamSpec("P")
+#: More launches, restarts and ends of kernels at a time wait for one of these threads.
 THREADS_MAX = 32
 
 
-class _Threads:
-    """The threads of this process, started with the first call.
+class Threads:
+    """A number of threads of this process, started with the first call.
 
-    They are not those of the event loop: a process that is forked inherits loops whose executors count threads that it
-    does not have, and a call that is given to those never ends.
+    They are not those of the event loop, which Jupyter and its other extensions need: a call may wait for a pool
+    manager that does not answer. A process that is forked inherits executors which count threads that it does not
+    have; a call that is given to those would never end.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, threads_max: int) -> None:
+        self._threads_max = threads_max
         self._executor: ThreadPoolExecutor | None = None
         os.register_at_fork(after_in_child=self._forget)
+
+    def submit(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Call ``function`` in a thread. Raises :class:`RuntimeError` while the interpreter ends."""
+        return self.executor().submit(function, *args, **kwargs)
 
     def executor(self) -> ThreadPoolExecutor:
         """Return the executor of this process."""
         if self._executor is None:
-            self._executor = ThreadPoolExecutor(THREADS_MAX, thread_name_prefix="fastgpu")
+            self._executor = ThreadPoolExecutor(self._threads_max, thread_name_prefix="fastgpu")
         return self._executor
 
     def _forget(self) -> None:
         self._executor = None
 
 
-_threads = _Threads()
+_threads = Threads(THREADS_MAX)
 
 
 async def in_thread(function: Callable[..., T], *arguments: Any) -> T:
@@ -44,7 +50,7 @@ async def in_thread(function: Callable[..., T], *arguments: Any) -> T:
     Programs such as ``jupyter run`` shut their kernel down in a function that runs when the interpreter ends.
     """
     try:
-        future = asyncio.get_running_loop().run_in_executor(_threads.executor(), partial(function, *arguments))
+        future = _threads.submit(function, *arguments)
     except RuntimeError:
         return function(*arguments)
-    return await future
+    return await asyncio.wrap_future(future)

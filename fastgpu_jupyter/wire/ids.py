@@ -6,6 +6,7 @@ import re
 
 from ..errors import InvalidRequest, Message
 
+IDEMPOTENCY_KEY = "^[!-~]{1,128}$"
 LEASE_ID = "^[0-9A-Za-z_-]{1,64}$"
 DEVICE_ID = "^[0-9A-Za-z_.:-]{1,80}$"
 

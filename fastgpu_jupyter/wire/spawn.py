@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 
-from ..errors import PoolUnreachable
+from ..errors import PoolSilent, PoolUnreachable
 from . import variables
 from .client import PoolClient
 from .locate import SOCKET_VARIABLE, pool_socket, user_socket, user_state_dir
@@ -35,6 +35,8 @@ def ensure_pool(timeout_s: float = 15.0) -> PoolClient:
     try:
         client.health()
         return client
+    except PoolSilent:
+        raise  # it serves: another one could not take its place
     except PoolUnreachable:
         if client.path != user_socket():
             raise  # a named pool manager, or the system's, is started by its owner
@@ -44,6 +46,8 @@ def ensure_pool(timeout_s: float = 15.0) -> PoolClient:
         try:
             client.health()
             return client
+        except PoolSilent:
+            raise
         except PoolUnreachable:
             # The pool manager of another caller has the lock and is about to serve.
             if time.monotonic() > deadline:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 import socket
 import struct
+import time
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 _UCRED = struct.Struct("3i")
 
@@ -55,9 +56,36 @@ def short_address(path: Path) -> Iterator[str]:
         os.close(folder)
 
 
-def connect(path: Path, timeout_s: float | None) -> socket.socket:
+class TimedSocket(socket.socket):
+    """A socket whose calls together end at a deadline, if one is set; a timeout limits each call by itself."""
+
+    _deadline_s: float | None = None
+
+    def set_deadline(self, deadline_s: float | None) -> None:
+        """Let sending and receiving fail after that instant of the monotonic clock; None lifts the deadline."""
+        self._deadline_s = deadline_s
+
+    def sendall(self, *args: Any) -> None:
+        """Send all data before the deadline. Raises :class:`TimeoutError`."""
+        self._limit_call()
+        super().sendall(*args)
+
+    def recv_into(self, *args: Any) -> int:
+        """Receive what there is before the deadline. Raises :class:`TimeoutError`."""
+        self._limit_call()
+        return super().recv_into(*args)
+
+    def _limit_call(self) -> None:
+        if self._deadline_s is not None:
+            left_s = self._deadline_s - time.monotonic()
+            if left_s <= 0:
+                raise TimeoutError("the time for the whole exchange is over")
+            self.settimeout(left_s)
+
+
+def connect(path: Path, timeout_s: float | None) -> TimedSocket:
     """Return a connected stream socket. Raises :class:`OSError` as :meth:`socket.socket.connect` does."""
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock = TimedSocket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.settimeout(timeout_s)
         with short_address(path) as address:

@@ -23,6 +23,8 @@ export interface ILeaseManager extends IDisposable {
   readonly pendingReleases: ReadonlySet<string>;
   /** The ids of leases with a pending request for another action. */
   readonly pendingActions: ReadonlySet<string>;
+  /** The ids of leases with a request that was not answered in time and may have been done. */
+  readonly unanswered: ReadonlySet<string>;
   /** Return the server's time, to which the times in `state` refer. */
   now(): number;
   /** Reconnect immediately and load a new snapshot. */

@@ -13,7 +13,7 @@ import pytest
 from jupyter_client.kernelspec import KernelSpec
 
 from fastgpu_jupyter.errors import Conflict, InvalidRequest, NoSuchDevice, NotFound, PoolUnreachable
-from fastgpu_jupyter.server import holder_binding, kernel_lease
+from fastgpu_jupyter.server import kernel_lease, repeat
 from fastgpu_jupyter.server.launches import launches
 from fastgpu_jupyter.server.provisioner import FastGPUProvisioner
 from fastgpu_jupyter.server.token_files import token_path
@@ -214,7 +214,7 @@ def test_failed_binding_is_repeated(pool: Pool, monkeypatch: pytest.MonkeyPatch)
         return answer
 
     monkeypatch.setattr(provisioner._lease, "bind", bind)
-    monkeypatch.setattr(holder_binding, "BIND_PAUSE_FIRST_S", 0.001)
+    monkeypatch.setattr(repeat, "PAUSE_FIRST_S", 0.001)
     provisioner.pid = 77
     asyncio.run(provisioner.post_launch())
     assert done.wait(DEADLINE_S)

@@ -13,6 +13,7 @@ from tornado.httputil import HTTPHeaders
 
 from ...errors import FastGPUError, InternalError, InvalidRequest, LimitReached, Message, VersionMismatch
 from ...wire import version
+from ...wire.ids import IDEMPOTENCY_KEY
 from ..host.process import peer_holder
 from ..identity import key_of_uid, with_display_name
 from ..monitors import metrics
@@ -23,8 +24,6 @@ from .route import Route
 from .server import PeerStream
 from .service import PoolService
 from .subscriber import StreamSubscriber
-
-KEY = "[!-~]{1,128}"
 
 
 class Endpoint(web.RequestHandler):
@@ -122,7 +121,7 @@ class Endpoint(web.RequestHandler):
         key = self.request.headers.get("Idempotency-Key")
         if key is None:
             return None
-        if not re.fullmatch(KEY, key):
+        if not re.fullmatch(IDEMPOTENCY_KEY, key):
             raise InvalidRequest(Message.of("request.idempotency_key"))
         return scoped_key(self.caller, f"{self.request.method} {self.request.path} {key}")
 

@@ -14,7 +14,8 @@ from .views.context import AccessScope
 #: Limits of the queue of one subscriber. A reader that is further behind has stopped reading.
 BACKLOG_MAX = 256
 BACKLOG_BYTES_MAX = 8 * 2**20
-KEEPALIVE_S = 10.0
+#: A reader that gets nothing for some seconds takes the pool manager for one that does not answer.
+KEEPALIVE_S = 2.0
 
 
 class StreamSubscriber:

@@ -8,6 +8,8 @@ of ``authorized`` keeps the action and the resource of the first request. Errors
 from __future__ import annotations
 
 import json
+import re
+import secrets
 from collections.abc import Callable
 from http.client import responses
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,6 +22,7 @@ from ...messages import text_of
 from ...text import printable
 from ...wire import version
 from ...wire.client import PoolClient
+from ...wire.ids import IDEMPOTENCY_KEY
 
 if TYPE_CHECKING:
     from ..pool_connector import PoolConnector
@@ -55,6 +58,13 @@ class FastGPUHandler(APIHandler):
     async def call(self, function: Callable[[PoolClient], T]) -> T:
         """Return the result of one call to the pool manager."""
         return await self.connector.call(function)
+
+    async def change(self, function: Callable[[PoolClient], T]) -> T:
+        """Return the result of a call that changes something, which the browser may repeat with the same key."""
+        key = self.request.headers.get("Idempotency-Key") or secrets.token_hex(16)
+        if not re.fullmatch(IDEMPOTENCY_KEY, key):
+            raise InvalidRequest(Message.of("request.idempotency_key"))
+        return await self.connector.call(function, key=key)
 
     def answer(self, value: Any, status: int = 200) -> None:
         """Finish the request with ``value`` as JSON."""

@@ -18,8 +18,8 @@ from .base import EVENTS, FastGPUHandler
 if TYPE_CHECKING:
     from ..broadcaster import BrowserSubscriber, EventBroadcaster
 
-#: Proxies commonly cut a connection that is silent for a minute.
-HEARTBEAT_S = 15.0
+#: Often enough for a page to notice within seconds that the server has stopped; proxies cut a silent connection later.
+HEARTBEAT_S = 2.0
 
 
 class EventsHandler(FastGPUHandler):

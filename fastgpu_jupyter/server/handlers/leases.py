@@ -76,7 +76,7 @@ class LeaseHandler(FastGPUHandler):
     @authorized(action="write", resource=LEASES)  # type: ignore[untyped-decorator]
     async def delete(self, lease_id: str) -> None:
         """Release the lease; its kernel goes on without a GPU."""
-        self.answer(await self.call(lambda client: client.release(lease_id)))
+        self.answer(await self.change(lambda client: client.release(lease_id)))
 
 
 class LeaseHistoryHandler(HistoryHandler):
@@ -98,4 +98,4 @@ class LeaseActionHandler(FastGPUHandler):
     async def post(self, lease_id: str, action: str) -> None:
         """Do the action, and answer with the lease after it."""
         body = self.json_object()
-        self.answer(await self.call(lambda client: LEASE_ACTIONS[action](client, lease_id, body)))
+        self.answer(await self.change(lambda client: LEASE_ACTIONS[action](client, lease_id, body)))

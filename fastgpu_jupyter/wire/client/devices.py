@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from ..schemas import DeviceView, HistoryView, PartitionModeView
 
 
+#: A driver may take that long for one of these calls.
+DRIVER_TIMEOUT_S = 30.0
+
+
 class DeviceCalls(Transport):
     """Calls about devices and their MIG mode."""
 
@@ -25,7 +29,9 @@ class DeviceCalls(Transport):
 
     def drain(self, device_id: str, *, drained: bool) -> DeviceView:
         """Drain a device, or return it to service; for administrators."""
-        return cast("DeviceView", self._change("PUT", _path(device_id), {"drained": drained}))
+        return cast(
+            "DeviceView", self._change("PUT", _path(device_id), {"drained": drained}, timeout_s=DRIVER_TIMEOUT_S)
+        )
 
     def forget_device(self, device_id: str) -> list[DeviceView]:
         """Give a missing device up, so that its leases end; return the devices that are left. For administrators."""
@@ -33,11 +39,13 @@ class DeviceCalls(Transport):
 
     def partition_mode(self, device_id: str) -> PartitionModeView:
         """Return MIG mode of a device, and what a switch of it would disturb; for administrators."""
-        return cast("PartitionModeView", self._call("GET", _path(device_id, "mig")))
+        return cast("PartitionModeView", self._call("GET", _path(device_id, "mig"), timeout_s=DRIVER_TIMEOUT_S))
 
     def set_partition_mode(self, device_id: str, *, on: bool) -> PartitionModeView:
         """Switch MIG mode of an unused device; for administrators."""
-        return cast("PartitionModeView", self._call("PUT", _path(device_id, "mig"), {"on": on}))
+        return cast(
+            "PartitionModeView", self._call("PUT", _path(device_id, "mig"), {"on": on}, timeout_s=DRIVER_TIMEOUT_S)
+        )
 
 
 def _path(device_id: str, part: str = "") -> str:

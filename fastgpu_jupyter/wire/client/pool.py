@@ -11,8 +11,8 @@ from .transport import Transport, bearer
 if TYPE_CHECKING:
     from ..schemas import PoolView, QueueEntryView, StatusView
 
-#: The pool manager sends a keepalive every few seconds; after this time without a message it is gone.
-SILENCE_MAX_S = 30.0
+#: The pool manager sends a keepalive more often; after this time without a message it does not answer.
+SILENCE_MAX_S = 5.0
 
 
 class PoolCalls(Transport):
@@ -42,5 +42,6 @@ class PoolCalls(Transport):
         """
         query = {name: value for name, value in (("lease", lease_id), ("since", since)) if value is not None}
         path = "/v1/events" + (f"?{urlencode(query)}" if query else "")
-        connection, response = self._open("GET", path, None, bearer(token), timeout_s=SILENCE_MAX_S)
+        connection, response = self._open("GET", path, None, bearer(token), self.timeout_s)
+        connection.lift_deadline(SILENCE_MAX_S)
         return EventStream(connection, response)

@@ -15,7 +15,8 @@ from .transport import ANSWER_BYTES_MAX
 class EventStream:
     """An iterator of the messages of an open event stream, which another thread may :meth:`close`.
 
-    Iteration ends when the pool manager ends the stream, and raises :class:`PoolUnreachable` when the stream breaks.
+    Iteration ends when the pool manager ends the stream, and raises :class:`PoolUnreachable` when the stream breaks, or
+    :class:`PoolSilent` when no message comes.
     """
 
     def __init__(self, connection: http.client.HTTPConnection, response: http.client.HTTPResponse) -> None:
@@ -28,6 +29,8 @@ class EventStream:
         try:
             while line := self._response.readline(ANSWER_BYTES_MAX):
                 yield json.loads(line)
+        except TimeoutError as error:
+            raise errors.PoolSilent(errors.Message.of("pool.no_message")) from error
         except (OSError, http.client.HTTPException, ValueError, AttributeError) as error:
             if not self._closed:
                 raise errors.PoolUnreachable("The pool manager went away; trying again.") from error

@@ -8,6 +8,7 @@ import os
 import pwd
 import secrets
 import socket
+import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from ..locate import SYSTEM_SOCKET
 
 #: A longer answer is not an answer of a pool manager.
 ANSWER_BYTES_MAX = 64 * 2**20
+#: The longest time of one call in all: to connect, send and receive.
+TIMEOUT_S = 5.0
 _ERRORS = errors.by_code()
 #: The error of a refusal whose code this version does not know, by HTTP status.
 _BY_STATUS: dict[int, type[errors.FastGPUError]] = {
@@ -26,16 +29,29 @@ _BY_STATUS: dict[int, type[errors.FastGPUError]] = {
 
 
 class UnixConnection(http.client.HTTPConnection):
-    """An HTTP connection over the Unix socket at ``path``."""
+    """An HTTP connection over the Unix socket at ``path``, for one exchange that takes ``timeout_s`` at most."""
+
+    sock: unixsocket.TimedSocket | None
 
     def __init__(self, path: Path, timeout_s: float) -> None:
         super().__init__("localhost", timeout=timeout_s)
-        self._path = path
+        self._path, self.timeout_s = path, timeout_s
+        self._deadline_s = time.monotonic() + timeout_s
+        #: The pool manager may have the request, or a part of it.
+        self.may_have_sent = False
 
     def connect(self) -> None:
         """Connect, and raise :class:`PoolUnreachable` if the socket belongs to an unknown user."""
         self.sock = unixsocket.connect(self._path, self.timeout)
         _require_trusted_peer(self.sock, self._path)
+        self.sock.set_deadline(self._deadline_s)
+        self.may_have_sent = True
+
+    def lift_deadline(self, silence_max_s: float) -> None:
+        """Let the rest of the answer take any time, with pauses of at most ``silence_max_s``."""
+        assert self.sock is not None
+        self.sock.set_deadline(None)
+        self.sock.settimeout(silence_max_s)
 
 
 def _require_trusted_peer(sock: socket.socket, path: Path) -> None:
@@ -63,13 +79,26 @@ def _user_name(uid: int) -> str:
 class Transport:
     """Calls to the pool manager that serves ``path``; the base of the classes that have a method for each operation."""
 
-    def __init__(self, path: Path | str, timeout_s: float = 10.0) -> None:
+    def __init__(self, path: Path | str, timeout_s: float = TIMEOUT_S, *, key: str | None = None) -> None:
+        """``timeout_s``: the longest time of one call in all; ``key``: the idempotency key of the one change made."""
         self.path = Path(path)
         self.timeout_s = timeout_s
+        self._key = key
 
-    def _change(self, method: str, path: str, body: dict[str, Any] | None = None, *, token: str | None = None) -> Any:
-        """Call an operation that changes something, with an idempotency key of its own."""
-        return self._call(method, path, body, token=token, key=secrets.token_hex(16))
+    def _change(
+        self,
+        method: str,
+        path: str,
+        body: dict[str, Any] | None = None,
+        *,
+        token: str | None = None,
+        timeout_s: float | None = None,
+    ) -> Any:
+        """Call an operation that changes something, with the client's idempotency key or one of its own.
+
+        Raises :class:`OutcomeUnknown` if there is no answer in time: then the change may have been done.
+        """
+        return self._call(method, path, body, token=token, key=self._key or secrets.token_hex(16), timeout_s=timeout_s)
 
     def _call(
         self,
@@ -88,13 +117,13 @@ class Transport:
         try:
             return json.loads(response.read(ANSWER_BYTES_MAX))
         except (OSError, http.client.HTTPException, ValueError) as error:
-            raise self._unreachable(error) from error
+            raise self._unreachable(error, connection, method) from error
         finally:
             connection.close()
 
     def _open(
         self, method: str, path: str, body: dict[str, Any] | None, headers: dict[str, str], timeout_s: float
-    ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+    ) -> tuple[UnixConnection, http.client.HTTPResponse]:
         connection = UnixConnection(self.path, timeout_s)
         headers = {**headers, version.HEADER: version.stated()}
         payload = None if body is None else json.dumps(body).encode()
@@ -112,7 +141,7 @@ class Transport:
             raise
         except (OSError, http.client.HTTPException, ValueError) as error:
             connection.close()
-            raise self._unreachable(error) from error
+            raise self._unreachable(error, connection, method) from error
         connection.close()
         raise _refusal(response.status, problem, response.getheader("Retry-After") or "")
 
@@ -133,7 +162,13 @@ class Transport:
                 return None
         return stated if isinstance(stated, str) else None
 
-    def _unreachable(self, error: Exception) -> errors.PoolUnreachable:
+    def _unreachable(self, error: Exception, connection: UnixConnection, method: str) -> errors.PoolUnreachable:
+        # BlockingIOError: it does not accept connections, and as many wait already as the system allows.
+        if isinstance(error, TimeoutError | BlockingIOError):
+            seconds = max(1, round(connection.timeout_s))
+            if method != "GET" and connection.may_have_sent:
+                return errors.OutcomeUnknown(errors.Message.of("pool.outcome_unknown", seconds=seconds))
+            return errors.PoolSilent(errors.Message.of("pool.silent", seconds=seconds))
         if isinstance(error, PermissionError):
             return errors.PoolUnreachable(
                 f"You may not use the pool's socket {self.path}; it belongs to another user. "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .. import schemas
-from ..ids import LEASE_ID
+from ..ids import IDEMPOTENCY_KEY, LEASE_ID
 from ..schemas.common import GROUP, TENANT
 from .operation import AFTER, DEVICE, FROM, LEASE, RESOLUTION, WAIT, Operation, Parameter, Permission
 
@@ -16,7 +16,7 @@ _MONTH = Parameter("month", "path", {"type": "string", "pattern": "^20[0-9]{2}-(
 _KEY = Parameter(
     "Idempotency-Key",
     "header",
-    {"type": "string", "pattern": "^[!-~]{1,128}$"},
+    {"type": "string", "pattern": IDEMPOTENCY_KEY},
     "Makes a repeated call find the first one's answer.",
 )
 _SINCE = Parameter(

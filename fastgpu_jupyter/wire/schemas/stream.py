@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, TypedDict
 
-from .common import Count
+from .common import Count, Integer
 from .device import DeviceReading, DeviceView
 from .lease import LeaseReading, LeaseView
 from .pool import PoolView, QueueEntryView, StatusView
@@ -49,10 +49,14 @@ class KeepaliveMessage(TypedDict):
 
 
 class UnreachableMessage(TypedDict):
-    """The Jupyter server gets no answer from the pool manager; the next snapshot ends this."""
+    """The Jupyter server gets no answer from the pool manager; the next snapshot ends this.
+
+    ``since`` is when the last message of the pool manager came, in wall-clock milliseconds of the server.
+    """
 
     type: Literal["unreachable"]
     message: str
+    since: Integer | None
 
 
 class ErrorView(TypedDict):

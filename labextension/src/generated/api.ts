@@ -769,9 +769,12 @@ export interface components {
         /**
          * UnreachableMessage
          * @description The Jupyter server gets no answer from the pool manager; the next snapshot ends this.
+         *
+         *         ``since`` is when the last message of the pool manager came, in wall-clock milliseconds of the server.
          */
         readonly UnreachableMessage: {
             readonly message: string;
+            readonly since: number | null;
             /** @enum {unknown} */
             readonly type: "unreachable";
         };

@@ -135,6 +135,10 @@ export const MESSAGES = {
   'pending.quota': 'Its tenant holds all that it may have at once; {place}.',
   'pending.reserved': 'Free capacity is reserved by others, and only leases that can be parked again may borrow it; {place}.',
   'pool.bug': 'The pool manager met a bug of its own; see its log.',
+  'pool.no_message': 'The pool manager has sent no message for some seconds: it is stopped, or the machine is overloaded. Leases and running cells continue.',
+  'pool.outcome_unknown': 'The pool manager has not answered for {seconds} seconds. What you asked for may have been done: `jupyter fastgpu status` shows it once the pool manager answers.',
+  'pool.silent': 'The pool manager has not answered for {seconds} seconds: it is stopped, or the machine is overloaded. Leases and running cells continue.',
+  'pool.starting': 'The pool manager is being started and does not answer yet. Try again in a few seconds.',
   'pool.too_many_connections': 'This pool has as many connections as it keeps; close some, or try again in {seconds} seconds.',
   'prepare.failed_for_good': '{detail} {reason}',
   'prepare.gave_up': 'It was tried {attempts_max} times; ask again, or tell the administrator.',
@@ -173,6 +177,7 @@ export const MESSAGES = {
   'scrub.retrying': 'The memory that it had on its device could not be overwritten yet: {detail} No other lease gets it before that; it is tried again.',
   'scrub.skipped': 'It could not be overwritten, and an administrator went on without.',
   'scrub.too_much_left': '{left_bytes} of its free memory could not be had.',
+  'server.busy': 'Too many requests wait for the pool manager; this one was not sent. Try again in a few seconds.',
   'timeout.in_preparation': 'The time ran out while the notebook\'s GPU was being made ready. The time limit of a cell includes that: raise it, or run the notebook again.',
   'timeout.in_queue': 'The time ran out while the notebook waited for a GPU, at position {position} in the queue. {explanation} The time limit of a cell includes the wait: raise it, or run the notebook again when a GPU is free.'
 } satisfies Record<string, MessageTemplate>;

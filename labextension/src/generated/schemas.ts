@@ -680,7 +680,11 @@ export const SCHEMAS: Readonly<Record<string, ISchema>> = {
   },
   UnreachableMessage: {
     type: 'object',
-    properties: { message: { type: 'string' }, type: { enum: ['unreachable'] } }
+    properties: {
+      message: { type: 'string' },
+      since: { anyOf: [{ type: 'integer' }, { type: 'null' }] },
+      type: { enum: ['unreachable'] }
+    }
   },
   UsageMessage: {
     type: 'object',

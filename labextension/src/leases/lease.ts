@@ -42,8 +42,9 @@ export interface IPoolState {
   readonly samples: Readonly<Record<string, ReadonlyArray<number | null>>>;
 }
 
-/** Why the page has no connection. */
+/** Why a request failed or the page has no connection; `unanswered`: a change may have been done. */
 export type FailureReason =
+  | 'unanswered'
   | 'missing'
   | 'forbidden'
   | 'refused'
@@ -64,6 +65,8 @@ export type Connection =
       readonly message: string;
       /** The browser's time of the next attempt; null if the server reconnects and not the page. */
       readonly retryAt: number | null;
+      /** The browser's time of the last message; null if there was none. */
+      readonly since: number | null;
     };
 
 /** Return whether new leases can be granted on a device. */

@@ -6,11 +6,12 @@
  * manager neither polls the server nor renders anything.
  */
 
+import { UUID } from '@lumino/coreutils';
 import type { ISignal } from '@lumino/signaling';
 import { Signal } from '@lumino/signaling';
 
 import type { ILeaseManager } from '../tokens';
-import type { LeaseView } from '../generated/api';
+import type { LeaseView, UnreachableMessage } from '../generated/api';
 import type { LeaseAction } from './actions';
 import type { Connection, IPoolState, StreamMessage } from './lease';
 import { EMPTY_STATE, reduce } from './reduce';
@@ -18,8 +19,14 @@ import type { ILeaseAPI } from './restapi';
 import { FastGPUError } from './restapi';
 import { retryDelay } from './stream';
 
-/** The connection is given up after this time without data. The server sends at least a comment every 15 s. */
+/** The connection is given up after this time without data. */
 export const INACTIVITY_TIMEOUT_MS = 30_000;
+
+/** After this time without data the connection is reported as silent. The server sends a comment every 2 s. */
+export const SILENCE_MS = 5_000;
+
+/** A change that was not answered is requested again, with the same key, after this time and while connected. */
+export const UNANSWERED_RETRY_MS = 2_000;
 
 /** A smaller difference between the clocks is attributed to network latency. */
 const CLOCK_SKEW_MS_MIN = 2_000;
@@ -73,6 +80,10 @@ export class LeaseManager implements ILeaseManager {
     return this._pendingActions;
   }
 
+  get unanswered(): ReadonlySet<string> {
+    return this._unanswered;
+  }
+
   get isDisposed(): boolean {
     return this._isDisposed;
   }
@@ -90,12 +101,14 @@ export class LeaseManager implements ILeaseManager {
   }
 
   release(leaseId: string): Promise<void> {
-    return this._request(this._pendingReleases, leaseId, () => this._api.release(leaseId));
+    return this._request(this._pendingReleases, leaseId, key =>
+      this._api.release(leaseId, key)
+    );
   }
 
   requestAction(leaseId: string, action: LeaseAction): Promise<void> {
-    return this._request(this._pendingActions, leaseId, () =>
-      this._api.requestAction(leaseId, action)
+    return this._request(this._pendingActions, leaseId, key =>
+      this._api.requestAction(leaseId, action, key)
     );
   }
 
@@ -109,11 +122,16 @@ export class LeaseManager implements ILeaseManager {
     Signal.clearData(this);
   }
 
-  /** Send a request about a lease unless one is pending; `pending` holds the lease's id until the answer. */
+  /**
+   * Send a request about a lease unless one is pending; `pending` holds the lease's id until the answer.
+   *
+   * A request that is not answered in time may have been done. It is sent again with the same key, which does nothing
+   * twice, until there is an answer; `unanswered` holds the lease's id meanwhile.
+   */
   private async _request(
     pending: Set<string>,
     leaseId: string,
-    send: () => Promise<LeaseView>
+    send: (key: string) => Promise<LeaseView>
   ): Promise<void> {
     if (pending.has(leaseId)) {
       return;
@@ -121,12 +139,37 @@ export class LeaseManager implements ILeaseManager {
     pending.add(leaseId);
     this._changed.emit();
     try {
-      this._applyLease(await send());
+      this._applyLease(await this._sendUntilAnswered(leaseId, send));
     } finally {
       pending.delete(leaseId);
+      this._unanswered.delete(leaseId);
       if (!this._isDisposed) {
         this._changed.emit();
       }
+    }
+  }
+
+  private async _sendUntilAnswered(
+    leaseId: string,
+    send: (key: string) => Promise<LeaseView>
+  ): Promise<LeaseView> {
+    const key = UUID.uuid4();
+    for (;;) {
+      try {
+        return await send(key);
+      } catch (reason) {
+        if (
+          this._isDisposed ||
+          !(reason instanceof FastGPUError && reason.reason === 'unanswered')
+        ) {
+          throw reason;
+        }
+      }
+      this._unanswered.add(leaseId);
+      this._changed.emit();
+      do {
+        await new Promise<void>(resolve => this._page.after(UNANSWERED_RETRY_MS, resolve));
+      } while (!this._isDisposed && this._connection.kind !== 'connected');
     }
   }
 
@@ -158,6 +201,7 @@ export class LeaseManager implements ILeaseManager {
     this._cancelRetry();
     this._endGracePeriod();
     this._cancelWatchdog();
+    this._isSilent = false;
     this._stream?.abort();
     this._stream = null;
   }
@@ -190,8 +234,12 @@ export class LeaseManager implements ILeaseManager {
 
   private _applyMessage(message: StreamMessage): void {
     if (message.type === 'unreachable') {
-      this._onPoolUnreachable(message.message);
+      this._onPoolUnreachable(message);
       return;
+    }
+    if (this._isSilent) {
+      this._isSilent = false;
+      this._setConnection({ kind: 'connected' });
     }
     const state = reduce(this._state, message);
     if (message.type === 'snapshot' || this._connection.kind === 'connected') {
@@ -209,9 +257,16 @@ export class LeaseManager implements ILeaseManager {
   }
 
   /** Handle a pool manager that does not answer while the server does; the server reconnects to it, not the page. */
-  private _onPoolUnreachable(message: string): void {
-    const unreachable: Connection = { kind: 'unreachable', reason: 'pool', message, retryAt: null };
-    if (this._connection.kind === 'connected') {
+  private _onPoolUnreachable({ message, since }: UnreachableMessage): void {
+    const unreachable: Connection = {
+      kind: 'unreachable',
+      reason: 'pool',
+      message,
+      retryAt: null,
+      since: since === null ? null : since - this._clockOffset
+    };
+    const isSilent = unreachable.since !== null && this._page.now() - unreachable.since >= SILENCE_MS;
+    if (this._connection.kind === 'connected' && !isSilent) {
       this._setConnection({ kind: 'connecting' });
       this._cancelGracePeriod = this._page.after(GRACE_PERIOD_MS, () => {
         this._cancelGracePeriod = null;
@@ -243,7 +298,8 @@ export class LeaseManager implements ILeaseManager {
         kind: 'unreachable',
         reason: failure.reason,
         message: failure.message,
-        retryAt: this._page.now() + delay
+        retryAt: this._page.now() + delay,
+        since: this._updatedAt
       });
     }
     // `_openStream` and not `_connect`, so that the failure stays visible until there is a connection.
@@ -253,11 +309,30 @@ export class LeaseManager implements ILeaseManager {
   /** Give the stream up after a time without data; a suspended laptop or a proxy can lose it without an error. */
   private _startWatchdog(stream: AbortController): void {
     this._cancelWatchdog();
-    this._cancelWatchdog = this._page.after(INACTIVITY_TIMEOUT_MS, () => {
+    const cancelSilence = this._page.after(SILENCE_MS, () => this._onSilence());
+    const cancelTimeout = this._page.after(INACTIVITY_TIMEOUT_MS, () => {
       if (stream === this._stream) {
         this._onDisconnected(new FastGPUError('network', 'The server sends no data.'), null);
       }
     });
+    this._cancelWatchdog = () => {
+      cancelSilence();
+      cancelTimeout();
+    };
+  }
+
+  /** Report that no data comes; the stream stays open, and its next message ends this. */
+  private _onSilence(): void {
+    if (this._connection.kind === 'connected') {
+      this._isSilent = true;
+      this._setConnection({
+        kind: 'unreachable',
+        reason: 'network',
+        message: '',
+        retryAt: null,
+        since: this._updatedAt
+      });
+    }
   }
 
   private _setClock(serverTime: number | null): void {
@@ -288,6 +363,7 @@ export class LeaseManager implements ILeaseManager {
   private readonly _changed = new Signal<this, void>(this);
   private readonly _pendingReleases = new Set<string>();
   private readonly _pendingActions = new Set<string>();
+  private readonly _unanswered = new Set<string>();
   private _state: IPoolState = EMPTY_STATE;
   private _connection: Connection = { kind: 'connecting' };
   private _updatedAt: number | null = null;
@@ -298,6 +374,8 @@ export class LeaseManager implements ILeaseManager {
   /** Null unless the pool manager became unreachable and that is not reported yet. */
   private _cancelGracePeriod: (() => void) | null = null;
   private _cancelWatchdog: () => void = () => undefined;
+  /** The connection is reported as unreachable although its stream is open. */
+  private _isSilent = false;
   private _isDisposed = false;
 }
 

@@ -42,11 +42,11 @@ export interface ILeaseAPI {
     onOpen: (serverTime: number | null) => void
   ): AsyncIterable<StreamMessage>;
 
-  /** Release a lease. */
-  release(leaseId: string): Promise<LeaseView>;
+  /** Release a lease; `key` makes a repeated request do nothing twice. */
+  release(leaseId: string, key: string): Promise<LeaseView>;
 
-  /** Request an action on a lease. */
-  requestAction(leaseId: string, action: LeaseAction): Promise<LeaseView>;
+  /** Request an action on a lease; `key` makes a repeated request do nothing twice. */
+  requestAction(leaseId: string, action: LeaseAction, key: string): Promise<LeaseView>;
 }
 
 /** The client that sends real requests. */
@@ -95,14 +95,18 @@ export class LeaseAPI implements ILeaseAPI, IQuotaAPI {
     }
   }
 
-  release(leaseId: string): Promise<LeaseView> {
-    return this._requestLease(`leases/${encodeURIComponent(leaseId)}`, { method: 'DELETE' });
+  release(leaseId: string, key: string): Promise<LeaseView> {
+    return this._requestLease(`leases/${encodeURIComponent(leaseId)}`, {
+      method: 'DELETE',
+      headers: { 'Idempotency-Key': key }
+    });
   }
 
-  requestAction(leaseId: string, action: LeaseAction): Promise<LeaseView> {
+  requestAction(leaseId: string, action: LeaseAction, key: string): Promise<LeaseView> {
     const { path, body } = LEASE_ACTIONS[action];
     return this._requestLease(`leases/${encodeURIComponent(leaseId)}/${path}`, {
       method: 'POST',
+      headers: { 'Idempotency-Key': key },
       body: JSON.stringify(body)
     });
   }
@@ -178,6 +182,9 @@ async function errorOf(response: Response): Promise<FastGPUError> {
   const body: unknown = await response.json().catch(() => null);
   const message =
     readErrorMessage(body) ?? `HTTP ${response.status} ${response.statusText}`.trim();
+  if ((body as { readonly code?: unknown } | null)?.code === 'outcome_unknown') {
+    return new FastGPUError('unanswered', message);
+  }
   switch (response.status) {
     case 401:
     case 403:

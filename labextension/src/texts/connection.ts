@@ -38,6 +38,7 @@ export function failureTexts(
         title: trans.__('The server refused the request'),
         advice: trans.__('If this continues, ask the administrator of this server.')
       };
+    case 'unanswered':
     case 'pool':
       return {
         title: trans.__('The pool manager does not respond'),

@@ -57,6 +57,7 @@ export function LeaseItem(
       readonly devices: IPoolState['devices'];
       readonly pendingReleases: ReadonlySet<string>;
       readonly pendingActions: ReadonlySet<string>;
+      readonly unanswered: ReadonlySet<string>;
       readonly live: boolean;
       readonly now: number;
     }
@@ -86,6 +87,13 @@ export function LeaseItem(
         ))}
         {lease.gpu?.simulated && <SimulatedLabel trans={trans} />}
       </div>
+      {props.unanswered.has(lease.id) && (
+        <p className="fg-Note" data-kind="warning">
+          {trans.__(
+            'The pool manager has not answered: what you asked for may have been done. This page asks what became of it.'
+          )}
+        </p>
+      )}
       {lease.state === 'waiting' ? (
         <WaitingNote lease={lease} now={now} trans={trans} language={language} />
       ) : lease.state === 'active' ? (

@@ -28,6 +28,7 @@ export function LeasesSection(
       readonly devices: IPoolState['devices'];
       readonly pendingReleases: ReadonlySet<string>;
       readonly pendingActions: ReadonlySet<string>;
+      readonly unanswered: ReadonlySet<string>;
       readonly currentLeaseId: string | null;
       readonly showEnded: boolean;
       /** False while there is no connection; actions are disabled then. */

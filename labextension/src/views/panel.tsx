@@ -57,6 +57,7 @@ export class FastGPUPanel extends ReactWidget {
         updatedAt={manager.updatedAt}
         pendingReleases={manager.pendingReleases}
         pendingActions={manager.pendingActions}
+        unanswered={manager.unanswered}
         entitlements={quota?.entitlements ?? []}
         now={manager.now()}
         browserNow={Date.now()}

@@ -28,6 +28,7 @@ export interface IPanelProps extends ITextContext, ILeaseCallbacks {
   readonly now: number;
   readonly pendingReleases: ReadonlySet<string>;
   readonly pendingActions: ReadonlySet<string>;
+  readonly unanswered: ReadonlySet<string>;
   readonly entitlements: ReadonlyArray<IEntitlement>;
   readonly currentLeaseId: string | null;
   readonly showEnded: boolean;
@@ -126,7 +127,10 @@ function UnreachableBanner(
         {kernelsNote(connection.reason, trans)}
         {props.state.pool !== null &&
           props.updatedAt !== null &&
-          ` ${trans.__('The data below is from %1.', formatTime(props.updatedAt, props.language))}`}
+          ` ${trans.__(
+            'No message since %1; the data below is from then.',
+            formatTime(connection.since ?? props.updatedAt, props.language)
+          )}`}
       </p>
       <p>{advice}</p>
       <p className="fg-Banner-action">

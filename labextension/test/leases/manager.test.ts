@@ -1,147 +1,17 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 
-import { Signal } from '@lumino/signaling';
-
 import type { LeaseView } from '../../src/generated/api';
-import type { LeaseAction } from '../../src/leases/actions';
-import type { StreamMessage } from '../../src/leases/lease';
-import type { IPage } from '../../src/leases/manager';
-import { GRACE_PERIOD_MS, LeaseManager, INACTIVITY_TIMEOUT_MS } from '../../src/leases/manager';
-import type { ILeaseAPI } from '../../src/leases/restapi';
+import {
+  GRACE_PERIOD_MS,
+  INACTIVITY_TIMEOUT_MS,
+  LeaseManager,
+  SILENCE_MS,
+  UNANSWERED_RETRY_MS
+} from '../../src/leases/manager';
 import { FastGPUError } from '../../src/leases/restapi';
 import { lease, parkedFor, snapshot } from '../samples';
-
-/** A page whose clock the test advances. */
-class FakePage implements IPage {
-  visible = true;
-  readonly visibilityChanged = new Signal<this, void>(this);
-  readonly timers = new Map<number, () => void>();
-
-  now(): number {
-    return this._now;
-  }
-
-  random(): number {
-    return 0.5;
-  }
-
-  after(delayMs: number, run: () => void): () => void {
-    // Times may coincide; the fraction keeps the keys apart and the order.
-    const at = this._now + delayMs + (this._count += 1e-6);
-    this.timers.set(at, run);
-    return () => this.timers.delete(at);
-  }
-
-  show(visible: boolean): void {
-    this.visible = visible;
-    this.visibilityChanged.emit();
-  }
-
-  async advance(ms: number): Promise<void> {
-    const end = this._now + ms;
-    for (;;) {
-      const due = [...this.timers.keys()].filter(at => at <= end + 0.5).sort((a, b) => a - b)[0];
-      if (due === undefined) {
-        break;
-      }
-      this._now = Math.max(this._now, Math.floor(due));
-      const run = this.timers.get(due);
-      this.timers.delete(due);
-      run?.();
-      await settle();
-    }
-    this._now = end;
-    await settle();
-  }
-
-  private _now = 1_000_000;
-  private _count = 0;
-}
-
-/** One connection, driven by the test. */
-class FakeStream {
-  constructor(readonly signal: AbortSignal) {
-    signal.addEventListener('abort', () => this._wake?.());
-  }
-
-  send(message: StreamMessage): Promise<void> {
-    this._queue.push(() => message);
-    this._wake?.();
-    return settle();
-  }
-
-  fail(error: FastGPUError): Promise<void> {
-    this._queue.push(() => {
-      throw error;
-    });
-    this._wake?.();
-    return settle();
-  }
-
-  end(): Promise<void> {
-    this._queue.push(() => null);
-    this._wake?.();
-    return settle();
-  }
-
-  async *read(): AsyncGenerator<StreamMessage> {
-    for (;;) {
-      while (this._queue.length === 0) {
-        if (this.signal.aborted) {
-          throw new FastGPUError('network', 'aborted');
-        }
-        await new Promise<void>(resolve => (this._wake = resolve));
-      }
-      const message = this._queue.shift()!();
-      if (message === null) {
-        return;
-      }
-      yield message;
-    }
-  }
-
-  private readonly _queue: (() => StreamMessage | null)[] = [];
-  private _wake: (() => void) | undefined;
-}
-
-class FakeAPI implements ILeaseAPI {
-  readonly streams: FakeStream[] = [];
-  readonly asked: string[] = [];
-  serverTime: number | null = null;
-  answer: () => Promise<LeaseView> = () => Promise.resolve(lease());
-
-  events(signal: AbortSignal, onOpen: (time: number | null) => void): AsyncIterable<StreamMessage> {
-    const stream = new FakeStream(signal);
-    this.streams.push(stream);
-    onOpen(this.serverTime);
-    return stream.read();
-  }
-
-  release(): Promise<LeaseView> {
-    return this.answer();
-  }
-
-  requestAction(leaseId: string, action: LeaseAction): Promise<LeaseView> {
-    this.asked.push(`${action} ${leaseId}`);
-    return this.answer();
-  }
-
-  get open(): FakeStream[] {
-    return this.streams.filter(stream => !stream.signal.aborted);
-  }
-
-  get last(): FakeStream {
-    return this.streams[this.streams.length - 1];
-  }
-}
-
-/** Let everything that is ready run. */
-async function settle(): Promise<void> {
-  for (let turn = 0; turn < 20; turn += 1) {
-    await Promise.resolve();
-  }
-}
+import { FakeAPI, FakePage, settle } from './fakes';
 
 function setUp(): { api: FakeAPI; page: FakePage; manager: LeaseManager } {
   const [api, page] = [new FakeAPI(), new FakePage()];
@@ -245,31 +115,55 @@ test('LeaseManager: no data until the timeout, closes the stream', async () => {
   await page.advance(INACTIVITY_TIMEOUT_MS - 1_000);
   await api.last.send({ type: 'keepalive' });
   await page.advance(INACTIVITY_TIMEOUT_MS - 1_000);
-  assert.equal(kindOf(manager), 'connected');
+  assert.ok(!api.streams[0].signal.aborted);
   await page.advance(2_000);
   assert.ok(api.streams[0].signal.aborted);
   assert.equal(kindOf(manager), 'unreachable');
 });
 
+test('LeaseManager: no data for some seconds, reported with the time of the last until the next', async () => {
+  const { api, page, manager } = setUp();
+  await api.last.send(snapshot());
+  const last = page.now();
+  await page.advance(SILENCE_MS - 1_000);
+  assert.equal(kindOf(manager), 'connected');
+  await page.advance(2_000);
+  assert.ok(manager.connection.kind === 'unreachable');
+  assert.equal(manager.connection.since, last);
+  assert.equal(api.streams.length, 1, 'the stream stays open');
+  await api.last.send({ type: 'keepalive' });
+  assert.equal(kindOf(manager), 'connected');
+});
+
+test('LeaseManager: a silent pool manager, reported at once with the time of its last message', async () => {
+  const { api, page, manager } = setUp();
+  await api.last.send(snapshot());
+  const since = page.now() - SILENCE_MS;
+  await api.last.send({ type: 'unreachable', message: 'It is stopped.', since });
+  assert.ok(manager.connection.kind === 'unreachable');
+  assert.equal(manager.connection.since, since);
+});
+
 test('LeaseManager: an unreachable pool manager, reported after the grace period', async () => {
   const { api, page, manager } = setUp();
   await api.last.send(snapshot());
-  await api.last.send({ type: 'unreachable', message: 'It ended.' });
+  await api.last.send({ type: 'unreachable', message: 'It ended.', since: null });
   assert.equal(kindOf(manager), 'connecting');
   await api.last.send(snapshot({ seq: 1 }));
   assert.equal(kindOf(manager), 'connected');
   await page.advance(GRACE_PERIOD_MS * 2);
   assert.equal(kindOf(manager), 'connected');
 
-  await api.last.send({ type: 'unreachable', message: 'It ended.' });
+  await api.last.send({ type: 'unreachable', message: 'It ended.', since: null });
   await page.advance(GRACE_PERIOD_MS);
   assert.deepEqual({ ...manager.connection }, {
     kind: 'unreachable',
     reason: 'pool',
     message: 'It ended.',
-    retryAt: null
+    retryAt: null,
+    since: null
   });
-  await api.last.send({ type: 'unreachable', message: 'Still not there.' });
+  await api.last.send({ type: 'unreachable', message: 'Still not there.', since: null });
   assert.ok('message' in manager.connection);
   assert.equal(manager.connection.message, 'Still not there.');
   assert.equal(api.streams.length, 1, 'the server tries, not the page');
@@ -279,7 +173,7 @@ test('LeaseManager: an unreachable pool manager, reported after the grace period
 
 test('LeaseManager: a pool manager unreachable from the start, reported immediately', async () => {
   const { api, manager } = setUp();
-  await api.last.send({ type: 'unreachable', message: 'No pool.' });
+  await api.last.send({ type: 'unreachable', message: 'No pool.', since: null });
   assert.equal(kindOf(manager), 'unreachable');
 });
 
@@ -313,6 +207,26 @@ test('LeaseManager.release: marks the lease, applies the answer, throws a refusa
   api.answer = () => Promise.reject(new FastGPUError('refused', 'Not yours.'));
   await assert.rejects(manager.release('l1'), { message: 'Not yours.' });
   assert.equal(manager.pendingReleases.size, 0);
+});
+
+test('LeaseManager.release: no answer in time, asks with the same key what became of it', async () => {
+  const { api, page, manager } = setUp();
+  await api.last.send(snapshot());
+  api.answer = () => Promise.reject(new FastGPUError('unanswered', 'It may have been done.'));
+  const released = manager.release('l1');
+  await settle();
+  assert.deepEqual([...manager.unanswered], ['l1']);
+  await api.last.send({ type: 'unreachable', message: 'It is stopped.', since: 0 });
+  await page.advance(2 * UNANSWERED_RETRY_MS);
+  assert.equal(api.keys.length, 1, 'not asked while there is no connection');
+  api.answer = () => Promise.resolve(lease({ version: 4, state: 'draining' }));
+  await api.last.send(snapshot({ seq: 8 }));
+  await page.advance(UNANSWERED_RETRY_MS);
+  await released;
+  assert.equal(api.keys.length, 2);
+  assert.equal(api.keys[0], api.keys[1]);
+  assert.equal(manager.unanswered.size, 0);
+  assert.equal(manager.state.leases[0].state, 'draining');
 });
 
 test('LeaseManager.release: an answer older than the stream, ignored', async () => {

@@ -141,7 +141,7 @@ test('LeaseAPI.release: sends DELETE and reads the answer', async () => {
     seen = `${request.method} ${new URL(request.url).pathname}`;
     return json(lease({ state: 'draining' }));
   });
-  assert.equal((await api.release('a/b')).state, 'draining');
+  assert.equal((await api.release('a/b', 'key')).state, 'draining');
   assert.equal(seen, 'DELETE /user/ada/fastgpu/api/leases/a%2Fb');
 });
 
@@ -152,7 +152,7 @@ test('LeaseAPI.requestAction: each action has its own path and body', async () =
     return json(lease({ state: 'parking' }));
   });
   for (const action of LEASE_ACTION_NAMES) {
-    assert.equal((await api.requestAction('a/b', action)).state, 'parking');
+    assert.equal((await api.requestAction('a/b', action, 'key')).state, 'parking');
   }
   assert.deepEqual(seen, [
     'POST /user/ada/fastgpu/api/leases/a%2Fb/migrate {}',
@@ -166,7 +166,7 @@ test('LeaseAPI.requestAction: each action has its own path and body', async () =
 
 test('LeaseAPI.requestAction: a refusal, throws the message of the server', async () => {
   const refusing = apiOn(() => json({ message: 'It cannot be parked.' }, 409));
-  await assert.rejects(refusing.requestAction('l1', 'park'), {
+  await assert.rejects(refusing.requestAction('l1', 'park', 'key'), {
     reason: 'refused',
     message: 'It cannot be parked.'
   });
@@ -174,8 +174,8 @@ test('LeaseAPI.requestAction: a refusal, throws the message of the server', asyn
 
 test('LeaseAPI.release: a refusal or an invalid answer, throws', async () => {
   const refusing = apiOn(() => json({ message: 'That lease is not yours.' }, 403));
-  await assert.rejects(refusing.release('l1'), { message: 'That lease is not yours.' });
-  await assert.rejects(apiOn(() => json({ ok: true })).release('l1'), { reason: 'protocol' });
+  await assert.rejects(refusing.release('l1', 'key'), { message: 'That lease is not yours.' });
+  await assert.rejects(apiOn(() => json({ ok: true })).release('l1', 'key'), { reason: 'protocol' });
 });
 
 test('LeaseAPI.history: paths of devices and leases', async () => {

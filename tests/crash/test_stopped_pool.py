@@ -1,0 +1,99 @@
+"""A pool manager that is stopped and answers nothing: who waits for it, for how long, and what is known afterwards."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from fastgpu_jupyter.wire.client.transport import TIMEOUT_S
+from tests.helpers import PoolProcess, ServerProcess
+from tests.server.test_server import Events
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.slow
+#: Requests of a browser at a time: more than the server makes to the pool manager.
+REQUESTS = 24
+
+
+@contextmanager
+def stopped(pool: PoolProcess) -> Iterator[None]:
+    """Stop the pool manager's process meanwhile."""
+    os.kill(pool.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pool.pid, signal.SIGCONT)
+
+
+class Request(threading.Thread):
+    """A request in a thread of its own, with its answer and how long it took."""
+
+    def __init__(self, server: ServerProcess, method: str, path: str, body: Any = None, key: str | None = None) -> None:
+        super().__init__(daemon=True)
+        self._call = server, method, path, body, key
+        self.status, self.took_s = 0, 0.0
+        self.answer: Any = None
+        self.start()
+
+    def run(self) -> None:
+        server, method, path, body, key = self._call
+        began_s = time.monotonic()
+        self.status, self.answer = server.call(method, path, body, headers={"Idempotency-Key": key} if key else {})
+        self.took_s = time.monotonic() - began_s
+
+
+def test_stopped_pool_delays_no_other_kernel_and_no_request_beyond_its_limit(
+    pool: PoolProcess, jupyter: ServerProcess
+) -> None:
+    jupyter.start()
+    session = jupyter.start_session("a.ipynb")
+    (lease,) = pool.live()
+    stream = Events(jupyter)
+    stream.next("snapshot")
+    path = f"fastgpu/api/leases/{lease['id']}"
+    with stopped(pool):
+        before_ms = 1000 * time.time()
+        release = Request(jupyter, "DELETE", path, key="once")
+        reads = [Request(jupyter, "GET", "fastgpu/api/leases") for _ in range(REQUESTS)]
+        # A kernel of another kind starts and runs a cell while all of them wait.
+        other = jupyter.kernel(jupyter.start_session("b.ipynb", "python3"))
+        assert other.run("1 + 1").status == "ok"
+        assert any(read.is_alive() for read in reads)
+        unreachable = stream.next("unreachable")
+        assert unreachable["since"] <= before_ms + 1000 * TIMEOUT_S
+        for request in (release, *reads):
+            request.join()
+        assert {read.status for read in reads} <= {429, 504}
+        assert (release.status, release.answer["code"]) == (504, "outcome_unknown")
+        assert "may have been done" in release.answer["message"]
+        assert max(request.took_s for request in (release, *reads)) < 2 * TIMEOUT_S
+    # Repeated with its key, the change says what became of it, and is not done twice.
+    again = Request(jupyter, "DELETE", path, key="once")
+    again.join()
+    assert again.status == 200
+    pool.wait_state(lease["id"], "ended")
+    assert stream.next("snapshot")["leases"][0]["state"] in ("draining", "ended")
+    stream.close()
+    assert session["kernel"]["id"] == lease["holder"]["kernel_id"]
+
+
+def test_launch_that_a_stopped_pool_did_not_answer_leaves_no_lease(pool: PoolProcess, jupyter: ServerProcess) -> None:
+    jupyter.start()
+    with stopped(pool):
+        body = {"path": "a.ipynb", "name": "a", "type": "notebook", "kernel": {"name": "fastgpu"}}
+        launch = Request(jupyter, "POST", "api/sessions", body)
+        launch.join()
+        assert launch.status == 500
+        assert "may have been done" in launch.answer["message"]
+        assert launch.took_s < 2 * TIMEOUT_S
+    # The request was in the pool manager's socket: it is carried out, and the server releases what came of it.
+    wait_until(lambda: pool.client.leases() and not pool.live(), "the lease was made and is released")
+    assert jupyter.start_session("a.ipynb")
+    assert len(pool.live()) == 1
