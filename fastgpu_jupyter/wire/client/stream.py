@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ... import errors
+from ...errors import Message
 from .transport import ANSWER_BYTES_MAX
 
 
@@ -30,7 +31,7 @@ class EventStream:
             while line := self._response.readline(ANSWER_BYTES_MAX):
                 yield json.loads(line)
         except TimeoutError as error:
-            raise errors.PoolSilent(errors.Message.of("pool.no_message")) from error
+            raise errors.PoolSilent(Message.of("pool.no_message")) from error
         except (OSError, http.client.HTTPException, ValueError, AttributeError) as error:
             if not self._closed:
                 raise errors.PoolUnreachable("The pool manager went away; trying again.") from error

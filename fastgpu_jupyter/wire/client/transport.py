@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ... import errors
+from ...errors import Message
 from .. import unixsocket, version
 from ..locate import SYSTEM_SOCKET
 
@@ -167,8 +168,8 @@ class Transport:
         if isinstance(error, TimeoutError | BlockingIOError):
             seconds = max(1, round(connection.timeout_s))
             if method != "GET" and connection.may_have_sent:
-                return errors.OutcomeUnknown(errors.Message.of("pool.outcome_unknown", seconds=seconds))
-            return errors.PoolSilent(errors.Message.of("pool.silent", seconds=seconds))
+                return errors.OutcomeUnknown(Message.of("pool.outcome_unknown", seconds=seconds))
+            return errors.PoolSilent(Message.of("pool.silent", seconds=seconds))
         if isinstance(error, PermissionError):
             return errors.PoolUnreachable(
                 f"You may not use the pool's socket {self.path}; it belongs to another user. "

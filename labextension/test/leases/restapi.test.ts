@@ -94,7 +94,7 @@ test('LeaseAPI: a server of another version, throws an error that names both', a
   for (const [header, server] of Object.entries(stated)) {
     const headers: Record<string, string> = header === '' ? {} : { [HEADER]: header };
     const api = apiOn(() => new Response('{"unlike": "any"}', { headers }));
-    for (const request of [collect(api), api.release('a'), api.quota()]) {
+    for (const request of [collect(api), api.release('a', 'key'), api.quota()]) {
       await assert.rejects(request, (error: Error & { reason?: string }) => {
         assert.equal(error.reason, 'version');
         assert.ok(error.message.includes(`This page is FastGPU ${VERSION} (interface ${INTERFACE})`));
