@@ -175,16 +175,23 @@ FASTGPU_FLIPS ?= 1000
 FASTGPU_POWER_CUTS ?= 10000
 FASTGPU_OPENAPI_EXAMPLES ?= 500
 FASTGPU_FROM_CLONE ?= 1
-budgets := FASTGPU_MUTATIONS FASTGPU_SIM_SEEDS FASTGPU_SIM_STEPS FASTGPU_KILL_CYCLES FASTGPU_FAILPOINTS \
-	FASTGPU_START_ROUNDS FASTGPU_PID_REUSES FASTGPU_STOPPED_S FASTGPU_FLIPS FASTGPU_POWER_CUTS \
-	FASTGPU_OPENAPI_EXAMPLES FASTGPU_FROM_CLONE
+# Each part has its own budgets only: a mutation must be revealed by the short run of a test.
+budgets-of-mutations  := FASTGPU_MUTATIONS
+budgets-of-sim        := FASTGPU_SIM_SEEDS FASTGPU_SIM_STEPS
+budgets-of-kill       := FASTGPU_KILL_CYCLES
+budgets-of-failpoints := FASTGPU_FAILPOINTS
+budgets-of-processes  := FASTGPU_START_ROUNDS FASTGPU_PID_REUSES FASTGPU_STOPPED_S
+budgets-of-flips      := FASTGPU_FLIPS
+budgets-of-power      := FASTGPU_POWER_CUTS
+budgets-of-openapi    := FASTGPU_OPENAPI_EXAMPLES
+budgets-of-packaging  := FASTGPU_FROM_CLONE
 
 .PHONY: $(parts:%=test-long-%)
 test-long: $(PART:%=test-long-%)
 $(parts:%=test-long-%): test-long-%: .make/needs-dev .make/installed
 	$(call step,'Long tests: $*')
 	@began=$$SECONDS; \
-	$(foreach name,$(budgets),$(name)='$($(name))') \
+	$(foreach name,$(budgets-of-$*),$(name)='$($(name))') \
 	  $(BIN)/python -m pytest --timeout 0 $(tests-of-$*) $(TESTS); \
 	printf '==> %s: %d s\n' '$*' $$((SECONDS - began))
 
