@@ -21,6 +21,7 @@ from ..kernelspec.command import Probe, probe
 from ..kernelspec.logo import TWIN_LOGO, logo_with_label
 from ..kernelspec.twin import TwinSize, is_fastgpu, name_of_twin, require_valid_name, twin_of
 from ..messages import render, text_of
+from ..pool.devices.catalog import similar_names
 from ..pool.devices.registry import CATALOG
 from ..wire.client import PoolClient
 from ..wire.locate import pool_socket
@@ -113,7 +114,7 @@ def require_known_model(size: TwinSize) -> None:
         devices = PoolClient(pool_socket(), timeout_s=2.0).devices()
         known |= {(device["model"], device["memory"]["total_bytes"]) for device in devices}
     if not any(wanted.matches(model, memory_bytes) for model, memory_bytes in known):
-        names = ", ".join(CATALOG.models)
+        names = ", ".join(similar_names(wanted.models[0], list(CATALOG.models)))
         raise InvalidRequest(Message.of("kernelspec.unknown_model", size=repr(size.profile[:60]), models=names))
 
 

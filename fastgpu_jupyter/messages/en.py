@@ -167,7 +167,7 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     ),
     "kernelspec.unknown_model": (
         "{size} is neither a profile (full, half, quarter, eighth) nor a GPU model that FastGPU or a pool of this "
-        "machine knows. Known models: {models}. With --any-model the size is accepted all the same."
+        "machine knows. Models are {models}. With --any-model the size is accepted all the same."
     ),
     "kernelspec.other_provisioner": (
         "The kernels of this kernelspec are started by the provisioner {name}. FastGPU starts processes of this "

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
-from difflib import get_close_matches
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from ..errors import InvalidRequest, Message
 from ..units import MICRO
 from .config_source import ConfigSource
-from .devices.catalog import Catalog
+from .devices.catalog import Catalog, similar_names
 
 #: The highest price of one GPU for an hour, in units of the currency; more does not fit the wire's integers for long.
 RATE_MAX = 1_000_000
@@ -46,15 +45,9 @@ def require_known_models(
     for model in rates:
         if model in device_names or catalog.names_model_or_device(model):
             continue
-        models = ", ".join(_most_similar(model, sorted({*catalog.models, *device_names})))
+        models = ", ".join(similar_names(model, sorted({*catalog.models, *device_names})))
         place = source.place_of(_SECTION, _SETTING, model)
         raise InvalidRequest(Message.of("rates.unknown_model", place=place, model=model[:60], models=models))
-
-
-def _most_similar(model: str, names: Sequence[str]) -> Sequence[str]:
-    """Return the names that contain ``model``, or else up to three that are spelt like it, or else all."""
-    containing = [name for name in names if model and model.lower() in name.lower()]
-    return containing or get_close_matches(model, names, n=3, cutoff=0.5) or names
 
 
 def _read(value: Any) -> tuple[float, Message | None]:

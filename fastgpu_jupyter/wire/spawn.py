@@ -23,6 +23,8 @@ ALREADY_RUNNING = 75
 #: Variables of a kernel that a pool manager started by it must not get.
 _KERNEL_ONLY = (*variables.OF_A_LEASE, "JPY_PARENT_PID")
 _POLL_S = 0.02
+#: Characters of the reason that are shown; its beginning says what is wrong.
+REASON_CHARS_MAX = 600
 
 
 def ensure_pool(timeout_s: float = 15.0) -> PoolClient:
@@ -75,7 +77,7 @@ def _start(timeout_s: float) -> None:
         raise PoolUnreachable(f"The pool manager did not start: {error}. {_where_to_look()}") from error
     if done.returncode not in (0, ALREADY_RUNNING):
         said = done.stderr.decode(errors="replace").strip().splitlines()
-        reason = said[-1][-400:] if said else f"it ended with status {done.returncode}"
+        reason = said[-1][:REASON_CHARS_MAX] if said else f"it ended with status {done.returncode}"
         raise PoolUnreachable(f"The pool manager did not start: {reason} {_where_to_look()}")
 
 

@@ -7,7 +7,8 @@ The models of a vendor are in its driver's folder. An administrator sets the poo
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from typing import NamedTuple
 
 from ...errors import InvalidRequest
@@ -75,12 +76,18 @@ class Catalog:
             if match is None or name is None:
                 raise InvalidRequest(
                     f"{term[:40]!r} in --simulate is not a number and a model, like 2xA100-80GB. "
-                    f"Models: {', '.join(self.models)}."
+                    f"There are {', '.join(similar_names(match[2] if match else '', list(self.models)))}."
                 )
             names += [name] * int(match[1] or 1)
         if not names or len(names) > SIMULATED_MAX:
             raise InvalidRequest(f"--simulate takes 1 to {SIMULATED_MAX} devices, like 2xA100-80GB.")
         return names
+
+
+def similar_names(name: str, names: Sequence[str]) -> Sequence[str]:
+    """Return those of ``names`` that contain ``name``, or else up to three that are spelt like it, or else all."""
+    containing = [one for one in names if name and name.lower() in one.lower()]
+    return containing or get_close_matches(name, names, n=3, cutoff=0.5) or names
 
 
 def _matches(model: CatalogModel, device_name: str) -> bool:
