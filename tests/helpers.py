@@ -23,6 +23,7 @@ from typing import Any
 
 from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.manager import KernelManager
+from jupyter_core.application import NoStart
 
 from fastgpu_jupyter.cli import FastGPUApp
 from fastgpu_jupyter.errors import FastGPUError
@@ -49,6 +50,8 @@ def fastgpu(*words: str) -> subprocess.CompletedProcess[str]:
         try:
             app.initialize([*words])
             app.start()
+        except NoStart:
+            pass  # a command of the command has run
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else int(end.code is not None)
         finally:

@@ -70,6 +70,13 @@ class FastGPUPool(JupyterApp):
     """
     classes = list(SECTIONS)
     raise_config_file_errors = True
+    #: By name, because the commands import this module.
+    subcommands = {
+        "stop": ("fastgpu_jupyter.cli.pool.StopApp", "Stop your pool manager; leases live on."),
+        "restart": ("fastgpu_jupyter.cli.pool.RestartApp", "Restart your pool manager with the same options."),
+        "logs": ("fastgpu_jupyter.cli.pool.LogsApp", "Show what your pool manager logged."),
+        "path": ("fastgpu_jupyter.cli.pool.PathApp", "Show where its socket, journal and log are."),
+    }
 
     system = Bool(False, help="Serve all users of this host at /run/fastgpu/pool.sock.").tag(config=True)
     socket_path = Unicode(help="Socket to serve at, in place of the user's or the system's own.").tag(config=True)
@@ -111,6 +118,8 @@ class FastGPUPool(JupyterApp):
             # Otherwise a file with an error would be ignored with a warning, and with it its rates and limits.
             names = {f"{name}.py" for name in (self.config_file_name, "jupyter_config")}
             raise TraitError(render(error_in_file(error, names))) from error
+        if self.subapp is not None:
+            return
         require_known(self.config, self.cli_config, type(self))
         self.settings = Settings(self)
 

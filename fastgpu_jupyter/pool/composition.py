@@ -25,7 +25,7 @@ from .host.threads import DaemonThreads
 from .http.backend import Backend
 from .http.statements import StatementReader
 from .identity import TenantNames
-from .identity.known_users import Database, KnownUsers
+from .identity.known_users import KnownUsers, UserLookup
 from .identity.user_database import UserDatabase
 from .journal.release_log import PreallocatedReleaseLog
 from .journal.store import Journal
@@ -89,7 +89,7 @@ class Foundation:
         *,
         release_log: PreallocatedReleaseLog | None,
         threads: Threads,
-        users: Database,
+        users: UserLookup,
     ) -> None:
         self.driver, self.journal, self.release_log, self.threads = driver, journal, release_log, threads
         self.boot_id = pool.state.boot_id
@@ -236,7 +236,7 @@ class PoolServices:
         lease_groups: LeaseGroups | None = None,
         driver_message: Message | None = None,
         threads: Threads = DEFAULT_THREADS,
-        users: Database | None = None,
+        users: UserLookup | None = None,
     ) -> None:
         base = Foundation(
             pool, journal, driver, clock, release_log=release_log, threads=threads, users=users or UserDatabase()

@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 
 from ..errors import PoolSilent, PoolUnreachable
 from . import variables
@@ -22,6 +23,9 @@ ALREADY_RUNNING = 75
 
 #: Variables of a kernel that a pool manager started by it must not get.
 _KERNEL_ONLY = (*variables.OF_A_LEASE, "JPY_PARENT_PID")
+#: The descriptors of locks that a starter holds for the pool manager that it starts, so that no other one begins to
+#: serve meanwhile.
+LOCKS_VARIABLE = "FASTGPU_LOCKS"
 _POLL_S = 0.02
 #: Characters of the reason that are shown; its beginning says what is wrong.
 REASON_CHARS_MAX = 600
@@ -60,15 +64,33 @@ def ensure_pool(timeout_s: float = 15.0) -> PoolClient:
 def _start(timeout_s: float) -> None:
     environment = {name: value for name, value in os.environ.items() if name not in (*_KERNEL_ONLY, SOCKET_VARIABLE)}
     python = os.environ.get(variables.PYTHON) or sys.executable
-    command = [python, "-P", "-m", "fastgpu_jupyter", "pool", "--on-demand"]
+    start_detached((), environment, "/", timeout_s, python=python)
+
+
+def start_detached(
+    options: Sequence[str],
+    environment: Mapping[str, str],
+    folder: str,
+    timeout_s: float,
+    *,
+    python: str = sys.executable,
+    locks: Sequence[int] = (),
+) -> int:
+    """Start a pool manager in the background, and return when it serves, or when it found another one.
+
+    ``locks`` are descriptors of locks that are passed to it. Returns 0 or :data:`ALREADY_RUNNING`. Raises
+    :class:`PoolUnreachable` with the reason if it does not start.
+    """
+    command = [python, "-P", "-m", "fastgpu_jupyter", "pool", *options, "--on-demand"]
     try:
         done = subprocess.run(
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            cwd="/",
-            env=environment,
+            cwd=folder,
+            env={**environment, LOCKS_VARIABLE: " ".join(map(str, locks))},
+            pass_fds=locks,
             start_new_session=True,
             timeout=timeout_s,
             check=False,
@@ -79,6 +101,7 @@ def _start(timeout_s: float) -> None:
         said = done.stderr.decode(errors="replace").strip().splitlines()
         reason = said[-1][:REASON_CHARS_MAX] if said else f"it ended with status {done.returncode}"
         raise PoolUnreachable(f"The pool manager did not start: {reason} {_where_to_look()}")
+    return done.returncode
 
 
 def _where_to_look() -> str:

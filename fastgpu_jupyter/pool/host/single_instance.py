@@ -21,6 +21,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ...errors import Conflict, HostFault
+from ...wire.spawn import LOCKS_VARIABLE
 from ...wire.unixsocket import connect, short_address
 
 _BACKLOG = 512
@@ -92,9 +93,14 @@ def require_replaceable(path: Path) -> None:
 
 
 def acquire_lock(folder: Path, name: str, where: str = "here", way_out: str = "") -> int:
-    """Take the lock of ``folder`` for the life of this process. Raises :class:`Conflict` if another process has it."""
+    """Take the lock of ``folder`` for the life of this process. Raises :class:`Conflict` if another process has it.
+
+    A lock that the starter of this process holds for it, as during a restart, is taken over.
+    """
     try:
-        descriptor = os.open(folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        descriptor = _inherited(folder / name) or os.open(
+            folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
+        )
     except OSError as error:
         raise HostFault(f"The lock {folder / name} cannot be opened: {error}.") from error
     try:
@@ -111,6 +117,17 @@ def acquire_lock(folder: Path, name: str, where: str = "here", way_out: str = ""
         os.close(descriptor)
         raise Conflict(f"A pool manager is already running {where} ({other}).{way_out}") from None
     return descriptor
+
+
+def _inherited(path: Path) -> int | None:
+    """Return the descriptor of the lock ``path`` that the starter of this process passed to it, None if none."""
+    for number in filter(str.isdecimal, os.environ.get(LOCKS_VARIABLE, "").split()):
+        with suppress(OSError):
+            given, there = os.fstat(int(number)), path.stat()
+            if (given.st_dev, given.st_ino) == (there.st_dev, there.st_ino):
+                fcntl.fcntl(int(number), fcntl.F_SETFD, fcntl.FD_CLOEXEC)
+                return int(number)
+    return None
 
 
 def acquire_socket_lock(path: Path) -> int:

@@ -33,7 +33,7 @@ Question = int | str
 Answer = int | str | None
 
 
-class Database(Protocol):
+class UserLookup(Protocol):
     """The user database, with calls that block."""
 
     def name_of(self, uid: int) -> str | None:
@@ -56,7 +56,7 @@ class KnownUsers:
 
     def __init__(
         self,
-        database: Database,
+        database: UserLookup,
         new_thread: Callable[[int, str], Executor],
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:

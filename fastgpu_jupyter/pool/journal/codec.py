@@ -40,7 +40,7 @@ def decode(payload: bytes) -> Record:
         events = [msgspec.convert(fields, _TYPES[fields.pop("type")]) for fields in raw["events"]]
         return Record(Instant(raw["ms"], raw["wall_ms"]), events)
     except (msgspec.MsgspecError, KeyError, TypeError, AttributeError) as error:
-        raise StoreFault(f"This record is not one that this version can read: {error!r}.") from error
+        raise StoreFault(f"{error!r}.") from error
 
 
 class _Snapshot(msgspec.Struct):

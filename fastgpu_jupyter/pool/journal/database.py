@@ -17,6 +17,7 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
+from ... import __version__
 from ...errors import StoreFault
 from .chain import Head
 from .files import lock_of, log_of
@@ -36,9 +37,11 @@ SCHEMA = f"""
     CREATE TABLE answer (
         key TEXT PRIMARY KEY, lease_id TEXT NOT NULL, ms INTEGER NOT NULL, seal BLOB NOT NULL, body BLOB
     ) STRICT;
+    CREATE TABLE writer (number INTEGER PRIMARY KEY, version TEXT NOT NULL) STRICT;
     PRAGMA application_id = {APPLICATION_ID};
     PRAGMA user_version = {FORMAT};
 """
+_OURS = f"FastGPU {__version__} (format {FORMAT})"
 #: Pages in the write-ahead log before a checkpoint: few, so that the log stays small and a start is quick.
 WAL_PAGES_MAX = 64
 
@@ -88,8 +91,8 @@ class Database:
             self._create()
         elif version > FORMAT:
             raise StoreFault(
-                f"The journal {self.path} was written by a newer version of FastGPU (format {version}); "
-                "it was left as it is. Upgrade fastgpu-jupyter to use it."
+                f"The journal {self.path} was last written by {self._last_writer(version)}, which is newer than this "
+                f"version, {_OURS}. Nothing was changed. Upgrade fastgpu-jupyter to that version to use the journal."
             )
         elif version != FORMAT or application != APPLICATION_ID:
             raise StoreFault(
@@ -97,8 +100,25 @@ class Database:
                 "was left as it is. Use the version that wrote it, or move the file to another folder."
             )
 
+    def _last_writer(self, version: int) -> str:
+        """Return the version of FastGPU that wrote the file last, as a part of a sentence."""
+        return f"FastGPU {self.written_by() or 'of an unknown version'} (format {version})"
+
+    def written_by(self) -> str | None:
+        """Return the version of FastGPU that wrote the file last, None if it does not say."""
+        try:
+            row = self.connection.execute("SELECT version FROM writer ORDER BY number DESC LIMIT 1").fetchone()
+        except sqlite3.Error:
+            return None
+        return str(row[0])[:64] if row else None
+
+    def _state_writer(self) -> None:
+        if self.written_by() != __version__:
+            self.connection.execute("INSERT INTO writer (version) VALUES (?)", (__version__,))
+
     def _create(self) -> None:
         self.connection.executescript(f"BEGIN; {SCHEMA} COMMIT;")
+        self._state_writer()
 
     def begin_writing(self) -> None:
         """Open the file for writing if it is not yet. What it holds has been verified."""
@@ -107,6 +127,8 @@ class Database:
         reader = self.connection
         self._open_for_writing()
         reader.close()
+        if self.connection.execute("PRAGMA user_version").fetchone()[0]:
+            self._state_writer()
 
     def _open_for_writing(self) -> None:
         with contextlib.ExitStack() as opened:  # closes the file if a later step fails

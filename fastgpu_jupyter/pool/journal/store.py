@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from ... import __version__
 from ...core.model.entities import Instant, State
 from ...core.model.events import Event
 from ...errors import StoreFault
@@ -73,7 +74,18 @@ class Journal:
         self.seq, self._seal = after, self._seal_at(self._db, after)
         for seq, payload, seal in self._chain(self._db, after):
             self.seq, self._seal = seq, seal
-            yield decode(payload)
+            yield self._decode(seq, payload)
+
+    def _decode(self, seq: int, payload: bytes) -> Record:
+        """Return a record. Raises :class:`StoreFault`, which names the version that wrote what this one cannot read."""
+        try:
+            return decode(payload)
+        except StoreFault as error:
+            raise StoreFault(
+                f"Record {seq} of the journal {self.path} is not one that FastGPU {__version__} can read: {error} The "
+                f"journal was last written by FastGPU {self._database.written_by() or 'of an unknown version'}. "
+                "Nothing was changed. Use that version."
+            ) from error
 
     def verify(self, *, archive: bool = True) -> int:
         """Verify the chain without decoding it, and return the number of records. May run beside the writer.
@@ -87,8 +99,8 @@ class Journal:
     def history(self) -> Iterator[Record]:
         """Yield every record from the first on, verified. May run beside the writer, in another thread."""
         with database_module.reader(self.path) as db:
-            for _, payload, _ in self._chain(db, 0):
-                yield decode(payload)
+            for seq, payload, _ in self._chain(db, 0):
+                yield self._decode(seq, payload)
 
     def last_seq(self) -> int:
         """Return the number of the newest record, sound or not."""

@@ -8,16 +8,27 @@ from fastgpu_jupyter.pool.http.views.context import AccessScope
 from fastgpu_jupyter.pool.identity import user_database
 from fastgpu_jupyter.pool.identity.known_users import KnownUsers
 from fastgpu_jupyter.pool.identity.tenants import TenantNames
+from fastgpu_jupyter.pool.journal.database import Database
 from fastgpu_jupyter.wire.client.transport import Transport
 from tests.crash.mutations.edits import Edit
 from tests.crash.mutations.model import Fails, Guarantee, Mutation
 from tests.pool.identity import test_known_users, test_tenants, test_user_database
+from tests.pool.journal import test_store
 from tests.security import test_identity
 from tests.wire import test_version
 
 IDENTITY = Guarantee.IDENTITY
 
 MUTATIONS = (
+    Mutation(
+        "a journal of a newer version is refused without its name",
+        IDENTITY,
+        (Edit(Database._require_format, "version > FORMAT", "False"),),
+        Fails(
+            test_store.test_newer_format_is_refused_by_the_name_of_its_version_and_not_changed,
+            r"FastGPU 9\.8\.7 \(format",
+        ),
+    ),
     Mutation(
         "an answer of another version is read",
         IDENTITY,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from typing import get_args
 import msgspec
 import pytest
 
+from fastgpu_jupyter import __version__
 from fastgpu_jupyter.core.model.entities import (
     EndReason,
     Health,
@@ -19,7 +21,10 @@ from fastgpu_jupyter.core.model.entities import (
 )
 from fastgpu_jupyter.core.model.events import DeviceHealthChanged, Event, LeaseEnded, PoolStarted, Ticked
 from fastgpu_jupyter.errors import Message, StoreFault
+from fastgpu_jupyter.pool.journal import database
+from fastgpu_jupyter.pool.journal.chain import seal
 from fastgpu_jupyter.pool.journal.codec import decode, decode_state, encode, encode_state
+from fastgpu_jupyter.pool.journal.database import FORMAT
 from fastgpu_jupyter.pool.journal.store import Entry, Journal
 from fastgpu_jupyter.pool.loop.recovery import replay
 from tests.core.world import World, spec
@@ -130,13 +135,58 @@ def test_file_that_is_no_journal_is_not_changed(tmp_path: Path) -> None:
     assert path.read_bytes() == b"a diary, not a database" * 100
 
 
-def test_newer_format_is_refused_and_not_changed(tmp_path: Path) -> None:
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if not path.name.endswith("-shm")}
+
+
+@pytest.mark.parametrize("writer", ["9.8.7", None])
+def test_newer_format_is_refused_by_the_name_of_its_version_and_not_changed(tmp_path: Path, writer: str | None) -> None:
     path = tmp_path / "journal.db"
-    with sqlite3.connect(path) as db:
-        db.execute("PRAGMA user_version = 99")
-    db.close()
-    with pytest.raises(StoreFault, match=r"newer version.*Upgrade"):
-        Journal(path)
+    journal = Journal(path)
+    journal.append([Entry(AT, [PoolStarted("boot", 1)])])
+    journal._db.execute("PRAGMA user_version = 99")
+    if writer:
+        journal._db.execute("INSERT INTO writer (version) VALUES (?)", (writer,))
+    else:
+        journal._db.execute("DROP TABLE writer")
+    before = files_of(tmp_path)
+    for _ in range(2):
+        with pytest.raises(StoreFault) as refused:
+            Journal(path)
+        assert f"FastGPU {writer or 'of an unknown version'} (format 99)" in str(refused.value)
+        assert f"this version, FastGPU {__version__} (format {FORMAT}). Nothing was changed." in str(refused.value)
+    assert files_of(tmp_path) == before
+    journal.close()
+
+
+def test_event_of_a_newer_version_is_refused_by_the_name_of_that_version(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    journal = Journal(path)
+    journal.append([Entry(AT, [PoolStarted("boot", 1)])])
+    payload = b'{"ms": 1, "wall_ms": 1, "events": [{"type": "LeaseTeleported", "lease_id": "a"}]}'
+    journal._insert([(2, payload, seal(journal._seal, payload))], [])
+    journal._db.execute("INSERT INTO writer (version) VALUES ('9.8.7')")
+    before = files_of(tmp_path)
+    reading = Journal(path)
+    with pytest.raises(
+        StoreFault, match=rf"Record 2 .*FastGPU {__version__} .*LeaseTeleported.*FastGPU 9\.8\.7\. Nothing"
+    ):
+        list(reading.replay())
+    reading.close()
+    assert files_of(tmp_path) == before
+    journal.close()
+
+
+def test_journal_names_each_version_that_wrote_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "journal.db"
+    for version in ("0.1.0", "0.1.0", "0.2.0"):
+        monkeypatch.setattr(database, "__version__", version)
+        journal = Journal(path)
+        list(journal.replay())
+        journal.append([Entry(AT, [PoolStarted("boot", 1)])])
+        journal.close()
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        assert db.execute("SELECT version FROM writer ORDER BY number").fetchall() == [("0.1.0",), ("0.2.0",)]
 
 
 def test_append_on_a_full_disk_fails_and_keeps_old_records(open_journal: Callable[[], Journal]) -> None:

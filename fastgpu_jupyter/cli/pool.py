@@ -1,0 +1,223 @@
+"""Commands for the process of the pool manager: stop, restart, logs, path."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from jupyter_core.application import JupyterApp, base_aliases
+from traitlets import Bool, Integer, Unicode
+
+from .. import __version__
+from ..errors import Conflict, FastGPUError, NotFound, PoolUnreachable
+from ..messages import text_of
+from ..pool.host import single_instance
+from ..pool.journal.store import Journal
+from ..wire.client import PoolClient
+from ..wire.locate import pool_socket, user_socket, user_state_dir
+from ..wire.schemas import LeaseView
+from ..wire.spawn import ALREADY_RUNNING, start_detached
+from . import running_pool
+from .output import write, write_error, write_json
+from .running_pool import RunningPool
+
+START_S = 15.0
+#: How often a restart ends a pool manager that a kernel started meanwhile, with other options.
+TRIES = 3
+#: Variables that say which code runs: that of this command, which may have been upgraded.
+OF_THIS_PROGRAM = ("PYTHONPATH", "PYTHONHOME", "PYTHONSAFEPATH", "PATH")
+FOLLOW_S = 0.5
+_LEASES_GO_ON = (
+    "Kernels keep running with their GPUs, and leases live on, billed as before. Nothing is granted until a pool "
+    "manager serves again; a kernel or server that needs your own one starts it."
+)
+
+
+class PoolProcessApp(JupyterApp):
+    """A command about the process of a pool manager."""
+
+    version = __version__
+    socket_path = Unicode(help="The socket of the pool manager, in place of the one that commands use.").tag(
+        config=True
+    )
+    aliases = {**base_aliases, "socket": "PoolProcessApp.socket_path"}
+    flags: dict[str, Any] = {}
+
+    def start(self) -> None:
+        """Run the command; print an error as one line and exit with 1, or with 2 where no pool manager serves."""
+        super().start()
+        path = Path(self.socket_path or pool_socket())
+        try:
+            self.run(path, running_pool.find(path))
+        except (FastGPUError, OSError) as error:
+            sentence = text_of(error) if isinstance(error, FastGPUError) else f"{error}."
+            write_error(self.name.replace("-", " "), sentence)
+            sys.exit(2 if isinstance(error, PoolUnreachable) else 1)
+
+    def run(self, path: Path, pool: RunningPool | None) -> None:
+        """Run the command for the pool manager at the socket ``path``, None if none serves it."""
+        raise NotImplementedError
+
+
+class StopApp(PoolProcessApp):
+    """The command that stops the pool manager."""
+
+    name = "jupyter-fastgpu-pool-stop"
+    description = "Stop your pool manager. Leases live on; where some do, it asks first."
+    yes = Bool(False, help="Do not ask.").tag(config=True)
+    flags = {"yes": ({"StopApp": {"yes": True}}, "Do not ask.")}
+
+    def run(self, path: Path, pool: RunningPool | None) -> None:
+        """Ask if leases live or may live, stop, and print what happens to them."""
+        if pool is None:
+            write(f"No pool manager serves {path}.")
+            return
+        pool.require_own("stop")
+        leases = _live_leases(path)
+        if leases == []:
+            pool.end()
+            write("Stopped. No lease lives.")
+            return
+        if not self.yes:
+            self._ask(leases)
+        pool.end()
+        write(f"Stopped. {_LEASES_GO_ON}")
+
+    def _ask(self, leases: list[LeaseView] | None) -> None:
+        write(_leases_text(leases), _LEASES_GO_ON)
+        if not sys.stdin.isatty():
+            raise Conflict("Nothing was done. --yes stops it without a question.")
+        write("Stop it? [y/N] ")
+        if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
+            raise Conflict("Nothing was done.")
+
+
+class RestartApp(PoolProcessApp):
+    """The command that restarts the pool manager."""
+
+    name = "jupyter-fastgpu-pool-restart"
+    description = "Start the installed version in place of your pool manager, with the same options. Leases live on."
+
+    def run(self, path: Path, pool: RunningPool | None) -> None:
+        """Stop the pool manager, start another one with its options, and print which serves now."""
+        if pool is None:
+            raise PoolUnreachable(f"No pool manager serves {path}. `jupyter fastgpu pool` starts one.")
+        pool.require_own("restart")
+        if pool.state_dir is not None:
+            Journal(pool.state_dir / "journal.db").close()  # raises while the former one still serves
+        options, environment, folder = pool.options(), pool.environment(), pool.folder()
+        in_terminal = pool.log is None
+        for name in OF_THIS_PROGRAM:
+            environment.pop(name, None)
+        environment |= {name: os.environ[name] for name in OF_THIS_PROGRAM if name in os.environ}
+        for _ in range(TRIES):
+            if pool is not None:
+                pool.end()
+            with self._locks(path, pool) as locks:
+                if start_detached(options, environment, folder, START_S, locks=locks) != ALREADY_RUNNING:
+                    break
+            pool = running_pool.find(path)  # a kernel has started it meanwhile, without the options
+        else:
+            raise Conflict(f"Another pool manager was started at {path} each time. Leases live on; try again.")
+        served = PoolClient(path).status()
+        live = sum(lease["state"] != "ended" for lease in served["leases"])
+        write(f"FastGPU {served['pool']['version']} serves {path}; leases that live on: {live}.")
+        if in_terminal:
+            write("It runs in the background now; `jupyter fastgpu pool logs` shows what it logs.")
+
+    @contextmanager
+    def _locks(self, path: Path, pool: RunningPool | None) -> Iterator[list[int]]:
+        """Hold the locks of the pool manager that ended, so that no kernel starts one with other options before ours.
+
+        Where another process has one already, its pool manager is ended, too.
+        """
+        locks: list[int] = []
+        try:
+            with suppress(Conflict):
+                locks.append(single_instance.acquire_socket_lock(path))
+                if pool is not None and pool.state_dir is not None:
+                    locks.append(single_instance.acquire_lock(pool.state_dir, "lock"))
+            yield locks
+        finally:
+            for lock in locks:
+                os.close(lock)
+
+
+class LogsApp(PoolProcessApp):
+    """The command that shows what the pool manager logged."""
+
+    name = "jupyter-fastgpu-pool-logs"
+    description = "Show the end of what your pool manager logged."
+    lines = Integer(100, min=1, help="How many lines.").tag(config=True)
+    follow = Bool(False, help="Go on with what it logs from now on.").tag(config=True)
+    aliases = {**PoolProcessApp.aliases, "lines": "LogsApp.lines", "n": "LogsApp.lines"}
+    flags = {"follow": ({"LogsApp": {"follow": True}}, "Go on with what it logs from now on.")}
+
+    def run(self, path: Path, pool: RunningPool | None) -> None:
+        """Print the last lines, and new ones until it is interrupted."""
+        log = _paths(path, pool)["log"]
+        if log is None:
+            assert pool is not None
+            where = f"`journalctl --unit={pool.unit}` shows it" if pool.unit else "it logs to the terminal it runs in"
+            raise NotFound(f"The pool manager at {path}, process {pool.pid}, has no file for its log: {where}.")
+        with Path(log).open(errors="replace") as file:
+            write(*(line.rstrip("\n") for line in deque(file, self.lines)))
+            while self.follow:
+                line = file.readline()
+                write(line.rstrip("\n")) if line else time.sleep(FOLLOW_S)
+
+
+class PathApp(PoolProcessApp):
+    """The command that shows where the files of the pool manager are."""
+
+    name = "jupyter-fastgpu-pool-path"
+    description = "Show the socket, the journal and the log of the pool manager."
+    as_json = Bool(False, help="Print JSON for programs.").tag(config=True)
+    flags = {"json": ({"PathApp": {"as_json": True}}, "Print JSON for programs.")}
+
+    def run(self, path: Path, pool: RunningPool | None) -> None:
+        """Print the paths, whether or not a pool manager serves."""
+        paths = _paths(path, pool)
+        process = None if pool is None else pool.pid
+        if self.as_json:
+            write_json({**paths, "process": process}, 2)
+            return
+        write(*(f"{name:8} {found or '-'}" for name, found in paths.items()), f"process  {process or '-'}")
+
+
+def _paths(path: Path, pool: RunningPool | None) -> dict[str, str | None]:
+    """Return the paths of a pool manager's files; those of the next one if none serves."""
+    state_dir = pool.state_dir if pool else _next_state_dir(path)
+    log = pool.log if pool else state_dir / "pool.log" if state_dir else None
+    return {
+        "socket": str(path),
+        "journal": str(state_dir / "journal.db") if state_dir else None,
+        "log": str(log) if log else None,
+    }
+
+
+def _next_state_dir(path: Path) -> Path | None:
+    """Return the state folder of the pool manager that served the socket last, or of one that is started now."""
+    return running_pool.last_state_dir(path) or (user_state_dir() if path == user_socket() else None)
+
+
+def _live_leases(path: Path) -> list[LeaseView] | None:
+    """Return the leases that live, None if the pool manager does not say."""
+    try:
+        status = PoolClient(path, timeout_s=running_pool.CONNECT_S).status()
+    except FastGPUError:
+        return None
+    return [lease for lease in status["leases"] if lease["state"] != "ended"]
+
+
+def _leases_text(leases: list[LeaseView] | None) -> str:
+    if leases is None:
+        return "It is not known whether leases live: the pool manager does not say."
+    names = ", ".join(f"{lease['holder']['notebook'] or lease['id']} ({lease['state']})" for lease in leases[:5])
+    return f"Leases that live: {len(leases)}: {names}{', ...' if len(leases) > 5 else ''}."

@@ -1,0 +1,142 @@
+"""The pool manager that serves a socket, as the commands that stop or restart it need to know it.
+
+It is found by the socket and the lock beside it, without a request, because it may hang or be of another version.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import signal
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from ..errors import Conflict, Forbidden, HostFault, PoolUnreachable
+from ..wire import unixsocket
+
+CONNECT_S = 2.0
+#: How long a pool manager may take to end: it stores a snapshot, and its driver may hang for some seconds.
+END_S = 20.0
+_LOCK = re.compile(r"process (\d+), state folder (.+)", re.DOTALL)
+
+
+class RunningPool(NamedTuple):
+    """The process of a pool manager, and what it was started with."""
+
+    socket: Path
+    pid: int
+    uid: int
+    state_dir: Path | None  #: None if it is not known
+    unit: str | None  #: the systemd unit that runs it
+
+    @property
+    def log(self) -> Path | None:
+        """The file that it logs to, if it was started on demand; None if it logs elsewhere."""
+        path = self.state_dir / "pool.log" if self.state_dir else None
+        return path if path is not None and "--on-demand" in arguments_of(self.pid) else None
+
+    def require_own(self, what: str) -> None:
+        """Raise :class:`Forbidden` unless this user may do ``what`` by a signal: not to a service, nor to others'."""
+        if self.unit is not None:
+            raise Forbidden(
+                f"The pool manager at {self.socket} is the service {self.unit}. Nothing was done; use "
+                f"`systemctl {what} {self.unit}`."
+            )
+        if self.uid != os.getuid():
+            raise Forbidden(
+                f"The pool manager at {self.socket} belongs to another user (uid {self.uid}). Nothing was done; that "
+                f"user can {what} it."
+            )
+
+    def options(self) -> list[str]:
+        """Return the options that it was started with. Raises :class:`Conflict` if its command line is another."""
+        words = arguments_of(self.pid)
+        if "pool" not in words:
+            raise Conflict(f"Process {self.pid} is not a pool manager that `jupyter fastgpu pool` started.")
+        return [word for word in words[words.index("pool") + 1 :] if word != "--on-demand"]
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment that it was started with."""
+        entries = Path(f"/proc/{self.pid}/environ").read_bytes().split(b"\0")
+        return {
+            os.fsdecode(name): os.fsdecode(value) for name, _, value in (one.partition(b"=") for one in entries) if name
+        }
+
+    def folder(self) -> str:
+        """Return its working folder, the root folder if that was removed."""
+        folder = os.readlink(f"/proc/{self.pid}/cwd")  # noqa: PTH115 (a Path would be followed)
+        return folder if Path(folder).is_dir() else "/"
+
+    def end(self) -> None:
+        """Let it end by itself, which keeps all leases. Raises :class:`HostFault` if it does not within some time."""
+        try:
+            pidfd = os.pidfd_open(self.pid)
+        except ProcessLookupError:
+            return
+        try:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(pidfd, signal.SIGTERM)
+            poll = select.poll()
+            poll.register(pidfd, select.POLLIN)
+            if not poll.poll(END_S * 1000):
+                raise HostFault(
+                    f"The pool manager, process {self.pid}, does not end. `kill -9 {self.pid}` ends it; leases are "
+                    "kept by that, too."
+                )
+        finally:
+            os.close(pidfd)
+
+
+def find(path: Path) -> RunningPool | None:
+    """Return the pool manager that serves the socket ``path``, None if there is none.
+
+    Raises :class:`PoolUnreachable` if this user may not know, or if it runs where its process cannot be seen.
+    """
+    try:
+        with closing(unixsocket.connect(path, CONNECT_S)) as sock:
+            pid, uid, _ = unixsocket.peer_of(sock)
+    except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
+        return None
+    except PermissionError as error:
+        raise PoolUnreachable(f"The socket {path} belongs to another user, and you may not use it.") from error
+    except OSError:  # too many connections wait in it, because it hangs
+        pid, uid = _locked_by(path)[0], path.stat().st_uid
+    if pid <= 0:
+        raise PoolUnreachable(f"The pool manager at {path} runs in another container: its process cannot be seen here.")
+    locked_by, state_dir = _locked_by(path)
+    return RunningPool(path, pid, uid, state_dir if locked_by == pid else None, _unit_of(pid))
+
+
+def last_state_dir(path: Path) -> Path | None:
+    """Return the state folder of the pool manager that serves a socket or did, None if it is not known."""
+    return _locked_by(path)[1]
+
+
+def arguments_of(pid: int) -> list[str]:
+    """Return the command line of a process."""
+    return [os.fsdecode(word) for word in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[:-1]]
+
+
+def _locked_by(path: Path) -> tuple[int, Path | None]:
+    """Return the process that wrote itself into the lock beside a socket, and its state folder; 0 if there is none."""
+    try:
+        found = _LOCK.fullmatch(path.with_name(f".{path.name}.lock").read_text())
+    except (OSError, UnicodeDecodeError):
+        return 0, None
+    return (int(found[1]), Path(found[2])) if found else (0, None)
+
+
+def _unit_of(pid: int) -> str | None:
+    """Return the systemd unit whose main process this is, None if it is none's.
+
+    What is started on demand is in the unit of its starter, but its parent is not systemd at that time, and it says so.
+    """
+    try:
+        unit = Path(f"/proc/{pid}/cgroup").read_text().strip().rpartition("/")[2]
+        parent = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]
+        by_systemd = Path(f"/proc/{parent}/comm").read_text().strip() == "systemd"
+    except OSError:
+        return None
+    return unit if unit.endswith(".service") and by_systemd and "--on-demand" not in arguments_of(pid) else None
