@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from fastgpu_jupyter.wire.variables import KERNEL_ONLY
 from tests.helpers import Kernel, KernelHelper, PoolProcess, end_pool_at
+from tests.libcuda.stub import CudaStub
+from tests.nvml.machine import FakeMachine
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
@@ -180,6 +183,28 @@ def test_hidden_code_and_questions_neither_wait_nor_count_as_use(pool: PoolProce
     blocked = "import time\nwhile not get_ipython().kernel.gate.open: time.sleep(0.01)"
     assert first.run(blocked, store_history=False).status == "ok"
     assert pool.state(first.lease_id) == "active"
+
+
+def test_library_that_looked_for_a_gpu_too_early_is_named_with_the_grant(
+    isolated: Path, kernels: KernelHelper, use_machine: Callable[..., FakeMachine], cuda_stub: CudaStub
+) -> None:
+    use_machine("1xL4")
+    pool = PoolProcess(isolated, simulate="")
+    pool.start()
+    try:
+        first, waiting = kernels.start(), kernels.start()
+        look = f"import ctypes; ctypes.CDLL({str(cuda_stub.folder / 'libcuda.so.1')!r})"
+        assert waiting.run(look, store_history=False).status == "ok"
+        cell = waiting.send("import os; print(os.environ['CUDA_VISIBLE_DEVICES'][:4])")
+        waiting.message(cell, "display_data")
+        kernels.stop(first)
+        ran = waiting.collect(cell)
+        assert ran.stream() == "GPU-\n"
+        assert "looked for GPUs before this kernel had one" in ran.stream("stderr")
+        assert waiting.run("1").stream("stderr") == ""
+    finally:
+        kernels.end()
+        pool.end()
 
 
 # ---- processes that a kernel starts ----------------------------------------------------------------------------------
