@@ -51,15 +51,15 @@ class Gate:
         connect: Callable[[], PoolClient],
         *,
         kernel_id: str | None = None,
-        granted: tuple[str, ...] = (),
+        granted: Mapping[str, str] | None = None,
         hidden: Mapping[str, str] | None = None,
     ) -> None:
         #: What the process environment contains of the grant.
-        self.environment = GrantEnvironment(environ, granted, hidden or {})
+        self.environment = GrantEnvironment(environ, granted or {}, hidden or {})
         #: Cells may run. The only attribute that the fast path reads.
         self.open = lease_id is None or state not in BLOCKING_CELLS
         #: :meth:`apply_changes` has something to do; read without the lock, too.
-        self.has_changes = self.environment.has_cap
+        self.has_changes = self.environment.has_cap or self.environment.is_outdated
         self.lease_id = lease_id
         self.kernel_id = kernel_id
         self.view: LeaseView | None = None
@@ -102,7 +102,7 @@ class Gate:
             environ=env,
             connect=connect_or_start,
             kernel_id=given[variables.KERNEL_ID] or None,
-            granted=tuple(given[variables.GRANTED].split()),
+            granted=json.loads(given[variables.GRANTED] or "{}"),
             hidden=json.loads(given[variables.HIDDEN] or "{}"),
         )
         gate.environment.name_lease(gate.lease_id)

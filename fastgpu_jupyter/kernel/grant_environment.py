@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping, MutableMapping
 from typing import TYPE_CHECKING
 
-from ..wire.variables import ANCESTOR_LEASES
+from ..wire.variables import ANCESTOR_LEASES, REPLACED, replaced
 
 if TYPE_CHECKING:
     from .memory_caps import MemoryCaps
@@ -24,10 +24,13 @@ MEMORY = "FASTGPU_MEMORY_BYTES"
 class GrantEnvironment:
     """What ``environ`` contains of the grant now, and what it must contain before the next cell.
 
-    ``granted`` names the variables of the grant that it contains already; with ``hidden`` the process sees no device.
+    ``granted`` are the variables of the grant with which the process was started; a program between, such as a shell
+    that activates an environment, may have changed them. With ``hidden`` the process sees no device.
     """
 
-    def __init__(self, environ: MutableMapping[str, str], granted: tuple[str, ...], hidden: Mapping[str, str]) -> None:
+    def __init__(
+        self, environ: MutableMapping[str, str], granted: Mapping[str, str], hidden: Mapping[str, str]
+    ) -> None:
         self.environ = environ
         #: Variables with which this process sees no device.
         self.hidden = dict(hidden)
@@ -38,7 +41,12 @@ class GrantEnvironment:
         #: Leases of the kernels that this kernel descends from, outermost first.
         self.ancestors = tuple(environ.get(ANCESTOR_LEASES, "").split())
         self._applied = {name: environ[name] for name in granted if name in environ}
-        self._target = dict(self._applied)
+        self._target = dict(granted)
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether the environment is not what it must be before the next cell."""
+        return self._applied != self._target
 
     @property
     def has_cap(self) -> bool:
@@ -70,6 +78,7 @@ class GrantEnvironment:
             for name in self._applied:
                 if name not in self._target:
                     self.environ.pop(name, None)
+            self.environ[REPLACED] = replaced(self.environ, self._target)
             self.environ.update(self._target)
             self._applied = dict(self._target)
             if appears:

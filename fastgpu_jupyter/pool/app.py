@@ -25,11 +25,13 @@ from ..messages import render, text_of
 from ..text import printable
 from ..wire.locate import SYSTEM_SOCKET, user_socket, user_state_dir
 from ..wire.spawn import ALREADY_RUNNING
+from ..wire.variables import without_lease
 from .composition import PoolServices, ServiceOptions
 from .config_source import ConfigSource, error_in_file
 from .devices.driver import Driver
 from .devices.registration import DriverOptions
 from .devices.registry import CATALOG, AllDeviceFiles
+from .devices.restriction import names_in
 from .devices.selection import select_driver
 from .effects.device_access import create_lease_groups
 from .host import single_instance
@@ -83,6 +85,10 @@ class FastGPUPool(JupyterApp):
     state_dir = Unicode(help="Folder for the journal and the log, in place of the user's or the system's own.").tag(
         config=True
     )
+    devices = Unicode(
+        help="The only devices to serve, by index or id as in `jupyter fastgpu status`, like '0, GPU-8932f937'. "
+        "The beginning of an id is enough. Default: all that the environment of the pool leaves to it."
+    ).tag(config=True)
     idle_timeout_s = Integer(
         600, min=0, help="End after this many seconds without a lease and without a client; 0 never ends."
     ).tag(config=True)
@@ -126,6 +132,7 @@ class FastGPUPool(JupyterApp):
     def start(self) -> None:
         """Serve until a signal arrives or the pool was idle for long; exit with one sentence if that is impossible."""
         super().start()
+        _leave_lease()
         os.umask(0o077)
         _raise_descriptor_limit()
         gc.disable()  # until the state is recovered
@@ -233,6 +240,7 @@ class FastGPUPool(JupyterApp):
             remove_unknown_partitions=settings.devices.remove_unknown_partitions,
             mps=settings.sharing.mps and settings.sharing.enabled,
             all_users=self.system,
+            devices=names_in(self.devices),
             socket_path=socket_path,
         )
         return select_driver(settings.devices.simulate, options)
@@ -315,6 +323,14 @@ class ShutdownMonitor:
             self._idle_since_s = now_s
         elif 0 < self._timeout_s <= now_s - self._idle_since_s:
             self._stopped.set()
+
+
+def _leave_lease() -> None:
+    """Remove what a kernel from which this process was started has in its environment because of its lease."""
+    environment = without_lease(os.environ)
+    for name in os.environ.keys() - environment.keys():
+        del os.environ[name]
+    os.environ.update(environment)
 
 
 def _raise_descriptor_limit() -> None:

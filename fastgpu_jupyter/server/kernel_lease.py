@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
 import secrets
 import sys
 import threading
@@ -140,7 +141,7 @@ class KernelLease:
         ]
 
     def environment(self, client: PoolClient, view: LeaseView, own: Mapping[str, str]) -> dict[str, str]:
-        """Return the environment of the kernel's process: ``own`` with what its lease needs."""
+        """Return the environment of the kernel's process: ``own`` with what its lease needs, which goes before that."""
         granted = view["environment"] if view["state"] == LeaseState.ACTIVE else view["hidden_environment"]
         env = {**own, **granted}
         fraction = next((granted[name] for name in MEMORY_FRACTIONS if name in granted), None)
@@ -155,10 +156,9 @@ class KernelLease:
             variables.LEASE_STATE: view["state"],
             variables.KERNEL_ID: self.kernel_id,
             variables.VERSION: version.stated(),
-            # The variables that the kernel removes from its environment when the lease ends ...
-            variables.GRANTED: " ".join(granted),
-            # ... and those that it sets then.
+            variables.GRANTED: json.dumps({name: env[name] for name in granted if name in env}),
             variables.HIDDEN: json.dumps(view["hidden_environment"]),
+            variables.REPLACED: variables.replaced(os.environ, {**granted, **view["hidden_environment"]}),
         }
 
     def bind(self, pid: int | None) -> bool:

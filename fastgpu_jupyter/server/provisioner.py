@@ -131,7 +131,10 @@ class FastGPUProvisioner(LocalProvisioner):
             await self._warn_of_ancestor(client, view, env)
             if not self.gate:
                 view = await wait_for_grant(client, view, self.grant_timeout_s, lambda: self._abandoned)
-            return await super().pre_launch(env=self._lease.environment(client, view, env), **kwargs)
+            launch = await super().pre_launch(env=env, **kwargs)
+            # After the kernelspec's own variables, which must not name other devices than those of the lease.
+            launch["env"] = self._lease.environment(client, view, launch["env"])
+            return launch
         except Exception as error:
             await self._launch_failed()
             raise launch_error(error, in_server=self._in_server) from error

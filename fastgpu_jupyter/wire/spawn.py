@@ -21,8 +21,8 @@ from .locate import SOCKET_VARIABLE, pool_socket, user_socket, user_state_dir
 #: The exit status of a pool manager that found another one running or starting.
 ALREADY_RUNNING = 75
 
-#: Variables of a kernel that a pool manager started by it must not get.
-_KERNEL_ONLY = (*variables.OF_A_LEASE, "JPY_PARENT_PID")
+#: The variable by which a kernel ends with its server; a pool manager does not.
+PARENT_VARIABLE = "JPY_PARENT_PID"
 #: The descriptors of locks that a starter holds for the pool manager that it starts, so that no other one begins to
 #: serve meanwhile.
 LOCKS_VARIABLE = "FASTGPU_LOCKS"
@@ -62,7 +62,9 @@ def ensure_pool(timeout_s: float = 15.0) -> PoolClient:
 
 
 def _start(timeout_s: float) -> None:
-    environment = {name: value for name, value in os.environ.items() if name not in (*_KERNEL_ONLY, SOCKET_VARIABLE)}
+    environment = variables.without_lease(os.environ)
+    for name in (PARENT_VARIABLE, SOCKET_VARIABLE):
+        environment.pop(name, None)
     python = os.environ.get(variables.PYTHON) or sys.executable
     start_detached((), environment, "/", timeout_s, python=python)
 

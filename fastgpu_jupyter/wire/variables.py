@@ -1,7 +1,12 @@
 """The environment variables between a provisioner, its kernel, and the processes that the kernel starts.
 
-This module imports nothing, because the kernel imports it at its start.
+This module imports nothing of the package, because the kernel imports it at its start.
 """
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
 
 #: The id of the kernel's lease, and the path of the file with its token.
 LEASE, TOKEN_FILE = "FASTGPU_LEASE", "FASTGPU_TOKEN_FILE"
@@ -9,7 +14,7 @@ LEASE, TOKEN_FILE = "FASTGPU_LEASE", "FASTGPU_TOKEN_FILE"
 LEASE_STATE = "FASTGPU_LEASE_STATE"
 #: The id of the kernel.
 KERNEL_ID = "FASTGPU_KERNEL_ID"
-#: Names of the variables of the grant, which the kernel removes when the lease ends, and JSON of those it sets then.
+#: JSON of the variables of the grant, which the kernel removes when the lease ends, and of those that it sets then.
 GRANTED, HIDDEN = "FASTGPU_GRANTED", "FASTGPU_HIDDEN"
 #: The version of the Jupyter server.
 VERSION = "FASTGPU_VERSION"
@@ -18,7 +23,25 @@ KERNEL_ONLY = (LEASE, TOKEN_FILE, LEASE_STATE, KERNEL_ID, GRANTED, HIDDEN, VERSI
 #: The leases of the kernels from which a process descends, outermost first. It says whose devices the process uses, and
 #: gives no right to the lease.
 ANCESTOR_LEASES = "FASTGPU_ANCESTOR_LEASES"
+#: JSON of the values that variables of the grant had before: ``null`` where there was none.
+REPLACED = "FASTGPU_REPLACED"
 #: What a process that belongs to no lease must not have.
-OF_A_LEASE = (*KERNEL_ONLY, ANCESTOR_LEASES)
+OF_A_LEASE = (*KERNEL_ONLY, ANCESTOR_LEASES, REPLACED)
 #: The interpreter that starts a pool manager on demand.
 PYTHON = "FASTGPU_PYTHON"
+
+
+def replaced(environ: Mapping[str, str], names: Iterable[str]) -> str:
+    """Return :data:`REPLACED` for a process in whose environment ``names`` are set from here on."""
+    earlier = json.loads(environ.get(REPLACED, "{}"))
+    return json.dumps({name: environ.get(name) for name in names} | earlier)
+
+
+def without_lease(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment that a kernel, or a process that it started, would have without any lease.
+
+    A pool manager that a kernel starts must have it: what the lease lets the kernel see does not restrict the pool.
+    """
+    earlier = json.loads(environ.get(REPLACED, "{}"))
+    kept = {name: value for name, value in environ.items() if name not in OF_A_LEASE and name not in earlier}
+    return kept | {name: value for name, value in earlier.items() if value is not None}

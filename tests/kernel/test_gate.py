@@ -15,7 +15,7 @@ from fastgpu_jupyter.errors import Conflict
 from fastgpu_jupyter.kernel.gate import Gate
 from fastgpu_jupyter.kernel.lease_commands import LeaseCommands
 from fastgpu_jupyter.kernel.lease_follower import LeaseFollower
-from fastgpu_jupyter.wire.variables import ANCESTOR_LEASES
+from fastgpu_jupyter.wire.variables import ANCESTOR_LEASES, REPLACED, without_lease
 from tests.kernel.fakes import FakePool, active_view, lease_view, message, queue_group
 from tests.views import explanation_of, position_of
 from tests.waiting import DEADLINE_S, wait_until
@@ -33,7 +33,7 @@ HIDDEN = {"CUDA_VISIBLE_DEVICES": ""}
 
 def make_gate(pool: FakePool, token_file: Path | None, state: str = "waiting", **environ: str) -> Gate:
     environ.setdefault("CUDA_VISIBLE_DEVICES", "GPU-1" if state == "active" else "")
-    granted = ("CUDA_VISIBLE_DEVICES",) if state == "active" else ()
+    granted = {"CUDA_VISIBLE_DEVICES": "GPU-1"} if state == "active" else {}
     return Gate(
         "lease-1", state, token_file, environ, pool.connect, kernel_id="kernel-1", granted=granted, hidden=HIDDEN
     )
@@ -41,7 +41,7 @@ def make_gate(pool: FakePool, token_file: Path | None, state: str = "waiting", *
 
 def env(gate: Gate) -> dict[str, str]:
     """The environment without what it says to the processes that the kernel starts."""
-    return {name: value for name, value in gate.environment.environ.items() if name != ANCESTOR_LEASES}
+    return {name: value for name, value in gate.environment.environ.items() if name not in (ANCESTOR_LEASES, REPLACED)}
 
 
 def test_gate_without_a_lease_is_open() -> None:
@@ -53,16 +53,19 @@ def test_gate_without_a_lease_is_open() -> None:
 def test_gate_leaves_children_no_lease_but_whose_device_they_use(token_file: Path) -> None:
     environ = {
         "FASTGPU_LEASE": "inner", "FASTGPU_TOKEN_FILE": str(token_file), "FASTGPU_LEASE_STATE": "active",
-        "FASTGPU_KERNEL_ID": "kernel-1", "FASTGPU_GRANTED": "CUDA_VISIBLE_DEVICES",
+        "FASTGPU_KERNEL_ID": "kernel-1", "FASTGPU_GRANTED": '{"CUDA_VISIBLE_DEVICES": "GPU-1"}',
+        "FASTGPU_REPLACED": '{"CUDA_VISIBLE_DEVICES": "1"}',
         "FASTGPU_HIDDEN": '{"CUDA_VISIBLE_DEVICES": ""}', "CUDA_VISIBLE_DEVICES": "GPU-1", ANCESTOR_LEASES: "outer",
     }  # fmt: skip
     gate = Gate.from_environment(environ)
     assert gate.open
     assert (gate.lease_id, gate.kernel_id, gate.pool.token()) == ("inner", "kernel-1", "secret")
-    assert environ == {"CUDA_VISIBLE_DEVICES": "GPU-1", ANCESTOR_LEASES: "outer inner"}
+    assert environ.pop(ANCESTOR_LEASES) == "outer inner"
+    assert environ == {"CUDA_VISIBLE_DEVICES": "GPU-1", "FASTGPU_REPLACED": '{"CUDA_VISIBLE_DEVICES": "1"}'}
     gate.forget_lease()
     gate.apply_changes()
-    assert environ == {"CUDA_VISIBLE_DEVICES": "", ANCESTOR_LEASES: "outer"}
+    assert (environ["CUDA_VISIBLE_DEVICES"], environ[ANCESTOR_LEASES]) == ("", "outer")
+    assert without_lease(environ) == {"CUDA_VISIBLE_DEVICES": "1"}, "as the server has it"
 
 
 def test_gate_of_a_granted_start_keeps_the_environment(token_file: Path) -> None:
@@ -72,6 +75,15 @@ def test_gate_of_a_granted_start_keeps_the_environment(token_file: Path) -> None
     assert gate.open
     assert not gate.has_changes
     assert env(gate)["CUDA_VISIBLE_DEVICES"] == "the user's own"
+
+
+def test_gate_replaces_what_a_program_between_has_made_of_the_grant() -> None:
+    given = {"CUDA_VISIBLE_DEVICES": "1", "FASTGPU_LEASE": "lease-1", "FASTGPU_LEASE_STATE": "active"}
+    environ = {**given, "FASTGPU_GRANTED": '{"CUDA_VISIBLE_DEVICES": "GPU-1"}'}
+    gate = Gate.from_environment(environ)
+    assert gate.has_changes
+    gate.apply_changes()
+    assert environ["CUDA_VISIBLE_DEVICES"] == "GPU-1"
 
 
 def test_gate_opens_on_a_grant_and_sets_the_environment_between_cells(token_file: Path) -> None:

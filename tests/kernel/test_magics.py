@@ -25,7 +25,7 @@ def context(pool: FakePool, tmp_path: Path) -> Context:
     token = tmp_path / "token"
     token.write_text("secret")
     environ = {"CUDA_VISIBLE_DEVICES": "GPU-1"}
-    gate = Gate("lease-1", "active", token, environ, pool.connect, granted=("CUDA_VISIBLE_DEVICES",))
+    gate = Gate("lease-1", "active", token, environ, pool.connect, granted=dict(environ))
     return Context(gate, gated=True)
 
 

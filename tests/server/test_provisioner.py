@@ -17,7 +17,7 @@ from fastgpu_jupyter.server import kernel_lease, repeat
 from fastgpu_jupyter.server.launches import launches
 from fastgpu_jupyter.server.provisioner import FastGPUProvisioner
 from fastgpu_jupyter.server.token_files import token_path
-from fastgpu_jupyter.wire.variables import ANCESTOR_LEASES
+from fastgpu_jupyter.wire.variables import ANCESTOR_LEASES, without_lease
 from tests.helpers import alive
 from tests.kernel.fakes import FakePool, active_view, lease_view
 from tests.waiting import DEADLINE_S, async_wait_until, wait_until
@@ -108,7 +108,7 @@ def test_launch_sets_environment_and_token_file(pool: Pool) -> None:
     provisioner = make()
     env = launch(provisioner)["env"]
     assert env["CUDA_VISIBLE_DEVICES"] == "GPU-1"
-    assert env["FASTGPU_GRANTED"] == "CUDA_VISIBLE_DEVICES"
+    assert env["FASTGPU_GRANTED"] == '{"CUDA_VISIBLE_DEVICES": "GPU-1"}'
     assert env["FASTGPU_HIDDEN"] == '{"CUDA_VISIBLE_DEVICES": ""}'
     assert env["FASTGPU_LEASE"] == "lease-2"
     assert env["FASTGPU_KERNEL_ID"] == "kernel-1"
@@ -120,6 +120,17 @@ def test_launch_sets_environment_and_token_file(pool: Pool) -> None:
     assert info["lease_id"] == "lease-2"
     assert info["token_file"] == env["FASTGPU_TOKEN_FILE"]
     assert token not in str(info)
+
+
+def test_launch_puts_the_lease_before_the_variables_of_the_kernelspec(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    provisioner = make()
+    provisioner.kernel_spec.env = {"CUDA_VISIBLE_DEVICES": "1", "OMP_NUM_THREADS": "2", "FASTGPU_LEASE": "other"}
+    env = launch(provisioner)["env"]
+    assert (env["CUDA_VISIBLE_DEVICES"], env["OMP_NUM_THREADS"], env["FASTGPU_LEASE"]) == ("GPU-1", "2", "lease-2")
+    assert without_lease(env)["CUDA_VISIBLE_DEVICES"] == "0,1", "what the server leaves to a pool"
 
 
 def test_restart_keeps_the_lease_and_cleanup_releases_it_once(pool: Pool) -> None:

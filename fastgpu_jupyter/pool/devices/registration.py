@@ -27,6 +27,7 @@ class DriverOptions:
     remove_unknown_partitions: bool = False  #: whether partitions are destroyed that the pool did not create
     mps: bool = False  #: whether parts of a device are leased by MPS
     all_users: bool = False  #: whether the pool serves users other than the one that it runs as
+    devices: tuple[str, ...] = ()  #: the only ones to serve, by index, id or beginning of an id; empty: all
     socket_path: Path | None = None  #: of the pool; what the driver keeps for its processes goes beside it
 
 
@@ -50,3 +51,4 @@ class DriverRegistration:
     device_files: DeviceFiles
     catalog: Catalog
     doctor: DriverDoctor
+    restricting_variables: tuple[str, ...] = ()  #: variables of the pool manager that leave some devices to it

@@ -114,7 +114,7 @@ def select_driver(simulate: str, options: DriverOptions) -> Driver:
     installed the result has no devices and says why.
     """
     if simulate:
-        return SimulatedDriver(simulate, options.rates)
+        return SimulatedDriver(simulate, options.rates, options.devices)
     reasons = []
     for registration in DRIVERS:
         driver = registration.create(options)

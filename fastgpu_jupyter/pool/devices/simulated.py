@@ -24,13 +24,14 @@ from .driver import (
     ScrubCommand,
 )
 from .registry import CATALOG, HIDDEN_ENV
+from .restriction import Listed, chosen_indices
 
 
 class SimulatedDriver:
-    """Driver of the devices that ``text`` declares, such as ``2xA100-80GB``."""
+    """Driver of the devices that ``text`` declares, such as ``2xA100-80GB``, as far as ``only`` names them."""
 
-    def __init__(self, text: str, rates: Mapping[str, float]) -> None:
-        self._specs = [
+    def __init__(self, text: str, rates: Mapping[str, float], only: Sequence[str] = ()) -> None:
+        declared = [
             DeviceSpec(
                 id=f"SIM-{index}-{name}",
                 index=index,
@@ -43,6 +44,8 @@ class SimulatedDriver:
             )
             for index, name in enumerate(CATALOG.parse_simulated(text))
         ]
+        chosen, self._note = chosen_indices(only, [Listed(spec.index, spec.id) for spec in declared])
+        self._specs = [spec for spec in declared if spec.index in chosen]
         self._known: dict[int, psutil.Process] = {}  #: psutil measures processor use between two calls on one object
 
     def adopt(self, held: Sequence[LogicalGPU]) -> None:
@@ -50,7 +53,7 @@ class SimulatedDriver:
 
     def inventory(self) -> tuple[list[DeviceSpec], str | None]:
         """Return the declared devices."""
-        return list(self._specs), None
+        return list(self._specs), self._note
 
     def knows(self, device_id: str) -> bool:
         """Return whether the device is declared."""

@@ -1,23 +1,39 @@
-"""Mutations of devices that are missing: what is promised to their leases."""
+"""Mutations of which devices a pool has: those that are missing, and those that are not left to it."""
 
 from __future__ import annotations
 
 from fastgpu_jupyter.core.accounting.ledger import Ledger
 from fastgpu_jupyter.core.lease import presence
 from fastgpu_jupyter.core.model.entities import Device
+from fastgpu_jupyter.pool.devices.nvidia.driver import NvidiaDriver
 from fastgpu_jupyter.pool.devices.nvidia.health import NvmlHealthWatcher
 from fastgpu_jupyter.pool.effects.executor import EffectExecutor
 from fastgpu_jupyter.pool.monitors.inventory import DriverAtStartup
+from fastgpu_jupyter.server.kernel_lease import KernelLease
 from tests.core.lease import test_presence
 from tests.crash.mutations.edits import Edit
 from tests.crash.mutations.model import Fails, Guarantee, Mutation, Violates
-from tests.pool.devices.nvidia import test_nvml_health
+from tests.pool.devices.nvidia import test_nvml_health, test_visibility
 from tests.pool.effects import test_executor
 from tests.pool.monitors import test_health
+from tests.server import test_provisioner
 
 BILLING, LIFECYCLE = Guarantee.BILLING, Guarantee.LIFECYCLE
 
 MUTATIONS = (
+    Mutation(
+        "a pool serves GPUs that its environment does not leave to it",
+        Guarantee.DOUBLE_GRANT,
+        (Edit(NvidiaDriver._select, "self._visible.restricts", "False"),),
+        Fails(test_visibility.test_pool_serves_only_the_gpus_of_its_environment_and_setting),
+        in_processes=True,
+    ),
+    Mutation(
+        "the variables of a kernelspec go before those of the lease",
+        Guarantee.ENFORCEMENT,
+        (Edit(KernelLease.environment, "{**own, **granted}", "{**granted, **own}"),),
+        Fails(test_provisioner.test_launch_puts_the_lease_before_the_variables_of_the_kernelspec),
+    ),
     Mutation(
         "a device that is missing for a moment ends its leases",
         LIFECYCLE,

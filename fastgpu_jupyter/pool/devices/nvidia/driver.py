@@ -37,6 +37,7 @@ from .mps.mechanism import MpsMechanism, MpsSettings, folder_for
 from .mps.requirements import find_obstacle, read_mps_facts
 from .parkability import ParkingSupport
 from .processes import ProcessLister
+from .visibility import GpuIdentity, Selection, VisibleDevices, restrict_to_mig_devices
 
 _SWITCHED = "MIG mode of the GPU was switched since the last inventory."
 _NONE = "The NVIDIA driver answers, but this machine has no GPU. Check with `nvidia-smi`."
@@ -47,6 +48,8 @@ class NvidiaDriver:
 
     def __init__(self, options: DriverOptions) -> None:
         self._rates = options.rates
+        self._visible = VisibleDevices(os.environ, options.devices)  # before the session is opened
+        self._excluded: set[str] = set()  #: GPUs that the pool must not serve
         self._is_open = False
         self._handles: dict[str, Any] = {}
         self._specs: dict[str, DeviceSpec] = {}  #: as each device last reported it sensibly
@@ -54,7 +57,7 @@ class NvidiaDriver:
         self._counters = Counters(pynvml)
         self._limits = MemoryLimits(self._handle)
         self._mig_controller = MigController(self._handle)
-        self._mig = MigMechanism(self, remove_unknown=options.remove_unknown_partitions)
+        self._mig = MigMechanism(self, remove_unknown=_removes_unknown(options, self._visible))
         self._mps = MpsMechanism(self, _mps_settings(options))
         self._processes = ProcessLister(self._handle, self._mig_controller, self._mps)
         self._parking = ParkingSupport(self._processes.usage_of)
@@ -87,14 +90,17 @@ class NvidiaDriver:
         self._mps.adopt(held)
 
     def inventory(self) -> tuple[list[DeviceSpec], str | None]:
-        """Return every GPU that NVML shows."""
+        """Return every GPU that NVML shows and the environment leaves to the pool."""
         self.open()
         self._mps.end_unused()
         specs: dict[str, DeviceSpec] = {}
-        notes = []
-        for index in range(session.gpu_count()):
+        selected = self._select(session.gpu_count())
+        notes = [selected.note] if selected.note else []
+        for index, mig_devices in selected.gpus.items():
             try:
                 spec, note = self._read_spec(index)
+                if mig_devices is not None:
+                    spec = restrict_to_mig_devices(spec, self._mig_controller.instances(spec.id), mig_devices)
             except HostFault as error:
                 notes.append(f"GPU {index} is not leased: {error}")
                 continue
@@ -110,6 +116,21 @@ class NvidiaDriver:
         parkable = self._parking.find_parkable(specs.values())
         in_order = sorted(specs.values(), key=lambda spec: spec.index)
         return [replace(spec, parkable=spec.id in parkable) for spec in in_order], message
+
+    def _select(self, count: int) -> Selection:
+        """Return which of the GPUs the pool serves."""
+        if not self._visible.restricts:
+            return Selection(dict.fromkeys(range(count)))
+        gpus = [_identity(index) for index in range(count)]
+        selected = self._visible.select(gpus, self._mig_devices)
+        self._excluded = {gpu.id for gpu in gpus if gpu.id and gpu.index not in selected.gpus}
+        return selected
+
+    def _mig_devices(self, device_id: str) -> set[str]:
+        try:
+            return {name for instance in self.instances(device_id) for name in instance.devices}
+        except HostFault:
+            return set()
 
     def _read_spec(self, index: int) -> tuple[DeviceSpec, str | None]:
         """Return what the device with that index is, and a note for the administrator."""
@@ -145,9 +166,9 @@ class NvidiaDriver:
         return self._mig.existing_partitions(device_id, self._mig_controller.instances(device_id))
 
     def knows(self, device_id: str) -> bool:
-        """Return whether NVML finds the GPU, working or not."""
+        """Return whether NVML finds the GPU, working or not, and the pool may serve it."""
         self.open()
-        return session.is_known(device_id)
+        return device_id not in self._excluded and session.is_known(device_id)
 
     def health(self, device_id: str) -> tuple[Health, str | None]:
         """Return faulty where the GPU does not answer, or nothing that makes sense."""
@@ -327,3 +348,17 @@ def _mps_settings(options: DriverOptions) -> MpsSettings | None:
     if options.socket_path is None:
         return None
     return MpsSettings(folder_for(options.socket_path), on=options.mps, all_users=options.all_users)
+
+
+def _removes_unknown(options: DriverOptions, visible: VisibleDevices) -> bool:
+    """Return whether MIG instances may be destroyed that the pool did not make; not those of other users' jobs."""
+    return options.remove_unknown_partitions and not visible.restricts
+
+
+def _identity(index: int) -> GpuIdentity:
+    """Return which GPU has that index, as far as it answers."""
+    try:
+        gpu = session.identify(index)
+        return GpuIdentity(index, gpu.uuid, session.minor_of(gpu.handle, index), session.name_of(gpu.handle))
+    except HostFault:
+        return GpuIdentity(index)

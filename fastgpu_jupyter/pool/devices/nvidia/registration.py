@@ -8,11 +8,13 @@ from .device_files import NvidiaDeviceFiles
 from .doctor import NvidiaDoctor
 from .driver import NvidiaDriver
 from .env import HIDDEN_ENV
+from .visibility import RESTRICTING_VARIABLES
 
 NVIDIA = DriverRegistration(
     name="nvidia",
     create=NvidiaDriver,
     hidden_env=HIDDEN_ENV,
+    restricting_variables=RESTRICTING_VARIABLES,
     device_files=NvidiaDeviceFiles(),
     catalog=CATALOG,
     doctor=NvidiaDoctor(),

@@ -30,7 +30,7 @@ def open_session() -> None:
 
     Raises :class:`DriverNotInstalled` where there is no driver, :class:`HostFault` where one does not answer.
     """
-    # A pool that a kernel started inherits the kernel's view of the devices, which is not the pool's.
+    # It restricts which GPUs the pool serves (:mod:`.visibility`), not what programs that the pool starts may see.
     os.environ.pop(VISIBLE_DEVICES, None)
     try:
         pynvml.nvmlInit()
