@@ -26,7 +26,7 @@ MAY_IMPORT: Mapping[str, AbstractSet[str]] = {
     "errors": set(),
     "text": set(),
     "units": {"errors"},
-    "messages": {"errors", "units"},
+    "messages": {"errors", "text", "units"},
     "core": {"errors", "units"},
     "compat": set(),
     "wire": {"errors", "units", "core", ""},

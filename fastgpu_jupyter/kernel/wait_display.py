@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from ..core.model.lifecycle import PARKED_OR_PARKING, RETURNING
+from ..text import printable
 from ..units import format_duration
 from ..wire.lease_view import explanation_of, position_of, text_of
 from .sentences import KEPT
@@ -46,7 +47,7 @@ class WaitDisplay:
         requested_ms = time.time() * 1000 - view["times"]["requested_at"] if view is not None and not parked else 0
         waited_ms = max(int((time.monotonic() - self._started) * 1000), int(requested_ms))
         head, hint = headline(view, pool_error, had_gpu=self._had_gpu), HINT_PARKED if parked else HINT
-        head = f"{head} {note}" if note else head
+        head = printable(f"{head} {note}" if note else head)
         text = f"{head} Waited {format_duration(waited_ms)}. {hint}"
         if text == self._last:
             return

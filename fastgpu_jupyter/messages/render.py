@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any, NamedTuple, TypedDict, Union, overload
 
 from ..errors import FastGPUError, Message, Param
+from ..text import printable
 from ..units import format_amount, format_duration, format_memory
 from . import en
 
@@ -41,7 +42,7 @@ def render(message: Message) -> str:
     """Return the sentence of a message. A code that the catalogue does not have is returned with its parameters."""
     template = catalogue().get(message.code)
     if template is None:
-        return str(message)  # of a newer version
+        return printable(str(message))  # of a newer version
     if isinstance(template, Plural):
         template = template.one if message.params[template.plural] == 1 else template.other
     text = template.format(**{name: _format(name, value) for name, value in message.params.items()})
@@ -82,12 +83,19 @@ def _format(name: str, value: Param) -> str:
         return render(value)
     if isinstance(value, tuple | list):
         return _enumerate(value)
+    if isinstance(value, str):
+        return _inserted(value)
     formatter = _FORMATTERS.get(name.rpartition("_")[2])
-    return str(value) if formatter is None or isinstance(value, str) else formatter(value)
+    return str(value) if formatter is None else formatter(value)
+
+
+def _inserted(text: str) -> str:
+    """Return a text from outside on one line and printable, so that it cannot pass for a part of the sentence."""
+    return printable(" ".join(text.split()))
 
 
 def _enumerate(values: Sequence[str | Message]) -> str:
-    *first, last = [render(one) if isinstance(one, Message) else one for one in values] or [""]
+    *first, last = [render(one) if isinstance(one, Message) else _inserted(one) for one in values] or [""]
     return f"{', '.join(first)} and {last}" if first else last
 
 

@@ -13,6 +13,7 @@ from tornado import web
 
 from ..errors import FastGPUError
 from ..messages import text_of
+from ..text import printable
 
 #: Characters in a line of JupyterLab's dialog, which does not break lines itself.
 DIALOG_WIDTH = 88
@@ -23,7 +24,9 @@ class KernelNotStarted(web.HTTPError):
 
     def __init__(self, status: int, text: str) -> None:
         # tornado formats the text of an error when it logs it.
-        super().__init__(status, textwrap.fill(re.sub(r"\s*%", " percent", text), DIALOG_WIDTH))
+        said = re.sub(r"\s*%", " percent", printable(text))
+        # No line of it can pass for a line of the server's log.
+        super().__init__(status, textwrap.fill(said, DIALOG_WIDTH, subsequent_indent="  "))
 
     def __str__(self) -> str:
         return self.log_message or ""

@@ -162,6 +162,15 @@ def test_render_fills_parameters_in_by_their_units(message: Message, text: str) 
     assert render(message) == text
 
 
+@pytest.mark.parametrize("text", ["\x1b[2J", "\u202egnp", "a\n[W] forged", "tab\there", "half\ud800"])
+def test_render_inserts_texts_from_outside_on_one_line_and_printable(text: str) -> None:
+    for message in (
+        Message.of_text(text),
+        Message.of("refused.no_such_model", size=text, models=(text, text), sizes=()),
+    ):
+        assert render(message).isprintable()
+
+
 def test_text_of_returns_the_sentence_of_a_code_and_the_text_of_a_plain_error() -> None:
     assert text_of(Conflict(Message.of("lease.over"))) == "This lease is over; ask for a new one."
     assert text_of(HostFault("The driver is gone.")) == "The driver is gone."
