@@ -89,9 +89,13 @@ class PoolProcess:
         assert self._process is not None
         return self._process.pid
 
+    def command(self) -> list[str]:
+        """Return the command of ``jupyter fastgpu``."""
+        return [sys.executable, "-m", "fastgpu_jupyter"]
+
     def start(self, *settings: str) -> None:
         """Start, and return when it answers."""
-        arguments = [sys.executable, "-m", "fastgpu_jupyter", "pool", "--simulate", self.simulate, *settings]
+        arguments = [*self.command(), "pool", "--simulate", self.simulate, *settings]
         with self._log.open("ab") as out:
             self._process = subprocess.Popen(arguments, stdout=out, stderr=out, start_new_session=True)
         wait_until(self.answers, f"the pool answers; see {self._log}")

@@ -70,6 +70,7 @@ APPLIERS: dict[type[Event], Callable[[State, Any, Instant], None]] = {
     e.LeaseResumeRequested: parking.apply_resume_requested,
     e.LeaseResumeWithdrawn: parking.apply_resume_withdrawn,
     e.LeaseResuming: grant.apply_granted,
+    e.LeaseResumePostponed: parking.apply_resume_postponed,
     e.LeaseResumed: preparation.apply_prepared,
     e.HolderBound: holder.apply_bound,
     e.LeaseResized: resize.apply_resized,

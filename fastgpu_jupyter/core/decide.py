@@ -70,6 +70,7 @@ DECIDERS: dict[type[c.Command], Callable[[State, Any, Instant], list[Event]]] = 
     c.ParkFailed: parking.park_failed,
     c.ResumeSucceeded: parking.resume_succeeded,
     c.ResumeFailed: parking.resume_failed,
+    c.ResumePostponed: parking.resume_postponed,
     c.LimitSet: memory_limit.limit_set,
     c.ReportMemory: memory_limit.report_memory,
     c.DrainSucceeded: ending.drain_succeeded,

@@ -36,7 +36,7 @@ _COMPLETES = {c.PrepareSucceeded, c.PrepareFailed, c.ParkSucceeded, c.ResumeSucc
 #: Events of a lease after which it stands, holds and may be parked as before.
 _FOR_THE_RECORD = {e.LeaseForgotten, e.LeaseActivityReported}
 #: Events with which a lease begins to wait.
-_JOINS = {e.LeaseRequested, e.LeasePrepareFailed, e.LeaseResumeRequested}
+_JOINS = {e.LeaseRequested, e.LeasePrepareFailed, e.LeaseResumeRequested, e.LeaseResumePostponed}
 
 
 class Pool:
@@ -46,11 +46,11 @@ class Pool:
         self.state = state
         self._scheduler = Scheduler(state)
         #: Active leases on devices that can park; without any, no room can be made.
-        self._parkable = {
-            lease.id: None
-            for lease in state.leases.values()
-            if lease.state is LeaseState.ACTIVE and parkability.can_park(state, lease)
-        }
+        self._parkable = self._find_parkable()
+
+    def _find_parkable(self) -> dict[str, None]:
+        active = (lease for lease in self.state.leases.values() if lease.state is LeaseState.ACTIVE)
+        return {lease.id: None for lease in active if parkability.can_park(self.state, lease)}
 
     def execute(self, command: c.Command, at: Instant) -> list[Event]:
         """Decide ``command``, apply what follows from it and return the events, in order.
@@ -152,6 +152,7 @@ class Pool:
                 self._scheduler.availability_changed(device_id)
             case e.DeviceAppeared() | e.DeviceVanished() | e.HostAppeared():
                 self._scheduler.inventory_changed()
+                self._parkable = self._find_parkable()  # a device may be able to park by now
 
 
 def _devices_of(before: LogicalGPU | None, after: LogicalGPU | None) -> tuple[str, ...]:

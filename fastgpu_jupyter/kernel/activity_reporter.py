@@ -32,6 +32,8 @@ class ActivityReporter(threading.Thread):
         super().__init__(name="fastgpu-reporter", daemon=True)
         self._gate = gate
         self._activity = gate.activity
+        #: Version of the lease for which a cell that waits was reported last.
+        self._resumed_version: int | None = None
         self._retry_s = RETRY_FIRST_S
 
     def run(self) -> None:
@@ -59,7 +61,9 @@ class ActivityReporter(threading.Thread):
             if libraries:
                 self._gate.report_libraries()
             elif due is not None:
+                view = self._gate.view
                 self._gate.report_activity(busy=due[0])
+                self._resumed_version = view["version"] if view is not None else None
         except CallerError:
             return None  # the lease ended or belongs to another process: the follower notices
         except (FastGPUError, OSError):
@@ -76,6 +80,8 @@ class ActivityReporter(threading.Thread):
         running = activity.running
         if view["usage"]["busy"] is None:
             return running, 0.0
+        if activity.waits and view["state"] == "parked" and view["version"] != self._resumed_version:
+            return True, 0.0  # also where the pool knows that a cell runs: it is parked because its user wanted that
         if view["usage"]["busy"]:
             activity.acknowledge()
             return None if running else (False, max(0.0, activity.ended_at + QUIET_S - now))

@@ -27,6 +27,8 @@ class CellActivity:
         self.began = False
         self.began_at = 0.0
         self.ended_at = 0.0
+        #: A cell waits for the lease.
+        self.waits = False
         #: Held during a report, so that an older report never follows a newer one.
         self.report_lock = threading.Lock()
 
@@ -84,6 +86,7 @@ class CellActivity:
 
     def report_now(self) -> None:
         """Make the reporter report without its usual delay, because a cell waits."""
+        self.waits = True
         self.began_at = 0.0
         self.changed.set()
 

@@ -124,6 +124,10 @@ class Gate:
         self.wake_follower.set()
         self.activity.report_now()
 
+    def end_wait(self) -> None:
+        """Note that no cell waits any more."""
+        self.activity.waits = False
+
     def wait_was_shown(self) -> None:
         """Note that the waiting cell shows where the GPU is, so that no note about it follows."""
         with self._lock:

@@ -165,6 +165,7 @@ class FastGPUKernel(IPythonKernel):
                         await asyncio.wait_for(wake.wait(), display.pause_s() if display.shown else DISPLAY_AFTER_S)
                     wake.clear()
         finally:
+            gate.end_wait()
             remove_listener()
             if ancestors is not None:
                 ancestors.end()

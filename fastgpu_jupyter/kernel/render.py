@@ -150,6 +150,8 @@ def _use(view: LeaseView) -> str:
 def _retention(view: LeaseView) -> str:
     if view["parking"]["retention"] == "hold":
         return "pinned: keeps its GPU"
+    if obstacle := text_of(view["parking"]["obstacle"]):
+        return f"keeps its GPU: {obstacle[:1].lower()}{obstacle[1:]}"
     return "may be parked for others" if view["parking"]["parkable"] else "keeps its GPU: it cannot be parked"
 
 

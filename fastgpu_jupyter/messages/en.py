@@ -301,6 +301,7 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     "pending.no_such_device": "The devices that could serve this are no longer there; {place}.",
     "pending.drained": "The GPUs that could serve this are being emptied by an administrator; {place}.",
     "pending.missing": "The GPUs that could serve this are missing: they, or their driver, do not answer; {place}.",
+    "pending.not_resumed": "Its memory could not be moved back to a GPU yet, and it is tried again; {place}.",
     "pending.not_prepared": "The granted GPU could not be prepared, and it is tried again; {place}.",
     "queue.next": "it is next",
     "queue.requests_ahead": {
@@ -341,9 +342,27 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     "parking.excluded_by_request": "This lease was requested as one that is never parked.",
     "parking.not_supported": "The memory of this device cannot be moved to the host and back.",
     "parking.device_missing": "Its GPU is missing, so that its memory cannot be moved.",
-    "parking.failed_before": "The last attempt to park this lease failed: {detail}",
-    "parking.host_memory_full": "The host memory that parked leases may take is used up.",
+    "parking.failed_before": (
+        "The last attempt to park this lease failed: {detail} The pool tries again after {pause_ms}; Park and "
+        "`%fastgpu park` try at once."
+    ),
+    "parking.host_memory_full": "The host memory that parked leases may take (Parking.host_memory) is used up.",
+    "parking.host_memory_short": (
+        "Parking it takes about {needed_bytes} of host memory, and {left_bytes} are left of what parked leases may "
+        "take (Parking.host_memory)."
+    ),
+    "parking.host_memory_available": (
+        "Parking it takes about {needed_bytes} of host memory, and {left_bytes} are available on this machine."
+    ),
+    "parking.host_memory_cgroup": (
+        "Parking it takes about {needed_bytes} of host memory, and the control group of this kernel leaves it "
+        "{left_bytes}. Raise its memory.max to park it."
+    ),
     "parking.broke_process": "{detail} Restart the kernel.",
+    "resume.memory_in_use": (
+        "Its parked memory needs {needed_bytes}, and {free_bytes} are free on the GPU: other processes use the rest."
+    ),
+    "resume.postponed": "{detail} It keeps its parked memory and its position in the queue, and is tried again.",
     "resume.budget_spent": (
         "Its budget is spent. Set a higher one, and it can be resumed; until then it stays parked."
     ),

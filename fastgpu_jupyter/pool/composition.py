@@ -17,6 +17,7 @@ from .devices.driver_thread import DriverThread
 from .devices.health import WatchableDriver
 from .effects.device_access import DeviceAccessController, UnrestrictedDeviceAccess
 from .effects.executor import EffectExecutor
+from .effects.host_memory import HostMemoryReservations
 from .effects.lease_environment import LeaseEnvironment
 from .effects.runner import EffectRunner
 from .effects.scrubber import WAIT, Scrubber, occupancy_of
@@ -125,6 +126,7 @@ class Effects:
             submit=base.commands.submit_until_durable,
             notify_lease=base.notifier.publish_lease,
         )
+        host_memory = HostMemoryReservations(lambda: store.state)
         self.executor = EffectExecutor(
             driver,
             base.driver_thread,
@@ -132,6 +134,7 @@ class Effects:
             self.device_access,
             new_thread,
             may_come_back=lambda device_id: is_present(store.state, device_id),
+            reserve_host_memory=host_memory.reserve,
         )
 
 

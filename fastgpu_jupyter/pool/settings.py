@@ -93,7 +93,9 @@ class Parking(Configurable):
 
     def host_memory_bytes(self) -> int:
         """Return the host memory that parked leases may take. Raises :class:`InvalidRequest`."""
-        return parse_memory(self.host_memory) if self.host_memory else machine.spec().memory_bytes // 2
+        if self.host_memory:
+            return parse_memory(self.host_memory)
+        return machine.default_parked_bytes(machine.spec().memory_bytes)
 
 
 class Scrubbing(Configurable):

@@ -124,7 +124,7 @@ export function lease(changes: Changes<LeaseView> = {}): LeaseView {
       queue: null,
       enforcement: { memory_limit: 'none', scope: null, message: null },
       device_access: { nodes: [], restricted: false, message: null },
-      parking: { retention: 'yield', parkable: true, reason: null, parked_bytes: 0 },
+      parking: { retention: 'yield', parkable: true, obstacle: null, reason: null, parked_bytes: 0 },
       scrub: null,
       health: { migration: null, message: null, missing_since: null },
       times: { requested_at: 10_000, granted_at: 11_000, ended_at: null }

@@ -87,6 +87,9 @@ def _borrow(world: World) -> None:
     for device_id in world.state.devices:
         world.do(c.DrainDevice(device_id, drained=False))
     world.do(c.ResumeLease("tidy"))
+    resuming = world.state.leases["tidy"].logical_gpu
+    assert resuming is not None
+    world.do(c.ResumePostponed("tidy", resuming.generation, Message.of_text("too little memory is free")))
     world.resumed("tidy")
 
 

@@ -9,11 +9,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pynvml
 import pytest
 
+from fastgpu_jupyter.pool.devices.nvidia.checkpoint_process import CheckpointProcesses
 from fastgpu_jupyter.pool.devices.nvidia.cuda_checkpoint import CheckpointParker
 from fastgpu_jupyter.pool.host import memory
 from fastgpu_jupyter.units import GIB
@@ -121,30 +124,38 @@ def test_parking_moves_memory_and_its_time_is_noted(gpu: str, work: Work, note: 
     for _ in range(size_gib * 4):
         worker("take", BLOCK_BYTES)
     worker("fill", SECRET)
-    parker = Timed()
-    parker.park([worker.pid])
-    assert parker.is_parked(worker.pid)
+    processes = Timed()
+    parker = CheckpointParker(processes)
+    parker.park([worker.pid], size_gib * GIB)
+    assert parker.may_be_parked([worker.pid]) == [worker.pid]
     assert pynvml.nvmlDeviceGetMemoryInfo(pynvml.nvmlDeviceGetHandleByUUID(gpu)).free > free_bytes - GIB
-    parker.resume([worker.pid], {})
+    parker.resume([worker.pid], {}, size_gib * GIB)
     assert worker("count", SECRET) == size_gib * 1024
     worker("run", "spin", 10**6)
-    for name, took_s in parker.took_s.items():
+    processes.close()
+    for name, took_s in processes.took_s.items():
         note(f"{name} of {size_gib} GiB", f"{took_s:.3f} s")
 
 
-class Timed(CheckpointParker):
-    """Knows how long each step took."""
+class Timed(CheckpointProcesses):
+    """Knows how long each call took."""
 
     def __init__(self) -> None:
-        self.took_s: dict[str, float] = {}
         super().__init__()
+        self.took_s: dict[str, float] = {}
 
-    def _call(self, name: str, *args: object) -> object:
-        began_s = time.perf_counter()
-        try:
-            return super()._call(name, *args)
-        finally:
-            self.took_s[name] = time.perf_counter() - began_s
+    @contextmanager
+    def calls(self) -> Iterator[Any]:
+        with super().calls() as make_call:
+
+            def timed(name: str, pid: int, timeout_s: float, **arguments: Any) -> Any:
+                began_s = time.perf_counter()
+                try:
+                    return make_call(name, pid, timeout_s, **arguments)
+                finally:
+                    self.took_s[name] = time.perf_counter() - began_s
+
+            yield timed
 
 
 def test_park_of_an_endless_computation_is_refused(work: Work, note: Note, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,7 +166,7 @@ def test_park_of_an_endless_computation_is_refused(work: Work, note: Note, monke
     time.sleep(0.5)  # until it runs there
     began_s = time.perf_counter()
     with pytest.raises(Exception, match="did not come to an end"):
-        CheckpointParker().park([worker.pid])
+        CheckpointParker().park([worker.pid], 0)
     note("a lock of 0.5 s that is refused", f"{time.perf_counter() - began_s:.2f} s")
     worker.answer()
     worker("run", "spin", 10**6)

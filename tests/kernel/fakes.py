@@ -95,7 +95,7 @@ def lease_view(**changes: Any) -> dict[str, Any]:
         "queue": queue_group(1),
         "enforcement": {"memory_limit": None, "scope": None, "message": None},
         "device_access": {"nodes": [], "restricted": False, "message": None},
-        "parking": {"retention": "yield", "parkable": False, "reason": None, "parked_bytes": 0},
+        "parking": {"retention": "yield", "parkable": False, "obstacle": None, "reason": None, "parked_bytes": 0},
         "scrub": None,
         "health": {"migration": None, "message": None, "missing_since": None},
         "times": {"requested_at": 0, "granted_at": None, "ended_at": None},

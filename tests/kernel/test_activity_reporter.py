@@ -170,6 +170,32 @@ def test_reporter_reports_a_cell_waiting_for_a_parked_lease_at_once(tmp_path: Pa
     assert activity_reports(pool) == [BUSY, IDLE]
 
 
+def test_reporter_reports_a_cell_waiting_for_a_lease_that_was_parked_while_a_cell_ran(
+    tmp_path: Path, clock: Clock
+) -> None:
+    """Its user parked it during one cell, and runs the next before the pool knows that the first has ended."""
+    pool = FakePool(active_view(busy=True))
+    gate = make_gate(pool, tmp_path)
+    reporter = ActivityReporter(gate)
+    gate.activity.begin()
+    reporter.report_due()
+    pool.view = active_view(state="parked", busy=True, version=9, park_reason="requested")
+    gate.update_lease(pool.lease("lease-1"))  # type: ignore[arg-type]
+    assert reporter.report_due() is None
+    assert activity_reports(pool) == []
+    gate.begin_wait()
+    reporter.report_due()
+    assert activity_reports(pool) == [BUSY]
+    assert pool.view["state"] == "waiting"
+    pool.view = active_view(state="parked", busy=True, version=20, park_reason="requested")  # its budget is spent
+    gate.update_lease(pool.lease("lease-1"))  # type: ignore[arg-type]
+    reporter.report_due()
+    reporter.report_due()
+    gate.end_wait()
+    reporter.report_due()
+    assert activity_reports(pool)[:2] == [BUSY, BUSY]
+
+
 def test_reporter_ignores_a_short_callback_of_a_parked_lease(tmp_path: Path, clock: Clock) -> None:
     pool = FakePool(lease_view(state="parked", park_reason="idle"))
     gate = make_gate(pool, tmp_path)

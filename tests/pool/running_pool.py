@@ -24,6 +24,7 @@ from fastgpu_jupyter.pool.devices.driver import (
     DeviceProcess,
     LimitResult,
     PartitionMode,
+    ReserveHostMemory,
     Sample,
     SampledLease,
     ScrubCommand,
@@ -44,6 +45,7 @@ class ScriptedDriver:
     def __init__(self, *specs: DeviceSpec) -> None:
         self.specs = list(specs)
         self.refuse: str | None = None
+        self.refuse_resume: HostFault | None = None
         self.prepared = 0
         self.pids: list[int] = []
         self.blind = False
@@ -77,13 +79,15 @@ class ScriptedDriver:
     def loss_reason(self, logical_gpu: LogicalGPU) -> str | None:
         return None
 
-    def park(self, logical_gpu: LogicalGPU, pid: int) -> int:
+    def park(self, logical_gpu: LogicalGPU, pid: int, reserve: ReserveHostMemory) -> int:
         if self.refuse:
             raise HostFault(self.refuse)
         self.parked.append((logical_gpu.device_id, pid))
         return 7
 
-    def resume(self, logical_gpu: LogicalGPU, pid: int, origin: Sequence[str]) -> None:
+    def resume(self, logical_gpu: LogicalGPU, pid: int, origin: Sequence[str], memory_bytes: int) -> None:
+        if self.refuse_resume:
+            raise self.refuse_resume
         if self.refuse:
             raise HostFault(self.refuse)
         self.parked.remove((logical_gpu.device_id, pid))

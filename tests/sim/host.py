@@ -18,7 +18,13 @@ from typing import Any
 from fastgpu_jupyter.core.lease.presence import GONE_AFTER_MS
 from fastgpu_jupyter.core.model.entities import DeviceSpec, Health, Holder, LogicalGPU
 from fastgpu_jupyter.errors import HostFault, NotFound
-from fastgpu_jupyter.pool.devices.driver import NOT_PARTITIONABLE, DeviceProcess, Sample, SampledLease
+from fastgpu_jupyter.pool.devices.driver import (
+    NOT_PARTITIONABLE,
+    DeviceProcess,
+    ReserveHostMemory,
+    Sample,
+    SampledLease,
+)
 from fastgpu_jupyter.pool.devices.mechanisms.mig import MigMechanism
 from tests.core.world import spec
 from tests.sim.simulated_devices import MIG_SPECS, PartitionedDevices
@@ -229,12 +235,12 @@ class SimulatedHost:
         if logical_gpu.partition is not None:
             mig.release(logical_gpu)
 
-    def park(self, logical_gpu: LogicalGPU, pid: int) -> int:
+    def park(self, logical_gpu: LogicalGPU, pid: int, reserve: ReserveHostMemory) -> int:
         if self.rng.random() < self.faults.refuse_s:
             raise HostFault("its memory cannot be moved")
         return 1000
 
-    def resume(self, logical_gpu: LogicalGPU, pid: int, origin: Sequence[str]) -> None:
+    def resume(self, logical_gpu: LogicalGPU, pid: int, origin: Sequence[str], memory_bytes: int) -> None:
         if self.rng.random() < self.faults.refuse_s:
             self.refused.add(logical_gpu.generation)
             raise HostFault("its memory cannot be moved back")

@@ -14,7 +14,6 @@ from ..model.entities import BudgetPolicy, Instant, Lease, ParkReason, State, Te
 from ..model.events import Event
 from ..model.lifecycle import LeaseState
 from ..placement import parkability
-from ..placement.parkability import ParkDecision
 from . import calendar, fairshare, meter
 
 THRESHOLDS = (50, 80, 100)
@@ -78,12 +77,8 @@ def due(state: State, at: Instant) -> Iterator[Event]:
                 yield e.LeaseBudgetThresholdPassed(lease.id, passed)
             if passed == SPENT:
                 to_park[lease.id] = lease
-    can = (
-        ParkDecision(lease, ParkReason.BUDGET)
-        for lease in to_park.values()
-        if parkability.park_refusal(state, lease) is None
-    )
-    yield from (e.LeaseParking(one.lease.id, one.reason) for one in parkability.within_host_memory(state, can))
+    can = (lease for lease in to_park.values() if parkability.may_park(state, lease, at.ms))
+    yield from (e.LeaseParking(lease.id, ParkReason.BUDGET) for lease in can)
 
 
 def why_parked(lease: Lease) -> Message | None:
@@ -98,7 +93,7 @@ def message(state: State, lease: Lease) -> Message | None:
     if (stays := why_parked(lease)) is not None:
         return stays
     if lease.budget_percent == SPENT and lease.state is LeaseState.ACTIVE:
-        refusal = parkability.park_refusal(state, lease)
+        refusal = parkability.obstacle(state, lease)
         if refusal is None:
             return Message.of("budget.lease_spent_parking")
         return Message.of("budget.lease_spent_continues", reason=refusal)
@@ -116,7 +111,7 @@ def _tenant_message(state: State, lease: Lease, tenant: Tenant) -> Message:
         return Message.of("budget.tenant_percent", tenant=name, spent_percent=percent)
     if tenant.budget_policy is BudgetPolicy.WARN:
         return Message.of("budget.tenant_spent_warn", tenant=name, spent_percent=percent)
-    refusal = parkability.park_refusal(state, lease) if lease.state is LeaseState.ACTIVE else None
+    refusal = parkability.obstacle(state, lease) if lease.state is LeaseState.ACTIVE else None
     if tenant.budget_policy is BudgetPolicy.PARK and refusal is not None:
         return Message.of("budget.tenant_spent_continues", tenant=name, spent_percent=percent, reason=refusal)
     return Message.of("budget.tenant_spent_stop", tenant=name, spent_percent=percent)

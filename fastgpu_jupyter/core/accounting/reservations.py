@@ -30,7 +30,7 @@ from ..model.entities import (
 from ..model.events import Event
 from ..model.lifecycle import RELEASING_CAPACITY
 from ..model.size import Size
-from ..placement import device_share, eligibility, mechanisms
+from ..placement import device_share, eligibility, mechanisms, parkability
 from ..placement.device_share import Devices
 from . import calendar, fairshare, meter, reservation_coverage
 from .reservation_coverage import DeviceModel, Usage
@@ -267,7 +267,8 @@ def _is_borrowed(state: State, lease: Lease) -> bool:
         return True
     without = -device_share.held_milli(state, lease)
     beyond = fairshare.fair_share_key(state, lease.tenant, state.last.ms, without).beyond
-    return beyond and lease.park_failure is None and _returns(state, lease, device_share.devices_of(state, lease))
+    resting = parkability.is_resting_after_failure(lease, state.last.ms)
+    return beyond and not resting and _returns(state, lease, device_share.devices_of(state, lease))
 
 
 def _returns(state: State, lease: Lease, devices: Devices) -> bool:

@@ -43,7 +43,7 @@ def report_fault(state: State, command: c.ReportFault, at: Instant) -> list[Even
         events.append(e.DeviceHealthChanged(command.device_id, health, reason, fault.code))
     if fault.severity is FaultSeverity.LOST:
         return [*events, *_lost(state, device, reason)]
-    return [*events, *migration.of_devices(state, [device])] if health is Health.SUSPECT else events
+    return [*events, *migration.of_devices(state, [device], at)] if health is Health.SUSPECT else events
 
 
 def set_health(state: State, command: c.SetHealth, at: Instant) -> list[Event]:
@@ -56,7 +56,7 @@ def set_health(state: State, command: c.SetHealth, at: Instant) -> list[Event]:
     if command.lost:
         return [*events, *_lost(state, device, command.reason)]
     goes = events and command.health is Health.SUSPECT
-    return [*events, *migration.of_devices(state, [device])] if goes else events
+    return [*events, *migration.of_devices(state, [device], at)] if goes else events
 
 
 def restore(state: State, command: c.RestoreDevice, at: Instant) -> list[Event]:
@@ -70,9 +70,9 @@ def rebooted(state: State) -> Iterator[Event]:
     return (_restored(device) for device in state.devices.values() if device.fault_code is not None)
 
 
-def due(state: State) -> Iterator[Event]:
+def due(state: State, at: Instant) -> Iterator[Event]:
     """Leases that can leave a suspect device by now, because there is room elsewhere."""
-    return migration.of_devices(state, map(state.devices.__getitem__, state.suspect))
+    return migration.of_devices(state, map(state.devices.__getitem__, state.suspect), at)
 
 
 def message(state: State, lease: Lease) -> Message | None:

@@ -8,7 +8,7 @@ from ..model import events as e
 from ..model.entities import Instant, State
 from ..model.events import Event
 from ..model.lifecycle import LeaseState
-from . import migration
+from . import migration, parking
 from .lookup import find_live_lease
 from .transition import advance
 
@@ -26,6 +26,7 @@ def apply_bound(state: State, event: e.HolderBound, at: Instant) -> None:
     lease = advance(state, event.lease_id, event)
     lease.holder, lease.busy, lease.fault = event.holder, None, None
     lease.resize_unacknowledged, lease.libraries_needing_restart = False, ()
+    parking.forget_failures(lease)
 
 
 def report_activity(state: State, command: c.ReportActivity, at: Instant) -> list[Event]:

@@ -39,14 +39,14 @@ def report_memory(state: State, command: c.ReportMemory, at: Instant) -> list[Ev
         return [e.LeaseOverLimit(lease.id, command.used_bytes)]
     if at.ms - lease.over_limit_since_ms < state.policy.over_limit_grace_ms:
         return []
-    return _act(state, lease, gpu, command.used_bytes)
+    return _act(state, lease, gpu, command.used_bytes, at.ms)
 
 
-def _act(state: State, lease: Lease, gpu: LogicalGPU, used_bytes: int) -> list[Event]:
+def _act(state: State, lease: Lease, gpu: LogicalGPU, used_bytes: int, now_ms: int) -> list[Event]:
     """It was told, and had time."""
     policy = state.policy.over_limit
     again = policy is OverLimit.REVOKE and lease.over_limit_parks > 0
-    if policy is not OverLimit.WARN and not again and parkability.park_refusal(state, lease) is None:
+    if policy is not OverLimit.WARN and not again and parkability.may_park(state, lease, now_ms):
         return [e.LeaseParking(lease.id, ParkReason.OVER_LIMIT)]
     if policy is OverLimit.REVOKE:
         detail = Message.of("end.memory_used", used_bytes=used_bytes, limit_bytes=gpu.memory_bytes)
@@ -98,7 +98,7 @@ def _next_step(state: State, lease: Lease) -> OverLimit:
     if policy is OverLimit.WARN:
         return policy
     again = policy is OverLimit.REVOKE and lease.over_limit_parks > 0
-    if not again and parkability.park_refusal(state, lease) is None:
+    if not again and parkability.obstacle(state, lease) is None:
         return OverLimit.PARK
     return OverLimit.REVOKE if policy is OverLimit.REVOKE else OverLimit.WARN
 

@@ -44,7 +44,7 @@ def migration_option(state: State, lease: Lease) -> MigrationOption | None:
         return None  # it may come back with what the lease has on it
     if all(device.health is Health.HEALTHY and not device.drained for device in devices):
         return None
-    return MigrationOption.LIVE if parkability.park_refusal(state, lease) is None else MigrationOption.RESTART
+    return MigrationOption.LIVE if parkability.obstacle(state, lease) is None else MigrationOption.RESTART
 
 
 def advice(state: State, lease: Lease) -> Message | None:
@@ -88,7 +88,7 @@ def rebound(state: State, lease: Lease) -> Iterator[Event]:
         yield e.LeaseParking(lease.id, ParkReason.RESTART)
 
 
-def of_devices(state: State, devices: Iterable[Device]) -> Iterator[Event]:
+def of_devices(state: State, devices: Iterable[Device], at: Instant) -> Iterator[Event]:
     """Leases on those devices that are parked so that they go on elsewhere, each with room of its own to go to."""
     ids = dict.fromkeys(lease_id for device in devices for lease_id in device.lease_ids)
     taken_bytes: Counter[str] = Counter()
@@ -96,10 +96,10 @@ def of_devices(state: State, devices: Iterable[Device]) -> Iterator[Event]:
         ParkDecision(lease, ParkReason.HEALTH)
         for lease in map(state.leases.__getitem__, ids)
         if lease.request.retention is Retention.YIELD
-        and parkability.park_refusal(state, lease) is None
+        and parkability.may_park(state, lease, at.ms)
         and _has_room_elsewhere(state, lease, taken_bytes, live=True)
     )
-    return (e.LeaseParking(one.lease.id, one.reason) for one in parkability.within_host_memory(state, movable))
+    return (e.LeaseParking(one.lease.id, one.reason) for one in movable)
 
 
 def _has_room_elsewhere(state: State, lease: Lease, taken_bytes: Counter[str], *, live: bool) -> bool:

@@ -26,6 +26,9 @@ from . import allocation, request, unaccounted_memory
 from .lookup import find_granted, find_live_lease
 from .transition import advance
 
+#: How long it is tried to move parked memory to its device before the lease waits again: at first, and at most.
+RESUME_MS, RESUME_MS_MAX = 5000, 60_000
+
 
 def set_policy(state: State, command: c.SetPolicy, at: Instant) -> list[Event]:
     """Set when the pool parks leases of its own accord."""
@@ -56,7 +59,7 @@ def apply_retention(state: State, event: e.LeaseRetentionSet, at: Instant) -> No
 def park_lease(state: State, command: c.ParkLease, at: Instant) -> list[Event]:
     """Park the lease as its user requests, or keep one parked that waits to resume.
 
-    Raises :class:`Conflict` with the reason where it cannot be parked.
+    An earlier attempt that failed does not matter. Raises :class:`Conflict` with the reason where it cannot be parked.
     """
     lease = find_live_lease(state, command.lease_id)
     if lease.state in PARKED_OR_PARKING:
@@ -70,7 +73,7 @@ def park_lease(state: State, command: c.ParkLease, at: Instant) -> list[Event]:
 
 
 def apply_parking(state: State, event: e.LeaseParking, at: Instant) -> None:
-    """Stop billing, and account for the host memory that parking may take at most."""
+    """Stop billing. The host memory that parking takes is accounted for when it is done."""
     lease = advance(state, event.lease_id, event)
     meter.close_segment(state, lease, at.ms)
     gpu = lease.logical_gpu
@@ -82,9 +85,6 @@ def apply_parking(state: State, event: e.LeaseParking, at: Instant) -> None:
         lease.over_limit_parks + (event.reason is ParkReason.OVER_LIMIT),
     )
     lease.image = Image(lease.holder, spec.model, spec.memory_bytes, gpu.device_ids)
-    # At most; what it really is, is known when it is done.
-    moved = event.reason is not ParkReason.RESTART
-    _set_parked_bytes(state, lease, parkability.parking_host_bytes(state, lease) if moved else 0)
 
 
 def park_succeeded(state: State, command: c.ParkSucceeded, at: Instant) -> list[Event]:
@@ -108,6 +108,7 @@ def apply_parked(state: State, event: e.LeaseParked, at: Instant) -> None:
     assert gpu is not None
     allocation.free(state, lease, gpu, at)
     _set_parked_bytes(state, lease, event.host_memory_bytes)
+    forget_failures(lease)
     lease.scrub, lease.scrub_bytes, lease.scrub_detail = event.scrub, event.scrub_bytes, event.scrub_detail
 
 
@@ -125,10 +126,11 @@ def park_failed(state: State, command: c.ParkFailed, at: Instant) -> list[Event]
 
 
 def apply_park_failed(state: State, event: e.LeaseParkFailed, at: Instant) -> None:
-    """Go on billing; parking is not tried again."""
+    """Go on billing; the pool does not try again for a while, which grows with each failure."""
     lease = advance(state, event.lease_id, event)
     drop_image(state, lease)
-    lease.park_failure = event.detail
+    lease.park_failure, lease.park_failures = event.detail, lease.park_failures + 1
+    lease.park_retry_ms = at.ms + parkability.retry_pause_ms(lease.park_failures)
     meter.open_segment(state, lease, at.ms)
 
 
@@ -178,6 +180,40 @@ def resume_failed(state: State, command: c.ResumeFailed, at: Instant) -> list[Ev
     if not lease.has_image:  # a restart came between: there is nothing left to bring back, and the device is there
         return [e.LeaseResumed(lease.id)]
     return [e.LeaseDraining(lease.id, EndReason.RESUME_FAILED, command.detail)]
+
+
+def resume_postponed(state: State, command: c.ResumePostponed, at: Instant) -> list[Event]:
+    """Let the lease wait again where it was in the queue."""
+    lease = find_granted(state, command.lease_id, command.generation, LeaseState.RESUMING)
+    if lease is None:
+        return []
+    return [e.LeaseResumePostponed(lease.id, command.detail) if lease.has_image else e.LeaseResumed(lease.id)]
+
+
+def apply_resume_postponed(state: State, event: e.LeaseResumePostponed, at: Instant) -> None:
+    """Give the capacity back and put the lease into the queue where it was; the attempt is counted."""
+    lease = advance(state, event.lease_id, event)
+    gpu, lease.logical_gpu = lease.logical_gpu, None
+    assert gpu is not None
+    lease.resume_attempts, lease.resume_obstacle = lease.resume_attempts + 1, event.detail
+    request.requeue_at_original_position(state, lease)
+    fairshare.wait(state, lease.tenant, at.ms)  # before it gives anything back, so that its tenant's turn is not over
+    allocation.free(state, lease, gpu, at)
+
+
+def resume_pause_ms(lease: Lease) -> int:
+    """Return how long to try before the lease waits in the queue again; it doubles with each time."""
+    return min(RESUME_MS << lease.resume_attempts, RESUME_MS_MAX)
+
+
+def resume_message(lease: Lease) -> Message | None:
+    """Return why the lease's memory could not be moved back yet; ``None`` where that was not tried in vain."""
+    return None if lease.resume_obstacle is None else Message.of("resume.postponed", detail=lease.resume_obstacle)
+
+
+def forget_failures(lease: Lease) -> None:
+    """Forget that parking failed: it succeeded, or another process holds the lease."""
+    lease.park_failure, lease.park_failures, lease.park_retry_ms = None, 0, 0
 
 
 def drop_image(state: State, lease: Lease) -> None:

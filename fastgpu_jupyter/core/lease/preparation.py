@@ -86,6 +86,7 @@ def apply_prepared(state: State, event: e.LeasePrepared | e.LeaseResumed, at: In
         lease.resize_unacknowledged and lease.logical_gpu is not None and resize.has_library_limit(lease.logical_gpu)
     )
     lease.prepare_attempts, lease.prepare_failure = 0, None
+    lease.resume_attempts, lease.resume_obstacle = 0, None
     lease.last_activity_ms = at.ms
     meter.open_segment(state, lease, at.ms)
 

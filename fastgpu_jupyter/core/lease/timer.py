@@ -29,7 +29,7 @@ def tick(state: State, command: c.Tick, at: Instant) -> list[Event]:
     running = due and any(tenant.active for tenant in state.tenants.values())
     events = [*stale, *expired, *reservations.due(state, at), *budgets.due(state, at)]
     if not any(isinstance(event, e.LeaseParking) for event in events):  # one reason to go is enough
-        events += device_health.due(state)
+        events += device_health.due(state, at)
     return [*events, e.Ticked()] if running else events
 
 

@@ -336,6 +336,15 @@ class ResumeFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class ResumePostponed:
+    """The effect ``Resume`` cannot be carried out at present, and the memory stays where it was."""
+
+    lease_id: str
+    generation: int
+    detail: Message
+
+
+@dataclass(frozen=True, slots=True)
 class LimitSet:
     """The effect ``SetLimit`` is done: the memory limit is enforced; ``enforcement`` may be weaker than promised."""
 
@@ -416,6 +425,7 @@ Command = (
     | ParkFailed
     | ResumeSucceeded
     | ResumeFailed
+    | ResumePostponed
     | LimitSet
     | ReportMemory
     | DrainSucceeded

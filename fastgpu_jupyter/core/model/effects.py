@@ -67,12 +67,13 @@ class Vacate:
 
 @dataclass(frozen=True, slots=True)
 class Resume:
-    """Move the memory of the holder to the device, then report ``ResumeSucceeded`` or ``ResumeFailed``."""
+    """Move the memory of the holder to the device, then report ``ResumeSucceeded``, ``…Failed`` or ``…Postponed``."""
 
     lease_id: str
     logical_gpu: LogicalGPU
     holder: Holder
     origin: tuple[str, ...] = ()  #: the devices that it was on
+    memory_bytes: int = 0  #: how much it is
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +155,6 @@ def _of_device(lease: Lease) -> Iterator[Effect]:
         case LeaseState.PARKING if lease.image is not None:
             yield Park(lease.id, gpu, lease.image.holder)
         case LeaseState.RESUMING if lease.image is not None:
-            yield Resume(lease.id, gpu, lease.image.holder, lease.image.device_ids)
+            yield Resume(lease.id, gpu, lease.image.holder, lease.image.device_ids, lease.parked_bytes)
         case LeaseState.DRAINING:
             yield Drain(lease.id, gpu, lease.holder)

@@ -334,7 +334,7 @@ class LeaseParked:
 
 @dataclass(frozen=True, slots=True)
 class LeaseParkFailed:
-    """The memory could not be moved: the lease goes on where it was, and parking is not tried again."""
+    """The memory could not be moved: the lease goes on where it was, and the pool does not try again for a while."""
 
     lease_id: str
     detail: Message
@@ -360,6 +360,14 @@ class LeaseResuming:
 
     lease_id: str
     logical_gpu: LogicalGPU
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseResumePostponed:
+    """The memory could not be moved to the allocated capacity at present: the lease waits again where it was."""
+
+    lease_id: str
+    detail: Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -469,6 +477,7 @@ Event = (
     | LeaseResumeRequested
     | LeaseResumeWithdrawn
     | LeaseResuming
+    | LeaseResumePostponed
     | LeaseResumed
     | LeaseLimitSet
     | LeaseOverLimit

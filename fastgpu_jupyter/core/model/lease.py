@@ -73,6 +73,7 @@ class PendingReason(StrEnum):
     NO_SUCH_DEVICE = "no_such_device"  #: what could serve it has gone
     DRAINED = "drained"  #: what could serve it is drained
     MISSING = "missing"  #: nothing is known of what could serve it
+    NOT_RESUMED = "not_resumed"  #: its memory cannot be moved to the GPU at present, and it is tried again
     NOT_PREPARED = "not_prepared"  #: the granted logical GPU could not be prepared, and it is tried again
 
 
@@ -264,13 +265,17 @@ class Lease:
     busy: bool | None = None  #: whether a cell runs or waits; ``None``: unknown, its process has not reported
     last_activity_ms: int = 0  #: when a cell last began or ended, or the logical GPU last became ready
     park_reason: ParkReason | None = None  #: of the last parking
-    park_failure: Message | None = None  #: why the last attempt to park it failed
+    park_failure: Message | None = None  #: why the last attempt to park its process failed, until one succeeds
+    park_failures: int = 0  #: how many attempts failed in a row
+    park_retry_ms: int = 0  #: after a failure, when the pool tries again of its own accord
     over_limit_since_ms: int | None = None  #: set while it is active and known to use more memory than it has
     over_limit_bytes: int = 0  #: what it used at that time
     over_limit_parks: int = 0  #: how often it was parked for that since it was within its limit
     limit_detail: Message | None = None  #: why its limit is enforced by less than its mechanism promised
     fault: Message | None = None  #: a fault that hit its process, until another process holds it
-    parked_bytes: int = 0  #: host memory that its parked memory takes, or may take
+    resume_attempts: int = 0  #: how many attempts in a row to bring its memory back were postponed
+    resume_obstacle: Message | None = None  #: why the last one was
+    parked_bytes: int = 0  #: host memory that its parked memory takes
     image: Image | None = None  #: set from PARKING until it is back on a device
     waiting_since: Instant = EPOCH
     prepare_attempts: int = 0  #: how many preparations failed in a row

@@ -3,6 +3,7 @@
     WAITING ──granted──> PREPARING ──prepared──> ACTIVE ──parking──> PARKING ──parked──> PARKED
        ▲ └───────resuming──────> RESUMING ──resumed──┘ ▲ └─park failed─┘                   │
        ├──prepare failed── PREPARING                   │                                   │
+       ├──postponed── RESUMING                         │                                   │
        └─────────────── resume requested or withdrawn ─│───────────────────────────────────┘
     states that hold capacity ──draining──> DRAINING ──ended──> ENDED <──ended── WAITING, PARKED
 
@@ -100,6 +101,7 @@ CHANGED: dict[tuple[LeaseState, str], LeaseState] = {
     (_S.WAITING, "LeaseResumeWithdrawn"): _S.PARKED,
     (_S.WAITING, "LeaseResuming"): _S.RESUMING,
     (_S.RESUMING, "LeaseResumed"): _S.ACTIVE,
+    (_S.RESUMING, "LeaseResumePostponed"): _S.WAITING,
     **{(state, "LeaseDraining"): _S.DRAINING for state in sorted(EXPOSED_TO_FAULTS)},
     (_S.WAITING, "LeaseEnded"): _S.ENDED,
     (_S.PARKED, "LeaseEnded"): _S.ENDED,

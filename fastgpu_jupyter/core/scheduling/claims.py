@@ -22,7 +22,7 @@ from ..accounting.fairshare import FairShareKey
 from ..accounting.reservation_coverage import DeviceModel, is_of
 from ..model.entities import Lease, ParkReason, Priority, Requirements, Retention, State
 from ..placement import device_share
-from ..placement.parkability import logical_gpu_of, park_refusal
+from ..placement.parkability import logical_gpu_of, may_park
 from . import idleness
 from .max_tree import HIGHEST, LOWEST
 
@@ -63,7 +63,7 @@ def preemptible_by_device(
         one = PreemptibleLease.of(state, lease, now_ms, in_need)
         claimable = one.idle or one.yields_to_own_tenant or one.turn_is_over or guarantees
         claimable = claimable or lease.request.priority < highest
-        if claimable and lease.request.retention is Retention.YIELD and park_refusal(state, lease) is None:
+        if claimable and lease.request.retention is Retention.YIELD and may_park(state, lease, now_ms):
             for device_id in logical_gpu_of(lease).device_ids:
                 found.setdefault(device_id, []).append(one)
     return found

@@ -40,7 +40,7 @@ def select_lease_to_migrate(
 
 def _may_move(state: State, lease: Lease, now_ms: int) -> bool:
     stayed = lease.active_since_ms is not None and now_ms - lease.active_since_ms >= MIN_STAY_MS
-    return stayed and lease.request.retention is Retention.YIELD and parkability.park_refusal(state, lease) is None
+    return stayed and lease.request.retention is Retention.YIELD and parkability.may_park(state, lease, now_ms)
 
 
 def _placed_demands(state: State, placer: Placer, leases: Iterable[Lease]) -> Iterator[PlacedDemand[str]]:

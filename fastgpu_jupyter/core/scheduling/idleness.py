@@ -20,10 +20,13 @@ def is_resting(state: State, lease: Lease) -> bool:
 def idle_at_ms(state: State, lease: Lease) -> int | None:
     """Return the time from which a lease yields to any request if no cell begins; ``None`` where that is unknown.
 
-    To a request of its own tenant that needs a device now, it yields at once.
+    To a request of its own tenant that needs a device now, it yields at once. After an attempt to park it that failed,
+    it yields to none for a while.
     """
     idle_ms = state.policy.idle_ms
-    return lease.last_activity_ms + idle_ms if idle_ms is not None and is_resting(state, lease) else None
+    if idle_ms is None or not is_resting(state, lease):
+        return None
+    return max(lease.last_activity_ms + idle_ms, lease.park_retry_ms)
 
 
 def needs_now(lease: Lease) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable
 from ..accounting.fairshare import FairShareKey
 from ..model.entities import Lease, Priority, Requirements, State
 from ..placement import eligibility
-from ..placement.parkability import ParkDecision, within_host_memory
+from ..placement.parkability import ParkDecision
 from .claims import Claimant, preemptible_by_device
 from .max_tree import HIGHEST
 from .preemption_planner import PreemptionPlanner, room_on_several
@@ -64,4 +64,4 @@ def plan_preemptions(
             spare.pop(device_id, None)
         if candidates.keys().isdisjoint(preemptible):
             break
-    return within_host_memory(state, parkings.values())
+    return list(parkings.values())

@@ -86,8 +86,11 @@ class QueueReport:
             reason = self._by_tenant[alike] = self._reason_of_those_alike(lease)
         if self._yields_to_higher_priority(lease, reason):
             reason = PendingReason.PRIORITY
-        if lease.prepare_failure is not None and reason in (PendingReason.BEHIND, PendingReason.CAPACITY):
-            reason = PendingReason.NOT_PREPARED
+        if reason in (PendingReason.BEHIND, PendingReason.CAPACITY):
+            if lease.prepare_failure is not None:
+                return PendingReason.NOT_PREPARED
+            if lease.resume_obstacle is not None and lease.has_image:
+                return PendingReason.NOT_RESUMED
         return reason
 
     def _reason_of_those_alike(self, lease: Lease) -> PendingReason:

@@ -13,7 +13,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -27,6 +27,10 @@ class DeviceGone(HostFault):
 
 class ProcessUnusable(HostFault):
     """A process can no longer use its device and must be ended."""
+
+
+class NotNow(HostFault):
+    """A call cannot be carried out at present; nothing was changed, and it is to be tried again."""
 
 
 class DeviceUsage(NamedTuple):
@@ -115,6 +119,10 @@ class PartitionMode(NamedTuple):
 NOT_PARTITIONABLE = PartitionMode(capable=False, on=False, pending=False, needs_reset=False, survives_restart=False)
 
 
+#: Reserves bytes of host memory for a lease that is being parked. Raises ``HostFault`` where there are not enough.
+ReserveHostMemory = Callable[[int], None]
+
+
 class Driver(Protocol):
     """One kind of GPU."""
 
@@ -156,14 +164,19 @@ class Driver(Protocol):
     def loss_reason(self, logical_gpu: LogicalGPU) -> str | None:
         """Return why what was prepared does not exist any more, though its device does; ``None`` where it exists."""
 
-    def park(self, logical_gpu: LogicalGPU, pid: int) -> int:
+    def park(self, logical_gpu: LogicalGPU, pid: int, reserve: ReserveHostMemory) -> int:
         """Move what the process tree of ``pid`` has on the device to the host's memory; return how many bytes.
 
-        Safe to repeat. Where it raises, everything is where it was, except with :class:`ProcessUnusable`.
+        Safe to repeat. Where it raises, everything is where it was, except with :class:`ProcessUnusable`. Before it
+        moves anything it calls ``reserve`` with the bytes of host memory that it needs.
         """
 
-    def resume(self, logical_gpu: LogicalGPU, pid: int, origin: Sequence[str]) -> None:
-        """Move it back, from the devices of ``origin`` to those of the logical GPU. Safe to repeat."""
+    def resume(self, logical_gpu: LogicalGPU, pid: int, origin: Sequence[str], memory_bytes: int) -> None:
+        """Move ``memory_bytes`` back, from the devices of ``origin`` to those of the logical GPU. Safe to repeat.
+
+        Raises :class:`NotNow` where that is impossible at present, as where these have less free memory, and
+        :class:`ProcessUnusable` where the process can use them no more.
+        """
 
     def env(self, logical_gpu: LogicalGPU) -> Mapping[str, str]:
         """Return the variables with which a process uses this logical GPU and no other. Answers from memory."""

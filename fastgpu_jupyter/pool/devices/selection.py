@@ -14,6 +14,7 @@ from .driver import (
     Driver,
     LimitResult,
     PartitionMode,
+    ReserveHostMemory,
     Sample,
     SampledLease,
     ScrubCommand,
@@ -63,11 +64,11 @@ class NoDevices:
         """Return nothing: no logical GPU was prepared that could be lost."""
         return None
 
-    def park(self, logical_gpu: LogicalGPU, pid: int) -> int:
+    def park(self, logical_gpu: LogicalGPU, pid: int, reserve: ReserveHostMemory) -> int:
         """Refuse: there is no device."""
         raise HostFault(self._reason)
 
-    def resume(self, logical_gpu: LogicalGPU, pid: int, origin: Sequence[str]) -> None:
+    def resume(self, logical_gpu: LogicalGPU, pid: int, origin: Sequence[str], memory_bytes: int) -> None:
         """Refuse: there is no device."""
         raise HostFault(self._reason)
 

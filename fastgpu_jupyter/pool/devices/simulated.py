@@ -19,6 +19,7 @@ from .driver import (
     DeviceUsage,
     LimitResult,
     PartitionMode,
+    ReserveHostMemory,
     Sample,
     SampledLease,
     ScrubCommand,
@@ -78,11 +79,11 @@ class SimulatedDriver:
         """Return nothing: nothing was created that could be lost."""
         return None
 
-    def park(self, logical_gpu: LogicalGPU, pid: int) -> int:
+    def park(self, logical_gpu: LogicalGPU, pid: int, reserve: ReserveHostMemory) -> int:
         """Move nothing: what a process has on a simulated device is in the host's memory already."""
         return 0
 
-    def resume(self, logical_gpu: LogicalGPU, pid: int, origin: Sequence[str]) -> None:
+    def resume(self, logical_gpu: LogicalGPU, pid: int, origin: Sequence[str], memory_bytes: int) -> None:
         """Move nothing: the memory never left the host."""
 
     def env(self, logical_gpu: LogicalGPU) -> Mapping[str, str]:

@@ -11,13 +11,14 @@ import logging
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar
 
 from ...core.model import commands as c
 from ...core.model import effects as fx
 from ...core.model.entities import GONE, Enforcement, Holder, LogicalGPU, ScrubOutcome, ScrubResult
 from ...errors import FastGPUError, HostFault, Message
-from ..devices.driver import DeviceGone, DeviceProcess, Driver, LimitResult, ProcessUnusable
+from ..devices.driver import DeviceGone, DeviceProcess, Driver, LimitResult, NotNow, ProcessUnusable
 from ..devices.driver_thread import DriverThread
 from ..host import cgroup
 from ..host.attribution import lease_of, leases_of
@@ -31,12 +32,23 @@ log = logging.getLogger("fastgpu.pool")
 #: the same time share its process lists.
 DRAIN_POLL_S = 0.25
 DRAIN_POLL_S_MAX = 1.0
-#: Leases whose memory is moved at the same time.
-MOVERS = 4
+#: How long the devices may list a process whose memory was moved to the host, before that counts as failed.
+GONE_S = 5.0
+#: Leases whose memory is moved at the same time, at most. Each waits for a process that may hang until its deadline,
+#: and the others must not wait for that.
+MOVERS = 256
+
+
+def _reserve_nothing(lease_id: str, memory_bytes: int) -> None:
+    """Let leases take any amount of host memory when they are parked."""
 
 
 class EffectExecutor:
-    """The executor of device effects, for use from the event loop."""
+    """The executor of device effects, for use from the event loop.
+
+    ``reserve_host_memory`` is called from other threads with the id of a lease that is being parked and the bytes that
+    it needs, and raises :class:`HostFault` where there are not enough.
+    """
 
     def __init__(
         self,
@@ -46,10 +58,12 @@ class EffectExecutor:
         device_access: DeviceAccessGate | None = None,
         new_thread: Callable[[int, str], Executor] = DaemonThreads,
         *,
+        reserve_host_memory: Callable[[str, int], None] = _reserve_nothing,
         may_come_back: Callable[[str], bool] = lambda _: False,
     ) -> None:
         """``may_come_back``: whether the pool has not given up a device that its driver does not have."""
         self._driver = driver
+        self._reserve_host_memory = reserve_host_memory
         self._driver_thread = driver_thread
         self._scrubber = scrubber
         self._device_access = device_access
@@ -78,11 +92,14 @@ class EffectExecutor:
                 case fx.Resume():
                     handle = await self._prepare(effect)
                     gpu = replace(effect.logical_gpu, driver_handle=handle)
-                    await self._move(self._driver.resume, gpu, effect.holder.pid, effect.origin)
+                    pid, memory_bytes = effect.holder.pid, effect.memory_bytes
+                    await self._move(self._driver.resume, gpu, pid, effect.origin, memory_bytes)
                     return c.ResumeSucceeded(lease_id, generation, handle)
                 case fx.Drain():
                     return c.DrainSucceeded(lease_id, generation, await self._drain(effect))
         except FastGPUError as error:
+            if isinstance(error, NotNow) and isinstance(effect, fx.Resume):
+                return c.ResumePostponed(lease_id, generation, error.message)
             if isinstance(effect, fx.Park):
                 broken = isinstance(error, ProcessUnusable)
                 return c.ParkFailed(lease_id, generation, error.message, broken)
@@ -117,17 +134,38 @@ class EffectExecutor:
     async def _park(self, effect: fx.Park) -> int:
         """Move the holder's memory to the host, and return its bytes. If some of it stays, it is moved back."""
         gpu, pid = effect.logical_gpu, effect.holder.pid
-        moved_bytes = await self._move(self._driver.park, gpu, pid)
+        reserve = partial(self._reserve_host_memory, effect.lease_id)
+        moved_bytes = await self._move(self._driver.park, gpu, pid, reserve)
         try:
-            left = await self._processes_on_devices(effect)
-        except HostFault:
-            await self._move(self._driver.resume, gpu, pid, gpu.device_ids)
+            await self._require_gone(effect)
+        except HostFault as fault:
+            try:
+                await self._move(self._driver.resume, gpu, pid, gpu.device_ids, 0)
+            except HostFault as error:
+                raise ProcessUnusable(f"{fault} {error}") from error
             raise
-        if left:
-            await self._move(self._driver.resume, gpu, pid, gpu.device_ids)
-            raise HostFault(f"Process {min(left)} of this lease still has memory on the device.")
         await self._release(gpu)
         return moved_bytes
+
+    async def _require_gone(self, effect: fx.Park) -> None:
+        """Return once the devices list no process of a lease whose memory was moved, which may take them a moment.
+
+        Raises :class:`HostFault` if they still do after :data:`GONE_S`, or if that cannot be seen.
+        """
+        clock = asyncio.get_running_loop().time
+        ends_s = clock() + GONE_S
+        while True:
+            try:
+                left = await self._processes_on_devices(effect)
+            except HostFault:
+                if clock() >= ends_s:
+                    raise
+            else:
+                if not left:
+                    return
+                if clock() >= ends_s:
+                    raise HostFault(f"Process {min(left)} of this lease still has memory on the device.")
+            await asyncio.sleep(DRAIN_POLL_S)
 
     async def _processes_on_devices(
         self, effect: fx.Park | fx.Vacate | fx.Drain, since_s: float | None = None

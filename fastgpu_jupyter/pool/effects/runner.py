@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from functools import partial
 
-from ...core.lease import preparation, presence
+from ...core.lease import parking, preparation, presence
 from ...core.lease.lookup import find_granted
 from ...core.model import commands as c
 from ...core.model import effects as fx
-from ...core.model.entities import Holder, Lease, LogicalGPU, State
+from ...core.model.entities import Holder, Instant, Lease, LogicalGPU, State
 from ...core.model.lifecycle import LeaseState
 from ...errors import HostFault
 from ..host.process import HolderWatcher
@@ -20,6 +21,8 @@ from .executor import EffectExecutor
 UNDO_RETRY_S = 0.25
 #: The pause between two looks whether a missing device is back.
 MISSING_POLL_S = 1.0
+#: The pause between two tries to resume a lease for which there is too little free memory.
+RESUME_POLL_S = 0.5
 
 
 class EffectRunner:
@@ -60,9 +63,9 @@ class EffectRunner:
         self._supervisor.run_once(self._commands.submit_until_durable(c.HolderEnded(lease_id, holder)))
 
     async def _execute(self, effect: fx.DeviceEffect) -> None:
-        report = await self._executor.execute(effect)
+        report = await self._resume_again(await self._executor.execute(effect), effect)
         while isinstance(report, c.ResumeFailed) and await self._device_came_back(report):
-            report = await self._executor.execute(effect)
+            report = await self._resume_again(await self._executor.execute(effect), effect)
         if isinstance(report, c.PrepareFailed):
             await self._undo_preparation(report, effect.logical_gpu)
         await self._commands.submit_until_durable(report)
@@ -75,6 +78,18 @@ class EffectRunner:
             was_missing = True
             await asyncio.sleep(MISSING_POLL_S)
         return was_missing and await self._state.read(lambda state, _: _resumes(state, failed) is not None)
+
+    async def _resume_again(self, report: c.Command, effect: fx.DeviceEffect) -> c.Command:
+        """Try again for a while to resume a lease whose resuming was postponed; return the last report."""
+        clock = asyncio.get_running_loop().time
+        began_s = clock()
+        while isinstance(report, c.ResumePostponed):
+            lease = await self._state.read(partial(_find_resuming, report))
+            if lease is None or clock() - began_s >= parking.resume_pause_ms(lease) / 1000:
+                break
+            await asyncio.sleep(RESUME_POLL_S)
+            report = await self._executor.execute(effect)
+        return report
 
     async def _undo_preparation(self, failed: c.PrepareFailed, gpu: LogicalGPU) -> None:
         """Unmake what was made, refresh the inventory, and pause, before the failure is reported."""
@@ -91,8 +106,12 @@ class EffectRunner:
         await asyncio.sleep(pause_s)
 
 
-def _resumes(state: State, failed: c.ResumeFailed) -> Lease | None:
-    return find_granted(state, failed.lease_id, failed.generation, LeaseState.RESUMING)
+def _resumes(state: State, report: c.ResumeFailed | c.ResumePostponed) -> Lease | None:
+    return find_granted(state, report.lease_id, report.generation, LeaseState.RESUMING)
+
+
+def _find_resuming(report: c.ResumePostponed, state: State, _: Instant) -> Lease | None:
+    return _resumes(state, report)
 
 
 def _resumes_on_missing_device(state: State, failed: c.ResumeFailed) -> bool:

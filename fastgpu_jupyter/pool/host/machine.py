@@ -15,3 +15,8 @@ HERE = ""
 def spec() -> HostSpec:
     """Return the processors that this process may use, and the memory of the host."""
     return HostSpec(HERE, 1000 * len(os.sched_getaffinity(0)), psutil.virtual_memory().total)
+
+
+def default_parked_bytes(memory_bytes: int) -> int:
+    """Return the host memory that parked leases may take unless an administrator says otherwise: half of the host's."""
+    return memory_bytes // 2

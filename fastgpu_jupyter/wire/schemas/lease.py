@@ -133,10 +133,15 @@ class DeviceAccessView(TypedDict):
 
 
 class LeaseParkingView(TypedDict):
-    """Whether the lease may be parked and could be now, why it was parked the last time, and the memory parked."""
+    """Whether the lease may be parked, why it was parked the last time, and the memory parked.
+
+    ``parkable``: whether its user can try to park it now. ``obstacle``: why it is active and not parked, or would
+    probably not be: what it lacks, or why the last attempt failed; ``null`` where nothing is known to prevent it.
+    """
 
     retention: RetentionName
     parkable: bool
+    obstacle: MessageView | None
     reason: MessageView | None
     parked_bytes: Count
 

@@ -482,9 +482,13 @@ export interface components {
         };
         /**
          * LeaseParkingView
-         * @description Whether the lease may be parked and could be now, why it was parked the last time, and the memory parked.
+         * @description Whether the lease may be parked, why it was parked the last time, and the memory parked.
+         *
+         *         ``parkable``: whether its user can try to park it now. ``obstacle``: why it is active and not parked, or would
+         *         probably not be: what it lacks, or why the last attempt failed; ``null`` where nothing is known to prevent it.
          */
         readonly LeaseParkingView: {
+            readonly obstacle: components["schemas"]["MessageView"] | null;
             readonly parkable: boolean;
             readonly parked_bytes: number;
             readonly reason: components["schemas"]["MessageView"] | null;

@@ -11,7 +11,7 @@ export const TRANSITIONS: Readonly<Record<LeaseState, ReadonlyArray<LeaseState>>
   active: ['parking', 'draining'],
   parking: ['parked', 'active', 'draining'],
   parked: ['waiting', 'ended'],
-  resuming: ['active', 'draining'],
+  resuming: ['active', 'waiting', 'draining'],
   draining: ['ended'],
   ended: []
 };

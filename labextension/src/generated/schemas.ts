@@ -335,6 +335,7 @@ export const SCHEMAS: Readonly<Record<string, ISchema>> = {
   LeaseParkingView: {
     type: 'object',
     properties: {
+      obstacle: { anyOf: [{ $ref: 'MessageView' }, { type: 'null' }] },
       parkable: { type: 'boolean' },
       parked_bytes: { type: 'integer', minimum: 0 },
       reason: { anyOf: [{ $ref: 'MessageView' }, { type: 'null' }] },

@@ -36,6 +36,7 @@ export function LeaseDetails(
       restricted ? trans.__('The kernel can open only those of its own GPU.') : text(accessMessage)
     ],
     [trans.__('Granted'), lease.times.granted_at === null ? null : formatDayTime(lease.times.granted_at, language)],
+    [trans.__('Parking'), text(lease.parking.obstacle)],
     [trans.__('After parking'), scrubNote(lease, trans, language)],
     [trans.__('Lease'), lease.id]
   ];

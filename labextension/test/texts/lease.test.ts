@@ -120,6 +120,7 @@ test('activityNotes: an active lease that can be parked, or is pinned', () => {
   const notes = (changes: Parameters<typeof lease>[0]) => activityNotes(lease(changes), '3 min', trans);
   assert.deepEqual(notes({}), ['idle for 3 min']);
   assert.deepEqual(notes({ usage: { busy: true } }), ['running a cell']);
+  assert.deepEqual(notes({ usage: { busy: null } }), []);
   assert.deepEqual(notes({ parking: { retention: 'hold' } }), ['pinned', 'idle for 3 min']);
   assert.deepEqual(notes({ parking: { parkable: false } }), []);
   assert.deepEqual(notes({ state: 'parked', parking: { retention: 'hold' } }), ['pinned']);

@@ -184,17 +184,18 @@ def test_a_lease_that_cannot_be_parked_goes_on_and_says_so() -> None:
     assert "it goes on: The memory of this device" in text(budgets.message(world.state, lease))
 
 
-def test_no_more_is_parked_than_the_host_has_memory_for() -> None:
+def test_nothing_is_parked_where_parked_leases_may_take_no_more_host_memory() -> None:
     world = World(spec("gpu-0", parkable=True), spec("gpu-1", index=1, parkable=True))
-    world.do(c.SetPolicy(Policy(parked_bytes_max=world.state.devices["gpu-0"].spec.memory_bytes)))
+    world.do(c.SetPolicy(Policy(parked_bytes_max=1000)))
     budget(world, BudgetPolicy.PARK, 1)
     world.now_ms += 1
-    first = world.active("a")
-    second = world.ask("b")
-    assert second.state is LeaseState.PREPARING
+    first, second = world.ask("a"), world.ask("b")
+    world.prepared("a")
+    world.do(c.ParkLease("a"))
+    world.parked("a", 1000)
     world.prepared("b")
     world.pass_time(1000)
-    assert [first.state, second.state] == [LeaseState.PARKING, LeaseState.ACTIVE]
+    assert [first.state, second.state] == [LeaseState.PARKED, LeaseState.ACTIVE]
 
 
 @pytest.mark.parametrize("micro", [-1, -(10**9)])

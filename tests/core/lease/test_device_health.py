@@ -270,7 +270,7 @@ def test_process_broken_by_parking_needs_a_restart() -> None:
 def test_a_move_does_not_take_more_host_memory_than_there_is() -> None:
     world = shared()
     world.do(c.SetDevices((spec("gpu-0", parkable=True), spec("gpu-1", parkable=True)), (HostSpec("", 1000, GIB),)))
-    world.state.policy = type(world.state.policy)(parked_bytes_max=GIB)
+    world.state.policy = type(world.state.policy)(parked_bytes_max=0)
     world.active("a")
     world.do(c.ReportFault("gpu-0", BAD_MEMORY))
     assert world.states() == {"a": "active"}

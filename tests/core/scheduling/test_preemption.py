@@ -20,7 +20,7 @@ from fastgpu_jupyter.core.model.entities import (
     Retention,
 )
 from fastgpu_jupyter.core.model.lifecycle import LeaseState
-from fastgpu_jupyter.core.placement import device_share
+from fastgpu_jupyter.core.placement import device_share, parkability
 from fastgpu_jupyter.core.scheduling import preemption
 from fastgpu_jupyter.core.scheduling.queue_report import positions
 from fastgpu_jupyter.errors import Conflict, InvalidRequest, Message, NoSuchDevice
@@ -178,7 +178,7 @@ def test_preemption_of_idle_leases_takes_the_least_recently_active() -> None:
         lambda world: world.do(c.ReportActivity("a", busy=True)),
         lambda world: world.do(c.BindHolder("a", holder(77))),  # another process, which has not reported anything yet
         lambda world: world.do(c.SetPolicy(Policy(idle_ms=None))),
-        lambda world: world.do(c.SetPolicy(Policy(parked_bytes_max=79 * GIB))),
+        lambda world: world.do(c.SetPolicy(Policy(parked_bytes_max=0))),
     ],
     ids=["held", "busy", "unknown", "never", "no host memory"],
 )
@@ -213,16 +213,46 @@ def test_lease_on_a_device_that_cannot_park_is_left_alone() -> None:
         world.do(c.ParkLease("a"))
 
 
-def test_failed_parking_changes_nothing_and_is_not_tried_again() -> None:
+def test_failed_parking_changes_nothing_and_is_tried_again_after_growing_pauses() -> None:
     world = one()
     idle(world, "a")
     world.ask("b", tenant="bob")
+    pauses_ms = []
+    for _ in range(7):
+        assert world.states() == {"a": "parking", "b": "waiting"}
+        world.do(c.ParkFailed("a", 1, Message.of_text("The driver says no.")))
+        failed_ms = world.now_ms
+        assert "The driver says no. The pool tries again after" in text(
+            parkability.obstacle(world.state, world.state.leases["a"])
+        )
+        while world.states()["a"] == "active":
+            world.pass_time(10_000)
+            assert world.now_ms - failed_ms < 3_600_000, "it is tried again"
+        pauses_ms.append(world.now_ms - failed_ms)
+    assert pauses_ms == [60_000 * minutes for minutes in (1, 2, 4, 8, 16, 30, 30)]
+    world.parked("a")
+    assert parkability.obstacle(world.state, world.state.leases["a"]) is not None  # it is not active
+    assert (world.state.leases["a"].park_failure, world.state.leases["a"].park_failures) == (None, 0)
+
+
+@pytest.mark.parametrize("again", [lambda _: None, lambda world: world.do(c.BindHolder("a", holder(77)))])
+def test_user_parks_a_lease_at_once_whose_parking_failed(again: Callable[[World], object]) -> None:
+    world = one()
+    idle(world, "a")
+    world.do(c.ParkLease("a"))
     world.do(c.ParkFailed("a", 1, Message.of_text("The driver says no.")))
-    world.now_ms += IDLE_MS
-    world.do(c.Tick())
-    assert world.states() == {"a": "active", "b": "waiting"}
-    with refused(Conflict, match="The driver says no"):
-        world.do(c.ParkLease("a"))
+    again(world)
+    world.do(c.ParkLease("a"))
+    assert world.states() == {"a": "parking"}
+
+
+def test_failed_parking_of_another_process_is_forgotten() -> None:
+    world = one()
+    idle(world, "a")
+    world.do(c.ParkLease("a"))
+    world.do(c.ParkFailed("a", 1, Message.of_text("The driver says no.")))
+    world.do(c.BindHolder("a", holder(77)))
+    assert parkability.obstacle(world.state, world.state.leases["a"]) is None
 
 
 def test_higher_priority_preempts_a_busy_lease_which_waits_to_resume() -> None:
@@ -358,20 +388,30 @@ def test_several_requests_preempt_at_once() -> None:
     assert world.states() == {"a": "parking", "b": "parking", "c": "waiting", "d": "waiting"}
 
 
-def test_leases_parked_at_once_stay_within_host_memory() -> None:
-    world = World(*(spec(name, index=i, parkable=True) for i, name in enumerate("xy")))
-    world.do(c.SetPolicy(Policy(idle_ms=0, parked_bytes_max=100 * GIB)))
-    for name in "ab":
-        world.active(name, tenant=name)
-        world.do(c.ReportActivity(name, busy=True))
-    world.ask("c", tenant="cat")
-    world.ask("d", tenant="dan")
-    # Both become idle at once, and there is host memory for one of them.
-    world.do(c.SetPolicy(Policy(idle_ms=None, parked_bytes_max=100 * GIB)))
-    for name in "ab":
-        world.do(c.ReportActivity(name, busy=False))
-    world.do(c.SetPolicy(Policy(idle_ms=0, parked_bytes_max=100 * GIB)))
-    assert sorted(world.states().values()) == ["active", "parking", "waiting", "waiting"]
+def test_whole_gpu_larger_than_the_host_memory_for_parked_leases_is_parked() -> None:
+    world = one()
+    world.do(c.SetPolicy(Policy(parked_bytes_max=64 * GIB)))
+    idle(world, "a")
+    world.ask("b", tenant="bob")
+    assert world.states() == {"a": "parking", "b": "waiting"}
+    assert world.state.parked_bytes == 0, "what it takes is known when it is parked"
+    world.parked("a", 5 * GIB)
+    assert world.state.parked_bytes == 5 * GIB
+
+
+def test_obstacle_of_a_lease_names_the_host_memory_that_its_use_would_take() -> None:
+    world = one()
+    world.do(c.SetPolicy(Policy(parked_bytes_max=10 * GIB)))
+    lease = world.active("a")
+    for used_bytes in (None, 9 * GIB):
+        assert parkability.obstacle(world.state, lease, used_bytes) is None
+    said = text(parkability.obstacle(world.state, lease, 20 * GIB))
+    assert said == (
+        "Parking it takes about 21 GiB of host memory, and 10 GiB are left of what parked leases may take "
+        "(Parking.host_memory)."
+    )
+    world.do(c.SetPolicy(Policy(parked_bytes_max=0)))
+    assert "is used up" in text(parkability.obstacle(world.state, lease))
 
 
 def test_parked_lease_of_several_devices_makes_room_for_several_requests() -> None:

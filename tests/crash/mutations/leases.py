@@ -9,7 +9,11 @@ from fastgpu_jupyter.core.placement import parkability
 from fastgpu_jupyter.core.scheduling import claims, idleness
 from fastgpu_jupyter.core.scheduling.claims import Claimant, PreemptibleLease
 from fastgpu_jupyter.pool.devices.driver_thread import DriverThread
+from fastgpu_jupyter.pool.devices.nvidia.cuda_checkpoint import _Move
+from fastgpu_jupyter.pool.devices.nvidia.parking import LeaseParker
 from fastgpu_jupyter.pool.effects.executor import EffectExecutor, _ProcessListing
+from fastgpu_jupyter.pool.effects.host_memory import HostMemoryReservations
+from fastgpu_jupyter.pool.effects.runner import EffectRunner
 from fastgpu_jupyter.pool.host import process, single_instance
 from fastgpu_jupyter.pool.host.attribution import Attribution
 from tests.core import test_pool
@@ -17,7 +21,8 @@ from tests.core.lease import test_migration
 from tests.core.scheduling import test_preemption
 from tests.crash.mutations.edits import Edit
 from tests.crash.mutations.model import Fails, Guarantee, Mutation, Violates
-from tests.pool.effects import test_executor
+from tests.pool.devices.nvidia import test_cuda_checkpoint
+from tests.pool.effects import test_executor, test_host_memory
 from tests.pool.host import test_host
 from tests.pool.loop import test_command_loop
 from tests.pool.monitors import test_processes
@@ -197,8 +202,77 @@ MUTATIONS = (
     Mutation(
         "a lease is parked though it has memory on the device",
         Guarantee.DOUBLE_GRANT,
-        (Edit(EffectExecutor._park, "if left: ...", "pass"),),
+        (Edit(EffectExecutor._require_gone, "if not left: ...", "return"),),
         Fails(test_command_loop.test_parking_that_leaves_memory_on_the_device_is_undone, "PARKED.* is .*ACTIVE"),
+    ),
+    Mutation(
+        "a process that a driver lists for a moment after it was parked counts as still there",
+        Guarantee.LIFECYCLE,
+        (Edit(EffectExecutor._require_gone, "ends_s = clock() + GONE_S", "ends_s = clock()"),),
+        Fails(
+            test_command_loop.test_parking_waits_until_the_device_lists_no_process_of_the_lease,
+            "a is one of .*PARKED.*it is active",
+        ),
+    ),
+    Mutation(
+        "a lease for whose memory there is no room ends",
+        Guarantee.LIFECYCLE,
+        (
+            Edit(
+                EffectExecutor.execute, "c.ResumePostponed(...)", "c.ResumeFailed(lease_id, generation, error.message)"
+            ),
+        ),
+        Fails(
+            test_command_loop.test_lease_without_enough_free_memory_waits_in_the_queue_until_there_is,
+            "it was tried several times, and the lease did not end",
+        ),
+    ),
+    Mutation(
+        "a lease that was released is resumed",
+        Guarantee.DOUBLE_GRANT,
+        (Edit(EffectRunner._resume_again, "lease is None or _1", "lease is not None and _1"),),
+        Fails(
+            test_command_loop.test_lease_that_is_released_while_its_resume_is_postponed_is_not_resumed,
+            "its memory was not moved to the device of another lease",
+        ),
+    ),
+    Mutation(
+        "parking that failed once is never tried again",
+        Guarantee.LIFECYCLE,
+        (Edit(parkability.is_resting_after_failure, "_1 and now_ms < _2", "_1"),),
+        Fails(
+            test_preemption.test_failed_parking_changes_nothing_and_is_tried_again_after_growing_pauses,
+            "it is tried again",
+        ),
+    ),
+    Mutation(
+        "host memory of leases that are being parked is not counted",
+        Guarantee.ENFORCEMENT,
+        (Edit(HostMemoryReservations.reserve, "others_bytes += _1", "pass"),),
+        Fails(
+            test_host_memory.test_reserve_counts_leases_that_are_being_parked_and_those_that_are,
+            "DID NOT RAISE HostFault",
+            error="Failed",
+        ),
+    ),
+    Mutation(
+        "processes of a lease whose checkpoint hangs stay locked",
+        Guarantee.LIFECYCLE,
+        (Edit(_Move.let_run, "faults.pop(pid, None)\nattempt(...)", "faults.pop(pid, None)"),),
+        Fails(
+            test_cuda_checkpoint.test_park_with_a_checkpoint_that_hangs_kills_its_worker_and_restores_the_others,
+            "all go on, and the lease is as it was",
+        ),
+    ),
+    Mutation(
+        "parked memory is restored where too little memory is free",
+        Guarantee.LIFECYCLE,
+        (Edit(LeaseParker._require_free, "if None not in free and _1: ...", "pass"),),
+        Fails(
+            test_cuda_checkpoint.test_lease_parker_resumes_only_where_enough_memory_is_free,
+            "DID NOT RAISE NotNow",
+            error="Failed",
+        ),
     ),
     Mutation(
         "a lease is moved without being asked to",

@@ -113,7 +113,7 @@ MUTATIONS = (
             Edit(claims.preemptible_by_device, "_1 < highest", "_1 <= highest"),
             Edit(
                 claims.key_to_preempt,
-                "_1 or lease.request.priority < priority",
+                "_1 or _2 or lease.request.priority < priority",
                 "_1 or lease.request.priority <= priority",
             ),
         ),

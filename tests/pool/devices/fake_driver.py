@@ -22,6 +22,7 @@ from fastgpu_jupyter.pool.devices.driver import (
     DeviceUsage,
     LimitResult,
     PartitionMode,
+    ReserveHostMemory,
     Sample,
     SampledLease,
     ScrubCommand,
@@ -166,10 +167,10 @@ class FakeDriver:
     def loss_reason(self, logical_gpu: LogicalGPU) -> str | None:
         return None
 
-    def park(self, logical_gpu: LogicalGPU, pid: int) -> int:
+    def park(self, logical_gpu: LogicalGPU, pid: int, reserve: ReserveHostMemory) -> int:
         raise HostFault("Memory of these GPUs cannot be parked.")
 
-    def resume(self, logical_gpu: LogicalGPU, pid: int, origin: Sequence[str]) -> None:
+    def resume(self, logical_gpu: LogicalGPU, pid: int, origin: Sequence[str], memory_bytes: int) -> None:
         raise HostFault("Memory of these GPUs cannot be parked.")
 
     def env(self, logical_gpu: LogicalGPU) -> Mapping[str, str]:

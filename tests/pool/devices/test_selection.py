@@ -15,7 +15,7 @@ import pytest
 from fastgpu_jupyter.core.model.entities import Enforcement, Health, LogicalGPU, Mechanism
 from fastgpu_jupyter.errors import HostFault, InvalidRequest
 from fastgpu_jupyter.pool.devices.catalog import OTHER_RATE_MICRO_PER_HOUR
-from fastgpu_jupyter.pool.devices.driver import DeviceUsage, SampledLease
+from fastgpu_jupyter.pool.devices.driver import DeviceUsage, NotNow, SampledLease
 from fastgpu_jupyter.pool.devices.nvidia import cuda_checkpoint as checkpoint
 from fastgpu_jupyter.pool.devices.nvidia import driver as nvml
 from fastgpu_jupyter.pool.devices.nvidia import memory_limits, parkability, processes, session
@@ -27,7 +27,7 @@ from fastgpu_jupyter.pool.devices.simulated import SimulatedDriver
 from fastgpu_jupyter.pool.monitors.process_owners import DeviceAssignments, OwnershipResolver
 from fastgpu_jupyter.pool.monitors.sampler import Sampler
 from fastgpu_jupyter.units import GIB, MIB
-from tests.pool.devices.nvidia.cuda_driver import FakeCuda
+from tests.pool.devices.nvidia.cuda_driver import FakeCuda, PlayedProcesses
 from tests.waiting import wait_until
 
 GPU = LogicalGPU(
@@ -171,7 +171,7 @@ class FakeNvml:
             "nvmlDeviceGetName": "NVIDIA H100 80GB HBM3",
             "nvmlDeviceGetUUID": lambda handle: handle,
             "nvmlDeviceGetMigMode": [self.mig, self.mig],
-            "nvmlDeviceGetMemoryInfo": SimpleNamespace(total=80 * GIB, used=3 * GIB),
+            "nvmlDeviceGetMemoryInfo": SimpleNamespace(total=80 * GIB, used=3 * GIB, free=77 * GIB),
             "nvmlDeviceGetUtilizationRates": SimpleNamespace(gpu=37),
             "nvmlDeviceGetMinorNumber": 3,
             "nvmlSystemGetDriverVersion": self.driver,
@@ -297,9 +297,23 @@ def test_select_driver_without_a_driver_has_no_devices_and_says_why(
 def cuda(monkeypatch: pytest.MonkeyPatch) -> FakeCuda:
     """Replace CUDA in this process by a fake."""
     fake = FakeCuda(os.getpid())
-    monkeypatch.setattr(checkpoint, "import_module", lambda _: fake)
+    monkeypatch.setattr(parkability, "CheckpointProcesses", lambda: _Played(fake))
     monkeypatch.setattr(lease_memory, "_uses_cuda", lambda _: True)
     return fake
+
+
+class _Played(PlayedProcesses):
+    """The calls are made in this process, and CUDA is initialized where the fake says so."""
+
+    def __init__(self, cuda: FakeCuda) -> None:
+        self.cuda = cuda
+
+    def probe(self) -> None:
+        """Initialize CUDA."""
+        super().__init__(lambda: self.cuda)
+
+    def close(self) -> None:
+        """There is no process to end."""
 
 
 def test_park_and_resume_of_a_lease_move_its_memory(fake: FakeNvml, cuda: FakeCuda) -> None:
@@ -309,10 +323,10 @@ def test_park_and_resume_of_a_lease_move_its_memory(fake: FakeNvml, cuda: FakeCu
     (gpu,), _ = driver.inventory()
     assert gpu.parkable
     granted = replace(GPU, device_id=gpu.id, mechanism=Mechanism.EXCLUSIVE)
-    assert driver.park(granted, os.getpid()) == 5 * 2**20
+    assert driver.park(granted, os.getpid(), lambda _: None) == 5 * 2**20
     assert cuda.states == {os.getpid(): checkpoint.CudaState.CHECKPOINTED}
     fake.pids = []  # the driver shows it no more
-    driver.resume(granted, os.getpid(), (gpu.id,))
+    driver.resume(granted, os.getpid(), (gpu.id,), 5 * 2**20)
     assert cuda.states == {os.getpid(): checkpoint.CudaState.RUNNING}
 
 
@@ -329,17 +343,23 @@ def test_parkable_is_only_what_can_come_back(
     assert {spec.parkable for spec in specs} == {parkable}
     if not parkable:
         with pytest.raises(HostFault):
-            driver.park(replace(GPU, device_id=specs[0].id), os.getpid())
+            driver.park(replace(GPU, device_id=specs[0].id), os.getpid(), lambda _: None)
 
 
-def test_park_without_cuda_bindings_is_refused(fake: FakeNvml, monkeypatch: pytest.MonkeyPatch) -> None:
-    def absent(name: str) -> None:
-        raise ImportError(name)
-
-    monkeypatch.setattr(checkpoint, "import_module", absent)
-    fake.driver = "580.65.06"
+def test_cuda_that_is_not_ready_at_first_is_tried_again(fake: FakeNvml, cuda: FakeCuda) -> None:
+    fake.driver, cuda.refuse["cuInit"] = "580.65.06", "CUDA_ERROR_NO_DEVICE"
     driver = select_driver("", DriverOptions())
+    assert isinstance(driver, nvml.NvidiaDriver)
+    now_s = 0.0
+    driver._parking._clock = lambda: now_s
     (gpu,), message = driver.inventory()
     assert (gpu.parkable, message) == (False, None)
-    with pytest.raises(HostFault, match=r"fastgpu-jupyter\[park\]"):
-        driver.park(replace(GPU, device_id=gpu.id), os.getpid())
+    granted = replace(GPU, device_id=gpu.id)
+    with pytest.raises(HostFault, match="CUDA_ERROR_NO_DEVICE"):
+        driver.park(granted, os.getpid(), lambda _: None)
+    with pytest.raises(NotNow, match="CUDA_ERROR_NO_DEVICE"):  # an earlier pool manager parked it
+        driver.resume(granted, os.getpid(), (gpu.id,), 0)
+    del cuda.refuse["cuInit"]
+    assert not driver.inventory()[0][0].parkable, "it is not tried with each inventory"
+    now_s = parkability.RETRY_S
+    wait_until(lambda: driver.inventory()[0][0].parkable, "CUDA is initialized")

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from fastgpu_jupyter.core.lease import preparation
+from fastgpu_jupyter.core.lease import parking, preparation
 from fastgpu_jupyter.core.model import commands as c
 from fastgpu_jupyter.core.model.entities import (
     EndReason,
@@ -25,10 +25,9 @@ from fastgpu_jupyter.core.pool import Pool as Rules
 from fastgpu_jupyter.core.scheduling import queue_report
 from fastgpu_jupyter.errors import HostFault, InternalError, NoSuchDevice, NotFound, StoreFault
 from fastgpu_jupyter.pool.composition import ServiceOptions
-from fastgpu_jupyter.pool.devices.driver import (
-    ScrubCommand,
-)
+from fastgpu_jupyter.pool.devices.driver import NotNow, ScrubCommand
 from fastgpu_jupyter.pool.effects import executor as executor_module
+from fastgpu_jupyter.pool.effects import runner
 from fastgpu_jupyter.pool.effects.scrubber import OVERWRITE, Scrubber
 from fastgpu_jupyter.pool.host.clock import SystemClock
 from fastgpu_jupyter.pool.host.process import holder_of
@@ -300,6 +299,7 @@ def test_parking_that_leaves_memory_on_the_device_is_undone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, blind: bool
 ) -> None:
     driver = parkable()
+    monkeypatch.setattr(executor_module, "GONE_S", 0.05)
     monkeypatch.setattr(executor_module, "leases_of", lambda pid, of: {"a"} & set(of) if pid == 4711 else ())
 
     async def story(pool: Pool) -> None:
@@ -312,6 +312,108 @@ def test_parking_that_leaves_memory_on_the_device_is_undone(
         assert lease.park_failure is not None
         assert ("cannot see" if blind else "Process 4711 of this lease still has memory") in text(lease.park_failure)
         assert driver.parked == []  # what was moved is back
+
+    run(tmp_path, story, driver)
+
+
+def test_parking_waits_until_the_device_lists_no_process_of_the_lease(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A driver may list a process for a moment after its memory was moved, or not answer."""
+    driver = parkable()
+    answers: list[Any] = [[4711], HostFault("cannot see"), [4711]]
+    monkeypatch.setattr(executor_module, "leases_of", lambda pid, of: {"a"} & set(of) if pid == 4711 else ())
+
+    async def story(pool: Pool) -> None:
+        await pool.ask("a")
+        await pool.until("a", LeaseState.ACTIVE)
+        listed = driver.processes
+
+        def processes(device_id: str) -> Any:
+            answer = answers.pop(0) if answers and driver.parked else []
+            if isinstance(answer, HostFault):
+                raise answer
+            driver.pids = answer
+            return listed(device_id)
+
+        driver.processes = processes  # type: ignore[method-assign]
+        await pool.services.commands.submit(c.ParkLease("a"))
+        await pool.until("a", LeaseState.PARKED)
+        assert answers == []
+
+    run(tmp_path, story, driver)
+
+
+def test_parking_whose_undoing_fails_reports_the_process_as_unusable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver = parkable()
+    monkeypatch.setattr(executor_module, "GONE_S", 0.0)
+    monkeypatch.setattr(executor_module, "leases_of", lambda pid, of: {"a"} & set(of) if pid == 4711 else ())
+
+    async def story(pool: Pool) -> None:
+        await pool.ask("a")
+        await pool.until("a", LeaseState.ACTIVE)
+        driver.pids, driver.refuse_resume = [4711], HostFault("It is stuck.")
+        await pool.services.commands.submit(c.ParkLease("a"))
+        lease = await pool.until("a", LeaseState.ACTIVE)
+        assert "still has memory on the device. It is stuck. Restart the kernel." in text(lease.fault)
+
+    run(tmp_path, story, driver)
+
+
+def test_lease_without_enough_free_memory_waits_in_the_queue_until_there_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver = parkable()
+    monkeypatch.setattr(runner, "RESUME_POLL_S", 0.01)
+    monkeypatch.setattr(parking, "RESUME_MS", 30)
+    monkeypatch.setattr(parking, "RESUME_MS_MAX", 30)
+
+    async def story(pool: Pool) -> None:
+        await pool.ask("a")
+        await pool.until("a", LeaseState.ACTIVE)
+        await pool.services.commands.submit(c.ParkLease("a"))
+        await pool.until("a", LeaseState.PARKED)
+        driver.refuse_resume = NotNow("Others have it.")
+        await pool.services.commands.submit(c.ResumeLease("a"))
+
+        async def tried_often() -> bool:
+            return (await pool.lease("a")).resume_attempts > 3
+
+        await async_wait_until(tried_often, "it was tried several times, and the lease did not end")
+        lease = await pool.lease("a")
+        assert "Others have it. It keeps its parked memory and its position" in text(parking.resume_message(lease))
+        assert lease.parked_bytes == 7
+        await pool.ask("b")
+        driver.refuse_resume = None
+        lease = await pool.until("a", LeaseState.ACTIVE)
+        assert (lease.resume_attempts, lease.resume_obstacle) == (0, None)
+        assert (await pool.lease("b")).state is LeaseState.WAITING
+
+    run(tmp_path, story, driver)
+
+
+def test_lease_that_is_released_while_its_resume_is_postponed_is_not_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver = parkable()
+    monkeypatch.setattr(runner, "RESUME_POLL_S", 0.01)
+
+    async def story(pool: Pool) -> None:
+        await pool.ask("a")
+        await pool.until("a", LeaseState.ACTIVE)
+        await pool.services.commands.submit(c.ParkLease("a"))
+        await pool.until("a", LeaseState.PARKED)
+        driver.refuse_resume = NotNow("Others have it.")
+        await pool.services.commands.submit(c.ResumeLease("a"))
+        await pool.until("a", LeaseState.RESUMING)
+        await pool.services.commands.submit(c.ReleaseLease("a"))
+        await pool.until("a", LeaseState.ENDED)
+        driver.refuse_resume = None
+        await pool.ask("b")
+        await pool.until("b", LeaseState.ACTIVE)
+        assert len(driver.parked) == 1, "its memory was not moved to the device of another lease"
 
     run(tmp_path, story, driver)
 

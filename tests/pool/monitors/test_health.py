@@ -72,7 +72,7 @@ class FrailDriver(ScriptedDriver):
         self.played = FakeHealthWatcher()
         self.refusals = 0
 
-    def resume(self, logical_gpu: LogicalGPU, pid: int, origin: Sequence[str]) -> None:
+    def resume(self, logical_gpu: LogicalGPU, pid: int, origin: Sequence[str], memory_bytes: int) -> None:
         assert self.parked == [(origin[0], pid)]
         self.parked.clear()
 

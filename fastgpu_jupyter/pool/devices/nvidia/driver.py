@@ -18,7 +18,7 @@ import pynvml
 
 from ....core.model.entities import DeviceSpec, ExistingPartition, Health, LogicalGPU, Mechanism, PartitionStyle
 from ....errors import HostFault
-from ..driver import DeviceProcess, LimitResult, PartitionMode, Sample, SampledLease, ScrubCommand
+from ..driver import DeviceProcess, LimitResult, PartitionMode, ReserveHostMemory, Sample, SampledLease, ScrubCommand
 from ..health import HealthWatcher
 from ..mechanisms.base import LeaseMechanism, PartitionInstance
 from ..mechanisms.exclusive import ExclusiveMechanism
@@ -60,7 +60,7 @@ class NvidiaDriver:
         self._mig = MigMechanism(self, remove_unknown=_removes_unknown(options, self._visible))
         self._mps = MpsMechanism(self, _mps_settings(options))
         self._processes = ProcessLister(self._handle, self._mig_controller, self._mps)
-        self._parking = ParkingSupport(self._processes.usage_of)
+        self._parking = ParkingSupport(self._processes.usage_of, self._free_bytes)
         self._mechanisms: dict[Mechanism, LeaseMechanism] = {
             Mechanism.EXCLUSIVE: ExclusiveMechanism(self),
             Mechanism.MPS: self._mps,
@@ -78,7 +78,8 @@ class NvidiaDriver:
             self._is_open = True
 
     def close(self) -> None:
-        """End the NVML session."""
+        """End the NVML session, and what uses CUDA."""
+        self._parking.close()
         if self._is_open:
             pynvml.nvmlShutdown()
 
@@ -211,13 +212,13 @@ class NvidiaDriver:
             return self._mps.loss_reason(logical_gpu)
         return None if logical_gpu.partition is None else self._mig.loss_reason(logical_gpu)
 
-    def park(self, logical_gpu: LogicalGPU, pid: int) -> int:
+    def park(self, logical_gpu: LogicalGPU, pid: int, reserve: ReserveHostMemory) -> int:
         """Park it by CUDA's checkpoint."""
-        return self._parking.park(logical_gpu, pid)
+        return self._parking.park(logical_gpu, pid, reserve)
 
-    def resume(self, logical_gpu: LogicalGPU, pid: int, origin: Sequence[str]) -> None:
+    def resume(self, logical_gpu: LogicalGPU, pid: int, origin: Sequence[str], memory_bytes: int) -> None:
         """Resume it by CUDA's checkpoint."""
-        self._parking.resume(logical_gpu, pid, origin)
+        self._parking.resume(logical_gpu, pid, origin, memory_bytes)
 
     def env(self, logical_gpu: LogicalGPU) -> Mapping[str, str]:
         """Return the variables with which CUDA sees exactly these devices."""
@@ -330,6 +331,9 @@ class NvidiaDriver:
         """Return what prevents the GPU from serving by MPS, by what the driver reports now."""
         found = find_obstacle(read_mps_facts(self._handle(device_id)), 0)
         return None if found is None else found.reason
+
+    def _free_bytes(self, device_id: str) -> int | None:
+        return session.free_bytes(self._handle(device_id))
 
     def _answers(self, device_id: str) -> bool:
         """Return whether MIG divides the GPU. Raises where it does not answer."""

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import psutil
 
-from ....errors import HostFault
-from ....units import GIB, format_memory
+from ....core.placement.parkability import host_bytes_needed
+from ....errors import HostFault, Message
+from ....units import GIB
 from ...host import memory
 from ...host.attribution import lease_of
+from ..driver import NotNow, ReserveHostMemory
 from .cuda_checkpoint import Parker, mapping
 
 #: Memory that parking leaves to the host.
@@ -20,47 +22,71 @@ SPARE_BYTES = GIB
 class LeaseParker:
     """Parks and resumes the leases of one driver.
 
-    ``on_device`` returns the memory of each process on a device by pid (``None``: unknown), ``every`` the GPUs that the
-    driver knows, and ``moves`` tells whether memory may come back to another GPU than it was on.
+    ``on_device`` returns the memory of each process on a device by pid (``None``: unknown), ``free_on`` the memory of a
+    device that is not in use (``None``: unknown), ``every`` the GPUs that the driver knows, and ``moves`` tells whether
+    memory may come back to another GPU than it was on.
     """
 
     def __init__(
         self,
         parker: Parker,
         on_device: Callable[[str], Mapping[int, int | None]],
+        free_on: Callable[[str], int | None],
         every: Callable[[], Sequence[str]],
         *,
         moves: bool,
     ) -> None:
         self._parker = parker
         self._on_device = on_device
+        self._free_on = free_on
         self._every = every
         self.moves = moves
 
-    def park(self, device_ids: Sequence[str], pid: int, memory_bytes: int) -> int:
-        """Move what the process tree of ``pid`` has there, ``memory_bytes`` at most, and return how much that was."""
+    def park(self, device_ids: Sequence[str], pid: int, memory_bytes: int, reserve: ReserveHostMemory) -> int:
+        """Move what the process tree of ``pid`` has there, ``memory_bytes`` at most, and return how much that was.
+
+        Raises :class:`HostFault`, with nothing changed, where ``reserve`` does or the host has no room for it.
+        """
         tree = set(_tree(pid))
         found: dict[int, int] = {}
         for device_id in device_ids:
             for number, used_bytes in self._on_device(device_id).items():
                 if number in tree:
                     found[number] = found.get(number, 0) + (memory_bytes if used_bytes is None else used_bytes)
-        needed_bytes = sum(found.values())
-        _require_room(found, needed_bytes)
+        used_bytes = sum(found.values())
+        if found:
+            needed_bytes = host_bytes_needed(used_bytes)
+            reserve(needed_bytes)
+            _require_room(found, needed_bytes)
         # What an earlier pool manager parked is on no device any more.
-        parked = [number for number in tree - found.keys() if self._is_parked(number)]
-        self._parker.park(sorted([*found, *parked]))
-        return needed_bytes
+        parked = self._parker.may_be_parked(number for number in tree - found.keys() if _uses_cuda(number))
+        self._parker.park(sorted([*found, *parked]), used_bytes)
+        return used_bytes
 
-    def resume(self, origin: Sequence[str], device_ids: Sequence[str], pid: int) -> None:
-        """Move it back, from the devices of ``origin`` to ``device_ids``."""
-        onto = mapping(origin, device_ids, self._every()) if len(origin) == len(device_ids) else {}
+    def resume(self, origin: Sequence[str], device_ids: Sequence[str], pid: int, memory_bytes: int) -> None:
+        """Move ``memory_bytes`` back, from the devices of ``origin`` to ``device_ids``.
+
+        Raises :class:`NotNow` where less is free on these: after a restore that failed for lack of memory no other one
+        succeeds (NVIDIA/cuda-checkpoint#44).
+        """
+        try:
+            every = self._every()
+        except HostFault as fault:
+            raise NotNow(fault.message) from fault
+        onto = mapping(origin, device_ids, every) if len(origin) == len(device_ids) else {}
         if onto and not self.moves:
             raise HostFault("This driver restores memory only to the GPU that it was on.")
-        self._parker.resume(sorted(number for number in _tree(pid) if self._is_parked(number)), onto)
+        parked = self._parker.may_be_parked(number for number in _tree(pid) if _uses_cuda(number))
+        if parked:
+            self._require_free(device_ids, memory_bytes)
+        self._parker.resume(sorted(parked), onto, memory_bytes)
 
-    def _is_parked(self, pid: int) -> bool:
-        return _uses_cuda(pid) and self._parker.is_parked(pid)
+    def _require_free(self, device_ids: Sequence[str], memory_bytes: int) -> None:
+        """Raise :class:`NotNow` where the devices are known to have less free memory in all."""
+        free = [self._free_on(device_id) for device_id in device_ids]
+        free_bytes = sum(one for one in free if one is not None)
+        if None not in free and free_bytes < memory_bytes:
+            raise NotNow(Message.of("resume.memory_in_use", needed_bytes=memory_bytes, free_bytes=free_bytes))
 
 
 def _require_room(found: Mapping[int, int], needed_bytes: int) -> None:
@@ -70,17 +96,11 @@ def _require_room(found: Mapping[int, int], needed_bytes: int) -> None:
     """
     free_bytes = memory.available_bytes()
     if free_bytes is not None and needed_bytes + SPARE_BYTES > free_bytes:
-        raise HostFault(
-            f"{format_memory(needed_bytes)} would move to the host's memory, "
-            f"and {format_memory(free_bytes)} are left there."
-        )
+        raise HostFault(Message.of("parking.host_memory_available", needed_bytes=needed_bytes, left_bytes=free_bytes))
     for pid in found:
         left_bytes = memory.headroom_bytes(pid)
         if left_bytes is not None and needed_bytes > left_bytes:
-            raise HostFault(
-                f"The control group of this kernel leaves it {format_memory(left_bytes)} of memory, and "
-                f"{format_memory(needed_bytes)} would move there. Raise its memory.max to park it."
-            )
+            raise HostFault(Message.of("parking.host_memory_cgroup", needed_bytes=needed_bytes, left_bytes=left_bytes))
 
 
 def _tree(pid: int) -> list[int]:

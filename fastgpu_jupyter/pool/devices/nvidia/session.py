@@ -86,6 +86,14 @@ def memory_bytes(handle: Any) -> int:
     return _sensible(total, 1, MEMORY_BYTES_MAX, "amount of memory")
 
 
+def free_bytes(handle: Any) -> int | None:
+    """Return the memory of a GPU that is not in use, or ``None`` where the driver does not report it."""
+    try:
+        return plausible_bytes(pynvml.nvmlDeviceGetMemoryInfo(handle).free)
+    except pynvml.NVMLError:
+        return None
+
+
 def in_mig_mode(handle: Any) -> bool:
     """Return whether MIG divides the GPU."""
     try:

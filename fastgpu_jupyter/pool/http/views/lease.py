@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from ....core.accounting import budgets, meter
-from ....core.lease import device_health, memory_limit, migration, preparation, presence, resize
+from ....core.lease import device_health, memory_limit, migration, parking, preparation, presence, resize
 from ....core.model.entities import Instant, Lease, LogicalGPU, State
-from ....core.model.lifecycle import LeaseState
+from ....core.model.lifecycle import BECOMING_ACTIVE, LeaseState
 from ....core.placement import mechanisms, parkability
 from ....errors import Message
 from ....messages import view_of
@@ -79,7 +79,7 @@ def lease_view(state: State, lease: Lease, at: Instant, context: ViewContext) ->
         "queue": _queue(lease, context),
         "enforcement": _enforcement(state, lease),
         "device_access": _device_access(lease, context),
-        "parking": _parking(state, lease),
+        "parking": _parking(state, lease, usage),
         "scrub": _scrub(lease),
         "health": _health(state, lease),
         "times": _times(lease),
@@ -107,13 +107,13 @@ def _enumerated(prefix: str, value: str | None) -> MessageView | None:
 
 def _notes(lease: Lease, context: ViewContext) -> Iterator[MessageView]:
     """Yield why the lease ended, failed preparations, the progress of scrubbing, or why the lease stays parked."""
-    retry = view_of(preparation.message(lease))
+    retry = view_of(preparation.message(lease) or parking.resume_message(lease))
     if lease.state is LeaseState.WAITING:
         found: list[MessageView | None] = [retry]
     else:
         found = [
             view_of(lease.end_detail),
-            retry if lease.state is LeaseState.PREPARING else None,
+            retry if lease.state in BECOMING_ACTIVE else None,
             view_of(context.scrub_progress_of(lease.id)),
         ]
         if not any(found):
@@ -196,10 +196,12 @@ def _device_access(lease: Lease, context: ViewContext) -> DeviceAccessView:
     }
 
 
-def _parking(state: State, lease: Lease) -> LeaseParkingView:
+def _parking(state: State, lease: Lease, usage: DeviceUsage) -> LeaseParkingView:
+    active = lease.state is LeaseState.ACTIVE
     return {
         "retention": lease.request.retention.value,
-        "parkable": lease.state is LeaseState.ACTIVE and parkability.park_refusal(state, lease) is None,
+        "parkable": active and parkability.park_refusal(state, lease) is None,
+        "obstacle": view_of(parkability.obstacle(state, lease, usage.memory_used_bytes)) if active else None,
         "reason": _enumerated("park", lease.park_reason),
         "parked_bytes": lease.parked_bytes,
     }

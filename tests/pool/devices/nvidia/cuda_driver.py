@@ -6,11 +6,17 @@ without a GPU.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from cuda.bindings import driver
 
-from fastgpu_jupyter.pool.devices.nvidia.cuda_checkpoint import CudaState
+from fastgpu_jupyter.errors import HostFault
+from fastgpu_jupyter.pool.devices.nvidia import checkpoint_process
+from fastgpu_jupyter.pool.devices.nvidia.checkpoint_process import NoAnswer
+from fastgpu_jupyter.pool.devices.nvidia.checkpoint_worker import answer, begin
+from fastgpu_jupyter.pool.devices.nvidia.cuda_checkpoint import CudaState, MakeCall
 
 S = CudaState
 #: Call -> the state that it needs, and the one that it leads to.
@@ -42,7 +48,8 @@ class FakeCuda:
         self.fail: set[str] = set()  #: and leave the process failed
         self.lie: set[str] = set()  #: and do nothing
         self.absent: set[str] = set()  #: as where the driver is too old
-        self.takes_s: dict[str, float] = {}
+        self.hang: set[str] = set()  #: and do not return
+        self.group: set[int] = set()  #: processes that communicate: while one is locked, calls on the others hang
         self.ends_at: dict[str, int] = {}  #: that process ends
         self.settles = True
         self.now_s = 0.0
@@ -85,7 +92,6 @@ class FakeCuda:
 
     def _step(self, name: str, pid: int) -> tuple[Any]:
         call = f"{name} {pid}"
-        self.now_s += self.takes_s.get(call, 0.0)
         self.states.pop(self.ends_at.get(call, 0), None)
         needed, then = STEPS[name]
         error = self._error(call)
@@ -105,6 +111,40 @@ class FakeCuda:
         if call in self.absent:
             raise RuntimeError(f'Function "{call}" not found')
         return getattr(Result, self.refuse[call]) if call in self.refuse else None
+
+
+#: The functions of a worker, by the part of the name of CUDA's call.
+NAMES = {"state": "GetState", "lock": "Lock", "checkpoint": "Checkpoint", "restore": "Restore", "unlock": "Unlock"}
+
+
+class PlayedProcesses:
+    """Makes the calls of a move in this process, as workers make them in theirs; a call that hangs costs a worker."""
+
+    def __init__(self, load: Callable[[], Any]) -> None:
+        self.cuda = load()
+        self._calls, first = begin(lambda: self.cuda)
+        if self._calls is None:
+            raise HostFault(str(first))
+        self.killed = 0  #: workers
+        self.limits_s: dict[str, float] = {}  #: by call
+
+    @contextmanager
+    def calls(self) -> Iterator[MakeCall]:
+        yield self.call
+
+    def call(self, name: str, pid: int, timeout_s: float, **arguments: Any) -> Any:
+        call = f"{NAMES[name]} {pid}"
+        self.limits_s[call] = timeout_s
+        others = (self.cuda.states.get(one) for one in self.cuda.group - {pid})
+        if call in self.cuda.hang or (pid in self.cuda.group and S.LOCKED in others):
+            self.cuda.now_s += timeout_s
+            self.killed += 1
+            raise NoAnswer(f"CUDA did not return from the call {name!r} in time.")
+        assert self._calls is not None
+        found = answer(self._calls, {"call": name, "pid": pid, **arguments})
+        if "refused" in found:
+            raise checkpoint_process._refusal(found)
+        return found["value"]
 
 
 def _uuid(uuid: driver.CUuuid) -> str:

@@ -19,6 +19,7 @@ from fastgpu_jupyter.pool.devices.nvidia.doctor.gather import gather_facts
 from fastgpu_jupyter.pool.devices.nvidia.doctor.parking import why_not_parkable
 from fastgpu_jupyter.pool.doctor.gather import MachineFacts, gather
 from fastgpu_jupyter.pool.doctor.rules import examine, verdict
+from fastgpu_jupyter.units import GIB
 
 GPU = GpuFacts(0, "NVIDIA H100", "GPU-1", mig=(0, 0), persistent=True, memory_limits=True, events=True, gpm=True)
 NVML = NvmlFacts(driver="615.20", version="13.615", cuda=13040, gpus=(GPU,))
@@ -213,6 +214,13 @@ def test_examine_of_a_silent_driver_leaves_out_mechanisms() -> None:
         (with_nvml(driver="575.1"), "parking", FindingState.OK, "come back to the same GPU", None),
         (with_nvml(driver="575.1", gpus=(GPU, GPU)), "parking", FindingState.OFF, "several GPUs of a model", "R580"),
         (with_nvml(driver="580.1", gpus=(GPU, GPU)), "parking", FindingState.OK, "or another of its model", None),
+        (
+            changed(with_gpu(memory_bytes=80 * GIB), memory_bytes=128 * GIB),
+            "parking",
+            FindingState.OK,
+            "a GPU has 80 GiB, and all parked leases together may take 64 GiB of host memory unless Parking.",
+            None,
+        ),
         (with_gpu(events=False), "health", FindingState.OFF, "only checked regularly", None),
         (
             changed(WELL, pid_namespace=True),
@@ -300,7 +308,7 @@ def fake_nvml(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         "DeviceGetHandleByIndex": lambda index: index,
         "DeviceGetName": lambda _: "NVIDIA H200",
         "DeviceGetUUID": lambda _: "GPU-1",
-        "DeviceGetMemoryInfo": lambda _: None,
+        "DeviceGetMemoryInfo": lambda _: SimpleNamespace(total=141 * GIB),
         "DeviceGetMigMode": lambda _: [0, 1],
         "DeviceGetPersistenceMode": lambda _: 1,
         "DeviceGetSupportedEventTypes": lambda _: pynvml.nvmlEventTypeXidCriticalError,
@@ -316,7 +324,18 @@ def fake_nvml(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 
 def test_read_returns_what_nvml_reports(fake_nvml: dict[str, Any]) -> None:
-    gpu = GpuFacts(0, "NVIDIA H200", "GPU-1", None, (0, 1), persistent=True, memory_limits=False, events=True, gpm=True)
+    gpu = GpuFacts(
+        0,
+        "NVIDIA H200",
+        "GPU-1",
+        None,
+        (0, 1),
+        persistent=True,
+        memory_limits=False,
+        events=True,
+        gpm=True,
+        memory_bytes=141 * GIB,
+    )
     assert nvml_facts.read() == NvmlFacts(driver="580.65.06", version="13.580", cuda=13000, gpus=(gpu,))
 
 

@@ -5,8 +5,6 @@ manager, and fakes of NVML and CUDA below it.
 from __future__ import annotations
 
 import json
-import os
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,27 +12,15 @@ import pytest
 
 from fastgpu_jupyter.errors import Conflict
 from tests.helpers import Kernel, KernelHelper, PoolProcess, fastgpu
-from tests.nvml.machine import FakeGpu, FakeMachine
+from tests.nvml.machine import FakeMachine
 from tests.pool.conftest import machine_pool
+from tests.pool.devices.nvidia.played_cuda import PREPARE, Mover, PlayedCuda
 from tests.views import text, value_of
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 GIB = 1024**3
 Build = Callable[..., FakeMachine]
-FAKE_CUDA = Path(__file__).parent / "fake_cuda"
-RUNNING, LOCKED, CHECKPOINTED, CHECKPOINTING, RESTORING = 0, 1, 2, 4, 5
-
-#: Has CUDA loaded, as far as anybody can see.
-PREPARE = """
-import mmap, os, pathlib, signal, time
-folder = pathlib.Path(os.environ["FASTGPU_PLAYED_CUDA"])
-library = folder / "libcuda.so.1"
-library.write_bytes(b"fake")
-opened = library.open("rb")
-mapped = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
-state = folder / str(os.getpid())
-"""
 #: Calls CUDA again and again: a call does not return while the process is locked or away, whatever signal comes.
 COMPUTE = """
 print("computes", flush=True)
@@ -51,62 +37,20 @@ print("done", flush=True)
 pool = machine_pool
 
 
-class Mover:
-    """Moves the memory of processes between the simulated GPU and the simulated host, as their files say."""
-
-    def __init__(self, folder: Path, gpu: FakeGpu) -> None:
-        self.folder = folder
-        self.gpu = gpu
-        self.has: dict[int, int] = {}
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._move_for_ever)
-        self._thread.start()
-
-    def put(self, pid: int, memory_bytes: int) -> None:
-        """The process has so much on the GPU."""
-        self.has[pid] = memory_bytes
-        self.gpu.add_process(pid, memory_bytes)
-
-    def close(self) -> None:
-        self._done.set()
-        self._thread.join()
-
-    def _move_for_ever(self) -> None:
-        while not self._done.wait(0.02):
-            for pid, memory_bytes in list(self.has.items()):
-                path = self.folder / str(pid)
-                now = int(path.read_text()) if path.exists() else RUNNING
-                if now == CHECKPOINTING:
-                    self.gpu.remove_process(pid)
-                    self._write(path, CHECKPOINTED)
-                elif now == RESTORING:
-                    self.gpu.add_process(pid, memory_bytes)
-                    self._write(path, LOCKED)
-
-    @staticmethod
-    def _write(path: Path, state: int) -> None:
-        """Replace the state as a whole: a concurrent reader reads one or the other."""
-        written = path.with_suffix(".moved")
-        written.write_text(str(state))
-        written.replace(path)
-
-
 @pytest.fixture
 def over(
     use_machine: Build, isolated: Path, pool: PoolProcess, kernels: KernelHelper, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[tuple[Kernel, str, Mover]]:
     """A kernel whose cell computes and has used too much: parked under it."""
     (gpu,) = use_machine("1xL4").gpus
-    folder = isolated / "simulated"
-    folder.mkdir()
-    monkeypatch.setenv("FASTGPU_PLAYED_CUDA", str(folder))
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(FAKE_CUDA), *filter(None, [os.environ.get("PYTHONPATH")])]))
+    cuda = PlayedCuda(isolated / "simulated", monkeypatch)
+    folder = cuda.folder
     spec = json.loads((isolated / "data/kernels/fastgpu/kernel.json").read_text())
     spec["metadata"]["fastgpu"]["memory"] = "1GiB"
     (isolated / "data/kernels/small").mkdir()
     (isolated / "data/kernels/small/kernel.json").write_text(json.dumps(spec))
     pool.start("--Sharing.over_limit_action=park", "--Sharing.over_limit_grace_s=3")
-    mover = Mover(folder, gpu)
+    mover = Mover(cuda, gpu)
     try:
         kernel = kernels.start("small")
         pool.wait_state(kernel.lease_id, "active")
@@ -160,7 +104,7 @@ def test_lease_over_its_limit_is_notified_and_resumes_with_a_larger_size(
     assert shown.returncode == 0, shown.stderr
     pool.wait_state(kernel.lease_id, "active")
     assert pool.lease(kernel.lease_id)["memory"]["limit_bytes"] == 4 * GIB
-    (mover.folder / "enough").touch()
+    (mover.cuda.folder / "enough").touch()
     ran = kernel.collect(cell)
     assert (ran.status, ran.stream()) == ("ok", "done\n")
     assert "Its GPU memory is restored" in ran.stream("stderr")

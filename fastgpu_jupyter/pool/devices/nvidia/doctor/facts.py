@@ -19,6 +19,7 @@ class GpuFacts:
     memory_limits: bool | None = None  #: whether its driver enforces limits of control groups
     events: bool | None = None  #: whether it reports errors as they happen
     gpm: bool | None = None  #: whether it measures the utilization of a MIG instance
+    memory_bytes: int | None = None
     mps: tuple[str, str | None] | None = None  #: what it lacks for MPS, and the command that changes that
 
     @property

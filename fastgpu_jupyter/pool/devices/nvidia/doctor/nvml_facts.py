@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import pynvml
 
 from ..mps.requirements import find_obstacle, read_mps_facts
+from ..session import plausible_bytes
 from .facts import GpuFacts, NvmlFacts
 
 T = TypeVar("T")
@@ -44,7 +45,7 @@ def _gpu(index: int) -> GpuFacts:
     try:
         handle = pynvml.nvmlDeviceGetHandleByIndex(index)
         name, uuid = pynvml.nvmlDeviceGetName(handle), pynvml.nvmlDeviceGetUUID(handle)
-        pynvml.nvmlDeviceGetMemoryInfo(handle)
+        memory_bytes = plausible_bytes(pynvml.nvmlDeviceGetMemoryInfo(handle).total)
     except pynvml.NVMLError as error:
         return GpuFacts(index, error=str(error))
     mig = _try(lambda: pynvml.nvmlDeviceGetMigMode(handle))
@@ -59,6 +60,7 @@ def _gpu(index: int) -> GpuFacts:
         memory_limits=_knows_limits(handle),
         events=None if events is None else bool(events & pynvml.nvmlEventTypeXidCriticalError),
         gpm=bool(_try(lambda: pynvml.nvmlGpmQueryDeviceSupport(handle).isSupportedDevice)),
+        memory_bytes=memory_bytes,
         mps=find_obstacle(read_mps_facts(handle), index),
     )
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from .....units import format_memory
+from ....host.machine import default_parked_bytes
 from ...diagnosis import DoctorFinding, FindingState, HostFacts
-from ..cuda_checkpoint import EXTRA, MOVE_FROM, PARK_FROM
+from ..checkpoint_process import EXTRA
+from ..cuda_checkpoint import MOVE_FROM, PARK_FROM
 from .basics import DRIVER_PAGE
 from .facts import NvidiaFacts
 
@@ -17,7 +20,21 @@ def parking(host: HostFacts, facts: NvidiaFacts) -> Iterator[DoctorFinding]:
         yield missing
         return
     where = "the same GPU or another of its model" if facts.since(MOVE_FROM) else "the same GPU"
-    yield DoctorFinding("parking", FindingState.OK, f"idle leases can be parked, and come back to {where}")
+    said = f"idle leases can be parked, and come back to {where}"
+    yield DoctorFinding("parking", FindingState.OK, said + _within_host_memory(host, facts))
+
+
+def _within_host_memory(host: HostFacts, facts: NvidiaFacts) -> str:
+    """Return how much memory a parked lease may have, where that is less than a GPU has; otherwise an empty text."""
+    most_bytes = default_parked_bytes(host.memory_bytes)
+    largest_bytes = max((gpu.memory_bytes or 0 for gpu in facts.working() if not gpu.divided), default=0)
+    if not host.memory_bytes or largest_bytes <= most_bytes:
+        return ""
+    return (
+        f"; a GPU has {format_memory(largest_bytes)}, and all parked leases together may take "
+        f"{format_memory(most_bytes)} of host memory unless Parking.host_memory says otherwise, so one that uses more "
+        "keeps its GPU"
+    )
 
 
 def why_not_parkable(host: HostFacts, facts: NvidiaFacts) -> DoctorFinding | None:
