@@ -29,7 +29,7 @@ from ..wire import variables, version
 from ..wire.lease_view import explanation_of, text_of, with_reading
 from .cell_activity import CellActivity
 from .grant_environment import MEMORY, GrantEnvironment
-from .lease_client import LeaseClient, connect_or_start
+from .lease_client import IMPORT_ERRORS, LeaseClient, connect_or_start
 
 if TYPE_CHECKING:
     from ..wire.client import PoolClient
@@ -180,7 +180,7 @@ class Gate:
         self.wake_follower.set()
         self.activity.changed.set()
         # The pool and a provisioner do the same without this call, only later and with a less precise reason.
-        with contextlib.suppress(FastGPUError, OSError):
+        with contextlib.suppress(FastGPUError, OSError, *IMPORT_ERRORS):
             token = self.pool.token()
             if self.lease_id is None or token is None:
                 return

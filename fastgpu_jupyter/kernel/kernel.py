@@ -19,12 +19,14 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
 from ipykernel.ipkernel import IPythonKernel
+from IPython.core.error import UsageError
 
 from ..compat.ipykernel import iopub_topic
 from .cell_cost import Cells
 from .cell_kinds import only_asks
 from .gate import Gate
 from .interrupts import Interrupts
+from .lease_client import IMPORT_ERRORS, UPGRADED
 
 if TYPE_CHECKING:
     from .ancestor_watch import AncestorWatch
@@ -53,6 +55,7 @@ class FastGPUKernel(IPythonKernel):
     def start(self) -> None:
         """Start to serve requests and to follow the lease."""
         from .lease_follower import LeaseFollower
+        from .preload import Preload
 
         ipykernel: Any = super()
         ipykernel.start()
@@ -60,6 +63,7 @@ class FastGPUKernel(IPythonKernel):
         stderr = sys.stderr  # now: a cell may replace it
         self.gate.notify_now = lambda note: print(note, file=stderr, flush=True)
         LeaseFollower(self.gate).start()
+        Preload(self.gate.closed).start()
         gc.enable()  # off since the first line of __main__
 
     async def do_execute(
@@ -117,8 +121,11 @@ class FastGPUKernel(IPythonKernel):
 
     def _fastgpu(self, line: str) -> None:
         """Show or change this kernel's GPU lease; ``%fastgpu help`` lists the verbs."""
-        from .magics import run_and_display  # late: most kernels never need it
-        from .verbs import Context
+        try:
+            from .magics import run_and_display  # late: most kernels never need it
+            from .verbs import Context
+        except IMPORT_ERRORS:
+            raise UsageError(UPGRADED) from None
 
         run_and_display(Context(self.gate, gated=True, cells=self.cells), line)
 

@@ -11,6 +11,7 @@ import threading
 from ..errors import FastGPUError, NotFound
 from ..messages import text_of
 from .gate import Gate
+from .lease_client import IMPORT_ERRORS, UPGRADED
 
 #: Delay of the first connection of a kernel that starts with a granted lease.
 START_DELAY_S = 1.0
@@ -47,6 +48,8 @@ class LeaseFollower(threading.Thread):
                     gate.forget_lease()
             except (FastGPUError, OSError) as error:
                 gate.report_pool_error(text_of(error) if isinstance(error, FastGPUError) else str(error))
+            except IMPORT_ERRORS:
+                gate.report_pool_error(UPGRADED)
             if gate.lease_id == lease_id:
                 gate.wake_follower.wait(self._pause_s)
                 self._pause_s = min(self._pause_s * 2, PAUSE_MOST_S)
@@ -54,9 +57,8 @@ class LeaseFollower(threading.Thread):
     def _follow(self, lease_id: str) -> None:
         gate = self._gate
         client = gate.pool.connect()
-        gate.update_lease(
-            client.lease(lease_id, token=gate.pool.token())
-        )  # raises NotFound where the pool does not know it
+        # Raises NotFound where the pool does not know the lease.
+        gate.update_lease(client.lease(lease_id, token=gate.pool.token()))
         stream = client.events(lease_id, token=gate.pool.token())
         try:
             for message in stream:

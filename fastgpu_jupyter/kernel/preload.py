@@ -1,0 +1,49 @@
+"""Imports, in an idle moment, what a kernel may need later: the package may be upgraded or removed under it.
+
+A start does not need these modules, so it does not wait for them. Modules of two versions of the package in one process
+would not fit together.
+"""
+
+from __future__ import annotations
+
+import threading
+from importlib import import_module
+
+from .lease_client import IMPORT_ERRORS
+
+#: The modules that functions of the kernel import, with all that they import themselves.
+MODULES = (
+    "wire.spawn",
+    "wire.options",
+    "kernel.magics",
+    "kernel.render",
+    "kernel.sentences",
+    "kernel.wait_display",
+    "kernel.memory_caps",
+    "kernel.late_devices",
+    "kernel.ancestor_watch",
+    "kernel.activity_reporter",
+)
+#: After the start of the kernel, and between two modules, so that its cells run first.
+BEGIN_AFTER_S = 0.7
+PAUSE_S = 0.01
+
+
+class Preload(threading.Thread):
+    """Imports the modules once, unless ``closed`` is set before."""
+
+    def __init__(self, closed: threading.Event) -> None:
+        super().__init__(name="fastgpu-preload", daemon=True)
+        self._closed = closed
+
+    def run(self) -> None:
+        """Import one module after the other."""
+        pause_s = BEGIN_AFTER_S
+        for name in MODULES:
+            if self._closed.wait(pause_s):
+                return
+            pause_s = PAUSE_S
+            try:
+                import_module(f"fastgpu_jupyter.{name}")
+            except IMPORT_ERRORS:
+                return  # the upgrade was quicker; who needs the module gets the reason
