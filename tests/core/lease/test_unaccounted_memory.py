@@ -47,7 +47,7 @@ def test_lease_that_ends_unknown_gives_its_device_to_no_lease_until_the_baseline
     assert world.state_of("b") is LeaseState.WAITING, "less than a display takes, and more than the baseline"
     report(world, 500 * MIB)
     assert world.state_of("b") is LeaseState.PREPARING
-    assert device.reported_health is Health.HEALTHY
+    assert device.reported_health == Health.HEALTHY
 
 
 def test_what_another_lease_may_use_does_not_explain_what_an_ended_one_left(world: World) -> None:

@@ -84,7 +84,7 @@ def test_openapi_path_parameters_are_described() -> None:
 
 def test_openapi_error_statuses_have_texts() -> None:
     statuses = {error.status for error in by_code().values() if error is not FastGPUError}
-    assert statuses - set(openapi._TEXTS) == {500, 503}  # never an answer of this process to a request
+    assert statuses - set(openapi._TEXTS) == {500, 503, 504}  # never an answer of this process to a request
 
 
 # -- the answers ------------------------------------------------------------------------------------------------------
@@ -123,6 +123,9 @@ def test_answers_match_the_openapi_document(serve: Serve) -> None:
         body, headers = bodies.get(operation.path, (None, {})) if operation.body else (None, {})
         wait_until(lambda: pool.client.lease(held["id"])["state"] not in ("parking", "resuming"), "it was moved")
         answer = pool.raw(operation.method, operation.path.format(**path), body, **headers, **(JSON if body else {}))
+        if operation.name == "DELETE /v1/devices/{device_id}":  # it is there, and only a missing one is given up
+            assert answer.status == 409
+            continue
         assert answer.status == operation.status, (operation.name, answer.body)
         assert answer.headers["Content-Type"] == "application/json"
         assert "Etag" not in answer.headers
