@@ -22,7 +22,7 @@ MUTATIONS = (
     Mutation(
         "the tenant that has used more is served first",
         Guarantee.QUEUE_ORDER,
-        (Edit(fairshare._per_weight, "return (_1 + ahead) / _2", "return -(_1 + ahead) / _2"),),
+        (Edit(fairshare._per_weight, "return _1 / account.weight + _2, _3", "return -_1 / account.weight + _2, _3"),),
         Fails(test_scheduler.test_tenant_with_less_usage_is_served_first, "ann-again.*bob-first"),
     ),
     Mutation(
@@ -114,7 +114,7 @@ MUTATIONS = (
             Edit(
                 claims.key_to_preempt,
                 "_1 or _2 or lease.request.priority < priority",
-                "_1 or lease.request.priority <= priority",
+                "_1 or _2 or lease.request.priority <= priority",
             ),
         ),
         Fails(test_preemption.test_equal_priority_preempts_no_busy_lease),
