@@ -159,6 +159,7 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     "kernelspec.not_object": "It must be an object, like {{}}; it is {value}.",
     "kernelspec.not_boolean": "{field} must be true or false; it is {value}.",
     "kernelspec.not_text": "{field} must be a text; it is {value}.",
+    "kernelspec.no_option": "There is no option {field}; use {choices}.",
     "kernelspec.no_metadata": "The metadata of kernelspec {name} is not an object.",
     "kernelspec.two_sizes": "Give a profile or an amount of memory, not both.",
     "kernelspec.no_size": (

@@ -7,7 +7,6 @@ of any other it says "Unhandled error". Programs without a server get the except
 from __future__ import annotations
 
 import re
-import textwrap
 
 from tornado import web
 
@@ -15,18 +14,13 @@ from ..errors import FastGPUError
 from ..messages import text_of
 from ..text import printable
 
-#: Characters in a line of JupyterLab's dialog, which does not break lines itself.
-DIALOG_WIDTH = 88
-
 
 class KernelNotStarted(web.HTTPError):
     """A launch that failed in a Jupyter server; its text is a sentence for the user."""
 
     def __init__(self, status: int, text: str) -> None:
         # tornado formats the text of an error when it logs it.
-        said = re.sub(r"\s*%", " percent", printable(text))
-        # No line of it can pass for a line of the server's log.
-        super().__init__(status, textwrap.fill(said, DIALOG_WIDTH, subsequent_indent="  "))
+        super().__init__(status, re.sub(r"\s*%", " percent", printable(text)))
 
     def __str__(self) -> str:
         return self.log_message or ""

@@ -145,6 +145,10 @@ def _read_request(found: Any) -> KernelspecRequest:
     for size in (profile, memory):
         if not isinstance(size, str):
             raise InvalidRequest(Message.of("kernelspec.not_text", field="A size", value=repr(size)[:40]))
+    for field in found:
+        if field.replace("_", "-") not in {*_NOT_OPTIONS, *OPTIONS}:
+            choices = (*_NOT_OPTIONS, *OPTIONS)
+            raise InvalidRequest(Message.of("kernelspec.no_option", field=repr(field[:40]), choices=choices))
     options = read_mapping({name: value for name, value in found.items() if name not in _NOT_OPTIONS})
     return KernelspecRequest(gate, profile, memory, options)
 

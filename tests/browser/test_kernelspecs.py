@@ -36,4 +36,5 @@ def test_launcher_tells_sizes_apart_by_name_and_logo(page: Page, lab: LabProcess
     card.click()
     expect(user.dialog()).to_contain_text("8xh100")
     expect(user.dialog()).not_to_contain_text("Traceback")
+    assert user.dialog().locator("pre").evaluate("pre => pre.scrollWidth <= pre.clientWidth"), "the sentence is cut"
     page.screenshot(path=screenshots / "too-large.png")
