@@ -56,7 +56,7 @@ POOL_MAY_IMPORT: Mapping[str, AbstractSet[str]] = {
     "journal": set(),
     "logging": set(),
     "supervisor": set(),
-    "protocols": {"host"},
+    "protocols": {"host", "journal"},
     "notifications": {"protocols"},
     "devices": {"host"},
     "config_source": set(),

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import InternalError
-from .accounting import budgets, meter, reservations, tenants
+from .accounting import budgets, changes, meter, reservations, tenants
 from .lease import (
     budget,
     device_health,
@@ -81,6 +81,7 @@ APPLIERS: dict[type[Event], Callable[[State, Any, Instant], None]] = {
     e.LeaseDraining: ending.apply_draining,
     e.LeaseEnded: ending.apply_ended,
     e.LeaseForgotten: history.apply_forgotten,
+    e.ChangeCounted: changes.apply_counted,
     e.Ticked: timer.apply_tick,
 }
 

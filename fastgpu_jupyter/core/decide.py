@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import InternalError
-from .accounting import budgets, reservations, tenants
+from .accounting import budgets, changes, reservations, tenants
 from .lease import (
     budget,
     device_health,
@@ -75,6 +75,7 @@ DECIDERS: dict[type[c.Command], Callable[[State, Any, Instant], list[Event]]] = 
     c.ReportMemory: memory_limit.report_memory,
     c.DrainSucceeded: ending.drain_succeeded,
     c.LogicalGPULost: ending.logical_gpu_lost,
+    c.CountChange: changes.count_change,
     c.Tick: timer.tick,
 }
 

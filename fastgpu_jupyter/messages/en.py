@@ -57,6 +57,10 @@ MESSAGES: dict[str, str | dict[str, str]] = {
         "other": "{count} requests wait in this pool, as many as it queues; release one, or try again in {seconds} "
         "seconds.",
     },
+    "limits.changes_of_tenant": (
+        "You have made {count} changes today, as many as one user may make in a day. Nothing was changed, and leases, "
+        "releasing and parking go on as before; the count begins again at {resets_at}, in {seconds} seconds."
+    ),
     "limits.requests": {
         "plural": "seconds",
         "one": "You make more than {per_second} requests a second; make fewer, or try again in {seconds} second.",

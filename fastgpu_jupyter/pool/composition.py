@@ -35,6 +35,7 @@ from .loop.command_loop import CommandLoop
 from .loop.command_queue import CommandQueue
 from .loop.degraded_mode import FULL_AT_START, DegradedMode
 from .loop.faults import FaultState
+from .loop.first_answers import FirstAnswers
 from .loop.idempotency import AnsweredKeys
 from .loop.publication import CommitPublisher
 from .loop.recovery import verify
@@ -194,6 +195,7 @@ class LoopServices:
             supervisor=base.supervisor,
         )
         answers = AnsweredKeys(base.journal.answers.lease_ids())
+        self.first_answers = FirstAnswers(base.writer, answers)
         self.ticker = Ticker(base.commands, base.store, base.writer, answers)
         observers = [effects.device_access, self.ticker]
         self.publisher = CommitPublisher(base.store.state, self.runner, observers, base.notifier)
@@ -258,6 +260,7 @@ class PoolServices:
         self.processes, self.health = monitors.processes, monitors.health
         self.effects, self.publisher, self.degraded_mode = loop.runner, loop.publisher, loop.degraded_mode
         self.loop, self.ticker = loop.loop, loop.ticker
+        self.first_answers = loop.first_answers
 
     async def start(self) -> None:
         """Begin to serve the recovered state, and the effects that are outstanding for it."""
@@ -301,6 +304,7 @@ class PoolServices:
         return Backend(
             state=self.store,
             commands=self.commands,
+            first_answers=self.first_answers,
             notifier=self.notifier,
             faults=self.faults,
             supervisor=self.supervisor,

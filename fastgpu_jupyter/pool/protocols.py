@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from ..core.model.commands import Command, RequestLease
+from ..core.model.commands import Command
 from ..core.model.effects import Effect
 from ..core.model.entities import Instant, Lease, LogicalGPU, State
 from ..core.model.events import Event
 from ..core.scheduling.queue_report import QueueReport
 from ..errors import Message
 from .host.lease_groups import DeviceAccess
+from .journal.answers import FirstAnswer
 
 T = TypeVar("T")
 
@@ -209,5 +210,15 @@ class LoopMetrics(Protocol):
         """Count events that are on disk."""
 
 
-#: Raises :class:`~fastgpu_jupyter.errors.LimitReached` if a request may not be queued.
-Admission = Callable[[State, RequestLease], None]
+class AnswerStore(Protocol):
+    """The first answers to requests with an idempotency key."""
+
+    async def find(self, key: str) -> FirstAnswer | None:
+        """Return the first answer to the request with ``key``, or ``None`` if there is none."""
+
+    async def keep(self, key: str, answer: FirstAnswer) -> None:
+        """Keep the answer to a request that was carried out, before it is sent; an earlier one stays."""
+
+
+#: Raises :class:`~fastgpu_jupyter.errors.LimitReached` if a limit of the tenant or of the pool refuses a command.
+Admission = Callable[[State, Command, Instant], None]

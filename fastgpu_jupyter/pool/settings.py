@@ -172,6 +172,12 @@ class Limits(Configurable):
     waiting_max_per_tenant = Integer(
         _LIMITS.waiting_max_per_tenant, min=1, help="Requests of one tenant that may wait."
     ).tag(config=True)
+    changes_per_day_per_tenant = Integer(
+        _LIMITS.changes_per_day_per_tenant,
+        min=1,
+        help="Requests, changes of size, retention or budget, and resumes of one tenant in a day (UTC); those of "
+        "administrators count together. Releasing, parking, binding, cancelling and reports are never refused.",
+    ).tag(config=True)
     requests_per_s_per_tenant = Float(
         _LIMITS.requests_per_s_per_tenant, min=0.1, help="HTTP requests of one user in a second."
     ).tag(config=True)

@@ -201,26 +201,29 @@ def test_leases_that_ended_long_ago_are_forgotten() -> None:
     assert world.states() == {}
 
 
-def test_of_many_leases_that_ended_only_the_newest_stay(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(history, "KEPT_MAX", 3)
+@pytest.mark.slow
+def test_leases_that_ended_stay_for_an_hour_however_many_there_are() -> None:
     world = World(spec("gpu"))
-    for number in range(5):
-        world.now_ms += 1
-        world.active(f"lease-{number}")
+    world.active("now")
+    for number in range(1200):
+        world.ask(f"lease-{number}")
         world.do(c.ReleaseLease(f"lease-{number}"))
-        world.drained(f"lease-{number}")
+    world.now_ms += history.KEPT_MS - 1
     world.do(c.Tick())
-    assert list(world.states()) == ["lease-2", "lease-3", "lease-4"]
+    assert len(world.state.ended) == 1200
+    world.now_ms += 1
+    world.do(c.Tick())
+    assert len(world.state.ended) == 1200 - timer.FORGOTTEN_PER_TICK
 
 
-def test_each_request_forgets_some_so_that_no_tick_has_many_to_forget(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(history, "KEPT_MAX", 0)
+def test_each_request_forgets_some_so_that_no_tick_has_many_to_forget() -> None:
     world = World(spec("gpu"))
     world.active("now")
     for number in range(timer.FORGOTTEN_PER_TICK + 10):
         world.ask(f"lease-{number}")
     for number in range(timer.FORGOTTEN_PER_TICK + 10):
         world.do(c.ReleaseLease(f"lease-{number}"))
+    world.now_ms += history.KEPT_MS
     world.ask("waits")
     assert next(iter(world.state.ended)) == f"lease-{request.FORGOTTEN_PER_REQUEST}"
     world.do(c.Tick())

@@ -39,6 +39,7 @@ def history() -> World:
     _borrow(world)
     _pay(world)
     _try_again(world)
+    world.do(c.CountChange("cleo"))
     return world
 
 

@@ -260,8 +260,9 @@ def statements(records: Records, month: Month, until: Instant) -> list[Statement
     """A statement for each tenant that used or reserved anything in the month, by name; up to ``until``."""
     ledger = Ledger()
     by_tenant: dict[str, list[StatementItem]] = {}
-    found = (segment for segment in segments(records, until, ledger) if segment.month == month.number)
-    for one in sorted(found, key=lambda segment: (segment.start.ms, segment.lease_id)):
+    for one in segments(records, until, ledger):
+        if one.month != month.number:
+            continue
         item = StatementItem(one, one.start.wall_ms, one.duration_ms, one.rate_micro_per_hour)
         by_tenant.setdefault(one.tenant, []).append(item)
     for reservation in ledger.reservations.values():
@@ -282,11 +283,21 @@ def _paid_for(one: Reservation, month: Month, until: Instant) -> tuple[int, int]
 
 
 def _statement(tenant: str, name: str | None, items: list[StatementItem]) -> Statement:
+    """Return the statement with ``items``, which are in the order in which they ended; those that go on are last.
+
+    In that order an amount depends on nothing that happens later, so that the line of a lease that has ended is final.
+    """
     lines: list[StatementLine] = []
     numerator = 0
     for item in items:
         before = numerator // MS_PER_HOUR
         numerator += item.rate_micro_per_hour * item.duration_ms
         lines.append(StatementLine(item, numerator // MS_PER_HOUR - before))
+    lines.sort(key=lambda line: _by_begin(line.item))
     active_ms = sum(item.duration_ms for item in items if isinstance(item.of, Segment))
     return Statement(tenant, name, tuple(lines), numerator // MS_PER_HOUR, active_ms)
+
+
+def _by_begin(item: StatementItem) -> tuple[bool, int, str]:
+    """Return the key by which lines are shown: leases by their begin, then reservations in their order."""
+    return (False, item.of.start.ms, item.of.lease_id) if isinstance(item.of, Segment) else (True, 0, "")

@@ -8,17 +8,16 @@ from ..model import events as e
 from ..model.entities import Instant, State
 from ..model.events import Event
 
-#: How long a lease that ended stays in the state, so that users see what it cost.
+#: How long a lease that ended stays in the state, so that users see what it cost. What bounds their number is how many
+#: changes a tenant may make in a day.
 KEPT_MS = 3_600_000
-#: How many such leases are kept at most: a program that requests in a loop must not slow every view down.
-KEPT_MAX = 1000
 
 
 def stale_leases(state: State, at: Instant) -> Iterator[Event]:
     """Yield an event for each lease to forget, the ones that ended first first."""
-    for number, lease_id in enumerate(state.ended):
+    for lease_id in state.ended:
         ended_at = state.leases[lease_id].ended_at or at
-        if len(state.ended) - number <= KEPT_MAX and at.ms - ended_at.ms < KEPT_MS:
+        if at.ms - ended_at.ms < KEPT_MS:
             return
         yield e.LeaseForgotten(lease_id)
 

@@ -384,6 +384,13 @@ class LogicalGPULost:
 
 
 @dataclass(frozen=True, slots=True)
+class CountChange:
+    """A tenant made a change; see :mod:`core.accounting.changes`."""
+
+    tenant: str
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """Time has passed, and something may be due."""
 
@@ -430,5 +437,22 @@ Command = (
     | ReportMemory
     | DrainSucceeded
     | LogicalGPULost
+    | CountChange
     | Tick
+)
+
+#: Commands by which a tenant changes a lease; with requests, they count as changes: see :mod:`core.accounting.changes`.
+CHANGES_OF_A_LEASE = frozenset(
+    {
+        ResizeLease,
+        MigrateLease,
+        RenameLease,
+        ResumeLease,
+        SetRetention,
+        SetLeaseBudget,
+    }
+)
+#: Commands of administrators that count as changes.
+ADMINISTRATIVE_CHANGES = frozenset(
+    {DrainDevice, RestoreDevice, ForgetDevice, SetTenant, SetGroup, SetBudget, ReserveCapacity, TransferLease}
 )

@@ -436,6 +436,13 @@ class Ticked:
     """Time has passed; this bounds what a sudden restart of the machine can leave unbilled."""
 
 
+@dataclass(frozen=True, slots=True)
+class ChangeCounted:
+    """A tenant made one of the changes that it may make in a day."""
+
+    tenant: str
+
+
 Event = (
     PoolStarted
     | HostAppeared
@@ -486,4 +493,5 @@ Event = (
     | LeaseEnded
     | LeaseForgotten
     | Ticked
+    | ChangeCounted
 )

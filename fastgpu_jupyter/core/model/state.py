@@ -62,5 +62,7 @@ class State:
     boot_id: str = ""
     clock_epoch_ms: int = 0  #: boot clock minus ``Instant.ms``
     last: Instant = EPOCH  #: of the newest event
+    changes: dict[str, int] = field(default_factory=dict)  #: by tenant, those of ``changes_day``
+    changes_day: int = 0  #: number of the day (UTC)
     arrivals: int = 0
     generations: int = 0

@@ -11,6 +11,7 @@ from ..monitors.metrics import Metrics
 from ..monitors.processes import ProcessMonitor
 from ..monitors.telemetry import TelemetryMonitor
 from ..protocols import (
+    AnswerStore,
     CommandSink,
     DeviceAccessReader,
     FaultReader,
@@ -28,6 +29,7 @@ class Backend(NamedTuple):
 
     state: QueueReader
     commands: CommandSink
+    first_answers: AnswerStore
     notifier: Notifier
     faults: FaultReader
     supervisor: Supervisor

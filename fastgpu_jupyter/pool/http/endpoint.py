@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import re
 from collections.abc import Mapping
 from typing import Any, cast
@@ -16,6 +17,7 @@ from ...wire import version
 from ...wire.ids import IDEMPOTENCY_KEY
 from ..host.process import peer_holder
 from ..identity import key_of_uid, with_display_name
+from ..journal.answers import FirstAnswer
 from ..monitors import metrics
 from .call import Caller, HttpCall
 from .limits import reached
@@ -77,14 +79,17 @@ class Endpoint(web.RequestHandler):
             raise web.HTTPError(405)
         await self.require_version(path.get("lease_id"))
         call = self._call(route, path)
+        if call.key is not None and (first := await self.service.first_answers.find(call.key)) is not None:
+            self._send_json(first)
+            return
         await self.service.names.learn(self.caller.tenant)
         await self.service.permissions.require(route.operation.permission, call)
         if not route.waits:
-            self._send(route, await route.handler(call))
+            await self._answer(route, call, await route.handler(call))
             return
         self._answering = asyncio.ensure_future(route.handler(call))
         try:
-            self._send(route, await self._answering)
+            await self._answer(route, call, await self._answering)
         except asyncio.CancelledError:
             if not self.stream.closed():
                 raise
@@ -119,20 +124,35 @@ class Endpoint(web.RequestHandler):
     def _key(self) -> str | None:
         """Return the idempotency key, made one of this caller and this operation, or None without one."""
         key = self.request.headers.get("Idempotency-Key")
-        if key is None:
+        if key is None or self.request.method == "GET":
             return None
         if not re.fullmatch(IDEMPOTENCY_KEY, key):
             raise InvalidRequest(Message.of("request.idempotency_key"))
-        return scoped_key(self.caller, f"{self.request.method} {self.request.path} {key}")
+        # With the token, because the first answer is only for callers that may have it.
+        call = f"{self.request.method} {self.request.path} {self.caller.token} {key}"
+        return scoped_key(self.caller, hashlib.blake2b(call.encode(), digest_size=16).hexdigest())
+
+    async def _answer(self, route: Route, call: HttpCall, value: Any) -> None:
+        """Send ``value``, which is kept first if the request has an idempotency key."""
+        if call.key is not None:
+            answer = FirstAnswer(route.operation.status, msgspec.json.encode(value))
+            await self.service.first_answers.keep(call.key, answer)
+            self._send_json(answer)
+        else:
+            self._send(route, value)
 
     def _send(self, route: Route, value: Any) -> None:
-        self.set_status(route.operation.status)
         if isinstance(value, bytes):
+            self.set_status(route.operation.status)
             self.set_header("Content-Type", metrics.CONTENT_TYPE)
             self.finish(value)
         else:
-            self.set_header("Content-Type", "application/json")
-            self.finish(msgspec.json.encode(value))
+            self._send_json(FirstAnswer(route.operation.status, msgspec.json.encode(value)))
+
+    def _send_json(self, answer: FirstAnswer) -> None:
+        self.set_status(answer.status)
+        self.set_header("Content-Type", "application/json")
+        self.finish(answer.body)
 
     def compute_etag(self) -> None:
         """Return no tag: answers are not cached, because the pool changes."""

@@ -7,10 +7,12 @@ tenants; how much of the GPUs a tenant gets is decided by quotas, in the core.
 from __future__ import annotations
 
 import math
+import time
 from typing import NamedTuple
 
-from ...core.model.commands import RequestLease
-from ...core.model.entities import State, Tenant
+from ...core.accounting import changes
+from ...core.model.commands import Command, RequestLease
+from ...core.model.entities import Instant, State, Tenant
 from ...errors import LimitReached, Message
 
 #: When to try again to get a lease; the time at which one ends is not known.
@@ -29,6 +31,7 @@ class ServiceLimits(NamedTuple):
     leases_max_per_tenant: int = 1_000
     waiting_max: int = 5_000  #: requests in the queue
     waiting_max_per_tenant: int = 500
+    changes_per_day_per_tenant: int = 50_000  #: days are in UTC; see :mod:`core.accounting.changes`
     requests_per_s_per_tenant: float = 500.0
     connections_max: int = 2_000
     connections_max_per_tenant: int = 1_000
@@ -38,8 +41,27 @@ class ServiceLimits(NamedTuple):
     header_bytes_max: int = 16 * 2**10
     slow_reader_timeout_s: float = 20.0  #: how long an answer may wait for its reader
 
-    def admit(self, state: State, command: RequestLease) -> None:
-        """Raise :class:`LimitReached` if the pool or the tenant has as many leases or waiting requests as it may."""
+    def admit(self, state: State, command: Command, at: Instant) -> None:
+        """Raise :class:`LimitReached` if a limit of the pool or of the tenant refuses ``command``."""
+        self._admit_change(state, command, at)
+        if isinstance(command, RequestLease):
+            self._admit_request(state, command)
+
+    def _admit_change(self, state: State, command: Command, at: Instant) -> None:
+        tenant = changes.counted_tenant(state, command)
+        if tenant is None or changes.made_today(state, tenant, at) < self.changes_per_day_per_tenant:
+            return
+        resets_s = changes.reset_wall_ms(at) // 1000
+        raise reached(
+            Message.of(
+                "limits.changes_of_tenant",
+                count=self.changes_per_day_per_tenant,
+                resets_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(resets_s)),
+                seconds=resets_s - at.wall_ms // 1000,
+            )
+        )
+
+    def _admit_request(self, state: State, command: RequestLease) -> None:
         own = state.tenants.get(command.tenant, _NEWCOMER)
         live, seconds = len(state.leases) - len(state.ended), LEASE_RETRY_S
         if own.leases >= self.leases_max_per_tenant:

@@ -44,6 +44,7 @@ class PoolService:
         self.limits = limits
         self.rate = RateLimiter(limits.requests_per_s_per_tenant)
         self.metrics: Metrics = backend.metrics
+        self.first_answers = backend.first_answers
         #: The open connections, which the server adds and removes.
         self.open_streams: set[PeerStream] = set()
         self.names = names = backend.names

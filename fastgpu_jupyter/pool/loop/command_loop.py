@@ -15,6 +15,7 @@ from __future__ import annotations
 import logging
 import time
 
+from ...core.accounting import changes
 from ...core.decide import decide
 from ...core.model import commands as c
 from ...core.model.entities import Instant
@@ -135,16 +136,19 @@ class CommandLoop:
         at = self._store.now()
         call.require_allowed(self._store.state)
         lease_id = getattr(call.command, "lease_id", None)
-        answered = self._answers.find(call.key) or fresh.find(call.key)
+        answered = self._answers.find(call.key)
+        answered = fresh.find(call.key) if answered is None else answered
         if answered is not None:
             return Entry(at, [], None, answered)
         if self._faults.message is not None and isinstance(call.command, c.RequestLease):
             raise StoreFault(self._faults.message)
         began_s = time.perf_counter()
         try:
-            if isinstance(call.command, c.RequestLease):
-                self._admit(self._store.state, call.command)
+            self._admit(self._store.state, call.command, at)
+            tenant = changes.counted_tenant(self._store.state, call.command)
             events = self._execute(call.command, at)
+            if tenant is not None and (events or call.key):  # each is written
+                events += self._execute_alone(c.CountChange(tenant), at)
         except (AssertionError, KeyError, InternalError) as error:
             self._faults.stop_grants(f"The pool manager met an internal error ({error!r}).", error)
             raise InternalError(self._faults.message) from error
@@ -155,6 +159,9 @@ class CommandLoop:
         """Decide and apply; during a fault no waiting request is granted by it."""
         if self._faults.message is None:
             return self._store.pool.execute(command, at)
+        return self._execute_alone(command, at)
+
+    def _execute_alone(self, command: c.Command, at: Instant) -> list[Event]:
         events = decide(self._store.state, command, at)
         apply_all(self._store.state, events, at)
         return events

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 
 from ..journal.store import Entry
 
-#: How long a key is remembered, and how many at most.
+#: How long a key is remembered, and how many of each user at most: twice what a tenant may change in a day, because a
+#: period of 24 hours has a part of two days.
 REMEMBER_KEYS_MS = 86_400_000
 REMEMBER_KEYS_MAX = 100_000
 
@@ -18,12 +19,12 @@ class AnsweredKeys:
         self._lease_ids = dict(answers)
 
     def find(self, key: str | None) -> str | None:
-        """Return the lease id that ``key`` was answered with, or ``None``."""
+        """Return the lease id that ``key`` was answered with, empty for a command about no lease; ``None`` if new."""
         return None if key is None else self._lease_ids.get(key)
 
     def add(self, entries: Iterable[Entry]) -> None:
         """Remember the keys of ``entries``, which are durable."""
-        self._lease_ids.update({entry.key: entry.lease_id for entry in entries if entry.key and entry.lease_id})
+        self._lease_ids.update({entry.key: entry.lease_id or "" for entry in entries if entry.key})
 
     def replace(self, answers: Mapping[str, str]) -> None:
         """Remember exactly what the journal has."""

@@ -60,6 +60,7 @@ export const MESSAGES = {
   'limit.parked_until_you_choose': 'It stays parked until you choose.',
   'limit.then_ended': 'ended',
   'limit.then_parked_again': 'parked again',
+  'limits.changes_of_tenant': 'You have made {count} changes today, as many as one user may make in a day. Nothing was changed, and leases, releasing and parking go on as before; the count begins again at {resets_at}, in {seconds} seconds.',
   'limits.connections_of_tenant': 'You have as many connections to this pool as one user may have; close some, or try again in {seconds} seconds.',
   'limits.leases': {
     plural: 'seconds',

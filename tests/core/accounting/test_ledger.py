@@ -72,6 +72,25 @@ def test_the_statement_agrees_with_the_meter() -> None:
     assert statement.total_micro == meter.cost_micro(lease, world.now_ms)
 
 
+def test_line_of_a_lease_that_ended_is_final_whatever_others_cost() -> None:
+    """The amounts are parts of a running sum in whole micro-units: a lease that began earlier must not change them."""
+    world = World(*(spec(f"gpu{number}", index=number) for number in range(3)))
+    world.active("goes on", "eighth")
+    final: dict[str, int] = {}
+    for number in range(40):
+        world.active(f"lease-{number}", "eighth")
+        world.now_ms += 1001 + number
+        world.do(c.ReleaseLease(f"lease-{number}"))
+        world.drained(f"lease-{number}")
+        (statement,) = ledger.statements(world.history, world.state.month, world.at)
+        amounts = {of(line).lease_id: line.amount_micro for line in statement.lines}
+        assert {name: amounts[name] for name in final} == final
+        assert sum(line.amount_micro for line in statement.lines) == statement.total_micro
+        assert next(iter(amounts)) == "goes on"  # shown first, because it began first
+        final = {name: amount for name, amount in amounts.items() if name != "goes on"}
+    assert len(final) == 40
+
+
 @pytest.mark.slow
 def test_a_bill_is_exact_over_many_random_events() -> None:
     """Every device-millisecond is in exactly one state, and they add up to wall time times devices."""

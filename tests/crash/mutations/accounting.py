@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from fastgpu_jupyter.core.accounting import calendar, meter, reservation_coverage
+from fastgpu_jupyter.core.accounting import calendar, ledger, meter, reservation_coverage
 from fastgpu_jupyter.core.accounting.ledger import Ledger
-from fastgpu_jupyter.core.lease import ending, parking, resize, timer
+from fastgpu_jupyter.core.lease import ending, history, parking, resize, timer
 from fastgpu_jupyter.pool import rates
 from fastgpu_jupyter.pool.host.clock import SystemClock
-from tests.core.accounting import test_amounts, test_budgets, test_reservations
+from tests.core import test_pool
+from tests.core.accounting import test_amounts, test_budgets, test_ledger, test_reservations
 from tests.core.lease import test_rename
 from tests.core.scheduling import test_preemption
 from tests.crash.mutations.edits import Edit
@@ -93,5 +94,17 @@ MUTATIONS = (
         B,
         (Edit(parking.park_succeeded, "goes_on and not budgets.is_spent(...)", "goes_on"),),
         Fails(test_budgets.test_a_lease_with_a_budget_is_parked_at_it_and_comes_back_with_a_higher_one, "RESUMING"),
+    ),
+    Mutation(
+        "the line of a lease that ended changes with the cost of others",
+        B,
+        (Edit(ledger._statement, "numerator = 0", "numerator = 0; items = sorted(items, key=_by_begin)"),),
+        Fails(test_ledger.test_line_of_a_lease_that_ended_is_final_whatever_others_cost),
+    ),
+    Mutation(
+        "a lease that ended is forgotten early",
+        B,
+        (Edit(history.stale_leases, "at.ms - ended_at.ms < KEPT_MS", "at.ms - ended_at.ms < KEPT_MS // 2"),),
+        Fails(test_pool.test_leases_that_ended_stay_for_an_hour_however_many_there_are),
     ),
 )

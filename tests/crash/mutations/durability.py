@@ -12,10 +12,13 @@ from fastgpu_jupyter.pool.journal.store import Journal
 from fastgpu_jupyter.pool.loop import degraded_mode, recovery
 from fastgpu_jupyter.pool.loop.command_loop import CommandLoop
 from fastgpu_jupyter.pool.loop.degraded_mode import DegradedMode
+from fastgpu_jupyter.pool.loop.first_answers import FirstAnswers
+from fastgpu_jupyter.pool.loop.idempotency import AnsweredKeys
 from fastgpu_jupyter.pool.loop.state_store import StateStore
 from tests.crash import test_flips, test_missing_journal, test_power, test_refusals
 from tests.crash.mutations.edits import Edit
 from tests.crash.mutations.model import Fails, Guarantee, Mutation, Violates
+from tests.pool.http import test_first_answers, test_limits
 from tests.pool.journal import test_archive, test_store
 from tests.pool.loop import test_degraded_mode, test_idempotency
 
@@ -223,5 +226,27 @@ MUTATIONS = (
         D,
         (Edit(Markers.require_first_start, "_read(path) == str(self._journal)", "False"),),
         Fails(test_missing_journal.test_marker_is_about_its_own_journal_only, "DID NOT RAISE", error="Failed"),
+    ),
+    Mutation(
+        "a repeated request is answered with what there is now",
+        D,
+        (Edit(FirstAnswers.find, "return await _1", "return None"),),
+        Fails(test_first_answers.test_repeated_request_gets_the_first_answer_after_everything_has_changed),
+    ),
+    Mutation(
+        "a command about no lease is carried out again when it is repeated",
+        D,
+        (Edit(AnsweredKeys.find, "self._lease_ids.get(key)", "self._lease_ids.get(key) or None"),),
+        Fails(test_first_answers.test_command_about_no_lease_is_carried_out_once),
+    ),
+    Mutation(
+        "the changes of a tenant are not counted",
+        D,
+        (Edit(CommandLoop._decide, "events += self._execute_alone(...)", "pass"),),
+        Fails(
+            test_limits.test_toggling_is_refused_at_the_limit_and_what_ends_a_lease_is_not,
+            "DID NOT RAISE",
+            error="Failed",
+        ),
     ),
 )

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from fastgpu_jupyter.core.accounting import changes
 from fastgpu_jupyter.core.model import commands as c
-from fastgpu_jupyter.core.model.entities import LeaseRequest
+from fastgpu_jupyter.core.model.entities import Instant, LeaseRequest, Retention
 from fastgpu_jupyter.errors import LimitReached
 from fastgpu_jupyter.messages import text_of
 from fastgpu_jupyter.pool import logging as logs
@@ -27,6 +28,7 @@ from tests.pool.served import ServedPool, messages
 from tests.waiting import DEADLINE_S, wait_until
 
 STREAM = b"GET /v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n"
+AT = Instant(1000, 1_764_500_000_000)  # 2025-11-30T10:53:20Z
 JSON = {"Content_Type": "application/json"}
 
 
@@ -51,9 +53,9 @@ def test_request_over_a_limit_is_refused(limit: str, who: str, says: str) -> Non
     for name in ("a", "b", "c"):
         world.ask(name, tenant="ann")
     most = 3 if limit.startswith("leases") else 2
-    ServiceLimits(**{limit: most + 1}).admit(world.state, another(who))
+    ServiceLimits(**{limit: most + 1}).admit(world.state, another(who), AT)
     with pytest.raises(LimitReached) as caught:
-        ServiceLimits(**{limit: most}).admit(world.state, another(who))
+        ServiceLimits(**{limit: most}).admit(world.state, another(who), AT)
     assert text_of(caught.value).startswith(says)
     assert "release one, or try again in 30 seconds." in text_of(caught.value)
     assert caught.value.retry_after_s == 30
@@ -64,11 +66,11 @@ def test_limits_count_neither_other_tenants_nor_ended_leases() -> None:
     world.ask("a", tenant="ann")
     world.ask("b", tenant="ann")
     limits = ServiceLimits(leases_max_per_tenant=2, waiting_max_per_tenant=1)
-    limits.admit(world.state, another("bob"))
+    limits.admit(world.state, another("bob"), AT)
     with pytest.raises(LimitReached):
-        limits.admit(world.state, another("ann"))
+        limits.admit(world.state, another("ann"), AT)
     world.do(c.ReleaseLease("b"))
-    limits.admit(world.state, another("ann"))
+    limits.admit(world.state, another("ann"), AT)
 
 
 def test_refusal_at_a_limit_has_retry_after(serve: Serve) -> None:
@@ -83,6 +85,67 @@ def test_refusal_at_a_limit_has_retry_after(serve: Serve) -> None:
     pool.client.release(lease["id"])
     wait_until(lambda: pool.client.leases()[0]["state"] == "ended", "the lease ends")
     pool.client.request("full", token=token)
+
+
+# -- changes in a day -------------------------------------------------------------------------------------------------
+
+
+def test_changes_over_the_limit_of_a_day_are_refused_until_midnight() -> None:
+    world = World(spec("gpu"))
+    world.active("a", tenant="ann")
+    limits = ServiceLimits(changes_per_day_per_tenant=2)
+    pin = c.SetRetention("a", Retention.HOLD)
+    world.do(c.CountChange("ann"))
+    limits.admit(world.state, pin, world.at)
+    world.do(c.CountChange("ann"))
+    left_s = changes.reset_wall_ms(world.at) // 1000 - world.at.wall_ms // 1000
+    for command in (pin, another("ann"), c.ResumeLease("a"), c.ResizeLease("a", "half")):
+        with pytest.raises(LimitReached, match=r"resets_at=2001-09-10T00:00:00Z") as caught:
+            limits.admit(world.state, command, world.at)
+        assert caught.value.retry_after_s == left_s
+        assert caught.value.status == 429
+    limits.admit(world.state, c.ReleaseLease("a"), world.at)
+    limits.admit(world.state, c.ParkLease("a"), world.at)
+    limits.admit(world.state, c.BindHolder("a", holder(2)), world.at)
+    limits.admit(world.state, c.ReportActivity("a", busy=True), world.at)
+    limits.admit(world.state, another("bob"), world.at)
+    limits.admit(world.state, c.SetTenant("ann", 1, None), world.at)
+    limits.admit(world.state, pin, world.at._replace(wall_ms=world.at.wall_ms + 1000 * left_s))
+
+
+def test_toggling_is_refused_at_the_limit_and_what_ends_a_lease_is_not(serve: Serve, tmp_path: Path) -> None:
+    pool = serve(changes_per_day_per_tenant=5)
+    token = new_token()
+    lease_id = pool.client.request("half", token=token)["id"]
+    for number in range(4):
+        pool.client.pin(lease_id, pinned=number % 2 == 0)
+    for _ in range(2):
+        written = pool.journal.seq
+        with pytest.raises(LimitReached, match="You have made 5 changes today") as caught:
+            pool.client.pin(lease_id, pinned=True)
+        assert 0 < caught.value.retry_after_s <= 86_400
+        assert pool.journal.seq == written
+    with pytest.raises(LimitReached):
+        pool.client.request("half", token=token)
+    # A pool manager that is started again has counted the same.
+    pool.stop()
+    pool = serve(changes_per_day_per_tenant=5)
+    with pytest.raises(LimitReached):
+        pool.client.pin(lease_id, pinned=True)
+    pool.client.activity(lease_id, token, busy=True)
+    pool.client.activity(lease_id, token, busy=False)
+    pool.client.park(lease_id)
+    pool.client.bind(lease_id, token)
+    assert pool.client.release(lease_id)["state"] in {"draining", "ended", "parking"}
+
+
+def test_change_that_changes_nothing_is_counted_if_its_key_is_written(serve: Serve) -> None:
+    pool = serve(changes_per_day_per_tenant=3)
+    lease_id = pool.client.request("half", token=new_token())["id"]
+    for _ in range(2):
+        pool.client.pin(lease_id, pinned=False)
+    with pytest.raises(LimitReached):
+        pool.client.pin(lease_id, pinned=False)
 
 
 # -- requests per second ----------------------------------------------------------------------------------------------

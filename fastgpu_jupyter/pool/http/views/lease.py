@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 
 from ....core.accounting import budgets, meter
 from ....core.lease import device_health, memory_limit, migration, parking, preparation, presence, resize
@@ -33,13 +34,25 @@ from ..steps import in_steps
 from .context import UNKNOWN_USAGE, AccessScope, ViewContext, tenant_reference
 from .queue import estimate_basis, pending_reason
 
+#: How many leases that have ended a list has: a program that requests in a loop must not slow every list down.
+ENDED_LISTED_MAX = 1000
+
 
 async def lease_views(
     state: State, at: Instant, access: AccessScope, context: ViewContext, only: Iterable[str] | None = None
 ) -> list[LeaseView]:
-    """Return the leases within ``access``, or those of them that are named, oldest first."""
+    """Return the leases within ``access``, or those of them that are named, oldest first.
+
+    Without names, of those that have ended the newest :data:`ENDED_LISTED_MAX` only.
+    """
     if only is None:
-        found = [lease for lease in state.leases.values() if access.includes(lease)]
+        ended = (lease_id for lease_id in reversed(state.ended) if access.includes(state.leases[lease_id]))
+        listed = set(islice(ended, ENDED_LISTED_MAX))
+        found = [
+            lease
+            for lease in state.leases.values()
+            if access.includes(lease) and (lease.id in listed or lease.id not in state.ended)
+        ]
     else:
         named = (state.leases.get(lease_id) for lease_id in only)
         found = [lease for lease in named if lease is not None and access.includes(lease)]
