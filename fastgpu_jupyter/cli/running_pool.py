@@ -66,8 +66,8 @@ class RunningPool(NamedTuple):
 
     def folder(self) -> str:
         """Return its working folder, the root folder if that was removed."""
-        folder = os.readlink(f"/proc/{self.pid}/cwd")  # noqa: PTH115 (a Path would be followed)
-        return folder if Path(folder).is_dir() else "/"
+        folder = Path(f"/proc/{self.pid}/cwd").readlink()
+        return str(folder) if folder.is_dir() else "/"
 
     def end(self) -> None:
         """Let it end by itself, which keeps all leases. Raises :class:`HostFault` if it does not within some time."""

@@ -187,7 +187,10 @@ class FastGPUPool(JupyterApp):
             clock,
             release_log,
             options=ServiceOptions(
-                settings.access.foreign_processes, settings.scrubbing.mode, settings.scrubbing.timeout_s
+                settings.access.foreign_processes,
+                settings.access.foreign_exempt,
+                settings.scrubbing.mode,
+                settings.scrubbing.timeout_s,
             ),
             admit=settings.limits.service_limits().admit,
             lease_groups=create_lease_groups(state_dir, clock.boot_id(), AllDeviceFiles(), close=restrict),

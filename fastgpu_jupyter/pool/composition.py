@@ -6,7 +6,7 @@ meet at the command queue and the notifier, which depend on nothing and are buil
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -42,6 +42,7 @@ from .loop.recovery import verify
 from .loop.state_store import StateStore
 from .loop.ticker import Ticker
 from .monitors import processes
+from .monitors.exemptions import DISPLAYS, Exemptions
 from .monitors.health import HealthMonitor
 from .monitors.history import History
 from .monitors.inventory import Inventory, is_present
@@ -68,6 +69,7 @@ class ServiceOptions(NamedTuple):
     """Options of the services that an administrator can set."""
 
     foreign_processes: str = processes.WARN
+    foreign_exempt: Sequence[str] = DISPLAYS
     scrub_mode: str = WAIT
     scrub_timeout_s: float = 60.0
 
@@ -162,6 +164,7 @@ class Monitors:
             base.boot_id,
             ownership,
             options.foreign_processes,
+            exemptions=Exemptions(options.foreign_exempt),
             own_pids=own_pids,
             driver=driver,
             driver_thread=driver_thread,

@@ -16,10 +16,12 @@ from traitlets.config import Config, Configurable
 
 from ..core.model.entities import OverLimit
 from ..units import parse_memory
+from .devices.registry import PROGRAMS
 from .effects.scrubber import OVERWRITE, WAIT
 from .host import machine
 from .http.limits import ServiceLimits
 from .monitors import processes
+from .monitors.exemptions import DISPLAYS
 
 _LIMITS = ServiceLimits()
 #: No digits, blanks, quotes or separators: it stands beside numbers, in CSV too, and begins no formula.
@@ -125,7 +127,13 @@ class Access(Configurable):
         [processes.IGNORE, processes.WARN, processes.END],
         default_value=processes.WARN,
         help="What happens to processes that have memory on a GPU of this pool and no lease of it: warn shows them, "
-        "end ends them as well, in a system pool only.",
+        "end ends them as well, in a system pool only, except those of root, of services and of foreign_exempt.",
+    ).tag(config=True)
+    foreign_exempt = List(
+        Unicode(),
+        default_value=[*DISPLAYS, *PROGRAMS],
+        help="What is never ended though it has no lease: programs by the name of their file, which must be root's, "
+        "and users by number, like uid:1001. Default: displays, and programs that manage GPUs; .append() adds some.",
     ).tag(config=True)
     high_priority_tenants = List(
         Unicode(),

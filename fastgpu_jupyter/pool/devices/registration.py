@@ -51,4 +51,5 @@ class DriverRegistration:
     device_files: DeviceFiles
     catalog: Catalog
     doctor: DriverDoctor
+    programs: tuple[str, ...] = ()  #: that manage its devices and need no lease, by the name of their file
     restricting_variables: tuple[str, ...] = ()  #: variables of the pool manager that leave some devices to it

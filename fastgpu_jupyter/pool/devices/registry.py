@@ -16,6 +16,8 @@ DRIVERS: tuple[DriverRegistration, ...] = (NVIDIA,)
 HIDDEN_ENV: dict[str, str] = {name: value for driver in DRIVERS for name, value in driver.hidden_env.items()}
 #: Variables of the pool manager's environment that restrict which devices it serves.
 RESTRICTING_VARIABLES = tuple(name for driver in DRIVERS for name in driver.restricting_variables)
+#: Programs that manage devices and need no lease.
+PROGRAMS = tuple(name for driver in DRIVERS for name in driver.programs)
 #: The models of all vendors.
 CATALOG = Catalog({name: model for driver in DRIVERS for name, model in driver.catalog.models.items()})
 

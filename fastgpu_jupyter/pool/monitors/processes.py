@@ -5,8 +5,8 @@ that device, or if it has no lease. Before a process is reported, the newest sta
 lease started after its device was listed is not reported.
 
 The rules (:mod:`core.lease.memory_limit`) decide what follows from too much memory. Foreign processes are shown, or, in
-a system pool that is configured so, ended: only the very process that was seen, by its pidfd, and only if it was in two
-lists.
+a system pool that is configured so, ended: only the very process that was seen, by its pidfd, only if it was in two
+lists, and never one of root, of a service or of the list of exemptions.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from ..devices.driver_thread import DriverThread
 from ..host.process import open_holder
 from ..host.threads import DaemonThreads
 from ..protocols import ChangePublisher, Changes, CommandSink, StateReader
+from .exemptions import Exemptions
 from .inventory import specs_of
 from .process_owners import ForeignProcess, OwnershipResolver, ProcessOwnership, read_assignments
 from .telemetry import TelemetryMonitor
@@ -63,6 +64,7 @@ class ProcessMonitor:
         ownership: OwnershipResolver,
         policy: str,
         *,
+        exemptions: Exemptions,
         own_pids: Container[int],
         driver: Driver,
         driver_thread: DriverThread,
@@ -76,6 +78,7 @@ class ProcessMonitor:
         self._boot_id = boot_id
         self._ownership = ownership
         self._policy = policy
+        self._exemptions = exemptions
         self._own_pids = own_pids
         self._driver = driver
         self._driver_thread = driver_thread
@@ -204,6 +207,8 @@ class ProcessMonitor:
         present = {one.holder for found in self._foreign.values() for one in found}
         self._ending = {holder: at_s for holder, at_s in self._ending.items() if holder in present}
         for holder in present & known:
+            if self._exemptions.spare(holder):
+                continue
             asked_s = self._ending.setdefault(holder, now_s)
             if asked_s == now_s:
                 signal_process(holder, self._boot_id, signal.SIGTERM)

@@ -9,17 +9,25 @@ from fastgpu_jupyter.pool.identity import user_database
 from fastgpu_jupyter.pool.identity.known_users import KnownUsers
 from fastgpu_jupyter.pool.identity.tenants import TenantNames
 from fastgpu_jupyter.pool.journal.database import Database
+from fastgpu_jupyter.pool.monitors.processes import ProcessMonitor
 from fastgpu_jupyter.wire.client.transport import Transport
 from tests.crash.mutations.edits import Edit
 from tests.crash.mutations.model import Fails, Guarantee, Mutation
 from tests.pool.identity import test_known_users, test_tenants, test_user_database
 from tests.pool.journal import test_store
+from tests.pool.monitors import test_processes
 from tests.security import test_identity
 from tests.wire import test_version
 
 IDENTITY = Guarantee.IDENTITY
 
 MUTATIONS = (
+    Mutation(
+        "processes of services are ended",
+        IDENTITY,
+        (Edit(ProcessMonitor._end, "self._exemptions.spare(holder)", "False"),),
+        Fails(test_processes.test_policy_end_spares_services_and_exempt_users),
+    ),
     Mutation(
         "a journal of a newer version is refused without its name",
         IDENTITY,

@@ -30,6 +30,7 @@ from fastgpu_jupyter.pool.journal.store import Journal
 from fastgpu_jupyter.pool.loop.recovery import recover
 from fastgpu_jupyter.pool.monitors import processes as processes_module
 from fastgpu_jupyter.pool.monitors import telemetry
+from fastgpu_jupyter.pool.monitors.exemptions import DYNAMIC_UIDS, Exemptions
 from fastgpu_jupyter.pool.monitors.inventory import DriverAtStartup
 from fastgpu_jupyter.pool.monitors.process_owners import OwnershipResolver, ProcessOwnership
 from fastgpu_jupyter.pool.monitors.processes import END, IGNORE, WARN
@@ -42,22 +43,27 @@ from tests.waiting import async_wait_until, wait_until
 
 pytestmark = pytest.mark.slow
 
+#: A user whose processes may be ended, and one whose are exempt.
+USER, SPARED = 20_001, 20_002
 #: Starts one more of itself below it, says both numbers, and waits until standard input ends.
 PARENT = """
-import subprocess, sys
+import os, subprocess, sys
 child = subprocess.Popen([sys.executable, "-I", "-c", "import sys; sys.stdin.read()"])
+if sys.argv[1:]:
+    os.setuid(int(sys.argv[1]))
 print(child.pid, flush=True)
 child.wait()
 """
 
 
 @contextlib.contextmanager
-def process(lease_id: str | None = None) -> Iterator[tuple[int, int]]:
-    """A process and its child; of a kernel where ``lease_id`` is given."""
+def process(lease_id: str | None = None, uid: int | None = None) -> Iterator[tuple[int, int]]:
+    """A process and its child; of a kernel where ``lease_id`` is given, of user ``uid`` where root runs the test."""
     env = {name: value for name, value in os.environ.items() if name != "FASTGPU_LEASE"}
     env |= {"FASTGPU_LEASE": lease_id} if lease_id else {}
     pipe = subprocess.PIPE
-    with subprocess.Popen([sys.executable, "-I", "-c", PARENT], stdin=pipe, stdout=pipe, text=True, env=env) as parent:
+    command = [sys.executable, "-I", "-c", PARENT, *([str(uid)] if uid is not None and os.getuid() == 0 else [])]
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=env) as parent:
         assert parent.stdin is not None
         assert parent.stdout is not None
         child = int(parent.stdout.readline())
@@ -77,7 +83,7 @@ class Pool:
         journal, driver = Journal(folder / "journal.db"), machine.driver()
         pool, _ = recover(journal, DriverAtStartup(driver), self.clock, policy=policy)
         self.services = PoolServices(
-            pool, journal, driver, self.clock, options=ServiceOptions(foreign_processes=foreign)
+            pool, journal, driver, self.clock, options=ServiceOptions(foreign, foreign_exempt=[f"uid:{SPARED}"])
         )
 
     async def ask(self, name: str, pid: int, size: str = "half") -> None:
@@ -263,7 +269,7 @@ def test_policy_ignore_reports_no_foreign_process(tmp_path: Path, machine: FakeM
 
 
 def test_policy_end_ends_exactly_the_foreign_processes(tmp_path: Path, machine: FakeMachine) -> None:
-    with process("a") as (kernel, child), process() as (foreign_pid, other):
+    with process("a") as (kernel, child), process(uid=USER) as (foreign_pid, other):
 
         async def story(pool: Pool) -> None:
             await pool.ask("a", kernel)
@@ -274,6 +280,23 @@ def test_policy_end_ends_exactly_the_foreign_processes(tmp_path: Path, machine: 
             assert alive(kernel)
             assert alive(child)
             assert alive(other), "it has no memory there"
+
+        play(tmp_path, machine, story, END)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can run a process of a service")
+def test_policy_end_spares_services_and_exempt_users(tmp_path: Path, machine: FakeMachine) -> None:
+    with contextlib.ExitStack() as running:
+        spared = [running.enter_context(process(uid=uid))[0] for uid in (0, 7, DYNAMIC_UIDS.start, SPARED)]
+        ended, _ = running.enter_context(process(uid=USER))
+
+        async def story(pool: Pool) -> None:
+            for pid in (*spared, ended):
+                put(machine, "fake-0", pid, 1)
+            await pool.until_foreign(lambda found: sorted(found.get("fake-0", [])) == sorted(spared))
+            await pool.looked()
+            assert not alive(ended)
+            assert all(map(alive, spared))
 
         play(tmp_path, machine, story, END)
 
@@ -386,6 +409,7 @@ def test_refresh_list_from_before_the_grant_reports_no_memory() -> None:
         boot_id,
         OwnershipResolver(boot_id),
         WARN,
+        exemptions=Exemptions(),
         own_pids=(),
         driver=cast(Any, None),  # the list of every device is known
         driver_thread=cast(Any, None),

@@ -14,6 +14,11 @@ NVIDIA = DriverRegistration(
     name="nvidia",
     create=NvidiaDriver,
     hidden_env=HIDDEN_ENV,
+    programs=(
+        *("nvidia-persistenced", "nvidia-fabricmanager", "nv-fabricmanager", "nvidia-powerd", "nvidia-imex"),
+        *("nv-hostengine", "dcgmi", "dcgm-exporter", "nvidia-smi", "nvidia-settings"),
+        *("nvidia-cuda-mps-control", "nvidia-cuda-mps-server"),
+    ),
     restricting_variables=RESTRICTING_VARIABLES,
     device_files=NvidiaDeviceFiles(),
     catalog=CATALOG,
