@@ -376,7 +376,7 @@ class Gate:
         with self._lock:
             if self.view is None or self.open:
                 return
-            names = ("position", "reason", "estimate_ms", "estimate_basis")
+            names = ("position", "reason", "holder", "estimate_ms", "estimate_basis")
             self.view = cast("LeaseView", {**self.view, "queue": {name: entry[name] for name in names}})
         self._notify_listeners()
 

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from ..core.model.lifecycle import PARKED_OR_PARKING, RETURNING
+from ..errors import Message
+from ..messages import render
 from ..text import printable
 from ..units import format_duration
 from ..wire.lease_view import explanation_of, position_of, text_of
@@ -48,12 +50,13 @@ class WaitDisplay:
         waited_ms = max(int((time.monotonic() - self._started) * 1000), int(requested_ms))
         head, hint = headline(view, pool_error, had_gpu=self._had_gpu), HINT_PARKED if parked else HINT
         head = printable(f"{head} {note}" if note else head)
-        text = f"{head} Waited {format_duration(waited_ms)}. {hint}"
+        passing = " ".join(filter(None, (countdown(view), f"Waited {format_duration(waited_ms)}.")))
+        text = f"{head} {passing} {hint}"
         if text == self._last:
             return
         self._last = text
         content: dict[str, Any] = {
-            "data": {"text/plain": text, "text/html": as_html(head, waited_ms, hint)},
+            "data": {"text/plain": text, "text/html": as_html(head, passing, hint)},
             "metadata": {},
             "transient": {"display_id": self._display_id},
         }
@@ -98,12 +101,21 @@ def is_parked(view: LeaseView) -> bool:
     return resumes or view["state"] in PARKED_OR_PARKING
 
 
-def as_html(head: str, waited_ms: int, hint: str = HINT) -> str:
-    """Return the display as HTML; all text from outside is escaped."""
+def countdown(view: LeaseView | None) -> str:
+    """Return when the notebook that has the GPU is parked, counted down; empty where that is not known, or past."""
+    holder = view["queue"]["holder"] if view is not None and view["queue"] is not None else None
+    if holder is None or holder["yields_at"] is None:
+        return ""
+    left_ms = holder["yields_at"] - int(time.time() * 1000)
+    return "" if left_ms <= 0 else render(Message.of("holder.yields_in", wait_ms=-(-left_ms // 1000) * 1000))
+
+
+def as_html(head: str, passing: str, hint: str = HINT) -> str:
+    """Return the display as HTML; all text from outside is escaped. ``passing`` is what changes each second."""
     return (
         '<div class="fastgpu-waiting" style="border-left: 3px solid var(--jp-warn-color1, #b36b00); padding: 2px 8px">'
         f'<span role="status">{escape(head)}</span> '
-        f'<span aria-live="off">Waited {escape(format_duration(waited_ms))}.</span><br>'
+        f'<span aria-live="off">{escape(passing)}</span><br>'
         f"<small>{escape(hint)}</small></div>"
     )
 

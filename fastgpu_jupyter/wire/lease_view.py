@@ -36,8 +36,9 @@ def position_of(view: LeaseView) -> int | None:
 
 def explanation_of(view: LeaseView) -> str | None:
     """Return why the lease waits, and what its notes say; ``None`` if there is nothing to explain."""
-    reason = [view["queue"]["reason"]["text"]] if view["queue"] else []
-    return " ".join([*reason, *(note["text"] for note in view["notes"])]) or None
+    queue = view["queue"]
+    reason = [] if queue is None else [queue["reason"], *([queue["holder"]["message"]] if queue["holder"] else [])]
+    return " ".join(message["text"] for message in [*reason, *view["notes"]]) or None
 
 
 def with_position(view: dict[str, Any], entry: dict[str, Any]) -> dict[str, Any]:

@@ -36,8 +36,12 @@ function withChanges<T extends object>(base: T, changes: Changes<T>): T {
 }
 
 /** A message that the catalogue does not have, so that its text is shown. */
-export function message(text: string, code = 'test.message'): MessageView {
-  return { code, params: {}, text };
+export function message(
+  text: string,
+  code = 'test.message',
+  params: MessageView['params'] = {}
+): MessageView {
+  return { code, params, text };
 }
 
 export const pool: PoolView = {
@@ -138,6 +142,7 @@ export function queuePosition(position: number): NonNullable<LeaseView['queue']>
   return {
     position,
     reason: message('Waits for 80 GiB.'),
+    holder: null,
     estimate_ms: null,
     estimate_basis: message('unknown')
   };
@@ -154,6 +159,7 @@ export function queueEntry(changes: Changes<QueueEntryView> = {}): QueueEntryVie
       lease_id: 'l2',
       position: 1,
       reason: message('Waits for 80 GiB.'),
+      holder: null,
       estimate_ms: null,
       estimate_basis: message('unknown'),
       size: 'full',

@@ -43,6 +43,7 @@ def queue_group(position: int, detail: str = "every GPU is in use.") -> dict[str
     return {
         "position": position,
         "reason": message("pending.capacity", detail),
+        "holder": None,
         "estimate_ms": None,
         "estimate_basis": message("estimate.none", "no estimate"),
     }

@@ -11,7 +11,7 @@ from IPython.core.error import UsageError
 from fastgpu_jupyter.kernel import magics, render
 from fastgpu_jupyter.kernel.gate import Gate
 from fastgpu_jupyter.kernel.verbs import VERBS, Context
-from fastgpu_jupyter.kernel.wait_display import WaitDisplay, as_html, headline, stopped_wait_text
+from fastgpu_jupyter.kernel.wait_display import HINT, WaitDisplay, as_html, headline, stopped_wait_text
 from tests.kernel.fakes import FakePool, active_view, changed, lease_view, logical_gpu, message, queue_group
 
 
@@ -51,8 +51,27 @@ def test_html_escapes_text_from_outside(context: Context, pool: FakePool) -> Non
     evil = "<script>alert('x')</script>"
     pool.view = lease_view(size=evil, queue=queue_group(1, evil), gpu=logical_gpu(model=evil))
     assert "<script" not in magics.run(context, "").html
-    assert "<script" not in as_html(evil, 0)
+    assert "<script" not in as_html(evil, evil)
     assert "<script" not in render.sentence(evil).html
+
+
+def test_wait_display_names_the_holder_and_counts_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = 1000.0
+    monkeypatch.setattr("fastgpu_jupyter.kernel.wait_display.time.time", lambda: now_s)
+    shown: list[str] = []
+    display = WaitDisplay(lambda _, content: shown.append(str((content.get("data") or {}).get("text/plain"))))
+    held = "“a.ipynb” has a GPU and is idle, so that it is parked for this request."
+    holder = {"lease_id": "one", "notebook": "a.ipynb", "yields_at": 1_002_500, "message": message("holder.idle", held)}
+    view: Any = lease_view(requested_at=1_000_000, queue={**queue_group(1), "holder": holder})
+    for passed_s in (0.0, 1.0, 3.0):
+        now_s = 1000.0 + passed_s
+        display.show(view, None)
+    head = f"Waiting for a GPU: position 1 in the queue. Every GPU is in use. {held}"
+    assert [text.removesuffix(f" {HINT}") for text in shown] == [
+        f"{head} It is parked in 3 s. Waited 0 s.",
+        f"{head} It is parked in 2 s. Waited 1 s.",
+        f"{head} Waited 3 s.",
+    ]
 
 
 def test_help_lists_verbs_and_unknown_verbs_are_refused(context: Context) -> None:

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import pytest
 
 from fastgpu_jupyter.core.model.entities import EndReason, ParkReason, PendingReason
+from fastgpu_jupyter.core.scheduling.next_to_yield import YieldState
 from fastgpu_jupyter.errors import Conflict, HostFault, Message
 from fastgpu_jupyter.messages import Plural, catalogue, render, text_of, view_of
 
@@ -26,6 +27,7 @@ OF_ENUMERATIONS: Mapping[str, frozenset[str]] = {
     **{f"pending.{reason.value}": frozenset({"place"}) for reason in PendingReason},
     **{f"end.{reason.value}": frozenset() for reason in EndReason},
     **{f"park.{reason.value}": frozenset() for reason in ParkReason},
+    **{f"holder.{state.value}": frozenset({"holder"}) for state in YieldState if state is not YieldState.NOT_PARKABLE},
 }
 #: The parameters of the message that holds a text as it is.
 OF_TEXT = {"host.detail": frozenset({"text"})}

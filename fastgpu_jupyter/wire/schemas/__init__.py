@@ -71,6 +71,7 @@ from .lease import (
     LogicalGPUView,
     MemoryReading,
     MigrationName,
+    QueueHolderView,
     SizeOutcomeName,
 )
 from .pool import (
@@ -172,6 +173,7 @@ __all__ = [
     "PriorityName",
     "ProblemView",
     "QueueEntryView",
+    "QueueHolderView",
     "QueueList",
     "QuotaView",
     "RateList",

@@ -107,11 +107,28 @@ class LeaseMoneyView(TypedDict):
     message: MessageView | None
 
 
+class QueueHolderView(TypedDict):
+    """The lease that is expected to make room for the first request of the queue, and a sentence about it.
+
+    ``lease_id`` and ``notebook`` are ``null`` if it is another user's. ``yields_at`` is the wall-clock time at which it
+    is parked if no cell begins there; ``null`` if that is not known.
+    """
+
+    lease_id: str | None
+    notebook: str | None
+    yields_at: Count | None
+    message: MessageView
+
+
 class LeaseQueueView(TypedDict):
-    """The place of a waiting lease in the queue: its position, the pending reason and the estimate."""
+    """The place of a waiting lease in the queue: its position, the pending reason and the estimate.
+
+    ``holder`` is ``null`` unless the request is the first one and waits for a certain lease.
+    """
 
     position: Count
     reason: MessageView
+    holder: QueueHolderView | None
     estimate_ms: Count | None
     estimate_basis: MessageView
 

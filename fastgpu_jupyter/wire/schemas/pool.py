@@ -15,7 +15,7 @@ from .common import (
     one_of,
 )
 from .device import DeviceView
-from .lease import LeaseView
+from .lease import LeaseView, QueueHolderView
 
 ScopeName = Annotated[str, one_of(("user", "system"))]
 
@@ -44,11 +44,12 @@ class PoolView(TypedDict):
 
 
 class QueueEntryView(TypedDict):
-    """One waiting request; names are ``null`` for requests of other tenants."""
+    """One waiting request; names, and ``holder``, are ``null`` for requests of other tenants."""
 
     lease_id: str | None
     position: Count
     reason: MessageView
+    holder: QueueHolderView | None
     estimate_ms: Count | None
     estimate_basis: MessageView
     size: str

@@ -498,10 +498,13 @@ export interface components {
         /**
          * LeaseQueueView
          * @description The place of a waiting lease in the queue: its position, the pending reason and the estimate.
+         *
+         *         ``holder`` is ``null`` unless the request is the first one and waits for a certain lease.
          */
         readonly LeaseQueueView: {
             readonly estimate_basis: components["schemas"]["MessageView"];
             readonly estimate_ms: number | null;
+            readonly holder: components["schemas"]["QueueHolderView"] | null;
             readonly position: number;
             readonly reason: components["schemas"]["MessageView"];
         };
@@ -676,11 +679,12 @@ export interface components {
         };
         /**
          * QueueEntryView
-         * @description One waiting request; names are ``null`` for requests of other tenants.
+         * @description One waiting request; names, and ``holder``, are ``null`` for requests of other tenants.
          */
         readonly QueueEntryView: {
             readonly estimate_basis: components["schemas"]["MessageView"];
             readonly estimate_ms: number | null;
+            readonly holder: components["schemas"]["QueueHolderView"] | null;
             readonly lease_id: string | null;
             readonly memory_bytes: number | null;
             readonly mine: boolean;
@@ -692,6 +696,19 @@ export interface components {
             readonly size: string;
             readonly tenant: components["schemas"]["TenantReference"] | null;
             readonly waiting_since: number;
+        };
+        /**
+         * QueueHolderView
+         * @description The lease that is expected to make room for the first request of the queue, and a sentence about it.
+         *
+         *         ``lease_id`` and ``notebook`` are ``null`` if it is another user's. ``yields_at`` is the wall-clock time at which it
+         *         is parked if no cell begins there; ``null`` if that is not known.
+         */
+        readonly QueueHolderView: {
+            readonly lease_id: string | null;
+            readonly message: components["schemas"]["MessageView"];
+            readonly notebook: string | null;
+            readonly yields_at: number | null;
         };
         /**
          * QueueList
@@ -836,6 +853,7 @@ export type MessageView = components['schemas']['MessageView'];
 export type PinBody = components['schemas']['PinBody'];
 export type PoolView = components['schemas']['PoolView'];
 export type QueueEntryView = components['schemas']['QueueEntryView'];
+export type QueueHolderView = components['schemas']['QueueHolderView'];
 export type QueueList = components['schemas']['QueueList'];
 export type QuotaView = components['schemas']['QuotaView'];
 export type ResizeBody = components['schemas']['ResizeBody'];

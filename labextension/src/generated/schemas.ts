@@ -352,6 +352,7 @@ export const SCHEMAS: Readonly<Record<string, ISchema>> = {
           { type: 'null' }
         ]
       },
+      holder: { anyOf: [{ $ref: 'QueueHolderView' }, { type: 'null' }] },
       position: { type: 'integer', minimum: 0 },
       reason: { $ref: 'MessageView' }
     }
@@ -593,6 +594,7 @@ export const SCHEMAS: Readonly<Record<string, ISchema>> = {
           { type: 'null' }
         ]
       },
+      holder: { anyOf: [{ $ref: 'QueueHolderView' }, { type: 'null' }] },
       lease_id: { anyOf: [{ type: 'string' }, { type: 'null' }] },
       memory_bytes: {
         anyOf: [
@@ -611,6 +613,20 @@ export const SCHEMAS: Readonly<Record<string, ISchema>> = {
       size: { type: 'string' },
       tenant: { anyOf: [{ $ref: 'TenantReference' }, { type: 'null' }] },
       waiting_since: { type: 'integer', minimum: 0 }
+    }
+  },
+  QueueHolderView: {
+    type: 'object',
+    properties: {
+      lease_id: { anyOf: [{ type: 'string' }, { type: 'null' }] },
+      message: { $ref: 'MessageView' },
+      notebook: { anyOf: [{ type: 'string' }, { type: 'null' }] },
+      yields_at: {
+        anyOf: [
+          { type: 'integer', minimum: 0 },
+          { type: 'null' }
+        ]
+      }
     }
   },
   QuotaView: {

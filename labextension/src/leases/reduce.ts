@@ -97,8 +97,8 @@ function applyChanged(state: IPoolState, changed: ChangedMessage): IPoolState {
 }
 
 function position(entry: QueueEntryView): LeaseQueueView {
-  const { position, reason, estimate_ms, estimate_basis } = entry;
-  return { position, reason, estimate_ms, estimate_basis };
+  const { position, reason, holder, estimate_ms, estimate_basis } = entry;
+  return { position, reason, holder, estimate_ms, estimate_basis };
 }
 
 function applyUsage(state: IPoolState, usage: UsageMessage): IPoolState {

@@ -197,8 +197,25 @@ export function leaseNotes(
   trans: TranslationBundle,
   language: string
 ): ReadonlyArray<string> {
-  const messages = lease.queue === null ? lease.notes : [lease.queue.reason, ...lease.notes];
+  const { queue, notes } = lease;
+  const holder = queue === null || queue.holder === null ? [] : [queue.holder.message];
+  const messages = queue === null ? notes : [queue.reason, ...holder, ...notes];
   return messages.map(message => messageText(message, trans, language));
+}
+
+/** Return when the lease that has the GPU is parked, counted down; empty if that is not known, or past. */
+export function countdownText(
+  { holder }: Pick<QueueEntryView, 'holder'>,
+  now: number,
+  trans: TranslationBundle,
+  language: string
+): string {
+  if (holder === null || holder.yields_at === null || holder.yields_at <= now) {
+    return '';
+  }
+  const wait_ms = 1000 * Math.ceil((holder.yields_at - now) / 1000);
+  const code: MessageCode = 'holder.yields_in';
+  return messageText({ code, params: { wait_ms }, text: '' }, trans, language);
 }
 
 /** Return when a waiting request is expected to be granted, and what that is based on, as a sentence. */

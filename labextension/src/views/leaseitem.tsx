@@ -19,6 +19,7 @@ import {
 } from '../texts/format';
 import {
   activityNotes,
+  countdownText,
   estimateText,
   leaseNotes,
   mechanismName,
@@ -295,6 +296,7 @@ function WaitingNote(
       {leaseNotes(lease, trans, language).map((note, index) => (
         <FormattedText key={index} text={` ${note}`} />
       ))}
+      {lease.queue !== null && ` ${countdownText(lease.queue, now, trans, language)}`}
       {lease.queue !== null && ` ${estimateText(lease.queue, trans, language)}`}
       {resumes && <FormattedText text={` ${parkedNote(lease, trans, language)}`} />}
     </p>

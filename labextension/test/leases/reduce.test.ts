@@ -73,6 +73,7 @@ test('reduce: a change of the queue alone, moves a waiting lease', () => {
   const queue = (position: number) => ({
     position,
     reason: message('Waits for 80 GiB.'),
+    holder: null,
     estimate_ms: null,
     estimate_basis: message('unknown')
   });

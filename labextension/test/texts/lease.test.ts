@@ -5,6 +5,7 @@ import { LEASE_STATES } from '../../src/generated/lifecycle';
 import type { LeaseView, LogicalGPUView } from '../../src/generated/api';
 import {
   activityNotes,
+  countdownText,
   endReason,
   estimateText,
   leaseNotes,
@@ -114,6 +115,27 @@ test('leaseNotes: the pending reason of a waiting lease, and all notes', () => {
   assert.deepEqual(leaseNotes(lease({ notes: [message('A.')] }), trans, 'en'), ['A.']);
   const waiting = lease({ queue: queuePosition(1), notes: [message('A.')] });
   assert.deepEqual(leaseNotes(waiting, trans, 'en'), ['Waits for 80 GiB.', 'A.']);
+});
+
+test('leaseNotes, countdownText: the lease that has the GPU, and when it is parked', () => {
+  const own = message('“a.ipynb”', 'holder.own', { notebook: 'a.ipynb' });
+  const holder = {
+    lease_id: 'l1',
+    notebook: 'a.ipynb',
+    yields_at: 10_000,
+    message: message('As sent.', 'holder.idle', { holder: own })
+  };
+  const waiting = { ...queuePosition(1), holder };
+  assert.deepEqual(leaseNotes(lease({ queue: waiting }), trans, 'en'), [
+    'Waits for 80 GiB.',
+    '“a.ipynb” has a GPU and is idle, so that it is parked for this request.'
+  ]);
+  const text = (now: number, changes = {}) =>
+    countdownText({ holder: { ...holder, ...changes } }, now, trans, 'en');
+  assert.equal(text(7_500), 'It is parked in 3 s.');
+  assert.equal(text(10_000), '');
+  assert.equal(text(0, { yields_at: null }), '');
+  assert.equal(countdownText({ holder: null }, 0, trans, 'en'), '');
 });
 
 test('activityNotes: an active lease that can be parked, or is pinned', () => {

@@ -32,7 +32,7 @@ from ...devices.driver import DeviceUsage
 from ...identity import with_display_name
 from ..steps import in_steps
 from .context import UNKNOWN_USAGE, AccessScope, ViewContext, tenant_reference
-from .queue import estimate_basis, pending_reason
+from .queue import estimate_basis, pending_reason, queue_holder
 
 #: How many leases that have ended a list has: a program that requests in a loop must not slow every list down.
 ENDED_LISTED_MAX = 1000
@@ -89,7 +89,7 @@ def lease_view(state: State, lease: Lease, at: Instant, context: ViewContext) ->
         },
         "usage": _usage(lease, at, usage),
         "money": _money(state, lease, at, context),
-        "queue": _queue(lease, context),
+        "queue": _queue(state, lease, context),
         "enforcement": _enforcement(state, lease),
         "device_access": _device_access(lease, context),
         "parking": _parking(state, lease, usage),
@@ -178,7 +178,7 @@ def _money(state: State, lease: Lease, at: Instant, context: ViewContext) -> Lea
     }
 
 
-def _queue(lease: Lease, context: ViewContext) -> LeaseQueueView | None:
+def _queue(state: State, lease: Lease, context: ViewContext) -> LeaseQueueView | None:
     entry = context.queue.find(lease.id) if lease.state is LeaseState.WAITING else None
     if entry is None:
         return None
@@ -186,6 +186,7 @@ def _queue(lease: Lease, context: ViewContext) -> LeaseQueueView | None:
     return {
         "position": entry.position,
         "reason": pending_reason(*entry),
+        "holder": queue_holder(state, lease, entry),
         "estimate_ms": estimate.wait_ms,
         "estimate_basis": estimate_basis(estimate),
     }

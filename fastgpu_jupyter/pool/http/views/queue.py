@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from ....core.model.entities import Lease, PendingReason, State
+from ....core.placement import parkability
+from ....core.scheduling.next_to_yield import NextToYield, YieldState, find_next_to_yield
 from ....core.scheduling.queue_report import Estimate, QueueEntry, explain
+from ....errors import Message
 from ....messages import view_of
-from ....wire.schemas import MessageView, QueueEntryView
+from ....wire.schemas import MessageView, QueueEntryView, QueueHolderView
 from ..steps import in_steps
 from .context import AccessScope, ViewContext, tenant_reference
 
@@ -14,7 +17,7 @@ async def queue_views(state: State, access: AccessScope, context: ViewContext) -
     """Return the queue in order of grant."""
 
     def view(item: tuple[str, QueueEntry]) -> QueueEntryView:
-        return _queue_entry(state.leases[item[0]], access, context, item[1])
+        return _queue_entry(state, state.leases[item[0]], access, context, item[1])
 
     return await in_steps(view, context.queue.entries().items())
 
@@ -29,7 +32,43 @@ def estimate_basis(estimate: Estimate) -> MessageView:
     return view_of(estimate.basis)
 
 
-def _queue_entry(lease: Lease, access: AccessScope, context: ViewContext, entry: QueueEntry) -> QueueEntryView:
+def queue_holder(state: State, waiting: Lease, entry: QueueEntry) -> QueueHolderView | None:
+    """Return the lease that is expected to make room for a request; its name only if it is of the same user."""
+    found = find_next_to_yield(state, waiting, entry)
+    if found is None:
+        return None
+    lease, yields_at = found.lease, None
+    own = lease.tenant == waiting.tenant or lease.holder.uid == waiting.holder.uid
+    if found.at_ms is not None:
+        yields_at = state.last.wall_ms + max(0, found.at_ms - state.last.ms)
+    return {
+        "lease_id": lease.id if own else None,
+        "notebook": lease.request.notebook if own else None,
+        "yields_at": yields_at,
+        "message": view_of(_holder_message(state, found, own=own)),
+    }
+
+
+def _holder_message(state: State, found: NextToYield, *, own: bool) -> Message:
+    holder = _holder_name(found.lease, own=own)
+    match found.state:
+        case YieldState.NOT_PARKABLE:
+            reason = parkability.park_refusal(state, found.lease) if own else None
+            return Message.of("holder.not_parkable", holder=holder, reason=reason or "")
+        case _:
+            return Message(f"holder.{found.state.value}", {"holder": holder})
+
+
+def _holder_name(lease: Lease, *, own: bool) -> Message:
+    if not own:
+        return Message.of("holder.of_another_user")
+    notebook = lease.request.notebook
+    return Message.of("holder.own", notebook=notebook) if notebook else Message.of("holder.own_without_notebook")
+
+
+def _queue_entry(
+    state: State, lease: Lease, access: AccessScope, context: ViewContext, entry: QueueEntry
+) -> QueueEntryView:
     visible = access.includes(lease)
     position, reason = entry
     estimate = context.queue.estimator.of(position)
@@ -37,6 +76,7 @@ def _queue_entry(lease: Lease, access: AccessScope, context: ViewContext, entry:
         "lease_id": lease.id if visible else None,
         "position": position,
         "reason": pending_reason(position, reason),
+        "holder": queue_holder(state, lease, entry) if visible else None,
         "estimate_ms": estimate.wait_ms,
         "estimate_basis": estimate_basis(estimate),
         "size": lease.request.name,
