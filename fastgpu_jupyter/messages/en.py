@@ -26,6 +26,11 @@ MESSAGES: dict[str, str | dict[str, str]] = {
         "The pool manager has sent no message for some seconds: it is stopped, or the machine is overloaded. Leases "
         "and running cells continue."
     ),
+    "pool.out_of_descriptors": (
+        "The pool manager has no file descriptor left. Nothing was changed; try again in {seconds} seconds. Its "
+        "administrator can raise the limit of open files."
+    ),
+    "process.unobservable": "It cannot be found out whether process {pid} lives: {reason}.",
     "pool.starting": "The pool manager is being started and does not answer yet. Try again in a few seconds.",
     "server.busy": "Too many requests wait for the pool manager; this one was not sent. Try again in a few seconds.",
     "pool.too_many_connections": (

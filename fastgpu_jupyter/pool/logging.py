@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import logging
+import time
+from collections import Counter
 from datetime import UTC, datetime
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
@@ -21,6 +23,10 @@ LOG_BYTES_MAX = 2 * 2**20
 TEXT_CHARS_MAX = 2_000
 TRACEBACK_CHARS_MAX = 10_000
 _CUT = "..."
+#: So many records of one kind are written in a period; what fails again and again must not fill the disk.
+REPETITIONS_MAX = 20
+REPETITION_PERIOD_S = 10.0
+KIND_CHARS = 200
 
 
 def one_line(text: str) -> str:
@@ -76,6 +82,32 @@ def remove_request_content(record: logging.LogRecord) -> bool:
     return True
 
 
+class RepetitionFilter(logging.Filter):
+    """A filter that leaves out records of one kind beyond a number in each period, and then says how many.
+
+    Records are of one kind if they come from one logger with one level and one text before its arguments.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._began_s = time.monotonic()
+        self._counts: Counter[tuple[str, int, str]] = Counter()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether the record is written."""
+        if record.levelno <= logging.DEBUG:
+            return True
+        now_s = time.monotonic()
+        kind = record.name, record.levelno, str(record.msg)[:KIND_CHARS]
+        if now_s - self._began_s > REPETITION_PERIOD_S:
+            left_out = self._counts[kind] - REPETITIONS_MAX
+            self._began_s, self._counts = now_s, Counter()
+            if left_out > 0:
+                record.msg, record.args = f"{_text(record)} ({left_out} more like this were left out)", ()
+        self._counts[kind] += 1
+        return self._counts[kind] <= REPETITIONS_MAX
+
+
 def configure_logging(level: int, file: Path | None, *, as_json: bool) -> None:
     """Write the log of FastGPU, asyncio and tornado to ``file``, or to standard error without one."""
     handler: logging.Handler = logging.StreamHandler()
@@ -83,6 +115,7 @@ def configure_logging(level: int, file: Path | None, *, as_json: bool) -> None:
         handler = RotatingFileHandler(
             file, maxBytes=LOG_BYTES_MAX, backupCount=1, encoding="utf-8", errors="backslashreplace"
         )
+    handler.addFilter(RepetitionFilter())
     handler.setFormatter(JsonFormatter() if as_json else HumanFormatter())
     logger = logging.getLogger("fastgpu")
     logger.setLevel(level)

@@ -22,6 +22,7 @@ from ..core.model.lifecycle import OVER, LeaseState
 from ..errors import (
     Conflict,
     FastGPUError,
+    HostFault,
     LimitReached,
     Message,
     NotFound,
@@ -173,6 +174,9 @@ class KernelLease:
             except PoolUnreachable:
                 ensure_pool().bind(self.lease_id, self.token, pid)
         except PoolUnreachable as error:
+            self._log.warning("Lease %s has no new holder yet: %s", self.lease_id, _logged(error))
+            return False
+        except (LimitReached, HostFault) as error:
             self._log.warning("Lease %s has no new holder yet: %s", self.lease_id, _logged(error))
             return False
         except FastGPUError as error:

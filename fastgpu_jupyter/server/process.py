@@ -6,19 +6,31 @@ another process by now, which must not be signalled or taken for alive.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import select
 import signal
 import time
 from pathlib import Path
 
+#: The pause between two looks at a process that cannot be observed at the moment.
+UNOBSERVABLE_PAUSE_S = 0.1
+#: Errors that say that there is no process with a number; any other error, as for lack of descriptors, does not.
+_NO_SUCH_PROCESS = frozenset({errno.ESRCH, errno.EINVAL, errno.ENOENT})
+
 
 def start_time(pid: int) -> int | None:
-    """Return when process ``pid`` started, in clock ticks since boot; None if there is no such process."""
+    """Return when process ``pid`` started, in clock ticks since boot; None if there is no such process.
+
+    Raises :class:`OSError` where that cannot be found out.
+    """
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return None
+    except OSError as error:
+        if error.errno in _NO_SUCH_PROCESS:
+            return None
+        raise
     # The name in parentheses may hold spaces and parentheses itself: count from the last one.
     return int(stat.rpartition(")")[2].split()[19])
 
@@ -31,17 +43,35 @@ class PidfdProcess:
     def __init__(self, pid: int, started: int | None) -> None:
         self.pid = pid
         self.returncode: int | None = None
+        self._started = started
         self._pidfd: int | None = None
+        with contextlib.suppress(OSError):
+            self._open()
+
+    def _open(self) -> None:
+        """Open the pidfd. Raises :class:`OSError` where it cannot be found out whether the process lives."""
+        if self._pidfd is not None or self.returncode is not None:
+            return
         try:
-            self._pidfd = os.pidfd_open(pid)
-        except OSError:
+            pidfd = os.pidfd_open(self.pid)
+        except OSError as error:
+            if error.errno not in _NO_SUCH_PROCESS:
+                raise
             self.returncode = -1
             return
-        if started is None or start_time(pid) != started:
+        try:
+            same = self._started is not None and start_time(self.pid) == self._started
+        except OSError:
+            os.close(pidfd)
+            raise
+        self._pidfd = pidfd
+        if not same:
             self._ended()
 
     def poll(self) -> int | None:
-        """Return None while the process lives, else -1: only its parent gets the true exit status."""
+        """Return None while the process is not known to have ended, else -1: only its parent gets the exit status."""
+        with contextlib.suppress(OSError):
+            self._open()
         if self.returncode is None and self._pidfd is not None and _is_readable(self._pidfd):
             self._ended()
         return self.returncode
@@ -53,12 +83,15 @@ class PidfdProcess:
             left_s = None if deadline is None else deadline - time.monotonic()
             if left_s is not None and left_s <= 0:
                 raise TimeoutError(f"Process {self.pid} has not ended.")
-            assert self._pidfd is not None
-            _is_readable(self._pidfd, left_s)
+            if self._pidfd is None:
+                time.sleep(UNOBSERVABLE_PAUSE_S)
+            else:
+                _is_readable(self._pidfd, left_s)
         return self.returncode or 0
 
     def send_signal(self, signum: int) -> None:
-        """Send a signal to this process and to no other."""
+        """Send a signal to this process and to no other. Raises :class:`OSError` where it cannot be identified."""
+        self._open()
         if self.poll() is None and self._pidfd is not None:
             signal.pidfd_send_signal(self._pidfd, signum)
 

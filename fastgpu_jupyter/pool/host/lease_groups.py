@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ...core.model.entities import Holder
-from ...errors import HostFault
+from ...errors import HostFault, LimitReached
 from . import cgroup, device_filter
 from .device_filter import DeviceFiles, Number
 from .process import open_holder
@@ -157,7 +157,10 @@ class LeaseGroups:
 
     def _move_process_tree(self, holder: Holder, group: Path) -> None:
         """Have the process, and all below it that are where it was, in the group."""
-        pidfd = open_holder(holder, self._boot_id)
+        try:
+            pidfd = open_holder(holder, self._boot_id)
+        except LimitReached as error:
+            raise HostFault(error.message) from error
         if pidfd is None:
             raise HostFault(f"process {holder.pid} has ended.")
         os.close(pidfd)  # the number cannot have passed on between here and the move of a kernel that lives

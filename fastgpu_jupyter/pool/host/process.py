@@ -7,14 +7,23 @@ its pidfd, and is watched through that descriptor, which becomes readable the mo
 from __future__ import annotations
 
 import asyncio
+import errno
+import logging
 import os
 import select
 import socket
 from collections.abc import Callable
 
 from ...core.model.entities import Holder
-from ...errors import Forbidden, NotFound
+from ...errors import FastGPUError, Forbidden, HostFault, LimitReached, Message, NotFound
 from ...wire.unixsocket import peer_of
+
+log = logging.getLogger("fastgpu.pool")
+#: Errors of a system that has no descriptor or memory left; they say nothing about the process or file.
+OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
+_NO_SUCH_PROCESS = frozenset({errno.ESRCH, errno.EINVAL, errno.ENOENT})
+#: When to try again what failed for lack of descriptors.
+RETRY_S = 5
 
 _SO_PEERPIDFD = 77  #: since Linux 6.5; not in Python's socket module
 
@@ -41,15 +50,34 @@ def peer_holder(sock: socket.socket, boot_id: str) -> Holder:
 
 
 def holder_of(pid: int, boot_id: str) -> Holder:
-    """Return the identity of the process with that number now. Raises :class:`NotFound` if there is none."""
+    """Return the identity of the process with that number now. Raises :class:`NotFound` if there is none.
+
+    Raises what :func:`unobservable` returns where that cannot be found out.
+    """
     try:
         pidfd = os.pidfd_open(pid)
-    except (OSError, OverflowError) as error:
+    except OverflowError as error:
         raise NotFound(f"There is no process {pid}.") from error
+    except OSError as error:
+        if says_ended(error):
+            raise NotFound(f"There is no process {pid}.") from error
+        raise unobservable(pid, error) from error
     try:
         return _identify(pid, pidfd, boot_id)
     finally:
         os.close(pidfd)
+
+
+def says_ended(error: OSError) -> bool:
+    """Return whether an error about a process says that there is none with that number."""
+    return error.errno in _NO_SUCH_PROCESS
+
+
+def unobservable(pid: int, error: OSError) -> FastGPUError:
+    """Return the error for a process of which it cannot be found out whether it lives: that is not its end."""
+    if error.errno in OUT_OF_RESOURCES:
+        return LimitReached(Message.of("pool.out_of_descriptors", seconds=RETRY_S), RETRY_S)
+    return HostFault(Message.of("process.unobservable", pid=str(pid), reason=error.strerror or str(error)))
 
 
 def _identify(pid: int, pidfd: int, boot_id: str) -> Holder:
@@ -58,6 +86,8 @@ def _identify(pid: int, pidfd: int, boot_id: str) -> Holder:
         stat = read_proc_file(f"/proc/{pid}/stat").decode(errors="replace")
         uid = os.stat(f"/proc/{pid}").st_uid  # noqa: PTH116 (a Path takes longer than the call)
     except OSError as error:
+        if not _has_ended(pidfd):
+            raise unobservable(pid, error) from error
         raise NotFound(f"Process {pid} has ended.") from error
     state, *fields = stat.rpartition(")")[2].split()
     if state in "ZX" or _has_ended(pidfd):
@@ -81,16 +111,24 @@ def _has_ended(pidfd: int) -> bool:
 
 
 def open_holder(holder: Holder, boot_id: str) -> int | None:
-    """Return a pidfd of exactly that process, or ``None`` if it has ended, its number reused or not."""
+    """Return a pidfd of exactly that process, or ``None`` if it has ended, its number reused or not.
+
+    Raises what :func:`unobservable` returns where that cannot be found out.
+    """
     try:
         pidfd = os.pidfd_open(holder.pid)
-    except OSError:
-        return None
+    except OSError as error:
+        if says_ended(error):
+            return None
+        raise unobservable(holder.pid, error) from error
     try:
         if _identify(holder.pid, pidfd, boot_id) == holder:
             return pidfd
     except NotFound:
         pass
+    except FastGPUError:
+        os.close(pidfd)
+        raise
     os.close(pidfd)
     return None
 
@@ -107,13 +145,20 @@ class HolderWatcher:
         self._ended = ended
         self._holders: dict[str, Holder] = {}
         self._watched: dict[Holder, tuple[int, set[str]]] = {}
+        self._retries: dict[str, asyncio.TimerHandle] = {}  #: by lease whose holder could not be opened
 
     def watch(self, lease_id: str, holder: Holder) -> None:
         """Watch ``holder`` for ``lease_id`` in place of any earlier one; one that has ended is reported at once."""
         self.forget(lease_id)
         loop = asyncio.get_running_loop()
         if holder not in self._watched:
-            pidfd = open_holder(holder, self._boot_id)
+            try:
+                pidfd = open_holder(holder, self._boot_id)
+            except FastGPUError as error:
+                # It is not known to have ended: it holds the lease until that can be found out.
+                log.warning("The holder of lease %s cannot be watched yet: %s", lease_id, error)
+                self._retries[lease_id] = loop.call_later(RETRY_S, self.watch, lease_id, holder)
+                return
             if pidfd is None:
                 loop.call_soon(self._ended, lease_id, holder)
                 return
@@ -129,6 +174,8 @@ class HolderWatcher:
 
     def forget(self, lease_id: str) -> None:
         """Stop watching the holder of ``lease_id``."""
+        if (retry := self._retries.pop(lease_id, None)) is not None:
+            retry.cancel()
         holder = self._holders.pop(lease_id, None)
         if holder is None:
             return
@@ -141,5 +188,5 @@ class HolderWatcher:
 
     def close(self) -> None:
         """Stop watching all holders."""
-        for lease_id in list(self._holders):
+        for lease_id in [*self._holders, *self._retries]:
             self.forget(lease_id)

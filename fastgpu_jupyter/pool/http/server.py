@@ -8,7 +8,10 @@ connection gets the reason and is closed without reading its request.
 from __future__ import annotations
 
 import asyncio
+import resource
+import socket
 from collections import Counter
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -19,14 +22,18 @@ from ...errors import LimitReached, Message
 from ...wire import version
 from ...wire.unixsocket import peer_of
 from .limits import READER_RETRY_S, ServiceLimits
+from .listener import Listener
 from .problem import problem
 
 if TYPE_CHECKING:
     from tornado.http1connection import HTTP1ServerConnection
     from tornado.web import Application
 
-#: Connections above the limit whose requests are still read, for a short time.
+#: Connections above the limit whose requests are still read, for a short time; at most one in eight of the limit.
 SERVED_OVER_LIMIT = 64
+#: Descriptors that the pool manager needs for itself: the journal, the log, drivers, programs that it runs.
+DESCRIPTORS_OWN = 64
+CONNECTIONS_MIN = 8
 OVER_LIMIT_S = 5.0
 #: How long the headers or the body of a request may take to arrive.
 RECEIVE_S = 15.0
@@ -77,6 +84,22 @@ class PeerStream(IOStream):
         return 0.0 if self._waits_since is None else now_s - self._waits_since
 
 
+def connections_max(limits: ServiceLimits) -> int:
+    """Return how many connections there may be: the limit, or what the system's limit of open files leaves.
+
+    The other half of the descriptors is for the holders of leases, each of which takes one.
+    """
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most == resource.RLIM_INFINITY:
+        return limits.connections_max
+    return min(limits.connections_max, max(CONNECTIONS_MIN, (most - DESCRIPTORS_OWN) // 2))
+
+
+def _refuse_unread(connection: socket.socket) -> None:
+    # Small enough for the buffer of a new socket, so that this cannot wait.
+    connection.send(_REFUSED_UNREAD % len(_TOO_MANY) + _TOO_MANY)
+
+
 class PoolServer(HTTPServer):
     """The HTTP server with limits on its connections."""
 
@@ -90,21 +113,26 @@ class PoolServer(HTTPServer):
             body_timeout=RECEIVE_S,
         )
         self._limits = limits
+        self._connections_max = connections_max(limits)
+        self._over_limit_max = min(SERVED_OVER_LIMIT, max(1, self._connections_max // 8))
         self._streams = streams
         self._of_user: Counter[int] = Counter()
 
+    def add_sockets(self, sockets: Iterable[socket.socket]) -> None:
+        """Accept connections at ``sockets``, which are replaced; called by tornado."""
+        super().add_sockets(Listener.of(sock, _refuse_unread) for sock in sockets)
+
     def handle_stream(self, stream: IOStream, address: Any) -> None:
         """Serve a new connection, or refuse it."""
-        if len(self._streams) >= self._limits.connections_max + SERVED_OVER_LIMIT:
-            # Small enough for the buffer of a new socket, so that this cannot wait.
-            stream.socket.send(_REFUSED_UNREAD % len(_TOO_MANY) + _TOO_MANY)
+        if len(self._streams) >= self._connections_max + self._over_limit_max:
+            _refuse_unread(stream.socket)
             stream.close()
             return
         # The stream that tornado made has not been used yet: ours takes over its socket.
         ours = PeerStream(stream.socket, max_buffer_size=self.max_buffer_size, read_chunk_size=self.read_chunk_size)
         if self._of_user[ours.uid] >= self._limits.connections_max_per_tenant:
             ours.over = Message.of("limits.connections_of_tenant", seconds=READER_RETRY_S)
-        elif len(self._streams) >= self._limits.connections_max:
+        elif len(self._streams) >= self._connections_max:
             ours.over = Message.of("pool.too_many_connections", seconds=READER_RETRY_S)
         self._streams.add(ours)
         self._of_user[ours.uid] += 1

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from ...core.model.entities import Holder, Instant, State
 from ...core.model.lifecycle import LeaseState
-from ...errors import NotFound
+from ...errors import HostFault, LimitReached, NotFound
 from ..devices.driver import DeviceProcess, ProcessUsage
 from ..host.attribution import Attribution, Key
 from ..host.process import holder_of
@@ -147,8 +147,14 @@ class OwnershipResolver:
         return ProcessOwnership(listed.number, lease_of, memory_bytes, tuple(foreign), hidden)
 
     def _holder(self, key: Key) -> Holder | None:
-        """Return the holder identity of exactly that process, or ``None`` if it has ended."""
-        with suppress(NotFound):
+        """Return the holder identity of exactly that process, or ``None`` if it has ended.
+
+        Raises :class:`HostFault` where that cannot be found out.
+        """
+        try:
             holder = holder_of(key.pid, self._boot_id)
-            return holder if holder.start_time == key.start_time else None
-        return None
+        except NotFound:
+            return None
+        except LimitReached as error:
+            raise HostFault(error.message) from error
+        return holder if holder.start_time == key.start_time else None

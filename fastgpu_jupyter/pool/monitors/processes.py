@@ -25,7 +25,7 @@ from ...core.lease.memory_limit import is_watched
 from ...core.model import commands as c
 from ...core.model.entities import Holder, State
 from ...core.model.lifecycle import LeaseState
-from ...errors import HostFault, InternalError, LimitReached, StoreFault
+from ...errors import FastGPUError, HostFault, InternalError, LimitReached, StoreFault
 from ..devices.driver import Driver
 from ..devices.driver_thread import DriverThread
 from ..host.process import open_holder
@@ -218,7 +218,11 @@ class ProcessMonitor:
 
 def signal_process(holder: Holder, boot_id: str, number: signal.Signals) -> None:
     """Send a signal to exactly that process; one that has ended, its number reused or not, gets none."""
-    pidfd = open_holder(holder, boot_id)
+    try:
+        pidfd = open_holder(holder, boot_id)
+    except FastGPUError as error:
+        log.warning("Process %d, which has no lease of its GPU, cannot be ended: %s", holder.pid, error)
+        return
     if pidfd is None:
         return
     try:

@@ -151,6 +151,7 @@ export const MESSAGES = {
   'pending.reserved': 'Free capacity is reserved by others, and only leases that can be parked again may borrow it; {place}.',
   'pool.bug': 'The pool manager met a bug of its own; see its log.',
   'pool.no_message': 'The pool manager has sent no message for some seconds: it is stopped, or the machine is overloaded. Leases and running cells continue.',
+  'pool.out_of_descriptors': 'The pool manager has no file descriptor left. Nothing was changed; try again in {seconds} seconds. Its administrator can raise the limit of open files.',
   'pool.outcome_unknown': 'The pool manager has not answered for {seconds} seconds. What you asked for may have been done: `jupyter fastgpu status` shows it once the pool manager answers.',
   'pool.silent': 'The pool manager has not answered for {seconds} seconds: it is stopped, or the machine is overloaded. Leases and running cells continue.',
   'pool.starting': 'The pool manager is being started and does not answer yet. Try again in a few seconds.',
@@ -158,6 +159,7 @@ export const MESSAGES = {
   'prepare.failed_for_good': '{detail} {reason}',
   'prepare.gave_up': 'It was tried {attempts_max} times; ask again, or tell the administrator.',
   'prepare.retrying': 'It was granted a GPU that could not be prepared (try {attempt} of {attempts_max}): {detail}',
+  'process.unobservable': 'It cannot be found out whether process {pid} lives: {reason}.',
   'queue.next': 'it is next',
   'queue.requests_ahead': {
     plural: 'count',

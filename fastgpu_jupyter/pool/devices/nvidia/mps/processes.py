@@ -7,7 +7,8 @@ import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from ....host.process import read_proc_file
+from .....errors import HostFault
+from ....host.process import read_proc_file, says_ended, unobservable
 
 
 def pids() -> Iterator[int]:
@@ -51,8 +52,10 @@ def kill_if(pid: int, condition: Callable[[], bool]) -> None:
 
 
 def _stat(pid: int) -> list[str] | None:
-    """Return the fields of /proc/PID/stat from the state on."""
+    """Return the fields of /proc/PID/stat from the state on, ``None`` without such a process."""
     try:
         return read_proc_file(f"/proc/{pid}/stat").decode(errors="replace").rpartition(")")[2].split()
-    except OSError:
-        return None
+    except OSError as error:
+        if says_ended(error):
+            return None
+        raise HostFault(unobservable(pid, error).message) from error
