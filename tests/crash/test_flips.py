@@ -18,6 +18,8 @@ import pytest
 from fastgpu_jupyter.core.model import commands as c
 from fastgpu_jupyter.core.model.entities import Health, State
 from fastgpu_jupyter.errors import FastGPUError, InternalError, Message
+from fastgpu_jupyter.pool.journal import store
+from fastgpu_jupyter.pool.journal.archive import ArchiveDamaged
 from fastgpu_jupyter.pool.journal.codec import encode_state
 from fastgpu_jupyter.pool.journal.fsck import cut, examine
 from fastgpu_jupyter.pool.journal.store import Entry, Journal
@@ -82,7 +84,7 @@ def read(folder: Path) -> tuple[State, dict[str, str]]:
     journal = Journal(folder / "journal.db")
     try:
         state = replay(journal)
-        journal.verify()
+        journal.verify(archive=False)
         return state, journal.answers.lease_ids()
     finally:
         journal.close()
@@ -127,6 +129,39 @@ def test_journal_with_a_flipped_bit_is_refused_or_unchanged(
     assert not wrong, f"seed {SEED}: {len(wrong)} of {FLIPS}: {wrong}"
     # A head whose checksum is wrong is ignored.
     assert refused or name == "journal.db-head", "no flip was noticed"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300 + FLIPS // 5)
+def test_archive_with_a_flipped_bit_changes_no_state_and_no_history(written: Written, tmp_path: Path) -> None:
+    folder = tmp_path / "archived"
+    shutil.copytree(written.folder / "closed", folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store, "PART_RECORDS", 10)
+        journal = Journal(folder / "journal.db")
+        replay(journal)
+        history = list(journal.history())
+        journal.snapshot(encode_state(written.state))
+        while journal.archive_part():
+            pass
+        journal.close()
+    (archive,) = folder.glob("journal.db-archive-*")
+    sound, rng, refused = archive.read_bytes(), random.Random(SEED), 0
+    for _ in range(FLIPS):
+        content = bytearray(sound)
+        place, bit = rng.randrange(len(content)), rng.randrange(8)
+        content[place] ^= 1 << bit
+        archive.write_bytes(content)
+        assert read(folder) == (written.state, written.answers)
+        journal = Journal(folder / "journal.db")
+        try:
+            assert list(journal.history()) == history, (SEED, place, bit)
+        except ArchiveDamaged as damage:
+            refused += archive.name in str(damage)
+        finally:
+            journal.close()
+    # The header of a gzip file has bits that mean nothing.
+    assert refused > FLIPS * 0.8
 
 
 @pytest.mark.slow

@@ -35,9 +35,11 @@ SCHEMA = f"""
         offset INTEGER NOT NULL, length INTEGER NOT NULL, seal BLOB NOT NULL
     ) STRICT;
     CREATE TABLE answer (
-        key TEXT PRIMARY KEY, lease_id TEXT NOT NULL, ms INTEGER NOT NULL, seal BLOB NOT NULL, body BLOB
+        key TEXT PRIMARY KEY, lease_id TEXT NOT NULL, ms INTEGER NOT NULL, seal BLOB NOT NULL,
+        dictionary INTEGER, body BLOB
     ) STRICT;
     CREATE TABLE writer (number INTEGER PRIMARY KEY, version TEXT NOT NULL) STRICT;
+    CREATE TABLE dictionary (id INTEGER PRIMARY KEY, content BLOB NOT NULL) STRICT;
     PRAGMA application_id = {APPLICATION_ID};
     PRAGMA user_version = {FORMAT};
 """

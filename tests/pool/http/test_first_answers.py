@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from fastgpu_jupyter.core.lease import history
 from fastgpu_jupyter.core.model import commands as c
-from fastgpu_jupyter.pool.journal.answers import AnswerTable, FirstAnswer
+from fastgpu_jupyter.pool.journal.answers import DICTIONARIES_MAX, AnswerTable, FirstAnswer
 from fastgpu_jupyter.pool.journal.database import Database
 from fastgpu_jupyter.pool.journal.store import Entry, Journal
 from fastgpu_jupyter.wire.client import new_token
@@ -87,6 +88,7 @@ def test_refused_request_is_decided_again(serve: Serve) -> None:
     held = send(pool, "POST", "/v1/leases", "held", REQUEST)
     assert send(pool, "POST", "/v1/leases", "later", REQUEST).status == 429
     pool.client.release(held.json["id"])
+    wait_until(lambda: pool.client.lease(held.json["id"])["state"] == "ended", "the lease ends")
     assert send(pool, "POST", "/v1/leases", "later", REQUEST).status == 201
 
 
@@ -122,6 +124,29 @@ def test_first_answer_stays_and_a_damaged_one_is_not_used(table: AnswerTable) ->
     (body,) = table._database.connection.execute("SELECT body FROM answer").fetchone()
     table._database.connection.execute("UPDATE answer SET body = ?", (body[:-1] + bytes([body[-1] ^ 1]),))
     assert table.first("1:a") is None
+    table._database.close()
+
+
+def test_answers_are_compressed_by_earlier_ones(table: AnswerTable) -> None:
+    """Also where several kinds alternate, and answers that are like no other do not add dictionaries without end."""
+    drawn = random.Random(1)
+    kinds = [drawn.randbytes(400).hex().encode() for _ in range(3)]
+    for number in range(300):
+        insert(table, (f"1:{number}", number))
+        table.keep_first(f"1:{number}", FirstAnswer(200, b"%d %s" % (number, kinds[number % 3])))
+    connection = table._database.connection
+    assert connection.execute("SELECT count(*) FROM dictionary").fetchone()[0] <= 3
+    assert connection.execute("SELECT avg(length(body)) FROM answer").fetchone()[0] < 60
+    assert all(
+        table.first(f"1:{number}") == FirstAnswer(200, b"%d %s" % (number, kinds[number % 3])) for number in range(300)
+    )
+    for number in range(300, 500):
+        insert(table, (f"1:{number}", number))
+        table.keep_first(f"1:{number}", FirstAnswer(200, drawn.randbytes(500)))
+    assert connection.execute("SELECT count(*) FROM dictionary").fetchone()[0] <= DICTIONARIES_MAX + 1
+    assert None not in {table.first(f"1:{number}") for number in range(500)}
+    table.forget(1000, keep=10)
+    assert connection.execute("SELECT count(*) FROM dictionary").fetchone()[0] == 1
     table._database.close()
 
 
