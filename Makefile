@@ -6,6 +6,7 @@
 #   make test-long    the proofs that nothing is lost, for a night    (PART=kill runs one part; see tests/crash/README.md)
 #   make test-gpu     what only a real NVIDIA GPU can show; it changes no setting of it
 #   make test-versions   private parts of other libraries, on their oldest and newest versions
+#   make test-nbclient    nbclient's own tests on FastGPU's kernel, compared with ipykernel's
 #   make docs         build the documentation into build/docs; warnings are errors
 #   make lint         formatting, linters and types only
 #   make generate     the TypeScript sources that are made from definitions in Python
@@ -45,9 +46,9 @@ shared := $(shell find kernels jupyter-config -type f) LICENSE README.md pyproje
 
 step = @printf '\n==> %s\n' $(1)
 
-.PHONY: help docs generate golden lab test test-quick test-long test-gpu test-versions lint clean browser
+.PHONY: help docs generate golden lab test test-quick test-long test-gpu test-versions test-nbclient lint clean browser
 help:
-	@sed -n '3,13s/^# *//p' Makefile
+	@sed -n '3,14s/^# *//p' Makefile
 
 # --- what the others stand on -----------------------------------------------------------------------------------------
 
@@ -146,6 +147,10 @@ docs: .make/needs-dev .make/installed
 test-versions: .make/wheel
 	$(call step,'Oldest and newest versions of the dependencies')
 	$(PYTHON) .ci/versions dist/*.whl $(FRAMEWORKS)
+
+test-nbclient: .make/wheel
+	$(call step,"nbclient's own tests")
+	$(PYTHON) .ci/nbclient dist/*.whl
 
 test-gpu: .make/needs-dev .make/installed
 	$(BIN)/python -m pytest -m gpu tests/gpu $(TESTS)
