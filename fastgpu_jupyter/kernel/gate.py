@@ -105,10 +105,25 @@ class Gate:
             granted=json.loads(given[variables.GRANTED] or "{}"),
             hidden=json.loads(given[variables.HIDDEN] or "{}"),
         )
-        gate.environment.name_lease(gate.lease_id)
+        if gate.lease_id is not None:
+            env[variables.ANCESTOR_LEASES] = variables.with_lease(env.get(variables.ANCESTOR_LEASES, ""), gate.lease_id)
         server = version.read(given[variables.VERSION])
         if gate.lease_id is not None and not server.fits:
             gate.add_note(f"FastGPU: {version.difference_from_server(server)}")
+        return gate
+
+    @classmethod
+    def of_kernel_without_gate(cls) -> Gate:
+        """Return an open gate in a kernel that is not FastGPU's, with the lease that this process holds, if any.
+
+        The environment only names the lease, because child processes inherit it: the pool manager says who holds it.
+        """
+        gate = cls.from_environment()
+        with contextlib.suppress(FastGPUError, OSError):
+            for lease_id in gate.environment.ancestors[-1:]:
+                view = gate.pool.quick().lease(lease_id)
+                if view["holder"]["pid"] == os.getpid() and view["state"] not in OVER:
+                    gate.lease_id, gate.view = lease_id, view
         return gate
 
     # ---- for the kernel ------------------------------------------------------------------------------------------

@@ -61,18 +61,9 @@ class GrantEnvironment:
             self._target = dict(variables)
         return changed
 
-    def name_lease(self, lease_id: str | None) -> None:
-        """Make the processes that this one starts name its lease, and those of its ancestors."""
-        leases = " ".join([*self.ancestors, *([lease_id] if lease_id else [])])
-        if leases:
-            self.environ[ANCESTOR_LEASES] = leases
-        else:
-            self.environ.pop(ANCESTOR_LEASES, None)
-
     def apply(self, lease_id: str | None) -> list[str]:
         """Bring the environment up to date, and return the notes for the user."""
         notes = []
-        self.name_lease(lease_id)
         if self._applied != self._target:
             appears = self._device_appears()
             for name in self._applied:

@@ -42,12 +42,13 @@ def load(shell: Any) -> None:
     """Register ``%fastgpu`` in a kernel that is not FastGPU's, with the verbs that work without a gate."""
     if "fastgpu" in shell.magics_manager.magics.get("line", {}):
         return
-    context = Context(Gate.from_environment(), gated=False)
+    gate = Gate.of_kernel_without_gate()
+    context = Context(gate, gated=False)
 
     def fastgpu(line: str) -> None:
         """Show the GPU pool; ``%fastgpu help`` lists the verbs."""
         run_and_display(context, line)
 
     shell.register_magic_function(fastgpu, "line", "fastgpu")
-    if context.gate.lease_id is None:
+    if gate.lease_id is None:
         print(NOT_A_FASTGPU_KERNEL)  # noqa: T201 (the answer to %load_ext)

@@ -141,25 +141,34 @@ class KernelLease:
             if view["holder"]["kernel_id"] == self.kernel_id and view["state"] not in OVER
         ]
 
-    def environment(self, client: PoolClient, view: LeaseView, own: Mapping[str, str]) -> dict[str, str]:
-        """Return the environment of the kernel's process: ``own`` with what its lease needs, which goes before that."""
+    def environment(self, client: PoolClient, view: LeaseView, own: Mapping[str, str], *, gate: bool) -> dict[str, str]:
+        """Return the environment of the kernel's process: ``own`` with what its lease needs, which goes before that.
+
+        A kernel without a ``gate`` would leave the right to its lease to its child processes, and gets none.
+        """
         granted = view["environment"] if view["state"] == LeaseState.ACTIVE else view["hidden_environment"]
         env = {**own, **granted}
         fraction = next((granted[name] for name in MEMORY_FRACTIONS if name in granted), None)
         if fraction is not None:
             set_memory_fraction(env, fraction)  # the user may have set the other name of the variable
+        env |= {
+            "FASTGPU_SOCKET": str(client.path),
+            variables.PYTHON: sys.executable,
+            variables.REPLACED: variables.replaced(os.environ, {**granted, **view["hidden_environment"]}),
+        }
+        if not gate:
+            kept = {name: value for name, value in env.items() if name not in variables.KERNEL_ONLY}
+            above = env.get(variables.ANCESTOR_LEASES, "")
+            return {**kept, variables.ANCESTOR_LEASES: variables.with_lease(above, view["id"])}
         return {
             **env,
-            "FASTGPU_SOCKET": str(client.path),
             variables.LEASE: view["id"],
             variables.TOKEN_FILE: str(token_path(self.kernel_id)),
-            variables.PYTHON: sys.executable,
             variables.LEASE_STATE: view["state"],
             variables.KERNEL_ID: self.kernel_id,
             variables.VERSION: version.stated(),
             variables.GRANTED: json.dumps({name: env[name] for name in granted if name in env}),
             variables.HIDDEN: json.dumps(view["hidden_environment"]),
-            variables.REPLACED: variables.replaced(os.environ, {**granted, **view["hidden_environment"]}),
         }
 
     def bind(self, pid: int | None) -> bool:

@@ -133,7 +133,7 @@ class FastGPUProvisioner(LocalProvisioner):
                 view = await wait_for_grant(client, view, self.grant_timeout_s, lambda: self._abandoned)
             launch = await super().pre_launch(env=env, **kwargs)
             # After the kernelspec's own variables, which must not name other devices than those of the lease.
-            launch["env"] = self._lease.environment(client, view, launch["env"])
+            launch["env"] = self._lease.environment(client, view, launch["env"], gate=self.gate)
             return launch
         except Exception as error:
             await self._launch_failed()

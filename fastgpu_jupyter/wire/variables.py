@@ -20,8 +20,8 @@ GRANTED, HIDDEN = "FASTGPU_GRANTED", "FASTGPU_HIDDEN"
 VERSION = "FASTGPU_VERSION"
 #: What a kernel reads at its start and removes: the processes that it starts do not hold the lease.
 KERNEL_ONLY = (LEASE, TOKEN_FILE, LEASE_STATE, KERNEL_ID, GRANTED, HIDDEN, VERSION)
-#: The leases of the kernels from which a process descends, outermost first. It says whose devices the process uses, and
-#: gives no right to the lease.
+#: The leases with which the kernels were started from which a process descends, outermost first. It says whose devices
+#: the process uses, and gives no right to a lease. A kernel without a gate has this variable only.
 ANCESTOR_LEASES = "FASTGPU_ANCESTOR_LEASES"
 #: JSON of the values that variables of the grant had before: ``null`` where there was none.
 REPLACED = "FASTGPU_REPLACED"
@@ -29,6 +29,11 @@ REPLACED = "FASTGPU_REPLACED"
 OF_A_LEASE = (*KERNEL_ONLY, ANCESTOR_LEASES, REPLACED)
 #: The interpreter that starts a pool manager on demand.
 PYTHON = "FASTGPU_PYTHON"
+
+
+def with_lease(ancestors: str, lease_id: str) -> str:
+    """Return the value of :data:`ANCESTOR_LEASES` for the children of a kernel that was started with ``lease_id``."""
+    return f"{ancestors} {lease_id}".strip()
 
 
 def replaced(environ: Mapping[str, str], names: Iterable[str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -231,6 +232,32 @@ def test_child_process_inherits_the_devices_and_not_the_lease(pool: PoolProcess,
     assert not set(inherited).intersection(KERNEL_ONLY)
     assert kernel.run(FORK).stream() == "0\n"
     assert pool.state(kernel.lease_id) == "active"
+
+
+def test_kernel_without_a_gate_knows_its_lease_and_its_children_do_not(
+    pool: PoolProcess, kernels: KernelHelper, isolated: Path
+) -> None:
+    spec = {
+        "argv": [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
+        "display_name": "Without a gate",
+        "language": "python",
+        "metadata": {
+            "kernel_provisioner": {"provisioner_name": "fastgpu-provisioner", "config": {}},
+            "fastgpu": {"gate": False},
+        },
+    }
+    folder = isolated / "data/kernels/nogate"
+    folder.mkdir()
+    (folder / "kernel.json").write_text(json.dumps(spec))
+    kernel = kernels.start("nogate")
+    inherited = json.loads(kernel.run(CHILD).stream())
+    assert inherited["FASTGPU_SIMULATED"] == "1"
+    assert not set(inherited).intersection(KERNEL_ONLY)
+    said = kernel.run("!{sys.executable} -m IPython -c '%load_ext fastgpu_jupyter'").stream()
+    assert "not started as a FastGPU kernel" in said
+    assert kernel.run("%load_ext fastgpu_jupyter").stream() == ""
+    assert "Released" in kernel.run("%fastgpu release").shown()[0]
+    pool.wait_state(kernel.lease_id, "ended")
 
 
 def test_waiting_cell_names_the_kernel_above_that_holds_the_gpu(

@@ -37,7 +37,7 @@ def test_environment_of_a_kernel_has_one_variable_that_limits_jax(folder: Path, 
     granted = {"CUDA_VISIBLE_DEVICES": "GPU-1", "XLA_PYTHON_CLIENT_MEM_FRACTION": "0.4938"}
     view: Any = {"id": "lease-1", "state": "active", "environment": granted, "hidden_environment": {}}
     lease = KernelLease("kernel-1", logging.getLogger())
-    env = lease.environment(PoolClient(folder / "pool.sock"), view, own)
+    env = lease.environment(PoolClient(folder / "pool.sock"), view, own, gate=True)
     assert {name: env[name] for name in MEMORY_FRACTIONS if name in env} == {"XLA_PYTHON_CLIENT_MEM_FRACTION": "0.4938"}
 
 

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from jupyter_client.kernelspec import KernelSpec
 
-from fastgpu_jupyter.errors import Conflict, InvalidRequest, NoSuchDevice, NotFound, PoolUnreachable
+from fastgpu_jupyter.errors import Conflict, InvalidRequest, NoSuchDevice, PoolUnreachable
 from fastgpu_jupyter.server import kernel_lease, repeat
 from fastgpu_jupyter.server.launches import launches
 from fastgpu_jupyter.server.provisioner import FastGPUProvisioner
 from fastgpu_jupyter.server.token_files import token_path
-from fastgpu_jupyter.wire.variables import ANCESTOR_LEASES, without_lease
+from fastgpu_jupyter.wire.variables import ANCESTOR_LEASES, KERNEL_ONLY, without_lease
 from tests.helpers import alive
 from tests.kernel.fakes import FakePool, active_view, lease_view
 from tests.waiting import DEADLINE_S, async_wait_until, wait_until
@@ -131,6 +131,13 @@ def test_launch_puts_the_lease_before_the_variables_of_the_kernelspec(
     env = launch(provisioner)["env"]
     assert (env["CUDA_VISIBLE_DEVICES"], env["OMP_NUM_THREADS"], env["FASTGPU_LEASE"]) == ("GPU-1", "2", "lease-2")
     assert without_lease(env)["CUDA_VISIBLE_DEVICES"] == "0,1", "what the server leaves to a pool"
+
+
+def test_launch_without_a_gate_leaves_child_processes_no_right_to_the_lease(pool: Pool) -> None:
+    env = launch(make({"gate": False}))["env"]
+    assert env["CUDA_VISIBLE_DEVICES"] == "GPU-1"
+    assert env[ANCESTOR_LEASES].split()[-1] == "lease-2"
+    assert not set(env).intersection(KERNEL_ONLY)
 
 
 def test_restart_keeps_the_lease_and_cleanup_releases_it_once(pool: Pool) -> None:
@@ -254,33 +261,39 @@ def test_provisioner_adopts_a_running_kernel(pool: Pool) -> None:
         wait_until(lambda: not alive(child.pid), "it ends")
 
 
-class Ancestor:
-    """A client that knows one lease, or refuses."""
+class Ancestors:
+    """A client that knows leases, or refuses."""
 
-    def __init__(self, view: dict[str, Any] | Exception) -> None:
-        self.view = view
+    def __init__(self, views: list[dict[str, Any]] | Exception) -> None:
+        self.views = views
 
-    def lease(self, lease_id: str) -> dict[str, Any]:
-        if isinstance(self.view, Exception):
-            raise self.view
-        return self.view
+    def leases(self) -> list[dict[str, Any]]:
+        if isinstance(self.views, Exception):
+            raise self.views
+        return self.views
+
+
+def above(**changes: Any) -> dict[str, Any]:
+    """The lease of a kernel above."""
+    return active_view(**{"id": "outer", "kernel_id": "outer-kernel", **changes})
 
 
 @pytest.mark.parametrize(
-    ("own", "above", "says"),
+    ("own", "views", "says"),
     [
-        (lease_view(), active_view(notebook="outer.ipynb"), "of outer.ipynb, holds a GPU. If its cell waits"),
-        (lease_view(), active_view(notebook=None), "The kernel that started this one holds a GPU."),
-        (lease_view(), active_view(state="parked"), ""),
-        (lease_view(), NotFound("There is no such lease."), ""),
+        (lease_view(), [above(notebook="outer.ipynb")], "of outer.ipynb, holds a GPU. If its cell waits"),
+        (lease_view(), [above(notebook=None)], "The kernel that started this one holds a GPU."),
+        (lease_view(), [above(state="ended"), above(id="its-next", notebook="b.ipynb")], "of b.ipynb, holds a GPU."),
+        (lease_view(), [above(state="parked"), active_view(id="of-another-kernel")], ""),
+        (lease_view(), [active_view()], ""),
         (lease_view(), PoolUnreachable("No pool manager answers."), ""),
-        (active_view(), active_view(), ""),
+        (active_view(), [above()], ""),
     ],
 )
 def test_launch_warns_where_the_gpu_is_held_by_a_kernel_above(
-    own: Any, above: Any, says: str, caplog: pytest.LogCaptureFixture
+    own: Any, views: Any, says: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    provisioner, client = make(), Ancestor(above)
+    provisioner, client = make(), Ancestors(views)
     provisioner.log = logging.getLogger("test-ancestors")
     asyncio.run(provisioner._warn_of_ancestor(client, own, {ANCESTOR_LEASES: "outer"}))  # type: ignore[arg-type]
     assert says in caplog.text
