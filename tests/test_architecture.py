@@ -72,9 +72,11 @@ POOL_MAY_IMPORT: Mapping[str, AbstractSet[str]] = {
         "devices", "effects", "host", "http", "identity", "journal", "loop", "monitors", "notifications", "protocols",
         "supervisor",
     },
+    "carry_over": {"host", "journal", "loop"},
+    "shutdown": {"host", "http"},
     "app": {
-        "composition", "config_source", "devices", "effects", "host", "http", "identity", "journal", "logging", "loop",
-        "monitors", "notifications", "protocols", "rates", "settings", "supervisor",
+        "carry_over", "composition", "config_source", "devices", "effects", "host", "http", "identity", "journal",
+        "logging", "loop", "monitors", "notifications", "protocols", "rates", "settings", "shutdown", "supervisor",
     },
 }  # fmt: skip
 #: Part of the package -> its table of allowed imports.

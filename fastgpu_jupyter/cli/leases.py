@@ -154,8 +154,7 @@ def _tables(status: StatusView) -> list[str]:
     lines = [f"FastGPU pool {pool['version']} ({pool['scope']}{', simulated' if pool['simulated'] else ''})"]
     if differs := difference_in_status(pool["version"]):
         lines.append(differs)
-    if pool["message"]:
-        lines.append(pool["message"]["text"])
+    lines += [message["text"] for message in (pool["message"], pool["carried_over"]) if message]
     lines += ["", *device_lines(status["devices"])]
     lines += _messages(status["leases"], lambda lease: [lease["health"]["message"]])
     lines += ["", *table(("LEASE", "STATE", "SIZE", "DEVICE", "LIMIT", "NOTEBOOK", "ACTIVE", "COST"),

@@ -113,12 +113,13 @@ class RestartApp(PoolProcessApp):
             Journal(pool.state_dir / "journal.db").close()  # raises while the former one still serves
         options, environment, folder = pool.options(), pool.environment(), pool.folder()
         in_terminal = pool.log is None
+        keeps_settings = _has_carried_over(path)
         for name in OF_THIS_PROGRAM:
             environment.pop(name, None)
         environment |= {name: os.environ[name] for name in OF_THIS_PROGRAM if name in os.environ}
         for _ in range(TRIES):
             if pool is not None:
-                pool.end()
+                pool.end(keeps_settings=keeps_settings)
             with self._locks(path, pool) as locks:
                 if start_detached(options, environment, folder, START_S, locks=locks) != ALREADY_RUNNING:
                     break
@@ -214,6 +215,14 @@ def _live_leases(path: Path) -> list[LeaseView] | None:
     except FastGPUError:
         return None
     return [lease for lease in status["leases"] if lease["state"] != "ended"]
+
+
+def _has_carried_over(path: Path) -> bool:
+    """Return whether the pool manager has settings that are not among its options; false if it does not say."""
+    try:
+        return PoolClient(path, timeout_s=running_pool.CONNECT_S).pool()["carried_over"] is not None
+    except FastGPUError:
+        return False
 
 
 def _leases_text(leases: list[LeaseView] | None) -> str:

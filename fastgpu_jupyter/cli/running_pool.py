@@ -6,7 +6,6 @@ It is found by the socket and the lock beside it, without a request, because it 
 from __future__ import annotations
 
 import os
-import re
 import select
 import signal
 from contextlib import closing, suppress
@@ -14,12 +13,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import Conflict, Forbidden, HostFault, PoolUnreachable
+from ..pool.host.single_instance import owner_of_socket
 from ..wire import unixsocket
 
 CONNECT_S = 2.0
 #: How long a pool manager may take to end: it stores a snapshot, and its driver may hang for some seconds.
 END_S = 20.0
-_LOCK = re.compile(r"process (\d+), state folder (.+)", re.DOTALL)
 
 
 class RunningPool(NamedTuple):
@@ -69,15 +68,18 @@ class RunningPool(NamedTuple):
         folder = Path(f"/proc/{self.pid}/cwd").readlink()
         return str(folder) if folder.is_dir() else "/"
 
-    def end(self) -> None:
-        """Let it end by itself, which keeps all leases. Raises :class:`HostFault` if it does not within some time."""
+    def end(self, *, keeps_settings: bool = False) -> None:
+        """Let it end by itself, which keeps all leases. Raises :class:`HostFault` if it does not within some time.
+
+        ``keeps_settings``: one that is started on demand takes them over while leases are held.
+        """
         try:
             pidfd = os.pidfd_open(self.pid)
         except ProcessLookupError:
             return
         try:
             with suppress(ProcessLookupError):
-                signal.pidfd_send_signal(pidfd, signal.SIGTERM)
+                signal.pidfd_send_signal(pidfd, signal.SIGHUP if keeps_settings else signal.SIGTERM)
             poll = select.poll()
             poll.register(pidfd, select.POLLIN)
             if not poll.poll(END_S * 1000):
@@ -102,30 +104,21 @@ def find(path: Path) -> RunningPool | None:
     except PermissionError as error:
         raise PoolUnreachable(f"The socket {path} belongs to another user, and you may not use it.") from error
     except OSError:  # too many connections wait in it, because it hangs
-        pid, uid = _locked_by(path)[0], path.stat().st_uid
+        pid, uid = owner_of_socket(path)[0], path.stat().st_uid
     if pid <= 0:
         raise PoolUnreachable(f"The pool manager at {path} runs in another container: its process cannot be seen here.")
-    locked_by, state_dir = _locked_by(path)
+    locked_by, state_dir = owner_of_socket(path)
     return RunningPool(path, pid, uid, state_dir if locked_by == pid else None, _unit_of(pid))
 
 
 def last_state_dir(path: Path) -> Path | None:
     """Return the state folder of the pool manager that serves a socket or did, None if it is not known."""
-    return _locked_by(path)[1]
+    return owner_of_socket(path)[1]
 
 
 def arguments_of(pid: int) -> list[str]:
     """Return the command line of a process."""
     return [os.fsdecode(word) for word in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[:-1]]
-
-
-def _locked_by(path: Path) -> tuple[int, Path | None]:
-    """Return the process that wrote itself into the lock beside a socket, and its state folder; 0 if there is none."""
-    try:
-        found = _LOCK.fullmatch(path.with_name(f".{path.name}.lock").read_text())
-    except (OSError, UnicodeDecodeError):
-        return 0, None
-    return (int(found[1]), Path(found[2])) if found else (0, None)
 
 
 def _unit_of(pid: int) -> str | None:

@@ -13,6 +13,10 @@ MESSAGES: dict[str, str | dict[str, str]] = {
         "The GPU driver does not answer. Nothing is granted here until it does; leases keep their place and are not "
         "billed. See `jupyter fastgpu doctor`."
     ),
+    "pool.carried_over": (
+        "This pool manager was started in place of one that was killed, and has its settings while its leases live: "
+        "{settings}. It ends with the last lease; the next one has its own settings again."
+    ),
     "pool.bug": "The pool manager met a bug of its own; see its log.",
     "pool.silent": (
         "The pool manager has not answered for {seconds} seconds: it is stopped, or the machine is overloaded. Leases "

@@ -11,12 +11,13 @@ import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 from jupyter_core.application import JupyterApp, base_aliases
 from traitlets import Bool, Integer, TraitError, Unicode, default
-from traitlets.config import catch_config_error
+from traitlets.config import Config, catch_config_error
 
 from .. import __version__
 from ..core.model.entities import OverLimit, Policy
@@ -26,11 +27,22 @@ from ..text import printable
 from ..wire.locate import SYSTEM_SOCKET, user_socket, user_state_dir
 from ..wire.spawn import ALREADY_RUNNING
 from ..wire.variables import without_lease
+from .carry_over import (
+    Difference,
+    SettingsRecord,
+    apply_to_environment,
+    has_live_holders,
+    load_record,
+    remove_record,
+    save_record,
+    serves_live_holders,
+    values_of_variables,
+)
 from .composition import PoolServices, ServiceOptions
 from .config_source import ConfigSource, error_in_file
 from .devices.driver import Driver
 from .devices.registration import DriverOptions
-from .devices.registry import CATALOG, AllDeviceFiles
+from .devices.registry import CATALOG, RESTRICTING_VARIABLES, AllDeviceFiles
 from .devices.restriction import names_in
 from .devices.selection import select_driver
 from .effects.device_access import create_lease_groups
@@ -44,16 +56,18 @@ from .journal.marker import Markers, marker_paths
 from .journal.release_log import PreallocatedReleaseLog
 from .journal.store import Journal
 from .logging import configure_logging
-from .loop.recovery import recover
+from .loop.recovery import recover, replay
 from .monitors import processes
 from .monitors.inventory import DriverAtStartup
 from .rates import read_rates, require_known_models
 from .settings import SECTIONS, Settings, require_known
+from .shutdown import Shutdown, ShutdownMonitor
 
-IDLE_CHECK_S = 1.0
 CLOSE_S = 2.0
 #: New objects between two garbage collections of the youngest generation. Most are freed before, without one.
 COLLECT_EVERY_OBJECTS = 20_000
+#: Settings of the application itself that hold for a successor, too.
+CARRIED_OVER = ("devices", "idle_timeout_s")
 SYSTEM_STATE = Path("/var/lib/fastgpu")
 
 log = logging.getLogger("fastgpu.pool")
@@ -128,6 +142,8 @@ class FastGPUPool(JupyterApp):
             return
         require_known(self.config, self.cli_config, type(self))
         self.settings = Settings(self)
+        #: What differs from the settings, because it is that of a pool manager that was killed.
+        self.carried_over: list[Difference] = []
 
     def start(self) -> None:
         """Serve until a signal arrives or the pool was idle for long; exit with one sentence if that is impossible."""
@@ -155,19 +171,17 @@ class FastGPUPool(JupyterApp):
 
     def _serve_alone(self, report: Callable[[str], None]) -> None:
         """Take the locks of the state folder and the socket, recover, and serve."""
-        settings = self.settings
-        source = ConfigSource(self.loaded_config_files, self.cli_config)
-        self.rates = read_rates(settings.accounting.rates_per_hour, source)
-        if settings.access.foreign_processes == processes.END and not self.system:
-            raise InvalidRequest("Only a pool of the whole system (--system) ends processes that have no lease.")
-        state_dir = Path(self.state_dir or (SYSTEM_STATE if self.system else user_state_dir())).absolute()
+        self._require_valid_settings()
+        clock = SystemClock()
         socket_path = Path(self.socket_path or (SYSTEM_SOCKET if self.system else user_socket())).absolute()
+        state_dir = self._choose_state_dir(socket_path, clock.boot_id())
         self._take_locks(state_dir, socket_path)
         log_file = state_dir / "pool.log" if self.on_demand else None
         configure_logging(cast(int, self.log_level), log_file, as_json=self.log_json)
-        clock = SystemClock()
-        driver = self._select_driver(socket_path)
         journal = self._open_journal(state_dir, socket_path)
+        self._carry_over(state_dir, journal, clock.boot_id())
+        settings, source = self.settings, self._source()
+        driver = self._select_driver(socket_path)
         release_log = PreallocatedReleaseLog(state_dir / "releases.preallocated")
         try:
             pool, message = recover(journal, DriverAtStartup(driver), clock, release_log, self._policy())
@@ -179,6 +193,8 @@ class FastGPUPool(JupyterApp):
             raise
         if not Markers(journal.path, marker_paths(state_dir, socket_path)).write():
             log.warning("No file outside %s says that there is a journal; its loss would not be noticed.", state_dir)
+        if not self.system:
+            save_record(state_dir, self._in_effect())
         restrict = settings.access.restrict_device_files
         services = PoolServices(
             pool,
@@ -196,9 +212,58 @@ class FastGPUPool(JupyterApp):
             lease_groups=create_lease_groups(state_dir, clock.boot_id(), AllDeviceFiles(), close=restrict),
             driver_message=message,
         )
-        asyncio.run(self._serve(services, clock, socket_path, report))
+        kept = asyncio.run(self._serve(services, clock, socket_path, report))
+        if not kept:
+            remove_record(state_dir)
         with suppress(HostFault):  # a driver that hangs is left to the end of the process
             call_with_timeout(CLOSE_S, driver.close, "The driver does not close.")
+
+    def _source(self) -> ConfigSource:
+        return ConfigSource(self.loaded_config_files, self.cli_config)
+
+    def _require_valid_settings(self) -> None:
+        """Read the rates. Raises :class:`InvalidRequest` for settings that do not go together."""
+        self.rates = read_rates(self.settings.accounting.rates_per_hour, self._source())
+        if self.settings.access.foreign_processes == processes.END and not self.system:
+            raise InvalidRequest("Only a pool of the whole system (--system) ends processes that have no lease.")
+
+    # -- what is carried over from a pool manager that was killed ------------------------------------------------------
+
+    def _choose_state_dir(self, socket_path: Path, boot_id: str) -> Path:
+        """Return the state folder; on demand, that of the pool manager that was killed at this socket with leases."""
+        own = Path(self.state_dir or (SYSTEM_STATE if self.system else user_state_dir())).absolute()
+        last = single_instance.owner_of_socket(socket_path)[1] if self.on_demand and not self.state_dir else None
+        if last is None or last == own or not serves_live_holders(last, boot_id):
+            return own
+        self.carried_over.append(Difference(type(self).__name__, "state_dir", str(last)))
+        return last
+
+    def _carry_over(self, state_dir: Path, journal: Journal, boot_id: str) -> None:
+        """On demand, take over the settings of a pool manager that was killed, if its leases are held."""
+        record = load_record(state_dir) if self.on_demand else None
+        found = list(record.differences(self._in_effect())) if record else []
+        if not found or not has_live_holders(replay(journal), boot_id):
+            return
+        changed = Config()
+        for one in found:
+            if one.section:
+                changed[one.section][one.name] = one.value
+        try:
+            self.update_config(changed)
+            self.settings = Settings(self)
+            self._require_valid_settings()
+        except TraitError as error:
+            raise InvalidRequest(f"A setting of the pool manager that was killed is not valid: {error}") from error
+        apply_to_environment(found, os.environ)
+        self.carried_over += found
+        log.warning("These settings of a pool manager that was killed hold: %s", ", ".join(map(str, found)))
+
+    def _in_effect(self) -> SettingsRecord:
+        """Return the settings and the variables of the environment that are in effect."""
+        settings = self.settings.values() | {type(self).__name__: {name: getattr(self, name) for name in CARRIED_OVER}}
+        return SettingsRecord(settings, values_of_variables(RESTRICTING_VARIABLES, os.environ))
+
+    # -- start and end -------------------------------------------------------------------------------------------------
 
     def _take_locks(self, state_dir: Path, socket_path: Path) -> None:
         single_instance.require_socket_or_nothing(socket_path)  # before anything is made beside it
@@ -261,7 +326,8 @@ class FastGPUPool(JupyterApp):
 
     async def _serve(
         self, services: PoolServices, clock: SystemClock, socket_path: Path, report: Callable[[str], None]
-    ) -> None:
+    ) -> bool:
+        """Serve until the end, and return whether the settings are kept for a successor."""
         accounting, boot_id = self.settings.accounting, clock.boot_id()
         service = PoolService(
             services.http_backend(),
@@ -272,12 +338,14 @@ class FastGPUPool(JupyterApp):
             high_priority=self.settings.access.high_priority_tenants,
             discounts={"month": accounting.month_discount_percent, "year": accounting.year_discount_percent},
             limits=self.settings.limits.service_limits(),
+            carried_over=[str(one) for one in self.carried_over],
         )
         server = serve(service)
-        stopped = asyncio.Event()
+        shutdown = Shutdown()
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            loop.add_signal_handler(number, stopped.set)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, shutdown.begin)
+        loop.add_signal_handler(signal.SIGHUP, partial(shutdown.begin, keeps_settings=True))
         await services.start()
         server.add_socket(single_instance.listen(socket_path, 0o666 if self.system else 0o600))
         socket_inode = single_instance.inode(socket_path)
@@ -285,47 +353,19 @@ class FastGPUPool(JupyterApp):
         message = services.inventory.message
         log.info("Serving at %s. %s", socket_path, render(message) if message else "")
         report("")
-        end = ShutdownMonitor(service, socket_path, socket_inode, self.idle_timeout_s, stopped)
+        timeout_s = self.idle_timeout_s
+        end = ShutdownMonitor(
+            service, socket_path, socket_inode, timeout_s, shutdown, for_leases=bool(self.carried_over)
+        )
         services.supervisor.run_forever("connections", server.sweep)
         services.supervisor.run_forever("idle", end.check)
-        await stopped.wait()
+        await shutdown.begun.wait()
         server.stop()
         single_instance.remove_socket(socket_path, socket_inode)
         await server.close_all_connections()
         await services.stop()
         log.info("Ended; leases continue under the next pool manager.")
-
-
-class ShutdownMonitor:
-    """The monitor that ends the pool manager if it is idle for long, or if its socket is gone."""
-
-    def __init__(
-        self,
-        service: PoolService,
-        socket_path: Path,
-        socket_inode: int | None,
-        timeout_s: float,
-        stopped: asyncio.Event,
-    ) -> None:
-        self._service = service
-        self._socket_path, self._socket_inode = socket_path, socket_inode
-        self._timeout_s = timeout_s
-        self._stopped = stopped
-        self._idle_since_s: float | None = None
-
-    async def check(self) -> None:
-        """Pause, then set ``stopped`` if the socket was removed or replaced, or the pool was idle for the timeout."""
-        await asyncio.sleep(IDLE_CHECK_S)
-        now_s = asyncio.get_running_loop().time()
-        if single_instance.inode(self._socket_path) != self._socket_inode:
-            log.warning("The socket %s was removed or replaced.", self._socket_path)
-            self._stopped.set()
-        if not await self._service.is_idle():
-            self._idle_since_s = None
-        elif self._idle_since_s is None:
-            self._idle_since_s = now_s
-        elif 0 < self._timeout_s <= now_s - self._idle_since_s:
-            self._stopped.set()
+        return shutdown.keeps_settings
 
 
 def _leave_lease() -> None:

@@ -253,6 +253,13 @@ class Settings:
         self.accounting = Accounting(parent=parent)
         self.limits = Limits(parent=parent)
 
+    def values(self) -> dict[str, dict[str, Any]]:
+        """Return all settings by section and name, as JSON has them."""
+        return {
+            type(section).__name__: {name: getattr(section, name) for name in sorted(section.trait_names(config=True))}
+            for section in vars(self).values()
+        }
+
 
 def require_known(config: Config, command_line: Config, application: type[Configurable]) -> None:
     """Raise :class:`TraitError` for a setting that does not exist, with the new name if it was renamed.

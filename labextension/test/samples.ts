@@ -52,7 +52,8 @@ export const pool: PoolView = {
   started_at: 1_000,
   message: null,
   accepting: true,
-  counters_silent_since: null
+  counters_silent_since: null,
+  carried_over: null
 };
 
 export function device(changes: Changes<DeviceView> = {}): DeviceView {

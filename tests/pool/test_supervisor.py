@@ -16,7 +16,7 @@ import pytest
 from fastgpu_jupyter.core.model import commands as c
 from fastgpu_jupyter.core.model.lifecycle import LeaseState
 from fastgpu_jupyter.errors import InternalError
-from fastgpu_jupyter.pool import app
+from fastgpu_jupyter.pool import shutdown
 from fastgpu_jupyter.pool import supervisor as supervisor_module
 from fastgpu_jupyter.pool.composition import PoolServices
 from fastgpu_jupyter.pool.devices.health import HealthEvent
@@ -50,7 +50,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
         (command_queue, ("RETRY_S",)),
         (health, ("CHECK_INTERVAL_S", "RETRY_S")),
         (server, ("SWEEP_S",)),
-        (app, ("IDLE_CHECK_S",)),
+        (shutdown, ("IDLE_CHECK_S",)),
     ):
         for name in names:
             monkeypatch.setattr(module, name, 0.01)
@@ -224,12 +224,19 @@ def test_idle_check_continues_after_an_error(tmp_path: Path, caplog: pytest.LogC
         return True
 
     async def story() -> None:
-        service, stopped = SimpleNamespace(is_idle=idle), asyncio.Event()
+        service, end_of_pool = SimpleNamespace(is_idle=idle), shutdown.Shutdown()
         bug = Bug(service, "is_idle")
         supervisor = Supervisor(lambda: None, lambda _: None)
-        end: Any = app.ShutdownMonitor(service, tmp_path / "sock", None, 0.05, stopped)  # type: ignore[arg-type]
+        end: Any = shutdown.ShutdownMonitor(
+            service,  # type: ignore[arg-type]
+            tmp_path / "sock",
+            None,
+            0.05,
+            end_of_pool,
+            for_leases=False,
+        )
         supervisor.run_forever("idle", end.check)
-        assert await wait_for_event(stopped, 20), "it ends once the pool is idle"
+        assert await wait_for_event(end_of_pool.begun, 20), "it ends once the pool is idle"
         assert bug.calls > FAILURES
         assert supervisor.failures["idle"] == FAILURES
         assert logged(caplog, "idle")

@@ -27,6 +27,7 @@ from ...wire.unixsocket import connect, short_address
 _BACKLOG = 512
 #: How the text in a lock begins, see :func:`write_owner`.
 _OWNER = b"process "
+_SOCKET_OWNER = re.compile(r"process (\d+), state folder (.+)", re.DOTALL)
 
 
 def create_private_folder(path: Path, mode: int = 0o700, *, named: bool = False) -> None:
@@ -148,6 +149,15 @@ def write_owner(descriptor: int, detail: str) -> None:
     with suppress(OSError):  # a full disk: the lock holds without it
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, b"%s%d, %s" % (_OWNER, os.getpid(), detail.encode()), 0)
+
+
+def owner_of_socket(path: Path) -> tuple[int, Path | None]:
+    """Return the process that wrote itself into the lock of a socket last, and its state folder; 0 where none did."""
+    try:
+        found = _SOCKET_OWNER.fullmatch(path.with_name(f".{path.name}.lock").read_text())
+    except (OSError, UnicodeDecodeError):
+        return 0, None
+    return (int(found[1]), Path(found[2])) if found else (0, None)
 
 
 def listen(path: Path, mode: int) -> socket.socket:

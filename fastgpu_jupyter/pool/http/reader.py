@@ -27,6 +27,7 @@ class PoolFacts(NamedTuple):
     currency: str
     started_at: int
     boot_id: str
+    carried_over: tuple[str, ...] = ()  #: settings of a pool manager that was killed
 
 
 class PoolReader:
@@ -117,6 +118,7 @@ class PoolReader:
             message=Message.of_optional(self._backend.supervisor.failure_message) or self._backend.inventory.message,
             fault=self._backend.faults.message,
             silent_since=self._backend.telemetry.silent_since,
+            carried_over=self._facts.carried_over,
         )
 
     def _context(self) -> ViewContext:

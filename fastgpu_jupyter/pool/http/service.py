@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from ...core.model.entities import Plan
 from ...core.model.lifecycle import LeaseState
@@ -39,8 +39,10 @@ class PoolService:
         limits: ServiceLimits,
         high_priority: Collection[str] = (),
         discounts: Mapping[str, int] = NO_DISCOUNTS,
+        carried_over: Sequence[str] = (),
     ) -> None:
-        self.facts = PoolFacts(scope, currency, started_at, boot_id)
+        """``carried_over``: settings of a pool manager that was killed, which hold for this one."""
+        self.facts = PoolFacts(scope, currency, started_at, boot_id, tuple(carried_over))
         self.limits = limits
         self.rate = RateLimiter(limits.requests_per_s_per_tenant)
         self.metrics: Metrics = backend.metrics
@@ -75,9 +77,12 @@ class PoolService:
             await self.reader.lease(call.caller, lease_id)
         return await self.publisher.subscribe(call.caller.access, lease_id, since, on_end)
 
-    async def is_idle(self) -> bool:
-        """Return whether all leases have ended and there are no subscribers."""
-        ended = await self._backend.state.read(
+    async def have_leases_ended(self) -> bool:
+        """Return whether all leases have ended."""
+        return await self._backend.state.read(
             lambda state, _: all(lease.state is LeaseState.ENDED for lease in state.leases.values())
         )
-        return ended and not len(self.publisher)
+
+    async def is_idle(self) -> bool:
+        """Return whether all leases have ended and there are no subscribers."""
+        return await self.have_leases_ended() and not len(self.publisher)

@@ -30,7 +30,8 @@ class PoolView(TypedDict):
     """The pool manager itself.
 
     ``counters_silent_since``: the time since which no utilization and no use of memory is known, because the driver of
-    the devices does not answer; ``null`` while it does.
+    the devices does not answer; ``null`` while it does. ``carried_over``: the settings of a pool manager that was
+    killed, which hold while its leases live; ``null`` where there are none.
     """
 
     version: str
@@ -41,6 +42,7 @@ class PoolView(TypedDict):
     message: MessageView | None
     accepting: bool
     counters_silent_since: Count | None
+    carried_over: MessageView | None
 
 
 class QueueEntryView(TypedDict):

@@ -664,10 +664,12 @@ export interface components {
          * @description The pool manager itself.
          *
          *         ``counters_silent_since``: the time since which no utilization and no use of memory is known, because the driver of
-         *         the devices does not answer; ``null`` while it does.
+         *         the devices does not answer; ``null`` while it does. ``carried_over``: the settings of a pool manager that was
+         *         killed, which hold while its leases live; ``null`` where there are none.
          */
         readonly PoolView: {
             readonly accepting: boolean;
+            readonly carried_over: components["schemas"]["MessageView"] | null;
             readonly counters_silent_since: number | null;
             readonly currency: string;
             readonly message: components["schemas"]["MessageView"] | null;

@@ -150,6 +150,7 @@ export const MESSAGES = {
   'pending.quota': 'Its tenant holds all that it may have at once; {place}.',
   'pending.reserved': 'Free capacity is reserved by others, and only leases that can be parked again may borrow it; {place}.',
   'pool.bug': 'The pool manager met a bug of its own; see its log.',
+  'pool.carried_over': 'This pool manager was started in place of one that was killed, and has its settings while its leases live: {settings}. It ends with the last lease; the next one has its own settings again.',
   'pool.no_message': 'The pool manager has sent no message for some seconds: it is stopped, or the machine is overloaded. Leases and running cells continue.',
   'pool.out_of_descriptors': 'The pool manager has no file descriptor left. Nothing was changed; try again in {seconds} seconds. Its administrator can raise the limit of open files.',
   'pool.outcome_unknown': 'The pool manager has not answered for {seconds} seconds. What you asked for may have been done: `jupyter fastgpu status` shows it once the pool manager answers.',

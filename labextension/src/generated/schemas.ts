@@ -570,6 +570,7 @@ export const SCHEMAS: Readonly<Record<string, ISchema>> = {
     type: 'object',
     properties: {
       accepting: { type: 'boolean' },
+      carried_over: { anyOf: [{ $ref: 'MessageView' }, { type: 'null' }] },
       counters_silent_since: {
         anyOf: [
           { type: 'integer', minimum: 0 },

@@ -150,14 +150,15 @@ function UnreachableBanner(
   );
 }
 
-/** A banner with the pool manager's message; null if there is none and leases are granted. */
+/** A banner with the pool manager's messages; null if there are none and leases are granted. */
 function PoolBanner(props: ITextContext & { readonly pool: PoolView }): React.JSX.Element | null {
   const { pool, trans, language } = props;
   const silent = pool.counters_silent_since;
-  if (pool.message === null && pool.accepting && silent === null) {
+  const messages = [pool.message, pool.carried_over].filter(one => one !== null);
+  if (messages.length === 0 && pool.accepting && silent === null) {
     return null;
   }
-  const warns = !pool.accepting || silent !== null;
+  const warns = !pool.accepting || silent !== null || pool.carried_over !== null;
   return (
     <div className="fg-Banner" data-kind={warns ? 'warning' : 'info'} role="note">
       {silent !== null && (
@@ -169,11 +170,11 @@ function PoolBanner(props: ITextContext & { readonly pool: PoolView }): React.JS
         </p>
       )}
       {!pool.accepting && <strong>{trans.__('No new leases are granted at the moment')}</strong>}
-      {pool.message !== null && (
-        <p>
-          <FormattedText text={messageText(pool.message, trans, language)} />
+      {messages.map(message => (
+        <p key={message.code}>
+          <FormattedText text={messageText(message, trans, language)} />
         </p>
-      )}
+      ))}
     </div>
   );
 }

@@ -5,14 +5,17 @@ from __future__ import annotations
 from fastgpu_jupyter.core.accounting.ledger import Ledger
 from fastgpu_jupyter.core.lease import presence
 from fastgpu_jupyter.core.model.entities import Device
+from fastgpu_jupyter.pool import carry_over
 from fastgpu_jupyter.pool.devices.nvidia.driver import NvidiaDriver
 from fastgpu_jupyter.pool.devices.nvidia.health import NvmlHealthWatcher
 from fastgpu_jupyter.pool.effects.executor import EffectExecutor
 from fastgpu_jupyter.pool.monitors.inventory import DriverAtStartup
+from fastgpu_jupyter.pool.shutdown import ShutdownMonitor
 from fastgpu_jupyter.server.kernel_lease import KernelLease
 from tests.core.lease import test_presence
 from tests.crash.mutations.edits import Edit
 from tests.crash.mutations.model import Fails, Guarantee, Mutation, Violates
+from tests.pool import test_carry_over
 from tests.pool.devices.nvidia import test_nvml_health, test_visibility
 from tests.pool.effects import test_executor
 from tests.pool.monitors import test_health
@@ -21,6 +24,20 @@ from tests.server import test_provisioner
 BILLING, LIFECYCLE = Guarantee.BILLING, Guarantee.LIFECYCLE
 
 MUTATIONS = (
+    Mutation(
+        "a pool manager that is started on demand does not have the settings of a killed one",
+        LIFECYCLE,
+        (Edit(carry_over.has_live_holders, "pidfd is not None", "False"),),
+        Fails(test_carry_over.test_settings_of_a_killed_pool_hold_until_its_leases_have_ended),
+        in_processes=True,
+    ),
+    Mutation(
+        "the settings of a killed pool manager hold although its leases have ended",
+        LIFECYCLE,
+        (Edit(ShutdownMonitor.check, "self._for_leases and _1", "False"),),
+        Fails(test_carry_over.test_settings_of_a_killed_pool_hold_until_its_leases_have_ended, "last lease"),
+        in_processes=True,
+    ),
     Mutation(
         "a pool serves GPUs that its environment does not leave to it",
         Guarantee.DOUBLE_GRANT,

@@ -18,8 +18,12 @@ def pool_view(
     message: Message | None,
     fault: str | None,
     silent_since: int | None,
+    carried_over: tuple[str, ...],
 ) -> PoolView:
-    """Return the pool manager itself; ``fault`` is why it accepts no requests."""
+    """Return the pool manager itself; ``fault`` is why it accepts no requests.
+
+    ``carried_over``: settings of a pool manager that was killed.
+    """
     return {
         "version": __version__,
         "scope": "system" if scope == "system" else "user",
@@ -29,4 +33,5 @@ def pool_view(
         "message": view_of(Message.of_optional(fault) or message),
         "accepting": fault is None,
         "counters_silent_since": silent_since,
+        "carried_over": view_of(Message.of("pool.carried_over", settings=carried_over)) if carried_over else None,
     }
