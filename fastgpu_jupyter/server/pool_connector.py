@@ -18,7 +18,7 @@ from ..wire.client import PoolClient
 from ..wire.client.transport import TIMEOUT_S
 from ..wire.locate import pool_socket
 from ..wire.spawn import ensure_pool
-from .threads import Threads
+from .threads import CallThreads
 
 T = TypeVar("T")
 RETRY_S = 5.0
@@ -34,7 +34,7 @@ class PoolConnector:
         self._lock = threading.Lock()
         self._failed_at: float | None = None
         self._failure: PoolUnreachable | None = None
-        self._threads = Threads(CALLS_MAX)
+        self._threads = CallThreads(CALLS_MAX)
 
     async def call(self, function: Callable[[PoolClient], T], *, key: str | None = None) -> T:
         """Return the result of ``function`` for a client of a pool manager that answers; raise the client's errors.

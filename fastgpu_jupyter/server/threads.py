@@ -14,7 +14,7 @@ P = ParamSpec("P")
 THREADS_MAX = 32
 
 
-class Threads:
+class CallThreads:
     """A number of threads of this process, started with the first call.
 
     They are not those of the event loop, which Jupyter and its other extensions need: a call may wait for a pool
@@ -41,7 +41,7 @@ class Threads:
         self._executor = None
 
 
-_threads = Threads(THREADS_MAX)
+_threads = CallThreads(THREADS_MAX)
 
 
 async def in_thread(function: Callable[..., T], *arguments: Any) -> T:

@@ -92,7 +92,7 @@ def test_launch_without_a_gate_requests_an_unparkable_lease(pool: Pool) -> None:
 
 
 def test_launch_with_an_unknown_option_is_refused(pool: Pool) -> None:
-    with pytest.raises(InvalidRequest, match="There is no option 'priorty'; use priority, hold"):
+    with pytest.raises(InvalidRequest, match="There is no option 'priorty'; use gate, profile"):
         launch(make({"priorty": "low"}))
     assert pool.calls == []
 

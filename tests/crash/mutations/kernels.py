@@ -6,7 +6,7 @@ from fastgpu_jupyter.kernel import cell_kinds
 from fastgpu_jupyter.kernel.gate import Gate
 from fastgpu_jupyter.kernel.grant_environment import GrantEnvironment
 from fastgpu_jupyter.kernel.interrupts import Interrupts
-from fastgpu_jupyter.server.threads import Threads
+from fastgpu_jupyter.server.threads import CallThreads
 from fastgpu_jupyter.wire import unixsocket
 from tests.crash.mutations.edits import Edit
 from tests.crash.mutations.model import Fails, Guarantee, Mutation
@@ -55,7 +55,7 @@ MUTATIONS = (
     Mutation(
         "a forked process waits for threads that it does not have",
         KERNEL,
-        (Edit(Threads._forget, "self._executor = None", "pass"),),
+        (Edit(CallThreads._forget, "self._executor = None", "pass"),),
         Fails(test_fork.test_threads_are_not_those_of_the_process_that_forked, "256 == 0"),
     ),
     Mutation(
