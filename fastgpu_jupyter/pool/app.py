@@ -49,6 +49,7 @@ from .effects.device_access import create_lease_groups
 from .host import single_instance
 from .host.clock import SystemClock
 from .host.lease_holders import find_lease_holders
+from .host.old_folders import remove_old_folders
 from .host.threads import call_with_timeout
 from .http.routes import serve
 from .http.service import PoolService
@@ -275,6 +276,8 @@ class FastGPUPool(JupyterApp):
         descriptor = single_instance.acquire_socket_lock(socket_path)
         single_instance.write_owner(descriptor, f"state folder {state_dir}")
         single_instance.require_replaceable(socket_path)
+        if socket_path == user_socket():
+            remove_old_folders(socket_path)
 
     def _open_journal(self, state_dir: Path, socket_path: Path) -> Journal:
         """Return the journal; an empty one only at the first start, and where no process holds a lease."""

@@ -101,8 +101,8 @@ def has_live_holders(state: State, boot_id: str) -> bool:
 
 def serves_live_holders(state_dir: Path, boot_id: str) -> bool:
     """Return whether a process lives that holds a lease of the journal there; true also where that is not known."""
-    if not (state_dir / FILE_NAME).exists():
-        return False  # its pool manager was stopped
+    if not (state_dir / "journal.db").exists():
+        return False
     try:
         with closing(Journal(state_dir / "journal.db")) as journal:
             return has_live_holders(replay(journal), boot_id)

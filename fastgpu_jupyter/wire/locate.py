@@ -1,16 +1,18 @@
 """Where the pool manager's socket and files are.
 
-A system-wide pool is used if it exists. The folders of a user have the name of the host, so that with a shared home
-directory the pool manager of one machine neither answers nor writes for another.
+A system-wide pool is used if it exists. The folders of a user have a name of the system (:mod:`.host_identity`), so
+that with a shared home directory the pool manager of one machine neither answers nor writes for another.
 """
 
 from __future__ import annotations
 
 import os
-import socket
+from functools import cache
 from pathlib import Path
 
 from jupyter_core.paths import jupyter_data_dir, jupyter_runtime_dir
+
+from .host_identity import installation, running_system
 
 SYSTEM_SOCKET = Path("/run/fastgpu/pool.sock")
 SOCKET_VARIABLE = "FASTGPU_SOCKET"
@@ -18,12 +20,12 @@ SOCKET_VARIABLE = "FASTGPU_SOCKET"
 
 def user_runtime_dir() -> Path:
     """Return the folder of this user's socket and lease tokens, which only the user may enter."""
-    return Path(jupyter_runtime_dir()) / "fastgpu" / socket.gethostname()
+    return Path(jupyter_runtime_dir()) / "fastgpu" / running_system()
 
 
 def user_state_dir() -> Path:
     """Return the folder of this user's journal and log."""
-    return Path(jupyter_data_dir()) / "fastgpu" / socket.gethostname()
+    return Path(jupyter_data_dir()) / "fastgpu" / installation()
 
 
 def user_socket() -> Path:
@@ -36,4 +38,10 @@ def pool_socket() -> Path:
     named = os.environ.get(SOCKET_VARIABLE)
     if named:
         return Path(named)
-    return SYSTEM_SOCKET if SYSTEM_SOCKET.exists() else user_socket()
+    return _chosen_socket(SYSTEM_SOCKET, user_socket())
+
+
+@cache
+def _chosen_socket(system: Path, own: Path) -> Path:
+    """Return the socket that this process uses from its first call on: its leases are known there only."""
+    return system if system.exists() else own

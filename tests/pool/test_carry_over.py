@@ -93,12 +93,16 @@ def test_pool_started_by_a_user_has_the_settings_of_its_own_command(pool: PoolPr
 
 
 @pytest.mark.slow
-def test_folder_of_a_killed_pool_is_found_on_demand(pool: PoolProcess, kernels: KernelHelper, isolated: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_folder_with_leases_is_found_on_demand(
+    pool: PoolProcess, kernels: KernelHelper, isolated: Path, number: int
+) -> None:
     folder = isolated / "elsewhere"
     pool.start(f"--FastGPUPool.state_dir={folder}")
     kernel = kernels.start()
     pool.wait_state(kernel.lease_id, "active")
-    pool.kill()
+    os.kill(pool.pid, number)
+    wait_until(lambda: not alive(pool.pid), "it ends")
     client = ensure_pool()
     assert client.lease(kernel.lease_id)["state"] == "active"
     assert "FastGPUPool.state_dir" in carried(client)

@@ -12,6 +12,7 @@ from fastgpu_jupyter.pool.effects.executor import EffectExecutor
 from fastgpu_jupyter.pool.monitors.inventory import DriverAtStartup
 from fastgpu_jupyter.pool.shutdown import ShutdownMonitor
 from fastgpu_jupyter.server.kernel_lease import KernelLease
+from fastgpu_jupyter.wire import host_identity, locate
 from tests.core.lease import test_presence
 from tests.crash.mutations.edits import Edit
 from tests.crash.mutations.model import Fails, Guarantee, Mutation, Violates
@@ -20,10 +21,23 @@ from tests.pool.devices.nvidia import test_nvml_health, test_visibility
 from tests.pool.effects import test_executor
 from tests.pool.monitors import test_health
 from tests.server import test_provisioner
+from tests.wire import test_locate
 
 BILLING, LIFECYCLE = Guarantee.BILLING, Guarantee.LIFECYCLE
 
 MUTATIONS = (
+    Mutation(
+        "a host that is renamed has another pool",
+        Guarantee.DOUBLE_GRANT,
+        (Edit(host_identity.running_system, "'' if _1 else socket.gethostname()", "socket.gethostname()"),),
+        Fails(test_locate.test_names_stay_when_the_host_name_changes),
+    ),
+    Mutation(
+        "a server changes to the system's pool while it has leases of its own one",
+        Guarantee.DOUBLE_GRANT,
+        (Edit(locate.pool_socket, "_chosen_socket(_1, _2)", "_1 if _1.exists() else _2"),),
+        Fails(test_locate.test_process_keeps_the_socket_that_it_began_with),
+    ),
     Mutation(
         "a pool manager that is started on demand does not have the settings of a killed one",
         LIFECYCLE,
