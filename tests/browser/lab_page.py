@@ -72,6 +72,11 @@ class LabPage:
         expect(panel).to_be_visible()
         return panel
 
+    def item(self, name: str) -> Locator:
+        """Return the item of the notebook with that name in the open panel; others may mention it."""
+        named = self.page.get_by_text(name, exact=True).and_(self.page.locator(".fg-Item-name"))
+        return self.page.locator("#fastgpu-panel .fg-Item", has=named)
+
     def status(self) -> Locator:
         """Return the FastGPU item of the status bar."""
         return self.page.locator(".fg-StatusItem:visible")

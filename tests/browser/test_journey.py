@@ -37,7 +37,7 @@ def test_second_notebook_waits_until_first_releases_its_gpu(user: LabPage, scree
     expect(user.run(WORK)).to_contain_text(WORK_SAYS)
 
     panel = user.panel()
-    first = panel.locator(".fg-Item", has_text="Untitled.ipynb")
+    first = user.item("Untitled.ipynb")
     expect(first).to_contain_text("Active")
     expect(first).to_contain_text("simulated")
     expect(user.status()).to_contain_text("A100")
@@ -89,7 +89,7 @@ def test_idle_notebook_is_parked_and_resumes_with_its_variables(page: Page, lab:
     user.start_notebook()
     expect(user.run("kept = 6 * 7\nkept")).to_contain_text("42")
     panel = user.panel()
-    first = panel.locator(".fg-Item", has_text="Untitled.ipynb")
+    first = user.item("Untitled.ipynb")
     expect(first).to_contain_text("idle for")
     page.screenshot(path=screenshots / "idle.png")
 
@@ -97,7 +97,7 @@ def test_idle_notebook_is_parked_and_resumes_with_its_variables(page: Page, lab:
     user.start_notebook()
     output = user.run("import time\nfor i in range(150):\n    print(i)\n    time.sleep(0.1)")
     expect(output).to_contain_text("7")
-    second = panel.locator(".fg-Item", has_text="Untitled1.ipynb")
+    second = user.item("Untitled1.ipynb")
     expect(second).to_contain_text("running a cell")
     expect(first).to_contain_text("Parked: No cell ran, and another request needed the GPU. Variables are preserved.")
     expect(panel.get_by_role("button", name="Resume the GPU of Untitled.ipynb")).to_be_enabled()
@@ -141,7 +141,7 @@ def test_buttons_and_commands_park_resume_and_pin_a_lease(user: LabPage, screens
     user.start_notebook()
     expect(user.run("kept = 42")).to_be_attached()
     expect(panel).to_contain_text("You: 1 of 2 GPUs held")
-    item = panel.locator(".fg-Item", has_text="Untitled.ipynb")
+    item = user.item("Untitled.ipynb")
     panel.get_by_role("button", name="Park the GPU of Untitled.ipynb").press("Enter")
     expect(item).to_contain_text("Parked: You parked it. Variables are preserved.")
     expect(item).to_be_focused()  # its button is gone; the focus moves to the item
@@ -166,7 +166,7 @@ def test_panel_shows_changes_by_other_clients_within_a_second(user: LabPage) -> 
         token = new_token()
         requested = time.monotonic()
         lease = user.server.pool.request("full", notebook="elsewhere.ipynb", token=token)
-        expect(panel.locator(".fg-Item", has_text="elsewhere.ipynb")).to_be_visible()
+        expect(user.item("elsewhere.ipynb")).to_be_visible()
         held = time.monotonic()
         user.server.pool.release(lease["id"], token)
         expect(panel).to_contain_text("You have no GPU leases")
@@ -247,7 +247,7 @@ def test_demo_trains_while_another_notebook_waits(page: Page, lab: LabProcess, s
     plot = page.locator(".jp-RenderedImage img")
     expect(plot).to_be_visible(timeout=60_000)
     expect(page.locator(".jp-Cell-outputArea", has_text="The training runs on the CPU, with NumPy")).to_be_visible()
-    expect(panel.locator(".fg-Item", has_text="digits.ipynb")).to_contain_text("Active")
+    expect(user.item("digits.ipynb")).to_contain_text("Active")
     plot.scroll_into_view_if_needed()
     page.screenshot(path=screenshots / "demo.png")
 
