@@ -63,6 +63,8 @@ class Gate:
         self.lease_id = lease_id
         self.kernel_id = kernel_id
         self.view: LeaseView | None = None
+        #: The pool that leased the GPU, once it is known.
+        self.pool_id: str | None = None
         #: This process has, or had, the lease's GPU: its memory is restored when a parked lease resumes.
         self.had_gpu = lease_id is not None and state == "active"
         #: Why the pool could not be reached; None while it answers.
@@ -251,6 +253,8 @@ class Gate:
 
     def handle_message(self, message: dict[str, Any]) -> None:
         """Apply one message of the pool's event stream."""
+        if "pool" in message:
+            self.pool_id = message["pool"]["id"]
         for view in message.get("leases", ()):
             if view.get("id") == self.lease_id:
                 if message["type"] == "usage":

@@ -44,8 +44,7 @@ class LeaseFollower(threading.Thread):
             try:
                 self._follow(lease_id)
             except NotFound:
-                if gate.lease_id == lease_id:
-                    gate.forget_lease()
+                self._lease_is_unknown(lease_id)
             except (FastGPUError, OSError) as error:
                 gate.report_pool_error(text_of(error) if isinstance(error, FastGPUError) else str(error))
             except IMPORT_ERRORS:
@@ -53,6 +52,20 @@ class LeaseFollower(threading.Thread):
             if gate.lease_id == lease_id:
                 gate.wake_follower.wait(self._pause_s)
                 self._pause_s = min(self._pause_s * 2, PAUSE_MOST_S)
+
+    def _lease_is_unknown(self, lease_id: str) -> None:
+        """End the lease here, unless the pool that does not know it is another one than the one that granted it."""
+        gate = self._gate
+        if gate.pool_id is not None:
+            try:
+                client = gate.pool.connect()
+                if client.pool()["id"] != gate.pool_id:
+                    gate.report_pool_error(another_pool(str(client.path)))
+                    return
+            except (FastGPUError, OSError):
+                return  # it is asked again
+        if gate.lease_id == lease_id:
+            gate.forget_lease()
 
     def _follow(self, lease_id: str) -> None:
         gate = self._gate
@@ -68,3 +81,11 @@ class LeaseFollower(threading.Thread):
                     return
         finally:
             stream.close()
+
+
+def another_pool(path: str) -> str:
+    """Return the sentence that the socket is that of a pool which did not grant the lease."""
+    return (
+        f"Another pool than the one that leased this GPU serves {path} now, and does not know the lease. The lease is "
+        "kept here; restart the pool that granted it, or restart the kernel to request a GPU from this one."
+    )

@@ -321,4 +321,5 @@ class PoolServices:
             statements=StatementReader(self._journal, self.store),
             metrics=self.metrics,
             names=self.names,
+            pool_id=self._journal.id,
         )

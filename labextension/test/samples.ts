@@ -45,6 +45,7 @@ export function message(
 }
 
 export const pool: PoolView = {
+  id: 'a-pool',
   version: '0.1.0',
   scope: 'user',
   simulated: true,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from fastgpu_jupyter.errors import Message, NotFound, PoolUnreachable
@@ -151,12 +152,18 @@ class FakePool:
         self.calls: list[tuple[Any, ...]] = []
         self.stream = FakeStream()
         self.down: str | None = None
+        self.pool_id = "a-pool"
+        self.path = Path("/run/pool.sock")
 
     def connect(self) -> Any:
         """What the gate calls to reach the pool."""
         if self.down:
             raise PoolUnreachable(self.down)
         return self
+
+    def pool(self) -> dict[str, Any]:
+        """The pool manager."""
+        return {"id": self.pool_id}
 
     def lease(self, lease_id: str, *, token: str | None = None) -> dict[str, Any]:
         """The lease."""

@@ -326,6 +326,23 @@ def test_follower_of_a_lost_lease_opens_the_gate(token_file: Path) -> None:
     one.end()
 
 
+def test_follower_keeps_a_lease_that_another_pool_does_not_know(followed: Followed) -> None:
+    pool, gate = followed.pool, followed.gate
+    view, lease_id = pool.view, gate.lease_id
+    followed.put({"type": "snapshot", "pool": {"id": "a-pool"}, "leases": [active_view()], "queue": []})
+    wait_until(lambda: gate.open, "the gate opens")
+    pool.pool_id, pool.view = "another-pool", lease_view(id="another kernel's")
+    followed.put(None)
+    wait_until(lambda: "Another pool" in (gate.pool_error or ""), "the kernel sees that it is another pool")
+    assert (gate.lease_id, gate.open) == (lease_id, True)
+    pool.pool_id, pool.view = "a-pool", view
+    wait_until(lambda: gate.pool_error is None, "the pool is back")
+    assert gate.lease_id == lease_id
+    pool.view = lease_view(id="another kernel's")
+    followed.put(None)
+    wait_until(lambda: gate.lease_id is None, "its own pool does not know the lease")
+
+
 def test_follower_follows_the_next_lease(followed: Followed) -> None:
     wait_until(lambda: followed.gate.view, "the first view")
     LeaseCommands(followed.gate).release()

@@ -43,3 +43,4 @@ class Backend(NamedTuple):
     statements: StatementReader
     metrics: Metrics
     names: TenantNames
+    pool_id: str

@@ -112,6 +112,7 @@ class PoolReader:
     def _pool(self, state: State) -> PoolView:
         return pool_view(
             state,
+            pool_id=self._backend.pool_id,
             scope=self._facts.scope,
             currency=self._facts.currency,
             started_at=self._facts.started_at,

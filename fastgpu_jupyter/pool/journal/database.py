@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,7 +39,7 @@ SCHEMA = f"""
         key TEXT PRIMARY KEY, lease_id TEXT NOT NULL, ms INTEGER NOT NULL, seal BLOB NOT NULL,
         dictionary INTEGER, body BLOB
     ) STRICT;
-    CREATE TABLE writer (number INTEGER PRIMARY KEY, version TEXT NOT NULL) STRICT;
+    CREATE TABLE writer (number INTEGER PRIMARY KEY, version TEXT NOT NULL, id TEXT NOT NULL) STRICT;
     CREATE TABLE dictionary (id INTEGER PRIMARY KEY, content BLOB NOT NULL) STRICT;
     PRAGMA application_id = {APPLICATION_ID};
     PRAGMA user_version = {FORMAT};
@@ -114,9 +115,17 @@ class Database:
             return None
         return str(row[0])[:64] if row else None
 
+    @property
+    def id(self) -> str:
+        """The number that no other journal has, made when this one was; empty before that."""
+        row = self.connection.execute("SELECT id FROM writer ORDER BY number LIMIT 1").fetchone()
+        return str(row[0]) if row else ""
+
     def _state_writer(self) -> None:
         if self.written_by() != __version__:
-            self.connection.execute("INSERT INTO writer (version) VALUES (?)", (__version__,))
+            self.connection.execute(
+                "INSERT INTO writer (version, id) VALUES (?, ?)", (__version__, secrets.token_hex(8))
+            )
 
     def _create(self) -> None:
         self.connection.executescript(f"BEGIN; {SCHEMA} COMMIT;")

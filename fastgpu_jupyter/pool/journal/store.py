@@ -63,6 +63,11 @@ class Journal:
     def _db(self) -> sqlite3.Connection:
         return self._database.connection
 
+    @property
+    def id(self) -> str:
+        """What distinguishes this journal, and so its pool, from any other."""
+        return self._database.id
+
     # -- reading ------------------------------------------------------------------------------------------------------
 
     def replay(self, after: int = 0) -> Iterator[Record]:

@@ -29,11 +29,13 @@ class HealthView(TypedDict):
 class PoolView(TypedDict):
     """The pool manager itself.
 
+    ``id``: that of its journal; where it is another, another pool serves the socket, which knows nothing of the leases.
     ``counters_silent_since``: the time since which no utilization and no use of memory is known, because the driver of
     the devices does not answer; ``null`` while it does. ``carried_over``: the settings of a pool manager that was
     killed, which hold while its leases live; ``null`` where there are none.
     """
 
+    id: str
     version: str
     scope: ScopeName
     simulated: bool

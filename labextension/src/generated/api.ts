@@ -663,6 +663,7 @@ export interface components {
          * PoolView
          * @description The pool manager itself.
          *
+         *         ``id``: that of its journal; where it is another, another pool serves the socket, which knows nothing of the leases.
          *         ``counters_silent_since``: the time since which no utilization and no use of memory is known, because the driver of
          *         the devices does not answer; ``null`` while it does. ``carried_over``: the settings of a pool manager that was
          *         killed, which hold while its leases live; ``null`` where there are none.
@@ -672,6 +673,7 @@ export interface components {
             readonly carried_over: components["schemas"]["MessageView"] | null;
             readonly counters_silent_since: number | null;
             readonly currency: string;
+            readonly id: string;
             readonly message: components["schemas"]["MessageView"] | null;
             /** @enum {string} */
             readonly scope: "user" | "system";

@@ -578,6 +578,7 @@ export const SCHEMAS: Readonly<Record<string, ISchema>> = {
         ]
       },
       currency: { type: 'string' },
+      id: { type: 'string' },
       message: { anyOf: [{ $ref: 'MessageView' }, { type: 'null' }] },
       scope: { enum: ['user', 'system'], type: 'string' },
       simulated: { type: 'boolean' },

@@ -146,7 +146,7 @@ def test_newer_format_is_refused_by_the_name_of_its_version_and_not_changed(tmp_
     journal.append([Entry(AT, [PoolStarted("boot", 1)])])
     journal._db.execute("PRAGMA user_version = 99")
     if writer:
-        journal._db.execute("INSERT INTO writer (version) VALUES (?)", (writer,))
+        journal._db.execute("INSERT INTO writer (version, id) VALUES (?, 'x')", (writer,))
     else:
         journal._db.execute("DROP TABLE writer")
     before = files_of(tmp_path)
@@ -165,7 +165,7 @@ def test_event_of_a_newer_version_is_refused_by_the_name_of_that_version(tmp_pat
     journal.append([Entry(AT, [PoolStarted("boot", 1)])])
     payload = b'{"ms": 1, "wall_ms": 1, "events": [{"type": "LeaseTeleported", "lease_id": "a"}]}'
     journal._insert([(2, payload, seal(journal._seal, payload))], [])
-    journal._db.execute("INSERT INTO writer (version) VALUES ('9.8.7')")
+    journal._db.execute("INSERT INTO writer (version, id) VALUES ('9.8.7', 'x')")
     before = files_of(tmp_path)
     reading = Journal(path)
     with pytest.raises(
@@ -179,12 +179,15 @@ def test_event_of_a_newer_version_is_refused_by_the_name_of_that_version(tmp_pat
 
 def test_journal_names_each_version_that_wrote_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "journal.db"
+    ids = set()
     for version in ("0.1.0", "0.1.0", "0.2.0"):
         monkeypatch.setattr(database, "__version__", version)
         journal = Journal(path)
         list(journal.replay())
         journal.append([Entry(AT, [PoolStarted("boot", 1)])])
+        ids.add(journal.id)
         journal.close()
+    assert len(ids) == 1
     with contextlib.closing(sqlite3.connect(path)) as db:
         assert db.execute("SELECT version FROM writer ORDER BY number").fetchall() == [("0.1.0",), ("0.2.0",)]
 

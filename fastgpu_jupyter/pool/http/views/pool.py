@@ -12,6 +12,7 @@ from ....wire.schemas import PoolView
 def pool_view(
     state: State,
     *,
+    pool_id: str,
     scope: str,
     currency: str,
     started_at: int,
@@ -25,6 +26,7 @@ def pool_view(
     ``carried_over``: settings of a pool manager that was killed.
     """
     return {
+        "id": pool_id,
         "version": __version__,
         "scope": "system" if scope == "system" else "user",
         "simulated": any(device.spec.simulated for device in state.devices.values()),
