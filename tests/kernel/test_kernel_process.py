@@ -68,6 +68,7 @@ def create_subshell(kernel: Kernel) -> str:
 def send_to(kernel: Kernel, subshell_id: str, code: str) -> str:
     """Send a cell to a subshell; its message id."""
     content = {"code": code, "silent": False, "store_history": True, "user_expressions": {}, "allow_stdin": False}
+    content["stop_on_error"] = False
     message = kernel.client.session.msg("execute_request", content)
     message["header"]["subshell_id"] = subshell_id
     kernel.client.shell_channel.send(message)
@@ -80,39 +81,37 @@ def stop(kernel: Kernel) -> None:
     kernel.manager.interrupt_kernel()
 
 
-MAIN_SHELL = {
-    "idle": "",
-    "waits": "print('ran')",
-    "runs": "%fastgpu\nimport time\nwhile True: time.sleep(0.01)",
-    "runs an await": "import asyncio\nwhile True: await asyncio.sleep(0.01)",
+#: What the main shell does beside the cell that waits in a subshell, and how Stop ends it.
+BESIDE = {
+    "": None,
+    "print('ran')": "StillWaiting",
+    "import time\nwhile True: time.sleep(0.01)": "KeyboardInterrupt",
+    "import asyncio\nwhile True: await asyncio.sleep(0.01)": "CancelledError",
 }
 
 
-@pytest.mark.parametrize("main", MAIN_SHELL)
-def test_stop_ends_the_wait_of_a_cell_in_a_subshell(pool: PoolProcess, kernels: KernelHelper, main: str) -> None:
+def test_stop_ends_the_wait_of_a_cell_in_a_subshell(pool: PoolProcess, kernels: KernelHelper) -> None:
     kernels.start().run("%fastgpu pin")
     waiting = kernels.start()
     subshell = create_subshell(waiting)
-    cell = send_to(waiting, subshell, "print('ran')")
-    waiting.message(cell, "display_data")
-    code = MAIN_SHELL[main]
-    # Code that a front end runs by itself does not wait, so that the main shell runs while the subshell waits.
-    beside = waiting.send(f"print('on', flush=True)\n{code}", store_history=main == "waits") if code else None
-    if beside is not None:
-        waiting.message(beside, "display_data" if main == "waits" else "stream")
-    stop(waiting)
-    replies: dict[str, dict[str, str]] = {}
-    while len(replies) < 1 + (beside is not None):
-        reply = waiting.client.get_shell_msg(timeout=60)
-        replies[reply["parent_header"]["msg_id"]] = reply["content"]
-    assert replies[cell]["ename"] == "StillWaiting"
-    assert "position 1" in replies[cell]["evalue"]
-    if beside is not None:
-        assert replies[beside]["ename"] == {
-            "waits": "StillWaiting", "runs": "KeyboardInterrupt", "runs an await": "CancelledError"
-        }[main]  # fmt: skip
-    stop(waiting)  # of a kernel that does nothing: nothing happens
-    assert waiting.run("print('alive')", store_history=False).stream() == "alive\n"
+    for code, ended_by in BESIDE.items():
+        cells = [send_to(waiting, subshell, "print('ran')")]
+        waiting.message(cells[0], "display_data")
+        if code:
+            # Code that a front end runs by itself does not wait, so that the main shell can run while a subshell waits.
+            waits = ended_by == "StillWaiting"
+            announced = code if waits else f"print('on', flush=True)\n{code}"
+            cells.append(waiting.send(announced, store_history=waits, stop_on_error=False))
+            waiting.message(cells[1], "display_data" if waits else "stream")
+        stop(waiting)
+        replies: dict[str, dict[str, str]] = {}
+        while len(replies) < len(cells):
+            reply = waiting.client.get_shell_msg(timeout=60)
+            replies[reply["parent_header"]["msg_id"]] = reply["content"]
+        assert [replies[cell]["ename"] for cell in cells] == ["StillWaiting", ended_by][: len(cells)]
+        assert "position 1" in replies[cells[0]]["evalue"]
+        stop(waiting)  # of a kernel that does nothing: nothing happens
+        assert waiting.run("print('alive')", store_history=False).stream() == "alive\n"
 
 
 #: A toolkit's loop as ipykernel runs it: in the main thread, until a message arrives, or for a moment.
