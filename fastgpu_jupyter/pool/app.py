@@ -131,20 +131,24 @@ class FastGPUPool(JupyterApp):
     @catch_config_error
     def initialize(self, argv: Any = None) -> None:
         """Read the command line and the configuration files, and check all settings."""
-        try:
-            super().initialize(argv)
-        except TraitError:
-            raise
-        except Exception as error:
-            # Otherwise a file with an error would be ignored with a warning, and with it its rates and limits.
-            names = {f"{name}.py" for name in (self.config_file_name, "jupyter_config")}
-            raise TraitError(render(error_in_file(error, names))) from error
+        super().initialize(argv)
         if self.subapp is not None:
             return
         require_known(self.config, self.cli_config, type(self))
         self.settings = Settings(self)
         #: What differs from the settings, because it is that of a pool manager that was killed.
         self.carried_over: list[Difference] = []
+
+    def load_config_file(self, suppress_errors: bool = True) -> None:  # type: ignore[override]  # as in jupyter_core
+        """Read the configuration files. Raises :class:`TraitError` with the file and the line of an error."""
+        try:
+            super().load_config_file(suppress_errors)
+        except TraitError:
+            raise
+        except Exception as error:
+            # Otherwise a file with an error would be ignored with a warning, and with it its rates and limits.
+            names = {f"{name}.py" for name in (self.config_file_name, "jupyter_config")}
+            raise TraitError(render(error_in_file(error, names))) from error
 
     def start(self) -> None:
         """Serve until a signal arrives or the pool was idle for long; exit with one sentence if that is impossible."""

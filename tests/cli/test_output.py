@@ -133,7 +133,9 @@ def test_command_survives_an_encoding_without_its_letters(hostile: PoolProcess, 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("words", [("status",), ("statement", "--csv"), ("--help-all",), ("nothing",)], ids=" ".join)
+@pytest.mark.parametrize(
+    "words", [("status",), ("statement", "--csv"), ("--help-all",), ("pool", "--help"), ("nothing",)], ids=" ".join
+)
 def test_command_whose_reader_left_ends_without_a_word(hostile: PoolProcess, words: tuple[str, ...]) -> None:
     reader, writer = os.pipe()
     os.close(reader)
