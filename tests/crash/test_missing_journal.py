@@ -68,8 +68,8 @@ def test_nothing_is_acknowledged_until_the_file_is_back(serve: Serve, tmp_path: 
     (tmp_path / "lock").touch()  # as the pool manager has one
     pool = serve()
     kept = request(pool)
-    path, away = tmp_path / name, tmp_path / "away"
-    os.link(path, away)
+    path, kept_file = tmp_path / name, tmp_path / "kept"
+    os.link(path, kept_file)
     REMOVED[removal](path)
     with pytest.raises(StoreFault, match=f"{name} was removed or replaced"):
         request(pool)
@@ -77,16 +77,16 @@ def test_nothing_is_acknowledged_until_the_file_is_back(serve: Serve, tmp_path: 
         pool.client.resize(kept, "quarter")
     assert "nothing new is granted" in fault_of(pool)
     assert pool.client.lease(kept)["state"] == "active"
-    away.rename(path)
+    kept_file.rename(path)
     wait_until(lambda: not fault_of(pool), "the pool goes on by itself")
     request(pool)
 
 
 def test_removal_is_shown_though_nothing_is_written(serve: Serve, tmp_path: Path) -> None:
     pool = serve()
-    (tmp_path / "journal.db").rename(tmp_path / "away")
+    (tmp_path / "journal.db").rename(tmp_path / "moved")
     wait_until(lambda: "was removed or replaced" in fault_of(pool), "the pool shows it")
-    (tmp_path / "away").rename(tmp_path / "journal.db")
+    (tmp_path / "moved").rename(tmp_path / "journal.db")
     wait_until(lambda: not fault_of(pool), "the pool goes on by itself")
 
 
@@ -140,9 +140,9 @@ def test_release_is_not_noted_in_a_removed_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize("left", ["no folder", "an empty folder", "an empty file"])
 def test_pool_whose_folder_was_removed_does_not_start_empty(killable_pool: KillablePool, left: str) -> None:
     assert killable_pool.start()
-    folder, away = user_state_dir(), user_state_dir().with_name("away")
+    folder, moved = user_state_dir(), user_state_dir().with_name("moved")
     kept = request(killable_pool)
-    folder.rename(away)
+    folder.rename(moved)
     with pytest.raises(FastGPUError, match="was removed or replaced"):
         request(killable_pool)
     killable_pool.kill(signal.SIGTERM)
@@ -155,7 +155,7 @@ def test_pool_whose_folder_was_removed_does_not_start_empty(killable_pool: Killa
     assert f"There is no journal at {folder / 'journal.db'}" in killable_pool.output.read_text()
     assert "pool --start-empty" in killable_pool.output.read_text()
     shutil.rmtree(folder)
-    away.rename(folder)
+    moved.rename(folder)
     assert killable_pool.start()
     assert killable_pool.client.lease(kept)["state"] == "active"
     killable_pool.kill()
@@ -225,13 +225,13 @@ def test_commit_to_a_file_that_is_removed_meanwhile_is_not_acknowledged(serve: S
     def insert_and_remove(*what: Any) -> None:
         insert(*what)
         pool.journal._insert = insert  # type: ignore[method-assign]
-        (tmp_path / "journal.db").rename(tmp_path / "away")
+        (tmp_path / "journal.db").rename(tmp_path / "moved")
 
     pool.journal._insert = insert_and_remove  # type: ignore[method-assign, assignment]
     for _ in range(2):
         with pytest.raises(StoreFault, match="was removed or replaced"):
             pool.client.request("eighth", token="0" * 64, key="once")
-    (tmp_path / "away").rename(tmp_path / "journal.db")
+    (tmp_path / "moved").rename(tmp_path / "journal.db")
     wait_until(lambda: not fault_of(pool), "the pool goes on by itself")
     lease_id = pool.client.request("eighth", token="0" * 64, key="once")["id"]
     assert [lease["id"] for lease in pool.client.leases()] == [lease_id]

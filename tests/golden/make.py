@@ -30,6 +30,7 @@ from fastgpu_jupyter.errors import Message
 from fastgpu_jupyter.pool.journal.store import Entry, Journal
 from tests.core.faults import WRONG_ADDRESS
 from tests.core.world import World, holder, spec
+from tests.golden.format import describe, path_of
 
 
 def history() -> World:
@@ -149,7 +150,7 @@ def summary(state: State) -> dict[str, object]:
 
 
 def main() -> None:
-    """Write NAME.db and NAME.json into FOLDER."""
+    """Write NAME.db, NAME.json and the description of the format into FOLDER."""
     folder, name = Path(sys.argv[1]), sys.argv[2]
     for old in folder.glob(f"{name}.*"):
         old.unlink()
@@ -161,6 +162,7 @@ def main() -> None:
     journal.close()
     expected = json.loads(msgspec.json.encode(summary(world.state)))
     (folder / f"{name}.json").write_text(json.dumps(expected, indent=1) + "\n")
+    (folder / path_of().name).write_text(json.dumps(describe(), indent=1) + "\n")
 
 
 if __name__ == "__main__":

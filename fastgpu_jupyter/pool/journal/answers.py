@@ -36,8 +36,9 @@ _UNUSED_DICTIONARIES = """
     DELETE FROM dictionary WHERE id < (SELECT max(id) FROM dictionary)
         AND id NOT IN (SELECT dictionary FROM answer WHERE dictionary IS NOT NULL)
 """
-#: Bytes of a dictionary, of which zlib uses 32 KiB; how many there are at most; by how much one that suits compresses.
-DICTIONARY_BYTES_MAX = 16 * 2**10
+#: Bytes of a dictionary, within zlib's window; how many there are at most; by how much one that suits compresses.
+WINDOW_BITS = 13
+DICTIONARY_BYTES_MAX = 7 * 2**10
 DICTIONARIES_MAX = 64
 SUITS = 4
 
@@ -91,23 +92,29 @@ class AnswerTable:
         insert = "INSERT OR IGNORE INTO answer (key, lease_id, ms, seal) VALUES (?, ?, ?, ?)"
         self._database.connection.executemany(insert, rows)
 
-    def keep_first(self, key: str, answer: FirstAnswer) -> None:
-        """Keep the answer to the first request with ``key``; nothing happens if there is one, or no such key.
+    def keep_first(self, answers: Iterable[tuple[str, FirstAnswer]]) -> None:
+        """Keep the answers to first requests, by key; one that has an answer, or is not known, stays as it is.
 
-        A process that is killed right after it keeps it; after a power cut it may be missing. Raises
+        A process that is killed right after it keeps them; after a power cut they may be missing. Raises
         :class:`StoreFault`.
         """
-        content = b"%d\0%s" % (answer.status, answer.body)
         connection = self._database.connection
         try:
-            connection.execute("PRAGMA synchronous=NORMAL")  # the key is on disk, which is what must not be lost
+            connection.execute("PRAGMA synchronous=NORMAL")  # the keys are on disk, which is what must not be lost
             try:
-                dictionary, compressed = self._compress(content)
-                connection.execute(
-                    "UPDATE answer SET dictionary = ?, body = ? WHERE key = ? AND body IS NULL",
-                    (dictionary.id, _check(key, content) + compressed, key),
-                )
+                connection.execute("BEGIN IMMEDIATE")
+                for key, answer in answers:
+                    content = b"%d\0%s" % (answer.status, answer.body)
+                    dictionary, compressed = self._compress(content)
+                    connection.execute(
+                        "UPDATE answer SET dictionary = ?, body = ? WHERE key = ? AND body IS NULL",
+                        (dictionary.id, _check(key, content) + compressed, key),
+                    )
+                connection.execute("COMMIT")
             finally:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                    self._dictionary = None  # it may be one that was not written
                 connection.execute("PRAGMA synchronous=FULL")
         except sqlite3.Error as error:
             raise self._database.fault("cannot be written", error) from error
@@ -169,7 +176,8 @@ class AnswerTable:
 
 
 def _compressed(content: bytes, dictionary: _Dictionary) -> bytes:
-    compress = zlib.compressobj(6, zdict=dictionary.content)
+    # Small buffers: to make those of zlib's default size would take ten times as long as to fill them.
+    compress = zlib.compressobj(6, wbits=WINDOW_BITS, memLevel=5, zdict=dictionary.content)
     return compress.compress(content) + compress.flush()
 
 

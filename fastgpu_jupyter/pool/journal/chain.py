@@ -56,7 +56,7 @@ class Head:
             os.pwrite(self._file, content + hashlib.sha256(content).digest(), 0)
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file if it is open."""
         if self._file >= 0:
             os.close(self._file)
             self._file = -1

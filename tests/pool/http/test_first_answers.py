@@ -116,9 +116,9 @@ def insert(table: AnswerTable, *rows: tuple[str, int]) -> None:
 
 def test_first_answer_stays_and_a_damaged_one_is_not_used(table: AnswerTable) -> None:
     insert(table, ("1:a", 1))
-    table.keep_first("1:a", FirstAnswer(201, b"one"))
-    table.keep_first("1:a", FirstAnswer(200, b"two"))
-    table.keep_first("1:unknown", FirstAnswer(200, b"two"))
+    table.keep_first([("1:a", FirstAnswer(201, b"one"))])
+    table.keep_first([("1:a", FirstAnswer(200, b"two"))])
+    table.keep_first([("1:unknown", FirstAnswer(200, b"two"))])
     assert table.first("1:a") == FirstAnswer(201, b"one")
     assert table.first("1:unknown") is None
     (body,) = table._database.connection.execute("SELECT body FROM answer").fetchone()
@@ -133,7 +133,7 @@ def test_answers_are_compressed_by_earlier_ones(table: AnswerTable) -> None:
     kinds = [drawn.randbytes(400).hex().encode() for _ in range(3)]
     for number in range(300):
         insert(table, (f"1:{number}", number))
-        table.keep_first(f"1:{number}", FirstAnswer(200, b"%d %s" % (number, kinds[number % 3])))
+        table.keep_first([(f"1:{number}", FirstAnswer(200, b"%d %s" % (number, kinds[number % 3])))])
     connection = table._database.connection
     assert connection.execute("SELECT count(*) FROM dictionary").fetchone()[0] <= 3
     assert connection.execute("SELECT avg(length(body)) FROM answer").fetchone()[0] < 60
@@ -142,7 +142,7 @@ def test_answers_are_compressed_by_earlier_ones(table: AnswerTable) -> None:
     )
     for number in range(300, 500):
         insert(table, (f"1:{number}", number))
-        table.keep_first(f"1:{number}", FirstAnswer(200, drawn.randbytes(500)))
+        table.keep_first([(f"1:{number}", FirstAnswer(200, drawn.randbytes(500)))])
     assert connection.execute("SELECT count(*) FROM dictionary").fetchone()[0] <= DICTIONARIES_MAX + 1
     assert None not in {table.first(f"1:{number}") for number in range(500)}
     table.forget(1000, keep=10)
@@ -171,7 +171,7 @@ def test_keys_and_answers_survive_archiving(tmp_path: Path, monkeypatch: pytest.
     journal = Journal(tmp_path / "journal.db")
     for number, (at, events) in enumerate(world.history):
         journal.append([Entry(at, events, f"1:{number}", f"lease-{number}")])
-        journal.answers.keep_first(f"1:{number}", FirstAnswer(201, b"%d" % number))
+        journal.answers.keep_first([(f"1:{number}", FirstAnswer(201, b"%d" % number))])
     journal.snapshot(b"{}")
     while journal.archive_part():
         pass
