@@ -36,6 +36,17 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     ),
     "process.unobservable": "It cannot be found out whether process {pid} lives: {reason}.",
     "pool.starting": "The pool manager is being started and does not answer yet. Try again in a few seconds.",
+    "statements.busy": (
+        "Too many statements are requested at a time; each reads the whole history. Try again in {seconds} seconds."
+    ),
+    "statements.ended": "The process that makes the statement ended without an answer. Nothing was changed; try again.",
+    "statements.no_journal": "There is no journal to make a statement of.",
+    "statements.not_started": "The process that makes the statement could not be started: {reason}. Try again.",
+    "statements.timeout": (
+        "The statement takes too long to make, and was given up. `jupyter fastgpu statement` can be tried again; "
+        "leases and bills are not affected."
+    ),
+    "statements.too_large": "The statement needs more memory than one may use. Leases and bills are not affected.",
     "server.busy": "Too many requests wait for the pool manager; this one was not sent. Try again in a few seconds.",
     "pool.too_many_connections": (
         "This pool has as many connections as it keeps; close some, or try again in {seconds} seconds."

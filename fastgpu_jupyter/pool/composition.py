@@ -24,7 +24,7 @@ from .effects.scrubber import WAIT, Scrubber, occupancy_of
 from .host.lease_groups import LeaseGroups
 from .host.threads import DaemonThreads
 from .http.backend import Backend
-from .http.statements import StatementReader
+from .http.statement_reader import StatementReader
 from .identity import TenantNames
 from .identity.known_users import KnownUsers, UserLookup
 from .identity.user_database import UserDatabase
@@ -318,7 +318,7 @@ class PoolServices:
             environment=self.environment,
             device_access=self.device_access,
             scrubbing=self.scrubber,
-            statements=StatementReader(self._journal, self.store),
+            statements=StatementReader(self._journal.path, self.store),
             metrics=self.metrics,
             names=self.names,
             pool_id=self._journal.id,

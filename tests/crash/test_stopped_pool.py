@@ -1,4 +1,4 @@
-"""A pool manager that is stopped and answers nothing: who waits for it, for how long, and what is known afterwards."""
+"""A pool manager that is stopped and answers nothing: what waits for it, for how long, and what is known afterwards."""
 
 from __future__ import annotations
 

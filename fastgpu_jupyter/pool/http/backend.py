@@ -21,7 +21,7 @@ from ..protocols import (
     QueueReader,
 )
 from ..supervisor import Supervisor
-from .statements import StatementReader
+from .statement_reader import StatementReader
 
 
 class Backend(NamedTuple):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing
 from typing import Any, cast
 
 import msgspec
@@ -138,8 +139,28 @@ class Endpoint(web.RequestHandler):
             answer = FirstAnswer(route.operation.status, msgspec.json.encode(value))
             await self.service.first_answers.keep(call.key, answer)
             self._send_json(answer)
+        elif isinstance(value, AsyncIterator):
+            await self._send_pieces(route, value)
         else:
             self._send(route, value)
+
+    async def _send_pieces(self, route: Route, pieces: AsyncIterator[bytes]) -> None:
+        """Send the pieces of a long answer as they come, until the client disconnects."""
+        sending = self._answering = asyncio.ensure_future(self._write_pieces(route, pieces))
+        try:
+            await sending
+        except (asyncio.CancelledError, iostream.StreamClosedError):
+            if not self.stream.closed():
+                raise
+
+    async def _write_pieces(self, route: Route, pieces: AsyncIterator[bytes]) -> None:
+        async with aclosing(cast("AsyncGenerator[bytes, None]", pieces)):
+            async for piece in pieces:
+                self.set_status(route.operation.status)
+                self.set_header("Content-Type", "application/json")
+                self.write(piece)
+                await self.flush()
+        self.finish()
 
     def _send(self, route: Route, value: Any) -> None:
         if isinstance(value, bytes):

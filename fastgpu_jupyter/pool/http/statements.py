@@ -1,12 +1,11 @@
 """Views of statements; the sums are :mod:`fastgpu_jupyter.core.accounting.ledger`'s.
 
 A statement is made from the journal each time it is requested, so that there is one source for amounts of money. That
-reads the whole history, and is not for the thread of the event loop.
+reads the whole history, in a process of its own (:mod:`.statement_process`).
 """
 
 from __future__ import annotations
 
-import asyncio
 import re
 
 from ...core.accounting import calendar, ledger
@@ -15,7 +14,6 @@ from ...core.model.entities import Instant, Month
 from ...errors import InvalidRequest, Message
 from ...wire.schemas import StatementLineView, StatementView
 from ..journal.store import Journal
-from ..protocols import StateReader
 from .views.context import AccessScope, NameOf
 
 _MONTH = re.compile(r"([0-9]{4})-(0[1-9]|1[0-2])")
@@ -36,24 +34,6 @@ def statements(
     records = ((record.at, record.events) for record in journal.history() if record.at.ms <= until.ms)
     made = ledger.statements(records, month_of(month), until)
     return [_view(one, month, currency, name_of) for one in made if access.includes_tenant(one.tenant)]
-
-
-class StatementReader:
-    """Statements from the journal; one call at a time reads it, because each reads all of it."""
-
-    def __init__(self, journal: Journal, state: StateReader) -> None:
-        self._journal = journal
-        self._state = state
-        self._reading = asyncio.Lock()
-
-    async def read(self, month: str, access: AccessScope, currency: str, name_of: NameOf) -> list[StatementView]:
-        """Return the statements of a month within ``access``. Raises :class:`InvalidRequest`."""
-        month_of(month)
-        async with self._reading:
-            until = self._state.now()
-            return await asyncio.to_thread(
-                statements, self._journal, month, until, access, currency=currency, name_of=name_of
-            )
 
 
 def _view(statement: Statement, month: str, currency: str, name_of: NameOf) -> StatementView:

@@ -88,7 +88,7 @@ OPERATIONS = (
     Operation("PUT", "/v1/groups/{group}", "Set the entitlement of a group", schemas.GroupView, schemas.GroupBody,
               (_GROUP, _KEY), problems=(403, 507), permission=_ADMIN),
     Operation("GET", "/v1/statements/{month}", "Return the statements of a month", schemas.StatementList, None,
-              (_MONTH,), problems=(507,)),
+              (_MONTH,), problems=(404, 502, 507)),
     Operation("GET", "/v1/rates", "Return the rates of devices", schemas.RateList),
     Operation("GET", "/v1/events", "Return the event stream: one JSON message a line, without an end",
               "application/x-ndjson", None, (_ONE, _SINCE)),

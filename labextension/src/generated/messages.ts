@@ -198,6 +198,12 @@ export const MESSAGES = {
   'scrub.skipped': 'It could not be overwritten, and an administrator went on without.',
   'scrub.too_much_left': '{left_bytes} of its free memory could not be had.',
   'server.busy': 'Too many requests wait for the pool manager; this one was not sent. Try again in a few seconds.',
+  'statements.busy': 'Too many statements are requested at a time; each reads the whole history. Try again in {seconds} seconds.',
+  'statements.ended': 'The process that makes the statement ended without an answer. Nothing was changed; try again.',
+  'statements.no_journal': 'There is no journal to make a statement of.',
+  'statements.not_started': 'The process that makes the statement could not be started: {reason}. Try again.',
+  'statements.timeout': 'The statement takes too long to make, and was given up. `jupyter fastgpu statement` can be tried again; leases and bills are not affected.',
+  'statements.too_large': 'The statement needs more memory than one may use. Leases and bills are not affected.',
   'timeout.in_preparation': 'The time ran out while the notebook\'s GPU was being made ready. The time limit of a cell includes that: raise it, or run the notebook again.',
   'timeout.in_queue': 'The time ran out while the notebook waited for a GPU, at position {position} in the queue. {explanation} The time limit of a cell includes the wait: raise it, or run the notebook again when a GPU is free.'
 } satisfies Record<string, MessageTemplate>;

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+
 from ....core.model import commands as c
 from ....wire.schemas import (
     GroupList,
@@ -9,7 +11,6 @@ from ....wire.schemas import (
     RateList,
     ReservationList,
     ReservationView,
-    StatementList,
     TenantList,
     TenantView,
 )
@@ -113,12 +114,11 @@ class AccountingHandlers:
 
     # -- money --------------------------------------------------------------------------------------------------------
 
-    async def list_statements(self, call: HttpCall) -> StatementList:
+    async def list_statements(self, call: HttpCall) -> AsyncIterator[bytes]:
         """Return the caller's statement of a month; those of all tenants for an administrator."""
         access = self._permissions.accounting_access(call.caller)
         currency = self._context.facts.currency
-        statements = await self._backend.statements.read(call.path["month"], access, currency, self._names.name_of)
-        return {"statements": statements}
+        return self._backend.statements.stream(call.path["month"], access, currency, self._names.name_of)
 
     async def list_rates(self, _: HttpCall) -> RateList:
         """Return what each model costs."""

@@ -12,7 +12,7 @@ from ..permissions import Permissions
 from ..publisher import EventPublisher
 from ..reader import PoolFacts, PoolReader
 
-#: A handler returns the answer of an operation as a JSON value.
+#: A handler returns the answer of an operation as a JSON value, as bytes, or as an iterator of the pieces of its JSON.
 Handler = Callable[[HttpCall], Awaitable[Any]]
 #: By the name of the operation, such as ``GET /v1/leases``.
 HandlerTable = dict[str, Handler]
