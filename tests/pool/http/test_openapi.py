@@ -90,6 +90,7 @@ def test_openapi_error_statuses_have_texts() -> None:
 # -- the answers ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_answers_match_the_openapi_document(serve: Serve) -> None:
     pool = serve("2xA100-80GB")
     token = new_token()
