@@ -12,7 +12,7 @@ import pytest
 
 from fastgpu_jupyter.server.token_files import token_folder
 from fastgpu_jupyter.wire.client import new_token
-from tests.helpers import KernelHelper, PoolProcess, provisioner_of
+from tests.helpers import Kernel, KernelHelper, PoolProcess, provisioner_of
 from tests.views import position_of, value_of
 from tests.waiting import wait_until
 
@@ -287,6 +287,30 @@ def test_idle_kernel_is_parked_and_resumes_with_the_next_cell(quick: PoolProcess
     assert ran.stream() == "42\n"
     assert ran.stream("stderr") == ""
     assert value_of(quick.lease(second.lease_id)["parking"]["reason"]) == "idle"
+
+
+def test_kernels_without_a_cell_hand_over_the_gpu_also_after_restarts(pool: PoolProcess, kernels: KernelHelper) -> None:
+    pool.end()
+    pool.start("--Parking.idle_s=600")  # none is parked because it was idle for so long
+    first, second = kernels.start(), kernels.start()
+
+    def wait_idle(kernel: Kernel) -> None:
+        wait_until(lambda: pool.lease(kernel.lease_id)["usage"]["busy"] is False, "the pool knows that no cell runs")
+
+    wait_idle(first)
+    assert second.run(ENVIRONMENT).stream().strip() == GRANTED
+    assert pool.state(first.lease_id) == "parked"
+    assert second.manager is not None
+    second.manager.restart_kernel()
+    second.wait_ready()
+    wait_idle(second)
+    assert first.run(ENVIRONMENT).stream().strip() == GRANTED
+    assert pool.state(second.lease_id) == "parked"
+    wait_idle(first)
+    pool.kill()
+    pool.start("--Parking.idle_s=600")
+    assert second.run(ENVIRONMENT).stream().strip() == GRANTED
+    assert pool.state(first.lease_id) == "parked"
 
 
 def test_long_cell_is_busy_and_pinned_kernel_is_not_parked(quick: PoolProcess, kernels: KernelHelper) -> None:

@@ -58,8 +58,10 @@ def preemptible_by_device(
     tenants_and_groups = chain(state.tenants.values(), state.groups.values())
     guarantees = any(one.guaranteed_milli or one.reserved_milli for one in tenants_and_groups)
     found: dict[str, list[PreemptibleLease]] = {}
-    in_need = idleness.tenants_in_need(state)
-    for lease in (state.leases[lease_id] for lease_id in parkable):
+    leases = [state.leases[lease_id] for lease_id in parkable]
+    resting = any(idleness.is_resting(state, lease) for lease in leases)
+    in_need = idleness.tenants_in_need(state) if resting else frozenset[str]()
+    for lease in leases:
         one = PreemptibleLease.of(state, lease, now_ms, in_need)
         claimable = one.idle or one.yields_to_own_tenant or one.turn_is_over or guarantees
         claimable = claimable or lease.request.priority < highest

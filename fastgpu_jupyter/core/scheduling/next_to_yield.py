@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from itertools import islice
 from typing import NamedTuple
 
 from ..model.entities import Lease, PendingReason, Retention, State
@@ -12,7 +11,7 @@ from ..placement import eligibility, parkability
 from . import idleness
 from .queue_report import QueueEntry
 
-#: On more devices than these could serve a request, no single lease is the one that it waits for.
+#: In a pool with more devices no single lease is the one that a request waits for.
 DEVICES_MAX = 64
 
 
@@ -45,9 +44,9 @@ def find_next_to_yield(state: State, waiting: Lease, entry: QueueEntry) -> NextT
     """
     if entry.position != 1 or entry.reason is not PendingReason.CAPACITY:
         return None
-    devices = list(islice(eligibility.eligible_devices(state, waiting.requirements), DEVICES_MAX + 1))
-    if len(devices) > DEVICES_MAX:
+    if len(state.devices) > DEVICES_MAX:
         return None
+    devices = eligibility.eligible_devices(state, waiting.requirements)
     lease_ids = dict.fromkeys(lease_id for device in devices for lease_id in device.lease_ids)
     found = [_next_to_yield(state, state.leases[lease_id], waiting) for lease_id in lease_ids]
     return min(found, key=_soonest_first, default=None)

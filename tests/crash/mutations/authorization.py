@@ -6,16 +6,28 @@ from fastgpu_jupyter.pool.host import process, single_instance
 from fastgpu_jupyter.pool.http import endpoint, permissions
 from fastgpu_jupyter.pool.http.handlers.leases import LeaseHandlers
 from fastgpu_jupyter.pool.http.permissions import Permissions
+from fastgpu_jupyter.pool.http.views import queue
 from fastgpu_jupyter.pool.http.views.context import AccessScope
 from fastgpu_jupyter.pool.loop.command_queue import QueuedCommand
 from tests.crash.mutations.edits import Edit
 from tests.crash.mutations.model import Fails, Guarantee, Mutation
+from tests.pool.http import test_queue_holder
 from tests.pool.loop import test_command_loop
 from tests.security import test_authorization, test_socket
 
 AUTHORIZATION = Guarantee.AUTHORIZATION
 
 MUTATIONS = (
+    Mutation(
+        "the notebook of another user that has a GPU is named in the queue",
+        AUTHORIZATION,
+        (Edit(queue.queue_holder, "own = _1", "own = True"),),
+        Fails(
+            test_queue_holder.test_queue_holder_has_the_name_of_an_own_notebook_only,
+            r"== \(None, None\)",
+            parameters="another user",
+        ),
+    ),
     Mutation(
         "the token of a lease is not compared",
         AUTHORIZATION,

@@ -283,7 +283,8 @@ class NvidiaDriver:
         return self._mig_controller.mode(device_id)
 
     def set_partition_mode(self, device_id: str, on: bool) -> PartitionMode:
-        """Switch MIG mode of the GPU."""
+        """Switch MIG mode of the GPU, which no process may use meanwhile."""
+        self._parking.close()
         return self._mig_controller.switch(device_id, on)
 
     def require_partitioned(self, device_id: str) -> list[PartitionInstance]:

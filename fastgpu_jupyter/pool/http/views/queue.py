@@ -62,7 +62,7 @@ def _holder_message(state: State, found: NextToYield, *, own: bool) -> Message:
 def _holder_name(lease: Lease, *, own: bool) -> Message:
     if not own:
         return Message.of("holder.of_another_user")
-    notebook = lease.request.notebook
+    notebook = (lease.request.notebook or "").rpartition("/")[2]
     return Message.of("holder.own", notebook=notebook) if notebook else Message.of("holder.own_without_notebook")
 
 
