@@ -120,7 +120,9 @@ def _mig_mode_lines(view: Any, wanted: str, *, done: bool) -> Iterator[str]:
         return
     yield f"To switch it {wanted}:"
     yield f"  leases that must be released first: {', '.join(view['leases']) or 'none'}"
-    yield f"  processes that must end first: {', '.join(map(str, view['processes'])) or 'none'}"
+    processes = view["processes"]
+    listed = "not known: they cannot be listed here" if processes is None else ", ".join(map(str, processes)) or "none"
+    yield f"  processes that must end first: {listed}"
     yield "  the GPU must be reset after" if view["needs_reset"] else "  no reset is needed"
     yield (
         "  it survives a restart"

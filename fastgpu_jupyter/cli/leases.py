@@ -170,7 +170,7 @@ def device_lines(devices: Sequence[DeviceView]) -> list[str]:
     """Return a table of devices, and below it what is to be said of some of them."""
     lines = table(("DEVICE", "MODEL", "FREE", "OF", "USE", "HEALTH"), map(_device_row, devices))
     lines += [_unleased(device, one) for device in devices for one in device["unleased_processes"]]
-    return lines + _messages(devices, lambda device: [device["health"]["message"]])
+    return lines + _messages(devices, lambda device: [device["health"]["message"], device["processes_message"]])
 
 
 def _messages(views: Sequence[Any], messages_of: Callable[[Any], list[MessageView | None]]) -> list[str]:

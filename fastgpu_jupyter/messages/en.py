@@ -467,6 +467,22 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     "resize.parked_does_not_fit": (
         "The parked memory is {parked_bytes}, which is more than the {limit_bytes} of '{size}'. Nothing was changed."
     ),
+    # -- processes that cannot be seen ---------------------------------------------------------------------------------
+    "processes.other_namespace": (
+        "This pool does not see the processes of the machine, by whose numbers the driver lists them. In a container, "
+        "start it with the machine's processes (docker run --pid=host)."
+    ),
+    "lease.processes_unseen": (
+        "Which processes use its GPU cannot be seen, so the use of a part of it is unknown, and after its end the GPU "
+        "is granted again once its memory in use is what it was. {reason}"
+    ),
+    "parking.not_seen": "Whether all of its memory left the GPU cannot be seen: {reason}",
+    "parking.memory_left": "Process {pid} of this lease still has memory on the device.",
+    "parking.not_undone": "{parking} {undoing}",
+    "parking.processes_unlisted": "A part of a GPU is parked only where its processes can be seen. {reason}",
+    "processes.not_listed": "The driver does not list the processes on this GPU here.",
+    "processes.hidden": "Some processes on this GPU cannot be seen by this pool.",
+    "processes.unowned": "{in_use_bytes} of it is in use, and no process is listed that has it.",
     # -- memory without a visible owner ------------------------------------------------------------------------------
     "device.memory_unaccounted": (
         "{in_use_bytes} of it is in use by processes that this pool cannot see. Nothing new is granted there until "

@@ -10,6 +10,7 @@ from collections.abc import Callable, Container, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import NamedTuple
 
+from ..core.lease import unaccounted_memory
 from ..core.pool import Pool
 from ..errors import Message
 from .devices.driver import Driver
@@ -135,7 +136,8 @@ class Effects:
             base.driver_thread,
             self.scrubber,
             self.device_access,
-            new_thread,
+            new_thread=new_thread,
+            limit_of=lambda device_id: unaccounted_memory.limit_of(store.state, device_id),
             may_come_back=lambda device_id: is_present(store.state, device_id),
             reserve_host_memory=host_memory.reserve,
         )

@@ -80,6 +80,7 @@ export function device(changes: Changes<DeviceView> = {}): DeviceView {
           mine: true
         }
       ],
+      processes_message: null,
       unleased_processes: []
     },
     changes

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from fastgpu_jupyter.core.model.entities import DeviceSpec, LogicalGPU, Mechanism
+from fastgpu_jupyter.pool.devices.driver import ListedProcesses
 from fastgpu_jupyter.pool.devices.nvidia.driver import NvidiaDriver
 from fastgpu_jupyter.pool.devices.nvidia.mps.daemon import PROGRAM, Daemon, family
 from fastgpu_jupyter.pool.devices.registration import DriverOptions
@@ -85,7 +86,9 @@ def test_leases_of_one_daemon_compute_together_with_their_own_limits(
         client("run", "spin", 10**6)
 
     def listed() -> dict[int, int | None]:
-        return {process.pid: process.memory_bytes for process in bench.driver.processes(gpu)}
+        found = bench.driver.processes(gpu)
+        assert isinstance(found, ListedProcesses)
+        return {process.pid: process.memory_bytes for process in found.processes}
 
     wait_until(lambda: {first.pid, second.pid} <= set(listed()), "both are listed")
     daemon = Daemon.parse(one.driver_handle)

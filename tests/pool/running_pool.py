@@ -23,11 +23,14 @@ from fastgpu_jupyter.pool.devices.driver import (
     NOT_PARTITIONABLE,
     DeviceProcess,
     LimitResult,
+    ListedProcesses,
     PartitionMode,
+    ProcessList,
     ReserveHostMemory,
     Sample,
     SampledLease,
     ScrubCommand,
+    UnlistedProcesses,
 )
 from fastgpu_jupyter.pool.host.clock import SystemClock
 from fastgpu_jupyter.pool.host.process import holder_of
@@ -48,6 +51,8 @@ class ScriptedDriver:
         self.refuse_resume: HostFault | None = None
         self.prepared = 0
         self.pids: list[int] = []
+        self.unlisted: UnlistedProcesses | None = None
+        self.using: set[int] = set()  #: processes that may have memory, where none are listed
         self.blind = False
         self.parked: list[tuple[str, int]] = []
         self.released: list[int] = []
@@ -104,10 +109,16 @@ class ScriptedDriver:
     def scrub_commands(self, logical_gpu: LogicalGPU) -> Sequence[ScrubCommand]:
         return [ScrubCommand(device_id, ("scrub",), {}) for device_id in logical_gpu.device_ids]
 
-    def processes(self, device_id: str) -> Sequence[DeviceProcess]:
+    def processes(self, device_id: str) -> ProcessList:
         if self.blind:
             raise HostFault("cannot see")
-        return [DeviceProcess(pid, None) for pid in self.pids]
+        return self.unlisted or ListedProcesses(tuple(DeviceProcess(pid, None) for pid in self.pids))
+
+    def used_bytes(self, logical_gpu: LogicalGPU) -> int | None:
+        return None
+
+    def may_have_memory(self, pid: int) -> bool:
+        return pid in self.using
 
     def sample(self, subjects: Sequence[SampledLease]) -> Sample:
         return Sample()

@@ -9,6 +9,7 @@ from fastgpu_jupyter.core.model.entities import (
     EndReason,
     Instant,
     Lease,
+    ScrubOutcome,
     State,
 )
 from fastgpu_jupyter.core.model.lifecycle import LeaseState
@@ -31,6 +32,7 @@ class Checks(SimulationState):
         broken = list(violations(state))
         require(not broken, "an invariant is broken:", broken)
         pool_ms = max(self.host.boot_ms() - state.clock_epoch_ms, state.last.ms)
+        before = {name for name, lease_seen in self.observed.items() if lease_seen.ended_unknown}
         for lease in state.leases.values():
             lease_seen = self.observed.get(lease.id)
             if lease_seen is None:
@@ -57,9 +59,27 @@ class Checks(SimulationState):
                 self._check_end(lease, lease_seen)
             if lease.state is LeaseState.ENDED and lease_seen.state is not LeaseState.ENDED:
                 left = [child.pid for child in self.children if child.alive and child.lease_id == lease.id]
+                known = lease.scrub is not ScrubOutcome.UNKNOWN
+                hidden = {one.pid for one in self.children if one.hidden and not (known and one.device_ids)}
+                left = [pid for pid in left if pid not in hidden]
                 require(not left, f"{lease.id} ended while its processes {left} had memory on the device")
+                lease_seen.ended_unknown = not known
+            if generation is not None and generation not in self.generations_seen:
+                self._check_grant(lease, before)
             lease_seen.state = lease.state
             self._check_bill(state, lease, lease_seen, pool_ms)
+
+    def _check_grant(self, lease: Lease, ended_unknown: set[str]) -> None:
+        """Check that no device was granted on which a lease that ended before still has memory."""
+        gpu = lease.logical_gpu
+        assert gpu is not None
+        self.generations_seen.add(gpu.generation)
+        left = [
+            child.pid
+            for child in self.children
+            if child.alive and child.lease_id in ended_unknown and set(child.device_ids) & set(gpu.device_ids)
+        ]
+        require(not left, f"{lease.id} was granted a device on which processes {left} of an ended lease have memory")
 
     def _check_partitions(self, state: State) -> None:
         """Check that each partition of the pool has a lease, and each active lease the partition that it names."""

@@ -17,15 +17,20 @@ from typing import Any
 
 from fastgpu_jupyter.core.lease.presence import GONE_AFTER_MS
 from fastgpu_jupyter.core.model.entities import DeviceSpec, Health, Holder, LogicalGPU
-from fastgpu_jupyter.errors import HostFault, NotFound
+from fastgpu_jupyter.errors import HostFault, Message, NotFound
 from fastgpu_jupyter.pool.devices.driver import (
     NOT_PARTITIONABLE,
     DeviceProcess,
+    ListedProcesses,
+    ProcessList,
     ReserveHostMemory,
     Sample,
     SampledLease,
+    UnlistedProcesses,
 )
 from fastgpu_jupyter.pool.devices.mechanisms.mig import MigMechanism
+from fastgpu_jupyter.pool.host.attribution import NotHere
+from fastgpu_jupyter.units import GIB
 from tests.core.world import spec
 from tests.sim.simulated_devices import MIG_SPECS, PartitionedDevices
 from tests.sim.simulated_loop import Crash, SimulatedLoop, SimulatedTime
@@ -40,6 +45,10 @@ SPECS = (
 ANSWER_MS_MAX = 30_000
 
 
+#: What a process with memory on a device has there.
+PROCESS_BYTES = 16 * GIB
+
+
 @dataclass(eq=False)
 class SimulatedProcess:
     """A process that runs or ran on the host."""
@@ -50,6 +59,8 @@ class SimulatedProcess:
     boot_id: str
     lease_id: str | None = None  #: the lease of whose kernel it is a child
     partition: str = ""  #: the partition on which it has memory, if it has any on one
+    device_ids: tuple[str, ...] = ()  #: the devices on which it has memory
+    hidden: bool = False  #: it cannot be seen by the pool manager, as one of another PID namespace
     alive: bool = True
 
     @property
@@ -69,7 +80,8 @@ class Faults:
     unread: bool = False  #: after that it cannot be read at once whether it was done
     refuse_s: float = 0.0  #: probability that the driver refuses to prepare
     no_answer: bool = False  #: the devices cannot be listed
-    blind: bool = False  #: the processes of a device cannot be listed
+    blind: bool = False  #: the processes of a device cannot be listed now
+    unlisted: bool = False  #: the driver answers that it lists no processes
     slow: bool = False
 
 
@@ -200,6 +212,9 @@ class SimulatedHost:
         self.shown.discard(device_id)
         self.hidden_since_ms.setdefault(device_id, self.true_ms)
         if device_id in self.partitions.there:
+            for process in self.processes.values():
+                if any(process.partition == one.uuid for one in self.partitions.there[device_id] if one.uuid):
+                    process.partition, process.device_ids = "", ()
             self.partitions.clear(device_id)
             self.partitions.hidden.add(device_id)
             self.ever_lost.add(device_id)  # with its partitions
@@ -248,10 +263,37 @@ class SimulatedHost:
     def env(self, logical_gpu: LogicalGPU) -> Mapping[str, str]:
         return {}
 
-    def processes_on(self, device_id: str) -> Sequence[DeviceProcess]:
+    def processes_on(self, device_id: str) -> ProcessList:
         if self.faults.blind:
             raise HostFault("cannot see")
-        return [DeviceProcess(process.pid, None) for process in self.processes.values()]
+        if self.faults.unlisted:
+            return UnlistedProcesses(Message.of_text("not listed"), self.in_use_bytes(device_id))
+        listed = tuple(DeviceProcess(one.pid, self._bytes_on(one, device_id)) for one in self.processes.values())
+        return ListedProcesses(listed, 0)
+
+    @staticmethod
+    def _bytes_on(process: SimulatedProcess, device_id: str) -> int:
+        return PROCESS_BYTES if device_id in process.device_ids else 0
+
+    def in_use_bytes(self, device_id: str) -> int:
+        """Return the memory of a device that processes have."""
+        return sum(self._bytes_on(process, device_id) for process in self.processes.values())
+
+    def used_bytes(self, logical_gpu: LogicalGPU) -> int:
+        """Return the memory in use on a partition."""
+        on_it = (one for one in self.processes.values() if one.partition == logical_gpu.driver_handle)
+        return sum(PROCESS_BYTES for _ in on_it)
+
+    # In place of the functions of the package's module for the processes of leases.
+
+    def leases_of(self, pid: int, holders: Mapping[str, Holder]) -> frozenset[str]:
+        process = self.processes.get(pid)
+        if process is None or process.hidden:
+            raise NotHere(str(pid))
+        return frozenset({process.lease_id}) & holders.keys() if process.lease_id else frozenset()
+
+    def processes_of(self, lease_id: str, holder: Holder) -> list[int]:
+        return [one.pid for one in self.processes.values() if one.lease_id == lease_id and not one.hidden]
 
     def driver(self) -> Any:
         """Return a driver for one process of the pool manager; what its mechanism remembers ends with it."""
@@ -272,6 +314,8 @@ class SimulatedHost:
             scrub_commands=lambda _: (),
             device_nodes=lambda _: (),
             processes=self.processes_on,
+            used_bytes=self.used_bytes,
+            may_have_memory=lambda pid: pid in self.processes,
             sample=self._sample,
             close=lambda: None,
         )

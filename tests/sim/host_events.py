@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from fastgpu_jupyter.core.model import commands as c
 from fastgpu_jupyter.core.model.lifecycle import LeaseState
-from fastgpu_jupyter.errors import InternalError
+from fastgpu_jupyter.errors import FastGPUError, InternalError
+from fastgpu_jupyter.pool.composition import PoolServices
 from tests.sim.clients import Clients
-from tests.sim.host import SPECS
+from tests.sim.host import PROCESS_BYTES, SPECS, SimulatedProcess
 from tests.sim.simulated_devices import MIG_SPECS
-from tests.sim.state import ClientCall
+from tests.sim.state import ClientCall, InvariantViolation
 
 
 class HostEvents(Clients):
@@ -37,12 +38,40 @@ class HostEvents(Clients):
                 child = self.host.spawn(lease_id=name)
                 gpu = lease.logical_gpu
                 child.partition = gpu.driver_handle if gpu is not None and gpu.partition is not None else ""
+                exists = not child.partition or self.host.partitions.has(child.partition)
+                child.device_ids = gpu.device_ids if gpu is not None and exists else ()
+                child.hidden = self.rng.random() < 0.3
                 self.children.append(child)
 
     def end_child(self) -> None:
         """End a child of a kernel, and its memory on the device with it."""
         if self.children:
             self.host.kill(self.children.pop(self.rng.randrange(len(self.children))))
+
+    def report_memory(self, device_id: str | None = None) -> None:
+        """Report, as the monitor of processes does, how much memory of a device is in use without a visible owner."""
+        name = device_id or self.rng.choice((*SPECS, *MIG_SPECS)).id
+        if self.services is not None:
+            self.start_task(self._report_memory(self.services, name))
+
+    async def _report_memory(self, services: PoolServices, device_id: str) -> None:
+        try:
+            await services.commands.submit(self._memory_report(device_id))
+        except FastGPUError as fault:
+            if isinstance(fault, InternalError) and not self.has_bug:
+                self.violation = self.violation or InvariantViolation(f"internal error: {fault}")
+
+    def _memory_report(self, device_id: str) -> c.ReportUnownedMemory:
+        processes = self.host.processes.values()
+        listed = 0 if self.host.faults.unlisted else sum(self._is_on(one, device_id) for one in processes)
+        device = self.services.store.state.devices.get(device_id) if self.services is not None else None
+        known = None if device is None else device.unaccounted
+        unowned_bytes = self.host.in_use_bytes(device_id) - listed * PROCESS_BYTES
+        return c.ReportUnownedMemory(device_id, unowned_bytes, left_by=known.lease_id if known else None)
+
+    @staticmethod
+    def _is_on(process: SimulatedProcess, device_id: str) -> bool:
+        return device_id in process.device_ids and not process.hidden
 
     def change_devices(self) -> None:
         """Hide a device or show it again."""
@@ -92,6 +121,7 @@ class HostEvents(Clients):
                 "refuse",
                 "blind",
                 "no answer",
+                "unlisted",
                 "slow",
             )
         )
@@ -117,6 +147,8 @@ class HostEvents(Clients):
                 faults.blind = not faults.blind
             case "no answer":
                 faults.no_answer = not faults.no_answer
+            case "unlisted":
+                faults.unlisted = not faults.unlisted
             case "slow":
                 faults.slow = not faults.slow
         self.log(f"faults: {faults}")

@@ -65,6 +65,10 @@ class PartitionedDevices:
         """Return the partition in ``place``, if there is one."""
         return next((one for one in self.there[place[0]] if one.place == place), None)
 
+    def has(self, uuid: str) -> bool:
+        """Return whether there is a partition of that name."""
+        return any(one.uuid == uuid for there in self.there.values() for one in there)
+
     def has_room(self, device_id: str, profile: PartitionProfile, start: int) -> bool:
         """Return whether a partition of that profile fits at ``start``."""
         wanted = set(range(start, start + profile.length))

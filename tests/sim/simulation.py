@@ -33,6 +33,7 @@ from fastgpu_jupyter.errors import FastGPUError, InternalError
 from fastgpu_jupyter.pool.composition import PoolServices, Threads
 from fastgpu_jupyter.pool.devices import driver_thread as driver_thread_module
 from fastgpu_jupyter.pool.effects import executor as executor_module
+from fastgpu_jupyter.pool.effects import presence as presence_module
 from fastgpu_jupyter.pool.host import process as process_module
 from fastgpu_jupyter.pool.journal import database as database_module
 from fastgpu_jupyter.pool.journal import store as store_module
@@ -46,8 +47,9 @@ from fastgpu_jupyter.pool.monitors import processes as processes_module
 from fastgpu_jupyter.pool.monitors import telemetry as telemetry_module
 from fastgpu_jupyter.pool.monitors.inventory import DriverAtStartup
 from tests.sim import checks
-from tests.sim.host import SimulatedHost
+from tests.sim.host import SPECS, SimulatedHost
 from tests.sim.host_events import HostEvents
+from tests.sim.simulated_devices import MIG_SPECS
 from tests.sim.simulated_loop import Crash, SimulatedLoop, SimulatedThread
 from tests.sim.state import InvariantViolation, require
 
@@ -135,7 +137,8 @@ class Simulation(HostEvents):
     def _note_ambiguous(self) -> None:
         """Note the partitions of others that are where a lease has its partition according to the journal."""
         partitions = self.host.partitions
-        for device_id, profile, start in self.promised_partitions():
+        self.promised_at_end = self.promised_partitions()
+        for device_id, profile, start in self.promised_at_end:
             one = partitions.find((device_id, profile, start))
             if one is not None and not one.by_pool:
                 partitions.ambiguous.add(one.uuid)
@@ -233,6 +236,7 @@ class Simulation(HostEvents):
             (2, self.change_devices),
             (4, self.change_partitions),
             (5, self.inject_fault),
+            (4, self.report_memory),
             (1, self.jump_clock),
             (1, self.inject_bug),
             (4, self.crash),
@@ -254,7 +258,8 @@ class Simulation(HostEvents):
     def finish(self) -> None:
         """End all faults, repeat all calls until they are answered, and check what is left."""
         faults = self.host.faults
-        faults.disk_full = faults.late = faults.unread = faults.blind = faults.slow = faults.no_answer = False
+        faults.disk_full = faults.late = faults.unread = faults.blind = faults.slow = faults.unlisted = False
+        faults.no_answer = False
         faults.crash_at, faults.refuse_s = None, 0.0
         self.host.partitions.fail_s = self.host.partitions.busy_s = 0.0
         while self.children:
@@ -269,6 +274,8 @@ class Simulation(HostEvents):
             self.run(30.0)
             if not self.open_calls:
                 break
+        for device in (*SPECS, *MIG_SPECS):
+            self.report_memory(device.id)
         self.run(60.0)
         self.grantable_since_ms = -checks.UNGRANTED_MS_MAX
         require(not self.open_calls, f"a call was never answered: {self.open_calls[:1]}")
@@ -277,6 +284,8 @@ class Simulation(HostEvents):
         fault = self.services.faults.message
         require(fault is None, f"granting stays stopped after all faults have ended: {fault}")
         state = self.services.store.state
+        withheld = [name for name, device in state.devices.items() if device.unaccounted is not None]
+        require(not withheld, "a device is withheld though no memory is in use:", withheld)
         for lease in state.leases.values():
             done = lease.state is LeaseState.ENDED
             require(done or self.host.is_alive(lease.holder), "the lease of a dead holder has not ended:", lease)
@@ -344,7 +353,8 @@ def simulated_host(host: SimulatedHost) -> Iterator[None]:
         for target, name, value in (
             (driver_thread_module, "ANSWER_S", 1e6),
             (executor_module, "lease_of", host.lease_of),
-            (executor_module, "leases_of", lambda pid, of: [one for one in of if one == host.lease_of(pid)]),
+            (presence_module, "leases_of", host.leases_of),
+            (presence_module, "processes_of", host.processes_of),
             (writer_module, "SNAPSHOT_EVERY", 5),
             (degraded_mode_module, "WATCH_S", 1e9),  # no process of the simulation removes files
             (telemetry_module, "SAMPLE_INTERVAL_S", 10.0),

@@ -60,6 +60,7 @@ class ObservedLease:
     release_sent: bool = False
     release_answered: bool = False
     granted_on: set[str] = field(default_factory=set)
+    ended_unknown: bool = False  #: it ended, and whether its memory is gone could not be seen
     requested_ms: int = 0
     boot: int = 0
 
@@ -76,6 +77,8 @@ class SimulationState:
         self.calls: list[ClientCall] = []
         self.open_calls: list[ClientCall] = []  #: not answered yet
         self.processes: list[SimulatedProcess] = []
+        self.generations_seen: set[int] = set()
+        self.promised_at_end: set[PartitionPlace] = set()  #: when the pool manager ended the last time
         self.children: list[SimulatedProcess] = []
         self.services: PoolServices | None = None
         self.driver: Any = None
@@ -113,8 +116,10 @@ class SimulationState:
         return self.host.loop.create_task(coroutine)
 
     def promised_partitions(self) -> set[PartitionPlace]:
-        """Return the partitions that leases hold and that the pool creates."""
-        leases = self.services.store.state.leases.values() if self.services is not None else ()
+        """Return the partitions that leases hold and that the pool creates; while it does not run, when it ended."""
+        if self.services is None:
+            return self.promised_at_end
+        leases = self.services.store.state.leases.values()
         gpus = [
             lease.logical_gpu for lease in leases if lease.state in HOLDING_CAPACITY and lease.logical_gpu is not None
         ]

@@ -38,23 +38,38 @@ def report(state: State, command: c.ReportUnownedMemory, at: Instant) -> list[Ev
     device = state.devices.get(command.device_id)
     if device is None:
         return []
-    unowned_bytes = command.unowned_bytes
+    assessed = assess(device, command.unowned_bytes, command.explained_bytes)
+    older = _was_left(device) and command.left_by != _left_by(device)
+    return [] if assessed is None or (older and assessed.unaccounted is None) else [assessed]
+
+
+def assess(device: Device, unowned_bytes: int, explained_bytes: int) -> e.DeviceMemoryAssessed | None:
+    """Return what that much memory in use means for a device; ``None`` where that is known of it.
+
+    See :class:`~..model.commands.ReportUnownedMemory` for the arguments.
+    """
     # What other leases may use cannot be told from what one that ended has left.
-    explained_bytes = command.explained_bytes if device.lease_ids and not _was_left(device) else 0
-    over = unowned_bytes - explained_bytes > _limit_bytes(device)
+    explained_bytes = explained_bytes if device.lease_ids and not _was_left(device) else 0
+    over = unowned_bytes - explained_bytes > limit_bytes(device)
     baseline_bytes = device.baseline_bytes if over or device.lease_ids else _new_baseline(device, unowned_bytes)
     unaccounted = _unaccounted(device, unowned_bytes) if over else None
     if (baseline_bytes, unaccounted) == (device.baseline_bytes, device.unaccounted):
-        return []
-    return [e.DeviceMemoryAssessed(command.device_id, baseline_bytes, unaccounted)]
+        return None
+    return e.DeviceMemoryAssessed(device.spec.id, baseline_bytes, unaccounted)
 
 
-def _limit_bytes(device: Device) -> int:
-    """Return how much may be in use without a visible owner."""
+def limit_of(state: State, device_id: str) -> int:
+    """Return :func:`limit_bytes` of a device; 0 where there is no such device."""
+    device = state.devices.get(device_id)
+    return 0 if device is None else limit_bytes(device)
+
+
+def limit_bytes(device: Device) -> int:
+    """Return how much memory of a device may be in use though no visible process has it."""
     if device.baseline_bytes is None:
         return _tolerated_bytes(device)
-    limit_bytes = device.baseline_bytes + MARGIN_BYTES
-    return limit_bytes if device.lease_ids or _was_left(device) else max(limit_bytes, _tolerated_bytes(device))
+    most_bytes = device.baseline_bytes + MARGIN_BYTES
+    return most_bytes if device.lease_ids or _was_left(device) else max(most_bytes, _tolerated_bytes(device))
 
 
 def _tolerated_bytes(device: Device) -> int:
@@ -62,7 +77,11 @@ def _tolerated_bytes(device: Device) -> int:
 
 
 def _was_left(device: Device) -> bool:
-    return device.unaccounted is not None and device.unaccounted.lease_id is not None
+    return _left_by(device) is not None
+
+
+def _left_by(device: Device) -> str | None:
+    return None if device.unaccounted is None else device.unaccounted.lease_id
 
 
 def _new_baseline(device: Device, unowned_bytes: int) -> int:

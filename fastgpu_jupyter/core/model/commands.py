@@ -99,12 +99,14 @@ class ReportScrubFailure:
 class ReportUnownedMemory:
     """Memory of a device is in use that no visible process has.
 
-    ``explained_bytes`` of it may belong to leases on the device whose processes the driver does not list.
+    ``explained_bytes`` of it may belong to leases on the device whose processes the driver does not list. ``left_by``
+    is the lease that was known to have left memory there when it was measured: an older measurement does not end that.
     """
 
     device_id: str
     unowned_bytes: int
     explained_bytes: int = 0
+    left_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,6 +65,9 @@ class Sample:
     leases: dict[str, DeviceUsage] = field(default_factory=dict)
     #: By device, from the newest list of its processes; a device that is missing could not list them.
     processes: dict[str, list[ProcessUsage]] = field(default_factory=dict)
+    unlisted: dict[str, Message] = field(default_factory=dict)  #: by device: why its processes cannot be listed here
+    #: By device: memory in use that none of the listed processes has.
+    unowned_bytes: dict[str, int] = field(default_factory=dict)
     #: By device, the number of that list: the same number means the same processes. A missing one is new each time.
     lists: dict[str, int] = field(default_factory=dict)
 
@@ -82,6 +85,28 @@ class DeviceProcess(NamedTuple):
 
     pid: int
     memory_bytes: int | None  #: ``None`` where the device does not report it
+
+
+@dataclass(frozen=True, slots=True)
+class ListedProcesses:
+    """The processes that have memory on a device, each once: all of them, and no process where it is empty."""
+
+    processes: tuple[DeviceProcess, ...] = ()
+    unowned_bytes: int | None = None  #: memory in use there that none of them has; ``None``: not known
+
+
+@dataclass(frozen=True, slots=True)
+class UnlistedProcesses:
+    """Which processes have memory on a device cannot be known here; that is not the same as none."""
+
+    reason: Message
+    unowned_bytes: int | None = None  #: memory in use there by whichever process; ``None``: not known
+
+
+#: The reason where processes are listed and cannot be found on this host: they may belong to any lease.
+HIDDEN = Message.of("processes.hidden")
+#: What a driver says of the processes on a device: some, none, or that it cannot say. An error is for what may pass.
+ProcessList = ListedProcesses | UnlistedProcesses
 
 
 class LimitResult(NamedTuple):
@@ -193,10 +218,22 @@ class Driver(Protocol):
         Empty where no memory is left. Answers from memory.
         """
 
-    def processes(self, device_id: str) -> Sequence[DeviceProcess]:
-        """Return the processes that have memory on the device now, each once.
+    def processes(self, device_id: str) -> ProcessList:
+        """Return the processes that have memory on the device now, by their pids here.
 
-        Raises :class:`DeviceGone` where there is no such device, another fault where that cannot be known.
+        Raises :class:`DeviceGone` where there is no such device, another fault where that cannot be known now.
+        """
+
+    def used_bytes(self, logical_gpu: LogicalGPU) -> int | None:
+        """Return the memory in use on a partition, by whichever process; ``None`` where the device does not report it.
+
+        Raises ``HostFault`` where it does not answer.
+        """
+
+    def may_have_memory(self, pid: int) -> bool:
+        """Return whether a process of this host can have memory on a device, by its libraries and open files.
+
+        True where they may not be read: asked only where the device does not list its processes.
         """
 
     def sample(self, leases: Sequence[SampledLease]) -> Sample:

@@ -10,10 +10,10 @@ from ..host.threads import call_with_timeout
 from .driver import (
     NOT_PARTITIONABLE,
     DeviceGone,
-    DeviceProcess,
     Driver,
     LimitResult,
     PartitionMode,
+    ProcessList,
     ReserveHostMemory,
     Sample,
     SampledLease,
@@ -88,9 +88,17 @@ class NoDevices:
         """Return no paths: there is no device."""
         return ()
 
-    def processes(self, device_id: str) -> Sequence[DeviceProcess]:
+    def processes(self, device_id: str) -> ProcessList:
         """Raise :class:`DeviceGone`: a device that was leased is not here."""
         raise DeviceGone(self._reason)
+
+    def used_bytes(self, logical_gpu: LogicalGPU) -> int | None:
+        """Return nothing: there is no partition."""
+        return None
+
+    def may_have_memory(self, pid: int) -> bool:
+        """Return that no process has memory on a device."""
+        return False
 
     def sample(self, leases: Sequence[SampledLease]) -> Sample:
         """Return an empty sample: there is no device."""

@@ -15,10 +15,11 @@ from ...errors import HostFault
 from .driver import (
     NOT_PARTITIONABLE,
     DeviceGone,
-    DeviceProcess,
     DeviceUsage,
     LimitResult,
+    ListedProcesses,
     PartitionMode,
+    ProcessList,
     ReserveHostMemory,
     Sample,
     SampledLease,
@@ -102,14 +103,22 @@ class SimulatedDriver:
         """Return no paths: there is no such device."""
         return ()
 
-    def processes(self, device_id: str) -> Sequence[DeviceProcess]:
+    def processes(self, device_id: str) -> ProcessList:
         """Return no processes: the memory of a simulated device is the process's own and goes with it.
 
         Raises :class:`DeviceGone` for a device of an earlier pool manager, which may have been a real one.
         """
         if not self.knows(device_id):
             raise DeviceGone(f"There is no simulated device {device_id}.")
-        return ()
+        return ListedProcesses()
+
+    def used_bytes(self, logical_gpu: LogicalGPU) -> int | None:
+        """Return nothing: there is no partition."""
+        return None
+
+    def may_have_memory(self, pid: int) -> bool:
+        """Return that no process has memory on a device."""
+        return False
 
     def sample(self, leases: Sequence[SampledLease]) -> Sample:
         """Return processor use and resident memory of each lease's process tree."""

@@ -11,10 +11,7 @@ from typing import Any
 
 from ..devices.diagnosis import HostFacts
 from ..devices.registry import DRIVERS, AllDeviceFiles
-from ..host import lease_groups, machine
-
-#: Inode of the PID namespace of the whole machine, fixed in Linux.
-FIRST_PID_NAMESPACE = "pid:[4026531836]"
+from ..host import lease_groups, machine, pid_namespace
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +44,5 @@ def _cgroup_version(mounted: Path) -> int | None:
 
 
 def _in_pid_namespace(link: Path) -> bool | None:
-    try:
-        return os.readlink(link) != FIRST_PID_NAMESPACE  # noqa: PTH115 (it points to no path)
-    except OSError:
-        return None
+    is_first = pid_namespace.is_first(link)
+    return None if is_first is None else not is_first

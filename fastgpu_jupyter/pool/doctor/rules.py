@@ -52,7 +52,10 @@ def _device_access(host: HostFacts) -> Iterator[DoctorFinding]:
 
 def _processes(host: HostFacts) -> Iterator[DoctorFinding]:
     if host.pid_namespace:
-        said = "this process sees only its container's processes, the driver numbers those of the machine"
+        said = (
+            "this process sees only its container's processes, the driver numbers those of the machine: whether the "
+            "memory of a lease is free is judged by what is in use, and parts of a GPU are neither measured nor parked"
+        )
         yield DoctorFinding(
             "processes", FindingState.BROKEN, said, "run the pool with the machine's processes (docker run --pid=host)"
         )

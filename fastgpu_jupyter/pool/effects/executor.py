@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import replace
 from functools import partial
@@ -16,14 +16,16 @@ from typing import Any, TypeVar
 
 from ...core.model import commands as c
 from ...core.model import effects as fx
-from ...core.model.entities import GONE, Enforcement, Holder, LogicalGPU, ScrubOutcome, ScrubResult
+from ...core.model.entities import GONE, Enforcement, LogicalGPU, ScrubOutcome, ScrubResult
 from ...errors import FastGPUError, HostFault, Message
-from ..devices.driver import DeviceGone, DeviceProcess, Driver, LimitResult, NotNow, ProcessUnusable
+from ...units import MEMORY_BYTES_MAX
+from ..devices.driver import DeviceGone, Driver, LimitResult, NotNow, ProcessUnusable
 from ..devices.driver_thread import DriverThread
 from ..host import cgroup
-from ..host.attribution import lease_of, leases_of
+from ..host.attribution import lease_of
 from ..host.threads import DaemonThreads
 from ..protocols import DeviceAccessGate
+from .presence import LeasePresence, PresenceFinder
 from .scrubber import Scrubber
 
 T = TypeVar("T")
@@ -32,6 +34,8 @@ log = logging.getLogger("fastgpu.pool")
 #: the same time share its process lists.
 DRAIN_POLL_S = 0.25
 DRAIN_POLL_S_MAX = 1.0
+#: How long it must be unknown whether a lease without processes has memory: what a process had is freed after its end.
+UNKNOWN_S = 5.0
 #: How long the devices may list a process whose memory was moved to the host, before that counts as failed.
 GONE_S = 5.0
 #: Leases whose memory is moved at the same time, at most. Each waits for a process that may hang until its deadline,
@@ -56,20 +60,20 @@ class EffectExecutor:
         driver_thread: DriverThread,
         scrubber: Scrubber | None = None,
         device_access: DeviceAccessGate | None = None,
-        new_thread: Callable[[int, str], Executor] = DaemonThreads,
         *,
+        new_thread: Callable[[int, str], Executor] = DaemonThreads,
         reserve_host_memory: Callable[[str, int], None] = _reserve_nothing,
+        limit_of: Callable[[str], int] = lambda _: MEMORY_BYTES_MAX,
         may_come_back: Callable[[str], bool] = lambda _: False,
     ) -> None:
-        """``may_come_back``: whether the pool has not given up a device that its driver does not have."""
+        """See :class:`.presence.PresenceFinder` for ``limit_of`` and ``may_come_back``."""
         self._driver = driver
         self._reserve_host_memory = reserve_host_memory
         self._driver_thread = driver_thread
+        self._presence = PresenceFinder(driver, driver_thread, limit_of, may_come_back)
         self._scrubber = scrubber
         self._device_access = device_access
-        self._may_come_back = may_come_back
         self._movers = new_thread(MOVERS, "movers")
-        self._lists: dict[str, _ProcessListing] = {}  #: by device, the newest
 
     async def _move(self, call: Callable[..., T], *args: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._movers, call, *args)
@@ -132,7 +136,7 @@ class EffectExecutor:
             return LimitResult(Enforcement.COOPERATIVE, gpu.driver_handle, error.message)
 
     async def _park(self, effect: fx.Park) -> int:
-        """Move the holder's memory to the host, and return its bytes. If some of it stays, it is moved back."""
+        """Move the holder's memory to the host, and return its bytes. It is moved back unless all of it is gone."""
         gpu, pid = effect.logical_gpu, effect.holder.pid
         reserve = partial(self._reserve_host_memory, effect.lease_id)
         moved_bytes = await self._move(self._driver.park, gpu, pid, reserve)
@@ -142,77 +146,54 @@ class EffectExecutor:
             try:
                 await self._move(self._driver.resume, gpu, pid, gpu.device_ids, 0)
             except HostFault as error:
-                raise ProcessUnusable(f"{fault} {error}") from error
+                undone = Message.of("parking.not_undone", parking=fault.message, undoing=error.message)
+                raise ProcessUnusable(undone) from error
             raise
         await self._release(gpu)
         return moved_bytes
 
     async def _require_gone(self, effect: fx.Park) -> None:
-        """Return once the devices list no process of a lease whose memory was moved, which may take them a moment.
+        """Return once it is seen that a lease whose memory was moved has none, which may take the devices a moment.
 
-        Raises :class:`HostFault` if they still do after :data:`GONE_S`, or if that cannot be seen.
+        Raises :class:`HostFault` if it has some after :data:`GONE_S`, or if that cannot be seen.
         """
         clock = asyncio.get_running_loop().time
         ends_s = clock() + GONE_S
         while True:
             try:
-                left = await self._processes_on_devices(effect)
+                left = await self._presence.find(effect.lease_id, effect.logical_gpu, effect.holder, parked=True)
             except HostFault:
                 if clock() >= ends_s:
                     raise
             else:
-                if not left:
+                if left.is_absent:
                     return
                 if clock() >= ends_s:
-                    raise HostFault(f"Process {min(left)} of this lease still has memory on the device.")
+                    raise _not_parked(left)
             await asyncio.sleep(DRAIN_POLL_S)
 
-    async def _processes_on_devices(
-        self, effect: fx.Park | fx.Vacate | fx.Drain, since_s: float | None = None
-    ) -> set[int]:
-        """Return the pids of the lease that have memory on its devices, by lists begun at ``since_s`` or later.
-
-        Raises :class:`DeviceGone` if one of the devices is gone and the lease has nothing on the others, and
-        :class:`HostFault` if it is only missing: it may come back with what was on it.
-        """
-        since_s = asyncio.get_running_loop().time() if since_s is None else since_s
-        pids: set[int] = set()
-        gone: DeviceGone | None = None
-        for device_id in effect.logical_gpu.device_ids:
-            try:
-                pids.update([process.pid for process in await self._list(device_id, since_s)])
-            except DeviceGone as lost:
-                if self._may_come_back(device_id):
-                    raise HostFault(lost.message) from lost
-                gone = lost
-        holders = {effect.lease_id: effect.holder}
-        # In that thread: reading /proc may block on a process that is stuck in the driver.
-        found = await self._driver_thread.call(_pids_of, pids, holders) if pids else pids
-        if gone is not None and not found:
-            raise gone
-        return found
-
-    async def _list(self, device_id: str, since_s: float) -> Sequence[DeviceProcess]:
-        """Return the processes of a device by a list that was begun at ``since_s`` or later, shared if there is one."""
-        listing = self._lists.get(device_id)
-        if listing is None or not listing.is_since(since_s):
-            listing = self._lists[device_id] = _ProcessListing(self._driver_thread.call, self._driver, device_id)
-        await asyncio.wait({listing.done})  # cancelling this caller leaves the list to the others
-        return listing.done.result()
-
     async def _drain(self, effect: fx.Drain | fx.Vacate) -> ScrubResult:
-        """Wait until no process of the lease has memory on its devices, however long that takes, and unmake it."""
+        """Wait until the lease has no memory on its devices, however long that takes, and unmake it.
+
+        Where that cannot be known, wait until none of its processes is left, and for :data:`UNKNOWN_S` more.
+        """
         reported, result = "", None
         clock, pause_s = asyncio.get_running_loop().time, DRAIN_POLL_S
-        since_s = clock()
+        since_s, unknown_since_s = clock(), None
         while True:
             try:
-                if not await self._processes_on_devices(effect, since_s):
+                found = await self._presence.find(effect.lease_id, effect.logical_gpu, effect.holder, since_s)
+                if found.is_absent:
+                    break
+                unknown_since_s = None if found.pids else unknown_since_s or clock()
+                if unknown_since_s is not None and clock() - unknown_since_s >= UNKNOWN_S:
+                    result = self._unknown(effect.logical_gpu, found.unknown)
                     break
             except DeviceGone:
                 result = ScrubResult(ScrubOutcome.DEVICE_GONE)
                 break
             except HostFault as error:
+                unknown_since_s = None
                 text = "Cannot see whether lease %s is off its device: %s"
                 reported = _warn_once(text, effect.lease_id, error, reported)
             since_s = clock() + pause_s / 2
@@ -225,13 +206,27 @@ class EffectExecutor:
         await self._release(effect.logical_gpu)
         return result or await self._scrub(effect)
 
+    def _unknown(self, gpu: LogicalGPU, reason: Message | None) -> ScrubResult | None:
+        """Return the result where it cannot be known whether the lease has memory; ``None`` where that will be known.
+
+        A partition can be destroyed, and memory overwritten, only once no process has it.
+        """
+        destroyed = gpu.partition is not None and not gpu.partition.preexisting
+        if destroyed or (self._scrubber is not None and self._scrubber.overwrites(gpu)):
+            return None
+        return ScrubResult(ScrubOutcome.UNKNOWN, detail=reason)
+
     async def _scrub(self, effect: fx.Park | fx.Vacate | fx.Drain) -> ScrubResult:
         """Overwrite what the lease left, if that is configured, and return the result."""
 
         async def require_unused() -> None:
-            back = await self._processes_on_devices(effect)
-            if back:
-                raise HostFault(f"Process {min(back)} of this lease has memory on the device again.")
+            back = await self._presence.find(
+                effect.lease_id, effect.logical_gpu, effect.holder, parked=isinstance(effect, fx.Park)
+            )
+            if back.unknown is not None:
+                raise HostFault(back.unknown)
+            if back.pids:
+                raise HostFault(f"Process {min(back.pids)} of this lease has memory on the device again.")
 
         if self._scrubber is None:
             return GONE
@@ -253,34 +248,10 @@ class EffectExecutor:
         self._movers.shutdown(wait=False, cancel_futures=True)
 
 
-class _ProcessListing:
-    """A list of a device's processes that several effects share."""
-
-    def __init__(self, call: Callable[..., Coroutine[Any, Any, Any]], driver: Driver, device_id: str) -> None:
-        self._clock = asyncio.get_running_loop().time
-        self._begun_s: float | None = None
-        self.done: asyncio.Future[Sequence[DeviceProcess]] = asyncio.ensure_future(
-            call(self._processes, driver, device_id)
-        )
-        self.done.add_done_callback(_retrieve_exception)
-
-    def _processes(self, driver: Driver, device_id: str) -> Sequence[DeviceProcess]:
-        self._begun_s = self._clock()
-        return driver.processes(device_id)
-
-    def is_since(self, since_s: float) -> bool:
-        """Return whether the list was, or will be, begun at ``since_s`` or later."""
-        return not self.done.done() if self._begun_s is None else self._begun_s >= since_s
-
-
-def _pids_of(pids: Iterable[int], holders: Mapping[str, Holder]) -> set[int]:
-    return {pid for pid in pids if leases_of(pid, holders)}
-
-
-def _retrieve_exception(listing: asyncio.Future[Any]) -> None:
-    """Mark the exception as retrieved: all callers may have been cancelled."""
-    if not listing.cancelled():
-        listing.exception()
+def _not_parked(left: LeasePresence) -> HostFault:
+    if left.unknown is not None:
+        return HostFault(Message.of("parking.not_seen", reason=left.unknown))
+    return HostFault(Message.of("parking.memory_left", pid=min(left.pids)))
 
 
 def _warn_once(text: str, about: str, error: HostFault, reported: str) -> str:

@@ -92,6 +92,10 @@ class Scrubber:
         self._stuck: dict[str, asyncio.subprocess.Process] = {}  #: killed, and not gone
         self.pids: set[int] = {os.getpid()}
 
+    def overwrites(self, gpu: LogicalGPU) -> bool:
+        """Return whether memory of that logical GPU is overwritten before another lease has it."""
+        return self._mode == OVERWRITE and bool(self._commands_of(gpu))
+
     def status_of(self, lease_id: str) -> Message | None:
         """Return a message for the lease's user while its device is scrubbed, or ``None``."""
         return self._status.get(lease_id)

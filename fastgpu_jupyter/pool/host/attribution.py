@@ -34,6 +34,10 @@ _LEASE, _ANCESTORS = f"{LEASE}=".encode(), f"{ANCESTOR_LEASES}=".encode()
 _NS_GET_PARENT = 0xB702  #: ioctl of a namespace's file
 
 
+class NotHere(NotFound):
+    """There is no process of that number here: it has ended, or is hidden, as one of another PID namespace is."""
+
+
 class Key(NamedTuple):
     """The identity of a process, which stays valid when its number is reused."""
 
@@ -78,7 +82,7 @@ class Attribution:
     def leases_of(self, pid: int, *, by_cgroup: bool = True) -> frozenset[str]:
         """Return the leases of a process; none if it has none.
 
-        Raises :class:`NotFound` if there is no such process here: it has ended, or is of another PID namespace.
+        Raises :class:`NotHere` if there is no such process here: it has ended, or is of another PID namespace.
         """
         return self.leases_of_process(self.identify(pid), by_cgroup=by_cgroup)
 
@@ -134,7 +138,7 @@ class Attribution:
     # -- reading ------------------------------------------------------------------------------------------------------
 
     def identify(self, pid: int) -> Key:
-        """Return the identity of the process with that number now. Raises :class:`NotFound` if there is none here."""
+        """Return the identity of the process with that number now. Raises :class:`NotHere` if there is none here."""
         start_time, _ = _stat(pid)
         return Key(pid, start_time)
 
@@ -155,15 +159,30 @@ class Attribution:
 
 
 def leases_of(pid: int, holders: Mapping[str, Holder]) -> frozenset[str]:
-    """Return the leases of ``holders`` that a process has; none if it has ended.
+    """Return the leases of ``holders`` that a process has.
 
-    Control groups are not considered: whether a group is a lease's own depends on all holders.
+    Control groups are not considered: whether a group is a lease's own depends on all holders. Raises :class:`NotHere`
+    if there is no such process here: it has ended, or cannot be seen.
     """
     once = Attribution()
     once.follow(holders)
-    with suppress(NotFound):
-        return once.leases_of(pid, by_cgroup=False)
-    return frozenset()
+    return once.leases_of(pid, by_cgroup=False)
+
+
+def processes_of(lease_id: str, holder: Holder) -> list[int]:
+    """Return the processes of a lease that can be seen here, by its holder and by what they name."""
+    once, found = Attribution(), []
+    once.follow({lease_id: holder})
+    for pid in pids():
+        with suppress(NotHere):
+            if once.leases_of(pid, by_cgroup=False):
+                found.append(pid)
+    return found
+
+
+def pids() -> Iterator[int]:
+    """Yield the pids of all processes that can be seen here."""
+    return (int(name) for name in os.listdir("/proc") if name.isdigit())  # noqa: PTH208 (there are thousands)
 
 
 def lease_of(pid: int) -> str | None:
@@ -199,11 +218,11 @@ def _facts(key: Key) -> tuple[_Facts, bool]:
 
 
 def _stat(pid: int) -> tuple[int, int]:
-    """Return the start of a process in ticks since boot, and its parent's pid. Raises :class:`NotFound`."""
+    """Return the start of a process in ticks since boot, and its parent's pid. Raises :class:`NotHere`."""
     try:
         text = read_proc_file(f"/proc/{pid}/stat")
     except OSError as error:
-        raise NotFound(f"There is no process {pid}.") from error
+        raise NotHere(f"There is no process {pid}.") from error
     fields = text[text.rindex(b")") + 2 :].split(None, 20)
     return int(fields[19]), int(fields[1])
 

@@ -133,6 +133,7 @@ class PoolReader:
             device_nodes_of=backend.environment.device_nodes_of,
             foreign=backend.processes.foreign,
             name_of=self._names.name_of,
+            unseen=backend.processes.unseen,
             device_access_of=backend.device_access.access_of,
             scrub_progress_of=backend.scrubbing.status_of,
         )

@@ -72,7 +72,7 @@ class Ticker:
                     self._idle_ms = None
                     return False
             self._sooner.clear()
-            await wait_for_event(self._sooner, left_s)
+            await wait_for_event(self._sooner, max(left_s, 0.001))  # a shorter pause may not move a clock of floats
         self._regular_s = None
         return True
 

@@ -18,7 +18,7 @@ from ...core.model.entities import DeviceFault, Health, Holder, Instant, State
 from ...errors import Conflict, HostFault, LimitReached, Message, NotFound, StoreFault
 from ..devices.driver_thread import DriverThread
 from ..devices.health import HealthEvent, HealthReport, HealthWatcher, WatchableDriver
-from ..host.attribution import leases_of
+from ..host.attribution import NotHere, leases_of
 from ..protocols import CommandSink, StateReader, TaskSupervisor
 from ..supervisor import wait_for_event
 from .inventory import ids_of_those_there
@@ -132,7 +132,7 @@ class HealthMonitor:
         with suppress(HostFault):
             pids = await self._driver_thread.call(self._watcher.processes, event.device_id, event.partition)
             holders = await self._state.read(lambda state, _: _holders_on(state, event.device_id))
-            suspects = tuple(dict.fromkeys(lease_id for pid in pids for lease_id in sorted(leases_of(pid, holders))))
+            suspects = tuple(dict.fromkeys(lease_id for pid in pids for lease_id in _leases_of(pid, holders)))
         certain = event.partition is not None and len(suspects) == 1
         return c.ReportFault(event.device_id, fault, suspects, certain)
 
@@ -165,6 +165,13 @@ class HealthMonitor:
         log.warning("Device %s reported %s.", event.device_id, event.fault.code if event.fault else "an event")
         with suppress(asyncio.QueueFull):
             self._events.put_nowait(event)
+
+
+def _leases_of(pid: int, holders: dict[str, Holder]) -> list[str]:
+    try:
+        return sorted(leases_of(pid, holders))
+    except NotHere:
+        return []
 
 
 def _device_ids(state: State, _: Instant) -> list[str]:

@@ -12,7 +12,7 @@ from ...core.model.entities import DeviceSpec, Instant, LogicalGPU, State
 from ...core.model.lifecycle import LeaseState
 from ...core.placement.inventory import find_device
 from ...errors import Conflict, HostFault, InternalError, LimitReached, Message, NotFound, StoreFault
-from ..devices.driver import DeviceProcess, Driver, PartitionMode
+from ..devices.driver import Driver, ListedProcesses, PartitionMode, ProcessList
 from ..devices.driver_thread import NO_ANSWER, DriverThread
 from ..devices.selection import START_S
 from ..host import machine
@@ -104,11 +104,12 @@ class Inventory:
         else:
             await self._report_no_answer()
 
-    async def partition_mode(self, device_id: str) -> tuple[PartitionMode, list[DeviceProcess]]:
+    async def partition_mode(self, device_id: str) -> tuple[PartitionMode, ProcessList]:
         """Return the partition mode of a device, and its processes if it has such a mode."""
         mode = await self._driver_thread.call(self._driver.partition_mode, device_id)
-        processes = await self._driver_thread.call(self._driver.processes, device_id) if mode.capable else []
-        return mode, list(processes)
+        return mode, await self._driver_thread.call(
+            self._driver.processes, device_id
+        ) if mode.capable else ListedProcesses()
 
     async def set_partition_mode(self, device_id: str, *, on: bool) -> None:
         """Switch the partition mode of a device; it is drained meanwhile. Raises :class:`Conflict` if it is in use."""
@@ -121,8 +122,10 @@ class Inventory:
             held = await self._state.read(lambda state, _: len(state.devices[device_id].lease_ids))
             if held:
                 raise Conflict(f"{held} leases are on this device. Nothing was changed; release them first.")
-            if processes:
-                pids = ", ".join(str(process.pid) for process in processes)
+            if (
+                isinstance(processes, ListedProcesses) and processes.processes
+            ):  # where none are listed, the driver refuses it
+                pids = ", ".join(str(process.pid) for process in processes.processes)
                 raise Conflict(f"Processes are on this device: {pids}. Nothing was changed; end them first.")
             await self._driver_thread.call(self._driver.set_partition_mode, device_id, on)
             await self.refresh_once()

@@ -11,15 +11,15 @@ is stuck.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
 from ...core.model.entities import Holder, Instant, State
 from ...core.model.lifecycle import LeaseState
-from ...errors import HostFault, LimitReached, NotFound
+from ...errors import HostFault, LimitReached, Message, NotFound
 from ..devices.driver import DeviceProcess, ProcessUsage
-from ..host.attribution import Attribution, Key
+from ..host.attribution import Attribution, Key, NotHere, pids
 from ..host.process import holder_of
 
 
@@ -59,6 +59,8 @@ class ProcessOwnership(NamedTuple):
     memory_bytes: Mapping[str, int | None]  #: by lease; ``None`` if the memory of one of its processes is unknown
     foreign: tuple[ForeignProcess, ...]
     hidden: bool  #: whether some processes cannot be identified: they may belong to any lease
+    unowned_bytes: int | None = None  #: memory in use that no visible process has; ``None``: not known
+    unlisted: Message | None = None  #: why the driver lists no processes
 
 
 class _List(NamedTuple):
@@ -67,6 +69,7 @@ class _List(NamedTuple):
     number: int | None
     keys: Mapping[int, Key]
     used_bytes: Mapping[int, int | None]
+    unowned_bytes: int | None  #: memory in use that none of them has
 
 
 class _Judged(NamedTuple):
@@ -77,6 +80,22 @@ class _Judged(NamedTuple):
     owned: ProcessOwnership
 
 
+def unlisted(reason: Message, unowned_bytes: int | None) -> ProcessOwnership:
+    """Return what is known of a device whose driver lists no processes: how much memory is in use there."""
+    return ProcessOwnership(None, {}, {}, (), hidden=True, unowned_bytes=unowned_bytes, unlisted=reason)
+
+
+def _unowned_bytes(listed: _List) -> int | None:
+    """Return the memory in use that no process has which can be seen here."""
+    total = listed.unowned_bytes or 0
+    for pid, used in listed.used_bytes.items():
+        if pid not in listed.keys:
+            if used is None:
+                return None
+            total += used
+    return None if listed.unowned_bytes is None and not total else total
+
+
 class OwnershipResolver:
     """A resolver of process owners that remembers its results. Safe for several threads."""
 
@@ -85,6 +104,7 @@ class OwnershipResolver:
         self._attribution = Attribution()
         self._judged: dict[str, _Judged] = {}
         self._lock = threading.Lock()
+        self._using: set[Key] = set()  #: processes that may have memory on a device
 
     def find(
         self,
@@ -92,14 +112,19 @@ class OwnershipResolver:
         number: int | None,
         processes: Sequence[DeviceProcess | ProcessUsage],
         assignments: DeviceAssignments,
+        unowned_bytes: int | None = None,
     ) -> ProcessOwnership:
-        """Return the ownership of a list; the same ``number`` is the same list, ``None`` always a new one."""
+        """Return the ownership of a list; the same ``number`` is the same list, ``None`` always a new one.
+
+        ``unowned_bytes`` is the memory in use that none of the listed processes has.
+        """
         with self._lock:
             self._attribution.follow(assignments.holders)
             known = self._judged.get(device_id)
             if known is None or number is None or known.listed.number != number:
                 used_bytes = {process.pid: process.memory_bytes for process in processes}
-                listed, holders = _List(number, self._identify(used_bytes), used_bytes), dict[int, Holder]()
+                listed = _List(number, self._identify(used_bytes), used_bytes, unowned_bytes)
+                holders = dict[int, Holder]()
             elif known.assignments == assignments:
                 return known.owned
             else:
@@ -107,6 +132,25 @@ class OwnershipResolver:
             owned = self._judge(listed, assignments.on_device.get(device_id, ()), holders)
             self._judged[device_id] = _Judged(listed, assignments, owned)
             return owned
+
+    def local_users(self, may_have_memory: Callable[[int], bool], assignments: DeviceAssignments) -> set[str]:
+        """Return the leases with a process on this host that may have memory on a device, by its libraries and files.
+
+        What a process has loaded once it keeps, so it is looked at once more only where it had not.
+        """
+        with self._lock:
+            self._attribution.follow(assignments.holders)
+            found: set[str] = set()
+            using: set[Key] = set()
+            for pid in pids():
+                with suppress(NotHere):
+                    key = self._attribution.identify(pid)
+                    leases = self._attribution.leases_of_process(key)
+                    if leases and (key in self._using or may_have_memory(pid)):
+                        using.add(key)
+                        found |= leases
+            self._using = using
+            return found
 
     def still_foreign(
         self, device_id: str, found: Sequence[ForeignProcess], assignments: DeviceAssignments
@@ -144,7 +188,8 @@ class OwnershipResolver:
             elif (holder := holders.get(pid) or self._holder(key)) is not None:
                 foreign.append(ForeignProcess(holder, used, min(its, default=None)))
         hidden = len(listed.keys) < len(listed.used_bytes)
-        return ProcessOwnership(listed.number, lease_of, memory_bytes, tuple(foreign), hidden)
+        unowned = _unowned_bytes(listed)
+        return ProcessOwnership(listed.number, lease_of, memory_bytes, tuple(foreign), hidden, unowned)
 
     def _holder(self, key: Key) -> Holder | None:
         """Return the holder identity of exactly that process, or ``None`` if it has ended.

@@ -21,19 +21,20 @@ from concurrent.futures import Executor
 from contextlib import suppress
 from typing import TypeVar
 
+from ...core.lease import unaccounted_memory
 from ...core.lease.memory_limit import is_watched
 from ...core.model import commands as c
-from ...core.model.entities import Holder, State
+from ...core.model.entities import Holder, Instant, State
 from ...core.model.lifecycle import LeaseState
-from ...errors import FastGPUError, HostFault, InternalError, LimitReached, StoreFault
-from ..devices.driver import Driver
+from ...errors import FastGPUError, HostFault, InternalError, LimitReached, Message, StoreFault
+from ..devices.driver import HIDDEN, Driver, UnlistedProcesses
 from ..devices.driver_thread import DriverThread
 from ..host.process import open_holder
 from ..host.threads import DaemonThreads
 from ..protocols import ChangePublisher, Changes, CommandSink, StateReader
 from .exemptions import Exemptions
 from .inventory import specs_of
-from .process_owners import ForeignProcess, OwnershipResolver, ProcessOwnership, read_assignments
+from .process_owners import ForeignProcess, OwnershipResolver, ProcessOwnership, read_assignments, unlisted
 from .telemetry import TelemetryMonitor
 
 T = TypeVar("T")
@@ -93,11 +94,19 @@ class ProcessMonitor:
         #: By lease: its grant, and the list of its device by which that was first seen active.
         self._first_lists: dict[str, tuple[int, int | None]] = {}
         self._ending: dict[Holder, float] = {}  #: when each was sent SIGTERM
+        self._unseen: dict[str, Message] = {}
+        #: By device of which it is to be reported that it is withheld or put back: the first list that said so.
+        self._unowned: dict[str, int | None] = {}
 
     @property
     def foreign(self) -> Mapping[str, tuple[ForeignProcess, ...]]:
         """The foreign processes of each device that has any."""
         return self._foreign
+
+    @property
+    def unseen(self) -> Mapping[str, Message]:
+        """Why the processes of a device, or some of them, cannot be seen, by device."""
+        return self._unseen
 
     async def check(self) -> None:
         """Pause, then check once; while the driver or the disk does not answer, the next check has to do."""
@@ -116,16 +125,25 @@ class ProcessMonitor:
     async def _compare(self, device_ids: Sequence[str]) -> set[str]:
         """Return the devices whose foreign processes are others than before."""
         listed, now_s = self._telemetry.ownership, time.monotonic()
+        withheld = await self._state.read(_withheld)
         owned: dict[str, ProcessOwnership] = {}
         fresh: dict[str, tuple[ForeignProcess, ...]] = {}
         for device_id in device_ids:
             with suppress(HostFault):  # nothing is known of this device now
-                one = listed.get(device_id) or await self._list(device_id)
+                one = listed.get(device_id)
+                if one is None or (one.unowned_bytes is None and device_id in withheld):
+                    one = await self._list(device_id)
                 if one.number is None or one.number != self._numbers.get(device_id):
                     fresh[device_id] = await self._find_foreign(device_id, one)
                 owned[device_id] = one
         for report in await self._state.read(lambda state, _: self._reports(state, owned)):
             await self._commands.submit(report)
+        local = await self._local_users() if any(one.hidden for one in owned.values()) else set()
+        for unowned in await self._state.read(lambda state, _: self._unowned_reports(state, owned, local)):
+            await self._commands.submit(unowned)
+        unseen = {name: one.unlisted or HIDDEN for name, one in owned.items() if one.hidden}
+        changed = {name for name in {*unseen, *self._unseen} if unseen.get(name) != self._unseen.get(name)}
+        self._unseen = unseen
         self._numbers = {device_id: one.number for device_id, one in owned.items()}
         earlier, found = self._foreign, {**self._foreign, **fresh}
         self._foreign = {device_id: processes for device_id in owned if (processes := found.get(device_id))}
@@ -133,12 +151,21 @@ class ProcessMonitor:
         self._log_new(before)
         if self._policy == END:
             self._end(before, now_s)
-        return {name for name in {*earlier, *self._foreign} if earlier.get(name) != self._foreign.get(name)}
+        return changed | {name for name in {*earlier, *self._foreign} if earlier.get(name) != self._foreign.get(name)}
 
     async def _list(self, device_id: str) -> ProcessOwnership:
-        processes = await self._driver_thread.call(self._driver.processes, device_id)
+        found = await self._driver_thread.call(self._driver.processes, device_id)
+        if isinstance(found, UnlistedProcesses):
+            return unlisted(found.reason, found.unowned_bytes)
         assignments = await self._state.read(read_assignments)
-        return await self._in_thread(self._ownership.find, device_id, None, processes, assignments)
+        return await self._in_thread(
+            self._ownership.find, device_id, None, found.processes, assignments, found.unowned_bytes
+        )
+
+    async def _local_users(self) -> set[str]:
+        """Return the leases whose processes may have memory on a device, as far as this host shows."""
+        assignments = await self._state.read(read_assignments)
+        return await self._in_thread(self._ownership.local_users, self._driver.may_have_memory, assignments)
 
     async def _find_foreign(self, device_id: str, owned: ProcessOwnership) -> tuple[ForeignProcess, ...]:
         """Return the foreign processes of a new list that are to be reported."""
@@ -185,6 +212,37 @@ class ProcessMonitor:
         self._first_lists = seen
         return reports
 
+    def _unowned_reports(
+        self, state: State, owned: Mapping[str, ProcessOwnership], local: set[str]
+    ) -> list[c.ReportUnownedMemory]:
+        """Return how much memory is in use without a visible owner, where that changes what is known of a device.
+
+        A device is withheld, or put back, by two lists, because one may be from before a process or a lease ended.
+        """
+        reports, unowned = [], dict[str, int | None]()
+        for device_id, one in owned.items():
+            device = state.devices.get(device_id)
+            if device is None or one.unowned_bytes is None:
+                continue
+            explained_bytes = sum(
+                gpu.memory_bytes // len(gpu.device_ids)
+                for lease_id in device.lease_ids
+                if one.hidden and lease_id in local and (gpu := state.leases[lease_id].logical_gpu) is not None
+            )
+            assessed = unaccounted_memory.assess(device, one.unowned_bytes, explained_bytes)
+            if assessed is None:
+                continue
+            left_by = None if device.unaccounted is None else device.unaccounted.lease_id
+            first = self._unowned.get(device_id, one.number)
+            differs = assessed.unaccounted is None or device.unaccounted is None
+            if differs and (device_id not in self._unowned or (first is not None and first == one.number)):
+                unowned[device_id] = first
+            else:
+                report = c.ReportUnownedMemory(device_id, one.unowned_bytes, explained_bytes, left_by)
+                reports.append(report)
+        self._unowned = unowned
+        return reports
+
     def close(self) -> None:
         """Return at once; a thread that is stuck in ``/proc`` is left behind."""
         self._thread.shutdown(wait=False, cancel_futures=True)
@@ -214,6 +272,11 @@ class ProcessMonitor:
                 signal_process(holder, self._boot_id, signal.SIGTERM)
             elif now_s - asked_s >= END_GRACE_S:
                 signal_process(holder, self._boot_id, signal.SIGKILL)
+
+
+def _withheld(state: State, _: Instant) -> set[str]:
+    """Return the devices with memory in use that is not accounted for."""
+    return {device.spec.id for device in state.devices.values() if device.unaccounted is not None}
 
 
 def signal_process(holder: Holder, boot_id: str, number: signal.Signals) -> None:

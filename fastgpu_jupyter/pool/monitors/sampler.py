@@ -19,7 +19,7 @@ from typing import NamedTuple
 from ...core.model.entities import LogicalGPU
 from ..devices.driver import DeviceUsage, Driver, Sample, SampledLease, combine_usage
 from ..host.threads import DaemonThreads
-from .process_owners import DeviceAssignments, OwnershipResolver, ProcessOwnership
+from .process_owners import DeviceAssignments, OwnershipResolver, ProcessOwnership, unlisted
 
 log = logging.getLogger("fastgpu.pool")
 #: How long a reading may take before the driver counts as unresponsive; far longer than a normal reading.
@@ -85,9 +85,16 @@ class Sampler:
         sample = self._driver.sample(subjects)
         self._energy.keep(assignments.holders)
         owned = {
-            device_id: self._ownership.find(device_id, sample.lists.get(device_id), processes, assignments)
+            device_id: self._ownership.find(
+                device_id,
+                sample.lists.get(device_id),
+                processes,
+                assignments,
+                sample.unowned_bytes.get(device_id),
+            )
             for device_id, processes in sample.processes.items()
         }
+        owned |= {name: unlisted(why, sample.unowned_bytes.get(name)) for name, why in sample.unlisted.items()}
         shared: dict[str, Mapping[str, DeviceUsage] | None] = {}
         for lease_id, _, gpu in subjects:
             if lease_id in sample.leases:

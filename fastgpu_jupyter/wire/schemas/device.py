@@ -65,7 +65,10 @@ class DeviceCapabilitiesView(TypedDict):
 
 
 class DeviceView(TypedDict):
-    """One physical GPU with what holds it and what uses it."""
+    """One physical GPU with what holds it and what uses it.
+
+    ``processes_message``: why the processes on it, or some of them, cannot be seen; ``null`` where all are.
+    """
 
     id: str
     index: Count
@@ -78,6 +81,7 @@ class DeviceView(TypedDict):
     usage: DeviceUsageView
     capabilities: DeviceCapabilitiesView
     allocations: list[AllocationView]
+    processes_message: MessageView | None
     unleased_processes: list[UnleasedProcessView]
 
 
@@ -92,8 +96,8 @@ class DeviceReading(TypedDict):
 class PartitionModeView(TypedDict):
     """MIG mode of a device, and what is on the device: ``leases`` by id, ``processes`` by number.
 
-    ``pending``: the mode after the next reset of the device; ``survives_restart``: whether the mode outlives a restart;
-    ``reset_command``: resets the device.
+    ``processes`` is ``null`` where they cannot be listed; ``pending``: the mode after the next reset of the device;
+    ``survives_restart``: whether the mode outlives a restart; ``reset_command``: resets the device.
     """
 
     device_id: str
@@ -104,4 +108,4 @@ class PartitionModeView(TypedDict):
     survives_restart: bool
     reset_command: str | None
     leases: list[str]
-    processes: list[Count]
+    processes: list[Count] | None

@@ -340,6 +340,8 @@ export interface components {
         /**
          * DeviceView
          * @description One physical GPU with what holds it and what uses it.
+         *
+         *         ``processes_message``: why the processes on it, or some of them, cannot be seen; ``null`` where all are.
          */
         readonly DeviceView: {
             readonly allocations: readonly components["schemas"]["AllocationView"][];
@@ -350,6 +352,7 @@ export interface components {
             readonly index: number;
             readonly memory: components["schemas"]["DeviceMemoryView"];
             readonly model: string;
+            readonly processes_message: components["schemas"]["MessageView"] | null;
             readonly rate_micro_per_hour: number;
             readonly simulated: boolean;
             readonly unleased_processes: readonly components["schemas"]["UnleasedProcessView"][];

@@ -129,6 +129,7 @@ export const SCHEMAS: Readonly<Record<string, ISchema>> = {
       index: { type: 'integer', minimum: 0 },
       memory: { $ref: 'DeviceMemoryView' },
       model: { type: 'string' },
+      processes_message: { anyOf: [{ $ref: 'MessageView' }, { type: 'null' }] },
       rate_micro_per_hour: { type: 'integer', minimum: 0 },
       simulated: { type: 'boolean' },
       unleased_processes: {

@@ -82,6 +82,11 @@ function DeviceItem(props: IDevicesProps & { readonly device: DeviceView }): Rea
           <FormattedText text={messageText(device.health.message, trans, language)} />
         </p>
       )}
+      {device.processes_message !== null && open && (
+        <p className="fg-Note" data-kind="warning">
+          <FormattedText text={messageText(device.processes_message, trans, language)} />
+        </p>
+      )}
       {unleasedProcessNotes(device, open, trans, language).map((note, index) => (
         <p key={index} className="fg-Note" data-kind="warning">
           {note}

@@ -21,7 +21,8 @@ def world() -> World:
 
 
 def report(world: World, unowned_bytes: int, explained_bytes: int = 0) -> None:
-    world.do(c.ReportUnownedMemory("gpu", unowned_bytes, explained_bytes))
+    known = world.state.devices["gpu"].unaccounted
+    world.do(c.ReportUnownedMemory("gpu", unowned_bytes, explained_bytes, known.lease_id if known else None))
 
 
 def end(world: World, name: str) -> None:
@@ -37,7 +38,7 @@ def test_lease_that_ends_unknown_gives_its_device_to_no_lease_until_the_baseline
     assert (world.state_of("a"), world.state.leases["a"].scrub) == (LeaseState.ENDED, ScrubOutcome.UNKNOWN)
     assert world.state_of("b") is LeaseState.WAITING
     device = world.state.devices["gpu"]
-    assert (device.lease_ids, device.health, device.reported_health) == ({}, Health.HEALTHY, Health.SUSPECT)
+    assert (device.lease_ids, device.health, device.reported_health) == ({}, Health.HEALTHY, "suspect")
     assert "cannot be seen" in text(device.health_message)
     requirements = world.state.leases["b"].requirements
     assert eligibility.pending_reason(world.state, requirements) is PendingReason.HEALTH
@@ -59,6 +60,15 @@ def test_what_another_lease_may_use_does_not_explain_what_an_ended_one_left(worl
     assert world.state_of("c") is LeaseState.WAITING
     report(world, 0)
     assert world.state_of("c") is LeaseState.PREPARING
+
+
+def test_measurement_from_before_the_end_of_a_lease_does_not_put_its_device_back(world: World) -> None:
+    world.active("a")
+    end(world, "a")
+    world.do(c.ReportUnownedMemory("gpu", 0))
+    assert world.ask("b").state is LeaseState.WAITING
+    world.do(c.ReportUnownedMemory("gpu", 0, left_by="a"))
+    assert world.state_of("b") is LeaseState.PREPARING
 
 
 def test_lease_parked_unknown_gives_its_device_to_no_lease(world: World) -> None:

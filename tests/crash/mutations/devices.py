@@ -8,8 +8,10 @@ from fastgpu_jupyter.core.placement import inventory, mig_partitions
 from fastgpu_jupyter.pool.devices.mechanisms.mig import MigMechanism
 from fastgpu_jupyter.pool.devices.nvidia import scrub_worker
 from fastgpu_jupyter.pool.devices.nvidia.mps.mechanism import MpsMechanism
+from fastgpu_jupyter.pool.effects import presence
 from fastgpu_jupyter.pool.effects.device_access import DeviceAccessController
 from fastgpu_jupyter.pool.effects.executor import EffectExecutor
+from fastgpu_jupyter.pool.effects.presence import PresenceFinder
 from fastgpu_jupyter.pool.effects.runner import EffectRunner
 from fastgpu_jupyter.pool.effects.scrubber import Scrubber
 from fastgpu_jupyter.pool.loop import recovery
@@ -224,9 +226,33 @@ MUTATIONS = (
         Fails(test_unaccounted_memory.test_lease_that_ends_unknown_gives_its_device_to_no_lease_until_the_baseline),
     ),
     Mutation(
+        "a process that cannot be seen is taken for one that has ended",
+        VISIBILITY,
+        (Edit(presence._own, "hidden.add(pid)", "pass"),),
+        Violates("had memory on the device", first=43),
+    ),
+    Mutation(
+        "a lease of which nothing is known is recorded as gone",
+        VISIBILITY,
+        (Edit(EffectExecutor._unknown, "ScrubResult(ScrubOutcome.UNKNOWN, detail=_1)", "GONE"),),
+        Violates("had memory on the device", first=30),
+    ),
+    Mutation(
+        "a driver that lists no processes is taken for an empty device",
+        VISIBILITY,
+        (Edit(PresenceFinder._why_unknown, "next(_1, _2)", "None"),),
+        Violates("had memory on the device", first=19),
+    ),
+    Mutation(
+        "a measurement from before the end of a lease puts its device back",
+        VISIBILITY,
+        (Edit(unaccounted_memory.report, "_was_left(device) and _1", "False"),),
+        Fails(test_unaccounted_memory.test_measurement_from_before_the_end_of_a_lease_does_not_put_its_device_back),
+    ),
+    Mutation(
         "what other leases may use explains what an ended one left",
         VISIBILITY,
-        (Edit(unaccounted_memory.report, "device.lease_ids and not _1", "device.lease_ids"),),
+        (Edit(unaccounted_memory.assess, "device.lease_ids and not _1", "device.lease_ids"),),
         Fails(test_unaccounted_memory.test_what_another_lease_may_use_does_not_explain_what_an_ended_one_left),
     ),
 )

@@ -11,7 +11,8 @@ from fastgpu_jupyter.core.scheduling.claims import Claimant, PreemptibleLease
 from fastgpu_jupyter.pool.devices.driver_thread import DriverThread
 from fastgpu_jupyter.pool.devices.nvidia.cuda_checkpoint import _Move
 from fastgpu_jupyter.pool.devices.nvidia.parking import LeaseParker
-from fastgpu_jupyter.pool.effects.executor import EffectExecutor, _ProcessListing
+from fastgpu_jupyter.pool.effects import presence
+from fastgpu_jupyter.pool.effects.executor import EffectExecutor
 from fastgpu_jupyter.pool.effects.host_memory import HostMemoryReservations
 from fastgpu_jupyter.pool.effects.runner import EffectRunner
 from fastgpu_jupyter.pool.host import process, single_instance
@@ -82,8 +83,8 @@ MUTATIONS = (
         (
             Edit(
                 EffectExecutor._drain,
-                "not await self._processes_on_devices(...)",
-                "await self._processes_on_devices(effect, since_s) is not None",
+                "found.is_absent",
+                "True",
             ),
         ),
         Violates("had memory on the device", first=1),
@@ -91,7 +92,7 @@ MUTATIONS = (
     Mutation(
         "a list of processes that was begun earlier shows who is on the device now",
         Guarantee.DOUBLE_GRANT,
-        (Edit(_ProcessListing.is_since, "_1 >= since_s", "True"),),
+        (Edit(presence._Listing.is_since, "_1 >= since_s", "True"),),
         Fails(test_executor.test_process_list_from_before_is_not_used, "4711"),
     ),
     Mutation(
@@ -202,7 +203,7 @@ MUTATIONS = (
     Mutation(
         "a lease is parked though it has memory on the device",
         Guarantee.DOUBLE_GRANT,
-        (Edit(EffectExecutor._require_gone, "if not left: ...", "return"),),
+        (Edit(EffectExecutor._require_gone, "if left.is_absent: ...", "return"),),
         Fails(test_command_loop.test_parking_that_leaves_memory_on_the_device_is_undone, "PARKED.* is .*ACTIVE"),
     ),
     Mutation(

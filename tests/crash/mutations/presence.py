@@ -8,7 +8,7 @@ from fastgpu_jupyter.core.model.entities import Device
 from fastgpu_jupyter.pool import carry_over
 from fastgpu_jupyter.pool.devices.nvidia.driver import NvidiaDriver
 from fastgpu_jupyter.pool.devices.nvidia.health import NvmlHealthWatcher
-from fastgpu_jupyter.pool.effects.executor import EffectExecutor
+from fastgpu_jupyter.pool.effects.presence import PresenceFinder
 from fastgpu_jupyter.pool.monitors.inventory import DriverAtStartup
 from fastgpu_jupyter.pool.shutdown import ShutdownMonitor
 from fastgpu_jupyter.server.kernel_lease import KernelLease
@@ -116,7 +116,7 @@ MUTATIONS = (
     Mutation(
         "a lease on a missing device ends although its memory may still be there",
         Guarantee.SCRUB,
-        (Edit(EffectExecutor._processes_on_devices, "self._may_come_back(device_id)", "False"),),
+        (Edit(PresenceFinder.find, "self._may_come_back(device_id)", "False"),),
         Fails(test_health.test_lease_of_two_devices_drains_on_the_remaining_one),
     ),
 )

@@ -28,7 +28,7 @@ from fastgpu_jupyter.core.model.entities import (
 from fastgpu_jupyter.core.model.size import parse_size
 from fastgpu_jupyter.core.placement import logical_gpus, mechanisms
 from fastgpu_jupyter.errors import HostFault
-from fastgpu_jupyter.pool.devices.driver import DeviceGone, Driver
+from fastgpu_jupyter.pool.devices.driver import DeviceGone, Driver, ListedProcesses
 from fastgpu_jupyter.units import GIB
 
 #: Who keeps a limit, the strictest first.
@@ -316,12 +316,16 @@ class DriverConformance:
             one = bench.occupy(device_id, GIB)
             two = bench.occupy(device_id, 2 * GIB)
         listed = driver.processes(device_id)
-        assert {process.pid for process in listed} == {one, two}
-        assert len(listed) == 2
-        assert all(process.memory_bytes in (None, GIB, 2 * GIB) for process in listed)
+        assert isinstance(listed, ListedProcesses)
+        assert {process.pid for process in listed.processes} == {one, two}
+        assert len(listed.processes) == 2
+        assert all(process.memory_bytes in (None, GIB, 2 * GIB) for process in listed.processes)
+        assert (listed.unowned_bytes or 0) < GIB, "what they have is theirs"
         bench.leave(one)
         bench.leave(two)
-        assert list(driver.processes(device_id)) == []
+        none = driver.processes(device_id)
+        assert isinstance(none, ListedProcesses)
+        assert none.processes == ()
 
     def test_processes_of_a_silent_device_raises_a_fault(
         self, bench: Bench, driver: Driver, specs: list[DeviceSpec]

@@ -21,7 +21,9 @@ from fastgpu_jupyter.pool.devices.driver import (
     DeviceProcess,
     DeviceUsage,
     LimitResult,
+    ListedProcesses,
     PartitionMode,
+    ProcessList,
     ReserveHostMemory,
     Sample,
     SampledLease,
@@ -186,12 +188,20 @@ class FakeDriver:
     def scrub_commands(self, logical_gpu: LogicalGPU) -> Sequence[ScrubCommand]:
         return [ScrubCommand(device_id, ("scrub",), {}) for device_id in logical_gpu.device_ids]
 
-    def processes(self, device_id: str) -> Sequence[DeviceProcess]:
+    def processes(self, device_id: str) -> ProcessList:
         machine = self._call("processes")
         if device_id not in {spec.id for spec in machine.specs}:
             raise DeviceGone(f"There is no GPU {device_id} any more.")
         self._require(machine, (device_id,))
-        return [DeviceProcess(pid, used) for pid, used in machine.processes.get(device_id, {}).items()]
+        return ListedProcesses(
+            tuple(DeviceProcess(pid, used) for pid, used in machine.processes.get(device_id, {}).items())
+        )
+
+    def used_bytes(self, logical_gpu: LogicalGPU) -> int | None:
+        return None
+
+    def may_have_memory(self, pid: int) -> bool:
+        return False
 
     def sample(self, leases: Sequence[SampledLease]) -> Sample:
         self._call("sample")

@@ -15,7 +15,7 @@ import pytest
 from fastgpu_jupyter.core.model.entities import Enforcement, Health, LogicalGPU, Mechanism
 from fastgpu_jupyter.errors import HostFault, InvalidRequest
 from fastgpu_jupyter.pool.devices.catalog import OTHER_RATE_MICRO_PER_HOUR
-from fastgpu_jupyter.pool.devices.driver import DeviceUsage, NotNow, SampledLease
+from fastgpu_jupyter.pool.devices.driver import DeviceUsage, ListedProcesses, NotNow, SampledLease
 from fastgpu_jupyter.pool.devices.nvidia import cuda_checkpoint as checkpoint
 from fastgpu_jupyter.pool.devices.nvidia import driver as nvml
 from fastgpu_jupyter.pool.devices.nvidia import memory_limits, parkability, processes, session
@@ -145,6 +145,9 @@ class FakeNvml:
     class NVMLError_FunctionNotFound(NVMLError):  # noqa: N801
         pass
 
+    class NVMLLibraryMismatchError(Exception):
+        pass
+
     def __init__(self) -> None:
         self.broken: set[str] = set()
         self.mig = 0
@@ -208,7 +211,9 @@ def test_nvidia_driver_leases_a_gpu_whole_and_by_uuid(fake: FakeNvml) -> None:
     )
     assert reading.sample.leases == {"a": DeviceUsage(37, 3 * GIB)}
     fake.pids = [7, 8]
-    assert list(driver.processes("GPU-1234")) == [(7, 7 * GIB), (8, 8 * GIB)]
+    listed = driver.processes("GPU-1234")
+    assert isinstance(listed, ListedProcesses)
+    assert listed.processes == ((7, 7 * GIB), (8, 8 * GIB))
     driver.prepare(granted)
 
 

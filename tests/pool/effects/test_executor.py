@@ -34,9 +34,11 @@ from fastgpu_jupyter.core.model.entities import (
 from fastgpu_jupyter.core.model.lifecycle import LeaseState
 from fastgpu_jupyter.errors import HostFault, Message
 from fastgpu_jupyter.pool.devices import driver_thread
+from fastgpu_jupyter.pool.devices.driver import DeviceProcess, ListedProcesses
 from fastgpu_jupyter.pool.devices.driver_thread import DriverThread
 from fastgpu_jupyter.pool.effects import executor as executor_module
 from fastgpu_jupyter.pool.effects.executor import EffectExecutor
+from fastgpu_jupyter.pool.effects.presence import PresenceFinder
 from fastgpu_jupyter.pool.host.clock import SystemClock
 from fastgpu_jupyter.pool.host.process import holder_of
 from fastgpu_jupyter.pool.host.threads import DaemonThreads, call_with_timeout
@@ -133,14 +135,13 @@ def test_draining_leases_share_process_lists_and_poll_less_often(
 
 def test_process_list_from_before_is_not_used(machine: FakeMachine) -> None:
     async def story() -> None:
-        executor = EffectExecutor(machine.driver(), DriverThread())
+        finder = PresenceFinder(machine.driver(), DriverThread(), lambda _: 0)
         clock = asyncio.get_running_loop().time
         since_s = clock()
-        assert await executor._list("fake-0", since_s) == []
+        assert await finder.list("fake-0", since_s) == ListedProcesses()
         machine.processes["fake-0"] = {4711: 1}
-        assert await executor._list("fake-0", since_s) == []
-        assert [one.pid for one in await executor._list("fake-0", clock())] == [4711]
-        executor.close()
+        assert await finder.list("fake-0", since_s) == ListedProcesses()
+        assert await finder.list("fake-0", clock()) == ListedProcesses((DeviceProcess(4711, 1),))
 
     asyncio.run(story())
 

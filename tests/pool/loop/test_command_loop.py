@@ -27,6 +27,7 @@ from fastgpu_jupyter.errors import HostFault, InternalError, NoSuchDevice, NotFo
 from fastgpu_jupyter.pool.composition import ServiceOptions
 from fastgpu_jupyter.pool.devices.driver import NotNow, ScrubCommand
 from fastgpu_jupyter.pool.effects import executor as executor_module
+from fastgpu_jupyter.pool.effects import presence as presence_module
 from fastgpu_jupyter.pool.effects import runner
 from fastgpu_jupyter.pool.effects.scrubber import OVERWRITE, Scrubber
 from fastgpu_jupyter.pool.host.clock import SystemClock
@@ -183,6 +184,7 @@ def test_lease_drains_until_its_processes_have_no_device_memory(tmp_path: Path) 
                 assert (await pool.lease("a")).state is LeaseState.DRAINING
                 pool.driver.blind = False
             worker.kill()
+        pool.driver.pids.remove(worker.pid)
         # A process of another lease on the device does not hold this one.
         await pool.until("a", LeaseState.ENDED)
 
@@ -300,7 +302,7 @@ def test_parking_that_leaves_memory_on_the_device_is_undone(
 ) -> None:
     driver = parkable()
     monkeypatch.setattr(executor_module, "GONE_S", 0.05)
-    monkeypatch.setattr(executor_module, "leases_of", lambda pid, of: {"a"} & set(of) if pid == 4711 else ())
+    monkeypatch.setattr(presence_module, "leases_of", lambda pid, of: {"a"} & set(of) if pid == 4711 else ())
 
     async def story(pool: Pool) -> None:
         await pool.ask("a")
@@ -322,7 +324,7 @@ def test_parking_waits_until_the_device_lists_no_process_of_the_lease(
     """A driver may list a process for a moment after its memory was moved, or not answer."""
     driver = parkable()
     answers: list[Any] = [[4711], HostFault("cannot see"), [4711]]
-    monkeypatch.setattr(executor_module, "leases_of", lambda pid, of: {"a"} & set(of) if pid == 4711 else ())
+    monkeypatch.setattr(presence_module, "leases_of", lambda pid, of: {"a"} & set(of) if pid == 4711 else ())
 
     async def story(pool: Pool) -> None:
         await pool.ask("a")
@@ -349,7 +351,7 @@ def test_parking_whose_undoing_fails_reports_the_process_as_unusable(
 ) -> None:
     driver = parkable()
     monkeypatch.setattr(executor_module, "GONE_S", 0.0)
-    monkeypatch.setattr(executor_module, "leases_of", lambda pid, of: {"a"} & set(of) if pid == 4711 else ())
+    monkeypatch.setattr(presence_module, "leases_of", lambda pid, of: {"a"} & set(of) if pid == 4711 else ())
 
     async def story(pool: Pool) -> None:
         await pool.ask("a")

@@ -15,9 +15,9 @@ from fastgpu_jupyter.core.model.entities import Device, EndReason, Health, Logic
 from fastgpu_jupyter.core.model.lifecycle import LeaseState
 from fastgpu_jupyter.errors import Conflict, HostFault, NotFound
 from fastgpu_jupyter.pool.devices import driver_thread
-from fastgpu_jupyter.pool.devices.driver import DeviceGone, DeviceProcess, ProcessUnusable
+from fastgpu_jupyter.pool.devices.driver import DeviceGone, DeviceProcess, ListedProcesses, ProcessList, ProcessUnusable
 from fastgpu_jupyter.pool.devices.health import HealthEvent, HealthReport
-from fastgpu_jupyter.pool.effects import executor as executor_module
+from fastgpu_jupyter.pool.effects import presence as presence_module
 from fastgpu_jupyter.pool.monitors import health as health_module
 from fastgpu_jupyter.pool.monitors import inventory
 from tests.core.faults import BAD_MEMORY, MEMORY_ERRORS, OFF_THE_BUS, WRONG_ADDRESS
@@ -271,13 +271,13 @@ def test_event_without_fault_triggers_a_check(tmp_path: Path, monkeypatch: pytes
 @pytest.mark.slow
 def test_lease_of_two_devices_drains_on_the_remaining_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     driver = FrailDriver(devices=2)
-    monkeypatch.setattr(executor_module, "leases_of", lambda pid, _: pid == 4711)
+    monkeypatch.setattr(presence_module, "leases_of", lambda pid, _: pid == 4711)
 
-    def processes(device_id: str) -> Sequence[DeviceProcess]:
+    def processes(device_id: str) -> ProcessList:
         asked.append(device_id)
         if device_id == "gpu-0":
             raise DeviceGone("gone")
-        return [DeviceProcess(pid, None) for pid in driver.pids]
+        return ListedProcesses(tuple(DeviceProcess(pid, None) for pid in driver.pids))
 
     asked: list[str] = []
     driver.processes = processes  # type: ignore[method-assign]

@@ -175,6 +175,9 @@ class Nvml:
             super().__init__(value)
             self.value = value
 
+    class NVMLError_FunctionNotFound(NVMLError):  # noqa: N801 - the name is NVML's
+        pass
+
     def __init__(self) -> None:
         self.asked: list[str] = []
         self.answers: dict[str, Any] = {

@@ -6,10 +6,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import pynvml
+
 #: How long a call is not made again on a device that does not support it.
 UNSUPPORTED_S = 60.0
 #: Return codes of NVML. Success is among the errors, as the bindings raise it where a list is empty.
-SUCCESS, NOT_SUPPORTED, NOT_FOUND, FUNCTION_NOT_FOUND = 0, 3, 6, 13
+SUCCESS, NOT_SUPPORTED, NO_PERMISSION, NOT_FOUND, FUNCTION_NOT_FOUND = 0, 3, 4, 6, 13
 
 
 class CounterCalls:
@@ -24,9 +26,13 @@ class CounterCalls:
         """Return the answer of a call, ``None`` where NVML refuses it."""
         if self.is_unsupported(device_id, name):
             return None
+        return self.attempt(device_id, name, lambda: getattr(self.nvml, name)(*args))
+
+    def attempt(self, device_id: str, name: str, call: Callable[[], Any]) -> Any:
+        """Return the answer of a call that counts by that name, ``None`` where NVML refuses it."""
         try:
-            return getattr(self.nvml, name)(*args)
-        except (self.nvml.NVMLError, AttributeError) as error:
+            return call()
+        except (self.nvml.NVMLError, AttributeError, pynvml.NVMLLibraryMismatchError) as error:
             self.note(device_id, name, error)
             return None
 
@@ -38,7 +44,7 @@ class CounterCalls:
     def note(self, device_id: str, name: str, error: Exception) -> None:
         """Record that a call failed, if it failed because the device or the bindings do not support it."""
         code = getattr(error, "value", None)
-        if isinstance(error, AttributeError) or code in (NOT_SUPPORTED, FUNCTION_NOT_FOUND):
+        if not isinstance(error, self.nvml.NVMLError) or code in (NOT_SUPPORTED, NO_PERMISSION, FUNCTION_NOT_FOUND):
             self.pause(device_id, name, UNSUPPORTED_S)
 
     def pause(self, device_id: str, name: str, for_s: float) -> None:

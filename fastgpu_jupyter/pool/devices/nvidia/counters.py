@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from ..driver import DeviceUsage, ProcessUsage
 from .counter_calls import NOT_FOUND, SUCCESS, CounterCalls, within
 from .partition_counters import PartitionCounters
+from .process_calls import running_processes, unowned_bytes, used_bytes
 
 #: Between two lists of a device's processes: with the period of the process monitor, a process without a lease is found
 #: within 5 s.
@@ -31,6 +32,8 @@ ENERGY_MAX_MILLIJOULE = 2**63 - 1
 _TEMPERATURE_GPU = 0
 _PCIE_SENT, _PCIE_RECEIVED = 197, 198
 _UTILIZATION = "nvmlDeviceGetProcessUtilization"
+#: By which name calls count that list processes.
+LIST = "processes"
 
 
 class _ProcessList(NamedTuple):
@@ -53,6 +56,8 @@ class Counters:
         self._pcie: dict[str, tuple[float, int, int]] = {}
         self._lists: dict[str, _ProcessList] = {}
         self._list_count = 0
+        #: By device, from its newest list: memory in use that no listed process has.
+        self.unowned_bytes: dict[str, int | None] = {}
         self._seen_us: defaultdict[str, int] = defaultdict(int)  #: newest measurement of processes, by device
         self._busy: defaultdict[str, dict[int, tuple[int | None, float]]] = defaultdict(dict)
 
@@ -128,14 +133,12 @@ class Counters:
         known = self._lists.get(device_id)
         if known is not None and now_s < known.until_s:
             return known
-        found = self._calls.call(device_id, "nvmlDeviceGetComputeRunningProcesses", handle)
-        if found is not None and by_mps:  # some drivers list MPS clients twice
-            more = self._calls.call(device_id, "nvmlDeviceGetMPSComputeRunningProcesses", handle)
-            pids = {process.pid for process in found}
-            found = None if more is None else [*found, *(process for process in more if process.pid not in pids)]
+        found = self._running(device_id, handle, by_mps=by_mps)
         if found is None:
             self._lists.pop(device_id, None)
+            self.unowned_bytes.pop(device_id, None)
             return None
+        self.unowned_bytes[device_id] = unowned_bytes(self._nvml, handle, found)
         memory_bytes: dict[int, int | None] = {}
         for process in found:
             used = within(process.usedGpuMemory, self._totals.get(device_id, 2**63))
@@ -146,6 +149,25 @@ class Counters:
         self._list_count += 1
         self._lists[device_id] = _ProcessList(self._list_count, memory_bytes, now_s + PROCESSES_S * turn)
         return self._lists[device_id]
+
+    def _running(self, device_id: str, handle: Any, *, by_mps: bool) -> list[Any] | None:
+        """Return the processes on the device in NVML's structures, or ``None``."""
+        if self._calls.is_unsupported(device_id, LIST):
+            return None
+        found = self._calls.attempt(device_id, LIST, lambda: running_processes(self._nvml, handle))
+        if found is None or not by_mps:
+            return None if found is None else list(found)
+        more = self._calls.attempt(device_id, LIST, lambda: running_processes(self._nvml, handle, "MPSCompute"))
+        pids = {process.pid for process in found}  # some drivers list MPS clients twice
+        return None if more is None else [*found, *(process for process in more if process.pid not in pids)]
+
+    def is_unlisted(self, device_id: str) -> bool:
+        """Return whether the device answered that its processes cannot be listed."""
+        return self._calls.is_unsupported(device_id, LIST)
+
+    def used_bytes(self, handle: Any) -> int | None:
+        """Return the memory in use on a device, without what the driver keeps."""
+        return used_bytes(self._nvml, handle)
 
     def _utilizations(self, device_id: str, handle: Any) -> dict[int, int | None] | None:
         """Return percent by pid of the processes that compute; the others are missing."""

@@ -11,14 +11,15 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 import pynvml
 
 from ....core.model.entities import DeviceSpec, ExistingPartition, Health, LogicalGPU, Mechanism, PartitionStyle
-from ....errors import HostFault
-from ..driver import DeviceProcess, LimitResult, PartitionMode, ReserveHostMemory, Sample, SampledLease, ScrubCommand
+from ....errors import HostFault, Message
+from ..driver import LimitResult, PartitionMode, ProcessList, ReserveHostMemory, Sample, SampledLease, ScrubCommand
 from ..health import HealthWatcher
 from ..mechanisms.base import LeaseMechanism, PartitionInstance
 from ..mechanisms.exclusive import ExclusiveMechanism
@@ -36,7 +37,7 @@ from .mig import MigController
 from .mps.mechanism import MpsMechanism, MpsSettings, folder_for
 from .mps.requirements import find_obstacle, read_mps_facts
 from .parkability import ParkingSupport
-from .processes import ProcessLister
+from .processes import NOT_LISTED, OTHER_NUMBERS, ProcessLister, may_have_memory
 from .visibility import GpuIdentity, Selection, VisibleDevices, restrict_to_mig_devices
 
 _SWITCHED = "MIG mode of the GPU was switched since the last inventory."
@@ -60,7 +61,7 @@ class NvidiaDriver:
         self._mig = MigMechanism(self, remove_unknown=_removes_unknown(options, self._visible))
         self._mps = MpsMechanism(self, _mps_settings(options))
         self._processes = ProcessLister(self._handle, self._mig_controller, self._mps)
-        self._parking = ParkingSupport(self._processes.usage_of, self._free_bytes)
+        self._parking = ParkingSupport(self._processes.processes, self._free_bytes)
         self._mechanisms: dict[Mechanism, LeaseMechanism] = {
             Mechanism.EXCLUSIVE: ExclusiveMechanism(self),
             Mechanism.MPS: self._mps,
@@ -114,7 +115,8 @@ class NvidiaDriver:
         message = " ".join(notes) or None
         if not specs:
             return [], message or _NONE
-        parkable = self._parking.find_parkable(specs.values())
+        own_memory = [spec for spec in specs.values() if not session.shares_memory(self._handle(spec.id))]
+        parkable = self._parking.find_parkable(own_memory)  # else the memory would stay where it is
         in_order = sorted(specs.values(), key=lambda spec: spec.index)
         return [replace(spec, parkable=spec.id in parkable) for spec in in_order], message
 
@@ -255,9 +257,17 @@ class NvidiaDriver:
 
     # -- usage --------------------------------------------------------------------------------------------------------
 
-    def processes(self, device_id: str) -> Sequence[DeviceProcess]:
-        """Return the processes with a CUDA context on the GPU."""
+    def processes(self, device_id: str) -> ProcessList:
+        """Return the processes with a CUDA context on the GPU, or why they are not known."""
         return self._processes.processes(device_id)
+
+    def used_bytes(self, logical_gpu: LogicalGPU) -> int | None:
+        """Return the memory in use on a MIG device."""
+        return self._processes.used_bytes(logical_gpu)
+
+    def may_have_memory(self, pid: int) -> bool:
+        """Return whether a process has CUDA's library or the file of a GPU open."""
+        return may_have_memory(pid)
 
     def sample(self, leases: Sequence[SampledLease]) -> Sample:
         """Read the counters of each device and the usage of its processes; of leases, those on MIG devices."""
@@ -266,10 +276,17 @@ class NvidiaDriver:
         for uuid, handle in list(self._handles.items()):
             sample.devices[uuid] = self._counters.device(uuid, handle)
             by_mps = self._mps.serves(uuid)
+            if not self._processes.sees_the_machine:
+                _note(sample, uuid, OTHER_NUMBERS, self._counters.used_bytes(handle))
+                continue
+            in_parts = uuid in self._specs and bool(self._specs[uuid].profiles)
             processes = self._counters.processes(uuid, handle, utilization=uuid in shared, by_mps=by_mps)
             if processes is not None:
                 sample.processes[uuid] = [one for one in processes if not (by_mps and self._mps.is_server(one.pid))]
                 sample.lists[uuid] = self._counters.list_number(uuid)
+                _note(sample, uuid, None, None if in_parts else self._counters.unowned_bytes[uuid])
+            elif self._counters.is_unlisted(uuid) and not in_parts:  # a divided one lists them by partition
+                _note(sample, uuid, NOT_LISTED, self._counters.used_bytes(handle))
         divided = [subject for subject in leases if subject.logical_gpu.partition is not None]
         partitions = self._counters.partitions({subject.logical_gpu.driver_handle for subject in divided})
         for subject in divided:
@@ -339,13 +356,21 @@ class NvidiaDriver:
     def _answers(self, device_id: str) -> bool:
         """Return whether MIG divides the GPU. Raises where it does not answer."""
         handle = self._handle(device_id)
-        session.memory_bytes(handle)
+        with suppress(session.Unanswerable):  # it answers
+            session.memory_bytes(handle)
         return session.in_mig_mode(handle)
 
     def _handle(self, device_id: str) -> Any:
         if device_id not in self._handles:
             self._handles[device_id] = session.ask("find the GPU", pynvml.nvmlDeviceGetHandleByUUID, device_id)
         return self._handles[device_id]
+
+
+def _note(sample: Sample, device_id: str, why_unlisted: Message | None, unowned_bytes: int | None) -> None:
+    if why_unlisted is not None:
+        sample.unlisted[device_id] = why_unlisted
+    if unowned_bytes is not None:
+        sample.unowned_bytes[device_id] = unowned_bytes
 
 
 def _mps_settings(options: DriverOptions) -> MpsSettings | None:

@@ -14,7 +14,10 @@ import pynvml
 
 from ....core.model.entities import Health
 from ....errors import HostFault
+from ...host import pid_namespace
 from ..health import HealthEvent, HealthReport
+from . import session
+from .process_calls import running_processes
 from .xid import RECOVERY_ACTION_CHANGED, fault_of
 
 T = TypeVar("T")
@@ -31,14 +34,7 @@ REASONS_TO_CHECK = (
 )
 WANTED = pynvml.nvmlEventTypeXidCriticalError | REASONS_TO_CHECK
 #: Errors about the call, not about the GPU.
-_UNKNOWN = frozenset(
-    {
-        pynvml.NVML_ERROR_NOT_SUPPORTED,
-        pynvml.NVML_ERROR_FUNCTION_NOT_FOUND,
-        pynvml.NVML_ERROR_NO_PERMISSION,
-        pynvml.NVML_ERROR_INVALID_ARGUMENT,
-    }
-)
+_UNKNOWN = session.UNANSWERABLE | {pynvml.NVML_ERROR_INVALID_ARGUMENT}
 
 
 class HealthReadings(NamedTuple):
@@ -139,10 +135,12 @@ class NvmlHealthWatcher:
     def processes(self, device_id: str, partition: int | None) -> Sequence[int]:
         """Return the pids of processes with a CUDA context on the GPU, or on that instance of it."""
         try:
+            if not pid_namespace.is_first():
+                raise HostFault("The GPU's processes have other numbers here.")
             handle = self._handle(device_id)
-            found = list(pynvml.nvmlDeviceGetComputeRunningProcesses(handle))
+            found = running_processes(pynvml, handle)
             with suppress(pynvml.NVMLError_FunctionNotFound, pynvml.NVMLError_NotSupported, AttributeError):
-                found += pynvml.nvmlDeviceGetMPSComputeRunningProcesses(handle)
+                found += running_processes(pynvml, handle, "MPSCompute")
         except pynvml.NVMLError as error:
             raise HostFault(f"The GPU's processes cannot be listed ({error}).") from error
         return [process.pid for process in found if partition is None or process.gpuInstanceId == partition]
@@ -161,7 +159,7 @@ class NvmlHealthWatcher:
 
 
 def _read(handle: Any) -> HealthReadings:
-    pynvml.nvmlDeviceGetMemoryInfo(handle)
+    _if_known(lambda: pynvml.nvmlDeviceGetMemoryInfo(handle))  # any answer will do
     kind = pynvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, pynvml.NVML_VOLATILE_ECC
     errors = _if_known(lambda: pynvml.nvmlDeviceGetTotalEccErrors(handle, *kind))
     remapped = _if_known(lambda: pynvml.nvmlDeviceGetRemappedRows(handle)) or (0, 0, 0, 0)

@@ -21,6 +21,7 @@ from ....core.model.entities import PartitionProfile
 from ....errors import HostFault
 from ..driver import NOT_PARTITIONABLE, PartitionMode
 from ..mechanisms.base import PartitionInstance, PlacementOccupied
+from . import session
 from .mig_profiles import NO_SUCH_PROFILE, InstanceGone, MigProfile, ask, read_profiles, reason_of
 
 #: Which device nodes are whose, as ``gpu0/gi1/ci0/access 13``.
@@ -127,13 +128,9 @@ class MigController:
             found.append(PartitionInstance(one.profile.profile.name, one.start, devices, complete))
         return found
 
-    def processes(self, device_id: str) -> list[Any]:
-        """Return the processes on all its MIG devices, as NVML lists them."""
-        listed = []
-        for one in self._instances(device_id):
-            for *_, device in one.computes:
-                listed += ask("list the processes of a MIG device", pynvml.nvmlDeviceGetComputeRunningProcesses, device)
-        return listed
+    def devices(self, device_id: str) -> list[Any]:
+        """Return the handles of all its MIG devices."""
+        return [device for one in self._instances(device_id) for *_, device in one.computes]
 
     def nodes(self, uuid: str) -> tuple[str, ...]:
         """Return the files of a MIG device that a process must be able to open, beside its GPU's; from memory."""
@@ -262,5 +259,6 @@ def _listed(call: Callable[..., Any], array_type: Any, handle: Any, number: int)
     except pynvml.NVMLError_NotFound as error:
         raise InstanceGone(f"It is not there any more ({error}).") from error
     except pynvml.NVMLError as error:
-        raise HostFault(f"The driver could not list the MIG instances of the GPU: {reason_of(error)}") from error
+        fault = session.Unanswerable if session.is_unanswerable(error) else HostFault
+        raise fault(f"The driver could not list the MIG instances of the GPU: {reason_of(error)}") from error
     return list(array[: min(count.value, INSTANCES_MAX)])

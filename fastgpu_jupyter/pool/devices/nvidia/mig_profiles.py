@@ -17,6 +17,7 @@ import pynvml
 from ....core.model.entities import PartitionProfile
 from ....errors import HostFault
 from ....units import MIB
+from . import session
 
 T = TypeVar("T")
 #: No GPU has more slots, or more starts of one profile.
@@ -44,8 +45,9 @@ def ask(what: str, call: Callable[..., T], *args: Any) -> T:
         return call(*args)
     except pynvml.NVMLError_NotFound as error:
         raise InstanceGone(f"The NVIDIA driver could not {what}: it is not there any more ({error}).") from error
-    except pynvml.NVMLError as error:
-        raise HostFault(f"The NVIDIA driver could not {what}: {reason_of(error)}") from error
+    except (pynvml.NVMLError, pynvml.NVMLLibraryMismatchError) as error:
+        fault = session.Unanswerable if session.is_unanswerable(error) else HostFault
+        raise fault(f"The NVIDIA driver could not {what}: {reason_of(error)}") from error
 
 
 def reason_of(error: Any) -> str:

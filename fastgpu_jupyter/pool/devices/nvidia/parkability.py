@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import pynvml
 
 from ....core.model.entities import DeviceSpec, LogicalGPU, Mechanism
 from ....errors import HostFault
-from ..driver import NotNow, ReserveHostMemory
+from ..driver import NotNow, ProcessList, ReserveHostMemory
 from . import session
 from .checkpoint_process import CheckpointProcesses
 from .cuda_checkpoint import MOVE_FROM, PARK_FROM, CheckpointParker
@@ -28,17 +28,17 @@ RETRY_S, RETRY_S_MAX = 15.0, 300.0
 class ParkingSupport:
     """Parking on the GPUs of one session.
 
-    ``usage_of`` returns the memory that processes have on a device, by pid, and ``free_of`` the memory that is free
-    there, or ``None`` where that is unknown.
+    ``list_processes`` returns what the driver says of the processes on a device, and ``free_of`` the memory that is
+    free there, or ``None`` where that is unknown.
     """
 
     def __init__(
         self,
-        usage_of: Callable[[str], Mapping[int, int | None]],
+        list_processes: Callable[[str], ProcessList],
         free_of: Callable[[str], int | None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._usage_of = usage_of
+        self._list_processes = list_processes
         self._free_of = free_of
         self._clock = clock
         self._processes = CheckpointProcesses()
@@ -65,7 +65,7 @@ class ParkingSupport:
             raise HostFault(self._missing)
         if not self._parkable.issuperset(gpu.device_ids):
             raise HostFault(NOT_PARKABLE)
-        return self._parker.park(gpu.device_ids, pid, gpu.memory_bytes, reserve)
+        return self._parker.park(gpu.device_ids, pid, gpu.memory_bytes, reserve, whole=gpu.whole)
 
     def resume(self, gpu: LogicalGPU, pid: int, origin: Sequence[str], memory_bytes: int) -> None:
         """Move it back, from the devices of ``origin`` to those of the logical GPU."""
@@ -104,7 +104,7 @@ class ParkingSupport:
             self._attempts += 1
             return
         parker = CheckpointParker(self._processes)
-        self._parker = LeaseParker(parker, self._usage_of, self._free_of, session.all_uuids, moves=moves)
+        self._parker = LeaseParker(parker, self._list_processes, self._free_of, session.all_uuids, moves=moves)
 
     def _can_come_back(self, spec: DeviceSpec, specs: Iterable[DeviceSpec]) -> bool:
         """Return whether what was on the GPU can come back to any GPU of its model that is free then."""

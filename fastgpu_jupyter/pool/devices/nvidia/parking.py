@@ -12,7 +12,7 @@ from ....errors import HostFault, Message
 from ....units import GIB
 from ...host import memory
 from ...host.attribution import lease_of
-from ..driver import NotNow, ReserveHostMemory
+from ..driver import ListedProcesses, NotNow, ProcessList, ReserveHostMemory, UnlistedProcesses
 from .cuda_checkpoint import Parker, mapping
 
 #: Memory that parking leaves to the host.
@@ -22,15 +22,15 @@ SPARE_BYTES = GIB
 class LeaseParker:
     """Parks and resumes the leases of one driver.
 
-    ``on_device`` returns the memory of each process on a device by pid (``None``: unknown), ``free_on`` the memory of a
-    device that is not in use (``None``: unknown), ``every`` the GPUs that the driver knows, and ``moves`` tells whether
+    ``on_device`` returns what the driver says of the processes on a device, ``free_on`` the memory of a device that is
+    not in use (``None``: unknown), ``every`` the GPUs that the driver knows, and ``moves`` tells whether
     memory may come back to another GPU than it was on.
     """
 
     def __init__(
         self,
         parker: Parker,
-        on_device: Callable[[str], Mapping[int, int | None]],
+        on_device: Callable[[str], ProcessList],
         free_on: Callable[[str], int | None],
         every: Callable[[], Sequence[str]],
         *,
@@ -42,17 +42,24 @@ class LeaseParker:
         self._every = every
         self.moves = moves
 
-    def park(self, device_ids: Sequence[str], pid: int, memory_bytes: int, reserve: ReserveHostMemory) -> int:
+    def park(
+        self, device_ids: Sequence[str], pid: int, memory_bytes: int, reserve: ReserveHostMemory, *, whole: bool = True
+    ) -> int:
         """Move what the process tree of ``pid`` has there, ``memory_bytes`` at most, and return how much that was.
+
+        Where the driver does not list processes, those of the tree are found by CUDA's library. Whether all memory left
+        can be seen afterwards only by what is in use on the whole device, so a part of one is not parked.
 
         Raises :class:`HostFault`, with nothing changed, where ``reserve`` does or the host has no room for it.
         """
         tree = set(_tree(pid))
         found: dict[int, int] = {}
         for device_id in device_ids:
-            for number, used_bytes in self._on_device(device_id).items():
-                if number in tree:
-                    found[number] = found.get(number, 0) + (memory_bytes if used_bytes is None else used_bytes)
+            listed = self._on_device(device_id)
+            if isinstance(listed, UnlistedProcesses) and not whole:
+                raise HostFault(Message.of("parking.processes_unlisted", reason=listed.reason))
+            for number, process_bytes in _processes_of(listed, tree).items():
+                found[number] = found.get(number, 0) + (memory_bytes if process_bytes is None else process_bytes)
         used_bytes = sum(found.values())
         if found:
             needed_bytes = host_bytes_needed(used_bytes)
@@ -87,6 +94,14 @@ class LeaseParker:
         free_bytes = sum(one for one in free if one is not None)
         if None not in free and free_bytes < memory_bytes:
             raise NotNow(Message.of("resume.memory_in_use", needed_bytes=memory_bytes, free_bytes=free_bytes))
+
+
+def _processes_of(listed: ProcessList, tree: set[int]) -> dict[int, int | None]:
+    """Return those of the tree that have memory on a device, with what they have."""
+    if isinstance(listed, ListedProcesses):
+        return {one.pid: one.memory_bytes for one in listed.processes if one.pid in tree}
+    found = [number for number in sorted(tree) if _uses_cuda(number)]
+    return {**dict.fromkeys(found, 0), **dict.fromkeys(found[:1], listed.unowned_bytes)}
 
 
 def _require_room(found: Mapping[int, int], needed_bytes: int) -> None:

@@ -10,11 +10,31 @@ import pynvml
 
 from ....errors import HostFault
 from ....units import MEMORY_BYTES_MAX
+from ...host import machine
 from ..registration import DriverNotInstalled
 from .env import VISIBLE_DEVICES
 
 #: Texts of NVML that are longer are no names.
 TEXT_MAX = 96
+
+
+#: Return codes that are answers: the call, the GPU or the permissions of this process do not allow what was asked.
+UNANSWERABLE = frozenset(
+    {
+        pynvml.NVML_ERROR_NOT_SUPPORTED,
+        pynvml.NVML_ERROR_NO_PERMISSION,
+        pynvml.NVML_ERROR_FUNCTION_NOT_FOUND,
+        pynvml.NVML_ERROR_ARGUMENT_VERSION_MISMATCH,
+    }
+)
+_NO_PERMISSION = (
+    "this process may not read it. In a container that has only a MIG instance of the GPU, run the pool where the "
+    "whole GPU is visible"
+)
+
+
+class Unanswerable(HostFault):
+    """The driver answers, and cannot say what was asked: that is not silence."""
 
 
 class Identity(NamedTuple):
@@ -45,11 +65,24 @@ def open_session() -> None:
 
 
 def ask(what: str, call: Callable[..., Any], *args: Any) -> Any:
-    """Return the answer of a call of NVML. Raises :class:`HostFault` where it fails."""
+    """Return the answer of a call of NVML.
+
+    Raises :class:`Unanswerable` where the driver cannot say that here, :class:`HostFault` where the call fails.
+    """
     try:
         return call(*args)
-    except pynvml.NVMLError as error:
+    except (pynvml.NVMLError, pynvml.NVMLLibraryMismatchError) as error:
+        if is_unanswerable(error):
+            raise Unanswerable(f"The NVIDIA driver cannot {what} here ({error}).") from error
         raise HostFault(f"The NVIDIA driver could not {what} ({error}). Check with `nvidia-smi`.") from error
+
+
+def is_unanswerable(error: Exception) -> bool:
+    """Return whether an error of the bindings is an answer about the question, and not about the GPU.
+
+    A driver that lacks the newest form of a call gives an error that is not one of NVML's.
+    """
+    return isinstance(error, pynvml.NVMLLibraryMismatchError) or getattr(error, "value", None) in UNANSWERABLE
 
 
 def gpu_count() -> int:
@@ -78,10 +111,17 @@ def minor_of(handle: Any, index: int) -> int:
 
 
 def memory_bytes(handle: Any) -> int:
-    """Return all memory of a GPU. Raises :class:`HostFault` where it does not answer."""
+    """Return all memory of a GPU; that of the machine where they share it (GB10), as such a GPU reports none.
+
+    Raises :class:`Unanswerable` where this process may not read it, :class:`HostFault` where the GPU does not answer.
+    """
     try:
         total = pynvml.nvmlDeviceGetMemoryInfo(handle).total
+    except pynvml.NVMLError_NotSupported:
+        return machine.spec().memory_bytes
     except pynvml.NVMLError as error:
+        if is_unanswerable(error):
+            raise Unanswerable(f"Its memory is not known ({error}): {_NO_PERMISSION}.") from error
         raise HostFault(f"The GPU does not answer ({error}). Check with `nvidia-smi`.") from error
     return _sensible(total, 1, MEMORY_BYTES_MAX, "amount of memory")
 
@@ -92,6 +132,17 @@ def free_bytes(handle: Any) -> int | None:
         return plausible_bytes(pynvml.nvmlDeviceGetMemoryInfo(handle).free)
     except pynvml.NVMLError:
         return None
+
+
+def shares_memory(handle: Any) -> bool:
+    """Return whether a GPU has no memory of its own: it uses the machine's, and reports none."""
+    try:
+        pynvml.nvmlDeviceGetMemoryInfo(handle)
+    except pynvml.NVMLError_NotSupported:
+        return True
+    except pynvml.NVMLError:
+        return False
+    return False
 
 
 def in_mig_mode(handle: Any) -> bool:

@@ -9,6 +9,7 @@ from ....core.model.entities import Instant, State
 from ....core.placement.inventory import find_device
 from ....errors import Conflict, Message
 from ....wire.schemas import DeviceList, DeviceView, HistoryView, PartitionModeView
+from ...devices.driver import ListedProcesses, ProcessList
 from .. import request_parsing
 from ..call import HttpCall
 from .base import HandlerContext, HandlerTable
@@ -82,7 +83,9 @@ class DeviceHandlers:
             "survives_restart": mode.survives_restart,
             "reset_command": mode.reset_command,
             "leases": leases,
-            "processes": [process.pid for process in processes],
+            "processes": [process.pid for process in processes.processes]
+            if isinstance(processes, ListedProcesses)
+            else None,
         }
 
     async def set_partition_mode(self, call: HttpCall) -> PartitionModeView:
@@ -96,6 +99,10 @@ class DeviceHandlers:
         name = self._context.names.name_of(call.caller.tenant)
         log.warning("%s switched MIG mode of %s %s.", name, device_id, "on" if on else "off")
         return await self.partition_mode(call)
+
+
+def _pids(processes: ProcessList) -> list[int] | None:
+    return [process.pid for process in processes.processes] if isinstance(processes, ListedProcesses) else None
 
 
 def _leases_on(state: State, device_id: str) -> list[str]:

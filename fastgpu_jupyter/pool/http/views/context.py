@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ....core.model.entities import Lease
 from ....core.scheduling.queue_report import QueueReport
@@ -51,6 +51,8 @@ class ViewContext:
     device_nodes_of: Callable[[Lease], list[str]]
     foreign: Mapping[str, Sequence[ForeignProcess]]
     name_of: NameOf
+    #: Why the processes of a device, or some of them, cannot be seen, by device.
+    unseen: Mapping[str, Message] = field(default_factory=dict)
     device_access_of: Callable[[str], DeviceAccess] = lambda _: NOT_ENFORCED
     scrub_progress_of: Callable[[str], Message | None] = lambda _: None  #: while device memory is overwritten
 

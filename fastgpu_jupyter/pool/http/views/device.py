@@ -62,6 +62,7 @@ def _device_view(state: State, device: Device, access: AccessScope, context: Vie
             "parkable": spec.parkable,
         },
         "allocations": [_allocation(state.leases[lease_id], access, context) for lease_id in device.lease_ids],
+        "processes_message": view_of(context.unseen.get(spec.id)),
         "unleased_processes": [
             _unleased_process(state, one, access, context) for one in context.foreign.get(spec.id, ())
         ],

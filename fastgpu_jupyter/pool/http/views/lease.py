@@ -130,8 +130,15 @@ def _notes(lease: Lease, context: ViewContext) -> Iterator[MessageView]:
             view_of(context.scrub_progress_of(lease.id)),
         ]
         if not any(found):
-            found = [view_of(budgets.why_parked(lease))]
+            found = [view_of(budgets.why_parked(lease)), view_of(_unseen(lease, context))]
     yield from (note for note in found if note is not None)
+
+
+def _unseen(lease: Lease, context: ViewContext) -> Message | None:
+    """Return that the processes on the devices of a lease cannot be seen, and why."""
+    names = () if lease.logical_gpu is None else lease.logical_gpu.device_ids
+    reason = next((context.unseen[name] for name in names if name in context.unseen), None)
+    return None if reason is None else Message.of("lease.processes_unseen", reason=reason)
 
 
 def _size(lease: Lease) -> LeaseSizeView:

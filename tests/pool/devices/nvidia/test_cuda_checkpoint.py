@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from fastgpu_jupyter.errors import HostFault
-from fastgpu_jupyter.pool.devices.driver import NotNow, ProcessUnusable
+from fastgpu_jupyter.pool.devices.driver import DeviceProcess, ListedProcesses, NotNow, ProcessUnusable
 from fastgpu_jupyter.pool.devices.nvidia import cuda_checkpoint as checkpoint
 from fastgpu_jupyter.pool.devices.nvidia import parking as lease_memory
 from fastgpu_jupyter.pool.devices.nvidia.checkpoint_process import NoAnswer, Refused
@@ -286,7 +286,8 @@ def _cuda_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
 def of_lease(
     parker: FakeParker, on_device: dict[int, int | None], *, moves: bool = True, free_bytes: int | None = None
 ) -> LeaseParker:
-    return LeaseParker(parker, lambda _: on_device, lambda _: free_bytes, lambda: [A, B, C], moves=moves)
+    listed = ListedProcesses(tuple(DeviceProcess(number, used) for number, used in on_device.items()))
+    return LeaseParker(parker, lambda _: listed, lambda _: free_bytes, lambda: [A, B, C], moves=moves)
 
 
 def reserve(memory_bytes: int) -> None:

@@ -315,6 +315,7 @@ def fake_nvml(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         "DeviceGetMemoryLimits_v1": raising(pynvml.NVML_ERROR_FUNCTION_NOT_FOUND),
         "DeviceGetCudaComputeCapability": lambda _: [9, 0],
         "DeviceGetComputeMode": lambda _: 0,
+        "DeviceGetComputeRunningProcesses": lambda _: [],
         "DeviceGetMPSComputeRunningProcesses": lambda _: [],
         "GpmQueryDeviceSupport": lambda _: SimpleNamespace(isSupportedDevice=1),
     }
@@ -335,6 +336,7 @@ def test_read_returns_what_nvml_reports(fake_nvml: dict[str, Any]) -> None:
         events=True,
         gpm=True,
         memory_bytes=141 * GIB,
+        lists_processes=True,
     )
     assert nvml_facts.read() == NvmlFacts(driver="580.65.06", version="13.580", cuda=13000, gpus=(gpu,))
 

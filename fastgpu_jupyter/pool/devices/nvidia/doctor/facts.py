@@ -20,6 +20,8 @@ class GpuFacts:
     events: bool | None = None  #: whether it reports errors as they happen
     gpm: bool | None = None  #: whether it measures the utilization of a MIG instance
     memory_bytes: int | None = None
+    lists_processes: bool | None = None  #: whether it lists the processes on it
+    shares_memory: bool = False  #: whether it uses the machine's memory and has none of its own
     mps: tuple[str, str | None] | None = None  #: what it lacks for MPS, and the command that changes that
 
     @property

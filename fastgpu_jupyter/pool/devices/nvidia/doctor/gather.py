@@ -10,6 +10,7 @@ from importlib import import_module, metadata
 from pathlib import Path
 from typing import TypeVar
 
+from .....errors import HostFault
 from ....host.threads import call_with_timeout
 from ..mps.daemon import PROGRAM
 from ..scrub_worker import LIBRARY
@@ -31,7 +32,11 @@ def gather_facts(root: Path) -> NvidiaFacts:
     return NvidiaFacts(
         pci_gpus=_pci_gpus(root / "sys/bus/pci/devices"),
         module=_text(root / "sys/module/nvidia/version"),
-        nvml=_within(nvml_facts.read, NvmlFacts(error=no_answer, hangs=True)),
+        nvml=_within(
+            nvml_facts.read,
+            lambda: NvmlFacts(error=no_answer, hangs=True),
+            lambda error: NvmlFacts(error=f"its bindings failed: {type(error).__name__}: {error}"),
+        ),
         nodes=tuple(DeviceNode(str(path), os.access(path, os.R_OK | os.W_OK)) for path in _node_paths(root / "dev")),
         mps=shutil.which(PROGRAM),
         cuda_bindings=bindings,
@@ -61,8 +66,7 @@ def _cuda(no_answer: str) -> tuple[str | None, str | None]:
         version = metadata.version("cuda-bindings")
     except metadata.PackageNotFoundError:
         return None, None
-    silent: str | None = no_answer
-    return version, _within(_cuda_error, silent)
+    return version, _within(_cuda_error, lambda: no_answer, lambda error: f"{type(error).__name__}: {error}")
 
 
 def _cuda_error() -> str | None:
@@ -81,12 +85,14 @@ def _loads(library: str) -> bool:
     return True
 
 
-def _within(call: Callable[[], T], otherwise: T) -> T:
-    """Return the answer of a call, or ``otherwise`` where it takes too long: a driver may hang."""
+def _within(call: Callable[[], T], no_answer: Callable[[], T], failed: Callable[[Exception], T]) -> T:
+    """Return the answer of a call, or what it means that it takes too long or fails: a failure is not a hang."""
     try:
         return call_with_timeout(ANSWER_S, call, "")
-    except Exception:  # noqa: BLE001 (bindings that do not fit the driver raise what they like)
-        return otherwise
+    except HostFault:
+        return no_answer()
+    except Exception as error:  # noqa: BLE001 (bindings that do not fit the driver raise what they like)
+        return failed(error)
 
 
 def _text(path: Path) -> str | None:

@@ -93,6 +93,16 @@ def _mps(host: HostFacts, facts: NvidiaFacts) -> Iterator[DoctorFinding]:
         yield DoctorFinding("MPS", FindingState.OK, said)
 
 
+def _processes(host: HostFacts, facts: NvidiaFacts) -> Iterator[DoctorFinding]:
+    mute = [str(gpu.index) for gpu in facts.working() if gpu.lists_processes is False and not gpu.divided]
+    if mute and not host.pid_namespace:
+        said = (
+            f"GPU {', '.join(mute)} lists no processes here: use of a part is not measured, what is parked must be "
+            "seen by the memory in use, and after a lease a GPU is granted once its memory in use is what it was"
+        )
+        yield DoctorFinding("processes", FindingState.OFF, said)
+
+
 def _persistence(host: HostFacts, facts: NvidiaFacts) -> Iterator[DoctorFinding]:
     off = [str(gpu.index) for gpu in facts.working() if gpu.persistent is False]
     if off:
@@ -112,4 +122,4 @@ def _health(host: HostFacts, facts: NvidiaFacts) -> Iterator[DoctorFinding]:
 
 
 MECHANISMS = (_exclusive, _driver_limits, _overwriting, _mig, _mps)
-MONITORING = (_health, _persistence)
+MONITORING = (_health, _processes, _persistence)

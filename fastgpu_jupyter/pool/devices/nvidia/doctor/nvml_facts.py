@@ -8,7 +8,9 @@ from typing import Any, TypeVar
 
 import pynvml
 
+from .. import session
 from ..mps.requirements import find_obstacle, read_mps_facts
+from ..process_calls import running_processes
 from ..session import plausible_bytes
 from .facts import GpuFacts, NvmlFacts
 
@@ -25,7 +27,7 @@ def read() -> NvmlFacts:
         return NvmlFacts(error=str(error))
     try:
         return _read()
-    except pynvml.NVMLError as error:
+    except (pynvml.NVMLError, pynvml.NVMLLibraryMismatchError) as error:
         return NvmlFacts(error=str(error), driver=_try(pynvml.nvmlSystemGetDriverVersion))
     finally:
         with suppress(pynvml.NVMLError):
@@ -47,14 +49,16 @@ def _gpu(index: int) -> GpuFacts:
         name, uuid = pynvml.nvmlDeviceGetName(handle), pynvml.nvmlDeviceGetUUID(handle)
         memory_bytes = plausible_bytes(pynvml.nvmlDeviceGetMemoryInfo(handle).total)
     except pynvml.NVMLError as error:
-        return GpuFacts(index, error=str(error))
+        if not session.is_unanswerable(error):
+            return GpuFacts(index, error=str(error))
+        name, uuid = _try(lambda: pynvml.nvmlDeviceGetName(handle)), _try(lambda: pynvml.nvmlDeviceGetUUID(handle))
     mig = _try(lambda: pynvml.nvmlDeviceGetMigMode(handle))
     persistent = _try(lambda: pynvml.nvmlDeviceGetPersistenceMode(handle))
     events = _try(lambda: pynvml.nvmlDeviceGetSupportedEventTypes(handle))
     return GpuFacts(
         index,
-        name,
-        uuid,
+        name or "",
+        uuid or "",
         mig=None if mig is None else (mig[0], mig[1]),
         persistent=None if persistent is None else bool(persistent),
         memory_limits=_knows_limits(handle),
@@ -62,6 +66,8 @@ def _gpu(index: int) -> GpuFacts:
         gpm=bool(_try(lambda: pynvml.nvmlGpmQueryDeviceSupport(handle).isSupportedDevice)),
         memory_bytes=memory_bytes,
         mps=find_obstacle(read_mps_facts(handle), index),
+        lists_processes=_try(lambda: running_processes(pynvml, handle)) is not None,
+        shares_memory=session.shares_memory(handle),
     )
 
 
@@ -82,5 +88,5 @@ def _knows_limits(handle: Any) -> bool:
 def _try(ask: Callable[[], T]) -> T | None:
     try:
         return ask()
-    except pynvml.NVMLError:
+    except (pynvml.NVMLError, pynvml.NVMLLibraryMismatchError):
         return None
