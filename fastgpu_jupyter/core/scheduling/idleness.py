@@ -30,8 +30,15 @@ def idle_at_ms(state: State, lease: Lease) -> int | None:
 
 
 def needs_now(lease: Lease) -> bool:
-    """Return whether a request needs its device now: a cell waits, its user resumes it, or its process is unknown."""
+    """Return whether a request needs its device now: a cell waits, its user resumes it, or its process never says."""
+    if lease.busy is None and lease.granted_at is None:
+        return not _will_report(lease)  # a kernel that starts may have no cell to run for hours
     return lease.busy is not False or lease.granted_at is not None
+
+
+def _will_report(lease: Lease) -> bool:
+    """Return whether the request is of a kernel with a gate, which reports as soon as it has started."""
+    return lease.request.kernel_id is not None and lease.request.parkable is not False
 
 
 def tenants_in_need(state: State) -> set[str]:

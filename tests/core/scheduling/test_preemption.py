@@ -13,6 +13,7 @@ from fastgpu_jupyter.core.model.entities import (
     EndReason,
     HostSpec,
     Isolation,
+    LeaseRequest,
     ParkReason,
     PendingReason,
     Policy,
@@ -103,6 +104,18 @@ def test_lease_without_a_cell_yields_at_once_to_a_request_of_its_own_tenant() ->
     world.active("a")
     world.do(c.ReportActivity("a", busy=False))
     world.ask("b")  # what its process does is unknown, so it may need the device
+    assert world.states() == {"a": "parking", "b": "waiting"}
+
+
+def test_lease_without_a_cell_keeps_its_device_while_another_kernel_of_its_tenant_starts() -> None:
+    world = one()
+    world.active("a")
+    world.do(c.ReportActivity("a", busy=False))
+    world.do(c.RequestLease("b", "ann", LeaseRequest("full", None, "kernel", "b.ipynb"), holder(9), "0" * 64))
+    assert world.states() == {"a": "active", "b": "waiting"}
+    world.do(c.ReportActivity("b", busy=False))
+    assert world.states() == {"a": "active", "b": "waiting"}
+    world.do(c.ReportActivity("b", busy=True))
     assert world.states() == {"a": "parking", "b": "waiting"}
 
 
