@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -40,12 +42,17 @@ sys.exit(os.waitpid(child, 0)[1])
 
 @pytest.mark.slow
 def test_kernel_starts_in_a_forked_process_of_one_that_started_a_kernel(pool: PoolProcess, installed: None) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", RUN_AND_FORK],
-        cwd=pool.folder, capture_output=True, text=True, check=False, timeout=2 * DEADLINE_S,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.split().count("granted") == 3
+    command, pipe = [sys.executable, "-c", RUN_AND_FORK], subprocess.PIPE
+    with subprocess.Popen(
+        command, cwd=pool.folder, stdout=pipe, stderr=pipe, text=True, start_new_session=True
+    ) as runner:
+        try:
+            out, err = runner.communicate(timeout=2 * DEADLINE_S)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(runner.pid, signal.SIGKILL)  # the child, too
+    assert runner.returncode == 0, err
+    assert out.split().count("granted") == 3
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
