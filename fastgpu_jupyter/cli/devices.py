@@ -62,7 +62,7 @@ class DevicesApp(ClientApp):
         for device_id in device_ids:
             client.forget_device(device_id)
         devices = client.devices()
-        self.show({"devices": devices}, "\n".join(device_lines(devices)))
+        self.show({"devices": devices}, *device_lines(devices))
 
 
 class MigApp(ClientApp):

@@ -134,6 +134,8 @@ class FastGPUPool(JupyterApp):
         super().initialize(argv)
         if self.subapp is not None:
             return
+        if self.extra_args:  # perhaps a command with an error in its name, which must not start a pool manager
+            raise TraitError(f"There is no command {self.extra_args[0]!r}. `jupyter fastgpu pool --help` lists all.")
         require_known(self.config, self.cli_config, type(self))
         self.settings = Settings(self)
         #: What differs from the settings, because it is that of a pool manager that was killed.

@@ -117,6 +117,12 @@ def run(*words: str, stdout: Any = subprocess.PIPE, **env: str) -> subprocess.Co
 
 
 @pytest.mark.slow
+def test_devices_command_prints_a_line_for_each_device(hostile: PoolProcess) -> None:
+    lines = fastgpu("devices").stdout.splitlines()
+    assert [line.split()[0] for line in lines] == ["DEVICE", "SIM-0-A100-80GB"]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "env",
     [
