@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from ..core.model.entities import State
 from ..core.model.lifecycle import LIVE
-from ..errors import StoreFault
+from ..errors import FastGPUError, StoreFault
 from .host.process import open_holder
 from .journal.store import Journal
 from .loop.recovery import replay
@@ -89,10 +89,13 @@ def remove_record(state_dir: Path) -> None:
 
 
 def has_live_holders(state: State, boot_id: str) -> bool:
-    """Return whether a process lives that holds a lease of ``state``."""
+    """Return whether a process lives, or may live, that holds a lease of ``state``."""
     holders = {lease.holder for lease in state.leases.values() if lease.state in LIVE}
     for holder in holders if state.boot_id == boot_id else ():
-        pidfd = open_holder(holder, boot_id)
+        try:
+            pidfd = open_holder(holder, boot_id)
+        except FastGPUError:
+            return True  # whether it lives cannot be found out
         if pidfd is not None:
             os.close(pidfd)
             return True

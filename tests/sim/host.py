@@ -7,6 +7,7 @@ manager shows.
 
 from __future__ import annotations
 
+import errno
 import random
 import sqlite3
 from collections.abc import Mapping, Sequence
@@ -180,7 +181,7 @@ class SimulatedHost:
     def _pidfd_open(self, pid: int) -> int:
         process = self.processes.get(pid)
         if process is None:
-            raise ProcessLookupError(pid)
+            raise ProcessLookupError(errno.ESRCH, "No such process")
         self._numbers += 1
         self.descriptors[self._numbers] = process
         if not process.alive and self.loop is not None:

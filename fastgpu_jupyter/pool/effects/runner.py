@@ -72,8 +72,8 @@ class EffectRunner:
 
     async def _device_came_back(self, failed: c.ResumeFailed) -> bool:
         """Wait while a device that the lease resumes on is missing, and return whether it was and is back."""
+        was_missing = await self._state.read(lambda state, _: _resumes_on_missing_device(state, failed))
         await self._inventory.refresh_once()
-        was_missing = False
         while await self._state.read(lambda state, _: _resumes_on_missing_device(state, failed)):
             was_missing = True
             await asyncio.sleep(MISSING_POLL_S)

@@ -11,20 +11,21 @@ from pathlib import Path
 import pytest
 
 from fastgpu_jupyter.core.model import commands as c
-from fastgpu_jupyter.core.model.entities import Device, EndReason, Health, LogicalGPU, ScrubOutcome
+from fastgpu_jupyter.core.model.entities import Device, EndReason, Health, LogicalGPU, ScrubOutcome, State
 from fastgpu_jupyter.core.model.lifecycle import LeaseState
 from fastgpu_jupyter.errors import Conflict, HostFault, NotFound
 from fastgpu_jupyter.pool.devices import driver_thread
 from fastgpu_jupyter.pool.devices.driver import DeviceGone, DeviceProcess, ListedProcesses, ProcessList, ProcessUnusable
 from fastgpu_jupyter.pool.devices.health import HealthEvent, HealthReport
 from fastgpu_jupyter.pool.effects import presence as presence_module
+from fastgpu_jupyter.pool.effects import runner
 from fastgpu_jupyter.pool.monitors import health as health_module
 from fastgpu_jupyter.pool.monitors import inventory
 from tests.core.faults import BAD_MEMORY, MEMORY_ERRORS, OFF_THE_BUS, WRONG_ADDRESS
 from tests.core.world import spec, text
 from tests.pool.running_pool import Pool, ScriptedDriver, run
 from tests.refusals import refused
-from tests.waiting import async_wait_until
+from tests.waiting import DEADLINE_S, async_wait_until
 
 WELL = HealthReport(Health.HEALTHY)
 RESET_WANTED = HealthReport(Health.FAULTY, "The driver wants this GPU reset.")
@@ -299,6 +300,52 @@ def test_lease_of_two_devices_drains_on_the_remaining_one(tmp_path: Path, monkey
         assert (await pool.lease("a")).state is LeaseState.DRAINING
         driver.pids = []
         assert (await pool.until("a", LeaseState.ENDED)).scrub is ScrubOutcome.DEVICE_GONE
+
+    run(tmp_path, story, driver)
+
+
+@pytest.mark.slow
+def test_resume_that_fails_on_a_missing_device_is_tried_again_once_it_is_back(
+    tmp_path: Path, driver: FrailDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inventory, "REFRESH_INTERVAL_S", 0.02)
+    monkeypatch.setattr(runner, "MISSING_POLL_S", 0.02)
+    specs, resumed, fails = driver.specs, threading.Event(), threading.Event()
+
+    def resume(*_: object) -> None:
+        resumed.set()
+        if not driver.specs:
+            assert fails.wait(DEADLINE_S)
+            raise HostFault("the device does not answer")
+
+    def prepare_and_vanish(gpu: LogicalGPU) -> str:
+        driver.specs.clear()
+        return prepare(gpu)
+
+    def is_missing(state: State, failed: c.ResumeFailed) -> bool:
+        looked.set()
+        return resumes_on_missing_device(state, failed)
+
+    prepare, resumes_on_missing_device, looked = driver.prepare, runner._resumes_on_missing_device, threading.Event()
+    monkeypatch.setattr(driver, "resume", resume)
+    monkeypatch.setattr(runner, "_resumes_on_missing_device", is_missing)
+
+    async def story(pool: Pool) -> None:
+        await pool.ask("a")
+        await pool.until("a", LeaseState.ACTIVE)
+        await pool.services.commands.submit(c.ParkLease("a"))
+        await pool.until("a", LeaseState.PARKED)
+        monkeypatch.setattr(driver, "prepare", prepare_and_vanish)
+        driver.specs = list(specs)
+        await pool.services.commands.submit(c.ResumeLease("a"))
+        await async_wait_until(resumed.is_set, "it is being resumed")
+        await until(pool, lambda devices: devices["gpu-0"].missing)
+        fails.set()
+        await async_wait_until(looked.is_set, "the failure is looked at")
+        assert (await pool.lease("a")).state is LeaseState.RESUMING
+        monkeypatch.setattr(driver, "prepare", prepare)
+        driver.specs = list(specs)
+        await pool.until("a", LeaseState.ACTIVE)
 
     run(tmp_path, story, driver)
 

@@ -20,7 +20,9 @@ from typing import Any
 
 import pytest
 
-from fastgpu_jupyter.wire.client import new_token
+from fastgpu_jupyter.wire import unixsocket
+from fastgpu_jupyter.wire.client import PoolClient, new_token
+from fastgpu_jupyter.wire.spawn import ensure_pool
 from tests.helpers import KernelHelper, PoolProcess, alive, fastgpu, fastgpu_process
 from tests.nvml.machine import FakeGpu, FakeMachine
 from tests.pool.conftest import machine_pool
@@ -247,8 +249,8 @@ def test_missing_gpu_keeps_its_lease_unbilled_until_it_is_back(
         assert lease["money"]["billed_micro_per_hour"] == 0
         assert pending_reason_of(pool.lease(waits)) == "missing"
         assert "missing" in fastgpu("devices").stdout
-        pool.kill()
-        pool.start()  # it finds the driver without the GPU from its start
+        os.kill(process_at(pool.client), signal.SIGKILL)
+        ensure_pool()  # it finds the driver without the GPU from its start; the kernel may have started it
     gpu.appear()
     wait_until(lambda: condition_of(pool, gpu) == "healthy", "the device is back")
     lease = pool.lease(kernel.lease_id)
@@ -258,6 +260,12 @@ def test_missing_gpu_keeps_its_lease_unbilled_until_it_is_back(
     assert kernel.value("__import__('os').environ['CUDA_VISIBLE_DEVICES']") == shown
     refused = fastgpu("devices", "forget", gpu.uuid)
     assert (refused.returncode, "is there" in refused.stderr) == (1, True)
+
+
+def process_at(client: PoolClient) -> int:
+    """Return the pool manager that serves."""
+    with contextlib.closing(unixsocket.connect(client.path, DEADLINE_S)) as sock:
+        return unixsocket.peer_of(sock).pid
 
 
 def condition_of(pool: PoolProcess, gpu: FakeGpu) -> str:
