@@ -112,7 +112,7 @@ def test_launch_sets_environment_and_token_file(pool: Pool) -> None:
     assert env["FASTGPU_HIDDEN"] == '{"CUDA_VISIBLE_DEVICES": ""}'
     assert env["FASTGPU_LEASE"] == "lease-2"
     assert env["FASTGPU_KERNEL_ID"] == "kernel-1"
-    assert env["FASTGPU_SOCKET"] == "/nowhere/pool.sock"
+    assert env["FASTGPU_SOCKET"] == str(pool.path)
     token = Path(env["FASTGPU_TOKEN_FILE"]).read_text()
     assert token not in str(env)
     provisioner.connection_info = {}

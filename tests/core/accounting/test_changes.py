@@ -19,7 +19,7 @@ NEVER_REFUSED = {
 OF_THE_POOL = {
     c.CountChange, c.DrainSucceeded, c.LimitSet, c.LogicalGPULost, c.ParkFailed, c.ParkSucceeded, c.PrepareFailed,
     c.PrepareSucceeded, c.ReportFault, c.ReportMemory, c.ReportNoAnswer, c.ReportScrubFailure, c.ReportUnownedMemory,
-    c.ResumeFailed, c.ResumeSucceeded, c.SetDevices, c.SetHealth, c.SetPolicy, c.StartPool, c.Tick,
+    c.ResumeFailed, c.ResumePostponed, c.ResumeSucceeded, c.SetDevices, c.SetHealth, c.SetPolicy, c.StartPool, c.Tick,
 }  # fmt: skip
 
 
