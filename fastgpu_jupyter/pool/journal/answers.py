@@ -100,8 +100,7 @@ class AnswerTable:
         """
         connection = self._database.connection
         try:
-            connection.execute("PRAGMA synchronous=NORMAL")  # the keys are on disk, which is what must not be lost
-            try:
+            with self._database.unsynced():  # the keys are on disk, which is what must not be lost
                 connection.execute("BEGIN IMMEDIATE")
                 for key, answer in answers:
                     content = b"%d\0%s" % (answer.status, answer.body)
@@ -111,12 +110,8 @@ class AnswerTable:
                         (dictionary.id, _check(key, content) + compressed, key),
                     )
                 connection.execute("COMMIT")
-            finally:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                    self._dictionary = None  # it may be one that was not written
-                connection.execute("PRAGMA synchronous=FULL")
         except sqlite3.Error as error:
+            self._dictionary = None  # it may be one that was not written
             raise self._database.fault("cannot be written", error) from error
 
     def _compress(self, content: bytes) -> tuple[_Dictionary, bytes]:

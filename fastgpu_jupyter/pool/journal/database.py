@@ -159,6 +159,18 @@ class Database:
             opened.pop_all()
         self.connection, self._writing = connection, True
 
+    @contextlib.contextmanager
+    def unsynced(self) -> Iterator[None]:
+        """Let a commit in the block not wait for the disk; what is not committed at its end is rolled back."""
+        (synchronous,) = self.connection.execute("PRAGMA synchronous").fetchone()
+        self.connection.execute("PRAGMA synchronous=NORMAL")
+        try:
+            yield
+        finally:
+            if self.connection.in_transaction:
+                self.connection.execute("ROLLBACK")
+            self.connection.execute(f"PRAGMA synchronous={synchronous}")
+
     def require_in_place(self) -> None:
         """Raise :class:`StoreFault` if a file that is open for writing was removed or replaced."""
         for path in self._missing():

@@ -96,7 +96,7 @@ MUTATIONS = (
         "an idempotency key of one user is answered to another",
         AUTHORIZATION,
         (Edit(endpoint.scoped_key, 'f"{_1}:{key}"', "key"),),
-        Fails(test_authorization.test_idempotency_key_of_another_user_gives_a_lease_of_its_own, "== .*201"),
+        Fails(test_authorization.test_idempotency_key_of_another_user_gives_a_lease_of_its_own, "1 == 2"),
     ),
     Mutation(
         "a file at the path of the socket is replaced",

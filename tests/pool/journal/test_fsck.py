@@ -9,6 +9,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,8 @@ from fastgpu_jupyter.pool.journal import fsck
 from fastgpu_jupyter.pool.journal.store import Entry, Journal
 from tests.golden.make import history
 from tests.helpers import fastgpu_process
+from tests.pool.conftest import Serve
+from tests.pool.conftest import serve as serve  # noqa: PLC0414 (a fixture)
 
 
 @pytest.fixture
@@ -106,3 +109,26 @@ def test_fsck_command_shows_progress_on_a_terminal_only(
     said = os.read(ours, 10_000).decode()
     os.close(ours)
     assert said.replace(" \r", "\r") == f"\r{percent:3} % of {in_all:,} records\r\n"
+
+
+def test_journal_of_a_running_pool_is_examined_as_it_is_at_one_instant(serve: Serve, tmp_path: Path) -> None:
+    """Its files change while they are read, so that SQLite makes the copy."""
+    lock = single_instance.acquire_lock(tmp_path, "lock")  # as the pool manager has it
+    pool = serve()
+    stop = threading.Event()
+
+    def write() -> None:
+        while not stop.is_set():
+            pool.client.release(pool.client.request("half", token="0" * 64)["id"])
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for _ in range(5):
+            finding = fsck.examine(tmp_path / "journal.db")
+            assert finding.sound, finding
+            assert 0 < finding.records <= pool.journal.seq
+    finally:
+        stop.set()
+        writer.join()
+        os.close(lock)
