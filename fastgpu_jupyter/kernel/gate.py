@@ -355,9 +355,16 @@ class Gate:
             timer.start()
 
     def _collect_notices(self, view: LeaseView) -> None:
-        """Note each message about budget, memory limit or faults that the last view did not have."""
-        known = () if self.view is None else _notices(self.view)
-        for text in _notices(view):
+        """Note each message about budget, memory limit or faults that the last view did not have.
+
+        One about a budget is not shown with the next cell if the budget was raised meanwhile.
+        """
+        known = [] if self.view is None else _notices(self.view)
+        current = _notices(view)
+        budget = text_of(self.view["money"]["message"]) if self.view is not None else None
+        if budget is not None and budget not in current:
+            self._pending_notes = [note for note in self._pending_notes if note != f"FastGPU: {budget}"]
+        for text in current:
             if text not in known:
                 if self.notify_now is not None and self.activity.running:
                     self.notify_now(f"FastGPU: {text}")  # the cell may be stopped and never end by itself

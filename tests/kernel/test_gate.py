@@ -389,6 +389,13 @@ def test_gate_notes_each_budget_step_once(token_file: Path) -> None:
     assert not gate.has_changes
 
 
+def test_gate_drops_the_note_of_a_budget_that_was_raised(token_file: Path) -> None:
+    gate = make_gate(FakePool(), token_file, "active")
+    gate.update_lease(active_view(version=5, budget_message="Nothing more is granted."))  # type: ignore[arg-type]
+    gate.update_lease(active_view(version=6))  # type: ignore[arg-type]
+    assert gate.apply_changes() == []
+
+
 @pytest.fixture
 def jax_that_looked(monkeypatch: pytest.MonkeyPatch) -> None:
     """A JAX that has created its backends."""
