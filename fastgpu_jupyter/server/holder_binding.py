@@ -11,34 +11,56 @@ from .threads import in_thread
 
 
 class HolderBinding:
-    """The binding of the lease to the kernel's process, or to this one while there is none."""
+    """The binding of the lease to the kernel's process, or to this one while there is none.
+
+    A binding that is repeated never comes after a later one, which would name a process that has ended.
+    """
 
     def __init__(self, lease: KernelLease) -> None:
         self._lease = lease
         self._stop: threading.Event | None = None
+        self._lock = threading.Lock()
+        self._number = 0  #: of the newest binding
+        self._newest_pid: int | None = None
 
     async def bind_kernel(self, pid: int) -> None:
         """Bind process ``pid``; where the pool manager does not answer, go on in a thread."""
-        if not await in_thread(self._lease.bind, pid):
+        if not await in_thread(self._bind, pid, self._begin(pid)):
             self.keep_binding(pid)
 
     async def bind_server(self) -> None:
         """Stop binding the kernel's process, and bind this process."""
-        self.stop()
-        await in_thread(self._lease.bind, None)
+        await in_thread(self._bind, None, self._begin(None))
 
     def keep_binding(self, pid: int) -> None:
-        """Bind process ``pid`` in a thread, until that succeeds or :meth:`stop`."""
-        self.stop()
+        """Bind process ``pid`` in a thread, until that succeeds or another binding begins."""
+        number = self._begin(pid)
 
         def bind() -> None:
-            if not self._lease.bind(pid):
+            if not self._bind(pid, number):
                 raise PoolUnreachable
 
         self._stop = repeat_until_answered(bind)
 
     def stop(self) -> None:
         """End the thread that binds, if there is one."""
+        self._begin(None)
+
+    def _begin(self, pid: int | None) -> int:
+        """End the binding before, and return the number of a new one."""
         if self._stop is not None:
             self._stop.set()
             self._stop = None
+        self._number += 1
+        self._newest_pid = pid
+        return self._number
+
+    def _bind(self, pid: int | None, number: int) -> bool:
+        """Bind the process unless a later binding is another one; return False if it must be tried again.
+
+        When this has returned for this process, no process that is about to end is the holder.
+        """
+        with self._lock:
+            if number != self._number and (pid is not None or self._newest_pid is not None):
+                return True
+            return self._lease.bind(pid)

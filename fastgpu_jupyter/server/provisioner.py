@@ -41,6 +41,7 @@ from .launch_error import launch_error
 from .launches import launches
 from .notebook_name import name_of_kernel, this_program
 from .process import PidfdProcess, start_time
+from .restart_turn import RestartTurn
 from .threads import in_thread
 from .token_files import token_path
 
@@ -82,6 +83,7 @@ class FastGPUProvisioner(LocalProvisioner):
         super().__init__(**kwargs)
         self._lease = KernelLease(self.kernel_id, self.log)
         self._binding = HolderBinding(self._lease)
+        self._turn = RestartTurn()
 
     @property
     def lease_id(self) -> str | None:
@@ -121,6 +123,7 @@ class FastGPUProvisioner(LocalProvisioner):
 
     async def pre_launch(self, **kwargs: Any) -> dict[str, Any]:
         """Request a lease, or keep the one from before the restart, and add its variables to the environment."""
+        await self._turn.take()
         self._abandoned = False
         launches.add(self)
         try:
@@ -198,9 +201,11 @@ class FastGPUProvisioner(LocalProvisioner):
         if self.pid is not None:
             await self._binding.bind_kernel(self.pid)
         launches.discard(self)
+        self._turn.give_back()
 
     async def _launch_failed(self) -> None:
         launches.discard(self)
+        self._turn.give_back()
         self._forget_pending()
         if self.process is not None:
             return  # the process runs, and its end will be noticed
@@ -228,6 +233,8 @@ class FastGPUProvisioner(LocalProvisioner):
 
     async def send_signal(self, signum: int) -> None:
         """Signal the kernel. Restart and shutdown begin with an interrupt, which ends a process that still starts."""
+        if signum == signal.SIGINT and self._turn.is_of_another:
+            return  # it is restarted, so that no cell runs
         if signum == signal.SIGINT:
             await self._explain_timeout()
         young = asyncio.get_running_loop().time() - self._launched_at < BOOT_S
@@ -239,7 +246,8 @@ class FastGPUProvisioner(LocalProvisioner):
             return
         await self._binding.bind_server()
         await super().send_signal(signum)
-        self._binding.keep_binding(self.pid)  # if it was only an interrupt, and the process lives
+        if not self._turn.is_of_another:
+            self._binding.keep_binding(self.pid)  # if it was only an interrupt, and the process lives
 
     async def _explain_timeout(self) -> None:
         """Let the error of a cell whose time ran out say that it waited for its GPU."""
@@ -249,7 +257,9 @@ class FastGPUProvisioner(LocalProvisioner):
             explain_timeout(error, view)
 
     async def shutdown_requested(self, restart: bool = False) -> None:
-        """Keep the lease if the kernel ends for a restart."""
+        """Keep the lease if the kernel ends for a restart, and begin no restart while another one is under way."""
+        if restart:
+            await self._turn.take()
         await super().shutdown_requested(restart=restart)
         if restart:
             self._restart_requested = True
