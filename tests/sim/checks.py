@@ -45,14 +45,14 @@ class Checks(SimulationState):
                     "the generation went back:",
                     lease,
                 )
-                if lease_seen.generation != generation or lease_seen.park_failure != lease.park_failure:
+                if lease_seen.generation != generation or lease_seen.park_retry_ms != lease.park_retry_ms:
                     lease_seen.first_active_ms = lease_seen.last_active_ms = (
                         None  # it may not have been active all the time
                     )
                 if lease_seen.generation is None and lease.park_reason is None:
                     lease_seen.first_generation = generation
                 lease_seen.generation = generation
-            lease_seen.version, lease_seen.park_failure = lease.version, lease.park_failure
+            lease_seen.version, lease_seen.park_retry_ms = lease.version, lease.park_retry_ms
             if lease.logical_gpu is not None:
                 lease_seen.granted_on.update(lease.logical_gpu.device_ids)
             if lease.state in (LeaseState.DRAINING, LeaseState.ENDED) and lease_seen.state is not LeaseState.ENDED:

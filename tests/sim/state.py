@@ -10,7 +10,6 @@ from typing import Any
 
 from fastgpu_jupyter.core.model import commands as c
 from fastgpu_jupyter.core.model.lifecycle import HOLDING_CAPACITY, LeaseState
-from fastgpu_jupyter.errors import Message
 from fastgpu_jupyter.pool.composition import PoolServices
 from fastgpu_jupyter.pool.journal.codec import Record
 from fastgpu_jupyter.pool.journal.release_log import PreallocatedReleaseLog
@@ -52,7 +51,7 @@ class ObservedLease:
     version: int = 0
     generation: int | None = None
     first_generation: int | None = None  #: seen before the lease was parked for the first time
-    park_failure: Message | None = None
+    park_retry_ms: int = 0  #: it changes with each attempt to park the lease that fails
     state: LeaseState = LeaseState.WAITING
     first_active_ms: int | None = None
     last_active_ms: int | None = None
