@@ -17,6 +17,7 @@ from traitlets import Bool, Integer, Unicode
 from .. import __version__
 from ..errors import Conflict, FastGPUError, NotFound, PoolUnreachable
 from ..messages import text_of
+from ..pool.carry_over import SettingsRecord, load_record, save_record
 from ..pool.host import single_instance
 from ..pool.journal.store import Journal
 from ..wire.client import PoolClient
@@ -114,6 +115,7 @@ class RestartApp(PoolProcessApp):
         options, environment, folder = pool.options(), pool.environment(), pool.folder()
         in_terminal = pool.log is None
         keeps_settings = _has_carried_over(path)
+        carried_over = _carried_over(pool)
         for name in OF_THIS_PROGRAM:
             environment.pop(name, None)
         environment |= {name: os.environ[name] for name in OF_THIS_PROGRAM if name in os.environ}
@@ -121,6 +123,8 @@ class RestartApp(PoolProcessApp):
             if pool is not None:
                 pool.end(keeps_settings=keeps_settings)
             with self._locks(path, pool) as locks:
+                if carried_over is not None:
+                    save_record(*carried_over)  # removed when the former one ended
                 if start_detached(options, environment, folder, START_S, locks=locks) != ALREADY_RUNNING:
                     break
             pool = running_pool.find(path)  # a kernel has started it meanwhile, without the options
@@ -206,6 +210,16 @@ def _paths(path: Path, pool: RunningPool | None) -> dict[str, str | None]:
 def _next_state_dir(path: Path) -> Path | None:
     """Return the state folder of the pool manager that served the socket last, or of one that is started now."""
     return running_pool.last_state_dir(path) or (user_state_dir() if path == user_socket() else None)
+
+
+def _carried_over(pool: RunningPool) -> tuple[Path, SettingsRecord] | None:
+    """Return the settings of a killed pool manager that hold in this one, or may, and their folder; else None."""
+    try:
+        holds = PoolClient(pool.socket, timeout_s=running_pool.CONNECT_S).pool()["carried_over"] is not None
+    except FastGPUError:
+        holds = True
+    record = load_record(pool.state_dir) if holds and pool.state_dir else None
+    return (pool.state_dir, record) if pool.state_dir and record else None
 
 
 def _live_leases(path: Path) -> list[LeaseView] | None:

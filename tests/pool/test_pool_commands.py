@@ -24,7 +24,7 @@ from fastgpu_jupyter.wire.locate import user_socket, user_state_dir
 from fastgpu_jupyter.wire.spawn import ensure_pool
 from tests.helpers import KernelHelper, PoolProcess, alive, end_pool_at, fastgpu
 from tests.waiting import DEADLINE_S, wait_until
-from tests.wire.older import older_environment, older_package
+from tests.wire.older import older_package, start_older_pool
 
 pytestmark = pytest.mark.slow
 
@@ -132,14 +132,28 @@ def test_restart_keeps_options_that_no_file_has(isolated: Path) -> None:
         pool.end()
 
 
+def test_restart_keeps_settings_that_were_carried_over(
+    pool: PoolProcess, kernels: KernelHelper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("FASTGPU_SIMULATE")  # also of the kernel, which starts the successor
+    kernel = kernels.start()
+    pool.kill()
+    wait_until(lambda: running_pool.find(user_socket()), "the kernel has started a successor")
+    carried_over = pool.client.pool()["carried_over"]
+    assert carried_over is not None
+    for _ in range(2):
+        done = fastgpu("pool", "restart")
+        assert done.returncode == 0, done.stderr
+        assert pool.state(kernel.lease_id) == "active"
+        assert [one["model"] for one in pool.client.devices()] == ["A100-80GB"]
+        assert pool.client.pool()["carried_over"] == carried_over
+
+
 def test_restart_leaves_a_pool_manager_whose_journal_this_version_cannot_read(isolated: Path, tmp_path: Path) -> None:
     folder = tmp_path / "older"
     folder.mkdir()
     older_package(folder)
-    command = [sys.executable, "-m", "fastgpu_jupyter", "pool", "--simulate", "1xT4-16GB"]
-    environment = older_environment(folder)
-    with (folder / "pool.out").open("wb") as out:
-        process = subprocess.Popen(command, env=environment, cwd=folder, stdout=out, stderr=out)
+    process = start_older_pool(folder, "1xT4-16GB")
     try:
         wait_until(lambda: running_pool.find(user_socket()), "the older pool manager serves")
         done = fastgpu("pool", "restart")

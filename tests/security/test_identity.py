@@ -183,3 +183,44 @@ def test_kernel_that_is_seen_as_another_user_gets_no_404(pool: ServedPool, held:
         assert (status, json.loads(text)["code"]) == (403, "forbidden")
         assert f"seen as here (uid {OTHER_USER})" in json.loads(text)["detail"]
     assert call_as(pool, OTHER_USER, [Call("GET", path), Call("GET", path, token=new_token())])[0][0] == 404
+
+
+#: Paths with names as no client of ours sends them.
+RAW_NAMES = ("%FF", "%C3%28", "%00", "%0A", "%2F%2E%2E", "%F0%9F%98%80", "%ED%A0%80", "%", "%zz", "a%20b", "a+b", "%25")
+VERSIONS = (
+    "",
+    "2",
+    "0.1.0; interface=2; x",
+    "0.1.0; interface=-1",
+    "; interface=2",
+    "0.1.0; interface=" + "9" * 400,
+)
+
+
+def test_raw_names_and_versions_are_answered_with_a_refusal_or_done(pool: ServedPool) -> None:
+    body = b'{"weight": 3}'
+    for name in RAW_NAMES:
+        answers = [
+            pool.raw("PUT", f"/v1/{path}", body, Content_Type="application/json")
+            for path in (f"tenants/{name}", f"groups/{name}", f"tenants/{name}/budget", f"reservations/{name}")
+        ]
+        assert all(answer.status in {200, 201, 400, 404} for answer in answers), (name, [one.status for one in answers])
+    for version in VERSIONS:
+        answer = pool.raw("GET", "/v1/status", FastGPU_Version=version)
+        assert (answer.status, answer.json["code"]) in {(400, "version_mismatch"), (400, "http_error")}, version
+    names = {view["tenant"]["name"] for view in pool.client.tenants()}
+    assert {"\U0001f600", "a b", "a+b", "%"} <= names
+    assert not any(name == "" or "\0" in name or "\n" in name for name in names)
+
+
+def test_name_that_another_user_gets_inherits_no_budget_and_no_bill(process: PoolProcess, directory: Directory) -> None:
+    client = process.client
+    former = client.set_budget("ann", 7, "stop")
+    directory.set(ann=1050)
+    process.end()  # a new process has no remembered answers
+    process.start()
+    now = client.set_tenant("ann", {"weight": 3})
+    assert (former["tenant"]["key"], now["tenant"]["key"]) == ("uid:1001", "uid:1050")
+    assert now["budget_micro_per_month"] is None
+    budgets = {view["tenant"]["key"]: view["budget_micro_per_month"] for view in client.tenants()}
+    assert budgets == {"uid:1001": 7, "uid:1050": None}

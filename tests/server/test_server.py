@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import pwd
 import signal
 import subprocess
 import sys
@@ -118,7 +117,7 @@ def test_server_refuses_a_socket_of_another_user(jupyter: ServerProcess, monkeyp
             jupyter.start()
             status, answer = jupyter.call("GET", "fastgpu/api/pool")
             assert status == 503
-            assert f"belongs to another user ({pwd.getpwuid(65534).pw_name})" in answer["message"]
+            assert "belongs to another user (uid 65534)" in answer["message"]
             assert trap_process.stdout.readline() == "b''\n"  # nothing was sent to it
             body = {"path": "a.ipynb", "name": "a", "type": "notebook", "kernel": {"name": "fastgpu"}}
             trap_process.kill()

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from fastgpu_jupyter.wire.locate import user_socket
+
 ROOT = Path(__file__).resolve().parents[2]
 #: The last commit without a version in requests and answers.
 BEFORE = "d5e6a7a1fee712cb80fd18d89aaebfc2c2083ddc"
@@ -27,9 +29,17 @@ def older_package(folder: Path) -> Path:
     return folder
 
 
+def start_older_pool(folder: Path, simulate: str) -> subprocess.Popen[bytes]:
+    """Start the pool manager of the former package at the socket of this user, which it named otherwise."""
+    user_socket().parent.mkdir(parents=True, mode=0o700, exist_ok=True)
+    command = [sys.executable, "-m", "fastgpu_jupyter", "pool", "--simulate", simulate, f"--socket={user_socket()}"]
+    with (folder / "pool.out").open("wb") as out:
+        return subprocess.Popen(command, env=older_environment(folder), cwd=folder, stdout=out, stderr=out)
+
+
 def older_environment(folder: Path) -> dict[str, str]:
     """Return the environment of a process that imports the former package from ``folder``."""
-    return {**os.environ, "PYTHONPATH": str(folder), "PYTHONSAFEPATH": "1"}
+    return {**os.environ, "PYTHONPATH": str(folder), "PYTHONSAFEPATH": "1", "FASTGPU_SOCKET": str(user_socket())}
 
 
 def run_older(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:

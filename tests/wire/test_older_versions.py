@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,7 +21,7 @@ from fastgpu_jupyter.wire.client import PoolClient
 from fastgpu_jupyter.wire.locate import user_socket
 from tests.helpers import KernelHelper, PoolProcess, end_pool_at, fastgpu
 from tests.waiting import async_wait_until, wait_until
-from tests.wire.older import older_environment, older_package, run_older
+from tests.wire.older import older_package, run_older, start_older_pool
 
 pytestmark = pytest.mark.slow
 BOTH = (f"FastGPU {__version__} (interface 2)", "(interface 1)")
@@ -42,9 +40,7 @@ def names_both(sentence: str) -> bool:
 
 @pytest.fixture
 def older_pool(isolated: Path, older: Path) -> Iterator[PoolClient]:
-    command = [sys.executable, "-m", "fastgpu_jupyter", "pool", "--simulate", "1xA100-80GB"]
-    with (older / "pool.out").open("wb") as out:
-        process = subprocess.Popen(command, env=older_environment(older), cwd=older, stdout=out, stderr=out)
+    process = start_older_pool(older, "1xA100-80GB")
     client = PoolClient(user_socket())
 
     def serves() -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import pwd
 import secrets
 import socket
 import time
@@ -65,16 +64,9 @@ def _require_trusted_peer(sock: socket.socket, path: Path) -> None:
         return
     sock.close()
     raise errors.PoolUnreachable(
-        f"The socket {path} belongs to another user ({_user_name(uid)}). Nothing was sent to it. "
+        f"The socket {path} belongs to another user (uid {uid}). Nothing was sent to it. "
         "Set FASTGPU_SOCKET to your own pool's socket, or unset it."
     )
-
-
-def _user_name(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f"uid {uid}"
 
 
 class Transport:

@@ -22,8 +22,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .....errors import HostFault
+from .....errors import HostFault, Message
 from ....host.process import read_proc_file
+from ....host.threads import call_with_timeout
 from ..env import visible_env
 from .processes import environ_of, kill_if, parent_of, pids, start_time
 
@@ -35,6 +36,8 @@ PIPE_DIRECTORY = "CUDA_MPS_PIPE_DIRECTORY"
 START_S = 5.0
 QUIT_S = 3.0
 POLL_S = 0.02
+#: How long the user database, which may be on another machine, may take to answer.
+USERS_S = 2.0
 #: Longest path of a socket, less the longest name that a daemon gives one.
 PATH_MAX = 107 - len("/control_privileged")
 LOG = "control.log"
@@ -219,14 +222,23 @@ def _belongs_to(pid: int, folder: str) -> bool:
 
 
 def _as(uid: int) -> dict[str, Any]:
-    """Return the arguments that start a process as that user; by number, as the user's name may have been removed."""
+    """Return the arguments that start a process as that user; by number, as the user's name may have been removed.
+
+    Raises :class:`HostFault` if the user database does not answer.
+    """
     if uid == os.geteuid():
         return {}
+    group, *groups = call_with_timeout(USERS_S, lambda: _groups_of(uid), Message.of("users.silent"))
+    return {"user": uid, "group": group, "extra_groups": groups}
+
+
+def _groups_of(uid: int) -> list[int]:
+    """Return the groups of a user, the main one first and again among the others."""
     try:
         user = pwd.getpwuid(uid)
-        return {"user": uid, "group": user.pw_gid, "extra_groups": os.getgrouplist(user.pw_name, user.pw_gid)}
     except KeyError:
-        return {"user": uid, "group": uid, "extra_groups": []}
+        return [uid]
+    return [user.pw_gid, *os.getgrouplist(user.pw_name, user.pw_gid)]
 
 
 def _environment(folder: str) -> dict[str, str]:
