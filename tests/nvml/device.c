@@ -392,7 +392,7 @@ static int list(const char *function, handle_t device, uint32_t *count, struct r
         return call.error;
     if (call.gpu->mig_current && !call.compute && !state->privileged)
         return end(&call, NO_PERMISSION);
-    for (struct process *one = next_process(&call, NULL); one; one = next_process(&call, one)) {
+    for (struct process *one = call.hides ? NULL : next_process(&call, NULL); one; one = next_process(&call, one)) {
         if ((one->by_mps != 0) != by_mps)
             continue;
         if (to && there < *count) {
@@ -407,6 +407,11 @@ static int list(const char *function, handle_t device, uint32_t *count, struct r
 }
 
 EXPORT int nvmlDeviceGetComputeRunningProcesses_v3(handle_t device, uint32_t *count, struct running *to) {
+    return list(__func__, device, count, to, 0);
+}
+
+/* What drivers before R510 have, with the same structure. */
+EXPORT int nvmlDeviceGetComputeRunningProcesses_v2(handle_t device, uint32_t *count, struct running *to) {
     return list(__func__, device, count, to, 0);
 }
 

@@ -26,7 +26,7 @@ from tests.nvml.models import MODELS, Model
 
 NONE = NUMBERS["NONE"]
 _State: Any = STRUCTURES["state"]
-_FAIL, _HANG, _GARBAGE = 1, 2, 3
+_FAIL, _HANG, _GARBAGE, _HIDE = 1, 2, 3, 4
 _FOREVER_NS = 2**64 - 1
 
 #: What the drivers say that they are. The versions are made up in their last parts.
@@ -348,6 +348,10 @@ class FakeMachine:
     def garble(self, function: str, *, byte: int = 0xFF, gpu: FakeGpu | None = None, times: int | None = None) -> None:
         """``function`` succeeds, and each byte of its answer is ``byte``. Counts and handles stay as they are."""
         self._rule(_GARBAGE, function, gpu, byte, times)
+
+    def hide_processes(self) -> None:
+        """Lists of processes are empty from now on, as where the driver lists none; their memory is in use."""
+        self._rule(_HIDE, "*", None)
 
     def no_driver(self) -> None:
         """The library is there and the driver is not, as after a kernel update."""

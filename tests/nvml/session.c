@@ -139,6 +139,7 @@ static void apply_rules(struct call *call, const char *function, uint32_t gpu) {
     call->error = hang(function, gpu);
     if (call->error)
         return;
+    call->hides = rule_for(HIDE, function, gpu) != NULL;
     if ((rule = rule_for(FAIL, function, gpu))) {
         call->error = (int)rule->error;
         use(rule);

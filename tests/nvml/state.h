@@ -19,7 +19,7 @@
 #define LIMITS 128
 #define NONE 0xFFFFFFFF
 
-enum { FAIL = 1, HANG, GARBAGE };
+enum { FAIL = 1, HANG, GARBAGE, HIDE };
 
 /* A way to divide a GPU by MIG. `enumerated` is the number by which it is asked for, `id` the one that makes it. */
 struct profile {

@@ -26,6 +26,7 @@ typedef void *handle_t;
 /* One call of the library, from begin() to end(). The state is locked in between, unless `error` is set. */
 struct call {
     int error;
+    int hides; /* whether processes are not listed */
     int garbage; /* what to fill answers with, or -1 */
     struct gpu *gpu;
     struct instance *instance;

@@ -54,6 +54,7 @@ class ScriptedDriver:
         self.unlisted: UnlistedProcesses | None = None
         self.using: set[int] = set()  #: processes that may have memory, where none are listed
         self.blind = False
+        self.listings = 0
         self.parked: list[tuple[str, int]] = []
         self.released: list[int] = []
 
@@ -110,6 +111,7 @@ class ScriptedDriver:
         return [ScrubCommand(device_id, ("scrub",), {}) for device_id in logical_gpu.device_ids]
 
     def processes(self, device_id: str) -> ProcessList:
+        self.listings += 1
         if self.blind:
             raise HostFault("cannot see")
         return self.unlisted or ListedProcesses(tuple(DeviceProcess(pid, None) for pid in self.pids))

@@ -3,8 +3,8 @@
 Processes of a device can be hidden: in a PID namespace of its own the pool does not know the numbers that the driver
 lists, and some drivers list none. Then a lease ends with its processes, but its capacity does not pass to others: the
 device is *unaccounted* until the memory in use there is back at its baseline, which is what was in use while no lease
-was on it. The same holds where more is in use than the leases there account for, whoever has it. An administrator can
-declare what is in use to be the baseline (``jupyter fastgpu drain DEVICE --undo``).
+was on it. The same holds where more is in use than the leases there account for. An administrator can declare
+what is in use to be the baseline (``jupyter fastgpu drain DEVICE --undo``).
 """
 
 from __future__ import annotations

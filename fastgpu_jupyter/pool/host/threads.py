@@ -39,10 +39,21 @@ class DaemonThreads(Executor):
                 raise RuntimeError(f"the threads {self._name!r} are closed")
             self._calls.append((future, lambda: fn(*args, **kwargs)))
             if len(self._calls) > self._idle and self._started < self._most:
-                self._started += 1
-                threading.Thread(target=self._work, name=f"{self._name}-{self._started}", daemon=True).start()
+                self._start_thread(future)
             self._changed.notify()
         return future
+
+    def _start_thread(self, future: Future[Any]) -> None:
+        """Start one more thread. Raises :class:`HostFault` where there is none for the newest call."""
+        try:
+            threading.Thread(target=self._work, name=f"{self._name}-{self._started + 1}", daemon=True).start()
+        except RuntimeError as error:
+            if not self._started:  # else another thread does it later
+                self._calls.pop()
+                future.cancel()
+                raise HostFault(f"The system starts no thread for {self._name} ({error}).") from error
+        else:
+            self._started += 1
 
     def _work(self) -> None:
         while True:

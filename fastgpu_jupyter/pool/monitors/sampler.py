@@ -17,6 +17,7 @@ from concurrent.futures import Executor
 from typing import NamedTuple
 
 from ...core.model.entities import LogicalGPU
+from ...errors import HostFault
 from ..devices.driver import DeviceUsage, Driver, Sample, SampledLease, combine_usage
 from ..host.threads import DaemonThreads
 from .process_owners import DeviceAssignments, OwnershipResolver, ProcessOwnership, unlisted
@@ -53,7 +54,7 @@ class Sampler:
         self.silent_since_s: float | None = None
 
     async def sample(self, subjects: Sequence[SampledLease], assignments: DeviceAssignments) -> Reading | None:
-        """Return one reading, or ``None`` if the driver does not answer in time."""
+        """Return one reading, or ``None`` if the driver does not answer in time. Raises what fails otherwise."""
         loop = asyncio.get_running_loop()
         if self._under_way is None:  # otherwise an earlier reading is still in progress
             self._began_s = loop.time()
@@ -65,6 +66,8 @@ class Sampler:
         reading, self._under_way = self._under_way, None
         if (error := reading.exception()) is not None:
             self._note_silence(repr(error))
+            if not isinstance(error, HostFault):
+                raise error  # a bug of ours is not a driver that is silent
             return None
         self.silent_since_s = None
         return reading.result()

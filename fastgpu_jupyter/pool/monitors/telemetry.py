@@ -58,7 +58,11 @@ class TelemetryMonitor:
     async def sample(self) -> None:
         """Take one reading, then pause until the middle of the next second, so that each second has one reading."""
         subjects, assignments, known = await self._state.read(_sampled_leases)
-        self._record(await self._sampler.sample(subjects, assignments), known, self._state.now())
+        reading = None
+        try:
+            reading = await self._sampler.sample(subjects, assignments)
+        finally:  # also where it failed: the last reading is no longer true
+            self._record(reading, known, self._state.now())
         interval_s = SAMPLE_INTERVAL_S
         await asyncio.sleep(interval_s - (self._state.now().ms / 1000 + interval_s / 2) % interval_s)
 

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -334,6 +335,19 @@ def test_daemon_threads_keep_the_order_and_pass_errors_on() -> None:
     threads.shutdown()
     with pytest.raises(RuntimeError, match="closed"):
         threads.submit(int)
+
+
+def test_daemon_thread_that_cannot_be_started_is_a_fault_and_no_hang(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    threads = DaemonThreads(1, "test")
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(HostFault, match="starts no thread"):
+            threads.submit(int)
+    assert threads.submit(int).result(20) == 0
+    threads.shutdown()
 
 
 def test_call_with_timeout_raises_a_fault_or_the_error_of_the_call() -> None:

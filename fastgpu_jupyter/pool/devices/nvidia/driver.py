@@ -8,6 +8,7 @@ leased, and one that was leased before stays, as the pool knows it, until it ans
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -40,6 +41,7 @@ from .parkability import ParkingSupport
 from .processes import NOT_LISTED, OTHER_NUMBERS, ProcessLister, may_have_memory
 from .visibility import GpuIdentity, Selection, VisibleDevices, restrict_to_mig_devices
 
+log = logging.getLogger("fastgpu.pool")
 _SWITCHED = "MIG mode of the GPU was switched since the last inventory."
 _NONE = "The NVIDIA driver answers, but this machine has no GPU. Check with `nvidia-smi`."
 
@@ -82,7 +84,19 @@ class NvidiaDriver:
         """End the NVML session, and what uses CUDA."""
         self._parking.close()
         if self._is_open:
-            pynvml.nvmlShutdown()
+            session.close_session()
+            self._is_open = False
+
+    def _count_gpus(self) -> int:
+        """Return the number of GPUs, in another session where the driver was loaded again since this one began."""
+        try:
+            return session.gpu_count()
+        except session.SessionLost:
+            log.warning("The NVIDIA driver was loaded again: another session is opened.")
+            self.close()
+            self._handles.clear()
+            self.open()
+            return session.gpu_count()
 
     # -- inventory ----------------------------------------------------------------------------------------------------
 
@@ -96,7 +110,7 @@ class NvidiaDriver:
         self.open()
         self._mps.end_unused()
         specs: dict[str, DeviceSpec] = {}
-        selected = self._select(session.gpu_count())
+        selected = self._select(self._count_gpus())
         notes = [selected.note] if selected.note else []
         for index, mig_devices in selected.gpus.items():
             try:

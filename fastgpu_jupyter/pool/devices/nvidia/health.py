@@ -106,11 +106,19 @@ class NvmlHealthWatcher:
         except pynvml.NVMLError_Timeout:
             return None
         except pynvml.NVMLError as error:
+            self._begin_again()
             raise HostFault(f"The NVIDIA driver reports no errors of its GPUs ({error}).") from error
         instance = None if event.gpuInstanceId == NO_INSTANCE else event.gpuInstanceId
         xid = event.eventData if event.eventType == pynvml.nvmlEventTypeXidCriticalError else None
         fault = None if xid in (None, RECOVERY_ACTION_CHANGED) else fault_of(xid)
         return HealthEvent(device_id, fault, instance)
+
+    def _begin_again(self) -> None:
+        """Make another set of events: after the driver was loaded again the old one gives no more."""
+        with suppress(pynvml.NVMLError):
+            self._events = pynvml.nvmlEventSetCreate()
+            self._listening.clear()  # the next check of each device listens again
+            self._handles.clear()
 
     def check(self, device_id: str) -> HealthReport:
         """Return the health of the GPU now."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import pynvml
@@ -37,6 +38,10 @@ class Unanswerable(HostFault):
     """The driver answers, and cannot say what was asked: that is not silence."""
 
 
+class SessionLost(HostFault):
+    """The session is not valid any more, as after the driver was loaded again."""
+
+
 class Identity(NamedTuple):
     """Which GPU has an index."""
 
@@ -64,6 +69,12 @@ def open_session() -> None:
         ) from error
 
 
+def close_session() -> None:
+    """End the session, where there is one."""
+    with suppress(pynvml.NVMLError):
+        pynvml.nvmlShutdown()
+
+
 def ask(what: str, call: Callable[..., Any], *args: Any) -> Any:
     """Return the answer of a call of NVML.
 
@@ -74,6 +85,8 @@ def ask(what: str, call: Callable[..., Any], *args: Any) -> Any:
     except (pynvml.NVMLError, pynvml.NVMLLibraryMismatchError) as error:
         if is_unanswerable(error):
             raise Unanswerable(f"The NVIDIA driver cannot {what} here ({error}).") from error
+        if getattr(error, "value", None) in (pynvml.NVML_ERROR_UNINITIALIZED, pynvml.NVML_ERROR_DRIVER_NOT_LOADED):
+            raise SessionLost(f"The NVIDIA driver was unloaded ({error}). Check with `nvidia-smi`.") from error
         raise HostFault(f"The NVIDIA driver could not {what} ({error}). Check with `nvidia-smi`.") from error
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pynvml
 import pytest
 
+from fastgpu_jupyter.errors import HostFault
 from fastgpu_jupyter.pool.devices.diagnosis import DoctorFinding, DoctorVerdict, FindingState, HostFacts
 from fastgpu_jupyter.pool.devices.nvidia.doctor import gather as gathering
 from fastgpu_jupyter.pool.devices.nvidia.doctor import nvml_facts
@@ -339,6 +340,25 @@ def test_read_returns_what_nvml_reports(fake_nvml: dict[str, Any]) -> None:
         lists_processes=True,
     )
     assert nvml_facts.read() == NvmlFacts(driver="580.65.06", version="13.580", cuda=13000, gpus=(gpu,))
+
+
+@pytest.mark.parametrize(
+    ("error", "hangs", "says"),
+    [
+        (pynvml.NVMLLibraryMismatchError("versions differ"), False, "versions differ"),
+        (HostFault("late"), True, "no answer"),
+    ],
+)
+def test_gather_tells_bindings_that_fail_from_a_driver_that_hangs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: Exception, hangs: bool, says: str
+) -> None:
+    def fail() -> NvmlFacts:
+        raise error
+
+    monkeypatch.setattr(nvml_facts, "read", fail)
+    nvml = gather_facts(tmp_path).nvml
+    assert nvml.hangs is hangs
+    assert says in str(nvml.error)
 
 
 def test_read_of_an_old_driver_leaves_values_unknown(fake_nvml: dict[str, Any]) -> None:

@@ -52,6 +52,7 @@ def _gpu(index: int) -> GpuFacts:
         if not session.is_unanswerable(error):
             return GpuFacts(index, error=str(error))
         name, uuid = _try(lambda: pynvml.nvmlDeviceGetName(handle)), _try(lambda: pynvml.nvmlDeviceGetUUID(handle))
+        memory_bytes = None
     mig = _try(lambda: pynvml.nvmlDeviceGetMigMode(handle))
     persistent = _try(lambda: pynvml.nvmlDeviceGetPersistenceMode(handle))
     events = _try(lambda: pynvml.nvmlDeviceGetSupportedEventTypes(handle))
