@@ -157,7 +157,7 @@ test-gpu: .make/needs-dev .make/installed
 
 # The long tests in parts, each with its budget; a variable that is set in the environment or on the command line goes
 # before it. `make test-long PART=kill FASTGPU_KILL_CYCLES=500` runs a short one.
-parts := mutations sim kill failpoints processes flips power openapi packaging
+parts := mutations sim kill failpoints processes flips power hangs openapi packaging
 PART ?= $(parts)
 tests-of-mutations  := -n $(WORKERS) --dist load tests/crash/test_mutations.py
 tests-of-sim        := -n $(WORKERS) --dist load tests/sim
@@ -166,6 +166,8 @@ tests-of-failpoints := tests/crash/test_failpoints.py
 tests-of-processes  := tests/crash/test_single_instance.py tests/crash/test_holder_identity.py
 tests-of-flips      := tests/crash/test_flips.py tests/crash/test_refusals.py tests/crash/test_missing_journal.py
 tests-of-power      := tests/crash/test_power.py
+tests-of-hangs      := tests/crash/test_stopped_pool.py tests/crash/test_out_of_descriptors.py \
+	tests/core/scheduling/test_queue_report.py tests/pool/http/test_statement_load.py
 tests-of-openapi    := -n $(WORKERS) --dist load tests/pool/http/test_openapi.py
 tests-of-packaging  := tests/packaging
 FASTGPU_MUTATIONS ?= all
@@ -179,6 +181,9 @@ FASTGPU_STOPPED_S ?= 120
 FASTGPU_FLIPS ?= 1000
 FASTGPU_DAMAGED ?= 1000
 FASTGPU_POWER_CUTS ?= 10000
+FASTGPU_DESCRIPTORS_S ?= 60
+FASTGPU_QUEUE_SEEDS ?= 500
+FASTGPU_STATEMENT_EVENTS ?= 200000
 FASTGPU_OPENAPI_EXAMPLES ?= 500
 FASTGPU_FROM_CLONE ?= 1
 # Each part has its own budgets only: a mutation must be revealed by the short run of a test.
@@ -189,6 +194,7 @@ budgets-of-failpoints := FASTGPU_FAILPOINTS
 budgets-of-processes  := FASTGPU_START_ROUNDS FASTGPU_PID_REUSES FASTGPU_STOPPED_S
 budgets-of-flips      := FASTGPU_FLIPS FASTGPU_DAMAGED
 budgets-of-power      := FASTGPU_POWER_CUTS
+budgets-of-hangs      := FASTGPU_DESCRIPTORS_S FASTGPU_QUEUE_SEEDS FASTGPU_STATEMENT_EVENTS
 budgets-of-openapi    := FASTGPU_OPENAPI_EXAMPLES
 budgets-of-packaging  := FASTGPU_FROM_CLONE
 

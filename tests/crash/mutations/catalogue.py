@@ -9,6 +9,7 @@ from tests.crash.mutations import (
     authorization,
     devices,
     durability,
+    hangs,
     identity,
     kernels,
     leases,
@@ -30,6 +31,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     *kernels.MUTATIONS,
     *presence.MUTATIONS,
     *names.MUTATIONS,
+    *hangs.MUTATIONS,
 )
 #: How many mutations ``make test`` runs.
 SAMPLE_SIZE = 25

@@ -42,6 +42,7 @@ class Guarantee(enum.StrEnum):
     LIFECYCLE = "lifecycle"  #: a lease goes through its states for stated reasons
     KERNEL = "kernel"  #: a kernel does what one of ipykernel does, and its cells wait only for a GPU
     NAMES = "names"  #: a name that a user chose is shown, never obeyed, and hides nothing of another name
+    AVAILABILITY = "availability"  #: what hangs or runs out delays no other; what is not known is not done
     ENFORCEMENT = "enforcement"  #: limits are enforced as they are shown
 
 
