@@ -7,7 +7,8 @@ import time
 from typing import Any
 
 from jupyter_core.application import JupyterApp, base_aliases
-from traitlets import Bool
+from traitlets import Bool, TraitError
+from traitlets.config.loader import KVArgParseConfigLoader
 
 from .. import __version__
 from ..errors import FastGPUError, InvalidRequest, PoolUnreachable
@@ -20,6 +21,13 @@ from .output import write, write_error, write_json
 
 #: Characters of a notebook's path that a table shows; JSON and CSV have all of it.
 NOTEBOOK_WIDTH = 60
+
+
+class StrictLoader(KVArgParseConfigLoader):
+    """Refuses an option that does not exist, so that a change is not made without what its caller meant."""
+
+    def _handle_unrecognized_alias(self, arg: str) -> None:
+        raise TraitError(f"There is no option --{arg}, and nothing was done. --help lists the options.")
 
 
 class ClientApp(JupyterApp):
@@ -38,6 +46,9 @@ class ClientApp(JupyterApp):
         except FastGPUError as error:
             write_error("jupyter fastgpu", text_of(error))
             sys.exit(2 if isinstance(error, PoolUnreachable) else 1)
+
+    def _create_loader(self, argv: Any, aliases: Any, flags: Any, classes: Any) -> KVArgParseConfigLoader:
+        return StrictLoader(argv, aliases, flags, classes=classes, log=self.log, subcommands=self.subcommands)
 
     def run(self, client: PoolClient) -> None:
         """Run the command with a client of the pool."""

@@ -197,6 +197,11 @@ def test_spent_budget_with_policy_stop_blocks_requests(pool: PoolProcess) -> Non
     assert "250.50 USD" in shown
     assert "stop" in shown
     assert pool.client.request("eighth", token=new_token())["state"] == "active"
+    mistyped = fastgpu("budget", tenant, "0", "--polcy=warn")
+    assert mistyped.returncode == 1
+    assert "There is no option --polcy, and nothing was done." in mistyped.stderr
+    (one,) = json.loads(fastgpu("budget", "--json").stdout)["tenants"]
+    assert one["budget_micro_per_month"] == 250_500_000
     (one,) = json.loads(fastgpu("budget", tenant, "0", "--json").stdout)["tenants"]  # keeps the policy
     assert (one["budget_micro_per_month"], one["budget_policy"]) == (0, "stop")
     waiting = pool.client.request("eighth", token=new_token())
