@@ -22,7 +22,7 @@ Behave = Callable[[socket.socket], object]
 
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Callable[[Behave], Path]]:
-    """Starts a server that treats each connection as it is told."""
+    """Starts a server that treats its connection by a function of the test."""
     listening = socket.socket(socket.AF_UNIX)
     done = threading.Event()
     threads: list[threading.Thread] = []
