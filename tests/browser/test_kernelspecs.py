@@ -24,16 +24,16 @@ def test_launcher_tells_sizes_apart_by_name_and_logo(page: Page, lab: LabProcess
     launcher = user.launcher()
     logos = set()
     for label in ("half", "24GiB", "8xh100"):
-        card = launcher.locator(
+        item = launcher.locator(
             ".jp-LauncherCard[data-category='Notebook']", has_text=f"Python 3 (FastGPU {label})"
         ).first
-        image = card.locator("img")
+        image = item.locator("img")
         expect(image).to_be_visible()
         logos.add(image.get_attribute("src"))
         assert image.evaluate("image => image.complete && image.naturalWidth") == 64
     assert len(logos) == 3
     page.screenshot(path=screenshots / "sizes.png")
-    card.click()
+    item.click()
     expect(user.dialog()).to_contain_text("8xh100")
     expect(user.dialog()).not_to_contain_text("Traceback")
     assert user.dialog().locator("pre").evaluate("pre => pre.scrollWidth <= pre.clientWidth"), "the sentence is cut"

@@ -22,7 +22,7 @@ class Platform:
     """What is different there, and what a driver makes of a process with memory on a GPU."""
 
     answers: Mapping[str, int] = field(default_factory=dict)  #: the error of each call that fails
-    lists_none: bool = False  #: lists of processes are empty, whoever is there
+    lists_none: bool = False  #: lists of processes are empty, also where there are some
     own_namespace: bool = False  #: the pool manager has process numbers of its own
     leased: bool = True  #: whether the GPU is leased there
     listed: bool = True  #: whether its processes are listed

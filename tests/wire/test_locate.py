@@ -41,7 +41,7 @@ def system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def names() -> tuple[str, str]:
-    """Return the names of the running system and of the installation, asked for anew."""
+    """Return the names of the running system and of the installation, asked for again."""
     host_identity.running_system.cache_clear()
     host_identity.installation.cache_clear()
     return host_identity.running_system(), host_identity.installation()
