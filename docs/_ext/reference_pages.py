@@ -194,11 +194,23 @@ def errors() -> str:
 
 def metrics() -> str:
     """Return the page of the Prometheus metrics."""
-    from fastgpu_jupyter.core.model.entities import Instant, State
+    from fastgpu_jupyter.core.model.entities import State
+    from fastgpu_jupyter.core.scheduling.queue_report import QueueReport
     from fastgpu_jupyter.pool.devices.driver import Sample
     from fastgpu_jupyter.pool.monitors.metrics import Metrics, MetricsSnapshot
 
-    empty = MetricsSnapshot(State(), Sample(), 0, 0, accepting=True, at=Instant(0, 0), foreign={}, failures={})
+    state = State()
+    empty = MetricsSnapshot(
+        state,
+        QueueReport(state),
+        Sample(),
+        subscribers=0,
+        connections=0,
+        accepting=True,
+        at=state.last,
+        foreign={},
+        failures={},
+    )
     rows = [
         (code(f"{family.name}_total" if family.type == "counter" else family.name), family.type, family.documentation)
         for family in Metrics().families(empty)
