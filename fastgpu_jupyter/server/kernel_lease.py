@@ -13,6 +13,7 @@ import os
 import secrets
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -34,6 +35,7 @@ from ..messages import text_of as sentence_of
 from ..text import printable
 from ..wire import variables, version
 from ..wire.client import LeaseOptions, PoolClient, new_token
+from ..wire.client.transport import TIMEOUT_S
 from ..wire.lease_view import explanation_of, position_of, text_of, value_of
 from ..wire.locate import pool_socket
 from ..wire.spawn import ensure_pool
@@ -46,6 +48,12 @@ if TYPE_CHECKING:
 
 #: One step of a wait for a grant: a thread cannot be cancelled, and a server that stops must not wait for it.
 WAIT_STEP_S = 0.5
+#: The longest time of a call without which the kernel is interrupted or ended all the same, in seconds.
+QUICK_S = 1.0
+#: The longest time of the call that keeps a lease over a restart.
+BIND_S = 3.0
+#: A pool manager that was silent for so long before is not waited for again in the same restart or shutdown.
+SILENCE_S = 10.0
 #: End reasons after which an automatic restart must not request another lease silently.
 _INVOLUNTARY_ENDS = {"device_lost", "over_limit"}
 
@@ -69,6 +77,7 @@ class KernelLease:
         self._log = log
         #: The request that was not answered: there may be a lease that this process holds.
         self._unanswered: Callable[[PoolClient], LeaseView] | None = None
+        self._silent_at = -SILENCE_S
         # A cancelled launch leaves a thread behind that requests a lease: the release must come after it.
         self.lock = threading.Lock()
 
@@ -82,8 +91,9 @@ class KernelLease:
             key = secrets.token_hex(16)
             try:
                 # In most cases a pool manager serves; to ask for that first would cost each start a round trip.
-                return self._acquire_from(PoolClient(pool_socket()), wanted, key, automatic=automatic)
+                return self._acquire_from(self._client(TIMEOUT_S), wanted, key, automatic=automatic)
             except PoolSilent:
+                self._silent_at = time.monotonic()
                 raise
             except PoolUnreachable:
                 return self._acquire_from(ensure_pool(), wanted, key, automatic=automatic)
@@ -177,8 +187,9 @@ class KernelLease:
             return True
         try:
             try:
-                PoolClient(pool_socket()).bind(self.lease_id, self.token, pid)
+                self._client(BIND_S if pid is None else TIMEOUT_S).bind(self.lease_id, self.token, pid)
             except PoolSilent:
+                self._silent_at = time.monotonic()
                 raise
             except PoolUnreachable:
                 ensure_pool().bind(self.lease_id, self.token, pid)
@@ -211,7 +222,7 @@ class KernelLease:
         """Return the lease; None without one, or if the pool manager does not answer soon."""
         with contextlib.suppress(FastGPUError, OSError):
             if self.lease_id is not None:
-                return PoolClient(pool_socket(), timeout_s=2.0).lease(self.lease_id, token=self.token)
+                return self._client(QUICK_S).lease(self.lease_id, token=self.token)
         return None
 
     def has_started(self) -> bool:
@@ -224,7 +235,7 @@ class KernelLease:
         if self.lease_id is None:
             return
         with contextlib.suppress(FastGPUError, OSError):
-            client = PoolClient(pool_socket(), timeout_s=2.0)
+            client = self._client(QUICK_S)
             view = client.lease(self.lease_id, token=self.token)
             if view["state"] == LeaseState.PARKED and view["usage"]["busy"]:
                 client.resume(self.lease_id)
@@ -241,8 +252,8 @@ class KernelLease:
                 return
             release = partial(self._release_all, lease_id, request, self.token)
             try:
-                if request is not None:
-                    raise PoolSilent(Message.of("pool.starting"))
+                if request is not None or self._was_silent:
+                    raise PoolSilent(Message.of("pool.silent", seconds=round(TIMEOUT_S)))
                 release(ensure_pool(timeout_s=5.0))
             except PoolUnreachable as error:
                 self._log.warning("Lease %s is not released yet: %s It is tried again.", lease_id, _logged(error))
@@ -265,6 +276,14 @@ class KernelLease:
             client.release(str(lease_id), token)
         for view in self._live_leases(client):
             client.release(view["id"], token)
+
+    @property
+    def _was_silent(self) -> bool:
+        return time.monotonic() - self._silent_at < SILENCE_S
+
+    def _client(self, timeout_s: float) -> PoolClient:
+        """Return a client whose calls take ``timeout_s`` at most, and less where the pool manager was just silent."""
+        return PoolClient(pool_socket(), min(timeout_s, QUICK_S) if self._was_silent else timeout_s)
 
     def adopt(self, lease_id: str | None) -> None:
         """Take over the lease of a running kernel, with the token in the kernel's token file."""

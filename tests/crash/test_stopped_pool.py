@@ -84,6 +84,20 @@ def test_stopped_pool_delays_no_other_kernel_and_no_request_beyond_its_limit(
     assert session["kernel"]["id"] == lease["holder"]["kernel_id"]
 
 
+def test_kernel_is_shut_down_within_the_limit_of_one_request_and_its_lease_is_released_later(
+    pool: PoolProcess, jupyter: ServerProcess
+) -> None:
+    jupyter.start()
+    session = jupyter.start_session("a.ipynb")
+    (lease,) = pool.live()
+    with stopped(pool):
+        shutdown = Request(jupyter, "DELETE", f"api/kernels/{session['kernel']['id']}")
+        shutdown.join()
+        assert shutdown.status == 204
+        assert shutdown.took_s < 1.4 * TIMEOUT_S
+    pool.wait_state(lease["id"], "ended")
+
+
 def test_launch_that_a_stopped_pool_did_not_answer_leaves_no_lease(pool: PoolProcess, jupyter: ServerProcess) -> None:
     jupyter.start()
     with stopped(pool):
