@@ -10,7 +10,7 @@
 #   make docs         build the documentation into build/docs; warnings are errors
 #   make lint         formatting, linters and types only
 #   make generate     the TypeScript sources that are made from definitions in Python
-#   make golden       the golden journal of this version, after a change of the events
+#   make golden       the golden journal of what is not released yet, after new events
 #   make clean        forget everything that was built
 #
 # Each step leaves a stamp in .make/ and runs again only when something that it reads has changed.
@@ -114,8 +114,8 @@ generate: .make/venv .make/node
 	$(BIN)/python -m tests.labextension.generate
 
 golden: .make/needs-dev .make/installed
-	$(call step,'Writing the golden journal of this version')
-	$(BIN)/python -m tests.golden.make tests/golden every-event
+	$(call step,'Writing the golden journal of what is not released yet')
+	$(BIN)/python -m tests.golden.make tests/golden next
 
 lint: .make/needs-dev .make/installed
 	$(call step,'Linters and types: Python')

@@ -25,7 +25,7 @@ NOT_COUNTED = re.compile(r"^(tests|docs)/|/generated/|^labextension/(openapi\.js
 
 
 #: What a target of make runs, without the steps that prepare a clean clone.
-GENERATORS = {"golden": (sys.executable, "-m", "tests.golden.make", "tests/golden", "every-event")}
+GENERATORS = {"golden": (sys.executable, "-m", "tests.golden.make", "tests/golden", "next")}
 
 
 def header(patch: Path, name: str, default: str | None = None) -> str:

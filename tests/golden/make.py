@@ -1,8 +1,8 @@
 """Writes a golden journal: a small history, in the format and with the events of the version that runs this.
 
-A golden journal is made once for each format that was ever released and is then kept for ever: every later version
-must open it and come to the state that is written beside it. ``python -m tests.golden.make FOLDER NAME`` replaces the
-one of that name; ``make golden`` does so for the format of this version, before its release.
+``0.1`` is kept for ever: every later version must open it and come to the state that is written beside it. ``make
+golden`` writes ``next``, which has what was added since, and is renamed to the version when that is released. It adds
+to the description of the format, and refuses a change with which older journals could not be read.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from fastgpu_jupyter.errors import Message
 from fastgpu_jupyter.pool.journal.store import Entry, Journal
 from tests.core.faults import WRONG_ADDRESS
 from tests.core.world import World, holder, spec
-from tests.golden.format import describe, path_of
+from tests.golden.format import describe, incompatibilities, path_of
 
 
 def history() -> World:
@@ -149,9 +149,15 @@ def summary(state: State) -> dict[str, object]:
     }
 
 
-def main() -> None:
-    """Write NAME.db, NAME.json and the description of the format into FOLDER."""
+def main() -> int:
+    """Write NAME.db, NAME.json and the description of the format into FOLDER; return 1 where that is refused."""
     folder, name = Path(sys.argv[1]), sys.argv[2]
+    description = folder / path_of().name
+    if description.exists():
+        refused = list(incompatibilities(json.loads(description.read_text()), json.loads(json.dumps(describe()))))
+        if refused:
+            print("Older journals could not be read: " + "; ".join(refused), file=sys.stderr)  # noqa: T201 (its purpose)
+            return 1
     for old in folder.glob(f"{name}.*"):
         old.unlink()
     world = history()
@@ -163,8 +169,9 @@ def main() -> None:
     journal.close()
     expected = json.loads(msgspec.json.encode(summary(world.state)))
     (folder / f"{name}.json").write_text(json.dumps(expected, indent=1) + "\n")
-    (folder / path_of().name).write_text(json.dumps(describe(), indent=1) + "\n")
+    description.write_text(json.dumps(describe(), indent=1) + "\n")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -9,12 +9,14 @@ from typing import NamedTuple
 from ...errors import Message
 from ..accounting import budgets, fairshare, reservations
 from ..model.entities import Lease, ParkReason, PendingReason, Priority, Requirements, State
-from ..model.events import Event, Ticked
+from ..model.events import ChangeCounted, Event, Ticked
 from ..model.lifecycle import LeaseState
 from ..placement import eligibility
 from .waiting_order import WaitingOrder
 
 _PENDING_CODES = {reason: f"pending.{reason.value}" for reason in PendingReason}
+#: Frequent events that are about no lease and change nothing that a request depends on.
+_WITHOUT_EFFECT = {Ticked, ChangeCounted}
 #: Number of leases that an estimate needs at least.
 SAMPLE_MIN = 3
 
@@ -54,7 +56,7 @@ class QueueReport:
             lease_id = getattr(event, "lease_id", None)
             if lease_id is not None:
                 lease_ids.add(lease_id)
-            elif type(event) is not Ticked:
+            elif type(event) not in _WITHOUT_EFFECT:
                 devices_changed = True  # or something else that is as rare
         self._order.update(lease_ids, devices_changed=devices_changed)
         self.estimator.update(self._state, lease_ids)

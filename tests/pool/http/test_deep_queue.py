@@ -60,6 +60,7 @@ def test_request_costs_at_most_twice_as_much_with_2000_waiting(serve: Serve) -> 
     pool = serve(**NO_LIMITS)
     token = new_token()
     active = pool.client.request("full", token=token)["id"]
+    pool.client.pin(active, pinned=True)  # or it would yield when it is idle
     kinds = calls(pool.client, active, token)
     before = cpu_ms(pool, kinds)
     for view in pool.client.leases():

@@ -13,7 +13,7 @@ from tests.golden.format import describe, incompatibilities, path_of
 
 
 def test_journal_of_this_format_is_read_by_this_version() -> None:
-    """Until the format is released, ``make golden`` describes it again; from then on its file never changes."""
+    """The format is frozen: ``make golden`` adds to its description and changes nothing that is there."""
     described = json.loads(path_of(FORMAT).read_text())
     assert list(incompatibilities(described, json.loads(json.dumps(describe())))) == []
 
