@@ -1,9 +1,9 @@
 """What each lease and each reservation cost, from the events alone: usage segments, and statements that sum exactly.
 
-A segment is the time in which a lease was active, for one tenant, in one month, at one rate: that of what the tenant's
-reservations do not cover (:mod:`.cover`). Its cost in micro-units is a fraction; a statement adds the fractions up and
-gives each line what the running sum grew by in whole micro-units. So the lines sum to the total to the micro-unit,
-however the segments are cut, and no tenant is charged a rounding.
+A segment is the time in which a lease was active, for one tenant, in one month, at one rate: that of what the
+tenant's reservations do not cover (:mod:`.reservation_coverage`). Its cost in micro-units is a fraction; a statement
+adds the fractions up and gives each line what the running sum grew by in whole micro-units. So the lines sum to the
+total to the micro-unit, however the segments are cut, and no tenant is charged a rounding.
 
 A reservation costs its rate for as long as it runs on the wall clock, whatever the pool did meanwhile.
 """
