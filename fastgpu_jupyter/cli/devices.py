@@ -46,19 +46,23 @@ class DrainApp(ClientApp):
 
 
 class DevicesApp(ClientApp):
-    """The command that lists the devices of the pool, or gives up those that are missing."""
+    """The command that lists the devices of the pool, gives missing ones up, and lets go of their driver."""
 
     name = "jupyter-fastgpu-devices"
     description = (
         "List the GPUs of the pool. `jupyter fastgpu devices forget DEVICE` says that a missing GPU is gone: its "
-        "leases, which keep their place until then, end."
+        "leases, which keep their place until then, end. Before a GPU is reset or its driver loaded again, `jupyter "
+        "fastgpu devices release` lets the pool go of the driver, and `jupyter fastgpu devices use` ends that: leases "
+        "keep their places meanwhile, unbilled."
     )
 
     def run(self, client: PoolClient) -> None:
         """List all devices, after giving up those that are to be forgotten."""
         verb, *device_ids = self.extra_args or [""]
-        if (verb, bool(device_ids)) not in {("", False), ("forget", True)}:
-            raise InvalidRequest("Use `jupyter fastgpu devices`, or `jupyter fastgpu devices forget DEVICE`.")
+        if (verb, bool(device_ids)) not in {("", False), ("forget", True), ("release", False), ("use", False)}:
+            raise InvalidRequest("Use `jupyter fastgpu devices`, alone or with `forget DEVICE`, `release` or `use`.")
+        if verb in ("release", "use"):
+            client.use_driver(used=verb == "use")
         for device_id in device_ids:
             client.forget_device(device_id)
         devices = client.devices()

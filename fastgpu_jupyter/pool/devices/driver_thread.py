@@ -21,6 +21,11 @@ log = logging.getLogger("fastgpu.pool")
 ANSWER_S = 10.0
 #: The health reason of devices whose driver is unresponsive.
 NO_ANSWER = Message.of("driver.no_answer")
+#: Why calls are refused while an administrator resets a GPU or loads the driver again.
+RELEASED = (
+    "An administrator let the pool manager go of the GPU driver; nothing is granted until it is used again "
+    "(`jupyter fastgpu devices use`). Leases keep their places and are not billed."
+)
 
 
 class DriverThread:
@@ -30,6 +35,7 @@ class DriverThread:
         self._thread = new_thread(1, "devices")
         self._listeners: list[Callable[[], object]] = []
         self._unresponsive_message: str | None = None
+        self._is_released = False
 
     @property
     def unresponsive_message(self) -> str | None:
@@ -51,6 +57,27 @@ class DriverThread:
         answer.cancel()
         self._note_timeout(getattr(call, "__name__", "a call"))
         raise HostFault(NO_ANSWER)
+
+    async def release(self, close: Callable[[], object]) -> None:
+        """Let go of the driver: call ``close`` in the thread, and refuse every other call until :meth:`regain`.
+
+        Raises :class:`HostFault` if that does not end in time; calls are refused all the same.
+        """
+        self._is_released = True
+        self._unresponsive_message = RELEASED
+        log.warning(RELEASED)
+        self._notify()
+        closed = asyncio.get_running_loop().run_in_executor(self._thread, close)
+        await asyncio.wait({closed}, timeout=ANSWER_S)
+        if not closed.done():
+            raise HostFault(NO_ANSWER)
+        closed.result()
+
+    def regain(self) -> None:
+        """Allow calls again after :meth:`release`; harmless otherwise."""
+        if self._is_released:
+            self._is_released = False
+            self._note_answer()
 
     def close(self) -> None:
         """Cancel queued calls without waiting; a call that hangs must not keep the process from ending."""
@@ -75,6 +102,8 @@ class DriverThread:
             loop.call_soon_threadsafe(self._note_answer)
 
     def _note_answer(self) -> None:
+        if self._is_released:
+            return
         self._unresponsive_message = None
         log.warning("The GPU driver answers again.")
         self._notify()

@@ -104,6 +104,15 @@ class Inventory:
         else:
             await self._report_no_answer()
 
+    async def release_driver(self) -> None:
+        """Let go of the driver, so that a GPU can be reset; until it is used again its devices are missing."""
+        await self._driver_thread.release(self._driver.close)
+
+    async def use_driver(self) -> None:
+        """Use the driver again after :meth:`release_driver`. Raises :class:`HostFault` if it does not answer."""
+        self._driver_thread.regain()
+        await self.refresh()
+
     async def partition_mode(self, device_id: str) -> tuple[PartitionMode, ProcessList]:
         """Return the partition mode of a device, and its processes if it has such a mode."""
         mode = await self._driver_thread.call(self._driver.partition_mode, device_id)

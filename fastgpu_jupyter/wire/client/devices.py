@@ -37,6 +37,11 @@ class DeviceCalls(Transport):
         """Give a missing device up, so that its leases end; return the devices that are left. For administrators."""
         return cast("list[DeviceView]", self._change("DELETE", _path(device_id))["devices"])
 
+    def use_driver(self, *, used: bool) -> list[DeviceView]:
+        """Let the pool manager go of the GPU driver, or use it again; return the devices. For administrators."""
+        answer = self._change("PUT", "/v1/driver", {"used": used}, timeout_s=DRIVER_TIMEOUT_S)
+        return cast("list[DeviceView]", answer["devices"])
+
     def partition_mode(self, device_id: str) -> PartitionModeView:
         """Return MIG mode of a device, and what a switch of it would disturb; for administrators."""
         return cast("PartitionModeView", self._call("GET", _path(device_id, "mig"), timeout_s=DRIVER_TIMEOUT_S))

@@ -125,6 +125,12 @@ class ReservationBody(_ReservationBodyRequired, total=False):
     start: Count | None
 
 
+class DriverBody(TypedDict):
+    """Whether the pool manager uses the driver of its devices."""
+
+    used: bool
+
+
 class DrainBody(TypedDict):
     """Whether the device shall get no new leases."""
 

@@ -6,6 +6,7 @@ from fastgpu_jupyter.core.accounting.ledger import Ledger
 from fastgpu_jupyter.core.lease import presence
 from fastgpu_jupyter.core.model.entities import Device
 from fastgpu_jupyter.pool import carry_over
+from fastgpu_jupyter.pool.devices.driver_thread import DriverThread
 from fastgpu_jupyter.pool.devices.nvidia.driver import NvidiaDriver
 from fastgpu_jupyter.pool.devices.nvidia.health import NvmlHealthWatcher
 from fastgpu_jupyter.pool.effects.presence import PresenceFinder
@@ -17,6 +18,7 @@ from tests.core.lease import test_presence
 from tests.crash.mutations.edits import Edit
 from tests.crash.mutations.model import Fails, Guarantee, Mutation, Violates
 from tests.pool import test_carry_over
+from tests.pool.devices import test_driver_thread
 from tests.pool.devices.nvidia import test_nvml_health, test_visibility
 from tests.pool.effects import test_executor
 from tests.pool.monitors import test_health
@@ -51,6 +53,16 @@ MUTATIONS = (
         (Edit(ShutdownMonitor.check, "self._for_leases and _1", "False"),),
         Fails(test_carry_over.test_settings_of_a_killed_pool_hold_until_its_leases_have_ended, "last lease"),
         in_processes=True,
+    ),
+    Mutation(
+        "a driver that an administrator has released is used",
+        Guarantee.AVAILABILITY,
+        (Edit(DriverThread.release, "self._unresponsive_message = RELEASED", "pass"),),
+        Fails(
+            test_driver_thread.test_released_driver_is_closed_once_and_refuses_calls_until_it_is_used_again,
+            "DID NOT",
+            error="Failed",
+        ),
     ),
     Mutation(
         "a pool serves GPUs that its environment does not leave to it",

@@ -106,6 +106,7 @@ def test_answers_match_the_openapi_document(serve: Serve) -> None:
         "/v1/leases/{lease_id}/transfer": (b'{"tenant": "bob"}', {}),
         "/v1/devices/{device_id}": (b'{"drained": true}', {}),
         "/v1/devices/{device_id}/mig": (b'{"on": false}', {}),
+        "/v1/driver": (b'{"used": true}', {}),
         "/v1/leases/{lease_id}/pin": (b'{"pinned": true}', {}),
         "/v1/leases/{lease_id}/activity": (b'{"busy": true}', {"Authorization": f"Bearer {token}"}),
         "/v1/leases/{lease_id}/rename": (b'{"notebook": "b.ipynb"}', {"Authorization": f"Bearer {token}"}),

@@ -83,6 +83,7 @@ class NvidiaDriver:
     def close(self) -> None:
         """End the NVML session, and what uses CUDA."""
         self._parking.close()
+        self._handles.clear()  # those of a session are not valid in another one
         if self._is_open:
             session.close_session()
             self._is_open = False
@@ -94,7 +95,6 @@ class NvidiaDriver:
         except session.SessionLost:
             log.warning("The NVIDIA driver was loaded again: another session is opened.")
             self.close()
-            self._handles.clear()
             self.open()
             return session.gpu_count()
 

@@ -32,6 +32,7 @@ class DeviceHandlers:
             "GET /v1/devices": self.list_devices,
             "PUT /v1/devices/{device_id}": self.drain,
             "DELETE /v1/devices/{device_id}": self.forget,
+            "PUT /v1/driver": self.set_driver,
             "GET /v1/devices/{device_id}/history": self.history,
             "GET /v1/devices/{device_id}/mig": self.partition_mode,
             "PUT /v1/devices/{device_id}/mig": self.set_partition_mode,
@@ -67,6 +68,12 @@ class DeviceHandlers:
         device_id = call.path["device_id"]
         await self._backend.commands.submit(c.ForgetDevice(device_id), call.key)
         log.warning("%s gave the missing device %s up.", self._context.names.name_of(call.caller.tenant), device_id)
+        return await self.list_devices(call)
+
+    async def set_driver(self, call: HttpCall) -> DeviceList:
+        """Let go of the driver or use it again, and return the devices."""
+        used = request_parsing.yes_or_no(call.body, "used")
+        await (self._backend.inventory.use_driver() if used else self._backend.inventory.release_driver())
         return await self.list_devices(call)
 
     async def partition_mode(self, call: HttpCall) -> PartitionModeView:

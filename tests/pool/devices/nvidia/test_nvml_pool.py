@@ -262,6 +262,26 @@ def test_missing_gpu_keeps_its_lease_unbilled_until_it_is_back(
     assert (refused.returncode, "is there" in refused.stderr) == (1, True)
 
 
+def test_released_driver_is_closed_and_leases_keep_their_places(
+    use_machine: Build, pool: PoolProcess, kernels: KernelHelper
+) -> None:
+    use_machine("1xL4")
+    pool.start()
+    kernel = kernels.start()
+    pool.wait_state(kernel.lease_id, "active")
+    released = fastgpu("devices", "release")
+    assert "missing" in released.stdout, released.stderr
+    lease = pool.lease(kernel.lease_id)
+    assert (lease["state"], lease["money"]["billed_micro_per_hour"]) == ("active", 0)
+    assert "let the pool manager go of the GPU driver" in pool.log
+    assert kernel.value("6 * 7") == "42"
+    used = fastgpu("devices", "use")
+    assert "healthy" in used.stdout, used.stderr
+    lease = pool.lease(kernel.lease_id)
+    assert (lease["state"], lease["health"]["missing_since"]) == ("active", None)
+    assert lease["money"]["billed_micro_per_hour"] > 0
+
+
 def process_at(client: PoolClient) -> int:
     """Return the pool manager that serves."""
     with contextlib.closing(unixsocket.connect(client.path, DEADLINE_S)) as sock:
