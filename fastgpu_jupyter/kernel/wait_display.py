@@ -89,10 +89,19 @@ def headline(view: LeaseView | None, pool_error: str | None, *, had_gpu: bool = 
     reason = f"{detail[:1].upper()}{detail[1:]} " if detail else ""
     if view["state"] == "preparing":
         return f"Your GPU is granted and being prepared. {reason}".rstrip()
+    reason += estimate(view)
     if had_gpu and is_parked(view):
         why = f"It was parked: {text_of(view['parking']['reason'])} {KEPT}"
         return f"Waiting for the GPU to come back to this notebook{where}. {reason}{why}"
     return f"Waiting for a GPU{where}. {reason}".rstrip()
+
+
+def estimate(view: LeaseView) -> str:
+    """Return the expected wait with its basis as a sentence, which a blank follows; empty where it is not known."""
+    queue = view["queue"]
+    if queue is None or queue["estimate_ms"] is None:
+        return ""
+    return f"Expected wait: about {format_duration(queue['estimate_ms'])} ({queue['estimate_basis']['text']}). "
 
 
 def is_parked(view: LeaseView) -> bool:

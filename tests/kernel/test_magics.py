@@ -176,6 +176,11 @@ def test_comment_and_semicolon_after_a_verb_are_no_arguments(context: Context, l
 def test_headline_states_position_and_reason() -> None:
     view: Any = lease_view()
     assert headline(view, None) == "Waiting for a GPU: position 1 in the queue. Every GPU is in use."
+    queue = {**view["queue"], "estimate_ms": 240_000, "estimate_basis": {"text": "12 leases lasted 8 min on average"}}
+    expected: Any = {**view, "queue": queue}
+    assert headline(expected, None).endswith(
+        "Every GPU is in use. Expected wait: about 4 min 00 s (12 leases lasted 8 min on average)."
+    )
     assert headline(view, "No pool manager answers.") == "Waiting for a GPU. No pool manager answers."
     assert "asking" in headline(None, None)
     view = lease_view(state="preparing")
