@@ -36,6 +36,10 @@ def test_restored_notebooks_hand_over_the_gpu_to_the_one_whose_cell_runs(
         user.start_notebook()
     page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save-all')")
     wait_until(lambda: leases(lab), "both kernels are idle")
+    workspaces = isolated / "config/lab/workspaces"
+    wait_until(
+        lambda: any("Untitled1.ipynb" in path.read_text() for path in workspaces.glob("*")), "the layout is saved"
+    )
     lab.end()
 
     lab.start()

@@ -22,7 +22,7 @@ from tests.waiting import DEADLINE_S
 
 #: As nbclient's own test_many_parallel_notebooks does: a process that has run a notebook forks, and the child runs one.
 RUN_AND_FORK = """
-import os, sys, nbformat
+import faulthandler, os, sys, nbformat
 from nbclient import NotebookClient
 
 def run():
@@ -33,10 +33,13 @@ def run():
 
 run()
 child = os.fork()
-run()
 if not child:
+    faulthandler.dump_traceback_later(60)  # not before the fork, after which its thread would be missing
+    run()
     os._exit(0)
-sys.exit(os.waitpid(child, 0)[1])
+ended = os.waitpid(child, 0)[1]
+run()  # not beside the child: two processes may choose the same free ports for their kernels
+sys.exit(ended)
 """
 
 
@@ -48,6 +51,9 @@ def test_kernel_starts_in_a_forked_process_of_one_that_started_a_kernel(pool: Po
     ) as runner:
         try:
             out, err = runner.communicate(timeout=2 * DEADLINE_S)
+        except subprocess.TimeoutExpired as timeout:
+            os.killpg(runner.pid, signal.SIGKILL)  # the child, too
+            pytest.fail(f"The runner hangs: {runner.communicate()[1][-6000:]} ({timeout})")
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(runner.pid, signal.SIGKILL)  # the child, too

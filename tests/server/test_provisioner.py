@@ -52,7 +52,7 @@ def pool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pool:
     fake = Pool()
     monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path))
     monkeypatch.setattr(kernel_lease, "ensure_pool", lambda timeout_s=15.0: fake)
-    monkeypatch.setattr(kernel_lease, "PoolClient", lambda path: fake)
+    monkeypatch.setattr(kernel_lease, "PoolClient", lambda path, timeout_s=5.0: fake)
     return fake
 
 

@@ -130,6 +130,8 @@ def test_simulated_driver_samples_the_process_tree_of_a_lease() -> None:
 class FakeNvml:
     """A fake of ``pynvml``: one GPU, and errors where a test asks for them."""
 
+    NVML_ERROR_UNINITIALIZED, NVML_ERROR_DRIVER_NOT_LOADED = 1, 9
+
     class NVMLError(Exception):
         pass
 
