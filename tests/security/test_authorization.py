@@ -124,6 +124,7 @@ def body_of(operation: Operation) -> Any:
         "POST /v1/leases/{lease_id}/transfer": {"tenant": "root"},
         "PUT /v1/devices/{device_id}": {"drained": True},
         "PUT /v1/devices/{device_id}/mig": {"on": False},
+        "PUT /v1/driver": {"used": True},
         "POST /v1/leases/{lease_id}/pin": {"pinned": True},
         "POST /v1/leases/{lease_id}/activity": {"busy": True},
         "POST /v1/leases/{lease_id}/rename": {"notebook": "b.ipynb"},
