@@ -90,9 +90,7 @@ class DeviceHandlers:
             "survives_restart": mode.survives_restart,
             "reset_command": mode.reset_command,
             "leases": leases,
-            "processes": [process.pid for process in processes.processes]
-            if isinstance(processes, ListedProcesses)
-            else None,
+            "processes": _pids(processes),
         }
 
     async def set_partition_mode(self, call: HttpCall) -> PartitionModeView:
