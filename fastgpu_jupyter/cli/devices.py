@@ -46,13 +46,13 @@ class DrainApp(ClientApp):
 
 
 class DevicesApp(ClientApp):
-    """The command that lists the devices of the pool, gives missing ones up, and lets go of their driver."""
+    """The command that lists the devices of the pool, gives missing ones up, and releases their driver."""
 
     name = "jupyter-fastgpu-devices"
     description = (
         "List the GPUs of the pool. `jupyter fastgpu devices forget DEVICE` says that a missing GPU is gone: its "
         "leases, which keep their place until then, end. Before a GPU is reset or its driver loaded again, `jupyter "
-        "fastgpu devices release` lets the pool go of the driver, and `jupyter fastgpu devices use` ends that: leases "
+        "fastgpu devices release` makes the pool release the driver, and `devices use` makes it use it again: leases "
         "keep their places meanwhile, unbilled."
     )
 

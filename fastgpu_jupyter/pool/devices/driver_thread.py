@@ -23,7 +23,7 @@ ANSWER_S = 10.0
 NO_ANSWER = Message.of("driver.no_answer")
 #: Why calls are refused while an administrator resets a GPU or loads the driver again.
 RELEASED = (
-    "An administrator let the pool manager go of the GPU driver; nothing is granted until it is used again "
+    "An administrator had the pool manager release the GPU driver; nothing is granted until it is used again "
     "(`jupyter fastgpu devices use`). Leases keep their places and are not billed."
 )
 
@@ -59,7 +59,7 @@ class DriverThread:
         raise HostFault(NO_ANSWER)
 
     async def release(self, close: Callable[[], object]) -> None:
-        """Let go of the driver: call ``close`` in the thread, and refuse every other call until :meth:`regain`.
+        """Release the driver: call ``close`` in the thread, and refuse every other call until :meth:`regain`.
 
         Raises :class:`HostFault` if that does not end in time; calls are refused all the same.
         """

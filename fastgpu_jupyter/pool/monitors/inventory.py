@@ -105,7 +105,7 @@ class Inventory:
             await self._report_no_answer()
 
     async def release_driver(self) -> None:
-        """Let go of the driver, so that a GPU can be reset; until it is used again its devices are missing."""
+        """Release the driver, so that a GPU can be reset; until it is used again its devices are missing."""
         await self._driver_thread.release(self._driver.close)
 
     async def use_driver(self) -> None:

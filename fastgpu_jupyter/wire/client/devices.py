@@ -38,7 +38,7 @@ class DeviceCalls(Transport):
         return cast("list[DeviceView]", self._change("DELETE", _path(device_id))["devices"])
 
     def use_driver(self, *, used: bool) -> list[DeviceView]:
-        """Let the pool manager go of the GPU driver, or use it again; return the devices. For administrators."""
+        """Make the pool manager release the GPU driver, or use it again; return the devices. For administrators."""
         answer = self._change("PUT", "/v1/driver", {"used": used}, timeout_s=DRIVER_TIMEOUT_S)
         return cast("list[DeviceView]", answer["devices"])
 

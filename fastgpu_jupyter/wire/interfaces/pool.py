@@ -34,7 +34,7 @@ OPERATIONS = (
     Operation("GET", "/v1/devices", "Return all devices", schemas.DeviceList),
     Operation("PUT", "/v1/devices/{device_id}", "Drain a device, or return it to service", schemas.DeviceView,
               schemas.DrainBody, (DEVICE, _KEY), problems=(403, 409, 507), permission=_ADMIN),
-    Operation("PUT", "/v1/driver", "Let go of the driver, so that a GPU can be reset, or use it again",
+    Operation("PUT", "/v1/driver", "Release the driver, so that a GPU can be reset, or use it again",
               schemas.DeviceList, schemas.DriverBody, (_KEY,), problems=(403, 502, 507), permission=_ADMIN),
     Operation("DELETE", "/v1/devices/{device_id}", "Give a missing device up, and end its leases", schemas.DeviceList,
               None, (DEVICE, _KEY), problems=(403, 409, 507), permission=_ADMIN),

@@ -1,4 +1,4 @@
-"""The thread of a driver: what an administrator let go of is not used until it is to be used again."""
+"""The thread of a driver: one that an administrator released is not used until it is to be used again."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_released_driver_is_closed_once_and_refuses_calls_until_it_is_used_again
         thread = DriverThread()
         thread.subscribe(lambda: messages.append(thread.unresponsive_message))
         await thread.release(lambda: closed.append("closed"))
-        with pytest.raises(HostFault, match="let the pool manager go of the GPU driver"):
+        with pytest.raises(HostFault, match="had the pool manager release the GPU driver"):
             await thread.call(int)
         thread.regain()
         assert await thread.call(int) == 0
@@ -38,7 +38,7 @@ def test_close_that_fails_is_reported_and_the_driver_stays_released() -> None:
         thread = DriverThread()
         with pytest.raises(HostFault, match="cannot be closed"):
             await thread.release(close)
-        with pytest.raises(HostFault, match="let the pool manager go"):
+        with pytest.raises(HostFault, match="had the pool manager release"):
             await thread.call(int)
         thread.close()
 

@@ -239,7 +239,7 @@ def test_generated_requests_are_answered_as_documented(
         pytest.skip("there is nothing to get wrong")
     pool, url = tried
     token = new_token()
-    pool.client.use_driver(used=True)  # another operation may have let go of it
+    pool.client.use_driver(used=True)  # another operation may have released it
     lease = pool.client.request("eighth", token=token)
     known = {**EXAMPLES, "lease_id": lease["id"], "device_id": str(pool.client.devices()[0]["id"])}
     described = schemathesis.openapi.from_dict(DOCUMENT)[operation.path][operation.method]

@@ -71,7 +71,7 @@ class DeviceHandlers:
         return await self.list_devices(call)
 
     async def set_driver(self, call: HttpCall) -> DeviceList:
-        """Let go of the driver or use it again, and return the devices."""
+        """Release the driver or use it again, and return the devices."""
         used = request_parsing.yes_or_no(call.body, "used")
         await (self._backend.inventory.use_driver() if used else self._backend.inventory.release_driver())
         return await self.list_devices(call)

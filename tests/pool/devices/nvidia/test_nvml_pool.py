@@ -273,7 +273,7 @@ def test_released_driver_is_closed_and_leases_keep_their_places(
     assert "missing" in released.stdout, released.stderr
     lease = pool.lease(kernel.lease_id)
     assert (lease["state"], lease["money"]["billed_micro_per_hour"]) == ("active", 0)
-    assert "let the pool manager go of the GPU driver" in pool.log
+    assert "had the pool manager release the GPU driver" in pool.log
     assert kernel.value("6 * 7") == "42"
     used = fastgpu("devices", "use")
     assert "healthy" in used.stdout, used.stderr
