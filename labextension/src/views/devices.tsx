@@ -10,10 +10,10 @@ import type { AllocationView, DeviceView, PoolView } from '../generated/api';
 import { isGranting } from '../leases/lease';
 import { stateName } from '../texts/lease';
 import { messageText } from '../texts/message';
-import type { ITextContext } from './textcontext';
-import type { IHistoryProps } from './historychart';
-import { HistoryChart } from './historychart';
-import { Meter, FormattedText, Section, Tag } from './components';
+import type { ITextContext } from '../controls/textcontext';
+import type { IHistoryProps } from '../controls/historychart';
+import { HistoryChart } from '../controls/historychart';
+import { Meter, FormattedText, Section, Tag } from '../controls/components';
 
 interface IDevicesProps
   extends ITextContext, Pick<IHistoryProps, 'live' | 'now' | 'asTable' | 'onLoadHistory'> {

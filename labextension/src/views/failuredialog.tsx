@@ -4,7 +4,7 @@ import { Dialog, showDialog } from '@jupyterlab/apputils';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import * as React from 'react';
 
-import { FormattedText } from './components';
+import { FormattedText } from '../controls/components';
 
 /** Show why something failed, and return when the user has closed the dialog. */
 export async function showFailure(

@@ -8,8 +8,8 @@ import { formatDayTime, shortModel } from '../texts/format';
 import type { DeviceView, LeaseView, LogicalGPUView, MessageView } from '../generated/api';
 import { mechanismName, memoryLimitText, scrubNote } from '../texts/lease';
 import { messageText } from '../texts/message';
-import type { ITextContext } from './textcontext';
-import { FormattedText } from './components';
+import type { ITextContext } from '../controls/textcontext';
+import { FormattedText } from '../controls/components';
 
 /** A collapsed list of the details of a lease. */
 export function LeaseDetails(

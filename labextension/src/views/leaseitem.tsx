@@ -30,12 +30,12 @@ import {
   stateName
 } from '../texts/lease';
 import { messageText } from '../texts/message';
-import { FormattedText, Meter, Sparkline, Tag } from './components';
+import { FormattedText, Meter, Sparkline, Tag } from '../controls/components';
 import { SimulatedLabel } from './devices';
-import type { IHistoryProps } from './historychart';
-import { HistoryDetails } from './historychart';
+import type { IHistoryProps } from '../controls/historychart';
+import { HistoryDetails } from '../controls/historychart';
 import { LeaseDetails } from './leasedetails';
-import type { ITextContext } from './textcontext';
+import type { ITextContext } from '../controls/textcontext';
 
 /** What the views of leases call when the user acts. */
 export interface ILeaseCallbacks {

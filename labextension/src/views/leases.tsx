@@ -10,10 +10,10 @@ import { isOpen } from '../leases/lease';
 import type { IEntitlement } from '../leases/quota';
 import { formatDuration, formatMoney } from '../texts/format';
 import { endReason, leaseNotes, notebookName, quotaNote, scrubNote } from '../texts/lease';
-import { FormattedText, Section } from './components';
+import { FormattedText, Section } from '../controls/components';
 import type { ILeaseCallbacks } from './leaseitem';
 import { LeaseItem } from './leaseitem';
-import type { ITextContext } from './textcontext';
+import type { ITextContext } from '../controls/textcontext';
 
 /** How long a lease is listed after its end. */
 const ENDED_SHOWN_MS = 3_600_000;

@@ -10,7 +10,7 @@ import * as React from 'react';
 
 import type { QuotaModel } from '../leases/quota';
 import type { ICurrentLease, ILeaseManager } from '../tokens';
-import type { ITextContext } from './textcontext';
+import type { ITextContext } from '../controls/textcontext';
 import { FocusRestorer } from './focus';
 import type { IPanelProps } from './panelview';
 import { PanelView } from './panelview';

@@ -11,11 +11,11 @@ import type { PoolView } from '../generated/api';
 import type { Connection, IPoolState } from '../leases/lease';
 import type { IEntitlement } from '../leases/quota';
 import { messageText } from '../texts/message';
-import type { ITextContext } from './textcontext';
+import type { ITextContext } from '../controls/textcontext';
 import { DevicesSection, SimulatedTag } from './devices';
 import type { ILeaseCallbacks } from './leaseitem';
 import { LeasesSection } from './leases';
-import { FormattedText } from './components';
+import { FormattedText } from '../controls/components';
 import { QueueSection } from './queue';
 
 export interface IPanelProps extends ITextContext, ILeaseCallbacks {

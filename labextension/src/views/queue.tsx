@@ -8,8 +8,8 @@ import { formatDuration, formatMemory } from '../texts/format';
 import type { QueueEntryView } from '../generated/api';
 import { estimateText, notebookName } from '../texts/lease';
 import { messageText } from '../texts/message';
-import type { ITextContext } from './textcontext';
-import { FormattedText, Section, Tag } from './components';
+import type { ITextContext } from '../controls/textcontext';
+import { FormattedText, Section, Tag } from '../controls/components';
 
 /** The section of the panel that lists the waiting requests. */
 export function QueueSection(

@@ -23,7 +23,7 @@ import {
 } from '../texts/lease';
 import { withoutMarkup } from '../texts/message';
 import type { ICurrentLease, ILeaseManager } from '../tokens';
-import type { ITextContext } from './textcontext';
+import type { ITextContext } from '../controls/textcontext';
 
 /** The status bar item, which hides itself while it has nothing to show. */
 export class StatusItem extends ReactWidget {

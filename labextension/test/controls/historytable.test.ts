@@ -5,7 +5,7 @@ import * as React from 'react';
 import { renderToStaticMarkup } from 'react-dom/server';
 
 import type { HistoryView } from '../../src/generated/api';
-import { HistoryTable } from '../../src/views/historytable';
+import { HistoryTable } from '../../src/controls/historytable';
 import { GIB } from '../samples';
 import { trans } from '../translation';
 

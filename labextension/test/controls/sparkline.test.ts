@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 
 import { UTILIZATION_SAMPLES_MAX } from '../../src/leases/reduce';
-import { SPARKLINE_HEIGHT, sparklinePaths } from '../../src/views/sparkline';
+import { SPARKLINE_HEIGHT, sparklinePaths } from '../../src/controls/sparkline';
 
 test('sparklinePaths: end at the right edge and stay within the height', () => {
   const { line, area } = sparklinePaths([0, 100]);
