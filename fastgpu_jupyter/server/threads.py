@@ -12,6 +12,8 @@ T = TypeVar("T")
 P = ParamSpec("P")
 #: More launches, restarts and ends of kernels at a time wait for one of these threads.
 THREADS_MAX = 32
+#: How long the end of a call may go unnoticed by an event loop that another process shares, in seconds.
+WAKE_S = 0.02
 
 
 class CallThreads:
@@ -53,4 +55,12 @@ async def in_thread(function: Callable[..., T], *arguments: Any) -> T:
         future = _threads.submit(function, *arguments)
     except RuntimeError:
         return function(*arguments)
-    return await asyncio.wrap_future(future)
+    call = asyncio.wrap_future(future)
+    try:
+        # A thread wakes the loop by a byte in a pipe. A process that is forked from one that has used its loop has the
+        # same pipe, so that either of them may read the byte of the other one: the loop has to look by itself.
+        while not call.done():
+            await asyncio.wait({call}, timeout=WAKE_S)
+    finally:
+        call.cancel()  # without effect on a call that has ended
+    return call.result()
