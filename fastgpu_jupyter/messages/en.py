@@ -425,6 +425,8 @@ MESSAGES: dict[str, str | dict[str, str]] = {
         "A lease by MPS shares its fate with its user's other notebooks on that GPU, so it cannot be transferred. "
         "Nothing was changed; release it, and let the other user ask."
     ),
+    # -- advice on the size ------------------------------------------------------------------------------------------
+    "advice.no_history": "Nothing was measured of this notebook yet.",
     # -- another size ------------------------------------------------------------------------------------------------
     "resize.pending": "The lease has its new size; libraries in the kernel follow before its next cell.",
     "resize.needs_restart": {

@@ -9,6 +9,8 @@ from .handlers.devices import DeviceHistoryHandler, DevicesHandler
 from .handlers.events import EventsHandler
 from .handlers.leases import (
     LEASE_ACTIONS,
+    AdviceHandler,
+    AdviceSilenceHandler,
     LeaseActionHandler,
     LeaseHandler,
     LeaseHistoryHandler,
@@ -33,6 +35,8 @@ def routes(base_url: str) -> list[tuple[str, type[FastGPUHandler]]]:
         (f"devices/{_DEVICE_ID}/history", DeviceHistoryHandler),
         (f"leases/{_LEASE_ID}", LeaseHandler),
         (f"leases/{_LEASE_ID}/history", LeaseHistoryHandler),
+        (f"leases/{_LEASE_ID}/advice", AdviceHandler),
+        (f"leases/{_LEASE_ID}/advice/silence", AdviceSilenceHandler),
         *((f"leases/{_LEASE_ID}/(?P<action>{action})", LeaseActionHandler) for action in LEASE_ACTIONS),
         ("quota", QuotaHandler),
         ("events", EventsHandler),

@@ -134,6 +134,15 @@ export function lease(changes: Changes<LeaseView> = {}): LeaseView {
       parking: { retention: 'yield', parkable: true, obstacle: null, reason: null, parked_bytes: 0 },
       scrub: null,
       health: { migration: null, message: null, missing_since: null },
+      idle: {
+        cells_idle_since: 60_000,
+        gpu_idle_since: null,
+        next: null,
+        steps: [],
+        taken: null,
+        snoozed_until: null,
+        message: null
+      },
       times: { requested_at: 10_000, granted_at: 11_000, ended_at: null }
     },
     changes

@@ -100,6 +100,10 @@ def lease_view(**changes: Any) -> dict[str, Any]:
         "parking": {"retention": "yield", "parkable": False, "obstacle": None, "reason": None, "parked_bytes": 0},
         "scrub": None,
         "health": {"migration": None, "message": None, "missing_since": None},
+        "idle": {
+            "cells_idle_since": None, "gpu_idle_since": None, "next": None, "steps": [], "taken": None,
+            "snoozed_until": None, "message": None,
+        },
         "times": {"requested_at": 0, "granted_at": None, "ended_at": None},
     }  # fmt: skip
     return changed(view, **changes)

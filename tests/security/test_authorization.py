@@ -126,6 +126,8 @@ def body_of(operation: Operation) -> Any:
         "PUT /v1/devices/{device_id}/mig": {"on": False},
         "PUT /v1/driver": {"used": True},
         "POST /v1/leases/{lease_id}/pin": {"pinned": True},
+        "POST /v1/leases/{lease_id}/snooze": {"for_ms": 1_800_000},
+        "POST /v1/leases/{lease_id}/advice/silence": {"silenced": True},
         "POST /v1/leases/{lease_id}/activity": {"busy": True},
         "POST /v1/leases/{lease_id}/rename": {"notebook": "b.ipynb"},
         "POST /v1/leases/{lease_id}/libraries": {"memory_bytes": None, "needs_restart": []},

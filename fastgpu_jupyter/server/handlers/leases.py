@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from jupyter_server.auth.decorator import authorized
 from tornado import web
 
-from ...errors import InvalidRequest
+from ...errors import InvalidRequest, Message
 from ...wire.client import PoolClient
 from .base import LEASES, FastGPUHandler, HistoryHandler
 
@@ -33,6 +33,13 @@ def _pin(client: PoolClient, lease_id: str, body: Mapping[str, Any]) -> LeaseVie
     return client.pin(lease_id, pinned=pinned)
 
 
+def _snooze(client: PoolClient, lease_id: str, body: Mapping[str, Any]) -> LeaseView:
+    for_ms = body.get("for_ms")
+    if not isinstance(for_ms, int) or isinstance(for_ms, bool):
+        raise InvalidRequest(Message.of("request.not_integer", field="for_ms"))
+    return client.snooze(lease_id, for_ms)
+
+
 #: The last part of the path -> the action.
 LEASE_ACTIONS: dict[str, LeaseAction] = {
     "park": lambda client, lease_id, _: client.park(lease_id),
@@ -40,6 +47,7 @@ LEASE_ACTIONS: dict[str, LeaseAction] = {
     "migrate": lambda client, lease_id, _: client.migrate(lease_id),
     "resize": _resize,
     "pin": _pin,
+    "snooze": _snooze,
 }
 
 
@@ -88,6 +96,29 @@ class LeaseHistoryHandler(HistoryHandler):
         """Answer with numbers by the second or by the minute."""
         resolution, since = self.window()
         self.answer(await self.call(lambda client: client.lease_history(lease_id, resolution, since)))
+
+
+class AdviceHandler(FastGPUHandler):
+    """The advice on the size of one lease."""
+
+    @web.authenticated
+    @authorized(action="read", resource=LEASES)  # type: ignore[untyped-decorator]
+    async def get(self, lease_id: str) -> None:
+        """Answer with a smaller size that would do, or the reason for which there is no advice."""
+        self.answer(await self.call(lambda client: client.advice(lease_id)))
+
+
+class AdviceSilenceHandler(FastGPUHandler):
+    """Whether there is advice for the notebook of one lease."""
+
+    @web.authenticated
+    @authorized(action="write", resource=LEASES)  # type: ignore[untyped-decorator]
+    async def post(self, lease_id: str) -> None:
+        """Give no advice for the notebook of the lease, or give it again."""
+        silenced = self.json_object().get("silenced", True)
+        if not isinstance(silenced, bool):
+            raise InvalidRequest(Message.of("request.not_boolean", field="silenced"))
+        self.answer(await self.change(lambda client: client.silence_advice(lease_id, silenced=silenced)))
 
 
 class LeaseActionHandler(FastGPUHandler):

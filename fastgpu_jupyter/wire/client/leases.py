@@ -12,7 +12,7 @@ from .tokens import token_digest
 from .transport import Transport
 
 if TYPE_CHECKING:
-    from ..schemas import HistoryView, LeaseView
+    from ..schemas import AdviceView, HistoryView, LeaseView
 
 
 class LeaseOptions(TypedDict, total=False):
@@ -96,6 +96,19 @@ class LeaseCalls(Transport):
     def pin(self, lease_id: str, *, pinned: bool) -> LeaseView:
         """Pin the lease, or let it be parked while it is idle."""
         return self.act(lease_id, "pin", {"pinned": pinned})
+
+    def snooze(self, lease_id: str, for_ms: int) -> LeaseView:
+        """Put off the steps of the idle policy."""
+        return self.act(lease_id, "snooze", {"for_ms": for_ms})
+
+    def advice(self, lease_id: str) -> AdviceView:
+        """Return the advice on the size of the lease, or the reason for which there is none."""
+        return cast("AdviceView", self._call("GET", _path(lease_id, "advice")))
+
+    def silence_advice(self, lease_id: str, *, silenced: bool = True) -> AdviceView:
+        """Give no advice for the notebook of the lease, or give it again; return what there is."""
+        body = {"silenced": silenced}
+        return cast("AdviceView", self._change("POST", _path(lease_id, "advice/silence"), body))
 
     def migrate(self, lease_id: str) -> LeaseView:
         """Move the lease off an unhealthy device. Raises :class:`~fastgpu_jupyter.errors.Conflict` if it cannot."""

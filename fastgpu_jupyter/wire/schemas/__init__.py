@@ -24,6 +24,7 @@ from .accounting import (
     TenantList,
     TenantView,
 )
+from .advice import AdviceView, SizeAdvice
 from .common import (
     BudgetPolicyName,
     EnforcementName,
@@ -52,9 +53,12 @@ from .device import (
 )
 from .lease import (
     DeviceAccessView,
+    IdleStepName,
+    IdleStepView,
     LeaseEnforcementView,
     LeaseHealthView,
     LeaseHolderView,
+    LeaseIdleView,
     LeaseMemoryView,
     LeaseMoneyReading,
     LeaseMoneyView,
@@ -71,6 +75,7 @@ from .lease import (
     LogicalGPUView,
     MemoryReading,
     MigrationName,
+    NextIdleStepView,
     QueueHolderView,
     SizeOutcomeName,
 )
@@ -101,6 +106,8 @@ from .requests import (
     RenameBody,
     ReservationBody,
     ResizeBody,
+    SilenceBody,
+    SnoozeBody,
     TenantBody,
     TransferBody,
 )
@@ -115,6 +122,7 @@ from .stream import (
 
 __all__ = [
     "ActivityBody",
+    "AdviceView",
     "AllocationView",
     "BindBody",
     "BudgetBody",
@@ -138,6 +146,8 @@ __all__ = [
     "HealthName",
     "HealthView",
     "HistoryView",
+    "IdleStepName",
+    "IdleStepView",
     "IsolationName",
     "KeepaliveMessage",
     "LeaseBody",
@@ -145,6 +155,7 @@ __all__ = [
     "LeaseEnforcementView",
     "LeaseHealthView",
     "LeaseHolderView",
+    "LeaseIdleView",
     "LeaseList",
     "LeaseMemoryView",
     "LeaseMoneyReading",
@@ -167,6 +178,7 @@ __all__ = [
     "MemoryReading",
     "MessageView",
     "MigrationName",
+    "NextIdleStepView",
     "PartitionModeBody",
     "PartitionModeView",
     "PinBody",
@@ -189,8 +201,11 @@ __all__ = [
     "RetentionName",
     "ScopeName",
     "ScrubOutcomeName",
+    "SilenceBody",
+    "SizeAdvice",
     "SizeOutcomeName",
     "SnapshotMessage",
+    "SnoozeBody",
     "StatementLineKind",
     "StatementLineView",
     "StatementList",

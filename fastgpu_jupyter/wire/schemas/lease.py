@@ -24,6 +24,7 @@ from .common import (
 
 SizeOutcomeName = Annotated[str, one_of(("applied", "pending", "needs_restart"))]
 MigrationName = Annotated[str, one_of(("live", "restart", "accepted"))]
+IdleStepName = Annotated[str, one_of(("notify", "park", "release", "shut_down"))]
 
 
 class LeaseHolderView(TypedDict):
@@ -184,6 +185,38 @@ class LeaseHealthView(TypedDict):
     missing_since: Count | None
 
 
+class IdleStepView(TypedDict):
+    """A step of the idle policy, and how long the lease must have been idle for it."""
+
+    step: IdleStepName
+    after_ms: Count
+
+
+class NextIdleStepView(TypedDict):
+    """The next step of the idle policy, and when it is taken if nothing uses the lease before."""
+
+    step: IdleStepName
+    at: Count
+
+
+class LeaseIdleView(TypedDict):
+    """How long the lease is idle, and what the idle policy does about it.
+
+    ``cells_idle_since`` is ``null`` while a cell runs or waits, or where that is unknown; ``gpu_idle_since`` while the
+    GPU is in use, a cell runs, or that is unknown. The lease is idle from the later of both on. ``next`` is ``null``
+    unless it is idle and a step follows. ``steps`` are those that apply to this lease, in their order; ``taken`` is the
+    last one that was taken since the lease became idle. ``message`` announces a step or says that one was taken.
+    """
+
+    cells_idle_since: Count | None
+    gpu_idle_since: Count | None
+    next: NextIdleStepView | None
+    steps: list[IdleStepView]
+    taken: IdleStepName | None
+    snoozed_until: Count | None
+    message: MessageView | None
+
+
 class LeaseTimesView(TypedDict):
     """The wall-clock times of the request, the grant and the end of the lease."""
 
@@ -222,6 +255,7 @@ class LeaseView(TypedDict):
     parking: LeaseParkingView
     scrub: LeaseScrubView | None
     health: LeaseHealthView
+    idle: LeaseIdleView
     times: LeaseTimesView
 
 

@@ -81,6 +81,18 @@ class PinBody(TypedDict):
     pinned: bool
 
 
+class SnoozeBody(TypedDict):
+    """For how long no step of the idle policy is taken."""
+
+    for_ms: Annotated[int, msgspec.Meta(ge=60_000, le=2**53 - 1)]
+
+
+class SilenceBody(TypedDict, total=False):
+    """Whether there shall be no advice for the notebook of the lease; without it there is none."""
+
+    silenced: bool | None
+
+
 class ActivityBody(TypedDict):
     """Whether a cell runs; a cell that begins resumes a parked lease."""
 

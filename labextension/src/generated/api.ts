@@ -192,6 +192,57 @@ export interface paths {
         readonly patch?: never;
         readonly trace?: never;
     };
+    readonly "/leases/{lease_id}/snooze": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly get?: never;
+        readonly put?: never;
+        /** Put off the steps of the idle policy */
+        readonly post: operations["post /leases/{lease_id}/snooze"];
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/leases/{lease_id}/advice": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        /** Return the advice on the size of a lease */
+        readonly get: operations["get /leases/{lease_id}/advice"];
+        readonly put?: never;
+        readonly post?: never;
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/leases/{lease_id}/advice/silence": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly get?: never;
+        readonly put?: never;
+        /** Give no advice for the notebook of a lease */
+        readonly post: operations["post /leases/{lease_id}/advice/silence"];
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
     readonly "/queue": {
         readonly parameters: {
             readonly query?: never;
@@ -247,6 +298,15 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /**
+         * AdviceView
+         * @description The advice on the size of a lease, or the reason for which there is none.
+         */
+        readonly AdviceView: {
+            readonly advice: components["schemas"]["SizeAdvice"] | null;
+            readonly reason: components["schemas"]["MessageView"] | null;
+            readonly silenced: boolean;
+        };
         /**
          * AllocationView
          * @description The part of a device that one lease holds; names are ``null`` for leases of other tenants.
@@ -400,6 +460,15 @@ export interface components {
             readonly utilization_percent: readonly (number | null)[];
         };
         /**
+         * IdleStepView
+         * @description A step of the idle policy, and how long the lease must have been idle for it.
+         */
+        readonly IdleStepView: {
+            readonly after_ms: number;
+            /** @enum {string} */
+            readonly step: "notify" | "park" | "release" | "shut_down";
+        };
+        /**
          * KeepaliveMessage
          * @description A message without content, sent when there has been no other for a while.
          */
@@ -437,6 +506,24 @@ export interface components {
             readonly kernel_id: string | null;
             readonly notebook: string | null;
             readonly pid: number | null;
+        };
+        /**
+         * LeaseIdleView
+         * @description How long the lease is idle, and what the idle policy does about it.
+         *
+         *         ``cells_idle_since`` is ``null`` while a cell runs or waits, or where that is unknown; ``gpu_idle_since`` while the
+         *         GPU is in use, a cell runs, or that is unknown. The lease is idle from the later of both on. ``next`` is ``null``
+         *         unless it is idle and a step follows. ``steps`` are those that apply to this lease, in their order; ``taken`` is the
+         *         last one that was taken since the lease became idle. ``message`` announces a step or says that one was taken.
+         */
+        readonly LeaseIdleView: {
+            readonly cells_idle_since: number | null;
+            readonly gpu_idle_since: number | null;
+            readonly message: components["schemas"]["MessageView"] | null;
+            readonly next: components["schemas"]["NextIdleStepView"] | null;
+            readonly snoozed_until: number | null;
+            readonly steps: readonly components["schemas"]["IdleStepView"][];
+            readonly taken: ("notify" | "park" | "release" | "shut_down") | null;
         };
         /**
          * LeaseList
@@ -605,6 +692,7 @@ export interface components {
             };
             readonly holder: components["schemas"]["LeaseHolderView"];
             readonly id: string;
+            readonly idle: components["schemas"]["LeaseIdleView"];
             readonly memory: components["schemas"]["LeaseMemoryView"];
             readonly money: components["schemas"]["LeaseMoneyView"];
             readonly notes: readonly components["schemas"]["MessageView"][];
@@ -654,6 +742,15 @@ export interface components {
                 readonly [key: string]: string | number | boolean | readonly (string | components["schemas"]["MessageView"])[] | components["schemas"]["MessageView"];
             };
             readonly text: string;
+        };
+        /**
+         * NextIdleStepView
+         * @description The next step of the idle policy, and when it is taken if nothing uses the lease before.
+         */
+        readonly NextIdleStepView: {
+            readonly at: number;
+            /** @enum {string} */
+            readonly step: "notify" | "park" | "release" | "shut_down";
         };
         /**
          * PinBody
@@ -740,6 +837,33 @@ export interface components {
             readonly size: string;
         };
         /**
+         * SilenceBody
+         * @description Whether there shall be no advice for the notebook of the lease; without it there is none.
+         */
+        readonly SilenceBody: {
+            readonly silenced?: boolean | null;
+        };
+        /**
+         * SizeAdvice
+         * @description A smaller size in which everything measured of a notebook fits, and the measurements.
+         *
+         *         ``cells`` ran within ``span_ms``. ``peak_memory_bytes`` is the most memory that was needed of ``of_memory_bytes``,
+         *         which the lease has now; where a framework allocates in advance, its own counters say what it needed.
+         *         ``utilization_milli`` is the mean while cells ran. ``saving_milli`` is the part of the cost in that time that the
+         *         size would have saved. ``basis`` says all of this in one sentence.
+         */
+        readonly SizeAdvice: {
+            readonly basis: components["schemas"]["MessageView"];
+            readonly cells: number;
+            readonly of_memory_bytes: number;
+            readonly peak_memory_bytes: number;
+            readonly rate_micro: number | null;
+            readonly saving_milli: number;
+            readonly size: string;
+            readonly span_ms: number;
+            readonly utilization_milli: number | null;
+        };
+        /**
          * SnapshotMessage
          * @description The whole status: the first message of a stream, and the message after a change of the pool manager itself.
          */
@@ -751,6 +875,13 @@ export interface components {
             readonly seq: number;
             /** @enum {unknown} */
             readonly type: "snapshot";
+        };
+        /**
+         * SnoozeBody
+         * @description For how long no step of the idle policy is taken.
+         */
+        readonly SnoozeBody: {
+            readonly for_ms: number;
         };
         /**
          * TenantReference
@@ -823,6 +954,7 @@ export interface components {
     headers: never;
     pathItems: never;
 }
+export type AdviceView = components['schemas']['AdviceView'];
 export type AllocationView = components['schemas']['AllocationView'];
 export type ChangedMessage = components['schemas']['ChangedMessage'];
 export type DeviceAccessView = components['schemas']['DeviceAccessView'];
@@ -836,10 +968,12 @@ export type DeviceView = components['schemas']['DeviceView'];
 export type ErrorView = components['schemas']['ErrorView'];
 export type GroupView = components['schemas']['GroupView'];
 export type HistoryView = components['schemas']['HistoryView'];
+export type IdleStepView = components['schemas']['IdleStepView'];
 export type KeepaliveMessage = components['schemas']['KeepaliveMessage'];
 export type LeaseEnforcementView = components['schemas']['LeaseEnforcementView'];
 export type LeaseHealthView = components['schemas']['LeaseHealthView'];
 export type LeaseHolderView = components['schemas']['LeaseHolderView'];
+export type LeaseIdleView = components['schemas']['LeaseIdleView'];
 export type LeaseList = components['schemas']['LeaseList'];
 export type LeaseMemoryView = components['schemas']['LeaseMemoryView'];
 export type LeaseMoneyReading = components['schemas']['LeaseMoneyReading'];
@@ -857,6 +991,7 @@ export type LeaseView = components['schemas']['LeaseView'];
 export type LogicalGPUView = components['schemas']['LogicalGPUView'];
 export type MemoryReading = components['schemas']['MemoryReading'];
 export type MessageView = components['schemas']['MessageView'];
+export type NextIdleStepView = components['schemas']['NextIdleStepView'];
 export type PinBody = components['schemas']['PinBody'];
 export type PoolView = components['schemas']['PoolView'];
 export type QueueEntryView = components['schemas']['QueueEntryView'];
@@ -864,7 +999,10 @@ export type QueueHolderView = components['schemas']['QueueHolderView'];
 export type QueueList = components['schemas']['QueueList'];
 export type QuotaView = components['schemas']['QuotaView'];
 export type ResizeBody = components['schemas']['ResizeBody'];
+export type SilenceBody = components['schemas']['SilenceBody'];
+export type SizeAdvice = components['schemas']['SizeAdvice'];
 export type SnapshotMessage = components['schemas']['SnapshotMessage'];
+export type SnoozeBody = components['schemas']['SnoozeBody'];
 export type TenantReference = components['schemas']['TenantReference'];
 export type TenantView = components['schemas']['TenantView'];
 export type UnleasedProcessView = components['schemas']['UnleasedProcessView'];
@@ -1621,6 +1759,227 @@ export interface operations {
                 };
                 content: {
                     readonly "application/json": components["schemas"]["LeaseView"];
+                };
+            };
+            /** @description Malformed or out of bounds */
+            readonly 400: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description The caller may not do that */
+            readonly 403: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description There is no such thing, or none that the caller may know of */
+            readonly 404: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description The route has no such method */
+            readonly 405: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description The state of the lease or of the device does not allow it */
+            readonly 409: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description The pool manager does not answer */
+            readonly 503: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    readonly "post /leases/{lease_id}/snooze": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                /** @description The lease. */
+                readonly lease_id: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody: {
+            readonly content: {
+                readonly "application/json": components["schemas"]["SnoozeBody"];
+            };
+        };
+        readonly responses: {
+            /** @description Put off the steps of the idle policy */
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["LeaseView"];
+                };
+            };
+            /** @description Malformed or out of bounds */
+            readonly 400: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description The caller may not do that */
+            readonly 403: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description There is no such thing, or none that the caller may know of */
+            readonly 404: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description The route has no such method */
+            readonly 405: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description The state of the lease or of the device does not allow it */
+            readonly 409: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description The pool manager does not answer */
+            readonly 503: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    readonly "get /leases/{lease_id}/advice": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                /** @description The lease. */
+                readonly lease_id: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            /** @description Return the advice on the size of a lease */
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["AdviceView"];
+                };
+            };
+            /** @description The caller may not do that */
+            readonly 403: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description There is no such thing, or none that the caller may know of */
+            readonly 404: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description The route has no such method */
+            readonly 405: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description The pool manager does not answer */
+            readonly 503: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    readonly "post /leases/{lease_id}/advice/silence": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                /** @description The lease. */
+                readonly lease_id: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: {
+            readonly content: {
+                readonly "application/json": components["schemas"]["SilenceBody"];
+            };
+        };
+        readonly responses: {
+            /** @description Give no advice for the notebook of a lease */
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["AdviceView"];
                 };
             };
             /** @description Malformed or out of bounds */

@@ -3,6 +3,7 @@
 import type { MessageTemplate } from '../texts/message';
 
 export const MESSAGES = {
+  'advice.no_history': 'Nothing was measured of this notebook yet.',
   'budget.below_cost': 'A budget must be more than the lease has cost already. Nothing was changed.',
   'budget.lease_percent': 'It has cost {spent_percent} % of its budget.',
   'budget.lease_spent_continues': 'Its budget is spent, and it goes on: {reason}',

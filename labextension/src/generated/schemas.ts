@@ -219,6 +219,16 @@ export const SCHEMAS: Readonly<Record<string, ISchema>> = {
       }
     }
   },
+  IdleStepView: {
+    type: 'object',
+    properties: {
+      after_ms: { type: 'integer', minimum: 0 },
+      step: {
+        enum: ['notify', 'park', 'release', 'shut_down'],
+        type: 'string'
+      }
+    }
+  },
   KeepaliveMessage: { type: 'object', properties: { type: { enum: ['keepalive'] } } },
   LeaseEnforcementView: {
     type: 'object',
@@ -277,6 +287,46 @@ export const SCHEMAS: Readonly<Record<string, ISchema>> = {
       kernel_id: { anyOf: [{ type: 'string' }, { type: 'null' }] },
       notebook: { anyOf: [{ type: 'string' }, { type: 'null' }] },
       pid: { anyOf: [{ type: 'integer', minimum: 0 }, { type: 'null' }] }
+    }
+  },
+  LeaseIdleView: {
+    type: 'object',
+    properties: {
+      cells_idle_since: {
+        anyOf: [
+          { type: 'integer', minimum: 0 },
+          { type: 'null' }
+        ]
+      },
+      gpu_idle_since: {
+        anyOf: [
+          { type: 'integer', minimum: 0 },
+          { type: 'null' }
+        ]
+      },
+      message: { anyOf: [{ $ref: 'MessageView' }, { type: 'null' }] },
+      next: { anyOf: [{ $ref: 'NextIdleStepView' }, { type: 'null' }] },
+      snoozed_until: {
+        anyOf: [
+          { type: 'integer', minimum: 0 },
+          { type: 'null' }
+        ]
+      },
+      steps: { type: 'array', items: { $ref: 'IdleStepView' } },
+      taken: {
+        anyOf: [
+          {
+            enum: [
+              'notify',
+              'park',
+              'release',
+              'shut_down'
+            ],
+            type: 'string'
+          },
+          { type: 'null' }
+        ]
+      }
     }
   },
   LeaseMemoryView: {
@@ -473,6 +523,7 @@ export const SCHEMAS: Readonly<Record<string, ISchema>> = {
       },
       holder: { $ref: 'LeaseHolderView' },
       id: { type: 'string' },
+      idle: { $ref: 'LeaseIdleView' },
       memory: { $ref: 'LeaseMemoryView' },
       money: { $ref: 'LeaseMoneyView' },
       notes: { type: 'array', items: { $ref: 'MessageView' } },
@@ -565,6 +616,16 @@ export const SCHEMAS: Readonly<Record<string, ISchema>> = {
         }
       },
       text: { type: 'string' }
+    }
+  },
+  NextIdleStepView: {
+    type: 'object',
+    properties: {
+      at: { type: 'integer', minimum: 0 },
+      step: {
+        enum: ['notify', 'park', 'release', 'shut_down'],
+        type: 'string'
+      }
     }
   },
   PoolView: {

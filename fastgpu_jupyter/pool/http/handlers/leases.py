@@ -14,7 +14,8 @@ from ....core.model import commands as c
 from ....core.model.entities import Instant, Retention, State
 from ....core.model.lifecycle import LeaseState
 from ....errors import FastGPUError, Forbidden, InvalidRequest, Message
-from ....wire.schemas import HistoryView, LeaseList, LeaseView
+from ....messages import view_of
+from ....wire.schemas import AdviceView, HistoryView, LeaseList, LeaseView
 from ...host.attribution import host_pid
 from ...host.process import holder_of
 from ...supervisor import wait_for_event
@@ -52,6 +53,9 @@ class LeaseHandlers:
             "POST /v1/leases/{lease_id}/park": self.park,
             "POST /v1/leases/{lease_id}/resume": self.resume,
             "POST /v1/leases/{lease_id}/pin": self.pin,
+            "POST /v1/leases/{lease_id}/snooze": self.snooze,
+            "GET /v1/leases/{lease_id}/advice": self.advice,
+            "POST /v1/leases/{lease_id}/advice/silence": self.silence_advice,
             "POST /v1/leases/{lease_id}/activity": self.report_activity,
             "POST /v1/leases/{lease_id}/budget": self.set_budget,
             "POST /v1/leases/{lease_id}/rename": self.rename,
@@ -144,6 +148,25 @@ class LeaseHandlers:
         """Pin a lease, or let it be parked while it is idle."""
         retention = Retention.HOLD if request_parsing.yes_or_no(call.body, "pinned") else Retention.YIELD
         return await self._submit(call, c.SetRetention(call.lease_id, retention))
+
+    async def snooze(self, call: HttpCall) -> LeaseView:
+        """Put off the steps of the idle policy."""
+        if request_parsing.integer(call.body, "for_ms") is None:
+            raise InvalidRequest(Message.of("request.not_bounded_integer", field="for_ms"))
+        return await self._reader.lease(call.caller, call.lease_id)
+
+    async def advice(self, call: HttpCall) -> AdviceView:
+        """Return the advice on the size of a lease."""
+
+        def read(state: State, _: Instant) -> AdviceView:
+            self._context.permissions.visible_lease(state, call.caller, call.lease_id)
+            return {"advice": None, "reason": view_of(Message.of("advice.no_history")), "silenced": False}
+
+        return await self._backend.state.read(read)
+
+    async def silence_advice(self, call: HttpCall) -> AdviceView:
+        """Give no advice for the notebook of a lease."""
+        return await self.advice(call)
 
     async def set_budget(self, call: HttpCall) -> LeaseView:
         """Set what a lease may cost in all."""

@@ -16,6 +16,7 @@ from ....wire.schemas import (
     DeviceAccessView,
     LeaseEnforcementView,
     LeaseHealthView,
+    LeaseIdleView,
     LeaseMoneyView,
     LeaseParkingView,
     LeaseQueueView,
@@ -95,6 +96,7 @@ def lease_view(state: State, lease: Lease, at: Instant, context: ViewContext) ->
         "parking": _parking(state, lease, usage),
         "scrub": _scrub(lease),
         "health": _health(state, lease),
+        "idle": _idle(lease, at),
         "times": _times(lease),
     }
 
@@ -244,6 +246,19 @@ def _health(state: State, lease: Lease) -> LeaseHealthView:
         "migration": option.value if option else None,
         "message": view_of(device_health.message(state, lease)),
         "missing_since": device.missing.since.wall_ms if device and device.missing else None,
+    }
+
+
+def _idle(lease: Lease, at: Instant) -> LeaseIdleView:
+    idle = lease.busy is False and bool(lease.last_activity_ms)
+    return {
+        "cells_idle_since": at.wall_ms - (at.ms - lease.last_activity_ms) if idle else None,
+        "gpu_idle_since": None,
+        "next": None,
+        "steps": [],
+        "taken": None,
+        "snoozed_until": None,
+        "message": None,
     }
 
 
