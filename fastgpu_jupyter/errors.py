@@ -26,7 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Union
+from typing import Any, ClassVar, Union
 
 #: The value of a parameter: a text, a number or a message, or several texts or messages.
 Param = Union[str, int, "Message", tuple[Union[str, "Message"], ...]]
@@ -61,6 +61,28 @@ class Message:
         """Return code and parameters, for logs; not for users."""
         params = ", ".join(f"{name}={value!s}" for name, value in self.params.items())
         return f"{self.code} ({params})" if params else self.code
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedMessage(Message):
+    """A message from another process, with the English sentence that came with it."""
+
+    text: str = ""
+
+    @classmethod
+    def from_view(cls, view: Mapping[str, Any]) -> ReceivedMessage:
+        """Return the message that a view on the wire holds. Raises :class:`KeyError` where it has not all fields."""
+
+        def param(value: Any) -> Any:
+            if isinstance(value, Mapping):
+                return cls.from_view(value)
+            return tuple(map(param, value)) if isinstance(value, list) else value
+
+        return cls(view["code"], {name: param(value) for name, value in view["params"].items()}, str(view["text"]))
+
+    def __str__(self) -> str:
+        """Return the English sentence, for logs."""
+        return self.text
 
 
 class FastGPUError(Exception):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unicodedata import combining, east_asian_width
+
 
 def printable(text: str) -> str:
     """Return ``text`` with control characters, line breaks, bidirectional overrides and half characters escaped.
@@ -16,3 +18,15 @@ def printable(text: str) -> str:
 def shortened(text: str, chars_max: int) -> str:
     """Return the end of ``text``, which of a path is the name of the file, in at most ``chars_max`` characters."""
     return text if len(text) <= chars_max else f"…{text[1 - chars_max :]}"
+
+
+def display_width(text: str) -> int:
+    """Return how many columns of a terminal ``text`` takes: two for a wide letter, none for a combining mark."""
+    if text.isascii():
+        return len(text)
+    return sum(0 if combining(c) else 2 if east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def padded(text: str, columns: int) -> str:
+    """Return ``text`` with blanks after it, so that it takes at least that many columns of a terminal."""
+    return text + " " * max(0, columns - display_width(text))

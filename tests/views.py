@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from fastgpu_jupyter.messages import sentence_of, sentences_of
 from fastgpu_jupyter.wire import lease_view
 
 
@@ -14,7 +15,7 @@ def device_of(view: Any) -> Any:
 
 def explanation_of(view: Any) -> Any:
     """Return why the lease waits, and what its notes say."""
-    return lease_view.explanation_of(view)
+    return sentences_of(lease_view.explanation_of(view))
 
 
 def gpu_of(view: Any) -> Any:
@@ -56,7 +57,7 @@ def scrub_of(view: Any) -> tuple[Any, Any, Any]:
 
 def text(message: Any) -> Any:
     """Return the text of a message, None without one."""
-    return lease_view.text_of(message)
+    return sentence_of(message)
 
 
 def value_of(message: Any) -> Any:

@@ -7,10 +7,11 @@ from typing import Any
 
 from ..core.model.lifecycle import PARKED_OR_PARKING
 from ..errors import InvalidRequest
+from ..messages import sentence_of, sentences_of
 from ..text import shortened
 from ..units import format_duration, format_memory, format_money
 from ..wire.client import PoolClient
-from ..wire.lease_view import device_of, explanation_of, position_of, text_of, value_of
+from ..wire.lease_view import device_of, explanation_of, position_of, value_of
 from ..wire.schemas import DeviceView, LeaseView, MessageView, QueueEntryView, StatusView, UnleasedProcessView
 from ..wire.version import difference_in_status
 from .command import NOTEBOOK_WIDTH, ClientApp, LeaseApp, table
@@ -74,7 +75,7 @@ class ResizeApp(ClientApp):
         now = f"is {size} now{has}"
         if lease["state"] != "active":
             now = f"is {lease['state']}, and {size} from then on"
-        texts = [f"{lease['id']} {now}.", text_of(lease["size"]["message"]) or ""]
+        texts = [f"{lease['id']} {now}.", sentence_of(lease["size"]["message"]) or ""]
         self.show(lease, " ".join(texts).rstrip())
 
 
@@ -174,7 +175,7 @@ def device_lines(devices: Sequence[DeviceView]) -> list[str]:
 
 
 def _messages(views: Sequence[Any], messages_of: Callable[[Any], list[MessageView | None]]) -> list[str]:
-    return [f"{view['id']}: {message['text']}" for view in views for message in messages_of(view) if message]
+    return [f"{view['id']}: {sentence_of(message)}" for view in views for message in messages_of(view) if message]
 
 
 def _scrub_and_access(lease: LeaseView) -> list[str]:
@@ -182,10 +183,10 @@ def _scrub_and_access(lease: LeaseView) -> list[str]:
     scrub = lease["scrub"]
     overwritten = scrub["bytes"] if scrub else None
     texts = [
-        explanation_of(lease) if lease["state"] == "draining" else None,
+        sentences_of(explanation_of(lease)) if lease["state"] == "draining" else None,
         f"{format_memory(overwritten)} of its GPU's memory were overwritten." if overwritten is not None else None,
-        text_of(scrub["message"]) if scrub else None,
-        text_of(lease["device_access"]["message"]) if lease["state"] == "active" else None,
+        sentence_of(scrub["message"]) if scrub else None,
+        sentence_of(lease["device_access"]["message"]) if lease["state"] == "active" else None,
     ]
     return [text for text in texts if text]
 

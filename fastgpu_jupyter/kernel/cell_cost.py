@@ -13,8 +13,8 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from ..messages import joined, say, sentence_of
 from ..units import MS_PER_HOUR, format_duration, format_money
-from ..wire.lease_view import text_of
 
 #: How many of the last cells are kept.
 CELLS_MAX = 1000
@@ -93,16 +93,16 @@ def cost_of(cell: Cell, known: Known | None) -> Cost:
     before, after = cell.before, cell.after
     if after is None:
         if known is None:
-            return Cost(None, "what the lease costs is not known yet")
+            return Cost(None, say("cell.cost_unknown"))
         before = after = known
     if before is None:
-        before, note = after, "at the rate that was known later"
+        before, note = after, say("cell.later_rate")
     elif before.lease_id != after.lease_id:
-        return Cost(None, "the lease changed while it ran")
+        return Cost(None, say("cell.lease_changed"))
     else:
-        note = "the rate changed" if before.micro_per_hour != after.micro_per_hour else ""
+        note = say("cell.rate_changed") if before.micro_per_hour != after.micro_per_hour else ""
     if cell.after is None:
-        note = "at the rate that was known later"
+        note = say("cell.later_rate")
     numerator = after.numerator(cell.ended_ms) - before.numerator(cell.began_ms)
     return Cost(max(0, numerator) // MS_PER_HOUR, note)
 
@@ -118,19 +118,21 @@ def cell_rows(cells: list[Cell], known: Known | None) -> list[tuple[str, str, st
         rows.append((f"[{cell.number}]", _duration(cell.duration_ms), amount, cost.note))
     if rows:
         spent_ms = sum(cell.duration_ms for cell in cells)
-        rows.append(("Sum", _duration(spent_ms), format_money(total_micro, currency), ""))
+        rows.append((say("label.sum"), _duration(spent_ms), format_money(total_micro, currency), ""))
     return rows
 
 
 def so_far(view: Mapping[str, Any]) -> str:
     """Return a sentence with the lease's cost, its rate and its budget."""
     money = view["money"]
-    currency = money["currency"]
-    text = f"The lease has cost {format_money(money['cost_micro'], currency)}"
-    text += f" and costs {format_money(money['billed_micro_per_hour'], currency)} an hour now"
-    if money["covered_milli"]:
-        text += f"; {money['covered_milli'] / 1000:g} GPU of it is reserved and paid for"
-    return f"{text}. {text_of(money['message']) or ''}".rstrip()
+    cost, rate = (format_money(money[name], money["currency"]) for name in ("cost_micro", "billed_micro_per_hour"))
+    reserved = money["covered_milli"]
+    text = (
+        say("cell.so_far_reserved", cost=cost, rate=rate, covered_milli=reserved)
+        if reserved
+        else say("cell.so_far", cost=cost, rate=rate)
+    )
+    return joined((text, sentence_of(money["message"])))
 
 
 def _duration(duration_ms: int) -> str:

@@ -25,15 +25,16 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ..core.model.lifecycle import BLOCKING_CELLS, OVER
 from ..errors import FastGPUError
+from ..messages import say, sentence_of, sentences_of
 from ..wire import variables, version
-from ..wire.lease_view import explanation_of, text_of, with_reading
+from ..wire.lease_view import explanation_of, with_reading
 from .cell_activity import CellActivity
 from .grant_environment import MEMORY, GrantEnvironment
 from .lease_client import IMPORT_ERRORS, LeaseClient, connect_or_start
 
 if TYPE_CHECKING:
     from ..wire.client import PoolClient
-    from ..wire.schemas import LeaseView
+    from ..wire.schemas import LeaseView, MessageView
 
 #: Code that does not count as use is taken for blocked, on a parked lease, once it has run for this time.
 BLOCKED_AFTER_S = 2.0
@@ -111,7 +112,7 @@ class Gate:
             env[variables.ANCESTOR_LEASES] = variables.with_lease(env.get(variables.ANCESTOR_LEASES, ""), gate.lease_id)
         server = version.read(given[variables.VERSION])
         if gate.lease_id is not None and not server.fits:
-            gate.add_note(f"FastGPU: {version.difference_from_server(server)}")
+            gate.add_note(say("note.of_fastgpu", text=version.difference_from_server(server)))
         return gate
 
     @classmethod
@@ -283,7 +284,7 @@ class Gate:
                 missing = self.had_gpu and view["health"]["missing_since"] is not None
                 self._open_gate(None if missing else view["environment"])
             elif view["state"] in OVER:
-                self._end(text_of(view["end_reason"]), explanation_of(view))
+                self._end(sentence_of(view["end_reason"]), sentences_of(explanation_of(view)))
             else:
                 self._close_gate()
         self._notify_listeners()
@@ -361,21 +362,21 @@ class Gate:
         """
         known = [] if self.view is None else _notices(self.view)
         current = _notices(view)
-        budget = text_of(self.view["money"]["message"]) if self.view is not None else None
+        budget = _note(self.view["money"]["message"]) if self.view is not None else None
         if budget is not None and budget not in current:
-            self._pending_notes = [note for note in self._pending_notes if note != f"FastGPU: {budget}"]
-        for text in current:
-            if text not in known:
+            self._pending_notes = [note for note in self._pending_notes if note != budget]
+        for note in current:
+            if note not in known:
                 if self.notify_now is not None and self.activity.running:
-                    self.notify_now(f"FastGPU: {text}")  # the cell may be stopped and never end by itself
+                    self.notify_now(note)  # the cell may be stopped and never end by itself
                     continue
-                self._pending_notes.append(f"FastGPU: {text}")
+                self._pending_notes.append(note)
                 self.has_changes = True
 
     def _note_parked_while_running(self, parked_s: float) -> None:
         from .sentences import parked_while_running  # late, like everything that a start does not need
 
-        reason = text_of(self.view["parking"]["reason"]) if self.view else None
+        reason = sentence_of(self.view["parking"]["reason"]) if self.view else None
         self._pending_notes.append(parked_while_running(reason, parked_s))
         self._parked_at, self.has_changes = None, True
 
@@ -414,6 +415,11 @@ class Gate:
 
 
 def _notices(view: LeaseView) -> list[str]:
-    """Return what the user has to know about budget, memory limit and faults."""
+    """Return the notes on what the user has to know about budget, memory limit and faults."""
     messages = (view["money"]["message"], view["enforcement"]["message"], view["health"]["message"])
-    return [text for text in map(text_of, messages) if text]
+    return [note for note in map(_note, messages) if note]
+
+
+def _note(message: MessageView | None) -> str | None:
+    text = sentence_of(message)
+    return say("note.of_fastgpu", text=text) if text else None

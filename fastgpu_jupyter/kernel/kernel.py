@@ -22,11 +22,12 @@ from ipykernel.ipkernel import IPythonKernel
 from IPython.core.error import UsageError
 
 from ..compat.ipykernel import iopub_topic
+from ..messages import language, say
 from .cell_cost import Cells
 from .cell_kinds import only_asks
 from .gate import Gate
 from .interrupts import Interrupts
-from .lease_client import IMPORT_ERRORS, UPGRADED
+from .lease_client import IMPORT_ERRORS
 
 if TYPE_CHECKING:
     from .ancestor_watch import AncestorWatch
@@ -41,6 +42,7 @@ class FastGPUKernel(IPythonKernel):
     """An ``IPythonKernel`` with a :class:`Gate` in front of its cells."""
 
     def __init__(self, **kwargs: Any) -> None:
+        language.use(language.preferred(os.environ))
         self.gate = Gate.from_environment()
         os.register_at_fork(after_in_child=self.gate.abandon)
         self.cells = Cells()
@@ -125,7 +127,7 @@ class FastGPUKernel(IPythonKernel):
             from .magics import run_and_display  # late: most kernels never need it
             from .verbs import Context
         except IMPORT_ERRORS:
-            raise UsageError(UPGRADED) from None
+            raise UsageError(say("magic.upgraded")) from None
 
         run_and_display(Context(self.gate, gated=True, cells=self.cells), line)
 

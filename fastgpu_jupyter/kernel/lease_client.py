@@ -12,11 +12,6 @@ if TYPE_CHECKING:
 
 #: What an import may raise once the package was upgraded or removed under the process.
 IMPORT_ERRORS = (ImportError, AttributeError, SyntaxError)
-#: What the user reads then.
-UPGRADED = (
-    "FastGPU was upgraded or removed in the environment of this kernel after the kernel had started. Its cells run and "
-    "its lease is kept; restart the kernel to use %fastgpu."
-)
 #: Time limit of calls that a shutdown or a background thread makes.
 QUICK_TIMEOUT_S = 2.0
 

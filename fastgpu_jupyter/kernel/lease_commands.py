@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..core.model.lifecycle import PARKED_OR_PARKING
-from ..errors import Conflict, NotFound
+from ..errors import Conflict, Message, NotFound
 from .gate import Gate
 
 if TYPE_CHECKING:
@@ -49,15 +49,9 @@ class LeaseCommands:
         gate = self._gate
         old, live = gate.view, gate.lease_id is not None
         if live and gate.open:
-            raise Conflict(
-                "This kernel already has a GPU. `%fastgpu resize` changes its size. To get another one, run "
-                "`%fastgpu release` first; memory that this process allocated is given back when the kernel restarts."
-            )
+            raise Conflict(Message.of("magic.has_gpu"))
         if live and options:
-            raise Conflict(
-                "This kernel already requested a GPU, and the options of a request cannot be changed. "
-                "Run `%fastgpu release` first; that gives up the position in the queue."
-            )
+            raise Conflict(Message.of("magic.options_fixed"))
         if live and old is not None and old["state"] in PARKED_OR_PARKING and not size:
             return self.resume()
         wanted = size or (old["request"]["size"] if old else FULL)
@@ -102,7 +96,7 @@ class LeaseCommands:
     def _change(self, change: Callable[[PoolClient, str], LeaseView]) -> LeaseView:
         lease_id = self._gate.lease_id
         if lease_id is None:
-            raise Conflict("This kernel has no GPU lease. `%fastgpu request` asks for one.")
+            raise Conflict(Message.of("magic.no_lease"))
         view = change(self._gate.pool.connect(), lease_id)
         self._gate.update_lease(view)
         return view

@@ -9,9 +9,9 @@ from __future__ import annotations
 import threading
 
 from ..errors import FastGPUError, NotFound
-from ..messages import text_of
+from ..messages import say, text_of
 from .gate import Gate
-from .lease_client import IMPORT_ERRORS, UPGRADED
+from .lease_client import IMPORT_ERRORS
 
 #: Delay of the first connection of a kernel that starts with a granted lease.
 START_DELAY_S = 1.0
@@ -48,7 +48,7 @@ class LeaseFollower(threading.Thread):
             except (FastGPUError, OSError) as error:
                 gate.report_pool_error(text_of(error) if isinstance(error, FastGPUError) else str(error))
             except IMPORT_ERRORS:
-                gate.report_pool_error(UPGRADED)
+                gate.report_pool_error(say("magic.upgraded"))
             if gate.lease_id == lease_id:
                 gate.wake_follower.wait(self._pause_s)
                 self._pause_s = min(self._pause_s * 2, PAUSE_MOST_S)
@@ -60,7 +60,7 @@ class LeaseFollower(threading.Thread):
             try:
                 client = gate.pool.connect()
                 if client.pool()["id"] != gate.pool_id:
-                    gate.report_pool_error(another_pool(str(client.path)))
+                    gate.report_pool_error(say("note.another_pool", path=str(client.path)))
                     return
             except (FastGPUError, OSError):
                 return  # it is asked again
@@ -81,11 +81,3 @@ class LeaseFollower(threading.Thread):
                     return
         finally:
             stream.close()
-
-
-def another_pool(path: str) -> str:
-    """Return the sentence that the socket is that of a pool which did not grant the lease."""
-    return (
-        f"Another pool than the one that leased this GPU serves {path} now, and does not know the lease. The lease is "
-        "kept here; restart the pool that granted it, or restart the kernel to request a GPU from this one."
-    )

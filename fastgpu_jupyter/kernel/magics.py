@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
 
 from ..errors import FastGPUError
-from ..messages import text_of
+from ..messages import language, say, text_of
 from .gate import Gate
-from .verbs import NOT_A_FASTGPU_KERNEL, VERBS, Context, usage
+from .verbs import VERBS, Context, usage
 
 if TYPE_CHECKING:
     from .render import Rendered
@@ -21,9 +22,9 @@ def run(context: Context, line: str) -> Rendered:
     name = words[0].lower() if words else ""
     verb = VERBS.get(name)
     if verb is None:
-        raise UsageError(f"%fastgpu has no verb {name!r}. Use one of:\n{usage()}")
+        raise UsageError(f"{say('magic.unknown_verb', name=repr(name))}\n{usage()}")
     if words[1:] and not verb.arguments:
-        raise UsageError(f"`%fastgpu {name}` takes no arguments.")
+        raise UsageError(say("magic.no_arguments", name=name))
     try:
         return verb.run(context, words[1:])
     except FastGPUError as error:
@@ -42,6 +43,7 @@ def load(shell: Any) -> None:
     """Register ``%fastgpu`` in a kernel that is not FastGPU's, with the verbs that work without a gate."""
     if "fastgpu" in shell.magics_manager.magics.get("line", {}):
         return
+    language.use(language.preferred(os.environ))
     gate = Gate.of_kernel_without_gate()
     context = Context(gate, gated=False)
 
@@ -51,4 +53,4 @@ def load(shell: Any) -> None:
 
     shell.register_magic_function(fastgpu, "line", "fastgpu")
     if gate.lease_id is None:
-        print(NOT_A_FASTGPU_KERNEL)  # noqa: T201 (the answer to %load_ext)
+        print(say("magic.no_gate"))  # noqa: T201 (the answer to %load_ext)

@@ -133,8 +133,9 @@ class MemoryCaps:
         self.needs_restart = tuple(DISPLAY_NAMES[name] for name in imported if not self._set_limit(name))
         if not self.needs_restart:
             return None
-        names = " and ".join(self.needs_restart)
-        return f"FastGPU: {names} cannot change the memory limit in this process; restart the kernel to apply it."
+        from .sentences import limit_at_restart  # late, like everything that a start does not need
+
+        return limit_at_restart(self.needs_restart)
 
     def _set_variables(self) -> None:
         """Set the variables that frameworks read when they start, here or in a child process, with the user's own."""

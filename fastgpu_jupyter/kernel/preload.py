@@ -9,10 +9,12 @@ from __future__ import annotations
 import threading
 from importlib import import_module
 
+from ..messages.language import LANGUAGES
 from .lease_client import IMPORT_ERRORS
 
 #: The modules that functions of the kernel import, with all that they import themselves.
 MODULES = (
+    *(f"messages.{name}" for name in LANGUAGES),
     "wire.spawn",
     "wire.options",
     "kernel.magics",

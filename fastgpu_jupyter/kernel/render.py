@@ -11,23 +11,15 @@ from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..text import printable
+from ..errors import Message
+from ..messages import catalogue, joined, render, say, sentence_of, sentences_of
+from ..text import display_width, padded, printable
 from ..units import format_duration, format_memory, format_money
-from ..wire.lease_view import explanation_of, is_simulated, position_of, text_of, value_of
-from .sentences import KEPT
+from ..wire.lease_view import explanation_of, is_simulated, position_of, value_of
 from .wait_display import is_parked
 
 if TYPE_CHECKING:
     from ..wire.schemas import DeviceView, LeaseView, QueueEntryView, StatusView
-
-#: What enforces a memory limit.
-ENFORCED_BY = {
-    "hardware": "by the hardware",
-    "driver": "by the GPU driver",
-    "userspace": "by the GPU's library, for each process",
-    "cooperative": "by the frameworks, watched by the pool",
-    "none": "not enforced",
-}
 
 
 class Rendered(NamedTuple):
@@ -61,15 +53,17 @@ def with_hint(rendered: Rendered, hint: str) -> Rendered:
 
 def lease(view: LeaseView) -> Rendered:
     """Return one lease as a table."""
-    title = "GPU lease" + (" (simulated)" if is_simulated(view) else "")
+    title = say("title.lease_simulated") if is_simulated(view) else say("title.lease")
     return _table(title, _lease_rows(view))
 
 
 def status(view: StatusView) -> Rendered:
     """Return the devices, leases and queue of the pool as tables."""
     pool = view["pool"]
-    title = "FastGPU pool" + (" (simulated)" if pool["simulated"] else "")
-    head = ("GPU", "Model", "Health", "Memory in leases", "Utilization")
+    title = say("title.pool_simulated") if pool["simulated"] else say("title.pool")
+    head = (
+        say("label.gpu"), say("label.model"), say("label.health"), say("label.leased_memory"), say("label.utilization")
+    )  # fmt: skip
     parts = [_grid(title, head, [_device(one) for one in view["devices"]])]
     live = [one for one in view["leases"] if one["state"] != "ended"]
     if live:
@@ -77,141 +71,159 @@ def status(view: StatusView) -> Rendered:
             (one["holder"]["notebook"] or "-", _state(one), one["request"]["size"], _device_name(one), _cost(one))
             for one in live
         ]
-        parts.append(_grid("Your leases", ("Notebook", "State", "Size", "GPU", "Cost"), rows))
+        head = say("label.notebook"), say("label.state"), say("label.size"), say("label.gpu"), say("label.cost")
+        parts.append(_grid(say("title.leases"), head, rows))
     if view["queue"]:
-        parts.append(
-            _grid("Queue", ("Position", "Notebook", "Size", "Reason"), [_queue_row(one) for one in view["queue"]])
-        )
+        columns = say("label.position"), say("label.notebook"), say("label.size"), say("label.reason")
+        parts.append(_grid(say("title.queue"), columns, [_queue_row(one) for one in view["queue"]]))
     if pool["message"]:
-        parts.append(sentence(pool["message"]["text"]))
+        parts.append(sentence(sentence_of(pool["message"]) or ""))
     return Rendered("\n\n".join(part.text for part in parts), "".join(part.html for part in parts))
 
 
 def cells(rows: Sequence[tuple[str, str, str, str]]) -> Rendered:
     """Return the costs of cells as a table."""
-    return _grid("Cells", ("Cell", "Time", "Cost", ""), rows)
+    return _grid(say("title.cells"), (say("label.cell"), say("label.time"), say("label.cost"), ""), rows)
 
 
 def _lease_rows(view: LeaseView) -> list[_Row]:
     state = view["state"]
-    state_text = {"waiting": "waiting in the queue", "ended": "ended"}.get(state, state)
-    rows = [_Row("State", state_text)]
-    if reason := text_of(view["end_reason"]):
-        rows.append(_Row("Ended", reason))
+    rows = [_Row(say("label.state"), say("state.in_queue") if state == "waiting" else state_name(state))]
+    if reason := sentence_of(view["end_reason"]):
+        rows.append(_Row(say("label.ended"), reason))
     if position := position_of(view):
-        rows.append(_Row("Position in the queue", str(position)))
-    if explanation := explanation_of(view):
-        rows.append(_Row("Why", explanation))
+        rows.append(_Row(say("label.position_in_queue"), str(position)))
+    if explanation := sentences_of(explanation_of(view)):
+        rows.append(_Row(say("label.why"), explanation))
     if is_parked(view):
         park_reason = value_of(view["parking"]["reason"])
-        kept = "" if park_reason == "restart" else KEPT
-        rows.append(_Row("Parked", " ".join(filter(None, (text_of(view["parking"]["reason"]), kept)))))
-    rows.append(_Row("Size", view["request"]["size"]))
+        kept = None if park_reason == "restart" else say("note.kept")
+        rows.append(_Row(say("label.parked"), joined((sentence_of(view["parking"]["reason"]), kept))))
+    rows.append(_Row(say("label.size"), view["request"]["size"]))
     if view["state"] == "active":
-        rows.append(_Row("Cells", _use(view)))
-        rows.append(_Row("When idle", _retention(view)))
+        rows.append(_Row(say("title.cells"), _use(view)))
+        rows.append(_Row(say("label.when_idle"), _retention(view)))
     if view["gpu"]:
-        rows.append(_Row("GPU", _device_name(view)))
+        rows.append(_Row(say("label.gpu"), _device_name(view)))
         rows.append(_memory_row(view))
         used = view["usage"]["utilization_percent"]
-        rows.append(_Row("Utilization", _percent(used), None if used is None else used / 100))
-        rows.append(_Row("Memory limit enforced", _enforced(view)))
+        rows.append(_Row(say("label.utilization"), _percent(used), None if used is None else used / 100))
+        rows.append(_Row(say("label.limit_enforced"), _enforced(view)))
     for name, message in (
-        ("Mechanism", view["gpu"]["mechanism_reason"] if view["gpu"] else None),
-        ("Memory limit", view["enforcement"]["message"]),
-        ("New size", view["size"]["message"]),
-        ("Device files", view["device_access"]["message"]),
-        ("Fault", view["health"]["message"]),
+        (say("label.mechanism"), view["gpu"]["mechanism_reason"] if view["gpu"] else None),
+        (say("label.memory_limit"), view["enforcement"]["message"]),
+        (say("label.new_size"), view["size"]["message"]),
+        (say("label.device_files"), view["device_access"]["message"]),
+        (say("label.fault"), view["health"]["message"]),
     ):
-        rows += [_Row(name, message["text"])] if message else []
-    rows.append(_Row("Active for", format_duration(view["usage"]["active_ms"])))
-    rows.append(_Row("Cost", _cost(view)))
-    rows.append(_Row("Lease", view["id"]))
+        rows += [_Row(name, text)] if (text := sentence_of(message)) else []
+    rows.append(_Row(say("label.active_for"), format_duration(view["usage"]["active_ms"])))
+    rows.append(_Row(say("label.cost"), _cost(view)))
+    rows.append(_Row(say("label.lease"), view["id"]))
     return rows
+
+
+def state_name(state: str) -> str:
+    """Return the name of a lease's state."""
+    return _word("state", state)
+
+
+def _word(subject: str, value: str) -> str:
+    """Return the word for a value of an enumeration; the value itself where a newer pool has one more."""
+    code = f"{subject}.{value}"
+    return render(Message(code)) if code in catalogue() else value
 
 
 def _state(view: LeaseView) -> str:
     """Return the state in a word or two."""
     if view["state"] == "active" and view["parking"]["retention"] == "hold":
-        return "active, pinned"
+        return say("state.active_pinned")
     if view["state"] == "active" and view["parking"]["parkable"] and view["usage"]["busy"] is False:
-        return "active, idle"
-    return "waiting to resume" if view["state"] == "waiting" and is_parked(view) else view["state"]
+        return say("state.active_idle")
+    return say("state.to_resume") if view["state"] == "waiting" and is_parked(view) else state_name(view["state"])
 
 
 def _use(view: LeaseView) -> str:
     if view["usage"]["busy"] is None:
-        return "not known yet"
+        return say("value.unknown_yet")
     if view["usage"]["busy"]:
-        return "a cell is running"
-    return f"no cell has run for {format_duration(max(0, int(time.time() * 1000) - view['usage']['last_used_at']))}"
+        return say("value.cell_runs")
+    return say("value.no_cell_for", idle_ms=max(0, int(time.time() * 1000) - view["usage"]["last_used_at"]))
 
 
 def _retention(view: LeaseView) -> str:
     if view["parking"]["retention"] == "hold":
-        return "pinned: keeps its GPU"
-    if obstacle := text_of(view["parking"]["obstacle"]):
-        return f"keeps its GPU: {obstacle[:1].lower()}{obstacle[1:]}"
-    return "may be parked for others" if view["parking"]["parkable"] else "keeps its GPU: it cannot be parked"
+        return say("value.pinned")
+    if obstacle := sentence_of(view["parking"]["obstacle"]):
+        return say("value.keeps_because", reason=f"{obstacle[:1].lower()}{obstacle[1:]}")
+    return say("value.may_be_parked") if view["parking"]["parkable"] else say("value.cannot_be_parked")
 
 
 def _memory_row(view: LeaseView) -> _Row:
     limit, used = view["memory"]["limit_bytes"], view["memory"]["used_bytes"]
-    whole = "the whole GPU" if limit is None else format_memory(limit)
+    whole = say("value.whole_gpu") if limit is None else format_memory(limit)
     if used is None:
-        return _Row("Memory", whole)
-    return _Row("Memory", f"{format_memory(used)} of {whole}", used / limit if limit else None)
+        return _Row(say("label.memory"), whole)
+    return _Row(
+        say("label.memory"), say("value.memory_of", used_bytes=used, whole=whole), used / limit if limit else None
+    )
 
 
 def _enforced(view: LeaseView) -> str:
     enforced_by, gpu = view["enforcement"]["memory_limit"], view["gpu"]
-    who = ENFORCED_BY.get(enforced_by or "none", str(enforced_by))
+    who = _word("enforced", enforced_by or "none")
     if view["enforcement"]["scope"] == "process":
-        who += ", for each process"
+        who = say("enforced.for_each_process", enforced=who)
     how = " ".join(filter(None, (gpu["mechanism"], gpu["partition"]))) if gpu else ""
-    return f"{who} ({how})" if how else who
+    return say("enforced.mechanism", enforced=who, mechanism=how) if how else who
 
 
 def _device_name(view: LeaseView) -> str:
     gpu = view["gpu"]
     if gpu is None:
         return "-"
-    return (gpu["model"] or gpu["device_ids"][0]) + (" (simulated)" if gpu["simulated"] else "")
+    return _model(gpu["model"] or gpu["device_ids"][0], simulated=gpu["simulated"])
+
+
+def _model(name: str, *, simulated: bool) -> str:
+    return say("value.simulated", model=name) if simulated else name
 
 
 def _cost(view: LeaseView) -> str:
     money = view["money"]
     cost = format_money(money["cost_micro"], money["currency"])
     rate = money["rate_micro_per_hour"]
-    return cost if rate is None else f"{cost} at {format_money(rate, money['currency'])} an hour"
+    return cost if rate is None else say("value.cost_at", cost=cost, rate=format_money(rate, money["currency"]))
 
 
 def _device(view: DeviceView) -> tuple[str, ...]:
     memory, health = view["memory"], view["health"]
     leased = memory["total_bytes"] - memory["free_bytes"]
-    health_text = health["state"] + (f": {health['message']['text']}" if health["message"] else "")
+    health_text, reason = _word("device_state", health["state"]), sentence_of(health["message"])
+    if reason:
+        health_text = say("value.health_because", health=health_text, reason=reason)
     return (
         str(view["index"]),
-        view["model"] + (" (simulated)" if view["simulated"] else ""),
-        health_text + (", drained" if view["drained"] else ""),
-        f"{format_memory(leased)} of {format_memory(memory['total_bytes'])}",
+        _model(view["model"], simulated=view["simulated"]),
+        say("value.drained", health=health_text) if view["drained"] else health_text,
+        say("value.memory_of", used_bytes=leased, whole=format_memory(memory["total_bytes"])),
         _percent(view["usage"]["utilization_percent"]),
     )
 
 
 def _percent(used: int | None) -> str:
-    return "not known" if used is None else f"{used} %"
+    return say("value.unknown") if used is None else f"{used} %"
 
 
 def _queue_row(view: QueueEntryView) -> tuple[str, ...]:
-    whose = view["notebook"] or ("-" if view["mine"] else "another user")
-    return str(view["position"]), whose, view["size"], view["reason"]["text"]
+    whose = view["notebook"] or ("-" if view["mine"] else say("value.another_user"))
+    return str(view["position"]), whose, view["size"], sentence_of(view["reason"]) or ""
 
 
 def _table(title: str, rows: Sequence[_Row]) -> Rendered:
     rows = [row._replace(value=printable(row.value)) for row in rows]
-    width = max(len(row.name) for row in rows)
-    text = [title] + [f"  {row.name:<{width}}  {_text_bar(row.part)}{row.value}" for row in rows]
+    width = max(display_width(row.name) for row in rows)
+    text = [title] + [f"  {padded(row.name, width)}  {_text_bar(row.part)}{row.value}" for row in rows]
     body = "".join(
         f'<tr><th scope="row" style="text-align: left">{escape(row.name)}</th>'
         f'<td style="text-align: left">{_html_bar(row)}{escape(row.value)}</td></tr>'
@@ -223,9 +235,9 @@ def _table(title: str, rows: Sequence[_Row]) -> Rendered:
 
 def _grid(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Rendered:
     rows = [[printable(cell) for cell in row] for row in rows]
-    widths = [max(len(line[column]) for line in (head, *rows)) for column in range(len(head))]
+    widths = [max(display_width(line[column]) for line in (head, *rows)) for column in range(len(head))]
     lines = [
-        "  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip()
+        "  ".join(padded(cell, width) for cell, width in zip(line, widths, strict=True)).rstrip()
         for line in (head, *rows)
     ]
     style = ' style="text-align: left"'
@@ -247,5 +259,5 @@ def _html_bar(row: _Row) -> str:
     if row.part is None:
         return ""
     percent = round(min(max(row.part, 0.0), 1.0) * 100)
-    label = escape(f"{row.name}: {percent} percent", quote=True)
+    label = escape(say("label.percent", name=row.name, percent=percent), quote=True)
     return f'<progress max="100" value="{percent}" aria-label="{label}"></progress> '

@@ -5,9 +5,9 @@ Why a lease ended or was parked is a message of the pool; its sentence comes wit
 
 from __future__ import annotations
 
-from ..units import format_duration
+from collections.abc import Sequence
 
-KEPT = "Its variables, and their GPU memory, are kept."
+from ..messages import say
 
 
 def ended(reason: str | None, detail: str | None = None) -> str:
@@ -15,21 +15,21 @@ def ended(reason: str | None, detail: str | None = None) -> str:
 
     ``reason`` is the pool's sentence, ``None`` where the pool does not know the lease; ``detail`` is what else it says.
     """
-    words = ("FastGPU: the GPU lease of this kernel ended.", reason or "It is unknown to the pool manager.", detail)
-    return f"{' '.join(filter(None, words))} Cells run without a GPU; `%fastgpu request` asks for one again."
+    return say("note.lease_ended", reason=reason or say("note.lease_unknown"), detail=detail or "")
 
 
 def parked_while_running(reason: str | None, parked_s: float) -> str:
     """Return the note on a lease that was parked while a cell ran, and resumed; ``reason`` is the pool's sentence."""
-    lasted = format_duration(int(parked_s * 1000)) if parked_s >= 1 else "a moment"
-    words = (f"FastGPU: this lease was parked for {lasted} while a cell ran.", reason, "Its GPU memory is restored.")
-    return " ".join(filter(None, words))
+    if parked_s < 1:
+        return say("note.parked_a_moment", reason=reason or "")
+    return say("note.parked", parked_ms=int(parked_s * 1000), reason=reason or "")
 
 
-def does_not_see_the_gpu(names: list[str]) -> str:
+def does_not_see_the_gpu(names: Sequence[str]) -> str:
     """Return the note on libraries that looked for devices before this kernel had its GPU."""
-    them = " and ".join(names)
-    return (
-        f"FastGPU: {them} looked for GPUs before this kernel had one, and will not see it in this process. "
-        "Restart the kernel to use the GPU; the lease is kept."
-    )
+    return say("note.looked_early", libraries=tuple(names))
+
+
+def limit_at_restart(names: Sequence[str]) -> str:
+    """Return the note on libraries that follow another memory limit only in a new process."""
+    return say("note.limit_at_restart", libraries=tuple(names))

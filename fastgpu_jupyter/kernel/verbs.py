@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from IPython.core.error import UsageError
 
 from ..core.model.lifecycle import PARKED_OR_PARKING
+from ..errors import Message
+from ..messages import render as message_text
+from ..messages import say, sentences_of
 from ..wire.lease_view import explanation_of
 from ..wire.version import difference_in_status
 from .gate import Gate
@@ -20,12 +23,6 @@ from .lease_commands import LeaseCommands
 if TYPE_CHECKING:
     from .cell_cost import Cells
     from .render import Rendered
-
-NO_LEASE = "This kernel has no GPU lease. `%fastgpu request` asks for one."
-NOT_A_FASTGPU_KERNEL = (
-    "This kernel was not started as a FastGPU kernel, so it has no GPU lease. "
-    "Choose a kernel named FastGPU for the notebook; `%fastgpu status` shows the pool from here."
-)
 
 
 class Context:
@@ -45,7 +42,7 @@ def show(context: Context, _words: list[str]) -> Rendered:
 
     gate = context.gate
     if gate.lease_id is None and gate.view is None:
-        return render.sentence(NO_LEASE if context.gated else NOT_A_FASTGPU_KERNEL)
+        return render.sentence(say("magic.no_lease") if context.gated else say("magic.no_gate"))
     view = gate.refresh() or gate.view
     assert view is not None
     return render.lease(view)
@@ -57,21 +54,15 @@ def release(context: Context, _words: list[str]) -> Rendered:
 
     gate = context.gate
     if gate.lease_id is None:
-        return render.sentence("This kernel has no GPU lease; there is nothing to release.")
+        return render.sentence(say("magic.nothing_to_release"))
     state = gate.view["state"] if gate.view else ""
     had_gpu = gate.open
     context.commands.release()
     if state in PARKED_OR_PARKING:
-        return render.sentence(
-            "Released. The GPU memory of this kernel is lost; restart the kernel before it uses a GPU again. "
-            "Its other variables are kept."
-        )
+        return render.sentence(say("magic.released_parked"))
     if not had_gpu:
-        return render.sentence("Left the queue. Cells run without a GPU; `%fastgpu request` asks for one again.")
-    return render.sentence(
-        "Released the GPU. Memory that this process already allocated on it stays allocated until the kernel "
-        "restarts. Cells run without a GPU; `%fastgpu request` asks for one again."
-    )
+        return render.sentence(say("magic.left_queue"))
+    return render.sentence(say("magic.released"))
 
 
 def cpu(context: Context, _words: list[str]) -> Rendered:
@@ -79,10 +70,7 @@ def cpu(context: Context, _words: list[str]) -> Rendered:
     from . import render
 
     context.commands.release(cpu_only=True)
-    return render.sentence(
-        "Cells run without a GPU from now on. `%fastgpu request` asks for one again, "
-        "and so does a restart of the kernel."
-    )
+    return render.sentence(say("magic.cpu"))
 
 
 def request(context: Context, words: list[str]) -> Rendered:
@@ -91,13 +79,9 @@ def request(context: Context, words: list[str]) -> Rendered:
     from . import render
 
     if not context.gated:
-        return render.sentence(NOT_A_FASTGPU_KERNEL)
+        return render.sentence(say("magic.no_gate"))
     view = context.commands.request(*read_words(words))
-    hint = (
-        "If a library already looked for a GPU in this kernel, restart the kernel so that it sees this one."
-        if view["state"] == "active"
-        else "The next cell waits for it."
-    )
+    hint = say("magic.looked_early") if view["state"] == "active" else say("magic.next_cell_waits")
     return render.with_hint(render.lease(view), hint)
 
 
@@ -106,10 +90,11 @@ def resize(context: Context, words: list[str]) -> Rendered:
     from . import render
 
     if not words:
-        raise UsageError("Give the new size, as in `%fastgpu resize half` or `%fastgpu resize 24GiB`.")
+        raise UsageError(say("magic.size_missing"))
     view = context.commands.resize(" ".join(words))
-    hint = explanation_of(view) if view["state"] == "waiting" else None
-    return render.with_hint(render.lease(view), f"It waits to resume: {hint}") if hint else render.lease(view)
+    why = sentences_of(explanation_of(view)) if view["state"] == "waiting" else None
+    hint = say("magic.waits_to_resume", explanation=why) if why else ""
+    return render.with_hint(render.lease(view), hint) if hint else render.lease(view)
 
 
 def migrate(context: Context, _words: list[str]) -> Rendered:
@@ -118,11 +103,8 @@ def migrate(context: Context, _words: list[str]) -> Rendered:
 
     view = context.commands.migrate()
     if view["health"]["migration"] == "accepted":
-        return render.sentence(
-            "This lease migrates to another GPU when the kernel restarts. Save what you need first: the restart "
-            "discards the kernel's GPU memory. Until then nothing changes."
-        )
-    return render.with_hint(render.lease(view), "It migrates to another GPU together with its GPU memory.")
+        return render.sentence(say("magic.migrates_at_restart"))
+    return render.with_hint(render.lease(view), say("magic.migrates"))
 
 
 def cost(context: Context, _words: list[str]) -> Rendered:
@@ -130,12 +112,12 @@ def cost(context: Context, _words: list[str]) -> Rendered:
     from . import cell_cost, render
 
     if context.cells is None:
-        return render.sentence(NOT_A_FASTGPU_KERNEL)
+        return render.sentence(say("magic.no_gate"))
     gate = context.gate
     view = gate.refresh() or gate.view if gate.lease_id is not None else gate.view
     known = cell_cost.Known.of(view)
     if not len(context.cells):
-        return render.sentence("No cell has run yet.")
+        return render.sentence(say("magic.no_cell"))
     rendered = render.cells(cell_cost.cell_rows(context.cells.last(), known))
     return rendered if view is None else render.with_hint(rendered, cell_cost.so_far(view))
 
@@ -145,11 +127,7 @@ def park(context: Context, _words: list[str]) -> Rendered:
     from . import render
 
     view = context.commands.park()
-    state = "parked" if view["state"] == "parked" else "being parked"
-    return render.sentence(
-        f"The GPU of this kernel is {state}. Its variables, and their GPU memory, are kept; nothing is "
-        "billed meanwhile. The next cell, or `%fastgpu resume`, asks for a GPU again."
-    )
+    return render.sentence(say("magic.parked") if view["state"] == "parked" else say("magic.parking"))
 
 
 def resume(context: Context, _words: list[str]) -> Rendered:
@@ -157,7 +135,7 @@ def resume(context: Context, _words: list[str]) -> Rendered:
     from . import render
 
     view = context.commands.resume()
-    hint = "" if view["state"] == "active" else "The next cell waits for it."
+    hint = "" if view["state"] == "active" else say("magic.next_cell_waits")
     return render.with_hint(render.lease(view), hint) if hint else render.lease(view)
 
 
@@ -166,10 +144,7 @@ def pin(context: Context, _words: list[str]) -> Rendered:
     from . import render
 
     context.commands.pin(pinned=True)
-    return render.sentence(
-        "Pinned: this kernel keeps its GPU while no cell runs, and is billed for it. `%fastgpu unpin` lets others "
-        "have it meanwhile."
-    )
+    return render.sentence(say("magic.pinned"))
 
 
 def unpin(context: Context, _words: list[str]) -> Rendered:
@@ -177,7 +152,7 @@ def unpin(context: Context, _words: list[str]) -> Rendered:
     from . import render
 
     context.commands.pin(pinned=False)
-    return render.sentence("Not pinned: while no cell runs and a request waits, the GPU may be parked.")
+    return render.sentence(say("magic.unpinned"))
 
 
 def status(context: Context, _words: list[str]) -> Rendered:
@@ -201,31 +176,26 @@ class Verb(NamedTuple):
 
     name: str  #: empty for plain ``%fastgpu``
     arguments: str
-    summary: str  #: what the list of verbs says
+    summary: Message  #: what the list of verbs says
     run: Callable[[Context, list[str]], Rendered]
 
 
 VERBS = {
     verb.name: verb
     for verb in (
-        Verb("", "", "Show this kernel's lease: state, device, memory, utilization, time and cost.", show),
-        Verb("release", "", "Give the GPU, or the position in the queue, back.", release),
-        Verb("cpu", "", "Work without a GPU: release the lease or leave the queue, and never wait.", cpu),
-        Verb(
-            "request",
-            "[SIZE] [OPTIONS]",
-            "Ask for a GPU; SIZE is like half, 24GiB, a100:1/2 or 2xh100, OPTIONS are listed below.",
-            request,
-        ),
-        Verb("resize", "SIZE", "Change the size of this kernel's lease while it runs.", resize),
-        Verb("migrate", "", "Leave an unhealthy GPU; where its memory cannot move, at the next restart.", migrate),
-        Verb("cost", "", "Show what the last cells of this kernel cost, and the lease so far.", cost),
-        Verb("park", "", "Free the GPU until the next cell; its memory and all variables are kept.", park),
-        Verb("resume", "", "Ask for the parked GPU again without running a cell.", resume),
-        Verb("pin", "", "Keep the GPU while no cell runs: it is never parked for others and always billed.", pin),
-        Verb("unpin", "", "Let others have the GPU while no cell runs.", unpin),
-        Verb("status", "", "Show the whole pool: devices, your leases and the queue.", status),
-        Verb("help", "", "Show this list.", show_help),
+        Verb("", "", Message.of("summary.show"), show),
+        Verb("release", "", Message.of("summary.release"), release),
+        Verb("cpu", "", Message.of("summary.cpu"), cpu),
+        Verb("request", "[SIZE] [OPTIONS]", Message.of("summary.request"), request),
+        Verb("resize", "SIZE", Message.of("summary.resize"), resize),
+        Verb("migrate", "", Message.of("summary.migrate"), migrate),
+        Verb("cost", "", Message.of("summary.cost"), cost),
+        Verb("park", "", Message.of("summary.park"), park),
+        Verb("resume", "", Message.of("summary.resume"), resume),
+        Verb("pin", "", Message.of("summary.pin"), pin),
+        Verb("unpin", "", Message.of("summary.unpin"), unpin),
+        Verb("status", "", Message.of("summary.status"), status),
+        Verb("help", "", Message.of("summary.help"), show_help),
     )
 }
 
@@ -237,6 +207,6 @@ def usage() -> str:
     rows = []
     for verb in VERBS.values():
         call = " ".join(part for part in ("%fastgpu", verb.name, verb.arguments) if part)
-        rows.append(f"{call:<36}{verb.summary}")
-    rows.append(f"OPTIONS: {options()}; --no-parkable, --no-hold")
+        rows.append(f"{call:<36}{message_text(verb.summary)}")
+    rows.append(say("magic.options", options=options()))
     return "\n".join(rows)

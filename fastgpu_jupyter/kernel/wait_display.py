@@ -13,20 +13,15 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from ..core.model.lifecycle import PARKED_OR_PARKING, RETURNING
-from ..errors import Message
-from ..messages import render
+from ..messages import joined, say, sentence_of, sentences_of
 from ..text import printable
-from ..units import format_duration
-from ..wire.lease_view import explanation_of, position_of, text_of
-from .sentences import KEPT
+from ..wire.lease_view import explanation_of, position_of
 
 if TYPE_CHECKING:
     from ..wire.schemas import LeaseView
 
 #: After this time the display is updated less often: every update is a message to each browser.
 FREQUENT_UPDATES_S = 60.0
-HINT = "Stop ends the wait and keeps your position; %fastgpu cpu runs without a GPU."
-HINT_PARKED = "Stop ends the wait and keeps your position."
 
 
 class WaitDisplay:
@@ -48,10 +43,10 @@ class WaitDisplay:
         parked = self._had_gpu and view is not None and is_parked(view)
         requested_ms = time.time() * 1000 - view["times"]["requested_at"] if view is not None and not parked else 0
         waited_ms = max(int((time.monotonic() - self._started) * 1000), int(requested_ms))
-        head, hint = headline(view, pool_error, had_gpu=self._had_gpu), HINT_PARKED if parked else HINT
-        head = printable(f"{head} {note}" if note else head)
-        passing = " ".join(filter(None, (countdown(view), f"Waited {format_duration(waited_ms)}.")))
-        text = f"{head} {passing} {hint}"
+        head, hint = headline(view, pool_error, had_gpu=self._had_gpu), hint_of(parked=parked)
+        head = printable(joined((head, note)))
+        passing = joined((countdown(view), say("wait.waited", waited_ms=waited_ms)))
+        text = joined((head, passing, hint))
         if text == self._last:
             return
         self._last = text
@@ -78,30 +73,38 @@ class WaitDisplay:
 def headline(view: LeaseView | None, pool_error: str | None, *, had_gpu: bool = False) -> str:
     """Return one or two sentences about the state of a lease that waits."""
     if pool_error is not None:
-        return f"Waiting for a GPU. {pool_error}"
+        return say("wait.no_answer", error=pool_error)
     if view is None:
-        return "Waiting for a GPU: asking the pool manager."
+        return say("wait.asking")
     if had_gpu and view["state"] == "resuming":
-        return "A GPU is available; the GPU memory of this notebook is being restored."
-    position = position_of(view)
-    where = f": position {position} in the queue" if position else ""
-    detail = explanation_of(view) or ""
-    reason = f"{detail[:1].upper()}{detail[1:]} " if detail else ""
+        return say("wait.restoring")
+    detail = sentences_of(explanation_of(view)) or ""
+    reason = f"{detail[:1].upper()}{detail[1:]}"
     if view["state"] == "preparing":
-        return f"Your GPU is granted and being prepared. {reason}".rstrip()
-    reason += estimate(view)
+        return say("wait.preparing", reason=reason)
+    position, expected = position_of(view), estimate(view)
     if had_gpu and is_parked(view):
-        why = f"It was parked: {text_of(view['parking']['reason'])} {KEPT}"
-        return f"Waiting for the GPU to come back to this notebook{where}. {reason}{why}"
-    return f"Waiting for a GPU{where}. {reason}".rstrip()
+        why = say("wait.was_parked", reason=sentence_of(view["parking"]["reason"]) or "", kept=say("note.kept"))
+        if position is None:
+            return say("wait.to_return", reason=reason, expected=expected, why=why)
+        return say("wait.to_return_at_position", position=position, reason=reason, expected=expected, why=why)
+    if position is None:
+        return say("wait.for_gpu", reason=reason, expected=expected)
+    return say("wait.at_position", position=position, reason=reason, expected=expected)
 
 
 def estimate(view: LeaseView) -> str:
-    """Return the expected wait with its basis as a sentence, which a blank follows; empty where it is not known."""
+    """Return the expected wait with its basis as a sentence; empty where it is not known."""
     queue = view["queue"]
     if queue is None or queue["estimate_ms"] is None:
         return ""
-    return f"Expected wait: about {format_duration(queue['estimate_ms'])} ({queue['estimate_basis']['text']}). "
+    basis = sentence_of(queue["estimate_basis"]) or ""
+    return say("wait.expected", estimate_ms=queue["estimate_ms"], basis=basis)
+
+
+def hint_of(*, parked: bool) -> str:
+    """Return what the user can do while the cell waits."""
+    return say("wait.hint_parked") if parked else say("wait.hint")
 
 
 def is_parked(view: LeaseView) -> bool:
@@ -116,10 +119,10 @@ def countdown(view: LeaseView | None) -> str:
     if holder is None or holder["yields_at"] is None:
         return ""
     left_ms = holder["yields_at"] - int(time.time() * 1000)
-    return "" if left_ms <= 0 else render(Message.of("holder.yields_in", wait_ms=-(-left_ms // 1000) * 1000))
+    return "" if left_ms <= 0 else say("holder.yields_in", wait_ms=-(-left_ms // 1000) * 1000)
 
 
-def as_html(head: str, passing: str, hint: str = HINT) -> str:
+def as_html(head: str, passing: str, hint: str) -> str:
     """Return the display as HTML; all text from outside is escaped. ``passing`` is what changes each second."""
     return (
         '<div class="fastgpu-waiting" style="border-left: 3px solid var(--jp-warn-color1, #b36b00); padding: 2px 8px">'
@@ -132,14 +135,9 @@ def as_html(head: str, passing: str, hint: str = HINT) -> str:
 def stopped_wait_text(view: LeaseView | None, *, had_gpu: bool = False) -> str:
     """Return the error text of a cell whose wait was stopped."""
     position = position_of(view) if view is not None else None
-    where = f" (position {position})" if position else ""
     if had_gpu and view is not None and is_parked(view):
-        return (
-            f"Stopped waiting for the GPU to come back; this notebook keeps its position in the queue{where}. "
-            f"{KEPT} Run the cell again to go on waiting."
-        )
-    return (
-        f"Stopped waiting for a GPU; this notebook keeps its position in the queue{where}. "
-        "Run the cell again to go on waiting, `%fastgpu cpu` to work without a GPU, "
-        "or `%fastgpu release` to leave the queue."
-    )
+        kept = say("note.kept")
+        if position is None:
+            return say("wait.stopped_parked", kept=kept)
+        return say("wait.stopped_parked_at_position", position=position, kept=kept)
+    return say("wait.stopped") if position is None else say("wait.stopped_at_position", position=position)

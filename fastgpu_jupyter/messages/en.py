@@ -6,7 +6,10 @@ are a part of one, are phrases and have no full stop.
 
 from __future__ import annotations
 
+from . import en_kernel
+
 MESSAGES: dict[str, str | dict[str, str]] = {
+    **en_kernel.MESSAGES,
     # -- what a device, a driver or the system said ----------------------------------------------------------------
     "host.detail": "{text}",
     "driver.no_answer": (
@@ -642,4 +645,21 @@ MESSAGES: dict[str, str | dict[str, str]] = {
         "pool watches it."
     ),
     "mechanism.simulated": "The GPUs of this pool are simulated.",
+    # -- kernels that could not be started ---------------------------------------------------------------------------
+    "launch.lease_ended": (
+        "The GPU lease of this notebook ended. {reason} Restart the kernel to request another GPU; the variables of "
+        "the old kernel are lost."
+    ),
+    "launch.server_stopping": "The server is stopping; the kernel was not started.",
+    "launch.ended_before_start": "The GPU lease ended before the kernel could start. {reason} Start it again.",
+    "launch.not_granted_in_time": (
+        "No GPU was free within {seconds} s: position {position} in the queue. {explanation} The kernel was not "
+        "started and its position was given up; try again later, or choose a FastGPU kernel, which starts at once and "
+        "waits in its cells."
+    ),
+    "launch.not_prepared_in_time": (
+        "No GPU was ready within {seconds} s: the GPU is being prepared. {explanation} The kernel was not started and "
+        "its position was given up; try again later, or choose a FastGPU kernel, which starts at once and waits in its "
+        "cells."
+    ),
 }

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
+from importlib import import_module
 from typing import Any, NamedTuple, TypedDict, Union, overload
 
-from ..errors import FastGPUError, Message, Param
+from ..errors import FastGPUError, Message, Param, ReceivedMessage
 from ..text import printable
 from ..units import format_amount, format_duration, format_memory
 from . import en
+from .language import ENGLISH, current
 
 
 class Plural(NamedTuple):
@@ -33,20 +36,59 @@ class RenderedMessage(TypedDict):
 
 
 @cache
-def catalogue() -> Catalogue:
-    """Return the English catalogue."""
-    return {code: Plural(**entry) if isinstance(entry, dict) else entry for code, entry in en.MESSAGES.items()}
+def catalogue(language: str = ENGLISH) -> Catalogue:
+    """Return the catalogue of a language. One that is not English may lack codes, and has no plural forms."""
+    messages: Mapping[str, Any] = en.MESSAGES
+    if language != ENGLISH:
+        try:
+            messages = import_module(f"{__package__}.{language}").MESSAGES
+        except ImportError:  # the package was removed under this process
+            return {}
+    return {code: Plural(**entry) if isinstance(entry, dict) else entry for code, entry in messages.items()}
 
 
-def render(message: Message) -> str:
-    """Return the sentence of a message. A code that the catalogue does not have is returned with its parameters."""
-    template = catalogue().get(message.code)
+def render(message: Message, language: str | None = None) -> str:
+    """Return the sentence of a message in ``language``, by default that of this process.
+
+    What the catalogue of the language lacks is English: as another process said it, or by the English catalogue. A
+    code without any sentence is returned with its parameters.
+    """
+    language = language or current()
+    received = message.text if isinstance(message, ReceivedMessage) else ""
+    template = None if received and language == ENGLISH else catalogue(language).get(message.code)
+    if template is None and received:
+        return _inserted(received)
+    template = template or catalogue().get(message.code)
     if template is None:
         return printable(str(message))  # of a newer version
     if isinstance(template, Plural):
         template = template.one if message.params[template.plural] == 1 else template.other
-    text = template.format(**{name: _format(name, value) for name, value in message.params.items()})
-    return " ".join(text.split())  # an empty parameter leaves no gap
+    text = template.format(**{name: _format(name, value, language) for name, value in message.params.items()})
+    return _FULL_WIDTH.sub("", " ".join(text.split()))  # an empty parameter leaves no gap
+
+
+def say(code: str, /, **params: Param) -> str:
+    """Return the sentence of a code in the language of this process; ``code`` is a literal, as for ``Message.of``."""
+    return render(Message(code, params))
+
+
+#: A blank after a full-width stop, where a sentence follows another that was made separately.
+_FULL_WIDTH = re.compile("(?<=[。！？；：，、]) ")
+
+
+def joined(texts: Iterable[str | None]) -> str:
+    """Return sentences one after the other, without those that are empty."""
+    return _FULL_WIDTH.sub("", " ".join(filter(None, texts)))
+
+
+def sentence_of(view: Mapping[str, Any] | None) -> str | None:
+    """Return the sentence of a message on the wire, ``None`` without one."""
+    return None if view is None else render(ReceivedMessage.from_view(view))
+
+
+def sentences_of(views: Iterable[Mapping[str, Any]]) -> str | None:
+    """Return the sentences of messages on the wire one after the other, ``None`` without any."""
+    return joined(map(sentence_of, views)) or None
 
 
 def text_of(error: FastGPUError) -> str:
@@ -75,14 +117,14 @@ def _plain_params(message: Message) -> dict[str, Any]:
 
 
 def _view(message: Message) -> RenderedMessage:
-    return {"code": message.code, "params": _plain_params(message), "text": render(message)}
+    return {"code": message.code, "params": _plain_params(message), "text": render(message, ENGLISH)}
 
 
-def _format(name: str, value: Param) -> str:
+def _format(name: str, value: Param, language: str) -> str:
     if isinstance(value, Message):
-        return render(value)
+        return render(value, language)
     if isinstance(value, tuple | list):
-        return _enumerate(value)
+        return _enumerate(value, language)
     if isinstance(value, str):
         return _inserted(value)
     formatter = _FORMATTERS.get(name.rpartition("_")[2])
@@ -94,9 +136,14 @@ def _inserted(text: str) -> str:
     return printable(" ".join(text.split()))
 
 
-def _enumerate(values: Sequence[str | Message]) -> str:
-    *first, last = [render(one) if isinstance(one, Message) else _inserted(one) for one in values] or [""]
-    return f"{', '.join(first)} and {last}" if first else last
+def _enumerate(values: Sequence[str | Message], language: str) -> str:
+    *first, last = [render(one, language) if isinstance(one, Message) else _inserted(one) for one in values] or [""]
+    separator, pair = _LISTS[language]
+    return pair.format(separator.join(first), last) if first else last
+
+
+#: Language -> what separates the parts of a list, and how the last one is added.
+_LISTS: Mapping[str, tuple[str, str]] = {ENGLISH: (", ", "{} and {}"), "zh_CN": ("、", "{} 和 {}")}
 
 
 def _format_milli(milli: int) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..core.model.lifecycle import BLOCKING_CELLS
 from ..errors import Message
-from ..messages import render
+from ..messages import render, sentences_of
 from ..wire.lease_view import explanation_of, position_of
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def explain_timeout(error: TimeoutError, view: LeaseView) -> None:
         return
     position = position_of(view)
     note = (
-        Message.of("timeout.in_queue", position=position, explanation=explanation_of(view) or "")
+        Message.of("timeout.in_queue", position=position, explanation=sentences_of(explanation_of(view)) or "")
         if position
         else Message.of("timeout.in_preparation")
     )

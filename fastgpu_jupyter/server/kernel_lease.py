@@ -31,12 +31,12 @@ from ..errors import (
     PoolSilent,
     PoolUnreachable,
 )
-from ..messages import text_of as sentence_of
+from ..messages import sentence_of, sentences_of, text_of
 from ..text import printable
 from ..wire import variables, version
 from ..wire.client import LeaseOptions, PoolClient, new_token
 from ..wire.client.transport import TIMEOUT_S
-from ..wire.lease_view import explanation_of, position_of, text_of, value_of
+from ..wire.lease_view import explanation_of, position_of, value_of
 from ..wire.locate import pool_socket
 from ..wire.spawn import ensure_pool
 from .repeat import repeat_until_answered
@@ -109,10 +109,7 @@ class KernelLease:
                 return client, view
             self.lease_id = None
             if automatic and view is not None and value_of(view["end_reason"]) in _INVOLUNTARY_ENDS:
-                raise Conflict(
-                    f"The GPU lease of this notebook ended. {text_of(view['end_reason'])} "
-                    "Restart the kernel to request another GPU; the variables of the old kernel are lost."
-                )
+                raise Conflict(Message.of("launch.lease_ended", reason=sentence_of(view["end_reason"]) or ""))
         self.token = self.token or new_token()
         request = partial(_request, kernel_id=self.kernel_id, wanted=wanted, token=self.token, key=key)
         try:
@@ -314,28 +311,24 @@ async def wait_for_grant(
     while view["state"] not in ({LeaseState.ACTIVE} | OVER):
         left_s = deadline - loop.time()
         if is_abandoned():
-            raise LimitReached("The server is stopping; the kernel was not started.")
+            raise LimitReached(Message.of("launch.server_stopping"))
         if left_s <= 0:
-            raise LimitReached(_timeout_text(view, timeout_s))
+            raise LimitReached(_timeout_message(view, timeout_s))
         wait_ms = int(min(left_s, WAIT_STEP_S) * 1000) + 1
         view = await in_thread(client.lease, view["id"], wait_ms, view["version"])
     if view["state"] in OVER:
-        reason = text_of(view["end_reason"])
-        raise Conflict(f"The GPU lease ended before the kernel could start ({reason}). Start it again.")
+        raise Conflict(Message.of("launch.ended_before_start", reason=sentence_of(view["end_reason"]) or ""))
     return view
 
 
-def _timeout_text(view: LeaseView, waited_s: float) -> str:
-    position, explanation = position_of(view), explanation_of(view)
-    place = f"position {position} in the queue" if position else "the GPU is being prepared"
-    detail = f" ({explanation.rstrip('.')})" if explanation else ""
-    return (
-        f"No GPU was free within {waited_s:g} s: {place}{detail}. "
-        "The kernel was not started and its position was given up; try again later, "
-        "or choose a FastGPU kernel, which starts at once and waits in its cells."
-    )
+def _timeout_message(view: LeaseView, waited_s: float) -> Message:
+    position, explanation = position_of(view), sentences_of(explanation_of(view)) or ""
+    seconds = f"{waited_s:g}"
+    if position is None:
+        return Message.of("launch.not_prepared_in_time", seconds=seconds, explanation=explanation)
+    return Message.of("launch.not_granted_in_time", seconds=seconds, position=position, explanation=explanation)
 
 
 def _logged(error: FastGPUError) -> str:
     """Return an error for a line of the server's log."""
-    return printable(sentence_of(error))
+    return printable(text_of(error))

@@ -9,11 +9,6 @@ if TYPE_CHECKING:
     from .schemas import LeaseView, MessageView
 
 
-def text_of(message: MessageView | None) -> str | None:
-    """Return the English text of a message, ``None`` without one."""
-    return message["text"] if message else None
-
-
 def value_of(message: MessageView | None) -> str | None:
     """Return the value of the enumeration that a message is made of: the last part of its code."""
     return message["code"].rpartition(".")[2] if message else None
@@ -34,11 +29,11 @@ def position_of(view: LeaseView) -> int | None:
     return view["queue"]["position"] if view["queue"] else None
 
 
-def explanation_of(view: LeaseView) -> str | None:
-    """Return why the lease waits, and what its notes say; ``None`` if there is nothing to explain."""
+def explanation_of(view: LeaseView) -> list[MessageView]:
+    """Return why the lease waits, and its notes, as messages; none if there is nothing to explain."""
     queue = view["queue"]
     reason = [] if queue is None else [queue["reason"], *([queue["holder"]["message"]] if queue["holder"] else [])]
-    return " ".join(message["text"] for message in [*reason, *view["notes"]]) or None
+    return [*reason, *view["notes"]]
 
 
 def with_position(view: dict[str, Any], entry: dict[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from IPython.core.error import UsageError
 from fastgpu_jupyter.kernel import magics, render
 from fastgpu_jupyter.kernel.gate import Gate
 from fastgpu_jupyter.kernel.verbs import VERBS, Context
-from fastgpu_jupyter.kernel.wait_display import HINT, WaitDisplay, as_html, headline, stopped_wait_text
+from fastgpu_jupyter.kernel.wait_display import WaitDisplay, as_html, headline, hint_of, stopped_wait_text
 from tests.kernel.fakes import FakePool, active_view, changed, lease_view, logical_gpu, message, queue_group
 
 
@@ -51,7 +51,7 @@ def test_html_escapes_text_from_outside(context: Context, pool: FakePool) -> Non
     evil = "<script>alert('x')</script>"
     pool.view = lease_view(size=evil, queue=queue_group(1, evil), gpu=logical_gpu(model=evil))
     assert "<script" not in magics.run(context, "").html
-    assert "<script" not in as_html(evil, evil)
+    assert "<script" not in as_html(evil, evil, evil)
     assert "<script" not in render.sentence(evil).html
 
 
@@ -67,7 +67,7 @@ def test_wait_display_names_the_holder_and_counts_down(monkeypatch: pytest.Monke
         now_s = 1000.0 + passed_s
         display.show(view, None)
     head = f"Waiting for a GPU: position 1 in the queue. Every GPU is in use. {held}"
-    assert [text.removesuffix(f" {HINT}") for text in shown] == [
+    assert [text.removesuffix(f" {hint_of(parked=False)}") for text in shown] == [
         f"{head} It is parked in 3 s. Waited 0 s.",
         f"{head} It is parked in 2 s. Waited 1 s.",
         f"{head} Waited 3 s.",
@@ -176,7 +176,8 @@ def test_comment_and_semicolon_after_a_verb_are_no_arguments(context: Context, l
 def test_headline_states_position_and_reason() -> None:
     view: Any = lease_view()
     assert headline(view, None) == "Waiting for a GPU: position 1 in the queue. Every GPU is in use."
-    queue = {**view["queue"], "estimate_ms": 240_000, "estimate_basis": {"text": "12 leases lasted 8 min on average"}}
+    basis = message("estimate.recent_leases", "12 leases lasted 8 min on average")
+    queue = {**view["queue"], "estimate_ms": 240_000, "estimate_basis": basis}
     expected: Any = {**view, "queue": queue}
     assert headline(expected, None).endswith(
         "Every GPU is in use. Expected wait: about 4 min 00 s (12 leases lasted 8 min on average)."

@@ -25,10 +25,13 @@ ROOTS = (
     "SnapshotMessage", "ChangedMessage", "UsageMessage", "KeepaliveMessage", "UnreachableMessage",
     "LeaseView", "HistoryView", "QuotaView",
 )  # fmt: skip
-#: Subjects of messages that only errors have; the server sends errors as text.
-ERROR_SUBJECTS = frozenset({
-    "config", "http", "kernelspec", "lease", "option", "rates", "refused", "request", "reservation", "size", "tenant",
-    "transfer", "unfit", "units", "users", "version",
+#: Subjects of messages that the browser does not get: those that only errors have, which the server sends as text,
+#: and those that only the kernel or the command line shows.
+NOT_IN_BROWSER = frozenset({
+    "config", "http", "kernelspec", "launch", "lease", "option", "rates", "refused", "request", "reservation", "size",
+    "tenant", "transfer", "unfit", "units", "users", "version",
+    "cell", "cli", "column", "device_state", "enforced", "label", "magic", "note", "state", "summary", "title", "value",
+    "wait",
 })  # fmt: skip
 #: The keywords of JSON Schema that labextension/src/leases/validate.ts implements.
 _KEYWORDS = ("$ref", "anyOf", "enum", "type", "minimum", "maximum", "items", "additionalProperties")
@@ -86,7 +89,7 @@ def lifecycle() -> str:
 
 def messages() -> str:
     """Return the English sentences of all messages that leases, devices, the queue and the pool can have."""
-    shown = {code: MESSAGES[code] for code in sorted(MESSAGES) if code.partition(".")[0] not in ERROR_SUBJECTS}
+    shown = {code: MESSAGES[code] for code in sorted(MESSAGES) if code.partition(".")[0] not in NOT_IN_BROWSER}
     return (
         _HEADER.format(source="fastgpu_jupyter/messages")
         + "import type { MessageTemplate } from '../texts/message';\n\n"

@@ -15,10 +15,12 @@ from typing import NamedTuple
 
 import pytest
 
-from fastgpu_jupyter.core.model.entities import EndReason, ParkReason, PendingReason
+from fastgpu_jupyter.core.model.device import MISSING
+from fastgpu_jupyter.core.model.entities import EndReason, Enforcement, Health, ParkReason, PendingReason
+from fastgpu_jupyter.core.model.lifecycle import LeaseState
 from fastgpu_jupyter.core.scheduling.next_to_yield import YieldState
 from fastgpu_jupyter.errors import Conflict, HostFault, Message
-from fastgpu_jupyter.messages import Plural, catalogue, render, text_of, view_of
+from fastgpu_jupyter.messages import Plural, catalogue, joined, language, render, sentence_of, text_of, view_of, zh_CN
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "fastgpu_jupyter"
@@ -27,6 +29,9 @@ OF_ENUMERATIONS: Mapping[str, frozenset[str]] = {
     **{f"pending.{reason.value}": frozenset({"place"}) for reason in PendingReason},
     **{f"end.{reason.value}": frozenset() for reason in EndReason},
     **{f"park.{reason.value}": frozenset() for reason in ParkReason},
+    **{f"state.{state.value}": frozenset() for state in LeaseState},
+    **{f"device_state.{state}": frozenset() for state in (*Health, MISSING)},
+    **{f"enforced.{enforcement.value}": frozenset() for enforcement in Enforcement},
     **{f"holder.{state.value}": frozenset({"holder"}) for state in YieldState if state is not YieldState.NOT_PARKABLE},
 }
 #: The parameters of the message that holds a text as it is.
@@ -34,7 +39,7 @@ OF_TEXT = {"host.detail": frozenset({"text"})}
 
 
 class Use(NamedTuple):
-    """A call of ``Message.of`` in the source."""
+    """A call of ``Message.of`` or of ``say`` in the source."""
 
     where: str
     code: str | None  #: ``None``: it is not a literal
@@ -43,15 +48,18 @@ class Use(NamedTuple):
 
 @cache
 def uses() -> tuple[Use, ...]:
-    """Every call of ``Message.of`` in the package."""
+    """Every call of ``Message.of`` and of ``say`` in the package."""
     sources = ((path, path.read_text(encoding="utf-8")) for path in sorted(PACKAGE.rglob("*.py")))
-    return tuple(use for path, source in sources if "Message.of(" in source for use in uses_in(path, source))
+    return tuple(
+        use for path, source in sources if "Message.of(" in source or "say(" in source for use in uses_in(path, source)
+    )
 
 
 def uses_in(path: Path, source: str) -> Iterator[Use]:
-    """The calls of ``Message.of`` in one module."""
+    """The calls of ``Message.of`` and of ``say`` in one module."""
+    functions = {"Message.of"} | ({"say"} if re.search(r"messages import [^\n]*\bsay\b", source) else set())
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Call) and ast.unparse(node.func) == "Message.of":
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in functions:
             first = node.args[0] if node.args else None
             code = first.value if isinstance(first, ast.Constant) and isinstance(first.value, str) else None
             names = frozenset(one.arg or "**" for one in node.keywords)
@@ -84,7 +92,8 @@ def test_message_of_an_enumeration_has_a_sentence(code: str, params: frozenset[s
 
 
 def test_catalogue_sentences_are_all_different() -> None:
-    texts = [str(template) for template in catalogue().values()]
+    # A word may need another translation in another place.
+    texts = [text for text in map(str, catalogue().values()) if " " in text]
     assert len(set(texts)) == len(texts)
 
 
@@ -200,3 +209,47 @@ def test_module_prints_the_catalogue_as_json() -> None:
         "one": "{count} request is before it",
         "other": "{count} requests are before it",
     }
+
+
+def test_render_uses_the_language_of_the_process_and_english_where_it_lacks_a_sentence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    chinese = {"queue.next": "排在下一位", "host.detail": "{text}", "pending.capacity": "没有空闲的 GPU；{place}。"}
+    monkeypatch.setattr(zh_CN, "MESSAGES", chinese)
+    monkeypatch.setattr(language, "_current", "en")
+    catalogue.cache_clear()
+    try:
+        waits = Message.of("pending.capacity", place=Message.of("queue.next"))
+        assert render(waits) == "Every GPU that could serve this is in use; it is next."
+        language.use("zh_CN")
+        assert render(waits) == "没有空闲的 GPU；排在下一位。"
+        assert render(Message.of("lease.over")) == "This lease is over; ask for a new one."
+        assert joined([render(waits), None, render(Message.of_text("Xid 31.")), render(waits)]) == (
+            "没有空闲的 GPU；排在下一位。Xid 31. 没有空闲的 GPU；排在下一位。"
+        )
+        # On the wire every sentence is English; a reader shows it in its own language, where it knows the code.
+        assert view_of(waits)["text"] == "Every GPU that could serve this is in use; it is next."
+        assert sentence_of(view_of(waits)) == "没有空闲的 GPU；排在下一位。"
+        assert sentence_of({"code": "of.a.newer.version", "params": {}, "text": "It is new."}) == "It is new."
+        language.use("tlh")
+        assert language.current() == "en"
+    finally:
+        catalogue.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("environ", "chosen"),
+    [
+        ({}, "en"),
+        ({"LANG": "zh_CN.UTF-8"}, "zh_CN"),
+        ({"LANG": "zh_CN.UTF-8", "LC_ALL": "C"}, "en"),
+        ({"LANG": "de_DE.UTF-8", "LC_MESSAGES": "zh_SG"}, "zh_CN"),
+        ({"LANG": "en_US.UTF-8", "LANGUAGE": "zh_CN:en"}, "zh_CN"),
+        ({"LANG": "C", "LANGUAGE": "zh_CN"}, "en"),
+        ({"LANG": "zh_CN.UTF-8", "FASTGPU_LANGUAGE": "en"}, "en"),
+        ({"FASTGPU_LANGUAGE": "zh-Hans"}, "zh_CN"),
+        ({"LANG": "zh_TW.UTF-8"}, "en"),
+    ],
+)
+def test_preferred_language_follows_the_environment(environ: dict[str, str], chosen: str) -> None:
+    assert language.preferred(environ) == chosen

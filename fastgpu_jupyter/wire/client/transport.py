@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ... import errors
-from ...errors import Message
+from ...errors import Message, ReceivedMessage
 from .. import unixsocket, version
 from ..locate import SYSTEM_SOCKET
 
@@ -178,11 +178,19 @@ def bearer(token: str | None) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"} if token else {}
 
 
+def _message_of(problem: dict[str, Any]) -> Message | str:
+    """Return the message of a refusal; the text of one that has none, such as a proxy's."""
+    try:
+        return ReceivedMessage.from_view(problem["message"])
+    except (KeyError, TypeError, AttributeError):
+        return str(problem.get("detail", "The pool refused."))
+
+
 def _refusal(status: int, problem: Any, retry_after: str) -> errors.FastGPUError:
     content = problem if isinstance(problem, dict) else {}
     unknown = errors.CallerError if status < 500 else errors.FastGPUError
     error = _ERRORS.get(str(content.get("code"))) or _BY_STATUS.get(status, unknown)
-    refusal = error(str(content.get("detail", "The pool refused.")))
+    refusal = error(_message_of(content))
     if isinstance(refusal, errors.LimitReached) and retry_after.isascii() and retry_after.isdigit():
         refusal.retry_after_s = int(retry_after)
     return refusal

@@ -1,0 +1,223 @@
+"""The English sentences that only a kernel shows: what ``%fastgpu`` answers, waits and notes; see :mod:`.en`."""
+
+from __future__ import annotations
+
+MESSAGES: dict[str, str | dict[str, str]] = {
+    # -- %fastgpu: what its verbs answer -----------------------------------------------------------------------------
+    "magic.no_lease": "This kernel has no GPU lease. `%fastgpu request` asks for one.",
+    "magic.no_gate": (
+        "This kernel was not started as a FastGPU kernel, so it has no GPU lease. Choose a kernel named FastGPU for "
+        "the notebook; `%fastgpu status` shows the pool from here."
+    ),
+    "magic.upgraded": (
+        "FastGPU was upgraded or removed in the environment of this kernel after the kernel had started. Its cells run "
+        "and its lease is kept; restart the kernel to use %fastgpu."
+    ),
+    "magic.unknown_verb": "%fastgpu has no verb {name}. Use one of:",
+    "magic.no_arguments": "`%fastgpu {name}` takes no arguments.",
+    "magic.nothing_to_release": "This kernel has no GPU lease; there is nothing to release.",
+    "magic.released_parked": (
+        "Released. The GPU memory of this kernel is lost; restart the kernel before it uses a GPU again. Its other "
+        "variables are kept."
+    ),
+    "magic.left_queue": "Left the queue. Cells run without a GPU; `%fastgpu request` asks for one again.",
+    "magic.released": (
+        "Released the GPU. Memory that this process already allocated on it stays allocated until the kernel restarts. "
+        "Cells run without a GPU; `%fastgpu request` asks for one again."
+    ),
+    "magic.cpu": (
+        "Cells run without a GPU from now on. `%fastgpu request` asks for one again, and so does a restart of the "
+        "kernel."
+    ),
+    "magic.looked_early": (
+        "If a library already looked for a GPU in this kernel, restart the kernel so that it sees this one."
+    ),
+    "magic.next_cell_waits": "The next cell waits for it.",
+    "magic.has_gpu": (
+        "This kernel already has a GPU. `%fastgpu resize` changes its size. To get another one, run `%fastgpu release` "
+        "first; memory that this process allocated is given back when the kernel restarts."
+    ),
+    "magic.options_fixed": (
+        "This kernel already requested a GPU, and the options of a request cannot be changed. Run `%fastgpu release` "
+        "first; that gives up the position in the queue."
+    ),
+    "magic.size_missing": "Give the new size, as in `%fastgpu resize half` or `%fastgpu resize 24GiB`.",
+    "magic.waits_to_resume": "It waits to resume: {explanation}",
+    "magic.migrates_at_restart": (
+        "This lease migrates to another GPU when the kernel restarts. Save what you need first: the restart discards "
+        "the kernel's GPU memory. Until then nothing changes."
+    ),
+    "magic.migrates": "It migrates to another GPU together with its GPU memory.",
+    "magic.no_cell": "No cell has run yet.",
+    "magic.parked": (
+        "The GPU of this kernel is parked. Its variables, and their GPU memory, are kept; nothing is billed meanwhile. "
+        "The next cell, or `%fastgpu resume`, asks for a GPU again."
+    ),
+    "magic.parking": (
+        "The GPU of this kernel is being parked. Its variables, and their GPU memory, are kept; nothing is billed "
+        "meanwhile. The next cell, or `%fastgpu resume`, asks for a GPU again."
+    ),
+    "magic.pinned": (
+        "Pinned: this kernel keeps its GPU while no cell runs, and is billed for it. `%fastgpu unpin` lets others have "
+        "it meanwhile."
+    ),
+    "magic.unpinned": "Not pinned: while no cell runs and a request waits, the GPU may be parked.",
+    "magic.options": "OPTIONS: {options}; --no-parkable, --no-hold",
+    # -- %fastgpu: what the list of verbs says -----------------------------------------------------------------------
+    "summary.show": "Show this kernel's lease: state, device, memory, utilization, time and cost.",
+    "summary.release": "Give the GPU, or the position in the queue, back.",
+    "summary.cpu": "Work without a GPU: release the lease or leave the queue, and never wait.",
+    "summary.request": ("Ask for a GPU; SIZE is like half, 24GiB, a100:1/2 or 2xh100, OPTIONS are listed below."),
+    "summary.resize": "Change the size of this kernel's lease while it runs.",
+    "summary.migrate": "Leave an unhealthy GPU; where its memory cannot move, at the next restart.",
+    "summary.cost": "Show what the last cells of this kernel cost, and the lease so far.",
+    "summary.park": "Free the GPU until the next cell; its memory and all variables are kept.",
+    "summary.resume": "Ask for the parked GPU again without running a cell.",
+    "summary.pin": "Keep the GPU while no cell runs: it is never parked for others and always billed.",
+    "summary.unpin": "Let others have the GPU while no cell runs.",
+    "summary.status": "Show the whole pool: devices, your leases and the queue.",
+    "summary.help": "Show this list.",
+    # -- tables of leases, devices and the queue: titles, rows and columns ---------------------------------------------
+    "title.lease": "GPU lease",
+    "title.lease_simulated": "GPU lease (simulated)",
+    "title.pool": "FastGPU pool",
+    "title.pool_simulated": "FastGPU pool (simulated)",
+    "title.leases": "Your leases",
+    "title.queue": "Queue",
+    "title.cells": "Cells",
+    "label.active_for": "Active for",
+    "label.cell": "Cell",
+    "label.cost": "Cost",
+    "label.device_files": "Device files",
+    "label.ended": "Ended",
+    "label.fault": "Fault",
+    "label.gpu": "GPU",
+    "label.health": "Health",
+    "label.lease": "Lease",
+    "label.leased_memory": "Memory in leases",
+    "label.limit_enforced": "Memory limit enforced",
+    "label.mechanism": "Mechanism",
+    "label.memory": "Memory",
+    "label.memory_limit": "Memory limit",
+    "label.model": "Model",
+    "label.new_size": "New size",
+    "label.notebook": "Notebook",
+    "label.parked": "Parked",
+    "label.position": "Position",
+    "label.position_in_queue": "Position in the queue",
+    "label.reason": "Reason",
+    "label.size": "Size",
+    "label.state": "State",
+    "label.sum": "Sum",
+    "label.time": "Time",
+    "label.utilization": "Utilization",
+    "label.when_idle": "When idle",
+    "label.why": "Why",
+    "label.percent": "{name}: {percent} percent",
+    # -- tables: values ----------------------------------------------------------------------------------------------
+    "state.waiting": "waiting",
+    "state.preparing": "preparing",
+    "state.active": "active",
+    "state.parking": "parking",
+    "state.parked": "parked",
+    "state.resuming": "resuming",
+    "state.draining": "draining",
+    "state.ended": "ended",
+    "state.in_queue": "waiting in the queue",
+    "state.active_pinned": "active, pinned",
+    "state.active_idle": "active, idle",
+    "state.to_resume": "waiting to resume",
+    "device_state.healthy": "healthy",
+    "device_state.suspect": "suspect",
+    "device_state.faulty": "faulty",
+    "device_state.missing": "missing",
+    "value.health_because": "{health}: {reason}",
+    "value.drained": "{health}, drained",
+    "value.simulated": "{model} (simulated)",
+    "value.unknown": "not known",
+    "value.unknown_yet": "not known yet",
+    "value.cell_runs": "a cell is running",
+    "value.no_cell_for": "no cell has run for {idle_ms}",
+    "value.pinned": "pinned: keeps its GPU",
+    "value.keeps_because": "keeps its GPU: {reason}",
+    "value.may_be_parked": "may be parked for others",
+    "value.cannot_be_parked": "keeps its GPU: it cannot be parked",
+    "value.whole_gpu": "the whole GPU",
+    "value.memory_of": "{used_bytes} of {whole}",
+    "value.cost_at": "{cost} at {rate} an hour",
+    "value.another_user": "another user",
+    "enforced.hardware": "by the hardware",
+    "enforced.driver": "by the GPU driver",
+    "enforced.userspace": "by the GPU's library, for each process",
+    "enforced.cooperative": "by the frameworks, watched by the pool",
+    "enforced.none": "not enforced",
+    "enforced.for_each_process": "{enforced}, for each process",
+    "enforced.mechanism": "{enforced} ({mechanism})",
+    # -- what a cell cost --------------------------------------------------------------------------------------------
+    "cell.cost_unknown": "what the lease costs is not known yet",
+    "cell.later_rate": "at the rate that was known later",
+    "cell.lease_changed": "the lease changed while it ran",
+    "cell.rate_changed": "the rate changed",
+    "cell.so_far": "The lease has cost {cost} and costs {rate} an hour now.",
+    "cell.so_far_reserved": (
+        "The lease has cost {cost} and costs {rate} an hour now; {covered_milli} GPU of it is reserved and paid for."
+    ),
+    # -- what a cell shows while it waits ----------------------------------------------------------------------------
+    "wait.no_answer": "Waiting for a GPU. {error}",
+    "wait.asking": "Waiting for a GPU: asking the pool manager.",
+    "wait.restoring": "A GPU is available; the GPU memory of this notebook is being restored.",
+    "wait.preparing": "Your GPU is granted and being prepared. {reason}",
+    "wait.for_gpu": "Waiting for a GPU. {reason} {expected}",
+    "wait.at_position": "Waiting for a GPU: position {position} in the queue. {reason} {expected}",
+    "wait.to_return": "Waiting for the GPU to come back to this notebook. {reason} {expected} {why}",
+    "wait.to_return_at_position": (
+        "Waiting for the GPU to come back to this notebook: position {position} in the queue. {reason} {expected} {why}"
+    ),
+    "wait.was_parked": "It was parked: {reason} {kept}",
+    "wait.expected": "Expected wait: about {estimate_ms} ({basis}).",
+    "wait.waited": "Waited {waited_ms}.",
+    "wait.hint": "Stop ends the wait and keeps your position; %fastgpu cpu runs without a GPU.",
+    "wait.hint_parked": "Stop ends the wait and keeps your position.",
+    "wait.stopped": (
+        "Stopped waiting for a GPU; this notebook keeps its position in the queue. Run the cell again to go on "
+        "waiting, `%fastgpu cpu` to work without a GPU, or `%fastgpu release` to leave the queue."
+    ),
+    "wait.stopped_at_position": (
+        "Stopped waiting for a GPU; this notebook keeps its position in the queue (position {position}). Run the cell "
+        "again to go on waiting, `%fastgpu cpu` to work without a GPU, or `%fastgpu release` to leave the queue."
+    ),
+    "wait.stopped_parked": (
+        "Stopped waiting for the GPU to come back; this notebook keeps its position in the queue. {kept} Run the cell "
+        "again to go on waiting."
+    ),
+    "wait.stopped_parked_at_position": (
+        "Stopped waiting for the GPU to come back; this notebook keeps its position in the queue (position "
+        "{position}). {kept} Run the cell again to go on waiting."
+    ),
+    # -- notes beside the output of a cell ---------------------------------------------------------------------------
+    "note.of_fastgpu": "FastGPU: {text}",
+    "note.kept": "Its variables, and their GPU memory, are kept.",
+    "note.lease_ended": (
+        "FastGPU: the GPU lease of this kernel ended. {reason} {detail} Cells run without a GPU; `%fastgpu request` "
+        "asks for one again."
+    ),
+    "note.lease_unknown": "It is unknown to the pool manager.",
+    "note.parked_a_moment": (
+        "FastGPU: this lease was parked for a moment while a cell ran. {reason} Its GPU memory is restored."
+    ),
+    "note.parked": (
+        "FastGPU: this lease was parked for {parked_ms} while a cell ran. {reason} Its GPU memory is restored."
+    ),
+    "note.looked_early": (
+        "FastGPU: {libraries} looked for GPUs before this kernel had one, and will not see it in this process. Restart "
+        "the kernel to use the GPU; the lease is kept."
+    ),
+    "note.a_library": "A library",
+    "note.limit_at_restart": (
+        "FastGPU: {libraries} cannot change the memory limit in this process; restart the kernel to apply it."
+    ),
+    "note.another_pool": (
+        "Another pool than the one that leased this GPU serves {path} now, and does not know the lease. The lease is "
+        "kept here; restart the pool that granted it, or restart the kernel to request a GPU from this one."
+    ),
+}

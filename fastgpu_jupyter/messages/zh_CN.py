@@ -1,0 +1,8 @@
+"""The sentences in Chinese as written in mainland China, by code. Chinese has one plural form; see :mod:`.en`.
+
+Commands, options, sizes (``half``, ``1g.10gb``) and what a device said stay as they are.
+"""
+
+from __future__ import annotations
+
+MESSAGES: dict[str, str] = {}
