@@ -122,10 +122,11 @@ def _default(trait: Any) -> str:
 def magics() -> str:
     """Return the page of ``%fastgpu``."""
     from fastgpu_jupyter.kernel.verbs import VERBS
+    from fastgpu_jupyter.messages import render
     from fastgpu_jupyter.wire.options import usage
 
     rows = [
-        (code(" ".join(part for part in ("%fastgpu", verb.name, verb.arguments) if part)), verb.summary)
+        (code(" ".join(part for part in ("%fastgpu", verb.name, verb.arguments) if part)), render(verb.summary))
         for verb in VERBS.values()
     ]
     options = f"The options of a request are:\n\n```text\n{usage()}\n```"

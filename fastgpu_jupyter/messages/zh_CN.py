@@ -5,4 +5,8 @@ Commands, options, sizes (``half``, ``1g.10gb``) and what a device said stay as 
 
 from __future__ import annotations
 
-MESSAGES: dict[str, str] = {}
+from . import zh_CN_kernel
+
+MESSAGES: dict[str, str] = {
+    **zh_CN_kernel.MESSAGES,
+}

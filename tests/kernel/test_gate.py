@@ -214,7 +214,7 @@ def test_release_by_the_user_adds_no_note(token_file: Path) -> None:
 def test_request_after_release_uses_the_same_token_and_kernel(token_file: Path) -> None:
     pool = FakePool(active_view(size="24GiB"))
     gate = make_gate(pool, token_file, "active")
-    with pytest.raises(Conflict, match="magic.has_gpu"):
+    with pytest.raises(Conflict, match=r"magic\.has_gpu"):
         LeaseCommands(gate).request()
     LeaseCommands(gate).release()
     view = LeaseCommands(gate).request()
