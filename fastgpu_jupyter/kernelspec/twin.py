@@ -11,6 +11,7 @@ from ..core.model.entities import LeaseRequest
 from ..errors import InvalidRequest, Message
 from ..units import parse_memory
 from ..wire.options import read_kernelspec
+from ..wire.schemas.parameters import parameters
 from .command import KERNEL_MODULE, with_module
 
 PROVISIONER = "fastgpu-provisioner"
@@ -77,6 +78,7 @@ def twin_of(spec: Mapping[str, Any], *, gate: bool, size: TwinSize) -> dict[str,
         "provisioner_name": PROVISIONER,
         "config": {**_without_size(config), **{key: text for key, text in wanted._asdict().items() if text}},
     }
+    twin["metadata"]["parameters"] = _parameters(spec, _defaults(wanted, options))
     twin["argv"] = (with_module(spec["argv"], KERNEL_MODULE) if gate else None) or list(spec["argv"])
     named = f"FastGPU {size.label}" if size.label else "FastGPU"
     twin["display_name"] = f"{_SUFFIX.sub('', str(spec['display_name']))} ({named})"
@@ -105,6 +107,23 @@ def _slug(label: str) -> str:
 
 def _without_size(options: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in options.items() if key not in _SIZE_KEYS}
+
+
+def _parameters(spec: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Return FastGPU's parameters with ``defaults``, beside those that ``spec`` has itself."""
+    found = spec.get("metadata", {}).get("parameters")
+    there = found.get("properties") if isinstance(found, Mapping) else None
+    added = parameters(defaults)
+    return {**added, "properties": {**(there if isinstance(there, Mapping) else {}), **added["properties"]}}
+
+
+def _defaults(size: TwinSize, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the defaults of the parameters of a kernelspec with that size and those options."""
+    return {"size": size.label or "full"} | {
+        name: options[name] if isinstance(options[name], bool) else str(options[name])
+        for name in ("isolation", "priority", "hold", "budget", "wait")
+        if name in options
+    }
 
 
 def _provisioner(spec: Mapping[str, Any]) -> Mapping[str, Any]:

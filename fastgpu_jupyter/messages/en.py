@@ -159,6 +159,25 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     "request.budget_missing": "{field} is missing. Give the amount, or null for no budget.",
     "request.gone": "There is no {name} any more.",
     "option.invalid": "{option}: {reason}",
+    # -- what a user chose for the next start of a kernel --------------------------------------------------------------
+    "intent.kernel_id": "The id of a kernel must be a UUID in lower case.",
+    "intent.parameters": "What was chosen for this kernel cannot be used: {reason}. Nothing was started.",
+    "intent.no_parameter": "There is no parameter {name}; use {choices}. Nothing was started.",
+    "intent.id_taken": "This id is that of another kernel. Nothing was changed; choose the size again.",
+    "intent.too_many": (
+        "Too many kernels are being started with a chosen size. Nothing was started; try again in {seconds} seconds."
+    ),
+    "intent.another_user": (
+        "Another user chose the size of this kernel. The kernel was not started, and the choice is kept for that user. "
+        "Start a kernel of your own."
+    ),
+    "intent.used": (
+        "The size that was chosen for this kernel was used before. The kernel was not started; choose the size again."
+    ),
+    "intent.expired": (
+        "The size that was chosen for this kernel was kept for {seconds} seconds, and the start came later. The kernel "
+        "was not started; choose the size again."
+    ),
     # -- configuration ---------------------------------------------------------------------------------------------
     "config.file": "{file}, line {line}",
     "config.some_file": "A configuration file",

@@ -32,10 +32,12 @@ from ..messages import render
 from ..units import parse_memory
 from ..wire.ancestors import held_by_ancestor
 from ..wire.client import LeaseOptions, PoolClient
-from ..wire.options import KernelspecRequest, read_kernelspec
-from ..wire.variables import ANCESTOR_LEASES
+from ..wire.options import KernelspecRequest, ParsedRequest, read_kernelspec
+from ..wire.variables import ANCESTOR_LEASES, SIZE
+from .caller import current_caller
 from .cell_timeout import explain_timeout, timeout_in_progress
 from .holder_binding import HolderBinding
+from .intents import intents
 from .kernel_lease import KernelLease, Wanted, wait_for_grant
 from .launch_error import launch_error
 from .launches import launches
@@ -74,9 +76,12 @@ class FastGPUProvisioner(LocalProvisioner):
 
     _notebook: str | None = None
     _named: str | None = None  # by the environment of the last launch
+    #: What the user chose for this kernel, which a later launch of it requests again.
+    _chosen = ParsedRequest(None, {})
     #: A restart was requested, as opposed to a kernel that died. Only such a restart may follow a revoked lease.
     _restart_requested = False
     _abandoned = False
+    _first_launch = True
     _launched_at = 0.0
 
     def __init__(self, **kwargs: Any) -> None:
@@ -115,9 +120,23 @@ class FastGPUProvisioner(LocalProvisioner):
         return options
 
     def _wanted(self) -> Wanted:
+        options = self._options()
+        options.update(self._chosen.options)
+        if self._chosen.size is not None:
+            return Wanted(self._chosen.size, None, self._notebook, options)
         memory_bytes = parse_memory(self.memory) if self.memory.strip() else None
         size = None if memory_bytes is not None else self.profile
-        return Wanted(size, memory_bytes, self._notebook, self._options())
+        return Wanted(size, memory_bytes, self._notebook, options)
+
+    def _read_choice(self, env: Mapping[str, str]) -> None:
+        """Take what the user chose for this kernel in a browser, or in the environment of a program without one."""
+        if self._in_server:
+            chosen = intents.take(self.kernel_id, current_caller()) if self._first_launch else None
+        else:
+            size = env.get(SIZE, "").strip()
+            chosen = ParsedRequest(size, {}) if size else None
+        self._first_launch = False
+        self._chosen = chosen or self._chosen
 
     # ---- launch --------------------------------------------------------------------------------------------------
 
@@ -130,6 +149,7 @@ class FastGPUProvisioner(LocalProvisioner):
             env = kwargs.pop("env", None)
             env = dict(os.environ if env is None else env)
             self._read_name(env)
+            self._read_choice(env)
             client, view = await in_thread(self._acquire)
             await self._warn_of_ancestor(client, view, env)
             if not self.gate:

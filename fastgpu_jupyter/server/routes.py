@@ -7,6 +7,7 @@ from jupyter_server.utils import url_path_join
 from .handlers.base import FastGPUHandler
 from .handlers.devices import DeviceHistoryHandler, DevicesHandler
 from .handlers.events import EventsHandler
+from .handlers.intents import IntentHandler
 from .handlers.leases import (
     LEASE_ACTIONS,
     AdviceHandler,
@@ -38,6 +39,7 @@ def routes(base_url: str) -> list[tuple[str, type[FastGPUHandler]]]:
         (f"leases/{_LEASE_ID}/advice", AdviceHandler),
         (f"leases/{_LEASE_ID}/advice/silence", AdviceSilenceHandler),
         *((f"leases/{_LEASE_ID}/(?P<action>{action})", LeaseActionHandler) for action in LEASE_ACTIONS),
+        ("intents/(?P<kernel_id>[^/]+)", IntentHandler),
         ("quota", QuotaHandler),
         ("events", EventsHandler),
         ("(.*)", UnknownHandler),

@@ -27,6 +27,8 @@ ANCESTOR_LEASES = "FASTGPU_ANCESTOR_LEASES"
 REPLACED = "FASTGPU_REPLACED"
 #: What a process that belongs to no lease must not have.
 OF_A_LEASE = (*KERNEL_ONLY, ANCESTOR_LEASES, REPLACED)
+#: The size that a kernel requests which a program without a server starts, such as papermill; users set it.
+SIZE = "FASTGPU_SIZE"
 #: The interpreter that starts a pool manager on demand.
 PYTHON = "FASTGPU_PYTHON"
 

@@ -53,7 +53,10 @@ COMMANDS = {
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_granted_at_once(pool: PoolProcess, isolated: Path, installed: None, name: str) -> None:
+def test_granted_at_once(
+    pool: PoolProcess, isolated: Path, installed: None, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("FASTGPU_SIZE", "half")
     write_notebook(isolated)
     (isolated / "script.py").write_text(CODE)
     said = finish(run(*COMMANDS[name], cwd=isolated))
@@ -61,6 +64,7 @@ def test_granted_at_once(pool: PoolProcess, isolated: Path, installed: None, nam
     wait_until(lambda: not pool.live(), "the lease ends")
     ended = pool.client.leases()[-1]
     assert value_of(ended["end_reason"]) == "released"
+    assert ended["request"]["size"] == "half"
     document = "script.py" if name == "jupyter run" else "in.ipynb"
     assert ended["holder"]["notebook"] == str(isolated / document)
 

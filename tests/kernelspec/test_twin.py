@@ -9,6 +9,7 @@ import pytest
 from fastgpu_jupyter.errors import InvalidRequest
 from fastgpu_jupyter.kernelspec.twin import TwinSize, name_of_twin, require_valid_name, size_of, twin_of
 from fastgpu_jupyter.messages import text_of
+from fastgpu_jupyter.wire.schemas.parameters import parameters
 
 HALF = TwinSize("half")
 
@@ -34,6 +35,7 @@ def test_twin_with_a_gate_runs_fastgpus_kernel() -> None:
         "debugger": True,
         "fastgpu": {"gate": True},
         "kernel_provisioner": {"provisioner_name": "fastgpu-provisioner", "config": {"profile": "half"}},
+        "parameters": parameters({"size": "half"}),
     }
 
 
@@ -48,6 +50,14 @@ def test_twin_without_a_gate_runs_the_same_command() -> None:
 def test_twin_keeps_the_options_of_its_source() -> None:
     options = {"priority": "low", "hold": True, "wait": "10m"}
     assert twin_of(spec(fastgpu=options), gate=True, size=HALF)["metadata"]["fastgpu"] == {**options, "gate": True}
+
+
+def test_twin_has_its_size_and_options_as_defaults_beside_the_parameters_of_its_source() -> None:
+    standard = {"type": "string", "enum": ["C++14", "C++17"]}
+    source = spec(fastgpu={"priority": "low", "hold": True}, parameters={"properties": {"standard": standard}})
+    properties = twin_of(source, gate=True, size=TwinSize(memory="24GiB"))["metadata"]["parameters"]["properties"]
+    own = parameters({"size": "24GiB", "priority": "low", "hold": True})["properties"]
+    assert properties == {"standard": standard, **own}
 
 
 def test_twin_of_a_fastgpu_kernelspec_is_one_of_another_size() -> None:

@@ -38,6 +38,7 @@ EXPECTED = {
     ("POST", "leases/0123456789abcdef/snooze"): ("write", "fastgpu:leases"),
     ("GET", "leases/0123456789abcdef/advice"): ("read", "fastgpu:leases"),
     ("POST", "leases/0123456789abcdef/advice/silence"): ("write", "fastgpu:leases"),
+    ("PUT", "intents/00000000-0000-4000-8000-000000000000"): ("write", "fastgpu:leases"),
     ("GET", "quota"): ("read", "fastgpu:leases"),
     ("GET", "events"): ("read", "fastgpu:events"),
     ("GET", "nothing"): ("read", "fastgpu:pool"),
@@ -94,7 +95,11 @@ def test_routes_match_the_expected_interface() -> None:
 
 
 def test_openapi_operations_match_the_expected_interface() -> None:
-    examples = {"lease_id": "0123456789abcdef", "device_id": "SIM-0-A100-80GB"}
+    examples = {
+        "lease_id": "0123456789abcdef",
+        "device_id": "SIM-0-A100-80GB",
+        "kernel_id": "00000000-0000-4000-8000-000000000000",
+    }
     documented = {(one.method, one.path.removeprefix("/").format(**examples)) for one in OPERATIONS}
     assert documented == set(EXPECTED) - {("GET", "nothing")}
 

@@ -80,6 +80,13 @@ def test_size(pool: Pool, metadata: dict[str, Any], config: dict[str, Any], aske
     assert pool.calls == [("request", *asked, "kernel-1", "a.ipynb")]
 
 
+@pytest.mark.parametrize(("named", "asked"), [("quarter", "quarter"), (" 24GiB ", "24GiB"), ("", "half")])
+def test_launch_without_a_server_requests_the_size_of_the_environment(pool: Pool, named: str, asked: str) -> None:
+    provisioner = make({"profile": "half"})
+    asyncio.run(provisioner.pre_launch(env={"JPY_SESSION_NAME": "a.ipynb", "FASTGPU_SIZE": named}))
+    assert pool.calls == [("request", asked, None, "kernel-1", "a.ipynb")]
+
+
 def test_launch_passes_the_options_of_the_kernelspec(pool: Pool) -> None:
     launch(make({"profile": "half", "priority": "low", "hold": True, "cpu": 2, "host-memory": "1GiB", "gate": True}))
     wanted = {"priority": "low", "retention": "hold", "cpu_milli": 2000, "host_memory_bytes": 2**30}

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from .. import schemas
-from .operation import DEVICE, FROM, LEASE, RESOLUTION, Operation
+from ..ids import KERNEL_ID
+from .operation import DEVICE, FROM, LEASE, RESOLUTION, Operation, Parameter
+
+_KERNEL = Parameter("kernel_id", "path", {"type": "string", "pattern": KERNEL_ID}, "A kernel that does not run yet.")
 
 OPERATIONS = (
     Operation("GET", "/pool", "Return the pool manager itself", schemas.PoolView),
@@ -33,6 +36,8 @@ OPERATIONS = (
     Operation("POST", "/leases/{lease_id}/advice/silence", "Give no advice for the notebook of a lease",
               schemas.AdviceView, schemas.SilenceBody, (LEASE,), problems=(400, 409)),
     Operation("GET", "/queue", "Return the waiting requests in order of grant", schemas.QueueList),
+    Operation("PUT", "/intents/{kernel_id}", "Register what the user chose for a kernel that is started next",
+              schemas.IntentView, schemas.IntentBody, (_KERNEL,), problems=(400, 409, 429)),
     Operation("GET", "/quota", "Return the entitlements of the user and of the user's group", schemas.QuotaView),
     Operation("GET", "/events", "Return the event stream (server-sent events): one JSON message an event",
               "text/event-stream"),

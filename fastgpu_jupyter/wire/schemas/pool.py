@@ -120,3 +120,15 @@ class ProblemView(TypedDict):
     code: str
     detail: str
     message: MessageView
+
+
+class IntentView(TypedDict):
+    """An intent that was registered, and how the kernel is started under its id.
+
+    ``sessions``: ``POST /api/sessions`` takes ``kernel.id``. ``kernels``: the server is older than 2.21; the kernel is
+    started with ``POST /api/kernels`` and ``kernel_id`` first.
+    """
+
+    kernel_id: str
+    expires_in_ms: Count
+    start: Annotated[str, one_of(("sessions", "kernels"))]

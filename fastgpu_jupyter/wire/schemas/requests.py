@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, TypedDict
+from typing import Annotated, Any, Literal, TypedDict
 
 import msgspec
 
+from ...core.model.size import TEXT_MAX as SIZE_TEXT_MAX
 from .common import (
     GROUP,
     LIBRARY,
@@ -45,6 +46,58 @@ class LeaseBody(_LeaseBodyRequired, total=False):
     host_memory_bytes: Count | None
     rate_micro_per_hour_max: Count | None
     budget_micro: Count | None
+
+
+def _parameter(title: str, description: str, default: str | bool, **limits: Any) -> msgspec.Meta:
+    """Return the constraints of a parameter, with what a form shows of it."""
+    return msgspec.Meta(title=title, description=description, extra_json_schema={"default": default}, **limits)
+
+
+class IntentBody(TypedDict, total=False):
+    """What a user chose for the next start of a kernel; an empty text is no limit."""
+
+    size: Annotated[
+        str,
+        _parameter(
+            "Size",
+            "A part of a GPU, whole GPUs, or an amount of memory, such as half, 24GiB or a100:1/2.",
+            "full",
+            min_length=1,
+            max_length=SIZE_TEXT_MAX,
+        ),
+    ]
+    isolation: Annotated[
+        IsolationName, _parameter("Isolation", "What separates the kernel from others on the same GPU.", "none")
+    ]
+    priority: Annotated[
+        Literal["low", "normal", "high"], _parameter("Priority", "The priority of the request in the queue.", "normal")
+    ]
+    hold: Annotated[
+        bool,
+        _parameter(
+            "Keep the GPU while idle",
+            "An idle kernel that does not hold its GPU may be parked while a request waits.",
+            default=False,
+        ),
+    ]
+    budget: Annotated[
+        str,
+        _parameter(
+            "Budget of this lease",
+            "What the lease may cost in all, in the pool's currency; empty for no limit.",
+            "",
+            pattern=r"^([0-9]{1,9}(\.[0-9]{1,6})?)?$",
+        ),
+    ]
+    wait: Annotated[
+        str,
+        _parameter(
+            "Longest wait",
+            "How long the request may wait, such as 10m or 2h; empty for no limit.",
+            "",
+            pattern=r"^([0-9]{1,6}(\.[0-9]{1,3})? ?(s|m|min|h|d))?$",
+        ),
+    ]
 
 
 class BindBody(TypedDict, total=False):

@@ -260,6 +260,23 @@ export interface paths {
         readonly patch?: never;
         readonly trace?: never;
     };
+    readonly "/intents/{kernel_id}": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly get?: never;
+        /** Register what the user chose for a kernel that is started next */
+        readonly put: operations["put /intents/{kernel_id}"];
+        readonly post?: never;
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
     readonly "/quota": {
         readonly parameters: {
             readonly query?: never;
@@ -467,6 +484,63 @@ export interface components {
             readonly after_ms: number;
             /** @enum {string} */
             readonly step: "notify" | "park" | "release" | "shut_down";
+        };
+        /**
+         * IntentBody
+         * @description What a user chose for the next start of a kernel; an empty text is no limit.
+         */
+        readonly IntentBody: {
+            /**
+             * Budget of this lease
+             * @description What the lease may cost in all, in the pool's currency; empty for no limit.
+             * @default
+             */
+            readonly budget: string;
+            /**
+             * Keep the GPU while idle
+             * @description An idle kernel that does not hold its GPU may be parked while a request waits.
+             * @default false
+             */
+            readonly hold: boolean;
+            /**
+             * Isolation
+             * @description What separates the kernel from others on the same GPU.
+             * @default none
+             * @enum {string}
+             */
+            readonly isolation: "none" | "limited" | "hardware";
+            /**
+             * Priority
+             * @description The priority of the request in the queue.
+             * @default normal
+             * @enum {unknown}
+             */
+            readonly priority: "high" | "low" | "normal";
+            /**
+             * Size
+             * @description A part of a GPU, whole GPUs, or an amount of memory, such as half, 24GiB or a100:1/2.
+             * @default full
+             */
+            readonly size: string;
+            /**
+             * Longest wait
+             * @description How long the request may wait, such as 10m or 2h; empty for no limit.
+             * @default
+             */
+            readonly wait: string;
+        };
+        /**
+         * IntentView
+         * @description An intent that was registered, and how the kernel is started under its id.
+         *
+         *         ``sessions``: ``POST /api/sessions`` takes ``kernel.id``. ``kernels``: the server is older than 2.21; the kernel is
+         *         started with ``POST /api/kernels`` and ``kernel_id`` first.
+         */
+        readonly IntentView: {
+            readonly expires_in_ms: number;
+            readonly kernel_id: string;
+            /** @enum {string} */
+            readonly start: "sessions" | "kernels";
         };
         /**
          * KeepaliveMessage
@@ -969,6 +1043,8 @@ export type ErrorView = components['schemas']['ErrorView'];
 export type GroupView = components['schemas']['GroupView'];
 export type HistoryView = components['schemas']['HistoryView'];
 export type IdleStepView = components['schemas']['IdleStepView'];
+export type IntentBody = components['schemas']['IntentBody'];
+export type IntentView = components['schemas']['IntentView'];
 export type KeepaliveMessage = components['schemas']['KeepaliveMessage'];
 export type LeaseEnforcementView = components['schemas']['LeaseEnforcementView'];
 export type LeaseHealthView = components['schemas']['LeaseHealthView'];
@@ -2077,6 +2153,98 @@ export interface operations {
             /** @description The route has no such method */
             readonly 405: {
                 headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description The pool manager does not answer */
+            readonly 503: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    readonly "put /intents/{kernel_id}": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                /** @description A kernel that does not run yet. */
+                readonly kernel_id: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: {
+            readonly content: {
+                readonly "application/json": components["schemas"]["IntentBody"];
+            };
+        };
+        readonly responses: {
+            /** @description Register what the user chose for a kernel that is started next */
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["IntentView"];
+                };
+            };
+            /** @description Malformed or out of bounds */
+            readonly 400: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description The caller may not do that */
+            readonly 403: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description There is no such thing, or none that the caller may know of */
+            readonly 404: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description The route has no such method */
+            readonly 405: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description The state of the lease or of the device does not allow it */
+            readonly 409: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description A limit is reached; `Retry-After` says when to try again */
+            readonly 429: {
+                headers: {
+                    /** @description Seconds. */
+                    readonly "Retry-After": number;
                     readonly [name: string]: unknown;
                 };
                 content: {
