@@ -21,7 +21,7 @@ export interface ILeaseManager extends IDisposable {
   readonly changed: ISignal<ILeaseManager, void>;
   /** The ids of leases with a pending request for their release. */
   readonly pendingReleases: ReadonlySet<string>;
-  /** The ids of leases with a pending request for another action. */
+  /** The ids of leases with a pending request for another action, and of kernels with one for a lease. */
   readonly pendingActions: ReadonlySet<string>;
   /** The ids of leases with a request that was not answered in time and may have been done. */
   readonly unanswered: ReadonlySet<string>;
@@ -33,6 +33,12 @@ export interface ILeaseManager extends IDisposable {
   release(leaseId: string): Promise<void>;
   /** Request an action on a lease; throws a `FastGPUError` if the server refuses. */
   requestAction(leaseId: string, action: LeaseAction): Promise<void>;
+  /** Post a body to a path of a lease; throws a `FastGPUError` if the server refuses. */
+  change(leaseId: string, path: string, body: object): Promise<void>;
+  /** Request a lease for a running kernel that has none; throws a `FastGPUError` if the server refuses. */
+  requestLease(kernelId: string, body: object): Promise<void>;
+  /** Whether the user may change leases, as far as the server says. */
+  readonly canAct: boolean;
 }
 
 export const ILeaseManager = new Token<ILeaseManager>(

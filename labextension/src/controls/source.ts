@@ -15,12 +15,13 @@ import type { Connection } from '../leases/lease';
 /** When a size would take effect. */
 export type SizeEffect = 'now' | 'after_parking' | 'needs_restart' | 'queued' | 'unavailable';
 
-/** One step of the sizes that can be requested. */
+/** One step of the sizes that can be requested; the server's `SizeOption`. */
 export interface ISizeOption {
   /** As the user would write it: `half`, `24GiB`, `1g.10gb`. */
   readonly size: string;
   readonly devices: number;
   readonly model: string | null;
+  /** That of all its devices together. */
   readonly memory_bytes: number;
   /** Per hour; null if it is unknown. */
   readonly rate_micro: number | null;
@@ -28,15 +29,14 @@ export interface ISizeOption {
   /** Why it does not take effect now; null if it does. */
   readonly reason: MessageView | null;
   readonly position: number | null;
-  /** The expected wait; null if it is unknown or there is none. */
-  readonly estimate_ms: number | null;
-  /** What the estimate is based on. */
-  readonly estimate_basis: MessageView | null;
+  /** The expected wait and its basis; `wait_ms` is null if there is no estimate. */
+  readonly estimate: { readonly wait_ms: number | null; readonly basis: MessageView } | null;
 }
 
-/** The sizes of a lease, or of a new request, in order of memory. */
+/** The sizes of a lease, or of a new request, in order of memory; the server's `SizeOptions`. */
 export interface ISizeOptions {
   readonly lease_id: string | null;
+  /** Null while the lease has no logical GPU. */
   readonly applied: string | null;
   readonly requested: string | null;
   readonly options: ReadonlyArray<ISizeOption>;
@@ -64,6 +64,13 @@ export interface ISourceActions extends Record<LeaseAction, undefined> {
 
 export type SourceAction = keyof ISourceActions;
 
+/** What a user has spent this month, of what may be spent. */
+export interface IBudget {
+  readonly spent_micro: number;
+  readonly budget_micro: number;
+  readonly currency: string;
+}
+
 /** The lease of one kernel, with what can be done about it. */
 export interface ILeaseSource {
   /** The kernel's open lease, or else the one that ended last; null if it never had one. */
@@ -89,10 +96,16 @@ export interface ILeaseSource {
   now(): number;
   /** Call a listener after each change; returns the function that ends this. */
   readonly changed: (listener: () => void) => () => void;
-  /** Request an action; rejects with an error whose message is for the user. */
-  act<A extends SourceAction>(action: A, args: ISourceActions[A]): Promise<void>;
+  /**
+   * Request an action of the lease, or of another one of the user's leases.
+   *
+   * Rejects with an error whose message is for the user.
+   */
+  act<A extends SourceAction>(action: A, args: ISourceActions[A], leaseId?: string): Promise<void>;
   /** Return the sizes that can be had; rejects with an error whose message is for the user. */
   sizes(query: ISizesQuery): Promise<ISizeOptions>;
+  /** Return the user's budget, null if there is none; undefined if the source cannot. */
+  readonly loadBudget?: () => Promise<IBudget | null>;
   /** Reconnect and load everything again. */
   refresh(): void;
   /** Undefined if the source has no history. */

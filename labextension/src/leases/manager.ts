@@ -54,6 +54,7 @@ export class LeaseManager implements ILeaseManager {
     this._page = options.page;
     this._page.visibilityChanged.connect(this._onVisibilityChanged, this);
     this._onVisibilityChanged();
+    void this._askForPermission();
   }
 
   get state(): IPoolState {
@@ -84,6 +85,10 @@ export class LeaseManager implements ILeaseManager {
     return this._unanswered;
   }
 
+  get canAct(): boolean {
+    return this._canAct;
+  }
+
   get isDisposed(): boolean {
     return this._isDisposed;
   }
@@ -109,6 +114,18 @@ export class LeaseManager implements ILeaseManager {
   requestAction(leaseId: string, action: LeaseAction): Promise<void> {
     return this._request(this._pendingActions, leaseId, key =>
       this._api.requestAction(leaseId, action, key)
+    );
+  }
+
+  change(leaseId: string, path: string, body: object): Promise<void> {
+    return this._request(this._pendingActions, leaseId, key =>
+      this._api.change(leaseId, path, body, key)
+    );
+  }
+
+  requestLease(kernelId: string, body: object): Promise<void> {
+    return this._request(this._pendingActions, kernelId, key =>
+      this._api.requestLease(kernelId, body, key)
     );
   }
 
@@ -170,6 +187,13 @@ export class LeaseManager implements ILeaseManager {
       do {
         await new Promise<void>(resolve => this._page.after(UNANSWERED_RETRY_MS, resolve));
       } while (!this._isDisposed && this._connection.kind !== 'connected');
+    }
+  }
+
+  private async _askForPermission(): Promise<void> {
+    this._canAct = await this._api.mayChange();
+    if (!this._canAct && !this._isDisposed) {
+      this._changed.emit();
     }
   }
 
@@ -376,6 +400,7 @@ export class LeaseManager implements ILeaseManager {
   private _cancelWatchdog: () => void = () => undefined;
   /** The connection is reported as unreachable although its stream is open. */
   private _isSilent = false;
+  private _canAct = true;
   private _isDisposed = false;
 }
 

@@ -8,6 +8,7 @@
 import { URLExt } from '@jupyterlab/coreutils';
 import { ServerConnection } from '@jupyterlab/services';
 
+import type { ISizeOptions, ISizesQuery } from '../controls/source';
 import type { HistoryView, LeaseView, QuotaView } from '../generated/api';
 import { HEADER, INTERFACE, UNSTATED, VERSION } from '../generated/version';
 import type { LeaseAction } from './actions';
@@ -16,7 +17,18 @@ import type { IHistorySubject, Resolution } from './history';
 import type { FailureReason, StreamMessage } from './lease';
 import type { IQuotaAPI } from './quota';
 import { EventStreamParser } from './stream';
-import { readErrorMessage, readHistory, readLease, readMessage, readQuota } from './validate';
+import {
+  readErrorMessage,
+  readHistory,
+  readLease,
+  readMessage,
+  readPermission,
+  readQuota,
+  readSizes
+} from './validate';
+
+/** The name of leases in the rules of the server's authorizer. */
+const LEASES_RESOURCE = 'fastgpu:leases';
 
 /** A request that the server refused, or that failed on the network. */
 export class FastGPUError extends Error {
@@ -47,6 +59,15 @@ export interface ILeaseAPI {
 
   /** Request an action on a lease; `key` makes a repeated request do nothing twice. */
   requestAction(leaseId: string, action: LeaseAction, key: string): Promise<LeaseView>;
+
+  /** Post a body to a path of a lease; `key` makes a repeated request do nothing twice. */
+  change(leaseId: string, path: string, body: object, key: string): Promise<LeaseView>;
+
+  /** Request a lease for a running kernel that has none; `key` makes a repeated request do nothing twice. */
+  requestLease(kernelId: string, body: object, key: string): Promise<LeaseView>;
+
+  /** Return whether the user may change leases, as far as the server says. */
+  mayChange(): Promise<boolean>;
 }
 
 /** The client that sends real requests. */
@@ -104,11 +125,35 @@ export class LeaseAPI implements ILeaseAPI, IQuotaAPI {
 
   requestAction(leaseId: string, action: LeaseAction, key: string): Promise<LeaseView> {
     const { path, body } = LEASE_ACTIONS[action];
-    return this._requestLease(`leases/${encodeURIComponent(leaseId)}/${path}`, {
-      method: 'POST',
-      headers: { 'Idempotency-Key': key },
-      body: JSON.stringify(body)
+    return this.change(leaseId, path, body, key);
+  }
+
+  change(leaseId: string, path: string, body: object, key: string): Promise<LeaseView> {
+    return this._requestLease(`leases/${encodeURIComponent(leaseId)}/${path}`, post(body, key));
+  }
+
+  requestLease(kernelId: string, body: object, key: string): Promise<LeaseView> {
+    return this._requestLease(`kernels/${encodeURIComponent(kernelId)}/lease`, post(body, key));
+  }
+
+  /** Return the sizes that a lease, or a new request, can have. */
+  sizes(query: ISizesQuery): Promise<ISizeOptions> {
+    const search = URLExt.objectToQueryString({ ...query });
+    return this._requestJSON(`sizes${search}`, { method: 'GET', cache: 'no-store' }, readSizes);
+  }
+
+  async mayChange(): Promise<boolean> {
+    const query = URLExt.objectToQueryString({
+      permissions: JSON.stringify({ [LEASES_RESOURCE]: ['write'] })
     });
+    const { baseUrl } = this._settings;
+    try {
+      const url = URLExt.join(baseUrl, 'api', 'me') + query;
+      const response = await ServerConnection.makeRequest(url, { method: 'GET' }, this._settings);
+      return readPermission(await response.json(), LEASES_RESOURCE, 'write');
+    } catch {
+      return true; // A server that cannot say so refuses the change itself.
+    }
   }
 
   /** Return the usage of a lease or device since a time of the server's clock. */
@@ -167,6 +212,11 @@ export namespace LeaseAPI {
   export interface IOptions {
     readonly serverSettings?: ServerConnection.ISettings;
   }
+}
+
+/** Return a request that changes something once, however often it is sent. */
+function post(body: object, key: string): RequestInit {
+  return { method: 'POST', headers: { 'Idempotency-Key': key }, body: JSON.stringify(body) };
 }
 
 function decode(data: string): StreamMessage | null {

@@ -6,6 +6,7 @@
  * another version. This is the only module that handles untyped data.
  */
 
+import type { ISizeOptions } from '../controls/source';
 import type { HistoryView, LeaseView, QuotaView } from '../generated/api';
 import { SCHEMAS } from '../generated/schemas';
 import { SERIES } from './history';
@@ -138,6 +139,17 @@ export function readLease(value: unknown): LeaseView {
 /** Return a validated quota. */
 export function readQuota(value: unknown): QuotaView {
   return validate(SCHEMAS.QuotaView, value, 'quota');
+}
+
+/** Return validated sizes. */
+export function readSizes(value: unknown): ISizeOptions {
+  return validate(SCHEMAS.SizeOptions, value, 'sizes');
+}
+
+/** Return whether an answer of the server's `api/me` allows an action; true if it does not say. */
+export function readPermission(value: any, resource: string, action: string): boolean {
+  const allowed = isObject(value) && isObject(value.permissions) ? value.permissions[resource] : null;
+  return Array.isArray(allowed) ? allowed.includes(action) : true;
 }
 
 /** Return a validated history, whose series must have the same length. */

@@ -108,6 +108,7 @@ export class FakeAPI implements ILeaseAPI {
   readonly asked: string[] = [];
   readonly keys: string[] = [];
   serverTime: number | null = null;
+  allowed = true;
   answer: () => Promise<LeaseView> = () => Promise.resolve(lease());
 
   events(signal: AbortSignal, onOpen: (time: number | null) => void): AsyncIterable<StreamMessage> {
@@ -126,6 +127,20 @@ export class FakeAPI implements ILeaseAPI {
     this.asked.push(`${action} ${leaseId}`);
     this.keys.push(key);
     return this.answer();
+  }
+
+  change(leaseId: string, path: string, body: object, key: string): Promise<LeaseView> {
+    this.asked.push(`${path} ${leaseId} ${JSON.stringify(body)}`);
+    this.keys.push(key);
+    return this.answer();
+  }
+
+  requestLease(kernelId: string, body: object, key: string): Promise<LeaseView> {
+    return this.change(kernelId, 'request', body, key);
+  }
+
+  mayChange(): Promise<boolean> {
+    return Promise.resolve(this.allowed);
   }
 
   get open(): FakeStream[] {

@@ -1,0 +1,141 @@
+/** The sizes of a lease: slider, what is requested beside what is applied, and the refusal of the last request. */
+
+import * as React from 'react';
+
+import { formatMoney } from '../texts/format';
+import { messageText } from '../texts/message';
+import { rateText } from '../texts/size';
+import { FormattedText } from './components';
+import { textOf, useSizes } from './hooks';
+import { PendingChange } from './pendingchange';
+import { SizeSlider } from './sizeslider';
+import type { ILeaseSource, ISizeOption } from './source';
+import type { ITextContext } from './textcontext';
+import type { LeaseView } from '../generated/api';
+
+/** Return what of a lease changes the sizes that it can have; usage does not. */
+export function sizesVersion(source: ILeaseSource): string {
+  const { lease } = source;
+  return `${lease?.id} ${lease?.version} ${source.queueLength}`;
+}
+
+export function SizeControl(
+  props: ITextContext & {
+    readonly source: ILeaseSource;
+    readonly lease: LeaseView;
+    /** Whether the size can be changed now: connected, allowed, and no request is pending. */
+    readonly live: boolean;
+    /** Called when a size was applied. */
+    readonly onApplied?: () => void;
+  }
+): React.JSX.Element {
+  const { source, lease, live, trans, language } = props;
+  const [chosen, setChosen] = React.useState<string | null>(null);
+  const [refusal, setRefusal] = React.useState<{ size: string; reason: string } | null>(null);
+  const [isSending, setIsSending] = React.useState(false);
+  const { sizes, failure } = useSizes(
+    source,
+    lease.id,
+    sizesVersion(source),
+    source.connection.kind === 'connected'
+  );
+  const { currency } = lease.money;
+  if (sizes === null || sizes.options.length === 0) {
+    return (
+      <p className="fg-Note" role="status">
+        {failure !== null ? (
+          <FormattedText text={failure} />
+        ) : sizes === null ? (
+          trans.__('Checking the sizes…')
+        ) : (
+          trans.__('The sizes of this lease are unknown.')
+        )}
+      </p>
+    );
+  }
+  const find = (size: string | null): ISizeOption | null =>
+    sizes.options.find(option => option.size === size) ?? null;
+  const applied = find(sizes.applied);
+  const kept = sizes.requested ?? sizes.applied;
+  const requested = find(chosen ?? kept);
+  const isChange = chosen !== null && chosen !== kept && requested !== null;
+  const apply = async (option: ISizeOption) => {
+    setRefusal(null);
+    setIsSending(true);
+    try {
+      await source.act('resize', { size: option.size });
+      props.onApplied?.();
+    } catch (reason) {
+      setRefusal({ size: option.size, reason: textOf(reason) });
+    }
+    setIsSending(false);
+    setChosen(null);
+  };
+  return (
+    <>
+      <SizeSlider
+        options={sizes.options}
+        applied={sizes.applied}
+        requested={requested?.size ?? null}
+        onRequest={size => {
+          setChosen(size);
+          setRefusal(null);
+        }}
+        disabled={!live || isSending}
+        label={trans.__('Size')}
+        trans={trans}
+        language={language}
+      />
+      {isChange ? (
+        <PendingChange
+          applied={applied}
+          requested={requested}
+          currency={currency}
+          disabled={!live || isSending}
+          onApply={() => void apply(requested)}
+          onKeep={() => setChosen(null)}
+          keeps={kept}
+          trans={trans}
+          language={language}
+        />
+      ) : (
+        lease.size.message !== null && (
+          <p className="fg-Note" data-kind="warning">
+            <FormattedText text={messageText(lease.size.message, trans, language)} />
+          </p>
+        )
+      )}
+      {refusal !== null && (
+        <div className="fg-Note fg-Refusal" data-kind="error" role="alert">
+          <p>
+            <strong>{trans.__('Resize to %1 refused.', refusal.size)}</strong>{' '}
+            <FormattedText text={refusal.reason} />{' '}
+            {kept !== null && trans.__('Nothing was changed: %1 stays.', kept)}
+          </p>
+          <div className="fg-Buttons">
+            <button type="button" className="fg-Button" onClick={() => setRefusal(null)}>
+              {trans.__('Dismiss')}
+            </button>
+          </div>
+        </div>
+      )}
+    </>
+  );
+}
+
+/** What a lease has cost so far, and what it costs for each hour; that nothing is billed while it holds no GPU. */
+export function CostLine(props: ITextContext & { readonly lease: LeaseView }): React.JSX.Element {
+  const { lease, trans, language } = props;
+  const { cost_micro, currency, rate_micro_per_hour, billed_micro_per_hour } = lease.money;
+  const isBilled = billed_micro_per_hour > 0 || lease.state === 'active';
+  const facts = [
+    ...(cost_micro > 0 || isBilled
+      ? [trans.__('%1 so far', formatMoney(cost_micro, currency, language))]
+      : []),
+    isBilled
+      ? rateText(rate_micro_per_hour, currency, trans, language)
+      : trans.__('nothing is billed')
+  ];
+  return <span className="fg-dim">{facts.join(' · ')}</span>;
+}
+

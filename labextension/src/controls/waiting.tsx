@@ -1,0 +1,145 @@
+/** A waiting lease: its position, the estimate with its basis, why it waits, and what can be done about it now. */
+
+import * as React from 'react';
+
+import type { LeaseView } from '../generated/api';
+import { LEASE_ACTIONS } from '../leases/actions';
+import { formatDuration } from '../texts/format';
+import { countdownText, leaseNotes, notebookName } from '../texts/lease';
+import { messageText } from '../texts/message';
+import { rateText, smallerNow } from '../texts/size';
+import { FormattedText } from './components';
+import type { IActing } from './hooks';
+import type { ILeaseSource, ISizeOptions } from './source';
+import type { ITextContext } from './textcontext';
+
+/** Whether a notification announces the grant, and the function that changes that. */
+export interface INotifyChoice {
+  readonly isChosen: boolean;
+  readonly choose: (isChosen: boolean) => void;
+}
+
+interface IWaitingProps extends ITextContext {
+  readonly source: ILeaseSource;
+  readonly lease: LeaseView;
+  readonly sizes: ISizeOptions | null;
+  readonly live: boolean;
+  readonly acting: IActing;
+  /** Undefined where no notification is possible. */
+  readonly notify?: INotifyChoice;
+  readonly onOpenLease?: (lease: LeaseView) => void;
+}
+
+/** Position, estimate and reason; `aria-live` is for the position, not for the seconds that pass. */
+export function WaitingNote(
+  props: ITextContext & Pick<IWaitingProps, 'source' | 'lease'>
+): React.JSX.Element {
+  const { source, lease, trans, language } = props;
+  const { queue } = lease;
+  if (queue === null) {
+    return <p className="fg-Note">{trans.__('Its position is unknown.')}</p>;
+  }
+  const total = source.queueLength;
+  const countdown = countdownText(queue, source.now(), trans, language);
+  return (
+    <>
+      <p className="fg-Position" role="status">
+        <strong>{trans.__('Position %1', queue.position)}</strong>
+        {total !== null && total >= queue.position && (
+          <span className="fg-dim"> {trans.__('of %1', total)}</span>
+        )}
+        {queue.estimate_ms !== null &&
+          ` · ${trans.__('about %1', formatDuration(queue.estimate_ms))}`}
+      </p>
+      <p className="fg-Note">
+        {queue.estimate_ms === null
+          ? trans.__('Expected wait: unknown (%1).', messageText(queue.estimate_basis, trans, language))
+          : trans.__('Estimate: %1.', messageText(queue.estimate_basis, trans, language))}
+      </p>
+      <p className="fg-Note" data-kind="waiting">
+        {leaseNotes(lease, trans, language).map((note, index) => (
+          <FormattedText key={index} text={`${index > 0 ? ' ' : ''}${note}`} />
+        ))}
+        {countdown !== '' && ` ${countdown}`}
+        {lease.money.message !== null && (
+          <FormattedText text={` ${messageText(lease.money.message, trans, language)}`} />
+        )}
+      </p>
+    </>
+  );
+}
+
+/** The buttons of a waiting lease; only those that work now. The primary one surely ends the wait. */
+export function WaitingActions(props: IWaitingProps): React.JSX.Element {
+  const { source, lease, sizes, live, acting, notify, trans, language } = props;
+  const holder = source.leases.find(({ id }) => id === lease.queue?.holder?.lease_id) ?? null;
+  const canPark = holder !== null && LEASE_ACTIONS.park.isAvailable(holder);
+  const parkEnds = canPark && lease.queue?.position === 1;
+  const smaller = sizes === null ? null : smallerNow(sizes.options, sizes.requested);
+  const name = holder === null ? '' : notebookName(holder.holder, trans);
+  const meanwhile = cpuMeanwhile(lease);
+  const take = smaller !== null && (
+    <button
+      type="button"
+      className={`fg-Button${parkEnds ? '' : ' fg-mod-primary'}`}
+      disabled={!live}
+      onClick={() => void acting.act('resize', { size: smaller.size })}
+    >
+      {trans.__(
+        'Take %1 now · %2',
+        smaller.size,
+        rateText(smaller.rate_micro, lease.money.currency, trans, language)
+      )}
+    </button>
+  );
+  return (
+    <div className="fg-Buttons fg-mod-start" role="group" aria-label={trans.__('While it waits')}>
+      {!parkEnds && take}
+      {holder !== null && canPark && (
+        <button
+          type="button"
+          className={`fg-Button${parkEnds ? ' fg-mod-primary' : ''}`}
+          disabled={!live}
+          title={LEASE_ACTIONS.park.texts(name, trans).title}
+          onClick={() => void acting.act('park', undefined, holder.id)}
+        >
+          {trans.__('Park %1 now', name)}
+        </button>
+      )}
+      {notify !== undefined && (
+        <button
+          type="button"
+          className="fg-Button"
+          aria-pressed={notify.isChosen}
+          onClick={() => notify.choose(!notify.isChosen)}
+        >
+          {notify.isChosen ? trans.__('Do not notify me') : trans.__('Notify me')}
+        </button>
+      )}
+      {meanwhile !== null && (
+        <button
+          type="button"
+          className="fg-Button"
+          disabled={!live}
+          aria-pressed={meanwhile}
+          title={trans.__('Cells run without a GPU until the grant; the request keeps its position.')}
+          onClick={() => void acting.act('cpu_meanwhile', { on: !meanwhile })}
+        >
+          {meanwhile ? trans.__('Wait for the GPU') : trans.__('Run on CPU meanwhile')}
+        </button>
+      )}
+      {parkEnds && take}
+      {holder !== null && props.onOpenLease !== undefined && (
+        <button type="button" className="fg-Button" onClick={() => props.onOpenLease?.(holder)}>
+          {trans.__('Open %1', name)}
+        </button>
+      )}
+    </div>
+  );
+}
+
+/** Return whether cells run on the CPU until the grant; null if the server does not offer that. */
+function cpuMeanwhile(lease: LeaseView): boolean | null {
+  const value = (lease as { readonly cpu_meanwhile?: boolean | null }).cpu_meanwhile;
+  return value ?? null;
+}
