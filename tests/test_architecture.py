@@ -46,6 +46,7 @@ CORE_MAY_IMPORT: Mapping[str, AbstractSet[str]] = {
     "accounting": {"model", "placement"},
     "scheduling": {"model", "placement", "accounting"},
     "lease": {"model", "placement", "accounting"},
+    "sizing": {"model", "placement", "accounting", "scheduling", "lease"},
     "decide": {"model", "placement", "accounting", "lease"},
     "apply": {"model", "placement", "accounting", "lease"},
     "pool": {"model", "placement", "accounting", "scheduling", "lease", "decide", "apply"},

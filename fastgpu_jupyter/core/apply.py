@@ -9,6 +9,7 @@ from ..errors import InternalError
 from .accounting import budgets, changes, meter, reservations, tenants
 from .lease import (
     budget,
+    cpu_meanwhile,
     device_health,
     ending,
     grant,
@@ -62,6 +63,7 @@ APPLIERS: dict[type[Event], Callable[[State, Any, Instant], None]] = {
     e.LeaseOverLimit: memory_limit.apply_over_limit,
     e.LeaseWithinLimit: memory_limit.apply_within_limit,
     e.LeaseRetentionSet: parking.apply_retention,
+    e.LeaseCpuMeanwhileSet: cpu_meanwhile.apply_set,
     e.LeaseActivityReported: holder.apply_activity,
     e.LeaseFaulted: device_health.apply_fault,
     e.LeaseParking: parking.apply_parking,

@@ -12,6 +12,7 @@ from ..errors import InternalError
 from .accounting import budgets, changes, reservations, tenants
 from .lease import (
     budget,
+    cpu_meanwhile,
     device_health,
     ending,
     holder,
@@ -59,6 +60,7 @@ DECIDERS: dict[type[c.Command], Callable[[State, Any, Instant], list[Event]]] = 
     c.RenameLease: rename.rename_lease,
     c.TransferLease: transfer.transfer_lease,
     c.SetRetention: parking.set_retention,
+    c.SetCpuMeanwhile: cpu_meanwhile.set_cpu_meanwhile,
     c.ReportActivity: holder.report_activity,
     c.ParkLease: parking.park_lease,
     c.ResumeLease: parking.resume_lease,

@@ -6,7 +6,7 @@ strings them together for the runtime, which journals the events before anybody 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from .apply import apply
@@ -18,6 +18,8 @@ from .model.events import Event
 from .model.lifecycle import HOLDING_CAPACITY, RELEASING_CAPACITY, LeaseState
 from .placement import logical_gpus, parkability
 from .scheduling import idleness, preemption
+from .scheduling.outlook import Outlook, Prospect
+from .scheduling.preemption import PreemptionPlan
 from .scheduling.scheduler import Scheduler
 
 #: Events after which one that waits stands elsewhere in the queue, or no longer in it.
@@ -81,6 +83,37 @@ class Pool:
             logical_gpu = replace(logical_gpu, owner_uid=lease.holder.uid)
         granted = e.LeaseResuming if lease.has_image else e.LeaseGranted
         return [granted(lease.id, logical_gpu)]
+
+    def outlooks(self, lease: Lease, at: Instant) -> Callable[[Lease], Outlook]:
+        """Return a function of a lease with other sizes: what would become of it if it waited now.
+
+        ``lease`` waits, or is one that does not exist yet. The function is valid until the state changes.
+        """
+        prospect = self._scheduler.prospect(lease, at.ms)
+        plan: PreemptionPlan | None = None
+
+        def outlook(of_other_size: Lease) -> Outlook:
+            nonlocal plan
+            devices, has_room = self._scheduler.devices_for(of_other_size, prospect)
+            if devices is not None or not self._parkable:
+                return Outlook(devices, has_room)
+            if plan is None:
+                plan = self._plan_behind(lease, prospect, at)
+            may_hold = self._scheduler.may_make_room_for(of_other_size, prospect)
+            return Outlook(None, has_room, parks=may_hold and bool(plan.options_for(of_other_size)))
+
+        return outlook
+
+    def _plan_behind(self, lease: Lease, prospect: Prospect, at: Instant) -> PreemptionPlan:
+        """Return the plan of what a request can preempt, after the requests that come before it."""
+        highest = max(self._scheduler.highest_priority(), lease.request.priority)
+        in_need = {lease.tenant} if idleness.needs_now(lease) else ()
+        plan = PreemptionPlan(self.state, highest, self._parkable, at.ms, in_need)
+        for other, reserved in self._scheduler.unserved_before(prospect):
+            if plan.is_exhausted():
+                break
+            plan.take(plan.options_for(other), reserved)
+        return plan
 
     def _make_room(self, at: Instant) -> list[Event]:
         if not self._parkable or not self.state.queue:

@@ -491,6 +491,12 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     "resize.parked_does_not_fit": (
         "The parked memory is {parked_bytes}, which is more than the {limit_bytes} of '{size}'. Nothing was changed."
     ),
+    # -- cells without a device while the lease waits -----------------------------------------------------------------
+    "cpu_meanwhile.granted": "Cells run on the CPU only while their lease waits, and this one is {state}.",
+    "cpu_meanwhile.parked": (
+        "The memory of this lease is parked, and a cell that uses it must have the GPU. `%%fastgpu cpu` runs one cell "
+        "without it."
+    ),
     # -- processes that cannot be seen ---------------------------------------------------------------------------------
     "processes.other_namespace": (
         "This pool does not see the processes of the machine, by whose numbers the driver lists them. In a container, "

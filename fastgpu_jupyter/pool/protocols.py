@@ -13,6 +13,7 @@ from ..core.model.effects import Effect
 from ..core.model.entities import Instant, Lease, LogicalGPU, State
 from ..core.model.events import Event
 from ..core.scheduling.queue_report import QueueReport
+from ..core.sizing.options import SizeReport
 from ..errors import Message
 from .host.lease_groups import DeviceAccess
 from .journal.answers import FirstAnswer
@@ -64,6 +65,10 @@ class QueueReader(StateReader, Protocol):
     @property
     def queue_report(self) -> QueueReport:
         """Positions, pending reasons and estimates of the waiting leases. Read it inside a view only."""
+
+    @property
+    def size_report(self) -> SizeReport:
+        """The sizes that requests and leases can have. Read it inside a view only."""
 
 
 class FaultReader(Protocol):

@@ -17,6 +17,7 @@ from .handlers.leases import (
     LeaseHistoryHandler,
     LeasesHandler,
     QueueHandler,
+    SizesHandler,
 )
 from .handlers.pool import PoolHandler, QuotaHandler, UnknownHandler
 
@@ -33,6 +34,7 @@ def routes(base_url: str) -> list[tuple[str, type[FastGPUHandler]]]:
         ("devices", DevicesHandler),
         ("leases", LeasesHandler),
         ("queue", QueueHandler),
+        ("sizes", SizesHandler),
         (f"devices/{_DEVICE_ID}/history", DeviceHistoryHandler),
         (f"leases/{_LEASE_ID}", LeaseHandler),
         (f"leases/{_LEASE_ID}/history", LeaseHistoryHandler),

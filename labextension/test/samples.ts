@@ -129,6 +129,7 @@ export function lease(changes: Changes<LeaseView> = {}): LeaseView {
         message: null
       },
       queue: null,
+      cpu_meanwhile: false,
       enforcement: { memory_limit: 'none', scope: null, message: null },
       device_access: { nodes: [], restricted: false, message: null },
       parking: { retention: 'yield', parkable: true, obstacle: null, reason: null, parked_bytes: 0 },

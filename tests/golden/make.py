@@ -48,6 +48,7 @@ def _come_and_go(world: World) -> None:
     world.active("whole", tenant_name="Ann")
     world.active("part", "quarter")
     world.ask("waits", "2xany", wait_ms_max=600_000)
+    world.do(c.SetCpuMeanwhile("waits", on=True))
     world.pass_time(90_000)
     world.do(c.BindHolder("part", world.state.leases["whole"].holder))
     world.do(c.SetHealth("gpu-2", Health.SUSPECT, Message.of_text("an ECC error")))

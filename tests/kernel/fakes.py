@@ -95,6 +95,7 @@ def lease_view(**changes: Any) -> dict[str, Any]:
             "cost_micro": 0, "cost_at": 0, "budget_micro": None, "budget_percent": None, "message": None,
         },
         "queue": queue_group(1),
+        "cpu_meanwhile": False,
         "enforcement": {"memory_limit": None, "scope": None, "message": None},
         "device_access": {"nodes": [], "restricted": False, "message": None},
         "parking": {"retention": "yield", "parkable": False, "obstacle": None, "reason": None, "parked_bytes": 0},

@@ -23,13 +23,13 @@ OUTPUT = LABEXTENSION / "src/generated"
 #: What the browser reads. The schemas that these refer to are included.
 ROOTS = (
     "SnapshotMessage", "ChangedMessage", "UsageMessage", "KeepaliveMessage", "UnreachableMessage",
-    "LeaseView", "HistoryView", "QuotaView",
+    "LeaseView", "HistoryView", "QuotaView", "SizeOptions",
 )  # fmt: skip
 #: Subjects of messages that the browser does not get: those that only errors have, which the server sends as text,
 #: and those that only the kernel or the command line shows.
 NOT_IN_BROWSER = frozenset({
-    "config", "http", "kernelspec", "launch", "lease", "option", "rates", "refused", "request", "reservation", "size",
-    "tenant", "transfer", "unfit", "units", "users", "version",
+    "config", "http", "kernelspec", "launch", "lease", "option", "rates", "request", "size", "tenant", "transfer",
+    "units", "users", "version",
     "cell", "cli", "column", "device_state", "enforced", "label", "magic", "note", "state", "summary", "title", "value",
     "wait",
 })  # fmt: skip

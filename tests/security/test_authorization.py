@@ -128,6 +128,7 @@ def body_of(operation: Operation) -> Any:
         "POST /v1/leases/{lease_id}/pin": {"pinned": True},
         "POST /v1/leases/{lease_id}/snooze": {"for_ms": 1_800_000},
         "POST /v1/leases/{lease_id}/advice/silence": {"silenced": True},
+        "POST /v1/leases/{lease_id}/cpu_meanwhile": {"on": False},
         "POST /v1/leases/{lease_id}/activity": {"busy": True},
         "POST /v1/leases/{lease_id}/rename": {"notebook": "b.ipynb"},
         "POST /v1/leases/{lease_id}/libraries": {"memory_bytes": None, "needs_restart": []},

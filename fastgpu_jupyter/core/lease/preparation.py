@@ -80,7 +80,7 @@ def apply_prepared(state: State, event: e.LeasePrepared | e.LeaseResumed, at: In
     parking.drop_image(state, lease)
     if event.driver_handle and lease.logical_gpu is not None:
         lease.logical_gpu = replace(lease.logical_gpu, driver_handle=event.driver_handle)
-    lease.limit_detail = None
+    lease.limit_detail, lease.cpu_meanwhile = None, False
     lease.scrub = lease.scrub_bytes = lease.scrub_detail = None
     lease.resize_unacknowledged = (
         lease.resize_unacknowledged and lease.logical_gpu is not None and resize.has_library_limit(lease.logical_gpu)

@@ -266,6 +266,14 @@ class SetRetention:
 
 
 @dataclass(frozen=True, slots=True)
+class SetCpuMeanwhile:
+    """A user sets whether cells run without a device until the waiting lease is granted."""
+
+    lease_id: str
+    on: bool
+
+
+@dataclass(frozen=True, slots=True)
 class ReleaseLease:
     """A user releases a lease, or the pool ends it for ``reason``; nothing happens if it is over."""
 
@@ -426,6 +434,7 @@ Command = (
     | ParkLease
     | ResumeLease
     | SetRetention
+    | SetCpuMeanwhile
     | ReleaseLease
     | HolderEnded
     | PrepareSucceeded
@@ -451,6 +460,7 @@ CHANGES_OF_A_LEASE = frozenset(
         RenameLease,
         ResumeLease,
         SetRetention,
+        SetCpuMeanwhile,
         SetLeaseBudget,
     }
 )

@@ -297,6 +297,14 @@ class LeaseRetentionSet:
 
 
 @dataclass(frozen=True, slots=True)
+class LeaseCpuMeanwhileSet:
+    """Whether cells run without a device until the lease is granted was set."""
+
+    lease_id: str
+    on: bool
+
+
+@dataclass(frozen=True, slots=True)
 class LeaseFaulted:
     """A fault hit, or may have hit, the process of the lease."""
 
@@ -476,6 +484,7 @@ Event = (
     | LeaseRenamed
     | LeaseTransferred
     | LeaseRetentionSet
+    | LeaseCpuMeanwhileSet
     | LeaseActivityReported
     | LeaseFaulted
     | LeaseParking

@@ -284,6 +284,7 @@ class Lease:
     resize_unacknowledged: bool = False
     #: Libraries in its kernel that keep an earlier size until the kernel is restarted.
     libraries_needing_restart: tuple[str, ...] = ()
+    cpu_meanwhile: bool = False  #: its cells run without a device until it is ready
     migration_requested: bool = False  #: it goes to another device with the next restart of its kernel
 
     @property

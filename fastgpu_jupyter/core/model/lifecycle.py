@@ -76,6 +76,7 @@ GROUPS: dict[str, frozenset[LeaseState]] = {
 UNCHANGED: dict[str, frozenset[LeaseState]] = {
     "HolderBound": LIVE,
     "LeaseRetentionSet": LIVE,
+    "LeaseCpuMeanwhileSet": LIVE,
     "LeaseActivityReported": LIVE,
     "LeaseBudgetSet": LIVE,
     "LeaseBudgetThresholdPassed": frozenset({_S.ACTIVE}),

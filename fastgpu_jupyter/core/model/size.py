@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from enum import StrEnum
 from functools import lru_cache
 
 from ...errors import InvalidRequest, Message
@@ -31,6 +32,27 @@ MODELS_MAX = 16
 PARTS_MAX = 64
 #: Smallest explicit amount of memory: below it not even the context of a program fits.
 MEMORY_BYTES_MIN = 2**20
+
+#: How many sizes users can choose from at most.
+OPTIONS_MAX = 16
+
+
+class SizeUnit(StrEnum):
+    """What sizes are counted in."""
+
+    SHARE = "share"  #: parts of a device, and numbers of devices
+    MEMORY = "memory"  #: amounts of memory
+
+
+class SizeEffect(StrEnum):
+    """What choosing a size does."""
+
+    NOW = "now"  #: it is granted at once
+    AFTER_PARKING = "after_parking"  #: idle leases are parked for it, and then it is granted
+    NEEDS_RESTART = "needs_restart"  #: only another kernel process can have it
+    QUEUED = "queued"  #: it waits
+    UNAVAILABLE = "unavailable"  #: it is refused
+
 
 _COUNT = re.compile(r"([0-9]{1,4})\s*x\s*(?=[A-Za-z])")
 _MODEL = re.compile(r"[A-Za-z][A-Za-z0-9 _.-]*")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import chain
 
 from ...errors import Message
 from ..model.entities import (
@@ -146,16 +147,28 @@ def nominal_milli(state: State, requirements: Requirements) -> int:
     return min((device_share.milli(size, (one,)) for one in eligible_devices(state, requirements)), default=MILLI)
 
 
-def pending_reason(state: State, requirements: Requirements) -> PendingReason:
-    """Return why a request with those requirements is not granted now, as far as devices are the reason."""
-    possible = list(eligible_devices(state, requirements))
-    if not possible:
+def pending_reason(state: State, requirements: Requirements, has_room: bool | None = None) -> PendingReason:
+    """Return why a request with those requirements is not granted now, as far as devices are the reason.
+
+    ``has_room``: whether it could be served at once if no request came before it, where that is known.
+    """
+    possible = eligible_devices(state, requirements)
+    seen: list[Device] = []  # of ten thousand devices, the first few nearly always suffice
+    grantable = 0
+    for device in possible:
+        seen.append(device)
+        grantable += device.grantable
+        if grantable == requirements.size.devices:
+            break
+    if not seen:
         return PendingReason.NO_SUCH_DEVICE
-    if sum(device.grantable for device in possible) < requirements.size.devices:
-        if any(device.drained for device in possible):
+    if grantable < requirements.size.devices:
+        if any(device.drained for device in seen):
             return PendingReason.DRAINED
-        return PendingReason.MISSING if any(device.missing for device in possible) else PendingReason.HEALTH
-    return PendingReason.BEHIND if _has_room(state, requirements, possible) else PendingReason.CAPACITY
+        return PendingReason.MISSING if any(device.missing for device in seen) else PendingReason.HEALTH
+    if has_room is None:
+        has_room = _has_room(state, requirements, chain(seen, possible))
+    return PendingReason.BEHIND if has_room else PendingReason.CAPACITY
 
 
 def _has_room(state: State, requirements: Requirements, possible: Iterable[Device]) -> bool:

@@ -81,10 +81,11 @@ class Placer:
     def demand(self, requirements: Requirements) -> Demand | None:
         """Return the demand of a request on the index; ``None`` where no device could ever serve it."""
         if requirements not in self._demands:
-            self._demands[requirements] = self._make_demand(requirements)
+            self._demands[requirements] = self.make_demand(requirements)
         return self._demands[requirements]
 
-    def _make_demand(self, requirements: Requirements) -> Demand | None:
+    def make_demand(self, requirements: Requirements) -> Demand | None:
+        """Return what :meth:`demand` returns, without keeping it."""
         models = [
             model
             for model, device in self._examples.items()

@@ -13,7 +13,7 @@ these,
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Collection, Container, Iterable
 from itertools import chain
 from typing import NamedTuple
 
@@ -49,18 +49,19 @@ class PreemptibleLease(NamedTuple):
 
 
 def preemptible_by_device(
-    state: State, highest: Priority, parkable: Iterable[str], now_ms: int
+    state: State, highest: Priority, parkable: Iterable[str], now_ms: int, in_need: Collection[str] = ()
 ) -> dict[str, list[PreemptibleLease]]:
     """Return, by device, the leases that some waiting request could have a right to.
 
-    ``highest``: the highest priority of the waiting requests; ``parkable``: ids of active leases that can park.
+    ``highest``: the highest priority of the waiting requests; ``parkable``: ids of active leases that can park;
+    ``in_need``: tenants that need a device now, beside those of waiting requests.
     """
     tenants_and_groups = chain(state.tenants.values(), state.groups.values())
     guarantees = any(one.guaranteed_milli or one.reserved_milli for one in tenants_and_groups)
     found: dict[str, list[PreemptibleLease]] = {}
     leases = [state.leases[lease_id] for lease_id in parkable]
     resting = any(idleness.is_resting(state, lease) for lease in leases)
-    in_need = idleness.tenants_in_need(state) if resting else frozenset[str]()
+    in_need = {*idleness.tenants_in_need(state), *in_need} if resting else in_need
     for lease in leases:
         one = PreemptibleLease.of(state, lease, now_ms, in_need)
         claimable = one.idle or one.yields_to_own_tenant or one.turn_is_over or guarantees

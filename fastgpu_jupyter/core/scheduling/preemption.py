@@ -14,7 +14,7 @@ from ..placement import eligibility
 from ..placement.parkability import ParkDecision
 from .claims import Claimant, preemptible_by_device
 from .max_tree import HIGHEST
-from .preemption_planner import PreemptionPlanner, room_on_several
+from .preemption_planner import PreemptionOption, PreemptionPlanner, room_on_several
 
 
 def plan_preemptions(
@@ -29,39 +29,74 @@ def plan_preemptions(
     ``unserved``: the requests in order, each with the devices that are reserved for its class; ``highest``: the highest
     priority among them; ``parkable``: ids of active leases on devices that can park.
     """
-    preemptible = preemptible_by_device(state, highest, parkable, now_ms)
-    if not preemptible:
-        return []
-    # What is already being freed counts for the first request that it helps.
-    being_freed = (name for name, device in state.devices.items() if device.releasing_bytes)
-    candidates = dict.fromkeys([*being_freed, *preemptible])
-    spare = {name: None for name, device in state.devices.items() if not device.lease_ids}  # one of several may be free
+    plan = PreemptionPlan(state, highest, parkable, now_ms)
     parkings: dict[str, ParkDecision] = {}  # a lease of several devices may make room for more than one request
-    planners: dict[Requirements, PreemptionPlanner] = {}
-    nominal: dict[Requirements, int] = {}
-    #: The lowest key with which a request for several devices found no room.
-    unsatisfiable: dict[tuple[Requirements, Priority, bool], FairShareKey] = {}
+    if plan.is_exhausted():
+        return []
     for lease, reserved in unserved:
-        requirements = lease.requirements
-        if requirements not in nominal:
-            nominal[requirements] = eligibility.nominal_milli(state, requirements)
-        claimant = Claimant(state, lease, nominal[requirements], now_ms)
-        if requirements.size.devices > 1:
-            alike = requirements, claimant.priority, claimant.below_guarantee
-            options = []
-            if claimant.key() < unsatisfiable.get(alike, HIGHEST):
-                devices = (state.devices[name] for name in {**candidates, **spare})
-                options = room_on_several(state, claimant, devices, preemptible)
-                if not options and not claimant.below_guarantee:  # below it, tenants may be guaranteed other devices
-                    unsatisfiable[alike] = claimant.key()
-        else:
-            if requirements not in planners:
-                planners[requirements] = PreemptionPlanner(state, requirements, candidates, preemptible, now_ms)
-            options = planners[requirements].least_disruptive(claimant, candidates)
+        options = plan.options_for(lease)
         parkings.update((parking.lease.id, parking) for option in options for parking in option.parkings)
-        for device_id in [option.device_id for option in options] or reserved:
-            candidates.pop(device_id, None)
-            spare.pop(device_id, None)
-        if candidates.keys().isdisjoint(preemptible):
+        plan.take(options, reserved)
+        if plan.is_exhausted():
             break
     return list(parkings.values())
+
+
+class PreemptionPlan:
+    """The devices on which waiting requests can preempt leases, less those that earlier requests have taken."""
+
+    def __init__(
+        self,
+        state: State,
+        highest: Priority,
+        parkable: Iterable[str],
+        now_ms: int,
+        in_need: Collection[str] = (),
+    ) -> None:
+        """``in_need``: tenants that need a device now, beside those of waiting requests."""
+        self._state, self._now_ms = state, now_ms
+        self._preemptible = preemptible_by_device(state, highest, parkable, now_ms, in_need)
+        self._candidates: dict[str, None] = {}
+        self._spare: dict[str, None] = {}
+        self._planners: dict[Requirements, PreemptionPlanner] = {}
+        self._nominal: dict[Requirements, int] = {}
+        #: The lowest key with which a request for several devices found no room.
+        self._unsatisfiable: dict[tuple[Requirements, Priority, bool], FairShareKey] = {}
+        if self._preemptible:
+            devices = state.devices.items()
+            # What is already being freed counts for the first request that it helps.
+            being_freed = (name for name, device in devices if device.releasing_bytes)
+            self._candidates = dict.fromkeys([*being_freed, *self._preemptible])
+            # One of several may be free.
+            self._spare = {name: None for name, device in devices if not device.lease_ids}
+
+    def is_exhausted(self) -> bool:
+        """Whether no lease is left that another request could preempt."""
+        return self._candidates.keys().isdisjoint(self._preemptible)
+
+    def options_for(self, lease: Lease) -> list[PreemptionOption]:
+        """Return the least disruptive options, one for each device that a request takes; none where there are not."""
+        state, requirements = self._state, lease.requirements
+        if requirements not in self._nominal:
+            self._nominal[requirements] = eligibility.nominal_milli(state, requirements)
+        claimant = Claimant(state, lease, self._nominal[requirements], self._now_ms)
+        if requirements.size.devices == 1:
+            if requirements not in self._planners:
+                self._planners[requirements] = PreemptionPlanner(
+                    state, requirements, self._candidates, self._preemptible, self._now_ms
+                )
+            return self._planners[requirements].least_disruptive(claimant, self._candidates)
+        alike = requirements, claimant.priority, claimant.below_guarantee
+        if claimant.key() >= self._unsatisfiable.get(alike, HIGHEST):
+            return []
+        devices = (state.devices[name] for name in {**self._candidates, **self._spare})
+        options = room_on_several(state, claimant, devices, self._preemptible)
+        if not options and not claimant.below_guarantee:  # below it, tenants may be guaranteed other devices
+            self._unsatisfiable[alike] = claimant.key()
+        return options
+
+    def take(self, options: Iterable[PreemptionOption], reserved: Collection[str]) -> None:
+        """Leave the devices of the options of a request, or else those reserved for it, to that request."""
+        for device_id in [option.device_id for option in options] or reserved:
+            self._candidates.pop(device_id, None)
+            self._spare.pop(device_id, None)

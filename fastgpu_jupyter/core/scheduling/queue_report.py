@@ -71,6 +71,15 @@ class QueueReport:
         lease = self._state.leases[lease_id]
         return QueueEntry(self._order.position(lease), self._reason(lease))
 
+    def entry_of(self, lease: Lease, *, has_room: bool) -> QueueEntry:
+        """Return the entry that a lease would have: one that waits, with another size, or one that does not exist yet.
+
+        ``has_room``: whether it would be granted at once if no request came before it.
+        """
+        waits = lease.id in self._state.queue
+        position = self._order.position(lease) if waits else self._order.position_at_end(lease)
+        return QueueEntry(position, self._finer(lease, self._reason_of_those_alike(lease, has_room=has_room)))
+
     def entries(self) -> Mapping[str, QueueEntry]:
         """Return the entry of every waiting lease, in the order in which they would be served now."""
         if self._entries is None:
@@ -86,6 +95,10 @@ class QueueReport:
         reason = self._by_tenant.get(alike)
         if reason is None:
             reason = self._by_tenant[alike] = self._reason_of_those_alike(lease)
+        return self._finer(lease, reason)
+
+    def _finer(self, lease: Lease, reason: PendingReason) -> PendingReason:
+        """Return the reason why one lease waits, from that of all that are like it."""
         if self._yields_to_higher_priority(lease, reason):
             reason = PendingReason.PRIORITY
         if reason in (PendingReason.BEHIND, PendingReason.CAPACITY):
@@ -95,15 +108,17 @@ class QueueReport:
                 return PendingReason.NOT_RESUMED
         return reason
 
-    def _reason_of_those_alike(self, lease: Lease) -> PendingReason:
+    def _reason_of_those_alike(self, lease: Lease, *, has_room: bool | None = None) -> PendingReason:
         state, requirements = self._state, lease.requirements
-        if not fairshare.within_limits(state, lease.tenant, self._order.nominal_milli(requirements)):
+        if fairshare.is_limited(state, lease.tenant) and not fairshare.within_limits(
+            state, lease.tenant, self._order.nominal_milli(requirements)
+        ):
             return PendingReason.QUOTA
         if not budgets.may_spend(state, lease.tenant, state.last.ms):
             return PendingReason.BUDGET
         reason = self._by_devices.get(requirements)
         if reason is None:
-            reason = self._by_devices[requirements] = eligibility.pending_reason(state, requirements)
+            reason = self._by_devices[requirements] = eligibility.pending_reason(state, requirements, has_room)
         if self._guard is None:
             self._guard = reservations.reservation_guard(state)
         if reason in (PendingReason.BEHIND, PendingReason.CAPACITY) and not self._guard.may_hope(lease):

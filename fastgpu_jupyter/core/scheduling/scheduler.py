@@ -20,6 +20,7 @@ from ..placement.placer import SHADOW_PRICES_EVERY, Placer
 from . import defragmentation, tenant_limits
 from .backfill import RESERVATIONS_MAX, BackfillReservation, BackfillReservations
 from .candidates import Candidates
+from .outlook import Prospect
 from .queue import Candidate, Queue
 from .rank import Rank, aging_grants, is_overdue
 from .request_class import RequestClass
@@ -186,6 +187,11 @@ class Scheduler:
         guard = reservations.reservation_guard(self._state)
         if self._small:
             self._reserve_for_heads(None, guard)
+        yield from self._unserved(self._reservations, guard)
+
+    def _unserved(
+        self, reserved: BackfillReservations, guard: ReservationGuard
+    ) -> Iterator[tuple[Lease, tuple[str, ...]]]:
         limited: set[str] = set()
         for lease, request_class in islice(self._queue.heads(), UNSERVED_MAX):
             if lease.tenant in limited:
@@ -193,7 +199,7 @@ class Scheduler:
             if not tenant_limits.may_hold_more(self._state, lease, self._now_ms):
                 limited.update([lease.tenant] if tenant_limits.blocks_tenant(self._state, lease) else [])
             elif guard.may_hope(lease):
-                yield lease, self._reservations.devices_for(request_class)
+                yield lease, reserved.devices_for(request_class)
 
     def highest_priority(self) -> Priority:
         """Return the highest priority of the waiting requests."""
@@ -203,6 +209,52 @@ class Scheduler:
         """Return a lease to migrate so that a waiting request fits; ``None`` where there is none."""
         unserved = (lease for lease, _ in self.unserved(now_ms))
         return defragmentation.select_lease_to_migrate(self._state, self._placer, unserved, parkable, now_ms)
+
+    # -- questions, which change nothing that a decision depends on ---------------------------------------------------
+
+    def prospect(self, lease: Lease, now_ms: int) -> Prospect:
+        """Return what the place of a lease in the queue gives it, whether it waits or would begin to wait now."""
+        self._begin_decision(now_ms)
+        guard = reservations.reservation_guard(self._state)
+        overdue = self._is_overdue(lease)
+        rank = Rank.overdue(lease) if overdue else Rank.of(lease, self._usage(lease.tenant))
+        reserved = self._reservations
+        if self._small:  # they are made again with each change, as that by which the lease would begin to wait
+            reserved = BackfillReservations(self._is_overdue)
+            for head_rank, request_class in islice(self._queue.in_order(), RESERVATIONS_MAX):
+                if head_rank >= rank:
+                    break
+                self._reserve_for_head(request_class, guard, reserved)
+        return Prospect(rank, guard, reserved)
+
+    def devices_for(self, lease: Lease, prospect: Prospect) -> tuple[Devices | None, bool]:
+        """Return the devices that a lease would be granted at once, and whether any are free beside reservations."""
+        if not tenant_limits.may_hold_more(self._state, lease, self._now_ms):
+            return None, False
+        requirements = lease.requirements
+        demand = self._placer.make_demand(requirements)
+        if demand is None:
+            return None, False
+        excluded = prospect.reserved.excluded_for(prospect.rank)
+        placement = self._placer.place(requirements, demand, excluded)
+        if placement is None:
+            return None, bool(excluded) and self._placer.place(requirements, demand, {}) is not None
+        devices = self._placer.devices(placement)
+        granted = tenant_limits.may_hold(self._state, lease, devices) and prospect.guard.leaves_room(lease, devices)
+        return devices if granted else None, True
+
+    def may_make_room_for(self, lease: Lease, prospect: Prospect) -> bool:
+        """Return whether other leases may be parked for a request, as far as its tenant decides that."""
+        may_hold = tenant_limits.may_hold_more(self._state, lease, self._now_ms)
+        return may_hold and prospect.guard.may_hope(lease)
+
+    def unserved_before(self, prospect: Prospect) -> Iterator[tuple[Lease, tuple[str, ...]]]:
+        """Yield of :meth:`unserved` what comes before that place of the queue."""
+        for other, devices in self._unserved(prospect.reserved, prospect.guard):
+            rank = Rank.overdue(other) if self._is_overdue(other) else Rank.of(other, self._usage(other.tenant))
+            if rank >= prospect.rank:
+                return
+            yield other, devices
 
     def do_idle_work(self) -> None:
         """Do a little of what the next decision would have to do first; called when no caller awaits a grant."""
@@ -239,26 +291,29 @@ class Scheduler:
         while self._heads and (before is None or self._heads[0][0] < before):
             _, request_class = self._heads.popleft()
             if request_class not in self._reservations and len(self._reservations) < RESERVATIONS_MAX:
-                self._reserve_for_head(request_class, guard)
+                self._reserve_for_head(request_class, guard, self._reservations)
 
     def _reserve_for_next_head(self, grants: int) -> None:
         """Reserve devices for the first class that has none and has seen enough grants."""
         if len(self._reservations) < RESERVATIONS_MAX:
             for _, request_class in islice(self._queue.in_order(), RESERVATIONS_MAX):
                 if request_class not in self._reservations and grants - request_class.last_change >= RESERVE_EVERY:
-                    self._reserve_for_head(request_class, reservations.reservation_guard(self._state))
+                    guard = reservations.reservation_guard(self._state)
+                    self._reserve_for_head(request_class, guard, self._reservations)
                     return
 
-    def _reserve_for_head(self, request_class: RequestClass, guard: ReservationGuard) -> None:
+    def _reserve_for_head(
+        self, request_class: RequestClass, guard: ReservationGuard, reserved: BackfillReservations
+    ) -> None:
         """Reserve the devices that will serve the first request of a class soonest and are not reserved before it."""
         demand, best = request_class.demand, self._best_entitled(request_class, guard)
         if demand is None or best is None:
             return
-        excluded = self._reservations.excluded_for(best.rank)
+        excluded = reserved.excluded_for(best.rank)
         placement = self._placer.nearest_fit(request_class.requirements, demand, excluded)
         if placement is not None:
             exclusion = Exclusion(frozenset(placement.device_ids), demand.cpu_milli, demand.host_memory_bytes)
-            self._reservations.add(request_class, BackfillReservation(placement, exclusion, best.rank))
+            reserved.add(request_class, BackfillReservation(placement, exclusion, best.rank))
 
     def _best_entitled(self, request_class: RequestClass, guard: ReservationGuard) -> Candidate | None:
         """Return the first request of a class whose tenant may hold so much more; nothing is reserved for others."""

@@ -120,13 +120,13 @@ class WaitingOrder:
         return milli
 
     def is_behind_higher_priority(self, lease: Lease) -> bool:
-        """Return whether a request with a higher priority than that of a waiting lease is served before it."""
-        mine = -lease.request.priority
+        """Return whether a request with a higher priority is served before a lease, which waits or would do so."""
+        mine, overdue = -lease.request.priority, lease.id in self._requests and self._is_overdue(lease.id)
         if any(count and priority < mine for priority, count in self._overdue_count.items()):
-            before = self._overdue if not self._is_overdue(lease.id) else self._overdue[: self._overdue_place(lease)]
+            before = self._overdue if not overdue else self._overdue[: self._overdue_place(lease)]
             if any(priority < mine for _, _, priority in before):
                 return True
-        if self._is_overdue(lease.id):
+        if overdue:
             return False
         return any(count and priority < mine for priority, count in self._on_time_count.items())
 
@@ -135,11 +135,23 @@ class WaitingOrder:
         if self._is_overdue(lease.id):
             return self._overdue_place(lease) + 1
         tenant, request = self._requests[lease.id]
-        mine = request.negative_priority
-        ahead = len(self._overdue) + sum(count for priority, count in self._on_time_count.items() if priority < mine)
-        own = self._tenants[tenant].on_time[mine]
+        own = self._tenants[tenant].on_time[request.negative_priority]
         index = bisect_left(own.arrivals, request.arrival)
-        rank = self._line(tenant).key(own.before_milli[index]), request.arrival
+        return self._position(tenant, request.negative_priority, index, own.before_milli[index], request.arrival)
+
+    def position_at_end(self, lease: Lease) -> int:
+        """Return the position that a lease which does not wait would have, if it began to wait now."""
+        mine, known = -lease.request.priority, self._tenants.get(lease.tenant)
+        earlier = [one for one in known.requests if one.negative_priority <= mine] if known else []
+        own = known.on_time.get(mine) if known else None
+        index = len(own.arrivals) if own else 0
+        before_milli = sum(one.milli for one in earlier)
+        return self._position(lease.tenant, mine, index, before_milli, self._state.arrivals + 1)
+
+    def _position(self, tenant: str, mine: int, index: int, before_milli: int, arrival: int) -> int:
+        """Return the position of the ``index``-th request of a tenant with the negative priority ``mine``."""
+        ahead = len(self._overdue) + sum(count for priority, count in self._on_time_count.items() if priority < mine)
+        rank = self._line(tenant).key(before_milli), arrival
         for name, requests in self._tenants.items():
             others = requests.on_time.get(mine)
             if others is not None:

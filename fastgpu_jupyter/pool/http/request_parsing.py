@@ -6,11 +6,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from enum import Enum
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from ...core.model import commands as c
 from ...core.model.entities import WEIGHT_DEFAULT, BudgetPolicy, Isolation, LeaseRequest, Plan, Priority, Retention
-from ...core.model.size import parse_size
+from ...core.model.size import Size, SizeUnit, parse_size
 from ...errors import InvalidRequest, Message
 from ...wire.schemas import common
 from ...wire.schemas.common import INTEGER_MAX, TEXT_MAX
@@ -38,6 +38,24 @@ def lease_request(body: dict[str, Any]) -> LeaseRequest:
         rate_micro_per_hour_max=integer(body, "rate_micro_per_hour_max"),
         budget_micro=integer(body, "budget_micro"),
     )
+
+
+class SizeQuery(NamedTuple):
+    """A query of the sizes of a lease, or of a request with these options."""
+
+    lease_id: str | None
+    like: str  #: a size of the devices that are asked for
+    isolation: Isolation
+    priority: Priority
+    unit: SizeUnit
+
+
+def size_query(query: Mapping[str, str]) -> SizeQuery:
+    """Return the query of sizes. Raises :class:`InvalidRequest`."""
+    lease_id, model = text(query, "lease_id"), text(query, "model")
+    like = Size() if not model else Size(models=parse_size(model).models)
+    isolation, unit = _choice(query, "isolation", Isolation.NONE), _choice(query, "unit", SizeUnit.SHARE)
+    return SizeQuery(lease_id, str(like), isolation, _priority(query), unit)
 
 
 def entitlement(body: dict[str, Any]) -> tuple[int, int | None, int]:
@@ -127,7 +145,7 @@ def _maybe(body: dict[str, Any], name: str) -> bool | None:
     return value
 
 
-def _choice(body: dict[str, Any], name: str, default: _Choice) -> _Choice:
+def _choice(body: Mapping[str, Any], name: str, default: _Choice) -> _Choice:
     value = body.get(name)
     if value is None:
         return default
@@ -139,7 +157,7 @@ def _choice(body: dict[str, Any], name: str, default: _Choice) -> _Choice:
     return found
 
 
-def _priority(body: dict[str, Any]) -> Priority:
+def _priority(body: Mapping[str, Any]) -> Priority:
     name = body.get("priority") or "normal"
     found = next((priority for priority in Priority if priority.name.lower() == name), None)
     if found is None:

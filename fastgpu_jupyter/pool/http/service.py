@@ -14,6 +14,7 @@ from .handlers.base import HandlerContext, HandlerTable
 from .handlers.devices import DeviceHandlers
 from .handlers.leases import LeaseHandlers
 from .handlers.pool import PoolHandlers
+from .handlers.sizes import SizeHandlers
 from .limits import RateLimiter, ServiceLimits
 from .permissions import Permissions
 from .publisher import EventPublisher
@@ -59,6 +60,7 @@ class PoolService:
         self.pool = PoolHandlers(context, self.open_streams)
         self._devices = DeviceHandlers(context)
         self._accounting = AccountingHandlers(context)
+        self._sizes = SizeHandlers(context)
 
     def handlers(self) -> HandlerTable:
         """Return the handler of every operation."""
@@ -67,6 +69,7 @@ class PoolService:
             **self.leases.table(),
             **self._devices.table(),
             **self._accounting.table(),
+            **self._sizes.table(),
         }
 
     async def subscribe(self, call: HttpCall, on_end: Callable[[], None]) -> StreamSubscriber:

@@ -10,6 +10,7 @@ from ...core.model.entities import Instant, State
 from ...core.model.events import Event
 from ...core.pool import Pool
 from ...core.scheduling.queue_report import QueueReport
+from ...core.sizing.options import SizeReport
 from ..protocols import Clock
 
 T = TypeVar("T")
@@ -23,6 +24,8 @@ class StateStore:
         self._clock = clock
         #: Positions, pending reasons and estimates of the waiting leases. Read it inside a view only.
         self.queue_report = QueueReport(pool.state)
+        #: The sizes that requests and leases can have. Read it inside a view only.
+        self.size_report = SizeReport(pool.state, self.queue_report, pool)
         #: Held from the first event of a batch until it is durable.
         self.commit_lock = asyncio.Lock()
 
@@ -40,10 +43,12 @@ class StateStore:
         """Continue with ``pool``, whose state was replayed from the journal or changed by other means."""
         self._pool = pool
         self.queue_report = QueueReport(pool.state)
+        self.size_report = SizeReport(pool.state, self.queue_report, pool)
 
     def follow(self, events: Iterable[Event]) -> None:
         """Update what is derived from the state, to which ``events`` have been applied."""
         self.queue_report.update(events)
+        self.size_report.update(events)
 
     def now(self) -> Instant:
         """Return this instant in the pool's time, never before the newest event."""

@@ -40,6 +40,20 @@ def _snooze(client: PoolClient, lease_id: str, body: Mapping[str, Any]) -> Lease
     return client.snooze(lease_id, for_ms)
 
 
+def _cpu_meanwhile(client: PoolClient, lease_id: str, body: Mapping[str, Any]) -> LeaseView:
+    on = body.get("on")
+    if not isinstance(on, bool):
+        raise InvalidRequest("on must be true or false.")
+    return client.cpu_meanwhile(lease_id, on=on)
+
+
+def _budget(client: PoolClient, lease_id: str, body: Mapping[str, Any]) -> LeaseView:
+    amount = body.get("budget_micro")
+    if "budget_micro" not in body or not (amount is None or type(amount) is int):
+        raise InvalidRequest("budget_micro must be a whole number of millionths of the currency, or null for none.")
+    return client.set_lease_budget(lease_id, amount)
+
+
 #: The last part of the path -> the action.
 LEASE_ACTIONS: dict[str, LeaseAction] = {
     "park": lambda client, lease_id, _: client.park(lease_id),
@@ -48,7 +62,11 @@ LEASE_ACTIONS: dict[str, LeaseAction] = {
     "resize": _resize,
     "pin": _pin,
     "snooze": _snooze,
+    "budget": _budget,
+    "cpu_meanwhile": _cpu_meanwhile,
 }
+#: The query of the sizes, which the pool manager checks.
+_SIZES_QUERY = ("model", "isolation", "priority", "unit")
 
 
 class LeasesHandler(FastGPUHandler):
@@ -59,6 +77,18 @@ class LeasesHandler(FastGPUHandler):
     async def get(self) -> None:
         """Answer with live leases, and those that ended in the last hour."""
         self.answer({"leases": await self.call(PoolClient.leases)})
+
+
+class SizesHandler(FastGPUHandler):
+    """The sizes that a new request or a lease can have."""
+
+    @web.authenticated
+    @authorized(action="read", resource=LEASES)  # type: ignore[untyped-decorator]
+    async def get(self) -> None:
+        """Answer with the sizes to choose from, their rates, and what choosing each does now."""
+        query = {name: self.get_query_argument(name, None) for name in _SIZES_QUERY}
+        lease_id = self.get_query_argument("lease_id", None)
+        self.answer(await self.call(lambda client: client.sizes(lease_id, query)))
 
 
 class QueueHandler(FastGPUHandler):

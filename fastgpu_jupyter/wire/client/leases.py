@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict, cast
 from urllib.parse import urlencode
 
@@ -12,7 +12,7 @@ from .tokens import token_digest
 from .transport import Transport
 
 if TYPE_CHECKING:
-    from ..schemas import AdviceView, HistoryView, LeaseView
+    from ..schemas import AdviceView, HistoryView, LeaseView, SizeOptions
 
 
 class LeaseOptions(TypedDict, total=False):
@@ -46,6 +46,15 @@ class LeaseCalls(Transport):
         query = f"?{urlencode({'wait_ms': wait_ms, 'after': after})}" if wait_ms else ""
         timeout_s = self.timeout_s + wait_ms / 1000
         return cast("LeaseView", self._call("GET", _path(lease_id) + query, token=token, timeout_s=timeout_s))
+
+    def sizes(self, lease_id: str | None = None, query: Mapping[str, str | None] | None = None) -> SizeOptions:
+        """Return the sizes that a lease, or a new request, can have, and what choosing each does now.
+
+        ``query``: ``unit``, and of a request ``model``, ``isolation`` and ``priority``.
+        """
+        asked = {"lease_id": lease_id, **(query or {})}
+        given = {name: value for name, value in asked.items() if value is not None}
+        return cast("SizeOptions", self._call("GET", "/v1/sizes" + (f"?{urlencode(given)}" if given else "")))
 
     def lease_history(self, lease_id: str, resolution: str = "1s", since: int | None = None) -> HistoryView:
         """Return the usage of a lease by the second (``1s``) or the minute (``1m``), from ``since`` (wall clock) on."""
@@ -109,6 +118,10 @@ class LeaseCalls(Transport):
         """Give no advice for the notebook of the lease, or give it again; return what there is."""
         body = {"silenced": silenced}
         return cast("AdviceView", self._change("POST", _path(lease_id, "advice/silence"), body))
+
+    def cpu_meanwhile(self, lease_id: str, *, on: bool) -> LeaseView:
+        """Let cells run without a device until the waiting lease is granted, or let them wait."""
+        return self.act(lease_id, "cpu_meanwhile", {"on": on})
 
     def migrate(self, lease_id: str) -> LeaseView:
         """Move the lease off an unhealthy device. Raises :class:`~fastgpu_jupyter.errors.Conflict` if it cannot."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .. import schemas
 from ..ids import KERNEL_ID
-from .operation import DEVICE, FROM, LEASE, RESOLUTION, Operation, Parameter
+from .operation import DEVICE, FROM, LEASE, RESOLUTION, SIZES, Operation, Parameter
 
 _KERNEL = Parameter("kernel_id", "path", {"type": "string", "pattern": KERNEL_ID}, "A kernel that does not run yet.")
 
@@ -35,6 +35,12 @@ OPERATIONS = (
               (LEASE,)),
     Operation("POST", "/leases/{lease_id}/advice/silence", "Give no advice for the notebook of a lease",
               schemas.AdviceView, schemas.SilenceBody, (LEASE,), problems=(400, 409)),
+    Operation("POST", "/leases/{lease_id}/budget", "Set what a lease may cost in all", schemas.LeaseView,
+              schemas.LeaseBudgetBody, (LEASE,), problems=(400, 409)),
+    Operation("POST", "/leases/{lease_id}/cpu_meanwhile", "Let cells run without a device until the grant",
+              schemas.LeaseView, schemas.CpuMeanwhileBody, (LEASE,), problems=(400, 409)),
+    Operation("GET", "/sizes", "Return the sizes to choose from, with rates, and what choosing one does now",
+              schemas.SizeOptions, None, SIZES, problems=(400,)),
     Operation("GET", "/queue", "Return the waiting requests in order of grant", schemas.QueueList),
     Operation("PUT", "/intents/{kernel_id}", "Register what the user chose for a kernel that is started next",
               schemas.IntentView, schemas.IntentBody, (_KERNEL,), problems=(400, 409, 429)),

@@ -5,8 +5,10 @@ from __future__ import annotations
 from enum import Enum
 from typing import Any, NamedTuple
 
+from ...core.model.entities import Isolation
+from ...core.model.size import SizeUnit
 from ..ids import DEVICE_ID, LEASE_ID
-from ..schemas.common import INTEGER_MAX
+from ..schemas.common import INTEGER_MAX, PRIORITIES
 
 
 class Permission(Enum):
@@ -57,3 +59,13 @@ RESOLUTION = Parameter(
     "By the second for an hour, or the minute for a week.",
 )
 FROM = Parameter("since", "query", {"type": "integer"}, "Nothing before this, in wall-clock milliseconds.")
+#: The query of the sizes that a request or a lease can have.
+SIZES = (
+    Parameter("lease_id", "query", {"type": "string", "pattern": LEASE_ID}, "Sizes of this lease, else of a request."),
+    Parameter("model", "query", {"type": "string"}, "Only devices of this model."),
+    Parameter("isolation", "query", {"type": "string", "enum": [one.value for one in Isolation]}, "Of the request."),
+    Parameter("priority", "query", {"type": "string", "enum": list(PRIORITIES)}, "Of the request."),
+    Parameter(
+        "unit", "query", {"type": "string", "enum": [one.value for one in SizeUnit]}, "Parts of devices, or memory."
+    ),
+)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .. import schemas
 from ..ids import IDEMPOTENCY_KEY, LEASE_ID
 from ..schemas.common import GROUP, TENANT
-from .operation import AFTER, DEVICE, FROM, LEASE, RESOLUTION, WAIT, Operation, Parameter, Permission
+from .operation import AFTER, DEVICE, FROM, LEASE, RESOLUTION, SIZES, WAIT, Operation, Parameter, Permission
 
 _TENANT = Parameter("tenant", "path", {"type": "string", "pattern": TENANT}, "The tenant, by key or by name.")
 _GROUP = Parameter("group", "path", {"type": "string", "pattern": GROUP}, "The group.")
@@ -45,6 +45,8 @@ OPERATIONS = (
     Operation("PUT", "/v1/devices/{device_id}/mig", "Switch MIG mode of an unused device", schemas.PartitionModeView,
               schemas.PartitionModeBody, (DEVICE,), problems=(403, 409, 502, 507), permission=_ADMIN),
     Operation("GET", "/v1/queue", "Return the waiting requests in order of grant", schemas.QueueList),
+    Operation("GET", "/v1/sizes", "Return the sizes to choose from, with rates, and what choosing one does now",
+              schemas.SizeOptions, None, SIZES, problems=(403,)),
     Operation("GET", "/v1/leases", "Return the caller's leases", schemas.LeaseList),
     Operation("POST", "/v1/leases", "Request a lease, held by the calling process", schemas.LeaseView,
               schemas.LeaseBody, (_KEY,), status=201, problems=(403, 422, 507)),
@@ -74,6 +76,9 @@ OPERATIONS = (
               None, (LEASE,), permission=_TENANT_ONLY),
     Operation("POST", "/v1/leases/{lease_id}/advice/silence", "Give no advice for the notebook of a lease",
               schemas.AdviceView, schemas.SilenceBody, _LEASE_KEY, problems=(409, 507), permission=_TENANT_ONLY),
+    Operation("POST", "/v1/leases/{lease_id}/cpu_meanwhile", "Let cells run without a device until the grant",
+              schemas.LeaseView, schemas.CpuMeanwhileBody, _LEASE_KEY, problems=(409, 507),
+              permission=_TENANT_ONLY),
     Operation("POST", "/v1/leases/{lease_id}/activity", "Report that a cell begins or ends", schemas.LeaseView,
               schemas.ActivityBody, _LEASE_KEY, problems=(403, 409, 507), permission=_TOKEN),
     Operation("POST", "/v1/leases/{lease_id}/rename", "Report that the notebook of a lease has another name",

@@ -96,6 +96,7 @@ from .requests import (
     ActivityBody,
     BindBody,
     BudgetBody,
+    CpuMeanwhileBody,
     DrainBody,
     DriverBody,
     GroupBody,
@@ -113,6 +114,7 @@ from .requests import (
     TenantBody,
     TransferBody,
 )
+from .sizes import EstimateView, SizeEffectName, SizeModelView, SizeOption, SizeOptions
 from .stream import (
     ChangedMessage,
     ErrorView,
@@ -130,6 +132,7 @@ __all__ = [
     "BudgetBody",
     "BudgetPolicyName",
     "ChangedMessage",
+    "CpuMeanwhileBody",
     "DeviceAccessView",
     "DeviceCapabilitiesView",
     "DeviceHealthView",
@@ -142,6 +145,7 @@ __all__ = [
     "DriverBody",
     "EnforcementName",
     "ErrorView",
+    "EstimateView",
     "GroupBody",
     "GroupList",
     "GroupView",
@@ -207,6 +211,10 @@ __all__ = [
     "ScrubOutcomeName",
     "SilenceBody",
     "SizeAdvice",
+    "SizeEffectName",
+    "SizeModelView",
+    "SizeOption",
+    "SizeOptions",
     "SizeOutcomeName",
     "SnapshotMessage",
     "SnoozeBody",

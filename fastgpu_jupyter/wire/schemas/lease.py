@@ -231,7 +231,7 @@ class LeaseView(TypedDict):
     ``version`` grows with each change. ``environment`` is what the environment of its processes must have while the
     lease is active, ``hidden_environment`` what it must have otherwise: with it no device is visible. ``gpu`` is
     ``null`` while the lease has no logical GPU, and ``queue`` unless it waits. ``notes`` say what is being done for
-    the lease, why it is parked, or why it ended.
+    the lease, why it is parked, or why it ended. ``cpu_meanwhile``: its cells run without a device until it is granted.
     """
 
     id: str
@@ -250,6 +250,7 @@ class LeaseView(TypedDict):
     usage: LeaseUsageView
     money: LeaseMoneyView
     queue: LeaseQueueView | None
+    cpu_meanwhile: bool
     enforcement: LeaseEnforcementView
     device_access: DeviceAccessView
     parking: LeaseParkingView

@@ -146,6 +146,12 @@ class SilenceBody(TypedDict, total=False):
     silenced: bool | None
 
 
+class CpuMeanwhileBody(TypedDict):
+    """Whether cells run without a device until the waiting lease is granted."""
+
+    on: bool
+
+
 class ActivityBody(TypedDict):
     """Whether a cell runs; a cell that begins resumes a parked lease."""
 

@@ -243,6 +243,57 @@ export interface paths {
         readonly patch?: never;
         readonly trace?: never;
     };
+    readonly "/leases/{lease_id}/budget": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly get?: never;
+        readonly put?: never;
+        /** Set what a lease may cost in all */
+        readonly post: operations["post /leases/{lease_id}/budget"];
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/leases/{lease_id}/cpu_meanwhile": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly get?: never;
+        readonly put?: never;
+        /** Let cells run without a device until the grant */
+        readonly post: operations["post /leases/{lease_id}/cpu_meanwhile"];
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/sizes": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        /** Return the sizes to choose from, with rates, and what choosing one does now */
+        readonly get: operations["get /sizes"];
+        readonly put?: never;
+        readonly post?: never;
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
     readonly "/queue": {
         readonly parameters: {
             readonly query?: never;
@@ -353,6 +404,13 @@ export interface components {
             readonly type: "changed";
         };
         /**
+         * CpuMeanwhileBody
+         * @description Whether cells run without a device until the waiting lease is granted.
+         */
+        readonly CpuMeanwhileBody: {
+            readonly on: boolean;
+        };
+        /**
          * DeviceAccessView
          * @description The device files that the kernel must be able to open; ``restricted`` if those of other GPUs are closed to it.
          */
@@ -443,6 +501,14 @@ export interface components {
             readonly code: string;
             readonly detail: string;
             readonly message: string;
+        };
+        /**
+         * EstimateView
+         * @description The expected wait and its basis; ``wait_ms`` is ``null`` if there is no estimate.
+         */
+        readonly EstimateView: {
+            readonly basis: components["schemas"]["MessageView"];
+            readonly wait_ms: number | null;
         };
         /**
          * GroupView
@@ -549,6 +615,13 @@ export interface components {
         readonly KeepaliveMessage: {
             /** @enum {unknown} */
             readonly type: "keepalive";
+        };
+        /**
+         * LeaseBudgetBody
+         * @description What the lease may cost in all; ``null`` for no budget.
+         */
+        readonly LeaseBudgetBody: {
+            readonly budget_micro: number | null;
         };
         /**
          * LeaseEnforcementView
@@ -750,9 +823,10 @@ export interface components {
          *         ``version`` grows with each change. ``environment`` is what the environment of its processes must have while the
          *         lease is active, ``hidden_environment`` what it must have otherwise: with it no device is visible. ``gpu`` is
          *         ``null`` while the lease has no logical GPU, and ``queue`` unless it waits. ``notes`` say what is being done for
-         *         the lease, why it is parked, or why it ended.
+         *         the lease, why it is parked, or why it ended. ``cpu_meanwhile``: its cells run without a device until it is granted.
          */
         readonly LeaseView: {
+            readonly cpu_meanwhile: boolean;
             readonly device_access: components["schemas"]["DeviceAccessView"];
             readonly end_reason: components["schemas"]["MessageView"] | null;
             readonly enforcement: components["schemas"]["LeaseEnforcementView"];
@@ -938,6 +1012,57 @@ export interface components {
             readonly utilization_milli: number | null;
         };
         /**
+         * SizeModelView
+         * @description The devices of one model and memory that the pool has, in use or not.
+         */
+        readonly SizeModelView: {
+            readonly devices: number;
+            readonly memory_bytes: number;
+            readonly model: string;
+        };
+        /**
+         * SizeOption
+         * @description One size, and what choosing it now does.
+         *
+         *         ``size`` is the text to request or to resize to. ``memory_bytes`` is the memory of all its devices together, and
+         *         ``rate_micro`` its rate per hour; both are of the device that it would be on, or of every device that could serve
+         *         it, ``rate_micro`` being ``null`` if these differ. ``model`` and ``mechanism`` are ``null`` likewise. ``effect``:
+         *
+         *         * ``now``: it is granted at once;
+         *         * ``after_parking``: idle leases are parked for it first;
+         *         * ``needs_restart``: only another kernel process can have it, and resizing is refused;
+         *         * ``queued``: it waits, at ``position`` of the queue;
+         *         * ``unavailable``: it is refused, for ``reason``.
+         */
+        readonly SizeOption: {
+            readonly devices: number;
+            /** @enum {string} */
+            readonly effect: "now" | "after_parking" | "needs_restart" | "queued" | "unavailable";
+            readonly enforcement: ("hardware" | "driver" | "userspace" | "cooperative" | "none") | null;
+            readonly estimate: components["schemas"]["EstimateView"] | null;
+            readonly mechanism: ("exclusive" | "mig" | "mps" | "shared" | "simulated") | null;
+            readonly memory_bytes: number;
+            readonly model: string | null;
+            readonly position: number | null;
+            readonly rate_micro: number | null;
+            readonly reason: components["schemas"]["MessageView"] | null;
+            readonly size: string;
+        };
+        /**
+         * SizeOptions
+         * @description The sizes that a new request or a lease can have, ordered by memory.
+         *
+         *         ``applied`` is the size that the lease has, ``null`` while it has no logical GPU; ``requested`` the size that it
+         *         asks for. ``models`` are all devices of the pool.
+         */
+        readonly SizeOptions: {
+            readonly applied: string | null;
+            readonly lease_id: string | null;
+            readonly models: readonly components["schemas"]["SizeModelView"][];
+            readonly options: readonly components["schemas"]["SizeOption"][];
+            readonly requested: string | null;
+        };
+        /**
          * SnapshotMessage
          * @description The whole status: the first message of a stream, and the message after a change of the pool manager itself.
          */
@@ -1031,6 +1156,7 @@ export interface components {
 export type AdviceView = components['schemas']['AdviceView'];
 export type AllocationView = components['schemas']['AllocationView'];
 export type ChangedMessage = components['schemas']['ChangedMessage'];
+export type CpuMeanwhileBody = components['schemas']['CpuMeanwhileBody'];
 export type DeviceAccessView = components['schemas']['DeviceAccessView'];
 export type DeviceCapabilitiesView = components['schemas']['DeviceCapabilitiesView'];
 export type DeviceHealthView = components['schemas']['DeviceHealthView'];
@@ -1040,12 +1166,14 @@ export type DeviceReading = components['schemas']['DeviceReading'];
 export type DeviceUsageView = components['schemas']['DeviceUsageView'];
 export type DeviceView = components['schemas']['DeviceView'];
 export type ErrorView = components['schemas']['ErrorView'];
+export type EstimateView = components['schemas']['EstimateView'];
 export type GroupView = components['schemas']['GroupView'];
 export type HistoryView = components['schemas']['HistoryView'];
 export type IdleStepView = components['schemas']['IdleStepView'];
 export type IntentBody = components['schemas']['IntentBody'];
 export type IntentView = components['schemas']['IntentView'];
 export type KeepaliveMessage = components['schemas']['KeepaliveMessage'];
+export type LeaseBudgetBody = components['schemas']['LeaseBudgetBody'];
 export type LeaseEnforcementView = components['schemas']['LeaseEnforcementView'];
 export type LeaseHealthView = components['schemas']['LeaseHealthView'];
 export type LeaseHolderView = components['schemas']['LeaseHolderView'];
@@ -1077,6 +1205,9 @@ export type QuotaView = components['schemas']['QuotaView'];
 export type ResizeBody = components['schemas']['ResizeBody'];
 export type SilenceBody = components['schemas']['SilenceBody'];
 export type SizeAdvice = components['schemas']['SizeAdvice'];
+export type SizeModelView = components['schemas']['SizeModelView'];
+export type SizeOption = components['schemas']['SizeOption'];
+export type SizeOptions = components['schemas']['SizeOptions'];
 export type SnapshotMessage = components['schemas']['SnapshotMessage'];
 export type SnoozeBody = components['schemas']['SnoozeBody'];
 export type TenantReference = components['schemas']['TenantReference'];
@@ -2096,6 +2227,244 @@ export interface operations {
             };
             /** @description The state of the lease or of the device does not allow it */
             readonly 409: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description The pool manager does not answer */
+            readonly 503: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    readonly "post /leases/{lease_id}/budget": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                /** @description The lease. */
+                readonly lease_id: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody: {
+            readonly content: {
+                readonly "application/json": components["schemas"]["LeaseBudgetBody"];
+            };
+        };
+        readonly responses: {
+            /** @description Set what a lease may cost in all */
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["LeaseView"];
+                };
+            };
+            /** @description Malformed or out of bounds */
+            readonly 400: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description The caller may not do that */
+            readonly 403: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description There is no such thing, or none that the caller may know of */
+            readonly 404: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description The route has no such method */
+            readonly 405: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description The state of the lease or of the device does not allow it */
+            readonly 409: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description The pool manager does not answer */
+            readonly 503: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    readonly "post /leases/{lease_id}/cpu_meanwhile": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                /** @description The lease. */
+                readonly lease_id: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody: {
+            readonly content: {
+                readonly "application/json": components["schemas"]["CpuMeanwhileBody"];
+            };
+        };
+        readonly responses: {
+            /** @description Let cells run without a device until the grant */
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["LeaseView"];
+                };
+            };
+            /** @description Malformed or out of bounds */
+            readonly 400: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description The caller may not do that */
+            readonly 403: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description There is no such thing, or none that the caller may know of */
+            readonly 404: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description The route has no such method */
+            readonly 405: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description The state of the lease or of the device does not allow it */
+            readonly 409: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description The pool manager does not answer */
+            readonly 503: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    readonly "get /sizes": {
+        readonly parameters: {
+            readonly query?: {
+                /** @description Sizes of this lease, else of a request. */
+                readonly lease_id?: string;
+                /** @description Only devices of this model. */
+                readonly model?: string;
+                /** @description Of the request. */
+                readonly isolation?: "none" | "limited" | "hardware";
+                /** @description Of the request. */
+                readonly priority?: "low" | "normal" | "high" | "system";
+                /** @description Parts of devices, or memory. */
+                readonly unit?: "share" | "memory";
+            };
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            /** @description Return the sizes to choose from, with rates, and what choosing one does now */
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["SizeOptions"];
+                };
+            };
+            /** @description Malformed or out of bounds */
+            readonly 400: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description The caller may not do that */
+            readonly 403: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description There is no such thing, or none that the caller may know of */
+            readonly 404: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description The route has no such method */
+            readonly 405: {
                 headers: {
                     readonly [name: string]: unknown;
                 };

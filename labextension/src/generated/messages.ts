@@ -14,6 +14,8 @@ export const MESSAGES = {
   'budget.tenant_spent_continues': '{tenant} has spent {spent_percent} % of this month\'s budget. Nothing more is granted; this lease goes on: {reason}',
   'budget.tenant_spent_stop': '{tenant} has spent {spent_percent} % of this month\'s budget. Nothing more is granted until the month ends or an administrator sets a higher one.',
   'budget.tenant_spent_warn': '{tenant} has spent {spent_percent} % of this month\'s budget. Leases go on.',
+  'cpu_meanwhile.granted': 'Cells run on the CPU only while their lease waits, and this one is {state}.',
+  'cpu_meanwhile.parked': 'The memory of this lease is parked, and a cell that uses it must have the GPU. `%%fastgpu cpu` runs one cell without it.',
   'device.memory_of_ended_lease': 'A lease ended, and whether its GPU memory is free cannot be seen here. Nothing new is granted until the memory in use is back at what it was without leases.',
   'device.memory_of_ended_lease_in_use': 'A lease ended, and {in_use_bytes} of it is in use by processes that this pool cannot see. Nothing new is granted there until that is free; `jupyter fastgpu drain DEVICE --undo` goes on without.',
   'device.memory_unaccounted': '{in_use_bytes} of it is in use by processes that this pool cannot see. Nothing new is granted there until that is free. If no lease can be the cause, `jupyter fastgpu drain DEVICE --undo` accepts it.',
@@ -184,6 +186,27 @@ export const MESSAGES = {
     one: '{count} request is before it',
     other: '{count} requests are before it'
   },
+  'refused.leased_whole': 'The devices of this pool are leased whole, so \'{size}\' cannot be served. Ask for the profile \'full\'.',
+  'refused.model': '{model} ({memory_bytes})',
+  'refused.no_devices': 'This pool has no GPU, so the request could never be granted. Run `jupyter fastgpu status` to see why; without a GPU, start the pool with `--simulate 2xA100-80GB` to try FastGPU.',
+  'refused.no_such_host': 'No machine of this pool has {count} such devices, so \'{size}\' cannot be served.',
+  'refused.no_such_model': 'No device of this pool is \'{size}\'; it has {models}. Name one of them, a profile ({sizes}) or an amount of memory.',
+  'refused.too_many_devices': {
+    plural: 'count',
+    one: 'This pool has {count} such device, so \'{size}\' could never be granted.',
+    other: 'This pool has {count} such devices, so \'{size}\' could never be granted.'
+  },
+  'refused.too_much_memory': '{requested_bytes} is more than any device of this pool has; the largest has {largest_bytes}.',
+  'refused.unfit': '\'{size}\' could never be granted as it was requested: {reason}',
+  'reservation.capacity_borrowed': 'Others have reserved that capacity: only leases that can be parked again may borrow it. Nothing was changed.',
+  'reservation.discount_out_of_range': 'A discount is from 0 to 100 percent.',
+  'reservation.id_taken': 'There is another reservation with this id already. Nothing was changed.',
+  'reservation.model_only': 'A reservation names a kind of device, like a100; how many is its own number.',
+  'reservation.no_capacity': '{requested_milli} {model} cannot be reserved for {tenant}: the pool has {matching} such GPUs, and {reserved_milli} of all its GPUs are reserved in that time already. Nothing was reserved; ask for less or for later.',
+  'reservation.not_found': 'There is no reservation {reservation}; `jupyter fastgpu reserve` lists them.',
+  'reservation.start_out_of_range': 'A reservation begins now or later, within {months_max} months. Nothing was reserved.',
+  'reservation.too_many': 'There are {reservations_max} reservations; end one before another is made.',
+  'reservation.too_small': 'A reservation is of at least a thousandth of a device.',
   'resize.above_quota': 'With that, {tenant} would hold more than the {limit_milli} GPUs that it may have. Nothing was changed; release another lease, or ask an administrator for a higher quota.',
   'resize.device_count': 'The number of GPUs changes only with a restart, because a running process does not see new ones. Nothing was changed; release the lease, ask for the other size and restart the kernel.',
   'resize.device_missing': 'Its GPU is missing. Nothing was changed; try again when it is back.',
@@ -222,7 +245,20 @@ export const MESSAGES = {
   'statements.timeout': 'The statement takes too long to make, and was given up. `jupyter fastgpu statement` can be tried again; leases and bills are not affected.',
   'statements.too_large': 'The statement needs more memory than one may use. Leases and bills are not affected.',
   'timeout.in_preparation': 'The time ran out while the notebook\'s GPU was being made ready. The time limit of a cell includes that: raise it, or run the notebook again.',
-  'timeout.in_queue': 'The time ran out while the notebook waited for a GPU, at position {position} in the queue. {explanation} The time limit of a cell includes the wait: raise it, or run the notebook again when a GPU is free.'
+  'timeout.in_queue': 'The time ran out while the notebook waited for a GPU, at position {position} in the queue. {explanation} The time limit of a cell includes the wait: raise it, or run the notebook again when a GPU is free.',
+  'unfit.combination': 'no mechanism of a {model} offers all that is required at once ({required}); require less, or ask for a whole one.',
+  'unfit.host_too_small': 'no machine of this pool has so many processors and so much memory.',
+  'unfit.isolation_cooperative': 'a part of a {model} is kept apart from others only by agreement; ask for a whole one.',
+  'unfit.isolation_software': 'a part of a {model} is kept apart from others only by software; ask for a whole one.',
+  'unfit.leased_whole': 'the {model} is leased whole; ask for the profile \'full\'.',
+  'unfit.mps_limit_fixed': 'under MPS a program reads its limits when it starts to use the GPU.',
+  'unfit.no_partition': 'no partition of the {model} serves it; MIG can divide it into {partitions}.',
+  'unfit.not_parkable': 'the memory of a {model} cannot be parked on this machine.',
+  'unfit.not_partitioned': 'the {model} is not divided by MIG, so it has no partition {partition}.',
+  'unfit.not_resizable': 'the size of such a lease of a {model} does not change while its kernel runs.',
+  'unfit.not_resizable_so': 'a {model} cannot be resized so.',
+  'unfit.partitioned': 'the {model} is divided by MIG, and a program sees one partition at most; this takes whole GPUs.',
+  'unfit.too_expensive': 'a {model} costs more than the {most_micro} per hour that it may.'
 } satisfies Record<string, MessageTemplate>;
 
 export type MessageCode = keyof typeof MESSAGES;

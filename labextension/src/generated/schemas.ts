@@ -139,6 +139,13 @@ export const SCHEMAS: Readonly<Record<string, ISchema>> = {
       usage: { $ref: 'DeviceUsageView' }
     }
   },
+  EstimateView: {
+    type: 'object',
+    properties: {
+      basis: { $ref: 'MessageView' },
+      wait_ms: { anyOf: [{ type: 'integer', minimum: 0 }, { type: 'null' }] }
+    }
+  },
   GroupView: {
     type: 'object',
     properties: {
@@ -511,6 +518,7 @@ export const SCHEMAS: Readonly<Record<string, ISchema>> = {
   LeaseView: {
     type: 'object',
     properties: {
+      cpu_meanwhile: { type: 'boolean' },
       device_access: { $ref: 'DeviceAccessView' },
       end_reason: { anyOf: [{ $ref: 'MessageView' }, { type: 'null' }] },
       enforcement: { $ref: 'LeaseEnforcementView' },
@@ -698,6 +706,77 @@ export const SCHEMAS: Readonly<Record<string, ISchema>> = {
     properties: {
       groups: { type: 'array', items: { $ref: 'GroupView' } },
       tenants: { type: 'array', items: { $ref: 'TenantView' } }
+    }
+  },
+  SizeModelView: {
+    type: 'object',
+    properties: {
+      devices: { type: 'integer', minimum: 1 },
+      memory_bytes: { type: 'integer', minimum: 0 },
+      model: { type: 'string' }
+    }
+  },
+  SizeOption: {
+    type: 'object',
+    properties: {
+      devices: { type: 'integer', minimum: 1 },
+      effect: {
+        enum: [
+          'now',
+          'after_parking',
+          'needs_restart',
+          'queued',
+          'unavailable'
+        ],
+        type: 'string'
+      },
+      enforcement: {
+        anyOf: [
+          {
+            enum: [
+              'hardware',
+              'driver',
+              'userspace',
+              'cooperative',
+              'none'
+            ],
+            type: 'string'
+          },
+          { type: 'null' }
+        ]
+      },
+      estimate: { anyOf: [{ $ref: 'EstimateView' }, { type: 'null' }] },
+      mechanism: {
+        anyOf: [
+          {
+            enum: [
+              'exclusive',
+              'mig',
+              'mps',
+              'shared',
+              'simulated'
+            ],
+            type: 'string'
+          },
+          { type: 'null' }
+        ]
+      },
+      memory_bytes: { type: 'integer', minimum: 0 },
+      model: { anyOf: [{ type: 'string' }, { type: 'null' }] },
+      position: { anyOf: [{ type: 'integer', minimum: 0 }, { type: 'null' }] },
+      rate_micro: { anyOf: [{ type: 'integer', minimum: 0 }, { type: 'null' }] },
+      reason: { anyOf: [{ $ref: 'MessageView' }, { type: 'null' }] },
+      size: { type: 'string' }
+    }
+  },
+  SizeOptions: {
+    type: 'object',
+    properties: {
+      applied: { anyOf: [{ type: 'string' }, { type: 'null' }] },
+      lease_id: { anyOf: [{ type: 'string' }, { type: 'null' }] },
+      models: { type: 'array', items: { $ref: 'SizeModelView' } },
+      options: { type: 'array', items: { $ref: 'SizeOption' } },
+      requested: { anyOf: [{ type: 'string' }, { type: 'null' }] }
     }
   },
   SnapshotMessage: {

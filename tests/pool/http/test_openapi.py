@@ -107,6 +107,7 @@ def test_answers_match_the_openapi_document(serve: Serve) -> None:
         "/v1/devices/{device_id}": (b'{"drained": true}', {}),
         "/v1/devices/{device_id}/mig": (b'{"on": false}', {}),
         "/v1/driver": (b'{"used": true}', {}),
+        "/v1/leases/{lease_id}/cpu_meanwhile": (b'{"on": false}', {}),
         "/v1/leases/{lease_id}/pin": (b'{"pinned": true}', {}),
         "/v1/leases/{lease_id}/snooze": (b'{"for_ms": 1800000}', {}),
         "/v1/leases/{lease_id}/advice/silence": (b'{"silenced": true}', {}),

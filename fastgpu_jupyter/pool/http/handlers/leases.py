@@ -56,6 +56,7 @@ class LeaseHandlers:
             "POST /v1/leases/{lease_id}/snooze": self.snooze,
             "GET /v1/leases/{lease_id}/advice": self.advice,
             "POST /v1/leases/{lease_id}/advice/silence": self.silence_advice,
+            "POST /v1/leases/{lease_id}/cpu_meanwhile": self.set_cpu_meanwhile,
             "POST /v1/leases/{lease_id}/activity": self.report_activity,
             "POST /v1/leases/{lease_id}/budget": self.set_budget,
             "POST /v1/leases/{lease_id}/rename": self.rename,
@@ -167,6 +168,10 @@ class LeaseHandlers:
     async def silence_advice(self, call: HttpCall) -> AdviceView:
         """Give no advice for the notebook of a lease."""
         return await self.advice(call)
+
+    async def set_cpu_meanwhile(self, call: HttpCall) -> LeaseView:
+        """Set whether cells run without a device until the lease is granted."""
+        return await self._submit(call, c.SetCpuMeanwhile(call.lease_id, request_parsing.yes_or_no(call.body, "on")))
 
     async def set_budget(self, call: HttpCall) -> LeaseView:
         """Set what a lease may cost in all."""

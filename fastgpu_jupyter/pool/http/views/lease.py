@@ -91,6 +91,7 @@ def lease_view(state: State, lease: Lease, at: Instant, context: ViewContext) ->
         "usage": _usage(lease, at, usage),
         "money": _money(state, lease, at, context),
         "queue": _queue(state, lease, context),
+        "cpu_meanwhile": lease.cpu_meanwhile,
         "enforcement": _enforcement(state, lease),
         "device_access": _device_access(lease, context),
         "parking": _parking(state, lease, usage),

@@ -1,0 +1,190 @@
+"""The options that a new request or a lease has: each size with its rate and what choosing it does now."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import NamedTuple, Protocol, TypeVar
+
+from ...errors import CallerError, Message, NeedsRestart
+from ..lease import request, resize
+from ..model import commands as c
+from ..model import events as e
+from ..model.entities import (
+    Device,
+    Holder,
+    Instant,
+    Lease,
+    LeaseRequest,
+    MechanismCapability,
+    State,
+    requirements_of,
+)
+from ..model.events import Event
+from ..model.lifecycle import WITHOUT_CAPACITY
+from ..model.size import Size, SizeEffect, SizeUnit
+from ..placement import device_share, eligibility, mechanisms
+from ..placement.device_share import Devices
+from ..scheduling.outlook import Outlook
+from ..scheduling.queue_report import Estimate, QueueEntry, QueueReport, explain
+from .kinds import DeviceKinds, ModelCount
+from .steps import steps
+
+T = TypeVar("T")
+#: Events after which there may be other kinds of device.
+_CHANGE_KINDS = {e.HostAppeared, e.DeviceAppeared, e.DeviceVanished}
+#: The id of a request that is only thought of; no lease has it.
+_NEW = ""
+
+
+class SizeChoice(NamedTuple):
+    """One size, what it is, and what choosing it does."""
+
+    size: Size
+    model: str | None  #: ``None`` where several models could serve it
+    memory_bytes: int  #: of all its devices together, at least
+    rate_micro_per_hour: int | None  #: ``None`` where it is not known yet, because devices differ
+    capability: MechanismCapability | None  #: of the mechanism that would serve it; ``None`` likewise
+    effect: SizeEffect
+    reason: Message | None = None
+    position: int | None = None
+    estimate: Estimate | None = None
+
+
+class SizeChoices(NamedTuple):
+    """All sizes that a new request or a lease can have, ordered by memory."""
+
+    applied: Size | None
+    requested: Size | None
+    models: Sequence[ModelCount]
+    choices: list[SizeChoice]
+
+
+class _Effect(NamedTuple):
+    """What choosing a size does, and the devices where they are known."""
+
+    effect: SizeEffect
+    reason: Message | None = None
+    devices: Devices | None = None
+    entry: QueueEntry | None = None
+
+
+class Outlooks(Protocol):
+    """Where the report asks what would become of leases if they waited now; a pool."""
+
+    def outlooks(self, lease: Lease, at: Instant, /) -> Callable[[Lease], Outlook]:
+        """Return what tells it of ``lease`` with other sizes; valid until the state changes."""
+
+
+class SizeReport:
+    """The options on the devices of ``state``; :meth:`update` follows every change of it."""
+
+    def __init__(self, state: State, queue: QueueReport, pool: Outlooks) -> None:
+        self._state, self._queue, self._pool = state, queue, pool
+        self._kinds: DeviceKinds | None = None
+
+    def update(self, events: Iterable[Event]) -> None:
+        """Follow ``events``, which have been applied to the state."""
+        if any(type(event) in _CHANGE_KINDS for event in events):
+            self._kinds = None
+
+    def for_request(self, tenant: str, holder: Holder, like: LeaseRequest, unit: SizeUnit, at: Instant) -> SizeChoices:
+        """Return the options of a request that is like another one but for the size, of which it keeps the models."""
+        state, kinds = self._state, self._current_kinds()
+        view = kinds.view_of(state)
+
+        def lease_of(size: Size) -> Lease:
+            wanted = replace(like, profile=str(size), memory_bytes=None)
+            return Lease(_NEW, tenant, wanted, holder, "", state.arrivals + 1, at, state.generations, waiting_since=at)
+
+        outlook_of = self._pool.outlooks(lease_of(like.size), at)
+
+        def effect_of(size: Size) -> _Effect:
+            lease = lease_of(size)
+            try:
+                request.request_lease(view, c.RequestLease(_NEW, tenant, lease.request, holder, ""), at)
+            except CallerError as refusal:
+                return _Effect(SizeEffect.UNAVAILABLE, refusal.message)
+            return self._effect_in_queue(lease, outlook_of(lease))
+
+        sizes = steps(kinds.devices, unit, like.size)
+        return SizeChoices(None, None, kinds.models, self._choices(sizes, like, effect_of, kinds.devices))
+
+    def for_lease(self, lease: Lease, unit: SizeUnit, used_bytes: int | None, at: Instant) -> SizeChoices:
+        """Return the options of a lease; ``used_bytes``: its device memory in use, where that is known."""
+        state, kinds = self._state, self._current_kinds()
+        waits = lease.state in WITHOUT_CAPACITY
+        view = state
+        if waits:
+            view = kinds.view_of(state)
+            view.leases[lease.id] = lease
+        outlook_of = self._pool.outlooks(lease, at) if waits else None
+
+        def effect_of(size: Size) -> _Effect:
+            held = device_share.devices_of(state, lease) or None
+            if size == lease.request.size and not waits:
+                return _Effect(SizeEffect.NOW, devices=held)
+            try:
+                resize.resize_lease(view, c.ResizeLease(lease.id, str(size), used_bytes), at)
+            except NeedsRestart as refusal:
+                return _Effect(SizeEffect.NEEDS_RESTART, refusal.message)
+            except CallerError as refusal:
+                return _Effect(SizeEffect.UNAVAILABLE, refusal.message)
+            if outlook_of is None:
+                return _Effect(SizeEffect.NOW, devices=held)
+            resized = replace(lease, request=resize.request_of(lease, str(size)))
+            return self._effect_in_queue(resized, outlook_of(resized))
+
+        requested, held = lease.request.size, device_share.devices_of(state, lease)
+        of_kinds: Sequence[Sequence[Device]] = [held] if held else kinds.devices
+        sizes = dict.fromkeys([*steps(of_kinds, unit, requested), requested])
+        choices = self._choices(sizes, lease.request, effect_of, of_kinds)
+        return SizeChoices(requested if held else None, requested, kinds.models, choices)
+
+    def _current_kinds(self) -> DeviceKinds:
+        if self._kinds is None:
+            self._kinds = DeviceKinds(self._state)
+        return self._kinds
+
+    def _effect_in_queue(self, lease: Lease, outlook: Outlook) -> _Effect:
+        """Return what becomes of a request that waits."""
+        if outlook.devices is not None:
+            return _Effect(SizeEffect.NOW, devices=outlook.devices)
+        entry = self._queue.entry_of(lease, has_room=outlook.has_room)
+        effect = SizeEffect.AFTER_PARKING if outlook.parks else SizeEffect.QUEUED
+        return _Effect(effect, explain(*entry), entry=entry)
+
+    # -- what a size is -----------------------------------------------------------------------------------------------
+
+    def _choices(
+        self,
+        sizes: Iterable[Size],
+        like: LeaseRequest,
+        effect_of: Callable[[Size], _Effect],
+        kinds: Sequence[Sequence[Device]],
+    ) -> list[SizeChoice]:
+        choices = [self._choice(size, like, effect_of(size), kinds) for size in sizes]
+        return sorted(choices, key=lambda choice: (choice.memory_bytes, choice.size.devices, str(choice.size)))
+
+    def _choice(self, size: Size, like: LeaseRequest, found: _Effect, kinds: Sequence[Sequence[Device]]) -> SizeChoice:
+        requirements = requirements_of(replace(like, profile=str(size), memory_bytes=None))
+        matching = [kind[0] for kind in kinds if size.matches(kind[0].spec.model, kind[0].spec.memory_bytes)]
+        serving = [one for one in matching if eligibility.could_serve(self._state, one, requirements)]
+        examples = found.devices[:1] if found.devices else serving or matching
+        estimate = None if found.entry is None else self._queue.estimator.of(found.entry.position)
+        return SizeChoice(
+            size,
+            model=_only({one.spec.model for one in examples}),
+            memory_bytes=min((device_share.memory_bytes(one, size) for one in examples), default=0) * size.devices,
+            rate_micro_per_hour=_only({device_share.rate_of(size, one) * size.devices for one in examples}),
+            capability=_only({mechanisms.choose(one.spec, requirements) for one in examples}),
+            effect=found.effect,
+            reason=found.reason,
+            position=None if found.entry is None else found.entry.position,
+            estimate=estimate,
+        )
+
+
+def _only(values: set[T]) -> T | None:
+    """Return the value of a set of one, else ``None``."""
+    return next(iter(values)) if len(values) == 1 else None

@@ -1,0 +1,51 @@
+"""The handler of the sizes that requests and leases can have."""
+
+from __future__ import annotations
+
+from ....core.model.entities import Instant, LeaseRequest, State
+from ....wire.schemas import SizeOptions
+from .. import request_parsing
+from ..call import HttpCall
+from ..views.sizes import size_options
+from .base import HandlerContext, HandlerTable
+
+#: A request of a kernel that has a gate, as its server makes it; no other one is asked about.
+_KERNEL = "kernel"
+
+
+class SizeHandlers:
+    """The handler of the sizes that requests and leases can have."""
+
+    def __init__(self, context: HandlerContext) -> None:
+        self._context = context
+        self._state = context.backend.state
+
+    def table(self) -> HandlerTable:
+        """Return the handlers by operation."""
+        return {"GET /v1/sizes": self.sizes}
+
+    async def sizes(self, call: HttpCall) -> SizeOptions:
+        """Return the sizes of a lease of the caller, or of a request that the caller may make."""
+        query = request_parsing.size_query(call.query)
+        if query.lease_id is not None:
+            return await self._of_lease(call, query)
+        await self._context.permissions.require_priority(call.caller, query.priority)
+        like = LeaseRequest(
+            query.like, None, _KERNEL, None, priority=query.priority, isolation=query.isolation
+        )  # fmt: skip
+        caller = call.caller
+
+        def read(_: State, at: Instant) -> SizeOptions:
+            found = self._state.size_report.for_request(caller.tenant, caller.holder, like, query.unit, at)
+            return size_options(None, found)
+
+        return await self._state.read(read)
+
+    async def _of_lease(self, call: HttpCall, query: request_parsing.SizeQuery) -> SizeOptions:
+        def read(state: State, at: Instant) -> SizeOptions:
+            lease = self._context.permissions.visible_lease(state, call.caller, query.lease_id or "")
+            used = self._context.backend.telemetry.usage.leases.get(lease.id)
+            used_bytes = used.memory_used_bytes if used else None
+            return size_options(lease.id, self._state.size_report.for_lease(lease, query.unit, used_bytes, at))
+
+        return await self._state.read(read)
