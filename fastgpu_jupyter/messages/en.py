@@ -38,6 +38,10 @@ MESSAGES: dict[str, str | dict[str, str]] = {
         "administrator can raise the limit of open files."
     ),
     "process.unobservable": "It cannot be found out whether process {pid} lives: {reason}.",
+    "kernel.restart_refused": (
+        "The kernel was not restarted and keeps its variables and its GPU, which it could lose by a restart now. "
+        "{reason} Try again later, or shut the kernel down."
+    ),
     "pool.starting": "The pool manager is being started and does not answer yet. Try again in a few seconds.",
     "statements.busy": (
         "Too many statements are requested at a time; each reads the whole history. Try again in {seconds} seconds."

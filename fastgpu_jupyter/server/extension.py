@@ -22,6 +22,7 @@ from ..text import printable
 from ..wire.client import PoolClient
 from ..wire.lease_view import device_of, is_simulated, value_of
 from .broadcaster import EventBroadcaster
+from .handlers.restarts import RESTART_ROUTE, RestartHandler, provisioner_of
 from .launches import abandon_launches
 from .notebook_name import SESSION_VARIABLE, name_of_session
 from .pool_connector import PoolConnector
@@ -82,10 +83,8 @@ class FastGPUExtension(ExtensionApp):
             return name_of_session(sessions.get_kernel_env(session["path"], session["name"])[SESSION_VARIABLE])
 
         kernel_id = after["kernel"]["id"]
-        if kernel_id not in kernels:
-            return
-        provisioner = getattr(kernels.get_kernel(kernel_id), "provisioner", None)
-        if not isinstance(provisioner, FastGPUProvisioner):
+        provisioner = provisioner_of(kernels, kernel_id)
+        if provisioner is None:
             return
         # A console of the same kernel is another session, and does not name the lease.
         names = [None, *([] if before is None or before["kernel"]["id"] != kernel_id else [name_of(before)])]
@@ -97,6 +96,7 @@ class FastGPUExtension(ExtensionApp):
     def initialize_handlers(self) -> None:
         """Add the routes; the application adds the base URL."""
         self.handlers.extend(routes("/"))
+        self.handlers.append((RESTART_ROUTE, RestartHandler))
 
     async def _start_jupyter_server_extension(self, _serverapp: Any) -> None:
         """Start the pool manager and remove stale token files, in the background."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from ..errors import PoolUnreachable
+from ..errors import FastGPUError, PoolUnreachable
 from .kernel_lease import KernelLease
 from .repeat import repeat_until_answered
 from .threads import in_thread
@@ -25,19 +25,19 @@ class HolderBinding:
 
     async def bind_kernel(self, pid: int) -> None:
         """Bind process ``pid``; where the pool manager does not answer, go on in a thread."""
-        if not await in_thread(self._bind, pid, self._begin(pid)):
+        if await in_thread(self._bind, pid, self._begin(pid)) is not None:
             self.keep_binding(pid)
 
-    async def bind_server(self) -> None:
-        """Stop binding the kernel's process, and bind this process."""
-        await in_thread(self._bind, None, self._begin(None))
+    async def bind_server(self) -> FastGPUError | None:
+        """Stop binding the kernel's process, and bind this process; return the error if it may not be the holder."""
+        return await in_thread(self._bind, None, self._begin(None))
 
     def keep_binding(self, pid: int) -> None:
         """Bind process ``pid`` in a thread, until that succeeds or another binding begins."""
         number = self._begin(pid)
 
         def bind() -> None:
-            if not self._bind(pid, number):
+            if self._bind(pid, number) is not None:
                 raise PoolUnreachable
 
         self._stop = repeat_until_answered(bind)
@@ -55,12 +55,12 @@ class HolderBinding:
         self._newest_pid = pid
         return self._number
 
-    def _bind(self, pid: int | None, number: int) -> bool:
-        """Bind the process unless a later binding is another one; return False if it must be tried again.
+    def _bind(self, pid: int | None, number: int) -> FastGPUError | None:
+        """Bind the process unless a later binding is another one; return the error if it must be tried again.
 
         When this has returned for this process, no process that is about to end is the holder.
         """
         with self._lock:
             if number != self._number and (pid is not None or self._newest_pid is not None):
-                return True
+                return None
             return self._lease.bind(pid)

@@ -178,10 +178,10 @@ class KernelLease:
             variables.HIDDEN: json.dumps(view["hidden_environment"]),
         }
 
-    def bind(self, pid: int | None) -> bool:
-        """Make process ``pid`` the holder (None: this process); return False if it must be tried again."""
+    def bind(self, pid: int | None) -> FastGPUError | None:
+        """Make process ``pid`` the holder (None: this process); return the error after which it must be tried again."""
         if self.lease_id is None or self.token is None:
-            return True
+            return None
         try:
             try:
                 self._client(BIND_S if pid is None else TIMEOUT_S).bind(self.lease_id, self.token, pid)
@@ -190,16 +190,13 @@ class KernelLease:
                 raise
             except PoolUnreachable:
                 ensure_pool().bind(self.lease_id, self.token, pid)
-        except PoolUnreachable as error:
+        except (PoolUnreachable, LimitReached, HostFault) as error:
             self._log.warning("Lease %s has no new holder yet: %s", self.lease_id, _logged(error))
-            return False
-        except (LimitReached, HostFault) as error:
-            self._log.warning("Lease %s has no new holder yet: %s", self.lease_id, _logged(error))
-            return False
+            return error
         except FastGPUError as error:
             # The lease or the process has ended: the next launch requests another lease.
             self._log.debug("Lease %s was not bound: %s", self.lease_id, _logged(error))
-        return True
+        return None
 
     def rename(self, notebook: Callable[[], str | None]) -> None:
         """Give the live lease of the kernel the name that ``notebook`` returns then; a failure is logged."""

@@ -1,4 +1,4 @@
-"""The error of a kernel that could not be started, as a Jupyter server passes it on.
+"""The error of a kernel that could not be started or restarted, as a Jupyter server passes it on.
 
 ``POST /api/sessions`` answers with the text of any exception, ``POST /api/kernels`` only with that of an ``HTTPError``:
 of any other it says "Unhandled error". Programs without a server get the exception itself.
@@ -10,7 +10,7 @@ import re
 
 from tornado import web
 
-from ..errors import FastGPUError
+from ..errors import FastGPUError, Message, OutcomeUnknown, PoolSilent
 from ..messages import text_of
 from ..text import printable
 
@@ -32,3 +32,12 @@ def launch_error(error: Exception, *, in_server: bool) -> Exception:
     if in_server and not isinstance(error, web.HTTPError):
         return KernelNotStarted(error.status if isinstance(error, FastGPUError) else 500, text)
     return type(error)(text) if isinstance(error, FastGPUError) else error
+
+
+def restart_refused(error: FastGPUError) -> FastGPUError:
+    """Return the error of a restart before which ``error`` kept the lease from getting its next holder."""
+    # The binding may have been done; of the restart it is known that it was not.
+    unknown = isinstance(error, OutcomeUnknown)
+    reason = Message("pool.silent", error.message.params) if unknown else error.message
+    kind = PoolSilent if unknown else type(error)
+    return kind(Message.of("kernel.restart_refused", reason=reason))

@@ -17,7 +17,7 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from jupyter_client.connect import KernelConnectionInfo
@@ -39,7 +39,7 @@ from .cell_timeout import explain_timeout, timeout_in_progress
 from .holder_binding import HolderBinding
 from .intents import intents
 from .kernel_lease import KernelLease, Wanted, wait_for_grant
-from .launch_error import launch_error
+from .launch_error import launch_error, restart_refused
 from .launches import launches
 from .notebook_name import name_of_kernel, this_program
 from .process import PidfdProcess, start_time
@@ -83,6 +83,7 @@ class FastGPUProvisioner(LocalProvisioner):
     _abandoned = False
     _first_launch = True
     _launched_at = 0.0
+    _restart: asyncio.Task[None] | None = None
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -243,9 +244,31 @@ class FastGPUProvisioner(LocalProvisioner):
 
     # ---- restart and end -----------------------------------------------------------------------------------------
 
+    async def restart(self, restart: Callable[[], Awaitable[object]]) -> None:
+        """Restart the kernel by ``restart``; a call while another one is under way ends as that does.
+
+        Raises :class:`FastGPUError` if its lease could be lost by it; then the kernel goes on as it was.
+        """
+        if self._restart is None or self._restart.done():
+            self._restart = asyncio.create_task(self._restart_with_lease(restart))
+        await asyncio.shield(self._restart)
+
+    async def _restart_with_lease(self, restart: Callable[[], Awaitable[object]]) -> None:
+        # Jupyter asks the kernel to end before it calls the provisioner: the lease needs its next holder before that.
+        refused = await self._binding.bind_server() if self._runs else None
+        if refused is not None:
+            if self._runs and self.pid is not None:
+                self._binding.keep_binding(self.pid)  # it may have been done nevertheless
+            raise restart_refused(refused)
+        await restart()
+
+    @property
+    def _runs(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
     async def _hold_lease(self) -> None:
         """Make this process the holder before the kernel's process ends, in case this is a restart."""
-        if self.process is not None and self.process.poll() is None:
+        if self._runs:
             self._restart_requested = True
             await self._binding.bind_server()
         else:

@@ -98,6 +98,33 @@ def test_kernel_is_shut_down_within_the_limit_of_one_request_and_its_lease_is_re
     pool.wait_state(lease["id"], "ended")
 
 
+def test_restart_while_the_pool_is_stopped_is_refused_and_loses_nothing(
+    pool: PoolProcess, jupyter: ServerProcess
+) -> None:
+    jupyter.start()
+    session = jupyter.start_session("a.ipynb")
+    (lease,) = pool.live()
+    kernel = jupyter.kernel(session)
+    assert kernel.run("kept = 42").status == "ok"
+    path = f"api/kernels/{session['kernel']['id']}/restart"
+    with stopped(pool):
+        restarts = [Request(jupyter, "POST", path) for _ in range(2)]
+        for restart in restarts:
+            restart.join()
+        for restart in restarts:
+            assert (restart.status, restart.took_s < TIMEOUT_S) == (504, True), restart.answer
+            assert restart.answer["message"].startswith("The kernel was not restarted and keeps its variables")
+        assert kernel.run("print(kept)").stream() == "42\n"
+    # The server may have become the holder: the kernel is that again.
+    wait_until(lambda: pool.lease(lease["id"])["holder"]["pid"] == lease["holder"]["pid"], "the kernel is the holder")
+    assert pool.state(lease["id"]) == "active"
+    again = Request(jupyter, "POST", path)
+    again.join()
+    assert again.status == 200
+    assert [(now["id"], now["state"]) for now in pool.live()] == [(lease["id"], "active")]
+    assert jupyter.kernel(session).run("print('kept' in globals())").stream() == "False\n"
+
+
 def test_launch_that_a_stopped_pool_did_not_answer_leaves_no_lease(pool: PoolProcess, jupyter: ServerProcess) -> None:
     jupyter.start()
     with stopped(pool):

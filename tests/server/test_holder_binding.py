@@ -14,9 +14,8 @@ class FakeLease:
     def __init__(self) -> None:
         self.bound: list[int | None] = []
 
-    def bind(self, pid: int | None) -> bool:
+    def bind(self, pid: int | None) -> None:
         self.bound.append(pid)
-        return True
 
 
 def test_binding_of_a_process_is_not_made_after_a_later_one() -> None:
@@ -24,7 +23,7 @@ def test_binding_of_a_process_is_not_made_after_a_later_one() -> None:
     binding = HolderBinding(cast(Any, lease))
     outdated = binding._begin(77)
     asyncio.run(binding.bind_server())
-    assert binding._bind(77, outdated)
+    assert binding._bind(77, outdated) is None
     assert lease.bound == [None]
 
 
@@ -33,5 +32,5 @@ def test_binding_of_the_server_is_made_beside_another_one() -> None:
     binding = HolderBinding(cast(Any, lease))
     first = binding._begin(None)
     asyncio.run(binding.bind_server())
-    assert binding._bind(None, first)
+    assert binding._bind(None, first) is None
     assert lease.bound == [None, None]

@@ -72,6 +72,7 @@ export const MESSAGES = {
   'intent.parameters': 'What was chosen for this kernel cannot be used: {reason}. Nothing was started.',
   'intent.too_many': 'Too many kernels are being started with a chosen size. Nothing was started; try again in {seconds} seconds.',
   'intent.used': 'The size that was chosen for this kernel was used before. The kernel was not started; choose the size again.',
+  'kernel.restart_refused': 'The kernel was not restarted and keeps its variables and its GPU, which it could lose by a restart now. {reason} Try again later, or shut the kernel down.',
   'limit.not_enforced_by_driver': 'The driver does not enforce the memory limit of this lease: {detail}',
   'limit.over': 'It uses {used_bytes} of its GPU, more than the {limit_bytes} that it has. Free memory, or give it a larger size.',
   'limit.over_then_ended': 'It uses {used_bytes} of its GPU, more than the {limit_bytes} that it has. Free memory, or give it a larger size; otherwise it is ended after {grace_ms}.',
