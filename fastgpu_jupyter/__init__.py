@@ -11,7 +11,25 @@ if TYPE_CHECKING:
 
     from IPython.core.interactiveshell import InteractiveShell
 
+    from .kernel.widget.gpu_widget import GPUWidget
+    from .kernel.widget.progress import lease_progress
+
 __version__ = "0.1.0"
+
+__all__ = ("GPUWidget", "lease_progress", "load_ipython_extension")
+
+
+def __getattr__(name: str) -> "Any":
+    # Imported when they are used: they need libraries that take long to import.
+    if name == "GPUWidget":
+        from .kernel.widget.gpu_widget import GPUWidget
+
+        return GPUWidget
+    if name == "lease_progress":
+        from .kernel.widget.progress import lease_progress
+
+        return lease_progress
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def _jupyter_labextension_paths() -> list[dict[str, str]]:

@@ -14,6 +14,8 @@ _ASKING = re.compile(
       | \?{{1,2}} \s* {_NAME}                   # help, in the forms of IPython
       | {_NAME} \?{{1,2}} ;?
       | \?
+      | from \s+ fastgpu_jupyter \s+ import \s+ [\w, ]+   # the widget is shown while its lease waits, too
+      | (?: \w+ \s* = \s* )? (?: fastgpu_jupyter\. )? GPUWidget\(\)
       | %(?: lsmagic | magic | quickref | pinfo2? | pdoc | pdef | psource | pfile )\b .*
     )?
     """,
@@ -24,7 +26,7 @@ _AROUND = re.compile(r"%%(?:time|capture)\b.*")
 
 
 def only_asks(code: str) -> bool:
-    """Return whether a cell has nothing but comments, help and ``%fastgpu`` lines, or nothing at all."""
+    """Return whether a cell has nothing but comments, help, ``%fastgpu`` lines and the widget, or nothing at all."""
     lines = code.lstrip("\ufeff").splitlines()
     if lines and _AROUND.fullmatch(lines[0].strip()):
         del lines[0]

@@ -89,6 +89,8 @@ class Gate:
         self._parked_at: float | None = None
         self._lock = threading.RLock()
         self._listeners: list[Callable[[], None]] = []
+        #: Those that also want the readings of the device.
+        self._reading_listeners: list[Callable[[], None]] = []
 
     @classmethod
     def from_environment(cls, environ: MutableMapping[str, str] | None = None) -> Gate:
@@ -180,15 +182,21 @@ class Gate:
         finally:
             self.activity.end_uncounted(code)
 
-    def add_listener(self, listener: Callable[[], None]) -> Callable[[], None]:
-        """Call ``listener``, from any thread, after each change; return the function that removes it."""
+    def add_listener(self, listener: Callable[[], None], *, readings: bool = False) -> Callable[[], None]:
+        """Call ``listener``, from any thread, after each change; return the function that removes it.
+
+        With ``readings``, it is also called after each reading of the device, which may be each second.
+        """
+        lists = (self._listeners, self._reading_listeners) if readings else (self._listeners,)
         with self._lock:
-            self._listeners.append(listener)
+            for listeners in lists:
+                listeners.append(listener)
 
         def remove() -> None:
             with self._lock:
-                if listener in self._listeners:
-                    self._listeners.remove(listener)
+                for listeners in lists:
+                    if listener in listeners:
+                        listeners.remove(listener)
 
         return remove
 
@@ -210,7 +218,7 @@ class Gate:
     def abandon(self) -> None:
         """Forget the lease in a process that the kernel has forked, which does not hold it."""
         self._lock = threading.RLock()  # another thread of the kernel may have held it
-        self._listeners, self.activity = [], CellActivity()
+        self._listeners, self._reading_listeners, self.activity = [], [], CellActivity()
         self.lease_id, self.view, self.open = None, None, True
         self.pool = LeaseClient(None, self.pool.connect)
         self.closed.set()
@@ -398,6 +406,9 @@ class Gate:
         with self._lock:
             if self.view is not None:
                 self.view = cast("LeaseView", with_reading(self.view, usage))
+            listeners = list(self._reading_listeners)
+        for listener in listeners:
+            listener()
 
     def _update_queue_entry(self, entry: dict[str, Any]) -> None:
         with self._lock:

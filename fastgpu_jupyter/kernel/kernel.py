@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, cast
 from ipykernel.ipkernel import IPythonKernel
 from IPython.core.error import UsageError
 
-from ..compat.ipykernel import iopub_topic
+from ..compat.ipykernel import comm_message_of, iopub_topic
 from ..messages import language, say
 from .cell_cost import Cells
 from .cell_kinds import only_asks
@@ -31,6 +31,7 @@ from .lease_client import IMPORT_ERRORS
 
 if TYPE_CHECKING:
     from .ancestor_watch import AncestorWatch
+    from .widget.hub import WidgetHub
 
 #: A wait shorter than this shows no display, which would only flicker.
 DISPLAY_AFTER_S = 0.15
@@ -46,6 +47,8 @@ class FastGPUKernel(IPythonKernel):
         self.gate = Gate.from_environment()
         os.register_at_fork(after_in_child=self.gate.abandon)
         self.cells = Cells()
+        #: What the widgets of this kernel share; None before the first.
+        self.widgets: WidgetHub | None = None
         self._interrupts = Interrupts()
         ipykernel: Any = super()  # its methods carry no types
         ipykernel.__init__(**kwargs)
@@ -120,6 +123,15 @@ class FastGPUKernel(IPythonKernel):
             return self._comm_msg(*message)
         finally:
             self.gate.activity.end(cell)
+
+    async def shell_channel_thread_main(self, msg: Any) -> None:
+        """Pass a message of the shell channel on; serve the requests of our widgets here, also while a cell runs."""
+        if self.widgets is not None:
+            content = comm_message_of(self, msg)
+            if content is not None and self.widgets.take(content):
+                return
+        ipykernel: Any = super()
+        await ipykernel.shell_channel_thread_main(msg)
 
     def _fastgpu(self, line: str) -> None:
         """Show or change this kernel's GPU lease; ``%fastgpu help`` lists the verbs."""

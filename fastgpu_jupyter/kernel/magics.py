@@ -34,9 +34,7 @@ def run(context: Context, line: str) -> Rendered:
 
 def run_and_display(context: Context, line: str) -> None:
     """Run the verb of ``line`` and display the answer."""
-    from IPython.display import display
-
-    display(run(context, line).bundle(), raw=True)  # type: ignore[no-untyped-call]
+    run(context, line).show()
 
 
 def load(shell: Any) -> None:

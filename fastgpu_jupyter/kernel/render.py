@@ -21,6 +21,12 @@ from .wait_display import is_parked
 if TYPE_CHECKING:
     from ..wire.schemas import DeviceView, LeaseView, QueueEntryView, StatusView
 
+#: The labels of the rows of :func:`summary`.
+SUMMARY = (
+    "label.state", "label.ended", "label.position_in_queue", "label.why", "label.parked", "label.size", "label.gpu",
+    "label.memory", "label.utilization", "label.limit_enforced", "label.new_size", "label.fault", "label.cost",
+)  # fmt: skip
+
 
 class Rendered(NamedTuple):
     """An answer in two forms: for a terminal and for a browser."""
@@ -31,6 +37,12 @@ class Rendered(NamedTuple):
     def bundle(self) -> dict[str, str]:
         """Return the MIME bundle of both forms."""
         return {"text/plain": self.text, "text/html": self.html}
+
+    def show(self) -> None:
+        """Display the answer in the running cell."""
+        from IPython.display import display
+
+        display(self.bundle(), raw=True)  # type: ignore[no-untyped-call]
 
 
 class _Row(NamedTuple):
@@ -55,6 +67,13 @@ def lease(view: LeaseView) -> Rendered:
     """Return one lease as a table."""
     title = say("title.lease_simulated") if is_simulated(view) else say("title.lease")
     return _table(title, _lease_rows(view))
+
+
+def summary(view: LeaseView) -> Rendered:
+    """Return the rows of a lease's table that matter at a glance."""
+    title = say("title.lease_simulated") if is_simulated(view) else say("title.lease")
+    labels = {render(Message(code)) for code in SUMMARY}
+    return _table(title, [row for row in _lease_rows(view) if row.name in labels])
 
 
 def status(view: StatusView) -> Rendered:

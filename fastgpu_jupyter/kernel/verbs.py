@@ -48,6 +48,13 @@ def show(context: Context, _words: list[str]) -> Rendered:
     return render.lease(view)
 
 
+def widget(_context: Context, _words: list[str]) -> Rendered:
+    """Return the widget of this kernel's lease."""
+    from .widget.answer import WidgetAnswer
+
+    return WidgetAnswer.of_kernel()
+
+
 def release(context: Context, _words: list[str]) -> Rendered:
     """Release the lease or leave the queue."""
     from . import render
@@ -184,6 +191,7 @@ VERBS = {
     verb.name: verb
     for verb in (
         Verb("", "", Message.of("summary.show"), show),
+        Verb("widget", "", Message.of("summary.widget"), widget),
         Verb("release", "", Message.of("summary.release"), release),
         Verb("cpu", "", Message.of("summary.cpu"), cpu),
         Verb("request", "[SIZE] [OPTIONS]", Message.of("summary.request"), request),

@@ -65,6 +65,7 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     "magic.options": "OPTIONS: {options}; --no-parkable, --no-hold",
     # -- %fastgpu: what the list of verbs says -----------------------------------------------------------------------
     "summary.show": "Show this kernel's lease: state, device, memory, utilization, time and cost.",
+    "summary.widget": "Show the lease in a widget: a chart, the sizes to choose from, and buttons.",
     "summary.release": "Give the GPU, or the position in the queue, back.",
     "summary.cpu": "Work without a GPU: release the lease or leave the queue, and never wait.",
     "summary.request": ("Ask for a GPU; SIZE is like half, 24GiB, a100:1/2 or 2xh100, OPTIONS are listed below."),
@@ -220,4 +221,22 @@ MESSAGES: dict[str, str | dict[str, str]] = {
         "Another pool than the one that leased this GPU serves {path} now, and does not know the lease. The lease is "
         "kept here; restart the pool that granted it, or restart the kernel to request a GPU from this one."
     ),
+    # -- the widget ------------------------------------------------------------------------------------------------
+    "widget.view": "Widget of this kernel's GPU lease; the table below shows the lease at a given time.",
+    "widget.snapshot": "GPU lease at {time}",
+    "widget.asking": "The pool manager has not answered yet.",
+    "widget.no_kernel": (
+        "GPUWidget shows the lease of a notebook's kernel, and this process is none. Use it in a notebook with a "
+        "FastGPU kernel; `jupyter fastgpu status` shows the pool in a terminal."
+    ),
+    "widget.not_built": "The front end of the widget was not built. Run `make .make/frontend` in the source tree.",
+    "widget.busy": "Too many requests of widgets wait. This one was not done; try again in a moment.",
+    "widget.unknown_action": "The widget of this kernel has no action {action}. Run its cell again.",
+    "widget.no_size": "Give a size, like half or 24GiB.",
+    "progress.active": "The GPU is active: {size}, {model}.",
+    "progress.parking": "Parking: the GPU memory of this kernel is being moved to host memory.",
+    "progress.parked": "Parked. {reason} Variables and GPU memory are kept; nothing is billed meanwhile.",
+    "progress.resuming": "Resuming: the GPU memory of this kernel is being moved back to a GPU.",
+    "progress.resuming_memory": "Resuming: {parked_bytes} of GPU memory are being moved back to a GPU.",
+    "progress.over": "The lease has ended. {reason}",
 }

@@ -30,6 +30,7 @@ MESSAGES: dict[str, str] = {
     "magic.options": "选项：{options}；--no-parkable, --no-hold",
     # -- %fastgpu: what the list of verbs says -----------------------------------------------------------------------
     "summary.show": "显示此内核的租约：状态、设备、显存、利用率、时间和费用。",
+    "summary.widget": "在小部件中显示租约：图表、可选规格和按钮。",
     "summary.release": "归还 GPU 或放弃排队位置。",
     "summary.cpu": "不使用 GPU：释放租约或离开队列，且不再等待。",
     "summary.request": "申请 GPU；SIZE 形如 half、24GiB、a100:1/2 或 2xh100，OPTIONS 见下文。",
@@ -154,4 +155,22 @@ MESSAGES: dict[str, str] = {
     "note.a_library": "某个库",
     "note.limit_at_restart": "FastGPU：{libraries} 无法在此进程中更改显存上限；请重启内核使其生效。",
     "note.another_pool": "现在由另一个资源池（不是租出此 GPU 的资源池）提供 {path} 的服务，它不知道此租约。租约在此保留；请重启原来的资源池，或重启内核向当前资源池申请 GPU。",
+    # -- the widget ------------------------------------------------------------------------------------------------
+    "widget.view": "此内核的 GPU 租约小部件；下表显示某一时刻的租约。",
+    "widget.snapshot": "{time} 的 GPU 租约",
+    "widget.asking": "资源池管理器尚未响应。",
+    "widget.no_kernel": (
+        "GPUWidget 显示笔记本内核的租约，而此进程不是内核。请在使用 FastGPU 内核的笔记本中使用它；"
+        "`jupyter fastgpu status` 可在终端中显示资源池。"
+    ),
+    "widget.not_built": "小部件的前端尚未构建。请在源代码目录中运行 `make .make/frontend`。",
+    "widget.busy": "等待中的小部件请求过多。此请求未执行；请稍后重试。",
+    "widget.unknown_action": "此内核的小部件没有操作 {action}。请重新运行其单元格。",
+    "widget.no_size": "请给出规格，例如 half 或 24GiB。",
+    "progress.active": "GPU 使用中：{size}，{model}。",
+    "progress.parking": "正在挂起：此内核的显存内容正在移到主机内存。",
+    "progress.parked": "已挂起。{reason}变量和显存内容均保留；期间不计费。",
+    "progress.resuming": "正在恢复：此内核的显存内容正在移回 GPU。",
+    "progress.resuming_memory": "正在恢复：{parked_bytes} 显存内容正在移回 GPU。",
+    "progress.over": "租约已结束。{reason}",
 }

@@ -12,12 +12,13 @@ ASKING = [
     "%%time\n%fastgpu status", "%%capture shown\n%fastgpu", "\ufeff%fastgpu", "!jupyter fastgpu queue",
     "! jupyter-fastgpu status --json", "?x", "x?", "x??", "torch.Tensor.to?", "?? model.layers", "%lsmagic", "%pinfo x",
     "?", "*int*?", "%%timeit?", "layers[0]?", "names['a']?", "# a comment\nx?",
+    "from fastgpu_jupyter import GPUWidget\nGPUWidget()", "w = GPUWidget()", "fastgpu_jupyter.GPUWidget()",
 ]  # fmt: skip
 USING = [
     "x = 1", "x", "%fastgpu release\nx = 1", "%fastgpus", "%time x", "%%time\nx = 1", "%run train.py",
     "x = 1  # why?", "print('really?')", "f(x)?\nf(x)", "layers[f()]?", "!nvidia-smi", "!jupyter fastgpu queue; train",
     "!jupyter fastgpu queue && train", "!train", "'''\nwhat?\n'''", "%pip install torch", "%%bash\n%fastgpu",
-    "%%timeit\n%fastgpu", "x ? y",
+    "%%timeit\n%fastgpu", "x ? y", "GPUWidget().resize('half')", "from fastgpu_jupyter import GPUWidget; x = 1",
 ]  # fmt: skip
 
 
